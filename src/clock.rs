@@ -1,0 +1,24 @@
+//! The only reader of time and entropy. Everything else is handed a [`Moment`], a Unix time or a random number,
+//! so that hours of failures run in a test in milliseconds.
+#![expect(clippy::disallowed_methods, reason = "this is the one place that reads clocks and chance")]
+
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::model::Moment;
+
+/// The moment now, on the monotonic clock, counted from the first call in this process.
+pub fn now() -> Moment {
+    static START: OnceLock<Instant> = OnceLock::new();
+    Moment::from_start(START.get_or_init(Instant::now).elapsed())
+}
+
+/// Seconds since 1970 UTC, with fractions; 0 when the system's clock stands before that.
+pub fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// 64 unpredictable bits, from a generator of this thread seeded by the system.
+pub fn entropy() -> u64 {
+    fastrand::u64(..)
+}

@@ -1,0 +1,73 @@
+//! The nouns: what the files say once it is known to be valid, and what is believed of the world. Values only; a
+//! [`Model`] is built by `config` and read by everyone else, and is never changed, only replaced.
+
+pub mod client;
+pub mod monitor;
+pub mod policy;
+pub mod pool;
+pub mod time;
+pub mod view;
+pub mod zone;
+
+pub use client::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId};
+pub use monitor::{Check, CheckId, CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
+pub use policy::{MAX_ANSWERS, OnEmpty, Policy, PolicyId, Ttl};
+pub use pool::{
+    AdminState, AnswerRdata, Answerable, Endpoint, EndpointId, Facet, Member, MemberRef, Pool, PoolId, Steering,
+};
+pub use time::Moment;
+pub use view::{CheckView, Evidence, Health, VantageState, VantageView, WorldView};
+pub use zone::{Ecs, Rrset, SteeredName, Zone, ZoneId};
+
+use std::sync::Arc;
+
+/// Everything that the files of one generation say. Ids index the vectors; ids of another model mean nothing here.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    /// Declared regions, indexed by [`RegionId`].
+    pub regions: Vec<Region>,
+    /// How clients are placed, and their classes.
+    pub clients: Clients,
+    /// Zones, indexed by [`ZoneId`].
+    pub zones: Vec<Arc<Zone>>,
+    /// Endpoints of all zones, indexed by [`EndpointId`].
+    pub endpoints: Vec<Endpoint>,
+    /// Pools of all zones, indexed by [`PoolId`]. No pool contains itself.
+    pub pools: Vec<Pool>,
+    /// Policies of all steered names, indexed by [`PolicyId`]; names that are answered alike share one.
+    pub policies: Vec<Policy>,
+    /// One check for each distinct (monitor, address), indexed by [`CheckId`].
+    pub checks: Vec<Check>,
+}
+
+impl Model {
+    /// The endpoint of this id. Panics when the id is of another model: ids never come from outside.
+    pub fn endpoint(&self, id: EndpointId) -> &Endpoint {
+        &self.endpoints[id.0 as usize]
+    }
+
+    /// The pool of this id; panics as [`Model::endpoint`] does.
+    pub fn pool(&self, id: PoolId) -> &Pool {
+        &self.pools[id.0 as usize]
+    }
+
+    /// The policy of this id; panics as [`Model::endpoint`] does.
+    pub fn policy(&self, id: PolicyId) -> &Policy {
+        &self.policies[id.0 as usize]
+    }
+
+    /// The region of this id; panics as [`Model::endpoint`] does.
+    pub fn region(&self, id: RegionId) -> &Region {
+        &self.regions[usize::from(id.0)]
+    }
+
+    /// The zone of this id; panics as [`Model::endpoint`] does.
+    pub fn zone(&self, id: ZoneId) -> &Zone {
+        &self.zones[id.0 as usize]
+    }
+
+    /// The declared region called `name`.
+    pub fn region_named(&self, name: &str) -> Option<RegionId> {
+        self.regions.iter().position(|region| region.name == name).map(|at| RegionId(at as u16))
+    }
+}

@@ -1,0 +1,89 @@
+//! Monitors: declared checks; and the checks that follow from them, one for each distinct (monitor, address).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Index of a check in its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CheckId(pub u32);
+
+/// One thing that is probed: a monitor at an address.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// What it is known by in reports and from one generation to the next.
+    pub key: Arc<CheckKey>,
+}
+
+/// Two checks with equal keys are the same check: it is probed once, and keeps its history over a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CheckKey {
+    /// What is probed and how it is judged.
+    pub monitor: Monitor,
+    /// Where.
+    pub target: ProbeTarget,
+}
+
+/// Where a probe goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProbeTarget {
+    /// A host, for icmp.
+    Host(IpAddr),
+    /// An address and port.
+    Socket(SocketAddr),
+}
+
+/// A declared check without its name: what is sent, how often, and how results are judged.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Monitor {
+    /// The protocol and its expectations.
+    pub kind: ProbeKind,
+    /// From one probe's start to the next; 50 ms at least, 1 s by default.
+    pub interval: Duration,
+    /// A probe that takes longer has failed; default 500 ms.
+    pub timeout: Duration,
+    /// Failures, with no run of `rise` successes between them, that make an Up check Down; 1 to 100, default 3.
+    pub fall: u32,
+    /// Successes in a row that make a Down check Up; 1 to 100, default 2.
+    pub rise: u32,
+}
+
+/// The protocol of a monitor.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ProbeKind {
+    /// An ICMP echo.
+    Icmp,
+    /// A TCP handshake.
+    Tcp,
+    /// An HTTP/1.1 GET in the clear.
+    Http(HttpSpec),
+    /// An HTTP/1.1 GET over TLS, certificate verified against `host`.
+    Https(HttpSpec),
+}
+
+impl ProbeKind {
+    /// The word for it in policy files and metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            ProbeKind::Icmp => "icmp",
+            ProbeKind::Tcp => "tcp",
+            ProbeKind::Http(_) => "http",
+            ProbeKind::Https(_) => "https",
+        }
+    }
+}
+
+/// What an http or https monitor asks and expects.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HttpSpec {
+    /// Path and query, begins with `/`; default `/`.
+    pub path: String,
+    /// The Host header and the TLS server name; default: the probed address.
+    pub host: Option<String>,
+    /// Further request headers, in the order of their names.
+    pub headers: Vec<(String, String)>,
+    /// Statuses that count as success; default 200 alone.
+    pub statuses: Vec<u16>,
+    /// Text that must occur in the first 64 KiB of the body.
+    pub body: Option<String>,
+}

@@ -1,0 +1,125 @@
+//! Endpoints, and the pools that steer among them.
+
+use std::net::IpAddr;
+
+use crate::model::{CheckId, RegionId, ZoneId};
+
+/// Index of an endpoint in its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId(pub u32);
+
+/// Index of a pool in its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolId(pub u32);
+
+/// One thing we may answer with and probe. It has addresses (one of a family at most) or a cname, never both.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Its name, unique among the endpoints and pools of its zone.
+    pub name: String,
+    /// The zone whose policy file declares it.
+    pub zone: ZoneId,
+    /// Where it stands.
+    pub region: Option<RegionId>,
+    /// What it may be answered with, in the order v4, v6 or alias alone; at least one.
+    pub answerables: Vec<Answerable>,
+    /// Share among its pool's members; 0 is a standby.
+    pub weight: u32,
+    /// The operator's word in the file.
+    pub state: AdminState,
+}
+
+impl Endpoint {
+    /// What this endpoint can answer a question for `facet` with: that family's address, or its cname.
+    pub fn answerable(&self, facet: Facet) -> Option<&Answerable> {
+        self.answerables.iter().find(|a| a.facet == facet || a.facet == Facet::Alias)
+    }
+}
+
+/// One side of an endpoint, judged by itself.
+#[derive(Debug, Clone)]
+pub struct Answerable {
+    /// Which kind of record it becomes.
+    pub facet: Facet,
+    /// What the record says.
+    pub rdata: AnswerRdata,
+    /// The check that judges it; without a monitor there is none, and it is always up.
+    pub check: Option<CheckId>,
+}
+
+/// The content of a steered record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnswerRdata {
+    /// An A or AAAA record.
+    Address(IpAddr),
+    /// A CNAME record; the target in the case it was written, uncompressed wire form.
+    Cname(Box<[u8]>),
+}
+
+/// The kinds of question that steering knows: an A, an AAAA, or a name that is only an alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Facet {
+    /// IPv4: A records.
+    V4,
+    /// IPv6: AAAA records.
+    V6,
+    /// A CNAME: answers a question for either family.
+    Alias,
+}
+
+/// `state` of an endpoint in its policy file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AdminState {
+    /// Probed and answered with.
+    #[default]
+    Enabled,
+    /// No new answers, still probed.
+    Drain,
+    /// Neither answered with nor probed.
+    Disabled,
+}
+
+/// A steered group of endpoints or pools; at least one member, and never itself, however deep.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Its name, unique among the endpoints and pools of its zone.
+    pub name: String,
+    /// How its members are chosen among.
+    pub steering: Steering,
+    /// Members as listed.
+    pub members: Vec<Member>,
+}
+
+/// One member of a pool.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// What it is.
+    pub to: MemberRef,
+    /// Its weight here: the member's own, or the endpoint's, or 1 for a pool; 0 is a standby.
+    pub weight: u32,
+}
+
+/// An endpoint or a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberRef {
+    /// An endpoint.
+    Endpoint(EndpointId),
+    /// A pool.
+    Pool(PoolId),
+}
+
+/// `steer` of a pool (CONTRACT 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Steering {
+    /// In proportion to weight.
+    #[default]
+    Weighted,
+    /// Smallest smoothed RTT from the client's region.
+    Latency,
+    /// Smallest great-circle distance from the client's region.
+    Nearest,
+    /// The first member that is up, as listed.
+    Failover,
+    /// Every member that is up, rotated.
+    All,
+}

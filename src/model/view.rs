@@ -1,0 +1,129 @@
+//! What is believed of the world: agreed health, and round-trip times by region. Built by `fleet`, read by `steering`;
+//! the one place where the two meet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{CheckId, Moment, RegionId};
+
+/// Health of a check, and of what it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Health {
+    /// Answering as expected.
+    Up,
+    /// Not.
+    Down,
+    /// Not known: counts as down once a probe has had its chance, as up before.
+    #[default]
+    Unknown,
+}
+
+impl Health {
+    /// The word for it in files, JSON and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Health::Up => "up",
+            Health::Down => "down",
+            Health::Unknown => "unknown",
+        }
+    }
+}
+
+/// Agreed health and measured distances of one moment.
+#[derive(Debug, Clone, Default)]
+pub struct WorldView {
+    /// When it was agreed.
+    pub at: Moment,
+    /// One a check of the model, indexed by [`CheckId`].
+    pub checks: Vec<CheckView>,
+    /// Every vantage that is known of.
+    pub vantages: Vec<VantageView>,
+}
+
+/// One vantage as the others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VantageView {
+    /// Its name, unique in the fleet.
+    pub name: Arc<str>,
+    /// The region it observes from.
+    pub region: RegionId,
+    /// Whether its reports count.
+    pub state: VantageState,
+}
+
+/// Whether a vantage's reports count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VantageState {
+    /// They do.
+    Up,
+    /// It has trouble of its own and has frozen its verdicts.
+    Blind,
+    /// Nothing has come from it for too long.
+    Stale,
+}
+
+impl VantageState {
+    /// The word for it in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            VantageState::Up => "up",
+            VantageState::Blind => "blind",
+            VantageState::Stale => "stale",
+        }
+    }
+}
+
+/// What is believed of one check.
+#[derive(Debug, Clone, Default)]
+pub struct CheckView {
+    /// The verdict.
+    pub health: Health,
+    /// Whether a probe has had its chance: until then Unknown counts as up.
+    pub tried: bool,
+    /// The least time until the verdict could change; `None` when it never does. Holds the TTL (CONTRACT 4.5).
+    pub may_change_in: Option<Duration>,
+    /// Smoothed RTT by region of the vantages that measured it, the mean where a region has several; each region once.
+    pub rtts: Vec<(RegionId, Duration)>,
+    /// What each vantage said, for people: the decision never looks here.
+    pub evidence: Vec<Evidence>,
+}
+
+/// What one vantage said of one check.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// The vantage's name.
+    pub vantage: Arc<str>,
+    /// Its region.
+    pub region: RegionId,
+    /// Its verdict.
+    pub health: Health,
+    /// Smoothed RTT, where a probe ever succeeded.
+    pub rtt: Option<Duration>,
+    /// When the verdict's last probe ended; `None` before the first.
+    pub probed_at: Option<Moment>,
+    /// The last failure's reason in words, while it matters.
+    pub why: Option<Arc<str>>,
+}
+
+impl CheckView {
+    /// Whether what this check stands for may be answered with.
+    pub fn is_eligible(&self) -> bool {
+        match self.health {
+            Health::Up => true,
+            Health::Down => false,
+            Health::Unknown => !self.tried,
+        }
+    }
+
+    /// Smoothed RTT as measured from `region`.
+    pub fn rtt_from(&self, region: RegionId) -> Option<Duration> {
+        self.rtts.iter().find(|(r, _)| *r == region).map(|(_, rtt)| *rtt)
+    }
+}
+
+impl WorldView {
+    /// What is believed of a check; panics when the id is of another model.
+    pub fn check(&self, id: CheckId) -> &CheckView {
+        &self.checks[id.0 as usize]
+    }
+}

@@ -1,0 +1,62 @@
+//! A zone as its master file and its policy file say: static RRsets and steered names.
+
+use crate::model::PolicyId;
+use crate::wire::Name;
+
+/// Index of a zone in its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ZoneId(pub u32);
+
+/// One zone. Valid: it has a SOA at its apex, every owner is within it, and no CNAME stands beside other types.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    /// The zone's name.
+    pub apex: Name,
+    /// Static RRsets, each (owner, type) once, in no order of meaning. Glue and names below a delegation are among them.
+    pub rrsets: Vec<Rrset>,
+    /// Steered names, each owner once; RRsets of the same owner and type are that name's safe default.
+    pub steered: Vec<SteeredName>,
+    /// How EDNS client subnet is used (RFC 7871).
+    pub ecs: Ecs,
+}
+
+/// An RRset (RFC 2181, 5): the records of one owner and type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rrset {
+    /// Owner, lower-cased; a leftmost `*` is a wildcard.
+    pub owner: Name,
+    /// Type code, any of RFC 3597.
+    pub rtype: u16,
+    /// Seconds, 0 to 2^31-1 (RFC 2181, 8).
+    pub ttl: u32,
+    /// Each record's RDATA in wire form, names in it uncompressed and in the case they were written; at least one, no two alike.
+    pub rdatas: Vec<Box<[u8]>>,
+}
+
+/// A name that is answered from a policy.
+#[derive(Debug, Clone)]
+pub struct SteeredName {
+    /// Owner, lower-cased; a leftmost `*` is a wildcard.
+    pub owner: Name,
+    /// The name as it is written in the policy file: `www`, `@`, `*.app`.
+    pub label: String,
+    /// How it is answered.
+    pub policy: PolicyId,
+}
+
+/// How EDNS client subnet is used in one zone. Default: used, /24 and /56.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ecs {
+    /// Whether the option is looked at; without, it comes back with scope 0.
+    pub enabled: bool,
+    /// A decision for a client known by ECS is never finer than this many bits of an IPv4 address, 0 to 32.
+    pub v4: u8,
+    /// The same for IPv6, 0 to 128.
+    pub v6: u8,
+}
+
+impl Default for Ecs {
+    fn default() -> Ecs {
+        Ecs { enabled: true, v4: 24, v6: 56 }
+    }
+}

@@ -1,0 +1,84 @@
+//! What was decided for one policy, client class and facet: a distribution over endpoints, with its reasons. The
+//! packet path picks from it, `explain` prints it; neither changes it.
+
+use crate::model::{EndpointId, Facet};
+
+/// A decision. Pure data; equal inputs give equal decisions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Which question it answers.
+    pub facet: Facet,
+    /// What is given.
+    pub given: Given,
+    /// Seconds, within the policy's bounds.
+    pub ttl: u32,
+    /// Whether this is `on_empty = "last_good"` at work: the reply says EDE 3 (Stale Answer).
+    pub stale: bool,
+    /// Whether the client's class was looked at; when not, the ECS scope is 0.
+    pub looks_at_client: bool,
+    /// Every stage in the order of CONTRACT 4.1, with what it dropped and kept and why.
+    pub stages: Vec<Stage>,
+}
+
+/// What a decision gives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Given {
+    /// Records of endpoints, picked by chance.
+    Endpoints(Distribution),
+    /// The zone file's RRset of the same owner and type; NODATA where it has none.
+    Static,
+    /// An empty answer.
+    Nodata,
+}
+
+/// How endpoints are picked: from the first tier by weight and without replacement; from the next tier only when the
+/// one before is used up and fewer than `limit` records were picked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Distribution {
+    /// Best first; no endpoint is in two tiers; no tier is empty.
+    pub tiers: Vec<Tier>,
+    /// Most records in a reply, 1 to `MAX_ANSWERS`.
+    pub limit: usize,
+}
+
+/// Shares that are drawn from together.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tier {
+    /// In listed order.
+    pub shares: Vec<Share>,
+}
+
+/// What one draw gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Share {
+    /// One endpoint; several where the draw fell on a pool that steers `all`, which are given together and rotated.
+    pub endpoints: Vec<EndpointId>,
+    /// Relative to its tier's other shares; over 0, finite.
+    pub weight: f64,
+}
+
+/// One stage of a decision, for people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// `candidates`, `state`, `health`, `rank`, `tiers`, `limit` or `ttl`.
+    pub name: &'static str,
+    /// Endpoints that came in.
+    pub entered: usize,
+    /// Endpoints that went on.
+    pub left: usize,
+    /// Who was dropped here, and why.
+    pub dropped: Vec<Reason>,
+    /// What is to be said of those that went on: rank, RTT, distance, weight.
+    pub kept: Vec<Reason>,
+    /// What is to be said of the stage as a whole: why this TTL, which on_empty.
+    pub note: Option<String>,
+}
+
+/// Something about an endpoint, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// Of whom.
+    pub endpoint: EndpointId,
+    /// A clause that a person reads: `down`, `no IPv6 address`, `rank 1: 12.4 ms from eu-west`.
+    pub why: String,
+}

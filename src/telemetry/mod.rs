@@ -1,0 +1,1 @@
+//! Metrics and logs: the only list of metric names.
