@@ -2,6 +2,7 @@
 //! [`Model`] is built by `config` and read by everyone else, and is never changed, only replaced.
 
 pub mod client;
+pub mod client_table;
 pub mod monitor;
 pub mod policy;
 pub mod pool;

@@ -19,8 +19,9 @@ pub struct Policy {
     pub endpoints: Vec<EndpointId>,
     /// The families it answers: V4, V6, both, or Alias where all its endpoints are cnames.
     pub facets: Vec<Facet>,
-    /// Most records in a reply, 1 to [`MAX_ANSWERS`]; a pool that steers `all` gives as many as are up.
-    pub answers: usize,
+    /// Most records in a reply, 1 to [`MAX_ANSWERS`]. `None` where the file says nothing: one, but a pool that steers
+    /// `all` gives as many as are up.
+    pub answers: Option<usize>,
     /// Bounds of the TTL.
     pub ttl: Ttl,
     /// What is answered when nothing is eligible.

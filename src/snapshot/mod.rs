@@ -1,1 +1,90 @@
-//! What is being served: every zone, name and decision of one moment, immutable.
+//! What is being served: every zone, name and decision of one moment, immutable. Readers hold it by one pointer; what a
+//! change doesn't touch is shared with the snapshot before. [`compile`] makes it, [`publish`] is its only writer.
+
+pub mod cell;
+pub mod compile;
+pub mod names;
+pub mod tally;
+
+pub use cell::{Cell, CellGiven, Picks, PreparedRecord};
+pub use names::ZoneTable;
+pub use tally::{TallyLabels, TallyTable};
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::model::client_table::ClientTable;
+use crate::model::{ClassId, Facet, Model, PolicyId, SteeredName, WorldView, ZoneId};
+use crate::wire::Name;
+
+/// What this node is and says of itself in DNS.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// The NSID (RFC 5001); empty: none is given.
+    pub nsid: Vec<u8>,
+}
+
+/// How a client's address came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownBy {
+    /// From EDNS client subnet: nets finer than the zone's cut-off aren't seen (CONTRACT 4.3).
+    Ecs,
+    /// It asked us itself: seen whole.
+    Address,
+}
+
+/// Everything that is served at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// How many times the files have been loaded with success; 1 is the first.
+    pub generation: u64,
+    /// What the files say.
+    pub model: Arc<Model>,
+    /// What was believed of the world when it was compiled.
+    pub view: Arc<WorldView>,
+    /// Names and static records.
+    pub zones: Arc<ZoneTable>,
+    /// Labels of the counters that replies add to.
+    pub tallies: Arc<TallyTable>,
+    /// What this node says of itself.
+    pub identity: Arc<Identity>,
+    pub(crate) clients: Arc<ClientTables>,
+    pub(crate) policies: Arc<[Arc<PolicyCells>]>,
+}
+
+/// Client tables: one for clients that ask themselves, and one a zone for clients known by ECS, shared where cut-offs are equal.
+#[derive(Debug)]
+pub(crate) struct ClientTables {
+    pub(crate) whole: Arc<ClientTable>,
+    pub(crate) by_ecs: Vec<Arc<ClientTable>>,
+}
+
+/// The cells of one policy.
+#[derive(Debug)]
+pub(crate) struct PolicyCells {
+    /// `cells[facet index in policy.facets]`, then by [`ClassId`]; a policy that doesn't look at the client has one for all.
+    pub(crate) cells: Vec<Vec<Arc<Cell>>>,
+}
+
+impl Snapshot {
+    /// The cell that answers `facet` for clients of `class`; `None` when the policy doesn't have that facet.
+    pub fn cell(&self, policy: PolicyId, class: ClassId, facet: Facet) -> Option<&Cell> {
+        let at = self.model.policy(policy).facets.iter().position(|f| *f == facet)?;
+        let by_class = &self.policies[policy.0 as usize].cells[at];
+        by_class.get(usize::from(class.0)).or(by_class.first()).map(|cell| &**cell)
+    }
+
+    /// The class of a client, and the shortest prefix length around `ip`, in its own family, whose clients all have it.
+    pub fn place(&self, ip: IpAddr, zone: ZoneId, by: KnownBy) -> (ClassId, u8) {
+        match by {
+            KnownBy::Address => self.clients.whole.lookup(ip),
+            KnownBy::Ecs => self.clients.by_ecs[zone.0 as usize].lookup(ip),
+        }
+    }
+
+    /// The steered name that answers `name`: itself, or the wildcard that covers it.
+    pub fn steered(&self, name: &Name) -> Option<(ZoneId, &SteeredName)> {
+        let (zone, index) = self.zones.steered(name)?;
+        Some((zone, &self.model.zone(zone).steered[index]))
+    }
+}

@@ -32,12 +32,16 @@ pub enum Given {
 }
 
 /// How endpoints are picked: from the first tier by weight and without replacement; from the next tier only when the
-/// one before is used up and fewer than `limit` records were picked.
+/// one before is used up and draws are left. An alias is given alone: a first draw that is one ends the reply, a later
+/// one is passed over.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
     /// Best first; no endpoint is in two tiers; no tier is empty.
     pub tiers: Vec<Tier>,
-    /// Most records in a reply, 1 to `MAX_ANSWERS`.
+    /// Most draws for a reply, 1 to `MAX_ANSWERS`: the policy's `answers`, 1 where it says nothing.
+    pub draws: usize,
+    /// Most records in a reply, 1 to `MAX_ANSWERS`: the policy's `answers`; where it says nothing, `MAX_ANSWERS`, so
+    /// that one draw that falls on an `all` pool gives the whole of it.
     pub limit: usize,
 }
 

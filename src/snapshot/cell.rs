@@ -1,0 +1,302 @@
+//! A decision made ready for packets: records in wire form and integer weights, so that an answer is a draw and a copy.
+//! The draw follows [`Distribution`](crate::steering::Distribution) to the letter; chance is an argument.
+
+use std::sync::Arc;
+
+use crate::model::{AnswerRdata, EndpointId, Facet, MAX_ANSWERS, Model, Policy};
+use crate::steering::{Decision, Distribution, Given};
+
+/// Where an owner pointer to the question's name goes (RFC 1035, 4.1.4): the question begins at octet 12.
+pub const OWNER_IS_QUESTION: [u8; 2] = [0xC0, 0x0C];
+
+const TYPE_A: u16 = 1;
+const TYPE_CNAME: u16 = 5;
+const TYPE_AAAA: u16 = 28;
+const CLASS_IN: u16 = 1;
+
+/// What a cell gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CellGiven {
+    /// Records, by [`Cell::pick`].
+    Records,
+    /// The zone file's RRset of the same owner and type.
+    Static,
+    /// An empty answer.
+    Nodata,
+}
+
+/// One decision, ready for packets.
+#[derive(Debug)]
+pub struct Cell {
+    decision: Arc<Decision>,
+    given: CellGiven,
+    draws: usize,
+    limit: usize,
+    tiers: Box<[CellTier]>,
+    records: Box<[StoredRecord]>,
+    bytes: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct CellTier {
+    /// Sum of the shares' weights.
+    total: u64,
+    shares: Box<[CellShare]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct CellShare {
+    weight: u64,
+    first: u16,
+    count: u16,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StoredRecord {
+    start: u32,
+    end: u32,
+    rtype: u16,
+    slot: u16,
+}
+
+/// A record of a cell in wire form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreparedRecord<'a> {
+    /// The whole record (RFC 1035, 3.2.1); its owner is the pointer `C0 0C`.
+    pub bytes: &'a [u8],
+    /// Its type.
+    pub rtype: u16,
+    /// Its endpoint's place in the policy's list: counter id less the name's first.
+    pub slot: u16,
+}
+
+/// Records drawn from a cell, in the order they go into the reply.
+#[derive(Debug, Clone, Copy)]
+pub struct Picks {
+    indexes: [u16; MAX_ANSWERS],
+    len: usize,
+}
+
+impl std::ops::Deref for Picks {
+    type Target = [u16];
+
+    fn deref(&self) -> &[u16] {
+        &self.indexes[..self.len]
+    }
+}
+
+impl Picks {
+    fn push(&mut self, index: u16) {
+        if self.len < MAX_ANSWERS {
+            self.indexes[self.len] = index;
+            self.len += 1;
+        }
+    }
+}
+
+impl Cell {
+    /// Makes `decision` ready. Its endpoints must be of `policy`, and have an answerable for its facet.
+    pub fn prepare(model: &Model, policy: &Policy, decision: Arc<Decision>) -> Cell {
+        let mut cell = Cell {
+            given: CellGiven::Nodata,
+            draws: 0,
+            limit: 0,
+            tiers: Box::new([]),
+            records: Box::new([]),
+            bytes: Box::new([]),
+            decision: decision.clone(),
+        };
+        match &decision.given {
+            Given::Nodata => {}
+            Given::Static => cell.given = CellGiven::Static,
+            Given::Endpoints(distribution) => {
+                cell.given = CellGiven::Records;
+                cell.draws = distribution.draws;
+                cell.limit = distribution.limit.min(MAX_ANSWERS);
+                cell.fill(model, policy, distribution, decision.facet, decision.ttl);
+            }
+        }
+        cell
+    }
+
+    fn fill(&mut self, model: &Model, policy: &Policy, distribution: &Distribution, facet: Facet, ttl: u32) {
+        let (mut records, mut bytes) = (Vec::new(), Vec::new());
+        let mut tiers = Vec::with_capacity(distribution.tiers.len());
+        for tier in &distribution.tiers {
+            let heaviest = tier.shares.iter().map(|share| share.weight).fold(0.0, f64::max);
+            let mut shares = Vec::with_capacity(tier.shares.len());
+            for share in &tier.shares {
+                let first = records.len() as u16;
+                for &endpoint in &share.endpoints {
+                    store(&mut records, &mut bytes, model, policy, endpoint, facet, ttl);
+                }
+                let count = records.len() as u16 - first;
+                if count > 0 {
+                    shares.push(CellShare { weight: integer_weight(share.weight, heaviest), first, count });
+                }
+            }
+            let total = shares.iter().map(|share| share.weight).sum();
+            tiers.push(CellTier { total, shares: shares.into() });
+        }
+        (self.tiers, self.records, self.bytes) = (tiers.into(), records.into(), bytes.into());
+    }
+
+    /// The decision that this is.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// What it gives.
+    pub fn given(&self) -> CellGiven {
+        self.given
+    }
+
+    /// Seconds; also written in its records.
+    pub fn ttl(&self) -> u32 {
+        self.decision.ttl
+    }
+
+    /// Whether replies say EDE 3 (RFC 8914, 4.4).
+    pub fn is_stale(&self) -> bool {
+        self.decision.stale
+    }
+
+    /// Whether the client was looked at: the ECS scope is 0 when not.
+    pub fn looks_at_client(&self) -> bool {
+        self.decision.looks_at_client
+    }
+
+    /// The record at an index that [`Cell::pick`] gave.
+    pub fn record(&self, index: u16) -> PreparedRecord<'_> {
+        let stored = self.records[usize::from(index)];
+        let bytes = &self.bytes[stored.start as usize..stored.end as usize];
+        PreparedRecord { bytes, rtype: stored.rtype, slot: stored.slot }
+    }
+
+    /// Draws records: addresses only, or exactly one CNAME. Empty only where the cell gives no records.
+    pub fn pick(&self, entropy: u64) -> Picks {
+        let mut picks = Picks { indexes: [0; MAX_ANSWERS], len: 0 };
+        let mut chance = Chance(entropy);
+        let mut draws = 0;
+        for tier in &self.tiers {
+            let mut used = Used::default();
+            let mut left = tier.total;
+            while left > 0 && draws < self.draws && picks.len < self.limit {
+                let Some(at) = tier.draw(chance.below(left), &used) else { break };
+                let share = tier.shares[at];
+                used.mark(at);
+                left -= share.weight;
+                if self.take(share, &mut picks, &mut chance) {
+                    draws += 1;
+                }
+                if picks.len == 1 && self.records[usize::from(picks.indexes[0])].rtype == TYPE_CNAME {
+                    return picks;
+                }
+            }
+        }
+        picks
+    }
+
+    /// Adds a share's records, rotated, as many as fit under the limit, and says whether there were any. A CNAME is
+    /// added only where it stands alone, and no record twice.
+    fn take(&self, share: CellShare, picks: &mut Picks, chance: &mut Chance) -> bool {
+        let turn = if share.count > 1 { chance.below(u64::from(share.count)) as u16 } else { 0 };
+        let before = picks.len;
+        for step in 0..share.count {
+            let index = share.first + (turn + step) % share.count;
+            let record = self.records[usize::from(index)];
+            let is_alias = record.rtype == TYPE_CNAME;
+            let is_given = picks.iter().any(|&given| self.records[usize::from(given)].slot == record.slot);
+            if picks.len >= self.limit || is_given || (is_alias && picks.len > 0) {
+                continue;
+            }
+            picks.push(index);
+            if is_alias {
+                break;
+            }
+        }
+        picks.len > before
+    }
+}
+
+impl CellTier {
+    /// The share that `point`, below the weight of all unused shares, falls on.
+    fn draw(&self, mut point: u64, used: &Used) -> Option<usize> {
+        for (at, share) in self.shares.iter().enumerate() {
+            if used.is_marked(at) {
+                continue;
+            }
+            if point < share.weight {
+                return Some(at);
+            }
+            point -= share.weight;
+        }
+        None
+    }
+}
+
+/// Shares of one tier that were drawn, a bit each.
+#[derive(Default)]
+struct Used([u64; MAX_SHARES / 64]);
+
+/// Most shares in a tier: `config` refuses a policy with more endpoints. Keeps a draw short and its bookkeeping on the stack.
+pub const MAX_SHARES: usize = 1024;
+
+impl Used {
+    fn mark(&mut self, share: usize) {
+        self.0[share / 64] |= 1 << (share % 64);
+    }
+
+    fn is_marked(&self, share: usize) -> bool {
+        self.0[share / 64] & (1 << (share % 64)) != 0
+    }
+}
+
+/// A stream of numbers from one seed (splitmix64, Steele et al. 2014): a reply needs several, the packet brings one.
+struct Chance(u64);
+
+impl Chance {
+    /// A number below `bound`, which is not 0, by multiply-shift (Lemire 2019); its bias is under bound / 2^64.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        ((u128::from(z) * u128::from(bound)) >> 64) as u64
+    }
+}
+
+/// The heaviest share of a tier gets this; 2^40 keeps a share of a millionth exact to a millionth, and a tier of
+/// 65,536 shares under 2^64.
+const HEAVIEST: f64 = (1_u64 << 40) as f64;
+
+fn integer_weight(weight: f64, heaviest: f64) -> u64 {
+    ((weight / heaviest * HEAVIEST).round() as u64).max(1)
+}
+
+fn store(
+    records: &mut Vec<StoredRecord>,
+    bytes: &mut Vec<u8>,
+    model: &Model,
+    policy: &Policy,
+    endpoint: EndpointId,
+    facet: Facet,
+    ttl: u32,
+) {
+    let slot = policy.endpoints.iter().position(|e| *e == endpoint);
+    let (Some(slot), Some(answerable)) = (slot, model.endpoint(endpoint).answerable(facet)) else { return };
+    let (rtype, rdata): (u16, Vec<u8>) = match &answerable.rdata {
+        AnswerRdata::Address(std::net::IpAddr::V4(ip)) => (TYPE_A, ip.octets().to_vec()),
+        AnswerRdata::Address(std::net::IpAddr::V6(ip)) => (TYPE_AAAA, ip.octets().to_vec()),
+        AnswerRdata::Cname(target) => (TYPE_CNAME, target.to_vec()),
+    };
+    let start = bytes.len() as u32;
+    bytes.extend_from_slice(&OWNER_IS_QUESTION);
+    bytes.extend_from_slice(&rtype.to_be_bytes());
+    bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
+    bytes.extend_from_slice(&ttl.to_be_bytes());
+    bytes.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
+    bytes.extend_from_slice(&rdata);
+    records.push(StoredRecord { start, end: bytes.len() as u32, rtype, slot: slot as u16 });
+}

@@ -1,0 +1,1 @@
+//! From model and world view to a snapshot; pure.
