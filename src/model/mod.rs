@@ -11,6 +11,7 @@ pub mod view;
 pub mod zone;
 
 pub use client::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId};
+pub use client_table::ClientTable;
 pub use monitor::{Check, CheckId, CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
 pub use policy::{MAX_ANSWERS, OnEmpty, Policy, PolicyId, Ttl};
 pub use pool::{

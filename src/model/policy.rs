@@ -15,7 +15,8 @@ pub struct Policy {
     pub zone: ZoneId,
     /// Where its candidates come from: the pool (or single endpoint) it names.
     pub root: MemberRef,
-    /// Every endpoint below `root`, each once, in listed order. A record's counter is this list's index.
+    /// Every endpoint that a reply could name, each once: those below `root` in listed order, then those below the pool
+    /// or endpoint of [`OnEmpty::Other`]. A record's counter is this list's index.
     pub endpoints: Vec<EndpointId>,
     /// The families it answers: V4, V6, both, or Alias where all its endpoints are cnames.
     pub facets: Vec<Facet>,

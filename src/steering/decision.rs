@@ -55,7 +55,8 @@ pub struct Tier {
 /// What one draw gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Share {
-    /// One endpoint; several where the draw fell on a pool that steers `all`, which are given together and rotated.
+    /// One endpoint; several, none of them an alias, where the draw fell on a pool that steers `all`: they are given
+    /// together, rotated by chance.
     pub endpoints: Vec<EndpointId>,
     /// Relative to its tier's other shares; over 0, finite.
     pub weight: f64,
@@ -64,7 +65,8 @@ pub struct Share {
 /// One stage of a decision, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// `candidates`, `state`, `health`, `rank`, `tiers`, `limit` or `ttl`.
+    /// `candidates`, `state`, `health`, `rank`, `tiers`, `on_empty`, `pick`, `limit` or `ttl`; `rank` and `on_empty`
+    /// only where they had a say.
     pub name: &'static str,
     /// Endpoints that came in.
     pub entered: usize,
