@@ -2,5 +2,7 @@
 //! decides what to answer; `answer` calls it, and the other modules use its [`Name`].
 
 mod name;
+pub mod query;
 
 pub use name::{MAX_LABEL, MAX_NAME, Name, NameError};
+pub use query::Reject;

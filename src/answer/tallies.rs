@@ -1,0 +1,54 @@
+//! Which counters one reply adds to: a small set of ids on the stack.
+
+use crate::model::MAX_ANSWERS;
+
+/// Counter ids of the steered records in one reply, each once; at most [`MAX_ANSWERS`], further ones aren't counted.
+#[derive(Debug, Clone, Copy)]
+pub struct Tallies {
+    ids: [u32; MAX_ANSWERS],
+    len: usize,
+}
+
+impl Default for Tallies {
+    fn default() -> Tallies {
+        Tallies { ids: [0; MAX_ANSWERS], len: 0 }
+    }
+}
+
+impl Tallies {
+    /// The ids, in the order of their records.
+    pub fn as_slice(&self) -> &[u32] {
+        &self.ids[..self.len]
+    }
+
+    /// Adds `id` unless it is there or the set is full.
+    pub fn add(&mut self, id: u32) {
+        if self.len < MAX_ANSWERS && !self.as_slice().contains(&id) {
+            self.ids[self.len] = id;
+            self.len += 1;
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Tallies {
+    type Item = &'a u32;
+    type IntoIter = std::slice::Iter<'a, u32>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.as_slice().iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_counts_once_and_the_set_has_a_bound() {
+        let mut tallies = Tallies::default();
+        for id in (0..100).chain(0..100) {
+            tallies.add(id);
+        }
+        assert_eq!(tallies.as_slice(), (0..MAX_ANSWERS as u32).collect::<Vec<_>>());
+    }
+}
