@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{CheckId, Moment, RegionId};
+use crate::model::{Answerable, CheckId, Endpoint, Moment, RegionId};
 
 /// Health of a check, and of what it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -125,5 +125,13 @@ impl WorldView {
     /// What is believed of a check; panics when the id is of another model.
     pub fn check(&self, id: CheckId) -> &CheckView {
         &self.checks[id.0 as usize]
+    }
+
+    /// Health of an endpoint: Up while any of its answerables is (one without a check always is), else Down if any is.
+    pub fn endpoint(&self, endpoint: &Endpoint) -> Health {
+        let health = |a: &Answerable| a.check.map_or(Health::Up, |id| self.check(id).health);
+        let of_all: Vec<Health> = endpoint.answerables.iter().map(health).collect();
+        let first = [Health::Up, Health::Down].into_iter().find(|h| of_all.contains(h));
+        first.unwrap_or(Health::Unknown)
     }
 }

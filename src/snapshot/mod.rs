@@ -3,12 +3,17 @@
 
 pub mod cell;
 pub mod compile;
+mod last_good;
 pub mod names;
+pub mod publish;
 pub mod tally;
+mod transition;
 
 pub use cell::{Cell, CellGiven, Picks, PreparedRecord};
 pub use names::ZoneTable;
+pub use publish::Publisher;
 pub use tally::{TallyLabels, TallyTable};
+pub use transition::Transition;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -49,7 +54,15 @@ pub struct Snapshot {
     /// What this node says of itself.
     pub identity: Arc<Identity>,
     pub(crate) clients: Arc<ClientTables>,
-    pub(crate) policies: Arc<[Arc<PolicyCells>]>,
+    pub(crate) policies: Vec<Arc<PolicyCells>>,
+    pub(crate) dependencies: Arc<Dependencies>,
+}
+
+/// Which policies a check matters to.
+#[derive(Debug)]
+pub(crate) struct Dependencies {
+    /// By check: the policies that have it, and whether they rank by RTT.
+    pub(crate) by_check: Vec<Vec<(PolicyId, bool)>>,
 }
 
 /// Client tables: one for clients that ask themselves, and one a zone for clients known by ECS, shared where cut-offs are equal.
