@@ -1,2 +1,54 @@
 //! How files are read: settings, policy files and master files, from Spec (as written) to [`crate::model::Model`]
-//! (valid). Every problem is collected, none half-applied.
+//! (valid). Every problem is collected, with its place and what to write instead; none is half-applied. `daemon` and
+//! `cli` call [`load`] and [`reload`]; nobody else reads files of the user.
+
+mod fields;
+mod node;
+mod problem;
+mod regions;
+mod settings;
+mod source;
+mod zones;
+
+use std::path::Path;
+
+pub use problem::{Problem, Severity, to_human, to_json};
+pub use settings::{Flags, Listen, Settings};
+
+use crate::model::Model;
+use problem::Problems;
+
+/// Everything that `serve` needs.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Where this node stands and what it listens on.
+    pub settings: Settings,
+    /// What the zones say.
+    pub model: Model,
+    /// What is hardly meant, sorted by file and line.
+    pub warnings: Vec<Problem>,
+}
+
+/// Loads settings and zones as `serve` would. With an error anywhere nothing is loaded, and everything found in any
+/// file comes back, warnings too, sorted by file and line. Without a file only the environment and the flags count.
+pub fn load(settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let Some(settings) = settings::read(settings_file, settings::environment(), flags, &mut problems) else {
+        return Err(problems.into_sorted());
+    };
+    let model = zones::read(&settings, &mut problems);
+    match problems.errors() {
+        0 => Ok(Loaded { settings, model, warnings: problems.into_sorted() }),
+        _ => Err(problems.into_sorted()),
+    }
+}
+
+/// Reads the zones again, under settings as they were read at the start: the new model and its warnings, or all problems.
+pub fn reload(settings: &Settings) -> Result<(Model, Vec<Problem>), Vec<Problem>> {
+    let mut problems = Problems::default();
+    let model = zones::read(settings, &mut problems);
+    match problems.errors() {
+        0 => Ok((model, problems.into_sorted())),
+        _ => Err(problems.into_sorted()),
+    }
+}

@@ -1,0 +1,240 @@
+//! Reading a table key by key. Every wrong type, range and unknown key becomes a problem with its place and an example
+//! of what is right; reading goes on with the key left out. Knows nothing of DNS.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::config::node::{Entry, Kind, Node};
+use crate::config::problem::{Problems, did_you_mean};
+use crate::config::source::{At, Place};
+
+/// A table that is being read; what is asked for is taken out.
+#[derive(Debug)]
+pub(super) struct Fields {
+    /// What the table is, for messages: `[endpoint.fra1]`.
+    pub(super) what: String,
+    /// Where its own name is written.
+    pub(super) place: Place,
+    left: Vec<Entry>,
+    asked: Vec<&'static str>,
+}
+
+impl Fields {
+    /// Begins to read `entry`'s value, which must be a table.
+    pub(super) fn of(entry: Entry, what: String, problems: &mut Problems) -> Option<Fields> {
+        let Entry { key, value } = entry;
+        match value.kind {
+            Kind::Table(left) => Some(Fields { what, place: key.place, left, asked: Vec::new() }),
+            other => {
+                wrong_type(&value.place, &what, "a table", other.described(), problems);
+                None
+            }
+        }
+    }
+
+    /// Begins to read a tree or an inline table.
+    pub(super) fn of_node(node: Node, what: &str, problems: &mut Problems) -> Option<Fields> {
+        let key = At { value: String::new(), place: node.place.clone() };
+        Fields::of(Entry { key, value: node }, what.to_string(), problems)
+    }
+
+    /// Whether `key` is written, whatever its value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.left.iter().any(|entry| entry.key.value == key)
+    }
+
+    /// The entry of `key`.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Entry> {
+        self.asked.push(key);
+        let at = self.left.iter().position(|entry| entry.key.value == key)?;
+        Some(self.left.remove(at))
+    }
+
+    /// Every entry, whatever its key: for tables whose keys are names.
+    pub(super) fn take_all(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.left)
+    }
+
+    /// A table under `key`.
+    pub(super) fn table(&mut self, key: &'static str, problems: &mut Problems) -> Option<Fields> {
+        let entry = self.take(key)?;
+        Fields::of(entry, format!("`{key}`"), problems)
+    }
+
+    /// The named tables below `key`: `[endpoint.a]`, `[endpoint.b]`, each with its name.
+    pub(super) fn named(&mut self, key: &'static str, problems: &mut Problems) -> Vec<(At<String>, Fields)> {
+        let Some(mut all) = self.take(key).and_then(|entry| Fields::of(entry, format!("[{key}]"), problems)) else {
+            return Vec::new();
+        };
+        let named = |entry: Entry| {
+            let name = entry.key.clone();
+            let what = format!("[{key}.{}]", name.value);
+            Fields::of(entry, what, problems).map(|fields| (name, fields))
+        };
+        all.take_all().into_iter().filter_map(named).collect()
+    }
+
+    /// A string.
+    pub(super) fn text(&mut self, key: &'static str, example: &str, problems: &mut Problems) -> Option<At<String>> {
+        let entry = self.take(key)?;
+        text(entry.value, key, example, problems)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
+        let Node { place, kind } = self.take(key)?.value;
+        match kind {
+            Kind::Bool(is) => Some(is),
+            Kind::Loose(text) if text == "true" || text == "false" => Some(text == "true"),
+            other => {
+                let wrong = wrong_type(&place, &format!("`{key}`"), "true or false", other.described(), problems);
+                wrong.hint(format!("write `{key} = true`"));
+                None
+            }
+        }
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn integer(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<i64>,
+        problems: &mut Problems,
+    ) -> Option<At<i64>> {
+        let entry = self.take(key)?;
+        integer(entry.value, key, range, problems)
+    }
+
+    /// A length of time such as `"500ms"`, within `range`.
+    pub(super) fn duration(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+        example: &str,
+        problems: &mut Problems,
+    ) -> Option<At<Duration>> {
+        let written = self.text(key, example, problems)?;
+        duration(written, key, range, example, problems)
+    }
+
+    /// A list; a text from the environment or a flag is split at its commas.
+    pub(super) fn list(&mut self, key: &'static str, example: &str, problems: &mut Problems) -> Option<At<Vec<Node>>> {
+        let Node { place, kind } = self.take(key)?.value;
+        match kind {
+            Kind::List(items) => Some(At { value: items, place }),
+            Kind::Loose(text) => {
+                let item = |part: &str| Node { place: place.clone(), kind: Kind::Loose(part.trim().to_string()) };
+                Some(At { value: text.split(',').map(item).collect(), place })
+            }
+            other => {
+                let wrong = wrong_type(&place, &format!("`{key}`"), "a list", other.described(), problems);
+                wrong.hint(format!("write `{key} = {example}`"));
+                None
+            }
+        }
+    }
+
+    /// A list of strings.
+    pub(super) fn texts(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        problems: &mut Problems,
+    ) -> Option<At<Vec<At<String>>>> {
+        let list = self.list(key, example, problems)?;
+        Some(list.map(|items| items.into_iter().filter_map(|item| text(item, key, example, problems)).collect()))
+    }
+
+    /// Whatever is left is wrong: a key of `later` isn't supported yet, any other is unknown.
+    pub(super) fn finish(self, later: &[&str], problems: &mut Problems) {
+        for entry in self.left {
+            let key = &entry.key.value;
+            if later.contains(&key.as_str()) {
+                not_yet(&entry.key.place, key, problems);
+                continue;
+            }
+            let message = match self.what.as_str() {
+                "" => format!("unknown key `{key}`"),
+                what => format!("unknown key `{key}` in {what}"),
+            };
+            let problem = problems.error(&entry.key.place, message);
+            problem.hint = did_you_mean(key, self.asked.iter().copied());
+        }
+    }
+}
+
+/// The problem of something that the manual of the finished program knows and this one doesn't do.
+pub(super) fn not_yet(place: &Place, what: &str, problems: &mut Problems) {
+    problems.error(place, format!("`{what}` is not supported yet")).hint("leave it out");
+}
+
+/// A string.
+pub(super) fn text(node: Node, key: &str, example: &str, problems: &mut Problems) -> Option<At<String>> {
+    let Node { place, kind } = node;
+    match kind {
+        Kind::Text(value) | Kind::Loose(value) => Some(At { value, place }),
+        other => {
+            let wrong = wrong_type(&place, &format!("`{key}`"), "a string", other.described(), problems);
+            wrong.hint(format!("write `{key} = {example}`"));
+            None
+        }
+    }
+}
+
+/// A whole number within `range`.
+pub(super) fn integer(node: Node, key: &str, range: RangeInclusive<i64>, problems: &mut Problems) -> Option<At<i64>> {
+    let Node { place, kind } = node;
+    let expected = format!("a whole number from {} to {}", range.start(), range.end());
+    let value = match kind {
+        Kind::Integer(value) => value,
+        Kind::Loose(text) => match text.parse() {
+            Ok(value) => value,
+            Err(_) => {
+                problems.error(&place, format!("`{key}` must be {expected}, not `{text}`"));
+                return None;
+            }
+        },
+        other => {
+            wrong_type(&place, &format!("`{key}`"), &expected, other.described(), problems);
+            return None;
+        }
+    };
+    if !range.contains(&value) {
+        problems.error(&place, format!("`{key}` must be {expected}, not {value}"));
+        return None;
+    }
+    Some(At { value, place })
+}
+
+/// A length of time within `range`.
+pub(super) fn duration(
+    written: At<String>,
+    key: &str,
+    range: RangeInclusive<Duration>,
+    example: &str,
+    problems: &mut Problems,
+) -> Option<At<Duration>> {
+    let At { value, place } = written;
+    let Ok(parsed) = humantime::parse_duration(&value) else {
+        let problem = problems.error(&place, format!("`{key}` must be a length of time, and \"{value}\" is none"));
+        problem.hint(format!("write a number and a unit, such as `{key} = {example}`"));
+        return None;
+    };
+    if !range.contains(&parsed) {
+        let [least, most] = [range.start(), range.end()].map(|d| humantime::format_duration(*d));
+        problems.error(&place, format!("`{key}` must be from {least} to {most}, not {value}"));
+        return None;
+    }
+    Some(At { value: parsed, place })
+}
+
+/// The problem of a value of another type.
+pub(super) fn wrong_type<'p>(
+    place: &Place,
+    what: &str,
+    expected: &str,
+    found: &str,
+    problems: &'p mut Problems,
+) -> &'p mut crate::config::problem::Problem {
+    problems.error(place, format!("{what} must be {expected}, not {found}"))
+}

@@ -1,0 +1,262 @@
+//! `portolan.toml`: layered by the `config` crate (file, then environment, then flags), read key by key with the place
+//! each value came from. Says where this node stands and where the zones are; what the zones say is read elsewhere.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use config::{Config, Environment, FileFormat, Value, ValueKind};
+
+use crate::config::fields::Fields;
+use crate::config::node::{self, Entry, Kind, Node};
+use crate::config::problem::Problems;
+use crate::config::regions;
+use crate::config::source::{At, Place};
+use crate::model::{Clients, Region};
+
+/// Where this node stands, what it listens on, and where the zones are.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The name of the region this node stands in; one of `regions`.
+    pub region: String,
+    /// This node's name: its vantage's, and the NSID. Default: the host's name.
+    pub node: String,
+    /// Sockets and threads.
+    pub listen: Listen,
+    /// The directory of the zones, absolute.
+    pub zones_dir: PathBuf,
+    /// The same directory as the user would type it, for problems.
+    pub zones_shown: PathBuf,
+    /// Declared regions; this node's own where none is declared.
+    pub regions: Vec<Region>,
+    /// How clients are placed.
+    pub clients: Clients,
+}
+
+/// Sockets and threads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// UDP and TCP; default `0.0.0.0:53` and `[::]:53`. Port 0 is any free port.
+    pub dns: Vec<SocketAddr>,
+    /// API, metrics, status page; default `127.0.0.1:8053`.
+    pub http: SocketAddr,
+    /// UDP threads; 0, the default, is one a core.
+    pub workers: usize,
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        Listen {
+            dns: vec![SocketAddr::from(([0; 4], 53)), SocketAddr::from(([0u16; 8], 53))],
+            http: SocketAddr::from(([127, 0, 0, 1], 8053)),
+            workers: 0,
+        }
+    }
+}
+
+/// Settings from the command line; they go before the environment and the file.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// Keys as in the file, dotted, and their values as typed; lists with commas. A relative path is relative to the
+    /// current directory.
+    pub overrides: Vec<(String, String)>,
+}
+
+impl Flags {
+    /// With one more: `Flags::default().with("listen.http", "127.0.0.1:0")`.
+    pub fn with(mut self, key: &str, value: &str) -> Flags {
+        self.overrides.push((key.to_string(), value.to_string()));
+        self
+    }
+}
+
+/// More threads than this are a slip of the fingers (judgment: four times the cores of a large host).
+const MAX_WORKERS: i64 = 1024;
+/// More listening addresses than these are a slip of the fingers (judgment).
+const MAX_LISTEN: usize = 256;
+/// Longest node name: it goes into an EDNS option and file names (judgment).
+const MAX_NODE: usize = 255;
+
+/// Reads the settings. As far as they can be read they come back even beside errors, so that the zones' problems can be
+/// told in the same run; `None` where the file can't be read at all.
+pub(super) fn read(
+    file: Option<&Path>,
+    environment: HashMap<String, String>,
+    flags: &Flags,
+    problems: &mut Problems,
+) -> Option<Settings> {
+    let shown = file.unwrap_or(Path::new("portolan.toml"));
+    let text = match file.map(std::fs::read_to_string) {
+        None => String::new(),
+        Some(Ok(text)) => text,
+        Some(Err(error)) => {
+            let problem = problems.error(&Place::start_of(shown), format!("can't read the settings: {error}"));
+            problem.hint("name the file with --config FILE");
+            return None;
+        }
+    };
+    let written = node::parse(shown, text.as_bytes(), problems)?;
+    let merged = match layers(&text, environment, flags) {
+        Ok(merged) => merged,
+        Err(error) => {
+            problems.error(&Place::start_of(shown), format!("can't put the settings together: {error}"));
+            return None;
+        }
+    };
+    let tree = Layered { file: shown, flags }.node(&merged, Some(&written), "");
+    let base = shown.parent().map(Path::to_path_buf).unwrap_or_default();
+    Some(settings(Fields::of_node(tree, "", problems)?, shown, &base, problems))
+}
+
+/// File, then environment, then flags.
+fn layers(text: &str, environment: HashMap<String, String>, flags: &Flags) -> Result<Value, config::ConfigError> {
+    let variables =
+        Environment::with_prefix("PORTOLAN").prefix_separator("__").separator("__").source(Some(environment));
+    let mut builder =
+        Config::builder().add_source(config::File::from_str(text, FileFormat::Toml)).add_source(variables);
+    for (key, value) in &flags.overrides {
+        builder = builder.set_override(key, value.as_str())?;
+    }
+    Ok(Value::new(None, ValueKind::Table(builder.build()?.try_deserialize()?)))
+}
+
+/// Joins merged values with the places they came from.
+struct Layered<'a> {
+    file: &'a Path,
+    flags: &'a Flags,
+}
+
+impl Layered<'_> {
+    fn node(&self, value: &Value, written: Option<&Node>, path: &str) -> Node {
+        match &value.kind {
+            ValueKind::Table(table) => {
+                let place = written.map_or_else(|| Place::start_of(self.file), |node| node.place.clone());
+                let known: &[Entry] = match written.map(|node| &node.kind) {
+                    Some(Kind::Table(entries)) => entries,
+                    _ => &[],
+                };
+                Node { place, kind: Kind::Table(self.entries(table, known, path)) }
+            }
+            other => self.leaf(other, written, path),
+        }
+    }
+
+    /// Keys of the file in its order, then those from elsewhere in the order of their names.
+    fn entries(&self, table: &config::Map<String, Value>, known: &[Entry], path: &str) -> Vec<Entry> {
+        let mut names: Vec<&String> = table.keys().collect();
+        names.sort_by_key(|name| (known.iter().position(|e| e.key.value == **name).unwrap_or(usize::MAX), *name));
+        let entry = |name: &String| {
+            let written = known.iter().find(|entry| entry.key.value == *name);
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let value = self.node(&table[name], written.map(|entry| &entry.value), &path);
+            let place = written.map_or_else(|| value.place.clone(), |entry| entry.key.place.clone());
+            Entry { key: At { value: name.clone(), place }, value }
+        };
+        names.into_iter().map(entry).collect()
+    }
+
+    fn leaf(&self, kind: &ValueKind, written: Option<&Node>, path: &str) -> Node {
+        let flag = self.flags.overrides.iter().find(|(key, _)| key == path);
+        match (flag, written, kind) {
+            (Some((key, value)), ..) => loose(&format!("flag {key}"), value),
+            (None, Some(node), kind) if same(&node.kind, kind) => node.clone(),
+            (None, _, ValueKind::String(value)) => {
+                loose(&format!("$PORTOLAN__{}", path.replace('.', "__").to_uppercase()), value)
+            }
+            (None, Some(node), _) => node.clone(),
+            (None, None, other) => loose("environment", &format!("{other:?}")),
+        }
+    }
+}
+
+/// Whether the merged value is the one in the file: the environment only knows strings.
+fn same(written: &Kind, merged: &ValueKind) -> bool {
+    match (written, merged) {
+        (Kind::Text(text), ValueKind::String(merged)) => text == merged,
+        (Kind::Date, _) => true,
+        (_, merged) => !matches!(merged, ValueKind::String(_)),
+    }
+}
+
+fn loose(from: &str, value: &str) -> Node {
+    Node { place: Place::start_of(Path::new(from)), kind: Kind::Loose(value.to_string()) }
+}
+
+fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems) -> Settings {
+    let region_written = top.has("region");
+    let region = top.text("region", "\"eu-west\"", problems);
+    if !region_written {
+        let problem = problems.error(&Place::start_of(shown), "`region` is missing: where does this node stand?");
+        problem.hint("write `region = \"eu-west\"`, with a name of your own");
+    }
+    let node = node_name(&mut top, problems);
+    let listen = top.table("listen", problems).map_or_else(Listen::default, |fields| listen(fields, problems));
+    let dir = top.table("zones", problems).and_then(|mut zones| {
+        let dir = zones.text("dir", "\"zones\"", problems);
+        zones.finish(&[], problems);
+        dir
+    });
+    let (regions, clients) = regions::read(&mut top, region.as_ref(), problems);
+    top.finish(&["state", "api", "tls", "fleet", "vantage"], problems);
+    let zones_shown = match dir {
+        Some(dir) if dir.place.file.to_string_lossy().starts_with("flag ") => PathBuf::from(dir.value),
+        Some(dir) => base.join(dir.value),
+        None => base.join("zones"),
+    };
+    let zones_dir = std::path::absolute(&zones_shown).unwrap_or_else(|_| zones_shown.clone());
+    let region = region.map_or_else(String::new, |region| region.value);
+    Settings { region, node, listen, zones_dir, zones_shown, regions, clients }
+}
+
+fn node_name(top: &mut Fields, problems: &mut Problems) -> String {
+    let host = || gethostname::gethostname().to_string_lossy().into_owned();
+    let Some(node) = top.text("node", "\"ns1\"", problems) else { return host() };
+    let plain = !node.value.is_empty() && node.value.chars().all(|c| c.is_ascii_graphic());
+    if !plain || node.value.len() > MAX_NODE {
+        let problem = problems.error(&node.place, format!("`node` must be 1 to {MAX_NODE} printable characters"));
+        problem.hint("write `node = \"ns1\"`, or leave it out for the host's name");
+    }
+    node.value
+}
+
+fn listen(mut fields: Fields, problems: &mut Problems) -> Listen {
+    let mut listen = Listen::default();
+    if let Some(written) = fields.texts("dns", "[\"0.0.0.0:53\", \"[::]:53\"]", problems) {
+        let At { value, place } = written;
+        if value.is_empty() || value.len() > MAX_LISTEN {
+            problems.error(&place, format!("`dns` must list 1 to {MAX_LISTEN} addresses"));
+        }
+        listen.dns.clear();
+        for item in value {
+            let Some(address) = socket(&item, "dns", 53, problems) else { continue };
+            if address.port() != 0 && listen.dns.contains(&address) {
+                problems.error(&item.place, format!("{address} is listed twice"));
+            }
+            listen.dns.push(address);
+        }
+    }
+    if let Some(http) = fields.text("http", "\"127.0.0.1:8053\"", problems) {
+        listen.http = socket(&http, "http", 8053, problems).unwrap_or(listen.http);
+    }
+    if let Some(workers) = fields.integer("workers", 0..=MAX_WORKERS, problems) {
+        listen.workers = workers.value as usize;
+    }
+    fields.finish(&["tls", "https", "quic", "xdp"], problems);
+    listen
+}
+
+fn socket(written: &At<String>, key: &str, port: u16, problems: &mut Problems) -> Option<SocketAddr> {
+    let parsed = written.value.parse();
+    if parsed.is_err() {
+        let message = format!("`{key}` must be an address and a port, and \"{}\" is not", written.value);
+        let bare: Option<std::net::IpAddr> = written.value.parse().ok();
+        let example = SocketAddr::new(bare.unwrap_or([127, 0, 0, 1].into()), port);
+        problems.error(&written.place, message).hint(format!("write \"{example}\""));
+    }
+    parsed.ok()
+}
+
+/// The environment as it is now; variables that aren't Unicode can't be settings.
+pub(super) fn environment() -> HashMap<String, String> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+}

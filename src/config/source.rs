@@ -1,0 +1,79 @@
+//! A text that was read, with its name as the user would type it, and places in it as people count them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+/// A place in a file, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The file's name as the user would type it.
+    pub(super) file: Arc<Path>,
+    /// Line, from 1.
+    pub(super) line: u32,
+    /// Column in characters, from 1.
+    pub(super) column: u32,
+}
+
+impl Place {
+    /// The first character of a file, or the file as a whole.
+    pub(super) fn start_of(file: &Path) -> Place {
+        Place { file: Arc::from(file), line: 1, column: 1 }
+    }
+}
+
+/// A value and where it was written.
+#[derive(Debug, Clone)]
+pub(super) struct At<T> {
+    /// The value.
+    pub(super) value: T,
+    /// Where.
+    pub(super) place: Place,
+}
+
+impl<T> At<T> {
+    /// Another value in the same place.
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> At<U> {
+        At { value: change(self.value), place: self.place }
+    }
+}
+
+/// A text file in memory. Bytes, because master files needn't be UTF-8.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    file: Arc<Path>,
+    bytes: &'a [u8],
+    /// Byte offset of each line's first character.
+    lines: Vec<usize>,
+}
+
+impl<'a> Source<'a> {
+    /// A text under the name that problems will show.
+    pub(super) fn new(file: &Path, bytes: &'a [u8]) -> Source<'a> {
+        let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        Source { file: Arc::from(file), bytes, lines: std::iter::once(0).chain(starts).collect() }
+    }
+
+    /// Line and column of a byte offset; an offset past the end is the end.
+    pub(super) fn place(&self, offset: usize) -> Place {
+        let offset = offset.min(self.bytes.len());
+        let line = self.lines.partition_point(|&start| start <= offset).saturating_sub(1);
+        let before = self.bytes.get(self.lines[line]..offset).unwrap_or_default();
+        // A character counts once: at its first byte, which is the one that is no continuation (RFC 3629, 3).
+        let column = before.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
+        Place { file: Arc::clone(&self.file), line: line as u32 + 1, column: column as u32 + 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_become_lines_and_columns_in_characters() {
+        let source = Source::new(Path::new("f"), "ab\nß=1\n".as_bytes());
+        for (offset, line, column) in [(0, 1, 1), (2, 1, 3), (3, 2, 1), (5, 2, 2), (8, 3, 1), (99, 3, 1)] {
+            let place = source.place(offset);
+            assert_eq!((place.line, place.column), (line, column), "{offset}");
+        }
+    }
+}
