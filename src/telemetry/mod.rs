@@ -1,1 +1,3 @@
-//! Metrics and logs: the only list of metric names.
+//! Metrics and logs: [`log`] is the only place that sets up logging.
+
+pub mod log;

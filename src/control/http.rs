@@ -1,0 +1,98 @@
+//! The routes of the HTTP API and their answers. Every handler reads the state, builds plain data and writes it; none
+//! waits for anything but its client.
+
+use axum::extract::Request;
+use axum::extract::State as Shared;
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+
+use crate::clock;
+use crate::control::problem::problem;
+use crate::control::{Readiness, State, events, page, status};
+
+/// What Prometheus takes text for (exposition format 0.0.4).
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Sent with every answer. The page loads nothing but its own files; nobody frames it or guesses content types.
+const GUARDS: [(HeaderName, HeaderValue); 4] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"),
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// Every path of the API, over `state`.
+pub fn router(state: State) -> Router {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/v1/status", get(status_json))
+        .route("/v1/transitions", get(transitions))
+        .route("/v1/events", get(async |Shared(state): Shared<State>| events::respond(&state)))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::map_response(guard))
+        .with_state(state)
+}
+
+async fn healthz() -> Response {
+    (StatusCode::OK, "ok: the process runs and answers HTTP\n").into_response()
+}
+
+async fn readyz(Shared(state): Shared<State>) -> Response {
+    let readiness = *state.readiness.borrow();
+    match readiness {
+        Readiness::Starting => {
+            (StatusCode::SERVICE_UNAVAILABLE, "starting: the first probe round has not ended\n").into_response()
+        }
+        Readiness::Serving => {
+            let generation = state.snapshots.load().generation;
+            (StatusCode::OK, format!("ok: answering queries with generation {generation}\n")).into_response()
+        }
+        Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping: no new queries\n").into_response(),
+    }
+}
+
+async fn metrics(Shared(state): Shared<State>) -> Response {
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], (state.metrics)()).into_response()
+}
+
+async fn status_json(Shared(state): Shared<State>) -> Response {
+    Json(status::status(&state.snapshots.load(), &state.reload.load(), clock::now())).into_response()
+}
+
+/// The last transitions, newest first: for those who were not listening to `/v1/events`.
+async fn transitions(Shared(state): Shared<State>) -> Response {
+    let mut recent = state.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Json(recent.newest_first()).into_response()
+}
+
+async fn not_found(uri: Uri) -> Response {
+    let detail = format!(
+        "nothing at {}; there are /, /healthz, /readyz, /metrics, /v1/status, /v1/explain and /v1/events",
+        uri.path()
+    );
+    problem(StatusCode::NOT_FOUND, detail)
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let detail = format!("{} is not for {}; the Allow header tells what is", request.method(), request.uri().path());
+    problem(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+async fn guard(mut response: Response) -> Response {
+    for (name, value) in GUARDS {
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    response
+}

@@ -1,0 +1,28 @@
+//! Errors of the HTTP API as `application/problem+json` (RFC 9457): status, a title, and a sentence that tells what to do.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+/// The media type of every error (RFC 9457, 3).
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The body of an error. Its type is left at `about:blank`, so the title is the status' own (RFC 9457, 4.2.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemDetails {
+    /// The reason phrase of the status.
+    pub title: String,
+    /// The HTTP status, 400 to 599.
+    pub status: u16,
+    /// What was expected, what was found, what to do.
+    pub detail: String,
+}
+
+/// An error response.
+pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Response {
+    let title = status.canonical_reason().unwrap_or("Error").to_owned();
+    let body = ProblemDetails { title, status: status.as_u16(), detail: detail.into() };
+    let mut response = (status, axum::Json(body)).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    response
+}

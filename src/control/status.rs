@@ -1,0 +1,204 @@
+//! `/v1/status`: every endpoint as each vantage sees it, as plain data. The keys are the contract's; the CLI reads the
+//! same types back.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Problem;
+use crate::control::ReloadStatus;
+use crate::model::{AnswerRdata, Answerable, Endpoint, Evidence, Model, Moment, ProbeTarget, WorldView, ZoneId};
+use crate::snapshot::Snapshot;
+
+/// Everything that is believed, and whether the files are served as they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// How many times the files were loaded with success.
+    pub generation: u64,
+    /// Zones in the order of the model.
+    pub zones: Vec<ZoneStatus>,
+    /// Every vantage that is known of.
+    pub vantages: Vec<VantageStatus>,
+    /// The last attempt to load the files.
+    pub reload: ReloadReport,
+}
+
+/// One zone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ZoneStatus {
+    /// Its name, with the final dot.
+    pub zone: String,
+    /// Its steered names, as the policy file writes them.
+    pub names: Vec<String>,
+    /// Its endpoints, in the order of the file.
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// Its name.
+    pub name: String,
+    /// Its region, where it has one.
+    pub region: Option<String>,
+    /// `up`, `down` or `unknown`: up while any address is.
+    pub health: String,
+    /// What each vantage says of each address; none without a monitor.
+    pub verdicts: Vec<Verdict>,
+    /// The operator's word over measured health, where there is one.
+    #[serde(rename = "override")]
+    pub overridden: Option<String>,
+}
+
+/// What one vantage says of one address.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The vantage's name.
+    pub vantage: String,
+    /// The region it observes from.
+    pub region: String,
+    /// The address that is judged; the probed one where the endpoint is a cname.
+    pub address: String,
+    /// `up`, `down` or `unknown`.
+    pub health: String,
+    /// Smoothed RTT in milliseconds, where a probe ever succeeded.
+    pub rtt_ms: Option<f64>,
+    /// How long ago the last probe ended, in milliseconds; none before the first.
+    pub age_ms: Option<u64>,
+}
+
+/// One vantage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VantageStatus {
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// `up`, `blind` or `stale`.
+    pub state: String,
+}
+
+/// How the last attempt to load the files ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// Whether the files as they were then are served.
+    pub ok: bool,
+    /// When, in Unix seconds.
+    pub at: f64,
+    /// What was wrong.
+    pub problems: Vec<ProblemReport>,
+}
+
+/// One problem of the files, as `check --format json` gives it too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProblemReport {
+    /// The file, as it was named.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// `error` or `warning`.
+    pub severity: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do, where there is something to say.
+    pub hint: Option<String>,
+}
+
+impl From<&Problem> for ProblemReport {
+    fn from(problem: &Problem) -> ProblemReport {
+        ProblemReport {
+            file: problem.file.display().to_string(),
+            line: problem.line,
+            column: problem.column,
+            severity: problem.severity.as_str().to_owned(),
+            message: problem.message.clone(),
+            hint: problem.hint.clone(),
+        }
+    }
+}
+
+/// The status of a snapshot at `now`.
+pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status {
+    let (model, view) = (&*snapshot.model, &*snapshot.view);
+    let problems = reload.problems.iter().map(ProblemReport::from).collect();
+    Status {
+        generation: snapshot.generation,
+        zones: (0..model.zones.len()).map(|at| zone_status(model, view, ZoneId(at as u32), now)).collect(),
+        vantages: vantages(model, view),
+        reload: ReloadReport { ok: reload.ok, at: reload.at, problems },
+    }
+}
+
+/// What the vantages say of one side of an endpoint; nothing where it has no monitor.
+pub(crate) fn evidence<'a>(answerable: &Answerable, view: &'a WorldView) -> &'a [Evidence] {
+    let seen = answerable.check.and_then(|check| view.checks.get(check.0 as usize));
+    seen.map_or(&[], |seen| &seen.evidence)
+}
+
+fn zone_status(model: &Model, view: &WorldView, id: ZoneId, now: Moment) -> ZoneStatus {
+    let zone = model.zone(id);
+    let endpoints = model.endpoints.iter().filter(|endpoint| endpoint.zone == id);
+    ZoneStatus {
+        zone: zone.apex.to_string(),
+        names: zone.steered.iter().map(|name| name.label.clone()).collect(),
+        endpoints: endpoints.map(|endpoint| endpoint_status(model, view, endpoint, now)).collect(),
+    }
+}
+
+fn endpoint_status(model: &Model, view: &WorldView, endpoint: &Endpoint, now: Moment) -> EndpointStatus {
+    let verdicts = endpoint.answerables.iter().flat_map(|answerable| {
+        let address = judged_address(model, answerable);
+        evidence(answerable, view).iter().map(move |said| verdict(model, said, &address, now))
+    });
+    EndpointStatus {
+        name: endpoint.name.clone(),
+        region: endpoint.region.map(|region| model.region(region).name.clone()),
+        health: view.endpoint(endpoint).as_str().to_owned(),
+        verdicts: verdicts.collect(),
+        overridden: None,
+    }
+}
+
+fn verdict(model: &Model, said: &Evidence, address: &str, now: Moment) -> Verdict {
+    Verdict {
+        vantage: said.vantage.to_string(),
+        region: model.region(said.region).name.clone(),
+        address: address.to_owned(),
+        health: said.health.as_str().to_owned(),
+        rtt_ms: said.rtt.map(millis),
+        age_ms: said.probed_at.map(|at| now.since(at).as_millis() as u64),
+    }
+}
+
+/// The address that an answerable's check judges.
+fn judged_address(model: &Model, answerable: &Answerable) -> String {
+    match (&answerable.rdata, answerable.check) {
+        (AnswerRdata::Address(ip), _) => ip.to_string(),
+        (AnswerRdata::Cname(_), Some(check)) => probed_ip(model.checks[check.0 as usize].key.target).to_string(),
+        (AnswerRdata::Cname(_), None) => String::new(),
+    }
+}
+
+fn probed_ip(target: ProbeTarget) -> IpAddr {
+    match target {
+        ProbeTarget::Host(ip) => ip,
+        ProbeTarget::Socket(socket) => socket.ip(),
+    }
+}
+
+/// Milliseconds with three decimals: microseconds are as fine as an RTT is measured.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn vantages(model: &Model, view: &WorldView) -> Vec<VantageStatus> {
+    let each = view.vantages.iter().map(|vantage| VantageStatus {
+        name: vantage.name.to_string(),
+        region: model.region(vantage.region).name.clone(),
+        state: vantage.state.as_str().to_owned(),
+    });
+    each.collect()
+}

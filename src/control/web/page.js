@@ -1,0 +1,81 @@
+// Keeps the board fresh and runs the explain form. Text from the server only ever becomes text, never markup.
+"use strict";
+
+const REFRESH_MS = 2000;   // RTTs and ages move on between transitions
+const KEPT_TRANSITIONS = 20;
+const contact = document.getElementById("contact");
+const transitions = document.getElementById("transitions");
+
+function element(tag, text) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
+}
+
+function table(headings, rows) {
+  const made = document.createElement("table");
+  const head = made.createTHead().insertRow();
+  headings.forEach((heading) => head.append(element("th", heading)));
+  const body = made.createTBody();
+  rows.forEach((cells) => {
+    const row = body.insertRow();
+    cells.forEach((cell) => { row.insertCell().textContent = cell; });
+  });
+  return made;
+}
+
+let refreshing = false;
+async function refresh() {
+  if (refreshing) return;
+  refreshing = true;
+  try {
+    const reply = await fetch("/");
+    const fresh = new DOMParser().parseFromString(await reply.text(), "text/html").getElementById("board");
+    if (fresh) document.getElementById("board").replaceWith(fresh);
+    contact.textContent = "";
+  } catch {
+    contact.textContent = "no answer from the server; what is shown may be old";
+  } finally {
+    refreshing = false;
+  }
+}
+
+function showTransition(event) {
+  const time = new Date(event.at * 1000).toLocaleTimeString();
+  transitions.prepend(element("li", `${time}  ${event.endpoint}: ${event.from} to ${event.to}, ${event.why}`));
+  while (transitions.children.length > KEPT_TRANSITIONS) transitions.lastChild.remove();
+}
+
+function explained(found) {
+  const shares = found.answers.map((a) => [a.endpoint, a.rdata, `${(a.probability * 100).toFixed(1)} %`]);
+  const stages = found.stages.map((s) =>
+    [s.stage, `${s.in} in, ${s.out} out`, s.dropped.map((d) => `${d.endpoint}: ${d.why}`).join("; ")]);
+  return [
+    element("p", `${found.name} ${found.type} for ${found.client || "any client"} (class ${found.class}): TTL ${found.ttl}, scope ${found.scope}`),
+    table(["Endpoint", "Record", "Probability"], shares),
+    table(["Stage", "Endpoints", "Dropped"], stages),
+  ];
+}
+
+async function explain(submitted) {
+  submitted.preventDefault();
+  const shown = document.getElementById("explanation");
+  const asked = new URLSearchParams(new FormData(submitted.target));
+  try {
+    const reply = await fetch(`/v1/explain?${asked}`);
+    const found = await reply.json();
+    if (reply.ok) return shown.replaceChildren(...explained(found));
+    shown.replaceChildren(element("p", found.detail));
+  } catch {
+    shown.replaceChildren(element("p", "no answer from the server"));
+  }
+  shown.firstChild.className = "refused";
+}
+
+document.getElementById("explain").addEventListener("submit", explain);
+fetch("/v1/transitions").then((reply) => reply.json()).then((past) => past.reverse().forEach(showTransition)).catch(() => {});
+new EventSource("/v1/events").onmessage = (message) => {
+  showTransition(JSON.parse(message.data));
+  refresh();
+};
+setInterval(refresh, REFRESH_MS);
