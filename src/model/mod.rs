@@ -13,7 +13,7 @@ pub mod zone;
 pub use client::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId};
 pub use client_table::ClientTable;
 pub use monitor::{Check, CheckId, CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
-pub use policy::{MAX_ANSWERS, OnEmpty, Policy, PolicyId, Ttl};
+pub use policy::{MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, Policy, PolicyId, Ttl};
 pub use pool::{
     AdminState, AnswerRdata, Answerable, Endpoint, EndpointId, Facet, Member, MemberRef, Pool, PoolId, Steering,
 };

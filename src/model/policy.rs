@@ -33,6 +33,10 @@ pub struct Policy {
 /// the question and OPT; a policy that could give more is refused by `config`.
 pub const MAX_ANSWERS: usize = 64;
 
+/// Most endpoints below one policy; `config` refuses more. A draw walks its tier on the packet path, and keeps which
+/// shares it has drawn on the stack. Judgment: an RRset of a thousand endpoints wants two names.
+pub const MAX_ENDPOINTS: usize = 1024;
+
 /// Bounds of a TTL, whole seconds, `min` not over `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ttl {
