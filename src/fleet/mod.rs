@@ -1,5 +1,9 @@
 //! From what each vantage believes to what all agree on. Reports are whole and periodic; agreement is pure.
 
+pub mod exchange;
+pub mod quorum;
 pub mod report;
 
-pub use report::{Report, Vantage};
+pub use exchange::{Exchange, Seat};
+pub use quorum::{STALE_AFTER, agree};
+pub use report::{Received, Report, Vantage};

@@ -24,3 +24,12 @@ pub struct Report {
     /// One an (enabled) check.
     pub observations: Vec<Observation>,
 }
+
+/// A report as it arrived. Clocks of two hosts are never compared: its age is counted from here.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// What was reported.
+    pub report: Arc<Report>,
+    /// When it came, on this process's clock.
+    pub received_at: Moment,
+}

@@ -1,6 +1,18 @@
 //! Measuring and judging. A probe measures, the detector judges, the prober runs them by the schedule and tells what
 //! it believes as [`Observation`]s. It knows nothing of policies or answers.
 
+pub mod detector;
 pub mod observation;
+pub mod pace;
+pub mod probe;
+pub mod prober;
+pub mod rtt;
+pub mod schedule;
 
+pub use detector::{Detector, Event, Transition};
 pub use observation::Observation;
+pub use pace::Pace;
+pub use probe::{Failure, Measurement, ProbeClients, Sources, check_rights};
+pub use prober::{Prober, ProberHandle, ProberSettings, Round};
+pub use rtt::Rtt;
+pub use schedule::{Schedule, SlotId};

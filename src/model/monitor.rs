@@ -1,5 +1,6 @@
 //! Monitors: declared checks; and the checks that follow from them, one for each distinct (monitor, address).
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,25 @@ pub enum ProbeTarget {
     Host(IpAddr),
     /// An address and port.
     Socket(SocketAddr),
+}
+
+impl ProbeTarget {
+    /// The host that is probed.
+    pub fn ip(&self) -> IpAddr {
+        match self {
+            ProbeTarget::Host(host) => *host,
+            ProbeTarget::Socket(socket) => socket.ip(),
+        }
+    }
+}
+
+impl fmt::Display for ProbeTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProbeTarget::Host(host) => host.fmt(f),
+            ProbeTarget::Socket(socket) => socket.fmt(f),
+        }
+    }
 }
 
 /// A declared check without its name: what is sent, how often, and how results are judged.

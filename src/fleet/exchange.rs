@@ -1,0 +1,75 @@
+//! How reports come together inside one process: each vantage has a [`Seat`] to publish from, and the [`Exchange`]
+//! gives the latest report of each whenever something came. It keeps the newest alone, so nobody ever waits for a
+//! slow reader. A fleet of several hosts will meet at the same two types.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::fleet::{Received, Report, Vantage};
+use crate::health::Observation;
+use crate::model::Moment;
+
+/// [`Exchange::next`] returns after this time although nothing came, so that reports are seen to grow stale.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Where the reports of a process's vantages come together.
+#[derive(Debug)]
+pub struct Exchange {
+    board: watch::Sender<Vec<Received>>,
+    reader: watch::Receiver<Vec<Received>>,
+}
+
+/// One vantage's place at an exchange.
+#[derive(Debug)]
+pub struct Seat {
+    vantage: Vantage,
+    board: watch::Sender<Vec<Received>>,
+}
+
+impl Default for Exchange {
+    fn default() -> Exchange {
+        Exchange::new()
+    }
+}
+
+impl Exchange {
+    /// An exchange without vantages.
+    pub fn new() -> Exchange {
+        let (board, reader) = watch::channel(Vec::new());
+        Exchange { board, reader }
+    }
+
+    /// A place for `vantage`. Two places of one vantage would overwrite each other's reports.
+    pub fn join(&self, vantage: Vantage) -> Seat {
+        Seat { vantage, board: self.board.clone() }
+    }
+
+    /// The latest report of each vantage that ever reported, in the order of their first ones: as soon as one of them
+    /// is new, and once a second in any case.
+    pub async fn next(&mut self) -> Vec<Received> {
+        // The channel can't close: this exchange holds a sender. After a tick the same reports are given, older.
+        let _ = tokio::time::timeout(TICK, self.reader.changed()).await;
+        self.latest()
+    }
+
+    /// The same without waiting; what it gives counts as seen.
+    pub fn latest(&mut self) -> Vec<Received> {
+        self.reader.borrow_and_update().clone()
+    }
+}
+
+impl Seat {
+    /// Puts a report in the place of this vantage's last. Never waits.
+    pub fn publish(&self, at: Moment, observations: Vec<Observation>) {
+        let report = Arc::new(Report { vantage: self.vantage.clone(), made_at: at, observations });
+        let received = Received { report, received_at: at };
+        self.board.send_modify(|board| {
+            match board.iter_mut().find(|known| known.report.vantage.name == self.vantage.name) {
+                Some(known) => *known = received,
+                None => board.push(received),
+            }
+        });
+    }
+}

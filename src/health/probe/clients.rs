@@ -1,0 +1,215 @@
+//! What probes share: source addresses, the ICMP sockets and the certificates that are trusted. One of these is made
+//! for each prober; sockets and certificates are opened when a probe first needs them.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rustls::RootCertStore;
+use surge_ping::{Client, Config, ICMP, PingIdentifier, PingSequence};
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+
+use crate::clock;
+use crate::health::probe::{Failure, tls};
+use crate::model::{CheckKey, ProbeKind};
+
+/// The addresses that probes are sent from; where there is none, the kernel chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sources {
+    /// For IPv4 targets.
+    pub v4: Option<Ipv4Addr>,
+    /// For IPv6 targets.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl Sources {
+    /// The source for probes of `target`, with port 0.
+    pub fn towards(&self, target: IpAddr) -> Option<SocketAddr> {
+        match target {
+            IpAddr::V4(_) => self.v4.map(|from| SocketAddr::new(from.into(), 0)),
+            IpAddr::V6(_) => self.v6.map(|from| SocketAddr::new(from.into(), 0)),
+        }
+    }
+}
+
+/// What the probes of one prober share.
+pub struct ProbeClients {
+    sources: Sources,
+    icmp_v4: Mutex<Option<Client>>,
+    icmp_v6: Mutex<Option<Client>>,
+    ident: u16,
+    sequence: AtomicU16,
+    tls: OnceCell<TlsConnector>,
+}
+
+impl ProbeClients {
+    /// Opens nothing yet. https probes will trust the system's certificates, or those of `SSL_CERT_FILE`.
+    pub fn new(sources: Sources) -> ProbeClients {
+        ProbeClients {
+            sources,
+            icmp_v4: Mutex::default(),
+            icmp_v6: Mutex::default(),
+            ident: next_ident(),
+            sequence: AtomicU16::new(0),
+            tls: OnceCell::new(),
+        }
+    }
+
+    /// The same, but https probes trust `roots` and nobody else.
+    pub fn trusting(sources: Sources, roots: RootCertStore) -> ProbeClients {
+        ProbeClients { tls: OnceCell::new_with(Some(tls::connector(roots))), ..ProbeClients::new(sources) }
+    }
+
+    /// The addresses that probes are sent from.
+    pub fn sources(&self) -> Sources {
+        self.sources
+    }
+
+    /// One socket for all echoes of a family; opened at the first, so that a right that is granted later counts.
+    pub(super) fn icmp_towards(&self, target: IpAddr) -> Result<Client, Failure> {
+        let (cell, kind) = match target {
+            IpAddr::V4(_) => (&self.icmp_v4, ICMP::V4),
+            IpAddr::V6(_) => (&self.icmp_v6, ICMP::V6),
+        };
+        let mut client = cell.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let mut config = Config::builder().kind(kind);
+        if let Some(source) = self.sources.towards(target) {
+            config = config.bind(source);
+        }
+        let opened = Client::new(&config.build())
+            .map_err(|error| Failure::Vantage(RightsError::icmp(target.is_ipv4(), error).to_string()))?;
+        Ok(client.insert(opened).clone())
+    }
+
+    /// Marks of one echo. Unprivileged sockets match replies by sequence alone, so no two under way may share it.
+    pub(super) fn echo_marks(&self) -> (PingIdentifier, PingSequence) {
+        (PingIdentifier(self.ident), PingSequence(self.sequence.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    pub(super) async fn tls(&self) -> Result<&TlsConnector, Failure> {
+        self.tls
+            .get_or_try_init(|| async {
+                // Reading some hundred certificates takes milliseconds; other probes' times must not show it.
+                let roots = tokio::task::spawn_blocking(system_roots).await;
+                let roots = roots.map_err(|error| Failure::Vantage(error.to_string()))?;
+                Ok(tls::connector(roots.map_err(|error| Failure::Vantage(error.to_string()))?))
+            })
+            .await
+    }
+}
+
+impl fmt::Debug for ProbeClients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbeClients").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
+
+/// Why this process can't send what a check asks for; one line that says what to do.
+#[derive(Debug)]
+pub enum RightsError {
+    /// No ICMP socket of this family may be opened.
+    Icmp {
+        /// 4 or 6.
+        version: u8,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// https monitors trust nobody: no certificate authority was found.
+    Trust(String),
+}
+
+impl RightsError {
+    fn icmp(is_v4: bool, error: io::Error) -> RightsError {
+        RightsError::Icmp { version: if is_v4 { 4 } else { 6 }, error }
+    }
+}
+
+impl fmt::Display for RightsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RightsError::Icmp { version, error } if error.kind() == io::ErrorKind::PermissionDenied => write!(
+                f,
+                "icmp monitors need the right to send IPv{version} echoes: grant CAP_NET_RAW (setcap cap_net_raw+ep on \
+                 the program, or AmbientCapabilities=CAP_NET_RAW in its unit), or put its group into \
+                 net.ipv4.ping_group_range (sysctl -w net.ipv4.ping_group_range=\"0 2147483647\", which IPv6 goes by too)"
+            ),
+            RightsError::Icmp { version, error } => {
+                write!(f, "icmp monitors can't open an IPv{version} echo socket: {}", first_line(error))
+            }
+            RightsError::Trust(why) => write!(
+                f,
+                "https monitors trust no certificate authority: install the system's (ca-certificates), or name a PEM \
+                 file in SSL_CERT_FILE{why}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RightsError {}
+
+/// Whether this process may send what `checks` ask for; to be asked once at the start, so that a missing right is one
+/// clear line and not a world that looks down.
+pub fn check_rights<'a>(checks: impl IntoIterator<Item = &'a CheckKey>) -> Result<(), RightsError> {
+    let (mut v4, mut v6, mut https) = (false, false, false);
+    for check in checks {
+        match &check.monitor.kind {
+            ProbeKind::Icmp if check.target.ip().is_ipv4() => v4 = true,
+            ProbeKind::Icmp => v6 = true,
+            ProbeKind::Https(_) => https = true,
+            ProbeKind::Tcp | ProbeKind::Http(_) => {}
+        }
+    }
+    if v4 {
+        open_echo_socket(socket2::Domain::IPV4, socket2::Protocol::ICMPV4)
+            .map_err(|error| RightsError::icmp(true, error))?;
+    }
+    if v6 {
+        open_echo_socket(socket2::Domain::IPV6, socket2::Protocol::ICMPV6)
+            .map_err(|error| RightsError::icmp(false, error))?;
+    }
+    if https { system_roots().map(drop) } else { Ok(()) }
+}
+
+/// The unprivileged kind first, then the raw one, as the ICMP client will.
+fn open_echo_socket(domain: socket2::Domain, protocol: socket2::Protocol) -> io::Result<()> {
+    let open = |kind| socket2::Socket::new(domain, kind, Some(protocol)).map(drop);
+    open(socket2::Type::DGRAM).or_else(|first| open(socket2::Type::RAW).map_err(|_| first))
+}
+
+fn system_roots() -> Result<RootCertStore, RightsError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // Stores of real systems hold certificates that can't be parsed; they only fail those who rely on them.
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map_or_else(String::new, |error| format!(" ({})", first_line(error)));
+        return Err(RightsError::Trust(why));
+    }
+    Ok(roots)
+}
+
+/// Raw sockets of one host see each other's replies, so every prober's echoes carry an identifier of their own.
+fn next_ident() -> u16 {
+    static LAST: OnceCell<AtomicU16> = OnceCell::const_new();
+    match LAST.get() {
+        Some(last) => last.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
+        None => {
+            let first = clock::entropy() as u16;
+            // Two first callers at once: the one who comes second draws from the other's count.
+            match LAST.set(AtomicU16::new(first)) {
+                Ok(()) => first,
+                Err(_) => next_ident(),
+            }
+        }
+    }
+}
+
+fn first_line(error: &impl fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,121 @@
+//! Why a probe failed, in words that a person reads in `status`, logs and `explain`.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// Why a probe failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Nothing, or not all, came in time.
+    TimedOut {
+        /// The monitor's time-out.
+        after: Duration,
+    },
+    /// The other side refused the connection: nothing listens there.
+    Refused,
+    /// The other side, or someone on the way, ended the connection.
+    Reset,
+    /// Someone on the way said that there is no way; what they said.
+    Unreachable(String),
+    /// The TLS handshake failed; why.
+    Tls(String),
+    /// The status is not one that counts as success.
+    Status {
+        /// What came.
+        got: u16,
+        /// What would have counted.
+        expected: Vec<u16>,
+    },
+    /// The text that was expected is not in the part of the body that is looked at.
+    Body {
+        /// What was expected.
+        lacks: String,
+    },
+    /// What came is not the protocol's; what is wrong with it.
+    Garbage(String),
+    /// This vantage could not probe at all (no sockets left, no right to, a source address that it lacks): nothing is
+    /// known of the other side, and nothing is held against it.
+    Vantage(String),
+}
+
+impl Failure {
+    /// Whether this says something of the other side. When not, the detector must not hear of it.
+    pub fn is_evidence(&self) -> bool {
+        match self {
+            Failure::Vantage(_) => false,
+            Failure::TimedOut { .. }
+            | Failure::Refused
+            | Failure::Reset
+            | Failure::Unreachable(_)
+            | Failure::Tls(_)
+            | Failure::Status { .. }
+            | Failure::Body { .. }
+            | Failure::Garbage(_) => true,
+        }
+    }
+
+    /// What an error of a socket means for a probe.
+    pub(super) fn from_io(error: &io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Failure::Refused,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::UnexpectedEof => Failure::Reset,
+            io::ErrorKind::HostUnreachable => Failure::Unreachable("host unreachable".to_owned()),
+            io::ErrorKind::NetworkUnreachable => Failure::Unreachable("network unreachable".to_owned()),
+            // The kernel's own time-out is shorter than the monitor's only where someone tuned it so.
+            io::ErrorKind::TimedOut => Failure::Unreachable("the connection timed out in the kernel".to_owned()),
+            // The rest is about this host: no descriptors, ports, memory or rights, a source address it lacks.
+            _ => Failure::Vantage(format!("cannot probe from here: {error}")),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::TimedOut { after } => write!(f, "timed out after {}", humantime::format_duration(*after)),
+            Failure::Refused => f.write_str("connection refused"),
+            Failure::Reset => f.write_str("connection reset"),
+            Failure::Tls(why) => f.write_str(why),
+            Failure::Status { got, expected } => {
+                write!(f, "status {got}, expected ")?;
+                for (nth, status) in expected.iter().enumerate() {
+                    let comma = if nth == 0 { "" } else { ", " };
+                    write!(f, "{comma}{status}")?;
+                }
+                Ok(())
+            }
+            Failure::Body { lacks } => write!(f, "body lacks {lacks:?}"),
+            Failure::Unreachable(why) | Failure::Garbage(why) | Failure::Vantage(why) => f.write_str(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_read_as_a_person_would_say_them() {
+        let said = |failure: Failure| failure.to_string();
+        assert_eq!(said(Failure::TimedOut { after: Duration::from_millis(500) }), "timed out after 500ms");
+        assert_eq!(said(Failure::from_io(&io::ErrorKind::ConnectionRefused.into())), "connection refused");
+        assert_eq!(said(Failure::from_io(&io::ErrorKind::HostUnreachable.into())), "host unreachable");
+        assert_eq!(said(Failure::Status { got: 503, expected: vec![200] }), "status 503, expected 200");
+        assert_eq!(said(Failure::Status { got: 404, expected: vec![200, 204] }), "status 404, expected 200, 204");
+        assert_eq!(said(Failure::Body { lacks: "ok".to_owned() }), "body lacks \"ok\"");
+    }
+
+    #[test]
+    fn a_vantage_without_sockets_is_no_evidence_against_the_endpoint() {
+        const EMFILE: i32 = 24;
+        assert!(!Failure::from_io(&io::Error::from_raw_os_error(EMFILE)).is_evidence());
+        assert!(!Failure::from_io(&io::ErrorKind::AddrNotAvailable.into()).is_evidence());
+        assert!(Failure::from_io(&io::ErrorKind::ConnectionRefused.into()).is_evidence());
+        assert!(Failure::from_io(&io::ErrorKind::NetworkUnreachable.into()).is_evidence());
+    }
+}

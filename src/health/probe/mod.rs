@@ -1,0 +1,60 @@
+//! Probes: each measures once and never judges. [`probe`] sends what a check asks for, bounded by the monitor's
+//! time-out as a whole, and says how long the answer took or why there was none, in words that a person reads.
+//! The prober calls it; what follows from a measurement is the detector's business.
+//!
+//! What the round-trip time means: for icmp the echo's, for tcp the handshake's, for http and https the time from
+//! the connection's beginning to the head of the response, that is, what a client waits for the first byte. That
+//! counts the server's own slowness in, on purpose: it ranks regions by what clients feel.
+
+mod attempt;
+mod clients;
+mod failure;
+mod http;
+mod icmp;
+mod tcp;
+mod tls;
+
+use std::time::Duration;
+
+pub use clients::{ProbeClients, RightsError, Sources, check_rights};
+pub use failure::Failure;
+
+use crate::clock;
+use crate::health::{Pace, Rtt};
+use crate::model::{CheckKey, Moment, ProbeKind, ProbeTarget};
+
+/// What one probe found.
+#[derive(Debug, Clone)]
+pub struct Measurement {
+    /// When it began.
+    pub began: Moment,
+    /// When it ended.
+    pub ended: Moment,
+    /// The round-trip time of the attempt that succeeded, or why none did.
+    pub result: Result<Duration, Failure>,
+}
+
+/// Probes once. `rtt` is what earlier probes of this check measured: it decides when an unanswered attempt is repeated
+/// (see [`Pace`]). Ends within the monitor's time-out.
+pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measurement {
+    let timeout = check.monitor.timeout;
+    let began = clock::now();
+    let result = match (&check.monitor.kind, check.target) {
+        (ProbeKind::Icmp, target) => {
+            attempt::repeat(Pace::light(timeout, rtt), timeout, || icmp::echo(clients, target.ip(), timeout)).await
+        }
+        (ProbeKind::Tcp, ProbeTarget::Socket(to)) => {
+            attempt::repeat(Pace::light(timeout, rtt), timeout, || tcp::handshake(clients, to)).await
+        }
+        (ProbeKind::Http(spec), ProbeTarget::Socket(to)) => {
+            attempt::repeat(Pace::heavy(timeout, rtt), timeout, || http::get(clients, spec, to)).await
+        }
+        (ProbeKind::Https(spec), ProbeTarget::Socket(to)) => {
+            attempt::repeat(Pace::heavy(timeout, rtt), timeout, || http::get_over_tls(clients, spec, to)).await
+        }
+        (ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Https(_), ProbeTarget::Host(host)) => {
+            Err(Failure::Vantage(format!("no port to probe at {host}")))
+        }
+    };
+    Measurement { began, ended: clock::now(), result }
+}

@@ -1,0 +1,306 @@
+//! The loop that probes: it takes what is due from the schedule, lets `probe` measure it, tells the detectors, and
+//! publishes what they believe. All judgement is in values that it owns; here is only the order of events.
+//!
+//! Observations are published whole, each second and within milliseconds of a change. Publishing never waits: whoever
+//! is slow to read finds the newest.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::clock;
+use crate::health::probe::{Measurement, ProbeClients, probe};
+use crate::health::{Detector, Event, Observation, Schedule, SlotId};
+use crate::model::{CheckKey, Moment};
+
+/// After a change, other changes are waited for this long, so that a region that dies is one report and not a hundred.
+const GATHER: Duration = Duration::from_millis(5);
+/// And this much longer for each check, so that making reports never takes the most of the prober's time.
+const GATHER_PER_CHECK: Duration = Duration::from_micros(1);
+
+/// Hears of each probe that ended: the monitor's kind, whether it succeeded, how long it took in all.
+pub type OnProbe = Arc<dyn Fn(&'static str, bool, Duration) + Send + Sync>;
+/// Takes what the prober believes of every check at a moment. Must not block.
+pub type Publish = Box<dyn Fn(Moment, Vec<Observation>) + Send + Sync>;
+
+/// How a prober works.
+#[derive(Clone)]
+pub struct ProberSettings {
+    /// From one report to the next when nothing changes; default 1 s.
+    pub report_every: Duration,
+    /// Most probes under way at once; each may hold several sockets while nothing answers. Default 4096.
+    pub max_in_flight: usize,
+    /// Hears of each probe; by default nobody.
+    pub on_probe: OnProbe,
+}
+
+impl Default for ProberSettings {
+    fn default() -> ProberSettings {
+        ProberSettings {
+            report_every: Duration::from_secs(1),
+            // Judgment: 8,000 silent endpoints a second at the default time-out.
+            max_in_flight: 4096,
+            on_probe: Arc::new(|_, _, _| {}),
+        }
+    }
+}
+
+/// Probes all checks of a plan from one place.
+pub struct Prober {
+    settings: ProberSettings,
+    clients: Arc<ProbeClients>,
+    publish: Publish,
+    schedule: Schedule,
+    watched: HashMap<SlotId, Watched>,
+    /// The checks in the plan's order.
+    plan: Vec<SlotId>,
+    rounds: Vec<oneshot::Sender<()>>,
+    report_at: Moment,
+    ended: mpsc::UnboundedSender<Ended>,
+}
+
+/// One check that is probed.
+struct Watched {
+    key: Arc<CheckKey>,
+    detector: Detector,
+    probed_at: Option<Moment>,
+    why: Option<Arc<str>>,
+    /// Whether the first round need not wait for it any more: it is tried, or can't be probed from here.
+    is_settled: bool,
+}
+
+/// Speaks to a running prober. The prober stops when this is dropped.
+pub struct ProberHandle {
+    commands: mpsc::UnboundedSender<Command>,
+    task: JoinHandle<()>,
+}
+
+/// The first round of a plan: every check of it is probed, and a failure is verified.
+pub struct Round(oneshot::Receiver<()>);
+
+struct Command {
+    checks: Vec<Arc<CheckKey>>,
+    round: oneshot::Sender<()>,
+}
+
+/// A probe that ended; without a measurement when it broke off.
+struct Ended {
+    slot: SlotId,
+    measurement: Option<Measurement>,
+}
+
+impl Prober {
+    /// Starts a prober without checks on the current tokio runtime.
+    pub fn spawn(settings: ProberSettings, clients: Arc<ProbeClients>, publish: Publish) -> ProberHandle {
+        let (commands, orders) = mpsc::unbounded_channel();
+        // Never holds more than what is under way, which the schedule bounds.
+        let (ended, endings) = mpsc::unbounded_channel();
+        let prober = Prober {
+            schedule: Schedule::new(settings.max_in_flight),
+            report_at: clock::now() + settings.report_every,
+            settings,
+            clients,
+            publish,
+            watched: HashMap::new(),
+            plan: Vec::new(),
+            rounds: Vec::new(),
+            ended,
+        };
+        ProberHandle { commands, task: tokio::spawn(prober.run(orders, endings)) }
+    }
+
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>, mut endings: mpsc::UnboundedReceiver<Ended>) {
+        loop {
+            let now = clock::now();
+            self.launch(now);
+            if now >= self.report_at {
+                self.report(now);
+            }
+            let wake = self.schedule.next_due().map_or(self.report_at, |due| due.min(self.report_at));
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(order) => self.adopt(order),
+                    None => return,
+                },
+                Some(ended) = endings.recv() => {
+                    self.hear(ended);
+                    while let Ok(ended) = endings.try_recv() {
+                        self.hear(ended);
+                    }
+                }
+                () = tokio::time::sleep(wake.since(now)) => {}
+            }
+            self.end_rounds();
+        }
+    }
+
+    /// Makes the plan's checks the ones that are probed. Those that are probed already go on undisturbed.
+    fn adopt(&mut self, order: Command) {
+        let mut known: HashMap<Arc<CheckKey>, SlotId> =
+            self.watched.iter().map(|(slot, watched)| (Arc::clone(&watched.key), *slot)).collect();
+        let mut seen = HashSet::new();
+        let wanted: Vec<Arc<CheckKey>> = order.checks.into_iter().filter(|key| seen.insert(Arc::clone(key))).collect();
+        let fresh: Vec<&Arc<CheckKey>> = wanted.iter().filter(|key| !known.contains_key(*key)).collect();
+        let intervals: Vec<Duration> = fresh.iter().map(|key| key.monitor.interval).collect();
+        for (slot, key) in self.schedule.add(&intervals, clock::now()).into_iter().zip(fresh) {
+            self.watched.insert(slot, Watched::new(Arc::clone(key)));
+            known.insert(Arc::clone(key), slot);
+        }
+        self.plan = wanted.iter().filter_map(|key| known.remove(key)).collect();
+        for gone in known.into_values() {
+            self.schedule.remove(gone);
+            self.watched.remove(&gone);
+        }
+        self.rounds.push(order.round);
+    }
+
+    fn launch(&mut self, now: Moment) {
+        while let Some(slot) = self.schedule.take(now) {
+            let Some(watched) = self.watched.get(&slot) else { continue };
+            let (key, rtt) = (Arc::clone(&watched.key), *watched.detector.rtt());
+            let clients = Arc::clone(&self.clients);
+            let mut delivery = Delivery { to: self.ended.clone(), ended: Some(Ended { slot, measurement: None }) };
+            tokio::spawn(async move {
+                let measurement = probe(&clients, &key, &rtt).await;
+                if let Some(ended) = &mut delivery.ended {
+                    ended.measurement = Some(measurement);
+                }
+            });
+        }
+    }
+
+    fn hear(&mut self, Ended { slot, measurement }: Ended) {
+        self.schedule.ended(slot);
+        let Some(watched) = self.watched.get_mut(&slot) else { return };
+        let Some(measurement) = measurement else {
+            watched.is_settled = true;
+            return;
+        };
+        let took = measurement.ended.since(measurement.began);
+        (self.settings.on_probe)(watched.key.monitor.kind.as_str(), measurement.result.is_ok(), took);
+        let (verify_at, has_changed) = watched.judge(measurement);
+        self.schedule.want(slot, verify_at);
+        if has_changed {
+            let gather = GATHER + GATHER_PER_CHECK * u32::try_from(self.plan.len()).unwrap_or(u32::MAX);
+            self.report_at = self.report_at.min(clock::now() + gather.min(self.settings.report_every));
+        }
+    }
+
+    fn report(&mut self, now: Moment) {
+        let observations =
+            self.plan.iter().filter_map(|slot| self.watched.get(slot)).map(Watched::observation).collect();
+        (self.publish)(now, observations);
+        self.report_at = now + self.settings.report_every;
+    }
+
+    /// What was found is published before the round is said to have ended, so that who waited for it finds it.
+    fn end_rounds(&mut self) {
+        if !self.rounds.is_empty() && self.watched.values().all(|watched| watched.is_settled) {
+            self.report(clock::now());
+            for round in self.rounds.drain(..) {
+                // Nobody may be waiting any more, and that is fine.
+                let _ = round.send(());
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn new(key: Arc<CheckKey>) -> Watched {
+        let detector = Detector::new(&key.monitor);
+        Watched { key, detector, probed_at: None, why: None, is_settled: false }
+    }
+
+    /// Takes in a measurement; when a verifying probe is wanted, and whether the verdict changed.
+    fn judge(&mut self, measurement: Measurement) -> (Option<Moment>, bool) {
+        let Measurement { began, ended, result } = measurement;
+        let event = match result {
+            Ok(rtt) => {
+                self.why = None;
+                Event::Success { rtt }
+            }
+            Err(failure) => {
+                let words = failure.to_string();
+                if self.why.as_deref() != Some(&*words) {
+                    self.why = Some(words.into());
+                }
+                if !failure.is_evidence() {
+                    self.is_settled = true;
+                    return (None, false);
+                }
+                Event::Failure { began }
+            }
+        };
+        self.probed_at = Some(ended);
+        let transition = self.detector.step(event, ended);
+        self.is_settled |= self.detector.is_tried();
+        if let Some(changed) = transition {
+            tracing::info!(
+                check = self.key.monitor.kind.as_str(),
+                target = %self.key.target,
+                from = changed.from.as_str(),
+                to = changed.to.as_str(),
+                why = self.why.as_deref().unwrap_or("answers as expected"),
+                "health changed"
+            );
+        }
+        (self.detector.deadline(), transition.is_some())
+    }
+
+    fn observation(&self) -> Observation {
+        Observation {
+            key: Arc::clone(&self.key),
+            health: self.detector.health(),
+            tried: self.detector.is_tried(),
+            srtt: self.detector.rtt().srtt(),
+            rttvar: self.detector.rtt().rttvar(),
+            probed_at: self.probed_at,
+            may_change_in: self.detector.may_change_in(),
+            why: self.why.clone(),
+        }
+    }
+}
+
+impl ProberHandle {
+    /// Makes `checks` the ones that are probed; those that are already keep their history and their turns.
+    pub fn adopt(&self, checks: Vec<Arc<CheckKey>>) -> Round {
+        let (round, ended) = oneshot::channel();
+        // A prober that has stopped ends the round by dropping it.
+        let _ = self.commands.send(Command { checks, round });
+        Round(ended)
+    }
+
+    /// Ends probing; returns when no probe will begin any more.
+    pub async fn stop(self) {
+        drop(self.commands);
+        // It ends by itself now; a prober that broke has ended as well.
+        let _ = self.task.await;
+    }
+}
+
+impl Round {
+    /// Waits until every check of the plan is tried or could not be probed from here, and what was found is published;
+    /// or until the prober stops. A plan that was replaced meanwhile ends with the one that replaced it.
+    pub async fn ended(self) {
+        let _ = self.0.await;
+    }
+}
+
+/// Tells the prober that a probe ended even when it broke off.
+struct Delivery {
+    to: mpsc::UnboundedSender<Ended>,
+    ended: Option<Ended>,
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            // The prober may have stopped: then nobody wants to know.
+            let _ = self.to.send(ended);
+        }
+    }
+}
