@@ -1,0 +1,125 @@
+"""Child processes that end with us, and waiting for something without guessing how long it takes."""
+import ctypes
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def wait_until(what, bound, step=0.01):
+    """Polls `what` until it gives something true, and gives that; fails after `bound` seconds with what it gave last."""
+    deadline = time.monotonic() + bound
+    while True:
+        last = what()
+        if last:
+            return last
+        if time.monotonic() > deadline:
+            name = getattr(what, "__name__", "condition")
+            raise AssertionError(f"not within {bound} s: {name}, last seen: {last!r}")
+        time.sleep(step)
+
+
+def leashed(place=None, before_exec=None):
+    """For Popen's preexec_fn: the child enters `place`'s network and dies when we do, however we die."""
+
+    def enter():
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if place is not None:
+            place.enter()
+        if before_exec is not None:
+            before_exec()
+
+    return enter
+
+
+class Child:
+    """A process whose output goes to files in `dir`, so that nothing it says is lost and nothing blocks it."""
+
+    def __init__(self, argv, dir, name, place=None, env=None, stdin=None, before_exec=None):
+        self.argv = [str(a) for a in argv]
+        self.name = name
+        self.out_path = Path(dir) / f"{name}.out"
+        self.err_path = Path(dir) / f"{name}.err"
+        with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
+            self.process = subprocess.Popen(
+                self.argv, stdin=stdin or subprocess.DEVNULL, stdout=out, stderr=err, env=env,
+                preexec_fn=leashed(place, before_exec),
+            )
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def is_running(self):
+        return self.process.poll() is None
+
+    def out(self):
+        """What it has said on stdout so far, whole lines only."""
+        text = self.out_path.read_text(errors="replace")
+        return text[: text.rfind("\n") + 1].splitlines()
+
+    def err(self):
+        return self.err_path.read_text(errors="replace")
+
+    def wait_line(self, pattern, bound, after=0):
+        """The match of the first line of stdout, from line number `after` on, in which `pattern` is found."""
+        seen = re.compile(pattern)
+
+        def line():
+            for text in self.out()[after:]:
+                if match := seen.search(text):
+                    return match
+            if not self.is_running():
+                raise AssertionError(f"{self.name} ended with {self.process.returncode}\n{self.told()}")
+            return None
+
+        try:
+            return wait_until(line, bound)
+        except AssertionError as gone:
+            raise AssertionError(f"{gone}\nno line like {pattern!r} from {self.name}\n{self.told()}") from None
+
+    def told(self):
+        """All it said, for a failure's message."""
+        return "--- stdout\n" + "\n".join(self.out()[-60:]) + "\n--- stderr\n" + self.err()[-6000:]
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, bound=10):
+        """Its exit code."""
+        return self.process.wait(bound)
+
+    def end(self):
+        """Ends it by its own pid; a stopped one too."""
+        if self.is_running():
+            self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+
+
+def children_of(pid):
+    """The pids of a process's direct children."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_name = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(after_name[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def is_alive(pid):
+    """Whether a process is there and has not ended (a zombie has)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
