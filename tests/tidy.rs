@@ -20,6 +20,7 @@ const ORDER: &[&str] = &[
     "control",
     "telemetry",
     "daemon",
+    "demo",
     "cli",
     "main",
 ];

@@ -1,0 +1,71 @@
+"""The root on 127.0.0.2 and the zone example. on 127.0.0.3: they delegate svc.example. to 127.0.0.53 and .54.
+
+A process of its own; port 53, so in a network namespace. Knows only what a resolver on its way down asks.
+"""
+import select
+import socket
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rrset
+
+ROOT, PARENT = "127.0.0.2", "127.0.0.3"
+
+
+def records(*lines):
+    return [dns.rrset.from_text(name, 3600, "IN", rdtype, *rdatas) for name, rdtype, *rdatas in lines]
+
+
+# address: (zone, its apex records, the zone below it, that zone's NS, their glue)
+ZONES = {
+    ROOT: (
+        ".",
+        records((".", "SOA", "a.root-servers.test. root.test. 1 7200 900 1209600 300"), (".", "NS", "a.root-servers.test.")),
+        "example.",
+        records(("example.", "NS", "ns.example.")),
+        records(("ns.example.", "A", PARENT)),
+    ),
+    PARENT: (
+        "example.",
+        records(("example.", "SOA", "ns.example. root.test. 1 7200 900 1209600 300"), ("example.", "NS", "ns.example.")),
+        "svc.example.",
+        records(("svc.example.", "NS", "ns1.svc.example.", "ns2.svc.example.")),
+        records(("ns1.svc.example.", "A", "127.0.0.53"), ("ns2.svc.example.", "A", "127.0.0.54")),
+    ),
+}
+
+
+def reply_to(query, address):
+    """A referral for what is below the cut, the apex's records for the apex, NXDOMAIN for the rest."""
+    zone, apex, child, delegation, glue = ZONES[address]
+    question = query.question[0]
+    reply = dns.message.make_response(query)
+    if question.name.is_subdomain(dns.name.from_text(child)):
+        reply.authority, reply.additional = list(delegation), list(glue)
+        return reply
+    reply.flags |= dns.flags.AA
+    at_apex = question.name == dns.name.from_text(zone)
+    reply.answer = [r for r in apex if at_apex and r.rdtype == question.rdtype]
+    if not reply.answer:
+        reply.authority = [apex[0]]
+        reply.set_rcode(dns.rcode.NOERROR if at_apex else dns.rcode.NXDOMAIN)
+    return reply
+
+
+def main():
+    sockets = {}
+    for address in ZONES:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind((address, 53))
+        sockets[udp] = address
+    print("ready", flush=True)
+    while True:
+        for udp in select.select(list(sockets), [], [])[0]:
+            packet, client = udp.recvfrom(4096)
+            udp.sendto(reply_to(dns.message.from_wire(packet), sockets[udp]).to_wire(), client)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The container files: compose accepts ours where it is installed, and everywhere the files name things that exist."""
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ROOT / "docker/compose.yaml"
+
+
+def compose():
+    """The command that is installed, or None."""
+    if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0:
+        return ["docker", "compose"]
+    return ["docker-compose"] if shutil.which("docker-compose") else None
+
+
+@pytest.mark.skipif(compose() is None, reason="neither docker compose nor docker-compose is installed")
+def test_compose_accepts_the_file():
+    said = subprocess.run([*compose(), "-f", COMPOSE, "config"], capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0, said.stderr
+    assert "portolan" in said.stdout and "/etc/portolan" in said.stdout
+
+
+def test_the_files_name_what_exists():
+    for source in re.findall(r"^COPY (?!--from)(.*)$", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE):
+        for name in source.split()[:-1]:
+            assert (ROOT / name).exists(), f"Dockerfile copies {name}"
+    mounted = re.findall(r"^\s+source: (\S+)$", COMPOSE.read_text(), re.MULTILINE)
+    assert mounted
+    for name in mounted:
+        assert (COMPOSE.parent / name).resolve().exists(), f"compose.yaml mounts {name}"

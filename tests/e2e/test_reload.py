@@ -1,0 +1,133 @@
+"""Reload is all or nothing, says how it went, and loses no question."""
+import time
+
+from portolan import MASTER, Node
+from processes import wait_until
+from steady import Steady
+
+POLICY = """
+zone = "svc.example."
+
+[defaults]
+ttl = "1s"
+
+[endpoint.one]
+addresses = ["{address}"]
+
+[pool.web]
+members = ["one"]
+
+[name.www]
+pool = "web"
+"""
+
+BROKEN = POLICY.format(address="192.0.2.9") + """
+[pool.other]
+members = ["nobody"]
+"""
+
+FILE = "svc.example.policy.toml"
+
+
+def start(dir):
+    return Node(dir, {FILE: POLICY.format(address="192.0.2.1"), "svc.example.zone": MASTER})
+
+
+def test_a_broken_file_changes_nothing_and_a_good_one_everything(dir):
+    with start(dir) as node, Steady(node.dir, node.udp, "www.svc.example.", per_second=300) as client:
+        before = node.status()["generation"]
+        assert node.metric("portolan_last_reload_ok") == 1
+        assert node.metric("portolan_generation") == before
+
+        node.write(FILE, BROKEN)
+        node.hup()
+        wait_until(lambda: node.metric("portolan_last_reload_ok") == 0, 10)
+        told = node.status()
+        assert told["generation"] == before and told["reload"]["ok"] is False
+        assert any("nobody" in str(problem) and FILE in str(problem) for problem in told["reload"]["problems"]), told["reload"]
+        assert "nobody" in node.child.err(), "and the log"
+        assert node.addresses("www.svc.example.") == ["192.0.2.1"], "the old generation goes on"
+        assert node.get("/readyz")[0] == 200
+
+        fixed = time.time()
+        node.write(FILE, POLICY.format(address="192.0.2.2"))
+        node.hup()
+        wait_until(lambda: node.addresses("www.svc.example.") == ["192.0.2.2"], 10)
+        wait_until(lambda: node.metric("portolan_last_reload_ok") == 1, 5)
+        told = node.status()
+        assert told["generation"] > before and told["reload"]["ok"] is True and told["reload"]["at"] >= fixed - 1
+        assert not told["reload"]["problems"]
+        wait_until(lambda: node.metric("portolan_generation") == told["generation"], 5)
+
+        replies = client.finish()
+        assert all(r.got and r.rcode == "NOERROR" for r in replies), "no question lost"
+        assert {a for r in replies for a in r.answers} == {"192.0.2.1", "192.0.2.2"}, "never the broken file's"
+        changes = sum(1 for a, b in zip(replies, replies[1:]) if a.answers != b.answers)
+        assert changes <= len(replies) // 100, f"{changes} changes: old and new mixed"
+
+
+def test_files_are_watched(dir):
+    """No signal: a file put in place by a rename, and one written over, are both seen."""
+    with start(dir) as node:
+        node.write(FILE, POLICY.format(address="192.0.2.2"))
+        wait_until(lambda: node.addresses("www.svc.example.") == ["192.0.2.2"], 15)
+        (node.dir / "zones" / FILE).write_text(POLICY.format(address="192.0.2.3"))
+        wait_until(lambda: node.addresses("www.svc.example.") == ["192.0.2.3"], 15)
+        node.write("svc.example.zone", MASTER + "\nnew IN A 198.51.100.7\n")
+        wait_until(lambda: node.addresses("new.svc.example.") == ["198.51.100.7"], 15)
+
+
+def test_zones_come_and_go(dir):
+    with start(dir) as node:
+        node.write("other.example.zone", MASTER + "\nwww IN A 198.51.100.8\n")
+        node.hup()
+        wait_until(lambda: node.addresses("www.other.example.") == ["198.51.100.8"], 15)
+        (node.dir / "zones" / "other.example.zone").unlink()
+        node.hup()
+        wait_until(lambda: node.ask("www.other.example.").rcode() == 5, 15)
+        assert node.addresses("www.svc.example.") == ["192.0.2.1"]
+
+
+def test_reload_under_fire(dir):
+    """Twenty reloads in a row while 500 questions a second come in: each is answered, with the old or the new."""
+    with start(dir) as node, Steady(node.dir, node.udp, "www.svc.example.", per_second=500) as client:
+        for turn in range(20):
+            address = f"192.0.2.{10 + turn}"
+            node.write(FILE, POLICY.format(address=address))
+            node.hup()
+            wait_until(lambda: node.addresses("www.svc.example.") == [address], 15)
+        replies = client.finish()
+        assert all(r.got and r.rcode == "NOERROR" and len(r.answers) == 1 for r in replies)
+
+
+def test_health_outlives_a_reload(dir, endpoints):
+    """An endpoint that is down stays down over a reload: its history isn't forgotten."""
+    one = endpoints("one")
+    policy = f"""
+    zone = "svc.example."
+    [defaults]
+    ttl = "1s"
+    [monitor.web]
+    type = "tcp"
+    interval = "300ms"
+    timeout = "200ms"
+    [endpoint.one]
+    addresses = ["192.0.2.1"]
+    probe = "{one.at}"
+    monitor = "web"
+    [pool.web]
+    members = ["one"]
+    [name.www]
+    pool = "web"
+    on_empty = "nodata"
+    """
+    with Node(dir, {FILE: policy, "svc.example.zone": MASTER}) as node:
+        one.kill()
+        wait_until(lambda: node.addresses("www.svc.example.") == [], 10)
+        with Steady(node.dir, node.udp, "www.svc.example.", per_second=200) as client:
+            generation = node.status()["generation"]
+            node.write("svc.example.zone", MASTER + "\nnew IN A 198.51.100.7\n")
+            node.hup()
+            wait_until(lambda: node.status()["generation"] > generation and node.addresses("new.svc.example."), 10)
+            client.wait_for(lambda r: True, 10, since=time.time())
+            assert all(r.answers == [] for r in client.finish()), "no flash of the dead endpoint"
