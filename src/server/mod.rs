@@ -1,1 +1,181 @@
-//! Sockets. Reads packets and messages, calls `answer`, writes what it says; decides nothing.
+//! Sockets. Reads packets and messages, calls [`answer`](crate::answer::answer), writes what it says and counts;
+//! decides nothing. [`Server::bind`] takes the ports early, so that the ready line can name them; nothing is answered
+//! before [`Server::start`]. Only the daemon (and the demo) calls this.
+
+mod batch;
+pub mod counters;
+mod limit;
+mod socket;
+mod streams;
+mod udp;
+
+pub use counters::{Counters, Dropped, OTHER_RCODE, ThreadCounters, Totals};
+pub use socket::BindError;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use arc_swap::{ArcSwap, Cache};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::{Ask, Outcome, answer};
+use crate::snapshot::Snapshot;
+use socket::Bound;
+use udp::Answerer;
+
+/// Workers an address where the machine doesn't tell its cores.
+const FALLBACK_WORKERS: usize = 1;
+
+/// Most of what was queued before the start that is thrown away: more than any receive buffer holds, so that a flood
+/// can't hold up the start for ever.
+const MOST_EARLY: usize = 100_000;
+
+/// A DNS server on its addresses: bound, then started, then stopped.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    bound: Vec<Bound>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    threads_stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    streams_stop: CancellationToken,
+    streams: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Server {
+    /// Takes UDP and TCP ports: `workers` sockets an address, 0 for one a core. All or none.
+    pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Server, BindError> {
+        let workers = match workers {
+            0 => thread::available_parallelism().map_or(FALLBACK_WORKERS, usize::from),
+            some => some,
+        };
+        let bound = addresses.iter().map(|&address| socket::bind(address, workers)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Server { addresses: bound.iter().map(|bound| bound.address).collect(), bound, running: None })
+    }
+
+    /// What is bound, in the order asked for, with the real ports.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Begins to answer from whatever `snapshots` points to: a thread for each UDP socket, a task of `runtime` for
+    /// each listener. What came in before is thrown away unanswered. Does nothing when already started. An error is
+    /// the system's, out of threads; call [`Server::stop`] then.
+    pub fn start(
+        &mut self,
+        snapshots: Arc<ArcSwap<Snapshot>>,
+        counters: &Counters,
+        runtime: &Handle,
+    ) -> io::Result<()> {
+        let for_streams = snapshots.clone();
+        self.start_with(
+            move || FromSnapshots { cache: Cache::new(snapshots.clone()) },
+            Arc::new(move |ask: &Ask<'_>, out: &mut [u8]| answer(&for_streams.load(), ask, out)),
+            counters,
+            runtime,
+        )
+    }
+
+    /// As [`Server::start`], with what answers as an argument: one a UDP thread, and one for all streams.
+    fn start_with<A: Answerer + Send + 'static>(
+        &mut self,
+        answerer: impl Fn() -> A,
+        for_streams: Arc<streams::Answer>,
+        counters: &Counters,
+        runtime: &Handle,
+    ) -> io::Result<()> {
+        let bound = std::mem::take(&mut self.bound);
+        let running = self.running.get_or_insert_with(Running::new);
+        let serving = streams::Serving::new(for_streams, counters.shared());
+        for Bound { udp, tcp, .. } in bound {
+            for socket in udp {
+                discard_early(&socket)?;
+                running.spawn_worker(socket, answerer(), counters.thread())?;
+            }
+            discard_early_connections(&tcp);
+            let _context = runtime.enter();
+            let listener = tokio::net::TcpListener::from_std(tcp)?;
+            let task = streams::serve(listener, serving.clone(), running.streams_stop.clone());
+            running.streams.push(runtime.spawn(task));
+        }
+        Ok(())
+    }
+
+    /// Stops: what was received is answered, connections are closed after the messages they have sent, threads are
+    /// joined. Takes 0.1 s, and never over a second or so.
+    pub async fn stop(mut self) {
+        let Some(mut running) = self.running.take() else { return };
+        running.threads_stop.store(true, Ordering::Release);
+        running.streams_stop.cancel();
+        for task in running.streams.drain(..) {
+            // An error is a panic of the task, which has been printed; there is nothing left to stop.
+            let _ = task.await;
+        }
+        let threads = std::mem::take(&mut running.threads);
+        let _ = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join()))).await;
+    }
+}
+
+impl Running {
+    fn new() -> Running {
+        Running {
+            threads_stop: Arc::new(AtomicBool::new(false)),
+            threads: Vec::new(),
+            streams_stop: CancellationToken::new(),
+            streams: Vec::new(),
+        }
+    }
+
+    fn spawn_worker<A>(&mut self, socket: UdpSocket, answerer: A, counters: Arc<ThreadCounters>) -> io::Result<()>
+    where
+        A: Answerer + Send + 'static,
+    {
+        let stop = self.threads_stop.clone();
+        let name = format!("udp-{}", self.threads.len());
+        let worker = move || udp::serve(socket, answerer, &counters, &stop);
+        self.threads.push(thread::Builder::new().name(name).spawn(worker)?);
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    /// A server that is dropped without [`Server::stop`] ends by itself, a moment later.
+    fn drop(&mut self) {
+        self.threads_stop.store(true, Ordering::Release);
+        self.streams_stop.cancel();
+    }
+}
+
+/// Answers from the snapshot of the moment.
+struct FromSnapshots {
+    cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+}
+
+impl Answerer for FromSnapshots {
+    fn refresh(&mut self, counters: &ThreadCounters) {
+        counters.reserve_picks(self.cache.load().tallies.len());
+    }
+
+    fn answer(&mut self, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
+        answer(self.cache.load(), ask, out)
+    }
+}
+
+/// Throws away what came before the start: its senders were told nothing, and have asked elsewhere by now.
+fn discard_early(socket: &UdpSocket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    let _ = (0..MOST_EARLY).take_while(|_| socket.recv(&mut [0]).is_ok()).count();
+    socket.set_nonblocking(false)
+}
+
+fn discard_early_connections(listener: &TcpListener) {
+    let _ = (0..MOST_EARLY).take_while(|_| listener.accept().is_ok()).count();
+}

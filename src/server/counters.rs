@@ -1,0 +1,310 @@
+//! What the servers count, without sharing: each UDP thread has counters of its own, on cache lines of its own, and
+//! is their only writer, so that counting is a plain load and store. The streams, whose tasks move between threads,
+//! have one set and add atomically. `telemetry` reads the [`Totals`], at any time and from any thread.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::answer::{Outcome, Reject, Reply, Transport};
+
+/// Response codes are counted apart up to 23 (BADCOOKIE), the last that a server such as this gives; those above
+/// share one counter.
+pub const OTHER_RCODE: u16 = 24;
+
+/// Pick counters are taken in pieces of so many: 32 KiB, small for one zone, few for a million names.
+const CHUNK: usize = 4096;
+
+/// Pieces at most: 16 million ids, some endpoints for each of a million names; picks above aren't counted.
+const CHUNKS: usize = 4096;
+
+const RCODES: usize = OTHER_RCODE as usize + 1;
+
+/// Why something that came in got no reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dropped {
+    /// `answer` would not answer it.
+    Rejected(Reject),
+    /// A datagram longer than any query: it was cut on receipt.
+    TooLong,
+    /// The kernel would not send the reply: no route, a firewall, full buffers.
+    Unsent,
+    /// A bug of ours, kept from ending the thread.
+    Fault,
+    /// A connection whose message took too long to come, or that would not take its replies.
+    Stalled,
+    /// A connection with a message length that no query has.
+    BadLength,
+    /// A connection closed in favour of a newer one, when there were as many as we keep.
+    Displaced,
+}
+
+impl Dropped {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Dropped; 9] = [
+        Dropped::Rejected(Reject::Short),
+        Dropped::Rejected(Reject::Response),
+        Dropped::Rejected(Reject::PortZero),
+        Dropped::TooLong,
+        Dropped::Unsent,
+        Dropped::Fault,
+        Dropped::Stalled,
+        Dropped::BadLength,
+        Dropped::Displaced,
+    ];
+
+    /// The word for it on metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Dropped::Rejected(reject) => reject.as_str(),
+            Dropped::TooLong => "too_long",
+            Dropped::Unsent => "unsent",
+            Dropped::Fault => "fault",
+            Dropped::Stalled => "stalled",
+            Dropped::BadLength => "bad_length",
+            Dropped::Displaced => "displaced",
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Dropped::Rejected(reject) => reject as usize,
+            Dropped::TooLong => Reject::ALL.len(),
+            Dropped::Unsent => Reject::ALL.len() + 1,
+            Dropped::Fault => Reject::ALL.len() + 2,
+            Dropped::Stalled => Reject::ALL.len() + 3,
+            Dropped::BadLength => Reject::ALL.len() + 4,
+            Dropped::Displaced => Reject::ALL.len() + 5,
+        }
+    }
+}
+
+/// All counters of this process. They never go down, not when their thread ends either.
+#[derive(Debug, Default)]
+pub struct Counters {
+    threads: Mutex<Vec<Arc<ThreadCounters>>>,
+}
+
+/// Sums over all threads, each number as of some moment during the reading.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Replies by transport and response code (up to [`OTHER_RCODE`]); those that never happened are left out.
+    pub queries: Vec<(Transport, u16, u64)>,
+    /// What got no reply, by reason; every reason is there.
+    pub dropped: Vec<(Dropped, u64)>,
+    /// How often the record of a counter id was in a reply; indexed by id, ids past the end were never picked.
+    pub picks: Vec<u64>,
+    /// Datagrams that the kernel dropped because a receive queue was full.
+    pub queue_drops: u64,
+}
+
+/// The counters of one thread.
+#[derive(Debug)]
+#[repr(align(128))] // Two lines: processors fetch them in pairs.
+pub struct ThreadCounters {
+    writers: Writers,
+    queries: [[AtomicU64; RCODES]; Transport::ALL.len()],
+    dropped: [AtomicU64; Dropped::ALL.len()],
+    queue_drops: AtomicU64,
+    /// How many pieces of `picks` are there, from the first on.
+    chunks: AtomicUsize,
+    picks: Box<[OnceLock<Box<[AtomicU64]>>]>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writers {
+    One,
+    Many,
+}
+
+impl Counters {
+    /// No thread yet, all zero.
+    pub fn new() -> Counters {
+        Counters::default()
+    }
+
+    /// New counters for one thread, which must be their only writer.
+    pub fn thread(&self) -> Arc<ThreadCounters> {
+        self.add(Writers::One)
+    }
+
+    /// New counters that any thread may write.
+    pub fn shared(&self) -> Arc<ThreadCounters> {
+        self.add(Writers::Many)
+    }
+
+    fn add(&self, writers: Writers) -> Arc<ThreadCounters> {
+        let counters = Arc::new(ThreadCounters::new(writers));
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(counters.clone());
+        counters
+    }
+
+    /// Adds up all threads.
+    pub fn totals(&self) -> Totals {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let sum = |read: &dyn Fn(&ThreadCounters) -> u64| threads.iter().map(|thread| read(thread)).sum::<u64>();
+        let mut totals = Totals { queue_drops: sum(&|thread| thread.queue_drops.load(Relaxed)), ..Totals::default() };
+        for transport in Transport::ALL {
+            for rcode in 0..RCODES {
+                let count = sum(&|thread| thread.queries[transport as usize][rcode].load(Relaxed));
+                if count > 0 {
+                    totals.queries.push((transport, rcode as u16, count));
+                }
+            }
+        }
+        for reason in Dropped::ALL {
+            totals.dropped.push((reason, sum(&|thread| thread.dropped[reason.index()].load(Relaxed))));
+        }
+        for thread in &threads {
+            thread.add_picks(&mut totals.picks);
+        }
+        totals
+    }
+}
+
+impl ThreadCounters {
+    fn new(writers: Writers) -> ThreadCounters {
+        ThreadCounters {
+            writers,
+            queries: Default::default(),
+            dropped: Default::default(),
+            queue_drops: AtomicU64::new(0),
+            chunks: AtomicUsize::new(0),
+            picks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    /// Counts what became of a message.
+    pub fn outcome(&self, transport: Transport, outcome: &Outcome) {
+        match outcome {
+            Outcome::Reply(reply) => self.reply(transport, reply),
+            Outcome::Silence(reject) => self.dropped(Dropped::Rejected(*reject), 1),
+        }
+    }
+
+    fn reply(&self, transport: Transport, reply: &Reply) {
+        self.bump(&self.queries[transport as usize][usize::from(reply.rcode.min(OTHER_RCODE))], 1);
+        for &id in &reply.picks {
+            self.pick(id);
+        }
+    }
+
+    /// Counts what got no reply.
+    pub fn dropped(&self, reason: Dropped, count: u64) {
+        self.bump(&self.dropped[reason.index()], count);
+    }
+
+    /// Counts what the kernel dropped.
+    pub fn queue_drops(&self, count: u64) {
+        self.bump(&self.queue_drops, count);
+    }
+
+    /// Makes room for pick counters with ids below `ids`, so that counting them takes no memory. Called when a thread
+    /// sees a snapshot, costs one comparison when there is room.
+    pub fn reserve_picks(&self, ids: usize) {
+        let wanted = ids.div_ceil(CHUNK).min(CHUNKS);
+        for chunk in self.picks.iter().take(wanted).skip(self.chunks.load(Relaxed)) {
+            chunk.get_or_init(new_chunk);
+        }
+        self.chunks.fetch_max(wanted, Relaxed);
+    }
+
+    /// An id that nobody reserved takes its memory now: a count is never lost to a forgotten reservation.
+    fn pick(&self, id: u32) {
+        let Some(chunk) = self.picks.get(id as usize / CHUNK) else { return };
+        let chunk = chunk.get_or_init(new_chunk);
+        if let Some(counter) = chunk.get(id as usize % CHUNK) {
+            self.bump(counter, 1);
+        }
+    }
+
+    fn add_picks(&self, totals: &mut Vec<u64>) {
+        for (at, chunk) in self.picks.iter().enumerate() {
+            let Some(chunk) = chunk.get() else { continue };
+            let used = chunk.iter().rposition(|counter| counter.load(Relaxed) > 0).map_or(0, |last| last + 1);
+            let start = at * CHUNK;
+            if used > 0 && totals.len() < start + used {
+                totals.resize(start + used, 0);
+            }
+            for (counter, total) in chunk.iter().take(used).zip(totals.iter_mut().skip(start)) {
+                *total += counter.load(Relaxed);
+            }
+        }
+    }
+
+    fn bump(&self, counter: &AtomicU64, by: u64) {
+        match self.writers {
+            Writers::One => counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed),
+            Writers::Many => {
+                counter.fetch_add(by, Relaxed);
+            }
+        }
+    }
+}
+
+fn new_chunk() -> Box<[AtomicU64]> {
+    (0..CHUNK).map(|_| AtomicU64::new(0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Tallies;
+
+    fn reply(rcode: u16, ids: &[u32]) -> Outcome {
+        let mut picks = Tallies::default();
+        ids.iter().for_each(|&id| picks.add(id));
+        Outcome::Reply(Reply { len: 12, rcode, picks })
+    }
+
+    #[test]
+    fn every_reason_has_a_number_and_a_word_of_its_own() {
+        for (at, reason) in Dropped::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), at, "{reason:?}");
+            assert_eq!(Dropped::ALL.iter().filter(|other| other.as_str() == reason.as_str()).count(), 1, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn totals_add_up_threads_that_ended_too() {
+        let counters = Counters::new();
+        for _ in 0..3 {
+            let thread = counters.thread();
+            thread.outcome(Transport::Udp, &reply(0, &[1, 4097]));
+            thread.outcome(Transport::Udp, &reply(3, &[]));
+            thread.outcome(Transport::Tcp, &reply(4095, &[1]));
+            thread.outcome(Transport::Udp, &Outcome::Silence(Reject::Response));
+            thread.queue_drops(7);
+        }
+        let totals = counters.totals();
+        assert_eq!(totals.queries, [(Transport::Udp, 0, 3), (Transport::Udp, 3, 3), (Transport::Tcp, OTHER_RCODE, 3)]);
+        assert_eq!(totals.dropped.iter().map(|(_, count)| count).sum::<u64>(), 3);
+        assert_eq!(totals.dropped[Reject::Response as usize], (Dropped::Rejected(Reject::Response), 3));
+        assert_eq!((totals.picks[1], totals.picks[4097], totals.picks.len()), (6, 3, 4098));
+        assert_eq!(totals.queue_drops, 21);
+    }
+
+    #[test]
+    fn reserved_picks_have_their_memory_and_an_id_beyond_all_bounds_is_let_go() {
+        let counters = Counters::new();
+        let thread = counters.thread();
+        thread.reserve_picks(CHUNK + 1);
+        assert!(thread.picks[1].get().is_some() && thread.picks[2].get().is_none());
+        thread.reserve_picks(1);
+        thread.reserve_picks(usize::MAX);
+        thread.outcome(Transport::Udp, &reply(0, &[u32::MAX]));
+        assert!(counters.totals().picks.is_empty());
+    }
+
+    #[test]
+    fn shared_counters_lose_nothing_to_each_other() {
+        let counters = Counters::new();
+        let shared = counters.shared();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..10_000).for_each(|_| shared.outcome(Transport::Tcp, &reply(0, &[0]))));
+            }
+        });
+        assert_eq!(counters.totals().queries, [(Transport::Tcp, 0, 40_000)]);
+        assert_eq!(counters.totals().picks, [40_000]);
+    }
+}

@@ -1,0 +1,280 @@
+//! Sockets as a DNS server wants them: UDP shared by its workers and by nobody else, TCP on the same port, large
+//! buffers, replies never cut into pieces by a path's word. Binds and sets options; reads and writes nothing.
+//! Errors say what a person can do about them.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use libc::{IPPROTO_IP, IPPROTO_IPV6, SOL_SOCKET};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::batch::set_option;
+
+/// Receive and send buffers, octets: a second of 40,000 queries, or of what a thread can't get to while the
+/// machine is busy elsewhere. The kernel grants less without privileges (net.core.rmem_max).
+const BUFFER: usize = 4 << 20;
+
+/// Longest wait for a datagram, after which a worker looks whether it should stop: short enough to stop at once for a
+/// person, long enough that 20 wake-ups a second cost nothing.
+const RECEIVE_WAIT: Duration = Duration::from_millis(50);
+
+/// Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn.
+const BACKLOG: i32 = 1024;
+
+/// With port 0: how often another port is tried when TCP's side of the one that UDP got is taken.
+const PORT_TRIES: usize = 32;
+
+/// The sockets of one address.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// The address with its real port.
+    pub(crate) address: SocketAddr,
+    /// One a worker, blocking, with a receive timeout.
+    pub(crate) udp: Vec<UdpSocket>,
+    /// Listening, not blocking.
+    pub(crate) tcp: TcpListener,
+}
+
+/// Why an address could not be bound, and what to do about it, in one line.
+#[derive(Debug)]
+pub enum BindError {
+    /// Another process has the port.
+    InUse {
+        /// What was asked for.
+        address: SocketAddr,
+        /// `UDP` or `TCP`.
+        protocol: &'static str,
+    },
+    /// Ports below 1024 need a right that this process lacks.
+    NotAllowed {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// No interface has the address.
+    NotOurs {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// The machine has no IPv6 (or, for that matter, no IPv4).
+    NoFamily {
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    Other {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Binds `workers` UDP sockets and a TCP listener to one address. With port 0 the system chooses one port for both.
+pub(crate) fn bind(address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
+    let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let first = bind_first(address).map_err(|error| explain(error, address, "UDP"))?;
+        let address = local_address(&first, address)?;
+        match listen(address) {
+            Ok(tcp) => {
+                let udp = share(first, address, workers).map_err(|error| explain(error, address, "UDP"))?;
+                return Ok(Bound { address, udp, tcp });
+            }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            Err(error) => return Err(explain(error, address, "TCP")),
+        }
+    }
+}
+
+/// The first UDP socket is bound without SO_REUSEPORT, so that the system refuses a port which anyone else has, even
+/// another server of the same user; only then is it opened for our other workers.
+fn bind_first(address: SocketAddr) -> io::Result<Socket> {
+    let socket = udp_socket(address)?;
+    socket.bind(&address.into())?;
+    socket.set_reuse_port(true)?;
+    Ok(socket)
+}
+
+fn share(first: Socket, address: SocketAddr, workers: usize) -> io::Result<Vec<UdpSocket>> {
+    let mut sockets = vec![UdpSocket::from(first)];
+    for _ in 1..workers {
+        let socket = udp_socket(address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address.into())?;
+        sockets.push(socket.into());
+    }
+    Ok(sockets)
+}
+
+fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    set_buffers(&socket);
+    socket.set_read_timeout(Some(RECEIVE_WAIT))?;
+    set_option(&socket, SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+    // Where one address is bound its replies leave from there anyhow, and packet info would only cost time.
+    let needs_packet_info = address.ip().is_unspecified() as i32;
+    match address {
+        SocketAddr::V4(_) => {
+            set_option(&socket, IPPROTO_IP, libc::IP_PKTINFO, needs_packet_info)?;
+            // A forged "fragmentation needed" must not make us fragment replies, nor refuse to send them.
+            set_option(&socket, IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)?;
+        }
+        SocketAddr::V6(_) => {
+            socket.set_only_v6(true)?;
+            set_option(&socket, IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, needs_packet_info)?;
+            set_option(&socket, IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)?;
+        }
+    }
+    Ok(socket)
+}
+
+/// The privileged way goes over the system's limit; the other gets what the limit grants. Neither failing is an error.
+fn set_buffers(socket: &Socket) {
+    if set_option(socket, SOL_SOCKET, libc::SO_RCVBUFFORCE, BUFFER as i32).is_err() {
+        let _ = socket.set_recv_buffer_size(BUFFER);
+    }
+    if set_option(socket, SOL_SOCKET, libc::SO_SNDBUFFORCE, BUFFER as i32).is_err() {
+        let _ = socket.set_send_buffer_size(BUFFER);
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Connections of a server that has just ended linger in TIME_WAIT; they must not keep the next one out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn local_address(socket: &Socket, asked: SocketAddr) -> Result<SocketAddr, BindError> {
+    let local = socket.local_addr().map_err(|source| BindError::Other { address: asked, source })?;
+    Ok(local.as_socket().unwrap_or(asked))
+}
+
+fn explain(error: io::Error, address: SocketAddr, protocol: &'static str) -> BindError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => BindError::InUse { address, protocol },
+        io::ErrorKind::PermissionDenied => BindError::NotAllowed { address },
+        io::ErrorKind::AddrNotAvailable => BindError::NotOurs { address },
+        _ if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => BindError::NoFamily { address },
+        _ => BindError::Other { address, source: error },
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BindError::InUse { address, protocol } => {
+                let port = address.port();
+                let option = if *protocol == "UDP" { 'u' } else { 't' };
+                write!(
+                    f,
+                    "cannot listen on {address}: {protocol} port {port} is in use by another process; \
+                     `ss -l{option}np 'sport = :{port}'` shows which: stop it, or set another port in listen.dns"
+                )
+            }
+            BindError::NotAllowed { address } => write!(
+                f,
+                "cannot listen on {address}: no right to port {port}; give the command \
+                 `setcap cap_net_bind_service=+ep`, or under systemd AmbientCapabilities=CAP_NET_BIND_SERVICE, \
+                 or set a port over 1023 in listen.dns",
+                port = address.port()
+            ),
+            BindError::NotOurs { address } => write!(
+                f,
+                "cannot listen on {address}: no interface of this machine has the address {ip}; \
+                 `ip address` lists those it has, {any} stands for all",
+                ip = address.ip(),
+                any = if address.is_ipv4() { "0.0.0.0" } else { "[::]" }
+            ),
+            BindError::NoFamily { address } => write!(
+                f,
+                "cannot listen on {address}: this machine has no {family}; take the address out of listen.dns",
+                family = if address.is_ipv4() { "IPv4" } else { "IPv6" }
+            ),
+            BindError::Other { address, source } => write!(f, "cannot listen on {address}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            BindError::Other { source, .. } => Some(source),
+            BindError::InUse { .. }
+            | BindError::NotAllowed { .. }
+            | BindError::NotOurs { .. }
+            | BindError::NoFamily { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind_text(text: &str, workers: usize) -> Result<Bound, BindError> {
+        bind(text.parse().unwrap(), workers)
+    }
+
+    #[test]
+    fn udp_and_tcp_share_the_port_that_the_system_chose() {
+        let bound = bind_text("127.0.0.1:0", 3).unwrap();
+        assert_ne!(bound.address.port(), 0);
+        assert_eq!(bound.tcp.local_addr().unwrap(), bound.address);
+        assert_eq!(bound.udp.len(), 3);
+        for socket in &bound.udp {
+            assert_eq!(socket.local_addr().unwrap(), bound.address);
+        }
+    }
+
+    #[test]
+    fn a_second_server_of_the_same_user_is_refused_and_told_how_to_find_the_first() {
+        let first = bind_text("127.0.0.1:0", 2).unwrap();
+        let again = bind(first.address, 2).map(|_| ()).unwrap_err();
+        assert!(matches!(again, BindError::InUse { protocol: "UDP", .. }), "{again:?}");
+        let hint = format!("ss -lunp 'sport = :{}'", first.address.port());
+        assert!(again.to_string().contains(&hint), "{again}");
+        assert!(!again.to_string().contains('\n'));
+        let wildcard = SocketAddr::from(([0, 0, 0, 0], first.address.port()));
+        assert!(matches!(bind(wildcard, 1).map(|_| ()), Err(BindError::InUse { .. })));
+    }
+
+    #[test]
+    fn a_port_that_only_tcp_has_taken_is_in_use_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = bind(listener.local_addr().unwrap(), 1).map(|_| ()).unwrap_err();
+        assert!(matches!(taken, BindError::InUse { protocol: "TCP", .. }), "{taken:?}");
+        assert!(taken.to_string().contains("ss -ltnp"), "{taken}");
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_named() {
+        // TEST-NET-1 (RFC 5737) is on no interface.
+        let error = bind_text("192.0.2.1:0", 1).map(|_| ()).unwrap_err();
+        assert!(matches!(error, BindError::NotOurs { .. }), "{error:?}");
+        assert!(error.to_string().contains("192.0.2.1"), "{error}");
+    }
+
+    #[test]
+    fn both_wildcards_share_a_port() {
+        // Another process may have IPv6's side of the port that IPv4 got; it doesn't have that of ten.
+        let shares = (0..10).any(|_| {
+            let four = bind_text("0.0.0.0:0", 1).unwrap();
+            let six = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, four.address.port()));
+            match bind(six, 1) {
+                Ok(bound) => bound.address.port() == four.address.port(),
+                Err(error) => matches!(error, BindError::NoFamily { .. }),
+            }
+        });
+        assert!(shares);
+    }
+}

@@ -1,0 +1,424 @@
+//! Plain TCP (RFC 7766, RFC 9210) over the same `answer` as UDP. Each connection is a task that reads messages, each
+//! behind its length in two octets, and writes the replies in their order; everything that a client can hold back or
+//! pile up has a bound in time and octets. Which connections stay when there are many is for [`limit`](super::limit).
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::counters::{Dropped, ThreadCounters};
+use super::limit::{Connections, Seat};
+use super::udp::answer_or_fault;
+use crate::answer::{Ask, Outcome, Transport};
+use crate::clock;
+
+/// A connection with nothing under way is closed after this: "on the order of seconds" (RFC 7766, 6.2.3).
+const IDLE: Duration = Duration::from_secs(10);
+
+/// From a message's first octet to its last: a query is one packet or two, so this is slack for several retransmissions.
+const MESSAGE: Duration = Duration::from_secs(5);
+
+/// For the client to take its replies: as for [`MESSAGE`].
+const WRITE: Duration = Duration::from_secs(5);
+
+/// When stopping, how long connections have to take the replies to what they asked.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// Pause after a failed accept, such as one without a free file, so that it can't take a whole core: judgment.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
+
+/// Room for what is read at once; most queries take less than 100 octets. Grows only for a longer message.
+const READ: usize = 4096;
+
+/// Replies are written when there are so many octets of them, so that one connection holds at most this and a reply.
+const WRITE_AT: usize = 16 << 10;
+
+/// Longest message behind a length of two octets (RFC 1035, 4.2.2).
+const LONGEST: usize = 65_535;
+
+/// Shortest message: a header (RFC 1035, 4.1.1).
+const SHORTEST: usize = 12;
+
+/// How the tasks answer: the same for all, at any moment.
+pub(crate) type Answer = dyn Fn(&Ask<'_>, &mut [u8]) -> Outcome + Send + Sync;
+
+/// What all connections share. Clones share it too.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    answer: Arc<Answer>,
+    counters: Arc<ThreadCounters>,
+    connections: Connections,
+}
+
+impl Serving {
+    /// The listeners that get clones of this share one limit of connections.
+    pub(crate) fn new(answer: Arc<Answer>, counters: Arc<ThreadCounters>) -> Serving {
+        Serving { answer, counters, connections: Connections::default() }
+    }
+}
+
+/// Accepts and serves until `stop`, then gives connections [`DRAIN`] to end. No error ends it: all pass, some slowly.
+pub(crate) async fn serve(listener: TcpListener, serving: Serving, stop: CancellationToken) {
+    let mut tasks = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, source)) => {
+                let (seat, has_displaced) = serving.connections.admit(source.ip(), clock::now());
+                if has_displaced {
+                    serving.counters.dropped(Dropped::Displaced, 1);
+                }
+                // Replies are whole when written: nothing is won by waiting for more. Failing costs only time.
+                let _ = stream.set_nodelay(true);
+                tasks.spawn(connection(stream, source, seat, serving.clone(), stop.clone()));
+            }
+            Err(error) => after_failed_accept(&error, &serving).await,
+        }
+        while tasks.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let all_ended = async { while tasks.join_next().await.is_some() {} };
+    let _ = timeout(DRAIN, all_ended).await;
+    tasks.shutdown().await;
+}
+
+/// A connection that was gone before it was accepted is no reason to wait. Out of files: one is given up for the next.
+async fn after_failed_accept(error: &io::Error, serving: &Serving) {
+    if error.kind() == io::ErrorKind::ConnectionAborted {
+        return tokio::task::yield_now().await;
+    }
+    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && serving.connections.make_room() {
+        serving.counters.dropped(Dropped::Displaced, 1);
+    }
+    sleep(ACCEPT_PAUSE).await;
+}
+
+/// Serves one connection until it ends, is displaced, or `stop`.
+async fn connection<S>(stream: S, source: SocketAddr, seat: Seat, serving: Serving, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut conversation = Conversation { stream, source, seat: &seat, serving: &serving, inbox: Vec::new() };
+    let end = tokio::select! {
+        end = conversation.run(&stop) => end,
+        () = seat.displaced() => End::Left,
+    };
+    match end {
+        End::Left => {}
+        End::Stalled => serving.counters.dropped(Dropped::Stalled, 1),
+        End::BadLength => serving.counters.dropped(Dropped::BadLength, 1),
+    }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By the client, by being idle, or because we stop.
+    Left,
+    /// The client stopped in the middle of a message, or took no replies.
+    Stalled,
+    /// A length below a header's: what follows can't be made out.
+    BadLength,
+}
+
+/// What the messages in the inbox have come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// All whole messages are answered; the next is to be read.
+    NeedsInput,
+    /// There are replies enough to be written first.
+    NeedsOutput,
+    /// See [`End::BadLength`].
+    BadLength,
+}
+
+struct Conversation<'a, S> {
+    stream: S,
+    source: SocketAddr,
+    seat: &'a Seat,
+    serving: &'a Serving,
+    inbox: Vec<u8>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
+    async fn run(&mut self, stop: &CancellationToken) -> End {
+        loop {
+            let mut outbox = Vec::new();
+            let progress = self.answer_inbox(&mut outbox);
+            if !outbox.is_empty() {
+                match timeout(WRITE, self.stream.write_all(&outbox)).await {
+                    Ok(Ok(())) => self.seat.was_useful(clock::now()),
+                    Ok(Err(_)) => return End::Left,
+                    Err(_) => return End::Stalled,
+                }
+            }
+            match progress {
+                Progress::NeedsOutput => {}
+                Progress::BadLength => return End::BadLength,
+                Progress::NeedsInput => {
+                    if let Err(end) = self.read_message(stop).await {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers the whole messages in the inbox, in order, and takes them out.
+    fn answer_inbox(&mut self, outbox: &mut Vec<u8>) -> Progress {
+        let mut done = 0;
+        let progress = loop {
+            match next_message(&self.inbox[done..]) {
+                Next::Whole(message) => {
+                    done += 2 + message.len();
+                    self.answer_message(message, outbox);
+                }
+                Next::Part { .. } => break Progress::NeedsInput,
+                Next::BadLength => break Progress::BadLength,
+            }
+            if outbox.len() >= WRITE_AT {
+                break Progress::NeedsOutput;
+            }
+        };
+        self.inbox.drain(..done);
+        if self.inbox.is_empty() && self.inbox.capacity() > READ {
+            self.inbox = Vec::new();
+        }
+        progress
+    }
+
+    fn answer_message(&self, packet: &[u8], outbox: &mut Vec<u8>) {
+        thread_local! {
+            /// Room for the longest reply, one a thread: it is used only between two awaits.
+            static REPLY: RefCell<Box<[u8]>> = RefCell::new(vec![0; LONGEST].into());
+        }
+        let unix_secs = clock::unix_seconds() as u64 as u32;
+        let (source, transport) = (self.source, Transport::Tcp);
+        let ask = Ask { packet, source, transport, entropy: clock::entropy(), unix_secs };
+        REPLY.with_borrow_mut(|room| {
+            let answered = answer_or_fault(|| (self.serving.answer)(&ask, room), &self.serving.counters);
+            let Some(outcome) = answered else { return };
+            self.serving.counters.outcome(transport, &outcome);
+            if let Outcome::Reply(reply) = outcome {
+                let reply = &room[..reply.len.min(LONGEST)];
+                outbox.extend_from_slice(&(reply.len() as u16).to_be_bytes());
+                outbox.extend_from_slice(reply);
+            }
+        });
+    }
+
+    /// Reads until the inbox begins with a whole message or a length that can't be.
+    async fn read_message(&mut self, stop: &CancellationToken) -> Result<(), End> {
+        tokio::select! {
+            () = stop.cancelled() => Err(End::Left),
+            read = read_message(&mut self.stream, &mut self.inbox) => read,
+        }
+    }
+}
+
+async fn read_message(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Vec<u8>) -> Result<(), End> {
+    if inbox.is_empty() {
+        timeout(IDLE, read_some(stream, inbox, READ)).await.map_err(|_| End::Left)??;
+    }
+    let rest = async {
+        while let Next::Part { missing } = next_message(inbox) {
+            read_some(stream, inbox, missing.max(READ)).await?;
+        }
+        Ok(())
+    };
+    timeout(MESSAGE, rest).await.map_err(|_| End::Stalled)?
+}
+
+/// Reads once, at most `room` octets or what the inbox has room for.
+async fn read_some(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Vec<u8>, room: usize) -> Result<(), End> {
+    inbox.reserve_exact(room);
+    match stream.read_buf(inbox).await {
+        Ok(0) | Err(_) => Err(End::Left),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// What a run of octets begins with.
+#[derive(Debug, PartialEq, Eq)]
+enum Next<'a> {
+    /// A whole message, without its length.
+    Whole(&'a [u8]),
+    /// Less than one: at least `missing` octets are still to come.
+    Part { missing: usize },
+    /// A length below a header's.
+    BadLength,
+}
+
+fn next_message(octets: &[u8]) -> Next<'_> {
+    let [high, low, rest @ ..] = octets else { return Next::Part { missing: 2 - octets.len() } };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    match rest.get(..length) {
+        _ if length < SHORTEST => Next::BadLength,
+        Some(message) => Next::Whole(message),
+        None => Next::Part { missing: length - rest.len() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::{Reject, Reply, Tallies};
+    use crate::server::Counters;
+    use tokio::io::{DuplexStream, duplex};
+
+    /// Echoes the message; silence for those that begin with 0xFF, and a bug for 0xEE.
+    fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
+        match ask.packet[0] {
+            0xFF => return Outcome::Silence(Reject::Response),
+            0xEE => panic!("a bug of ours, in a test"),
+            _ => out[..ask.packet.len()].copy_from_slice(ask.packet),
+        }
+        Outcome::Reply(Reply { len: ask.packet.len(), rcode: 0, picks: Tallies::default() })
+    }
+
+    struct Scene {
+        client: DuplexStream,
+        task: tokio::task::JoinHandle<()>,
+        counters: Counters,
+        stop: CancellationToken,
+    }
+
+    /// A connection to [`echo`] whose pipe holds `room` octets each way.
+    fn connect(room: usize) -> Scene {
+        let (client, server) = duplex(room);
+        let (counters, stop) = (Counters::new(), CancellationToken::new());
+        let serving = Serving::new(Arc::new(echo), counters.shared());
+        let source: SocketAddr = ([192, 0, 2, 1], 4242).into();
+        let (seat, _) = serving.connections.admit(source.ip(), clock::now());
+        let task = tokio::spawn(connection(server, source, seat, serving, stop.clone()));
+        Scene { client, task, counters, stop }
+    }
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        [&(message.len() as u16).to_be_bytes(), message].concat()
+    }
+
+    fn count(counters: &Counters, reason: Dropped) -> u64 {
+        counters.totals().dropped.iter().find(|(other, _)| *other == reason).unwrap().1
+    }
+
+    #[test]
+    fn messages_are_told_apart_at_every_octet() {
+        let stream = [framed(&[1; 12]), framed(&[2; 300])].concat();
+        for end in 0..stream.len() {
+            let expected = match end {
+                0..2 => Next::Part { missing: 2 - end },
+                2..14 => Next::Part { missing: 14 - end },
+                14.. => Next::Whole(&stream[2..14]),
+            };
+            assert_eq!(next_message(&stream[..end]), expected, "{end} octets");
+        }
+        assert_eq!(next_message(&stream[14..20]), Next::Part { missing: 296 });
+        for short in 0..12 {
+            assert_eq!(next_message(&[0, short, 0]), Next::BadLength, "a length of {short}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pipelined_messages_are_answered_in_order_however_they_are_cut() {
+        for piece in [1, 7, 14, 5000] {
+            let mut scene = connect(1 << 20);
+            let stream: Vec<u8> = (0..200_u8).flat_map(|n| framed(&vec![n; 12 + usize::from(n) * 7])).collect();
+            for part in stream.chunks(piece) {
+                scene.client.write_all(part).await.unwrap();
+            }
+            let mut replies = vec![0; stream.len()];
+            scene.client.read_exact(&mut replies).await.unwrap();
+            assert!(replies == stream, "in pieces of {piece}");
+            drop(scene.client);
+            scene.task.await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_message_passes_and_silence_or_a_bug_takes_only_its_own_reply() {
+        let scene = connect(1 << 10);
+        let last = framed(&[7; LONGEST]);
+        let stream = [framed(&[0xFF; 20]), framed(&[0xEE; 20]), last.clone()].concat();
+        let (mut reader, mut writer) = tokio::io::split(scene.client);
+        let writing = tokio::spawn(async move { writer.write_all(&stream).await.map(|()| writer) });
+        let mut reply = vec![0; last.len()];
+        reader.read_exact(&mut reply).await.unwrap();
+        assert!(reply == last);
+        let _writer = writing.await.unwrap().unwrap();
+        scene.stop.cancel();
+        scene.task.await.unwrap();
+        let totals = scene.counters.totals();
+        assert_eq!(totals.queries, [(Transport::Tcp, 0, 1)]);
+        assert_eq!(count(&scene.counters, Dropped::Rejected(Reject::Response)), 1);
+        assert_eq!(count(&scene.counters, Dropped::Fault), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_sent_message_ends_the_connection_in_bounded_time_even_when_it_drips() {
+        let mut scene = connect(1 << 10);
+        let began = clock_of_tokio();
+        scene.client.write_all(&[0, 100, 1]).await.unwrap();
+        while scene.client.write_all(&[1]).await.is_ok() {
+            sleep(Duration::from_millis(500)).await;
+            assert!(clock_of_tokio() < began + 2 * MESSAGE, "an octet now and then keeps it open");
+        }
+        scene.task.await.unwrap();
+        assert_eq!(count(&scene.counters, Dropped::Stalled), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_closed_and_a_used_one_is_not() {
+        let mut scene = connect(1 << 10);
+        let began = clock_of_tokio();
+        for _ in 0..5 {
+            sleep(IDLE * 9 / 10).await;
+            scene.client.write_all(&framed(&[3; 40])).await.unwrap();
+            scene.client.read_exact(&mut [0; 42]).await.unwrap();
+        }
+        assert_eq!(scene.client.read(&mut [0; 1]).await.unwrap(), 0, "closed by the server");
+        let open = clock_of_tokio() - began;
+        assert!((IDLE * 5..IDLE * 6).contains(&open), "{open:?}");
+        scene.task.await.unwrap();
+        assert_eq!(count(&scene.counters, Dropped::Stalled), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_no_replies_is_closed_and_held_to_what_fits_the_bounds() {
+        let mut scene = connect(1 << 10);
+        let message = framed(&[9; 4000]);
+        while let Ok(Ok(())) = timeout(2 * WRITE, scene.client.write_all(&message)).await {}
+        scene.task.await.unwrap();
+        assert_eq!(count(&scene.counters, Dropped::Stalled), 1);
+        let answered = scene.counters.totals().queries[0].2 as usize;
+        assert!(answered <= 2 + WRITE_AT / message.len(), "{answered} replies were piled up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_length_that_no_query_has_closes_the_connection_after_the_replies_before_it() {
+        let mut scene = connect(1 << 10);
+        let good = framed(&[5; 12]);
+        scene.client.write_all(&[&good[..], &[0, 11], &[0; 11]].concat()).await.unwrap();
+        let mut replies = Vec::new();
+        scene.client.read_to_end(&mut replies).await.unwrap();
+        assert_eq!(replies, good);
+        scene.task.await.unwrap();
+        assert_eq!(count(&scene.counters, Dropped::BadLength), 1);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the tests' paused clock, which is not the world's")]
+    fn clock_of_tokio() -> tokio::time::Instant {
+        tokio::time::Instant::now()
+    }
+}
