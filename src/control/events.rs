@@ -152,3 +152,31 @@ fn lagged_event(missed: u64) -> sse::Event {
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::fixture::{transition, world};
+
+    #[tokio::test]
+    async fn a_client_that_lags_is_told_and_let_go() {
+        let world = world();
+        let response = respond(&world.state);
+        for _ in 0..9 {
+            world.transitions.send(transition()).unwrap();
+        }
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        let told = String::from_utf8(body.to_vec()).unwrap();
+        assert!(told.contains("event: lagged\ndata: {\"missed\":5}"), "{told}");
+        assert!(!told.contains("fra1"), "what it missed is not half told: {told}");
+    }
+
+    #[tokio::test]
+    async fn one_client_too_many_is_refused_until_another_leaves() {
+        let world = world();
+        let mut open: Vec<Response> = (0..MAX_STREAMS).map(|_| respond(&world.state)).collect();
+        assert_eq!(respond(&world.state).status(), StatusCode::SERVICE_UNAVAILABLE);
+        open.pop();
+        assert_eq!(respond(&world.state).status(), StatusCode::OK);
+    }
+}

@@ -2,11 +2,15 @@
 //! The daemon fills a [`State`] and calls [`serve`]; everything here is a view of that state.
 
 mod events;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod http;
 mod page;
 mod problem;
 mod serve;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -38,10 +38,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `router` on `listener` until `stop` is cancelled; returns when the last response ended, or a second later.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    serve_within(MAX_CONNECTIONS, HEAD_TIMEOUT, listener, router, stop).await;
+}
+
+async fn serve_within(
+    most_connections: usize,
+    head_timeout: Duration,
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(most_connections));
     let mut connections = JoinSet::new();
     while let Some((stream, slot)) = accept(&listener, &slots, &stop).await {
-        connections.spawn(serve_connection(stream, router.clone(), stop.clone(), slot));
+        connections.spawn(serve_connection(stream, head_timeout, router.clone(), stop.clone(), slot));
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -74,13 +84,19 @@ async fn accept(
     }
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationToken, _slot: OwnedSemaphorePermit) {
+async fn serve_connection(
+    stream: TcpStream,
+    head_timeout: Duration,
+    router: Router,
+    stop: CancellationToken,
+    _slot: OwnedSemaphorePermit,
+) {
     // Refused only where the kernel lacks the option; then nothing but the other bounds hold.
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALLED_TIMEOUT));
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
@@ -91,4 +107,52 @@ async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationT
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// What comes back for `request` before the server closes the connection.
+    async fn answer(address: std::net::SocketAddr, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset after the answer is as good as a close.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_finish_its_request_makes_room_for_the_next() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/", axum::routing::get(async || "here"));
+        let task = tokio::spawn(serve_within(1, Duration::from_millis(200), listener, router, stop.clone()));
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET / HT").await.unwrap();
+        let next = answer(address, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        assert!(next.ends_with("here"), "{next}");
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_head_without_end_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(serve(listener, Router::new(), stop.clone()));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
+        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(MAX_HEAD));
+        for request in [many, long] {
+            let answer = answer(address, request.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 431") || answer.starts_with("HTTP/1.1 414"), "{answer}");
+        }
+        stop.cancel();
+        task.await.unwrap();
+    }
 }

@@ -1,0 +1,161 @@
+//! A small world for the tests of `control` and `telemetry`: one zone, three endpoints, one vantage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{broadcast, watch};
+
+use crate::control::{Readiness, ReloadStatus, State};
+use crate::model::*;
+use crate::snapshot::{Identity, Snapshot, TallyLabels, TallyTable, Transition, compile};
+use crate::wire::Name;
+
+/// When the probes of [`view`] ended.
+pub(crate) const PROBED_AT: Moment = Moment::from_start(Duration::from_secs(100));
+
+/// `svc.example.` with `fra1` (both families, region eu-west), `nyc` (a cname, us-east) and `plain` (no monitor, no region).
+pub(crate) fn model() -> Model {
+    let region = |name: &str| Region { name: name.into(), location: None };
+    let answerable = |facet, rdata, check| Answerable { facet, rdata, check };
+    let endpoint = |name: &str, region: Option<u16>, answerables| Endpoint {
+        name: name.into(),
+        zone: ZoneId(0),
+        region: region.map(RegionId),
+        answerables,
+        weight: 1,
+        state: AdminState::Enabled,
+    };
+    let address = |ip: &str| AnswerRdata::Address(ip.parse().unwrap());
+    let alias = AnswerRdata::Cname(Name::parse("nyc.hosting.example").unwrap().as_wire().into());
+    Model {
+        regions: vec![region("eu-west"), region("us-east")],
+        zones: vec![Arc::new(zone())],
+        endpoints: vec![
+            endpoint(
+                "fra1",
+                Some(0),
+                vec![
+                    answerable(Facet::V4, address("192.0.2.10"), Some(CheckId(0))),
+                    answerable(Facet::V6, address("2001:db8:1::10"), Some(CheckId(1))),
+                ],
+            ),
+            endpoint("nyc", Some(1), vec![answerable(Facet::Alias, alias, Some(CheckId(2)))]),
+            endpoint("plain", None, vec![answerable(Facet::V4, address("192.0.2.99"), None)]),
+        ],
+        // Without a facet nothing is decided: what is read here is names, health and RTTs.
+        policies: vec![Policy {
+            zone: ZoneId(0),
+            root: MemberRef::Endpoint(EndpointId(0)),
+            endpoints: vec![EndpointId(0), EndpointId(1), EndpointId(2)],
+            facets: vec![],
+            answers: None,
+            ttl: Ttl::default(),
+            on_empty: OnEmpty::default(),
+        }],
+        checks: ["192.0.2.10:80", "[2001:db8:1::10]:80", "198.51.100.7:8080"].map(check).to_vec(),
+        ..Model::default()
+    }
+}
+
+fn zone() -> Zone {
+    let apex = Name::parse("svc.example.").unwrap();
+    let owner = Name::parse_under("www", &apex).unwrap();
+    let soa = Rrset {
+        owner: apex.clone(),
+        rtype: 6,
+        ttl: 60,
+        rdatas: vec![[apex.as_wire(), apex.as_wire(), &[0; 20]].concat().into()],
+    };
+    Zone {
+        apex,
+        rrsets: vec![soa],
+        steered: vec![SteeredName { owner, label: "www".into(), policy: PolicyId(0) }],
+        ecs: Ecs::default(),
+    }
+}
+
+fn check(target: &str) -> Check {
+    let monitor = Monitor {
+        kind: ProbeKind::Tcp,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_millis(500),
+        fall: 3,
+        rise: 2,
+    };
+    Check { key: Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(target.parse().unwrap()) }) }
+}
+
+/// What `ns1` in eu-west says: fra1 up over IPv4 only, nyc down.
+pub(crate) fn view() -> WorldView {
+    let seen = |health, rtt: Option<u64>| CheckView {
+        health,
+        tried: true,
+        evidence: vec![Evidence {
+            vantage: "ns1".into(),
+            region: RegionId(0),
+            health,
+            rtt: rtt.map(Duration::from_micros),
+            probed_at: Some(PROBED_AT),
+            why: None,
+        }],
+        ..CheckView::default()
+    };
+    WorldView {
+        at: PROBED_AT,
+        checks: vec![seen(Health::Up, Some(1250)), seen(Health::Down, None), seen(Health::Down, Some(80_000))],
+        vantages: vec![VantageView { name: "ns1".into(), region: RegionId(0), state: VantageState::Up }],
+    }
+}
+
+/// The second generation of a model, as the world is in [`view`]. `www` has a run of counters for its endpoints as
+/// listed, and an older run for the reverse.
+pub(crate) fn snapshot(model: Model) -> Snapshot {
+    let of_www = |endpoint: &EndpointId| TallyLabels {
+        zone: "svc.example.".into(),
+        name: "www".into(),
+        endpoint: model.endpoint(*endpoint).name.as_str().into(),
+    };
+    let labels: Vec<TallyLabels> = model.policies[0].endpoints.iter().map(of_www).collect();
+    let mut tallies = TallyTable::default();
+    tallies.run(labels.iter().rev().cloned().collect());
+    tallies.run(labels);
+    let compiled = compile::compile(Arc::new(model), Arc::new(view()), Arc::new(Identity::default()), 2, None);
+    Snapshot { tallies: Arc::new(tallies), ..compiled }
+}
+
+/// fra1 goes down.
+pub(crate) fn transition() -> Transition {
+    Transition {
+        at: 1700.5,
+        zone: "svc.example.".into(),
+        endpoint: "fra1".into(),
+        region: Some("eu-west".into()),
+        from: Health::Up,
+        to: Health::Down,
+        why: "connection refused (seen by ns1)".into(),
+        generation: 2,
+    }
+}
+
+/// A serving state over [`snapshot`], and what moves it.
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) transitions: broadcast::Sender<Transition>,
+    pub(crate) readiness: watch::Sender<Readiness>,
+    pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
+}
+
+pub(crate) fn world() -> World {
+    let (transitions, _) = broadcast::channel(4);
+    let (readiness, watched) = watch::channel(Readiness::Starting);
+    let reload = Arc::new(ArcSwap::from_pointee(ReloadStatus { ok: true, at: 1600.25, problems: vec![] }));
+    let state = State::new(
+        Arc::new(ArcSwap::from_pointee(snapshot(model()))),
+        transitions.clone(),
+        watched,
+        reload.clone(),
+        Arc::new(|| "portolan_generation 2\n".to_owned()),
+    );
+    World { state, transitions, readiness, reload }
+}
