@@ -40,7 +40,7 @@
 //! | [`fleet`] and [`snapshot`] | what the vantages agree on; what is being served |
 //! | [`answer`] and [`server`] | one answering function, and the sockets over it |
 //! | [`control`] and [`telemetry`] | HTTP, explain, status, metrics |
-//! | [`daemon`], [`cli`] | wiring, and the command line |
+//! | [`daemon`], [`demo`], [`cli`] | wiring, the demo's scene, and the command line |
 //!
 //! Pure (no socket, clock, chance or metrics): `wire`, `model`, `steering`, `health::{schedule, detector}`,
 //! `fleet::{report, quorum}`, `snapshot::{mod, compile}`, `answer`.
@@ -74,3 +74,4 @@ pub mod telemetry;
 
 pub mod cli;
 pub mod daemon;
+pub mod demo;

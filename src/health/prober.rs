@@ -285,8 +285,14 @@ impl ProberHandle {
 impl Round {
     /// Waits until every check of the plan is tried or could not be probed from here, and what was found is published;
     /// or until the prober stops. A plan that was replaced meanwhile ends with the one that replaced it.
-    pub async fn ended(self) {
-        let _ = self.0.await;
+    pub async fn ended(mut self) {
+        self.wait().await;
+    }
+
+    /// The same, to be taken up again after it was broken off. Not to be called once it has returned.
+    pub async fn wait(&mut self) {
+        // A prober that stopped has ended its rounds as well.
+        let _ = (&mut self.0).await;
     }
 }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::model::client_table::ClientTable;
 use crate::model::{ClassId, Facet, Model, PolicyId, SteeredName, WorldView, ZoneId};
+use crate::steering::Decision;
 use crate::wire::Name;
 
 /// What this node is and says of itself in DNS.
@@ -93,6 +94,11 @@ impl Snapshot {
             KnownBy::Address => self.clients.whole.lookup(ip),
             KnownBy::Ecs => self.clients.by_ecs[zone.0 as usize].lookup(ip),
         }
+    }
+
+    /// Every decision that is being served.
+    pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
+        self.policies.iter().flat_map(|policy| &policy.cells).flatten().map(|cell| cell.decision())
     }
 
     /// The steered name that answers `name`: itself, or the wildcard that covers it.

@@ -1,1 +1,0 @@
-//! The only place that wires: binds, spawns, connects, takes signals, stops in order.

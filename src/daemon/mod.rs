@@ -1,0 +1,95 @@
+//! The only place that wires: binds, spawns, connects, takes signals, stops in order. [`Node`] is a running server with
+//! its vantages; [`serve`] is the command over it. What is wired is decided nowhere here.
+
+mod changes;
+mod node;
+mod steer;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{self, Flags, Problem};
+use crate::health::Sources;
+use crate::server::BindError;
+
+pub use node::{Node, NodeSpec, VantageSpec};
+
+/// Why nothing was started.
+#[derive(Debug)]
+pub enum StartError {
+    /// The files are wrong; every problem.
+    Problems(Vec<Problem>),
+    /// A DNS address can't be had.
+    Bind(BindError),
+    /// The HTTP address can't be had.
+    Http(SocketAddr, std::io::Error),
+    /// A right that a monitor needs is missing; says what to do.
+    Rights(String),
+    /// The system refused something that nobody can configure.
+    System(std::io::Error),
+    /// The demo can't set its scene.
+    Demo(String),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StartError::Problems(problems) => f.write_str(config::to_human(problems).trim_end()),
+            StartError::Bind(error) => error.fmt(f),
+            StartError::Http(address, error) if error.kind() == std::io::ErrorKind::AddrInUse => write!(
+                f,
+                "{address}: the port is in use; see who has it with `ss -ltnp 'sport = :{}'`, or set listen.http to another",
+                address.port()
+            ),
+            StartError::Http(address, error) => {
+                write!(f, "{address}: {error}; set listen.http to an address of this machine")
+            }
+            StartError::Rights(why) => f.write_str(why),
+            StartError::System(error) => write!(f, "the system refused: {error}"),
+            StartError::Demo(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Runs `portolan serve`: starts, prints the ready line on standard output, serves until SIGTERM or SIGINT.
+pub async fn serve(settings_file: Option<PathBuf>, flags: Flags) -> Result<(), StartError> {
+    let loaded = config::load(settings_file.as_deref(), &flags).map_err(StartError::Problems)?;
+    let vantage = VantageSpec {
+        name: loaded.settings.node.as_str().into(),
+        region: loaded.settings.region.as_str().into(),
+        sources: Sources::default(),
+    };
+    // From here on a signal ends what has been started rather than the process.
+    let stop = stop_signal();
+    tokio::pin!(stop);
+    let node = tokio::select! {
+        node = Node::start(NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] }) => node?,
+        () = &mut stop => return Ok(()),
+    };
+    println!("{}", node.ready_line());
+    stop.await;
+    tracing::info!("stopping");
+    node.stop().await;
+    Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub(crate) async fn stop_signal() {
+    let next = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            // The default action of the signal is left, which ends the process.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = next(SignalKind::terminate()) => {}
+        () = next(SignalKind::interrupt()) => {}
+    }
+}

@@ -1,0 +1,173 @@
+//! A running server: its sockets, its vantages, and the task that steers it. Started whole or not at all.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::{Flags, Loaded};
+use crate::control::{self, Readiness, ReloadStatus};
+use crate::daemon::StartError;
+use crate::daemon::changes::Changes;
+use crate::daemon::steer::{Steer, Vantages};
+use crate::health::{Sources, check_rights};
+use crate::model::Model;
+use crate::server::{Counters, Server};
+use crate::snapshot::compile::compile;
+use crate::snapshot::{Identity, Publisher, Snapshot, Transition};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::UPKEEP_EVERY;
+
+/// Transitions that a slow reader of events may be behind before it misses some: all endpoints of a large region, twice.
+const TRANSITIONS_KEPT: usize = 4096;
+
+/// What a node is started from.
+pub struct NodeSpec {
+    /// What the files say.
+    pub loaded: Loaded,
+    /// The settings file, read again on a reload.
+    pub settings_file: Option<PathBuf>,
+    /// Flags, which count on a reload too.
+    pub flags: Flags,
+    /// Who observes in this process: at least one.
+    pub vantages: Vec<VantageSpec>,
+}
+
+/// One vantage in this process.
+pub struct VantageSpec {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The region it stands in.
+    pub region: Arc<str>,
+    /// Where it probes from.
+    pub sources: Sources,
+}
+
+/// A running server with its vantages.
+pub struct Node {
+    dns: Vec<SocketAddr>,
+    http: SocketAddr,
+    server: Server,
+    snapshots: Arc<ArcSwap<Snapshot>>,
+    transitions: broadcast::Sender<Transition>,
+    readiness: watch::Sender<Readiness>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Binds, probes the first round, and only then answers. Nothing is left running on an error.
+    pub async fn start(spec: NodeSpec) -> Result<Node, StartError> {
+        let NodeSpec { loaded, settings_file, flags, vantages } = spec;
+        let Loaded { settings, model, warnings } = loaded;
+        check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
+        let mut server = Server::bind(&settings.listen.dns, settings.listen.workers).map_err(StartError::Bind)?;
+        let address = settings.listen.http;
+        let listener = TcpListener::bind(address).await.map_err(|error| StartError::Http(address, error))?;
+        let http = listener.local_addr().map_err(StartError::System)?;
+        let changes = Changes::watch(&settings.zones_dir, settings_file.as_deref()).map_err(StartError::System)?;
+
+        let metrics = Arc::new(Metrics::new());
+        let model = Arc::new(model);
+        let mut vantages = Vantages::start(&vantages, &metrics);
+        vantages.adopt(&[&model]).await;
+        let view = vantages.view(&model);
+        let identity = Arc::new(Identity { nsid: settings.node.into_bytes() });
+        let publisher = Publisher::new(compile(model, Arc::new(view), identity, 1, None));
+
+        let counters = Counters::new();
+        let snapshots = publisher.snapshots();
+        server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
+        let (transitions, _) = broadcast::channel(TRANSITIONS_KEPT);
+        let (readiness, is_ready) = watch::channel(Readiness::Serving);
+        let first = ReloadStatus { ok: true, at: clock::unix_seconds(), problems: warnings };
+        let reload = Arc::new(ArcSwap::from_pointee(first));
+        let render = {
+            let (metrics, snapshots, reload) = (metrics.clone(), snapshots.clone(), reload.clone());
+            Arc::new(move || metrics.render(&snapshots.load(), &counters.totals(), reload.load().ok))
+        };
+        let state = control::State::new(snapshots.clone(), transitions.clone(), is_ready, reload.clone(), render);
+
+        let stop = CancellationToken::new();
+        let steer = Steer {
+            publisher,
+            vantages,
+            changes,
+            settings_file,
+            flags,
+            listen: settings.listen,
+            reload,
+            transitions: transitions.clone(),
+            metrics: metrics.clone(),
+        };
+        let tasks = vec![
+            tokio::spawn(control::serve(listener, control::router(state), stop.clone())),
+            tokio::spawn(steer.run(stop.clone())),
+            tokio::spawn(upkeep(metrics, stop.clone())),
+        ];
+        Ok(Node { dns: server.addresses().to_vec(), http, server, snapshots, transitions, readiness, stop, tasks })
+    }
+
+    /// Where DNS is answered, with the real ports.
+    pub fn dns(&self) -> &[SocketAddr] {
+        &self.dns
+    }
+
+    /// Where the API is.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// What is being served.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshots.load_full()
+    }
+
+    /// Every transition from now on.
+    pub fn transitions(&self) -> broadcast::Receiver<Transition> {
+        self.transitions.subscribe()
+    }
+
+    /// `ready dns=ADDR,... http=ADDR generation=N`
+    pub fn ready_line(&self) -> String {
+        let dns: Vec<String> = self.dns.iter().map(SocketAddr::to_string).collect();
+        format!("ready dns={} http={} generation={}", dns.join(","), self.http, self.snapshot().generation)
+    }
+
+    /// Stops in order: says so to who asks, answers what was received, then the rest.
+    pub async fn stop(self) {
+        self.readiness.send_replace(Readiness::Stopping);
+        self.server.stop().await;
+        self.stop.cancel();
+        for task in self.tasks {
+            // An error is a panic, which has been printed.
+            let _ = task.await;
+        }
+    }
+}
+
+/// Keeps the histograms of the metrics within bounds.
+async fn upkeep(metrics: Arc<Metrics>, stop: CancellationToken) {
+    let mut every: tokio::time::Interval = tokio::time::interval(UPKEEP_EVERY.max(Duration::from_millis(1)));
+    loop {
+        tokio::select! {
+            _ = every.tick() => metrics.upkeep(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Every check of `models`, each once, in order.
+pub(crate) fn checks_of(models: &[&Model]) -> Vec<Arc<crate::model::CheckKey>> {
+    let mut seen = std::collections::HashSet::new();
+    let all = models.iter().flat_map(|model| &model.checks).map(|check| check.key.clone());
+    all.filter(|key| seen.insert(key.clone())).collect()
+}

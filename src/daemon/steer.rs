@@ -1,0 +1,217 @@
+//! The task that keeps what is served true: reports become a view, a view becomes a snapshot; files that changed become
+//! the next generation, or a complaint. It owns the one [`Publisher`] and waits for nothing but its next event.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::broadcast;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::{self, Flags, Listen, Loaded, Problem};
+use crate::control::ReloadStatus;
+use crate::daemon::changes::{Cause, Changes};
+use crate::daemon::node::{VantageSpec, checks_of};
+use crate::fleet::{Exchange, Vantage, agree};
+use crate::health::{ProbeClients, Prober, ProberHandle, ProberSettings, Round, check_rights};
+use crate::model::{Model, WorldView};
+use crate::snapshot::{Publisher, Transition};
+use crate::telemetry::{Metrics, ProbeResult};
+
+/// The vantages of this process and where their reports come together.
+pub(crate) struct Vantages {
+    probers: Vec<ProberHandle>,
+    exchange: Exchange,
+}
+
+impl Vantages {
+    /// Starts a prober for each, without checks yet.
+    pub(crate) fn start(specs: &[VantageSpec], metrics: &Arc<Metrics>) -> Vantages {
+        let exchange = Exchange::new();
+        let prober = |spec: &VantageSpec| {
+            let seat = exchange.join(Vantage { name: spec.name.clone(), region: spec.region.clone() });
+            let (metrics, name) = (metrics.clone(), spec.name.clone());
+            let settings = ProberSettings {
+                on_probe: Arc::new(move |kind, is_ok, took| {
+                    metrics.probe_ended(
+                        &name,
+                        kind,
+                        if is_ok { ProbeResult::Success } else { ProbeResult::Failure },
+                        took,
+                    );
+                }),
+                ..ProberSettings::default()
+            };
+            let clients = Arc::new(ProbeClients::new(spec.sources));
+            Prober::spawn(settings, clients, Box::new(move |at, observations| seat.publish(at, observations)))
+        };
+        let probers = specs.iter().map(prober).collect();
+        Vantages { probers, exchange }
+    }
+
+    /// Probes the checks of all `models` and no others; returns when each check has had its first round.
+    pub(crate) async fn adopt(&mut self, models: &[&Model]) {
+        for round in self.begin(models) {
+            round.ended().await;
+        }
+    }
+
+    fn begin(&mut self, models: &[&Model]) -> Vec<Round> {
+        let checks = checks_of(models);
+        self.probers.iter().map(|prober| prober.adopt(checks.clone())).collect()
+    }
+
+    /// What the vantages agree on now, in the ids of `model`.
+    pub(crate) fn view(&mut self, model: &Model) -> WorldView {
+        agree(model, &self.exchange.latest(), clock::now())
+    }
+
+    async fn stop(self) {
+        for prober in self.probers {
+            prober.stop().await;
+        }
+    }
+}
+
+/// Everything that the steering task owns.
+pub(crate) struct Steer {
+    pub(crate) publisher: Publisher,
+    pub(crate) vantages: Vantages,
+    pub(crate) changes: Changes,
+    pub(crate) settings_file: Option<PathBuf>,
+    pub(crate) flags: Flags,
+    pub(crate) listen: Listen,
+    pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
+    pub(crate) transitions: broadcast::Sender<Transition>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What is under way towards the next generation. A later reason to load replaces an earlier one.
+enum Next {
+    Nothing,
+    /// The files are being read, on a thread that may block.
+    Loading(Cause, JoinHandle<Result<Loaded, Vec<Problem>>>),
+    /// They are valid; what is new in them is having its first probe round.
+    Probing(Coming),
+}
+
+struct Coming {
+    model: Arc<Model>,
+    warnings: Vec<Problem>,
+    rounds: Vec<Round>,
+}
+
+/// What came of waiting for [`Next`].
+enum Progress {
+    Loaded(Cause, Result<Loaded, Vec<Problem>>),
+    BrokeOff(Cause, JoinError),
+    Probed,
+}
+
+impl Next {
+    /// Waits for progress; nothing is lost when this is dropped and called again.
+    async fn progress(&mut self) -> Progress {
+        match self {
+            Next::Nothing => std::future::pending().await,
+            Next::Loading(cause, reading) => match reading.await {
+                Ok(read) => Progress::Loaded(*cause, read),
+                Err(error) => Progress::BrokeOff(*cause, error),
+            },
+            Next::Probing(coming) => {
+                while let Some(round) = coming.rounds.last_mut() {
+                    round.wait().await;
+                    coming.rounds.pop();
+                }
+                Progress::Probed
+            }
+        }
+    }
+}
+
+impl Steer {
+    /// Runs until `stop`.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut next = Next::Nothing;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                reports = self.vantages.exchange.next() => {
+                    let view = agree(&self.model(), &reports, clock::now());
+                    let transitions = self.publisher.observe(view, clock::unix_seconds());
+                    self.tell(&transitions);
+                }
+                cause = self.changes.next() => next = Next::Loading(cause, self.load()),
+                progress = next.progress() => next = match (progress, next) {
+                    (Progress::Loaded(cause, Ok(loaded)), _) => self.begin(loaded, cause),
+                    (Progress::Loaded(cause, Err(problems)), _) => self.refuse(cause, problems),
+                    (Progress::BrokeOff(cause, error), _) => {
+                        tracing::error!(%error, cause = cause.as_str(), "loading broke off; the generation before goes on");
+                        self.refuse(cause, Vec::new())
+                    }
+                    (Progress::Probed, Next::Probing(coming)) => self.adopt(coming),
+                    (Progress::Probed, other) => other,
+                },
+            }
+        }
+        self.vantages.stop().await;
+    }
+
+    fn model(&self) -> Arc<Model> {
+        self.publisher.snapshots().load().model.clone()
+    }
+
+    /// Reads the files again, away from this task: answers follow the world meanwhile.
+    fn load(&self) -> JoinHandle<Result<Loaded, Vec<Problem>>> {
+        let (file, flags) = (self.settings_file.clone(), self.flags.clone());
+        tokio::task::spawn_blocking(move || config::load(file.as_deref(), &flags))
+    }
+
+    /// Has the new checks probed before anybody is answered from them. The old ones are probed on meanwhile.
+    fn begin(&mut self, loaded: Loaded, cause: Cause) -> Next {
+        let Loaded { settings, model, warnings } = loaded;
+        if let Err(error) = check_rights(model.checks.iter().map(|check| &*check.key)) {
+            tracing::error!("{error}");
+            return self.refuse(cause, Vec::new());
+        }
+        if settings.listen != self.listen {
+            tracing::warn!("[listen] changed: that takes a restart");
+        }
+        let rounds = self.vantages.begin(&[&self.model(), &model]);
+        Next::Probing(Coming { model: Arc::new(model), warnings, rounds })
+    }
+
+    /// What is served stays; log, metrics and status say so.
+    fn refuse(&self, cause: Cause, problems: Vec<Problem>) -> Next {
+        let generation = self.publisher.snapshots().load().generation;
+        for problem in &problems {
+            tracing::error!("{problem}");
+        }
+        tracing::error!(cause = cause.as_str(), generation, "the files were not loaded; this generation goes on");
+        self.reload.store(Arc::new(ReloadStatus { ok: false, at: clock::unix_seconds(), problems }));
+        Next::Nothing
+    }
+
+    /// Serves the new generation, and stops probing what only the old one had.
+    fn adopt(&mut self, coming: Coming) -> Next {
+        let view = self.vantages.view(&coming.model);
+        let transitions = self.publisher.adopt(coming.model.clone(), view, clock::unix_seconds());
+        self.vantages.begin(&[&coming.model]);
+        let generation = self.publisher.snapshots().load().generation;
+        tracing::info!(generation, "a new generation is served");
+        self.reload.store(Arc::new(ReloadStatus { ok: true, at: clock::unix_seconds(), problems: coming.warnings }));
+        self.tell(&transitions);
+        Next::Nothing
+    }
+
+    fn tell(&self, transitions: &[Transition]) {
+        for transition in transitions {
+            let Transition { zone, endpoint, from, to, why, generation, .. } = transition;
+            tracing::info!(zone, endpoint, from = from.as_str(), to = to.as_str(), why, generation, "transition");
+            self.metrics.transition(transition);
+            // Nobody need be listening.
+            let _ = self.transitions.send(transition.clone());
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! One region of the demo: a process of its own that answers HTTP on the region's addresses, each request after the
+//! time that it would take from the asker's region. Being a process, it can be killed and stopped like a real one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, State};
+use tokio::net::TcpListener;
+
+/// The regions of the demo, and the second octet of their clients', vantages' and endpoints' addresses.
+pub(crate) const REGIONS: [(&str, u8); 3] = [("us-east", 1), ("eu-west", 2), ("ap-south", 3)];
+
+/// Round-trip milliseconds between regions, in the order of [`REGIONS`]: what such links take on the real Internet.
+const ROUND_TRIP_MS: [[u64; 3]; 3] = [[2, 80, 190], [80, 2, 120], [190, 120, 2]];
+
+/// Answers for `region` on `addresses` until standard input ends (its parent went) or something can't be bound.
+/// Prints `ready` once all addresses are bound.
+pub async fn serve(region: &str, addresses: &[SocketAddr]) -> std::io::Result<()> {
+    let from = position(region).unwrap_or_default();
+    let app = Router::new().fallback(answer).with_state(from);
+    for address in addresses {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| std::io::Error::new(error.kind(), format!("{address}: {error}")))?;
+        let service = app.clone().into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+    }
+    println!("ready");
+    let mut nothing = tokio::io::sink();
+    tokio::io::copy(&mut tokio::io::stdin(), &mut nothing).await.map(|_| ())
+}
+
+async fn answer(State(from): State<usize>, ConnectInfo(asker): ConnectInfo<SocketAddr>) -> &'static str {
+    tokio::time::sleep(delay(from, asker.ip())).await;
+    "ok"
+}
+
+/// How long a round trip between region `from` and the asker's takes; none for an asker of no region.
+fn delay(from: usize, asker: IpAddr) -> Duration {
+    let IpAddr::V4(ip) = asker else { return Duration::ZERO };
+    let at = REGIONS.iter().position(|(_, octet)| ip.octets()[..2] == [127, *octet]);
+    Duration::from_millis(at.map_or(0, |at| ROUND_TRIP_MS[from][at]))
+}
+
+fn position(region: &str) -> Option<usize> {
+    REGIONS.iter().position(|(name, _)| *name == region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_nearest_to_its_own_clients() {
+        for (at, (_, octet)) in REGIONS.iter().enumerate() {
+            let own = delay(at, IpAddr::from([127, *octet, 0, 9]));
+            assert!(
+                (0..REGIONS.len())
+                    .filter(|other| *other != at)
+                    .all(|other| { delay(other, IpAddr::from([127, *octet, 0, 9])) > own })
+            );
+        }
+        assert_eq!(delay(0, IpAddr::from([127, 0, 0, 1])), Duration::ZERO);
+    }
+}

@@ -1,0 +1,117 @@
+//! What the demo prints: what to type, and then a line for everything that happens. Standard output throughout.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use crate::clock;
+use crate::daemon::Node;
+use crate::demo::children::Region;
+use crate::demo::region::REGIONS;
+use crate::model::{ClassId, Model};
+use crate::snapshot::{Snapshot, Transition};
+use crate::steering::{Decision, Given};
+
+/// Tells the demo's story, and remembers what it told of the answers.
+pub(crate) struct Story {
+    answers: BTreeMap<(String, String), String>,
+}
+
+impl Story {
+    /// Prints the ready line, the regions and what to type.
+    pub(crate) fn begin(node: &Node, regions: &[Region]) -> Story {
+        let mut story = Story { answers: answers(&node.snapshot()) };
+        story.print(&node.ready_line());
+        story.print("");
+        for region in regions {
+            story.print(&region.line());
+        }
+        story.print("");
+        story.suggest(node);
+        story
+    }
+
+    fn suggest(&mut self, node: &Node) {
+        let Some(dns) = node.dns().first().copied() else { return };
+        let dig = format!("dig @{} -p {}", dns.ip(), dns.port());
+        for (region, octet) in REGIONS {
+            self.print(&format!("{dig} www.demo.example -b 127.{octet}.0.1 +short            # a client in {region}"));
+            self.print(&format!("{dig} www.demo.example +subnet=127.{octet}.0.0/24 +short    # one behind a resolver"));
+        }
+        self.print(&format!("{dig} canary.demo.example +short    # weighted 80:20"));
+        self.print(&format!("{dig} db.demo.example +short        # the first that is up"));
+        let server = format!("http://{}", node.http());
+        let default = if server == "http://127.0.0.1:8053" { String::new() } else { format!(" --server {server}") };
+        self.print(&format!("portolan explain www.demo.example --client 127.2.0.1{default}    # why that answer"));
+        self.print(&format!("portolan status{default}"));
+        self.print("");
+        self.print(&format!("API, metrics and a status page: {server}"));
+        self.print("kill PID, kill -STOP PID and kill -CONT PID are real outages. Ctrl-C ends.");
+        self.print("");
+    }
+
+    /// A line as it stands.
+    pub(crate) fn print(&mut self, line: &str) {
+        // Nobody may be reading any more; the demo goes on.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+
+    /// A line with the seconds since the start.
+    pub(crate) fn say(&mut self, line: &str) {
+        let at = clock::now().from_first().as_secs_f64();
+        self.print(&format!("[{at:7.2} s] {line}"));
+    }
+
+    /// An endpoint's health changed.
+    pub(crate) fn transition(&mut self, t: &Transition) {
+        let region = t.region.as_deref().unwrap_or("no region");
+        self.say(&format!("{} ({region}) {} -> {}: {}", t.endpoint, t.from.as_str(), t.to.as_str(), t.why));
+    }
+
+    /// A line for each answer that changed since it was last looked at.
+    pub(crate) fn answers(&mut self, snapshot: &Snapshot) {
+        let now = answers(snapshot);
+        for ((name, class), answer) in &now {
+            let before = self.answers.get(&(name.clone(), class.clone()));
+            if before.is_some_and(|before| before != answer) {
+                let whom = if class.is_empty() { String::new() } else { format!(" for clients in {class}") };
+                self.say(&format!("{name}{whom}: {} => {answer}", before.map_or("", String::as_str)));
+            }
+        }
+        self.answers = now;
+    }
+}
+
+/// The answer in words, by name and class; the class is empty where it doesn't matter.
+fn answers(snapshot: &Snapshot) -> BTreeMap<(String, String), String> {
+    let mut answers = BTreeMap::new();
+    let model = &snapshot.model;
+    for name in model.zones.iter().flat_map(|zone| &zone.steered) {
+        for (at, class) in model.clients.classes.iter().enumerate() {
+            for &facet in &model.policy(name.policy).facets {
+                let Some(cell) = snapshot.cell(name.policy, ClassId(at as u16), facet) else { continue };
+                let region = class.region.filter(|_| cell.looks_at_client());
+                let class = region.map_or(String::new(), |id| model.region(id).name.clone());
+                answers.insert((name.label.clone(), class), words(model, cell.decision()));
+            }
+        }
+    }
+    answers
+}
+
+fn words(model: &Model, decision: &Decision) -> String {
+    match &decision.given {
+        Given::Static => "the zone file's records".to_string(),
+        Given::Nodata => "nothing".to_string(),
+        Given::Endpoints(distribution) => {
+            let shares: Vec<_> = distribution.tiers.first().into_iter().flat_map(|tier| &tier.shares).collect();
+            let total: f64 = shares.iter().map(|share| share.weight).sum();
+            let share = |share: &&crate::steering::Share| {
+                let names: Vec<&str> = share.endpoints.iter().map(|id| model.endpoint(*id).name.as_str()).collect();
+                let percent = share.weight / total * 100.0;
+                if shares.len() > 1 { format!("{} {percent:.0} %", names.join("+")) } else { names.join("+") }
+            };
+            let given = shares.iter().map(share).collect::<Vec<_>>().join(", ");
+            if decision.stale { format!("{given} (last good: nothing is up)") } else { given }
+        }
+    }
+}
