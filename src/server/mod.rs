@@ -7,6 +7,8 @@ pub mod counters;
 mod limit;
 mod socket;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 pub use counters::{Counters, Dropped, OTHER_RCODE, ThreadCounters, Totals};
