@@ -1,3 +1,5 @@
 //! The command `portolan`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    portolan::cli::run()
+}

@@ -1,0 +1,161 @@
+//! The HTTP client of the commands that ask a running server: one GET a connection, within bounds of time and size.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode, Uri, client, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::cli::Failure;
+use crate::control::ProblemDetails;
+
+/// From the first packet to the last octet of the answer: a person waits.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest answer in octets: the status of 50,000 endpoints seen by three vantages is about 25 MB.
+const MAX_BODY: usize = 64 << 20;
+
+/// A server by its URL: `http://HOST[:PORT]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Server {
+    host: String,
+    port: u16,
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Server, String> {
+        let expected = || format!("expected http://HOST:PORT, found `{text}`");
+        let uri: Uri = text.parse().map_err(|_| expected())?;
+        let is_root = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
+        if uri.scheme_str() != Some("http") || !is_root {
+            return Err(expected());
+        }
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(expected)?;
+        Ok(Server { host: host.to_owned(), port: uri.port_u16().unwrap_or(80) })
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
+    }
+}
+
+impl Server {
+    /// The body at `path` (with its query, encoded). Any status but 200 is a failure, in the server's words.
+    pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            match tokio::time::timeout(TIMEOUT, self.exchange(path)).await {
+                Ok(done) => done,
+                Err(_) => Err(Failure(format!("no answer from {self} within {} s", TIMEOUT.as_secs()))),
+            }
+        })
+    }
+
+    async fn exchange(&self, path: &str) -> Result<String, Failure> {
+        let broke_off = |error: &dyn fmt::Display| Failure(format!("{self} does not answer as HTTP should: {error}"));
+        let stream = self.connect().await?;
+        let (mut sender, connection) =
+            client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broke_off(&error))?;
+        let request = Request::get(path)
+            .header(header::HOST, format!("{}:{}", self.host, self.port))
+            .header(header::CONNECTION, "close")
+            .body(Empty::<Bytes>::new())?;
+        let answer = async {
+            let response = sender.send_request(request).await.map_err(|error| broke_off(&error))?;
+            let status = response.status();
+            let body =
+                Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| broke_off(&error))?;
+            Ok::<_, Failure>((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+        };
+        tokio::pin!(answer);
+        let (status, body) = tokio::select! {
+            answer = &mut answer => answer?,
+            // The connection only moves octets; whatever ends it, the answer tells.
+            _ = connection => answer.await?,
+        };
+        self.judge(status, body)
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Failure> {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        TcpStream::connect((host, self.port)).await.map_err(|error| {
+            let why = match error.kind() {
+                std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+                _ => error.to_string(),
+            };
+            Failure(format!("no server at {self}: {why}; is `portolan serve` running? --server tells where"))
+        })
+    }
+
+    fn judge(&self, status: StatusCode, body: String) -> Result<String, Failure> {
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        match serde_json::from_str::<ProblemDetails>(&body) {
+            Ok(problem) => Err(Failure(problem.detail)),
+            Err(_) => Err(Failure(format!("{self} answers with {status}; is it a portolan?"))),
+        }
+    }
+}
+
+/// `text` as a value in a query string (RFC 3986, 2.3: only the unreserved stand for themselves).
+pub(super) fn encoded(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => safe.push(char::from(byte)),
+            other => safe.push_str(&format!("%{other:02X}")),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_plain_http_url() {
+        for (text, expected) in [
+            ("http://127.0.0.1:8053", Some("http://127.0.0.1:8053")),
+            ("http://[::1]:8053/", Some("http://[::1]:8053")),
+            ("http://ns1.example", Some("http://ns1.example:80")),
+            ("https://127.0.0.1", None),
+            ("127.0.0.1:8053", None),
+            ("http://127.0.0.1:8053/v1", None),
+            ("", None),
+        ] {
+            let server = text.parse::<Server>().ok().map(|server| server.to_string());
+            assert_eq!(server.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_are_encoded_for_a_query() {
+        assert_eq!(encoded("*.app.example&a=1 \u{e9}"), "%2A.app.example%26a%3D1%20%C3%A9");
+    }
+
+    #[tokio::test]
+    async fn it_understands_our_own_answers_and_refusals() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server: Server = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let stop = tokio_util::sync::CancellationToken::new();
+        let state = crate::control::fixture::world().state;
+        let task = tokio::spawn(crate::control::serve(listener, crate::control::router(state), stop.clone()));
+        let (found, refused) =
+            tokio::task::spawn_blocking(move || (server.get("/v1/status"), server.get("/v1/nothing"))).await.unwrap();
+        let status: crate::control::status::Status = serde_json::from_str(&found.unwrap()).unwrap();
+        assert_eq!((status.generation, status.zones[0].zone.as_str()), (2, "svc.example."));
+        assert!(refused.unwrap_err().0.starts_with("nothing at /v1/nothing"));
+        stop.cancel();
+        task.await.unwrap();
+    }
+}

@@ -1,0 +1,177 @@
+//! `portolan status`: every endpoint as each vantage sees it.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::cli::ask::ServerArg;
+use crate::cli::{Failure, Format, text};
+use crate::clock;
+use crate::control::Event;
+use crate::control::status::{EndpointStatus, Status, Verdict, ZoneStatus};
+
+/// Most transitions that are shown: what fits below the tables of a small site.
+const SHOWN_TRANSITIONS: usize = 10;
+
+/// Every endpoint as each vantage sees it, the verdict, RTTs and the last transitions
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  portolan status --server http://127.0.0.1:8053")]
+pub(super) struct Args {
+    #[command(flatten)]
+    server: ServerArg,
+    /// How to print it; json is what /v1/status answers
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let body = args.server.server.get("/v1/status")?;
+    match args.format {
+        Format::Json => text::print(&format!("{body}\n")),
+        Format::Human => {
+            let transitions: Vec<Event> = serde_json::from_str(&args.server.server.get("/v1/transitions")?)?;
+            text::print(&human(&serde_json::from_str(&body)?, &transitions, clock::unix_seconds()));
+        }
+    }
+    Ok(())
+}
+
+/// The whole status for a person, at `now` in Unix seconds.
+fn human(status: &Status, transitions: &[Event], now: f64) -> String {
+    let mut shown = format!("generation {}, {}\n", status.generation, reload(status, now));
+    let vantages: Vec<Vec<String>> =
+        status.vantages.iter().map(|v| vec![v.name.clone(), v.region.clone(), v.state.clone()]).collect();
+    let _ = write!(shown, "\n{}", text::table(&["VANTAGE", "REGION", "STATE"], &vantages));
+    for zone in &status.zones {
+        shown.push_str(&zone_table(zone));
+    }
+    shown.push_str(&last_transitions(transitions, now));
+    shown
+}
+
+fn reload(status: &Status, now: f64) -> String {
+    let reload = &status.reload;
+    let ago = span_since(reload.at, now);
+    if reload.ok {
+        return format!("files loaded {ago} ago");
+    }
+    let mut text = format!("the files as they were {ago} ago were REFUSED, an earlier generation is served:");
+    for problem in &reload.problems {
+        let _ = write!(text, "\n  {}:{}:{}: {}", problem.file, problem.line, problem.column, problem.message);
+    }
+    text
+}
+
+fn zone_table(zone: &ZoneStatus) -> String {
+    if zone.endpoints.is_empty() {
+        return format!("\n{} (static)\n", zone.zone);
+    }
+    let rows: Vec<Vec<String>> = zone.endpoints.iter().flat_map(endpoint_rows).collect();
+    let headings = ["ENDPOINT", "REGION", "HEALTH", "ADDRESS", "VANTAGE", "FROM", "SEES", "RTT", "PROBED"];
+    format!("\n{}: {}\n{}", zone.zone, zone.names.join(", "), text::table(&headings, &rows))
+}
+
+/// A row for each verdict; the endpoint itself is named in the first of them only.
+fn endpoint_rows(endpoint: &EndpointStatus) -> Vec<Vec<String>> {
+    let health = match &endpoint.overridden {
+        Some(word) => format!("{} ({word})", endpoint.health),
+        None => endpoint.health.clone(),
+    };
+    let region = endpoint.region.clone().unwrap_or_else(|| "-".to_owned());
+    let first = [endpoint.name.clone(), region, health];
+    if endpoint.verdicts.is_empty() {
+        return vec![[&first[..], &["not probed".to_owned()]].concat()];
+    }
+    let heads = std::iter::once(first).chain(std::iter::repeat(<[String; 3]>::default()));
+    heads.zip(&endpoint.verdicts).map(|(head, verdict)| [&head[..], &verdict_cells(verdict)].concat()).collect()
+}
+
+fn verdict_cells(verdict: &Verdict) -> [String; 6] {
+    let rtt = verdict.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
+    let probed =
+        verdict.age_ms.map_or("never".to_owned(), |ms| format!("{} ago", text::span(Duration::from_millis(ms))));
+    let Verdict { vantage, region, address, health, .. } = verdict;
+    [address.clone(), vantage.clone(), region.clone(), health.clone(), rtt, probed]
+}
+
+fn last_transitions(transitions: &[Event], now: f64) -> String {
+    if transitions.is_empty() {
+        return "\nno transition since the server started\n".to_owned();
+    }
+    let row = |event: &Event| {
+        let ago = format!("{} ago", span_since(event.at, now));
+        vec![ago, event.endpoint.clone(), event.from.clone(), event.to.clone(), event.why.clone()]
+    };
+    let rows: Vec<Vec<String>> = transitions.iter().take(SHOWN_TRANSITIONS).map(row).collect();
+    format!("\nlast transitions\n{}", text::table(&["WHEN", "ENDPOINT", "FROM", "TO", "WHY"], &rows))
+}
+
+/// How long ago `at` was; nothing when the clocks disagree and it lies ahead.
+fn span_since(at: f64, now: f64) -> String {
+    text::span(Duration::try_from_secs_f64(now - at).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::status::{ReloadReport, VantageStatus};
+
+    fn seen(health: &str, rtt_ms: Option<f64>, age_ms: Option<u64>) -> Verdict {
+        Verdict {
+            vantage: "ns1".into(),
+            region: "eu-west".into(),
+            address: "192.0.2.1".into(),
+            health: health.into(),
+            rtt_ms,
+            age_ms,
+        }
+    }
+
+    #[test]
+    fn a_person_sees_every_verdict_and_the_last_transitions() {
+        let endpoint = |name: &str, verdicts| EndpointStatus {
+            name: name.into(),
+            region: Some("eu-west".into()),
+            health: "up".into(),
+            verdicts,
+            overridden: None,
+        };
+        let verdicts = vec![seen("up", Some(1.25), Some(400)), seen("down", None, None)];
+        let status = Status {
+            generation: 3,
+            zones: vec![ZoneStatus {
+                zone: "svc.example.".into(),
+                names: vec!["www".into()],
+                endpoints: vec![endpoint("fra1", verdicts), endpoint("plain", vec![])],
+            }],
+            vantages: vec![VantageStatus { name: "ns1".into(), region: "eu-west".into(), state: "up".into() }],
+            reload: ReloadReport { ok: true, at: 100.0, problems: vec![] },
+        };
+        let event = Event {
+            at: 90.0,
+            endpoint: "fra1".into(),
+            from: "down".into(),
+            to: "up".into(),
+            why: "seen up by ns1".into(),
+            generation: 3,
+        };
+        let colourless = anstream::adapter::strip_str(&human(&status, &[event], 112.0)).to_string();
+        assert_eq!(
+            colourless,
+            "generation 3, files loaded 12 s ago
+
+VANTAGE  REGION   STATE
+ns1      eu-west  up
+
+svc.example.: www
+ENDPOINT  REGION   HEALTH  ADDRESS     VANTAGE  FROM     SEES  RTT     PROBED
+fra1      eu-west  up      192.0.2.1   ns1      eu-west  up    1.2 ms  0.4 s ago
+                           192.0.2.1   ns1      eu-west  down  -       never
+plain     eu-west  up      not probed
+
+last transitions
+WHEN      ENDPOINT  FROM  TO  WHY
+22 s ago  fra1      down  up  seen up by ns1
+"
+        );
+    }
+}

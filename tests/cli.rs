@@ -1,0 +1,123 @@
+//! The command line from outside: exit codes, what goes to which stream, and what a person is told.
+
+use std::process::{Command, Output};
+
+fn portolan(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+    command.args(args).env_remove("PORTOLAN_LOG").env_remove("NO_COLOR").output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The commands that `--help` lists.
+fn commands() -> Vec<String> {
+    let help = stdout(&portolan(&["--help"]));
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let words = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    words.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let commands = commands();
+    for expected in COMMANDS {
+        assert!(commands.iter().any(|command| command == expected), "{expected} is not in {commands:?}");
+    }
+    for command in &commands {
+        let output = portolan(&[command, "--help"]);
+        let help = stdout(&output);
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        let example = help.lines().skip_while(|line| !line.starts_with("Example")).nth(1).unwrap_or_default();
+        assert!(example.trim_start().starts_with(&format!("portolan {command}")), "{command}: {help}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_so_on_stderr() {
+    for args in [
+        &[][..],
+        &["sail"],
+        &["status", "--server", "127.0.0.1:8053"],
+        &["status", "--format", "xml"],
+        &["check", "--nonsense"],
+    ] {
+        let output = portolan(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert_eq!(stdout(&output), "", "{args:?}");
+        assert!(
+            stderr(&output).contains("Usage:") || stderr(&output).contains("--help"),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_one_line_that_says_what_to_do() {
+    // A port that was free a moment ago and that nobody listens on.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = portolan(&["status", "--server", &format!("http://{free}")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output), "");
+    assert_eq!(
+        stderr(&output),
+        format!(
+            "portolan: no server at http://{free}: connection refused; is `portolan serve` running? --server tells where\n"
+        )
+    );
+}
+
+#[test]
+fn a_server_that_is_something_else_is_not_taken_for_ours() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let other = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno").unwrap();
+    });
+    let output = portolan(&["status", "--server", &format!("http://{address}")]);
+    other.join().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output), format!("portolan: http://{address} answers with 403 Forbidden; is it a portolan?\n"));
+}
+
+#[test]
+fn check_tells_every_problem_with_its_place_on_stdout_and_a_summary_on_stderr() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("portolan.toml");
+    std::fs::write(&file, "regoin = \"x\"\n[listen]\nhttp = \"nowhere\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let output = portolan(&["check", "--config", file]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = stdout(&output);
+    let places: Vec<&str> = told.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert!(places.len() >= 2 && places.iter().all(|line| line.starts_with(&format!("{file}:"))), "{told}");
+    assert!(told.contains(&format!("{file}:1:")) && told.contains("region"), "{told}");
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+
+    let output = portolan(&["check", "--config", file, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((output.status.code(), &json["ok"]), (Some(1), &serde_json::json!(false)));
+    assert_eq!(json["problems"].as_array().unwrap().len(), places.len());
+}
+
+#[test]
+fn check_of_good_files_says_what_they_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("zones")).unwrap();
+    let file = dir.path().join("portolan.toml");
+    std::fs::write(&file, "region = \"eu-west\"\n[regions.eu-west]\n").unwrap();
+    let output = portolan(&["check", "--config", file.to_str().unwrap()]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), ""), "{}", stderr(&output));
+    assert_eq!(stderr(&output), format!("{}: 0 zones, 0 endpoints; no problems\n", file.display()));
+}
+
+const COMMANDS: [&str; 2] = ["check", "status"];
