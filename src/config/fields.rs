@@ -43,6 +43,11 @@ impl Fields {
         self.left.iter().any(|entry| entry.key.value == key)
     }
 
+    /// Where `key` is written, if it is.
+    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
+        self.left.iter().find(|entry| entry.key.value == key).map(|entry| entry.key.place.clone())
+    }
+
     /// The entry of `key`.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Entry> {
         self.asked.push(key);

@@ -8,6 +8,9 @@ mod problem;
 mod regions;
 mod settings;
 mod source;
+mod spec;
+mod validate;
+mod zonefile;
 mod zones;
 
 use std::path::Path;

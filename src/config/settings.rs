@@ -203,7 +203,9 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems)
         Some(dir) => base.join(dir.value),
         None => base.join("zones"),
     };
-    let zones_dir = std::path::absolute(&zones_shown).unwrap_or_else(|_| zones_shown.clone());
+    let zones_shown: PathBuf = zones_shown.components().filter(|part| *part != std::path::Component::CurDir).collect();
+    let here = if zones_shown.as_os_str().is_empty() { Path::new(".") } else { &zones_shown };
+    let zones_dir = std::path::absolute(here).unwrap_or_else(|_| here.to_path_buf());
     let region = region.map_or_else(String::new, |region| region.value);
     Settings { region, node, listen, zones_dir, zones_shown, regions, clients }
 }

@@ -53,6 +53,18 @@ impl<'a> Source<'a> {
         Source { file: Arc::from(file), bytes, lines: std::iter::once(0).chain(starts).collect() }
     }
 
+    /// What stands between two byte offsets, for messages: bytes that are no text are shown as U+FFFD, and a long text
+    /// is cut.
+    pub(super) fn text(&self, start: usize, end: usize) -> String {
+        /// More than this makes a message unreadable (judgment).
+        const SHOWN: usize = 64;
+        let text = String::from_utf8_lossy(self.bytes.get(start..end).unwrap_or_default()).into_owned();
+        match text.char_indices().nth(SHOWN) {
+            Some((cut, _)) => format!("{}...", &text[..cut]),
+            None => text,
+        }
+    }
+
     /// Line and column of a byte offset; an offset past the end is the end.
     pub(super) fn place(&self, offset: usize) -> Place {
         let offset = offset.min(self.bytes.len());

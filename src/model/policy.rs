@@ -53,7 +53,7 @@ impl Default for Ttl {
 }
 
 /// What is answered when nothing is eligible (CONTRACT 4.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnEmpty {
     /// What was answered last while something was eligible, with EDE 3; every endpoint of the pool if nothing ever was.
     #[default]

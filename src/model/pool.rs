@@ -100,7 +100,7 @@ pub struct Member {
 }
 
 /// An endpoint or a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MemberRef {
     /// An endpoint.
     Endpoint(EndpointId),

@@ -1,0 +1,79 @@
+//! A policy file as it is written: every key read, typed and in range, with its place; names are still only names.
+//! What they refer to is looked up in `validate`. Keys that the manual knows and this version doesn't are refused here.
+
+mod monitor;
+mod pool;
+mod zone;
+
+use std::path::Path;
+
+use crate::config::fields::Fields;
+use crate::config::node;
+use crate::config::problem::Problems;
+use crate::config::source::{At, Place};
+use crate::model::Ecs;
+use crate::wire::Name;
+
+pub(super) use monitor::{KindSpec, MonitorSpec};
+pub(super) use pool::{EndpointSpec, PoolSpec, Serves};
+pub(super) use zone::{Defaults, NameSpec};
+
+/// One policy file.
+#[derive(Debug)]
+pub(super) struct PolicySpec {
+    /// The zone it is for.
+    pub(super) zone: At<Name>,
+    /// Its master file, relative to the policy file.
+    pub(super) file: At<String>,
+    /// For names that don't say otherwise.
+    pub(super) defaults: Defaults,
+    /// EDNS client subnet.
+    pub(super) ecs: Ecs,
+    /// Declared checks.
+    pub(super) monitors: Vec<MonitorSpec>,
+    /// Declared endpoints.
+    pub(super) endpoints: Vec<EndpointSpec>,
+    /// Declared pools.
+    pub(super) pools: Vec<PoolSpec>,
+    /// Steered names.
+    pub(super) names: Vec<NameSpec>,
+}
+
+/// Reads a policy file. `None` where it isn't TOML or names no zone; else everything in it that could be read.
+pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Option<PolicySpec> {
+    let mut top = Fields::of_node(node::parse(shown, bytes, problems)?, "", problems)?;
+    let zone = zone_name(&mut top, shown, problems);
+    let file = top.text("file", "\"svc.example.zone\"", problems);
+    let defaults = zone::defaults(&mut top, problems);
+    let ecs = top.table("ecs", problems).map_or_else(Ecs::default, |fields| zone::ecs(fields, problems));
+    let mut read = |key| top.named(key, problems);
+    let (monitors, endpoints, pools, names) = (read("monitor"), read("endpoint"), read("pool"), read("name"));
+    let monitors = monitors.into_iter().filter_map(|(n, fields)| monitor::read(n, fields, problems)).collect();
+    let endpoints = endpoints.into_iter().map(|(n, fields)| pool::endpoint(n, fields, problems)).collect();
+    let pools = pools.into_iter().map(|(n, fields)| pool::pool(n, fields, problems)).collect();
+    top.finish(&["fence"], problems);
+    let zone = zone?;
+    let names = names.into_iter().filter_map(|(n, fields)| zone::name(n, fields, &zone.value, problems)).collect();
+    let file = file.unwrap_or_else(|| {
+        let value = format!("{}.zone", zone.value.to_string().trim_end_matches('.'));
+        At { value, place: zone.place.clone() }
+    });
+    Some(PolicySpec { zone, file, defaults, ecs, monitors, endpoints, pools, names })
+}
+
+fn zone_name(top: &mut Fields, shown: &Path, problems: &mut Problems) -> Option<At<Name>> {
+    if !top.has("zone") {
+        let problem = problems.error(&Place::start_of(shown), "`zone` is missing: which zone is this policy for?");
+        problem.hint("write `zone = \"svc.example.\"`");
+    }
+    let At { value, place } = top.text("zone", "\"svc.example.\"", problems)?;
+    match Name::parse(&value) {
+        Ok(value) => Some(At { value, place }),
+        Err(error) => {
+            problems
+                .error(&place, format!("\"{value}\" is not a zone: {error}"))
+                .hint("write `zone = \"svc.example.\"`");
+            None
+        }
+    }
+}

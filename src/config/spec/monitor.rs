@@ -1,0 +1,199 @@
+//! `[monitor.*]`: what is probed, how often, and what counts as success.
+
+use std::time::Duration;
+
+use crate::config::fields::{Fields, integer};
+use crate::config::problem::{Problems, did_you_mean};
+use crate::config::regions::check_name;
+use crate::config::source::At;
+use crate::config::spec::zone::later_word;
+use crate::model::HttpSpec;
+
+/// One declared check.
+#[derive(Debug)]
+pub(in crate::config) struct MonitorSpec {
+    /// Its name.
+    pub(in crate::config) name: At<String>,
+    /// Its protocol.
+    pub(in crate::config) kind: KindSpec,
+    /// Its port, where it has one of its own.
+    pub(in crate::config) port: Option<u16>,
+    /// From one probe's start to the next.
+    pub(in crate::config) interval: Duration,
+    /// A probe that takes longer has failed.
+    pub(in crate::config) timeout: Duration,
+    /// Failures that make it Down.
+    pub(in crate::config) fall: u32,
+    /// Successes that make it Up.
+    pub(in crate::config) rise: u32,
+}
+
+/// The protocol of a monitor.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum KindSpec {
+    /// An ICMP echo.
+    Icmp,
+    /// A TCP handshake.
+    Tcp,
+    /// An HTTP GET in the clear.
+    Http(HttpSpec),
+    /// An HTTP GET over TLS.
+    Https(HttpSpec),
+}
+
+/// Least interval: more often is load, not news (model::Monitor).
+const MIN_INTERVAL: Duration = Duration::from_millis(50);
+/// A day between probes is not monitoring any more (judgment).
+const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
+/// Shortest timeout: below it no answer can come in time (judgment: a LAN's round trip).
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+/// Most runs: model::Monitor's bounds of `fall` and `rise`.
+const MAX_RUN: i64 = 100;
+/// More request headers than these is a slip (judgment).
+const MAX_HEADERS: usize = 32;
+/// Longest text in a request or expectation (judgment: what servers take in a header line).
+const MAX_TEXT: usize = 4096;
+
+const SUPPORTED: [&str; 4] = ["icmp", "tcp", "http", "https"];
+const LATER: [&str; 7] = ["tls", "grpc", "dns", "exec", "heartbeat", "all", "any"];
+
+/// `[monitor.NAME]`.
+pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems) -> Option<MonitorSpec> {
+    check_name(&name, "a monitor", problems);
+    let what = fields.what.clone();
+    let had_type = fields.has("type");
+    if !had_type {
+        let problem = problems.error(&name.place, format!("{what} has no `type`"));
+        problem.hint("write `type = \"http\"`; there is icmp, tcp, http and https");
+    }
+    let written = fields.text("type", "\"http\"", problems);
+    let kind = written.as_ref().and_then(|written| kind(written, problems));
+    let port = fields.integer("port", 1..=65_535, problems).map(|port| (port.value as u16, port.place));
+    let http_keys: Vec<(&str, At<()>)> = ["path", "host", "headers", "expect"]
+        .into_iter()
+        .filter_map(|key| Some((key, At { value: (), place: fields.place_of(key)? })))
+        .collect();
+    let http = http(&mut fields, problems);
+    let interval = fields.duration("interval", MIN_INTERVAL..=MAX_INTERVAL, "\"1s\"", problems);
+    let timeout = timeout(&mut fields, problems);
+    let fall = fields.integer("fall", 1..=MAX_RUN, problems).map_or(3, |fall| fall.value as u32);
+    let rise = fields.integer("rise", 1..=MAX_RUN, problems).map_or(2, |rise| rise.value as u32);
+    fields.finish(&["hold", "hold_down", "quorum"], problems);
+    let interval = interval.map_or(Duration::from_secs(1), |at| at.value);
+    if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value > interval) {
+        let [long, short] = [timeout.value, interval].map(humantime::format_duration);
+        let problem =
+            problems.warning(&timeout.place, format!("`timeout` ({long}) is longer than `interval` ({short})"));
+        problem.hint("a probe can then still be out when the next one is due");
+    }
+    let kind = match kind? {
+        "icmp" => KindSpec::Icmp,
+        "tcp" => KindSpec::Tcp,
+        "http" => KindSpec::Http(http),
+        _ => KindSpec::Https(http),
+    };
+    match &kind {
+        KindSpec::Icmp | KindSpec::Tcp => {
+            for (key, at) in http_keys {
+                problems.error(&at.place, format!("{what} has `{key}`, which only http and https monitors have"));
+            }
+        }
+        KindSpec::Http(_) | KindSpec::Https(_) => {}
+    }
+    if let (KindSpec::Icmp, Some((_, place))) = (&kind, &port) {
+        problems.error(place, format!("{what} has a `port`, and icmp knows none")).hint("leave it out");
+    }
+    let timeout = timeout.map_or(Duration::from_millis(500), |at| at.value);
+    Some(MonitorSpec { name, kind, port: port.map(|(port, _)| port), interval, timeout, fall, rise })
+}
+
+fn kind(written: &At<String>, problems: &mut Problems) -> Option<&'static str> {
+    let word = written.value.as_str();
+    let found = SUPPORTED.into_iter().find(|kind| *kind == word);
+    if found.is_none() && LATER.contains(&word) {
+        later_word(written, "type", problems);
+    } else if found.is_none() {
+        let problem = problems.error(&written.place, format!("`{word}` is not a type of monitor"));
+        problem.hint = did_you_mean(word, SUPPORTED);
+    }
+    found
+}
+
+/// `timeout = "500ms"`; `"adaptive"` is for later.
+fn timeout(fields: &mut Fields, problems: &mut Problems) -> Option<At<Duration>> {
+    let written = fields.text("timeout", "\"500ms\"", problems)?;
+    if written.value == "adaptive" {
+        later_word(&written, "timeout", problems);
+        return None;
+    }
+    crate::config::fields::duration(written, "timeout", MIN_TIMEOUT..=MAX_INTERVAL, "\"500ms\"", problems)
+}
+
+fn http(fields: &mut Fields, problems: &mut Problems) -> HttpSpec {
+    let mut spec = HttpSpec { path: "/".into(), host: None, headers: Vec::new(), statuses: vec![200], body: None };
+    if let Some(path) = fields.text("path", "\"/healthz\"", problems) {
+        let plain = path.value.bytes().all(|byte| byte.is_ascii_graphic());
+        if !path.value.starts_with('/') || !plain || path.value.len() > MAX_TEXT {
+            let problem = problems.error(&path.place, format!("\"{}\" is not the path of a URL", path.value));
+            problem.hint("write `path = \"/healthz\"`: it begins with `/`; escape other characters with `%`");
+        }
+        spec.path = path.value;
+    }
+    if let Some(host) = fields.text("host", "\"www.svc.example\"", problems) {
+        let plain = host.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b));
+        if host.value.is_empty() || !plain || host.value.len() > MAX_TEXT {
+            let problem = problems.error(&host.place, format!("\"{}\" is not a host", host.value));
+            problem.hint("write `host = \"www.svc.example\"`, without `http://` and without a path");
+        }
+        spec.host = Some(host.value);
+    }
+    if let Some(headers) = fields.table("headers", problems) {
+        spec.headers = self::headers(headers, problems);
+    }
+    if let Some(mut expect) = fields.table("expect", problems) {
+        if let Some(list) = expect.list("status", "[200]", problems) {
+            if list.value.is_empty() {
+                problems.error(&list.place, "no status would be a success").hint("write `status = [200]`");
+            }
+            let codes = list.value.into_iter().filter_map(|item| integer(item, "status", 100..=599, problems));
+            spec.statuses = codes.map(|code| code.value as u16).collect();
+        }
+        if let Some(body) = expect.text("body", "\"ok\"", problems) {
+            if body.value.is_empty() || body.value.len() > MAX_TEXT {
+                problems.error(&body.place, format!("`body` must be 1 to {MAX_TEXT} octets of text"));
+            }
+            spec.body = Some(body.value);
+        }
+        expect.finish(&[], problems);
+    }
+    spec
+}
+
+fn headers(mut fields: Fields, problems: &mut Problems) -> Vec<(String, String)> {
+    let place = fields.place.clone();
+    let mut headers = Vec::new();
+    for entry in fields.take_all() {
+        let name = entry.key;
+        let Some(value) = crate::config::fields::text(entry.value, &name.value, "\"VALUE\"", problems) else {
+            continue;
+        };
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        let key = name.value.to_ascii_lowercase();
+        if key == "host" {
+            problems
+                .error(&name.place, "the Host header has a key of its own")
+                .hint("write `host = \"...\"` in the monitor");
+        } else if key.is_empty() || !key.bytes().all(token) {
+            problems.error(&name.place, format!("\"{key}\" is not the name of a header"));
+        } else if !value.value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) || value.value.len() > MAX_TEXT {
+            problems.error(&value.place, format!("the value of `{key}` must be printable ASCII"));
+        } else {
+            headers.push((key, value.value));
+        }
+    }
+    if headers.len() > MAX_HEADERS {
+        problems.error(&place, format!("more than {MAX_HEADERS} headers"));
+    }
+    headers.sort();
+    headers
+}

@@ -1,0 +1,268 @@
+//! `[endpoint.*]` and `[pool.*]`: what may be answered with, and how it is chosen among.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::config::fields::{Fields, integer, wrong_type};
+use crate::config::node::{Kind, Node};
+use crate::config::problem::{Problems, did_you_mean};
+use crate::config::regions::check_name;
+use crate::config::source::At;
+use crate::config::spec::zone::later_word;
+use crate::model::{AdminState, Steering};
+use crate::wire::Name;
+
+/// Highest weight: sums of them stay exact (judgment; nobody steers finer than one in a million).
+const MAX_WEIGHT: i64 = 1_000_000;
+/// Most members of one pool (judgment: a decision walks them all).
+const MAX_MEMBERS: usize = 4096;
+
+/// One declared endpoint.
+#[derive(Debug)]
+pub(in crate::config) struct EndpointSpec {
+    /// Its name.
+    pub(in crate::config) name: At<String>,
+    /// What it is answered with; `None` where that couldn't be read, which has been told.
+    pub(in crate::config) serves: Option<Serves>,
+    /// Where it stands.
+    pub(in crate::config) region: Option<At<String>>,
+    /// Where it is probed instead, and on which port.
+    pub(in crate::config) probe: Option<At<(IpAddr, Option<u16>)>>,
+    /// Its share.
+    pub(in crate::config) weight: u32,
+    /// The monitor that judges it.
+    pub(in crate::config) monitor: Option<At<String>>,
+    /// The operator's word.
+    pub(in crate::config) state: AdminState,
+}
+
+/// What an endpoint is answered with.
+#[derive(Debug)]
+pub(in crate::config) enum Serves {
+    /// One address of a family at most, at least one; IPv4 first.
+    Addresses(Vec<IpAddr>),
+    /// A name, wire form in the case it is written.
+    Cname(Box<[u8]>),
+}
+
+/// One declared pool.
+#[derive(Debug)]
+pub(in crate::config) struct PoolSpec {
+    /// Its name.
+    pub(in crate::config) name: At<String>,
+    /// How its members are chosen among.
+    pub(in crate::config) steering: Steering,
+    /// Its members, as listed.
+    pub(in crate::config) members: Vec<MemberSpec>,
+}
+
+/// One member of a pool.
+#[derive(Debug)]
+pub(in crate::config) struct MemberSpec {
+    /// The endpoint or pool.
+    pub(in crate::config) to: At<String>,
+    /// Its weight here, where it says.
+    pub(in crate::config) weight: Option<u32>,
+}
+
+/// `[endpoint.NAME]`.
+pub(super) fn endpoint(name: At<String>, mut fields: Fields, problems: &mut Problems) -> EndpointSpec {
+    check_entity(&name, "an endpoint", problems);
+    let serves = serves(&name, &mut fields, problems);
+    let region = fields.text("region", "\"eu-central\"", problems);
+    let probe = fields.text("probe", "\"198.51.100.7:8080\"", problems).and_then(|at| probe(at, problems));
+    let weight = fields.integer("weight", 0..=MAX_WEIGHT, problems).map_or(1, |weight| weight.value as u32);
+    let monitor = fields.text("monitor", "\"web\"", problems);
+    let state = state(&mut fields, problems);
+    fields.finish(&["country", "capacity", "ramp"], problems);
+    if let (Some(Serves::Cname(_)), Some(monitor), None) = (&serves, &monitor, &probe) {
+        let message = format!("`{}` is a cname with a monitor, and nothing says where to probe", name.value);
+        problems.error(&monitor.place, message).hint("write `probe = \"ADDRESS:PORT\"`, or leave out `monitor`");
+    }
+    EndpointSpec { name, serves, region, probe, weight, monitor, state }
+}
+
+/// Endpoints and pools: besides what names may look like, `on_empty` and overrides have words of their own.
+fn check_entity(name: &At<String>, what: &str, problems: &mut Problems) {
+    check_name(name, what, problems);
+    if crate::config::validate::ON_EMPTY_WORDS.contains(&name.value.as_str()) {
+        let problem = problems.error(&name.place, format!("`{}` can't be the name of {what}", name.value));
+        problem.hint("`on_empty` means something else by that word");
+    }
+}
+
+fn serves(name: &At<String>, fields: &mut Fields, problems: &mut Problems) -> Option<Serves> {
+    let (has_addresses, has_cname) = (fields.has("addresses"), fields.has("cname"));
+    let list = fields.texts("addresses", "[\"192.0.2.10\"]", problems);
+    let cname = fields.text("cname", "\"fra1.hosting.example.\"", problems);
+    match (has_addresses, has_cname) {
+        (true, true) => {
+            let message = format!("`{}` has both `addresses` and `cname`", name.value);
+            problems.error(&name.place, message).hint("keep one of them");
+            None
+        }
+        (false, false) => {
+            let message = format!("`{}` has neither `addresses` nor `cname`", name.value);
+            problems.error(&name.place, message).hint("write `addresses = [\"192.0.2.10\"]`");
+            None
+        }
+        (true, false) => addresses(list?, problems).map(Serves::Addresses),
+        (false, true) => cname.and_then(|cname| target(cname, problems)).map(Serves::Cname),
+    }
+}
+
+fn addresses(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<IpAddr>> {
+    let mut found: Vec<IpAddr> = Vec::new();
+    let mut wrong = list.value.is_empty();
+    if wrong {
+        problems.error(&list.place, "`addresses` is empty").hint("write `addresses = [\"192.0.2.10\"]`");
+    }
+    for item in list.value {
+        let Ok(address) = item.value.parse::<IpAddr>() else {
+            let problem = problems.error(&item.place, format!("\"{}\" is not an IP address", item.value));
+            let with_port = item.value.parse::<SocketAddr>().is_ok();
+            problem.hint(match with_port {
+                true => "leave out the port: it belongs to the monitor",
+                false => "write it as \"192.0.2.10\" or \"2001:db8::10\"; a name goes into `cname`",
+            });
+            wrong = true;
+            continue;
+        };
+        if address.is_unspecified() || address.is_multicast() {
+            let problem = problems.error(&item.place, format!("{address} is not the address of a host"));
+            problem.hint("clients must be able to connect to it");
+            wrong = true;
+        } else if found.iter().any(|other| other.is_ipv4() == address.is_ipv4()) {
+            let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+            let problem = problems.error(&item.place, format!("{address} is a second {family} address"));
+            problem.hint("an endpoint has one of a family: declare another endpoint, so that each is judged by itself");
+            wrong = true;
+        } else {
+            found.push(address);
+        }
+    }
+    found.sort_by_key(IpAddr::is_ipv6);
+    (!wrong).then_some(found)
+}
+
+fn target(cname: At<String>, problems: &mut Problems) -> Option<Box<[u8]>> {
+    let At { value, place } = cname;
+    let bad = match Name::parse(&value) {
+        Ok(name) if name != Name::root() && !name.is_wildcard() => return written_wire(&value),
+        Ok(_) => "nothing can be reached there".to_string(),
+        Err(error) => error.to_string(),
+    };
+    problems.error(&place, format!("\"{value}\" is not a name to send clients to: {bad}"));
+    None
+}
+
+/// Wire form in the case it is written; [`Name`] has it in lower case.
+fn written_wire(text: &str) -> Option<Box<[u8]>> {
+    use domain::base::name::{Name as Scanned, ToName};
+    use std::str::FromStr;
+    let name = Scanned::<Vec<u8>>::from_str(text).ok()?;
+    Some(name.to_vec().as_octets().as_slice().into())
+}
+
+/// `ADDRESS:PORT`, or an address alone.
+fn probe(written: At<String>, problems: &mut Problems) -> Option<At<(IpAddr, Option<u16>)>> {
+    let At { value, place } = written;
+    let bare = value.trim_start_matches('[').trim_end_matches(']');
+    let parsed = match (value.parse::<SocketAddr>(), bare.parse::<IpAddr>()) {
+        (Ok(socket), _) if socket.port() != 0 => Some((socket.ip(), Some(socket.port()))),
+        (Err(_), Ok(address)) => Some((address, None)),
+        (Ok(_), _) | (Err(_), Err(_)) => None,
+    };
+    if parsed.is_none() {
+        let problem = problems.error(&place, format!("\"{value}\" is not an address to probe"));
+        problem.hint("write `probe = \"198.51.100.7:8080\"` or `probe = \"[2001:db8::7]:8080\"`");
+    }
+    parsed.map(|value| At { value, place })
+}
+
+fn state(fields: &mut Fields, problems: &mut Problems) -> AdminState {
+    let Some(written) = fields.text("state", "\"enabled\"", problems) else { return AdminState::default() };
+    match written.value.as_str() {
+        "enabled" => AdminState::Enabled,
+        "drain" => AdminState::Drain,
+        "disabled" => AdminState::Disabled,
+        other => {
+            let problem = problems.error(&written.place, format!("`{other}` is not a state"));
+            problem.hint = did_you_mean(other, ["enabled", "drain", "disabled"]);
+            AdminState::default()
+        }
+    }
+}
+
+/// `[pool.NAME]`.
+pub(super) fn pool(name: At<String>, mut fields: Fields, problems: &mut Problems) -> PoolSpec {
+    check_entity(&name, "a pool", problems);
+    let written = fields.place_of("members");
+    let list = fields.list("members", "[\"fra1\", \"ams1\"]", problems);
+    if written.is_none() || list.as_ref().is_some_and(|list| list.value.is_empty()) {
+        let problem =
+            problems.error(written.as_ref().unwrap_or(&name.place), format!("pool `{}` is empty", name.value));
+        problem.hint("write `members = [\"ENDPOINT\", ...]`");
+    }
+    let mut members: Vec<MemberSpec> = Vec::new();
+    for item in list.map_or_else(Vec::new, |list| list.value) {
+        let Some(member) = member(item, problems) else { continue };
+        if members.iter().any(|other| other.to.value == member.to.value) {
+            let message = format!("`{}` is listed twice in pool `{}`", member.to.value, name.value);
+            problems.error(&member.to.place, message).hint("give it more weight instead");
+        } else {
+            members.push(member);
+        }
+    }
+    if members.len() > MAX_MEMBERS {
+        problems.error(&name.place, format!("pool `{}` has more than {MAX_MEMBERS} members", name.value));
+    }
+    let steering = steering(&mut fields, problems);
+    fields.finish(&["band", "min_up"], problems);
+    PoolSpec { name, steering, members }
+}
+
+/// `"fra1"` or `{ to = "fra1", weight = 30 }`.
+fn member(item: Node, problems: &mut Problems) -> Option<MemberSpec> {
+    let Node { place, kind } = item;
+    match kind {
+        Kind::Text(value) | Kind::Loose(value) => Some(MemberSpec { to: At { value, place }, weight: None }),
+        Kind::Table(_) => {
+            let mut fields = Fields::of_node(Node { place: place.clone(), kind }, "a member", problems)?;
+            if !fields.has("to") {
+                let problem = problems.error(&place, "this member has no `to`");
+                problem.hint("write `{ to = \"fra1\", weight = 30 }`");
+            }
+            let to = fields.text("to", "\"fra1\"", problems);
+            let weight = fields.take("weight").and_then(|entry| weight(entry.value, problems));
+            fields.finish(&["when"], problems);
+            Some(MemberSpec { to: to?, weight })
+        }
+        other => {
+            let wrong = wrong_type(&place, "a member", "a name or a table", other.described(), problems);
+            wrong.hint("write \"fra1\" or { to = \"fra1\", weight = 30 }");
+            None
+        }
+    }
+}
+
+fn weight(node: Node, problems: &mut Problems) -> Option<u32> {
+    integer(node, "weight", 0..=MAX_WEIGHT, problems).map(|weight| weight.value as u32)
+}
+
+fn steering(fields: &mut Fields, problems: &mut Problems) -> Steering {
+    const SUPPORTED: [&str; 5] = ["weighted", "latency", "nearest", "failover", "all"];
+    let Some(written) = fields.text("steer", "\"weighted\"", problems) else { return Steering::default() };
+    match written.value.as_str() {
+        "weighted" => return Steering::Weighted,
+        "latency" => return Steering::Latency,
+        "nearest" => return Steering::Nearest,
+        "failover" => return Steering::Failover,
+        "all" => return Steering::All,
+        "geo" | "affinity" => later_word(&written, "steer", problems),
+        other => {
+            let problem = problems.error(&written.place, format!("`{other}` is not a way to steer"));
+            problem.hint = did_you_mean(other, SUPPORTED);
+        }
+    }
+    Steering::default()
+}

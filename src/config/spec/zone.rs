@@ -1,0 +1,174 @@
+//! `[defaults]`, `[ecs]` and `[name.*]`: how names are answered, and what holds for a whole zone.
+
+use std::time::Duration;
+
+use crate::config::fields::{Fields, duration, not_yet, wrong_type};
+use crate::config::node::{Kind, Node};
+use crate::config::problem::Problems;
+use crate::config::source::At;
+use crate::model::{Ecs, Facet, MAX_ANSWERS, Ttl};
+use crate::wire::Name;
+
+/// Longest TTL (RFC 2181, 8).
+const MAX_TTL: Duration = Duration::from_secs(i32::MAX as u64);
+
+/// What names have that say nothing themselves.
+#[derive(Debug, Default)]
+pub(in crate::config) struct Defaults {
+    /// Bounds of the TTL.
+    pub(in crate::config) ttl: Option<Ttl>,
+    /// Most records in a reply.
+    pub(in crate::config) answers: Option<At<usize>>,
+    /// What is answered when nothing is eligible.
+    pub(in crate::config) on_empty: Option<At<String>>,
+}
+
+/// One steered name.
+#[derive(Debug)]
+pub(in crate::config) struct NameSpec {
+    /// As written: `www`, `@`, `*.app`.
+    pub(in crate::config) label: At<String>,
+    /// The name itself.
+    pub(in crate::config) owner: Name,
+    /// The pool or endpoint that answers it; `None` where that couldn't be read, which has been told.
+    pub(in crate::config) pool: Option<At<String>>,
+    /// Which families it answers, where it says.
+    pub(in crate::config) types: Option<At<Vec<Facet>>>,
+    /// What it says itself.
+    pub(in crate::config) own: Defaults,
+}
+
+/// `[defaults]`.
+pub(super) fn defaults(top: &mut Fields, problems: &mut Problems) -> Defaults {
+    let Some(mut fields) = top.table("defaults", problems) else { return Defaults::default() };
+    fields.what = "[defaults]".into();
+    let defaults = answering(&mut fields, problems);
+    fields.finish(&[], problems);
+    defaults
+}
+
+/// The three keys that `[defaults]` and a name share.
+fn answering(fields: &mut Fields, problems: &mut Problems) -> Defaults {
+    let ttl = ttl(fields, problems);
+    let answers = fields.integer("answers", 1..=MAX_ANSWERS as i64, problems);
+    let on_empty = fields.text("on_empty", "\"last_good\"", problems);
+    Defaults { ttl, answers: answers.map(|answers| answers.map(|n| n as usize)), on_empty }
+}
+
+/// `ttl = "5s"` or `ttl = { max = "20s", min = "5s" }`.
+fn ttl(fields: &mut Fields, problems: &mut Problems) -> Option<Ttl> {
+    let entry = fields.take("ttl")?;
+    let Node { place, kind } = entry.value;
+    let example = "\"20s\"";
+    match kind {
+        Kind::Text(value) | Kind::Loose(value) => {
+            let at = duration(At { value, place }, "ttl", Duration::ZERO..=MAX_TTL, example, problems)?;
+            let ttl = whole_seconds(at, "ttl", problems)?;
+            Some(Ttl { max: ttl, min: ttl })
+        }
+        Kind::Table(_) => {
+            let mut inner = Fields::of_node(Node { place: place.clone(), kind }, "`ttl`", problems)?;
+            let mut bound = |key: &'static str| {
+                let written = inner.duration(key, Duration::ZERO..=MAX_TTL, example, problems)?;
+                whole_seconds(written, key, problems)
+            };
+            let (max, min) = (bound("max"), bound("min"));
+            inner.finish(&[], problems);
+            let usual = Ttl::default();
+            // A single bound moves the other one along rather than contradict it.
+            let max = max.unwrap_or_else(|| usual.max.max(min.unwrap_or_default()));
+            let min = min.unwrap_or_else(|| usual.min.min(max));
+            if min > max {
+                let [min, max] = [min, max].map(humantime::format_duration);
+                let problem = problems.error(&place, format!("`ttl.min` ({min}) is over `ttl.max` ({max})"));
+                problem.hint("write the smaller one as `min`");
+                return None;
+            }
+            Some(Ttl { max, min })
+        }
+        other => {
+            let wrong = wrong_type(&place, "`ttl`", "a length of time or a table", other.described(), problems);
+            wrong.hint("write `ttl = \"20s\"` or `ttl = { max = \"20s\", min = \"5s\" }`");
+            None
+        }
+    }
+}
+
+fn whole_seconds(written: At<Duration>, key: &str, problems: &mut Problems) -> Option<Duration> {
+    if written.value.subsec_nanos() != 0 {
+        let shown = humantime::format_duration(written.value);
+        problems.error(&written.place, format!("`{key}` must be whole seconds, not {shown}"));
+        return None;
+    }
+    Some(written.value)
+}
+
+/// `[ecs]`.
+pub(super) fn ecs(mut fields: Fields, problems: &mut Problems) -> Ecs {
+    fields.what = "[ecs]".into();
+    let usual = Ecs::default();
+    let enabled = fields.boolean("use", problems).unwrap_or(usual.enabled);
+    let v4 = fields.integer("v4", 0..=32, problems).map_or(usual.v4, |bits| bits.value as u8);
+    let v6 = fields.integer("v6", 0..=128, problems).map_or(usual.v6, |bits| bits.value as u8);
+    fields.finish(&[], problems);
+    Ecs { enabled, v4, v6 }
+}
+
+/// `[name.LABEL]`.
+pub(super) fn name(label: At<String>, mut fields: Fields, zone: &Name, problems: &mut Problems) -> Option<NameSpec> {
+    let what = fields.what.clone();
+    if !fields.has("pool") {
+        let problem = problems.error(&label.place, format!("{what} has no `pool`"));
+        problem.hint("write `pool = \"NAME\"`, the name of a pool or of a single endpoint");
+    }
+    let pool = fields.text("pool", "\"world\"", problems);
+    let types = types(&mut fields, problems);
+    let own = answering(&mut fields, problems);
+    fields.finish(&["fence", "affinity", "failback", "failover", "rto"], problems);
+    let owner = match Name::parse_under(&label.value, zone) {
+        Ok(owner) => owner,
+        Err(error) => {
+            problems.error(&label.place, format!("`{}` is not a domain name: {error}", label.value));
+            return None;
+        }
+    };
+    if !owner.is_within(zone) {
+        let problem = problems.error(&label.place, format!("{owner} is not in the zone {zone}"));
+        problem.hint("names are relative to the zone: leave out the final dot, or write `@` for the zone itself");
+        return None;
+    }
+    Some(NameSpec { label, owner, pool, types, own })
+}
+
+fn types(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<Facet>>> {
+    let written = fields.texts("types", "[\"A\", \"AAAA\"]", problems)?;
+    let mut facets = Vec::new();
+    for item in written.value {
+        let facet = match item.value.to_ascii_uppercase().as_str() {
+            "A" => Facet::V4,
+            "AAAA" => Facet::V6,
+            _ => {
+                let problem = problems.error(&item.place, format!("`{}` is not a type that is steered", item.value));
+                problem.hint("there is \"A\" and \"AAAA\"; a cname endpoint answers both by itself");
+                continue;
+            }
+        };
+        if facets.contains(&facet) {
+            problems.error(&item.place, format!("`{}` is listed twice", item.value));
+        } else {
+            facets.push(facet);
+        }
+    }
+    facets.sort();
+    if facets.is_empty() {
+        let problem = problems.error(&written.place, "`types` leaves nothing to answer");
+        problem.hint("write `types = [\"A\"]`, or leave it out for what the endpoints have");
+        return None;
+    }
+    Some(At { value: facets, place: written.place })
+}
+
+/// The problem of a word that a later version will know.
+pub(super) fn later_word(written: &At<String>, key: &str, problems: &mut Problems) {
+    not_yet(&written.place, &format!("{key} = \"{}\"", written.value), problems);
+}

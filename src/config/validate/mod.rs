@@ -1,0 +1,145 @@
+//! From Spec (as written) to [`Model`] (valid): names become ids, and everything that contradicts something else is
+//! told. Pure: no file is read here. Where a thing is wrong its place is kept, so that what refers to it isn't told too.
+
+mod endpoint;
+mod name;
+mod pool;
+
+pub(super) use name::owners;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::config::problem::{Problems, did_you_mean};
+use crate::config::source::{At, Place};
+use crate::config::spec::PolicySpec;
+use crate::config::zonefile::MasterFile;
+use crate::model::{CheckId, CheckKey, Ecs, EndpointId, MemberRef, Model, PoolId, Zone, ZoneId};
+
+/// What `on_empty` means something by, and no endpoint or pool may therefore be called.
+pub(super) const ON_EMPTY_WORDS: [&str; 4] = ["last_good", "all", "static", "nodata"];
+
+/// A model that is being put together, zone by zone.
+#[derive(Debug)]
+pub(super) struct Builder {
+    /// What there is so far.
+    pub(super) model: Model,
+    checks: HashMap<Arc<CheckKey>, CheckId>,
+}
+
+impl Builder {
+    /// Begins with regions and clients, without zones.
+    pub(super) fn new(model: Model) -> Builder {
+        Builder { model, checks: HashMap::new() }
+    }
+
+    /// Adds a zone that no policy names.
+    pub(super) fn add_static(&mut self, file: MasterFile) {
+        let zone = Zone { apex: file.apex, rrsets: file.rrsets, steered: Vec::new(), ecs: Ecs::default() };
+        self.model.zones.push(Arc::new(zone));
+    }
+
+    /// Adds a zone with its policy.
+    pub(super) fn add(&mut self, spec: &PolicySpec, file: MasterFile, problems: &mut Problems) {
+        let zone = ZoneId(self.model.zones.len() as u32);
+        let names = Names::of(spec, &self.model, problems);
+        let mut used = Used::default();
+        let mut checker = endpoint::Checker::new(spec, &mut used.monitors);
+        for endpoint in &spec.endpoints {
+            let endpoint = checker.endpoint(endpoint, zone, self, problems);
+            self.model.endpoints.push(endpoint);
+        }
+        for pool in &spec.pools {
+            let pool = pool::resolve(pool, &names, &self.model, &mut used, problems);
+            self.model.pools.push(pool);
+        }
+        let sizes = pool::measure(spec, &names, &self.model, problems);
+        check_cutoff(spec, &self.model, problems);
+        let mut policies = name::Policies { zone, spec, file: &file, names: &names, sizes: &sizes, used: &mut used };
+        let steered = policies.resolve(&mut self.model, problems);
+        warn_unused(spec, &names, &used, problems);
+        let zone = Zone { apex: file.apex, rrsets: file.rrsets, steered, ecs: spec.ecs };
+        self.model.zones.push(Arc::new(zone));
+    }
+}
+
+/// What the endpoints and pools of one zone are called.
+#[derive(Debug)]
+struct Names<'a> {
+    by_name: HashMap<&'a str, MemberRef>,
+    first_pool: usize,
+}
+
+impl<'a> Names<'a> {
+    /// Gives every endpoint and pool of `spec` the id it will have in `model`.
+    fn of(spec: &'a PolicySpec, model: &Model, problems: &mut Problems) -> Names<'a> {
+        let (first_endpoint, first_pool) = (model.endpoints.len(), model.pools.len());
+        let mut by_name = HashMap::new();
+        for (at, endpoint) in spec.endpoints.iter().enumerate() {
+            let id = MemberRef::Endpoint(EndpointId((first_endpoint + at) as u32));
+            by_name.insert(endpoint.name.value.as_str(), id);
+        }
+        for (at, pool) in spec.pools.iter().enumerate() {
+            let name = pool.name.value.as_str();
+            let id = MemberRef::Pool(PoolId((first_pool + at) as u32));
+            if by_name.insert(name, id).is_some() {
+                let first = spec.endpoints.iter().find(|endpoint| endpoint.name.value == name);
+                let line = first.map_or(0, |endpoint| endpoint.name.place.line);
+                let message = format!("`{name}` is a pool, and on line {line} an endpoint");
+                problems.error(&pool.name.place, message).hint("they share one namespace: give one another name");
+            }
+        }
+        Names { by_name, first_pool }
+    }
+
+    /// What `written` names; a problem when it is nothing.
+    fn find(&self, written: &At<String>, problems: &mut Problems) -> Option<MemberRef> {
+        let found = self.by_name.get(written.value.as_str()).copied();
+        if found.is_none() {
+            let problem = problems.error(&written.place, format!("there is no endpoint or pool `{}`", written.value));
+            let mut known: Vec<&str> = self.by_name.keys().copied().collect();
+            known.sort_unstable();
+            problem.hint = did_you_mean(&written.value, known);
+        }
+        found
+    }
+
+    /// The index of a pool in its spec.
+    fn pool_index(&self, id: PoolId) -> usize {
+        id.0 as usize - self.first_pool
+    }
+}
+
+/// What something else refers to.
+#[derive(Debug, Default)]
+struct Used {
+    monitors: HashSet<String>,
+    members: HashSet<MemberRef>,
+}
+
+fn warn_unused(spec: &PolicySpec, names: &Names<'_>, used: &Used, problems: &mut Problems) {
+    let mut warn = |place: &Place, what: &str, name: &str| {
+        problems.warning(place, format!("{what} `{name}` is not used")).hint("name it somewhere, or remove it");
+    };
+    for monitor in spec.monitors.iter().filter(|monitor| !used.monitors.contains(&monitor.name.value)) {
+        warn(&monitor.name.place, "monitor", &monitor.name.value);
+    }
+    let is_used = |name: &str| names.by_name.get(name).is_some_and(|id| used.members.contains(id));
+    for endpoint in spec.endpoints.iter().filter(|endpoint| !is_used(&endpoint.name.value)) {
+        warn(&endpoint.name.place, "endpoint", &endpoint.name.value);
+    }
+    for pool in spec.pools.iter().filter(|pool| !is_used(&pool.name.value)) {
+        warn(&pool.name.place, "pool", &pool.name.value);
+    }
+}
+
+/// Nets that are longer than the zone's cut-off aren't seen for clients that are known by ECS (CONTRACT 4.3).
+fn check_cutoff(spec: &PolicySpec, model: &Model, problems: &mut Problems) {
+    let limit = |net: &ipnet::IpNet| if net.addr().is_ipv4() { spec.ecs.v4 } else { spec.ecs.v6 };
+    let longer = |net: &ipnet::IpNet| net.prefix_len() > limit(net);
+    let Some(rule) = model.clients.rules.iter().find(|rule| spec.ecs.enabled && longer(&rule.net)) else { return };
+    let message =
+        format!("the net {} of a region is longer than [ecs] lets a decision see (/{})", rule.net, limit(&rule.net));
+    let problem = problems.warning(&spec.zone.place, message);
+    problem.hint("for clients known by ECS the net around it decides; raise `v4` or `v6` in [ecs]");
+}

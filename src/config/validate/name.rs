@@ -1,0 +1,232 @@
+//! Steered names: each against its pool and against what the master file says of the same name; and the policies,
+//! which names that are answered alike share.
+
+use std::collections::HashMap;
+
+use crate::config::problem::{Problems, did_you_mean, listed};
+use crate::config::source::{At, Place};
+use crate::config::spec::{NameSpec, PolicySpec};
+use crate::config::validate::pool::{Size, endpoints_below};
+use crate::config::validate::{Names, ON_EMPTY_WORDS, Used};
+use crate::config::zonefile::{A, AAAA, CNAME, MasterFile, type_name};
+use crate::model::{
+    EndpointId, Facet, MAX_ANSWERS, MemberRef, Model, OnEmpty, Policy, PolicyId, SteeredName, Ttl, ZoneId,
+};
+use crate::wire::Name;
+
+/// Makes the policies of one zone.
+pub(super) struct Policies<'a> {
+    pub(super) zone: ZoneId,
+    pub(super) spec: &'a PolicySpec,
+    pub(super) file: &'a MasterFile,
+    pub(super) names: &'a Names<'a>,
+    pub(super) sizes: &'a [Size],
+    pub(super) used: &'a mut Used,
+}
+
+/// What makes two policies of a zone the same.
+type Key = (MemberRef, Vec<Facet>, Option<usize>, Ttl, OnEmpty);
+
+impl Policies<'_> {
+    /// The zone's steered names; their policies are added to the model.
+    pub(super) fn resolve(&mut self, model: &mut Model, problems: &mut Problems) -> Vec<SteeredName> {
+        let (mut steered, mut policies, mut seen) = (Vec::new(), HashMap::new(), HashMap::new());
+        for name in &self.spec.names {
+            if let Some(line) = seen.insert(name.owner.clone(), name.label.place.line) {
+                let message = format!("`{}` is steered twice, first on line {line}", name.label.value);
+                problems.error(&name.label.place, message).hint("upper and lower case are the same name: remove one");
+                continue;
+            }
+            self.check_cuts(name, problems);
+            let Some(policy) = self.policy(name, model, problems) else { continue };
+            let key: Key = (policy.root, policy.facets.clone(), policy.answers, policy.ttl, policy.on_empty);
+            let id = *policies.entry(key).or_insert_with(|| {
+                model.policies.push(policy);
+                PolicyId(model.policies.len() as u32 - 1)
+            });
+            steered.push(SteeredName { owner: name.owner.clone(), label: name.label.value.clone(), policy: id });
+        }
+        steered
+    }
+
+    /// A name below a delegation or a DNAME is never asked for here.
+    fn check_cuts(&self, name: &NameSpec, problems: &mut Problems) {
+        let above = self.file.delegation(&name.owner).map(|found| (found, "delegated"));
+        let above = above.or_else(|| self.file.dname(&name.owner).map(|found| (found, "renamed by a DNAME")));
+        if let Some(((cut, place), how)) = above {
+            let message = format!("{} is never answered here: {cut} is {how} ({})", name.owner, shown(place));
+            problems
+                .error(&name.label.place, message)
+                .hint("steer it in the zone it belongs to, or remove that record");
+        }
+    }
+
+    fn policy(&mut self, name: &NameSpec, model: &Model, problems: &mut Problems) -> Option<Policy> {
+        let written = name.pool.as_ref();
+        let root = written.and_then(|pool| self.names.find(pool, problems));
+        self.used.members.extend(root);
+        let on_empty = self.on_empty(name, problems);
+        let other = match on_empty {
+            Some(OnEmpty::Other(other)) => Some(other),
+            Some(OnEmpty::LastGood | OnEmpty::All | OnEmpty::Static | OnEmpty::Nodata) | None => None,
+        };
+        self.used.members.extend(other);
+        let (root, written) = root.zip(written)?;
+        let mut endpoints = endpoints_below(root, model);
+        let own: std::collections::HashSet<EndpointId> = endpoints.iter().copied().collect();
+        let more = other.map_or_else(Vec::new, |other| endpoints_below(other, model));
+        endpoints.extend(more.into_iter().filter(|id| !own.contains(id)));
+        self.check_records(name, &endpoints, model, problems);
+        let facets = facets(name, &endpoints, model, problems);
+        let on_empty = on_empty?;
+        if on_empty == OnEmpty::Static {
+            self.check_static(name, &facets, problems);
+        }
+        let answers = name.own.answers.as_ref().or(self.spec.defaults.answers.as_ref()).map(|at| at.value);
+        for root in [Some(root), other].into_iter().flatten().filter(|_| answers.is_none()) {
+            self.check_draw(root, &written.place, problems);
+        }
+        let ttl = name.own.ttl.or(self.spec.defaults.ttl).unwrap_or_default();
+        Some(Policy { zone: self.zone, root, endpoints, facets, answers, ttl, on_empty })
+    }
+
+    /// Without `answers` a group that steers `all` isn't cut, so it has to fit.
+    fn check_draw(&self, root: MemberRef, place: &Place, problems: &mut Problems) {
+        let MemberRef::Pool(id) = root else { return };
+        let draw = self.sizes.get(self.names.pool_index(id)).map_or(0, |size| size.draw);
+        if draw > MAX_ANSWERS {
+            let message = format!("up to {draw} endpoints would be given in one reply, and {MAX_ANSWERS} fit");
+            problems.error(place, message).hint(format!("write `answers = {MAX_ANSWERS}` or fewer"));
+        }
+    }
+
+    fn on_empty(&self, name: &NameSpec, problems: &mut Problems) -> Option<OnEmpty> {
+        let Some(written) = name.own.on_empty.as_ref().or(self.spec.defaults.on_empty.as_ref()) else {
+            return Some(OnEmpty::default());
+        };
+        match written.value.as_str() {
+            "last_good" => Some(OnEmpty::LastGood),
+            "all" => Some(OnEmpty::All),
+            "static" => Some(OnEmpty::Static),
+            "nodata" => Some(OnEmpty::Nodata),
+            other => {
+                let found = self.names.by_name.get(other).copied();
+                if found.is_none() {
+                    let message = format!("`on_empty`: there is no endpoint or pool `{other}`");
+                    let mut known: Vec<&str> = self.names.by_name.keys().copied().chain(ON_EMPTY_WORDS).collect();
+                    known.sort_unstable();
+                    let hint = format!("there is {}, and the zone's endpoints and pools", listed(&ON_EMPTY_WORDS));
+                    let near = did_you_mean(other, known).filter(|hint| hint.starts_with("did"));
+                    problems.error(&written.place, message).hint = near.or(Some(hint));
+                }
+                found.map(OnEmpty::Other)
+            }
+        }
+    }
+
+    /// A CNAME stands alone, and never at the apex (RFC 1034, 3.6.2), steered or not.
+    fn check_records(&self, name: &NameSpec, endpoints: &[EndpointId], model: &Model, problems: &mut Problems) {
+        let alias = endpoints.iter().map(|id| model.endpoint(*id)).find(|e| e.answerable(Facet::Alias).is_some());
+        let (label, place) = (&name.label.value, &name.label.place);
+        match alias {
+            Some(alias) if name.owner == self.file.apex => {
+                let message = format!("`{}` is a cname, and the zone's own name can't have one", alias.name);
+                problems
+                    .error(place, message)
+                    .hint("the apex has SOA and NS records: steer to endpoints with addresses");
+            }
+            Some(alias) => {
+                if let Some((set, at)) = self.file.at(&name.owner).find(|(set, _)| set.rtype != CNAME) {
+                    let rtype = type_name(set.rtype);
+                    let message = format!(
+                        "`{label}` can be the cname `{}`, and has a {rtype} record ({})",
+                        alias.name,
+                        shown(at)
+                    );
+                    problems.error(place, message).hint("nothing may stand beside a CNAME: remove that record");
+                }
+            }
+            None => {
+                if let Some((_, at)) = self.file.rrset(&name.owner, CNAME) {
+                    let message =
+                        format!("`{label}` is steered to addresses, and is a CNAME in the zone file ({})", shown(at));
+                    problems.error(place, message).hint("remove the CNAME; as a safe default write A or AAAA records");
+                }
+            }
+        }
+    }
+
+    /// `on_empty = "static"` needs something to fall back on.
+    fn check_static(&self, name: &NameSpec, facets: &[Facet], problems: &mut Problems) {
+        let word = |facet: &Facet| match facet {
+            Facet::V4 => A,
+            Facet::V6 => AAAA,
+            Facet::Alias => CNAME,
+        };
+        let missing: Vec<String> =
+            facets.iter().map(word).filter(|t| self.file.rrset(&name.owner, *t).is_none()).map(type_name).collect();
+        if missing.is_empty() {
+            return;
+        }
+        let place = name.own.on_empty.as_ref().map_or(&name.label.place, |at| &at.place);
+        let what = missing.join(" or ");
+        let message = format!("`{}` has no {what} record in the zone file to fall back on", name.label.value);
+        let hint = format!("write `{} IN {} ...` there, or choose another `on_empty`", name.label.value, missing[0]);
+        match missing.len() == facets.len() {
+            true => problems.error(place, message).hint(hint),
+            false => problems.warning(place, message).hint(hint),
+        }
+    }
+}
+
+/// Which questions a name answers: what it says, or what its endpoints have.
+fn facets(name: &NameSpec, endpoints: &[EndpointId], model: &Model, problems: &mut Problems) -> Vec<Facet> {
+    let has = |id: &EndpointId, facet: Facet| model.endpoint(*id).answerables.iter().any(|a| a.facet == facet);
+    let any = |facet: Facet| endpoints.iter().any(|id| has(id, facet));
+    let only_aliases = any(Facet::Alias) && !any(Facet::V4) && !any(Facet::V6);
+    match &name.types {
+        Some(types) if only_aliases => {
+            let problem = problems.warning(&types.place, "`types` does nothing here: every endpoint is a cname");
+            problem.hint("leave it out");
+            vec![Facet::Alias]
+        }
+        None if only_aliases => vec![Facet::Alias],
+        None => [Facet::V4, Facet::V6].into_iter().filter(|facet| any(*facet)).collect(),
+        Some(types) => {
+            check_types(types, endpoints, model, problems);
+            types.value.clone()
+        }
+    }
+}
+
+/// Every endpoint must have an address of a family that is answered, and every family an endpoint.
+fn check_types(types: &At<Vec<Facet>>, endpoints: &[EndpointId], model: &Model, problems: &mut Problems) {
+    let known = |id: &&EndpointId| !model.endpoint(**id).answerables.is_empty();
+    for id in endpoints.iter().filter(known) {
+        let endpoint = model.endpoint(*id);
+        if types.value.iter().all(|facet| endpoint.answerable(*facet).is_none()) {
+            let message = format!("`{}` has no address of a family that `types` answers", endpoint.name);
+            problems
+                .error(&types.place, message)
+                .hint("it could never be given: add its family to `types`, or an address to it");
+        }
+    }
+    for facet in &types.value {
+        let mut with = endpoints.iter().filter(known).peekable();
+        if with.peek().is_some() && !with.any(|id| model.endpoint(*id).answerable(*facet).is_some()) {
+            let word = if *facet == Facet::V4 { "A" } else { "AAAA" };
+            let message = format!("`types` answers {word}, and no endpoint has such an address");
+            problems.error(&types.place, message).hint(format!("take \"{word}\" out, or give an endpoint one"));
+        }
+    }
+}
+
+/// A place in another file, for a message.
+fn shown(place: &Place) -> String {
+    format!("{} line {}", place.file.display(), place.line)
+}
+
+/// The names that a policy steers, which exist for the master file's rules.
+pub(in crate::config) fn owners(spec: &PolicySpec) -> std::collections::HashSet<Name> {
+    spec.names.iter().map(|name| name.owner.clone()).collect()
+}

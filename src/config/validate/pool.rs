@@ -1,0 +1,184 @@
+//! Pools: members looked up, loops found, and how much a pool can give at most.
+
+use crate::config::problem::Problems;
+use crate::config::source::Place;
+use crate::config::spec::{PolicySpec, PoolSpec};
+use crate::config::validate::{Names, Used};
+use crate::model::{EndpointId, Member, MemberRef, Model, Pool, PoolId, Steering};
+
+/// Pools in pools in pools: deeper than this nobody follows, and a decision walks it (judgment).
+const MAX_DEPTH: usize = 16;
+/// Most ways from a pool down to endpoints: a decision walks them all (judgment).
+const MAX_WAYS: usize = 65_536;
+
+/// The pool as the model has it. Members that don't exist are told and left out.
+pub(super) fn resolve(
+    spec: &PoolSpec,
+    names: &Names<'_>,
+    model: &Model,
+    used: &mut Used,
+    problems: &mut Problems,
+) -> Pool {
+    let mut members = Vec::new();
+    for member in &spec.members {
+        let Some(to) = names.find(&member.to, problems) else { continue };
+        used.members.insert(to);
+        let own = match to {
+            MemberRef::Endpoint(id) => model.endpoint(id).weight,
+            MemberRef::Pool(_) => 1,
+        };
+        if let MemberRef::Endpoint(id) = to {
+            warn_unranked(spec, id, model, &member.to.place, problems);
+        }
+        members.push(Member { to, weight: member.weight.unwrap_or(own) });
+    }
+    if !members.is_empty() && members.iter().all(|member| member.weight == 0) {
+        let message = format!("every member of pool `{}` has weight 0", spec.name.value);
+        problems.warning(&spec.name.place, message).hint("weight 0 is a standby: give one of them more");
+    }
+    Pool { name: spec.name.value.clone(), steering: spec.steering, members }
+}
+
+/// Steering by a distance that this endpoint can't have.
+fn warn_unranked(spec: &PoolSpec, id: EndpointId, model: &Model, place: &Place, problems: &mut Problems) {
+    let endpoint = model.endpoint(id);
+    match spec.steering {
+        Steering::Nearest => {
+            let located = endpoint.region.is_some_and(|region| model.region(region).location.is_some());
+            if !located {
+                let message =
+                    format!("`{}` has no region with a `location`, so it is never the nearest", endpoint.name);
+                problems.warning(place, message).hint("give the endpoint a `region`, and the region a `location`");
+            }
+        }
+        Steering::Latency => {
+            if endpoint.answerables.iter().all(|a| a.check.is_none()) && !endpoint.answerables.is_empty() {
+                let message = format!("`{}` is not probed, so its latency is never known", endpoint.name);
+                problems.warning(place, message).hint("give the endpoint a `monitor`");
+            }
+        }
+        Steering::Weighted | Steering::Failover | Steering::All => {}
+    }
+}
+
+/// What a pool is, below it all in all.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Size {
+    /// Pools above one another, itself included.
+    height: usize,
+    /// Ways down to endpoints.
+    ways: usize,
+    /// Most endpoints that one draw can give, over 1 only where something steers `all`.
+    pub(super) draw: usize,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    New,
+    Open,
+    Done(Size),
+}
+
+/// Measures every pool of `spec`, and tells loops and what is too deep.
+pub(super) fn measure(spec: &PolicySpec, names: &Names<'_>, model: &Model, problems: &mut Problems) -> Vec<Size> {
+    let mut walk = Walk { spec, names, model, states: vec![State::New; spec.pools.len()], path: Vec::new(), problems };
+    (0..spec.pools.len()).map(|at| walk.visit(at)).collect()
+}
+
+struct Walk<'a> {
+    spec: &'a PolicySpec,
+    names: &'a Names<'a>,
+    model: &'a Model,
+    states: Vec<State>,
+    /// The pools above the one that is looked at.
+    path: Vec<usize>,
+    problems: &'a mut Problems,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, at: usize) -> Size {
+        match self.states[at] {
+            State::Done(size) => return size,
+            State::Open => {
+                self.tell_loop(at);
+                return Size::default();
+            }
+            State::New => {}
+        }
+        if self.path.len() > MAX_DEPTH {
+            self.tell_depth(at);
+            return Size::default();
+        }
+        self.states[at] = State::Open;
+        self.path.push(at);
+        let pool = &self.model.pools[self.names.first_pool + at];
+        let sizes: Vec<Size> = pool.members.iter().map(|member| self.member(member.to)).collect();
+        self.path.pop();
+        let draws = sizes.iter().map(|size| size.draw);
+        let size = Size {
+            height: 1 + sizes.iter().map(|size| size.height).max().unwrap_or(0),
+            ways: sizes.iter().fold(0, |sum, size| size.ways.saturating_add(sum)),
+            draw: match pool.steering {
+                Steering::All => draws.fold(0, usize::saturating_add),
+                Steering::Weighted | Steering::Latency | Steering::Nearest | Steering::Failover => {
+                    draws.max().unwrap_or(0)
+                }
+            },
+        };
+        let below = sizes.iter().map(|size| (size.height, size.ways)).fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
+        if (size.height > MAX_DEPTH && below.0 <= MAX_DEPTH) || (size.ways > MAX_WAYS && below.1 <= MAX_WAYS) {
+            self.tell_depth(at);
+        }
+        self.states[at] = State::Done(size);
+        size
+    }
+
+    fn member(&mut self, to: MemberRef) -> Size {
+        match to {
+            MemberRef::Endpoint(_) => Size { height: 0, ways: 1, draw: 1 },
+            MemberRef::Pool(id) => self.visit(self.names.pool_index(id)),
+        }
+    }
+
+    fn tell_loop(&mut self, at: usize) {
+        let name = |at: usize| self.spec.pools[at].name.value.as_str();
+        let from = self.path.iter().position(|&pool| pool == at).unwrap_or(0);
+        let mut way: Vec<&str> = self.path[from..].iter().map(|&pool| name(pool)).collect();
+        way.push(name(at));
+        // The loop is closed by the last pool's member, so that is where it is shown.
+        let last = self.path.last().map(|&pool| &self.spec.pools[pool]);
+        let member = last.and_then(|pool| pool.members.iter().find(|member| member.to.value == name(at)));
+        let place = member.map_or(&self.spec.pools[at].name.place, |member| &member.to.place);
+        let message = format!("pools contain each other: {}", way.join(" -> "));
+        self.problems.error(place, message).hint("take one of them out of the other");
+    }
+
+    fn tell_depth(&mut self, at: usize) {
+        let pool = &self.spec.pools[at].name;
+        let message = format!("pool `{}` is nested too deep", pool.value);
+        let hint = format!("at most {MAX_DEPTH} pools within one another, and {MAX_WAYS} ways down to endpoints");
+        self.problems.error(&pool.place, message).hint(hint);
+    }
+}
+
+/// Every endpoint below `root`, each once, in listed order. Loops end it, for the caller may not know of them yet.
+pub(super) fn endpoints_below(root: MemberRef, model: &Model) -> Vec<EndpointId> {
+    let (mut found, mut seen): (Vec<EndpointId>, Vec<PoolId>) = (Vec::new(), Vec::new());
+    let mut known = std::collections::HashSet::new();
+    let mut left = vec![root];
+    while let Some(next) = left.pop() {
+        match next {
+            MemberRef::Endpoint(id) => {
+                if known.insert(id) {
+                    found.push(id);
+                }
+            }
+            MemberRef::Pool(id) if seen.contains(&id) => {}
+            MemberRef::Pool(id) => {
+                seen.push(id);
+                left.extend(model.pool(id).members.iter().rev().map(|member| member.to));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,176 @@
+//! Cuts a master file into entries (RFC 1035, 5.1): one directive or record each, its tokens with their places, however
+//! many lines the parentheses span. It doesn't know what tokens mean. An entry of its own is what makes it possible
+//! to go on after a mistake and to say on which line a record stands.
+
+/// A token, its quotes included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Token {
+    /// Byte offset of its first character.
+    pub(super) start: usize,
+    /// Byte offset past its last.
+    pub(super) end: usize,
+}
+
+/// One entry: at least one token.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Whether it begins with white space, and so has the owner of the entry before.
+    pub(super) indented: bool,
+    /// Its tokens.
+    pub(super) tokens: Vec<Token>,
+}
+
+/// Something that is no entry.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// Byte offset of what is wrong.
+    pub(super) at: usize,
+    /// What is wrong.
+    pub(super) message: &'static str,
+}
+
+/// The entries of a text, in order. After a broken one, reading goes on with the next line.
+#[derive(Debug)]
+pub(super) struct Entries<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+/// How a token ended.
+enum Ended {
+    /// Before white space, a comment, a quote or a parenthesis; or with its closing quote.
+    Well,
+    /// Its quote isn't closed on its line.
+    Unclosed,
+}
+
+impl<'a> Entries<'a> {
+    /// The entries of `bytes`.
+    pub(super) fn new(bytes: &'a [u8]) -> Entries<'a> {
+        Entries { bytes, at: 0 }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    /// Moves to the line feed, or to the end.
+    fn skip_line(&mut self) {
+        while self.peek().is_some_and(|byte| byte != b'\n') {
+            self.at += 1;
+        }
+    }
+
+    /// Reads one token that begins here.
+    fn token(&mut self) -> (Token, Ended) {
+        let start = self.at;
+        let quoted = self.peek() == Some(b'"');
+        self.at += usize::from(quoted);
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'"' if quoted => {
+                    self.at += 1;
+                    return (Token { start, end: self.at }, Ended::Well);
+                }
+                b'\n' if quoted => return (Token { start, end: self.at }, Ended::Unclosed),
+                b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'(' | b')' | b';' if !quoted => break,
+                b'\\' if self.bytes.get(self.at + 1).is_some_and(|next| *next != b'\n') => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        let ended = if quoted { Ended::Unclosed } else { Ended::Well };
+        (Token { start, end: self.at }, ended)
+    }
+
+    /// Gives up on this entry and moves to the next line.
+    fn broken(&mut self, at: usize, message: &'static str) -> Option<Result<Entry, Broken>> {
+        self.skip_line();
+        Some(Err(Broken { at, message }))
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<Entry, Broken>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut open = Vec::new();
+        let mut entry = Entry { indented: false, tokens: Vec::new() };
+        let mut line_start = true;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'\n' => {
+                    self.at += 1;
+                    if open.is_empty() && !entry.tokens.is_empty() {
+                        return Some(Ok(entry));
+                    }
+                    if open.is_empty() {
+                        (line_start, entry.indented) = (true, false);
+                    }
+                    continue;
+                }
+                b' ' | b'\t' | b'\r' => {
+                    entry.indented |= line_start && byte != b'\r';
+                    self.at += 1;
+                }
+                b';' => self.skip_line(),
+                b'(' => {
+                    open.push(self.at);
+                    self.at += 1;
+                }
+                b')' => {
+                    if open.pop().is_none() {
+                        return self.broken(self.at, "this `)` closes nothing");
+                    }
+                    self.at += 1;
+                }
+                _ => match self.token() {
+                    (token, Ended::Well) => entry.tokens.push(token),
+                    (token, Ended::Unclosed) => {
+                        return self.broken(token.start, "this quote is not closed on its line");
+                    }
+                },
+            }
+            line_start = false;
+        }
+        match open.first() {
+            Some(&at) => self.broken(at, "this `(` is never closed"),
+            None => (!entry.tokens.is_empty()).then_some(Ok(entry)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<String> {
+        let show = |entry: Entry| {
+            let words: Vec<&str> = entry.tokens.iter().map(|t| &text[t.start..t.end]).collect();
+            format!("{}{}", if entry.indented { "_ " } else { "" }, words.join("|"))
+        };
+        let line = |item: Result<Entry, Broken>| match item {
+            Ok(entry) => show(entry),
+            Err(broken) => format!("{}: {}", broken.at, broken.message),
+        };
+        Entries::new(text.as_bytes()).map(line).collect()
+    }
+
+    #[test]
+    fn parentheses_comments_quotes_and_escapes() {
+        let text = "a SOA ( 1 ; one\n 2 )\n\n  \tTXT \"x ; y\\\" (\"z ; c\nb A\\;\\(";
+        assert_eq!(read(text), ["a|SOA|1|2", "_ TXT|\"x ; y\\\" (\"|z", "b|A\\;\\("]);
+    }
+
+    #[test]
+    fn what_is_broken_does_not_hide_what_follows() {
+        assert_eq!(
+            read("a TXT \"x\nb )\nc A\n( d"),
+            [
+                "6: this quote is not closed on its line",
+                "11: this `)` closes nothing",
+                "c|A",
+                "17: this `(` is never closed"
+            ]
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! Writes one entry down again as a single plain line for the scanner of the `domain` crate, which takes neither `1h`
+//! for a TTL nor octets beyond ASCII; and maps the scanner's columns back to tokens. It decides nothing about records
+//! but where an entry's TTL and type stand.
+
+use crate::config::zonefile::entry::{Entry, Token};
+
+/// An entry as the scanner gets it.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// The text, with its line feed.
+    pub(super) bytes: Vec<u8>,
+    /// Where each token begins in it.
+    starts: Vec<usize>,
+    /// What its first tokens are.
+    pub(super) head: Head,
+}
+
+/// What an entry is, from its first tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Head {
+    /// `$ORIGIN`, `$TTL`, `$INCLUDE` or another, upper case.
+    Directive(String),
+    /// A record: its type as written but in upper case, and the token of its TTL and of its type.
+    Record {
+        /// The type; empty when the entry ends before it.
+        rtype: String,
+        /// The TTL in seconds and its token, where one is written; `u64::MAX` stands for what is beyond it.
+        ttl: Option<(u64, usize)>,
+    },
+}
+
+/// Types whose RDATA is written as that of another one, which the scanner knows.
+const WRITTEN_ALIKE: [(&str, &str); 5] =
+    [("SPF", "TXT"), ("AFSDB", "MX"), ("KX", "MX"), ("RT", "MX"), ("SMIMEA", "TLSA")];
+
+impl Line {
+    /// Writes `entry` of `source` down.
+    pub(super) fn of(entry: &Entry, source: &[u8]) -> Line {
+        let texts: Vec<&[u8]> = entry.tokens.iter().map(|t| source.get(t.start..t.end).unwrap_or_default()).collect();
+        let (head, rewritten) = read_head(entry.indented, &texts);
+        let mut line = Line { bytes: Vec::new(), starts: Vec::new(), head };
+        if entry.indented {
+            line.bytes.push(b' ');
+        }
+        for (at, text) in texts.iter().enumerate() {
+            let apart = at > 0 && entry.tokens[at - 1].end < entry.tokens[at].start;
+            if apart {
+                line.bytes.push(b' ');
+            }
+            line.starts.push(line.bytes.len());
+            match rewritten.iter().find(|(index, _)| *index == at) {
+                Some((_, other)) => line.bytes.extend_from_slice(other.as_bytes()),
+                None => text.iter().for_each(|byte| push_plain(*byte, &mut line.bytes)),
+            }
+        }
+        line.bytes.push(b'\n');
+        line
+    }
+
+    /// The token that stands at the scanner's `column`, or the last one before it.
+    pub(super) fn token_at<'e>(&self, column: usize, entry: &'e Entry) -> Option<&'e Token> {
+        let index = self.starts.partition_point(|start| *start < column).saturating_sub(1);
+        entry.tokens.get(index)
+    }
+}
+
+/// One octet as the scanner takes it; what isn't ASCII, as an escape.
+fn push_plain(byte: u8, line: &mut Vec<u8>) {
+    match byte {
+        0x20..=0x7e => line.push(byte),
+        other => line.extend_from_slice(format!("\\{other:03}").as_bytes()),
+    }
+}
+
+/// What the entry is, and the tokens to be written differently.
+fn read_head(indented: bool, texts: &[&[u8]]) -> (Head, Vec<(usize, String)>) {
+    let upper = |at: usize| texts.get(at).map(|t| String::from_utf8_lossy(t).to_ascii_uppercase()).unwrap_or_default();
+    let mut rewritten = Vec::new();
+    let mut rewrite = |at: usize| {
+        if let Some(seconds) = texts.get(at).and_then(|text| seconds(text)) {
+            rewritten.push((at, seconds.min(u64::from(u32::MAX)).to_string()));
+        }
+    };
+    if !indented && texts.first().is_some_and(|text| text.starts_with(b"$")) {
+        if upper(0) == "$TTL" {
+            rewrite(1);
+        }
+        return (Head::Directive(upper(0)), rewritten);
+    }
+    let (mut at, mut ttl, mut classed) = (usize::from(!indented), None, false);
+    loop {
+        let word = upper(at);
+        match texts.get(at).and_then(|text| seconds(text)) {
+            Some(value) if ttl.is_none() => {
+                rewrite(at);
+                ttl = Some((value, at));
+            }
+            _ if !classed && is_class(&word) => classed = true,
+            _ => break,
+        }
+        at += 1;
+    }
+    let rtype = upper(at);
+    if rtype == "SOA" {
+        // After the type: names of server and mailbox, serial, then four lengths of time (RFC 1035, 3.3.13).
+        (at + 4..at + 8).for_each(rewrite);
+    }
+    if let Some((_, alike)) = WRITTEN_ALIKE.iter().find(|(name, _)| *name == rtype) {
+        rewritten.push((at, (*alike).to_string()));
+    }
+    (Head::Record { rtype, ttl }, rewritten)
+}
+
+fn is_class(word: &str) -> bool {
+    let number = word.strip_prefix("CLASS").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    number || ["IN", "CH", "HS"].contains(&word)
+}
+
+/// A TTL in seconds: `3600`, or as all servers take it, `1h30m`.
+pub(super) fn seconds(text: &[u8]) -> Option<u64> {
+    if !text.first()?.is_ascii_digit() {
+        return None;
+    }
+    let (mut total, mut number) = (0u64, None);
+    for byte in text {
+        let unit = match byte.to_ascii_lowercase() {
+            digit @ b'0'..=b'9' => {
+                let so_far: u64 = number.unwrap_or(0);
+                number = Some(so_far.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+                continue;
+            }
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 86_400,
+            b'w' => 604_800,
+            _ => return None,
+        };
+        total = total.saturating_add(number.take()?.saturating_mul(unit));
+    }
+    Some(total.saturating_add(number.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::zonefile::entry::Entries;
+
+    fn line(text: &str) -> (String, Head) {
+        let entry = Entries::new(text.as_bytes()).next().unwrap().unwrap();
+        let line = Line::of(&entry, text.as_bytes());
+        (String::from_utf8(line.bytes).unwrap(), line.head)
+    }
+
+    #[test]
+    fn lengths_of_time_and_octets_are_written_plainly() {
+        let record = |rtype: &str, ttl| Head::Record { rtype: rtype.into(), ttl };
+        for (text, plain, head) in [
+            ("$ttl 1h30m ; c", "$ttl 5400\n", Head::Directive("$TTL".into())),
+            ("a 1d IN A 192.0.2.1", "a 86400 IN A 192.0.2.1\n", record("A", Some((86_400, 1)))),
+            ("  in 5 txt \"ß\"", " in 5 txt \"\\195\\159\"\n", record("TXT", Some((5, 1)))),
+            ("3600 A 192.0.2.1", "3600 A 192.0.2.1\n", record("A", None)),
+            ("@ SOA a b (1 1h 2m\n3w 4)", "@ SOA a b 1 3600 120 1814400 4\n", record("SOA", None)),
+            ("a SPF \"v\"", "a TXT \"v\"\n", record("SPF", None)),
+            ("a HTTPS 1 . alpn=\"h2\"", "a HTTPS 1 . alpn=\"h2\"\n", record("HTTPS", None)),
+        ] {
+            assert_eq!(line(text), (plain.to_string(), head), "{text}");
+        }
+    }
+}

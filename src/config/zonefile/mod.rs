@@ -1,0 +1,111 @@
+//! Master files (RFC 1035, 5): a text becomes entries, lines for the scanner, records, and at last the RRsets of a
+//! valid zone. Callers get a [`MasterFile`], which also knows where each RRset stands, so that a policy that
+//! contradicts it can be told both places.
+
+mod entry;
+mod line;
+mod rules;
+mod scan;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::config::problem::Problems;
+use crate::config::source::Place;
+use crate::model::Rrset;
+use crate::wire::Name;
+
+pub(super) use rules::{A, AAAA, CNAME, type_name};
+pub(super) use scan::At as FileAt;
+
+/// The static part of a zone.
+#[derive(Debug)]
+pub(super) struct MasterFile {
+    /// The zone's name.
+    pub(super) apex: Name,
+    /// Its RRsets, each (owner, type) once, as [`crate::model::Zone`] wants them.
+    pub(super) rrsets: Vec<Rrset>,
+    /// Where the first record of each RRset stands.
+    pub(super) places: Vec<Place>,
+    /// Which RRsets an owner has.
+    pub(super) by_owner: HashMap<Name, Vec<usize>>,
+    /// Files that were included, as the file system knows them.
+    pub(super) included: Vec<PathBuf>,
+}
+
+/// Which zone a master file is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Apex<'a> {
+    /// The one that a policy names.
+    Named(&'a Name),
+    /// The origin in force at its SOA: the file's name, unless `$ORIGIN` says otherwise.
+    Origin(&'a Name),
+}
+
+/// Reads a master file. `steered` are the names that a policy answers: they exist too. The RRsets come back even beside
+/// errors, so that the policy can be judged in the same run.
+pub(super) fn read(
+    file: FileAt<'_>,
+    bytes: &[u8],
+    apex: Apex<'_>,
+    root: &Path,
+    steered: &HashSet<Name>,
+    problems: &mut Problems,
+) -> MasterFile {
+    let (Apex::Named(origin) | Apex::Origin(origin)) = apex;
+    let scanned = scan::scan(file, bytes, origin, root, problems);
+    let apex = match (apex, scanned.soa_origin) {
+        (Apex::Origin(_), Some(at_soa)) => at_soa,
+        (Apex::Named(name) | Apex::Origin(name), _) => name.clone(),
+    };
+    let mut checked = rules::check(file.shown, apex, scanned.records, steered, problems);
+    checked.included = scanned.included;
+    checked
+}
+
+impl MasterFile {
+    /// The RRsets of `owner`, with their places.
+    pub(super) fn at<'a>(&'a self, owner: &Name) -> impl Iterator<Item = (&'a Rrset, &'a Place)> {
+        let indexes = self.by_owner.get(owner).map(Vec::as_slice).unwrap_or_default();
+        indexes.iter().filter_map(|&at| Some((self.rrsets.get(at)?, self.places.get(at)?)))
+    }
+
+    /// The RRset of `owner` and type, with its place.
+    pub(super) fn rrset(&self, owner: &Name, rtype: u16) -> Option<(&Rrset, &Place)> {
+        self.at(owner).find(|(rrset, _)| rrset.rtype == rtype)
+    }
+
+    /// The delegation at or above `name` (below the apex), if there is one: its owner and where it is written.
+    pub(super) fn delegation(&self, name: &Name) -> Option<(Name, &Place)> {
+        self.above(name, true, rules::NS)
+    }
+
+    /// The DNAME above `name`, if there is one.
+    pub(super) fn dname(&self, name: &Name) -> Option<(Name, &Place)> {
+        self.above(name, false, rules::DNAME)
+    }
+
+    /// The nearest ancestor with an RRset of `rtype`; the apex counts only for those that apply there.
+    fn above(&self, name: &Name, itself: bool, rtype: u16) -> Option<(Name, &Place)> {
+        let mut at = if itself { Some(name.clone()) } else { name.parent() };
+        while let Some(owner) = at.filter(|owner| owner.is_within(&self.apex)) {
+            let counts = rtype != rules::NS || owner != self.apex;
+            if let Some((_, place)) = self.rrset(&owner, rtype).filter(|_| counts) {
+                return Some((owner, place));
+            }
+            at = owner.parent();
+        }
+        None
+    }
+}
+
+/// Reads a text as a master file of `example.` and forgets everything but the problems' number: for tests that throw
+/// anything at it.
+#[cfg(test)]
+pub(super) fn swallow(text: &[u8]) -> usize {
+    let mut problems = Problems::default();
+    let origin = Name::parse("example.").unwrap_or_else(|_| Name::root());
+    let file = FileAt { shown: Path::new("z"), real: Path::new("/nowhere/z") };
+    read(file, text, Apex::Named(&origin), Path::new("/nowhere"), &HashSet::new(), &mut problems);
+    problems.into_sorted().len()
+}

@@ -1,0 +1,212 @@
+//! What makes records a zone: the rules that `named-checkzone` and `kzonecheck` hold, with the place of each offence.
+//! Pure: it is given the records and gives RRsets.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use domain::base::iana::Rtype;
+
+use crate::config::problem::Problems;
+use crate::config::source::Place;
+use crate::config::zonefile::MasterFile;
+use crate::config::zonefile::scan::Record;
+use crate::model::Rrset;
+use crate::wire::Name;
+
+/// Type codes that the rules speak of (RFC 1035, 3.2.2; 3596; 4034; 6672).
+pub(in crate::config) const A: u16 = 1;
+/// Delegates, or names the zone's own servers.
+pub(super) const NS: u16 = 2;
+/// An alias; nothing else may stand beside it.
+pub(in crate::config) const CNAME: u16 = 5;
+const SOA: u16 = 6;
+const MX: u16 = 15;
+/// IPv6 address.
+pub(in crate::config) const AAAA: u16 = 28;
+/// An alias for everything below.
+pub(super) const DNAME: u16 = 39;
+const DS: u16 = 43;
+const RRSIG: u16 = 46;
+const NSEC: u16 = 47;
+
+/// More records than these don't fit a message of 65,535 octets, 16 octets each (RFC 1035, 4.2.2).
+const MAX_RRSET: usize = 4096;
+
+/// The name of a type, as people write it.
+pub(in crate::config) fn type_name(rtype: u16) -> String {
+    Rtype::from_int(rtype).to_string()
+}
+
+/// Holds the rules over `records` and gathers them into RRsets.
+pub(super) fn check(
+    shown: &Path,
+    apex: Name,
+    records: Vec<Record>,
+    steered: &HashSet<Name>,
+    problems: &mut Problems,
+) -> MasterFile {
+    let file = gather(apex, records, problems);
+    let whole = Place::start_of(shown);
+    check_apex(&file, &whole, problems);
+    let special =
+        |rtype: u16| file.rrsets.iter().any(|set| set.rtype == rtype && (rtype != NS || set.owner != file.apex));
+    let (delegates, renames) = (special(NS), special(DNAME));
+    for (owner, indexes) in &file.by_owner {
+        check_aliases(&file, owner, indexes, problems);
+        if renames && let Some((above, place)) = file.dname(owner) {
+            let message = format!("{owner} is below the DNAME of {above} (line {}), which hides it", place.line);
+            problems.error(&file.places[indexes[0]], message).hint("remove it, or the DNAME");
+        }
+        if delegates {
+            check_delegated(&file, owner, indexes, problems);
+        }
+    }
+    for (set, place) in file.rrsets.iter().zip(&file.places) {
+        check_targets(&file, set, place, steered, problems);
+    }
+    file
+}
+
+/// Joins records to RRsets, dropping those that can't be in the zone.
+fn gather(apex: Name, records: Vec<Record>, problems: &mut Problems) -> MasterFile {
+    let mut file =
+        MasterFile { apex, rrsets: Vec::new(), places: Vec::new(), by_owner: HashMap::new(), included: Vec::new() };
+    for record in records {
+        if !record.owner.is_within(&file.apex) {
+            let message = format!("{} is not in the zone {}", record.owner, file.apex);
+            let hint = "relative names take the origin; a name with a final dot doesn't";
+            problems.error(&record.place, message).hint(hint);
+            continue;
+        }
+        let of_owner = file.by_owner.entry(record.owner.clone()).or_default();
+        match of_owner.iter().find(|&&at| file.rrsets[at].rtype == record.rtype) {
+            Some(&at) => join(&mut file.rrsets[at], &file.places[at], record, problems),
+            None => {
+                of_owner.push(file.rrsets.len());
+                let Record { owner, rtype, ttl, rdata, place } = record;
+                file.rrsets.push(Rrset { owner, rtype, ttl, rdatas: vec![rdata] });
+                file.places.push(place);
+            }
+        }
+    }
+    file
+}
+
+/// Adds a record to the RRset it belongs to.
+fn join(set: &mut Rrset, first: &Place, record: Record, problems: &mut Problems) {
+    let what = format!("{} {}", record.owner, type_name(record.rtype));
+    if matches!(record.rtype, SOA | CNAME | DNAME) {
+        let message = format!("{what}: there can be only one, and line {} has one", first.line);
+        problems.error(&record.place, message).hint("remove one of them");
+        return;
+    }
+    if set.ttl != record.ttl {
+        let low = set.ttl.min(record.ttl);
+        let message = format!("{what} has TTL {} here and {} on line {}", record.ttl, set.ttl, first.line);
+        problems
+            .warning(&record.place, message)
+            .hint(format!("records of one name and type share a TTL: {low} is used"));
+        set.ttl = low;
+    }
+    if set.rdatas.len() >= MAX_RRSET {
+        if set.rdatas.len() == MAX_RRSET {
+            problems.error(&record.place, format!("{what} has more than {MAX_RRSET} records: no reply holds them"));
+        }
+        return;
+    }
+    if set.rdatas.contains(&record.rdata) {
+        problems.warning(&record.place, format!("{what}: this record is written twice"));
+    } else {
+        set.rdatas.push(record.rdata);
+    }
+}
+
+fn check_apex(file: &MasterFile, whole: &Place, problems: &mut Problems) {
+    let apex = &file.apex;
+    if file.rrset(apex, SOA).is_none() {
+        let problem = problems.error(whole, format!("the zone {apex} has no SOA record"));
+        problem.hint("write `@ IN SOA ns1 hostmaster 1 3600 600 604800 30`");
+    }
+    for (set, place) in file.rrsets.iter().zip(&file.places).filter(|(set, _)| set.rtype == SOA && set.owner != *apex) {
+        let problem = problems.error(place, format!("a SOA record of {}, and the zone is {apex}", set.owner));
+        problem.hint("a SOA stands at the zone's own name: write `@`");
+    }
+    match file.rrset(apex, NS) {
+        None => {
+            let problem = problems.error(whole, format!("the zone {apex} has no NS record"));
+            problem.hint("write `@ IN NS ns1`, and the address of ns1");
+        }
+        Some((set, place)) if set.rdatas.len() == 1 => {
+            let problem = problems.warning(place, format!("the zone {apex} has only one name server"));
+            problem.hint("when it is down nothing resolves: two is the least (RFC 2182)");
+        }
+        Some(_) => {}
+    }
+}
+
+fn check_aliases(file: &MasterFile, owner: &Name, indexes: &[usize], problems: &mut Problems) {
+    let Some((_, cname)) = file.rrset(owner, CNAME) else { return };
+    for &at in indexes {
+        let rtype = file.rrsets[at].rtype;
+        if matches!(rtype, CNAME | RRSIG | NSEC) {
+            continue;
+        }
+        let message = format!("{owner} has a {} record beside its CNAME (line {})", type_name(rtype), cname.line);
+        problems.error(&file.places[at], message).hint("nothing else may stand beside a CNAME (RFC 2181, 10.1)");
+    }
+}
+
+/// Says what a delegation hides.
+fn check_delegated(file: &MasterFile, owner: &Name, indexes: &[usize], problems: &mut Problems) {
+    let Some((cut, place)) = file.delegation(owner) else { return };
+    for &at in indexes {
+        let rtype = file.rrsets[at].rtype;
+        let of_the_cut = cut == *owner && matches!(rtype, NS | DS | RRSIG | NSEC);
+        if of_the_cut || matches!(rtype, A | AAAA) {
+            continue;
+        }
+        let message =
+            format!("{owner} {} is never answered: {cut} is delegated on line {}", type_name(rtype), place.line);
+        problems.warning(&file.places[at], message).hint("it belongs in the child's zone");
+    }
+}
+
+/// Looks after the names that NS and MX records point at.
+fn check_targets(file: &MasterFile, set: &Rrset, place: &Place, steered: &HashSet<Name>, problems: &mut Problems) {
+    let skip = match set.rtype {
+        NS => 0,
+        MX => 2,
+        _ => return,
+    };
+    let kind = type_name(set.rtype);
+    for target in set.rdatas.iter().filter_map(|rdata| Name::from_wire(rdata.get(skip..)?)) {
+        if !target.is_within(&file.apex) {
+            continue;
+        }
+        if let Some((_, cname)) = file.rrset(&target, CNAME) {
+            let message = format!("{kind} {target} is a CNAME (line {})", cname.line);
+            problems.warning(place, message).hint("it must have addresses of its own (RFC 2181, 10.3)");
+            continue;
+        }
+        let addressed =
+            |name: &Name| steered.contains(name) || file.rrset(name, A).is_some() || file.rrset(name, AAAA).is_some();
+        let elsewhere = set.rtype == MX && file.delegation(&target).is_some();
+        if !addressed(&target) && !elsewhere && !by_wildcard(file, &target, addressed) {
+            let what = if set.rtype == NS { "glue is missing: " } else { "" };
+            let problem = problems.warning(place, format!("{what}{kind} {target} has no address in this zone"));
+            problem.hint(format!("write `{target} IN A ADDRESS`"));
+        }
+    }
+}
+
+/// Whether a wildcard of the zone gives `name` an address (RFC 4592).
+fn by_wildcard(file: &MasterFile, name: &Name, addressed: impl Fn(&Name) -> bool) -> bool {
+    let mut above = name.parent();
+    while let Some(parent) = above.filter(|parent| parent.is_within(&file.apex)) {
+        if Name::parse_under("*", &parent).is_ok_and(|star| addressed(&star)) {
+            return true;
+        }
+        above = parent.parent();
+    }
+    false
+}

@@ -1,0 +1,308 @@
+//! Scans a master file into records with their places: the `domain` crate reads each entry, `$INCLUDE` is followed here.
+//! After a mistake in one entry the next is read as if the wrong one weren't there. It doesn't judge whether the
+//! records make a zone (`rules` does).
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use domain::base::iana::{Class, Rtype};
+use domain::base::name::{Name as ScannedName, ParsedName, ToName};
+use domain::base::rdata::{ComposeRecordData, ParseAnyRecordData, RecordData};
+use domain::dep::octseq::Parser;
+use domain::rdata::{AllRecordData, ZoneRecordData};
+use domain::zonefile::inplace::{self, ScannedRecord, Zonefile};
+
+use crate::config::problem::Problems;
+use crate::config::source::{Place, Source};
+use crate::config::zonefile::entry::{Entries, Entry};
+use crate::config::zonefile::line::{Head, Line};
+use crate::wire::Name;
+
+/// Longest TTL (RFC 2181, 8).
+pub(super) const MAX_TTL: u32 = i32::MAX as u32;
+/// Files that include each other deeper than this are a mistake (judgment; BIND stops at 16).
+const MAX_DEPTH: usize = 16;
+/// SOA's type code.
+const SOA: u16 = 6;
+
+/// One record as scanned.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// Owner.
+    pub(super) owner: Name,
+    /// Type code.
+    pub(super) rtype: u16,
+    /// Seconds, 0 to 2^31-1.
+    pub(super) ttl: u32,
+    /// Content in wire form, nothing compressed.
+    pub(super) rdata: Box<[u8]>,
+    /// Where its entry begins.
+    pub(super) place: Place,
+}
+
+/// What scanning a master file and those it includes gave.
+#[derive(Debug, Default)]
+pub(super) struct Scanned {
+    /// In the order they are written.
+    pub(super) records: Vec<Record>,
+    /// The origin in force at the first SOA.
+    pub(super) soa_origin: Option<Name>,
+    /// Files that were included, as the file system knows them.
+    pub(super) included: Vec<PathBuf>,
+}
+
+/// Where a file is, and as what it is shown.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::config) struct At<'a> {
+    /// As the user would type it.
+    pub(in crate::config) shown: &'a Path,
+    /// Where it is read from.
+    pub(in crate::config) real: &'a Path,
+}
+
+/// Scans `bytes`, the content of `file`, with `origin` for relative names. Files are only included from within `root`.
+pub(super) fn scan(file: At<'_>, bytes: &[u8], origin: &Name, root: &Path, problems: &mut Problems) -> Scanned {
+    let mut state = Zonefile::new();
+    state.set_default_class(Class::IN);
+    state.set_origin(to_scanned(origin));
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+    let mut scan = Scan { problems, root: &root, out: Scanned::default(), open: Vec::new(), ttl_known: false };
+    scan.open.extend(file.real.canonicalize());
+    scan.file(file, bytes, state);
+    scan.out
+}
+
+struct Scan<'a> {
+    problems: &'a mut Problems,
+    root: &'a Path,
+    out: Scanned,
+    /// The files that are being read, the outermost first.
+    open: Vec<PathBuf>,
+    /// Whether a record without a TTL knows what to take.
+    ttl_known: bool,
+}
+
+impl Scan<'_> {
+    fn file(&mut self, file: At<'_>, bytes: &[u8], mut state: Zonefile) {
+        let source = Source::new(file.shown, bytes);
+        let mut lines_fed = 0;
+        for entry in Entries::new(bytes) {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(broken) => {
+                    self.problems.error(&source.place(broken.at), broken.message);
+                    continue;
+                }
+            };
+            let line = Line::of(&entry, bytes);
+            if !self.allowed(&entry, &line, &source) {
+                continue;
+            }
+            let before = state.clone();
+            state.extend_from_slice(&line.bytes);
+            match state.next_entry() {
+                Ok(None) => self.ttl_known |= line.head == Head::Directive("$TTL".into()),
+                Ok(Some(inplace::Entry::Record(record))) => {
+                    lines_fed += self.record(record, &entry, &line, &source, &mut state);
+                }
+                Ok(Some(inplace::Entry::Include { path, origin })) => {
+                    let mut inner = state.clone();
+                    origin.into_iter().for_each(|origin| inner.set_origin(origin));
+                    let place = place_of(&entry, 1, &source);
+                    self.include(file, path.as_ref(), &place, inner);
+                }
+                Err(error) => {
+                    self.refused(&error.to_string(), lines_fed, &entry, &line, &source);
+                    state = before;
+                    continue;
+                }
+            }
+            lines_fed += 1;
+        }
+    }
+
+    /// Whether the entry has a TTL that can be, or needs none; a problem otherwise.
+    fn allowed(&mut self, entry: &Entry, line: &Line, source: &Source<'_>) -> bool {
+        let Head::Record { rtype, ttl } = &line.head else { return true };
+        match ttl {
+            Some((ttl, token)) if *ttl > u64::from(MAX_TTL) => {
+                let place = place_of(entry, *token, source);
+                self.problems.error(&place, format!("a TTL is at most {MAX_TTL} seconds (RFC 2181)"));
+                false
+            }
+            None if !self.ttl_known && !rtype.is_empty() && rtype != "SOA" => {
+                let place = place_of(entry, 0, source);
+                let problem = self.problems.error(&place, "this record has no TTL, and no line before it sets one");
+                problem.hint("write `$TTL 3600` at the top of the file");
+                // Once is enough: the same line at the top helps all of them.
+                self.ttl_known = true;
+                false
+            }
+            Some(_) | None => {
+                self.ttl_known |= ttl.is_some();
+                true
+            }
+        }
+    }
+
+    /// Keeps a record; says how many further lines were fed to the scanner.
+    fn record(
+        &mut self,
+        record: ScannedRecord,
+        entry: &Entry,
+        line: &Line,
+        source: &Source<'_>,
+        state: &mut Zonefile,
+    ) -> usize {
+        let place = place_of(entry, 0, source);
+        let rtype = real_type(line, &record);
+        let (mut owner, mut rdata) = (Vec::new(), Vec::new());
+        // Writing to a Vec can't fail.
+        let _ = record.owner().compose(&mut owner).and_then(|()| record.data().compose_rdata(&mut rdata));
+        let Some(owner) = Name::from_wire(&owner) else {
+            self.problems.error(&place, "the owner's name is too long with its origin");
+            return 0;
+        };
+        if rdata.len() > usize::from(u16::MAX) || !is_of_type(record.data(), &rdata) {
+            let type_name = Rtype::from_int(rtype);
+            self.problems.error(&place, format!("these octets are no content of a {type_name} record"));
+            return 0;
+        }
+        let mut ttl = record.ttl().as_secs();
+        let mut fed = 0;
+        if rtype == SOA {
+            self.out.soa_origin =
+                self.out.soa_origin.take().or_else(|| state.origin().ok().and_then(|name| to_name(&name)));
+            if !self.ttl_known {
+                // As BIND does: the SOA's last field stands for a `$TTL` that isn't there (RFC 1035, 3.3.13).
+                ttl = minimum_of(&rdata);
+                state.extend_from_slice(format!("$TTL {ttl}\n").as_bytes());
+                fed = usize::from(state.next_entry().is_ok());
+                self.ttl_known = true;
+            }
+        }
+        self.out.records.push(Record { owner, rtype, ttl: ttl.min(MAX_TTL), rdata: rdata.into(), place });
+        fed
+    }
+
+    fn include(&mut self, from: At<'_>, path: &str, place: &Place, state: Zonefile) {
+        let beside = |file: &Path| file.parent().unwrap_or(Path::new("")).join(path);
+        let (shown, real) = (beside(from.shown), beside(from.real));
+        let name = shown.display();
+        let read = |real: PathBuf| match real.starts_with(self.root) {
+            true => std::fs::read(&real).map(|bytes| (real, Some(bytes))),
+            false => Ok((real, None)),
+        };
+        let (real, bytes) = match real.canonicalize().and_then(read) {
+            Ok((real, Some(bytes))) => (real, bytes),
+            Ok((_, None)) => {
+                let problem = self.problems.error(place, format!("{name} is outside the zones directory"));
+                problem.hint("files are only included from within it: move the file there");
+                return;
+            }
+            Err(error) => {
+                self.problems.error(place, format!("can't include {name}: {error}"));
+                return;
+            }
+        };
+        if self.open.contains(&real) || self.open.len() > MAX_DEPTH {
+            self.problems.error(place, format!("{name} includes itself, or is included more than {MAX_DEPTH} deep"));
+            return;
+        }
+        self.open.push(real.clone());
+        self.file(At { shown: &shown, real: &real }, &bytes, state);
+        self.open.pop();
+        self.out.included.push(real);
+    }
+
+    /// An entry that the scanner didn't take, in words. Its message is `LINE:COLUMN: REASON`.
+    fn refused(&mut self, error: &str, lines_fed: usize, entry: &Entry, line: &Line, source: &Source<'_>) {
+        let mut parts = error.splitn(3, ':');
+        let mut number = || parts.next().and_then(|part| part.trim().parse::<usize>().ok()).unwrap_or(1);
+        let (at_line, column) = (number(), number());
+        let reason = parts.next().unwrap_or(error).trim();
+        let column = if at_line > lines_fed + 1 { usize::MAX } else { column };
+        let Some(token) = line.token_at(column, entry) else { return };
+        let place = source.place(token.start);
+        let word = source.text(token.start, token.end);
+        let (message, hint) = explain(reason, &word, &line.head);
+        self.problems.error(&place, message).hint = hint;
+    }
+}
+
+/// What the scanner's terse reasons mean.
+fn explain(reason: &str, word: &str, head: &Head) -> (String, Option<String>) {
+    let what = match head {
+        Head::Directive(name) => name.clone(),
+        Head::Record { rtype, .. } => format!("{rtype} record"),
+    };
+    let reason = reason.split(':').next().unwrap_or(reason);
+    match reason {
+        "expected rtype" => {
+            let hint = "an entry is written NAME TTL CLASS TYPE CONTENT, such as `www 300 IN A 192.0.2.1`";
+            (format!("`{word}` is no record type"), Some(hint.to_string()))
+        }
+        "bad name" => {
+            let hint =
+                "a label takes 1 to 63 octets and a name 255; dots stand alone, `\\` before 3 digits or a character";
+            (format!("`{word}` is not a domain name"), Some(hint.to_string()))
+        }
+        "bad symbol" => (
+            format!("`{word}` has an escape that is none"),
+            Some("write `\\` and three digits up to 255, or `\\` and a character".into()),
+        ),
+        "bad charstr" => {
+            (format!("a string in this {what} is longer than 255 octets"), Some("split it: \"...\" \"...\"".into()))
+        }
+        "unexpected end of entry" | "short buffer" => (format!("this {what} ends too early, after `{word}`"), None),
+        "trailing tokens" => (format!("`{word}` is more than a {what} takes"), None),
+        "missing last owner" => (
+            "this line takes the owner of the line before it, and there is none".into(),
+            Some("begin the line with a name, or `@`".into()),
+        ),
+        "different class" => ("only records of class IN are served".into(), None),
+        "unknown control" => (format!("`{word}` is not supported"), Some("there is $ORIGIN, $TTL and $INCLUDE".into())),
+        "unknown record type with concrete data" => {
+            let hint = "write its content as RFC 3597 does: `TYPE \\# LENGTH HEX`";
+            (format!("the text form of a {what} is not known here"), Some(hint.to_string()))
+        }
+        other => (format!("bad {what}: {other}, not `{word}`"), None),
+    }
+}
+
+/// The type as it is written, which isn't the scanned one where two are written alike.
+fn real_type(line: &Line, record: &ScannedRecord) -> u16 {
+    match &line.head {
+        Head::Record { rtype, .. } => rtype.parse::<Rtype>().map_or(record.rtype().to_int(), |rtype| rtype.to_int()),
+        Head::Directive(_) => record.rtype().to_int(),
+    }
+}
+
+/// Whether content that was written as octets (RFC 3597) is what its type says. Other content was scanned as its type.
+fn is_of_type<O: AsRef<[u8]>, N: ToName>(data: &ZoneRecordData<O, N>, rdata: &[u8]) -> bool {
+    let ZoneRecordData::Unknown(_) = data else { return true };
+    let mut parser = Parser::from_ref(rdata);
+    let Ok(parsed) = AllRecordData::<&[u8], ParsedName<&[u8]>>::parse_any_rdata(data.rtype(), &mut parser) else {
+        return false;
+    };
+    let mut again = Vec::new();
+    // A name that was compressed comes out longer.
+    parser.remaining() == 0 && parsed.compose_rdata(&mut again).is_ok() && again == rdata
+}
+
+/// The last field of a SOA.
+fn minimum_of(rdata: &[u8]) -> u32 {
+    rdata.last_chunk::<4>().map_or(0, |last| u32::from_be_bytes(*last))
+}
+
+fn place_of(entry: &Entry, token: usize, source: &Source<'_>) -> Place {
+    source.place(entry.tokens.get(token).or(entry.tokens.last()).map_or(0, |token| token.start))
+}
+
+fn to_scanned(name: &Name) -> ScannedName<Bytes> {
+    ScannedName::from_octets(Bytes::copy_from_slice(name.as_wire())).unwrap_or_else(|_| ScannedName::root_bytes())
+}
+
+fn to_name(name: &ScannedName<Bytes>) -> Option<Name> {
+    Name::from_wire(name.as_octets())
+}
