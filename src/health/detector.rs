@@ -184,3 +184,171 @@ impl Detector {
         self.rtt.srtt().unwrap_or(share).min(share).max(MIN_SPACING).min(self.interval)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::ProbeKind;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn monitor(fall: u32, rise: u32) -> Monitor {
+        Monitor { kind: ProbeKind::Tcp, interval: 1000 * MS, timeout: 500 * MS, fall, rise }
+    }
+
+    /// Feeds `S` and `F`, a second apart; what the verdict is after each, as `?`, `+` or `-`.
+    fn verdicts(detector: &mut Detector, outcomes: &str) -> String {
+        let mut now = Moment::START;
+        let mut said = String::new();
+        for outcome in outcomes.chars() {
+            now = now + 1000 * MS;
+            let event = match outcome {
+                'S' => Event::Success { rtt: 10 * MS },
+                _ => Event::Failure { began: now },
+            };
+            let before = detector.health();
+            let transition = detector.step(event, now);
+            assert_eq!(transition.map(|t| (t.from, t.to)), {
+                let after = detector.health();
+                (before != after).then_some((before, after))
+            });
+            said.push(match detector.health() {
+                Health::Unknown => '?',
+                Health::Up => '+',
+                Health::Down => '-',
+            });
+        }
+        said
+    }
+
+    fn check(what: &str, fall: u32, rise: u32, outcomes: &str, expected: &str) {
+        assert_eq!(verdicts(&mut Detector::new(&monitor(fall, rise)), outcomes), expected, "{what}: {outcomes}");
+    }
+
+    #[test]
+    fn verdicts_follow_the_diagram() {
+        check("the first success makes it up at once", 3, 2, "S", "+");
+        check("nothing is known until `fall` have failed", 3, 2, "FFF", "??-");
+        check("the first success counts after failures too", 3, 2, "FFS", "??+");
+        check("and those failures still count", 3, 2, "FFSF", "??+-");
+        check("`fall` failures in a row bring it down", 3, 2, "SFFF", "+++-");
+        check("failures add up over single successes", 3, 2, "SFSFSF", "+++++-");
+        check("a run of `rise` successes clears them", 3, 2, "SFFSSFFSSFF", "+++++++++++");
+        check("`rise` successes in a row bring it back", 3, 2, "FFFSFSS", "??----+");
+        check("back up it has a clean record", 3, 2, "FFFSSFFSS", "??--+++++");
+        check("one failure suffices when fall is 1", 1, 1, "SFSF", "+-+-");
+        check("with rise 1 every success clears", 2, 1, "SFSFSFF", "++++++-");
+        check("a first failure with fall 1 is down", 1, 2, "FSS", "--+");
+    }
+
+    #[test]
+    fn a_failure_is_verified_at_once_and_a_success_ends_that() {
+        let mut detector = Detector::new(&monitor(3, 2));
+        let at = |ms: u32| Moment::START + ms * MS;
+        detector.step(Event::Success { rtt: 30 * MS }, at(30));
+        assert_eq!(detector.deadline(), None, "up: the regular probe is enough");
+        detector.step(Event::Failure { began: at(1000) }, at(1001));
+        assert_eq!(detector.deadline(), Some(at(1030)), "refused: verified a round trip after it began");
+        detector.step(Event::Failure { began: at(1030) }, at(1530));
+        assert_eq!(detector.deadline(), Some(at(1530)), "silent: that took long enough");
+        detector.step(Event::Success { rtt: 30 * MS }, at(1560));
+        assert_eq!(detector.deadline(), None, "it answered: back to regular probes");
+        detector.step(Event::Failure { began: at(2000) }, at(2001));
+        assert_eq!((detector.health(), detector.deadline()), (Health::Down, None), "down is not hurried");
+    }
+
+    #[test]
+    fn spacing_adapts_to_the_round_trip_within_bounds() {
+        let spacing = |fall, rtt_ms: Option<u32>| {
+            let mut detector = Detector::new(&monitor(fall, 2));
+            if let Some(ms) = rtt_ms {
+                detector.step(Event::Success { rtt: ms * MS }, Moment::START);
+            }
+            detector.spacing()
+        };
+        assert_eq!(spacing(3, None), 50 * MS, "unknown: its share of the window");
+        assert_eq!(spacing(3, Some(1)), 20 * MS, "near: no closer than a burst of loss");
+        assert_eq!(spacing(3, Some(35)), 35 * MS, "a round trip");
+        assert_eq!(spacing(3, Some(180)), 50 * MS, "far: all of them within the window");
+        assert_eq!(spacing(100, Some(180)), 20 * MS);
+    }
+
+    #[test]
+    fn the_next_possible_change_is_nearer_the_more_was_counted() {
+        let mut detector = Detector::new(&monitor(3, 2));
+        let mut after = |event| {
+            detector.step(event, Moment::START + 5000 * MS);
+            detector.may_change_in()
+        };
+        let (good, bad) = (Event::Success { rtt: MS }, Event::Failure { began: Moment::START });
+        assert_eq!(after(good), 1040 * MS, "up: an interval and two verifying probes");
+        assert_eq!(after(bad), 40 * MS, "suspect: two more");
+        assert_eq!(after(bad), 20 * MS, "one more");
+        assert_eq!(after(good), 1000 * MS, "not verified now: at the next regular failure");
+        assert_eq!(after(bad), 2000 * MS, "down: two regular successes");
+        assert_eq!(after(good), 1000 * MS, "one more");
+        assert_eq!(Detector::new(&monitor(3, 2)).may_change_in(), Duration::ZERO, "unknown: any moment");
+    }
+
+    /// The contract's words over the whole history, with none of the detector's bookkeeping.
+    struct Contract {
+        fall: usize,
+        rise: usize,
+        health: Health,
+        /// Outcomes since the verdict last changed; going from Unknown to Up takes nothing back.
+        history: Vec<bool>,
+    }
+
+    impl Contract {
+        fn judge(&mut self, is_success: bool) -> Health {
+            self.history.push(is_success);
+            let last_run_ends = (self.rise..=self.history.len())
+                .rev()
+                .find(|end| self.history[end - self.rise..*end].iter().all(|s| *s));
+            let failures = self.history[last_run_ends.unwrap_or(0)..].iter().filter(|s| !**s).count();
+            let was = self.health;
+            self.health = match was {
+                Health::Unknown if is_success => Health::Up,
+                Health::Unknown | Health::Up if failures >= self.fall => Health::Down,
+                Health::Down if last_run_ends == Some(self.history.len()) => Health::Up,
+                Health::Unknown | Health::Up | Health::Down => was,
+            };
+            if (was == Health::Up && self.health == Health::Down)
+                || (was == Health::Down && self.health == Health::Up)
+                || (was == Health::Unknown && self.health == Health::Down)
+            {
+                self.history.clear();
+            }
+            self.health
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn verdicts_are_those_of_the_contract_and_no_others(
+            fall in 1u32..6, rise in 1u32..5,
+            bias in 1u32..10, draws in prop::collection::vec(0u32..10, 1..300),
+        ) {
+            let mut detector = Detector::new(&monitor(fall, rise));
+            let mut contract =
+                Contract { fall: fall as usize, rise: rise as usize, health: Health::Unknown, history: Vec::new() };
+            let mut was_tried = false;
+            let mut now = Moment::START;
+            for draw in draws {
+                now = now + 100 * MS;
+                let is_success = draw < bias;
+                let began = now - 50 * MS;
+                let event = if is_success { Event::Success { rtt: draw * 10 * MS } } else { Event::Failure { began } };
+                detector.step(event, now);
+                prop_assert_eq!(detector.health(), contract.judge(is_success));
+                prop_assert!(!was_tried || detector.is_tried(), "unknown again after it was tried");
+                was_tried = detector.is_tried();
+                let may_be_verified = !is_success && detector.health() != Health::Down;
+                prop_assert_eq!(detector.deadline().is_some(), may_be_verified);
+                prop_assert!(detector.deadline().is_none_or(|at| at >= now && at <= began + VERIFY_WINDOW));
+            }
+        }
+    }
+}

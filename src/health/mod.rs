@@ -8,6 +8,8 @@ pub mod probe;
 pub mod prober;
 pub mod rtt;
 pub mod schedule;
+#[cfg(test)]
+mod simulation;
 
 pub use detector::{Detector, Event, Transition};
 pub use observation::Observation;

@@ -182,3 +182,159 @@ fn modulo(time: Duration, interval: Duration) -> Duration {
     let nanos = time.as_nanos() % interval.as_nanos().max(1);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Everything that is handed out until `end`, each probe ending at once.
+    fn drain(schedule: &mut Schedule, end: Moment) -> Vec<(Moment, SlotId)> {
+        let mut taken = Vec::new();
+        while let Some(due) = schedule.next_due().filter(|due| *due <= end) {
+            while let Some(id) = schedule.take(due) {
+                schedule.ended(id);
+                taken.push((due, id));
+            }
+        }
+        taken
+    }
+
+    fn after(ms: u32) -> Moment {
+        Moment::START + ms * MS
+    }
+
+    #[test]
+    fn few_checks_are_probed_at_once_and_many_within_half_a_second() {
+        let mut schedule = Schedule::new(100_000);
+        let now = after(777);
+        schedule.add(&[1000 * MS; 20], now);
+        assert_eq!(drain(&mut schedule, now + MS).len(), 20);
+
+        let mut schedule = Schedule::new(100_000);
+        let mut first: Vec<SlotId> = schedule.add(&vec![1000 * MS; 10_000], now);
+        let taken: std::collections::HashSet<_> =
+            drain(&mut schedule, now + 500 * MS).into_iter().map(|t| t.1).collect();
+        first.retain(|id| !taken.contains(id));
+        assert_eq!(first, [], "without a first probe");
+    }
+
+    #[test]
+    fn ten_thousand_checks_come_evenly() {
+        let mut schedule = Schedule::new(100_000);
+        let interval = 1000 * MS;
+        // In two plans, at odd moments: what comes later must fill the gaps.
+        schedule.add(&vec![interval; 6_000], after(123));
+        schedule.add(&vec![interval; 4_000], after(456));
+        drain(&mut schedule, after(2000));
+        let mut slots = [0f64; 100];
+        for (at, _) in drain(&mut schedule, after(3000)) {
+            slots[(at.since(after(2000)).as_micros() as usize).min(999_999) / 10_000] += 1.0;
+        }
+        let mean = slots.iter().sum::<f64>() / slots.len() as f64;
+        let variance = slots.iter().map(|n| (n - mean).powi(2)).sum::<f64>() / slots.len() as f64;
+        assert_eq!(mean, 100.0, "each once");
+        assert!(variance.sqrt() / mean < 0.05, "coefficient of variation {}", variance.sqrt() / mean);
+    }
+
+    #[test]
+    fn no_more_are_under_way_than_allowed_and_an_end_lets_the_longest_due_go() {
+        let mut schedule = Schedule::new(2);
+        let ids = schedule.add(&[1000 * MS; 3], after(0));
+        let now = after(10);
+        assert_eq!([schedule.take(now), schedule.take(now), schedule.take(now)], [Some(ids[0]), Some(ids[1]), None]);
+        assert_eq!(schedule.next_due(), None, "only an end changes that");
+        schedule.ended(ids[1]);
+        assert_eq!(schedule.take(now), Some(ids[2]));
+        assert_eq!(schedule.under_way(), 2);
+    }
+
+    #[test]
+    fn a_wish_comes_before_the_regular_turn_and_can_be_taken_back() {
+        let mut schedule = Schedule::new(10);
+        let id = schedule.add(&[1000 * MS], after(0))[0];
+        drain(&mut schedule, after(1500));
+        let regular = schedule.next_due();
+        schedule.want(id, Some(after(1510)));
+        assert_eq!(drain(&mut schedule, after(1520)), [(after(1510), id)]);
+        assert_eq!(schedule.next_due(), regular, "the regular turn stays where it was");
+        schedule.want(id, Some(after(1530)));
+        schedule.want(id, None);
+        assert_eq!(schedule.next_due(), regular);
+    }
+
+    #[test]
+    fn while_a_probe_is_under_way_no_other_is_hurried_but_regular_ones_come() {
+        let mut schedule = Schedule::new(100);
+        let id = schedule.add(&[100 * MS], after(0))[0];
+        assert_eq!(schedule.take(after(0)), Some(id));
+        schedule.want(id, Some(after(1)));
+        assert_ne!(schedule.next_due(), Some(after(1)));
+        let mut under_way = 1;
+        for _ in 0..50 {
+            let Some(due) = schedule.next_due() else { break };
+            under_way += usize::from(schedule.take(due).is_some());
+        }
+        assert_eq!(under_way, MAX_OVERLAP as usize, "a check that never ends doesn't pile up");
+        schedule.remove(id);
+        assert_eq!(schedule.under_way(), 0, "what ends unheard is not counted for ever");
+        schedule.ended(id);
+        assert_eq!((schedule.under_way(), schedule.next_due()), (0, None));
+    }
+
+    #[test]
+    fn turns_missed_while_nobody_looked_are_not_made_up_for() {
+        let mut schedule = Schedule::new(100);
+        schedule.add(&[100 * MS], after(0));
+        drain(&mut schedule, after(1000));
+        let now = after(60_000);
+        let mut burst = 0;
+        while let Some(id) = schedule.take(now) {
+            schedule.ended(id);
+            burst += 1;
+        }
+        assert_eq!(burst, 1);
+        assert!(schedule.next_due().is_some_and(|due| due > now && due <= now + 100 * MS));
+    }
+
+    proptest! {
+        #[test]
+        fn each_comes_once_an_interval_whatever_plans_come_and_go(
+            intervals in prop::collection::vec(50u32..3000, 1..40),
+            others in prop::collection::vec(50u32..3000, 0..40),
+            at_ms in 0u32..10_000, change_ms in 1u32..5_000,
+        ) {
+            let intervals: Vec<Duration> = intervals.into_iter().map(|ms| ms * MS).collect();
+            let others: Vec<Duration> = others.into_iter().map(|ms| ms * MS).collect();
+            let (start, change) = (after(at_ms), after(at_ms + change_ms));
+            let end = after(at_ms + 20_000);
+
+            let mut alone = Schedule::new(1000);
+            let ids = alone.add(&intervals, start);
+            let undisturbed = drain(&mut alone, end);
+            for (id, interval) in ids.iter().zip(&intervals) {
+                let turns: Vec<Moment> = undisturbed.iter().filter(|(_, t)| t == id).map(|(at, _)| *at).collect();
+                prop_assert!(turns[1].since(turns[0]) <= *interval, "the second within an interval of the first");
+                for pair in turns[1..].windows(2) {
+                    prop_assert_eq!(pair[1].since(pair[0]), *interval);
+                }
+            }
+
+            let mut disturbed = Schedule::new(1000);
+            let same = disturbed.add(&intervals, start);
+            prop_assert_eq!(&same, &ids);
+            let mut turns = drain(&mut disturbed, change);
+            let guests = disturbed.add(&others, change);
+            turns.extend(drain(&mut disturbed, change + 1000 * MS));
+            for guest in guests {
+                disturbed.remove(guest);
+            }
+            turns.extend(drain(&mut disturbed, end));
+            turns.retain(|(_, id)| ids.contains(id));
+            prop_assert_eq!(turns, undisturbed);
+        }
+    }
+}
