@@ -73,3 +73,45 @@ impl Seat {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vantage(name: &str) -> Vantage {
+        Vantage { name: name.into(), region: "eu-west".into() }
+    }
+
+    fn at(secs: u64) -> Moment {
+        Moment::from_start(Duration::from_secs(secs))
+    }
+
+    fn names_and_times(reports: &[Received]) -> Vec<(&str, Moment)> {
+        reports.iter().map(|received| (&*received.report.vantage.name, received.received_at)).collect()
+    }
+
+    #[tokio::test]
+    async fn the_newest_report_of_each_vantage_is_given_once_something_came() {
+        let mut exchange = Exchange::new();
+        let (one, two) = (exchange.join(vantage("one")), exchange.join(vantage("two")));
+        // Nobody reads meanwhile, and nobody waits.
+        for secs in 0..1000 {
+            one.publish(at(secs), Vec::new());
+        }
+        two.publish(at(7), Vec::new());
+        assert_eq!(names_and_times(&exchange.next().await), [("one", at(999)), ("two", at(7))]);
+
+        let reader = tokio::spawn(async move { exchange.next().await });
+        two.publish(at(1000), Vec::new());
+        let reports = reader.await.expect("the reader ends");
+        assert_eq!(names_and_times(&reports), [("one", at(999)), ("two", at(1000))]);
+    }
+
+    #[tokio::test]
+    async fn a_silent_exchange_ticks_so_that_staleness_is_seen() {
+        let mut exchange = Exchange::new();
+        exchange.join(vantage("one")).publish(at(1), Vec::new());
+        exchange.next().await;
+        assert_eq!(names_and_times(&exchange.next().await), [("one", at(1))], "the same, later");
+    }
+}

@@ -155,3 +155,6 @@ impl Statement<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -310,3 +310,6 @@ impl Drop for Delivery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,3 +213,33 @@ fn next_ident() -> u16 {
 fn first_line(error: &impl fmt::Display) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_right_is_one_line_that_says_what_to_do() {
+        for (is_v4, version) in [(true, "IPv4"), (false, "IPv6")] {
+            let said = RightsError::icmp(is_v4, io::ErrorKind::PermissionDenied.into()).to_string();
+            assert_eq!(said.lines().count(), 1);
+            for word in [version, "CAP_NET_RAW", "net.ipv4.ping_group_range"] {
+                assert!(said.contains(word), "{word} in {said}");
+            }
+        }
+        let said = RightsError::Trust(String::new()).to_string();
+        assert!(said.lines().count() == 1 && said.contains("SSL_CERT_FILE"), "{said}");
+    }
+
+    #[test]
+    fn rights_are_asked_for_only_where_a_check_needs_them() {
+        assert!(check_rights([]).is_ok());
+    }
+
+    #[test]
+    fn every_prober_has_an_identifier_of_its_own() {
+        let (one, other) = (ProbeClients::new(Sources::default()), ProbeClients::new(Sources::default()));
+        assert_ne!(one.ident, other.ident);
+        assert_ne!(one.echo_marks().1.into_u16(), one.echo_marks().1.into_u16());
+    }
+}

@@ -46,3 +46,41 @@ fn refusal(packet: &IcmpPacket) -> Option<Failure> {
     };
     Some(Failure::Unreachable(format!("{what} (type {kind}, code {code}, from {from})")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use surge_ping::Icmpv4Packet;
+
+    use super::*;
+
+    const US: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+
+    /// An IPv4 header without options: version, lengths, protocol ICMP; the rest of no meaning here.
+    fn ip_header(carries: u8) -> [u8; 20] {
+        let mut header = [0; 20];
+        (header[0], header[3], header[9]) = (0x45, 20 + carries, 1);
+        header
+    }
+
+    fn received(icmp: &[u8]) -> IcmpPacket {
+        let packet = [&ip_header(icmp.len() as u8)[..], icmp].concat();
+        IcmpPacket::V4(Icmpv4Packet::decode(&packet, socket2::Type::RAW, ROUTER, US).expect("well-formed"))
+    }
+
+    #[test]
+    fn an_error_about_our_echo_is_no_reply() {
+        assert_eq!(refusal(&received(&[0, 0, 0, 0, 0, 1, 0, 1])), None, "an echo reply");
+        let echo = [8, 0, 0, 0, 0, 1, 0, 1];
+        for (kind, code, words) in [
+            (3, 1, "destination unreachable (type 3, code 1, from 192.0.2.254)"),
+            (11, 0, "time to live exceeded (type 11, code 0, from 192.0.2.254)"),
+        ] {
+            let error = [&[kind, code, 0, 0, 0, 0, 0, 0][..], &ip_header(8), &echo].concat();
+            let said = refusal(&received(&error)).map(|failure| failure.to_string());
+            assert_eq!(said.as_deref(), Some(words));
+        }
+    }
+}

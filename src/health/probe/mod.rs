@@ -14,6 +14,9 @@ mod icmp;
 mod tcp;
 mod tls;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 pub use clients::{ProbeClients, RightsError, Sources, check_rights};

@@ -1,0 +1,173 @@
+//! Agreement, told as who says what. A region is its first letter, a vantage `REGION NUMBER`.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fleet::Report;
+use crate::model::{Check, CheckId, Monitor, ProbeKind, ProbeTarget, Region};
+
+const NOW: Moment = Moment::from_start(Duration::from_secs(1000));
+const REGIONS: [&str; 3] = ["eu", "us", "ap"];
+const MS: Duration = Duration::from_millis(1);
+
+fn key(port: u16) -> Arc<CheckKey> {
+    let monitor = Monitor { kind: ProbeKind::Tcp, interval: 1000 * MS, timeout: 500 * MS, fall: 3, rise: 2 };
+    Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(([192, 0, 2, 1], port).into()) })
+}
+
+fn model(ports: &[u16]) -> Model {
+    Model {
+        regions: REGIONS.map(|name| Region { name: name.to_owned(), location: None }).to_vec(),
+        checks: ports.iter().map(|port| Check { key: key(*port) }).collect(),
+        ..Model::default()
+    }
+}
+
+fn observation(port: u16, health: Health) -> Observation {
+    Observation {
+        key: key(port),
+        health,
+        tried: health != Health::Unknown,
+        srtt: None,
+        rttvar: None,
+        probed_at: None,
+        may_change_in: 1000 * MS,
+        why: None,
+    }
+}
+
+fn report(region: &str, name: &str, age: Duration, observations: Vec<Observation>) -> Received {
+    let vantage = Vantage { name: name.into(), region: region.into() };
+    Received { report: Arc::new(Report { vantage, made_at: Moment::START, observations }), received_at: NOW - age }
+}
+
+/// `eu+ eu- us? (ap-)`: a vantage each; in brackets it is stale.
+fn said(words: &str) -> Vec<Received> {
+    words
+        .split_whitespace()
+        .enumerate()
+        .map(|(nth, word)| {
+            let age = if word.starts_with('(') { STALE_AFTER + MS } else { STALE_AFTER };
+            let bare = word.trim_matches(['(', ')']);
+            let (region, sign) = bare.split_at(2);
+            let health = match sign {
+                "+" => Health::Up,
+                "-" => Health::Down,
+                _ => Health::Unknown,
+            };
+            report(region, &format!("{region} {nth}"), age, vec![observation(80, health)])
+        })
+        .collect()
+}
+
+fn check(what: &str, words: &str, expected: Health) {
+    let view = agree(&model(&[80]), &said(words), NOW);
+    assert_eq!(view.check(CheckId(0)).health, expected, "{what}: {words}");
+}
+
+#[test]
+fn verdicts_are_counted_by_region_and_then_over_the_regions() {
+    use Health::{Down, Unknown, Up};
+    check("nobody said anything", "", Unknown);
+    check("the only vantage is believed", "eu-", Down);
+    check("the only vantage is believed", "eu+", Up);
+    check("most vantages of a region", "eu- eu- eu+", Down);
+    check("a tie within a region keeps it up", "eu- eu+", Up);
+    check("most regions", "eu- us- ap+", Down);
+    check("one region of three is not enough", "eu- us+ ap+", Up);
+    check("a tie of regions keeps it up", "eu- us+", Up);
+    check("a region has one voice however many vantages it has", "eu- eu- eu- eu- us+ ap+", Up);
+    check("who has no verdict is not counted", "eu- us? ap?", Down);
+    check("nor is a region without one", "eu- us? ap+", Up);
+    check("nobody has a verdict yet", "eu? us?", Unknown);
+}
+
+#[test]
+fn a_stale_vantage_has_no_voice_unless_nobody_else_has_a_verdict() {
+    use Health::{Down, Unknown, Up};
+    check("a stale one is outvoted by a fresh one", "(eu-) (us-) ap+", Up);
+    check("and can't hold up what a fresh one sees down", "(eu+) (us+) ap-", Down);
+    check("all stale: the last verdicts stand", "(eu-) (us-) (ap+)", Down);
+    check("all stale: the last verdicts stand", "(eu+)", Up);
+    check("a fresh one that knows nothing doesn't unsay them", "(eu-) us?", Down);
+    check("nor make them up", "(eu?) us?", Unknown);
+}
+
+#[test]
+fn vantages_are_listed_with_their_state_and_their_evidence() {
+    let mut reports = said("eu+ (us-)");
+    reports.push(report("atlantis", "lost", Duration::ZERO, vec![observation(80, Health::Down)]));
+    let view = agree(&model(&[80]), &reports, NOW);
+    let listed: Vec<_> = view.vantages.iter().map(|v| (&*v.name, v.region, v.state)).collect();
+    assert_eq!(listed, [("eu 0", RegionId(0), VantageState::Up), ("us 1", RegionId(1), VantageState::Stale)]);
+    let evidence: Vec<_> = view.check(CheckId(0)).evidence.iter().map(|e| (&*e.vantage, e.health)).collect();
+    assert_eq!(evidence, [("eu 0", Health::Up), ("us 1", Health::Down)], "stale words are shown, not counted");
+    assert_eq!(view.check(CheckId(0)).health, Health::Up);
+}
+
+#[test]
+fn round_trip_times_are_the_mean_of_each_region() {
+    let measured = |region, name, ms: Option<u32>| {
+        let observation = Observation { srtt: ms.map(|ms| ms * MS), ..observation(80, Health::Up) };
+        report(region, name, Duration::ZERO, vec![observation])
+    };
+    let reports = [
+        measured("us", "a", Some(90)),
+        measured("eu", "b", Some(10)),
+        measured("eu", "c", Some(20)),
+        measured("eu", "d", None),
+        measured("ap", "e", None),
+    ];
+    let view = agree(&model(&[80]), &reports, NOW);
+    assert_eq!(view.check(CheckId(0)).rtts, [(RegionId(1), 90 * MS), (RegionId(0), 15 * MS)]);
+}
+
+#[test]
+fn observations_are_matched_by_what_is_probed() {
+    let observations = vec![observation(443, Health::Down), observation(8080, Health::Up), observation(80, Health::Up)];
+    let view = agree(&model(&[80, 443, 25]), &[report("eu", "a", Duration::ZERO, observations)], NOW);
+    let health: Vec<_> = view.checks.iter().map(|check| (check.health, check.tried)).collect();
+    assert_eq!(health, [(Health::Up, true), (Health::Down, true), (Health::Unknown, false)]);
+}
+
+#[test]
+fn the_nearest_possible_change_counts() {
+    let soon = |region, name, ms: u32, age| {
+        report(region, name, age, vec![Observation { may_change_in: ms * MS, ..observation(80, Health::Up) }])
+    };
+    let fresh = Duration::ZERO;
+    let reports = [soon("eu", "a", 700, fresh), soon("us", "b", 300, fresh), soon("ap", "c", 1, STALE_AFTER + MS)];
+    let view = agree(&model(&[80, 443]), &reports, NOW);
+    assert_eq!(view.check(CheckId(0)).may_change_in, Some(300 * MS), "of those that count");
+    assert_eq!(view.check(CheckId(1)).may_change_in, Some(Duration::ZERO), "nobody knows it yet: any moment");
+}
+
+proptest! {
+    #[test]
+    fn one_region_alone_never_decides_among_three(
+        liars in prop::collection::vec(prop::bool::ANY, 0..6), truth in prop::bool::ANY,
+    ) {
+        let (sign, health) = if truth { ("+", Health::Up) } else { ("-", Health::Down) };
+        let lies: Vec<&str> = liars.iter().map(|is_up| if *is_up { "eu+" } else { "eu-" }).collect();
+        let words = format!("us{sign} ap{sign} {}", lies.join(" "));
+        let view = agree(&model(&[80]), &said(&words), NOW);
+        prop_assert_eq!(view.check(CheckId(0)).health, health, "{}", words);
+    }
+
+    #[test]
+    fn the_order_of_reports_changes_no_verdict(
+        words in prop::collection::vec((0usize..3, 0usize..3, prop::bool::ANY), 0..10), turn in 0usize..10,
+    ) {
+        let word = |(region, sign, is_stale): &(usize, usize, bool)| {
+            let bare = format!("{}{}", REGIONS[*region], ["+", "-", "?"][*sign]);
+            if *is_stale { format!("({bare})") } else { bare }
+        };
+        let mut reports = said(&words.iter().map(word).collect::<Vec<_>>().join(" "));
+        let before = agree(&model(&[80]), &reports, NOW).checks[0].health;
+        if !reports.is_empty() {
+            let by = turn % reports.len();
+            reports.rotate_left(by);
+        }
+        prop_assert_eq!(agree(&model(&[80]), &reports, NOW).checks[0].health, before);
+    }
+}

@@ -1,0 +1,154 @@
+//! http: what is asked, and what a server may do wrong.
+
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+use super::*;
+
+/// A server that reads the request, says `reply` and keeps the connection.
+async fn replying(reply: impl Into<Vec<u8>>) -> SocketAddr {
+    let reply: Vec<u8> = reply.into();
+    serve(move |_, mut stream| {
+        let reply = reply.clone();
+        async move {
+            read_request(&mut stream).await;
+            let _ = stream.write_all(&reply).await;
+            // Until the probe hangs up: that nothing more comes must not look like an end.
+            let _ = stream.read_u8().await;
+        }
+    })
+    .await
+}
+
+fn expecting(body: &str) -> ProbeKind {
+    ProbeKind::Http(HttpSpec { body: Some(body.to_owned()), ..spec() })
+}
+
+const OK_THEN_MORE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+
+#[tokio::test]
+async fn the_head_of_an_expected_status_is_enough() {
+    let to = replying(OK_THEN_MORE).await;
+    let measured = measure(ProbeKind::Http(spec()), to, AMPLE).await;
+    assert!(measured.result.is_ok(), "{measured:?}");
+}
+
+#[tokio::test]
+async fn the_request_says_what_the_monitor_says() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let to = serve(move |_, mut stream| {
+        let tell = tell.clone();
+        async move {
+            let _ = tell.send(read_request(&mut stream).await);
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+        }
+    })
+    .await;
+    let named = HttpSpec {
+        path: "/ready?deep=1".to_owned(),
+        host: Some("www.svc.example".to_owned()),
+        headers: vec![("user-agent".to_owned(), "mine".to_owned()), ("x-key".to_owned(), "k1".to_owned())],
+        statuses: vec![200, 204],
+        body: None,
+    };
+    for (spec, lines) in [
+        (named, vec!["GET /ready?deep=1 HTTP/1.1", "host: www.svc.example", "user-agent: mine", "x-key: k1"]),
+        (HttpSpec { statuses: vec![204], ..spec() }, vec!["GET /healthz HTTP/1.1", &format!("host: {to}")]),
+    ] {
+        let measured = measure(ProbeKind::Http(spec), to, AMPLE).await;
+        assert!(measured.result.is_ok(), "{measured:?}");
+        let request = told.recv().await.expect("the server saw it");
+        for line in lines.into_iter().chain(["connection: close"]) {
+            assert!(request.split("\r\n").any(|said| said == line), "{line:?} in {request:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_status_fails_and_no_redirect_is_followed() {
+    let to = replying("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
+    let said = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
+    assert_eq!(said, "status 503, expected 200");
+    let to = replying(format!("HTTP/1.1 302 Found\r\nLocation: http://{to}/\r\n\r\n")).await;
+    let said = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
+    assert_eq!(said, "status 302, expected 200");
+}
+
+#[tokio::test]
+async fn the_expected_text_is_found_across_packets_and_in_an_endless_body() {
+    let to = serve(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        // The text stands across two chunks; after it the body goes on for ever.
+        while stream.write_all(b"3\r\nI a\r\n7\r\nm fine \r\n").await.is_ok() {}
+    })
+    .await;
+    let measured = measure(expecting("am fine"), to, AMPLE).await;
+    assert!(measured.result.is_ok(), "{measured:?}");
+    assert_eq!(failure(expecting("am ill"), to, AMPLE).await.to_string(), "body lacks \"am ill\"");
+}
+
+#[tokio::test]
+async fn the_expected_text_counts_in_the_first_64_kib_alone() {
+    for (before, is_found) in [(64 * 1024 - 2, true), (64 * 1024 - 1, false)] {
+        let body = format!("{}ok", " ".repeat(before));
+        let to = replying(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await;
+        let measured = measure(expecting("ok"), to, AMPLE).await;
+        assert_eq!(measured.result.is_ok(), is_found, "{before}: {:?}", measured.result);
+    }
+}
+
+#[tokio::test]
+async fn a_short_body_without_the_text_fails_at_its_end() {
+    let to = replying("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsick").await;
+    assert_eq!(failure(expecting("ok"), to, AMPLE).await, Failure::Body { lacks: "ok".to_owned() });
+}
+
+#[tokio::test]
+async fn a_slow_body_and_a_slow_head_time_out() {
+    let to = replying(format!("{OK_THEN_MORE}o")).await;
+    assert_eq!(failure(expecting("ok"), to, BRIEF).await, Failure::TimedOut { after: BRIEF });
+    let to = replying("HTTP/1.1 200 OK\r\nX-Slow: ").await;
+    assert_eq!(failure(ProbeKind::Http(spec()), to, BRIEF).await, Failure::TimedOut { after: BRIEF });
+}
+
+#[tokio::test]
+async fn garbage_and_half_answers_fail_in_words() {
+    for (reply, words) in [
+        (b"220 mail.example ESMTP\r\n\r\n".to_vec(), "not HTTP"),
+        (vec![0xFF; 4096], "not HTTP"),
+        (format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(200 * 1024)).into_bytes(), "response head over 64 KiB"),
+    ] {
+        let to = replying(reply.clone()).await;
+        let said = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
+        assert!(said.starts_with(words), "{said:?} of {:?}", String::from_utf8_lossy(&reply[..20]));
+    }
+    let to = serve(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX-Half: ").await;
+    })
+    .await;
+    let said = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
+    assert_eq!(said, "connection closed before the response was complete");
+}
+
+#[tokio::test]
+async fn a_reset_in_the_middle_of_the_body_fails() {
+    let to = serve(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(OK_THEN_MORE.as_bytes()).await;
+        // With the half-sent body unread by the probe or not, the end is a reset.
+        let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    })
+    .await;
+    let failure = failure(expecting("ok"), to, AMPLE).await;
+    assert!(failure.is_evidence());
+    assert_eq!(failure, Failure::Reset);
+}
+
+#[tokio::test]
+async fn what_can_not_be_sent_is_not_held_against_the_endpoint() {
+    let to = replying("HTTP/1.1 200 OK\r\n\r\n").await;
+    let bad = HttpSpec { headers: vec![("bad name".to_owned(), "x".to_owned())], ..spec() };
+    assert!(!failure(ProbeKind::Http(bad), to, AMPLE).await.is_evidence());
+}

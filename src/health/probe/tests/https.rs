@@ -1,0 +1,113 @@
+//! https: whose certificate is accepted.
+
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+
+/// A certificate authority of the test's own.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    roots: RootCertStore,
+}
+
+impl Authority {
+    fn named(name: &str) -> Authority {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let mut roots = RootCertStore::empty();
+        roots.add(params.self_signed(&key).expect("signed").der().clone()).expect("a root");
+        Authority { issuer: Issuer::new(params, key), roots }
+    }
+
+    /// A server for `name`, whose certificate `shape` may spoil.
+    async fn server(&self, name: &str, shape: impl FnOnce(&mut CertificateParams)) -> SocketAddr {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        shape(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
+            )
+            .expect("a pair");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        serve(move |_, stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                read_request(&mut stream).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                let _ = stream.read_u8().await;
+            }
+        })
+        .await
+    }
+
+    async fn probe(&self, host: Option<&str>, to: SocketAddr) -> Result<Duration, Failure> {
+        let clients = ProbeClients::trusting(Sources::default(), self.roots.clone());
+        let spec = HttpSpec { host: host.map(str::to_owned), body: Some("ok".to_owned()), ..spec() };
+        probe(&clients, &check(ProbeKind::Https(spec), to, AMPLE), &Rtt::default()).await.result
+    }
+}
+
+async fn words(authority: &Authority, host: Option<&str>, to: SocketAddr) -> String {
+    authority.probe(host, to).await.expect_err("this probe fails").to_string()
+}
+
+#[tokio::test]
+async fn a_certificate_for_the_host_or_the_address_is_accepted() {
+    let authority = Authority::named("ours");
+    let named = authority.server("www.svc.example", |_| {}).await;
+    assert!(authority.probe(Some("www.svc.example"), named).await.is_ok());
+    assert!(authority.probe(Some("www.svc.example:8443"), named).await.is_ok());
+    let addressed = authority.server("127.0.0.1", |_| {}).await;
+    assert!(authority.probe(None, addressed).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_not() {
+    let authority = Authority::named("ours");
+    let to = authority.server("other.example", |_| {}).await;
+    assert_eq!(words(&authority, Some("www.svc.example"), to).await, "certificate is not for www.svc.example");
+    assert_eq!(words(&authority, None, to).await, "certificate is not for the probed address");
+}
+
+#[tokio::test]
+async fn nor_one_that_expired_or_that_is_not_valid_yet() {
+    let authority = Authority::named("ours");
+    let name = "www.svc.example";
+    let old = authority.server(name, |params| params.not_after = date_time_ymd(2020, 1, 1)).await;
+    assert_eq!(words(&authority, Some(name), old).await, "certificate expired");
+    let early = authority.server(name, |params| params.not_before = date_time_ymd(2500, 1, 1)).await;
+    assert_eq!(words(&authority, Some(name), early).await, "certificate not valid yet");
+}
+
+#[tokio::test]
+async fn nor_one_from_a_stranger() {
+    let (ours, theirs) = (Authority::named("ours"), Authority::named("theirs"));
+    let to = theirs.server("www.svc.example", |_| {}).await;
+    assert_eq!(words(&ours, Some("www.svc.example"), to).await, "certificate from an unknown issuer");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_no_tls_fails_in_words() {
+    let authority = Authority::named("ours");
+    let to = serve(|_, mut stream| async move {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    assert!(words(&authority, None, to).await.starts_with("TLS handshake failed: "));
+}

@@ -1,0 +1,67 @@
+//! Probes against real sockets, each server made by its test on a port that the kernel chose.
+
+mod http;
+mod https;
+mod plain;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::health::Rtt;
+use crate::health::probe::{Failure, Measurement, ProbeClients, Sources, probe};
+use crate::model::{CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
+
+/// Longer than anything on a busy machine takes: for probes that are to be answered.
+const AMPLE: Duration = Duration::from_secs(20);
+/// For probes that are to run into it.
+const BRIEF: Duration = Duration::from_millis(200);
+
+/// Serves each connection by `talk`, with its number from 0; where.
+async fn serve<T, F>(talk: T) -> SocketAddr
+where
+    T: Fn(usize, TcpStream) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback has free ports");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    tokio::spawn(async move {
+        for nth in 0.. {
+            let Ok((stream, _)) = listener.accept().await else { return };
+            tokio::spawn(talk(nth, stream));
+        }
+    });
+    address
+}
+
+/// Reads a request to the empty line that ends it.
+async fn read_request(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => request.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(request).expect("our requests are ASCII")
+}
+
+fn check(kind: ProbeKind, to: SocketAddr, timeout: Duration) -> CheckKey {
+    let monitor = Monitor { kind, interval: Duration::from_secs(1), timeout, fall: 3, rise: 2 };
+    CheckKey { monitor, target: ProbeTarget::Socket(to) }
+}
+
+fn spec() -> HttpSpec {
+    HttpSpec { path: "/healthz".to_owned(), host: None, headers: Vec::new(), statuses: vec![200], body: None }
+}
+
+async fn measure(kind: ProbeKind, to: SocketAddr, timeout: Duration) -> Measurement {
+    probe(&ProbeClients::new(Sources::default()), &check(kind, to, timeout), &Rtt::default()).await
+}
+
+async fn failure(kind: ProbeKind, to: SocketAddr, timeout: Duration) -> Failure {
+    measure(kind, to, timeout).await.result.expect_err("this probe fails")
+}

@@ -1,0 +1,125 @@
+//! icmp and tcp, and what all kinds share: repeats, sources, deadlines.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use socket2::{Domain, Socket, Type};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::health::probe::check_rights;
+
+#[tokio::test]
+async fn a_handshake_succeeds_and_takes_some_time() {
+    let to = serve(|_, stream| async { drop(stream) }).await;
+    let measured = measure(ProbeKind::Tcp, to, AMPLE).await;
+    let rtt = measured.result.expect("someone listens there");
+    assert!(rtt > Duration::ZERO && rtt <= measured.ended.since(measured.began));
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_refuses_before_the_time_out() {
+    // Bound and not listening: nobody else can take the port meanwhile.
+    let taken = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    taken.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    let to = taken.local_addr().ok().and_then(|a| a.as_socket()).expect("an address");
+    let measured = measure(ProbeKind::Tcp, to, AMPLE).await;
+    assert_eq!(measured.result, Err(Failure::Refused));
+    assert!(measured.ended.since(measured.began) < AMPLE);
+}
+
+#[tokio::test]
+async fn silence_times_out() {
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    full.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    full.listen(1).expect("a listener");
+    let to = full.local_addr().ok().and_then(|a| a.as_socket()).expect("an address");
+    // Nobody accepts, so the kernel drops every SYN once the queue is full.
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        client.set_nonblocking(true).expect("non-blocking");
+        // In progress, not an error.
+        let _ = client.connect(&to.into());
+        waiting.push(client);
+    }
+    let measured = measure(ProbeKind::Tcp, to, BRIEF).await;
+    assert_eq!(measured.result, Err(Failure::TimedOut { after: BRIEF }));
+    assert!(measured.ended.since(measured.began) >= BRIEF);
+}
+
+#[tokio::test]
+async fn an_attempt_that_gets_no_answer_is_repeated_and_does_not_count_in_the_round_trip() {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let to = serve({
+        let kept = Arc::clone(&kept);
+        move |nth, mut stream| {
+            let kept = Arc::clone(&kept);
+            async move {
+                read_request(&mut stream).await;
+                if nth > 0 {
+                    let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\n\r\n").await;
+                }
+                // The first one stays open and silent.
+                kept.lock().await.push(stream);
+            }
+        }
+    })
+    .await;
+    let timeout = Duration::from_secs(4);
+    let measured = measure(ProbeKind::Http(spec()), to, timeout).await;
+    let rtt = measured.result.expect("the second attempt is answered");
+    let took = measured.ended.since(measured.began);
+    assert!(rtt + timeout / 4 <= took, "{rtt:?} is the second attempt's own time, of {took:?}");
+}
+
+#[tokio::test]
+async fn probes_come_from_the_given_source() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let to = serve(move |_, mut stream| {
+        let tell = tell.clone();
+        async move {
+            let _ = tell.send(stream.peer_addr().map(|peer| peer.ip()).ok());
+            read_request(&mut stream).await;
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\n\r\n").await;
+        }
+    })
+    .await;
+    let source = Ipv4Addr::new(127, 3, 2, 1);
+    let clients = ProbeClients::new(Sources { v4: Some(source), v6: None });
+    let measured = probe(&clients, &check(ProbeKind::Http(spec()), to, AMPLE), &Rtt::default()).await;
+    assert!(measured.result.is_ok(), "{measured:?}");
+    assert_eq!(told.recv().await, Some(Some(IpAddr::V4(source))));
+}
+
+#[tokio::test]
+async fn a_source_address_that_this_host_lacks_is_not_held_against_the_endpoint() {
+    let to = serve(|_, stream| async { drop(stream) }).await;
+    let clients = ProbeClients::new(Sources { v4: Some(Ipv4Addr::new(198, 51, 100, 77)), v6: None });
+    let measured = probe(&clients, &check(ProbeKind::Tcp, to, AMPLE), &Rtt::default()).await;
+    let failure = measured.result.expect_err("no such address here");
+    assert!(!failure.is_evidence(), "{failure}");
+}
+
+#[tokio::test]
+async fn echoes_of_loopback_are_answered_where_the_right_to_ask_is_given() {
+    let monitor = Monitor { kind: ProbeKind::Icmp, interval: AMPLE, timeout: AMPLE, fall: 3, rise: 2 };
+    let check = CheckKey { monitor, target: ProbeTarget::Host(Ipv4Addr::LOCALHOST.into()) };
+    let clients = ProbeClients::new(Sources::default());
+    // Together: on unprivileged sockets the sequence alone tells their replies apart.
+    let rtt = Rtt::default();
+    let (first, second) = tokio::join!(probe(&clients, &check, &rtt), probe(&clients, &check, &rtt));
+    match check_rights([&check]) {
+        Ok(()) => {
+            let first = first.result.expect("loopback answers echoes");
+            let second = second.result.expect("loopback answers echoes");
+            assert!(first > Duration::ZERO && second > Duration::ZERO);
+        }
+        Err(missing) => {
+            let said = first.result.expect_err("without the right no probe");
+            assert!(!said.is_evidence());
+            assert_eq!(said.to_string(), missing.to_string());
+        }
+    }
+}

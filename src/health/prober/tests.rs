@@ -1,0 +1,180 @@
+//! The whole loop against real sockets. Waits are for events, bounded generously.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::health::Sources;
+use crate::model::{Health, Monitor, ProbeKind, ProbeTarget};
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn tcp_check(to: SocketAddr, interval_ms: u64) -> Arc<CheckKey> {
+    let monitor = Monitor {
+        kind: ProbeKind::Tcp,
+        interval: Duration::from_millis(interval_ms),
+        timeout: Duration::from_secs(10),
+        fall: 3,
+        rise: 2,
+    };
+    Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(to) })
+}
+
+/// An address of loopback where something listens until it is dropped. Not accepting suffices for a handshake, and a
+/// big queue of such handshakes lasts longer than the tests.
+fn listening() -> (Socket, SocketAddr) {
+    let (socket, at) = refusing();
+    socket.listen(4096).expect("a listener");
+    (socket, at)
+}
+
+/// An address that refuses for as long as the socket is held: it is taken, and nobody listens.
+fn refusing() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    let at = socket.local_addr().ok().and_then(|at| at.as_socket()).expect("an address");
+    (socket, at)
+}
+
+/// Whatever a prober publishes.
+struct Published(mpsc::UnboundedReceiver<Vec<Observation>>);
+
+impl Published {
+    /// The first report from now on in which every observation satisfies `is_so`.
+    async fn until(&mut self, what: &str, is_so: impl Fn(&Observation) -> bool) -> Vec<Observation> {
+        let search = async {
+            loop {
+                let report = self.0.recv().await.expect("the prober runs");
+                if !report.is_empty() && report.iter().all(&is_so) {
+                    return report;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, search).await.unwrap_or_else(|_| panic!("never: {what}"))
+    }
+}
+
+fn start(settings: ProberSettings) -> (ProberHandle, Published) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let publish: Publish = Box::new(move |_, observations| {
+        let _ = tell.send(observations);
+    });
+    (Prober::spawn(settings, Arc::new(ProbeClients::new(Sources::default())), publish), Published(told))
+}
+
+async fn ended(round: Round) {
+    tokio::time::timeout(PATIENCE, round.ended()).await.expect("the round ends");
+}
+
+#[tokio::test]
+async fn the_first_round_ends_when_all_are_tried_and_published() {
+    let (_up, up) = listening();
+    let (_down, down) = refusing();
+    // Reports an hour apart: what is published here comes from changes alone.
+    let settings = ProberSettings { report_every: Duration::from_secs(3600), ..ProberSettings::default() };
+    let (prober, mut published) = start(settings);
+    // Intervals of an hour: only verification at once can find the second one down in time.
+    ended(prober.adopt(vec![tcp_check(up, 3_600_000), tcp_check(down, 3_600_000)])).await;
+    let mut last = None;
+    while let Ok(report) = published.0.try_recv() {
+        last = Some(report);
+    }
+    let last = last.expect("published before the round ended");
+    let found: Vec<_> = last.iter().map(|o| (o.health, o.tried, o.why.as_deref(), o.srtt.is_some())).collect();
+    assert_eq!(
+        found,
+        [(Health::Up, true, None, true), (Health::Down, true, Some("connection refused"), false)],
+        "in the plan's order"
+    );
+    prober.stop().await;
+}
+
+#[tokio::test]
+async fn an_empty_plan_ends_its_round_at_once() {
+    let (prober, _published) = start(ProberSettings::default());
+    ended(prober.adopt(Vec::new())).await;
+    prober.stop().await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_dies_and_returns_is_seen_to() {
+    // An address that no other test binds, so that the port stays free while nobody listens.
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 77, 1, 1), 0)).await.expect("a free port");
+    let at = listener.local_addr().expect("an address");
+    let (prober, mut published) = start(ProberSettings::default());
+    ended(prober.adopt(vec![tcp_check(at, 100)])).await;
+    published.until("up", |o| o.health == Health::Up && o.why.is_none()).await;
+
+    drop(listener);
+    let report = published.until("down", |o| o.health == Health::Down).await;
+    assert_eq!(report[0].why.as_deref(), Some("connection refused"));
+    assert!(report[0].tried && report[0].srtt.is_some(), "what was known stays known: {:?}", report[0]);
+
+    let _again = TcpListener::bind(at).await.expect("the port is free again");
+    published.until("up again", |o| o.health == Health::Up && o.why.is_none()).await;
+    prober.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_plan_keeps_the_history_of_what_stays() {
+    let ((_a, a), (_b, b)) = (listening(), refusing());
+    let settings = ProberSettings { report_every: Duration::from_millis(10), ..ProberSettings::default() };
+    let (prober, mut published) = start(settings);
+    let (first, second) = (tcp_check(a, 3_600_000), tcp_check(b, 3_600_000));
+    ended(prober.adopt(vec![Arc::clone(&first), Arc::clone(&first)])).await;
+    let before = published.until("one, though listed twice", |o| o.key == first).await;
+    assert_eq!(before.len(), 1);
+    ended(prober.adopt(vec![Arc::clone(&second), Arc::new(CheckKey::clone(&first))])).await;
+    let after = loop {
+        let report = published.until("tried", |o| o.tried).await;
+        if report.len() == 2 {
+            break report;
+        }
+    };
+    assert_eq!(after[1].probed_at, before[0].probed_at, "not probed again: an equal key is the same check");
+    ended(prober.adopt(vec![second])).await;
+    while published.until("tried", |o| o.tried).await.len() != 1 {}
+    prober.stop().await;
+}
+
+#[tokio::test]
+async fn a_vantage_that_can_not_probe_neither_judges_nor_holds_up_the_start() {
+    let (_up, up) = listening();
+    let (tell, told) = mpsc::unbounded_channel();
+    let publish: Publish = Box::new(move |_, observations| {
+        let _ = tell.send(observations);
+    });
+    // An address of the documentation range: this host has no such.
+    let clients = ProbeClients::new(Sources { v4: Some(Ipv4Addr::new(198, 51, 100, 77)), v6: None });
+    let prober = Prober::spawn(ProberSettings::default(), Arc::new(clients), publish);
+    ended(prober.adopt(vec![tcp_check(up, 50)])).await;
+    let report = Published(told).until("why", |o| o.why.is_some()).await;
+    assert_eq!((report[0].health, report[0].tried), (Health::Unknown, false));
+    prober.stop().await;
+}
+
+#[tokio::test]
+async fn every_probe_is_heard_of_and_none_after_the_end() {
+    let (_up, up) = listening();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let on_probe: OnProbe = Arc::new({
+        let heard = Arc::clone(&heard);
+        move |kind, is_ok, took| {
+            assert!(kind == "tcp" && is_ok && took > Duration::ZERO);
+            heard.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let settings = ProberSettings { on_probe, report_every: Duration::from_millis(10), ..ProberSettings::default() };
+    let (prober, mut published) = start(settings);
+    ended(prober.adopt(vec![tcp_check(up, 50)])).await;
+    let enough = || heard.load(Ordering::Relaxed) >= 5;
+    published.until("five probes", |_| enough()).await;
+    prober.stop().await;
+    let at_the_end = heard.load(Ordering::Relaxed);
+    while published.0.recv().await.is_some() {}
+    assert_eq!(heard.load(Ordering::Relaxed), at_the_end);
+}
