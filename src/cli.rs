@@ -4,6 +4,7 @@
 mod ask;
 mod check;
 mod client;
+mod serve;
 mod status;
 mod text;
 
@@ -22,8 +23,12 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
+    Demo(serve::DemoArgs),
     Check(check::Args),
     Status(status::Args),
+    #[command(hide = true)]
+    DemoRegion(serve::RegionArgs),
 }
 
 /// How a command prints its result.
@@ -49,6 +54,9 @@ impl<E: std::error::Error> From<E> for Failure {
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     let done = match CommandLine::parse().command {
+        Command::Serve(args) => serve::serve(args),
+        Command::Demo(args) => serve::demo(args),
+        Command::DemoRegion(args) => serve::demo_region(&args),
         Command::Check(args) => return check::run(&args),
         Command::Status(args) => status::run(&args),
     };

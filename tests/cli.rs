@@ -29,6 +29,7 @@ fn every_command_has_help_with_an_example() {
     for expected in COMMANDS {
         assert!(commands.iter().any(|command| command == expected), "{expected} is not in {commands:?}");
     }
+    assert!(!commands.iter().any(|command| command == "demo-region"), "{commands:?}");
     for command in &commands {
         let output = portolan(&[command, "--help"]);
         let help = stdout(&output);
@@ -43,6 +44,8 @@ fn wrong_usage_ends_with_2_and_says_so_on_stderr() {
     for args in [
         &[][..],
         &["sail"],
+        &["serve"],
+        &["demo", "--for", "soon"],
         &["status", "--server", "127.0.0.1:8053"],
         &["status", "--format", "xml"],
         &["check", "--nonsense"],
@@ -110,6 +113,18 @@ fn check_tells_every_problem_with_its_place_on_stdout_and_a_summary_on_stderr() 
 }
 
 #[test]
+fn serve_starts_nothing_on_wrong_files_and_says_why_on_stderr() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("portolan.toml");
+    std::fs::write(&file, "regoin = \"x\"\n").unwrap();
+    let output = portolan(&["serve", "--config", file.to_str().unwrap()]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
+    let told = stderr(&output);
+    assert!(told.starts_with(&format!("{}:1:1: ", file.display())), "{told}");
+    assert!(told.trim_end().lines().last().unwrap().starts_with("portolan: "), "{told}");
+}
+
+#[test]
 fn check_of_good_files_says_what_they_hold() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("zones")).unwrap();
@@ -120,4 +135,4 @@ fn check_of_good_files_says_what_they_hold() {
     assert_eq!(stderr(&output), format!("{}: 0 zones, 0 endpoints; no problems\n", file.display()));
 }
 
-const COMMANDS: [&str; 2] = ["check", "status"];
+const COMMANDS: [&str; 4] = ["serve", "demo", "check", "status"];

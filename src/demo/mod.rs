@@ -3,7 +3,7 @@
 
 mod children;
 mod files;
-mod region;
+pub mod region;
 mod story;
 mod watch;
 
