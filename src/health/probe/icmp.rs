@@ -58,10 +58,11 @@ mod tests {
     const US: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
     const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 
-    /// An IPv4 header without options: version, lengths, protocol ICMP; the rest of no meaning here.
+    /// An IPv4 header without options: version, lengths, protocol ICMP, source; the rest of no meaning here.
     fn ip_header(carries: u8) -> [u8; 20] {
         let mut header = [0; 20];
         (header[0], header[3], header[9]) = (0x45, 20 + carries, 1);
+        header[12..16].copy_from_slice(&ROUTER.octets());
         header
     }
 
