@@ -372,7 +372,7 @@ mod tests {
         });
         let v6 = (0_u128..256, 0_u8..=20, any::<bool>()).prop_map(|(top, len, deep)| {
             let (address, len) =
-                if deep { (0x2001_0DB8_u128 << 96 | top << 72, len + 36) } else { (0x2000 + top << 112, len) };
+                if deep { (0x2001_0DB8_u128 << 96 | top << 72, len + 36) } else { ((0x2000 + top) << 112, len) };
             IpNet::new(Ipv6Addr::from_bits(address).into(), len).unwrap().trunc()
         });
         prop::collection::vec((prop_oneof![v4, v6], 0_u16..3), 0..12).prop_map(|rules| {
@@ -396,7 +396,7 @@ mod tests {
             any::<u32>().prop_map(|a| (32, u128::from(a))),
             (0_u32..256).prop_map(|a| (32, u128::from(0xC000_0200 | a))),
             any::<u128>().prop_map(|a| (128, a)),
-            (0_u128..512, any::<u64>()).prop_map(|(top, low)| (128, 0x2000 + top << 112 | u128::from(low))),
+            (0_u128..512, any::<u64>()).prop_map(|(top, low)| (128, (0x2000 + top) << 112 | u128::from(low))),
             (0_u128..256, any::<u64>()).prop_map(|(net, low)| (128, 0x2001_0DB8 << 96 | net << 72 | u128::from(low))),
             (0_usize..3, any::<u32>()).prop_map(|(e, v4)| {
                 let e = EMBEDDINGS[e];

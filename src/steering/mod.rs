@@ -1,22 +1,133 @@
 //! The act of choosing. Pure: a policy, a world view and a client class in, a [`Decision`] out. It never probes,
 //! never picks (chance belongs to the packet path) and knows nothing of packets. `snapshot::compile` calls it.
+//!
+//! The stages run in the order of CONTRACT 4.1 and each says what it dropped: [`sieve`] does candidates, state and
+//! health; [`pool`] walks the pools, with [`rank`] where distance counts; [`on_empty`] has the word when nothing is
+//! left; [`closing`] tells what a reply can hold and for how long.
 
+mod closing;
 pub mod decision;
+mod on_empty;
+mod pool;
 mod probability;
+mod rank;
+mod sieve;
+
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod world;
 
 pub use decision::{Decision, Distribution, Given, Reason, Share, Stage, Tier};
 
-use crate::model::{ClientClass, Facet, Model, PolicyId, WorldView};
+use crate::model::{
+    Answerable, CheckView, ClientClass, EndpointId, Facet, MAX_ANSWERS, MemberRef, Model, Policy, PolicyId, WorldView,
+};
 
 /// Decides what `policy` answers clients of `class` who ask for `facet`, as the world is in `view`. `last_good` is what
 /// was given to the same policy, class and facet when something was last eligible.
+///
+/// `looks_at_client` of the result depends on the policy and on who is eligible, never on the class: one decision
+/// that didn't look holds for all classes. An empty `given` never is [`Given::Endpoints`].
 pub fn decide(
-    _model: &Model,
-    _policy: PolicyId,
-    _view: &WorldView,
-    _class: ClientClass,
-    _facet: Facet,
-    _last_good: Option<&Distribution>,
+    model: &Model,
+    policy: PolicyId,
+    view: &WorldView,
+    class: ClientClass,
+    facet: Facet,
+    last_good: Option<&Distribution>,
 ) -> Decision {
-    unimplemented!("signature only; the stages follow")
+    let scene = Scene { model, view, class, facet };
+    let policy = model.policy(policy);
+    let sieved = sieve::sieve(&scene, policy.root);
+    let mut decision =
+        Decision { facet, given: Given::Nodata, ttl: 0, stale: false, looks_at_client: false, stages: sieved.stages };
+    let mut considered = sieved.considered;
+    if !sieved.candidates.is_empty() {
+        let choice = pool::choose(&scene, policy.root, &sieved.eligible);
+        decision.looks_at_client = choice.looks_at_client;
+        decision.stages.extend(choice.stages(&scene, &sieved.eligible));
+        if choice.tiers.is_empty() {
+            considered.extend(on_empty::fill(&scene, policy, last_good, &mut decision));
+        } else {
+            decision.given = Given::Endpoints(distribution(policy, choice.tiers));
+        }
+    }
+    if let Given::Endpoints(distribution) = &decision.given {
+        decision.stages.extend(closing::pick_and_limit(&scene, policy, distribution));
+    }
+    let given = decision.stages.last().map_or(0, |stage| stage.left);
+    let (ttl, stage) = closing::ttl(&scene, policy.ttl, &considered, given);
+    decision.ttl = ttl;
+    decision.stages.push(stage);
+    decision
+}
+
+/// What a decision is about.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    model: &'a Model,
+    view: &'a WorldView,
+    class: ClientClass,
+    facet: Facet,
+}
+
+impl<'a> Scene<'a> {
+    fn answerable(&self, endpoint: EndpointId) -> Option<&'a Answerable> {
+        self.model.endpoint(endpoint).answerable(self.facet)
+    }
+
+    /// What is believed of an endpoint; `None` without a monitor.
+    fn check(&self, endpoint: EndpointId) -> Option<&'a CheckView> {
+        self.answerable(endpoint)?.check.map(|check| self.view.check(check))
+    }
+
+    fn is_alias(&self, endpoint: EndpointId) -> bool {
+        self.answerable(endpoint).is_some_and(|answerable| answerable.facet == Facet::Alias)
+    }
+
+    fn name(&self, member: MemberRef) -> &'a str {
+        match member {
+            MemberRef::Endpoint(id) => &self.model.endpoint(id).name,
+            MemberRef::Pool(id) => &self.model.pool(id).name,
+        }
+    }
+
+    /// Every endpoint below a member, each once, in listed order.
+    fn endpoints_below(&self, member: MemberRef) -> Vec<EndpointId> {
+        fn gather(model: &Model, member: MemberRef, found: &mut Vec<EndpointId>) {
+            match member {
+                MemberRef::Endpoint(id) => found.push(id),
+                MemberRef::Pool(id) => model.pool(id).members.iter().for_each(|m| gather(model, m.to, found)),
+            }
+        }
+        let mut found = Vec::new();
+        gather(self.model, member, &mut found);
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|endpoint| seen.insert(*endpoint));
+        found
+    }
+}
+
+fn distribution(policy: &Policy, tiers: Vec<Tier>) -> Distribution {
+    Distribution { tiers, draws: policy.answers.unwrap_or(1), limit: policy.answers.unwrap_or(MAX_ANSWERS) }
+}
+
+impl Stage {
+    /// A stage that all of `entered` go through, but for those in `dropped`.
+    fn new(name: &'static str, entered: usize, dropped: Vec<Reason>) -> Stage {
+        Stage { name, entered, left: entered - dropped.len(), dropped, kept: Vec::new(), note: None }
+    }
+}
+
+impl Reason {
+    fn new(endpoint: EndpointId, why: impl Into<String>) -> Reason {
+        Reason { endpoint, why: why.into() }
+    }
+}
+
+impl Tier {
+    fn endpoints(&self) -> impl Iterator<Item = EndpointId> {
+        self.shares.iter().flat_map(|share| share.endpoints.iter().copied())
+    }
 }

@@ -1,0 +1,143 @@
+//! How far members are from a client: by measured round-trip time for `latency`, by great circle for `nearest`. What
+//! isn't known keeps its listed order, behind what is.
+
+use std::time::Duration;
+
+use crate::model::{EndpointId, Location, RegionId, Steering};
+use crate::steering::{Scene, Tier, pool::Up};
+
+/// Where a member stands for this client.
+pub(super) struct Place {
+    /// Smaller is better; members at equal distance share a tier.
+    pub(super) distance: Distance,
+    /// How it is known, in words.
+    pub(super) why: String,
+}
+
+/// A distance of whatever kind the pool ranks by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Distance {
+    /// Nanoseconds or metres.
+    Known(u128),
+    /// Not known: the member's place in the list.
+    Listed(usize),
+}
+
+/// The place of each member, in listed order.
+pub(super) fn places(scene: &Scene, steering: Steering, ups: &[Up]) -> Vec<Place> {
+    if ups.len() == 1 {
+        // Said without a look at the client, so that it holds for every class.
+        return vec![Place { distance: Distance::Listed(0), why: "the only member that is up".to_owned() }];
+    }
+    let Some(client) = scene.class.region else { return listed(ups, "the client's region is unknown") };
+    match steering {
+        Steering::Nearest => by_great_circle(scene, client, ups),
+        Steering::Latency => by_round_trip(scene, client, ups),
+        Steering::Weighted | Steering::Failover | Steering::All => listed(ups, "this pool does not rank"),
+    }
+}
+
+fn listed(ups: &[Up], why: &str) -> Vec<Place> {
+    let place = |at| Place { distance: Distance::Listed(at), why: format!("listed order, {why}") };
+    (0..ups.len()).map(place).collect()
+}
+
+fn by_round_trip(scene: &Scene, client: RegionId, ups: &[Up]) -> Vec<Place> {
+    let Some(observer) = observer(scene, client, ups) else { return listed(ups, "nothing is measured") };
+    let (client_name, name) = (&scene.model.region(client).name, &scene.model.region(observer).name);
+    let whose = if observer == client {
+        "this client's region".to_owned()
+    } else {
+        format!("the nearest region that measures; {client_name} does not")
+    };
+    let place = |(at, up): (usize, &Up)| match best(up, |endpoint| scene.check(endpoint)?.rtt_from(observer)) {
+        Some(rtt) => Place {
+            distance: Distance::Known(rtt.as_nanos()),
+            why: format!("{} from {name} ({whose})", milliseconds(rtt)),
+        },
+        None => Place { distance: Distance::Listed(at), why: format!("not measured from {name}, listed order") },
+    };
+    ups.iter().enumerate().map(place).collect()
+}
+
+/// The region whose measurements count: the client's own, else the nearest that has any of these members; a region
+/// without location is the farthest.
+fn observer(scene: &Scene, client: RegionId, ups: &[Up]) -> Option<RegionId> {
+    let checks = ups.iter().flat_map(endpoints).filter_map(|endpoint| scene.check(endpoint));
+    let regions = checks.flat_map(|check| check.rtts.iter().map(|(region, _)| *region));
+    regions.min_by_key(|region| (metres(scene, client, *region).unwrap_or(u64::MAX), *region))
+}
+
+fn by_great_circle(scene: &Scene, client: RegionId, ups: &[Up]) -> Vec<Place> {
+    let client_name = &scene.model.region(client).name;
+    let place = |(at, up): (usize, &Up)| {
+        let reach = |endpoint| metres(scene, client, scene.model.endpoint(endpoint).region?);
+        match best(up, reach) {
+            Some(metres) => Place {
+                distance: Distance::Known(u128::from(metres)),
+                why: format!("{} km from {client_name} (this client's region)", (metres + 500) / 1000),
+            },
+            None => Place {
+                distance: Distance::Listed(at),
+                why: format!("distance from {client_name} not known, listed order"),
+            },
+        }
+    };
+    ups.iter().enumerate().map(place).collect()
+}
+
+/// A pool is as near as the nearest endpoint that it gives.
+fn best<T: Ord>(up: &Up, of: impl Fn(EndpointId) -> Option<T>) -> Option<T> {
+    endpoints(up).filter_map(of).min()
+}
+
+fn endpoints(up: &Up) -> impl Iterator<Item = EndpointId> {
+    up.tiers.iter().flat_map(Tier::endpoints)
+}
+
+/// Between two regions, 0 from one to itself; `None` where a location is missing.
+fn metres(scene: &Scene, from: RegionId, to: RegionId) -> Option<u64> {
+    if from == to {
+        return Some(0);
+    }
+    let place = |region| scene.model.region(region).location;
+    Some(great_circle(place(from)?, place(to)?).round() as u64)
+}
+
+/// Mean radius of the Earth in metres (IUGG).
+const EARTH: f64 = 6_371_008.8;
+
+/// Metres along the surface, by the haversine formula, which is exact enough at all distances (0.5 % for the Earth's
+/// flattening).
+fn great_circle(a: Location, b: Location) -> f64 {
+    let (north_a, north_b) = (a.latitude.to_radians(), b.latitude.to_radians());
+    let half = |angle: f64| (angle / 2.0).sin().powi(2);
+    let east = (b.longitude - a.longitude).to_radians();
+    let chord = half(north_b - north_a) + north_a.cos() * north_b.cos() * half(east);
+    2.0 * EARTH * chord.clamp(0.0, 1.0).sqrt().asin()
+}
+
+/// As `12.4 ms`; under a tenth of a millisecond in microseconds.
+fn milliseconds(rtt: Duration) -> String {
+    if rtt < Duration::from_micros(100) {
+        format!("{} us", rtt.as_micros())
+    } else {
+        format!("{:.1} ms", rtt.as_secs_f64() * 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn great_circles_are_as_on_the_map() {
+        let at = |latitude, longitude| Location { latitude, longitude };
+        let (dublin, frankfurt, sydney) = (at(53.34, -6.26), at(50.11, 8.68), at(-33.87, 151.21));
+        for (a, b, km) in [(dublin, frankfurt, 1087.0), (dublin, sydney, 17_215.0), (dublin, dublin, 0.0)] {
+            assert!((great_circle(a, b) / 1000.0 - km).abs() < 20.0, "{}", great_circle(a, b) / 1000.0);
+        }
+        let across = great_circle(at(0.0, 179.5), at(0.0, -179.5)) / 1000.0;
+        assert!((across - 111.2).abs() < 0.1, "over the date line: {across}");
+    }
+}

@@ -1,0 +1,290 @@
+//! A world to decide in, built by the names of its parts, for tests. Endpoints have both families, a monitor and good
+//! health unless told otherwise.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, CheckView, ClientClass, Endpoint, EndpointId,
+    Evidence, Facet, Health, Location, Member, MemberRef, Model, Monitor, OnEmpty, Policy, PolicyId, Pool, PoolId,
+    ProbeKind, ProbeTarget, Region, Steering, Ttl, WorldView, ZoneId,
+};
+use crate::steering::{Decision, Distribution, Given, Tier, decide};
+
+/// Model and view, and how the one policy is to be.
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub(super) model: Model,
+    pub(super) view: WorldView,
+    answers: Option<usize>,
+    on_empty: OnEmpty,
+    ttl: Ttl,
+}
+
+impl World {
+    /// Regions eu (Dublin), us (Virginia), ap (Mumbai), and `moon`, which has no location.
+    pub(super) fn new() -> World {
+        let region = |name: &str, location: Option<(f64, f64)>| Region {
+            name: name.to_owned(),
+            location: location.map(|(latitude, longitude)| Location { latitude, longitude }),
+        };
+        let regions = vec![
+            region("eu", Some((53.34, -6.26))),
+            region("us", Some((38.95, -77.45))),
+            region("ap", Some((19.08, 72.88))),
+            region("moon", None),
+        ];
+        World {
+            model: Model { regions, ..Model::default() },
+            view: WorldView::default(),
+            answers: None,
+            on_empty: OnEmpty::default(),
+            ttl: Ttl::default(),
+        }
+    }
+
+    /// One more endpoint, in a region, weight 1.
+    pub(super) fn endpoint(mut self, name: &str, region: &str) -> World {
+        let id = self.model.endpoints.len() as u8;
+        let sides = [
+            (Facet::V4, IpAddr::V4(Ipv4Addr::new(192, 0, 2, id))),
+            (Facet::V6, IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, id.into()))),
+        ];
+        let answerables = sides.map(|(facet, ip)| Answerable {
+            facet,
+            rdata: AnswerRdata::Address(ip),
+            check: Some(self.new_check(ip)),
+        });
+        self.model.endpoints.push(Endpoint {
+            name: name.to_owned(),
+            zone: ZoneId(0),
+            region: self.model.region_named(region),
+            answerables: answerables.into(),
+            weight: 1,
+            state: AdminState::Enabled,
+        });
+        self
+    }
+
+    fn new_check(&mut self, ip: IpAddr) -> CheckId {
+        let second = Duration::from_secs(1);
+        let monitor = Monitor { kind: ProbeKind::Icmp, interval: second, timeout: second / 2, fall: 3, rise: 2 };
+        let id = CheckId(self.model.checks.len() as u32);
+        self.model.checks.push(Check { key: Arc::new(CheckKey { monitor, target: ProbeTarget::Host(ip) }) });
+        self.view.checks.push(CheckView { health: Health::Up, tried: true, ..CheckView::default() });
+        id
+    }
+
+    /// One more endpoint that is a cname.
+    pub(super) fn alias(mut self, name: &str, region: &str) -> World {
+        self = self.endpoint(name, region);
+        let endpoint = self.model.endpoints.last_mut().unwrap();
+        endpoint.answerables.truncate(1);
+        endpoint.answerables[0].facet = Facet::Alias;
+        endpoint.answerables[0].rdata = AnswerRdata::Cname(Box::new(*b"\x01x\x00"));
+        self
+    }
+
+    /// One more pool; members by name, `a` or `a:30`.
+    pub(super) fn pool(mut self, name: &str, steering: Steering, members: &str) -> World {
+        let member = |text: &str| {
+            let (name, weight) = text.split_once(':').unwrap_or((text, ""));
+            let to = self.find(name);
+            let own = match to {
+                MemberRef::Endpoint(id) => self.model.endpoint(id).weight,
+                MemberRef::Pool(_) => 1,
+            };
+            Member { to, weight: weight.parse().unwrap_or(own) }
+        };
+        let members = members.split_whitespace().map(member).collect();
+        self.model.pools.push(Pool { name: name.to_owned(), steering, members });
+        self
+    }
+
+    fn find(&self, name: &str) -> MemberRef {
+        let endpoint = self.model.endpoints.iter().position(|e| e.name == name);
+        let pool = self.model.pools.iter().position(|p| p.name == name);
+        match (endpoint, pool) {
+            (Some(at), _) => MemberRef::Endpoint(EndpointId(at as u32)),
+            (None, Some(at)) => MemberRef::Pool(PoolId(at as u32)),
+            (None, None) => panic!("no endpoint or pool {name}"),
+        }
+    }
+
+    fn endpoint_mut(&mut self, name: &str) -> &mut Endpoint {
+        self.model.endpoints.iter_mut().find(|endpoint| endpoint.name == name).unwrap()
+    }
+
+    fn each_check(mut self, name: &str, facet: Option<Facet>, change: impl Fn(&mut CheckView)) -> World {
+        for answerable in self.endpoint_mut(name).answerables.clone() {
+            if facet.is_none_or(|facet| facet == answerable.facet) {
+                change(&mut self.view.checks[answerable.check.unwrap().0 as usize]);
+            }
+        }
+        self
+    }
+
+    pub(super) fn state(mut self, name: &str, state: AdminState) -> World {
+        self.endpoint_mut(name).state = state;
+        self
+    }
+
+    pub(super) fn only(mut self, name: &str, facet: Facet) -> World {
+        self.endpoint_mut(name).answerables.retain(|answerable| answerable.facet == facet);
+        self
+    }
+
+    pub(super) fn unmonitored(mut self, name: &str) -> World {
+        self.endpoint_mut(name).answerables.iter_mut().for_each(|answerable| answerable.check = None);
+        self
+    }
+
+    pub(super) fn down(self, names: &str) -> World {
+        let evidence = Evidence {
+            vantage: "ns1".into(),
+            region: self.model.region_named("eu").unwrap(),
+            health: Health::Down,
+            rtt: None,
+            probed_at: None,
+            why: Some("connection refused".into()),
+        };
+        names.split_whitespace().fold(self, |world, name| {
+            world.each_check(name, None, |check| {
+                check.health = Health::Down;
+                check.evidence = vec![evidence.clone()];
+            })
+        })
+    }
+
+    pub(super) fn down_in(self, name: &str, facet: Facet) -> World {
+        self.each_check(name, Some(facet), |check| check.health = Health::Down)
+    }
+
+    pub(super) fn unknown(self, name: &str, tried: bool) -> World {
+        self.each_check(name, None, |check| (check.health, check.tried) = (Health::Unknown, tried))
+    }
+
+    pub(super) fn rtt(self, name: &str, from: &str, millis: u64) -> World {
+        let region = self.model.region_named(from).unwrap();
+        self.each_check(name, None, |check| check.rtts.push((region, Duration::from_millis(millis))))
+    }
+
+    pub(super) fn may_change(self, name: &str, millis: u64) -> World {
+        self.each_check(name, None, |check| check.may_change_in = Some(Duration::from_millis(millis)))
+    }
+
+    pub(super) fn answers(mut self, answers: usize) -> World {
+        self.answers = Some(answers);
+        self
+    }
+
+    pub(super) fn on_empty(mut self, on_empty: OnEmpty) -> World {
+        self.on_empty = on_empty;
+        self
+    }
+
+    /// As `on_empty`, with another pool or endpoint.
+    pub(super) fn or_else(mut self, name: &str) -> World {
+        self.on_empty = OnEmpty::Other(self.find(name));
+        self
+    }
+
+    pub(super) fn ttl(mut self, min: u64, max: u64) -> World {
+        self.ttl = Ttl { min: Duration::from_secs(min), max: Duration::from_secs(max) };
+        self
+    }
+
+    /// Decides for the name whose pool or endpoint was declared last, or is called `p`.
+    pub(super) fn decide(&self, client: &str, facet: Facet, last_good: Option<&Distribution>) -> Decision {
+        let root = match self.model.pools.len() {
+            0 => MemberRef::Endpoint(EndpointId(self.model.endpoints.len() as u32 - 1)),
+            _ => self.model.pools.iter().position(|pool| pool.name == "p").map_or_else(
+                || MemberRef::Pool(PoolId(self.model.pools.len() as u32 - 1)),
+                |at| MemberRef::Pool(PoolId(at as u32)),
+            ),
+        };
+        let mut model = self.model.clone();
+        model.policies.push(Policy {
+            zone: ZoneId(0),
+            root,
+            endpoints: (0..model.endpoints.len() as u32).map(EndpointId).collect(),
+            facets: vec![Facet::V4, Facet::V6],
+            answers: self.answers,
+            ttl: self.ttl,
+            on_empty: self.on_empty,
+        });
+        let class = ClientClass { region: self.model.region_named(client) };
+        decide(&model, PolicyId(0), &self.view, class, facet, last_good)
+    }
+
+    /// A decision in short: tiers divided by `|`, shares with their part of 100 where there are several, `[a b]` for a
+    /// group; `stale` and `static` and `nodata` in words.
+    pub(super) fn tell(&self, decision: &Decision) -> String {
+        let given = match &decision.given {
+            Given::Static => "static".to_owned(),
+            Given::Nodata => "nodata".to_owned(),
+            Given::Endpoints(given) => {
+                given.tiers.iter().map(|tier| self.tell_tier(tier)).collect::<Vec<_>>().join(" | ")
+            }
+        };
+        if decision.stale { format!("stale {given}") } else { given }
+    }
+
+    fn tell_tier(&self, tier: &Tier) -> String {
+        let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
+        let shares = tier.shares.iter().map(|share| {
+            let names: Vec<&str> = share.endpoints.iter().map(|e| self.model.endpoint(*e).name.as_str()).collect();
+            let who = if names.len() == 1 { names[0].to_owned() } else { format!("[{}]", names.join(" ")) };
+            let part = share.weight / total * 100.0;
+            if tier.shares.len() == 1 { who } else { format!("{who}={part:.0}") }
+        });
+        shares.collect::<Vec<_>>().join(" ")
+    }
+
+    /// What must hold of every decision; a sentence of what doesn't.
+    pub(super) fn flaw(&self, decision: &Decision) -> Option<String> {
+        let by_on_empty = decision.stages.iter().any(|stage| stage.name == "on_empty");
+        for stage in &decision.stages {
+            if stage.entered - stage.dropped.len() != stage.left {
+                return Some(format!("{}: {} in, {} out", stage.name, stage.entered, stage.left));
+            }
+        }
+        let follows = decision.stages.windows(2).find(|s| s[1].name != "on_empty" && s[0].left != s[1].entered);
+        if let Some(pair) = follows {
+            return Some(format!(
+                "{} lets {} go, {} takes {}",
+                pair[0].name, pair[0].left, pair[1].name, pair[1].entered
+            ));
+        }
+        let Given::Endpoints(given) = &decision.given else { return None };
+        let odds = given.probabilities(|e| self.model.endpoint(e).answerables[0].facet == Facet::Alias);
+        let dropped = |name: &'static str| {
+            let stages = decision.stages.iter().filter(move |stage| stage.name == name);
+            stages.flat_map(|stage| &stage.dropped).map(|reason| reason.endpoint).collect::<Vec<_>>()
+        };
+        for (endpoint, odd) in &odds {
+            let barred = ["candidates", "state", "health", "tiers"].map(dropped).concat();
+            if !by_on_empty && barred.contains(endpoint) {
+                return Some(format!("{endpoint:?} was dropped and is given"));
+            }
+            if (*odd == 0.0) != dropped("pick").contains(endpoint) {
+                return Some(format!("{endpoint:?} has probability {odd}, which pick doesn't say"));
+            }
+        }
+        let mut names: Vec<EndpointId> = odds.iter().map(|(endpoint, _)| *endpoint).collect();
+        names.sort();
+        names.dedup();
+        let sum: f64 = odds.iter().map(|(_, odd)| odd).sum();
+        let aliases = names.iter().any(|e| self.model.endpoint(*e).answerables[0].facet == Facet::Alias);
+        let groups = given.tiers.iter().flat_map(|tier| &tier.shares).any(|share| share.endpoints.len() > 1);
+        let full = given.limit.min(if groups { usize::MAX } else { given.draws }).min(names.len()) as f64;
+        if names.len() != odds.len() {
+            Some("an endpoint is given twice".to_owned())
+        } else if (sum - full).abs() > 1e-9 && !aliases && !(groups && given.draws == 1) {
+            Some(format!("the probabilities add up to {sum}, not {full}"))
+        } else {
+            None
+        }
+    }
+}
