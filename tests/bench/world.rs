@@ -1,0 +1,130 @@
+//! A small world to answer from, and queries for it: static names, weighted names, names by the client's region. Loaded
+//! from files as `serve` does. Shared by the bench loop and the test that answering takes no memory.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use portolan::config::{self, Flags};
+use portolan::model::{CheckView, WorldView};
+use portolan::snapshot::compile::compile;
+use portolan::snapshot::{Identity, Snapshot};
+
+/// Names of each kind.
+pub(crate) const NAMES: usize = 100;
+
+/// DNS record types that the queries ask for.
+pub(crate) const A: u16 = 1;
+/// See [`A`].
+pub(crate) const AAAA: u16 = 28;
+
+/// Writes the files into `dir`, loads and compiles them; every endpoint counts as up.
+pub(crate) fn snapshot(dir: &Path) -> Snapshot {
+    fs::create_dir(dir.join("zones")).expect("a new directory");
+    for (file, text) in [
+        ("portolan.toml", settings()),
+        ("zones/svc.example.test.zone", static_zone()),
+        ("zones/gslb.example.test.zone", zone_head()),
+        ("zones/gslb.example.test.policy.toml", policy()),
+    ] {
+        fs::write(dir.join(file), text).expect("a file in a new directory");
+    }
+    let loaded = config::load(Some(&dir.join("portolan.toml")), &Flags::default())
+        .unwrap_or_else(|problems| panic!("{}", config::to_human(&problems)));
+    let checks = vec![CheckView::default(); loaded.model.checks.len()];
+    let view = WorldView { checks, ..WorldView::default() };
+    let identity = Identity { nsid: b"bench".to_vec() };
+    compile(Arc::new(loaded.model), Arc::new(view), Arc::new(identity), 1, None)
+}
+
+fn settings() -> String {
+    let mut text = String::from("region = \"dc0\"\nnode = \"bench\"\n[clients]\ndefault_region = \"dc0\"\n");
+    for dc in 0..3 {
+        let nets: Vec<String> = (1..120).filter(|n| n % 3 == dc).map(|n| format!("\"{n}.0.0.0/9\"")).collect();
+        let _ = writeln!(text, "[regions.dc{dc}]\nlocation = [{}, 0]\nnets = [{}]", dc * 20, nets.join(", "));
+    }
+    text
+}
+
+fn zone_head() -> String {
+    String::from(
+        "$TTL 60\n@ 300 IN SOA ns1 hostmaster 1 3600 600 604800 60\n@ 300 IN NS ns1\nns1 300 IN A 127.0.0.1\n\
+         alias 60 IN CNAME ns1\ncut 60 IN NS ns.cut\nns.cut 60 IN A 192.0.2.53\n",
+    )
+}
+
+fn static_zone() -> String {
+    (0..NAMES).fold(zone_head(), |mut text, n| {
+        let _ = writeln!(text, "h{n:03} 60 IN A 192.0.2.{n}\nh{n:03} 60 IN AAAA 2001:db8::{n:x}");
+        text
+    })
+}
+
+fn policy() -> String {
+    let mut text = String::from("zone = \"gslb.example.test.\"\n[ecs]\nuse = true\n");
+    for n in 0..NAMES {
+        for (kind, steer) in [('w', "weighted"), ('g', "nearest")] {
+            let net = if kind == 'w' { 51 } else { 18 };
+            for dc in 0..3 {
+                let weight = 10 * (dc + 1);
+                let _ = writeln!(
+                    text,
+                    "[endpoint.{kind}{n}e{dc}]\naddresses = [\"198.{net}.{n}.{dc}\", \"2001:db8:{net}:{n}::{dc}\"]\n\
+                     region = \"dc{dc}\"\nweight = {weight}"
+                );
+            }
+            let members: Vec<String> = (0..3).map(|dc| format!("\"{kind}{n}e{dc}\"")).collect();
+            let members = members.join(", ");
+            let _ = writeln!(
+                text,
+                "[pool.{kind}{n}]\nsteer = \"{steer}\"\nmembers = [{members}]\n[name.{kind}{n:03}]\npool = \"{kind}{n}\""
+            );
+        }
+    }
+    text
+}
+
+/// What a query brings besides its question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Edns {
+    /// No OPT record.
+    None,
+    /// An OPT record without options.
+    Plain,
+    /// An OPT record with the client subnet 5.N.7.0/24.
+    Subnet(u8),
+}
+
+/// A query as it comes off the wire.
+pub(crate) fn query(name: &str, rtype: u16, edns: Edns) -> Vec<u8> {
+    let mut packet = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns != Edns::None)];
+    for label in name.split('.').filter(|label| !label.is_empty()) {
+        packet.push(label.len() as u8);
+        packet.extend_from_slice(label.as_bytes());
+    }
+    packet.push(0);
+    packet.extend_from_slice(&rtype.to_be_bytes());
+    packet.extend_from_slice(&[0, 1]);
+    match edns {
+        Edns::None => {}
+        Edns::Plain => packet.extend_from_slice(&[0, 0, 41, 0x04, 0xD0, 0, 0, 0, 0, 0, 0]),
+        Edns::Subnet(n) => {
+            packet.extend_from_slice(&[0, 0, 41, 0x04, 0xD0, 0, 0, 0, 0, 0, 11, 0, 8, 0, 7, 0, 1, 24, 0, 5, n, 7])
+        }
+    }
+    packet
+}
+
+/// Queries of one kind, by the word that the bench has for it; `None` for another word.
+pub(crate) fn queries(kind: &str) -> Option<Vec<Vec<u8>>> {
+    let each = |make: &dyn Fn(usize) -> Vec<u8>| Some((0..NAMES).map(make).collect());
+    match kind {
+        "static" => each(&|n| query(&format!("h{n:03}.svc.example.test"), [A, AAAA][n % 2], Edns::Plain)),
+        "weighted" => each(&|n| query(&format!("w{n:03}.gslb.example.test"), A, Edns::Plain)),
+        "region" => each(&|n| query(&format!("g{n:03}.gslb.example.test"), A, Edns::Subnet(n as u8))),
+        "nxdomain" => each(&|n| query(&format!("none{n}.svc.example.test"), A, Edns::Plain)),
+        "garbage" => each(&|n| query("h001.svc.example.test", A, Edns::Plain)[..12 + n % 20].to_vec()),
+        _ => None,
+    }
+}
