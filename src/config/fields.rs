@@ -43,6 +43,19 @@ impl Fields {
         self.left.iter().any(|entry| entry.key.value == key)
     }
 
+    /// Whether `key` is missing for good: not written, and no other key is a slip of the fingers for it, which will be
+    /// told on its own.
+    pub(super) fn lacks(&self, key: &str) -> bool {
+        let slip = |entry: &Entry| did_you_mean(&entry.key.value, [key]).is_some_and(|hint| hint.starts_with("did"));
+        !self.has(key) && !self.left.iter().any(slip)
+    }
+
+    /// Whether `key` is the string `word`.
+    pub(super) fn is_text(&self, key: &str, word: &str) -> bool {
+        let is = |entry: &Entry| matches!(&entry.value.kind, Kind::Text(text) if text == word);
+        self.left.iter().any(|entry| entry.key.value == key && is(entry))
+    }
+
     /// Where `key` is written, if it is.
     pub(super) fn place_of(&self, key: &str) -> Option<Place> {
         self.left.iter().find(|entry| entry.key.value == key).map(|entry| entry.key.place.clone())
@@ -118,8 +131,13 @@ impl Fields {
         example: &str,
         problems: &mut Problems,
     ) -> Option<At<Duration>> {
-        let written = self.text(key, example, problems)?;
-        duration(written, key, range, example, problems)
+        let Node { place, kind } = self.take(key)?.value;
+        let (Kind::Text(value) | Kind::Loose(value)) = kind else {
+            let wrong = wrong_type(&place, &format!("`{key}`"), "a length of time", kind.described(), problems);
+            wrong.hint(format!("write `{key} = {example}`"));
+            return None;
+        };
+        duration(At { value, place }, key, range, example, problems)
     }
 
     /// A list; a text from the environment or a flag is split at its commas.
@@ -170,7 +188,7 @@ impl Fields {
 
 /// The problem of something that the manual of the finished program knows and this one doesn't do.
 pub(super) fn not_yet(place: &Place, what: &str, problems: &mut Problems) {
-    problems.error(place, format!("`{what}` is not supported yet")).hint("leave it out");
+    problems.error(place, format!("`{what}` is not supported yet")).hint("leave it out until it is");
 }
 
 /// A string.
@@ -226,7 +244,11 @@ pub(super) fn duration(
         return None;
     };
     if !range.contains(&parsed) {
-        let [least, most] = [range.start(), range.end()].map(|d| humantime::format_duration(*d));
+        let shown = |d: &Duration| match d.as_secs() {
+            long @ 86_400.. => format!("{long}s"),
+            _ => humantime::format_duration(*d).to_string(),
+        };
+        let [least, most] = [range.start(), range.end()].map(shown);
         problems.error(&place, format!("`{key}` must be from {least} to {most}, not {value}"));
         return None;
     }

@@ -1,6 +1,7 @@
 //! A tree of values with their places: what TOML files and settings from elsewhere both become, so that one set of
 //! readers (`fields`) serves both. Knows TOML; knows nothing of what the keys mean.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use toml::Spanned;
@@ -75,12 +76,31 @@ pub(super) fn parse(file: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
         }
     };
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let place = source.place(error.span().map_or(0, |span| span.start));
-        problems.error(&place, format!("not TOML: {}", error.message().replace('\n', ", ")));
-    }
+    tell(&source, text, &errors, problems);
     let kind = Kind::Table(entries(&source, table.get_ref()));
     errors.is_empty().then(|| Node { place: source.place(0), kind })
+}
+
+/// Tells syntax errors: the first of each line, for the others follow from it, and of a table that is written twice
+/// only its head.
+fn tell(source: &Source<'_>, text: &str, errors: &[toml::de::Error], problems: &mut Problems) {
+    let mut told_lines = HashSet::new();
+    for error in errors {
+        let span = error.span().unwrap_or_default();
+        let place = source.place(span.start);
+        let twice = error.message() == "duplicate key";
+        let head = if twice { text.get(..span.start).and_then(|before| before.rfind("\n[")) } else { None };
+        let in_told_table = head.is_some_and(|at| told_lines.contains(&source.place(at + 1).line));
+        if !told_lines.insert(place.line) || in_told_table {
+            continue;
+        }
+        if twice {
+            let key = text.get(span).unwrap_or("this key");
+            problems.error(&place, format!("`{key}` is written twice")).hint("remove one, or give it another name");
+        } else {
+            problems.error(&place, format!("not TOML: {}", error.message().replace('\n', ", ")));
+        }
+    }
 }
 
 /// The entries of a table in the order they are written.

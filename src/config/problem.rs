@@ -124,7 +124,7 @@ impl Problem {
 /// `did you mean "x"?` where one of `known` is near to `written`, else the list of all where it is short enough to read.
 pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     /// Names that are further apart are another word, not a slip of the fingers (Jaro-Winkler; judgment).
-    const NEAR: f64 = 0.8;
+    const NEAR: f64 = 0.85;
     /// More names than these aren't a hint but a wall.
     const LISTED: usize = 12;
     let known: Vec<&str> = known.into_iter().collect();
@@ -137,6 +137,12 @@ pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
         return Some(format!("did you mean `{}`?", best.1));
     }
     (known.len() <= LISTED).then(|| format!("there is {}", listed(&known)))
+}
+
+/// Why the file system refused, without the number that means nothing to people.
+pub(super) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_string()
 }
 
 /// `a`, `b` and `c`.

@@ -49,7 +49,11 @@ pub(super) fn find(regions: &[Region], written: &At<String>, problems: &mut Prob
         let problem = problems.error(&written.place, format!("region `{}` is not declared", written.value));
         let near = did_you_mean(&written.value, regions.iter().map(|region| region.name.as_str()));
         let declare = format!("declare it in the settings: [regions.{}]", written.value);
-        problem.hint(near.map_or_else(|| declare.clone(), |near| format!("{near} or {declare}")));
+        problem.hint(match near {
+            Some(near) if near.starts_with("did") => near,
+            Some(others) => format!("{others}; or {declare}"),
+            None => declare,
+        });
     }
     found.map(|at| RegionId(at as u16))
 }
@@ -113,8 +117,8 @@ impl Nets {
         if net.trunc() != net {
             let problem = problems.error(&written.place, format!("{net} has bits beyond its length"));
             problem.hint(format!("write \"{}\"", net.trunc()));
+            return;
         }
-        let net = net.trunc();
         match self.owners.get(&net) {
             Some((owner, _, first)) if *owner == id => {
                 problems.warning(&written.place, format!("{net} is listed twice, first on line {}", first.line));

@@ -9,7 +9,7 @@ use config::{Config, Environment, FileFormat, Value, ValueKind};
 
 use crate::config::fields::Fields;
 use crate::config::node::{self, Entry, Kind, Node};
-use crate::config::problem::Problems;
+use crate::config::problem::{Problems, reason};
 use crate::config::regions;
 use crate::config::source::{At, Place};
 use crate::model::{Clients, Region};
@@ -90,7 +90,8 @@ pub(super) fn read(
         None => String::new(),
         Some(Ok(text)) => text,
         Some(Err(error)) => {
-            let problem = problems.error(&Place::start_of(shown), format!("can't read the settings: {error}"));
+            let problem =
+                problems.error(&Place::start_of(shown), format!("can't read the settings: {}", reason(&error)));
             problem.hint("name the file with --config FILE");
             return None;
         }
@@ -183,9 +184,9 @@ fn loose(from: &str, value: &str) -> Node {
 }
 
 fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems) -> Settings {
-    let region_written = top.has("region");
+    let lacks_region = top.lacks("region");
     let region = top.text("region", "\"eu-west\"", problems);
-    if !region_written {
+    if lacks_region {
         let problem = problems.error(&Place::start_of(shown), "`region` is missing: where does this node stand?");
         problem.hint("write `region = \"eu-west\"`, with a name of your own");
     }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use crate::config::problem::Problems;
+use crate::config::problem::{Problems, reason};
 use crate::config::settings::Settings;
 use crate::config::source::Place;
 use crate::config::spec::{self, PolicySpec};
@@ -100,8 +100,8 @@ impl Directory<'_> {
             }
             Err(error) => {
                 let shown = if self.shown.as_os_str().is_empty() { Path::new(".") } else { self.shown };
-                let problem =
-                    problems.error(&Place::start_of(shown), format!("can't read the zones directory: {error}"));
+                let problem = problems
+                    .error(&Place::start_of(shown), format!("can't read the zones directory: {}", reason(&error)));
                 problem.hint("name it in the settings: [zones] dir = \"zones\"");
                 None
             }
@@ -110,11 +110,12 @@ impl Directory<'_> {
 
     fn policy_zone(&self, name: &str, known: &mut Known, builder: &mut Builder, problems: &mut Problems) {
         let shown = self.shown.join(name);
+        let errors_before = problems.errors();
         let Some(bytes) = read_file(&self.real.join(name), &Place::start_of(&shown), problems) else { return };
         let Some(spec) = spec::read(&shown, &bytes, problems) else { return };
         known.claim(&spec.zone.value, &spec.zone.place, problems);
         if let Some(file) = self.master(&spec, known, problems) {
-            builder.add(&spec, file, problems);
+            builder.add(&spec, file, errors_before, problems);
         }
     }
 
@@ -128,7 +129,7 @@ impl Directory<'_> {
         let bytes = match std::fs::read(&real) {
             Ok(bytes) => bytes,
             Err(error) => {
-                let message = format!("can't read the zone file {}: {error}", shown.display());
+                let message = format!("can't read the zone file {}: {}", shown.display(), reason(&error));
                 problems
                     .error(&spec.file.place, message)
                     .hint("write `file = \"NAME.zone\"`, relative to the policy file");
@@ -167,7 +168,7 @@ impl Directory<'_> {
 }
 
 fn read_file(real: &Path, whole: &Place, problems: &mut Problems) -> Option<Vec<u8>> {
-    std::fs::read(real).map_err(|error| problems.error(whole, format!("can't read it: {error}"))).ok()
+    std::fs::read(real).map_err(|error| problems.error(whole, format!("can't read it: {}", reason(&error)))).ok()
 }
 
 fn canonical(path: &Path) -> PathBuf {

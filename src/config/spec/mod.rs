@@ -48,12 +48,13 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
     let ecs = top.table("ecs", problems).map_or_else(Ecs::default, |fields| zone::ecs(fields, problems));
     let mut read = |key| top.named(key, problems);
     let (monitors, endpoints, pools, names) = (read("monitor"), read("endpoint"), read("pool"), read("name"));
-    let monitors = monitors.into_iter().filter_map(|(n, fields)| monitor::read(n, fields, problems)).collect();
+    let monitors = monitors.into_iter().map(|(n, fields)| monitor::read(n, fields, problems)).collect();
     let endpoints = endpoints.into_iter().map(|(n, fields)| pool::endpoint(n, fields, problems)).collect();
     let pools = pools.into_iter().map(|(n, fields)| pool::pool(n, fields, problems)).collect();
     top.finish(&["fence"], problems);
+    let apex = zone.as_ref().map_or_else(Name::root, |zone| zone.value.clone());
+    let names = names.into_iter().filter_map(|(n, fields)| zone::name(n, fields, &apex, problems)).collect();
     let zone = zone?;
-    let names = names.into_iter().filter_map(|(n, fields)| zone::name(n, fields, &zone.value, problems)).collect();
     let file = file.unwrap_or_else(|| {
         let value = format!("{}.zone", zone.value.to_string().trim_end_matches('.'));
         At { value, place: zone.place.clone() }
@@ -62,7 +63,7 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
 }
 
 fn zone_name(top: &mut Fields, shown: &Path, problems: &mut Problems) -> Option<At<Name>> {
-    if !top.has("zone") {
+    if top.lacks("zone") {
         let problem = problems.error(&Place::start_of(shown), "`zone` is missing: which zone is this policy for?");
         problem.hint("write `zone = \"svc.example.\"`");
     }

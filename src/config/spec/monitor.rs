@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::fields::{Fields, integer};
-use crate::config::problem::{Problems, did_you_mean};
+use crate::config::problem::{Problems, did_you_mean, listed};
 use crate::config::regions::check_name;
 use crate::config::source::At;
 use crate::config::spec::zone::later_word;
@@ -14,8 +14,8 @@ use crate::model::HttpSpec;
 pub(in crate::config) struct MonitorSpec {
     /// Its name.
     pub(in crate::config) name: At<String>,
-    /// Its protocol.
-    pub(in crate::config) kind: KindSpec,
+    /// Its protocol; `None` where that couldn't be read, which has been told.
+    pub(in crate::config) kind: Option<KindSpec>,
     /// Its port, where it has one of its own.
     pub(in crate::config) port: Option<u16>,
     /// From one probe's start to the next.
@@ -58,11 +58,10 @@ const SUPPORTED: [&str; 4] = ["icmp", "tcp", "http", "https"];
 const LATER: [&str; 7] = ["tls", "grpc", "dns", "exec", "heartbeat", "all", "any"];
 
 /// `[monitor.NAME]`.
-pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems) -> Option<MonitorSpec> {
+pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems) -> MonitorSpec {
     check_name(&name, "a monitor", problems);
     let what = fields.what.clone();
-    let had_type = fields.has("type");
-    if !had_type {
+    if fields.lacks("type") {
         let problem = problems.error(&name.place, format!("{what} has no `type`"));
         problem.hint("write `type = \"http\"`; there is icmp, tcp, http and https");
     }
@@ -86,32 +85,32 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
             problems.warning(&timeout.place, format!("`timeout` ({long}) is longer than `interval` ({short})"));
         problem.hint("a probe can then still be out when the next one is due");
     }
-    let kind = match kind? {
+    let kind = kind.map(|kind| match kind {
         "icmp" => KindSpec::Icmp,
         "tcp" => KindSpec::Tcp,
         "http" => KindSpec::Http(http),
         _ => KindSpec::Https(http),
-    };
+    });
     match &kind {
-        KindSpec::Icmp | KindSpec::Tcp => {
+        Some(KindSpec::Icmp | KindSpec::Tcp) => {
             for (key, at) in http_keys {
                 problems.error(&at.place, format!("{what} has `{key}`, which only http and https monitors have"));
             }
         }
-        KindSpec::Http(_) | KindSpec::Https(_) => {}
+        Some(KindSpec::Http(_) | KindSpec::Https(_)) | None => {}
     }
-    if let (KindSpec::Icmp, Some((_, place))) = (&kind, &port) {
+    if let (Some(KindSpec::Icmp), Some((_, place))) = (&kind, &port) {
         problems.error(place, format!("{what} has a `port`, and icmp knows none")).hint("leave it out");
     }
     let timeout = timeout.map_or(Duration::from_millis(500), |at| at.value);
-    Some(MonitorSpec { name, kind, port: port.map(|(port, _)| port), interval, timeout, fall, rise })
+    MonitorSpec { name, kind, port: port.map(|(port, _)| port), interval, timeout, fall, rise }
 }
 
 fn kind(written: &At<String>, problems: &mut Problems) -> Option<&'static str> {
     let word = written.value.as_str();
     let found = SUPPORTED.into_iter().find(|kind| *kind == word);
     if found.is_none() && LATER.contains(&word) {
-        later_word(written, "type", problems);
+        later_word(written, "type", format!("there is {}", listed(&SUPPORTED)), problems);
     } else if found.is_none() {
         let problem = problems.error(&written.place, format!("`{word}` is not a type of monitor"));
         problem.hint = did_you_mean(word, SUPPORTED);
@@ -121,12 +120,12 @@ fn kind(written: &At<String>, problems: &mut Problems) -> Option<&'static str> {
 
 /// `timeout = "500ms"`; `"adaptive"` is for later.
 fn timeout(fields: &mut Fields, problems: &mut Problems) -> Option<At<Duration>> {
-    let written = fields.text("timeout", "\"500ms\"", problems)?;
-    if written.value == "adaptive" {
-        later_word(&written, "timeout", problems);
-        return None;
+    if !fields.is_text("timeout", "adaptive") {
+        return fields.duration("timeout", MIN_TIMEOUT..=MAX_INTERVAL, "\"500ms\"", problems);
     }
-    crate::config::fields::duration(written, "timeout", MIN_TIMEOUT..=MAX_INTERVAL, "\"500ms\"", problems)
+    let written = fields.text("timeout", "\"500ms\"", problems)?;
+    later_word(&written, "timeout", "write a length of time: `timeout = \"500ms\"`".into(), problems);
+    None
 }
 
 fn http(fields: &mut Fields, problems: &mut Problems) -> HttpSpec {

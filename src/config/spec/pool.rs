@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::config::fields::{Fields, integer, wrong_type};
 use crate::config::node::{Kind, Node};
-use crate::config::problem::{Problems, did_you_mean};
+use crate::config::problem::{Problems, did_you_mean, listed};
 use crate::config::regions::check_name;
 use crate::config::source::At;
 use crate::config::spec::zone::later_word;
@@ -92,6 +92,7 @@ fn check_entity(name: &At<String>, what: &str, problems: &mut Problems) {
 
 fn serves(name: &At<String>, fields: &mut Fields, problems: &mut Problems) -> Option<Serves> {
     let (has_addresses, has_cname) = (fields.has("addresses"), fields.has("cname"));
+    let lacks = fields.lacks("addresses") && fields.lacks("cname");
     let list = fields.texts("addresses", "[\"192.0.2.10\"]", problems);
     let cname = fields.text("cname", "\"fra1.hosting.example.\"", problems);
     match (has_addresses, has_cname) {
@@ -100,6 +101,7 @@ fn serves(name: &At<String>, fields: &mut Fields, problems: &mut Problems) -> Op
             problems.error(&name.place, message).hint("keep one of them");
             None
         }
+        (false, false) if !lacks => None,
         (false, false) => {
             let message = format!("`{}` has neither `addresses` nor `cname`", name.value);
             problems.error(&name.place, message).hint("write `addresses = [\"192.0.2.10\"]`");
@@ -196,9 +198,9 @@ fn state(fields: &mut Fields, problems: &mut Problems) -> AdminState {
 /// `[pool.NAME]`.
 pub(super) fn pool(name: At<String>, mut fields: Fields, problems: &mut Problems) -> PoolSpec {
     check_entity(&name, "a pool", problems);
-    let written = fields.place_of("members");
+    let (written, lacks) = (fields.place_of("members"), fields.lacks("members"));
     let list = fields.list("members", "[\"fra1\", \"ams1\"]", problems);
-    if written.is_none() || list.as_ref().is_some_and(|list| list.value.is_empty()) {
+    if lacks || list.as_ref().is_some_and(|list| list.value.is_empty()) {
         let problem =
             problems.error(written.as_ref().unwrap_or(&name.place), format!("pool `{}` is empty", name.value));
         problem.hint("write `members = [\"ENDPOINT\", ...]`");
@@ -228,7 +230,7 @@ fn member(item: Node, problems: &mut Problems) -> Option<MemberSpec> {
         Kind::Text(value) | Kind::Loose(value) => Some(MemberSpec { to: At { value, place }, weight: None }),
         Kind::Table(_) => {
             let mut fields = Fields::of_node(Node { place: place.clone(), kind }, "a member", problems)?;
-            if !fields.has("to") {
+            if fields.lacks("to") {
                 let problem = problems.error(&place, "this member has no `to`");
                 problem.hint("write `{ to = \"fra1\", weight = 30 }`");
             }
@@ -258,7 +260,7 @@ fn steering(fields: &mut Fields, problems: &mut Problems) -> Steering {
         "nearest" => return Steering::Nearest,
         "failover" => return Steering::Failover,
         "all" => return Steering::All,
-        "geo" | "affinity" => later_word(&written, "steer", problems),
+        "geo" | "affinity" => later_word(&written, "steer", format!("there is {}", listed(&SUPPORTED)), problems),
         other => {
             let problem = problems.error(&written.place, format!("`{other}` is not a way to steer"));
             problem.hint = did_you_mean(other, SUPPORTED);

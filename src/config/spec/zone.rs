@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::fields::{Fields, duration, not_yet, wrong_type};
+use crate::config::fields::{Fields, duration, wrong_type};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::Problems;
 use crate::config::source::At;
@@ -117,7 +117,7 @@ pub(super) fn ecs(mut fields: Fields, problems: &mut Problems) -> Ecs {
 /// `[name.LABEL]`.
 pub(super) fn name(label: At<String>, mut fields: Fields, zone: &Name, problems: &mut Problems) -> Option<NameSpec> {
     let what = fields.what.clone();
-    if !fields.has("pool") {
+    if fields.lacks("pool") {
         let problem = problems.error(&label.place, format!("{what} has no `pool`"));
         problem.hint("write `pool = \"NAME\"`, the name of a pool or of a single endpoint");
     }
@@ -169,6 +169,7 @@ fn types(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<Facet>>>
 }
 
 /// The problem of a word that a later version will know.
-pub(super) fn later_word(written: &At<String>, key: &str, problems: &mut Problems) {
-    not_yet(&written.place, &format!("{key} = \"{}\"", written.value), problems);
+pub(super) fn later_word(written: &At<String>, key: &str, instead: String, problems: &mut Problems) {
+    let message = format!("`{key} = \"{}\"` is not supported yet", written.value);
+    problems.error(&written.place, message).hint(instead);
 }

@@ -78,7 +78,7 @@ impl<'a> Checker<'a> {
         problems: &mut Problems,
     ) -> Option<CheckId> {
         let probe_port = spec.probe.as_ref().and_then(|probe| probe.value.1);
-        let (kind, usual) = match &monitor.kind {
+        let (kind, usual) = match monitor.kind.as_ref()? {
             KindSpec::Icmp => (ProbeKind::Icmp, None),
             KindSpec::Tcp => (ProbeKind::Tcp, None),
             KindSpec::Http(http) => (ProbeKind::Http(http.clone()), Some(80)),

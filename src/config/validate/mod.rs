@@ -39,8 +39,8 @@ impl Builder {
         self.model.zones.push(Arc::new(zone));
     }
 
-    /// Adds a zone with its policy.
-    pub(super) fn add(&mut self, spec: &PolicySpec, file: MasterFile, problems: &mut Problems) {
+    /// Adds a zone with its policy, in whose files `errors_before` were not found.
+    pub(super) fn add(&mut self, spec: &PolicySpec, file: MasterFile, errors_before: usize, problems: &mut Problems) {
         let zone = ZoneId(self.model.zones.len() as u32);
         let names = Names::of(spec, &self.model, problems);
         let mut used = Used::default();
@@ -57,7 +57,10 @@ impl Builder {
         check_cutoff(spec, &self.model, problems);
         let mut policies = name::Policies { zone, spec, file: &file, names: &names, sizes: &sizes, used: &mut used };
         let steered = policies.resolve(&mut self.model, problems);
-        warn_unused(spec, &names, &used, problems);
+        if problems.errors() == errors_before {
+            // What looks unused beside an error is mostly what the error should have named.
+            warn_unused(spec, &names, &used, problems);
+        }
         let zone = Zone { apex: file.apex, rrsets: file.rrsets, steered, ecs: spec.ecs };
         self.model.zones.push(Arc::new(zone));
     }

@@ -199,25 +199,26 @@ fn facets(name: &NameSpec, endpoints: &[EndpointId], model: &Model, problems: &m
     }
 }
 
-/// Every endpoint must have an address of a family that is answered, and every family an endpoint.
+/// Every family that is answered must have an endpoint, and every endpoint an address of such a family.
 fn check_types(types: &At<Vec<Facet>>, endpoints: &[EndpointId], model: &Model, problems: &mut Problems) {
-    let known = |id: &&EndpointId| !model.endpoint(**id).answerables.is_empty();
-    for id in endpoints.iter().filter(known) {
-        let endpoint = model.endpoint(*id);
-        if types.value.iter().all(|facet| endpoint.answerable(*facet).is_none()) {
-            let message = format!("`{}` has no address of a family that `types` answers", endpoint.name);
-            problems
-                .error(&types.place, message)
-                .hint("it could never be given: add its family to `types`, or an address to it");
-        }
+    let endpoints = || endpoints.iter().map(|id| model.endpoint(*id)).filter(|e| !e.answerables.is_empty());
+    if endpoints().next().is_none() {
+        return;
     }
-    for facet in &types.value {
-        let mut with = endpoints.iter().filter(known).peekable();
-        if with.peek().is_some() && !with.any(|id| model.endpoint(*id).answerable(*facet).is_some()) {
-            let word = if *facet == Facet::V4 { "A" } else { "AAAA" };
-            let message = format!("`types` answers {word}, and no endpoint has such an address");
-            problems.error(&types.place, message).hint(format!("take \"{word}\" out, or give an endpoint one"));
-        }
+    let mut empty = 0;
+    for facet in types.value.iter().filter(|facet| endpoints().all(|e| e.answerable(**facet).is_none())) {
+        let word = if *facet == Facet::V4 { "A" } else { "AAAA" };
+        let message = format!("`types` answers {word}, and no endpoint has such an address");
+        problems.error(&types.place, message).hint(format!("take \"{word}\" out, or give an endpoint one"));
+        empty += 1;
+    }
+    if empty == types.value.len() {
+        return;
+    }
+    for endpoint in endpoints().filter(|e| types.value.iter().all(|facet| e.answerable(*facet).is_none())) {
+        let message = format!("`{}` has no address of a family that `types` answers", endpoint.name);
+        let hint = "it could never be given: add its family to `types`, or an address to it";
+        problems.error(&types.place, message).hint(hint);
     }
 }
 

@@ -57,6 +57,14 @@ impl Line {
         line
     }
 
+    /// The token of this index as the scanner gets it, unless it is quoted.
+    pub(super) fn token(&self, at: usize) -> Option<&str> {
+        let start = *self.starts.get(at)?;
+        let end = self.starts.get(at + 1).copied().unwrap_or(self.bytes.len());
+        let text = std::str::from_utf8(self.bytes.get(start..end)?).ok()?.trim_end_matches([' ', '\n']);
+        (!text.starts_with('"')).then_some(text)
+    }
+
     /// The token that stands at the scanner's `column`, or the last one before it.
     pub(super) fn token_at<'e>(&self, column: usize, entry: &'e Entry) -> Option<&'e Token> {
         let index = self.starts.partition_point(|start| *start < column).saturating_sub(1);

@@ -151,7 +151,8 @@ fn check_aliases(file: &MasterFile, owner: &Name, indexes: &[usize], problems: &
         if matches!(rtype, CNAME | RRSIG | NSEC) {
             continue;
         }
-        let message = format!("{owner} has a {} record beside its CNAME (line {})", type_name(rtype), cname.line);
+        let message =
+            format!("{owner} is a CNAME (line {}), and has this {} record beside it", cname.line, type_name(rtype));
         problems.error(&file.places[at], message).hint("nothing else may stand beside a CNAME (RFC 2181, 10.1)");
     }
 }

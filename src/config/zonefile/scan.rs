@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use domain::base::iana::{Class, Rtype};
 use domain::base::name::{Name as ScannedName, ParsedName, ToName};
-use domain::base::rdata::{ComposeRecordData, ParseAnyRecordData, RecordData};
+use domain::base::rdata::{ComposeRecordData, ParseAnyRecordData};
 use domain::dep::octseq::Parser;
-use domain::rdata::{AllRecordData, ZoneRecordData};
+use domain::rdata::AllRecordData;
 use domain::zonefile::inplace::{self, ScannedRecord, Zonefile};
 
-use crate::config::problem::Problems;
+use crate::config::problem::{Problems, reason};
 use crate::config::source::{Place, Source};
 use crate::config::zonefile::entry::{Entries, Entry};
 use crate::config::zonefile::line::{Head, Line};
@@ -95,7 +95,7 @@ impl Scan<'_> {
                 }
             };
             let line = Line::of(&entry, bytes);
-            if !self.allowed(&entry, &line, &source) {
+            if !self.allowed(&entry, &line, &source) || !self.names_well(&entry, &line, &source) {
                 continue;
             }
             let before = state.clone();
@@ -145,6 +145,20 @@ impl Scan<'_> {
         }
     }
 
+    /// Whether the name that an owner or `$ORIGIN` is can be one: the scanner lets empty labels pass.
+    fn names_well(&mut self, entry: &Entry, line: &Line, source: &Source<'_>) -> bool {
+        let at = match &line.head {
+            Head::Directive(name) if name == "$ORIGIN" => 1,
+            Head::Record { .. } if !entry.indented => 0,
+            Head::Directive(_) | Head::Record { .. } => return true,
+        };
+        let wrong = line.token(at).and_then(|text| Name::parse(text).err().map(|error| (text, error)));
+        if let Some((text, error)) = &wrong {
+            self.problems.error(&place_of(entry, at, source), format!("`{text}` is not a domain name: {error}"));
+        }
+        wrong.is_none()
+    }
+
     /// Keeps a record; says how many further lines were fed to the scanner.
     fn record(
         &mut self,
@@ -163,9 +177,18 @@ impl Scan<'_> {
             self.problems.error(&place, "the owner's name is too long with its origin");
             return 0;
         };
-        if rdata.len() > usize::from(u16::MAX) || !is_of_type(record.data(), &rdata) {
-            let type_name = Rtype::from_int(rtype);
-            self.problems.error(&place, format!("these octets are no content of a {type_name} record"));
+        if rdata.len() > usize::from(u16::MAX) || !is_of_type(record.rtype(), &rdata) {
+            let wrong = (0..entry.tokens.len()).find_map(|at| Some((at, Name::parse(line.token(at)?).err()?)));
+            match wrong {
+                Some((at, error)) => {
+                    let message = format!("`{}` is not a domain name: {error}", line.token(at).unwrap_or_default());
+                    self.problems.error(&place_of(entry, at, source), message);
+                }
+                None => {
+                    let message = format!("this can't be the content of {} records", Rtype::from_int(rtype));
+                    self.problems.error(&place, message);
+                }
+            }
             return 0;
         }
         let mut ttl = record.ttl().as_secs();
@@ -201,7 +224,7 @@ impl Scan<'_> {
                 return;
             }
             Err(error) => {
-                self.problems.error(place, format!("can't include {name}: {error}"));
+                self.problems.error(place, format!("can't include {name}: {}", reason(&error)));
                 return;
             }
         };
@@ -255,16 +278,16 @@ fn explain(reason: &str, word: &str, head: &Head) -> (String, Option<String>) {
             (format!("a string in this {what} is longer than 255 octets"), Some("split it: \"...\" \"...\"".into()))
         }
         "unexpected end of entry" | "short buffer" => (format!("this {what} ends too early, after `{word}`"), None),
-        "trailing tokens" => (format!("`{word}` is more than a {what} takes"), None),
+        "trailing tokens" => (format!("`{word}` is one too many for this {what}"), None),
         "missing last owner" => (
             "this line takes the owner of the line before it, and there is none".into(),
             Some("begin the line with a name, or `@`".into()),
         ),
         "different class" => ("only records of class IN are served".into(), None),
-        "unknown control" => (format!("`{word}` is not supported"), Some("there is $ORIGIN, $TTL and $INCLUDE".into())),
+        "unknown control" => (format!("{what} is not supported"), Some("there is $ORIGIN, $TTL and $INCLUDE".into())),
         "unknown record type with concrete data" => {
             let hint = "write its content as RFC 3597 does: `TYPE \\# LENGTH HEX`";
-            (format!("the text form of a {what} is not known here"), Some(hint.to_string()))
+            (format!("the text form of this {what} is not known here"), Some(hint.to_string()))
         }
         other => (format!("bad {what}: {other}, not `{word}`"), None),
     }
@@ -278,11 +301,10 @@ fn real_type(line: &Line, record: &ScannedRecord) -> u16 {
     }
 }
 
-/// Whether content that was written as octets (RFC 3597) is what its type says. Other content was scanned as its type.
-fn is_of_type<O: AsRef<[u8]>, N: ToName>(data: &ZoneRecordData<O, N>, rdata: &[u8]) -> bool {
-    let ZoneRecordData::Unknown(_) = data else { return true };
+/// Whether content is what its type says: it may be written as octets (RFC 3597), and the scanner lets empty labels pass.
+fn is_of_type(rtype: Rtype, rdata: &[u8]) -> bool {
     let mut parser = Parser::from_ref(rdata);
-    let Ok(parsed) = AllRecordData::<&[u8], ParsedName<&[u8]>>::parse_any_rdata(data.rtype(), &mut parser) else {
+    let Ok(parsed) = AllRecordData::<&[u8], ParsedName<&[u8]>>::parse_any_rdata(rtype, &mut parser) else {
         return false;
     };
     let mut again = Vec::new();
