@@ -12,12 +12,15 @@ use crate::snapshot::{Snapshot, Transition, transition};
 #[derive(Debug)]
 pub struct Publisher {
     current: Arc<ArcSwap<Snapshot>>,
+    /// Snapshots that some reader may still hold. The last to let go of one frees it, which takes long for a large
+    /// zone: that must be us, not a thread with queries waiting.
+    retired: Vec<Arc<Snapshot>>,
 }
 
 impl Publisher {
     /// Begins with a first snapshot.
     pub fn new(first: Snapshot) -> Publisher {
-        Publisher { current: Arc::new(ArcSwap::from_pointee(first)) }
+        Publisher { current: Arc::new(ArcSwap::from_pointee(first)), retired: Vec::new() }
     }
 
     /// The pointer that readers read.
@@ -28,19 +31,43 @@ impl Publisher {
     /// Publishes a changed world of the same model; says whose health changed. `at` in Unix seconds.
     pub fn observe(&mut self, view: WorldView, at: f64) -> Vec<Transition> {
         let old = self.current.load_full();
-        self.publish(&old, refresh(&old, Arc::new(view)), at)
+        let new = refresh(&old, Arc::new(view));
+        self.publish(old, new, at)
     }
 
     /// Publishes the next generation: another model, and the world as it is believed in that model's ids.
     pub fn adopt(&mut self, model: Arc<Model>, view: WorldView, at: f64) -> Vec<Transition> {
         let old = self.current.load_full();
         let next = compile(model, Arc::new(view), old.identity.clone(), old.generation + 1, Some(&old));
-        self.publish(&old, next, at)
+        self.publish(old, next, at)
     }
 
-    fn publish(&mut self, old: &Snapshot, new: Snapshot, at: f64) -> Vec<Transition> {
-        let transitions = transition::between(old, &new, at);
+    fn publish(&mut self, old: Arc<Snapshot>, new: Snapshot, at: f64) -> Vec<Transition> {
+        let transitions = transition::between(&old, &new, at);
         self.current.store(Arc::new(new));
+        self.retired.push(old);
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         transitions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Identity;
+
+    #[test]
+    fn a_reader_that_lets_go_last_leaves_the_freeing_to_the_publisher() {
+        let model = Arc::new(Model::default());
+        let first = compile(model, Arc::new(WorldView::default()), Arc::new(Identity::default()), 1, None);
+        let mut publisher = Publisher::new(first);
+        let held = publisher.snapshots().load_full();
+        let first = Arc::downgrade(&held);
+        publisher.observe(WorldView::default(), 0.0);
+        drop(held);
+        assert!(first.upgrade().is_some(), "freed in the reader's thread");
+        publisher.observe(WorldView::default(), 1.0);
+        assert!(first.upgrade().is_none(), "never freed");
+        assert!(publisher.retired.len() <= 1);
     }
 }

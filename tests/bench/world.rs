@@ -123,7 +123,7 @@ pub(crate) fn queries(kind: &str) -> Option<Vec<Vec<u8>>> {
         "static" => each(&|n| query(&format!("h{n:03}.svc.example.test"), [A, AAAA][n % 2], Edns::Plain)),
         "weighted" => each(&|n| query(&format!("w{n:03}.gslb.example.test"), A, Edns::Plain)),
         "region" => each(&|n| query(&format!("g{n:03}.gslb.example.test"), A, Edns::Subnet(n as u8))),
-        "nxdomain" => each(&|n| query(&format!("none{n}.svc.example.test"), A, Edns::Plain)),
+        "nxdomain" => each(&|n| query(&format!("none{n}.svc.example.test"), A, Edns::None)),
         "garbage" => each(&|n| query("h001.svc.example.test", A, Edns::Plain)[..12 + n % 20].to_vec()),
         _ => None,
     }
