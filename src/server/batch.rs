@@ -302,3 +302,63 @@ fn source_of(peer: &sockaddr_in6, length: u32) -> Option<SocketAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn pair() -> (Batch, UdpSocket) {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        (Batch::new(server), client)
+    }
+
+    /// Queues what it is asked.
+    fn echo(query: &[u8], _: SocketAddr, reply: &mut [u8]) -> Option<usize> {
+        reply[..query.len()].copy_from_slice(query);
+        Some(query.len())
+    }
+
+    #[test]
+    fn a_reply_that_the_kernel_refuses_keeps_none_back() {
+        let (mut batch, client) = pair();
+        for octet in 0..5 {
+            client.send(&[octet]).unwrap();
+        }
+        assert_eq!(batch.receive(Wait::ForOne).unwrap(), 5);
+        assert_eq!(batch.answer_each(echo), 0);
+        // Nobody can be sent to at port 0: the first, one in the middle and the last are refused.
+        for at in [0, 2, 4] {
+            batch.slots[at].peer.sin6_port = 0;
+        }
+        assert_eq!(batch.send(), Sent { sent: 2, failed: 3 });
+        for octet in [1, 3] {
+            let mut reply = [0; 8];
+            assert_eq!(client.recv(&mut reply).unwrap(), 1);
+            assert_eq!(reply[0], octet);
+        }
+        assert_eq!(batch.send(), Sent::default(), "nothing is sent twice");
+    }
+
+    #[test]
+    fn a_batch_is_received_whole_and_waits_for_nothing_more() {
+        let (mut batch, client) = pair();
+        for _ in 0..BATCH + 3 {
+            client.send(&[7; 20]).unwrap();
+        }
+        let mut sources = Vec::new();
+        for expected in [BATCH, 3, 0] {
+            assert_eq!(batch.receive(Wait::No).unwrap(), expected);
+            batch.answer_each(|query, source, _| {
+                assert_eq!(query, [7; 20]);
+                sources.push(source);
+                None
+            });
+            assert_eq!(batch.send(), Sent::default(), "silence sends nothing");
+        }
+        assert_eq!(sources, vec![client.local_addr().unwrap(); BATCH + 3]);
+    }
+}

@@ -277,4 +277,20 @@ mod tests {
         });
         assert!(shares);
     }
+
+    #[test]
+    fn each_error_says_in_one_line_what_to_do() {
+        let address: SocketAddr = "[::]:53".parse().unwrap();
+        for (number, hint) in [
+            (libc::EADDRINUSE, "ss -lunp 'sport = :53'"),
+            (libc::EACCES, "cap_net_bind_service"),
+            (libc::EADDRNOTAVAIL, "[::] stands for all"),
+            (libc::EAFNOSUPPORT, "no IPv6"),
+            (libc::EMFILE, "Too many open files"),
+        ] {
+            let text = explain(io::Error::from_raw_os_error(number), address, "UDP").to_string();
+            assert!(text.starts_with("cannot listen on [::]:53: ") && text.contains(hint), "{text}");
+            assert!(!text.contains('\n') && !text.contains("  "), "{text}");
+        }
+    }
 }
