@@ -13,6 +13,9 @@ mod validate;
 mod zonefile;
 mod zones;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 pub use problem::{Problem, Severity, to_human, to_json};

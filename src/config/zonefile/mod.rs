@@ -98,14 +98,3 @@ impl MasterFile {
         None
     }
 }
-
-/// Reads a text as a master file of `example.` and forgets everything but the problems' number: for tests that throw
-/// anything at it.
-#[cfg(test)]
-pub(super) fn swallow(text: &[u8]) -> usize {
-    let mut problems = Problems::default();
-    let origin = Name::parse("example.").unwrap_or_else(|_| Name::root());
-    let file = FileAt { shown: Path::new("z"), real: Path::new("/nowhere/z") };
-    read(file, text, Apex::Named(&origin), Path::new("/nowhere"), &HashSet::new(), &mut problems);
-    problems.into_sorted().len()
-}

@@ -233,7 +233,10 @@ impl Scan<'_> {
             return;
         }
         self.open.push(real.clone());
+        // A `$TTL` of the included file ends with it.
+        let ttl_known = self.ttl_known;
         self.file(At { shown: &shown, real: &real }, &bytes, state);
+        self.ttl_known = ttl_known;
         self.open.pop();
         self.out.included.push(real);
     }
