@@ -2,6 +2,7 @@
 //! The daemon fills a [`State`] and calls [`serve`]; everything here is a view of that state.
 
 mod events;
+pub mod explain;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod http;

@@ -1,0 +1,114 @@
+//! An explanation on one screen, for a person at night: what was asked, what is answered, then each stage in a line
+//! with those it dropped, and what the vantages saw.
+
+use std::fmt::Write;
+
+use crate::control::explain::{Explanation, ReasonReport, StageReport};
+
+/// Most lines under one heading; what is more is counted. Judgment: six stages of these fit a large screen, and the
+/// JSON has all.
+const SHOWN: usize = 12;
+
+/// The explanation as text, every line ended.
+pub fn human(explanation: &Explanation) -> String {
+    let e = explanation;
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "{} {}   (\"{}\" of {}, generation {})", e.name, e.rtype, e.policy, e.zone, e.generation);
+    let client = if e.client.is_empty() { "any" } else { &e.client };
+    let _ = writeln!(text, "client  {client}, class {}: {}", e.class, e.class_why);
+    let _ = writeln!(text, "ttl     {} s", e.ttl);
+    let _ = writeln!(text, "scope   /{}: {}", e.scope, e.scope_why);
+    if e.stale {
+        text.push_str("stale   nothing is eligible: replies carry EDE 3 (Stale Answer)\n");
+    }
+    text.push_str("\nanswers\n");
+    if e.answers.is_empty() {
+        text.push_str("  none: the reply is empty (NODATA)\n");
+    }
+    lines(
+        &mut text,
+        e.answers.iter().map(|answer| {
+            let whose = answer.endpoint.as_deref().unwrap_or("zone file");
+            format!("{:>6}  {:<24} {whose}", percent(answer.probability), answer.rdata)
+        }),
+    );
+    text.push_str("\nstages                 in  out\n");
+    e.stages.iter().for_each(|stage| tell(&mut text, stage));
+    if !e.evidence.is_empty() {
+        text.push_str("\nevidence\n");
+        lines(
+            &mut text,
+            e.evidence.iter().map(|said| {
+                let rtt = said.rtt_ms.map_or_else(|| "no rtt".to_owned(), |rtt| format!("{rtt:.1} ms"));
+                let age = said.age_ms.map_or_else(|| "not probed yet".to_owned(), |age| format!("{} ago", span(age)));
+                let why = said.why.as_ref().map_or_else(String::new, |why| format!("  {why}"));
+                let who = format!("{} ({})", said.vantage, said.region);
+                format!("{:<14} {:<8} {who:<22} {rtt:>9}  {age}{why}", said.endpoint, said.health)
+            }),
+        );
+    }
+    text
+}
+
+fn tell(text: &mut String, stage: &StageReport) {
+    let note = stage.note.as_ref().map_or_else(String::new, |note| format!("  {note}"));
+    let _ = writeln!(text, "  {:<18} {:>4} {:>4}{note}", stage.stage, stage.entered, stage.left);
+    grouped(text, "-", &stage.dropped);
+    // Who is merely up needs no line: the evidence says it.
+    let kept: Vec<ReasonReport> = stage.kept.iter().filter(|kept| kept.why != "up").cloned().collect();
+    grouped(text, "+", &kept);
+}
+
+/// Reasons, those in the same words on one line.
+fn grouped(text: &mut String, sign: &str, reasons: &[ReasonReport]) {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for reason in reasons {
+        match groups.iter_mut().find(|(why, _)| *why == reason.why) {
+            Some((_, endpoints)) => endpoints.push(&reason.endpoint),
+            None => groups.push((&reason.why, vec![&reason.endpoint])),
+        }
+    }
+    lines(text, groups.iter().map(|(why, endpoints)| format!("  {sign} {}: {why}", names(endpoints))));
+}
+
+fn names(endpoints: &[&str]) -> String {
+    match endpoints.len() {
+        0..=SHOWN => endpoints.join(", "),
+        more => format!("{} and {} more", endpoints[..SHOWN].join(", "), more - SHOWN),
+    }
+}
+
+fn lines(text: &mut String, lines: impl ExactSizeIterator<Item = String>) {
+    let more = lines.len().saturating_sub(SHOWN);
+    for line in lines.take(SHOWN) {
+        let _ = writeln!(text, "  {line}");
+    }
+    if more > 0 {
+        let _ = writeln!(text, "  and {more} more; --format json has all");
+    }
+}
+
+/// A probability as a person reads it: `100 %`, `33.3 %`, and never a bare 0 for what may happen.
+fn percent(probability: f64) -> String {
+    let percent = probability * 100.0;
+    if percent < 0.1 {
+        "<0.1 %".to_owned()
+    } else if percent > 99.9 && percent < 100.0 - 1e-7 {
+        ">99.9 %".to_owned()
+    } else if (percent - percent.round()).abs() < 0.05 {
+        format!("{percent:.0} %")
+    } else {
+        format!("{percent:.1} %")
+    }
+}
+
+/// Milliseconds in the unit that fits.
+fn span(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{:.1} s", ms as f64 / 1e3),
+        60_000..3_600_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h", ms / 3_600_000),
+    }
+}

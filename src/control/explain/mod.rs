@@ -1,0 +1,413 @@
+//! The explanation of an answer: the decision that is being served, put into names, numbers and words. It decides
+//! nothing itself. The API writes it as JSON (CONTRACT 5); the command line reads that back and prints [`human`].
+
+mod human;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    AnswerRdata, ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, SteeredName, ZoneId,
+};
+use crate::snapshot::{KnownBy, Snapshot};
+use crate::steering::{Decision, Given, Reason};
+use crate::wire::{Name, NameError};
+
+pub use human::human;
+
+/// For whom an answer is explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client<'a> {
+    /// A client at this address.
+    Address(IpAddr),
+    /// Any client of the region of this name.
+    Region(&'a str),
+    /// A client that nothing places: of the default region, where there is one.
+    Unplaced,
+}
+
+/// Why there is nothing to explain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExplainError {
+    /// The text is not a domain name.
+    BadName(NameError),
+    /// The name has no policy here: it is static, or does not exist.
+    NotSteered(String),
+    /// Not one of A, AAAA and CNAME.
+    UnsupportedType(String),
+    /// No region is called so; and those that are.
+    UnknownRegion(String, Vec<String>),
+}
+
+impl std::fmt::Display for ExplainError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ExplainError::BadName(why) => write!(f, "the name is not a domain name: {why}"),
+            ExplainError::NotSteered(name) => {
+                write!(f, "{name} is not steered here: only names of a policy file have something to explain")
+            }
+            ExplainError::UnsupportedType(given) => write!(f, "type {given} is not steered: ask for A, AAAA or CNAME"),
+            ExplainError::UnknownRegion(given, known) => {
+                write!(f, "no region is called {given:?}; there are {}", known.join(", "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ExplainError {}
+
+/// An answer and every reason for it. The fields up to `answers` are the contract.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The name asked for, with its final dot.
+    pub name: String,
+    /// `A`, `AAAA` or `CNAME`.
+    #[serde(rename = "type")]
+    pub rtype: String,
+    /// The address or region that was given; empty where none was.
+    pub client: String,
+    /// The client's class: its region's name, or `unknown`.
+    pub class: String,
+    /// ECS scope of the reply: the shortest prefix length whose clients all get this decision; 0 for all.
+    pub scope: u8,
+    /// Seconds.
+    pub ttl: u32,
+    /// Every stage in its order.
+    pub stages: Vec<StageReport>,
+    /// What a reply may hold.
+    pub answers: Vec<AnswerReport>,
+    /// The generation of the files that is served.
+    pub generation: u64,
+    /// The zone's name, with its final dot.
+    pub zone: String,
+    /// The name as the policy file has it; a wildcard where one matched.
+    pub policy: String,
+    /// Whether replies are marked as stale (EDE 3).
+    pub stale: bool,
+    /// Why the client has this class.
+    pub class_why: String,
+    /// Why the scope is what it is.
+    pub scope_why: String,
+    /// What the vantages say of the endpoints of this name.
+    pub evidence: Vec<EvidenceReport>,
+}
+
+/// One stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// Its name.
+    pub stage: String,
+    /// Endpoints that came in.
+    #[serde(rename = "in")]
+    pub entered: usize,
+    /// Endpoints that went on.
+    #[serde(rename = "out")]
+    pub left: usize,
+    /// Who was dropped.
+    pub dropped: Vec<ReasonReport>,
+    /// What is to be said of those that went on.
+    pub kept: Vec<ReasonReport>,
+    /// What is to be said of the stage.
+    pub note: Option<String>,
+}
+
+/// An endpoint and a clause about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonReport {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// The clause.
+    pub why: String,
+}
+
+/// A record that a reply may hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnswerReport {
+    /// Its data, as `dig` prints it.
+    pub rdata: String,
+    /// Whose it is; none for a record of the zone file.
+    pub endpoint: Option<String>,
+    /// The probability that it is in a reply, 0 to 1.
+    pub probability: f64,
+}
+
+/// What one vantage says of one endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvidenceReport {
+    /// Of whom.
+    pub endpoint: String,
+    /// Who says so.
+    pub vantage: String,
+    /// The vantage's region.
+    pub region: String,
+    /// `up`, `down` or `unknown`.
+    pub health: String,
+    /// Smoothed round-trip time in milliseconds, where it was ever measured.
+    pub rtt_ms: Option<f64>,
+    /// How long ago the last probe ended, in milliseconds; none before the first.
+    pub age_ms: Option<u64>,
+    /// The last failure's reason, while it matters.
+    pub why: Option<String>,
+}
+
+/// Explains what is answered to a question for `name` and `rtype` (none: the first that the name has) from `client`.
+pub fn explain(
+    snapshot: &Snapshot,
+    name: &str,
+    rtype: Option<&str>,
+    client: Client<'_>,
+    now: Moment,
+) -> Result<Explanation, ExplainError> {
+    let name = Name::parse(name).map_err(ExplainError::BadName)?;
+    let (zone, steered) = snapshot.steered(&name).ok_or_else(|| ExplainError::NotSteered(name.to_string()))?;
+    explain_steered(snapshot, &name, (zone, steered), rtype, client, now)
+}
+
+/// As [`explain`], of a name that `steered` answers.
+fn explain_steered(
+    snapshot: &Snapshot,
+    name: &Name,
+    (zone, steered): (ZoneId, &SteeredName),
+    rtype: Option<&str>,
+    client: Client<'_>,
+    now: Moment,
+) -> Result<Explanation, ExplainError> {
+    let policy = snapshot.model.policy(steered.policy);
+    let asked = match rtype.filter(|text| !text.is_empty()) {
+        Some(text) => asked_type(text)?,
+        None => policy.facets.first().copied().unwrap_or(Facet::V4),
+    };
+    let placed = place(snapshot, zone, client)?;
+    let decision = served(snapshot, steered.policy, placed.class, asked);
+    let (scope, scope_why) = scope(snapshot, zone, &placed, decision);
+    Ok(Explanation {
+        name: name.to_string(),
+        rtype: type_name(asked).to_owned(),
+        client: match client {
+            Client::Address(ip) => ip.to_string(),
+            Client::Region(region) => region.to_owned(),
+            Client::Unplaced => String::new(),
+        },
+        class: class_name(&snapshot.model, placed.class),
+        scope,
+        ttl: decision.map_or(0, |decision| decision.ttl),
+        stages: match decision {
+            Some(decision) => stages(&snapshot.model, decision),
+            None => vec![nothing_of_type(&snapshot.model, policy, asked)],
+        },
+        answers: decision.map_or_else(Vec::new, |decision| answers(&snapshot.model, zone, steered, asked, decision)),
+        generation: snapshot.generation,
+        zone: snapshot.model.zone(zone).apex.to_string(),
+        policy: steered.label.clone(),
+        stale: decision.is_some_and(|decision| decision.stale),
+        class_why: placed.why,
+        scope_why,
+        evidence: evidence(snapshot, policy, decision.map_or(asked, |decision| decision.facet), now),
+    })
+}
+
+fn asked_type(text: &str) -> Result<Facet, ExplainError> {
+    match text.to_ascii_uppercase().as_str() {
+        "A" => Ok(Facet::V4),
+        "AAAA" => Ok(Facet::V6),
+        "CNAME" => Ok(Facet::Alias),
+        _ => Err(ExplainError::UnsupportedType(text.to_owned())),
+    }
+}
+
+fn type_name(facet: Facet) -> &'static str {
+    match facet {
+        Facet::V4 => "A",
+        Facet::V6 => "AAAA",
+        Facet::Alias => "CNAME",
+    }
+}
+
+/// The decision that answers this question; a name that is only an alias answers every one with it.
+fn served(snapshot: &Snapshot, policy: PolicyId, class: ClassId, asked: Facet) -> Option<&Decision> {
+    let cell = snapshot.cell(policy, class, asked).or_else(|| snapshot.cell(policy, class, Facet::Alias))?;
+    Some(cell.decision())
+}
+
+/// A client's class, and its prefix where it has an address.
+struct Placed {
+    class: ClassId,
+    why: String,
+    scope: Option<u8>,
+}
+
+fn place(snapshot: &Snapshot, zone: ZoneId, client: Client<'_>) -> Result<Placed, ExplainError> {
+    let clients = &snapshot.model.clients;
+    match client {
+        Client::Address(ip) => Ok(place_address(snapshot, zone, ip)),
+        Client::Unplaced => {
+            Ok(Placed { class: clients.fallback, why: "for clients that nothing places".to_owned(), scope: None })
+        }
+        Client::Region(name) => {
+            let unknown = || {
+                let known = snapshot.model.regions.iter().map(|region| region.name.clone()).collect();
+                ExplainError::UnknownRegion(name.to_owned(), known)
+            };
+            let region = snapshot.model.region_named(name).ok_or_else(unknown)?;
+            let class = clients.classes.iter().position(|class| class.region == Some(region)).ok_or_else(unknown)?;
+            Ok(Placed { class: ClassId(class as u16), why: "as asked".to_owned(), scope: None })
+        }
+    }
+}
+
+fn place_address(snapshot: &Snapshot, zone: ZoneId, ip: IpAddr) -> Placed {
+    let (class, own_scope) = snapshot.place(ip, zone, KnownBy::Address);
+    let (by_ecs, ecs_scope) = snapshot.place(ip, zone, KnownBy::Ecs);
+    let mut why = match own_scope {
+        0 => "as every client of this family".to_owned(),
+        _ => format!("as all of {}", net(ip, own_scope)),
+    };
+    if class == snapshot.model.clients.fallback {
+        why.push_str(", the class of clients that no net places");
+    }
+    if class != by_ecs {
+        why.push_str(&format!("; known by ECS only, it is of class {}", class_name(&snapshot.model, by_ecs)));
+    }
+    Placed { class, why, scope: Some(if class == by_ecs { ecs_scope } else { own_scope }) }
+}
+
+fn net(ip: IpAddr, len: u8) -> String {
+    ipnet::IpNet::new(ip, len).map_or_else(|_| ip.to_string(), |net| net.trunc().to_string())
+}
+
+fn scope(snapshot: &Snapshot, zone: ZoneId, placed: &Placed, decision: Option<&Decision>) -> (u8, String) {
+    let looks = decision.is_some_and(|decision| decision.looks_at_client);
+    match placed.scope {
+        _ if !looks => (0, "the client was not looked at".to_owned()),
+        _ if !snapshot.model.zone(zone).ecs.enabled => (0, "this zone does not use ECS".to_owned()),
+        Some(0) => (0, "every client of this family is of this class".to_owned()),
+        Some(scope) => (scope, "the shortest prefix whose clients are all of this class".to_owned()),
+        None => (0, "depends on the client's address, and none was given".to_owned()),
+    }
+}
+
+fn class_name(model: &Model, class: ClassId) -> String {
+    let region = model.clients.classes.get(usize::from(class.0)).and_then(|class| class.region);
+    region.map_or_else(|| "unknown".to_owned(), |region| region_name(model, region))
+}
+
+fn region_name(model: &Model, region: RegionId) -> String {
+    model.region(region).name.clone()
+}
+
+fn stages(model: &Model, decision: &Decision) -> Vec<StageReport> {
+    let reasons =
+        |reasons: &[Reason]| reasons.iter().map(|reason| report(model, reason.endpoint, &reason.why)).collect();
+    let stages = decision.stages.iter().map(|stage| StageReport {
+        stage: stage.name.to_owned(),
+        entered: stage.entered,
+        left: stage.left,
+        dropped: reasons(&stage.dropped),
+        kept: reasons(&stage.kept),
+        note: stage.note.clone(),
+    });
+    stages.collect()
+}
+
+fn report(model: &Model, endpoint: EndpointId, why: &str) -> ReasonReport {
+    ReasonReport { endpoint: model.endpoint(endpoint).name.clone(), why: why.to_owned() }
+}
+
+/// The one stage of a question that this name has nothing for: nothing is decided then.
+fn nothing_of_type(model: &Model, policy: &Policy, asked: Facet) -> StageReport {
+    let why = format!("this name gives no {} records", type_name(asked));
+    StageReport {
+        stage: "candidates".to_owned(),
+        entered: policy.endpoints.len(),
+        left: 0,
+        dropped: policy.endpoints.iter().map(|endpoint| report(model, *endpoint, &why)).collect(),
+        kept: Vec::new(),
+        note: Some("the answer is empty".to_owned()),
+    }
+}
+
+/// What a reply may hold, most probable first; what it can't is left out.
+fn answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, decision: &Decision) -> Vec<AnswerReport> {
+    let given = match &decision.given {
+        Given::Endpoints(given) => given,
+        Given::Static => return static_answers(model, zone, name, asked),
+        Given::Nodata => return Vec::new(),
+    };
+    let answerable = |endpoint: EndpointId| model.endpoint(endpoint).answerable(decision.facet);
+    let odds = given.probabilities(|endpoint| answerable(endpoint).is_some_and(|a| a.facet == Facet::Alias));
+    let mut answers: Vec<AnswerReport> = odds
+        .into_iter()
+        .filter(|(_, probability)| *probability > 0.0)
+        .filter_map(|(endpoint, probability)| {
+            let rdata = rdata(&answerable(endpoint)?.rdata);
+            Some(AnswerReport { rdata, endpoint: Some(model.endpoint(endpoint).name.clone()), probability })
+        })
+        .collect();
+    answers.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    answers
+}
+
+/// The records of the zone file that stand in for the policy.
+fn static_answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet) -> Vec<AnswerReport> {
+    let rtype = match asked {
+        Facet::V4 => 1,
+        Facet::V6 => 28,
+        Facet::Alias => 5,
+    };
+    let rrsets = model.zone(zone).rrsets.iter().filter(|rrset| rrset.owner == name.owner && rrset.rtype == rtype);
+    let answer = |wire: &[u8]| {
+        let ip = <[u8; 4]>::try_from(wire).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(wire).map(IpAddr::from));
+        let rdata = match (asked, ip) {
+            (Facet::V4 | Facet::V6, Ok(ip)) => ip.to_string(),
+            (Facet::V4 | Facet::V6 | Facet::Alias, _) => present(wire),
+        };
+        AnswerReport { rdata, endpoint: None, probability: 1.0 }
+    };
+    rrsets.flat_map(|rrset| rrset.rdatas.iter().map(|wire| answer(wire))).collect()
+}
+
+fn rdata(rdata: &AnswerRdata) -> String {
+    match rdata {
+        AnswerRdata::Address(ip) => ip.to_string(),
+        AnswerRdata::Cname(target) => present(target),
+    }
+}
+
+/// A name in presentation form with the case it was written in, which [`Name`] doesn't keep: escapes have no letters,
+/// so the letters of both forms go together.
+fn present(wire: &[u8]) -> String {
+    let Some(name) = Name::from_wire(wire) else { return String::new() };
+    let mut written = wire.iter().copied().filter(u8::is_ascii_alphabetic);
+    // A length octet may look like a letter, but never is one in a valid name: it is at most 63, before `A`.
+    let shown = name.to_string();
+    let restored =
+        shown.chars().map(|c| if c.is_ascii_alphabetic() { written.next().map_or(c, char::from) } else { c });
+    restored.collect()
+}
+
+fn evidence(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<EvidenceReport> {
+    let model = &snapshot.model;
+    let said = policy.endpoints.iter().flat_map(|endpoint| {
+        let check = model.endpoint(*endpoint).answerable(facet).and_then(|answerable| answerable.check);
+        let evidence = check.map_or(&[][..], |check| &snapshot.view.check(check).evidence);
+        evidence.iter().map(move |said| EvidenceReport {
+            endpoint: model.endpoint(*endpoint).name.clone(),
+            vantage: said.vantage.to_string(),
+            region: region_name(model, said.region),
+            health: said.health.as_str().to_owned(),
+            rtt_ms: said.rtt.map(millis),
+            age_ms: said.probed_at.map(|at| now.since(at).as_millis() as u64),
+            why: said.why.as_deref().map(str::to_owned),
+        })
+    });
+    said.collect()
+}
+
+/// Milliseconds with three decimals: microseconds are as fine as an RTT is measured.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}

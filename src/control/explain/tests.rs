@@ -1,0 +1,151 @@
+//! Explanations of the fixture's world, with a region each and nets to place clients.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::control::fixture;
+use crate::model::{ClientClass, ClientRule, Clients, Member, MemberRef, OnEmpty, Pool, PoolId, Rrset, Steering};
+
+const NOW: Duration = Duration::from_millis(100_300);
+
+/// `www` is a latency pool of fra1, nyc (a cname) and plain; 127.2.0.0/16 is eu-west's.
+fn snapshot(on_empty: OnEmpty, members: &[u32], default_aaaa: bool) -> Snapshot {
+    let mut model = fixture::model();
+    let member = |id: &u32| Member { to: MemberRef::Endpoint(EndpointId(*id)), weight: 1 };
+    let members: Vec<Member> = members.iter().map(member).collect();
+    let policy = &mut model.policies[0];
+    policy.endpoints = members
+        .iter()
+        .map(|member| match member.to {
+            MemberRef::Endpoint(id) => id,
+            MemberRef::Pool(_) => unreachable!("only endpoints above"),
+        })
+        .collect();
+    model.pools.push(Pool { name: "p".into(), steering: Steering::Latency, members });
+    policy.root = MemberRef::Pool(PoolId(0));
+    policy.facets = vec![Facet::V4, Facet::V6];
+    policy.on_empty = on_empty;
+    model.clients = Clients {
+        classes: vec![
+            ClientClass { region: None },
+            ClientClass { region: Some(RegionId(0)) },
+            ClientClass { region: Some(RegionId(1)) },
+        ],
+        rules: vec![ClientRule { net: "127.2.0.0/16".parse().unwrap(), class: ClassId(1) }],
+        fallback: ClassId(0),
+    };
+    if default_aaaa {
+        let mut zone = (*model.zones[0]).clone();
+        let owner = zone.steered[0].owner.clone();
+        zone.rrsets.push(Rrset { owner, rtype: 28, ttl: 60, rdatas: vec![[0xfd; 16].into()] });
+        model.zones[0] = Arc::new(zone);
+    }
+    fixture::snapshot(model)
+}
+
+fn usual() -> Snapshot {
+    snapshot(OnEmpty::LastGood, &[0, 1, 2], false)
+}
+
+/// Without the lookup of names, which has tests of its own.
+fn ask(snapshot: &Snapshot, rtype: Option<&str>, client: Client<'_>) -> Result<Explanation, ExplainError> {
+    let name = Name::parse("WWW.svc.example").unwrap();
+    let steered = (ZoneId(0), &snapshot.model.zone(ZoneId(0)).steered[0]);
+    explain_steered(snapshot, &name, steered, rtype, client, Moment::from_start(NOW))
+}
+
+fn dublin() -> Client<'static> {
+    Client::Address("127.2.0.1".parse().unwrap())
+}
+
+#[test]
+fn the_json_is_as_promised() {
+    let told = ask(&usual(), None, dublin()).unwrap();
+    let json = serde_json::to_value(&told).unwrap();
+    for (key, expected) in [
+        ("name", serde_json::json!("www.svc.example.")),
+        ("type", serde_json::json!("A")),
+        ("client", serde_json::json!("127.2.0.1")),
+        ("class", serde_json::json!("eu-west")),
+        ("scope", serde_json::json!(16)),
+        ("ttl", serde_json::json!(20)),
+        ("answers", serde_json::json!([{"rdata": "192.0.2.10", "endpoint": "fra1", "probability": 1.0}])),
+    ] {
+        assert_eq!(json[key], expected, "{key}");
+    }
+    let stages: Vec<&str> = json["stages"].as_array().unwrap().iter().map(|s| s["stage"].as_str().unwrap()).collect();
+    assert_eq!(stages, ["candidates", "state", "health", "rank", "tiers", "pick", "limit", "ttl"]);
+    let health = &json["stages"][2];
+    assert_eq!((&health["in"], &health["out"]), (&serde_json::json!(3), &serde_json::json!(2)));
+    assert_eq!(health["dropped"], serde_json::json!([{"endpoint": "nyc", "why": "down"}]));
+    assert_eq!(json["evidence"][0]["rtt_ms"], 1.25);
+    assert_eq!(json["evidence"][0]["age_ms"], 300);
+    let back: Explanation = serde_json::from_value(json).unwrap();
+    assert_eq!(back, told, "the command line reads what the API writes");
+}
+
+#[test]
+fn a_client_is_an_address_a_region_or_nobody() {
+    let class = |client| ask(&usual(), None, client).unwrap().class;
+    assert_eq!(class(dublin()), "eu-west");
+    assert_eq!(class(Client::Address("192.0.2.1".parse().unwrap())), "unknown");
+    assert_eq!(class(Client::Region("us-east")), "us-east");
+    assert_eq!(class(Client::Unplaced), "unknown");
+    let error = ask(&usual(), None, Client::Region("mars")).unwrap_err();
+    assert_eq!(error.to_string(), "no region is called \"mars\"; there are eu-west, us-east");
+}
+
+#[test]
+fn what_is_not_steered_is_an_error_with_a_reason() {
+    let error = |name| explain(&usual(), name, None, dublin(), Moment::START).unwrap_err();
+    assert_eq!(error("nothing.svc.example"), ExplainError::NotSteered("nothing.svc.example.".into()));
+    assert_eq!(error("svc.example"), ExplainError::NotSteered("svc.example.".into()));
+    assert_eq!(error("a..b"), ExplainError::BadName(NameError::EmptyLabel));
+    assert_eq!(ask(&usual(), Some("MX"), dublin()).unwrap_err(), ExplainError::UnsupportedType("MX".into()));
+}
+
+#[test]
+fn a_question_that_the_name_has_nothing_for_is_empty() {
+    let told = ask(&usual(), Some("cname"), dublin()).unwrap();
+    assert_eq!((told.answers.len(), told.stages.len(), told.stages[0].left), (0, 1, 0));
+    assert!(human(&told).contains("none: the reply is empty (NODATA)"));
+}
+
+#[test]
+fn on_empty_is_told() {
+    let all = ask(&snapshot(OnEmpty::All, &[1], false), None, dublin()).unwrap();
+    assert_eq!(all.answers[0].rdata, "nyc.hosting.example.");
+    assert!(all.stages.iter().any(|stage| stage.stage == "on_empty"));
+    assert_eq!((all.scope, all.scope_why.as_str()), (0, "the client was not looked at"));
+    let fixed = ask(&snapshot(OnEmpty::Static, &[0], true), Some("AAAA"), dublin()).unwrap();
+    let expected =
+        AnswerReport { rdata: "fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd".into(), endpoint: None, probability: 1.0 };
+    assert_eq!(fixed.answers, [expected]);
+    let stale = ask(&snapshot(OnEmpty::LastGood, &[1], false), None, dublin()).unwrap();
+    assert!(stale.stale && human(&stale).contains("EDE 3"));
+}
+
+#[test]
+fn names_keep_their_case() {
+    assert_eq!(present(b"\x05N\\y.C\x07Hosting\x00"), "N\\\\y\\.C.Hosting.");
+    assert_eq!(present(b"\x00"), ".");
+}
+
+#[test]
+fn a_person_reads_it_on_one_screen() {
+    let told = human(&ask(&usual(), None, dublin()).unwrap());
+    for line in [
+        "www.svc.example. A   (\"www\" of svc.example., generation 2)",
+        "client  127.2.0.1, class eu-west: as all of 127.2.0.0/16",
+        "scope   /16: the shortest prefix whose clients are all of this class",
+        "   100 %  192.0.2.10               fra1",
+        "  health                3    2",
+        "    - nyc: down",
+        "  ttl                   1    1  20 s: nothing that is considered can change, so ttl.max",
+        "fra1           up       ns1 (eu-west)             1.2 ms  300 ms ago",
+    ] {
+        assert!(told.contains(line), "no {line:?} in\n{told}");
+    }
+    assert!(told.lines().count() < 40 && told.lines().all(|line| line.len() <= 120), "{told}");
+}
