@@ -2,6 +2,10 @@
 //! waits or reads a clock: what it needs of the world is in the [`Snapshot`] and the [`Ask`]. The servers call it, and
 //! count what its [`Outcome`] says.
 
+mod additional;
+mod edns;
+mod resolve;
+mod steered;
 mod tallies;
 
 pub use crate::wire::Reject;
@@ -10,6 +14,12 @@ pub use tallies::Tallies;
 use std::net::SocketAddr;
 
 use crate::snapshot::Snapshot;
+use crate::wire::code::{class, opcode, rcode, rtype};
+use crate::wire::query::Query;
+use resolve::Answering;
+
+/// Longest reply over UDP to a query without EDNS, and what every EDNS sender can take (RFC 6891, 6.2.3).
+const MIN_UDP_REPLY: usize = 512;
 
 /// Longest reply over UDP: what passes every path unfragmented (the flag day of 2020), and the room `out` must have.
 pub const MAX_UDP_REPLY: usize = 1232;
@@ -83,6 +93,51 @@ pub struct Reply {
 /// Answers one message into `out`: at least [`MAX_UDP_REPLY`] octets over UDP, 512 over any other transport, and as
 /// many as a reply may take, up to 65,535.
 pub fn answer(snapshot: &Snapshot, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
-    let _ = (snapshot, ask, out);
-    Outcome::Silence(Reject::Short)
+    if ask.source.port() == 0 && ask.transport == Transport::Udp {
+        return Outcome::Silence(Reject::PortZero);
+    }
+    let query = match Query::parse(ask.packet) {
+        Ok(query) => query,
+        Err(reject) => return Outcome::Silence(reject),
+    };
+    let mut answering = Answering::begin(snapshot, ask, &query, out);
+    let rcode = match refusal(&query) {
+        Some(rcode) => rcode,
+        None => answering.resolve(),
+    };
+    Outcome::Reply(answering.finish(rcode))
+}
+
+/// The response code of a message that isn't answered from the zones; `None` for one that is.
+fn refusal(query: &Query<'_>) -> Option<u16> {
+    match query.opcode() {
+        opcode::QUERY => {}
+        // Neither is configured, so that neither is allowed (CONTRACT 6).
+        opcode::NOTIFY | opcode::UPDATE => return Some(rcode::REFUSED),
+        _ => return Some(rcode::NOTIMP),
+    }
+    let Some(question) = query.question.filter(|_| !query.is_malformed) else { return Some(rcode::FORMERR) };
+    if query.edns.is_some_and(|edns| edns.version > 0) {
+        return Some(rcode::BADVERS);
+    }
+    match (question.qclass, question.qtype) {
+        (class::IN | class::ANY, rtype::AXFR | rtype::IXFR) => Some(rcode::REFUSED),
+        // RFC 1035, 3.2.3: of no use since MX, and nobody implements them.
+        (class::IN | class::ANY, rtype::MAILA | rtype::MAILB) => Some(rcode::NOTIMP),
+        // These are never a zone's data (RFC 6891, 6.1.1; RFC 8945, 4.2).
+        (class::IN | class::ANY, rtype::OPT | rtype::TSIG) => Some(rcode::FORMERR),
+        (class::IN | class::ANY, _) => None,
+        // CHAOS too: neither version nor host name is told (CONTRACT 6).
+        _ => Some(rcode::REFUSED),
+    }
+}
+
+/// What the reply over this transport may take, in octets (RFC 6891, 6.2.5).
+fn reply_limit(ask: &Ask<'_>, query: &Query<'_>) -> usize {
+    match ask.transport {
+        Transport::Udp => {
+            query.edns.map_or(MIN_UDP_REPLY, |edns| usize::from(edns.udp_size)).clamp(MIN_UDP_REPLY, MAX_UDP_REPLY)
+        }
+        Transport::Tcp | Transport::Tls | Transport::Https | Transport::Quic => usize::from(u16::MAX),
+    }
 }

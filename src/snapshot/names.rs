@@ -1,20 +1,340 @@
-//! Names and static records, compiled from the model.
+//! Every name of every zone and its static records, compiled from the model on a reload and shared by all snapshots of
+//! that generation. Answers where a name leads (RFC 1034, 4.3.2; RFC 4592; RFC 6672): to a node, a referral, a DNAME,
+//! a wildcard, or nowhere. Pure, and never allocates once it is built.
+//!
+//! Each name that exists, empty non-terminals and the ancestors of apexes too, is in one index under the most specific
+//! zone that holds it. So every ancestor of an indexed name is indexed, and the closest encloser of a name that doesn't
+//! exist is found by bisection over its labels.
 
-use crate::model::{Model, ZoneId};
-use crate::wire::Name;
+mod build;
+mod index;
+
+use crate::model::{Ecs, Model, PolicyId, ZoneId};
+use crate::wire::{Name, NameBuf};
+use index::NameIndex;
+pub(crate) use index::hash_of;
+
+/// A link that leads nowhere.
+const NONE: u32 = u32::MAX;
 
 /// Every name of every zone.
 #[derive(Debug, Default)]
-pub struct ZoneTable {}
+pub struct ZoneTable {
+    index: NameIndex,
+    nodes: Vec<Node>,
+    rrsets: Vec<StoredRrset>,
+    extras: Vec<StoredExtra>,
+    steered: Vec<SteeredNode>,
+    zones: Vec<ZoneHead>,
+    /// Names and records in wire form, a node's records after its name.
+    bytes: Vec<u8>,
+}
+
+/// One name of one zone.
+#[derive(Debug)]
+struct Node {
+    name: Span,
+    zone: u32,
+    first_rrset: u32,
+    rrsets: u16,
+    kind: NodeKind,
+    has_dname: bool,
+    /// Hidden: the node that hides it. Apex: the node of the same name in the zone above, where we serve that.
+    link: u32,
+    /// The node of `*` below this one.
+    wildcard: u32,
+    steered: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NodeKind {
+    /// Above every zone.
+    Void,
+    /// A zone's apex.
+    Apex,
+    /// Authoritative data, or an empty non-terminal.
+    Plain,
+    /// NS below the apex: delegated from here on.
+    Cut,
+    /// Below a cut or a DNAME: never answered itself, glue at most.
+    Hidden,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    start: usize,
+    len: u32,
+}
+
+#[derive(Debug)]
+struct StoredRrset {
+    rtype: u16,
+    ttl: u32,
+    records: Span,
+    first_extra: u32,
+    extras: u32,
+}
+
+#[derive(Debug)]
+struct StoredExtra {
+    name: Span,
+    node: u32,
+    is_in_domain: bool,
+}
+
+/// What all replies from one zone share.
+#[derive(Debug)]
+struct ZoneHead {
+    apex: u32,
+    ecs: Ecs,
+    negative_ttl: u32,
+}
+
+/// How a steered name is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SteeredNode {
+    /// By which policy.
+    pub policy: PolicyId,
+    /// Counter id of the policy's first endpoint.
+    pub tally_base: u32,
+    /// Its place in its zone's `steered`.
+    pub index: usize,
+    /// Whether the policy gives A records.
+    pub has_v4: bool,
+    /// Whether the policy gives AAAA records.
+    pub has_v6: bool,
+    /// Whether the policy gives a CNAME whatever the type.
+    pub has_alias: bool,
+}
+
+/// Where a name leads.
+#[derive(Debug, Clone, Copy)]
+pub enum Found<'t> {
+    /// To no zone that was to be looked in.
+    Outside,
+    /// To a node of that name; without records it is an empty non-terminal.
+    Exact(NodeRef<'t>),
+    /// To the wildcard that makes it up (RFC 4592, 3.3.1).
+    Wildcard(NodeRef<'t>),
+    /// To this delegation, at the name or above it.
+    Referral(NodeRef<'t>),
+    /// To this DNAME's owner, which is above the name.
+    Redirected(NodeRef<'t>),
+    /// Nowhere in this zone: NXDOMAIN.
+    Missing(ZoneId),
+}
 
 impl ZoneTable {
     /// Compiles the zones; `tally_base` gives the first counter id of a steered name (zone, index in its `steered`).
-    pub fn build(_model: &Model, _tally_base: &mut dyn FnMut(ZoneId, usize) -> u32) -> ZoneTable {
-        ZoneTable {}
+    pub fn build(model: &Model, tally_base: &mut dyn FnMut(ZoneId, usize) -> u32) -> ZoneTable {
+        build::build(model, tally_base)
     }
 
     /// The steered name that answers `name`: itself, or the wildcard that covers it, as (zone, index in its `steered`).
-    pub fn steered(&self, _name: &Name) -> Option<(ZoneId, usize)> {
-        None
+    pub fn steered(&self, name: &Name) -> Option<(ZoneId, usize)> {
+        let (Found::Exact(node) | Found::Wildcard(node)) = self.find(&NameBuf::parse(name.as_wire())?, false) else {
+            return None;
+        };
+        Some((node.zone(), node.steered()?.index))
     }
+
+    /// Where `name` leads, in the most specific zone. `for_ds`: DS lives above the cut, so that at a delegation or a
+    /// child's apex the parent's node is found (RFC 4035, 3.1.4.1).
+    pub fn find(&self, name: &NameBuf, for_ds: bool) -> Found<'_> {
+        match self.closest(name) {
+            Some((node, depth)) => self.classify(node, depth, for_ds),
+            None => Found::Outside,
+        }
+    }
+
+    /// As [`ZoneTable::find`], but looks in `zone` alone: a name in a zone below that we serve too leads to `zone`'s
+    /// delegation to it.
+    pub fn find_within(&self, zone: ZoneId, name: &NameBuf, for_ds: bool) -> Found<'_> {
+        let Some(head) = self.zones.get(zone.0 as usize) else { return Found::Outside };
+        if !name.is_within(self.name_of(head.apex)) {
+            return Found::Outside;
+        }
+        let Some((mut at, mut depth)) = self.closest(name) else { return Found::Outside };
+        let mut has_climbed = false;
+        while self.nodes[at as usize].zone != zone.0 {
+            let Some(inner) = self.zones.get(self.nodes[at as usize].zone as usize) else { return Found::Outside };
+            depth = name.label_count() - label_count(self.name_of(inner.apex));
+            at = self.nodes[inner.apex as usize].link;
+            has_climbed = true;
+            if at == NONE {
+                return Found::Outside;
+            }
+        }
+        match self.classify(at, depth, for_ds) {
+            // The zone below isn't delegated to: what it holds is not ours to deny.
+            Found::Exact(_) | Found::Wildcard(_) | Found::Missing(_) if has_climbed && !(for_ds && depth == 0) => {
+                Found::Outside
+            }
+            found => found,
+        }
+    }
+
+    /// The node of `name` or of its closest ancestor that has one, and how many labels it is above.
+    fn closest(&self, name: &NameBuf) -> Option<(u32, usize)> {
+        // Nearly every name is there, or its parent is.
+        for depth in 0..=1.min(name.label_count()) {
+            if let Some(node) = self.lookup(name.without(depth)) {
+                return Some((node, depth));
+            }
+        }
+        let (mut missing, mut there) = (1.min(name.label_count()), name.label_count());
+        let mut found = self.lookup(name.without(there))?;
+        while there - missing > 1 {
+            let middle = (there + missing) / 2;
+            match self.lookup(name.without(middle)) {
+                Some(node) => (there, found) = (middle, node),
+                None => missing = middle,
+            }
+        }
+        Some((found, there))
+    }
+
+    fn lookup(&self, name: &[u8]) -> Option<u32> {
+        self.index.find(hash_of(name), |node| self.name_of(node) == name)
+    }
+
+    fn name_of(&self, node: u32) -> &[u8] {
+        self.slice(self.nodes[node as usize].name)
+    }
+
+    fn slice(&self, span: Span) -> &[u8] {
+        &self.bytes[span.start..span.start + span.len as usize]
+    }
+
+    /// What a name is whose closest existing ancestor, `depth` labels above, is `at`.
+    fn classify(&self, at: u32, depth: usize, for_ds: bool) -> Found<'_> {
+        let node = &self.nodes[at as usize];
+        let found = NodeRef { table: self, at };
+        match node.kind {
+            NodeKind::Void => Found::Outside,
+            NodeKind::Apex if for_ds && depth == 0 && node.link != NONE => self.classify(node.link, 0, true),
+            NodeKind::Apex | NodeKind::Plain if depth == 0 => Found::Exact(found),
+            NodeKind::Apex | NodeKind::Plain if node.has_dname => Found::Redirected(found),
+            NodeKind::Apex | NodeKind::Plain if node.wildcard != NONE => {
+                Found::Wildcard(NodeRef { table: self, at: node.wildcard })
+            }
+            NodeKind::Apex | NodeKind::Plain => Found::Missing(ZoneId(node.zone)),
+            NodeKind::Cut if for_ds && depth == 0 => Found::Exact(found),
+            NodeKind::Cut => Found::Referral(found),
+            NodeKind::Hidden => {
+                let cover = NodeRef { table: self, at: node.link };
+                match self.nodes[node.link as usize].kind {
+                    NodeKind::Cut => Found::Referral(cover),
+                    _ => Found::Redirected(cover),
+                }
+            }
+        }
+    }
+
+    /// The apex of a zone; `None` when the id is of another table.
+    pub fn apex(&self, zone: ZoneId) -> Option<NodeRef<'_>> {
+        Some(NodeRef { table: self, at: self.zones.get(zone.0 as usize)?.apex })
+    }
+
+    /// How a zone uses client subnets.
+    pub fn ecs(&self, zone: ZoneId) -> Ecs {
+        self.zones.get(zone.0 as usize).map_or_else(Ecs::default, |head| head.ecs)
+    }
+
+    /// How long a zone's negative answers are good for, in seconds: the lesser of its SOA's TTL and MINIMUM (RFC 2308, 5).
+    pub fn negative_ttl(&self, zone: ZoneId) -> u32 {
+        self.zones.get(zone.0 as usize).map_or(0, |head| head.negative_ttl)
+    }
+}
+
+fn label_count(wire: &[u8]) -> usize {
+    NameBuf::parse(wire).map_or(0, |name| name.label_count())
+}
+
+/// A name of a zone, in its table.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeRef<'t> {
+    table: &'t ZoneTable,
+    at: u32,
+}
+
+impl<'t> NodeRef<'t> {
+    fn node(&self) -> &'t Node {
+        &self.table.nodes[self.at as usize]
+    }
+
+    /// Its name in lower-case wire form.
+    pub fn name(&self) -> &'t [u8] {
+        self.table.name_of(self.at)
+    }
+
+    /// Its zone.
+    pub fn zone(&self) -> ZoneId {
+        ZoneId(self.node().zone)
+    }
+
+    /// How it is steered, where it is.
+    pub fn steered(&self) -> Option<&'t SteeredNode> {
+        self.table.steered.get(self.node().steered as usize)
+    }
+
+    /// Its static RRsets, by rising type.
+    pub fn rrsets(&self) -> impl Iterator<Item = RrsetRef<'t>> + use<'t> {
+        let node = self.node();
+        let first = node.first_rrset as usize;
+        let table = self.table;
+        table.rrsets[first..first + usize::from(node.rrsets)].iter().map(move |stored| RrsetRef { table, stored })
+    }
+
+    /// Its static RRset of one type.
+    pub fn rrset(&self, rtype: u16) -> Option<RrsetRef<'t>> {
+        self.rrsets().find(|rrset| rrset.rtype() == rtype)
+    }
+}
+
+/// A static RRset, in its table.
+#[derive(Debug, Clone, Copy)]
+pub struct RrsetRef<'t> {
+    table: &'t ZoneTable,
+    stored: &'t StoredRrset,
+}
+
+impl<'t> RrsetRef<'t> {
+    /// Its type.
+    pub fn rtype(&self) -> u16 {
+        self.stored.rtype
+    }
+
+    /// Its TTL in seconds.
+    pub fn ttl(&self) -> u32 {
+        self.stored.ttl
+    }
+
+    /// Its records one after the other, whole (RFC 1035, 3.2.1), nothing compressed but the owner, which is the pointer `C0 0C`.
+    pub fn records(&self) -> &'t [u8] {
+        self.table.slice(self.stored.records)
+    }
+
+    /// The names its records point at whose addresses belong into the additional section, each once.
+    pub fn extras(&self) -> impl Iterator<Item = Extra<'t>> + use<'t> {
+        let first = self.stored.first_extra as usize;
+        let table = self.table;
+        table.extras[first..first + self.stored.extras as usize].iter().map(move |stored| Extra {
+            name: table.slice(stored.name),
+            node: NodeRef { table, at: stored.node },
+            is_in_domain: stored.is_in_domain,
+        })
+    }
+}
+
+/// A name that a record points at (RFC 1034, 4.3.2 step 6), and the node its addresses are at: its own, or a wildcard's.
+#[derive(Debug, Clone, Copy)]
+pub struct Extra<'t> {
+    /// The name in wire form, as the record has it.
+    pub name: &'t [u8],
+    /// Where its addresses are.
+    pub node: NodeRef<'t>,
+    /// Whether the name is at or below the delegation whose NS names it: without its addresses the delegation can't be
+    /// followed (RFC 9471).
+    pub is_in_domain: bool,
 }

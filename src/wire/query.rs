@@ -1,4 +1,12 @@
-//! A message that came in, parsed without allocating and without trust.
+//! A message that came in, parsed without allocating and without trust. What can be read of a malformed one is kept,
+//! so that its FORMERR repeats it.
+
+use crate::wire::NameBuf;
+use crate::wire::code::{flag, opcode, rtype};
+use crate::wire::edns::Edns;
+
+/// Octets of a message's header (RFC 1035, 4.1.1).
+pub const HEADER_LEN: usize = 12;
 
 /// Why a message gets no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +29,208 @@ impl Reject {
             Reject::Short => "short",
             Reject::Response => "response",
             Reject::PortZero => "port_zero",
+        }
+    }
+}
+
+/// A message with a header that asks for a reply.
+#[derive(Clone, Copy)]
+pub struct Query<'a> {
+    /// To be repeated.
+    pub id: u16,
+    /// The second 16 bits of the header.
+    pub flags: u16,
+    /// The first question, where there is exactly one and it can be read.
+    pub question: Option<Question<'a>>,
+    /// The first OPT record, where the message can be read up to it.
+    pub edns: Option<Edns<'a>>,
+    /// Whether the message breaks the format: FORMERR.
+    pub is_malformed: bool,
+}
+
+/// What is asked.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// The name, folded to lower case.
+    pub name: NameBuf,
+    /// The whole question as it was asked, to be repeated octet for octet (draft-vixie-dnsext-dns0x20).
+    pub wire: &'a [u8],
+    /// QTYPE.
+    pub qtype: u16,
+    /// QCLASS.
+    pub qclass: u16,
+}
+
+/// A record as it stands in a message.
+struct RawRecord<'a> {
+    is_root: bool,
+    rtype: u16,
+    class: u16,
+    ttl: u32,
+    rdata: &'a [u8],
+}
+
+impl<'a> Query<'a> {
+    /// Reads a message; an error means that it gets no reply at all.
+    pub fn parse(packet: &'a [u8]) -> Result<Query<'a>, Reject> {
+        let Some((header, body)) = packet.split_first_chunk::<HEADER_LEN>() else { return Err(Reject::Short) };
+        let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let mut query = Query { id: field(0), flags: field(2), question: None, edns: None, is_malformed: false };
+        if query.flags & flag::QR != 0 {
+            return Err(Reject::Response);
+        }
+        query.is_malformed = query.read_body(body, [field(4), field(6), field(8), field(10)]).is_none();
+        Ok(query)
+    }
+
+    /// What is to be done (RFC 1035, 4.1.1).
+    pub fn opcode(&self) -> u8 {
+        (self.flags >> 11) as u8 & 0xF
+    }
+
+    /// Reads what follows the header; `None` as soon as it breaks the format.
+    fn read_body(&mut self, body: &'a [u8], counts: [u16; 4]) -> Option<()> {
+        let [questions, answers, authorities, additionals] = counts;
+        if questions != 1 {
+            return None;
+        }
+        let question = Question::parse(body)?;
+        self.question = Some(question);
+        let is_query = self.opcode() == opcode::QUERY;
+        // A query has nothing to tell but the SOA of IXFR (RFC 1995, 3); TC makes no sense in one.
+        if is_query && (answers != 0 || (authorities != 0 && question.qtype != rtype::IXFR)) {
+            return None;
+        }
+        if is_query && self.flags & flag::TC != 0 {
+            return None;
+        }
+        let mut rest = &body[question.wire.len()..];
+        for _ in 0..usize::from(answers) + usize::from(authorities) {
+            (_, rest) = RawRecord::parse(rest)?;
+        }
+        self.read_additional(rest, additionals)
+    }
+
+    fn read_additional(&mut self, mut rest: &'a [u8], count: u16) -> Option<()> {
+        let mut is_sound = true;
+        for _ in 0..count {
+            let (record, next) = RawRecord::parse(rest)?;
+            rest = next;
+            if record.rtype != rtype::OPT {
+                continue;
+            }
+            // RFC 6891, 6.1.1: one OPT at most, and its owner is the root.
+            if self.edns.is_some() || !record.is_root {
+                is_sound = false;
+                continue;
+            }
+            let edns = Edns::parse(record.class, record.ttl, record.rdata);
+            is_sound &= !edns.is_malformed;
+            self.edns = Some(edns);
+        }
+        is_sound.then_some(())
+    }
+}
+
+impl<'a> Question<'a> {
+    /// The question at the start of `body`; its name is not compressed, as there is nothing before it to point at.
+    fn parse(body: &'a [u8]) -> Option<Question<'a>> {
+        let name = NameBuf::parse(body)?;
+        let name_len = name.as_wire().len();
+        let wire = body.get(..name_len + 4)?;
+        let fixed = wire.last_chunk::<4>()?;
+        Some(Question {
+            name,
+            wire,
+            qtype: u16::from_be_bytes([fixed[0], fixed[1]]),
+            qclass: u16::from_be_bytes([fixed[2], fixed[3]]),
+        })
+    }
+}
+
+impl<'a> RawRecord<'a> {
+    /// The record at the start of `wire`, and what follows it.
+    fn parse(wire: &'a [u8]) -> Option<(RawRecord<'a>, &'a [u8])> {
+        let owner_len = skip_name(wire)?;
+        let (fixed, after) = wire.get(owner_len..)?.split_first_chunk::<10>()?;
+        let field = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+        let (rdata, next) = after.split_at_checked(usize::from(field(8)))?;
+        let ttl = u32::from(field(4)) << 16 | u32::from(field(6));
+        Some((RawRecord { is_root: wire[0] == 0, rtype: field(0), class: field(2), ttl, rdata }, next))
+    }
+}
+
+/// How many octets the name at the start of `wire` takes; a pointer ends it and isn't followed.
+fn skip_name(wire: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match *wire.get(at)? {
+            0 => return Some(at + 1),
+            len @ 1..=63 => at += 1 + usize::from(len),
+            0xC0..=0xFF => return wire.get(at + 1).map(|_| at + 2),
+            // RFC 6891, 5: the other label types are not in use.
+            64..=0xBF => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUESTION: &[u8] = b"\x03wWw\x07example\x00\x00\x01\x00\x01";
+    const OPT: &[u8] = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00";
+
+    /// A message of `counts`, with `parts` after the header.
+    fn message(flags: u16, counts: [u16; 4], parts: &[&[u8]]) -> Vec<u8> {
+        let mut out = vec![0xAB, 0xCD];
+        out.extend(flags.to_be_bytes());
+        out.extend(counts.iter().flat_map(|c| c.to_be_bytes()));
+        out.extend(parts.concat());
+        out
+    }
+
+    #[test]
+    fn what_must_not_be_answered_is_rejected() {
+        for len in 0..HEADER_LEN {
+            assert_eq!(Query::parse(&vec![0; len]).err(), Some(Reject::Short));
+        }
+        assert_eq!(Query::parse(&message(0x8000, [1, 0, 0, 0], &[QUESTION])).err(), Some(Reject::Response));
+    }
+
+    #[test]
+    fn a_question_is_kept_as_it_was_asked() {
+        let packet = message(0x0100, [1, 0, 0, 1], &[QUESTION, OPT]);
+        let query = Query::parse(&packet).unwrap();
+        let question = query.question.unwrap();
+        assert_eq!((query.id, query.opcode(), query.is_malformed), (0xABCD, 0, false));
+        assert_eq!((question.wire, question.qtype, question.qclass), (QUESTION, 1, 1));
+        assert_eq!(question.name.as_wire(), b"\x03www\x07example\x00");
+        assert_eq!(query.edns.map(|e| e.udp_size), Some(1232));
+    }
+
+    #[test]
+    fn malformed_messages_are_known() {
+        let opt_elsewhere = b"\x01a\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00".as_slice();
+        let soa = b"\x00\x00\x06\x00\x01\x00\x00\x00\x00\x00\x00".as_slice();
+        let ixfr = b"\x03wWw\x07example\x00\x00\xfb\x00\x01".as_slice();
+        let cases: [(Vec<u8>, bool, &str); 13] = [
+            (message(0, [1, 0, 0, 0], &[QUESTION]), false, "plain"),
+            (message(0, [1, 0, 0, 0], &[QUESTION, b"more"]), false, "octets after the message"),
+            (message(0, [1, 0, 1, 0], &[ixfr, soa]), false, "IXFR with its SOA"),
+            (message(0, [0, 0, 0, 0], &[]), true, "no question"),
+            (message(0, [2, 0, 0, 0], &[QUESTION, QUESTION]), true, "two questions"),
+            (message(0, [1, 0, 0, 0], &[b"\xc0\x0c\x00\x01\x00\x01"]), true, "a compressed question"),
+            (message(0, [1, 0, 0, 0], &[&QUESTION[..QUESTION.len() - 1]]), true, "half a question"),
+            (message(0, [1, 1, 0, 0], &[QUESTION, soa]), true, "an answer in a query"),
+            (message(0, [1, 0, 1, 0], &[QUESTION, soa]), true, "an authority in a query"),
+            (message(0, [1, 0, 0, 2], &[QUESTION, OPT, OPT]), true, "two OPTs"),
+            (message(0, [1, 0, 0, 1], &[QUESTION, opt_elsewhere]), true, "an OPT with an owner"),
+            (message(0, [1, 0, 0, 1], &[QUESTION]), true, "a record that isn't there"),
+            (message(0x0200, [1, 0, 0, 0], &[QUESTION]), true, "TC"),
+        ];
+        for (packet, malformed, what) in cases {
+            assert_eq!(Query::parse(&packet).unwrap().is_malformed, malformed, "{what}");
         }
     }
 }

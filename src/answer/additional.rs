@@ -1,0 +1,89 @@
+//! The additional section (RFC 1034, 4.3.2 step 6): addresses of the names that NS, MX, SRV and their like point at,
+//! steered ones too. Dropped without a word where they don't fit, but for the glue without which a delegation can't be
+//! followed: then the reply is truncated (RFC 9471).
+
+use super::resolve::Answering;
+use crate::model::Facet;
+use crate::snapshot::CellGiven;
+use crate::snapshot::names::{Extra, RrsetRef, SteeredNode};
+use crate::wire::code::rtype;
+use crate::wire::reply::{Full, Owner, Section};
+
+/// An RRset whose records point at names, and where it stands.
+#[derive(Clone, Copy)]
+pub(super) enum Pending<'t> {
+    /// In the answer: addresses are a service.
+    Answer(RrsetRef<'t>),
+    /// NS of a referral: addresses below the cut are needed.
+    Referral(RrsetRef<'t>),
+}
+
+impl<'q> Answering<'q> {
+    /// Adds the addresses; an error when needed ones don't fit.
+    pub(super) fn add_extras(&mut self, pending: Pending<'q>) -> Result<(), Full> {
+        match pending {
+            Pending::Answer(rrset) => {
+                for extra in rrset.extras() {
+                    if self.add_extra(&extra).is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+            Pending::Referral(ns) => {
+                let mut glue = Ok(());
+                for extra in ns.extras().filter(|extra| extra.is_in_domain) {
+                    glue = glue.and(self.add_extra(&extra));
+                }
+                glue?;
+                for extra in ns.extras().filter(|extra| !extra.is_in_domain) {
+                    if self.add_extra(&extra).is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds the addresses of one name, IPv4 before IPv6.
+    fn add_extra(&mut self, extra: &Extra<'q>) -> Result<(), Full> {
+        let v4 = self.add_family(extra, Facet::V4, rtype::A);
+        let v6 = self.add_family(extra, Facet::V6, rtype::AAAA);
+        v4.and(v6)
+    }
+
+    fn add_family(&mut self, extra: &Extra<'q>, facet: Facet, rtype: u16) -> Result<(), Full> {
+        let steered = extra.node.steered().filter(|steered| match facet {
+            Facet::V4 => steered.has_v4 || steered.has_alias,
+            Facet::V6 => steered.has_v6 || steered.has_alias,
+            Facet::Alias => false,
+        });
+        match steered {
+            Some(steered) => self.add_steered(extra, steered, facet, rtype),
+            None => self.add_static(extra, rtype, None),
+        }
+    }
+
+    fn add_static(&mut self, extra: &Extra<'q>, rtype: u16, ttl_cap: Option<u32>) -> Result<(), Full> {
+        let Some(rrset) = extra.node.rrset(rtype) else { return Ok(()) };
+        self.reply.rrset(Section::Additional, Owner::Name(extra.name), rrset.records(), ttl_cap).map(|_| ())
+    }
+
+    /// A steered name's addresses; what isn't one (a CNAME, an empty answer) isn't added.
+    fn add_steered(&mut self, extra: &Extra<'q>, steered: &SteeredNode, facet: Facet, rtype: u16) -> Result<(), Full> {
+        let Some(cell) = self.cell(extra.node.zone(), steered, facet) else { return Ok(()) };
+        match cell.given() {
+            CellGiven::Static => self.add_static(extra, rtype, Some(cell.ttl())),
+            CellGiven::Nodata => Ok(()),
+            CellGiven::Records => {
+                let picks = cell.pick(self.chance());
+                let are_addresses = picks.iter().all(|&pick| cell.record(pick).rtype == rtype);
+                if picks.is_empty() || !are_addresses {
+                    return Ok(());
+                }
+                self.addresses(Section::Additional, Owner::Name(extra.name), steered, cell, &picks)
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Steered names: which cell answers, a draw from it, and what of the client was looked at.
+
+use super::edns::ExtendedError;
+use super::resolve::{Answering, Asked, Step};
+use crate::model::{ClassId, Facet, ZoneId};
+use crate::snapshot::names::{NodeRef, SteeredNode};
+use crate::snapshot::{Cell, CellGiven, KnownBy};
+use crate::wire::code::{rcode, rtype};
+use crate::wire::reply::{Full, Owner, Section};
+
+/// The client as steering sees it; found once a reply, as a chain stays inside its zone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClientSeen {
+    class: ClassId,
+    /// How far its class reaches, for a client known by its subnet; 0 for one known by its own address.
+    reach: u8,
+    was_looked_at: bool,
+}
+
+impl ClientSeen {
+    /// The scope of the reply's client subnet option: 0 where nothing depended on the client (CONTRACT 4.3).
+    pub(super) fn scope(&self) -> u8 {
+        if self.was_looked_at { self.reach } else { 0 }
+    }
+}
+
+impl<'q> Answering<'q> {
+    /// Answers from a steered node; types that the policy doesn't answer are the zone file's.
+    pub(super) fn steered_node(
+        &mut self,
+        node: NodeRef<'q>,
+        steered: &'q SteeredNode,
+        asked: Asked,
+    ) -> Result<Step, Full> {
+        let Some(facet) = facet_for(node, steered, asked.qtype) else { return self.static_node(node, asked, None) };
+        let Some(cell) = self.cell(node.zone(), steered, facet) else { return self.static_node(node, asked, None) };
+        if cell.is_stale() {
+            self.note(ExtendedError::StaleAnswer);
+        }
+        match cell.given() {
+            CellGiven::Static => self.static_node(node, asked, Some(cell.ttl())),
+            CellGiven::Nodata => self.negative(node.zone(), rcode::NOERROR, Some(cell.ttl())),
+            CellGiven::Records => self.drawn(node, steered, cell, asked),
+        }
+    }
+
+    fn drawn(&mut self, node: NodeRef<'q>, steered: &SteeredNode, cell: &'q Cell, asked: Asked) -> Result<Step, Full> {
+        let picks = cell.pick(self.chance());
+        let Some(&first) = picks.first() else {
+            return self.negative(node.zone(), rcode::NOERROR, Some(cell.ttl()));
+        };
+        let record = cell.record(first);
+        if record.rtype == rtype::CNAME {
+            let step = self.alias(asked.owner, record.bytes)?;
+            self.tallies.add(steered.tally_base + u32::from(record.slot));
+            let is_answer = matches!(asked.qtype, rtype::CNAME | rtype::ANY);
+            return Ok(if is_answer { Step::Done(rcode::NOERROR) } else { step });
+        }
+        self.addresses(Section::Answer, Owner::At(asked.owner), steered, cell, &picks)?;
+        Ok(Step::Done(rcode::NOERROR))
+    }
+
+    /// Adds drawn addresses as one RRset, whole or not at all, and counts them.
+    pub(super) fn addresses(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        steered: &SteeredNode,
+        cell: &Cell,
+        picks: &[u16],
+    ) -> Result<(), Full> {
+        self.reply.rrset_of(section, owner, picks.iter().map(|&pick| cell.record(pick).bytes))?;
+        for &pick in picks {
+            self.tallies.add(steered.tally_base + u32::from(cell.record(pick).slot));
+        }
+        Ok(())
+    }
+
+    /// The cell of a steered name for this client, noting when it looks at the client.
+    pub(super) fn cell(&mut self, zone: ZoneId, steered: &SteeredNode, facet: Facet) -> Option<&'q Cell> {
+        let snapshot = self.snapshot;
+        let seen = match self.client {
+            Some(seen) => seen,
+            None => self.see_client(zone),
+        };
+        let cell = snapshot.cell(steered.policy, seen.class, facet)?;
+        self.client = Some(ClientSeen { was_looked_at: seen.was_looked_at || cell.looks_at_client(), ..seen });
+        Some(cell)
+    }
+
+    /// Places the client: by its subnet where the query has one and the zone uses it, else by who asks.
+    fn see_client(&self, zone: ZoneId) -> ClientSeen {
+        let subnet = self.query.edns.and_then(|edns| edns.client_subnet).and_then(|subnet| subnet.client());
+        match subnet.filter(|_| self.snapshot.zones.ecs(zone).enabled) {
+            Some(ip) => {
+                let (class, reach) = self.snapshot.place(ip, zone, KnownBy::Ecs);
+                ClientSeen { class, reach, was_looked_at: false }
+            }
+            None => {
+                let (class, _) = self.snapshot.place(self.ask.source.ip(), zone, KnownBy::Address);
+                ClientSeen { class, reach: 0, was_looked_at: false }
+            }
+        }
+    }
+
+    /// Chance for one draw: the packet's entropy, turned so that a reply's draws don't go hand in hand.
+    pub(super) fn chance(&mut self) -> u64 {
+        /// The odd number nearest to 2^64 divided by the golden ratio: its multiples spread over all of 64 bits.
+        const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
+        let chance = self.ask.entropy.rotate_left(self.draws as u32 * 23) ^ self.draws.wrapping_mul(STRIDE);
+        self.draws += 1;
+        chance
+    }
+}
+
+/// Which facet of a steered name answers a type; `None`: the zone file does.
+fn facet_for(node: NodeRef<'_>, steered: &SteeredNode, qtype: u16) -> Option<Facet> {
+    match qtype {
+        rtype::A if steered.has_v4 => Some(Facet::V4),
+        rtype::AAAA if steered.has_v6 => Some(Facet::V6),
+        // An address question goes to the alias even where the zone file has a safe default for it.
+        rtype::A | rtype::AAAA if steered.has_alias => Some(Facet::Alias),
+        rtype::ANY if steered.has_v4 => Some(Facet::V4),
+        rtype::ANY if steered.has_v6 => Some(Facet::V6),
+        _ if steered.has_alias && node.rrset(qtype).is_none() => Some(Facet::Alias),
+        _ => None,
+    }
+}

@@ -1,0 +1,329 @@
+//! From the model's zones to the table. Parents come before their children throughout, so that what hides a name is
+//! known when the name's turn comes.
+
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::FixedState;
+
+use super::{
+    NONE, NameIndex, Node, NodeKind, Span, SteeredNode, StoredExtra, StoredRrset, ZoneHead, ZoneTable, hash_of,
+};
+use crate::model::{Facet, Model, Rrset, Zone, ZoneId};
+use crate::wire::Name;
+use crate::wire::code::{class, rtype};
+
+type NameMap<V> = HashMap<Name, V, FixedState>;
+/// Every zone's apex, and the zone's index.
+type Apexes<'m> = HashMap<&'m Name, usize, FixedState>;
+
+pub(super) fn build(model: &Model, tally_base: &mut dyn FnMut(ZoneId, usize) -> u32) -> ZoneTable {
+    let mut builder = Builder { table: ZoneTable::default(), indexed: Vec::new() };
+    let apexes: Apexes<'_> = model.zones.iter().enumerate().map(|(at, zone)| (&zone.apex, at)).collect();
+    let above: Vec<Option<usize>> = model.zones.iter().map(|zone| own_zone(&zone.apex.parent()?, &apexes)).collect();
+    let mut below = vec![Vec::new(); model.zones.len()];
+    for (zone, above) in model.zones.iter().zip(&above) {
+        if let Some(above) = above {
+            below[*above].push(&zone.apex);
+        }
+    }
+    let mut node_maps: Vec<NameMap<u32>> = Vec::with_capacity(model.zones.len());
+    for (at, zone) in model.zones.iter().enumerate() {
+        let contents = contents_of(zone, &below[at]);
+        node_maps.push(builder.add_zone(model, ZoneId(at as u32), contents, &apexes, tally_base));
+    }
+    for (at, above) in above.iter().enumerate() {
+        let apex = &model.zones[at].apex;
+        let link = above.and_then(|above| node_maps[above].get(apex));
+        if let (Some(&own), Some(&link)) = (node_maps[at].get(apex), link) {
+            builder.table.nodes[own as usize].link = link;
+        }
+    }
+    builder.add_void(&apexes);
+    builder.finish()
+}
+
+struct Builder {
+    table: ZoneTable,
+    /// Nodes that queries find by name.
+    indexed: Vec<u32>,
+}
+
+/// What stands at one name of a zone.
+#[derive(Default)]
+struct Content<'m> {
+    rrsets: Vec<&'m Rrset>,
+    /// Index in the zone's `steered`.
+    steered: Option<usize>,
+}
+
+impl Builder {
+    fn add_zone(
+        &mut self,
+        model: &Model,
+        id: ZoneId,
+        contents: NameMap<Content<'_>>,
+        apexes: &Apexes<'_>,
+        tally_base: &mut dyn FnMut(ZoneId, usize) -> u32,
+    ) -> NameMap<u32> {
+        let zone = model.zone(id);
+        let mut names: Vec<&Name> = contents.keys().collect();
+        names.sort_by_cached_key(|name| (name.labels().count(), *name));
+        let mut nodes = NameMap::with_capacity_and_hasher(names.len(), FixedState::default());
+        for name in names {
+            let content = &contents[name];
+            let at = self.add_node(id, zone, name, content, &nodes);
+            if let Some(index) = content.steered {
+                self.steer(model, at, zone, index, tally_base(id, index));
+            }
+            if own_zone(name, apexes) == Some(id.0 as usize) {
+                self.indexed.push(at);
+            }
+            nodes.insert(name.clone(), at);
+        }
+        self.add_extras(zone, &nodes);
+        let soa = zone.rrsets.iter().find(|rrset| rrset.rtype == rtype::SOA && rrset.owner == zone.apex);
+        let apex = nodes.get(&zone.apex).copied().unwrap_or(NONE);
+        self.table.zones.push(ZoneHead { apex, ecs: zone.ecs, negative_ttl: soa.map_or(0, negative_ttl) });
+        nodes
+    }
+
+    fn add_node(&mut self, id: ZoneId, zone: &Zone, name: &Name, content: &Content<'_>, nodes: &NameMap<u32>) -> u32 {
+        let table = &mut self.table;
+        let at = table.nodes.len() as u32;
+        let parent = if *name == zone.apex { None } else { name.parent().and_then(|p| nodes.get(&p).copied()) };
+        let cover = parent.and_then(|parent| cover_below(&table.nodes[parent as usize], parent));
+        let has = |rtype| content.rrsets.iter().any(|rrset| rrset.rtype == rtype);
+        let kind = match (parent, cover) {
+            (None, _) => NodeKind::Apex,
+            (Some(_), Some(_)) => NodeKind::Hidden,
+            (Some(_), None) if has(rtype::NS) => NodeKind::Cut,
+            (Some(_), None) => NodeKind::Plain,
+        };
+        if let Some(parent) = parent.filter(|_| name.is_wildcard()) {
+            table.nodes[parent as usize].wildcard = at;
+        }
+        let span = put(&mut table.bytes, name.as_wire());
+        let first_rrset = table.rrsets.len() as u32;
+        for rrset in &content.rrsets {
+            let records = put_records(&mut table.bytes, rrset);
+            table.rrsets.push(StoredRrset { rtype: rrset.rtype, ttl: rrset.ttl, records, first_extra: 0, extras: 0 });
+        }
+        table.nodes.push(Node {
+            name: span,
+            zone: id.0,
+            first_rrset,
+            rrsets: content.rrsets.len() as u16,
+            kind,
+            has_dname: has(rtype::DNAME),
+            link: cover.unwrap_or(NONE),
+            wildcard: NONE,
+            steered: NONE,
+        });
+        at
+    }
+
+    fn steer(&mut self, model: &Model, at: u32, zone: &Zone, index: usize, tally_base: u32) {
+        let policy = zone.steered[index].policy;
+        let facets = &model.policy(policy).facets;
+        self.table.nodes[at as usize].steered = self.table.steered.len() as u32;
+        self.table.steered.push(SteeredNode {
+            policy,
+            tally_base,
+            index,
+            has_v4: facets.contains(&Facet::V4),
+            has_v6: facets.contains(&Facet::V6),
+            has_alias: facets.contains(&Facet::Alias),
+        });
+    }
+
+    /// Finds, for each RRset whose records point at names of this zone, the nodes where their addresses are.
+    fn add_extras(&mut self, zone: &Zone, nodes: &NameMap<u32>) {
+        for rrset in &zone.rrsets {
+            let Some(offset) = target_offset(rrset.rtype) else { continue };
+            let Some(&owner) = nodes.get(&rrset.owner) else { continue };
+            let is_cut = self.table.nodes[owner as usize].kind == NodeKind::Cut && rrset.rtype == rtype::NS;
+            let first_extra = self.table.extras.len() as u32;
+            let mut seen = HashSet::new();
+            for rdata in &rrset.rdatas {
+                let Some(target) = target_of(rrset, rdata.get(offset..).unwrap_or_default()) else { continue };
+                let may_be_hidden = rrset.rtype == rtype::NS;
+                let Some(node) = self.address_node(zone, &target, nodes, may_be_hidden) else { continue };
+                if !seen.insert(target.clone()) {
+                    continue;
+                }
+                let name = put(&mut self.table.bytes, target.as_wire());
+                let is_in_domain = is_cut && target.is_within(&rrset.owner);
+                self.table.extras.push(StoredExtra { name, node, is_in_domain });
+            }
+            let extras = self.table.extras.len() as u32 - first_extra;
+            let node = &self.table.nodes[owner as usize];
+            let own = node.first_rrset as usize..node.first_rrset as usize + usize::from(node.rrsets);
+            if let Some(stored) = self.table.rrsets[own].iter_mut().find(|stored| stored.rtype == rrset.rtype) {
+                (stored.first_extra, stored.extras) = (first_extra, extras);
+            }
+        }
+    }
+
+    /// The node that holds the addresses of `target`: its own, or the wildcard's that makes it up.
+    fn address_node(&self, zone: &Zone, target: &Name, nodes: &NameMap<u32>, may_be_hidden: bool) -> Option<u32> {
+        let at = match nodes.get(target) {
+            Some(&at) => at,
+            None => {
+                let mut above = target.parent();
+                let encloser = loop {
+                    let name = above.filter(|name| name.is_within(&zone.apex))?;
+                    match nodes.get(&name) {
+                        Some(&at) => break at,
+                        None => above = name.parent(),
+                    }
+                };
+                let encloser = &self.table.nodes[encloser as usize];
+                let is_open = matches!(encloser.kind, NodeKind::Apex | NodeKind::Plain) && !encloser.has_dname;
+                Some(encloser.wildcard).filter(|wildcard| is_open && *wildcard != NONE)?
+            }
+        };
+        let node = &self.table.nodes[at as usize];
+        let is_visible = match node.kind {
+            NodeKind::Apex | NodeKind::Plain => true,
+            NodeKind::Cut | NodeKind::Hidden => may_be_hidden,
+            NodeKind::Void => false,
+        };
+        let own = &self.table.rrsets[node.first_rrset as usize..][..usize::from(node.rrsets)];
+        let has_addresses = own.iter().any(|rrset| matches!(rrset.rtype, rtype::A | rtype::AAAA));
+        (is_visible && (has_addresses || node.steered != NONE)).then_some(at)
+    }
+
+    /// Adds the names above all zones, up to the root.
+    fn add_void(&mut self, apexes: &Apexes<'_>) {
+        let mut voids = HashSet::new();
+        for apex in apexes.keys() {
+            let mut above = apex.parent();
+            while let Some(name) = above.filter(|name| own_zone(name, apexes).is_none()) {
+                above = name.parent();
+                voids.insert(name);
+            }
+        }
+        for name in voids {
+            let name = put(&mut self.table.bytes, name.as_wire());
+            self.indexed.push(self.table.nodes.len() as u32);
+            self.table.nodes.push(Node {
+                name,
+                zone: NONE,
+                first_rrset: 0,
+                rrsets: 0,
+                kind: NodeKind::Void,
+                has_dname: false,
+                link: NONE,
+                wildcard: NONE,
+                steered: NONE,
+            });
+        }
+    }
+
+    fn finish(self) -> ZoneTable {
+        let mut table = self.table;
+        let mut index = NameIndex::with_capacity(self.indexed.len());
+        for node in self.indexed {
+            index.insert(hash_of(table.name_of(node)), node);
+        }
+        table.index = index;
+        table
+    }
+}
+
+/// What stands at each name of a zone: owners, the empty non-terminals above them, and the apexes of the zones `below`
+/// with what is above those, so that a child that isn't delegated to doesn't hang in the air.
+fn contents_of<'m>(zone: &'m Zone, below: &[&Name]) -> NameMap<Content<'m>> {
+    let mut contents: NameMap<Content<'m>> =
+        NameMap::with_capacity_and_hasher(zone.rrsets.len() + 1, FixedState::default());
+    contents.entry(zone.apex.clone()).or_default();
+    for rrset in &zone.rrsets {
+        contents.entry(rrset.owner.clone()).or_default().rrsets.push(rrset);
+    }
+    for (at, steered) in zone.steered.iter().enumerate() {
+        contents.entry(steered.owner.clone()).or_default().steered = Some(at);
+    }
+    for apex in below {
+        contents.entry((*apex).clone()).or_default();
+    }
+    let owners: Vec<Name> = contents.keys().cloned().collect();
+    for owner in owners.iter().filter(|owner| **owner != zone.apex) {
+        let mut above = owner.parent();
+        while let Some(name) = above.filter(|name| !contents.contains_key(name) && name.is_within(&zone.apex)) {
+            above = name.parent();
+            contents.insert(name, Content::default());
+        }
+    }
+    for content in contents.values_mut() {
+        content.rrsets.sort_by_key(|rrset| rrset.rtype);
+    }
+    contents
+}
+
+/// The most specific zone that `name` is in.
+fn own_zone(name: &Name, apexes: &Apexes<'_>) -> Option<usize> {
+    let mut at = Some(name.clone());
+    while let Some(name) = at {
+        if let Some(zone) = apexes.get(&name) {
+            return Some(*zone);
+        }
+        at = name.parent();
+    }
+    None
+}
+
+/// What hides the names below `node`, if anything.
+fn cover_below(node: &Node, at: u32) -> Option<u32> {
+    match node.kind {
+        NodeKind::Hidden => Some(node.link),
+        NodeKind::Cut => Some(at),
+        NodeKind::Apex | NodeKind::Plain if node.has_dname => Some(at),
+        NodeKind::Apex | NodeKind::Plain | NodeKind::Void => None,
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, data: &[u8]) -> Span {
+    let start = bytes.len();
+    bytes.extend_from_slice(data);
+    Span { start, len: data.len() as u32 }
+}
+
+fn put_records(bytes: &mut Vec<u8>, rrset: &Rrset) -> Span {
+    let start = bytes.len();
+    for rdata in &rrset.rdatas {
+        bytes.extend_from_slice(&[0xC0, 0x0C]);
+        bytes.extend_from_slice(&rrset.rtype.to_be_bytes());
+        bytes.extend_from_slice(&class::IN.to_be_bytes());
+        bytes.extend_from_slice(&rrset.ttl.to_be_bytes());
+        bytes.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(rdata);
+    }
+    Span { start, len: (bytes.len() - start) as u32 }
+}
+
+/// The lesser of a SOA's TTL and its last field, MINIMUM (RFC 2308, 5).
+fn negative_ttl(soa: &Rrset) -> u32 {
+    let minimum = soa.rdatas.first().and_then(|rdata| rdata.last_chunk::<4>()).map_or(0, |m| u32::from_be_bytes(*m));
+    soa.ttl.min(minimum)
+}
+
+/// Where in the RDATA the name stands whose addresses a reply should bring along.
+fn target_offset(rtype: u16) -> Option<usize> {
+    match rtype {
+        rtype::NS => Some(0),
+        rtype::MX | rtype::AFSDB | rtype::RT | rtype::KX | rtype::SVCB | rtype::HTTPS => Some(2),
+        rtype::SRV => Some(6),
+        _ => None,
+    }
+}
+
+/// The name at the start of `wire`; for SVCB and HTTPS the root means the owner (RFC 9460, 2.5.2).
+fn target_of(rrset: &Rrset, wire: &[u8]) -> Option<Name> {
+    let mut end = 0;
+    while let Some(&len) = wire.get(end).filter(|len| **len != 0) {
+        end += 1 + usize::from(len);
+    }
+    let target = Name::from_wire(wire.get(..end + 1)?)?;
+    let is_own = matches!(rrset.rtype, rtype::SVCB | rtype::HTTPS) && target == Name::root();
+    Some(if is_own { rrset.owner.clone() } else { target })
+}

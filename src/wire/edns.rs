@@ -1,0 +1,202 @@
+//! EDNS (RFC 6891) as a query brings it: the OPT record's fixed part and the options that are understood. Options that
+//! aren't are skipped; one that is understood and malformed makes the whole message malformed.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Option codes (IANA, DNS EDNS0 Option Codes).
+pub mod option {
+    /// RFC 5001.
+    pub const NSID: u16 = 3;
+    /// RFC 7871.
+    pub const CLIENT_SUBNET: u16 = 8;
+    /// RFC 7873.
+    pub const COOKIE: u16 = 10;
+    /// RFC 8914.
+    pub const EXTENDED_ERROR: u16 = 15;
+}
+
+/// What the OPT record of a query says.
+#[derive(Debug, Clone, Copy)]
+pub struct Edns<'a> {
+    /// The UDP payload the sender can take, as it says.
+    pub udp_size: u16,
+    /// The version; only 0 is known.
+    pub version: u8,
+    /// DNSSEC OK, echoed in the reply (RFC 3225).
+    pub dnssec_ok: bool,
+    /// Whether the name server's identity is asked for.
+    pub wants_nsid: bool,
+    /// The client's net.
+    pub client_subnet: Option<ClientSubnet>,
+    /// The cookie option.
+    pub cookie: Option<Cookie<'a>>,
+    /// Whether an option is malformed: FORMERR. Of another version than 0 the options aren't looked at.
+    pub is_malformed: bool,
+}
+
+/// A valid client subnet option of a query (RFC 7871, 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientSubnet {
+    /// 1 is IPv4, 2 is IPv6; 0 only with `source` 0.
+    pub family: u16,
+    /// How many leading bits of the address are given.
+    pub source: u8,
+    /// The address in `source` bits, the rest is zero.
+    address: [u8; 16],
+}
+
+/// A cookie option of valid length (RFC 7873, 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cookie<'a> {
+    /// The client's 8 octets.
+    pub client: [u8; 8],
+    /// The server's, as the client has it: none, or 8 to 32 octets.
+    pub server: &'a [u8],
+}
+
+impl<'a> Edns<'a> {
+    /// From the fields of an OPT record: CLASS, TTL and RDATA.
+    pub fn parse(class: u16, ttl: u32, rdata: &'a [u8]) -> Edns<'a> {
+        let mut edns = Edns {
+            udp_size: class,
+            version: (ttl >> 16) as u8,
+            dnssec_ok: ttl & 0x8000 != 0,
+            wants_nsid: false,
+            client_subnet: None,
+            cookie: None,
+            is_malformed: false,
+        };
+        if edns.version == 0 {
+            edns.is_malformed = edns.read_options(rdata).is_none();
+        }
+        edns
+    }
+
+    /// Reads all options; of two with the same code the first counts.
+    fn read_options(&mut self, mut rest: &'a [u8]) -> Option<()> {
+        while !rest.is_empty() {
+            let (head, after) = rest.split_first_chunk::<4>()?;
+            let code = u16::from_be_bytes([head[0], head[1]]);
+            let (data, next) = after.split_at_checked(usize::from(u16::from_be_bytes([head[2], head[3]])))?;
+            rest = next;
+            match code {
+                option::NSID => self.wants_nsid = true,
+                option::CLIENT_SUBNET => {
+                    let subnet = ClientSubnet::parse(data)?;
+                    self.client_subnet.get_or_insert(subnet);
+                }
+                option::COOKIE => {
+                    let cookie = Cookie::parse(data)?;
+                    self.cookie.get_or_insert(cookie);
+                }
+                // RFC 6891, 6.1.2: what isn't understood is ignored.
+                _ => {}
+            }
+        }
+        Some(())
+    }
+}
+
+impl ClientSubnet {
+    /// From an option's data; `None` where RFC 7871, 6 is broken: an unknown family, a prefix longer than the family's
+    /// addresses, more or fewer octets than it takes, bits set past it, or a scope in a query.
+    pub fn parse(data: &[u8]) -> Option<ClientSubnet> {
+        let (head, octets) = data.split_first_chunk::<4>()?;
+        let family = u16::from_be_bytes([head[0], head[1]]);
+        let (source, scope) = (head[2], head[3]);
+        // Family 0 is what `dig +subnet=0` sends to say "don't look at me".
+        let longest = match family {
+            0 => 0,
+            1 => 32,
+            2 => 128,
+            _ => return None,
+        };
+        let mut address = [0; 16];
+        if scope != 0 || source > longest || octets.len() != usize::from(source.div_ceil(8)) {
+            return None;
+        }
+        address.get_mut(..octets.len())?.copy_from_slice(octets);
+        let spare = octets.len() * 8 - usize::from(source);
+        let past = octets.last().map_or(0, |last| last & ((1_u16 << spare) - 1) as u8);
+        (past == 0).then_some(ClientSubnet { family, source, address })
+    }
+
+    /// The client's net's first address; `None` where the client asks not to be looked at (RFC 7871, 7.1.2).
+    pub fn client(&self) -> Option<IpAddr> {
+        let [a, b, c, d, ..] = self.address;
+        match (self.source, self.family) {
+            (0, _) => None,
+            (_, 1) => Some(IpAddr::V4(Ipv4Addr::new(a, b, c, d))),
+            _ => Some(IpAddr::V6(Ipv6Addr::from(self.address))),
+        }
+    }
+
+    /// The octets of the address as the option carries them.
+    pub fn octets(&self) -> &[u8] {
+        &self.address[..usize::from(self.source.div_ceil(8)).min(16)]
+    }
+}
+
+impl<'a> Cookie<'a> {
+    /// From an option's data; `None` unless it has 8, or 16 to 40 octets.
+    pub fn parse(data: &'a [u8]) -> Option<Cookie<'a>> {
+        let (client, server) = data.split_first_chunk::<8>()?;
+        matches!(server.len(), 0 | 8..=32).then_some(Cookie { client: *client, server })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_subnets_are_read_strictly() {
+        let cases: [(&[u8], bool, &str); 17] = [
+            (&[0, 1, 24, 0, 192, 0, 2], true, "a /24"),
+            (&[0, 1, 0, 0], true, "nobody"),
+            (&[0, 0, 0, 0], true, "nobody of no family"),
+            (&[0, 1, 32, 0, 192, 0, 2, 1], true, "one address"),
+            (&[0, 1, 20, 0, 192, 0, 0x20], true, "bits up to the twentieth"),
+            (&[0, 2, 56, 0, 0x20, 1, 0xd, 0xb8, 0, 0, 1], true, "IPv6"),
+            (&[], false, "no head"),
+            (&[0, 1, 24], false, "half a head"),
+            (&[0, 0, 8, 0, 10], false, "a net of no family"),
+            (&[0, 3, 8, 0, 10], false, "an unknown family"),
+            (&[0, 1, 33, 0, 192, 0, 2, 1, 0], false, "longer than an address"),
+            (&[0, 2, 129, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], false, "longer than an IPv6 address"),
+            (&[0, 1, 24, 0, 192, 0], false, "too few octets"),
+            (&[0, 1, 24, 0, 192, 0, 2, 0], false, "too many octets"),
+            (&[0, 1, 0, 0, 0], false, "an octet for no bits"),
+            (&[0, 1, 20, 0, 192, 0, 0x28], false, "a bit past the prefix"),
+            (&[0, 1, 24, 24, 192, 0, 2], false, "a scope in a query"),
+        ];
+        for (data, valid, what) in cases {
+            assert_eq!(ClientSubnet::parse(data).is_some(), valid, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_hides_is_not_seen() {
+        assert_eq!(ClientSubnet::parse(&[0, 1, 0, 0]).unwrap().client(), None);
+        let seen = ClientSubnet::parse(&[0, 1, 20, 0, 192, 0, 0x20]).unwrap();
+        assert_eq!(seen.client(), Some("192.0.32.0".parse().unwrap()));
+        assert_eq!(seen.octets(), [192, 0, 0x20]);
+    }
+
+    #[test]
+    fn cookies_go_by_length() {
+        for len in 0..=60 {
+            assert_eq!(Cookie::parse(&vec![7; len]).is_some(), len == 8 || (16..=40).contains(&len), "{len}");
+        }
+    }
+
+    #[test]
+    fn unknown_options_are_skipped_and_broken_ones_are_not() {
+        let nsid = Edns::parse(1232, 0x8000, &[0xff, 0, 0, 1, 9, 0, 3, 0, 0]);
+        assert!(nsid.wants_nsid && nsid.dnssec_ok && !nsid.is_malformed);
+        assert!(Edns::parse(512, 0, &[0, 3, 0, 2, 9]).is_malformed);
+        assert!(Edns::parse(512, 0, &[0, 3, 0]).is_malformed);
+        assert!(!Edns::parse(512, 1 << 16, &[0, 3, 0]).is_malformed, "another version may have other options");
+        assert!(!nsid.client_subnet.is_some() && Edns::parse(512, 0, &[0, 8, 0, 1, 0]).is_malformed);
+    }
+}

@@ -1,0 +1,271 @@
+//! A reply as it is written into the caller's buffer: question, RRsets in their sections, OPT. The only truncation rule
+//! is here: an RRset goes in whole or not at all, and room for OPT is kept from the start.
+
+use crate::wire::code::rtype;
+use crate::wire::compress::Suffixes;
+use crate::wire::query::HEADER_LEN;
+
+/// Octets of a record's fixed part after its owner: type, class, TTL, RDLENGTH.
+const FIXED_LEN: usize = 10;
+/// An owner pointer and the fixed part: where RDATA begins in a prepared record.
+const PREPARED_HEAD: usize = 2 + FIXED_LEN;
+/// Where the question's name stands.
+pub const QUESTION_AT: u16 = HEADER_LEN as u16;
+/// Octets of an OPT record without options (RFC 6891, 6.1.2).
+const OPT_LEN: usize = 11;
+
+/// The sections that records go into, as their place among the header's counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// What was asked for.
+    Answer = 1,
+    /// Who is responsible: NS of a referral, SOA of a negative answer.
+    Authority = 2,
+    /// What may be of use.
+    Additional = 3,
+}
+
+/// Whose records.
+#[derive(Debug, Clone, Copy)]
+pub enum Owner<'a> {
+    /// The name that stands at this octet of the reply; below 16,384.
+    At(u16),
+    /// This name, uncompressed wire form.
+    Name(&'a [u8]),
+}
+
+/// What didn't fit. The reply is as it was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// A reply under way.
+pub struct ReplyWriter<'o> {
+    out: &'o mut [u8],
+    at: usize,
+    /// Octets that records may fill: OPT comes after.
+    limit: usize,
+    counts: [u16; 4],
+    suffixes: Suffixes,
+}
+
+/// A place in the reply to go back to.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    at: usize,
+    count: u16,
+}
+
+/// The OPT record of a reply.
+#[derive(Debug, Clone, Copy)]
+pub struct OptHead {
+    /// The UDP payload we can take.
+    pub udp_size: u16,
+    /// The upper eight bits of the response code.
+    pub extended_rcode: u8,
+    /// DNSSEC OK, as the query had it.
+    pub dnssec_ok: bool,
+}
+
+impl<'o> ReplyWriter<'o> {
+    /// Begins a reply of at most `limit` octets, `reserved` of them kept for [`ReplyWriter::opt`]. `question` is
+    /// repeated as it is, unless it is longer than the reply may be. `out` has 512 octets or more.
+    pub fn begin(out: &'o mut [u8], limit: usize, reserved: usize, question: Option<&[u8]>) -> ReplyWriter<'o> {
+        let limit = limit.min(out.len()).saturating_sub(reserved);
+        let mut reply = ReplyWriter { out, at: HEADER_LEN, limit, counts: [0; 4], suffixes: Suffixes::default() };
+        if let Some(question) = question {
+            if reply.put(question).is_ok() {
+                reply.counts[0] = 1;
+                reply.suffixes.add_question(&question[..question.len().saturating_sub(4)]);
+            }
+        }
+        reply
+    }
+
+    /// Adds an RRset whole. `records` are prepared: owner pointer `C0 0C`, nothing else compressed. `ttl_cap` lowers
+    /// their TTL. Gives the octet where the first record's RDATA begins.
+    pub fn rrset(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        records: &[u8],
+        ttl_cap: Option<u32>,
+    ) -> Result<usize, Full> {
+        let mark = self.mark(section);
+        let result = self.records(section, owner, each_record(records), ttl_cap);
+        if result.is_err() {
+            self.rewind(section, mark);
+        }
+        result
+    }
+
+    /// As [`ReplyWriter::rrset`], from prepared records one by one.
+    pub fn rrset_of<'r>(
+        &mut self,
+        section: Section,
+        owner: Owner<'_>,
+        records: impl Iterator<Item = &'r [u8]>,
+    ) -> Result<usize, Full> {
+        let mark = self.mark(section);
+        let result = self.records(section, owner, records, None);
+        if result.is_err() {
+            self.rewind(section, mark);
+        }
+        result
+    }
+
+    fn records<'r>(
+        &mut self,
+        section: Section,
+        mut owner: Owner<'_>,
+        records: impl Iterator<Item = &'r [u8]>,
+        ttl_cap: Option<u32>,
+    ) -> Result<usize, Full> {
+        let mut first = None;
+        for record in records {
+            match owner {
+                Owner::At(at) => self.put(&(0xC000 | at).to_be_bytes())?,
+                Owner::Name(name) => {
+                    let at = self.name(name)?;
+                    // Records that follow point at the first one's owner, unless it is too far in to be pointed at.
+                    owner = u16::try_from(at).ok().filter(|at| *at < 0x4000).map_or(owner, Owner::At);
+                }
+            }
+            let rdata_at = self.record(record, ttl_cap)?;
+            first.get_or_insert(rdata_at);
+            let count = &mut self.counts[section as usize];
+            *count = count.checked_add(1).ok_or(Full)?;
+        }
+        first.ok_or(Full)
+    }
+
+    /// Writes what follows the owner of a prepared record.
+    fn record(&mut self, record: &[u8], ttl_cap: Option<u32>) -> Result<usize, Full> {
+        let (Some(fixed), Some(rdata)) = (record.get(2..PREPARED_HEAD), record.get(PREPARED_HEAD..)) else {
+            return Err(Full);
+        };
+        let fixed_at = self.at;
+        self.put(fixed)?;
+        if let Some(cap) = ttl_cap {
+            let ttl = u32::from_be_bytes([record[6], record[7], record[8], record[9]]);
+            self.out[fixed_at + 4..fixed_at + 8].copy_from_slice(&ttl.min(cap).to_be_bytes());
+        }
+        let rdata_at = self.at;
+        self.rdata(u16::from_be_bytes([record[2], record[3]]), rdata)?;
+        let len = (self.at - rdata_at) as u16;
+        self.out[rdata_at - 2..rdata_at].copy_from_slice(&len.to_be_bytes());
+        Ok(rdata_at)
+    }
+
+    /// Writes RDATA; names are compressed in the types of RFC 1035 and in no others (RFC 3597, 4).
+    fn rdata(&mut self, rtype: u16, rdata: &[u8]) -> Result<(), Full> {
+        let (before, names) = match rtype {
+            rtype::NS | rtype::CNAME | rtype::PTR | rtype::MD | rtype::MF | rtype::MB | rtype::MG | rtype::MR => (0, 1),
+            rtype::SOA | rtype::MINFO => (0, 2),
+            rtype::MX => (2, 1),
+            _ => return self.put(rdata),
+        };
+        let (fixed, mut rest) = rdata.split_at_checked(before).ok_or(Full)?;
+        self.put(fixed)?;
+        for _ in 0..names {
+            let (name, next) = rest.split_at_checked(name_len(rest)).ok_or(Full)?;
+            self.name(name)?;
+            rest = next;
+        }
+        self.put(rest)
+    }
+
+    /// Writes a name, the part of it that the reply already has as a pointer, and gives where the name stands.
+    fn name(&mut self, name: &[u8]) -> Result<usize, Full> {
+        let (literal, pointer) = self.suffixes.split(&self.out[..self.at], name);
+        let start = self.at;
+        self.put(&name[..literal])?;
+        match pointer {
+            Some(at) => self.put(&(0xC000 | at).to_be_bytes())?,
+            None => self.put(&[0])?,
+        }
+        self.suffixes.add(&name[..literal], start);
+        Ok(pointer.filter(|_| literal == 0).map_or(start, usize::from))
+    }
+
+    fn put(&mut self, data: &[u8]) -> Result<(), Full> {
+        let end = self.at + data.len();
+        if end > self.limit {
+            return Err(Full);
+        }
+        self.out[self.at..end].copy_from_slice(data);
+        self.at = end;
+        Ok(())
+    }
+
+    fn mark(&self, section: Section) -> Mark {
+        Mark { at: self.at, count: self.counts[section as usize] }
+    }
+
+    fn rewind(&mut self, section: Section, mark: Mark) {
+        self.at = mark.at;
+        self.counts[section as usize] = mark.count;
+        self.suffixes.forget_from(mark.at);
+    }
+
+    /// Adds the OPT record into the room that was kept, with as many of `options` (each code and data) as fit, in
+    /// their order; `total` is how many octets the reply may have with it.
+    pub fn opt<'d>(&mut self, total: usize, head: OptHead, options: impl Iterator<Item = (u16, &'d [u8])>) {
+        self.limit = total.min(self.out.len());
+        let start = self.at;
+        let flags = u16::from(head.dnssec_ok) << 15;
+        let [size_hi, size_lo] = head.udp_size.to_be_bytes();
+        let [flags_hi, flags_lo] = flags.to_be_bytes();
+        let fixed: [u8; OPT_LEN] =
+            [0, 0, rtype::OPT as u8, size_hi, size_lo, head.extended_rcode, 0, flags_hi, flags_lo, 0, 0];
+        if self.put(&fixed).is_err() {
+            return;
+        }
+        for (code, data) in options {
+            let before = self.at;
+            let [code_hi, code_lo] = code.to_be_bytes();
+            let [len_hi, len_lo] = (data.len() as u16).to_be_bytes();
+            if self.put(&[code_hi, code_lo, len_hi, len_lo]).and_then(|()| self.put(data)).is_err() {
+                self.at = before;
+            }
+        }
+        let len = (self.at - start - OPT_LEN) as u16;
+        self.out[start + OPT_LEN - 2..start + OPT_LEN].copy_from_slice(&len.to_be_bytes());
+        self.counts[Section::Additional as usize] += 1;
+    }
+
+    /// Whether a section has records.
+    pub fn has(&self, section: Section) -> bool {
+        self.counts[section as usize] > 0
+    }
+
+    /// Writes the header and gives the reply's length. `flags` come without the response code, of which `rcode`'s lower
+    /// four bits are taken.
+    pub fn finish(self, id: u16, flags: u16, rcode: u16) -> usize {
+        let flags = flags & !0xF | rcode & 0xF;
+        let fields = [id, flags, self.counts[0], self.counts[1], self.counts[2], self.counts[3]];
+        for (to, field) in self.out.chunks_exact_mut(2).zip(fields) {
+            to.copy_from_slice(&field.to_be_bytes());
+        }
+        self.at
+    }
+}
+
+/// Prepared records that stand one after the other.
+fn each_record(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let head = rest.first_chunk::<PREPARED_HEAD>()?;
+        let len = PREPARED_HEAD + usize::from(u16::from_be_bytes([head[10], head[11]]));
+        let (record, next) = rest.split_at_checked(len)?;
+        rest = next;
+        Some(record)
+    })
+}
+
+/// The length of the uncompressed name at the start of `wire`, its root label included.
+fn name_len(wire: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(&len) = wire.get(at).filter(|len| **len != 0) {
+        at += 1 + usize::from(len);
+    }
+    at + 1
+}
