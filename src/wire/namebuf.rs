@@ -122,7 +122,7 @@ mod tests {
     fn a_substitution_is_bounded() {
         let made = name("a.b.old.").substitute(5, name("new.example.").as_wire()).unwrap();
         assert_eq!(made.as_wire(), name("a.b.new.example.").as_wire());
-        let long = name(&format!("{}.old.", ["x".repeat(60); 4].join(".")));
+        let long = name(&format!("{}.old.", vec!["x".repeat(60); 4].join(".")));
         assert!(long.substitute(5, name("much.longer.example.").as_wire()).is_none());
     }
 }
