@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AnswerRdata, ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, SteeredName, ZoneId,
+    AnswerRdata, ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, Rrset, SteeredName, ZoneId,
 };
 use crate::snapshot::{KnownBy, Snapshot};
 use crate::steering::{Decision, Given, Reason};
@@ -194,12 +194,15 @@ fn explain_steered(
         },
         class: class_name(&snapshot.model, placed.class),
         scope,
-        ttl: decision.map_or(0, |decision| decision.ttl),
+        ttl: ttl(&snapshot.model, zone, steered, asked, decision),
         stages: match decision {
             Some(decision) => stages(&snapshot.model, decision),
-            None => vec![nothing_of_type(&snapshot.model, policy, asked)],
+            None => vec![left_to_zone_file(&snapshot.model, policy, asked)],
         },
-        answers: decision.map_or_else(Vec::new, |decision| answers(&snapshot.model, zone, steered, asked, decision)),
+        answers: match decision {
+            Some(decision) => answers(&snapshot.model, zone, steered, asked, decision),
+            None => static_answers(&snapshot.model, zone, steered, asked),
+        },
         generation: snapshot.generation,
         zone: snapshot.model.zone(zone).apex.to_string(),
         policy: steered.label.clone(),
@@ -317,16 +320,26 @@ fn report(model: &Model, endpoint: EndpointId, why: &str) -> ReasonReport {
     ReasonReport { endpoint: model.endpoint(endpoint).name.clone(), why: why.to_owned() }
 }
 
-/// The one stage of a question that this name has nothing for: nothing is decided then.
-fn nothing_of_type(model: &Model, policy: &Policy, asked: Facet) -> StageReport {
-    let why = format!("this name gives no {} records", type_name(asked));
+/// The one stage of a question that the policy has nothing for: the zone file answers it, with a record or without.
+fn left_to_zone_file(model: &Model, policy: &Policy, asked: Facet) -> StageReport {
+    let why = format!("the policy gives no {} records", type_name(asked));
     StageReport {
         stage: "candidates".to_owned(),
         entered: policy.endpoints.len(),
         left: 0,
         dropped: policy.endpoints.iter().map(|endpoint| report(model, *endpoint, &why)).collect(),
         kept: Vec::new(),
-        note: Some("the answer is empty".to_owned()),
+        note: Some("the answer is what the zone file has".to_owned()),
+    }
+}
+
+/// The decision's; where the zone file answers, its record's if that is less; 0 for want of both.
+fn ttl(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, decision: Option<&Decision>) -> u32 {
+    let of_file = safe_default(model, zone, name, asked).map(|rrset| rrset.ttl);
+    match decision {
+        Some(decision) if decision.given == Given::Static => decision.ttl.min(of_file.unwrap_or(u32::MAX)),
+        Some(decision) => decision.ttl,
+        None => of_file.unwrap_or(0),
     }
 }
 
@@ -351,14 +364,18 @@ fn answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, decisi
     answers
 }
 
-/// The records of the zone file that stand in for the policy.
-fn static_answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet) -> Vec<AnswerReport> {
+/// What the zone file has of the type asked for.
+fn safe_default<'a>(model: &'a Model, zone: ZoneId, name: &SteeredName, asked: Facet) -> Option<&'a Rrset> {
     let rtype = match asked {
         Facet::V4 => 1,
         Facet::V6 => 28,
         Facet::Alias => 5,
     };
-    let rrsets = model.zone(zone).rrsets.iter().filter(|rrset| rrset.owner == name.owner && rrset.rtype == rtype);
+    model.zone(zone).rrsets.iter().find(|rrset| rrset.owner == name.owner && rrset.rtype == rtype)
+}
+
+/// The records of the zone file that stand in for the policy.
+fn static_answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet) -> Vec<AnswerReport> {
     let answer = |wire: &[u8]| {
         let ip = <[u8; 4]>::try_from(wire).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(wire).map(IpAddr::from));
         let rdata = match (asked, ip) {
@@ -367,7 +384,8 @@ fn static_answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet)
         };
         AnswerReport { rdata, endpoint: None, probability: 1.0 }
     };
-    rrsets.flat_map(|rrset| rrset.rdatas.iter().map(|wire| answer(wire))).collect()
+    let rrset = safe_default(model, zone, name, asked);
+    rrset.map_or_else(Vec::new, |rrset| rrset.rdatas.iter().map(|wire| answer(wire)).collect())
 }
 
 fn rdata(rdata: &AnswerRdata) -> String {
