@@ -4,6 +4,7 @@
 mod ask;
 mod check;
 mod client;
+mod explain;
 mod serve;
 mod status;
 mod text;
@@ -26,6 +27,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Demo(serve::DemoArgs),
     Check(check::Args),
+    Explain(explain::Args),
     Status(status::Args),
     #[command(hide = true)]
     DemoRegion(serve::RegionArgs),
@@ -58,6 +60,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => serve::demo(args),
         Command::DemoRegion(args) => serve::demo_region(&args),
         Command::Check(args) => return check::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Status(args) => status::run(&args),
     };
     match done {

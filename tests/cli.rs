@@ -48,6 +48,9 @@ fn wrong_usage_ends_with_2_and_says_so_on_stderr() {
         &["demo", "--for", "soon"],
         &["status", "--server", "127.0.0.1:8053"],
         &["status", "--format", "xml"],
+        &["explain"],
+        &["explain", "www.svc.example", "--client", "here"],
+        &["explain", "www.svc.example", "--client", "192.0.2.1", "--region", "eu-west"],
         &["check", "--nonsense"],
     ] {
         let output = portolan(args);
@@ -97,12 +100,12 @@ fn check_tells_every_problem_with_its_place_on_stdout_and_a_summary_on_stderr() 
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("portolan.toml");
     std::fs::write(&file, "regoin = \"x\"\n[listen]\nhttp = \"nowhere\"\n").unwrap();
-    let file = file.to_str().unwrap();
+    let (file, dir) = (file.to_str().unwrap(), dir.path().to_str().unwrap());
     let output = portolan(&["check", "--config", file]);
     assert_eq!(output.status.code(), Some(1));
     let told = stdout(&output);
     let places: Vec<&str> = told.lines().filter(|line| !line.starts_with(' ')).collect();
-    assert!(places.len() >= 2 && places.iter().all(|line| line.starts_with(&format!("{file}:"))), "{told}");
+    assert!(places.len() >= 2 && places.iter().all(|line| line.starts_with(dir)), "{told}");
     assert!(told.contains(&format!("{file}:1:")) && told.contains("region"), "{told}");
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
 
@@ -130,9 +133,30 @@ fn check_of_good_files_says_what_they_hold() {
     std::fs::create_dir(dir.path().join("zones")).unwrap();
     let file = dir.path().join("portolan.toml");
     std::fs::write(&file, "region = \"eu-west\"\n[regions.eu-west]\n").unwrap();
-    let output = portolan(&["check", "--config", file.to_str().unwrap()]);
+    std::fs::write(dir.path().join("zones/svc.example.zone"), ZONE).unwrap();
+    std::fs::write(dir.path().join("zones/svc.example.policy.toml"), POLICY).unwrap();
+    let file = file.to_str().unwrap();
+    let output = portolan(&["check", "--config", file]);
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(0), ""), "{}", stderr(&output));
-    assert_eq!(stderr(&output), format!("{}: 0 zones, 0 endpoints; no problems\n", file.display()));
+    assert_eq!(stderr(&output), format!("{file}: 1 zone, 1 endpoint; no problems\n"));
 }
 
-const COMMANDS: [&str; 4] = ["serve", "demo", "check", "status"];
+const ZONE: &str = "$TTL 60
+@ IN SOA ns1 host 1 3600 600 86400 60
+@ IN NS ns1
+@ IN NS ns2
+ns1 IN A 192.0.2.1
+ns2 IN A 192.0.2.2
+";
+
+const POLICY: &str = r#"
+zone = "svc.example."
+
+[endpoint.one]
+addresses = ["192.0.2.10"]
+
+[name.www]
+pool = "one"
+"#;
+
+const COMMANDS: [&str; 5] = ["serve", "demo", "check", "explain", "status"];

@@ -1,15 +1,18 @@
 //! The routes of the HTTP API and their answers. Every handler reads the state, builds plain data and writes it; none
 //! waits for anything but its client.
 
-use axum::extract::Request;
 use axum::extract::State as Shared;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Deserialize;
 
 use crate::clock;
+use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::problem::problem;
 use crate::control::{Readiness, State, events, page, status};
 
@@ -38,6 +41,7 @@ pub fn router(state: State) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/status", get(status_json))
         .route("/v1/transitions", get(transitions))
+        .route("/v1/explain", get(explain_json))
         .route("/v1/events", get(async |Shared(state): Shared<State>| events::respond(&state)))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -75,6 +79,61 @@ async fn status_json(Shared(state): Shared<State>) -> Response {
 async fn transitions(Shared(state): Shared<State>) -> Response {
     let mut recent = state.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     Json(recent.newest_first()).into_response()
+}
+
+/// What `/v1/explain` is asked; an empty value is as good as none, as forms send it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    name: String,
+    #[serde(rename = "type", default)]
+    rtype: String,
+    #[serde(default)]
+    client: String,
+    #[serde(default)]
+    region: String,
+}
+
+impl Asked {
+    fn client(&self) -> Result<Client<'_>, String> {
+        match (self.client.trim(), self.region.trim()) {
+            ("", "") => Ok(Client::Unplaced),
+            ("", region) => Ok(Client::Region(region)),
+            (ip, "") => match ip.parse() {
+                Ok(ip) => Ok(Client::Address(ip)),
+                Err(_) => Err(format!("client is an IP address, such as 192.0.2.1; found `{ip}`")),
+            },
+            (_, _) => Err("client and region exclude each other: give one".to_owned()),
+        }
+    }
+}
+
+async fn explain_json(Shared(state): Shared<State>, asked: Result<Query<Asked>, QueryRejection>) -> Response {
+    let asked = match asked {
+        Ok(Query(asked)) => asked,
+        Err(refused) => {
+            let why = refused.body_text();
+            return problem(StatusCode::BAD_REQUEST, format!("expected ?name=&type=&client= or &region=; {why}"));
+        }
+    };
+    let client = match asked.client() {
+        Ok(client) => client,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, why),
+    };
+    let rtype = Some(asked.rtype.trim()).filter(|rtype| !rtype.is_empty());
+    match explain(&state.snapshots.load(), asked.name.trim(), rtype, client, clock::now()) {
+        Ok(explanation) => Json(explanation).into_response(),
+        Err(error) => problem(status_of(&error), error.to_string()),
+    }
+}
+
+fn status_of(error: &ExplainError) -> StatusCode {
+    match error {
+        ExplainError::NotSteered(_) => StatusCode::NOT_FOUND,
+        ExplainError::BadName(_) | ExplainError::UnsupportedType(_) | ExplainError::UnknownRegion(_, _) => {
+            StatusCode::BAD_REQUEST
+        }
+    }
 }
 
 async fn not_found(uri: Uri) -> Response {

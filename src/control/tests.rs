@@ -114,6 +114,12 @@ async fn errors_are_problem_json() {
         ("GET /nothing", 404),
         ("GET /v1/overrides", 404),
         ("PUT /v1/heartbeat/fra1", 404),
+        ("GET /v1/explain", 400),
+        ("GET /v1/explain?name=a..b", 400),
+        ("GET /v1/explain?name=www.svc.example&client=here", 400),
+        ("GET /v1/explain?name=www.svc.example&client=192.0.2.1&region=eu-west", 400),
+        ("GET /v1/explain?name=www.svc.example&colour=red", 400),
+        ("GET /v1/explain?name=elsewhere.example", 404),
         ("POST /v1/status", 405),
         ("DELETE /", 405),
     ] {

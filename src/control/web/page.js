@@ -47,13 +47,14 @@ function showTransition(event) {
 }
 
 function explained(found) {
-  const shares = found.answers.map((a) => [a.endpoint, a.rdata, `${(a.probability * 100).toFixed(1)} %`]);
+  const reasons = (list) => list.map((reason) => `${reason.endpoint}: ${reason.why}`);
+  const shares = found.answers.map((a) => [a.endpoint ?? "zone file", a.rdata, `${(a.probability * 100).toFixed(1)} %`]);
   const stages = found.stages.map((s) =>
-    [s.stage, `${s.in} in, ${s.out} out`, s.dropped.map((d) => `${d.endpoint}: ${d.why}`).join("; ")]);
+    [s.stage, `${s.in} in, ${s.out} out`, reasons(s.dropped).join("; "), [s.note, ...reasons(s.kept)].filter(Boolean).join("; ")]);
   return [
     element("p", `${found.name} ${found.type} for ${found.client || "any client"} (class ${found.class}): TTL ${found.ttl}, scope ${found.scope}`),
     table(["Endpoint", "Record", "Probability"], shares),
-    table(["Stage", "Endpoints", "Dropped"], stages),
+    table(["Stage", "Endpoints", "Dropped", "Kept, and why"], stages),
   ];
 }
 

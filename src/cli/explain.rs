@@ -1,0 +1,97 @@
+//! `portolan explain`: why a name is answered as it is. Asks a running server, or compiles the files itself; then
+//! nothing is measured, and it says so.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cli::ask::DEFAULT_SERVER;
+use crate::cli::client::{Server, encoded};
+use crate::cli::{Failure, Format, text};
+use crate::clock;
+use crate::config::{self, Flags};
+use crate::control::explain::{self, Client};
+use crate::model::{CheckView, Model, WorldView};
+use crate::snapshot::{Identity, Snapshot, compile};
+
+/// Every stage of the decision that is being served: who came in, who was dropped or ranked and why, and the
+/// probability of each answer
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  portolan explain www.svc.example --client 192.0.2.1
+  portolan explain www.svc.example AAAA --region eu-west --config portolan.toml")]
+pub(super) struct Args {
+    /// The steered name
+    name: String,
+    /// A, AAAA or CNAME; without, the first that the name has
+    #[arg(value_name = "TYPE")]
+    rtype: Option<String>,
+    /// The client's address; without it and --region, a client that nothing places
+    #[arg(long, value_name = "IP", conflicts_with = "region")]
+    client: Option<IpAddr>,
+    /// Any client of this region
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// Explain what these settings and zones would answer, without a server: nothing is measured then
+    #[arg(long, value_name = "FILE", conflicts_with = "server")]
+    config: Option<PathBuf>,
+    /// The running server's HTTP address
+    #[arg(long, value_name = "URL", default_value = DEFAULT_SERVER)]
+    server: Server,
+    /// How to print it; json is what /v1/explain answers
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    match &args.config {
+        None => asked(args),
+        Some(file) => compiled(args, file),
+    }
+}
+
+/// What the running server says.
+fn asked(args: &Args) -> Result<(), Failure> {
+    let client = args.client.map(|ip| ip.to_string());
+    let given = [("type", args.rtype.as_deref()), ("client", client.as_deref()), ("region", args.region.as_deref())];
+    let mut path = format!("/v1/explain?name={}", encoded(&args.name));
+    for (key, value) in given {
+        if let Some(value) = value {
+            path.push_str(&format!("&{key}={}", encoded(value)));
+        }
+    }
+    let body = args.server.get(&path)?;
+    match args.format {
+        Format::Json => text::print(&format!("{body}\n")),
+        Format::Human => text::print(&explain::human(&serde_json::from_str(&body)?)),
+    }
+    Ok(())
+}
+
+/// What the files say by themselves.
+fn compiled(args: &Args, file: &Path) -> Result<(), Failure> {
+    let loaded = config::load(Some(file), &Flags::default()).map_err(|problems| {
+        text::complain(config::to_human(&problems).trim_end());
+        Failure(format!("{} can't be served: see above", file.display()))
+    })?;
+    let snapshot = unmeasured(Arc::new(loaded.model));
+    let client = match (args.client, &args.region) {
+        (Some(ip), _) => Client::Address(ip),
+        (None, Some(region)) => Client::Region(region),
+        (None, None) => Client::Unplaced,
+    };
+    let explanation = explain::explain(&snapshot, &args.name, args.rtype.as_deref(), client, clock::now())?;
+    match args.format {
+        Format::Json => text::print(&format!("{}\n", serde_json::to_string(&explanation)?)),
+        Format::Human => text::print(&explain::human(&explanation)),
+    }
+    text::complain("note: this is from the files alone: nothing is measured, no endpoint is known to be down");
+    Ok(())
+}
+
+/// The model as it is served before the first probe.
+fn unmeasured(model: Arc<Model>) -> Snapshot {
+    let checks = vec![CheckView::default(); model.checks.len()];
+    let view = WorldView { checks, ..WorldView::default() };
+    compile::compile(model, Arc::new(view), Arc::new(Identity::default()), 1, None)
+}
