@@ -71,13 +71,18 @@ fn touched(previous: &Snapshot, view: &WorldView) -> Vec<PolicyId> {
     let mut touched = HashSet::new();
     for (at, (old, new)) in previous.view.checks.iter().zip(&view.checks).enumerate() {
         let of_check = &previous.dependencies.by_check[at];
-        if old.is_eligible() != new.is_eligible() || old.may_change_in != new.may_change_in {
+        if old.is_eligible() != new.is_eligible() || whole_seconds(old) != whole_seconds(new) {
             touched.extend(of_check.iter().map(|&(policy, _)| policy));
         } else if rtts_differ(old, new) {
             touched.extend(of_check.iter().filter(|&&(_, ranks)| ranks).map(|&(policy, _)| policy));
         }
     }
     touched.into_iter().collect()
+}
+
+/// What a TTL sees of a change to come: the rest differs with every probe, and touches nobody.
+fn whole_seconds(check: &CheckView) -> Option<u64> {
+    check.may_change_in.map(|time| time.as_secs())
 }
 
 fn rtts_differ(old: &CheckView, new: &CheckView) -> bool {
