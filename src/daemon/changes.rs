@@ -111,8 +111,7 @@ fn watcher(
 
 /// Absolute with links resolved, as the watcher tells paths; as given where it doesn't exist.
 fn absolute(path: &Path) -> PathBuf {
-    let of_dir =
-        path.parent().and_then(|dir| if dir.as_os_str().is_empty() { Some(Path::new(".")) } else { Some(dir) });
+    let of_dir = path.parent().map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
     match (of_dir.and_then(|dir| dir.canonicalize().ok()), path.file_name()) {
         (Some(dir), Some(name)) => dir.join(name),
         _ => path.canonicalize().unwrap_or_else(|_| path.to_path_buf()),

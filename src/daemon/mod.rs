@@ -2,6 +2,7 @@
 //! its vantages; [`serve`] is the command over it. What is wired is decided nowhere here.
 
 mod changes;
+mod limits;
 mod node;
 mod steer;
 

@@ -17,6 +17,7 @@ use crate::config::{Flags, Loaded};
 use crate::control::{self, Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::changes::Changes;
+use crate::daemon::limits;
 use crate::daemon::steer::{Steer, Vantages};
 use crate::health::{Sources, check_rights};
 use crate::model::Model;
@@ -77,7 +78,8 @@ impl Node {
 
         let metrics = Arc::new(Metrics::new());
         let model = Arc::new(model);
-        let mut vantages = Vantages::start(&vantages, &metrics);
+        let in_flight = limits::probes_in_flight(limits::raise_descriptors(), vantages.len());
+        let mut vantages = Vantages::start(&vantages, in_flight, &metrics);
         vantages.adopt(&[&model]).await;
         let view = vantages.view(&model);
         let identity = Arc::new(Identity { nsid: settings.node.into_bytes() });

@@ -27,13 +27,14 @@ pub(crate) struct Vantages {
 }
 
 impl Vantages {
-    /// Starts a prober for each, without checks yet.
-    pub(crate) fn start(specs: &[VantageSpec], metrics: &Arc<Metrics>) -> Vantages {
+    /// Starts a prober for each, without checks yet, each with at most `in_flight` probes at a time.
+    pub(crate) fn start(specs: &[VantageSpec], in_flight: usize, metrics: &Arc<Metrics>) -> Vantages {
         let exchange = Exchange::new();
         let prober = |spec: &VantageSpec| {
             let seat = exchange.join(Vantage { name: spec.name.clone(), region: spec.region.clone() });
             let (metrics, name) = (metrics.clone(), spec.name.clone());
             let settings = ProberSettings {
+                max_in_flight: in_flight,
                 on_probe: Arc::new(move |kind, is_ok, took| {
                     metrics.probe_ended(
                         &name,
@@ -105,7 +106,7 @@ struct Coming {
 
 /// What came of waiting for [`Next`].
 enum Progress {
-    Loaded(Cause, Result<Loaded, Vec<Problem>>),
+    Loaded(Cause, Box<Result<Loaded, Vec<Problem>>>),
     BrokeOff(Cause, JoinError),
     Probed,
 }
@@ -116,7 +117,7 @@ impl Next {
         match self {
             Next::Nothing => std::future::pending().await,
             Next::Loading(cause, reading) => match reading.await {
-                Ok(read) => Progress::Loaded(*cause, read),
+                Ok(read) => Progress::Loaded(*cause, Box::new(read)),
                 Err(error) => Progress::BrokeOff(*cause, error),
             },
             Next::Probing(coming) => {
@@ -144,8 +145,10 @@ impl Steer {
                 }
                 cause = self.changes.next() => next = Next::Loading(cause, self.load()),
                 progress = next.progress() => next = match (progress, next) {
-                    (Progress::Loaded(cause, Ok(loaded)), _) => self.begin(loaded, cause),
-                    (Progress::Loaded(cause, Err(problems)), _) => self.refuse(cause, problems),
+                    (Progress::Loaded(cause, read), _) => match *read {
+                        Ok(loaded) => self.begin(loaded, cause),
+                        Err(problems) => self.refuse(cause, problems),
+                    },
                     (Progress::BrokeOff(cause, error), _) => {
                         tracing::error!(%error, cause = cause.as_str(), "loading broke off; the generation before goes on");
                         self.refuse(cause, Vec::new())

@@ -98,7 +98,11 @@ async fn complaint(mut child: Child) -> String {
     match child.wait_with_output().await {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            said.lines().last().unwrap_or("its process ended without a word").trim_start_matches("error: ").to_string()
+            said.lines()
+                .last()
+                .unwrap_or("its process ended without a word")
+                .trim_start_matches("portolan: ")
+                .to_string()
         }
         Err(error) => error.to_string(),
     }

@@ -22,13 +22,24 @@ pub async fn serve(region: &str, addresses: &[SocketAddr]) -> std::io::Result<()
     for address in addresses {
         let listener = TcpListener::bind(address)
             .await
-            .map_err(|error| std::io::Error::new(error.kind(), format!("{address}: {error}")))?;
+            .map_err(|error| std::io::Error::new(error.kind(), refusal(*address, &error)))?;
         let service = app.clone().into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
     }
     println!("ready");
     let mut nothing = tokio::io::sink();
     tokio::io::copy(&mut tokio::io::stdin(), &mut nothing).await.map(|_| ())
+}
+
+/// What to do about an address that can't be had.
+fn refusal(address: SocketAddr, error: &std::io::Error) -> String {
+    let port = address.port();
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "{address}: the port is in use, perhaps by another demo; see who has it with `ss -ltnp 'sport = :{port}'`"
+        ),
+        _ => format!("{address}: {error}"),
+    }
 }
 
 async fn answer(State(from): State<usize>, ConnectInfo(asker): ConnectInfo<SocketAddr>) -> &'static str {

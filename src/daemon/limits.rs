@@ -1,0 +1,45 @@
+//! What the process may use. Taken at the start, so that running out of it is no news in the middle of an outage.
+
+/// More descriptors than this are of no use to one node: judgment, 10,000 probes at a time with all their attempts.
+const ENOUGH_DESCRIPTORS: u64 = 65_536;
+
+/// Left for listening, streams, the API and files.
+const OTHER_DESCRIPTORS: u64 = 512;
+
+/// A probe that nothing answers holds a socket for each of its attempts, six at most.
+const DESCRIPTORS_A_PROBE: u64 = 6;
+
+/// Fewer probes at a time than this would starve the schedule, whatever the limit.
+const FEWEST_PROBES: u64 = 16;
+
+/// More than this would only send more at once.
+const MOST_PROBES: u64 = 4096;
+
+/// Raises the limit of open files as far as the system lets us and we need; says how many there can be.
+pub(crate) fn raise_descriptors() -> u64 {
+    rlimit::increase_nofile_limit(ENOUGH_DESCRIPTORS).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files can't be raised");
+        rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(1024, |(soft, _)| soft)
+    })
+}
+
+/// How many probes `vantages` may each have under way, so that the worst outage leaves descriptors for answering.
+pub(crate) fn probes_in_flight(descriptors: u64, vantages: usize) -> usize {
+    let share = descriptors.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS_A_PROBE / vantages.max(1) as u64;
+    share.clamp(FEWEST_PROBES, MOST_PROBES) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_leaves_descriptors_for_answering() {
+        for (descriptors, vantages) in [(1024, 1), (4096, 3), (65_536, 1), (1_048_576, 3)] {
+            let most = probes_in_flight(descriptors, vantages) as u64 * vantages as u64 * DESCRIPTORS_A_PROBE;
+            assert!(most + OTHER_DESCRIPTORS <= descriptors, "{descriptors} descriptors, {vantages} vantages: {most}");
+        }
+        assert_eq!(probes_in_flight(64, 1), FEWEST_PROBES as usize, "some probes in any case");
+        assert_eq!(probes_in_flight(u64::MAX, 1), MOST_PROBES as usize);
+    }
+}
