@@ -172,11 +172,24 @@ def on_core(core):
     return (lambda: os.sched_setaffinity(0, {cores[core]})) if len(cores) > 1 else None
 
 
+def free_port(address):
+    """A port that UDP and TCP have free; nobody else binds these addresses in the meantime."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+            udp.bind((address, 0))
+            try:
+                tcp.bind(udp.getsockname())
+            except OSError:
+                continue
+            return udp.getsockname()[1]
+
+
 class Server:
     """A running server; `sets` says which of the queries it can answer."""
 
     def __init__(self, name, number, tools, scratch):
-        self.name, self.address, self.port = name, f"127.0.53.{number + 1}", 5300 + number
+        self.name, self.address = name, f"127.0.53.{number + 1}"
+        self.port = free_port(self.address)
         self.directory = scratch / name
         self.directory.mkdir()
         command, self.sets = SERVERS[name](self.directory, self.address, self.port, tools)
