@@ -133,6 +133,23 @@ async fn errors_are_problem_json() {
 }
 
 #[tokio::test]
+async fn explain_has_the_keys_of_the_contract_for_each_way_to_ask() {
+    let served = served().await;
+    for query in [
+        "name=www.svc.example",
+        "name=www.svc.example.&type=&client=",
+        "name=WWW.svc.example&type=aaaa&client=192.0.2.1",
+    ] {
+        let told = served.json(&format!("GET /v1/explain?{query}")).await;
+        for key in ["name", "type", "client", "class", "scope", "ttl", "stages", "answers"] {
+            assert!(told.get(key).is_some(), "{query}: {key} is not in {told}");
+        }
+        assert_eq!(told["name"], "www.svc.example.", "{query}");
+        assert_eq!(told["stages"][0]["stage"], "candidates", "{query}");
+    }
+}
+
+#[tokio::test]
 async fn metrics_are_prometheus_text_as_the_daemon_renders_it() {
     let (head, body) = served().await.ask("GET /metrics").await;
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
