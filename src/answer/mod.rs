@@ -122,10 +122,6 @@ fn refusal(query: &Query<'_>) -> Option<u16> {
     }
     match (question.qclass, question.qtype) {
         (class::IN | class::ANY, rtype::AXFR | rtype::IXFR) => Some(rcode::REFUSED),
-        // RFC 1035, 3.2.3: of no use since MX, and nobody implements them.
-        (class::IN | class::ANY, rtype::MAILA | rtype::MAILB) => Some(rcode::NOTIMP),
-        // These are never a zone's data (RFC 6891, 6.1.1; RFC 8945, 4.2).
-        (class::IN | class::ANY, rtype::OPT | rtype::TSIG) => Some(rcode::FORMERR),
         (class::IN | class::ANY, _) => None,
         // CHAOS too: neither version nor host name is told (CONTRACT 6).
         _ => Some(rcode::REFUSED),

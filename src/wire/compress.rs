@@ -4,6 +4,8 @@
 const MAX_SUFFIXES: usize = 48;
 /// How many of the question's labels are remembered, from the right: the ones that other names share.
 const MAX_QUESTION_LABELS: usize = 16;
+/// Most pointers one after the other in a name of ours: some readers give up at a few, as a guard against loops.
+const MAX_HOPS: usize = 3;
 /// A pointer has 14 bits.
 const POINTER_END: usize = 0x4000;
 
@@ -73,14 +75,17 @@ fn labels(name: &[u8]) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Whether the name at `place` of `reply` is `name`; case doesn't count. Pointers in a reply of ours lead backwards.
+/// Whether the name at `place` of `reply` is `name`, read over few enough pointers that one more may point at it; case
+/// doesn't count. Pointers in a reply of ours lead backwards.
 fn stands_at(reply: &[u8], mut place: usize, mut name: &[u8]) -> bool {
+    let mut hops = 0;
     loop {
         let Some(&len) = reply.get(place) else { return false };
         if len >= 0xC0 {
             let Some(&low) = reply.get(place + 1) else { return false };
             let to = usize::from(len & 0x3F) << 8 | usize::from(low);
-            if to >= place {
+            hops += 1;
+            if to >= place || hops >= MAX_HOPS {
                 return false;
             }
             place = to;

@@ -91,24 +91,26 @@ impl<'a> Query<'a> {
     /// Reads what follows the header; `None` as soon as it breaks the format.
     fn read_body(&mut self, body: &'a [u8], counts: [u16; 4]) -> Option<()> {
         let [questions, answers, authorities, additionals] = counts;
-        if questions != 1 {
-            return None;
+        let mut rest = body;
+        for _ in 0..questions {
+            let question = Question::parse(rest)?;
+            rest = &rest[question.wire.len()..];
+            self.question = Some(question).filter(|_| questions == 1);
         }
-        let question = Question::parse(body)?;
-        self.question = Some(question);
-        let is_query = self.opcode() == opcode::QUERY;
-        // A query has nothing to tell but the SOA of IXFR (RFC 1995, 3); TC makes no sense in one.
-        if is_query && (answers != 0 || (authorities != 0 && question.qtype != rtype::IXFR)) {
-            return None;
+        let may_have_authority = self.question.is_some_and(|question| question.qtype == rtype::IXFR);
+        let mut is_sound = self.question.is_some();
+        for section in [answers, authorities] {
+            // A query has nothing to tell but the SOA of IXFR (RFC 1995, 3).
+            let is_told = section > 0 && self.opcode() == opcode::QUERY;
+            is_sound &= !is_told || (may_have_authority && answers == 0);
+            for _ in 0..section {
+                let (record, next) = RawRecord::parse(rest)?;
+                is_sound &= record.rtype != rtype::OPT;
+                rest = next;
+            }
         }
-        if is_query && self.flags & flag::TC != 0 {
-            return None;
-        }
-        let mut rest = &body[question.wire.len()..];
-        for _ in 0..usize::from(answers) + usize::from(authorities) {
-            (_, rest) = RawRecord::parse(rest)?;
-        }
-        self.read_additional(rest, additionals)
+        self.read_additional(rest, additionals)?;
+        is_sound.then_some(())
     }
 
     fn read_additional(&mut self, mut rest: &'a [u8], count: u16) -> Option<()> {
@@ -210,6 +212,19 @@ mod tests {
     }
 
     #[test]
+    fn opt_is_found_behind_what_is_wrong() {
+        for (counts, parts) in [
+            ([0, 0, 0, 1], vec![OPT]),
+            ([2, 0, 0, 1], vec![QUESTION, QUESTION, OPT]),
+            ([1, 1, 0, 1], vec![QUESTION, b"\x00\x00\x06\x00\x01\x00\x00\x00\x00\x00\x00", OPT]),
+        ] {
+            let packet = message(0, counts, &parts);
+            let query = Query::parse(&packet).unwrap();
+            assert!(query.is_malformed && query.edns.is_some(), "{counts:?}");
+        }
+    }
+
+    #[test]
     fn malformed_messages_are_known() {
         let opt_elsewhere = b"\x01a\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00".as_slice();
         let soa = b"\x00\x00\x06\x00\x01\x00\x00\x00\x00\x00\x00".as_slice();
@@ -227,7 +242,7 @@ mod tests {
             (message(0, [1, 0, 0, 2], &[QUESTION, OPT, OPT]), true, "two OPTs"),
             (message(0, [1, 0, 0, 1], &[QUESTION, opt_elsewhere]), true, "an OPT with an owner"),
             (message(0, [1, 0, 0, 1], &[QUESTION]), true, "a record that isn't there"),
-            (message(0x0200, [1, 0, 0, 0], &[QUESTION]), true, "TC"),
+            (message(0x0200, [1, 0, 0, 0], &[QUESTION]), false, "TC, which means nothing here"),
         ];
         for (packet, malformed, what) in cases {
             assert_eq!(Query::parse(&packet).unwrap().is_malformed, malformed, "{what}");

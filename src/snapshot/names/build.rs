@@ -146,8 +146,7 @@ impl Builder {
             let mut seen = HashSet::new();
             for rdata in &rrset.rdatas {
                 let Some(target) = target_of(rrset, rdata.get(offset..).unwrap_or_default()) else { continue };
-                let may_be_hidden = rrset.rtype == rtype::NS;
-                let Some(node) = self.address_node(zone, &target, nodes, may_be_hidden) else { continue };
+                let Some(node) = self.address_node(zone, &target, nodes) else { continue };
                 if !seen.insert(target.clone()) {
                     continue;
                 }
@@ -165,7 +164,7 @@ impl Builder {
     }
 
     /// The node that holds the addresses of `target`: its own, or the wildcard's that makes it up.
-    fn address_node(&self, zone: &Zone, target: &Name, nodes: &NameMap<u32>, may_be_hidden: bool) -> Option<u32> {
+    fn address_node(&self, zone: &Zone, target: &Name, nodes: &NameMap<u32>) -> Option<u32> {
         let at = match nodes.get(target) {
             Some(&at) => at,
             None => {
@@ -184,8 +183,9 @@ impl Builder {
         };
         let node = &self.table.nodes[at as usize];
         let is_visible = match node.kind {
-            NodeKind::Apex | NodeKind::Plain => true,
-            NodeKind::Cut | NodeKind::Hidden => may_be_hidden,
+            NodeKind::Apex | NodeKind::Plain | NodeKind::Cut => true,
+            // Glue, unless it is a DNAME that hides it.
+            NodeKind::Hidden => self.table.nodes[node.link as usize].kind == NodeKind::Cut,
             NodeKind::Void => false,
         };
         let own = &self.table.rrsets[node.first_rrset as usize..][..usize::from(node.rrsets)];
