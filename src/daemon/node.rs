@@ -76,29 +76,37 @@ impl Node {
         let http = listener.local_addr().map_err(StartError::System)?;
         let changes = Changes::watch(&settings.zones_dir, settings_file.as_deref()).map_err(StartError::System)?;
 
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+
         let metrics = Arc::new(Metrics::new());
-        let model = Arc::new(model);
         let in_flight = limits::probes_in_flight(limits::raise_descriptors(), vantages.len());
         let mut vantages = Vantages::start(&vantages, in_flight, &metrics);
-        vantages.adopt(&[&model]).await;
-        let view = vantages.view(&model);
+        let model = Arc::new(model);
         let identity = Arc::new(Identity { nsid: settings.node.into_bytes() });
-        let publisher = Publisher::new(compile(model, Arc::new(view), identity, 1, None));
-
-        let counters = Counters::new();
+        let unmeasured = Arc::new(vantages.view(&model));
+        let mut publisher = Publisher::new(compile(model.clone(), unmeasured, identity, 1, None));
         let snapshots = publisher.snapshots();
-        server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
+
+        let counters = Arc::new(Counters::new());
         let (transitions, _) = broadcast::channel(TRANSITIONS_KEPT);
-        let (readiness, is_ready) = watch::channel(Readiness::Serving);
-        let first = ReloadStatus { ok: true, at: clock::unix_seconds(), problems: warnings };
-        let reload = Arc::new(ArcSwap::from_pointee(first));
+        let (readiness, is_ready) = watch::channel(Readiness::Starting);
+        let loaded = ReloadStatus { ok: true, at: clock::unix_seconds(), problems: warnings };
+        let reload = Arc::new(ArcSwap::from_pointee(loaded));
         let render = {
-            let (metrics, snapshots, reload) = (metrics.clone(), snapshots.clone(), reload.clone());
+            let (metrics, snapshots, reload, counters) =
+                (metrics.clone(), snapshots.clone(), reload.clone(), counters.clone());
             Arc::new(move || metrics.render(&snapshots.load(), &counters.totals(), reload.load().ok))
         };
         let state = control::State::new(snapshots.clone(), transitions.clone(), is_ready, reload.clone(), render);
-
         let stop = CancellationToken::new();
+        let api = tokio::spawn(control::serve(listener, control::router(state), stop.clone()));
+
+        vantages.adopt(&[&model]).await;
+        publisher.begin(vantages.view(&model));
+        server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
+        readiness.send_replace(Readiness::Serving);
         let steer = Steer {
             publisher,
             vantages,
@@ -110,11 +118,7 @@ impl Node {
             transitions: transitions.clone(),
             metrics: metrics.clone(),
         };
-        let tasks = vec![
-            tokio::spawn(control::serve(listener, control::router(state), stop.clone())),
-            tokio::spawn(steer.run(stop.clone())),
-            tokio::spawn(upkeep(metrics, stop.clone())),
-        ];
+        let tasks = vec![api, tokio::spawn(steer.run(stop.clone())), tokio::spawn(upkeep(metrics, stop.clone()))];
         Ok(Node { dns: server.addresses().to_vec(), http, server, snapshots, transitions, readiness, stop, tasks })
     }
 

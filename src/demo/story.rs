@@ -34,15 +34,19 @@ impl Story {
         let Some(dns) = node.dns().first().copied() else { return };
         let dig = format!("dig @{} -p {}", dns.ip(), dns.port());
         for (region, octet) in REGIONS {
-            self.print(&format!("{dig} www.demo.example -b 127.{octet}.0.1 +short            # a client in {region}"));
-            self.print(&format!("{dig} www.demo.example +subnet=127.{octet}.0.0/24 +short    # one behind a resolver"));
+            self.print(&format!("# as a client in {region}: one that asks itself, and one behind a resolver"));
+            self.print(&format!("{dig} www.demo.example -b 127.{octet}.0.1 +short"));
+            self.print(&format!("{dig} www.demo.example +subnet=127.{octet}.0.0/24 +short"));
         }
-        self.print(&format!("{dig} canary.demo.example +short    # weighted 80:20"));
-        self.print(&format!("{dig} db.demo.example +short        # the first that is up"));
+        self.print("# weighted 80:20, and the first that is up");
+        self.print(&format!("{dig} canary.demo.example +short"));
+        self.print(&format!("{dig} db.demo.example +short"));
+        let program = program();
         let server = format!("http://{}", node.http());
         let default = if server == "http://127.0.0.1:8053" { String::new() } else { format!(" --server {server}") };
-        self.print(&format!("portolan explain www.demo.example --client 127.2.0.1{default}    # why that answer"));
-        self.print(&format!("portolan status{default}"));
+        self.print("# why, and what each vantage sees");
+        self.print(&format!("{program} explain www.demo.example --client 127.2.0.1{default}"));
+        self.print(&format!("{program} status{default}"));
         self.print("");
         self.print(&format!("API, metrics and a status page: {server}"));
         self.print("kill PID, kill -STOP PID and kill -CONT PID are real outages. Ctrl-C ends.");
@@ -78,6 +82,15 @@ impl Story {
             }
         }
         self.answers = now;
+    }
+}
+
+/// How this program is called from where the demo was started.
+fn program() -> String {
+    let (here, exe) = (std::env::current_dir().unwrap_or_default(), std::env::current_exe().unwrap_or_default());
+    match exe.strip_prefix(&here) {
+        Ok(below) => below.display().to_string(),
+        Err(_) => exe.file_name().map_or("portolan".into(), |name| name.to_string_lossy().into_owned()),
     }
 }
 

@@ -28,6 +28,14 @@ impl Publisher {
         self.current.clone()
     }
 
+    /// Publishes the first view that was measured, as if nothing had been served before: an unmeasured world leaves no
+    /// last good answers behind.
+    pub fn begin(&mut self, view: WorldView) {
+        let old = self.current.load_full();
+        let first = compile(old.model.clone(), Arc::new(view), old.identity.clone(), old.generation, None);
+        self.current.store(Arc::new(first));
+    }
+
     /// Publishes a changed world of the same model; says whose health changed. `at` in Unix seconds.
     pub fn observe(&mut self, view: WorldView, at: f64) -> Vec<Transition> {
         let old = self.current.load_full();
