@@ -9,6 +9,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 
 ROOT, PARENT = "127.0.0.2", "127.0.0.3"
@@ -18,18 +19,26 @@ def records(*lines):
     return [dns.rrset.from_text(name, 3600, "IN", rdtype, *rdatas) for name, rdtype, *rdatas in lines]
 
 
-# address: (zone, its apex records, the zone below it, that zone's NS, their glue)
+# address: (zone, its own records, the zone below it, that zone's NS, their glue)
 ZONES = {
     ROOT: (
         ".",
-        records((".", "SOA", "a.root-servers.test. root.test. 1 7200 900 1209600 300"), (".", "NS", "a.root-servers.test.")),
+        records(
+            (".", "SOA", "a.root-servers.test. root.test. 1 7200 900 1209600 300"),
+            (".", "NS", "a.root-servers.test."),
+            ("a.root-servers.test.", "A", ROOT),
+        ),
         "example.",
         records(("example.", "NS", "ns.example.")),
         records(("ns.example.", "A", PARENT)),
     ),
     PARENT: (
         "example.",
-        records(("example.", "SOA", "ns.example. root.test. 1 7200 900 1209600 300"), ("example.", "NS", "ns.example.")),
+        records(
+            ("example.", "SOA", "ns.example. root.test. 1 7200 900 1209600 300"),
+            ("example.", "NS", "ns.example."),
+            ("ns.example.", "A", PARENT),
+        ),
         "svc.example.",
         records(("svc.example.", "NS", "ns1.svc.example.", "ns2.svc.example.")),
         records(("ns1.svc.example.", "A", "127.0.0.53"), ("ns2.svc.example.", "A", "127.0.0.54")),
@@ -38,19 +47,21 @@ ZONES = {
 
 
 def reply_to(query, address):
-    """A referral for what is below the cut, the apex's records for the apex, NXDOMAIN for the rest."""
-    zone, apex, child, delegation, glue = ZONES[address]
+    """A referral for what is below the cut, else from the zone's own records, with the address of its server."""
+    zone, own, child, delegation, glue = ZONES[address]
     question = query.question[0]
     reply = dns.message.make_response(query)
     if question.name.is_subdomain(dns.name.from_text(child)):
         reply.authority, reply.additional = list(delegation), list(glue)
         return reply
     reply.flags |= dns.flags.AA
-    at_apex = question.name == dns.name.from_text(zone)
-    reply.answer = [r for r in apex if at_apex and r.rdtype == question.rdtype]
+    reply.answer = [r for r in own if (r.name, r.rdtype) == (question.name, question.rdtype)]
+    if question.rdtype == dns.rdatatype.NS and reply.answer:
+        reply.additional = [r for r in own if r.rdtype == dns.rdatatype.A]
     if not reply.answer:
-        reply.authority = [apex[0]]
-        reply.set_rcode(dns.rcode.NOERROR if at_apex else dns.rcode.NXDOMAIN)
+        reply.authority = [own[0]]
+        exists = any(r.name.is_subdomain(question.name) for r in own)
+        reply.set_rcode(dns.rcode.NOERROR if exists else dns.rcode.NXDOMAIN)
     return reply
 
 

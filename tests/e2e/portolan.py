@@ -156,7 +156,7 @@ class Node:
         assert status == 200
         return parse_metrics(text)
 
-    def metric(self, name, **labels):
+    def metric(self, name, /, **labels):
         """The sum of the samples of `name` that have these labels; None where there is none."""
         found = [v for (n, have), v in self.metrics().items() if n == name and set(labels.items()) <= have]
         return sum(found) if found else None
