@@ -36,7 +36,9 @@ MASTER = """
 $TTL 3600
 @     IN SOA ns1 hostmaster 1 7200 900 1209600 30
 @     IN NS  ns1
+@     IN NS  ns2
 ns1   IN A   127.0.0.1
+ns2   IN A   127.0.0.2
 """
 
 

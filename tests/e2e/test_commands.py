@@ -201,11 +201,11 @@ timeout = "200ms"
 addresses = ["127.0.0.9"]
 monitor = "ping"
 
-[pool.pinged]
+[pool.answering]
 members = ["pinged"]
 
 [name.ping]
-pool = "pinged"
+pool = "answering"
 """
 
 # The user `nobody` of Debian, without any right.
