@@ -42,6 +42,8 @@ impl Region {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
+            // Ctrl-C goes to the whole group of the terminal: in a group of their own the regions end when we end them.
+            .process_group(0)
             .spawn()
             .map_err(|error| failed(&error))?;
         let is_ready = tokio::time::timeout(START_LIMIT, says_ready(&mut child)).await;

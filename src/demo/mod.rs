@@ -12,6 +12,7 @@ pub use region::serve as serve_region;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
 use crate::clock;
@@ -56,7 +57,9 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     let settings_file = files.settings();
     let loaded = crate::config::load(Some(&settings_file), &flags).map_err(StartError::Problems)?;
     let mut regions = regions(&loaded.model);
-    let outcome = show(&options, loaded, settings_file, flags, &mut regions).await;
+    let stop = stop_signal();
+    tokio::pin!(stop);
+    let outcome = show(&options, loaded, settings_file, flags, &mut regions, stop).await;
     for region in &mut regions {
         region.end().await;
     }
@@ -69,33 +72,56 @@ async fn show(
     settings_file: PathBuf,
     flags: Flags,
     regions: &mut [Region],
+    mut stop: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), StartError> {
-    for region in regions.iter_mut() {
-        eprintln!("starting the endpoints of {} ...", region.name);
-        region.start().await.map_err(StartError::Demo)?;
-    }
-    eprintln!("starting the server and a vantage in each region; the first probes are on their way ...");
     let names = steered_names(&loaded.model);
-    let vantages = REGIONS.map(|(name, octet)| VantageSpec {
-        name: name.into(),
-        region: name.into(),
-        sources: Sources { v4: Some(Ipv4Addr::new(127, octet, 0, VANTAGE)), v6: None },
-    });
-    let spec = NodeSpec { loaded, settings_file: Some(settings_file), flags, vantages: vantages.into() };
-    let node = Node::start(spec).await?;
+    let node = tokio::select! {
+        // In this order, so that the signals are listened for before anything is started.
+        biased;
+        () = &mut stop => return Ok(()),
+        started = start(loaded, settings_file, flags, regions) => started?,
+    };
     let mut story = Story::begin(&node, regions);
     let seen = LastNamed::default();
     let server = node.dns().first().copied().unwrap_or(options.dns);
     let watcher = tokio::spawn(watch(server, names, seen.clone()));
-    tell(options, &node, regions, &mut story, &seen).await;
+    tell(options, &node, regions, &mut story, &seen, stop).await;
     watcher.abort();
     node.stop().await;
     eprintln!("the demo has ended");
     Ok(())
 }
 
+/// Starts the regions one after the other, then the server.
+async fn start(
+    loaded: Loaded,
+    settings_file: PathBuf,
+    flags: Flags,
+    regions: &mut [Region],
+) -> Result<Node, StartError> {
+    for region in regions.iter_mut() {
+        eprintln!("starting the endpoints of {} ...", region.name);
+        region.start().await.map_err(StartError::Demo)?;
+    }
+    eprintln!("starting the server and a vantage in each region; the first probes are on their way ...");
+    let vantages = REGIONS.map(|(name, octet)| VantageSpec {
+        name: name.into(),
+        region: name.into(),
+        sources: Sources { v4: Some(Ipv4Addr::new(127, octet, 0, VANTAGE)), v6: None },
+    });
+    let spec = NodeSpec { loaded, settings_file: Some(settings_file), flags, vantages: vantages.into() };
+    Node::start(spec).await
+}
+
 /// Tells what happens until a signal comes or the time is up.
-async fn tell(options: &DemoOptions, node: &Node, regions: &mut [Region], story: &mut Story, seen: &LastNamed) {
+async fn tell(
+    options: &DemoOptions,
+    node: &Node,
+    regions: &mut [Region],
+    story: &mut Story,
+    seen: &LastNamed,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) {
     let mut transitions = node.transitions();
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -105,8 +131,7 @@ async fn tell(options: &DemoOptions, node: &Node, regions: &mut [Region], story:
             None => std::future::pending().await,
         }
     };
-    let stop = stop_signal();
-    tokio::pin!(end, stop);
+    tokio::pin!(end);
     let mut fates: Vec<Fate> = regions.iter().map(|_| Fate::default()).collect();
     loop {
         tokio::select! {

@@ -28,7 +28,8 @@ class Demo:
 
     def __init__(self, dir, place, *arguments):
         self.place, self.dir = place, dir
-        self.child = Child([BINARY, "demo", *arguments], dir, "demo", place=place, env=environment())
+        # A group of its own, as a terminal gives it.
+        self.child = Child([BINARY, "demo", *arguments], dir, "demo", place=place, env=environment(), before_exec=os.setsid)
         self.ready = self.child.wait_line(READY, 30)
         for region in CLIENTS:
             self.wait_region(region, 10)
@@ -165,6 +166,17 @@ def test_all_regions_gone_still_answers(dir, lone):
         assert ask(SERVER, WWW, place=lone).answer
 
 
+def test_ctrl_c_is_clean(dir, lone):
+    """A terminal sends SIGINT to the whole group: nothing is said of regions that go, nothing is left."""
+    with Demo(dir, lone) as demo:
+        pids = [pid for _, pid in demo.regions().values()]
+        said = demo.lines_so_far()
+        os.killpg(demo.child.pid, signal.SIGINT)
+        assert demo.child.wait(10) == 0, demo.child.told()
+        assert not any("gone" in line for line in demo.child.out()[said:]), demo.child.out()[said:]
+        wait_until(lambda: not any(is_alive(pid) for pid in pids), 5)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_cleanly_when_told(dir, lone, number):
     with Demo(dir, lone) as demo:
@@ -175,6 +187,18 @@ def test_it_ends_cleanly_when_told(dir, lone, number):
         assert demo.child.wait(10) == 0, demo.child.told()
         wait_until(lambda: not any(is_alive(pid) for pid in pids), 5)
         assert "panicked" not in demo.child.err()
+
+
+def test_ctrl_c_while_it_starts_is_clean(dir, lone):
+    """From the first process on, before the ready line."""
+    child = Child([BINARY, "demo"], dir, "demo", place=lone, env=environment(), before_exec=os.setsid)
+    try:
+        pids = wait_until(lambda: children_of(child.pid), 10)
+        os.killpg(child.pid, signal.SIGINT)
+        assert child.wait(10) == 0, child.told()
+        wait_until(lambda: not any(is_alive(pid) for pid in pids), 5)
+    finally:
+        child.end()
 
 
 def test_it_ends_by_itself(dir, lone):
