@@ -143,6 +143,18 @@ fn names_that_are_answered_alike_share_a_policy() {
 }
 
 #[test]
+fn a_name_answers_the_families_that_its_endpoints_can() {
+    let endpoints = "[endpoint.a]\naddresses = [\"192.0.2.10\"]\n[endpoint.b]\naddresses = [\"192.0.2.11\", \"::2\"]\n[endpoint.c]\ncname = \"c.\"\n\
+         [pool.ac]\nmembers = [\"a\", \"c\"]\n[pool.ab]\nmembers = [\"a\", \"b\"]\n";
+    let names = "[name.1]\npool = \"a\"\n[name.2]\npool = \"ab\"\n[name.3]\npool = \"ab\"\ntypes = [\"AAAA\", \"A\"]\nanswers = 2\n\
+         [name.4]\npool = \"c\"\n[name.5]\npool = \"ac\"\n[name.6]\npool = \"ab\"\ntypes = [\"A\"]\n";
+    let model = model_of(&format!("{endpoints}{names}"));
+    let facets: Vec<&[Facet]> = model.policies.iter().map(|policy| policy.facets.as_slice()).collect();
+    let both = &[Facet::V4, Facet::V6][..];
+    assert_eq!(facets, [&[Facet::V4], both, both, &[Facet::Alias], both, &[Facet::V4]]);
+}
+
+#[test]
 fn clients_have_a_class_a_region_and_one_for_the_unknown() {
     let model = model_of("");
     assert_eq!(

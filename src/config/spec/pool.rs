@@ -205,8 +205,12 @@ pub(super) fn pool(name: At<String>, mut fields: Fields, problems: &mut Problems
             problems.error(written.as_ref().unwrap_or(&name.place), format!("pool `{}` is empty", name.value));
         problem.hint("write `members = [\"ENDPOINT\", ...]`");
     }
+    let items = list.map_or_else(Vec::new, |list| list.value);
+    if items.len() > MAX_MEMBERS {
+        problems.error(&name.place, format!("pool `{}` has more than {MAX_MEMBERS} members", name.value));
+    }
     let mut members: Vec<MemberSpec> = Vec::new();
-    for item in list.map_or_else(Vec::new, |list| list.value) {
+    for item in items.into_iter().take(MAX_MEMBERS) {
         let Some(member) = member(item, problems) else { continue };
         if members.iter().any(|other| other.to.value == member.to.value) {
             let message = format!("`{}` is listed twice in pool `{}`", member.to.value, name.value);
@@ -214,9 +218,6 @@ pub(super) fn pool(name: At<String>, mut fields: Fields, problems: &mut Problems
         } else {
             members.push(member);
         }
-    }
-    if members.len() > MAX_MEMBERS {
-        problems.error(&name.place, format!("pool `{}` has more than {MAX_MEMBERS} members", name.value));
     }
     let steering = steering(&mut fields, problems);
     fields.finish(&["band", "min_up"], problems);

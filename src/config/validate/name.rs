@@ -191,7 +191,8 @@ fn facets(name: &NameSpec, endpoints: &[EndpointId], model: &Model, problems: &m
             vec![Facet::Alias]
         }
         None if only_aliases => vec![Facet::Alias],
-        None => [Facet::V4, Facet::V6].into_iter().filter(|facet| any(*facet)).collect(),
+        // A cname answers either family, so a name that may be one does too.
+        None => [Facet::V4, Facet::V6].into_iter().filter(|f| any(*f) || any(Facet::Alias)).collect(),
         Some(types) => {
             check_types(types, endpoints, model, problems);
             types.value.clone()

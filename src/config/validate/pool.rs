@@ -1,5 +1,7 @@
 //! Pools: members looked up, loops found, and how much a pool can give at most.
 
+use std::collections::HashSet;
+
 use crate::config::problem::Problems;
 use crate::config::source::Place;
 use crate::config::spec::{PolicySpec, PoolSpec};
@@ -163,8 +165,8 @@ impl Walk<'_> {
 
 /// Every endpoint below `root`, each once, in listed order. Loops end it, for the caller may not know of them yet.
 pub(super) fn endpoints_below(root: MemberRef, model: &Model) -> Vec<EndpointId> {
-    let (mut found, mut seen): (Vec<EndpointId>, Vec<PoolId>) = (Vec::new(), Vec::new());
-    let mut known = std::collections::HashSet::new();
+    let mut found = Vec::new();
+    let (mut known, mut seen): (HashSet<EndpointId>, HashSet<PoolId>) = (HashSet::new(), HashSet::new());
     let mut left = vec![root];
     while let Some(next) = left.pop() {
         match next {
@@ -173,10 +175,10 @@ pub(super) fn endpoints_below(root: MemberRef, model: &Model) -> Vec<EndpointId>
                     found.push(id);
                 }
             }
-            MemberRef::Pool(id) if seen.contains(&id) => {}
             MemberRef::Pool(id) => {
-                seen.push(id);
-                left.extend(model.pool(id).members.iter().rev().map(|member| member.to));
+                if seen.insert(id) {
+                    left.extend(model.pool(id).members.iter().rev().map(|member| member.to));
+                }
             }
         }
     }
