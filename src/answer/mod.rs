@@ -7,6 +7,8 @@ mod edns;
 mod resolve;
 mod steered;
 mod tallies;
+#[cfg(test)]
+mod tests;
 
 pub use crate::wire::Reject;
 pub use tallies::Tallies;
@@ -72,6 +74,7 @@ impl Transport {
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack: a box would allocate for each packet")]
 pub enum Outcome {
     /// `out[..reply.len]` is to be sent.
     Reply(Reply),

@@ -25,6 +25,8 @@ pub(super) struct Answering<'q> {
     pub(super) tallies: Tallies,
     pub(super) client: Option<ClientSeen>,
     pub(super) opt: Option<OptReply<'q>>,
+    /// Where the chain has led, once it has led anywhere.
+    name: Option<NameBuf>,
     /// Steered cells that were drawn from, so that each draw has chance of its own.
     pub(super) draws: u64,
     limit: usize,
@@ -35,8 +37,8 @@ pub(super) struct Answering<'q> {
 pub(super) enum Step {
     /// The reply's answer section is complete, with this response code.
     Done(u16),
-    /// On to the name that stands at this octet of the reply.
-    Follow(NameBuf, u16),
+    /// On to [`Answering::name`], which stands at this octet of the reply.
+    Follow(u16),
 }
 
 /// What is asked of a node, and under which name.
@@ -68,6 +70,7 @@ impl<'q> Answering<'q> {
             tallies: Tallies::default(),
             client: None,
             opt,
+            name: None,
             draws: 0,
             limit,
             flags: flag::QR,
@@ -122,11 +125,10 @@ impl<'q> Answering<'q> {
         let zones = &*self.snapshot.zones;
         let mut visited = Visited::default();
         let mut redirected = None;
-        let mut name = question.name;
         let mut asked = Asked { qtype: question.qtype, owner: QUESTION_AT };
         loop {
             // A name that the chain was at before: a loop, all of which is in the reply (RFC 1034, 3.6.2).
-            if !visited.add(&name) {
+            if !visited.add(self.name.as_ref().unwrap_or(&question.name)) {
                 return Ok(rcode::NOERROR);
             }
             let step = match *found {
@@ -135,15 +137,15 @@ impl<'q> Answering<'q> {
                 Found::Referral(cut) => self.refer(cut)?,
                 Found::Redirected(node) => {
                     let again = redirected.replace(node.name()) == Some(node.name());
-                    self.redirect(node, &name, asked, again)?
+                    self.redirect(node, &question.name, asked, again)?
                 }
                 Found::Missing(_) => self.negative(zone, rcode::NXDOMAIN, None)?,
             };
             match step {
                 Step::Done(rcode) => return Ok(rcode),
-                Step::Follow(next, at) => (name, asked.owner) = (next, at),
+                Step::Follow(at) => asked.owner = at,
             }
-            *found = zones.find_within(zone, &name, for_ds);
+            *found = zones.find_within(zone, self.name.as_ref().unwrap_or(&question.name), for_ds);
         }
     }
 
@@ -174,7 +176,7 @@ impl<'q> Answering<'q> {
     pub(super) fn alias(&mut self, owner: u16, record: &[u8]) -> Result<Step, Full> {
         let at = self.reply.rrset(Section::Answer, Owner::At(owner), record, None)?;
         let target = record.get(PREPARED_HEAD..).and_then(NameBuf::parse);
-        Ok(follow(target, at))
+        Ok(self.follow(target, at))
     }
 
     /// A referral (RFC 1034, 4.3.2 step 3b).
@@ -187,15 +189,15 @@ impl<'q> Answering<'q> {
     }
 
     /// A DNAME above the name: the CNAME that follows from it (RFC 6672, 3.1), and on to its target. `again`: the
-    /// reply has this DNAME already.
-    fn redirect(&mut self, node: NodeRef<'q>, name: &NameBuf, asked: Asked, again: bool) -> Result<Step, Full> {
+    /// reply has this DNAME already. `first` is the question's name.
+    fn redirect(&mut self, node: NodeRef<'q>, first: &NameBuf, asked: Asked, again: bool) -> Result<Step, Full> {
         let Some(dname) = node.rrset(rtype::DNAME) else { return Ok(Step::Done(rcode::NOERROR)) };
         if !again {
             self.reply.rrset(Section::Answer, Owner::Name(node.name()), dname.records(), None)?;
         }
         let records = dname.records();
         let target = records.get(PREPARED_HEAD..).unwrap_or_default();
-        let Some(next) = name.substitute(node.name().len(), target) else {
+        let Some(next) = self.name.as_ref().unwrap_or(first).substitute(node.name().len(), target) else {
             return Ok(Step::Done(rcode::YXDOMAIN));
         };
         let mut cname = [0; PREPARED_HEAD + MAX_NAME];
@@ -205,7 +207,7 @@ impl<'q> Answering<'q> {
         if asked.qtype == rtype::CNAME {
             return Ok(Step::Done(rcode::NOERROR));
         }
-        Ok(follow(Some(next), at))
+        Ok(self.follow(Some(next), at))
     }
 
     /// A negative answer: the zone's SOA, good for as long as RFC 2308, 5 says and not longer than `ttl_cap`.
@@ -223,6 +225,17 @@ impl<'q> Answering<'q> {
         Ok(Step::Done(rcode))
     }
 
+    /// On to `target`, unless it can't be read or stands where no pointer reaches.
+    fn follow(&mut self, target: Option<NameBuf>, at: usize) -> Step {
+        match target {
+            Some(_) if at < 0x4000 => {
+                self.name = target;
+                Step::Follow(at as u16)
+            }
+            _ => Step::Done(rcode::NOERROR),
+        }
+    }
+
     /// Adds an extended error to the reply's OPT; the first one stays.
     pub(super) fn note(&mut self, error: ExtendedError) {
         if let Some(opt) = &mut self.opt {
@@ -233,14 +246,6 @@ impl<'q> Answering<'q> {
 
 /// Octets of a prepared record before its RDATA: owner pointer, type, class, TTL, RDLENGTH.
 pub(super) const PREPARED_HEAD: usize = 12;
-
-/// On to `target`, unless it can't be read or stands where no pointer reaches.
-fn follow(target: Option<NameBuf>, at: usize) -> Step {
-    match target {
-        Some(next) if at < 0x4000 => Step::Follow(next, at as u16),
-        _ => Step::Done(rcode::NOERROR),
-    }
-}
 
 /// The CNAME that a DNAME makes, with the DNAME's TTL (RFC 6672, 3.1).
 fn synthesize<'b>(buffer: &'b mut [u8; PREPARED_HEAD + MAX_NAME], dname: RrsetRef<'_>, target: &[u8]) -> &'b [u8] {

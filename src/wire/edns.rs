@@ -197,6 +197,6 @@ mod tests {
         assert!(Edns::parse(512, 0, &[0, 3, 0, 2, 9]).is_malformed);
         assert!(Edns::parse(512, 0, &[0, 3, 0]).is_malformed);
         assert!(!Edns::parse(512, 1 << 16, &[0, 3, 0]).is_malformed, "another version may have other options");
-        assert!(!nsid.client_subnet.is_some() && Edns::parse(512, 0, &[0, 8, 0, 1, 0]).is_malformed);
+        assert!(nsid.client_subnet.is_none() && Edns::parse(512, 0, &[0, 8, 0, 1, 0]).is_malformed);
     }
 }

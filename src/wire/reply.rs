@@ -72,11 +72,9 @@ impl<'o> ReplyWriter<'o> {
     pub fn begin(out: &'o mut [u8], limit: usize, reserved: usize, question: Option<&[u8]>) -> ReplyWriter<'o> {
         let limit = limit.min(out.len()).saturating_sub(reserved);
         let mut reply = ReplyWriter { out, at: HEADER_LEN, limit, counts: [0; 4], suffixes: Suffixes::default() };
-        if let Some(question) = question {
-            if reply.put(question).is_ok() {
-                reply.counts[0] = 1;
-                reply.suffixes.add_question(&question[..question.len().saturating_sub(4)]);
-            }
+        if let Some(question) = question.filter(|question| reply.put(question).is_ok()) {
+            reply.counts[0] = 1;
+            reply.suffixes.add_question(&question[..question.len().saturating_sub(4)]);
         }
         reply
     }

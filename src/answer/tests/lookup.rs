@@ -1,0 +1,167 @@
+//! The lookup algorithm on static zones, a case a rule.
+
+use super::{WORLD, check, line, question, reply};
+use crate::wire::code::rtype::{A, AAAA, ANY, CNAME, DS, MX, NS, SOA, TXT};
+
+const NEGATIVE: &str = " auth: plain.test. 300 SOA ns1.plain.test. h.plain.test. 1 2 3 4 300";
+
+#[test]
+fn names_that_are_there() {
+    check(
+        &WORLD,
+        &[
+            ("mail.plain.test.", A, "ok aa mail.plain.test. 3600 A 192.0.2.2"),
+            ("unk.plain.test.", 731, "ok aa unk.plain.test. 3600 TYPE731 AQID"),
+            ("mail.plain.test.", ANY, "ok aa mail.plain.test. 3600 A 192.0.2.2"),
+            ("mail.plain.test.", AAAA, &format!("ok aa{NEGATIVE}")),
+            ("b.c.plain.test.", A, &format!("ok aa{NEGATIVE}")),
+            ("nope.plain.test.", A, &format!("nxdomain aa{NEGATIVE}")),
+            ("x.y.z.nope.plain.test.", A, &format!("nxdomain aa{NEGATIVE}")),
+            ("test.", A, "refused"),
+            ("x.example.", A, "refused"),
+            (".", NS, "refused"),
+        ],
+    );
+}
+
+#[test]
+fn wildcards_cover_what_is_not_there() {
+    check(
+        &WORLD,
+        &[
+            ("x.w.plain.test.", A, "ok aa x.w.plain.test. 3600 A 192.0.2.3"),
+            ("y.x.w.plain.test.", A, "ok aa y.x.w.plain.test. 3600 A 192.0.2.3"),
+            ("*.w.plain.test.", A, "ok aa *.w.plain.test. 3600 A 192.0.2.3"),
+            ("w.plain.test.", A, &format!("ok aa{NEGATIVE}")),
+            ("x.w.plain.test.", TXT, &format!("ok aa{NEGATIVE}")),
+            // Below a name that is the wildcard itself nothing is made up (RFC 4592, 2.2.1).
+            ("x.*.w.plain.test.", A, &format!("nxdomain aa{NEGATIVE}")),
+            (
+                "x.wc.plain.test.",
+                A,
+                "ok aa x.wc.plain.test. 3600 CNAME mail.plain.test. mail.plain.test. 3600 A 192.0.2.2",
+            ),
+            // NS at a wildcard delegates nothing that is made up (RFC 4592, 4.2).
+            ("x.wns.plain.test.", A, &format!("ok aa{NEGATIVE}")),
+        ],
+    );
+}
+
+#[test]
+fn chains_end() {
+    check(
+        &WORLD,
+        &[
+            (
+                "alias.plain.test.",
+                A,
+                "ok aa alias.plain.test. 3600 CNAME alias2.plain.test. alias2.plain.test. 3600 CNAME \
+                 mail.plain.test. mail.plain.test. 3600 A 192.0.2.2",
+            ),
+            ("alias.plain.test.", CNAME, "ok aa alias.plain.test. 3600 CNAME alias2.plain.test."),
+            (
+                "dangling.plain.test.",
+                A,
+                &format!("nxdomain aa dangling.plain.test. 3600 CNAME nowhere.plain.test.{NEGATIVE}"),
+            ),
+            ("outside.plain.test.", A, "ok aa outside.plain.test. 3600 CNAME www.example."),
+            (
+                "loop1.plain.test.",
+                A,
+                "ok aa loop1.plain.test. 3600 CNAME loop2.plain.test. loop2.plain.test. 3600 CNAME loop1.plain.test.",
+            ),
+            (
+                "todel.plain.test.",
+                A,
+                "ok aa todel.plain.test. 3600 CNAME www.del.plain.test. auth: del.plain.test. 3600 NS \
+                 ns.del.plain.test. del.plain.test. 3600 NS ns1.plain.test. add: ns.del.plain.test. 3600 A 192.0.2.5 \
+                 ns1.plain.test. 3600 A 192.0.2.1 ns1.plain.test. 3600 AAAA 2001:db8::1",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn delegations_refer() {
+    let referral = "ok auth: del.plain.test. 3600 NS ns.del.plain.test. del.plain.test. 3600 NS ns1.plain.test. add: \
+                    ns.del.plain.test. 3600 A 192.0.2.5 ns1.plain.test. 3600 A 192.0.2.1 ns1.plain.test. 3600 AAAA \
+                    2001:db8::1";
+    // Key tag 1, algorithm 8, digest type 2, and the digest.
+    let ds = format!("AAEIAq{}", "q".repeat(42));
+    check(
+        &WORLD,
+        &[
+            ("del.plain.test.", A, referral),
+            ("del.plain.test.", NS, referral),
+            ("www.del.plain.test.", TXT, referral),
+            ("ns.del.plain.test.", A, referral),
+            ("nope.del.plain.test.", A, referral),
+            ("x.del.plain.test.", DS, referral),
+            ("del.plain.test.", DS, &format!("ok aa del.plain.test. 3600 DS {ds}")),
+        ],
+    );
+}
+
+#[test]
+fn a_dname_moves_what_is_below() {
+    // The DNAME's RDATA is `target.plain.test.`, not compressed (RFC 6672, 2.5).
+    let moved =
+        "ok aa dn.plain.test. 3600 DNAME BnRhcmdldAVwbGFpbgR0ZXN0AA== x.dn.plain.test. 3600 CNAME x.target.plain.test.";
+    check(
+        &WORLD,
+        &[
+            ("x.dn.plain.test.", A, &format!("{moved} x.target.plain.test. 3600 A 192.0.2.8")),
+            ("x.dn.plain.test.", CNAME, moved),
+            ("dn.plain.test.", TXT, "ok aa dn.plain.test. 3600 TXT owner"),
+        ],
+    );
+    let long = format!("{}.dn.plain.test.", vec!["x".repeat(59); 4].join("."));
+    assert!(line(&reply(&WORLD, &question(&long, A, None))).starts_with("yxdomain aa dn.plain.test. 3600 DNAME"));
+}
+
+#[test]
+fn a_child_is_served_beside_its_parent() {
+    let above = " auth: plain.test. 300 SOA ns1.plain.test. h.plain.test. 1 2 3 4 300";
+    check(
+        &WORLD,
+        &[
+            ("www.kid.plain.test.", A, "ok aa www.kid.plain.test. 600 A 192.0.2.70"),
+            ("kid.plain.test.", DS, &format!("ok aa{above}")),
+            ("lone.plain.test.", DS, &format!("ok aa{above}")),
+            ("up.kid.plain.test.", A, "ok aa up.kid.plain.test. 600 CNAME mail.plain.test."),
+            (
+                "tochild.plain.test.",
+                A,
+                "ok aa tochild.plain.test. 3600 CNAME www.kid.plain.test. auth: kid.plain.test. 3600 NS \
+                 ns.kid.plain.test. add: ns.kid.plain.test. 3600 A 192.0.2.7",
+            ),
+            (
+                "nope.kid.plain.test.",
+                A,
+                "nxdomain aa auth: kid.plain.test. 600 SOA ns.kid.plain.test. h.kid.plain.test. 1 2 3 4 3000",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn addresses_come_along() {
+    check(
+        &WORLD,
+        &[
+            (
+                "plain.test.",
+                MX,
+                "ok aa plain.test. 3600 MX 10 mail.plain.test. plain.test. 3600 MX 20 any.w.plain.test. add: \
+                 mail.plain.test. 3600 A 192.0.2.2 any.w.plain.test. 3600 A 192.0.2.3",
+            ),
+            (
+                "plain.test.",
+                NS,
+                "ok aa plain.test. 3600 NS ns1.plain.test. add: ns1.plain.test. 3600 A 192.0.2.1 ns1.plain.test. 3600 \
+                 AAAA 2001:db8::1",
+            ),
+            ("plain.test.", SOA, "ok aa plain.test. 3600 SOA ns1.plain.test. h.plain.test. 1 2 3 4 300"),
+        ],
+    );
+}
