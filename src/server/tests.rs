@@ -323,3 +323,37 @@ fn every_worker_of_every_address_answers_for_itself() {
     }
     scene.stop();
 }
+
+#[test]
+fn both_transports_answer_from_the_snapshot_of_the_moment_and_let_old_ones_go() {
+    use crate::model::{Model, WorldView};
+    use crate::snapshot::{Identity, compile::compile};
+    let empty =
+        || compile(Arc::new(Model::default()), Arc::new(WorldView::default()), Arc::new(Identity::default()), 1, None);
+
+    let mut scene = bound("127.0.0.1:0", 2);
+    let first = Arc::new(empty());
+    let snapshots = Arc::new(ArcSwap::new(first.clone()));
+    scene.server.start(snapshots.clone(), &scene.counters, scene.runtime.handle()).unwrap();
+
+    // `. NS`, which a server without zones refuses.
+    let query = [0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1];
+    let refused = [&[0x12, 0x34, 0x80, 5][..], &query[4..]].concat();
+    let client = scene.client("127.0.0.1");
+    client.send(&query).unwrap();
+    assert_eq!(received(&client), refused);
+    let mut connection = TcpStream::connect(("127.0.0.1", scene.port())).unwrap();
+    connection.write_all(&[&[0, 17], &query[..]].concat()).unwrap();
+    let mut reply = [0; 19];
+    connection.read_exact(&mut reply).unwrap();
+    assert_eq!(reply[2..], refused);
+
+    // Idle threads and open connections don't keep what nobody else needs.
+    snapshots.store(Arc::new(empty()));
+    let began = crate::clock::now();
+    while Arc::strong_count(&first) > 1 {
+        assert!(crate::clock::now().since(began) < PATIENCE, "an idle thread holds the old snapshot");
+        thread::yield_now();
+    }
+    assert_eq!(scene.stop().queries, [(Transport::Udp, 5, 1), (Transport::Tcp, 5, 1)]);
+}

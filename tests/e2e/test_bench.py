@@ -1,0 +1,21 @@
+"""The bench runs, measures what it says and finds every reply right; its figures are for people, and not judged here."""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import portolan
+
+BENCH = Path(__file__).parents[1] / "bench" / "bench.py"
+
+
+def test_every_query_of_the_bench_is_answered():
+    command = [sys.executable, str(BENCH), "--binary", str(portolan.BINARY), "--peers", "", "--rounds", "2", "--seconds", "0.3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^(\w+): processor time", done.stdout, re.M) == ["static", "weighted", "region"]
+    rows = re.findall(r"^  (\w+) +([\d.]+) +[\d.]+ +[\d.]+ +[\d.]+ +(\d+) +(\d+) +(\d+)", done.stdout, re.M)
+    assert [row[0] for row in rows] == ["portolan", "echo"] * 3
+    for server, microseconds, rate, lost, wrong in rows:
+        assert float(microseconds) > 0 and int(rate) > 0, done.stdout
+        assert (lost, wrong) == ("0", "0"), f"{server}:\n{done.stdout}"
