@@ -9,7 +9,7 @@ use crate::config::{self, Flags, Problem, Severity};
 
 /// Load the settings, zones and policies, and print every problem with its place and a hint
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  portolan check --config zones/portolan.toml")]
+#[command(after_help = "Example:\n  portolan check --config zones/example/portolan.toml")]
 pub(super) struct Args {
     /// The settings file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]

@@ -46,12 +46,12 @@ pub struct Problem {
 }
 
 impl fmt::Display for Problem {
-    /// `FILE:LINE:COL: error: MESSAGE`, and the hint on a line of its own.
+    /// `FILE:LINE:COL: error: MESSAGE (HINT)`, one line, so that it can be searched and counted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { file, line, column, severity, message, hint } = self;
         write!(f, "{}:{line}:{column}: {}: {message}", file.display(), severity.as_str())?;
         match hint {
-            Some(hint) => write!(f, "\n    hint: {hint}"),
+            Some(hint) => write!(f, " (hint: {hint})"),
             None => Ok(()),
         }
     }
@@ -180,7 +180,7 @@ mod tests {
         problems.warning(&Place { line: 9, column: 2, ..start.clone() }, "late");
         problems.error(&Place { line: 2, ..start }, "early").hint("write y");
         let sorted = problems.into_sorted();
-        assert_eq!(to_human(&sorted), "a.toml:2:1: error: early\n    hint: write y\na.toml:9:2: warning: late\n");
+        assert_eq!(to_human(&sorted), "a.toml:2:1: error: early (hint: write y)\na.toml:9:2: warning: late\n");
         let json = to_json(&sorted);
         assert_eq!((&json["ok"], &json["problems"][1]["severity"]), (&false.into(), &"warning".into()));
     }

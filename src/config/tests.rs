@@ -192,8 +192,8 @@ fn problems_of_the_environment_and_of_flags_name_them() {
     assert_eq!(
         firsts,
         [
-            "$PORTOLAN__LISTEN__HTPP:1:1: error: unknown key `htpp` in `listen`",
-            "$PORTOLAN__LISTEN__HTTP:1:1: error: `http` must be an address and a port, and \"nowhere\" is not",
+            "$PORTOLAN__LISTEN__HTPP:1:1: error: unknown key `htpp` in `listen` (hint: did you mean `http`?)",
+            "$PORTOLAN__LISTEN__HTTP:1:1: error: `http` must be an address and a port, and \"nowhere\" is not (hint: write \"127.0.0.1:8053\")",
             "flag listen.workers:1:1: error: `workers` must be a whole number from 0 to 1024, not `many`",
         ]
     );

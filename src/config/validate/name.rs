@@ -10,7 +10,8 @@ use crate::config::validate::pool::{Size, endpoints_below};
 use crate::config::validate::{Names, ON_EMPTY_WORDS, Used};
 use crate::config::zonefile::{A, AAAA, CNAME, MasterFile, type_name};
 use crate::model::{
-    EndpointId, Facet, MAX_ANSWERS, MemberRef, Model, OnEmpty, Policy, PolicyId, SteeredName, Ttl, ZoneId,
+    EndpointId, Facet, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy, PolicyId, SteeredName, Ttl,
+    ZoneId,
 };
 use crate::wire::Name;
 
@@ -85,6 +86,11 @@ impl Policies<'_> {
         let answers = name.own.answers.as_ref().or(self.spec.defaults.answers.as_ref()).map(|at| at.value);
         for root in [Some(root), other].into_iter().flatten().filter(|_| answers.is_none()) {
             self.check_draw(root, &written.place, problems);
+        }
+        if endpoints.len() > MAX_ENDPOINTS {
+            let message =
+                format!("{} endpoints are below this name, and {MAX_ENDPOINTS} are the most", endpoints.len());
+            problems.error(&written.place, message).hint("share them out over several names");
         }
         let ttl = name.own.ttl.or(self.spec.defaults.ttl).unwrap_or_default();
         Some(Policy { zone: self.zone, root, endpoints, facets, answers, ttl, on_empty })
