@@ -265,12 +265,20 @@ fn place(snapshot: &Snapshot, zone: ZoneId, client: Client<'_>) -> Result<Placed
 fn place_address(snapshot: &Snapshot, zone: ZoneId, ip: IpAddr) -> Placed {
     let (class, own_scope) = snapshot.place(ip, zone, KnownBy::Address);
     let (by_ecs, ecs_scope) = snapshot.place(ip, zone, KnownBy::Ecs);
-    let mut why = match own_scope {
-        0 => "as every client of this family".to_owned(),
-        _ => format!("as all of {}", net(ip, own_scope)),
+    let placed_by = snapshot
+        .model
+        .clients
+        .rules
+        .iter()
+        .filter(|rule| rule.net.contains(&ip))
+        .max_by_key(|rule| rule.net.prefix_len());
+    let mut why = match placed_by {
+        Some(rule) => format!("by the net {}", rule.net),
+        None => "no net places it, so it is of the default class".to_owned(),
     };
-    if class == snapshot.model.clients.fallback {
-        why.push_str(", the class of clients that no net places");
+    match own_scope {
+        0 => why.push_str("; so is every client of this family"),
+        _ => why.push_str(&format!("; so is all of {}", net(ip, own_scope))),
     }
     if class != by_ecs {
         why.push_str(&format!("; known by ECS only, it is of class {}", class_name(&snapshot.model, by_ecs)));
