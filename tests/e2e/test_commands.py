@@ -4,6 +4,8 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +63,26 @@ def test_check_says_every_problem_with_its_place(dir):
     again = command("check", "--config", settings, "--format", "json")
     assert again.returncode == 1
     json.loads(again.stdout)
+
+
+def test_check_prints_what_the_readme_shows(dir):
+    root = Path(__file__).parents[2]
+    readme = (root / "README.md").read_text()
+    good = subprocess.run(
+        [BINARY, "check", "--config", "zones/first/portolan.toml"], cwd=root, env=environment(), capture_output=True, text=True
+    )
+    assert (good.stdout + good.stderr).strip() in readme
+
+    shutil.copytree(root / "zones/first", dir / "first")
+    policy = dir / "first/svc.example.policy.toml"
+    slips = policy.read_text().replace("weight    = 25", "wieght    = 25").replace('members = ["one", "two"]', 'members = ["one", "tow"]')
+    policy.write_text(slips)
+    bad = subprocess.run(
+        [BINARY, "check", "--config", "portolan.toml"], cwd=dir / "first", env=environment(), capture_output=True, text=True
+    )
+    assert bad.returncode == 1
+    for line in (bad.stdout + bad.stderr).splitlines():
+        assert line in readme, line
 
 
 def test_serve_starts_nothing_on_a_broken_file(dir):
