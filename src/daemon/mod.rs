@@ -5,6 +5,7 @@ mod changes;
 mod limits;
 mod node;
 mod steer;
+mod vantages;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,7 +16,8 @@ use crate::config::{self, Flags, Problem};
 use crate::health::Sources;
 use crate::server::BindError;
 
-pub use node::{Node, NodeSpec, VantageSpec};
+pub use node::{Node, NodeSpec};
+pub use vantages::VantageSpec;
 
 /// Why nothing was started.
 #[derive(Debug)]

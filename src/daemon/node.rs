@@ -18,9 +18,9 @@ use crate::control::{self, Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::changes::Changes;
 use crate::daemon::limits;
-use crate::daemon::steer::{Steer, Vantages};
-use crate::health::{Sources, check_rights};
-use crate::model::Model;
+use crate::daemon::steer::Steer;
+use crate::daemon::vantages::{VantageSpec, Vantages};
+use crate::health::check_rights;
 use crate::server::{Counters, Server};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Identity, Publisher, Snapshot, Transition};
@@ -40,16 +40,6 @@ pub struct NodeSpec {
     pub flags: Flags,
     /// Who observes in this process: at least one.
     pub vantages: Vec<VantageSpec>,
-}
-
-/// One vantage in this process.
-pub struct VantageSpec {
-    /// Its name.
-    pub name: Arc<str>,
-    /// The region it stands in.
-    pub region: Arc<str>,
-    /// Where it probes from.
-    pub sources: Sources,
 }
 
 /// A running server with its vantages.
@@ -169,11 +159,4 @@ async fn upkeep(metrics: Arc<Metrics>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
     }
-}
-
-/// Every check of `models`, each once, in order.
-pub(crate) fn checks_of(models: &[&Model]) -> Vec<Arc<crate::model::CheckKey>> {
-    let mut seen = std::collections::HashSet::new();
-    let all = models.iter().flat_map(|model| &model.checks).map(|check| check.key.clone());
-    all.filter(|key| seen.insert(key.clone())).collect()
 }

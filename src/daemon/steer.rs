@@ -13,68 +13,11 @@ use crate::clock;
 use crate::config::{self, Flags, Listen, Loaded, Problem};
 use crate::control::ReloadStatus;
 use crate::daemon::changes::{Cause, Changes};
-use crate::daemon::node::{VantageSpec, checks_of};
-use crate::fleet::{Exchange, Vantage, agree};
-use crate::health::{ProbeClients, Prober, ProberHandle, ProberSettings, Round, check_rights};
-use crate::model::{Model, WorldView};
+use crate::daemon::vantages::Vantages;
+use crate::health::{Round, check_rights};
+use crate::model::Model;
 use crate::snapshot::{Publisher, Transition};
-use crate::telemetry::{Metrics, ProbeResult};
-
-/// The vantages of this process and where their reports come together.
-pub(crate) struct Vantages {
-    probers: Vec<ProberHandle>,
-    exchange: Exchange,
-}
-
-impl Vantages {
-    /// Starts a prober for each, without checks yet, each with at most `in_flight` probes at a time.
-    pub(crate) fn start(specs: &[VantageSpec], in_flight: usize, metrics: &Arc<Metrics>) -> Vantages {
-        let exchange = Exchange::new();
-        let prober = |spec: &VantageSpec| {
-            let seat = exchange.join(Vantage { name: spec.name.clone(), region: spec.region.clone() });
-            let (metrics, name) = (metrics.clone(), spec.name.clone());
-            let settings = ProberSettings {
-                max_in_flight: in_flight,
-                on_probe: Arc::new(move |kind, is_ok, took| {
-                    metrics.probe_ended(
-                        &name,
-                        kind,
-                        if is_ok { ProbeResult::Success } else { ProbeResult::Failure },
-                        took,
-                    );
-                }),
-                ..ProberSettings::default()
-            };
-            let clients = Arc::new(ProbeClients::new(spec.sources));
-            Prober::spawn(settings, clients, Box::new(move |at, observations| seat.publish(at, observations)))
-        };
-        let probers = specs.iter().map(prober).collect();
-        Vantages { probers, exchange }
-    }
-
-    /// Probes the checks of all `models` and no others; returns when each check has had its first round.
-    pub(crate) async fn adopt(&mut self, models: &[&Model]) {
-        for round in self.begin(models) {
-            round.ended().await;
-        }
-    }
-
-    fn begin(&mut self, models: &[&Model]) -> Vec<Round> {
-        let checks = checks_of(models);
-        self.probers.iter().map(|prober| prober.adopt(checks.clone())).collect()
-    }
-
-    /// What the vantages agree on now, in the ids of `model`.
-    pub(crate) fn view(&mut self, model: &Model) -> WorldView {
-        agree(model, &self.exchange.latest(), clock::now())
-    }
-
-    async fn stop(self) {
-        for prober in self.probers {
-            prober.stop().await;
-        }
-    }
-}
+use crate::telemetry::Metrics;
 
 /// Everything that the steering task owns.
 pub(crate) struct Steer {
@@ -136,10 +79,10 @@ impl Steer {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut next = Next::Nothing;
         loop {
+            let model = self.model();
             tokio::select! {
                 () = stop.cancelled() => break,
-                reports = self.vantages.exchange.next() => {
-                    let view = agree(&self.model(), &reports, clock::now());
+                view = self.vantages.next_view(&model) => {
                     let transitions = self.publisher.observe(view, clock::unix_seconds());
                     self.tell(&transitions);
                 }

@@ -8,11 +8,11 @@ use crate::model::client_table::ClientTable;
 use crate::model::{
     CheckView, ClassId, ClientClass, Endpoint, Facet, MemberRef, Model, PolicyId, PoolId, Steering, WorldView, ZoneId,
 };
-use crate::snapshot::last_good::Heritage;
+use crate::snapshot::last_good::{Heritage, last_good};
 use crate::snapshot::{
     Cell, ClientTables, Dependencies, Identity, PolicyCells, Snapshot, TallyLabels, TallyTable, ZoneTable,
 };
-use crate::steering::{self, Distribution, Given};
+use crate::steering::{self, Distribution};
 
 /// Compiles a whole model. `previous`, the snapshot that it replaces, hands down counter ids and last good answers.
 pub fn compile(
@@ -56,14 +56,6 @@ pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
         }
     }
     Snapshot { policies, view, ..previous.clone() }
-}
-
-/// What was last given to this class while something was eligible.
-pub(crate) fn last_good(from: &Snapshot, policy: PolicyId, class: ClassId, facet: Facet) -> Option<&Distribution> {
-    match &from.cell(policy, class, facet)?.decision().given {
-        Given::Endpoints(distribution) => Some(distribution),
-        Given::Static | Given::Nodata => None,
-    }
 }
 
 /// The policies whose decisions could differ under `view`.

@@ -1,13 +1,20 @@
-//! What `on_empty = "last_good"` remembers over a reload: the last good answers of the generation before, in the ids of
-//! the new one. A name is the same name when its owner is; an endpoint when its zone and its name are.
+//! What `on_empty = "last_good"` remembers: the decision before, and over a reload the last good answers of the
+//! generation before, in the ids of the new one. A name is the same name when its owner is; an endpoint when its zone and its name are.
 
 use std::collections::HashMap;
 
 use crate::model::{ClassId, EndpointId, Facet, Model, PolicyId, RegionId};
 use crate::snapshot::Snapshot;
-use crate::snapshot::compile::last_good;
-use crate::steering::{Distribution, Share, Tier};
+use crate::steering::{Distribution, Given, Share, Tier};
 use crate::wire::Name;
+
+/// What was last given to this class while something was eligible.
+pub(crate) fn last_good(from: &Snapshot, policy: PolicyId, class: ClassId, facet: Facet) -> Option<&Distribution> {
+    match &from.cell(policy, class, facet)?.decision().given {
+        Given::Endpoints(distribution) => Some(distribution),
+        Given::Static | Given::Nodata => None,
+    }
+}
 
 /// From ids of a new model to what the snapshot before it gave.
 pub(crate) struct Heritage<'a> {
