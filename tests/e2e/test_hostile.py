@@ -1,0 +1,270 @@
+"""Under fire: 200,000 hostile packets, garbage streams, and a thousand clients that hold connections and say nothing.
+Whoever asks meanwhile is answered right, and nothing is left behind: no panic, no fault, no memory."""
+import collections
+import random
+import re
+import resource
+import socket
+import statistics
+import struct
+import time
+from pathlib import Path
+
+import dns.rcode
+import pytest
+
+import packets
+from hostile import Hostile
+from matrix import FILES, MOST, SETTINGS
+from packets import over_tcp, over_udp, query, question_of
+from portolan import Node, answers
+from processes import wait_until
+
+PACKETS = 200_000
+WARM_UP = 20_000
+# As many as fit a receive buffer of the usual 208 KiB, an skb with its overhead taken as 1.3 to 2.3 KiB.
+BURST = 80
+STREAMS = 3_000
+# What memory may grow by after the warm-up: room for nothing but a page or two of counters.
+MOST_GROWTH_KIB = 256
+
+CONTROLS = [
+    ("a.svc.example.", "A", "NOERROR", ["203.0.113.9"]),
+    ("www.svc.example.", "A", "NOERROR", ["192.0.2.2"]),
+    ("www.svc.example.", "AAAA", "NOERROR", ["2001:db8:f::2"]),
+    ("x.wild.svc.example.", "A", "NOERROR", ["203.0.113.8"]),
+    ("alias.svc.example.", "A", "NOERROR", ["203.0.113.9", "a.svc.example."]),
+    ("gone.svc.example.", "A", "NXDOMAIN", []),
+    ("a.static.example.", "TXT", "NOERROR", ['"text"']),
+    ("a.elsewhere.", "A", "REFUSED", []),
+]
+CONTROL_ID = 0xFFFE
+
+
+def control(turn):
+    """A question whose answer is known, as octets, and the check of its reply."""
+    qname, rdtype, rcode, wanted = CONTROLS[turn % len(CONTROLS)]
+    asked = query(qname, rdtype, *([packets.opt()] if turn % 3 else []), id=CONTROL_ID)
+
+    def check(wire):
+        reply = packets.parse(wire)
+        assert dns.rcode.to_text(reply.rcode()) == rcode and answers(reply) == wanted, f"{qname} {rdtype}: {reply}"
+
+    return asked, check
+
+
+def memory_kib(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+
+
+class Attacker:
+    """One port: sends hostile packets, reads what comes back, and asks a control question after each burst. That is
+    answered last, as one port's packets are answered in their order."""
+
+    def __init__(self, server):
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.udp.connect(server)
+        self.udp.settimeout(10)
+        self.turn = 0
+
+    def burst(self, sent):
+        asked, check = control(self.turn)
+        self.turn += 1
+        # An id is a packet's own, so that a reply tells which it is to.
+        sent = [struct.pack("!H", i)[: len(p)] + p[2:] for i, p in enumerate(sent)]
+        for packet in [*sent, asked]:
+            self.udp.send(packet)
+        waiting, count = collections.deque(sent), 0
+        while (reply := self.udp.recv(65535))[:2] != asked[:2]:
+            self.judge(reply, waiting)
+            count += 1
+        check(reply)
+        return len(sent), count
+
+    def judge(self, reply, waiting):
+        """A reply is to the next of the waiting packets that has its id, repeats what is to be repeated, and is a message."""
+        while waiting:
+            packet = waiting.popleft()
+            if packet[:2] != reply[:2] or len(packet) < 12:
+                continue
+            what = f"asked {packet.hex()}, got {reply.hex()}"
+            assert not packet[2] & 0x80, f"a reply was replied to: {what}"
+            assert reply[2] & 0x80 and reply[2] & 0x78 == packet[2] & 0x78 and len(reply) <= MOST, what
+            questions, asked = struct.unpack("!H", reply[4:6])[0], question_of(packet)
+            assert questions == 0 or asked is not None and reply[12 : 12 + len(asked)] == asked, f"another question: {what}"
+            assert len(reply) <= 512 or b"\0\0\x29" in packet, f"too long: {what}"
+            if self.turn % 16 == 0:
+                packets.parse(readable(reply))
+            return
+        raise AssertionError(f"a reply to nothing: {reply.hex()}")
+
+
+def readable(reply):
+    """dnspython reads an UPDATE's records by other rules, and no TSIG that it has no key for: of a message of another
+    opcode and of one with a TSIG, all but that is enough."""
+    reply = reply[:2] + bytes([reply[2] & 0x87]) + reply[3:]
+    if reply[3] & 15 == dns.rcode.NOTAUTH:
+        return reply[:10] + b"\0\0" + reply[12 : 12 + len(question_of(reply) or b"")]
+    return reply
+
+
+def handled(node):
+    """Messages that were answered or dropped, over UDP."""
+    samples = node.metrics()
+    return sum(v for (n, labels), v in samples.items() if n == "portolan_queries_total" and ("transport", "udp") in labels) + sum(
+        v for (n, _), v in samples.items() if n == "portolan_dropped_total"
+    )
+
+
+def assert_unharmed(node):
+    assert node.child.is_running(), node.child.told()
+    assert "panic" not in node.child.err().lower(), node.child.told()
+    assert node.metric("portolan_dropped_total", reason="fault") == 0
+
+
+def test_hostile_packets(dir, figure):
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    hostile = Hostile(random.Random(seed))
+    with Node(dir, FILES, settings=SETTINGS) as node:
+        # Several ports, so that every thread of the server has its share.
+        attackers = [Attacker(node.udp) for _ in range(8)]
+
+        def attack(count):
+            sent = replies = 0
+            while sent < count:
+                one = attackers[(sent // BURST) % len(attackers)]
+                more, answered = one.burst([hostile.packet() for _ in range(BURST)])
+                sent, replies = sent + more, replies + answered
+            return sent, replies
+
+        attack(WARM_UP)
+        before, memory = handled(node), memory_kib(node.child.pid)
+        turns = sum(a.turn for a in attackers)
+        began = time.monotonic()
+        sent, replies = attack(PACKETS)
+        figure("hostile packets took", time.monotonic() - began, "s")
+        grown = memory_kib(node.child.pid) - memory
+        figure("memory grown", grown, "KiB", bound=MOST_GROWTH_KIB)
+        assert sent >= PACKETS and replies > PACKETS / 4, f"{replies} replies to {sent}"
+        assert grown <= MOST_GROWTH_KIB
+        controls = sum(a.turn for a in attackers) - turns
+        wait_until(lambda: handled(node) - before == sent + controls, 10)
+        assert_unharmed(node)
+
+
+def garbage_stream(chance, hostile):
+    """What a client that means no good sends before it goes."""
+    packet = hostile.packet()
+    framed = struct.pack("!H", len(packet)) + packet
+    match chance.randrange(8):
+        case 0:
+            return chance.randbytes(chance.randrange(2000))
+        case 1:
+            return framed[: chance.randrange(len(framed) + 1)]
+        case 2:
+            return b"\0\0" * chance.randrange(1, 200)
+        case 3:
+            return b"\xff\xff" + chance.randbytes(chance.randrange(70_000))
+        case 4:
+            return framed * chance.randrange(1, 60)
+        case 5:
+            good = query("big.svc.example.", "TXT")
+            return (struct.pack("!H", len(good)) + good) * chance.randrange(1, 60) + framed
+        case 6:
+            return b""
+        case _:
+            return framed
+
+
+def throw(server, data, chance):
+    """Sends it and goes: in order, in a hurry (a reset), or after reading a little."""
+    with socket.create_connection(server, timeout=5) as tcp:
+        if chance.random() < 0.5:
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        try:
+            tcp.settimeout(0.2)
+            tcp.sendall(data)
+            if chance.random() < 0.2:
+                tcp.recv(chance.randrange(1, 3000))
+        except OSError:
+            pass  # It was closed on us, or took no more: both are its right.
+
+
+def test_garbage_streams(dir, figure):
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    hostile = Hostile(chance)
+    with Node(dir, FILES, settings=SETTINGS) as node:
+
+        def attack(count):
+            for turn in range(count):
+                throw(node.udp, garbage_stream(chance, hostile), chance)
+                if turn % 50 == 0:
+                    for over in (over_tcp, over_udp):
+                        asked, check = control(turn // 50)
+                        check(over(node.udp, asked))
+
+        attack(STREAMS // 6)
+        memory = memory_kib(node.child.pid)
+        attack(STREAMS)
+        figure("memory grown", memory_kib(node.child.pid) - memory, "KiB")
+        assert_unharmed(node)
+
+
+@pytest.fixture
+def many_files():
+    """Room for a thousand sockets of our own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4096:
+        pytest.skip(f"only {hard} open files are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4096), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+HALVES = {
+    "nothing": b"",
+    "half a length": b"\0",
+    "a length": b"\0\x40",
+    "half a message": b"\0\x40" + query("a.svc.example.")[:20],
+}
+
+
+@pytest.mark.parametrize("where", ["one address", "many addresses"])
+@pytest.mark.parametrize("said", HALVES)
+def test_half_open_clients_shut_nobody_out(dir, figure, many_files, said, where):
+    """1,000 connections that never ask: UDP as before, and a new client over TCP is answered within 100 ms."""
+    with Node(dir, FILES, settings=SETTINGS) as node:
+        held = []
+        try:
+            for i in range(1000):
+                tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                held.append(tcp)
+                tcp.bind((f"127.1.{i // 250}.{i % 250 + 1}" if where == "many addresses" else "127.0.0.1", 0))
+                tcp.connect(node.udp)
+                if HALVES[said]:
+                    tcp.send(HALVES[said])
+            took = {over: [seconds(over, node.udp, turn) for turn in range(25)] for over in (over_tcp, over_udp)}
+            for over, times in took.items():
+                figure(f"{over.__name__} beside them, median", 1000 * statistics.median(times), "ms", bound=100)
+                assert statistics.median(times) < 0.1, times
+            assert_unharmed(node)
+        finally:
+            for tcp in held:
+                tcp.close()
+        asked, check = control(0)
+        check(over_tcp(node.udp, asked))
+
+
+def seconds(over, server, turn):
+    """How long one right answer takes."""
+    asked, check = control(turn)
+    began = time.monotonic()
+    wire = over(server, asked)
+    took = time.monotonic() - began
+    assert wire is not None, f"not answered {over.__name__}"
+    check(wire)
+    return took
