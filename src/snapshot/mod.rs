@@ -7,6 +7,8 @@ mod last_good;
 pub mod names;
 pub mod publish;
 pub mod tally;
+#[cfg(test)]
+mod tests;
 mod transition;
 
 pub use cell::{Cell, CellGiven, Picks, PreparedRecord};
