@@ -2,6 +2,7 @@
 //! (valid). Every problem is collected, with its place and what to write instead; none is half-applied. `daemon` and
 //! `cli` call [`load`] and [`reload`]; nobody else reads files of the user.
 
+mod certificate;
 mod fields;
 mod node;
 mod problem;
@@ -18,6 +19,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use certificate::{Certificate, CertificateError, Tls};
 pub use problem::{Problem, Severity, to_human, to_json};
 pub use settings::{Flags, Listen, Settings};
 

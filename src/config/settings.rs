@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, Environment, FileFormat, Value, ValueKind};
 
+use crate::config::certificate::{self, Tls};
 use crate::config::fields::Fields;
 use crate::config::node::{self, Entry, Kind, Node};
 use crate::config::problem::{Problems, reason};
@@ -23,6 +24,8 @@ pub struct Settings {
     pub node: String,
     /// Sockets and threads.
     pub listen: Listen,
+    /// The certificate of DoT, DoH and DoQ; there whenever one of them is.
+    pub tls: Option<Tls>,
     /// The directory of the zones, absolute.
     pub zones_dir: PathBuf,
     /// The same directory as the user would type it, for problems.
@@ -40,6 +43,12 @@ pub struct Listen {
     pub dns: Vec<SocketAddr>,
     /// API, metrics, status page; default `127.0.0.1:8053`.
     pub http: SocketAddr,
+    /// DNS over TLS (RFC 7858); default none.
+    pub tls: Vec<SocketAddr>,
+    /// DNS over HTTPS (RFC 8484); default none.
+    pub https: Vec<SocketAddr>,
+    /// DNS over QUIC (RFC 9250); default none.
+    pub quic: Vec<SocketAddr>,
     /// UDP threads; 0, the default, is one a core.
     pub workers: usize,
 }
@@ -49,6 +58,9 @@ impl Default for Listen {
         Listen {
             dns: vec![SocketAddr::from(([0; 4], 53)), SocketAddr::from(([0u16; 8], 53))],
             http: SocketAddr::from(([127, 0, 0, 1], 8053)),
+            tls: Vec::new(),
+            https: Vec::new(),
+            quic: Vec::new(),
             workers: 0,
         }
     }
@@ -191,14 +203,16 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems)
         problem.hint("write `region = \"eu-west\"`, with a name of your own");
     }
     let node = node_name(&mut top, problems);
-    let listen = top.table("listen", problems).map_or_else(Listen::default, |fields| listen(fields, problems));
+    let has_tls = top.has("tls");
+    let listen = top.table("listen", problems).map_or_else(Listen::default, |fields| listen(fields, has_tls, problems));
+    let tls = top.table("tls", problems).and_then(|fields| certificate::read(fields, base, problems));
     let dir = top.table("zones", problems).and_then(|mut zones| {
         let dir = zones.text("dir", "\"zones\"", problems);
         zones.finish(&[], problems);
         dir
     });
     let (regions, clients) = regions::read(&mut top, region.as_ref(), problems);
-    top.finish(&["state", "api", "tls", "fleet", "vantage"], problems);
+    top.finish(&["state", "api", "fleet", "vantage"], problems);
     let zones_shown = match dir {
         Some(dir) if dir.place.file.to_string_lossy().starts_with("flag ") => PathBuf::from(dir.value),
         Some(dir) => base.join(dir.value),
@@ -208,7 +222,7 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems)
     let here = if zones_shown.as_os_str().is_empty() { Path::new(".") } else { &zones_shown };
     let zones_dir = std::path::absolute(here).unwrap_or_else(|_| here.to_path_buf());
     let region = region.map_or_else(String::new, |region| region.value);
-    Settings { region, node, listen, zones_dir, zones_shown, regions, clients }
+    Settings { region, node, listen, tls, zones_dir, zones_shown, regions, clients }
 }
 
 fn node_name(top: &mut Fields, problems: &mut Problems) -> String {
@@ -222,21 +236,10 @@ fn node_name(top: &mut Fields, problems: &mut Problems) -> String {
     node.value
 }
 
-fn listen(mut fields: Fields, problems: &mut Problems) -> Listen {
+fn listen(mut fields: Fields, has_tls: bool, problems: &mut Problems) -> Listen {
     let mut listen = Listen::default();
-    if let Some(written) = fields.texts("dns", "[\"0.0.0.0:53\", \"[::]:53\"]", problems) {
-        let At { value, place } = written;
-        if value.is_empty() || value.len() > MAX_LISTEN {
-            problems.error(&place, format!("`dns` must list 1 to {MAX_LISTEN} addresses"));
-        }
-        listen.dns.clear();
-        for item in value {
-            let Some(address) = socket(&item, "dns", 53, problems) else { continue };
-            if address.port() != 0 && listen.dns.contains(&address) {
-                problems.error(&item.place, format!("{address} is listed twice"));
-            }
-            listen.dns.push(address);
-        }
+    if let Some(dns) = addresses(&mut fields, "dns", 53, problems) {
+        listen.dns = dns;
     }
     if let Some(http) = fields.text("http", "\"127.0.0.1:8053\"", problems) {
         listen.http = socket(&http, "http", 8053, problems).unwrap_or(listen.http);
@@ -244,8 +247,44 @@ fn listen(mut fields: Fields, problems: &mut Problems) -> Listen {
     if let Some(workers) = fields.integer("workers", 0..=MAX_WORKERS, problems) {
         listen.workers = workers.value as usize;
     }
-    fields.finish(&["tls", "https", "quic", "xdp"], problems);
+    listen.tls = encrypted(&mut fields, "tls", 853, has_tls, problems);
+    listen.https = encrypted(&mut fields, "https", 443, has_tls, problems);
+    listen.quic = encrypted(&mut fields, "quic", 853, has_tls, problems);
+    fields.finish(&["xdp"], problems);
     listen
+}
+
+/// The addresses of a transport that needs a certificate.
+fn encrypted(
+    fields: &mut Fields,
+    key: &'static str,
+    port: u16,
+    has_tls: bool,
+    problems: &mut Problems,
+) -> Vec<SocketAddr> {
+    if let (Some(place), false) = (fields.place_of(key), has_tls) {
+        let problem = problems.error(&place, format!("`{key}` needs a certificate, and there is no [tls]"));
+        problem.hint("add [tls] with cert = \"cert.pem\" and key = \"key.pem\"");
+    }
+    addresses(fields, key, port, problems).unwrap_or_default()
+}
+
+/// The addresses under `key`, if it is there; `port` is the usual one, for hints.
+fn addresses(fields: &mut Fields, key: &'static str, port: u16, problems: &mut Problems) -> Option<Vec<SocketAddr>> {
+    let example = format!("[\"0.0.0.0:{port}\", \"[::]:{port}\"]");
+    let At { value, place } = fields.texts(key, &example, problems)?;
+    if value.is_empty() || value.len() > MAX_LISTEN {
+        problems.error(&place, format!("`{key}` must list 1 to {MAX_LISTEN} addresses"));
+    }
+    let mut addresses = Vec::new();
+    for item in value {
+        let Some(address) = socket(&item, key, port, problems) else { continue };
+        if address.port() != 0 && addresses.contains(&address) {
+            problems.error(&item.place, format!("{address} is listed twice"));
+        }
+        addresses.push(address);
+    }
+    Some(addresses)
 }
 
 fn socket(written: &At<String>, key: &str, port: u16, problems: &mut Problems) -> Option<SocketAddr> {

@@ -1,6 +1,7 @@
 //! The only place that wires: binds, spawns, connects, takes signals, stops in order. [`Node`] is a running server with
 //! its vantages; [`serve`] is the command over it. What is wired is decided nowhere here.
 
+mod certificate;
 mod changes;
 mod limits;
 mod node;

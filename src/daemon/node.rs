@@ -13,15 +13,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{Flags, Loaded};
+use crate::config::{Flags, Listen, Loaded};
 use crate::control::{self, Readiness, ReloadStatus};
 use crate::daemon::StartError;
+use crate::daemon::certificate;
 use crate::daemon::changes::Changes;
 use crate::daemon::limits;
 use crate::daemon::steer::Steer;
 use crate::daemon::vantages::{VantageSpec, Vantages};
 use crate::health::check_rights;
-use crate::server::{Counters, Server};
+use crate::server::{Certificates, Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Identity, Publisher, Snapshot, Transition};
 use crate::telemetry::Metrics;
@@ -46,6 +47,7 @@ pub struct NodeSpec {
 pub struct Node {
     dns: Vec<SocketAddr>,
     http: SocketAddr,
+    encrypted: Vec<(Encrypted, Vec<SocketAddr>)>,
     server: Server,
     snapshots: Arc<ArcSwap<Snapshot>>,
     transitions: broadcast::Sender<Transition>,
@@ -61,6 +63,12 @@ impl Node {
         let Loaded { settings, model, warnings } = loaded;
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let mut server = Server::bind(&settings.listen.dns, settings.listen.workers).map_err(StartError::Bind)?;
+        let certificates =
+            settings.tls.as_ref().map(|tls| Arc::new(Certificates::new(tls.certificate.certified.clone())));
+        let encrypted = match &certificates {
+            Some(certificates) => bind_encrypted(&mut server, &settings.listen, certificates)?,
+            None => Vec::new(),
+        };
         let address = settings.listen.http;
         let listener = TcpListener::bind(address).await.map_err(|error| StartError::Http(address, error))?;
         let http = listener.local_addr().map_err(StartError::System)?;
@@ -108,8 +116,12 @@ impl Node {
             transitions: transitions.clone(),
             metrics: metrics.clone(),
         };
-        let tasks = vec![api, tokio::spawn(steer.run(stop.clone())), tokio::spawn(upkeep(metrics, stop.clone()))];
-        Ok(Node { dns: server.addresses().to_vec(), http, server, snapshots, transitions, readiness, stop, tasks })
+        let mut tasks = vec![api, tokio::spawn(steer.run(stop.clone())), tokio::spawn(upkeep(metrics, stop.clone()))];
+        if let (Some(tls), Some(certificates)) = (settings.tls, certificates) {
+            tasks.push(tokio::spawn(certificate::keep(tls, certificates, stop.clone())));
+        }
+        let dns = server.addresses().to_vec();
+        Ok(Node { dns, http, encrypted, server, snapshots, transitions, readiness, stop, tasks })
     }
 
     /// Where DNS is answered, with the real ports.
@@ -132,10 +144,15 @@ impl Node {
         self.transitions.subscribe()
     }
 
-    /// `ready dns=ADDR,... http=ADDR generation=N`
+    /// `ready dns=ADDR,... http=ADDR generation=N`, then ` tls=ADDR,...` and so on for what else is listened on.
     pub fn ready_line(&self) -> String {
-        let dns: Vec<String> = self.dns.iter().map(SocketAddr::to_string).collect();
-        format!("ready dns={} http={} generation={}", dns.join(","), self.http, self.snapshot().generation)
+        let joined = |all: &[SocketAddr]| all.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+        let mut line =
+            format!("ready dns={} http={} generation={}", joined(&self.dns), self.http, self.snapshot().generation);
+        for (what, addresses) in &self.encrypted {
+            line.push_str(&format!(" {}={}", what.as_str(), joined(addresses)));
+        }
+        line
     }
 
     /// Stops in order: says so to who asks, answers what was received, then the rest.
@@ -148,6 +165,27 @@ impl Node {
             let _ = task.await;
         }
     }
+}
+
+/// Takes the ports of what shows a certificate.
+fn bind_encrypted(
+    server: &mut Server,
+    listen: &Listen,
+    certificates: &Arc<Certificates>,
+) -> Result<Vec<(Encrypted, Vec<SocketAddr>)>, StartError> {
+    let mut encrypted = Vec::new();
+    for what in Encrypted::ALL {
+        let wanted = match what {
+            Encrypted::Tls => &listen.tls,
+            Encrypted::Https => &listen.https,
+            Encrypted::Quic => &listen.quic,
+        };
+        if !wanted.is_empty() {
+            let bound = server.bind_encrypted(what, wanted, certificates).map_err(StartError::Bind)?;
+            encrypted.push((what, bound));
+        }
+    }
+    Ok(encrypted)
 }
 
 /// Keeps the histograms of the metrics within bounds.

@@ -34,13 +34,15 @@ pub enum Dropped {
     Stalled,
     /// A connection with a message length that no query has.
     BadLength,
+    /// A TLS or QUIC handshake that failed: another protocol than ours, or no TLS at all.
+    Handshake,
     /// A connection closed in favour of a newer one, when there were as many as we keep.
     Displaced,
 }
 
 impl Dropped {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Dropped; 9] = [
+    pub const ALL: [Dropped; 10] = [
         Dropped::Rejected(Reject::Short),
         Dropped::Rejected(Reject::Response),
         Dropped::Rejected(Reject::PortZero),
@@ -49,6 +51,7 @@ impl Dropped {
         Dropped::Fault,
         Dropped::Stalled,
         Dropped::BadLength,
+        Dropped::Handshake,
         Dropped::Displaced,
     ];
 
@@ -61,6 +64,7 @@ impl Dropped {
             Dropped::Fault => "fault",
             Dropped::Stalled => "stalled",
             Dropped::BadLength => "bad_length",
+            Dropped::Handshake => "handshake",
             Dropped::Displaced => "displaced",
         }
     }
@@ -73,7 +77,8 @@ impl Dropped {
             Dropped::Fault => Reject::ALL.len() + 2,
             Dropped::Stalled => Reject::ALL.len() + 3,
             Dropped::BadLength => Reject::ALL.len() + 4,
-            Dropped::Displaced => Reject::ALL.len() + 5,
+            Dropped::Handshake => Reject::ALL.len() + 5,
+            Dropped::Displaced => Reject::ALL.len() + 6,
         }
     }
 }

@@ -3,7 +3,9 @@
 //! before [`Server::start`]. Only the daemon (and the demo) calls this.
 
 mod batch;
+mod certificates;
 pub mod counters;
+mod encrypted;
 mod limit;
 mod socket;
 mod streams;
@@ -11,7 +13,9 @@ mod streams;
 mod tests;
 mod udp;
 
+pub use certificates::Certificates;
 pub use counters::{Counters, Dropped, OTHER_RCODE, ThreadCounters, Totals};
+pub use encrypted::Encrypted;
 pub use socket::BindError;
 
 use std::io;
@@ -26,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Ask, Outcome, answer};
 use crate::snapshot::Snapshot;
+use encrypted::Listening;
 use socket::Bound;
 use udp::Answerer;
 
@@ -41,6 +46,7 @@ const MOST_EARLY: usize = 100_000;
 pub struct Server {
     addresses: Vec<SocketAddr>,
     bound: Vec<Bound>,
+    encrypted: Vec<Listening>,
     running: Option<Running>,
 }
 
@@ -60,7 +66,23 @@ impl Server {
             some => some,
         };
         let bound = addresses.iter().map(|&address| socket::bind(address, workers)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Server { addresses: bound.iter().map(|bound| bound.address).collect(), bound, running: None })
+        let addresses = bound.iter().map(|bound| bound.address).collect();
+        Ok(Server { addresses, bound, encrypted: Vec::new(), running: None })
+    }
+
+    /// Takes the ports of a transport that shows a certificate; returns the addresses, in order, with the real ports.
+    /// To be called before [`Server::start`].
+    pub fn bind_encrypted(
+        &mut self,
+        what: Encrypted,
+        addresses: &[SocketAddr],
+        certificates: &Arc<Certificates>,
+    ) -> Result<Vec<SocketAddr>, BindError> {
+        let bind = |&address: &SocketAddr| Listening::bind(what, address, certificates.clone());
+        let bound = addresses.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let addresses = bound.iter().map(|listening| listening.address).collect();
+        self.encrypted.extend(bound);
+        Ok(addresses)
     }
 
     /// What is bound, in the order asked for, with the real ports.
@@ -95,6 +117,7 @@ impl Server {
         runtime: &Handle,
     ) -> io::Result<()> {
         let bound = std::mem::take(&mut self.bound);
+        let encrypted = std::mem::take(&mut self.encrypted);
         let running = self.running.get_or_insert_with(Running::new);
         let serving = streams::Serving::new(for_streams, counters.shared());
         for Bound { udp, tcp, .. } in bound {
@@ -105,8 +128,17 @@ impl Server {
             discard_early_connections(&tcp);
             let _context = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(tcp)?;
-            let task = streams::serve(listener, serving.clone(), running.streams_stop.clone());
+            let task = streams::serve_tcp(listener, serving.clone(), running.streams_stop.clone());
             running.streams.push(runtime.spawn(task));
+        }
+        // QUIC's clients take no descriptor each, and forging who they are is easier: they share no limit with TCP's.
+        let for_quic = serving.with_own_limit();
+        for listening in encrypted {
+            let serving = match listening.what {
+                Encrypted::Tls | Encrypted::Https => serving.clone(),
+                Encrypted::Quic => for_quic.clone(),
+            };
+            running.streams.push(listening.start(serving, running.streams_stop.clone(), runtime)?);
         }
         Ok(())
     }

@@ -89,6 +89,29 @@ pub(crate) fn bind(address: SocketAddr, workers: usize) -> Result<Bound, BindErr
     }
 }
 
+/// A TCP listener of its own, for what is carried by TLS; with the address that it got.
+pub(crate) fn bind_tcp(address: SocketAddr) -> Result<(SocketAddr, TcpListener), BindError> {
+    let listener = listen(address).map_err(|error| explain(error, address, "TCP"))?;
+    let local = listener.local_addr().map_err(|source| BindError::Other { address, source })?;
+    Ok((local, listener))
+}
+
+/// A UDP socket of its own, for QUIC, which sets the options of its sockets by itself; with the address that it got.
+pub(crate) fn bind_quic(address: SocketAddr) -> Result<(SocketAddr, UdpSocket), BindError> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        set_buffers(&socket);
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    let socket = bind().map_err(|error| explain(error, address, "UDP"))?;
+    Ok((local_address(&socket, address)?, socket.into()))
+}
+
 /// The first UDP socket is bound without SO_REUSEPORT, so that the system refuses a port which anyone else has, even
 /// another server of the same user; only then is it opened for our other workers.
 fn bind_first(address: SocketAddr) -> io::Result<Socket> {
@@ -178,14 +201,14 @@ impl fmt::Display for BindError {
                 write!(
                     f,
                     "cannot listen on {address}: {protocol} port {port} is in use by another process; \
-                     `ss -l{option}np 'sport = :{port}'` shows which: stop it, or set another port in listen.dns"
+                     `ss -l{option}np 'sport = :{port}'` shows which: stop it, or set another port in [listen]"
                 )
             }
             BindError::NotAllowed { address } => write!(
                 f,
                 "cannot listen on {address}: no right to port {port}; give the command \
                  `setcap cap_net_bind_service=+ep`, or under systemd AmbientCapabilities=CAP_NET_BIND_SERVICE, \
-                 or set a port over 1023 in listen.dns",
+                 or set a port over 1023 in [listen]",
                 port = address.port()
             ),
             BindError::NotOurs { address } => write!(
@@ -197,7 +220,7 @@ impl fmt::Display for BindError {
             ),
             BindError::NoFamily { address } => write!(
                 f,
-                "cannot listen on {address}: this machine has no {family}; take the address out of listen.dns",
+                "cannot listen on {address}: this machine has no {family}; take the address out of [listen]",
                 family = if address.is_ipv4() { "IPv4" } else { "IPv6" }
             ),
             BindError::Other { address, source } => write!(f, "cannot listen on {address}: {source}"),

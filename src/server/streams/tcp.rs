@@ -1,39 +1,18 @@
-//! Plain TCP (RFC 7766, RFC 9210) over the same `answer` as UDP. Each connection is a task that reads messages, each
-//! behind its length in two octets, and writes the replies in their order; everything that a client can hold back or
-//! pile up has a bound in time and octets. Which connections stay when there are many is for [`limit`](super::limit).
+//! The conversation of plain TCP (RFC 7766, RFC 9210) and DoT: reads messages, each behind its length in two octets, and
+//! writes the replies in their order. Everything that a client can hold back or pile up has a bound in time and octets.
 
-use std::cell::RefCell;
-use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::counters::{Dropped, ThreadCounters};
-use super::limit::{Connections, Seat};
-use super::udp::answer_or_fault;
-use crate::answer::{Ask, Outcome, Transport};
+use super::accept::Accepted;
+use super::{DRAIN, IDLE, MESSAGE, SHORTEST, Serving, WRITE, push_framed};
+use crate::answer::Transport;
 use crate::clock;
-
-/// A connection with nothing under way is closed after this: "on the order of seconds" (RFC 7766, 6.2.3).
-const IDLE: Duration = Duration::from_secs(10);
-
-/// From a message's first octet to its last: a query is one packet or two, so this is slack for several retransmissions.
-const MESSAGE: Duration = Duration::from_secs(5);
-
-/// For the client to take its replies: as for [`MESSAGE`].
-const WRITE: Duration = Duration::from_secs(5);
-
-/// When stopping, how long connections have to take the replies to what they asked.
-const DRAIN: Duration = Duration::from_millis(500);
-
-/// Pause after a failed accept, such as one without a free file, so that it can't take a whole core: judgment.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
+use crate::server::counters::Dropped;
+use crate::server::limit::Seat;
 
 /// Room for what is read at once; most queries take less than 100 octets. Grows only for a longer message.
 const READ: usize = 4096;
@@ -41,75 +20,19 @@ const READ: usize = 4096;
 /// Replies are written when there are so many octets of them, so that one connection holds at most this and a reply.
 const WRITE_AT: usize = 16 << 10;
 
-/// Longest message behind a length of two octets (RFC 1035, 4.2.2).
-const LONGEST: usize = 65_535;
-
-/// Shortest message: a header (RFC 1035, 4.1.1).
-const SHORTEST: usize = 12;
-
-/// How the tasks answer: the same for all, at any moment.
-pub(crate) type Answer = dyn Fn(&Ask<'_>, &mut [u8]) -> Outcome + Send + Sync;
-
-/// What all connections share. Clones share it too.
-#[derive(Clone)]
-pub(crate) struct Serving {
-    answer: Arc<Answer>,
-    counters: Arc<ThreadCounters>,
-    connections: Connections,
+/// Serves one connection of plain TCP until it ends, is displaced, or `stop`.
+pub(super) async fn connection(accepted: Accepted, serving: Serving, stop: CancellationToken) {
+    converse(accepted, Transport::Tcp, serving, stop).await;
 }
 
-impl Serving {
-    /// The listeners that get clones of this share one limit of connections.
-    pub(crate) fn new(answer: Arc<Answer>, counters: Arc<ThreadCounters>) -> Serving {
-        Serving { answer, counters, connections: Connections::default() }
-    }
-}
-
-/// Accepts and serves until `stop`, then gives connections [`DRAIN`] to end. No error ends it: all pass, some slowly.
-pub(crate) async fn serve(listener: TcpListener, serving: Serving, stop: CancellationToken) {
-    let mut tasks = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, source)) => {
-                let (seat, has_displaced) = serving.connections.admit(source.ip(), clock::now());
-                if has_displaced {
-                    serving.counters.dropped(Dropped::Displaced, 1);
-                }
-                // Replies are whole when written: nothing is won by waiting for more. Failing costs only time.
-                let _ = stream.set_nodelay(true);
-                tasks.spawn(connection(stream, source, seat, serving.clone(), stop.clone()));
-            }
-            Err(error) => after_failed_accept(&error, &serving).await,
-        }
-        while tasks.try_join_next().is_some() {}
-    }
-    drop(listener);
-    let all_ended = async { while tasks.join_next().await.is_some() {} };
-    let _ = timeout(DRAIN, all_ended).await;
-    tasks.shutdown().await;
-}
-
-/// A connection that was gone before it was accepted is no reason to wait. Out of files: one is given up for the next.
-async fn after_failed_accept(error: &io::Error, serving: &Serving) {
-    if error.kind() == io::ErrorKind::ConnectionAborted {
-        return tokio::task::yield_now().await;
-    }
-    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && serving.connections.make_room() {
-        serving.counters.dropped(Dropped::Displaced, 1);
-    }
-    sleep(ACCEPT_PAUSE).await;
-}
-
-/// Serves one connection until it ends, is displaced, or `stop`.
-async fn connection<S>(stream: S, source: SocketAddr, seat: Seat, serving: Serving, stop: CancellationToken)
+/// Serves one connection, whatever carries its octets.
+pub(super) async fn converse<S>(accepted: Accepted<S>, transport: Transport, serving: Serving, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut conversation = Conversation { stream, source, seat: &seat, serving: &serving, inbox: Vec::new() };
+    let Accepted { stream, source, seat } = accepted;
+    let mut conversation =
+        Conversation { stream, source, transport, seat: &seat, serving: &serving, inbox: Vec::new() };
     let end = tokio::select! {
         end = conversation.run(&stop) => end,
         () = seat.displaced() => End::Left,
@@ -119,6 +42,8 @@ where
         End::Stalled => serving.counters.dropped(Dropped::Stalled, 1),
         End::BadLength => serving.counters.dropped(Dropped::BadLength, 1),
     }
+    // TLS says goodbye, so that the client can tell an end from an attack. One that takes no goodbye is left.
+    let _ = timeout(DRAIN, conversation.stream.shutdown()).await;
 }
 
 /// How a connection ended.
@@ -146,6 +71,7 @@ enum Progress {
 struct Conversation<'a, S> {
     stream: S,
     source: SocketAddr,
+    transport: Transport,
     seat: &'a Seat,
     serving: &'a Serving,
     inbox: Vec<u8>,
@@ -157,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
             let mut outbox = Vec::new();
             let progress = self.answer_inbox(&mut outbox);
             if !outbox.is_empty() {
-                match timeout(WRITE, self.stream.write_all(&outbox)).await {
+                match timeout(WRITE, write(&mut self.stream, &outbox)).await {
                     Ok(Ok(())) => self.seat.was_useful(clock::now()),
                     Ok(Err(_)) => return End::Left,
                     Err(_) => return End::Stalled,
@@ -199,23 +125,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
     }
 
     fn answer_message(&self, packet: &[u8], outbox: &mut Vec<u8>) {
-        thread_local! {
-            /// Room for the longest reply, one a thread: it is used only between two awaits.
-            static REPLY: RefCell<Box<[u8]>> = RefCell::new(vec![0; LONGEST].into());
-        }
-        let unix_secs = clock::unix_seconds() as u64 as u32;
-        let (source, transport) = (self.source, Transport::Tcp);
-        let ask = Ask { packet, source, transport, entropy: clock::entropy(), unix_secs };
-        REPLY.with_borrow_mut(|room| {
-            let answered = answer_or_fault(|| (self.serving.answer)(&ask, room), &self.serving.counters);
-            let Some(outcome) = answered else { return };
-            self.serving.counters.outcome(transport, &outcome);
-            if let Outcome::Reply(reply) = outcome {
-                let reply = &room[..reply.len.min(LONGEST)];
-                outbox.extend_from_slice(&(reply.len() as u16).to_be_bytes());
-                outbox.extend_from_slice(reply);
-            }
-        });
+        let answered = self.serving.answer(packet, self.source, self.transport, |reply| push_framed(reply, outbox));
+        // Silence is an answer too: nothing is written.
+        answered.unwrap_or_default();
     }
 
     /// Reads until the inbox begins with a whole message or a length that can't be.
@@ -225,6 +137,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
             read = read_message(&mut self.stream, &mut self.inbox) => read,
         }
     }
+}
+
+async fn write(stream: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> std::io::Result<()> {
+    stream.write_all(octets).await?;
+    stream.flush().await
 }
 
 async fn read_message(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Vec<u8>) -> Result<(), End> {
@@ -251,7 +168,7 @@ async fn read_some(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Vec<u8>, r
 
 /// What a run of octets begins with.
 #[derive(Debug, PartialEq, Eq)]
-enum Next<'a> {
+pub(super) enum Next<'a> {
     /// A whole message, without its length.
     Whole(&'a [u8]),
     /// Less than one: at least `missing` octets are still to come.
@@ -260,7 +177,7 @@ enum Next<'a> {
     BadLength,
 }
 
-fn next_message(octets: &[u8]) -> Next<'_> {
+pub(super) fn next_message(octets: &[u8]) -> Next<'_> {
     let [high, low, rest @ ..] = octets else { return Next::Part { missing: 2 - octets.len() } };
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     match rest.get(..length) {
@@ -272,10 +189,15 @@ fn next_message(octets: &[u8]) -> Next<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::*;
-    use crate::answer::{Reject, Reply, Tallies};
+    use crate::answer::{Ask, Outcome, Reject, Reply, Tallies};
     use crate::server::Counters;
+    use crate::server::streams::LONGEST;
     use tokio::io::{DuplexStream, duplex};
+    use tokio::time::sleep;
 
     /// Echoes the message; silence for those that begin with 0xFF, and a bug for 0xEE.
     fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
@@ -301,7 +223,8 @@ mod tests {
         let serving = Serving::new(Arc::new(echo), counters.shared());
         let source: SocketAddr = ([192, 0, 2, 1], 4242).into();
         let (seat, _) = serving.connections.admit(source.ip(), clock::now());
-        let task = tokio::spawn(connection(server, source, seat, serving, stop.clone()));
+        let task =
+            tokio::spawn(converse(Accepted { stream: server, source, seat }, Transport::Tcp, serving, stop.clone()));
         Scene { client, task, counters, stop }
     }
 

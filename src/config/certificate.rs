@@ -1,0 +1,241 @@
+//! `[tls]`: a certificate chain and its key, PEM, each in a file. Reads the pair, holds the key against the certificate
+//! and looks whether it is past its time. The settings are read through it at the start, and the daemon reads the same
+//! files through [`Tls::read`] when they change.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_parser::parse_x509_certificate;
+
+use crate::clock;
+use crate::config::fields::Fields;
+use crate::config::problem::{Problem, Problems, reason};
+use crate::config::source::{At, Place};
+
+/// Where the certificate and its key are, and what was in the files when they were read.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The file of the chain, the server's own certificate first; absolute.
+    pub cert: PathBuf,
+    /// The file of the key, PKCS#8, PKCS#1 or SEC1; absolute.
+    pub key: PathBuf,
+    /// What they held.
+    pub certificate: Certificate,
+}
+
+/// A certificate chain with its key.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// Ready to be shown to clients.
+    pub certified: Arc<CertifiedKey>,
+    /// The end of the certificate's validity, seconds since 1970 UTC.
+    pub not_after: i64,
+}
+
+/// Why a pair of files can't be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateError {
+    file: File,
+    message: String,
+    hint: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum File {
+    Cert,
+    Key,
+}
+
+impl Tls {
+    /// Reads both files again.
+    pub fn read(&self) -> Result<Certificate, CertificateError> {
+        read_pair(&self.cert, &self.key)
+    }
+}
+
+impl Certificate {
+    /// Whether its time is over.
+    pub fn is_expired(&self, unix_secs: f64) -> bool {
+        self.not_after as f64 <= unix_secs
+    }
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.message, self.hint)
+    }
+}
+
+impl std::error::Error for CertificateError {}
+
+/// Reads `[tls]`, whose files are relative to `base` unless a flag named them.
+pub(super) fn read(mut fields: Fields, base: &Path, problems: &mut Problems) -> Option<Tls> {
+    let table = fields.place.clone();
+    let mut path = |key: &'static str, default: &str| {
+        let written = fields.text(key, &format!("\"{default}\""), problems);
+        written.unwrap_or_else(|| At { value: default.to_string(), place: table.clone() })
+    };
+    let (cert, key) = (path("cert", "cert.pem"), path("key", "key.pem"));
+    fields.finish(&[], problems);
+    let shown = |written: &At<String>| match written.place.file.to_string_lossy().starts_with("flag ") {
+        true => PathBuf::from(&written.value),
+        false => base.join(&written.value),
+    };
+    let (cert_shown, key_shown) = (shown(&cert), shown(&key));
+    match read_pair(&cert_shown, &key_shown) {
+        Ok(certificate) => {
+            tell_expired(&certificate, &cert.place, &cert_shown, problems);
+            Some(Tls { cert: absolute(cert_shown), key: absolute(key_shown), certificate })
+        }
+        Err(CertificateError { file, message, hint }) => {
+            let place = match file {
+                File::Cert => &cert.place,
+                File::Key => &key.place,
+            };
+            problems.error(place, message).hint(hint);
+            None
+        }
+    }
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+fn tell_expired(certificate: &Certificate, place: &Place, shown: &Path, problems: &mut Problems) {
+    let now = clock::unix_seconds();
+    if certificate.is_expired(now) {
+        let days = (now as i64 - certificate.not_after) / 86_400;
+        let ago = match days {
+            0 => "today".to_string(),
+            1 => "yesterday".to_string(),
+            days => format!("{days} days ago"),
+        };
+        let problem: &mut Problem = problems.warning(place, format!("{}: expired {ago}", shown.display()));
+        problem.hint("clients that check certificates will turn away: renew it");
+    }
+}
+
+fn read_pair(cert: &Path, key: &Path) -> Result<Certificate, CertificateError> {
+    let chain = chain(cert)?;
+    let not_after = match chain.first().map(|first| parse_x509_certificate(first)) {
+        Some(Ok((_, parsed))) => parsed.validity().not_after.timestamp(),
+        Some(Err(_)) | None => {
+            let message = format!("{}: what is in PEM here is no X.509 certificate", cert.display());
+            return Err(CertificateError {
+                file: File::Cert,
+                message,
+                hint: "give the chain as the authority sent it",
+            });
+        }
+    };
+    let of_key = |message: String, hint| CertificateError { file: File::Key, message, hint };
+    let der = private_key(key)?;
+    let certified = CertifiedKey::from_der(chain, der, &ring::default_provider()).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => of_key(
+            format!("{}: not the key of the certificate in {}", key.display(), cert.display()),
+            "name the two files that were made together, the server's own certificate first in its file",
+        ),
+        other => of_key(
+            format!("{}: the key can't be used: {other}", key.display()),
+            "use ECDSA (P-256, P-384), Ed25519, or RSA of 2048 bits or more",
+        ),
+    })?;
+    Ok(Certificate { certified: Arc::new(certified), not_after })
+}
+
+fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    const HINT: &str = "it must hold the chain in PEM: -----BEGIN CERTIFICATE----- and so on";
+    let wrong = |message: String, hint| CertificateError { file: File::Cert, message, hint };
+    let text = bytes(file).map_err(|message| wrong(message, "name the certificate's file in [tls] cert"))?;
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&text).collect();
+    match found {
+        Ok(chain) if chain.is_empty() => Err(wrong(format!("{}: no certificate in it", file.display()), HINT)),
+        Ok(chain) => Ok(chain),
+        Err(_) => Err(wrong(format!("{}: not PEM", file.display()), HINT)),
+    }
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> {
+    const HINT: &str = "it must hold the key in PEM without a password: -----BEGIN PRIVATE KEY----- and so on";
+    let wrong = |message: String, hint| CertificateError { file: File::Key, message, hint };
+    let text = bytes(file).map_err(|message| wrong(message, "name the key's file in [tls] key"))?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+        pem::Error::NoItemsFound => wrong(format!("{}: no private key in it", file.display()), HINT),
+        _ => wrong(format!("{}: not PEM", file.display()), HINT),
+    })
+}
+
+fn bytes(file: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(file).map_err(|error| format!("can't read {}: {}", file.display(), reason(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    /// A directory with files of these contents.
+    fn dir(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        dir
+    }
+
+    /// A certificate whose time ends with the year, and its key.
+    fn made(last_year: i32) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["ns1.example".to_string()]).unwrap();
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(last_year, 12, 31);
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn a_pair_is_read_with_its_end() {
+        let (cert, key) = made(2001);
+        let dir = dir(&[("c", &format!("made by hand\n{cert}{cert}")), ("k", &key)]);
+        let certificate = read_pair(&dir.path().join("c"), &dir.path().join("k")).unwrap();
+        assert_eq!(certificate.certified.cert.len(), 2);
+        assert_eq!(certificate.not_after, 1_009_756_800, "2001-12-31");
+        assert!(certificate.is_expired(1_009_756_800.0) && !certificate.is_expired(1_009_756_799.0));
+    }
+
+    #[test]
+    fn each_way_to_be_wrong_names_its_file_and_says_what_to_do() {
+        let ((cert, key), (_, other)) = (made(2100), made(2100));
+        let broken = "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n";
+        let hollow = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let files = [
+            ("cert", &*cert),
+            ("key", &key),
+            ("other", &other),
+            ("broken", broken),
+            ("hollow", hollow),
+            ("text", "hello"),
+        ];
+        let dir = dir(&files);
+        for (cert, key, file, expected) in [
+            ("none", "key", File::Cert, "can't read DIR/none: No such file or directory"),
+            ("text", "key", File::Cert, "DIR/text: no certificate in it"),
+            ("key", "key", File::Cert, "DIR/key: no certificate in it"),
+            ("broken", "key", File::Cert, "DIR/broken: not PEM"),
+            ("hollow", "key", File::Cert, "DIR/hollow: what is in PEM here is no X.509 certificate"),
+            ("cert", "none", File::Key, "can't read DIR/none: No such file or directory"),
+            ("cert", "cert", File::Key, "DIR/cert: no private key in it"),
+            ("cert", "other", File::Key, "DIR/other: not the key of the certificate in DIR/cert"),
+        ] {
+            let error = read_pair(&dir.path().join(cert), &dir.path().join(key)).unwrap_err();
+            let message = error.message.replace(&dir.path().display().to_string(), "DIR");
+            assert_eq!((error.file, &*message), (file, expected));
+            assert!(!error.hint.is_empty());
+        }
+    }
+}

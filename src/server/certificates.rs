@@ -1,0 +1,50 @@
+//! The certificate of the moment, shown by DoT, DoH and DoQ alike: one pointer that the daemon swaps when the files
+//! change, so that the next handshake has the new one and no connection is lost. Reads no file.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SupportedProtocolVersion};
+
+/// The certificate that new connections are shown.
+#[derive(Debug)]
+pub struct Certificates {
+    current: ArcSwap<CertifiedKey>,
+}
+
+impl Certificates {
+    /// Shows this one.
+    pub fn new(first: Arc<CertifiedKey>) -> Certificates {
+        Certificates { current: ArcSwap::new(first) }
+    }
+
+    /// Shows this one from now on.
+    pub fn swap(&self, next: Arc<CertifiedKey>) {
+        self.current.store(next);
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    /// The same for every name: whoever asks a name server by address names none.
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
+
+/// TLS for one protocol. Without early data, whose repeats a server would have to tell from the original (RFC 9250, 4.5).
+pub(super) fn server_config(
+    certificates: Arc<Certificates>,
+    alpn: &[u8],
+    versions: &[&'static SupportedProtocolVersion],
+) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .expect("ring has cipher suites for TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config
+}

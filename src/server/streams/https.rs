@@ -1,0 +1,183 @@
+//! DoH (RFC 8484) over HTTP/2: GET and POST on `/dns-query`, the DNS message as it is in the body. What isn't a question
+//! to us gets the HTTP status that says why. The connection is hyper's; how long it may be idle, and when it must go, is
+//! decided here.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use data_encoding::BASE64URL_NOPAD;
+use hickory_proto::op::{Message, ResponseCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::accept::Accepted;
+use super::{AT_ONCE, IDLE, LONGEST, MESSAGE, Serving, WRITE, tls};
+use crate::answer::Transport;
+use crate::clock;
+use crate::server::counters::Dropped;
+
+/// Where questions go: the path that clients assume (RFC 8484, 4.1.1).
+const PATH: &str = "/dns-query";
+
+/// The one media type (RFC 8484, 6).
+const DNS_MESSAGE: &str = "application/dns-message";
+
+/// Header fields of one request, octets: room for a question of some kilobytes in a GET, which none has.
+const MAX_HEADERS: u32 = 16 << 10;
+
+/// Octets that a client may send ahead, of one message and of all: a whole message, and two.
+const WINDOW: u32 = 64 << 10;
+
+/// Serves one connection until it ends, is idle, is displaced, or `stop`.
+pub(super) async fn connection(accepted: Accepted, acceptor: TlsAcceptor, serving: Serving, stop: CancellationToken) {
+    let Some(accepted) = tls::shake_hands(accepted, &acceptor, &serving).await else { return };
+    let Accepted { stream, source, seat } = accepted;
+    let was_used = Arc::new(Notify::new());
+    let service = {
+        let (serving, was_used) = (serving.clone(), was_used.clone());
+        service_fn(move |request| {
+            let (serving, was_used) = (serving.clone(), was_used.clone());
+            async move {
+                let response = respond(request, source, &serving).await;
+                was_used.notify_one();
+                Ok::<_, Infallible>(response)
+            }
+        })
+    };
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(AT_ONCE)
+        .max_header_list_size(MAX_HEADERS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(2 * WINDOW);
+    let mut talking = pin!(http.serve_connection(TokioIo::new(stream), service));
+    loop {
+        tokio::select! {
+            // An error is the client's: what it did wrong, HTTP/2 has told it.
+            _ = &mut talking => return,
+            () = seat.displaced() => return,
+            () = stop.cancelled() => break,
+            used = timeout(IDLE, was_used.notified()) => match used {
+                Ok(()) => seat.was_useful(clock::now()),
+                Err(_) => break,
+            },
+        }
+    }
+    talking.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = timeout(WRITE, talking) => if ended.is_err() {
+            serving.counters.dropped(Dropped::Stalled, 1);
+        },
+        () = seat.displaced() => {}
+    }
+}
+
+async fn respond(request: Request<Incoming>, source: SocketAddr, serving: &Serving) -> Response<Full<Bytes>> {
+    let message = match message_of(request).await {
+        Ok(message) => message,
+        Err(status) => return refusal(status),
+    };
+    let reply = serving.answer(&message, source, Transport::Https, Bytes::copy_from_slice);
+    // What gets silence elsewhere was no question: over HTTP there must be a response, and that one says so.
+    let Some(reply) = reply else { return refusal(StatusCode::BAD_REQUEST) };
+    let freshness = freshness_secs(&reply);
+    let mut response = Response::new(Full::new(reply));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(DNS_MESSAGE));
+    // Private, because the answer may be another for whoever else a shared cache would give it to.
+    if let Ok(value) = HeaderValue::try_from(format!("private, max-age={freshness}")) {
+        response.headers_mut().insert(CACHE_CONTROL, value);
+    }
+    response
+}
+
+fn refusal(status: StatusCode) -> Response<Full<Bytes>> {
+    let why = status.canonical_reason().unwrap_or_default();
+    let mut response = Response::new(Full::new(Bytes::from_static(why.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+    }
+    response
+}
+
+/// The DNS message in a request (RFC 8484, 4.1), or the status that refuses it.
+async fn message_of(request: Request<Incoming>) -> Result<Bytes, StatusCode> {
+    if request.uri().path() != PATH {
+        return Err(StatusCode::NOT_FOUND);
+    }
+    match *request.method() {
+        Method::GET => in_query(request.uri().query().unwrap_or_default()).ok_or(StatusCode::BAD_REQUEST),
+        Method::POST if !is_dns_message(request.headers().get(CONTENT_TYPE)) => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        Method::POST => {
+            let body = timeout(MESSAGE, Limited::new(request.into_body(), LONGEST).collect()).await;
+            match body {
+                Ok(Ok(body)) => Ok(body.to_bytes()),
+                Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+                Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+                Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+            }
+        }
+        _ => Err(StatusCode::METHOD_NOT_ALLOWED),
+    }
+}
+
+/// The message in `dns=`, base64url without padding (RFC 8484, 4.1); the padding that some add is no harm.
+fn in_query(query: &str) -> Option<Bytes> {
+    let written = query.split('&').find_map(|pair| pair.strip_prefix("dns="))?;
+    BASE64URL_NOPAD.decode(written.trim_end_matches('=').as_bytes()).ok().map(Bytes::from)
+}
+
+fn is_dns_message(content_type: Option<&HeaderValue>) -> bool {
+    let written = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = written.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(DNS_MESSAGE)
+}
+
+/// How long HTTP may keep a reply, seconds: no longer than DNS keeps the shortest of its answers, or the answer that
+/// there is none (RFC 8484, 5.1). Nobody keeps an error.
+fn freshness_secs(reply: &[u8]) -> u32 {
+    let Ok(message) = Message::from_vec(reply) else { return 0 };
+    if !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
+        return 0;
+    }
+    let decisive = if message.answers.is_empty() { &message.authorities } else { &message.answers };
+    decisive.iter().map(|record| record.ttl).min().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_in_a_query_is_found_whatever_stands_beside_it() {
+        // The example of RFC 8484, 4.1.1, cut to its header.
+        let header = [0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        for query in ["dns=AAABAAABAAAAAAAA", "ct&dns=AAABAAABAAAAAAAA", "a=b&dns=AAABAAABAAAAAAAA&c=d"] {
+            assert_eq!(in_query(query).as_deref(), Some(&header[..]), "{query}");
+        }
+        assert_eq!(in_query("dns=AA==").as_deref(), Some(&[0][..]));
+        for query in ["", "dns", "DNS=AAAA", "dns=A", "dns=A+/=", "xdns=AAAA"] {
+            assert_eq!(in_query(query), None, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_media_type_is_told_whatever_its_case_and_parameters() {
+        let is = |text: &'static str| is_dns_message(Some(&HeaderValue::from_static(text)));
+        assert!(is(DNS_MESSAGE) && is("Application/DNS-Message; charset=x"));
+        assert!(!is("application/dns-json") && !is("") && !is_dns_message(None));
+    }
+}

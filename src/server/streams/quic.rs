@@ -1,0 +1,226 @@
+//! DoQ (RFC 9250): a stream for each question. quinn carries QUIC; here is who may begin a handshake, how much a
+//! connection may have under way, and the exchange on each stream. Clients whose address is not proven share few
+//! handshakes and no seats, so that forged addresses shut nobody out.
+
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{
+    Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, TokioRuntime, TransportConfig, VarInt,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::accept::{drain, seat};
+use super::tcp::{Next, next_message};
+use super::{AT_ONCE, DRAIN, HANDSHAKE, IDLE, LONGEST, MESSAGE, Serving, WRITE, push_framed};
+use crate::answer::Transport;
+use crate::clock;
+use crate::server::certificates::{Certificates, server_config};
+use crate::server::counters::Dropped;
+
+/// Handshakes at a time; above them clients are turned away. Half of the connections that we keep.
+const HANDSHAKES: usize = 256;
+
+/// Handshakes at a time before a client has to show that its address is its own (RFC 9000, 8.1.2), which costs it a
+/// round trip: judgment, a burst that resolvers make after a restart.
+const UNPROVEN: usize = 32;
+
+/// Octets that a client may send ahead, of one message and of all: a whole message with its length, and two.
+const WINDOW: u32 = 2 + LONGEST as u32;
+
+/// Octets of replies on their way over one connection: eight of the longest.
+const SEND_WINDOW: u64 = 512 << 10;
+
+/// Pause before the endpoint is made again, after the system broke it: judgment.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Why a connection or stream is ended (RFC 9250, 4.3).
+const NO_ERROR: VarInt = VarInt::from_u32(0);
+const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
+const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
+
+/// Serves DoQ (ALPN `doq`) until `stop`. Should the system break the socket's endpoint, another is made.
+pub(crate) async fn serve(
+    socket: UdpSocket,
+    certificates: Arc<Certificates>,
+    serving: Serving,
+    stop: CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        match endpoint(&socket, certificates.clone()) {
+            Ok(endpoint) => serve_endpoint(endpoint, &serving, &stop).await,
+            Err(error) => tracing::error!(%error, "DoQ can't be served on its socket; trying again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(AGAIN) => {}
+        }
+    }
+}
+
+fn endpoint(socket: &UdpSocket, certificates: Arc<Certificates>) -> io::Result<Endpoint> {
+    let tls = server_config(certificates, b"doq", &[&rustls::version::TLS13]);
+    let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(AT_ONCE))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(WINDOW))
+        .receive_window(VarInt::from_u32(2 * WINDOW))
+        .send_window(SEND_WINDOW)
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(Some(IDLE.try_into().map_err(io::Error::other)?));
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    config.transport_config(Arc::new(transport)).max_incoming(HANDSHAKES).incoming_buffer_size(u64::from(WINDOW));
+    Endpoint::new(EndpointConfig::default(), Some(config), socket.try_clone()?, Arc::new(TokioRuntime))
+}
+
+/// Serves until `stop`, or until the endpoint is broken.
+async fn serve_endpoint(endpoint: Endpoint, serving: &Serving, stop: &CancellationToken) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let mut tasks = JoinSet::new();
+    loop {
+        let incoming = tokio::select! {
+            () = stop.cancelled() => break,
+            incoming = endpoint.accept() => incoming,
+        };
+        let Some(incoming) = incoming else {
+            tracing::error!("the DoQ socket broke; taking it up again");
+            break;
+        };
+        let under_way = HANDSHAKES - handshakes.available_permits();
+        if under_way >= UNPROVEN && !incoming.remote_address_validated() {
+            // An error says that it can't be asked again, and gives it back: dropping it refuses it.
+            let _ = incoming.retry();
+            continue;
+        }
+        match handshakes.clone().try_acquire_owned() {
+            Ok(permit) => drop(tasks.spawn(connection(incoming, permit, serving.clone(), stop.clone()))),
+            Err(_) => {
+                serving.counters.dropped(Dropped::Displaced, 1);
+                incoming.refuse();
+            }
+        }
+        while tasks.try_join_next().is_some() {}
+    }
+    drain(tasks).await;
+    endpoint.close(NO_ERROR, b"");
+    let _ = timeout(DRAIN, endpoint.wait_idle()).await;
+}
+
+/// Serves one connection until it ends, is idle, is displaced, or `stop`.
+async fn connection(incoming: Incoming, permit: OwnedSemaphorePermit, serving: Serving, stop: CancellationToken) {
+    let Ok(handshake) = incoming.accept() else { return serving.counters.dropped(Dropped::Handshake, 1) };
+    let connection = match timeout(HANDSHAKE, handshake).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(_)) => return serving.counters.dropped(Dropped::Handshake, 1),
+        Err(_) => return serving.counters.dropped(Dropped::Stalled, 1),
+    };
+    drop(permit);
+    let seat = seat(&serving, connection.remote_address());
+    let mut exchanges = JoinSet::new();
+    let why = loop {
+        tokio::select! {
+            streams = timeout(IDLE, connection.accept_bi()) => match streams {
+                Ok(Ok((send, receive))) => {
+                    let exchange = Exchange { connection: connection.clone(), send, receive };
+                    exchanges.spawn(exchange.run(serving.clone()));
+                }
+                // It is over already, or nothing came for a while.
+                Ok(Err(_)) | Err(_) => break NO_ERROR,
+            },
+            Some(ended) = exchanges.join_next() => if matches!(ended, Ok(End::Answered)) {
+                seat.was_useful(clock::now());
+            },
+            () = seat.displaced() => break EXCESSIVE_LOAD,
+            () = stop.cancelled() => {
+                let all_ended = async { while exchanges.join_next().await.is_some() {} };
+                let _ = timeout(DRAIN, all_ended).await;
+                break NO_ERROR;
+            }
+        }
+    };
+    connection.close(why, b"");
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Answered,
+    /// It gets no reply, and the client is told so.
+    Silent,
+    /// The client left in the middle.
+    Left,
+    /// The client did what ends the connection (RFC 9250, 4.3.3).
+    Violation,
+    /// The message took too long to come, or the reply to be taken.
+    Stalled,
+}
+
+/// One question and its reply, on a stream of their own.
+struct Exchange {
+    connection: Connection,
+    send: SendStream,
+    receive: RecvStream,
+}
+
+impl Exchange {
+    async fn run(mut self, serving: Serving) -> End {
+        let end = self.exchange(&serving).await.unwrap_or_else(|end| end);
+        // An error of resetting says that the stream is over already.
+        match end {
+            End::Answered | End::Left => {}
+            End::Silent => drop(self.send.reset(PROTOCOL_ERROR)),
+            End::Violation => {
+                serving.counters.dropped(Dropped::BadLength, 1);
+                self.connection.close(PROTOCOL_ERROR, b"");
+            }
+            End::Stalled => {
+                serving.counters.dropped(Dropped::Stalled, 1);
+                drop(self.send.reset(EXCESSIVE_LOAD));
+            }
+        }
+        end
+    }
+
+    async fn exchange(&mut self, serving: &Serving) -> Result<End, End> {
+        let message = timeout(MESSAGE, read_message(&mut self.receive)).await.map_err(|_| End::Stalled)??;
+        // Who moves to another address while asking is where it is now.
+        let source = self.connection.remote_address();
+        let mut framed = Vec::new();
+        let answered = serving.answer(&message, source, Transport::Quic, |reply| push_framed(reply, &mut framed));
+        if answered.is_none() {
+            return Err(End::Silent);
+        }
+        let written = timeout(WRITE, self.send.write_all(&framed)).await.map_err(|_| End::Stalled)?;
+        written.and_then(|()| Ok(self.send.finish()?)).map_err(|_| End::Left)?;
+        Ok(End::Answered)
+    }
+}
+
+/// The one message of a stream (RFC 9250, 4.2), without its length. The stream's end needn't have come with it.
+async fn read_message(receive: &mut RecvStream) -> Result<Vec<u8>, End> {
+    let mut inbox = Vec::new();
+    loop {
+        match next_message(&inbox) {
+            // Streams tell messages apart: an identifier would only be one more way to be recognised (RFC 9250, 4.2.1).
+            Next::Whole(message) if inbox.len() == 2 + message.len() && message.starts_with(&[0, 0]) => {
+                return Ok(message.to_vec());
+            }
+            Next::Whole(_) | Next::BadLength => return Err(End::Violation),
+            Next::Part { .. } => {}
+        }
+        match receive.read_chunk(2 + LONGEST, true).await {
+            Ok(Some(chunk)) => inbox.extend_from_slice(&chunk.bytes),
+            // It ended before its message did.
+            Ok(None) => return Err(End::Violation),
+            Err(_) => return Err(End::Left),
+        }
+    }
+}
