@@ -1,5 +1,6 @@
 //! Logs go to standard error, one line a change; standard output belongs to machine-readable output. `PORTOLAN_LOG`
-//! holds a filter as `tracing` knows it (`debug`, `portolan::health=debug,warn`); the default is `info`.
+//! holds a filter as `tracing` knows it (`debug`, `portolan::health=debug,warn`); the default is `info`, without what
+//! libraries tell of each client that breaks HTTP/2 or QUIC: whoever likes could fill the log with it.
 
 use std::io::IsTerminal;
 
@@ -8,13 +9,17 @@ use tracing_subscriber::EnvFilter;
 /// The variable that holds the filter.
 pub const FILTER_VARIABLE: &str = "PORTOLAN_LOG";
 
-/// Starts logging for the whole process; `default` is the filter when the variable is not set. A second call does nothing.
+/// What clients can make libraries say, one line a packet; we count those clients instead.
+const QUIET: &str = "h2=off,quinn=error,quinn_proto=off";
+
+/// Starts logging for the whole process; `default` is the level when the variable is not set. A second call does nothing.
 pub fn start(default: &str) {
     let wanted = std::env::var(FILTER_VARIABLE).ok().filter(|filter| !filter.is_empty());
+    let quiet = || EnvFilter::new(format!("{default},{QUIET}"));
     let (filter, refused) = match wanted.as_deref().map(EnvFilter::try_new) {
         Some(Ok(filter)) => (filter, None),
-        Some(Err(error)) => (EnvFilter::new(default), Some(error)),
-        None => (EnvFilter::new(default), None),
+        Some(Err(error)) => (quiet(), Some(error)),
+        None => (quiet(), None),
     };
     let started = tracing_subscriber::fmt()
         .with_env_filter(filter)

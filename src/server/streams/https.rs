@@ -17,6 +17,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -43,6 +44,13 @@ const WINDOW: u32 = 64 << 10;
 /// Serves one connection until it ends, is idle, is displaced, or `stop`.
 pub(super) async fn connection(accepted: Accepted, acceptor: TlsAcceptor, serving: Serving, stop: CancellationToken) {
     let Some(accepted) = tls::shake_hands(accepted, &acceptor, &serving).await else { return };
+    converse(accepted, serving, stop).await;
+}
+
+async fn converse<S>(accepted: Accepted<S>, serving: Serving, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let Accepted { stream, source, seat } = accepted;
     let was_used = Arc::new(Notify::new());
     let service = {
