@@ -65,7 +65,17 @@ impl Server {
             0 => thread::available_parallelism().map_or(FALLBACK_WORKERS, usize::from),
             some => some,
         };
-        let bound = addresses.iter().map(|&address| socket::bind(address, workers)).collect::<Result<Vec<_>, _>>()?;
+        let mut bound = Vec::with_capacity(addresses.len());
+        for &address in addresses {
+            match socket::bind(address, workers) {
+                Ok(sockets) => bound.push(sockets),
+                // "Everywhere", by default of both families, includes a family that this machine doesn't have.
+                Err(BindError::NoFamily { .. }) if address.ip().is_unspecified() && addresses.len() > 1 => {
+                    tracing::warn!(%address, "this machine doesn't have that family of addresses; not listened on");
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let addresses = bound.iter().map(|bound| bound.address).collect();
         Ok(Server { addresses, bound, encrypted: Vec::new(), running: None })
     }
