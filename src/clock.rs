@@ -18,7 +18,14 @@ pub fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// 64 unpredictable bits, from a generator of this thread seeded by the system.
+/// Octets that nobody can foretell, whatever else of ours they have seen: for keys. An error is the system's.
+pub fn secret<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut secret = [0; N];
+    getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
+    Ok(secret)
+}
+
+/// 64 random bits for a draw, quickly, from a generator of this thread. Not for secrets: its seed is a moment.
 pub fn entropy() -> u64 {
     fastrand::u64(..)
 }

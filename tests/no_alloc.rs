@@ -76,6 +76,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Way)> {
     vec![
         ("static", query(host, A, Edns::None), Way::Answers(1)),
         ("static with EDNS", query(host, AAAA, Edns::Plain), Way::Answers(1)),
+        ("with a cookie", query(host, A, Edns::Cookie), Way::Answers(1)),
         ("upper case", query(&host.to_uppercase(), A, Edns::Plain), Way::Answers(1)),
         ("alias followed", query("alias.svc.example.test", A, Edns::Plain), Way::Answers(2)),
         ("delegation", query("www.cut.svc.example.test", A, Edns::Plain), Way::Answers(0)),
@@ -101,15 +102,20 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Way)> {
 
 /// Every name that the bench asks for, in turn: no name is the first of its kind to need something.
 fn bench_cases() -> Vec<(&'static str, Vec<u8>, Way)> {
-    [("static", Way::Answers(1)), ("weighted", Way::Answers(1)), ("region", Way::Answers(1))]
-        .into_iter()
-        .chain([("nxdomain", Way::Says(NXDOMAIN)), ("garbage", Way::Says(FORMERR))])
-        .flat_map(|(kind, way)| {
-            let queries = world::queries(kind).expect("a kind of the bench");
-            assert_eq!(queries.len(), world::NAMES);
-            queries.into_iter().map(move |packet| (kind, packet, way))
-        })
-        .collect()
+    [
+        ("static", Way::Answers(1)),
+        ("cookie", Way::Answers(1)),
+        ("weighted", Way::Answers(1)),
+        ("region", Way::Answers(1)),
+    ]
+    .into_iter()
+    .chain([("nxdomain", Way::Says(NXDOMAIN)), ("garbage", Way::Says(FORMERR))])
+    .flat_map(|(kind, way)| {
+        let queries = world::queries(kind).expect("a kind of the bench");
+        assert_eq!(queries.len(), world::NAMES);
+        queries.into_iter().map(move |packet| (kind, packet, way))
+    })
+    .collect()
 }
 
 fn ask_all(snapshot: &Snapshot, cases: &[(&str, Vec<u8>, Way)], rounds: u64, mut seen: impl FnMut(usize, Way)) {

@@ -1,6 +1,8 @@
 //! The OPT record of a reply: what goes into it, and how much room is kept for it while the rest is written.
 
+use super::Ask;
 use crate::snapshot::Identity;
+use crate::wire::cookie::COOKIES_LEN;
 use crate::wire::edns::{ClientSubnet, Edns, option};
 use crate::wire::reply::{OptHead, ReplyWriter};
 
@@ -21,24 +23,44 @@ pub(super) enum ExtendedError {
     NotAuthoritative = 20,
 }
 
+/// The cookies of a reply, and what the query's were.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CookieReply {
+    data: [u8; COOKIES_LEN],
+    pub(super) seen: CookieSeen,
+}
+
+/// Which cookies a query brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CookieSeen {
+    /// The client's alone.
+    ClientOnly,
+    /// A server cookie that isn't ours, or too old: answered as if there were none (RFC 7873, 5.2.3).
+    Invalid,
+    /// One of ours.
+    Valid,
+}
+
 /// The OPT record of a reply, as it comes together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OptReply<'a> {
     dnssec_ok: bool,
     nsid: Option<&'a [u8]>,
     subnet: Option<ClientSubnet>,
+    pub(super) cookie: Option<CookieReply>,
     pub(super) scope: u8,
     pub(super) extended_error: Option<ExtendedError>,
 }
 
 impl<'a> OptReply<'a> {
     /// For a query with `edns`. Options of another version than 0 aren't known, so that they aren't answered.
-    pub(super) fn new(edns: &Edns<'a>, identity: &'a Identity) -> OptReply<'a> {
+    pub(super) fn new(edns: &Edns<'a>, ask: &Ask<'_>, identity: &'a Identity) -> OptReply<'a> {
         let nsid = &identity.nsid[..identity.nsid.len().min(MAX_NSID)];
         OptReply {
             dnssec_ok: edns.dnssec_ok,
             nsid: (edns.wants_nsid && !nsid.is_empty()).then_some(nsid),
             subnet: edns.client_subnet,
+            cookie: cookie_reply(edns, ask, identity),
             scope: 0,
             extended_error: None,
         }
@@ -48,7 +70,13 @@ impl<'a> OptReply<'a> {
     pub(super) fn room(&self) -> usize {
         let nsid = self.nsid.map_or(0, |nsid| OPTION_HEAD + nsid.len());
         let subnet = self.subnet.map_or(0, |subnet| OPTION_HEAD + 4 + subnet.octets().len());
-        OPT_LEN + nsid + subnet + OPTION_HEAD + 2
+        let cookie = self.cookie.map_or(0, |cookie| OPTION_HEAD + cookie.data.len());
+        OPT_LEN + nsid + subnet + cookie + OPTION_HEAD + 2
+    }
+
+    /// Whether the query brought a server cookie of ours.
+    pub(super) fn has_valid_cookie(&self) -> bool {
+        self.cookie.is_some_and(|cookie| cookie.seen == CookieSeen::Valid)
     }
 
     /// Writes it at the end of a reply of at most `limit` octets.
@@ -57,6 +85,7 @@ impl<'a> OptReply<'a> {
         let subnet = self.subnet.map(|subnet| subnet_option(&subnet, self.scope, &mut subnet_data));
         let error = self.extended_error.map(|error| (error as u16).to_be_bytes());
         let options = [
+            self.cookie.as_ref().map(|cookie| (option::COOKIE, &cookie.data[..])),
             subnet.map(|data| (option::CLIENT_SUBNET, data)),
             error.as_ref().map(|data| (option::EXTENDED_ERROR, &data[..])),
             self.nsid.map(|data| (option::NSID, data)),
@@ -64,6 +93,20 @@ impl<'a> OptReply<'a> {
         let head = OptHead { udp_size: UDP_SIZE, extended_rcode: (rcode >> 4) as u8, dnssec_ok: self.dnssec_ok };
         reply.opt(limit, head, options.into_iter().flatten());
     }
+}
+
+/// Our cookie for this client, a fresh one each time, and what we make of the one it has.
+fn cookie_reply(edns: &Edns<'_>, ask: &Ask<'_>, identity: &Identity) -> Option<CookieReply> {
+    let (cookie, secrets) = (edns.cookie?, identity.cookies.as_ref()?);
+    let ip = ask.source.ip();
+    let seen = if cookie.server.is_empty() {
+        CookieSeen::ClientOnly
+    } else if secrets.accepts(&cookie, ip, ask.unix_secs) {
+        CookieSeen::Valid
+    } else {
+        CookieSeen::Invalid
+    };
+    Some(CookieReply { data: secrets.issue(cookie.client, ip, ask.unix_secs), seen })
 }
 
 /// A client subnet option's data: family, source and address as asked, with our scope (RFC 7871, 7.2.1).

@@ -83,7 +83,7 @@ pub enum Outcome {
 }
 
 /// What was answered, for those who count.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Reply {
     /// Octets written to the start of `out`, at least 12.
     pub len: usize,
@@ -91,6 +91,8 @@ pub struct Reply {
     pub rcode: u16,
     /// Counters of the steered records in this reply, each once.
     pub picks: Tallies,
+    /// Whether the query brought a server cookie of ours: its source address is then its sender's (RFC 7873, 5.2.5).
+    pub has_valid_cookie: bool,
 }
 
 /// Answers one message into `out`: at least [`MAX_UDP_REPLY`] octets over UDP, 512 over any other transport, and as
@@ -119,10 +121,13 @@ fn refusal(query: &Query<'_>) -> Option<u16> {
         opcode::NOTIFY | opcode::UPDATE => return Some(rcode::REFUSED),
         _ => return Some(rcode::NOTIMP),
     }
-    let Some(question) = query.question.filter(|_| !query.is_malformed) else { return Some(rcode::FORMERR) };
+    if query.is_malformed {
+        return Some(rcode::FORMERR);
+    }
     if query.edns.is_some_and(|edns| edns.version > 0) {
         return Some(rcode::BADVERS);
     }
+    let question = query.question?;
     match (question.qclass, question.qtype) {
         (class::IN | class::ANY, rtype::AXFR | rtype::IXFR) => Some(rcode::REFUSED),
         (class::IN | class::ANY, _) => None,

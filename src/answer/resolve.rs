@@ -2,7 +2,7 @@
 //! records of its reply, step by step along CNAMEs and DNAMEs inside one zone.
 
 use super::additional::Pending;
-use super::edns::{ExtendedError, OptReply};
+use super::edns::{CookieReply, CookieSeen, ExtendedError, OptReply};
 use super::steered::ClientSeen;
 use super::{Ask, Reply, Tallies, reply_limit};
 use crate::model::ZoneId;
@@ -59,7 +59,7 @@ impl<'q> Answering<'q> {
         out: &'q mut [u8],
     ) -> Answering<'q> {
         let limit = reply_limit(ask, query);
-        let opt = query.edns.as_ref().map(|edns| OptReply::new(edns, &snapshot.identity));
+        let opt = query.edns.as_ref().map(|edns| OptReply::new(edns, ask, &snapshot.identity));
         let reserved = opt.as_ref().map_or(0, OptReply::room);
         let reply = ReplyWriter::begin(out, limit, reserved, query.question.as_ref().map(|question| question.wire));
         Answering {
@@ -85,12 +85,23 @@ impl<'q> Answering<'q> {
         }
         // Opcode and RD are repeated; everything else of the query's flags isn't ours to set (RFC 6895, 2.1).
         let flags = self.flags | self.query.flags & (0x7800 | flag::RD);
-        Reply { len: self.reply.finish(self.query.id, flags, rcode), rcode, picks: self.tallies }
+        let has_valid_cookie = self.opt.is_some_and(|opt| opt.has_valid_cookie());
+        Reply { len: self.reply.finish(self.query.id, flags, rcode), rcode, picks: self.tallies, has_valid_cookie }
+    }
+
+    /// Answers a query for nothing but a cookie (RFC 7873, 5.4): it goes out with the OPT record. One that knows no
+    /// cookies asked nothing.
+    fn cookie_alone(&self) -> u16 {
+        match self.opt.and_then(|opt| opt.cookie) {
+            None => rcode::FORMERR,
+            Some(CookieReply { seen: CookieSeen::Invalid, .. }) => rcode::BADCOOKIE,
+            Some(CookieReply { seen: CookieSeen::ClientOnly | CookieSeen::Valid, .. }) => rcode::NOERROR,
+        }
     }
 
     /// Answers the question from the zones and gives the response code.
     pub(super) fn resolve(&mut self) -> u16 {
-        let Some(question) = &self.query.question else { return rcode::FORMERR };
+        let Some(question) = &self.query.question else { return self.cookie_alone() };
         let for_ds = question.qtype == rtype::DS;
         let zones = &self.snapshot.zones;
         let mut found = zones.find(&question.name, for_ds);

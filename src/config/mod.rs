@@ -4,6 +4,7 @@
 
 mod certificate;
 mod fields;
+mod guard;
 mod node;
 mod problem;
 mod regions;
@@ -20,6 +21,7 @@ mod tests;
 use std::path::Path;
 
 pub use certificate::{Certificate, CertificateError, Tls};
+pub use guard::Guard;
 pub use problem::{Problem, Severity, to_human, to_json};
 pub use settings::{Flags, Listen, Settings};
 

@@ -9,6 +9,7 @@ use config::{Config, Environment, FileFormat, Value, ValueKind};
 
 use crate::config::certificate::{self, Tls};
 use crate::config::fields::Fields;
+use crate::config::guard::{self, Guard};
 use crate::config::node::{self, Entry, Kind, Node};
 use crate::config::problem::{Problems, reason};
 use crate::config::regions;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub zones_dir: PathBuf,
     /// The same directory as the user would type it, for problems.
     pub zones_shown: PathBuf,
+    /// Cookies.
+    pub guard: Guard,
     /// Declared regions; this node's own where none is declared.
     pub regions: Vec<Region>,
     /// How clients are placed.
@@ -211,6 +214,7 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems)
         zones.finish(&[], problems);
         dir
     });
+    let guard = guard::read(&mut top, base, problems);
     let (regions, clients) = regions::read(&mut top, region.as_ref(), problems);
     top.finish(&["state", "api", "fleet", "vantage"], problems);
     let zones_shown = match dir {
@@ -222,7 +226,7 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems)
     let here = if zones_shown.as_os_str().is_empty() { Path::new(".") } else { &zones_shown };
     let zones_dir = std::path::absolute(here).unwrap_or_else(|_| here.to_path_buf());
     let region = region.map_or_else(String::new, |region| region.value);
-    Settings { region, node, listen, tls, zones_dir, zones_shown, regions, clients }
+    Settings { region, node, listen, tls, zones_dir, zones_shown, guard, regions, clients }
 }
 
 fn node_name(top: &mut Fields, problems: &mut Problems) -> String {

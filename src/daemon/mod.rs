@@ -3,6 +3,7 @@
 
 mod certificate;
 mod changes;
+mod identity;
 mod limits;
 mod node;
 mod steer;

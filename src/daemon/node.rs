@@ -18,13 +18,14 @@ use crate::control::{self, Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
 use crate::daemon::changes::Changes;
+use crate::daemon::identity::Identities;
 use crate::daemon::limits;
 use crate::daemon::steer::Steer;
 use crate::daemon::vantages::{VantageSpec, Vantages};
 use crate::health::check_rights;
 use crate::server::{Certificates, Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
-use crate::snapshot::{Identity, Publisher, Snapshot, Transition};
+use crate::snapshot::{Publisher, Snapshot, Transition};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::UPKEEP_EVERY;
 
@@ -82,7 +83,8 @@ impl Node {
         let in_flight = limits::probes_in_flight(limits::raise_descriptors(), vantages.len());
         let mut vantages = Vantages::start(&vantages, in_flight, &metrics);
         let model = Arc::new(model);
-        let identity = Arc::new(Identity { nsid: settings.node.into_bytes() });
+        let identities = Identities::new().map_err(StartError::System)?;
+        let identity = Arc::new(identities.of(&settings));
         let unmeasured = Arc::new(vantages.view(&model));
         let mut publisher = Publisher::new(compile(model.clone(), unmeasured, identity, 1, None));
         let snapshots = publisher.snapshots();
@@ -112,6 +114,7 @@ impl Node {
             settings_file,
             flags,
             listen: settings.listen,
+            identities,
             reload,
             transitions: transitions.clone(),
             metrics: metrics.clone(),

@@ -13,10 +13,11 @@ use crate::clock;
 use crate::config::{self, Flags, Listen, Loaded, Problem};
 use crate::control::ReloadStatus;
 use crate::daemon::changes::{Cause, Changes};
+use crate::daemon::identity::Identities;
 use crate::daemon::vantages::Vantages;
 use crate::health::{Round, check_rights};
 use crate::model::Model;
-use crate::snapshot::{Publisher, Transition};
+use crate::snapshot::{Identity, Publisher, Transition};
 use crate::telemetry::Metrics;
 
 /// Everything that the steering task owns.
@@ -27,6 +28,7 @@ pub(crate) struct Steer {
     pub(crate) settings_file: Option<PathBuf>,
     pub(crate) flags: Flags,
     pub(crate) listen: Listen,
+    pub(crate) identities: Identities,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
     pub(crate) transitions: broadcast::Sender<Transition>,
     pub(crate) metrics: Arc<Metrics>,
@@ -43,6 +45,7 @@ enum Next {
 
 struct Coming {
     model: Arc<Model>,
+    identity: Arc<Identity>,
     warnings: Vec<Problem>,
     rounds: Vec<Round>,
 }
@@ -125,7 +128,8 @@ impl Steer {
             tracing::warn!("[listen] changed: that takes a restart");
         }
         let rounds = self.vantages.begin(&[&self.model(), &model]);
-        Next::Probing(Coming { model: Arc::new(model), warnings, rounds })
+        let identity = Arc::new(self.identities.of(&settings));
+        Next::Probing(Coming { model: Arc::new(model), identity, warnings, rounds })
     }
 
     /// What is served stays; log, metrics and status say so.
@@ -142,7 +146,7 @@ impl Steer {
     /// Serves the new generation, and stops probing what only the old one had.
     fn adopt(&mut self, coming: Coming) -> Next {
         let view = self.vantages.view(&coming.model);
-        let transitions = self.publisher.adopt(coming.model.clone(), view, clock::unix_seconds());
+        let transitions = self.publisher.adopt(coming.model.clone(), view, coming.identity, clock::unix_seconds());
         self.vantages.begin(&[&coming.model]);
         let generation = self.publisher.snapshots().load().generation;
         tracing::info!(generation, "a new generation is served");

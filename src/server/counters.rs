@@ -258,7 +258,7 @@ mod tests {
     fn reply(rcode: u16, ids: &[u32]) -> Outcome {
         let mut picks = Tallies::default();
         ids.iter().for_each(|&id| picks.add(id));
-        Outcome::Reply(Reply { len: 12, rcode, picks })
+        Outcome::Reply(Reply { len: 12, rcode, picks, ..Reply::default() })
     }
 
     #[test]

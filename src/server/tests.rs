@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::answer::{Reject, Reply, Tallies, Transport};
+use crate::answer::{Reject, Reply, Transport};
 
 /// For what must come: no bound of the server's, but of the test's patience on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,7 +34,7 @@ fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
     assert_ne!(ask.packet[0], BUG, "a bug of ours, in a test");
     let len = ask.packet.len().min(out.len());
     out[..len].copy_from_slice(&ask.packet[..len]);
-    Outcome::Reply(Reply { len, rcode: 0, picks: Tallies::default() })
+    Outcome::Reply(Reply { len, ..Reply::default() })
 }
 
 struct Scene {

@@ -24,12 +24,15 @@ use crate::model::client_table::ClientTable;
 use crate::model::{ClassId, Facet, Model, PolicyId, SteeredName, WorldView, ZoneId};
 use crate::steering::Decision;
 use crate::wire::Name;
+use crate::wire::cookie::CookieSecrets;
 
-/// What this node is and says of itself in DNS.
+/// What this node is and says of itself in DNS, whatever the zones.
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
     /// The NSID (RFC 5001); empty: none is given.
     pub nsid: Vec<u8>,
+    /// What server cookies are made with (RFC 9018); none: cookies are ignored, as any unknown option.
+    pub cookies: Option<CookieSecrets>,
 }
 
 /// How a client's address came to be known.

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::model::{Model, WorldView};
 use crate::snapshot::compile::{compile, refresh};
-use crate::snapshot::{Snapshot, Transition, transition};
+use crate::snapshot::{Identity, Snapshot, Transition, transition};
 
 /// Publishes snapshots. There is one in a process, and nobody else stores into its pointer.
 #[derive(Debug)]
@@ -43,10 +43,11 @@ impl Publisher {
         self.publish(old, new, at)
     }
 
-    /// Publishes the next generation: another model, and the world as it is believed in that model's ids.
-    pub fn adopt(&mut self, model: Arc<Model>, view: WorldView, at: f64) -> Vec<Transition> {
+    /// Publishes the next generation: another model, the world as it is believed in that model's ids, and what the node
+    /// says of itself now.
+    pub fn adopt(&mut self, model: Arc<Model>, view: WorldView, identity: Arc<Identity>, at: f64) -> Vec<Transition> {
         let old = self.current.load_full();
-        let next = compile(model, Arc::new(view), old.identity.clone(), old.generation + 1, Some(&old));
+        let next = compile(model, Arc::new(view), identity, old.generation + 1, Some(&old));
         self.publish(old, next, at)
     }
 
@@ -62,7 +63,6 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::Identity;
 
     #[test]
     fn a_reader_that_lets_go_last_leaves_the_freeing_to_the_publisher() {

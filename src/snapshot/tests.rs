@@ -184,7 +184,7 @@ fn transitions_say_what_changed_and_why() {
         name.one = { pool = "one" }
         "#,
     );
-    let told = publisher.adopt(next.clone(), view(&next, &["new"]), 3.0);
+    let told = publisher.adopt(next.clone(), view(&next, &["new"]), Arc::default(), 3.0);
     let [t] = &told[..] else { panic!("{told:?}") };
     assert_eq!((t.endpoint.as_str(), t.to, t.generation), ("a", Health::Up, 2));
 }

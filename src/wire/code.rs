@@ -66,6 +66,8 @@ pub mod rcode {
     pub const YXDOMAIN: u16 = 6;
     /// An EDNS version that isn't known (RFC 6891, 9).
     pub const BADVERS: u16 = 16;
+    /// The server cookie isn't ours, or not any more (RFC 7873, 5.2.3).
+    pub const BADCOOKIE: u16 = 23;
 }
 
 /// Bits of the second 16 of the header (RFC 1035, 4.1.1).

@@ -3,6 +3,7 @@
 
 pub mod code;
 mod compress;
+pub mod cookie;
 pub mod edns;
 mod name;
 mod namebuf;

@@ -44,7 +44,7 @@ pub struct Query<'a> {
     pub question: Option<Question<'a>>,
     /// The first OPT record, where the message can be read up to it.
     pub edns: Option<Edns<'a>>,
-    /// Whether the message breaks the format: FORMERR.
+    /// Whether the message breaks the format: FORMERR. Only with a cookie it may ask nothing (RFC 7873, 5.4).
     pub is_malformed: bool,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Query<'a> {
             self.question = Some(question).filter(|_| questions == 1);
         }
         let may_have_authority = self.question.is_some_and(|question| question.qtype == rtype::IXFR);
-        let mut is_sound = self.question.is_some();
+        let mut is_sound = questions <= 1;
         for section in [answers, authorities] {
             // A query has nothing to tell but the SOA of IXFR (RFC 1995, 3).
             let is_told = section > 0 && self.opcode() == opcode::QUERY;
@@ -110,7 +110,8 @@ impl<'a> Query<'a> {
             }
         }
         self.read_additional(rest, additionals)?;
-        is_sound.then_some(())
+        let asks_for_cookie = self.edns.is_some_and(|edns| edns.cookie.is_some());
+        (is_sound && (self.question.is_some() || asks_for_cookie)).then_some(())
     }
 
     fn read_additional(&mut self, mut rest: &'a [u8], count: u16) -> Option<()> {

@@ -10,9 +10,13 @@ use portolan::config::{self, Flags};
 use portolan::model::{CheckView, WorldView};
 use portolan::snapshot::compile::compile;
 use portolan::snapshot::{Identity, Snapshot};
+use portolan::wire::cookie::CookieSecrets;
 
 /// Names of each kind.
 pub(crate) const NAMES: usize = 100;
+
+/// What the cookies are made with.
+const SECRETS: CookieSecrets = CookieSecrets { current: [7; 16], other: None };
 
 /// DNS record types that the queries ask for.
 pub(crate) const A: u16 = 1;
@@ -34,7 +38,7 @@ pub(crate) fn snapshot(dir: &Path) -> Snapshot {
         .unwrap_or_else(|problems| panic!("{}", config::to_human(&problems)));
     let checks = vec![CheckView::default(); loaded.model.checks.len()];
     let view = WorldView { checks, ..WorldView::default() };
-    let identity = Identity { nsid: b"bench".to_vec() };
+    let identity = Identity { nsid: b"bench".to_vec(), cookies: Some(SECRETS) };
     compile(Arc::new(loaded.model), Arc::new(view), Arc::new(identity), 1, None)
 }
 
@@ -94,6 +98,8 @@ pub(crate) enum Edns {
     Plain,
     /// An OPT record with the client subnet 5.N.7.0/24.
     Subnet(u8),
+    /// An OPT record with a client's cookie and a server's, which isn't ours.
+    Cookie,
 }
 
 /// A query as it comes off the wire.
@@ -112,6 +118,11 @@ pub(crate) fn query(name: &str, rtype: u16, edns: Edns) -> Vec<u8> {
         Edns::Subnet(n) => {
             packet.extend_from_slice(&[0, 0, 41, 0x04, 0xD0, 0, 0, 0, 0, 0, 11, 0, 8, 0, 7, 0, 1, 24, 0, 5, n, 7])
         }
+        Edns::Cookie => {
+            packet.extend_from_slice(&[0, 0, 41, 0x04, 0xD0, 0, 0, 0, 0, 0, 28, 0, 10, 0, 24]);
+            packet.extend_from_slice(&[7; 8]);
+            packet.extend_from_slice(&[1, 0, 0, 0, 0x6B, 0x49, 0xD2, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        }
     }
     packet
 }
@@ -121,6 +132,7 @@ pub(crate) fn queries(kind: &str) -> Option<Vec<Vec<u8>>> {
     let each = |make: &dyn Fn(usize) -> Vec<u8>| Some((0..NAMES).map(make).collect());
     match kind {
         "static" => each(&|n| query(&format!("h{n:03}.svc.example.test"), [A, AAAA][n % 2], Edns::Plain)),
+        "cookie" => each(&|n| query(&format!("h{n:03}.svc.example.test"), [A, AAAA][n % 2], Edns::Cookie)),
         "weighted" => each(&|n| query(&format!("w{n:03}.gslb.example.test"), A, Edns::Plain)),
         "region" => each(&|n| query(&format!("g{n:03}.gslb.example.test"), A, Edns::Subnet(n as u8))),
         "nxdomain" => each(&|n| query(&format!("none{n}.svc.example.test"), A, Edns::None)),

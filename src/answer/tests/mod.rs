@@ -1,5 +1,6 @@
 //! Answering as a whole: questions in, replies out, over a small world of zones. hickory-proto reads the replies.
 
+mod cookies;
 mod lookup;
 mod protocol;
 mod random;
@@ -18,6 +19,7 @@ use crate::model::{CheckView, Health, Model, WorldView};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Identity, Snapshot};
 use crate::wire::Name;
+use crate::wire::cookie::CookieSecrets;
 
 const PLAIN_ZONE: &str = include_str!("plain.test.zone");
 const CHILD_ZONE: &str =
@@ -25,6 +27,9 @@ const CHILD_ZONE: &str =
 const STEERED_ZONE: &str = include_str!("steered.test.zone");
 const POLICY: &str = include_str!("steered.test.policy.toml");
 const SETTINGS: &str = "region = \"eu\"\n[clients]\ndefault_region = \"eu\"\n[regions.eu]\nnets = [\"192.0.2.0/24\"]\nlocation = [50, 8]\n[regions.us]\nnets = [\"203.0.113.0/24\", \"2001:db8:7::/48\"]\nlocation = [40, -74]\n";
+
+/// What the cookies are made with.
+const SECRETS: CookieSecrets = CookieSecrets { current: [7; 16], other: Some([8; 16]) };
 
 /// The snapshot that the tests ask, with every endpoint up.
 static WORLD: LazyLock<Snapshot> = LazyLock::new(|| snapshot(Health::Up));
@@ -51,7 +56,7 @@ fn snapshot(health: Health) -> Snapshot {
 fn compiled(model: Model, health: Health) -> Snapshot {
     let check = CheckView { health, tried: true, ..CheckView::default() };
     let view = WorldView { checks: vec![check; model.checks.len()], ..WorldView::default() };
-    let identity = Identity { nsid: b"node".to_vec() };
+    let identity = Identity { nsid: b"node".to_vec(), cookies: Some(SECRETS) };
     compile(Arc::new(model), Arc::new(view), Arc::new(identity), 1, None)
 }
 

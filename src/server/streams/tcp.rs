@@ -193,7 +193,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::answer::{Ask, Outcome, Reject, Reply, Tallies};
+    use crate::answer::{Ask, Outcome, Reject, Reply};
     use crate::server::Counters;
     use crate::server::streams::LONGEST;
     use tokio::io::{DuplexStream, duplex};
@@ -206,7 +206,7 @@ mod tests {
             0xEE => panic!("a bug of ours, in a test"),
             _ => out[..ask.packet.len()].copy_from_slice(ask.packet),
         }
-        Outcome::Reply(Reply { len: ask.packet.len(), rcode: 0, picks: Tallies::default() })
+        Outcome::Reply(Reply { len: ask.packet.len(), ..Reply::default() })
     }
 
     struct Scene {

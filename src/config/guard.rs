@@ -1,0 +1,135 @@
+//! What guards the server against being used on others: `[cookies]` of `portolan.toml`, and the file of secrets that it
+//! names.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::config::fields::Fields;
+use crate::config::problem::{Problems, reason};
+use crate::config::source::{At, Place, Source};
+use crate::wire::cookie::{CookieSecrets, SECRET_LEN};
+
+/// How the server guards itself and others.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    /// What server cookies are made with; none: a secret of this process, which other nodes don't know.
+    pub cookies: Option<CookieSecrets>,
+}
+
+/// Octets of a file of secrets that are read: two lines take 66, so that one with more is another file (judgment).
+const MOST_SECRETS: u64 = 4096;
+
+/// Reads the tables; relative paths are relative to `base`.
+pub(super) fn read(top: &mut Fields, base: &Path, problems: &mut Problems) -> Guard {
+    Guard { cookies: top.table("cookies", problems).and_then(|fields| cookies(fields, base, problems)) }
+}
+
+fn cookies(mut fields: Fields, base: &Path, problems: &mut Problems) -> Option<CookieSecrets> {
+    let file = fields.text("secret_file", "\"cookie-secrets\"", problems);
+    fields.finish(&[], problems);
+    let At { value, place } = file?;
+    // A path of the command line is relative to the current directory.
+    let is_flag = place.file.to_string_lossy().starts_with("flag ");
+    let shown: PathBuf = if is_flag { value.into() } else { base.join(value) };
+    match bounded(&shown) {
+        Ok(text) => secrets(&Source::new(&shown, &text), &text, problems),
+        Err(error) => {
+            let problem = problems.error(&place, format!("can't read {}: {}", shown.display(), reason(&error)));
+            problem.hint(format!("make it with `openssl rand -hex {SECRET_LEN}`, the same for all nodes of a fleet"));
+            None
+        }
+    }
+}
+
+fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    std::fs::File::open(path)?.take(MOST_SECRETS).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// One or two lines, each a secret; the first is the current one.
+fn secrets(source: &Source<'_>, text: &[u8], problems: &mut Problems) -> Option<CookieSecrets> {
+    let before = problems.errors();
+    let mut found = Vec::new();
+    let mut start = 0;
+    for line in text.split(|byte| *byte == b'\n') {
+        let written = line.trim_ascii();
+        let at = start + (line.len() - line.trim_ascii_start().len());
+        start += line.len() + 1;
+        match (written.is_empty(), found.len()) {
+            (true, _) => {}
+            (false, 0..2) => found.push(secret(source, written, at, problems)),
+            (false, _) => {
+                let problem = problems.error(&source.place(at), "a file of cookie secrets has two lines at most");
+                problem.hint("keep the current secret, and below it the one before");
+                break;
+            }
+        }
+    }
+    if found.is_empty() {
+        wrong(&source.place(0), "there is no cookie secret in this file", problems);
+    }
+    let current = *found.first()?;
+    (problems.errors() == before).then_some(CookieSecrets { current: current?, other: found.get(1).copied().flatten() })
+}
+
+/// A secret in hexadecimal digits, which begins at octet `at`. The problem never shows it.
+fn secret(source: &Source<'_>, written: &[u8], at: usize, problems: &mut Problems) -> Option<[u8; SECRET_LEN]> {
+    if let Some(bad) = written.iter().position(|byte| !byte.is_ascii_hexdigit()) {
+        wrong(&source.place(at + bad), "this is not a hexadecimal digit", problems);
+        return None;
+    }
+    if written.len() != 2 * SECRET_LEN {
+        let message = format!("a cookie secret has {} digits, and this has {}", 2 * SECRET_LEN, written.len());
+        wrong(&source.place(at), &message, problems);
+        return None;
+    }
+    let digit = |at: usize| (written[at] as char).to_digit(16).unwrap_or(0) as u8;
+    Some(std::array::from_fn(|at| digit(2 * at) << 4 | digit(2 * at + 1)))
+}
+
+fn wrong(place: &Place, message: &str, problems: &mut Problems) {
+    let hint = format!("write {} hexadecimal digits, as `openssl rand -hex {SECRET_LEN}` does", 2 * SECRET_LEN);
+    problems.error(place, message).hint(hint);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_file(text: &str) -> (Option<CookieSecrets>, Vec<String>) {
+        let mut problems = Problems::default();
+        let read = secrets(&Source::new(Path::new("f"), text.as_bytes()), text.as_bytes(), &mut problems);
+        let told = problems.into_sorted();
+        (read, told.iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect())
+    }
+
+    #[test]
+    fn a_file_has_one_secret_or_two() {
+        let (a, b) = ("000102030405060708090a0b0c0d0e0f", "F0E0D0C0B0A090807060504030201000");
+        let first: [u8; SECRET_LEN] = std::array::from_fn(|at| at as u8);
+        let second: [u8; SECRET_LEN] = std::array::from_fn(|at| (15 - at as u8) << 4);
+        for (text, other) in [
+            (a.to_owned(), None),
+            (format!("{a}\n"), None),
+            (format!("\n  {a}\r\n{b}\r\n\n"), Some(second)),
+            (format!("{a}\n{b}"), Some(second)),
+        ] {
+            assert_eq!(read_file(&text), (Some(CookieSecrets { current: first, other }), vec![]), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_with_its_place() {
+        let good = "000102030405060708090a0b0c0d0e0f";
+        for (text, expected) in [
+            (String::new(), "1:1: there is no cookie secret in this file"),
+            ("\n\n".into(), "1:1: there is no cookie secret in this file"),
+            (format!("{good}\n  00x0"), "2:5: this is not a hexadecimal digit"),
+            (format!("{good}0"), "1:1: a cookie secret has 32 digits, and this has 33"),
+            (format!("{good}\n{good}\n\n{good}\n{good}"), "4:1: a file of cookie secrets has two lines at most"),
+        ] {
+            assert_eq!(read_file(&text), (None, vec![expected.to_owned()]), "{text:?}");
+        }
+    }
+}
