@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Asks Portolan and Debian's knot, nsd and named the same questions about the same made-up zones. See README.md."""
+import argparse
+import contextlib
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import exchange
+import judge
+import questions
+import servers
+import worlds
+from report import Case, Report
+
+SEED = 1
+PAIRS = 21_000
+# Questions of each world: enough to reach most of its names, few enough that there are many worlds.
+QUESTIONS = 24
+# Worlds that a server has at once.
+BATCH = 250
+OTHERS = [servers.Knot, servers.Nsd, servers.Named]
+
+
+def main(argv):
+    args = arguments(argv)
+    began = time.monotonic()
+    missing = [kind.name() for kind in [servers.Portolan, *OTHERS] if kind.path() is None]
+    if missing:
+        print(f"not there: {', '.join(missing)} (PORTOLAN_BIN names another portolan)", file=sys.stderr)
+        return 2
+    report = Report(is_whole=args.world is None and (args.seed, args.pairs) == (SEED, PAIRS), keep_splits=args.splits)
+    first = 0
+    while report.pairs < args.pairs:
+        numbers = [args.world] if args.world is not None else range(first, first + BATCH)
+        batch = [worlds.World(args.seed, number) for number in numbers]
+        dir = Path(tempfile.mkdtemp(prefix="conformance-"))
+        try:
+            cases = run_batch(dir, batch, args.pairs - report.pairs, report)
+        finally:
+            shutil.rmtree(dir)
+        for case in cases:
+            report.add(case)
+        if args.world is not None:
+            print_world(batch[0], cases)
+            break
+        first += BATCH
+    report.print(args.show, f"seed {args.seed}", time.monotonic() - began)
+    return 0 if report.is_good() else 1
+
+
+def arguments(argv):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="(zone, query) pairs to ask about")
+    parser.add_argument("--world", type=int, help="only the world of this number, with everything about it printed")
+    parser.add_argument("--show", type=int, default=3, help="examples to print of each unexpected difference")
+    parser.add_argument("--splits", action="store_true", help="print too where the others don't agree with one another")
+    return parser.parse_args(argv)
+
+
+def run_batch(dir, batch, most, report):
+    """The cases of a batch of worlds: one a question over UDP, and one over TCP where anybody truncated."""
+    write_zones(dir / "zones", batch)
+    batch = without_refused(dir, batch, report)
+    apexes = [zone.apex for world in batch for zone in world.zones]
+    asked = [question for world in batch for question in questions.ask_about(world, QUESTIONS)][:most]
+    report.zones += len(apexes)
+    report.pairs += len(asked)
+    with contextlib.ExitStack() as stack:
+        running = []
+        for kind in [servers.Portolan, *OTHERS]:
+            running.append(stack.enter_context(kind(dir / kind.name(), dir / "zones", apexes)))
+        report.not_loaded += [told for server in running for told in not_loaded(server, batch)]
+        udp = {server.name(): exchange.ask_all(server.address, asked) for server in running}
+        again = truncated(udp)
+        over_tcp = [asked[at] for at in again]
+        tcp = {server.name(): exchange.ask_tcp(server.address, over_tcp) for server in running}
+    return cases_of(asked, udp, "udp") + cases_of(over_tcp, tcp, "tcp")
+
+
+def write_zones(dir, batch):
+    dir.mkdir()
+    for world in batch:
+        for zone in world.zones:
+            (dir / servers.file_name(zone.apex)).write_text(zone.text())
+
+
+def without_refused(dir, batch, report):
+    """The worlds of which Portolan loads all zones. The others count against it: every zone is valid."""
+    refused = servers.Portolan(dir / "check", dir / "zones", []).check()
+    good = []
+    for world in batch:
+        files = [servers.file_name(zone.apex) for zone in world.zones]
+        told = [f"{file}:{refused[file]}" for file in files if file in refused]
+        if not told:
+            good.append(world)
+            continue
+        report.refused.append(f"seed {world.seed}/{world.index}: {'; '.join(told)}")
+        for file in files:
+            (dir / "zones" / file).unlink()
+    return good
+
+
+def not_loaded(server, batch):
+    """The zones that a server doesn't serve, though they are valid."""
+    apexes = [(world, zone.apex) for world in batch for zone in world.zones]
+    asked = [questions.Question(world, apex.to_wire(), judge.SOA, 0, None, False) for world, apex in apexes]
+    replies = exchange.ask_all(server.address, asked)
+    return [
+        f"seed {world.seed}/{world.index}: {server.name()} doesn't serve {apex}"
+        for (world, apex), reply in zip(apexes, replies)
+        if reply is None or reply[3] & 0xF
+    ]
+
+
+def truncated(replies):
+    """The numbers of the questions to which anybody gave a truncated reply."""
+    flag_tc = 2
+    return sorted({at for packets in replies.values() for at, packet in enumerate(packets) if packet and packet[2] & flag_tc})
+
+
+def cases_of(asked, packets, transport):
+    cases = []
+    for at, question in enumerate(asked):
+        limit = question.limit() if transport == "udp" else 65535
+        replies = {name: judge.read(of_server[at], question, limit) for name, of_server in packets.items()}
+        cases.append(Case(question, transport, replies))
+    return cases
+
+
+def print_world(world, cases):
+    for zone in world.zones:
+        print(f"; --- {zone.apex}\n{zone.text()}")
+    for case in cases:
+        print(case)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
