@@ -135,11 +135,11 @@ impl<'q> Answering<'q> {
     ) -> Result<u16, Full> {
         let zones = &*self.snapshot.zones;
         let mut visited = Visited::default();
-        let mut redirected = None;
+        let mut redirected = Visited::default();
         let mut asked = Asked { qtype: question.qtype, owner: QUESTION_AT };
         loop {
             // A name that the chain was at before: a loop, all of which is in the reply (RFC 1034, 3.6.2).
-            if !visited.add(self.name.as_ref().unwrap_or(&question.name)) {
+            if !visited.add(self.name.as_ref().unwrap_or(&question.name).as_wire()) {
                 return Ok(rcode::NOERROR);
             }
             let step = match *found {
@@ -147,7 +147,7 @@ impl<'q> Answering<'q> {
                 Found::Exact(node) | Found::Wildcard(node) => self.node(node, asked)?,
                 Found::Referral(cut) => self.refer(cut)?,
                 Found::Redirected(node) => {
-                    let again = redirected.replace(node.name()) == Some(node.name());
+                    let again = !redirected.add(node.name());
                     self.redirect(node, &question.name, asked, again)?
                 }
                 Found::Missing(_) => self.negative(zone, rcode::NXDOMAIN, None)?,
@@ -280,8 +280,8 @@ struct Visited {
 impl Visited {
     /// Notes a name; false when it was there before or the chain is too long. Goes by a 64-bit hash: were two names ever to
     /// share one, their chain would end early and the resolver would ask on.
-    fn add(&mut self, name: &NameBuf) -> bool {
-        let hash = crate::snapshot::names::hash_of(name.as_wire());
+    fn add(&mut self, name: &[u8]) -> bool {
+        let hash = crate::snapshot::names::hash_of(name);
         let is_new = self.len < self.hashes.len() && !self.hashes[..self.len].contains(&hash);
         if is_new {
             self.hashes[self.len] = hash;

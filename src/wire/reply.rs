@@ -160,6 +160,7 @@ impl<'o> ReplyWriter<'o> {
             rtype::NS | rtype::CNAME | rtype::PTR | rtype::MD | rtype::MF | rtype::MB | rtype::MG | rtype::MR => (0, 1),
             rtype::SOA | rtype::MINFO => (0, 2),
             rtype::MX => (2, 1),
+            rtype::DNAME => return self.dname(rdata),
             _ => return self.put(rdata),
         };
         let (fixed, mut rest) = rdata.split_at_checked(before).ok_or(Full)?;
@@ -170,6 +171,14 @@ impl<'o> ReplyWriter<'o> {
             rest = next;
         }
         self.put(rest)
+    }
+
+    /// Writes a DNAME's target: never compressed itself (RFC 6672, 2.5), but the CNAMEs that follow from it may point at it.
+    fn dname(&mut self, target: &[u8]) -> Result<(), Full> {
+        let start = self.at;
+        self.put(target)?;
+        self.suffixes.add(target, start);
+        Ok(())
     }
 
     /// Writes a name, the part of it that the reply already has as a pointer, and gives where the name stands.

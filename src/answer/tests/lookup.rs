@@ -115,6 +115,11 @@ fn a_dname_moves_what_is_below() {
             ("dn.plain.test.", TXT, "ok aa dn.plain.test. 3600 TXT owner"),
         ],
     );
+    // `swap1` and below it lead to `swap2` and back; each DNAME is given once (RFC 2181, 5).
+    let swapped = line(&reply(&WORLD, &question("x.a.a.swap1.plain.test.", A, None)));
+    assert!(swapped.starts_with("nxdomain aa swap1.plain.test. 3600 DNAME"), "{swapped}");
+    assert!(swapped.contains("x.swap1.plain.test. 3600 CNAME x.swap2.plain.test."), "{swapped}");
+    assert_eq!(swapped.matches(" DNAME ").count(), 2, "{swapped}");
     let long = format!("{}.dn.plain.test.", vec!["x".repeat(59); 4].join("."));
     assert!(line(&reply(&WORLD, &question(&long, A, None))).starts_with("yxdomain aa dn.plain.test. 3600 DNAME"));
 }

@@ -1,7 +1,8 @@
 //! Writes one entry down again as a single plain line for the scanner of the `domain` crate, which takes neither `1h`
-//! for a TTL nor octets beyond ASCII; and maps the scanner's columns back to tokens. It decides nothing about records
+//! for a TTL nor octets beyond ASCII, and knows the text form of some types only; and maps the scanner's columns back to tokens. It decides nothing about records
 //! but where an entry's TTL and type stand.
 
+use crate::config::zonefile::content::{self, Wrong};
 use crate::config::zonefile::entry::{Entry, Token};
 
 /// An entry as the scanner gets it.
@@ -13,6 +14,8 @@ pub(super) struct Line {
     starts: Vec<usize>,
     /// What its first tokens are.
     pub(super) head: Head,
+    /// What is wrong with content that isn't the scanner's to read, and with which token.
+    pub(super) wrong: Option<(usize, &'static str)>,
 }
 
 /// What an entry is, from its first tokens.
@@ -30,19 +33,38 @@ pub(super) enum Head {
 }
 
 /// Types whose RDATA is written as that of another one, which the scanner knows.
-const WRITTEN_ALIKE: [(&str, &str); 5] =
-    [("SPF", "TXT"), ("AFSDB", "MX"), ("KX", "MX"), ("RT", "MX"), ("SMIMEA", "TLSA")];
+const WRITTEN_ALIKE: [(&str, &str); 14] = [
+    ("SPF", "TXT"),
+    ("NINFO", "TXT"),
+    ("AVC", "TXT"),
+    ("RESINFO", "TXT"),
+    ("WALLET", "TXT"),
+    ("AFSDB", "MX"),
+    ("KX", "MX"),
+    ("RT", "MX"),
+    ("LP", "MX"),
+    ("SMIMEA", "TLSA"),
+    ("DHCID", "OPENPGPKEY"),
+    ("TALINK", "RP"),
+    ("DLV", "DS"),
+    ("TA", "DS"),
+];
 
 impl Line {
     /// Writes `entry` of `source` down.
     pub(super) fn of(entry: &Entry, source: &[u8]) -> Line {
         let texts: Vec<&[u8]> = entry.tokens.iter().map(|t| source.get(t.start..t.end).unwrap_or_default()).collect();
-        let (head, rewritten) = read_head(entry.indented, &texts);
-        let mut line = Line { bytes: Vec::new(), starts: Vec::new(), head };
+        let (head, type_at, rewritten) = read_head(entry.indented, &texts);
+        let read = match &head {
+            Head::Record { rtype, .. } => content::octets(rtype, texts.get(type_at + 1..).unwrap_or_default()),
+            Head::Directive(_) => None,
+        };
+        let mut line = Line { bytes: Vec::new(), starts: Vec::new(), head, wrong: None };
         if entry.indented {
             line.bytes.push(b' ');
         }
-        for (at, text) in texts.iter().enumerate() {
+        let plain = if matches!(read, Some(Ok(_))) { type_at + 1 } else { texts.len() };
+        for (at, text) in texts.iter().enumerate().take(plain) {
             let apart = at > 0 && entry.tokens[at - 1].end < entry.tokens[at].start;
             if apart {
                 line.bytes.push(b' ');
@@ -53,8 +75,19 @@ impl Line {
                 None => text.iter().for_each(|byte| push_plain(*byte, &mut line.bytes)),
             }
         }
+        match read {
+            Some(Ok(octets)) => line.push_octets(&octets),
+            Some(Err(Wrong { at, reason })) => line.wrong = Some((type_at + 1 + at, reason)),
+            None => {}
+        }
         line.bytes.push(b'\n');
         line
+    }
+
+    /// Writes content as the form for unknown types has it (RFC 3597, 5).
+    fn push_octets(&mut self, octets: &[u8]) {
+        self.bytes.extend_from_slice(format!(" \\# {} ", octets.len()).as_bytes());
+        octets.iter().for_each(|octet| self.bytes.extend_from_slice(format!("{octet:02x}").as_bytes()));
     }
 
     /// The token of this index as the scanner gets it, unless it is quoted.
@@ -80,8 +113,8 @@ fn push_plain(byte: u8, line: &mut Vec<u8>) {
     }
 }
 
-/// What the entry is, and the tokens to be written differently.
-fn read_head(indented: bool, texts: &[&[u8]]) -> (Head, Vec<(usize, String)>) {
+/// What the entry is, the token that its type is, and the tokens to be written differently.
+fn read_head(indented: bool, texts: &[&[u8]]) -> (Head, usize, Vec<(usize, String)>) {
     let upper = |at: usize| texts.get(at).map(|t| String::from_utf8_lossy(t).to_ascii_uppercase()).unwrap_or_default();
     let mut rewritten = Vec::new();
     let mut rewrite = |at: usize| {
@@ -93,7 +126,7 @@ fn read_head(indented: bool, texts: &[&[u8]]) -> (Head, Vec<(usize, String)>) {
         if upper(0) == "$TTL" {
             rewrite(1);
         }
-        return (Head::Directive(upper(0)), rewritten);
+        return (Head::Directive(upper(0)), 0, rewritten);
     }
     let (mut at, mut ttl, mut classed) = (usize::from(!indented), None, false);
     loop {
@@ -116,7 +149,7 @@ fn read_head(indented: bool, texts: &[&[u8]]) -> (Head, Vec<(usize, String)>) {
     if let Some((_, alike)) = WRITTEN_ALIKE.iter().find(|(name, _)| *name == rtype) {
         rewritten.push((at, (*alike).to_string()));
     }
-    (Head::Record { rtype, ttl }, rewritten)
+    (Head::Record { rtype, ttl }, at, rewritten)
 }
 
 fn is_class(word: &str) -> bool {
@@ -170,6 +203,7 @@ mod tests {
             ("3600 A 192.0.2.1", "3600 A 192.0.2.1\n", record("A", None)),
             ("@ SOA a b (1 1h 2m\n3w 4)", "@ SOA a b 1 3600 120 1814400 4\n", record("SOA", None)),
             ("a SPF \"v\"", "a TXT \"v\"\n", record("SPF", None)),
+            ("a EUI48 00-00-5e-00-53-2a", "a EUI48 \\# 6 00005e00532a\n", record("EUI48", None)),
             ("a HTTPS 1 . alpn=\"h2\"", "a HTTPS 1 . alpn=\"h2\"\n", record("HTTPS", None)),
         ] {
             assert_eq!(line(text), (plain.to_string(), head), "{text}");

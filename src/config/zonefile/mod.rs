@@ -2,6 +2,7 @@
 //! valid zone. Callers get a [`MasterFile`], which also knows where each RRset stands, so that a policy that
 //! contradicts it can be told both places.
 
+mod content;
 mod entry;
 mod line;
 mod rules;

@@ -98,6 +98,10 @@ impl Scan<'_> {
             if !self.allowed(&entry, &line, &source) || !self.names_well(&entry, &line, &source) {
                 continue;
             }
+            if let Some((token, reason)) = line.wrong {
+                self.told(reason, token, &entry, &line, &source);
+                continue;
+            }
             let before = state.clone();
             state.extend_from_slice(&line.bytes);
             match state.next_entry() {
@@ -239,6 +243,13 @@ impl Scan<'_> {
         self.ttl_known = ttl_known;
         self.open.pop();
         self.out.included.push(real);
+    }
+
+    /// What is wrong with a token of an entry; where that one is missing, what it should come after.
+    fn told(&mut self, reason: &str, token: usize, entry: &Entry, line: &Line, source: &Source<'_>) {
+        let Some(token) = entry.tokens.get(token).or(entry.tokens.last()) else { return };
+        let (message, hint) = explain(reason, &source.text(token.start, token.end), &line.head);
+        self.problems.error(&source.place(token.start), message).hint = hint;
     }
 
     /// An entry that the scanner didn't take, in words. Its message is `LINE:COLUMN: REASON`.

@@ -1,0 +1,298 @@
+//! The text forms of record types that the `domain` crate's scanner doesn't read: APL, CERT, CSYNC, EUI48, EUI64, L32, L64,
+//! LOC, NID and URI. Pure: words in, content in wire form out. `line` calls it and hands the scanner the octets in the
+//! form for unknown types (RFC 3597, 5).
+
+mod location;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use domain::base::Rtype;
+use domain::base::iana::SecurityAlgorithm;
+use domain::utils::base64;
+
+/// Content that can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// Which word of the content, from 0; past the last where one is missing.
+    pub(super) at: usize,
+    /// What is wrong, in the scanner's words.
+    pub(super) reason: &'static str,
+}
+
+/// A word is missing.
+const TOO_FEW: &str = "unexpected end of entry";
+/// A word is left over.
+const TOO_MANY: &str = "trailing tokens";
+
+/// The content in wire form of a record of type `rtype` (upper case) that is written as `words`, quotes included; `None`
+/// where the scanner reads it.
+pub(super) fn octets(rtype: &str, words: &[&[u8]]) -> Option<Result<Vec<u8>, Wrong>> {
+    if words.first() == Some(&b"\\#".as_slice()) {
+        return None;
+    }
+    let read = match rtype {
+        "APL" => prefixes,
+        "CERT" => certificate,
+        "CSYNC" => child_sync,
+        "EUI48" => |words: &mut Words<'_>| eui(words, 6),
+        "EUI64" => |words: &mut Words<'_>| eui(words, 8),
+        "L32" => locator32,
+        "L64" | "NID" => locator64,
+        "LOC" => location::location,
+        "URI" => uri,
+        _ => return None,
+    };
+    let mut words = Words { words, at: 0 };
+    Some(read(&mut words).and_then(|octets| words.end().map(|()| octets)))
+}
+
+/// The words of a content, read from the left.
+struct Words<'a> {
+    words: &'a [&'a [u8]],
+    at: usize,
+}
+
+impl<'a> Words<'a> {
+    fn peek(&self) -> Option<&'a [u8]> {
+        self.words.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Result<&'a [u8], Wrong> {
+        let word = self.peek().ok_or(Wrong { at: self.at, reason: TOO_FEW })?;
+        self.at += 1;
+        Ok(word)
+    }
+
+    /// What is wrong with the word that was read last.
+    fn wrong(&self, reason: &'static str) -> Wrong {
+        Wrong { at: self.at.saturating_sub(1), reason }
+    }
+
+    /// The next word, as `read` takes it.
+    fn read<T>(&mut self, expected: &'static str, read: impl Fn(&str) -> Option<T>) -> Result<T, Wrong> {
+        let word = self.next()?;
+        std::str::from_utf8(word).ok().and_then(read).ok_or(self.wrong(expected))
+    }
+
+    fn number<T: FromStr>(&mut self) -> Result<T, Wrong> {
+        self.read("expected decimal number", |word| {
+            word.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.parse().ok()).flatten()
+        })
+    }
+
+    fn end(&mut self) -> Result<(), Wrong> {
+        match self.peek() {
+            Some(_) => Err(Wrong { at: self.at, reason: TOO_MANY }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// RFC 7553, 4.2: priority, weight, and the target in quotes.
+fn uri(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
+    let (priority, weight) = (words.number::<u16>()?, words.number::<u16>()?);
+    let target = words.next()?;
+    let inner = target.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).filter(|inner| !inner.is_empty());
+    let text = inner.and_then(unescaped).ok_or(words.wrong("expected a URI in quotes"))?;
+    Ok([&priority.to_be_bytes(), &weight.to_be_bytes(), text.as_slice()].concat())
+}
+
+/// The octets that a quoted text stands for (RFC 1035, 5.1).
+fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+    let (mut octets, mut rest) = (Vec::new(), text);
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'\\' {
+            octets.push(byte);
+            continue;
+        }
+        let (&escaped, after) = rest.split_first()?;
+        if !escaped.is_ascii_digit() {
+            octets.push(escaped);
+            rest = after;
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(3)?;
+        octets.push(std::str::from_utf8(digits).ok()?.parse().ok()?);
+        rest = after;
+    }
+    Some(octets)
+}
+
+/// RFC 4398, 2.2: type, key tag, algorithm, and the certificate in Base64.
+fn certificate(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
+    const TYPES: [(&str, u16); 10] = [
+        ("PKIX", 1),
+        ("SPKI", 2),
+        ("PGP", 3),
+        ("IPKIX", 4),
+        ("ISPKI", 5),
+        ("IPGP", 6),
+        ("ACPKIX", 7),
+        ("IACPKIX", 8),
+        ("URI", 253),
+        ("OID", 254),
+    ];
+    let kind = words.read("expected a certificate type, such as PKIX or 1", |word| {
+        let named = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+        named.map(|(_, number)| *number).or_else(|| word.parse().ok())
+    })?;
+    let tag = words.number::<u16>()?;
+    let algorithm = words.read("expected an algorithm, such as ED25519 or 15", |word| {
+        let named = SecurityAlgorithm::from_mnemonic(word.to_ascii_uppercase().as_bytes());
+        named.map(SecurityAlgorithm::to_int).or_else(|| word.parse().ok())
+    })?;
+    let mut text = String::new();
+    loop {
+        text.push_str(&words.read("expected Base64", |word| Some(word.to_owned()))?);
+        if words.peek().is_none() {
+            break;
+        }
+    }
+    let octets: Vec<u8> = base64::decode(&text).map_err(|_| words.wrong("expected Base64"))?;
+    let [kind_hi, kind_lo] = kind.to_be_bytes();
+    let [tag_hi, tag_lo] = tag.to_be_bytes();
+    Ok([&[kind_hi, kind_lo, tag_hi, tag_lo, algorithm], octets.as_slice()].concat())
+}
+
+/// RFC 7477, 2.1.2: serial, flags, and the types that are to be copied.
+fn child_sync(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
+    let (serial, flags) = (words.number::<u32>()?, words.number::<u16>()?);
+    let mut types = Vec::new();
+    while words.peek().is_some() {
+        types
+            .push(words.read("expected a record type", |word| word.parse::<Rtype>().ok().map(|rtype| rtype.to_int()))?);
+    }
+    types.sort_unstable();
+    Ok([serial.to_be_bytes().as_slice(), &flags.to_be_bytes(), &bitmap(&types)].concat())
+}
+
+/// A type bit map (RFC 4034, 4.1.2) of types in rising order.
+fn bitmap(types: &[u16]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    for window in types.chunk_by(|one, other| one >> 8 == other >> 8) {
+        let mut bits = [0u8; 32];
+        for rtype in window {
+            bits[usize::from(rtype & 0xFF) / 8] |= 0x80 >> (rtype & 7);
+        }
+        let len = 1 + usize::from(window.last().map_or(0, |last| last & 0xFF)) / 8;
+        octets.extend([(window[0] >> 8) as u8, len as u8]);
+        octets.extend_from_slice(&bits[..len]);
+    }
+    octets
+}
+
+/// RFC 7043, 3.2 and 4.2: two hexadecimal digits an octet, hyphens between them.
+fn eui(words: &mut Words<'_>, len: usize) -> Result<Vec<u8>, Wrong> {
+    words.read("expected octets in hexadecimal, such as 00-00-5e-00-53-2a", |word| {
+        let octets: Option<Vec<u8>> = word.split('-').map(|octet| hexadecimal(octet, 2).map(|n| n as u8)).collect();
+        octets.filter(|octets| octets.len() == len && word.len() == 3 * len - 1)
+    })
+}
+
+/// A number of 1 to `most` hexadecimal digits.
+fn hexadecimal(text: &str, most: usize) -> Option<u16> {
+    let fits = (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then(|| u16::from_str_radix(text, 16).ok()).flatten()
+}
+
+/// RFC 6742, 2.2.3: preference, and a locator that looks like an IPv4 address.
+fn locator32(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
+    let preference = words.number::<u16>()?;
+    let locator: Ipv4Addr = words.read("expected IPv4 address", |word| word.parse().ok())?;
+    Ok([preference.to_be_bytes().as_slice(), &locator.octets()].concat())
+}
+
+/// RFC 6742, 2.1.3 and 2.3.3: preference, and four groups of hexadecimal digits.
+fn locator64(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
+    let preference = words.number::<u16>()?;
+    let groups = words.read("expected four groups of hexadecimal digits, such as 0014:4fff:ff20:ee64", |word| {
+        let groups: Option<Vec<u16>> = word.split(':').map(|group| hexadecimal(group, 4)).collect();
+        groups.filter(|groups| groups.len() == 4)
+    })?;
+    Ok(std::iter::once(preference).chain(groups).flat_map(u16::to_be_bytes).collect())
+}
+
+/// RFC 3123, 5: prefixes as `[!]FAMILY:ADDRESS/LENGTH`, or none.
+fn prefixes(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
+    let mut octets = Vec::new();
+    while words.peek().is_some() {
+        octets.extend(words.read("expected a prefix, such as 1:192.0.2.0/24 or !2:2001:db8::/32", prefix)?);
+    }
+    Ok(octets)
+}
+
+fn prefix(word: &str) -> Option<Vec<u8>> {
+    let (negated, plain) = word.strip_prefix('!').map_or((0, word), |plain| (0x80, plain));
+    let (family, prefix) = plain.split_once(':')?;
+    let (address, length) = prefix.split_once('/')?;
+    let mut address = match family {
+        "1" => address.parse::<Ipv4Addr>().ok()?.octets().to_vec(),
+        "2" => address.parse::<Ipv6Addr>().ok()?.octets().to_vec(),
+        _ => return None,
+    };
+    let length: u8 = length.parse().ok().filter(|length| usize::from(*length) <= 8 * address.len())?;
+    // RFC 3123, 4: zeros at the end are left out.
+    while address.last() == Some(&0) {
+        address.pop();
+    }
+    let family: u8 = family.parse().ok()?;
+    Some([&[0, family, length, negated | address.len() as u8], address.as_slice()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<u8>, Wrong> {
+        let mut words = text.split(' ').map(str::as_bytes);
+        let rtype = std::str::from_utf8(words.next().unwrap()).unwrap();
+        octets(rtype, &words.collect::<Vec<_>>()).unwrap()
+    }
+
+    fn hex(text: &str) -> String {
+        read(text)
+            .map(|octets| octets.iter().map(|octet| format!("{octet:02x}")).collect())
+            .unwrap_or_else(|wrong| format!("{} {}", wrong.at, wrong.reason))
+    }
+
+    #[test]
+    fn content_is_as_other_servers_write_it() {
+        // The octets are what BIND 9.18, Knot 3.2 and NSD 4.6 answer for the same text.
+        for (text, octets) in [
+            ("URI 10 1 \"ftp://a\\\"\\098/\"", "000a00016674703a2f2f6122622f"),
+            ("CERT PKIX 65535 rsasha256 AQID BA==", "0001ffff0801020304"),
+            ("CERT 254 0 0 AQ==", "00fe00000001"),
+            ("CSYNC 66 3 A NS AAAA", "000000420003000460000008"),
+            ("CSYNC 0 0 CAA", "000000000000010140"),
+            ("EUI48 00-00-5e-00-53-2A", "00005e00532a"),
+            ("EUI64 00-00-5e-ef-10-00-00-2a", "00005eef1000002a"),
+            ("L32 10 10.1.2.0", "000a0a010200"),
+            ("NID 10 0014:4fff:ff20:ee64", "000a00144fffff20ee64"),
+            ("APL 1:192.0.2.0/24 !2:2001:db8::/32", "00011803c000020002208420010db8"),
+        ] {
+            assert_eq!(hex(text), octets, "{text}");
+        }
+        assert_eq!(octets("APL", &[]), Some(Ok(Vec::new())));
+        assert_eq!(octets("URI", &[b"\\#", b"0"]), None);
+        assert_eq!(octets("A", &[b"192.0.2.1"]), None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (text, at, reason) in [
+            ("URI 10 x \"u\"", 1, "expected decimal number"),
+            ("URI 10 1 u", 2, "expected a URI in quotes"),
+            ("URI 10 1", 2, TOO_FEW),
+            ("URI 10 1 \"u\" v", 3, TOO_MANY),
+            ("EUI48 00-00-5e-00-53", 0, "expected octets in hexadecimal, such as 00-00-5e-00-53-2a"),
+            ("EUI48 0-000-5e-00-53-2a", 0, "expected octets in hexadecimal, such as 00-00-5e-00-53-2a"),
+            ("CERT 1 1 1 *", 3, "expected Base64"),
+            ("L32 70000 10.1.2.0", 0, "expected decimal number"),
+            ("APL 1:192.0.2.0/33", 0, "expected a prefix, such as 1:192.0.2.0/24 or !2:2001:db8::/32"),
+        ] {
+            assert_eq!(read(text), Err(Wrong { at, reason }), "{text}");
+        }
+    }
+}
