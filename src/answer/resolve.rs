@@ -7,7 +7,7 @@ use super::steered::ClientSeen;
 use super::{Ask, Reply, Tallies, reply_limit};
 use crate::model::ZoneId;
 use crate::snapshot::Snapshot;
-use crate::snapshot::names::{Found, NodeRef, RrsetRef};
+use crate::snapshot::names::{Found, NodeRef, RrsetRef, hash_of};
 use crate::wire::code::{class, flag, rcode, rtype};
 use crate::wire::query::{Query, Question};
 use crate::wire::reply::{Full, Owner, QUESTION_AT, ReplyWriter, Section};
@@ -144,6 +144,10 @@ impl<'q> Answering<'q> {
             }
             let step = match *found {
                 Found::Outside => Step::Done(rcode::NOERROR),
+                // The DNAME that is asked for is in the reply already: it led here.
+                Found::Exact(node) if asked.qtype == rtype::DNAME && redirected.has(node.name()) => {
+                    Step::Done(rcode::NOERROR)
+                }
                 Found::Exact(node) | Found::Wildcard(node) => self.node(node, asked)?,
                 Found::Referral(cut) => self.refer(cut)?,
                 Found::Redirected(node) => {
@@ -281,12 +285,16 @@ impl Visited {
     /// Notes a name; false when it was there before or the chain is too long. Goes by a 64-bit hash: were two names ever to
     /// share one, their chain would end early and the resolver would ask on.
     fn add(&mut self, name: &[u8]) -> bool {
-        let hash = crate::snapshot::names::hash_of(name);
-        let is_new = self.len < self.hashes.len() && !self.hashes[..self.len].contains(&hash);
+        let is_new = self.len < self.hashes.len() && !self.has(name);
         if is_new {
-            self.hashes[self.len] = hash;
+            self.hashes[self.len] = hash_of(name);
             self.len += 1;
         }
         is_new
+    }
+
+    /// Whether a name was noted.
+    fn has(&self, name: &[u8]) -> bool {
+        self.hashes[..self.len].contains(&hash_of(name))
     }
 }

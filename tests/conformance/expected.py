@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dns.name
 
-DNAME = 39
+CNAME, DNAME = 5, 39
 LIST = Path(__file__).resolve().parent / "expected.toml"
 
 
@@ -31,12 +31,17 @@ def load():
 
 
 def a_dname_grows(case):
-    """A DNAME of the answer leads to a name below itself."""
-    for owner, rtype, _, contents in case.replies["portolan"].answer:
-        if rtype == DNAME:
-            target, _ = dns.name.from_wire(next(iter(contents)), 0)
-            if target.is_subdomain(dns.name.from_text(owner)):
-                return True
+    """A DNAME, alone or with others, leads to ever longer names below itself."""
+    return any(reply is not None and grows(reply.answer) for reply in case.replies.values())
+
+
+def grows(answer):
+    dnames = [dns.name.from_text(owner) for owner, rtype, _, _ in answer if rtype == DNAME]
+    cnames = [dns.name.from_text(owner) for owner, rtype, _, _ in answer if rtype == CNAME]
+    for above in dnames:
+        lengths = [len(name.to_wire()) for name in cnames if name != above and name.is_subdomain(above)]
+        if len(lengths) > 1 and lengths[-1] > lengths[0]:
+            return True
     return False
 
 

@@ -223,14 +223,14 @@ location = [0.0, 0.0]
         self.address = ready[1], int(ready[2])
         return self.has_loaded()
 
-    def check(self):
-        """What `portolan check` refuses: {file name: message}."""
+    def check(self, severity="error"):
+        """What `portolan check` tells as errors, or warnings: {file name: line and first message}."""
         self.configure("127.0.0.1", 0)
         argv = [self.path(), "check", "--config", str(self.dir / "portolan.toml")]
         told = subprocess.run(argv, capture_output=True, text=True, timeout=START_SECONDS).stdout
-        refused = {}
+        found = {}
         for line in told.splitlines():
-            place, sep, message = line.partition(": error: ")
+            place, sep, message = line.partition(f": {severity}: ")
             if sep:
-                refused.setdefault(Path(place.rsplit(":", 2)[0]).name, f"{place.rsplit(':', 2)[1]}: {message}")
-        return refused
+                found.setdefault(Path(place.rsplit(":", 2)[0]).name, f"{place.rsplit(':', 2)[1]}: {message}")
+        return found

@@ -120,6 +120,8 @@ fn a_dname_moves_what_is_below() {
     assert!(swapped.starts_with("nxdomain aa swap1.plain.test. 3600 DNAME"), "{swapped}");
     assert!(swapped.contains("x.swap1.plain.test. 3600 CNAME x.swap2.plain.test."), "{swapped}");
     assert_eq!(swapped.matches(" DNAME ").count(), 2, "{swapped}");
+    let owner = line(&reply(&WORLD, &question("a.a.swap2.plain.test.", crate::wire::code::rtype::DNAME, None)));
+    assert_eq!(owner.matches(" DNAME ").count(), 2, "{owner}");
     let long = format!("{}.dn.plain.test.", vec!["x".repeat(59); 4].join("."));
     assert!(line(&reply(&WORLD, &question(&long, A, None))).starts_with("yxdomain aa dn.plain.test. 3600 DNAME"));
 }

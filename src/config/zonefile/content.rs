@@ -1,6 +1,6 @@
 //! The text forms of record types that the `domain` crate's scanner doesn't read: APL, CERT, CSYNC, EUI48, EUI64, L32, L64,
 //! LOC, NID and URI. Pure: words in, content in wire form out. `line` calls it and hands the scanner the octets in the
-//! form for unknown types (RFC 3597, 5).
+//! form for unknown types (RFC 3597, 5). Also what no octets can be, though they have the form of their type.
 
 mod location;
 
@@ -45,6 +45,43 @@ pub(super) fn octets(rtype: &str, words: &[&[u8]]) -> Option<Result<Vec<u8>, Wro
     };
     let mut words = Words { words, at: 0 };
     Some(read(&mut words).and_then(|octets| words.end().map(|()| octets)))
+}
+
+/// What makes a record impossible whatever its text was: a type that no zone holds, or a hash of the wrong length.
+pub(super) fn fault(rtype: u16, rdata: &[u8]) -> Option<&'static str> {
+    const OPT: u16 = 41;
+    const SSHFP: u16 = 44;
+    const TLSA: u16 = 52;
+    const SMIMEA: u16 = 53;
+    const DS: u16 = 43;
+    const CDS: u16 = 59;
+    const TA: u16 = 32768;
+    const DLV: u16 = 32769;
+    match rtype {
+        // Meta types and those of questions only (RFC 6895, 3.1).
+        0 | OPT | 128..=255 => Some("this type is for messages, a zone has none"),
+        DS | CDS | DLV | TA => {
+            let digest = rdata.len().saturating_sub(4);
+            let expected = match rdata.get(3) {
+                Some(1) => 20,
+                Some(2 | 3) => 32,
+                Some(4) => 48,
+                Some(_) | None => digest,
+            };
+            (digest != expected).then_some("its digest is not as long as its digest type's are")
+        }
+        SSHFP => {
+            let fingerprint = rdata.len().saturating_sub(2);
+            let fits = match rdata.get(1) {
+                Some(1) => fingerprint == 20,
+                Some(2) => fingerprint == 32,
+                Some(_) | None => fingerprint > 0,
+            };
+            (!fits).then_some("its fingerprint is not as long as its type's are")
+        }
+        TLSA | SMIMEA if rdata.len() <= 3 => Some("its certificate data is missing"),
+        _ => None,
+    }
 }
 
 /// The words of a content, read from the left.
@@ -293,6 +330,27 @@ mod tests {
             ("APL 1:192.0.2.0/33", 0, "expected a prefix, such as 1:192.0.2.0/24 or !2:2001:db8::/32"),
         ] {
             assert_eq!(read(text), Err(Wrong { at, reason }), "{text}");
+        }
+    }
+
+    #[test]
+    fn hashes_have_a_length_and_some_types_no_place() {
+        for (rtype, rdata, is_fine) in [
+            (43, [&[0, 1, 13, 2], [0; 32].as_slice()].concat(), true),
+            (43, [&[0, 1, 13, 2], [0; 31].as_slice()].concat(), false),
+            (43, vec![0, 1, 13, 77, 5], true),
+            (59, vec![0, 0, 0, 0, 0], true),
+            (44, [&[4, 2], [0; 32].as_slice()].concat(), true),
+            (44, vec![4, 2], false),
+            (44, vec![4, 9, 1], true),
+            (52, vec![3, 1, 1], false),
+            (52, vec![3, 1, 1, 0], true),
+            (41, vec![], false),
+            (255, vec![], false),
+            (256, vec![], true),
+            (65280, vec![], true),
+        ] {
+            assert_eq!(fault(rtype, &rdata).is_none(), is_fine, "{rtype} {rdata:?}");
         }
     }
 }

@@ -23,6 +23,7 @@ const SOA: u16 = 6;
 const MX: u16 = 15;
 /// IPv6 address.
 pub(in crate::config) const AAAA: u16 = 28;
+const SRV: u16 = 33;
 /// An alias for everything below.
 pub(super) const DNAME: u16 = 39;
 const DS: u16 = 43;
@@ -95,7 +96,8 @@ fn gather(apex: Name, records: Vec<Record>, problems: &mut Problems) -> MasterFi
 /// Adds a record to the RRset it belongs to.
 fn join(set: &mut Rrset, first: &Place, record: Record, problems: &mut Problems) {
     let what = format!("{} {}", record.owner, type_name(record.rtype));
-    if matches!(record.rtype, SOA | CNAME | DNAME) {
+    let is_twice = set.rdatas.contains(&record.rdata);
+    if matches!(record.rtype, SOA | CNAME | DNAME) && !is_twice {
         let message = format!("{what}: there can be only one, and line {} has one", first.line);
         problems.error(&record.place, message).hint("remove one of them");
         return;
@@ -114,7 +116,7 @@ fn join(set: &mut Rrset, first: &Place, record: Record, problems: &mut Problems)
         }
         return;
     }
-    if set.rdatas.contains(&record.rdata) {
+    if is_twice {
         problems.warning(&record.place, format!("{what}: this record is written twice"));
     } else {
         set.rdatas.push(record.rdata);
@@ -172,11 +174,12 @@ fn check_delegated(file: &MasterFile, owner: &Name, indexes: &[usize], problems:
     }
 }
 
-/// Looks after the names that NS and MX records point at.
+/// Looks after the names that NS, MX and SRV records point at.
 fn check_targets(file: &MasterFile, set: &Rrset, place: &Place, steered: &HashSet<Name>, problems: &mut Problems) {
     let skip = match set.rtype {
         NS => 0,
         MX => 2,
+        SRV => 6,
         _ => return,
     };
     let kind = type_name(set.rtype);
@@ -191,7 +194,7 @@ fn check_targets(file: &MasterFile, set: &Rrset, place: &Place, steered: &HashSe
         }
         let addressed =
             |name: &Name| steered.contains(name) || file.rrset(name, A).is_some() || file.rrset(name, AAAA).is_some();
-        let elsewhere = set.rtype == MX && file.delegation(&target).is_some();
+        let elsewhere = set.rtype != NS && file.delegation(&target).is_some();
         if !addressed(&target) && !elsewhere && !by_wildcard(file, &target, addressed) {
             let what = if set.rtype == NS { "glue is missing: " } else { "" };
             let problem = problems.warning(place, format!("{what}{kind} {target} has no address in this zone"));

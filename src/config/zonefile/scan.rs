@@ -14,6 +14,7 @@ use domain::zonefile::inplace::{self, ScannedRecord, Zonefile};
 
 use crate::config::problem::{Problems, reason};
 use crate::config::source::{Place, Source};
+use crate::config::zonefile::content;
 use crate::config::zonefile::entry::{Entries, Entry};
 use crate::config::zonefile::line::{Head, Line};
 use crate::wire::Name;
@@ -193,6 +194,10 @@ impl Scan<'_> {
                     self.problems.error(&place, message);
                 }
             }
+            return 0;
+        }
+        if let Some(wrong) = content::fault(rtype, &rdata) {
+            self.problems.error(&place, format!("bad {} record: {wrong}", Rtype::from_int(rtype)));
             return 0;
         }
         let mut ttl = record.ttl().as_secs();
