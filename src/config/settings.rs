@@ -242,53 +242,74 @@ fn node_name(top: &mut Fields, problems: &mut Problems) -> String {
 
 fn listen(mut fields: Fields, has_tls: bool, problems: &mut Problems) -> Listen {
     let mut listen = Listen::default();
-    if let Some(dns) = addresses(&mut fields, "dns", 53, problems) {
-        listen.dns = dns;
+    let mut taken = Vec::new();
+    if let Some(At { value, place }) = addresses(&mut fields, "dns", 53, &mut taken, problems) {
+        if value.is_empty() {
+            problems.error(&place, format!("`dns` must list 1 to {MAX_LISTEN} addresses"));
+        }
+        listen.dns = value;
     }
     if let Some(http) = fields.text("http", "\"127.0.0.1:8053\"", problems) {
         listen.http = socket(&http, "http", 8053, problems).unwrap_or(listen.http);
+        take(&http.map(|_| listen.http), "http", &mut taken, problems);
     }
     if let Some(workers) = fields.integer("workers", 0..=MAX_WORKERS, problems) {
         listen.workers = workers.value as usize;
     }
-    listen.tls = encrypted(&mut fields, "tls", 853, has_tls, problems);
-    listen.https = encrypted(&mut fields, "https", 443, has_tls, problems);
-    listen.quic = encrypted(&mut fields, "quic", 853, has_tls, problems);
+    for (key, port, addresses_of) in
+        [("tls", 853, &mut listen.tls), ("https", 443, &mut listen.https), ("quic", 853, &mut listen.quic)]
+    {
+        let Some(At { value, place }) = addresses(&mut fields, key, port, &mut taken, problems) else { continue };
+        if !value.is_empty() && !has_tls {
+            let problem = problems.error(&place, format!("`{key}` needs a certificate, and there is no [tls]"));
+            problem.hint("add [tls] with cert = \"cert.pem\" and key = \"key.pem\"");
+        }
+        *addresses_of = value;
+    }
     fields.finish(&["xdp"], problems);
     listen
 }
 
-/// The addresses of a transport that needs a certificate.
-fn encrypted(
+/// An address that some key has.
+type Taken = (&'static str, SocketAddr);
+
+/// The addresses under `key`, if it is there; `port` is the usual one, for hints.
+fn addresses(
     fields: &mut Fields,
     key: &'static str,
     port: u16,
-    has_tls: bool,
+    taken: &mut Vec<Taken>,
     problems: &mut Problems,
-) -> Vec<SocketAddr> {
-    if let (Some(place), false) = (fields.place_of(key), has_tls) {
-        let problem = problems.error(&place, format!("`{key}` needs a certificate, and there is no [tls]"));
-        problem.hint("add [tls] with cert = \"cert.pem\" and key = \"key.pem\"");
-    }
-    addresses(fields, key, port, problems).unwrap_or_default()
-}
-
-/// The addresses under `key`, if it is there; `port` is the usual one, for hints.
-fn addresses(fields: &mut Fields, key: &'static str, port: u16, problems: &mut Problems) -> Option<Vec<SocketAddr>> {
+) -> Option<At<Vec<SocketAddr>>> {
     let example = format!("[\"0.0.0.0:{port}\", \"[::]:{port}\"]");
     let At { value, place } = fields.texts(key, &example, problems)?;
-    if value.is_empty() || value.len() > MAX_LISTEN {
-        problems.error(&place, format!("`{key}` must list 1 to {MAX_LISTEN} addresses"));
+    if value.len() > MAX_LISTEN {
+        problems.error(&place, format!("`{key}` must list at most {MAX_LISTEN} addresses"));
     }
     let mut addresses = Vec::new();
-    for item in value {
+    for item in value.into_iter().take(MAX_LISTEN) {
         let Some(address) = socket(&item, key, port, problems) else { continue };
-        if address.port() != 0 && addresses.contains(&address) {
-            problems.error(&item.place, format!("{address} is listed twice"));
-        }
+        take(&item.map(|_| address), key, taken, problems);
         addresses.push(address);
     }
-    Some(addresses)
+    Some(At { value: addresses, place })
+}
+
+/// Gives the address to `key`; a problem when it or another key that needs the same port has it.
+fn take(address: &At<SocketAddr>, key: &'static str, taken: &mut Vec<Taken>, problems: &mut Problems) {
+    // `quic` has UDP's ports, `tls`, `https` and `http` TCP's, `dns` both.
+    let are_apart =
+        |other: &str| key != other && key != "dns" && other != "dns" && (key == "quic") != (other == "quic");
+    let same = |(other, theirs): &&Taken| *theirs == address.value && theirs.port() != 0 && !are_apart(other);
+    match taken.iter().find(same) {
+        Some((other, theirs)) if *other == key => problems.error(&address.place, format!("{theirs} is listed twice")),
+        Some((other, theirs)) => {
+            let problem = problems.error(&address.place, format!("{theirs} is in `{other}` too"));
+            problem.hint("give each a port of its own");
+            problem
+        }
+        None => return taken.push((key, address.value)),
+    };
 }
 
 fn socket(written: &At<String>, key: &str, port: u16, problems: &mut Problems) -> Option<SocketAddr> {

@@ -167,7 +167,62 @@ fn freshness_secs(reply: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use hickory_proto::op::{MessageType, OpCode};
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{Name, RData, Record};
+    use hyper::client::conn::http2::handshake;
+    use tokio::io::duplex;
+    use tokio::time::sleep;
+
     use super::*;
+    use crate::answer::{Ask, Outcome, Reply, Tallies};
+    use crate::server::Counters;
+
+    fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
+        out[..ask.packet.len()].copy_from_slice(ask.packet);
+        Outcome::Reply(Reply { len: ask.packet.len(), rcode: 0, picks: Tallies::default() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_closed_and_a_used_one_is_not() {
+        let (client, server) = duplex(1 << 16);
+        let (counters, source) = (Counters::new(), SocketAddr::from(([192, 0, 2, 1], 4242)));
+        let serving = Serving::new(Arc::new(echo), counters.shared());
+        let (seat, _) = serving.connections.admit(source.ip(), clock::now());
+        let accepted = Accepted { stream: server, source, seat };
+        let serving_it = tokio::spawn(converse(accepted, serving, CancellationToken::new()));
+        let (mut send, connection) = handshake(TokioExecutor::new(), TokioIo::new(client)).await.unwrap();
+        let talking = tokio::spawn(connection);
+        for _ in 0..5 {
+            sleep(IDLE * 9 / 10).await;
+            let request = Request::get("https://ns1.example/dns-query?dns=AAABAAAAAAAAAAAA");
+            let response = send.send_request(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            response.into_body().collect().await.unwrap();
+        }
+        sleep(IDLE * 9 / 10).await;
+        assert!(!serving_it.is_finished());
+        timeout(IDLE, serving_it).await.expect("closed by the server").unwrap();
+        talking.await.unwrap().unwrap();
+        assert!(counters.totals().dropped.iter().all(|(_, count)| *count == 0));
+    }
+
+    #[test]
+    fn http_keeps_a_reply_no_longer_than_dns_keeps_the_shortest_of_its_answers() {
+        let record = |ttl| Record::from_rdata(Name::root(), ttl, RData::A(A::new(192, 0, 2, 1)));
+        let reply = |rcode, answers: &[u32], authorities: &[u32]| {
+            let mut message = Message::new(0, MessageType::Response, OpCode::Query);
+            message.metadata.response_code = rcode;
+            message.answers.extend(answers.iter().map(|ttl| record(*ttl)));
+            message.authorities.extend(authorities.iter().map(|ttl| record(*ttl)));
+            freshness_secs(&message.to_vec().unwrap())
+        };
+        assert_eq!(reply(ResponseCode::NoError, &[30, 20, 60], &[5]), 20);
+        assert_eq!(reply(ResponseCode::NXDomain, &[], &[30]), 30);
+        assert_eq!(reply(ResponseCode::NoError, &[], &[]), 0);
+        assert_eq!(reply(ResponseCode::Refused, &[], &[30]), 0);
+        assert_eq!(freshness_secs(&[0; 5]), 0);
+    }
 
     #[test]
     fn the_message_in_a_query_is_found_whatever_stands_beside_it() {

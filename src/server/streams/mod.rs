@@ -6,6 +6,8 @@ mod accept;
 mod https;
 mod quic;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::cell::RefCell;
@@ -40,9 +42,9 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// When stopping, how long connections have to take the replies to what they asked.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// Messages of one connection that are under way at a time, where they don't come in line (DoH, DoQ): a resolver's
-/// burst, and at most 2 MiB of replies for a client that takes none.
-const AT_ONCE: u32 = 32;
+/// Messages of one connection that are under way at a time, where they don't come in line (DoH, DoQ): the least that
+/// HTTP/2 recommends (RFC 9113, 6.5.2), and a resolver's burst.
+const AT_ONCE: u32 = 100;
 
 /// Longest message (RFC 1035, 4.2.2; RFC 8484, 6; RFC 9250, 4.2).
 const LONGEST: usize = 65_535;
