@@ -209,6 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn an_expired_certificate_is_served_with_a_warning_at_its_place() {
+        let (cert, key) = made(2001);
+        let settings = "region = \"here\"\n[tls]\ncert = \"c\"\nkey = \"k\"\n[zones]\ndir = \".\"\n";
+        let dir = dir(&[("c", &cert), ("k", &key), ("portolan.toml", settings)]);
+        let loaded = crate::config::load(Some(&dir.path().join("portolan.toml")), &Default::default()).unwrap();
+        let Some(tls) = loaded.settings.tls else { panic!("there is [tls]") };
+        assert_eq!((tls.cert, tls.key), (dir.path().join("c"), dir.path().join("k")));
+        let warnings: Vec<_> = loaded.warnings.iter().filter(|warning| warning.line == 3).collect();
+        let [warning] = warnings[..] else { panic!("{:?}", loaded.warnings) };
+        assert_eq!(warning.column, 8);
+        assert!(warning.message.contains("c: expired ") && warning.message.ends_with(" days ago"), "{warning}");
+    }
+
+    #[test]
     fn each_way_to_be_wrong_names_its_file_and_says_what_to_do() {
         let ((cert, key), (_, other)) = (made(2100), made(2100));
         let broken = "-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----\n";

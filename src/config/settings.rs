@@ -302,14 +302,15 @@ fn take(address: &At<SocketAddr>, key: &'static str, taken: &mut Vec<Taken>, pro
         |other: &str| key != other && key != "dns" && other != "dns" && (key == "quic") != (other == "quic");
     let same = |(other, theirs): &&Taken| *theirs == address.value && theirs.port() != 0 && !are_apart(other);
     match taken.iter().find(same) {
-        Some((other, theirs)) if *other == key => problems.error(&address.place, format!("{theirs} is listed twice")),
+        Some((other, theirs)) if *other == key => {
+            problems.error(&address.place, format!("{theirs} is listed twice"));
+        }
         Some((other, theirs)) => {
             let problem = problems.error(&address.place, format!("{theirs} is in `{other}` too"));
             problem.hint("give each a port of its own");
-            problem
         }
-        None => return taken.push((key, address.value)),
-    };
+        None => taken.push((key, address.value)),
+    }
 }
 
 fn socket(written: &At<String>, key: &str, port: u16, problems: &mut Problems) -> Option<SocketAddr> {

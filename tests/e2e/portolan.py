@@ -18,7 +18,7 @@ import dns.rdatatype
 from processes import Child, leashed, wait_until
 
 BINARY = Path(os.environ.get("PORTOLAN_BIN") or Path(__file__).parents[2] / "target/release/portolan")
-READY = r"^ready dns=(\S+) http=(\S+) generation=(\d+)$"
+READY = r"^ready dns=(\S+) http=(\S+) generation=(\d+)((?: \w+=\S+)*)$"
 
 SETTINGS = """
 region = "eu-west"
@@ -88,6 +88,8 @@ class Node:
         self.dns = [split_address(a) for a in ready[1].split(",")]
         self.http = split_address(ready[2])
         self.first_generation = int(ready[3])
+        more = (word.split("=") for word in ready[4].split())
+        self.encrypted = {what: [split_address(a) for a in all.split(",")] for what, all in more}
 
     @property
     def udp(self):
