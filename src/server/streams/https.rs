@@ -180,7 +180,7 @@ mod tests {
 
     fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
         out[..ask.packet.len()].copy_from_slice(ask.packet);
-        Outcome::Reply(Reply { len: ask.packet.len(), rcode: 0, picks: Tallies::default() })
+        Outcome::Reply(Reply { len: ask.packet.len(), rcode: 0, picks: Tallies::default(), has_valid_cookie: false })
     }
 
     #[tokio::test(start_paused = true)]
