@@ -136,7 +136,7 @@ fn no_file_is_too_long() {
 }
 
 #[test]
-fn quic_and_unsafe_stay_in_their_files() {
+fn stream_libraries_and_unsafe_stay_in_their_files() {
     report(check_fenced_words);
 }
 
@@ -321,7 +321,7 @@ fn check_length(sources: &[Source], tables: &[(&str, &str)]) -> Vec<String> {
     complaints
 }
 
-/// `quinn` is named by the streams alone, `unsafe` by the batched socket calls alone.
+/// `hickory_server` and `quinn` are named by the streams alone, `unsafe` by the batched socket calls alone.
 fn check_fenced_words(sources: &[Source]) -> Vec<String> {
     let mut complaints = Vec::new();
     for source in sources {
@@ -329,9 +329,9 @@ fn check_fenced_words(sources: &[Source]) -> Vec<String> {
         for (line, word, _) in words(&code) {
             let streams = source.path.starts_with("server/streams");
             let batch = matches!(source.path.as_str(), "server/batch.rs" | "server/socket.rs");
-            if word == "quinn" && !streams {
+            if matches!(word, "hickory_server" | "quinn") && !streams {
                 complaints.push(format!(
-                    "src/{}:{line}: only server/streams may name quinn: go through `answer()`",
+                    "src/{}:{line}: only server/streams may name {word}: go through `answer()`",
                     source.path
                 ));
             }
@@ -650,6 +650,13 @@ fn the_other_checks_see_what_they_should() {
     check("listed for no reason", listed, &[("a.rs", "//! Short.\n")], &["take it off"]);
     check("listed and gone", listed, &[("b.rs", "//! Short.\n")], &["not there"]);
 
+    check(
+        "hickory elsewhere",
+        check_fenced_words,
+        &[("answer.rs", "use hickory_server::Server;")],
+        &["only server/streams"],
+    );
+    check("hickory at home", check_fenced_words, &[("server/streams/dot.rs", "use hickory_server::net;")], &[]);
     check("quinn elsewhere", check_fenced_words, &[("answer.rs", "use quinn::Endpoint;")], &["only server/streams"]);
     check("quinn at home", check_fenced_words, &[("server/streams/quic.rs", "use quinn::Endpoint;")], &[]);
     check("unsafe elsewhere", check_fenced_words, &[("server/udp.rs", "\nunsafe { f() }")], &["src/server/udp.rs:2"]);

@@ -1,8 +1,9 @@
-//! Everything that is a stream to its client: plain TCP and DoT (the same code, over TLS), DoH and DoQ, all over the
-//! same `answer` as UDP, its octets sent as they are. Each connection is a task with bounds on time, octets and number;
-//! which connections stay when there are many is for [`limit`](super::limit). No listener ends before it is told to.
+//! Everything that is a stream to its client: plain TCP, DoT, DoH and DoQ, all over the same `answer` as UDP, its octets
+//! sent as they are. Each connection is a task with bounds on time, octets and number; which connections stay when there
+//! are many is for [`limit`](super::limit). No listener ends before it is told to.
 
 mod accept;
+mod dot;
 mod https;
 mod quic;
 mod tcp;

@@ -1,4 +1,4 @@
-//! The conversation of plain TCP (RFC 7766, RFC 9210) and DoT: reads messages, each behind its length in two octets, and
+//! The conversation of plain TCP (RFC 7766, RFC 9210): reads messages, each behind its length in two octets, and
 //! writes the replies in their order. Everything that a client can hold back or pile up has a bound in time and octets.
 
 use std::net::SocketAddr;
@@ -22,17 +22,16 @@ const WRITE_AT: usize = 16 << 10;
 
 /// Serves one connection of plain TCP until it ends, is displaced, or `stop`.
 pub(super) async fn connection(accepted: Accepted, serving: Serving, stop: CancellationToken) {
-    converse(accepted, Transport::Tcp, serving, stop).await;
+    converse(accepted, serving, stop).await;
 }
 
 /// Serves one connection, whatever carries its octets.
-pub(super) async fn converse<S>(accepted: Accepted<S>, transport: Transport, serving: Serving, stop: CancellationToken)
+async fn converse<S>(accepted: Accepted<S>, serving: Serving, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Accepted { stream, source, seat } = accepted;
-    let mut conversation =
-        Conversation { stream, source, transport, seat: &seat, serving: &serving, inbox: Vec::new() };
+    let mut conversation = Conversation { stream, source, seat: &seat, serving: &serving, inbox: Vec::new() };
     let end = tokio::select! {
         end = conversation.run(&stop) => end,
         () = seat.displaced() => End::Left,
@@ -42,7 +41,7 @@ where
         End::Stalled => serving.counters.dropped(Dropped::Stalled, 1),
         End::BadLength => serving.counters.dropped(Dropped::BadLength, 1),
     }
-    // TLS says goodbye, so that the client can tell an end from an attack. One that takes no goodbye is left.
+    // Half closed, so that replies under way are not cut off. A client that takes no end is left.
     let _ = timeout(DRAIN, conversation.stream.shutdown()).await;
 }
 
@@ -71,7 +70,6 @@ enum Progress {
 struct Conversation<'a, S> {
     stream: S,
     source: SocketAddr,
-    transport: Transport,
     seat: &'a Seat,
     serving: &'a Serving,
     inbox: Vec<u8>,
@@ -125,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
     }
 
     fn answer_message(&self, packet: &[u8], outbox: &mut Vec<u8>) {
-        let answered = self.serving.answer(packet, self.source, self.transport, |reply| push_framed(reply, outbox));
+        let answered = self.serving.answer(packet, self.source, Transport::Tcp, |reply| push_framed(reply, outbox));
         // Silence is an answer too: nothing is written.
         answered.unwrap_or_default();
     }
@@ -223,8 +221,7 @@ mod tests {
         let serving = Serving::new(Arc::new(echo), counters.shared());
         let source: SocketAddr = ([192, 0, 2, 1], 4242).into();
         let (seat, _) = serving.connections.admit(source.ip(), clock::now());
-        let task =
-            tokio::spawn(converse(Accepted { stream: server, source, seat }, Transport::Tcp, serving, stop.clone()));
+        let task = tokio::spawn(converse(Accepted { stream: server, source, seat }, serving, stop.clone()));
         Scene { client, task, counters, stop }
     }
 

@@ -1,5 +1,5 @@
 //! TLS under DoT and DoH: the handshake in bounded time, and what a certificate that changes while we serve takes.
-//! DoT (RFC 7858) is from there on the conversation of plain TCP.
+//! DoT goes on in [`dot`](super::dot), DoH in [`https`](super::https).
 
 use std::sync::Arc;
 
@@ -10,8 +10,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Accepted;
-use super::{HANDSHAKE, Serving, tcp};
-use crate::answer::Transport;
+use super::{HANDSHAKE, Serving, dot};
 use crate::server::certificates::{Certificates, server_config};
 use crate::server::counters::Dropped;
 
@@ -23,7 +22,7 @@ pub(super) fn acceptor(certificates: Arc<Certificates>, alpn: &[u8]) -> TlsAccep
 /// Serves one connection of DoT until it ends, is displaced, or `stop`.
 pub(super) async fn connection(accepted: Accepted, acceptor: TlsAcceptor, serving: Serving, stop: CancellationToken) {
     let Some(accepted) = shake_hands(accepted, &acceptor, &serving).await else { return };
-    tcp::converse(accepted, Transport::Tls, serving, stop).await;
+    dot::converse(accepted, serving, stop).await;
 }
 
 /// The handshake; `None` where there is no connection any more.
