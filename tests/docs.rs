@@ -122,6 +122,9 @@ fn load(settings: &str, policy: Option<&str>) -> Result<(), String> {
     std::fs::create_dir_all(dir.path().join(&zones)).unwrap();
     let put = |path: &Path, text: &str| std::fs::write(dir.path().join(path), text).unwrap();
     put(Path::new("portolan.toml"), settings);
+    let certificate = rcgen::generate_simple_self_signed(["ns1.example".to_owned()]).unwrap();
+    put(Path::new("cert.pem"), &certificate.cert.pem());
+    put(Path::new("key.pem"), &certificate.signing_key.serialize_pem());
     if let Some(policy) = policy {
         let zone = value_of(policy, "zone").unwrap_or_default().trim_end_matches('.').to_owned();
         let file = value_of(policy, "file").unwrap_or(format!("{zone}.zone"));

@@ -1,6 +1,6 @@
 //! The OPT record of a reply: what goes into it, and how much room is kept for it while the rest is written.
 
-use super::Ask;
+use super::{Ask, Transport};
 use crate::snapshot::Identity;
 use crate::wire::cookie::COOKIES_LEN;
 use crate::wire::edns::{ClientSubnet, Edns, option};
@@ -13,6 +13,10 @@ const OPT_LEN: usize = 11;
 const OPTION_HEAD: usize = 4;
 /// Longest NSID that is given: with the longest question and all other options it still fits 512 octets.
 const MAX_NSID: usize = 128;
+
+/// Replies over encrypted transports are padded to a multiple of so many octets, where the query is padded: the length
+/// that tells least for its price (RFC 8467, 4.1).
+const PADDED_TO: usize = 468;
 
 /// Info codes of extended errors (RFC 8914, 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,7 @@ pub(super) enum CookieSeen {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OptReply<'a> {
     dnssec_ok: bool,
+    padded_to: Option<usize>,
     nsid: Option<&'a [u8]>,
     subnet: Option<ClientSubnet>,
     pub(super) cookie: Option<CookieReply>,
@@ -58,6 +63,7 @@ impl<'a> OptReply<'a> {
         let nsid = &identity.nsid[..identity.nsid.len().min(MAX_NSID)];
         OptReply {
             dnssec_ok: edns.dnssec_ok,
+            padded_to: (edns.is_padded && is_encrypted(ask.transport)).then_some(PADDED_TO),
             nsid: (edns.wants_nsid && !nsid.is_empty()).then_some(nsid),
             subnet: edns.client_subnet,
             cookie: cookie_reply(edns, ask, identity),
@@ -90,8 +96,21 @@ impl<'a> OptReply<'a> {
             error.as_ref().map(|data| (option::EXTENDED_ERROR, &data[..])),
             self.nsid.map(|data| (option::NSID, data)),
         ];
-        let head = OptHead { udp_size: UDP_SIZE, extended_rcode: (rcode >> 4) as u8, dnssec_ok: self.dnssec_ok };
+        let head = OptHead {
+            udp_size: UDP_SIZE,
+            extended_rcode: (rcode >> 4) as u8,
+            dnssec_ok: self.dnssec_ok,
+            padded_to: self.padded_to,
+        };
         reply.opt(limit, head, options.into_iter().flatten());
+    }
+}
+
+/// Where lengths are all that a listener sees; anywhere else padding hides nothing (RFC 7830, 6).
+fn is_encrypted(transport: Transport) -> bool {
+    match transport {
+        Transport::Udp | Transport::Tcp => false,
+        Transport::Tls | Transport::Https | Transport::Quic => true,
     }
 }
 

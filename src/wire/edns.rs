@@ -11,6 +11,8 @@ pub mod option {
     pub const CLIENT_SUBNET: u16 = 8;
     /// RFC 7873.
     pub const COOKIE: u16 = 10;
+    /// RFC 7830.
+    pub const PADDING: u16 = 12;
     /// RFC 8914.
     pub const EXTENDED_ERROR: u16 = 15;
 }
@@ -26,6 +28,8 @@ pub struct Edns<'a> {
     pub dnssec_ok: bool,
     /// Whether the name server's identity is asked for.
     pub wants_nsid: bool,
+    /// Whether the query is padded, so that the reply should be (RFC 7830, 4).
+    pub is_padded: bool,
     /// The client's net.
     pub client_subnet: Option<ClientSubnet>,
     /// The cookie option.
@@ -62,6 +66,7 @@ impl<'a> Edns<'a> {
             version: (ttl >> 16) as u8,
             dnssec_ok: ttl & 0x8000 != 0,
             wants_nsid: false,
+            is_padded: false,
             client_subnet: None,
             cookie: None,
             is_malformed: false,
@@ -81,6 +86,7 @@ impl<'a> Edns<'a> {
             rest = next;
             match code {
                 option::NSID => self.wants_nsid = true,
+                option::PADDING => self.is_padded = true,
                 option::CLIENT_SUBNET => {
                     let subnet = ClientSubnet::parse(data)?;
                     self.client_subnet.get_or_insert(subnet);

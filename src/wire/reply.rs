@@ -3,6 +3,7 @@
 
 use crate::wire::code::rtype;
 use crate::wire::compress::Suffixes;
+use crate::wire::edns::option;
 use crate::wire::query::HEADER_LEN;
 
 /// Octets of a record's fixed part after its owner: type, class, TTL, RDLENGTH.
@@ -13,6 +14,8 @@ const PREPARED_HEAD: usize = 2 + FIXED_LEN;
 pub const QUESTION_AT: u16 = HEADER_LEN as u16;
 /// Octets of an OPT record without options (RFC 6891, 6.1.2).
 const OPT_LEN: usize = 11;
+/// Octets of an option before its data.
+const OPTION_HEAD: usize = 4;
 
 /// The sections that records go into, as their place among the header's counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub struct OptHead {
     pub extended_rcode: u8,
     /// DNSSEC OK, as the query had it.
     pub dnssec_ok: bool,
+    /// Octets to a multiple of which the reply is padded, where there is room (RFC 7830).
+    pub padded_to: Option<usize>,
 }
 
 impl<'o> ReplyWriter<'o> {
@@ -235,9 +240,25 @@ impl<'o> ReplyWriter<'o> {
                 self.at = before;
             }
         }
+        if let Some(block) = head.padded_to {
+            self.pad(block);
+        }
         let len = (self.at - start - OPT_LEN) as u16;
         self.out[start + OPT_LEN - 2..start + OPT_LEN].copy_from_slice(&len.to_be_bytes());
         self.counts[Section::Additional as usize] += 1;
+    }
+
+    /// Adds the padding option, the last, which makes the reply a multiple of `block` octets or fills its room.
+    fn pad(&mut self, block: usize) {
+        let head = self.at + OPTION_HEAD;
+        let end = head.next_multiple_of(block).min(self.limit);
+        let Some(len) = end.checked_sub(head) else { return };
+        let [code_hi, code_lo] = option::PADDING.to_be_bytes();
+        let [len_hi, len_lo] = (len as u16).to_be_bytes();
+        if self.put(&[code_hi, code_lo, len_hi, len_lo]).is_ok() {
+            self.out[head..end].fill(0);
+            self.at = end;
+        }
     }
 
     /// Whether a section has records.

@@ -140,6 +140,14 @@ def test_long_replies_come_whole_and_each_transport_is_counted(node):
     assert counted == {"tcp": 1, "tls": 1, "https": 2, "quic": 1}
 
 
+def test_padded_questions_get_padded_replies(node):
+    for way in WAYS:
+        wanted = "PADDING" if way not in ("udp", "tcp") else "EDNS PSEUDOSECTION"
+        reply = kdig(node, way, "+padding=64", "www.svc.example.", "A")
+        assert wanted in reply and ("PADDING" in reply) == (wanted == "PADDING"), f"{way}: {reply}"
+        assert ("Received 468 B" in reply) == (wanted == "PADDING"), f"{way}: {reply}"
+
+
 def test_clients_that_check_the_certificate_are_content(node):
     for way in ("tls", "https", "quic"):
         trust = [f"+tls-ca={node.dir / 'cert.pem'}", "+tls-hostname=ns1.example"]

@@ -35,6 +35,26 @@ fn what_is_not_answered_says_why() {
 }
 
 #[test]
+fn padded_queries_over_encrypted_transports_get_padded_replies() {
+    let padded = question("mail.plain.test.", A, Some((1232, &[0, 12, 0, 3, 0, 0, 0])));
+    let other = question("mail.plain.test.", A, Some((1232, &[])));
+    for transport in Transport::ALL {
+        let over = |packet: &[u8]| reply_over(&WORLD, &ask_over(packet, "192.0.2.5:53", transport));
+        let (reply, plain) = (over(&padded), over(&other));
+        let is_encrypted = !matches!(transport, Transport::Udp | Transport::Tcp);
+        assert_eq!(reply.len() == 468, is_encrypted, "{transport:?}: {} octets", reply.len());
+        assert_eq!(reply != plain, is_encrypted, "{transport:?}");
+        assert_eq!(line(&reply), line(&plain), "{transport:?}");
+        // The padding is the last option, and what it says of its length is so.
+        if is_encrypted {
+            let len = 468 - plain.len() - 4;
+            assert_eq!(reply[plain.len()..][..4], [0, 12, (len >> 8) as u8, len as u8]);
+            assert!(reply[plain.len() + 4..].iter().all(|octet| *octet == 0));
+        }
+    }
+}
+
+#[test]
 fn silence_has_a_reason() {
     let mut out = vec![0; 1232];
     let good = question("mail.plain.test.", A, None);

@@ -74,6 +74,8 @@ fn endpoint(socket: &UdpSocket, certificates: Arc<Certificates>) -> io::Result<E
         .stream_receive_window(VarInt::from_u32(WINDOW))
         .receive_window(VarInt::from_u32(2 * WINDOW))
         .send_window(SEND_WINDOW)
+        // So that lengths tell nothing, whether or not the client asks for it (RFC 9250, 5.4).
+        .pad_to_mtu(true)
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(IDLE.try_into().map_err(io::Error::other)?));
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
