@@ -80,6 +80,11 @@ impl<'a> OptReply<'a> {
         OPT_LEN + nsid + subnet + cookie + OPTION_HEAD + 2
     }
 
+    /// Leaves out what a reply can do without.
+    pub(super) fn shorten(&mut self) {
+        self.nsid = None;
+    }
+
     /// Whether the query brought a server cookie of ours.
     pub(super) fn has_valid_cookie(&self) -> bool {
         self.cookie.is_some_and(|cookie| cookie.seen == CookieSeen::Valid)

@@ -3,9 +3,11 @@
 //! count what its [`Outcome`] says.
 
 mod additional;
+mod chaos;
 mod edns;
 mod resolve;
 mod steered;
+mod subject;
 mod tallies;
 #[cfg(test)]
 mod tests;
@@ -93,6 +95,9 @@ pub struct Reply {
     pub picks: Tallies,
     /// Whether the query brought a server cookie of ours: its source address is then its sender's (RFC 7873, 5.2.5).
     pub has_valid_cookie: bool,
+    /// What it is about, for rate limiting: equal for replies that are much the same, in one snapshot; 0 for those that
+    /// no zone answers.
+    pub subject: u64,
 }
 
 /// Answers one message into `out`: at least [`MAX_UDP_REPLY`] octets over UDP, 512 over any other transport, and as
@@ -113,6 +118,18 @@ pub fn answer(snapshot: &Snapshot, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
     Outcome::Reply(answering.finish(rcode))
 }
 
+/// As [`answer`], but without an answer, and truncated: the sender is to ask again over TCP. Errors stay what they are.
+/// No longer than what was asked but for a cookie and our own fixed options.
+pub fn answer_truncated(snapshot: &Snapshot, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
+    let query = match Query::parse(ask.packet) {
+        Ok(query) => query,
+        Err(reject) => return Outcome::Silence(reject),
+    };
+    let mut answering = Answering::begin(snapshot, ask, &query, out);
+    let rcode = refusal(&query).unwrap_or_else(|| answering.truncate());
+    Outcome::Reply(answering.finish(rcode))
+}
+
 /// The response code of a message that isn't answered from the zones; `None` for one that is.
 fn refusal(query: &Query<'_>) -> Option<u16> {
     match query.opcode() {
@@ -130,8 +147,7 @@ fn refusal(query: &Query<'_>) -> Option<u16> {
     let question = query.question?;
     match (question.qclass, question.qtype) {
         (class::IN | class::ANY, rtype::AXFR | rtype::IXFR) => Some(rcode::REFUSED),
-        (class::IN | class::ANY, _) => None,
-        // CHAOS too: neither version nor host name is told (CONTRACT 6).
+        (class::IN | class::ANY | class::CH, _) => None,
         _ => Some(rcode::REFUSED),
     }
 }

@@ -4,6 +4,7 @@
 use super::additional::Pending;
 use super::edns::{CookieReply, CookieSeen, ExtendedError, OptReply};
 use super::steered::ClientSeen;
+use super::subject::{NO_ZONE, subject};
 use super::{Ask, Reply, Tallies, reply_limit};
 use crate::model::ZoneId;
 use crate::snapshot::Snapshot;
@@ -30,7 +31,8 @@ pub(super) struct Answering<'q> {
     /// Steered cells that were drawn from, so that each draw has chance of its own.
     pub(super) draws: u64,
     limit: usize,
-    flags: u16,
+    pub(super) flags: u16,
+    subject: u64,
 }
 
 /// Where a node's records lead.
@@ -74,6 +76,7 @@ impl<'q> Answering<'q> {
             draws: 0,
             limit,
             flags: flag::QR,
+            subject: NO_ZONE,
         }
     }
 
@@ -86,7 +89,17 @@ impl<'q> Answering<'q> {
         // Opcode and RD are repeated; everything else of the query's flags isn't ours to set (RFC 6895, 2.1).
         let flags = self.flags | self.query.flags & (0x7800 | flag::RD);
         let has_valid_cookie = self.opt.is_some_and(|opt| opt.has_valid_cookie());
-        Reply { len: self.reply.finish(self.query.id, flags, rcode), rcode, picks: self.tallies, has_valid_cookie }
+        let len = self.reply.finish(self.query.id, flags, rcode);
+        Reply { len, rcode, picks: self.tallies, has_valid_cookie, subject: self.subject }
+    }
+
+    /// Makes it a reply that says nothing but "ask over TCP", and gives the response code.
+    pub(super) fn truncate(&mut self) -> u16 {
+        if let Some(opt) = &mut self.opt {
+            opt.shorten();
+        }
+        self.flags |= flag::TC;
+        rcode::NOERROR
     }
 
     /// Answers a query for nothing but a cookie (RFC 7873, 5.4): it goes out with the OPT record. One that knows no
@@ -102,6 +115,9 @@ impl<'q> Answering<'q> {
     /// Answers the question from the zones and gives the response code.
     pub(super) fn resolve(&mut self) -> u16 {
         let Some(question) = &self.query.question else { return self.cookie_alone() };
+        if question.qclass == class::CH {
+            return self.chaos(question);
+        }
         let for_ds = question.qtype == rtype::DS;
         let zones = &self.snapshot.zones;
         let mut found = zones.find(&question.name, for_ds);
@@ -116,13 +132,14 @@ impl<'q> Answering<'q> {
         if !matches!(found, Found::Referral(_)) && question.qclass != class::ANY {
             self.flags |= flag::AA;
         }
-        match self.walk(zone, question, &mut found, for_ds) {
-            Ok(rcode) => rcode,
-            Err(Full) => {
-                self.flags |= flag::TC;
-                rcode::NOERROR
-            }
-        }
+        let first = found;
+        let rcode = self.walk(zone, question, &mut found, for_ds).unwrap_or_else(|Full| {
+            self.flags |= flag::TC;
+            rcode::NOERROR
+        });
+        let is_negative = !self.reply.has(Section::Answer) && self.flags & flag::TC == 0;
+        self.subject = subject(first, question.qtype, is_negative, self.name.is_some());
+        rcode
     }
 
     /// Follows the chain from `found`; an error means that something essential didn't fit.

@@ -1,12 +1,15 @@
-//! What guards the server against being used on others: `[cookies]` of `portolan.toml`, and the file of secrets that it
-//! names.
+//! What guards the server against being used on others: `[cookies]` of `portolan.toml` with the file of secrets that it
+//! names, `[rrl]`, and, in `[chaos]`, what it tells about itself.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::config::fields::Fields;
 use crate::config::problem::{Problems, reason};
+use crate::config::regions::net;
 use crate::config::source::{At, Place, Source};
+use crate::model::RateLimit;
+use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
 use crate::wire::cookie::{CookieSecrets, SECRET_LEN};
 
 /// How the server guards itself and others.
@@ -14,14 +17,60 @@ use crate::wire::cookie::{CookieSecrets, SECRET_LEN};
 pub struct Guard {
     /// What server cookies are made with; none: a secret of this process, which other nodes don't know.
     pub cookies: Option<CookieSecrets>,
+    /// How often one client may get the same answer.
+    pub rate_limit: RateLimit,
+    /// What `version.bind` is answered with.
+    pub version: Option<String>,
+    /// What `id.server` is answered with.
+    pub id: Option<String>,
 }
+
+/// Nets that are exempt are looked through one by one, for replies over the limit (judgment).
+const MAX_EXEMPT: usize = 256;
+
+/// Longest text of a CHAOS answer: one character string (RFC 1035, 3.3).
+const MAX_TEXT: usize = 255;
 
 /// Octets of a file of secrets that are read: two lines take 66, so that one with more is another file (judgment).
 const MOST_SECRETS: u64 = 4096;
 
 /// Reads the tables; relative paths are relative to `base`.
 pub(super) fn read(top: &mut Fields, base: &Path, problems: &mut Problems) -> Guard {
-    Guard { cookies: top.table("cookies", problems).and_then(|fields| cookies(fields, base, problems)) }
+    let cookies = top.table("cookies", problems).and_then(|fields| cookies(fields, base, problems));
+    let rate_limit = top.table("rrl", problems).map_or_else(RateLimit::default, |fields| rate_limit(fields, problems));
+    let (version, id) = top.table("chaos", problems).map_or((None, None), |mut fields| {
+        let texts = (chaos_text("version", &mut fields, problems), chaos_text("id", &mut fields, problems));
+        fields.finish(&[], problems);
+        texts
+    });
+    Guard { cookies, rate_limit, version, id }
+}
+
+fn rate_limit(mut fields: Fields, problems: &mut Problems) -> RateLimit {
+    let mut limit = RateLimit::default();
+    let mut number = |key, range, or: u16| fields.integer(key, range, problems).map_or(or, |at| at.value as u16);
+    limit.rate = number("rate", 0..=i64::from(MAX_RATE), limit.rate);
+    limit.slip = number("slip", 0..=i64::from(MAX_SLIP), limit.slip.into()) as u8;
+    limit.v4 = number("v4", 1..=32, limit.v4.into()) as u8;
+    limit.v6 = number("v6", 1..=128, limit.v6.into()) as u8;
+    if let Some(At { value, place }) = fields.texts("exempt", "[\"10.0.0.0/8\"]", problems) {
+        if value.len() > MAX_EXEMPT {
+            problems.error(&place, format!("`exempt` must list {MAX_EXEMPT} nets at most"));
+        }
+        limit.exempt = value.iter().filter_map(|written| net(written, problems)).collect();
+    }
+    fields.finish(&[], problems);
+    limit
+}
+
+/// A text of one character string (RFC 1035, 3.3).
+fn chaos_text(key: &'static str, fields: &mut Fields, problems: &mut Problems) -> Option<String> {
+    let At { value, place } = fields.text(key, "\"ns1\"", problems)?;
+    if value.is_empty() || value.len() > MAX_TEXT {
+        let problem = problems.error(&place, format!("`{key}` must have 1 to {MAX_TEXT} octets, not {}", value.len()));
+        problem.hint("leave it out to tell nothing");
+    }
+    Some(value)
 }
 
 fn cookies(mut fields: Fields, base: &Path, problems: &mut Problems) -> Option<CookieSecrets> {

@@ -99,6 +99,22 @@ fn location(written: At<Vec<Node>>, problems: &mut Problems) -> Option<Location>
     }
 }
 
+/// A net, or an address as a net of one; with no bits beyond its length.
+pub(super) fn net(written: &At<String>, problems: &mut Problems) -> Option<IpNet> {
+    let text = &written.value;
+    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+    let Ok(net) = parsed else {
+        problems.error(&written.place, format!("\"{text}\" is not a net")).hint("write it as \"192.0.2.0/24\"");
+        return None;
+    };
+    if net.trunc() != net {
+        let problem = problems.error(&written.place, format!("{net} has bits beyond its length"));
+        problem.hint(format!("write \"{}\"", net.trunc()));
+        return None;
+    }
+    Some(net)
+}
+
 /// Nets of all regions, each once.
 #[derive(Default)]
 struct Nets {
@@ -108,17 +124,7 @@ struct Nets {
 
 impl Nets {
     fn add(&mut self, region: &str, id: RegionId, written: &At<String>, problems: &mut Problems) {
-        let text = &written.value;
-        let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
-        let Ok(net) = parsed else {
-            problems.error(&written.place, format!("\"{text}\" is not a net")).hint("write it as \"192.0.2.0/24\"");
-            return;
-        };
-        if net.trunc() != net {
-            let problem = problems.error(&written.place, format!("{net} has bits beyond its length"));
-            problem.hint(format!("write \"{}\"", net.trunc()));
-            return;
-        }
+        let Some(net) = net(written, problems) else { return };
         match self.owners.get(&net) {
             Some((owner, _, first)) if *owner == id => {
                 problems.warning(&written.place, format!("{net} is listed twice, first on line {}", first.line));

@@ -31,7 +31,7 @@ pub struct Settings {
     pub zones_dir: PathBuf,
     /// The same directory as the user would type it, for problems.
     pub zones_shown: PathBuf,
-    /// Cookies.
+    /// Cookies, rate limits, and what is told in class CHAOS.
     pub guard: Guard,
     /// Declared regions; this node's own where none is declared.
     pub regions: Vec<Region>,

@@ -21,6 +21,13 @@ impl Identities {
 
     /// What these settings make of it.
     pub(crate) fn of(&self, settings: &Settings) -> Identity {
-        Identity { nsid: settings.node.clone().into_bytes(), cookies: Some(settings.guard.cookies.unwrap_or(self.own)) }
+        let guard = &settings.guard;
+        Identity {
+            nsid: settings.node.clone().into_bytes(),
+            cookies: Some(guard.cookies.unwrap_or(self.own)),
+            version: guard.version.clone(),
+            id: guard.id.clone(),
+            rate_limit: guard.rate_limit.clone(),
+        }
     }
 }

@@ -6,6 +6,7 @@ pub mod client_table;
 pub mod monitor;
 pub mod policy;
 pub mod pool;
+pub mod rate_limit;
 pub mod time;
 pub mod view;
 pub mod zone;
@@ -17,6 +18,7 @@ pub use policy::{MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, Policy, PolicyId, Ttl};
 pub use pool::{
     AdminState, AnswerRdata, Answerable, Endpoint, EndpointId, Facet, Member, MemberRef, Pool, PoolId, Steering,
 };
+pub use rate_limit::RateLimit;
 pub use time::Moment;
 pub use view::{CheckView, Evidence, Health, VantageState, VantageView, WorldView};
 pub use zone::{Ecs, Rrset, SteeredName, Zone, ZoneId};

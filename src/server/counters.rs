@@ -38,11 +38,13 @@ pub enum Dropped {
     Handshake,
     /// A connection closed in favour of a newer one, when there were as many as we keep.
     Displaced,
+    /// A reply over the rate limit.
+    RateLimited,
 }
 
 impl Dropped {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Dropped; 10] = [
+    pub const ALL: [Dropped; 11] = [
         Dropped::Rejected(Reject::Short),
         Dropped::Rejected(Reject::Response),
         Dropped::Rejected(Reject::PortZero),
@@ -53,6 +55,7 @@ impl Dropped {
         Dropped::BadLength,
         Dropped::Handshake,
         Dropped::Displaced,
+        Dropped::RateLimited,
     ];
 
     /// The word for it on metrics.
@@ -66,6 +69,7 @@ impl Dropped {
             Dropped::BadLength => "bad_length",
             Dropped::Handshake => "handshake",
             Dropped::Displaced => "displaced",
+            Dropped::RateLimited => "rate_limited",
         }
     }
 
@@ -79,6 +83,7 @@ impl Dropped {
             Dropped::BadLength => Reject::ALL.len() + 4,
             Dropped::Handshake => Reject::ALL.len() + 5,
             Dropped::Displaced => Reject::ALL.len() + 6,
+            Dropped::RateLimited => Reject::ALL.len() + 7,
         }
     }
 }
@@ -100,6 +105,8 @@ pub struct Totals {
     pub picks: Vec<u64>,
     /// Datagrams that the kernel dropped because a receive queue was full.
     pub queue_drops: u64,
+    /// Replies over the rate limit that went out truncated; they are among `queries` too.
+    pub slipped: u64,
 }
 
 /// The counters of one thread.
@@ -110,6 +117,7 @@ pub struct ThreadCounters {
     queries: [[AtomicU64; RCODES]; Transport::ALL.len()],
     dropped: [AtomicU64; Dropped::ALL.len()],
     queue_drops: AtomicU64,
+    slipped: AtomicU64,
     /// How many pieces of `picks` are there, from the first on.
     chunks: AtomicUsize,
     picks: Box<[OnceLock<Box<[AtomicU64]>>]>,
@@ -147,7 +155,11 @@ impl Counters {
     pub fn totals(&self) -> Totals {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let sum = |read: &dyn Fn(&ThreadCounters) -> u64| threads.iter().map(|thread| read(thread)).sum::<u64>();
-        let mut totals = Totals { queue_drops: sum(&|thread| thread.queue_drops.load(Relaxed)), ..Totals::default() };
+        let mut totals = Totals {
+            queue_drops: sum(&|thread| thread.queue_drops.load(Relaxed)),
+            slipped: sum(&|thread| thread.slipped.load(Relaxed)),
+            ..Totals::default()
+        };
         for transport in Transport::ALL {
             for rcode in 0..RCODES {
                 let count = sum(&|thread| thread.queries[transport as usize][rcode].load(Relaxed));
@@ -173,6 +185,7 @@ impl ThreadCounters {
             queries: Default::default(),
             dropped: Default::default(),
             queue_drops: AtomicU64::new(0),
+            slipped: AtomicU64::new(0),
             chunks: AtomicUsize::new(0),
             picks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
         }
@@ -201,6 +214,11 @@ impl ThreadCounters {
     /// Counts what the kernel dropped.
     pub fn queue_drops(&self, count: u64) {
         self.bump(&self.queue_drops, count);
+    }
+
+    /// Counts a reply that went out truncated for being over the rate limit.
+    pub fn slipped(&self) {
+        self.bump(&self.slipped, 1);
     }
 
     /// Makes room for pick counters with ids below `ids`, so that counting them takes no memory. Called when a thread

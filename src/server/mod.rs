@@ -7,6 +7,7 @@ mod certificates;
 pub mod counters;
 mod encrypted;
 mod limit;
+mod rrl;
 mod socket;
 mod streams;
 #[cfg(test)]
@@ -28,11 +29,14 @@ use arc_swap::{ArcSwap, Cache};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Ask, Outcome, answer};
+use crate::answer::{Ask, Outcome, answer, answer_truncated};
+use crate::clock;
+use crate::model::Moment;
 use crate::snapshot::Snapshot;
 use encrypted::Listening;
+use rrl::{RateLimiter, Verdict};
 use socket::Bound;
-use udp::Answerer;
+use udp::{Answered, Answerer};
 
 /// Workers an address where the machine doesn't tell its cores.
 const FALLBACK_WORKERS: usize = 1;
@@ -110,8 +114,9 @@ impl Server {
         runtime: &Handle,
     ) -> io::Result<()> {
         let for_streams = snapshots.clone();
+        let limiter = Arc::new(RateLimiter::new(clock::secret()?));
         self.start_with(
-            move || FromSnapshots { cache: Cache::new(snapshots.clone()) },
+            move || FromSnapshots { cache: Cache::new(snapshots.clone()), limiter: limiter.clone() },
             Arc::new(move |ask: &Ask<'_>, out: &mut [u8]| answer(&for_streams.load(), ask, out)),
             counters,
             runtime,
@@ -201,15 +206,30 @@ impl Drop for Running {
 /// Answers from the snapshot of the moment.
 struct FromSnapshots {
     cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    limiter: Arc<RateLimiter>,
 }
 
 impl Answerer for FromSnapshots {
     fn refresh(&mut self, counters: &ThreadCounters) {
-        counters.reserve_picks(self.cache.load().tallies.len());
+        let snapshot = self.cache.load();
+        counters.reserve_picks(snapshot.tallies.len());
+        self.limiter.prepare(&snapshot.identity.rate_limit);
     }
 
-    fn answer(&mut self, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
-        answer(self.cache.load(), ask, out)
+    fn answer(&mut self, ask: &Ask<'_>, now: Moment, out: &mut [u8]) -> Answered {
+        let snapshot = self.cache.load();
+        let outcome = answer(snapshot, ask, out);
+        let Outcome::Reply(reply) = &outcome else { return Answered::Fully(outcome) };
+        // Who has a cookie of ours gets our replies there: nobody else is flooded with them (RFC 7873, 5.2.5).
+        if reply.has_valid_cookie {
+            return Answered::Fully(outcome);
+        }
+        let limit = &snapshot.identity.rate_limit;
+        match self.limiter.decide(limit, ask.source.ip(), reply.subject, now.from_first().as_secs()) {
+            Verdict::Send => Answered::Fully(outcome),
+            Verdict::Slip => Answered::Slipped(answer_truncated(snapshot, ask, out)),
+            Verdict::Drop => Answered::Withheld,
+        }
     }
 }
 

@@ -22,8 +22,8 @@ struct Echo;
 impl Answerer for Echo {
     fn refresh(&mut self, _: &ThreadCounters) {}
 
-    fn answer(&mut self, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
-        echo(ask, out)
+    fn answer(&mut self, ask: &Ask<'_>, _: Moment, out: &mut [u8]) -> Answered {
+        Answered::Fully(echo(ask, out))
     }
 }
 
@@ -236,11 +236,11 @@ struct Gated(Option<mpsc::Receiver<()>>);
 impl Answerer for Gated {
     fn refresh(&mut self, _: &ThreadCounters) {}
 
-    fn answer(&mut self, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
+    fn answer(&mut self, ask: &Ask<'_>, _: Moment, out: &mut [u8]) -> Answered {
         if let Some(gate) = self.0.take() {
             let _ = gate.recv();
         }
-        echo(ask, out)
+        Answered::Fully(echo(ask, out))
     }
 }
 

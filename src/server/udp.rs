@@ -12,6 +12,7 @@ use super::batch::{Batch, REPLY_ROOM, Wait};
 use super::counters::{Dropped, ThreadCounters};
 use crate::answer::{Ask, MAX_UDP_REPLY, Outcome, Transport};
 use crate::clock;
+use crate::model::Moment;
 
 const _: () = assert!(REPLY_ROOM >= MAX_UDP_REPLY, "a reply over UDP must fit");
 
@@ -22,13 +23,24 @@ const ERROR_PAUSE: Duration = Duration::from_millis(5);
 /// buffer of 4 MiB holds about 5,000 queries, 80 batches.
 const LAST_BATCHES: usize = 128;
 
+/// What is done about a message.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// What became of it is done.
+    Fully(Outcome),
+    /// A truncated reply stands in for one that was over the rate limit.
+    Slipped(Outcome),
+    /// The reply was over the rate limit: nothing is sent.
+    Withheld,
+}
+
 /// Answers for one thread: the snapshot of the moment, or in tests whatever they need.
 pub(crate) trait Answerer {
     /// Called before each batch and when nothing came for a while: the time to let an old snapshot go.
     fn refresh(&mut self, counters: &ThreadCounters);
 
-    /// Answers one message, as [`answer`](crate::answer::answer) does.
-    fn answer(&mut self, ask: &Ask<'_>, out: &mut [u8]) -> Outcome;
+    /// Answers one message that came at `now`, as [`answer`](crate::answer::answer) does, within the limits.
+    fn answer(&mut self, ask: &Ask<'_>, now: Moment, out: &mut [u8]) -> Answered;
 }
 
 /// Serves `socket` until `stop` is set and what came before is answered. Never returns otherwise.
@@ -58,10 +70,20 @@ fn round(batch: &mut Batch, wait: Wait, answerer: &mut impl Answerer, counters: 
     if received == 0 {
         return 0;
     }
-    let unix_secs = clock::unix_seconds() as u64 as u32;
+    let (now, unix_secs) = (clock::now(), clock::unix_seconds() as u64 as u32);
     let cut = batch.answer_each(|packet, source, out| {
         let ask = Ask { packet, source, transport: Transport::Udp, entropy: clock::entropy(), unix_secs };
-        let outcome = answer_or_fault(|| answerer.answer(&ask, &mut out[..MAX_UDP_REPLY]), counters)?;
+        let outcome = match answer_or_fault(|| answerer.answer(&ask, now, &mut out[..MAX_UDP_REPLY]), counters)? {
+            Answered::Fully(outcome) => outcome,
+            Answered::Slipped(outcome) => {
+                counters.slipped();
+                outcome
+            }
+            Answered::Withheld => {
+                counters.dropped(Dropped::RateLimited, 1);
+                return None;
+            }
+        };
         counters.outcome(Transport::Udp, &outcome);
         match outcome {
             Outcome::Reply(reply) => Some(reply.len),
@@ -82,7 +104,7 @@ fn round(batch: &mut Batch, wait: Wait, answerer: &mut impl Answerer, counters: 
 }
 
 /// Nothing from the network may panic; should it once, one query is lost and not a core's worth of them.
-pub(super) fn answer_or_fault(answer: impl FnOnce() -> Outcome, counters: &ThreadCounters) -> Option<Outcome> {
+pub(super) fn answer_or_fault<T>(answer: impl FnOnce() -> T, counters: &ThreadCounters) -> Option<T> {
     let outcome = catch_unwind(AssertUnwindSafe(answer)).ok();
     if outcome.is_none() {
         counters.dropped(Dropped::Fault, 1);

@@ -21,18 +21,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::client_table::ClientTable;
-use crate::model::{ClassId, Facet, Model, PolicyId, SteeredName, WorldView, ZoneId};
+use crate::model::{ClassId, Facet, Model, PolicyId, RateLimit, SteeredName, WorldView, ZoneId};
 use crate::steering::Decision;
 use crate::wire::Name;
 use crate::wire::cookie::CookieSecrets;
 
-/// What this node is and says of itself in DNS, whatever the zones.
+/// What this node is, says of itself, and allows in DNS, whatever the zones.
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
     /// The NSID (RFC 5001); empty: none is given.
     pub nsid: Vec<u8>,
     /// What server cookies are made with (RFC 9018); none: cookies are ignored, as any unknown option.
     pub cookies: Option<CookieSecrets>,
+    /// What `version.bind` is answered with, up to 255 octets; none: refused.
+    pub version: Option<String>,
+    /// What `id.server` is answered with (RFC 4892), up to 255 octets; none: refused.
+    pub id: Option<String>,
+    /// How often one client may get the same answer.
+    pub rate_limit: RateLimit,
 }
 
 /// How a client's address came to be known.

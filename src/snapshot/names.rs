@@ -263,6 +263,11 @@ impl<'t> NodeRef<'t> {
         &self.table.nodes[self.at as usize]
     }
 
+    /// Its number, which no other node of its table has.
+    pub fn id(&self) -> u32 {
+        self.at
+    }
+
     /// Its name in lower-case wire form.
     pub fn name(&self) -> &'t [u8] {
         self.table.name_of(self.at)

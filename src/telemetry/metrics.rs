@@ -36,6 +36,7 @@ const ANSWERS: &str = "portolan_answers_total";
 const GENERATION: &str = "portolan_generation";
 const LAST_RELOAD_OK: &str = "portolan_last_reload_ok";
 const VANTAGE_UP: &str = "portolan_vantage_up";
+const SLIPPED: &str = "portolan_slipped_total";
 const RECV_QUEUE_DROPS: &str = "portolan_recv_queue_drops_total";
 
 /// Shown from the start, so that a rate over them has a beginning; the others appear with their first query.
@@ -136,6 +137,7 @@ impl Metrics {
         for &(reason, count) in &totals.dropped {
             self.counter(DROPPED, &[("reason", reason.as_str())], count);
         }
+        self.counter(SLIPPED, &[], totals.slipped);
         self.counter(RECV_QUEUE_DROPS, &[], totals.queue_drops);
         for ((zone, name, endpoint), count) in answers(totals, tallies, model) {
             self.counter(ANSWERS, &[("zone", zone), ("name", name), ("endpoint", endpoint)], count);
@@ -269,6 +271,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (PROBES, "Probes that ended."),
         (TRANSITIONS, "Changes of an endpoint's health."),
         (ANSWERS, "Replies that an endpoint was in."),
+        (SLIPPED, "Replies over the rate limit that went out truncated, so that their client asks over TCP."),
         (RECV_QUEUE_DROPS, "Datagrams that the kernel dropped because a receive queue was full."),
     ] {
         recorder.describe_counter(name(counter), None, text(words));
@@ -297,6 +300,7 @@ mod tests {
             dropped: vec![(Dropped::TooLong, 4)],
             picks: vec![0, 3, 7, 73, 7],
             queue_drops: 5,
+            slipped: 6,
         }
     }
 
@@ -331,6 +335,7 @@ mod tests {
             "portolan_last_reload_ok 1",
             r#"portolan_vantage_up{vantage="ns1",region="eu-west"} 1"#,
             "portolan_recv_queue_drops_total 5",
+            "portolan_slipped_total 6",
             "# TYPE portolan_probe_seconds histogram",
             "# TYPE portolan_rtt_seconds gauge",
             "# TYPE portolan_answers_total counter",

@@ -36,6 +36,8 @@ pub mod rtype {
 pub mod class {
     /// The Internet: the only one that is served.
     pub const IN: u16 = 1;
+    /// CHAOS: of use for asking a server about itself alone (RFC 4892).
+    pub const CH: u16 = 3;
     /// Any class; a reply to it can't be authoritative (RFC 1035, 3.2.5).
     pub const ANY: u16 = 255;
 }

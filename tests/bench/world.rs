@@ -38,7 +38,7 @@ pub(crate) fn snapshot(dir: &Path) -> Snapshot {
         .unwrap_or_else(|problems| panic!("{}", config::to_human(&problems)));
     let checks = vec![CheckView::default(); loaded.model.checks.len()];
     let view = WorldView { checks, ..WorldView::default() };
-    let identity = Identity { nsid: b"bench".to_vec(), cookies: Some(SECRETS) };
+    let identity = Identity { nsid: b"bench".to_vec(), cookies: Some(SECRETS), ..Identity::default() };
     compile(Arc::new(loaded.model), Arc::new(view), Arc::new(identity), 1, None)
 }
 

@@ -1,6 +1,7 @@
 //! Answering as a whole: questions in, replies out, over a small world of zones. hickory-proto reads the replies.
 
 mod cookies;
+mod guard;
 mod lookup;
 mod protocol;
 mod random;
@@ -56,7 +57,7 @@ fn snapshot(health: Health) -> Snapshot {
 fn compiled(model: Model, health: Health) -> Snapshot {
     let check = CheckView { health, tried: true, ..CheckView::default() };
     let view = WorldView { checks: vec![check; model.checks.len()], ..WorldView::default() };
-    let identity = Identity { nsid: b"node".to_vec(), cookies: Some(SECRETS) };
+    let identity = Identity { nsid: b"node".to_vec(), cookies: Some(SECRETS), ..Identity::default() };
     compile(Arc::new(model), Arc::new(view), Arc::new(identity), 1, None)
 }
 
