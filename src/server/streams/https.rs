@@ -180,7 +180,13 @@ mod tests {
 
     fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
         out[..ask.packet.len()].copy_from_slice(ask.packet);
-        Outcome::Reply(Reply { len: ask.packet.len(), rcode: 0, picks: Tallies::default(), has_valid_cookie: false })
+        Outcome::Reply(Reply {
+            len: ask.packet.len(),
+            rcode: 0,
+            picks: Tallies::default(),
+            has_valid_cookie: false,
+            subject: 0,
+        })
     }
 
     #[tokio::test(start_paused = true)]

@@ -37,7 +37,13 @@ fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
         [_, _, third, ..] if third & 0x80 != 0 => return Outcome::Silence(Reject::Response),
         packet => out[..packet.len()].copy_from_slice(packet),
     }
-    Outcome::Reply(Reply { len: ask.packet.len(), rcode: 0, picks: Tallies::default(), has_valid_cookie: false })
+    Outcome::Reply(Reply {
+        len: ask.packet.len(),
+        rcode: 0,
+        picks: Tallies::default(),
+        has_valid_cookie: false,
+        subject: 0,
+    })
 }
 
 fn new_certificate() -> Arc<CertifiedKey> {
