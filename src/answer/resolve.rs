@@ -198,7 +198,9 @@ impl<'q> Answering<'q> {
             self.add_extras(Pending::Answer(rrset))?;
             return Ok(Step::Done(rcode::NOERROR));
         }
-        match node.rrset(rtype::CNAME) {
+        // RRSIG and NSEC stand beside a CNAME and are about it (RFC 2181, 10.1; RFC 4034, 3 and 4): it isn't followed.
+        let is_about_alias = matches!(asked.qtype, rtype::RRSIG | rtype::NSEC);
+        match node.rrset(rtype::CNAME).filter(|_| !is_about_alias) {
             Some(cname) => self.alias(asked.owner, cname.records()),
             None => self.negative(node.zone(), rcode::NOERROR, ttl_cap),
         }

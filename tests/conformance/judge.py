@@ -105,10 +105,13 @@ def owner_fault(owner, question):
 
 # --- how two replies differ ---------------------------------------------------------------------------------------
 
-def differences(ours, theirs, question):
-    """The aspects in which `ours` isn't what `theirs` is."""
+def differences(ours, theirs, question, theirs_whole=None):
+    """The aspects in which `ours` isn't what `theirs` is. Who packs tighter may answer in full what another truncates: then
+    it is `theirs_whole`, which that one says over TCP, that counts."""
     if ours is None or theirs is None:
         return [] if ours is theirs else ["silence"]
+    if theirs.tc and not ours.tc and theirs_whole is not None:
+        theirs = theirs_whole
     found = []
     if ours.rcode != theirs.rcode:
         found.append("rcode")
@@ -188,8 +191,8 @@ def strange_additionals(reply, world):
     """Additional records must be addresses that a zone of this world has, whole, of a name that the reply speaks of."""
     spoken = set()
     for section in (reply.answer, reply.authority):
-        for _, rtype, _, contents in section:
-            spoken |= {name for content in contents for name in named_in(content, rtype)}
+        for owner, rtype, _, contents in section:
+            spoken |= {name for content in contents for name in named_in(owner, content, rtype)}
     strange = []
     for owner, rtype, ttl, contents in reply.additional:
         kind = dns.rdatatype.to_text(rtype)
@@ -201,7 +204,7 @@ def strange_additionals(reply, world):
     return strange
 
 
-def named_in(content, rtype):
+def named_in(owner, content, rtype):
     """The names that these contents point at and that addresses may be added for."""
     before = {NS: 0, 15: 2, 33: 6, 18: 2, 36: 2, 64: 2, 65: 2}.get(rtype)
     if rtype == 35:  # NAPTR: order, preference, three strings
@@ -210,7 +213,9 @@ def named_in(content, rtype):
             before += 1 + content[before]
     if before is None:
         return []
-    return [lower(dns.name.from_wire(content, before)[0])]
+    name = lower(dns.name.from_wire(content, before)[0])
+    # A service at `.` is at the owner itself (RFC 9460, 2.5.2).
+    return [owner if name == "." and rtype in (64, 65) else name]
 
 
 def holds(zone, owner, kind, ttl, count):

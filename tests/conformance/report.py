@@ -14,6 +14,7 @@ class Case:
     question: Question
     transport: str
     replies: dict  # name of the server: judge.Reply, or None for silence
+    whole: dict  # the same over TCP, where anybody truncated
     differs: dict = dataclasses.field(init=False)
     faults: list = dataclasses.field(init=False)
 
@@ -21,7 +22,7 @@ class Case:
         ours = self.replies["portolan"]
         self.faults = judge.own_faults(ours, self.question, self.world)
         self.differs = {
-            name: judge.differences(ours, theirs, self.question)
+            name: judge.differences(ours, theirs, self.question, self.whole.get(name))
             for name, theirs in self.replies.items()
             if name != "portolan"
         }

@@ -78,7 +78,9 @@ def run_batch(dir, batch, most, report):
         again = truncated(udp)
         over_tcp = [asked[at] for at in again]
         tcp = {server.name(): exchange.ask_tcp(server.address, over_tcp) for server in running}
-    return cases_of(asked, udp, "udp") + cases_of(over_tcp, tcp, "tcp")
+    with_tcp = cases_of(over_tcp, tcp, "tcp", {})
+    whole = {at: case.replies for at, case in zip(again, with_tcp)}
+    return cases_of(asked, udp, "udp", whole) + with_tcp
 
 
 def write_zones(dir, batch):
@@ -122,12 +124,13 @@ def truncated(replies):
     return sorted({at for packets in replies.values() for at, packet in enumerate(packets) if packet and packet[2] & flag_tc})
 
 
-def cases_of(asked, packets, transport):
+def cases_of(asked, packets, transport, whole):
+    """`whole`: everybody's replies over TCP, by number of the question, where there are any."""
     cases = []
     for at, question in enumerate(asked):
         limit = question.limit() if transport == "udp" else 65535
         replies = {name: judge.read(of_server[at], question, limit) for name, of_server in packets.items()}
-        cases.append(Case(question, transport, replies))
+        cases.append(Case(question, transport, replies, whole.get(at, {})))
     return cases
 
 

@@ -59,6 +59,7 @@ fn chains_end() {
                  mail.plain.test. mail.plain.test. 3600 A 192.0.2.2",
             ),
             ("alias.plain.test.", CNAME, "ok aa alias.plain.test. 3600 CNAME alias2.plain.test."),
+            ("alias.plain.test.", crate::wire::code::rtype::RRSIG, &format!("ok aa{NEGATIVE}")),
             (
                 "dangling.plain.test.",
                 A,
