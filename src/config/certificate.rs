@@ -52,6 +52,11 @@ enum File {
 }
 
 impl Tls {
+    /// Where the certificate is, and where its key.
+    pub fn files(&self) -> [PathBuf; 2] {
+        [self.cert.clone(), self.key.clone()]
+    }
+
     /// Reads both files again.
     pub fn read(&self) -> Result<Certificate, CertificateError> {
         read_pair(&self.cert, &self.key)

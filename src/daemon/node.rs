@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{Flags, Listen, Loaded};
+use crate::config::{Flags, Listen, Loaded, Tls};
 use crate::control::{self, Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
@@ -114,6 +114,7 @@ impl Node {
             settings_file,
             flags,
             listen: settings.listen,
+            tls_files: settings.tls.as_ref().map(Tls::files),
             identities,
             reload,
             transitions: transitions.clone(),

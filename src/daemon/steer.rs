@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{self, Flags, Listen, Loaded, Problem};
+use crate::config::{self, Flags, Listen, Loaded, Problem, Tls};
 use crate::control::ReloadStatus;
 use crate::daemon::changes::{Cause, Changes};
 use crate::daemon::identity::Identities;
@@ -28,6 +28,8 @@ pub(crate) struct Steer {
     pub(crate) settings_file: Option<PathBuf>,
     pub(crate) flags: Flags,
     pub(crate) listen: Listen,
+    /// The files of the certificate and its key.
+    pub(crate) tls_files: Option<[PathBuf; 2]>,
     pub(crate) identities: Identities,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
     pub(crate) transitions: broadcast::Sender<Transition>,
@@ -126,6 +128,9 @@ impl Steer {
         }
         if settings.listen != self.listen {
             tracing::warn!("[listen] changed: that takes a restart");
+        }
+        if settings.tls.as_ref().map(Tls::files) != self.tls_files {
+            tracing::warn!("[tls] names other files: that takes a restart");
         }
         let rounds = self.vantages.begin(&[&self.model(), &model]);
         let identity = Arc::new(self.identities.of(&settings));
