@@ -164,7 +164,7 @@ impl Account {
             (true, _) => (0, Verdict::Send),
             (false, 0) => (0, Verdict::Drop),
             // The first that is held back tells a true client at once.
-            (false, slip) if self.slips % slip == 0 => (1 % slip, Verdict::Slip),
+            (false, slip) if self.slips.is_multiple_of(slip) => (1 % slip, Verdict::Slip),
             (false, slip) => ((self.slips + 1) % slip, Verdict::Drop),
         };
         (Account { second, slips, balance: balance as i16, ..self }, verdict)
