@@ -132,10 +132,12 @@ pub fn answer_truncated(snapshot: &Snapshot, ask: &Ask<'_>, out: &mut [u8]) -> O
 
 /// The response code of a message that isn't answered from the zones; `None` for one that is.
 fn refusal(query: &Query<'_>) -> Option<u16> {
+    // We have no keys, so that none is known (RFC 8945, 5.2.1). A signed update is still an update.
+    let unknown_key = query.tsig.map(|_| rcode::NOTAUTH);
     match query.opcode() {
         opcode::QUERY => {}
         // Neither is configured, so that neither is allowed (CONTRACT 6).
-        opcode::NOTIFY | opcode::UPDATE => return Some(rcode::REFUSED),
+        opcode::NOTIFY | opcode::UPDATE => return unknown_key.or(Some(rcode::REFUSED)),
         _ => return Some(rcode::NOTIMP),
     }
     if query.is_malformed {
@@ -143,6 +145,9 @@ fn refusal(query: &Query<'_>) -> Option<u16> {
     }
     if query.edns.is_some_and(|edns| edns.version > 0) {
         return Some(rcode::BADVERS);
+    }
+    if unknown_key.is_some() {
+        return unknown_key;
     }
     let question = query.question?;
     match (question.qclass, question.qtype) {

@@ -12,7 +12,7 @@ use crate::snapshot::names::{Found, NodeRef, RrsetRef, hash_of};
 use crate::wire::code::{class, flag, rcode, rtype};
 use crate::wire::query::{Query, Question};
 use crate::wire::reply::{Full, Owner, QUESTION_AT, ReplyWriter, Section};
-use crate::wire::{MAX_NAME, NameBuf};
+use crate::wire::{MAX_NAME, NameBuf, tsig};
 
 /// Most CNAMEs and DNAMEs that one reply follows: resolvers give up at 8 to 16 themselves, so more would be of no use.
 const MAX_CHAIN: usize = 16;
@@ -85,6 +85,10 @@ impl<'q> Answering<'q> {
         if let Some(opt) = &mut self.opt {
             opt.scope = self.client.as_ref().map_or(0, ClientSeen::scope);
             opt.write(&mut self.reply, self.limit, rcode);
+        }
+        let unknown = self.query.tsig.as_ref().filter(|_| rcode == rcode::NOTAUTH);
+        if unknown.is_some_and(|tsig| self.reply.tsig(self.limit, tsig, tsig::BADKEY).is_err()) {
+            self.flags |= flag::TC;
         }
         // Opcode and RD are repeated; everything else of the query's flags isn't ours to set (RFC 6895, 2.1).
         let flags = self.flags | self.query.flags & (0x7800 | flag::RD);

@@ -29,6 +29,7 @@ pub mod rtype {
     pub const NSEC: u16 = 47;
     pub const SVCB: u16 = 64;
     pub const HTTPS: u16 = 65;
+    pub const TSIG: u16 = 250;
     pub const IXFR: u16 = 251;
     pub const AXFR: u16 = 252;
     pub const ANY: u16 = 255;
@@ -68,6 +69,8 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     /// A DNAME would make a name that is too long (RFC 6672, 2.2).
     pub const YXDOMAIN: u16 = 6;
+    /// Signed with a key that isn't known (RFC 8945, 5.2.1).
+    pub const NOTAUTH: u16 = 9;
     /// An EDNS version that isn't known (RFC 6891, 9).
     pub const BADVERS: u16 = 16;
     /// The server cookie isn't ours, or not any more (RFC 7873, 5.2.3).

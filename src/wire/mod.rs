@@ -9,6 +9,7 @@ mod name;
 mod namebuf;
 pub mod query;
 pub mod reply;
+pub mod tsig;
 
 pub use name::{MAX_LABEL, MAX_NAME, Name, NameError};
 pub use namebuf::{MAX_LABELS, NameBuf};

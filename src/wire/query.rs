@@ -4,6 +4,7 @@
 use crate::wire::NameBuf;
 use crate::wire::code::{flag, opcode, rtype};
 use crate::wire::edns::Edns;
+use crate::wire::tsig::Tsig;
 
 /// Octets of a message's header (RFC 1035, 4.1.1).
 pub const HEADER_LEN: usize = 12;
@@ -44,6 +45,8 @@ pub struct Query<'a> {
     pub question: Option<Question<'a>>,
     /// The first OPT record, where the message can be read up to it.
     pub edns: Option<Edns<'a>>,
+    /// The TSIG record, where it stands right and can be understood.
+    pub tsig: Option<Tsig<'a>>,
     /// Whether the message breaks the format: FORMERR. Only with a cookie it may ask nothing (RFC 7873, 5.4).
     pub is_malformed: bool,
 }
@@ -63,6 +66,7 @@ pub struct Question<'a> {
 
 /// A record as it stands in a message.
 struct RawRecord<'a> {
+    owner: &'a [u8],
     is_root: bool,
     rtype: u16,
     class: u16,
@@ -75,7 +79,8 @@ impl<'a> Query<'a> {
     pub fn parse(packet: &'a [u8]) -> Result<Query<'a>, Reject> {
         let Some((header, body)) = packet.split_first_chunk::<HEADER_LEN>() else { return Err(Reject::Short) };
         let field = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-        let mut query = Query { id: field(0), flags: field(2), question: None, edns: None, is_malformed: false };
+        let mut query =
+            Query { id: field(0), flags: field(2), question: None, edns: None, tsig: None, is_malformed: false };
         if query.flags & flag::QR != 0 {
             return Err(Reject::Response);
         }
@@ -105,7 +110,7 @@ impl<'a> Query<'a> {
             is_sound &= !is_told || (may_have_authority && answers == 0);
             for _ in 0..section {
                 let (record, next) = RawRecord::parse(rest)?;
-                is_sound &= record.rtype != rtype::OPT;
+                is_sound &= !matches!(record.rtype, rtype::OPT | rtype::TSIG);
                 rest = next;
             }
         }
@@ -116,9 +121,16 @@ impl<'a> Query<'a> {
 
     fn read_additional(&mut self, mut rest: &'a [u8], count: u16) -> Option<()> {
         let mut is_sound = true;
-        for _ in 0..count {
+        for at in 0..count {
             let (record, next) = RawRecord::parse(rest)?;
             rest = next;
+            if record.rtype == rtype::TSIG {
+                // RFC 8945, 5.1: one at most, and the last of all records.
+                let RawRecord { owner, class, ttl, rdata, .. } = record;
+                self.tsig = Tsig::parse(owner, class, ttl, rdata, self.question.as_ref()).filter(|_| at + 1 == count);
+                is_sound &= self.tsig.is_some();
+                continue;
+            }
             if record.rtype != rtype::OPT {
                 continue;
             }
@@ -159,7 +171,8 @@ impl<'a> RawRecord<'a> {
         let field = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
         let (rdata, next) = after.split_at_checked(usize::from(field(8)))?;
         let ttl = u32::from(field(4)) << 16 | u32::from(field(6));
-        Some((RawRecord { is_root: wire[0] == 0, rtype: field(0), class: field(2), ttl, rdata }, next))
+        let owner = wire.get(..owner_len)?;
+        Some((RawRecord { owner, is_root: wire[0] == 0, rtype: field(0), class: field(2), ttl, rdata }, next))
     }
 }
 

@@ -1,10 +1,11 @@
 //! A reply as it is written into the caller's buffer: question, RRsets in their sections, OPT. The only truncation rule
 //! is here: an RRset goes in whole or not at all, and room for OPT is kept from the start.
 
-use crate::wire::code::rtype;
+use crate::wire::code::{class, rtype};
 use crate::wire::compress::Suffixes;
 use crate::wire::edns::option;
 use crate::wire::query::HEADER_LEN;
+use crate::wire::tsig::Tsig;
 
 /// Octets of a record's fixed part after its owner: type, class, TTL, RDLENGTH.
 const FIXED_LEN: usize = 10;
@@ -259,6 +260,26 @@ impl<'o> ReplyWriter<'o> {
             self.out[head..end].fill(0);
             self.at = end;
         }
+    }
+
+    /// Adds, as the last record, the TSIG record of a reply that isn't signed because of `error` (RFC 8945, 5.3.2);
+    /// `total` is how many octets the reply may have with it.
+    pub fn tsig(&mut self, total: usize, tsig: &Tsig<'_>, error: u16) -> Result<(), Full> {
+        /// Octets of RDATA after the fudge: no MAC, original id, error, no other data.
+        const TAIL_LEN: usize = 8;
+        self.limit = total.min(self.out.len());
+        let mark = self.mark(Section::Additional);
+        let [len_hi, len_lo] = ((tsig.signer.len() + TAIL_LEN) as u16).to_be_bytes();
+        let fixed = [0, rtype::TSIG as u8, 0, class::ANY as u8, 0, 0, 0, 0, len_hi, len_lo];
+        let ([id_hi, id_lo], [error_hi, error_lo]) = (tsig.original_id, error.to_be_bytes());
+        let tail: [u8; TAIL_LEN] = [0, 0, id_hi, id_lo, error_hi, error_lo, 0, 0];
+        let parts = [tsig.owner, &fixed, tsig.signer, &tail];
+        let added = parts.into_iter().try_for_each(|part| self.put(part));
+        match added {
+            Ok(()) => self.counts[Section::Additional as usize] += 1,
+            Err(Full) => self.rewind(Section::Additional, mark),
+        }
+        added
     }
 
     /// Whether a section has records.

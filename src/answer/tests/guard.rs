@@ -59,6 +59,32 @@ fn a_truncated_reply_stands_in_for_an_answer_and_not_for_an_error() {
 }
 
 #[test]
+fn a_signature_with_a_key_that_nobody_knows_is_told_so() {
+    let signed = |edns: Option<(u16, &[u8])>, owner: &[u8]| {
+        let mut packet = question("mail.plain.test.", A, edns);
+        packet[11] += 1;
+        packet.extend_from_slice(owner);
+        packet.extend_from_slice(b"\x00\xFA\x00\xFF\x00\x00\x00\x00\x00\x17");
+        packet.extend_from_slice(b"\x03alg\x00\x00\x00\x68\x00\x00\x00\x01\x2C\x00\x02mm\x12\x34\x00\x00\x00\x00");
+        packet
+    };
+    let said = b"\x00\xFA\x00\xFF\x00\x00\x00\x00\x00\x15\x03alg\x00\x00\x00\x68\x00\x00\x00\x01\x2C\x00\x00\x12\x34\x00\x11\x00\x00";
+    for edns in [None, Some((1232, &[0, 3, 0, 0][..]))] {
+        for owner in [&b"\x03key\x00"[..], b"\x03key\xC0\x11"] {
+            let bytes = reply_over(&WORLD, &udp(&signed(edns, owner)));
+            assert_eq!((bytes[3] & 0xF, bytes[7], bytes[11]), (9, 0, 1 + u8::from(edns.is_some())), "NOTAUTH");
+            assert!(bytes.ends_with(&[owner, said].concat()), "BADKEY: {bytes:?}");
+        }
+    }
+    let mut update = signed(None, b"\x03key\x00");
+    update[2] |= 5 << 3;
+    assert_eq!(told(&WORLD, &update).rcode, 9);
+    let last = signed(None, b"\x03key\x00");
+    let not_last = [&last[..11], &[2], &last[12..], &opt(1232, 0, &[])].concat();
+    assert_eq!(told(&WORLD, &not_last).rcode, 1);
+}
+
+#[test]
 fn chaos_tells_what_it_was_told_to() {
     let chaos = |name: &str, rtype: u16| {
         let mut packet = question(name, rtype, None);
