@@ -24,7 +24,6 @@ use super::accept::Accepted;
 use super::{DRAIN, IDLE, Serving};
 use crate::answer::Transport;
 use crate::clock;
-use crate::server::counters::Dropped;
 
 /// Serves one connection whose handshake is done, until it ends, is displaced, or `stop`.
 pub(super) async fn converse(accepted: Accepted<TlsStream<TcpStream>>, serving: Serving, stop: CancellationToken) {
@@ -36,12 +35,11 @@ pub(super) async fn converse(accepted: Accepted<TlsStream<TcpStream>>, serving: 
             let next = tokio::select! {
                 biased;
                 // Also writes the reply before. So a client that takes none is bounded by the same time as one that
-                // stops in the middle of a message.
+                // stops in the middle of a message, or asks nothing any more: the framing doesn't tell which.
                 next = timeout(IDLE, messages.next()) => next,
                 () = stop.cancelled() => return,
             };
-            let Ok(next) = next else { return serving.counters.dropped(Dropped::Stalled, 1) };
-            let Some(Ok(message)) = next else { return };
+            let Ok(Some(Ok(message))) = next else { return };
             let reply = |reply: &[u8]| replies.send(SerialMessage::new(reply.to_vec(), source));
             match serving.answer(message.bytes(), source, Transport::Tls, reply) {
                 Some(Ok(())) => seat.was_useful(clock::now()),
