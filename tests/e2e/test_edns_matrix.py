@@ -164,7 +164,8 @@ def test_a_cookie_once_given_is_good(node):
         return found[0]
 
     first = cookie_for(CLIENT_COOKIE)
-    assert cookie_for(first)[:16] == first[:16]
+    # Each reply brings a fresh one, with the second of now in it: what stays is the client, the version and the zeroes.
+    assert cookie_for(first)[:12] == first[:12]
     assert cookie_for(first, "127.9.9.9")[16:] != first[16:], "the client's address is in it (RFC 9018, 4.4)"
     changed = first[:-1] + bytes([first[-1] ^ 1])
     assert cookie_for(changed) != changed
