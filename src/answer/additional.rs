@@ -12,8 +12,8 @@ use crate::wire::reply::{Full, Owner, Section};
 /// An RRset whose records point at names, and where it stands.
 #[derive(Clone, Copy)]
 pub(super) enum Pending<'t> {
-    /// In the answer: addresses are a service.
-    Answer(RrsetRef<'t>),
+    /// In the answer, its owner at this octet of the reply: addresses are a service.
+    Answer(RrsetRef<'t>, u16),
     /// NS of a referral: addresses below the cut are needed.
     Referral(RrsetRef<'t>),
 }
@@ -22,9 +22,10 @@ impl<'q> Answering<'q> {
     /// Adds the addresses; an error when needed ones don't fit.
     pub(super) fn add_extras(&mut self, pending: Pending<'q>) -> Result<(), Full> {
         match pending {
-            Pending::Answer(rrset) => {
+            Pending::Answer(rrset, owner_at) => {
                 for extra in rrset.extras() {
-                    if self.add_extra(&extra).is_err() {
+                    let owner = extra.name.map_or(Owner::At(owner_at), Owner::Name);
+                    if self.add_extra(&extra, owner).is_err() {
                         break;
                     }
                 }
@@ -32,12 +33,13 @@ impl<'q> Answering<'q> {
             }
             Pending::Referral(ns) => {
                 let mut glue = Ok(());
-                for extra in ns.extras().filter(|extra| extra.is_in_domain) {
-                    glue = glue.and(self.add_extra(&extra));
+                let named = |extra: Extra<'q>| extra.name.map(|name| (extra, Owner::Name(name)));
+                for (extra, owner) in ns.extras().filter(|extra| extra.is_in_domain).filter_map(named) {
+                    glue = glue.and(self.add_extra(&extra, owner));
                 }
                 glue?;
-                for extra in ns.extras().filter(|extra| !extra.is_in_domain) {
-                    if self.add_extra(&extra).is_err() {
+                for (extra, owner) in ns.extras().filter(|extra| !extra.is_in_domain).filter_map(named) {
+                    if self.add_extra(&extra, owner).is_err() {
                         break;
                     }
                 }
@@ -47,34 +49,47 @@ impl<'q> Answering<'q> {
     }
 
     /// Adds the addresses of one name, IPv4 before IPv6.
-    fn add_extra(&mut self, extra: &Extra<'q>) -> Result<(), Full> {
-        let v4 = self.add_family(extra, Facet::V4, rtype::A);
-        let v6 = self.add_family(extra, Facet::V6, rtype::AAAA);
+    fn add_extra(&mut self, extra: &Extra<'q>, owner: Owner<'q>) -> Result<(), Full> {
+        let v4 = self.add_family(extra, owner, Facet::V4, rtype::A);
+        let v6 = self.add_family(extra, owner, Facet::V6, rtype::AAAA);
         v4.and(v6)
     }
 
-    fn add_family(&mut self, extra: &Extra<'q>, facet: Facet, rtype: u16) -> Result<(), Full> {
+    fn add_family(&mut self, extra: &Extra<'q>, owner: Owner<'q>, facet: Facet, rtype: u16) -> Result<(), Full> {
         let steered = extra.node.steered().filter(|steered| match facet {
             Facet::V4 => steered.has_v4 || steered.has_alias,
             Facet::V6 => steered.has_v6 || steered.has_alias,
             Facet::Alias => false,
         });
         match steered {
-            Some(steered) => self.add_steered(extra, steered, facet, rtype),
-            None => self.add_static(extra, rtype, None),
+            Some(steered) => self.add_steered(extra, owner, steered, facet, rtype),
+            None => self.add_static(extra, owner, rtype, None),
         }
     }
 
-    fn add_static(&mut self, extra: &Extra<'q>, rtype: u16, ttl_cap: Option<u32>) -> Result<(), Full> {
+    fn add_static(
+        &mut self,
+        extra: &Extra<'q>,
+        owner: Owner<'q>,
+        rtype: u16,
+        ttl_cap: Option<u32>,
+    ) -> Result<(), Full> {
         let Some(rrset) = extra.node.rrset(rtype) else { return Ok(()) };
-        self.reply.rrset(Section::Additional, Owner::Name(extra.name), rrset.records(), ttl_cap).map(|_| ())
+        self.reply.rrset(Section::Additional, owner, rrset.records(), ttl_cap).map(|_| ())
     }
 
     /// A steered name's addresses; what isn't one (a CNAME, an empty answer) isn't added.
-    fn add_steered(&mut self, extra: &Extra<'q>, steered: &SteeredNode, facet: Facet, rtype: u16) -> Result<(), Full> {
+    fn add_steered(
+        &mut self,
+        extra: &Extra<'q>,
+        owner: Owner<'q>,
+        steered: &SteeredNode,
+        facet: Facet,
+        rtype: u16,
+    ) -> Result<(), Full> {
         let Some(cell) = self.cell(extra.node.zone(), steered, facet) else { return Ok(()) };
         match cell.given() {
-            CellGiven::Static => self.add_static(extra, rtype, Some(cell.ttl())),
+            CellGiven::Static => self.add_static(extra, owner, rtype, Some(cell.ttl())),
             CellGiven::Nodata => Ok(()),
             CellGiven::Records => {
                 let picks = cell.pick(self.chance());
@@ -82,7 +97,7 @@ impl<'q> Answering<'q> {
                 if picks.is_empty() || !are_addresses {
                     return Ok(());
                 }
-                self.addresses(Section::Additional, Owner::Name(extra.name), steered, cell, &picks)
+                self.addresses(Section::Additional, owner, steered, cell, &picks)
             }
         }
     }

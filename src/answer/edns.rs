@@ -72,12 +72,12 @@ impl<'a> OptReply<'a> {
         }
     }
 
-    /// Octets to keep free for it; an extended error is reckoned with, as it is known last.
+    /// Octets to keep free for it. An extended error has none: it goes where there is room left, and no record for it.
     pub(super) fn room(&self) -> usize {
         let nsid = self.nsid.map_or(0, |nsid| OPTION_HEAD + nsid.len());
         let subnet = self.subnet.map_or(0, |subnet| OPTION_HEAD + 4 + subnet.octets().len());
         let cookie = self.cookie.map_or(0, |cookie| OPTION_HEAD + cookie.data.len());
-        OPT_LEN + nsid + subnet + cookie + OPTION_HEAD + 2
+        OPT_LEN + nsid + subnet + cookie
     }
 
     /// Leaves out what a reply can do without.

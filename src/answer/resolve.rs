@@ -165,8 +165,10 @@ impl<'q> Answering<'q> {
             }
             let step = match *found {
                 Found::Outside => Step::Done(rcode::NOERROR),
-                // The DNAME that is asked for is in the reply already: it led here.
-                Found::Exact(node) if asked.qtype == rtype::DNAME && redirected.has(node.name()) => {
+                // The DNAME that is asked for, or is good enough, is in the reply already: it led here.
+                Found::Exact(node)
+                    if matches!(asked.qtype, rtype::DNAME | rtype::ANY) && redirected.has(node.name()) =>
+                {
                     Step::Done(rcode::NOERROR)
                 }
                 Found::Exact(node) | Found::Wildcard(node) => self.node(node, asked)?,
@@ -199,7 +201,7 @@ impl<'q> Answering<'q> {
         let rrset = if asked.qtype == rtype::ANY { node.rrsets().next() } else { node.rrset(asked.qtype) };
         if let Some(rrset) = rrset {
             self.reply.rrset(Section::Answer, Owner::At(asked.owner), rrset.records(), ttl_cap)?;
-            self.add_extras(Pending::Answer(rrset))?;
+            self.add_extras(Pending::Answer(rrset, asked.owner))?;
             return Ok(Step::Done(rcode::NOERROR));
         }
         // RRSIG and NSEC stand beside a CNAME and are about it (RFC 2181, 10.1; RFC 4034, 3 and 4): it isn't followed.

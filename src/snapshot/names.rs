@@ -325,7 +325,7 @@ impl<'t> RrsetRef<'t> {
         let first = self.stored.first_extra as usize;
         let table = self.table;
         table.extras[first..first + self.stored.extras as usize].iter().map(move |stored| Extra {
-            name: table.slice(stored.name),
+            name: (stored.name.len > 0).then(|| table.slice(stored.name)),
             node: NodeRef { table, at: stored.node },
             is_in_domain: stored.is_in_domain,
         })
@@ -335,8 +335,8 @@ impl<'t> RrsetRef<'t> {
 /// A name that a record points at (RFC 1034, 4.3.2 step 6), and the node its addresses are at: its own, or a wildcard's.
 #[derive(Debug, Clone, Copy)]
 pub struct Extra<'t> {
-    /// The name in wire form, as the record has it.
-    pub name: &'t [u8],
+    /// The name in wire form, as the record has it; `None`: the owner that a wildcard's record is given for.
+    pub name: Option<&'t [u8]>,
     /// Where its addresses are.
     pub node: NodeRef<'t>,
     /// Whether the name is at or below the delegation whose NS names it: without its addresses the delegation can't be

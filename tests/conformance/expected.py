@@ -18,6 +18,7 @@ class Difference:
     why: str
     when: str
     aspects: frozenset
+    worlds: tuple = ()  # "SEED/WORLD": asked in every run, for what the default seed doesn't meet
 
     def matches(self, case):
         """Whether this entry explains all of a case; a fault of our own is never explained."""
@@ -27,7 +28,8 @@ class Difference:
 
 def load():
     entries = tomllib.loads(LIST.read_text())["difference"]
-    return [Difference(**{**entry, "aspects": frozenset(entry["aspects"])}) for entry in entries]
+    made = {"aspects": frozenset, "worlds": tuple}
+    return [Difference(**{key: made.get(key, str)(value) for key, value in entry.items()}) for entry in entries]
 
 
 def a_dname_grows(case):
@@ -45,4 +47,27 @@ def grows(answer):
     return False
 
 
-CONDITIONS = {condition.__name__: condition for condition in (a_dname_grows,)}
+def above_a_served_zone(case):
+    """The question, or the chain's end, is at or below a name that only exists because a zone below it is served too."""
+    ours = case.replies["portolan"]
+    names = [dns.name.from_wire(case.question.name, 0)[0]]
+    names += [dns.name.from_wire(content, 0)[0] for _, rtype, _, contents in ours.answer if rtype == CNAME for content in contents]
+    return any(
+        name.is_subdomain(between) for name in names for zone in case.world.zones for between in only_above(zone, case.world)
+    )
+
+
+def only_above(zone, world):
+    """The names between a zone and the one above it, where that one has no delegation to it."""
+    parents = [other for other in world.zones if other is not zone and zone.apex.is_subdomain(other.apex)]
+    parent = max(parents, key=lambda other: len(other.apex), default=None)
+    if parent is None or parent.get(zone.apex, "NS"):
+        return
+    between = zone.apex.parent()
+    while between != parent.apex:
+        if not any(owner.is_subdomain(between) for owner in parent.owners()):
+            yield between
+        between = between.parent()
+
+
+CONDITIONS = {condition.__name__: condition for condition in (a_dname_grows, above_a_served_zone)}

@@ -75,6 +75,10 @@ class Report:
         self.refused, self.not_loaded = [], []
         self.zones = self.pairs = 0
 
+    def worlds(self):
+        """(seed, number) of the worlds that listed differences need."""
+        return [tuple(map(int, text.split("/"))) for entry in self.listed for text in entry.worlds]
+
     def add(self, case):
         verdict = case.verdict()
         if verdict in ("different", "fault"):

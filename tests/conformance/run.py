@@ -32,21 +32,16 @@ def main(argv):
         print(f"not there: {', '.join(missing)} (PORTOLAN_BIN names another portolan)", file=sys.stderr)
         return 2
     report = Report(is_whole=args.world is None and (args.seed, args.pairs) == (SEED, PAIRS), keep_splits=args.splits)
-    first = 0
-    while report.pairs < args.pairs:
-        numbers = [args.world] if args.world is not None else range(first, first + BATCH)
-        batch = [worlds.World(args.seed, number) for number in numbers]
+    for batch in batches(args, report):
         dir = Path(tempfile.mkdtemp(prefix="conformance-"))
         try:
-            cases = run_batch(dir, batch, args.pairs - report.pairs, report)
+            cases = run_batch(dir, batch, report, args.pairs)
         finally:
             shutil.rmtree(dir)
         for case in cases:
             report.add(case)
         if args.world is not None:
             print_world(batch[0], cases)
-            break
-        first += BATCH
     report.print(args.show, f"seed {args.seed}", time.monotonic() - began)
     return 0 if report.is_good() else 1
 
@@ -61,12 +56,26 @@ def arguments(argv):
     return parser.parse_args(argv)
 
 
-def run_batch(dir, batch, most, report):
-    """The cases of a batch of worlds: one a question over UDP, and one over TCP where anybody truncated."""
+def batches(args, report):
+    """Worlds that are served at once: first those that listed differences need, then new ones until there are enough."""
+    if args.world is not None:
+        yield [worlds.World(args.seed, args.world)]
+        return
+    if report.worlds():
+        yield [worlds.World(*which) for which in report.worlds()]
+    first = 0
+    while report.pairs < args.pairs:
+        yield [worlds.World(args.seed, number) for number in range(first, first + BATCH)]
+        first += BATCH
+
+
+def run_batch(dir, batch, report, pairs):
+    """The cases of a batch of worlds: one a question over UDP, and one over TCP where anybody truncated. Of the last batch
+    no more is asked than makes `pairs` in all."""
     write_zones(dir / "zones", batch)
     batch = without_refused(dir, batch, report)
     apexes = [zone.apex for world in batch for zone in world.zones]
-    asked = [question for world in batch for question in questions.ask_about(world, QUESTIONS)][:most]
+    asked = [question for world in batch for question in questions.ask_about(world, QUESTIONS)][: pairs - report.pairs]
     report.zones += len(apexes)
     report.pairs += len(asked)
     with contextlib.ExitStack() as stack:

@@ -123,8 +123,17 @@ fn a_dname_moves_what_is_below() {
     assert_eq!(swapped.matches(" DNAME ").count(), 2, "{swapped}");
     let owner = line(&reply(&WORLD, &question("a.a.swap2.plain.test.", crate::wire::code::rtype::DNAME, None)));
     assert_eq!(owner.matches(" DNAME ").count(), 2, "{owner}");
+    let any = line(&reply(&WORLD, &question("a.a.swap2.plain.test.", ANY, None)));
+    assert_eq!(any.matches(" DNAME ").count(), 2, "{any}");
     let long = format!("{}.dn.plain.test.", vec!["x".repeat(59); 4].join("."));
     assert!(line(&reply(&WORLD, &question(&long, A, None))).starts_with("yxdomain aa dn.plain.test. 3600 DNAME"));
+}
+
+#[test]
+fn a_wildcard_service_is_at_the_name_that_was_asked_for() {
+    let svcb = crate::wire::code::rtype::SVCB;
+    let told = line(&reply(&WORLD, &question("x.service.plain.test.", svcb, None)));
+    assert!(told.ends_with("add: x.service.plain.test. 3600 A 192.0.2.11"), "{told}");
 }
 
 #[test]

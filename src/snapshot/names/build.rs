@@ -150,7 +150,11 @@ impl Builder {
                 if !seen.insert(target.clone()) {
                     continue;
                 }
-                let name = put(&mut self.table.bytes, target.as_wire());
+                let is_made_up = target == rrset.owner && target.is_wildcard() && rdata.get(offset) == Some(&0);
+                let name = match is_made_up {
+                    true => Span::default(),
+                    false => put(&mut self.table.bytes, target.as_wire()),
+                };
                 let is_in_domain = is_cut && target.is_within(&rrset.owner);
                 self.table.extras.push(StoredExtra { name, node, is_in_domain });
             }
