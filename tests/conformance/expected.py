@@ -51,7 +51,8 @@ def above_a_served_zone(case):
     """The question, or the chain's end, is at or below a name that only exists because a zone below it is served too."""
     ours = case.replies["portolan"]
     names = [dns.name.from_wire(case.question.name, 0)[0]]
-    names += [dns.name.from_wire(content, 0)[0] for _, rtype, _, contents in ours.answer if rtype == CNAME for content in contents]
+    for _, rtype, _, contents in ours.answer if ours else ():
+        names += [dns.name.from_wire(content, 0)[0] for content in contents if rtype == CNAME]
     return any(
         name.is_subdomain(between) for name in names for zone in case.world.zones for between in only_above(zone, case.world)
     )

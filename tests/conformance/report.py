@@ -109,7 +109,7 @@ class Report:
         for title, told in (("refused by portolan check", self.refused), ("not loaded", self.not_loaded)):
             if told:
                 print(f"\n== {title}: {len(told)}", *told[:show], sep="\n")
-        print(f"\n{seed}: {self.pairs} pairs in {self.zones} zones, {seconds:.0f} s; cases over UDP, and TCP where truncated:")
+        print(f"\n{seed}: {self.pairs} pairs in {self.zones} zones, {seconds:.0f} s; over UDP, and TCP where truncated:")
         for name, count in self.classes.most_common():
             print(f"  {count:6}  {name}")
         for entry, count in self.listed.items():

@@ -130,7 +130,9 @@ def not_loaded(server, batch):
 def truncated(replies):
     """The numbers of the questions to which anybody gave a truncated reply."""
     flag_tc = 2
-    return sorted({at for packets in replies.values() for at, packet in enumerate(packets) if packet and packet[2] & flag_tc})
+    return sorted(
+        {at for packets in replies.values() for at, packet in enumerate(packets) if packet and packet[2] & flag_tc}
+    )
 
 
 def cases_of(asked, packets, transport, whole):
