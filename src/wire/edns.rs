@@ -41,7 +41,7 @@ pub struct Edns<'a> {
 /// A valid client subnet option of a query (RFC 7871, 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientSubnet {
-    /// 1 is IPv4, 2 is IPv6; 0 only with `source` 0.
+    /// 1 is IPv4, 2 is IPv6.
     pub family: u16,
     /// How many leading bits of the address are given.
     pub source: u8,
@@ -110,9 +110,8 @@ impl ClientSubnet {
         let (head, octets) = data.split_first_chunk::<4>()?;
         let family = u16::from_be_bytes([head[0], head[1]]);
         let (source, scope) = (head[2], head[3]);
-        // Family 0 is what `dig +subnet=0` sends to say "don't look at me".
+        // Family 0 is reserved: who isn't to be looked at says source 0 of a family that there is (RFC 7871, 7.1.2).
         let longest = match family {
-            0 => 0,
             1 => 32,
             2 => 128,
             _ => return None,
@@ -160,7 +159,7 @@ mod tests {
         let cases: [(&[u8], bool, &str); 17] = [
             (&[0, 1, 24, 0, 192, 0, 2], true, "a /24"),
             (&[0, 1, 0, 0], true, "nobody"),
-            (&[0, 0, 0, 0], true, "nobody of no family"),
+            (&[0, 0, 0, 0], false, "nobody of no family"),
             (&[0, 1, 32, 0, 192, 0, 2, 1], true, "one address"),
             (&[0, 1, 20, 0, 192, 0, 0x20], true, "bits up to the twentieth"),
             (&[0, 2, 56, 0, 0x20, 1, 0xd, 0xb8, 0, 0, 1], true, "IPv6"),

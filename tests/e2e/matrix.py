@@ -3,7 +3,7 @@ test_edns_matrix.py runs them."""
 import dataclasses
 import struct
 
-from packets import AA, AD, CD, COOKIE, DO, ECS, EDE, KEEPALIVE, NSID, PADDING, RA, RD, TC, Z
+from packets import AA, AD, CD, COOKIE, DO, ECS, EDE, ID, KEEPALIVE, NSID, PADDING, RA, RD, TC, Z
 from packets import message, name, opt, option, query, question, record, subnet
 from portolan import MASTER
 
@@ -86,6 +86,7 @@ class Check:
     options: dict = dataclasses.field(default_factory=dict)  # code: its data, or a function of it; no other may be there...
     may: tuple = ()  # ...but these
     echo: object = True  # whether the question comes back octet for octet; or EITHER
+    signature: bytes = b""  # the TSIG record at its end
     size: int = MOST  # the longest reply over UDP
     transports: tuple = ("udp", "tcp")
 
@@ -266,6 +267,7 @@ WRONG_SUBNETS = {
     "one octet": option(ECS, b"\0"),
     "three octets": option(ECS, b"\0\1\x18"),
     "family 3": subnet(3, 8, b"\x0a"),
+    "family 0": subnet(0, 0),
     "family 0 with a net": subnet(0, 8, b"\x0a"),
     "family 65535": subnet(65535, 0),
     "source 33 of IPv4": subnet(1, 33, bytes(5)),
@@ -350,4 +352,38 @@ SHAPES = [
     Check("octets after the message, no EDNS", query(STATIC_NAME, "A", tail=bytes(300)), "1035 4.1", edns=False),
 ]
 
-MATRIX = PLAIN + VERSIONS + FLAGS + OPCODES + SIZES + OPTIONS + COOKIES + SUBNETS + TYPES + CLASSES + SHAPES
+
+
+def tsig(key="key.", algorithm="hmac-sha256.", rclass="ANY", tail=b""):
+    """A signature that nobody can verify."""
+    return record(key, "TSIG", name(algorithm) + SIGNED_AT + struct.pack("!H", 32) + bytes(32) + struct.pack("!HHH", ID, 0, 0) + tail, rclass)
+
+
+def not_our_key(what, packet, key="key.", algorithm="hmac-sha256.", **how):
+    """RFC 8945, 5.3.2: NOTAUTH, with an unsigned TSIG of error 17 (BADKEY) by the same key."""
+    wanted = record(key, "TSIG", name(algorithm) + SIGNED_AT + struct.pack("!HHHH", 0, ID, 17, 0), "ANY")
+    return Check(what, packet, "8945 5.2.1", "NOTAUTH", (), aa=False, signature=wanted, **how)
+
+
+SIGNED_AT = struct.pack("!HIH", 0, 1_800_000_000, 300)
+
+SIGNATURES = [
+    not_our_key("TSIG", query(STATIC_NAME, "A", tsig()), edns=False),
+    not_our_key("TSIG after EDNS", query(STATIC_NAME, "A", opt(), tsig())),
+    not_our_key("TSIG with a steered name", query(STEERED, "A", tsig()), edns=False),
+    not_our_key("TSIG outside the zones", query("a.elsewhere.", "A", tsig()), edns=False),
+    not_our_key("TSIG of another algorithm", query(STATIC_NAME, "A", tsig(algorithm="no.such.")), algorithm="no.such.", edns=False),
+    not_our_key("TSIG with AXFR", query("svc.example.", "AXFR", tsig()), edns=False),
+    not_our_key("TSIG with NOTIFY", query("svc.example.", "SOA", tsig(), opcode=4), edns=False),
+    not_our_key("TSIG with UPDATE", query("svc.example.", "SOA", tsig(), opcode=5), edns=False),
+    Check("TSIG with an unknown opcode", query(STATIC_NAME, "A", tsig(), opcode=2), "1035 4.1.1", "NOTIMP", (), aa=False, edns=False),
+    bad("TSIG before EDNS", query(STATIC_NAME, "A", tsig(), opt()), "8945 5.1", edns=None),
+    bad("TSIG twice", query(STATIC_NAME, "A", tsig(), tsig()), "8945 5.1", edns=False),
+    bad("TSIG among the answers", message([question(STATIC_NAME)], answer=[tsig()]), "8945 5.1", edns=False),
+    bad("TSIG of class IN", query(STATIC_NAME, "A", tsig(rclass="IN")), "8945 4.2", edns=False),
+    bad("TSIG of nothing", query(STATIC_NAME, "A", record("key.", "TSIG", b"", "ANY")), "8945 4.2", edns=False),
+    bad("TSIG with more in it", query(STATIC_NAME, "A", tsig(tail=b"more")), "8945 4.2", edns=False),
+    Check("SIG(0)", query(STATIC_NAME, "A", record(".", "SIG", struct.pack("!HBBIIIH", 0, 13, 0, 0, 0xFFFFFFFF, 0, 1) + name("key.") + bytes(64), "ANY")), "2931 3.2", edns=False),
+]
+
+MATRIX = PLAIN + VERSIONS + FLAGS + OPCODES + SIZES + OPTIONS + COOKIES + SUBNETS + SIGNATURES + TYPES + CLASSES + SHAPES

@@ -39,6 +39,12 @@ def test_matrix(node, check):
 
 def differences(check, wire, transport):
     """What of a reply isn't as it must be, in words."""
+    if check.signature:
+        if not wire.endswith(check.signature):
+            return [f"it doesn't end with the TSIG {check.signature.hex()}"]
+        # dnspython reads no TSIG that it has no key for: all before it is looked at as if it were the message.
+        counts = struct.pack("!H", struct.unpack("!H", wire[10:12])[0] - 1)
+        wire = wire[:10] + counts + wire[12 : -len(check.signature)]
     return [*in_header(check, wire, transport), *in_opt(check, wire), *in_sections(check, wire)]
 
 
