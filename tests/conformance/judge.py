@@ -105,13 +105,10 @@ def owner_fault(owner, question):
 
 # --- how two replies differ ---------------------------------------------------------------------------------------
 
-def differences(ours, theirs, question, theirs_whole=None):
-    """The aspects in which `ours` isn't what `theirs` is. Who packs tighter may answer in full what another truncates: then
-    it is `theirs_whole`, which that one says over TCP, that counts."""
+def differences(ours, theirs, question):
+    """The aspects in which `ours` isn't what `theirs` is."""
     if ours is None or theirs is None:
         return [] if ours is theirs else ["silence"]
-    if theirs.tc and not ours.tc and theirs_whole is not None:
-        theirs = theirs_whole
     found = []
     if ours.rcode != theirs.rcode:
         found.append("rcode")

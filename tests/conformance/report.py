@@ -22,10 +22,17 @@ class Case:
         ours = self.replies["portolan"]
         self.faults = judge.own_faults(ours, self.question, self.world)
         self.differs = {
-            name: judge.differences(ours, theirs, self.question, self.whole.get(name))
-            for name, theirs in self.replies.items()
+            name: judge.differences(ours, self.held_against(name), self.question)
+            for name in self.replies
             if name != "portolan"
         }
+
+    def held_against(self, name):
+        """The reply of another that ours is compared with. Who packs tighter may answer in full what others truncate: then
+        it is what they say over TCP."""
+        ours, theirs = self.replies["portolan"], self.replies[name]
+        is_cut_short = ours is not None and theirs is not None and theirs.tc and not ours.tc
+        return self.whole.get(name, theirs) if is_cut_short else theirs
 
     @property
     def world(self):
@@ -40,7 +47,7 @@ class Case:
             return "as all"
         if {"knot", "nsd"} <= set(alike):
             return "as knot and nsd"
-        if alike and judge.differences(self.replies["knot"], self.replies["nsd"], self.question):
+        if alike and judge.differences(self.held_against("knot"), self.held_against("nsd"), self.question):
             return "as " + " and ".join(alike)
         return "different"
 

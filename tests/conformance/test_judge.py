@@ -96,6 +96,18 @@ def test_what_knot_and_nsd_agree_on_goes_before_named(world):
     assert verdict(knot=wrong, nsd=None, named=wrong) == "different"
 
 
+def test_what_others_truncate_is_held_against_their_reply_over_tcp(world):
+    asked = question(world)
+    right, wrong = reply(asked, [ADDRESSES]), reply(asked, [ADDRESSES[:4]])
+    cut = reply(asked, flags=dns.flags.AA | dns.flags.TC)
+    others = {"knot": cut, "nsd": cut, "named": cut}
+    verdict = lambda ours, **whole: Case(asked, "udp", {"portolan": ours, **others}, whole).verdict()  # noqa: E731
+    assert verdict(right, knot=right, nsd=right, named=right) == "as all"
+    assert verdict(wrong, knot=right, nsd=right, named=right) == "different"
+    assert verdict(right, knot=right, nsd=wrong, named=right) == "as knot and named"
+    assert verdict(cut, knot=right, nsd=wrong, named=right) == "as all"
+
+
 def test_zones_are_the_same_for_the_same_seed():
     texts = [[zone.text() for zone in World(5, 3).zones] for _ in range(2)]
     assert texts[0] == texts[1]
