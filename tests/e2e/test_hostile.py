@@ -29,6 +29,9 @@ STREAMS = 3_000
 STREAMS_WARM_UP = 4_500
 # What memory may grow by after the warm-up: room for nothing but a page or two of counters.
 MOST_GROWTH_KIB = 256
+# Streams are tasks on several threads, each with an arena of the allocator's: which of them grows last is chance. A leak
+# of 350 octets a stream would still be seen.
+MOST_STREAM_GROWTH_KIB = 1024
 
 CONTROLS = [
     ("a.svc.example.", "A", "NOERROR", ["203.0.113.9"]),
@@ -213,8 +216,8 @@ def test_garbage_streams(dir, figure):
         memory = memory_kib(node.child.pid)
         attack(STREAMS)
         grown = memory_kib(node.child.pid) - memory
-        figure("memory grown", grown, "KiB", bound=MOST_GROWTH_KIB)
-        assert grown <= MOST_GROWTH_KIB
+        figure("memory grown", grown, "KiB", bound=MOST_STREAM_GROWTH_KIB)
+        assert grown <= MOST_STREAM_GROWTH_KIB
         assert_unharmed(node)
 
 
