@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::model::client_table::ClientTable;
 use crate::model::{
-    CheckView, ClassId, ClientClass, Endpoint, Facet, MemberRef, Model, PolicyId, PoolId, Steering, WorldView, ZoneId,
+    CheckView, ClassId, ClientClass, Endpoint, Facet, MemberRef, Model, OnEmpty, Policy, PolicyId, PoolId, Steering,
+    WorldView, ZoneId,
 };
 use crate::snapshot::last_good::{Heritage, last_good};
 use crate::snapshot::{
@@ -147,7 +148,7 @@ fn dependencies(model: &Model) -> Dependencies {
     let mut by_check = vec![Vec::new(); model.checks.len()];
     for (at, policy) in model.policies.iter().enumerate() {
         let id = PolicyId(at as u32);
-        let ranks = ranks_by_rtt(model, policy.root);
+        let ranks = roots(policy).any(|root| ranks_by_rtt(model, root));
         let mut checks: Vec<_> = policy.endpoints.iter().flat_map(|&e| checks_of(model.endpoint(e))).collect();
         checks.sort_unstable();
         checks.dedup();
@@ -160,6 +161,15 @@ fn dependencies(model: &Model) -> Dependencies {
 
 fn checks_of(endpoint: &Endpoint) -> impl Iterator<Item = usize> {
     endpoint.answerables.iter().filter_map(|answerable| answerable.check).map(|check| check.0 as usize)
+}
+
+/// Where a policy's endpoints come from: its own pool, and what it falls back on.
+fn roots(policy: &Policy) -> impl Iterator<Item = MemberRef> {
+    let other = match policy.on_empty {
+        OnEmpty::Other(other) => Some(other),
+        OnEmpty::LastGood | OnEmpty::All | OnEmpty::Static | OnEmpty::Nodata => None,
+    };
+    [Some(policy.root), other].into_iter().flatten()
 }
 
 /// Whether a `latency` pool is anywhere below. Pools don't contain themselves, so this ends.

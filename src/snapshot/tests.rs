@@ -23,7 +23,10 @@ fn model(policy: &str) -> Arc<Model> {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("t.example.zone"), ZONE).unwrap();
     std::fs::write(dir.path().join("t.example.policy.toml"), format!("{HEAD}{policy}")).unwrap();
-    let flags = Flags::default().with("region", "here").with("zones.dir", dir.path().to_str().unwrap());
+    let flags = Flags::default()
+        .with("region", "here")
+        .with("clients.default_region", "here")
+        .with("zones.dir", dir.path().to_str().unwrap());
     match config::load(None, &flags) {
         Ok(loaded) => Arc::new(loaded.model),
         Err(problems) => panic!("{}", config::to_human(&problems)),
@@ -112,6 +115,36 @@ fn a_change_touches_the_policies_of_its_endpoint_and_no_others() {
     let only_one = touched(&["a"]);
     assert!(only_one[of("one")] && !only_one[of("two")]);
     assert_eq!(touched(&["both"]), [true, true]);
+}
+
+#[test]
+fn round_trips_matter_to_the_pool_that_is_fallen_back_on() {
+    let model = model(
+        r#"
+        endpoint.own = { addresses = ["192.0.2.11"], monitor = "m" }
+        endpoint.far = { addresses = ["192.0.2.12"], monitor = "m" }
+        endpoint.near = { addresses = ["192.0.2.13"], monitor = "m" }
+        pool.spare = { members = ["far", "near"], steer = "latency" }
+        name.one = { pool = "own", on_empty = "spare" }
+        "#,
+    );
+    let measured = |ms: [u64; 3]| {
+        let mut view = view(&model, &["own"]);
+        for (check, ms) in view.checks.iter_mut().zip(ms) {
+            check.rtts = vec![(RegionId(0), std::time::Duration::from_millis(ms))];
+        }
+        Arc::new(view)
+    };
+    let firsts = |snapshot: &Snapshot| {
+        let class = model.clients.fallback;
+        let (_, name) = snapshot.steered(&crate::wire::Name::parse("one.t.example.").unwrap()).unwrap();
+        let cell = snapshot.cell(name.policy, class, Facet::V4).unwrap();
+        let Given::Endpoints(distribution) = &cell.decision().given else { panic!("{:?}", cell.decision()) };
+        model.endpoint(distribution.tiers[0].shares[0].endpoints[0]).name.clone()
+    };
+    let before = compile(model.clone(), measured([1, 90, 5]), Arc::default(), 1, None);
+    assert_eq!(firsts(&before), "near");
+    assert_eq!(firsts(&refresh(&before, measured([1, 5, 90]))), "far");
 }
 
 #[test]
