@@ -7,10 +7,8 @@ pub mod region;
 mod story;
 mod watch;
 
-pub use region::serve as serve_region;
-
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
@@ -222,15 +220,11 @@ fn regions(model: &Model) -> Vec<Region> {
         let Some(at) = REGIONS.iter().position(|(region, _)| Some(*region) == name) else { continue };
         let checks = endpoint.answerables.iter().filter_map(|answerable| answerable.check);
         by_region.entry(at).or_default().extend(checks.filter_map(|id| match model.checks[id.0 as usize].key.target {
-            ProbeTarget::Socket(address) if is_loopback(address.ip()) => Some(address),
+            ProbeTarget::Socket(address) if address.ip().is_loopback() => Some(address),
             ProbeTarget::Socket(_) | ProbeTarget::Host(_) => None,
         }));
     }
     by_region.into_iter().map(|(at, addresses)| Region::new(REGIONS[at].0.to_string(), addresses)).collect()
-}
-
-fn is_loopback(ip: IpAddr) -> bool {
-    ip.is_loopback()
 }
 
 /// Every steered name, absolute.
