@@ -145,11 +145,11 @@ impl Nets {
 fn clients(regions: &[Region], nets: Vec<(IpNet, RegionId)>, default: Option<RegionId>) -> Clients {
     let of = |region: RegionId| ClassId(region.0);
     let mut classes: Vec<ClientClass> =
-        (0..regions.len()).map(|at| ClientClass { region: Some(RegionId(at as u16)) }).collect();
+        (0..regions.len()).map(|at| ClientClass::of_region(Some(RegionId(at as u16)))).collect();
     let fallback = default.map(of).unwrap_or_else(|| {
         classes.push(ClientClass::default());
         ClassId(classes.len() as u16 - 1)
     });
     let rules = nets.into_iter().map(|(net, region)| ClientRule { net, class: of(region) }).collect();
-    Clients { classes, rules, fallback }
+    Clients { classes, rules, fallback, ..Clients::default() }
 }

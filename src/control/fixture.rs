@@ -18,13 +18,9 @@ pub(crate) const PROBED_AT: Moment = Moment::from_start(Duration::from_secs(100)
 pub(crate) fn model() -> Model {
     let region = |name: &str| Region { name: name.into(), location: None };
     let answerable = |facet, rdata, check| Answerable { facet, rdata, check };
-    let endpoint = |name: &str, region: Option<u16>, answerables| Endpoint {
-        name: name.into(),
-        zone: ZoneId(0),
-        region: region.map(RegionId),
-        answerables,
-        weight: 1,
-        state: AdminState::Enabled,
+    let endpoint = |name: &str, region: Option<u16>, answerables| {
+        let region = region.map(RegionId);
+        Endpoint { region, ..Endpoint::new(name, ZoneId(0), answerables) }
     };
     let address = |ip: &str| AnswerRdata::Address(ip.parse().unwrap());
     let alias = AnswerRdata::Cname(Name::parse("nyc.hosting.example").unwrap().as_wire().into());
@@ -44,15 +40,12 @@ pub(crate) fn model() -> Model {
             endpoint("plain", None, vec![answerable(Facet::V4, address("192.0.2.99"), None)]),
         ],
         // Without a facet nothing is decided: what is read here is names, health and RTTs.
-        policies: vec![Policy {
-            zone: ZoneId(0),
-            root: MemberRef::Endpoint(EndpointId(0)),
-            endpoints: vec![EndpointId(0), EndpointId(1), EndpointId(2)],
-            facets: vec![],
-            answers: None,
-            ttl: Ttl::default(),
-            on_empty: OnEmpty::default(),
-        }],
+        policies: vec![Policy::new(
+            ZoneId(0),
+            MemberRef::Endpoint(EndpointId(0)),
+            vec![EndpointId(0), EndpointId(1), EndpointId(2)],
+            vec![],
+        )],
         checks: ["192.0.2.10:80", "[2001:db8:1::10]:80", "198.51.100.7:8080"].map(check).to_vec(),
         ..Model::default()
     }
@@ -105,6 +98,7 @@ pub(crate) fn view() -> WorldView {
         at: PROBED_AT,
         checks: vec![seen(Health::Up, Some(1250)), seen(Health::Down, None), seen(Health::Down, Some(80_000))],
         vantages: vec![VantageView { name: "ns1".into(), region: RegionId(0), state: VantageState::Up }],
+        ..WorldView::default()
     }
 }
 

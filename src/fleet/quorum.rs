@@ -22,13 +22,14 @@ use crate::model::{
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
 /// What the vantages agree on for the checks of `model`. `reports` holds the latest report of each vantage, stale ones
-/// too. A vantage whose region the model doesn't know is left out: nothing could be said of where it stands.
+/// too; overrides are not theirs to know. A vantage whose region the model doesn't know is left out: nothing could be said of where it stands.
 pub fn agree(model: &Model, reports: &[Received], now: Moment) -> WorldView {
     let voices: Vec<Voice<'_>> = reports.iter().filter_map(|received| Voice::of(model, received, now)).collect();
     WorldView {
         at: now,
         checks: model.checks.iter().map(|check| agree_on(&check.key, &voices)).collect(),
         vantages: voices.iter().map(Voice::view).collect(),
+        ..WorldView::default()
     }
 }
 

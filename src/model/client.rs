@@ -2,6 +2,8 @@
 
 use ipnet::IpNet;
 
+use crate::model::{Continent, Country};
+
 /// Index of a region in its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RegionId(pub u16);
@@ -28,11 +30,44 @@ pub struct Location {
     pub longitude: f64,
 }
 
+/// Index of a selector in its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SelectorId(pub u16);
+
 /// What steering may know of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct ClientClass {
-    /// Its region; `None` is an unknown client.
+    /// Its region; `None`: nothing places it.
     pub region: Option<RegionId>,
+    /// The selectors that hold for it, in the order of their ids, each once.
+    pub selectors: Vec<SelectorId>,
+}
+
+impl ClientClass {
+    /// Clients of this region for whom no selector holds.
+    pub fn of_region(region: Option<RegionId>) -> ClientClass {
+        ClientClass { region, selectors: Vec::new() }
+    }
+
+    /// Whether a selector holds for these clients.
+    pub fn is_selected(&self, selector: SelectorId) -> bool {
+        self.selectors.binary_search(&selector).is_ok()
+    }
+}
+
+/// Which clients a `when` or a fence means: those that are in any of its lists.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Selector {
+    /// Nets, each once, sorted.
+    pub nets: Vec<IpNet>,
+    /// Autonomous systems, each once, sorted.
+    pub asns: Vec<u32>,
+    /// Countries, each once, sorted.
+    pub countries: Vec<Country>,
+    /// Continents, each once, sorted.
+    pub continents: Vec<Continent>,
+    /// Clients that nothing places: no region, and neither country nor continent known.
+    pub unknown: bool,
 }
 
 /// "Clients of this net are of this class."
@@ -49,6 +84,8 @@ pub struct ClientRule {
 pub struct Clients {
     /// All classes, indexed by [`ClassId`].
     pub classes: Vec<ClientClass>,
+    /// What policies ask about clients, each question once, indexed by [`SelectorId`].
+    pub selectors: Vec<Selector>,
     /// Nets that place a client, each net once, in no order of meaning.
     pub rules: Vec<ClientRule>,
     /// The class of clients that no rule places: the default region's, or the unknown one.
@@ -58,6 +95,11 @@ pub struct Clients {
 impl Default for Clients {
     /// Every client is unknown.
     fn default() -> Clients {
-        Clients { classes: vec![ClientClass::default()], rules: Vec::new(), fallback: ClassId(0) }
+        Clients {
+            classes: vec![ClientClass::default()],
+            selectors: Vec::new(),
+            rules: Vec::new(),
+            fallback: ClassId(0),
+        }
     }
 }

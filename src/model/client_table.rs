@@ -252,7 +252,7 @@ mod tests {
 
     fn clients(rules: &[(&str, u16)]) -> Clients {
         let rules = rules.iter().map(|(net, class)| ClientRule { net: net.parse().unwrap(), class: ClassId(*class) });
-        Clients { classes: Vec::new(), rules: rules.collect(), fallback: ClassId(0) }
+        Clients { classes: Vec::new(), rules: rules.collect(), ..Clients::default() }
     }
 
     fn check(sentence: &str, rules: &[(&str, u16)], cutoff: Option<(u8, u8)>, expected: &[(&str, u16, u8)]) {
@@ -411,7 +411,7 @@ mod tests {
         // A failure prints the case itself, minimal, which is more than a seed.
         #[test]
         fn class_and_scope_are_true_and_the_scope_is_the_shortest(rules in any_rules(), (bits, address) in any_address()) {
-            let clients = Clients { classes: Vec::new(), rules, fallback: ClassId(0) };
+            let clients = Clients { classes: Vec::new(), rules, ..Clients::default() };
             let (class, scope) = ClientTable::compile(&clients, None).lookup(ip_of(bits, address));
             prop_assert_eq!(class, oracle(&clients, ip_of(bits, address)));
             prop_assert!(is_uniform(&clients, address, scope, bits), "scope {} holds another class", scope);

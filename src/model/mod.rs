@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod client_table;
+pub mod country;
 pub mod monitor;
 pub mod policy;
 pub mod pool;
@@ -11,16 +12,17 @@ pub mod time;
 pub mod view;
 pub mod zone;
 
-pub use client::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId};
+pub use client::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId, Selector, SelectorId};
 pub use client_table::ClientTable;
+pub use country::{Continent, Country};
 pub use monitor::{Check, CheckId, CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
-pub use policy::{MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, Policy, PolicyId, Ttl};
+pub use policy::{AffinityNet, Failback, Fence, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, Policy, PolicyId, Ttl};
 pub use pool::{
-    AdminState, AnswerRdata, Answerable, Endpoint, EndpointId, Facet, Member, MemberRef, Pool, PoolId, Steering,
+    AdminState, AnswerRdata, Answerable, Band, Endpoint, EndpointId, Facet, Member, MemberRef, Pool, PoolId, Steering,
 };
 pub use rate_limit::RateLimit;
 pub use time::Moment;
-pub use view::{CheckView, Evidence, Health, VantageState, VantageView, WorldView};
+pub use view::{CheckView, Evidence, Health, Override, OverrideState, VantageState, VantageView, WorldView};
 pub use zone::{Ecs, Rrset, SteeredName, Zone, ZoneId};
 
 use std::sync::Arc;
@@ -40,6 +42,8 @@ pub struct Model {
     pub pools: Vec<Pool>,
     /// Policies of all steered names, indexed by [`PolicyId`]; names that are answered alike share one.
     pub policies: Vec<Policy>,
+    /// Fences of all zones, indexed by [`FenceId`].
+    pub fences: Vec<Fence>,
     /// One check for each distinct (monitor, address), indexed by [`CheckId`].
     pub checks: Vec<Check>,
 }
@@ -58,6 +62,11 @@ impl Model {
     /// The policy of this id; panics as [`Model::endpoint`] does.
     pub fn policy(&self, id: PolicyId) -> &Policy {
         &self.policies[id.0 as usize]
+    }
+
+    /// The fence of this id; panics as [`Model::endpoint`] does.
+    pub fn fence(&self, id: FenceId) -> &Fence {
+        &self.fences[id.0 as usize]
     }
 
     /// The region of this id; panics as [`Model::endpoint`] does.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{EndpointId, Facet, MemberRef, ZoneId};
+use crate::model::{EndpointId, Facet, MemberRef, SelectorId, ZoneId};
 
 /// Index of a policy in its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +27,79 @@ pub struct Policy {
     pub ttl: Ttl,
     /// What is answered when nothing is eligible.
     pub on_empty: OnEmpty,
+    /// The fence around it.
+    pub fence: Option<FenceId>,
+    /// Clients of one net get the same answer; `None`: chance decides, but in pools that steer `affinity`.
+    pub affinity: Option<AffinityNet>,
+    /// When a failover pool goes back to a member that comes before the one it moved to.
+    pub failback: Failback,
+}
+
+impl Policy {
+    /// A policy that answers from `endpoints`, all of them below `root`, with the defaults of everything else.
+    pub fn new(zone: ZoneId, root: MemberRef, endpoints: Vec<EndpointId>, facets: Vec<Facet>) -> Policy {
+        Policy {
+            zone,
+            root,
+            endpoints,
+            facets,
+            answers: None,
+            ttl: Ttl::default(),
+            on_empty: OnEmpty::default(),
+            fence: None,
+            affinity: None,
+            failback: Failback::default(),
+        }
+    }
+}
+
+/// Index of a fence in its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FenceId(pub u32);
+
+/// Whom a fence holds, and what is inside it. Nothing lets those clients out: not `on_empty`, not an override.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// Its name.
+    pub name: String,
+    /// The clients it holds.
+    pub clients: SelectorId,
+    /// The endpoints inside, in the order of their ids, each once.
+    pub inside: Vec<EndpointId>,
+}
+
+impl Fence {
+    /// Whether an endpoint is inside.
+    pub fn holds(&self, endpoint: EndpointId) -> bool {
+        self.inside.binary_search(&endpoint).is_ok()
+    }
+}
+
+/// How much of an address makes a client's net, for affinity. Default /24 and /56.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AffinityNet {
+    /// Bits of an IPv4 address, 0 to 32.
+    pub v4: u8,
+    /// Bits of an IPv6 address, 0 to 128.
+    pub v6: u8,
+}
+
+impl Default for AffinityNet {
+    fn default() -> AffinityNet {
+        AffinityNet { v4: 24, v6: 56 }
+    }
+}
+
+/// `failback` of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Failback {
+    /// As soon as the earlier member is up.
+    #[default]
+    Auto,
+    /// Only when the one it moved to is out.
+    Manual,
+    /// When the earlier member has been up for this long.
+    After(Duration),
 }
 
 /// Most endpoints in one reply. An A record takes 16 octets, so 64 of them fit the 1232 octets of a UDP reply with

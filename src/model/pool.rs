@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::model::{CheckId, RegionId, ZoneId};
+use std::time::Duration;
+
+use crate::model::{CheckId, Country, RegionId, SelectorId, ZoneId};
 
 /// Index of an endpoint in its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,11 +27,29 @@ pub struct Endpoint {
     pub answerables: Vec<Answerable>,
     /// Share among its pool's members; 0 is a standby.
     pub weight: u32,
+    /// The country it stands in, for fences.
+    pub country: Option<Country>,
+    /// Answers a second that it can take, for `simulate`.
+    pub capacity: Option<u64>,
     /// The operator's word in the file.
     pub state: AdminState,
 }
 
 impl Endpoint {
+    /// An endpoint of weight 1 without region or country.
+    pub fn new(name: impl Into<String>, zone: ZoneId, answerables: Vec<Answerable>) -> Endpoint {
+        Endpoint {
+            name: name.into(),
+            zone,
+            region: None,
+            answerables,
+            weight: 1,
+            country: None,
+            capacity: None,
+            state: AdminState::Enabled,
+        }
+    }
+
     /// What this endpoint can answer a question for `facet` with: that family's address, or its cname.
     pub fn answerable(&self, facet: Facet) -> Option<&Answerable> {
         self.answerables.iter().find(|a| a.facet == facet || a.facet == Facet::Alias)
@@ -88,6 +108,26 @@ pub struct Pool {
     pub steering: Steering,
     /// Members as listed.
     pub members: Vec<Member>,
+    /// How near RTTs are equal, where it steers by latency and says so.
+    pub band: Option<Band>,
+    /// The pool counts as down for its parent while less than this share of its members' weight is up, 0 to 1.
+    pub min_up: f64,
+}
+
+impl Pool {
+    /// A pool without a band, which is up while any member is.
+    pub fn new(name: impl Into<String>, steering: Steering, members: Vec<Member>) -> Pool {
+        Pool { name: name.into(), steering, members, band: None, min_up: 0.0 }
+    }
+}
+
+/// `band` of a latency pool: RTTs that are over the best by no more than the larger of the two are equal to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Band {
+    /// Over the best by this.
+    pub over: Duration,
+    /// Over the best by this share of it, percent.
+    pub percent: u32,
 }
 
 /// One member of a pool.
@@ -97,6 +137,15 @@ pub struct Member {
     pub to: MemberRef,
     /// Its weight here: the member's own, or the endpoint's, or 1 for a pool; 0 is a standby.
     pub weight: u32,
+    /// Whom it is for, in a pool that steers `geo`; without, for all.
+    pub when: Option<SelectorId>,
+}
+
+impl Member {
+    /// A member for all clients.
+    pub fn new(to: MemberRef, weight: u32) -> Member {
+        Member { to, weight, when: None }
+    }
 }
 
 /// An endpoint or a pool.
@@ -120,6 +169,10 @@ pub enum Steering {
     Nearest,
     /// The first member that is up, as listed.
     Failover,
+    /// The first member that is up and whose `when` holds for the client.
+    Geo,
+    /// In proportion to weight, the same for all of a client's net.
+    Affinity,
     /// Every member that is up, rotated.
     All,
 }

@@ -1,10 +1,11 @@
 //! What is believed of the world: agreed health, and round-trip times by region. Built by `fleet`, read by `steering`;
 //! the one place where the two meet.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Answerable, CheckId, Endpoint, Moment, RegionId};
+use crate::model::{Answerable, CheckId, Endpoint, EndpointId, Moment, RegionId};
 
 /// Health of a check, and of what it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -38,6 +39,45 @@ pub struct WorldView {
     pub checks: Vec<CheckView>,
     /// Every vantage that is known of.
     pub vantages: Vec<VantageView>,
+    /// The operator's word, by endpoint; it goes before measured health.
+    pub overrides: Arc<HashMap<EndpointId, Arc<Override>>>,
+}
+
+/// The operator's word over measured health, kept apart from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Override {
+    /// What it was said of: an endpoint's name, or `region:NAME`.
+    pub target: String,
+    /// What is to be.
+    pub state: OverrideState,
+    /// Why, in the operator's words.
+    pub why: String,
+    /// Who said so: the name of the token.
+    pub who: String,
+    /// When it ends by itself, Unix seconds; `None`: when it is cleared.
+    pub until: Option<f64>,
+}
+
+/// What an override makes of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OverrideState {
+    /// No new answers, still probed: as `state = "drain"` in the file.
+    Drain,
+    /// As if it were Up, whatever is measured; `state = "drain"` in the file too is overruled, `disabled` is not.
+    Up,
+    /// As if it were Down.
+    Down,
+}
+
+impl OverrideState {
+    /// The word for it in the API: `drain`, `up`, `down`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OverrideState::Drain => "drain",
+            OverrideState::Up => "up",
+            OverrideState::Down => "down",
+        }
+    }
 }
 
 /// One vantage as the others see it.
@@ -122,6 +162,11 @@ impl CheckView {
 }
 
 impl WorldView {
+    /// The operator's word on an endpoint.
+    pub fn override_of(&self, id: EndpointId) -> Option<&Override> {
+        self.overrides.get(&id).map(|said| &**said)
+    }
+
     /// What is believed of a check; panics when the id is of another model.
     pub fn check(&self, id: CheckId) -> &CheckView {
         &self.checks[id.0 as usize]

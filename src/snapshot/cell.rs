@@ -303,16 +303,13 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::model::{AdminState, Answerable, Endpoint, MemberRef, OnEmpty, Ttl, ZoneId};
+    use crate::model::{Answerable, Endpoint, MemberRef, ZoneId};
     use crate::steering::{Share, Tier};
 
     /// Endpoints by number: 0..8 have an address, 8 and 9 a cname.
     fn world() -> (Model, Policy) {
-        let endpoint = |at: u32| Endpoint {
-            name: format!("e{at}"),
-            zone: ZoneId(0),
-            region: None,
-            answerables: vec![match at {
+        let endpoint = |at: u32| {
+            let answerable = match at {
                 0..8 => Answerable {
                     facet: Facet::V4,
                     rdata: AnswerRdata::Address([192, 0, 2, at as u8].into()),
@@ -323,31 +320,33 @@ mod tests {
                     rdata: AnswerRdata::Cname(Box::new([1, b'a' + at as u8, 0])),
                     check: None,
                 },
-            }],
-            weight: 1,
-            state: AdminState::Enabled,
+            };
+            Endpoint::new(format!("e{at}"), ZoneId(0), vec![answerable])
         };
         let model = Model { endpoints: (0..10).map(endpoint).collect(), ..Model::default() };
-        let policy = Policy {
-            zone: ZoneId(0),
-            root: MemberRef::Endpoint(EndpointId(0)),
-            endpoints: (0..10).map(EndpointId).collect(),
-            facets: vec![Facet::V4],
-            answers: None,
-            ttl: Ttl::default(),
-            on_empty: OnEmpty::Nodata,
-        };
+        let root = MemberRef::Endpoint(EndpointId(0));
+        let policy = Policy::new(ZoneId(0), root, (0..10).map(EndpointId).collect(), vec![Facet::V4]);
         (model, policy)
     }
 
     fn cell(tiers: &[&[(&[u32], f64)]], draws: usize, limit: usize) -> Cell {
         let (model, policy) = world();
-        let share =
-            |&(of, weight): &(&[u32], f64)| Share { endpoints: of.iter().copied().map(EndpointId).collect(), weight };
+        let share = |&(of, weight): &(&[u32], f64)| {
+            let endpoints = of.iter().copied().map(EndpointId).collect();
+            Share { endpoints, weight, path: Vec::new() }
+        };
         let tiers = tiers.iter().map(|shares| Tier { shares: shares.iter().map(share).collect() }).collect();
         let given = Given::Endpoints(Distribution { tiers, draws, limit });
-        let decision =
-            Decision { facet: Facet::V4, given, ttl: 7, stale: false, looks_at_client: false, stages: vec![] };
+        let decision = Decision {
+            facet: Facet::V4,
+            given,
+            ttl: 7,
+            stale: false,
+            looks_at_client: false,
+            affinity: None,
+            standings: vec![],
+            stages: vec![],
+        };
         Cell::prepare(&model, &policy, Arc::new(decision))
     }
 

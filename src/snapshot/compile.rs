@@ -13,7 +13,7 @@ use crate::snapshot::last_good::{Heritage, last_good};
 use crate::snapshot::{
     Cell, ClientTables, Dependencies, Identity, PolicyCells, Snapshot, TallyLabels, TallyTable, ZoneTable,
 };
-use crate::steering::{self, Distribution};
+use crate::steering::{self, Distribution, Memory};
 
 /// Compiles a whole model. `previous`, the snapshot that it replaces, hands down counter ids and last good answers.
 pub fn compile(
@@ -94,7 +94,9 @@ fn cells(
     let cells = facets.map(|(at, &facet)| {
         let cell_of = |(class_at, class): (usize, &ClientClass)| {
             let last = last_good(ClassId(class_at as u16), facet);
-            let decision = steering::decide(model, policy, view, *class, facet, last.as_ref());
+            let standings = old.and_then(|old| Some(&old.cells.get(at)?.get(class_at)?.decision().standings[..]));
+            let memory = Memory { last_good: last.as_ref(), standings: standings.unwrap_or_default() };
+            let decision = steering::decide(model, policy, view, class, facet, memory);
             match old.and_then(|old| old.cells.get(at)?.get(class_at)) {
                 Some(cell) if *cell.decision() == decision => cell.clone(),
                 Some(_) | None => Arc::new(Cell::prepare(model, model.policy(policy), Arc::new(decision))),

@@ -40,7 +40,7 @@ impl<'a> Heritage<'a> {
         let old = last_good(self.from, *self.policies.get(&policy)?, class, facet)?;
         let share = |share: &Share| {
             let endpoints: Vec<_> = share.endpoints.iter().filter_map(|id| self.endpoints.get(id).copied()).collect();
-            (!endpoints.is_empty()).then_some(Share { endpoints, weight: share.weight })
+            (!endpoints.is_empty()).then(|| Share { endpoints, ..share.clone() })
         };
         let tier = |tier: &Tier| Tier { shares: tier.shares.iter().filter_map(share).collect() };
         let tiers: Vec<Tier> = old.tiers.iter().map(tier).filter(|tier| !tier.shares.is_empty()).collect();

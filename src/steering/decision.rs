@@ -1,7 +1,7 @@
 //! What was decided for one policy, client class and facet: a distribution over endpoints, with its reasons. The
 //! packet path picks from it, `explain` prints it; neither changes it.
 
-use crate::model::{EndpointId, Facet};
+use crate::model::{AffinityNet, EndpointId, Facet, MemberRef, Moment, PoolId};
 
 /// A decision. Pure data; equal inputs give equal decisions.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,8 +16,44 @@ pub struct Decision {
     pub stale: bool,
     /// Whether the client's class was looked at; when not, the ECS scope is 0.
     pub looks_at_client: bool,
+    /// How much of the client's address a draw looks at, where there is something to draw that affinity ties to its
+    /// net: the ECS scope is at least that long.
+    pub affinity: Option<AffinityNet>,
+    /// Choices that resist change, each pool once: the next decision is told of them.
+    pub standings: Vec<Standing>,
     /// Every stage in the order of CONTRACT 4.1, with what it dropped and kept and why.
     pub stages: Vec<Stage>,
+}
+
+/// What the decision before hands down: same policy, client class and facet.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Memory<'a> {
+    /// What was given when something was last eligible.
+    pub last_good: Option<&'a Distribution>,
+    /// The choices that resist change.
+    pub standings: &'a [Standing],
+}
+
+/// A choice that resists change: of a failover pool under `failback`, of a latency pool with a `band`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// Whose choice it is.
+    pub pool: PoolId,
+    /// The members that were chosen: one of a failover pool, those in the band of a latency pool. In listed order.
+    pub incumbents: Vec<MemberRef>,
+    /// Who would be chosen if nothing resisted.
+    pub challenger: Option<Challenger>,
+}
+
+/// Members that would take the place of the incumbents.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Challenger {
+    /// They, in listed order.
+    pub members: Vec<MemberRef>,
+    /// Since when they would be chosen without a break.
+    pub since: Moment,
+    /// When they will be; `None`: only when an incumbent is out. The decision has to be made again then.
+    pub due: Option<Moment>,
 }
 
 /// What a decision gives.
@@ -60,6 +96,25 @@ pub struct Share {
     pub endpoints: Vec<EndpointId>,
     /// Relative to its tier's other shares; over 0, finite.
     pub weight: f64,
+    /// The members that lead to it, the outermost pool's first; empty where no pool chose. Shares of a tier that begin
+    /// alike are the choice of the same pools.
+    pub path: Vec<Step>,
+}
+
+impl Share {
+    /// One endpoint that no pool chose, of weight 1.
+    pub fn of(endpoint: EndpointId) -> Share {
+        Share { endpoints: vec![endpoint], weight: 1.0, path: Vec::new() }
+    }
+}
+
+/// One member among those of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Stands for the member's name, on every node and after every restart the same.
+    pub member: u64,
+    /// Whether the client's net decides among the pool's members, rather than chance.
+    pub sticky: bool,
 }
 
 /// One stage of a decision, for people.

@@ -18,14 +18,14 @@ mod cases;
 #[cfg(test)]
 mod world;
 
-pub use decision::{Decision, Distribution, Given, Reason, Share, Stage, Tier};
+pub use decision::{Challenger, Decision, Distribution, Given, Memory, Reason, Share, Stage, Standing, Step, Tier};
 
 use crate::model::{
     Answerable, CheckView, ClientClass, EndpointId, Facet, MAX_ANSWERS, MemberRef, Model, Policy, PolicyId, WorldView,
 };
 
-/// Decides what `policy` answers clients of `class` who ask for `facet`, as the world is in `view`. `last_good` is what
-/// was given to the same policy, class and facet when something was last eligible.
+/// Decides what `policy` answers clients of `class` who ask for `facet`, as the world is in `view`, at `view.at`.
+/// `memory` is what the decision before hands down for the same policy, class and facet.
 ///
 /// `looks_at_client` of the result depends on the policy and on who is eligible, never on the class: one decision
 /// that didn't look holds for all classes. An empty `given` never is [`Given::Endpoints`].
@@ -33,22 +33,30 @@ pub fn decide(
     model: &Model,
     policy: PolicyId,
     view: &WorldView,
-    class: ClientClass,
+    class: &ClientClass,
     facet: Facet,
-    last_good: Option<&Distribution>,
+    memory: Memory<'_>,
 ) -> Decision {
-    let scene = Scene { model, view, class, facet };
     let policy = model.policy(policy);
+    let scene = Scene { model, view, policy, class, facet };
     let sieved = sieve::sieve(&scene, policy.root);
-    let mut decision =
-        Decision { facet, given: Given::Nodata, ttl: 0, stale: false, looks_at_client: false, stages: sieved.stages };
+    let mut decision = Decision {
+        facet,
+        given: Given::Nodata,
+        ttl: 0,
+        stale: false,
+        looks_at_client: false,
+        affinity: None,
+        standings: Vec::new(),
+        stages: sieved.stages,
+    };
     let mut considered = sieved.considered;
     if !sieved.candidates.is_empty() {
         let choice = pool::choose(&scene, policy.root, &sieved.eligible);
         decision.looks_at_client = choice.looks_at_client;
         decision.stages.extend(choice.stages(&scene, &sieved.eligible));
         if choice.tiers.is_empty() {
-            considered.extend(on_empty::fill(&scene, policy, last_good, &mut decision));
+            considered.extend(on_empty::fill(&scene, policy, memory.last_good, &mut decision));
         } else {
             decision.given = Given::Endpoints(distribution(policy, choice.tiers));
         }
@@ -68,7 +76,8 @@ pub fn decide(
 struct Scene<'a> {
     model: &'a Model,
     view: &'a WorldView,
-    class: ClientClass,
+    policy: &'a Policy,
+    class: &'a ClientClass,
     facet: Facet,
 }
 

@@ -103,7 +103,7 @@ fn still_there(scene: &Scene, policy: &Policy, last: &Distribution) -> Vec<Tier>
     };
     let share = |share: &Share| {
         let endpoints: Vec<EndpointId> = share.endpoints.iter().copied().filter(stays).collect();
-        (!endpoints.is_empty()).then_some(Share { endpoints, weight: share.weight })
+        (!endpoints.is_empty()).then(|| Share { endpoints, ..share.clone() })
     };
     let tiers = last.tiers.iter().map(|tier| Tier { shares: tier.shares.iter().filter_map(share).collect() });
     tiers.filter(|tier| !tier.shares.is_empty()).collect()
@@ -129,7 +129,7 @@ fn join(scene: &Scene, tier: &mut Tier) {
     let weight = addresses.iter().map(|share| share.weight).sum();
     let endpoints: Vec<EndpointId> = addresses.into_iter().flat_map(|share| share.endpoints).collect();
     if !endpoints.is_empty() {
-        tier.shares.push(Share { endpoints, weight });
+        tier.shares.push(Share { endpoints, weight, path: Vec::new() });
     }
     tier.shares.extend(aliases);
 }
@@ -141,7 +141,7 @@ fn spread(scene: &Scene, member: MemberRef, weight: f64, shares: &mut Vec<Share>
     }
     let id = match member {
         MemberRef::Pool(id) => id,
-        MemberRef::Endpoint(endpoint) => return shares.push(Share { endpoints: vec![endpoint], weight }),
+        MemberRef::Endpoint(endpoint) => return shares.push(Share { weight, ..Share::of(endpoint) }),
     };
     let members: Vec<_> = scene.model.pool(id).members.iter().filter(|member| has_any(scene, member.to)).collect();
     let lightest = members.iter().map(|member| member.weight).filter(|weight| *weight > 0).min().unwrap_or(1);
@@ -164,8 +164,8 @@ fn may_look(scene: &Scene, member: MemberRef) -> bool {
         MemberRef::Pool(id) => {
             let pool = scene.model.pool(id);
             let ranks = match pool.steering {
-                Steering::Latency | Steering::Nearest => pool.members.len() > 1,
-                Steering::Weighted | Steering::Failover | Steering::All => false,
+                Steering::Latency | Steering::Nearest | Steering::Geo => pool.members.len() > 1,
+                Steering::Weighted | Steering::Failover | Steering::Affinity | Steering::All => false,
             };
             ranks || pool.members.iter().any(|member| may_look(scene, member.to))
         }

@@ -3,8 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use siphasher::sip::SipHasher13;
+
 use crate::model::{EndpointId, MemberRef, Pool, PoolId, Steering};
-use crate::steering::{Reason, Scene, Share, Stage, Tier, rank};
+use crate::steering::{Reason, Scene, Share, Stage, Step, Tier, rank};
 
 /// What the pools give.
 pub(super) struct Choice {
@@ -92,7 +94,7 @@ impl Chooser<'_> {
         match member {
             MemberRef::Pool(id) => self.pool(id),
             MemberRef::Endpoint(id) if self.eligible.contains(&id) => {
-                vec![Tier { shares: vec![Share { endpoints: vec![id], weight: 1.0 }] }]
+                vec![Tier { shares: vec![Share::of(id)] }]
             }
             MemberRef::Endpoint(_) => Vec::new(),
         }
@@ -102,7 +104,7 @@ impl Chooser<'_> {
         let pool = self.scene.model.pool(id);
         let ups = self.ups(pool);
         match pool.steering {
-            Steering::Weighted | Steering::Failover => blend(&ups),
+            Steering::Weighted | Steering::Failover | Steering::Geo | Steering::Affinity => self.blend(pool, &ups),
             Steering::All => self.together(&ups),
             Steering::Latency | Steering::Nearest => self.ranked(id, ups),
         }
@@ -153,9 +155,9 @@ impl Chooser<'_> {
         let (aliases, addresses): (Vec<_>, Vec<_>) = all.into_iter().partition(|e| self.scene.is_alias(*e));
         let mut shares = Vec::new();
         if !addresses.is_empty() {
-            shares.push(Share { weight: each * addresses.len() as f64, endpoints: addresses });
+            shares.push(Share { weight: each * addresses.len() as f64, endpoints: addresses, path: Vec::new() });
         }
-        shares.extend(aliases.into_iter().map(|alias| Share { endpoints: vec![alias], weight: each }));
+        shares.extend(aliases.into_iter().map(|alias| Share { weight: each, ..Share::of(alias) }));
         if shares.is_empty() { Vec::new() } else { vec![Tier { shares }] }
     }
 
@@ -175,30 +177,38 @@ impl Chooser<'_> {
                 self.ranks.extend(up.tiers.iter().flat_map(Tier::endpoints).map(|e| Reason::new(e, why.clone())));
             }
             rank += level.len();
-            tiers.extend(blend(level.iter().map(|(_, up)| up)));
+            tiers.extend(self.blend(pool, level.iter().map(|(_, up)| up)));
         }
         tiers
     }
+
+    /// Members side by side: their first tiers become one, their second tiers become one, and so on; in each a member
+    /// has its weight, however it divides it.
+    fn blend<'a>(&self, pool: &Pool, ups: impl IntoIterator<Item = &'a Up>) -> Vec<Tier> {
+        let sticky = pool.steering == Steering::Affinity || self.scene.policy.affinity.is_some();
+        let mut blended: Vec<Tier> = Vec::new();
+        for up in ups {
+            let step = Step { member: key_of(self.scene.name(up.to)), sticky };
+            for (at, tier) in up.tiers.iter().enumerate() {
+                if blended.len() <= at {
+                    blended.push(Tier::default());
+                }
+                let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
+                let scaled = tier.shares.iter().map(|share| Share {
+                    endpoints: share.endpoints.clone(),
+                    weight: share.weight / total * up.weight,
+                    path: std::iter::once(step).chain(share.path.iter().copied()).collect(),
+                });
+                blended[at].shares.extend(scaled);
+            }
+        }
+        blended
+    }
 }
 
-/// Members side by side: their first tiers become one, their second tiers become one, and so on; in each a member has
-/// its weight, however it divides it.
-fn blend<'a>(ups: impl IntoIterator<Item = &'a Up>) -> Vec<Tier> {
-    let mut blended: Vec<Tier> = Vec::new();
-    for up in ups {
-        for (at, tier) in up.tiers.iter().enumerate() {
-            if blended.len() <= at {
-                blended.push(Tier::default());
-            }
-            let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
-            let scaled = tier
-                .shares
-                .iter()
-                .map(|share| Share { endpoints: share.endpoints.clone(), weight: share.weight / total * up.weight });
-            blended[at].shares.extend(scaled);
-        }
-    }
-    blended
+/// The number that stands for a member's name: SipHash-1-3 of it without a key, so that all nodes agree.
+fn key_of(name: &str) -> u64 {
+    SipHasher13::new().hash(name.as_bytes())
 }
 
 /// Each endpoint once: in the best tier that has it, and there in one share, which gets the weight of the others.

@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn share(endpoints: &[u32], weight: f64) -> Share {
-        Share { endpoints: endpoints.iter().map(|e| EndpointId(*e)).collect(), weight }
+        Share { endpoints: endpoints.iter().map(|e| EndpointId(*e)).collect(), weight, path: Vec::new() }
     }
 
     fn distribution(tiers: &[&[(&[u32], f64)]], draws: usize, limit: usize) -> Distribution {
@@ -282,7 +282,7 @@ mod tests {
                 let size = if alias { 1 } else { size };
                 next += size as u32;
                 let endpoints = (next - size as u32..next).map(|e| EndpointId(base + e)).collect();
-                Share { endpoints, weight: f64::from(weight) }
+                Share { endpoints, weight: f64::from(weight), path: Vec::new() }
             };
             let tiers = tiers.into_iter().map(|t| Tier { shares: t.into_iter().map(&mut share).collect() }).collect();
             let (draws, limit) = if says_nothing { (1, 64) } else { (answers, answers) };

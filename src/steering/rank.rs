@@ -33,7 +33,9 @@ pub(super) fn places(scene: &Scene, steering: Steering, ups: &[Up]) -> Vec<Place
     match steering {
         Steering::Nearest => by_great_circle(scene, client, ups),
         Steering::Latency => by_round_trip(scene, client, ups),
-        Steering::Weighted | Steering::Failover | Steering::All => listed(ups, "this pool does not rank"),
+        Steering::Weighted | Steering::Failover | Steering::Geo | Steering::Affinity | Steering::All => {
+            listed(ups, "this pool does not rank")
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::model::{
     Evidence, Facet, Health, Location, Member, MemberRef, Model, Monitor, OnEmpty, Policy, PolicyId, Pool, PoolId,
     ProbeKind, ProbeTarget, Region, Steering, Ttl, WorldView, ZoneId,
 };
-use crate::steering::{Decision, Distribution, Given, Tier, decide};
+use crate::steering::{Decision, Distribution, Given, Memory, Tier, decide};
 
 /// Model and view, and how the one policy is to be.
 #[derive(Debug, Clone)]
@@ -56,14 +56,8 @@ impl World {
             rdata: AnswerRdata::Address(ip),
             check: Some(self.new_check(ip)),
         });
-        self.model.endpoints.push(Endpoint {
-            name: name.to_owned(),
-            zone: ZoneId(0),
-            region: self.model.region_named(region),
-            answerables: answerables.into(),
-            weight: 1,
-            state: AdminState::Enabled,
-        });
+        let region = self.model.region_named(region);
+        self.model.endpoints.push(Endpoint { region, ..Endpoint::new(name, ZoneId(0), answerables.into()) });
         self
     }
 
@@ -95,10 +89,10 @@ impl World {
                 MemberRef::Endpoint(id) => self.model.endpoint(id).weight,
                 MemberRef::Pool(_) => 1,
             };
-            Member { to, weight: weight.parse().unwrap_or(own) }
+            Member::new(to, weight.parse().unwrap_or(own))
         };
         let members = members.split_whitespace().map(member).collect();
-        self.model.pools.push(Pool { name: name.to_owned(), steering, members });
+        self.model.pools.push(Pool::new(name, steering, members));
         self
     }
 
@@ -205,17 +199,15 @@ impl World {
             ),
         };
         let mut model = self.model.clone();
+        let endpoints = (0..model.endpoints.len() as u32).map(EndpointId).collect();
         model.policies.push(Policy {
-            zone: ZoneId(0),
-            root,
-            endpoints: (0..model.endpoints.len() as u32).map(EndpointId).collect(),
-            facets: vec![Facet::V4, Facet::V6],
             answers: self.answers,
             ttl: self.ttl,
             on_empty: self.on_empty,
+            ..Policy::new(ZoneId(0), root, endpoints, vec![Facet::V4, Facet::V6])
         });
-        let class = ClientClass { region: self.model.region_named(client) };
-        decide(&model, PolicyId(0), &self.view, class, facet, last_good)
+        let class = ClientClass::of_region(self.model.region_named(client));
+        decide(&model, PolicyId(0), &self.view, &class, facet, Memory { last_good, standings: &[] })
     }
 
     /// A decision in short: tiers divided by `|`, shares with their part of 100 where there are several, `[a b]` for a

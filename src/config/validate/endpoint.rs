@@ -49,7 +49,12 @@ impl<'a> Checker<'a> {
             let check = probed.and_then(|(monitor, ip)| self.check(spec, monitor, ip, builder, problems));
             answerables.push(Answerable { facet, rdata, check });
         }
-        Endpoint { name: spec.name.value.clone(), zone, region, answerables, weight: spec.weight, state: spec.state }
+        Endpoint {
+            region,
+            weight: spec.weight,
+            state: spec.state,
+            ..Endpoint::new(spec.name.value.clone(), zone, answerables)
+        }
     }
 
     fn find(&mut self, written: &At<String>, problems: &mut Problems) -> Option<&'a MonitorSpec> {

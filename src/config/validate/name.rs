@@ -93,7 +93,7 @@ impl Policies<'_> {
             problems.error(&written.place, message).hint("share them out over several names");
         }
         let ttl = name.own.ttl.or(self.spec.defaults.ttl).unwrap_or_default();
-        Some(Policy { zone: self.zone, root, endpoints, facets, answers, ttl, on_empty })
+        Some(Policy { answers, ttl, on_empty, ..Policy::new(self.zone, root, endpoints, facets) })
     }
 
     /// Without `answers` a group that steers `all` isn't cut, so it has to fit.

@@ -32,13 +32,13 @@ pub(super) fn resolve(
         if let MemberRef::Endpoint(id) = to {
             warn_unranked(spec, id, model, &member.to.place, problems);
         }
-        members.push(Member { to, weight: member.weight.unwrap_or(own) });
+        members.push(Member::new(to, member.weight.unwrap_or(own)));
     }
     if !members.is_empty() && members.iter().all(|member| member.weight == 0) {
         let message = format!("every member of pool `{}` has weight 0", spec.name.value);
         problems.warning(&spec.name.place, message).hint("weight 0 is a standby: give one of them more");
     }
-    Pool { name: spec.name.value.clone(), steering: spec.steering, members }
+    Pool::new(spec.name.value.clone(), spec.steering, members)
 }
 
 /// Steering by a distance that this endpoint can't have.
@@ -59,7 +59,7 @@ fn warn_unranked(spec: &PoolSpec, id: EndpointId, model: &Model, place: &Place, 
                 problems.warning(place, message).hint("give the endpoint a `monitor`");
             }
         }
-        Steering::Weighted | Steering::Failover | Steering::All => {}
+        Steering::Weighted | Steering::Failover | Steering::Geo | Steering::Affinity | Steering::All => {}
     }
 }
 
@@ -122,9 +122,12 @@ impl Walk<'_> {
             ways: sizes.iter().fold(0, |sum, size| size.ways.saturating_add(sum)),
             draw: match pool.steering {
                 Steering::All => draws.fold(0, usize::saturating_add),
-                Steering::Weighted | Steering::Latency | Steering::Nearest | Steering::Failover => {
-                    draws.max().unwrap_or(0)
-                }
+                Steering::Weighted
+                | Steering::Latency
+                | Steering::Nearest
+                | Steering::Failover
+                | Steering::Geo
+                | Steering::Affinity => draws.max().unwrap_or(0),
             },
         };
         let below = sizes.iter().map(|size| (size.height, size.ways)).fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));

@@ -12,7 +12,7 @@ const NOW: Duration = Duration::from_millis(100_300);
 /// `www` is a latency pool of fra1, nyc (a cname) and plain; 127.2.0.0/16 is eu-west's.
 fn snapshot(on_empty: OnEmpty, members: &[u32], default_aaaa: bool) -> Snapshot {
     let mut model = fixture::model();
-    let member = |id: &u32| Member { to: MemberRef::Endpoint(EndpointId(*id)), weight: 1 };
+    let member = |id: &u32| Member::new(MemberRef::Endpoint(EndpointId(*id)), 1);
     let members: Vec<Member> = members.iter().map(member).collect();
     let policy = &mut model.policies[0];
     policy.endpoints = members
@@ -22,18 +22,18 @@ fn snapshot(on_empty: OnEmpty, members: &[u32], default_aaaa: bool) -> Snapshot 
             MemberRef::Pool(_) => unreachable!("only endpoints above"),
         })
         .collect();
-    model.pools.push(Pool { name: "p".into(), steering: Steering::Latency, members });
+    model.pools.push(Pool::new("p", Steering::Latency, members));
     policy.root = MemberRef::Pool(PoolId(0));
     policy.facets = vec![Facet::V4, Facet::V6];
     policy.on_empty = on_empty;
     model.clients = Clients {
         classes: vec![
-            ClientClass { region: None },
-            ClientClass { region: Some(RegionId(0)) },
-            ClientClass { region: Some(RegionId(1)) },
+            ClientClass::default(),
+            ClientClass::of_region(Some(RegionId(0))),
+            ClientClass::of_region(Some(RegionId(1))),
         ],
         rules: vec![ClientRule { net: "127.2.0.0/16".parse().unwrap(), class: ClassId(1) }],
-        fallback: ClassId(0),
+        ..Clients::default()
     };
     if default_aaaa {
         let mut zone = (*model.zones[0]).clone();
