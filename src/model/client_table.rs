@@ -22,13 +22,20 @@ pub struct ClientTable {
 }
 
 impl ClientTable {
-    /// Compiles the rules; those with nets longer than the cut-off (IPv4, IPv6 bits) aren't seen.
-    pub fn compile(clients: &Clients, cutoff: Option<(u8, u8)>) -> ClientTable {
+    /// Compiles the rules. With a projection, class `c` is told as `projection[c]`, and neighbours that are then equal are
+    /// one range, so that a scope is the shortest for what the projection tells apart. With a cut-off (IPv4, IPv6 bits),
+    /// nets longer than it aren't seen.
+    pub fn compile(clients: &Clients, projection: Option<&[ClassId]>, cutoff: Option<(u8, u8)>) -> ClientTable {
+        let told = |class: ClassId| match projection {
+            Some(projection) => projection.get(usize::from(class.0)).copied().unwrap_or(class),
+            None => class,
+        };
+        let fallback = told(clients.fallback);
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for rule in &clients.rules {
             match rule.net {
-                IpNet::V4(net) => v4.push(Net::new(net.network().to_bits(), net.prefix_len(), rule.class)),
-                IpNet::V6(net) => v6.push(Net::new(net.network().to_bits(), net.prefix_len(), rule.class)),
+                IpNet::V4(net) => v4.push(Net::new(net.network().to_bits(), net.prefix_len(), told(rule.class))),
+                IpNet::V6(net) => v6.push(Net::new(net.network().to_bits(), net.prefix_len(), told(rule.class))),
             }
         }
         // Behind the nets' own rules: of two for one net, the first is kept.
@@ -38,11 +45,11 @@ impl ClientTable {
             v4.retain(|net| net.len <= longest_v4);
             v6.retain(|net| net.len <= longest_v6);
         }
-        let v4 = Ranges::build(v4, clients.fallback);
+        let v4 = Ranges::build(v4, fallback);
         let folds = v4.starts.len() > 1;
         let embedded = if folds { EMBEDDED } else { v4.classes[0] };
         v6.extend(EMBEDDINGS.map(|e| Net::new(e.start, e.len, embedded)));
-        ClientTable { v4, v6: Ranges::build(v6, clients.fallback), folds }
+        ClientTable { v4, v6: Ranges::build(v6, fallback), folds }
     }
 
     /// The class of `ip`, and the shortest prefix length around it, in its own family, whose addresses all have it;
@@ -256,7 +263,7 @@ mod tests {
     }
 
     fn check(sentence: &str, rules: &[(&str, u16)], cutoff: Option<(u8, u8)>, expected: &[(&str, u16, u8)]) {
-        let table = ClientTable::compile(&clients(rules), cutoff);
+        let table = ClientTable::compile(&clients(rules), None, cutoff);
         for &(ip, class, scope) in expected {
             assert_eq!(table.lookup(ip.parse().unwrap()), (ClassId(class), scope), "{sentence}: {ip}");
         }
@@ -291,6 +298,16 @@ mod tests {
         let rules = [("10.0.0.0/8", 1), ("10.1.1.0/25", 2), ("2001:db8::/56", 3), ("2001:db8::/64", 4)];
         check("v4", &rules, Some((24, 56)), &[("10.1.1.1", 1, 8), ("2001:db8::1", 3, 56)]);
         check("not cut", &rules, None, &[("10.1.1.1", 2, 25), ("2001:db8::1", 4, 64)]);
+    }
+
+    #[test]
+    fn a_projection_tells_fewer_classes_apart_and_scopes_are_as_short_as_it_allows() {
+        let clients = clients(&[("10.0.0.0/9", 1), ("10.128.0.0/9", 2), ("11.0.0.0/8", 3)]);
+        let projection = [0, 1, 1, 3].map(ClassId);
+        let table = ClientTable::compile(&clients, Some(&projection), None);
+        assert_eq!(table.lookup("10.200.0.1".parse().unwrap()), (ClassId(1), 8));
+        let blind = ClientTable::compile(&clients, Some(&[ClassId(0); 4]), None);
+        assert_eq!(blind.lookup("10.200.0.1".parse().unwrap()), (ClassId(0), 0));
     }
 
     #[test]
@@ -412,7 +429,7 @@ mod tests {
         #[test]
         fn class_and_scope_are_true_and_the_scope_is_the_shortest(rules in any_rules(), (bits, address) in any_address()) {
             let clients = Clients { classes: Vec::new(), rules, ..Clients::default() };
-            let (class, scope) = ClientTable::compile(&clients, None).lookup(ip_of(bits, address));
+            let (class, scope) = ClientTable::compile(&clients, None, None).lookup(ip_of(bits, address));
             prop_assert_eq!(class, oracle(&clients, ip_of(bits, address)));
             prop_assert!(is_uniform(&clients, address, scope, bits), "scope {} holds another class", scope);
             prop_assert!(scope == 0 || !is_uniform(&clients, address, scope - 1, bits), "scope {} could be shorter", scope);

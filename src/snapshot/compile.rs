@@ -137,11 +137,11 @@ fn labels(model: &Model, zone: ZoneId, index: usize) -> Vec<TallyLabels> {
 fn client_tables(model: &Model) -> ClientTables {
     let mut shared: HashMap<(u8, u8), Arc<ClientTable>> = HashMap::new();
     let mut of_zone = |cutoff: (u8, u8)| {
-        let compiled = || Arc::new(ClientTable::compile(&model.clients, Some(cutoff)));
+        let compiled = || Arc::new(ClientTable::compile(&model.clients, None, Some(cutoff)));
         shared.entry(cutoff).or_insert_with(compiled).clone()
     };
     ClientTables {
-        whole: Arc::new(ClientTable::compile(&model.clients, None)),
+        whole: Arc::new(ClientTable::compile(&model.clients, None, None)),
         by_ecs: model.zones.iter().map(|zone| of_zone((zone.ecs.v4, zone.ecs.v6))).collect(),
     }
 }
