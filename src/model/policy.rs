@@ -51,6 +51,15 @@ impl Policy {
             failback: Failback::default(),
         }
     }
+
+    /// Where a reply's endpoints come from: its own pool or endpoint, then the one that it falls back on.
+    pub fn roots(&self) -> impl Iterator<Item = MemberRef> {
+        let other = match self.on_empty {
+            OnEmpty::Other(other) => Some(other),
+            OnEmpty::LastGood | OnEmpty::All | OnEmpty::Static | OnEmpty::Nodata => None,
+        };
+        std::iter::once(self.root).chain(other)
+    }
 }
 
 /// Index of a fence in its model.

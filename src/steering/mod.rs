@@ -7,6 +7,7 @@
 
 mod closing;
 pub mod decision;
+mod interest;
 mod on_empty;
 mod pool;
 mod probability;
@@ -19,6 +20,7 @@ mod cases;
 mod world;
 
 pub use decision::{Challenger, Decision, Distribution, Given, Memory, Reason, Share, Stage, Standing, Step, Tier};
+pub use interest::{Interest, interest};
 
 use crate::model::{
     Answerable, CheckView, ClientClass, EndpointId, Facet, MAX_ANSWERS, MemberRef, Model, Policy, PolicyId, WorldView,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, CheckView, ClientClass, Endpoint, EndpointId,
-    Evidence, Facet, Health, Location, Member, MemberRef, Model, Monitor, OnEmpty, Policy, PolicyId, Pool, PoolId,
-    ProbeKind, ProbeTarget, Region, Steering, Ttl, WorldView, ZoneId,
+    AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, CheckView, ClientClass, Country, Endpoint,
+    EndpointId, Evidence, Facet, Fence, FenceId, Health, Location, Member, MemberRef, Model, Monitor, OnEmpty, Policy,
+    PolicyId, Pool, PoolId, ProbeKind, ProbeTarget, Region, Selector, SelectorId, Steering, Ttl, WorldView, ZoneId,
 };
 use crate::steering::{Decision, Distribution, Given, Memory, Tier, decide};
 
@@ -17,9 +17,10 @@ use crate::steering::{Decision, Distribution, Given, Memory, Tier, decide};
 pub(super) struct World {
     pub(super) model: Model,
     pub(super) view: WorldView,
-    answers: Option<usize>,
-    on_empty: OnEmpty,
-    ttl: Ttl,
+    /// All but where its endpoints come from, which is filled in when it is decided.
+    policy: Policy,
+    /// The names of the model's selectors.
+    selectors: Vec<String>,
 }
 
 impl World {
@@ -38,10 +39,35 @@ impl World {
         World {
             model: Model { regions, ..Model::default() },
             view: WorldView::default(),
-            answers: None,
-            on_empty: OnEmpty::default(),
-            ttl: Ttl::default(),
+            policy: Policy::new(ZoneId(0), MemberRef::Pool(PoolId(0)), Vec::new(), vec![Facet::V4, Facet::V6]),
+            selectors: Vec::new(),
         }
+    }
+
+    /// A selector of countries, called `name`: a member `a@name` is for its clients, and a client `eu+name` is one.
+    pub(super) fn selector(mut self, name: &str, countries: &str) -> World {
+        let countries = countries.split_whitespace().filter_map(Country::parse).collect();
+        self.model.clients.selectors.push(Selector { countries, ..Selector::default() });
+        self.selectors.push(name.to_owned());
+        self
+    }
+
+    fn selector_named(&self, name: &str) -> SelectorId {
+        SelectorId(self.selectors.iter().position(|selector| selector == name).unwrap() as u16)
+    }
+
+    /// The name's fence: for clients of a selector, these endpoints alone.
+    pub(super) fn fence(mut self, name: &str, selector: &str, inside: &str) -> World {
+        let id = |name: &str| match self.find(name) {
+            MemberRef::Endpoint(id) => id,
+            MemberRef::Pool(_) => panic!("{name} is a pool"),
+        };
+        let mut inside: Vec<EndpointId> = inside.split_whitespace().map(id).collect();
+        inside.sort_unstable();
+        let clients = self.selector_named(selector);
+        self.policy.fence = Some(FenceId(self.model.fences.len() as u32));
+        self.model.fences.push(Fence { name: name.to_owned(), clients, inside });
+        self
     }
 
     /// One more endpoint, in a region, weight 1.
@@ -80,16 +106,18 @@ impl World {
         self
     }
 
-    /// One more pool; members by name, `a` or `a:30`.
+    /// One more pool; members by name, `a` or `a:30`, for clients of a selector `a@nordic` or `a:30@nordic`.
     pub(super) fn pool(mut self, name: &str, steering: Steering, members: &str) -> World {
         let member = |text: &str| {
+            let (text, when) = text.split_once('@').map_or((text, None), |(text, when)| (text, Some(when)));
             let (name, weight) = text.split_once(':').unwrap_or((text, ""));
             let to = self.find(name);
             let own = match to {
                 MemberRef::Endpoint(id) => self.model.endpoint(id).weight,
                 MemberRef::Pool(_) => 1,
             };
-            Member::new(to, weight.parse().unwrap_or(own))
+            let when = when.map(|when| self.selector_named(when));
+            Member { when, ..Member::new(to, weight.parse().unwrap_or(own)) }
         };
         let members = members.split_whitespace().map(member).collect();
         self.model.pools.push(Pool::new(name, steering, members));
@@ -169,45 +197,58 @@ impl World {
     }
 
     pub(super) fn answers(mut self, answers: usize) -> World {
-        self.answers = Some(answers);
+        self.policy.answers = Some(answers);
         self
     }
 
     pub(super) fn on_empty(mut self, on_empty: OnEmpty) -> World {
-        self.on_empty = on_empty;
+        self.policy.on_empty = on_empty;
         self
     }
 
     /// As `on_empty`, with another pool or endpoint.
     pub(super) fn or_else(mut self, name: &str) -> World {
-        self.on_empty = OnEmpty::Other(self.find(name));
+        self.policy.on_empty = OnEmpty::Other(self.find(name));
         self
     }
 
     pub(super) fn ttl(mut self, min: u64, max: u64) -> World {
-        self.ttl = Ttl { min: Duration::from_secs(min), max: Duration::from_secs(max) };
+        self.policy.ttl = Ttl { min: Duration::from_secs(min), max: Duration::from_secs(max) };
         self
     }
 
     /// Decides for the name whose pool or endpoint was declared last, or is called `p`.
     pub(super) fn decide(&self, client: &str, facet: Facet, last_good: Option<&Distribution>) -> Decision {
-        let root = match self.model.pools.len() {
+        self.decide_after(client, facet, Memory { last_good, standings: &[] })
+    }
+
+    /// As [`World::decide`], with all that the decision before hands down.
+    pub(super) fn decide_after(&self, client: &str, facet: Facet, memory: Memory<'_>) -> Decision {
+        let model = self.whole_model();
+        decide(&model, PolicyId(0), &self.view, &self.class(client), facet, memory)
+    }
+
+    /// The class of clients `eu`, `eu+nordic` and the like; `-` has no region.
+    pub(super) fn class(&self, client: &str) -> ClientClass {
+        let mut words = client.split('+');
+        let region = words.next().and_then(|region| self.model.region_named(region));
+        let mut selectors: Vec<SelectorId> = words.map(|selector| self.selector_named(selector)).collect();
+        selectors.sort_unstable();
+        ClientClass { region, selectors }
+    }
+
+    /// The model with the policy in it.
+    pub(super) fn whole_model(&self) -> Model {
+        let last = match self.model.pools.len() {
             0 => MemberRef::Endpoint(EndpointId(self.model.endpoints.len() as u32 - 1)),
-            _ => self.model.pools.iter().position(|pool| pool.name == "p").map_or_else(
-                || MemberRef::Pool(PoolId(self.model.pools.len() as u32 - 1)),
-                |at| MemberRef::Pool(PoolId(at as u32)),
-            ),
+            pools => MemberRef::Pool(PoolId(pools as u32 - 1)),
         };
+        let named = self.model.pools.iter().position(|pool| pool.name == "p");
+        let root = named.map_or(last, |at| MemberRef::Pool(PoolId(at as u32)));
         let mut model = self.model.clone();
         let endpoints = (0..model.endpoints.len() as u32).map(EndpointId).collect();
-        model.policies.push(Policy {
-            answers: self.answers,
-            ttl: self.ttl,
-            on_empty: self.on_empty,
-            ..Policy::new(ZoneId(0), root, endpoints, vec![Facet::V4, Facet::V6])
-        });
-        let class = ClientClass::of_region(self.model.region_named(client));
-        decide(&model, PolicyId(0), &self.view, &class, facet, Memory { last_good, standings: &[] })
+        model.policies.push(Policy { root, endpoints, ..self.policy.clone() });
+        model
     }
 
     /// A decision in short: tiers divided by `|`, shares with their part of 100 where there are several, `[a b]` for a

@@ -1,0 +1,101 @@
+//! What a policy can ever ask about a client: whether its region matters, and which selectors do. Classes that agree on
+//! it are one class to the policy, so a snapshot decides once for all of them.
+
+use std::collections::HashSet;
+
+use crate::model::{MemberRef, Model, OnEmpty, Policy, PolicyId, PoolId, SelectorId, Steering};
+
+/// What of a client class can matter to one policy, however the world is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Interest {
+    /// Whether the client's region does: a pool below ranks by distance.
+    pub region: bool,
+    /// The selectors that do, in the order of their ids, each once: of geo members and of the fence.
+    pub selectors: Vec<SelectorId>,
+}
+
+impl Interest {
+    /// Whether every client is alike to the policy.
+    pub fn is_none(&self) -> bool {
+        !self.region && self.selectors.is_empty()
+    }
+}
+
+/// What matters to `policy`, below its root and below the pool that it falls back on. Two classes that agree on it get
+/// the same decisions from the same view and memory, but for the words of their reasons.
+pub fn interest(model: &Model, policy: PolicyId) -> Interest {
+    let policy = model.policy(policy);
+    let mut interest = Interest::default();
+    let mut seen = HashSet::new();
+    for root in policy.roots() {
+        gather(model, root, &mut seen, &mut interest);
+    }
+    interest.selectors.extend(fence_of(model, policy));
+    interest.selectors.sort_unstable();
+    interest.selectors.dedup();
+    interest
+}
+
+/// The selector of the fence, where it can ever make a difference: something is outside, or what the zone file has
+/// can't be told to be inside.
+fn fence_of(model: &Model, policy: &Policy) -> Option<SelectorId> {
+    let fence = model.fence(policy.fence?);
+    let outside = policy.endpoints.iter().any(|endpoint| !fence.holds(*endpoint));
+    (outside || policy.on_empty == OnEmpty::Static).then_some(fence.clients)
+}
+
+fn gather(model: &Model, member: MemberRef, seen: &mut HashSet<PoolId>, interest: &mut Interest) {
+    let MemberRef::Pool(id) = member else { return };
+    if !seen.insert(id) {
+        return;
+    }
+    let pool = model.pool(id);
+    match pool.steering {
+        Steering::Latency | Steering::Nearest => interest.region |= pool.members.len() > 1,
+        Steering::Geo => interest.selectors.extend(pool.members.iter().filter_map(|member| member.when)),
+        Steering::Weighted | Steering::Failover | Steering::Affinity | Steering::All => {}
+    }
+    pool.members.iter().for_each(|member| gather(model, member.to, seen, interest));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Steering::{Failover, Geo, Latency, Nearest, Weighted};
+    use crate::steering::world::World;
+
+    /// What matters: `region`, and the places of the selectors.
+    #[track_caller]
+    fn check(sentence: &str, world: World, expected: &str) {
+        let interest = interest(&world.whole_model(), PolicyId(0));
+        let selectors = interest.selectors.iter().map(|selector| selector.0.to_string());
+        let region = interest.region.then(|| "region".to_owned());
+        assert_eq!(region.into_iter().chain(selectors).collect::<Vec<_>>().join(" "), expected, "{sentence}");
+    }
+
+    #[test]
+    fn a_policy_asks_of_a_client_only_what_can_matter() {
+        let world = || {
+            let endpoints = World::new().endpoint("a", "eu").endpoint("b", "us").endpoint("c", "ap");
+            endpoints.selector("north", "NO SE").selector("east", "JP").selector("held", "DE")
+        };
+        check("weights are the same for all", world().pool("p", Weighted, "a b"), "");
+        check("an endpoint alone too", World::new().endpoint("a", "eu"), "");
+        check("latency asks for the region", world().pool("p", Latency, "a b"), "region");
+        check("so does nearest", world().pool("p", Nearest, "a b"), "region");
+        check("one member is the nearest to all", world().pool("p", Latency, "a"), "");
+        let deep = world().pool("x", Latency, "a b").pool("y", Failover, "c x").pool("p", Weighted, "y c");
+        check("however deep it lies", deep, "region");
+        let other = world().pool("x", Nearest, "a b").pool("p", Weighted, "c");
+        check("in another name's pool it doesn't matter", other.clone(), "");
+        check("in the one to fall back on it does", other.or_else("x"), "region");
+        check("geo asks for each when, once, sorted", world().pool("p", Geo, "c@east a@north b@east c"), "0 1");
+        let both = world().pool("x", Latency, "a b").pool("p", Geo, "x@north c");
+        check("geo over latency asks for both", both, "region 0");
+        check("a when means nothing elsewhere", world().pool("p", Weighted, "a@north b"), "");
+        check("a fence asks for those it holds", world().pool("p", Weighted, "a b c").fence("f", "held", "a"), "2");
+        let all_inside = world().pool("p", Weighted, "a b c").fence("f", "held", "a b c");
+        check("but not one that everything is inside of", all_inside.clone(), "");
+        check("unless the zone file has the last word", all_inside.on_empty(OnEmpty::Static), "2");
+    }
+}
