@@ -3,9 +3,10 @@
 //! followed: then the reply is truncated (RFC 9471).
 
 use super::resolve::Answering;
-use crate::model::Facet;
-use crate::snapshot::CellGiven;
-use crate::snapshot::names::{Extra, RrsetRef, SteeredNode};
+use crate::model::{Facet, ZoneId};
+use crate::snapshot::names::{Extra, Found, RrsetRef, SteeredNode};
+use crate::snapshot::{Cell, CellGiven, PreparedRecord};
+use crate::wire::NameBuf;
 use crate::wire::code::rtype;
 use crate::wire::reply::{Full, Owner, Section};
 
@@ -48,6 +49,26 @@ impl<'q> Answering<'q> {
         }
     }
 
+    /// Adds the addresses of the names that steered records point at (RFC 2782; RFC 9460, 4.1), each once. A service at
+    /// the owner's own name has them as hints, those of the very endpoint that was drawn.
+    pub(super) fn add_targets(&mut self, zone: ZoneId, cell: &'q Cell, picks: &[u16]) {
+        for (at, &pick) in picks.iter().enumerate() {
+            let Some(target) = target_of(cell.record(pick)) else { continue };
+            if picks[..at].iter().any(|&before| target_of(cell.record(before)) == Some(target)) {
+                continue;
+            }
+            let Some(name) = NameBuf::parse(target) else { continue };
+            let (Found::Exact(node) | Found::Wildcard(node)) = self.snapshot.zones.find_within(zone, &name, false)
+            else {
+                continue;
+            };
+            let extra = Extra { name: Some(target), node, is_in_domain: false };
+            if self.add_extra(&extra, Owner::Name(target)).is_err() {
+                break;
+            }
+        }
+    }
+
     /// Adds the addresses of one name, IPv4 before IPv6.
     fn add_extra(&mut self, extra: &Extra<'q>, owner: Owner<'q>) -> Result<(), Full> {
         let v4 = self.add_family(extra, owner, Facet::V4, rtype::A);
@@ -59,7 +80,7 @@ impl<'q> Answering<'q> {
         let steered = extra.node.steered().filter(|steered| match facet {
             Facet::V4 => steered.has_v4 || steered.has_alias,
             Facet::V6 => steered.has_v6 || steered.has_alias,
-            Facet::Alias => false,
+            Facet::Alias | Facet::Srv | Facet::Https | Facet::Svcb => false,
         });
         match steered {
             Some(steered) => self.add_steered(extra, owner, steered, facet, rtype),
@@ -97,8 +118,23 @@ impl<'q> Answering<'q> {
                 if picks.is_empty() || !are_addresses {
                     return Ok(());
                 }
-                self.addresses(Section::Additional, owner, steered, cell, &picks)
+                self.records(Section::Additional, owner, steered, cell, &picks)
             }
         }
     }
+}
+
+/// The name that a steered record points at; none where that is its owner.
+fn target_of(record: PreparedRecord<'_>) -> Option<&[u8]> {
+    let before = match record.rtype {
+        rtype::SRV => 6,
+        rtype::SVCB | rtype::HTTPS => 2,
+        _ => return None,
+    };
+    let rest = record.rdata().get(before..)?;
+    let mut end = 0;
+    while let Some(&len) = rest.get(end).filter(|len| **len != 0) {
+        end += 1 + usize::from(len);
+    }
+    rest.get(..=end).filter(|target| target.len() > 1)
 }

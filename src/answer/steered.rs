@@ -56,12 +56,13 @@ impl<'q> Answering<'q> {
             let is_answer = matches!(asked.qtype, rtype::CNAME | rtype::ANY);
             return Ok(if is_answer { Step::Done(rcode::NOERROR) } else { step });
         }
-        self.addresses(Section::Answer, Owner::At(asked.owner), steered, cell, &picks)?;
+        self.records(Section::Answer, Owner::At(asked.owner), steered, cell, &picks)?;
+        self.add_targets(node.zone(), cell, &picks);
         Ok(Step::Done(rcode::NOERROR))
     }
 
-    /// Adds drawn addresses as one RRset, whole or not at all, and counts them.
-    pub(super) fn addresses(
+    /// Adds drawn records as one RRset, whole or not at all, and counts them.
+    pub(super) fn records(
         &mut self,
         section: Section,
         owner: Owner<'_>,
@@ -118,10 +119,16 @@ fn facet_for(node: NodeRef<'_>, steered: &SteeredNode, qtype: u16) -> Option<Fac
     match qtype {
         rtype::A if steered.has_v4 => Some(Facet::V4),
         rtype::AAAA if steered.has_v6 => Some(Facet::V6),
+        rtype::SRV if steered.has_srv => Some(Facet::Srv),
+        rtype::HTTPS if steered.has_https => Some(Facet::Https),
+        rtype::SVCB if steered.has_svcb => Some(Facet::Svcb),
         // An address question goes to the alias even where the zone file has a safe default for it.
         rtype::A | rtype::AAAA if steered.has_alias => Some(Facet::Alias),
         rtype::ANY if steered.has_v4 => Some(Facet::V4),
         rtype::ANY if steered.has_v6 => Some(Facet::V6),
+        rtype::ANY if steered.has_srv => Some(Facet::Srv),
+        rtype::ANY if steered.has_https => Some(Facet::Https),
+        rtype::ANY if steered.has_svcb => Some(Facet::Svcb),
         _ if steered.has_alias && node.rrset(qtype).is_none() => Some(Facet::Alias),
         _ => None,
     }

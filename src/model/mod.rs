@@ -16,7 +16,10 @@ pub use client::{ClassId, ClientClass, ClientRule, Clients, Location, Region, Re
 pub use client_table::ClientTable;
 pub use country::{Continent, Country};
 pub use monitor::{Check, CheckId, CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
-pub use policy::{AffinityNet, Failback, Fence, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, Policy, PolicyId, Ttl};
+pub use policy::{
+    AffinityNet, Failback, Fence, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, Policy, PolicyId, Service,
+    ServiceTarget, Ttl,
+};
 pub use pool::{
     AdminState, AnswerRdata, Answerable, Band, Endpoint, EndpointId, Facet, Member, MemberRef, Pool, PoolId, Steering,
 };

@@ -18,7 +18,7 @@ pub struct Policy {
     /// Every endpoint that a reply could name, each once: those below `root` in listed order, then those below the pool
     /// or endpoint of [`OnEmpty::Other`]. A record's counter is this list's index.
     pub endpoints: Vec<EndpointId>,
-    /// The families it answers: V4, V6, both, or Alias where all its endpoints are cnames.
+    /// What it answers: V4, V6, both, or Alias where all its endpoints are cnames; and services. In their order.
     pub facets: Vec<Facet>,
     /// Most records in a reply, 1 to [`MAX_ANSWERS`]. `None` where the file says nothing: one, but a pool that steers
     /// `all` gives as many as are up.
@@ -33,6 +33,8 @@ pub struct Policy {
     pub affinity: Option<AffinityNet>,
     /// When a failover pool goes back to a member that comes before the one it moved to.
     pub failback: Failback,
+    /// What its SRV, HTTPS and SVCB records say beside their endpoints.
+    pub service: Service,
 }
 
 impl Policy {
@@ -49,6 +51,7 @@ impl Policy {
             fence: None,
             affinity: None,
             failback: Failback::default(),
+            service: Service::default(),
         }
     }
 
@@ -60,6 +63,26 @@ impl Policy {
         };
         std::iter::once(self.root).chain(other)
     }
+}
+
+/// What the service records of a name say beside their endpoints (RFC 2782, RFC 9460).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Service {
+    /// The port that HTTPS and SVCB records say; none: the protocol's own.
+    pub port: Option<u16>,
+    /// Protocols, most preferred first: ALPN ids of 1 to 255 octets.
+    pub alpn: Vec<String>,
+    /// Where the service is at each of [`Policy::endpoints`], in their order; empty where no service is answered.
+    pub targets: Vec<ServiceTarget>,
+}
+
+/// Where a service is at one endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ServiceTarget {
+    /// The name that has its addresses, uncompressed wire form: one that the zone has for it, or its cname's target.
+    pub name: Box<[u8]>,
+    /// The port that SRV records say; 0 where none is answered.
+    pub port: u16,
 }
 
 /// Index of a fence in its model.

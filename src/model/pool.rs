@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::model::{CheckId, Country, RegionId, SelectorId, ZoneId};
+use crate::wire::code::rtype;
 
 /// Index of an endpoint in its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,9 +51,20 @@ impl Endpoint {
         }
     }
 
-    /// What this endpoint can answer a question for `facet` with: that family's address, or its cname.
+    /// What this endpoint can answer a question for `facet` with: that family's address, or its cname; a service is
+    /// wherever it has anything.
+    pub fn answering(&self, facet: Facet) -> impl Iterator<Item = &Answerable> {
+        self.answerables.iter().filter(move |a| facet.is_service() || a.facet == facet || a.facet == Facet::Alias)
+    }
+
+    /// The first that [`Endpoint::answering`] gives.
     pub fn answerable(&self, facet: Facet) -> Option<&Answerable> {
-        self.answerables.iter().find(|a| a.facet == facet || a.facet == Facet::Alias)
+        self.answering(facet).next()
+    }
+
+    /// Whether its record for `facet` is given alone: a CNAME (RFC 1034, 3.6.2), or SVCB's alias mode (RFC 9460, 2.4.2).
+    pub fn stands_alone(&self, facet: Facet) -> bool {
+        facet != Facet::Srv && self.answering(facet).any(|answerable| answerable.facet == Facet::Alias)
     }
 }
 
@@ -76,7 +88,7 @@ pub enum AnswerRdata {
     Cname(Box<[u8]>),
 }
 
-/// The kinds of question that steering knows: an A, an AAAA, or a name that is only an alias.
+/// The kinds of question that steering knows: an A, an AAAA, a name that is only an alias, or where a service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Facet {
     /// IPv4: A records.
@@ -85,6 +97,46 @@ pub enum Facet {
     V6,
     /// A CNAME: answers a question for either family.
     Alias,
+    /// SRV records: every endpoint that is eligible, with its tier and weight (RFC 2782).
+    Srv,
+    /// HTTPS records (RFC 9460, 9).
+    Https,
+    /// SVCB records (RFC 9460).
+    Svcb,
+}
+
+impl Facet {
+    /// The type code of its records.
+    pub fn rtype(self) -> u16 {
+        match self {
+            Facet::V4 => rtype::A,
+            Facet::V6 => rtype::AAAA,
+            Facet::Alias => rtype::CNAME,
+            Facet::Srv => rtype::SRV,
+            Facet::Https => rtype::HTTPS,
+            Facet::Svcb => rtype::SVCB,
+        }
+    }
+
+    /// The name of that type.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Facet::V4 => "A",
+            Facet::V6 => "AAAA",
+            Facet::Alias => "CNAME",
+            Facet::Srv => "SRV",
+            Facet::Https => "HTTPS",
+            Facet::Svcb => "SVCB",
+        }
+    }
+
+    /// Whether its records say where a service is, rather than an address.
+    pub fn is_service(self) -> bool {
+        match self {
+            Facet::V4 | Facet::V6 | Facet::Alias => false,
+            Facet::Srv | Facet::Https | Facet::Svcb => true,
+        }
+    }
 }
 
 /// `state` of an endpoint in its policy file.

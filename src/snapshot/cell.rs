@@ -1,18 +1,20 @@
 //! A decision made ready for packets: records in wire form and integer weights, so that an answer is a draw and a copy.
 //! The draw follows [`Distribution`](crate::steering::Distribution) to the letter; chance is an argument.
 
+mod rdata;
+
 use std::sync::Arc;
 
-use crate::model::{AnswerRdata, EndpointId, Facet, MAX_ANSWERS, MAX_ENDPOINTS, Model, Policy};
+use rdata::Rdata;
+
+use crate::model::{Facet, MAX_ANSWERS, MAX_ENDPOINTS, Model, Policy};
 use crate::steering::{Decision, Distribution, Given};
 
 /// Where an owner pointer to the question's name goes (RFC 1035, 4.1.4): the question begins at octet 12.
 pub const OWNER_IS_QUESTION: [u8; 2] = [0xC0, 0x0C];
 
-const TYPE_A: u16 = 1;
-const TYPE_CNAME: u16 = 5;
-const TYPE_AAAA: u16 = 28;
-const CLASS_IN: u16 = 1;
+/// Octets of a prepared record before its RDATA: owner pointer, type, class, TTL, RDLENGTH.
+const HEAD: usize = 12;
 
 /// What a cell gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Cell {
     given: CellGiven,
     draws: usize,
     limit: usize,
+    /// Whether every reply has all records, in their order: SRV.
+    is_whole: bool,
     tiers: Box<[CellTier]>,
     records: Box<[StoredRecord]>,
     bytes: Box<[u8]>,
@@ -57,6 +61,8 @@ struct StoredRecord {
     end: u32,
     rtype: u16,
     slot: u16,
+    /// A CNAME, or SVCB's alias mode: no other record may stand beside it.
+    is_alone: bool,
 }
 
 /// A record of a cell in wire form.
@@ -68,6 +74,13 @@ pub struct PreparedRecord<'a> {
     pub rtype: u16,
     /// Its endpoint's place in the policy's list: counter id less the name's first.
     pub slot: u16,
+}
+
+impl<'a> PreparedRecord<'a> {
+    /// Its RDATA, nothing in it compressed.
+    pub fn rdata(&self) -> &'a [u8] {
+        self.bytes.get(HEAD..).unwrap_or_default()
+    }
 }
 
 /// Records drawn from a cell, in the order they go into the reply.
@@ -101,6 +114,7 @@ impl Cell {
             given: CellGiven::Nodata,
             draws: 0,
             limit: 0,
+            is_whole: decision.facet == Facet::Srv,
             tiers: Box::new([]),
             records: Box::new([]),
             bytes: Box::new([]),
@@ -113,22 +127,23 @@ impl Cell {
                 cell.given = CellGiven::Records;
                 cell.draws = distribution.draws;
                 cell.limit = distribution.limit.min(MAX_ANSWERS);
-                cell.fill(model, policy, distribution, decision.facet, decision.ttl);
+                cell.fill(&Rdata { model, policy, decision: &decision }, distribution);
             }
         }
         cell
     }
 
-    fn fill(&mut self, model: &Model, policy: &Policy, distribution: &Distribution, facet: Facet, ttl: u32) {
+    fn fill(&mut self, rdata: &Rdata<'_>, distribution: &Distribution) {
         let (mut records, mut bytes) = (Vec::new(), Vec::new());
         let mut tiers = Vec::with_capacity(distribution.tiers.len());
-        for tier in &distribution.tiers {
+        for (priority, tier) in distribution.tiers.iter().enumerate() {
             let heaviest = tier.shares.iter().map(|share| share.weight).fold(0.0, f64::max);
+            let srv = rdata::SrvScale::of(priority, tier);
             let mut shares = Vec::with_capacity(tier.shares.len());
             for share in &tier.shares {
                 let first = records.len() as u16;
                 for &endpoint in &share.endpoints {
-                    store(&mut records, &mut bytes, model, policy, endpoint, facet, ttl);
+                    records.extend(rdata.store(&mut bytes, endpoint, srv.place(share)));
                 }
                 let count = records.len() as u16 - first;
                 if count > 0 {
@@ -173,9 +188,19 @@ impl Cell {
         PreparedRecord { bytes, rtype: stored.rtype, slot: stored.slot }
     }
 
-    /// Draws records: addresses only, or exactly one CNAME. Empty only where the cell gives no records.
+    /// Every record that a reply could hold.
+    pub fn records(&self) -> impl Iterator<Item = PreparedRecord<'_>> {
+        (0..self.records.len() as u16).map(|index| self.record(index))
+    }
+
+    /// Draws records: any that stand beside each other, or exactly one that stands alone. Empty only where the cell
+    /// gives no records.
     pub fn pick(&self, entropy: u64) -> Picks {
         let mut picks = Picks { indexes: [0; MAX_ANSWERS], len: 0 };
+        if self.is_whole {
+            (0..self.records.len() as u16).for_each(|index| picks.push(index));
+            return picks;
+        }
         let mut chance = Chance(entropy);
         let mut draws = 0;
         for tier in &self.tiers {
@@ -189,7 +214,7 @@ impl Cell {
                 if self.take(share, &mut picks, &mut chance) {
                     draws += 1;
                 }
-                if picks.len == 1 && self.records[usize::from(picks.indexes[0])].rtype == TYPE_CNAME {
+                if picks.len == 1 && self.records[usize::from(picks.indexes[0])].is_alone {
                     return picks;
                 }
             }
@@ -197,21 +222,20 @@ impl Cell {
         picks
     }
 
-    /// Adds a share's records, rotated, as many as fit under the limit, and says whether there were any. A CNAME is
-    /// added only where it stands alone, and no record twice.
+    /// Adds a share's records, rotated, as many as fit under the limit, and says whether there were any. One that stands
+    /// alone is added only where it does, and no record twice.
     fn take(&self, share: CellShare, picks: &mut Picks, chance: &mut Chance) -> bool {
         let turn = if share.count > 1 { chance.below(u64::from(share.count)) as u16 } else { 0 };
         let before = picks.len;
         for step in 0..share.count {
             let index = share.first + (turn + step) % share.count;
             let record = self.records[usize::from(index)];
-            let is_alias = record.rtype == TYPE_CNAME;
             let is_given = picks.iter().any(|&given| self.records[usize::from(given)].slot == record.slot);
-            if picks.len >= self.limit || is_given || (is_alias && picks.len > 0) {
+            if picks.len >= self.limit || is_given || (record.is_alone && picks.len > 0) {
                 continue;
             }
             picks.push(index);
-            if is_alias {
+            if record.is_alone {
                 break;
             }
         }
@@ -272,39 +296,14 @@ fn integer_weight(weight: f64, heaviest: f64) -> u64 {
     ((weight / heaviest * HEAVIEST).round() as u64).max(1)
 }
 
-fn store(
-    records: &mut Vec<StoredRecord>,
-    bytes: &mut Vec<u8>,
-    model: &Model,
-    policy: &Policy,
-    endpoint: EndpointId,
-    facet: Facet,
-    ttl: u32,
-) {
-    let slot = policy.endpoints.iter().position(|e| *e == endpoint);
-    let (Some(slot), Some(answerable)) = (slot, model.endpoint(endpoint).answerable(facet)) else { return };
-    let (rtype, rdata): (u16, Vec<u8>) = match &answerable.rdata {
-        AnswerRdata::Address(std::net::IpAddr::V4(ip)) => (TYPE_A, ip.octets().to_vec()),
-        AnswerRdata::Address(std::net::IpAddr::V6(ip)) => (TYPE_AAAA, ip.octets().to_vec()),
-        AnswerRdata::Cname(target) => (TYPE_CNAME, target.to_vec()),
-    };
-    let start = bytes.len() as u32;
-    bytes.extend_from_slice(&OWNER_IS_QUESTION);
-    bytes.extend_from_slice(&rtype.to_be_bytes());
-    bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
-    bytes.extend_from_slice(&ttl.to_be_bytes());
-    bytes.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
-    bytes.extend_from_slice(&rdata);
-    records.push(StoredRecord { start, end: bytes.len() as u32, rtype, slot: slot as u16 });
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::model::{Answerable, Endpoint, MemberRef, ZoneId};
+    use crate::model::{AnswerRdata, Answerable, Endpoint, EndpointId, MemberRef, ZoneId};
     use crate::steering::{Share, Tier};
+    use crate::wire::code::rtype;
 
     /// Endpoints by number: 0..8 have an address, 8 and 9 a cname.
     fn world() -> (Model, Policy) {
@@ -345,6 +344,7 @@ mod tests {
             looks_at_client: false,
             affinity: None,
             standings: vec![],
+            hints: vec![],
             stages: vec![],
         };
         Cell::prepare(&model, &policy, Arc::new(decision))
@@ -368,7 +368,7 @@ mod tests {
         let cell = cell(&[&[(&[3], 1.0)]], 1, 1);
         let record = cell.record(cell.pick(1)[0]);
         assert_eq!(record.bytes, [0xC0, 0x0C, 0, 1, 0, 1, 0, 0, 0, 7, 0, 4, 192, 0, 2, 3]);
-        assert_eq!((record.rtype, record.slot), (TYPE_A, 3));
+        assert_eq!((record.rtype, record.slot), (rtype::A, 3));
     }
 
     #[test]
@@ -401,7 +401,7 @@ mod tests {
         let mixed = cell(&[&[(&[0], 1.0), (&[8], 1.0), (&[1], 1.0), (&[9], 1.0)]], 3, 3);
         for seed in 0..1000 {
             let types: Vec<u16> = mixed.pick(seed).iter().map(|&index| mixed.record(index).rtype).collect();
-            assert!(types == [TYPE_CNAME] || types == [TYPE_A, TYPE_A], "{types:?}");
+            assert!(types == [rtype::CNAME] || types == [rtype::A, rtype::A], "{types:?}");
         }
     }
 

@@ -105,6 +105,12 @@ pub struct SteeredNode {
     pub has_v6: bool,
     /// Whether the policy gives a CNAME whatever the type.
     pub has_alias: bool,
+    /// Whether the policy gives SRV records.
+    pub has_srv: bool,
+    /// Whether the policy gives HTTPS records.
+    pub has_https: bool,
+    /// Whether the policy gives SVCB records.
+    pub has_svcb: bool,
 }
 
 /// Where a name leads.

@@ -57,7 +57,7 @@ pub(super) fn pick_and_limit(scene: &Scene, policy: &Policy, distribution: &Dist
 /// and no more, within the bounds. `given` is how many endpoints came through all other stages.
 pub(super) fn ttl(scene: &Scene, bounds: Ttl, considered: &[EndpointId], given: usize) -> (u32, Stage) {
     let (min, max) = (seconds(bounds.min), seconds(bounds.max));
-    let soonest = considered.iter().filter_map(|e| Some((scene.check(*e)?.may_change_in?, *e))).min();
+    let soonest = considered.iter().filter_map(|e| Some((scene.may_change_in(*e)?, *e))).min();
     let (ttl, why) = match soonest {
         None => (max, format!("{max} s: nothing that is considered can change, so ttl.max")),
         Some((change, endpoint)) => {

@@ -1,6 +1,8 @@
 //! What was decided for one policy, client class and facet: a distribution over endpoints, with its reasons. The
 //! packet path picks from it, `explain` prints it; neither changes it.
 
+use std::net::IpAddr;
+
 use crate::model::{AffinityNet, EndpointId, Facet, MemberRef, Moment, PoolId};
 
 /// A decision. Pure data; equal inputs give equal decisions.
@@ -21,6 +23,9 @@ pub struct Decision {
     pub affinity: Option<AffinityNet>,
     /// Choices that resist change, each pool once: the next decision is told of them.
     pub standings: Vec<Standing>,
+    /// The addresses that HTTPS and SVCB records hint at, with their endpoints: those that are up, all of an endpoint
+    /// that is given though none is. Empty for other facets.
+    pub hints: Vec<(EndpointId, IpAddr)>,
     /// Every stage in the order of CONTRACT 4.1, with what it dropped and kept and why.
     pub stages: Vec<Stage>,
 }
@@ -69,7 +74,7 @@ pub enum Given {
 
 /// How endpoints are picked: from the first tier by weight and without replacement; from the next tier only when the
 /// one before is used up and draws are left. An alias is given alone: a first draw that is one ends the reply, a later
-/// one is passed over.
+/// one is passed over. For SRV it is never drawn from: all of it is given, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
     /// Best first; no endpoint is in two tiers; no tier is empty.

@@ -12,6 +12,7 @@ mod on_empty;
 mod pool;
 mod probability;
 mod rank;
+mod service;
 mod sieve;
 
 #[cfg(test)]
@@ -21,6 +22,8 @@ mod world;
 
 pub use decision::{Challenger, Decision, Distribution, Given, Memory, Reason, Share, Stage, Standing, Step, Tier};
 pub use interest::{Interest, interest};
+
+use std::time::Duration;
 
 use crate::model::{
     Answerable, CheckView, ClientClass, EndpointId, Facet, MAX_ANSWERS, MemberRef, Model, Policy, PolicyId, WorldView,
@@ -50,6 +53,7 @@ pub fn decide(
         looks_at_client: false,
         affinity: None,
         standings: Vec::new(),
+        hints: Vec::new(),
         stages: sieved.stages,
     };
     let mut considered = sieved.considered;
@@ -63,8 +67,14 @@ pub fn decide(
             decision.given = Given::Endpoints(distribution(policy, choice.tiers));
         }
     }
-    if let Given::Endpoints(distribution) = &decision.given {
-        decision.stages.extend(closing::pick_and_limit(&scene, policy, distribution));
+    if let Given::Endpoints(distribution) = &mut decision.given {
+        decision.stages.extend(match facet {
+            Facet::Srv => service::all_of(&scene, distribution),
+            Facet::V4 | Facet::V6 | Facet::Alias | Facet::Https | Facet::Svcb => {
+                closing::pick_and_limit(&scene, policy, distribution)
+            }
+        });
+        decision.hints = service::hints(&scene, distribution);
     }
     let given = decision.stages.last().map_or(0, |stage| stage.left);
     let (ttl, stage) = closing::ttl(&scene, policy.ttl, &considered, given);
@@ -88,13 +98,22 @@ impl<'a> Scene<'a> {
         self.model.endpoint(endpoint).answerable(self.facet)
     }
 
-    /// What is believed of an endpoint; `None` without a monitor.
+    /// What is believed of an endpoint; `None` without a monitor. Of a service it is the address that does best.
     fn check(&self, endpoint: EndpointId) -> Option<&'a CheckView> {
-        self.answerable(endpoint)?.check.map(|check| self.view.check(check))
+        let sides = self.model.endpoint(endpoint).answering(self.facet);
+        let views = sides.map(|side| side.check.map(|check| self.view.check(check)));
+        views.min_by_key(|view| view.map_or(0, |view| if view.is_eligible() { 1 } else { 2 })).flatten()
     }
 
+    /// The least time in which an endpoint's health could change.
+    fn may_change_in(&self, endpoint: EndpointId) -> Option<Duration> {
+        let checks = self.model.endpoint(endpoint).answering(self.facet).filter_map(|side| side.check);
+        checks.filter_map(|check| self.view.check(check).may_change_in).min()
+    }
+
+    /// Whether an endpoint's record stands alone in a reply.
     fn is_alias(&self, endpoint: EndpointId) -> bool {
-        self.answerable(endpoint).is_some_and(|answerable| answerable.facet == Facet::Alias)
+        self.model.endpoint(endpoint).stands_alone(self.facet)
     }
 
     fn name(&self, member: MemberRef) -> &'a str {

@@ -52,6 +52,7 @@ pub(super) fn no_record(scene: &Scene, endpoint: EndpointId) -> Option<String> {
         Facet::V4 => "no IPv4 address",
         Facet::V6 => "no IPv6 address",
         Facet::Alias => "no cname",
+        Facet::Srv | Facet::Https | Facet::Svcb => "no address and no cname",
     };
     scene.answerable(endpoint).is_none().then(|| lacking.to_owned())
 }

@@ -8,7 +8,7 @@ use crate::config::source::{At, Place};
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::pool::{Size, endpoints_below};
 use crate::config::validate::{Names, ON_EMPTY_WORDS, Used};
-use crate::config::zonefile::{A, AAAA, CNAME, MasterFile, type_name};
+use crate::config::zonefile::{CNAME, MasterFile, type_name};
 use crate::model::{
     EndpointId, Facet, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy, PolicyId, SteeredName, Ttl,
     ZoneId,
@@ -164,13 +164,12 @@ impl Policies<'_> {
 
     /// `on_empty = "static"` needs something to fall back on.
     fn check_static(&self, name: &NameSpec, facets: &[Facet], problems: &mut Problems) {
-        let word = |facet: &Facet| match facet {
-            Facet::V4 => A,
-            Facet::V6 => AAAA,
-            Facet::Alias => CNAME,
-        };
-        let missing: Vec<String> =
-            facets.iter().map(word).filter(|t| self.file.rrset(&name.owner, *t).is_none()).map(type_name).collect();
+        let missing: Vec<String> = facets
+            .iter()
+            .map(|facet| facet.rtype())
+            .filter(|t| self.file.rrset(&name.owner, *t).is_none())
+            .map(type_name)
+            .collect();
         if missing.is_empty() {
             return;
         }
@@ -214,7 +213,7 @@ fn check_types(types: &At<Vec<Facet>>, endpoints: &[EndpointId], model: &Model, 
     }
     let mut empty = 0;
     for facet in types.value.iter().filter(|facet| endpoints().all(|e| e.answerable(**facet).is_none())) {
-        let word = if *facet == Facet::V4 { "A" } else { "AAAA" };
+        let word = facet.as_str();
         let message = format!("`types` answers {word}, and no endpoint has such an address");
         problems.error(&types.place, message).hint(format!("take \"{word}\" out, or give an endpoint one"));
         empty += 1;

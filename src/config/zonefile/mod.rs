@@ -16,7 +16,7 @@ use crate::config::source::Place;
 use crate::model::Rrset;
 use crate::wire::Name;
 
-pub(super) use rules::{A, AAAA, CNAME, type_name};
+pub(super) use rules::{CNAME, type_name};
 pub(super) use scan::At as FileAt;
 
 /// The static part of a zone.

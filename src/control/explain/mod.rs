@@ -2,6 +2,7 @@
 //! nothing itself. The API writes it as JSON (CONTRACT 5); the command line reads that back and prints [`human`].
 
 mod human;
+mod present;
 #[cfg(test)]
 mod tests;
 
@@ -10,14 +11,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    AnswerRdata, ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, Rrset, SteeredName, ZoneId,
-};
-use crate::snapshot::{KnownBy, Snapshot};
+use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, Rrset, SteeredName, ZoneId};
+use crate::snapshot::{Cell, KnownBy, Snapshot};
 use crate::steering::{Decision, Given, Reason};
 use crate::wire::{Name, NameError};
 
 pub use human::human;
+use present::present;
 
 /// For whom an answer is explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum ExplainError {
     BadName(NameError),
     /// The name has no policy here: it is static, or does not exist.
     NotSteered(String),
-    /// Not one of A, AAAA and CNAME.
+    /// Not one of the types that are steered.
     UnsupportedType(String),
     /// No region is called so; and those that are.
     UnknownRegion(String, Vec<String>),
@@ -50,7 +50,9 @@ impl std::fmt::Display for ExplainError {
             ExplainError::NotSteered(name) => {
                 write!(f, "{name} is not steered here: only names of a policy file have something to explain")
             }
-            ExplainError::UnsupportedType(given) => write!(f, "type {given} is not steered: ask for A, AAAA or CNAME"),
+            ExplainError::UnsupportedType(given) => {
+                write!(f, "type {given} is not steered: ask for A, AAAA, CNAME, SRV, HTTPS or SVCB")
+            }
             ExplainError::UnknownRegion(given, known) => {
                 write!(f, "no region is called {given:?}; there are {}", known.join(", "))
             }
@@ -65,7 +67,7 @@ impl std::error::Error for ExplainError {}
 pub struct Explanation {
     /// The name asked for, with its final dot.
     pub name: String,
-    /// `A`, `AAAA` or `CNAME`.
+    /// `A`, `AAAA`, `CNAME`, `SRV`, `HTTPS` or `SVCB`.
     #[serde(rename = "type")]
     pub rtype: String,
     /// The address or region that was given; empty where none was.
@@ -182,11 +184,12 @@ fn explain_steered(
         None => policy.facets.first().copied().unwrap_or(Facet::V4),
     };
     let placed = place(snapshot, zone, client)?;
-    let decision = served(snapshot, steered.policy, placed.class, asked);
+    let cell = served(snapshot, steered.policy, placed.class, asked);
+    let decision = cell.map(Cell::decision);
     let (scope, scope_why) = scope(snapshot, zone, &placed, decision);
     Ok(Explanation {
         name: name.to_string(),
-        rtype: type_name(asked).to_owned(),
+        rtype: asked.as_str().to_owned(),
         client: match client {
             Client::Address(ip) => ip.to_string(),
             Client::Region(region) => region.to_owned(),
@@ -199,8 +202,8 @@ fn explain_steered(
             Some(decision) => stages(&snapshot.model, decision),
             None => vec![left_to_zone_file(&snapshot.model, policy, asked)],
         },
-        answers: match decision {
-            Some(decision) => answers(&snapshot.model, zone, steered, asked, decision),
+        answers: match cell {
+            Some(cell) => answers(&snapshot.model, zone, steered, asked, cell),
             None => static_answers(&snapshot.model, zone, steered, asked),
         },
         generation: snapshot.generation,
@@ -218,22 +221,16 @@ fn asked_type(text: &str) -> Result<Facet, ExplainError> {
         "A" => Ok(Facet::V4),
         "AAAA" => Ok(Facet::V6),
         "CNAME" => Ok(Facet::Alias),
+        "SRV" => Ok(Facet::Srv),
+        "HTTPS" => Ok(Facet::Https),
+        "SVCB" => Ok(Facet::Svcb),
         _ => Err(ExplainError::UnsupportedType(text.to_owned())),
     }
 }
 
-fn type_name(facet: Facet) -> &'static str {
-    match facet {
-        Facet::V4 => "A",
-        Facet::V6 => "AAAA",
-        Facet::Alias => "CNAME",
-    }
-}
-
-/// The decision that answers this question; a name that is only an alias answers every one with it.
-fn served(snapshot: &Snapshot, policy: PolicyId, class: ClassId, asked: Facet) -> Option<&Decision> {
-    let cell = snapshot.cell(policy, class, asked).or_else(|| snapshot.cell(policy, class, Facet::Alias))?;
-    Some(cell.decision())
+/// What answers this question; a name that is only an alias answers every one with it.
+fn served(snapshot: &Snapshot, policy: PolicyId, class: ClassId, asked: Facet) -> Option<&Cell> {
+    snapshot.cell(policy, class, asked).or_else(|| snapshot.cell(policy, class, Facet::Alias))
 }
 
 /// A client's class, and its prefix where it has an address.
@@ -330,7 +327,7 @@ fn report(model: &Model, endpoint: EndpointId, why: &str) -> ReasonReport {
 
 /// The one stage of a question that the policy has nothing for: the zone file answers it, with a record or without.
 fn left_to_zone_file(model: &Model, policy: &Policy, asked: Facet) -> StageReport {
-    let why = format!("the policy gives no {} records", type_name(asked));
+    let why = format!("the policy gives no {} records", asked.as_str());
     StageReport {
         stage: "candidates".to_owned(),
         entered: policy.endpoints.len(),
@@ -352,19 +349,21 @@ fn ttl(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, decision: 
 }
 
 /// What a reply may hold, most probable first; what it can't is left out.
-fn answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, decision: &Decision) -> Vec<AnswerReport> {
+fn answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, cell: &Cell) -> Vec<AnswerReport> {
+    let decision = cell.decision();
     let given = match &decision.given {
         Given::Endpoints(given) => given,
         Given::Static => return static_answers(model, zone, name, asked),
         Given::Nodata => return Vec::new(),
     };
-    let answerable = |endpoint: EndpointId| model.endpoint(endpoint).answerable(decision.facet);
-    let odds = given.probabilities(|endpoint| answerable(endpoint).is_some_and(|a| a.facet == Facet::Alias));
+    let odds = given.probabilities(|endpoint| model.endpoint(endpoint).stands_alone(decision.facet));
+    let slots = &model.policy(name.policy).endpoints;
+    let record = |endpoint: EndpointId| cell.records().find(|record| slots[usize::from(record.slot)] == endpoint);
     let mut answers: Vec<AnswerReport> = odds
         .into_iter()
         .filter(|(_, probability)| *probability > 0.0)
         .filter_map(|(endpoint, probability)| {
-            let rdata = rdata(&answerable(endpoint)?.rdata);
+            let rdata = record(endpoint).map(|record| present(record.rtype, record.rdata()))?;
             Some(AnswerReport { rdata, endpoint: Some(model.endpoint(endpoint).name.clone()), probability })
         })
         .collect();
@@ -374,53 +373,22 @@ fn answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, decisi
 
 /// What the zone file has of the type asked for.
 fn safe_default<'a>(model: &'a Model, zone: ZoneId, name: &SteeredName, asked: Facet) -> Option<&'a Rrset> {
-    let rtype = match asked {
-        Facet::V4 => 1,
-        Facet::V6 => 28,
-        Facet::Alias => 5,
-    };
-    model.zone(zone).rrsets.iter().find(|rrset| rrset.owner == name.owner && rrset.rtype == rtype)
+    model.zone(zone).rrsets.iter().find(|rrset| rrset.owner == name.owner && rrset.rtype == asked.rtype())
 }
 
 /// The records of the zone file that stand in for the policy.
 fn static_answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet) -> Vec<AnswerReport> {
-    let answer = |wire: &[u8]| {
-        let ip = <[u8; 4]>::try_from(wire).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(wire).map(IpAddr::from));
-        let rdata = match (asked, ip) {
-            (Facet::V4 | Facet::V6, Ok(ip)) => ip.to_string(),
-            (Facet::V4 | Facet::V6 | Facet::Alias, _) => present(wire),
-        };
-        AnswerReport { rdata, endpoint: None, probability: 1.0 }
-    };
+    let answer = |wire: &[u8]| AnswerReport { rdata: present(asked.rtype(), wire), endpoint: None, probability: 1.0 };
     let rrset = safe_default(model, zone, name, asked);
     rrset.map_or_else(Vec::new, |rrset| rrset.rdatas.iter().map(|wire| answer(wire)).collect())
-}
-
-fn rdata(rdata: &AnswerRdata) -> String {
-    match rdata {
-        AnswerRdata::Address(ip) => ip.to_string(),
-        AnswerRdata::Cname(target) => present(target),
-    }
-}
-
-/// A name in presentation form with the case it was written in, which [`Name`] doesn't keep: escapes have no letters,
-/// so the letters of both forms go together.
-fn present(wire: &[u8]) -> String {
-    let Some(name) = Name::from_wire(wire) else { return String::new() };
-    let mut written = wire.iter().copied().filter(u8::is_ascii_alphabetic);
-    // A length octet may look like a letter, but never is one in a valid name: it is at most 63, before `A`.
-    let shown = name.to_string();
-    let restored =
-        shown.chars().map(|c| if c.is_ascii_alphabetic() { written.next().map_or(c, char::from) } else { c });
-    restored.collect()
 }
 
 fn evidence(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<EvidenceReport> {
     let model = &snapshot.model;
     let said = policy.endpoints.iter().flat_map(|endpoint| {
-        let check = model.endpoint(*endpoint).answerable(facet).and_then(|answerable| answerable.check);
-        let evidence = check.map_or(&[][..], |check| &snapshot.view.check(check).evidence);
-        evidence.iter().map(move |said| EvidenceReport {
+        let checks = model.endpoint(*endpoint).answering(facet).filter_map(|answerable| answerable.check);
+        let evidence = checks.flat_map(|check| &snapshot.view.check(check).evidence);
+        evidence.map(move |said| EvidenceReport {
             endpoint: model.endpoint(*endpoint).name.clone(),
             vantage: said.vantage.to_string(),
             region: region_name(model, said.region),

@@ -128,8 +128,8 @@ fn on_empty_is_told() {
 
 #[test]
 fn names_keep_their_case() {
-    assert_eq!(present(b"\x05N\\y.C\x07Hosting\x00"), "N\\\\y\\.C.Hosting.");
-    assert_eq!(present(b"\x00"), ".");
+    assert_eq!(present(5, b"\x05N\\y.C\x07Hosting\x00"), "N\\\\y\\.C.Hosting.");
+    assert_eq!(present(5, b"\x00"), ".");
 }
 
 #[test]

@@ -133,6 +133,9 @@ impl Builder {
             has_v4: facets.contains(&Facet::V4),
             has_v6: facets.contains(&Facet::V6),
             has_alias: facets.contains(&Facet::Alias),
+            has_srv: facets.contains(&Facet::Srv),
+            has_https: facets.contains(&Facet::Https),
+            has_svcb: facets.contains(&Facet::Svcb),
         });
     }
 

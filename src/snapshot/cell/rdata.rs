@@ -1,0 +1,141 @@
+//! Records in wire form: what an endpoint is answered with, for each type that is steered. Names in RDATA stand
+//! uncompressed, as RFC 2782 and RFC 9460 want them; CNAME targets are compressed when they go out.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::model::{AnswerRdata, EndpointId, Facet, Model, Policy, ServiceTarget};
+use crate::snapshot::cell::{OWNER_IS_QUESTION, StoredRecord};
+use crate::steering::{Decision, Share, Tier};
+use crate::wire::code::class;
+
+/// Keys of service parameters (RFC 9460, 14.3.2), which stand in rising order.
+mod key {
+    pub(super) const ALPN: u16 = 1;
+    pub(super) const PORT: u16 = 3;
+    pub(super) const IPV4HINT: u16 = 4;
+    pub(super) const IPV6HINT: u16 = 6;
+}
+
+/// Service mode, and its one priority: which endpoint comes first is for the draw to say (RFC 9460, 2.4.1).
+const SERVICE_MODE: u16 = 1;
+/// Alias mode (RFC 9460, 2.4.2).
+const ALIAS_MODE: u16 = 0;
+/// The heaviest share of a tier has this weight in SRV records.
+const HEAVIEST: f64 = 65_535.0;
+
+/// Where an SRV record stands among the others (RFC 2782).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SrvPlace {
+    priority: u16,
+    weight: u16,
+}
+
+/// The weights of one tier, in the numbers of SRV records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SrvScale {
+    priority: u16,
+    /// Weight of the heaviest endpoint.
+    heaviest: f64,
+}
+
+impl SrvScale {
+    /// Of the tier at this place, 0 is the best.
+    pub(super) fn of(place: usize, tier: &Tier) -> SrvScale {
+        let heaviest = tier.shares.iter().map(each).fold(0.0, f64::max);
+        SrvScale { priority: u16::try_from(place).unwrap_or(u16::MAX), heaviest }
+    }
+
+    /// Of each endpoint of a share: never 0, which would mean "hardly ever".
+    pub(super) fn place(&self, share: &Share) -> SrvPlace {
+        let weight = (each(share) / self.heaviest * HEAVIEST).round().clamp(1.0, HEAVIEST);
+        SrvPlace { priority: self.priority, weight: weight as u16 }
+    }
+}
+
+/// The weight of one endpoint of a share: a draw gives all of it, so that a client has one part of so many.
+fn each(share: &Share) -> f64 {
+    share.weight / share.endpoints.len().max(1) as f64
+}
+
+/// What records are made of.
+pub(super) struct Rdata<'a> {
+    pub(super) model: &'a Model,
+    pub(super) policy: &'a Policy,
+    pub(super) decision: &'a Decision,
+}
+
+impl Rdata<'_> {
+    /// Adds an endpoint's record to `bytes`. `None`: it has nothing to say to this question.
+    pub(super) fn store(&self, bytes: &mut Vec<u8>, endpoint: EndpointId, srv: SrvPlace) -> Option<StoredRecord> {
+        let slot = self.policy.endpoints.iter().position(|e| *e == endpoint)?;
+        let (rtype, rdata) = self.of(endpoint, self.policy.service.targets.get(slot), srv)?;
+        let start = bytes.len() as u32;
+        bytes.extend_from_slice(&OWNER_IS_QUESTION);
+        bytes.extend_from_slice(&rtype.to_be_bytes());
+        bytes.extend_from_slice(&class::IN.to_be_bytes());
+        bytes.extend_from_slice(&self.decision.ttl.to_be_bytes());
+        bytes.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(&rdata);
+        let is_alone = self.model.endpoint(endpoint).stands_alone(self.decision.facet);
+        Some(StoredRecord { start, end: bytes.len() as u32, rtype, slot: slot as u16, is_alone })
+    }
+
+    /// Type and RDATA.
+    fn of(&self, endpoint: EndpointId, target: Option<&ServiceTarget>, srv: SrvPlace) -> Option<(u16, Vec<u8>)> {
+        let facet = self.decision.facet;
+        match facet {
+            Facet::V4 | Facet::V6 | Facet::Alias => {
+                let answerable = self.model.endpoint(endpoint).answerable(facet)?;
+                let rdata = match &answerable.rdata {
+                    AnswerRdata::Address(IpAddr::V4(ip)) => ip.octets().to_vec(),
+                    AnswerRdata::Address(IpAddr::V6(ip)) => ip.octets().to_vec(),
+                    AnswerRdata::Cname(target) => target.to_vec(),
+                };
+                Some((answerable.facet.rtype(), rdata))
+            }
+            Facet::Srv => {
+                let target = target?;
+                let numbers = [srv.priority, srv.weight, target.port];
+                let numbers = numbers.iter().flat_map(|number| number.to_be_bytes());
+                Some((facet.rtype(), numbers.chain(target.name.iter().copied()).collect()))
+            }
+            Facet::Https | Facet::Svcb => Some((facet.rtype(), self.svcb(endpoint, target?))),
+        }
+    }
+
+    fn svcb(&self, endpoint: EndpointId, target: &ServiceTarget) -> Vec<u8> {
+        if self.model.endpoint(endpoint).stands_alone(self.decision.facet) {
+            return [&ALIAS_MODE.to_be_bytes()[..], &target.name].concat();
+        }
+        let answers = |facet| self.policy.facets.contains(&facet);
+        let is_at_owner = answers(Facet::V4) || answers(Facet::V6);
+        let mut rdata = SERVICE_MODE.to_be_bytes().to_vec();
+        // The root stands for the owner's own name (RFC 9460, 2.5.2), whose addresses the hints then are.
+        rdata.extend_from_slice(if is_at_owner { &[0] } else { &target.name });
+        let service = &self.policy.service;
+        let alpn = service.alpn.iter().flat_map(|id| [&[id.len() as u8], id.as_bytes()].concat());
+        param(&mut rdata, key::ALPN, &alpn.collect::<Vec<u8>>());
+        let port = service.port.map(u16::to_be_bytes);
+        param(&mut rdata, key::PORT, port.as_ref().map_or(&[][..], |port| port));
+        let hints = || self.decision.hints.iter().filter(|(of, _)| *of == endpoint).map(|(_, ip)| *ip);
+        let v4 = hints().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None });
+        let v6 = hints().filter_map(|ip| if let IpAddr::V6(ip) = ip { Some(ip) } else { None });
+        if !is_at_owner || answers(Facet::V4) {
+            param(&mut rdata, key::IPV4HINT, &v4.flat_map(|ip: Ipv4Addr| ip.octets()).collect::<Vec<u8>>());
+        }
+        if !is_at_owner || answers(Facet::V6) {
+            param(&mut rdata, key::IPV6HINT, &v6.flat_map(|ip: Ipv6Addr| ip.octets()).collect::<Vec<u8>>());
+        }
+        rdata
+    }
+}
+
+/// Adds a parameter, unless it has nothing to say.
+fn param(rdata: &mut Vec<u8>, key: u16, value: &[u8]) {
+    if value.is_empty() {
+        return;
+    }
+    rdata.extend_from_slice(&key.to_be_bytes());
+    rdata.extend_from_slice(&(value.len() as u16).to_be_bytes());
+    rdata.extend_from_slice(value);
+}
