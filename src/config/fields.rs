@@ -79,6 +79,18 @@ impl Fields {
         Fields::of(entry, format!("`{key}`"), problems)
     }
 
+    /// A table under `key` that is mostly written in one line, such as `example`.
+    pub(super) fn inline(&mut self, key: &'static str, example: &str, problems: &mut Problems) -> Option<Fields> {
+        let entry = self.take(key)?;
+        if let Kind::Table(_) = entry.value.kind {
+            return Fields::of(entry, format!("`{key}`"), problems);
+        }
+        let Node { place, kind } = entry.value;
+        let wrong = wrong_type(&place, &format!("`{key}`"), "a table", kind.described(), problems);
+        wrong.hint(format!("write `{key} = {example}`"));
+        None
+    }
+
     /// The named tables below `key`: `[endpoint.a]`, `[endpoint.b]`, each with its name.
     pub(super) fn named(&mut self, key: &'static str, problems: &mut Problems) -> Vec<(At<String>, Fields)> {
         let Some(mut all) = self.take(key).and_then(|entry| Fields::of(entry, format!("[{key}]"), problems)) else {

@@ -3,8 +3,10 @@
 //! `cli` call [`load`] and [`reload`]; nobody else reads files of the user.
 
 mod certificate;
+mod client_lists;
 mod fields;
 mod guard;
+mod net_files;
 mod node;
 mod problem;
 mod regions;
@@ -18,7 +20,7 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use certificate::{Certificate, CertificateError, Tls};
 pub use guard::Guard;
@@ -37,6 +39,8 @@ pub struct Loaded {
     pub model: Model,
     /// What is hardly meant, sorted by file and line.
     pub warnings: Vec<Problem>,
+    /// Further files that the zones were made from, such as files of nets: absolute paths, sorted, to be watched.
+    pub files: Vec<PathBuf>,
 }
 
 /// Loads settings and zones as `serve` would. With an error anywhere nothing is loaded, and everything found in any
@@ -46,9 +50,9 @@ pub fn load(settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<P
     let Some(settings) = settings::read(settings_file, settings::environment(), flags, &mut problems) else {
         return Err(problems.into_sorted());
     };
-    let model = zones::read(&settings, &mut problems);
+    let (model, files) = zones::read(&settings, &mut problems);
     match problems.errors() {
-        0 => Ok(Loaded { settings, model, warnings: problems.into_sorted() }),
+        0 => Ok(Loaded { settings, model, warnings: problems.into_sorted(), files }),
         _ => Err(problems.into_sorted()),
     }
 }
@@ -56,7 +60,7 @@ pub fn load(settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<P
 /// Reads the zones again, under settings as they were read at the start: the new model and its warnings, or all problems.
 pub fn reload(settings: &Settings) -> Result<(Model, Vec<Problem>), Vec<Problem>> {
     let mut problems = Problems::default();
-    let model = zones::read(settings, &mut problems);
+    let (model, _) = zones::read(settings, &mut problems);
     match problems.errors() {
         0 => Ok((model, problems.into_sorted())),
         _ => Err(problems.into_sorted()),

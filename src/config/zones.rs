@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use crate::config::net_files::NetFiles;
 use crate::config::problem::{Problems, reason};
 use crate::config::settings::Settings;
 use crate::config::source::Place;
@@ -18,12 +19,13 @@ const POLICY: &str = ".policy.toml";
 /// The end of a master file's name.
 const MASTER: &str = ".zone";
 
-/// Reads every zone of the directory. With errors among the problems the model is not to be used.
-pub(super) fn read(settings: &Settings, problems: &mut Problems) -> Model {
+/// Reads every zone of the directory: the model, and the files outside the pairs of policy and master file that it
+/// was made from. With errors among the problems the model is not to be used.
+pub(super) fn read(settings: &Settings, problems: &mut Problems) -> (Model, Vec<PathBuf>) {
     let model = Model { regions: settings.regions.clone(), clients: settings.clients.clone(), ..Model::default() };
     let mut builder = Builder::new(model);
     let dir = Directory { shown: &settings.zones_shown, real: &settings.zones_dir };
-    let Some(files) = dir.list(problems) else { return builder.model };
+    let Some(files) = dir.list(problems) else { return (builder.model, Vec::new()) };
     let mut known = Known::default();
     for name in files.iter().filter(|name| name.ends_with(POLICY)) {
         dir.policy_zone(name, &mut known, &mut builder, problems);
@@ -56,7 +58,7 @@ pub(super) fn read(settings: &Settings, problems: &mut Problems) -> Model {
             .warning(&Place::start_of(dir.shown), message)
             .hint("write NAME.zone, and NAME.policy.toml for what is steered");
     }
-    builder.model
+    (builder.model, known.net_files.into_paths())
 }
 
 /// What has been seen.
@@ -66,6 +68,8 @@ struct Known {
     zones: HashMap<Name, Place>,
     /// Master files that belong to a zone already.
     files: HashSet<PathBuf>,
+    /// Files of nets that policies name.
+    net_files: NetFiles,
 }
 
 impl Known {
@@ -112,7 +116,8 @@ impl Directory<'_> {
         let shown = self.shown.join(name);
         let errors_before = problems.errors();
         let Some(bytes) = read_file(&self.real.join(name), &Place::start_of(&shown), problems) else { return };
-        let Some(spec) = spec::read(&shown, &bytes, problems) else { return };
+        let Some(mut spec) = spec::read(&shown, &bytes, problems) else { return };
+        known.net_files.fill(&mut spec, self.shown, self.real, problems);
         known.claim(&spec.zone.value, &spec.zone.place, problems);
         if let Some(file) = self.master(&spec, known, problems) {
             builder.add(&spec, file, errors_before, problems);

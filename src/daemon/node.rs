@@ -61,7 +61,7 @@ impl Node {
     /// Binds, probes the first round, and only then answers. Nothing is left running on an error.
     pub async fn start(spec: NodeSpec) -> Result<Node, StartError> {
         let NodeSpec { loaded, settings_file, flags, vantages } = spec;
-        let Loaded { settings, model, warnings } = loaded;
+        let Loaded { settings, model, warnings, files: _ } = loaded;
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let mut server = Server::bind(&settings.listen.dns, settings.listen.workers).map_err(StartError::Bind)?;
         let certificates =

@@ -121,7 +121,7 @@ impl Steer {
 
     /// Has the new checks probed before anybody is answered from them. The old ones are probed on meanwhile.
     fn begin(&mut self, loaded: Loaded, cause: Cause) -> Next {
-        let Loaded { settings, model, warnings } = loaded;
+        let Loaded { settings, model, warnings, files: _ } = loaded;
         if let Err(error) = check_rights(model.checks.iter().map(|check| &*check.key)) {
             tracing::error!("{error}");
             return self.refuse(cause, Vec::new());

@@ -3,6 +3,7 @@
 
 mod monitor;
 mod pool;
+mod selector;
 mod zone;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::wire::Name;
 
 pub(super) use monitor::{KindSpec, MonitorSpec};
 pub(super) use pool::{EndpointSpec, PoolSpec, Serves};
+pub(super) use selector::{FenceSpec, SelectorSpec};
 pub(super) use zone::{Defaults, NameSpec};
 
 /// One policy file.
@@ -35,8 +37,31 @@ pub(super) struct PolicySpec {
     pub(super) endpoints: Vec<EndpointSpec>,
     /// Declared pools.
     pub(super) pools: Vec<PoolSpec>,
+    /// Declared fences.
+    pub(super) fences: Vec<FenceSpec>,
     /// Steered names.
     pub(super) names: Vec<NameSpec>,
+}
+
+impl PolicySpec {
+    /// Everything that says which clients are meant.
+    pub(super) fn selectors_mut(&mut self) -> impl Iterator<Item = &mut SelectorSpec> {
+        let members = self.pools.iter_mut().flat_map(|pool| &mut pool.members);
+        let fences = self.fences.iter_mut().filter_map(|fence| fence.clients.as_mut());
+        members.filter_map(|member| member.when.as_mut()).chain(fences)
+    }
+
+    /// The same, to look at.
+    pub(super) fn selectors(&self) -> impl Iterator<Item = &SelectorSpec> {
+        let members = self.pools.iter().flat_map(|pool| &pool.members);
+        let fences = self.fences.iter().filter_map(|fence| fence.clients.as_ref());
+        members.filter_map(|member| member.when.as_ref()).chain(fences)
+    }
+
+    /// The fence of this name.
+    pub(super) fn fence(&self, name: &str) -> Option<&FenceSpec> {
+        self.fences.iter().find(|fence| fence.name.value == name)
+    }
 }
 
 /// Reads a policy file. `None` where it isn't TOML or names no zone; else everything in it that could be read.
@@ -47,11 +72,13 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
     let defaults = zone::defaults(&mut top, problems);
     let ecs = top.table("ecs", problems).map_or_else(Ecs::default, |fields| zone::ecs(fields, problems));
     let mut read = |key| top.named(key, problems);
-    let (monitors, endpoints, pools, names) = (read("monitor"), read("endpoint"), read("pool"), read("name"));
+    let (monitors, endpoints, pools) = (read("monitor"), read("endpoint"), read("pool"));
+    let (fences, names) = (read("fence"), read("name"));
     let monitors = monitors.into_iter().map(|(n, fields)| monitor::read(n, fields, problems)).collect();
     let endpoints = endpoints.into_iter().map(|(n, fields)| pool::endpoint(n, fields, problems)).collect();
     let pools = pools.into_iter().map(|(n, fields)| pool::pool(n, fields, problems)).collect();
-    top.finish(&["fence"], problems);
+    let fences = fences.into_iter().map(|(n, fields)| selector::fence(n, fields, problems)).collect();
+    top.finish(&[], problems);
     let apex = zone.as_ref().map_or_else(Name::root, |zone| zone.value.clone());
     let names = names.into_iter().filter_map(|(n, fields)| zone::name(n, fields, &apex, problems)).collect();
     let zone = zone?;
@@ -59,7 +86,7 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
         let value = format!("{}.zone", zone.value.to_string().trim_end_matches('.'));
         At { value, place: zone.place.clone() }
     });
-    Some(PolicySpec { zone, file, defaults, ecs, monitors, endpoints, pools, names })
+    Some(PolicySpec { zone, file, defaults, ecs, monitors, endpoints, pools, fences, names })
 }
 
 fn zone_name(top: &mut Fields, shown: &Path, problems: &mut Problems) -> Option<At<Name>> {

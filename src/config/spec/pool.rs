@@ -1,20 +1,28 @@
 //! `[endpoint.*]` and `[pool.*]`: what may be answered with, and how it is chosen among.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
+use crate::config::client_lists::country;
 use crate::config::fields::{Fields, integer, wrong_type};
 use crate::config::node::{Kind, Node};
-use crate::config::problem::{Problems, did_you_mean, listed};
+use crate::config::problem::{Problems, did_you_mean};
 use crate::config::regions::check_name;
 use crate::config::source::At;
-use crate::config::spec::zone::later_word;
-use crate::model::{AdminState, Steering};
+use crate::config::spec::selector::{self, SelectorSpec};
+use crate::model::{AdminState, Band, Country, Steering};
 use crate::wire::Name;
 
 /// Highest weight: sums of them stay exact (judgment; nobody steers finer than one in a million).
 const MAX_WEIGHT: i64 = 1_000_000;
 /// Most members of one pool (judgment: a decision walks them all).
 const MAX_MEMBERS: usize = 4096;
+/// Highest capacity: sums of them stay exact, and no host answers that often (judgment).
+const MAX_CAPACITY: i64 = 1_000_000_000_000;
+/// Widest band: ten seconds are no round trip any more (judgment).
+const MAX_BAND_MS: f64 = 10_000.0;
+/// Widest band in percent: eleven times the best (judgment).
+const MAX_BAND_PERCENT: i64 = 1000;
 
 /// One declared endpoint.
 #[derive(Debug)]
@@ -33,6 +41,10 @@ pub(in crate::config) struct EndpointSpec {
     pub(in crate::config) monitor: Option<At<String>>,
     /// The operator's word.
     pub(in crate::config) state: AdminState,
+    /// The country it stands in.
+    pub(in crate::config) country: Option<Country>,
+    /// Answers a second that it can take.
+    pub(in crate::config) capacity: Option<u64>,
 }
 
 /// What an endpoint is answered with.
@@ -53,6 +65,10 @@ pub(in crate::config) struct PoolSpec {
     pub(in crate::config) steering: Steering,
     /// Its members, as listed.
     pub(in crate::config) members: Vec<MemberSpec>,
+    /// How near RTTs are equal.
+    pub(in crate::config) band: Option<Band>,
+    /// The share of weight below which it is down for its parent.
+    pub(in crate::config) min_up: Option<At<f64>>,
 }
 
 /// One member of a pool.
@@ -62,6 +78,10 @@ pub(in crate::config) struct MemberSpec {
     pub(in crate::config) to: At<String>,
     /// Its weight here, where it says.
     pub(in crate::config) weight: Option<u32>,
+    /// Whom it is for, where it says.
+    pub(in crate::config) when: Option<SelectorSpec>,
+    /// Whether it says so at all, even where that couldn't be read.
+    pub(in crate::config) has_when: bool,
 }
 
 /// `[endpoint.NAME]`.
@@ -73,12 +93,14 @@ pub(super) fn endpoint(name: At<String>, mut fields: Fields, problems: &mut Prob
     let weight = fields.integer("weight", 0..=MAX_WEIGHT, problems).map_or(1, |weight| weight.value as u32);
     let monitor = fields.text("monitor", "\"web\"", problems);
     let state = state(&mut fields, problems);
-    fields.finish(&["country", "capacity", "ramp"], problems);
+    let country = fields.text("country", "\"DE\"", problems).and_then(|at| country(&at.value, &at.place, problems));
+    let capacity = fields.integer("capacity", 0..=MAX_CAPACITY, problems).map(|capacity| capacity.value as u64);
+    fields.finish(&["ramp"], problems);
     if let (Some(Serves::Cname(_)), Some(monitor), None) = (&serves, &monitor, &probe) {
         let message = format!("`{}` is a cname with a monitor, and nothing says where to probe", name.value);
         problems.error(&monitor.place, message).hint("write `probe = \"ADDRESS:PORT\"`, or leave out `monitor`");
     }
-    EndpointSpec { name, serves, region, probe, weight, monitor, state }
+    EndpointSpec { name, serves, region, probe, weight, monitor, state, country, capacity }
 }
 
 /// Endpoints and pools: besides what names may look like, `on_empty` and overrides have words of their own.
@@ -209,26 +231,32 @@ pub(super) fn pool(name: At<String>, mut fields: Fields, problems: &mut Problems
     if items.len() > MAX_MEMBERS {
         problems.error(&name.place, format!("pool `{}` has more than {MAX_MEMBERS} members", name.value));
     }
+    let steering = steering(&mut fields, problems);
     let mut members: Vec<MemberSpec> = Vec::new();
     for item in items.into_iter().take(MAX_MEMBERS) {
         let Some(member) = member(item, problems) else { continue };
-        if members.iter().any(|other| other.to.value == member.to.value) {
+        // One that is first for some and in reserve for the others is listed twice with reason.
+        if steering != Some(Steering::Geo) && members.iter().any(|other| other.to.value == member.to.value) {
             let message = format!("`{}` is listed twice in pool `{}`", member.to.value, name.value);
             problems.error(&member.to.place, message).hint("give it more weight instead");
         } else {
             members.push(member);
         }
     }
-    let steering = steering(&mut fields, problems);
-    fields.finish(&["band", "min_up"], problems);
-    PoolSpec { name, steering, members }
+    let band = band(steering, &mut fields, problems);
+    let min_up = fraction("min_up", "0.5", 0.0..=1.0, &mut fields, problems);
+    fields.finish(&[], problems);
+    check_when(&name, steering, &members, problems);
+    PoolSpec { name, steering: steering.unwrap_or_default(), members, band, min_up }
 }
 
 /// `"fra1"` or `{ to = "fra1", weight = 30 }`.
 fn member(item: Node, problems: &mut Problems) -> Option<MemberSpec> {
     let Node { place, kind } = item;
     match kind {
-        Kind::Text(value) | Kind::Loose(value) => Some(MemberSpec { to: At { value, place }, weight: None }),
+        Kind::Text(value) | Kind::Loose(value) => {
+            Some(MemberSpec { to: At { value, place }, weight: None, when: None, has_when: false })
+        }
         Kind::Table(_) => {
             let mut fields = Fields::of_node(Node { place: place.clone(), kind }, "a member", problems)?;
             if fields.lacks("to") {
@@ -237,8 +265,10 @@ fn member(item: Node, problems: &mut Problems) -> Option<MemberSpec> {
             }
             let to = fields.text("to", "\"fra1\"", problems);
             let weight = fields.take("weight").and_then(|entry| weight(entry.value, problems));
-            fields.finish(&["when"], problems);
-            Some(MemberSpec { to: to?, weight })
+            let has_when = fields.has("when");
+            let when = selector::read("when", &mut fields, problems);
+            fields.finish(&[], problems);
+            Some(MemberSpec { to: to?, weight, when, has_when })
         }
         other => {
             let wrong = wrong_type(&place, "a member", "a name or a table", other.described(), problems);
@@ -248,24 +278,97 @@ fn member(item: Node, problems: &mut Problems) -> Option<MemberSpec> {
     }
 }
 
+/// `when` is for geo pools, where the last member, and it alone, is for everybody.
+fn check_when(pool: &At<String>, steering: Option<Steering>, members: &[MemberSpec], problems: &mut Problems) {
+    let Some(((last, before), steering)) = members.split_last().zip(steering) else { return };
+    if steering != Steering::Geo {
+        for member in members {
+            if let Some(when) = &member.when {
+                let message = format!("`when` does nothing here: pool `{}` doesn't steer by it", pool.value);
+                problems.error(&when.place, message).hint("write `steer = \"geo\"`, or leave it out");
+            }
+        }
+        return;
+    }
+    if last.has_when {
+        let message =
+            format!("the last member of the geo pool `{}` has a `when`: who is left gets nothing", pool.value);
+        let problem = problems.error(&last.to.place, message);
+        problem.hint("end the list with a member for the rest: `{ to = \"NAME\" }`");
+    }
+    if let Some(all) = before.iter().find(|member| !member.has_when) {
+        let message = format!("`{}` has no `when`, so it is for everybody, and what follows is in vain", all.to.value);
+        let problem = problems.error(&all.to.place, message);
+        problem.hint("only the last member of a geo pool has none: give it one, or move it to the end");
+    }
+}
+
+/// `band = { ms = 8, pct = 10 }`.
+fn band(steering: Option<Steering>, fields: &mut Fields, problems: &mut Problems) -> Option<Band> {
+    let example = "{ ms = 8, pct = 10 }";
+    let mut inner = fields.inline("band", example, problems)?;
+    let (place, is_empty) = (inner.place.clone(), !inner.has("ms") && !inner.has("pct"));
+    let ms = fraction("ms", "8", 0.0..=MAX_BAND_MS, &mut inner, problems);
+    let percent = inner.integer("pct", 0..=MAX_BAND_PERCENT, problems);
+    inner.finish(&[], problems);
+    if steering.is_some_and(|steering| steering != Steering::Latency) {
+        let problem = problems.error(&place, "`band` is for pools that steer by latency");
+        problem.hint("write `steer = \"latency\"`, or leave it out");
+    } else if is_empty {
+        problems.error(&place, "`band` says neither `ms` nor `pct`").hint(format!("write `band = {example}`"));
+    }
+    Some(Band {
+        over: ms.map_or(Duration::ZERO, |at| Duration::from_secs_f64(at.value / 1000.0)),
+        percent: percent.map_or(0, |at| at.value as u32),
+    })
+}
+
+/// A number within `range`, whole or with a fraction.
+fn fraction(
+    key: &'static str,
+    example: &str,
+    range: std::ops::RangeInclusive<f64>,
+    fields: &mut Fields,
+    problems: &mut Problems,
+) -> Option<At<f64>> {
+    let Node { place, kind } = fields.take(key)?.value;
+    let (value, found) = match &kind {
+        Kind::Integer(value) => (Some(*value as f64), value.to_string()),
+        Kind::Float(value) => (Some(*value), value.to_string()),
+        other => (None, other.described().to_string()),
+    };
+    let value = value.filter(|value| range.contains(value));
+    if value.is_none() {
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        let wrong = wrong_type(&place, &format!("`{key}`"), &expected, &found, problems);
+        wrong.hint(format!("write `{key} = {example}`"));
+    }
+    value.map(|value| At { value, place })
+}
+
 fn weight(node: Node, problems: &mut Problems) -> Option<u32> {
     integer(node, "weight", 0..=MAX_WEIGHT, problems).map(|weight| weight.value as u32)
 }
 
-fn steering(fields: &mut Fields, problems: &mut Problems) -> Steering {
-    const SUPPORTED: [&str; 5] = ["weighted", "latency", "nearest", "failover", "all"];
-    let Some(written) = fields.text("steer", "\"weighted\"", problems) else { return Steering::default() };
+/// `None` where it couldn't be read, which has been told.
+fn steering(fields: &mut Fields, problems: &mut Problems) -> Option<Steering> {
+    const WORDS: [&str; 7] = ["weighted", "latency", "nearest", "failover", "geo", "affinity", "all"];
+    let is_written = fields.has("steer");
+    let Some(written) = fields.text("steer", "\"weighted\"", problems) else {
+        return (!is_written).then_some(Steering::default());
+    };
     match written.value.as_str() {
-        "weighted" => return Steering::Weighted,
-        "latency" => return Steering::Latency,
-        "nearest" => return Steering::Nearest,
-        "failover" => return Steering::Failover,
-        "all" => return Steering::All,
-        "geo" | "affinity" => later_word(&written, "steer", format!("there is {}", listed(&SUPPORTED)), problems),
+        "weighted" => Some(Steering::Weighted),
+        "latency" => Some(Steering::Latency),
+        "nearest" => Some(Steering::Nearest),
+        "failover" => Some(Steering::Failover),
+        "geo" => Some(Steering::Geo),
+        "affinity" => Some(Steering::Affinity),
+        "all" => Some(Steering::All),
         other => {
             let problem = problems.error(&written.place, format!("`{other}` is not a way to steer"));
-            problem.hint = did_you_mean(other, SUPPORTED);
+            problem.hint = did_you_mean(other, WORDS);
+            None
         }
     }
-    Steering::default()
 }

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use crate::config::fields::{Fields, duration, wrong_type};
 use crate::config::node::{Kind, Node};
-use crate::config::problem::Problems;
+use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::At;
-use crate::model::{Ecs, Facet, MAX_ANSWERS, Ttl};
+use crate::model::{AffinityNet, Ecs, Facet, Failback, MAX_ANSWERS, Ttl};
 use crate::wire::Name;
 
 /// Longest TTL (RFC 2181, 8).
 const MAX_TTL: Duration = Duration::from_secs(i32::MAX as u64);
+
+/// Longest wait before a failover pool goes back (judgment: after a month it is a decision, not a wait).
+const MAX_FAILBACK: Duration = Duration::from_secs(31 * 86_400);
 
 /// What names have that say nothing themselves.
 #[derive(Debug, Default)]
@@ -36,6 +39,23 @@ pub(in crate::config) struct NameSpec {
     pub(in crate::config) types: Option<At<Vec<Facet>>>,
     /// What it says itself.
     pub(in crate::config) own: Defaults,
+    /// The fence around it.
+    pub(in crate::config) fence: Option<At<String>>,
+    /// How much of a client's address makes its net.
+    pub(in crate::config) affinity: Option<AffinitySpec>,
+    /// When failover pools go back.
+    pub(in crate::config) failback: Option<At<Failback>>,
+}
+
+/// `affinity` of a name.
+#[derive(Debug, Default)]
+pub(in crate::config) struct AffinitySpec {
+    /// What it comes to.
+    pub(in crate::config) net: AffinityNet,
+    /// The lengths that are written out.
+    pub(in crate::config) v4: Option<At<i64>>,
+    /// The same for IPv6.
+    pub(in crate::config) v6: Option<At<i64>>,
 }
 
 /// `[defaults]`.
@@ -124,7 +144,11 @@ pub(super) fn name(label: At<String>, mut fields: Fields, zone: &Name, problems:
     let pool = fields.text("pool", "\"world\"", problems);
     let types = types(&mut fields, problems);
     let own = answering(&mut fields, problems);
-    fields.finish(&["fence", "affinity", "failback", "failover", "rto"], problems);
+    let fence = fields.text("fence", "\"eu_only\"", problems);
+    let affinity = affinity(&mut fields, problems);
+    let failback = failback(&mut fields, problems);
+    check_failover(&mut fields, problems);
+    fields.finish(&["rto"], problems);
     let owner = match Name::parse_under(&label.value, zone) {
         Ok(owner) => owner,
         Err(error) => {
@@ -137,7 +161,65 @@ pub(super) fn name(label: At<String>, mut fields: Fields, zone: &Name, problems:
         problem.hint("names are relative to the zone: leave out the final dot, or write `@` for the zone itself");
         return None;
     }
-    Some(NameSpec { label, owner, pool, types, own })
+    Some(NameSpec { label, owner, pool, types, own, fence, affinity, failback })
+}
+
+/// `affinity = true` or `affinity = { v4 = 24, v6 = 56 }`.
+fn affinity(fields: &mut Fields, problems: &mut Problems) -> Option<AffinitySpec> {
+    let Node { place, kind } = fields.take("affinity")?.value;
+    match kind {
+        Kind::Bool(is) => is.then(AffinitySpec::default),
+        Kind::Table(_) => {
+            let mut inner = Fields::of_node(Node { place, kind }, "`affinity`", problems)?;
+            let (v4, v6) = (inner.integer("v4", 0..=32, problems), inner.integer("v6", 0..=128, problems));
+            inner.finish(&[], problems);
+            let bits = |written: &Option<At<i64>>, usual| written.as_ref().map_or(usual, |at| at.value as u8);
+            let usual = AffinityNet::default();
+            let net = AffinityNet { v4: bits(&v4, usual.v4), v6: bits(&v6, usual.v6) };
+            Some(AffinitySpec { net, v4, v6 })
+        }
+        other => {
+            let wrong = wrong_type(&place, "`affinity`", "true or a table", other.described(), problems);
+            wrong.hint("write `affinity = true` or `affinity = { v4 = 24, v6 = 56 }`");
+            None
+        }
+    }
+}
+
+/// `failback = "auto"`, `"manual"` or a length of time.
+fn failback(fields: &mut Fields, problems: &mut Problems) -> Option<At<Failback>> {
+    let example = "\"10m\"";
+    let is = |word| fields.is_text("failback", word);
+    let word = match (is("auto"), is("manual")) {
+        (true, _) => Some(Failback::Auto),
+        (_, true) => Some(Failback::Manual),
+        (false, false) => None,
+    };
+    if let Some(value) = word {
+        return fields.text("failback", example, problems).map(|at| At { value, place: at.place });
+    }
+    let written = fields.text("failback", example, problems)?;
+    if humantime::parse_duration(&written.value).is_err() {
+        let message = format!("`failback` must be auto, manual or a length of time, not \"{}\"", written.value);
+        let hint = did_you_mean(&written.value, ["auto", "manual"]).filter(|hint| hint.starts_with("did"));
+        problems.error(&written.place, message).hint = hint.or(Some("write `failback = \"10m\"`".into()));
+        return None;
+    }
+    let waited = duration(written, "failback", Duration::ZERO..=MAX_FAILBACK, example, problems)?;
+    Some(waited.map(|wait| if wait.is_zero() { Failback::Auto } else { Failback::After(wait) }))
+}
+
+/// `failover = "shared"`, which is what there is.
+fn check_failover(fields: &mut Fields, problems: &mut Problems) {
+    let Some(written) = fields.text("failover", "\"shared\"", problems) else { return };
+    match written.value.as_str() {
+        "shared" => {}
+        "exclusive" => later_word(&written, "failover", "there is `shared`, the default".into(), problems),
+        other => {
+            let problem = problems.error(&written.place, format!("`{other}` is not a kind of failover"));
+            problem.hint("write `failover = \"shared\"`, or leave it out");
+        }
+    }
 }
 
 fn types(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<Facet>>> {

@@ -53,6 +53,8 @@ impl<'a> Checker<'a> {
             region,
             weight: spec.weight,
             state: spec.state,
+            country: spec.country,
+            capacity: spec.capacity,
             ..Endpoint::new(spec.name.value.clone(), zone, answerables)
         }
     }

@@ -4,6 +4,7 @@
 mod endpoint;
 mod name;
 mod pool;
+mod selector;
 
 pub(super) use name::owners;
 
@@ -13,8 +14,9 @@ use std::sync::Arc;
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::{At, Place};
 use crate::config::spec::PolicySpec;
+use crate::config::validate::selector::Fences;
 use crate::config::zonefile::MasterFile;
-use crate::model::{CheckId, CheckKey, Ecs, EndpointId, MemberRef, Model, PoolId, Zone, ZoneId};
+use crate::model::{CheckId, CheckKey, Ecs, EndpointId, MemberRef, Model, PoolId, Selector, SelectorId, Zone, ZoneId};
 
 /// What `on_empty` means something by, and no endpoint or pool may therefore be called.
 pub(super) const ON_EMPTY_WORDS: [&str; 4] = ["last_good", "all", "static", "nodata"];
@@ -25,12 +27,13 @@ pub(super) struct Builder {
     /// What there is so far.
     pub(super) model: Model,
     checks: HashMap<Arc<CheckKey>, CheckId>,
+    selectors: HashMap<Selector, SelectorId>,
 }
 
 impl Builder {
     /// Begins with regions and clients, without zones.
     pub(super) fn new(model: Model) -> Builder {
-        Builder { model, checks: HashMap::new() }
+        Builder { model, checks: HashMap::new(), selectors: HashMap::new() }
     }
 
     /// Adds a zone that no policy names.
@@ -44,22 +47,26 @@ impl Builder {
         let zone = ZoneId(self.model.zones.len() as u32);
         let names = Names::of(spec, &self.model, problems);
         let mut used = Used::default();
+        let first_endpoint = self.model.endpoints.len();
         let mut checker = endpoint::Checker::new(spec, &mut used.monitors);
         for endpoint in &spec.endpoints {
             let endpoint = checker.endpoint(endpoint, zone, self, problems);
             self.model.endpoints.push(endpoint);
         }
         for pool in &spec.pools {
-            let pool = pool::resolve(pool, &names, &self.model, &mut used, problems);
+            let pool = pool::resolve(pool, &names, self, &mut used, problems);
             self.model.pools.push(pool);
         }
         let sizes = pool::measure(spec, &names, &self.model, problems);
-        check_cutoff(spec, &self.model, problems);
-        let mut policies = name::Policies { zone, spec, file: &file, names: &names, sizes: &sizes, used: &mut used };
+        let mut fences = Fences::of(spec, first_endpoint, self, problems);
+        selector::check_cutoff(spec, &self.model, problems);
+        let (names, sizes, used) = (&names, &sizes, &mut used);
+        let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used, fences: &mut fences };
         let steered = policies.resolve(&mut self.model, problems);
+        pool::warn_min_up(spec, names, used, problems);
         if problems.errors() == errors_before {
             // What looks unused beside an error is mostly what the error should have named.
-            warn_unused(spec, &names, &used, problems);
+            warn_unused(spec, names, used, &fences, problems);
         }
         let zone = Zone { apex: file.apex, rrsets: file.rrsets, steered, ecs: spec.ecs };
         self.model.zones.push(Arc::new(zone));
@@ -118,9 +125,11 @@ impl<'a> Names<'a> {
 struct Used {
     monitors: HashSet<String>,
     members: HashSet<MemberRef>,
+    /// Those that a pool names.
+    in_pools: HashSet<MemberRef>,
 }
 
-fn warn_unused(spec: &PolicySpec, names: &Names<'_>, used: &Used, problems: &mut Problems) {
+fn warn_unused(spec: &PolicySpec, names: &Names<'_>, used: &Used, fences: &Fences, problems: &mut Problems) {
     let mut warn = |place: &Place, what: &str, name: &str| {
         problems.warning(place, format!("{what} `{name}` is not used")).hint("name it somewhere, or remove it");
     };
@@ -134,15 +143,7 @@ fn warn_unused(spec: &PolicySpec, names: &Names<'_>, used: &Used, problems: &mut
     for pool in spec.pools.iter().filter(|pool| !is_used(&pool.name.value)) {
         warn(&pool.name.place, "pool", &pool.name.value);
     }
-}
-
-/// Nets that are longer than the zone's cut-off aren't seen for clients that are known by ECS (CONTRACT 4.3).
-fn check_cutoff(spec: &PolicySpec, model: &Model, problems: &mut Problems) {
-    let limit = |net: &ipnet::IpNet| if net.addr().is_ipv4() { spec.ecs.v4 } else { spec.ecs.v6 };
-    let longer = |net: &ipnet::IpNet| net.prefix_len() > limit(net);
-    let Some(rule) = model.clients.rules.iter().find(|rule| spec.ecs.enabled && longer(&rule.net)) else { return };
-    let message =
-        format!("the net {} of a region is longer than [ecs] lets a decision see (/{})", rule.net, limit(&rule.net));
-    let problem = problems.warning(&spec.zone.place, message);
-    problem.hint("for clients known by ECS the net around it decides; raise `v4` or `v6` in [ecs]");
+    for fence in spec.fences.iter().filter(|fence| !fences.is_used(&fence.name.value)) {
+        warn(&fence.name.place, "fence", &fence.name.value);
+    }
 }

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use crate::config::problem::{Problems, did_you_mean, listed};
 use crate::config::source::{At, Place};
 use crate::config::spec::{NameSpec, PolicySpec};
-use crate::config::validate::pool::{Size, endpoints_below};
+use crate::config::validate::pool::{Size, endpoints_below, pools_below};
+use crate::config::validate::selector::{Fenced, Fences};
 use crate::config::validate::{Names, ON_EMPTY_WORDS, Used};
 use crate::config::zonefile::{CNAME, MasterFile, type_name};
 use crate::model::{
-    EndpointId, Facet, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy, PolicyId, SteeredName, Ttl,
-    ZoneId,
+    AffinityNet, EndpointId, Facet, Failback, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy,
+    PolicyId, SteeredName, Steering, Ttl, ZoneId,
 };
 use crate::wire::Name;
 
@@ -23,10 +24,38 @@ pub(super) struct Policies<'a> {
     pub(super) names: &'a Names<'a>,
     pub(super) sizes: &'a [Size],
     pub(super) used: &'a mut Used,
+    pub(super) fences: &'a mut Fences,
 }
 
 /// What makes two policies of a zone the same.
-type Key = (MemberRef, Vec<Facet>, Option<usize>, Ttl, OnEmpty);
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    root: MemberRef,
+    facets: Vec<Facet>,
+    answers: Option<usize>,
+    ttl: Ttl,
+    on_empty: OnEmpty,
+    fence: Option<FenceId>,
+    affinity: Option<AffinityNet>,
+    failback: Failback,
+}
+
+impl Key {
+    fn of(policy: &Policy) -> Key {
+        // The zone is one, and the endpoints follow from root and on_empty. Without `..`, so that a new field is thought of.
+        let Policy { zone: _, root, endpoints: _, facets, answers, ttl, on_empty, fence, affinity, failback } = policy;
+        Key {
+            root: *root,
+            facets: facets.clone(),
+            answers: *answers,
+            ttl: *ttl,
+            on_empty: *on_empty,
+            fence: *fence,
+            affinity: *affinity,
+            failback: *failback,
+        }
+    }
+}
 
 impl Policies<'_> {
     /// The zone's steered names; their policies are added to the model.
@@ -40,8 +69,7 @@ impl Policies<'_> {
             }
             self.check_cuts(name, problems);
             let Some(policy) = self.policy(name, model, problems) else { continue };
-            let key: Key = (policy.root, policy.facets.clone(), policy.answers, policy.ttl, policy.on_empty);
-            let id = *policies.entry(key).or_insert_with(|| {
+            let id = *policies.entry(Key::of(&policy)).or_insert_with(|| {
                 model.policies.push(policy);
                 PolicyId(model.policies.len() as u32 - 1)
             });
@@ -67,6 +95,7 @@ impl Policies<'_> {
         let root = written.and_then(|pool| self.names.find(pool, problems));
         self.used.members.extend(root);
         let on_empty = self.on_empty(name, problems);
+        let fence = name.fence.as_ref().and_then(|fence| self.fences.find(fence, problems));
         let other = match on_empty {
             Some(OnEmpty::Other(other)) => Some(other),
             Some(OnEmpty::LastGood | OnEmpty::All | OnEmpty::Static | OnEmpty::Nodata) | None => None,
@@ -93,7 +122,32 @@ impl Policies<'_> {
             problems.error(&written.place, message).hint("share them out over several names");
         }
         let ttl = name.own.ttl.or(self.spec.defaults.ttl).unwrap_or_default();
-        Some(Policy { answers, ttl, on_empty, ..Policy::new(self.zone, root, endpoints, facets) })
+        let fence_spec = name.fence.as_ref().and_then(|at| Some((at, self.spec.fence(&at.value)?)));
+        if let (Some(id), Some((at, spec))) = (fence, fence_spec) {
+            let (endpoints, facets) = (&endpoints, &facets);
+            let fenced = Fenced { name, spec, fence: model.fence(id), endpoints, facets, on_empty };
+            fenced.check(&at.place, self.file, self.spec, model, problems);
+        }
+        self.check_affinity(name, problems);
+        let roots = [Some(root), other];
+        warn_failback(name, roots.into_iter().flatten(), model, problems);
+        let affinity = name.affinity.as_ref().map(|affinity| affinity.net);
+        let failback = name.failback.as_ref().map_or_else(Failback::default, |at| at.value);
+        let policy = Policy::new(self.zone, root, endpoints, facets);
+        Some(Policy { answers, ttl, on_empty, fence, affinity, failback, ..policy })
+    }
+
+    /// A decision can't keep apart what it isn't shown.
+    fn check_affinity(&self, name: &NameSpec, problems: &mut Problems) {
+        let (Some(affinity), ecs) = (&name.affinity, self.spec.ecs) else { return };
+        for (key, written, limit) in [("v4", &affinity.v4, ecs.v4), ("v6", &affinity.v6, ecs.v6)] {
+            let Some(At { value: bits, place }) = written else { continue };
+            if ecs.enabled && *bits > i64::from(limit) {
+                let message = format!("`affinity.{key}` (/{bits}) is longer than [ecs] lets a decision see (/{limit})");
+                let problem = problems.warning(place, message);
+                problem.hint(format!("clients known by ECS are told apart by /{limit}; raise `{key}` in [ecs]"));
+            }
+        }
     }
 
     /// Without `answers` a group that steers `all` isn't cut, so it has to fit.
@@ -181,6 +235,16 @@ impl Policies<'_> {
             true => problems.error(place, message).hint(hint),
             false => problems.warning(place, message).hint(hint),
         }
+    }
+}
+
+/// `failback` is about failover pools.
+fn warn_failback(name: &NameSpec, roots: impl Iterator<Item = MemberRef>, model: &Model, problems: &mut Problems) {
+    let Some(failback) = &name.failback else { return };
+    let mut pools = roots.flat_map(|root| pools_below(root, model));
+    if !pools.any(|id| model.pool(id).steering == Steering::Failover) {
+        let message = format!("`failback` does nothing here: no pool of `{}` steers by failover", name.label.value);
+        problems.warning(&failback.place, message).hint("leave it out, or write `steer = \"failover\"` in the pool");
     }
 }
 

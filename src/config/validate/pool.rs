@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use crate::config::problem::Problems;
-use crate::config::source::Place;
+use crate::config::source::{At, Place};
 use crate::config::spec::{PolicySpec, PoolSpec};
-use crate::config::validate::{Names, Used};
-use crate::model::{EndpointId, Member, MemberRef, Model, Pool, PoolId, Steering};
+use crate::config::validate::{Builder, Names, Used};
+use crate::model::{EndpointId, Member, MemberRef, Model, Pool, PoolId, SelectorId, Steering};
 
 /// Pools in pools in pools: deeper than this nobody follows, and a decision walks it (judgment).
-const MAX_DEPTH: usize = 16;
+const MAX_DEPTH: usize = 32;
 /// Most ways from a pool down to endpoints: a decision walks them all (judgment).
 const MAX_WAYS: usize = 65_536;
 
@@ -17,14 +17,18 @@ const MAX_WAYS: usize = 65_536;
 pub(super) fn resolve(
     spec: &PoolSpec,
     names: &Names<'_>,
-    model: &Model,
+    builder: &mut Builder,
     used: &mut Used,
     problems: &mut Problems,
 ) -> Pool {
-    let mut members = Vec::new();
+    let mut members: Vec<Member> = Vec::new();
     for member in &spec.members {
         let Some(to) = names.find(&member.to, problems) else { continue };
         used.members.insert(to);
+        used.in_pools.insert(to);
+        let when = member.when.as_ref().and_then(|when| builder.selector(when, problems));
+        warn_again(&member.to, (to, when), &members, problems);
+        let model = &builder.model;
         let own = match to {
             MemberRef::Endpoint(id) => model.endpoint(id).weight,
             MemberRef::Pool(_) => 1,
@@ -32,13 +36,42 @@ pub(super) fn resolve(
         if let MemberRef::Endpoint(id) = to {
             warn_unranked(spec, id, model, &member.to.place, problems);
         }
-        members.push(Member::new(to, member.weight.unwrap_or(own)));
+        members.push(Member { when, ..Member::new(to, member.weight.unwrap_or(own)) });
     }
     if !members.is_empty() && members.iter().all(|member| member.weight == 0) {
         let message = format!("every member of pool `{}` has weight 0", spec.name.value);
         problems.warning(&spec.name.place, message).hint("weight 0 is a standby: give one of them more");
     }
-    Pool::new(spec.name.value.clone(), spec.steering, members)
+    let min_up = spec.min_up.as_ref().map_or(0.0, |at| at.value);
+    Pool { band: spec.band, min_up, ..Pool::new(spec.name.value.clone(), spec.steering, members) }
+}
+
+/// In a geo pool a member may stand twice, but not for the same clients.
+fn warn_again(
+    written: &At<String>,
+    (to, when): (MemberRef, Option<SelectorId>),
+    before: &[Member],
+    problems: &mut Problems,
+) {
+    // Of a `when` with an error only a part is known.
+    let is_again = before.iter().any(|member| (member.to, member.when) == (to, when));
+    if is_again && when.is_some() && problems.errors() == 0 {
+        let message = format!("`{}` is listed twice for the same clients", written.value);
+        problems.warning(&written.place, message).hint("leave one of them out");
+    }
+}
+
+/// `min_up` tells a pool above whether this one counts, so it needs one.
+pub(super) fn warn_min_up(spec: &PolicySpec, names: &Names<'_>, used: &Used, problems: &mut Problems) {
+    for pool in &spec.pools {
+        let id = names.by_name.get(pool.name.value.as_str());
+        let is_used = |set: &HashSet<MemberRef>| id.is_some_and(|id| set.contains(id));
+        if let Some(at) = pool.min_up.as_ref().filter(|_| is_used(&used.members) && !is_used(&used.in_pools)) {
+            let message = format!("`min_up` does nothing here: pool `{}` is in no other pool", pool.name.value);
+            let problem = problems.warning(&at.place, message);
+            problem.hint("it lets a pool count as down for the pool that it is a member of");
+        }
+    }
 }
 
 /// Steering by a distance that this endpoint can't have.
@@ -166,23 +199,35 @@ impl Walk<'_> {
     }
 }
 
-/// Every endpoint below `root`, each once, in listed order. Loops end it, for the caller may not know of them yet.
+/// Every endpoint below `root`, each once, in listed order.
 pub(super) fn endpoints_below(root: MemberRef, model: &Model) -> Vec<EndpointId> {
-    let mut found = Vec::new();
-    let (mut known, mut seen): (HashSet<EndpointId>, HashSet<PoolId>) = (HashSet::new(), HashSet::new());
-    let mut left = vec![root];
+    let endpoint = |member| match member {
+        MemberRef::Endpoint(id) => Some(id),
+        MemberRef::Pool(_) => None,
+    };
+    below(root, model).into_iter().filter_map(endpoint).collect()
+}
+
+/// Every pool below `root`, itself included, each once.
+pub(super) fn pools_below(root: MemberRef, model: &Model) -> Vec<PoolId> {
+    let pool = |member| match member {
+        MemberRef::Endpoint(_) => None,
+        MemberRef::Pool(id) => Some(id),
+    };
+    below(root, model).into_iter().filter_map(pool).collect()
+}
+
+/// `root` and all below it, each once, in listed order. Loops end it, for the caller may not know of them yet.
+fn below(root: MemberRef, model: &Model) -> Vec<MemberRef> {
+    let (mut found, mut known, mut left) = (Vec::new(), HashSet::new(), vec![root]);
     while let Some(next) = left.pop() {
+        if !known.insert(next) {
+            continue;
+        }
+        found.push(next);
         match next {
-            MemberRef::Endpoint(id) => {
-                if known.insert(id) {
-                    found.push(id);
-                }
-            }
-            MemberRef::Pool(id) => {
-                if seen.insert(id) {
-                    left.extend(model.pool(id).members.iter().rev().map(|member| member.to));
-                }
-            }
+            MemberRef::Endpoint(_) => {}
+            MemberRef::Pool(id) => left.extend(model.pool(id).members.iter().rev().map(|member| member.to)),
         }
     }
     found

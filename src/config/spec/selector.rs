@@ -1,0 +1,145 @@
+//! Which clients a `when` or a fence means, as it is written; and `[fence.*]` itself. The nets of files that it names are
+//! filled in by `net_files`, before anything is validated.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::config::client_lists::{asns, continents, countries, twice};
+use crate::config::fields::{Fields, text};
+use crate::config::problem::Problems;
+use crate::config::regions::{check_name, net};
+use crate::config::source::{At, Place};
+use crate::model::{Continent, Country};
+
+/// One selector.
+#[derive(Debug)]
+pub(in crate::config) struct SelectorSpec {
+    /// Where it is written.
+    pub(in crate::config) place: Place,
+    /// What it is, for messages: `when` or `clients`.
+    pub(in crate::config) key: &'static str,
+    /// Nets that are written out.
+    pub(in crate::config) nets: Vec<At<IpNet>>,
+    /// Files of nets.
+    pub(in crate::config) files: Vec<At<String>>,
+    /// What is in them, each where it was named.
+    pub(in crate::config) file_nets: Vec<At<Arc<[IpNet]>>>,
+    /// Autonomous systems.
+    pub(in crate::config) asns: Vec<u32>,
+    /// Countries.
+    pub(in crate::config) countries: Vec<Country>,
+    /// Continents.
+    pub(in crate::config) continents: Vec<Continent>,
+    /// Clients that nothing places.
+    pub(in crate::config) unknown: bool,
+}
+
+/// One declared fence.
+#[derive(Debug)]
+pub(in crate::config) struct FenceSpec {
+    /// Its name.
+    pub(in crate::config) name: At<String>,
+    /// Whom it holds; `None` where that couldn't be read, which has been told.
+    pub(in crate::config) clients: Option<SelectorSpec>,
+    /// Endpoints in these countries are inside.
+    pub(in crate::config) countries: Vec<Country>,
+    /// Endpoints in countries of these continents are inside.
+    pub(in crate::config) continents: Vec<Continent>,
+    /// Endpoints of these regions are inside.
+    pub(in crate::config) regions: Vec<At<String>>,
+}
+
+const EXAMPLE: &str = "{ continents = [\"EU\"] }";
+
+/// The selector under `key`. One that names nobody is a problem.
+pub(super) fn read(key: &'static str, fields: &mut Fields, problems: &mut Problems) -> Option<SelectorSpec> {
+    let mut inner = fields.inline(key, EXAMPLE, problems)?;
+    let (place, before) = (inner.place.clone(), problems.errors());
+    let (nets, files) = nets(&mut inner, problems);
+    let selector = SelectorSpec {
+        place,
+        key,
+        nets,
+        files,
+        file_nets: Vec::new(),
+        asns: asns(&mut inner, problems),
+        countries: countries(&mut inner, problems),
+        continents: continents(&mut inner, problems),
+        unknown: inner.boolean("unknown", problems).unwrap_or(false),
+    };
+    inner.finish(&[], problems);
+    if problems.errors() == before && selector.is_empty() {
+        let problem = problems.error(&selector.place, format!("`{key}` names no clients"));
+        problem.hint(format!("write `{key} = {EXAMPLE}`; there is nets, asns, countries, continents and unknown"));
+        return None;
+    }
+    Some(selector)
+}
+
+impl SelectorSpec {
+    fn is_empty(&self) -> bool {
+        let lists = [self.nets.len(), self.files.len(), self.asns.len(), self.countries.len(), self.continents.len()];
+        lists.iter().sum::<usize>() == 0 && !self.unknown
+    }
+}
+
+/// Nets and addresses, and apart from them the files of nets.
+fn nets(fields: &mut Fields, problems: &mut Problems) -> (Vec<At<IpNet>>, Vec<At<String>>) {
+    let example = "[\"192.0.2.0/24\", \"file:office-nets.txt\"]";
+    let (mut nets, mut files): (Vec<At<IpNet>>, Vec<At<String>>) = (Vec::new(), Vec::new());
+    let mut known = std::collections::HashSet::new();
+    for item in fields.list("nets", example, problems).map_or_else(Vec::new, |list| list.value) {
+        let Some(written) = text(item, "nets", example, problems) else { continue };
+        match written.value.strip_prefix("file:") {
+            Some("") => {
+                let problem = problems.error(&written.place, "\"file:\" names no file");
+                problem.hint("write \"file:office-nets.txt\", relative to the policy file");
+            }
+            Some(name) => match files.iter().any(|file| file.value == name) {
+                true => twice(&written.place, &written.value, problems),
+                false => files.push(At { value: name.to_string(), place: written.place }),
+            },
+            None => {
+                let Some(value) = net(&written, problems) else { continue };
+                match known.insert(value) {
+                    true => nets.push(At { value, place: written.place }),
+                    false => twice(&written.place, &value, problems),
+                }
+            }
+        }
+    }
+    (nets, files)
+}
+
+/// `[fence.NAME]`.
+pub(super) fn fence(name: At<String>, mut fields: Fields, problems: &mut Problems) -> FenceSpec {
+    check_name(&name, "a fence", problems);
+    let what = fields.what.clone();
+    if fields.lacks("clients") {
+        let problem = problems.error(&name.place, format!("{what} has no `clients`"));
+        problem.hint(format!("say whom it holds: `clients = {EXAMPLE}`"));
+    }
+    let example = "{ countries = [\"DE\", \"NL\"] }";
+    if fields.lacks("allow") {
+        let problem = problems.error(&name.place, format!("{what} has no `allow`"));
+        problem.hint(format!("say where those clients may be sent: `allow = {example}`"));
+    }
+    let clients = read("clients", &mut fields, problems);
+    let mut fence = FenceSpec { name, clients, countries: Vec::new(), continents: Vec::new(), regions: Vec::new() };
+    if let Some(mut allow) = fields.inline("allow", example, problems) {
+        let (place, before) = (allow.place.clone(), problems.errors());
+        fence.countries = countries(&mut allow, problems);
+        fence.continents = continents(&mut allow, problems);
+        let regions = allow.texts("regions", "[\"eu-central\"]", problems);
+        fence.regions = regions.map_or_else(Vec::new, |list| list.value);
+        allow.finish(&[], problems);
+        let allowed = fence.countries.len() + fence.continents.len() + fence.regions.len();
+        if allowed == 0 && problems.errors() == before {
+            let problem = problems.error(&place, format!("`allow` of {what} allows nothing"));
+            problem.hint(format!("write `allow = {example}`; there is countries, continents and regions"));
+        }
+    }
+    fields.finish(&[], problems);
+    fence
+}

@@ -1,0 +1,195 @@
+//! Selectors and fences: whom a `when` or a fence means, each question kept once; and which endpoints are inside a fence.
+
+use std::collections::{HashMap, HashSet};
+
+use ipnet::IpNet;
+
+use crate::config::problem::{Problems, did_you_mean};
+use crate::config::regions;
+use crate::config::source::{At, Place};
+use crate::config::spec::{FenceSpec, NameSpec, PolicySpec, SelectorSpec};
+use crate::config::validate::Builder;
+use crate::config::zonefile::{A, AAAA, MasterFile, type_name};
+use crate::model::{Ecs, Endpoint, EndpointId, Facet, Fence, FenceId, Model, OnEmpty, RegionId, Selector, SelectorId};
+
+/// Most selectors of all zones together: their ids have 16 bits.
+const MAX_SELECTORS: usize = 1 << 16;
+
+impl Builder {
+    /// The selector that `spec` means, a new one or the one there is. `None` where there are too many, which is told.
+    pub(super) fn selector(&mut self, spec: &SelectorSpec, problems: &mut Problems) -> Option<SelectorId> {
+        let written = spec.nets.iter().map(|net| net.value);
+        let mut nets: Vec<IpNet> =
+            written.chain(spec.file_nets.iter().flat_map(|file| file.value.iter().copied())).collect();
+        nets.sort_unstable();
+        nets.dedup();
+        let SelectorSpec { asns, countries, continents, unknown, .. } = spec;
+        let selector = Selector {
+            nets,
+            asns: asns.clone(),
+            countries: countries.clone(),
+            continents: continents.clone(),
+            unknown: *unknown,
+        };
+        if let Some(id) = self.selectors.get(&selector) {
+            return Some(*id);
+        }
+        let selectors = &mut self.model.clients.selectors;
+        if selectors.len() >= MAX_SELECTORS {
+            let message = format!("more than {MAX_SELECTORS} different `when` and `clients`");
+            problems.error(&spec.place, message).hint("let names share pools and fences");
+            return None;
+        }
+        let id = SelectorId(selectors.len() as u16);
+        selectors.push(selector.clone());
+        self.selectors.insert(selector, id);
+        Some(id)
+    }
+}
+
+/// The fences of one zone.
+#[derive(Debug, Default)]
+pub(super) struct Fences {
+    by_name: HashMap<String, Option<FenceId>>,
+    used: HashSet<String>,
+}
+
+impl Fences {
+    /// Adds every fence of `spec` to the model, whose endpoints of this zone are those from `first_endpoint` on.
+    pub(super) fn of(
+        spec: &PolicySpec,
+        first_endpoint: usize,
+        builder: &mut Builder,
+        problems: &mut Problems,
+    ) -> Fences {
+        let mut fences = Fences::default();
+        for fence in &spec.fences {
+            let clients = fence.clients.as_ref().and_then(|clients| builder.selector(clients, problems));
+            let regions = regions_of(fence, &builder.model, problems);
+            let inside = |endpoint: &Endpoint| is_inside(fence, &regions, endpoint);
+            let zone = builder.model.endpoints.iter().enumerate().skip(first_endpoint);
+            let inside = zone.filter(|(_, e)| inside(e)).map(|(at, _)| EndpointId(at as u32)).collect();
+            let id = clients.map(|clients| {
+                builder.model.fences.push(Fence { name: fence.name.value.clone(), clients, inside });
+                FenceId(builder.model.fences.len() as u32 - 1)
+            });
+            fences.by_name.insert(fence.name.value.clone(), id);
+        }
+        fences
+    }
+
+    /// The fence that `written` names; a problem when there is none.
+    pub(super) fn find(&mut self, written: &At<String>, problems: &mut Problems) -> Option<FenceId> {
+        let found = self.by_name.get(&written.value).copied();
+        match found {
+            Some(_) => {
+                self.used.insert(written.value.clone());
+            }
+            None => {
+                let mut known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
+                known.sort_unstable();
+                let problem = problems.error(&written.place, format!("there is no fence `{}`", written.value));
+                let declare = format!("declare it: [fence.{}]", written.value);
+                problem.hint = did_you_mean(&written.value, known).or(Some(declare));
+            }
+        }
+        found.flatten()
+    }
+
+    /// Whether a name refers to it.
+    pub(super) fn is_used(&self, name: &str) -> bool {
+        self.used.contains(name)
+    }
+}
+
+fn regions_of(fence: &FenceSpec, model: &Model, problems: &mut Problems) -> Vec<RegionId> {
+    fence.regions.iter().filter_map(|written| regions::find(&model.regions, written, problems)).collect()
+}
+
+fn is_inside(fence: &FenceSpec, regions: &[RegionId], endpoint: &Endpoint) -> bool {
+    let by_country = endpoint
+        .country
+        .is_some_and(|country| fence.countries.contains(&country) || fence.continents.contains(&country.continent()));
+    by_country || endpoint.region.is_some_and(|region| regions.contains(&region))
+}
+
+/// A name behind a fence, and what may be wrong with that.
+pub(super) struct Fenced<'a> {
+    pub(super) name: &'a NameSpec,
+    /// The fence as it is written.
+    pub(super) spec: &'a FenceSpec,
+    pub(super) fence: &'a Fence,
+    pub(super) endpoints: &'a [EndpointId],
+    pub(super) facets: &'a [Facet],
+    pub(super) on_empty: OnEmpty,
+}
+
+impl Fenced<'_> {
+    /// Tells what would leave the fenced clients without an answer, or let them out.
+    pub(super) fn check(&self, place: &Place, file: &MasterFile, policy: &PolicySpec, model: &Model, p: &mut Problems) {
+        let (name, fence) = (&self.name.label.value, &self.fence.name);
+        self.check_countries(policy, model, p);
+        if !self.endpoints.is_empty() && self.endpoints.iter().all(|id| !self.fence.holds(*id)) {
+            let message = format!("no endpoint of `{name}` is inside fence `{fence}`: its clients get no answer");
+            p.warning(place, message).hint("add an endpoint that the fence's `allow` names, or allow more");
+        }
+        if self.on_empty == OnEmpty::Static {
+            let message = format!("`on_empty = \"static\"` gives nothing to the clients of fence `{fence}`");
+            let at =
+                self.name.own.on_empty.as_ref().or(policy.defaults.on_empty.as_ref()).map_or(place, |at| &at.place);
+            p.warning(at, message).hint("where the zone file's records point to can't be known: name a pool inside it");
+        }
+        for (facet, rtype) in [(Facet::V4, A), (Facet::V6, AAAA)] {
+            if self.facets.contains(&facet) || self.facets.contains(&Facet::Alias) {
+                continue;
+            }
+            let Some((_, at)) = file.rrset(&self.name.owner, rtype) else { continue };
+            let word = type_name(rtype);
+            let message = format!("the zone file has {word} records of `{name}`, which fence `{fence}` doesn't guard");
+            let problem = p.warning(at, message);
+            problem.hint(format!("steer {word} too, or remove them: they are served to everybody as they stand"));
+        }
+    }
+
+    /// Endpoints that are out only because nobody wrote where they are.
+    fn check_countries(&self, policy: &PolicySpec, model: &Model, problems: &mut Problems) {
+        if self.spec.countries.is_empty() && self.spec.continents.is_empty() {
+            return;
+        }
+        let names: HashMap<&str, &Place> =
+            policy.endpoints.iter().map(|e| (e.name.value.as_str(), &e.name.place)).collect();
+        for id in self.endpoints.iter().filter(|id| !self.fence.holds(**id)) {
+            let endpoint = model.endpoint(*id);
+            let Some(place) = names.get(endpoint.name.as_str()).filter(|_| endpoint.country.is_none()) else {
+                continue;
+            };
+            let message =
+                format!("`{}` has no `country`, so fence `{}` counts it as outside", endpoint.name, self.fence.name);
+            problems.warning(place, message).hint("write `country = \"DE\"`, where it stands");
+        }
+    }
+}
+
+/// Nets that are longer than the zone's cut-off aren't seen for clients that are known by ECS (CONTRACT 4.3).
+pub(super) fn check_cutoff(spec: &PolicySpec, model: &Model, problems: &mut Problems) {
+    let Ecs { enabled: true, v4, v6 } = spec.ecs else { return };
+    let limit = |net: &IpNet| if net.addr().is_ipv4() { v4 } else { v6 };
+    let longer = |net: &&IpNet| net.prefix_len() > limit(net);
+    let mut warn = |place: &Place, net: &IpNet, whose: &str| {
+        let message = format!("the net {net} of {whose} is longer than [ecs] lets a decision see (/{})", limit(net));
+        let problem = problems.warning(place, message);
+        problem.hint("for clients known by ECS the net around it decides; raise `v4` or `v6` in [ecs]");
+    };
+    if let Some(net) = model.clients.rules.iter().map(|rule| &rule.net).find(longer) {
+        warn(&spec.zone.place, net, "a region");
+    }
+    for selector in spec.selectors() {
+        let whose = format!("this `{}`", selector.key);
+        let written = selector.nets.iter().find(|net| longer(&&net.value)).map(|net| (&net.place, &net.value));
+        let mut files = selector.file_nets.iter();
+        let in_file = || files.find_map(|file| file.value.iter().find(longer).map(|net| (&file.place, net)));
+        if let Some((place, net)) = written.or_else(in_file) {
+            warn(place, net, &whose);
+        }
+    }
+}
