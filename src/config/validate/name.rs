@@ -12,7 +12,7 @@ use crate::config::validate::{Names, ON_EMPTY_WORDS, Used};
 use crate::config::zonefile::{CNAME, MasterFile, type_name};
 use crate::model::{
     AffinityNet, EndpointId, Facet, Failback, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy,
-    PolicyId, SteeredName, Steering, Ttl, ZoneId,
+    PolicyId, Service, SteeredName, Steering, Ttl, ZoneId,
 };
 use crate::wire::Name;
 
@@ -38,12 +38,14 @@ struct Key {
     fence: Option<FenceId>,
     affinity: Option<AffinityNet>,
     failback: Failback,
+    service: Service,
 }
 
 impl Key {
     fn of(policy: &Policy) -> Key {
         // The zone is one, and the endpoints follow from root and on_empty. Without `..`, so that a new field is thought of.
-        let Policy { zone: _, root, endpoints: _, facets, answers, ttl, on_empty, fence, affinity, failback } = policy;
+        let Policy { zone: _, root, endpoints: _, facets, answers, ttl, on_empty, fence, affinity, failback, service } =
+            policy;
         Key {
             root: *root,
             facets: facets.clone(),
@@ -53,6 +55,7 @@ impl Key {
             fence: *fence,
             affinity: *affinity,
             failback: *failback,
+            service: service.clone(),
         }
     }
 }

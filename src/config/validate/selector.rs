@@ -9,7 +9,7 @@ use crate::config::regions;
 use crate::config::source::{At, Place};
 use crate::config::spec::{FenceSpec, NameSpec, PolicySpec, SelectorSpec};
 use crate::config::validate::Builder;
-use crate::config::zonefile::{A, AAAA, MasterFile, type_name};
+use crate::config::zonefile::MasterFile;
 use crate::model::{Ecs, Endpoint, EndpointId, Facet, Fence, FenceId, Model, OnEmpty, RegionId, Selector, SelectorId};
 
 /// Most selectors of all zones together: their ids have 16 bits.
@@ -139,12 +139,12 @@ impl Fenced<'_> {
                 self.name.own.on_empty.as_ref().or(policy.defaults.on_empty.as_ref()).map_or(place, |at| &at.place);
             p.warning(at, message).hint("where the zone file's records point to can't be known: name a pool inside it");
         }
-        for (facet, rtype) in [(Facet::V4, A), (Facet::V6, AAAA)] {
+        for facet in [Facet::V4, Facet::V6] {
             if self.facets.contains(&facet) || self.facets.contains(&Facet::Alias) {
                 continue;
             }
-            let Some((_, at)) = file.rrset(&self.name.owner, rtype) else { continue };
-            let word = type_name(rtype);
+            let Some((_, at)) = file.rrset(&self.name.owner, facet.rtype()) else { continue };
+            let word = facet.as_str();
             let message = format!("the zone file has {word} records of `{name}`, which fence `{fence}` doesn't guard");
             let problem = p.warning(at, message);
             problem.hint(format!("steer {word} too, or remove them: they are served to everybody as they stand"));
