@@ -4,6 +4,7 @@
 
 mod certificate;
 mod client_lists;
+mod clients;
 mod fields;
 mod guard;
 mod net_files;
@@ -23,6 +24,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use certificate::{Certificate, CertificateError, Tls};
+pub use clients::ClientSettings;
 pub use guard::Guard;
 pub use problem::{Problem, Severity, to_human, to_json};
 pub use settings::{Flags, Listen, Settings};
@@ -50,7 +52,7 @@ pub fn load(settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<P
     let Some(settings) = settings::read(settings_file, settings::environment(), flags, &mut problems) else {
         return Err(problems.into_sorted());
     };
-    let (model, files) = zones::read(&settings, &mut problems);
+    let (model, files) = read(&settings, &mut problems);
     match problems.errors() {
         0 => Ok(Loaded { settings, model, warnings: problems.into_sorted(), files }),
         _ => Err(problems.into_sorted()),
@@ -60,9 +62,16 @@ pub fn load(settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<P
 /// Reads the zones again, under settings as they were read at the start: the new model and its warnings, or all problems.
 pub fn reload(settings: &Settings) -> Result<(Model, Vec<Problem>), Vec<Problem>> {
     let mut problems = Problems::default();
-    let (model, _) = zones::read(settings, &mut problems);
+    let (model, _) = read(settings, &mut problems);
     match problems.errors() {
         0 => Ok((model, problems.into_sorted())),
         _ => Err(problems.into_sorted()),
     }
+}
+
+/// The zones under these settings, with every client placed.
+fn read(settings: &Settings, problems: &mut Problems) -> (Model, Vec<PathBuf>) {
+    let (mut model, files) = zones::read(settings, problems);
+    clients::place(settings, &mut model, problems);
+    (model, files)
 }

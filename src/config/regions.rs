@@ -4,17 +4,22 @@ use std::collections::HashMap;
 
 use ipnet::IpNet;
 
+use crate::config::clients::ClientSettings;
 use crate::config::fields::{Fields, text};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::{At, Place};
-use crate::model::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId};
+use crate::model::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId, Selector};
 
 /// More regions than these don't fit the ids and no map (judgment).
 const MAX_REGIONS: usize = 1000;
 
 /// Reads regions and the placing of clients. Where no region is declared, the node's own is.
-pub(super) fn read(top: &mut Fields, own: Option<&At<String>>, problems: &mut Problems) -> (Vec<Region>, Clients) {
+pub(super) fn read(
+    top: &mut Fields,
+    own: Option<&At<String>>,
+    problems: &mut Problems,
+) -> (Vec<Region>, Clients, ClientSettings) {
     let mut regions = Vec::new();
     let mut nets = Nets::default();
     let declared = top.named("regions", problems);
@@ -38,8 +43,12 @@ pub(super) fn read(top: &mut Fields, own: Option<&At<String>>, problems: &mut Pr
         clients.finish(&["mmdb"], problems);
         find(&regions, &default?, problems)
     });
+    let mut claims = vec![Selector::default(); regions.len()];
+    for (net, region) in &nets.rules {
+        claims[usize::from(region.0)].nets.push(*net);
+    }
     let clients = clients(&regions, nets.rules, default);
-    (regions, clients)
+    (regions, clients, ClientSettings { claims, default })
 }
 
 /// The region that `written` names; a problem when there is none.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use config::{Config, Environment, FileFormat, Value, ValueKind};
 
 use crate::config::certificate::{self, Tls};
+use crate::config::clients::ClientSettings;
 use crate::config::fields::Fields;
 use crate::config::guard::{self, Guard};
 use crate::config::node::{self, Entry, Kind, Node};
@@ -35,8 +36,10 @@ pub struct Settings {
     pub guard: Guard,
     /// Declared regions; this node's own where none is declared.
     pub regions: Vec<Region>,
-    /// How clients are placed.
+    /// Clients by the nets of the regions alone, as policies are judged by.
     pub clients: Clients,
+    /// What places clients.
+    pub placing: ClientSettings,
 }
 
 /// Sockets and threads.
@@ -215,7 +218,7 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems)
         dir
     });
     let guard = guard::read(&mut top, base, problems);
-    let (regions, clients) = regions::read(&mut top, region.as_ref(), problems);
+    let (regions, clients, placing) = regions::read(&mut top, region.as_ref(), problems);
     top.finish(&["state", "api", "fleet", "vantage"], problems);
     let zones_shown = match dir {
         Some(dir) if dir.place.file.to_string_lossy().starts_with("flag ") => PathBuf::from(dir.value),
@@ -226,7 +229,7 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems)
     let here = if zones_shown.as_os_str().is_empty() { Path::new(".") } else { &zones_shown };
     let zones_dir = std::path::absolute(here).unwrap_or_else(|_| here.to_path_buf());
     let region = region.map_or_else(String::new, |region| region.value);
-    Settings { region, node, listen, tls, zones_dir, zones_shown, guard, regions, clients }
+    Settings { region, node, listen, tls, zones_dir, zones_shown, guard, regions, clients, placing }
 }
 
 fn node_name(top: &mut Fields, problems: &mut Problems) -> String {

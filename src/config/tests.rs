@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    AdminState, AnswerRdata, ClassId, Facet, MemberRef, Model, OnEmpty, ProbeKind, ProbeTarget, RegionId, Steering,
+    AdminState, AnswerRdata, ClassId, ClientTable, Facet, MemberRef, Model, OnEmpty, ProbeKind, ProbeTarget, RegionId,
+    Steering,
 };
 
 const ZONE: &str =
@@ -30,7 +31,7 @@ fn load_files(
     let mut problems = Problems::default();
     let file = dir.path().join("portolan.toml");
     let settings = settings::read(file.exists().then_some(&file), environment, flags, &mut problems);
-    let model = settings.as_ref().map_or_else(Model::default, |settings| zones::read(settings, &mut problems).0);
+    let model = settings.as_ref().map_or_else(Model::default, |settings| read(settings, &mut problems).0);
     let prefix = format!("{}/", dir.path().display());
     let said = problems.into_sorted().iter().map(|problem| problem.to_string().replace(&prefix, "")).collect();
     (dir, settings, model, said)
@@ -161,7 +162,9 @@ fn clients_have_a_class_a_region_and_one_for_the_unknown() {
         model.clients.classes.iter().map(|c| c.region).collect::<Vec<_>>(),
         [Some(RegionId(0)), Some(RegionId(1)), None]
     );
-    assert_eq!((model.clients.fallback, model.clients.rules[0].class), (ClassId(2), ClassId(1)));
+    let table = ClientTable::compile(&model.clients, None, None);
+    let class = |ip: &str| table.lookup(ip.parse().unwrap()).0;
+    assert_eq!((model.clients.fallback, class("198.18.0.1"), class("9.9.9.9")), (ClassId(2), ClassId(1), ClassId(2)));
 }
 
 #[test]

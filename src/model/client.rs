@@ -1,15 +1,18 @@
 //! Clients: which region a client's address belongs to, its class, and the scope for which that holds.
 
+use std::fmt;
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
-use crate::model::{Continent, Country};
+use crate::model::{Continent, Country, Placement};
 
 /// Index of a region in its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RegionId(pub u16);
 
 /// Index of a client class in its model. Clients of one class get the same decisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct ClassId(pub u16);
 
 /// A named part of the world.
@@ -28,6 +31,20 @@ pub struct Location {
     pub latitude: f64,
     /// Degrees east, -180 to 180.
     pub longitude: f64,
+}
+
+impl Location {
+    /// Metres along the surface, by the haversine formula, which is exact enough at all distances (0.5 % for the Earth's
+    /// flattening).
+    pub fn metres_to(self, other: Location) -> f64 {
+        /// Mean radius of the Earth in metres (IUGG).
+        const EARTH: f64 = 6_371_008.8;
+        let (north, there) = (self.latitude.to_radians(), other.latitude.to_radians());
+        let half = |angle: f64| (angle / 2.0).sin().powi(2);
+        let east = (other.longitude - self.longitude).to_radians();
+        let chord = half(there - north) + north.cos() * there.cos() * half(east);
+        2.0 * EARTH * chord.clamp(0.0, 1.0).sqrt().asin()
+    }
 }
 
 /// Index of a selector in its model.
@@ -70,6 +87,32 @@ pub struct Selector {
     pub unknown: bool,
 }
 
+impl fmt::Display for Selector {
+    /// `nets 10.0.0.0/8, 192.0.2.0/24 and 3 more; AS64500; countries DE, NL; continents EU; unknown clients`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lists = [
+            ("nets ", listed(&self.nets)),
+            ("AS ", listed(&self.asns)),
+            ("countries ", listed(&self.countries)),
+            ("continents ", listed(&self.continents)),
+            ("", self.unknown.then(|| "unknown clients".to_string())),
+        ];
+        let parts: Vec<String> =
+            lists.into_iter().filter_map(|(what, list)| Some(format!("{what}{}", list?))).collect();
+        f.write_str(&parts.join("; "))
+    }
+}
+
+/// The first few of a list; `None` for an empty one.
+fn listed(list: &[impl fmt::Display]) -> Option<String> {
+    /// Who reads a line at night takes in no more (judgment).
+    const SHOWN: usize = 4;
+    let shown: Vec<String> = list.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = list.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!shown.is_empty()).then(|| shown.join(", ") + &more)
+}
+
 /// "Clients of this net are of this class."
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientRule {
@@ -86,10 +129,13 @@ pub struct Clients {
     pub classes: Vec<ClientClass>,
     /// What policies ask about clients, each question once, indexed by [`SelectorId`].
     pub selectors: Vec<Selector>,
-    /// Nets that place a client, each net once, in no order of meaning.
+    /// Nets and their classes, each net once, in no order of meaning: all there is where there is no `placement`, as in
+    /// small worlds made by hand.
     pub rules: Vec<ClientRule>,
-    /// The class of clients that no rule places: the default region's, or the unknown one.
+    /// The class of clients of whom nothing is known: the default region's, or the unknown one.
     pub fallback: ClassId,
+    /// Where every address stands, as the files say.
+    pub placement: Option<Arc<Placement>>,
 }
 
 impl Default for Clients {
@@ -100,6 +146,39 @@ impl Default for Clients {
             selectors: Vec::new(),
             rules: Vec::new(),
             fallback: ClassId(0),
+            placement: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_read_as_short_lists() {
+        let nets = (0..6).map(|n| format!("10.{n}.0.0/16").parse().unwrap()).collect();
+        let all = Selector {
+            nets,
+            asns: vec![64500],
+            countries: vec![Country::parse("DE").unwrap(), Country::parse("NL").unwrap()],
+            continents: vec![Continent::Europe],
+            unknown: true,
+        };
+        assert_eq!(
+            all.to_string(),
+            "nets 10.0.0.0/16, 10.1.0.0/16, 10.2.0.0/16, 10.3.0.0/16 and 2 more; AS 64500; countries DE, NL; \
+             continents EU; unknown clients"
+        );
+        assert_eq!(Selector { unknown: true, ..Selector::default() }.to_string(), "unknown clients");
+    }
+
+    #[test]
+    fn great_circles_are_as_on_the_map() {
+        let at = |latitude, longitude| Location { latitude, longitude };
+        let (dublin, frankfurt, sydney) = (at(53.34, -6.26), at(50.11, 8.68), at(-33.87, 151.21));
+        for (a, b, km) in [(dublin, frankfurt, 1087.0), (dublin, sydney, 17_215.0), (dublin, dublin, 0.0)] {
+            assert!((a.metres_to(b) / 1000.0 - km).abs() < 20.0, "{}", a.metres_to(b) / 1000.0);
         }
     }
 }

@@ -1,13 +1,17 @@
 //! The nouns: what the files say once it is known to be valid, and what is believed of the world. Values only; a
 //! [`Model`] is built by `config` and read by everyone else, and is never changed, only replaced.
 
+mod address;
 pub mod client;
 pub mod client_table;
 pub mod country;
+pub mod facts;
 pub mod monitor;
+pub mod placement;
 pub mod policy;
 pub mod pool;
 pub mod rate_limit;
+mod spans;
 pub mod time;
 pub mod view;
 pub mod zone;
@@ -15,7 +19,9 @@ pub mod zone;
 pub use client::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId, Selector, SelectorId};
 pub use client_table::ClientTable;
 pub use country::{Continent, Country};
+pub use facts::{Database, Facts, Point};
 pub use monitor::{Check, CheckId, CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
+pub use placement::{Placed, PlacedBy, Placement, Placing, TooManyClasses};
 pub use policy::{
     AffinityNet, Failback, Fence, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, Policy, PolicyId, Service,
     ServiceTarget, Ttl,

@@ -1,6 +1,7 @@
 //! The explanation of an answer: the decision that is being served, put into names, numbers and words. It decides
 //! nothing itself. The API writes it as JSON (CONTRACT 5); the command line reads that back and prints [`human`].
 
+mod client;
 mod human;
 mod present;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use crate::snapshot::{Cell, KnownBy, Snapshot};
 use crate::steering::{Decision, Given, Reason};
 use crate::wire::{Name, NameError};
 
+use client::place_address;
 pub use human::human;
 use present::present;
 
@@ -257,34 +259,6 @@ fn place(snapshot: &Snapshot, zone: ZoneId, client: Client<'_>) -> Result<Placed
             Ok(Placed { class: ClassId(class as u16), why: "as asked".to_owned(), scope: None })
         }
     }
-}
-
-fn place_address(snapshot: &Snapshot, zone: ZoneId, ip: IpAddr) -> Placed {
-    let (class, own_scope) = snapshot.place(ip, zone, KnownBy::Address);
-    let (by_ecs, ecs_scope) = snapshot.place(ip, zone, KnownBy::Ecs);
-    let placed_by = snapshot
-        .model
-        .clients
-        .rules
-        .iter()
-        .filter(|rule| rule.net.contains(&ip))
-        .max_by_key(|rule| rule.net.prefix_len());
-    let mut why = match placed_by {
-        Some(rule) => format!("by the net {}", rule.net),
-        None => "no net places it, so it is of the default class".to_owned(),
-    };
-    match own_scope {
-        0 => why.push_str("; so is every client of this family"),
-        _ => why.push_str(&format!("; so is all of {}", net(ip, own_scope))),
-    }
-    if class != by_ecs {
-        why.push_str(&format!("; known by ECS only, it is of class {}", class_name(&snapshot.model, by_ecs)));
-    }
-    Placed { class, why, scope: Some(if class == by_ecs { ecs_scope } else { own_scope }) }
-}
-
-fn net(ip: IpAddr, len: u8) -> String {
-    ipnet::IpNet::new(ip, len).map_or_else(|_| ip.to_string(), |net| net.trunc().to_string())
 }
 
 fn scope(snapshot: &Snapshot, zone: ZoneId, placed: &Placed, decision: Option<&Decision>) -> (u8, String) {

@@ -1,0 +1,95 @@
+//! How a client at an address was placed, in words: what gave it its region, what the databases say of it, and what of all
+//! that policies ask about holds for it.
+
+use std::net::IpAddr;
+
+use crate::control::explain::{Placed, class_name, region_name};
+use crate::model::{ClassId, Clients, Facts, Model, PlacedBy, Placement, ZoneId};
+use crate::snapshot::{KnownBy, Snapshot};
+
+pub(super) fn place_address(snapshot: &Snapshot, zone: ZoneId, ip: IpAddr) -> Placed {
+    let (class, own_scope) = snapshot.place(ip, zone, KnownBy::Address);
+    let (by_ecs, ecs_scope) = snapshot.place(ip, zone, KnownBy::Ecs);
+    let model = &snapshot.model;
+    let mut why = placed_by(model, ip);
+    match own_scope {
+        0 => why.push_str("; so is every client of this family"),
+        _ => why.push_str(&format!("; so is all of {}", net(ip, own_scope))),
+    }
+    why.push_str(&holding(&model.clients, class));
+    if class != by_ecs {
+        why.push_str(&format!("; known by ECS only, it is of class {}", class_name(model, by_ecs)));
+        why.push_str(&holding(&model.clients, by_ecs));
+    }
+    Placed { class, why, scope: Some(if class == by_ecs { ecs_scope } else { own_scope }) }
+}
+
+fn net(ip: IpAddr, len: u8) -> String {
+    ipnet::IpNet::new(ip, len).map_or_else(|_| ip.to_string(), |net| net.trunc().to_string())
+}
+
+/// What gave the client its region, and what is known of it.
+fn placed_by(model: &Model, ip: IpAddr) -> String {
+    match &model.clients.placement {
+        Some(placement) => by_placement(model, placement, ip),
+        None => by_rules(&model.clients, ip),
+    }
+}
+
+fn by_placement(model: &Model, placement: &Placement, ip: IpAddr) -> String {
+    let placed = placement.explain(ip);
+    let mut why = match (placed.by, placed.region) {
+        (PlacedBy::Net(net), _) => format!("by the net {net}"),
+        (PlacedBy::Asn(asn), _) => format!("by AS{asn}"),
+        (PlacedBy::Country(country), _) => format!("by the country {country}"),
+        (PlacedBy::Continent(continent), _) => format!("by the continent {continent}"),
+        (PlacedBy::Nearest, region) => {
+            let from = region.and_then(|region| model.region(region).location).zip(placed.facts.point);
+            let km = from.map(|(region, client)| region.metres_to(client.location()) / 1000.0);
+            match (region, km) {
+                (Some(region), Some(km)) => format!("{} is nearest, {km:.0} km away", region_name(model, region)),
+                (_, None) | (None, _) => "by its location".to_owned(),
+            }
+        }
+        (PlacedBy::Default, _) => "nothing places it, so it is of the default region".to_owned(),
+        (PlacedBy::Nothing, _) => "nothing places it".to_owned(),
+    };
+    why.push_str(&known(&placed.facts));
+    why
+}
+
+/// As the databases say: ` (DE, EU, AS3320, at 50.11 8.68)`.
+fn known(facts: &Facts) -> String {
+    let Facts { country, continent, point, asn } = facts;
+    let at = point.map(|point| point.location());
+    let parts: Vec<String> = [
+        country.map(|country| country.to_string()),
+        continent.map(|continent| continent.to_string()),
+        asn.map(|asn| format!("AS{asn}")),
+        at.map(|at| format!("at {:.2} {:.2}", at.latitude, at.longitude)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() { String::new() } else { format!(" (databases: {})", parts.join(", ")) }
+}
+
+fn by_rules(clients: &Clients, ip: IpAddr) -> String {
+    let rules = clients.rules.iter().filter(|rule| rule.net.contains(&ip));
+    match rules.max_by_key(|rule| rule.net.prefix_len()) {
+        Some(rule) => format!("by the net {}", rule.net),
+        None => "no net places it, so it is of the default class".to_owned(),
+    }
+}
+
+/// The selectors of a class: `; it is among: continents EU; nets 10.0.0.0/8`.
+fn holding(clients: &Clients, class: ClassId) -> String {
+    let Some(class) = clients.classes.get(usize::from(class.0)) else { return String::new() };
+    let held: Vec<String> = class
+        .selectors
+        .iter()
+        .filter_map(|selector| clients.selectors.get(usize::from(selector.0)))
+        .map(|selector| format!("[{selector}]"))
+        .collect();
+    if held.is_empty() { String::new() } else { format!("; it is among {}", held.join(" ")) }
+}

@@ -1,0 +1,132 @@
+//! The nets of regions and selectors as what they are to a client inside them: its ground. The longest net of a region
+//! gives the region, every net of a selector makes it hold.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ipnet::IpNet;
+
+use crate::model::address::{Address, EMBEDDINGS, embedded_net};
+use crate::model::spans::Net;
+use crate::model::{RegionId, Selector, SelectorId};
+
+/// What the nets around a client say of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(super) struct Ground {
+    /// Whose net it is in.
+    pub(super) region: Option<RegionId>,
+    /// The selectors that hold by a net, in the order of their ids, each once.
+    pub(super) selectors: Vec<SelectorId>,
+}
+
+/// Number of a ground; 0 is outside all nets.
+pub(super) type GroundId = u32;
+
+/// All nets with their grounds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Nets {
+    pub(super) v4: Vec<Net<u32, GroundId>>,
+    pub(super) v6: Vec<Net<u128, GroundId>>,
+    /// By number.
+    pub(super) grounds: Vec<Ground>,
+}
+
+/// What is written of one net.
+type Said = (Option<RegionId>, Vec<SelectorId>);
+
+impl Nets {
+    /// Those of the regions' claims and of the selectors.
+    pub(super) fn of(claims: &[Selector], selectors: &[Selector]) -> Nets {
+        let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
+        // Nets that are IPv4 ones in IPv6 come last: a region's own net goes before.
+        for embedded in [false, true] {
+            let mut say = |net: &IpNet, region, selector| match *net {
+                IpNet::V4(net) if !embedded => {
+                    said(&mut v4, (net.network().to_bits(), net.prefix_len()), region, selector)
+                }
+                IpNet::V6(net) => {
+                    let (start, len) = (net.network().to_bits(), net.prefix_len());
+                    match embedded_net(start, len) {
+                        // Finer than one IPv4 address: nobody is seen so closely.
+                        Some((_, 33..)) => {}
+                        Some(net) if embedded => said(&mut v4, net, region, selector),
+                        None if !embedded => said(&mut v6, (start, len), region, selector),
+                        Some(_) | None => {}
+                    }
+                }
+                IpNet::V4(_) => {}
+            };
+            for (at, claim) in claims.iter().enumerate() {
+                claim.nets.iter().for_each(|net| say(net, Some(RegionId(at as u16)), None));
+            }
+            for (at, selector) in selectors.iter().enumerate() {
+                selector.nets.iter().for_each(|net| say(net, None, Some(SelectorId(at as u16))));
+            }
+        }
+        let mut grounds = Grounds::default();
+        let (v4, v6) = (grounds.nested(v4), grounds.nested(v6));
+        Nets { v4, v6, grounds: grounds.all }
+    }
+
+    /// The IPv6 nets behind which an IPv4 address stands, all of one ground.
+    pub(super) fn embeddings(ground: GroundId) -> impl Iterator<Item = Net<u128, GroundId>> {
+        EMBEDDINGS.into_iter().map(move |e| Net { start: e.start, len: e.len, value: ground })
+    }
+}
+
+fn said<A: Ord>(
+    nets: &mut BTreeMap<(A, u8), Said>,
+    net: (A, u8),
+    region: Option<RegionId>,
+    selector: Option<SelectorId>,
+) {
+    let (own, selectors) = nets.entry(net).or_default();
+    *own = own.or(region);
+    selectors.extend(selector);
+}
+
+/// Grounds, each once.
+struct Grounds {
+    all: Vec<Ground>,
+    known: HashMap<Ground, GroundId>,
+}
+
+impl Default for Grounds {
+    fn default() -> Grounds {
+        Grounds { all: vec![Ground::default()], known: HashMap::from([(Ground::default(), 0)]) }
+    }
+}
+
+impl Grounds {
+    /// What each net means together with those around it, which come before it.
+    fn nested<A: Address>(&mut self, nets: BTreeMap<(A, u8), Said>) -> Vec<Net<A, GroundId>> {
+        let mut around: Vec<(A, GroundId)> = Vec::new();
+        let mut nested = Vec::with_capacity(nets.len());
+        for ((start, len), (region, selectors)) in nets {
+            while around.last().is_some_and(|(last, _)| *last < start) {
+                around.pop();
+            }
+            let outer = &self.all[around.last().map_or(0, |(_, ground)| *ground as usize)];
+            let ground = Ground { region: region.or(outer.region), selectors: union(&outer.selectors, &selectors) };
+            let value = self.number(ground);
+            around.push((start.last_of(len), value));
+            nested.push(Net { start, len, value });
+        }
+        nested
+    }
+
+    fn number(&mut self, ground: Ground) -> GroundId {
+        let next = self.all.len() as GroundId;
+        *self.known.entry(ground).or_insert_with_key(|ground| {
+            self.all.push(ground.clone());
+            next
+        })
+    }
+}
+
+/// All of both, sorted, each once.
+pub(super) fn union(one: &[SelectorId], other: &[SelectorId]) -> Vec<SelectorId> {
+    let mut all = [one, other].concat();
+    all.sort_unstable();
+    all.dedup();
+    all
+}

@@ -1,0 +1,186 @@
+//! From the facts of an address to its region and the selectors that hold for it. One place for the rules, so that the
+//! table and its explanation can't differ.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use crate::model::facts::{Facts, Point};
+use crate::model::placement::PlacedBy;
+use crate::model::placement::nets::union;
+use crate::model::{ClientClass, Continent, Country, Location, Region, RegionId, Selector, SelectorId};
+
+/// What is made of facts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(super) struct Kind {
+    /// The region that they give.
+    pub(super) region: Option<RegionId>,
+    /// Whether the country or the continent is known.
+    pub(super) is_known: bool,
+    /// The selectors that hold by them, in the order of their ids, each once.
+    pub(super) selectors: Vec<SelectorId>,
+}
+
+/// As much of some facts as anybody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Essence {
+    country: Option<Country>,
+    continent: Option<Continent>,
+    /// [`OTHER`] for one that nobody asks for.
+    asn: Option<u32>,
+    nearest: Option<RegionId>,
+}
+
+/// Stands for all autonomous systems that nobody asks for: 0 is none (RFC 7607).
+const OTHER: u32 = 0;
+
+impl Essence {
+    /// These, and what they leave open from `others`.
+    pub(super) fn or(self, others: Essence) -> Essence {
+        Essence {
+            country: self.country.or(others.country),
+            continent: self.continent.or(others.continent),
+            asn: self.asn.or(others.asn),
+            nearest: self.nearest.or(others.nearest),
+        }
+    }
+}
+
+/// What regions claim and selectors ask, by what they ask for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rules {
+    asns: HashMap<u32, Asked>,
+    countries: HashMap<Country, Asked>,
+    continents: HashMap<Continent, Asked>,
+    /// Regions with a location, as points of the unit sphere.
+    located: Vec<(RegionId, [f64; 3])>,
+    /// The region of clients that nothing else places.
+    pub(super) default: Option<RegionId>,
+    /// By region: the selectors that hold for its clients of unknown country and continent.
+    regional: Vec<Vec<SelectorId>>,
+    /// Those that hold for clients of whom nothing is known.
+    unknown: Vec<SelectorId>,
+}
+
+/// Who asks for a thing.
+#[derive(Debug, Clone, Default)]
+struct Asked {
+    region: Option<RegionId>,
+    selectors: Vec<SelectorId>,
+}
+
+impl Rules {
+    pub(super) fn of(
+        regions: &[Region],
+        claims: &[Selector],
+        selectors: &[Selector],
+        default: Option<RegionId>,
+    ) -> Rules {
+        let mut rules = Rules { default, ..Rules::default() };
+        for (at, claim) in claims.iter().enumerate() {
+            let region = RegionId(at as u16);
+            rules.take(claim, |asked| asked.region = asked.region.or(Some(region)));
+        }
+        for (at, selector) in selectors.iter().enumerate() {
+            let id = SelectorId(at as u16);
+            rules.take(selector, |asked| asked.selectors.push(id));
+            if selector.unknown {
+                rules.unknown.push(id);
+            }
+        }
+        let ids = || (0..regions.len() as u16).map(RegionId);
+        rules.located = ids().filter_map(|id| Some((id, sphere(regions[usize::from(id.0)].location?)))).collect();
+        let nothing = Selector::default();
+        rules.regional = ids()
+            .map(|id| {
+                let claim = claims.get(usize::from(id.0)).unwrap_or(&nothing);
+                let holding = selectors.iter().enumerate().filter(|(_, selector)| shares(claim, selector));
+                holding.map(|(at, _)| SelectorId(at as u16)).collect()
+            })
+            .collect();
+        rules
+    }
+
+    fn take(&mut self, of: &Selector, mut note: impl FnMut(&mut Asked)) {
+        of.asns.iter().for_each(|asn| note(self.asns.entry(*asn).or_default()));
+        of.countries.iter().for_each(|country| note(self.countries.entry(*country).or_default()));
+        of.continents.iter().for_each(|continent| note(self.continents.entry(*continent).or_default()));
+    }
+
+    /// What counts of some facts.
+    pub(super) fn essence(&self, facts: &Facts) -> Essence {
+        Essence {
+            country: facts.country,
+            continent: facts.continent,
+            asn: facts.asn.map(|asn| if self.asns.contains_key(&asn) { asn } else { OTHER }),
+            nearest: facts.point.and_then(|point| self.nearest(point)),
+        }
+    }
+
+    /// The region whose location is nearest; of two as near, the first.
+    fn nearest(&self, point: Point) -> Option<RegionId> {
+        let here = sphere(point.location());
+        // The chord grows with the arc, and is exact for short ones.
+        let chord = |there: &[f64; 3]| (0..3).map(|axis| (here[axis] - there[axis]).powi(2)).sum::<f64>();
+        let nearer = |a: &&(RegionId, [f64; 3]), b: &&(RegionId, [f64; 3])| chord(&a.1).total_cmp(&chord(&b.1));
+        self.located.iter().min_by(nearer).map(|(region, _)| *region)
+    }
+
+    /// The region that facts give, and by which of them.
+    pub(super) fn region(&self, of: &Essence) -> Option<(RegionId, PlacedBy)> {
+        let asn = || of.asn.and_then(|asn| Some((region_of(&self.asns, &asn)?, PlacedBy::Asn(asn))));
+        let country = || of.country.and_then(|c| Some((region_of(&self.countries, &c)?, PlacedBy::Country(c))));
+        let continent = || of.continent.and_then(|c| Some((region_of(&self.continents, &c)?, PlacedBy::Continent(c))));
+        let nearest = || of.nearest.map(|region| (region, PlacedBy::Nearest));
+        asn().or_else(country).or_else(continent).or_else(nearest)
+    }
+
+    /// What is made of facts.
+    pub(super) fn kind(&self, of: &Essence) -> Kind {
+        let mut selectors = Vec::new();
+        selectors.extend(of.asn.and_then(|asn| self.asns.get(&asn)).map(|asked| &asked.selectors[..]).unwrap_or(&[]));
+        let country = of.country.and_then(|country| self.countries.get(&country));
+        selectors.extend(country.map(|asked| &asked.selectors[..]).unwrap_or(&[]));
+        let continent = of.continent.and_then(|continent| self.continents.get(&continent));
+        selectors.extend(continent.map(|asked| &asked.selectors[..]).unwrap_or(&[]));
+        Kind {
+            region: self.region(of).map(|(region, _)| region),
+            is_known: of.country.is_some() || of.continent.is_some(),
+            selectors: union(&selectors, &[]),
+        }
+    }
+
+    /// The class of clients whose nets give `region` and `selectors` and whose facts make them of `kind`.
+    pub(super) fn class(&self, region: Option<RegionId>, selectors: &[SelectorId], kind: &Kind) -> ClientClass {
+        let region = region.or(kind.region).or(self.default);
+        let mut selectors = union(selectors, &kind.selectors);
+        if !kind.is_known {
+            let more = match region {
+                Some(region) => self.regional.get(usize::from(region.0)).map_or(&[][..], Vec::as_slice),
+                None => &self.unknown,
+            };
+            selectors = union(&selectors, more);
+        }
+        ClientClass { region, selectors }
+    }
+}
+
+fn region_of<K: Hash + Eq>(asked: &HashMap<K, Asked>, key: &K) -> Option<RegionId> {
+    asked.get(key)?.region
+}
+
+/// Whether a selector holds for clients of whom only their region is known. A region that declares countries and no
+/// continents is on those of its countries.
+fn shares(claim: &Selector, selector: &Selector) -> bool {
+    let derived: Vec<Continent> = match claim.continents.is_empty() {
+        true => claim.countries.iter().map(|country| country.continent()).collect(),
+        false => claim.continents.clone(),
+    };
+    claim.countries.iter().any(|country| selector.countries.contains(country))
+        || derived.iter().any(|continent| selector.continents.contains(continent))
+}
+
+/// A place as a point of the unit sphere.
+fn sphere(at: Location) -> [f64; 3] {
+    let (north, east) = (at.latitude.to_radians(), at.longitude.to_radians());
+    [north.cos() * east.cos(), north.cos() * east.sin(), north.sin()]
+}
