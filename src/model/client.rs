@@ -180,5 +180,7 @@ mod tests {
         for (a, b, km) in [(dublin, frankfurt, 1087.0), (dublin, sydney, 17_215.0), (dublin, dublin, 0.0)] {
             assert!((a.metres_to(b) / 1000.0 - km).abs() < 20.0, "{}", a.metres_to(b) / 1000.0);
         }
+        let across = at(0.0, 179.5).metres_to(at(0.0, -179.5)) / 1000.0;
+        assert!((across - 111.2).abs() < 0.1, "over the date line: {across}");
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, Rrset, SteeredName, ZoneId};
-use crate::snapshot::{Cell, KnownBy, Snapshot};
+use crate::snapshot::{Cell, Snapshot};
 use crate::steering::{Decision, Given, Reason};
 use crate::wire::{Name, NameError};
 
