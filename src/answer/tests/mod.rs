@@ -5,6 +5,7 @@ mod guard;
 mod lookup;
 mod protocol;
 mod random;
+mod service;
 mod steering;
 
 use std::fs;
@@ -37,21 +38,25 @@ static WORLD: LazyLock<Snapshot> = LazyLock::new(|| snapshot(Health::Up));
 
 /// Everything there is, all checks of this health.
 fn snapshot(health: Health) -> Snapshot {
-    let dir = tempfile::tempdir().expect("a directory for files");
-    let zones = dir.path().join("zones");
-    fs::create_dir(&zones).expect("a directory for zones");
-    for (name, text) in [
+    let files = [
         ("zones/plain.test.zone", PLAIN_ZONE),
         ("zones/kid.plain.test.zone", CHILD_ZONE),
         ("zones/lone.plain.test.zone", CHILD_ZONE),
         ("zones/steered.test.zone", STEERED_ZONE),
         ("zones/steered.test.policy.toml", POLICY),
         ("portolan.toml", SETTINGS),
-    ] {
+    ];
+    compiled(loaded(&files), health)
+}
+
+/// What these files say; there is no error in them.
+fn loaded(files: &[(&str, &str)]) -> Model {
+    let dir = tempfile::tempdir().expect("a directory for files");
+    fs::create_dir(dir.path().join("zones")).expect("a directory for zones");
+    for (name, text) in files {
         fs::write(dir.path().join(name), text).expect("a file");
     }
-    let loaded = load(Some(&dir.path().join("portolan.toml")), &Flags::default()).expect("the files are valid");
-    compiled(loaded.model, health)
+    load(Some(&dir.path().join("portolan.toml")), &Flags::default()).expect("the files are valid").model
 }
 
 fn compiled(model: Model, health: Health) -> Snapshot {

@@ -4,6 +4,7 @@
 mod monitor;
 mod pool;
 mod selector;
+mod service;
 mod zone;
 
 use std::path::Path;

@@ -6,6 +6,7 @@ use crate::config::fields::{Fields, duration, wrong_type};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::At;
+use crate::config::spec::service::{ServiceSpec, service, types};
 use crate::model::{AffinityNet, Ecs, Facet, Failback, MAX_ANSWERS, Ttl};
 use crate::wire::Name;
 
@@ -45,6 +46,8 @@ pub(in crate::config) struct NameSpec {
     pub(in crate::config) affinity: Option<AffinitySpec>,
     /// When failover pools go back.
     pub(in crate::config) failback: Option<At<Failback>>,
+    /// What its service records say.
+    pub(in crate::config) service: ServiceSpec,
 }
 
 /// `affinity` of a name.
@@ -148,6 +151,7 @@ pub(super) fn name(label: At<String>, mut fields: Fields, zone: &Name, problems:
     let affinity = affinity(&mut fields, problems);
     let failback = failback(&mut fields, problems);
     check_failover(&mut fields, problems);
+    let service = service(&mut fields, problems);
     fields.finish(&["rto"], problems);
     let owner = match Name::parse_under(&label.value, zone) {
         Ok(owner) => owner,
@@ -161,7 +165,7 @@ pub(super) fn name(label: At<String>, mut fields: Fields, zone: &Name, problems:
         problem.hint("names are relative to the zone: leave out the final dot, or write `@` for the zone itself");
         return None;
     }
-    Some(NameSpec { label, owner, pool, types, own, fence, affinity, failback })
+    Some(NameSpec { label, owner, pool, types, own, fence, affinity, failback, service })
 }
 
 /// `affinity = true` or `affinity = { v4 = 24, v6 = 56 }`.
@@ -220,34 +224,6 @@ fn check_failover(fields: &mut Fields, problems: &mut Problems) {
             problem.hint("write `failover = \"shared\"`, or leave it out");
         }
     }
-}
-
-fn types(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<Facet>>> {
-    let written = fields.texts("types", "[\"A\", \"AAAA\"]", problems)?;
-    let mut facets = Vec::new();
-    for item in written.value {
-        let facet = match item.value.to_ascii_uppercase().as_str() {
-            "A" => Facet::V4,
-            "AAAA" => Facet::V6,
-            _ => {
-                let problem = problems.error(&item.place, format!("`{}` is not a type that is steered", item.value));
-                problem.hint("there is \"A\" and \"AAAA\"; a cname endpoint answers both by itself");
-                continue;
-            }
-        };
-        if facets.contains(&facet) {
-            problems.error(&item.place, format!("`{}` is listed twice", item.value));
-        } else {
-            facets.push(facet);
-        }
-    }
-    facets.sort();
-    if facets.is_empty() {
-        let problem = problems.error(&written.place, "`types` leaves nothing to answer");
-        problem.hint("write `types = [\"A\"]`, or leave it out for what the endpoints have");
-        return None;
-    }
-    Some(At { value: facets, place: written.place })
 }
 
 /// The problem of a word that a later version will know.

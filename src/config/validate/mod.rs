@@ -5,6 +5,7 @@ mod endpoint;
 mod name;
 mod pool;
 mod selector;
+mod service;
 
 pub(super) use name::owners;
 
@@ -43,7 +44,13 @@ impl Builder {
     }
 
     /// Adds a zone with its policy, in whose files `errors_before` were not found.
-    pub(super) fn add(&mut self, spec: &PolicySpec, file: MasterFile, errors_before: usize, problems: &mut Problems) {
+    pub(super) fn add(
+        &mut self,
+        spec: &PolicySpec,
+        mut file: MasterFile,
+        errors_before: usize,
+        problems: &mut Problems,
+    ) {
         let zone = ZoneId(self.model.zones.len() as u32);
         let names = Names::of(spec, &self.model, problems);
         let mut used = Used::default();
@@ -64,6 +71,7 @@ impl Builder {
         let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used, fences: &mut fences };
         let steered = policies.resolve(&mut self.model, problems);
         pool::warn_min_up(spec, names, used, problems);
+        service::add_targets(spec, &mut file, &steered, &self.model, problems);
         if problems.errors() == errors_before {
             // What looks unused beside an error is mostly what the error should have named.
             warn_unused(spec, names, used, &fences, problems);

@@ -8,6 +8,7 @@ use crate::config::source::{At, Place};
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::pool::{Size, endpoints_below, pools_below};
 use crate::config::validate::selector::{Fenced, Fences};
+use crate::config::validate::service::{check_aliases, service};
 use crate::config::validate::{Names, ON_EMPTY_WORDS, Used};
 use crate::config::zonefile::{CNAME, MasterFile, type_name};
 use crate::model::{
@@ -109,8 +110,12 @@ impl Policies<'_> {
         let own: std::collections::HashSet<EndpointId> = endpoints.iter().copied().collect();
         let more = other.map_or_else(Vec::new, |other| endpoints_below(other, model));
         endpoints.extend(more.into_iter().filter(|id| !own.contains(id)));
-        self.check_records(name, &endpoints, model, problems);
         let facets = facets(name, &endpoints, model, problems);
+        if facets.iter().any(|facet| !facet.is_service()) {
+            self.check_records(name, &endpoints, model, problems);
+        }
+        check_aliases(name, &endpoints, self.file, model, problems);
+        let service = service(name, self.spec, &endpoints, &facets, model, problems);
         let on_empty = on_empty?;
         if on_empty == OnEmpty::Static {
             self.check_static(name, &facets, problems);
@@ -137,7 +142,7 @@ impl Policies<'_> {
         let affinity = name.affinity.as_ref().map(|affinity| affinity.net);
         let failback = name.failback.as_ref().map_or_else(Failback::default, |at| at.value);
         let policy = Policy::new(self.zone, root, endpoints, facets);
-        Some(Policy { answers, ttl, on_empty, fence, affinity, failback, ..policy })
+        Some(Policy { answers, ttl, on_empty, fence, affinity, failback, service, ..policy })
     }
 
     /// A decision can't keep apart what it isn't shown.
@@ -257,7 +262,7 @@ fn facets(name: &NameSpec, endpoints: &[EndpointId], model: &Model, problems: &m
     let any = |facet: Facet| endpoints.iter().any(|id| has(id, facet));
     let only_aliases = any(Facet::Alias) && !any(Facet::V4) && !any(Facet::V6);
     match &name.types {
-        Some(types) if only_aliases => {
+        Some(types) if only_aliases && !types.value.iter().all(|facet| facet.is_service()) => {
             let problem = problems.warning(&types.place, "`types` does nothing here: every endpoint is a cname");
             problem.hint("leave it out");
             vec![Facet::Alias]
@@ -272,7 +277,7 @@ fn facets(name: &NameSpec, endpoints: &[EndpointId], model: &Model, problems: &m
     }
 }
 
-/// Every family that is answered must have an endpoint, and every endpoint an address of such a family.
+/// Every type that is answered must have an endpoint, and every endpoint an address of such a family.
 fn check_types(types: &At<Vec<Facet>>, endpoints: &[EndpointId], model: &Model, problems: &mut Problems) {
     let endpoints = || endpoints.iter().map(|id| model.endpoint(*id)).filter(|e| !e.answerables.is_empty());
     if endpoints().next().is_none() {

@@ -1,0 +1,240 @@
+//! Names that say where a service is (SRV, HTTPS, SVCB): the port and the target of each endpoint, and the names
+//! `ENDPOINT.endpoints.ZONE` that those targets are, which the zone then has.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::config::problem::Problems;
+use crate::config::source::{At, Place};
+use crate::config::spec::{EndpointSpec, KindSpec, NameSpec, PolicySpec, Serves};
+use crate::config::zonefile::{CNAME, MasterFile};
+use crate::model::{EndpointId, Facet, Model, Policy, Rrset, Service, ServiceTarget, SteeredName};
+use crate::wire::{Name, NameError};
+
+/// The label below the apex that the endpoints' own names are under.
+const BELOW: &str = "endpoints";
+
+/// What the records of a name say; `endpoints` are those of its policy, and of the zone that was added last.
+pub(super) fn service(
+    name: &NameSpec,
+    spec: &PolicySpec,
+    endpoints: &[EndpointId],
+    facets: &[Facet],
+    model: &Model,
+    problems: &mut Problems,
+) -> Service {
+    let is_hinted = facets.iter().any(|facet| matches!(facet, Facet::Https | Facet::Svcb));
+    if let Some(port) = name.service.port.as_ref().filter(|_| !facets.iter().any(|facet| facet.is_service())) {
+        let problem = problems.warning(&port.place, "`port` does nothing here: only SRV, HTTPS and SVCB have one");
+        problem.hint("add one of them to `types`, or leave it out");
+    }
+    if let Some(alpn) = name.service.alpn.as_ref().filter(|_| !is_hinted) {
+        let problem = problems.warning(&alpn.place, "`alpn` does nothing here: only HTTPS and SVCB have it");
+        problem.hint("add one of them to `types`, or leave it out");
+    }
+    let port = name.service.port.as_ref().map(|port| port.value);
+    let alpn = name.service.alpn.as_ref().map_or_else(Vec::new, |alpn| alpn.value.clone());
+    if !facets.iter().any(|facet| facet.is_service()) {
+        return Service { port, alpn, targets: Vec::new() };
+    }
+    let targets = endpoints.iter().map(|id| {
+        let endpoint = spec_of(spec, *id, model);
+        let target = match &endpoint.serves {
+            Some(Serves::Cname(target)) => target.clone(),
+            // What is wrong with the name is told where the zone gets it.
+            Some(Serves::Addresses(_)) | None => {
+                own_name(endpoint, spec).unwrap_or_else(|_| Name::root()).as_wire().into()
+            }
+        };
+        ServiceTarget { name: target, port: port.or_else(|| probed_port(endpoint, spec)).unwrap_or(0) }
+    });
+    let targets: Vec<ServiceTarget> = targets.collect();
+    let portless = endpoints.iter().zip(&targets).find(|(_, target)| target.port == 0);
+    if let Some((id, _)) = portless.filter(|_| facets.contains(&Facet::Srv) && !name.service.has_wrong_port) {
+        let message =
+            format!("`{}` answers SRV, and `{}` is probed on no port", name.label.value, model.endpoint(*id).name);
+        let place = name.types.as_ref().map_or(&name.label.place, |types| &types.place);
+        problems.error(place, message).hint("write the `port` of the service, or give the endpoint a monitor with one");
+    }
+    Service { port, alpn, targets }
+}
+
+/// A CNAME leaves no room for records of a service beside it (RFC 1034, 3.6.2), steered or not.
+pub(super) fn check_aliases(
+    name: &NameSpec,
+    endpoints: &[EndpointId],
+    file: &MasterFile,
+    model: &Model,
+    problems: &mut Problems,
+) {
+    let Some(types) = &name.types else { return };
+    let services: Vec<&Facet> = types.value.iter().filter(|facet| facet.is_service()).collect();
+    let Some(service) = services.first() else { return };
+    let alias = endpoints.iter().map(|id| model.endpoint(*id)).find(|e| e.stands_alone(Facet::Alias));
+    if services.len() == types.value.len() {
+        if let Some((_, at)) = file.rrset(&name.owner, CNAME) {
+            let (file, line) = (at.file.display(), at.line);
+            let message = format!(
+                "`{}` answers {}, and is a CNAME in the zone file ({file} line {line})",
+                name.label.value,
+                service.as_str()
+            );
+            problems.error(&name.label.place, message).hint("nothing may stand beside a CNAME: remove it");
+        }
+    } else if let Some(alias) = alias {
+        let message = format!(
+            "`{}` can be the cname `{}`, and answers {} beside it",
+            name.label.value,
+            alias.name,
+            service.as_str()
+        );
+        problems
+            .error(&types.place, message)
+            .hint("nothing may stand beside a CNAME: take that type out, or A and AAAA");
+    }
+}
+
+/// Gives the zone the names that its service records point at, with the addresses of their endpoints.
+pub(super) fn add_targets(
+    spec: &PolicySpec,
+    file: &mut MasterFile,
+    steered: &[SteeredName],
+    model: &Model,
+    problems: &mut Problems,
+) {
+    let mut owners: BTreeMap<Name, EndpointId> = BTreeMap::new();
+    for (id, ttl) in pointed_at(steered, model) {
+        let endpoint = spec_of(spec, id, model);
+        let Some(Serves::Addresses(addresses)) = &endpoint.serves else { continue };
+        let owner = match own_name(endpoint, spec) {
+            Ok(owner) => owner,
+            Err(error) => {
+                let message = format!("`{}` can't be a name of the zone: {error}", endpoint.name.value);
+                problems
+                    .error(&endpoint.name.place, message)
+                    .hint("service records point at NAME.endpoints in the zone: rename it");
+                continue;
+            }
+        };
+        if let Some(other) = owners.insert(owner.clone(), id) {
+            let other = &model.endpoint(other).name;
+            let message = format!("`{}` and `{other}` are both {owner}", endpoint.name.value);
+            problems
+                .error(&endpoint.name.place, message)
+                .hint("service records point there, and case doesn't count: rename one");
+            continue;
+        }
+        if is_free(&owner, endpoint, file, steered, problems) {
+            for facet in [Facet::V4, Facet::V6] {
+                add(&owner, facet, addresses, ttl, endpoint, file, problems);
+            }
+        }
+    }
+}
+
+/// Endpoints that a record can point at by a name of the zone, in their order, and for how long that name's addresses
+/// are good: not longer than any of those records.
+fn pointed_at(steered: &[SteeredName], model: &Model) -> BTreeMap<EndpointId, u32> {
+    let mut found: BTreeMap<EndpointId, u32> = BTreeMap::new();
+    let mut policies: Vec<_> = steered.iter().map(|name| name.policy).collect();
+    policies.sort_unstable_by_key(|policy| policy.0);
+    policies.dedup();
+    for policy in policies.into_iter().map(|id| model.policy(id)).filter(|policy| points_away(policy)) {
+        let ttl = u32::try_from(policy.ttl.max.as_secs()).unwrap_or(u32::MAX);
+        for id in &policy.endpoints {
+            found.entry(*id).and_modify(|least| *least = ttl.min(*least)).or_insert(ttl);
+        }
+    }
+    found
+}
+
+/// Whether its records point at names of the endpoints: HTTPS and SVCB beside addresses point at their own owner.
+fn points_away(policy: &Policy) -> bool {
+    let has = |facet| policy.facets.contains(&facet);
+    has(Facet::Srv) || ((has(Facet::Https) || has(Facet::Svcb)) && !has(Facet::V4) && !has(Facet::V6))
+}
+
+/// Whether nothing else is said of `owner` that a record could not point at.
+fn is_free(
+    owner: &Name,
+    endpoint: &EndpointSpec,
+    file: &MasterFile,
+    steered: &[SteeredName],
+    problems: &mut Problems,
+) -> bool {
+    let taken = |at: &Place, what: &str| format!("{what} in the zone file ({} line {})", at.file.display(), at.line);
+    let is = if steered.iter().any(|name| name.owner == *owner) {
+        "steered".to_owned()
+    } else if let Some((_, at)) = file.rrset(owner, CNAME) {
+        taken(at, "a CNAME")
+    } else if let Some((_, at)) = file.delegation(owner) {
+        taken(at, "delegated")
+    } else if let Some((_, at)) = file.dname(owner) {
+        taken(at, "renamed by a DNAME")
+    } else {
+        return true;
+    };
+    let message = format!("service records point at {owner} for `{}`, and that name is {is}", endpoint.name.value);
+    problems.error(&endpoint.name.place, message).hint("name the endpoint otherwise, or remove that");
+    false
+}
+
+fn add(
+    owner: &Name,
+    facet: Facet,
+    addresses: &[IpAddr],
+    ttl: u32,
+    endpoint: &EndpointSpec,
+    file: &mut MasterFile,
+    problems: &mut Problems,
+) {
+    let octets = |ip: &IpAddr| -> Option<Box<[u8]>> {
+        match (facet, ip) {
+            (Facet::V4, IpAddr::V4(ip)) => Some(ip.octets().into()),
+            (Facet::V6, IpAddr::V6(ip)) => Some(ip.octets().into()),
+            (Facet::V4 | Facet::V6 | Facet::Alias | Facet::Srv | Facet::Https | Facet::Svcb, _) => None,
+        }
+    };
+    let rdatas: Vec<Box<[u8]>> = addresses.iter().filter_map(octets).collect();
+    match file.rrset(owner, facet.rtype()) {
+        Some((written, _)) if written.rdatas == rdatas => {}
+        Some((_, at)) => {
+            let rtype = facet.as_str();
+            let message = format!(
+                "service records point at {owner} for `{}`, and its {rtype} records in the zone file are others ({} line {})",
+                endpoint.name.value,
+                at.file.display(),
+                at.line
+            );
+            problems
+                .error(&endpoint.name.place, message)
+                .hint("remove them: the zone gets the endpoint's addresses by itself");
+        }
+        None if rdatas.is_empty() => {}
+        None => file.rrsets.push(Rrset { owner: owner.clone(), rtype: facet.rtype(), ttl, rdatas }),
+    }
+}
+
+/// `ENDPOINT.endpoints.ZONE`.
+fn own_name(endpoint: &EndpointSpec, spec: &PolicySpec) -> Result<Name, NameError> {
+    Name::parse_under(&format!("{}.{BELOW}", endpoint.name.value), &spec.zone.value)
+}
+
+/// As an endpoint of the zone that was added last is written.
+fn spec_of<'s>(spec: &'s PolicySpec, id: EndpointId, model: &Model) -> &'s EndpointSpec {
+    let first = model.endpoints.len() - spec.endpoints.len();
+    &spec.endpoints[id.0 as usize - first]
+}
+
+/// The port that a probe of the endpoint goes to.
+fn probed_port(endpoint: &EndpointSpec, spec: &PolicySpec) -> Option<u16> {
+    let At { value: name, .. } = endpoint.monitor.as_ref()?;
+    let monitor = spec.monitors.iter().find(|monitor| monitor.name.value == *name)?;
+    let usual = match monitor.kind.as_ref()? {
+        KindSpec::Icmp => return None,
+        KindSpec::Tcp => None,
+        KindSpec::Http(_) => Some(80),
+        KindSpec::Https(_) => Some(443),
+    };
+    endpoint.probe.as_ref().and_then(|probe| probe.value.1).or(monitor.port).or(usual)
+}
