@@ -2,25 +2,28 @@
 
 use super::edns::ExtendedError;
 use super::resolve::{Answering, Asked, Step};
-use crate::model::{ClassId, Facet, ZoneId};
+use crate::model::{Facet, ZoneId};
 use crate::snapshot::names::{NodeRef, SteeredNode};
-use crate::snapshot::{Cell, CellGiven, KnownBy};
+use crate::snapshot::{Cell, CellGiven, Group, KnownBy, LocalClass};
 use crate::wire::code::{rcode, rtype};
 use crate::wire::reply::{Full, Owner, Section};
 
-/// The client as steering sees it; found once a reply, as a chain stays inside its zone.
+/// The client as one group of policies sees it. Kept for a whole reply: a chain stays inside its zone, and mostly inside
+/// its group.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ClientSeen {
-    class: ClassId,
+    group: Group,
+    class: LocalClass,
     /// How far its class reaches, for a client known by its subnet; 0 for one known by its own address.
     reach: u8,
-    was_looked_at: bool,
+    /// The longest reach of the cells so far that looked at the client.
+    scope: u8,
 }
 
 impl ClientSeen {
     /// The scope of the reply's client subnet option: 0 where nothing depended on the client (CONTRACT 4.3).
     pub(super) fn scope(&self) -> u8 {
-        if self.was_looked_at { self.reach } else { 0 }
+        self.scope
     }
 }
 
@@ -80,26 +83,28 @@ impl<'q> Answering<'q> {
     /// The cell of a steered name for this client, noting when it looks at the client.
     pub(super) fn cell(&mut self, zone: ZoneId, steered: &SteeredNode, facet: Facet) -> Option<&'q Cell> {
         let snapshot = self.snapshot;
+        let group = snapshot.group(steered.policy);
         let seen = match self.client {
-            Some(seen) => seen,
-            None => self.see_client(zone),
+            Some(seen) if seen.group == group => seen,
+            seen => self.see_client(zone, group, seen.map_or(0, |seen| seen.scope)),
         };
         let cell = snapshot.cell(steered.policy, seen.class, facet)?;
-        self.client = Some(ClientSeen { was_looked_at: seen.was_looked_at || cell.looks_at_client(), ..seen });
+        let looked_at = if cell.looks_at_client() { seen.reach } else { 0 };
+        self.client = Some(ClientSeen { scope: seen.scope.max(looked_at), ..seen });
         Some(cell)
     }
 
     /// Places the client: by its subnet where the query has one and the zone uses it, else by who asks.
-    fn see_client(&self, zone: ZoneId) -> ClientSeen {
+    fn see_client(&self, zone: ZoneId, group: Group, scope: u8) -> ClientSeen {
         let subnet = self.query.edns.and_then(|edns| edns.client_subnet).and_then(|subnet| subnet.client());
         match subnet.filter(|_| self.snapshot.zones.ecs(zone).enabled) {
             Some(ip) => {
-                let (class, reach) = self.snapshot.place(ip, zone, KnownBy::Ecs);
-                ClientSeen { class, reach, was_looked_at: false }
+                let (class, reach) = self.snapshot.place_in(ip, group, KnownBy::Ecs);
+                ClientSeen { group, class, reach, scope }
             }
             None => {
-                let (class, _) = self.snapshot.place(self.ask.source.ip(), zone, KnownBy::Address);
-                ClientSeen { class, reach: 0, was_looked_at: false }
+                let (class, _) = self.snapshot.place_in(self.ask.source.ip(), group, KnownBy::Address);
+                ClientSeen { group, class, reach: 0, scope }
             }
         }
     }

@@ -104,7 +104,7 @@ impl Node {
         let api = tokio::spawn(control::serve(listener, control::router(state), stop.clone()));
 
         vantages.adopt(&[&model]).await;
-        publisher.begin(vantages.view(&model));
+        publisher.begin(vantages.view(&model), &[]);
         server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
         let steer = Steer {

@@ -7,8 +7,8 @@ use crate::clock;
 use crate::daemon::Node;
 use crate::demo::children::Region;
 use crate::demo::region::REGIONS;
-use crate::model::{ClassId, Model};
-use crate::snapshot::{Snapshot, Transition};
+use crate::model::Model;
+use crate::snapshot::{LocalClass, Snapshot, Transition};
 use crate::steering::{Decision, Given};
 
 /// Tells the demo's story, and remembers what it told of the answers.
@@ -99,9 +99,9 @@ fn answers(snapshot: &Snapshot) -> BTreeMap<(String, String), String> {
     let mut answers = BTreeMap::new();
     let model = &snapshot.model;
     for name in model.zones.iter().flat_map(|zone| &zone.steered) {
-        for (at, class) in model.clients.classes.iter().enumerate() {
+        for (class, at) in snapshot.local_classes(name.policy).zip(0..) {
             for &facet in &model.policy(name.policy).facets {
-                let Some(cell) = snapshot.cell(name.policy, ClassId(at as u16), facet) else { continue };
+                let Some(cell) = snapshot.cell(name.policy, LocalClass(at), facet) else { continue };
                 let region = class.region.filter(|_| cell.looks_at_client());
                 let class = region.map_or(String::new(), |id| model.region(id).name.clone());
                 answers.insert((name.label.clone(), class), words(model, cell.decision()));

@@ -3,25 +3,34 @@
 
 pub mod cell;
 pub mod compile;
-mod last_good;
 pub mod names;
+mod past;
+mod placing;
+mod policies;
 pub mod publish;
+mod standings;
 pub mod tally;
 #[cfg(test)]
 mod tests;
+mod touched;
 mod transition;
 
 pub use cell::{Cell, CellGiven, Picks, PreparedRecord};
 pub use names::ZoneTable;
+pub use placing::{Group, LocalClass};
 pub use publish::Publisher;
+pub use standings::NamedStanding;
 pub use tally::{TallyLabels, TallyTable};
 pub use transition::Transition;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::client_table::ClientTable;
-use crate::model::{ClassId, Facet, Model, PolicyId, RateLimit, SteeredName, WorldView, ZoneId};
+use placing::Placing;
+use policies::{FacetCells, Policies};
+use touched::{Dependencies, Resisting};
+
+use crate::model::{ClassId, ClientClass, Facet, Model, PolicyId, RateLimit, SteeredName, WorldView, ZoneId};
 use crate::steering::Decision;
 use crate::wire::Name;
 use crate::wire::cookie::CookieSecrets;
@@ -65,51 +74,61 @@ pub struct Snapshot {
     pub tallies: Arc<TallyTable>,
     /// What this node says of itself.
     pub identity: Arc<Identity>,
-    pub(crate) clients: Arc<ClientTables>,
-    pub(crate) policies: Vec<Arc<PolicyCells>>,
+    pub(crate) placing: Arc<Placing>,
+    pub(crate) policies: Policies,
     pub(crate) dependencies: Arc<Dependencies>,
-}
-
-/// Which policies a check matters to.
-#[derive(Debug)]
-pub(crate) struct Dependencies {
-    /// By check: the policies that have it, and whether they rank by RTT.
-    pub(crate) by_check: Vec<Vec<(PolicyId, bool)>>,
-}
-
-/// Client tables: one for clients that ask themselves, and one a zone for clients known by ECS, shared where cut-offs are equal.
-#[derive(Debug)]
-pub(crate) struct ClientTables {
-    pub(crate) whole: Arc<ClientTable>,
-    pub(crate) by_ecs: Vec<Arc<ClientTable>>,
-}
-
-/// The cells of one policy.
-#[derive(Debug)]
-pub(crate) struct PolicyCells {
-    /// `cells[facet index in policy.facets]`, then by [`ClassId`]; a policy that doesn't look at the client has one for all.
-    pub(crate) cells: Vec<Vec<Arc<Cell>>>,
+    /// Replaced whenever a choice that resists change is made, ends, or meets another challenger.
+    pub(crate) resisting: Arc<Resisting>,
 }
 
 impl Snapshot {
-    /// The cell that answers `facet` for clients of `class`; `None` when the policy doesn't have that facet.
-    pub fn cell(&self, policy: PolicyId, class: ClassId, facet: Facet) -> Option<&Cell> {
-        let at = self.model.policy(policy).facets.iter().position(|f| *f == facet)?;
-        let by_class = &self.policies[policy.0 as usize].cells[at];
-        by_class.get(usize::from(class.0)).or(by_class.first()).map(|cell| &**cell)
+    /// The cell that answers `facet` of a policy for clients of `class`; `None` when the policy doesn't have that facet.
+    pub fn cell(&self, policy: PolicyId, class: LocalClass, facet: Facet) -> Option<&Cell> {
+        let facets = self.policies.get(policy)?;
+        facets.iter().find(|of| of.facet == facet)?.cell(class).map(|cell| &**cell)
     }
 
-    /// The class of a client, and the shortest prefix length around `ip`, in its own family, whose clients all have it.
-    pub fn place(&self, ip: IpAddr, zone: ZoneId, by: KnownBy) -> (ClassId, u8) {
-        match by {
-            KnownBy::Address => self.clients.whole.lookup(ip),
-            KnownBy::Ecs => self.clients.by_ecs[zone.0 as usize].lookup(ip),
-        }
+    /// The class of a client as `policy` tells clients apart, and the shortest prefix length around `ip`, in its own
+    /// family, whose clients are all alike to it: 0 where it asks nothing.
+    pub fn place(&self, ip: IpAddr, policy: PolicyId, by: KnownBy) -> (LocalClass, u8) {
+        self.place_in(ip, self.group(policy), by)
+    }
+
+    /// The same for all policies of a group.
+    pub fn place_in(&self, ip: IpAddr, group: Group, by: KnownBy) -> (LocalClass, u8) {
+        self.placing.place(ip, group, by)
+    }
+
+    /// Which policies place clients as `policy` does.
+    pub fn group(&self, policy: PolicyId) -> Group {
+        self.placing.group(policy)
+    }
+
+    /// What a class of the model is to `policy`.
+    pub fn local(&self, policy: PolicyId, class: ClassId) -> LocalClass {
+        self.placing.locals(policy).local(class)
+    }
+
+    /// A class of the model for each [`LocalClass`] of `policy`, in their order: it stands for all that are alike.
+    pub fn local_classes(&self, policy: PolicyId) -> impl ExactSizeIterator<Item = &ClientClass> {
+        self.placing.locals(policy).classes(&self.model)
+    }
+
+    /// The class of the model that stands for `class` of `policy`.
+    pub fn standing_for(&self, policy: PolicyId, class: LocalClass) -> ClassId {
+        self.placing.locals(policy).standing_for(class)
+    }
+
+    /// The class of a client that asks itself, whatever policies tell apart, and the shortest prefix length around `ip`
+    /// whose clients are all of it.
+    pub fn class(&self, ip: IpAddr) -> (ClassId, u8) {
+        self.placing.class(ip)
     }
 
     /// Every decision that is being served.
     pub fn decisions(&self) -> impl Iterator<Item = &Decision> {
-        self.policies.iter().flat_map(|policy| &policy.cells).flatten().map(|cell| cell.decision())
+        let facets = self.policies.iter().flat_map(|policy| &policy[..]);
+        facets.flat_map(|facet: &FacetCells| &facet.cells).map(|cell| cell.decision())
     }
 
     /// The steered name that answers `name`: itself, or the wildcard that covers it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::model::{Model, WorldView};
-use crate::snapshot::compile::{compile, refresh};
-use crate::snapshot::{Identity, Snapshot, Transition, transition};
+use crate::snapshot::compile::{compile, refresh, restore};
+use crate::snapshot::{Identity, NamedStanding, Snapshot, Transition, transition};
 
 /// Publishes snapshots. There is one in a process, and nobody else stores into its pointer.
 #[derive(Debug)]
@@ -29,10 +29,10 @@ impl Publisher {
     }
 
     /// Publishes the first view that was measured, as if nothing had been served before: an unmeasured world leaves no
-    /// last good answers behind.
-    pub fn begin(&mut self, view: WorldView) {
+    /// last good answers behind. `told` are the choices that resist change, as they were before a restart.
+    pub fn begin(&mut self, view: WorldView, told: &[NamedStanding]) {
         let old = self.current.load_full();
-        let first = compile(old.model.clone(), Arc::new(view), old.identity.clone(), old.generation, None);
+        let first = restore(old.model.clone(), Arc::new(view), old.identity.clone(), old.generation, told);
         self.current.store(Arc::new(first));
     }
 

@@ -4,24 +4,26 @@
 use std::net::IpAddr;
 
 use crate::control::explain::{Placed, class_name, region_name};
-use crate::model::{ClassId, Clients, Facts, Model, PlacedBy, Placement, ZoneId};
+use crate::model::{ClassId, Clients, Facts, Model, PlacedBy, Placement, PolicyId};
 use crate::snapshot::{KnownBy, Snapshot};
 
-pub(super) fn place_address(snapshot: &Snapshot, zone: ZoneId, ip: IpAddr) -> Placed {
-    let (class, own_scope) = snapshot.place(ip, zone, KnownBy::Address);
-    let (by_ecs, ecs_scope) = snapshot.place(ip, zone, KnownBy::Ecs);
+pub(super) fn place_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -> Placed {
+    let (class, reach) = snapshot.class(ip);
+    let (local, own_scope) = snapshot.place(ip, policy, KnownBy::Address);
+    let (by_ecs, ecs_scope) = snapshot.place(ip, policy, KnownBy::Ecs);
     let model = &snapshot.model;
     let mut why = placed_by(model, ip);
-    match own_scope {
+    match reach {
         0 => why.push_str("; so is every client of this family"),
-        _ => why.push_str(&format!("; so is all of {}", net(ip, own_scope))),
+        _ => why.push_str(&format!("; so is all of {}", net(ip, reach))),
     }
     why.push_str(&holding(&model.clients, class));
-    if class != by_ecs {
-        why.push_str(&format!("; known by ECS only, it is of class {}", class_name(model, by_ecs)));
-        why.push_str(&holding(&model.clients, by_ecs));
+    if local != by_ecs {
+        let stands_for_it = snapshot.standing_for(policy, by_ecs);
+        why.push_str(&format!("; known by ECS only, it is of class {}", class_name(model, stands_for_it)));
+        why.push_str(&holding(&model.clients, stands_for_it));
     }
-    Placed { class, why, scope: Some(if class == by_ecs { ecs_scope } else { own_scope }) }
+    Placed { class, local, why, scope: Some(if local == by_ecs { ecs_scope } else { own_scope }) }
 }
 
 fn net(ip: IpAddr, len: u8) -> String {

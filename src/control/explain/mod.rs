@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, Rrset, SteeredName, ZoneId};
-use crate::snapshot::{Cell, Snapshot};
+use crate::snapshot::{Cell, LocalClass, Snapshot};
 use crate::steering::{Decision, Given, Reason};
 use crate::wire::{Name, NameError};
 
@@ -185,8 +185,8 @@ fn explain_steered(
         Some(text) => asked_type(text)?,
         None => policy.facets.first().copied().unwrap_or(Facet::V4),
     };
-    let placed = place(snapshot, zone, client)?;
-    let cell = served(snapshot, steered.policy, placed.class, asked);
+    let placed = place(snapshot, steered.policy, client)?;
+    let cell = served(snapshot, steered.policy, placed.local, asked);
     let decision = cell.map(Cell::decision);
     let (scope, scope_why) = scope(snapshot, zone, &placed, decision);
     Ok(Explanation {
@@ -231,32 +231,38 @@ fn asked_type(text: &str) -> Result<Facet, ExplainError> {
 }
 
 /// What answers this question; a name that is only an alias answers every one with it.
-fn served(snapshot: &Snapshot, policy: PolicyId, class: ClassId, asked: Facet) -> Option<&Cell> {
+fn served(snapshot: &Snapshot, policy: PolicyId, class: LocalClass, asked: Facet) -> Option<&Cell> {
     snapshot.cell(policy, class, asked).or_else(|| snapshot.cell(policy, class, Facet::Alias))
 }
 
-/// A client's class, and its prefix where it has an address.
+/// A client's class, what that is to the policy, and its prefix where it has an address.
 struct Placed {
     class: ClassId,
+    local: LocalClass,
     why: String,
     scope: Option<u8>,
 }
 
-fn place(snapshot: &Snapshot, zone: ZoneId, client: Client<'_>) -> Result<Placed, ExplainError> {
+fn place(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Result<Placed, ExplainError> {
     let clients = &snapshot.model.clients;
+    let of = |class: ClassId, why: &str| Placed {
+        class,
+        local: snapshot.local(policy, class),
+        why: why.to_owned(),
+        scope: None,
+    };
     match client {
-        Client::Address(ip) => Ok(place_address(snapshot, zone, ip)),
-        Client::Unplaced => {
-            Ok(Placed { class: clients.fallback, why: "for clients that nothing places".to_owned(), scope: None })
-        }
+        Client::Address(ip) => Ok(place_address(snapshot, policy, ip)),
+        Client::Unplaced => Ok(of(clients.fallback, "for clients that nothing places")),
         Client::Region(name) => {
             let unknown = || {
                 let known = snapshot.model.regions.iter().map(|region| region.name.clone()).collect();
                 ExplainError::UnknownRegion(name.to_owned(), known)
             };
             let region = snapshot.model.region_named(name).ok_or_else(unknown)?;
+            // The first is of those of whom no more is known.
             let class = clients.classes.iter().position(|class| class.region == Some(region)).ok_or_else(unknown)?;
-            Ok(Placed { class: ClassId(class as u16), why: "as asked".to_owned(), scope: None })
+            Ok(of(ClassId(class as u16), "as asked"))
         }
     }
 }

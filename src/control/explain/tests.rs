@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::control::fixture;
-use crate::model::{ClientClass, ClientRule, Clients, Member, MemberRef, OnEmpty, Pool, PoolId, Rrset, Steering};
+use crate::model::{
+    ClassId, ClientClass, ClientRule, Clients, Member, MemberRef, OnEmpty, Pool, PoolId, Rrset, Steering,
+};
 
 const NOW: Duration = Duration::from_millis(100_300);
 

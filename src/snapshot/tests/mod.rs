@@ -1,13 +1,16 @@
 //! From files and views to what is served: what a change touches, what outlives a reload, what is told.
 
+mod memory;
+mod placing;
+
 use std::sync::Arc;
 
 use crate::config::{self, Flags};
 use crate::model::{
-    CheckView, ClassId, Evidence, Facet, Health, Model, PolicyId, RegionId, VantageState, VantageView, WorldView,
+    CheckView, Evidence, Facet, Health, Model, PolicyId, RegionId, VantageState, VantageView, WorldView,
 };
 use crate::snapshot::compile::{compile, refresh};
-use crate::snapshot::{Cell, Identity, Publisher, Snapshot};
+use crate::snapshot::{Cell, Identity, LocalClass, Publisher, Snapshot};
 use crate::steering::Given;
 
 const ZONE: &str = "$TTL 60\n@ SOA ns1 host 1 2 3 4 5\n@ NS ns1\n@ NS ns2\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n";
@@ -77,7 +80,7 @@ fn first(model: &Arc<Model>, down: &[&str]) -> Snapshot {
 fn cell<'s>(snapshot: &'s Snapshot, name: &str) -> &'s Cell {
     let owner = crate::wire::Name::parse(&format!("{name}.t.example.")).unwrap();
     let (_, steered) = snapshot.steered(&owner).unwrap();
-    snapshot.cell(steered.policy, ClassId(0), Facet::V4).unwrap()
+    snapshot.cell(steered.policy, LocalClass(0), Facet::V4).unwrap()
 }
 
 /// The names of the endpoints that a name is answered with, sorted.
@@ -95,7 +98,7 @@ fn a_view_that_changes_nothing_shares_everything() {
     let model = two_names();
     let before = first(&model, &[]);
     let after = refresh(&before, Arc::new(view(&model, &[])));
-    assert!(before.policies.iter().zip(&after.policies).all(|(old, new)| Arc::ptr_eq(old, new)));
+    assert!(before.policies.iter().zip(after.policies.iter()).all(|(old, new)| Arc::ptr_eq(old, new)));
     assert!(Arc::ptr_eq(&before.zones, &after.zones));
 }
 
@@ -105,7 +108,7 @@ fn a_change_touches_the_policies_of_its_endpoint_and_no_others() {
     let before = first(&model, &[]);
     let touched = |down: &[&str]| -> Vec<bool> {
         let after = refresh(&before, Arc::new(view(&model, down)));
-        before.policies.iter().zip(&after.policies).map(|(old, new)| !Arc::ptr_eq(old, new)).collect()
+        before.policies.iter().zip(after.policies.iter()).map(|(old, new)| !Arc::ptr_eq(old, new)).collect()
     };
     let of = |name: &str| {
         let steered = model.zones[0].steered.iter().find(|steered| steered.label == name).unwrap();
@@ -136,9 +139,8 @@ fn round_trips_matter_to_the_pool_that_is_fallen_back_on() {
         Arc::new(view)
     };
     let firsts = |snapshot: &Snapshot| {
-        let class = model.clients.fallback;
         let (_, name) = snapshot.steered(&crate::wire::Name::parse("one.t.example.").unwrap()).unwrap();
-        let cell = snapshot.cell(name.policy, class, Facet::V4).unwrap();
+        let cell = snapshot.cell(name.policy, LocalClass(0), Facet::V4).unwrap();
         let Given::Endpoints(distribution) = &cell.decision().given else { panic!("{:?}", cell.decision()) };
         model.endpoint(distribution.tiers[0].shares[0].endpoints[0]).name.clone()
     };

@@ -1,0 +1,75 @@
+//! The cells of every policy, in small chunks that snapshots share: what a change costs is the chunks of the policies it
+//! touches and one pointer for each of the others, however many policies there are.
+
+use std::sync::Arc;
+
+use crate::model::{Facet, PolicyId};
+use crate::snapshot::{Cell, LocalClass};
+
+/// The cells of one policy, by facet.
+pub(crate) type PolicyCells = [FacetCells];
+
+/// The cells of one facet of a policy.
+#[derive(Debug)]
+pub(crate) struct FacetCells {
+    pub(crate) facet: Facet,
+    /// By [`LocalClass`]; one alone holds for all of them. Never empty.
+    pub(crate) cells: Box<[Arc<Cell>]>,
+}
+
+impl FacetCells {
+    /// The cell for clients of `class`.
+    pub(crate) fn cell(&self, class: LocalClass) -> Option<&Arc<Cell>> {
+        self.cells.get(usize::from(class.0)).or(self.cells.first())
+    }
+
+    /// Whether both hold the same cells, not merely equal ones.
+    pub(crate) fn is_same(&self, other: &FacetCells) -> bool {
+        let mut pairs = self.cells.iter().zip(&other.cells);
+        self.cells.len() == other.cells.len() && pairs.all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+}
+
+/// Policies in one chunk. A change of t policies among n copies n/CHUNK pointers and t chunks: 16 is near the least for
+/// the 300 names that one endpoint of a thousand has among 100,000.
+const CHUNK: usize = 16;
+
+type Chunk = Vec<Arc<PolicyCells>>;
+
+/// The cells of every policy, by [`PolicyId`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Policies {
+    chunks: Vec<Arc<Chunk>>,
+}
+
+impl Policies {
+    /// The cells of a policy; `None` when it is of another model.
+    pub(crate) fn get(&self, policy: PolicyId) -> Option<&Arc<PolicyCells>> {
+        let at = policy.0 as usize;
+        self.chunks.get(at / CHUNK)?.get(at % CHUNK)
+    }
+
+    /// Puts other cells in the place of a policy's; what this shares with other snapshots stays as it is.
+    pub(crate) fn replace(&mut self, policy: PolicyId, cells: Arc<PolicyCells>) {
+        let at = policy.0 as usize;
+        let chunk = self.chunks.get_mut(at / CHUNK).map(Arc::make_mut);
+        if let Some(place) = chunk.and_then(|chunk| chunk.get_mut(at % CHUNK)) {
+            *place = cells;
+        }
+    }
+
+    /// All, in the order of their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<PolicyCells>> {
+        self.chunks.iter().flat_map(|chunk| &**chunk)
+    }
+}
+
+impl FromIterator<Arc<PolicyCells>> for Policies {
+    fn from_iter<I: IntoIterator<Item = Arc<PolicyCells>>>(all: I) -> Policies {
+        let (mut chunks, mut all) = (Vec::new(), all.into_iter().peekable());
+        while all.peek().is_some() {
+            chunks.push(Arc::new(all.by_ref().take(CHUNK).collect()));
+        }
+        Policies { chunks }
+    }
+}

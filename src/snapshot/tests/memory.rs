@@ -1,0 +1,178 @@
+//! What outlives a refresh, a reload and a restart: choices that resist change, and last good answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{cell, first, given, model, two_names, view};
+use crate::model::{EndpointId, Facet, MemberRef, Model, Moment, Override, OverrideState, PolicyId, PoolId, WorldView};
+use crate::snapshot::compile::{compile, refresh, restore};
+use crate::snapshot::past::{Heritage, Seeds};
+use crate::snapshot::placing::Placing;
+use crate::snapshot::policies::FacetCells;
+use crate::snapshot::touched::{Resisting, touched};
+use crate::snapshot::{Cell, LocalClass, NamedStanding, Snapshot};
+use crate::steering::{Challenger, Decision, Standing};
+
+fn at(secs: u64) -> Moment {
+    Moment::from_start(Duration::from_secs(secs))
+}
+
+fn policy(model: &Model, label: &str) -> PolicyId {
+    model.zones[0].steered.iter().find(|steered| steered.label == label).unwrap().policy
+}
+
+fn pool(model: &Model, name: &str) -> PoolId {
+    PoolId(model.pools.iter().position(|pool| pool.name == name).unwrap() as u32)
+}
+
+fn endpoint(model: &Model, name: &str) -> MemberRef {
+    MemberRef::Endpoint(EndpointId(model.endpoints.iter().position(|of| of.name == name).unwrap() as u32))
+}
+
+/// A snapshot in which pool `one` of name `one` stands by `members`, whatever is steered.
+fn standing_by(snapshot: &Snapshot, members: &[&str], due: Option<Moment>) -> Snapshot {
+    let model = &snapshot.model;
+    let challenger = due.map(|_| Challenger { members: vec![endpoint(model, "a")], since: at(1), due });
+    let incumbents = members.iter().map(|name| endpoint(model, name)).collect();
+    let standing = Standing { pool: pool(model, "one"), incumbents, challenger };
+    let decision = Decision { standings: vec![standing], ..cell(snapshot, "one").decision().clone() };
+    let policy = policy(model, "one");
+    let cell = Arc::new(Cell::prepare(model, model.policy(policy), Arc::new(decision)));
+    let mut next = snapshot.clone();
+    next.policies.replace(policy, [FacetCells { facet: Facet::V4, cells: [cell].into() }].into());
+    next.resisting = Arc::new(Resisting::of(next.policies.iter()));
+    next
+}
+
+fn told(members: &[&str]) -> NamedStanding {
+    NamedStanding {
+        zone: "t.example.".into(),
+        name: "one".into(),
+        rtype: "A".into(),
+        class: "any".into(),
+        pool: "one".into(),
+        members: members.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+#[test]
+fn a_policy_is_decided_again_when_a_challenger_is_due_and_not_before() {
+    let model = two_names();
+    let snapshot = standing_by(&first(&model, &[]), &["both"], Some(at(60)));
+    let touched_at = |now| {
+        let now = WorldView { at: now, ..view(&model, &[]) };
+        touched(&snapshot, &now).into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(touched_at(at(59)), []);
+    assert_eq!(touched_at(at(60)), [policy(&model, "one")]);
+}
+
+#[test]
+fn a_choice_is_noted_while_it_lasts_and_not_for_nothing() {
+    let model = two_names();
+    let before = first(&model, &[]);
+    let standing = standing_by(&before, &["both"], None);
+    assert_eq!((standing.standings_by_name(), before.standings_by_name()), (vec![told(&["both"])], vec![]));
+    assert!(!standing.has_standings_of(&before));
+    let elsewhere = refresh(&standing, Arc::new(view(&model, &["b"])));
+    assert!(elsewhere.has_standings_of(&standing), "the other name's endpoint is not its concern");
+}
+
+#[test]
+fn an_override_touches_the_policies_of_its_endpoint_and_no_others() {
+    let model = two_names();
+    let before = first(&model, &[]);
+    let said = |state, why: &str| {
+        Arc::new(Override { target: "a".into(), state, why: why.into(), who: "ann".into(), until: None })
+    };
+    let MemberRef::Endpoint(a) = endpoint(&model, "a") else { unreachable!("an endpoint") };
+    let saying = |of: &[Arc<Override>]| WorldView {
+        overrides: Arc::new(of.iter().map(|said| (a, said.clone())).collect()),
+        ..view(&model, &[])
+    };
+    let one = [policy(&model, "one")];
+    let drained = saying(&[said(OverrideState::Drain, "works")]);
+    assert_eq!(touched(&before, &drained).into_iter().collect::<Vec<_>>(), one);
+    let after = refresh(&before, Arc::new(drained.clone()));
+    assert!(touched(&after, &drained).is_empty(), "the same map");
+    let again = saying(&[said(OverrideState::Drain, "works")]);
+    assert!(touched(&after, &again).is_empty(), "another map that says the same");
+    let other_words = saying(&[said(OverrideState::Drain, "fire")]);
+    assert_eq!(touched(&after, &other_words).into_iter().collect::<Vec<_>>(), one);
+    assert_eq!(touched(&after, &view(&model, &[])).into_iter().collect::<Vec<_>>(), one, "cleared");
+}
+
+/// The same names and pools in another order and with one endpoint more, so that all ids differ.
+fn moved(members: &str) -> Arc<Model> {
+    model(&format!(
+        r#"
+        endpoint.new = {{ addresses = ["192.0.2.14"], monitor = "m" }}
+        endpoint.both = {{ addresses = ["192.0.2.13"], monitor = "m" }}
+        endpoint.a = {{ addresses = ["192.0.2.11"], monitor = "m" }}
+        pool.other = {{ members = ["new"] }}
+        pool.one = {{ members = [{members}] }}
+        name.other = {{ pool = "other" }}
+        name.one = {{ pool = "one" }}
+        "#
+    ))
+}
+
+/// What `one` of the next generation is told of the choices before.
+fn inherited(from: &Snapshot, to: &Model) -> Vec<Standing> {
+    let placing = Placing::of(to);
+    let heritage = Heritage::between(from, to, &placing);
+    let past = crate::snapshot::past::Past::Generation(&heritage);
+    let policy = policy(to, "one");
+    let remembered = past.recall(policy, placing.locals(policy), Facet::V4, LocalClass(0));
+    remembered.memory().standings.to_vec()
+}
+
+#[test]
+fn choices_outlive_a_reload_by_name() {
+    let before = standing_by(&first(&two_names(), &[]), &["both"], Some(at(60)));
+    let next = moved("\"new\", \"a\", \"both\"");
+    let challenger = Challenger { members: vec![endpoint(&next, "a")], since: at(1), due: Some(at(60)) };
+    let expected =
+        Standing { pool: pool(&next, "one"), incumbents: vec![endpoint(&next, "both")], challenger: Some(challenger) };
+    assert_eq!(inherited(&before, &next), [expected]);
+    let without = moved("\"new\", \"both\"");
+    let [kept] = &inherited(&before, &without)[..] else { panic!("none") };
+    assert_eq!(kept.challenger, None, "who challenged is gone");
+    assert_eq!(inherited(&before, &moved("\"new\", \"a\"")), [], "who was chosen is gone");
+    assert_eq!(inherited(&first(&two_names(), &[]), &next), []);
+}
+
+#[test]
+fn choices_outlive_a_restart_by_name() {
+    let next = moved("\"new\", \"a\", \"both\"");
+    let words = serde_json::to_string(&[told(&["both", "gone"])]).unwrap();
+    let told: Vec<NamedStanding> = serde_json::from_str(&words).unwrap();
+    let seeds = Seeds::of(&told, &next);
+    let placing = Placing::of(&next);
+    let recall = |name: &str, facet| {
+        let policy = policy(&next, name);
+        let past = crate::snapshot::past::Past::Told(&seeds);
+        past.recall(policy, placing.locals(policy), facet, LocalClass(0)).memory().standings.to_vec()
+    };
+    let incumbents = vec![endpoint(&next, "both")];
+    assert_eq!(recall("one", Facet::V4), [Standing { pool: pool(&next, "one"), incumbents, challenger: None }]);
+    assert_eq!((recall("one", Facet::V6), recall("other", Facet::V4)), (vec![], vec![]));
+}
+
+#[test]
+fn what_was_written_down_of_things_that_are_gone_is_left_out() {
+    let next = two_names();
+    let broken = [
+        NamedStanding { zone: "u.example.".into(), ..told(&["both"]) },
+        NamedStanding { zone: "not a zone".into(), ..told(&["both"]) },
+        NamedStanding { name: "nobody".into(), ..told(&["both"]) },
+        NamedStanding { pool: "nothing".into(), ..told(&["both"]) },
+        NamedStanding { class: "region=gone".into(), ..told(&["both"]) },
+        told(&[]),
+    ];
+    let view = Arc::new(view(&next, &[]));
+    let restored = restore(next.clone(), view.clone(), Arc::default(), 1, &broken);
+    let fresh = compile(next, view, Arc::default(), 1, None);
+    assert_eq!(given(&restored, "one"), given(&fresh, "one"));
+    assert!(restored.decisions().eq(fresh.decisions()));
+}

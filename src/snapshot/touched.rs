@@ -1,0 +1,149 @@
+//! Which policies a changed world matters to: those with a check whose verdict or distance changed, those with an
+//! endpoint of which the operator says something else, and those that were to be decided again by now.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use crate::model::{CheckView, Endpoint, EndpointId, MemberRef, Model, Moment, PolicyId, PoolId, Steering, WorldView};
+use crate::snapshot::Snapshot;
+use crate::snapshot::policies::PolicyCells;
+use crate::steering::Standing;
+
+/// Which policies a check or an endpoint matters to.
+#[derive(Debug)]
+pub(crate) struct Dependencies {
+    /// By check: the policies that have it, and whether they rank by RTT.
+    by_check: Vec<Vec<(PolicyId, bool)>>,
+    /// By endpoint.
+    by_endpoint: Vec<Vec<PolicyId>>,
+}
+
+impl Dependencies {
+    pub(crate) fn of(model: &Model) -> Dependencies {
+        let mut by_check = vec![Vec::new(); model.checks.len()];
+        let mut by_endpoint = vec![Vec::new(); model.endpoints.len()];
+        let mut ranking = Ranking { model, known: vec![None; model.pools.len()] };
+        let mut checks = Vec::new();
+        for (at, policy) in model.policies.iter().enumerate() {
+            let id = PolicyId(at as u32);
+            let ranks = policy.roots().any(|root| ranking.member(root));
+            checks.clear();
+            checks.extend(policy.endpoints.iter().flat_map(|&endpoint| checks_of(model.endpoint(endpoint))));
+            checks.sort_unstable();
+            checks.dedup();
+            checks.iter().for_each(|check: &usize| by_check[*check].push((id, ranks)));
+            policy.endpoints.iter().for_each(|endpoint| by_endpoint[endpoint.0 as usize].push(id));
+        }
+        Dependencies { by_check, by_endpoint }
+    }
+}
+
+/// The policies whose decisions could differ under `view`, each once.
+pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId> {
+    let mut touched = HashSet::new();
+    for (at, (old, new)) in previous.view.checks.iter().zip(&view.checks).enumerate() {
+        let of_check = &previous.dependencies.by_check[at];
+        if old.is_eligible() != new.is_eligible() || whole_seconds(old) != whole_seconds(new) {
+            touched.extend(of_check.iter().map(|&(policy, _)| policy));
+        } else if old.rtts != new.rtts {
+            touched.extend(of_check.iter().filter(|&&(_, ranks)| ranks).map(|&(policy, _)| policy));
+        }
+    }
+    for endpoint in newly_said(&previous.view, view) {
+        let of_endpoint = previous.dependencies.by_endpoint.get(endpoint.0 as usize);
+        touched.extend(of_endpoint.into_iter().flatten().copied());
+    }
+    touched.extend(previous.resisting.due(view.at));
+    touched
+}
+
+/// Endpoints of which the operator says something else than before.
+fn newly_said(old: &WorldView, new: &WorldView) -> Vec<EndpointId> {
+    if Arc::ptr_eq(&old.overrides, &new.overrides) {
+        return Vec::new();
+    }
+    let endpoints: HashSet<EndpointId> = old.overrides.keys().chain(new.overrides.keys()).copied().collect();
+    endpoints.into_iter().filter(|id| old.override_of(*id) != new.override_of(*id)).collect()
+}
+
+/// What a TTL sees of a change to come: the rest differs with every probe, and touches nobody.
+fn whole_seconds(check: &CheckView) -> Option<u64> {
+    check.may_change_in.map(|time| time.as_secs())
+}
+
+fn checks_of(endpoint: &Endpoint) -> impl Iterator<Item = usize> {
+    endpoint.answerables.iter().filter_map(|answerable| answerable.check).map(|check| check.0 as usize)
+}
+
+/// Whether a `latency` pool is anywhere below; each pool is looked at once.
+struct Ranking<'m> {
+    model: &'m Model,
+    known: Vec<Option<bool>>,
+}
+
+impl Ranking<'_> {
+    fn member(&mut self, member: MemberRef) -> bool {
+        match member {
+            MemberRef::Endpoint(_) => false,
+            MemberRef::Pool(id) => self.pool(id),
+        }
+    }
+
+    /// Pools don't contain themselves, so this ends.
+    fn pool(&mut self, id: PoolId) -> bool {
+        if let Some(known) = self.known[id.0 as usize] {
+            return known;
+        }
+        let pool = self.model.pool(id);
+        let ranks = pool.steering == Steering::Latency || pool.members.iter().any(|member| self.member(member.to));
+        self.known[id.0 as usize] = Some(ranks);
+        ranks
+    }
+}
+
+/// The policies that have a choice which resists change, and when the first such choice of each is due to give way.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Resisting {
+    dues: BTreeMap<PolicyId, Option<Moment>>,
+}
+
+impl Resisting {
+    /// Those of all policies.
+    pub(crate) fn of<'a>(all: impl Iterator<Item = &'a Arc<PolicyCells>>) -> Resisting {
+        let mut resisting = Resisting::default();
+        for (at, cells) in all.enumerate() {
+            resisting.set(PolicyId(at as u32), cells);
+        }
+        resisting
+    }
+
+    /// Notes what there is in the cells of a policy now.
+    pub(crate) fn set(&mut self, policy: PolicyId, cells: &PolicyCells) {
+        let mut standings = standings(cells).peekable();
+        if standings.peek().is_none() {
+            self.dues.remove(&policy);
+            return;
+        }
+        let challengers = standings.filter_map(|standing| standing.challenger.as_ref());
+        self.dues.insert(policy, challengers.filter_map(|challenger| challenger.due).min());
+    }
+
+    /// Whether a policy has such a choice.
+    pub(crate) fn has(&self, policy: PolicyId) -> bool {
+        self.dues.contains_key(&policy)
+    }
+
+    /// Whether no policy has.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.dues.is_empty()
+    }
+
+    fn due(&self, now: Moment) -> impl Iterator<Item = PolicyId> {
+        self.dues.iter().filter(move |(_, due)| due.is_some_and(|due| due <= now)).map(|(policy, _)| *policy)
+    }
+}
+
+/// Every choice of a policy that resists change.
+pub(crate) fn standings(cells: &PolicyCells) -> impl Iterator<Item = &Standing> {
+    cells.iter().flat_map(|facet| &facet.cells).flat_map(|cell| &cell.decision().standings)
+}
