@@ -113,7 +113,7 @@ impl<'q> Answering<'q> {
             CellGiven::Static => self.add_static(extra, owner, rtype, Some(cell.ttl())),
             CellGiven::Nodata => Ok(()),
             CellGiven::Records => {
-                let picks = cell.pick(self.chance());
+                let picks = self.draw(extra.node.zone(), cell);
                 let are_addresses = picks.iter().all(|&pick| cell.record(pick).rtype == rtype);
                 if picks.is_empty() || !are_addresses {
                     return Ok(());

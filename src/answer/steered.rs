@@ -1,10 +1,12 @@
 //! Steered names: which cell answers, a draw from it, and what of the client was looked at.
 
+use std::net::IpAddr;
+
 use super::edns::ExtendedError;
 use super::resolve::{Answering, Asked, Step};
 use crate::model::{Facet, ZoneId};
 use crate::snapshot::names::{NodeRef, SteeredNode};
-use crate::snapshot::{Cell, CellGiven, Group, KnownBy, LocalClass};
+use crate::snapshot::{Cell, CellGiven, Group, KnownBy, LocalClass, Picks};
 use crate::wire::code::{rcode, rtype};
 use crate::wire::reply::{Full, Owner, Section};
 
@@ -16,7 +18,7 @@ pub(super) struct ClientSeen {
     class: LocalClass,
     /// How far its class reaches, for a client known by its subnet; 0 for one known by its own address.
     reach: u8,
-    /// The longest reach of the cells so far that looked at the client.
+    /// The longest of what the cells so far looked at; 0 for a client known by its own address.
     scope: u8,
 }
 
@@ -48,7 +50,7 @@ impl<'q> Answering<'q> {
     }
 
     fn drawn(&mut self, node: NodeRef<'q>, steered: &SteeredNode, cell: &'q Cell, asked: Asked) -> Result<Step, Full> {
-        let picks = cell.pick(self.chance());
+        let picks = self.draw(node.zone(), cell);
         let Some(&first) = picks.first() else {
             return self.negative(node.zone(), rcode::NOERROR, Some(cell.ttl()));
         };
@@ -94,18 +96,40 @@ impl<'q> Answering<'q> {
         Some(cell)
     }
 
-    /// Places the client: by its subnet where the query has one and the zone uses it, else by who asks.
+    /// Draws from a cell that [`Answering::cell`] gave, noting when the draw looks at the client's net.
+    pub(super) fn draw(&mut self, zone: ZoneId, cell: &Cell) -> Picks {
+        let chance = self.chance();
+        let Some(affinity) = cell.affinity() else { return cell.pick(chance) };
+        let (ip, by) = self.client_address(zone);
+        let net = match by {
+            KnownBy::Address => affinity.net_of(ip, None),
+            KnownBy::Ecs => {
+                let ecs = self.snapshot.zones.ecs(zone);
+                let net = affinity.net_of(ip, Some((ecs.v4, ecs.v6)));
+                self.client.iter_mut().for_each(|seen| seen.scope = seen.scope.max(net.len));
+                net
+            }
+        };
+        cell.pick_for(chance, net)
+    }
+
+    /// Places the client.
     fn see_client(&self, zone: ZoneId, group: Group, scope: u8) -> ClientSeen {
+        let (ip, by) = self.client_address(zone);
+        let (class, reach) = self.snapshot.place_in(ip, group, by);
+        let reach = match by {
+            KnownBy::Ecs => reach,
+            KnownBy::Address => 0,
+        };
+        ClientSeen { group, class, reach, scope }
+    }
+
+    /// What the client is known by: its subnet where the query has one and the zone uses it, else who asks.
+    fn client_address(&self, zone: ZoneId) -> (IpAddr, KnownBy) {
         let subnet = self.query.edns.and_then(|edns| edns.client_subnet).and_then(|subnet| subnet.client());
         match subnet.filter(|_| self.snapshot.zones.ecs(zone).enabled) {
-            Some(ip) => {
-                let (class, reach) = self.snapshot.place_in(ip, group, KnownBy::Ecs);
-                ClientSeen { group, class, reach, scope }
-            }
-            None => {
-                let (class, _) = self.snapshot.place_in(self.ask.source.ip(), group, KnownBy::Address);
-                ClientSeen { group, class, reach: 0, scope }
-            }
+            Some(ip) => (ip, KnownBy::Ecs),
+            None => (self.ask.source.ip(), KnownBy::Address),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod address;
 pub mod client;
+pub mod client_net;
 pub mod client_table;
 pub mod country;
 pub mod facts;
@@ -17,6 +18,7 @@ pub mod view;
 pub mod zone;
 
 pub use client::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId, Selector, SelectorId};
+pub use client_net::ClientNet;
 pub use client_table::ClientTable;
 pub use country::{Continent, Country};
 pub use facts::{Database, Facts, Point};

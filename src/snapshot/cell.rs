@@ -1,12 +1,20 @@
 //! A decision made ready for packets: records in wire form and integer weights, so that an answer is a draw and a copy.
-//! The draw follows [`Distribution`](crate::steering::Distribution) to the letter; chance is an argument.
+//! The draw follows [`Distribution`](crate::steering::Distribution) to the letter; chance is an argument. [`affinity`] draws
+//! where the client's net has a say.
 
+mod affinity;
+#[cfg(test)]
+mod law;
+mod race;
 mod rdata;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use rdata::Rdata;
 
+use crate::model::client_net::mix;
 use crate::model::{Facet, MAX_ANSWERS, MAX_ENDPOINTS, Model, Policy};
 use crate::steering::{Decision, Distribution, Given};
 
@@ -39,6 +47,8 @@ pub struct Cell {
     tiers: Box<[CellTier]>,
     records: Box<[StoredRecord]>,
     bytes: Box<[u8]>,
+    /// Of each record's endpoint, on every node the same; none where the client's net has no say.
+    keys: Box<[u64]>,
 }
 
 #[derive(Debug)]
@@ -46,6 +56,8 @@ struct CellTier {
     /// Sum of the shares' weights.
     total: u64,
     shares: Box<[CellShare]>,
+    /// How they are drawn where the client's net has a say.
+    race: Option<race::Race>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +65,8 @@ struct CellShare {
     weight: u64,
     first: u16,
     count: u16,
+    /// Whether its records are turned by the client's net rather than by chance.
+    sticky: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +132,7 @@ impl Cell {
             tiers: Box::new([]),
             records: Box::new([]),
             bytes: Box::new([]),
+            keys: Box::new([]),
             decision: decision.clone(),
         };
         match &decision.given {
@@ -140,6 +155,7 @@ impl Cell {
             let heaviest = tier.shares.iter().map(|share| share.weight).fold(0.0, f64::max);
             let srv = rdata::SrvScale::of(priority, tier);
             let mut shares = Vec::with_capacity(tier.shares.len());
+            let mut given = Vec::with_capacity(tier.shares.len());
             for share in &tier.shares {
                 let first = records.len() as u16;
                 for &endpoint in &share.endpoints {
@@ -147,13 +163,22 @@ impl Cell {
                 }
                 let count = records.len() as u16 - first;
                 if count > 0 {
-                    shares.push(CellShare { weight: integer_weight(share.weight, heaviest), first, count });
+                    let weight = integer_weight(share.weight, heaviest);
+                    shares.push(CellShare { weight, first, count, sticky: false });
+                    given.push(share);
                 }
             }
             let total = shares.iter().map(|share| share.weight).sum();
-            tiers.push(CellTier { total, shares: shares.into() });
+            let mut tier = CellTier { total, shares: shares.into(), race: None };
+            // One draw never gets beyond the first tier, and what is given whole is not drawn.
+            let is_drawn = !self.is_whole && (tiers.is_empty() || distribution.draws > 1);
+            if is_drawn && self.decision.affinity.is_some() {
+                tier.tie_to_nets(rdata, &given);
+            }
+            tiers.push(tier);
         }
         (self.tiers, self.records, self.bytes) = (tiers.into(), records.into(), bytes.into());
+        self.keys = self.affinity_keys(rdata);
     }
 
     /// The decision that this is.
@@ -196,36 +221,44 @@ impl Cell {
     /// Draws records: any that stand beside each other, or exactly one that stands alone. Empty only where the cell
     /// gives no records.
     pub fn pick(&self, entropy: u64) -> Picks {
-        let mut picks = Picks { indexes: [0; MAX_ANSWERS], len: 0 };
+        let mut draw = Draw::begin(entropy, None);
         if self.is_whole {
-            (0..self.records.len() as u16).for_each(|index| picks.push(index));
-            return picks;
+            (0..self.records.len() as u16).for_each(|index| draw.picks.push(index));
+            return draw.picks;
         }
-        let mut chance = Chance(entropy);
-        let mut draws = 0;
         for tier in &self.tiers {
-            let mut used = Used::default();
-            let mut left = tier.total;
-            while left > 0 && draws < self.draws && picks.len < self.limit {
-                let Some(at) = tier.draw(chance.below(left), &used) else { break };
-                let share = tier.shares[at];
-                used.mark(at);
-                left -= share.weight;
-                if self.take(share, &mut picks, &mut chance) {
-                    draws += 1;
-                }
-                if picks.len == 1 && self.records[usize::from(picks.indexes[0])].is_alone {
-                    return picks;
-                }
-            }
+            self.draw_by_weight(tier, &mut draw);
         }
-        picks
+        draw.picks
     }
 
-    /// Adds a share's records, rotated, as many as fit under the limit, and says whether there were any. One that stands
-    /// alone is added only where it does, and no record twice.
-    fn take(&self, share: CellShare, picks: &mut Picks, chance: &mut Chance) -> bool {
-        let turn = if share.count > 1 { chance.below(u64::from(share.count)) as u16 } else { 0 };
+    fn draw_by_weight(&self, tier: &CellTier, draw: &mut Draw) {
+        let mut used = Used::default();
+        let mut left = tier.total;
+        while left > 0 && !self.is_complete(draw) {
+            let Some(at) = tier.draw(draw.chance.below(left), &used) else { break };
+            let share = tier.shares[at];
+            used.mark(at);
+            left -= share.weight;
+            self.take(share, draw);
+        }
+    }
+
+    /// Whether nothing can be added.
+    fn is_complete(&self, draw: &Draw) -> bool {
+        let is_alone = |index: &u16| self.records[usize::from(*index)].is_alone;
+        draw.draws >= self.draws || draw.picks.len >= self.limit || draw.picks.first().is_some_and(is_alone)
+    }
+
+    /// Adds a share's records, rotated, as many as fit under the limit; it counts as a draw if there were any. One that
+    /// stands alone is added only where it does, and no record twice.
+    fn take(&self, share: CellShare, draw: &mut Draw) {
+        let turn = match draw.net {
+            _ if share.count == 1 => 0,
+            Some(net) if share.sticky => self.turn_for(share, net),
+            Some(_) | None => draw.chance.below(u64::from(share.count)) as u16,
+        };
+        let picks = &mut draw.picks;
         let before = picks.len;
         for step in 0..share.count {
             let index = share.first + (turn + step) % share.count;
@@ -239,7 +272,23 @@ impl Cell {
                 break;
             }
         }
-        picks.len > before
+        draw.draws += usize::from(picks.len > before);
+    }
+}
+
+/// A reply's draws, under way.
+struct Draw {
+    picks: Picks,
+    chance: Chance,
+    /// Draws that gave something.
+    draws: usize,
+    /// The number of the client's net, where it has a say.
+    net: Option<u64>,
+}
+
+impl Draw {
+    fn begin(entropy: u64, net: Option<u64>) -> Draw {
+        Draw { picks: Picks { indexes: [0; MAX_ANSWERS], len: 0 }, chance: Chance(entropy), draws: 0, net }
     }
 }
 
@@ -277,14 +326,15 @@ impl Used {
 struct Chance(u64);
 
 impl Chance {
+    fn next(&mut self) -> u64 {
+        let number = mix(self.0);
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        number
+    }
+
     /// A number below `bound`, which is not 0, by multiply-shift (Lemire 2019); its bias is under bound / 2^64.
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
-        ((u128::from(z) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 }
 
@@ -294,122 +344,4 @@ const HEAVIEST: f64 = (1_u64 << 40) as f64;
 
 fn integer_weight(weight: f64, heaviest: f64) -> u64 {
     ((weight / heaviest * HEAVIEST).round() as u64).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::*;
-    use crate::model::{AnswerRdata, Answerable, Endpoint, EndpointId, MemberRef, ZoneId};
-    use crate::steering::{Share, Tier};
-    use crate::wire::code::rtype;
-
-    /// Endpoints by number: 0..8 have an address, 8 and 9 a cname.
-    fn world() -> (Model, Policy) {
-        let endpoint = |at: u32| {
-            let answerable = match at {
-                0..8 => Answerable {
-                    facet: Facet::V4,
-                    rdata: AnswerRdata::Address([192, 0, 2, at as u8].into()),
-                    check: None,
-                },
-                _ => Answerable {
-                    facet: Facet::Alias,
-                    rdata: AnswerRdata::Cname(Box::new([1, b'a' + at as u8, 0])),
-                    check: None,
-                },
-            };
-            Endpoint::new(format!("e{at}"), ZoneId(0), vec![answerable])
-        };
-        let model = Model { endpoints: (0..10).map(endpoint).collect(), ..Model::default() };
-        let root = MemberRef::Endpoint(EndpointId(0));
-        let policy = Policy::new(ZoneId(0), root, (0..10).map(EndpointId).collect(), vec![Facet::V4]);
-        (model, policy)
-    }
-
-    fn cell(tiers: &[&[(&[u32], f64)]], draws: usize, limit: usize) -> Cell {
-        let (model, policy) = world();
-        let share = |&(of, weight): &(&[u32], f64)| {
-            let endpoints = of.iter().copied().map(EndpointId).collect();
-            Share { endpoints, weight, path: Vec::new() }
-        };
-        let tiers = tiers.iter().map(|shares| Tier { shares: shares.iter().map(share).collect() }).collect();
-        let given = Given::Endpoints(Distribution { tiers, draws, limit });
-        let decision = Decision {
-            facet: Facet::V4,
-            given,
-            ttl: 7,
-            stale: false,
-            looks_at_client: false,
-            affinity: None,
-            standings: vec![],
-            hints: vec![],
-            stages: vec![],
-        };
-        Cell::prepare(&model, &policy, Arc::new(decision))
-    }
-
-    /// How often each endpoint is in one of `rounds` replies, and every reply's size.
-    fn drawn(cell: &Cell, rounds: u64) -> (HashMap<u16, f64>, Vec<usize>) {
-        let (mut counts, mut sizes) = (HashMap::new(), Vec::new());
-        for seed in 0..rounds {
-            let picks = cell.pick(seed.wrapping_mul(0xD134_2543_DE82_EF95));
-            for &index in picks.iter() {
-                *counts.entry(cell.record(index).slot).or_insert(0.0) += 1.0 / rounds as f64;
-            }
-            sizes.push(picks.len());
-        }
-        (counts, sizes)
-    }
-
-    #[test]
-    fn a_record_is_written_as_it_goes_out() {
-        let cell = cell(&[&[(&[3], 1.0)]], 1, 1);
-        let record = cell.record(cell.pick(1)[0]);
-        assert_eq!(record.bytes, [0xC0, 0x0C, 0, 1, 0, 1, 0, 0, 0, 7, 0, 4, 192, 0, 2, 3]);
-        assert_eq!((record.rtype, record.slot), (rtype::A, 3));
-    }
-
-    #[test]
-    fn one_draw_follows_the_weights() {
-        let (counts, sizes) = drawn(&cell(&[&[(&[0], 80.0), (&[1], 20.0)], &[(&[2], 1.0)]], 1, 1), 100_000);
-        assert!((counts[&0] - 0.8).abs() < 0.01 && (counts[&1] - 0.2).abs() < 0.01, "{counts:?}");
-        assert!(!counts.contains_key(&2) && sizes.iter().all(|&size| size == 1));
-    }
-
-    #[test]
-    fn several_draws_repeat_nothing_and_go_on_to_the_next_tier() {
-        let (counts, sizes) = drawn(&cell(&[&[(&[0], 80.0), (&[1], 20.0)], &[(&[2], 1.0), (&[3], 3.0)]], 3, 3), 50_000);
-        assert!(sizes.iter().all(|&size| size == 3));
-        assert!((counts[&0] - 1.0).abs() < 1e-6 && (counts[&1] - 1.0).abs() < 1e-6, "{counts:?}");
-        assert!((counts[&2] - 0.25).abs() < 0.01 && (counts[&3] - 0.75).abs() < 0.01, "{counts:?}");
-    }
-
-    #[test]
-    fn a_group_comes_whole_and_turns_unless_answers_cuts_it() {
-        let (counts, sizes) = drawn(&cell(&[&[(&[0, 1, 2], 1.0)]], 1, MAX_ANSWERS), 100);
-        assert!(sizes.iter().all(|&size| size == 3) && counts.len() == 3);
-        let cut = cell(&[&[(&[0, 1, 2], 1.0)]], 2, 2);
-        let (counts, sizes) = drawn(&cut, 30_000);
-        assert!(sizes.iter().all(|&size| size == 2));
-        assert!(counts.values().all(|share| (share - 2.0 / 3.0).abs() < 0.02), "{counts:?}");
-    }
-
-    #[test]
-    fn an_alias_stands_alone() {
-        let mixed = cell(&[&[(&[0], 1.0), (&[8], 1.0), (&[1], 1.0), (&[9], 1.0)]], 3, 3);
-        for seed in 0..1000 {
-            let types: Vec<u16> = mixed.pick(seed).iter().map(|&index| mixed.record(index).rtype).collect();
-            assert!(types == [rtype::CNAME] || types == [rtype::A, rtype::A], "{types:?}");
-        }
-    }
-
-    #[test]
-    fn tiny_shares_are_drawn_and_huge_tiers_do_not_overflow() {
-        let (counts, _) = drawn(&cell(&[&[(&[0], 1e-3), (&[1], 1.0)]], 1, 1), 200_000);
-        assert!((counts[&0] - 0.001).abs() < 0.0005, "{counts:?}");
-        let wide: Vec<(&[u32], f64)> = vec![(&[0], f64::MAX); MAX_ENDPOINTS];
-        assert_eq!(cell(&[&wide], 1, 1).pick(u64::MAX).len(), 1);
-    }
 }

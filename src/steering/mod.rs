@@ -22,6 +22,7 @@ mod world;
 
 pub use decision::{Challenger, Decision, Distribution, Given, Memory, Reason, Share, Stage, Standing, Step, Tier};
 pub use interest::{Interest, interest};
+pub(crate) use pool::key_of;
 
 use std::time::Duration;
 

@@ -207,7 +207,7 @@ impl Chooser<'_> {
 }
 
 /// The number that stands for a member's name: SipHash-1-3 of it without a key, so that all nodes agree.
-fn key_of(name: &str) -> u64 {
+pub(crate) fn key_of(name: &str) -> u64 {
     SipHasher13::new().hash(name.as_bytes())
 }
 

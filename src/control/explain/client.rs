@@ -26,7 +26,7 @@ pub(super) fn place_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -
     Placed { class, local, why, scope: Some(if local == by_ecs { ecs_scope } else { own_scope }) }
 }
 
-fn net(ip: IpAddr, len: u8) -> String {
+pub(super) fn net(ip: IpAddr, len: u8) -> String {
     ipnet::IpNet::new(ip, len).map_or_else(|_| ip.to_string(), |net| net.trunc().to_string())
 }
 

@@ -19,6 +19,9 @@ pub fn human(explanation: &Explanation) -> String {
     let _ = writeln!(text, "client  {client}, class {}: {}", e.class, e.class_why);
     let _ = writeln!(text, "ttl     {} s", e.ttl);
     let _ = writeln!(text, "scope   /{}: {}", e.scope, e.scope_why);
+    if let Some(endpoint) = &e.sticky_endpoint {
+        let _ = writeln!(text, "sticky  {endpoint}: what this client's net gets while that is eligible");
+    }
     if e.stale {
         text.push_str("stale   nothing is eligible: replies carry EDE 3 (Stale Answer)\n");
     }

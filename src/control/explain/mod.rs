@@ -1,6 +1,7 @@
 //! The explanation of an answer: the decision that is being served, put into names, numbers and words. It decides
 //! nothing itself. The API writes it as JSON (CONTRACT 5); the command line reads that back and prints [`human`].
 
+mod affinity;
 mod client;
 mod human;
 mod present;
@@ -96,6 +97,9 @@ pub struct Explanation {
     pub class_why: String,
     /// Why the scope is what it is.
     pub scope_why: String,
+    /// Where affinity alone decides: whom every reply to this client's net names first, for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky_endpoint: Option<String>,
     /// What the vantages say of the endpoints of this name.
     pub evidence: Vec<EvidenceReport>,
 }
@@ -188,7 +192,8 @@ fn explain_steered(
     let placed = place(snapshot, steered.policy, client)?;
     let cell = served(snapshot, steered.policy, placed.local, asked);
     let decision = cell.map(Cell::decision);
-    let (scope, scope_why) = scope(snapshot, zone, &placed, decision);
+    let of_class = scope(snapshot, zone, &placed, decision);
+    let (scope, scope_why) = affinity::scope(snapshot, zone, client, cell, of_class);
     Ok(Explanation {
         name: name.to_string(),
         rtype: asked.as_str().to_owned(),
@@ -214,6 +219,7 @@ fn explain_steered(
         stale: decision.is_some_and(|decision| decision.stale),
         class_why: placed.why,
         scope_why,
+        sticky_endpoint: affinity::endpoint(&snapshot.model, policy, client, cell),
         evidence: evidence(snapshot, policy, decision.map_or(asked, |decision| decision.facet), now),
     })
 }

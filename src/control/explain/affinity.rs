@@ -1,0 +1,42 @@
+//! What affinity adds to an explanation: how much of the client's address the draw looks at, and whom it leads to.
+
+use super::Client;
+use super::client::net;
+use crate::model::{Model, Policy, ZoneId};
+use crate::snapshot::{Cell, Snapshot};
+
+/// The reply's scope and why: the longer of what the decision looked at, `of_class`, and of what the draw looks at.
+pub(super) fn scope(
+    snapshot: &Snapshot,
+    zone: ZoneId,
+    client: Client<'_>,
+    cell: Option<&Cell>,
+    of_class: (u8, String),
+) -> (u8, String) {
+    let Some(affinity) = cell.and_then(Cell::affinity) else { return of_class };
+    let Client::Address(ip) = client else {
+        return (0, "affinity looks at the client's net, and no address was given".to_owned());
+    };
+    let ecs = snapshot.model.zone(zone).ecs;
+    let (own, by_ecs) = (affinity.net_of(ip, None), affinity.net_of(ip, Some((ecs.v4, ecs.v6))));
+    if !ecs.enabled {
+        return (0, "this zone does not use ECS".to_owned());
+    }
+    if by_ecs.len <= of_class.0 {
+        return of_class;
+    }
+    let why = format!("affinity gives all of {} the same answer", net(ip, by_ecs.len));
+    match own.len == by_ecs.len {
+        true => (by_ecs.len, why),
+        false => (by_ecs.len, format!("{why}: [ecs] cuts its net off there")),
+    }
+}
+
+/// The endpoint that this client's net gets as long as nothing changes; `None` where chance has a say, or no address was
+/// given. As everywhere in an explanation, the client is one that asks by itself.
+pub(super) fn endpoint(model: &Model, policy: &Policy, client: Client<'_>, cell: Option<&Cell>) -> Option<String> {
+    let Client::Address(ip) = client else { return None };
+    let cell = cell?;
+    let first = cell.first_for(cell.affinity()?.net_of(ip, None))?;
+    Some(model.endpoint(*policy.endpoints.get(usize::from(first.slot))?).name.clone())
+}

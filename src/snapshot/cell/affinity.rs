@@ -1,0 +1,100 @@
+//! Draws in which the client's net has a say: one net, one answer. A [`Race`] orders the shares of a tier where a choice
+//! among them is sticky; tiers without one are drawn from as ever.
+
+use super::race::{Race, Runner};
+use super::rdata::Rdata;
+use super::{Cell, CellShare, CellTier, Draw, Picks, PreparedRecord};
+use crate::model::client_net::mix;
+use crate::model::{AffinityNet, ClientNet, MAX_ENDPOINTS};
+use crate::steering::{Share, key_of};
+
+/// Tiers of up to so many shares are drawn from with 640 octets of stack rather than 10 KiB, which are cleared each time.
+const FEW: usize = 64;
+
+impl Cell {
+    /// How much of the client's address [`Cell::pick_for`] looks at; `None` where it doesn't, and [`Cell::pick`] does.
+    pub fn affinity(&self) -> Option<AffinityNet> {
+        self.decision.affinity.filter(|_| !self.keys.is_empty())
+    }
+
+    /// As [`Cell::pick`], for a client of this net: the net decides what affinity ties to it, `entropy` the rest.
+    pub fn pick_for(&self, entropy: u64, net: ClientNet) -> Picks {
+        let mut draw = Draw::begin(entropy, Some(net.number));
+        for tier in &self.tiers {
+            match &tier.race {
+                None => self.draw_by_weight(tier, &mut draw),
+                Some(_) if self.is_complete(&draw) => break,
+                Some(race) if self.draws == 1 => {
+                    let first = race.first(net.number, &mut draw.chance);
+                    self.take(tier.shares[first], &mut draw);
+                }
+                Some(race) if tier.shares.len() <= FEW => self.draw_in_order::<FEW>(tier, race, &mut draw, net),
+                Some(race) => self.draw_in_order::<MAX_ENDPOINTS>(tier, race, &mut draw, net),
+            }
+        }
+        draw.picks
+    }
+
+    // Not inlined: its stack is taken, and cleared, only where it is needed.
+    #[inline(never)]
+    fn draw_in_order<const N: usize>(&self, tier: &CellTier, race: &Race, draw: &mut Draw, net: ClientNet) {
+        let mut order = race.order::<N>(net.number);
+        while !self.is_complete(draw) {
+            let Some(next) = order.next(&mut draw.chance) else { break };
+            self.take(tier.shares[next], draw);
+        }
+    }
+
+    /// The record that comes first in every reply to clients of this net; `None` where chance has a say in it.
+    pub fn first_for(&self, net: ClientNet) -> Option<PreparedRecord<'_>> {
+        let tier = self.tiers.first()?;
+        let first = match &tier.race {
+            Some(race) => race.first_without_chance(net.number)?,
+            None => 0,
+        };
+        let share = tier.shares.get(first).filter(|_| tier.race.is_some() || tier.shares.len() == 1)?;
+        match share.count {
+            1 => Some(self.record(share.first)),
+            _ if share.sticky => Some(self.record(share.first + self.turn_for(*share, net.number))),
+            _ => None,
+        }
+    }
+
+    /// Where a group given together begins for a net: at each of its records as often, and as long as that one is there.
+    pub(super) fn turn_for(&self, share: CellShare, net: u64) -> u16 {
+        let at = |turn: u16| usize::from(share.first + turn);
+        // Apart from what the net chose by: the same endpoint may stand in both.
+        (0..share.count).min_by_key(|turn| mix(mix(net) ^ self.keys[at(*turn)])).unwrap_or(0)
+    }
+
+    /// By record, where the net has a say in anything.
+    pub(super) fn affinity_keys(&self, rdata: &Rdata<'_>) -> Box<[u64]> {
+        let is_tied = |tier: &CellTier| tier.race.is_some() || tier.shares.iter().any(|share| share.sticky);
+        let records = if self.tiers.iter().any(is_tied) { &self.records[..] } else { &[] };
+        let name = |slot: u16| &rdata.model.endpoint(rdata.policy.endpoints[usize::from(slot)]).name;
+        records.iter().map(|record| key_of(name(record.slot))).collect()
+    }
+}
+
+impl CellTier {
+    /// Lets the net decide what is sticky in it. `shares` are those of the cell.
+    pub(super) fn tie_to_nets(&mut self, rdata: &Rdata<'_>, shares: &[&Share]) {
+        for (own, share) in self.shares.iter_mut().zip(shares) {
+            own.sticky = own.count > 1 && share.path.last().is_some_and(|step| step.sticky);
+        }
+        let runners: Vec<Runner<'_>> = shares.iter().zip(0..).map(|(share, at)| runner(rdata, share, at)).collect();
+        self.race = Race::among(&runners);
+    }
+}
+
+fn runner<'a>(rdata: &Rdata<'_>, share: &'a Share, at: u16) -> Runner<'a> {
+    // A pool that steers `all` gives its addresses as one share, whichever are up, and each alias as another.
+    let first = share.endpoints.first().map(|endpoint| rdata.model.endpoint(*endpoint));
+    let alone = first.filter(|endpoint| endpoint.stands_alone(rdata.decision.facet));
+    Runner {
+        share: at,
+        weight: share.weight,
+        path: &share.path,
+        leaf: alone.map_or(0, |endpoint| key_of(&endpoint.name)),
+    }
+}
