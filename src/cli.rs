@@ -5,6 +5,8 @@ mod ask;
 mod check;
 mod client;
 mod explain;
+mod overrides;
+mod reload;
 mod serve;
 mod status;
 mod text;
@@ -12,6 +14,8 @@ mod text;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::model::OverrideState;
 
 /// The command line of `portolan`.
 #[derive(Debug, Parser)]
@@ -29,9 +33,30 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Status(status::Args),
+    /// Give no new answers with an endpoint or region; it is still probed
+    #[command(after_help = DRAIN_HELP)]
+    Drain(overrides::SayArgs),
+    /// Take an endpoint or region for up, whatever is measured
+    #[command(after_help = "Example:\n  portolan force-up fra1 --why 'the monitor is wrong, ticket 42' --for 30m")]
+    ForceUp(overrides::SayArgs),
+    /// Take an endpoint or region for down, whatever is measured
+    #[command(after_help = "Example:\n  portolan force-down region:eu-central --why 'exercise' --for 10m")]
+    ForceDown(overrides::SayArgs),
+    /// End what was said with drain, force-up or force-down
+    #[command(after_help = "Example:\n  portolan clear fra1")]
+    Clear(overrides::ClearArgs),
+    /// What operators said that holds: until when, who and why
+    #[command(after_help = "Example:\n  portolan overrides --format json")]
+    Overrides(overrides::Asked),
+    Reload(reload::Args),
     #[command(hide = true)]
     DemoRegion(serve::RegionArgs),
 }
+
+const DRAIN_HELP: &str = "Example:
+  PORTOLAN_TOKEN=... portolan drain fra1 --why 'kernel update' --for 2h
+
+The token is one of the server's token file ([api] token_file), with the role operate.";
 
 /// How a command prints its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -62,6 +87,12 @@ pub fn run() -> ExitCode {
         Command::Check(args) => return check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Drain(args) => overrides::say(&args, OverrideState::Drain),
+        Command::ForceUp(args) => overrides::say(&args, OverrideState::Up),
+        Command::ForceDown(args) => overrides::say(&args, OverrideState::Down),
+        Command::Clear(args) => overrides::clear(&args),
+        Command::Overrides(args) => overrides::list(&args),
+        Command::Reload(args) => reload::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -159,4 +159,5 @@ addresses = ["192.0.2.10"]
 pool = "one"
 "#;
 
-const COMMANDS: [&str; 5] = ["serve", "demo", "check", "explain", "status"];
+const COMMANDS: [&str; 11] =
+    ["serve", "demo", "check", "explain", "status", "drain", "force-up", "force-down", "clear", "overrides", "reload"];

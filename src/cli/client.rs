@@ -1,12 +1,13 @@
-//! The HTTP client of the commands that ask a running server: one GET a connection, within bounds of time and size.
+//! The HTTP client of the commands that talk to a running server: one call a connection, within bounds of time and size.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::{Request, StatusCode, Uri, client, header};
+use hyper::header::HeaderValue;
+use hyper::{Method, Request, StatusCode, Uri, client, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -18,6 +19,61 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest answer in octets: the status of 50,000 endpoints seen by three vantages is about 25 MB.
 const MAX_BODY: usize = 64 << 20;
+
+/// Where the operator's token is: never an argument, which every user of the machine could read.
+const TOKEN: &str = "PORTOLAN_TOKEN";
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Call {
+    method: Method,
+    path: String,
+    body: Option<String>,
+    token: Option<HeaderValue>,
+    timeout: Duration,
+}
+
+impl Call {
+    fn new(method: Method, path: &str, body: Option<String>) -> Call {
+        Call { method, path: path.to_owned(), body, token: None, timeout: TIMEOUT }
+    }
+
+    /// Asks for `path` (with its query, encoded).
+    pub(super) fn get(path: &str) -> Call {
+        Call::new(Method::GET, path, None)
+    }
+
+    /// Puts JSON there.
+    pub(super) fn put(path: &str, body: String) -> Call {
+        Call::new(Method::PUT, path, Some(body))
+    }
+
+    /// Has something done.
+    pub(super) fn post(path: &str) -> Call {
+        Call::new(Method::POST, path, None)
+    }
+
+    /// Takes away what is there.
+    pub(super) fn delete(path: &str) -> Call {
+        Call::new(Method::DELETE, path, None)
+    }
+
+    /// With the token of the environment, where there is one; the server says when it misses it.
+    pub(super) fn with_token(mut self) -> Result<Call, Failure> {
+        let Some(token) = std::env::var_os(TOKEN).filter(|token| !token.is_empty()) else { return Ok(self) };
+        let wrong = || Failure(format!("what is in {TOKEN} can't be sent: a token is letters, digits and -._~+/="));
+        let token = token.into_string().map_err(|_| wrong())?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| wrong())?;
+        value.set_sensitive(true);
+        self.token = Some(value);
+        Ok(self)
+    }
+
+    /// Waits this long for the answer.
+    pub(super) fn within(self, timeout: Duration) -> Call {
+        Call { timeout, ..self }
+    }
+}
 
 /// A server by its URL: `http://HOST[:PORT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,24 +106,42 @@ impl fmt::Display for Server {
 impl Server {
     /// The body at `path` (with its query, encoded). Any status but 200 is a failure, in the server's words.
     pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
+        self.call(&Call::get(path))
+    }
+
+    /// The body of the answer to `call`. Any status but 200 is a failure, in the server's words.
+    pub(super) fn call(&self, call: &Call) -> Result<String, Failure> {
+        self.exchange(call)?.map_err(|refused| Failure(refused.detail))
+    }
+
+    /// The same, with the whole of what the server says where it refuses.
+    pub(super) fn exchange(&self, call: &Call) -> Result<Result<String, ProblemDetails>, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            match tokio::time::timeout(TIMEOUT, self.exchange(path)).await {
+            match tokio::time::timeout(call.timeout, self.send(call)).await {
                 Ok(done) => done,
-                Err(_) => Err(Failure(format!("no answer from {self} within {} s", TIMEOUT.as_secs()))),
+                Err(_) => Err(Failure(format!("no answer from {self} within {} s", call.timeout.as_secs()))),
             }
         })
     }
 
-    async fn exchange(&self, path: &str) -> Result<String, Failure> {
+    async fn send(&self, call: &Call) -> Result<Result<String, ProblemDetails>, Failure> {
         let broke_off = |error: &dyn fmt::Display| Failure(format!("{self} does not answer as HTTP should: {error}"));
         let stream = self.connect().await?;
         let (mut sender, connection) =
             client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broke_off(&error))?;
-        let request = Request::get(path)
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(&call.path)
             .header(header::HOST, format!("{}:{}", self.host, self.port))
-            .header(header::CONNECTION, "close")
-            .body(Empty::<Bytes>::new())?;
+            .header(header::CONNECTION, "close");
+        if let Some(token) = &call.token {
+            request = request.header(header::AUTHORIZATION, token);
+        }
+        if call.body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(Bytes::from(call.body.clone().unwrap_or_default())))?;
         let answer = async {
             let response = sender.send_request(request).await.map_err(|error| broke_off(&error))?;
             let status = response.status();
@@ -95,12 +169,12 @@ impl Server {
         })
     }
 
-    fn judge(&self, status: StatusCode, body: String) -> Result<String, Failure> {
+    fn judge(&self, status: StatusCode, body: String) -> Result<Result<String, ProblemDetails>, Failure> {
         if status == StatusCode::OK {
-            return Ok(body);
+            return Ok(Ok(body));
         }
         match serde_json::from_str::<ProblemDetails>(&body) {
-            Ok(problem) => Err(Failure(problem.detail)),
+            Ok(problem) => Ok(Err(problem)),
             Err(_) => Err(Failure(format!("{self} answers with {status}; is it a portolan?"))),
         }
     }

@@ -85,6 +85,7 @@ fn failure(error: StartError) -> Failure {
         StartError::Bind(_)
         | StartError::Http(_, _)
         | StartError::Rights(_)
+        | StartError::State(_)
         | StartError::System(_)
         | StartError::Demo(_) => Failure(error.to_string()),
     }

@@ -1,12 +1,14 @@
 //! `portolan status`: every endpoint as each vantage sees it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::ask::ServerArg;
-use crate::cli::{Failure, Format, text};
+use crate::cli::{Failure, Format, overrides, text};
 use crate::clock;
 use crate::control::Event;
+use crate::control::overrides::Said;
 use crate::control::status::{EndpointStatus, Status, Verdict, ZoneStatus};
 
 /// Most transitions that are shown: what fits below the tables of a small site.
@@ -44,6 +46,17 @@ fn human(status: &Status, transitions: &[Event], now: f64) -> String {
     for zone in &status.zones {
         shown.push_str(&zone_table(zone));
     }
+    let said: BTreeMap<&str, &Said> = status
+        .zones
+        .iter()
+        .flat_map(|zone| &zone.endpoints)
+        .filter_map(|endpoint| endpoint.overridden.as_ref())
+        .map(|said| (&*said.target, said))
+        .collect();
+    if !said.is_empty() {
+        let said: Vec<Said> = said.into_values().cloned().collect();
+        let _ = write!(shown, "\noverrides\n{}", overrides::table(&said, now));
+    }
     shown.push_str(&last_transitions(transitions, now));
     shown
 }
@@ -51,10 +64,11 @@ fn human(status: &Status, transitions: &[Event], now: f64) -> String {
 fn reload(status: &Status, now: f64) -> String {
     let reload = &status.reload;
     let ago = span_since(reload.at, now);
-    if reload.ok {
-        return format!("files loaded {ago} ago");
-    }
-    let mut text = format!("the files as they were {ago} ago were REFUSED, an earlier generation is served:");
+    let mut text = match (reload.ok, reload.problems.is_empty()) {
+        (true, true) => return format!("files loaded {ago} ago"),
+        (true, false) => format!("files loaded {ago} ago, with warnings:"),
+        (false, _) => format!("the files as they were {ago} ago were REFUSED, an earlier generation is served:"),
+    };
     for problem in &reload.problems {
         let _ = write!(text, "\n  {}:{}:{}: {}", problem.file, problem.line, problem.column, problem.message);
     }
@@ -73,7 +87,7 @@ fn zone_table(zone: &ZoneStatus) -> String {
 /// A row for each verdict; the endpoint itself is named in the first of them only.
 fn endpoint_rows(endpoint: &EndpointStatus) -> Vec<Vec<String>> {
     let health = match &endpoint.overridden {
-        Some(word) => format!("{} ({word})", endpoint.health),
+        Some(said) => format!("{} ({})", endpoint.health, overrides::word(&said.state)),
         None => endpoint.health.clone(),
     };
     let region = endpoint.region.clone().unwrap_or_else(|| "-".to_owned());
@@ -153,6 +167,7 @@ mod tests {
             to: "up".into(),
             why: "seen up by ns1".into(),
             generation: 3,
+            region: None,
         };
         let colourless = anstream::adapter::strip_str(&human(&status, &[event], 112.0)).to_string();
         assert_eq!(

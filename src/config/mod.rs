@@ -9,6 +9,7 @@ mod fields;
 mod guard;
 mod net_files;
 mod node;
+mod operators;
 mod problem;
 mod regions;
 mod settings;
@@ -26,6 +27,8 @@ use std::path::{Path, PathBuf};
 pub use certificate::{Certificate, CertificateError, Tls};
 pub use clients::ClientSettings;
 pub use guard::Guard;
+pub use operators::{Holder, Operators, Role, Tokens};
+pub(crate) use problem::did_you_mean;
 pub use problem::{Problem, Severity, to_human, to_json};
 pub use settings::{Flags, Listen, Settings};
 

@@ -122,7 +122,7 @@ impl Problem {
 }
 
 /// `did you mean "x"?` where one of `known` is near to `written`, else the list of all where it is short enough to read.
-pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     /// Names that are further apart are another word, not a slip of the fingers (Jaro-Winkler; judgment).
     const NEAR: f64 = 0.85;
     /// More names than these aren't a hint but a wall.

@@ -12,6 +12,7 @@ use crate::config::clients::ClientSettings;
 use crate::config::fields::Fields;
 use crate::config::guard::{self, Guard};
 use crate::config::node::{self, Entry, Kind, Node};
+use crate::config::operators::{self, Operators};
 use crate::config::problem::{Problems, reason};
 use crate::config::regions;
 use crate::config::source::{At, Place};
@@ -34,6 +35,8 @@ pub struct Settings {
     pub zones_shown: PathBuf,
     /// Cookies, rate limits, and what is told in class CHAOS.
     pub guard: Guard,
+    /// Who may change something over the API, and where that is kept.
+    pub operators: Operators,
     /// Declared regions; this node's own where none is declared.
     pub regions: Vec<Region>,
     /// Clients by the nets of the regions alone, as policies are judged by.
@@ -124,7 +127,7 @@ pub(super) fn read(
     };
     let tree = Layered { file: shown, flags }.node(&merged, Some(&written), "");
     let base = shown.parent().map(Path::to_path_buf).unwrap_or_default();
-    Some(settings(Fields::of_node(tree, "", problems)?, shown, &base, problems))
+    Some(settings(Fields::of_node(tree, "", problems)?, shown, &base, file.is_some(), problems))
 }
 
 /// File, then environment, then flags.
@@ -201,7 +204,7 @@ fn loose(from: &str, value: &str) -> Node {
     Node { place: Place::start_of(Path::new(from)), kind: Kind::Loose(value.to_string()) }
 }
 
-fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems) -> Settings {
+fn settings(mut top: Fields, shown: &Path, base: &Path, has_file: bool, problems: &mut Problems) -> Settings {
     let lacks_region = top.lacks("region");
     let region = top.text("region", "\"eu-west\"", problems);
     if lacks_region {
@@ -218,8 +221,9 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems)
         dir
     });
     let guard = guard::read(&mut top, base, problems);
+    let operators = operators::read(&mut top, has_file.then_some(base), problems);
     let (regions, clients, placing) = regions::read(&mut top, region.as_ref(), problems);
-    top.finish(&["state", "api", "fleet", "vantage"], problems);
+    top.finish(&["fleet", "vantage"], problems);
     let zones_shown = match dir {
         Some(dir) if dir.place.file.to_string_lossy().starts_with("flag ") => PathBuf::from(dir.value),
         Some(dir) => base.join(dir.value),
@@ -229,7 +233,7 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, problems: &mut Problems)
     let here = if zones_shown.as_os_str().is_empty() { Path::new(".") } else { &zones_shown };
     let zones_dir = std::path::absolute(here).unwrap_or_else(|_| here.to_path_buf());
     let region = region.map_or_else(String::new, |region| region.value);
-    Settings { region, node, listen, tls, zones_dir, zones_shown, guard, regions, clients, placing }
+    Settings { region, node, listen, tls, zones_dir, zones_shown, guard, operators, regions, clients, placing }
 }
 
 fn node_name(top: &mut Fields, problems: &mut Problems) -> String {

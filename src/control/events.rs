@@ -27,21 +27,24 @@ pub(super) const MAX_STREAMS: usize = 64;
 /// A comment line this often shows a quiet connection alive, to us and to proxies that cut after 30 or 60 s of silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// A transition as the API tells it.
+/// Something that happened to an endpoint, as the API tells it: a transition, or a change of its override.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// When, in Unix seconds.
     pub at: f64,
     /// The endpoint.
     pub endpoint: String,
-    /// Its health before: `up`, `down` or `unknown`.
+    /// Its health before: `up`, `down` or `unknown`; while it is overridden, `drained`, `forced-up` or `forced-down`.
     pub from: String,
-    /// Its health since.
+    /// The same since.
     pub to: String,
     /// Why, in words.
     pub why: String,
     /// The generation that was being served.
     pub generation: u64,
+    /// The endpoint's region, for those in this process.
+    #[serde(skip)]
+    pub region: Option<String>,
 }
 
 impl From<&Transition> for Event {
@@ -53,27 +56,28 @@ impl From<&Transition> for Event {
             to: transition.to.as_str().to_owned(),
             why: transition.why.clone(),
             generation: transition.generation,
+            region: transition.region.clone(),
         }
     }
 }
 
 /// The last transitions. Reads its end of the channel only when it is asked, so it needs no task of its own.
 pub(crate) struct Recent {
-    incoming: broadcast::Receiver<Transition>,
+    incoming: broadcast::Receiver<Event>,
     last: VecDeque<Event>,
 }
 
 impl Recent {
     /// Remembers what is sent from now on.
-    pub(super) fn following(transitions: &broadcast::Sender<Transition>) -> Recent {
-        Recent { incoming: transitions.subscribe(), last: VecDeque::new() }
+    pub(super) fn following(events: &broadcast::Sender<Event>) -> Recent {
+        Recent { incoming: events.subscribe(), last: VecDeque::new() }
     }
 
     /// The last ones, newest first, [`RECENT_TRANSITIONS`] at most.
     pub(super) fn newest_first(&mut self) -> Vec<Event> {
         loop {
             match self.incoming.try_recv() {
-                Ok(transition) => self.remember(Event::from(&transition)),
+                Ok(event) => self.remember(event),
                 Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
@@ -95,14 +99,13 @@ pub(super) fn respond(state: &State) -> Response {
         let detail = format!("{MAX_STREAMS} clients are listening already, which is the most; try again later");
         return problem(StatusCode::SERVICE_UNAVAILABLE, detail);
     };
-    let listener =
-        Listener { incoming: state.transitions.subscribe(), readiness: state.readiness.clone(), _permit: permit };
+    let listener = Listener { incoming: state.events.subscribe(), readiness: state.readiness.clone(), _permit: permit };
     Sse::new(listener.into_stream()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
 /// One client of the stream.
 struct Listener {
-    incoming: broadcast::Receiver<Transition>,
+    incoming: broadcast::Receiver<Event>,
     readiness: watch::Receiver<Readiness>,
     _permit: OwnedSemaphorePermit,
 }
@@ -114,7 +117,7 @@ impl Listener {
         let rest = stream::unfold(Some(self), async |listener| {
             let mut listener = listener?;
             match listener.next().await? {
-                Heard::Transition(event) => Some((Ok(event), Some(listener))),
+                Heard::Event(event) => Some((Ok(event), Some(listener))),
                 Heard::Lagged(event) => Some((Ok(event), None)),
             }
         });
@@ -126,7 +129,7 @@ impl Listener {
         let stopping = self.readiness.wait_for(|readiness| *readiness == Readiness::Stopping);
         tokio::select! {
             heard = self.incoming.recv() => match heard {
-                Ok(transition) => Some(Heard::Transition(transition_event(&transition))),
+                Ok(event) => Some(Heard::Event(sse::Event::default().data(json(&event)))),
                 Err(RecvError::Lagged(missed)) => Some(Heard::Lagged(lagged_event(missed))),
                 Err(RecvError::Closed) => None,
             },
@@ -136,12 +139,8 @@ impl Listener {
 }
 
 enum Heard {
-    Transition(sse::Event),
+    Event(sse::Event),
     Lagged(sse::Event),
-}
-
-fn transition_event(transition: &Transition) -> sse::Event {
-    sse::Event::default().data(json(&Event::from(transition)))
 }
 
 fn lagged_event(missed: u64) -> sse::Event {
@@ -163,7 +162,7 @@ mod tests {
         let world = world();
         let response = respond(&world.state);
         for _ in 0..9 {
-            world.transitions.send(transition()).unwrap();
+            world.events.send(Event::from(&transition())).unwrap();
         }
         let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
         let told = String::from_utf8(body.to_vec()).unwrap();

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::sync::{broadcast, watch};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::control::{Readiness, ReloadStatus, State};
+use crate::control::{Command, Controls, Event, Readiness, ReloadStatus, State};
 use crate::model::*;
 use crate::snapshot::{Identity, Snapshot, TallyLabels, TallyTable, Transition, compile};
 use crate::wire::Name;
@@ -135,21 +135,26 @@ pub(crate) fn transition() -> Transition {
 /// A serving state over [`snapshot`], and what moves it.
 pub(crate) struct World {
     pub(crate) state: State,
-    pub(crate) transitions: broadcast::Sender<Transition>,
+    pub(crate) events: broadcast::Sender<Event>,
     pub(crate) readiness: watch::Sender<Readiness>,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
+    pub(crate) commands: mpsc::Receiver<Command>,
 }
 
 pub(crate) fn world() -> World {
-    let (transitions, _) = broadcast::channel(4);
+    let (events, _) = broadcast::channel(4);
+    let (sender, commands) = mpsc::channel(1);
+    let controls = Controls { commands: sender, tokens: Arc::new(ArcSwapOption::empty()), book: Arc::default() };
     let (readiness, watched) = watch::channel(Readiness::Starting);
-    let reload = Arc::new(ArcSwap::from_pointee(ReloadStatus { ok: true, at: 1600.25, problems: vec![] }));
+    let reload =
+        Arc::new(ArcSwap::from_pointee(ReloadStatus { ok: true, at: 1600.25, generation: 2, problems: vec![] }));
     let state = State::new(
         Arc::new(ArcSwap::from_pointee(snapshot(model()))),
-        transitions.clone(),
+        events.clone(),
         watched,
         reload.clone(),
         Arc::new(|| "portolan_generation 2\n".to_owned()),
+        controls,
     );
-    World { state, transitions, readiness, reload }
+    World { state, events, readiness, reload, commands }
 }

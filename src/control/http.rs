@@ -1,5 +1,5 @@
-//! The routes of the HTTP API and their answers. Every handler reads the state, builds plain data and writes it; none
-//! waits for anything but its client.
+//! The routes of the HTTP API, and the answers to those that only ask: each reads the state, builds plain data and writes
+//! it; none of them waits for anything but its client.
 
 use axum::extract::State as Shared;
 use axum::extract::rejection::QueryRejection;
@@ -7,14 +7,14 @@ use axum::extract::{Query, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 
 use crate::clock;
 use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::problem::problem;
-use crate::control::{Readiness, State, events, page, status};
+use crate::control::{Readiness, State, events, operate, page, status};
 
 /// What Prometheus takes text for (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -43,6 +43,9 @@ pub fn router(state: State) -> Router {
         .route("/v1/transitions", get(transitions))
         .route("/v1/explain", get(explain_json))
         .route("/v1/events", get(async |Shared(state): Shared<State>| events::respond(&state)))
+        .route("/v1/overrides", get(operate::list))
+        .route("/v1/overrides/{target}", put(operate::put).delete(operate::clear))
+        .route("/v1/reload", post(operate::reload))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::map_response(guard))
@@ -138,7 +141,8 @@ fn status_of(error: &ExplainError) -> StatusCode {
 
 async fn not_found(uri: Uri) -> Response {
     let detail = format!(
-        "nothing at {}; there are /, /healthz, /readyz, /metrics, /v1/status, /v1/explain and /v1/events",
+        "nothing at {}; there are /, /healthz, /readyz, /metrics, /v1/status, /v1/explain, /v1/events, \
+         /v1/overrides and /v1/reload",
         uri.path()
     );
     problem(StatusCode::NOT_FOUND, detail)

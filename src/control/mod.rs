@@ -1,11 +1,17 @@
-//! The operator's side: HTTP API, status page, explain. Reads the snapshot that is being served and changes nothing.
-//! The daemon fills a [`State`] and calls [`serve`]; everything here is a view of that state.
+//! The operator's side: HTTP API, status page, explain, overrides. Reads the snapshot that is being served; what is to be
+//! changed goes to the daemon as a [`Command`]. The daemon fills a [`State`] and calls [`serve`]; all else here is a view
+//! of that state.
 
+mod access;
+pub mod command;
 mod events;
 pub mod explain;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod http;
+pub mod moved;
+mod operate;
+pub mod overrides;
 mod page;
 mod problem;
 mod serve;
@@ -16,12 +22,16 @@ mod tests;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, broadcast, watch};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 
-use crate::config::Problem;
-use crate::snapshot::{Snapshot, Transition};
+use crate::config::{Problem, Tokens};
+use crate::control::overrides::Book;
+use crate::control::status::ReloadReport;
+use crate::snapshot::Snapshot;
 
+pub use command::Command;
 pub use events::{Event, RECENT_TRANSITIONS};
 pub use http::router;
 pub use problem::ProblemDetails;
@@ -31,12 +41,24 @@ pub use serve::serve;
 #[derive(Clone)]
 pub struct State {
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
-    pub(crate) transitions: broadcast::Sender<Transition>,
+    pub(crate) events: broadcast::Sender<Event>,
     pub(crate) readiness: watch::Receiver<Readiness>,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
     pub(crate) metrics: RenderMetrics,
+    pub(crate) controls: Controls,
     pub(crate) recent: Arc<Mutex<events::Recent>>,
     pub(crate) streams: Arc<Semaphore>,
+}
+
+/// What the calls that change something need.
+#[derive(Debug, Clone)]
+pub struct Controls {
+    /// Where commands go.
+    pub commands: mpsc::Sender<Command>,
+    /// Who may call; none: all of those calls are off.
+    pub tokens: Arc<ArcSwapOption<Tokens>>,
+    /// The overrides that hold.
+    pub book: Arc<ArcSwap<Book>>,
 }
 
 /// Gives the whole of `/metrics` as Prometheus text, exact at the moment of the call.
@@ -61,8 +83,20 @@ pub struct ReloadStatus {
     pub ok: bool,
     /// When, in Unix seconds.
     pub at: f64,
+    /// What is served since.
+    pub generation: u64,
     /// What was wrong with them; warnings too, also when it went well.
     pub problems: Vec<Problem>,
+}
+
+/// The answer to `POST /v1/reload`: the files as they are now are served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What is served.
+    pub generation: u64,
+    /// When, and the warnings.
+    #[serde(flatten)]
+    pub report: ReloadReport,
 }
 
 impl State {
@@ -70,13 +104,14 @@ impl State {
     /// [`RECENT_TRANSITIONS`] at most.
     pub fn new(
         snapshots: Arc<ArcSwap<Snapshot>>,
-        transitions: broadcast::Sender<Transition>,
+        events: broadcast::Sender<Event>,
         readiness: watch::Receiver<Readiness>,
         reload: Arc<ArcSwap<ReloadStatus>>,
         metrics: RenderMetrics,
+        controls: Controls,
     ) -> State {
-        let recent = Arc::new(Mutex::new(events::Recent::following(&transitions)));
+        let recent = Arc::new(Mutex::new(events::Recent::following(&events)));
         let streams = Arc::new(Semaphore::new(events::MAX_STREAMS));
-        State { snapshots, transitions, readiness, reload, metrics, recent, streams }
+        State { snapshots, events, readiness, reload, metrics, controls, recent, streams }
     }
 }

@@ -10,6 +10,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use crate::clock;
 use crate::control::State;
+use crate::control::overrides::{Said, utc};
 use crate::control::status::{self, EndpointStatus, Status, Verdict};
 
 /// `GET /`.
@@ -86,6 +87,9 @@ fn row(html: &mut String, zone: &str, endpoint: &EndpointStatus) {
     let health = &endpoint.health;
     let name = escape(&endpoint.name);
     let _ = write!(html, "<tr class=\"{health}\"><td>{name}<td>{}<td class=\"health\">{health}<td>", escape(zone));
+    if let Some(said) = &endpoint.overridden {
+        let _ = write!(html, "<div class=\"override\">{}</div>", escape(&override_in_words(said)));
+    }
     if endpoint.verdicts.is_empty() {
         html.push_str("not probed");
     }
@@ -93,6 +97,18 @@ fn row(html: &mut String, zone: &str, endpoint: &EndpointStatus) {
         let _ = write!(html, "<div>{}</div>", escape(&verdict_in_words(verdict)));
     }
     html.push_str("</tr>\n");
+}
+
+/// What an operator said, and why.
+fn override_in_words(said: &Said) -> String {
+    let word = match said.state.as_str() {
+        "drain" => "drained",
+        "up" => "forced up",
+        "down" => "forced down",
+        other => other,
+    };
+    let until = said.until.map_or(String::new(), |until| format!(" until {}", utc(until)));
+    format!("{word}{until} by {}: {}", said.who, said.why)
 }
 
 fn verdict_in_words(verdict: &Verdict) -> String {

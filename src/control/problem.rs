@@ -4,11 +4,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
+use crate::control::status::ProblemReport;
+
 /// The media type of every error (RFC 9457, 3).
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The body of an error. Its type is left at `about:blank`, so the title is the status' own (RFC 9457, 4.2.1).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProblemDetails {
     /// The reason phrase of the status.
     pub title: String,
@@ -16,12 +18,20 @@ pub struct ProblemDetails {
     pub status: u16,
     /// What was expected, what was found, what to do.
     pub detail: String,
+    /// What is wrong with the files, where the error is about them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<ProblemReport>,
 }
 
 /// An error response.
 pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Response {
+    problem_with(status, detail, Vec::new())
+}
+
+/// An error response about files.
+pub(super) fn problem_with(status: StatusCode, detail: impl Into<String>, problems: Vec<ProblemReport>) -> Response {
     let title = status.canonical_reason().unwrap_or("Error").to_owned();
-    let body = ProblemDetails { title, status: status.as_u16(), detail: detail.into() };
+    let body = ProblemDetails { title, status: status.as_u16(), detail: detail.into(), problems };
     let mut response = (status, axum::Json(body)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     response

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Problem;
 use crate::control::ReloadStatus;
-use crate::model::{AnswerRdata, Answerable, Endpoint, Evidence, Model, Moment, ProbeTarget, WorldView, ZoneId};
+use crate::control::overrides::Said;
+use crate::model::{
+    AnswerRdata, Answerable, Endpoint, EndpointId, Evidence, Model, Moment, ProbeTarget, WorldView, ZoneId,
+};
 use crate::snapshot::Snapshot;
 
 /// Everything that is believed, and whether the files are served as they are.
@@ -48,7 +51,7 @@ pub struct EndpointStatus {
     pub verdicts: Vec<Verdict>,
     /// The operator's word over measured health, where there is one.
     #[serde(rename = "override")]
-    pub overridden: Option<String>,
+    pub overridden: Option<Said>,
 }
 
 /// What one vantage says of one address.
@@ -140,15 +143,21 @@ pub(crate) fn evidence<'a>(answerable: &Answerable, view: &'a WorldView) -> &'a 
 
 fn zone_status(model: &Model, view: &WorldView, id: ZoneId, now: Moment) -> ZoneStatus {
     let zone = model.zone(id);
-    let endpoints = model.endpoints.iter().filter(|endpoint| endpoint.zone == id);
+    let endpoints = (0..).map(EndpointId).zip(&model.endpoints).filter(|(_, endpoint)| endpoint.zone == id);
     ZoneStatus {
         zone: zone.apex.to_string(),
         names: zone.steered.iter().map(|name| name.label.clone()).collect(),
-        endpoints: endpoints.map(|endpoint| endpoint_status(model, view, endpoint, now)).collect(),
+        endpoints: endpoints.map(|(id, endpoint)| endpoint_status(model, view, id, endpoint, now)).collect(),
     }
 }
 
-fn endpoint_status(model: &Model, view: &WorldView, endpoint: &Endpoint, now: Moment) -> EndpointStatus {
+fn endpoint_status(
+    model: &Model,
+    view: &WorldView,
+    id: EndpointId,
+    endpoint: &Endpoint,
+    now: Moment,
+) -> EndpointStatus {
     let verdicts = endpoint.answerables.iter().flat_map(|answerable| {
         let address = judged_address(model, answerable);
         evidence(answerable, view).iter().map(move |said| verdict(model, said, &address, now))
@@ -158,7 +167,7 @@ fn endpoint_status(model: &Model, view: &WorldView, endpoint: &Endpoint, now: Mo
         region: endpoint.region.map(|region| model.region(region).name.clone()),
         health: view.endpoint(endpoint).as_str().to_owned(),
         verdicts: verdicts.collect(),
-        overridden: None,
+        overridden: view.override_of(id).map(Said::from),
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::control::fixture::{self, World, world};
-use crate::control::{Readiness, ReloadStatus, router, serve};
+use crate::control::{Event, Readiness, ReloadStatus, router, serve};
 
 struct Served {
     world: World,
@@ -87,7 +87,7 @@ async fn an_endpoint_is_up_while_any_address_is_and_each_is_judged_by_itself() {
 async fn a_refused_reload_shows_in_status_with_its_problems() {
     let served = served().await;
     let problems = crate::config::load(Some("does/not/exist.toml".as_ref()), &Default::default()).unwrap_err();
-    served.world.reload.store(ReloadStatus { ok: false, at: 1700.0, problems }.into());
+    served.world.reload.store(ReloadStatus { ok: false, at: 1700.0, generation: 2, problems }.into());
     let reload = served.json("GET /v1/status").await["reload"].clone();
     assert_eq!((&reload["ok"], &reload["at"]), (&json!(false), &json!(1700.0)));
     assert_eq!(keys(&reload["problems"][0]), ["column", "file", "hint", "line", "message", "severity"]);
@@ -112,7 +112,6 @@ async fn errors_are_problem_json() {
     let served = served().await;
     for (request, status) in [
         ("GET /nothing", 404),
-        ("GET /v1/overrides", 404),
         ("PUT /v1/heartbeat/fra1", 404),
         ("GET /v1/explain", 400),
         ("GET /v1/explain?name=a..b", 400),
@@ -188,7 +187,7 @@ async fn a_listener_hears_each_transition_until_we_stop() {
     // The opening comment says that the subscription stands.
     read_until(&mut stream, &mut heard, "transitions follow").await;
     assert!(heard.to_lowercase().contains("content-type: text/event-stream"), "{heard}");
-    served.world.transitions.send(fixture::transition()).unwrap();
+    served.world.events.send(Event::from(&fixture::transition())).unwrap();
     read_until(&mut stream, &mut heard, "\"generation\":2}").await;
     let data = heard.split("data:").nth(1).unwrap().lines().next().unwrap();
     assert_eq!(
@@ -215,8 +214,7 @@ async fn read_until(stream: &mut TcpStream, heard: &mut String, what: &str) {
 async fn the_last_transitions_are_remembered_newest_first_and_no_more_than_the_channel_holds() {
     let served = served().await;
     for at in 0..9 {
-        let _ =
-            served.world.transitions.send(crate::snapshot::Transition { at: f64::from(at), ..fixture::transition() });
+        let _ = served.world.events.send(Event { at: f64::from(at), ..Event::from(&fixture::transition()) });
     }
     let past = served.json("GET /v1/transitions").await;
     let times: Vec<f64> = past.as_array().unwrap().iter().map(|event| event["at"].as_f64().unwrap()).collect();

@@ -1,12 +1,15 @@
-//! When to load the files again: they changed, or SIGHUP came. The directories are watched rather than the files, so
+//! When to load the files again by ourselves: they changed, or SIGHUP came. The directories are watched rather than the files, so
 //! that editors that replace a file and mounts that swap a link are seen too.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+
+use crate::config::Loaded;
 
 /// Files are left alone for this long before they are read: an editor or `git` writes several in one go.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -19,6 +22,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) enum Cause {
     Signal,
     Files,
+    Request,
 }
 
 impl Cause {
@@ -26,30 +30,82 @@ impl Cause {
         match self {
             Cause::Signal => "SIGHUP",
             Cause::Files => "files changed",
+            Cause::Request => "asked for",
         }
+    }
+}
+
+/// What is watched, as absolute paths.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    /// The directory whose every file counts.
+    zones: PathBuf,
+    /// Files elsewhere that count.
+    files: Vec<PathBuf>,
+    /// Where we write ourselves: what is there never counts.
+    own: Option<PathBuf>,
+}
+
+impl Watched {
+    /// What was loaded, and the settings file itself.
+    pub(crate) fn of(loaded: &Loaded, settings_file: Option<&Path>) -> Watched {
+        let operators = &loaded.settings.operators;
+        let read = loaded.files.iter().map(PathBuf::as_path);
+        let files = settings_file.into_iter().chain(operators.token_file.as_deref()).chain(read);
+        Watched {
+            zones: absolute(&loaded.settings.zones_dir),
+            files: files.map(absolute).collect(),
+            own: operators.state_dir.as_deref().map(absolute),
+        }
+    }
+
+    /// Whether a change of this path is a reason to load again.
+    fn is_reason(&self, path: &Path) -> bool {
+        let is_own = self.own.as_deref().is_some_and(|own| path.starts_with(own) && !self.zones.starts_with(own));
+        let is_ours = path.starts_with(&self.zones) || self.files.iter().any(|file| file == path);
+        is_link(path) || (is_ours && !is_own && is_lasting(path))
+    }
+
+    /// Every directory that something of interest is in, once.
+    fn dirs(&self) -> BTreeSet<&Path> {
+        self.files.iter().filter_map(|file| file.parent()).chain([&*self.zones]).collect()
     }
 }
 
 /// Gives reasons to load again.
 pub(crate) struct Changes {
     causes: mpsc::Receiver<Cause>,
-    _watcher: Option<notify::RecommendedWatcher>,
+    on_change: mpsc::Sender<()>,
+    watched: Watched,
+    watcher: Option<notify::RecommendedWatcher>,
 }
 
 impl Changes {
-    /// Watches the zone directory, the settings file and SIGHUP. Where the system refuses to watch, that is logged and
-    /// SIGHUP alone is left.
-    pub(crate) fn watch(zones: &Path, settings: Option<&Path>) -> std::io::Result<Changes> {
+    /// Watches files and SIGHUP. Where the system refuses to watch, that is logged and SIGHUP is left.
+    pub(crate) fn watch(watched: Watched) -> std::io::Result<Changes> {
         let hangup = signal(SignalKind::hangup())?;
         // One slot each: what counts is that something changed, not how much.
         let (on_change, changed) = mpsc::channel(1);
         let (sender, causes) = mpsc::channel(1);
-        let watcher = watcher(zones, settings, on_change);
-        if let Err(error) = &watcher {
-            tracing::warn!(%error, "files can't be watched; send SIGHUP after a change");
-        }
         tokio::spawn(wait(hangup, changed, sender));
-        Ok(Changes { causes, _watcher: watcher.ok() })
+        let mut changes = Changes { causes, on_change, watched, watcher: None };
+        changes.rearm();
+        Ok(changes)
+    }
+
+    /// Watches these from now on.
+    pub(crate) fn turn_to(&mut self, watched: Watched) {
+        self.watched = watched;
+        self.rearm();
+    }
+
+    /// Watches the same paths, whatever is there now: a directory may have been put in the place of another.
+    pub(crate) fn rearm(&mut self) {
+        // The old one goes when the new one stands, so that nothing is missed between them.
+        match watcher(&self.watched, self.on_change.clone()) {
+            Ok(watcher) => self.watcher = Some(watcher),
+            Err(error) => tracing::warn!(%error, "files can't be watched; send SIGHUP after a change"),
+        }
     }
 
     /// The next reason, once the files have settled. Nothing is lost when this is dropped and called again.
@@ -84,27 +140,19 @@ async fn settle(changed: &mut mpsc::Receiver<()>) {
     let _ = tokio::time::timeout(SETTLE_LIMIT, quiet).await;
 }
 
-fn watcher(
-    zones: &Path,
-    settings: Option<&Path>,
-    sender: mpsc::Sender<()>,
-) -> notify::Result<notify::RecommendedWatcher> {
-    let zones = absolute(zones);
-    let settings = settings.map(absolute);
-    let beside = settings.as_deref().and_then(Path::parent).filter(|dir| *dir != zones).map(Path::to_path_buf);
-    let in_zones = zones.clone();
+fn watcher(watched: &Watched, sender: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+    let of_interest = watched.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let of_interest = |path: &PathBuf| path.starts_with(&in_zones) || Some(path) == settings.as_ref();
-        if event.is_ok_and(|event| {
-            is_change(&event) && event.paths.iter().any(|p| is_lasting(p) && (of_interest(p) || is_link(p)))
-        }) {
+        if event.is_ok_and(|event| is_change(&event) && event.paths.iter().any(|path| of_interest.is_reason(path))) {
             // Full means that a reason is waiting already.
             let _ = sender.try_send(());
         }
     })?;
-    watcher.watch(&zones, RecursiveMode::NonRecursive)?;
-    if let Some(dir) = beside {
-        watcher.watch(&dir, RecursiveMode::NonRecursive)?;
+    for dir in watched.dirs() {
+        if let Err(error) = watcher.watch(dir, RecursiveMode::NonRecursive) {
+            let dir = dir.display();
+            tracing::warn!(%dir, %error, "a directory can't be watched; send SIGHUP after a change there");
+        }
     }
     Ok(watcher)
 }
@@ -128,10 +176,38 @@ fn is_change(event: &notify::Event) -> bool {
 /// Not an editor's scratch file.
 fn is_lasting(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    is_link(path) || !(name.starts_with('.') || name.ends_with('~') || name.ends_with(".swp"))
+    !(name.starts_with('.') || name.ends_with('~') || name.ends_with(".swp"))
 }
 
 /// The link that Kubernetes swaps to change all files of a mount at once.
 fn is_link(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == "..data")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_counts_where_files_are_read_and_not_where_we_write() {
+        let watched = Watched {
+            zones: "/etc/portolan".into(),
+            files: vec!["/etc/portolan/portolan.toml".into(), "/run/secrets/tokens".into()],
+            own: Some("/etc/portolan/state".into()),
+        };
+        for (path, expected) in [
+            ("/etc/portolan/svc.example.zone", true),
+            ("/etc/portolan/.svc.example.zone.swp", false),
+            ("/etc/portolan/svc.example.zone~", false),
+            ("/etc/portolan/state", false),
+            ("/etc/portolan/state/overrides.json", false),
+            ("/run/secrets/tokens", true),
+            ("/run/secrets/other", false),
+            ("/run/secrets/..data", true),
+        ] {
+            assert_eq!(watched.is_reason(Path::new(path)), expected, "{path}");
+        }
+        let dirs: Vec<_> = watched.dirs().into_iter().map(|dir| dir.display().to_string()).collect();
+        assert_eq!(dirs, ["/etc/portolan", "/run/secrets"]);
+    }
 }

@@ -6,7 +6,9 @@ mod changes;
 mod identity;
 mod limits;
 mod node;
+mod overrides;
 mod steer;
+mod store;
 mod vantages;
 
 use std::net::SocketAddr;
@@ -32,6 +34,8 @@ pub enum StartError {
     Http(SocketAddr, std::io::Error),
     /// A right that a monitor needs is missing; says what to do.
     Rights(String),
+    /// What was kept from before can't be read; says what to do.
+    State(String),
     /// The system refused something that nobody can configure.
     System(std::io::Error),
     /// The demo can't set its scene.
@@ -51,7 +55,7 @@ impl std::fmt::Display for StartError {
             StartError::Http(address, error) => {
                 write!(f, "{address}: {error}; set listen.http to an address of this machine")
             }
-            StartError::Rights(why) => f.write_str(why),
+            StartError::Rights(why) | StartError::State(why) => f.write_str(why),
             StartError::System(error) => write!(f, "the system refused: {error}"),
             StartError::Demo(why) => f.write_str(why),
         }

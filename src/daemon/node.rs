@@ -5,27 +5,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{Flags, Listen, Loaded, Tls};
-use crate::control::{self, Readiness, ReloadStatus};
+use crate::control::command::MAX_WAITING;
+use crate::control::{self, Controls, Event, Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
-use crate::daemon::changes::Changes;
+use crate::daemon::changes::{Changes, Watched};
 use crate::daemon::identity::Identities;
 use crate::daemon::limits;
+use crate::daemon::overrides::Overrides;
 use crate::daemon::steer::Steer;
+use crate::daemon::store::Store;
 use crate::daemon::vantages::{VantageSpec, Vantages};
 use crate::health::check_rights;
 use crate::server::{Certificates, Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
-use crate::snapshot::{Publisher, Snapshot, Transition};
+use crate::snapshot::{Publisher, Snapshot};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::UPKEEP_EVERY;
 
@@ -51,7 +54,7 @@ pub struct Node {
     encrypted: Vec<(Encrypted, Vec<SocketAddr>)>,
     server: Server,
     snapshots: Arc<ArcSwap<Snapshot>>,
-    transitions: broadcast::Sender<Transition>,
+    events: broadcast::Sender<Event>,
     readiness: watch::Sender<Readiness>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -61,7 +64,11 @@ impl Node {
     /// Binds, probes the first round, and only then answers. Nothing is left running on an error.
     pub async fn start(spec: NodeSpec) -> Result<Node, StartError> {
         let NodeSpec { loaded, settings_file, flags, vantages } = spec;
-        let Loaded { settings, model, warnings, files: _ } = loaded;
+        let watched = Watched::of(&loaded, settings_file.as_deref());
+        let Loaded { settings, model, mut warnings, files: _ } = loaded;
+        let store = Store::open(settings.operators.state_dir.clone());
+        let mut overrides = Overrides::load(&store)?;
+        warnings.extend(overrides.resolve(&model, &store));
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let mut server = Server::bind(&settings.listen.dns, settings.listen.workers).map_err(StartError::Bind)?;
         let certificates =
@@ -73,7 +80,7 @@ impl Node {
         let address = settings.listen.http;
         let listener = TcpListener::bind(address).await.map_err(|error| StartError::Http(address, error))?;
         let http = listener.local_addr().map_err(StartError::System)?;
-        let changes = Changes::watch(&settings.zones_dir, settings_file.as_deref()).map_err(StartError::System)?;
+        let changes = Changes::watch(watched).map_err(StartError::System)?;
 
         for warning in &warnings {
             tracing::warn!("{warning}");
@@ -85,26 +92,29 @@ impl Node {
         let model = Arc::new(model);
         let identities = Identities::new().map_err(StartError::System)?;
         let identity = Arc::new(identities.of(&settings));
-        let unmeasured = Arc::new(vantages.view(&model));
+        let unmeasured = Arc::new(overrides.over(vantages.view(&model)));
         let mut publisher = Publisher::new(compile(model.clone(), unmeasured, identity, 1, None));
         let snapshots = publisher.snapshots();
 
         let counters = Arc::new(Counters::new());
-        let (transitions, _) = broadcast::channel(TRANSITIONS_KEPT);
+        let (events, _) = broadcast::channel(TRANSITIONS_KEPT);
+        let (sender, commands) = mpsc::channel(MAX_WAITING);
+        let tokens = Arc::new(ArcSwapOption::from(settings.operators.tokens.clone()));
+        let controls = Controls { commands: sender, tokens: tokens.clone(), book: overrides.book() };
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
-        let loaded = ReloadStatus { ok: true, at: clock::unix_seconds(), problems: warnings };
+        let loaded = ReloadStatus { ok: true, at: clock::unix_seconds(), generation: 1, problems: warnings };
         let reload = Arc::new(ArcSwap::from_pointee(loaded));
         let render = {
             let (metrics, snapshots, reload, counters) =
                 (metrics.clone(), snapshots.clone(), reload.clone(), counters.clone());
-            Arc::new(move || metrics.render(&snapshots.load(), &counters.totals(), reload.load().ok))
+            Arc::new(move || metrics.render(&snapshots.load(), &counters.totals(), &reload.load()))
         };
-        let state = control::State::new(snapshots.clone(), transitions.clone(), is_ready, reload.clone(), render);
+        let state = control::State::new(snapshots.clone(), events.clone(), is_ready, reload.clone(), render, controls);
         let stop = CancellationToken::new();
         let api = tokio::spawn(control::serve(listener, control::router(state), stop.clone()));
 
         vantages.adopt(&[&model]).await;
-        publisher.begin(vantages.view(&model), &[]);
+        publisher.begin(overrides.over(vantages.view(&model)), &[]);
         server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
         let steer = Steer {
@@ -117,15 +127,20 @@ impl Node {
             tls_files: settings.tls.as_ref().map(Tls::files),
             identities,
             reload,
-            transitions: transitions.clone(),
+            events: events.clone(),
             metrics: metrics.clone(),
+            commands,
+            overrides,
+            tokens,
+            store,
+            asked: Vec::new(),
         };
         let mut tasks = vec![api, tokio::spawn(steer.run(stop.clone())), tokio::spawn(upkeep(metrics, stop.clone()))];
         if let (Some(tls), Some(certificates)) = (settings.tls, certificates) {
             tasks.push(tokio::spawn(certificate::keep(tls, certificates, stop.clone())));
         }
         let dns = server.addresses().to_vec();
-        Ok(Node { dns, http, encrypted, server, snapshots, transitions, readiness, stop, tasks })
+        Ok(Node { dns, http, encrypted, server, snapshots, events, readiness, stop, tasks })
     }
 
     /// Where DNS is answered, with the real ports.
@@ -143,9 +158,9 @@ impl Node {
         self.snapshots.load_full()
     }
 
-    /// Every transition from now on.
-    pub fn transitions(&self) -> broadcast::Receiver<Transition> {
-        self.transitions.subscribe()
+    /// Every transition and override from now on.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
     }
 
     /// `ready dns=ADDR,... http=ADDR generation=N`, then ` tls=ADDR,...` and so on for what else is listened on.

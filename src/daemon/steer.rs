@@ -1,22 +1,28 @@
-//! The task that keeps what is served true: reports become a view, a view becomes a snapshot; files that changed become
-//! the next generation, or a complaint. It owns the one [`Publisher`] and waits for nothing but its next event.
+//! The task that keeps what is served true: reports become a view, a view becomes a snapshot; what operators say is in it
+//! at once; files that changed become the next generation, or a complaint. It owns the one [`Publisher`] and waits for
+//! nothing but its next event.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use tokio::sync::broadcast;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{self, Flags, Listen, Loaded, Problem, Tls};
-use crate::control::ReloadStatus;
-use crate::daemon::changes::{Cause, Changes};
+use crate::config::{self, Flags, Listen, Loaded, Operators, Problem, Severity, Tls, Tokens};
+use crate::control::command::{Applied, Change};
+use crate::control::overrides::Refusal;
+use crate::control::{Command, Event, ReloadStatus};
+use crate::daemon::changes::{Cause, Changes, Watched};
 use crate::daemon::identity::Identities;
+use crate::daemon::overrides::{Overrides, Resolved, Turn, events};
+use crate::daemon::store::Store;
 use crate::daemon::vantages::Vantages;
 use crate::health::{Round, check_rights};
-use crate::model::Model;
+use crate::model::{Model, WorldView};
 use crate::snapshot::{Identity, Publisher, Transition};
 use crate::telemetry::Metrics;
 
@@ -32,9 +38,18 @@ pub(crate) struct Steer {
     pub(crate) tls_files: Option<[PathBuf; 2]>,
     pub(crate) identities: Identities,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
-    pub(crate) transitions: broadcast::Sender<Transition>,
+    pub(crate) events: broadcast::Sender<Event>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) overrides: Overrides,
+    pub(crate) tokens: Arc<ArcSwapOption<Tokens>>,
+    pub(crate) store: Store,
+    /// Those who asked for a reload and were not told yet how it went. Whatever is being loaded was begun after they asked.
+    pub(crate) asked: Vec<oneshot::Sender<Arc<ReloadStatus>>>,
 }
+
+/// An override's end is looked at again after this at the latest: the clock of the wall may be set meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What is under way towards the next generation. A later reason to load replaces an earlier one.
 enum Next {
@@ -48,6 +63,8 @@ enum Next {
 struct Coming {
     model: Arc<Model>,
     identity: Arc<Identity>,
+    operators: Operators,
+    watched: Watched,
     warnings: Vec<Problem>,
     rounds: Vec<Round>,
 }
@@ -88,9 +105,20 @@ impl Steer {
             tokio::select! {
                 () = stop.cancelled() => break,
                 view = self.vantages.next_view(&model) => {
-                    let transitions = self.publisher.observe(view, clock::unix_seconds());
+                    let transitions = self.publisher.observe(self.overrides.over(view), clock::unix_seconds());
                     self.tell(&transitions);
                 }
+                Some(command) = self.commands.recv() => match command {
+                    Command::Override(change, reply) => {
+                        // Whoever asked may have gone; what was asked for is done.
+                        let _ = reply.send(self.change(change, &model));
+                    }
+                    Command::Reload(reply) => {
+                        self.asked.push(reply);
+                        next = Next::Loading(Cause::Request, self.load());
+                    }
+                },
+                () = until(self.overrides.next_end()) => self.expire(&model),
                 cause = self.changes.next() => next = Next::Loading(cause, self.load()),
                 progress = next.progress() => next = match (progress, next) {
                     (Progress::Loaded(cause, read), _) => match *read {
@@ -98,8 +126,7 @@ impl Steer {
                         Err(problems) => self.refuse(cause, problems),
                     },
                     (Progress::BrokeOff(cause, error), _) => {
-                        tracing::error!(%error, cause = cause.as_str(), "loading broke off; the generation before goes on");
-                        self.refuse(cause, Vec::new())
+                        self.refuse(cause, vec![self.problem(Severity::Error, format!("loading broke off: {error}"))])
                     }
                     (Progress::Probed, Next::Probing(coming)) => self.adopt(coming),
                     (Progress::Probed, other) => other,
@@ -107,6 +134,7 @@ impl Steer {
             }
         }
         self.vantages.stop().await;
+        self.store.close().await;
     }
 
     fn model(&self) -> Arc<Model> {
@@ -121,43 +149,121 @@ impl Steer {
 
     /// Has the new checks probed before anybody is answered from them. The old ones are probed on meanwhile.
     fn begin(&mut self, loaded: Loaded, cause: Cause) -> Next {
-        let Loaded { settings, model, warnings, files: _ } = loaded;
+        let watched = Watched::of(&loaded, self.settings_file.as_deref());
+        let Loaded { settings, model, mut warnings, files: _ } = loaded;
         if let Err(error) = check_rights(model.checks.iter().map(|check| &*check.key)) {
-            tracing::error!("{error}");
-            return self.refuse(cause, Vec::new());
+            return self.refuse(cause, vec![self.problem(Severity::Error, error.to_string())]);
         }
-        if settings.listen != self.listen {
-            tracing::warn!("[listen] changed: that takes a restart");
-        }
-        if settings.tls.as_ref().map(Tls::files) != self.tls_files {
-            tracing::warn!("[tls] names other files: that takes a restart");
+        let dir = settings.operators.state_dir.as_ref();
+        for (is_other, what) in [
+            (settings.listen != self.listen, "[listen] changed"),
+            (settings.tls.as_ref().map(Tls::files) != self.tls_files, "[tls] names other files"),
+            (dir.map(|dir| dir.join("")) != self.store.path(""), "[state] names another directory"),
+        ] {
+            if is_other {
+                let warning = self.problem(Severity::Warning, format!("{what}: that takes a restart"));
+                tracing::warn!("{warning}");
+                warnings.push(warning);
+            }
         }
         let rounds = self.vantages.begin(&[&self.model(), &model]);
         let identity = Arc::new(self.identities.of(&settings));
-        Next::Probing(Coming { model: Arc::new(model), identity, warnings, rounds })
+        let operators = settings.operators;
+        Next::Probing(Coming { model: Arc::new(model), identity, operators, watched, warnings, rounds })
     }
 
     /// What is served stays; log, metrics and status say so.
-    fn refuse(&self, cause: Cause, problems: Vec<Problem>) -> Next {
+    fn refuse(&mut self, cause: Cause, problems: Vec<Problem>) -> Next {
         let generation = self.publisher.snapshots().load().generation;
         for problem in &problems {
             tracing::error!("{problem}");
         }
         tracing::error!(cause = cause.as_str(), generation, "the files were not loaded; this generation goes on");
-        self.reload.store(Arc::new(ReloadStatus { ok: false, at: clock::unix_seconds(), problems }));
+        self.changes.rearm();
+        self.ended(ReloadStatus { ok: false, at: clock::unix_seconds(), generation, problems });
         Next::Nothing
     }
 
+    /// A loading ended: for status and metrics, and for those who asked for it.
+    fn ended(&mut self, status: ReloadStatus) {
+        self.metrics.reload_ended(status.ok);
+        let status = Arc::new(status);
+        self.reload.store(status.clone());
+        for asked in self.asked.drain(..) {
+            // Whoever asked may have gone.
+            let _ = asked.send(status.clone());
+        }
+    }
+
+    /// A problem of the settings as a whole.
+    fn problem(&self, severity: Severity, message: String) -> Problem {
+        let file = self.settings_file.clone().unwrap_or_else(|| "portolan.toml".into());
+        Problem { file, line: 1, column: 1, severity, message, hint: None }
+    }
+
     /// Serves the new generation, and stops probing what only the old one had.
-    fn adopt(&mut self, coming: Coming) -> Next {
-        let view = self.vantages.view(&coming.model);
+    fn adopt(&mut self, mut coming: Coming) -> Next {
+        for warning in self.overrides.resolve(&coming.model, &self.store) {
+            tracing::warn!("{warning}");
+            coming.warnings.push(warning);
+        }
+        let view = self.overrides.over(self.vantages.view(&coming.model));
         let transitions = self.publisher.adopt(coming.model.clone(), view, coming.identity, clock::unix_seconds());
         self.vantages.begin(&[&coming.model]);
         let generation = self.publisher.snapshots().load().generation;
         tracing::info!(generation, "a new generation is served");
-        self.reload.store(Arc::new(ReloadStatus { ok: true, at: clock::unix_seconds(), problems: coming.warnings }));
+        self.tokens.store(coming.operators.tokens);
+        self.changes.turn_to(coming.watched);
         self.tell(&transitions);
+        self.ended(ReloadStatus { ok: true, at: clock::unix_seconds(), generation, problems: coming.warnings });
         Next::Nothing
+    }
+
+    /// Makes a change of the overrides; it is being served when this returns.
+    fn change(&mut self, change: Change, model: &Arc<Model>) -> Result<Applied, Refusal> {
+        let resolved = self.overrides.resolved();
+        let turn = self.overrides.change(change, model)?;
+        let before = self.publisher.snapshots().load_full();
+        self.serve_overrides();
+        let kept = self.overrides.keep(&self.store);
+        self.tell_turn(&turn, &resolved);
+        let served = [before, self.publisher.snapshots().load_full()];
+        Ok(Applied { before: turn.before, now: turn.now, served, kept })
+    }
+
+    /// Ends the overrides whose time is over.
+    fn expire(&mut self, model: &Arc<Model>) {
+        let resolved = self.overrides.resolved();
+        let turns = self.overrides.expire(clock::unix_seconds(), model);
+        if turns.is_empty() {
+            return;
+        }
+        self.serve_overrides();
+        // Told in the log when it fails; it would be over after a restart too.
+        drop(self.overrides.keep(&self.store));
+        for turn in &turns {
+            self.tell_turn(turn, &resolved);
+        }
+    }
+
+    /// Publishes the world as it was, with what operators say now.
+    fn serve_overrides(&mut self) {
+        let served = self.publisher.snapshots().load_full();
+        let view = WorldView { at: clock::now(), ..WorldView::clone(&served.view) };
+        let transitions = self.publisher.observe(self.overrides.over(view), clock::unix_seconds());
+        self.tell(&transitions);
+    }
+
+    /// Tells of a change of the overrides; `before` is what was said of each endpoint.
+    fn tell_turn(&self, turn: &Turn, before: &Resolved) {
+        let snapshot = self.publisher.snapshots().load_full();
+        let (at, generation) = (clock::unix_seconds(), snapshot.generation);
+        turn.log(generation);
+        let after = self.overrides.resolved();
+        for event in events(&snapshot.model, &snapshot.view, before, &after, turn, (at, generation)) {
+            // Nobody need be listening.
+            let _ = self.events.send(event);
+        }
     }
 
     fn tell(&self, transitions: &[Transition]) {
@@ -166,7 +272,14 @@ impl Steer {
             tracing::info!(zone, endpoint, from = from.as_str(), to = to.as_str(), why, generation, "transition");
             self.metrics.transition(transition);
             // Nobody need be listening.
-            let _ = self.transitions.send(transition.clone());
+            let _ = self.events.send(Event::from(transition));
         }
     }
+}
+
+/// Waits until `at`, Unix seconds, or a while; for ever without.
+async fn until(at: Option<f64>) {
+    let Some(at) = at else { return std::future::pending().await };
+    let left = Duration::try_from_secs_f64(at - clock::unix_seconds()).unwrap_or_default();
+    tokio::time::sleep(left.min(LONGEST_WAIT)).await;
 }

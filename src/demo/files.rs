@@ -1,11 +1,19 @@
 //! The demo's files: those under `zones/demo` where the demo is run from a checkout, so that they can be edited while
-//! it runs; elsewhere copies from the binary, in a folder that goes with the demo.
+//! it runs; elsewhere copies from the binary. Copies, the token and the state are in a folder that goes with the demo.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::clock;
+use crate::config::Flags;
 use crate::daemon::StartError;
 
 const SETTINGS: &str = "portolan.toml";
+
+/// The demo's operator, as it stands in logs.
+const OPERATOR: &str = "demo";
 
 /// What is copied, by name.
 const FILES: [(&str, &str); 3] = [
@@ -14,25 +22,32 @@ const FILES: [(&str, &str); 3] = [
     ("demo.example.policy.toml", include_str!("../../zones/demo/demo.example.policy.toml")),
 ];
 
-/// Where the demo's files are; a folder of copies is removed when this is dropped.
+/// Where the demo's files are; what is in its own folder is removed when this is dropped.
 pub(crate) struct Files {
+    /// Of settings and zones.
     dir: PathBuf,
-    is_ours: bool,
+    /// Ours.
+    own: PathBuf,
+    /// The secret of the one who may change something.
+    token: String,
 }
 
 impl Files {
-    /// Finds the checkout's files, or makes copies.
+    /// Makes the folder with a token of this demo, and finds the checkout's files or makes copies.
     pub(crate) fn find() -> Result<Files, StartError> {
+        let own = std::env::temp_dir().join(format!("portolan-demo-{}", std::process::id()));
+        let failed = |error: std::io::Error| StartError::Demo(format!("{}: {error}; set TMPDIR", own.display()));
+        std::fs::create_dir(&own).map_err(failed)?;
+        let secret = clock::secret::<16>().map_err(StartError::System)?;
+        let token = data_encoding::HEXLOWER.encode(&secret);
         let checkout = Path::new("zones/demo");
-        if checkout.join(SETTINGS).is_file() {
-            return Ok(Files { dir: checkout.to_path_buf(), is_ours: false });
-        }
-        let dir = std::env::temp_dir().join(format!("portolan-demo-{}", std::process::id()));
-        let failed = |error: std::io::Error| StartError::Demo(format!("{}: {error}; set TMPDIR", dir.display()));
-        std::fs::create_dir(&dir).map_err(failed)?;
-        let files = Files { dir: dir.clone(), is_ours: true };
-        for (name, text) in FILES {
-            std::fs::write(dir.join(name), text).map_err(failed)?;
+        let is_checkout = checkout.join(SETTINGS).is_file();
+        let dir = if is_checkout { checkout.to_path_buf() } else { own.clone() };
+        let files = Files { dir, own: own.clone(), token };
+        let tokens = OpenOptions::new().write(true).create_new(true).mode(0o600).open(files.token_file());
+        tokens.and_then(|mut file| writeln!(file, "{OPERATOR} operate {}", files.token)).map_err(failed)?;
+        for (name, text) in FILES.iter().filter(|_| !is_checkout) {
+            std::fs::write(own.join(name), text).map_err(failed)?;
         }
         Ok(files)
     }
@@ -41,13 +56,26 @@ impl Files {
     pub(crate) fn settings(&self) -> PathBuf {
         self.dir.join(SETTINGS)
     }
+
+    /// `flags` with what is of this demo alone: its token, and where its overrides are kept.
+    pub(crate) fn settled(&self, flags: Flags) -> Flags {
+        let state = self.own.join("state");
+        flags.with("api.token_file", &self.token_file().to_string_lossy()).with("state.dir", &state.to_string_lossy())
+    }
+
+    /// What PORTOLAN_TOKEN is to be.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    fn token_file(&self) -> PathBuf {
+        self.own.join("tokens")
+    }
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
-        if self.is_ours {
-            // Left behind in the temporary folder at worst.
-            let _ = std::fs::remove_dir_all(&self.dir);
-        }
+        // Left behind in the temporary folder at worst.
+        let _ = std::fs::remove_dir_all(&self.own);
     }
 }

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::{Flags, Loaded};
 use crate::daemon::{Node, NodeSpec, StartError, VantageSpec, stop_signal};
 use crate::demo::children::{Life, Region};
+use crate::demo::files::Files;
 use crate::demo::region::REGIONS;
 use crate::demo::story::Story;
 use crate::demo::watch::{LastNamed, watch};
@@ -49,15 +50,16 @@ const VANTAGE: u8 = 53;
 
 /// Runs the demo. Everything it started has ended when this returns.
 pub async fn run(options: DemoOptions) -> Result<(), StartError> {
-    let files = files::Files::find()?;
+    let files = Files::find()?;
     let flags =
         Flags::default().with("listen.dns", &options.dns.to_string()).with("listen.http", &options.http.to_string());
+    let flags = files.settled(flags);
     let settings_file = files.settings();
     let loaded = crate::config::load(Some(&settings_file), &flags).map_err(StartError::Problems)?;
     let mut regions = regions(&loaded.model);
     let stop = stop_signal();
     tokio::pin!(stop);
-    let outcome = show(&options, loaded, settings_file, flags, &mut regions, stop).await;
+    let outcome = show(&options, loaded, &files, flags, &mut regions, stop).await;
     for region in &mut regions {
         region.end().await;
     }
@@ -67,7 +69,7 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
 async fn show(
     options: &DemoOptions,
     loaded: Loaded,
-    settings_file: PathBuf,
+    files: &Files,
     flags: Flags,
     regions: &mut [Region],
     mut stop: Pin<&mut impl Future<Output = ()>>,
@@ -77,9 +79,9 @@ async fn show(
         // In this order, so that the signals are listened for before anything is started.
         biased;
         () = &mut stop => return Ok(()),
-        started = start(loaded, settings_file, flags, regions) => started?,
+        started = start(loaded, files.settings(), flags, regions) => started?,
     };
-    let mut story = Story::begin(&node, regions);
+    let mut story = Story::begin(&node, regions, files.token());
     let seen = LastNamed::default();
     let server = node.dns().first().copied().unwrap_or(options.dns);
     let watcher = tokio::spawn(watch(server, names, seen.clone()));
@@ -120,7 +122,7 @@ async fn tell(
     seen: &LastNamed,
     mut stop: Pin<&mut impl Future<Output = ()>>,
 ) {
-    let mut transitions = node.transitions();
+    let mut events = node.events();
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let end = async {
@@ -135,7 +137,7 @@ async fn tell(
         tokio::select! {
             _ = &mut end => return,
             _ = &mut stop => return,
-            Ok(transition) = transitions.recv() => story.transition(&transition),
+            Ok(event) = events.recv() => story.event(&event),
             _ = look.tick() => {
                 story.answers(&node.snapshot());
                 for (region, fate) in regions.iter_mut().zip(&mut fates) {

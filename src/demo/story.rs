@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use crate::clock;
+use crate::control::Event;
 use crate::daemon::Node;
 use crate::demo::children::Region;
 use crate::demo::region::REGIONS;
 use crate::model::Model;
-use crate::snapshot::{LocalClass, Snapshot, Transition};
+use crate::snapshot::{LocalClass, Snapshot};
 use crate::steering::{Decision, Given};
 
 /// Tells the demo's story, and remembers what it told of the answers.
@@ -17,8 +18,8 @@ pub(crate) struct Story {
 }
 
 impl Story {
-    /// Prints the ready line, the regions and what to type.
-    pub(crate) fn begin(node: &Node, regions: &[Region]) -> Story {
+    /// Prints the ready line, the regions and what to type, with the token for what changes something.
+    pub(crate) fn begin(node: &Node, regions: &[Region], token: &str) -> Story {
         let mut story = Story { answers: answers(&node.snapshot()) };
         story.print(&node.ready_line());
         story.print("");
@@ -26,11 +27,11 @@ impl Story {
             story.print(&region.line());
         }
         story.print("");
-        story.suggest(node);
+        story.suggest(node, token);
         story
     }
 
-    fn suggest(&mut self, node: &Node) {
+    fn suggest(&mut self, node: &Node, token: &str) {
         let Some(dns) = node.dns().first().copied() else { return };
         let dig = format!("dig @{} -p {}", dns.ip(), dns.port());
         for (region, octet) in REGIONS {
@@ -47,6 +48,11 @@ impl Story {
         self.print("# why, and what each vantage sees");
         self.print(&format!("{program} explain www.demo.example --client 127.2.0.1{default}"));
         self.print(&format!("{program} status{default}"));
+        self.print("# take a region out by hand, see it in the lines below, and put it back; this demo's token");
+        self.print(&format!("export PORTOLAN_TOKEN={token}"));
+        self.print(&format!("{program} drain region:eu-west --why maintenance --for 10m{default}"));
+        self.print(&format!("{program} overrides{default}"));
+        self.print(&format!("{program} clear region:eu-west{default}"));
         self.print("");
         self.print(&format!("API, metrics and a status page: {server}"));
         self.print("kill PID, kill -STOP PID and kill -CONT PID are real outages. Ctrl-C ends.");
@@ -65,10 +71,11 @@ impl Story {
         self.print(&format!("[{at:7.2} s] {line}"));
     }
 
-    /// An endpoint's health changed.
-    pub(crate) fn transition(&mut self, t: &Transition) {
-        let region = t.region.as_deref().unwrap_or("no region");
-        self.say(&format!("{} ({region}) {} -> {}: {}", t.endpoint, t.from.as_str(), t.to.as_str(), t.why));
+    /// An endpoint's health changed, or its override.
+    pub(crate) fn event(&mut self, event: &Event) {
+        let Event { endpoint, from, to, why, region, .. } = event;
+        let region = region.as_deref().unwrap_or("no region");
+        self.say(&format!("{endpoint} ({region}) {from} -> {to}: {why}"));
     }
 
     /// A line for each answer that changed since it was last looked at.

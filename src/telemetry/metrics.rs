@@ -11,8 +11,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 use metrics_util::MetricKindMask;
 
 use crate::answer::Transport;
+use crate::control::ReloadStatus;
 use crate::control::status::evidence;
-use crate::model::{Endpoint, Health, Model, VantageState};
+use crate::model::{Endpoint, EndpointId, Health, Model, VantageState};
 use crate::server::Totals;
 use crate::snapshot::{Snapshot, TallyTable, Transition};
 
@@ -35,6 +36,9 @@ const TRANSITIONS: &str = "portolan_transitions_total";
 const ANSWERS: &str = "portolan_answers_total";
 const GENERATION: &str = "portolan_generation";
 const LAST_RELOAD_OK: &str = "portolan_last_reload_ok";
+const LAST_RELOAD_AT: &str = "portolan_last_reload_timestamp_seconds";
+const RELOADS: &str = "portolan_reloads_total";
+const OVERRIDDEN: &str = "portolan_endpoint_overridden";
 const VANTAGE_UP: &str = "portolan_vantage_up";
 const SLIPPED: &str = "portolan_slipped_total";
 const RECV_QUEUE_DROPS: &str = "portolan_recv_queue_drops_total";
@@ -78,6 +82,8 @@ struct Counted {
     probes: BTreeMap<(String, &'static str, ProbeResult), u64>,
     /// By zone, endpoint and health after.
     transitions: BTreeMap<(String, String, Health), u64>,
+    /// Loadings since the start that went well, and that did not.
+    reloads: [u64; 2],
 }
 
 impl Default for Metrics {
@@ -111,19 +117,28 @@ impl Metrics {
         *self.counted().transitions.entry(labels).or_default() += 1;
     }
 
+    /// Counts a loading of the files after the first.
+    pub fn reload_ended(&self, ok: bool) {
+        self.counted().reloads[usize::from(!ok)] += 1;
+    }
+
     /// To be called every [`UPKEEP_EVERY`].
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }
 
     /// The whole as Prometheus text, with what the packet threads counted and the snapshot says at this moment.
-    pub fn render(&self, snapshot: &Snapshot, totals: &Totals, reload_ok: bool) -> String {
+    pub fn render(&self, snapshot: &Snapshot, totals: &Totals, reload: &ReloadStatus) -> String {
         let mut counted = self.counted();
         self.publish_traffic(totals, &snapshot.tallies, &snapshot.model);
         self.publish_world(snapshot);
         self.publish_counted(&mut counted, &snapshot.model);
         self.gauge(GENERATION, &[], snapshot.generation as f64);
-        self.gauge(LAST_RELOAD_OK, &[], f64::from(u8::from(reload_ok)));
+        self.gauge(LAST_RELOAD_OK, &[], f64::from(u8::from(reload.ok)));
+        self.gauge(LAST_RELOAD_AT, &[], reload.at);
+        for (result, count) in [("success", counted.reloads[0]), ("failure", counted.reloads[1])] {
+            self.counter(RELOADS, &[("result", result)], count);
+        }
         self.handle.render()
     }
 
@@ -146,8 +161,12 @@ impl Metrics {
 
     fn publish_world(&self, snapshot: &Snapshot) {
         let (model, view) = (&*snapshot.model, &*snapshot.view);
-        for endpoint in &model.endpoints {
+        for (id, endpoint) in (0..).map(EndpointId).zip(&model.endpoints) {
             let zone = model.zone(endpoint.zone).apex.to_string();
+            if let Some(said) = view.override_of(id) {
+                let labels = [("zone", &*zone), ("endpoint", &endpoint.name), ("state", said.state.as_str())];
+                self.gauge(OVERRIDDEN, &labels, 1.0);
+            }
             let region = endpoint.region.map_or("", |region| &model.region(region).name);
             let up = f64::from(u8::from(view.endpoint(endpoint) == Health::Up));
             self.gauge(ENDPOINT_UP, &[("zone", &zone), ("endpoint", &endpoint.name), ("region", region)], up);
@@ -272,6 +291,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (TRANSITIONS, "Changes of an endpoint's health."),
         (ANSWERS, "Replies that an endpoint was in."),
         (SLIPPED, "Replies over the rate limit that went out truncated, so that their client asks over TCP."),
+        (RELOADS, "Times the files were loaded again, by how it ended."),
         (RECV_QUEUE_DROPS, "Datagrams that the kernel dropped because a receive queue was full."),
     ] {
         recorder.describe_counter(name(counter), None, text(words));
@@ -281,6 +301,8 @@ fn describe(recorder: &PrometheusRecorder) {
         (RTT, "Smoothed round-trip time from a vantage to an endpoint."),
         (GENERATION, "How many times the files were loaded with success."),
         (LAST_RELOAD_OK, "Whether the files as they were at the last attempt are served."),
+        (LAST_RELOAD_AT, "When the files were last loaded, or were to be, in Unix seconds."),
+        (OVERRIDDEN, "1 while an operator's override holds for an endpoint."),
         (VANTAGE_UP, "Whether a vantage's reports count."),
     ] {
         recorder.describe_gauge(name(gauge), None, text(words));
@@ -305,7 +327,11 @@ mod tests {
     }
 
     fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
-        metrics.render(snapshot, &totals(), true).lines().map(str::to_owned).collect()
+        metrics
+            .render(snapshot, &totals(), &ReloadStatus { ok: true, at: 1600.25, ..ReloadStatus::default() })
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     #[test]
@@ -313,6 +339,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.probe_ended("ns1", "tcp", ProbeResult::Success, Duration::from_millis(3));
         metrics.transition(&transition());
+        metrics.reload_ended(false);
         let lines = scraped(&metrics, &snapshot(model()));
         for expected in [
             r#"portolan_queries_total{transport="udp",rcode="NOERROR"} 90"#,
@@ -333,6 +360,9 @@ mod tests {
             r#"portolan_answers_total{zone="svc.example.",name="www",endpoint="plain"} 0"#,
             "portolan_generation 2",
             "portolan_last_reload_ok 1",
+            "portolan_last_reload_timestamp_seconds 1600.25",
+            r#"portolan_reloads_total{result="success"} 0"#,
+            r#"portolan_reloads_total{result="failure"} 1"#,
             r#"portolan_vantage_up{vantage="ns1",region="eu-west"} 1"#,
             "portolan_recv_queue_drops_total 5",
             "portolan_slipped_total 6",

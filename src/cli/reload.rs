@@ -1,0 +1,70 @@
+//! `portolan reload`: has a running server load its files, and waits until they are served or refused.
+
+use std::time::Duration;
+
+use crate::cli::ask::ServerArg;
+use crate::cli::client::Call;
+use crate::cli::{Failure, Format, text};
+use crate::control::Reloaded;
+use crate::control::status::ProblemReport;
+
+/// Reading 100,000 names and the first probe round of what is new, with the longest timeout of a probe, and then some.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Have the server load its files as they are now; ends when they are served, or says why they are not
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  portolan reload --server http://127.0.0.1:8053
+
+Exit code 0: the files are served. 1: they are not, and the generation before goes on.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    server: ServerArg,
+    /// How to print it; json is what /v1/reload answers
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    match args.server.server.exchange(&Call::post("/v1/reload").within(PATIENCE))? {
+        Ok(body) => {
+            let reloaded: Reloaded = serde_json::from_str(&body)?;
+            tell(&reloaded.report.problems);
+            match args.format {
+                Format::Json => text::print(&format!("{body}\n")),
+                Format::Human => text::print(&format!("generation {} is served\n", reloaded.generation)),
+            }
+            Ok(())
+        }
+        Err(refused) => {
+            tell(&refused.problems);
+            if args.format == Format::Json {
+                text::print(&format!("{}\n", serde_json::to_string(&refused)?));
+            }
+            Err(Failure(refused.detail))
+        }
+    }
+}
+
+fn tell(problems: &[ProblemReport]) {
+    for problem in problems {
+        text::complain(&line(problem));
+    }
+}
+
+/// As `check` prints it.
+fn line(problem: &ProblemReport) -> String {
+    let ProblemReport { file, line, column, severity, message, hint } = problem;
+    let hint = hint.as_ref().map_or(String::new(), |hint| format!(" (hint: {hint})"));
+    format!("{file}:{line}:{column}: {severity}: {message}{hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_as_check_tells_it() {
+        let problems = crate::config::load(Some("does/not/exist.toml".as_ref()), &Default::default()).unwrap_err();
+        assert_eq!(line(&ProblemReport::from(&problems[0])), problems[0].to_string());
+    }
+}

@@ -1,0 +1,153 @@
+//! The state directory: small files that survive a restart. A file is written whole beside the old one and put in its
+//! place, so that a crash leaves the old or the new. Writing is a task of its own: answers never wait for a disk.
+
+use std::fs::{File, create_dir_all, rename};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// Writes that wait at a time; a disk that is further behind is told to whoever wants more (judgment).
+const MAX_WAITING: usize = 64;
+
+/// Largest file that is read back, in octets: 10,000 overrides of the longest kind take about 15 MB.
+const MAX_FILE: u64 = 64 << 20;
+
+/// Where files are kept; without a directory nothing is.
+#[derive(Debug)]
+pub(crate) struct Store {
+    dir: Option<PathBuf>,
+    jobs: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// A file to write, and whom to tell how it went.
+struct Job {
+    name: &'static str,
+    text: String,
+    done: oneshot::Sender<Result<(), String>>,
+}
+
+impl Store {
+    /// A store in `dir`, which is made when something is first kept.
+    pub(crate) fn open(dir: Option<PathBuf>) -> Store {
+        let Some(dir) = dir else { return Store { dir: None, jobs: None, writer: None } };
+        let (jobs, waiting) = mpsc::channel(MAX_WAITING);
+        let writer = tokio::spawn(write_all(dir.clone(), waiting));
+        Store { dir: Some(dir), jobs: Some(jobs), writer: Some(writer) }
+    }
+
+    /// Where a file is, for people; `None` where nothing is kept.
+    pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
+        Some(self.dir.as_ref()?.join(name))
+    }
+
+    /// A file's text; `None` where there is no such file.
+    pub(crate) fn read(&self, name: &str) -> std::io::Result<Option<String>> {
+        let Some(path) = self.path(name) else { return Ok(None) };
+        let text = File::open(path).and_then(|file| {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut std::io::Read::take(file, MAX_FILE), &mut text)?;
+            Ok(text)
+        });
+        match text {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has a file written; what comes back tells once how it went.
+    pub(crate) fn keep(&self, name: &'static str, text: String) -> oneshot::Receiver<Result<(), String>> {
+        let (done, told) = oneshot::channel();
+        let lost = |done: oneshot::Sender<_>, why: &str| {
+            // Whoever asked may not want to know.
+            let _ = done.send(Err(format!("not kept for the next start: {why}")));
+        };
+        match &self.jobs {
+            None => lost(done, "without a settings file there is no state directory"),
+            Some(jobs) => match jobs.try_send(Job { name, text, done }) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) => {
+                    lost(job.done, "the disk does not keep up");
+                }
+            },
+        }
+        told
+    }
+
+    /// Writes what waits, and ends.
+    pub(crate) async fn close(mut self) {
+        self.jobs = None;
+        if let Some(writer) = self.writer {
+            // An error is a panic, which has been printed.
+            let _ = writer.await;
+        }
+    }
+}
+
+async fn write_all(dir: PathBuf, mut waiting: mpsc::Receiver<Job>) {
+    while let Some(job) = waiting.recv().await {
+        let Job { name, text, done } = job;
+        let to = dir.clone();
+        let written = tokio::task::spawn_blocking(move || write(&to, name, &text)).await;
+        let outcome = match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = &outcome {
+            tracing::error!(file = %dir.join(name).display(), %error, "not kept: a restart would not know of it");
+        }
+        let told =
+            outcome.map_err(|error| format!("not kept for the next start: {}: {error}", dir.join(name).display()));
+        let _ = done.send(told);
+    }
+}
+
+/// Puts a file in place in one step, and only once it is on the disk.
+fn write(dir: &Path, name: &str, text: &str) -> std::io::Result<()> {
+    create_dir_all(dir)?;
+    let new = dir.join(format!(".{name}.new"));
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    rename(&new, dir.join(name))?;
+    // The name is only on the disk when the directory is.
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_kept_is_read_back_and_the_last_write_counts() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("state");
+        let store = Store::open(Some(dir.clone()));
+        assert_eq!(store.read("a.json").unwrap(), None);
+        assert!(!dir.exists(), "nothing is made before something is kept");
+        let first = store.keep("a.json", "one".into());
+        let second = store.keep("a.json", "two".into());
+        assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(()), Ok(())));
+        assert_eq!(store.read("a.json").unwrap().as_deref(), Some("two"));
+        let late = store.keep("b.json", "three".into());
+        store.close().await;
+        assert_eq!(late.await.unwrap(), Ok(()), "closing writes what waits");
+        let names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 2, "nothing is left beside them: {names:?}");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_kept_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let store = Store::open(Some(dir.path().join("file/state")));
+        let told = store.keep("a.json", "one".into()).await.unwrap().unwrap_err();
+        assert!(told.starts_with("not kept for the next start: ") && told.contains("file/state/a.json"), "{told}");
+        let told = Store::open(None).keep("a.json", "one".into()).await.unwrap().unwrap_err();
+        assert!(told.contains("without a settings file"), "{told}");
+    }
+}
