@@ -54,9 +54,9 @@ enum Command {
 }
 
 const DRAIN_HELP: &str = "Example:
-  PORTOLAN_TOKEN=... portolan drain fra1 --why 'kernel update' --for 2h
+  portolan drain fra1 --why 'kernel update' --for 2h
 
-The token is one of the server's token file ([api] token_file), with the role operate.";
+The token comes from PORTOLAN_TOKEN; it is one of the server's token file ([api] token_file), with the role operate.";
 
 /// How a command prints its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

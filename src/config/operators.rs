@@ -124,8 +124,9 @@ fn tokens(shown: &Path, named: Option<&At<String>>, problems: &mut Problems) -> 
     let error = match open(shown) {
         Ok((text, mode)) => {
             if mode & 0o077 != 0 {
-                let message = format!("others than its owner may use this file of secrets (mode {:03o})", mode & 0o777);
-                problems.warning(&whole, message).hint(format!("chmod 600 {}", shown.display()));
+                problems
+                    .warning(&whole, "others than its owner may use this file of secrets")
+                    .hint(format!("chmod 600 {}", shown.display()));
             }
             return Some(parse(&Source::new(shown, &text), &text, problems));
         }
@@ -316,7 +317,7 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
         let (operators, told) = read("");
         assert!(operators.tokens.is_some(), "the file beside the settings is taken");
-        assert_eq!(told, ["others than its owner may use this file of secrets (mode 640)"]);
+        assert_eq!(told, ["others than its owner may use this file of secrets"]);
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(read("[state]\ndir = \"kept\"\n").1, Vec::<String>::new());
     }
