@@ -65,6 +65,8 @@ const NOTIMP: u16 = 4;
 const REFUSED: u16 = 5;
 const BADVERS: u16 = 16;
 const ANY: u16 = 255;
+const SRV: u16 = 33;
+const HTTPS: u16 = 65;
 
 fn cases() -> Vec<(&'static str, Vec<u8>, Way)> {
     let with = |mut packet: Vec<u8>, at: usize, value: u8| {
@@ -88,6 +90,12 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Way)> {
         ("weighted, IPv6", query(weighted, AAAA, Edns::None), Way::Answers(1)),
         ("by region, client's own address", query(region, A, Edns::Plain), Way::Answers(1)),
         ("by region, client subnet", query(region, A, Edns::Subnet(9)), Way::Answers(1)),
+        (
+            "services by region, with their addresses",
+            query("_srv._tcp.gslb.example.test", SRV, Edns::Plain),
+            Way::Answers(3),
+        ),
+        ("a service", query("web.gslb.example.test", HTTPS, Edns::Plain), Way::Answers(1)),
         ("steered, no such type", query(region, 16, Edns::Plain), Way::Answers(0)),
         ("no such name beside steered ones", query("x.gslb.example.test", A, Edns::Subnet(1)), Way::Says(NXDOMAIN)),
         ("a bad subnet", with(query(region, A, Edns::Subnet(9)), opt_at + 16, 250), Way::Says(FORMERR)),

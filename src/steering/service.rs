@@ -64,3 +64,59 @@ fn of_endpoint(scene: &Scene, endpoint: EndpointId) -> Vec<(EndpointId, IpAddr)>
     let up = addresses(true);
     if up.is_empty() { addresses(false) } else { up }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{OnEmpty, Steering};
+    use crate::steering::Given;
+    use crate::steering::world::World;
+
+    fn web(steering: Steering) -> World {
+        let world = World::new().endpoint("a", "eu").endpoint("b", "us").endpoint("c", "ap");
+        world.pool("p", steering, "a:70 b:30 c:0")
+    }
+
+    /// What is given for `facet`, in short, with each hint as the endpoint's letter and the family.
+    fn check(sentence: &str, world: World, facet: Facet, expected: &str) {
+        let decision = world.decide("eu", facet, None);
+        let hint = |(endpoint, ip): &(EndpointId, IpAddr)| {
+            format!(" {}{}", world.model.endpoint(*endpoint).name, if ip.is_ipv4() { 4 } else { 6 })
+        };
+        let hints: String = decision.hints.iter().map(hint).collect();
+        assert_eq!(format!("{}{hints}", world.tell(&decision)), expected, "{sentence}");
+        assert_eq!(world.flaw(&decision), None, "{sentence}");
+        if let (Facet::Srv, Given::Endpoints(given)) = (facet, &decision.given) {
+            let odds = given.probabilities(|_| false);
+            assert!(odds.iter().all(|(_, odd)| *odd == 1.0), "{sentence}: all of it is in every reply: {odds:?}");
+        }
+    }
+
+    #[test]
+    fn srv_gives_all_that_is_up() {
+        use Facet::Srv;
+        use Steering::{All, Failover, Nearest, Weighted};
+        check("by weight, no standby", web(Weighted), Srv, "a=70 b=30");
+        check("all at once", web(All), Srv, "[a b]");
+        check("the first alone", web(Failover), Srv, "a");
+        check("by distance", web(Nearest), Srv, "a | b");
+        check("one address is enough", web(Weighted).down_in("a", Facet::V4), Srv, "a=70 b=30");
+        check("none isn't", web(Weighted).down("a"), Srv, "b");
+        check("a standby when all are out", web(Weighted).down("a b"), Srv, "c");
+        check("answers cuts the end", web(Nearest).answers(1), Srv, "a");
+        check("and groups", web(All).answers(1), Srv, "a");
+        check("on_empty as ever", web(Weighted).down("a b c").on_empty(OnEmpty::Nodata), Srv, "nodata");
+        let mixed = World::new().endpoint("a", "eu").alias("z", "us").pool("p", Weighted, "a z").answers(2);
+        check("an alias is a target like any other", mixed, Srv, "a=50 z=50");
+    }
+
+    #[test]
+    fn hints_are_what_is_up_or_all_of_what_is_given_anyway() {
+        use Facet::{Https, Svcb};
+        use Steering::Weighted;
+        check("both families", web(Weighted), Https, "a=70 b=30 a4 a6 b4 b6");
+        check("one of them", web(Weighted).down_in("a", Facet::V6).down("b"), Svcb, "a a4");
+        let last = web(Weighted).down("a b c").on_empty(OnEmpty::All);
+        check("none, and given all the same", last, Https, "a=54 b=23 c=23 a4 a6 b4 b6 c4 c6");
+    }
+}

@@ -86,6 +86,10 @@ fn policy() -> String {
             );
         }
     }
+    text.push_str(
+        "[name.\"_srv._tcp\"]\npool = \"g1\"\ntypes = [\"SRV\"]\nport = 80\n\
+         [name.web]\npool = \"w1\"\ntypes = [\"A\", \"HTTPS\"]\nalpn = [\"h2\"]\n",
+    );
     text
 }
 

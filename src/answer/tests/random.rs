@@ -8,7 +8,7 @@ use super::{WORLD, ask_over, opt, question, reply_over};
 use crate::answer::{MAX_UDP_REPLY, Transport};
 
 /// Names that lead everywhere, to be asked with any type.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 26] = [
     "plain.test.",
     "mail.plain.test.",
     "x.w.plain.test.",
@@ -30,6 +30,8 @@ const NAMES: [&str; 24] = [
     "both.steered.test.",
     "x.app.steered.test.",
     "ring.steered.test.",
+    "_srv._tcp.steered.test.",
+    "web.steered.test.",
     "steered.test.",
     ".",
     "x.example.",

@@ -139,3 +139,53 @@ fn param(rdata: &mut Vec<u8>, key: u16, value: &[u8]) {
     rdata.extend_from_slice(&(value.len() as u16).to_be_bytes());
     rdata.extend_from_slice(value);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tier(shares: &[(usize, f64)]) -> Tier {
+        let share = |&(endpoints, weight): &(usize, f64)| Share {
+            endpoints: vec![EndpointId(0); endpoints],
+            weight,
+            path: Vec::new(),
+        };
+        Tier { shares: shares.iter().map(share).collect() }
+    }
+
+    fn weights(shares: &[(usize, f64)]) -> Vec<u16> {
+        let tier = tier(shares);
+        let scale = SrvScale::of(3, &tier);
+        tier.shares
+            .iter()
+            .map(|share| scale.place(share))
+            .inspect(|place| assert_eq!(place.priority, 3))
+            .map(|place| place.weight)
+            .collect()
+    }
+
+    #[test]
+    fn the_heaviest_has_the_most_and_the_others_their_part_of_it() {
+        assert_eq!(weights(&[(1, 70.0), (1, 30.0)]), [65_535, 28_086]);
+        assert_eq!(weights(&[(1, 1e-9)]), [65_535]);
+        assert_eq!(weights(&[(1, 1.0), (1, 1e9)]), [1, 65_535], "never 0");
+        // A group's weight is for all of it together.
+        assert_eq!(weights(&[(3, 3.0), (1, 0.5)]), [65_535, 32_768]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn proportions_are_kept_to_half_a_unit(shares in prop::collection::vec((1_usize..4, 1_u32..1_000_000), 1..20)) {
+            let shares: Vec<(usize, f64)> = shares.into_iter().map(|(n, weight)| (n, f64::from(weight))).collect();
+            let heaviest = shares.iter().map(|(n, weight)| weight / *n as f64).fold(0.0, f64::max);
+            for (weight, (n, of)) in weights(&shares).into_iter().zip(&shares) {
+                let exact = of / *n as f64 / heaviest * HEAVIEST;
+                prop_assert!((f64::from(weight) - exact).abs() <= 0.5 || (weight == 1 && exact < 1.0), "{weight} for {exact}");
+            }
+        }
+    }
+}
