@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::control::{Command, Controls, Event, Readiness, ReloadStatus, State};
 use crate::model::*;
-use crate::snapshot::{Identity, Snapshot, TallyLabels, TallyTable, Transition, compile};
+use crate::snapshot::{Identity, Snapshot, TallyRun, TallyTable, Transition, compile};
 use crate::wire::Name;
 
 /// When the probes of [`view`] ended.
@@ -105,15 +105,11 @@ pub(crate) fn view() -> WorldView {
 /// The second generation of a model, as the world is in [`view`]. `www` has a run of counters for its endpoints as
 /// listed, and an older run for the reverse.
 pub(crate) fn snapshot(model: Model) -> Snapshot {
-    let of_www = |endpoint: &EndpointId| TallyLabels {
-        zone: "svc.example.".into(),
-        name: "www".into(),
-        endpoint: model.endpoint(*endpoint).name.as_str().into(),
-    };
-    let labels: Vec<TallyLabels> = model.policies[0].endpoints.iter().map(of_www).collect();
+    let names = model.policies[0].endpoints.iter().map(|endpoint| model.endpoint(*endpoint).name.as_str().into());
+    let of_www = |endpoints| TallyRun { zone: "svc.example.".into(), name: "www".into(), endpoints };
     let mut tallies = TallyTable::default();
-    tallies.run(labels.iter().rev().cloned().collect());
-    tallies.run(labels);
+    tallies.run(of_www(names.clone().rev().collect()));
+    tallies.run(of_www(names.collect()));
     let compiled = compile::compile(Arc::new(model), Arc::new(view()), Arc::new(Identity::default()), 2, None);
     Snapshot { tallies: Arc::new(tallies), ..compiled }
 }

@@ -8,7 +8,7 @@ use crate::snapshot::past::{Heritage, Past, Remembered, Seeds, remembered};
 use crate::snapshot::placing::{Locals, Placing};
 use crate::snapshot::policies::{FacetCells, Policies, PolicyCells};
 use crate::snapshot::touched::{Dependencies, Resisting, standings, touched};
-use crate::snapshot::{Cell, Identity, LocalClass, NamedStanding, Snapshot, TallyLabels, TallyTable, ZoneTable};
+use crate::snapshot::{Cell, Identity, LocalClass, NamedStanding, Snapshot, TallyRun, TallyTable, ZoneTable};
 use crate::steering;
 
 /// Compiles a whole model. `previous`, the snapshot that it replaces, hands down counter ids, last good answers, and the
@@ -52,7 +52,8 @@ fn compile_after(
     generation: u64,
 ) -> Snapshot {
     let table = Arc::make_mut(&mut tallies);
-    let zones = Arc::new(ZoneTable::build(model, &mut |zone, index| table.run(labels(model, zone, index))));
+    let labels = Labels::of(model);
+    let zones = Arc::new(ZoneTable::build(model, &mut |zone, index| table.run(labels.run(model, zone, index))));
     let policies = (0..model.policies.len() as u32).map(PolicyId).map(|policy| {
         let locals = placing.locals(policy);
         let recall = |facet, class| past.recall(policy, locals, facet, class);
@@ -123,16 +124,27 @@ fn cells<'a>(
     facets.collect()
 }
 
-fn labels(model: &Model, zone: ZoneId, index: usize) -> Vec<TallyLabels> {
-    let of_zone = model.zone(zone);
-    let steered = &of_zone.steered[index];
-    let (zone, name): (Arc<str>, Arc<str>) = (of_zone.apex.to_string().into(), steered.label.as_str().into());
-    let endpoints = model.policy(steered.policy).endpoints.iter();
-    endpoints
-        .map(|&id| TallyLabels {
-            zone: zone.clone(),
-            name: name.clone(),
-            endpoint: model.endpoint(id).name.as_str().into(),
-        })
-        .collect()
+/// What counters are labelled with, each text once.
+struct Labels {
+    zones: Vec<Arc<str>>,
+    endpoints: Vec<Arc<str>>,
+}
+
+impl Labels {
+    fn of(model: &Model) -> Labels {
+        Labels {
+            zones: model.zones.iter().map(|zone| zone.apex.to_string().into()).collect(),
+            endpoints: model.endpoints.iter().map(|endpoint| endpoint.name.as_str().into()).collect(),
+        }
+    }
+
+    fn run(&self, model: &Model, zone: ZoneId, index: usize) -> TallyRun {
+        let steered = &model.zone(zone).steered[index];
+        let endpoints = model.policy(steered.policy).endpoints.iter();
+        TallyRun {
+            zone: self.zones[zone.0 as usize].clone(),
+            name: steered.label.as_str().into(),
+            endpoints: endpoints.map(|endpoint| self.endpoints[endpoint.0 as usize].clone()).collect(),
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub use names::ZoneTable;
 pub use placing::{Group, LocalClass};
 pub use publish::Publisher;
 pub use standings::NamedStanding;
-pub use tally::{TallyLabels, TallyTable};
+pub use tally::{TallyLabels, TallyRun, TallyTable};
 pub use transition::Transition;
 
 use std::net::IpAddr;

@@ -217,12 +217,13 @@ impl Metrics {
 /// How often each endpoint was in a reply, by (zone, name, endpoint): counters of equal labels added up, those of names
 /// and endpoints that the model no longer has left out.
 fn answers<'a>(totals: &Totals, tallies: &'a TallyTable, model: &Model) -> BTreeMap<(&'a str, &'a str, &'a str), u64> {
-    let known = answerable_labels(model);
+    let apexes: Vec<String> = model.zones.iter().map(|zone| zone.apex.to_string()).collect();
+    let known = answerable_labels(model, &apexes);
     let mut sums = BTreeMap::new();
     for id in 0..tallies.len() as u32 {
         let Some(labels) = tallies.labels(id) else { continue };
-        if known.contains(&(labels.zone.to_string(), &*labels.name, &*labels.endpoint)) {
-            *sums.entry((&*labels.zone, &*labels.name, &*labels.endpoint)).or_default() +=
+        if known.contains(&(labels.zone, labels.name, labels.endpoint)) {
+            *sums.entry((labels.zone, labels.name, labels.endpoint)).or_default() +=
                 totals.picks.get(id as usize).copied().unwrap_or(0);
         }
     }
@@ -230,13 +231,12 @@ fn answers<'a>(totals: &Totals, tallies: &'a TallyTable, model: &Model) -> BTree
 }
 
 /// Every (zone, name, endpoint) that can be answered.
-fn answerable_labels(model: &Model) -> HashSet<(String, &str, &str)> {
+fn answerable_labels<'a>(model: &'a Model, apexes: &'a [String]) -> HashSet<(&'a str, &'a str, &'a str)> {
     let mut known = HashSet::new();
-    for zone in &model.zones {
-        let apex = zone.apex.to_string();
+    for (zone, apex) in model.zones.iter().zip(apexes) {
         for steered in &zone.steered {
             for endpoint in &model.policy(steered.policy).endpoints {
-                known.insert((apex.clone(), steered.label.as_str(), model.endpoint(*endpoint).name.as_str()));
+                known.insert((apex.as_str(), steered.label.as_str(), model.endpoint(*endpoint).name.as_str()));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Domain names (RFC 1035, 3.1) in wire form. A [`Name`] is absolute, at most 255 octets, and lower-cased, so that
 //! comparing bytes compares names (RFC 4343).
 
+use std::borrow::Borrow;
 use std::fmt;
 
 /// Longest name in wire form (RFC 1035, 2.3.4).
@@ -150,6 +151,13 @@ fn unescape(after: &[u8]) -> Result<(u8, usize), NameError> {
         }
         [a, ..] if !a.is_ascii_digit() => Ok((*a, 1)),
         _ => Err(NameError::BadEscape),
+    }
+}
+
+/// By its wire form: equal and hashed as that is, so that maps can be asked without making a name.
+impl Borrow<[u8]> for Name {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 

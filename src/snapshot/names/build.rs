@@ -13,13 +13,14 @@ use crate::wire::Name;
 use crate::wire::code::{class, rtype};
 
 type NameMap<V> = HashMap<Name, V, FixedState>;
-/// Every zone's apex, and the zone's index.
-type Apexes<'m> = HashMap<&'m Name, usize, FixedState>;
+/// Every zone's apex in wire form, and the zone's index.
+type Apexes<'m> = HashMap<&'m [u8], usize, FixedState>;
 
 pub(super) fn build(model: &Model, tally_base: &mut dyn FnMut(ZoneId, usize) -> u32) -> ZoneTable {
     let mut builder = Builder { table: ZoneTable::default(), indexed: Vec::new() };
-    let apexes: Apexes<'_> = model.zones.iter().enumerate().map(|(at, zone)| (&zone.apex, at)).collect();
-    let above: Vec<Option<usize>> = model.zones.iter().map(|zone| own_zone(&zone.apex.parent()?, &apexes)).collect();
+    let apexes: Apexes<'_> = model.zones.iter().enumerate().map(|(at, zone)| (zone.apex.as_wire(), at)).collect();
+    let above: Vec<Option<usize>> =
+        model.zones.iter().map(|zone| own_zone(parent(zone.apex.as_wire())?, &apexes)).collect();
     let mut below = vec![Vec::new(); model.zones.len()];
     for (zone, above) in model.zones.iter().zip(&above) {
         if let Some(above) = above {
@@ -75,7 +76,7 @@ impl Builder {
             if let Some(index) = content.steered {
                 self.steer(model, at, zone, index, tally_base(id, index));
             }
-            if own_zone(name, apexes) == Some(id.0 as usize) {
+            if own_zone(name.as_wire(), apexes) == Some(id.0 as usize) {
                 self.indexed.push(at);
             }
             nodes.insert(name.clone(), at);
@@ -90,7 +91,8 @@ impl Builder {
     fn add_node(&mut self, id: ZoneId, zone: &Zone, name: &Name, content: &Content<'_>, nodes: &NameMap<u32>) -> u32 {
         let table = &mut self.table;
         let at = table.nodes.len() as u32;
-        let parent = if *name == zone.apex { None } else { name.parent().and_then(|p| nodes.get(&p).copied()) };
+        let above = parent(name.as_wire()).filter(|_| *name != zone.apex);
+        let parent = above.and_then(|above| nodes.get(above).copied());
         let cover = parent.and_then(|parent| cover_below(&table.nodes[parent as usize], parent));
         let has = |rtype| content.rrsets.iter().any(|rrset| rrset.rtype == rtype);
         let kind = match (parent, cover) {
@@ -204,14 +206,14 @@ impl Builder {
     fn add_void(&mut self, apexes: &Apexes<'_>) {
         let mut voids = HashSet::new();
         for apex in apexes.keys() {
-            let mut above = apex.parent();
+            let mut above = parent(apex);
             while let Some(name) = above.filter(|name| own_zone(name, apexes).is_none()) {
-                above = name.parent();
+                above = parent(name);
                 voids.insert(name);
             }
         }
         for name in voids {
-            let name = put(&mut self.table.bytes, name.as_wire());
+            let name = put(&mut self.table.bytes, name);
             self.indexed.push(self.table.nodes.len() as u32);
             self.table.nodes.push(Node {
                 name,
@@ -242,7 +244,7 @@ impl Builder {
 /// with what is above those, so that a child that isn't delegated to doesn't hang in the air.
 fn contents_of<'m>(zone: &'m Zone, below: &[&Name]) -> NameMap<Content<'m>> {
     let mut contents: NameMap<Content<'m>> =
-        NameMap::with_capacity_and_hasher(zone.rrsets.len() + 1, FixedState::default());
+        NameMap::with_capacity_and_hasher(zone.rrsets.len() + zone.steered.len() + 1, FixedState::default());
     contents.entry(zone.apex.clone()).or_default();
     for rrset in &zone.rrsets {
         contents.entry(rrset.owner.clone()).or_default().rrsets.push(rrset);
@@ -253,13 +255,16 @@ fn contents_of<'m>(zone: &'m Zone, below: &[&Name]) -> NameMap<Content<'m>> {
     for apex in below {
         contents.entry((*apex).clone()).or_default();
     }
-    let owners: Vec<Name> = contents.keys().cloned().collect();
-    for owner in owners.iter().filter(|owner| **owner != zone.apex) {
-        let mut above = owner.parent();
-        while let Some(name) = above.filter(|name| !contents.contains_key(name) && name.is_within(&zone.apex)) {
-            above = name.parent();
-            contents.insert(name, Content::default());
+    let mut between = Vec::new();
+    for owner in contents.keys().filter(|owner| **owner != zone.apex) {
+        let mut above = parent(owner.as_wire());
+        while let Some(name) = above.filter(|name| !contents.contains_key(*name) && is_below(name, &zone.apex)) {
+            above = parent(name);
+            between.extend(Name::from_wire(name));
         }
+    }
+    for name in between {
+        contents.entry(name).or_default();
     }
     for content in contents.values_mut() {
         content.rrsets.sort_by_key(|rrset| rrset.rtype);
@@ -267,16 +272,30 @@ fn contents_of<'m>(zone: &'m Zone, below: &[&Name]) -> NameMap<Content<'m>> {
     contents
 }
 
-/// The most specific zone that `name` is in.
-fn own_zone(name: &Name, apexes: &Apexes<'_>) -> Option<usize> {
-    let mut at = Some(name.clone());
+/// The most specific zone that a name in wire form is in.
+fn own_zone(name: &[u8], apexes: &Apexes<'_>) -> Option<usize> {
+    let mut at = Some(name);
     while let Some(name) = at {
-        if let Some(zone) = apexes.get(&name) {
+        if let Some(zone) = apexes.get(name) {
             return Some(*zone);
         }
-        at = name.parent();
+        at = parent(name);
     }
     None
+}
+
+/// Whether a name in wire form is below an apex.
+fn is_below(name: &[u8], apex: &Name) -> bool {
+    let mut above = parent(name);
+    while let Some(name) = above.filter(|name| name.len() > apex.as_wire().len()) {
+        above = parent(name);
+    }
+    above == Some(apex.as_wire())
+}
+
+/// A name in wire form without its first label; `None` of the root.
+fn parent(name: &[u8]) -> Option<&[u8]> {
+    name.get(1 + usize::from(*name.first().filter(|len| **len > 0)?)..)
 }
 
 /// What hides the names below `node`, if anything.

@@ -198,7 +198,7 @@ fn counters_keep_their_meaning_over_a_reload() {
         assert_eq!(before.tallies.labels(id), after.tallies.labels(id));
     }
     let new = after.tallies.labels(before.tallies.len() as u32).unwrap();
-    assert_eq!((&*new.zone, &*new.name, &*new.endpoint), ("t.example.", "zero", "z"));
+    assert_eq!((new.zone, new.name, new.endpoint), ("t.example.", "zero", "z"));
 }
 
 #[test]
