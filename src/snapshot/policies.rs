@@ -73,3 +73,23 @@ impl FromIterator<Arc<PolicyCells>> for Policies {
         Policies { chunks }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_replaced_leaves_the_other_chunks_and_policies_shared() {
+        let cells = || -> Arc<PolicyCells> { Arc::new([]) };
+        let before: Policies = (0..3 * CHUNK + 1).map(|_| cells()).collect();
+        let mut after = before.clone();
+        let (changed, other) = (PolicyId(CHUNK as u32 + 3), cells());
+        after.replace(changed, other.clone());
+        after.replace(PolicyId(4 * CHUNK as u32), other.clone());
+        let shared: Vec<bool> = before.chunks.iter().zip(&after.chunks).map(|(b, a)| Arc::ptr_eq(b, a)).collect();
+        assert_eq!(shared, [true, false, true, true], "no such policy: nothing happens");
+        assert!(after.get(changed).is_some_and(|cells| Arc::ptr_eq(cells, &other)));
+        let same = before.iter().zip(after.iter()).filter(|(before, after)| Arc::ptr_eq(before, after));
+        assert_eq!((same.count(), after.iter().count()), (3 * CHUNK, 3 * CHUNK + 1));
+    }
+}
