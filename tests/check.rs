@@ -33,7 +33,7 @@ fn said_of(case: &Path) -> String {
 #[test]
 fn every_wrong_file_gets_its_message() {
     let cases = directories(Path::new("tests/check"));
-    assert!(cases.len() >= 25, "{} cases", cases.len());
+    assert!(cases.len() >= 60, "{} cases", cases.len());
     let mut wrong = Vec::new();
     for case in cases {
         let said = said_of(&case);

@@ -1,5 +1,7 @@
 //! What files become: the model that a few small files make, and that no text whatever makes a reader panic.
 
+mod policy;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
@@ -277,6 +279,17 @@ fn likely() -> impl Strategy<Value = String> {
         "type = \"http\"\n",
         "monitor = \"m\"\n",
         "on_empty = ",
+        "steer = \"geo\"\n",
+        "members = [{ to = \"b\", when = { nets = [\"10.0.0.0/8\", \"file:x\"] } }, \"b\"]\n",
+        "[fence.f]\n",
+        "clients = { asns = [1], unknown = true }\n",
+        "allow = { continents = [\"EU\"], regions = [\"r\"] }\n",
+        "fence = \"f\"\n",
+        "rto = \"1s\"\n",
+        "affinity = true\n",
+        "failback = \"1m\"\n",
+        "band = { ms = 8 }\n",
+        "min_up = 0.5\n",
         "\"static\"\n",
         "ttl = { min = \"1s\" }\n",
         "steer = \"all\"\n",

@@ -75,6 +75,7 @@ fn check(target: &str) -> Check {
         timeout: Duration::from_millis(500),
         fall: 3,
         rise: 2,
+        hold_down: Duration::ZERO,
     };
     Check { key: Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(target.parse().unwrap()) }) }
 }

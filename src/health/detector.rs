@@ -21,18 +21,15 @@
 //! in Unknown and Suspect is verified: the detector wants the next probe at once ([`Detector::deadline`]) instead of an
 //! interval later, so a dead process is out after one interval and a little. After a success it is content with the
 //! regular probes again, but remembers the failures.
+//!
+//! With a *hold-down* Up and Down last that long at least. Evidence is counted meanwhile, and the first probe that ends
+//! thereafter changes the verdict if that is what the counts say then.
 
 use std::time::Duration;
 
 use crate::health::Rtt;
+use crate::model::timing::{MIN_SPACING, VERIFY_WINDOW};
 use crate::model::{Health, Moment, Monitor};
-
-/// All verifying probes of refused connections together take about this long. Judgment: well under what people
-/// notice, long enough for a process that is replaced in place to listen again.
-const VERIFY_WINDOW: Duration = Duration::from_millis(100);
-/// Verifying probes begin at least this far apart, so that one burst of loss is not seen by all of them. Judgment:
-/// the drop-tail queue of a router drains in this time.
-const MIN_SPACING: Duration = Duration::from_millis(20);
 
 /// How one probe ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +61,9 @@ pub struct Detector {
     fall: u32,
     rise: u32,
     interval: Duration,
+    hold_down: Duration,
+    /// Until then the verdict stays, whatever speaks against it.
+    held_until: Moment,
     state: State,
     rtt: Rtt,
 }
@@ -74,9 +74,9 @@ enum State {
     Unknown { failures: u32, verify_at: Option<Moment> },
     /// Nothing speaks against it.
     Up,
-    /// Up, with failures (1 to `fall` - 1) that no run of `rise` successes has cleared yet.
+    /// Up, with failures (1 to `fall` - 1, or `fall` while held) that no run of `rise` successes has cleared yet.
     Suspect { failures: u32, run: u32, verify_at: Option<Moment> },
-    /// Down, with successes (0 to `rise` - 1) in a row.
+    /// Down, with successes (0 to `rise` - 1, or `rise` while held) in a row.
     Down { run: u32 },
 }
 
@@ -87,6 +87,8 @@ impl Detector {
             fall: monitor.fall.max(1),
             rise: monitor.rise.max(1),
             interval: monitor.interval,
+            hold_down: monitor.hold_down,
+            held_until: Moment::START,
             state: State::Unknown { failures: 0, verify_at: None },
             rtt: Rtt::default(),
         }
@@ -95,15 +97,20 @@ impl Detector {
     /// Takes in how a probe ended at `now`; says when that changed the verdict.
     pub fn step(&mut self, event: Event, now: Moment) -> Option<Transition> {
         let from = self.health();
-        self.state = match event {
+        let counted = match event {
             Event::Success { rtt } => {
                 self.rtt.learn(rtt);
                 self.succeeded()
             }
             Event::Failure { began } => self.failed(now.max(began + self.spacing())),
         };
+        self.state = self.judged(counted, now);
         let to = self.health();
-        (from != to).then_some(Transition { from, to })
+        if from == to {
+            return None;
+        }
+        self.held_until = now + self.hold_down;
+        Some(Transition { from, to })
     }
 
     /// When the next verifying probe should begin; `None` when the regular ones do.
@@ -134,27 +141,28 @@ impl Detector {
     }
 
     /// The least time until the verdict could change if from now on every probe spoke against it. The regular probe's
-    /// share in it is a whole interval: the detector doesn't know when in the interval that probe comes. Zero while
-    /// Unknown, where one success suffices.
-    pub fn may_change_in(&self) -> Duration {
-        match self.state {
-            State::Unknown { .. } => Duration::ZERO,
+    /// share in it is a whole interval: the detector doesn't know when in the interval that probe comes. Never less than
+    /// the verdict is still held for at `now`. Zero while Unknown, where one success suffices.
+    pub fn may_change_in(&self, now: Moment) -> Duration {
+        let counted = match self.state {
+            State::Unknown { .. } => return Duration::ZERO,
             State::Up => self.interval + self.spacing() * (self.fall - 1),
             State::Suspect { failures, verify_at: Some(_), .. } => self.spacing() * (self.fall - failures),
             State::Suspect { failures, verify_at: None, .. } => {
-                self.interval + self.spacing() * (self.fall - failures - 1)
+                self.interval + self.spacing() * (self.fall - failures).saturating_sub(1)
             }
             State::Down { run } => self.interval * (self.rise - run),
-        }
+        };
+        counted.max(self.held_until.since(now))
     }
 
+    /// What a success adds to.
     fn succeeded(&self) -> State {
         match self.state {
             State::Up | State::Unknown { failures: 0, .. } => State::Up,
             State::Unknown { failures, .. } => self.cleared_or_suspect(failures, 1),
             State::Suspect { failures, run, .. } => self.cleared_or_suspect(failures, run + 1),
-            State::Down { run } if run + 1 >= self.rise => State::Up,
-            State::Down { run } => State::Down { run: run + 1 },
+            State::Down { run } => State::Down { run: (run + 1).min(self.rise) },
         }
     }
 
@@ -162,17 +170,31 @@ impl Detector {
         if run >= self.rise { State::Up } else { State::Suspect { failures, run, verify_at: None } }
     }
 
+    /// What a failure adds to.
     fn failed(&self, verify_at: Moment) -> State {
         let verify_at = Some(verify_at);
         match self.state {
-            State::Up if self.fall > 1 => State::Suspect { failures: 1, run: 0, verify_at },
-            State::Unknown { failures, .. } if failures + 1 < self.fall => {
-                State::Unknown { failures: failures + 1, verify_at }
+            State::Up => State::Suspect { failures: 1, run: 0, verify_at },
+            State::Unknown { failures, .. } => State::Unknown { failures: failures + 1, verify_at },
+            State::Suspect { failures, .. } => {
+                State::Suspect { failures: (failures + 1).min(self.fall), run: 0, verify_at }
             }
-            State::Suspect { failures, .. } if failures + 1 < self.fall => {
-                State::Suspect { failures: failures + 1, run: 0, verify_at }
+            State::Down { .. } => State::Down { run: 0 },
+        }
+    }
+
+    /// The verdict that the counts come to; another one only when the last is no longer held. One that waits for that
+    /// wants to be probed as soon as it may change.
+    fn judged(&self, counted: State, now: Moment) -> State {
+        let is_held = now < self.held_until;
+        match counted {
+            State::Unknown { failures, .. } if failures >= self.fall => State::Down { run: 0 },
+            State::Suspect { failures, .. } if failures >= self.fall && !is_held => State::Down { run: 0 },
+            State::Suspect { failures, run, .. } if failures >= self.fall => {
+                State::Suspect { failures, run, verify_at: Some(self.held_until) }
             }
-            State::Up | State::Unknown { .. } | State::Suspect { .. } | State::Down { .. } => State::Down { run: 0 },
+            State::Down { run } if run >= self.rise && !is_held => State::Up,
+            State::Unknown { .. } | State::Up | State::Suspect { .. } | State::Down { .. } => counted,
         }
     }
 
@@ -195,7 +217,14 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn monitor(fall: u32, rise: u32) -> Monitor {
-        Monitor { kind: ProbeKind::Tcp, interval: 1000 * MS, timeout: 500 * MS, fall, rise }
+        Monitor { kind: ProbeKind::Tcp, interval: 1000 * MS, timeout: 500 * MS, fall, rise, hold_down: Duration::ZERO }
+    }
+
+    impl Detector {
+        /// Whether the counts say Down and the verdict is held Up.
+        fn is_pending(&self) -> bool {
+            matches!(self.state, State::Suspect { failures, .. } if failures >= self.fall)
+        }
     }
 
     /// Feeds `S` and `F`, a second apart; what the verdict is after each, as `?`, `+` or `-`.
@@ -280,7 +309,7 @@ mod tests {
         let mut detector = Detector::new(&monitor(3, 2));
         let mut after = |event| {
             detector.step(event, Moment::START + 5000 * MS);
-            detector.may_change_in()
+            detector.may_change_in(Moment::START + 5000 * MS)
         };
         let (good, bad) = (Event::Success { rtt: MS }, Event::Failure { began: Moment::START });
         assert_eq!(after(good), 1040 * MS, "up: an interval and two verifying probes");
@@ -289,32 +318,78 @@ mod tests {
         assert_eq!(after(good), 1000 * MS, "not verified now: at the next regular failure");
         assert_eq!(after(bad), 2000 * MS, "down: two regular successes");
         assert_eq!(after(good), 1000 * MS, "one more");
-        assert_eq!(Detector::new(&monitor(3, 2)).may_change_in(), Duration::ZERO, "unknown: any moment");
+        assert_eq!(Detector::new(&monitor(3, 2)).may_change_in(Moment::START), Duration::ZERO, "unknown: any moment");
+    }
+
+    #[test]
+    fn a_verdict_is_held_and_evidence_counts_meanwhile() {
+        let at = |ms: u32| Moment::START + ms * MS;
+        let held = |fall, rise| Detector::new(&Monitor { hold_down: 10_000 * MS, ..monitor(fall, rise) });
+        let (good, bad) = (Event::Success { rtt: 10 * MS }, |ms| Event::Failure { began: at(ms) });
+
+        let mut detector = held(3, 2);
+        detector.step(good, at(1000));
+        for ms in [2000, 2100, 2200, 3000, 9000] {
+            assert_eq!(detector.step(bad(ms), at(ms)), None, "up since 1 s, held until 11 s");
+        }
+        assert_eq!(detector.deadline(), Some(at(11_000)), "probed as soon as it may change");
+        assert_eq!(detector.may_change_in(at(9000)), 2000 * MS);
+        assert_eq!(detector.step(good, at(10_000)), None, "one success clears nothing");
+        let down = Transition { from: Health::Up, to: Health::Down };
+        assert_eq!(detector.step(bad(10_990), at(11_000)), Some(down), "the first to end when it is over");
+        assert_eq!(detector.may_change_in(at(11_000)), 10_000 * MS, "and that is held in turn");
+        for ms in [12_000, 13_000, 14_000] {
+            assert_eq!(detector.step(good, at(ms)), None);
+        }
+        let up = Transition { from: Health::Down, to: Health::Up };
+        assert_eq!(detector.step(good, at(21_000)), Some(up));
+
+        let mut detector = held(2, 2);
+        for (ms, event) in [(1000, good), (2000, bad(2000)), (2100, bad(2100)), (3000, good), (4000, good)] {
+            detector.step(event, at(ms));
+        }
+        assert_eq!(detector.step(bad(11_000), at(11_000)), None, "what was cleared meanwhile is cleared");
+
+        let mut detector = held(2, 3);
+        for (ms, event) in [(1000, good), (2000, bad(2000)), (2100, bad(2100))] {
+            detector.step(event, at(ms));
+        }
+        assert_eq!(
+            detector.step(good, at(11_000)),
+            Some(down),
+            "a single success takes failures back no more than ever"
+        );
     }
 
     /// The contract's words over the whole history, with none of the detector's bookkeeping.
     struct Contract {
         fall: usize,
         rise: usize,
+        hold_down: Duration,
+        held_until: Moment,
         health: Health,
         /// Outcomes since the verdict last changed; going from Unknown to Up takes nothing back.
         history: Vec<bool>,
     }
 
     impl Contract {
-        fn judge(&mut self, is_success: bool) -> Health {
+        fn judge(&mut self, is_success: bool, now: Moment) -> Health {
             self.history.push(is_success);
             let last_run_ends = (self.rise..=self.history.len())
                 .rev()
                 .find(|end| self.history[end - self.rise..*end].iter().all(|s| *s));
             let failures = self.history[last_run_ends.unwrap_or(0)..].iter().filter(|s| !**s).count();
             let was = self.health;
-            self.health = match was {
+            let wanted = match was {
                 Health::Unknown if is_success => Health::Up,
                 Health::Unknown | Health::Up if failures >= self.fall => Health::Down,
                 Health::Down if last_run_ends == Some(self.history.len()) => Health::Up,
                 Health::Unknown | Health::Up | Health::Down => was,
             };
+            self.health = if now < self.held_until { was } else { wanted };
+            if self.health != was {
+                self.held_until = now + self.hold_down;
+            }
             if (was == Health::Up && self.health == Health::Down)
                 || (was == Health::Down && self.health == Health::Up)
                 || (was == Health::Unknown && self.health == Health::Down)
@@ -328,12 +403,15 @@ mod tests {
     proptest! {
         #[test]
         fn verdicts_are_those_of_the_contract_and_no_others(
-            fall in 1u32..6, rise in 1u32..5,
+            fall in 1u32..6, rise in 1u32..5, hold_ms in prop_oneof![Just(0u32), 1u32..3000],
             bias in 1u32..10, draws in prop::collection::vec(0u32..10, 1..300),
         ) {
-            let mut detector = Detector::new(&monitor(fall, rise));
-            let mut contract =
-                Contract { fall: fall as usize, rise: rise as usize, health: Health::Unknown, history: Vec::new() };
+            let hold_down = hold_ms * MS;
+            let mut detector = Detector::new(&Monitor { hold_down, ..monitor(fall, rise) });
+            let (fall, rise) = (fall as usize, rise as usize);
+            let (held_until, health) = (Moment::START, Health::Unknown);
+            let mut contract = Contract { fall, rise, hold_down, held_until, health, history: Vec::new() };
+            let mut changed_at: Option<Moment> = None;
             let mut was_tried = false;
             let mut now = Moment::START;
             for draw in draws {
@@ -341,13 +419,18 @@ mod tests {
                 let is_success = draw < bias;
                 let began = now - 50 * MS;
                 let event = if is_success { Event::Success { rtt: draw * 10 * MS } } else { Event::Failure { began } };
-                detector.step(event, now);
-                prop_assert_eq!(detector.health(), contract.judge(is_success));
+                if detector.step(event, now).is_some() {
+                    prop_assert!(changed_at.is_none_or(|at| now.since(at) >= hold_down), "changed while held");
+                    changed_at = Some(now);
+                }
+                prop_assert_eq!(detector.health(), contract.judge(is_success, now));
                 prop_assert!(!was_tried || detector.is_tried(), "unknown again after it was tried");
                 was_tried = detector.is_tried();
                 let may_be_verified = !is_success && detector.health() != Health::Down;
-                prop_assert_eq!(detector.deadline().is_some(), may_be_verified);
-                prop_assert!(detector.deadline().is_none_or(|at| at >= now && at <= began + VERIFY_WINDOW));
+                prop_assert!(detector.deadline().is_some() || !may_be_verified);
+                let by = changed_at.map_or(now, |at| at + hold_down).max(began + VERIFY_WINDOW);
+                prop_assert!(detector.deadline().is_none_or(|at| at >= now && at <= by));
+                prop_assert_eq!(detector.deadline().is_some(), may_be_verified || (is_success && detector.is_pending()));
             }
         }
     }

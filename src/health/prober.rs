@@ -191,8 +191,12 @@ impl Prober {
     }
 
     fn report(&mut self, now: Moment) {
-        let observations =
-            self.plan.iter().filter_map(|slot| self.watched.get(slot)).map(Watched::observation).collect();
+        let observations = self
+            .plan
+            .iter()
+            .filter_map(|slot| self.watched.get(slot))
+            .map(|watched| watched.observation(now))
+            .collect();
         (self.publish)(now, observations);
         self.report_at = now + self.settings.report_every;
     }
@@ -251,7 +255,7 @@ impl Watched {
         (self.detector.deadline(), transition.is_some())
     }
 
-    fn observation(&self) -> Observation {
+    fn observation(&self, now: Moment) -> Observation {
         Observation {
             key: Arc::clone(&self.key),
             health: self.detector.health(),
@@ -259,7 +263,7 @@ impl Watched {
             srtt: self.detector.rtt().srtt(),
             rttvar: self.detector.rtt().rttvar(),
             probed_at: self.probed_at,
-            may_change_in: self.detector.may_change_in(),
+            may_change_in: self.detector.may_change_in(now),
             why: self.why.clone(),
         }
     }

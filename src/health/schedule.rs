@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::time::Duration;
 
 use crate::model::Moment;
+use crate::model::timing::MAX_OVERLAP;
 
 /// A check's place in a schedule; never given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,9 +18,6 @@ pub struct SlotId(u64);
 /// New checks get their first probe this far apart, out of turn: 20,000 a second, so that a thousand checks have begun
 /// within 50 ms and the first round of ten thousand ends within two default time-outs.
 const FIRST_ROUND_STEP: Duration = Duration::from_micros(50);
-/// Most probes of one check under way at once. With a time-out longer than the interval the next probe doesn't wait
-/// for the last, else detection would take `fall` time-outs; judgment: eight intervals of silence tell enough.
-const MAX_OVERLAP: u32 = 8;
 /// Shorter intervals are taken as this; validation allows 50 ms at least, and zero would never end.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 

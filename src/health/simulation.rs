@@ -9,12 +9,19 @@ use fastrand::Rng;
 use proptest::prelude::*;
 
 use crate::health::{Detector, Event, Pace, Rtt, Schedule, SlotId, Transition};
-use crate::model::{Health, Moment, Monitor, ProbeKind};
+use crate::model::{Health, Moment, Monitor, ProbeKind, Timing};
 
 const MS: Duration = Duration::from_millis(1);
 
 fn defaults() -> Monitor {
-    Monitor { kind: ProbeKind::Tcp, interval: 1000 * MS, timeout: 500 * MS, fall: 3, rise: 2 }
+    Monitor {
+        kind: ProbeKind::Tcp,
+        interval: 1000 * MS,
+        timeout: 500 * MS,
+        fall: 3,
+        rise: 2,
+        hold_down: Duration::ZERO,
+    }
 }
 
 /// How a probe that begins now will end: after how long, and the round-trip time if well.
@@ -115,6 +122,28 @@ proptest! {
         let verified = (100 * MS).max(20 * MS * (fall - 1));
         // A probe that began while it lived may still end well just after, and clear nothing that matters.
         let bound = monitor.interval + verified + rtt + MS * fall;
+        let downs: Vec<_> = transitions.iter().filter(|(_, transition)| transition.to == Health::Down).collect();
+        prop_assert_eq!(downs.len(), 3);
+        for (at, _) in downs {
+            prop_assert!(at.since(death) <= bound, "{:?} after its death, over {:?}", at.since(death), bound);
+        }
+    }
+
+    #[test]
+    fn detection_is_never_slower_than_the_numbers_say(
+        interval_ms in 50u32..2000, timeout_ms in 5u32..4000, fall in 1u32..12,
+        hold_ms in prop_oneof![Just(0u32), 1u32..20_000], death_ms in 0u32..10_000, rtt_ms in 1u32..4, refused: bool,
+    ) {
+        let hold_down = hold_ms * MS;
+        let monitor = Monitor { interval: interval_ms * MS, timeout: timeout_ms * MS, fall, hold_down, ..defaults() };
+        let timing = Timing::from(&monitor);
+        let (death, rtt) = (Moment::START + death_ms * MS, rtt_ms * MS);
+        let end = death + 4 * timing.worst_detection();
+        let took = if refused { MS } else { monitor.timeout };
+        let transitions =
+            run(&monitor, 3, end, |now, _| if now < death { (rtt, Some(rtt)) } else { (took, None) });
+        // A probe that began while it lived may still end well just after, and is what comes up is held from.
+        let bound = timing.worst_detection() + rtt;
         let downs: Vec<_> = transitions.iter().filter(|(_, transition)| transition.to == Health::Down).collect();
         prop_assert_eq!(downs.len(), 3);
         for (at, _) in downs {

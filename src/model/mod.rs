@@ -14,6 +14,7 @@ pub mod pool;
 pub mod rate_limit;
 mod spans;
 pub mod time;
+pub mod timing;
 pub mod view;
 pub mod zone;
 
@@ -33,6 +34,7 @@ pub use pool::{
 };
 pub use rate_limit::RateLimit;
 pub use time::Moment;
+pub use timing::Timing;
 pub use view::{CheckView, Evidence, Health, Override, OverrideState, VantageState, VantageView, WorldView};
 pub use zone::{Ecs, Rrset, SteeredName, Zone, ZoneId};
 

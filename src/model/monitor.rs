@@ -66,6 +66,8 @@ pub struct Monitor {
     pub fall: u32,
     /// Successes in a row that make a Down check Up; 1 to 100, default 2.
     pub rise: u32,
+    /// Least time that it is Up or Down before the next change counts; up to an hour, default none.
+    pub hold_down: Duration,
 }
 
 /// The protocol of a monitor.

@@ -26,6 +26,8 @@ pub(in crate::config) struct MonitorSpec {
     pub(in crate::config) fall: u32,
     /// Successes that make it Up.
     pub(in crate::config) rise: u32,
+    /// Least time in a state.
+    pub(in crate::config) hold_down: Duration,
 }
 
 /// The protocol of a monitor.
@@ -45,6 +47,8 @@ pub(in crate::config) enum KindSpec {
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// A day between probes is not monitoring any more (judgment).
 const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
+/// Longest hold-down: for longer than that `state` and overrides are for people to say (judgment).
+const MAX_HOLD_DOWN: Duration = Duration::from_secs(3600);
 /// Shortest timeout: below it no answer can come in time (judgment: a LAN's round trip).
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 /// Most runs: model::Monitor's bounds of `fall` and `rise`.
@@ -77,7 +81,8 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     let timeout = timeout(&mut fields, problems);
     let fall = fields.integer("fall", 1..=MAX_RUN, problems).map_or(3, |fall| fall.value as u32);
     let rise = fields.integer("rise", 1..=MAX_RUN, problems).map_or(2, |rise| rise.value as u32);
-    fields.finish(&["hold", "hold_down", "quorum"], problems);
+    let hold_down = fields.duration("hold_down", Duration::ZERO..=MAX_HOLD_DOWN, "\"10s\"", problems);
+    fields.finish(&["hold", "quorum"], problems);
     let interval = interval.map_or(Duration::from_secs(1), |at| at.value);
     if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value > interval) {
         let [long, short] = [timeout.value, interval].map(humantime::format_duration);
@@ -103,7 +108,8 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
         problems.error(place, format!("{what} has a `port`, and icmp knows none")).hint("leave it out");
     }
     let timeout = timeout.map_or(Duration::from_millis(500), |at| at.value);
-    MonitorSpec { name, kind, port: port.map(|(port, _)| port), interval, timeout, fall, rise }
+    let (port, hold_down) = (port.map(|(port, _)| port), hold_down.map_or(Duration::ZERO, |at| at.value));
+    MonitorSpec { name, kind, port, interval, timeout, fall, rise, hold_down }
 }
 
 fn kind(written: &At<String>, problems: &mut Problems) -> Option<&'static str> {

@@ -16,6 +16,10 @@ const MAX_TTL: Duration = Duration::from_secs(i32::MAX as u64);
 /// Longest wait before a failover pool goes back (judgment: after a month it is a decision, not a wait).
 const MAX_FAILBACK: Duration = Duration::from_secs(31 * 86_400);
 
+/// Shortest promise that means something, and longest; what takes longer needs none (judgment).
+const MIN_RTO: Duration = Duration::from_millis(1);
+const MAX_RTO: Duration = Duration::from_secs(86_400);
+
 /// What names have that say nothing themselves.
 #[derive(Debug, Default)]
 pub(in crate::config) struct Defaults {
@@ -48,6 +52,8 @@ pub(in crate::config) struct NameSpec {
     pub(in crate::config) failback: Option<At<Failback>>,
     /// What its service records say.
     pub(in crate::config) service: ServiceSpec,
+    /// Within which time no client is sent to an endpoint that failed.
+    pub(in crate::config) rto: Option<At<Duration>>,
 }
 
 /// `affinity` of a name.
@@ -152,7 +158,8 @@ pub(super) fn name(label: At<String>, mut fields: Fields, zone: &Name, problems:
     let failback = failback(&mut fields, problems);
     check_failover(&mut fields, problems);
     let service = service(&mut fields, problems);
-    fields.finish(&["rto"], problems);
+    let rto = fields.duration("rto", MIN_RTO..=MAX_RTO, "\"6s\"", problems);
+    fields.finish(&[], problems);
     let owner = match Name::parse_under(&label.value, zone) {
         Ok(owner) => owner,
         Err(error) => {
@@ -165,7 +172,7 @@ pub(super) fn name(label: At<String>, mut fields: Fields, zone: &Name, problems:
         problem.hint("names are relative to the zone: leave out the final dot, or write `@` for the zone itself");
         return None;
     }
-    Some(NameSpec { label, owner, pool, types, own, fence, affinity, failback, service })
+    Some(NameSpec { label, owner, pool, types, own, fence, affinity, failback, service, rto })
 }
 
 /// `affinity = true` or `affinity = { v4 = 24, v6 = 56 }`.

@@ -103,8 +103,8 @@ impl<'a> Checker<'a> {
                 return None;
             }
         };
-        let MonitorSpec { interval, timeout, fall, rise, .. } = *monitor;
-        let key = CheckKey { monitor: Monitor { kind, interval, timeout, fall, rise }, target };
+        let MonitorSpec { interval, timeout, fall, rise, hold_down, .. } = *monitor;
+        let key = CheckKey { monitor: Monitor { kind, interval, timeout, fall, rise, hold_down }, target };
         Some(builder.check(key))
     }
 }

@@ -4,6 +4,7 @@
 mod endpoint;
 mod name;
 mod pool;
+mod rto;
 mod selector;
 mod service;
 
@@ -54,7 +55,6 @@ impl Builder {
         let zone = ZoneId(self.model.zones.len() as u32);
         let names = Names::of(spec, &self.model, problems);
         let mut used = Used::default();
-        let first_endpoint = self.model.endpoints.len();
         let mut checker = endpoint::Checker::new(spec, &mut used.monitors);
         for endpoint in &spec.endpoints {
             let endpoint = checker.endpoint(endpoint, zone, self, problems);
@@ -65,7 +65,7 @@ impl Builder {
             self.model.pools.push(pool);
         }
         let sizes = pool::measure(spec, &names, &self.model, problems);
-        let mut fences = Fences::of(spec, first_endpoint, self, problems);
+        let mut fences = Fences::of(spec, names.first_endpoint, self, problems);
         selector::check_cutoff(spec, &self.model, problems);
         let (names, sizes, used) = (&names, &sizes, &mut used);
         let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used, fences: &mut fences };
@@ -85,6 +85,7 @@ impl Builder {
 #[derive(Debug)]
 struct Names<'a> {
     by_name: HashMap<&'a str, MemberRef>,
+    first_endpoint: usize,
     first_pool: usize,
 }
 
@@ -107,7 +108,7 @@ impl<'a> Names<'a> {
                 problems.error(&pool.name.place, message).hint("they share one namespace: give one another name");
             }
         }
-        Names { by_name, first_pool }
+        Names { by_name, first_endpoint, first_pool }
     }
 
     /// What `written` names; a problem when it is nothing.
@@ -120,6 +121,11 @@ impl<'a> Names<'a> {
             problem.hint = did_you_mean(&written.value, known);
         }
         found
+    }
+
+    /// The index of an endpoint in its spec.
+    fn endpoint_index(&self, id: EndpointId) -> usize {
+        id.0 as usize - self.first_endpoint
     }
 
     /// The index of a pool in its spec.

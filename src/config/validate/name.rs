@@ -9,7 +9,7 @@ use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::pool::{Size, endpoints_below, pools_below};
 use crate::config::validate::selector::{Fenced, Fences};
 use crate::config::validate::service::{check_aliases, service};
-use crate::config::validate::{Names, ON_EMPTY_WORDS, Used};
+use crate::config::validate::{Names, ON_EMPTY_WORDS, Used, rto};
 use crate::config::zonefile::{CNAME, MasterFile, type_name};
 use crate::model::{
     AffinityNet, EndpointId, Facet, Failback, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy,
@@ -141,6 +141,10 @@ impl Policies<'_> {
         warn_failback(name, roots.into_iter().flatten(), model, problems);
         let affinity = name.affinity.as_ref().map(|affinity| affinity.net);
         let failback = name.failback.as_ref().map_or_else(Failback::default, |at| at.value);
+        if let Some(promise) = &name.rto {
+            let specs = endpoints.iter().filter_map(|id| self.spec.endpoints.get(self.names.endpoint_index(*id)));
+            rto::check(&name.label.value, promise, ttl, specs, self.spec, problems);
+        }
         let policy = Policy::new(self.zone, root, endpoints, facets);
         Some(Policy { answers, ttl, on_empty, fence, affinity, failback, service, ..policy })
     }

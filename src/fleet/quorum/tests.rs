@@ -11,7 +11,14 @@ const REGIONS: [&str; 3] = ["eu", "us", "ap"];
 const MS: Duration = Duration::from_millis(1);
 
 fn key(port: u16) -> Arc<CheckKey> {
-    let monitor = Monitor { kind: ProbeKind::Tcp, interval: 1000 * MS, timeout: 500 * MS, fall: 3, rise: 2 };
+    let monitor = Monitor {
+        kind: ProbeKind::Tcp,
+        interval: 1000 * MS,
+        timeout: 500 * MS,
+        fall: 3,
+        rise: 2,
+        hold_down: Duration::ZERO,
+    };
     Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(([192, 0, 2, 1], port).into()) })
 }
 

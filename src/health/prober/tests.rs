@@ -20,6 +20,7 @@ fn tcp_check(to: SocketAddr, interval_ms: u64) -> Arc<CheckKey> {
         timeout: Duration::from_secs(10),
         fall: 3,
         rise: 2,
+        hold_down: Duration::ZERO,
     };
     Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(to) })
 }
