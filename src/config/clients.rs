@@ -1,10 +1,18 @@
 //! How clients are placed: `[clients]` and what `[regions.NAME]` says of them, and the placing itself, which waits until all
 //! zones are read, since it answers what their policies ask.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::fields::Fields;
+use crate::config::mmdb;
 use crate::config::problem::Problems;
 use crate::config::settings::Settings;
-use crate::config::source::Place;
-use crate::model::{Ecs, Model, Placement, Placing, RegionId, Selector, TooManyClasses};
+use crate::config::source::{At, Place};
+use crate::model::{Clients, Database, Ecs, Model, Placement, Placing, RegionId, Selector, TooManyClasses};
+
+/// More databases than these are a slip of the fingers (judgment).
+const MAX_DATABASES: usize = 16;
 
 /// What the settings say of clients.
 #[derive(Debug, Clone, Default)]
@@ -13,10 +21,51 @@ pub struct ClientSettings {
     pub claims: Vec<Selector>,
     /// The region of clients that nothing else places.
     pub default: Option<RegionId>,
+    /// The MMDB files, as the user would type them.
+    pub databases: Vec<PathBuf>,
+    /// Where each is named.
+    pub(super) named: Vec<Place>,
+    /// The files of nets that regions name, absolute.
+    pub net_files: Vec<PathBuf>,
 }
 
-/// Places all clients for what the policies of `model` ask.
-pub(super) fn place(settings: &Settings, model: &mut Model, problems: &mut Problems) {
+/// `[clients]` but for `mmdb`, whose files are relative to the directory `base`: the name of the default region.
+pub(super) fn read(
+    top: &mut Fields,
+    base: &Path,
+    into: &mut ClientSettings,
+    problems: &mut Problems,
+) -> Option<At<String>> {
+    let mut fields = top.table("clients", problems)?;
+    let default = fields.text("default_region", "\"eu-west\"", problems);
+    if let Some(At { value, place }) = fields.texts("mmdb", "[\"geo-v4.mmdb\", \"geo-v6.mmdb\"]", problems) {
+        if value.len() > MAX_DATABASES {
+            problems.error(&place, format!("`mmdb` must list at most {MAX_DATABASES} files"));
+        }
+        for written in value.into_iter().take(MAX_DATABASES) {
+            let from_flag = written.place.file.to_string_lossy().starts_with("flag ");
+            into.databases.push(if from_flag { PathBuf::from(written.value) } else { base.join(written.value) });
+            into.named.push(written.place);
+        }
+    }
+    fields.finish(&[], problems);
+    default
+}
+
+/// Places all clients for what the policies of `model` ask. What `before` was made of is taken over where it is the same.
+/// The files that were read are added to `files`.
+pub(super) fn place(
+    settings: &Settings,
+    model: &mut Model,
+    before: Option<&Model>,
+    files: &mut Vec<PathBuf>,
+    problems: &mut Problems,
+) {
+    let before = before.map(|model| &model.clients);
+    files.extend(settings.placing.net_files.iter().cloned());
+    let Some(databases) = databases(&settings.placing, before, files, problems) else { return };
+    files.sort();
+    files.dedup();
     let mut cutoffs: Vec<(u8, u8)> =
         model.zones.iter().map(|zone| zone.ecs).map(|Ecs { v4, v6, .. }| (v4, v6)).collect();
     cutoffs.sort_unstable();
@@ -26,10 +75,10 @@ pub(super) fn place(settings: &Settings, model: &mut Model, problems: &mut Probl
         claims: &settings.placing.claims,
         selectors: &model.clients.selectors,
         default: settings.placing.default,
-        databases: &[],
+        databases: &databases,
         cutoffs: &cutoffs,
     };
-    match Placement::clients(&placing) {
+    match Placement::renew(&placing, before) {
         Ok(clients) => model.clients = clients,
         Err(TooManyClasses) => {
             let message = "the regions, databases and policies tell more than 65,535 kinds of clients apart";
@@ -37,4 +86,27 @@ pub(super) fn place(settings: &Settings, model: &mut Model, problems: &mut Probl
             problem.hint("ask for fewer countries, autonomous systems and nets, or put several into one list");
         }
     }
+}
+
+/// Every database that the settings name; `None` where one can't be used, which is told.
+fn databases(
+    settings: &ClientSettings,
+    before: Option<&Clients>,
+    files: &mut Vec<PathBuf>,
+    problems: &mut Problems,
+) -> Option<Vec<Arc<Database>>> {
+    let known = before.and_then(|clients| clients.placement.as_deref()).map_or(&[][..], Placement::databases);
+    let mut databases = Vec::new();
+    for (shown, place) in settings.databases.iter().zip(&settings.named) {
+        let path = std::path::absolute(shown).unwrap_or_else(|_| shown.clone());
+        files.push(path.clone());
+        match mmdb::database(shown, &path, known) {
+            Ok(database) => databases.push(database),
+            Err(refused) => {
+                let message = format!("can't use the database {}: {}", shown.display(), refused.why);
+                problems.error(place, message).hint(refused.hint);
+            }
+        }
+    }
+    (databases.len() == settings.databases.len()).then_some(databases)
 }

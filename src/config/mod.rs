@@ -7,6 +7,7 @@ mod client_lists;
 mod clients;
 mod fields;
 mod guard;
+mod mmdb;
 mod net_files;
 mod node;
 mod operators;
@@ -44,18 +45,23 @@ pub struct Loaded {
     pub model: Model,
     /// What is hardly meant, sorted by file and line.
     pub warnings: Vec<Problem>,
-    /// Further files that the zones were made from, such as files of nets: absolute paths, sorted, to be watched.
+    /// Further files that all this was made from, such as files of nets and databases: absolute paths, sorted, to be watched.
     pub files: Vec<PathBuf>,
 }
 
 /// Loads settings and zones as `serve` would. With an error anywhere nothing is loaded, and everything found in any
 /// file comes back, warnings too, sorted by file and line. Without a file only the environment and the flags count.
 pub fn load(settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<Problem>> {
+    load_after(None, settings_file, flags)
+}
+
+/// As [`load`], and what `before` was made of isn't decoded and compiled again where it is the same: databases are large.
+pub fn load_after(before: Option<&Model>, settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Problems::default();
     let Some(settings) = settings::read(settings_file, settings::environment(), flags, &mut problems) else {
         return Err(problems.into_sorted());
     };
-    let (model, files) = read(&settings, &mut problems);
+    let (model, files) = read(&settings, before, &mut problems);
     match problems.errors() {
         0 => Ok(Loaded { settings, model, warnings: problems.into_sorted(), files }),
         _ => Err(problems.into_sorted()),
@@ -65,16 +71,16 @@ pub fn load(settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<P
 /// Reads the zones again, under settings as they were read at the start: the new model and its warnings, or all problems.
 pub fn reload(settings: &Settings) -> Result<(Model, Vec<Problem>), Vec<Problem>> {
     let mut problems = Problems::default();
-    let (model, _) = read(settings, &mut problems);
+    let (model, _) = read(settings, None, &mut problems);
     match problems.errors() {
         0 => Ok((model, problems.into_sorted())),
         _ => Err(problems.into_sorted()),
     }
 }
 
-/// The zones under these settings, with every client placed.
-fn read(settings: &Settings, problems: &mut Problems) -> (Model, Vec<PathBuf>) {
-    let (mut model, files) = zones::read(settings, problems);
-    clients::place(settings, &mut model, problems);
+/// The zones under these settings, with every client placed, and the further files that were read.
+fn read(settings: &Settings, before: Option<&Model>, problems: &mut Problems) -> (Model, Vec<PathBuf>) {
+    let (mut model, mut files) = zones::read(settings, problems);
+    clients::place(settings, &mut model, before, &mut files, problems);
     (model, files)
 }

@@ -1,5 +1,5 @@
-//! Files of nets that policies name as `"file:office-nets.txt"`: one net or address a line, `#` comments. The I/O between a
-//! policy as it is written and its validation, which reads no file. Each file is read once a load, and all that were
+//! Files of nets that policies and regions name as `"file:office-nets.txt"`: one net or address a line, `#` comments. The
+//! I/O between a policy as it is written and its validation, which reads no file. Each file is read once a load, and all that were
 //! asked for are remembered, so that they can be watched.
 
 use std::collections::BTreeMap;
@@ -33,7 +33,8 @@ impl NetFiles {
     pub(super) fn fill(&mut self, spec: &mut PolicySpec, shown: &Path, real: &Path, problems: &mut Problems) {
         for selector in spec.selectors_mut() {
             for file in &selector.files {
-                if let Some(nets) = self.nets(file, shown, real, problems) {
+                let from = From { shown, real, is_walled: true, named_in: "policy file" };
+                if let Some(nets) = self.nets(file, &from, problems) {
                     selector.file_nets.push(At { value: nets, place: file.place.clone() });
                 }
             }
@@ -45,12 +46,13 @@ impl NetFiles {
         self.read.into_keys().map(|path| std::path::absolute(&path).unwrap_or(path)).collect()
     }
 
-    fn nets(&mut self, file: &At<String>, shown: &Path, real: &Path, problems: &mut Problems) -> Option<Arc<[IpNet]>> {
-        let (shown, path) = (shown.join(&file.value), real.join(&file.value));
+    /// What is in the file that `file` names. `None` where it can't be read, which is told.
+    pub(super) fn nets(&mut self, file: &At<String>, from: &From<'_>, problems: &mut Problems) -> Option<Arc<[IpNet]>> {
+        let (shown, path) = (from.shown.join(&file.value), from.real.join(&file.value));
         if let Some(known) = self.read.get(&path) {
             return known.clone();
         }
-        let nets = match bounded(&path, real) {
+        let nets = match bounded(&path, from) {
             Ok(text) => Some(Arc::from(lines(&Source::new(&shown, &text), &text, problems))),
             Err(Refused { why, hint }) => {
                 let problem = problems.error(&file.place, format!("can't read the nets in {}: {why}", shown.display()));
@@ -63,25 +65,37 @@ impl NetFiles {
     }
 }
 
+/// Where a name of a file is written.
+pub(super) struct From<'a> {
+    /// The directory that it is relative to, as the user would type it.
+    pub(super) shown: &'a Path,
+    /// The same to the system.
+    pub(super) real: &'a Path,
+    /// Whether the file must be within that directory.
+    pub(super) is_walled: bool,
+    /// What the name stands in.
+    pub(super) named_in: &'a str,
+}
+
 /// Why a file isn't read, and what to do.
 struct Refused {
     why: String,
     hint: String,
 }
 
-/// The whole file, if it lies within `root` and within bounds.
-fn bounded(path: &Path, root: &Path) -> Result<Vec<u8>, Refused> {
-    let hint = "\"file:NAME\" is relative to the policy file; it has one net a line";
-    let failed = |error: std::io::Error| Refused { why: reason(&error), hint: hint.into() };
+/// The whole file, if it lies where it may and within bounds.
+fn bounded(path: &Path, from: &From<'_>) -> Result<Vec<u8>, Refused> {
+    let hint = format!("\"file:NAME\" is relative to the {}; it has one net a line", from.named_in);
+    let failed = |error: std::io::Error| Refused { why: reason(&error), hint: hint.clone() };
     let refused = |why: String, hint: &str| Err(Refused { why, hint: hint.into() });
     let real = path.canonicalize().map_err(failed)?;
     // As for $INCLUDE: who may write a policy may not thereby read the rest of the disk.
-    if !real.starts_with(root.canonicalize().map_err(failed)?) {
+    if from.is_walled && !real.starts_with(from.real.canonicalize().map_err(failed)?) {
         return refused("it is outside the zones directory".into(), "move the file there");
     }
     // Opening a pipe would wait for its writer.
     if !std::fs::metadata(&real).map_err(failed)?.is_file() {
-        return refused("it is not a file".into(), hint);
+        return refused("it is not a file".into(), &hint);
     }
     let mut text = Vec::new();
     std::fs::File::open(&real).and_then(|file| file.take(MAX_OCTETS + 1).read_to_end(&mut text)).map_err(failed)?;

@@ -1,54 +1,57 @@
 //! `[regions.NAME]` and `[clients]`: the named parts of the world, and which clients belong to them.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::config::clients::ClientSettings;
+use crate::config::client_lists;
+use crate::config::clients::{self, ClientSettings};
 use crate::config::fields::{Fields, text};
+use crate::config::net_files::{From, NetFiles};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::{At, Place};
-use crate::model::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId, Selector};
+use crate::model::{
+    ClassId, ClientClass, ClientRule, Clients, Continent, Country, Location, Region, RegionId, Selector,
+};
 
 /// More regions than these don't fit the ids and no map (judgment).
 const MAX_REGIONS: usize = 1000;
 
-/// Reads regions and the placing of clients. Where no region is declared, the node's own is.
+/// Reads regions and the placing of clients; files are relative to the directory `base`. Where no region is declared, the
+/// node's own is.
 pub(super) fn read(
     top: &mut Fields,
     own: Option<&At<String>>,
+    base: &Path,
     problems: &mut Problems,
 ) -> (Vec<Region>, Clients, ClientSettings) {
     let mut regions = Vec::new();
-    let mut nets = Nets::default();
+    let mut claims = Claims::default();
     let declared = top.named("regions", problems);
     if let Some((name, _)) = declared.get(MAX_REGIONS) {
         problems.error(&name.place, format!("more than {MAX_REGIONS} regions"));
     }
     for (name, fields) in declared.into_iter().take(MAX_REGIONS) {
         check_name(&name, "a region", problems);
-        let id = RegionId(regions.len() as u16);
-        regions.push(region(name.value, id, fields, &mut nets, problems));
+        regions.push(region(name.value, fields, base, &mut claims, problems));
     }
     if let (true, Some(own)) = (regions.is_empty(), own) {
         check_name(own, "a region", problems);
         regions.push(Region { name: own.value.clone(), location: None });
+        claims.of.push(Selector::default());
     }
     if let Some(own) = own {
         find(&regions, own, problems);
     }
-    let default = top.table("clients", problems).and_then(|mut clients| {
-        let default = clients.text("default_region", "\"eu-west\"", problems);
-        clients.finish(&["mmdb"], problems);
-        find(&regions, &default?, problems)
-    });
-    let mut claims = vec![Selector::default(); regions.len()];
-    for (net, region) in &nets.rules {
-        claims[usize::from(region.0)].nets.push(*net);
-    }
-    let clients = clients(&regions, nets.rules, default);
-    (regions, clients, ClientSettings { claims, default })
+    let net_files = claims.files.into_paths();
+    let mut settings = ClientSettings { claims: claims.of, net_files, ..ClientSettings::default() };
+    let default = clients::read(top, base, &mut settings, problems);
+    settings.default = default.and_then(|default| find(&regions, &default, problems));
+    (regions, by_nets(&settings), settings)
 }
 
 /// The region that `written` names; a problem when there is none.
@@ -76,15 +79,23 @@ pub(super) fn check_name(name: &At<String>, what: &str, problems: &mut Problems)
     }
 }
 
-fn region(name: String, id: RegionId, mut fields: Fields, nets: &mut Nets, problems: &mut Problems) -> Region {
+fn region(name: String, mut fields: Fields, base: &Path, claims: &mut Claims, problems: &mut Problems) -> Region {
     let location = fields.list("location", "[53.34, -6.26]", problems).and_then(|at| location(at, problems));
-    let example = "[\"192.0.2.0/24\"]";
-    for item in fields.list("nets", example, problems).map_or_else(Vec::new, |list| list.value) {
-        if let Some(written) = text(item, "nets", example, problems) {
-            nets.add(&name, id, &written, problems);
-        }
+    let mut claim = claims.begin(&name);
+    claim.nets(&mut fields, base, problems);
+    let place_of = |fields: &Fields, key| fields.place_of(key).unwrap_or_else(|| fields.place.clone());
+    let (asns_at, countries_at) = (place_of(&fields, "asns"), place_of(&fields, "countries"));
+    let continents_at = place_of(&fields, "continents");
+    for asn in client_lists::asns(&mut fields, problems) {
+        claim.one(Claimed::Asn(asn), &asns_at, problems);
     }
-    fields.finish(&["continents", "countries", "asns"], problems);
+    for country in client_lists::countries(&mut fields, problems) {
+        claim.one(Claimed::Country(country), &countries_at, problems);
+    }
+    for continent in client_lists::continents(&mut fields, problems) {
+        claim.one(Claimed::Continent(continent), &continents_at, problems);
+    }
+    fields.finish(&[], problems);
     Region { name, location }
 }
 
@@ -124,41 +135,109 @@ pub(super) fn net(written: &At<String>, problems: &mut Problems) -> Option<IpNet
     Some(net)
 }
 
-/// Nets of all regions, each once.
-#[derive(Default)]
-struct Nets {
-    rules: Vec<(IpNet, RegionId)>,
-    owners: HashMap<IpNet, (RegionId, String, Place)>,
+/// What a region may claim, and no other one then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Claimed {
+    Net(IpNet),
+    Asn(u32),
+    Country(Country),
+    Continent(Continent),
 }
 
-impl Nets {
-    fn add(&mut self, region: &str, id: RegionId, written: &At<String>, problems: &mut Problems) {
-        let Some(net) = net(written, problems) else { return };
-        match self.owners.get(&net) {
-            Some((owner, _, first)) if *owner == id => {
-                problems.warning(&written.place, format!("{net} is listed twice, first on line {}", first.line));
+impl fmt::Display for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Claimed::Net(net) => write!(f, "{net} is a net"),
+            Claimed::Asn(asn) => write!(f, "AS{asn} is an autonomous system"),
+            Claimed::Country(country) => write!(f, "{country} is a country"),
+            Claimed::Continent(continent) => write!(f, "{continent} is a continent"),
+        }
+    }
+}
+
+/// What all regions claim.
+#[derive(Default)]
+struct Claims {
+    of: Vec<Selector>,
+    owners: HashMap<Claimed, (RegionId, Arc<str>, Place)>,
+    files: NetFiles,
+}
+
+/// What one region claims, while it is read.
+struct Claim<'a> {
+    all: &'a mut Claims,
+    id: RegionId,
+    name: Arc<str>,
+}
+
+impl Claims {
+    fn begin(&mut self, name: &str) -> Claim<'_> {
+        self.of.push(Selector::default());
+        Claim { id: RegionId(self.of.len() as u16 - 1), name: Arc::from(name), all: self }
+    }
+}
+
+impl Claim<'_> {
+    /// `nets = ["192.0.2.0/24", "file:nets.txt"]`.
+    fn nets(&mut self, fields: &mut Fields, base: &Path, problems: &mut Problems) {
+        let example = "[\"192.0.2.0/24\", \"file:nets.txt\"]";
+        for item in fields.list("nets", example, problems).map_or_else(Vec::new, |list| list.value) {
+            let Some(written) = text(item, "nets", example, problems) else { continue };
+            let Some(file) = written.value.strip_prefix("file:") else {
+                if let Some(net) = net(&written, problems) {
+                    self.one(Claimed::Net(net), &written.place, problems);
+                }
+                continue;
+            };
+            let here = if base.as_os_str().is_empty() { Path::new(".") } else { base };
+            let from = From { shown: base, real: here, is_walled: false, named_in: "settings file" };
+            let file = At { value: file.to_string(), place: written.place.clone() };
+            let nets = self.all.files.nets(&file, &from, problems);
+            for net in nets.iter().flat_map(|nets| nets.iter()) {
+                let is_own = self.all.owners.get(&Claimed::Net(*net)).is_some_and(|(owner, ..)| *owner == self.id);
+                if !is_own {
+                    self.one(Claimed::Net(*net), &file.place, problems);
+                }
+            }
+        }
+    }
+
+    fn one(&mut self, claimed: Claimed, place: &Place, problems: &mut Problems) {
+        match self.all.owners.get(&claimed) {
+            Some((owner, _, first)) if *owner == self.id => {
+                let what = claimed.to_string();
+                let what = what.split(' ').next().unwrap_or_default();
+                problems.warning(place, format!("{what} is listed twice, first on line {}", first.line));
             }
             Some((_, owner, first)) => {
-                let message = format!("{net} is a net of two regions: `{owner}` (line {}) and `{region}`", first.line);
-                problems.error(&written.place, message).hint("a client belongs to one region: keep one of them");
+                let message = format!("{claimed} of two regions: `{owner}` (line {}) and `{}`", first.line, self.name);
+                problems.error(place, message).hint("a client belongs to one region: keep one of them");
             }
             None => {
-                self.owners.insert(net, (id, region.to_string(), written.place.clone()));
-                self.rules.push((net, id));
+                self.all.owners.insert(claimed, (self.id, self.name.clone(), place.clone()));
+                let own = &mut self.all.of[usize::from(self.id.0)];
+                match claimed {
+                    Claimed::Net(net) => own.nets.push(net),
+                    Claimed::Asn(asn) => own.asns.push(asn),
+                    Claimed::Country(country) => own.countries.push(country),
+                    Claimed::Continent(continent) => own.continents.push(continent),
+                }
             }
         }
     }
 }
 
-/// A class a region, and the unknown class where nothing is default.
-fn clients(regions: &[Region], nets: Vec<(IpNet, RegionId)>, default: Option<RegionId>) -> Clients {
-    let of = |region: RegionId| ClassId(region.0);
-    let mut classes: Vec<ClientClass> =
-        (0..regions.len()).map(|at| ClientClass::of_region(Some(RegionId(at as u16)))).collect();
-    let fallback = default.map(of).unwrap_or_else(|| {
+/// Clients by the nets of the regions alone: a class a region, and the unknown class where no region is default.
+fn by_nets(settings: &ClientSettings) -> Clients {
+    let regions = (0..settings.claims.len() as u16).map(RegionId);
+    let mut classes: Vec<ClientClass> = regions.map(|region| ClientClass::of_region(Some(region))).collect();
+    let of = |region: usize| ClassId(region as u16);
+    let fallback = settings.default.map(|region| ClassId(region.0)).unwrap_or_else(|| {
         classes.push(ClientClass::default());
-        ClassId(classes.len() as u16 - 1)
+        of(classes.len() - 1)
     });
-    let rules = nets.into_iter().map(|(net, region)| ClientRule { net, class: of(region) }).collect();
-    Clients { classes, rules, fallback, ..Clients::default() }
+    let claims = settings.claims.iter().enumerate();
+    let rules =
+        claims.flat_map(|(at, claim)| claim.nets.iter().map(move |net| ClientRule { net: *net, class: of(at) }));
+    Clients { rules: rules.collect(), classes, fallback, ..Clients::default() }
 }

@@ -222,7 +222,7 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, has_file: bool, problems
     });
     let guard = guard::read(&mut top, base, problems);
     let operators = operators::read(&mut top, has_file.then_some(base), problems);
-    let (regions, clients, placing) = regions::read(&mut top, region.as_ref(), problems);
+    let (regions, clients, placing) = regions::read(&mut top, region.as_ref(), base, problems);
     top.finish(&["fleet", "vantage"], problems);
     let zones_shown = match dir {
         Some(dir) if dir.place.file.to_string_lossy().starts_with("flag ") => PathBuf::from(dir.value),

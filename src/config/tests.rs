@@ -33,7 +33,7 @@ fn load_files(
     let mut problems = Problems::default();
     let file = dir.path().join("portolan.toml");
     let settings = settings::read(file.exists().then_some(&file), environment, flags, &mut problems);
-    let model = settings.as_ref().map_or_else(Model::default, |settings| read(settings, &mut problems).0);
+    let model = settings.as_ref().map_or_else(Model::default, |settings| read(settings, None, &mut problems).0);
     let prefix = format!("{}/", dir.path().display());
     let said = problems.into_sorted().iter().map(|problem| problem.to_string().replace(&prefix, "")).collect();
     (dir, settings, model, said)

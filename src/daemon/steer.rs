@@ -143,8 +143,8 @@ impl Steer {
 
     /// Reads the files again, away from this task: answers follow the world meanwhile.
     fn load(&self) -> JoinHandle<Result<Loaded, Vec<Problem>>> {
-        let (file, flags) = (self.settings_file.clone(), self.flags.clone());
-        tokio::task::spawn_blocking(move || config::load(file.as_deref(), &flags))
+        let (file, flags, served) = (self.settings_file.clone(), self.flags.clone(), self.model());
+        tokio::task::spawn_blocking(move || config::load_after(Some(&served), file.as_deref(), &flags))
     }
 
     /// Has the new checks probed before anybody is answered from them. The old ones are probed on meanwhile.

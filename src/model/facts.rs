@@ -2,6 +2,7 @@
 //! file decoded once: every address has a span, every span points to its facts, and facts that are equal are one.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
@@ -55,11 +56,26 @@ impl Point {
     }
 }
 
+/// What tells whether a file is still the one that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FileStamp {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Octets.
+    pub len: u64,
+    /// Seconds since 1970, and nanoseconds.
+    pub modified: (i64, i64),
+    /// Device and number.
+    pub inode: (u64, u64),
+}
+
 /// A database, decoded. 8 bytes a span of IPv4, 20 of IPv6, 32 a distinct set of facts.
 #[derive(Debug)]
 pub struct Database {
     /// The file as the user would type it.
     pub name: String,
+    /// The file that was read.
+    pub stamp: FileStamp,
     pub(crate) v4: Spans<u32, u32>,
     pub(crate) v6: Spans<u128, u32>,
     /// The first is nothing.
@@ -68,8 +84,8 @@ pub struct Database {
 
 impl Database {
     /// One that knows nothing yet.
-    pub fn new(name: String) -> Database {
-        Database { name, v4: Spans::uniform(0), v6: Spans::uniform(0), facts: vec![Facts::default()] }
+    pub fn new(name: String, stamp: FileStamp) -> Database {
+        Database { name, stamp, v4: Spans::uniform(0), v6: Spans::uniform(0), facts: vec![Facts::default()] }
     }
 
     /// Takes in facts that addresses may have; the number is for [`Database::add`].
@@ -126,7 +142,7 @@ mod tests {
 
     #[test]
     fn every_address_has_the_facts_of_its_net_and_gaps_have_none() {
-        let mut database = Database::new("d".into());
+        let mut database = Database::new("d".into(), FileStamp::default());
         let of = |code| Facts { country: Country::parse(code), ..Facts::default() };
         let (de, fr) = (database.learn(of("DE")), database.learn(of("FR")));
         for (net, facts) in [("10.0.0.0/9", de), ("10.128.0.0/9", de), ("11.0.0.0/8", fr), ("255.255.255.255/32", fr)] {

@@ -22,7 +22,7 @@ pub use client::{ClassId, ClientClass, ClientRule, Clients, Location, Region, Re
 pub use client_net::ClientNet;
 pub use client_table::ClientTable;
 pub use country::{Continent, Country};
-pub use facts::{Database, Facts, Point};
+pub use facts::{Database, Facts, FileStamp, Point};
 pub use monitor::{Check, CheckId, CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
 pub use placement::{Placed, PlacedBy, Placement, Placing, TooManyClasses};
 pub use policy::{

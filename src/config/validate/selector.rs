@@ -24,6 +24,12 @@ impl Builder {
         nets.sort_unstable();
         nets.dedup();
         let SelectorSpec { asns, countries, continents, unknown, .. } = spec;
+        let clients = &self.model.clients;
+        if *unknown && clients.classes[usize::from(clients.fallback.0)].region.is_some() {
+            let message = format!("nobody is `unknown` to this `{}`: there is a default region", spec.key);
+            let hint = "leave `unknown` out, or [clients] default_region in the settings";
+            problems.warning(&spec.place, message).hint(hint);
+        }
         let selector = Selector {
             nets,
             asns: asns.clone(),

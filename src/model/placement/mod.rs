@@ -2,6 +2,8 @@
 //! tables are compiled from it by linear sweeps, for any cut-off, and explanations are looked up in it.
 
 mod nets;
+#[cfg(test)]
+mod property;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -85,8 +87,10 @@ pub struct Placement {
     classes: HashMap<(GroundId, KindId), ClassId, FixedState>,
     fallback: ClassId,
     rules: Rules,
+    regions: Vec<Region>,
     claims: Vec<Selector>,
     databases: Vec<Arc<Database>>,
+    cutoffs: Vec<(u8, u8)>,
 }
 
 impl fmt::Debug for Placement {
@@ -98,6 +102,30 @@ impl fmt::Debug for Placement {
 }
 
 impl Placement {
+    /// The clients that `placing` makes: those of `before`, where they were made of the same.
+    pub fn renew(placing: &Placing<'_>, before: Option<&Clients>) -> Result<Clients, TooManyClasses> {
+        let same = |clients: &&Clients| {
+            let was = clients.placement.as_deref();
+            was.is_some_and(|was| was.is_made_of(placing)) && clients.selectors == placing.selectors
+        };
+        before.filter(same).cloned().map_or_else(|| Placement::clients(placing), Ok)
+    }
+
+    fn is_made_of(&self, placing: &Placing<'_>) -> bool {
+        let databases = placing.databases;
+        self.regions == placing.regions
+            && self.claims == placing.claims
+            && self.rules.default == placing.default
+            && self.cutoffs == placing.cutoffs
+            && self.databases.len() == databases.len()
+            && self.databases.iter().zip(databases).all(|(was, is)| Arc::ptr_eq(was, is))
+    }
+
+    /// The databases that it is made of.
+    pub fn databases(&self) -> &[Arc<Database>] {
+        &self.databases
+    }
+
     /// Places all clients. The classes begin with one for each region: clients of whom no more is known.
     pub fn clients(placing: &Placing<'_>) -> Result<Clients, TooManyClasses> {
         let rules = Rules::of(placing.regions, placing.claims, placing.selectors, placing.default);
@@ -116,8 +144,10 @@ impl Placement {
             classes: HashMap::default(),
             fallback: ClassId(fallback),
             rules,
+            regions: placing.regions.to_vec(),
             claims: placing.claims.to_vec(),
             databases: placing.databases.to_vec(),
+            cutoffs: placing.cutoffs.to_vec(),
         };
         let mut by_pair = HashMap::default();
         let mut result = Ok(());
@@ -148,8 +178,7 @@ impl Placement {
 
     /// One that knows nets and their classes only.
     pub(crate) fn of_rules(rules: &[ClientRule], fallback: ClassId) -> Placement {
-        let claims: Vec<Selector> = Vec::new();
-        let mut placement = Placement { claims, fallback, ..Placement::default() };
+        let mut placement = Placement { fallback, ..Placement::default() };
         placement.classes.insert((0, 0), fallback);
         let ground = |class: ClassId| GroundId::from(class.0) + 1;
         for rule in rules {

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::model::{ClientTable, Location, Point, SelectorId};
+use crate::model::{ClientTable, FileStamp, Location, Point, SelectorId};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -37,7 +37,7 @@ fn world(regions: &[(&[&str], Option<(f64, f64)>)]) -> (Vec<Region>, Vec<Selecto
 
 /// A database of nets in rising order, each with a country, a continent, a place or a system.
 fn database(nets: &[(&str, Facts)]) -> Arc<Database> {
-    let mut database = Database::new("test.mmdb".into());
+    let mut database = Database::new("test.mmdb".into(), FileStamp::default());
     for (net, facts) in nets {
         let facts = database.learn(*facts);
         assert!(database.add(net.parse().unwrap(), facts), "{net}");
