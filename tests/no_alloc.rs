@@ -96,6 +96,8 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Way)> {
             Way::Answers(3),
         ),
         ("a service", query("web.gslb.example.test", HTTPS, Edns::Plain), Way::Answers(1)),
+        ("by net, several records", query("both.gslb.example.test", A, Edns::Subnet(9)), Way::Answers(2)),
+        ("by net, many endpoints", query("many.gslb.example.test", A, Edns::Subnet(9)), Way::Answers(3)),
         ("steered, no such type", query(region, 16, Edns::Plain), Way::Answers(0)),
         ("no such name beside steered ones", query("x.gslb.example.test", A, Edns::Subnet(1)), Way::Says(NXDOMAIN)),
         ("a bad subnet", with(query(region, A, Edns::Subnet(9)), opt_at + 16, 250), Way::Says(FORMERR)),
@@ -115,6 +117,7 @@ fn bench_cases() -> Vec<(&'static str, Vec<u8>, Way)> {
         ("cookie", Way::Answers(1)),
         ("weighted", Way::Answers(1)),
         ("region", Way::Answers(1)),
+        ("affinity", Way::Answers(1)),
     ]
     .into_iter()
     .chain([("nxdomain", Way::Says(NXDOMAIN)), ("garbage", Way::Says(FORMERR))])

@@ -27,7 +27,8 @@ pub(crate) use pool::key_of;
 use std::time::Duration;
 
 use crate::model::{
-    Answerable, CheckView, ClientClass, EndpointId, Facet, MAX_ANSWERS, MemberRef, Model, Policy, PolicyId, WorldView,
+    AffinityNet, Answerable, CheckView, ClientClass, EndpointId, Facet, MAX_ANSWERS, MemberRef, Model, Policy,
+    PolicyId, WorldView,
 };
 
 /// Decides what `policy` answers clients of `class` who ask for `facet`, as the world is in `view`, at `view.at`.
@@ -76,6 +77,7 @@ pub fn decide(
             }
         });
         decision.hints = service::hints(&scene, distribution);
+        decision.affinity = affinity(policy, distribution);
     }
     let given = decision.stages.last().map_or(0, |stage| stage.left);
     let (ttl, stage) = closing::ttl(&scene, policy.ttl, &considered, given);
@@ -142,6 +144,13 @@ impl<'a> Scene<'a> {
 
 fn distribution(policy: &Policy, tiers: Vec<Tier>) -> Distribution {
     Distribution { tiers, draws: policy.answers.unwrap_or(1), limit: policy.answers.unwrap_or(MAX_ANSWERS) }
+}
+
+/// How much of the client's address a draw looks at, where a sticky step may tell shares of a tier apart.
+fn affinity(policy: &Policy, distribution: &Distribution) -> Option<AffinityNet> {
+    let is_sticky = |share: &Share| share.path.iter().any(|step| step.sticky);
+    let is_tied = |tier: &Tier| tier.shares.len() > 1 && tier.shares.iter().any(is_sticky);
+    distribution.tiers.iter().any(is_tied).then(|| policy.affinity.unwrap_or_default())
 }
 
 impl Stage {

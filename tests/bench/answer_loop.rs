@@ -1,5 +1,5 @@
 //! Calls `answer()` in a loop and nothing else, to be counted or profiled: `answer_loop KIND COUNT`, KIND one of
-//! static, weighted, region, nxdomain, garbage. Prints how many got a reply. `bench.py instructions` runs it.
+//! static, weighted, region, affinity, nxdomain, garbage. Prints how many got a reply. `bench.py instructions` runs it.
 
 #[path = "world.rs"]
 mod world;
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let queries = args.next().and_then(|kind| world::queries(&kind));
     let count = args.next().and_then(|count| count.parse::<usize>().ok());
     let (Some(queries), Some(count)) = (queries, count) else {
-        eprintln!("usage: answer_loop static|weighted|region|nxdomain|garbage COUNT");
+        eprintln!("usage: answer_loop static|weighted|region|affinity|nxdomain|garbage COUNT");
         return ExitCode::from(2);
     };
     let dir = tempfile::tempdir().expect("a temporary directory");

@@ -326,7 +326,7 @@ def instructions(options):
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
     loop = target / "release" / "examples" / "answer_loop"
     print("answer(): instructions a query")
-    for name in ("static", "weighted", "region", "nxdomain", "garbage"):
+    for name in ("static", "weighted", "region", "affinity", "nxdomain", "garbage"):
         few, many = (count_instructions(loop, name, count) for count in (10_000, 30_000))
         print(f"  {name:9} {(many - few) / 20_000:8.1f}")
 

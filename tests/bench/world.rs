@@ -1,5 +1,5 @@
-//! A small world to answer from, and queries for it: static names, weighted names, names by the client's region. Loaded
-//! from files as `serve` does. Shared by the bench loop and the test that answering takes no memory.
+//! A small world to answer from, and queries for it: static names, weighted names, names by the client's region
+//! or net. Loaded from files as `serve` does. Shared by the bench loop and the test that answering takes no memory.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -68,8 +68,7 @@ fn static_zone() -> String {
 fn policy() -> String {
     let mut text = String::from("zone = \"gslb.example.test.\"\n[ecs]\nuse = true\n");
     for n in 0..NAMES {
-        for (kind, steer) in [('w', "weighted"), ('g', "nearest")] {
-            let net = if kind == 'w' { 51 } else { 18 };
+        for (kind, steer, net) in [('w', "weighted", 51), ('g', "nearest", 18), ('a', "affinity", 52)] {
             for dc in 0..3 {
                 let weight = 10 * (dc + 1);
                 let _ = writeln!(
@@ -89,6 +88,13 @@ fn policy() -> String {
     text.push_str(
         "[name.\"_srv._tcp\"]\npool = \"g1\"\ntypes = [\"SRV\"]\nport = 80\n\
          [name.web]\npool = \"w1\"\ntypes = [\"A\", \"HTTPS\"]\nalpn = [\"h2\"]\n",
+    );
+    let many: Vec<String> = (0..NAMES).map(|n| format!("\"a{n}e0\"")).collect();
+    let _ = writeln!(
+        text,
+        "[name.both]\npool = \"a0\"\nanswers = 2\n[pool.many]\nsteer = \"affinity\"\nmembers = [{}]\n\
+         [name.many]\npool = \"many\"\nanswers = 3",
+        many.join(", ")
     );
     text
 }
@@ -139,6 +145,7 @@ pub(crate) fn queries(kind: &str) -> Option<Vec<Vec<u8>>> {
         "cookie" => each(&|n| query(&format!("h{n:03}.svc.example.test"), [A, AAAA][n % 2], Edns::Cookie)),
         "weighted" => each(&|n| query(&format!("w{n:03}.gslb.example.test"), A, Edns::Plain)),
         "region" => each(&|n| query(&format!("g{n:03}.gslb.example.test"), A, Edns::Subnet(n as u8))),
+        "affinity" => each(&|n| query(&format!("a{n:03}.gslb.example.test"), A, Edns::Subnet(n as u8))),
         "nxdomain" => each(&|n| query(&format!("none{n}.svc.example.test"), A, Edns::None)),
         "garbage" => each(&|n| query("h001.svc.example.test", A, Edns::Plain)[..12 + n % 20].to_vec()),
         _ => None,

@@ -1,5 +1,6 @@
 //! Answering as a whole: questions in, replies out, over a small world of zones. hickory-proto reads the replies.
 
+mod affinity;
 mod cookies;
 mod guard;
 mod lookup;

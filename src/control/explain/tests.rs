@@ -128,6 +128,43 @@ fn on_empty_is_told() {
     assert!(stale.stale && human(&stale).contains("EDE 3"));
 }
 
+/// `www` is fra1 and plain by the client's net, of which ECS shows `cutoff` bits at most.
+fn sticky(cutoff: u8) -> Snapshot {
+    let mut model = (*usual().model).clone();
+    model.pools[0].steering = Steering::Affinity;
+    let mut zone = (*model.zones[0]).clone();
+    zone.ecs.v4 = cutoff;
+    model.zones[0] = Arc::new(zone);
+    fixture::snapshot(model)
+}
+
+#[test]
+fn what_affinity_looks_at_and_whom_it_leads_to_is_told() {
+    let told = ask(&sticky(24), None, dublin()).unwrap();
+    assert_eq!((told.scope, told.scope_why.as_str()), (24, "affinity gives all of 127.2.0.0/24 the same answer"));
+    assert!(told.answers.iter().all(|answer| answer.probability == 0.5), "over all nets: {:?}", told.answers);
+    let sticky_for = |net: u8| {
+        let client = Client::Address([127, 2, net, 1].into());
+        ask(&sticky(24), None, client).unwrap().sticky_endpoint.unwrap()
+    };
+    let all: std::collections::BTreeSet<String> = (0..20).map(sticky_for).collect();
+    assert_eq!(all.into_iter().collect::<Vec<_>>(), ["fra1", "plain"]);
+    let line = format!("sticky  {}: what this client's net gets while that is eligible\n", sticky_for(0));
+    assert!(human(&told).contains(&line), "{}", human(&told));
+    let cut = ask(&sticky(20), None, dublin()).unwrap();
+    assert_eq!(cut.scope, 20);
+    assert_eq!(cut.scope_why, "affinity gives all of 127.2.0.0/20 the same answer: [ecs] cuts its net off there");
+}
+
+#[test]
+fn without_an_address_affinity_has_nobody_to_lead() {
+    let told = ask(&sticky(24), None, Client::Unplaced).unwrap();
+    assert_eq!((told.scope, told.sticky_endpoint.as_deref()), (0, None));
+    assert_eq!(told.scope_why, "affinity looks at the client's net, and no address was given");
+    let json = serde_json::to_value(ask(&usual(), None, dublin()).unwrap()).unwrap();
+    assert!(json.get("sticky_endpoint").is_none(), "where chance decides there is no such field");
+}
+
 #[test]
 fn names_keep_their_case() {
     assert_eq!(present(5, b"\x05N\\y.C\x07Hosting\x00"), "N\\\\y\\.C.Hosting.");
