@@ -7,6 +7,7 @@ mod identity;
 mod limits;
 mod node;
 mod overrides;
+mod standings;
 mod steer;
 mod store;
 mod vantages;

@@ -22,6 +22,7 @@ use crate::daemon::changes::{Changes, Watched};
 use crate::daemon::identity::Identities;
 use crate::daemon::limits;
 use crate::daemon::overrides::Overrides;
+use crate::daemon::standings::Standings;
 use crate::daemon::steer::Steer;
 use crate::daemon::store::Store;
 use crate::daemon::vantages::{VantageSpec, Vantages};
@@ -69,6 +70,7 @@ impl Node {
         let store = Store::open(settings.operators.state_dir.clone());
         let mut overrides = Overrides::load(&store)?;
         warnings.extend(overrides.resolve(&model, &store));
+        let standings = Standings::load(&store)?;
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let mut server = Server::bind(&settings.listen.dns, settings.listen.workers).map_err(StartError::Bind)?;
         let certificates =
@@ -114,7 +116,7 @@ impl Node {
         let api = tokio::spawn(control::serve(listener, control::router(state), stop.clone()));
 
         vantages.adopt(&[&model]).await;
-        publisher.begin(overrides.over(vantages.view(&model)), &[]);
+        publisher.begin(overrides.over(vantages.view(&model)), standings.told());
         server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
         let steer = Steer {
@@ -131,6 +133,7 @@ impl Node {
             metrics: metrics.clone(),
             commands,
             overrides,
+            standings,
             tokens,
             store,
             asked: Vec::new(),

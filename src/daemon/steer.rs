@@ -19,6 +19,7 @@ use crate::control::{Command, Event, ReloadStatus};
 use crate::daemon::changes::{Cause, Changes, Watched};
 use crate::daemon::identity::Identities;
 use crate::daemon::overrides::{Overrides, Resolved, Turn, events};
+use crate::daemon::standings::Standings;
 use crate::daemon::store::Store;
 use crate::daemon::vantages::Vantages;
 use crate::health::{Round, check_rights};
@@ -42,6 +43,7 @@ pub(crate) struct Steer {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) overrides: Overrides,
+    pub(crate) standings: Standings,
     pub(crate) tokens: Arc<ArcSwapOption<Tokens>>,
     pub(crate) store: Store,
     /// Those who asked for a reload and were not told yet how it went. Whatever is being loaded was begun after they asked.
@@ -105,8 +107,7 @@ impl Steer {
             tokio::select! {
                 () = stop.cancelled() => break,
                 view = self.vantages.next_view(&model) => {
-                    let transitions = self.publisher.observe(self.overrides.over(view), clock::unix_seconds());
-                    self.tell(&transitions);
+                    self.observe(view);
                 }
                 Some(command) = self.commands.recv() => match command {
                     Command::Override(change, reply) => {
@@ -208,7 +209,9 @@ impl Steer {
             coming.warnings.push(warning);
         }
         let view = self.overrides.over(self.vantages.view(&coming.model));
+        let before = self.publisher.snapshots().load_full();
         let transitions = self.publisher.adopt(coming.model.clone(), view, coming.identity, clock::unix_seconds());
+        self.standings.follow(&before, &self.publisher.snapshots().load(), &self.store);
         self.vantages.begin(&[&coming.model]);
         let generation = self.publisher.snapshots().load().generation;
         tracing::info!(generation, "a new generation is served");
@@ -249,8 +252,14 @@ impl Steer {
     /// Publishes the world as it was, with what operators say now.
     fn serve_overrides(&mut self) {
         let served = self.publisher.snapshots().load_full();
-        let view = WorldView { at: clock::now(), ..WorldView::clone(&served.view) };
+        self.observe(WorldView { at: clock::now(), ..WorldView::clone(&served.view) });
+    }
+
+    /// Publishes the world as it is seen, with what operators say.
+    fn observe(&mut self, view: WorldView) {
+        let before = self.publisher.snapshots().load_full();
         let transitions = self.publisher.observe(self.overrides.over(view), clock::unix_seconds());
+        self.standings.follow(&before, &self.publisher.snapshots().load(), &self.store);
         self.tell(&transitions);
     }
 

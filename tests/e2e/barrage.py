@@ -89,7 +89,7 @@ class Asker:
             if select.select([self.socket], [], [], wait)[0]:
                 self.read()
         seen = dict(asked=self.asked, lost=self.lost, failed=self.failed, mixed=self.mixed)
-        print(json.dumps(dict(**seen, generations=sorted(self.generations), seconds=ended - begun)), flush=True)
+        print(json.dumps(dict(**seen, generations=sorted(self.generations), seconds=(ended or time.monotonic()) - begun)), flush=True)
 
     def ask(self, now):
         number = self.asked & 0xFFFF

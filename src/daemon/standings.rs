@@ -1,0 +1,102 @@
+//! Choices that resist change, kept over a restart: a failback that is left to an operator must not be done by one. Written
+//! when a choice changes, which is seldom, and given back to the publisher at the start.
+
+use serde::{Deserialize, Serialize};
+
+use crate::daemon::StartError;
+use crate::daemon::store::Store;
+use crate::snapshot::{NamedStanding, Snapshot};
+
+/// The file in the state directory.
+const FILE: &str = "standings.json";
+
+/// The form of the file; a later one may have another number.
+const VERSION: u32 = 1;
+
+/// The choices as they were kept last.
+#[derive(Debug)]
+pub(crate) struct Standings {
+    kept: Vec<NamedStanding>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    version: u32,
+    standings: Vec<NamedStanding>,
+}
+
+impl Standings {
+    /// Reads what was kept. A file that can't be read is an error: traffic would go where it was taken from by hand.
+    pub(crate) fn load(store: &Store) -> Result<Standings, StartError> {
+        let path = store.path(FILE).unwrap_or_default();
+        let unreadable = |why: String| {
+            let path = path.display();
+            StartError::State(format!(
+                "{path}: {why}. It holds where names stay after a failover: put it right, or move it away to start without"
+            ))
+        };
+        let Some(text) = store.read(FILE).map_err(|error| unreadable(error.to_string()))? else {
+            return Ok(Standings { kept: Vec::new() });
+        };
+        let kept: Kept = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+        if kept.version != VERSION {
+            return Err(unreadable(format!("this is version {}, and this program knows {VERSION}", kept.version)));
+        }
+        Ok(Standings { kept: kept.standings })
+    }
+
+    /// The choices as they were kept.
+    pub(crate) fn told(&self) -> &[NamedStanding] {
+        &self.kept
+    }
+
+    /// Keeps the choices of `after` where they are others than those of `before`, the snapshot that it replaced.
+    pub(crate) fn follow(&mut self, before: &Snapshot, after: &Snapshot, store: &Store) {
+        if after.has_standings_of(before) {
+            return;
+        }
+        let mut standings = after.standings_by_name();
+        standings.sort_unstable();
+        if standings != self.kept {
+            self.keep(standings, store);
+        }
+    }
+
+    fn keep(&mut self, standings: Vec<NamedStanding>, store: &Store) {
+        // Plain data can't fail to serialise.
+        let kept = Kept { version: VERSION, standings };
+        let text = serde_json::to_string_pretty(&kept).unwrap_or_default() + "\n";
+        // Told in the log when it fails.
+        drop(store.keep(FILE, text));
+        self.kept = kept.standings;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_kept_is_what_the_next_start_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(dir.path().into()));
+        assert_eq!(Standings::load(&store).unwrap().told(), []);
+        let words = |text: &str| text.to_owned();
+        let (zone, name, rtype, class) = (words("svc.example."), words("www"), words("A"), words("any"));
+        let stays = NamedStanding { zone, name, rtype, class, pool: words("web"), members: vec![words("ams1")] };
+        let mut standings = Standings { kept: Vec::new() };
+        standings.keep(vec![stays.clone()], &store);
+        store.close().await;
+        let again = Standings::load(&Store::open(Some(dir.path().into()))).unwrap();
+        assert_eq!(again.told(), [stays]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_stops_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), "{\"version\":7,\"standings\":[]}").unwrap();
+        let refused = Standings::load(&Store::open(Some(dir.path().into()))).unwrap_err().to_string();
+        assert!(refused.contains("standings.json: this is version 7") && refused.contains("move it away"), "{refused}");
+    }
+}
