@@ -8,6 +8,7 @@ mod explain;
 mod overrides;
 mod reload;
 mod serve;
+mod simulate;
 mod status;
 mod text;
 
@@ -49,6 +50,7 @@ enum Command {
     #[command(after_help = "Example:\n  portolan overrides --format json")]
     Overrides(overrides::Asked),
     Reload(reload::Args),
+    Simulate(simulate::Args),
     #[command(hide = true)]
     DemoRegion(serve::RegionArgs),
 }
@@ -93,6 +95,10 @@ pub fn run() -> ExitCode {
         Command::Clear(args) => overrides::clear(&args),
         Command::Overrides(args) => overrides::list(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Simulate(args) => match simulate::run(&args) {
+            Ok(code) => return code,
+            Err(failure) => Err(failure),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -53,6 +53,11 @@ impl Call {
         Call::new(Method::POST, path, None)
     }
 
+    /// Has something done with JSON.
+    pub(super) fn post_json(path: &str, body: String) -> Call {
+        Call::new(Method::POST, path, Some(body))
+    }
+
     /// Takes away what is there.
     pub(super) fn delete(path: &str) -> Call {
         Call::new(Method::DELETE, path, None)

@@ -15,6 +15,7 @@ pub mod overrides;
 mod page;
 mod problem;
 mod serve;
+pub mod simulate;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub struct State {
     pub(crate) controls: Controls,
     pub(crate) recent: Arc<Mutex<events::Recent>>,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) simulations: Arc<Semaphore>,
 }
 
 /// What the calls that change something need.
@@ -112,6 +114,7 @@ impl State {
     ) -> State {
         let recent = Arc::new(Mutex::new(events::Recent::following(&events)));
         let streams = Arc::new(Semaphore::new(events::MAX_STREAMS));
-        State { snapshots, events, readiness, reload, metrics, controls, recent, streams }
+        let simulations = Arc::new(Semaphore::new(simulate::AT_A_TIME));
+        State { snapshots, events, readiness, reload, metrics, controls, recent, streams, simulations }
     }
 }

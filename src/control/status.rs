@@ -183,7 +183,7 @@ fn verdict(model: &Model, said: &Evidence, address: &str, now: Moment) -> Verdic
 }
 
 /// The address that an answerable's check judges.
-fn judged_address(model: &Model, answerable: &Answerable) -> String {
+pub(super) fn judged_address(model: &Model, answerable: &Answerable) -> String {
     match (&answerable.rdata, answerable.check) {
         (AnswerRdata::Address(ip), _) => ip.to_string(),
         (AnswerRdata::Cname(_), Some(check)) => probed_ip(model.checks[check.0 as usize].key.target).to_string(),

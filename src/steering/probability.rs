@@ -1,5 +1,5 @@
-//! How probable it is that an endpoint's record is in one reply: the arithmetic of the draws that [`Distribution`]
-//! defines, to nine digits. `explain` and `simulate` call it; the packet path draws and never asks.
+//! How probable it is that an endpoint's record is in one reply, and how much of a reply is its: the arithmetic of the
+//! draws that [`Distribution`] defines, to nine digits. `explain` and `simulate` call it; the packet path draws and never asks.
 //!
 //! Drawing by weight without replacement is a race (Efraimidis and Spirakis, 2006): give each share a clock that rings
 //! after an exponential time of rate `weight`; the order of ringing is the order of the draws. A share that rings at
@@ -37,6 +37,25 @@ impl Distribution {
             room = if self.draws == 1 && drawn > 0 { 0 } else { room.saturating_sub(drawn) };
         }
         odds
+    }
+
+    /// The part of a reply that is each endpoint's, 0 to 1, in tier order: a reply of n records is an nth of each, as a
+    /// client goes to one of those it is given. They add up to 1. Conditions are those of [`Distribution::probabilities`].
+    pub fn parts(&self, is_alias: impl Fn(EndpointId) -> bool) -> Vec<(EndpointId, f64)> {
+        let mut parts = self.probabilities(&is_alias);
+        if self.draws == 1 {
+            let shares = self.tiers.iter().flat_map(|tier| &tier.shares);
+            let records =
+                shares.flat_map(|share| share.endpoints.iter().map(|_| share.endpoints.len().min(self.limit)));
+            parts.iter_mut().zip(records).for_each(|((_, part), records)| *part /= records as f64);
+            return parts;
+        }
+        // However the draws fall, all replies of addresses have the same number of records; one with an alias has one.
+        let sum = |alias: bool| parts.iter().filter(|(e, _)| is_alias(*e) == alias).map(|(_, odd)| odd).sum::<f64>();
+        let (alone, records) = (sum(true), sum(false));
+        let addresses = parts.iter_mut().filter(|(endpoint, odd)| *odd > 0.0 && !is_alias(*endpoint));
+        addresses.for_each(|(_, part)| *part *= (1.0 - alone) / records);
+        parts
     }
 }
 
@@ -184,7 +203,7 @@ mod tests {
         used: &mut Vec<(usize, usize)>,
         given: &[EndpointId],
         chance: f64,
-        odds: &mut Vec<f64>,
+        odds: &mut Vec<(f64, f64)>,
     ) {
         let open = dist.tiers.iter().enumerate().map(|(at, tier)| {
             let shares =
@@ -200,7 +219,9 @@ mod tests {
             for endpoint in given {
                 let place =
                     dist.tiers.iter().flat_map(|t| &t.shares).flat_map(|s| &s.endpoints).position(|e| e == endpoint);
-                odds[place.unwrap()] += chance;
+                let (odd, part) = &mut odds[place.unwrap()];
+                *odd += chance;
+                *part += chance / given.len() as f64;
             }
             return;
         };
@@ -218,10 +239,11 @@ mod tests {
         }
     }
 
-    fn brute_force(dist: &Distribution) -> Vec<f64> {
-        let mut odds = vec![0.0; dist.tiers.iter().flat_map(|t| &t.shares).map(|s| s.endpoints.len()).sum()];
+    /// Odds and parts of each endpoint.
+    fn brute_force(dist: &Distribution) -> (Vec<f64>, Vec<f64>) {
+        let mut odds = vec![(0.0, 0.0); dist.tiers.iter().flat_map(|t| &t.shares).map(|s| s.endpoints.len()).sum()];
         walk(dist, &mut Vec::new(), &[], 1.0, &mut odds);
-        odds
+        odds.into_iter().unzip()
     }
 
     fn check(sentence: &str, dist: &Distribution, expected: &[f64]) {
@@ -259,7 +281,7 @@ mod tests {
     #[test]
     fn weights_a_billion_apart_keep_nine_digits() {
         let dist = distribution(&[&[(&[1], 1e9), (&[2], 1.0), (&[3], 3e4), (&[4], 7.0), (&[5], 1e6)]], 3, 3);
-        check("wide weights", &dist, &brute_force(&dist));
+        check("wide weights", &dist, &brute_force(&dist).0);
     }
 
     #[test]
@@ -295,8 +317,12 @@ mod tests {
 
         #[test]
         fn odds_equal_those_of_every_course_walked(dist in any_distribution()) {
-            for ((endpoint, odd), expected) in dist.probabilities(is_alias).into_iter().zip(brute_force(&dist)) {
+            let (odds, parts) = brute_force(&dist);
+            for ((endpoint, odd), expected) in dist.probabilities(is_alias).into_iter().zip(odds) {
                 prop_assert!((odd - expected).abs() < 1e-9, "{:?}: {} and not {}", endpoint, odd, expected);
+            }
+            for ((endpoint, part), expected) in dist.parts(is_alias).into_iter().zip(parts) {
+                prop_assert!((part - expected).abs() < 1e-9, "part of {:?}: {} and not {}", endpoint, part, expected);
             }
         }
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::status;
 use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, Rrset, SteeredName, ZoneId};
 use crate::snapshot::{Cell, LocalClass, Snapshot};
 use crate::steering::{Decision, Given, Reason};
@@ -97,6 +98,8 @@ pub struct Explanation {
     pub class_why: String,
     /// Why the scope is what it is.
     pub scope_why: String,
+    /// Why the TTL is what it is.
+    pub ttl_why: String,
     /// Where affinity alone decides: whom every reply to this client's net names first, for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky_endpoint: Option<String>,
@@ -148,6 +151,8 @@ pub struct AnswerReport {
 pub struct EvidenceReport {
     /// Of whom.
     pub endpoint: String,
+    /// The address that is judged; the probed one where the endpoint is a cname.
+    pub address: String,
     /// Who says so.
     pub vantage: String,
     /// The vantage's region.
@@ -194,6 +199,7 @@ fn explain_steered(
     let decision = cell.map(Cell::decision);
     let of_class = scope(snapshot, zone, &placed, decision);
     let (scope, scope_why) = affinity::scope(snapshot, zone, client, cell, of_class);
+    let (ttl, ttl_why) = ttl(&snapshot.model, zone, steered, asked, decision);
     Ok(Explanation {
         name: name.to_string(),
         rtype: asked.as_str().to_owned(),
@@ -204,7 +210,7 @@ fn explain_steered(
         },
         class: class_name(&snapshot.model, placed.class),
         scope,
-        ttl: ttl(&snapshot.model, zone, steered, asked, decision),
+        ttl,
         stages: match decision {
             Some(decision) => stages(&snapshot.model, decision),
             None => vec![left_to_zone_file(&snapshot.model, policy, asked)],
@@ -219,6 +225,7 @@ fn explain_steered(
         stale: decision.is_some_and(|decision| decision.stale),
         class_why: placed.why,
         scope_why,
+        ttl_why,
         sticky_endpoint: affinity::endpoint(&snapshot.model, policy, client, cell),
         evidence: evidence(snapshot, policy, decision.map_or(asked, |decision| decision.facet), now),
     })
@@ -284,7 +291,7 @@ fn scope(snapshot: &Snapshot, zone: ZoneId, placed: &Placed, decision: Option<&D
     }
 }
 
-fn class_name(model: &Model, class: ClassId) -> String {
+pub(super) fn class_name(model: &Model, class: ClassId) -> String {
     let region = model.clients.classes.get(usize::from(class.0)).and_then(|class| class.region);
     region.map_or_else(|| "unknown".to_owned(), |region| region_name(model, region))
 }
@@ -325,12 +332,17 @@ fn left_to_zone_file(model: &Model, policy: &Policy, asked: Facet) -> StageRepor
 }
 
 /// The decision's; where the zone file answers, its record's if that is less; 0 for want of both.
-fn ttl(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, decision: Option<&Decision>) -> u32 {
+fn ttl(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, decision: Option<&Decision>) -> (u32, String) {
     let of_file = safe_default(model, zone, name, asked).map(|rrset| rrset.ttl);
-    match decision {
-        Some(decision) if decision.given == Given::Static => decision.ttl.min(of_file.unwrap_or(u32::MAX)),
-        Some(decision) => decision.ttl,
-        None => of_file.unwrap_or(0),
+    let as_in_file = |ttl: u32| (ttl, format!("{ttl} s: as the zone file has it"));
+    match (decision, of_file) {
+        (Some(decision), Some(ttl)) if decision.given == Given::Static && ttl < decision.ttl => as_in_file(ttl),
+        (Some(decision), Some(_) | None) => {
+            let said = decision.stages.iter().rev().find(|stage| stage.name == "ttl");
+            (decision.ttl, said.and_then(|stage| stage.note.clone()).unwrap_or_default())
+        }
+        (None, Some(ttl)) => as_in_file(ttl),
+        (None, None) => (0, "there is no record".to_owned()),
     }
 }
 
@@ -372,10 +384,12 @@ fn static_answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet)
 fn evidence(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<EvidenceReport> {
     let model = &snapshot.model;
     let said = policy.endpoints.iter().flat_map(|endpoint| {
-        let checks = model.endpoint(*endpoint).answering(facet).filter_map(|answerable| answerable.check);
-        let evidence = checks.flat_map(|check| &snapshot.view.check(check).evidence);
-        evidence.map(move |said| EvidenceReport {
+        let judged = model.endpoint(*endpoint).answering(facet);
+        let evidence =
+            judged.flat_map(|side| status::evidence(side, &snapshot.view).iter().map(move |said| (side, said)));
+        evidence.map(move |(side, said)| EvidenceReport {
             endpoint: model.endpoint(*endpoint).name.clone(),
+            address: status::judged_address(model, side),
             vantage: said.vantage.to_string(),
             region: region_name(model, said.region),
             health: said.health.as_str().to_owned(),

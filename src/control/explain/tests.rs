@@ -72,6 +72,7 @@ fn the_json_is_as_promised() {
         ("class", serde_json::json!("eu-west")),
         ("scope", serde_json::json!(16)),
         ("ttl", serde_json::json!(20)),
+        ("ttl_why", serde_json::json!("20 s: nothing that is considered can change, so ttl.max")),
         ("answers", serde_json::json!([{"rdata": "192.0.2.10", "endpoint": "fra1", "probability": 1.0}])),
     ] {
         assert_eq!(json[key], expected, "{key}");
@@ -81,6 +82,7 @@ fn the_json_is_as_promised() {
     let health = &json["stages"][2];
     assert_eq!((&health["in"], &health["out"]), (&serde_json::json!(3), &serde_json::json!(2)));
     assert_eq!(health["dropped"], serde_json::json!([{"endpoint": "nyc", "why": "down"}]));
+    assert_eq!(json["evidence"][0]["address"], "192.0.2.10");
     assert_eq!(json["evidence"][0]["rtt_ms"], 1.25);
     assert_eq!(json["evidence"][0]["age_ms"], 300);
     let back: Explanation = serde_json::from_value(json).unwrap();

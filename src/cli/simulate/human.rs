@@ -1,0 +1,335 @@
+//! A simulation on one screen, for a person at night: what was lost, who gets how much of the answers before and after,
+//! then what is too much for somebody, and who gets nothing good.
+
+use std::fmt::Write;
+
+use crate::cli::text;
+use crate::control::simulate::{Empty, EndpointReport, Given, Outcome, Report};
+
+/// Most rows of a table: with the rest it fits a screen; the JSON has all.
+const SHOWN: usize = 20;
+
+/// Shares that differ by less than this look the same in a table.
+const SAME: f64 = 0.0005;
+
+/// The outcome as text, every line ended.
+pub(super) fn human(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::One(report) => one(report),
+        Outcome::Pairs(reports) => pairs(reports),
+    }
+}
+
+fn one(report: &Report) -> String {
+    let mut told = String::new();
+    // Writing to a String does not fail.
+    let listed = |words: &[String]| if words.is_empty() { "nothing".to_owned() } else { words.join(", ") };
+    let _ = writeln!(told, "lost      {}", listed(&report.lost));
+    if !report.said.is_empty() {
+        let _ = writeln!(told, "override  {}", report.said.join(", "));
+    }
+    let _ = writeln!(told, "demand    {}", report.demand);
+    told.push('\n');
+    told.push_str(&endpoints(report));
+    told.push_str(&others(report));
+    told.push_str(&exceeded(report));
+    told.push_str(&empty(&report.empty, report.empty_left_out));
+    for note in &report.notes {
+        let _ = writeln!(told, "\nnote: {note}");
+    }
+    told
+}
+
+/// Who gets how much, those that change most first.
+fn endpoints(report: &Report) -> String {
+    let mut rows: Vec<&EndpointReport> = report.endpoints.iter().collect();
+    let change = |row: &EndpointReport| row.after - row.before;
+    rows.sort_by(|a, b| change(b).abs().total_cmp(&change(a).abs()).then(b.after.total_cmp(&a.after)));
+    let has_capacity = report.qps.is_some() && rows.iter().any(|row| row.capacity.is_some());
+    let several_zones = rows.iter().any(|row| row.zone != rows[0].zone);
+    let mut headings = vec!["ENDPOINT", "REGION", "BEFORE", "AFTER", "CHANGE"];
+    if several_zones {
+        headings.insert(1, "ZONE");
+    }
+    if report.qps.is_some() {
+        headings.push("QUERIES/S");
+    }
+    if has_capacity {
+        headings.extend(["CAPACITY", "USED"]);
+    }
+    let cells = |row: &&EndpointReport| {
+        let mut cells = vec![
+            row.endpoint.clone(),
+            row.region.clone().unwrap_or_else(|| "-".to_owned()),
+            percent(row.before),
+            percent(row.after),
+            points(change(row)),
+        ];
+        if several_zones {
+            cells.insert(1, row.zone.clone());
+        }
+        if let Some(qps) = row.qps_after {
+            cells.push(number(qps));
+        }
+        if let (true, Some(capacity), Some(qps)) = (has_capacity, row.capacity, row.qps_after) {
+            cells.extend([capacity.to_string(), used(qps, capacity)]);
+        }
+        cells
+    };
+    let table: Vec<Vec<String>> = rows.iter().take(SHOWN).map(cells).collect();
+    let mut told = text::table(&headings, &table);
+    if let Some(left) = rows.get(SHOWN..).filter(|left| !left.is_empty()) {
+        let most = left.iter().map(|row| change(row).abs()).fold(0.0, f64::max);
+        let _ =
+            writeln!(told, "and {} more that change by {} at most; --format json has all", left.len(), percent(most));
+    }
+    told
+}
+
+/// What isn't an endpoint's, where there is any.
+fn others(report: &Report) -> String {
+    let mut told = String::new();
+    for (what, share) in [
+        ("answered with the zone file's records", report.fixed),
+        ("not answered (NODATA)", report.nodata),
+        ("answered with what was last good", report.stale),
+    ] {
+        if share.before > 0.0 || share.after > 0.0 {
+            let _ = writeln!(told, "{what}: {} before, {} after", percent(share.before), percent(share.after));
+        }
+    }
+    told
+}
+
+fn exceeded(report: &Report) -> String {
+    if report.exceeded.is_empty() {
+        let judged = report.endpoints.iter().filter(|row| row.capacity.is_some()).count();
+        return match report.qps.is_some() && judged > 0 {
+            true => format!("\nover capacity: none of the {judged} that have one\n"),
+            false => String::new(),
+        };
+    }
+    let rows: Vec<Vec<String>> = report
+        .exceeded
+        .iter()
+        .take(SHOWN)
+        .map(|row| vec![row.endpoint.clone(), number(row.qps), row.capacity.to_string(), used(row.qps, row.capacity)])
+        .collect();
+    let mut told = format!("\nOVER CAPACITY\n{}", text::table(&["ENDPOINT", "QUERIES/S", "CAPACITY", "USED"], &rows));
+    more(&mut told, report.exceeded.len().saturating_sub(SHOWN));
+    told
+}
+
+fn empty(entries: &[Empty], left_out: usize) -> String {
+    if entries.is_empty() {
+        return String::new();
+    }
+    let row = |entry: &Empty| {
+        let given = match entry.given {
+            Given::Nothing => "nothing (NODATA)",
+            Given::Stale => "what was last good",
+            Given::Static => "the zone file's records",
+            Given::Fallback => "what on_empty says",
+        };
+        let mut note = Vec::new();
+        if entry.partly {
+            note.push("some of them".to_owned());
+        }
+        if let Some(fence) = &entry.fence {
+            note.push(format!("held by fence {fence}"));
+        }
+        if entry.already {
+            note.push("so already".to_owned());
+        }
+        let clients = entry.class.clone();
+        vec![
+            entry.name.clone(),
+            clients,
+            entry.types.join(" "),
+            entry.on_empty.clone(),
+            given.to_owned(),
+            note.join(", "),
+        ]
+    };
+    let rows: Vec<Vec<String>> = entries.iter().take(SHOWN).map(row).collect();
+    let headings = ["NAME", "CLIENTS", "TYPES", "ON_EMPTY", "THEY GET", ""];
+    let mut told = format!("\nNOTHING ELIGIBLE\n{}", text::table(&headings, &rows));
+    more(&mut told, entries.len().saturating_sub(SHOWN) + left_out);
+    told
+}
+
+/// A line a pair, the worst first.
+fn pairs(reports: &[Report]) -> String {
+    let mut told = String::new();
+    if let Some(first) = reports.first() {
+        let _ = writeln!(told, "demand  {}\n", first.demand);
+    }
+    let mut rows: Vec<(&Report, Option<&EndpointReport>)> =
+        reports.iter().map(|report| (report, worst(report))).collect();
+    let badness = |(report, worst): &(&Report, Option<&EndpointReport>)| {
+        (report.exceeded.len(), report.empty.len() + report.empty_left_out, worst.map_or(0.0, load))
+    };
+    rows.sort_by(|a, b| {
+        let (a, b) = (badness(a), badness(b));
+        (b.0, b.1).cmp(&(a.0, a.1)).then(b.2.total_cmp(&a.2))
+    });
+    let cells = |(report, worst): &(&Report, Option<&EndpointReport>)| {
+        let load = worst.map_or("-".to_owned(), |row| match (row.capacity, row.qps_after) {
+            (Some(capacity), Some(qps)) => format!("{} {}", row.endpoint, used(qps, capacity)),
+            (_, _) => format!("{} {} of the answers", row.endpoint, percent(row.after)),
+        });
+        let names: Vec<&str> = report.exceeded.iter().map(|row| row.endpoint.as_str()).collect();
+        let empty = report.empty.len() + report.empty_left_out;
+        vec![
+            report.lost.join(" "),
+            load,
+            dash(names.join(" ")),
+            dash(if empty > 0 { empty.to_string() } else { String::new() }),
+        ]
+    };
+    let shown: Vec<Vec<String>> = rows.iter().take(SHOWN).map(cells).collect();
+    told.push_str(&text::table(&["LOST TOGETHER", "MOST LOADED", "OVER CAPACITY", "NOTHING ELIGIBLE"], &shown));
+    more(&mut told, rows.len().saturating_sub(SHOWN));
+    told
+}
+
+/// The endpoint that is nearest to its capacity, or over it; where none has one, the one that gets most.
+fn worst(report: &Report) -> Option<&EndpointReport> {
+    let has_capacity = |row: &&EndpointReport| row.capacity.is_some() && row.qps_after.is_some();
+    let limited = report.endpoints.iter().filter(has_capacity).max_by(|a, b| load(a).total_cmp(&load(b)));
+    limited.or_else(|| report.endpoints.iter().max_by(|a, b| a.after.total_cmp(&b.after)))
+}
+
+/// The part of its capacity that is used; its share, where that isn't known.
+fn load(row: &EndpointReport) -> f64 {
+    match (row.capacity, row.qps_after) {
+        (Some(capacity), Some(qps)) => qps / (capacity as f64).max(f64::MIN_POSITIVE),
+        (_, _) => row.after,
+    }
+}
+
+fn more(told: &mut String, left: usize) {
+    if left > 0 {
+        let _ = writeln!(told, "and {left} more; --format json has all");
+    }
+}
+
+fn dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// A change of a share in percentage points, with its sign.
+fn points(change: f64) -> String {
+    if change.abs() < SAME { "=".to_owned() } else { format!("{:+.1}", change * 100.0) }
+}
+
+fn number(qps: f64) -> String {
+    if qps >= 100.0 || qps == qps.round() { format!("{qps:.0}") } else { format!("{qps:.1}") }
+}
+
+fn used(qps: f64, capacity: u64) -> String {
+    if capacity == 0 { "-".to_owned() } else { format!("{:.0} %", qps / capacity as f64 * 100.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::simulate::{Exceeded, Split};
+
+    fn row(endpoint: &str, before: f64, after: f64, capacity: Option<u64>) -> EndpointReport {
+        EndpointReport {
+            endpoint: endpoint.into(),
+            before,
+            after,
+            zone: "svc.example.".into(),
+            region: Some("eu-west".into()),
+            capacity,
+            qps_before: Some(before * 1000.0),
+            qps_after: Some(after * 1000.0),
+        }
+    }
+
+    fn report() -> Report {
+        let none = Split { before: 0.0, after: 0.0 };
+        Report {
+            endpoints: vec![
+                row("fra1", 0.5, 0.0, None),
+                row("ams", 0.25, 0.25, Some(400)),
+                row("nyc", 0.25, 0.5, Some(400)),
+            ],
+            exceeded: vec![Exceeded { endpoint: "nyc".into(), qps: 500.0, capacity: 400, zone: "svc.example.".into() }],
+            empty: vec![Empty {
+                name: "db".into(),
+                class: "eu-west".into(),
+                on_empty: "last_good".into(),
+                given: Given::Stale,
+                fence: Some("eu_only".into()),
+                types: vec!["A".into(), "AAAA".into()],
+                zone: "svc.example.".into(),
+                already: false,
+                partly: false,
+            }],
+            empty_left_out: 0,
+            lost: vec!["fra1".into()],
+            said: vec![],
+            demand: "1000 queries a second in 2 lines of demand".into(),
+            qps: Some(1000.0),
+            fixed: none,
+            nodata: Split { before: 0.0, after: 0.25 },
+            stale: none,
+            generation: 1,
+            notes: vec!["fra1 has no monitor".into()],
+        }
+    }
+
+    #[test]
+    fn one_screen_tells_what_changes_most_first() {
+        assert_eq!(
+            human(&Outcome::One(Box::new(report()))),
+            "lost      fra1
+demand    1000 queries a second in 2 lines of demand
+
+ENDPOINT  REGION   BEFORE  AFTER   CHANGE  QUERIES/S  CAPACITY  USED
+fra1      eu-west  50.0 %  0.0 %   -50.0   0
+nyc       eu-west  25.0 %  50.0 %  +25.0   500        400       125 %
+ams       eu-west  25.0 %  25.0 %  =       250        400       62 %
+not answered (NODATA): 0.0 % before, 25.0 % after
+
+OVER CAPACITY
+ENDPOINT  QUERIES/S  CAPACITY  USED
+nyc       500        400       125 %
+
+NOTHING ELIGIBLE
+NAME  CLIENTS  TYPES   ON_EMPTY   THEY GET
+db    eu-west  A AAAA  last_good  what was last good  held by fence eu_only
+
+note: fra1 has no monitor
+"
+        );
+    }
+
+    #[test]
+    fn pairs_are_a_line_each_the_worst_first() {
+        let fine = Report {
+            lost: vec!["region:a".into(), "region:b".into()],
+            exceeded: vec![],
+            empty: vec![],
+            endpoints: vec![row("fra1", 0.5, 1.0, None)],
+            ..report()
+        };
+        let bad = Report { lost: vec!["region:a".into(), "region:c".into()], ..report() };
+        assert_eq!(
+            human(&Outcome::Pairs(vec![fine, bad])),
+            "demand  1000 queries a second in 2 lines of demand
+
+LOST TOGETHER      MOST LOADED                  OVER CAPACITY  NOTHING ELIGIBLE
+region:a region:c  nyc 125 %                    nyc            1
+region:a region:b  fra1 100.0 % of the answers  -              -
+"
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! `portolan simulate`: what would become of the answers if something were lost, said or changed. A running server
+//! simulates on what it serves; with `--config` the files are compiled here, and then nothing is measured unless
+//! `--policy` takes what a server measured.
+
+mod human;
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
+use crate::cli::ask::DEFAULT_SERVER;
+use crate::cli::client::{Call, Server};
+use crate::cli::{CommandLine, Failure, Format, text};
+use crate::config::{self, Flags, Loaded, Problem};
+use crate::control::simulate::{Ask, Bounds, DemandLine, Outcome, Word, as_measured, parse_demand, simulate};
+use crate::control::status::Status;
+use crate::model::{CheckView, Model, WorldView};
+use crate::snapshot::{Identity, Snapshot, compile};
+
+/// Longest demand file: what a server takes, with comments.
+const MAX_DEMAND: u64 = 16 << 20;
+
+/// A server may take a few seconds for many pairs of a large site.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What each endpoint's share of the answers would become, whose capacity it exceeds, and who is left without: exit code
+/// 1 when a capacity is exceeded
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  portolan simulate --lose region:eu-west --demand peak.txt
+  portolan simulate --override fra1=drain --lose fra2 --config portolan.toml
+  portolan simulate --policy next-zones --config portolan.toml
+  portolan simulate --pairs --qps 12000
+
+A demand file has lines NET QPS, or NET QPS NAME; # begins a comment:
+  192.0.2.0/24  1200
+  198.51.100.0/24  300  www
+
+Exit code: 0, or 1 when an endpoint would get more than its capacity or nothing was simulated.")]
+pub(super) struct Args {
+    /// What is lost: region:NAME (its endpoints and vantages), vantage:NAME, or an endpoint; may be repeated
+    #[arg(long, value_name = "TARGET")]
+    lose: Vec<String>,
+    /// What the operator says: drain, up or down, of an endpoint or region:NAME; may be repeated
+    #[arg(long = "override", value_name = "TARGET=STATE", value_parser = word)]
+    overrides: Vec<Word>,
+    /// The zones of this directory instead of the present ones; needs --config, for the settings
+    #[arg(long, value_name = "DIR", requires = "config")]
+    policy: Option<PathBuf>,
+    /// Who asks how much; without, all client classes the same
+    #[arg(long, value_name = "FILE", conflicts_with = "qps")]
+    demand: Option<PathBuf>,
+    /// Queries a second of all clients together, even over their classes
+    #[arg(long, value_name = "TOTAL")]
+    qps: Option<f64>,
+    /// Every pair of regions lost together
+    #[arg(long)]
+    pairs: bool,
+    /// Simulate on what these settings and zones say: everything is up then, and nothing measured
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The running server's HTTP address; with --policy, whose measurements are taken [default: http://127.0.0.1:8053]
+    #[arg(long, value_name = "URL")]
+    server: Option<Server>,
+    /// How to print it; json is what /v1/simulate answers
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+fn word(text: &str) -> Result<Word, String> {
+    let (target, state) = text.rsplit_once('=').ok_or("expected TARGET=drain, TARGET=up or TARGET=down")?;
+    Ok(Word { target: target.to_owned(), state: state.to_owned() })
+}
+
+pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let ask = Ask {
+        lose: args.lose.clone(),
+        overrides: args.overrides.clone(),
+        demand: args.demand.as_deref().map_or(Ok(Vec::new()), demand)?,
+        qps: args.qps,
+        pairs: args.pairs,
+    };
+    let outcome = match (&args.config, &args.policy, &args.server) {
+        (Some(_), None, Some(_)) => {
+            let why = "--config and --server exclude each other, unless --policy says what is to be compared";
+            CommandLine::command().error(ErrorKind::ArgumentConflict, why).exit()
+        }
+        (None, _, server) => asked(server.as_ref(), &ask)?,
+        (Some(file), policy, server) => compiled(file, policy.as_deref(), server.as_ref(), &ask)?,
+    };
+    match args.format {
+        Format::Json => text::print(&format!("{}\n", serde_json::to_string(&outcome)?)),
+        Format::Human => text::print(&human::human(&outcome)),
+    }
+    if !outcome.reports().iter().any(|report| report.qps.is_some()) {
+        text::complain(
+            "note: capacity is not judged, as queries a second are not known: give --demand FILE or --qps TOTAL",
+        );
+    }
+    let exceeded = outcome.reports().iter().any(|report| !report.exceeded.is_empty());
+    Ok(if exceeded { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What the running server says.
+fn asked(server: Option<&Server>, ask: &Ask) -> Result<Outcome, Failure> {
+    let default = || DEFAULT_SERVER.parse().map_err(Failure);
+    let server = server.cloned().map_or_else(default, Ok)?;
+    Ok(serde_json::from_str(
+        &server.call(&Call::post_json("/v1/simulate", serde_json::to_string(ask)?).within(TIMEOUT))?,
+    )?)
+}
+
+/// What the files say.
+fn compiled(file: &Path, policy: Option<&Path>, server: Option<&Server>, ask: &Ask) -> Result<Outcome, Failure> {
+    let refused = |problems: Vec<Problem>| {
+        text::complain(config::to_human(&problems).trim_end());
+        Failure("the files can't be served: see above".to_owned())
+    };
+    let Loaded { mut settings, model, .. } = config::load(Some(file), &Flags::default()).map_err(refused)?;
+    let status: Option<Status> = match server {
+        Some(server) => Some(serde_json::from_str(&server.get("/v1/status")?)?),
+        None => None,
+    };
+    let view = |model: &Model| match &status {
+        Some(status) => as_measured(model, status),
+        None => WorldView { checks: vec![CheckView::default(); model.checks.len()], ..WorldView::default() },
+    };
+    let snapshot = |model: Model, generation, previous: Option<&Snapshot>| {
+        let view = Arc::new(view(&model));
+        compile::compile(Arc::new(model), view, Arc::new(Identity::default()), generation, previous)
+    };
+    let before = snapshot(model, 1, None);
+    let next = match policy {
+        None => None,
+        Some(dir) => {
+            settings.zones_dir = std::path::absolute(dir)?;
+            settings.zones_shown = dir.to_owned();
+            let (model, _) = config::reload(&settings).map_err(refused)?;
+            Some(snapshot(model, 2, Some(&before)))
+        }
+    };
+    let outcome = simulate(&before, next.as_ref().unwrap_or(&before), ask, Bounds::NONE)?;
+    if status.is_none() {
+        text::complain("note: this is from the files alone: nothing is measured, no endpoint is known to be down");
+    }
+    Ok(outcome)
+}
+
+fn demand(file: &Path) -> Result<Vec<DemandLine>, Failure> {
+    let shown = file.display();
+    let mut text = String::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(MAX_DEMAND + 1).read_to_string(&mut text));
+    match read {
+        Err(error) => Err(Failure(format!("can't read {shown}: {error}"))),
+        Ok(size) if size as u64 > MAX_DEMAND => Err(Failure(format!("{shown} is over {MAX_DEMAND} octets"))),
+        Ok(_) => parse_demand(&text).map_err(|why| Failure(format!("{shown}: {why}"))),
+    }
+}

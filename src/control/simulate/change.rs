@@ -1,0 +1,255 @@
+//! What is changed of the world: targets in words become ids, and ids a changed [`WorldView`]. The order in which
+//! changes are given says nothing; a target that is not there is refused before anything is simulated.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::did_you_mean;
+use crate::control::overrides::state_of;
+use crate::control::simulate::{Ask, SimulateError};
+use crate::fleet::{Received, Report, STALE_AFTER, Vantage, agree};
+use crate::health::Observation;
+use crate::model::{
+    EndpointId, Evidence, Health, Model, Override, OverrideState, RegionId, VantageState, VantageView, WorldView,
+};
+
+/// What stands before the name of a region, in a target.
+const REGION: &str = "region:";
+/// What stands before the name of a vantage.
+const VANTAGE: &str = "vantage:";
+
+/// What is changed, in the ids of one model.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Changes {
+    /// As they were asked for, in order.
+    pub(super) lost: Vec<String>,
+    /// `TARGET=STATE`, in order.
+    pub(super) said: Vec<String>,
+    /// What a person should know of them.
+    pub(super) notes: Vec<String>,
+    endpoints: BTreeSet<EndpointId>,
+    regions: BTreeSet<RegionId>,
+    vantages: BTreeSet<Arc<str>>,
+    of_regions: BTreeMap<RegionId, OverrideState>,
+    of_endpoints: BTreeMap<EndpointId, OverrideState>,
+}
+
+impl Changes {
+    /// The changes that `ask` names.
+    pub(super) fn read(model: &Model, view: &WorldView, ask: &Ask) -> Result<Changes, SimulateError> {
+        let mut changes = Changes::default();
+        for target in &ask.lose {
+            let target = target.trim();
+            match target.strip_prefix(VANTAGE) {
+                Some(name) => changes.vantages.insert(vantage(view, name)?),
+                None => {
+                    match place(model, target)? {
+                        Place::Region(region) => changes.lose_region(model, region),
+                        Place::Endpoints(endpoints) => changes.endpoints.extend(endpoints),
+                    }
+                    true
+                }
+            };
+            changes.lost.push(target.to_owned());
+        }
+        for said in &ask.overrides {
+            changes.say(model, said.target.trim(), said.state.trim())?;
+        }
+        changes.sort();
+        changes.note_unmonitored(model);
+        Ok(changes)
+    }
+
+    /// These, and regions lost as well.
+    pub(super) fn and_lose(&self, model: &Model, regions: Vec<RegionId>) -> Changes {
+        let mut changes = self.clone();
+        // The pair first: it tells the reports apart.
+        changes.lost = regions.iter().map(|region| format!("{REGION}{}", model.region(*region).name)).collect();
+        changes.lost.extend(self.lost.iter().filter(|lost| !changes.lost.contains(lost)).cloned().collect::<Vec<_>>());
+        regions.into_iter().for_each(|region| changes.lose_region(model, region));
+        changes.notes.clear();
+        changes.note_unmonitored(model);
+        changes
+    }
+
+    fn lose_region(&mut self, model: &Model, region: RegionId) {
+        self.regions.insert(region);
+        let all = (0..model.endpoints.len() as u32).map(EndpointId);
+        self.endpoints.extend(all.filter(|id| model.endpoint(*id).region == Some(region)));
+    }
+
+    fn say(&mut self, model: &Model, target: &str, word: &str) -> Result<(), SimulateError> {
+        let state = state_of(word).map_err(SimulateError::Refused)?;
+        let contradiction = match place(model, target)? {
+            Place::Region(region) => self.of_regions.insert(region, state).is_some_and(|before| before != state),
+            Place::Endpoints(ids) => {
+                let mut before = ids.into_iter().filter_map(|id| self.of_endpoints.insert(id, state));
+                before.any(|before| before != state)
+            }
+        };
+        if contradiction {
+            return Err(SimulateError::Refused(format!("two overrides of {target} contradict each other")));
+        }
+        self.said.push(format!("{target}={word}"));
+        Ok(())
+    }
+
+    /// As good as any other order of flags.
+    fn sort(&mut self) {
+        for list in [&mut self.lost, &mut self.said] {
+            list.sort();
+            list.dedup();
+        }
+    }
+
+    fn note_unmonitored(&mut self, model: &Model) {
+        let is_blind = |id: &&EndpointId| model.endpoint(**id).answerables.iter().all(|a| a.check.is_none());
+        let blind: Vec<&str> =
+            self.endpoints.iter().filter(is_blind).map(|id| model.endpoint(*id).name.as_str()).collect();
+        if let [first, rest @ ..] = &blind[..] {
+            let whose = if rest.is_empty() { format!("{first} has") } else { format!("{} have", blind.join(", ")) };
+            self.notes.push(format!(
+                "{whose} no monitor: a real loss would not be noticed; this is as if somebody said `force-down`"
+            ));
+        }
+    }
+
+    /// The world after these changes.
+    pub(super) fn apply(&self, model: &Model, view: &WorldView) -> WorldView {
+        let mut world = view.clone();
+        self.silence(model, view, &mut world);
+        let mut overrides = HashMap::clone(&view.overrides);
+        for (region, state) in &self.of_regions {
+            let all = (0..model.endpoints.len() as u32).map(EndpointId);
+            for id in all.filter(|id| model.endpoint(*id).region == Some(*region)) {
+                // An endpoint's own override goes before its region's.
+                if view.override_of(id).is_none_or(|said| said.target.starts_with(REGION)) {
+                    overrides.insert(id, tried(format!("{REGION}{}", model.region(*region).name), *state));
+                }
+            }
+        }
+        for (id, state) in &self.of_endpoints {
+            overrides.insert(*id, tried(model.endpoint(*id).name.clone(), *state));
+        }
+        for id in &self.endpoints {
+            let endpoint = model.endpoint(*id);
+            for check in endpoint.answerables.iter().filter_map(|answerable| answerable.check) {
+                let check = &mut world.checks[check.0 as usize];
+                (check.health, check.tried) = (Health::Down, true);
+            }
+            if endpoint.answerables.iter().all(|answerable| answerable.check.is_none()) {
+                overrides.entry(*id).or_insert_with(|| tried(endpoint.name.clone(), OverrideState::Down));
+            }
+        }
+        world.overrides = Arc::new(overrides);
+        world
+    }
+
+    fn is_silent(&self, vantage: &str, region: RegionId) -> bool {
+        self.regions.contains(&region) || self.vantages.contains(vantage)
+    }
+
+    /// Takes away what the lost vantages said; the rest agree anew. Where nobody is left, the last verdict stands.
+    fn silence(&self, model: &Model, view: &WorldView, world: &mut WorldView) {
+        if self.regions.is_empty() && self.vantages.is_empty() {
+            return;
+        }
+        world.vantages.retain(|vantage| !self.is_silent(&vantage.name, vantage.region));
+        let agreed = agree(model, &reports(model, view, &world.vantages), now(view));
+        for (check, agreed) in world.checks.iter_mut().zip(agreed.checks) {
+            let is_silent = |said: &Evidence| self.is_silent(&said.vantage, said.region);
+            let touched: Vec<RegionId> = check.evidence.iter().filter(|e| is_silent(e)).map(|e| e.region).collect();
+            check.evidence.retain(|said| !is_silent(said));
+            if !touched.is_empty() && check.evidence.iter().any(|said| said.health != Health::Unknown) {
+                (check.health, check.tried) = (agreed.health, agreed.tried);
+            }
+            check.rtts.retain(|(region, _)| !self.regions.contains(region) && !touched.contains(region));
+            check.rtts.extend(agreed.rtts.into_iter().filter(|(region, _)| touched.contains(region)));
+        }
+    }
+}
+
+fn tried(target: String, state: OverrideState) -> Arc<Override> {
+    Arc::new(Override { target, state, why: "simulated".to_owned(), who: "simulate".to_owned(), until: None })
+}
+
+/// A moment at which what came at `view.at` is stale, and what comes now is not.
+fn now(view: &WorldView) -> crate::model::Moment {
+    view.at + STALE_AFTER + Duration::from_secs(1)
+}
+
+/// What these vantages of `view` reported, as far as the view still has it.
+fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Received> {
+    let report = |vantage: &VantageView| {
+        let said = model.checks.iter().zip(&view.checks).filter_map(|(check, seen)| {
+            let said = seen.evidence.iter().find(|said| said.vantage == vantage.name)?;
+            Some(Observation {
+                key: check.key.clone(),
+                health: said.health,
+                tried: said.health != Health::Unknown || said.probed_at.is_some(),
+                srtt: said.rtt,
+                rttvar: None,
+                probed_at: said.probed_at,
+                may_change_in: seen.may_change_in.unwrap_or_default(),
+                why: said.why.clone(),
+            })
+        });
+        let region = model.region(vantage.region).name.as_str().into();
+        Report {
+            vantage: Vantage { name: vantage.name.clone(), region },
+            made_at: view.at,
+            observations: said.collect(),
+        }
+    };
+    let received = vantages.iter().map(|vantage| Received {
+        report: Arc::new(report(vantage)),
+        received_at: match vantage.state {
+            VantageState::Up => now(view),
+            VantageState::Blind | VantageState::Stale => view.at,
+        },
+    });
+    received.collect()
+}
+
+/// What a target stands for.
+enum Place {
+    Region(RegionId),
+    /// The endpoint of this name; of every zone that has one.
+    Endpoints(Vec<EndpointId>),
+}
+
+fn place(model: &Model, target: &str) -> Result<Place, SimulateError> {
+    if let Some(name) = target.strip_prefix(REGION) {
+        let known = model.regions.iter().map(|region| region.name.as_str());
+        return model.region_named(name).map(Place::Region).ok_or_else(|| unknown("region", name, known));
+    }
+    let all = (0..model.endpoints.len() as u32).map(EndpointId);
+    let found: Vec<EndpointId> = all.filter(|id| model.endpoint(*id).name == target).collect();
+    if found.is_empty() {
+        let known = model.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+        let error = match model.region_named(target) {
+            Some(_) => {
+                SimulateError::Refused(format!("no endpoint is called `{target}`; did you mean `{REGION}{target}`?"))
+            }
+            None => unknown("endpoint", target, known),
+        };
+        return Err(error);
+    }
+    Ok(Place::Endpoints(found))
+}
+
+fn vantage(view: &WorldView, name: &str) -> Result<Arc<str>, SimulateError> {
+    let found = view.vantages.iter().find(|vantage| *vantage.name == *name).map(|vantage| vantage.name.clone());
+    found.ok_or_else(|| match view.vantages.is_empty() {
+        true => SimulateError::Refused(format!("there is no vantage `{name}`: nothing is measured here")),
+        false => unknown("vantage", name, view.vantages.iter().map(|vantage| &*vantage.name)),
+    })
+}
+
+/// There is no such thing; perhaps that one was meant.
+pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> SimulateError {
+    let known: BTreeSet<&str> = known.collect();
+    let hint = did_you_mean(name, known).map_or_else(String::new, |hint| format!("; {hint}"));
+    SimulateError::Refused(format!("no {what} is called `{name}`{hint}"))
+}

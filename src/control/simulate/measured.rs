@@ -1,0 +1,81 @@
+//! What a running server measured, for a model that was read elsewhere: its status, as reports that are agreed on anew.
+//! An endpoint is the same where zone, name and address are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::control::overrides::{Said, state_of};
+use crate::control::status::{EndpointStatus, Status, judged_address};
+use crate::fleet::{Received, Report, STALE_AFTER, Vantage, agree};
+use crate::health::Observation;
+use crate::model::{Endpoint, EndpointId, Health, Model, Moment, Override, VantageState, WorldView};
+
+/// The world as `status` has it, for `model`. What it doesn't know counts as up; vantages of regions that `model`
+/// doesn't declare have no say.
+pub fn as_measured(model: &Model, status: &Status) -> WorldView {
+    // Long enough after the start that there is a time before it.
+    let now = Moment::from_start(2 * STALE_AFTER + Duration::from_secs(1));
+    let seen = by_name(status);
+    let of =
+        |endpoint: &Endpoint| seen.get(&(model.zone(endpoint.zone).apex.to_string(), endpoint.name.clone())).copied();
+    let reports: Vec<Received> = status
+        .vantages
+        .iter()
+        .map(|vantage| Received {
+            report: Arc::new(Report {
+                vantage: Vantage { name: vantage.name.as_str().into(), region: vantage.region.as_str().into() },
+                made_at: now,
+                observations: model
+                    .endpoints
+                    .iter()
+                    .flat_map(|e| observations(model, e, of(e), &vantage.name, now))
+                    .collect(),
+            }),
+            received_at: if vantage.state == VantageState::Up.as_str() { now } else { Moment::START },
+        })
+        .collect();
+    let overrides = (0..)
+        .map(EndpointId)
+        .zip(&model.endpoints)
+        .filter_map(|(id, endpoint)| Some((id, Arc::new(overridden(of(endpoint)?.overridden.as_ref()?)?))));
+    WorldView { overrides: Arc::new(overrides.collect()), ..agree(model, &reports, now) }
+}
+
+fn by_name(status: &Status) -> HashMap<(String, String), &EndpointStatus> {
+    let zones = status.zones.iter();
+    let all = zones.flat_map(|zone| zone.endpoints.iter().map(|e| ((zone.zone.clone(), e.name.clone()), e)));
+    all.collect()
+}
+
+/// What a vantage says of an endpoint's addresses.
+fn observations(
+    model: &Model,
+    endpoint: &Endpoint,
+    seen: Option<&EndpointStatus>,
+    vantage: &str,
+    now: Moment,
+) -> Vec<Observation> {
+    let said = endpoint.answerables.iter().filter_map(|answerable| {
+        let check = &model.checks[answerable.check?.0 as usize];
+        let address = judged_address(model, answerable);
+        let verdict = seen?.verdicts.iter().find(|v| v.vantage == vantage && v.address == address)?;
+        let health = [Health::Up, Health::Down].into_iter().find(|health| health.as_str() == verdict.health);
+        Some(Observation {
+            key: check.key.clone(),
+            health: health.unwrap_or_default(),
+            tried: health.is_some() || verdict.age_ms.is_some(),
+            srtt: verdict.rtt_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok()),
+            rttvar: None,
+            probed_at: verdict.age_ms.map(|age| now - Duration::from_millis(age)),
+            may_change_in: Duration::ZERO,
+            why: None,
+        })
+    });
+    said.collect()
+}
+
+fn overridden(said: &Said) -> Option<Override> {
+    let Said { target, state, why, who, until } = said.clone();
+    Some(Override { target, state: state_of(&state).ok()?, why, who, until })
+}

@@ -1,0 +1,189 @@
+//! What would become of the answers: the served decisions beside those of a changed world, which the server's own
+//! [`refresh`] and [`crate::steering::decide`] make. It has no arithmetic of steering of its own: it only adds up what
+//! the decisions give over names and clients. Pure; the API and the command line call [`simulate`].
+
+mod change;
+mod demand;
+mod http;
+mod load;
+mod measured;
+mod pairs;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::WorldView;
+use crate::snapshot::Snapshot;
+use crate::snapshot::compile::refresh;
+
+pub use demand::{DemandLine, MAX_LINES, parse as parse_demand};
+pub use measured::as_measured;
+pub use report::{Empty, EndpointReport, Exceeded, Given, Report, Split};
+
+pub(super) use http::{AT_A_TIME, respond};
+
+use change::Changes;
+use demand::Weights;
+
+/// What is to be simulated: the body of `POST /v1/simulate`. Empty, it is a report of what is served.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ask {
+    /// What is lost: `region:NAME`, `vantage:NAME` or the name of an endpoint.
+    pub lose: Vec<String>,
+    /// What the operator says.
+    #[serde(rename = "override")]
+    pub overrides: Vec<Word>,
+    /// Who asks how much; empty: all client classes the same.
+    pub demand: Vec<DemandLine>,
+    /// Queries a second of all clients together, where no demand is given.
+    pub qps: Option<f64>,
+    /// Every pair of regions lost together, each on top of the rest.
+    pub pairs: bool,
+}
+
+/// An override that is tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Word {
+    /// An endpoint or `region:NAME`.
+    pub target: String,
+    /// `drain`, `up` or `down`.
+    pub state: String,
+}
+
+/// What comes of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Outcome {
+    /// Of everything at once.
+    One(Box<Report>),
+    /// One a pair of regions.
+    Pairs(Vec<Report>),
+}
+
+impl Outcome {
+    /// Every report in it.
+    pub fn reports(&self) -> &[Report] {
+        match self {
+            Outcome::One(report) => std::slice::from_ref(report),
+            Outcome::Pairs(reports) => reports,
+        }
+    }
+}
+
+/// Why nothing was simulated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SimulateError {
+    /// It can't be understood, or names what is not there.
+    Refused(String),
+    /// It is more than one may ask for.
+    TooMuch(String),
+}
+
+impl std::fmt::Display for SimulateError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SimulateError::Refused(why) | SimulateError::TooMuch(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for SimulateError {}
+
+/// How much may be asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Most decisions that are looked at, over all runs: names times classes times types.
+    pub decisions: usize,
+    /// Most rows of endpoints in the result, over all pairs.
+    pub rows: usize,
+}
+
+impl Bounds {
+    /// Of a server, which has answers to give meanwhile: a few seconds of one core, and a reply of some 50 MB (judgment).
+    pub const OF_SERVER: Bounds = Bounds { decisions: 4_000_000, rows: 250_000 };
+    /// Of a command, which nobody else waits for.
+    pub const NONE: Bounds = Bounds { decisions: usize::MAX, rows: usize::MAX };
+}
+
+/// Simulates `ask`. `before` is what is served; `next` what would be served if nothing were lost: the same, or the
+/// snapshot of other policies that was compiled with `before` as the one it replaces.
+pub fn simulate(before: &Snapshot, next: &Snapshot, ask: &Ask, bounds: Bounds) -> Result<Outcome, SimulateError> {
+    let changes = Changes::read(&next.model, &next.view, ask)?;
+    let losses = if ask.pairs { pairs::of(&next.model)? } else { Vec::new() };
+    bounds.hold(before, next, losses.len().max(1))?;
+    let mut scene = Scene { before, next, ask, weights: Weights::of(next, ask)?, base: None };
+    if losses.is_empty() {
+        return Ok(Outcome::One(Box::new(scene.run(&changes))));
+    }
+    let runs = losses.into_iter().map(|lost| scene.run(&changes.and_lose(&next.model, lost)));
+    Ok(Outcome::Pairs(runs.collect()))
+}
+
+impl Bounds {
+    fn hold(self, before: &Snapshot, next: &Snapshot, runs: usize) -> Result<(), SimulateError> {
+        let decisions = (load::decisions(before) + load::decisions(next)).saturating_mul(runs);
+        let rows = next.model.endpoints.len().saturating_mul(runs);
+        if decisions <= self.decisions && rows <= self.rows {
+            return Ok(());
+        }
+        let why = format!(
+            "that is {decisions} decisions and {rows} endpoints to report, and at most {} and {} are asked of a server \
+             that is answering; --config FILE does it elsewhere",
+            self.decisions, self.rows
+        );
+        Err(SimulateError::TooMuch(why))
+    }
+}
+
+/// What all runs of one call share.
+struct Scene<'a> {
+    before: &'a Snapshot,
+    next: &'a Snapshot,
+    ask: &'a Ask,
+    weights: Weights,
+    base: Option<report::Base>,
+}
+
+impl Scene<'_> {
+    fn run(&mut self, changes: &Changes) -> Report {
+        let (before, next, ask) = (self.before, self.next, self.ask);
+        let same = std::ptr::eq(before, next);
+        let base = self.base.get_or_insert_with(|| {
+            // Read once already, so it can be read: only the model is another.
+            let own = if same { None } else { Weights::of(before, ask).ok() };
+            report::Base::of(before, own.as_ref().unwrap_or(&self.weights))
+        });
+        let after = settled(next, changes.apply(&next.model, &next.view));
+        report::report(base, next, &after, &self.weights, changes)
+    }
+}
+
+/// How long after the change the report is of: choices that resist change for a moment (`band`) have given way by then,
+/// those that wait for minutes (`failback`) have not.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+
+/// More rounds than pools that could wait for each other in that time.
+const MOST_ROUNDS: usize = 4;
+
+/// What is served in `view`, once what it sets off has happened.
+fn settled(from: &Snapshot, view: WorldView) -> Snapshot {
+    let ends = view.at + SETTLED_AFTER;
+    let mut snapshot = refresh(from, view.into());
+    for _ in 0..MOST_ROUNDS {
+        let due = |snapshot: &Snapshot| {
+            let standings = snapshot.decisions().flat_map(|decision| &decision.standings);
+            let dues = standings.filter_map(|standing| standing.challenger.as_ref()?.due);
+            dues.filter(|due| *due <= ends && *due > snapshot.view.at).min()
+        };
+        let Some(at) = due(&snapshot) else { break };
+        let view = WorldView { at, ..WorldView::clone(&snapshot.view) };
+        snapshot = refresh(&snapshot, view.into());
+    }
+    snapshot
+}

@@ -1,0 +1,116 @@
+//! What may be asked for, and how.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt;
+
+use super::*;
+use crate::control::fixture;
+use crate::control::simulate::respond;
+
+fn refused(ask: &Ask) -> String {
+    let snapshot = compiled(POLICY);
+    simulate(&snapshot, &snapshot, ask, Bounds::NONE).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_not_there_is_refused_with_what_is_near() {
+    for (words, expected) in [
+        ("fra3", "no endpoint is called `fra3`; did you mean `fra2`?"),
+        ("eu", "no endpoint is called `eu`; did you mean `region:eu`?"),
+        ("region:en", "no region is called `en`; did you mean `eu`?"),
+        ("vantage:v-uk", "no vantage is called `v-uk`; did you mean `v-us`?"),
+        ("fra1=dran", "`dran` is no state of an override: did you mean `drain`?"),
+        ("vantage:v-us=up", "no endpoint is called `vantage:v-us`; there is `fra1`, `fra2`, `nyc`, `plain` and `sgp`"),
+        ("fra1=up fra1=down", "two overrides of fra1 contradict each other"),
+    ] {
+        assert_eq!(refused(&ask(words)), expected, "{words}");
+    }
+}
+
+#[test]
+fn a_demand_is_put_where_its_clients_are() {
+    let snapshot = compiled(POLICY);
+    let of = |text: &str| {
+        let ask = Ask { demand: parse_demand(text).unwrap(), ..ask("") };
+        let Outcome::One(report) = simulate(&snapshot, &snapshot, &ask, Bounds::NONE).unwrap() else { panic!() };
+        is_whole(&report);
+        *report
+    };
+    let qps = |report: &Report, endpoint: &str| row(report, endpoint).qps_after.unwrap();
+    let near_only = of("203.0.113.0/25 60 near\n192.0.2.1 40 near.svc.test");
+    near(&[qps(&near_only, "nyc"), qps(&near_only, "fra1")], &[60.0, 40.0], 1e-6);
+    // A net of two regions in equal parts, to every address.
+    let split = of("10.0.0.0/8 100 near");
+    near(&[qps(&split, "nyc"), qps(&split, "fra1")], &[50.0, 50.0], 1e-6);
+    // The first quarter is one region's.
+    let quarter = of("10.0.0.0/10 100 near");
+    near(&[qps(&quarter, "nyc"), qps(&quarter, "fra1")], &[0.0, 100.0], 1e-6);
+    let all = of("0.0.0.0/0 90");
+    assert_eq!(all.demand, "90 queries a second in one line of demand");
+    near(&[all.endpoints.iter().filter_map(|row| row.qps_after).sum()], &[90.0], 1e-6);
+    for (text, expected) in [
+        ("192.0.2.0/24 1 nera", "no steered name is called `nera`; did you mean `near`?"),
+        ("192.0.2.0/24 1 file.svc.tset", "no steered name is called `file.svc.tset`; did you mean `file`?"),
+    ] {
+        assert_eq!(refused(&Ask { demand: parse_demand(text).unwrap(), ..ask("") }), expected);
+    }
+    let both = Ask { demand: parse_demand("192.0.2.0/24 1").unwrap(), ..ask("100") };
+    assert_eq!(refused(&both), "qps and demand exclude each other: the lines add up");
+    assert_eq!(refused(&ask("-1")), "-1 is no number of queries a second");
+}
+
+#[test]
+fn a_server_has_bounds() {
+    let snapshot = compiled(POLICY);
+    let tight = Bounds { decisions: 10, rows: 100 };
+    let error = simulate(&snapshot, &snapshot, &ask(""), tight).unwrap_err();
+    assert!(matches!(&error, SimulateError::TooMuch(why) if why.contains("--config FILE")), "{error}");
+    let few_rows = Bounds { decisions: 10_000, rows: 5 };
+    assert!(simulate(&snapshot, &snapshot, &ask(""), few_rows).is_ok());
+    assert!(simulate(&snapshot, &snapshot, &ask("pairs"), few_rows).is_err());
+}
+
+/// Status and body of the answer to a POST.
+async fn posted(state: &crate::control::State, kind: &str, body: &str) -> (StatusCode, serde_json::Value) {
+    let request = Request::post("/v1/simulate").header("content-type", kind).body(Body::from(body.to_owned())).unwrap();
+    let response = respond(axum::extract::State(state.clone()), request).await;
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn the_api_simulates_on_what_is_served_and_holds_to_its_bounds() {
+    let state = fixture::world().state;
+    state.snapshots.store(Arc::new(compiled(POLICY)));
+    let (status, report) = posted(&state, "application/json", r#"{"lose":["region:eu"],"qps":9}"#).await;
+    assert_eq!(status, StatusCode::OK, "{report}");
+    assert_eq!(
+        (&report["lost"][0], &report["endpoints"][0]["after"]),
+        (&"region:eu".into(), &row_of(&report, "fra1")["after"])
+    );
+    assert_eq!(report["exceeded"].as_array().unwrap().len(), 0);
+    let (status, pairs) = posted(&state, "application/json", r#"{"pairs":true}"#).await;
+    assert_eq!((status, pairs.as_array().unwrap().len()), (StatusCode::OK, 3));
+    for (kind, body, expected, detail) in [
+        ("application/json", r#"{"lose":["fra3"]}"#, 400, "no endpoint is called `fra3`; did you mean `fra2`?"),
+        ("application/json", r#"{"loose":["fra1"]}"#, 400, "unknown field `loose`"),
+        ("application/json", r#"{"demand":[{"net":"x","qps":1}]}"#, 400, "expected {"),
+        ("text/plain", r#"{"lose":["fra1"]}"#, 415, "expected a body of type application/json"),
+        ("application/json", &" ".repeat((1 << 20) + 1), 413, "at most 1048576 octets"),
+    ] {
+        let (status, problem) = posted(&state, kind, body).await;
+        assert_eq!(status.as_u16(), expected, "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
+    }
+    let turns = state.simulations.clone().try_acquire_many_owned(2).unwrap();
+    let (status, problem) = posted(&state, "application/json", "{}").await;
+    assert_eq!((status, &problem["status"]), (StatusCode::TOO_MANY_REQUESTS, &429.into()));
+    drop(turns);
+    assert_eq!(posted(&state, "application/json", "{}").await.0, StatusCode::OK);
+}
+
+fn row_of<'a>(report: &'a serde_json::Value, endpoint: &str) -> &'a serde_json::Value {
+    report["endpoints"].as_array().unwrap().iter().find(|row| row["endpoint"] == endpoint).unwrap()
+}
