@@ -52,8 +52,10 @@ impl Publisher {
     }
 
     fn publish(&mut self, old: Arc<Snapshot>, new: Snapshot, at: f64) -> Vec<Transition> {
+        // Served first: what is told of it and what is freed can wait.
+        let new = Arc::new(new);
+        self.current.store(new.clone());
         let transitions = transition::between(&old, &new, at);
-        self.current.store(Arc::new(new));
         self.retired.push(old);
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         transitions
