@@ -158,6 +158,21 @@ def test_without_a_token_file_the_calls_are_off_until_there_is_one(dir):
         wait_until(lambda: "not in the token file" in operate(node, "overrides").stderr, 15, step=0.2)
 
 
+def test_a_manual_failback_outlives_a_restart(dir):
+    """The name went to the second by force; the first is back, and nobody said to go back."""
+    policy = POLICY.replace('{ to = "nyc", weight = 2 }]', '"nyc"]\nsteer = "failover"') + 'failback = "manual"\n'
+    with start(dir, policy=policy) as node:
+        assert given(node, 5) == {"192.0.2.1"}
+        assert operate(node, "force-down", "fra1", "--why", "x").returncode == 0
+        assert operate(node, "clear", "fra1").returncode == 0
+        assert given(node, 5) == {"192.0.2.2"}
+        wait_until((dir / "node" / "state" / "standings.json").exists, 10)
+    with start(dir, policy=policy) as node:
+        assert given(node, 5) == {"192.0.2.2"}
+        assert operate(node, "force-down", "ams1", "--why", "go back").returncode == 0
+        assert given(node, 5) == {"192.0.2.1"}
+
+
 class Watcher(threading.Thread):
     """Asks as fast as it can, and remembers when an address was last given."""
 
