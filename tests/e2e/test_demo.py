@@ -114,6 +114,21 @@ def test_the_dig_lines_and_explain(dir, lone):
         assert seen == set(CLIENTS), "three vantages"
 
 
+def test_the_token_that_is_printed_drains_and_clears(dir, lone):
+    with Demo(dir, lone) as demo:
+        token = demo.child.wait_line(r"^export PORTOLAN_TOKEN=([0-9a-f]{32})$", 5)[1]
+        printed = next(line for line in demo.child.out() if " drain " in line).split(" drain ")[1]
+        asked = lambda: {str(r) for s in ask(SERVER, WWW, source="127.2.0.7", place=lone).answer for r in s}
+        assert asked() == {"127.2.0.10"}
+        drained = command("drain", *printed.split(), place=lone, env={"PORTOLAN_TOKEN": token})
+        assert drained.returncode == 0 and drained.stdout.startswith("region:eu-west drained until "), drained
+        assert asked() == {"127.1.0.10"}
+        demo.child.wait_line(r"www-eu \(eu-west\) up -> drained", 5)
+        assert command("clear", "region:eu-west", place=lone, env={"PORTOLAN_TOKEN": token}).returncode == 0
+        assert asked() == {"127.2.0.10"}
+        assert token not in demo.child.err()
+
+
 def test_a_killed_region_is_gone_and_comes_back(dir, lone, figure):
     with Demo(dir, lone) as demo, demo.steady("eu-west") as client:
         addresses, pid = demo.regions()["eu-west"]
