@@ -1,7 +1,5 @@
 //! Steering, a sentence a case: what each kind of pool gives, in which world, to whom.
 
-use proptest::prelude::*;
-
 use super::world::World;
 use super::{Decision, Distribution, Given};
 use crate::model::AdminState::{Disabled, Drain};
@@ -10,7 +8,7 @@ use crate::model::{Facet, OnEmpty, Steering};
 
 /// What a client in `client` who asks for an A record is given; `-` is a client without region.
 #[track_caller]
-fn check(sentence: &str, world: World, client: &str, expected: &str) {
+pub(super) fn check(sentence: &str, world: World, client: &str, expected: &str) {
     check_facet(sentence, world, client, Facet::V4, expected);
 }
 
@@ -20,17 +18,17 @@ fn check_facet(sentence: &str, world: World, client: &str, facet: Facet, expecte
 }
 
 #[track_caller]
-fn check_decision(sentence: &str, world: &World, decision: &Decision, expected: &str) {
+pub(super) fn check_decision(sentence: &str, world: &World, decision: &Decision, expected: &str) {
     assert_eq!(world.tell(decision), expected, "{sentence}");
     assert_eq!(world.flaw(decision), None, "{sentence}: {:#?}", decision.stages);
 }
 
 /// Endpoints a in eu, b in us, c in ap.
-fn abc() -> World {
+pub(super) fn abc() -> World {
     World::new().endpoint("a", "eu").endpoint("b", "us").endpoint("c", "ap")
 }
 
-fn pool(steering: Steering, members: &str) -> World {
+pub(super) fn pool(steering: Steering, members: &str) -> World {
     abc().pool("p", steering, members)
 }
 
@@ -212,7 +210,7 @@ fn when_nothing_is_eligible_on_empty_has_the_word() {
     check("on_empty is silent while anything is up", pool(Weighted, "a b").down("a").on_empty(OnEmpty::All), "eu", "b");
 }
 
-fn given(decision: &Decision) -> &Distribution {
+pub(super) fn given(decision: &Decision) -> &Distribution {
     match &decision.given {
         Given::Endpoints(distribution) => distribution,
         Given::Static | Given::Nodata => panic!("nothing given"),
@@ -270,14 +268,16 @@ fn the_ttl_is_the_time_until_the_answer_could_change() {
     assert_eq!(ttl(pool(Weighted, "a").or_else("c").down("a").may_change("c", 6_000)), 6, "but where it is the answer");
 }
 
+/// All that a stage says: of whom it dropped, whom it kept, and of itself.
+pub(super) fn why(decision: &Decision, stage: &str) -> String {
+    let Some(stage) = decision.stages.iter().find(|s| s.name == stage) else { return String::new() };
+    let reasons = stage.dropped.iter().chain(&stage.kept).map(|reason| reason.why.clone());
+    reasons.chain(stage.note.clone()).collect::<Vec<_>>().join("; ")
+}
+
 #[test]
 fn every_drop_and_rank_says_why() {
-    let why = |world: World, client: &str, stage: &str| {
-        let decision = world.decide(client, Facet::V4, None);
-        let stage = decision.stages.iter().find(|s| s.name == stage).unwrap();
-        let reasons = stage.dropped.iter().chain(&stage.kept).map(|reason| reason.why.clone());
-        reasons.chain(stage.note.clone()).collect::<Vec<_>>().join("; ")
-    };
+    let why = |world: World, client: &str, stage: &str| why(&world.decide(client, Facet::V4, None), stage);
     let measured = || pool(Latency, "b a").rtt("a", "eu", 12).rtt("b", "eu", 80);
     for (world, client, stage, expected) in [
         (
@@ -307,63 +307,5 @@ fn every_drop_and_rank_says_why() {
     ] {
         let told = why(world, client, stage);
         assert!(told.starts_with(expected), "{stage}: {told}");
-    }
-}
-
-/// Worlds of any shape: six endpoints, three layers of pools over them.
-fn any_world() -> impl Strategy<Value = World> {
-    let steering = || prop::sample::select(vec![Weighted, Latency, Nearest, Failover, All]);
-    let endpoint = (0_usize..4, 0_u8..6, prop::option::of(1_u64..5), prop::bool::weighted(0.2));
-    let members = || prop::collection::vec((0_usize..64, 0_u32..4), 1..5);
-    let pools = prop::collection::vec((steering(), members()), 1..4);
-    (prop::collection::vec(endpoint, 6), pools, prop::option::of(1_usize..5), 0_usize..4).prop_map(build)
-}
-
-type AnyEndpoint = (usize, u8, Option<u64>, bool);
-type AnyPool = (Steering, Vec<(usize, u32)>);
-
-fn build((endpoints, pools, answers, on_empty): (Vec<AnyEndpoint>, Vec<AnyPool>, Option<usize>, usize)) -> World {
-    let mut world = World::new();
-    for (at, (region, state, rtt, alias)) in endpoints.into_iter().enumerate() {
-        let (name, region) = (format!("e{at}"), ["eu", "us", "ap", "moon"][region]);
-        world = if alias { world.alias(&name, region) } else { world.endpoint(&name, region) };
-        world = match state {
-            0 | 1 => world.down(&name),
-            2 => world.state(&name, Drain),
-            3 => world.state(&name, Disabled),
-            _ => world,
-        };
-        world = if let Some(rtt) = rtt { world.rtt(&name, region, rtt) } else { world };
-    }
-    for (at, (steering, members)) in pools.into_iter().enumerate() {
-        let name = |pick: usize| {
-            if pick % (6 + at) < 6 { format!("e{}", pick % (6 + at)) } else { format!("q{}", pick % (6 + at) - 6) }
-        };
-        let members: Vec<String> =
-            members.into_iter().map(|(pick, weight)| format!("{}:{weight}", name(pick))).collect();
-        world = world.pool(&format!("q{at}"), steering, &members.join(" "));
-    }
-    world = if let Some(answers) = answers { world.answers(answers) } else { world };
-    world.on_empty([OnEmpty::LastGood, OnEmpty::All, OnEmpty::Static, OnEmpty::Nodata][on_empty])
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
-
-    // A failure prints the world itself, minimal, which is more than a seed.
-    #[test]
-    fn every_decision_is_sound(world in any_world(), facet in prop::sample::select(vec![Facet::V4, Facet::V6, Facet::Alias])) {
-        let decisions = ["eu", "us", "moon", "-"].map(|client| world.decide(client, facet, None));
-        for decision in &decisions {
-            prop_assert_eq!(world.flaw(decision), None);
-            prop_assert_eq!(decision.looks_at_client, decisions[0].looks_at_client);
-            if !decision.looks_at_client {
-                prop_assert_eq!(decision, &decisions[0]);
-            }
-            if let Given::Endpoints(last) = &decision.given {
-                let again = world.decide("eu", facet, Some(last));
-                prop_assert_eq!(world.flaw(&again), None);
-            }
-        }
     }
 }

@@ -3,46 +3,58 @@
 
 use std::time::Duration;
 
-use crate::model::{EndpointId, MAX_ANSWERS, Policy, Ttl};
-use crate::steering::pool::plain;
-use crate::steering::{Distribution, Reason, Scene, Stage, Tier};
+use crate::model::{AffinityNet, MAX_ANSWERS};
+use crate::steering::tiers::plain;
+use crate::steering::{Distribution, Prospects, Reason, Scene, Share, Stage, Tier, affinity};
 
-/// `pick` and `limit`.
-pub(super) fn pick_and_limit(scene: &Scene, policy: &Policy, distribution: &Distribution) -> [Stage; 2] {
+/// What can be drawn.
+pub(super) struct Picked {
+    /// `pick` and `limit`.
+    pub(super) stages: [Stage; 2],
+    /// How much of a client's address the draw looks at, where it does.
+    pub(super) affinity: Option<AffinityNet>,
+}
+
+/// Who can be drawn, and what decides.
+pub(super) fn pick_and_limit(scene: &Scene, distribution: &Distribution) -> Picked {
     let mut pick = Stage::new("pick", distribution.tiers.iter().flat_map(Tier::endpoints).count(), Vec::new());
     let mut records = 0;
     let mut alias_only = false;
+    let mut by_net = false;
     for (at, tier) in distribution.tiers.iter().enumerate() {
         let full = at > 0 && (distribution.draws == 1 || records >= distribution.limit);
-        let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
+        let total = plain(tier.shares.iter().map(|share| share.weight).sum());
+        let mut drawn: Vec<&Share> = Vec::with_capacity(tier.shares.len());
         for share in &tier.shares {
-            for &endpoint in &share.endpoints {
-                let alias = scene.is_alias(endpoint);
-                let barred = if alias_only {
-                    Some(format!("tier {}: an alias comes first, and stands alone", at + 1))
-                } else if full {
-                    Some(format!("tier {}: the tiers before it fill the reply", at + 1))
-                } else if alias && at > 0 {
-                    Some(format!("tier {}: an alias can't follow addresses", at + 1))
-                } else {
-                    None
-                };
-                match barred {
-                    Some(why) => pick.dropped.push(Reason::new(endpoint, why)),
-                    None => pick.kept.push(Reason::new(
-                        endpoint,
-                        format!("tier {}: weight {} of {}", at + 1, plain(share.weight), plain(total)),
-                    )),
+            let alias = scene.is_alias(share.endpoints[0]);
+            let barred = if alias_only {
+                Some("an alias comes first, and stands alone")
+            } else if full {
+                Some("the tiers before it fill the reply")
+            } else if alias && at > 0 {
+                Some("an alias can't follow addresses")
+            } else {
+                None
+            };
+            let (why, told) = match barred {
+                Some(why) => (format!("tier {}: {why}", at + 1), &mut pick.dropped),
+                None => {
+                    drawn.push(share);
+                    (format!("tier {}: weight {} of {total}", at + 1, plain(share.weight)), &mut pick.kept)
                 }
-            }
+            };
+            told.extend(share.endpoints.iter().map(|endpoint| Reason::new(*endpoint, why.as_str())));
         }
+        by_net |= affinity::divides(&drawn);
         let addresses = tier.endpoints().filter(|endpoint| !scene.is_alias(*endpoint)).count();
         alias_only |= at == 0 && addresses == 0;
         records += addresses;
     }
     pick.left = pick.kept.len();
+    let affinity = by_net.then(|| affinity::net(scene));
+    pick.note = affinity.map(|net| format!("by the client's net (/{}; IPv6 /{})", net.v4, net.v6));
     let mut limit = Stage::new("limit", pick.left, Vec::new());
-    limit.note = Some(match policy.answers {
+    limit.note = Some(match scene.policy.answers {
         Some(1) => "one record in a reply".to_owned(),
         Some(answers) => format!("up to {answers} records in a reply"),
         None if distribution.tiers[0].shares.iter().any(|share| share.endpoints.len() > 1) => {
@@ -50,27 +62,42 @@ pub(super) fn pick_and_limit(scene: &Scene, policy: &Policy, distribution: &Dist
         }
         None => "one record in a reply".to_owned(),
     });
-    [pick, limit]
+    Picked { stages: [pick, limit], affinity }
 }
 
-/// Seconds until the answer could change, and `ttl`: the least time in which any of `considered` could, whole seconds
-/// and no more, within the bounds. `given` is how many endpoints came through all other stages.
-pub(super) fn ttl(scene: &Scene, bounds: Ttl, considered: &[EndpointId], given: usize) -> (u32, Stage) {
-    let (min, max) = (seconds(bounds.min), seconds(bounds.max));
-    let soonest = considered.iter().filter_map(|e| Some((scene.may_change_in(*e)?, *e))).min();
-    let (ttl, why) = match soonest {
+/// Seconds until the answer could change, and `ttl`: the least time in which the health of any that counts could, or a
+/// pool will choose otherwise; whole seconds and no more, within the bounds. `given` is how many endpoints came
+/// through all other stages.
+pub(super) fn ttl(scene: &Scene, prospects: &Prospects, given: usize) -> (u32, Stage) {
+    let (min, max) = (seconds(scene.policy.ttl.min), seconds(scene.policy.ttl.max));
+    let (ttl, why) = match soonest(scene, prospects) {
         None => (max, format!("{max} s: nothing that is considered can change, so ttl.max")),
-        Some((change, endpoint)) => {
-            let name = &scene.model.endpoint(endpoint).name;
+        Some((change, what)) => {
             let after = change.as_secs_f64();
             match seconds(change) {
-                s if s < min => (min, format!("{min} s: \"{name}\" could change in {after:.1} s, under ttl.min")),
+                s if s < min => (min, format!("{min} s: {what} in {after:.1} s, under ttl.min")),
                 s if s > max => (max, format!("{max} s: nothing could change sooner, so ttl.max")),
-                s => (s, format!("{s} s: \"{name}\" could change in {after:.1} s")),
+                s => (s, format!("{s} s: {what} in {after:.1} s")),
             }
         }
     };
     (ttl, Stage { note: Some(why), ..Stage::new("ttl", given, Vec::new()) })
+}
+
+/// What may change next, in words, and when.
+fn soonest(scene: &Scene, prospects: &Prospects) -> Option<(Duration, String)> {
+    let endpoints = prospects.considered.iter().filter_map(|e| Some((scene.may_change_in(*e)?, *e)));
+    let pools = prospects.dues.iter().map(|(due, pool)| (due.since(scene.view.at), *pool));
+    // The first of several at once, as listed.
+    let endpoint = endpoints.min_by_key(|(change, _)| *change);
+    let pool = pools.min_by_key(|(change, _)| *change);
+    match (endpoint, pool) {
+        (_, Some((change, pool))) if endpoint.is_none_or(|(sooner, _)| change < sooner) => {
+            Some((change, format!("pool \"{}\" may choose otherwise", scene.model.pool(pool).name)))
+        }
+        (endpoint, _) => endpoint
+            .map(|(change, endpoint)| (change, format!("\"{}\" could change", scene.model.endpoint(endpoint).name))),
+    }
 }
 
 fn seconds(duration: Duration) -> u32 {

@@ -24,7 +24,11 @@ impl Interest {
 /// What matters to `policy`, below its root and below the pool that it falls back on. Two classes that agree on it get
 /// the same decisions from the same view and memory, but for the words of their reasons.
 pub fn interest(model: &Model, policy: PolicyId) -> Interest {
-    let policy = model.policy(policy);
+    of(model, model.policy(policy))
+}
+
+/// As [`interest`].
+pub(super) fn of(model: &Model, policy: &Policy) -> Interest {
     let mut interest = Interest::default();
     let mut seen = HashSet::new();
     for root in policy.roots() {

@@ -1,34 +1,54 @@
 //! The act of choosing. Pure: a policy, a world view and a client class in, a [`Decision`] out. It never probes,
 //! never picks (chance belongs to the packet path) and knows nothing of packets. `snapshot::compile` calls it.
 //!
-//! The stages run in the order of CONTRACT 4.1 and each says what it dropped: [`sieve`] does candidates, state and
-//! health; [`pool`] walks the pools, with [`rank`] where distance counts; [`on_empty`] has the word when nothing is
-//! left; [`closing`] tells what a reply can hold and for how long.
+//! The stages run in the order of CONTRACT 4.1 and each says what it dropped: [`sieve`] does candidates, [`fence`],
+//! state (the word of the [`operator`]) and health; [`pool`] walks the pools, with [`rank`] and [`band`] where distance
+//! counts, [`geo`] where the client does, and [`resist`] where a choice stays for a while; [`on_empty`] has the word
+//! when nothing is left; [`closing`] tells what a reply can hold and for how long.
 
+mod affinity;
+mod band;
 mod closing;
 pub mod decision;
+mod fence;
+mod geo;
 mod interest;
 mod on_empty;
+mod operator;
 mod pool;
 mod probability;
 mod rank;
+mod resist;
 mod service;
 mod sieve;
+mod tiers;
+mod up;
 
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod cases_client;
+#[cfg(test)]
+mod cases_operator;
+#[cfg(test)]
+mod cases_time;
+#[cfg(test)]
+mod cases_worlds;
+#[cfg(test)]
 mod world;
+#[cfg(test)]
+mod world_told;
 
 pub use decision::{Challenger, Decision, Distribution, Given, Memory, Reason, Share, Stage, Standing, Step, Tier};
 pub use interest::{Interest, interest};
-pub(crate) use pool::key_of;
+pub(crate) use tiers::key_of;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::model::{
-    AffinityNet, Answerable, CheckView, ClientClass, EndpointId, Facet, MAX_ANSWERS, MemberRef, Model, Policy,
-    PolicyId, WorldView,
+    Answerable, CheckView, ClientClass, EndpointId, Facet, Fence, MAX_ANSWERS, MemberRef, Model, Moment, OnEmpty,
+    Policy, PolicyId, Pool, PoolId, Steering, WorldView,
 };
 
 /// Decides what `policy` answers clients of `class` who ask for `facet`, as the world is in `view`, at `view.at`.
@@ -45,42 +65,52 @@ pub fn decide(
     memory: Memory<'_>,
 ) -> Decision {
     let policy = model.policy(policy);
-    let scene = Scene { model, view, policy, class, facet };
+    let scene = Scene { model, view, policy, class, facet, standings: memory.standings };
     let sieved = sieve::sieve(&scene, policy.root);
     let mut decision = Decision {
         facet,
         given: Given::Nodata,
         ttl: 0,
         stale: false,
-        looks_at_client: false,
+        looks_at_client: sieved.looks_at_client,
         affinity: None,
         standings: Vec::new(),
         hints: Vec::new(),
-        stages: sieved.stages,
+        stages: Vec::new(),
     };
-    let mut considered = sieved.considered;
-    if !sieved.candidates.is_empty() {
-        let choice = pool::choose(&scene, policy.root, &sieved.eligible);
-        decision.looks_at_client = choice.looks_at_client;
-        decision.stages.extend(choice.stages(&scene, &sieved.eligible));
-        if choice.tiers.is_empty() {
-            considered.extend(on_empty::fill(&scene, policy, memory.last_good, &mut decision));
+    let mut prospects = Prospects { considered: sieved.considered.clone(), dues: Vec::new() };
+    if sieved.candidates.is_empty() {
+        decision.stages = sieved.stages;
+    } else {
+        let mut choice = pool::choose(&scene, policy.root, &sieved);
+        let stages = choice.stages(&scene, &sieved.eligible);
+        decision.stages.reserve(sieved.stages.len() + stages.len() + 3);
+        decision.stages.extend(sieved.stages.iter().cloned());
+        decision.stages.extend(stages);
+        let tiers = choice.hand_over(&mut decision, &mut prospects);
+        if tiers.is_empty() {
+            on_empty::fill(&scene, &sieved.eligible, memory.last_good, &mut decision, &mut prospects);
         } else {
-            decision.given = Given::Endpoints(distribution(policy, choice.tiers));
+            decision.given = Given::Endpoints(distribution(policy, tiers));
+            if let OnEmpty::Other(other) = policy.on_empty {
+                pool::remember(&scene, other, &mut decision);
+            }
         }
     }
+    decision.standings.sort_by_key(|standing| standing.pool);
     if let Given::Endpoints(distribution) = &mut decision.given {
-        decision.stages.extend(match facet {
-            Facet::Srv => service::all_of(&scene, distribution),
+        match facet {
+            Facet::Srv => decision.stages.extend(service::all_of(&scene, distribution)),
             Facet::V4 | Facet::V6 | Facet::Alias | Facet::Https | Facet::Svcb => {
-                closing::pick_and_limit(&scene, policy, distribution)
+                let picked = closing::pick_and_limit(&scene, distribution);
+                decision.affinity = picked.affinity;
+                decision.stages.extend(picked.stages);
             }
-        });
+        }
         decision.hints = service::hints(&scene, distribution);
-        decision.affinity = affinity(policy, distribution);
     }
     let given = decision.stages.last().map_or(0, |stage| stage.left);
-    let (ttl, stage) = closing::ttl(&scene, policy.ttl, &considered, given);
+    let (ttl, stage) = closing::ttl(&scene, &prospects, given);
     decision.ttl = ttl;
     decision.stages.push(stage);
     decision
@@ -94,6 +124,16 @@ struct Scene<'a> {
     policy: &'a Policy,
     class: &'a ClientClass,
     facet: Facet,
+    /// What the decision before hands down.
+    standings: &'a [Standing],
+}
+
+/// What could change the answer: the TTL ends before the soonest of it.
+struct Prospects {
+    /// Endpoints whose health counts.
+    considered: Vec<EndpointId>,
+    /// When pools that were asked will choose otherwise.
+    dues: Vec<(Moment, PoolId)>,
 }
 
 impl<'a> Scene<'a> {
@@ -119,6 +159,21 @@ impl<'a> Scene<'a> {
         self.model.endpoint(endpoint).stands_alone(self.facet)
     }
 
+    /// The fence that holds these clients.
+    fn held_by(&self) -> Option<&'a Fence> {
+        let fence = self.model.fence(self.policy.fence?);
+        self.class.is_selected(fence.clients).then_some(fence)
+    }
+
+    /// Whether the client's net, rather than chance, decides among a pool's members.
+    fn is_sticky(&self, pool: &Pool) -> bool {
+        pool.steering == Steering::Affinity || self.policy.affinity.is_some()
+    }
+
+    fn standing(&self, pool: PoolId) -> Option<&'a Standing> {
+        self.standings.iter().find(|standing| standing.pool == pool)
+    }
+
     fn name(&self, member: MemberRef) -> &'a str {
         match member {
             MemberRef::Endpoint(id) => &self.model.endpoint(id).name,
@@ -128,29 +183,35 @@ impl<'a> Scene<'a> {
 
     /// Every endpoint below a member, each once, in listed order.
     fn endpoints_below(&self, member: MemberRef) -> Vec<EndpointId> {
-        fn gather(model: &Model, member: MemberRef, found: &mut Vec<EndpointId>) {
-            match member {
-                MemberRef::Endpoint(id) => found.push(id),
-                MemberRef::Pool(id) => model.pool(id).members.iter().for_each(|m| gather(model, m.to, found)),
-            }
+        let mut below = Below { model: self.model, pools: HashSet::new(), endpoints: Vec::new() };
+        below.gather(member);
+        tiers::each_once(&mut below.endpoints);
+        below.endpoints
+    }
+}
+
+/// A walk over what is below a member. A pool that is met again adds nothing, however often the files nest it.
+struct Below<'a> {
+    model: &'a Model,
+    pools: HashSet<PoolId>,
+    endpoints: Vec<EndpointId>,
+}
+
+impl Below<'_> {
+    fn gather(&mut self, member: MemberRef) {
+        let id = match member {
+            MemberRef::Endpoint(id) => return self.endpoints.push(id),
+            MemberRef::Pool(id) => id,
+        };
+        if self.pools.insert(id) {
+            let model = self.model;
+            model.pool(id).members.iter().for_each(|member| self.gather(member.to));
         }
-        let mut found = Vec::new();
-        gather(self.model, member, &mut found);
-        let mut seen = std::collections::HashSet::new();
-        found.retain(|endpoint| seen.insert(*endpoint));
-        found
     }
 }
 
 fn distribution(policy: &Policy, tiers: Vec<Tier>) -> Distribution {
     Distribution { tiers, draws: policy.answers.unwrap_or(1), limit: policy.answers.unwrap_or(MAX_ANSWERS) }
-}
-
-/// How much of the client's address a draw looks at, where a sticky step may tell shares of a tier apart.
-fn affinity(policy: &Policy, distribution: &Distribution) -> Option<AffinityNet> {
-    let is_sticky = |share: &Share| share.path.iter().any(|step| step.sticky);
-    let is_tied = |tier: &Tier| tier.shares.len() > 1 && tier.shares.iter().any(is_sticky);
-    distribution.tiers.iter().any(is_tied).then(|| policy.affinity.unwrap_or_default())
 }
 
 impl Stage {

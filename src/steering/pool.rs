@@ -1,46 +1,86 @@
 //! From pools to tiers: each pool turns what its members give into tiers of shares, its own way of steering deciding
-//! how; a pool in a pool is taken for what it gives. A member that gives nothing is out.
+//! how; a pool in a pool is taken for what it gives. Which member counts as up is told by [`up`](super::up).
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
-use siphasher::sip::SipHasher13;
-
-use crate::model::{EndpointId, MemberRef, Pool, PoolId, Steering};
-use crate::steering::{Reason, Scene, Share, Stage, Step, Tier, rank};
+use crate::model::{EndpointId, Failback, Member, MemberRef, Moment, Pool, PoolId, Steering};
+use crate::steering::resist::resist;
+use crate::steering::sieve::{self, Sieved};
+use crate::steering::tiers::{blend, distinct, each_once, plain};
+use crate::steering::{Decision, Prospects, Reason, Scene, Share, Stage, Standing, Tier};
 
 /// What the pools give.
 pub(super) struct Choice {
-    /// Best first; empty when nothing is eligible.
+    /// Best first; empty when nothing is given.
     pub(super) tiers: Vec<Tier>,
     /// Whether another client class could have got something else from the same endpoints.
-    pub(super) looks_at_client: bool,
+    looks_at_client: bool,
+    /// The choices that resist change.
+    standings: Vec<Standing>,
+    /// When pools that were asked will choose otherwise.
+    dues: Vec<(Moment, PoolId)>,
     ranks: Vec<Reason>,
     idle: Vec<Reason>,
 }
 
-/// Asks `root` what it gives when the endpoints in `eligible` are up and no others.
-pub(super) fn choose(scene: &Scene, root: MemberRef, eligible: &[EndpointId]) -> Choice {
-    let mut chooser = Chooser {
-        scene: *scene,
-        root,
-        eligible: eligible.iter().copied().collect(),
-        looks_at_client: false,
-        ranks: Vec::new(),
-        idle: Vec::new(),
-    };
-    let tiers = distinct(chooser.member(root));
-    Choice { tiers, looks_at_client: chooser.looks_at_client, ranks: chooser.ranks, idle: chooser.idle }
+/// Asks `root` what it gives when the endpoints that are eligible are up and no others.
+pub(super) fn choose(scene: &Scene, root: MemberRef, sieved: &Sieved) -> Choice {
+    let mut chooser = Chooser::new(scene, root, sieved);
+    let tiers = Rc::unwrap_or_clone(chooser.member(root));
+    chooser.attend(root);
+    Choice {
+        tiers,
+        looks_at_client: chooser.looks_at_client,
+        standings: chooser.standings,
+        dues: chooser.dues,
+        ranks: chooser.ranks,
+        idle: chooser.idle,
+    }
+}
+
+/// Keeps the standings of failover pools below `root`, a pool that nobody falls back on now: they are to know who has
+/// been up and for how long when it is needed.
+pub(super) fn remember(scene: &Scene, root: MemberRef, decision: &mut Decision) {
+    if matches!(root, MemberRef::Endpoint(_)) || scene.policy.failback == Failback::Auto {
+        return;
+    }
+    let sieved = sieve::sieve(scene, root);
+    let mut chooser = Chooser::new(scene, root, &sieved);
+    chooser.attend(root);
+    if !chooser.standings.is_empty() {
+        decision.looks_at_client |= sieved.looks_at_client || chooser.looks_at_client;
+        add_standings(decision, chooser.standings);
+    }
+}
+
+/// A pool below two roots chooses the same below both.
+fn add_standings(decision: &mut Decision, standings: Vec<Standing>) {
+    for standing in standings {
+        if !decision.standings.iter().any(|known| known.pool == standing.pool) {
+            decision.standings.push(standing);
+        }
+    }
 }
 
 impl Choice {
+    /// Tells `decision` and `prospects` what they have to know, and lets the tiers go.
+    pub(super) fn hand_over(&mut self, decision: &mut Decision, prospects: &mut Prospects) -> Vec<Tier> {
+        decision.looks_at_client |= self.looks_at_client;
+        add_standings(decision, std::mem::take(&mut self.standings));
+        prospects.dues.append(&mut self.dues);
+        std::mem::take(&mut self.tiers)
+    }
+
     /// `rank`, where something was ranked, and `tiers`.
     pub(super) fn stages(&self, scene: &Scene, eligible: &[EndpointId]) -> Vec<Stage> {
-        let mut stages = Vec::new();
+        let mut stages = Vec::with_capacity(2);
         if !self.ranks.is_empty() {
             stages.push(Stage { kept: self.ranks.clone(), ..Stage::new("rank", eligible.len(), Vec::new()) });
         }
-        let used: HashSet<EndpointId> = self.tiers.iter().flat_map(Tier::endpoints).collect();
-        let unused = eligible.iter().filter(|endpoint| !used.contains(endpoint));
+        let mut used: Vec<EndpointId> = self.tiers.iter().flat_map(Tier::endpoints).collect();
+        used.sort_unstable();
+        let unused = eligible.iter().filter(|endpoint| used.binary_search(endpoint).is_err());
         let dropped = unused.map(|endpoint| self.idle_reason(*endpoint)).collect();
         let mut tiers = Stage::new("tiers", eligible.len(), dropped);
         for (at, tier) in self.tiers.iter().enumerate() {
@@ -57,100 +97,237 @@ impl Choice {
     }
 }
 
-fn share_reasons(scene: &Scene, at: usize, share: &Share) -> Vec<Reason> {
-    let tier = at + 1;
-    let reason = |endpoint: &EndpointId| match share.endpoints.len() {
-        1 => Reason::new(*endpoint, format!("tier {tier}, weight {}", plain(share.weight))),
-        n => Reason::new(*endpoint, format!("tier {tier}, one of {n} given together, weight {}", plain(share.weight))),
-    };
+fn share_reasons(scene: &Scene, at: usize, share: &Share) -> impl Iterator<Item = Reason> {
     debug_assert!(share.endpoints.len() == 1 || !share.endpoints.iter().any(|e| scene.is_alias(*e)));
-    share.endpoints.iter().map(reason).collect()
-}
-
-/// A weight as a person would write it: at most four decimals, no trailing zeros.
-pub(super) fn plain(weight: f64) -> String {
-    let text = format!("{weight:.4}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    let (tier, weight) = (at + 1, plain(share.weight));
+    let why = match share.endpoints.len() {
+        1 => format!("tier {tier}, weight {weight}"),
+        n => format!("tier {tier}, one of {n} given together, weight {weight}"),
+    };
+    share.endpoints.iter().map(move |endpoint| Reason::new(*endpoint, why.as_str()))
 }
 
 /// A member that gives something.
 pub(super) struct Up {
     pub(super) to: MemberRef,
-    pub(super) tiers: Vec<Tier>,
-    weight: f64,
+    pub(super) tiers: Rc<Vec<Tier>>,
+    pub(super) weight: f64,
 }
 
-struct Chooser<'a> {
-    scene: Scene<'a>,
+impl Up {
+    /// As [`blend`] takes it.
+    pub(super) fn parts(&self) -> (MemberRef, f64, &[Tier]) {
+        (self.to, self.weight, &self.tiers)
+    }
+}
+
+/// A walk over pools that asks each once. Its ways of steering are told in the files of their names.
+pub(super) struct Chooser<'a> {
+    pub(super) scene: Scene<'a>,
     root: MemberRef,
-    eligible: HashSet<EndpointId>,
-    looks_at_client: bool,
-    ranks: Vec<Reason>,
-    idle: Vec<Reason>,
+    /// Candidates that the fence lets through, by id.
+    pub(super) inside: Vec<EndpointId>,
+    /// By id.
+    pub(super) eligible: Vec<EndpointId>,
+    pub(super) looks_at_client: bool,
+    /// What pools were found to be, and whether the client was looked at for it.
+    pub(super) known_up: HashMap<PoolId, (bool, bool)>,
+    /// Pools of which it was told why they are out.
+    pub(super) told_out: HashSet<PoolId>,
+    given: HashMap<PoolId, Rc<Vec<Tier>>>,
+    standings: Vec<Standing>,
+    dues: Vec<(Moment, PoolId)>,
+    pub(super) ranks: Vec<Reason>,
+    pub(super) idle: Vec<Reason>,
 }
 
-impl Chooser<'_> {
-    fn member(&mut self, member: MemberRef) -> Vec<Tier> {
-        match member {
-            MemberRef::Pool(id) => self.pool(id),
-            MemberRef::Endpoint(id) if self.eligible.contains(&id) => {
-                vec![Tier { shares: vec![Share::of(id)] }]
-            }
-            MemberRef::Endpoint(_) => Vec::new(),
+impl<'a> Chooser<'a> {
+    fn new(scene: &Scene<'a>, root: MemberRef, sieved: &Sieved) -> Chooser<'a> {
+        let by_id = |endpoints: &[EndpointId]| {
+            let mut endpoints = endpoints.to_vec();
+            endpoints.sort_unstable();
+            endpoints
+        };
+        Chooser {
+            scene: *scene,
+            root,
+            inside: by_id(&sieved.inside),
+            eligible: by_id(&sieved.eligible),
+            looks_at_client: false,
+            known_up: HashMap::new(),
+            told_out: HashSet::new(),
+            given: HashMap::new(),
+            standings: Vec::new(),
+            dues: Vec::new(),
+            ranks: Vec::new(),
+            idle: Vec::new(),
         }
+    }
+
+    pub(super) fn member(&mut self, member: MemberRef) -> Rc<Vec<Tier>> {
+        let id = match member {
+            MemberRef::Pool(id) => id,
+            MemberRef::Endpoint(id) if self.eligible.binary_search(&id).is_ok() => {
+                return Rc::new(vec![Tier { shares: vec![Share::of(id)] }]);
+            }
+            MemberRef::Endpoint(_) => return Rc::default(),
+        };
+        if let Some(given) = self.given.get(&id) {
+            return given.clone();
+        }
+        // Pools that hold each other many times over would double their shares with every layer, were each endpoint
+        // not made one at once.
+        let given = Rc::new(distinct(self.pool(id)));
+        if member != self.root {
+            self.given.insert(id, given.clone());
+        }
+        given
     }
 
     fn pool(&mut self, id: PoolId) -> Vec<Tier> {
         let pool = self.scene.model.pool(id);
-        let ups = self.ups(pool);
         match pool.steering {
-            Steering::Weighted | Steering::Failover | Steering::Geo | Steering::Affinity => self.blend(pool, &ups),
-            Steering::All => self.together(&ups),
-            Steering::Latency | Steering::Nearest => self.ranked(id, ups),
+            Steering::Weighted | Steering::Affinity => {
+                let ups = self.ups(pool);
+                blend(&self.scene, pool, ups.iter().map(Up::parts))
+            }
+            Steering::All => {
+                let ups = self.ups(pool);
+                self.together(&ups)
+            }
+            Steering::Latency | Steering::Nearest => {
+                let ups = self.ups(pool);
+                self.ranked(id, ups)
+            }
+            Steering::Failover => self.failover(id, pool),
+            Steering::Geo => self.geo(id, pool),
         }
     }
 
-    /// The members to choose among: those that are up, standbys (weight 0) only when there is no other; of a failover
-    /// pool the first of them alone, so that no standby leaks into a reply of several records.
-    fn ups(&mut self, pool: &Pool) -> Vec<Up> {
+    /// The members to choose among: those that are up, standbys (weight 0) only when there is no other.
+    fn ups(&mut self, pool: &'a Pool) -> Vec<Up> {
         for standby in [false, true] {
-            let mut ups: Vec<Up> = Vec::new();
+            let mut ups: Vec<Up> = Vec::with_capacity(pool.members.len());
             for member in pool.members.iter().filter(|member| (member.weight == 0) == standby) {
-                if let (Steering::Failover, Some(first)) = (pool.steering, ups.first()) {
-                    let why = format!(
-                        "standby: \"{}\" comes first in \"{}\" and is up",
-                        self.scene.name(first.to),
-                        pool.name
-                    );
-                    self.stand_by(member.to, &why);
-                    continue;
-                }
-                let tiers = self.member(member.to);
-                if !tiers.is_empty() {
+                if self.is_up(member.to) {
+                    let tiers = self.member(member.to);
                     ups.push(Up { to: member.to, tiers, weight: f64::from(member.weight.max(1)) });
+                } else {
+                    self.tell_out(member.to);
                 }
             }
             if !ups.is_empty() {
-                let why = format!("standby: weight 0, for when every other member of \"{}\" is out", pool.name);
+                let why = || format!("standby: weight 0, for when every other member of \"{}\" is out", pool.name);
                 let spare = pool.members.iter().filter(|member| !standby && member.weight == 0);
-                spare.for_each(|member| self.stand_by(member.to, &why));
+                spare.for_each(|member| self.stand_by(member.to, &why()));
                 return ups;
             }
         }
         Vec::new()
     }
 
-    fn stand_by(&mut self, member: MemberRef, why: &str) {
-        let below = self.scene.endpoints_below(member).into_iter();
-        self.idle.extend(below.map(|endpoint| Reason::new(endpoint, why)));
+    /// The first member that is up, or the one that stays; alone, so that no standby leaks into a reply of several
+    /// records.
+    fn failover(&mut self, id: PoolId, pool: &'a Pool) -> Vec<Tier> {
+        let first = in_order(pool).map(|member| member.to).find(|to| self.is_up(*to));
+        let standing = self.failover_standing(id, pool, first);
+        let Some(first) = first else {
+            pool.members.iter().for_each(|member| self.tell_out(member.to));
+            self.standings.extend(standing);
+            return Vec::new();
+        };
+        let chosen = standing.as_ref().map_or(first, |standing| standing.incumbents[0]);
+        let (name, own) = (self.scene.name(chosen), &pool.name);
+        let behind = format!("standby: \"{name}\" comes first in \"{own}\" and is up");
+        let resisted = match self.scene.policy.failback {
+            Failback::Auto | Failback::Manual => format!("\"{own}\" stays on \"{name}\": failback is manual"),
+            Failback::After(time) => format!(
+                "\"{own}\" stays on \"{name}\" until an earlier member has been up for {}",
+                humantime::format_duration(time)
+            ),
+        };
+        let mut why = if chosen == first { &behind } else { &resisted };
+        for member in in_order(pool) {
+            if member.to == chosen {
+                why = &behind;
+            } else {
+                self.stand_by(member.to, why);
+            }
+        }
+        if let Some(standing) = standing {
+            self.stand(standing);
+        }
+        let up = Up { to: chosen, tiers: self.member(chosen), weight: 1.0 };
+        blend(&self.scene, pool, [up.parts()])
+    }
+
+    /// The standing of a failover pool whose first member that is up is `first`. An outage of all leaves the incumbent,
+    /// so that its end does not fail back.
+    fn failover_standing(&mut self, id: PoolId, pool: &'a Pool, first: Option<MemberRef>) -> Option<Standing> {
+        let hold = match self.scene.policy.failback {
+            Failback::Auto => return None,
+            Failback::Manual => None,
+            Failback::After(time) => Some(time),
+        };
+        let old = self.scene.standing(id);
+        let Some(first) = first else {
+            return old.map(|old| Standing { challenger: None, ..old.clone() });
+        };
+        let now = self.scene.view.at;
+        let place = |to: MemberRef| in_order(pool).position(|member| member.to == to);
+        let incumbent = old.and_then(|old| old.incumbents.first().copied());
+        let incumbent = incumbent.filter(|to| place(*to).is_some() && self.is_up(*to));
+        // One that has waited isn't put back by another that comes up before it in the list.
+        let waiting = old.and_then(|old| old.challenger.as_ref()?.members.first().copied());
+        let waiting = waiting.filter(|to| place(*to).is_some_and(|at| Some(at) < incumbent.and_then(place)));
+        let wanted = waiting.filter(|to| self.is_up(*to)).unwrap_or(first);
+        let old = old.filter(|_| incumbent.is_some());
+        let standing = resist(id, old, vec![wanted], hold, now);
+        let moved = standing.incumbents[0];
+        // After a move an earlier one may be up already: its time begins.
+        Some(if standing.challenger.is_none() && moved != first {
+            resist(id, Some(&standing), vec![first], hold, now)
+        } else {
+            standing
+        })
+    }
+
+    /// Sees to it that every failover pool below `root` has its standing, asked or not: a choice is remembered while
+    /// another pool answers.
+    fn attend(&mut self, root: MemberRef) {
+        if self.scene.policy.failback == Failback::Auto {
+            return;
+        }
+        let mut open = vec![root];
+        let mut seen: HashSet<PoolId> = HashSet::new();
+        while let Some(member) = open.pop() {
+            let MemberRef::Pool(id) = member else { continue };
+            if !seen.insert(id) {
+                continue;
+            }
+            let pool = self.scene.model.pool(id);
+            open.extend(pool.members.iter().map(|member| member.to));
+            let is_known = self.standings.iter().any(|standing| standing.pool == id);
+            if pool.steering == Steering::Failover && !is_known {
+                let first = in_order(pool).map(|member| member.to).find(|to| self.is_up(*to));
+                let standing = self.failover_standing(id, pool, first);
+                self.standings.extend(standing);
+            }
+        }
+    }
+
+    /// Remembers the choice of a pool that was asked.
+    pub(super) fn stand(&mut self, standing: Standing) {
+        let due = standing.challenger.as_ref().and_then(|challenger| challenger.due);
+        self.dues.extend(due.map(|due| (due, standing.pool)));
+        self.standings.push(standing);
     }
 
     /// One share of every member's first tier. An alias can't stand in a reply beside others (RFC 1034, 3.6.2), so each
     /// is a share of its own, as probable as its turn to come first.
     fn together(&mut self, ups: &[Up]) -> Vec<Tier> {
-        let mut seen = HashSet::new();
         let mut all: Vec<EndpointId> = ups.iter().flat_map(|up| up.tiers[0].endpoints()).collect();
-        all.retain(|endpoint| seen.insert(*endpoint));
+        each_once(&mut all);
         let each = 1.0 / all.len() as f64;
         let (aliases, addresses): (Vec<_>, Vec<_>) = all.into_iter().partition(|e| self.scene.is_alias(*e));
         let mut shares = Vec::new();
@@ -161,81 +338,17 @@ impl Chooser<'_> {
         if shares.is_empty() { Vec::new() } else { vec![Tier { shares }] }
     }
 
-    /// Members by distance, those at the same one together.
-    fn ranked(&mut self, id: PoolId, ups: Vec<Up>) -> Vec<Tier> {
-        self.looks_at_client |= ups.len() > 1;
-        let pool = self.scene.model.pool(id);
-        let mut placed: Vec<(rank::Place, Up)> =
-            rank::places(&self.scene, pool.steering, &ups).into_iter().zip(ups).collect();
-        placed.sort_by_key(|(place, _)| place.distance);
-        let within = if self.root == MemberRef::Pool(id) { String::new() } else { format!(" in \"{}\"", pool.name) };
-        let mut tiers = Vec::new();
-        let mut rank = 1;
-        for level in placed.chunk_by(|(a, _), (b, _)| a.distance == b.distance) {
-            for (place, up) in level {
-                let why = format!("rank {rank}{within}: {}", place.why);
-                self.ranks.extend(up.tiers.iter().flat_map(Tier::endpoints).map(|e| Reason::new(e, why.clone())));
-            }
-            rank += level.len();
-            tiers.extend(self.blend(pool, level.iter().map(|(_, up)| up)));
+    /// ` in "eu"`, but for the pool that was asked itself.
+    pub(super) fn within(&self, id: PoolId) -> String {
+        if self.root == MemberRef::Pool(id) {
+            return String::new();
         }
-        tiers
-    }
-
-    /// Members side by side: their first tiers become one, their second tiers become one, and so on; in each a member
-    /// has its weight, however it divides it.
-    fn blend<'a>(&self, pool: &Pool, ups: impl IntoIterator<Item = &'a Up>) -> Vec<Tier> {
-        let sticky = pool.steering == Steering::Affinity || self.scene.policy.affinity.is_some();
-        let mut blended: Vec<Tier> = Vec::new();
-        for up in ups {
-            let step = Step { member: key_of(self.scene.name(up.to)), sticky };
-            for (at, tier) in up.tiers.iter().enumerate() {
-                if blended.len() <= at {
-                    blended.push(Tier::default());
-                }
-                let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
-                let scaled = tier.shares.iter().map(|share| Share {
-                    endpoints: share.endpoints.clone(),
-                    weight: share.weight / total * up.weight,
-                    path: std::iter::once(step).chain(share.path.iter().copied()).collect(),
-                });
-                blended[at].shares.extend(scaled);
-            }
-        }
-        blended
+        format!(" in \"{}\"", self.scene.model.pool(id).name)
     }
 }
 
-/// The number that stands for a member's name: SipHash-1-3 of it without a key, so that all nodes agree.
-pub(crate) fn key_of(name: &str) -> u64 {
-    SipHasher13::new().hash(name.as_bytes())
-}
-
-/// Each endpoint once: in the best tier that has it, and there in one share, which gets the weight of the others.
-/// A group goes before single shares, so that drawing it still gives all of it.
-pub(super) fn distinct(tiers: Vec<Tier>) -> Vec<Tier> {
-    let mut better: HashSet<EndpointId> = HashSet::new();
-    let mut result = Vec::new();
-    for mut tier in tiers {
-        tier.shares.iter_mut().for_each(|share| share.endpoints.retain(|endpoint| !better.contains(endpoint)));
-        tier.shares.retain(|share| !share.endpoints.is_empty());
-        let mut order: Vec<usize> = (0..tier.shares.len()).collect();
-        order.sort_by_key(|at| tier.shares[*at].endpoints.len() == 1);
-        let mut owner: HashMap<EndpointId, usize> = HashMap::new();
-        for at in order {
-            let share = &mut tier.shares[at];
-            let (first, weight) = (share.endpoints[0], share.weight);
-            share.endpoints.retain(|endpoint| !owner.contains_key(endpoint));
-            owner.extend(tier.shares[at].endpoints.iter().map(|endpoint| (*endpoint, at)));
-            if tier.shares[at].endpoints.is_empty() {
-                tier.shares[owner[&first]].weight += weight;
-            }
-        }
-        tier.shares.retain(|share| !share.endpoints.is_empty());
-        better.extend(tier.endpoints());
-        if !tier.shares.is_empty() {
-            result.push(tier);
-        }
-    }
-    result
+/// Members in the order they are asked where one alone is given: as listed, standbys (weight 0) last.
+pub(super) fn in_order(pool: &Pool) -> impl Iterator<Item = &Member> {
+    let of = |standby: bool| pool.members.iter().filter(move |member| (member.weight == 0) == standby);
+    of(false).chain(of(true))
 }

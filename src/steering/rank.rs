@@ -23,6 +23,15 @@ pub(super) enum Distance {
     Listed(usize),
 }
 
+impl Distance {
+    pub(super) fn is_known(self) -> bool {
+        match self {
+            Distance::Known(_) => true,
+            Distance::Listed(_) => false,
+        }
+    }
+}
+
 /// The place of each member, in listed order.
 pub(super) fn places(scene: &Scene, steering: Steering, ups: &[Up]) -> Vec<Place> {
     if ups.len() == 1 {
@@ -107,7 +116,7 @@ fn metres(scene: &Scene, from: RegionId, to: RegionId) -> Option<u64> {
 }
 
 /// As `12.4 ms`; under a tenth of a millisecond in microseconds.
-fn milliseconds(rtt: Duration) -> String {
+pub(super) fn milliseconds(rtt: Duration) -> String {
     if rtt < Duration::from_micros(100) {
         format!("{} us", rtt.as_micros())
     } else {

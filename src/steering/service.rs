@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::model::{AnswerRdata, EndpointId, Facet};
-use crate::steering::pool::plain;
+use crate::steering::tiers::plain;
 use crate::steering::{Distribution, Reason, Scene, Share, Stage, Tier};
 
 /// `pick` and `limit` where nothing is picked. Cuts `distribution` to what a reply holds: the best tiers, in listed

@@ -1,33 +1,60 @@
 //! The first stages: who could be answered with at all. Each endpoint is judged by itself; where it stands in which
 //! pool comes after.
 
-use crate::model::{AdminState, EndpointId, Facet, Health, MemberRef};
-use crate::steering::{Reason, Scene, Stage};
+use crate::model::{EndpointId, Facet, Health, MemberRef};
+use crate::steering::operator::{forced_up, objection};
+use crate::steering::{Reason, Scene, Stage, fence};
 
 /// What is left of a member's endpoints, in listed order.
 pub(super) struct Sieved {
     /// Those with something to say to this question.
     pub(super) candidates: Vec<EndpointId>,
+    /// Those of them that the fence lets these clients have.
+    pub(super) inside: Vec<EndpointId>,
     /// Those of them whose health counts: the TTL is bound by what may happen to them.
     pub(super) considered: Vec<EndpointId>,
-    /// Those of them that are up.
+    /// Those that are up.
     pub(super) eligible: Vec<EndpointId>,
-    /// `candidates`, and, where there was one, `state` and `health`.
+    /// `candidates`, and, where there was one, `fence`, `state` and `health`.
     pub(super) stages: Vec<Stage>,
+    /// Whether the fence lets clients of another class have others.
+    pub(super) looks_at_client: bool,
 }
 
 /// Sorts out the endpoints below `root`.
 pub(super) fn sieve(scene: &Scene, root: MemberRef) -> Sieved {
     let all = scene.endpoints_below(root);
     let (candidates, mut stage) = keep("candidates", &all, |endpoint| no_record(scene, endpoint));
-    if candidates.is_empty() {
+    let mut sieved = Sieved {
+        inside: candidates.clone(),
+        candidates,
+        considered: Vec::new(),
+        eligible: Vec::new(),
+        stages: Vec::with_capacity(4),
+        looks_at_client: false,
+    };
+    if sieved.candidates.is_empty() {
         stage.note = Some("no endpoint has a record of this type: the answer is empty".to_owned());
-        return Sieved { candidates, considered: Vec::new(), eligible: Vec::new(), stages: vec![stage] };
+        sieved.stages.push(stage);
+        return sieved;
     }
-    let (considered, state) = keep("state", &candidates, |endpoint| out_of_service(scene, endpoint).map(str::to_owned));
-    let (eligible, mut health) = keep("health", &considered, |endpoint| unhealthy(scene, endpoint));
-    health.kept = eligible.iter().map(|endpoint| Reason::new(*endpoint, healthy(scene, *endpoint))).collect();
-    Sieved { candidates, considered, eligible, stages: vec![stage, state, health] }
+    sieved.stages.push(stage);
+    if let Some((inside, stage, looks_at_client)) = fence::fence(scene, &sieved.candidates) {
+        (sieved.inside, sieved.looks_at_client) = (inside, looks_at_client);
+        sieved.stages.push(stage);
+    }
+    let (in_service, mut state) = keep("state", &sieved.inside, |endpoint| objection(scene, endpoint));
+    let forced: Vec<Reason> =
+        in_service.iter().filter_map(|id| Some(Reason::new(*id, forced_up(scene, *id)?))).collect();
+    let is_forced = |endpoint: &EndpointId| forced.iter().any(|reason| reason.endpoint == *endpoint);
+    let unhealthy = |endpoint| if is_forced(&endpoint) { None } else { unhealthy(scene, endpoint) };
+    let (eligible, mut health) = keep("health", &in_service, unhealthy);
+    health.kept = eligible.iter().map(|id| Reason::new(*id, healthy(scene, *id, is_forced(id)))).collect();
+    sieved.considered = in_service.into_iter().filter(|endpoint| !is_forced(endpoint)).collect();
+    state.kept = forced;
+    sieved.eligible = eligible;
+    sieved.stages.extend([state, health]);
+    sieved
 }
 
 /// Those that `objection` says nothing against, and the stage that tells of the others.
@@ -36,7 +63,7 @@ fn keep(
     entered: &[EndpointId],
     objection: impl Fn(EndpointId) -> Option<String>,
 ) -> (Vec<EndpointId>, Stage) {
-    let (mut left, mut dropped) = (Vec::new(), Vec::new());
+    let (mut left, mut dropped) = (Vec::with_capacity(entered.len()), Vec::new());
     for &endpoint in entered {
         match objection(endpoint) {
             Some(why) => dropped.push(Reason { endpoint, why }),
@@ -57,14 +84,6 @@ pub(super) fn no_record(scene: &Scene, endpoint: EndpointId) -> Option<String> {
     scene.answerable(endpoint).is_none().then(|| lacking.to_owned())
 }
 
-fn out_of_service(scene: &Scene, endpoint: EndpointId) -> Option<&'static str> {
-    match scene.model.endpoint(endpoint).state {
-        AdminState::Enabled => None,
-        AdminState::Drain => Some("drained: state = \"drain\" in the policy file"),
-        AdminState::Disabled => Some("disabled: state = \"disabled\" in the policy file"),
-    }
-}
-
 fn unhealthy(scene: &Scene, endpoint: EndpointId) -> Option<String> {
     let check = scene.check(endpoint).filter(|check| !check.is_eligible())?;
     let verdict = match check.health {
@@ -79,11 +98,15 @@ fn unhealthy(scene: &Scene, endpoint: EndpointId) -> Option<String> {
     })
 }
 
-fn healthy(scene: &Scene, endpoint: EndpointId) -> &'static str {
-    match scene.check(endpoint).map(|check| check.health) {
+fn healthy(scene: &Scene, endpoint: EndpointId, is_forced: bool) -> String {
+    if is_forced && let Some(measured) = unhealthy(scene, endpoint) {
+        return format!("up by override; measured {measured}");
+    }
+    let told = match scene.check(endpoint).map(|check| check.health) {
         None => "no monitor: always up",
         Some(Health::Up) => "up",
         Some(Health::Unknown) => "unknown: not probed yet, so counted as up",
         Some(Health::Down) => "down",
-    }
+    };
+    told.to_owned()
 }

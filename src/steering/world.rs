@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, CheckView, ClientClass, Country, Endpoint,
-    EndpointId, Evidence, Facet, Fence, FenceId, Health, Location, Member, MemberRef, Model, Monitor, OnEmpty, Policy,
-    PolicyId, Pool, PoolId, ProbeKind, ProbeTarget, Region, Selector, SelectorId, Steering, Ttl, WorldView, ZoneId,
+    AdminState, AffinityNet, AnswerRdata, Answerable, Band, Check, CheckId, CheckKey, CheckView, ClientClass, Country,
+    Endpoint, EndpointId, Evidence, Facet, Failback, Fence, FenceId, Health, Location, Member, MemberRef, Model,
+    Moment, Monitor, OnEmpty, Override, OverrideState, Policy, PolicyId, Pool, PoolId, ProbeKind, ProbeTarget, Region,
+    Selector, SelectorId, Steering, Ttl, WorldView, ZoneId,
 };
-use crate::steering::{Decision, Distribution, Given, Memory, Tier, decide};
+use crate::steering::{Decision, Distribution, Memory, decide};
 
 /// Model and view, and how the one policy is to be.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(super) struct World {
     policy: Policy,
     /// The names of the model's selectors.
     selectors: Vec<String>,
+    /// The name of the pool that is asked, where it is said.
+    root: Option<&'static str>,
 }
 
 impl World {
@@ -41,6 +44,7 @@ impl World {
             view: WorldView::default(),
             policy: Policy::new(ZoneId(0), MemberRef::Pool(PoolId(0)), Vec::new(), vec![Facet::V4, Facet::V6]),
             selectors: Vec::new(),
+            root: None,
         }
     }
 
@@ -196,11 +200,110 @@ impl World {
 
     pub(super) fn rtt(self, name: &str, from: &str, millis: u64) -> World {
         let region = self.model.region_named(from).unwrap();
-        self.each_check(name, None, |check| check.rtts.push((region, Duration::from_millis(millis))))
+        self.each_check(name, None, |check| {
+            check.rtts.retain(|(measured, _)| *measured != region);
+            check.rtts.push((region, Duration::from_millis(millis)));
+        })
     }
 
     pub(super) fn may_change(self, name: &str, millis: u64) -> World {
         self.each_check(name, None, |check| check.may_change_in = Some(Duration::from_millis(millis)))
+    }
+
+    /// An override of an endpoint by alice for "kernel update", until 14:30 on 2026-11-23.
+    pub(super) fn overridden(mut self, name: &str, state: OverrideState) -> World {
+        let MemberRef::Endpoint(id) = self.find(name) else { panic!("{name} is a pool") };
+        let said = Override {
+            target: name.to_owned(),
+            state,
+            why: "kernel update".to_owned(),
+            who: "alice".to_owned(),
+            until: Some(1_795_444_200.0),
+        };
+        Arc::make_mut(&mut self.view.overrides).insert(id, Arc::new(said));
+        self
+    }
+
+    fn pool_mut(&mut self, name: &str) -> &mut Pool {
+        self.model.pools.iter_mut().find(|pool| pool.name == name).unwrap()
+    }
+
+    pub(super) fn min_up(mut self, pool: &str, share: f64) -> World {
+        self.pool_mut(pool).min_up = share;
+        self
+    }
+
+    pub(super) fn band(mut self, pool: &str, millis: u64, percent: u32) -> World {
+        self.pool_mut(pool).band = Some(Band { over: Duration::from_millis(millis), percent });
+        self
+    }
+
+    pub(super) fn failback(mut self, failback: Failback) -> World {
+        self.policy.failback = failback;
+        self
+    }
+
+    pub(super) fn affinity(mut self, v4: u8, v6: u8) -> World {
+        self.policy.affinity = Some(AffinityNet { v4, v6 });
+        self
+    }
+
+    /// The pool that is asked.
+    pub(super) fn root(mut self, name: &'static str) -> World {
+        self.root = Some(name);
+        self
+    }
+
+    /// The override of an endpoint was said of this.
+    pub(super) fn said_of(mut self, name: &str, target: &str) -> World {
+        let MemberRef::Endpoint(id) = self.find(name) else { panic!("{name} is a pool") };
+        let said = Arc::make_mut(&mut self.view.overrides).get_mut(&id).unwrap();
+        Arc::make_mut(said).target = target.to_owned();
+        self
+    }
+
+    pub(super) fn name_of(&self, member: MemberRef) -> &str {
+        match member {
+            MemberRef::Endpoint(id) => &self.model.endpoint(id).name,
+            MemberRef::Pool(id) => &self.model.pool(id).name,
+        }
+    }
+
+    /// The same world with endpoints and pools declared in the opposite order.
+    pub(super) fn backwards(mut self) -> World {
+        let (endpoints, pools) = (self.model.endpoints.len() as u32, self.model.pools.len() as u32);
+        let endpoint = |id: EndpointId| EndpointId(endpoints - 1 - id.0);
+        let moved = |member: MemberRef| match member {
+            MemberRef::Endpoint(id) => MemberRef::Endpoint(endpoint(id)),
+            MemberRef::Pool(id) => MemberRef::Pool(PoolId(pools - 1 - id.0)),
+        };
+        self.model.endpoints.reverse();
+        self.model.pools.reverse();
+        let members = self.model.pools.iter_mut().flat_map(|pool| &mut pool.members);
+        members.for_each(|member| member.to = moved(member.to));
+        for fence in &mut self.model.fences {
+            fence.inside = fence.inside.iter().map(|id| endpoint(*id)).collect();
+            fence.inside.sort_unstable();
+        }
+        if let OnEmpty::Other(other) = self.policy.on_empty {
+            self.policy.on_empty = OnEmpty::Other(moved(other));
+        }
+        let overrides = self.view.overrides.iter().map(|(id, said)| (endpoint(*id), said.clone()));
+        self.view.overrides = Arc::new(overrides.collect());
+        self
+    }
+
+    /// Seconds since the start.
+    pub(super) fn at(mut self, seconds: u64) -> World {
+        self.view.at = Moment::from_start(Duration::from_secs(seconds));
+        self
+    }
+
+    /// The opposite of [`World::down`].
+    pub(super) fn up(self, names: &str) -> World {
+        names
+            .split_whitespace()
+            .fold(self, |world, name| world.each_check(name, None, |check| check.health = Health::Up))
     }
 
     pub(super) fn answers(mut self, answers: usize) -> World {
@@ -216,6 +319,12 @@ impl World {
     /// As `on_empty`, with another pool or endpoint.
     pub(super) fn or_else(mut self, name: &str) -> World {
         self.policy.on_empty = OnEmpty::Other(self.find(name));
+        self
+    }
+
+    /// As [`World::or_else`], with the pool that was declared first.
+    pub(super) fn or_else_first(mut self) -> World {
+        self.policy.on_empty = OnEmpty::Other(MemberRef::Pool(PoolId(0)));
         self
     }
 
@@ -250,81 +359,12 @@ impl World {
             0 => MemberRef::Endpoint(EndpointId(self.model.endpoints.len() as u32 - 1)),
             pools => MemberRef::Pool(PoolId(pools as u32 - 1)),
         };
-        let named = self.model.pools.iter().position(|pool| pool.name == "p");
+        let name = self.root.unwrap_or("p");
+        let named = self.model.pools.iter().position(|pool| pool.name == name);
         let root = named.map_or(last, |at| MemberRef::Pool(PoolId(at as u32)));
         let mut model = self.model.clone();
         let endpoints = (0..model.endpoints.len() as u32).map(EndpointId).collect();
         model.policies.push(Policy { root, endpoints, ..self.policy.clone() });
         model
-    }
-
-    /// A decision in short: tiers divided by `|`, shares with their part of 100 where there are several, `[a b]` for a
-    /// group; `stale` and `static` and `nodata` in words.
-    pub(super) fn tell(&self, decision: &Decision) -> String {
-        let given = match &decision.given {
-            Given::Static => "static".to_owned(),
-            Given::Nodata => "nodata".to_owned(),
-            Given::Endpoints(given) => {
-                given.tiers.iter().map(|tier| self.tell_tier(tier)).collect::<Vec<_>>().join(" | ")
-            }
-        };
-        if decision.stale { format!("stale {given}") } else { given }
-    }
-
-    fn tell_tier(&self, tier: &Tier) -> String {
-        let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
-        let shares = tier.shares.iter().map(|share| {
-            let names: Vec<&str> = share.endpoints.iter().map(|e| self.model.endpoint(*e).name.as_str()).collect();
-            let who = if names.len() == 1 { names[0].to_owned() } else { format!("[{}]", names.join(" ")) };
-            let part = share.weight / total * 100.0;
-            if tier.shares.len() == 1 { who } else { format!("{who}={part:.0}") }
-        });
-        shares.collect::<Vec<_>>().join(" ")
-    }
-
-    /// What must hold of every decision; a sentence of what doesn't.
-    pub(super) fn flaw(&self, decision: &Decision) -> Option<String> {
-        let by_on_empty = decision.stages.iter().any(|stage| stage.name == "on_empty");
-        for stage in &decision.stages {
-            if stage.entered - stage.dropped.len() != stage.left {
-                return Some(format!("{}: {} in, {} out", stage.name, stage.entered, stage.left));
-            }
-        }
-        let follows = decision.stages.windows(2).find(|s| s[1].name != "on_empty" && s[0].left != s[1].entered);
-        if let Some(pair) = follows {
-            return Some(format!(
-                "{} lets {} go, {} takes {}",
-                pair[0].name, pair[0].left, pair[1].name, pair[1].entered
-            ));
-        }
-        let Given::Endpoints(given) = &decision.given else { return None };
-        let odds = given.probabilities(|e| self.model.endpoint(e).answerables[0].facet == Facet::Alias);
-        let dropped = |name: &'static str| {
-            let stages = decision.stages.iter().filter(move |stage| stage.name == name);
-            stages.flat_map(|stage| &stage.dropped).map(|reason| reason.endpoint).collect::<Vec<_>>()
-        };
-        for (endpoint, odd) in &odds {
-            let barred = ["candidates", "state", "health", "tiers"].map(dropped).concat();
-            if !by_on_empty && barred.contains(endpoint) {
-                return Some(format!("{endpoint:?} was dropped and is given"));
-            }
-            if (*odd == 0.0) != dropped("pick").contains(endpoint) {
-                return Some(format!("{endpoint:?} has probability {odd}, which pick doesn't say"));
-            }
-        }
-        let mut names: Vec<EndpointId> = odds.iter().map(|(endpoint, _)| *endpoint).collect();
-        names.sort();
-        names.dedup();
-        let sum: f64 = odds.iter().map(|(_, odd)| odd).sum();
-        let aliases = names.iter().any(|e| self.model.endpoint(*e).answerables[0].facet == Facet::Alias);
-        let groups = given.tiers.iter().flat_map(|tier| &tier.shares).any(|share| share.endpoints.len() > 1);
-        let full = given.limit.min(if groups { usize::MAX } else { given.draws }).min(names.len()) as f64;
-        if names.len() != odds.len() {
-            Some("an endpoint is given twice".to_owned())
-        } else if (sum - full).abs() > 1e-9 && !aliases && !(groups && given.draws == 1) {
-            Some(format!("the probabilities add up to {sum}, not {full}"))
-        } else {
-            None
-        }
     }
 }

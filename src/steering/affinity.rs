@@ -1,0 +1,33 @@
+//! Where the client's net matters to a draw: a tier whose shares a sticky pool divides. The draw itself is the packet
+//! path's.
+
+use crate::model::AffinityNet;
+use crate::steering::{Scene, Share};
+
+/// How much of a client's address decides, for pools that are sticky.
+pub(super) fn net(scene: &Scene) -> AffinityNet {
+    scene.policy.affinity.unwrap_or_default()
+}
+
+/// Whether a sticky step is what tells some of these shares of one tier apart: then the client's net decides.
+pub(super) fn divides(shares: &[&Share]) -> bool {
+    divides_from(shares, 0)
+}
+
+/// As [`divides`], for shares whose paths are alike in their first `depth` steps.
+fn divides_from(shares: &[&Share], depth: usize) -> bool {
+    let mut left: Vec<&Share> = shares.iter().copied().filter(|share| share.path.len() > depth).collect();
+    let Some(first) = left.first().map(|share| share.path[depth]) else { return false };
+    if first.sticky && left.iter().any(|share| share.path[depth].member != first.member) {
+        return true;
+    }
+    while let Some(member) = left.first().map(|share| share.path[depth].member) {
+        let (alike, others): (Vec<&Share>, Vec<&Share>) =
+            left.into_iter().partition(|share| share.path[depth].member == member);
+        if alike.len() > 1 && divides_from(&alike, depth + 1) {
+            return true;
+        }
+        left = others;
+    }
+    false
+}

@@ -1,0 +1,132 @@
+//! Steering, a sentence a case: the operator's word over measured health, and pools that are out with too little up.
+
+use super::cases::{abc, check, pool, why};
+use super::world::World;
+use crate::model::AdminState::{Disabled, Drain as DrainInFile};
+use crate::model::OverrideState::{Down, Drain, Up};
+use crate::model::Steering::{Failover, Geo, Latency, Weighted};
+use crate::model::{Facet, OnEmpty};
+
+fn told(world: &World, stage: &str) -> String {
+    why(&world.decide("eu", Facet::V4, None), stage)
+}
+
+#[test]
+fn overrides_go_before_what_is_measured() {
+    let check = |sentence, world, expected| check(sentence, world, "eu", expected);
+    let world = || pool(Weighted, "a b");
+    check("drained: no new answers", world().overridden("a", Drain), "b");
+    check("forced down", world().overridden("a", Down), "b");
+    check("forced up while it is down", world().down("a b").overridden("a", Up), "a");
+    check("forced up while it is up", world().overridden("a", Up), "a=50 b=50");
+    check("forced up while nobody knows", world().unknown("a", true).overridden("a", Up), "a=50 b=50");
+    check("up overrules drain in the file", world().state("a", DrainInFile).overridden("a", Up), "a=50 b=50");
+    check(
+        "up overrules drain in the file, down too",
+        pool(Weighted, "a").state("a", DrainInFile).down("a").overridden("a", Up),
+        "a",
+    );
+    check("nothing overrules disabled", world().state("a", Disabled).overridden("a", Up), "b");
+    check(
+        "drained and forced up: the override is one",
+        world().overridden("a", Drain).overridden("a", Up),
+        "a=50 b=50",
+    );
+    let failover = || pool(Failover, "a b");
+    check("a drained first member hands over", failover().overridden("a", Drain), "b");
+    check("a forced-up first member takes all", failover().down("a").overridden("a", Up), "a");
+    check("a standby comes in for a drained member", pool(Weighted, "a b:0").overridden("a", Drain), "b");
+}
+
+#[test]
+fn on_empty_takes_a_forced_down_endpoint_for_a_down_one_and_spares_a_drained_one() {
+    let check = |sentence, world, expected| check(sentence, world, "eu", expected);
+    let world = |on_empty| pool(Weighted, "a b").overridden("a", Down).down("b").on_empty(on_empty);
+    check("all: forced down too", world(OnEmpty::All), "a=50 b=50");
+    check(
+        "all: drained too, for want of better",
+        pool(Weighted, "a b").overridden("a", Drain).down("b").on_empty(OnEmpty::All),
+        "a=50 b=50",
+    );
+    let before = pool(Weighted, "a b c").decide("eu", Facet::V4, None);
+    let last = |world: World| {
+        let decision = world.decide("eu", Facet::V4, Some(super::cases::given(&before)));
+        world.tell(&decision)
+    };
+    let dead = || pool(Weighted, "a b c").down("b c");
+    assert_eq!(last(dead().overridden("a", Down)), "stale a=33 b=33 c=33", "last_good may still name it");
+    assert_eq!(last(dead().overridden("a", Drain)), "stale b=50 c=50", "but not a drained one");
+    assert_eq!(last(dead().overridden("a", Drain).overridden("b", Drain)), "stale c");
+    assert_eq!(last(dead().state("a", DrainInFile).overridden("a", Down)), "stale b=50 c=50", "drained in the file");
+}
+
+#[test]
+fn overrides_say_who_why_and_until() {
+    let world = || pool(Weighted, "a b");
+    let until = "by alice: kernel update, until 2026-11-23 14:30 UTC";
+    assert_eq!(told(&world().overridden("a", Drain), "state"), format!("drained {until}"));
+    assert_eq!(told(&world().overridden("a", Down), "state"), format!("forced down {until}"));
+    let forced = world().down("a").overridden("a", Up);
+    assert_eq!(told(&forced, "state"), format!("forced up {until}"));
+    assert_eq!(told(&forced, "health"), "up by override; measured down: connection refused, says ns1; up");
+    let overruled = told(&world().state("a", DrainInFile).overridden("a", Up), "state");
+    assert_eq!(overruled, format!("forced up {until}; overrules state = \"drain\" in the policy file"));
+    let of_region = told(&world().overridden("a", Drain).said_of("a", "region:eu"), "state");
+    assert_eq!(of_region, "drained by alice (region:eu): kernel update, until 2026-11-23 14:30 UTC");
+}
+
+#[test]
+fn what_is_forced_up_does_not_bound_the_ttl() {
+    let ttl = |world: World| world.ttl(5, 20).decide("eu", Facet::V4, None).ttl;
+    assert_eq!(ttl(pool(Weighted, "a").may_change("a", 7_000)), 7);
+    assert_eq!(ttl(pool(Weighted, "a").may_change("a", 7_000).overridden("a", Up)), 20);
+    assert_eq!(ttl(pool(Weighted, "a b").may_change("a", 7_000).overridden("a", Drain)), 20);
+}
+
+/// eu is a:4 b:3 c:3 with `min_up`, us is d.
+fn halves(least: f64) -> World {
+    let world = abc().endpoint("d", "us").pool("eu", Weighted, "a:4 b:3 c:3").pool("us", Weighted, "d");
+    world.pool("p", Failover, "eu us").min_up("eu", least)
+}
+
+#[test]
+fn a_pool_with_too_little_up_is_out_for_its_parent() {
+    let check = |sentence, world, expected| check(sentence, world, "eu", expected);
+    check("all up", halves(0.5), "a=40 b=30 c=30");
+    check("60 % up", halves(0.5).down("a"), "b=50 c=50");
+    check("40 % up", halves(0.5).down("b c"), "d");
+    check("60 % is not under 60 %", halves(0.6).down("a"), "b=50 c=50");
+    check("but under 61 %", halves(0.61).down("a"), "d");
+    check("min_up 1: any that is out", halves(1.0).down("c"), "d");
+    check("without it one is enough", halves(0.0).down("b c"), "a");
+    check("drained is not up", halves(0.5).state("b", DrainInFile).overridden("c", Drain), "d");
+    check("the name's own pool has no parent", pool(Weighted, "a b c").min_up("p", 0.9).down("b c"), "a");
+    let standby = abc().endpoint("d", "us").pool("x", Weighted, "a b:0").pool("p", Failover, "x d").min_up("x", 0.5);
+    check("a standby has no weight to count", standby.clone(), "a");
+    check("and doesn't make up for it", standby.down("a"), "d");
+    let standbys = abc().pool("x", Weighted, "a:0 b:0").pool("p", Failover, "x c").min_up("x", 0.5).down("a");
+    check("only standbys: any is enough", standbys, "b");
+    let nested =
+        abc().endpoint("d", "us").pool("x", Weighted, "a b").pool("y", Weighted, "x c").pool("p", Failover, "y d");
+    check("out below is out above", nested.clone().min_up("x", 0.6).min_up("y", 0.6).down("a"), "d");
+    check("half of the weight above is enough", nested.min_up("x", 0.6).min_up("y", 0.5).down("a"), "c");
+    let ranked = halves(0.5).rtt("a", "eu", 5).rtt("d", "eu", 50).pool("q", Latency, "eu us");
+    check("in a ranking it isn't there", ranked.pool("p2", Weighted, "q").down("b c").root("p2"), "d");
+    check(
+        "all too low: on_empty",
+        halves(0.5).min_up("us", 0.5).down("b c d").on_empty(OnEmpty::All),
+        "a=20 b=15 c=15 d=50",
+    );
+    check("no IPv6 is no failure", halves(0.5).only("b", Facet::V6).only("c", Facet::V6), "a");
+    let geo = abc().selector("north", "NO").pool("x", Weighted, "a b").pool("p", Geo, "x@north c").min_up("x", 0.6);
+    super::cases::check("a geo pool goes to the next match", geo.down("b"), "eu+north", "c");
+}
+
+#[test]
+fn min_up_says_why() {
+    let why = "pool \"eu\" has 40 % of its weight up, under min_up 50 %: out for its parent; tier 1, weight 1";
+    assert_eq!(told(&halves(0.5).down("b c"), "tiers"), why);
+    let nothing = halves(0.5).min_up("us", 0.5).down("b c d").on_empty(OnEmpty::All);
+    assert!(told(&nothing, "on_empty").contains("given though its pool counts as out"));
+    assert!(told(&nothing, "on_empty").contains("no pool gives what is eligible"));
+}

@@ -1,0 +1,223 @@
+//! What holds in every world: properties over worlds of any shape. A failure prints the world itself, minimal, which
+//! is more than a seed.
+
+use proptest::prelude::*;
+
+use super::world::World;
+use super::{Decision, Distribution, Given, Memory, interest};
+use crate::model::AdminState::{Disabled, Drain};
+use crate::model::Steering::{Affinity, All, Failover, Geo, Latency, Nearest, Weighted};
+use crate::model::{EndpointId, Facet, Failback, OnEmpty, OverrideState, PolicyId, Steering};
+
+/// Region, state, RTT, whether it is an alias, override.
+type AnyEndpoint = (usize, u8, Option<u64>, bool, Option<OverrideState>);
+/// Steering, members (which, weight, selector), min_up in tenths, whether it has a band.
+type AnyPool = (Steering, Vec<(usize, u32, Option<bool>)>, u8, bool);
+/// Answers, on_empty, endpoints inside the fence, failback, whether the name is sticky.
+type AnyPolicy = (Option<usize>, usize, Option<Vec<bool>>, u64, bool);
+
+/// Worlds of any shape: six endpoints, three layers of pools over them, some policy.
+fn any_world() -> impl Strategy<Value = World> {
+    let steering = prop::sample::select(vec![Weighted, Latency, Nearest, Failover, All, Geo, Affinity]);
+    let overrides = prop::sample::select(vec![OverrideState::Drain, OverrideState::Up, OverrideState::Down]);
+    let said = prop::option::weighted(0.2, overrides);
+    let endpoint = (0_usize..4, 0_u8..6, prop::option::of(1_u64..5), prop::bool::weighted(0.2), said);
+    let member = (0_usize..64, 0_u32..4, prop::option::of(any::<bool>()));
+    let pool = (steering, prop::collection::vec(member, 1..5), 0_u8..8, any::<bool>());
+    let fence = prop::option::of(prop::collection::vec(any::<bool>(), 6));
+    let policy = (prop::option::of(1_usize..4), 0_usize..6, fence, 0_u64..9, prop::bool::weighted(0.3));
+    let endpoints = prop::collection::vec(endpoint, 6);
+    (endpoints, prop::collection::vec(pool, 1..4), policy).prop_map(build)
+}
+
+fn build((endpoints, pools, policy): (Vec<AnyEndpoint>, Vec<AnyPool>, AnyPolicy)) -> World {
+    let mut world = World::new().selector("north", "NO").selector("held", "DE");
+    let overrides: Vec<Option<OverrideState>> = endpoints.iter().map(|endpoint| endpoint.4).collect();
+    for (at, (region, state, rtt, alias, _)) in endpoints.into_iter().enumerate() {
+        let (name, region) = (format!("e{at}"), ["eu", "us", "ap", "moon"][region]);
+        world = if alias { world.alias(&name, region) } else { world.endpoint(&name, region) };
+        world = match state {
+            0 | 1 => world.down(&name),
+            2 => world.state(&name, Drain),
+            3 => world.state(&name, Disabled),
+            _ => world,
+        };
+        world = if let Some(rtt) = rtt { world.rtt(&name, region, rtt) } else { world };
+    }
+    for (at, said) in overrides.into_iter().enumerate() {
+        world = if let Some(said) = said { world.overridden(&format!("e{at}"), said) } else { world };
+    }
+    let last = pools.len() - 1;
+    for (at, (steering, members, least, band)) in pools.into_iter().enumerate() {
+        let name = if at == last { "p".to_owned() } else { format!("q{at}") };
+        let member = |(pick, weight, when): (usize, u32, Option<bool>)| {
+            let pick = pick % (6 + at);
+            let to = if pick < 6 { format!("e{pick}") } else { format!("q{}", pick - 6) };
+            let when = when.map_or("", |north| if north { "@north" } else { "@held" });
+            format!("{to}:{weight}{when}")
+        };
+        let members: Vec<String> = members.into_iter().map(member).collect();
+        world = world.pool(&name, steering, &members.join(" ")).min_up(&name, f64::from(least.saturating_sub(3)) / 5.0);
+        world = if band { world.band(&name, 1, 0) } else { world };
+    }
+    with_policy(world, policy)
+}
+
+fn with_policy(mut world: World, (answers, on_empty, fence, failback, sticky): AnyPolicy) -> World {
+    world = if let Some(answers) = answers { world.answers(answers) } else { world };
+    world = if sticky { world.affinity(24, 56) } else { world };
+    if let Some(inside) = fence {
+        let inside: Vec<String> =
+            inside.iter().enumerate().filter(|(_, inside)| **inside).map(|(at, _)| format!("e{at}")).collect();
+        world = world.fence("f", "held", &inside.join(" "));
+    }
+    world = world.failback(match failback {
+        0..3 => Failback::Auto,
+        3..6 => Failback::Manual,
+        seconds => Failback::After(std::time::Duration::from_secs(seconds)),
+    });
+    match on_empty {
+        4 => world.or_else("e0"),
+        5 => world.or_else_first(),
+        at => world.on_empty([OnEmpty::LastGood, OnEmpty::All, OnEmpty::Static, OnEmpty::Nodata][at]),
+    }
+}
+
+fn any_facet() -> impl Strategy<Value = Facet> {
+    prop::sample::select(vec![Facet::V4, Facet::V6, Facet::Alias])
+}
+
+const CLIENTS: [&str; 6] = ["eu", "us+north", "ap+held", "moon+north+held", "-", "-+held"];
+
+/// What happens to endpoints between decisions: which, and whether it is up.
+fn any_story() -> impl Strategy<Value = Vec<(usize, bool)>> {
+    prop::collection::vec((0_usize..6, any::<bool>()), 0..6)
+}
+
+fn change(world: World, (endpoint, up): (usize, bool)) -> World {
+    let name = format!("e{endpoint}");
+    if up { world.up(&name) } else { world.down(&name) }
+}
+
+fn endpoints(decision: &Decision) -> Vec<EndpointId> {
+    match &decision.given {
+        Given::Endpoints(given) => {
+            given.tiers.iter().flat_map(|tier| &tier.shares).flat_map(|share| share.endpoints.clone()).collect()
+        }
+        Given::Static | Given::Nodata => Vec::new(),
+    }
+}
+
+fn last_good(decision: &Decision) -> Option<&Distribution> {
+    match &decision.given {
+        Given::Endpoints(given) => Some(given),
+        Given::Static | Given::Nodata => None,
+    }
+}
+
+/// A decision without its words, and without what follows from the order of ids.
+fn wordless(world: &World, decision: &Decision) -> String {
+    let stages = decision.stages.iter().map(|stage| (stage.name, stage.entered, stage.left));
+    let mut standings: Vec<String> = decision
+        .standings
+        .iter()
+        .map(|standing| {
+            let names = |members: &[_]| members.iter().map(|m| world.name_of(*m).to_owned()).collect::<Vec<_>>();
+            let challenger = standing.challenger.as_ref().map(|c| (names(&c.members), c.since, c.due));
+            format!("{} {:?} {challenger:?}", world.model.pool(standing.pool).name, names(&standing.incumbents))
+        })
+        .collect();
+    standings.sort();
+    let (ttl, looks, affinity) = (decision.ttl, decision.looks_at_client, decision.affinity);
+    format!("{} {ttl} {looks} {affinity:?} {standings:?} {:?}", world.tell(decision), stages.collect::<Vec<_>>())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_decision_is_sound(world in any_world(), facet in any_facet(), story in any_story()) {
+        let mut world = world;
+        let mut memory: Option<Decision> = None;
+        for (step, event) in std::iter::once(None).chain(story.into_iter().map(Some)).enumerate() {
+            world = if let Some(event) = event { change(world, event) } else { world }.at(3 * step as u64);
+            let handed_down = Memory {
+                last_good: memory.as_ref().and_then(last_good),
+                standings: memory.as_ref().map_or(&[], |decision| &decision.standings),
+            };
+            let decisions = CLIENTS.map(|client| world.decide_after(client, facet, handed_down));
+            for decision in &decisions {
+                prop_assert_eq!(world.flaw(decision), None);
+                prop_assert_eq!(decision.looks_at_client, decisions[0].looks_at_client);
+                if !decision.looks_at_client {
+                    prop_assert_eq!(decision, &decisions[0]);
+                }
+            }
+            memory = Some(decisions[step % CLIENTS.len()].clone());
+        }
+    }
+
+    #[test]
+    fn no_answer_is_outside_the_fence_ever(
+        world in any_world(),
+        inside in prop::collection::vec(any::<bool>(), 6),
+        facet in any_facet(),
+        story in any_story(),
+    ) {
+        let names: Vec<String> = (0..6).filter(|at| inside[*at]).map(|at| format!("e{at}")).collect();
+        let mut world = world.fence("g", "held", &names.join(" "));
+        let mut memory: Option<Decision> = None;
+        for event in std::iter::once(None).chain(story.into_iter().map(Some)) {
+            world = if let Some(event) = event { change(world, event) } else { world };
+            let handed_down = Memory {
+                last_good: memory.as_ref().and_then(last_good),
+                standings: memory.as_ref().map_or(&[], |decision| &decision.standings),
+            };
+            for client in CLIENTS.iter().filter(|client| client.contains("held")) {
+                let decision = world.decide_after(client, facet, handed_down);
+                prop_assert!(decision.given != Given::Static, "static for {}", client);
+                let outside = endpoints(&decision).into_iter().find(|id| !inside[id.0 as usize]);
+                prop_assert_eq!(outside, None);
+            }
+            // The memory of clients that the fence does not hold, which is the worst there can be.
+            memory = Some(world.decide_after("eu", facet, handed_down));
+        }
+    }
+
+    #[test]
+    fn classes_that_agree_on_the_interest_get_equal_decisions(world in any_world(), facet in any_facet()) {
+        let interest = interest(&world.whole_model(), PolicyId(0));
+        let told = CLIENTS.map(|client| {
+            let class = world.class(client);
+            let selected: Vec<bool> = interest.selectors.iter().map(|selector| class.is_selected(*selector)).collect();
+            let region = interest.region.then_some(class.region);
+            (region, selected, wordless(&world, &world.decide(client, facet, None)))
+        });
+        for a in &told {
+            for b in told.iter().filter(|b| (a.0, &a.1) == (b.0, &b.1)) {
+                prop_assert_eq!(&a.2, &b.2);
+            }
+        }
+        let decision = world.decide("eu", facet, None);
+        prop_assert!(!(interest.is_none() && decision.looks_at_client), "it looked at what can't matter");
+    }
+
+    #[test]
+    fn the_order_of_declarations_does_not_matter(world in any_world(), facet in any_facet(), story in any_story()) {
+        let (mut world, mut backwards) = (world.clone(), world.backwards());
+        let (mut standings, mut other) = (Vec::new(), Vec::new());
+        for (step, event) in std::iter::once(None).chain(story.into_iter().map(Some)).enumerate() {
+            let next = |world: World| if let Some(event) = event { change(world, event) } else { world }.at(3 * step as u64);
+            (world, backwards) = (next(world), next(backwards));
+            for client in CLIENTS {
+                let memory = |standings| Memory { last_good: None, standings };
+                let a = world.decide_after(client, facet, memory(&standings));
+                let b = backwards.decide_after(client, facet, memory(&other));
+                prop_assert_eq!(wordless(&world, &a), wordless(&backwards, &b));
+                let words = |decision: &Decision| decision.stages.iter().map(|s| s.note.clone()).collect::<Vec<_>>();
+                prop_assert_eq!(words(&a), words(&b));
+                (standings, other) = (a.standings, b.standings);
+            }
+        }
+    }
+}
