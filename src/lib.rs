@@ -39,7 +39,7 @@
 //! | [`health`] | probes, and the detector that judges them |
 //! | [`fleet`] and [`snapshot`] | what the vantages agree on; what is being served |
 //! | [`answer`] and [`server`] | one answering function, and the sockets over it |
-//! | [`control`] and [`telemetry`] | HTTP, overrides, explain, simulate, overrides, status, metrics |
+//! | [`control`] and [`telemetry`] | HTTP, explain, simulate, overrides, status, metrics |
 //! | [`daemon`], [`demo`], [`cli`] | wiring, the demo's scene, and the command line |
 //!
 //! Pure (no socket, clock, chance or metrics): `wire`, `model`, `steering`, `health::{schedule, detector}`,
