@@ -61,7 +61,7 @@ probe = "{us2}"
 monitor = "web"
 weight = 2
 
-[pool.all]
+[pool.web]
 members = ["eu1", "eu2", "us1", "us2"]
 
 [pool.first]
@@ -76,7 +76,7 @@ steer = "nearest"
 members = ["us1", "us2"]
 
 [name.www]
-pool = "all"
+pool = "web"
 
 [name.db]
 pool = "first"
