@@ -159,5 +159,17 @@ addresses = ["192.0.2.10"]
 pool = "one"
 "#;
 
-const COMMANDS: [&str; 11] =
-    ["serve", "demo", "check", "explain", "status", "drain", "force-up", "force-down", "clear", "overrides", "reload"];
+const COMMANDS: [&str; 12] = [
+    "serve",
+    "demo",
+    "check",
+    "explain",
+    "status",
+    "simulate",
+    "drain",
+    "force-up",
+    "force-down",
+    "clear",
+    "overrides",
+    "reload",
+];

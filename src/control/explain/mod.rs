@@ -7,6 +7,8 @@ mod human;
 mod present;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod whole;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 
 mod asked;
 mod losses;
+mod said;
 mod served;
 
 use std::fs;

@@ -1,0 +1,29 @@
+//! Overrides that are tried, and what has no monitor: both are the operator's word.
+
+use super::*;
+
+#[test]
+fn overrides_are_tried() {
+    let snapshot = compiled(POLICY);
+    let drained = simulated(&snapshot, "fra1=drain");
+    near(&after(&drained), &after(&simulated(&snapshot, "fra1")), 1e-9);
+    assert_eq!((drained.said.clone(), drained.lost.len()), (vec!["fra1=drain".to_owned()], 0));
+    let region = simulated(&snapshot, "region:eu=down");
+    near(&after(&region), &after(&simulated(&snapshot, "fra1 fra2")), 1e-9);
+    let kept = simulated(&snapshot, "region:eu=down fra1=up");
+    near(&after(&kept), &after(&simulated(&snapshot, "fra2")), 1e-9);
+    let forced = simulated(&snapshot, "fra1 fra1=up");
+    near(&after(&forced), &after(&simulated(&snapshot, "")), 1e-9);
+}
+
+#[test]
+fn what_has_no_monitor_is_taken_away_all_the_same_and_that_is_said() {
+    let report = simulated(&compiled(POLICY), "plain");
+    assert_eq!(row(&report, "plain").after, row(&report, "plain").before, "last_good is all that is left of solo");
+    assert_eq!(report.empty.len(), 3, "{:?}", report.empty);
+    assert!(
+        report.notes[0].starts_with("plain has no monitor: a real loss would not be noticed"),
+        "{:?}",
+        report.notes
+    );
+}
