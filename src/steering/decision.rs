@@ -55,7 +55,8 @@ pub struct Standing {
 pub struct Challenger {
     /// They, in listed order.
     pub members: Vec<MemberRef>,
-    /// Since when they would be chosen without a break.
+    /// Since when they would be chosen without a break. Of a failover pool: since when the one that waits has been up;
+    /// another that comes up before it in the list does not put it back.
     pub since: Moment,
     /// When they will be; `None`: only when an incumbent is out. The decision has to be made again then.
     pub due: Option<Moment>,
@@ -125,8 +126,8 @@ pub struct Step {
 /// One stage of a decision, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// `candidates`, `state`, `health`, `rank`, `tiers`, `on_empty`, `pick`, `limit` or `ttl`; `rank` and `on_empty`
-    /// only where they had a say.
+    /// `candidates`, `fence`, `state`, `health`, `rank`, `tiers`, `on_empty`, `pick`, `limit` or `ttl`; `fence`, `rank`
+    /// and `on_empty` only where they had a say.
     pub name: &'static str,
     /// Endpoints that came in.
     pub entered: usize,
