@@ -212,6 +212,7 @@ fn time<'a>(what: &str, table: &ClientTable, addresses: impl Iterator<Item = &'a
 /// What the files say of an address, read without any of Portolan's own reading.
 fn said(readers: &[Reader<Vec<u8>>], ip: IpAddr) -> (Option<Country>, Option<Continent>, Option<Location>) {
     let (mut country, mut continent, mut location) = (None, None, None);
+    let ip = folded(ip);
     for reader in readers {
         // An IPv4 file has nothing to say of IPv6, and tells that by an error.
         let Ok(found) = reader.lookup(ip) else { continue };
@@ -311,6 +312,14 @@ fn compare(
         }
     }
     wrong
+}
+
+/// A 6to4 address is taken for the IPv4 one in it.
+fn folded(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) if is_embedded(ip) => IpAddr::V4(Ipv4Addr::from_bits((v6.to_bits() >> 80) as u32)),
+        IpAddr::V4(_) | IpAddr::V6(_) => ip,
+    }
 }
 
 /// IPv4 in IPv6 is cut as IPv4.

@@ -26,9 +26,12 @@ fn selector(of: &[&str]) -> Selector {
     selector
 }
 
+/// What a region claims, and where it is.
+type Claim<'a> = (&'a [&'a str], Option<(f64, f64)>);
+
 /// Regions `0`, `1`, ..., with these claims and, where given, a location.
-fn world(regions: &[(&[&str], Option<(f64, f64)>)]) -> (Vec<Region>, Vec<Selector>) {
-    let region = |(at, (_, place)): (usize, &(&[&str], Option<(f64, f64)>))| Region {
+fn world(regions: &[Claim<'_>]) -> (Vec<Region>, Vec<Selector>) {
+    let region = |(at, (_, place)): (usize, &Claim<'_>)| Region {
         name: at.to_string(),
         location: place.map(|(latitude, longitude)| Location { latitude, longitude }),
     };
@@ -94,7 +97,7 @@ fn check(sentence: &str, scene: &Scene, expected: &[(&str, i32, &[u16], PlacedBy
     }
 }
 
-fn scene(regions: &[(&[&str], Option<(f64, f64)>)], selectors: &[&[&str]], databases: &[&[(&str, Facts)]]) -> Scene {
+fn scene(regions: &[Claim<'_>], selectors: &[&[&str]], databases: &[&[(&str, Facts)]]) -> Scene {
     let (regions, claims) = world(regions);
     Scene {
         regions,
