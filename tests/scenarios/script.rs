@@ -1,0 +1,121 @@
+//! A scenario file as text: settings, a policy, records of the zone file, files beside them, and cases.
+
+/// A file that was read.
+pub(crate) struct Script {
+    /// `portolan.toml`.
+    pub(crate) settings: String,
+    /// `svc.example.policy.toml`.
+    pub(crate) policy: String,
+    /// What the zone file has besides SOA, NS and glue.
+    pub(crate) records: String,
+    /// Further files in the zones' directory, by name.
+    pub(crate) files: Vec<(String, String)>,
+    /// In their order; each begins in a world where everything is up and nothing was ever served.
+    pub(crate) cases: Vec<Case>,
+}
+
+/// A sentence and what is done for it.
+pub(crate) struct Case {
+    /// What it shows.
+    pub(crate) sentence: String,
+    /// Its lines.
+    pub(crate) lines: Vec<Line>,
+}
+
+/// One line of a case, in words; a text in quotes is one word.
+pub(crate) struct Line {
+    /// From 1.
+    pub(crate) number: usize,
+    /// At least one.
+    pub(crate) words: Vec<String>,
+}
+
+/// Where the text of a line goes.
+enum Part {
+    Nowhere,
+    Settings,
+    Policy,
+    Records,
+    File,
+    Cases,
+}
+
+impl Script {
+    /// Reads a file; the error begins with the line's number.
+    pub(crate) fn parse(text: &str) -> Result<Script, String> {
+        let mut script = Script {
+            settings: String::new(),
+            policy: String::new(),
+            records: String::new(),
+            files: Vec::new(),
+            cases: Vec::new(),
+        };
+        let mut part = Part::Nowhere;
+        for (at, line) in text.lines().enumerate() {
+            let first = line.split_whitespace().next().unwrap_or_default();
+            match first {
+                "SETTINGS" => part = Part::Settings,
+                "POLICY" => part = Part::Policy,
+                "ZONE" => part = Part::Records,
+                "FILE" => {
+                    script.files.push((line["FILE".len()..].trim().to_owned(), String::new()));
+                    part = Part::File;
+                }
+                "CASE" => {
+                    let sentence = line["CASE".len()..].trim().to_owned();
+                    script.cases.push(Case { sentence, lines: Vec::new() });
+                    part = Part::Cases;
+                }
+                _ => script.take(&part, at + 1, line)?,
+            }
+        }
+        Ok(script)
+    }
+
+    fn take(&mut self, part: &Part, number: usize, line: &str) -> Result<(), String> {
+        let add = |text: &mut String| {
+            text.push_str(line);
+            text.push('\n');
+        };
+        match part {
+            Part::Settings => add(&mut self.settings),
+            Part::Policy => add(&mut self.policy),
+            Part::Records => add(&mut self.records),
+            Part::File => self.files.last_mut().map(|(_, text)| text).into_iter().for_each(add),
+            Part::Cases => {
+                let words = words(line);
+                if let (false, Some(case)) = (words.is_empty(), self.cases.last_mut()) {
+                    case.lines.push(Line { number, words });
+                }
+            }
+            Part::Nowhere if line.trim().is_empty() || line.starts_with('#') => {}
+            Part::Nowhere => return Err(format!("{number}: expected SETTINGS, POLICY, ZONE, FILE or CASE")),
+        }
+        Ok(())
+    }
+}
+
+/// Words divided by blanks; `"one word"`; from `#` on it is a remark.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut is_quoted, mut is_open) = (Vec::new(), String::new(), false, false);
+    for character in line.chars() {
+        match character {
+            '"' => (is_quoted, is_open) = (!is_quoted, true),
+            '#' if !is_quoted => break,
+            blank if blank.is_whitespace() && !is_quoted => {
+                if is_open {
+                    words.push(std::mem::take(&mut word));
+                }
+                is_open = false;
+            }
+            other => {
+                word.push(other);
+                is_open = true;
+            }
+        }
+    }
+    if is_open {
+        words.push(word);
+    }
+    words
+}
