@@ -38,7 +38,8 @@ pub(crate) fn ask(world: &mut World, words: &[String]) -> Result<Answer, String>
         [label, rtype, ..] => (label, rtype),
         _ => return Err("expected QUERY NAME TYPE [from IP | ecs NET]".to_owned()),
     };
-    let name = if label == "@" { "svc.example.".to_owned() } else { format!("{label}.svc.example.") };
+    let zone = world.zone();
+    let name = if label == "@" { zone.to_owned() } else { format!("{label}.{zone}") };
     let (source, subnet): (Option<IpAddr>, Option<IpNet>) = match &words[2..] {
         [] => (None, None),
         [from, ip] if from == "from" => (Some(ip.parse().map_err(|_| format!("{ip} is no address"))?), None),

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use script::{Line, Script};
 use world::World;
 
-/// Every scenario file, sorted.
+/// Every scenario file, sorted: those of the language, and those of the recipes in `zones/`.
 fn files() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir("tests/scenarios").expect("the directory of scenarios");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let entries = |dir| std::fs::read_dir(dir).expect("a directory of scenarios");
+    let all = ["tests/scenarios", "tests/scenarios/recipes"].into_iter().flat_map(entries);
+    let paths = all.map(|entry| entry.expect("an entry").path());
     let mut found: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect();
     found.sort();
     found

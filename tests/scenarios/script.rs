@@ -8,6 +8,10 @@ pub(crate) struct Script {
     pub(crate) policy: String,
     /// What the zone file has besides SOA, NS and glue.
     pub(crate) records: String,
+    /// Settings of the project that are used instead of all these.
+    pub(crate) used: Option<String>,
+    /// The zone that is asked, with its final dot.
+    pub(crate) zone: String,
     /// Further files in the zones' directory, by name.
     pub(crate) files: Vec<(String, String)>,
     /// In their order; each begins in a world where everything is up and nothing was ever served.
@@ -47,6 +51,8 @@ impl Script {
             settings: String::new(),
             policy: String::new(),
             records: String::new(),
+            used: None,
+            zone: "svc.example.".to_owned(),
             files: Vec::new(),
             cases: Vec::new(),
         };
@@ -57,6 +63,13 @@ impl Script {
                 "SETTINGS" => part = Part::Settings,
                 "POLICY" => part = Part::Policy,
                 "ZONE" => part = Part::Records,
+                "USE" => match &words(line)[..] {
+                    [_, settings, zone] => {
+                        (script.used, script.zone) = (Some(settings.clone()), zone.clone());
+                        part = Part::Nowhere;
+                    }
+                    _ => return Err(format!("{}: expected USE SETTINGS ZONE", at + 1)),
+                },
                 "FILE" => {
                     script.files.push((line["FILE".len()..].trim().to_owned(), String::new()));
                     part = Part::File;
@@ -89,7 +102,7 @@ impl Script {
                 }
             }
             Part::Nowhere if line.trim().is_empty() || line.starts_with('#') => {}
-            Part::Nowhere => return Err(format!("{number}: expected SETTINGS, POLICY, ZONE, FILE or CASE")),
+            Part::Nowhere => return Err(format!("{number}: expected SETTINGS, POLICY, ZONE, FILE, USE or CASE")),
         }
         Ok(())
     }

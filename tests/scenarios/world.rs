@@ -1,6 +1,7 @@
 //! The world of a case: files loaded as `serve` loads them, and what is believed of the endpoints, in simulated time.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ const BEGIN: Duration = Duration::from_secs(1000);
 pub(crate) struct World {
     model: Arc<Model>,
     view: WorldView,
+    zone: String,
     publisher: Publisher,
     said: Vec<(String, Override)>,
     is_begun: bool,
@@ -38,7 +40,15 @@ impl World {
         let checks = model.checks.iter().map(|_| health(&model)).collect();
         let view = WorldView { at, checks, ..WorldView::default() };
         let first = compile(model.clone(), Arc::new(view.clone()), Arc::new(Identity::default()), 1, None);
-        World { model, view, publisher: Publisher::new(first), said: Vec::new(), is_begun: false, is_changed: true }
+        World {
+            model,
+            view,
+            zone: script.zone.clone(),
+            publisher: Publisher::new(first),
+            said: Vec::new(),
+            is_begun: false,
+            is_changed: true,
+        }
     }
 
     /// What is served now.
@@ -51,6 +61,11 @@ impl World {
             }
         }
         self.publisher.snapshots().load_full()
+    }
+
+    /// The zone that is asked.
+    pub(crate) fn zone(&self) -> &str {
+        &self.zone
     }
 
     /// Now.
@@ -179,6 +194,9 @@ fn evidence(model: &Model) -> Vec<Evidence> {
 }
 
 fn load(script: &Script) -> Model {
+    if let Some(settings) = &script.used {
+        return loaded(Path::new(settings));
+    }
     let dir = tempfile::tempdir().expect("a directory");
     let zones = dir.path().join("zones");
     std::fs::create_dir(&zones).expect("a directory for zones");
@@ -188,7 +206,11 @@ fn load(script: &Script) -> Model {
     script.files.iter().for_each(|(name, text)| write(name, text));
     let settings = dir.path().join("portolan.toml");
     std::fs::write(&settings, &script.settings).expect("the settings");
-    match config::load(Some(&settings), &Flags::default()) {
+    loaded(&settings)
+}
+
+fn loaded(settings: &Path) -> Model {
+    match config::load(Some(settings), &Flags::default()) {
         Ok(loaded) => loaded.model,
         Err(problems) => panic!("{}", config::to_human(&problems)),
     }
