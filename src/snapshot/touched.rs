@@ -1,5 +1,5 @@
 //! Which policies a changed world matters to: those with a check whose verdict or distance changed, those with an
-//! endpoint of which the operator says something else, and those that were to be decided again by now.
+//! endpoint of which the operator says something else, and those that are to be decided again by now or soon.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId
         let of_endpoint = previous.dependencies.by_endpoint.get(endpoint.0 as usize);
         touched.extend(of_endpoint.into_iter().flatten().copied());
     }
-    touched.extend(previous.resisting.due(view.at));
+    touched.extend(previous.resisting.due(view.at, &previous.model));
     touched
 }
 
@@ -138,8 +138,11 @@ impl Resisting {
         self.dues.is_empty()
     }
 
-    fn due(&self, now: Moment) -> impl Iterator<Item = PolicyId> {
-        self.dues.iter().filter(move |(_, due)| due.is_some_and(|due| due <= now)).map(|(policy, _)| *policy)
+    /// Those that are due by now, and those so soon that a TTL tells of it.
+    fn due(&self, now: Moment, model: &Model) -> impl Iterator<Item = PolicyId> {
+        let is_near = move |policy: PolicyId, due: Moment| due <= now + model.policy(policy).ttl.max;
+        let near = self.dues.iter().filter(move |(policy, due)| due.is_some_and(|due| is_near(**policy, due)));
+        near.map(|(policy, _)| *policy)
     }
 }
 

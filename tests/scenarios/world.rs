@@ -166,7 +166,11 @@ impl World {
             Some("v6") => Some(Facet::V6),
             Some(other) => return Err(format!("{other} is no family")),
         };
-        let endpoint = self.model.endpoints.iter().find(|endpoint| endpoint.name == name);
+        let endpoint = self
+            .model
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.name == name && self.model.zone(endpoint.zone).apex.to_string() == self.zone);
         let endpoint = endpoint.ok_or_else(|| format!("no endpoint is called {name}"))?;
         let wanted = endpoint.answerables.iter().filter(|a| facet.is_none_or(|facet| a.facet == facet));
         let checks: Vec<_> = wanted.filter_map(|a| a.check).collect();
