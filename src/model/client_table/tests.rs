@@ -1,3 +1,5 @@
+//! Longest nets, cut-offs, projections and IPv4 in IPv6 by hand-made rules; then any rules against the definition.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;

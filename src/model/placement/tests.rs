@@ -1,3 +1,5 @@
+//! Where clients belong, said in small worlds: which word gives the region, which selectors hold, and by what.
+
 use std::net::IpAddr;
 
 use super::*;
