@@ -176,3 +176,56 @@ fn what_was_written_down_of_things_that_are_gone_is_left_out() {
     assert_eq!(given(&restored, "one"), given(&fresh, "one"));
     assert!(restored.decisions().eq(fresh.decisions()));
 }
+
+/// Name `one`, active-passive: `a` before `both`.
+fn active_passive(failback: &str, order: &str) -> Arc<Model> {
+    model(&format!(
+        r#"
+        {order}
+        pool.one = {{ members = ["a", "both"], steer = "failover" }}
+        name.one = {{ pool = "one", failback = "{failback}" }}
+        "#
+    ))
+}
+
+const LISTED: &str = r#"
+    endpoint.a = { addresses = ["192.0.2.11"], monitor = "m" }
+    endpoint.both = { addresses = ["192.0.2.13"], monitor = "m" }
+"#;
+
+const TURNED: &str = r#"
+    endpoint.both = { addresses = ["192.0.2.13"], monitor = "m" }
+    endpoint.a = { addresses = ["192.0.2.11"], monitor = "m" }
+"#;
+
+fn seen_at(model: &Model, down: &[&str], now: Moment) -> Arc<WorldView> {
+    Arc::new(WorldView { at: now, ..view(model, down) })
+}
+
+#[test]
+fn a_manual_failback_outlives_refresh_reload_and_restart() {
+    let model = active_passive("manual", LISTED);
+    let mut snapshot = compile(model.clone(), seen_at(&model, &[], at(1)), Arc::default(), 1, None);
+    assert_eq!(given(&snapshot, "one"), ["a"]);
+    snapshot = refresh(&snapshot, seen_at(&model, &["a"], at(2)));
+    snapshot = refresh(&snapshot, seen_at(&model, &[], at(3)));
+    assert_eq!(given(&snapshot, "one"), ["both"], "nobody has gone back by hand");
+    let next = active_passive("manual", TURNED);
+    let reloaded = compile(next.clone(), seen_at(&next, &[], at(4)), Arc::default(), 2, Some(&snapshot));
+    assert_eq!(given(&reloaded, "one"), ["both"]);
+    let told = reloaded.standings_by_name();
+    let restarted = restore(model.clone(), seen_at(&model, &[], at(1)), Arc::default(), 1, &told);
+    assert_eq!(given(&restarted, "one"), ["both"]);
+    let forgotten = restore(model.clone(), seen_at(&model, &[], at(1)), Arc::default(), 1, &[]);
+    assert_eq!(given(&forgotten, "one"), ["a"]);
+}
+
+#[test]
+fn a_failback_after_a_time_happens_then_though_nothing_else_does() {
+    let model = active_passive("10m", LISTED);
+    let mut snapshot = compile(model.clone(), seen_at(&model, &["a"], at(1)), Arc::default(), 1, None);
+    for (now, expected) in [(100, "both"), (101, "both"), (699, "both"), (700, "a"), (701, "a")] {
+        snapshot = refresh(&snapshot, seen_at(&model, &[], at(now)));
+        assert_eq!(given(&snapshot, "one"), [expected], "{now} s");
+    }
+}
