@@ -1,15 +1,20 @@
-//! When to load the files again by ourselves: they changed, or SIGHUP came. The directories are watched rather than the files, so
-//! that editors that replace a file and mounts that swap a link are seen too.
+//! When to load the files again by ourselves: they changed, or SIGHUP came. The directories are watched rather than the
+//! files, so that editors that replace a file and mounts that swap a link are seen too. A change that somebody had read
+//! already, because he asked for it sooner than the files had settled, is no reason to read it again.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::clock;
 use crate::config::Loaded;
+use crate::model::Moment;
 
 /// Files are left alone for this long before they are read: an editor or `git` writes several in one go.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -72,10 +77,29 @@ impl Watched {
     }
 }
 
+/// When the files last changed, and when they were last begun to be read: nanoseconds of [`Moment`], 0 for never.
+#[derive(Debug, Default)]
+struct Times {
+    changed: AtomicU64,
+    read: AtomicU64,
+}
+
+impl Times {
+    fn note(time: &AtomicU64, now: Moment) {
+        time.fetch_max(now.from_first().as_nanos() as u64, Ordering::AcqRel);
+    }
+
+    /// Whether something changed after the files were last begun to be read.
+    fn is_news(&self) -> bool {
+        self.changed.load(Ordering::Acquire) > self.read.load(Ordering::Acquire)
+    }
+}
+
 /// Gives reasons to load again.
 pub(crate) struct Changes {
     causes: mpsc::Receiver<Cause>,
     on_change: mpsc::Sender<()>,
+    times: Arc<Times>,
     watched: Watched,
     watcher: Option<notify::RecommendedWatcher>,
 }
@@ -87,8 +111,9 @@ impl Changes {
         // One slot each: what counts is that something changed, not how much.
         let (on_change, changed) = mpsc::channel(1);
         let (sender, causes) = mpsc::channel(1);
-        tokio::spawn(wait(hangup, changed, sender));
-        let mut changes = Changes { causes, on_change, watched, watcher: None };
+        let times = Arc::new(Times::default());
+        tokio::spawn(wait(hangup, changed, times.clone(), sender));
+        let mut changes = Changes { causes, on_change, times, watched, watcher: None };
         changes.rearm();
         Ok(changes)
     }
@@ -102,10 +127,15 @@ impl Changes {
     /// Watches the same paths, whatever is there now: a directory may have been put in the place of another.
     pub(crate) fn rearm(&mut self) {
         // The old one goes when the new one stands, so that nothing is missed between them.
-        match watcher(&self.watched, self.on_change.clone()) {
+        match watcher(&self.watched, self.times.clone(), self.on_change.clone()) {
             Ok(watcher) => self.watcher = Some(watcher),
             Err(error) => tracing::warn!(%error, "files can't be watched; send SIGHUP after a change"),
         }
+    }
+
+    /// The files are about to be read: what changed until now is no reason any more.
+    pub(crate) fn will_be_read(&self, now: Moment) {
+        Times::note(&self.times.read, now);
     }
 
     /// The next reason, once the files have settled. Nothing is lost when this is dropped and called again.
@@ -118,12 +148,15 @@ impl Changes {
 }
 
 /// Waits for reasons until nobody wants them any more.
-async fn wait(mut hangup: Signal, mut changed: mpsc::Receiver<()>, causes: mpsc::Sender<Cause>) {
+async fn wait(mut hangup: Signal, mut changed: mpsc::Receiver<()>, times: Arc<Times>, causes: mpsc::Sender<Cause>) {
     loop {
         let cause = tokio::select! {
             Some(()) = hangup.recv() => Cause::Signal,
             Some(()) = changed.recv() => {
                 settle(&mut changed).await;
+                if !times.is_news() {
+                    continue;
+                }
                 Cause::Files
             }
             () = causes.closed() => return,
@@ -140,10 +173,15 @@ async fn settle(changed: &mut mpsc::Receiver<()>) {
     let _ = tokio::time::timeout(SETTLE_LIMIT, quiet).await;
 }
 
-fn watcher(watched: &Watched, sender: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+fn watcher(
+    watched: &Watched,
+    times: Arc<Times>,
+    sender: mpsc::Sender<()>,
+) -> notify::Result<notify::RecommendedWatcher> {
     let of_interest = watched.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| is_change(&event) && event.paths.iter().any(|path| of_interest.is_reason(path))) {
+            Times::note(&times.changed, clock::now());
             // Full means that a reason is waiting already.
             let _ = sender.try_send(());
         }
@@ -187,6 +225,19 @@ fn is_link(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_read_since_it_changed_is_no_news() {
+        let at = |secs| Moment::from_start(Duration::from_secs(secs));
+        let times = Times::default();
+        assert!(!times.is_news(), "nothing changed");
+        Times::note(&times.changed, at(1));
+        assert!(times.is_news());
+        Times::note(&times.read, at(2));
+        assert!(!times.is_news(), "read since");
+        Times::note(&times.changed, at(3));
+        assert!(times.is_news(), "changed while it was read");
+    }
 
     #[test]
     fn a_change_counts_where_files_are_read_and_not_where_we_write() {

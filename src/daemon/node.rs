@@ -23,7 +23,7 @@ use crate::daemon::identity::Identities;
 use crate::daemon::limits;
 use crate::daemon::overrides::Overrides;
 use crate::daemon::standings::Standings;
-use crate::daemon::steer::Steer;
+use crate::daemon::steer::{Reloads, Steer};
 use crate::daemon::store::Store;
 use crate::daemon::vantages::{VantageSpec, Vantages};
 use crate::health::check_rights;
@@ -136,7 +136,7 @@ impl Node {
             standings,
             tokens,
             store,
-            asked: Vec::new(),
+            reloads: Reloads::default(),
         };
         let mut tasks = vec![api, tokio::spawn(steer.run(stop.clone())), tokio::spawn(upkeep(metrics, stop.clone()))];
         if let (Some(tls), Some(certificates)) = (settings.tls, certificates) {

@@ -46,14 +46,25 @@ pub(crate) struct Steer {
     pub(crate) standings: Standings,
     pub(crate) tokens: Arc<ArcSwapOption<Tokens>>,
     pub(crate) store: Store,
-    /// Those who asked for a reload and were not told yet how it went. Whatever is being loaded was begun after they asked.
-    pub(crate) asked: Vec<oneshot::Sender<Arc<ReloadStatus>>>,
+    pub(crate) reloads: Reloads,
+}
+
+/// Who waits for files to be loaded, and whether they are to be loaded again.
+#[derive(Default)]
+pub(crate) struct Reloads {
+    /// Those who asked before what is under way was begun: it is the answer to them.
+    asked: Vec<oneshot::Sender<Arc<ReloadStatus>>>,
+    /// Those who asked since.
+    waiting: Vec<oneshot::Sender<Arc<ReloadStatus>>>,
+    /// Why to load again when what is under way has ended. It is never broken off: files that change faster than they
+    /// can be loaded would never be served.
+    again: Option<Cause>,
 }
 
 /// An override's end is looked at again after this at the latest: the clock of the wall may be set meanwhile.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// What is under way towards the next generation. A later reason to load replaces an earlier one.
+/// What is under way towards the next generation.
 enum Next {
     Nothing,
     /// The files are being read, on a thread that may block.
@@ -115,12 +126,12 @@ impl Steer {
                         let _ = reply.send(self.change(change, &model));
                     }
                     Command::Reload(reply) => {
-                        self.asked.push(reply);
-                        next = Next::Loading(Cause::Request, self.load());
+                        self.reloads.waiting.push(reply);
+                        next = self.want(next, Cause::Request);
                     }
                 },
                 () = until(self.overrides.next_end()) => self.expire(&model),
-                cause = self.changes.next() => next = Next::Loading(cause, self.load()),
+                cause = self.changes.next() => next = self.want(next, cause),
                 progress = next.progress() => next = match (progress, next) {
                     (Progress::Loaded(cause, read), _) => match *read {
                         Ok(loaded) => self.begin(loaded, cause),
@@ -133,6 +144,9 @@ impl Steer {
                     (Progress::Probed, other) => other,
                 },
             }
+            if let (Next::Nothing, Some(cause)) = (&next, self.reloads.again) {
+                next = self.load(cause);
+            }
         }
         self.vantages.stop().await;
         self.store.close().await;
@@ -142,10 +156,26 @@ impl Steer {
         self.publisher.snapshots().load().model.clone()
     }
 
+    /// There is a reason to load the files: now, or after what is under way.
+    fn want(&mut self, next: Next, cause: Cause) -> Next {
+        match next {
+            Next::Nothing => self.load(cause),
+            Next::Loading(..) | Next::Probing(_) => {
+                self.reloads.again = Some(cause);
+                next
+            }
+        }
+    }
+
     /// Reads the files again, away from this task: answers follow the world meanwhile.
-    fn load(&self) -> JoinHandle<Result<Loaded, Vec<Problem>>> {
+    fn load(&mut self, cause: Cause) -> Next {
+        let Reloads { asked, waiting, again } = &mut self.reloads;
+        asked.append(waiting);
+        *again = None;
+        self.changes.will_be_read(clock::now());
         let (file, flags, served) = (self.settings_file.clone(), self.flags.clone(), self.model());
-        tokio::task::spawn_blocking(move || config::load_after(Some(&served), file.as_deref(), &flags))
+        let reading = move || config::load_after(Some(&served), file.as_deref(), &flags);
+        Next::Loading(cause, tokio::task::spawn_blocking(reading))
     }
 
     /// Has the new checks probed before anybody is answered from them. The old ones are probed on meanwhile.
@@ -190,7 +220,7 @@ impl Steer {
         self.metrics.reload_ended(status.ok);
         let status = Arc::new(status);
         self.reload.store(status.clone());
-        for asked in self.asked.drain(..) {
+        for asked in self.reloads.asked.drain(..) {
             // Whoever asked may have gone.
             let _ = asked.send(status.clone());
         }

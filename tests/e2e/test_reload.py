@@ -1,4 +1,5 @@
 """Reload is all or nothing, says how it went, and loses no question."""
+import socket
 import time
 
 from portolan import MASTER, Node
@@ -131,3 +132,41 @@ def test_health_outlives_a_reload(dir, endpoints):
             wait_until(lambda: node.status()["generation"] > generation and node.addresses("new.svc.example."), 10)
             client.wait_for(lambda r: True, 10, since=time.time())
             assert all(r.answers == [] for r in client.finish()), "no flash of the dead endpoint"
+
+
+def test_a_change_that_a_reload_has_read_is_not_read_again(dir):
+    """Each edit is one generation, whether somebody asks for it or it is only seen."""
+    with start(dir) as node:
+        before = node.status()["generation"]
+        for address in ("192.0.2.2", "192.0.2.3"):
+            node.write(FILE, POLICY.format(address=address))
+            assert node.command("reload").returncode == 0
+            assert node.addresses("www.svc.example.") == [address]
+        node.write(FILE, POLICY.format(address="192.0.2.4"))
+        wait_until(lambda: node.addresses("www.svc.example.") == ["192.0.2.4"], 15)
+        assert node.status()["generation"] == before + 3
+
+
+def test_files_that_change_all_the_time_are_served_all_the_same(dir):
+    """What is new in them takes seconds to be probed first, and there is another change before that has ended."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, start(dir) as node:
+        slow = POLICY + """
+[monitor.slow]
+type = "http"
+port = {port}
+timeout = "1500ms"
+[endpoint.slow]
+addresses = ["127.0.0.1"]
+monitor = "slow"
+[name.slow]
+pool = "slow"
+"""
+        edits = iter(range(2, 250))
+        served = set()
+
+        def edited_and_served():
+            node.write(FILE, slow.format(port=silent.getsockname()[1], address=f"192.0.2.{next(edits)}"))
+            served.update(node.addresses("www.svc.example."))
+            return served - {"192.0.2.1"}
+
+        wait_until(edited_and_served, 40, step=0.25)
