@@ -4,6 +4,7 @@
 //! asked of `answer()` as often as it takes to hold the real replies against what `explain` says of them.
 
 mod asked;
+mod order;
 mod script;
 mod world;
 
@@ -83,4 +84,24 @@ fn what_a_file_expects_can_fail() {
             Some(complaint) => assert!(wrong.iter().any(|w| w.contains(complaint)), "{case}: {wrong:?}"),
         }
     }
+}
+
+#[test]
+fn the_order_of_keys_does_not_matter() {
+    let mut compared = 0;
+    for path in files() {
+        let text = std::fs::read_to_string(&path).expect("a scenario file");
+        let script = Script::parse(&text).expect("played by the test above");
+        if script.used.is_some() {
+            continue;
+        }
+        let told = order::everything(&script);
+        for is_backwards in [false, true] {
+            let policy = order::reordered(&script.policy, is_backwards);
+            let other = Script { policy, ..Script::parse(&text).expect("as before") };
+            assert_eq!(order::everything(&other), told, "{}", path.display());
+            compared += told.len();
+        }
+    }
+    assert!(compared > 500, "{compared} answers compared");
 }

@@ -180,7 +180,8 @@ async fn what_is_malformed_is_refused_with_what_is_right() {
         assert_eq!(found, status, "{body}: {detail}");
         assert!(detail.contains(says), "{detail}");
     }
-    let (status, detail) = served.status(PUT, &["content-type: application/x-www-form-urlencoded", &alice], "a=b").await;
+    let (status, detail) =
+        served.status(PUT, &["content-type: application/x-www-form-urlencoded", &alice], "a=b").await;
     assert!(status == 400 && detail.contains("expected {"), "{status} {detail}");
     let (status, detail) = served.status("PUT /v1/overrides/fra2", &[JSON, &alice], DRAIN).await;
     assert!(status == 404 && detail.ends_with("did you mean `fra1`?"), "{status} {detail}");
