@@ -79,8 +79,10 @@ pub enum ProbeKind {
     Tcp,
     /// An HTTP/1.1 GET in the clear.
     Http(HttpSpec),
-    /// An HTTP/1.1 GET over TLS, certificate verified against `host`.
-    Https(HttpSpec),
+    /// An HTTP/1.1 GET over TLS.
+    Https(HttpSpec, CertificateRule),
+    /// A TLS handshake.
+    Tls(TlsSpec),
 }
 
 impl ProbeKind {
@@ -90,9 +92,28 @@ impl ProbeKind {
             ProbeKind::Icmp => "icmp",
             ProbeKind::Tcp => "tcp",
             ProbeKind::Http(_) => "http",
-            ProbeKind::Https(_) => "https",
+            ProbeKind::Https(..) => "https",
+            ProbeKind::Tls(_) => "tls",
         }
     }
+}
+
+/// What is asked of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CertificateRule {
+    /// Whether it must be valid now, for the host, and from someone trusted.
+    pub verify: bool,
+    /// Days that the server's own certificate must still have; 0: its end is not looked at but by `verify`.
+    pub min_days: u32,
+}
+
+/// What a tls monitor expects.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TlsSpec {
+    /// The TLS server name; default: the probed address.
+    pub host: Option<String>,
+    /// What is asked of the certificate.
+    pub certificate: CertificateRule,
 }
 
 /// What an http or https monitor asks and expects.

@@ -2,6 +2,7 @@
 //! What they refer to is looked up in `validate`. Keys that the manual knows and this version doesn't are refused here.
 
 mod monitor;
+mod own_keys;
 mod pool;
 mod selector;
 mod service;

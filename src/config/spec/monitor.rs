@@ -6,8 +6,9 @@ use crate::config::fields::{Fields, integer};
 use crate::config::problem::{Problems, did_you_mean, listed};
 use crate::config::regions::check_name;
 use crate::config::source::At;
+use crate::config::spec::own_keys;
 use crate::config::spec::zone::later_word;
-use crate::model::HttpSpec;
+use crate::model::{CertificateRule, HttpSpec, TlsSpec};
 
 /// One declared check.
 #[derive(Debug)]
@@ -40,7 +41,9 @@ pub(in crate::config) enum KindSpec {
     /// An HTTP GET in the clear.
     Http(HttpSpec),
     /// An HTTP GET over TLS.
-    Https(HttpSpec),
+    Https(HttpSpec, CertificateRule),
+    /// A TLS handshake.
+    Tls(TlsSpec),
 }
 
 /// Least interval: more often is load, not news (model::Monitor).
@@ -58,8 +61,8 @@ const MAX_HEADERS: usize = 32;
 /// Longest text in a request or expectation (judgment: what servers take in a header line).
 const MAX_TEXT: usize = 4096;
 
-const SUPPORTED: [&str; 4] = ["icmp", "tcp", "http", "https"];
-const LATER: [&str; 7] = ["tls", "grpc", "dns", "exec", "heartbeat", "all", "any"];
+const SUPPORTED: [&str; 5] = ["icmp", "tcp", "http", "https", "tls"];
+const LATER: [&str; 6] = ["grpc", "dns", "exec", "heartbeat", "all", "any"];
 
 /// `[monitor.NAME]`.
 pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems) -> MonitorSpec {
@@ -67,16 +70,16 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     let what = fields.what.clone();
     if fields.lacks("type") {
         let problem = problems.error(&name.place, format!("{what} has no `type`"));
-        problem.hint("write `type = \"http\"`; there is icmp, tcp, http and https");
+        problem.hint(format!("write `type = \"http\"`; there is {}", listed(&SUPPORTED)));
     }
     let written = fields.text("type", "\"http\"", problems);
     let kind = written.as_ref().and_then(|written| kind(written, problems));
     let port = fields.integer("port", 1..=65_535, problems).map(|port| (port.value as u16, port.place));
-    let http_keys: Vec<(&str, At<()>)> = ["path", "host", "headers", "expect"]
-        .into_iter()
-        .filter_map(|key| Some((key, At { value: (), place: fields.place_of(key)? })))
-        .collect();
+    if let Some(kind) = kind {
+        own_keys::check(kind, &fields, problems);
+    }
     let http = http(&mut fields, problems);
+    let certificate = own_keys::certificate(kind, &mut fields, problems);
     let interval = fields.duration("interval", MIN_INTERVAL..=MAX_INTERVAL, "\"1s\"", problems);
     let timeout = timeout(&mut fields, problems);
     let fall = fields.integer("fall", 1..=MAX_RUN, problems).map_or(3, |fall| fall.value as u32);
@@ -94,16 +97,9 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
         "icmp" => KindSpec::Icmp,
         "tcp" => KindSpec::Tcp,
         "http" => KindSpec::Http(http),
-        _ => KindSpec::Https(http),
+        "tls" => KindSpec::Tls(TlsSpec { host: http.host, certificate }),
+        _ => KindSpec::Https(http, certificate),
     });
-    match &kind {
-        Some(KindSpec::Icmp | KindSpec::Tcp) => {
-            for (key, at) in http_keys {
-                problems.error(&at.place, format!("{what} has `{key}`, which only http and https monitors have"));
-            }
-        }
-        Some(KindSpec::Http(_) | KindSpec::Https(_)) | None => {}
-    }
     if let (Some(KindSpec::Icmp), Some((_, place))) = (&kind, &port) {
         problems.error(place, format!("{what} has a `port`, and icmp knows none")).hint("leave it out");
     }

@@ -89,7 +89,8 @@ impl<'a> Checker<'a> {
             KindSpec::Icmp => (ProbeKind::Icmp, None),
             KindSpec::Tcp => (ProbeKind::Tcp, None),
             KindSpec::Http(http) => (ProbeKind::Http(http.clone()), Some(80)),
-            KindSpec::Https(http) => (ProbeKind::Https(http.clone()), Some(443)),
+            KindSpec::Https(http, certificate) => (ProbeKind::Https(http.clone(), *certificate), Some(443)),
+            KindSpec::Tls(tls) => (ProbeKind::Tls(tls.clone()), Some(443)),
         };
         let port = probe_port.or(monitor.port).or(usual);
         let target = match (&kind, port) {

@@ -234,7 +234,7 @@ fn probed_port(endpoint: &EndpointSpec, spec: &PolicySpec) -> Option<u16> {
         KindSpec::Icmp => return None,
         KindSpec::Tcp => None,
         KindSpec::Http(_) => Some(80),
-        KindSpec::Https(_) => Some(443),
+        KindSpec::Https(..) | KindSpec::Tls(_) => Some(443),
     };
     endpoint.probe.as_ref().and_then(|probe| probe.value.1).or(monitor.port).or(usual)
 }

@@ -5,12 +5,11 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::RootCertStore;
+use rustls::{ClientConfig, RootCertStore};
 use surge_ping::{Client, Config, ICMP, PingIdentifier, PingSequence};
 use tokio::sync::OnceCell;
-use tokio_rustls::TlsConnector;
 
 use crate::clock;
 use crate::health::probe::{Failure, tls};
@@ -42,11 +41,12 @@ pub struct ProbeClients {
     icmp_v6: Mutex<Option<Client>>,
     ident: u16,
     sequence: AtomicU16,
-    tls: OnceCell<TlsConnector>,
+    verified: OnceCell<Arc<ClientConfig>>,
+    unverified: OnceCell<Arc<ClientConfig>>,
 }
 
 impl ProbeClients {
-    /// Opens nothing yet. https probes will trust the system's certificates, or those of `SSL_CERT_FILE`.
+    /// Opens nothing yet. https and tls probes will trust the system's certificates, or those of `SSL_CERT_FILE`.
     pub fn new(sources: Sources) -> ProbeClients {
         ProbeClients {
             sources,
@@ -54,13 +54,14 @@ impl ProbeClients {
             icmp_v6: Mutex::default(),
             ident: next_ident(),
             sequence: AtomicU16::new(0),
-            tls: OnceCell::new(),
+            verified: OnceCell::new(),
+            unverified: OnceCell::new(),
         }
     }
 
-    /// The same, but https probes trust `roots` and nobody else.
+    /// The same, but https and tls probes trust `roots` and nobody else.
     pub fn trusting(sources: Sources, roots: RootCertStore) -> ProbeClients {
-        ProbeClients { tls: OnceCell::new_with(Some(tls::connector(roots))), ..ProbeClients::new(sources) }
+        ProbeClients { verified: OnceCell::new_with(Some(tls::verifying(roots))), ..ProbeClients::new(sources) }
     }
 
     /// The addresses that probes are sent from.
@@ -92,13 +93,17 @@ impl ProbeClients {
         (PingIdentifier(self.ident), PingSequence(self.sequence.fetch_add(1, Ordering::Relaxed)))
     }
 
-    pub(super) async fn tls(&self) -> Result<&TlsConnector, Failure> {
-        self.tls
+    /// What a TLS client goes by: whom it trusts, or that it doesn't ask who the server is.
+    pub(super) async fn tls(&self, verify: bool) -> Result<&Arc<ClientConfig>, Failure> {
+        if !verify {
+            return Ok(self.unverified.get_or_init(|| async { tls::unverifying() }).await);
+        }
+        self.verified
             .get_or_try_init(|| async {
                 // Reading some hundred certificates takes milliseconds; other probes' times must not show it.
                 let roots = tokio::task::spawn_blocking(system_roots).await;
                 let roots = roots.map_err(|error| Failure::Vantage(error.to_string()))?;
-                Ok(tls::connector(roots.map_err(|error| Failure::Vantage(error.to_string()))?))
+                Ok(tls::verifying(roots.map_err(|error| Failure::Vantage(error.to_string()))?))
             })
             .await
     }
@@ -120,7 +125,7 @@ pub enum RightsError {
         /// What the system said.
         error: io::Error,
     },
-    /// https monitors trust nobody: no certificate authority was found.
+    /// https and tls monitors trust nobody: no certificate authority was found.
     Trust(String),
 }
 
@@ -144,7 +149,7 @@ impl fmt::Display for RightsError {
             }
             RightsError::Trust(why) => write!(
                 f,
-                "https monitors trust no certificate authority: install the system's (ca-certificates), or name a PEM \
+                "https and tls monitors trust no certificate authority: install the system's (ca-certificates), or name a PEM \
                  file in SSL_CERT_FILE{why}"
             ),
         }
@@ -161,7 +166,8 @@ pub fn check_rights<'a>(checks: impl IntoIterator<Item = &'a CheckKey>) -> Resul
         match &check.monitor.kind {
             ProbeKind::Icmp if check.target.ip().is_ipv4() => v4 = true,
             ProbeKind::Icmp => v6 = true,
-            ProbeKind::Https(_) => https = true,
+            ProbeKind::Https(_, certificate) => https |= certificate.verify,
+            ProbeKind::Tls(spec) => https |= spec.certificate.verify,
             ProbeKind::Tcp | ProbeKind::Http(_) => {}
         }
     }

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 
 use crate::clock;
 use crate::health::probe::{Failure, ProbeClients, tcp, tls};
-use crate::model::{HttpSpec, Moment};
+use crate::model::{CertificateRule, HttpSpec, Moment};
 
 /// Looked at for the expected text (CONTRACT 3).
 const BODY_LIMIT: usize = 64 * 1024;
@@ -36,12 +36,17 @@ pub(super) async fn get(clients: &ProbeClients, spec: &HttpSpec, to: SocketAddr)
 }
 
 /// Asks `to` over TLS; gives the time from connecting to the head of the response, both handshakes within.
-pub(super) async fn get_over_tls(clients: &ProbeClients, spec: &HttpSpec, to: SocketAddr) -> Result<Duration, Failure> {
+pub(super) async fn get_over_tls(
+    clients: &ProbeClients,
+    spec: &HttpSpec,
+    certificate: CertificateRule,
+    to: SocketAddr,
+) -> Result<Duration, Failure> {
     const PORT: u16 = 443;
     let request = request(spec, to, PORT)?;
     let began = clock::now();
     let stream = tcp::connect(clients, to).await?;
-    let stream = tls::handshake(clients, spec.host.as_deref(), to, stream).await?;
+    let stream = tls::handshake(clients, spec.host.as_deref(), certificate, &[b"http/1.1"], to, stream).await?;
     exchange(TokioIo::new(stream), request, spec, began).await
 }
 

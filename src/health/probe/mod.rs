@@ -2,9 +2,9 @@
 //! time-out as a whole, and says how long the answer took or why there was none, in words that a person reads.
 //! The prober calls it; what follows from a measurement is the detector's business.
 //!
-//! What the round-trip time means: for icmp the echo's, for tcp the handshake's, for http and https the time from
-//! the connection's beginning to the head of the response, that is, what a client waits for the first byte. That
-//! counts the server's own slowness in, on purpose: it ranks regions by what clients feel.
+//! What the round-trip time means: for icmp the echo's, for tcp the handshake's, for tls
+//! both handshakes', for http and https the time from the connection's beginning to the head of the response, that is,
+//! what a client waits for the first byte. That counts the server's own slowness in, on purpose: it ranks regions by what clients feel.
 
 mod attempt;
 mod clients;
@@ -13,6 +13,7 @@ mod http;
 mod icmp;
 mod tcp;
 mod tls;
+mod unverified;
 
 #[cfg(test)]
 mod tests;
@@ -52,10 +53,14 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
         (ProbeKind::Http(spec), ProbeTarget::Socket(to)) => {
             attempt::repeat(Pace::heavy(timeout, rtt), timeout, || http::get(clients, spec, to)).await
         }
-        (ProbeKind::Https(spec), ProbeTarget::Socket(to)) => {
-            attempt::repeat(Pace::heavy(timeout, rtt), timeout, || http::get_over_tls(clients, spec, to)).await
+        (ProbeKind::Https(spec, certificate), ProbeTarget::Socket(to)) => {
+            let get = || http::get_over_tls(clients, spec, *certificate, to);
+            attempt::repeat(Pace::heavy(timeout, rtt), timeout, get).await
         }
-        (ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Https(_), ProbeTarget::Host(host)) => {
+        (ProbeKind::Tls(spec), ProbeTarget::Socket(to)) => {
+            attempt::repeat(Pace::heavy(timeout, rtt), timeout, || tls::probe(clients, spec, to)).await
+        }
+        (ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Https(..) | ProbeKind::Tls(_), ProbeTarget::Host(host)) => {
             Err(Failure::Vantage(format!("no port to probe at {host}")))
         }
     };

@@ -1,42 +1,97 @@
-//! TLS below https probes: the certificate must be valid now, for the name that is asked for, and from someone trusted.
+//! TLS: tls monitors, and what is below https probes. Unless the monitor says otherwise the certificate must be valid
+//! now, for the name that is asked for, and from someone trusted; and it may be asked to last some days more.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::Resumption;
+use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use x509_parser::parse_x509_certificate;
 
-use crate::health::probe::{Failure, ProbeClients};
+use crate::clock;
+use crate::health::probe::unverified::AnyCertificate;
+use crate::health::probe::{Failure, ProbeClients, tcp};
+use crate::model::{CertificateRule, TlsSpec};
 
-/// A connector that trusts `roots`. Each probe does the whole handshake: a resumed session would not show that the
-/// certificate has expired meanwhile.
-pub(super) fn connector(roots: RootCertStore) -> TlsConnector {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider)
+const SECS_A_DAY: i64 = 86_400;
+
+/// A client that trusts `roots`.
+pub(super) fn verifying(roots: RootCertStore) -> Arc<ClientConfig> {
+    whole_handshakes(builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A client that takes every certificate.
+pub(super) fn unverifying() -> Arc<ClientConfig> {
+    let verifier = Arc::new(AnyCertificate::new(ring::default_provider().signature_verification_algorithms));
+    whole_handshakes(builder().dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-        .expect("ring has cipher suites for TLS 1.2 and 1.3, which both are built in");
-    let mut config = versions.with_root_certificates(roots).with_no_client_auth();
+        .expect("ring has cipher suites for TLS 1.2 and 1.3, which both are built in")
+}
+
+/// Each probe does the whole handshake: a resumed session would not show that the certificate has expired meanwhile.
+fn whole_handshakes(mut config: ClientConfig) -> Arc<ClientConfig> {
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    TlsConnector::from(Arc::new(config))
+    Arc::new(config)
+}
+
+/// Connects to `to`, shakes hands and hangs up; gives the time of both handshakes.
+pub(super) async fn probe(clients: &ProbeClients, spec: &TlsSpec, to: SocketAddr) -> Result<Duration, Failure> {
+    let began = clock::now();
+    let stream = tcp::connect(clients, to).await?;
+    handshake(clients, spec.host.as_deref(), spec.certificate, &[], to, stream).await?;
+    Ok(clock::now().since(began))
 }
 
 /// Shakes hands over `stream` as a client of `host` (a name or an address, perhaps with a port), or of the address
-/// itself where there is none.
+/// itself where there is none, that speaks `protocols` (ALPN), and looks at the certificate.
 pub(super) async fn handshake(
     clients: &ProbeClients,
     host: Option<&str>,
+    rule: CertificateRule,
+    protocols: &[&[u8]],
     to: SocketAddr,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, Failure> {
     let name = server_name(host, to)?;
-    let connector = clients.tls().await?;
-    connector.connect(name, stream).await.map_err(|error| explain(&error, host))
+    let mut config = ClientConfig::clone(clients.tls(rule.verify).await?);
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(name, stream).await.map_err(|error| explain(&error, host))?;
+    if rule.min_days > 0 {
+        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let leaf = leaf.ok_or_else(|| Failure::Tls("no certificate was shown".to_owned()))?;
+        check_days(leaf, rule.min_days, clock::unix_seconds() as i64)?;
+    }
+    Ok(stream)
+}
+
+/// Whether the certificate lasts `min_days` from `now` (seconds since 1970 UTC) on.
+fn check_days(leaf: &[u8], min_days: u32, now: i64) -> Result<(), Failure> {
+    let Ok((_, certificate)) = parse_x509_certificate(leaf) else {
+        return Err(Failure::Tls("the certificate can't be read".to_owned()));
+    };
+    let left = certificate.validity().not_after.timestamp().saturating_sub(now);
+    if left >= i64::from(min_days) * SECS_A_DAY {
+        return Ok(());
+    }
+    let days = left / SECS_A_DAY;
+    Err(Failure::Tls(match days {
+        _ if left < 0 => "certificate expired".to_owned(),
+        0 => format!("certificate expires within a day, and min_days is {min_days}"),
+        1 => format!("certificate expires in 1 day, and min_days is {min_days}"),
+        _ => format!("certificate expires in {days} days, and min_days is {min_days}"),
+    }))
 }
 
 fn server_name(host: Option<&str>, to: SocketAddr) -> Result<ServerName<'static>, Failure> {
@@ -84,7 +139,29 @@ fn explain(error: &io::Error, host: Option<&str>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
     use super::*;
+
+    #[test]
+    fn a_certificate_must_have_its_days_left() {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.not_after = date_time_ymd(2030, 1, 31);
+        let key = KeyPair::generate().expect("a key");
+        let leaf = params.self_signed(&key).expect("signed");
+        // 2030-01-31 00:00:00 UTC
+        let end = 1_896_048_000;
+        let said = |min_days, left: i64| match check_days(leaf.der(), min_days, end - left) {
+            Ok(()) => String::new(),
+            Err(failure) => failure.to_string(),
+        };
+        assert_eq!(said(14, 14 * SECS_A_DAY), "");
+        assert_eq!(said(14, 14 * SECS_A_DAY - 1), "certificate expires in 13 days, and min_days is 14");
+        assert_eq!(said(2, SECS_A_DAY), "certificate expires in 1 day, and min_days is 2");
+        assert_eq!(said(1, 7), "certificate expires within a day, and min_days is 1");
+        assert_eq!(said(1, -1), "certificate expired");
+        assert!(check_days(b"no certificate", 1, 0).is_err());
+    }
 
     #[test]
     fn the_server_name_is_the_host_without_its_port() {

@@ -1,4 +1,4 @@
-//! https: whose certificate is accepted.
+//! https: whose certificate is accepted. The authority of these tests serves those of tls too.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 
 /// A certificate authority of the test's own.
-struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    roots: RootCertStore,
+    pub(super) roots: RootCertStore,
 }
 
 impl Authority {
-    fn named(name: &str) -> Authority {
+    pub(super) fn named(name: &str) -> Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -28,7 +28,7 @@ impl Authority {
     }
 
     /// A server for `name`, whose certificate `shape` may spoil.
-    async fn server(&self, name: &str, shape: impl FnOnce(&mut CertificateParams)) -> SocketAddr {
+    pub(super) async fn server(&self, name: &str, shape: impl FnOnce(&mut CertificateParams)) -> SocketAddr {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         shape(&mut params);
@@ -56,9 +56,13 @@ impl Authority {
     }
 
     async fn probe(&self, host: Option<&str>, to: SocketAddr) -> Result<Duration, Failure> {
+        self.probe_by(CertificateRule { verify: true, min_days: 0 }, host, to).await
+    }
+
+    async fn probe_by(&self, rule: CertificateRule, host: Option<&str>, to: SocketAddr) -> Result<Duration, Failure> {
         let clients = ProbeClients::trusting(Sources::default(), self.roots.clone());
         let spec = HttpSpec { host: host.map(str::to_owned), body: Some("ok".to_owned()), ..spec() };
-        probe(&clients, &check(ProbeKind::Https(spec), to, AMPLE), &Rtt::default()).await.result
+        probe(&clients, &check(ProbeKind::Https(spec, rule), to, AMPLE), &Rtt::default()).await.result
     }
 }
 
@@ -110,4 +114,23 @@ async fn a_server_that_speaks_no_tls_fails_in_words() {
     })
     .await;
     assert!(words(&authority, None, to).await.starts_with("TLS handshake failed: "));
+}
+
+#[tokio::test]
+async fn without_verification_a_stranger_is_asked_all_the_same() {
+    let (ours, theirs) = (Authority::named("ours"), Authority::named("theirs"));
+    let to = theirs.server("other.example", |params| params.not_after = date_time_ymd(2020, 1, 1)).await;
+    let rule = CertificateRule { verify: false, min_days: 0 };
+    assert!(ours.probe_by(rule, Some("www.svc.example"), to).await.is_ok());
+}
+
+#[tokio::test]
+async fn days_are_asked_for_where_the_monitor_says_so() {
+    let authority = Authority::named("ours");
+    let name = "www.svc.example";
+    let to = authority.server(name, |params| params.not_after = date_time_ymd(2999, 1, 1)).await;
+    let rule = |min_days| CertificateRule { verify: true, min_days };
+    assert!(authority.probe_by(rule(3650), Some(name), to).await.is_ok());
+    let failure = authority.probe_by(rule(1_000_000), Some(name), to).await.expect_err("not for so long");
+    assert!(failure.to_string().ends_with(", and min_days is 1000000"), "{failure}");
 }

@@ -3,6 +3,7 @@
 mod http;
 mod https;
 mod plain;
+mod tls;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::health::Rtt;
 use crate::health::probe::{Failure, Measurement, ProbeClients, Sources, probe};
-use crate::model::{CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
+use crate::model::{CertificateRule, CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
 
 /// Longer than anything on a busy machine takes: for probes that are to be answered.
 const AMPLE: Duration = Duration::from_secs(20);
