@@ -69,14 +69,7 @@ fn zone() -> Zone {
 }
 
 fn check(target: &str) -> Check {
-    let monitor = Monitor {
-        kind: ProbeKind::Tcp,
-        interval: Duration::from_secs(1),
-        timeout: Duration::from_millis(500),
-        fall: 3,
-        rise: 2,
-        hold_down: Duration::ZERO,
-    };
+    let monitor = Monitor::new(ProbeKind::Tcp);
     Check { key: Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(target.parse().unwrap()) }) }
 }
 

@@ -102,9 +102,17 @@ impl Detector {
                 self.rtt.learn(rtt);
                 self.succeeded()
             }
-            Event::Failure { began } => self.failed(now.max(began + self.spacing())),
+            Event::Failure { began } => {
+                if self.rtt.is_overdue(now.since(began)) {
+                    self.rtt.back_off();
+                }
+                self.failed(now.max(began + self.spacing()))
+            }
         };
         self.state = self.judged(counted, now);
+        if self.state == State::Up {
+            self.rtt.relax();
+        }
         let to = self.health();
         if from == to {
             return None;
@@ -217,7 +225,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn monitor(fall: u32, rise: u32) -> Monitor {
-        Monitor { kind: ProbeKind::Tcp, interval: 1000 * MS, timeout: 500 * MS, fall, rise, hold_down: Duration::ZERO }
+        Monitor { fall, rise, ..Monitor::new(ProbeKind::Tcp) }
     }
 
     impl Detector {

@@ -3,10 +3,18 @@
 
 use std::time::Duration;
 
+use crate::model::Monitor;
+use crate::model::timing::ADAPTIVE_FLOOR;
+
+/// Doublings of an adaptive time-out that are counted: from the floor they pass the ceiling.
+const MAX_DOUBLINGS: u32 = 5;
+
 /// Smoothed round-trip time of one check. Starts without any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rtt {
     smoothed: Option<Smoothed>,
+    /// How often the adaptive time-out has doubled since the last relief.
+    doublings: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +36,37 @@ impl Rtt {
         });
     }
 
+    /// How long the next probe may take: what the monitor says; where that is adaptive, the retransmission timer of TCP
+    /// (RFC 6298: the mean and four deviations, doubled for each that ran out), between [`ADAPTIVE_FLOOR`] and the
+    /// monitor's, which it is before the first success.
+    pub fn timeout(&self, monitor: &Monitor) -> Duration {
+        match self.expected().filter(|_| monitor.adaptive) {
+            Some(expected) => (expected * 2u32.pow(self.doublings)).min(monitor.timeout),
+            None => monitor.timeout,
+        }
+    }
+
+    /// Whether an answer that was waited for this long was given all the time that it usually needs.
+    pub fn is_overdue(&self, waited: Duration) -> bool {
+        self.expected().is_some_and(|expected| waited >= expected)
+    }
+
+    /// A probe has run into its time-out: the next gets twice the time (RFC 6298, 5.5).
+    pub fn back_off(&mut self) {
+        self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
+    }
+
+    /// Answers come as usual: the next probe gets no more than the usual time (RFC 6298, 5.7). Not said at the first
+    /// answer but when all is well again, so that a lossy path isn't judged in a hurry just when it is suspected.
+    pub fn relax(&mut self) {
+        self.doublings = 0;
+    }
+
+    /// The mean and four deviations, [`ADAPTIVE_FLOOR`] at least (RFC 6298, 2.2 and 2.3).
+    fn expected(&self) -> Option<Duration> {
+        self.smoothed.map(|s| (s.srtt + s.rttvar * 4).max(ADAPTIVE_FLOOR))
+    }
+
     /// The smoothed mean, alpha 1/8; `None` before the first success.
     pub fn srtt(&self) -> Option<Duration> {
         self.smoothed.map(|s| s.srtt)
@@ -42,6 +81,7 @@ impl Rtt {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ProbeKind;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -60,6 +100,27 @@ mod tests {
         rtt.learn(160 * MS);
         assert_eq!(rtt.srtt(), Some(90 * MS), "7/8 * 80 + 1/8 * 160");
         assert_eq!(rtt.rttvar(), Some(50 * MS), "3/4 * 40 + 1/4 * |80 - 160|");
+    }
+
+    #[test]
+    fn an_adaptive_time_out_is_the_mean_and_four_deviations_and_doubles() {
+        let fixed = Monitor::new(ProbeKind::Tcp);
+        let adaptive = Monitor { adaptive: true, timeout: 1000 * MS, ..fixed.clone() };
+        let mut rtt = Rtt::default();
+        assert_eq!(rtt.timeout(&adaptive), 1000 * MS, "nothing is measured: the ceiling");
+        assert!(!rtt.is_overdue(1000 * MS), "nor can anything be overdue");
+        rtt.learn(80 * MS);
+        assert_eq!((rtt.timeout(&adaptive), rtt.timeout(&fixed)), (240 * MS, 500 * MS));
+        assert!(rtt.is_overdue(240 * MS) && !rtt.is_overdue(239 * MS));
+        rtt.back_off();
+        assert_eq!(rtt.timeout(&adaptive), 480 * MS);
+        rtt.learn(80 * MS);
+        assert_eq!(rtt.timeout(&adaptive), 2 * (80 + 4 * 30) * MS, "measured, but not yet well");
+        (0..100).for_each(|_| rtt.back_off());
+        assert_eq!((rtt.timeout(&adaptive), rtt.timeout(&fixed)), (1000 * MS, 500 * MS), "the ceiling");
+        rtt.relax();
+        (0..100).for_each(|_| rtt.learn(MS));
+        assert_eq!(rtt.timeout(&adaptive), 100 * MS, "the floor");
     }
 
     #[test]

@@ -14,14 +14,7 @@ use crate::model::{Health, Moment, Monitor, ProbeKind, Timing};
 const MS: Duration = Duration::from_millis(1);
 
 fn defaults() -> Monitor {
-    Monitor {
-        kind: ProbeKind::Tcp,
-        interval: 1000 * MS,
-        timeout: 500 * MS,
-        fall: 3,
-        rise: 2,
-        hold_down: Duration::ZERO,
-    }
+    Monitor::new(ProbeKind::Tcp)
 }
 
 /// How a probe that begins now will end: after how long, and the round-trip time if well.
@@ -79,6 +72,18 @@ fn at_20_percent_loss_and_jitter_ten_minutes_pass_without_a_transition() {
         let mut chance = Rng::with_seed(seed);
         let end = Moment::START + Duration::from_secs(600);
         let transitions = run(&monitor, 1, end, |_, rtt| over_lossy_path(&mut chance, 0.2, monitor.timeout, rtt));
+        let to: Vec<Health> = transitions.iter().map(|(_, transition)| transition.to).collect();
+        assert_eq!(to, [Health::Up], "seed {seed}: {transitions:?}");
+    }
+}
+
+#[test]
+fn an_adaptive_time_out_is_not_fooled_by_loss_either() {
+    let monitor = Monitor { adaptive: true, timeout: 1000 * MS, ..defaults() };
+    for seed in 0..40 {
+        let mut chance = Rng::with_seed(seed);
+        let end = Moment::START + Duration::from_secs(600);
+        let transitions = run(&monitor, 1, end, |_, rtt| over_lossy_path(&mut chance, 0.2, rtt.timeout(&monitor), rtt));
         let to: Vec<Health> = transitions.iter().map(|(_, transition)| transition.to).collect();
         assert_eq!(to, [Health::Up], "seed {seed}: {transitions:?}");
     }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::timing::DEFAULT_TIMEOUT;
+
 /// Index of a check in its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CheckId(pub u32);
@@ -62,12 +64,29 @@ pub struct Monitor {
     pub interval: Duration,
     /// A probe that takes longer has failed; default 500 ms.
     pub timeout: Duration,
+    /// Whether probes get less than `timeout` once round-trip times are known: what those lead one to expect.
+    pub adaptive: bool,
     /// Failures, with no run of `rise` successes between them, that make an Up check Down; 1 to 100, default 3.
     pub fall: u32,
     /// Successes in a row that make a Down check Up; 1 to 100, default 2.
     pub rise: u32,
     /// Least time that it is Up or Down before the next change counts; up to an hour, default none.
     pub hold_down: Duration,
+}
+
+impl Monitor {
+    /// A monitor of this kind with the defaults (CONTRACT 3).
+    pub fn new(kind: ProbeKind) -> Monitor {
+        Monitor {
+            kind,
+            interval: Duration::from_secs(1),
+            timeout: DEFAULT_TIMEOUT,
+            adaptive: false,
+            fall: 3,
+            rise: 2,
+            hold_down: Duration::ZERO,
+        }
+    }
 }
 
 /// The protocol of a monitor.

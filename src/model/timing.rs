@@ -15,12 +15,27 @@ pub const MIN_SPACING: Duration = Duration::from_millis(20);
 /// for the last, else detection would take `fall` time-outs; judgment: eight intervals of silence tell enough.
 pub const MAX_OVERLAP: u32 = 8;
 
+/// An adaptive time-out is never less. Judgment: a process that waits its turn on a busy machine, or a SYN that its
+/// queue dropped, is not dead; and after less, near endpoints would be found faster than people can tell.
+pub const ADAPTIVE_FLOOR: Duration = Duration::from_millis(100);
+/// Never more either, and never more than an interval unless that is under the fixed default. Judgment: twice what a
+/// satellite link takes there and back.
+pub const ADAPTIVE_CEILING: Duration = Duration::from_secs(2);
+/// The default of a time-out that doesn't adapt (CONTRACT 3).
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The longest that an adaptive time-out becomes, and what it is before the first measurement: the interval, but
+/// [`DEFAULT_TIMEOUT`] at least and [`ADAPTIVE_CEILING`] at most.
+pub fn adaptive_ceiling(interval: Duration) -> Duration {
+    interval.clamp(DEFAULT_TIMEOUT, ADAPTIVE_CEILING)
+}
+
 /// The numbers of a monitor that time is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// From one probe's start to the next.
     pub interval: Duration,
-    /// A probe that takes longer has failed.
+    /// A probe that takes longer has failed; where it adapts, the longest that it may become.
     pub timeout: Duration,
     /// Failures that make Down, 1 at least.
     pub fall: u32,
@@ -30,7 +45,7 @@ pub struct Timing {
 
 impl From<&Monitor> for Timing {
     fn from(monitor: &Monitor) -> Timing {
-        let Monitor { kind: _, interval, timeout, fall, rise: _, hold_down } = *monitor;
+        let Monitor { interval, timeout, fall, hold_down, .. } = *monitor;
         Timing { interval, timeout, fall, hold_down }
     }
 }

@@ -92,15 +92,7 @@ impl World {
     }
 
     fn new_check(&mut self, ip: IpAddr) -> CheckId {
-        let second = Duration::from_secs(1);
-        let monitor = Monitor {
-            kind: ProbeKind::Icmp,
-            interval: second,
-            timeout: second / 2,
-            fall: 3,
-            rise: 2,
-            hold_down: Duration::ZERO,
-        };
+        let monitor = Monitor::new(ProbeKind::Icmp);
         let id = CheckId(self.model.checks.len() as u32);
         self.model.checks.push(Check { key: Arc::new(CheckKey { monitor, target: ProbeTarget::Host(ip) }) });
         self.view.checks.push(CheckView { health: Health::Up, tried: true, ..CheckView::default() });

@@ -8,6 +8,7 @@ use crate::config::regions::check_name;
 use crate::config::source::At;
 use crate::config::spec::own_keys;
 use crate::config::spec::zone::later_word;
+use crate::model::timing::{DEFAULT_TIMEOUT, adaptive_ceiling};
 use crate::model::{CertificateRule, HttpSpec, TlsSpec};
 
 /// One declared check.
@@ -23,6 +24,8 @@ pub(in crate::config) struct MonitorSpec {
     pub(in crate::config) interval: Duration,
     /// A probe that takes longer has failed.
     pub(in crate::config) timeout: Duration,
+    /// Whether it is less, once round-trip times are known.
+    pub(in crate::config) adaptive: bool,
     /// Failures that make it Down.
     pub(in crate::config) fall: u32,
     /// Successes that make it Up.
@@ -81,6 +84,7 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     let http = http(&mut fields, problems);
     let certificate = own_keys::certificate(kind, &mut fields, problems);
     let interval = fields.duration("interval", MIN_INTERVAL..=MAX_INTERVAL, "\"1s\"", problems);
+    let adaptive = fields.is_text("timeout", "adaptive");
     let timeout = timeout(&mut fields, problems);
     let fall = fields.integer("fall", 1..=MAX_RUN, problems).map_or(3, |fall| fall.value as u32);
     let rise = fields.integer("rise", 1..=MAX_RUN, problems).map_or(2, |rise| rise.value as u32);
@@ -103,9 +107,12 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     if let (Some(KindSpec::Icmp), Some((_, place))) = (&kind, &port) {
         problems.error(place, format!("{what} has a `port`, and icmp knows none")).hint("leave it out");
     }
-    let timeout = timeout.map_or(Duration::from_millis(500), |at| at.value);
+    let timeout = match adaptive {
+        true => adaptive_ceiling(interval),
+        false => timeout.map_or(DEFAULT_TIMEOUT, |at| at.value),
+    };
     let (port, hold_down) = (port.map(|(port, _)| port), hold_down.map_or(Duration::ZERO, |at| at.value));
-    MonitorSpec { name, kind, port, interval, timeout, fall, rise, hold_down }
+    MonitorSpec { name, kind, port, interval, timeout, adaptive, fall, rise, hold_down }
 }
 
 fn kind(written: &At<String>, problems: &mut Problems) -> Option<&'static str> {
@@ -120,14 +127,13 @@ fn kind(written: &At<String>, problems: &mut Problems) -> Option<&'static str> {
     found
 }
 
-/// `timeout = "500ms"`; `"adaptive"` is for later.
+/// `timeout = "500ms"`; none for `"adaptive"`.
 fn timeout(fields: &mut Fields, problems: &mut Problems) -> Option<At<Duration>> {
-    if !fields.is_text("timeout", "adaptive") {
-        return fields.duration("timeout", MIN_TIMEOUT..=MAX_INTERVAL, "\"500ms\"", problems);
+    if fields.is_text("timeout", "adaptive") {
+        fields.text("timeout", "\"500ms\"", problems);
+        return None;
     }
-    let written = fields.text("timeout", "\"500ms\"", problems)?;
-    later_word(&written, "timeout", "write a length of time: `timeout = \"500ms\"`".into(), problems);
-    None
+    fields.duration("timeout", MIN_TIMEOUT..=MAX_INTERVAL, "\"500ms\"", problems)
 }
 
 fn http(fields: &mut Fields, problems: &mut Problems) -> HttpSpec {

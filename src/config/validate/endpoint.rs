@@ -104,8 +104,8 @@ impl<'a> Checker<'a> {
                 return None;
             }
         };
-        let MonitorSpec { interval, timeout, fall, rise, hold_down, .. } = *monitor;
-        let key = CheckKey { monitor: Monitor { kind, interval, timeout, fall, rise, hold_down }, target };
+        let MonitorSpec { interval, timeout, adaptive, fall, rise, hold_down, .. } = *monitor;
+        let key = CheckKey { monitor: Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down }, target };
         Some(builder.check(key))
     }
 }

@@ -11,14 +11,7 @@ const REGIONS: [&str; 3] = ["eu", "us", "ap"];
 const MS: Duration = Duration::from_millis(1);
 
 fn key(port: u16) -> Arc<CheckKey> {
-    let monitor = Monitor {
-        kind: ProbeKind::Tcp,
-        interval: 1000 * MS,
-        timeout: 500 * MS,
-        fall: 3,
-        rise: 2,
-        hold_down: Duration::ZERO,
-    };
+    let monitor = Monitor::new(ProbeKind::Tcp);
     Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(([192, 0, 2, 1], port).into()) })
 }
 

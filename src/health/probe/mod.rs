@@ -41,7 +41,7 @@ pub struct Measurement {
 /// Probes once. `rtt` is what earlier probes of this check measured: it decides when an unanswered attempt is repeated
 /// (see [`Pace`]). Ends within the monitor's time-out.
 pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measurement {
-    let timeout = check.monitor.timeout;
+    let timeout = rtt.timeout(&check.monitor);
     let began = clock::now();
     let result = match (&check.monitor.kind, check.target) {
         (ProbeKind::Icmp, target) => {

@@ -15,12 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn tcp_check(to: SocketAddr, interval_ms: u64) -> Arc<CheckKey> {
     let monitor = Monitor {
-        kind: ProbeKind::Tcp,
         interval: Duration::from_millis(interval_ms),
         timeout: Duration::from_secs(10),
-        fall: 3,
-        rise: 2,
-        hold_down: Duration::ZERO,
+        ..Monitor::new(ProbeKind::Tcp)
     };
     Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(to) })
 }

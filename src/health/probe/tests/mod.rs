@@ -51,8 +51,7 @@ async fn read_request(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Strin
 }
 
 fn check(kind: ProbeKind, to: SocketAddr, timeout: Duration) -> CheckKey {
-    let monitor =
-        Monitor { kind, interval: Duration::from_secs(1), timeout, fall: 3, rise: 2, hold_down: Duration::ZERO };
+    let monitor = Monitor { timeout, ..Monitor::new(kind) };
     CheckKey { monitor, target: ProbeTarget::Socket(to) }
 }
 

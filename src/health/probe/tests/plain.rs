@@ -104,8 +104,7 @@ async fn a_source_address_that_this_host_lacks_is_not_held_against_the_endpoint(
 
 #[tokio::test]
 async fn echoes_of_loopback_are_answered_where_the_right_to_ask_is_given() {
-    let monitor =
-        Monitor { kind: ProbeKind::Icmp, interval: AMPLE, timeout: AMPLE, fall: 3, rise: 2, hold_down: Duration::ZERO };
+    let monitor = Monitor { interval: AMPLE, timeout: AMPLE, ..Monitor::new(ProbeKind::Icmp) };
     let check = CheckKey { monitor, target: ProbeTarget::Host(Ipv4Addr::LOCALHOST.into()) };
     let clients = ProbeClients::new(Sources::default());
     // Together: on unprivileged sockets the sequence alone tells their replies apart.
