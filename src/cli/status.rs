@@ -80,7 +80,7 @@ fn zone_table(zone: &ZoneStatus) -> String {
         return format!("\n{} (static)\n", zone.zone);
     }
     let rows: Vec<Vec<String>> = zone.endpoints.iter().flat_map(endpoint_rows).collect();
-    let headings = ["ENDPOINT", "REGION", "HEALTH", "ADDRESS", "VANTAGE", "FROM", "SEES", "RTT", "PROBED"];
+    let headings = ["ENDPOINT", "REGION", "HEALTH", "ADDRESS", "VANTAGE", "FROM", "SEES", "RTT", "PROBED", "WHY"];
     format!("\n{}: {}\n{}", zone.zone, zone.names.join(", "), text::table(&headings, &rows))
 }
 
@@ -99,12 +99,13 @@ fn endpoint_rows(endpoint: &EndpointStatus) -> Vec<Vec<String>> {
     heads.zip(&endpoint.verdicts).map(|(head, verdict)| [&head[..], &verdict_cells(verdict)].concat()).collect()
 }
 
-fn verdict_cells(verdict: &Verdict) -> [String; 6] {
+fn verdict_cells(verdict: &Verdict) -> [String; 7] {
     let rtt = verdict.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
     let probed =
         verdict.age_ms.map_or("never".to_owned(), |ms| format!("{} ago", text::span(Duration::from_millis(ms))));
+    let why = verdict.why.clone().unwrap_or_default();
     let Verdict { vantage, region, address, health, .. } = verdict;
-    [address.clone(), vantage.clone(), region.clone(), health.clone(), rtt, probed]
+    [address.clone(), vantage.clone(), region.clone(), health.clone(), rtt, probed, why]
 }
 
 fn last_transitions(transitions: &[Event], now: f64) -> String {
@@ -137,6 +138,7 @@ mod tests {
             health: health.into(),
             rtt_ms,
             age_ms,
+            why: (health == "down").then(|| "connection refused".into()),
         }
     }
 
@@ -178,9 +180,9 @@ VANTAGE  REGION   STATE
 ns1      eu-west  up
 
 svc.example.: www
-ENDPOINT  REGION   HEALTH  ADDRESS     VANTAGE  FROM     SEES  RTT     PROBED
+ENDPOINT  REGION   HEALTH  ADDRESS     VANTAGE  FROM     SEES  RTT     PROBED     WHY
 fra1      eu-west  up      192.0.2.1   ns1      eu-west  up    1.2 ms  0.4 s ago
-                           192.0.2.1   ns1      eu-west  down  -       never
+                           192.0.2.1   ns1      eu-west  down  -       never      connection refused
 plain     eu-west  up      not probed
 
 last transitions

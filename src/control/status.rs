@@ -69,6 +69,9 @@ pub struct Verdict {
     pub rtt_ms: Option<f64>,
     /// How long ago the last probe ended, in milliseconds; none before the first.
     pub age_ms: Option<u64>,
+    /// Why it is held down, or why its last probe failed; left out while all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// One vantage.
@@ -179,6 +182,7 @@ fn verdict(model: &Model, said: &Evidence, address: &str, now: Moment) -> Verdic
         health: said.health.as_str().to_owned(),
         rtt_ms: said.rtt.map(millis),
         age_ms: said.probed_at.map(|at| now.since(at).as_millis() as u64),
+        why: said.why.as_deref().map(str::to_owned),
     }
 }
 

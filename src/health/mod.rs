@@ -1,6 +1,7 @@
 //! Measuring and judging. A probe measures, the detector judges, the prober runs them by the schedule and tells what
 //! it believes as [`Observation`]s. It knows nothing of policies or answers.
 
+pub mod damping;
 pub mod detector;
 pub mod observation;
 pub mod pace;
@@ -11,6 +12,7 @@ pub mod schedule;
 #[cfg(test)]
 mod simulation;
 
+pub use damping::Damping;
 pub use detector::{Detector, Event, Transition};
 pub use observation::Observation;
 pub use pace::Pace;

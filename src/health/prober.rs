@@ -183,7 +183,9 @@ impl Prober {
         let took = measurement.ended.since(measurement.began);
         (self.settings.on_probe)(watched.key.monitor.kind.as_str(), measurement.result.is_ok(), took);
         let (verify_at, has_changed) = watched.judge(measurement);
+        let backoff = watched.detector.backoff();
         self.schedule.want(slot, verify_at);
+        self.schedule.back_off(slot, backoff, clock::now());
         if has_changed {
             let gather = GATHER + GATHER_PER_CHECK * u32::try_from(self.plan.len()).unwrap_or(u32::MAX);
             self.report_at = self.report_at.min(clock::now() + gather.min(self.settings.report_every));
@@ -264,7 +266,7 @@ impl Watched {
             rttvar: self.detector.rtt().rttvar(),
             probed_at: self.probed_at,
             may_change_in: self.detector.may_change_in(now),
-            why: self.why.clone(),
+            why: self.detector.damping().words(now).map(Arc::from).or_else(|| self.why.clone()),
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Schedule {
 #[derive(Debug)]
 struct Slot {
     interval: Duration,
+    /// Of its turns in the interval, one in this many is used.
+    backoff: u32,
     /// Its next turn in the interval.
     regular: Moment,
     /// A turn out of order, before that: the first probe, or one that verifies.
@@ -112,6 +114,16 @@ impl Schedule {
         }
     }
 
+    /// Makes this check's regular turns come only each `backoff`th interval, from `now` on; 1: each interval. It keeps its
+    /// place in the interval, so that those that come rarely come as evenly as the others.
+    pub fn back_off(&mut self, id: SlotId, backoff: u32, now: Moment) {
+        if let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.backoff != backoff) {
+            slot.backoff = backoff;
+            slot.regular = slot.next_regular(now);
+            self.turns.push(Reverse((slot.due(), id)));
+        }
+    }
+
     /// When [`Schedule::take`] will next hand something out; `None` when only an end or a new check changes that.
     pub fn next_due(&mut self) -> Option<Moment> {
         if self.under_way >= self.max_under_way {
@@ -138,7 +150,7 @@ impl Schedule {
         let first = now + (FIRST_ROUND_STEP.saturating_mul(nth)).min(interval);
         let regular = next_turn(phase(*arrival, interval), interval, first);
         *arrival += 1;
-        let slot = Slot { interval, regular, extra: Some(first), under_way: 0 };
+        let slot = Slot { interval, backoff: 1, regular, extra: Some(first), under_way: 0 };
         self.turns.push(Reverse((slot.due(), id)));
         self.slots.insert(id, slot);
         id
@@ -153,10 +165,14 @@ impl Slot {
     /// The turn that is due by `now` is used up, whichever it was. A regular turn serves a wish as well.
     fn turn_over(&mut self, now: Moment) {
         if self.regular <= now {
-            let phase = modulo(self.regular.from_first(), self.interval);
-            self.regular = next_turn(phase, self.interval, now);
+            self.regular = self.next_regular(now);
         }
         self.extra = None;
+    }
+
+    fn next_regular(&self, now: Moment) -> Moment {
+        let phase = modulo(self.regular.from_first(), self.interval);
+        next_turn(phase, self.interval, now + self.interval * self.backoff.saturating_sub(1))
     }
 }
 
@@ -262,6 +278,25 @@ mod tests {
         schedule.want(id, Some(after(1530)));
         schedule.want(id, None);
         assert_eq!(schedule.next_due(), regular);
+    }
+
+    #[test]
+    fn one_that_backs_off_keeps_its_place_in_the_interval_and_is_back_within_one() {
+        let mut schedule = Schedule::new(10);
+        let ids = schedule.add(&[1000 * MS; 2], after(0));
+        let id = ids[1];
+        drain(&mut schedule, after(3000));
+        let turns = |taken: Vec<(Moment, SlotId)>| -> Vec<Moment> {
+            taken.into_iter().filter(|(_, taken)| *taken == id).map(|(at, _)| at).collect()
+        };
+        schedule.back_off(id, 8, after(3000));
+        let rare = turns(drain(&mut schedule, after(43_000)));
+        assert_eq!(rare.len(), 5);
+        assert!(rare.windows(2).all(|pair| pair[1].since(pair[0]) == 8000 * MS), "{rare:?}");
+        schedule.back_off(id, 1, after(43_000));
+        let again = turns(drain(&mut schedule, after(46_000)));
+        assert_eq!(again.len(), 3, "each interval, the first within one");
+        assert_eq!(again[0].since(rare[0]).as_nanos() % 1_000_000_000, 0, "at its place");
     }
 
     #[test]

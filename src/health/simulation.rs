@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 
 use crate::health::{Detector, Event, Pace, Rtt, Schedule, SlotId, Transition};
 use crate::model::{Health, Moment, Monitor, ProbeKind, Timing};
@@ -50,6 +51,7 @@ fn run(
             let Some(detector) = detectors.get_mut(&slot) else { continue };
             transitions.extend(detector.step(event, now).map(|transition| (now, transition)));
             schedule.want(slot, detector.deadline());
+            schedule.back_off(slot, detector.backoff(), now);
         }
     }
 }
@@ -111,8 +113,125 @@ fn five_thousand_checks_that_die_at_once_are_all_down_in_time() {
     assert!(downs.iter().all(|at| at.since(death) <= 2500 * MS), "one interval and three time-outs");
 }
 
+/// Answers after 5 ms, or is refused at once, or is silent, in turns of `turn`.
+fn flipping(monitor: &Monitor, turn: Duration, offset: Duration, refused: bool) -> Vec<(Moment, Transition)> {
+    let (start, end) = (Moment::START + offset, Moment::START + Duration::from_secs(600));
+    run(monitor, 1, end, |now, _| match now.since(start).as_nanos() / turn.as_nanos() % 2 {
+        0 => (5 * MS, Some(5 * MS)),
+        _ if refused => (MS, None),
+        _ => (monitor.timeout, None),
+    })
+}
+
+#[test]
+fn what_does_not_flap_is_never_damped_though_it_fails_again_and_again() {
+    let transitions = flipping(&defaults(), Duration::from_secs(60), Duration::ZERO, true);
+    assert_eq!(transitions.len(), 10, "once a minute each: {transitions:?}");
+}
+
+/// What the detector may be asked at any moment, held against what it was told. The evidence for Down is `fall`
+/// failures, for Up one success out of Unknown, else `rise` in a row.
+fn holds_the_evidence(monitor: &Monitor, outcomes: &[(u16, bool)]) -> Result<[bool; 5], TestCaseError> {
+    let mut detector = Detector::new(monitor);
+    let (mut now, mut failures, mut run) = (Moment::START, 0, 0);
+    // Unknown, Up, Suspect (wants verification), Down, held.
+    let mut seen = [false; 5];
+    for (gap_ms, is_success) in outcomes {
+        now = now + u32::from(*gap_ms) * MS;
+        (failures, run) = if *is_success { (failures, run + 1) } else { (failures + 1, 0) };
+        let began = now;
+        let event = if *is_success { Event::Success { rtt: 9 * MS } } else { Event::Failure { began } };
+        let was_held = detector.damping().is_held();
+        match detector.step(event, now) {
+            Some(Transition { from: Health::Unknown, to: Health::Up }) => prop_assert!(run >= 1),
+            Some(Transition { to: Health::Up, .. }) => {
+                prop_assert!(run >= monitor.rise && !detector.damping().is_held());
+                failures = 0;
+            }
+            Some(Transition { to: Health::Down, .. }) => {
+                prop_assert!(failures >= monitor.fall);
+                failures = 0;
+            }
+            Some(Transition { to: Health::Unknown, .. }) => prop_assert!(false, "Unknown after it was tried"),
+            None if run >= monitor.rise && detector.health() == Health::Up => failures = 0,
+            None => {}
+        }
+        prop_assert!(was_held || !detector.damping().is_held() || !*is_success, "held without a fall");
+        prop_assert!(!detector.damping().is_held() || detector.health() == Health::Down);
+        prop_assert!(detector.backoff() == 1 || (detector.health() == Health::Down && !*is_success));
+        let suspect = detector.health() == Health::Up && detector.deadline().is_some();
+        let plain = |health| detector.health() == health && !suspect && !detector.damping().is_held();
+        let now_in =
+            [plain(Health::Unknown), plain(Health::Up), suspect, plain(Health::Down), detector.damping().is_held()];
+        seen.iter_mut().zip(now_in).for_each(|(seen, is_in)| *seen |= is_in);
+    }
+    Ok(seen)
+}
+
+#[test]
+fn every_state_is_reached_and_left() {
+    let outcomes = |words: &str| -> Vec<(u16, bool)> {
+        words.chars().map(|c| (if c == 'w' { 60_000 } else { 1000 }, c != 'F')).collect()
+    };
+    let all: Vec<(u16, bool)> = outcomes("FSSFSSFFFSSFFFSSwwwwF");
+    let monitor = defaults();
+    assert_eq!(holds_the_evidence(&monitor, &all).expect("held"), [true; 5]);
+    let mut detector = Detector::new(&monitor);
+    let mut now = Moment::START;
+    for (gap_ms, is_success) in all {
+        now = now + u32::from(gap_ms) * MS;
+        detector.step(if is_success { Event::Success { rtt: MS } } else { Event::Failure { began: now } }, now);
+    }
+    assert_eq!((detector.health(), detector.damping().is_held()), (Health::Up, false), "out of every one of them");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_flips_every_three_seconds_is_damped_and_stays_out(
+        offset_ms in 0u32..10_000, refused: bool, interval_ms in prop_oneof![Just(1000u32), 100u32..1000],
+    ) {
+        let monitor = Monitor { interval: interval_ms * MS, ..defaults() };
+        let transitions = flipping(&monitor, 3000 * MS, offset_ms * MS, refused);
+        prop_assert!(transitions.len() <= 4, "{transitions:?}");
+        prop_assert!(transitions.last().is_some_and(|(_, last)| last.to == Health::Down));
+        let undamped = flipping(&Monitor { damping: false, ..monitor }, 3000 * MS, offset_ms * MS, refused);
+        prop_assert!(undamped.len() > 40, "it is damping that does it");
+    }
+
+    #[test]
+    fn a_single_outage_of_any_length_is_not_damped_and_its_end_is_seen_in_time(
+        outage_ms in 3_000u32..1_000_000, interval_ms in 50u32..3000, refused: bool,
+    ) {
+        let monitor = Monitor { interval: interval_ms * MS, ..defaults() };
+        let (death, birth) = (Moment::START + 10_000 * MS, Moment::START + 10_000 * MS + outage_ms * MS);
+        let end = birth + Duration::from_secs(120);
+        let transitions = run(&monitor, 2, end, |now, _| match now >= death && now < birth {
+            true => (if refused { MS } else { monitor.timeout }, None),
+            false => (5 * MS, Some(5 * MS)),
+        });
+        let ups: Vec<Moment> = transitions
+            .iter()
+            .filter(|(at, transition)| transition.to == Health::Up && *at >= birth)
+            .map(|(at, _)| *at)
+            .collect();
+        let downs = transitions.iter().filter(|(_, transition)| transition.to == Health::Down).count();
+        prop_assert!(downs == ups.len() && downs <= 2, "{transitions:?}");
+        let rarest = (8 * monitor.interval).min(Duration::from_secs(30));
+        // The last probe of the outage may have begun just before its end, and ends up to a time-out later.
+        let bound = rarest.max(monitor.interval) + monitor.interval + monitor.timeout + 10 * MS;
+        for at in ups {
+            prop_assert!(at.since(birth) <= bound, "{:?} after it was back, over {:?}", at.since(birth), bound);
+        }
+    }
+
+    #[test]
+    fn no_verdict_changes_without_its_evidence(
+        fall in 1u32..5, rise in 1u32..5, outcomes in prop::collection::vec((1u16..3000, any::<bool>()), 1..300),
+    ) {
+        holds_the_evidence(&Monitor { fall, rise, ..defaults() }, &outcomes)?;
+    }
 
     #[test]
     fn a_dead_process_is_down_after_an_interval_and_its_verification(

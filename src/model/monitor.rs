@@ -72,6 +72,8 @@ pub struct Monitor {
     pub rise: u32,
     /// Least time that it is Up or Down before the next change counts; up to an hour, default none.
     pub hold_down: Duration,
+    /// Whether a check that comes and goes is held down for longer and longer; by default it is.
+    pub damping: bool,
 }
 
 impl Monitor {
@@ -85,6 +87,7 @@ impl Monitor {
             fall: 3,
             rise: 2,
             hold_down: Duration::ZERO,
+            damping: true,
         }
     }
 }

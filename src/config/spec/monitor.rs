@@ -32,6 +32,8 @@ pub(in crate::config) struct MonitorSpec {
     pub(in crate::config) rise: u32,
     /// Least time in a state.
     pub(in crate::config) hold_down: Duration,
+    /// Whether one that flaps is held down.
+    pub(in crate::config) damping: bool,
 }
 
 /// The protocol of a monitor.
@@ -89,6 +91,7 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     let fall = fields.integer("fall", 1..=MAX_RUN, problems).map_or(3, |fall| fall.value as u32);
     let rise = fields.integer("rise", 1..=MAX_RUN, problems).map_or(2, |rise| rise.value as u32);
     let hold_down = fields.duration("hold_down", Duration::ZERO..=MAX_HOLD_DOWN, "\"10s\"", problems);
+    let damping = fields.boolean("damping", problems).unwrap_or(true);
     fields.finish(&["hold", "quorum"], problems);
     let interval = interval.map_or(Duration::from_secs(1), |at| at.value);
     if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value > interval) {
@@ -112,7 +115,7 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
         false => timeout.map_or(DEFAULT_TIMEOUT, |at| at.value),
     };
     let (port, hold_down) = (port.map(|(port, _)| port), hold_down.map_or(Duration::ZERO, |at| at.value));
-    MonitorSpec { name, kind, port, interval, timeout, adaptive, fall, rise, hold_down }
+    MonitorSpec { name, kind, port, interval, timeout, adaptive, fall, rise, hold_down, damping }
 }
 
 fn kind(written: &At<String>, problems: &mut Problems) -> Option<&'static str> {

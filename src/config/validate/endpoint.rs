@@ -104,8 +104,9 @@ impl<'a> Checker<'a> {
                 return None;
             }
         };
-        let MonitorSpec { interval, timeout, adaptive, fall, rise, hold_down, .. } = *monitor;
-        let key = CheckKey { monitor: Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down }, target };
+        let MonitorSpec { interval, timeout, adaptive, fall, rise, hold_down, damping, .. } = *monitor;
+        let key =
+            CheckKey { monitor: Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping }, target };
         Some(builder.check(key))
     }
 }

@@ -1,0 +1,290 @@
+//! Verdicts by the diagram, by the contract's words, and what lies over them: hold-down, damping, back-off.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::ProbeKind;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn monitor(fall: u32, rise: u32) -> Monitor {
+    Monitor { fall, rise, ..Monitor::new(ProbeKind::Tcp) }
+}
+
+impl Detector {
+    /// Whether the counts say Down and the verdict is held Up.
+    fn is_pending(&self) -> bool {
+        matches!(self.state, State::Suspect { failures, .. } if failures >= self.fall)
+    }
+}
+
+/// Feeds `S` and `F`, a second apart; what the verdict is after each, as `?`, `+` or `-`.
+fn verdicts(detector: &mut Detector, outcomes: &str) -> String {
+    let mut now = Moment::START;
+    let mut said = String::new();
+    for outcome in outcomes.chars() {
+        now = now + 1000 * MS;
+        let event = match outcome {
+            'S' => Event::Success { rtt: 10 * MS },
+            _ => Event::Failure { began: now },
+        };
+        let before = detector.health();
+        let transition = detector.step(event, now);
+        assert_eq!(transition.map(|t| (t.from, t.to)), {
+            let after = detector.health();
+            (before != after).then_some((before, after))
+        });
+        said.push(match detector.health() {
+            Health::Unknown => '?',
+            Health::Up => '+',
+            Health::Down => '-',
+        });
+    }
+    said
+}
+
+fn check(what: &str, fall: u32, rise: u32, outcomes: &str, expected: &str) {
+    assert_eq!(verdicts(&mut Detector::new(&monitor(fall, rise)), outcomes), expected, "{what}: {outcomes}");
+}
+
+#[test]
+fn verdicts_follow_the_diagram() {
+    check("the first success makes it up at once", 3, 2, "S", "+");
+    check("nothing is known until `fall` have failed", 3, 2, "FFF", "??-");
+    check("the first success counts after failures too", 3, 2, "FFS", "??+");
+    check("and those failures still count", 3, 2, "FFSF", "??+-");
+    check("`fall` failures in a row bring it down", 3, 2, "SFFF", "+++-");
+    check("failures add up over single successes", 3, 2, "SFSFSF", "+++++-");
+    check("a run of `rise` successes clears them", 3, 2, "SFFSSFFSSFF", "+++++++++++");
+    check("`rise` successes in a row bring it back", 3, 2, "FFFSFSS", "??----+");
+    check("back up it has a clean record", 3, 2, "FFFSSFFSS", "??--+++++");
+    check("one failure suffices when fall is 1", 1, 1, "SFSF", "+-+-");
+    check("with rise 1 every success clears", 2, 1, "SFSFSFF", "++++++-");
+    check("a first failure with fall 1 is down", 1, 2, "FSS", "--+");
+}
+
+#[test]
+fn a_failure_is_verified_at_once_and_a_success_ends_that() {
+    let mut detector = Detector::new(&monitor(3, 2));
+    let at = |ms: u32| Moment::START + ms * MS;
+    detector.step(Event::Success { rtt: 30 * MS }, at(30));
+    assert_eq!(detector.deadline(), None, "up: the regular probe is enough");
+    detector.step(Event::Failure { began: at(1000) }, at(1001));
+    assert_eq!(detector.deadline(), Some(at(1030)), "refused: verified a round trip after it began");
+    detector.step(Event::Failure { began: at(1030) }, at(1530));
+    assert_eq!(detector.deadline(), Some(at(1530)), "silent: that took long enough");
+    detector.step(Event::Success { rtt: 30 * MS }, at(1560));
+    assert_eq!(detector.deadline(), None, "it answered: back to regular probes");
+    detector.step(Event::Failure { began: at(2000) }, at(2001));
+    assert_eq!((detector.health(), detector.deadline()), (Health::Down, None), "down is not hurried");
+}
+
+#[test]
+fn spacing_adapts_to_the_round_trip_within_bounds() {
+    let spacing = |fall, rtt_ms: Option<u32>| {
+        let mut detector = Detector::new(&monitor(fall, 2));
+        if let Some(ms) = rtt_ms {
+            detector.step(Event::Success { rtt: ms * MS }, Moment::START);
+        }
+        detector.spacing()
+    };
+    assert_eq!(spacing(3, None), 50 * MS, "unknown: its share of the window");
+    assert_eq!(spacing(3, Some(1)), 20 * MS, "near: no closer than a burst of loss");
+    assert_eq!(spacing(3, Some(35)), 35 * MS, "a round trip");
+    assert_eq!(spacing(3, Some(180)), 50 * MS, "far: all of them within the window");
+    assert_eq!(spacing(100, Some(180)), 20 * MS);
+}
+
+#[test]
+fn the_next_possible_change_is_nearer_the_more_was_counted() {
+    let mut detector = Detector::new(&monitor(3, 2));
+    let mut after = |event| {
+        detector.step(event, Moment::START + 5000 * MS);
+        detector.may_change_in(Moment::START + 5000 * MS)
+    };
+    let (good, bad) = (Event::Success { rtt: MS }, Event::Failure { began: Moment::START });
+    assert_eq!(after(good), 1040 * MS, "up: an interval and two verifying probes");
+    assert_eq!(after(bad), 40 * MS, "suspect: two more");
+    assert_eq!(after(bad), 20 * MS, "one more");
+    assert_eq!(after(good), 1000 * MS, "not verified now: at the next regular failure");
+    assert_eq!(after(bad), 2000 * MS, "down: two regular successes");
+    assert_eq!(after(good), 1000 * MS, "one more");
+    assert_eq!(Detector::new(&monitor(3, 2)).may_change_in(Moment::START), Duration::ZERO, "unknown: any moment");
+}
+
+#[test]
+fn a_verdict_is_held_and_evidence_counts_meanwhile() {
+    let at = |ms: u32| Moment::START + ms * MS;
+    let held = |fall, rise| Detector::new(&Monitor { hold_down: 10_000 * MS, ..monitor(fall, rise) });
+    let (good, bad) = (Event::Success { rtt: 10 * MS }, |ms| Event::Failure { began: at(ms) });
+
+    let mut detector = held(3, 2);
+    detector.step(good, at(1000));
+    for ms in [2000, 2100, 2200, 3000, 9000] {
+        assert_eq!(detector.step(bad(ms), at(ms)), None, "up since 1 s, held until 11 s");
+    }
+    assert_eq!(detector.deadline(), Some(at(11_000)), "probed as soon as it may change");
+    assert_eq!(detector.may_change_in(at(9000)), 2000 * MS);
+    assert_eq!(detector.step(good, at(10_000)), None, "one success clears nothing");
+    let down = Transition { from: Health::Up, to: Health::Down };
+    assert_eq!(detector.step(bad(10_990), at(11_000)), Some(down), "the first to end when it is over");
+    assert_eq!(detector.may_change_in(at(11_000)), 10_000 * MS, "and that is held in turn");
+    for ms in [12_000, 13_000, 14_000] {
+        assert_eq!(detector.step(good, at(ms)), None);
+    }
+    let up = Transition { from: Health::Down, to: Health::Up };
+    assert_eq!(detector.step(good, at(21_000)), Some(up));
+
+    let mut detector = held(2, 2);
+    for (ms, event) in [(1000, good), (2000, bad(2000)), (2100, bad(2100)), (3000, good), (4000, good)] {
+        detector.step(event, at(ms));
+    }
+    assert_eq!(detector.step(bad(11_000), at(11_000)), None, "what was cleared meanwhile is cleared");
+
+    let mut detector = held(2, 3);
+    for (ms, event) in [(1000, good), (2000, bad(2000)), (2100, bad(2100))] {
+        detector.step(event, at(ms));
+    }
+    assert_eq!(detector.step(good, at(11_000)), Some(down), "a single success takes failures back no more than ever");
+}
+
+#[test]
+fn what_stays_down_is_probed_more_rarely_until_it_answers() {
+    let at = |n: u32| Moment::START + n * 1000 * MS;
+    let backoffs = |interval_ms: u32| {
+        let mut detector = Detector::new(&Monitor { interval: interval_ms * MS, ..monitor(3, 2) });
+        let failed = (0..40).map(|n| {
+            detector.step(Event::Failure { began: at(n) }, at(n));
+            detector.backoff()
+        });
+        let failed: Vec<u32> = failed.collect();
+        assert_eq!(failed[..33], [1; 33], "until 30 have failed in Down it is as ever");
+        detector.step(Event::Success { rtt: MS }, at(100));
+        assert_eq!((detector.health(), detector.backoff()), (Health::Down, 1), "and after a success again");
+        failed[33..].to_vec()
+    };
+    assert_eq!(backoffs(1000), [2, 4, 8, 8, 8, 8, 8]);
+    assert_eq!(backoffs(5000), [2, 4, 4, 4, 4, 4, 4], "no more than 30 s");
+    assert_eq!(backoffs(20_000), [1; 7]);
+}
+
+#[test]
+fn a_change_is_further_off_the_more_rarely_it_is_probed() {
+    let mut detector = Detector::new(&monitor(3, 2));
+    for n in 0..40u32 {
+        let at = Moment::START + n * 1000 * MS;
+        detector.step(Event::Failure { began: at }, at);
+    }
+    let now = Moment::START + 40_000 * MS;
+    assert_eq!(detector.may_change_in(now), 9000 * MS, "eight intervals to the first success, one more to the second");
+    detector.step(Event::Success { rtt: MS }, now);
+    assert_eq!(detector.may_change_in(now), 1000 * MS);
+}
+
+#[test]
+fn what_flaps_is_held_down_until_its_penalty_has_decayed() {
+    let mut detector = Detector::new(&monitor(1, 1));
+    let at = |second: u32| Moment::START + second * 1000 * MS;
+    let (good, bad) = (Event::Success { rtt: MS }, |second| Event::Failure { began: at(second) });
+    detector.step(good, at(0));
+    assert!(detector.step(bad(1), at(1)).is_some(), "an outage");
+    assert!(detector.step(good, at(2)).is_some(), "is over");
+    assert!(detector.step(bad(3), at(3)).is_some(), "and another");
+    let left = detector.may_change_in(at(3));
+    assert!(left > 60_000 * MS && left < 70_000 * MS, "{left:?}");
+    for second in 4..71 {
+        assert_eq!(detector.step(good, at(second)), None, "held, though it answers: {second}");
+        assert_eq!(detector.health(), Health::Down);
+    }
+    let up = Transition { from: Health::Down, to: Health::Up };
+    assert_eq!(detector.step(good, at(72)), Some(up), "as the next answer comes after that");
+    assert_eq!(detector.may_change_in(at(72)), 1000 * MS);
+}
+
+#[test]
+fn what_is_down_when_its_penalty_has_decayed_stays_down_and_comes_up_as_ever() {
+    let mut detector = Detector::new(&monitor(1, 1));
+    let at = |second: u32| Moment::START + second * 1000 * MS;
+    let (good, bad) = (Event::Success { rtt: MS }, |second| Event::Failure { began: at(second) });
+    for (second, event) in [(0, good), (1, bad(1)), (2, good), (3, bad(3))] {
+        detector.step(event, at(second));
+    }
+    for second in 4..200 {
+        assert_eq!(detector.step(bad(second), at(second)), None);
+    }
+    assert!(!detector.damping().is_held());
+    assert!(detector.step(good, at(200)).is_some());
+}
+
+/// The contract's words over the whole history, with none of the detector's bookkeeping.
+struct Contract {
+    fall: usize,
+    rise: usize,
+    hold_down: Duration,
+    held_until: Moment,
+    health: Health,
+    /// Outcomes since the verdict last changed; going from Unknown to Up takes nothing back.
+    history: Vec<bool>,
+}
+
+impl Contract {
+    fn judge(&mut self, is_success: bool, now: Moment) -> Health {
+        self.history.push(is_success);
+        let last_run_ends =
+            (self.rise..=self.history.len()).rev().find(|end| self.history[end - self.rise..*end].iter().all(|s| *s));
+        let failures = self.history[last_run_ends.unwrap_or(0)..].iter().filter(|s| !**s).count();
+        let was = self.health;
+        let wanted = match was {
+            Health::Unknown if is_success => Health::Up,
+            Health::Unknown | Health::Up if failures >= self.fall => Health::Down,
+            Health::Down if last_run_ends == Some(self.history.len()) => Health::Up,
+            Health::Unknown | Health::Up | Health::Down => was,
+        };
+        self.health = if now < self.held_until { was } else { wanted };
+        if self.health != was {
+            self.held_until = now + self.hold_down;
+        }
+        if (was == Health::Up && self.health == Health::Down)
+            || (was == Health::Down && self.health == Health::Up)
+            || (was == Health::Unknown && self.health == Health::Down)
+        {
+            self.history.clear();
+        }
+        self.health
+    }
+}
+
+proptest! {
+    #[test]
+    fn verdicts_are_those_of_the_contract_and_no_others(
+        fall in 1u32..6, rise in 1u32..5, hold_ms in prop_oneof![Just(0u32), 1u32..3000],
+        bias in 1u32..10, draws in prop::collection::vec(0u32..10, 1..300),
+    ) {
+        let hold_down = hold_ms * MS;
+        let mut detector = Detector::new(&Monitor { hold_down, damping: false, ..monitor(fall, rise) });
+        let (fall, rise) = (fall as usize, rise as usize);
+        let (held_until, health) = (Moment::START, Health::Unknown);
+        let mut contract = Contract { fall, rise, hold_down, held_until, health, history: Vec::new() };
+        let mut changed_at: Option<Moment> = None;
+        let mut was_tried = false;
+        let mut now = Moment::START;
+        for draw in draws {
+            now = now + 100 * MS;
+            let is_success = draw < bias;
+            let began = now - 50 * MS;
+            let event = if is_success { Event::Success { rtt: draw * 10 * MS } } else { Event::Failure { began } };
+            if detector.step(event, now).is_some() {
+                prop_assert!(changed_at.is_none_or(|at| now.since(at) >= hold_down), "changed while held");
+                changed_at = Some(now);
+            }
+            prop_assert_eq!(detector.health(), contract.judge(is_success, now));
+            prop_assert!(!was_tried || detector.is_tried(), "unknown again after it was tried");
+            was_tried = detector.is_tried();
+            let may_be_verified = !is_success && detector.health() != Health::Down;
+            prop_assert!(detector.deadline().is_some() || !may_be_verified);
+            let by = changed_at.map_or(now, |at| at + hold_down).max(began + VERIFY_WINDOW);
+            prop_assert!(detector.deadline().is_none_or(|at| at >= now && at <= by));
+            prop_assert_eq!(detector.deadline().is_some(), may_be_verified || (is_success && detector.is_pending()));
+        }
+    }
+}
