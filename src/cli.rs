@@ -7,6 +7,7 @@ mod client;
 mod explain;
 mod overrides;
 mod reload;
+mod schema;
 mod serve;
 mod simulate;
 mod status;
@@ -50,6 +51,7 @@ enum Command {
     #[command(after_help = "Example:\n  portolan overrides --format json")]
     Overrides(overrides::Asked),
     Reload(reload::Args),
+    Schema(schema::Args),
     Simulate(simulate::Args),
     #[command(hide = true)]
     DemoRegion(serve::RegionArgs),
@@ -95,6 +97,7 @@ pub fn run() -> ExitCode {
         Command::Clear(args) => overrides::clear(&args),
         Command::Overrides(args) => overrides::list(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Simulate(args) => match simulate::run(&args) {
             Ok(code) => return code,
             Err(failure) => Err(failure),

@@ -1,12 +1,12 @@
 //! What `portolan check` says of files that are wrong. Each directory of `tests/check` is a case: files of a user, and
-//! in `expected` what is printed of them, to the letter. Each message should tell a tired person what is wrong, where,
+//! in `expected` what is printed of them, to the letter (and in `expected.json`, where it is there, as JSON). Each message should tell a tired person what is wrong, where,
 //! and what to write instead.
 //!
 //! `BLESS=1 cargo test --test check` writes the `expected` files anew; then read what changed.
 
 use std::path::{Path, PathBuf};
 
-use portolan::config::{self, Flags};
+use portolan::config::{self, Flags, Problem};
 
 /// The directories in `dir`, sorted.
 fn directories(dir: &Path) -> Vec<PathBuf> {
@@ -16,8 +16,8 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What is said of a case. Without settings of its own it is the zones of a node in region `here`.
-fn said_of(case: &Path) -> String {
+/// What is found in a case. Without settings of its own it is the zones of a node in region `here`.
+fn found_in(case: &Path) -> Vec<Problem> {
     let file = case.join("portolan.toml");
     let loaded = match file.exists() {
         true => config::load(Some(&file), &Flags::default()),
@@ -26,26 +26,37 @@ fn said_of(case: &Path) -> String {
             config::load(None, &Flags::default().with("region", "here").with("zones.dir", &dir))
         }
     };
-    let problems = loaded.map_or_else(|problems| problems, |loaded| loaded.warnings);
-    config::to_human(&problems).replace(&format!("{}/", case.display()), "")
+    loaded.map_or_else(|problems| problems, |loaded| loaded.warnings)
+}
+
+/// The file that something is expected in, and what is said.
+fn said_of(case: &Path) -> Vec<(PathBuf, String)> {
+    let problems = found_in(case);
+    let plain = |text: String| text.replace(&format!("{}/", case.display()), "");
+    let mut said = vec![(case.join("expected"), plain(config::to_human(&problems)))];
+    let json = case.join("expected.json");
+    if json.exists() {
+        said.push((json, plain(format!("{:#}\n", config::to_json(&problems)))));
+    }
+    said
 }
 
 #[test]
 fn every_wrong_file_gets_its_message() {
     let cases = directories(Path::new("tests/check"));
     assert!(cases.len() >= 60, "{} cases", cases.len());
-    let mut wrong = Vec::new();
-    for case in cases {
-        let said = said_of(&case);
-        let expected = case.join("expected");
+    let (mut wrong, mut as_json) = (Vec::new(), 0);
+    for (file, said) in cases.iter().flat_map(|case| said_of(case)) {
+        as_json += usize::from(file.extension().is_some());
         if std::env::var_os("BLESS").is_some() {
-            std::fs::write(&expected, &said).expect("writing what is expected");
+            std::fs::write(&file, &said).expect("writing what is expected");
         }
-        let expected = std::fs::read_to_string(&expected).unwrap_or_default();
+        let expected = std::fs::read_to_string(&file).unwrap_or_default();
         if said != expected || said.is_empty() {
-            wrong.push(format!("== {}\n-- expected\n{expected}-- said\n{said}", case.display()));
+            wrong.push(format!("== {}\n-- expected\n{expected}-- said\n{said}", file.display()));
         }
     }
+    assert_eq!(as_json, 2, "two cases have their problems as JSON too");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -113,6 +113,33 @@ fn check_tells_every_problem_with_its_place_on_stdout_and_a_summary_on_stderr() 
     let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!((output.status.code(), &json["ok"]), (Some(1), &serde_json::json!(false)));
     assert_eq!(json["problems"].as_array().unwrap().len(), places.len());
+    let expected =
+        ["column", "end_column", "end_line", "file", "hint", "labels", "line", "message", "section", "severity"];
+    assert!(json["problems"].as_array().unwrap().iter().all(|problem| problem["labels"].is_array()), "{json:#}");
+    let whole =
+        json["problems"].as_array().unwrap().iter().find(|problem| problem["message"] == "unknown key `regoin`");
+    let whole = whole.unwrap_or_else(|| panic!("{json:#}"));
+    assert_eq!(whole.as_object().unwrap().keys().collect::<Vec<_>>(), expected);
+    assert_eq!((&whole["end_line"], &whole["end_column"]), (&serde_json::json!(1), &serde_json::json!(7)));
+    assert_eq!(whole["section"], "zones/README.md#settings-portolantoml");
+}
+
+#[test]
+fn schema_prints_the_schema_of_policies_or_of_settings() {
+    for (args, key, other) in [
+        (&["schema"][..], "endpoint", "listen"),
+        (&["schema", "policy"], "endpoint", "listen"),
+        (&["schema", "settings"], "listen", "endpoint"),
+    ] {
+        let output = portolan(args);
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{args:?}");
+        let json: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(json["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert_eq!(json["additionalProperties"], false);
+        let keys = json["properties"].as_object().unwrap();
+        assert!(keys.contains_key(key) && !keys.contains_key(other), "{args:?}: {:?}", keys.keys());
+    }
+    assert_eq!(portolan(&["schema", "zone"]).status.code(), Some(2));
 }
 
 #[test]
@@ -159,7 +186,7 @@ addresses = ["192.0.2.10"]
 pool = "one"
 "#;
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "serve",
     "demo",
     "check",
@@ -172,4 +199,5 @@ const COMMANDS: [&str; 12] = [
     "clear",
     "overrides",
     "reload",
+    "schema",
 ];

@@ -1,6 +1,8 @@
 //! `portolan check`: loads everything as `serve` would, and prints every problem.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::ask::DEFAULT_CONFIG;
@@ -26,6 +28,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Err(problems) => (problems, None),
     };
     match args.format {
+        Format::Human if std::io::stdout().is_terminal() => text::print(&with_excerpts(&problems)),
         Format::Human => text::print(&config::to_human(&problems)),
         Format::Json => text::print(&format!("{}\n", config::to_json(&problems))),
     }
@@ -41,6 +44,28 @@ pub(super) fn run(args: &Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// For eyes alone: each problem with the line that it is at. What is piped stays one line a problem.
+fn with_excerpts(problems: &[Problem]) -> String {
+    let mut texts: HashMap<&Path, String> = HashMap::new();
+    let mut shown = String::new();
+    for problem in problems {
+        // The environment and flags are no files, and not every file is a text.
+        let text = texts.entry(&problem.file).or_insert_with_key(|file| excerpted(file).unwrap_or_default());
+        shown.push_str(&format!("{problem}\n{}", problem.excerpt(text).unwrap_or_default()));
+    }
+    shown
+}
+
+fn excerpted(file: &Path) -> std::io::Result<String> {
+    /// Of longer files only the beginning is looked at (judgment: a zone of a million records).
+    const MOST: u64 = 64 << 20;
+    let mut octets = Vec::new();
+    if std::fs::metadata(file)?.is_file() {
+        std::fs::File::open(file)?.take(MOST).read_to_end(&mut octets)?;
+    }
+    Ok(String::from_utf8_lossy(&octets).into_owned())
 }
 
 fn counted(problems: &[Problem]) -> String {

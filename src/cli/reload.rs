@@ -6,7 +6,7 @@ use crate::cli::ask::ServerArg;
 use crate::cli::client::Call;
 use crate::cli::{Failure, Format, text};
 use crate::control::Reloaded;
-use crate::control::status::ProblemReport;
+use crate::control::status::{LabelReport, ProblemReport};
 
 /// Reading 100,000 names and the first probe round of what is new, with the longest timeout of a probe, and then some.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -53,9 +53,14 @@ fn tell(problems: &[ProblemReport]) {
 
 /// As `check` prints it.
 fn line(problem: &ProblemReport) -> String {
-    let ProblemReport { file, line, column, severity, message, hint } = problem;
+    let ProblemReport { file, line, column, severity, message, hint, labels, section, end_line: _, end_column: _ } =
+        problem;
     let hint = hint.as_ref().map_or(String::new(), |hint| format!(" (hint: {hint})"));
-    format!("{file}:{line}:{column}: {severity}: {message}{hint}")
+    let label =
+        |LabelReport { file, line, column, message }: &LabelReport| format!("{file}:{line}:{column}: {message}");
+    let see: Vec<String> = labels.iter().map(label).chain(section.clone()).collect();
+    let see = if see.is_empty() { String::new() } else { format!(" [see {}]", see.join("; ")) };
+    format!("{file}:{line}:{column}: {severity}: {message}{hint}{see}")
 }
 
 #[cfg(test)]
@@ -64,7 +69,13 @@ mod tests {
 
     #[test]
     fn a_problem_is_told_as_check_tells_it() {
-        let problems = crate::config::load(Some("does/not/exist.toml".as_ref()), &Default::default()).unwrap_err();
-        assert_eq!(line(&ProblemReport::from(&problems[0])), problems[0].to_string());
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("portolan.toml");
+        std::fs::write(&file, "region = \"r\"\n[listen]\ndns = [\"[::1]:53\", \"[::1]:53\"]\n").unwrap();
+        let problems = crate::config::load(Some(&file), &Default::default()).unwrap_err();
+        assert!(problems.iter().any(|problem| !problem.labels.is_empty()), "{problems:?}");
+        for problem in &problems {
+            assert_eq!(line(&ProblemReport::from(problem)), problem.to_string());
+        }
     }
 }

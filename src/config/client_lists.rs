@@ -2,7 +2,9 @@
 //! the regions of the settings read them alike. Every wrong entry is told and left out; one that is written twice is
 //! warned of.
 
-use crate::config::fields::{Fields, text, wrong_type};
+use std::collections::BTreeMap;
+
+use crate::config::fields::{self, Fields, wrong_type};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, listed};
 use crate::config::source::{At, Place};
@@ -19,7 +21,7 @@ pub(super) fn asns(fields: &mut Fields, problems: &mut Problems) -> Vec<u32> {
 /// `countries = ["DE", "NL"]`.
 pub(super) fn countries(fields: &mut Fields, problems: &mut Problems) -> Vec<Country> {
     let read = |item, problems: &mut Problems| {
-        let At { value, place } = text(item, "countries", "[\"DE\"]", problems)?;
+        let At { value, place } = fields::item(item, "countries", "[\"DE\"]", problems)?;
         country(&value, &place, problems)
     };
     items(fields, "countries", "[\"DE\"]", read, problems)
@@ -46,7 +48,7 @@ pub(super) fn country(written: &str, place: &Place, problems: &mut Problems) -> 
 }
 
 fn continent(item: Node, problems: &mut Problems) -> Option<Continent> {
-    let At { value, place } = text(item, "continents", "[\"EU\"]", problems)?;
+    let At { value, place } = fields::item(item, "continents", "[\"EU\"]", problems)?;
     let found = Continent::parse(&value);
     if found.is_none() {
         let hint = match Country::parse(&value) {
@@ -90,19 +92,22 @@ fn items<T: Ord + std::fmt::Display>(
     read: impl Fn(Node, &mut Problems) -> Option<T>,
     problems: &mut Problems,
 ) -> Vec<T> {
-    let mut known = std::collections::BTreeSet::new();
+    let mut known: BTreeMap<T, Place> = BTreeMap::new();
     for item in fields.list(key, example, problems).map_or_else(Vec::new, |list| list.value) {
         let place = item.place.clone();
         let Some(value) = read(item, problems) else { continue };
-        if known.contains(&value) {
-            twice(&place, &value, problems);
+        match known.get(&value) {
+            Some(first) => twice(&place, &value, first, problems),
+            None => {
+                known.insert(value, place);
+            }
         }
-        known.insert(value);
     }
-    known.into_iter().collect()
+    known.into_keys().collect()
 }
 
 /// The warning of an entry that a list has already.
-pub(super) fn twice(place: &Place, entry: &dyn std::fmt::Display, problems: &mut Problems) {
-    problems.warning(place, format!("{entry} is listed twice")).hint("leave one of them out");
+pub(super) fn twice(place: &Place, entry: &dyn std::fmt::Display, first: &Place, problems: &mut Problems) {
+    let problem = problems.warning(place, format!("{entry} is listed twice"));
+    problem.label(first, "first here").hint("leave one of them out");
 }

@@ -1,8 +1,11 @@
 //! How clients are placed: `[clients]` and what `[regions.NAME]` says of them, and the placing itself, which waits until all
 //! zones are read, since it answers what their policies ask.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use crate::config::fields::Fields;
 use crate::config::mmdb;
@@ -12,7 +15,7 @@ use crate::config::source::{At, Place};
 use crate::model::{Clients, Database, Ecs, Model, Placement, Placing, RegionId, Selector, TooManyClasses};
 
 /// More databases than these are a slip of the fingers (judgment).
-const MAX_DATABASES: usize = 16;
+pub(super) const MAX_DATABASES: usize = 16;
 
 /// What the settings say of clients.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +28,8 @@ pub struct ClientSettings {
     pub databases: Vec<PathBuf>,
     /// Where each is named.
     pub(super) named: Vec<Place>,
+    /// Where each net that is written out is given to its region.
+    pub(super) net_places: HashMap<IpNet, Place>,
     /// The files of nets that regions name, absolute.
     pub net_files: Vec<PathBuf>,
 }

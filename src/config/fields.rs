@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::config::manual::Section;
 use crate::config::node::{Entry, Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::{At, Place};
@@ -22,11 +23,20 @@ pub(super) struct Fields {
 impl Fields {
     /// Begins to read `entry`'s value, which must be a table.
     pub(super) fn of(entry: Entry, what: String, problems: &mut Problems) -> Option<Fields> {
+        let head = what.clone();
+        Fields::headed(entry, what, &head, problems)
+    }
+
+    /// The same, where what it should be headed by isn't what it is.
+    fn headed(entry: Entry, what: String, head: &str, problems: &mut Problems) -> Option<Fields> {
         let Entry { key, value } = entry;
         match value.kind {
             Kind::Table(left) => Some(Fields { what, place: key.place, left, asked: Vec::new() }),
             other => {
-                wrong_type(&value.place, &what, "a table", other.described(), problems);
+                let wrong = wrong_type(&value.place, &what, "a table", other.described(), problems);
+                if what.starts_with('[') {
+                    wrong.hint(format!("write `{head}` on a line of its own, and its keys below it"));
+                }
                 None
             }
         }
@@ -63,6 +73,8 @@ impl Fields {
 
     /// The entry of `key`.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Entry> {
+        #[cfg(test)]
+        record::note(&self.what, key, None);
         self.asked.push(key);
         let at = self.left.iter().position(|entry| entry.key.value == key)?;
         Some(self.left.remove(at))
@@ -76,7 +88,7 @@ impl Fields {
     /// A table under `key`.
     pub(super) fn table(&mut self, key: &'static str, problems: &mut Problems) -> Option<Fields> {
         let entry = self.take(key)?;
-        Fields::of(entry, format!("`{key}`"), problems)
+        Fields::of(entry, format!("[{key}]"), problems)
     }
 
     /// A table under `key` that is mostly written in one line, such as `example`.
@@ -93,9 +105,9 @@ impl Fields {
 
     /// The named tables below `key`: `[endpoint.a]`, `[endpoint.b]`, each with its name.
     pub(super) fn named(&mut self, key: &'static str, problems: &mut Problems) -> Vec<(At<String>, Fields)> {
-        let Some(mut all) = self.take(key).and_then(|entry| Fields::of(entry, format!("[{key}]"), problems)) else {
-            return Vec::new();
-        };
+        let head = format!("[{key}.NAME]");
+        let all = self.take(key).and_then(|entry| Fields::headed(entry, format!("[{key}]"), &head, problems));
+        let Some(mut all) = all else { return Vec::new() };
         let named = |entry: Entry| {
             let name = entry.key.clone();
             let what = format!("[{key}.{}]", name.value);
@@ -131,6 +143,8 @@ impl Fields {
         range: RangeInclusive<i64>,
         problems: &mut Problems,
     ) -> Option<At<i64>> {
+        #[cfg(test)]
+        record::note(&self.what, key, Some(range.clone()));
         let entry = self.take(key)?;
         integer(entry.value, key, range, problems)
     }
@@ -177,7 +191,7 @@ impl Fields {
         problems: &mut Problems,
     ) -> Option<At<Vec<At<String>>>> {
         let list = self.list(key, example, problems)?;
-        Some(list.map(|items| items.into_iter().filter_map(|item| text(item, key, example, problems)).collect()))
+        Some(list.map(|items| items.into_iter().filter_map(|each| item(each, key, example, problems)).collect()))
     }
 
     /// Whatever is left is wrong: a key of `later` isn't supported yet, any other is unknown.
@@ -200,16 +214,26 @@ impl Fields {
 
 /// The problem of something that the manual of the finished program knows and this one doesn't do.
 pub(super) fn not_yet(place: &Place, what: &str, problems: &mut Problems) {
-    problems.error(place, format!("`{what}` is not supported yet")).hint("leave it out until it is");
+    let problem = problems.error(place, format!("`{what}` is not supported yet")).see(Section::NotYet);
+    problem.hint("leave it out until it is");
 }
 
 /// A string.
 pub(super) fn text(node: Node, key: &str, example: &str, problems: &mut Problems) -> Option<At<String>> {
+    string(node, &format!("`{key}`"), key, example, problems)
+}
+
+/// A string in the list under `key`.
+pub(super) fn item(node: Node, key: &str, example: &str, problems: &mut Problems) -> Option<At<String>> {
+    string(node, &format!("each of `{key}`"), key, example, problems)
+}
+
+fn string(node: Node, what: &str, key: &str, example: &str, problems: &mut Problems) -> Option<At<String>> {
     let Node { place, kind } = node;
     match kind {
         Kind::Text(value) | Kind::Loose(value) => Some(At { value, place }),
         other => {
-            let wrong = wrong_type(&place, &format!("`{key}`"), "a string", other.described(), problems);
+            let wrong = wrong_type(&place, what, "a string", other.described(), problems);
             wrong.hint(format!("write `{key} = {example}`"));
             None
         }
@@ -257,6 +281,8 @@ pub(super) fn duration(
     };
     if !range.contains(&parsed) {
         let shown = |d: &Duration| match d.as_secs() {
+            86_400 => "1day".to_string(),
+            days @ 86_400.. if days % 86_400 == 0 => format!("{}days", days / 86_400),
             long @ 86_400.. => format!("{long}s"),
             _ => humantime::format_duration(*d).to_string(),
         };
@@ -276,4 +302,27 @@ pub(super) fn wrong_type<'p>(
     problems: &'p mut Problems,
 ) -> &'p mut crate::config::problem::Problem {
     problems.error(place, format!("{what} must be {expected}, not {found}"))
+}
+
+/// What readers ask for, so that tests can hold it against what editors are told.
+#[cfg(test)]
+pub(super) mod record {
+    use std::cell::RefCell;
+    use std::ops::RangeInclusive;
+
+    /// One question: what the table is called in messages, the key, and the range where it is a whole number.
+    pub(in crate::config) type Asked = (String, &'static str, Option<RangeInclusive<i64>>);
+
+    thread_local! {
+        static ASKED: RefCell<Vec<Asked>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note(what: &str, key: &'static str, range: Option<RangeInclusive<i64>>) {
+        ASKED.with_borrow_mut(|asked| asked.push((what.to_string(), key, range)));
+    }
+
+    /// What was asked for on this thread since this was called last.
+    pub(in crate::config) fn asked() -> Vec<Asked> {
+        ASKED.take()
+    }
 }

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::config::fields::Fields;
+use crate::config::manual::Section;
 use crate::config::problem::{Problems, reason};
 use crate::config::regions::net;
 use crate::config::source::{At, Place, Source};
@@ -26,10 +27,10 @@ pub struct Guard {
 }
 
 /// Nets that are exempt are looked through one by one, for replies over the limit (judgment).
-const MAX_EXEMPT: usize = 256;
+pub(super) const MAX_EXEMPT: usize = 256;
 
 /// Longest text of a CHAOS answer: one character string (RFC 1035, 3.3).
-const MAX_TEXT: usize = 255;
+pub(super) const MAX_TEXT: usize = 255;
 
 /// Octets of a file of secrets that are read: two lines take 66, so that one with more is another file (judgment).
 const MOST_SECRETS: u64 = 4096;
@@ -37,7 +38,9 @@ const MOST_SECRETS: u64 = 4096;
 /// Reads the tables; relative paths are relative to `base`.
 pub(super) fn read(top: &mut Fields, base: &Path, problems: &mut Problems) -> Guard {
     let cookies = top.table("cookies", problems).and_then(|fields| cookies(fields, base, problems));
-    let rate_limit = top.table("rrl", problems).map_or_else(RateLimit::default, |fields| rate_limit(fields, problems));
+    let rate_limit = problems.about(Section::RateLimit, |problems| {
+        top.table("rrl", problems).map_or_else(RateLimit::default, |fields| rate_limit(fields, problems))
+    });
     let (version, id) = top.table("chaos", problems).map_or((None, None), |mut fields| {
         let texts = (chaos_text("version", &mut fields, problems), chaos_text("id", &mut fields, problems));
         fields.finish(&[], problems);
@@ -81,7 +84,7 @@ fn cookies(mut fields: Fields, base: &Path, problems: &mut Problems) -> Option<C
     let is_flag = place.file.to_string_lossy().starts_with("flag ");
     let shown: PathBuf = if is_flag { value.into() } else { base.join(value) };
     match bounded(&shown) {
-        Ok(text) => secrets(&Source::new(&shown, &text), &text, problems),
+        Ok(text) => secrets(&Source::secret(&shown, &text), &text, problems),
         Err(error) => {
             let problem = problems.error(&place, format!("can't read {}: {}", shown.display(), reason(&error)));
             problem.hint(format!("make it with `openssl rand -hex {SECRET_LEN}`, the same for all nodes of a fleet"));

@@ -7,12 +7,14 @@ mod client_lists;
 mod clients;
 mod fields;
 mod guard;
+mod manual;
 mod mmdb;
 mod net_files;
 mod node;
 mod operators;
 mod problem;
 mod regions;
+mod schema;
 mod settings;
 mod source;
 mod spec;
@@ -30,10 +32,12 @@ pub use clients::ClientSettings;
 pub use guard::Guard;
 pub use operators::{Holder, Operators, Role, Tokens};
 pub(crate) use problem::did_you_mean;
-pub use problem::{Problem, Severity, to_human, to_json};
+pub use problem::{Label, Problem, Severity, to_human, to_json};
+pub use schema::{SchemaOf, schema};
 pub use settings::{Flags, Listen, Settings};
 
 use crate::model::Model;
+use manual::Section;
 use problem::Problems;
 
 /// Everything that `serve` needs.
@@ -81,6 +85,8 @@ pub fn reload(settings: &Settings) -> Result<(Model, Vec<Problem>), Vec<Problem>
 /// The zones under these settings, with every client placed, and the further files that were read.
 fn read(settings: &Settings, before: Option<&Model>, problems: &mut Problems) -> (Model, Vec<PathBuf>) {
     let (mut model, mut files) = zones::read(settings, problems);
-    clients::place(settings, &mut model, before, &mut files, problems);
+    problems.about(Section::Clients, |problems| {
+        clients::place(settings, &mut model, before, &mut files, problems);
+    });
     (model, files)
 }

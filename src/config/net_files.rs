@@ -129,7 +129,7 @@ fn lines(source: &Source<'_>, text: &[u8], problems: &mut Problems) -> Vec<IpNet
         }
         // An address, or something that is to be told: neither is frequent.
         let at = line_start + code.len() - code.trim_ascii_start().len();
-        let mut own = Problems::default();
+        let mut own = problems.apart();
         nets.extend(net(&At { value: source.text(at, at + written.len()), place: source.place(at) }, &mut own));
         if own.errors() > 0 {
             bad += 1;

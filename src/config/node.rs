@@ -2,6 +2,7 @@
 //! readers (`fields`) serves both. Knows TOML; knows nothing of what the keys mean.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
@@ -71,7 +72,9 @@ pub(super) fn parse(file: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(bad) => {
-            problems.error(&source.place(bad.valid_up_to()), "this is not UTF-8, and TOML has to be");
+            let place = source.place(bad.valid_up_to());
+            let hint = "save the file as UTF-8";
+            problems.error(&place, "this is not UTF-8, and TOML has to be").hint(hint);
             return None;
         }
     };
@@ -87,7 +90,7 @@ fn tell(source: &Source<'_>, text: &str, errors: &[toml::de::Error], problems: &
     let mut told_lines = HashSet::new();
     for error in errors {
         let span = error.span().unwrap_or_default();
-        let place = source.place(span.start);
+        let place = source.span(span.start, span.end);
         let twice = error.message() == "duplicate key";
         let head = if twice { text.get(..span.start).and_then(|before| before.rfind("\n[")) } else { None };
         let in_told_table = head.is_some_and(|at| told_lines.contains(&source.place(at + 1).line));
@@ -95,12 +98,69 @@ fn tell(source: &Source<'_>, text: &str, errors: &[toml::de::Error], problems: &
             continue;
         }
         if twice {
-            let key = text.get(span).unwrap_or("this key");
-            problems.error(&place, format!("`{key}` is written twice")).hint("remove one, or give it another name");
+            let key = text.get(span.clone()).unwrap_or("this key");
+            let problem = problems.error(&place, format!("`{key}` is written twice"));
+            if let Some(first) = first_of(text, &span) {
+                problem.label(&source.span(first.start, first.end), "first here");
+            }
+            problem.hint("remove one, or give it another name");
         } else {
-            problems.error(&place, format!("not TOML: {}", error.message().replace('\n', ", ")));
+            let (message, hint) = explain(&error.message().replace('\n', ", "), text, span.start);
+            problems.error(&place, message).hint = hint;
         }
     }
+}
+
+/// Where the key that is written again at `again` was written first: for the head of a table a line with the same
+/// head, else a line of the same table with the same key.
+fn first_of(text: &str, again: &Range<usize>) -> Option<Range<usize>> {
+    let key = text.get(again.clone())?;
+    let before = text.get(..again.start)?;
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let head = before.get(line_start..)?.trim_start();
+    let is_head = head.starts_with('[');
+    let mut end = line_start;
+    while let Some(line) = text.get(..end)?.split_inclusive('\n').next_back() {
+        end -= line.len();
+        let code = line.trim_start();
+        let rest = code.strip_prefix(if is_head { head } else { "" }).and_then(|code| code.strip_prefix(key));
+        if rest.is_some_and(|rest| rest.trim_start().starts_with(if is_head { ']' } else { '=' })) {
+            let start = end + (line.len() - code.len()) + if is_head { head.len() } else { 0 };
+            return Some(start..start + key.len());
+        }
+        if !is_head && code.starts_with('[') {
+            return None;
+        }
+    }
+    None
+}
+
+/// What a syntax error means, and what to do.
+fn explain(error: &str, text: &str, offset: usize) -> (String, Option<String>) {
+    if let Some((key, value)) = unquoted(text, offset) {
+        let hint = format!("a text takes quotes: `{key} = \"{value}\"`");
+        return (format!("not TOML: `{value}` is no value"), Some(hint));
+    }
+    let (words, hint) = match error {
+        "invalid basic string, expected `\"`" => ("this text is not closed", "end it with `\"` on the same line"),
+        "unclosed table, expected `]`" => ("the head of this table is not closed", "write it as `[name.www]`"),
+        "unexpected key or value, expected newline, `#`" => {
+            ("something follows where the line should end", "write one key a line; a quote within a text is `\\\"`")
+        }
+        other => return (format!("not TOML: {other}"), None),
+    };
+    (format!("not TOML: {words}"), Some(hint.to_owned()))
+}
+
+/// The key and the value of the line at `offset`, where the value looks like a text without quotes.
+fn unquoted(text: &str, offset: usize) -> Option<(&str, &str)> {
+    /// A longer text is no slip (judgment).
+    const LONGEST: usize = 64;
+    let line_start = text.get(..offset)?.rfind('\n').map_or(0, |at| at + 1);
+    let (key, value) = text.get(line_start..)?.lines().next()?.split_once('=')?;
+    let value = value.split('#').next().unwrap_or_default().trim();
+    let is_bare = !value.is_empty() && value.len() <= LONGEST && !value.contains(['"', '\'', '[', '{', '=']);
+    is_bare.then(|| (key.trim(), value))
 }
 
 /// The entries of a table in the order they are written.
@@ -108,8 +168,8 @@ fn entries(source: &Source<'_>, table: &DeTable<'_>) -> Vec<Entry> {
     let mut entries: Vec<(usize, Entry)> = table
         .iter()
         .map(|(key, value)| {
-            let start = key.span().start;
-            let key = At { value: key.get_ref().to_string(), place: source.place(start) };
+            let Range { start, end } = key.span();
+            let key = At { value: key.get_ref().to_string(), place: source.span(start, end) };
             (start, Entry { key, value: node(source, value) })
         })
         .collect();
@@ -127,7 +187,8 @@ fn node(source: &Source<'_>, value: &Spanned<DeValue<'_>>) -> Node {
         DeValue::Array(list) => Kind::List(list.iter().map(|item| node(source, item)).collect()),
         DeValue::Table(table) => Kind::Table(entries(source, table)),
     };
-    Node { place: source.place(value.span().start), kind }
+    let Range { start, end } = value.span();
+    Node { place: source.span(start, end), kind }
 }
 
 /// The number, or the end of the range on its side.
@@ -158,5 +219,20 @@ mod tests {
         let mut problems = Problems::default();
         assert!(parse(Path::new("f"), b"a = \nb = 1\nb = 2\n", &mut problems).is_none());
         assert_eq!(problems.into_sorted().iter().map(|p| p.line).collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn what_is_written_twice_is_told_with_the_first() {
+        for (text, first) in [
+            ("[name.a]\nx = 1\n[name.b]\nx = 2\n x = 3\n", (4, 1)),
+            ("[name.a]\nx = 1\n[pool.a]\n[name.a]\n", (1, 7)),
+            ("a = 1\n\na = 2", (1, 1)),
+        ] {
+            let mut problems = Problems::default();
+            assert!(parse(Path::new("f"), text.as_bytes(), &mut problems).is_none());
+            let told = problems.into_sorted();
+            let labels: Vec<(u32, u32)> = told[0].labels.iter().map(|label| (label.line, label.column)).collect();
+            assert_eq!((told.len(), labels), (1, vec![first]), "{text}: {told:?}");
+        }
     }
 }

@@ -128,7 +128,7 @@ fn tokens(shown: &Path, named: Option<&At<String>>, problems: &mut Problems) -> 
                     .warning(&whole, "others than its owner may use this file of secrets")
                     .hint(format!("chmod 600 {}", shown.display()));
             }
-            return Some(parse(&Source::new(shown, &text), &text, problems));
+            return Some(parse(&Source::secret(shown, &text), &text, problems));
         }
         Err(error) => error,
     };
@@ -155,10 +155,10 @@ fn open(path: &Path) -> std::io::Result<(Vec<u8>, u32)> {
 }
 
 fn parse(source: &Source<'_>, text: &[u8], problems: &mut Problems) -> Tokens {
-    let mut tokens = Tokens::default();
+    let (mut tokens, mut places) = (Tokens::default(), Vec::new());
     let mut start = 0;
     for line in text.split(|byte| *byte == b'\n') {
-        holder(source, line, start, &mut tokens, problems);
+        holder(source, line, start, (&mut tokens, &mut places), problems);
         start += line.len() + 1;
     }
     if tokens.holders.len() > MAX_TOKENS || text.len() as u64 > MAX_FILE {
@@ -169,7 +169,13 @@ fn parse(source: &Source<'_>, text: &[u8], problems: &mut Problems) -> Tokens {
 }
 
 /// Takes the token of a line, which begins at octet `start`.
-fn holder(source: &Source<'_>, line: &[u8], start: usize, tokens: &mut Tokens, problems: &mut Problems) {
+fn holder(
+    source: &Source<'_>,
+    line: &[u8],
+    start: usize,
+    (tokens, places): (&mut Tokens, &mut Vec<Place>),
+    problems: &mut Problems,
+) {
     let words: Vec<(usize, &[u8])> = words(line).collect();
     let ([(at, name), (role_at, role), (secret_at, secret)], rest) = match &words[..] {
         [] => return,
@@ -213,15 +219,18 @@ fn holder(source: &Source<'_>, line: &[u8], start: usize, tokens: &mut Tokens, p
         problems.warning(&secret_place, message).hint("make one with `openssl rand -hex 16`");
     }
     let digest = digested(secret);
-    for earlier in &tokens.holders {
+    for (earlier, at) in tokens.holders.iter().zip(places.iter()) {
+        let label = format!("the token of `{}`", earlier.name);
         if *earlier.name == *name {
-            problems.error(&place, format!("`{name}` has a token already")).hint("each name has one");
+            let problem = problems.error(&place, format!("`{name}` has a token already")).label(at, label);
+            problem.hint("each name has one: remove one of them, or give it another name");
         } else if bool::from(earlier.digest.ct_eq(&digest)) {
-            problems
-                .error(&secret_place, format!("this is the secret of `{}` too", earlier.name))
-                .hint("each has its own");
+            let message = format!("this is the secret of `{}` too", earlier.name);
+            let problem = problems.error(&secret_place, message).label(at, label);
+            problem.hint("each has its own: make one with `openssl rand -hex 16`");
         }
     }
+    places.push(place);
     tokens.holders.push(Holder { name: name.into(), role, digest });
 }
 

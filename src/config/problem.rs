@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::config::manual::Section;
 use crate::config::source::Place;
 
 /// How bad a problem is.
@@ -31,29 +32,136 @@ impl Severity {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The file as the user would type it; `$VARIABLE` for the environment, `--KEY` for a flag.
+    /// The file as the user would type it; `$VARIABLE` for the environment, `flag KEY` for a flag.
     pub file: PathBuf,
     /// Line, from 1.
     pub line: u32,
     /// Column in characters, from 1.
     pub column: u32,
+    /// The line that what is wrong ends on, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_line: Option<u32>,
+    /// The column past its last character there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_column: Option<u32>,
     /// Error or warning.
     pub severity: Severity,
     /// What is wrong.
     pub message: String,
     /// What to write instead.
     pub hint: Option<String>,
+    /// The other places that it takes to be wrong.
+    pub labels: Vec<Label>,
+    /// The section of the manual that tells what is right: a path within the project, and an anchor.
+    pub section: Option<&'static str>,
+    /// Whether the line must not be shown, for there are secrets in it.
+    #[serde(skip)]
+    pub is_secret: bool,
+}
+
+/// Another place that is involved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Label {
+    /// The file as the user would type it.
+    pub file: PathBuf,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// What is there.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem of a file as a whole.
+    pub fn of_file(file: PathBuf, severity: Severity, message: String) -> Problem {
+        let place = Place::start_of(&file);
+        Problem::at(&place, severity, message)
+    }
+
+    fn at(place: &Place, severity: Severity, message: String) -> Problem {
+        Problem {
+            file: place.file.to_path_buf(),
+            line: place.line,
+            column: place.column,
+            end_line: place.end.map(|(line, _)| line),
+            end_column: place.end.map(|(_, column)| column),
+            severity,
+            message,
+            hint: None,
+            labels: Vec::new(),
+            section: None,
+            is_secret: place.is_secret,
+        }
+    }
+
+    /// Hangs a hint on it.
+    pub(super) fn hint(&mut self, hint: impl Into<String>) {
+        self.hint = Some(hint.into());
+    }
+
+    /// Points at another place, and says what is there.
+    pub(super) fn label(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
+        let Place { file, line, column, .. } = place;
+        self.labels.push(Label { file: file.to_path_buf(), line: *line, column: *column, message: message.into() });
+        self
+    }
+
+    /// Names another section of the manual than its reader's.
+    pub(super) fn see(&mut self, section: Section) -> &mut Problem {
+        self.section = Some(section.link());
+        self
+    }
+
+    /// The line of `text`, its file, that it is at, and below it a caret line under what is wrong; both indented, the
+    /// caret line in the colour of its severity. Nothing where there is no such line, or secrets in it.
+    pub fn excerpt(&self, text: &str) -> Option<String> {
+        /// Characters that are shown of a long line (judgment: two rows of a terminal).
+        const SHOWN: usize = 160;
+        /// How many of them stand before the place, at most.
+        const BEFORE: usize = 60;
+        let line = text.lines().nth(self.line.checked_sub(1)? as usize).filter(|_| !self.is_secret)?;
+        let column = self.column.checked_sub(1)? as usize;
+        let end = match (self.end_line, self.end_column) {
+            (Some(line), Some(end)) if line == self.line => end as usize - 1,
+            (Some(_), _) => usize::MAX,
+            (None, _) => column + 1,
+        };
+        let start = column.saturating_sub(BEFORE);
+        let shown = |c: char| if c.is_control() { if c == '\t' { ' ' } else { '\u{fffd}' } } else { c };
+        let part: String = line.chars().skip(start).take(SHOWN).map(shown).collect();
+        let width = end.min(start + part.chars().count()).saturating_sub(column).max(1);
+        let colour = match self.severity {
+            Severity::Error => "31",
+            Severity::Warning => "33",
+        };
+        let (blank, carets) = (" ".repeat(column - start), "^".repeat(width));
+        Some(format!("    {}\n    {blank}\x1b[{colour}m{carets}\x1b[0m\n", part.trim_end()))
+    }
 }
 
 impl fmt::Display for Problem {
-    /// `FILE:LINE:COL: error: MESSAGE (HINT)`, one line, so that it can be searched and counted.
+    /// `FILE:LINE:COL: error: MESSAGE (hint: HINT) [see FILE:LINE:COL: LABEL; SECTION]`, one line, so that it can be
+    /// searched and counted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { file, line, column, severity, message, hint } = self;
+        let Problem { file, line, column, severity, message, .. } = self;
         write!(f, "{}:{line}:{column}: {}: {message}", file.display(), severity.as_str())?;
-        match hint {
-            Some(hint) => write!(f, " (hint: {hint})"),
-            None => Ok(()),
+        if let Some(hint) = &self.hint {
+            write!(f, " (hint: {hint})")?;
         }
+        let labels = self.labels.iter().map(ToString::to_string);
+        let see: Vec<String> = labels.chain(self.section.map(str::to_owned)).collect();
+        match see.is_empty() {
+            true => Ok(()),
+            false => write!(f, " [see {}]", see.join("; ")),
+        }
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Label { file, line, column, message } = self;
+        write!(f, "{}:{line}:{column}: {message}", file.display())
     }
 }
 
@@ -72,6 +180,7 @@ pub fn to_json(problems: &[Problem]) -> serde_json::Value {
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: Vec<Problem>,
+    section: Section,
 }
 
 impl Problems {
@@ -87,9 +196,21 @@ impl Problems {
 
     fn add(&mut self, place: &Place, severity: Severity, message: String) -> &mut Problem {
         let at = self.found.len();
-        let file = place.file.to_path_buf();
-        self.found.push(Problem { file, line: place.line, column: place.column, severity, message, hint: None });
+        self.found.push(Problem { section: Some(self.section.link()), ..Problem::at(place, severity, message) });
         &mut self.found[at]
+    }
+
+    /// Reads what `section` of the manual is about.
+    pub(super) fn about<T>(&mut self, section: Section, read: impl FnOnce(&mut Problems) -> T) -> T {
+        let outer = std::mem::replace(&mut self.section, section);
+        let read = read(self);
+        self.section = outer;
+        read
+    }
+
+    /// None, about the same section: for what is only told once it is known to matter.
+    pub(super) fn apart(&self) -> Problems {
+        Problems { found: Vec::new(), section: self.section }
     }
 
     /// Takes over what another reader found.
@@ -111,13 +232,6 @@ impl Problems {
         });
         found.dedup();
         found
-    }
-}
-
-impl Problem {
-    /// Hangs a hint on it.
-    pub(super) fn hint(&mut self, hint: impl Into<String>) {
-        self.hint = Some(hint.into());
     }
 }
 
@@ -180,8 +294,50 @@ mod tests {
         problems.warning(&Place { line: 9, column: 2, ..start.clone() }, "late");
         problems.error(&Place { line: 2, ..start }, "early").hint("write y");
         let sorted = problems.into_sorted();
-        assert_eq!(to_human(&sorted), "a.toml:2:1: error: early (hint: write y)\na.toml:9:2: warning: late\n");
+        let files = "[see zones/README.md#zones-the-files-you-write]";
+        assert_eq!(
+            to_human(&sorted),
+            format!("a.toml:2:1: error: early (hint: write y) {files}\na.toml:9:2: warning: late {files}\n")
+        );
         let json = to_json(&sorted);
         assert_eq!((&json["ok"], &json["problems"][1]["severity"]), (&false.into(), &"warning".into()));
+    }
+
+    #[test]
+    fn other_places_and_the_section_of_the_reader_are_told_in_the_same_line() {
+        let place = Place::start_of(Path::new("a.toml"));
+        let mut problems = Problems::default();
+        problems.about(Section::Pool, |problems| {
+            problems.error(&place, "wrong").label(&Place { line: 7, ..place.clone() }, "first here").hint("write y");
+        });
+        problems.error(&Place { line: 3, ..place.clone() }, "too");
+        let said = to_human(&problems.into_sorted());
+        let pool = "zones/README.md#poolname-a-steered-group";
+        assert!(
+            said.starts_with(&format!("a.toml:1:1: error: wrong (hint: write y) [see a.toml:7:1: first here; {pool}]")),
+            "{said}"
+        );
+        assert_eq!((said.lines().count(), said.matches(pool).count()), (2, 1), "one line each: {said}");
+    }
+
+    #[test]
+    fn an_excerpt_has_a_caret_under_each_character_that_is_wrong() {
+        let text = "first\n\tß = [\"x\x07\"]\n";
+        let at = |line, column, end: Option<(u32, u32)>| {
+            let place = Place { line, column, end, ..Place::start_of(Path::new("f")) };
+            Problem::at(&place, Severity::Error, String::new())
+        };
+        let red = |carets: &str| format!("\x1b[31m{carets}\x1b[0m");
+        let line = "     ß = [\"x\u{fffd}\"]\n";
+        for (problem, expected) in [
+            (at(2, 7, Some((2, 10))), Some(format!("{line}          {}\n", red("^^^")))),
+            (at(2, 2, None), Some(format!("{line}     {}\n", red("^")))),
+            (at(2, 6, Some((3, 1))), Some(format!("{line}         {}\n", red("^^^^^^")))),
+            (at(2, 99, None), Some(format!("    \n{}{}\n", " ".repeat(64), red("^")))),
+            (at(9, 1, None), None),
+            (Problem { is_secret: true, ..at(1, 1, None) }, None),
+        ] {
+            assert_eq!(problem.excerpt(text), expected, "{}:{}", problem.line, problem.column);
+        }
     }
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::config::client_lists;
 use crate::config::clients::{self, ClientSettings};
-use crate::config::fields::{Fields, text};
+use crate::config::fields::{self, Fields};
 use crate::config::net_files::{From, NetFiles};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
@@ -48,7 +48,12 @@ pub(super) fn read(
         find(&regions, own, problems);
     }
     let net_files = claims.files.into_paths();
-    let mut settings = ClientSettings { claims: claims.of, net_files, ..ClientSettings::default() };
+    let net = |(claimed, (_, _, place))| match claimed {
+        Claimed::Net(net) => Some((net, place)),
+        Claimed::Asn(_) | Claimed::Country(_) | Claimed::Continent(_) => None,
+    };
+    let net_places = claims.owners.into_iter().filter_map(net).collect();
+    let mut settings = ClientSettings { claims: claims.of, net_places, net_files, ..ClientSettings::default() };
     let default = clients::read(top, base, &mut settings, problems);
     settings.default = default.and_then(|default| find(&regions, &default, problems));
     (regions, by_nets(&settings), settings)
@@ -182,7 +187,7 @@ impl Claim<'_> {
     fn nets(&mut self, fields: &mut Fields, base: &Path, problems: &mut Problems) {
         let example = "[\"192.0.2.0/24\", \"file:nets.txt\"]";
         for item in fields.list("nets", example, problems).map_or_else(Vec::new, |list| list.value) {
-            let Some(written) = text(item, "nets", example, problems) else { continue };
+            let Some(written) = fields::item(item, "nets", example, problems) else { continue };
             let Some(file) = written.value.strip_prefix("file:") else {
                 if let Some(net) = net(&written, problems) {
                     self.one(Claimed::Net(net), &written.place, problems);
@@ -207,11 +212,13 @@ impl Claim<'_> {
             Some((owner, _, first)) if *owner == self.id => {
                 let what = claimed.to_string();
                 let what = what.split(' ').next().unwrap_or_default();
-                problems.warning(place, format!("{what} is listed twice, first on line {}", first.line));
+                let problem = problems.warning(place, format!("{what} is listed twice"));
+                problem.label(first, "first here").hint("leave one of them out");
             }
             Some((_, owner, first)) => {
-                let message = format!("{claimed} of two regions: `{owner}` (line {}) and `{}`", first.line, self.name);
-                problems.error(place, message).hint("a client belongs to one region: keep one of them");
+                let message = format!("{claimed} of two regions: `{owner}` and `{}`", self.name);
+                let problem = problems.error(place, message).label(first, format!("of region `{owner}`"));
+                problem.hint("a client belongs to one region: keep one of them");
             }
             None => {
                 self.all.owners.insert(claimed, (self.id, self.name.clone(), place.clone()));

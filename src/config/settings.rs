@@ -11,6 +11,7 @@ use crate::config::certificate::{self, Tls};
 use crate::config::clients::ClientSettings;
 use crate::config::fields::Fields;
 use crate::config::guard::{self, Guard};
+use crate::config::manual::Section;
 use crate::config::node::{self, Entry, Kind, Node};
 use crate::config::operators::{self, Operators};
 use crate::config::problem::{Problems, reason};
@@ -92,15 +93,24 @@ impl Flags {
 }
 
 /// More threads than this are a slip of the fingers (judgment: four times the cores of a large host).
-const MAX_WORKERS: i64 = 1024;
+pub(super) const MAX_WORKERS: i64 = 1024;
 /// More listening addresses than these are a slip of the fingers (judgment).
-const MAX_LISTEN: usize = 256;
+pub(super) const MAX_LISTEN: usize = 256;
 /// Longest node name: it goes into an EDNS option and file names (judgment).
-const MAX_NODE: usize = 255;
+pub(super) const MAX_NODE: usize = 255;
 
 /// Reads the settings. As far as they can be read they come back even beside errors, so that the zones' problems can be
 /// told in the same run; `None` where the file can't be read at all.
 pub(super) fn read(
+    file: Option<&Path>,
+    environment: HashMap<String, String>,
+    flags: &Flags,
+    problems: &mut Problems,
+) -> Option<Settings> {
+    problems.about(Section::Settings, |problems| read_layers(file, environment, flags, problems))
+}
+
+fn read_layers(
     file: Option<&Path>,
     environment: HashMap<String, String>,
     flags: &Flags,
@@ -221,8 +231,10 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, has_file: bool, problems
         dir
     });
     let guard = guard::read(&mut top, base, problems);
-    let operators = operators::read(&mut top, has_file.then_some(base), problems);
-    let (regions, clients, placing) = regions::read(&mut top, region.as_ref(), base, problems);
+    let read_operators = |problems: &mut Problems| operators::read(&mut top, has_file.then_some(base), problems);
+    let operators = problems.about(Section::Operators, read_operators);
+    let read_regions = |problems: &mut Problems| regions::read(&mut top, region.as_ref(), base, problems);
+    let (regions, clients, placing) = problems.about(Section::Clients, read_regions);
     top.finish(&["fleet", "vantage"], problems);
     let zones_shown = match dir {
         Some(dir) if dir.place.file.to_string_lossy().starts_with("flag ") => PathBuf::from(dir.value),
@@ -278,7 +290,7 @@ fn listen(mut fields: Fields, has_tls: bool, problems: &mut Problems) -> Listen 
 }
 
 /// An address that some key has.
-type Taken = (&'static str, SocketAddr);
+type Taken = (&'static str, At<SocketAddr>);
 
 /// The addresses under `key`, if it is there; `port` is the usual one, for hints.
 fn addresses(
@@ -307,16 +319,18 @@ fn take(address: &At<SocketAddr>, key: &'static str, taken: &mut Vec<Taken>, pro
     // `quic` has UDP's ports, `tls`, `https` and `http` TCP's, `dns` both.
     let are_apart =
         |other: &str| key != other && key != "dns" && other != "dns" && (key == "quic") != (other == "quic");
-    let same = |(other, theirs): &&Taken| *theirs == address.value && theirs.port() != 0 && !are_apart(other);
+    let At { value: socket, place } = address;
+    let same = |(other, theirs): &&Taken| theirs.value == *socket && socket.port() != 0 && !are_apart(other);
     match taken.iter().find(same) {
         Some((other, theirs)) if *other == key => {
-            problems.error(&address.place, format!("{theirs} is listed twice"));
+            let problem = problems.error(place, format!("{socket} is listed twice"));
+            problem.label(&theirs.place, "first here").hint("leave one of them out");
         }
         Some((other, theirs)) => {
-            let problem = problems.error(&address.place, format!("{theirs} is in `{other}` too"));
-            problem.hint("give each a port of its own");
+            let problem = problems.error(place, format!("{socket} is in `{other}` too"));
+            problem.label(&theirs.place, format!("in `{other}`")).hint("give each a port of its own");
         }
-        None => taken.push((key, address.value)),
+        None => taken.push((key, address.clone())),
     }
 }
 

@@ -12,12 +12,16 @@ pub(super) struct Place {
     pub(super) line: u32,
     /// Column in characters, from 1.
     pub(super) column: u32,
+    /// Line and column past the last character, where what is there has an end that is known.
+    pub(super) end: Option<(u32, u32)>,
+    /// Whether there are secrets in the file.
+    pub(super) is_secret: bool,
 }
 
 impl Place {
     /// The first character of a file, or the file as a whole.
     pub(super) fn start_of(file: &Path) -> Place {
-        Place { file: Arc::from(file), line: 1, column: 1 }
+        Place { file: Arc::from(file), line: 1, column: 1, end: None, is_secret: false }
     }
 }
 
@@ -44,13 +48,19 @@ pub(super) struct Source<'a> {
     bytes: &'a [u8],
     /// Byte offset of each line's first character.
     lines: Vec<usize>,
+    is_secret: bool,
 }
 
 impl<'a> Source<'a> {
     /// A text under the name that problems will show.
     pub(super) fn new(file: &Path, bytes: &'a [u8]) -> Source<'a> {
         let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        Source { file: Arc::from(file), bytes, lines: std::iter::once(0).chain(starts).collect() }
+        Source { file: Arc::from(file), bytes, lines: std::iter::once(0).chain(starts).collect(), is_secret: false }
+    }
+
+    /// A text of which no line is ever shown.
+    pub(super) fn secret(file: &Path, bytes: &'a [u8]) -> Source<'a> {
+        Source { is_secret: true, ..Source::new(file, bytes) }
     }
 
     /// What stands between two byte offsets, for messages: bytes that are no text are shown as U+FFFD, and a long text
@@ -65,14 +75,24 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Line and column of a byte offset; an offset past the end is the end.
+    /// The place of a byte offset; an offset past the end is the end.
     pub(super) fn place(&self, offset: usize) -> Place {
+        let (line, column) = self.line_and_column(offset);
+        Place { file: Arc::clone(&self.file), line, column, end: None, is_secret: self.is_secret }
+    }
+
+    /// The place of what stands between two byte offsets.
+    pub(super) fn span(&self, start: usize, end: usize) -> Place {
+        Place { end: (end > start).then(|| self.line_and_column(end)), ..self.place(start) }
+    }
+
+    fn line_and_column(&self, offset: usize) -> (u32, u32) {
         let offset = offset.min(self.bytes.len());
         let line = self.lines.partition_point(|&start| start <= offset).saturating_sub(1);
         let before = self.bytes.get(self.lines[line]..offset).unwrap_or_default();
         // A character counts once: at its first byte, which is the one that is no continuation (RFC 3629, 3).
         let column = before.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
-        Place { file: Arc::clone(&self.file), line: line as u32 + 1, column: column as u32 + 1 }
+        (line as u32 + 1, column as u32 + 1)
     }
 }
 
@@ -87,5 +107,12 @@ mod tests {
             let place = source.place(offset);
             assert_eq!((place.line, place.column), (line, column), "{offset}");
         }
+    }
+
+    #[test]
+    fn spans_end_past_their_last_character() {
+        let source = Source::new(Path::new("f"), "ab\nß=1\n".as_bytes());
+        let ends: Vec<_> = [(0, 2), (3, 6), (1, 5), (4, 4)].iter().map(|(a, b)| source.span(*a, *b).end).collect();
+        assert_eq!(ends, [Some((1, 3)), Some((2, 3)), Some((2, 2)), None]);
     }
 }

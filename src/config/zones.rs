@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use crate::config::manual::Section;
 use crate::config::net_files::NetFiles;
 use crate::config::problem::{Problems, reason};
 use crate::config::settings::Settings;
@@ -23,7 +24,7 @@ const MASTER: &str = ".zone";
 /// was made from. With errors among the problems the model is not to be used.
 pub(super) fn read(settings: &Settings, problems: &mut Problems) -> (Model, Vec<PathBuf>) {
     let model = Model { regions: settings.regions.clone(), clients: settings.clients.clone(), ..Model::default() };
-    let mut builder = Builder::new(model);
+    let mut builder = Builder::new(model, settings.placing.net_places.clone());
     let dir = Directory { shown: &settings.zones_shown, real: &settings.zones_dir };
     let Some(files) = dir.list(problems) else { return (builder.model, Vec::new()) };
     let mut known = Known::default();
@@ -36,7 +37,7 @@ pub(super) fn read(settings: &Settings, problems: &mut Problems) -> (Model, Vec<
         if known.files.contains(&canonical(&real)) {
             continue;
         }
-        let mut own = Problems::default();
+        let mut own = problems.apart();
         let file = dir.static_zone(name, &mut own);
         known.files.extend(file.iter().flat_map(|file| file.included.iter().cloned()));
         plain.push((name, real, file, own));
@@ -68,6 +69,8 @@ struct Known {
     zones: HashMap<Name, Place>,
     /// Master files that belong to a zone already.
     files: HashSet<PathBuf>,
+    /// Where a policy names each master file.
+    masters: HashMap<PathBuf, Place>,
     /// Files of nets that policies name.
     net_files: NetFiles,
 }
@@ -76,8 +79,9 @@ impl Known {
     /// Takes a zone's name; a problem when another file has it.
     fn claim(&mut self, apex: &Name, place: &Place, problems: &mut Problems) {
         if let Some(first) = self.zones.get(apex) {
-            let message = format!("the zone {apex} is declared twice, first in {}", first.file.display());
-            problems.error(place, message).hint("remove one of the files, or move it out of the zones directory");
+            let message = format!("the zone {apex} is declared twice, also in {}", first.file.display());
+            let problem = problems.error(place, message).label(first, "declared here too");
+            problem.hint("remove one of the files, or move it out of the zones directory");
             return;
         }
         self.zones.insert(apex.clone(), place.clone());
@@ -117,7 +121,7 @@ impl Directory<'_> {
         let errors_before = problems.errors();
         let Some(bytes) = read_file(&self.real.join(name), &Place::start_of(&shown), problems) else { return };
         let Some(mut spec) = spec::read(&shown, &bytes, problems) else { return };
-        known.net_files.fill(&mut spec, self.shown, self.real, problems);
+        problems.about(Section::Geo, |problems| known.net_files.fill(&mut spec, self.shown, self.real, problems));
         known.claim(&spec.zone.value, &spec.zone.place, problems);
         if let Some(file) = self.master(&spec, known, problems) {
             builder.add(&spec, file, errors_before, problems);
@@ -127,9 +131,11 @@ impl Directory<'_> {
     /// The master file of a policy. Where it can't be read the policy is judged against an empty one.
     fn master(&self, spec: &PolicySpec, known: &mut Known, problems: &mut Problems) -> Option<MasterFile> {
         let (shown, real) = (self.shown.join(&spec.file.value), self.real.join(&spec.file.value));
-        if !known.files.insert(canonical(&real)) {
+        known.files.insert(canonical(&real));
+        if let Some(first) = known.masters.insert(canonical(&real), spec.file.place.clone()) {
             let message = format!("{} is the master file of two policies", shown.display());
-            problems.error(&spec.file.place, message).hint("each zone has a file of its own");
+            let problem = problems.error(&spec.file.place, message).label(&first, "the other policy");
+            problem.hint("each zone has a file of its own: write `file = \"NAME.zone\"`");
         }
         let bytes = match std::fs::read(&real) {
             Ok(bytes) => bytes,
@@ -143,7 +149,9 @@ impl Directory<'_> {
         };
         let owners = validate::owners(spec);
         let at = FileAt { shown: &shown, real: &real };
-        let file = zonefile::read(at, &bytes, Apex::Named(&spec.zone.value), self.real, &owners, problems);
+        let apex = Apex::Named(&spec.zone.value);
+        let file = problems
+            .about(Section::MasterFiles, |problems| zonefile::read(at, &bytes, apex, self.real, &owners, problems));
         known.files.extend(file.included.iter().cloned());
         Some(file)
     }
@@ -168,7 +176,9 @@ impl Directory<'_> {
         };
         let bytes = read_file(&real, &whole, problems)?;
         let at = FileAt { shown: &shown, real: &real };
-        Some(zonefile::read(at, &bytes, Apex::Origin(&origin), self.real, &HashSet::new(), problems))
+        problems.about(Section::MasterFiles, |problems| {
+            Some(zonefile::read(at, &bytes, Apex::Origin(&origin), self.real, &HashSet::new(), problems))
+        })
     }
 }
 

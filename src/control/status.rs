@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Problem;
+use crate::config::{Label, Problem};
 use crate::control::ReloadStatus;
 use crate::control::overrides::Said;
 use crate::model::{
@@ -111,6 +111,38 @@ pub struct ProblemReport {
     pub message: String,
     /// What to do, where there is something to say.
     pub hint: Option<String>,
+    /// The line that it ends on, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_line: Option<u32>,
+    /// The column past its last character there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_column: Option<u32>,
+    /// The other places that are involved.
+    #[serde(default)]
+    pub labels: Vec<LabelReport>,
+    /// The section of the manual.
+    #[serde(default)]
+    pub section: Option<String>,
+}
+
+/// Another place that is involved in a problem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelReport {
+    /// The file.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// What is there.
+    pub message: String,
+}
+
+impl From<&Label> for LabelReport {
+    fn from(Label { file, line, column, message }: &Label) -> LabelReport {
+        let file = file.display().to_string();
+        LabelReport { file, line: *line, column: *column, message: message.clone() }
+    }
 }
 
 impl From<&Problem> for ProblemReport {
@@ -122,6 +154,10 @@ impl From<&Problem> for ProblemReport {
             severity: problem.severity.as_str().to_owned(),
             message: problem.message.clone(),
             hint: problem.hint.clone(),
+            end_line: problem.end_line,
+            end_column: problem.end_column,
+            labels: problem.labels.iter().map(LabelReport::from).collect(),
+            section: problem.section.map(str::to_owned),
         }
     }
 }

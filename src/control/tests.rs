@@ -90,7 +90,10 @@ async fn a_refused_reload_shows_in_status_with_its_problems() {
     served.world.reload.store(ReloadStatus { ok: false, at: 1700.0, generation: 2, problems }.into());
     let reload = served.json("GET /v1/status").await["reload"].clone();
     assert_eq!((&reload["ok"], &reload["at"]), (&json!(false), &json!(1700.0)));
-    assert_eq!(keys(&reload["problems"][0]), ["column", "file", "hint", "line", "message", "severity"]);
+    assert_eq!(
+        keys(&reload["problems"][0]),
+        ["column", "file", "hint", "labels", "line", "message", "section", "severity"]
+    );
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ impl Overrides {
             let message =
                 format!("{who}'s override `{state}` of `{target}` matches nothing that is served; it is kept");
             let hint = Some(format!("portolan clear {target}"));
-            Problem { file: file.clone(), line: 1, column: 1, severity: Severity::Warning, message, hint }
+            Problem { hint, ..Problem::of_file(file.clone(), Severity::Warning, message) }
         };
         let warnings = book.without_target(model).into_iter().map(warning).collect();
         self.resolved = Arc::new(book.resolve(model));

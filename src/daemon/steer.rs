@@ -229,7 +229,7 @@ impl Steer {
     /// A problem of the settings as a whole.
     fn problem(&self, severity: Severity, message: String) -> Problem {
         let file = self.settings_file.clone().unwrap_or_else(|| "portolan.toml".into());
-        Problem { file, line: 1, column: 1, severity, message, hint: None }
+        Problem::of_file(file, severity, message)
     }
 
     /// Serves the new generation, and stops probing what only the old one had.

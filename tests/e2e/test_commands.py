@@ -1,5 +1,7 @@
 """Commands: their exit codes, what goes where, and what they say when something is in the way."""
 import json
+import os
+import pty
 import re
 import shutil
 import signal
@@ -63,6 +65,36 @@ def test_check_says_every_problem_with_its_place(dir):
     again = command("check", "--config", settings, "--format", "json")
     assert again.returncode == 1
     json.loads(again.stdout)
+
+
+def on_a_terminal(*argv, **env):
+    """What a command prints on a terminal."""
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen([BINARY, *argv], stdout=theirs, stderr=subprocess.DEVNULL, env=environment(**{"NO_COLOR": "", **env}))
+    os.close(theirs)
+    told = b""
+    try:
+        while part := os.read(ours, 65536):
+            told += part
+    except OSError:
+        pass  # the other end is closed, as it is when the command has ended
+    finally:
+        os.close(ours)
+    child.wait(timeout=60)
+    return told.decode().replace("\r\n", "\n")
+
+
+def test_check_marks_what_is_wrong_on_a_terminal_only(dir):
+    settings = write_files(dir, SETTINGS, {**FILES, "svc.example.policy.toml": BROKEN})
+    lines = on_a_terminal("check", "--config", settings, TERM="xterm").splitlines()
+    at = next(n for n, line in enumerate(lines) if "`wieght`" in line)
+    assert lines[at + 1] == "    wieght = 3"
+    assert lines[at + 2] == "    \x1b[31m^^^^^^\x1b[0m"
+    plain = on_a_terminal("check", "--config", settings, TERM="xterm", NO_COLOR="1")
+    assert "    wieght = 3\n    ^^^^^^\n" in plain and "\x1b" not in plain
+    piped = command("check", "--config", settings).stdout
+    assert len(piped.splitlines()) == len([line for line in lines if not line.startswith("    ")])
+    assert "^^^" not in piped
 
 
 def test_check_prints_what_the_readme_shows(dir):

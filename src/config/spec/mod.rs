@@ -1,16 +1,17 @@
 //! A policy file as it is written: every key read, typed and in range, with its place; names are still only names.
 //! What they refer to is looked up in `validate`. Keys that the manual knows and this version doesn't are refused here.
 
-mod monitor;
-mod own_keys;
-mod pool;
+pub(super) mod monitor;
+pub(super) mod own_keys;
+pub(super) mod pool;
 mod selector;
-mod service;
-mod zone;
+pub(super) mod service;
+pub(super) mod zone;
 
 use std::path::Path;
 
 use crate::config::fields::Fields;
+use crate::config::manual::Section;
 use crate::config::node;
 use crate::config::problem::Problems;
 use crate::config::source::{At, Place};
@@ -33,6 +34,8 @@ pub(super) struct PolicySpec {
     pub(super) defaults: Defaults,
     /// EDNS client subnet.
     pub(super) ecs: Ecs,
+    /// Where it is written, if it is.
+    pub(super) ecs_place: Option<Place>,
     /// Declared checks.
     pub(super) monitors: Vec<MonitorSpec>,
     /// Declared endpoints.
@@ -60,6 +63,11 @@ impl PolicySpec {
         members.filter_map(|member| member.when.as_ref()).chain(fences)
     }
 
+    /// The endpoint of this name.
+    pub(super) fn endpoint(&self, name: &str) -> Option<&EndpointSpec> {
+        self.endpoints.iter().find(|endpoint| endpoint.name.value == name)
+    }
+
     /// The fence of this name.
     pub(super) fn fence(&self, name: &str) -> Option<&FenceSpec> {
         self.fences.iter().find(|fence| fence.name.value == name)
@@ -68,27 +76,42 @@ impl PolicySpec {
 
 /// Reads a policy file. `None` where it isn't TOML or names no zone; else everything in it that could be read.
 pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Option<PolicySpec> {
-    let mut top = Fields::of_node(node::parse(shown, bytes, problems)?, "", problems)?;
-    let zone = zone_name(&mut top, shown, problems);
-    let file = top.text("file", "\"svc.example.zone\"", problems);
-    let defaults = zone::defaults(&mut top, problems);
-    let ecs = top.table("ecs", problems).map_or_else(Ecs::default, |fields| zone::ecs(fields, problems));
-    let mut read = |key| top.named(key, problems);
-    let (monitors, endpoints, pools) = (read("monitor"), read("endpoint"), read("pool"));
-    let (fences, names) = (read("fence"), read("name"));
-    let monitors = monitors.into_iter().map(|(n, fields)| monitor::read(n, fields, problems)).collect();
-    let endpoints = endpoints.into_iter().map(|(n, fields)| pool::endpoint(n, fields, problems)).collect();
-    let pools = pools.into_iter().map(|(n, fields)| pool::pool(n, fields, problems)).collect();
-    let fences = fences.into_iter().map(|(n, fields)| selector::fence(n, fields, problems)).collect();
-    top.finish(&[], problems);
+    let tree = problems.about(Section::Policy, |problems| node::parse(shown, bytes, problems))?;
+    let mut top = Fields::of_node(tree, "", problems)?;
+    let (zone, file) = problems.about(Section::Zone, |problems| {
+        (zone_name(&mut top, shown, problems), top.text("file", "\"svc.example.zone\"", problems))
+    });
+    let defaults = problems.about(Section::Defaults, |problems| zone::defaults(&mut top, problems));
+    let ecs_place = top.place_of("ecs");
+    let ecs = problems.about(Section::Ecs, |problems| {
+        top.table("ecs", problems).map_or_else(Ecs::default, |fields| zone::ecs(fields, problems))
+    });
+    let monitors = each(&mut top, "monitor", Section::Monitor, problems, |n, f, p| Some(monitor::read(n, f, p)));
+    let endpoints = each(&mut top, "endpoint", Section::Endpoint, problems, |n, f, p| Some(pool::endpoint(n, f, p)));
+    let pools = each(&mut top, "pool", Section::Pool, problems, |n, f, p| Some(pool::pool(n, f, p)));
+    let fences = each(&mut top, "fence", Section::Fence, problems, |n, f, p| Some(selector::fence(n, f, p)));
     let apex = zone.as_ref().map_or_else(Name::root, |zone| zone.value.clone());
-    let names = names.into_iter().filter_map(|(n, fields)| zone::name(n, fields, &apex, problems)).collect();
+    let names = each(&mut top, "name", Section::Name, problems, |n, f, p| zone::name(n, f, &apex, p));
+    problems.about(Section::Policy, |problems| top.finish(&[], problems));
     let zone = zone?;
     let file = file.unwrap_or_else(|| {
         let value = format!("{}.zone", zone.value.to_string().trim_end_matches('.'));
         At { value, place: zone.place.clone() }
     });
-    Some(PolicySpec { zone, file, defaults, ecs, monitors, endpoints, pools, fences, names })
+    Some(PolicySpec { zone, file, defaults, ecs, ecs_place, monitors, endpoints, pools, fences, names })
+}
+
+/// What `read` makes of each table below `key`, which `section` of the manual is about.
+fn each<T>(
+    top: &mut Fields,
+    key: &'static str,
+    section: Section,
+    problems: &mut Problems,
+    mut read: impl FnMut(At<String>, Fields, &mut Problems) -> Option<T>,
+) -> Vec<T> {
+    problems.about(section, |problems| {
+        top.named(key, problems).into_iter().filter_map(|(name, fields)| read(name, fields, problems)).collect()
+    })
 }
 
 fn zone_name(top: &mut Fields, shown: &Path, problems: &mut Problems) -> Option<At<Name>> {

@@ -60,13 +60,14 @@ const MAX_HOLD_DOWN: Duration = Duration::from_secs(3600);
 /// Shortest timeout: below it no answer can come in time (judgment: a LAN's round trip).
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 /// Most runs: model::Monitor's bounds of `fall` and `rise`.
-const MAX_RUN: i64 = 100;
+pub(in crate::config) const MAX_RUN: i64 = 100;
 /// More request headers than these is a slip (judgment).
-const MAX_HEADERS: usize = 32;
+pub(in crate::config) const MAX_HEADERS: usize = 32;
 /// Longest text in a request or expectation (judgment: what servers take in a header line).
-const MAX_TEXT: usize = 4096;
+pub(in crate::config) const MAX_TEXT: usize = 4096;
 
-const SUPPORTED: [&str; 5] = ["icmp", "tcp", "http", "https", "tls"];
+/// Types of monitors.
+pub(in crate::config) const SUPPORTED: [&str; 5] = ["icmp", "tcp", "http", "https", "tls"];
 const LATER: [&str; 6] = ["grpc", "dns", "exec", "heartbeat", "all", "any"];
 
 /// `[monitor.NAME]`.
@@ -93,12 +94,16 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     let hold_down = fields.duration("hold_down", Duration::ZERO..=MAX_HOLD_DOWN, "\"10s\"", problems);
     let damping = fields.boolean("damping", problems).unwrap_or(true);
     fields.finish(&["hold", "quorum"], problems);
+    let interval_place = interval.as_ref().map(|at| at.place.clone());
     let interval = interval.map_or(Duration::from_secs(1), |at| at.value);
     if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value > interval) {
         let [long, short] = [timeout.value, interval].map(humantime::format_duration);
         let problem =
             problems.warning(&timeout.place, format!("`timeout` ({long}) is longer than `interval` ({short})"));
-        problem.hint("a probe can then still be out when the next one is due");
+        if let Some(place) = &interval_place {
+            problem.label(place, "`interval`");
+        }
+        problem.hint("a probe can then still be out when the next one is due: shorten `timeout`");
     }
     let kind = kind.map(|kind| match kind {
         "icmp" => KindSpec::Icmp,
@@ -157,10 +162,10 @@ fn http(fields: &mut Fields, problems: &mut Problems) -> HttpSpec {
         }
         spec.host = Some(host.value);
     }
-    if let Some(headers) = fields.table("headers", problems) {
+    if let Some(headers) = fields.inline("headers", "{ user-agent = \"portolan\" }", problems) {
         spec.headers = self::headers(headers, problems);
     }
-    if let Some(mut expect) = fields.table("expect", problems) {
+    if let Some(mut expect) = fields.inline("expect", "{ status = [200], body = \"ok\" }", problems) {
         if let Some(list) = expect.list("status", "[200]", problems) {
             if list.value.is_empty() {
                 problems.error(&list.place, "no status would be a success").hint("write `status = [200]`");
@@ -170,7 +175,8 @@ fn http(fields: &mut Fields, problems: &mut Problems) -> HttpSpec {
         }
         if let Some(body) = expect.text("body", "\"ok\"", problems) {
             if body.value.is_empty() || body.value.len() > MAX_TEXT {
-                problems.error(&body.place, format!("`body` must be 1 to {MAX_TEXT} octets of text"));
+                let problem = problems.error(&body.place, format!("`body` must be 1 to {MAX_TEXT} octets of text"));
+                problem.hint("write a part of what the page says, `body = \"ok\"`, or leave it out for any page");
             }
             spec.body = Some(body.value);
         }
@@ -194,9 +200,11 @@ fn headers(mut fields: Fields, problems: &mut Problems) -> Vec<(String, String)>
                 .error(&name.place, "the Host header has a key of its own")
                 .hint("write `host = \"...\"` in the monitor");
         } else if key.is_empty() || !key.bytes().all(token) {
-            problems.error(&name.place, format!("\"{key}\" is not the name of a header"));
+            let problem = problems.error(&name.place, format!("\"{key}\" is not the name of a header"));
+            problem.hint("write letters, digits and `-`: `headers = { user-agent = \"portolan\" }`");
         } else if !value.value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) || value.value.len() > MAX_TEXT {
-            problems.error(&value.place, format!("the value of `{key}` must be printable ASCII"));
+            let problem = problems.error(&value.place, format!("the value of `{key}` must be printable ASCII"));
+            problem.hint(format!("take out what isn't; at most {MAX_TEXT} characters"));
         } else {
             headers.push((key, value.value));
         }

@@ -19,14 +19,15 @@ const TYPES_OF: [(&str, &[&str]); 6] = [
 /// remain when the renewal of a 90-day certificate has failed for a week.
 const USUAL_MIN_DAYS: u32 = 14;
 /// Most days to ask for (judgment: authorities of a company's own give certificates for ten years).
-const MAX_MIN_DAYS: i64 = 3650;
+pub(in crate::config) const MAX_MIN_DAYS: i64 = 3650;
 
 /// Tells of each key in `fields` that a monitor of type `kind` doesn't have.
 pub(super) fn check(kind: &str, fields: &Fields, problems: &mut Problems) {
     for (key, types) in TYPES_OF {
         let Some(place) = fields.place_of(key).filter(|_| !types.contains(&kind)) else { continue };
         let message = format!("{} has `{key}`, which only {} have", fields.what, monitors(types));
-        problems.error(&place, message);
+        let of = types.first().unwrap_or(&"http");
+        problems.error(&place, message).hint(format!("leave it out, or write `type = \"{of}\"`"));
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::client_lists::country;
 use crate::config::fields::{Fields, integer, wrong_type};
+use crate::config::manual::Section;
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::regions::check_name;
@@ -14,15 +15,20 @@ use crate::model::{AdminState, Band, Country, Steering};
 use crate::wire::Name;
 
 /// Highest weight: sums of them stay exact (judgment; nobody steers finer than one in a million).
-const MAX_WEIGHT: i64 = 1_000_000;
+pub(in crate::config) const MAX_WEIGHT: i64 = 1_000_000;
 /// Most members of one pool (judgment: a decision walks them all).
-const MAX_MEMBERS: usize = 4096;
+pub(in crate::config) const MAX_MEMBERS: usize = 4096;
 /// Highest capacity: sums of them stay exact, and no host answers that often (judgment).
-const MAX_CAPACITY: i64 = 1_000_000_000_000;
+pub(in crate::config) const MAX_CAPACITY: i64 = 1_000_000_000_000;
 /// Widest band: ten seconds are no round trip any more (judgment).
-const MAX_BAND_MS: f64 = 10_000.0;
+pub(in crate::config) const MAX_BAND_MS: f64 = 10_000.0;
 /// Widest band in percent: eleven times the best (judgment).
-const MAX_BAND_PERCENT: i64 = 1000;
+pub(in crate::config) const MAX_BAND_PERCENT: i64 = 1000;
+
+/// Ways to steer.
+pub(in crate::config) const STEER: [&str; 7] = ["weighted", "latency", "nearest", "failover", "geo", "affinity", "all"];
+/// States of an endpoint.
+pub(in crate::config) const STATES: [&str; 3] = ["enabled", "drain", "disabled"];
 
 /// One declared endpoint.
 #[derive(Debug)]
@@ -135,7 +141,7 @@ fn serves(name: &At<String>, fields: &mut Fields, problems: &mut Problems) -> Op
 }
 
 fn addresses(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<IpAddr>> {
-    let mut found: Vec<IpAddr> = Vec::new();
+    let mut found: Vec<At<IpAddr>> = Vec::new();
     let mut wrong = list.value.is_empty();
     if wrong {
         problems.error(&list.place, "`addresses` is empty").hint("write `addresses = [\"192.0.2.10\"]`");
@@ -153,17 +159,19 @@ fn addresses(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<I
         };
         if address.is_unspecified() || address.is_multicast() {
             let problem = problems.error(&item.place, format!("{address} is not the address of a host"));
-            problem.hint("clients must be able to connect to it");
+            problem.hint("write one that clients can connect to");
             wrong = true;
-        } else if found.iter().any(|other| other.is_ipv4() == address.is_ipv4()) {
+        } else if let Some(first) = found.iter().find(|other| other.value.is_ipv4() == address.is_ipv4()) {
             let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
             let problem = problems.error(&item.place, format!("{address} is a second {family} address"));
+            problem.label(&first.place, "the first");
             problem.hint("an endpoint has one of a family: declare another endpoint, so that each is judged by itself");
             wrong = true;
         } else {
-            found.push(address);
+            found.push(item.map(|_| address));
         }
     }
+    let mut found: Vec<IpAddr> = found.into_iter().map(|at| at.value).collect();
     found.sort_by_key(IpAddr::is_ipv6);
     (!wrong).then_some(found)
 }
@@ -175,7 +183,8 @@ fn target(cname: At<String>, problems: &mut Problems) -> Option<Box<[u8]>> {
         Ok(_) => "nothing can be reached there".to_string(),
         Err(error) => error.to_string(),
     };
-    problems.error(&place, format!("\"{value}\" is not a name to send clients to: {bad}"));
+    let problem = problems.error(&place, format!("\"{value}\" is not a name to send clients to: {bad}"));
+    problem.hint("write `cname = \"fra1.hosting.example.\"`");
     None
 }
 
@@ -211,7 +220,7 @@ fn state(fields: &mut Fields, problems: &mut Problems) -> AdminState {
         "disabled" => AdminState::Disabled,
         other => {
             let problem = problems.error(&written.place, format!("`{other}` is not a state"));
-            problem.hint = did_you_mean(other, ["enabled", "drain", "disabled"]);
+            problem.hint = did_you_mean(other, STATES);
             AdminState::default()
         }
     }
@@ -236,9 +245,12 @@ pub(super) fn pool(name: At<String>, mut fields: Fields, problems: &mut Problems
     for item in items.into_iter().take(MAX_MEMBERS) {
         let Some(member) = member(item, problems) else { continue };
         // One that is first for some and in reserve for the others is listed twice with reason.
-        if steering != Some(Steering::Geo) && members.iter().any(|other| other.to.value == member.to.value) {
+        let first = members.iter().find(|other| other.to.value == member.to.value && steering != Some(Steering::Geo));
+        if let Some(first) = first {
             let message = format!("`{}` is listed twice in pool `{}`", member.to.value, name.value);
-            problems.error(&member.to.place, message).hint("give it more weight instead");
+            let problem = problems.error(&member.to.place, message).label(&first.to.place, "first here");
+            let hint = format!("give it more weight instead: {{ to = \"{}\", weight = 2 }}", member.to.value);
+            problem.hint(hint);
         } else {
             members.push(member);
         }
@@ -246,7 +258,7 @@ pub(super) fn pool(name: At<String>, mut fields: Fields, problems: &mut Problems
     let band = band(steering, &mut fields, problems);
     let min_up = fraction("min_up", "0.5", 0.0..=1.0, &mut fields, problems);
     fields.finish(&[], problems);
-    check_when(&name, steering, &members, problems);
+    problems.about(Section::Geo, |problems| check_when(&name, steering, &members, problems));
     PoolSpec { name, steering: steering.unwrap_or_default(), members, band, min_up }
 }
 
@@ -266,7 +278,7 @@ fn member(item: Node, problems: &mut Problems) -> Option<MemberSpec> {
             let to = fields.text("to", "\"fra1\"", problems);
             let weight = fields.take("weight").and_then(|entry| weight(entry.value, problems));
             let has_when = fields.has("when");
-            let when = selector::read("when", &mut fields, problems);
+            let when = problems.about(Section::Geo, |problems| selector::read("when", &mut fields, problems));
             fields.finish(&[], problems);
             Some(MemberSpec { to: to?, weight, when, has_when })
         }
@@ -299,6 +311,7 @@ fn check_when(pool: &At<String>, steering: Option<Steering>, members: &[MemberSp
     if let Some(all) = before.iter().find(|member| !member.has_when) {
         let message = format!("`{}` has no `when`, so it is for everybody, and what follows is in vain", all.to.value);
         let problem = problems.error(&all.to.place, message);
+        problem.label(&last.to.place, "the last member");
         problem.hint("only the last member of a geo pool has none: give it one, or move it to the end");
     }
 }
@@ -352,7 +365,6 @@ fn weight(node: Node, problems: &mut Problems) -> Option<u32> {
 
 /// `None` where it couldn't be read, which has been told.
 fn steering(fields: &mut Fields, problems: &mut Problems) -> Option<Steering> {
-    const WORDS: [&str; 7] = ["weighted", "latency", "nearest", "failover", "geo", "affinity", "all"];
     let is_written = fields.has("steer");
     let Some(written) = fields.text("steer", "\"weighted\"", problems) else {
         return (!is_written).then_some(Steering::default());
@@ -367,7 +379,7 @@ fn steering(fields: &mut Fields, problems: &mut Problems) -> Option<Steering> {
         "all" => Some(Steering::All),
         other => {
             let problem = problems.error(&written.place, format!("`{other}` is not a way to steer"));
-            problem.hint = did_you_mean(other, WORDS);
+            problem.hint = did_you_mean(other, STEER);
             None
         }
     }

@@ -1,12 +1,13 @@
 //! Which clients a `when` or a fence means, as it is written; and `[fence.*]` itself. The nets of files that it names are
 //! filled in by `net_files`, before anything is validated.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use crate::config::client_lists::{asns, continents, countries, twice};
-use crate::config::fields::{Fields, text};
+use crate::config::fields::{self, Fields};
 use crate::config::problem::Problems;
 use crate::config::regions::{check_name, net};
 use crate::config::source::{At, Place};
@@ -88,23 +89,26 @@ impl SelectorSpec {
 fn nets(fields: &mut Fields, problems: &mut Problems) -> (Vec<At<IpNet>>, Vec<At<String>>) {
     let example = "[\"192.0.2.0/24\", \"file:office-nets.txt\"]";
     let (mut nets, mut files): (Vec<At<IpNet>>, Vec<At<String>>) = (Vec::new(), Vec::new());
-    let mut known = std::collections::HashSet::new();
+    let mut known = std::collections::HashMap::new();
     for item in fields.list("nets", example, problems).map_or_else(Vec::new, |list| list.value) {
-        let Some(written) = text(item, "nets", example, problems) else { continue };
+        let Some(written) = fields::item(item, "nets", example, problems) else { continue };
         match written.value.strip_prefix("file:") {
             Some("") => {
                 let problem = problems.error(&written.place, "\"file:\" names no file");
                 problem.hint("write \"file:office-nets.txt\", relative to the policy file");
             }
-            Some(name) => match files.iter().any(|file| file.value == name) {
-                true => twice(&written.place, &written.value, problems),
-                false => files.push(At { value: name.to_string(), place: written.place }),
+            Some(name) => match files.iter().find(|file| file.value == name) {
+                Some(first) => twice(&written.place, &written.value, &first.place, problems),
+                None => files.push(At { value: name.to_string(), place: written.place }),
             },
             None => {
                 let Some(value) = net(&written, problems) else { continue };
-                match known.insert(value) {
-                    true => nets.push(At { value, place: written.place }),
-                    false => twice(&written.place, &value, problems),
+                match known.entry(value) {
+                    Entry::Occupied(first) => twice(&written.place, &value, first.get(), problems),
+                    Entry::Vacant(new) => {
+                        new.insert(written.place.clone());
+                        nets.push(At { value, place: written.place });
+                    }
                 }
             }
         }

@@ -1,14 +1,17 @@
 //! `types`, `port` and `alpn` of a name: what it answers, and what its service records say.
 
 use crate::config::fields::Fields;
-use crate::config::problem::Problems;
-use crate::config::source::At;
+use crate::config::problem::{Problems, did_you_mean};
+use crate::config::source::{At, Place};
 use crate::model::Facet;
 
 /// Most ALPN ids of a name (judgment: a service speaks two or three protocols, and each id is in every record).
-const MAX_ALPN: usize = 16;
+pub(in crate::config) const MAX_ALPN: usize = 16;
 /// Longest ALPN id (RFC 7301, 3.1).
-const MAX_ALPN_ID: usize = 255;
+pub(in crate::config) const MAX_ALPN_ID: usize = 255;
+
+/// What a name can answer.
+pub(in crate::config) const TYPES: [&str; 5] = ["A", "AAAA", "SRV", "HTTPS", "SVCB"];
 
 /// What service records say beside their endpoints.
 #[derive(Debug, Default)]
@@ -38,8 +41,11 @@ fn alpn(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<String>>>
         if !fits || !is_plain {
             let problem = problems.error(&item.place, format!("\"{}\" is not a protocol's ALPN id", item.value));
             problem.hint("write it as it is registered: `alpn = [\"h2\", \"h3\"]`");
-        } else if ids.contains(&item.value) {
-            problems.error(&item.place, format!("`{}` is listed twice", item.value));
+        } else if let Some(first) =
+            written.value.iter().find(|first| first.value == item.value && ids.contains(&first.value))
+        {
+            let problem = problems.error(&item.place, format!("`{}` is listed twice", item.value));
+            problem.label(&first.place, "first here").hint("leave one of them out");
         } else {
             ids.push(item.value.clone());
         }
@@ -53,7 +59,7 @@ fn alpn(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<String>>>
 /// `types = ["A", "AAAA", "SRV"]`.
 pub(super) fn types(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<Facet>>> {
     let written = fields.texts("types", "[\"A\", \"AAAA\"]", problems)?;
-    let mut facets = Vec::new();
+    let (mut facets, mut places): (Vec<Facet>, Vec<Place>) = (Vec::new(), Vec::new());
     for item in written.value {
         let facet = match item.value.to_ascii_uppercase().as_str() {
             "A" => Facet::V4,
@@ -62,15 +68,19 @@ pub(super) fn types(fields: &mut Fields, problems: &mut Problems) -> Option<At<V
             "HTTPS" => Facet::Https,
             "SVCB" => Facet::Svcb,
             _ => {
+                let near = did_you_mean(&item.value, TYPES).filter(|hint| hint.starts_with("did"));
+                let all = "there is A, AAAA, SRV, HTTPS and SVCB; a cname endpoint answers A and AAAA by itself";
                 let problem = problems.error(&item.place, format!("`{}` is not a type that is steered", item.value));
-                problem.hint("there is A, AAAA, SRV, HTTPS and SVCB; a cname endpoint answers A and AAAA by itself");
+                problem.hint(near.unwrap_or_else(|| all.to_owned()));
                 continue;
             }
         };
-        if facets.contains(&facet) {
-            problems.error(&item.place, format!("`{}` is listed twice", item.value));
+        if let Some(first) = facets.iter().position(|known| *known == facet) {
+            let problem = problems.error(&item.place, format!("`{}` is listed twice", item.value));
+            problem.label(&places[first], "first here").hint("leave one of them out");
         } else {
             facets.push(facet);
+            places.push(item.place);
         }
     }
     facets.sort();

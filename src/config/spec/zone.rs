@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::fields::{Fields, duration, wrong_type};
+use crate::config::manual::Section;
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::At;
@@ -19,6 +20,11 @@ const MAX_FAILBACK: Duration = Duration::from_secs(31 * 86_400);
 /// Shortest promise that means something, and longest; what takes longer needs none (judgment).
 const MIN_RTO: Duration = Duration::from_millis(1);
 const MAX_RTO: Duration = Duration::from_secs(86_400);
+
+/// Kinds of failover; the rest is for later.
+pub(in crate::config) const FAILOVER: [&str; 1] = ["shared"];
+/// What `failback` can be beside a length of time.
+pub(in crate::config) const FAILBACK: [&str; 2] = ["auto", "manual"];
 
 /// What names have that say nothing themselves.
 #[derive(Debug, Default)]
@@ -126,7 +132,9 @@ fn ttl(fields: &mut Fields, problems: &mut Problems) -> Option<Ttl> {
 fn whole_seconds(written: At<Duration>, key: &str, problems: &mut Problems) -> Option<Duration> {
     if written.value.subsec_nanos() != 0 {
         let shown = humantime::format_duration(written.value);
-        problems.error(&written.place, format!("`{key}` must be whole seconds, not {shown}"));
+        let problem = problems.error(&written.place, format!("`{key}` must be whole seconds, not {shown}"));
+        let up = written.value.as_secs() + 1;
+        problem.hint(format!("DNS counts in seconds: write `{key} = \"{up}s\"`"));
         return None;
     }
     Some(written.value)
@@ -163,7 +171,8 @@ pub(super) fn name(label: At<String>, mut fields: Fields, zone: &Name, problems:
     let owner = match Name::parse_under(&label.value, zone) {
         Ok(owner) => owner,
         Err(error) => {
-            problems.error(&label.place, format!("`{}` is not a domain name: {error}", label.value));
+            let problem = problems.error(&label.place, format!("`{}` is not a domain name: {error}", label.value));
+            problem.hint("write it relative to the zone: `www`, `\"*.app\"`, or `\"@\"` for the zone itself");
             return None;
         }
     };
@@ -212,7 +221,7 @@ fn failback(fields: &mut Fields, problems: &mut Problems) -> Option<At<Failback>
     let written = fields.text("failback", example, problems)?;
     if humantime::parse_duration(&written.value).is_err() {
         let message = format!("`failback` must be auto, manual or a length of time, not \"{}\"", written.value);
-        let hint = did_you_mean(&written.value, ["auto", "manual"]).filter(|hint| hint.starts_with("did"));
+        let hint = did_you_mean(&written.value, FAILBACK).filter(|hint| hint.starts_with("did"));
         problems.error(&written.place, message).hint = hint.or(Some("write `failback = \"10m\"`".into()));
         return None;
     }
@@ -227,8 +236,9 @@ fn check_failover(fields: &mut Fields, problems: &mut Problems) {
         "shared" => {}
         "exclusive" => later_word(&written, "failover", "there is `shared`, the default".into(), problems),
         other => {
+            let near = did_you_mean(other, FAILOVER).filter(|hint| hint.starts_with("did"));
             let problem = problems.error(&written.place, format!("`{other}` is not a kind of failover"));
-            problem.hint("write `failover = \"shared\"`, or leave it out");
+            problem.hint(near.unwrap_or_else(|| "write `failover = \"shared\"`, or leave it out".to_owned()));
         }
     }
 }
@@ -236,5 +246,5 @@ fn check_failover(fields: &mut Fields, problems: &mut Problems) {
 /// The problem of a word that a later version will know.
 pub(super) fn later_word(written: &At<String>, key: &str, instead: String, problems: &mut Problems) {
     let message = format!("`{key} = \"{}\"` is not supported yet", written.value);
-    problems.error(&written.place, message).hint(instead);
+    problems.error(&written.place, message).see(Section::NotYet).hint(instead);
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::config::manual::Section;
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::regions;
 use crate::config::source::At;
@@ -99,7 +100,11 @@ impl<'a> Checker<'a> {
             (_, None) => {
                 if self.portless.insert(&monitor.name.value) {
                     let message = format!("monitor `{}` is of type tcp and has no port", monitor.name.value);
-                    problems.error(&monitor.name.place, message).hint("write `port = 5432`");
+                    let problem = problems.error(&monitor.name.place, message).see(Section::Monitor);
+                    if let Some(at) = &spec.monitor {
+                        problem.label(&at.place, format!("what probes `{}`", spec.name.value));
+                    }
+                    problem.hint("write `port = 5432`");
                 }
                 return None;
             }

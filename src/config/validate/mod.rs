@@ -13,6 +13,9 @@ pub(super) use name::owners;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
+use crate::config::manual::Section;
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::{At, Place};
 use crate::config::spec::PolicySpec;
@@ -30,12 +33,14 @@ pub(super) struct Builder {
     pub(super) model: Model,
     checks: HashMap<Arc<CheckKey>, CheckId>,
     selectors: HashMap<Selector, SelectorId>,
+    /// Where the settings give a net to a region.
+    net_places: HashMap<IpNet, Place>,
 }
 
 impl Builder {
     /// Begins with regions and clients, without zones.
-    pub(super) fn new(model: Model) -> Builder {
-        Builder { model, checks: HashMap::new(), selectors: HashMap::new() }
+    pub(super) fn new(model: Model, net_places: HashMap<IpNet, Place>) -> Builder {
+        Builder { model, checks: HashMap::new(), selectors: HashMap::new(), net_places }
     }
 
     /// Adds a zone that no policy names.
@@ -53,25 +58,31 @@ impl Builder {
         problems: &mut Problems,
     ) {
         let zone = ZoneId(self.model.zones.len() as u32);
-        let names = Names::of(spec, &self.model, problems);
+        let names = problems.about(Section::Pool, |problems| Names::of(spec, &self.model, problems));
         let mut used = Used::default();
         let mut checker = endpoint::Checker::new(spec, &mut used.monitors);
         for endpoint in &spec.endpoints {
-            let endpoint = checker.endpoint(endpoint, zone, self, problems);
+            let read = |problems: &mut Problems| checker.endpoint(endpoint, zone, self, problems);
+            let endpoint = problems.about(Section::Endpoint, read);
             self.model.endpoints.push(endpoint);
         }
-        for pool in &spec.pools {
-            let pool = pool::resolve(pool, &names, self, &mut used, problems);
-            self.model.pools.push(pool);
-        }
-        let sizes = pool::measure(spec, &names, &self.model, problems);
-        let mut fences = Fences::of(spec, names.first_endpoint, self, problems);
-        selector::check_cutoff(spec, &self.model, problems);
+        let sizes = problems.about(Section::Pool, |problems| {
+            for pool in &spec.pools {
+                let pool = pool::resolve(pool, spec, &names, self, &mut used, problems);
+                self.model.pools.push(pool);
+            }
+            pool::measure(spec, &names, &self.model, problems)
+        });
+        let read_fences = |problems: &mut Problems| Fences::of(spec, names.first_endpoint, self, problems);
+        let mut fences = problems.about(Section::Fence, read_fences);
+        problems.about(Section::Ecs, |problems| selector::check_cutoff(spec, &self.model, &self.net_places, problems));
         let (names, sizes, used) = (&names, &sizes, &mut used);
         let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used, fences: &mut fences };
-        let steered = policies.resolve(&mut self.model, problems);
-        pool::warn_min_up(spec, names, used, problems);
-        service::add_targets(spec, &mut file, &steered, &self.model, problems);
+        let steered = problems.about(Section::Name, |problems| policies.resolve(&mut self.model, problems));
+        problems.about(Section::Pool, |problems| pool::warn_min_up(spec, names, used, problems));
+        problems.about(Section::Services, |problems| {
+            service::add_targets(spec, &mut file, &steered, &self.model, problems);
+        });
         if problems.errors() == errors_before {
             // What looks unused beside an error is mostly what the error should have named.
             warn_unused(spec, names, used, &fences, problems);
@@ -102,10 +113,11 @@ impl<'a> Names<'a> {
             let name = pool.name.value.as_str();
             let id = MemberRef::Pool(PoolId((first_pool + at) as u32));
             if by_name.insert(name, id).is_some() {
-                let first = spec.endpoints.iter().find(|endpoint| endpoint.name.value == name);
-                let line = first.map_or(0, |endpoint| endpoint.name.place.line);
-                let message = format!("`{name}` is a pool, and on line {line} an endpoint");
-                problems.error(&pool.name.place, message).hint("they share one namespace: give one another name");
+                let problem = problems.error(&pool.name.place, format!("`{name}` is a pool and an endpoint too"));
+                if let Some(endpoint) = spec.endpoint(name) {
+                    problem.label(&endpoint.name.place, "the endpoint");
+                }
+                problem.hint("they share one namespace: give one another name");
             }
         }
         Names { by_name, first_endpoint, first_pool }
@@ -144,20 +156,21 @@ struct Used {
 }
 
 fn warn_unused(spec: &PolicySpec, names: &Names<'_>, used: &Used, fences: &Fences, problems: &mut Problems) {
-    let mut warn = |place: &Place, what: &str, name: &str| {
-        problems.warning(place, format!("{what} `{name}` is not used")).hint("name it somewhere, or remove it");
+    let mut warn = |section: Section, At { value, place }: &At<String>, what: &str, use_it: &str| {
+        let hint = format!("{use_it}, or remove it");
+        problems.warning(place, format!("{what} `{value}` is not used")).see(section).hint(hint);
     };
     for monitor in spec.monitors.iter().filter(|monitor| !used.monitors.contains(&monitor.name.value)) {
-        warn(&monitor.name.place, "monitor", &monitor.name.value);
+        warn(Section::Monitor, &monitor.name, "monitor", "let an endpoint use it");
     }
     let is_used = |name: &str| names.by_name.get(name).is_some_and(|id| used.members.contains(id));
     for endpoint in spec.endpoints.iter().filter(|endpoint| !is_used(&endpoint.name.value)) {
-        warn(&endpoint.name.place, "endpoint", &endpoint.name.value);
+        warn(Section::Endpoint, &endpoint.name, "endpoint", "make it a member of a pool");
     }
     for pool in spec.pools.iter().filter(|pool| !is_used(&pool.name.value)) {
-        warn(&pool.name.place, "pool", &pool.name.value);
+        warn(Section::Pool, &pool.name, "pool", "let a name or another pool use it");
     }
     for fence in spec.fences.iter().filter(|fence| !fences.is_used(&fence.name.value)) {
-        warn(&fence.name.place, "fence", &fence.name.value);
+        warn(Section::Fence, &fence.name, "fence", "let a name use it");
     }
 }

@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use crate::config::problem::{Problems, did_you_mean, listed};
+use crate::config::manual::Section;
+use crate::config::problem::{Problem, Problems, did_you_mean, listed};
 use crate::config::source::{At, Place};
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::pool::{Size, endpoints_below, pools_below};
@@ -66,9 +67,11 @@ impl Policies<'_> {
     pub(super) fn resolve(&mut self, model: &mut Model, problems: &mut Problems) -> Vec<SteeredName> {
         let (mut steered, mut policies, mut seen) = (Vec::new(), HashMap::new(), HashMap::new());
         for name in &self.spec.names {
-            if let Some(line) = seen.insert(name.owner.clone(), name.label.place.line) {
-                let message = format!("`{}` is steered twice, first on line {line}", name.label.value);
-                problems.error(&name.label.place, message).hint("upper and lower case are the same name: remove one");
+            if let Some(first) = seen.insert(name.owner.clone(), &name.label) {
+                let label = &name.label;
+                let message = format!("`{}` is steered twice: it is the same name as `{}`", label.value, first.value);
+                let problem = problems.error(&label.place, message).label(&first.place, "steered here too");
+                problem.hint("case doesn't count, and relative and full names are the same: remove one");
                 continue;
             }
             self.check_cuts(name, problems);
@@ -84,13 +87,13 @@ impl Policies<'_> {
 
     /// A name below a delegation or a DNAME is never asked for here.
     fn check_cuts(&self, name: &NameSpec, problems: &mut Problems) {
-        let above = self.file.delegation(&name.owner).map(|found| (found, "delegated"));
-        let above = above.or_else(|| self.file.dname(&name.owner).map(|found| (found, "renamed by a DNAME")));
-        if let Some(((cut, place), how)) = above {
-            let message = format!("{} is never answered here: {cut} is {how} ({})", name.owner, shown(place));
-            problems
-                .error(&name.label.place, message)
-                .hint("steer it in the zone it belongs to, or remove that record");
+        let above = self.file.delegation(&name.owner).map(|found| (found, "delegated", "NS"));
+        let above = above.or_else(|| self.file.dname(&name.owner).map(|found| (found, "renamed by a DNAME", "DNAME")));
+        if let Some(((cut, place), how, rtype)) = above {
+            let message = format!("{} is never answered here: {cut} is {how} in the zone file", name.owner);
+            let problem =
+                problems.error(&name.label.place, message).label(place, format!("the {rtype} record of {cut}"));
+            problem.hint(format!("steer it in the zone it belongs to, or remove that {rtype} record"));
         }
     }
 
@@ -110,12 +113,13 @@ impl Policies<'_> {
         let own: std::collections::HashSet<EndpointId> = endpoints.iter().copied().collect();
         let more = other.map_or_else(Vec::new, |other| endpoints_below(other, model));
         endpoints.extend(more.into_iter().filter(|id| !own.contains(id)));
-        let facets = facets(name, &endpoints, model, problems);
+        let facets = facets(name, &endpoints, self.spec, model, problems);
         if facets.iter().any(|facet| !facet.is_service()) {
             self.check_records(name, &endpoints, model, problems);
         }
-        check_aliases(name, &endpoints, self.file, model, problems);
-        let service = service(name, self.spec, &endpoints, &facets, model, problems);
+        check_aliases(name, self.spec, &endpoints, self.file, model, problems);
+        let service = problems
+            .about(Section::Services, |problems| service(name, self.spec, &endpoints, &facets, model, problems));
         let on_empty = on_empty?;
         if on_empty == OnEmpty::Static {
             self.check_static(name, &facets, problems);
@@ -134,7 +138,9 @@ impl Policies<'_> {
         if let (Some(id), Some((at, spec))) = (fence, fence_spec) {
             let (endpoints, facets) = (&endpoints, &facets);
             let fenced = Fenced { name, spec, fence: model.fence(id), endpoints, facets, on_empty };
-            fenced.check(&at.place, self.file, self.spec, model, problems);
+            problems.about(Section::Fence, |problems| {
+                fenced.check(&at.place, self.file, self.spec, model, problems);
+            });
         }
         self.check_affinity(name, problems);
         let roots = [Some(root), other];
@@ -157,6 +163,9 @@ impl Policies<'_> {
             if ecs.enabled && *bits > i64::from(limit) {
                 let message = format!("`affinity.{key}` (/{bits}) is longer than [ecs] lets a decision see (/{limit})");
                 let problem = problems.warning(place, message);
+                if let Some(ecs) = &self.spec.ecs_place {
+                    problem.label(ecs, "[ecs]");
+                }
                 problem.hint(format!("clients known by ECS are told apart by /{limit}; raise `{key}` in [ecs]"));
             }
         }
@@ -203,26 +212,27 @@ impl Policies<'_> {
         match alias {
             Some(alias) if name.owner == self.file.apex => {
                 let message = format!("`{}` is a cname, and the zone's own name can't have one", alias.name);
-                problems
-                    .error(place, message)
-                    .hint("the apex has SOA and NS records: steer to endpoints with addresses");
+                let problem = problems.error(place, message);
+                point_at(problem, &alias.name, self.spec);
+                problem.hint("the apex has SOA and NS records: steer to endpoints with addresses");
             }
             Some(alias) => {
                 if let Some((set, at)) = self.file.at(&name.owner).find(|(set, _)| set.rtype != CNAME) {
                     let rtype = type_name(set.rtype);
                     let message = format!(
-                        "`{label}` can be the cname `{}`, and has a {rtype} record ({})",
-                        alias.name,
-                        shown(at)
+                        "`{label}` can be the cname `{}`, and has a {rtype} record in the zone file",
+                        alias.name
                     );
-                    problems.error(place, message).hint("nothing may stand beside a CNAME: remove that record");
+                    let problem = problems.error(place, message).label(at, format!("this {rtype} record"));
+                    point_at(problem, &alias.name, self.spec);
+                    problem.hint("nothing may stand beside a CNAME: remove that record");
                 }
             }
             None => {
                 if let Some((_, at)) = self.file.rrset(&name.owner, CNAME) {
-                    let message =
-                        format!("`{label}` is steered to addresses, and is a CNAME in the zone file ({})", shown(at));
-                    problems.error(place, message).hint("remove the CNAME; as a safe default write A or AAAA records");
+                    let message = format!("`{label}` is steered to addresses, and is a CNAME in the zone file");
+                    let problem = problems.error(place, message).label(at, "this CNAME");
+                    problem.hint("remove the CNAME; as a safe default write A or AAAA records");
                 }
             }
         }
@@ -243,10 +253,14 @@ impl Policies<'_> {
         let what = missing.join(" or ");
         let message = format!("`{}` has no {what} record in the zone file to fall back on", name.label.value);
         let hint = format!("write `{} IN {} ...` there, or choose another `on_empty`", name.label.value, missing[0]);
-        match missing.len() == facets.len() {
-            true => problems.error(place, message).hint(hint),
-            false => problems.warning(place, message).hint(hint),
+        let problem = match missing.len() == facets.len() {
+            true => problems.error(place, message),
+            false => problems.warning(place, message),
+        };
+        if place != &name.label.place {
+            problem.label(&name.label.place, format!("`{}`", name.label.value));
         }
+        problem.hint(hint);
     }
 }
 
@@ -261,7 +275,13 @@ fn warn_failback(name: &NameSpec, roots: impl Iterator<Item = MemberRef>, model:
 }
 
 /// Which questions a name answers: what it says, or what its endpoints have.
-fn facets(name: &NameSpec, endpoints: &[EndpointId], model: &Model, problems: &mut Problems) -> Vec<Facet> {
+fn facets(
+    name: &NameSpec,
+    endpoints: &[EndpointId],
+    spec: &PolicySpec,
+    model: &Model,
+    problems: &mut Problems,
+) -> Vec<Facet> {
     let has = |id: &EndpointId, facet: Facet| model.endpoint(*id).answerables.iter().any(|a| a.facet == facet);
     let any = |facet: Facet| endpoints.iter().any(|id| has(id, facet));
     let only_aliases = any(Facet::Alias) && !any(Facet::V4) && !any(Facet::V6);
@@ -275,14 +295,20 @@ fn facets(name: &NameSpec, endpoints: &[EndpointId], model: &Model, problems: &m
         // A cname answers either family, so a name that may be one does too.
         None => [Facet::V4, Facet::V6].into_iter().filter(|f| any(*f) || any(Facet::Alias)).collect(),
         Some(types) => {
-            check_types(types, endpoints, model, problems);
+            check_types(types, endpoints, spec, model, problems);
             types.value.clone()
         }
     }
 }
 
 /// Every type that is answered must have an endpoint, and every endpoint an address of such a family.
-fn check_types(types: &At<Vec<Facet>>, endpoints: &[EndpointId], model: &Model, problems: &mut Problems) {
+fn check_types(
+    types: &At<Vec<Facet>>,
+    endpoints: &[EndpointId],
+    spec: &PolicySpec,
+    model: &Model,
+    problems: &mut Problems,
+) {
     let endpoints = || endpoints.iter().map(|id| model.endpoint(*id)).filter(|e| !e.answerables.is_empty());
     if endpoints().next().is_none() {
         return;
@@ -299,14 +325,17 @@ fn check_types(types: &At<Vec<Facet>>, endpoints: &[EndpointId], model: &Model, 
     }
     for endpoint in endpoints().filter(|e| types.value.iter().all(|facet| e.answerable(*facet).is_none())) {
         let message = format!("`{}` has no address of a family that `types` answers", endpoint.name);
-        let hint = "it could never be given: add its family to `types`, or an address to it";
-        problems.error(&types.place, message).hint(hint);
+        let problem = problems.error(&types.place, message);
+        point_at(problem, &endpoint.name, spec);
+        problem.hint("it could never be given: add its family to `types`, or an address to it");
     }
 }
 
-/// A place in another file, for a message.
-fn shown(place: &Place) -> String {
-    format!("{} line {}", place.file.display(), place.line)
+/// Labels where an endpoint is declared.
+pub(super) fn point_at(problem: &mut Problem, endpoint: &str, spec: &PolicySpec) {
+    if let Some(endpoint) = spec.endpoint(endpoint) {
+        problem.label(&endpoint.name.place, format!("endpoint `{}`", endpoint.name.value));
+    }
 }
 
 /// The names that a policy steers, which exist for the master file's rules.

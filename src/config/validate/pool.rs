@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::config::problem::Problems;
 use crate::config::source::{At, Place};
 use crate::config::spec::{PolicySpec, PoolSpec};
+use crate::config::validate::name::point_at;
 use crate::config::validate::{Builder, Names, Used};
 use crate::model::{EndpointId, Member, MemberRef, Model, Pool, PoolId, SelectorId, Steering};
 
@@ -16,6 +17,7 @@ const MAX_WAYS: usize = 65_536;
 /// The pool as the model has it. Members that don't exist are told and left out.
 pub(super) fn resolve(
     spec: &PoolSpec,
+    policy: &PolicySpec,
     names: &Names<'_>,
     builder: &mut Builder,
     used: &mut Used,
@@ -34,7 +36,7 @@ pub(super) fn resolve(
             MemberRef::Pool(_) => 1,
         };
         if let MemberRef::Endpoint(id) = to {
-            warn_unranked(spec, id, model, &member.to.place, problems);
+            warn_unranked(spec, id, (policy, model), &member.to.place, problems);
         }
         members.push(Member { when, ..Member::new(to, member.weight.unwrap_or(own)) });
     }
@@ -75,7 +77,13 @@ pub(super) fn warn_min_up(spec: &PolicySpec, names: &Names<'_>, used: &Used, pro
 }
 
 /// Steering by a distance that this endpoint can't have.
-fn warn_unranked(spec: &PoolSpec, id: EndpointId, model: &Model, place: &Place, problems: &mut Problems) {
+fn warn_unranked(
+    spec: &PoolSpec,
+    id: EndpointId,
+    (policy, model): (&PolicySpec, &Model),
+    place: &Place,
+    problems: &mut Problems,
+) {
     let endpoint = model.endpoint(id);
     match spec.steering {
         Steering::Nearest => {
@@ -83,13 +91,17 @@ fn warn_unranked(spec: &PoolSpec, id: EndpointId, model: &Model, place: &Place, 
             if !located {
                 let message =
                     format!("`{}` has no region with a `location`, so it is never the nearest", endpoint.name);
-                problems.warning(place, message).hint("give the endpoint a `region`, and the region a `location`");
+                let problem = problems.warning(place, message);
+                point_at(problem, &endpoint.name, policy);
+                problem.hint("give the endpoint a `region`, and in the settings the region a `location`");
             }
         }
         Steering::Latency => {
             if endpoint.answerables.iter().all(|a| a.check.is_none()) && !endpoint.answerables.is_empty() {
                 let message = format!("`{}` is not probed, so its latency is never known", endpoint.name);
-                problems.warning(place, message).hint("give the endpoint a `monitor`");
+                let problem = problems.warning(place, message);
+                point_at(problem, &endpoint.name, policy);
+                problem.hint("give the endpoint a `monitor`");
             }
         }
         Steering::Weighted | Steering::Failover | Steering::Geo | Steering::Affinity | Steering::All => {}
@@ -187,8 +199,21 @@ impl Walk<'_> {
         let last = self.path.last().map(|&pool| &self.spec.pools[pool]);
         let member = last.and_then(|pool| pool.members.iter().find(|member| member.to.value == name(at)));
         let place = member.map_or(&self.spec.pools[at].name.place, |member| &member.to.place);
+        if let [pool, _] = way[..] {
+            let problem = self.problems.error(place, format!("pool `{pool}` contains itself: {pool} -> {pool}"));
+            problem.hint("take it out of its own members");
+            return;
+        }
         let message = format!("pools contain each other: {}", way.join(" -> "));
-        self.problems.error(place, message).hint("take one of them out of the other");
+        let problem = self.problems.error(place, message);
+        for (pool, member) in way.iter().zip(&way[1..]).take(way.len() - 2) {
+            let spec = self.spec.pools.iter().find(|spec| spec.name.value == **pool);
+            let member = spec.and_then(|spec| spec.members.iter().find(|each| each.to.value == **member));
+            if let Some(member) = member {
+                problem.label(&member.to.place, format!("`{}` in `{pool}`", member.to.value));
+            }
+        }
+        problem.hint("take one of them out of the other");
     }
 
     fn tell_depth(&mut self, at: usize) {

@@ -188,7 +188,10 @@ pub(super) fn check<'a>(
             }
         },
     };
-    problems.error(&rto.place, message).hint(format!("{change}, or promise `rto = \"{total}\"`"));
+    let problem = problems.error(&rto.place, message);
+    problem.label(&monitor.name.place, format!("monitor `{}`", monitor.name.value));
+    problem.label(&endpoint.name.place, format!("endpoint `{name}`"));
+    problem.hint(format!("{change}, or promise `rto = \"{total}\"`"));
 }
 
 impl Knob {

@@ -137,13 +137,15 @@ impl Fenced<'_> {
         self.check_countries(policy, model, p);
         if !self.endpoints.is_empty() && self.endpoints.iter().all(|id| !self.fence.holds(*id)) {
             let message = format!("no endpoint of `{name}` is inside fence `{fence}`: its clients get no answer");
-            p.warning(place, message).hint("add an endpoint that the fence's `allow` names, or allow more");
+            let problem = p.warning(place, message).label(&self.spec.name.place, format!("fence `{fence}`"));
+            problem.hint("add an endpoint that the fence's `allow` names, or allow more");
         }
         if self.on_empty == OnEmpty::Static {
             let message = format!("`on_empty = \"static\"` gives nothing to the clients of fence `{fence}`");
             let at =
                 self.name.own.on_empty.as_ref().or(policy.defaults.on_empty.as_ref()).map_or(place, |at| &at.place);
-            p.warning(at, message).hint("where the zone file's records point to can't be known: name a pool inside it");
+            let problem = p.warning(at, message).label(place, format!("the fence of `{name}`"));
+            problem.hint("where the zone file's records point to can't be known: name a pool inside it");
         }
         for facet in [Facet::V4, Facet::V6] {
             if self.facets.contains(&facet) || self.facets.contains(&Facet::Alias) {
@@ -152,7 +154,7 @@ impl Fenced<'_> {
             let Some((_, at)) = file.rrset(&self.name.owner, facet.rtype()) else { continue };
             let word = facet.as_str();
             let message = format!("the zone file has {word} records of `{name}`, which fence `{fence}` doesn't guard");
-            let problem = p.warning(at, message);
+            let problem = p.warning(at, message).label(place, format!("the fence of `{name}`"));
             problem.hint(format!("steer {word} too, or remove them: they are served to everybody as they stand"));
         }
     }
@@ -171,23 +173,38 @@ impl Fenced<'_> {
             };
             let message =
                 format!("`{}` has no `country`, so fence `{}` counts it as outside", endpoint.name, self.fence.name);
-            problems.warning(place, message).hint("write `country = \"DE\"`, where it stands");
+            let problem = problems.warning(place, message).label(&self.spec.name.place, "the fence");
+            problem.hint("write `country = \"DE\"`, where it stands");
         }
     }
 }
 
 /// Nets that are longer than the zone's cut-off aren't seen for clients that are known by ECS (CONTRACT 4.3).
-pub(super) fn check_cutoff(spec: &PolicySpec, model: &Model, problems: &mut Problems) {
+pub(super) fn check_cutoff(
+    spec: &PolicySpec,
+    model: &Model,
+    net_places: &HashMap<IpNet, Place>,
+    problems: &mut Problems,
+) {
     let Ecs { enabled: true, v4, v6 } = spec.ecs else { return };
     let limit = |net: &IpNet| if net.addr().is_ipv4() { v4 } else { v6 };
     let longer = |net: &&IpNet| net.prefix_len() > limit(net);
-    let mut warn = |place: &Place, net: &IpNet, whose: &str| {
+    let mut warn = |place: &Place, net: &IpNet, whose: &str, other: Option<&Place>| {
         let message = format!("the net {net} of {whose} is longer than [ecs] lets a decision see (/{})", limit(net));
         let problem = problems.warning(place, message);
-        problem.hint("for clients known by ECS the net around it decides; raise `v4` or `v6` in [ecs]");
+        if let Some(other) = other {
+            problem.label(other, format!("the net of {whose}"));
+        }
+        if let Some(ecs) = &spec.ecs_place {
+            problem.label(ecs, "[ecs]");
+        }
+        let key = if net.addr().is_ipv4() { "v4" } else { "v6" };
+        problem.hint(format!("for clients known by ECS the net around it decides; raise `{key}` in [ecs]"));
     };
-    if let Some(net) = model.clients.rules.iter().map(|rule| &rule.net).find(longer) {
-        warn(&spec.zone.place, net, "a region");
+    if let Some(rule) = model.clients.rules.iter().find(|rule| longer(&&rule.net)) {
+        let region = model.clients.classes.get(usize::from(rule.class.0)).and_then(|class| class.region);
+        let whose = region.map_or("a region".into(), |region| format!("region `{}`", model.region(region).name));
+        warn(&spec.zone.place, &rule.net, &whose, net_places.get(&rule.net));
     }
     for selector in spec.selectors() {
         let whose = format!("this `{}`", selector.key);
@@ -195,7 +212,7 @@ pub(super) fn check_cutoff(spec: &PolicySpec, model: &Model, problems: &mut Prob
         let mut files = selector.file_nets.iter();
         let in_file = || files.find_map(|file| file.value.iter().find(longer).map(|net| (&file.place, net)));
         if let Some((place, net)) = written.or_else(in_file) {
-            warn(place, net, &whose);
+            warn(place, net, &whose, None);
         }
     }
 }

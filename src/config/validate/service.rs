@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::config::problem::Problems;
-use crate::config::source::{At, Place};
+use crate::config::source::At;
 use crate::config::spec::{EndpointSpec, KindSpec, NameSpec, PolicySpec, Serves};
+use crate::config::validate::name::point_at;
 use crate::config::zonefile::{CNAME, MasterFile};
 use crate::model::{EndpointId, Facet, Model, Policy, Rrset, Service, ServiceTarget, SteeredName};
 use crate::wire::{Name, NameError};
@@ -62,6 +63,7 @@ pub(super) fn service(
 /// A CNAME leaves no room for records of a service beside it (RFC 1034, 3.6.2), steered or not.
 pub(super) fn check_aliases(
     name: &NameSpec,
+    spec: &PolicySpec,
     endpoints: &[EndpointId],
     file: &MasterFile,
     model: &Model,
@@ -73,13 +75,10 @@ pub(super) fn check_aliases(
     let alias = endpoints.iter().map(|id| model.endpoint(*id)).find(|e| e.stands_alone(Facet::Alias));
     if services.len() == types.value.len() {
         if let Some((_, at)) = file.rrset(&name.owner, CNAME) {
-            let (file, line) = (at.file.display(), at.line);
-            let message = format!(
-                "`{}` answers {}, and is a CNAME in the zone file ({file} line {line})",
-                name.label.value,
-                service.as_str()
-            );
-            problems.error(&name.label.place, message).hint("nothing may stand beside a CNAME: remove it");
+            let message =
+                format!("`{}` answers {}, and is a CNAME in the zone file", name.label.value, service.as_str());
+            let problem = problems.error(&name.label.place, message).label(at, "this CNAME");
+            problem.hint("nothing may stand beside a CNAME: remove it");
         }
     } else if let Some(alias) = alias {
         let message = format!(
@@ -88,9 +87,9 @@ pub(super) fn check_aliases(
             alias.name,
             service.as_str()
         );
-        problems
-            .error(&types.place, message)
-            .hint("nothing may stand beside a CNAME: take that type out, or A and AAAA");
+        let problem = problems.error(&types.place, message);
+        point_at(problem, &alias.name, spec);
+        problem.hint("nothing may stand beside a CNAME: take that type out, or A and AAAA");
     }
 }
 
@@ -119,12 +118,12 @@ pub(super) fn add_targets(
         if let Some(other) = owners.insert(owner.clone(), id) {
             let other = &model.endpoint(other).name;
             let message = format!("`{}` and `{other}` are both {owner}", endpoint.name.value);
-            problems
-                .error(&endpoint.name.place, message)
-                .hint("service records point there, and case doesn't count: rename one");
+            let problem = problems.error(&endpoint.name.place, message);
+            point_at(problem, other, spec);
+            problem.hint("service records point there, and case doesn't count: rename one");
             continue;
         }
-        if is_free(&owner, endpoint, file, steered, problems) {
+        if is_free(&owner, endpoint, spec, file, problems) {
             for facet in [Facet::V4, Facet::V6] {
                 add(&owner, facet, addresses, ttl, endpoint, file, problems);
             }
@@ -158,24 +157,24 @@ fn points_away(policy: &Policy) -> bool {
 fn is_free(
     owner: &Name,
     endpoint: &EndpointSpec,
+    spec: &PolicySpec,
     file: &MasterFile,
-    steered: &[SteeredName],
     problems: &mut Problems,
 ) -> bool {
-    let taken = |at: &Place, what: &str| format!("{what} in the zone file ({} line {})", at.file.display(), at.line);
-    let is = if steered.iter().any(|name| name.owner == *owner) {
-        "steered".to_owned()
+    let (is, at) = if let Some(name) = spec.names.iter().find(|name| name.owner == *owner) {
+        ("steered", &name.label.place)
     } else if let Some((_, at)) = file.rrset(owner, CNAME) {
-        taken(at, "a CNAME")
+        ("a CNAME in the zone file", at)
     } else if let Some((_, at)) = file.delegation(owner) {
-        taken(at, "delegated")
+        ("delegated in the zone file", at)
     } else if let Some((_, at)) = file.dname(owner) {
-        taken(at, "renamed by a DNAME")
+        ("renamed by a DNAME in the zone file", at)
     } else {
         return true;
     };
     let message = format!("service records point at {owner} for `{}`, and that name is {is}", endpoint.name.value);
-    problems.error(&endpoint.name.place, message).hint("name the endpoint otherwise, or remove that");
+    let problem = problems.error(&endpoint.name.place, message).label(at, "what takes that name");
+    problem.hint("name the endpoint otherwise, or remove that");
     false
 }
 
@@ -200,15 +199,13 @@ fn add(
         Some((written, _)) if written.rdatas == rdatas => {}
         Some((_, at)) => {
             let rtype = facet.as_str();
+            let name = &endpoint.name;
             let message = format!(
-                "service records point at {owner} for `{}`, and its {rtype} records in the zone file are others ({} line {})",
-                endpoint.name.value,
-                at.file.display(),
-                at.line
+                "service records point at {owner} for `{}`, and its {rtype} records in the zone file are others",
+                name.value
             );
-            problems
-                .error(&endpoint.name.place, message)
-                .hint("remove them: the zone gets the endpoint's addresses by itself");
+            let problem = problems.error(&name.place, message).label(at, format!("these {rtype} records"));
+            problem.hint("remove them: the zone gets the endpoint's addresses by itself");
         }
         None if rdatas.is_empty() => {}
         None => file.rrsets.push(Rrset { owner: owner.clone(), rtype: facet.rtype(), ttl, rdatas }),

@@ -27,6 +27,8 @@ pub(super) struct Broken {
     pub(super) at: usize,
     /// What is wrong.
     pub(super) message: &'static str,
+    /// What to do.
+    pub(super) hint: &'static str,
 }
 
 /// The entries of a text, in order. After a broken one, reading goes on with the next line.
@@ -83,9 +85,9 @@ impl<'a> Entries<'a> {
     }
 
     /// Gives up on this entry and moves to the next line.
-    fn broken(&mut self, at: usize, message: &'static str) -> Option<Result<Entry, Broken>> {
+    fn broken(&mut self, at: usize, message: &'static str, hint: &'static str) -> Option<Result<Entry, Broken>> {
         self.skip_line();
-        Some(Err(Broken { at, message }))
+        Some(Err(Broken { at, message, hint }))
     }
 }
 
@@ -119,21 +121,23 @@ impl Iterator for Entries<'_> {
                 }
                 b')' => {
                     if open.pop().is_none() {
-                        return self.broken(self.at, "this `)` closes nothing");
+                        let hint = "remove it, or write a `(` before it; in a text, put quotes around";
+                        return self.broken(self.at, "this `)` closes nothing", hint);
                     }
                     self.at += 1;
                 }
                 _ => match self.token() {
                     (token, Ended::Well) => entry.tokens.push(token),
                     (token, Ended::Unclosed) => {
-                        return self.broken(token.start, "this quote is not closed on its line");
+                        let hint = "end the text with `\"` on the same line; a quote within it is written `\\\"`";
+                        return self.broken(token.start, "this quote is not closed on its line", hint);
                     }
                 },
             }
             line_start = false;
         }
         match open.first() {
-            Some(&at) => self.broken(at, "this `(` is never closed"),
+            Some(&at) => self.broken(at, "this `(` is never closed", "write a `)` where the record ends"),
             None => (!entry.tokens.is_empty()).then_some(Ok(entry)),
         }
     }

@@ -4,6 +4,7 @@
 
 mod content;
 mod entry;
+mod explain;
 mod line;
 mod rules;
 mod scan;

@@ -55,8 +55,9 @@ pub(super) fn check(
     for (owner, indexes) in &file.by_owner {
         check_aliases(&file, owner, indexes, problems);
         if renames && let Some((above, place)) = file.dname(owner) {
-            let message = format!("{owner} is below the DNAME of {above} (line {}), which hides it", place.line);
-            problems.error(&file.places[indexes[0]], message).hint("remove it, or the DNAME");
+            let message = format!("{owner} is below the DNAME of {above}, which hides it");
+            let problem = problems.error(&file.places[indexes[0]], message).label(place, "the DNAME");
+            problem.hint("remove it, or the DNAME");
         }
         if delegates {
             check_delegated(&file, owner, indexes, problems);
@@ -75,7 +76,7 @@ fn gather(apex: Name, records: Vec<Record>, problems: &mut Problems) -> MasterFi
     for record in records {
         if !record.owner.is_within(&file.apex) {
             let message = format!("{} is not in the zone {}", record.owner, file.apex);
-            let hint = "relative names take the origin; a name with a final dot doesn't";
+            let hint = "leave out the final dot of a name in the zone: with it a name is taken as it stands";
             problems.error(&record.place, message).hint(hint);
             continue;
         }
@@ -98,16 +99,15 @@ fn join(set: &mut Rrset, first: &Place, record: Record, problems: &mut Problems)
     let what = format!("{} {}", record.owner, type_name(record.rtype));
     let is_twice = set.rdatas.contains(&record.rdata);
     if matches!(record.rtype, SOA | CNAME | DNAME) && !is_twice {
-        let message = format!("{what}: there can be only one, and line {} has one", first.line);
-        problems.error(&record.place, message).hint("remove one of them");
+        let message = format!("{what}: there can be only one, and there is one already");
+        problems.error(&record.place, message).label(first, "the first").hint("remove one of them");
         return;
     }
     if set.ttl != record.ttl {
         let low = set.ttl.min(record.ttl);
-        let message = format!("{what} has TTL {} here and {} on line {}", record.ttl, set.ttl, first.line);
-        problems
-            .warning(&record.place, message)
-            .hint(format!("records of one name and type share a TTL: {low} is used"));
+        let message = format!("{what} has TTL {} here and {} before", record.ttl, set.ttl);
+        let problem = problems.warning(&record.place, message).label(first, "the first record of these");
+        problem.hint(format!("records of one name and type share a TTL: {low} is used"));
         set.ttl = low;
     }
     if set.rdatas.len() >= MAX_RRSET {
@@ -117,7 +117,8 @@ fn join(set: &mut Rrset, first: &Place, record: Record, problems: &mut Problems)
         return;
     }
     if is_twice {
-        problems.warning(&record.place, format!("{what}: this record is written twice"));
+        let problem = problems.warning(&record.place, format!("{what}: this record is written twice"));
+        problem.label(first, "the first record of these").hint("remove one of them");
     } else {
         set.rdatas.push(record.rdata);
     }
@@ -153,9 +154,9 @@ fn check_aliases(file: &MasterFile, owner: &Name, indexes: &[usize], problems: &
         if matches!(rtype, CNAME | RRSIG | NSEC) {
             continue;
         }
-        let message =
-            format!("{owner} is a CNAME (line {}), and has this {} record beside it", cname.line, type_name(rtype));
-        problems.error(&file.places[at], message).hint("nothing else may stand beside a CNAME (RFC 2181, 10.1)");
+        let message = format!("{owner} is a CNAME, and has this {} record beside it", type_name(rtype));
+        let problem = problems.error(&file.places[at], message).label(cname, "the CNAME");
+        problem.hint("nothing else may stand beside a CNAME (RFC 2181, 10.1): remove one of them");
     }
 }
 
@@ -168,9 +169,9 @@ fn check_delegated(file: &MasterFile, owner: &Name, indexes: &[usize], problems:
         if of_the_cut || matches!(rtype, A | AAAA) {
             continue;
         }
-        let message =
-            format!("{owner} {} is never answered: {cut} is delegated on line {}", type_name(rtype), place.line);
-        problems.warning(&file.places[at], message).hint("it belongs in the child's zone");
+        let message = format!("{owner} {} is never answered: {cut} is delegated", type_name(rtype));
+        let problem = problems.warning(&file.places[at], message).label(place, "the delegation");
+        problem.hint("it belongs in the child's zone");
     }
 }
 
@@ -188,8 +189,8 @@ fn check_targets(file: &MasterFile, set: &Rrset, place: &Place, steered: &HashSe
             continue;
         }
         if let Some((_, cname)) = file.rrset(&target, CNAME) {
-            let message = format!("{kind} {target} is a CNAME (line {})", cname.line);
-            problems.warning(place, message).hint("it must have addresses of its own (RFC 2181, 10.3)");
+            let problem = problems.warning(place, format!("{kind} {target} is a CNAME")).label(cname, "the CNAME");
+            problem.hint("it must have addresses of its own (RFC 2181, 10.3)");
             continue;
         }
         let addressed =

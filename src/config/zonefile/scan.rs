@@ -16,6 +16,7 @@ use crate::config::problem::{Problems, reason};
 use crate::config::source::{Place, Source};
 use crate::config::zonefile::content;
 use crate::config::zonefile::entry::{Entries, Entry};
+use crate::config::zonefile::explain;
 use crate::config::zonefile::line::{Head, Line};
 use crate::wire::Name;
 
@@ -91,7 +92,7 @@ impl Scan<'_> {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(broken) => {
-                    self.problems.error(&source.place(broken.at), broken.message);
+                    self.problems.error(&source.place(broken.at), broken.message).hint(broken.hint);
                     continue;
                 }
             };
@@ -132,7 +133,8 @@ impl Scan<'_> {
         match ttl {
             Some((ttl, token)) if *ttl > u64::from(MAX_TTL) => {
                 let place = place_of(entry, *token, source);
-                self.problems.error(&place, format!("a TTL is at most {MAX_TTL} seconds (RFC 2181)"));
+                let problem = self.problems.error(&place, format!("a TTL is at most {MAX_TTL} seconds (RFC 2181, 8)"));
+                problem.hint("write seconds, or a number with a unit: `300`, `1h`, `1d`");
                 false
             }
             None if !self.ttl_known && !rtype.is_empty() && rtype != "SOA" => {
@@ -159,7 +161,9 @@ impl Scan<'_> {
         };
         let wrong = line.token(at).and_then(|text| Name::parse(text).err().map(|error| (text, error)));
         if let Some((text, error)) = &wrong {
-            self.problems.error(&place_of(entry, at, source), format!("`{text}` is not a domain name: {error}"));
+            let problem =
+                self.problems.error(&place_of(entry, at, source), format!("`{text}` is not a domain name: {error}"));
+            problem.hint(explain::NAME);
         }
         wrong.is_none()
     }
@@ -179,7 +183,8 @@ impl Scan<'_> {
         // Writing to a Vec can't fail.
         let _ = record.owner().compose(&mut owner).and_then(|()| record.data().compose_rdata(&mut rdata));
         let Some(owner) = Name::from_wire(&owner) else {
-            self.problems.error(&place, "the owner's name is too long with its origin");
+            let problem = self.problems.error(&place, "the owner's name is too long with its origin");
+            problem.hint("a name has 255 octets at most; look for a missing final dot, or at $ORIGIN");
             return 0;
         };
         if rdata.len() > usize::from(u16::MAX) || !is_of_type(record.rtype(), &rdata) {
@@ -187,17 +192,22 @@ impl Scan<'_> {
             match wrong {
                 Some((at, error)) => {
                     let message = format!("`{}` is not a domain name: {error}", line.token(at).unwrap_or_default());
-                    self.problems.error(&place_of(entry, at, source), message);
+                    self.problems.error(&place_of(entry, at, source), message).hint(explain::NAME);
                 }
                 None => {
-                    let message = format!("this can't be the content of {} records", Rtype::from_int(rtype));
-                    self.problems.error(&place, message);
+                    let rtype = Rtype::from_int(rtype);
+                    let message = format!("these octets can't be the content of {rtype} records");
+                    let problem = self.problems.error(&place, message);
+                    problem.hint = explain::form(&rtype.to_string()).or_else(|| {
+                        Some("write it in the text form of its type, or mend the octets after `\\#`".into())
+                    });
                 }
             }
             return 0;
         }
         if let Some(wrong) = content::fault(rtype, &rdata) {
-            self.problems.error(&place, format!("bad {} record: {wrong}", Rtype::from_int(rtype)));
+            let problem = self.problems.error(&place, format!("bad {} record: {wrong}", Rtype::from_int(rtype)));
+            problem.hint("remove it, or compare it with what made it");
             return 0;
         }
         let mut ttl = record.ttl().as_secs();
@@ -233,12 +243,19 @@ impl Scan<'_> {
                 return;
             }
             Err(error) => {
-                self.problems.error(place, format!("can't include {name}: {}", reason(&error)));
+                let problem = self.problems.error(place, format!("can't include {name}: {}", reason(&error)));
+                problem.hint("the file's name is relative to the file that includes it");
                 return;
             }
         };
-        if self.open.contains(&real) || self.open.len() > MAX_DEPTH {
-            self.problems.error(place, format!("{name} includes itself, or is included more than {MAX_DEPTH} deep"));
+        if self.open.contains(&real) {
+            let problem = self.problems.error(place, format!("{name} includes itself"));
+            problem.hint("take this line out, or name another file");
+            return;
+        }
+        if self.open.len() > MAX_DEPTH {
+            let message = format!("{name} is the {MAX_DEPTH}th file within one another, and that is too deep");
+            self.problems.error(place, message).hint("include it from a file further up");
             return;
         }
         self.open.push(real.clone());
@@ -253,8 +270,8 @@ impl Scan<'_> {
     /// What is wrong with a token of an entry; where that one is missing, what it should come after.
     fn told(&mut self, reason: &str, token: usize, entry: &Entry, line: &Line, source: &Source<'_>) {
         let Some(token) = entry.tokens.get(token).or(entry.tokens.last()) else { return };
-        let (message, hint) = explain(reason, &source.text(token.start, token.end), &line.head);
-        self.problems.error(&source.place(token.start), message).hint = hint;
+        let (message, hint) = explain::explain(reason, &source.text(token.start, token.end), &line.head);
+        self.problems.error(&source.span(token.start, token.end), message).hint = hint;
     }
 
     /// An entry that the scanner didn't take, in words. Its message is `LINE:COLUMN: REASON`.
@@ -265,50 +282,10 @@ impl Scan<'_> {
         let reason = parts.next().unwrap_or(error).trim();
         let column = if at_line > lines_fed + 1 { usize::MAX } else { column };
         let Some(token) = line.token_at(column, entry) else { return };
-        let place = source.place(token.start);
+        let place = source.span(token.start, token.end);
         let word = source.text(token.start, token.end);
-        let (message, hint) = explain(reason, &word, &line.head);
+        let (message, hint) = explain::explain(reason, &word, &line.head);
         self.problems.error(&place, message).hint = hint;
-    }
-}
-
-/// What the scanner's terse reasons mean.
-fn explain(reason: &str, word: &str, head: &Head) -> (String, Option<String>) {
-    let what = match head {
-        Head::Directive(name) => name.clone(),
-        Head::Record { rtype, .. } => format!("{rtype} record"),
-    };
-    let reason = reason.split(':').next().unwrap_or(reason);
-    match reason {
-        "expected rtype" => {
-            let hint = "an entry is written NAME TTL CLASS TYPE CONTENT, such as `www 300 IN A 192.0.2.1`";
-            (format!("`{word}` is no record type"), Some(hint.to_string()))
-        }
-        "bad name" => {
-            let hint =
-                "a label takes 1 to 63 octets and a name 255; dots stand alone, `\\` before 3 digits or a character";
-            (format!("`{word}` is not a domain name"), Some(hint.to_string()))
-        }
-        "bad symbol" => (
-            format!("`{word}` has an escape that is none"),
-            Some("write `\\` and three digits up to 255, or `\\` and a character".into()),
-        ),
-        "bad charstr" => {
-            (format!("a string in this {what} is longer than 255 octets"), Some("split it: \"...\" \"...\"".into()))
-        }
-        "unexpected end of entry" | "short buffer" => (format!("this {what} ends too early, after `{word}`"), None),
-        "trailing tokens" => (format!("`{word}` is one too many for this {what}"), None),
-        "missing last owner" => (
-            "this line takes the owner of the line before it, and there is none".into(),
-            Some("begin the line with a name, or `@`".into()),
-        ),
-        "different class" => ("only records of class IN are served".into(), None),
-        "unknown control" => (format!("{what} is not supported"), Some("there is $ORIGIN, $TTL and $INCLUDE".into())),
-        "unknown record type with concrete data" => {
-            let hint = "write its content as RFC 3597 does: `TYPE \\# LENGTH HEX`";
-            (format!("the text form of this {what} is not known here"), Some(hint.to_string()))
-        }
-        other => (format!("bad {what}: {other}, not `{word}`"), None),
     }
 }
 
@@ -337,7 +314,10 @@ fn minimum_of(rdata: &[u8]) -> u32 {
 }
 
 fn place_of(entry: &Entry, token: usize, source: &Source<'_>) -> Place {
-    source.place(entry.tokens.get(token).or(entry.tokens.last()).map_or(0, |token| token.start))
+    match entry.tokens.get(token).or(entry.tokens.last()) {
+        Some(token) => source.span(token.start, token.end),
+        None => source.place(0),
+    }
 }
 
 fn to_scanned(name: &Name) -> ScannedName<Bytes> {

@@ -1,0 +1,87 @@
+//! The schema of `portolan.toml`, table by table as `settings` reads them.
+
+use serde_json::{Value, json};
+
+use super::{
+    Key, NAME, asns, continents, countries, integer, list, list_of, matching, named, number, section,
+    table as table_of, text, text_of,
+};
+use crate::config::clients::MAX_DATABASES;
+use crate::config::guard::{MAX_EXEMPT, MAX_TEXT};
+use crate::config::manual::Section;
+use crate::config::settings::{Listen, MAX_LISTEN, MAX_NODE, MAX_WORKERS};
+use crate::model::RateLimit;
+use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
+
+/// All of `portolan.toml`. `region` isn't required, for it may come from the environment or a flag.
+pub(super) fn table() -> Value {
+    let whole = |name, at: Section, schema| Key::told(name, &section(at), schema);
+    let part = |name, schema| whole(name, Section::Settings, schema);
+    table_of([
+        Key::of(Section::Settings, "region", matching(NAME)),
+        Key::of(Section::Settings, "node", text_of(1..=MAX_NODE)),
+        part("listen", listen()),
+        part("tls", table_of([of("tls", "cert", text()).or("cert.pem"), of("tls", "key", text()).or("key.pem")])),
+        part("zones", table_of([of("zones", "dir", text()).or("zones")])),
+        part("cookies", table_of([of("cookies", "secret_file", text())])),
+        whole("rrl", Section::RateLimit, rate_limit()),
+        part("chaos", table_of(["version", "id"].map(|key| of("chaos", key, text_of(1..=MAX_TEXT))))),
+        whole("api", Section::Operators, table_of([of("api", "token_file", text()).or("tokens")])),
+        whole("state", Section::Operators, table_of([of("state", "dir", text()).or("state")])),
+        whole("clients", Section::Clients, clients()),
+        whole("regions", Section::Clients, named(region())),
+    ])
+}
+
+/// A key that the manual has under its table's name and its own.
+fn of(table: &str, name: &'static str, schema: Value) -> Key {
+    Key::of_row(Section::Settings, &format!("{table}.{name}"), name, schema)
+}
+
+fn listen() -> Value {
+    let usual = Listen::default();
+    let addresses = |key, least: usize| of("listen", key, list_of(text(), least..=MAX_LISTEN));
+    table_of([
+        addresses("dns", 1).or(json!(usual.dns)),
+        of("listen", "http", text()).or(json!(usual.http)),
+        of("listen", "workers", integer(0..=MAX_WORKERS)).or(usual.workers),
+        addresses("tls", 0),
+        addresses("https", 0),
+        addresses("quic", 0),
+    ])
+}
+
+fn rate_limit() -> Value {
+    let (of, usual) = (|key, range| of("rrl", key, integer(range)), RateLimit::default());
+    table_of([
+        of("rate", 0..=MAX_RATE.into()).or(usual.rate),
+        of("slip", 0..=MAX_SLIP.into()).or(usual.slip),
+        of("v4", 1..=32).or(usual.v4),
+        of("v6", 1..=128).or(usual.v6),
+        self::of("rrl", "exempt", list_of(text(), 0..=MAX_EXEMPT)),
+    ])
+}
+
+fn clients() -> Value {
+    table_of([
+        of("clients", "mmdb", list_of(text(), 0..=MAX_DATABASES)),
+        of("clients", "default_region", matching(NAME)),
+    ])
+}
+
+fn region() -> Value {
+    let of = |name, schema| of("regions.NAME", name, schema);
+    let location = json!({
+        "type": "array",
+        "prefixItems": [number(-90.0..=90.0), number(-180.0..=180.0)],
+        "items": false,
+        "minItems": 2,
+    });
+    table_of([
+        of("location", location),
+        of("nets", list(text())),
+        of("asns", asns()),
+        of("countries", countries()),
+        of("continents", continents()),
+    ])
+}

@@ -1,0 +1,122 @@
+//! The schemas hold what the readers ask for, no more and no less, and everything in them is explained.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::*;
+use crate::config::Flags;
+use crate::config::fields::record;
+use crate::config::problem::Problems;
+use crate::config::{settings as readers, spec};
+
+/// Policy files and settings in which every table is there.
+const POLICY: &str = "zone = \"svc.example.\"
+[defaults]
+ttl = {}
+[ecs]
+[monitor.NAME]
+headers = {}
+expect = {}
+[endpoint.NAME]
+[pool.NAME]
+members = [{ when = {} }]
+band = {}
+[fence.NAME]
+clients = {}
+allow = {}
+[name.NAME]
+ttl = {}
+affinity = {}
+";
+const SETTINGS: &str =
+    "[listen]\n[tls]\n[zones]\n[cookies]\n[rrl]\n[chaos]\n[api]\n[state]\n[clients]\n[regions.NAME]\n";
+
+/// Keys by the table that they are in, each with the schema of its value.
+type Tables<'a> = BTreeMap<String, BTreeMap<&'a str, &'a Value>>;
+
+/// The tables of a schema, called as messages call them.
+fn tables<'a>(schema: &'a Value, called: &str, into: &mut Tables<'a>) {
+    if let Some(properties) = schema["properties"].as_object() {
+        for (key, value) in properties {
+            into.entry(called.to_owned()).or_default().insert(key, value);
+            tables(value, key, into);
+        }
+    }
+    if schema["additionalProperties"].is_object() {
+        tables(&schema["additionalProperties"], &format!("{called}.NAME"), into);
+    }
+    for each in schema["anyOf"].as_array().into_iter().flatten() {
+        tables(each, called, into);
+    }
+    let item = if called == "members" { "a member" } else { called };
+    tables_of_items(schema, item, into);
+}
+
+fn tables_of_items<'a>(schema: &'a Value, called: &str, into: &mut Tables<'a>) {
+    if schema["items"].is_object() {
+        tables(&schema["items"], called, into);
+    }
+}
+
+/// What the readers of a kind of file ask for.
+fn asked(of: SchemaOf) -> Vec<record::Asked> {
+    let (mut problems, file) = (Problems::default(), Path::new("f"));
+    record::asked();
+    match of {
+        SchemaOf::Policy => {
+            spec::read(file, POLICY.as_bytes(), &mut problems);
+        }
+        SchemaOf::Settings => {
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("portolan.toml");
+            std::fs::write(&file, SETTINGS).unwrap();
+            readers::read(Some(&file), HashMap::new(), &Flags::default(), &mut problems);
+        }
+    }
+    record::asked()
+}
+
+fn check(of: SchemaOf) {
+    let schema = schema(of);
+    let mut tables_of_schema = Tables::new();
+    tables(&schema, "", &mut tables_of_schema);
+    let mut of_readers: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for (table, key, range) in asked(of) {
+        let table = table.trim_matches(['[', ']', '`']).to_owned();
+        let value = tables_of_schema.get(&table).and_then(|keys| keys.get(key));
+        let value = value.unwrap_or_else(|| panic!("readers know `{key}` in `{table}`, and the schema doesn't"));
+        if let Some(range) = range {
+            let bounds = (value["minimum"].as_i64(), value["maximum"].as_i64());
+            assert_eq!(bounds, (Some(*range.start()), Some(*range.end())), "`{key}` in `{table}`");
+        }
+        of_readers.entry(table).or_default().insert(key);
+    }
+    for (table, keys) in &tables_of_schema {
+        let known = of_readers.get(table).unwrap_or_else(|| panic!("no reader has asked anything of `{table}`"));
+        for (key, value) in keys {
+            assert!(known.contains(key), "the schema has `{key}` in `{table}`, and no reader asks for it");
+            let told = value["description"].as_str().unwrap_or_default();
+            assert!(!told.is_empty(), "nothing is said of `{key}` in `{table}`");
+        }
+    }
+}
+
+#[test]
+fn the_schema_of_policies_has_the_keys_that_are_read() {
+    check(SchemaOf::Policy);
+}
+
+#[test]
+fn the_schema_of_settings_has_the_keys_that_are_read() {
+    check(SchemaOf::Settings);
+}
+
+#[test]
+fn explanations_are_the_words_of_the_manual() {
+    let schema = schema(SchemaOf::Policy);
+    let weight = &schema["properties"]["endpoint"]["additionalProperties"]["properties"]["weight"];
+    assert_eq!(weight["description"], "its share, 0 to 1000000. 0 is a standby: only when every other member is out");
+    assert_eq!((&weight["maximum"], &weight["default"]), (&json!(1_000_000), &json!(1)));
+}

@@ -1,0 +1,119 @@
+//! What the scanner of master files means by its terse reasons, in words for people, and how the content of the usual
+//! types is written. Pure; `scan` calls it for every entry that is refused.
+
+use crate::config::problem::did_you_mean;
+use crate::config::zonefile::line::Head;
+
+/// How the content of the usual types is written, each with an example.
+const FORMS: [(&str, &str, &str); 16] = [
+    ("A", "an IPv4 address", "192.0.2.1"),
+    ("AAAA", "an IPv6 address", "2001:db8::1"),
+    ("CAA", "flags, tag and value", "0 issue \"ca.example\""),
+    ("CNAME", "a name", "www.example.com."),
+    ("DNAME", "a name", "other.example."),
+    ("DS", "key tag, algorithm, digest type and digest", "12345 13 2 HEX"),
+    ("HTTPS", "priority, target and parameters", "1 . alpn=h2"),
+    ("LOC", "latitude, longitude and altitude", "53 20 25 N 6 15 36 W 10m"),
+    ("MX", "preference and name", "10 mail"),
+    ("NS", "a name", "ns1"),
+    ("PTR", "a name", "www.example.com."),
+    ("SOA", "server, mailbox, serial, refresh, retry, expire and minimum", "ns1 hostmaster 1 3600 600 604800 30"),
+    ("SRV", "priority, weight, port and target", "0 5 443 www"),
+    ("SVCB", "priority, target and parameters", "1 . alpn=h2"),
+    ("TXT", "texts in quotes", "\"v=spf1 -all\""),
+    ("URI", "priority, weight and a URI in quotes", "10 1 \"https://www.example.com/\""),
+];
+
+/// How names are written.
+pub(super) const NAME: &str = "write a name of the zone such as `www`, a whole one such as `www.example.com.`, or `@`";
+
+/// What the content of a type is, with an example; `None` for types that few know by heart.
+pub(super) fn form(rtype: &str) -> Option<String> {
+    if rtype.starts_with("TYPE") {
+        return Some(format!("the content of {rtype} records is octets, counted: `\\# 2 01ff`"));
+    }
+    let (_, what, example) = FORMS.iter().find(|(name, ..)| *name == rtype)?;
+    Some(format!("the content of {rtype} records is {what}: `{example}`"))
+}
+
+/// The message and the hint for what the scanner says of `word`, in an entry that begins with `head`.
+pub(super) fn explain(reason: &str, word: &str, head: &Head) -> (String, Option<String>) {
+    let (what, form) = match head {
+        Head::Directive(name) => (name.clone(), None),
+        Head::Record { rtype, .. } => (format!("{rtype} record"), form(rtype)),
+    };
+    let reason = reason.split(':').next().unwrap_or(reason);
+    match reason {
+        "expected rtype" => {
+            // One letter is near to any other.
+            let known = FORMS.iter().map(|(name, ..)| *name);
+            let near = did_you_mean(word, known).filter(|hint| hint.starts_with("did") && word.len() > 1);
+            let usual = "an entry is written NAME TTL CLASS TYPE CONTENT, such as `www 300 IN A 192.0.2.1`";
+            (format!("`{word}` is no record type"), near.or_else(|| Some(usual.to_string())))
+        }
+        "bad name" => {
+            let hint =
+                "a label takes 1 to 63 octets and a name 255; dots stand alone, `\\` before 3 digits or a character";
+            (format!("`{word}` is not a domain name"), Some(hint.to_string()))
+        }
+        "bad symbol" => (
+            format!("`{word}` has an escape that is none"),
+            Some("write `\\` and three digits up to 255, or `\\` and a character".into()),
+        ),
+        "bad charstr" => {
+            (format!("a string in this {what} is longer than 255 octets"), Some("split it: \"...\" \"...\"".into()))
+        }
+        "unexpected end of entry" | "short buffer" => (format!("this {what} ends too early, after `{word}`"), form),
+        "trailing tokens" => {
+            let hint = form.unwrap_or_else(|| "remove it, or put quotes around what belongs together".into());
+            (format!("`{word}` is one too many for this {what}"), Some(hint))
+        }
+        "missing last owner" => (
+            "this line takes the owner of the line before it, and there is none".into(),
+            Some("begin the line with a name, or `@`".into()),
+        ),
+        "different class" => {
+            ("only records of class IN are served".into(), Some("write IN, or leave the class out".into()))
+        }
+        "unknown control" => {
+            let near = did_you_mean(&what, ["$ORIGIN", "$TTL", "$INCLUDE"]);
+            (format!("{what} is not supported"), near.or_else(|| Some("there is $ORIGIN, $TTL and $INCLUDE".into())))
+        }
+        "unknown record type with concrete data" => {
+            let hint = "write its content as RFC 3597 does: `TYPE \\# LENGTH HEX`";
+            (format!("the text form of this {what} is not known here"), Some(hint.to_string()))
+        }
+        other => (format!("bad {what}: {other}, not `{word}`"), form),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_record_is_shown_how_it_is_written() {
+        let record = |rtype: &str| Head::Record { rtype: rtype.into(), ttl: None };
+        for (reason, word, head, message, hint) in [
+            (
+                "expected decimal number",
+                "mail",
+                record("MX"),
+                "bad MX record: expected decimal number, not `mail`",
+                Some("the content of MX records is preference and name: `10 mail`"),
+            ),
+            ("expected rtype", "CNMAE", record("CNMAE"), "`CNMAE` is no record type", Some("did you mean `CNAME`?")),
+            (
+                "unknown control",
+                "$ORGIN",
+                Head::Directive("$ORGIN".into()),
+                "$ORGIN is not supported",
+                Some("did you mean `$ORIGIN`?"),
+            ),
+            ("unexpected end of entry", "1", record("NAPTR"), "this NAPTR record ends too early, after `1`", None),
+        ] {
+            let (said, help) = explain(reason, word, &head);
+            assert_eq!((said.as_str(), help.as_deref()), (message, hint));
+        }
+    }
+}

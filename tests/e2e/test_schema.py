@@ -1,0 +1,132 @@
+"""`portolan schema`, as editors use it: a validator that isn't ours takes every example and refuses what is wrong."""
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from portolan import command
+
+ROOT = Path(__file__).parents[2]
+
+
+def validator(of):
+    said = command("schema", of)
+    assert said.returncode == 0, said.stderr
+    schema = json.loads(said.stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return validator("policy")
+
+
+@pytest.fixture(scope="module")
+def settings():
+    return validator("settings")
+
+
+def wrong(validator, text):
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(tomllib.loads(text))]
+
+
+def blocks():
+    """The whole files that the documents show."""
+    for document in [ROOT / "README.md", ROOT / "zones" / "README.md"]:
+        for block in re.findall(r"^```toml\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL):
+            try:
+                tables = tomllib.loads(block)
+            except tomllib.TOMLDecodeError:
+                continue
+            if isinstance(tables.get("zone"), str):
+                yield "policy", document.name, block
+            elif "region" in tables:
+                yield "settings", document.name, block
+
+
+def test_every_example_is_as_the_schema_says(policy, settings):
+    examples = [("policy", path, path.read_text()) for path in ROOT.glob("zones/**/*.policy.toml")]
+    examples += [("settings", path, path.read_text()) for path in ROOT.glob("zones/**/portolan.toml")]
+    examples += [("settings", path, path.read_text()) for path in ROOT.glob("docker/portolan.toml")]
+    assert len(examples) >= 7, examples
+    shown = list(blocks())
+    assert {of for of, *_ in shown} == {"policy", "settings"} or len(shown) >= 2, shown
+    for of, name, text in examples + shown:
+        assert wrong({"policy": policy, "settings": settings}[of], text) == [], name
+
+
+ZONE = 'zone = "svc.example."\n'
+
+
+@pytest.mark.parametrize("text", [
+    "",
+    ZONE + "colour = 3",
+    ZONE + "[defaults]\nanswers = 0",
+    ZONE + "[defaults]\nttl = 20",
+    ZONE + "[defaults]\nttl = { max = '20s', mni = '5s' }",
+    ZONE + "[ecs]\nv4 = 33",
+    ZONE + "[monitor.web]\nport = 80",
+    ZONE + "[monitor.web]\ntype = 'grpc'",
+    ZONE + "[monitor.web]\ntype = 'http'\ninterval = 'often'",
+    ZONE + "[monitor.web]\ntype = 'http'\nexpect = { status = [] }",
+    ZONE + "[monitor.web]\ntype = 'http'\nhold = true",
+    ZONE + "[endpoint.fra1]\nweight = 3",
+    ZONE + "[endpoint.fra1]\naddresses = ['192.0.2.1']\ncname = 'a.example.'",
+    ZONE + "[endpoint.fra1]\naddresses = ['192.0.2.1']\nstate = 'drained'",
+    ZONE + "[endpoint.'fra 1']\naddresses = ['192.0.2.1']",
+    ZONE + "[pool.eu]\nsteer = 'geo'",
+    ZONE + "[pool.eu]\nmembers = ['a']\nsteer = 'weigthed'",
+    ZONE + "[pool.eu]\nmembers = [{ weight = 3 }]",
+    ZONE + "[pool.eu]\nmembers = [{ to = 'a', when = {} }]",
+    ZONE + "[pool.eu]\nmembers = ['a']\nmin_up = 50",
+    ZONE + "[fence.eu]\nclients = { unknown = true }",
+    ZONE + "[fence.eu]\nclients = { continents = ['Europe'] }\nallow = { countries = ['DE'] }",
+    ZONE + "[name.www]\ntypes = ['A']",
+    ZONE + "[name.www]\npool = 'eu'\ntypes = ['MX']",
+    ZONE + "[name.www]\npool = 'eu'\nfailover = 'exclusive'",
+    ZONE + "[name.www]\npool = 'eu'\nfailback = 3",
+])
+def test_broken_policies_are_refused(policy, text):
+    assert wrong(policy, text) != []
+
+
+@pytest.mark.parametrize("text", [
+    "regoin = 'eu'",
+    "[listen]\ndns = '127.0.0.1:53'",
+    "[listen]\nworkers = -1",
+    "[listen.xdp]\ninterface = 'eth0'",
+    "[rrl]\nrate = 1001",
+    "[regions.eu]\nlocation = [53.34]",
+    "[regions.eu]\nlocation = [153.34, 0]",
+    "[regions.eu]\nasns = ['ASX']",
+    "[fleet]\nnats = []",
+])
+def test_broken_settings_are_refused(settings, text):
+    assert wrong(settings, text) != []
+
+
+def test_what_people_write_otherwise_is_taken(policy):
+    """Words in either case, and lengths of time as people write them."""
+    text = ZONE + """
+[monitor.web]
+type = "http"
+interval = "1m 30s"
+[endpoint.fra1]
+addresses = ["192.0.2.1", "2001:db8::1"]
+country = "de"
+[pool.eu]
+members = ["fra1"]
+[name.www]
+pool = "eu"
+types = ["a", "Https"]
+failback = "10m"
+affinity = true
+[name."*.app"]
+pool = "fra1"
+on_empty = "eu"
+"""
+    assert wrong(policy, text) == []
