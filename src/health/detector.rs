@@ -164,6 +164,11 @@ impl Detector {
             .unwrap_or(1)
     }
 
+    /// Whether it is served as Up with failures that aren't cleared yet.
+    pub fn is_suspect(&self) -> bool {
+        matches!(self.state, State::Suspect { .. }) && !self.damping.is_held()
+    }
+
     /// Its penalty for flapping.
     pub fn damping(&self) -> &Damping {
         &self.damping

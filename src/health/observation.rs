@@ -22,6 +22,6 @@ pub struct Observation {
     pub probed_at: Option<Moment>,
     /// The least time until the verdict could change, given what the detector has counted.
     pub may_change_in: Duration,
-    /// Why it is held down; else why the last failure failed, until the next success.
+    /// That and why it is held down, or is suspect; else why the last failure failed, until the next success.
     pub why: Option<Arc<str>>,
 }

@@ -257,6 +257,15 @@ impl Watched {
         (self.detector.deadline(), transition.is_some())
     }
 
+    /// What people are to know of it beside the verdict.
+    fn why(&self, now: Moment) -> Option<Arc<str>> {
+        let held = self.detector.damping().words(now).map(Arc::from);
+        held.or_else(|| match &self.why {
+            Some(why) if self.detector.is_suspect() => Some(format!("suspect: {why}").into()),
+            why => why.clone(),
+        })
+    }
+
     fn observation(&self, now: Moment) -> Observation {
         Observation {
             key: Arc::clone(&self.key),
@@ -266,7 +275,7 @@ impl Watched {
             rttvar: self.detector.rtt().rttvar(),
             probed_at: self.probed_at,
             may_change_in: self.detector.may_change_in(now),
-            why: self.detector.damping().words(now).map(Arc::from).or_else(|| self.why.clone()),
+            why: self.why(now),
         }
     }
 }

@@ -79,6 +79,37 @@ fn at_20_percent_loss_and_jitter_ten_minutes_pass_without_a_transition() {
     }
 }
 
+/// The same of an http monitor: a handshake, which has no second chance within a time-out, then a request, which the
+/// kernel repeats after 200 ms at least (Linux, TCP_RTO_MIN).
+fn over_lossy_path_by_http(chance: &mut Rng, loss: f64, timeout: Duration, rtt: &Rtt) -> Ending {
+    let pace = Pace::heavy(timeout, rtt);
+    let mut round_trip = || {
+        let is_kept = chance.f64() >= loss && chance.f64() >= loss;
+        is_kept.then(|| Duration::from_secs_f64(0.020 + 0.030 * (chance.f64() + chance.f64())))
+    };
+    let answers = (0..).map_while(|nth| pace.start_of(nth)).filter_map(|start| {
+        let connected = round_trip()?;
+        let sent = [0, 200, 600].map(|after| connected + after * MS);
+        let took = sent.into_iter().find_map(|sent| Some(sent + round_trip()?))?;
+        Some((start + took, Some(took)))
+    });
+    answers.min().filter(|(took, _)| *took < timeout).unwrap_or((timeout, None))
+}
+
+/// As netem has it on one side of a path: 20 % of the round trips are lost, and they take 50 +- 30 ms.
+#[test]
+fn nor_does_one_of_an_http_monitor() {
+    let monitor = defaults();
+    for seed in 0..40 {
+        let mut chance = Rng::with_seed(seed);
+        let end = Moment::START + Duration::from_secs(600);
+        let loss = 1.0 - 0.8f64.sqrt();
+        let transitions =
+            run(&monitor, 1, end, |_, rtt| over_lossy_path_by_http(&mut chance, loss, monitor.timeout, rtt));
+        assert_eq!(transitions.len(), 1, "seed {seed}: {transitions:?}");
+    }
+}
+
 #[test]
 fn an_adaptive_time_out_is_not_fooled_by_loss_either() {
     let monitor = Monitor { adaptive: true, timeout: 1000 * MS, ..defaults() };

@@ -22,6 +22,7 @@ ttl = "5s"
 [monitor.web]
 type = "http"
 interval = "100ms"
+damping  = false
 timeout = "100ms"
 fall = 2
 

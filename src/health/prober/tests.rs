@@ -7,7 +7,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::health::Sources;
+use crate::health::{Failure, Sources};
 use crate::model::{Health, Monitor, ProbeKind, ProbeTarget};
 
 /// Far longer than anything here takes.
@@ -175,4 +175,26 @@ async fn every_probe_is_heard_of_and_none_after_the_end() {
     let at_the_end = heard.load(Ordering::Relaxed);
     while published.0.recv().await.is_some() {}
     assert_eq!(heard.load(Ordering::Relaxed), at_the_end);
+}
+
+#[test]
+fn people_are_told_why_it_is_suspect_down_or_held_down() {
+    let mut watched = Watched::new(tcp_check(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 1000));
+    let at = |second: u64| Moment::START + Duration::from_secs(second);
+    let mut second = 0;
+    let mut after = |outcomes: &str| {
+        for outcome in outcomes.chars() {
+            second += 1;
+            let refused = Err(Failure::Refused);
+            let result = if outcome == 'S' { Ok(Duration::from_millis(1)) } else { refused };
+            watched.judge(Measurement { began: at(second), ended: at(second), result });
+        }
+        watched.observation(at(second)).why.map(|why| why.to_string())
+    };
+    assert_eq!(after("S"), None);
+    assert_eq!(after("F").as_deref(), Some("suspect: connection refused"));
+    assert_eq!(after("FF").as_deref(), Some("connection refused"));
+    assert_eq!(after("SS"), None);
+    assert_eq!(after("FFF").as_deref(), Some("held down for 67 s: flapped 2 times"));
+    assert_eq!(after("SS").as_deref(), Some("held down for 65 s: flapped 2 times"), "though it answers");
 }
