@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::health::probe::{Measurement, ProbeClients, probe};
-use crate::health::{Detector, Event, Observation, Schedule, SlotId};
+use crate::health::{Detector, Event, Observation, Rtt, Schedule, SlotId};
 use crate::model::{CheckKey, Moment};
 
 /// After a change, other changes are waited for this long, so that a region that dies is one report and not a hundred.
@@ -267,12 +267,13 @@ impl Watched {
     }
 
     fn observation(&self, now: Moment) -> Observation {
+        let rtt = self.key.monitor.kind.measures_rtt().then(|| self.detector.rtt());
         Observation {
             key: Arc::clone(&self.key),
             health: self.detector.health(),
             tried: self.detector.is_tried(),
-            srtt: self.detector.rtt().srtt(),
-            rttvar: self.detector.rtt().rttvar(),
+            srtt: rtt.and_then(Rtt::srtt),
+            rttvar: rtt.and_then(Rtt::rttvar),
             probed_at: self.probed_at,
             may_change_in: self.detector.may_change_in(now),
             why: self.why(now),

@@ -23,7 +23,9 @@ pub use client_net::ClientNet;
 pub use client_table::ClientTable;
 pub use country::{Continent, Country};
 pub use facts::{Database, Facts, FileStamp, Point};
-pub use monitor::{CertificateRule, Check, CheckId, CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget, TlsSpec};
+pub use monitor::{
+    CertificateRule, Check, CheckId, CheckKey, ExecSpec, HttpSpec, Monitor, ProbeKind, ProbeTarget, TlsSpec,
+};
 pub use placement::{Placed, PlacedBy, Placement, Placing, TooManyClasses};
 pub use policy::{
     AffinityNet, Failback, Fence, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, Policy, PolicyId, Service,

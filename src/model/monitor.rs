@@ -105,6 +105,8 @@ pub enum ProbeKind {
     Https(HttpSpec, CertificateRule),
     /// A TLS handshake.
     Tls(TlsSpec),
+    /// A program of the operator's.
+    Exec(ExecSpec),
 }
 
 impl ProbeKind {
@@ -116,6 +118,15 @@ impl ProbeKind {
             ProbeKind::Http(_) => "http",
             ProbeKind::Https(..) => "https",
             ProbeKind::Tls(_) => "tls",
+            ProbeKind::Exec(_) => "exec",
+        }
+    }
+
+    /// Whether the time of a success is that of a way there and back. If not, it ranks nothing.
+    pub fn measures_rtt(&self) -> bool {
+        match self {
+            ProbeKind::Exec(_) => false,
+            ProbeKind::Icmp | ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Https(..) | ProbeKind::Tls(_) => true,
         }
     }
 }
@@ -136,6 +147,17 @@ pub struct TlsSpec {
     pub host: Option<String>,
     /// What is asked of the certificate.
     pub certificate: CertificateRule,
+}
+
+/// What an exec monitor runs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ExecSpec {
+    /// The program's file, an absolute path.
+    pub program: String,
+    /// What it is called with, besides its own name.
+    pub args: Vec<String>,
+    /// The endpoint that is judged, by name: the program is told.
+    pub endpoint: String,
 }
 
 /// What an http or https monitor asks and expects.

@@ -9,7 +9,7 @@ use crate::config::source::At;
 use crate::config::spec::own_keys;
 use crate::config::spec::zone::later_word;
 use crate::model::timing::{DEFAULT_TIMEOUT, adaptive_ceiling};
-use crate::model::{CertificateRule, HttpSpec, TlsSpec};
+use crate::model::{CertificateRule, ExecSpec, HttpSpec, TlsSpec};
 
 /// One declared check.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub(in crate::config) enum KindSpec {
     Https(HttpSpec, CertificateRule),
     /// A TLS handshake.
     Tls(TlsSpec),
+    /// A program; whom it judges is told to it later.
+    Exec(ExecSpec),
 }
 
 /// Least interval: more often is load, not news (model::Monitor).
@@ -67,8 +69,8 @@ pub(in crate::config) const MAX_HEADERS: usize = 32;
 pub(in crate::config) const MAX_TEXT: usize = 4096;
 
 /// Types of monitors.
-pub(in crate::config) const SUPPORTED: [&str; 5] = ["icmp", "tcp", "http", "https", "tls"];
-const LATER: [&str; 6] = ["grpc", "dns", "exec", "heartbeat", "all", "any"];
+pub(in crate::config) const SUPPORTED: [&str; 6] = ["icmp", "tcp", "http", "https", "tls", "exec"];
+const LATER: [&str; 5] = ["grpc", "dns", "heartbeat", "all", "any"];
 
 /// `[monitor.NAME]`.
 pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems) -> MonitorSpec {
@@ -86,6 +88,7 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     }
     let http = http(&mut fields, problems);
     let certificate = own_keys::certificate(kind, &mut fields, problems);
+    let exec = own_keys::exec(kind, &name.place, &mut fields, problems);
     let interval = fields.duration("interval", MIN_INTERVAL..=MAX_INTERVAL, "\"1s\"", problems);
     let adaptive = fields.is_text("timeout", "adaptive");
     let timeout = timeout(&mut fields, problems);
@@ -105,12 +108,13 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
         }
         problem.hint("a probe can then still be out when the next one is due: shorten `timeout`");
     }
-    let kind = kind.map(|kind| match kind {
-        "icmp" => KindSpec::Icmp,
-        "tcp" => KindSpec::Tcp,
-        "http" => KindSpec::Http(http),
-        "tls" => KindSpec::Tls(TlsSpec { host: http.host, certificate }),
-        _ => KindSpec::Https(http, certificate),
+    let kind = kind.and_then(|kind| match kind {
+        "icmp" => Some(KindSpec::Icmp),
+        "tcp" => Some(KindSpec::Tcp),
+        "http" => Some(KindSpec::Http(http)),
+        "tls" => Some(KindSpec::Tls(TlsSpec { host: http.host, certificate })),
+        "exec" => exec.map(KindSpec::Exec),
+        _ => Some(KindSpec::Https(http, certificate)),
     });
     if let (Some(KindSpec::Icmp), Some((_, place))) = (&kind, &port) {
         problems.error(place, format!("{what} has a `port`, and icmp knows none")).hint("leave it out");

@@ -3,16 +3,19 @@
 
 use crate::config::fields::Fields;
 use crate::config::problem::Problems;
-use crate::model::CertificateRule;
+use crate::config::source::Place;
+use crate::model::{CertificateRule, ExecSpec};
 
 /// Each such key, and the types that have it.
-const TYPES_OF: [(&str, &[&str]); 6] = [
+const TYPES_OF: [(&str, &[&str]); 8] = [
     ("path", &["http", "https"]),
     ("host", &["http", "https", "tls"]),
     ("headers", &["http", "https"]),
     ("expect", &["http", "https"]),
     ("verify", &["https", "tls"]),
     ("min_days", &["https", "tls"]),
+    ("program", &["exec"]),
+    ("args", &["exec"]),
 ];
 
 /// Days that a tls monitor wants a certificate to have left, unless it says otherwise: two of the three weeks that
@@ -20,6 +23,10 @@ const TYPES_OF: [(&str, &[&str]); 6] = [
 const USUAL_MIN_DAYS: u32 = 14;
 /// Most days to ask for (judgment: authorities of a company's own give certificates for ten years).
 pub(in crate::config) const MAX_MIN_DAYS: i64 = 3650;
+
+/// Most arguments, and octets in one (judgment: what a person writes into a policy; a long list belongs in a file).
+pub(in crate::config) const MAX_ARGS: usize = 64;
+const MAX_ARG: usize = 4096;
 
 /// Tells of each key in `fields` that a monitor of type `kind` doesn't have.
 pub(super) fn check(kind: &str, fields: &Fields, problems: &mut Problems) {
@@ -46,4 +53,38 @@ pub(super) fn certificate(kind: Option<&str>, fields: &mut Fields, problems: &mu
     let usual = if verify && kind == Some("tls") { USUAL_MIN_DAYS } else { 0 };
     let min_days = fields.integer("min_days", 0..=MAX_MIN_DAYS, problems);
     CertificateRule { verify, min_days: min_days.map_or(usual, |days| days.value as u32) }
+}
+
+/// `program` and `args`; `None` where there is nothing to run, which has been told.
+pub(super) fn exec(
+    kind: Option<&str>,
+    place: &Place,
+    fields: &mut Fields,
+    problems: &mut Problems,
+) -> Option<ExecSpec> {
+    const EXAMPLE: &str = "\"/usr/local/bin/check\"";
+    let is_missing = kind == Some("exec") && fields.lacks("program");
+    let program = fields.text("program", EXAMPLE, problems);
+    let args = fields.texts("args", "[\"--fast\"]", problems).map_or_else(Vec::new, |list| list.value);
+    if let Some(first) = args.get(MAX_ARGS) {
+        problems.error(&first.place, format!("more than {MAX_ARGS} arguments")).hint("let the program read a file");
+    }
+    if let Some(wrong) = args.iter().find(|arg| arg.value.contains('\0') || arg.value.len() > MAX_ARG) {
+        problems
+            .error(&wrong.place, format!("an argument must be {MAX_ARG} octets at most, without NUL"))
+            .hint("shorten it, or let the program read a file");
+    }
+    let Some(program) = program else {
+        if is_missing {
+            let problem = problems.error(place, format!("{} has no `program`", fields.what));
+            problem.hint(format!("write `program = {EXAMPLE}`"));
+        }
+        return None;
+    };
+    if !program.value.starts_with('/') || program.value.contains('\0') || program.value.len() > MAX_ARG {
+        let problem = problems.error(&program.place, format!("\"{}\" is not an absolute path", program.value));
+        problem.hint(format!("write `program = {EXAMPLE}`: no shell looks for it, and arguments go into `args`"));
+    }
+    let args = args.into_iter().map(|arg| arg.value).collect();
+    Some(ExecSpec { program: program.value, args, endpoint: String::new() })
 }

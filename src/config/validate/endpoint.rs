@@ -11,8 +11,8 @@ use crate::config::source::At;
 use crate::config::spec::{EndpointSpec, KindSpec, MonitorSpec, PolicySpec, Serves};
 use crate::config::validate::Builder;
 use crate::model::{
-    AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, Endpoint, Facet, Monitor, ProbeKind, ProbeTarget,
-    ZoneId,
+    AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, Endpoint, ExecSpec, Facet, Monitor, ProbeKind,
+    ProbeTarget, ZoneId,
 };
 
 /// Makes the endpoints of one policy file.
@@ -92,10 +92,13 @@ impl<'a> Checker<'a> {
             KindSpec::Http(http) => (ProbeKind::Http(http.clone()), Some(80)),
             KindSpec::Https(http, certificate) => (ProbeKind::Https(http.clone(), *certificate), Some(443)),
             KindSpec::Tls(tls) => (ProbeKind::Tls(tls.clone()), Some(443)),
+            KindSpec::Exec(exec) => {
+                (ProbeKind::Exec(ExecSpec { endpoint: spec.name.value.clone(), ..exec.clone() }), None)
+            }
         };
         let port = probe_port.or(monitor.port).or(usual);
         let target = match (&kind, port) {
-            (ProbeKind::Icmp, _) => ProbeTarget::Host(ip),
+            (ProbeKind::Icmp, _) | (ProbeKind::Exec(_), None) => ProbeTarget::Host(ip),
             (_, Some(port)) => ProbeTarget::Socket(SocketAddr::new(ip, port)),
             (_, None) => {
                 if self.portless.insert(&monitor.name.value) {

@@ -7,7 +7,7 @@ use crate::config::source::{At, Place};
 use crate::config::spec::{PolicySpec, PoolSpec};
 use crate::config::validate::name::point_at;
 use crate::config::validate::{Builder, Names, Used};
-use crate::model::{EndpointId, Member, MemberRef, Model, Pool, PoolId, SelectorId, Steering};
+use crate::model::{Answerable, EndpointId, Member, MemberRef, Model, Pool, PoolId, SelectorId, Steering};
 
 /// Pools in pools in pools: deeper than this nobody follows, and a decision walks it (judgment).
 const MAX_DEPTH: usize = 32;
@@ -102,6 +102,19 @@ fn warn_unranked(
                 let problem = problems.warning(place, message);
                 point_at(problem, &endpoint.name, policy);
                 problem.hint("give the endpoint a `monitor`");
+                return;
+            }
+            let measures = |a: &Answerable| {
+                a.check
+                    .and_then(|id| model.checks.get(id.0 as usize))
+                    .is_none_or(|check| check.key.monitor.kind.measures_rtt())
+            };
+            if !endpoint.answerables.iter().all(measures) {
+                let message =
+                    format!("the monitor of `{}` measures no round trip, so its latency is never known", endpoint.name);
+                let problem = problems.warning(place, message);
+                point_at(problem, &endpoint.name, policy);
+                problem.hint("judge it by a monitor that does, such as tcp");
             }
         }
         Steering::Weighted | Steering::Failover | Steering::Geo | Steering::Affinity | Steering::All => {}

@@ -229,7 +229,7 @@ fn probed_port(endpoint: &EndpointSpec, spec: &PolicySpec) -> Option<u16> {
     let monitor = spec.monitors.iter().find(|monitor| monitor.name.value == *name)?;
     let usual = match monitor.kind.as_ref()? {
         KindSpec::Icmp => return None,
-        KindSpec::Tcp => None,
+        KindSpec::Tcp | KindSpec::Exec(_) => None,
         KindSpec::Http(_) => Some(80),
         KindSpec::Https(..) | KindSpec::Tls(_) => Some(443),
     };

@@ -168,7 +168,7 @@ pub fn check_rights<'a>(checks: impl IntoIterator<Item = &'a CheckKey>) -> Resul
             ProbeKind::Icmp => v6 = true,
             ProbeKind::Https(_, certificate) => https |= certificate.verify,
             ProbeKind::Tls(spec) => https |= spec.certificate.verify,
-            ProbeKind::Tcp | ProbeKind::Http(_) => {}
+            ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Exec(_) => {}
         }
     }
     if v4 {

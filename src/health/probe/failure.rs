@@ -32,6 +32,8 @@ pub enum Failure {
         /// What was expected.
         lacks: String,
     },
+    /// It was asked how it is, and said that it isn't well; its words.
+    Unwell(String),
     /// What came is not the protocol's; what is wrong with it.
     Garbage(String),
     /// This vantage could not probe at all (no sockets left, no right to, a source address that it lacks): nothing is
@@ -51,6 +53,7 @@ impl Failure {
             | Failure::Tls(_)
             | Failure::Status { .. }
             | Failure::Body { .. }
+            | Failure::Unwell(_)
             | Failure::Garbage(_) => true,
         }
     }
@@ -90,7 +93,9 @@ impl fmt::Display for Failure {
                 Ok(())
             }
             Failure::Body { lacks } => write!(f, "body lacks {lacks:?}"),
-            Failure::Unreachable(why) | Failure::Garbage(why) | Failure::Vantage(why) => f.write_str(why),
+            Failure::Unreachable(why) | Failure::Unwell(why) | Failure::Garbage(why) | Failure::Vantage(why) => {
+                f.write_str(why)
+            }
         }
     }
 }

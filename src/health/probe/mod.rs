@@ -4,10 +4,12 @@
 //!
 //! What the round-trip time means: for icmp the echo's, for tcp the handshake's, for tls
 //! both handshakes', for http and https the time from the connection's beginning to the head of the response, that is,
-//! what a client waits for the first byte. That counts the server's own slowness in, on purpose: it ranks regions by what clients feel.
+//! what a client waits for the first byte. That counts the server's own slowness in, on purpose: it ranks regions by what clients feel. That of an exec
+//! probe is how long the program took, and ranks nothing.
 
 mod attempt;
 mod clients;
+mod exec;
 mod failure;
 mod http;
 mod icmp;
@@ -39,7 +41,8 @@ pub struct Measurement {
 }
 
 /// Probes once. `rtt` is what earlier probes of this check measured: it decides when an unanswered attempt is repeated
-/// (see [`Pace`]). Ends within the monitor's time-out.
+/// (see [`Pace`]). Ends within the monitor's time-out; a program waits as long again for
+/// room to run.
 pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measurement {
     let timeout = rtt.timeout(&check.monitor);
     let began = clock::now();
@@ -57,6 +60,7 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
             let get = || http::get_over_tls(clients, spec, *certificate, to);
             attempt::repeat(Pace::heavy(timeout, rtt), timeout, get).await
         }
+        (ProbeKind::Exec(spec), target) => exec::run(spec, target, timeout).await,
         (ProbeKind::Tls(spec), ProbeTarget::Socket(to)) => {
             attempt::repeat(Pace::heavy(timeout, rtt), timeout, || tls::probe(clients, spec, to)).await
         }

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::health::{Failure, Sources};
-use crate::model::{Health, Monitor, ProbeKind, ProbeTarget};
+use crate::model::{ExecSpec, Health, Monitor, ProbeKind, ProbeTarget};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -66,6 +66,22 @@ fn start(settings: ProberSettings) -> (ProberHandle, Published) {
 
 async fn ended(round: Round) {
     tokio::time::timeout(PATIENCE, round.ended()).await.expect("the round ends");
+}
+
+#[tokio::test]
+async fn the_time_of_a_program_is_no_round_trip() {
+    let (_up, up) = listening();
+    let exec = ExecSpec { program: "/bin/sh".into(), args: vec!["-c".into(), "exit 0".into()], endpoint: "a".into() };
+    let over_tcp = tcp_check(up, 3_600_000);
+    let mut by_program = (*over_tcp).clone();
+    by_program.monitor.kind = ProbeKind::Exec(exec);
+    for (check, has_rtt) in [(over_tcp, true), (Arc::new(by_program), false)] {
+        let (prober, mut published) = start(ProberSettings::default());
+        ended(prober.adopt(vec![check])).await;
+        let report = published.until("up", |seen| seen.health == Health::Up).await;
+        assert!(report.iter().all(|seen| seen.srtt.is_some() == has_rtt && seen.rttvar.is_some() == has_rtt));
+        prober.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Probes against real sockets, each server made by its test on a port that the kernel chose.
 
+mod exec;
 mod http;
 mod https;
 mod plain;
