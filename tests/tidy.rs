@@ -36,6 +36,7 @@ const PURE: &[&str] = &[
     "health/schedule",
     "health/detector",
     "health/rtt",
+    "health/damping",
     "health/observation",
     "fleet/report",
     "fleet/quorum",

@@ -175,3 +175,22 @@ def test_transitions_are_events(dir, endpoints):
             assert (up["from"], up["to"]) == ("down", "up"), up
             assert up["generation"] >= down["generation"]
             assert abs(up["at"] - time.time()) < 60, "Unix seconds"
+
+
+def test_what_flaps_is_held_down_and_said_to_be(dir, endpoints):
+    """Two deaths in quick succession: it answers its probes again, and is held down all the same."""
+    one, two = endpoints("one"), endpoints("two")
+    with Node(dir, files(one, two, interval="200ms", timeout="150ms")) as node:
+        for health in ["up", "held"]:
+            one.kill()
+            node.wait_health("one", "down")
+            one.start()
+            if health == "up":
+                node.wait_health("one", "up")
+        verdict = lambda: node.status()["zones"][0]["endpoints"][0]["verdicts"][0]
+        assert wait_until(lambda: verdict()["why"].startswith("held down for "), 10)
+        assert verdict()["why"].endswith(" s: flapped 2 times"), verdict()
+        assert verdict()["health"] == "down"
+        assert {tuple(node.addresses("db.svc.example.")) for _ in range(20)} == {("192.0.2.2",)}
+        said = node.json("/v1/explain?name=db.svc.example.&type=A")
+        assert any("held down for" in (seen.get("why") or "") for seen in said["evidence"]), said["evidence"]
