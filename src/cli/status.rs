@@ -104,6 +104,7 @@ fn verdict_cells(verdict: &Verdict) -> [String; 7] {
     let probed =
         verdict.age_ms.map_or("never".to_owned(), |ms| format!("{} ago", text::span(Duration::from_millis(ms))));
     let why = verdict.why.clone().unwrap_or_default();
+    let probed = verdict.hold.iter().fold(probed, |probed, hold| format!("{probed}, connection {hold}"));
     let Verdict { vantage, region, address, health, .. } = verdict;
     [address.clone(), vantage.clone(), region.clone(), health.clone(), rtt, probed, why]
 }
@@ -139,6 +140,7 @@ mod tests {
             rtt_ms,
             age_ms,
             why: (health == "down").then(|| "connection refused".into()),
+            hold: None,
         }
     }
 
@@ -151,7 +153,8 @@ mod tests {
             verdicts,
             overridden: None,
         };
-        let verdicts = vec![seen("up", Some(1.25), Some(400)), seen("down", None, None)];
+        let held = Verdict { hold: Some("open".into()), ..seen("up", Some(1.25), Some(400)) };
+        let verdicts = vec![held, seen("down", None, None)];
         let status = Status {
             generation: 3,
             zones: vec![ZoneStatus {
@@ -180,9 +183,9 @@ VANTAGE  REGION   STATE
 ns1      eu-west  up
 
 svc.example.: www
-ENDPOINT  REGION   HEALTH  ADDRESS     VANTAGE  FROM     SEES  RTT     PROBED     WHY
-fra1      eu-west  up      192.0.2.1   ns1      eu-west  up    1.2 ms  0.4 s ago
-                           192.0.2.1   ns1      eu-west  down  -       never      connection refused
+ENDPOINT  REGION   HEALTH  ADDRESS     VANTAGE  FROM     SEES  RTT     PROBED                      WHY
+fra1      eu-west  up      192.0.2.1   ns1      eu-west  up    1.2 ms  0.4 s ago, connection open
+                           192.0.2.1   ns1      eu-west  down  -       never                       connection refused
 plain     eu-west  up      not probed
 
 last transitions

@@ -85,6 +85,7 @@ pub(crate) fn view() -> WorldView {
             rtt: rtt.map(Duration::from_micros),
             probed_at: Some(PROBED_AT),
             why: None,
+            hold: None,
         }],
         ..CheckView::default()
     };

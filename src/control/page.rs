@@ -114,8 +114,9 @@ fn override_in_words(said: &Said) -> String {
 fn verdict_in_words(verdict: &Verdict) -> String {
     let rtt = verdict.rtt_ms.map_or(String::new(), |ms| format!(", {ms:.1} ms"));
     let age = verdict.age_ms.map_or(", not probed yet".to_owned(), |ms| format!(", {:.1} s ago", ms as f64 / 1e3));
+    let hold = verdict.hold.as_ref().map_or(String::new(), |hold| format!(", connection {hold}"));
     let Verdict { vantage, region, address, health, .. } = verdict;
-    format!("{vantage} ({region}): {address} {health}{rtt}{age}")
+    format!("{vantage} ({region}): {address} {health}{rtt}{age}{hold}")
 }
 
 /// The health of several: up while any is, else down while any is; as an endpoint's follows from its addresses.

@@ -72,6 +72,9 @@ pub struct Verdict {
     /// Why it is held down, or why its last probe failed; left out while all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What became of the connection that `hold = true` keeps open; none where none is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
 }
 
 /// One vantage.
@@ -219,6 +222,7 @@ fn verdict(model: &Model, said: &Evidence, address: &str, now: Moment) -> Verdic
         rtt_ms: said.rtt.map(millis),
         age_ms: said.probed_at.map(|at| now.since(at).as_millis() as u64),
         why: said.why.as_deref().map(str::to_owned),
+        hold: said.hold.map(|hold| hold.as_str().to_owned()),
     }
 }
 

@@ -6,6 +6,9 @@ const ENOUGH_DESCRIPTORS: u64 = 65_536;
 /// Left for listening, streams, the API and files.
 const OTHER_DESCRIPTORS: u64 = 512;
 
+/// Of the rest, one in so many is for held connections. Judgment: probes tell more, and need more where nothing answers.
+const HELD_PARTS: u64 = 4;
+
 /// A probe that nothing answers holds a socket for each of its attempts, six at most.
 const DESCRIPTORS_A_PROBE: u64 = 6;
 
@@ -25,8 +28,14 @@ pub(crate) fn raise_descriptors() -> u64 {
 
 /// How many probes `vantages` may each have under way, so that the worst outage leaves descriptors for answering.
 pub(crate) fn probes_in_flight(descriptors: u64, vantages: usize) -> usize {
-    let share = descriptors.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS_A_PROBE / vantages.max(1) as u64;
+    let left = descriptors.saturating_sub(OTHER_DESCRIPTORS);
+    let share = (left - left / HELD_PARTS) / DESCRIPTORS_A_PROBE / vantages.max(1) as u64;
     share.clamp(FEWEST_PROBES, MOST_PROBES) as usize
+}
+
+/// How many connections `vantages` may each hold, beside their probes.
+pub(crate) fn held_connections(descriptors: u64, vantages: usize) -> usize {
+    (descriptors.saturating_sub(OTHER_DESCRIPTORS) / HELD_PARTS / vantages.max(1) as u64) as usize
 }
 
 #[cfg(test)]
@@ -36,9 +45,12 @@ mod tests {
     #[test]
     fn an_outage_leaves_descriptors_for_answering() {
         for (descriptors, vantages) in [(1024, 1), (4096, 3), (65_536, 1), (1_048_576, 3)] {
-            let most = probes_in_flight(descriptors, vantages) as u64 * vantages as u64 * DESCRIPTORS_A_PROBE;
+            let probes = probes_in_flight(descriptors, vantages) as u64 * DESCRIPTORS_A_PROBE;
+            let most = (probes + held_connections(descriptors, vantages) as u64) * vantages as u64;
             assert!(most + OTHER_DESCRIPTORS <= descriptors, "{descriptors} descriptors, {vantages} vantages: {most}");
         }
+        assert_eq!(held_connections(65_536, 1), 16_256, "ten thousand endpoints and more");
+        assert_eq!(held_connections(64, 1), 0, "none rather than no probes");
         assert_eq!(probes_in_flight(64, 1), FEWEST_PROBES as usize, "some probes in any case");
         assert_eq!(probes_in_flight(u64::MAX, 1), MOST_PROBES as usize);
     }

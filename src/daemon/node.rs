@@ -89,8 +89,7 @@ impl Node {
         }
 
         let metrics = Arc::new(Metrics::new());
-        let in_flight = limits::probes_in_flight(limits::raise_descriptors(), vantages.len());
-        let mut vantages = Vantages::start(&vantages, in_flight, &metrics);
+        let mut vantages = Vantages::start(&vantages, limits::raise_descriptors(), &metrics);
         let model = Arc::new(model);
         let identities = Identities::new().map_err(StartError::System)?;
         let identity = Arc::new(identities.of(&settings));

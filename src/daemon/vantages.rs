@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::clock;
+use crate::daemon::limits;
 use crate::fleet::{Exchange, Vantage, agree};
 use crate::health::{ProbeClients, Prober, ProberHandle, ProberSettings, Round, Sources};
 use crate::model::{CheckKey, Model, WorldView};
@@ -27,14 +28,15 @@ pub(crate) struct Vantages {
 }
 
 impl Vantages {
-    /// Starts a prober for each, without checks yet, each with at most `in_flight` probes at a time.
-    pub(crate) fn start(specs: &[VantageSpec], in_flight: usize, metrics: &Arc<Metrics>) -> Vantages {
+    /// Starts a prober for each, without checks yet; together they take a share of so many file descriptors.
+    pub(crate) fn start(specs: &[VantageSpec], descriptors: u64, metrics: &Arc<Metrics>) -> Vantages {
         let exchange = Exchange::new();
         let prober = |spec: &VantageSpec| {
             let seat = exchange.join(Vantage { name: spec.name.clone(), region: spec.region.clone() });
             let (metrics, name) = (metrics.clone(), spec.name.clone());
             let settings = ProberSettings {
-                max_in_flight: in_flight,
+                max_in_flight: limits::probes_in_flight(descriptors, specs.len()),
+                max_held: limits::held_connections(descriptors, specs.len()),
                 on_probe: Arc::new(move |kind, is_ok, took| {
                     metrics.probe_ended(
                         &name,

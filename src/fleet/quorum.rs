@@ -153,6 +153,7 @@ impl Statement<'_> {
             rtt: self.observation.srtt,
             probed_at: self.observation.probed_at,
             why: self.observation.why.clone(),
+            hold: self.observation.hold,
         }
     }
 }

@@ -22,6 +22,9 @@
 //! interval later, so a dead process is out after one interval and a little. After a success it is content with the
 //! regular probes again, but remembers the failures.
 //!
+//! The end of a held connection makes Up Suspect as a failure does, but it counts only where no failure does, and never as
+//! the last: probes decide. They leave a process that is replaced in place the time to listen again.
+//!
 //! With a *hold-down* Up and Down last that long at least. Evidence is counted meanwhile, and the first probe that ends
 //! thereafter changes the verdict if that is what the counts say then.
 //!
@@ -31,7 +34,7 @@
 use std::time::Duration;
 
 use crate::health::{Damping, Rtt};
-use crate::model::timing::{MIN_SPACING, VERIFY_WINDOW};
+use crate::model::timing::{MIN_SPACING, RESTART_GRACE, VERIFY_WINDOW};
 use crate::model::{Health, Moment, Monitor};
 
 /// Failures in Down after which the interval begins to grow. Judgment: with the default interval that is half a minute,
@@ -43,7 +46,7 @@ pub const MAX_BACKOFF: u32 = 8;
 /// But it grows no longer than this, so that a recovery is seen within half a minute. Judgment.
 pub const BACKOFF_CEILING: Duration = Duration::from_secs(30);
 
-/// How one probe ended.
+/// What a detector hears of: how one probe ended, or that what was held did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// As expected.
@@ -56,6 +59,8 @@ pub enum Event {
         /// When that probe began.
         began: Moment,
     },
+    /// The connection that was held to it ended, for whatever reason of the other side's.
+    HeldEnded,
 }
 
 /// A verdict that changed.
@@ -76,6 +81,8 @@ pub struct Detector {
     hold_down: Duration,
     /// Until then the verdict stays, whatever speaks against it.
     held_until: Moment,
+    /// When the held connection ended, until a probe that began thereafter tells.
+    lost: Option<Moment>,
     state: State,
     rtt: Rtt,
     damping: Damping,
@@ -87,7 +94,8 @@ enum State {
     Unknown { failures: u32, verify_at: Option<Moment> },
     /// Nothing speaks against it.
     Up,
-    /// Up, with failures (1 to `fall` - 1, or `fall` while held) that no run of `rise` successes has cleared yet.
+    /// Up, with failures (1 to `fall` - 1, or `fall` while held, or 0 when a connection ended and `fall` is 1) that no
+    /// run of `rise` successes has cleared yet.
     Suspect { failures: u32, run: u32, verify_at: Option<Moment> },
     /// Down, with successes (0 to `rise` - 1, or `rise` while held) in a row, or failures (0 to what counts) in a row.
     Down { run: u32, failures: u32 },
@@ -102,6 +110,7 @@ impl Detector {
             interval: monitor.interval,
             hold_down: monitor.hold_down,
             held_until: Moment::START,
+            lost: None,
             state: State::Unknown { failures: 0, verify_at: None },
             rtt: Rtt::default(),
             damping: Damping::new(monitor),
@@ -114,13 +123,25 @@ impl Detector {
         let counted = match event {
             Event::Success { rtt } => {
                 self.rtt.learn(rtt);
-                self.succeeded()
+                match self.lost.filter(|lost| now.since(*lost) < rtt) {
+                    // It was asked before that, and tells nothing of what is now.
+                    Some(_) => self.state,
+                    None => {
+                        self.lost = None;
+                        self.succeeded()
+                    }
+                }
             }
             Event::Failure { began } => {
                 if self.rtt.is_overdue(now.since(began)) {
                     self.rtt.back_off();
                 }
-                self.failed(now.max(began + self.spacing()))
+                let graced = self.lost.map_or(now, |lost| lost + RESTART_GRACE);
+                self.failed(now.max(began + self.spacing()).max(graced))
+            }
+            Event::HeldEnded => {
+                self.lost = Some(now);
+                self.suspected(now + RESTART_GRACE)
             }
         };
         self.state = self.judged(counted, now);
@@ -231,6 +252,16 @@ impl Detector {
             State::Down { failures, .. } => {
                 State::Down { run: 0, failures: (failures + 1).min(BACKOFF_AFTER + MAX_BACKOFF.ilog2()) }
             }
+        }
+    }
+
+    /// What the end of a held connection makes of it.
+    fn suspected(&self, verify_at: Moment) -> State {
+        let (first, verify_at) = (1.min(self.fall - 1), Some(verify_at));
+        match self.state {
+            State::Up => State::Suspect { failures: first, run: 0, verify_at },
+            State::Suspect { failures, .. } => State::Suspect { failures: failures.max(first), run: 0, verify_at },
+            State::Unknown { .. } | State::Down { .. } => self.state,
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod damping;
 pub mod detector;
+pub mod held;
 pub mod observation;
 pub mod pace;
 pub mod probe;

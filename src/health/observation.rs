@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{CheckKey, Health, Moment};
+use crate::model::{CheckKey, Health, Hold, Moment};
 
 /// What one prober believes of one check at one moment.
 #[derive(Debug, Clone)]
@@ -24,4 +24,6 @@ pub struct Observation {
     pub may_change_in: Duration,
     /// That and why it is held down, or is suspect; else why the last failure failed, until the next success.
     pub why: Option<Arc<str>>,
+    /// What became of the held connection; `None` where none is wanted.
+    pub hold: Option<Hold>,
 }

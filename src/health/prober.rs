@@ -16,6 +16,10 @@ use crate::health::probe::{Measurement, ProbeClients, probe};
 use crate::health::{Detector, Event, Observation, Rtt, Schedule, SlotId};
 use crate::model::{CheckKey, Moment};
 
+mod holding;
+
+use holding::{Holding, News};
+
 /// After a change, other changes are waited for this long, so that a region that dies is one report and not a hundred.
 const GATHER: Duration = Duration::from_millis(5);
 /// And this much longer for each check, so that making reports never takes the most of the prober's time.
@@ -33,6 +37,8 @@ pub struct ProberSettings {
     pub report_every: Duration,
     /// Most probes under way at once; each may hold several sockets while nothing answers. Default 4096.
     pub max_in_flight: usize,
+    /// Most connections that are held for monitors with `hold`. Default 16,384.
+    pub max_held: usize,
     /// Hears of each probe; by default nobody.
     pub on_probe: OnProbe,
 }
@@ -43,6 +49,8 @@ impl Default for ProberSettings {
             report_every: Duration::from_secs(1),
             // Judgment: 8,000 silent endpoints a second at the default time-out.
             max_in_flight: 4096,
+            // A descriptor each: a quarter of what a node takes.
+            max_held: 16_384,
             on_probe: Arc::new(|_, _, _| {}),
         }
     }
@@ -54,6 +62,7 @@ pub struct Prober {
     clients: Arc<ProbeClients>,
     publish: Publish,
     schedule: Schedule,
+    holding: Holding,
     watched: HashMap<SlotId, Watched>,
     /// The checks in the plan's order.
     plan: Vec<SlotId>,
@@ -98,7 +107,9 @@ impl Prober {
         let (commands, orders) = mpsc::unbounded_channel();
         // Never holds more than what is under way, which the schedule bounds.
         let (ended, endings) = mpsc::unbounded_channel();
+        let (holding, news) = Holding::new(Arc::clone(&clients), settings.max_held);
         let prober = Prober {
+            holding,
             schedule: Schedule::new(settings.max_in_flight),
             report_at: clock::now() + settings.report_every,
             settings,
@@ -109,17 +120,24 @@ impl Prober {
             rounds: Vec::new(),
             ended,
         };
-        ProberHandle { commands, task: tokio::spawn(prober.run(orders, endings)) }
+        ProberHandle { commands, task: tokio::spawn(prober.run(orders, endings, news)) }
     }
 
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Command>, mut endings: mpsc::UnboundedReceiver<Ended>) {
+    async fn run(
+        mut self,
+        mut orders: mpsc::UnboundedReceiver<Command>,
+        mut endings: mpsc::UnboundedReceiver<Ended>,
+        mut news: mpsc::UnboundedReceiver<News>,
+    ) {
         loop {
             let now = clock::now();
             self.launch(now);
+            self.holding.launch(now);
             if now >= self.report_at {
                 self.report(now);
             }
-            let wake = self.schedule.next_due().map_or(self.report_at, |due| due.min(self.report_at));
+            let dues = [self.schedule.next_due(), self.holding.next_due()];
+            let wake = dues.into_iter().flatten().fold(self.report_at, Moment::min);
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -132,6 +150,7 @@ impl Prober {
                         self.hear(ended);
                     }
                 }
+                Some(news) = news.recv() => self.hear_of_held(&news),
                 () = tokio::time::sleep(wake.since(now)) => {}
             }
             self.end_rounds();
@@ -147,12 +166,14 @@ impl Prober {
         let fresh: Vec<&Arc<CheckKey>> = wanted.iter().filter(|key| !known.contains_key(*key)).collect();
         let intervals: Vec<Duration> = fresh.iter().map(|key| key.monitor.interval).collect();
         for (slot, key) in self.schedule.add(&intervals, clock::now()).into_iter().zip(fresh) {
+            self.holding.add(slot, key);
             self.watched.insert(slot, Watched::new(Arc::clone(key)));
             known.insert(Arc::clone(key), slot);
         }
         self.plan = wanted.iter().filter_map(|key| known.remove(key)).collect();
         for gone in known.into_values() {
             self.schedule.remove(gone);
+            self.holding.remove(gone);
             self.watched.remove(&gone);
         }
         self.rounds.push(order.round);
@@ -182,8 +203,10 @@ impl Prober {
         };
         let took = measurement.ended.since(measurement.began);
         (self.settings.on_probe)(watched.key.monitor.kind.as_str(), measurement.result.is_ok(), took);
+        let (began, ended, is_ok) = (measurement.began, measurement.ended, measurement.result.is_ok());
         let (verify_at, has_changed) = watched.judge(measurement);
         let backoff = watched.detector.backoff();
+        self.holding.probed(slot, (began, is_ok), watched.detector.health(), ended);
         self.schedule.want(slot, verify_at);
         self.schedule.back_off(slot, backoff, clock::now());
         if has_changed {
@@ -192,12 +215,23 @@ impl Prober {
         }
     }
 
+    /// The end of a held connection is a reason to probe now.
+    fn hear_of_held(&mut self, news: &News) {
+        let now = clock::now();
+        let Some(slot) = self.holding.hear(news, now) else { return };
+        if let Some(watched) = self.watched.get_mut(&slot) {
+            // Never a transition: probes decide.
+            watched.detector.step(Event::HeldEnded, now);
+            self.schedule.want(slot, watched.detector.deadline());
+        }
+    }
+
     fn report(&mut self, now: Moment) {
         let observations = self
             .plan
             .iter()
-            .filter_map(|slot| self.watched.get(slot))
-            .map(|watched| watched.observation(now))
+            .filter_map(|slot| Some((self.watched.get(slot)?, self.holding.word(*slot))))
+            .map(|(watched, hold)| Observation { hold, ..watched.observation(now) })
             .collect();
         (self.publish)(now, observations);
         self.report_at = now + self.settings.report_every;
@@ -266,6 +300,7 @@ impl Watched {
         })
     }
 
+    /// All but what the connection is, which it doesn't know.
     fn observation(&self, now: Moment) -> Observation {
         let rtt = self.key.monitor.kind.measures_rtt().then(|| self.detector.rtt());
         Observation {
@@ -277,6 +312,7 @@ impl Watched {
             probed_at: self.probed_at,
             may_change_in: self.detector.may_change_in(now),
             why: self.why(now),
+            hold: None,
         }
     }
 }

@@ -37,7 +37,7 @@ pub use pool::{
 pub use rate_limit::RateLimit;
 pub use time::Moment;
 pub use timing::Timing;
-pub use view::{CheckView, Evidence, Health, Override, OverrideState, VantageState, VantageView, WorldView};
+pub use view::{CheckView, Evidence, Health, Hold, Override, OverrideState, VantageState, VantageView, WorldView};
 pub use zone::{Ecs, Rrset, SteeredName, Zone, ZoneId};
 
 use std::sync::Arc;

@@ -74,6 +74,8 @@ pub struct Monitor {
     pub hold_down: Duration,
     /// Whether a check that comes and goes is held down for longer and longer; by default it is.
     pub damping: bool,
+    /// Whether an idle connection is kept open, whose end is news; default no. Not for icmp.
+    pub hold: bool,
 }
 
 impl Monitor {
@@ -88,6 +90,7 @@ impl Monitor {
             rise: 2,
             hold_down: Duration::ZERO,
             damping: true,
+            hold: false,
         }
     }
 }

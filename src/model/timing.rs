@@ -11,6 +11,10 @@ pub const VERIFY_WINDOW: Duration = Duration::from_millis(100);
 /// Verifying probes begin at least this far apart, so that one burst of loss is not seen by all of them. Judgment:
 /// the drop-tail queue of a router drains in this time.
 pub const MIN_SPACING: Duration = Duration::from_millis(20);
+/// After a held connection ended its endpoint is not called dead before this has passed. Judgment: longer than a process
+/// that is replaced in place takes to listen again, and short enough that with the verifying probes, at their least
+/// spacing and the default `fall`, a dead process is out within 100 ms.
+pub const RESTART_GRACE: Duration = Duration::from_millis(30);
 /// Most probes of one check under way at once. With a time-out longer than the interval the next probe doesn't wait
 /// for the last, else detection would take `fall` time-outs; judgment: eight intervals of silence tell enough.
 pub const MAX_OVERLAP: u32 = 8;

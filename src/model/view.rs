@@ -128,6 +128,34 @@ pub struct CheckView {
     pub evidence: Vec<Evidence>,
 }
 
+/// What became of the connection that `hold = true` keeps open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Not open now: it is being opened, or the endpoint is down.
+    NotOpen,
+    /// Open: its end will be noticed at once.
+    Open,
+    /// The server ends it while it is well: only the probes tell, until it is tried again.
+    ClosedByServer,
+    /// The server sends without being asked, and more than anyone should read: as before.
+    ServerTalks,
+    /// This vantage holds as many connections as it may: as before.
+    NoRoom,
+}
+
+impl Hold {
+    /// The words for it in `status` and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Hold::NotOpen => "not open",
+            Hold::Open => "open",
+            Hold::ClosedByServer => "closed by server: interval probing",
+            Hold::ServerTalks => "server talks: interval probing",
+            Hold::NoRoom => "too many connections: interval probing",
+        }
+    }
+}
+
 /// What one vantage said of one check.
 #[derive(Debug, Clone)]
 pub struct Evidence {
@@ -143,6 +171,8 @@ pub struct Evidence {
     pub probed_at: Option<Moment>,
     /// The last failure's reason in words, while it matters.
     pub why: Option<Arc<str>>,
+    /// What became of the held connection; `None` where none is wanted.
+    pub hold: Option<Hold>,
 }
 
 impl CheckView {

@@ -173,6 +173,7 @@ impl World {
             rtt: None,
             probed_at: None,
             why: Some("connection refused".into()),
+            hold: None,
         };
         names.split_whitespace().fold(self, |world, name| {
             world.each_check(name, None, |check| {

@@ -193,6 +193,7 @@ fn evidence(model: &Model) -> Vec<Evidence> {
         rtt: None,
         probed_at: Some(Moment::from_start(BEGIN)),
         why: None,
+        hold: None,
     });
     said.into_iter().collect()
 }

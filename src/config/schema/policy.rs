@@ -76,6 +76,7 @@ fn monitor() -> Value {
         of("fall", integer(1..=MAX_RUN)).or(3),
         of("rise", integer(1..=MAX_RUN)).or(2),
         of("damping", boolean()).or(true),
+        of("hold", boolean()).or(false),
         of("hold_down", duration()).or("0s"),
         of("path", matching("^/")).or("/"),
         of("host", text()),

@@ -34,6 +34,8 @@ pub(in crate::config) struct MonitorSpec {
     pub(in crate::config) hold_down: Duration,
     /// Whether one that flaps is held down.
     pub(in crate::config) damping: bool,
+    /// Whether an idle connection is kept open.
+    pub(in crate::config) hold: bool,
 }
 
 /// The protocol of a monitor.
@@ -71,6 +73,8 @@ pub(in crate::config) const MAX_TEXT: usize = 4096;
 /// Types of monitors.
 pub(in crate::config) const SUPPORTED: [&str; 6] = ["icmp", "tcp", "http", "https", "tls", "exec"];
 const LATER: [&str; 5] = ["grpc", "dns", "heartbeat", "all", "any"];
+/// Those that take `hold`: their probes are connections.
+const HOLDING: [&str; 4] = ["tcp", "tls", "http", "https"];
 
 /// `[monitor.NAME]`.
 pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems) -> MonitorSpec {
@@ -96,7 +100,8 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     let rise = fields.integer("rise", 1..=MAX_RUN, problems).map_or(2, |rise| rise.value as u32);
     let hold_down = fields.duration("hold_down", Duration::ZERO..=MAX_HOLD_DOWN, "\"10s\"", problems);
     let damping = fields.boolean("damping", problems).unwrap_or(true);
-    fields.finish(&["hold", "quorum"], problems);
+    let hold = hold(&mut fields, kind, problems);
+    fields.finish(&["quorum"], problems);
     let interval_place = interval.as_ref().map(|at| at.place.clone());
     let interval = interval.map_or(Duration::from_secs(1), |at| at.value);
     if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value > interval) {
@@ -124,7 +129,7 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
         false => timeout.map_or(DEFAULT_TIMEOUT, |at| at.value),
     };
     let (port, hold_down) = (port.map(|(port, _)| port), hold_down.map_or(Duration::ZERO, |at| at.value));
-    MonitorSpec { name, kind, port, interval, timeout, adaptive, fall, rise, hold_down, damping }
+    MonitorSpec { name, kind, port, interval, timeout, adaptive, fall, rise, hold_down, damping, hold }
 }
 
 fn kind(written: &At<String>, problems: &mut Problems) -> Option<&'static str> {
@@ -146,6 +151,17 @@ fn timeout(fields: &mut Fields, problems: &mut Problems) -> Option<At<Duration>>
         return None;
     }
     fields.duration("timeout", MIN_TIMEOUT..=MAX_INTERVAL, "\"500ms\"", problems)
+}
+
+/// `hold = true`, for those whose probes are connections.
+fn hold(fields: &mut Fields, kind: Option<&str>, problems: &mut Problems) -> bool {
+    let place = fields.place_of("hold");
+    let is_wanted = fields.boolean("hold", problems) == Some(true);
+    if let (true, Some(place), Some(kind)) = (is_wanted, place, kind.filter(|kind| !HOLDING.contains(kind))) {
+        let problem = problems.error(&place, format!("a monitor of type `{kind}` has no connection to hold"));
+        problem.hint(format!("leave `hold` out; {} monitors take it", listed(&HOLDING)));
+    }
+    is_wanted
 }
 
 fn http(fields: &mut Fields, problems: &mut Problems) -> HttpSpec {

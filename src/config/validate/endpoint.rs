@@ -112,9 +112,9 @@ impl<'a> Checker<'a> {
                 return None;
             }
         };
-        let MonitorSpec { interval, timeout, adaptive, fall, rise, hold_down, damping, .. } = *monitor;
-        let key =
-            CheckKey { monitor: Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping }, target };
+        let MonitorSpec { interval, timeout, adaptive, fall, rise, hold_down, damping, hold, .. } = *monitor;
+        let monitor = Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping, hold };
+        let key = CheckKey { monitor, target };
         Some(builder.check(key))
     }
 }

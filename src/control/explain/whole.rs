@@ -109,6 +109,7 @@ fn view(model: &Model) -> WorldView {
                 rtt: Some(rtt),
                 probed_at: Some(NOW),
                 why: (health == Health::Down).then(|| "connection refused".into()),
+                hold: None,
             }],
         };
         if endpoint.name == "fra2" {

@@ -193,6 +193,7 @@ fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Rec
                 probed_at: said.probed_at,
                 may_change_in: seen.may_change_in.unwrap_or_default(),
                 why: said.why.clone(),
+                hold: said.hold,
             })
         });
         let region = model.region(vantage.region).name.as_str().into();

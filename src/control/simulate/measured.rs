@@ -70,6 +70,7 @@ fn observations(
             probed_at: verdict.age_ms.map(|age| now - Duration::from_millis(age)),
             may_change_in: Duration::ZERO,
             why: None,
+            hold: None,
         })
     });
     said.collect()

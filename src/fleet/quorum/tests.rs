@@ -33,6 +33,7 @@ fn observation(port: u16, health: Health) -> Observation {
         probed_at: None,
         may_change_in: 1000 * MS,
         why: None,
+        hold: None,
     }
 }
 

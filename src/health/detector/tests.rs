@@ -80,6 +80,50 @@ fn a_failure_is_verified_at_once_and_a_success_ends_that() {
 }
 
 #[test]
+fn the_end_of_a_held_connection_is_verified_and_decides_nothing() {
+    let at = |ms: u32| Moment::START + ms * MS;
+    let lost = |fall, rise| {
+        let mut detector = Detector::new(&monitor(fall, rise));
+        detector.step(Event::Success { rtt: 2 * MS }, at(10));
+        assert_eq!(detector.step(Event::HeldEnded, at(1000)), None, "fall {fall}: probes decide");
+        assert_eq!(detector.deadline(), Some(at(1030)), "fall {fall}: when a new process would listen");
+        detector
+    };
+    let fail = |detector: &mut Detector, began| {
+        detector.step(Event::Failure { began: at(began) }, at(began));
+        (detector.health(), detector.deadline())
+    };
+    let dead = (Health::Down, None);
+
+    let mut detector = lost(3, 2);
+    assert_eq!(fail(&mut detector, 1030), (Health::Up, Some(at(1050))));
+    assert_eq!(fail(&mut detector, 1050), dead, "its end and two probes");
+    assert_eq!(fail(&mut lost(2, 2), 1030), dead);
+    assert_eq!(fail(&mut lost(1, 1), 1030), dead, "one probe at least");
+
+    let mut detector = lost(3, 2);
+    for ms in [2000, 3000, 4000, 5000] {
+        detector.step(Event::HeldEnded, at(ms));
+    }
+    assert_eq!(fail(&mut detector, 5030).0, Health::Up, "ends don't add up");
+    assert_eq!(fail(&mut detector, 5050), dead);
+
+    let mut detector = lost(3, 2);
+    assert_eq!(fail(&mut detector, 1001), (Health::Up, Some(at(1030))), "a regular probe shortens nothing");
+
+    let mut detector = lost(3, 1);
+    detector.step(Event::Success { rtt: 2 * MS }, at(1001));
+    assert_eq!(detector.deadline(), Some(at(1030)), "was asked before the end: tells nothing");
+    detector.step(Event::Success { rtt: 2 * MS }, at(1032));
+    assert_eq!(detector.deadline(), None, "it lives");
+    assert_eq!(fail(&mut detector, 2000), (Health::Up, Some(at(2020))), "and the end is forgotten");
+
+    let mut detector = Detector::new(&monitor(3, 2));
+    detector.step(Event::HeldEnded, at(5));
+    assert_eq!((detector.health(), detector.deadline()), (Health::Unknown, None), "nothing is held yet");
+}
+
+#[test]
 fn spacing_adapts_to_the_round_trip_within_bounds() {
     let spacing = |fall, rtt_ms: Option<u32>| {
         let mut detector = Detector::new(&monitor(fall, 2));

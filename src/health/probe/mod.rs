@@ -11,6 +11,7 @@ mod attempt;
 mod clients;
 mod exec;
 mod failure;
+pub(in crate::health) mod hold;
 mod http;
 mod icmp;
 mod tcp;

@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use socket2::{Domain, Socket, Type};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::health::{Failure, Sources};
-use crate::model::{ExecSpec, Health, Monitor, ProbeKind, ProbeTarget};
+use crate::model::{ExecSpec, Health, Hold, Monitor, ProbeKind, ProbeTarget};
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -213,4 +214,59 @@ fn people_are_told_why_it_is_suspect_down_or_held_down() {
     assert_eq!(after("SS"), None);
     assert_eq!(after("FFF").as_deref(), Some("held down for 67 s: flapped 2 times"));
     assert_eq!(after("SS").as_deref(), Some("held down for 65 s: flapped 2 times"), "though it answers");
+}
+
+/// The same check with a connection held.
+fn held_check(to: SocketAddr, interval_ms: u64) -> Arc<CheckKey> {
+    let mut key = CheckKey::clone(&tcp_check(to, interval_ms));
+    key.monitor.hold = true;
+    Arc::new(key)
+}
+
+#[tokio::test]
+async fn the_end_of_a_held_connection_finds_a_dead_process_between_probes() {
+    // An address that no other test binds, so that the port stays free while nobody listens.
+    let listener = TcpListener::bind((Ipv4Addr::new(127, 77, 2, 1), 0)).await.expect("a free port");
+    let at = listener.local_addr().expect("an address");
+    let settings = ProberSettings { report_every: Duration::from_millis(10), ..ProberSettings::default() };
+    let (prober, mut published) = start(settings);
+    // An hour from one probe to the next: only the connection's end can tell in time.
+    ended(prober.adopt(vec![held_check(at, 3_600_000)])).await;
+    published.until("held", |o| o.hold == Some(Hold::Open)).await;
+    // Whatever it has accepted or still queues ends with it.
+    drop(listener);
+    let report = published.until("down", |o| o.health == Health::Down).await;
+    assert_eq!((report[0].why.as_deref(), report[0].hold), (Some("connection refused"), Some(Hold::NotOpen)));
+    prober.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_talks_is_not_held_and_stays_up() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let at = listener.local_addr().expect("an address");
+    let server = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move { while stream.write_all(&[b'.'; 4096]).await.is_ok() {} });
+        }
+    });
+    let settings = ProberSettings { report_every: Duration::from_millis(10), ..ProberSettings::default() };
+    let (prober, mut published) = start(settings);
+    ended(prober.adopt(vec![held_check(at, 3_600_000)])).await;
+    let report = published.until("given up", |o| o.hold == Some(Hold::ServerTalks)).await;
+    assert_eq!(report[0].health, Health::Up);
+    prober.stop().await;
+    server.abort();
+}
+
+#[tokio::test]
+async fn no_more_connections_are_held_than_allowed() {
+    let ((_a, a), (_b, b)) = (listening(), listening());
+    let settings = ProberSettings { report_every: Duration::from_millis(10), max_held: 1, ..ProberSettings::default() };
+    let (prober, mut published) = start(settings);
+    ended(prober.adopt(vec![held_check(a, 3_600_000), held_check(b, 3_600_000)])).await;
+    let report = published.until("settled", |o| o.hold != Some(Hold::NotOpen)).await;
+    let mut words: Vec<&str> = report.iter().filter_map(|o| Some(o.hold?.as_str())).collect();
+    words.sort_unstable();
+    assert_eq!(words, ["open", "too many connections: interval probing"]);
+    prober.stop().await;
 }

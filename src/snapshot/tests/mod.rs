@@ -65,6 +65,7 @@ fn view(model: &Model, down: &[&str]) -> WorldView {
             rtt: None,
             probed_at: None,
             why: is_down.then(|| "connection refused".into()),
+            hold: None,
         };
         CheckView { health, tried: true, evidence: vec![evidence], ..CheckView::default() }
     };

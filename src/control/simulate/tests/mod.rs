@@ -146,6 +146,7 @@ fn view(model: &Model) -> WorldView {
                 rtt: Some(rtt(vantage.region)),
                 probed_at: Some(NOW),
                 why: None,
+                hold: None,
             });
             checks[check.0 as usize] = CheckView {
                 health: Health::Up,
