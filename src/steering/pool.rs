@@ -48,10 +48,9 @@ pub(super) fn remember(scene: &Scene, root: MemberRef, decision: &mut Decision) 
     let sieved = sieve::sieve(scene, root);
     let mut chooser = Chooser::new(scene, root, &sieved);
     chooser.attend(root);
-    if !chooser.standings.is_empty() {
-        decision.looks_at_client |= sieved.looks_at_client || chooser.looks_at_client;
-        add_standings(decision, chooser.standings);
-    }
+    // Whoever has no standing yet looked as much as those who have one.
+    decision.looks_at_client |= sieved.looks_at_client || chooser.looks_at_client;
+    add_standings(decision, chooser.standings);
 }
 
 /// A pool below two roots chooses the same below both.

@@ -62,9 +62,11 @@ impl<'a> Chooser<'a> {
         self.scene.endpoints_below(member).iter().any(is_inside)
     }
 
-    /// Says of what is up below a member why it isn't used: `why`, or what keeps the member itself from being up.
+    /// Says of what is up below a member why it isn't used: `why`, or what keeps the member itself from being up. Where
+    /// that depends on the client, and nothing else did, it is `why` in any case: what didn't look is told to all alike.
     pub(super) fn stand_by(&mut self, member: MemberRef, why: &str) {
-        if self.is_up_quietly(member) {
+        let (is_up, looked) = self.is_up_quietly(member);
+        if is_up || (looked && !self.looks_at_client && !why.is_empty()) {
             let below = self.scene.endpoints_below(member).into_iter();
             self.idle.extend(below.map(|endpoint| Reason::new(endpoint, why)));
         } else {
@@ -94,7 +96,7 @@ impl<'a> Chooser<'a> {
         }
         for member in &pool.members {
             match member.when.filter(|_| pool.steering == Steering::Geo) {
-                Some(when) if self.is_up_quietly(member.to) => {
+                Some(when) if self.is_up_quietly(member.to).0 => {
                     let why = format!("not for this client: {}", selector_words(&self.scene, when));
                     self.stand_by(member.to, &why);
                 }
@@ -103,11 +105,11 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// For words only, which are no look at the client.
-    fn is_up_quietly(&mut self, member: MemberRef) -> bool {
-        let looked = self.looks_at_client;
-        let up = self.is_up(member);
-        self.looks_at_client = looked;
-        up
+    /// For words only, which are no look at the client; and whether it would have been one.
+    fn is_up_quietly(&mut self, member: MemberRef) -> (bool, bool) {
+        let before = std::mem::replace(&mut self.looks_at_client, false);
+        let is_up = self.is_up(member);
+        let looked = std::mem::replace(&mut self.looks_at_client, before);
+        (is_up, looked)
     }
 }

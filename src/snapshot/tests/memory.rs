@@ -56,14 +56,15 @@ fn told(members: &[&str]) -> NamedStanding {
 }
 
 #[test]
-fn a_policy_is_decided_again_when_a_challenger_is_due_and_not_before() {
+fn a_policy_is_decided_again_from_when_its_ttl_tells_of_a_challenger_that_is_due() {
     let model = two_names();
     let snapshot = standing_by(&first(&model, &[]), &["both"], Some(at(60)));
     let touched_at = |now| {
         let now = WorldView { at: now, ..view(&model, &[]) };
         touched(&snapshot, &now).into_iter().collect::<Vec<_>>()
     };
-    assert_eq!(touched_at(at(59)), []);
+    assert_eq!(touched_at(at(54)), [], "the TTL is 5 s at most");
+    assert_eq!(touched_at(at(55)), [policy(&model, "one")]);
     assert_eq!(touched_at(at(60)), [policy(&model, "one")]);
 }
 
