@@ -24,7 +24,8 @@ pub use client_table::ClientTable;
 pub use country::{Continent, Country};
 pub use facts::{Database, Facts, FileStamp, Point};
 pub use monitor::{
-    CertificateRule, Check, CheckId, CheckKey, ExecSpec, HttpSpec, Monitor, ProbeKind, ProbeTarget, TlsSpec,
+    CertificateRule, Check, CheckId, CheckKey, DnsRdata, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind,
+    ProbeTarget, TlsSpec,
 };
 pub use placement::{Placed, PlacedBy, Placement, Placing, TooManyClasses};
 pub use policy::{

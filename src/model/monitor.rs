@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::wire::Name;
+
 use crate::model::timing::DEFAULT_TIMEOUT;
 
 /// Index of a check in its model.
@@ -110,6 +112,10 @@ pub enum ProbeKind {
     Tls(TlsSpec),
     /// A program of the operator's.
     Exec(ExecSpec),
+    /// A DNS question.
+    Dns(DnsSpec),
+    /// The standard health check of gRPC.
+    Grpc(GrpcSpec),
 }
 
 impl ProbeKind {
@@ -122,6 +128,8 @@ impl ProbeKind {
             ProbeKind::Https(..) => "https",
             ProbeKind::Tls(_) => "tls",
             ProbeKind::Exec(_) => "exec",
+            ProbeKind::Dns(_) => "dns",
+            ProbeKind::Grpc(_) => "grpc",
         }
     }
 
@@ -129,7 +137,13 @@ impl ProbeKind {
     pub fn measures_rtt(&self) -> bool {
         match self {
             ProbeKind::Exec(_) => false,
-            ProbeKind::Icmp | ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Https(..) | ProbeKind::Tls(_) => true,
+            ProbeKind::Icmp
+            | ProbeKind::Tcp
+            | ProbeKind::Http(_)
+            | ProbeKind::Https(..)
+            | ProbeKind::Tls(_)
+            | ProbeKind::Dns(_)
+            | ProbeKind::Grpc(_) => true,
         }
     }
 }
@@ -150,6 +164,48 @@ pub struct TlsSpec {
     pub host: Option<String>,
     /// What is asked of the certificate.
     pub certificate: CertificateRule,
+}
+
+/// What a dns monitor asks and expects.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DnsSpec {
+    /// The name.
+    pub name: Name,
+    /// The type of record; default A.
+    pub qtype: u16,
+    /// The response code of a success, 0 to 15; default NOERROR.
+    pub rcode: u16,
+    /// What one record of the type must say.
+    pub rdata: Option<DnsRdata>,
+}
+
+/// The content of a record, as far as monitors compare it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DnsRdata {
+    /// Of A and AAAA records.
+    Address(IpAddr),
+    /// Of TXT records, its strings put together.
+    Text(String),
+}
+
+impl fmt::Display for DnsRdata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DnsRdata::Address(ip) => ip.fmt(f),
+            DnsRdata::Text(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
+/// What a grpc monitor asks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GrpcSpec {
+    /// The service; empty: the server as a whole.
+    pub service: String,
+    /// The authority, and the TLS server name; default: the probed address.
+    pub host: Option<String>,
+    /// What is asked of the certificate; `None`: in the clear.
+    pub tls: Option<CertificateRule>,
 }
 
 /// What an exec monitor runs.

@@ -59,6 +59,9 @@ pub mod opcode {
 pub mod rcode {
     /// No error.
     pub const NOERROR: u16 = 0;
+    /// Those of single questions, by name.
+    pub const MNEMONICS: [(u16, &str); 6] =
+        [(0, "NOERROR"), (1, "FORMERR"), (2, "SERVFAIL"), (3, "NXDOMAIN"), (4, "NOTIMP"), (5, "REFUSED")];
     /// The message couldn't be understood.
     pub const FORMERR: u16 = 1;
     /// The name doesn't exist.

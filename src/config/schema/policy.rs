@@ -67,6 +67,8 @@ fn monitor() -> Value {
     let expect = table_of([
         Key::told("status", "statuses that are a success", list_of(integer(100..=599), 1..=500)).or(json!([200])),
         Key::told("body", "a text within the first 64 KiB of the answer", text_of(1..=MAX_TEXT)),
+        Key::told("rcode", "dns: the response code of a success", text()).or("NOERROR"),
+        Key::told("rdata", "dns: what one of the records must say", text()),
     ]);
     table_of([
         of("type", one_of_words(&SUPPORTED)).required(),
@@ -86,6 +88,10 @@ fn monitor() -> Value {
         of("min_days", integer(0..=MAX_MIN_DAYS)),
         of("program", matching("^/")),
         of("args", list_of(text(), 0..=MAX_ARGS)),
+        of("name", text()),
+        of("qtype", text()).or("A"),
+        of("service", text_of(0..=MAX_TEXT)).or(""),
+        of("tls", boolean()).or(false),
     ])
 }
 

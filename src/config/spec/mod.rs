@@ -4,6 +4,7 @@
 pub(super) mod monitor;
 pub(super) mod own_keys;
 pub(super) mod pool;
+mod questions;
 mod selector;
 pub(super) mod service;
 pub(super) mod zone;

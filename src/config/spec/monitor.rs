@@ -7,9 +7,10 @@ use crate::config::problem::{Problems, did_you_mean, listed};
 use crate::config::regions::check_name;
 use crate::config::source::At;
 use crate::config::spec::own_keys;
+use crate::config::spec::questions::{self, ExpectedReply};
 use crate::config::spec::zone::later_word;
 use crate::model::timing::{DEFAULT_TIMEOUT, adaptive_ceiling};
-use crate::model::{CertificateRule, ExecSpec, HttpSpec, TlsSpec};
+use crate::model::{CertificateRule, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, TlsSpec};
 
 /// One declared check.
 #[derive(Debug)]
@@ -53,6 +54,10 @@ pub(in crate::config) enum KindSpec {
     Tls(TlsSpec),
     /// A program; whom it judges is told to it later.
     Exec(ExecSpec),
+    /// A DNS question.
+    Dns(DnsSpec),
+    /// The health check of gRPC.
+    Grpc(GrpcSpec),
 }
 
 /// Least interval: more often is load, not news (model::Monitor).
@@ -71,8 +76,8 @@ pub(in crate::config) const MAX_HEADERS: usize = 32;
 pub(in crate::config) const MAX_TEXT: usize = 4096;
 
 /// Types of monitors.
-pub(in crate::config) const SUPPORTED: [&str; 6] = ["icmp", "tcp", "http", "https", "tls", "exec"];
-const LATER: [&str; 5] = ["grpc", "dns", "heartbeat", "all", "any"];
+pub(in crate::config) const SUPPORTED: [&str; 8] = ["icmp", "tcp", "http", "https", "tls", "grpc", "dns", "exec"];
+const LATER: [&str; 3] = ["heartbeat", "all", "any"];
 /// Those that take `hold`: their probes are connections.
 const HOLDING: [&str; 4] = ["tcp", "tls", "http", "https"];
 
@@ -90,9 +95,11 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     if let Some(kind) = kind {
         own_keys::check(kind, &fields, problems);
     }
-    let http = http(&mut fields, problems);
+    let (http, reply) = http(kind, &mut fields, problems);
     let certificate = own_keys::certificate(kind, &mut fields, problems);
     let exec = own_keys::exec(kind, &name.place, &mut fields, problems);
+    let dns = questions::dns(kind, &name.place, reply, &mut fields, problems);
+    let grpc = questions::grpc(certificate, http.host.clone(), &mut fields, problems);
     let interval = fields.duration("interval", MIN_INTERVAL..=MAX_INTERVAL, "\"1s\"", problems);
     let adaptive = fields.is_text("timeout", "adaptive");
     let timeout = timeout(&mut fields, problems);
@@ -118,6 +125,8 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
         "tcp" => Some(KindSpec::Tcp),
         "http" => Some(KindSpec::Http(http)),
         "tls" => Some(KindSpec::Tls(TlsSpec { host: http.host, certificate })),
+        "dns" => dns.map(KindSpec::Dns),
+        "grpc" => Some(KindSpec::Grpc(grpc)),
         "exec" => exec.map(KindSpec::Exec),
         _ => Some(KindSpec::Https(http, certificate)),
     });
@@ -164,7 +173,7 @@ fn hold(fields: &mut Fields, kind: Option<&str>, problems: &mut Problems) -> boo
     is_wanted
 }
 
-fn http(fields: &mut Fields, problems: &mut Problems) -> HttpSpec {
+fn http(kind: Option<&str>, fields: &mut Fields, problems: &mut Problems) -> (HttpSpec, ExpectedReply) {
     let mut spec = HttpSpec { path: "/".into(), host: None, headers: Vec::new(), statuses: vec![200], body: None };
     if let Some(path) = fields.text("path", "\"/healthz\"", problems) {
         let plain = path.value.bytes().all(|byte| byte.is_ascii_graphic());
@@ -185,7 +194,9 @@ fn http(fields: &mut Fields, problems: &mut Problems) -> HttpSpec {
     if let Some(headers) = fields.inline("headers", "{ user-agent = \"portolan\" }", problems) {
         spec.headers = self::headers(headers, problems);
     }
+    let mut reply = ExpectedReply::default();
     if let Some(mut expect) = fields.inline("expect", "{ status = [200], body = \"ok\" }", problems) {
+        own_keys::check_expected(kind, &expect, problems);
         if let Some(list) = expect.list("status", "[200]", problems) {
             if list.value.is_empty() {
                 problems.error(&list.place, "no status would be a success").hint("write `status = [200]`");
@@ -200,9 +211,10 @@ fn http(fields: &mut Fields, problems: &mut Problems) -> HttpSpec {
             }
             spec.body = Some(body.value);
         }
+        reply = questions::expected(&mut expect, problems);
         expect.finish(&[], problems);
     }
-    spec
+    (spec, reply)
 }
 
 fn headers(mut fields: Fields, problems: &mut Problems) -> Vec<(String, String)> {

@@ -7,15 +7,19 @@ use crate::config::source::Place;
 use crate::model::{CertificateRule, ExecSpec};
 
 /// Each such key, and the types that have it.
-const TYPES_OF: [(&str, &[&str]); 8] = [
+const TYPES_OF: [(&str, &[&str]); 12] = [
     ("path", &["http", "https"]),
-    ("host", &["http", "https", "tls"]),
+    ("host", &["http", "https", "tls", "grpc"]),
     ("headers", &["http", "https"]),
-    ("expect", &["http", "https"]),
-    ("verify", &["https", "tls"]),
-    ("min_days", &["https", "tls"]),
+    ("expect", &["http", "https", "dns"]),
+    ("verify", &["https", "tls", "grpc"]),
+    ("min_days", &["https", "tls", "grpc"]),
     ("program", &["exec"]),
     ("args", &["exec"]),
+    ("name", &["dns"]),
+    ("qtype", &["dns"]),
+    ("service", &["grpc"]),
+    ("tls", &["grpc"]),
 ];
 
 /// Days that a tls monitor wants a certificate to have left, unless it says otherwise: two of the three weeks that
@@ -35,6 +39,17 @@ pub(super) fn check(kind: &str, fields: &Fields, problems: &mut Problems) {
         let message = format!("{} has `{key}`, which only {} have", fields.what, monitors(types));
         let of = types.first().unwrap_or(&"http");
         problems.error(&place, message).hint(format!("leave it out, or write `type = \"{of}\"`"));
+    }
+}
+
+/// The same within `expect`.
+pub(super) fn check_expected(kind: Option<&str>, expect: &Fields, problems: &mut Problems) {
+    let Some(kind) = kind else { return };
+    for (key, types) in
+        [("status", &["http", "https"][..]), ("body", &["http", "https"]), ("rcode", &["dns"]), ("rdata", &["dns"])]
+    {
+        let Some(place) = expect.place_of(key).filter(|_| !types.contains(&kind)) else { continue };
+        problems.error(&place, format!("`expect` has `{key}`, which only {} have", monitors(types)));
     }
 }
 

@@ -92,6 +92,8 @@ impl<'a> Checker<'a> {
             KindSpec::Http(http) => (ProbeKind::Http(http.clone()), Some(80)),
             KindSpec::Https(http, certificate) => (ProbeKind::Https(http.clone(), *certificate), Some(443)),
             KindSpec::Tls(tls) => (ProbeKind::Tls(tls.clone()), Some(443)),
+            KindSpec::Dns(dns) => (ProbeKind::Dns(dns.clone()), Some(53)),
+            KindSpec::Grpc(grpc) => (ProbeKind::Grpc(grpc.clone()), None),
             KindSpec::Exec(exec) => {
                 (ProbeKind::Exec(ExecSpec { endpoint: spec.name.value.clone(), ..exec.clone() }), None)
             }
@@ -102,7 +104,8 @@ impl<'a> Checker<'a> {
             (_, Some(port)) => ProbeTarget::Socket(SocketAddr::new(ip, port)),
             (_, None) => {
                 if self.portless.insert(&monitor.name.value) {
-                    let message = format!("monitor `{}` is of type tcp and has no port", monitor.name.value);
+                    let message =
+                        format!("monitor `{}` is of type {} and has no port", monitor.name.value, kind.as_str());
                     let problem = problems.error(&monitor.name.place, message).see(Section::Monitor);
                     if let Some(at) = &spec.monitor {
                         problem.label(&at.place, format!("what probes `{}`", spec.name.value));

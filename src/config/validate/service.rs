@@ -229,7 +229,8 @@ fn probed_port(endpoint: &EndpointSpec, spec: &PolicySpec) -> Option<u16> {
     let monitor = spec.monitors.iter().find(|monitor| monitor.name.value == *name)?;
     let usual = match monitor.kind.as_ref()? {
         KindSpec::Icmp => return None,
-        KindSpec::Tcp | KindSpec::Exec(_) => None,
+        KindSpec::Tcp | KindSpec::Exec(_) | KindSpec::Grpc(_) => None,
+        KindSpec::Dns(_) => Some(53),
         KindSpec::Http(_) => Some(80),
         KindSpec::Https(..) | KindSpec::Tls(_) => Some(443),
     };

@@ -168,7 +168,8 @@ pub fn check_rights<'a>(checks: impl IntoIterator<Item = &'a CheckKey>) -> Resul
             ProbeKind::Icmp => v6 = true,
             ProbeKind::Https(_, certificate) => https |= certificate.verify,
             ProbeKind::Tls(spec) => https |= spec.certificate.verify,
-            ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Exec(_) => {}
+            ProbeKind::Grpc(spec) => https |= spec.tls.is_some_and(|rule| rule.verify),
+            ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Exec(_) | ProbeKind::Dns(_) => {}
         }
     }
     if v4 {

@@ -24,7 +24,7 @@ const BODY_LIMIT: usize = 64 * 1024;
 /// Longest response head. Judgment: eight times what common servers allow a request's.
 const HEAD_LIMIT: usize = 64 * 1024;
 /// Unless the monitor's headers say otherwise.
-const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
 
 /// Asks `to` in the clear; gives the time from connecting to the head of the response.
 pub(super) async fn get(clients: &ProbeClients, spec: &HttpSpec, to: SocketAddr) -> Result<Duration, Failure> {
@@ -127,7 +127,7 @@ fn contains(part: &[u8], wanted: &[u8]) -> bool {
 }
 
 /// What went wrong on a connection that stood: never this host's trouble.
-fn explain(error: &hyper::Error) -> Failure {
+pub(super) fn explain(error: &hyper::Error) -> Failure {
     if error.is_parse_too_large() {
         return Failure::Garbage(format!("response head over {} KiB", HEAD_LIMIT / 1024));
     }

@@ -3,14 +3,16 @@
 //! The prober calls it; what follows from a measurement is the detector's business.
 //!
 //! What the round-trip time means: for icmp the echo's, for tcp the handshake's, for tls
-//! both handshakes', for http and https the time from the connection's beginning to the head of the response, that is,
+//! both handshakes', for dns from the question to the reply, for http, https and grpc the time from the connection's beginning to the head of the response, that is,
 //! what a client waits for the first byte. That counts the server's own slowness in, on purpose: it ranks regions by what clients feel. That of an exec
 //! probe is how long the program took, and ranks nothing.
 
 mod attempt;
 mod clients;
+mod dns;
 mod exec;
 mod failure;
+mod grpc;
 pub(in crate::health) mod hold;
 mod http;
 mod icmp;
@@ -61,13 +63,25 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
             let get = || http::get_over_tls(clients, spec, *certificate, to);
             attempt::repeat(Pace::heavy(timeout, rtt), timeout, get).await
         }
+        (ProbeKind::Dns(spec), ProbeTarget::Socket(to)) => {
+            attempt::repeat(Pace::light(timeout, rtt), timeout, || dns::ask(clients, spec, to)).await
+        }
+        (ProbeKind::Grpc(spec), ProbeTarget::Socket(to)) => {
+            attempt::repeat(Pace::heavy(timeout, rtt), timeout, || grpc::check(clients, spec, to)).await
+        }
         (ProbeKind::Exec(spec), target) => exec::run(spec, target, timeout).await,
         (ProbeKind::Tls(spec), ProbeTarget::Socket(to)) => {
             attempt::repeat(Pace::heavy(timeout, rtt), timeout, || tls::probe(clients, spec, to)).await
         }
-        (ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Https(..) | ProbeKind::Tls(_), ProbeTarget::Host(host)) => {
-            Err(Failure::Vantage(format!("no port to probe at {host}")))
-        }
+        (
+            ProbeKind::Tcp
+            | ProbeKind::Http(_)
+            | ProbeKind::Https(..)
+            | ProbeKind::Tls(_)
+            | ProbeKind::Dns(_)
+            | ProbeKind::Grpc(_),
+            ProbeTarget::Host(host),
+        ) => Err(Failure::Vantage(format!("no port to probe at {host}"))),
     };
     Measurement { began, ended: clock::now(), result }
 }

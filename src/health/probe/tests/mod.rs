@@ -1,6 +1,8 @@
 //! Probes against real sockets, each server made by its test on a port that the kernel chose.
 
+mod dns;
 mod exec;
+mod grpc;
 mod http;
 mod https;
 mod plain;

@@ -1,0 +1,220 @@
+//! The standard health check of gRPC (grpc.health.v1.Health/Check) over HTTP/2, in the clear or over TLS. SERVING is a
+//! success; another state, or an error of gRPC, is told in its words. The two messages are one field each, so they are
+//! written and read here.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http2;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, USER_AGENT};
+use hyper::rt::{Executor, Read, Write};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::health::probe::http::{AGENT, explain};
+use crate::health::probe::{Failure, ProbeClients, tcp, tls};
+use crate::model::{GrpcSpec, Moment};
+
+/// Longest answer: the message has seven octets, the rest is for fields that a later version may have.
+const MOST: usize = 4096;
+/// Longest list of response headers (judgment: what common servers allow a request's).
+const MOST_HEADERS: u32 = 16 * 1024;
+/// Most characters of `grpc-message` that are told.
+const MAX_WORDS: usize = 200;
+
+/// Asks `to`; gives the time from connecting to the head of the response.
+pub(super) async fn check(clients: &ProbeClients, spec: &GrpcSpec, to: SocketAddr) -> Result<Duration, Failure> {
+    let request = request(spec, to)?;
+    let began = clock::now();
+    let stream = tcp::connect(clients, to).await?;
+    match spec.tls {
+        None => exchange(TokioIo::new(stream), request, began).await,
+        Some(rule) => {
+            let stream = tls::handshake(clients, spec.host.as_deref(), rule, &[b"h2"], to, stream).await?;
+            exchange(TokioIo::new(stream), request, began).await
+        }
+    }
+}
+
+fn request(spec: &GrpcSpec, to: SocketAddr) -> Result<Request<Full<Bytes>>, Failure> {
+    let scheme = if spec.tls.is_some() { "https" } else { "http" };
+    let authority = spec.host.clone().unwrap_or_else(|| to.to_string());
+    let uri = format!("{scheme}://{authority}/grpc.health.v1.Health/Check");
+    let mut request = Request::new(Full::new(Bytes::from(framed(&spec.service))));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri.parse().map_err(|_| Failure::Vantage(format!("cannot ask {authority:?} over HTTP/2")))?;
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    Ok(request)
+}
+
+/// HealthCheckRequest { string service = 1; }, uncompressed, in the frame of gRPC. An empty service is left out.
+fn framed(service: &str) -> Vec<u8> {
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        message.push(1 << 3 | 2);
+        let mut len = service.len();
+        while len > 0x7F {
+            message.push(len as u8 & 0x7F | 0x80);
+            len >>= 7;
+        }
+        message.push(len as u8);
+        message.extend(service.as_bytes());
+    }
+    let mut frame = vec![0];
+    frame.extend((message.len() as u32).to_be_bytes());
+    frame.extend(message);
+    frame
+}
+
+async fn exchange(
+    stream: impl Read + Write + Unpin + Send + 'static,
+    request: Request<Full<Bytes>>,
+    began: Moment,
+) -> Result<Duration, Failure> {
+    let tasks = Tasks::default();
+    let mut builder = http2::Builder::new(tasks.0.executor());
+    builder.max_header_list_size(MOST_HEADERS);
+    let (mut sender, connection) = builder.handshake(stream).await.map_err(|error| explain(&error))?;
+    let talk = async move {
+        let response = sender.send_request(request).await.map_err(|error| explain(&error))?;
+        let rtt = clock::now().since(began);
+        judge(response).await.map(|()| rtt)
+    };
+    let (mut talk, mut connection) = (pin!(talk), pin!(connection));
+    tokio::select! {
+        biased;
+        found = &mut talk => found,
+        // The connection has ended: what it brought is still to be read.
+        _ = &mut connection => talk.await,
+    }
+}
+
+async fn judge(response: Response<Incoming>) -> Result<(), Failure> {
+    let got = response.status().as_u16();
+    if got != 200 {
+        return Err(Failure::Status { got, expected: vec![200] });
+    }
+    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !kind.starts_with(b"application/grpc") {
+        return Err(Failure::Garbage("not gRPC: the content type is another".to_owned()));
+    }
+    // An error may come in the head alone.
+    if response.headers().contains_key("grpc-status") {
+        check_status(response.headers())?;
+    }
+    let (mut body, mut message, mut trailers) = (response.into_body(), Vec::new(), None);
+    while let Some(frame) = body.frame().await {
+        match frame.map_err(|error| explain(&error))?.into_data() {
+            Ok(data) if message.len() + data.len() <= MOST => message.extend(data),
+            Ok(_) => return Err(Failure::Garbage(format!("gRPC: an answer over {MOST} octets"))),
+            Err(other) => trailers = other.into_trailers().ok(),
+        }
+    }
+    let Some(trailers) = trailers else {
+        return Err(Failure::Garbage("gRPC: no grpc-status at the end".to_owned()));
+    };
+    check_status(&trailers)?;
+    match serving_status(&message) {
+        Some(1) => Ok(()),
+        Some(0) => Err(Failure::Unwell("UNKNOWN".to_owned())),
+        Some(2) => Err(Failure::Unwell("NOT_SERVING".to_owned())),
+        Some(3) => Err(Failure::Unwell("SERVICE_UNKNOWN".to_owned())),
+        Some(other) => Err(Failure::Unwell(format!("serving status {other}"))),
+        None => Err(Failure::Garbage("gRPC: the answer is not a HealthCheckResponse".to_owned())),
+    }
+}
+
+/// The codes are those of grpc/status.h.
+fn check_status(headers: &HeaderMap) -> Result<(), Failure> {
+    let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let status = text("grpc-status").unwrap_or_default();
+    let meaning = match &*status {
+        "0" => return Ok(()),
+        "4" => " (DEADLINE_EXCEEDED)",
+        "5" => " (NOT_FOUND: the server doesn't know this service)",
+        "7" => " (PERMISSION_DENIED)",
+        "12" => " (UNIMPLEMENTED: the server has no health service)",
+        "13" => " (INTERNAL)",
+        "14" => " (UNAVAILABLE)",
+        "16" => " (UNAUTHENTICATED)",
+        _ => "",
+    };
+    let short = |text: &str| text.chars().take(MAX_WORDS).filter(|c| !c.is_control()).collect::<String>();
+    let said = text("grpc-message").filter(|said| !said.is_empty()).map(|said| format!(": {}", short(&said)));
+    Err(Failure::Unwell(format!("grpc-status {}{meaning}{}", short(&status), said.unwrap_or_default())))
+}
+
+/// HealthCheckResponse { ServingStatus status = 1; } in its frame; a status that isn't there is 0. Fields that a later
+/// version adds after it don't matter.
+fn serving_status(frame: &[u8]) -> Option<u64> {
+    let (&compressed, rest) = frame.split_first()?;
+    let (len, message) = rest.split_first_chunk::<4>()?;
+    if compressed != 0 || usize::try_from(u32::from_be_bytes(*len)).ok()? != message.len() {
+        return None;
+    }
+    let Some((&key, value)) = message.split_first() else { return Some(0) };
+    if key != 1 << 3 {
+        return None;
+    }
+    let mut status = 0;
+    for (nth, byte) in value.iter().take(5).enumerate() {
+        status |= u64::from(byte & 0x7F) << (7 * nth);
+        if byte & 0x80 == 0 {
+            return Some(status);
+        }
+    }
+    None
+}
+
+/// What hyper runs beside the connection. Ends with the probe, even when the other side never lets go.
+#[derive(Default)]
+struct Tasks(Spawner);
+
+#[derive(Clone, Default)]
+struct Spawner(Arc<Mutex<JoinSet<()>>>);
+
+impl Spawner {
+    fn executor(&self) -> Spawner {
+        self.clone()
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawner {
+    fn execute(&self, task: F) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_messages_are_protobuf() {
+        assert_eq!(framed(""), [0, 0, 0, 0, 0]);
+        assert_eq!(framed("ab"), [0, 0, 0, 0, 4, 0x0A, 2, b'a', b'b']);
+        assert_eq!(framed(&"x".repeat(300))[..8], [0, 0, 0, 1, 47, 0x0A, 0xAC, 0x02]);
+        assert_eq!(serving_status(&[0, 0, 0, 0, 2, 8, 1]), Some(1));
+        assert_eq!(serving_status(&[0, 0, 0, 0, 0]), Some(0));
+        assert_eq!(serving_status(&[0, 0, 0, 0, 3, 8, 0x82, 0x01]), Some(130));
+        for garbage in [&[][..], &[0, 0, 0], &[1, 0, 0, 0, 0], &[0, 0, 0, 0, 9, 8, 1], &[0, 0, 0, 0, 2, 8, 0x80]] {
+            assert_eq!(serving_status(garbage), None, "{garbage:?}");
+        }
+    }
+}

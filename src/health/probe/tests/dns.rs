@@ -1,0 +1,130 @@
+//! dns: which replies are a success, and which aren't even replies.
+
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::UdpSocket;
+
+use super::*;
+use crate::model::{DnsRdata, DnsSpec};
+use crate::wire::Name;
+use crate::wire::code::{rcode, rtype};
+
+fn asking(qtype: u16, rdata: Option<DnsRdata>) -> ProbeKind {
+    let name = Name::parse("www.svc.example.").expect("a name");
+    ProbeKind::Dns(DnsSpec { name, qtype, rcode: rcode::NOERROR, rdata })
+}
+
+fn address(text: &str) -> Option<DnsRdata> {
+    Some(DnsRdata::Address(text.parse().expect("an address")))
+}
+
+/// A server over UDP and TCP: to each question `make` gives the packets that come back, over TCP the first of them.
+async fn server(make: impl Fn(&[u8], bool) -> Vec<Vec<u8>> + Send + Sync + 'static) -> SocketAddr {
+    let make = Arc::new(make);
+    let over_tcp = Arc::clone(&make);
+    let to = serve(move |_, mut stream| {
+        let make = Arc::clone(&over_tcp);
+        async move {
+            let Ok(len) = stream.read_u16().await else { return };
+            let mut question = vec![0; usize::from(len)];
+            if stream.read_exact(&mut question).await.is_err() {
+                return;
+            }
+            let reply = make(&question, true).swap_remove(0);
+            let _ = stream.write_all(&[&(reply.len() as u16).to_be_bytes()[..], &reply].concat()).await;
+            let _ = stream.read_u8().await;
+        }
+    })
+    .await;
+    let socket = UdpSocket::bind(to).await.expect("the same port over UDP");
+    tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok((len, from)) = socket.recv_from(&mut buffer).await {
+            for packet in make(&buffer[..len], false) {
+                let _ = socket.send_to(&packet, from).await;
+            }
+        }
+    });
+    to
+}
+
+/// The question with flags (QR set by the caller), and one record with a pointer to its name for each RDATA.
+fn reply(question: &[u8], flags: u16, answers: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut packet = question.to_vec();
+    packet[2..4].copy_from_slice(&flags.to_be_bytes());
+    packet[6..8].copy_from_slice(&(answers.len() as u16).to_be_bytes());
+    for (rtype, rdata) in answers {
+        packet.extend([0xC0, 0x0C]);
+        packet.extend(rtype.to_be_bytes());
+        packet.extend([0, 1, 0, 0, 0, 60]);
+        packet.extend((rdata.len() as u16).to_be_bytes());
+        packet.extend(*rdata);
+    }
+    packet
+}
+
+const OK: u16 = 0x8400;
+const CUT: u16 = 0x8600;
+
+#[tokio::test]
+async fn the_code_and_the_record_decide() {
+    let to =
+        server(|question, _| vec![reply(question, OK, &[(rtype::A, &[192, 0, 2, 1]), (rtype::A, &[192, 0, 2, 2])])])
+            .await;
+    assert!(measure(asking(rtype::A, None), to, AMPLE).await.result.is_ok());
+    assert!(measure(asking(rtype::A, address("192.0.2.2")), to, AMPLE).await.result.is_ok());
+    let said = failure(asking(rtype::A, address("192.0.2.3")), to, AMPLE).await.to_string();
+    assert_eq!(said, "no answer is 192.0.2.3");
+    let txt = server(|question, _| vec![reply(question, OK, &[(rtype::TXT, b"\x02ro\x02le")])]).await;
+    assert!(measure(asking(rtype::TXT, Some(DnsRdata::Text("role".into()))), txt, AMPLE).await.result.is_ok());
+    let empty = server(|question, _| vec![reply(question, OK, &[])]).await;
+    let said = failure(asking(rtype::AAAA, address("2001:db8::1")), empty, AMPLE).await.to_string();
+    assert_eq!(said, "no answer, expected 2001:db8::1");
+    let failing = server(|question, _| vec![reply(question, OK | 2, &[])]).await;
+    assert_eq!(failure(asking(rtype::A, None), failing, AMPLE).await.to_string(), "SERVFAIL, expected NOERROR");
+    let bare = server(|question, _| vec![vec![question[0], question[1], 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0]]).await;
+    assert_eq!(failure(asking(rtype::A, None), bare, AMPLE).await.to_string(), "FORMERR, expected NOERROR");
+}
+
+#[tokio::test]
+async fn what_is_not_the_reply_is_passed_over() {
+    let to = server(|question, _| {
+        let right = reply(question, OK, &[]);
+        let (mut number, mut name, mut query) = (right.clone(), right.clone(), right.clone());
+        number[0] ^= 1;
+        name[13] ^= 1;
+        query[2] = 0;
+        for other in [&mut number, &mut name, &mut query] {
+            other[3] |= 2;
+        }
+        vec![number, name, query, b"x".to_vec(), right]
+    })
+    .await;
+    assert!(measure(asking(rtype::A, None), to, AMPLE).await.result.is_ok());
+    let silent = server(|_, _| Vec::new()).await;
+    assert_eq!(failure(asking(rtype::A, None), silent, BRIEF).await, Failure::TimedOut { after: BRIEF });
+    let garbage = server(|question, _| vec![[&question[..2], &[0xFF; 40]].concat()]).await;
+    assert_eq!(failure(asking(rtype::A, None), garbage, AMPLE).await.to_string(), "the reply is not a DNS message");
+}
+
+#[tokio::test]
+async fn a_cut_reply_is_enough_unless_a_record_is_expected_which_tcp_brings() {
+    let to = server(|question, over_tcp| match over_tcp {
+        true => vec![reply(question, OK, &[(rtype::A, &[192, 0, 2, 1])])],
+        false => vec![reply(question, CUT, &[])],
+    })
+    .await;
+    assert!(measure(asking(rtype::A, None), to, AMPLE).await.result.is_ok());
+    assert!(measure(asking(rtype::A, address("192.0.2.1")), to, AMPLE).await.result.is_ok());
+    let said = failure(asking(rtype::A, address("192.0.2.9")), to, AMPLE).await.to_string();
+    assert_eq!(said, "no answer is 192.0.2.9");
+}
+
+#[tokio::test]
+async fn a_port_without_a_server_refuses() {
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let to = taken.local_addr().expect("an address");
+    drop(taken);
+    assert_eq!(failure(asking(rtype::A, None), to, AMPLE).await, Failure::Refused);
+}

@@ -1,0 +1,97 @@
+//! grpc: a health server of each mood.
+
+use std::convert::Infallible;
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::model::GrpcSpec;
+
+fn asking(service: &str) -> ProbeKind {
+    ProbeKind::Grpc(GrpcSpec { service: service.to_owned(), host: None, tls: None })
+}
+
+/// A server that answers each call with this message and this grpc-status; where, and what it is asked.
+async fn server(
+    message: &'static [u8],
+    status: &'static str,
+) -> (SocketAddr, mpsc::UnboundedReceiver<(String, Vec<u8>)>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let to = serve(move |_, stream| {
+        let tell = tell.clone();
+        let answer = service_fn(move |request: Request<Incoming>| {
+            let tell = tell.clone();
+            async move {
+                let path = format!("{} {}", request.method(), request.uri().path());
+                let body = request.into_body().collect().await.expect("a body").to_bytes();
+                let _ = tell.send((path, body.to_vec()));
+                let mut trailers = HeaderMap::new();
+                trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static(status));
+                trailers.insert(HeaderName::from_static("grpc-message"), HeaderValue::from_static("in words"));
+                let body = Full::new(Bytes::from_static(message)).with_trailers(async move { Some(Ok(trailers)) });
+                let response = Response::builder().header("content-type", "application/grpc+proto").body(body);
+                Ok::<_, Infallible>(response.expect("a response"))
+            }
+        });
+        async move {
+            let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
+        }
+    })
+    .await;
+    (to, told)
+}
+
+#[tokio::test]
+async fn serving_is_a_success_and_the_service_is_asked_by_name() {
+    let (to, mut told) = server(&[0, 0, 0, 0, 2, 8, 1], "0").await;
+    assert!(measure(asking(""), to, AMPLE).await.result.is_ok());
+    let path = "POST /grpc.health.v1.Health/Check".to_owned();
+    assert_eq!(told.recv().await, Some((path.clone(), vec![0; 5])));
+    assert!(measure(asking("db"), to, AMPLE).await.result.is_ok());
+    assert_eq!(told.recv().await, Some((path, vec![0, 0, 0, 0, 4, 0x0A, 2, b'd', b'b'])));
+}
+
+#[tokio::test]
+async fn everything_else_fails_in_words() {
+    for (message, status, words) in [
+        (&[0, 0, 0, 0, 2, 8, 2][..], "0", "NOT_SERVING"),
+        (&[0, 0, 0, 0, 0], "0", "UNKNOWN"),
+        (&[0, 0, 0, 0, 2, 8, 3], "0", "SERVICE_UNKNOWN"),
+        (&[], "5", "grpc-status 5 (NOT_FOUND: the server doesn't know this service): in words"),
+        (&[], "12", "grpc-status 12 (UNIMPLEMENTED: the server has no health service): in words"),
+        (&[], "0", "gRPC: the answer is not a HealthCheckResponse"),
+        (&[0; 5000], "0", "gRPC: an answer over 4096 octets"),
+    ] {
+        let (to, _told) = server(message, status).await;
+        let failure = failure(asking(""), to, AMPLE).await;
+        assert!(failure.is_evidence());
+        assert_eq!(failure.to_string(), words);
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_something_else_fails_and_a_silent_one_times_out() {
+    let to = serve(|_, mut stream| async move {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    assert!(failure(asking(""), to, AMPLE).await.is_evidence());
+    let (keep, mut kept) = mpsc::unbounded_channel();
+    let silent = serve(move |_, stream| {
+        // Kept open by the test, and never answered.
+        let _ = keep.send(stream);
+        async {}
+    })
+    .await;
+    assert_eq!(failure(asking(""), silent, BRIEF).await, Failure::TimedOut { after: BRIEF });
+    assert!(kept.recv().await.is_some());
+}
