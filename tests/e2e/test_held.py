@@ -154,7 +154,8 @@ def test_a_killed_process_is_out_at_once(tmp_path, servers):
         # 95 of 100 under 100 ms on a machine at rest; here others may be at work.
         assert statistics.median(took) < 100, said
         assert took[-1] < INTERVAL * 1e3, said
-        assert len(downs(node)) == ROUNDS
+        # The server keeps the last 64.
+        assert len(downs(node)) == min(ROUNDS, 64)
 
 
 def test_a_server_that_ends_idle_connections_stays_and_is_learned(tmp_path, servers):
