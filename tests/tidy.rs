@@ -33,6 +33,7 @@ const PURE: &[&str] = &[
     "wire",
     "model",
     "steering",
+    "health/blindness",
     "health/schedule",
     "health/detector",
     "health/rtt",

@@ -43,6 +43,11 @@ fn human(status: &Status, transitions: &[Event], now: f64) -> String {
     let vantages: Vec<Vec<String>> =
         status.vantages.iter().map(|v| vec![v.name.clone(), v.region.clone(), v.state.clone()]).collect();
     let _ = write!(shown, "\n{}", text::table(&["VANTAGE", "REGION", "STATE"], &vantages));
+    for vantage in &status.vantages {
+        if let Some(why) = &vantage.why {
+            let _ = writeln!(shown, "{} is blind, its verdicts stay as they were: {why}", vantage.name);
+        }
+    }
     for zone in &status.zones {
         shown.push_str(&zone_table(zone));
     }
@@ -162,7 +167,12 @@ mod tests {
                 names: vec!["www".into()],
                 endpoints: vec![endpoint("fra1", verdicts), endpoint("plain", vec![])],
             }],
-            vantages: vec![VantageStatus { name: "ns1".into(), region: "eu-west".into(), state: "up".into() }],
+            vantages: vec![VantageStatus {
+                name: "ns1".into(),
+                region: "eu-west".into(),
+                state: "up".into(),
+                why: None,
+            }],
             reload: ReloadReport { ok: true, at: 100.0, problems: vec![] },
         };
         let event = Event {

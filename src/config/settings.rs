@@ -28,6 +28,8 @@ pub struct Settings {
     pub node: String,
     /// Sockets and threads.
     pub listen: Listen,
+    /// What this vantage tries to reach besides the endpoints, to tell its own trouble from theirs; default none.
+    pub control: Vec<SocketAddr>,
     /// The certificate of DoT, DoH and DoQ; there whenever one of them is.
     pub tls: Option<Tls>,
     /// The directory of the zones, absolute.
@@ -96,6 +98,8 @@ impl Flags {
 pub(super) const MAX_WORKERS: i64 = 1024;
 /// More listening addresses than these are a slip of the fingers (judgment).
 pub(super) const MAX_LISTEN: usize = 256;
+/// More control targets say no more, and each is tried every second (judgment).
+pub(super) const MAX_CONTROL: usize = 16;
 /// Longest node name: it goes into an EDNS option and file names (judgment).
 pub(super) const MAX_NODE: usize = 255;
 
@@ -235,7 +239,8 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, has_file: bool, problems
     let operators = problems.about(Section::Operators, read_operators);
     let read_regions = |problems: &mut Problems| regions::read(&mut top, region.as_ref(), base, problems);
     let (regions, clients, placing) = problems.about(Section::Clients, read_regions);
-    top.finish(&["fleet", "vantage"], problems);
+    let control = top.table("vantage", problems).map_or_else(Vec::new, |fields| control(fields, problems));
+    top.finish(&["fleet"], problems);
     let zones_shown = match dir {
         Some(dir) if dir.place.file.to_string_lossy().starts_with("flag ") => PathBuf::from(dir.value),
         Some(dir) => base.join(dir.value),
@@ -245,7 +250,7 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, has_file: bool, problems
     let here = if zones_shown.as_os_str().is_empty() { Path::new(".") } else { &zones_shown };
     let zones_dir = std::path::absolute(here).unwrap_or_else(|_| here.to_path_buf());
     let region = region.map_or_else(String::new, |region| region.value);
-    Settings { region, node, listen, tls, zones_dir, zones_shown, guard, operators, regions, clients, placing }
+    Settings { region, node, listen, control, tls, zones_dir, zones_shown, guard, operators, regions, clients, placing }
 }
 
 fn node_name(top: &mut Fields, problems: &mut Problems) -> String {
@@ -287,6 +292,31 @@ fn listen(mut fields: Fields, has_tls: bool, problems: &mut Problems) -> Listen 
     }
     fields.finish(&["xdp"], problems);
     listen
+}
+
+/// `[vantage]`: what is tried to tell this vantage's own trouble from the world's.
+fn control(mut fields: Fields, problems: &mut Problems) -> Vec<SocketAddr> {
+    let mut control: Vec<SocketAddr> = Vec::new();
+    if let Some(At { value, place }) = fields.texts("control", "[\"192.0.2.1:443\"]", problems) {
+        if value.len() > MAX_CONTROL {
+            problems.error(&place, format!("`control` must list at most {MAX_CONTROL} addresses"));
+        }
+        for item in value.into_iter().take(MAX_CONTROL) {
+            match socket(&item, "control", 443, problems) {
+                Some(address) if address.port() == 0 || address.ip().is_unspecified() => {
+                    let problem = problems.error(&item.place, format!("nothing can be reached at {address}"));
+                    problem.hint("name a host outside that is always there, with a port that accepts TCP connections");
+                }
+                Some(address) if control.contains(&address) => {
+                    problems.error(&item.place, format!("{address} is listed twice"));
+                }
+                Some(address) => control.push(address),
+                None => {}
+            }
+        }
+    }
+    fields.finish(&[], problems);
+    control
 }
 
 /// An address that some key has.

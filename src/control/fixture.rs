@@ -92,7 +92,7 @@ pub(crate) fn view() -> WorldView {
     WorldView {
         at: PROBED_AT,
         checks: vec![seen(Health::Up, Some(1250)), seen(Health::Down, None), seen(Health::Down, Some(80_000))],
-        vantages: vec![VantageView { name: "ns1".into(), region: RegionId(0), state: VantageState::Up }],
+        vantages: vec![VantageView { name: "ns1".into(), region: RegionId(0), state: VantageState::Up, why: None }],
         ..WorldView::default()
     }
 }

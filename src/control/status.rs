@@ -86,6 +86,9 @@ pub struct VantageStatus {
     pub region: String,
     /// `up`, `blind` or `stale`.
     pub state: String,
+    /// Why it is blind, in words; only while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// How the last attempt to load the files ended.
@@ -252,6 +255,7 @@ fn vantages(model: &Model, view: &WorldView) -> Vec<VantageStatus> {
         name: vantage.name.to_string(),
         region: model.region(vantage.region).name.clone(),
         state: vantage.state.as_str().to_owned(),
+        why: vantage.why.as_deref().map(str::to_owned),
     });
     each.collect()
 }

@@ -89,7 +89,8 @@ impl Node {
         }
 
         let metrics = Arc::new(Metrics::new());
-        let mut vantages = Vantages::start(&vantages, limits::raise_descriptors(), &metrics);
+        let descriptors = limits::raise_descriptors();
+        let mut vantages = Vantages::start(&vantages, &settings.control, descriptors, &metrics);
         let model = Arc::new(model);
         let identities = Identities::new().map_err(StartError::System)?;
         let identity = Arc::new(identities.of(&settings));
@@ -125,6 +126,7 @@ impl Node {
             settings_file,
             flags,
             listen: settings.listen,
+            control: settings.control,
             tls_files: settings.tls.as_ref().map(Tls::files),
             identities,
             reload,

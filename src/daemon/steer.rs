@@ -2,6 +2,7 @@
 //! at once; files that changed become the next generation, or a complaint. It owns the one [`Publisher`] and waits for
 //! nothing but its next event.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub(crate) struct Steer {
     pub(crate) settings_file: Option<PathBuf>,
     pub(crate) flags: Flags,
     pub(crate) listen: Listen,
+    pub(crate) control: Vec<SocketAddr>,
     /// The files of the certificate and its key.
     pub(crate) tls_files: Option<[PathBuf; 2]>,
     pub(crate) identities: Identities,
@@ -188,6 +190,7 @@ impl Steer {
         let dir = settings.operators.state_dir.as_ref();
         for (is_other, what) in [
             (settings.listen != self.listen, "[listen] changed"),
+            (settings.control != self.control, "[vantage] changed"),
             (settings.tls.as_ref().map(Tls::files) != self.tls_files, "[tls] names other files"),
             (dir.map(|dir| dir.join("")) != self.store.path(""), "[state] names another directory"),
         ] {

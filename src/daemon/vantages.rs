@@ -1,14 +1,15 @@
 //! The vantages of this process: a prober each, and the exchange where their reports come together. `steer` asks for
 //! what they agree on.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock;
 use crate::daemon::limits;
 use crate::fleet::{Exchange, Vantage, agree};
-use crate::health::{ProbeClients, Prober, ProberHandle, ProberSettings, Round, Sources};
-use crate::model::{CheckKey, Model, WorldView};
+use crate::health::{Plan, ProbeClients, Prober, ProberHandle, ProberSettings, Round, Sources, control_check};
+use crate::model::{CheckKey, Model, RegionId, WorldView};
 use crate::telemetry::{Metrics, ProbeResult};
 
 /// One vantage in this process.
@@ -28,8 +29,14 @@ pub(crate) struct Vantages {
 }
 
 impl Vantages {
-    /// Starts a prober for each, without checks yet; together they take a share of so many file descriptors.
-    pub(crate) fn start(specs: &[VantageSpec], descriptors: u64, metrics: &Arc<Metrics>) -> Vantages {
+    /// Starts a prober for each, without checks yet; together they take a share of so many file descriptors. Each tries
+    /// the `control` targets too.
+    pub(crate) fn start(
+        specs: &[VantageSpec],
+        control: &[SocketAddr],
+        descriptors: u64,
+        metrics: &Arc<Metrics>,
+    ) -> Vantages {
         let exchange = Exchange::new();
         let prober = |spec: &VantageSpec| {
             let seat = exchange.join(Vantage { name: spec.name.clone(), region: spec.region.clone() });
@@ -45,10 +52,12 @@ impl Vantages {
                         took,
                     );
                 }),
+                control: control.iter().copied().map(control_check).collect(),
                 ..ProberSettings::default()
             };
             let clients = Arc::new(ProbeClients::new(spec.sources));
-            Prober::spawn(settings, clients, Box::new(move |at, observations| seat.publish(at, observations)))
+            let publish = move |at, observations, blind| seat.publish(at, observations, blind);
+            Prober::spawn(settings, clients, Box::new(publish))
         };
         let probers = specs.iter().map(prober).collect();
         Vantages { probers, exchange }
@@ -63,8 +72,8 @@ impl Vantages {
 
     /// The same without waiting: the rounds are still to end.
     pub(crate) fn begin(&mut self, models: &[&Model]) -> Vec<Round> {
-        let checks = checks_of(models);
-        self.probers.iter().map(|prober| prober.adopt(checks.clone())).collect()
+        let plan = plan_of(models);
+        self.probers.iter().map(|prober| prober.adopt(plan.clone())).collect()
     }
 
     /// What they agree on as soon as one of them says something new, and once a second in any case. Nothing is lost
@@ -86,9 +95,30 @@ impl Vantages {
     }
 }
 
-/// Every check of `models`, each once, in order.
-fn checks_of(models: &[&Model]) -> Vec<Arc<CheckKey>> {
-    let mut seen = HashSet::new();
-    let all = models.iter().flat_map(|model| &model.checks).map(|check| check.key.clone());
-    all.filter(|key| seen.insert(key.clone())).collect()
+/// Every check of `models`, each once, in order, with the region of the first endpoint that it is for. Endpoints without
+/// a region are of one together.
+fn plan_of(models: &[&Model]) -> Plan {
+    let mut places: HashMap<Arc<CheckKey>, usize> = HashMap::new();
+    let mut names: Vec<Option<&str>> = Vec::new();
+    let mut plan = Plan::default();
+    for model in models {
+        let name_of = |region: RegionId| model.region(region).name.as_str();
+        let mut regions = vec![None; model.checks.len()];
+        for endpoint in model.endpoints.iter().rev() {
+            for check in endpoint.answerables.iter().filter_map(|answerable| answerable.check) {
+                regions[check.0 as usize] = endpoint.region.map(name_of);
+            }
+        }
+        for (check, region) in model.checks.iter().zip(regions) {
+            let at = names.iter().position(|name| *name == region).unwrap_or_else(|| {
+                names.push(region);
+                names.len() - 1
+            });
+            if places.insert(check.key.clone(), at).is_none() {
+                plan.checks.push(check.key.clone());
+                plan.regions.push(at);
+            }
+        }
+    }
+    plan
 }

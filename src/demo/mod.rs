@@ -53,7 +53,7 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     let files = Files::find()?;
     let flags =
         Flags::default().with("listen.dns", &options.dns.to_string()).with("listen.http", &options.http.to_string());
-    let flags = files.settled(flags);
+    let flags = within_reach(files.settled(flags), options.http);
     let settings_file = files.settings();
     let loaded = crate::config::load(Some(&settings_file), &flags).map_err(StartError::Problems)?;
     let mut regions = regions(&loaded.model);
@@ -64,6 +64,15 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
         region.end().await;
     }
     outcome
+}
+
+/// The API is a control target: it is always there, so that two regions that are killed at once are two regions that are
+/// gone, and not a vantage that is cut off.
+fn within_reach(flags: Flags, http: SocketAddr) -> Flags {
+    match http.port() == 0 || http.ip().is_unspecified() {
+        true => flags,
+        false => flags.with("vantage.control", &http.to_string()),
+    }
 }
 
 async fn show(

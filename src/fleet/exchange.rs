@@ -61,9 +61,9 @@ impl Exchange {
 }
 
 impl Seat {
-    /// Puts a report in the place of this vantage's last. Never waits.
-    pub fn publish(&self, at: Moment, observations: Vec<Observation>) {
-        let report = Arc::new(Report { vantage: self.vantage.clone(), made_at: at, observations });
+    /// Puts a report in the place of this vantage's last; `blind` tells why it is, if it is. Never waits.
+    pub fn publish(&self, at: Moment, observations: Vec<Observation>, blind: Option<Arc<str>>) {
+        let report = Arc::new(Report { vantage: self.vantage.clone(), made_at: at, blind, observations });
         let received = Received { report, received_at: at };
         self.board.send_modify(|board| {
             match board.iter_mut().find(|known| known.report.vantage.name == self.vantage.name) {
@@ -96,13 +96,13 @@ mod tests {
         let (one, two) = (exchange.join(vantage("one")), exchange.join(vantage("two")));
         // Nobody reads meanwhile, and nobody waits.
         for secs in 0..1000 {
-            one.publish(at(secs), Vec::new());
+            one.publish(at(secs), Vec::new(), None);
         }
-        two.publish(at(7), Vec::new());
+        two.publish(at(7), Vec::new(), None);
         assert_eq!(names_and_times(&exchange.next().await), [("one", at(999)), ("two", at(7))]);
 
         let reader = tokio::spawn(async move { exchange.next().await });
-        two.publish(at(1000), Vec::new());
+        two.publish(at(1000), Vec::new(), None);
         let reports = reader.await.expect("the reader ends");
         assert_eq!(names_and_times(&reports), [("one", at(999)), ("two", at(1000))]);
     }
@@ -110,7 +110,7 @@ mod tests {
     #[tokio::test]
     async fn a_silent_exchange_ticks_so_that_staleness_is_seen() {
         let mut exchange = Exchange::new();
-        exchange.join(vantage("one")).publish(at(1), Vec::new());
+        exchange.join(vantage("one")).publish(at(1), Vec::new(), None);
         exchange.next().await;
         assert_eq!(names_and_times(&exchange.next().await), [("one", at(1))], "the same, later");
     }

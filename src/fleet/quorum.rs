@@ -5,8 +5,8 @@
 //! verdict (`per_region = "majority"`, `regions_down = "majority"`): **a tie keeps Up**, because taking a living
 //! endpoint out of the answers is certain harm, and leaving a dead one in is harm only if it is dead.
 //!
-//! A stale vantage has no voice as long as anyone fresh has a verdict. Where nobody fresh has, the last verdicts stand:
-//! a fleet that can't hear its vantages goes on answering as it did.
+//! A stale vantage has no voice as long as anyone fresh has a verdict, and a blind one as long as anyone has who sees.
+//! Where nobody has, the last verdicts stand: a fleet that can't hear its vantages goes on answering as it did.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,24 +37,36 @@ pub fn agree(model: &Model, reports: &[Received], now: Moment) -> WorldView {
 struct Voice<'a> {
     vantage: &'a Vantage,
     region: RegionId,
-    is_fresh: bool,
+    state: VantageState,
+    why: Option<&'a Arc<str>>,
     said: HashMap<&'a CheckKey, &'a Observation>,
 }
 
 impl<'a> Voice<'a> {
     fn of(model: &Model, received: &'a Received, now: Moment) -> Option<Voice<'a>> {
         let report = &*received.report;
+        let state = match (&report.blind, now.since(received.received_at) <= STALE_AFTER) {
+            (_, false) => VantageState::Stale,
+            (Some(_), true) => VantageState::Blind,
+            (None, true) => VantageState::Up,
+        };
         Some(Voice {
             vantage: &report.vantage,
             region: model.region_named(&report.vantage.region)?,
-            is_fresh: now.since(received.received_at) <= STALE_AFTER,
+            state,
+            why: report.blind.as_ref(),
             said: report.observations.iter().map(|observation| (&*observation.key, observation)).collect(),
         })
     }
 
     fn view(&self) -> VantageView {
-        let state = if self.is_fresh { VantageState::Up } else { VantageState::Stale };
-        VantageView { name: Arc::clone(&self.vantage.name), region: self.region, state }
+        let Voice { vantage, region, state, why, .. } = self;
+        VantageView { name: Arc::clone(&vantage.name), region: *region, state: *state, why: why.cloned() }
+    }
+
+    /// Whether its verdicts count before those of others.
+    fn has_vote(&self) -> bool {
+        self.state == VantageState::Up
     }
 }
 
@@ -80,10 +92,10 @@ fn agree_on(key: &CheckKey, voices: &[Voice<'_>]) -> CheckView {
     }
 }
 
-/// The fresh statements if one of them is a verdict; else all, so that the last verdict stands.
+/// The statements of those with a vote if one of them is a verdict; else all, so that the last verdict stands.
 fn those_that_count<'a>(statements: &'a [Statement<'a>]) -> Vec<&'a Statement<'a>> {
-    let has_fresh_verdict = statements.iter().any(|s| s.voice.is_fresh && s.observation.health != Health::Unknown);
-    statements.iter().filter(|statement| statement.voice.is_fresh || !has_fresh_verdict).collect()
+    let has_verdict = statements.iter().any(|s| s.voice.has_vote() && s.observation.health != Health::Unknown);
+    statements.iter().filter(|statement| statement.voice.has_vote() || !has_verdict).collect()
 }
 
 fn verdict(counted: &[&Statement<'_>]) -> Health {

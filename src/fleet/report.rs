@@ -21,6 +21,8 @@ pub struct Report {
     pub vantage: Vantage,
     /// When it was made.
     pub made_at: Moment,
+    /// Why it is blind, if it is: its observations are those from before then, and it has no vote.
+    pub blind: Option<Arc<str>>,
     /// One an (enabled) check.
     pub observations: Vec<Observation>,
 }

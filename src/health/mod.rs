@@ -1,6 +1,7 @@
 //! Measuring and judging. A probe measures, the detector judges, the prober runs them by the schedule and tells what
 //! it believes as [`Observation`]s. It knows nothing of policies or answers.
 
+pub mod blindness;
 pub mod damping;
 pub mod detector;
 pub mod held;
@@ -13,11 +14,12 @@ pub mod schedule;
 #[cfg(test)]
 mod simulation;
 
+pub use blindness::{Blindness, Control, Look, Sight};
 pub use damping::Damping;
-pub use detector::{Detector, Event, Transition};
+pub use detector::{Detector, Event, Past, Transition};
 pub use observation::Observation;
 pub use pace::Pace;
 pub use probe::{Failure, Measurement, ProbeClients, Sources, check_rights};
-pub use prober::{Prober, ProberHandle, ProberSettings, Round};
+pub use prober::{Plan, Prober, ProberHandle, ProberSettings, Round, control_check};
 pub use rtt::Rtt;
 pub use schedule::{Schedule, SlotId};

@@ -4,6 +4,8 @@
 //! Observations are published whole, each second and within milliseconds of a change. Publishing never waits: whoever
 //! is slow to read finds the newest.
 
+mod sight;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +15,10 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::health::probe::{Measurement, ProbeClients, probe};
-use crate::health::{Detector, Event, Observation, Rtt, Schedule, SlotId};
-use crate::model::{CheckKey, Moment};
+use crate::health::{Blindness, Detector, Event, Observation, Rtt, Schedule, SlotId};
+use crate::model::{CheckKey, Health, Moment};
+
+pub use sight::{Plan, control_check};
 
 mod holding;
 
@@ -27,8 +31,8 @@ const GATHER_PER_CHECK: Duration = Duration::from_micros(1);
 
 /// Hears of each probe that ended: the monitor's kind, whether it succeeded, how long it took in all.
 pub type OnProbe = Arc<dyn Fn(&'static str, bool, Duration) + Send + Sync>;
-/// Takes what the prober believes of every check at a moment. Must not block.
-pub type Publish = Box<dyn Fn(Moment, Vec<Observation>) + Send + Sync>;
+/// Takes what the prober believes of every check at a moment, and why it is blind if it is. Must not block.
+pub type Publish = Box<dyn Fn(Moment, Vec<Observation>, Option<Arc<str>>) + Send + Sync>;
 
 /// How a prober works.
 #[derive(Clone)]
@@ -41,6 +45,8 @@ pub struct ProberSettings {
     pub max_held: usize,
     /// Hears of each probe; by default nobody.
     pub on_probe: OnProbe,
+    /// Checks that are no endpoint's: when they fail as well, this vantage is blind. Default none.
+    pub control: Vec<Arc<CheckKey>>,
 }
 
 impl Default for ProberSettings {
@@ -52,6 +58,7 @@ impl Default for ProberSettings {
             // A descriptor each: a quarter of what a node takes.
             max_held: 16_384,
             on_probe: Arc::new(|_, _, _| {}),
+            control: Vec::new(),
         }
     }
 }
@@ -66,6 +73,10 @@ pub struct Prober {
     watched: HashMap<SlotId, Watched>,
     /// The checks in the plan's order.
     plan: Vec<SlotId>,
+    /// Those of the control targets.
+    controls: Vec<SlotId>,
+    blindness: Blindness,
+    blind_why: Option<Arc<str>>,
     rounds: Vec<oneshot::Sender<()>>,
     report_at: Moment,
     ended: mpsc::UnboundedSender<Ended>,
@@ -75,6 +86,12 @@ pub struct Prober {
 struct Watched {
     key: Arc<CheckKey>,
     detector: Detector,
+    /// What the reports say of it: the detector's verdict as far as this vantage can be trusted.
+    believed: Health,
+    /// Its region, from 0.
+    region: usize,
+    /// When the first of the failures ended that nothing has interrupted since.
+    failing_since: Option<Moment>,
     probed_at: Option<Moment>,
     why: Option<Arc<str>>,
     /// Whether the first round need not wait for it any more: it is tried, or can't be probed from here.
@@ -91,7 +108,7 @@ pub struct ProberHandle {
 pub struct Round(oneshot::Receiver<()>);
 
 struct Command {
-    checks: Vec<Arc<CheckKey>>,
+    plan: Plan,
     round: oneshot::Sender<()>,
 }
 
@@ -117,6 +134,9 @@ impl Prober {
             publish,
             watched: HashMap::new(),
             plan: Vec::new(),
+            controls: Vec::new(),
+            blindness: Blindness::default(),
+            blind_why: None,
             rounds: Vec::new(),
             ended,
         };
@@ -133,10 +153,10 @@ impl Prober {
             let now = clock::now();
             self.launch(now);
             self.holding.launch(now);
-            if now >= self.report_at {
+            if now >= self.report_at || self.blindness.deadline().is_some_and(|until| now >= until) {
                 self.report(now);
             }
-            let dues = [self.schedule.next_due(), self.holding.next_due()];
+            let dues = [self.schedule.next_due(), self.holding.next_due(), self.blindness.deadline()];
             let wake = dues.into_iter().flatten().fold(self.report_at, Moment::min);
             tokio::select! {
                 biased;
@@ -162,7 +182,11 @@ impl Prober {
         let mut known: HashMap<Arc<CheckKey>, SlotId> =
             self.watched.iter().map(|(slot, watched)| (Arc::clone(&watched.key), *slot)).collect();
         let mut seen = HashSet::new();
-        let wanted: Vec<Arc<CheckKey>> = order.checks.into_iter().filter(|key| seen.insert(Arc::clone(key))).collect();
+        let Plan { checks, regions } = order.plan;
+        let region_of: HashMap<Arc<CheckKey>, usize> = checks.iter().cloned().zip(regions).collect();
+        let planned: Vec<Arc<CheckKey>> = checks.into_iter().filter(|key| seen.insert(Arc::clone(key))).collect();
+        let control = self.settings.control.iter().filter(|key| seen.insert(Arc::clone(key))).cloned();
+        let wanted: Vec<Arc<CheckKey>> = planned.iter().cloned().chain(control).collect();
         let fresh: Vec<&Arc<CheckKey>> = wanted.iter().filter(|key| !known.contains_key(*key)).collect();
         let intervals: Vec<Duration> = fresh.iter().map(|key| key.monitor.interval).collect();
         for (slot, key) in self.schedule.add(&intervals, clock::now()).into_iter().zip(fresh) {
@@ -170,11 +194,20 @@ impl Prober {
             self.watched.insert(slot, Watched::new(Arc::clone(key)));
             known.insert(Arc::clone(key), slot);
         }
-        self.plan = wanted.iter().filter_map(|key| known.remove(key)).collect();
+        let slots = |keys: &[Arc<CheckKey>]| keys.iter().filter_map(|key| known.get(key).copied()).collect();
+        (self.plan, self.controls) = (slots(&planned), slots(&self.settings.control));
+        for key in &wanted {
+            known.remove(key);
+        }
         for gone in known.into_values() {
             self.schedule.remove(gone);
             self.holding.remove(gone);
             self.watched.remove(&gone);
+        }
+        for slot in &self.plan {
+            if let Some(watched) = self.watched.get_mut(slot) {
+                watched.region = region_of.get(&watched.key).copied().unwrap_or(0);
+            }
         }
         self.rounds.push(order.round);
     }
@@ -209,7 +242,7 @@ impl Prober {
         self.holding.probed(slot, (began, is_ok), watched.detector.health(), ended);
         self.schedule.want(slot, verify_at);
         self.schedule.back_off(slot, backoff, clock::now());
-        if has_changed {
+        if has_changed || self.blindness.is_looking() {
             let gather = GATHER + GATHER_PER_CHECK * u32::try_from(self.plan.len()).unwrap_or(u32::MAX);
             self.report_at = self.report_at.min(clock::now() + gather.min(self.settings.report_every));
         }
@@ -227,20 +260,25 @@ impl Prober {
     }
 
     fn report(&mut self, now: Moment) {
+        self.look_around(now);
         let observations = self
             .plan
             .iter()
             .filter_map(|slot| Some((self.watched.get(slot)?, self.holding.word(*slot))))
             .map(|(watched, hold)| Observation { hold, ..watched.observation(now) })
             .collect();
-        (self.publish)(now, observations);
+        (self.publish)(now, observations, self.blind_why.clone());
         self.report_at = now + self.settings.report_every;
     }
 
     /// What was found is published before the round is said to have ended, so that who waited for it finds it.
     fn end_rounds(&mut self) {
-        if !self.rounds.is_empty() && self.watched.values().all(|watched| watched.is_settled) {
+        let are_settled = || self.plan.iter().filter_map(|slot| self.watched.get(slot)).all(|w| w.is_settled);
+        if !self.rounds.is_empty() && are_settled() {
             self.report(clock::now());
+            if self.blindness.is_looking() {
+                return;
+            }
             for round in self.rounds.drain(..) {
                 // Nobody may be waiting any more, and that is fine.
                 let _ = round.send(());
@@ -252,7 +290,17 @@ impl Prober {
 impl Watched {
     fn new(key: Arc<CheckKey>) -> Watched {
         let detector = Detector::new(&key.monitor);
-        Watched { key, detector, probed_at: None, why: None, is_settled: false }
+        let believed = detector.health();
+        Watched {
+            key,
+            detector,
+            believed,
+            region: 0,
+            failing_since: None,
+            probed_at: None,
+            why: None,
+            is_settled: false,
+        }
     }
 
     /// Takes in a measurement; when a verifying probe is wanted, and whether the verdict changed.
@@ -276,18 +324,12 @@ impl Watched {
             }
         };
         self.probed_at = Some(ended);
+        self.failing_since = match event {
+            Event::Success { .. } => None,
+            Event::Failure { .. } => self.failing_since.or(Some(ended)),
+        };
         let transition = self.detector.step(event, ended);
         self.is_settled |= self.detector.is_tried();
-        if let Some(changed) = transition {
-            tracing::info!(
-                check = self.key.monitor.kind.as_str(),
-                target = %self.key.target,
-                from = changed.from.as_str(),
-                to = changed.to.as_str(),
-                why = self.why.as_deref().unwrap_or("answers as expected"),
-                "health changed"
-            );
-        }
         (self.detector.deadline(), transition.is_some())
     }
 
@@ -305,12 +347,16 @@ impl Watched {
         let rtt = self.key.monitor.kind.measures_rtt().then(|| self.detector.rtt());
         Observation {
             key: Arc::clone(&self.key),
-            health: self.detector.health(),
-            tried: self.detector.is_tried(),
+            health: self.believed,
+            tried: self.believed != Health::Unknown,
             srtt: rtt.and_then(Rtt::srtt),
             rttvar: rtt.and_then(Rtt::rttvar),
             probed_at: self.probed_at,
-            may_change_in: self.detector.may_change_in(now),
+            may_change_in: if self.believed == self.detector.health() {
+                self.detector.may_change_in(now)
+            } else {
+                Duration::ZERO
+            },
             why: self.why(now),
             hold: None,
         }
@@ -318,11 +364,11 @@ impl Watched {
 }
 
 impl ProberHandle {
-    /// Makes `checks` the ones that are probed; those that are already keep their history and their turns.
-    pub fn adopt(&self, checks: Vec<Arc<CheckKey>>) -> Round {
+    /// Makes the checks of `plan` the ones that are probed; those that are already keep their history and their turns.
+    pub fn adopt(&self, plan: impl Into<Plan>) -> Round {
         let (round, ended) = oneshot::channel();
         // A prober that has stopped ends the round by dropping it.
-        let _ = self.commands.send(Command { checks, round });
+        let _ = self.commands.send(Command { plan: plan.into(), round });
         Round(ended)
     }
 

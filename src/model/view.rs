@@ -89,6 +89,8 @@ pub struct VantageView {
     pub region: RegionId,
     /// Whether its reports count.
     pub state: VantageState,
+    /// Why it is blind, in words, while it says so.
+    pub why: Option<Arc<str>>,
 }
 
 /// Whether a vantage's reports count.

@@ -40,6 +40,7 @@ const LAST_RELOAD_AT: &str = "portolan_last_reload_timestamp_seconds";
 const RELOADS: &str = "portolan_reloads_total";
 const OVERRIDDEN: &str = "portolan_endpoint_overridden";
 const VANTAGE_UP: &str = "portolan_vantage_up";
+const VANTAGE_BLIND: &str = "portolan_vantage_blind";
 const SLIPPED: &str = "portolan_slipped_total";
 const RECV_QUEUE_DROPS: &str = "portolan_recv_queue_drops_total";
 
@@ -179,6 +180,8 @@ impl Metrics {
             let up = f64::from(u8::from(vantage.state == VantageState::Up));
             let labels = [("vantage", &*vantage.name), ("region", &model.region(vantage.region).name)];
             self.gauge(VANTAGE_UP, &labels, up);
+            let blind = f64::from(u8::from(vantage.state == VantageState::Blind));
+            self.gauge(VANTAGE_BLIND, &labels, blind);
         }
     }
 
@@ -304,6 +307,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (LAST_RELOAD_AT, "When the files were last loaded, or were to be, in Unix seconds."),
         (OVERRIDDEN, "1 while an operator's override holds for an endpoint."),
         (VANTAGE_UP, "Whether a vantage's reports count."),
+        (VANTAGE_BLIND, "Whether a vantage is cut off itself and has frozen its verdicts."),
     ] {
         recorder.describe_gauge(name(gauge), None, text(words));
     }
@@ -364,6 +368,7 @@ mod tests {
             r#"portolan_reloads_total{result="success"} 0"#,
             r#"portolan_reloads_total{result="failure"} 1"#,
             r#"portolan_vantage_up{vantage="ns1",region="eu-west"} 1"#,
+            r#"portolan_vantage_blind{vantage="ns1",region="eu-west"} 0"#,
             "portolan_recv_queue_drops_total 5",
             "portolan_slipped_total 6",
             "# TYPE portolan_probe_seconds histogram",

@@ -123,7 +123,7 @@ fn view(model: &Model) -> WorldView {
             overrides.insert(id, Arc::new(said));
         }
     }
-    let vantages = vec![VantageView { name: "ns1".into(), region: RegionId(0), state: VantageState::Up }];
+    let vantages = vec![VantageView { name: "ns1".into(), region: RegionId(0), state: VantageState::Up, why: None }];
     WorldView { at: NOW, checks, vantages, overrides: Arc::new(overrides) }
 }
 

@@ -200,14 +200,15 @@ fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Rec
         Report {
             vantage: Vantage { name: vantage.name.clone(), region },
             made_at: view.at,
+            blind: vantage.why.clone(),
             observations: said.collect(),
         }
     };
     let received = vantages.iter().map(|vantage| Received {
         report: Arc::new(report(vantage)),
         received_at: match vantage.state {
-            VantageState::Up => now(view),
-            VantageState::Blind | VantageState::Stale => view.at,
+            VantageState::Up | VantageState::Blind => now(view),
+            VantageState::Stale => view.at,
         },
     });
     received.collect()

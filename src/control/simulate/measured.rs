@@ -26,13 +26,14 @@ pub fn as_measured(model: &Model, status: &Status) -> WorldView {
             report: Arc::new(Report {
                 vantage: Vantage { name: vantage.name.as_str().into(), region: vantage.region.as_str().into() },
                 made_at: now,
+                blind: vantage.why.as_deref().map(Arc::from),
                 observations: model
                     .endpoints
                     .iter()
                     .flat_map(|e| observations(model, e, of(e), &vantage.name, now))
                     .collect(),
             }),
-            received_at: if vantage.state == VantageState::Up.as_str() { now } else { Moment::START },
+            received_at: if vantage.state == VantageState::Stale.as_str() { Moment::START } else { now },
         })
         .collect();
     let overrides = (0..)

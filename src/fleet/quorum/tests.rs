@@ -39,24 +39,31 @@ fn observation(port: u16, health: Health) -> Observation {
 
 fn report(region: &str, name: &str, age: Duration, observations: Vec<Observation>) -> Received {
     let vantage = Vantage { name: name.into(), region: region.into() };
-    Received { report: Arc::new(Report { vantage, made_at: Moment::START, observations }), received_at: NOW - age }
+    Received {
+        report: Arc::new(Report { vantage, made_at: Moment::START, blind: None, observations }),
+        received_at: NOW - age,
+    }
 }
 
-/// `eu+ eu- us? (ap-)`: a vantage each; in brackets it is stale.
+/// `eu+ eu- us? (ap-)`: a vantage each; in brackets it is stale, in `[]` blind.
 fn said(words: &str) -> Vec<Received> {
     words
         .split_whitespace()
         .enumerate()
         .map(|(nth, word)| {
             let age = if word.starts_with('(') { STALE_AFTER + MS } else { STALE_AFTER };
-            let bare = word.trim_matches(['(', ')']);
+            let bare = word.trim_matches(['(', ')', '[', ']']);
             let (region, sign) = bare.split_at(2);
             let health = match sign {
                 "+" => Health::Up,
                 "-" => Health::Down,
                 _ => Health::Unknown,
             };
-            report(region, &format!("{region} {nth}"), age, vec![observation(80, health)])
+            let mut said = report(region, &format!("{region} {nth}"), age, vec![observation(80, health)]);
+            if word.contains('[') {
+                said.report = Arc::new(Report { blind: Some("all is dark".into()), ..Report::clone(&said.report) });
+            }
+            said
         })
         .collect()
 }
@@ -92,6 +99,20 @@ fn a_stale_vantage_has_no_voice_unless_nobody_else_has_a_verdict() {
     check("all stale: the last verdicts stand", "(eu+)", Up);
     check("a fresh one that knows nothing doesn't unsay them", "(eu-) us?", Down);
     check("nor make them up", "(eu?) us?", Unknown);
+}
+
+#[test]
+fn a_blind_vantage_has_no_voice_beside_one_that_sees() {
+    use Health::{Down, Up};
+    check("it is outvoted", "[eu+] us-", Down);
+    check("by a single one", "[eu-] [us-] ap+", Up);
+    check("alone, its last verdicts stand", "[eu-]", Down);
+    check("alone, its last verdicts stand", "[eu+]", Up);
+    check("who sees and knows nothing doesn't unsay them", "[eu+] us?", Up);
+    let view = agree(&model(&[80]), &said("[eu+] ([us+])"), NOW);
+    let listed: Vec<_> = view.vantages.iter().map(|v| (v.state, v.why.as_deref())).collect();
+    assert_eq!(listed[0], (VantageState::Blind, Some("all is dark")));
+    assert_eq!(listed[1].0, VantageState::Stale, "what is stale may not even be blind any more");
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Published {
 
 fn start(settings: ProberSettings) -> (ProberHandle, Published) {
     let (tell, told) = mpsc::unbounded_channel();
-    let publish: Publish = Box::new(move |_, observations| {
+    let publish: Publish = Box::new(move |_, observations, _| {
         let _ = tell.send(observations);
     });
     (Prober::spawn(settings, Arc::new(ProbeClients::new(Sources::default())), publish), Published(told))
@@ -160,7 +160,7 @@ async fn a_new_plan_keeps_the_history_of_what_stays() {
 async fn a_vantage_that_can_not_probe_neither_judges_nor_holds_up_the_start() {
     let (_up, up) = listening();
     let (tell, told) = mpsc::unbounded_channel();
-    let publish: Publish = Box::new(move |_, observations| {
+    let publish: Publish = Box::new(move |_, observations, _| {
         let _ = tell.send(observations);
     });
     // An address of the documentation range: this host has no such.

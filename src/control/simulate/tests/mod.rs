@@ -132,7 +132,12 @@ fn view(model: &Model) -> WorldView {
     let at = |name: &str| model.region_named(name).unwrap();
     let vantages: Vec<VantageView> = REGIONS
         .iter()
-        .map(|name| VantageView { name: format!("v-{name}").into(), region: at(name), state: VantageState::Up })
+        .map(|name| VantageView {
+            name: format!("v-{name}").into(),
+            region: at(name),
+            state: VantageState::Up,
+            why: None,
+        })
         .collect();
     let mut checks = vec![CheckView::default(); model.checks.len()];
     for endpoint in &model.endpoints {
