@@ -9,7 +9,7 @@ use super::{
 use crate::config::clients::MAX_DATABASES;
 use crate::config::guard::{MAX_EXEMPT, MAX_TEXT};
 use crate::config::manual::Section;
-use crate::config::settings::{Listen, MAX_LISTEN, MAX_NODE, MAX_WORKERS};
+use crate::config::settings::{Listen, MAX_CONTROL, MAX_LISTEN, MAX_NODE, MAX_WORKERS};
 use crate::model::RateLimit;
 use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
 
@@ -28,6 +28,7 @@ pub(super) fn table() -> Value {
         part("chaos", table_of(["version", "id"].map(|key| of("chaos", key, text_of(1..=MAX_TEXT))))),
         whole("api", Section::Operators, table_of([of("api", "token_file", text()).or("tokens")])),
         whole("state", Section::Operators, table_of([of("state", "dir", text()).or("state")])),
+        part("vantage", table_of([of("vantage", "control", list_of(text(), 0..=MAX_CONTROL))])),
         whole("clients", Section::Clients, clients()),
         whole("regions", Section::Clients, named(region())),
     ])

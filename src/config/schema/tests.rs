@@ -31,7 +31,7 @@ ttl = {}
 affinity = {}
 ";
 const SETTINGS: &str =
-    "[listen]\n[tls]\n[zones]\n[cookies]\n[rrl]\n[chaos]\n[api]\n[state]\n[clients]\n[regions.NAME]\n";
+    "[listen]\n[tls]\n[zones]\n[cookies]\n[rrl]\n[chaos]\n[api]\n[state]\n[vantage]\n[clients]\n[regions.NAME]\n";
 
 /// Keys by the table that they are in, each with the schema of its value.
 type Tables<'a> = BTreeMap<String, BTreeMap<&'a str, &'a Value>>;
