@@ -97,7 +97,9 @@ impl Prober {
     fn begin_afresh(&mut self, now: Moment) {
         let mut at = now;
         for (slot, watched) in &mut self.watched {
-            if watched.failing_since.is_none() || watched.believed == Health::Down {
+            // One that answered once and isn't Up by that has its failures against it still.
+            let is_well = watched.failing_since.is_none() && watched.detector.health() == Health::Up;
+            if is_well || watched.believed == Health::Down {
                 continue;
             }
             let past = Past { health: watched.believed, rtt: *watched.detector.rtt(), ..Past::default() };
