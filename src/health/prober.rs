@@ -4,6 +4,7 @@
 //! Observations are published whole, each second and within milliseconds of a change. Publishing never waits: whoever
 //! is slow to read finds the newest.
 
+mod holding;
 mod sight;
 
 use std::collections::{HashMap, HashSet};
@@ -19,8 +20,6 @@ use crate::health::{Blindness, Detector, Event, Observation, Rtt, Schedule, Slot
 use crate::model::{CheckKey, Health, Moment};
 
 pub use sight::{Plan, control_check};
-
-mod holding;
 
 use holding::{Holding, News};
 
@@ -327,6 +326,8 @@ impl Watched {
         self.failing_since = match event {
             Event::Success { .. } => None,
             Event::Failure { .. } => self.failing_since.or(Some(ended)),
+            // No probe: nothing was found.
+            Event::HeldEnded => self.failing_since,
         };
         let transition = self.detector.step(event, ended);
         self.is_settled |= self.detector.is_tried();
