@@ -108,6 +108,7 @@ fn one_check_for_each_distinct_monitor_and_address() {
         .map(|check| match check.key.target {
             ProbeTarget::Host(ip) => ip.to_string(),
             ProbeTarget::Socket(socket) => socket.to_string(),
+            ProbeTarget::Nowhere => "nowhere".to_owned(),
         })
         .collect();
     assert_eq!(targets, ["192.0.2.10:9", "[2001:db8::1]:9", "192.0.2.31:7"]);

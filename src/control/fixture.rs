@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::control::{Command, Controls, Event, Readiness, ReloadStatus, State};
+use crate::health::Beats;
 use crate::model::*;
 use crate::snapshot::{Identity, Snapshot, TallyRun, TallyTable, Transition, compile};
 use crate::wire::Name;
@@ -70,7 +71,7 @@ fn zone() -> Zone {
 
 fn check(target: &str) -> Check {
     let monitor = Monitor::new(ProbeKind::Tcp);
-    Check { key: Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(target.parse().unwrap()) }) }
+    Check::new(Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(target.parse().unwrap()) }))
 }
 
 /// What `ns1` in eu-west says: fra1 up over IPv4 only, nyc down.
@@ -135,7 +136,12 @@ pub(crate) struct World {
 pub(crate) fn world() -> World {
     let (events, _) = broadcast::channel(4);
     let (sender, commands) = mpsc::channel(1);
-    let controls = Controls { commands: sender, tokens: Arc::new(ArcSwapOption::empty()), book: Arc::default() };
+    let controls = Controls {
+        commands: sender,
+        tokens: Arc::new(ArcSwapOption::empty()),
+        book: Arc::default(),
+        beats: Beats::default(),
+    };
     let (readiness, watched) = watch::channel(Readiness::Starting);
     let reload =
         Arc::new(ArcSwap::from_pointee(ReloadStatus { ok: true, at: 1600.25, generation: 2, problems: vec![] }));

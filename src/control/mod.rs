@@ -8,6 +8,7 @@ mod events;
 pub mod explain;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod heartbeat;
 mod http;
 pub mod moved;
 mod operate;
@@ -30,10 +31,12 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use crate::config::{Problem, Tokens};
 use crate::control::overrides::Book;
 use crate::control::status::ReloadReport;
+use crate::health::Beats;
 use crate::snapshot::Snapshot;
 
 pub use command::Command;
 pub use events::{Event, RECENT_TRANSITIONS};
+pub use heartbeat::{Heard, PutHeartbeat};
 pub use http::router;
 pub use problem::ProblemDetails;
 pub use serve::serve;
@@ -61,6 +64,8 @@ pub struct Controls {
     pub tokens: Arc<ArcSwapOption<Tokens>>,
     /// The overrides that hold.
     pub book: Arc<ArcSwap<Book>>,
+    /// Where heartbeats go.
+    pub beats: Beats,
 }
 
 /// Gives the whole of `/metrics` as Prometheus text, exact at the moment of the call.

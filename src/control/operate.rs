@@ -33,7 +33,7 @@ const EXPECTED: &str =
     "expected {\"state\": \"drain\", \"why\": \"...\"}, and \"for\": \"2h\" where it is to end by itself";
 
 /// An answer that says why not. Boxed: it is large, and rare.
-type Refused = Box<Response>;
+pub(super) type Refused = Box<Response>;
 
 /// `GET /v1/overrides`.
 pub(super) async fn list(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
@@ -50,7 +50,7 @@ pub(super) async fn put(Shared(state): Shared<State>, Path(target): Path<String>
     let done = async {
         same_origin(request.headers())?;
         let who = caller(&state, request.headers(), Role::Operate)?;
-        let said = override_of(target, who.name.to_string(), &body(request).await?).map_err(bad_request)?;
+        let said = override_of(target, who.name.to_string(), &body(request, EXPECTED).await?).map_err(bad_request)?;
         change(&state, Change::Put(said)).await
     };
     done.await.unwrap_or_else(|refused| *refused)
@@ -95,13 +95,13 @@ fn override_of(target: String, who: String, body: &[u8]) -> Result<Override, Str
     Ok(Override { target, state, why: put.why, who, until })
 }
 
-/// The body, whole. It is taken for JSON whatever its type is said to be: `curl -d` says something else, and the token
-/// already keeps out the pages that could send no better.
-async fn body(request: Request<Body>) -> Result<Vec<u8>, Refused> {
+/// The body, whole; `expected` tells what is right. It is taken for JSON whatever its type is said to be: `curl -d` says
+/// something else, and the token already keeps out the pages that could send no better.
+pub(super) async fn body(request: Request<Body>, expected: &str) -> Result<Vec<u8>, Refused> {
     match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY)).await {
         Ok(Ok(body)) => Ok(body.into()),
         Ok(Err(_)) => {
-            let detail = format!("the body can't be read whole, or is over {MAX_BODY} octets; {EXPECTED}");
+            let detail = format!("the body can't be read whole, or is over {MAX_BODY} octets; {expected}");
             Err(Box::new(problem(StatusCode::PAYLOAD_TOO_LARGE, detail)))
         }
         Err(_) => Err(Box::new(problem(StatusCode::REQUEST_TIMEOUT, "the body did not come whole within 10 s"))),

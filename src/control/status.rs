@@ -1,7 +1,6 @@
 //! `/v1/status`: every endpoint as each vantage sees it, as plain data. The keys are the contract's; the CLI reads the
 //! same types back.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Label, Problem};
 use crate::control::ReloadStatus;
 use crate::control::overrides::Said;
-use crate::model::{
-    AnswerRdata, Answerable, Endpoint, EndpointId, Evidence, Model, Moment, ProbeTarget, WorldView, ZoneId,
-};
+use crate::model::{AnswerRdata, Answerable, Endpoint, EndpointId, Evidence, Model, Moment, WorldView, ZoneId};
 use crate::snapshot::Snapshot;
 
 /// Everything that is believed, and whether the files are served as they are.
@@ -229,19 +226,15 @@ fn verdict(model: &Model, said: &Evidence, address: &str, now: Moment) -> Verdic
     }
 }
 
-/// The address that an answerable's check judges.
+/// The address that an answerable's check judges; empty where it has none.
 pub(super) fn judged_address(model: &Model, answerable: &Answerable) -> String {
     match (&answerable.rdata, answerable.check) {
         (AnswerRdata::Address(ip), _) => ip.to_string(),
-        (AnswerRdata::Cname(_), Some(check)) => probed_ip(model.checks[check.0 as usize].key.target).to_string(),
+        (AnswerRdata::Cname(_), Some(check)) => {
+            let ip = model.checks[check.0 as usize].key.target.ip();
+            ip.map(|ip| ip.to_string()).unwrap_or_default()
+        }
         (AnswerRdata::Cname(_), None) => String::new(),
-    }
-}
-
-fn probed_ip(target: ProbeTarget) -> IpAddr {
-    match target {
-        ProbeTarget::Host(ip) => ip,
-        ProbeTarget::Socket(socket) => socket.ip(),
     }
 }
 

@@ -115,7 +115,7 @@ async fn errors_are_problem_json() {
     let served = served().await;
     for (request, status) in [
         ("GET /nothing", 404),
-        ("PUT /v1/heartbeat/fra1", 404),
+        ("PUT /v1/heartbeat/fra1", 403),
         ("GET /v1/explain", 400),
         ("GET /v1/explain?name=a..b", 400),
         ("GET /v1/explain?name=www.svc.example&client=here", 400),

@@ -102,7 +102,8 @@ impl Node {
         let (events, _) = broadcast::channel(TRANSITIONS_KEPT);
         let (sender, commands) = mpsc::channel(MAX_WAITING);
         let tokens = Arc::new(ArcSwapOption::from(settings.operators.tokens.clone()));
-        let controls = Controls { commands: sender, tokens: tokens.clone(), book: overrides.book() };
+        let controls =
+            Controls { commands: sender, tokens: tokens.clone(), book: overrides.book(), beats: vantages.beats() };
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
         let loaded = ReloadStatus { ok: true, at: clock::unix_seconds(), generation: 1, problems: warnings };
         let reload = Arc::new(ArcSwap::from_pointee(loaded));

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::clock;
 use crate::daemon::limits;
 use crate::fleet::{Exchange, Vantage, agree};
-use crate::health::{Plan, ProbeClients, Prober, ProberHandle, ProberSettings, Round, Sources, control_check};
-use crate::model::{CheckKey, Model, RegionId, WorldView};
+use crate::health::{Beats, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, Round, Sources, control_check};
+use crate::model::{CheckId, CheckKey, Model, RegionId, WorldView};
 use crate::telemetry::{Metrics, ProbeResult};
 
 /// One vantage in this process.
@@ -63,6 +63,11 @@ impl Vantages {
         Vantages { probers, exchange }
     }
 
+    /// Where heartbeats are handed in, for all of them.
+    pub(crate) fn beats(&self) -> Beats {
+        Beats::to_all(self.probers.iter().map(ProberHandle::beats))
+    }
+
     /// Probes the checks of all `models` and no others; returns when each check has had its first round.
     pub(crate) async fn adopt(&mut self, models: &[&Model]) {
         for round in self.begin(models) {
@@ -105,8 +110,12 @@ fn plan_of(models: &[&Model]) -> Plan {
         let name_of = |region: RegionId| model.region(region).name.as_str();
         let mut regions = vec![None; model.checks.len()];
         for endpoint in model.endpoints.iter().rev() {
-            for check in endpoint.answerables.iter().filter_map(|answerable| answerable.check) {
+            let mut below: Vec<CheckId> =
+                endpoint.answerables.iter().filter_map(|answerable| answerable.check).collect();
+            // What a composite is made of stands where it does.
+            while let Some(check) = below.pop() {
                 regions[check.0 as usize] = endpoint.region.map(name_of);
+                below.extend(&model.checks[check.0 as usize].parts);
             }
         }
         for (check, region) in model.checks.iter().zip(regions) {

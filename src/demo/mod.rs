@@ -232,7 +232,7 @@ fn regions(model: &Model) -> Vec<Region> {
         let checks = endpoint.answerables.iter().filter_map(|answerable| answerable.check);
         by_region.entry(at).or_default().extend(checks.filter_map(|id| match model.checks[id.0 as usize].key.target {
             ProbeTarget::Socket(address) if address.ip().is_loopback() => Some(address),
-            ProbeTarget::Socket(_) | ProbeTarget::Host(_) => None,
+            ProbeTarget::Socket(_) | ProbeTarget::Host(_) | ProbeTarget::Nowhere => None,
         }));
     }
     by_region.into_iter().map(|(at, addresses)| Region::new(REGIONS[at].0.to_string(), addresses)).collect()

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fleet::composite::compose;
 use crate::fleet::{Received, Vantage};
 use crate::health::Observation;
 use crate::model::{
@@ -27,10 +28,26 @@ pub fn agree(model: &Model, reports: &[Received], now: Moment) -> WorldView {
     let voices: Vec<Voice<'_>> = reports.iter().filter_map(|received| Voice::of(model, received, now)).collect();
     WorldView {
         at: now,
-        checks: model.checks.iter().map(|check| agree_on(&check.key, &voices)).collect(),
+        checks: checks(model, &voices),
         vantages: voices.iter().map(Voice::view).collect(),
         ..WorldView::default()
     }
+}
+
+/// What is agreed on each check; a composite's parts stand before it.
+fn checks(model: &Model, voices: &[Voice<'_>]) -> Vec<CheckView> {
+    let mut views: Vec<CheckView> = Vec::with_capacity(model.checks.len());
+    for check in &model.checks {
+        let view = match check.key.monitor.kind.composite() {
+            None => agree_on(&check.key, voices),
+            Some(composite) => {
+                let parts: Vec<&CheckView> = check.parts.iter().filter_map(|id| views.get(id.0 as usize)).collect();
+                compose(composite, &parts)
+            }
+        };
+        views.push(view);
+    }
+    views
 }
 
 /// One vantage's report, ready to be asked.

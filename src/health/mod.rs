@@ -4,6 +4,8 @@
 pub mod blindness;
 pub mod damping;
 pub mod detector;
+pub mod heartbeat;
+pub mod heartbeats;
 pub mod held;
 pub mod observation;
 pub mod pace;
@@ -17,6 +19,8 @@ mod simulation;
 pub use blindness::{Blindness, Control, Look, Sight};
 pub use damping::Damping;
 pub use detector::{Detector, Event, Past, Transition};
+pub use heartbeat::{Heartbeat, Sign};
+pub use heartbeats::{Beat, Beats, Busy, Heartbeats};
 pub use observation::Observation;
 pub use pace::Pace;
 pub use probe::{Failure, Measurement, ProbeClients, Sources, check_rights};

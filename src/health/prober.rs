@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::health::probe::{Measurement, ProbeClients, probe};
-use crate::health::{Blindness, Detector, Event, Observation, Rtt, Schedule, SlotId};
+use crate::health::{Beat, Beats, Blindness, Detector, Event, Heartbeats, Observation, Rtt, Schedule, SlotId};
 use crate::model::{CheckKey, Health, Moment};
 
 pub use sight::{Plan, control_check};
@@ -76,6 +76,8 @@ pub struct Prober {
     controls: Vec<SlotId>,
     blindness: Blindness,
     blind_why: Option<Arc<str>>,
+    /// The checks that are not probed but heard of.
+    heartbeats: Heartbeats,
     rounds: Vec<oneshot::Sender<()>>,
     report_at: Moment,
     ended: mpsc::UnboundedSender<Ended>,
@@ -100,6 +102,7 @@ struct Watched {
 /// Speaks to a running prober. The prober stops when this is dropped.
 pub struct ProberHandle {
     commands: mpsc::UnboundedSender<Command>,
+    beats: Beats,
     task: JoinHandle<()>,
 }
 
@@ -124,6 +127,7 @@ impl Prober {
         // Never holds more than what is under way, which the schedule bounds.
         let (ended, endings) = mpsc::unbounded_channel();
         let (holding, news) = Holding::new(Arc::clone(&clients), settings.max_held);
+        let (beats, heard) = Beats::channel();
         let prober = Prober {
             holding,
             schedule: Schedule::new(settings.max_in_flight),
@@ -136,10 +140,11 @@ impl Prober {
             controls: Vec::new(),
             blindness: Blindness::default(),
             blind_why: None,
+            heartbeats: Heartbeats::default(),
             rounds: Vec::new(),
             ended,
         };
-        ProberHandle { commands, task: tokio::spawn(prober.run(orders, endings, news)) }
+        ProberHandle { commands, beats, task: tokio::spawn(prober.run(orders, endings, news, heard)) }
     }
 
     async fn run(
@@ -147,15 +152,24 @@ impl Prober {
         mut orders: mpsc::UnboundedReceiver<Command>,
         mut endings: mpsc::UnboundedReceiver<Ended>,
         mut news: mpsc::UnboundedReceiver<News>,
+        mut beats: mpsc::Receiver<Beat>,
     ) {
         loop {
             let now = clock::now();
+            if self.heartbeats.wake(now) {
+                self.report_soon();
+            }
             self.launch(now);
             self.holding.launch(now);
             if now >= self.report_at || self.blindness.deadline().is_some_and(|until| now >= until) {
                 self.report(now);
             }
-            let dues = [self.schedule.next_due(), self.holding.next_due(), self.blindness.deadline()];
+            let dues = [
+                self.schedule.next_due(),
+                self.holding.next_due(),
+                self.heartbeats.next_due(),
+                self.blindness.deadline(),
+            ];
             let wake = dues.into_iter().flatten().fold(self.report_at, Moment::min);
             tokio::select! {
                 biased;
@@ -170,6 +184,11 @@ impl Prober {
                     }
                 }
                 Some(news) = news.recv() => self.hear_of_held(&news),
+                Some(beat) = beats.recv() => {
+                    if self.heartbeats.hear(&beat, clock::now()) {
+                        self.report_soon();
+                    }
+                }
                 () = tokio::time::sleep(wake.since(now)) => {}
             }
             self.end_rounds();
@@ -178,12 +197,14 @@ impl Prober {
 
     /// Makes the plan's checks the ones that are probed. Those that are probed already go on undisturbed.
     fn adopt(&mut self, order: Command) {
+        self.heartbeats.adopt(&order.plan.checks, clock::now());
         let mut known: HashMap<Arc<CheckKey>, SlotId> =
             self.watched.iter().map(|(slot, watched)| (Arc::clone(&watched.key), *slot)).collect();
         let mut seen = HashSet::new();
         let Plan { checks, regions } = order.plan;
         let region_of: HashMap<Arc<CheckKey>, usize> = checks.iter().cloned().zip(regions).collect();
-        let planned: Vec<Arc<CheckKey>> = checks.into_iter().filter(|key| seen.insert(Arc::clone(key))).collect();
+        let planned: Vec<Arc<CheckKey>> =
+            checks.into_iter().filter(|key| key.monitor.kind.is_probed() && seen.insert(Arc::clone(key))).collect();
         let control = self.settings.control.iter().filter(|key| seen.insert(Arc::clone(key))).cloned();
         let wanted: Vec<Arc<CheckKey>> = planned.iter().cloned().chain(control).collect();
         let fresh: Vec<&Arc<CheckKey>> = wanted.iter().filter(|key| !known.contains_key(*key)).collect();
@@ -242,8 +263,7 @@ impl Prober {
         self.schedule.want(slot, verify_at);
         self.schedule.back_off(slot, backoff, clock::now());
         if has_changed || self.blindness.is_looking() {
-            let gather = GATHER + GATHER_PER_CHECK * u32::try_from(self.plan.len()).unwrap_or(u32::MAX);
-            self.report_at = self.report_at.min(clock::now() + gather.min(self.settings.report_every));
+            self.report_soon();
         }
     }
 
@@ -258,6 +278,12 @@ impl Prober {
         }
     }
 
+    /// Something changed: it is told when what changes with it has been gathered.
+    fn report_soon(&mut self) {
+        let gather = GATHER + GATHER_PER_CHECK * u32::try_from(self.plan.len()).unwrap_or(u32::MAX);
+        self.report_at = self.report_at.min(clock::now() + gather.min(self.settings.report_every));
+    }
+
     fn report(&mut self, now: Moment) {
         self.look_around(now);
         let observations = self
@@ -265,6 +291,7 @@ impl Prober {
             .iter()
             .filter_map(|slot| Some((self.watched.get(slot)?, self.holding.word(*slot))))
             .map(|(watched, hold)| Observation { hold, ..watched.observation(now) })
+            .chain(self.heartbeats.observations())
             .collect();
         (self.publish)(now, observations, self.blind_why.clone());
         self.report_at = now + self.settings.report_every;
@@ -371,6 +398,11 @@ impl ProberHandle {
         // A prober that has stopped ends the round by dropping it.
         let _ = self.commands.send(Command { plan: plan.into(), round });
         Round(ended)
+    }
+
+    /// Where heartbeats are handed in.
+    pub fn beats(&self) -> Beats {
+        self.beats.clone()
     }
 
     /// Ends probing; returns when no probe will begin any more.

@@ -5,8 +5,10 @@ mod address;
 pub mod client;
 pub mod client_net;
 pub mod client_table;
+pub mod composite;
 pub mod country;
 pub mod facts;
+pub mod heartbeat;
 pub mod monitor;
 pub mod placement;
 pub mod policy;
@@ -21,8 +23,10 @@ pub mod zone;
 pub use client::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId, Selector, SelectorId};
 pub use client_net::ClientNet;
 pub use client_table::ClientTable;
+pub use composite::Composite;
 pub use country::{Continent, Country};
 pub use facts::{Database, Facts, FileStamp, Point};
+pub use heartbeat::HeartbeatSpec;
 pub use monitor::{
     CertificateRule, Check, CheckId, CheckKey, DnsRdata, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind,
     ProbeTarget, TlsSpec,

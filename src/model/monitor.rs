@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::wire::Name;
 
 use crate::model::timing::DEFAULT_TIMEOUT;
+use crate::model::{Composite, HeartbeatSpec};
 
 /// Index of a check in its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +19,15 @@ pub struct CheckId(pub u32);
 pub struct Check {
     /// What it is known by in reports and from one generation to the next.
     pub key: Arc<CheckKey>,
+    /// Of a composite: the checks that it is made of, as its key lists them; all stand before it in the model.
+    pub parts: Vec<CheckId>,
+}
+
+impl Check {
+    /// A check that is not a composite.
+    pub fn new(key: Arc<CheckKey>) -> Check {
+        Check { key, parts: Vec::new() }
+    }
 }
 
 /// Two checks with equal keys are the same check: it is probed once, and keeps its history over a reload.
@@ -36,14 +46,17 @@ pub enum ProbeTarget {
     Host(IpAddr),
     /// An address and port.
     Socket(SocketAddr),
+    /// Nothing is sent: heartbeats, where the service speaks by itself, and composites.
+    Nowhere,
 }
 
 impl ProbeTarget {
-    /// The host that is probed.
-    pub fn ip(&self) -> IpAddr {
+    /// The host that is probed; none where nothing is sent.
+    pub fn ip(&self) -> Option<IpAddr> {
         match self {
-            ProbeTarget::Host(host) => *host,
-            ProbeTarget::Socket(socket) => socket.ip(),
+            ProbeTarget::Host(host) => Some(*host),
+            ProbeTarget::Socket(socket) => Some(socket.ip()),
+            ProbeTarget::Nowhere => None,
         }
     }
 }
@@ -53,6 +66,7 @@ impl fmt::Display for ProbeTarget {
         match self {
             ProbeTarget::Host(host) => host.fmt(f),
             ProbeTarget::Socket(socket) => socket.fmt(f),
+            ProbeTarget::Nowhere => f.write_str("nowhere"),
         }
     }
 }
@@ -116,6 +130,10 @@ pub enum ProbeKind {
     Dns(DnsSpec),
     /// The standard health check of gRPC.
     Grpc(GrpcSpec),
+    /// None: the service says by itself that it lives.
+    Heartbeat(HeartbeatSpec),
+    /// None: the verdict is made of those on other checks.
+    Composite(Composite),
 }
 
 impl ProbeKind {
@@ -130,13 +148,15 @@ impl ProbeKind {
             ProbeKind::Exec(_) => "exec",
             ProbeKind::Dns(_) => "dns",
             ProbeKind::Grpc(_) => "grpc",
+            ProbeKind::Heartbeat(_) => "heartbeat",
+            ProbeKind::Composite(composite) => composite.rule.as_str(),
         }
     }
 
     /// Whether the time of a success is that of a way there and back. If not, it ranks nothing.
     pub fn measures_rtt(&self) -> bool {
         match self {
-            ProbeKind::Exec(_) => false,
+            ProbeKind::Exec(_) | ProbeKind::Heartbeat(_) | ProbeKind::Composite(_) => false,
             ProbeKind::Icmp
             | ProbeKind::Tcp
             | ProbeKind::Http(_)
@@ -145,6 +165,21 @@ impl ProbeKind {
             | ProbeKind::Dns(_)
             | ProbeKind::Grpc(_) => true,
         }
+    }
+
+    /// What the verdict is made of, where it is made of others.
+    pub fn composite(&self) -> Option<&Composite> {
+        if let ProbeKind::Composite(composite) = self { Some(composite) } else { None }
+    }
+
+    /// Whether something is sent.
+    pub fn is_probed(&self) -> bool {
+        self.heartbeat().is_none() && self.composite().is_none()
+    }
+
+    /// What is heard and expected, where nothing is sent.
+    pub fn heartbeat(&self) -> Option<&HeartbeatSpec> {
+        if let ProbeKind::Heartbeat(spec) = self { Some(spec) } else { None }
     }
 }
 

@@ -94,7 +94,7 @@ impl World {
     fn new_check(&mut self, ip: IpAddr) -> CheckId {
         let monitor = Monitor::new(ProbeKind::Icmp);
         let id = CheckId(self.model.checks.len() as u32);
-        self.model.checks.push(Check { key: Arc::new(CheckKey { monitor, target: ProbeTarget::Host(ip) }) });
+        self.model.checks.push(Check::new(Arc::new(CheckKey { monitor, target: ProbeTarget::Host(ip) })));
         self.view.checks.push(CheckView { health: Health::Up, tried: true, ..CheckView::default() });
         id
     }

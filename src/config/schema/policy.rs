@@ -92,6 +92,13 @@ fn monitor() -> Value {
         of("qtype", text()).or("A"),
         of("service", text_of(0..=MAX_TEXT)).or(""),
         of("tls", boolean()).or(false),
+        Key::told(
+            "ttl",
+            "heartbeat: how long a beat without one counts, and the longest that one may ask for",
+            duration(),
+        ),
+        Key::told("monitors", "all and any: the monitors that are taken as one", list_of(matching(NAME), 1..=64)),
+        Key::told("monitor", "not: the monitor that is turned round", matching(NAME)),
     ])
 }
 

@@ -1,6 +1,8 @@
 //! A policy file as it is written: every key read, typed and in range, with its place; names are still only names.
 //! What they refer to is looked up in `validate`. Keys that the manual knows and this version doesn't are refused here.
 
+pub(super) mod composite;
+pub(super) mod heartbeat;
 pub(super) mod monitor;
 pub(super) mod own_keys;
 pub(super) mod pool;
@@ -19,6 +21,8 @@ use crate::config::source::{At, Place};
 use crate::model::Ecs;
 use crate::wire::Name;
 
+pub(super) use composite::CompositeKeys;
+pub(super) use heartbeat::HeartbeatKeys;
 pub(super) use monitor::{KindSpec, MonitorSpec};
 pub(super) use pool::{EndpointSpec, PoolSpec, Serves};
 pub(super) use selector::{FenceSpec, SelectorSpec};

@@ -6,9 +6,11 @@ use crate::config::fields::{Fields, integer};
 use crate::config::problem::{Problems, did_you_mean, listed};
 use crate::config::regions::check_name;
 use crate::config::source::At;
+use crate::config::spec::composite::{self, CompositeKeys};
+use crate::config::spec::heartbeat::{self, HeartbeatKeys};
 use crate::config::spec::own_keys;
 use crate::config::spec::questions::{self, ExpectedReply};
-use crate::config::spec::zone::later_word;
+use crate::model::composite::Rule;
 use crate::model::timing::{DEFAULT_TIMEOUT, adaptive_ceiling};
 use crate::model::{CertificateRule, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, TlsSpec};
 
@@ -58,6 +60,10 @@ pub(in crate::config) enum KindSpec {
     Dns(DnsSpec),
     /// The health check of gRPC.
     Grpc(GrpcSpec),
+    /// None: the service beats.
+    Heartbeat(HeartbeatKeys),
+    /// None: others of the file, taken as one.
+    Composite(CompositeKeys),
 }
 
 /// Least interval: more often is load, not news (model::Monitor).
@@ -76,10 +82,12 @@ pub(in crate::config) const MAX_HEADERS: usize = 32;
 pub(in crate::config) const MAX_TEXT: usize = 4096;
 
 /// Types of monitors.
-pub(in crate::config) const SUPPORTED: [&str; 8] = ["icmp", "tcp", "http", "https", "tls", "grpc", "dns", "exec"];
-const LATER: [&str; 3] = ["heartbeat", "all", "any"];
+pub(in crate::config) const SUPPORTED: [&str; 12] =
+    ["icmp", "tcp", "http", "https", "tls", "grpc", "dns", "exec", "heartbeat", "all", "any", "not"];
 /// Those that take `hold`: their probes are connections.
 const HOLDING: [&str; 4] = ["tcp", "tls", "http", "https"];
+/// Those that probe nothing themselves: what they have none of is told with their other keys.
+const UNPROBED: [&str; 4] = ["heartbeat", "all", "any", "not"];
 
 /// `[monitor.NAME]`.
 pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems) -> MonitorSpec {
@@ -91,6 +99,8 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     }
     let written = fields.text("type", "\"http\"", problems);
     let kind = written.as_ref().and_then(|written| kind(written, problems));
+    let made_of = composite::read(&mut fields, problems);
+    let beats = heartbeat::read(&mut fields, problems);
     let port = fields.integer("port", 1..=65_535, problems).map(|port| (port.value as u16, port.place));
     if let Some(kind) = kind {
         own_keys::check(kind, &fields, problems);
@@ -128,8 +138,18 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
         "dns" => dns.map(KindSpec::Dns),
         "grpc" => Some(KindSpec::Grpc(grpc)),
         "exec" => exec.map(KindSpec::Exec),
+        "heartbeat" => Some(KindSpec::Heartbeat(beats.of_heartbeat(&what, problems))),
+        "all" => made_of.of_composite(Rule::All, &what, &name.place, problems),
+        "any" => made_of.of_composite(Rule::Any, &what, &name.place, problems),
+        "not" => made_of.of_composite(Rule::Not, &what, &name.place, problems),
         _ => Some(KindSpec::Https(http, certificate)),
     });
+    if !matches!(kind, Some(KindSpec::Composite(_)) | None) {
+        made_of.of_other(&what, problems);
+    }
+    if !matches!(kind, Some(KindSpec::Heartbeat(_)) | None) {
+        beats.of_other(&what, problems);
+    }
     if let (Some(KindSpec::Icmp), Some((_, place))) = (&kind, &port) {
         problems.error(place, format!("{what} has a `port`, and icmp knows none")).hint("leave it out");
     }
@@ -138,15 +158,13 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
         false => timeout.map_or(DEFAULT_TIMEOUT, |at| at.value),
     };
     let (port, hold_down) = (port.map(|(port, _)| port), hold_down.map_or(Duration::ZERO, |at| at.value));
-    MonitorSpec { name, kind, port, interval, timeout, adaptive, fall, rise, hold_down, damping, hold }
+    beats.shape(MonitorSpec { name, kind, port, interval, timeout, adaptive, fall, rise, hold_down, damping, hold })
 }
 
 fn kind(written: &At<String>, problems: &mut Problems) -> Option<&'static str> {
     let word = written.value.as_str();
     let found = SUPPORTED.into_iter().find(|kind| *kind == word);
-    if found.is_none() && LATER.contains(&word) {
-        later_word(written, "type", format!("there is {}", listed(&SUPPORTED)), problems);
-    } else if found.is_none() {
+    if found.is_none() {
         let problem = problems.error(&written.place, format!("`{word}` is not a type of monitor"));
         problem.hint = did_you_mean(word, SUPPORTED);
     }
@@ -165,6 +183,7 @@ fn timeout(fields: &mut Fields, problems: &mut Problems) -> Option<At<Duration>>
 /// `hold = true`, for those whose probes are connections.
 fn hold(fields: &mut Fields, kind: Option<&str>, problems: &mut Problems) -> bool {
     let place = fields.place_of("hold");
+    let kind = kind.filter(|kind| !UNPROBED.contains(kind));
     let is_wanted = fields.boolean("hold", problems) == Some(true);
     if let (true, Some(place), Some(kind)) = (is_wanted, place, kind.filter(|kind| !HOLDING.contains(kind))) {
         let problem = problems.error(&place, format!("a monitor of type `{kind}` has no connection to hold"));

@@ -102,10 +102,6 @@ pub(super) fn endpoint(name: At<String>, mut fields: Fields, problems: &mut Prob
     let country = fields.text("country", "\"DE\"", problems).and_then(|at| country(&at.value, &at.place, problems));
     let capacity = fields.integer("capacity", 0..=MAX_CAPACITY, problems).map(|capacity| capacity.value as u64);
     fields.finish(&["ramp"], problems);
-    if let (Some(Serves::Cname(_)), Some(monitor), None) = (&serves, &monitor, &probe) {
-        let message = format!("`{}` is a cname with a monitor, and nothing says where to probe", name.value);
-        problems.error(&monitor.place, message).hint("write `probe = \"ADDRESS:PORT\"`, or leave out `monitor`");
-    }
     EndpointSpec { name, serves, region, probe, weight, monitor, state, country, capacity }
 }
 

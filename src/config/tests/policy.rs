@@ -1,7 +1,7 @@
 //! The keys of a policy that say who is steered where: selectors, fences, bands, and what names say of themselves.
 
 use super::*;
-use crate::model::{AffinityNet, Band, Continent, Country, EndpointId, Failback, Selector};
+use crate::model::{AffinityNet, Band, Check, Continent, Country, EndpointId, Failback, Selector};
 
 const ENDPOINTS: &str = "[endpoint.a]\naddresses = [\"192.0.2.10\"]\ncountry = \"de\"\ncapacity = 9000\n\
     [endpoint.b]\naddresses = [\"192.0.2.11\"]\ncountry = \"US\"\n[endpoint.c]\naddresses = [\"192.0.2.12\"]\nregion = \"there\"\n";
@@ -129,5 +129,48 @@ fn what_a_name_says_makes_a_policy_of_its_own() {
             (None, wait, false),
             (None, Failback::Auto, true),
         ]
+    );
+}
+
+#[test]
+fn a_composite_is_made_of_checks_of_its_own_at_each_address() {
+    let model = model_of(
+        "[monitor.web]\ntype = \"http\"\n[monitor.db]\ntype = \"tcp\"\nport = 5432\n\
+         [monitor.any]\ntype = \"any\"\nmonitors = [\"web\", \"db\"]\n[monitor.beat]\ntype = \"heartbeat\"\n\
+         [monitor.all]\ntype = \"all\"\nmonitors = [\"any\", \"web\", \"beat\"]\n\
+         [endpoint.a]\naddresses = [\"192.0.2.10\", \"2001:db8::1\"]\nmonitor = \"all\"\n\
+         [endpoint.b]\naddresses = [\"192.0.2.10\"]\nmonitor = \"web\"\n\
+         [endpoint.c]\naddresses = [\"192.0.2.12\"]\nmonitor = \"all\"\nprobe = \"192.0.2.13:81\"\n\
+         [pool.p]\nmembers = [\"a\", \"b\", \"c\"]\n[name.p]\npool = \"p\"\n",
+    );
+    let told = |check: &Check| {
+        let parts: Vec<String> = check.parts.iter().map(|id| id.0.to_string()).collect();
+        format!("{} {} {}", check.key.monitor.kind.as_str(), check.key.target, parts.join("+"))
+    };
+    let found: Vec<String> = model.checks.iter().map(told).collect();
+    assert_eq!(
+        found,
+        [
+            "http 192.0.2.10:80 ",
+            "tcp 192.0.2.10:5432 ",
+            "any nowhere 0+1",
+            "heartbeat nowhere ",
+            "all nowhere 2+0+3",
+            "http [2001:db8::1]:80 ",
+            "tcp [2001:db8::1]:5432 ",
+            "any nowhere 5+6",
+            "all nowhere 7+5+3",
+            "http 192.0.2.13:81 ",
+            "tcp 192.0.2.13:5432 ",
+            "any nowhere 9+10",
+            "heartbeat nowhere ",
+            "all nowhere 11+9+12",
+        ]
+    );
+    let checks = |at: usize| model.endpoints[at].answerables.iter().map(|a| a.check.unwrap().0).collect::<Vec<_>>();
+    assert_eq!(
+        [checks(0), checks(1), checks(2)],
+        [vec![4, 8], vec![0], vec![13]],
+        "a check that another has too is one"
     );
 }

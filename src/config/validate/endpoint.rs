@@ -3,21 +3,27 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::manual::Section;
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::regions;
 use crate::config::source::At;
-use crate::config::spec::{EndpointSpec, KindSpec, MonitorSpec, PolicySpec, Serves};
+use crate::config::spec::{CompositeKeys, EndpointSpec, HeartbeatKeys, KindSpec, MonitorSpec, PolicySpec, Serves};
 use crate::config::validate::Builder;
+use crate::config::validate::composite::{Leaf, leaves};
+use crate::model::composite::{MAX_COMPOSITE_DEPTH, PartKey};
 use crate::model::{
-    AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, Endpoint, ExecSpec, Facet, Monitor, ProbeKind,
-    ProbeTarget, ZoneId,
+    AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, Composite, Endpoint, ExecSpec, Facet, HeartbeatSpec,
+    Monitor, ProbeKind, ProbeTarget, ZoneId,
 };
 
 /// Makes the endpoints of one policy file.
 pub(super) struct Checker<'a> {
     monitors: HashMap<&'a str, &'a MonitorSpec>,
+    all: &'a [MonitorSpec],
+    /// The zone's name, with the final dot.
+    zone: String,
     used: &'a mut HashSet<String>,
     /// Monitors whose missing port was told.
     portless: HashSet<&'a str>,
@@ -26,7 +32,7 @@ pub(super) struct Checker<'a> {
 impl<'a> Checker<'a> {
     pub(super) fn new(spec: &'a PolicySpec, used: &'a mut HashSet<String>) -> Checker<'a> {
         let monitors = spec.monitors.iter().map(|monitor| (monitor.name.value.as_str(), monitor)).collect();
-        Checker { monitors, used, portless: HashSet::new() }
+        Checker { monitors, all: &spec.monitors, zone: spec.zone.value.to_string(), used, portless: HashSet::new() }
     }
 
     /// The endpoint as the model has it; its checks are added to the builder's.
@@ -43,11 +49,14 @@ impl<'a> Checker<'a> {
             let problem = problems.warning(&probe.place, "`probe` does nothing without a `monitor`");
             problem.hint("write `monitor = \"NAME\"`, or leave it out");
         }
+        if let (Some(written), Some(monitor)) = (&spec.monitor, monitor) {
+            check_probe(spec, written, &leaves(monitor, self.all), problems);
+        }
         let mut answerables = Vec::new();
         for (facet, rdata, own) in answers(spec.serves.as_ref()) {
             let ip = spec.probe.as_ref().map(|probe| probe.value.0).or(own);
-            let probed = monitor.filter(|_| spec.state != AdminState::Disabled).zip(ip);
-            let check = probed.and_then(|(monitor, ip)| self.check(spec, monitor, ip, builder, problems));
+            let monitor = monitor.filter(|_| spec.state != AdminState::Disabled);
+            let check = monitor.and_then(|monitor| self.check(spec, monitor, ip, None, builder, problems));
             answerables.push(Answerable { facet, rdata, check });
         }
         Endpoint {
@@ -81,7 +90,8 @@ impl<'a> Checker<'a> {
         &mut self,
         spec: &EndpointSpec,
         monitor: &'a MonitorSpec,
-        ip: IpAddr,
+        ip: Option<IpAddr>,
+        within: Option<usize>,
         builder: &mut Builder,
         problems: &mut Problems,
     ) -> Option<CheckId> {
@@ -97,12 +107,24 @@ impl<'a> Checker<'a> {
             KindSpec::Exec(exec) => {
                 (ProbeKind::Exec(ExecSpec { endpoint: spec.name.value.clone(), ..exec.clone() }), None)
             }
+            KindSpec::Composite(keys) => return self.composite(spec, keys, ip, within.unwrap_or(0), builder, problems),
+            KindSpec::Heartbeat(HeartbeatKeys { ttl, longest }) => {
+                let (zone, endpoint) = (self.zone.clone(), spec.name.value.clone());
+                (ProbeKind::Heartbeat(HeartbeatSpec { zone, endpoint, ttl: *ttl, longest: *longest }), None)
+            }
         };
-        let port = probe_port.or(monitor.port).or(usual);
-        let target = match (&kind, port) {
-            (ProbeKind::Icmp, _) | (ProbeKind::Exec(_), None) => ProbeTarget::Host(ip),
-            (_, Some(port)) => ProbeTarget::Socket(SocketAddr::new(ip, port)),
-            (_, None) => {
+        // Those of a composite differ, and only what has no port of its own takes the endpoint's.
+        let port = match within {
+            None => probe_port.or(monitor.port).or(usual),
+            Some(_) => monitor.port.or(probe_port).or(usual),
+        };
+        let target = match (&kind, ip, port) {
+            (ProbeKind::Heartbeat(_), _, _) => ProbeTarget::Nowhere,
+            // Told where the endpoint is.
+            (_, None, _) => return None,
+            (ProbeKind::Icmp, Some(ip), _) | (ProbeKind::Exec(_), Some(ip), None) => ProbeTarget::Host(ip),
+            (_, Some(ip), Some(port)) => ProbeTarget::Socket(SocketAddr::new(ip, port)),
+            (_, Some(_), None) => {
                 if self.portless.insert(&monitor.name.value) {
                     let message =
                         format!("monitor `{}` is of type {} and has no port", monitor.name.value, kind.as_str());
@@ -118,18 +140,64 @@ impl<'a> Checker<'a> {
         let MonitorSpec { interval, timeout, adaptive, fall, rise, hold_down, damping, hold, .. } = *monitor;
         let monitor = Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping, hold };
         let key = CheckKey { monitor, target };
-        Some(builder.check(key))
+        Some(builder.check(key, Vec::new()))
+    }
+
+    /// The check that is made of others, which are added before it. `depth` composites stand above it.
+    fn composite(
+        &mut self,
+        spec: &EndpointSpec,
+        keys: &'a CompositeKeys,
+        ip: Option<IpAddr>,
+        depth: usize,
+        builder: &mut Builder,
+        problems: &mut Problems,
+    ) -> Option<CheckId> {
+        // One in itself was told.
+        if depth >= MAX_COMPOSITE_DEPTH {
+            return None;
+        }
+        let (mut ids, mut parts) = (Vec::new(), Vec::new());
+        for member in &keys.members {
+            let monitor = self.monitors.get(member.value.as_str()).copied()?;
+            let id = self.check(spec, monitor, ip, Some(depth + 1), builder, problems)?;
+            ids.push(id);
+            let key = Arc::clone(&builder.model.checks[id.0 as usize].key);
+            parts.push(PartKey { name: member.value.as_str().into(), key });
+        }
+        let kind = ProbeKind::Composite(Composite { rule: keys.rule, parts });
+        // Nothing is sent, so it has no times of its own.
+        let (interval, timeout, hold_down) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let monitor = Monitor { interval, timeout, fall: 1, rise: 1, hold_down, damping: false, ..Monitor::new(kind) };
+        Some(builder.check(CheckKey { monitor, target: ProbeTarget::Nowhere }, ids))
+    }
+}
+
+/// Whether it is said where to probe, and is not where nothing is probed.
+fn check_probe(spec: &EndpointSpec, written: &At<String>, leaves: &[Leaf<'_>], problems: &mut Problems) {
+    let is_heard = leaves.iter().all(|leaf| matches!(leaf.monitor.kind, Some(KindSpec::Heartbeat(_)) | None));
+    match (&spec.probe, &spec.serves) {
+        (Some(probe), _) if is_heard => {
+            let problem = problems.warning(&probe.place, "`probe` does nothing with a heartbeat: nothing is sent");
+            problem.hint("leave it out");
+        }
+        (None, Some(Serves::Cname(_))) if !is_heard => {
+            let name = &spec.name.value;
+            let message = format!("`{name}` is a cname with a monitor, and nothing says where to probe");
+            problems.error(&written.place, message).hint("write `probe = \"ADDRESS:PORT\"`, or leave out `monitor`");
+        }
+        (Some(_), _) | (None, Some(Serves::Cname(_) | Serves::Addresses(_)) | None) => {}
     }
 }
 
 impl Builder {
     /// The check of this key, a new one or the one there is.
-    fn check(&mut self, key: CheckKey) -> CheckId {
+    fn check(&mut self, key: CheckKey, parts: Vec<CheckId>) -> CheckId {
         if let Some(id) = self.checks.get(&key) {
             return *id;
         }
         let (key, id) = (Arc::new(key), CheckId(self.model.checks.len() as u32));
-        self.model.checks.push(Check { key: Arc::clone(&key) });
+        self.model.checks.push(Check { key: Arc::clone(&key), parts });
         self.checks.insert(key, id);
         id
     }

@@ -1,6 +1,7 @@
 //! From Spec (as written) to [`Model`] (valid): names become ids, and everything that contradicts something else is
 //! told. Pure: no file is read here. Where a thing is wrong its place is kept, so that what refers to it isn't told too.
 
+mod composite;
 mod endpoint;
 mod name;
 mod pool;
@@ -60,6 +61,7 @@ impl Builder {
         let zone = ZoneId(self.model.zones.len() as u32);
         let names = problems.about(Section::Pool, |problems| Names::of(spec, &self.model, problems));
         let mut used = Used::default();
+        composite::check(spec, &mut used.monitors, problems);
         let mut checker = endpoint::Checker::new(spec, &mut used.monitors);
         for endpoint in &spec.endpoints {
             let read = |problems: &mut Problems| checker.endpoint(endpoint, zone, self, problems);

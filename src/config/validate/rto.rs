@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::config::problem::Problems;
 use crate::config::source::At;
-use crate::config::spec::{EndpointSpec, MonitorSpec, PolicySpec};
+use crate::config::spec::{EndpointSpec, HeartbeatKeys, KindSpec, MonitorSpec, PolicySpec};
+use crate::config::validate::composite::leaves;
+use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
 use crate::model::{AdminState, Timing, Ttl};
 
 /// From a verdict to the answers that follow it. One node hears its own prober at once: some milliseconds, which a
@@ -44,6 +46,7 @@ enum Knob {
     HoldDown,
     TtlMin,
     TtlMax,
+    BeatTtl,
 }
 
 /// The largest of three ways in which it can come about: found after a while with the shortest TTL then; held Up, and
@@ -108,6 +111,8 @@ fn turned(knob: Knob, timing: Timing, ttl: Ttl, rto: Duration) -> Option<String>
             largest(LEAST_FALL.into(), timing.fall.into(), &|fall| keeps(Timing { fall: fall as u32, ..timing }, ttl))
                 .map(|fall| fall.to_string())
         }
+        // A probe has none.
+        Knob::BeatTtl => None,
         Knob::TtlMin => seconds(LEAST_TTL, ttl.min, &|min| keeps(timing, Ttl { min, ..ttl })),
         Knob::TtlMax => seconds(LEAST_TTL.max(ttl.min), ttl.max, &|max| keeps(timing, Ttl { max, ..ttl })),
     }
@@ -157,9 +162,22 @@ pub(super) fn check<'a>(
             continue;
         };
         let Some(monitor) = spec.monitors.iter().find(|monitor| monitor.name.value == name.value) else { continue };
-        let sum = worst(&timing(monitor), ttl);
-        if slowest.as_ref().is_none_or(|(slowest, ..)| sum.total > slowest.total) {
-            slowest = Some((sum, endpoint, monitor));
+        // What a `not` turns is about something else than the endpoint's failure.
+        let watching: Vec<&MonitorSpec> =
+            leaves(monitor, &spec.monitors).iter().filter(|leaf| !leaf.is_turned).map(|leaf| leaf.monitor).collect();
+        if watching.is_empty() {
+            let message = format!(
+                "`{label}` can't promise {promised}: the monitor of `{}` is a `not`, which doesn't see its failure",
+                endpoint.name.value
+            );
+            let problem = problems.error(&rto.place, message);
+            problem.hint("make it `all` of that and of one that does, or leave `rto` out");
+        }
+        for monitor in watching {
+            let sum = worst_of(monitor, ttl);
+            if slowest.as_ref().is_none_or(|(slowest, ..)| sum.total > slowest.total) {
+                slowest = Some((sum, endpoint, monitor));
+            }
         }
     }
     if let [first, others @ ..] = unseen.as_slice() {
@@ -178,12 +196,15 @@ pub(super) fn check<'a>(
         parts.join(" + "),
         monitor.name.value
     );
-    let change = match remedy(timing(monitor), ttl, rto.value) {
+    let change = match remedy_of(monitor, ttl, rto.value) {
         None => "no single key does it: lower several".to_string(),
         Some((knob, value)) => match knob {
             Knob::TtlMin => format!("lower `ttl.min` to {value}"),
             Knob::TtlMax => format!("lower `ttl.max` to {value}"),
-            Knob::Interval | Knob::Timeout | Knob::Fall | Knob::HoldDown => {
+            Knob::BeatTtl if monitor.is_open_ended() => {
+                format!("write `ttl = {value}` in monitor `{}`", monitor.name.value)
+            }
+            Knob::Interval | Knob::Timeout | Knob::Fall | Knob::HoldDown | Knob::BeatTtl => {
                 format!("lower `{}` of monitor `{}` to {value}", knob.key(), monitor.name.value)
             }
         },
@@ -203,7 +224,66 @@ impl Knob {
             Knob::HoldDown => "hold_down",
             Knob::TtlMin => "ttl.min",
             Knob::TtlMax => "ttl.max",
+            Knob::BeatTtl => "ttl",
         }
+    }
+}
+
+/// The same for what a monitor of any type comes to.
+fn worst_of(monitor: &MonitorSpec, ttl: Ttl) -> Sum {
+    match monitor.kind {
+        Some(KindSpec::Heartbeat(HeartbeatKeys { longest, .. })) => worst_beat(longest, monitor.hold_down, ttl),
+        Some(
+            KindSpec::Icmp
+            | KindSpec::Tcp
+            | KindSpec::Http(_)
+            | KindSpec::Https(..)
+            | KindSpec::Tls(_)
+            | KindSpec::Exec(_)
+            | KindSpec::Dns(_)
+            | KindSpec::Grpc(_)
+            | KindSpec::Composite(_),
+        )
+        | None => worst(&timing(monitor), ttl),
+    }
+}
+
+/// A service that dies just after a beat, or just after it came up and is held so. Answers meanwhile have the shortest
+/// TTL: a goodbye could come at any moment.
+fn worst_beat(longest: Duration, hold_down: Duration, ttl: Ttl) -> Sum {
+    let beat = Part { words: format!("ttl {} of a beat", shown(longest)), takes: longest, knobs: &[Knob::BeatTtl] };
+    let held = Part { words: format!("hold_down {}", shown(hold_down)), takes: hold_down, knobs: &[Knob::HoldDown] };
+    let first = if hold_down > longest { held } else { beat };
+    let kept = Part { words: format!("ttl.min {}", shown(ttl.min)), takes: ttl.min, knobs: &[Knob::TtlMin] };
+    let mut parts = vec![first, kept];
+    parts.retain(|part| !part.takes.is_zero());
+    Sum { total: parts.iter().map(|part| part.takes).sum(), parts }
+}
+
+fn remedy_of(monitor: &MonitorSpec, ttl: Ttl, rto: Duration) -> Option<(Knob, String)> {
+    let Some(KindSpec::Heartbeat(HeartbeatKeys { longest, .. })) = monitor.kind else {
+        return remedy(timing(monitor), ttl, rto);
+    };
+    let keeps = |longest, hold_down, ttl| worst_beat(longest, hold_down, ttl).total <= rto;
+    let ms = Duration::from_millis;
+    let length = |least: Duration, now: Duration, try_out: &dyn Fn(Duration) -> bool| {
+        let best = largest(millis(least), millis(now), &|n| try_out(ms(n)))?;
+        Some(format!("\"{}\"", shown(ms(rounded(best).max(millis(least))))))
+    };
+    let hold_down = monitor.hold_down;
+    [
+        (Knob::BeatTtl, length(MIN_BEAT, longest, &|longest| keeps(longest, hold_down, ttl))),
+        (Knob::HoldDown, length(Duration::ZERO, hold_down, &|hold_down| keeps(longest, hold_down, ttl))),
+        (Knob::TtlMin, length(LEAST_TTL, ttl.min, &|min| keeps(longest, hold_down, Ttl { min, ..ttl }))),
+    ]
+    .into_iter()
+    .find_map(|(knob, value)| Some((knob, value?)))
+}
+
+impl MonitorSpec {
+    /// Whether it lets beats last as long as they like.
+    fn is_open_ended(&self) -> bool {
+        matches!(self.kind, Some(KindSpec::Heartbeat(HeartbeatKeys { longest: MAX_BEAT, .. })))
     }
 }
 

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use crate::config::problem::Problems;
 use crate::config::source::At;
-use crate::config::spec::{EndpointSpec, KindSpec, NameSpec, PolicySpec, Serves};
+use crate::config::spec::{EndpointSpec, KindSpec, MonitorSpec, NameSpec, PolicySpec, Serves};
+use crate::config::validate::composite::leaves;
 use crate::config::validate::name::point_at;
 use crate::config::zonefile::{CNAME, MasterFile};
 use crate::model::{EndpointId, Facet, Model, Policy, Rrset, Service, ServiceTarget, SteeredName};
@@ -227,12 +228,20 @@ fn spec_of<'s>(spec: &'s PolicySpec, id: EndpointId, model: &Model) -> &'s Endpo
 fn probed_port(endpoint: &EndpointSpec, spec: &PolicySpec) -> Option<u16> {
     let At { value: name, .. } = endpoint.monitor.as_ref()?;
     let monitor = spec.monitors.iter().find(|monitor| monitor.name.value == *name)?;
+    let leaves = leaves(monitor, &spec.monitors);
+    let is_whole = matches!(monitor.kind, Some(KindSpec::Composite(_)));
+    leaves.iter().find_map(|leaf| port_of(leaf.monitor, endpoint, is_whole))
+}
+
+/// The port that a probe by `monitor` goes to, alone or within a composite.
+fn port_of(monitor: &MonitorSpec, endpoint: &EndpointSpec, is_within: bool) -> Option<u16> {
     let usual = match monitor.kind.as_ref()? {
-        KindSpec::Icmp => return None,
+        KindSpec::Icmp | KindSpec::Heartbeat(_) | KindSpec::Composite(_) => return None,
         KindSpec::Tcp | KindSpec::Exec(_) | KindSpec::Grpc(_) => None,
         KindSpec::Dns(_) => Some(53),
         KindSpec::Http(_) => Some(80),
         KindSpec::Https(..) | KindSpec::Tls(_) => Some(443),
     };
-    endpoint.probe.as_ref().and_then(|probe| probe.value.1).or(monitor.port).or(usual)
+    let of_probe = endpoint.probe.as_ref().and_then(|probe| probe.value.1);
+    if is_within { monitor.port.or(of_probe).or(usual) } else { of_probe.or(monitor.port).or(usual) }
 }

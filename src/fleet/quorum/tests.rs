@@ -18,7 +18,7 @@ fn key(port: u16) -> Arc<CheckKey> {
 fn model(ports: &[u16]) -> Model {
     Model {
         regions: REGIONS.map(|name| Region { name: name.to_owned(), location: None }).to_vec(),
-        checks: ports.iter().map(|port| Check { key: key(*port) }).collect(),
+        checks: ports.iter().map(|port| Check::new(key(*port))).collect(),
         ..Model::default()
     }
 }
@@ -192,4 +192,29 @@ proptest! {
         }
         prop_assert_eq!(agree(&model(&[80]), &reports, NOW).checks[0].health, before);
     }
+}
+
+#[test]
+fn a_composite_is_made_of_what_is_agreed_on_its_parts() {
+    use crate::model::Composite;
+    use crate::model::composite::{PartKey, Rule};
+    let mut model = model(&[80, 5432]);
+    let parts = [("web", 80), ("db", 5432)].map(|(name, port)| PartKey { name: name.into(), key: key(port) });
+    for rule in [Rule::All, Rule::Any] {
+        let kind = ProbeKind::Composite(Composite { rule, parts: parts.to_vec() });
+        let monitor = Monitor { kind, ..key(80).monitor.clone() };
+        let key = Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere });
+        model.checks.push(Check { key, parts: vec![CheckId(0), CheckId(1)] });
+    }
+    // Two of three say that the database is down: that is agreed on first, though each sees another whole.
+    let seen = |region, web, db| report(region, region, MS, vec![observation(80, web), observation(5432, db)]);
+    let reports = [
+        seen("eu", Health::Up, Health::Down),
+        seen("us", Health::Up, Health::Down),
+        seen("ap", Health::Down, Health::Up),
+    ];
+    let view = agree(&model, &reports, NOW);
+    let found: Vec<Health> = view.checks.iter().map(|check| check.health).collect();
+    assert_eq!(found, [Health::Up, Health::Down, Health::Down, Health::Up]);
+    assert_eq!(view.checks[2].evidence.len(), 6, "what each vantage says of each part");
 }

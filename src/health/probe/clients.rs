@@ -164,12 +164,17 @@ pub fn check_rights<'a>(checks: impl IntoIterator<Item = &'a CheckKey>) -> Resul
     let (mut v4, mut v6, mut https) = (false, false, false);
     for check in checks {
         match &check.monitor.kind {
-            ProbeKind::Icmp if check.target.ip().is_ipv4() => v4 = true,
+            ProbeKind::Icmp if check.target.ip().is_some_and(|ip| ip.is_ipv4()) => v4 = true,
             ProbeKind::Icmp => v6 = true,
             ProbeKind::Https(_, certificate) => https |= certificate.verify,
             ProbeKind::Tls(spec) => https |= spec.certificate.verify,
             ProbeKind::Grpc(spec) => https |= spec.tls.is_some_and(|rule| rule.verify),
-            ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Exec(_) | ProbeKind::Dns(_) => {}
+            ProbeKind::Tcp
+            | ProbeKind::Http(_)
+            | ProbeKind::Exec(_)
+            | ProbeKind::Dns(_)
+            | ProbeKind::Heartbeat(_)
+            | ProbeKind::Composite(_) => {}
         }
     }
     if v4 {

@@ -74,7 +74,7 @@ fn command(spec: &ExecSpec, target: ProbeTarget) -> Command {
         .args(&spec.args)
         .env_clear()
         .env("PORTOLAN_ENDPOINT", &spec.endpoint)
-        .env("PORTOLAN_ADDRESS", target.ip().to_string())
+        .env("PORTOLAN_ADDRESS", target.ip().map(|ip| ip.to_string()).unwrap_or_default())
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -50,8 +50,11 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
     let timeout = rtt.timeout(&check.monitor);
     let began = clock::now();
     let result = match (&check.monitor.kind, check.target) {
-        (ProbeKind::Icmp, target) => {
-            attempt::repeat(Pace::light(timeout, rtt), timeout, || icmp::echo(clients, target.ip(), timeout)).await
+        (ProbeKind::Icmp, ProbeTarget::Host(host)) => {
+            attempt::repeat(Pace::light(timeout, rtt), timeout, || icmp::echo(clients, host, timeout)).await
+        }
+        (ProbeKind::Icmp, ProbeTarget::Socket(to)) => {
+            attempt::repeat(Pace::light(timeout, rtt), timeout, || icmp::echo(clients, to.ip(), timeout)).await
         }
         (ProbeKind::Tcp, ProbeTarget::Socket(to)) => {
             attempt::repeat(Pace::light(timeout, rtt), timeout, || tcp::handshake(clients, to)).await
@@ -82,6 +85,9 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
             | ProbeKind::Grpc(_),
             ProbeTarget::Host(host),
         ) => Err(Failure::Vantage(format!("no port to probe at {host}"))),
+        (ProbeKind::Heartbeat(_) | ProbeKind::Composite(_), _) | (_, ProbeTarget::Nowhere) => {
+            Err(Failure::Vantage("nothing is sent to it".to_owned()))
+        }
     };
     Measurement { began, ended: clock::now(), result }
 }

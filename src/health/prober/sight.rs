@@ -113,7 +113,7 @@ impl Prober {
 
     /// The plan's checks as they look now, in its order.
     fn looks(&self) -> Vec<Look> {
-        let mut hosts: HashMap<IpAddr, usize> = HashMap::new();
+        let mut hosts: HashMap<Option<IpAddr>, usize> = HashMap::new();
         let watched = self.plan.iter().filter_map(|slot| self.watched.get(slot));
         let look = |watched: &Watched| {
             let next = hosts.len();

@@ -1,0 +1,126 @@
+//! Composite monitors of one policy file: what they are made of in the end, and whether that ends at all.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::config::problem::{Problems, did_you_mean};
+use crate::config::spec::{CompositeKeys, KindSpec, MonitorSpec, PolicySpec};
+use crate::model::composite::{MAX_COMPOSITE_CHECKS, MAX_COMPOSITE_DEPTH, Rule};
+
+/// A monitor below a composite that is none itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leaf<'a> {
+    /// Which.
+    pub(super) monitor: &'a MonitorSpec,
+    /// Whether a `not` stands above it.
+    pub(super) is_turned: bool,
+}
+
+/// The monitors that `monitor` comes to: itself, if it isn't a composite. Ends also where they go in circles.
+pub(super) fn leaves<'a>(monitor: &'a MonitorSpec, monitors: &'a [MonitorSpec]) -> Vec<Leaf<'a>> {
+    let mut found = Vec::new();
+    gather(Leaf { monitor, is_turned: false }, monitors, MAX_COMPOSITE_DEPTH, &mut found);
+    found
+}
+
+fn gather<'a>(from: Leaf<'a>, monitors: &'a [MonitorSpec], depth_left: usize, found: &mut Vec<Leaf<'a>>) {
+    let Some(CompositeKeys { rule, members }) = keys(from.monitor) else {
+        found.push(from);
+        return;
+    };
+    let is_turned = from.is_turned || *rule == Rule::Not;
+    for member in members {
+        if depth_left == 0 || found.len() > MAX_COMPOSITE_CHECKS {
+            return;
+        }
+        if let Some(monitor) = monitors.iter().find(|monitor| monitor.name.value == member.value) {
+            gather(Leaf { monitor, is_turned }, monitors, depth_left - 1, found);
+        }
+    }
+}
+
+fn keys(monitor: &MonitorSpec) -> Option<&CompositeKeys> {
+    match &monitor.kind {
+        Some(KindSpec::Composite(keys)) => Some(keys),
+        Some(
+            KindSpec::Icmp
+            | KindSpec::Tcp
+            | KindSpec::Http(_)
+            | KindSpec::Https(..)
+            | KindSpec::Tls(_)
+            | KindSpec::Exec(_)
+            | KindSpec::Dns(_)
+            | KindSpec::Grpc(_)
+            | KindSpec::Heartbeat(_),
+        )
+        | None => None,
+    }
+}
+
+/// Tells of composites of what there isn't, of themselves, and of too much. Members count as used.
+pub(super) fn check(spec: &PolicySpec, used: &mut HashSet<String>, problems: &mut Problems) {
+    let by_name: HashMap<&str, &MonitorSpec> =
+        spec.monitors.iter().map(|monitor| (monitor.name.value.as_str(), monitor)).collect();
+    for member in spec.monitors.iter().filter_map(keys).flat_map(|keys| &keys.members) {
+        used.insert(member.value.clone());
+        if !by_name.contains_key(member.value.as_str()) {
+            let mut known: Vec<&str> = by_name.keys().copied().collect();
+            known.sort_unstable();
+            let problem = problems.error(&member.place, format!("there is no monitor `{}`", member.value));
+            problem.hint = did_you_mean(&member.value, known);
+        }
+    }
+    let mut walk = Walk { by_name, depths: HashMap::new(), path: Vec::new(), has_loop: false };
+    for monitor in &spec.monitors {
+        walk.depth(monitor, problems);
+    }
+    if walk.has_loop {
+        return;
+    }
+    for monitor in spec.monitors.iter().filter(|monitor| leaves(monitor, &spec.monitors).len() > MAX_COMPOSITE_CHECKS) {
+        let name = &monitor.name.value;
+        let message = format!(
+            "`{name}` is made of more than {MAX_COMPOSITE_CHECKS} monitors, each counted as often as it is named"
+        );
+        problems.error(&monitor.name.place, message);
+    }
+}
+
+struct Walk<'a> {
+    by_name: HashMap<&'a str, &'a MonitorSpec>,
+    /// How many composites stand above one another in each that was looked at.
+    depths: HashMap<&'a str, usize>,
+    path: Vec<&'a str>,
+    has_loop: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// 0 for one that is no composite. A path that comes back to itself is told once.
+    fn depth(&mut self, monitor: &'a MonitorSpec, problems: &mut Problems) -> usize {
+        let name = monitor.name.value.as_str();
+        let Some(keys) = keys(monitor) else { return 0 };
+        if let Some(depth) = self.depths.get(name) {
+            return *depth;
+        }
+        if let Some(at) = self.path.iter().position(|above| *above == name) {
+            self.has_loop = true;
+            let round: Vec<&str> = self.path[at..].iter().copied().chain([name]).collect();
+            let message = format!("a monitor can't be made of itself: {}", round.join(" -> "));
+            problems.error(&monitor.name.place, message).hint("leave one of them out of another");
+            return 0;
+        }
+        self.path.push(name);
+        let mut below = 0;
+        for member in &keys.members {
+            if let Some(member) = self.by_name.get(member.value.as_str()).copied() {
+                below = below.max(self.depth(member, problems));
+            }
+        }
+        self.path.pop();
+        self.depths.insert(name, below + 1);
+        if below == MAX_COMPOSITE_DEPTH {
+            let message = format!("`{name}` is more than {MAX_COMPOSITE_DEPTH} composites deep");
+            problems.error(&monitor.name.place, message).hint("name what is below in it directly");
+        }
+        below + 1
+    }
+}

@@ -1,0 +1,158 @@
+//! `PUT` and `DELETE /v1/heartbeat/ENDPOINT`: a service says that it lives, or goes. Each is handed to the probers of this
+//! process, which judge; the answer doesn't wait for that.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Request, State as Shared};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Role, did_you_mean};
+use crate::control::State;
+use crate::control::access::{caller, same_origin};
+use crate::control::operate::{Refused, body};
+use crate::control::problem::problem;
+use crate::health::{Beat, Sign};
+use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
+use crate::model::{Check, CheckId, CheckKey, Endpoint, HeartbeatSpec, Model};
+
+/// What is right, for those who sent something else.
+const EXPECTED: &str = "expected {\"ttl\": \"5s\"}, or no body for the monitor's `ttl`";
+
+/// The body of `PUT /v1/heartbeat/ENDPOINT`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutHeartbeat {
+    /// For how long the service need not say again that it lives; default: the monitor's `ttl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+}
+
+/// The answer to both calls: what was taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heard {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The zones in which it has a heartbeat monitor.
+    pub zones: Vec<String>,
+    /// How long the beat counts, the longest where monitors differ; none for a goodbye.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+}
+
+/// `PUT /v1/heartbeat/ENDPOINT`.
+pub(super) async fn put(Shared(state): Shared<State>, Path(endpoint): Path<String>, request: Request) -> Response {
+    let done = async {
+        same_origin(request.headers())?;
+        caller(&state, request.headers(), Role::Operate)?;
+        let ttl = ttl_of(&body(request, EXPECTED).await?).map_err(bad_request)?;
+        hear(&state, &endpoint, Some(ttl))
+    };
+    done.await.unwrap_or_else(|refused: Refused| *refused)
+}
+
+/// `DELETE /v1/heartbeat/ENDPOINT`.
+pub(super) async fn goodbye(
+    Shared(state): Shared<State>,
+    Path(endpoint): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let done = || {
+        same_origin(&headers)?;
+        caller(&state, &headers, Role::Operate)?;
+        hear(&state, &endpoint, None)
+    };
+    done().unwrap_or_else(|refused: Refused| *refused)
+}
+
+fn ttl_of(body: &[u8]) -> Result<Option<Duration>, String> {
+    if body.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let put: PutHeartbeat = serde_json::from_slice(body).map_err(|error| format!("{error}; {EXPECTED}"))?;
+    let Some(written) = put.ttl else { return Ok(None) };
+    let ttl = humantime::parse_duration(written.trim())
+        .map_err(|error| format!("\"ttl\": `{written}` is no length of time ({error}); write 5s or 500ms"))?;
+    if !(MIN_BEAT..=MAX_BEAT).contains(&ttl) {
+        let [least, most] = [MIN_BEAT, MAX_BEAT].map(humantime::format_duration);
+        return Err(format!("\"ttl\" is from {least} to {most}, not {written}"));
+    }
+    Ok(Some(ttl))
+}
+
+/// Hands in a beat for `ttl` (or as long as the monitor says), or a goodbye (`None`).
+fn hear(state: &State, endpoint: &str, beat: Option<Option<Duration>>) -> Result<Response, Refused> {
+    let served = state.snapshots.load();
+    let model = &*served.model;
+    let checks = heartbeats_of(model, endpoint)?;
+    let (mut zones, mut counts): (Vec<String>, Option<Duration>) = (Vec::new(), None);
+    let mut beats = Vec::new();
+    for (key, spec) in checks {
+        if !zones.contains(&spec.zone) {
+            zones.push(spec.zone.clone());
+        }
+        let sign = match beat {
+            None => Sign::Goodbye,
+            Some(asked) if asked.is_some_and(|ttl| ttl > spec.longest) => {
+                let longest = humantime::format_duration(spec.longest);
+                let zone = &spec.zone;
+                return Err(bad_request(format!(
+                    "\"ttl\" is at most {longest}: the monitor of `{endpoint}` in {zone} says so"
+                )));
+            }
+            Some(asked) => {
+                let ttl = asked.unwrap_or(spec.ttl);
+                counts = counts.max(Some(ttl));
+                Sign::Alive { ttl }
+            }
+        };
+        beats.push(Beat { key: key.clone(), sign });
+    }
+    for beat in &beats {
+        state.controls.beats.send(beat).map_err(|_| busy())?;
+    }
+    let ttl = counts.map(|ttl| humantime::format_duration(ttl).to_string());
+    Ok(Json(Heard { endpoint: endpoint.to_owned(), zones, ttl }).into_response())
+}
+
+type Found<'a> = (&'a std::sync::Arc<CheckKey>, &'a HeartbeatSpec);
+
+/// The heartbeats of all endpoints of this name, each once.
+fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<Found<'a>>, Refused> {
+    let named: Vec<&Endpoint> = model.endpoints.iter().filter(|endpoint| endpoint.name == name).collect();
+    if named.is_empty() {
+        let names = model.endpoints.iter().map(|endpoint| endpoint.name.as_str());
+        let hint = did_you_mean(name, names).map_or_else(String::new, |hint| format!("; {hint}"));
+        let detail = format!("no endpoint is called `{name}`{hint}");
+        return Err(Box::new(problem(StatusCode::NOT_FOUND, detail)));
+    }
+    let mut found: Vec<Found<'a>> = Vec::new();
+    let sides = named.iter().flat_map(|endpoint| &endpoint.answerables);
+    let mut left: Vec<CheckId> = sides.filter_map(|side| side.check).collect();
+    while let Some(id) = left.pop() {
+        let Check { key, parts } = &model.checks[id.0 as usize];
+        left.extend(parts);
+        let is_new = found.iter().all(|(known, _)| *known != key);
+        found.extend(key.monitor.kind.heartbeat().filter(|_| is_new).map(|spec| (key, spec)));
+    }
+    if found.is_empty() {
+        let detail = format!(
+            "`{name}` has no monitor of type heartbeat, or is disabled: declare `[monitor.NAME]` with `type = \"heartbeat\"` \
+             and write `monitor = \"NAME\"` in the endpoint"
+        );
+        return Err(Box::new(problem(StatusCode::CONFLICT, detail)));
+    }
+    Ok(found)
+}
+
+fn bad_request(why: String) -> Refused {
+    Box::new(problem(StatusCode::BAD_REQUEST, why))
+}
+
+fn busy() -> Refused {
+    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "too many heartbeats wait: try again in a second");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    Box::new(response)
+}

@@ -1,0 +1,150 @@
+//! What is agreed on a composite check, from what is agreed on its parts. Pure.
+
+use crate::model::composite::{PartKey, Rule};
+use crate::model::{CheckView, Composite, Evidence, Health};
+
+/// The view of a composite; `views` are those of its parts, in their order.
+///
+/// Its distance is that of the first part that was measured. It may change as soon as any of its parts may.
+pub(super) fn compose(composite: &Composite, views: &[&CheckView]) -> CheckView {
+    let health = verdict(composite.rule, views.iter().map(|view| view.health));
+    let waits = views.iter().any(|view| view.health == Health::Unknown && !view.tried);
+    CheckView {
+        health,
+        tried: health != Health::Unknown || !waits,
+        may_change_in: views.iter().filter_map(|view| view.may_change_in).min(),
+        rtts: views.iter().find(|view| !view.rtts.is_empty()).map(|view| view.rtts.clone()).unwrap_or_default(),
+        evidence: composite
+            .parts
+            .iter()
+            .zip(views)
+            .flat_map(|(part, view)| view.evidence.iter().map(move |said| evidence(composite.rule, part, said)))
+            .collect(),
+    }
+}
+
+fn verdict(rule: Rule, parts: impl Iterator<Item = Health>) -> Health {
+    let parts: Vec<Health> = parts.map(|health| told(rule, health)).collect();
+    let order = match rule {
+        Rule::All | Rule::Not => [Health::Down, Health::Unknown],
+        Rule::Any => [Health::Up, Health::Unknown],
+    };
+    let otherwise = match rule {
+        Rule::All | Rule::Not => Health::Up,
+        Rule::Any => Health::Down,
+    };
+    order.into_iter().find(|health| parts.contains(health)).unwrap_or(otherwise)
+}
+
+/// What the verdict on a part says of the whole.
+fn told(rule: Rule, health: Health) -> Health {
+    match (rule, health) {
+        (Rule::Not, Health::Up) => Health::Down,
+        (Rule::Not, Health::Down) => Health::Up,
+        (Rule::All | Rule::Any, Health::Up | Health::Down) | (_, Health::Unknown) => health,
+    }
+}
+
+/// What a vantage said of a part, with the part's name where it speaks against the whole.
+fn evidence(rule: Rule, part: &PartKey, said: &Evidence) -> Evidence {
+    let name = &part.name;
+    let why = match (rule, said.health) {
+        (Rule::Not, Health::Up) => Some(format!("`{name}` is up").into()),
+        (Rule::Not, Health::Down) => None,
+        (Rule::All | Rule::Any, Health::Up | Health::Down) | (_, Health::Unknown) => {
+            said.why.as_ref().map(|why| format!("`{name}`: {why}").into())
+        }
+    };
+    Evidence { health: told(rule, said.health), why, ..said.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{CheckKey, HeartbeatSpec, Monitor, ProbeKind, ProbeTarget, RegionId};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn composite(rule: Rule, names: &[&str]) -> Composite {
+        let part = |name: &&str| {
+            let spec = HeartbeatSpec { zone: "z.".into(), endpoint: (*name).into(), ttl: MS, longest: MS };
+            let kind = ProbeKind::Heartbeat(spec);
+            let monitor = Monitor::new(kind);
+            PartKey { name: (*name).into(), key: Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere }) }
+        };
+        Composite { rule, parts: names.iter().map(part).collect() }
+    }
+
+    fn view(health: Health, tried: bool) -> CheckView {
+        CheckView { health, tried, ..CheckView::default() }
+    }
+
+    #[test]
+    fn verdicts_come_together_by_the_rule() {
+        use Health::{Down, Unknown, Up};
+        for (rule, parts, expected) in [
+            (Rule::All, vec![Up, Up], Up),
+            (Rule::All, vec![Up, Unknown], Unknown),
+            (Rule::All, vec![Unknown, Down, Up], Down),
+            (Rule::Any, vec![Down, Up], Up),
+            (Rule::Any, vec![Down, Unknown], Unknown),
+            (Rule::Any, vec![Up, Unknown], Up),
+            (Rule::Any, vec![Down, Down], Down),
+            (Rule::Not, vec![Up], Down),
+            (Rule::Not, vec![Down], Up),
+            (Rule::Not, vec![Unknown], Unknown),
+        ] {
+            assert_eq!(verdict(rule, parts.clone().into_iter()), expected, "{rule:?} of {parts:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_counts_as_down_once_every_part_had_its_chance() {
+        for (parts, is_eligible) in [
+            ([view(Health::Up, true), view(Health::Unknown, false)], true),
+            ([view(Health::Up, true), view(Health::Unknown, true)], false),
+            ([view(Health::Unknown, true), view(Health::Unknown, false)], true),
+            ([view(Health::Down, true), view(Health::Unknown, false)], false),
+        ] {
+            let whole = compose(&composite(Rule::All, &["a", "b"]), &parts.each_ref());
+            assert_eq!(whole.is_eligible(), is_eligible, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn distance_and_time_and_reasons_are_those_of_the_parts() {
+        let said = |health, why: Option<&str>| Evidence {
+            vantage: "ns1".into(),
+            region: RegionId(0),
+            health,
+            rtt: None,
+            probed_at: None,
+            why: why.map(Into::into),
+            hold: None,
+        };
+        let soon = CheckView {
+            may_change_in: Some(100 * MS),
+            evidence: vec![said(Health::Down, Some("connection refused"))],
+            ..view(Health::Down, true)
+        };
+        let late = CheckView {
+            may_change_in: Some(900 * MS),
+            rtts: vec![(RegionId(0), 7 * MS)],
+            evidence: vec![said(Health::Up, None)],
+            ..view(Health::Up, true)
+        };
+        let never = view(Health::Up, true);
+        let whole = compose(&composite(Rule::All, &["a", "db", "web"]), &[&never, &soon, &late]);
+        assert_eq!((whole.health, whole.may_change_in), (Health::Down, Some(100 * MS)));
+        assert_eq!(whole.rtts, [(RegionId(0), 7 * MS)]);
+        let whys = |view: &CheckView| -> Vec<(Health, Option<String>)> {
+            view.evidence.iter().map(|e| (e.health, e.why.as_deref().map(str::to_owned))).collect()
+        };
+        assert_eq!(whys(&whole), [(Health::Down, Some("`db`: connection refused".into())), (Health::Up, None)]);
+        let not = compose(&composite(Rule::Not, &["maintenance"]), &[&late]);
+        assert_eq!(whys(&not), [(Health::Down, Some("`maintenance` is up".into()))]);
+    }
+}

@@ -1,0 +1,235 @@
+//! The judge of one heartbeat: nothing is sent, the service says that it lives and for how long. It is told of each beat
+//! and of the time, and says when its verdict changes; it never sleeps or reads a clock. `heartbeats` owns one a check.
+//!
+//! ```text
+//!   ┌─────────┐  a beat, at once   ┌────┐  ◀── `rise` beats in a row ──┐
+//!   │ Unknown │ ─────────────────▶ │ Up │                              │
+//!   └─────────┘                    └────┘                              │
+//!        │ none within a ttl,         │ the ttl ends,                  │
+//!        │ or a goodbye               ▼ or a goodbye                   │
+//!        │                         ┌──────┐ ───────────────────────────┘
+//!        └───────────────────────▶ │ Down │   a ttl that ends begins the row anew
+//!                                  └──────┘
+//! ```
+//!
+//! The end of a ttl is all the evidence there is, so there is no `fall`: the service chose a ttl that outlasts lost
+//! beats. With a *hold-down* Up and Down last that long at least, but a goodbye is the service's own word and counts at
+//! once.
+
+use std::time::Duration;
+
+use crate::health::Transition;
+use crate::model::{Health, Moment, Monitor};
+
+/// What a service says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// It lives.
+    Alive {
+        /// For so long it need not say so again.
+        ttl: Duration,
+    },
+    /// It goes, on purpose.
+    Goodbye,
+}
+
+/// Judges one heartbeat.
+#[derive(Debug, Clone)]
+pub struct Heartbeat {
+    rise: u32,
+    hold_down: Duration,
+    health: Health,
+    /// Until then silence says nothing of a service that was never heard.
+    first_until: Moment,
+    /// The last beat counts until then; `None` before the first, and after a goodbye.
+    alive_until: Option<Moment>,
+    /// Beats in a row, each within the ttl of the one before.
+    run: u32,
+    /// Until then the verdict stays, whatever the beats say.
+    held_until: Moment,
+    last: Option<(Moment, Sign)>,
+}
+
+impl Heartbeat {
+    /// One that was never heard, and is waited for from `now` on for `ttl`.
+    pub fn new(monitor: &Monitor, ttl: Duration, now: Moment) -> Heartbeat {
+        Heartbeat {
+            rise: monitor.rise.max(1),
+            hold_down: monitor.hold_down,
+            health: Health::Unknown,
+            first_until: now + ttl,
+            alive_until: None,
+            run: 0,
+            held_until: Moment::START,
+            last: None,
+        }
+    }
+
+    /// The same service, judged by another monitor from now on.
+    pub fn judged_by(&self, monitor: &Monitor) -> Heartbeat {
+        Heartbeat { rise: monitor.rise.max(1), hold_down: monitor.hold_down, ..self.clone() }
+    }
+
+    /// Takes in what the service said at `now`; says when that changed the verdict.
+    pub fn hear(&mut self, sign: Sign, now: Moment) -> Option<Transition> {
+        match sign {
+            Sign::Alive { ttl } => {
+                self.run = if self.is_alive(now) { self.run.saturating_add(1) } else { 1 };
+                self.alive_until = Some(now + ttl);
+            }
+            Sign::Goodbye => {
+                (self.run, self.alive_until) = (0, None);
+                (self.first_until, self.held_until) = (now, now);
+            }
+        }
+        self.last = Some((now, sign));
+        self.wake(now)
+    }
+
+    /// Looks at what time has done by `now`; says when that changed the verdict.
+    pub fn wake(&mut self, now: Moment) -> Option<Transition> {
+        let (from, to) = (self.health, self.wanted(now));
+        if from == to || now < self.held_until {
+            return None;
+        }
+        self.health = to;
+        self.held_until = now + self.hold_down;
+        Some(Transition { from, to })
+    }
+
+    /// When time alone may change the verdict next; `None` when only a beat does.
+    pub fn deadline(&self) -> Option<Moment> {
+        let alive_until = self.alive_until.unwrap_or_default();
+        match self.health {
+            Health::Unknown => Some(self.first_until),
+            Health::Up => Some(alive_until.max(self.held_until)),
+            Health::Down => (self.run >= self.rise && self.held_until < alive_until).then_some(self.held_until),
+        }
+    }
+
+    /// The verdict.
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// What was said last, and when.
+    pub fn last(&self) -> Option<(Moment, Sign)> {
+        self.last
+    }
+
+    fn is_alive(&self, now: Moment) -> bool {
+        self.alive_until.is_some_and(|until| now < until)
+    }
+
+    /// The verdict that the beats come to.
+    fn wanted(&self, now: Moment) -> Health {
+        match (self.health, self.is_alive(now)) {
+            (Health::Unknown | Health::Up, true) => Health::Up,
+            (Health::Down, true) if self.run >= self.rise => Health::Up,
+            (Health::Unknown, false) if now < self.first_until => Health::Unknown,
+            (Health::Unknown | Health::Up, false) | (Health::Down, true | false) => Health::Down,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::ProbeKind;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn heartbeat(rise: u32, hold_down_ms: u32) -> Heartbeat {
+        let monitor = Monitor { rise, hold_down: hold_down_ms * MS, ..Monitor::new(ProbeKind::Tcp) };
+        Heartbeat::new(&monitor, 5000 * MS, Moment::START)
+    }
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_start(Duration::from_millis(ms))
+    }
+
+    /// What is said when (ms; a ttl in ms, or 0 for a goodbye), with every deadline kept; the transitions.
+    fn played(mut heartbeat: Heartbeat, said: &[(u64, u32)], end: u64) -> Vec<(u64, Health)> {
+        let mut transitions = Vec::new();
+        let wake_until = |heartbeat: &mut Heartbeat, end: Moment| {
+            let mut found = Vec::new();
+            while let Some(due) = heartbeat.deadline().filter(|due| *due <= end) {
+                found.extend(heartbeat.wake(due).map(|changed| (due.from_first().as_millis() as u64, changed.to)));
+                assert!(heartbeat.deadline() != Some(due), "a deadline that was kept is over");
+            }
+            found
+        };
+        for (when, ttl) in said {
+            // A beat at the very moment of a deadline is heard first.
+            transitions.extend(wake_until(&mut heartbeat, at(*when) - MS));
+            let sign = if *ttl == 0 { Sign::Goodbye } else { Sign::Alive { ttl: *ttl * MS } };
+            transitions.extend(heartbeat.hear(sign, at(*when)).map(|changed| (*when, changed.to)));
+        }
+        transitions.extend(wake_until(&mut heartbeat, at(end)));
+        transitions
+    }
+
+    #[test]
+    fn beats_and_their_ends_are_the_verdict() {
+        use Health::{Down, Up};
+        for (what, (rise, hold_down), said, expected) in [
+            ("never heard: down after the ttl", (1, 0), vec![], vec![(5000, Down)]),
+            ("a beat is up at once, its end down at once", (1, 0), vec![(100, 2000)], vec![(100, Up), (2100, Down)]),
+            ("renewed in time", (1, 0), vec![(100, 2000), (2000, 2000)], vec![(100, Up), (4000, Down)]),
+            ("a shorter ttl counts from then", (1, 0), vec![(100, 9000), (200, 300)], vec![(100, Up), (500, Down)]),
+            (
+                "back with the next beat",
+                (1, 0),
+                vec![(0, 100), (500, 300)],
+                vec![(0, Up), (100, Down), (500, Up), (800, Down)],
+            ),
+            (
+                "rise wants a row",
+                (3, 0),
+                vec![(0, 100), (500, 100), (550, 100), (600, 100)],
+                vec![(0, Up), (100, Down), (600, Up), (700, Down)],
+            ),
+            ("a row with a gap is none", (2, 0), vec![(0, 100), (500, 100), (700, 100)], vec![(0, Up), (100, Down)]),
+            ("goodbye is down at once", (1, 0), vec![(0, 3000), (1000, 0)], vec![(0, Up), (1000, Down)]),
+            ("also while held", (1, 60_000), vec![(0, 3000), (1000, 0)], vec![(0, Up), (1000, Down)]),
+            ("also before any beat", (1, 0), vec![(10, 0)], vec![(10, Down)]),
+            ("held up", (1, 9000), vec![(0, 100)], vec![(0, Up), (9000, Down)]),
+            ("held up, and renewed meanwhile", (1, 9000), vec![(0, 100), (8999, 500)], vec![(0, Up), (9499, Down)]),
+            (
+                "held down, and up when that is over",
+                (1, 1000),
+                vec![(0, 1000), (1500, 5000)],
+                vec![(0, Up), (1000, Down), (2000, Up), (6500, Down)],
+            ),
+            ("held down, and gone again", (1, 1000), vec![(0, 1000), (1500, 100)], vec![(0, Up), (1000, Down)]),
+        ] {
+            assert_eq!(played(heartbeat(rise, hold_down), &said, 20_000), expected, "{what}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_verdict_without_its_evidence(
+            rise in 1u32..4,
+            said in prop::collection::vec((1u64..3000, prop_oneof![1 => Just(0u32), 9 => 100u32..3000]), 0..40),
+        ) {
+            let mut now = 0;
+            let said: Vec<(u64, u32)> = said.iter().map(|(wait, ttl)| { now += wait; (now, *ttl) }).collect();
+            let transitions = played(heartbeat(rise, 0), &said, now + 10_000);
+            for (when, to) in &transitions {
+                let last = said.iter().rev().find(|(at, _)| at <= when);
+                match to {
+                    Health::Up => prop_assert!(said.iter().any(|(at, ttl)| at == when && *ttl > 0), "only a beat brings up"),
+                    Health::Down => prop_assert!(
+                        last.map_or(*when == 5000, |(at, ttl)| *ttl == 0 || at + u64::from(*ttl) == *when || *when == 5000),
+                        "down at {when} after {last:?}"
+                    ),
+                    Health::Unknown => prop_assert!(false, "nothing becomes unknown"),
+                }
+            }
+            prop_assert_eq!(transitions.last().map(|(_, to)| *to), Some(Health::Down), "silence in the end");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+"""Services that say by themselves that they live: curl against the real server."""
+import json
+import subprocess
+import time
+
+from processes import wait_until
+from test_operator import ALICE, BOB, FILE, start
+
+POLICY = """
+zone = "svc.example."
+
+[defaults]
+ttl = "5s"
+on_empty = "nodata"
+
+[monitor.beat]
+type = "heartbeat"
+ttl = "2s"
+
+[endpoint.fra1]
+addresses = ["192.0.2.1"]
+monitor = "beat"
+[endpoint.fra2]
+cname = "fra2.hosting.example."
+monitor = "beat"
+[endpoint.plain]
+addresses = ["192.0.2.3"]
+
+[name.www]
+pool = "fra1"
+[name.alias]
+pool = "fra2"
+[name.plain]
+pool = "plain"
+"""
+
+NAME = "www.svc.example."
+
+
+def curl(node, method, endpoint, body=None, token=ALICE):
+    """Status and JSON of the answer."""
+    argv = ["curl", "-sS", "-X", method, "-w", "\n%{http_code}"]
+    argv += ["-H", f"authorization: Bearer {token}"] if token else []
+    argv += ["-d", json.dumps(body)] if body is not None else []
+    argv += [f"http://{node.http[0]}:{node.http[1]}/v1/heartbeat/{endpoint}"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+    text, status = done.stdout.rsplit("\n", 1)
+    return int(status), json.loads(text)
+
+
+def is_up(node):
+    return node.addresses(NAME) == ["192.0.2.1"]
+
+
+def test_a_beat_lasts_for_its_ttl_and_goodbye_is_at_once(dir):
+    with start(dir, POLICY) as node:
+        wait_until(lambda: not is_up(node), 10)  # never heard within the monitor's ttl
+        assert curl(node, "PUT", "fra1", {"ttl": "1s"}) == (200, {"endpoint": "fra1", "zones": ["svc.example."], "ttl": "1s"})
+        wait_until(lambda: is_up(node), 5)
+        renewed = time.monotonic()
+        for _ in range(6):
+            time.sleep(0.25)
+            renewed = time.monotonic()
+            assert curl(node, "PUT", "fra1", {"ttl": "1s"})[0] == 200
+            assert is_up(node)
+        wait_until(lambda: not is_up(node), 10)
+        took = time.monotonic() - renewed
+        said = f"out of the answers {took:.3f} s after the last beat, whose ttl was 1 s"
+        print(said)
+        assert 0.9 < took < 2.0, said
+        told = json.loads(node.get("/v1/transitions")[1])[0]
+        assert (told["endpoint"], told["to"]) == ("fra1", "down") and "no heartbeat within the 1s" in told["why"], told
+
+        assert curl(node, "PUT", "fra1")[1]["ttl"] == "2s", "without a body: as long as the monitor says"
+        wait_until(lambda: is_up(node), 5)
+        assert curl(node, "DELETE", "fra1") == (200, {"endpoint": "fra1", "zones": ["svc.example."]})
+        gone = time.monotonic()
+        wait_until(lambda: not is_up(node), 1)
+        print(f"out of the answers {time.monotonic() - gone:.3f} s after the goodbye was taken")
+        assert "goodbye" in json.loads(node.get("/v1/transitions")[1])[0]["why"]
+
+
+def test_who_may_beat_and_for_what(dir):
+    with start(dir, POLICY) as node:
+        for method, endpoint, body, token, status, says in [
+            ("PUT", "fra1", None, None, 401, "a token is needed"),
+            ("PUT", "fra1", None, BOB, 403, "role read"),
+            ("DELETE", "fra1", None, BOB, 403, "role read"),
+            ("PUT", "fra9", None, ALICE, 404, "did you mean"),
+            ("PUT", "plain", None, ALICE, 409, "no monitor of type heartbeat"),
+            ("PUT", "fra1", {"ttl": "3s"}, ALICE, 400, "at most 2s"),
+            ("PUT", "fra1", {"ttl": "1ms"}, ALICE, 400, "from 100ms to 1h"),
+            ("PUT", "fra1", {"ttl": "soon"}, ALICE, 400, "no length of time"),
+            ("PUT", "fra1", {"tll": "1s"}, ALICE, 400, "expected"),
+        ]:
+            found, answer = curl(node, method, endpoint, body, token)
+            assert found == status and says in answer["detail"], (method, endpoint, body, answer)
+
+
+def test_a_reload_forgets_no_beat(dir):
+    with start(dir, POLICY.replace('"2s"', '"60s"')) as node:
+        assert curl(node, "DELETE", "fra1")[0] == 200
+        wait_until(lambda: not is_up(node), 5)
+        node.write(FILE, POLICY.replace('"2s"', '"50s"'))
+        assert node.command("reload").returncode == 0
+        assert not is_up(node), "its monitor changed, the service did not"
