@@ -97,6 +97,13 @@ impl Heartbeat {
         Some(Transition { from, to })
     }
 
+    /// Nobody could have heard it until `now`: what was up has its time again.
+    pub fn forgive(&mut self, now: Moment) {
+        if let (Health::Up, Some((_, Sign::Alive { ttl }))) = (self.health, self.last) {
+            self.alive_until = self.alive_until.max(Some(now + ttl));
+        }
+    }
+
     /// When time alone may change the verdict next; `None` when only a beat does.
     pub fn deadline(&self) -> Option<Moment> {
         let alive_until = self.alive_until.unwrap_or_default();

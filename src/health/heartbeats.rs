@@ -114,6 +114,14 @@ impl Heartbeats {
         has_changed
     }
 
+    /// Nobody could have been heard until `now`, so that silence said nothing: see [`Heartbeat::forgive`].
+    pub fn forgive(&mut self, now: Moment) {
+        for nth in 0..self.known.len() {
+            self.known[nth].heartbeat.forgive(now);
+            self.settle(nth);
+        }
+    }
+
     /// When [`Heartbeats::wake`] is to be called next.
     pub fn next_due(&self) -> Option<Moment> {
         self.due.first().map(|(due, _)| *due)
@@ -197,6 +205,24 @@ mod tests {
         let kind = ProbeKind::Heartbeat(HeartbeatSpec { zone, endpoint, ttl, longest: ttl });
         let monitor = Monitor { rise, ..Monitor::new(kind) };
         Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere })
+    }
+
+    #[test]
+    fn who_could_not_be_heard_has_its_time_again() {
+        let at = |secs| Moment::from_start(Duration::from_secs(secs));
+        let (up, gone) = (key("up", 1), key("gone", 1));
+        let mut heartbeats = Heartbeats::default();
+        heartbeats.adopt(&[up.clone(), gone.clone()], at(0));
+        for key in [&up, &gone] {
+            assert!(heartbeats.hear(&Beat { key: key.clone(), sign: Sign::Alive { ttl: 5000 * MS } }, at(1)));
+        }
+        assert!(heartbeats.hear(&Beat { key: gone.clone(), sign: Sign::Goodbye }, at(2)));
+        heartbeats.forgive(at(60));
+        assert!(!heartbeats.wake(at(64)), "silence until then said nothing");
+        let health = |heartbeats: &Heartbeats| heartbeats.observations().map(|o| o.health).collect::<Vec<_>>();
+        assert_eq!(health(&heartbeats), [Health::Up, Health::Down], "a goodbye stays one");
+        assert!(heartbeats.wake(at(66)), "and now it says something");
+        assert_eq!(health(&heartbeats), [Health::Down, Health::Down]);
     }
 
     fn at(ms: u64) -> Moment {

@@ -156,7 +156,9 @@ impl Prober {
     ) {
         loop {
             let now = clock::now();
-            if self.heartbeats.wake(now) {
+            // A vantage that sees nothing hears nothing either: no beat ends for it.
+            let hears = self.blind_why.is_none();
+            if hears && self.heartbeats.wake(now) {
                 self.report_soon();
             }
             self.launch(now);
@@ -167,7 +169,7 @@ impl Prober {
             let dues = [
                 self.schedule.next_due(),
                 self.holding.next_due(),
-                self.heartbeats.next_due(),
+                self.heartbeats.next_due().filter(|_| hears),
                 self.blindness.deadline(),
             ];
             let wake = dues.into_iter().flatten().fold(self.report_at, Moment::min);

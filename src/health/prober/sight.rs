@@ -68,6 +68,7 @@ impl Prober {
             Sight::Thawed => {
                 tracing::info!("this vantage sees again: every verdict is looked at afresh");
                 self.blind_why = None;
+                self.heartbeats.forgive(now);
                 self.begin_afresh(now);
             }
         }
