@@ -22,14 +22,12 @@ pub const MAX_FOR: Duration = Duration::from_secs(366 * 86_400);
 /// The end of the year 9999, the last that can be written with four digits.
 const LAST_TIME: u64 = 253_402_300_799;
 
-/// The form of the file; a later one may have another number.
-const VERSION: u32 = 1;
-
 /// What TARGET begins with when it is a region.
 const REGION: &str = "region:";
 
 /// Everything that operators said and that has not ended, by target.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Kept", try_from = "Kept")]
 pub struct Book {
     said: BTreeMap<String, Arc<Override>>,
 }
@@ -57,6 +55,9 @@ impl std::fmt::Display for Refusal {
 }
 
 impl Book {
+    /// The form in which it is kept; a later one may have another number.
+    pub const VERSION: u32 = 1;
+
     /// Takes an override of something that `model` has; gives what was said of the same target before.
     pub fn put(&mut self, said: Override, model: &Model) -> Result<Option<Arc<Override>>, Refusal> {
         check_why(&said.why).map_err(Refusal::Malformed)?;
@@ -119,31 +120,6 @@ impl Book {
         self.said.values()
     }
 
-    /// The form that is kept on disk.
-    pub fn to_json(&self) -> String {
-        let kept = Kept { version: VERSION, overrides: self.said.values().map(|said| Said::from(&**said)).collect() };
-        // Plain data can't fail to serialise.
-        serde_json::to_string_pretty(&kept).unwrap_or_default() + "\n"
-    }
-
-    /// Reads that form; an error says what is wrong and where.
-    pub fn from_json(text: &str) -> Result<Book, String> {
-        let kept: Kept = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        if kept.version != VERSION {
-            return Err(format!("this is version {} of the file, and this program knows {VERSION}", kept.version));
-        }
-        if kept.overrides.len() > MAX_OVERRIDES {
-            return Err(format!("there are {} overrides in it, over {MAX_OVERRIDES}", kept.overrides.len()));
-        }
-        let mut said = BTreeMap::new();
-        for each in kept.overrides {
-            let state = state_of(&each.state)?;
-            let Said { target, why, who, until, .. } = each;
-            said.insert(target.clone(), Arc::new(Override { target, state, why, who, until }));
-        }
-        Ok(Book { said })
-    }
-
     fn said_elsewhere(&self, target: &str, model: &Model) -> String {
         let of_region = endpoints_of(target, model)
             .iter()
@@ -183,11 +159,35 @@ impl From<&Override> for Said {
     }
 }
 
+/// The form that is kept on disk.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
     version: u32,
     overrides: Vec<Said>,
+}
+
+impl From<Book> for Kept {
+    fn from(book: Book) -> Kept {
+        Kept { version: Book::VERSION, overrides: book.said.values().map(|said| Said::from(&**said)).collect() }
+    }
+}
+
+impl TryFrom<Kept> for Book {
+    type Error = String;
+
+    fn try_from(kept: Kept) -> Result<Book, String> {
+        if kept.overrides.len() > MAX_OVERRIDES {
+            return Err(format!("there are {} overrides in it, over {MAX_OVERRIDES}", kept.overrides.len()));
+        }
+        let mut said = BTreeMap::new();
+        for each in kept.overrides {
+            let state = state_of(&each.state)?;
+            let Said { target, why, who, until, .. } = each;
+            said.insert(target.clone(), Arc::new(Override { target, state, why, who, until }));
+        }
+        Ok(Book { said })
+    }
 }
 
 /// The state that a word of the API names.
@@ -374,11 +374,11 @@ mod tests {
         let mut book = Book::default();
         book.put(said("fra1", OverrideState::Drain, Some(1.7e9 + 0.25)), &model()).unwrap();
         book.put(said("region:us-east", OverrideState::Up, None), &model()).unwrap();
-        assert_eq!(Book::from_json(&book.to_json()).unwrap(), book);
-        let wrong = |text: &str| Book::from_json(text).unwrap_err();
-        assert!(wrong("").contains("EOF"), "{}", wrong(""));
-        assert!(wrong("{\"version\":2,\"overrides\":[]}").starts_with("this is version 2 of the file"));
-        assert!(wrong(&book.to_json().replace("drain", "drian")).contains("did you mean `drain`?"));
+        let kept = serde_json::to_string(&book).unwrap();
+        assert_eq!(serde_json::from_str::<Book>(&kept).unwrap(), book);
+        let wrong = |text: &str| serde_json::from_str::<Book>(text).unwrap_err().to_string();
+        assert!(wrong(&kept.replace("drain", "drian")).contains("did you mean `drain`?"));
+        assert!(wrong(&kept.replace("\"why\"", "\"because\"")).contains("missing field `why`"));
     }
 
     #[test]

@@ -12,11 +12,12 @@ use crate::control::Event;
 use crate::control::command::Change;
 use crate::control::overrides::{Book, Refusal, utc};
 use crate::daemon::StartError;
-use crate::daemon::store::Store;
+use crate::daemon::store::{KeptFile, Store};
 use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView};
 
 /// The file in the state directory.
-const FILE: &str = "overrides.json";
+const FILE: KeptFile =
+    KeptFile { name: "overrides.json", version: Book::VERSION, holds: "what operators said of endpoints" };
 
 /// What is said of each endpoint of a model.
 pub(crate) type Resolved = Arc<HashMap<EndpointId, Arc<Override>>>;
@@ -40,17 +41,7 @@ impl Overrides {
     /// Reads what was kept; nothing is made of it before [`Overrides::resolve`]. A file that can't be read is an error: an operator's
     /// drain that is forgotten is an outage.
     pub(crate) fn load(store: &Store) -> Result<Overrides, StartError> {
-        let path = store.path(FILE).unwrap_or_default();
-        let unreadable = |why: String| {
-            let path = path.display();
-            StartError::State(format!(
-                "{path}: {why}. It holds what operators said of endpoints: put it right, or move it away to start without"
-            ))
-        };
-        let book = match store.read(FILE).map_err(|error| unreadable(error.to_string()))? {
-            Some(text) => Book::from_json(&text).map_err(unreadable)?,
-            None => Book::default(),
-        };
+        let book: Book = store.load(&FILE).map_err(StartError::State)?.unwrap_or_default();
         for said in book.all() {
             let until = said.until.map(utc);
             let Override { target, state, why, who, .. } = &**said;
@@ -77,7 +68,7 @@ impl Overrides {
     /// Makes of the book what it is for `model`; gives a warning for each override that matches nothing there.
     pub(crate) fn resolve(&mut self, model: &Model, store: &Store) -> Vec<Problem> {
         let book = self.book.load();
-        let file = store.path(FILE).unwrap_or_else(|| FILE.into());
+        let file = store.path(FILE.name).unwrap_or_else(|| FILE.name.into());
         let warning = |said: Arc<Override>| {
             let Override { target, state, who, .. } = &*said;
             let state = state.as_str();
@@ -124,7 +115,7 @@ impl Overrides {
 
     /// Keeps the book for the next start; what comes back tells once how that went.
     pub(crate) fn keep(&self, store: &Store) -> oneshot::Receiver<Result<(), String>> {
-        store.keep(FILE, self.book.load().to_json())
+        store.keep(&FILE, &**self.book.load())
     }
 
     fn turn_to(&mut self, book: Book, model: &Model) {
@@ -236,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_cannot_be_read_stops_the_start_and_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FILE), "{\"version\":1,").unwrap();
+        std::fs::write(dir.path().join(FILE.name), "{\"version\":1,").unwrap();
         let store = Store::open(Some(dir.path().into()));
         let refused = Overrides::load(&store).err().unwrap().to_string();
         assert!(refused.contains("overrides.json: EOF") && refused.contains("move it away"), "{refused}");

@@ -4,14 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::StartError;
-use crate::daemon::store::Store;
+use crate::daemon::store::{KeptFile, Store};
 use crate::snapshot::{NamedStanding, Snapshot};
 
 /// The file in the state directory.
-const FILE: &str = "standings.json";
-
-/// The form of the file; a later one may have another number.
-const VERSION: u32 = 1;
+const FILE: KeptFile = KeptFile { name: "standings.json", version: 1, holds: "where names stay after a failover" };
 
 /// The choices as they were kept last.
 #[derive(Debug)]
@@ -29,21 +26,8 @@ struct Kept {
 impl Standings {
     /// Reads what was kept. A file that can't be read is an error: traffic would go where it was taken from by hand.
     pub(crate) fn load(store: &Store) -> Result<Standings, StartError> {
-        let path = store.path(FILE).unwrap_or_default();
-        let unreadable = |why: String| {
-            let path = path.display();
-            StartError::State(format!(
-                "{path}: {why}. It holds where names stay after a failover: put it right, or move it away to start without"
-            ))
-        };
-        let Some(text) = store.read(FILE).map_err(|error| unreadable(error.to_string()))? else {
-            return Ok(Standings { kept: Vec::new() });
-        };
-        let kept: Kept = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
-        if kept.version != VERSION {
-            return Err(unreadable(format!("this is version {}, and this program knows {VERSION}", kept.version)));
-        }
-        Ok(Standings { kept: kept.standings })
+        let kept: Option<Kept> = store.load(&FILE).map_err(StartError::State)?;
+        Ok(Standings { kept: kept.map_or(Vec::new(), |kept| kept.standings) })
     }
 
     /// The choices as they were kept.
@@ -64,11 +48,9 @@ impl Standings {
     }
 
     fn keep(&mut self, standings: Vec<NamedStanding>, store: &Store) {
-        // Plain data can't fail to serialise.
-        let kept = Kept { version: VERSION, standings };
-        let text = serde_json::to_string_pretty(&kept).unwrap_or_default() + "\n";
+        let kept = Kept { version: FILE.version, standings };
         // Told in the log when it fails.
-        drop(store.keep(FILE, text));
+        drop(store.keep(&FILE, &kept));
         self.kept = kept.standings;
     }
 }
@@ -95,7 +77,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_cannot_be_read_stops_the_start() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FILE), "{\"version\":7,\"standings\":[]}").unwrap();
+        std::fs::write(dir.path().join(FILE.name), "{\"version\":7,\"standings\":[]}").unwrap();
         let refused = Standings::load(&Store::open(Some(dir.path().into()))).unwrap_err().to_string();
         assert!(refused.contains("standings.json: this is version 7") && refused.contains("move it away"), "{refused}");
     }

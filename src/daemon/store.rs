@@ -5,6 +5,8 @@ use std::fs::{File, create_dir_all, rename};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -20,6 +22,34 @@ pub(crate) struct Store {
     dir: Option<PathBuf>,
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
+}
+
+/// One kind of file in the directory: JSON, with the number of its form under `"version"`.
+#[derive(Debug)]
+pub(crate) struct KeptFile {
+    /// What it is called there.
+    pub(crate) name: &'static str,
+    /// The form that this program reads and writes; another one has another number.
+    pub(crate) version: u32,
+    /// What is in it, for people: `what operators said of endpoints`.
+    pub(crate) holds: &'static str,
+}
+
+/// All that every form of every file has.
+#[derive(Deserialize)]
+struct Form {
+    version: u32,
+}
+
+impl KeptFile {
+    /// Reads its text; an error says what is wrong with it.
+    fn parse<T: DeserializeOwned>(&self, text: &str) -> Result<T, String> {
+        let Form { version } = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if version != self.version {
+            return Err(format!("this is version {version} of the file, and this program knows {}", self.version));
+        }
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
 }
 
 /// A file to write, and whom to tell how it went.
@@ -43,8 +73,21 @@ impl Store {
         Some(self.dir.as_ref()?.join(name))
     }
 
-    /// A file's text; `None` where there is no such file.
-    pub(crate) fn read(&self, name: &str) -> std::io::Result<Option<String>> {
+    /// What a file says; `None` where there is no such file. An error says what is wrong and what to do.
+    pub(crate) fn load<T: DeserializeOwned>(&self, file: &KeptFile) -> Result<Option<T>, String> {
+        let kept = match self.read(file.name) {
+            Ok(None) => return Ok(None),
+            Ok(Some(text)) => file.parse(&text),
+            Err(error) => Err(error.to_string()),
+        };
+        kept.map(Some).map_err(|why| {
+            let path = self.path(file.name).unwrap_or_default();
+            let (path, holds) = (path.display(), file.holds);
+            format!("{path}: {why}. It holds {holds}: put it right, or move it away to start without")
+        })
+    }
+
+    fn read(&self, name: &str) -> std::io::Result<Option<String>> {
         let Some(path) = self.path(name) else { return Ok(None) };
         let text = File::open(path).and_then(|file| {
             let mut text = String::new();
@@ -59,7 +102,13 @@ impl Store {
     }
 
     /// Has a file written; what comes back tells once how it went.
-    pub(crate) fn keep(&self, name: &'static str, text: String) -> oneshot::Receiver<Result<(), String>> {
+    pub(crate) fn keep<T: Serialize>(&self, file: &KeptFile, kept: &T) -> oneshot::Receiver<Result<(), String>> {
+        // Plain data can't fail to serialise.
+        let text = serde_json::to_string_pretty(kept).unwrap_or_default() + "\n";
+        self.keep_text(file.name, text)
+    }
+
+    fn keep_text(&self, name: &'static str, text: String) -> oneshot::Receiver<Result<(), String>> {
         let (done, told) = oneshot::channel();
         let lost = |done: oneshot::Sender<_>, why: &str| {
             // Whoever asked may not want to know.
@@ -122,18 +171,32 @@ fn write(dir: &Path, name: &str, text: &str) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
+    const A: KeptFile = KeptFile { name: "a.json", version: 3, holds: "what a test said" };
+    const B: KeptFile = KeptFile { name: "b.json", ..A };
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Kept {
+        version: u32,
+        said: String,
+    }
+
+    fn said(word: &str) -> Kept {
+        Kept { version: A.version, said: word.into() }
+    }
+
     #[tokio::test]
     async fn what_is_kept_is_read_back_and_the_last_write_counts() {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("state");
         let store = Store::open(Some(dir.clone()));
-        assert_eq!(store.read("a.json").unwrap(), None);
+        assert_eq!(store.load::<Kept>(&A).unwrap(), None);
         assert!(!dir.exists(), "nothing is made before something is kept");
-        let first = store.keep("a.json", "one".into());
-        let second = store.keep("a.json", "two".into());
+        let first = store.keep(&A, &said("one"));
+        let second = store.keep(&A, &said("two"));
         assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(()), Ok(())));
-        assert_eq!(store.read("a.json").unwrap().as_deref(), Some("two"));
-        let late = store.keep("b.json", "three".into());
+        assert_eq!(store.load(&A).unwrap(), Some(said("two")));
+        let late = store.keep(&B, &said("three"));
         store.close().await;
         assert_eq!(late.await.unwrap(), Ok(()), "closing writes what waits");
         let names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -141,13 +204,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_cannot_be_read_is_told_with_what_it_holds_and_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(dir.path().into()));
+        for (text, why) in [
+            ("", "EOF while parsing a value at line 1 column 0"),
+            ("{\"version\":3,", "EOF while parsing a value at line 1 column 13"),
+            ("{\"version\":3,\"said\":\"a\",\"why\":1}", "unknown field `why`"),
+            ("{\"version\":7,\"heard\":[]}", "this is version 7 of the file, and this program knows 3"),
+            ("\u{fffd}", "expected value at line 1 column 1"),
+        ] {
+            std::fs::write(dir.path().join("a.json"), text).unwrap();
+            let refused = store.load::<Kept>(&A).unwrap_err();
+            let begins = format!("{}: {why}", dir.path().join("a.json").display());
+            assert!(refused.starts_with(&begins), "{text:?}: {refused}");
+            assert!(refused.ends_with(". It holds what a test said: put it right, or move it away to start without"));
+        }
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_kept_is_told() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), "").unwrap();
         let store = Store::open(Some(dir.path().join("file/state")));
-        let told = store.keep("a.json", "one".into()).await.unwrap().unwrap_err();
+        let told = store.keep(&A, &said("one")).await.unwrap().unwrap_err();
         assert!(told.starts_with("not kept for the next start: ") && told.contains("file/state/a.json"), "{told}");
-        let told = Store::open(None).keep("a.json", "one".into()).await.unwrap().unwrap_err();
+        let told = Store::open(None).keep(&A, &said("one")).await.unwrap().unwrap_err();
         assert!(told.contains("without a settings file"), "{told}");
     }
 }
