@@ -13,7 +13,7 @@ use metrics_util::MetricKindMask;
 use crate::answer::Transport;
 use crate::control::ReloadStatus;
 use crate::control::status::evidence;
-use crate::model::{Endpoint, EndpointId, Health, Model, VantageState};
+use crate::model::{Endpoint, EndpointId, Health, Hold, Model, VantageState, WorldView};
 use crate::server::Totals;
 use crate::snapshot::{Snapshot, TallyTable, Transition};
 
@@ -41,6 +41,7 @@ const RELOADS: &str = "portolan_reloads_total";
 const OVERRIDDEN: &str = "portolan_endpoint_overridden";
 const VANTAGE_UP: &str = "portolan_vantage_up";
 const VANTAGE_BLIND: &str = "portolan_vantage_blind";
+const HELD: &str = "portolan_held_connections";
 const SLIPPED: &str = "portolan_slipped_total";
 const RECV_QUEUE_DROPS: &str = "portolan_recv_queue_drops_total";
 
@@ -182,6 +183,7 @@ impl Metrics {
             self.gauge(VANTAGE_UP, &labels, up);
             let blind = f64::from(u8::from(vantage.state == VantageState::Blind));
             self.gauge(VANTAGE_BLIND, &labels, blind);
+            self.gauge(HELD, &[("vantage", &vantage.name)], held_by(&vantage.name, view) as f64);
         }
     }
 
@@ -259,6 +261,12 @@ fn rtts<'a>(endpoint: &Endpoint, snapshot: &'a Snapshot) -> BTreeMap<&'a str, Du
     first
 }
 
+/// How many connections a vantage holds open (`hold = true`).
+fn held_by(vantage: &str, view: &WorldView) -> usize {
+    let said = view.checks.iter().flat_map(|check| &check.evidence);
+    said.filter(|said| &*said.vantage == vantage && said.hold == Some(Hold::Open)).count()
+}
+
 /// The mnemonic of a response code (IANA, DNS RCODEs).
 fn rcode_name(rcode: u16) -> &'static str {
     match rcode {
@@ -307,6 +315,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (LAST_RELOAD_AT, "When the files were last loaded, or were to be, in Unix seconds."),
         (OVERRIDDEN, "1 while an operator's override holds for an endpoint."),
         (VANTAGE_UP, "Whether a vantage's reports count."),
+        (HELD, "Idle connections that a vantage holds open, one to each address whose monitor says so."),
         (VANTAGE_BLIND, "Whether a vantage is cut off itself and has frozen its verdicts."),
     ] {
         recorder.describe_gauge(name(gauge), None, text(words));
@@ -316,6 +325,8 @@ fn describe(recorder: &PrometheusRecorder) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::control::fixture::{model, snapshot, transition};
     use crate::server::Dropped;
@@ -344,7 +355,10 @@ mod tests {
         metrics.probe_ended("ns1", "tcp", ProbeResult::Success, Duration::from_millis(3));
         metrics.transition(&transition());
         metrics.reload_ended(false);
-        let lines = scraped(&metrics, &snapshot(model()));
+        let mut snapshot = snapshot(model());
+        Arc::make_mut(&mut snapshot.view).checks[0].evidence[0].hold = Some(Hold::Open);
+        Arc::make_mut(&mut snapshot.view).checks[1].evidence[0].hold = Some(Hold::NotOpen);
+        let lines = scraped(&metrics, &snapshot);
         for expected in [
             r#"portolan_queries_total{transport="udp",rcode="NOERROR"} 90"#,
             r#"portolan_queries_total{transport="tcp",rcode="NXDOMAIN"} 2"#,
@@ -369,6 +383,7 @@ mod tests {
             r#"portolan_reloads_total{result="failure"} 1"#,
             r#"portolan_vantage_up{vantage="ns1",region="eu-west"} 1"#,
             r#"portolan_vantage_blind{vantage="ns1",region="eu-west"} 0"#,
+            r#"portolan_held_connections{vantage="ns1"} 1"#,
             "portolan_recv_queue_drops_total 5",
             "portolan_slipped_total 6",
             "# TYPE portolan_probe_seconds histogram",

@@ -31,8 +31,18 @@ static ROOM: Semaphore = Semaphore::const_new(MAX_CHILDREN);
 
 /// Runs the program; gives how long it took. Its time begins when there is room for it; that is waited for as long again.
 pub(super) async fn run(spec: &ExecSpec, target: ProbeTarget, timeout: Duration) -> Result<Duration, Failure> {
+    run_within(&ROOM, spec, target, timeout).await
+}
+
+/// The same, with room for as many as `room` has permits.
+pub(super) async fn run_within(
+    room: &Semaphore,
+    spec: &ExecSpec,
+    target: ProbeTarget,
+    timeout: Duration,
+) -> Result<Duration, Failure> {
     let busy = || Failure::Vantage(format!("{MAX_CHILDREN} programs of exec monitors are running already"));
-    let room = tokio::time::timeout(timeout, ROOM.acquire()).await.map_err(|_| busy())?;
+    let room = tokio::time::timeout(timeout, room.acquire()).await.map_err(|_| busy())?;
     let _room = room.map_err(|_| busy())?;
     let began = clock::now();
     match tokio::time::timeout(timeout, finish(spec, target)).await {

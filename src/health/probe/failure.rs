@@ -16,6 +16,8 @@ pub enum Failure {
     Refused,
     /// The other side, or someone on the way, ended the connection.
     Reset,
+    /// The other side ended the connection in order, but before it had said all.
+    Closed,
     /// Someone on the way said that there is no way; what they said.
     Unreachable(String),
     /// The TLS handshake failed; why.
@@ -49,6 +51,7 @@ impl Failure {
             Failure::TimedOut { .. }
             | Failure::Refused
             | Failure::Reset
+            | Failure::Closed
             | Failure::Unreachable(_)
             | Failure::Tls(_)
             | Failure::Status { .. }
@@ -65,8 +68,8 @@ impl Failure {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::NotConnected
-            | io::ErrorKind::UnexpectedEof => Failure::Reset,
+            | io::ErrorKind::NotConnected => Failure::Reset,
+            io::ErrorKind::UnexpectedEof => Failure::Closed,
             io::ErrorKind::HostUnreachable => Failure::Unreachable("host unreachable".to_owned()),
             io::ErrorKind::NetworkUnreachable => Failure::Unreachable("network unreachable".to_owned()),
             // The kernel's own time-out is shorter than the monitor's only where someone tuned it so.
@@ -83,6 +86,7 @@ impl fmt::Display for Failure {
             Failure::TimedOut { after } => write!(f, "timed out after {}", humantime::format_duration(*after)),
             Failure::Refused => f.write_str("connection refused"),
             Failure::Reset => f.write_str("connection reset"),
+            Failure::Closed => f.write_str("connection closed before the response was complete"),
             Failure::Tls(why) => f.write_str(why),
             Failure::Status { got, expected } => {
                 write!(f, "status {got}, expected ")?;
@@ -110,6 +114,9 @@ mod tests {
         assert_eq!(said(Failure::TimedOut { after: Duration::from_millis(500) }), "timed out after 500ms");
         assert_eq!(said(Failure::from_io(&io::ErrorKind::ConnectionRefused.into())), "connection refused");
         assert_eq!(said(Failure::from_io(&io::ErrorKind::HostUnreachable.into())), "host unreachable");
+        assert_eq!(said(Failure::from_io(&io::ErrorKind::ConnectionReset.into())), "connection reset");
+        let early = said(Failure::from_io(&io::ErrorKind::UnexpectedEof.into()));
+        assert_eq!(early, "connection closed before the response was complete");
         assert_eq!(said(Failure::Status { got: 503, expected: vec![200] }), "status 503, expected 200");
         assert_eq!(said(Failure::Status { got: 404, expected: vec![200, 204] }), "status 404, expected 200, 204");
         assert_eq!(said(Failure::Body { lacks: "ok".to_owned() }), "body lacks \"ok\"");

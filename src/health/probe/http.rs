@@ -135,7 +135,7 @@ pub(super) fn explain(error: &hyper::Error) -> Failure {
         return Failure::Garbage(format!("not HTTP: {error}"));
     }
     if error.is_incomplete_message() {
-        return Failure::Garbage("connection closed before the response was complete".to_owned());
+        return Failure::Closed;
     }
     let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     match cause.map(Failure::from_io) {

@@ -3,13 +3,19 @@
 use std::process::Command;
 
 use tokio::net::unix::pipe;
+use tokio::sync::Semaphore;
 
 use super::*;
+use crate::health::probe::exec::run_within;
 use crate::model::ExecSpec;
 
 fn shell(script: &str) -> ProbeKind {
+    ProbeKind::Exec(shell_spec(script))
+}
+
+fn shell_spec(script: &str) -> ExecSpec {
     let args = vec!["-c".to_owned(), script.to_owned()];
-    ProbeKind::Exec(ExecSpec { program: "/bin/sh".to_owned(), args, endpoint: "fra1".to_owned() })
+    ExecSpec { program: "/bin/sh".to_owned(), args, endpoint: "fra1".to_owned() }
 }
 
 fn there() -> SocketAddr {
@@ -73,7 +79,11 @@ impl Life {
 
     /// Forks a child that hangs, and hangs too.
     fn script(&self) -> ProbeKind {
-        shell(&format!("exec 3>{}; sleep 1000 & echo begun >&3; sleep 1000", self.path))
+        ProbeKind::Exec(self.spec())
+    }
+
+    fn spec(&self) -> ExecSpec {
+        shell_spec(&format!("exec 3>{}; sleep 1000 & echo begun >&3; sleep 1000", self.path))
     }
 
     async fn begun(&self) {
@@ -116,5 +126,28 @@ async fn what_it_leaves_running_is_killed_and_not_waited_for() {
     let life = Life::new();
     let kind = shell(&format!("exec 3>{}; echo begun >&3; sleep 1000 & exit 0", life.path));
     assert!(measure(kind, there(), AMPLE).await.result.is_ok());
+    assert_eq!(life.ended().await, "begun\n");
+}
+
+#[tokio::test]
+async fn no_more_run_than_there_is_room_for() {
+    let (room, quick) = (Semaphore::new(1), shell_spec("exit 0"));
+    let there = ProbeTarget::Socket(there());
+    let life = Life::new();
+    {
+        let spec = life.spec();
+        let mut hanging = std::pin::pin!(run_within(&room, &spec, there, AMPLE));
+        tokio::select! {
+            found = &mut hanging => panic!("{found:?}"),
+            () = life.begun() => {}
+        }
+        let failure = tokio::select! {
+            found = &mut hanging => panic!("{found:?}"),
+            found = run_within(&room, &quick, there, BRIEF) => found.expect_err("there is no room"),
+        };
+        assert!(!failure.is_evidence(), "that is no failure of the endpoint");
+        assert_eq!(failure.to_string(), "64 programs of exec monitors are running already");
+    }
+    assert!(run_within(&room, &quick, there, AMPLE).await.is_ok(), "there is room again");
     assert_eq!(life.ended().await, "begun\n");
 }

@@ -3,20 +3,51 @@
 use std::convert::Infallible;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use super::https::Authority;
 use super::*;
 use crate::model::GrpcSpec;
 
 fn asking(service: &str) -> ProbeKind {
     ProbeKind::Grpc(GrpcSpec { service: service.to_owned(), host: None, tls: None })
+}
+
+/// What each call of a server is answered with, and who is told of it: the path and the body.
+#[derive(Clone)]
+struct Health {
+    message: &'static [u8],
+    status: &'static str,
+    tell: mpsc::UnboundedSender<(String, Vec<u8>)>,
+}
+
+impl Health {
+    async fn talk(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let answer = service_fn(move |request| self.clone().answer(request));
+        let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
+    }
+
+    async fn answer(
+        self,
+        request: Request<Incoming>,
+    ) -> Result<Response<impl Body<Data = Bytes, Error = Infallible>>, Infallible> {
+        let path = format!("{} {}", request.method(), request.uri().path());
+        let body = request.into_body().collect().await.expect("a body").to_bytes();
+        let _ = self.tell.send((path, body.to_vec()));
+        let mut trailers = HeaderMap::new();
+        trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static(self.status));
+        trailers.insert(HeaderName::from_static("grpc-message"), HeaderValue::from_static("in words"));
+        let body = Full::new(Bytes::from_static(self.message)).with_trailers(async move { Some(Ok(trailers)) });
+        let response = Response::builder().header("content-type", "application/grpc+proto").body(body);
+        Ok(response.expect("a response"))
+    }
 }
 
 /// A server that answers each call with this message and this grpc-status; where, and what it is asked.
@@ -25,28 +56,8 @@ async fn server(
     status: &'static str,
 ) -> (SocketAddr, mpsc::UnboundedReceiver<(String, Vec<u8>)>) {
     let (tell, told) = mpsc::unbounded_channel();
-    let to = serve(move |_, stream| {
-        let tell = tell.clone();
-        let answer = service_fn(move |request: Request<Incoming>| {
-            let tell = tell.clone();
-            async move {
-                let path = format!("{} {}", request.method(), request.uri().path());
-                let body = request.into_body().collect().await.expect("a body").to_bytes();
-                let _ = tell.send((path, body.to_vec()));
-                let mut trailers = HeaderMap::new();
-                trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static(status));
-                trailers.insert(HeaderName::from_static("grpc-message"), HeaderValue::from_static("in words"));
-                let body = Full::new(Bytes::from_static(message)).with_trailers(async move { Some(Ok(trailers)) });
-                let response = Response::builder().header("content-type", "application/grpc+proto").body(body);
-                Ok::<_, Infallible>(response.expect("a response"))
-            }
-        });
-        async move {
-            let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
-        }
-    })
-    .await;
-    (to, told)
+    let health = Health { message, status, tell };
+    (serve(move |_, stream| health.clone().talk(stream)).await, told)
 }
 
 #[tokio::test]
@@ -94,4 +105,54 @@ async fn a_server_of_something_else_fails_and_a_silent_one_times_out() {
     .await;
     assert_eq!(failure(asking(""), silent, BRIEF).await, Failure::TimedOut { after: BRIEF });
     assert!(kept.recv().await.is_some());
+}
+
+/// A server over TLS that is serving, for `name`, and what it is asked.
+async fn tls_server(
+    authority: &Authority,
+    name: &str,
+    protocols: &[&[u8]],
+) -> (SocketAddr, mpsc::UnboundedReceiver<(String, Vec<u8>)>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let health = Health { message: &[0, 0, 0, 0, 2, 8, 1], status: "0", tell };
+    let acceptor = authority.acceptor(name, protocols, |_| {});
+    let talk = move |_, stream| {
+        let (acceptor, health) = (acceptor.clone(), health.clone());
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+                health.talk(stream).await;
+            }
+        }
+    };
+    (serve(talk).await, told)
+}
+
+async fn over_tls(trusted: &Authority, host: &str, verify: bool, to: SocketAddr) -> Result<Duration, Failure> {
+    let clients = ProbeClients::trusting(Sources::default(), trusted.roots.clone());
+    let tls = Some(CertificateRule { verify, min_days: 0 });
+    let spec = GrpcSpec { service: "db".to_owned(), host: Some(host.to_owned()), tls };
+    probe(&clients, &check(ProbeKind::Grpc(spec), to, AMPLE), &Rtt::default()).await.result
+}
+
+#[tokio::test]
+async fn over_tls_it_is_the_same_for_whom_the_certificate_is_for() {
+    let (ours, theirs) = (Authority::named("ours"), Authority::named("theirs"));
+    let name = "grpc.svc.example";
+    let (to, mut told) = tls_server(&ours, name, &[b"h2"]).await;
+    assert!(over_tls(&ours, name, true, to).await.is_ok());
+    let asked = ("POST /grpc.health.v1.Health/Check".to_owned(), vec![0, 0, 0, 0, 4, 0x0A, 2, b'd', b'b']);
+    assert_eq!(told.recv().await, Some(asked));
+    let words = |found: Result<Duration, Failure>| found.expect_err("this probe fails").to_string();
+    assert_eq!(words(over_tls(&ours, "else.example", true, to).await), "certificate is not for else.example");
+    assert_eq!(words(over_tls(&theirs, name, true, to).await), "certificate from an unknown issuer");
+    assert!(over_tls(&theirs, name, false, to).await.is_ok(), "it asks for no certificate");
+}
+
+#[tokio::test]
+async fn over_tls_a_server_without_http_2_fails_in_words() {
+    let ours = Authority::named("ours");
+    let (to, _told) = tls_server(&ours, "grpc.svc.example", &[b"http/1.1"]).await;
+    let failure = over_tls(&ours, "grpc.svc.example", true, to).await.expect_err("no protocol in common");
+    assert_eq!(failure.to_string(), "TLS handshake failed: received fatal alert: NoApplicationProtocol");
 }

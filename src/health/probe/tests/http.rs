@@ -147,6 +147,18 @@ async fn a_reset_in_the_middle_of_the_body_fails() {
 }
 
 #[tokio::test]
+async fn an_end_in_the_middle_of_the_body_is_no_reset() {
+    let to = serve(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await;
+    })
+    .await;
+    let failure = failure(expecting("ok"), to, AMPLE).await;
+    assert_eq!(failure, Failure::Closed);
+    assert!(failure.is_evidence());
+}
+
+#[tokio::test]
 async fn what_can_not_be_sent_is_not_held_against_the_endpoint() {
     let to = replying("HTTP/1.1 200 OK\r\n\r\n").await;
     let bad = HttpSpec { headers: vec![("bad name".to_owned(), "x".to_owned())], ..spec() };

@@ -29,20 +29,7 @@ impl Authority {
 
     /// A server for `name`, whose certificate `shape` may spoil.
     pub(super) async fn server(&self, name: &str, shape: impl FnOnce(&mut CertificateParams)) -> SocketAddr {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        shape(&mut params);
-        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
-            )
-            .expect("a pair");
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = self.acceptor(name, &[], shape);
         serve(move |_, stream| {
             let acceptor = acceptor.clone();
             async move {
@@ -53,6 +40,30 @@ impl Authority {
             }
         })
         .await
+    }
+
+    /// What shakes hands for `name` and speaks `protocols` (ALPN).
+    pub(super) fn acceptor(
+        &self,
+        name: &str,
+        protocols: &[&[u8]],
+        shape: impl FnOnce(&mut CertificateParams),
+    ) -> TlsAcceptor {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        shape(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
+        let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
+            )
+            .expect("a pair");
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        TlsAcceptor::from(Arc::new(config))
     }
 
     async fn probe(&self, host: Option<&str>, to: SocketAddr) -> Result<Duration, Failure> {

@@ -3,6 +3,7 @@
 mod dns;
 mod exec;
 mod grpc;
+mod hold;
 mod http;
 mod https;
 mod plain;
