@@ -42,8 +42,8 @@ class Reply:
 class Steady:
     """with Steady(dir, node.udp, "www.svc.example.", "A") as client: ... client.replies()"""
 
-    def __init__(self, dir, server, name, rdtype="A", per_second=50, source=None, subnet=None, edns=True, place=None, tag="steady"):
-        spec = dict(server=server, name=name, rdtype=rdtype, per_second=per_second, source=source, subnet=subnet, edns=edns)
+    def __init__(self, dir, server, name, rdtype="A", per_second=50, source=None, subnet=None, edns=True, rd=False, place=None, tag="steady"):
+        spec = dict(server=server, name=name, rdtype=rdtype, per_second=per_second, source=source, subnet=subnet, edns=edns, rd=rd)
         self.child = Child([sys.executable, __file__, json.dumps(spec)], dir, tag, place=place)
 
     def __enter__(self):
@@ -93,7 +93,7 @@ def stall(replies, since, until):
 class Asker:
     """The process itself."""
 
-    def __init__(self, server, name, rdtype, per_second, source, subnet, edns):
+    def __init__(self, server, name, rdtype, per_second, source, subnet, edns, rd):
         family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
@@ -102,7 +102,7 @@ class Asker:
         self.socket.connect(tuple(server))
         options = [dns.edns.ECSOption.from_text(subnet)] if subnet else []
         ask = dns.message.make_query(name, rdtype, use_edns=0 if edns or subnet else False, options=options)
-        ask.flags &= ~dns.flags.RD
+        ask.flags = dns.flags.RD if rd else 0
         self.wire = bytearray(ask.to_wire())
         self.step = 1.0 / per_second
         self.open = {}

@@ -103,7 +103,8 @@ def test_an_endpoint_that_refuses_or_errs_is_gone_as_fast(dir, endpoints, figure
 
 @pytest.mark.places
 def test_an_endpoint_cut_off_silently(dir, endpoints, figure):
-    """Packets to it vanish: gone after fall * interval + timeout; back after `rise` successes."""
+    """Packets to it vanish: gone after interval + fall * timeout, with half a second for the way of an answer; back
+    after `rise` successes. test_detection.py takes more rounds."""
     interval, timeout, fall, rise = 1.0, 0.5, 3, 2
     with World("node", "far") as world:
         hosts = [world["far"].host(n) for n in (11, 12)]
@@ -116,7 +117,7 @@ def test_an_endpoint_cut_off_silently(dir, endpoints, figure):
             client.wait_for(lambda r: "192.0.2.1" in r.answers, 10)
             event = time.time()
             world.mute(hosts[0])
-            bound = fall * interval + timeout
+            bound = interval + fall * timeout + 0.5
             client.wait_for(lambda r: r.due > event + bound + 2, 20)
             replies = client.replies()
             hold_to(bound, replies, event, last_naming(replies, "192.0.2.1", event), "cut off, last named after", figure)

@@ -1,0 +1,115 @@
+"""All of `/metrics`: every family that the contract names, with its type and its labels and no others; whatever is beside
+them is in the manual."""
+import re
+from pathlib import Path
+
+from portolan import MASTER, Node, ask
+from processes import wait_until
+from test_operator import operate, write_tokens
+
+HERE = Path(__file__).parents[2]
+MANUAL = "".join((HERE / name).read_text() for name in ("README.md", "zones/README.md"))
+
+CONTRACT = {
+    "portolan_queries_total": ("counter", {"transport", "rcode"}),
+    "portolan_dropped_total": ("counter", {"reason"}),
+    "portolan_endpoint_up": ("gauge", {"zone", "endpoint", "region"}),
+    "portolan_rtt_seconds": ("gauge", {"vantage", "zone", "endpoint"}),
+    "portolan_probe_seconds": ("histogram", {"vantage", "kind"}),
+    "portolan_probes_total": ("counter", {"vantage", "kind", "result"}),
+    "portolan_transitions_total": ("counter", {"zone", "endpoint", "to"}),
+    "portolan_answers_total": ("counter", {"zone", "name", "endpoint"}),
+    "portolan_generation": ("gauge", set()),
+    "portolan_last_reload_ok": ("gauge", set()),
+    "portolan_vantage_up": ("gauge", {"vantage", "region"}),
+    "portolan_recv_queue_drops_total": ("counter", set()),
+}
+BESIDE = {
+    "portolan_vantage_blind": ("gauge", {"vantage", "region"}),
+    "portolan_held_connections": ("gauge", {"vantage"}),
+    "portolan_endpoint_overridden": ("gauge", {"zone", "endpoint", "state"}),
+    "portolan_reloads_total": ("counter", {"result"}),
+    "portolan_last_reload_timestamp_seconds": ("gauge", set()),
+    "portolan_slipped_total": ("counter", set()),
+}
+
+POLICY = """
+zone = "svc.example."
+
+[defaults]
+ttl = "1s"
+
+[monitor.web]
+type = "http"
+interval = "200ms"
+timeout = "10s"
+hold = true
+
+[monitor.door]
+type = "tcp"
+interval = "200ms"
+timeout = "10s"
+hold = true
+
+[endpoint.one]
+addresses = ["192.0.2.1"]
+region = "eu-west"
+probe = "{one}"
+monitor = "web"
+
+[endpoint.two]
+addresses = ["192.0.2.2"]
+probe = "{two}"
+monitor = "door"
+
+[pool.web]
+members = ["one", "two"]
+
+[name.www]
+pool = "web"
+"""
+
+
+def families(text):
+    """{family: (type, the sets of label names that its samples have)}"""
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
+    found = {name: (kind, set()) for name, kind in types.items()}
+    for name, labels in re.findall(r"^([a-z_]+)(?:\{(.*)\})? \S+$", text, re.M):
+        family = name if name in types else re.sub(r"_(bucket|sum|count)$", "", name)
+        names = {label for label in re.findall(r'(\w+)="', labels) if label != "le"}
+        found[family][1].add(frozenset(names))
+    return found
+
+
+def test_every_family_with_its_labels(dir, endpoints):
+    one, two = endpoints("one"), endpoints("two")
+    write_tokens(dir)
+    policy = POLICY.format(one=one.at, two=two.at)
+    with Node(dir, {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}) as node:
+        node.ask("www.svc.example.")
+        ask(node.udp, "www.svc.example.", tcp=True)
+        assert operate(node, "drain", "two", "--why", "metrics").returncode == 0
+        found = families(node.get("/metrics")[1])
+        expected = {**CONTRACT, **BESIDE}
+        for family, (kind, labels) in expected.items():
+            assert found.get(family) == (kind, {frozenset(labels)}), family
+        assert [name for name in found if name not in expected and name not in MANUAL] == [], "not in the manual"
+        assert [name for name in BESIDE if name not in MANUAL] == [], "not in the manual"
+
+
+def test_health_in_numbers(dir, endpoints):
+    """What a death and a held connection change."""
+    one, two = endpoints("one"), endpoints("two")
+    policy = POLICY.format(one=one.at, two=two.at)
+    with Node(dir, {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}) as node:
+        held = lambda: node.metric("portolan_held_connections", vantage="ns1")
+        wait_until(lambda: held() == 2, 20)
+        assert node.metric("portolan_endpoint_up", endpoint="one", region="eu-west") == 1
+        assert 0 < node.metric("portolan_rtt_seconds", vantage="ns1", endpoint="one") < 10
+        two.kill()
+        wait_until(lambda: node.metric("portolan_endpoint_up", endpoint="two", region="") == 0, 20)
+        wait_until(lambda: held() == 1, 20)
+        assert node.metric("portolan_transitions_total", endpoint="two", to="down") == 1
+        assert node.metric("portolan_probes_total", vantage="ns1", kind="tcp", result="failure") >= 2
+        count, total = (node.metric(f"portolan_probe_seconds_{what}", kind="http") for what in ("count", "sum"))
+        assert count <= node.metric("portolan_probes_total", kind="http") and 0 < total / count < 10

@@ -1,0 +1,34 @@
+"""Many exec monitors at once: no more programs run than there is room for, and everyone gets a turn."""
+from portolan import MASTER, Node
+from processes import children_of, wait_until
+
+# What the manual says.
+ROOM = 64
+COUNT = 100
+
+
+def files():
+    text = 'zone = "svc.example."\n\n[monitor.slow]\ntype = "exec"\nprogram = "/bin/sleep"\nargs = ["1"]\n'
+    text += 'interval = "1s"\ntimeout = "60s"\n'
+    for nth in range(COUNT):
+        text += f'[endpoint.e{nth}]\naddresses = ["192.0.2.{nth + 1}"]\nmonitor = "slow"\n'
+    names = ", ".join(f'"e{nth}"' for nth in range(COUNT))
+    return {"svc.example.policy.toml": text + f"[pool.web]\nmembers = [{names}]\n[name.www]\npool = \"web\"\n", "svc.example.zone": MASTER}
+
+
+def test_no_more_programs_than_there_is_room_for(dir, figure):
+    """A hundred want to run for a second, each second."""
+    with Node(dir, files(), bound=90) as node:
+        most = 0
+
+        def all_had_their_turns():
+            nonlocal most
+            most = max(most, len(children_of(node.child.pid)))
+            return node.metric("portolan_probes_total", kind="exec", result="success") >= 3 * COUNT
+
+        wait_until(all_had_their_turns, 90)
+        figure("programs at once, at most", most, "of 64")
+        assert most == ROOM
+        assert {e["health"] for e in node.status()["zones"][0]["endpoints"]} == {"up"}
+        assert node.metric("portolan_probes_total", kind="exec", result="failure") is None
+        assert node.metric("portolan_transitions_total", to="down") == 0
