@@ -44,7 +44,10 @@ fn human(status: &Status, transitions: &[Event], now: f64) -> String {
         status.vantages.iter().map(|v| vec![v.name.clone(), v.region.clone(), v.state.clone()]).collect();
     let _ = write!(shown, "\n{}", text::table(&["VANTAGE", "REGION", "STATE"], &vantages));
     for vantage in &status.vantages {
-        if let Some(why) = &vantage.why {
+        if let Some(age) = vantage.age_ms {
+            let ago = text::span(Duration::from_millis(age));
+            let _ = writeln!(shown, "{} is stale: its last report came {ago} ago", vantage.name);
+        } else if let Some(why) = &vantage.why {
             let _ = writeln!(shown, "{} is blind, its verdicts stay as they were: {why}", vantage.name);
         }
     }
@@ -172,6 +175,7 @@ mod tests {
                 region: "eu-west".into(),
                 state: "up".into(),
                 why: None,
+                age_ms: None,
             }],
             reload: ReloadReport { ok: true, at: 100.0, problems: vec![] },
         };

@@ -93,7 +93,13 @@ pub(crate) fn view() -> WorldView {
     WorldView {
         at: PROBED_AT,
         checks: vec![seen(Health::Up, Some(1250)), seen(Health::Down, None), seen(Health::Down, Some(80_000))],
-        vantages: vec![VantageView { name: "ns1".into(), region: RegionId(0), state: VantageState::Up, why: None }],
+        vantages: vec![VantageView {
+            name: "ns1".into(),
+            region: RegionId(0),
+            state: VantageState::Up,
+            why: None,
+            heard_at: PROBED_AT,
+        }],
         ..WorldView::default()
     }
 }

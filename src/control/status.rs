@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Label, Problem};
 use crate::control::ReloadStatus;
 use crate::control::overrides::Said;
-use crate::model::{AnswerRdata, Answerable, Endpoint, EndpointId, Evidence, Model, Moment, WorldView, ZoneId};
+use crate::model::{
+    AnswerRdata, Answerable, Endpoint, EndpointId, Evidence, Model, Moment, VantageState, WorldView, ZoneId,
+};
 use crate::snapshot::Snapshot;
 
 /// Everything that is believed, and whether the files are served as they are.
@@ -86,6 +88,9 @@ pub struct VantageStatus {
     /// Why it is blind, in words; only while it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// How long ago its last report came, in milliseconds; only while it is stale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_ms: Option<u64>,
 }
 
 /// How the last attempt to load the files ended.
@@ -172,7 +177,7 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
     Status {
         generation: snapshot.generation,
         zones: (0..model.zones.len()).map(|at| zone_status(model, view, ZoneId(at as u32), now)).collect(),
-        vantages: vantages(model, view),
+        vantages: vantages(model, view, now),
         reload: ReloadReport { ok: reload.ok, at: reload.at, problems },
     }
 }
@@ -243,12 +248,13 @@ fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-fn vantages(model: &Model, view: &WorldView) -> Vec<VantageStatus> {
+fn vantages(model: &Model, view: &WorldView, now: Moment) -> Vec<VantageStatus> {
     let each = view.vantages.iter().map(|vantage| VantageStatus {
         name: vantage.name.to_string(),
         region: model.region(vantage.region).name.clone(),
         state: vantage.state.as_str().to_owned(),
         why: vantage.why.as_deref().map(str::to_owned),
+        age_ms: (vantage.state == VantageState::Stale).then(|| now.since(vantage.heard_at).as_millis() as u64),
     });
     each.collect()
 }

@@ -6,5 +6,5 @@ pub mod quorum;
 pub mod report;
 
 pub use exchange::{Exchange, Seat};
-pub use quorum::{STALE_AFTER, agree};
+pub use quorum::agree;
 pub use report::{Received, Report, Vantage};

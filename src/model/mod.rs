@@ -13,6 +13,7 @@ pub mod monitor;
 pub mod placement;
 pub mod policy;
 pub mod pool;
+pub mod quorum;
 pub mod rate_limit;
 mod spans;
 pub mod time;
@@ -39,6 +40,7 @@ pub use policy::{
 pub use pool::{
     AdminState, AnswerRdata, Answerable, Band, Endpoint, EndpointId, Facet, Member, MemberRef, Pool, PoolId, Steering,
 };
+pub use quorum::{Need, Quorum};
 pub use rate_limit::RateLimit;
 pub use time::Moment;
 pub use timing::Timing;

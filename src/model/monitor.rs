@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::wire::Name;
 
 use crate::model::timing::DEFAULT_TIMEOUT;
-use crate::model::{Composite, HeartbeatSpec};
+use crate::model::{Composite, HeartbeatSpec, Quorum};
 
 /// Index of a check in its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,6 +92,8 @@ pub struct Monitor {
     pub damping: bool,
     /// Whether an idle connection is kept open, whose end is news; default no. Not for icmp.
     pub hold: bool,
+    /// Whose word on it counts, where there are several vantages.
+    pub quorum: Quorum,
 }
 
 impl Monitor {
@@ -107,6 +109,7 @@ impl Monitor {
             hold_down: Duration::ZERO,
             damping: true,
             hold: false,
+            quorum: Quorum::default(),
         }
     }
 }

@@ -91,6 +91,8 @@ pub struct VantageView {
     pub state: VantageState,
     /// Why it is blind, in words, while it says so.
     pub why: Option<Arc<str>>,
+    /// When its last report came.
+    pub heard_at: Moment,
 }
 
 /// Whether a vantage's reports count.
@@ -100,7 +102,8 @@ pub enum VantageState {
     Up,
     /// It has trouble of its own and has frozen its verdicts.
     Blind,
-    /// Nothing has come from it for too long.
+    /// Nothing has come from it for longer than [`STALE_AFTER`](crate::model::quorum::STALE_AFTER), whatever single monitors say of
+    /// their own checks.
     Stale,
 }
 
@@ -171,7 +174,7 @@ pub struct Evidence {
     pub rtt: Option<Duration>,
     /// When the verdict's last probe ended; `None` before the first.
     pub probed_at: Option<Moment>,
-    /// The last failure's reason in words, while it matters.
+    /// The last failure's reason in words, while it matters; and why others were believed, where they were.
     pub why: Option<Arc<str>>,
     /// What became of the held connection; `None` where none is wanted.
     pub hold: Option<Hold>,

@@ -91,7 +91,9 @@ fn unhealthy(scene: &Scene, endpoint: EndpointId) -> Option<String> {
         Health::Down => "down",
         Health::Unknown => "unknown: probed without a verdict, so counted as down",
     };
-    let cause = check.evidence.iter().find_map(|evidence| Some((evidence.why.as_ref()?, &evidence.vantage)));
+    // Who was believed has the reason.
+    let said = check.evidence.iter().filter(|said| said.health == check.health);
+    let cause = said.into_iter().find_map(|said| Some((said.why.as_ref()?, &said.vantage)));
     Some(match cause {
         Some((why, vantage)) => format!("{verdict}: {why}, says {vantage}"),
         None => verdict.to_owned(),

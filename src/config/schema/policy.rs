@@ -10,9 +10,11 @@ use crate::config::manual::Section;
 use crate::config::spec::monitor::{MAX_HEADERS, MAX_RUN, MAX_TEXT, SUPPORTED};
 use crate::config::spec::own_keys::{MAX_ARGS, MAX_MIN_DAYS};
 use crate::config::spec::pool::{MAX_BAND_MS, MAX_BAND_PERCENT, MAX_CAPACITY, MAX_MEMBERS, MAX_WEIGHT, STATES, STEER};
+use crate::config::spec::quorum::NEEDS;
 use crate::config::spec::service::{MAX_ALPN, MAX_ALPN_ID, TYPES};
 use crate::config::spec::zone::{FAILBACK, FAILOVER};
 use crate::config::validate::ON_EMPTY_WORDS;
+use crate::model::quorum::MAX_NEEDED;
 use crate::model::{AffinityNet, Ecs, MAX_ANSWERS, Ttl};
 
 /// A whole policy file.
@@ -70,6 +72,13 @@ fn monitor() -> Value {
         Key::told("rcode", "dns: the response code of a success", text()).or("NOERROR"),
         Key::told("rdata", "dns: what one of the records must say", text()),
     ]);
+    let need = || any_of([one_of_words(&NEEDS), integer(1..=i64::from(MAX_NEEDED))]);
+    let quorum = table_of([
+        Key::told("per_region", "so many of a region's vantages that have a verdict must say down", need())
+            .or("majority"),
+        Key::told("regions_down", "so many of the regions that have a verdict must say down", need()).or("majority"),
+        Key::told("stale_after", "a vantage whose report is older has no vote, 2 s to 1 h", duration()).or("10s"),
+    ]);
     table_of([
         of("type", one_of_words(&SUPPORTED)).required(),
         of("port", integer(1..=65_535)),
@@ -80,6 +89,7 @@ fn monitor() -> Value {
         of("damping", boolean()).or(true),
         of("hold", boolean()).or(false),
         of("hold_down", duration()).or("0s"),
+        of("quorum", quorum),
         of("path", matching("^/")).or("/"),
         of("host", text()),
         of("headers", headers),

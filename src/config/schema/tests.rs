@@ -19,6 +19,7 @@ ttl = {}
 [monitor.NAME]
 headers = {}
 expect = {}
+quorum = {}
 [endpoint.NAME]
 [pool.NAME]
 members = [{ when = {} }]

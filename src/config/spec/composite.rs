@@ -17,7 +17,7 @@ pub(in crate::config) struct CompositeKeys {
 }
 
 /// Keys of the monitors below, not of the composite.
-const OF_MEMBERS: [&str; 8] = ["port", "interval", "timeout", "fall", "rise", "hold_down", "damping", "hold"];
+const OF_MEMBERS: [&str; 9] = ["port", "interval", "timeout", "fall", "rise", "hold_down", "damping", "hold", "quorum"];
 
 /// What is written of members, and of what a composite has none of.
 pub(super) struct Written {

@@ -7,6 +7,7 @@ pub(super) mod monitor;
 pub(super) mod own_keys;
 pub(super) mod pool;
 mod questions;
+pub(super) mod quorum;
 mod selector;
 pub(super) mod service;
 pub(super) mod zone;

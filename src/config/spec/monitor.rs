@@ -10,9 +10,10 @@ use crate::config::spec::composite::{self, CompositeKeys};
 use crate::config::spec::heartbeat::{self, HeartbeatKeys};
 use crate::config::spec::own_keys;
 use crate::config::spec::questions::{self, ExpectedReply};
+use crate::config::spec::quorum;
 use crate::model::composite::Rule;
 use crate::model::timing::{DEFAULT_TIMEOUT, adaptive_ceiling};
-use crate::model::{CertificateRule, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, TlsSpec};
+use crate::model::{CertificateRule, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, Quorum, TlsSpec};
 
 /// One declared check.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(in crate::config) struct MonitorSpec {
     pub(in crate::config) damping: bool,
     /// Whether an idle connection is kept open.
     pub(in crate::config) hold: bool,
+    /// Whose word counts.
+    pub(in crate::config) quorum: Quorum,
 }
 
 /// The protocol of a monitor.
@@ -118,7 +121,8 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     let hold_down = fields.duration("hold_down", Duration::ZERO..=MAX_HOLD_DOWN, "\"10s\"", problems);
     let damping = fields.boolean("damping", problems).unwrap_or(true);
     let hold = hold(&mut fields, kind, problems);
-    fields.finish(&["quorum"], problems);
+    let quorum = quorum::read(&mut fields, problems);
+    fields.finish(&[], problems);
     let interval_place = interval.as_ref().map(|at| at.place.clone());
     let interval = interval.map_or(Duration::from_secs(1), |at| at.value);
     if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value > interval) {
@@ -158,7 +162,20 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
         false => timeout.map_or(DEFAULT_TIMEOUT, |at| at.value),
     };
     let (port, hold_down) = (port.map(|(port, _)| port), hold_down.map_or(Duration::ZERO, |at| at.value));
-    beats.shape(MonitorSpec { name, kind, port, interval, timeout, adaptive, fall, rise, hold_down, damping, hold })
+    beats.shape(MonitorSpec {
+        name,
+        kind,
+        port,
+        interval,
+        timeout,
+        adaptive,
+        fall,
+        rise,
+        hold_down,
+        damping,
+        hold,
+        quorum,
+    })
 }
 
 fn kind(written: &At<String>, problems: &mut Problems) -> Option<&'static str> {

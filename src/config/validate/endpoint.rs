@@ -137,8 +137,8 @@ impl<'a> Checker<'a> {
                 return None;
             }
         };
-        let MonitorSpec { interval, timeout, adaptive, fall, rise, hold_down, damping, hold, .. } = *monitor;
-        let monitor = Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping, hold };
+        let MonitorSpec { interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum, .. } = *monitor;
+        let monitor = Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum };
         let key = CheckKey { monitor, target };
         Some(builder.check(key, Vec::new()))
     }

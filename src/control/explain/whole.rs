@@ -123,7 +123,13 @@ fn view(model: &Model) -> WorldView {
             overrides.insert(id, Arc::new(said));
         }
     }
-    let vantages = vec![VantageView { name: "ns1".into(), region: RegionId(0), state: VantageState::Up, why: None }];
+    let vantages = vec![VantageView {
+        name: "ns1".into(),
+        region: RegionId(0),
+        state: VantageState::Up,
+        why: None,
+        heard_at: NOW,
+    }];
     WorldView { at: NOW, checks, vantages, overrides: Arc::new(overrides) }
 }
 

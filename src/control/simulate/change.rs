@@ -3,16 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::config::did_you_mean;
 use crate::control::overrides::state_of;
 use crate::control::simulate::{Ask, SimulateError};
-use crate::fleet::{Received, Report, STALE_AFTER, Vantage, agree};
+use crate::fleet::{Received, Report, Vantage, agree};
 use crate::health::Observation;
-use crate::model::{
-    EndpointId, Evidence, Health, Model, Override, OverrideState, RegionId, VantageState, VantageView, WorldView,
-};
+use crate::model::{EndpointId, Evidence, Health, Model, Override, OverrideState, RegionId, VantageView, WorldView};
 
 /// What stands before the name of a region, in a target.
 const REGION: &str = "region:";
@@ -156,7 +153,7 @@ impl Changes {
             return;
         }
         world.vantages.retain(|vantage| !self.is_silent(&vantage.name, vantage.region));
-        let agreed = agree(model, &reports(model, view, &world.vantages), now(view));
+        let agreed = agree(model, &reports(model, view, &world.vantages), view.at);
         for (check, agreed) in world.checks.iter_mut().zip(agreed.checks) {
             let is_silent = |said: &Evidence| self.is_silent(&said.vantage, said.region);
             let touched: Vec<RegionId> = check.evidence.iter().filter(|e| is_silent(e)).map(|e| e.region).collect();
@@ -172,11 +169,6 @@ impl Changes {
 
 fn tried(target: String, state: OverrideState) -> Arc<Override> {
     Arc::new(Override { target, state, why: "simulated".to_owned(), who: "simulate".to_owned(), until: None })
-}
-
-/// A moment at which what came at `view.at` is stale, and what comes now is not.
-fn now(view: &WorldView) -> crate::model::Moment {
-    view.at + STALE_AFTER + Duration::from_secs(1)
 }
 
 /// What these vantages of `view` reported, as far as the view still has it.
@@ -204,13 +196,8 @@ fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Rec
             observations: said.collect(),
         }
     };
-    let received = vantages.iter().map(|vantage| Received {
-        report: Arc::new(report(vantage)),
-        received_at: match vantage.state {
-            VantageState::Up | VantageState::Blind => now(view),
-            VantageState::Stale => view.at,
-        },
-    });
+    let received =
+        vantages.iter().map(|vantage| Received { report: Arc::new(report(vantage)), received_at: vantage.heard_at });
     received.collect()
 }
 

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use crate::control::overrides::{Said, state_of};
 use crate::control::status::{EndpointStatus, Status, judged_address};
-use crate::fleet::{Received, Report, STALE_AFTER, Vantage, agree};
+use crate::fleet::{Received, Report, Vantage, agree};
 use crate::health::Observation;
-use crate::model::{Endpoint, EndpointId, Health, Model, Moment, Override, VantageState, WorldView};
+use crate::model::quorum::MAX_STALE_AFTER;
+use crate::model::{Endpoint, EndpointId, Health, Model, Moment, Override, WorldView};
 
 /// The world as `status` has it, for `model`. What it doesn't know counts as up; vantages of regions that `model`
 /// doesn't declare have no say.
 pub fn as_measured(model: &Model, status: &Status) -> WorldView {
-    // Long enough after the start that there is a time before it.
-    let now = Moment::from_start(2 * STALE_AFTER + Duration::from_secs(1));
+    // Long enough after the start that there is a time before it that everyone has forgotten.
+    let now = Moment::from_start(2 * MAX_STALE_AFTER);
     let seen = by_name(status);
     let of =
         |endpoint: &Endpoint| seen.get(&(model.zone(endpoint.zone).apex.to_string(), endpoint.name.clone())).copied();
@@ -33,7 +34,10 @@ pub fn as_measured(model: &Model, status: &Status) -> WorldView {
                     .flat_map(|e| observations(model, e, of(e), &vantage.name, now))
                     .collect(),
             }),
-            received_at: if vantage.state == VantageState::Stale.as_str() { Moment::START } else { now },
+            received_at: match vantage.age_ms {
+                Some(age) => now - Duration::from_millis(age),
+                None => now,
+            },
         })
         .collect();
     let overrides = (0..)

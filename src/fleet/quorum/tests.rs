@@ -1,5 +1,7 @@
 //! Agreement, told as who says what. A region is its first letter, a vantage `REGION NUMBER`.
 
+mod needs;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -69,7 +69,13 @@ fn view(model: &Model, down: &[&str]) -> WorldView {
         };
         CheckView { health, tried: true, evidence: vec![evidence], ..CheckView::default() }
     };
-    let vantage = VantageView { name: "v".into(), region: RegionId(0), state: VantageState::Up, why: None };
+    let vantage = VantageView {
+        name: "v".into(),
+        region: RegionId(0),
+        state: VantageState::Up,
+        why: None,
+        heard_at: Default::default(),
+    };
     let checks = (0..model.checks.len()).map(check_view).collect();
     WorldView { checks, vantages: vec![vantage], ..WorldView::default() }
 }

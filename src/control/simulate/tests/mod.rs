@@ -137,6 +137,7 @@ fn view(model: &Model) -> WorldView {
             region: at(name),
             state: VantageState::Up,
             why: None,
+            heard_at: NOW,
         })
         .collect();
     let mut checks = vec![CheckView::default(); model.checks.len()];
