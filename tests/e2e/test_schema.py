@@ -74,6 +74,8 @@ ZONE = 'zone = "svc.example."\n'
     ZONE + "[monitor.web]\ntype = 'http'\ninterval = 'often'",
     ZONE + "[monitor.web]\ntype = 'http'\nexpect = { status = [] }",
     ZONE + "[monitor.web]\ntype = 'http'\nhold = 'yes'",
+    ZONE + "[monitor.web]\ntype = 'http'\nquorum = { per_region = 'most' }",
+    ZONE + "[monitor.web]\ntype = 'http'\nquorum = { regions_down = 0 }",
     ZONE + "[endpoint.fra1]\nweight = 3",
     ZONE + "[endpoint.fra1]\naddresses = ['192.0.2.1']\ncname = 'a.example.'",
     ZONE + "[endpoint.fra1]\naddresses = ['192.0.2.1']\nstate = 'drained'",
