@@ -96,7 +96,7 @@ fn zone_table(zone: &ZoneStatus) -> String {
 fn endpoint_rows(endpoint: &EndpointStatus) -> Vec<Vec<String>> {
     let health = match &endpoint.overridden {
         Some(said) => format!("{} ({})", endpoint.health, overrides::word(&said.state)),
-        None => endpoint.health.clone(),
+        None => format!("{}{}", endpoint.health, ramping(endpoint)),
     };
     let region = endpoint.region.clone().unwrap_or_else(|| "-".to_owned());
     let first = [endpoint.name.clone(), region, health];
@@ -105,6 +105,15 @@ fn endpoint_rows(endpoint: &EndpointStatus) -> Vec<Vec<String>> {
     }
     let heads = std::iter::once(first).chain(std::iter::repeat(<[String; 3]>::default()));
     heads.zip(&endpoint.verdicts).map(|(head, verdict)| [&head[..], &verdict_cells(verdict)].concat()).collect()
+}
+
+/// How far an endpoint that came back has come; the address that has come least.
+fn ramping(endpoint: &EndpointStatus) -> String {
+    let least = endpoint.ramps.iter().min_by(|a, b| a.share.total_cmp(&b.share));
+    least.map_or_else(String::new, |ramp| {
+        let left = text::span(Duration::from_millis(ramp.full_in_ms));
+        format!(" (ramping: {:.0} % of its weight, all in {left})", ramp.share * 100.0)
+    })
 }
 
 fn verdict_cells(verdict: &Verdict) -> [String; 7] {
@@ -137,7 +146,7 @@ fn span_since(at: f64, now: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::status::{ReloadReport, VantageStatus};
+    use crate::control::status::{RampReport, ReloadReport, VantageStatus};
 
     fn seen(health: &str, rtt_ms: Option<f64>, age_ms: Option<u64>) -> Verdict {
         Verdict {
@@ -153,12 +162,35 @@ mod tests {
     }
 
     #[test]
+    fn who_came_back_says_how_far_it_is() {
+        let ramp = |address: &str, share, full_in_ms| RampReport {
+            endpoint: "fra1".into(),
+            address: address.into(),
+            share,
+            full_in_ms,
+        };
+        let mut endpoint = EndpointStatus {
+            name: "fra1".into(),
+            region: None,
+            health: "up".into(),
+            verdicts: vec![],
+            ramps: vec![ramp("192.0.2.1", 0.5, 30_000), ramp("2001:db8::1", 0.15, 51_000)],
+            overridden: None,
+        };
+        let health = |endpoint: &EndpointStatus| endpoint_rows(endpoint)[0][2].clone();
+        assert_eq!(health(&endpoint), "up (ramping: 15 % of its weight, all in 51 s)");
+        endpoint.ramps.clear();
+        assert_eq!(health(&endpoint), "up");
+    }
+
+    #[test]
     fn a_person_sees_every_verdict_and_the_last_transitions() {
         let endpoint = |name: &str, verdicts| EndpointStatus {
             name: name.into(),
             region: Some("eu-west".into()),
             health: "up".into(),
             verdicts,
+            ramps: vec![],
             overridden: None,
         };
         let held = Verdict { hold: Some("open".into()), ..seen("up", Some(1.25), Some(400)) };

@@ -22,6 +22,8 @@ pub(super) enum Section {
     Monitor,
     /// `[endpoint.NAME]`.
     Endpoint,
+    /// `ramp`.
+    Ramp,
     /// `[pool.NAME]`.
     Pool,
     /// `when`.
@@ -49,7 +51,7 @@ pub(super) enum Section {
 impl Section {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Section; 18] = [
+    const ALL: [Section; 19] = [
         Section::Files,
         Section::Policy,
         Section::Zone,
@@ -57,6 +59,7 @@ impl Section {
         Section::Ecs,
         Section::Monitor,
         Section::Endpoint,
+        Section::Ramp,
         Section::Pool,
         Section::Geo,
         Section::Fence,
@@ -80,6 +83,7 @@ impl Section {
             Section::Ecs => "zones/README.md#ecs-the-clients-net-as-its-resolver-tells-it-rfc-7871",
             Section::Monitor => "zones/README.md#monitorname-a-check",
             Section::Endpoint => "zones/README.md#endpointname-one-thing-to-answer-with-and-to-probe",
+            Section::Ramp => "zones/README.md#warm-return-ramp",
             Section::Pool => "zones/README.md#poolname-a-steered-group",
             Section::Geo => "zones/README.md#geo-when",
             Section::Fence => "zones/README.md#fencename-where-some-clients-may-be-sent-and-nowhere-else",

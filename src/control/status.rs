@@ -48,9 +48,25 @@ pub struct EndpointStatus {
     pub health: String,
     /// What each vantage says of each address; none without a monitor.
     pub verdicts: Vec<Verdict>,
+    /// Of each address that came back a moment ago, how much of its weight it has; left out where none has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ramps: Vec<RampReport>,
     /// The operator's word over measured health, where there is one.
     #[serde(rename = "override")]
     pub overridden: Option<Said>,
+}
+
+/// An address that has a part of its endpoint's weight.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RampReport {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// The address; the probed one where the endpoint is a cname.
+    pub address: String,
+    /// The part of its weight that it has, over 0 and under 1.
+    pub share: f64,
+    /// When it has all of it, in milliseconds from now.
+    pub full_in_ms: u64,
 }
 
 /// What one vantage says of one address.
@@ -214,8 +230,28 @@ fn endpoint_status(
         region: endpoint.region.map(|region| model.region(region).name.clone()),
         health: view.endpoint(endpoint).as_str().to_owned(),
         verdicts: verdicts.collect(),
+        ramps: endpoint.answerables.iter().filter_map(|side| ramp(model, view, id, side, now)).collect(),
         overridden: view.override_of(id).map(Said::from),
     }
+}
+
+/// How far a side of an endpoint that is answered with has come in its ramp.
+pub(super) fn ramp(
+    model: &Model,
+    view: &WorldView,
+    id: EndpointId,
+    side: &Answerable,
+    now: Moment,
+) -> Option<RampReport> {
+    let endpoint = model.endpoint(id);
+    // What is served is as of the view; only the time that is left goes on.
+    let growth = view.growth(id, endpoint, side, view.at)?;
+    Some(RampReport {
+        endpoint: endpoint.name.clone(),
+        address: judged_address(model, side),
+        share: growth.share,
+        full_in_ms: growth.full.since(now).as_millis() as u64,
+    })
 }
 
 fn verdict(model: &Model, said: &Evidence, address: &str, now: Moment) -> Verdict {

@@ -1,7 +1,7 @@
 //! What is agreed on a composite check, from what is agreed on its parts. Pure.
 
 use crate::model::composite::{PartKey, Rule};
-use crate::model::{CheckView, Composite, Evidence, Health};
+use crate::model::{CheckView, Composite, Evidence, Health, Recovery};
 
 /// The view of a composite; `views` are those of its parts, in their order.
 ///
@@ -12,6 +12,7 @@ pub(super) fn compose(composite: &Composite, views: &[&CheckView]) -> CheckView 
     CheckView {
         health,
         tried: health != Health::Unknown || !waits,
+        recovery: Recovery::None,
         may_change_in: views.iter().filter_map(|view| view.may_change_in).min(),
         rtts: views.iter().find(|view| !view.rtts.is_empty()).map(|view| view.rtts.clone()).unwrap_or_default(),
         evidence: composite

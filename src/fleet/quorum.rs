@@ -20,7 +20,8 @@ use crate::fleet::{Received, Vantage};
 use crate::health::Observation;
 use crate::model::quorum::STALE_AFTER;
 use crate::model::{
-    CheckKey, CheckView, Evidence, Health, Model, Moment, Quorum, RegionId, VantageState, VantageView, WorldView,
+    CheckKey, CheckView, Evidence, Health, Model, Moment, Quorum, Recovery, RegionId, VantageState, VantageView,
+    WorldView,
 };
 
 /// What the vantages agree on for the checks of `model`. `reports` holds the latest report of each vantage, stale ones
@@ -113,6 +114,7 @@ fn agree_on(model: &Model, key: &CheckKey, voices: &[Voice<'_>]) -> CheckView {
     CheckView {
         health: tally.health(),
         tried: counted.iter().any(|statement| statement.observation.tried),
+        recovery: Recovery::None,
         // Nothing was heard of it: it may be any moment. With `all` it might be later than the least, but never sooner.
         may_change_in: Some(counted.iter().map(|s| s.observation.may_change_in).min().unwrap_or_default()),
         rtts: rtts(&counted),

@@ -14,6 +14,7 @@ pub mod placement;
 pub mod policy;
 pub mod pool;
 pub mod quorum;
+pub mod ramp;
 pub mod rate_limit;
 mod spans;
 pub mod time;
@@ -41,6 +42,7 @@ pub use pool::{
     AdminState, AnswerRdata, Answerable, Band, Endpoint, EndpointId, Facet, Member, MemberRef, Pool, PoolId, Steering,
 };
 pub use quorum::{Need, Quorum};
+pub use ramp::{Growth, Recovery};
 pub use rate_limit::RateLimit;
 pub use time::Moment;
 pub use timing::Timing;

@@ -30,6 +30,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// The country it stands in, for fences.
     pub country: Option<Country>,
+    /// After it was down its weight grows to full over this time, at most an hour; 0: at once.
+    pub ramp: Duration,
     /// Answers a second that it can take, for `simulate`.
     pub capacity: Option<u64>,
     /// The operator's word in the file.
@@ -46,6 +48,7 @@ impl Endpoint {
             answerables,
             weight: 1,
             country: None,
+            ramp: Duration::ZERO,
             capacity: None,
             state: AdminState::Enabled,
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Answerable, CheckId, Endpoint, EndpointId, Moment, RegionId};
+use crate::model::{Answerable, CheckId, Endpoint, EndpointId, Growth, Moment, Recovery, RegionId};
 
 /// Health of a check, and of what it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -125,6 +125,8 @@ pub struct CheckView {
     pub health: Health,
     /// Whether a probe has had its chance: until then Unknown counts as up.
     pub tried: bool,
+    /// Whether it was down before; told by the publisher, which knows the view before this one.
+    pub recovery: Recovery,
     /// The least time until the verdict could change; `None` when it never does. Holds the TTL (CONTRACT 4.5).
     pub may_change_in: Option<Duration>,
     /// Smoothed RTT by region of the vantages that measured it, the mean where a region has several; each region once.
@@ -205,6 +207,13 @@ impl WorldView {
     /// What is believed of a check; panics when the id is of another model.
     pub fn check(&self, id: CheckId) -> &CheckView {
         &self.checks[id.0 as usize]
+    }
+
+    /// How far `side` of an endpoint has come in its ramp at `now`, where one is under way. What is forced up has its full
+    /// weight: the operator wants it at once.
+    pub fn growth(&self, id: EndpointId, endpoint: &Endpoint, side: &Answerable, now: Moment) -> Option<Growth> {
+        let is_forced = self.override_of(id).is_some_and(|said| said.state == OverrideState::Up);
+        if is_forced { None } else { Growth::of(endpoint.ramp, self.check(side.check?).recovery, now) }
     }
 
     /// Health of an endpoint: Up while any of its answerables is (one without a check always is), else Down if any is.

@@ -8,6 +8,7 @@ mod past;
 mod placing;
 mod policies;
 pub mod publish;
+mod recovery;
 mod standings;
 pub mod tally;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::model::{Model, WorldView};
 use crate::snapshot::compile::{compile, refresh, restore};
-use crate::snapshot::{Identity, NamedStanding, Snapshot, Transition, transition};
+use crate::snapshot::{Identity, NamedStanding, Snapshot, Transition, recovery, transition};
 
 /// Publishes snapshots. There is one in a process, and nobody else stores into its pointer.
 #[derive(Debug)]
@@ -30,23 +30,32 @@ impl Publisher {
 
     /// Publishes the first view that was measured, as if nothing had been served before: an unmeasured world leaves no
     /// last good answers behind. `told` are the choices that resist change, as they were before a restart.
-    pub fn begin(&mut self, view: WorldView, told: &[NamedStanding]) {
+    pub fn begin(&mut self, mut view: WorldView, told: &[NamedStanding]) {
         let old = self.current.load_full();
+        recovery::begin(&mut view);
         let first = restore(old.model.clone(), Arc::new(view), old.identity.clone(), old.generation, told);
         self.current.store(Arc::new(first));
     }
 
     /// Publishes a changed world of the same model; says whose health changed. `at` in Unix seconds.
-    pub fn observe(&mut self, view: WorldView, at: f64) -> Vec<Transition> {
+    pub fn observe(&mut self, mut view: WorldView, at: f64) -> Vec<Transition> {
         let old = self.current.load_full();
+        recovery::follow(&old, &mut view);
         let new = refresh(&old, Arc::new(view));
         self.publish(old, new, at)
     }
 
     /// Publishes the next generation: another model, the world as it is believed in that model's ids, and what the node
     /// says of itself now.
-    pub fn adopt(&mut self, model: Arc<Model>, view: WorldView, identity: Arc<Identity>, at: f64) -> Vec<Transition> {
+    pub fn adopt(
+        &mut self,
+        model: Arc<Model>,
+        mut view: WorldView,
+        identity: Arc<Identity>,
+        at: f64,
+    ) -> Vec<Transition> {
         let old = self.current.load_full();
+        recovery::inherit(&old, &model, &mut view);
         let next = compile(model, Arc::new(view), identity, old.generation + 1, Some(&old));
         self.publish(old, next, at)
     }

@@ -1,10 +1,14 @@
 //! Which policies a changed world matters to: those with a check whose verdict or distance changed, those with an
-//! endpoint of which the operator says something else, and those that are to be decided again by now or soon.
+//! endpoint of which the operator says something else, those with an endpoint whose weight grows, and those that are to be
+//! decided again by now or soon.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::model::{CheckView, Endpoint, EndpointId, MemberRef, Model, Moment, PolicyId, PoolId, Steering, WorldView};
+use crate::model::{
+    CheckView, Endpoint, EndpointId, Growth, MemberRef, Model, Moment, PolicyId, PoolId, Recovery, Steering, WorldView,
+};
 use crate::snapshot::Snapshot;
 use crate::snapshot::policies::PolicyCells;
 use crate::steering::Standing;
@@ -16,6 +20,8 @@ pub(crate) struct Dependencies {
     by_check: Vec<Vec<(PolicyId, bool)>>,
     /// By endpoint.
     by_endpoint: Vec<Vec<PolicyId>>,
+    /// By check: the ramps of the endpoints that it judges, each once; the longest first.
+    ramps: Vec<Vec<Duration>>,
 }
 
 impl Dependencies {
@@ -34,7 +40,18 @@ impl Dependencies {
             checks.iter().for_each(|check: &usize| by_check[*check].push((id, ranks)));
             policy.endpoints.iter().for_each(|endpoint| by_endpoint[endpoint.0 as usize].push(id));
         }
-        Dependencies { by_check, by_endpoint }
+        Dependencies { by_check, by_endpoint, ramps: ramps(model) }
+    }
+
+    /// The longest ramp of what a check judges; 0 where there is none.
+    pub(crate) fn longest_ramp(&self, check: usize) -> Duration {
+        self.ramps.get(check).and_then(|ramps| ramps.first().copied()).unwrap_or_default()
+    }
+
+    /// When a check that came back lets an endpoint have more of its weight, by each ramp that is under way.
+    fn growing(&self, check: usize, view: &CheckView, now: Moment) -> impl Iterator<Item = Moment> {
+        let ramps = self.ramps.get(check).into_iter().flatten();
+        ramps.filter_map(move |ramp| Some(Growth::of(*ramp, view.recovery, now)?.next))
     }
 }
 
@@ -48,6 +65,9 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId
         } else if old.rtts != new.rtts {
             touched.extend(of_check.iter().filter(|&&(_, ranks)| ranks).map(|&(policy, _)| policy));
         }
+        if (old.recovery, new.recovery) != (Recovery::None, Recovery::None) {
+            touched.extend(growing(previous, view, at));
+        }
     }
     for endpoint in newly_said(&previous.view, view) {
         let of_endpoint = previous.dependencies.by_endpoint.get(endpoint.0 as usize);
@@ -55,6 +75,36 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId
     }
     touched.extend(previous.resisting.due(view.at, &previous.model));
     touched
+}
+
+/// The policies of a check that came back for which its endpoints have grown since, or whose TTL tells of it that they
+/// are about to.
+fn growing(previous: &Snapshot, view: &WorldView, check: usize) -> impl Iterator<Item = PolicyId> {
+    let dependencies = &previous.dependencies;
+    let dues = |view: &WorldView| dependencies.growing(check, &view.checks[check], view.at).collect::<Vec<_>>();
+    let (old, new) = (dues(&previous.view), dues(view));
+    let ends_in = move |policy: PolicyId, dues: &[Moment], now: Moment| {
+        let ttl = previous.model.policy(policy).ttl;
+        let left = dues.iter().map(|due| due.since(now).max(ttl.min).min(ttl.max).as_secs());
+        left.collect::<Vec<_>>()
+    };
+    let (before, now) = (previous.view.at, view.at);
+    let of_check = dependencies.by_check[check].iter().map(|&(policy, _)| policy);
+    of_check.filter(move |policy| old != new || ends_in(*policy, &old, before) != ends_in(*policy, &new, now))
+}
+
+/// Of every check, the ramps of the endpoints that it judges.
+fn ramps(model: &Model) -> Vec<Vec<Duration>> {
+    let mut ramps = vec![Vec::new(); model.checks.len()];
+    for endpoint in model.endpoints.iter().filter(|endpoint| !endpoint.ramp.is_zero()) {
+        for check in checks_of(endpoint) {
+            let of_check: &mut Vec<Duration> = &mut ramps[check];
+            of_check.push(endpoint.ramp);
+            of_check.sort_unstable_by(|a, b| b.cmp(a));
+            of_check.dedup();
+        }
+    }
+    ramps
 }
 
 /// Endpoints of which the operator says something else than before.

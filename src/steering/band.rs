@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::model::{Band, MemberRef, Pool, PoolId, Steering};
 use crate::steering::pool::{Chooser, Up};
+use crate::steering::ramp::Part;
 use crate::steering::rank::{self, Distance, Place, milliseconds};
 use crate::steering::resist::resist;
-use crate::steering::tiers::blend;
 use crate::steering::{Reason, Tier};
 
 /// How long a new leading set has to be the same before it replaces the incumbents. Judgment, because: a smoothed RTT
@@ -39,7 +39,8 @@ impl<'a> Chooser<'a> {
                 self.ranks.extend(up.tiers.iter().flat_map(Tier::endpoints).map(|e| Reason::new(e, why.as_str())));
             }
             rank += level.len();
-            tiers.extend(blend(&self.scene, pool, level.iter().map(|placed| placed.up.parts())));
+            let parts: Vec<Part<'_>> = level.iter().map(|placed| placed.up.parts()).collect();
+            tiers.extend(self.side_by_side(id, &parts));
         }
         tiers
     }

@@ -9,19 +9,20 @@ use crate::model::AdminState::{Disabled, Drain};
 use crate::model::Steering::{Affinity, All, Failover, Geo, Latency, Nearest, Weighted};
 use crate::model::{EndpointId, Facet, Failback, OnEmpty, OverrideState, PolicyId, Steering};
 
-/// Region, state, RTT, whether it is an alias, override.
-type AnyEndpoint = (usize, u8, Option<u64>, bool, Option<OverrideState>);
+/// Region, state, RTT, whether it is an alias, override, and the ramp of one that came up at the start.
+type AnyEndpoint = (usize, u8, Option<u64>, bool, Option<OverrideState>, Option<u64>);
 /// Steering, members (which, weight, selector), min_up in tenths, whether it has a band.
 type AnyPool = (Steering, Vec<(usize, u32, Option<bool>)>, u8, bool);
 /// Answers, on_empty, endpoints inside the fence, failback, whether the name is sticky.
 type AnyPolicy = (Option<usize>, usize, Option<Vec<bool>>, u64, bool);
 
 /// Worlds of any shape: six endpoints, three layers of pools over them, some policy.
-fn any_world() -> impl Strategy<Value = World> {
+pub(super) fn any_world() -> impl Strategy<Value = World> {
     let steering = prop::sample::select(vec![Weighted, Latency, Nearest, Failover, All, Geo, Affinity]);
     let overrides = prop::sample::select(vec![OverrideState::Drain, OverrideState::Up, OverrideState::Down]);
     let said = prop::option::weighted(0.2, overrides);
-    let endpoint = (0_usize..4, 0_u8..6, prop::option::of(1_u64..5), prop::bool::weighted(0.2), said);
+    let endpoint =
+        (0_usize..4, 0_u8..6, prop::option::of(1_u64..5), prop::bool::weighted(0.2), said, prop::option::of(1_u64..40));
     let member = (0_usize..64, 0_u32..4, prop::option::of(any::<bool>()));
     let pool = (steering, prop::collection::vec(member, 1..5), 0_u8..8, any::<bool>());
     let fence = prop::option::of(prop::collection::vec(any::<bool>(), 6));
@@ -33,7 +34,7 @@ fn any_world() -> impl Strategy<Value = World> {
 fn build((endpoints, pools, policy): (Vec<AnyEndpoint>, Vec<AnyPool>, AnyPolicy)) -> World {
     let mut world = World::new().selector("north", "NO").selector("held", "DE");
     let overrides: Vec<Option<OverrideState>> = endpoints.iter().map(|endpoint| endpoint.4).collect();
-    for (at, (region, state, rtt, alias, _)) in endpoints.into_iter().enumerate() {
+    for (at, (region, state, rtt, alias, _, ramp)) in endpoints.into_iter().enumerate() {
         let (name, region) = (format!("e{at}"), ["eu", "us", "ap", "moon"][region]);
         world = if alias { world.alias(&name, region) } else { world.endpoint(&name, region) };
         world = match state {
@@ -43,6 +44,7 @@ fn build((endpoints, pools, policy): (Vec<AnyEndpoint>, Vec<AnyPool>, AnyPolicy)
             _ => world,
         };
         world = if let Some(rtt) = rtt { world.rtt(&name, region, rtt) } else { world };
+        world = if let Some(ramp) = ramp { world.ramp(&name, ramp).came_up(&name, None, 0) } else { world };
     }
     for (at, said) in overrides.into_iter().enumerate() {
         world = if let Some(said) = said { world.overridden(&format!("e{at}"), said) } else { world };
@@ -83,7 +85,7 @@ fn with_policy(mut world: World, (answers, on_empty, fence, failback, sticky): A
     }
 }
 
-fn any_facet() -> impl Strategy<Value = Facet> {
+pub(super) fn any_facet() -> impl Strategy<Value = Facet> {
     prop::sample::select(vec![Facet::V4, Facet::V6, Facet::Alias])
 }
 
@@ -99,7 +101,7 @@ fn change(world: World, (endpoint, up): (usize, bool)) -> World {
     if up { world.up(&name) } else { world.down(&name) }
 }
 
-fn endpoints(decision: &Decision) -> Vec<EndpointId> {
+pub(super) fn endpoints(decision: &Decision) -> Vec<EndpointId> {
     match &decision.given {
         Given::Endpoints(given) => {
             given.tiers.iter().flat_map(|tier| &tier.shares).flat_map(|share| share.endpoints.clone()).collect()

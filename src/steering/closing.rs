@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model::{AffinityNet, MAX_ANSWERS};
+use crate::model::{AffinityNet, EndpointId, MAX_ANSWERS, PoolId};
 use crate::steering::tiers::plain;
 use crate::steering::{Distribution, Prospects, Reason, Scene, Share, Stage, Tier, affinity};
 
@@ -87,17 +87,27 @@ pub(super) fn ttl(scene: &Scene, prospects: &Prospects, given: usize) -> (u32, S
 /// What may change next, in words, and when.
 fn soonest(scene: &Scene, prospects: &Prospects) -> Option<(Duration, String)> {
     let endpoints = prospects.considered.iter().filter_map(|e| Some((scene.may_change_in(*e)?, *e)));
-    let pools = prospects.dues.iter().map(|(due, pool)| (due.since(scene.view.at), *pool));
+    let endpoints = endpoints.map(|(change, endpoint)| (change, What::Endpoint(endpoint)));
+    let pools = prospects.dues.iter().map(|(due, pool)| (due.since(scene.view.at), What::Pool(*pool)));
+    let ramps = prospects.ramps.iter().map(|(due, endpoint)| (due.since(scene.view.at), What::Ramp(*endpoint)));
     // The first of several at once, as listed.
-    let endpoint = endpoints.min_by_key(|(change, _)| *change);
-    let pool = pools.min_by_key(|(change, _)| *change);
-    match (endpoint, pool) {
-        (_, Some((change, pool))) if endpoint.is_none_or(|(sooner, _)| change < sooner) => {
-            Some((change, format!("pool \"{}\" may choose otherwise", scene.model.pool(pool).name)))
-        }
-        (endpoint, _) => endpoint
-            .map(|(change, endpoint)| (change, format!("\"{}\" could change", scene.model.endpoint(endpoint).name))),
-    }
+    let (change, what) = endpoints.chain(pools).chain(ramps).min_by_key(|(change, _)| *change)?;
+    let name = |endpoint| &scene.model.endpoint(endpoint).name;
+    Some((
+        change,
+        match what {
+            What::Endpoint(endpoint) => format!("\"{}\" could change", name(endpoint)),
+            What::Pool(pool) => format!("pool \"{}\" may choose otherwise", scene.model.pool(pool).name),
+            What::Ramp(endpoint) => format!("the weight of \"{}\" grows", name(endpoint)),
+        },
+    ))
+}
+
+/// What may change.
+enum What {
+    Endpoint(EndpointId),
+    Pool(PoolId),
+    Ramp(EndpointId),
 }
 
 fn seconds(duration: Duration) -> u32 {

@@ -47,7 +47,7 @@ impl<'a> Chooser<'a> {
         let whom = first.when.map_or_else(|| "for everyone".to_owned(), |when| selector_words(&scene, when));
         let why = format!("first match{}: \"{}\", {whom}", self.within(id), scene.name(first.to));
         self.ranks.extend(up.tiers.iter().flat_map(Tier::endpoints).map(|e| Reason::new(e, why.as_str())));
-        blend(&scene, pool, [up.parts()])
+        blend(&scene, pool, [up.parts()], |_, _| 1.0)
     }
 }
 

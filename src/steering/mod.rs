@@ -3,7 +3,8 @@
 //!
 //! The stages run in the order of CONTRACT 4.1 and each says what it dropped: [`sieve`] does candidates, [`fence`],
 //! state (the word of the [`operator`]) and health; [`pool`] walks the pools, with [`rank`] and [`band`] where distance
-//! counts, [`geo`] where the client does, and [`resist`] where a choice stays for a while; [`on_empty`] has the word
+//! counts, [`geo`] where the client does, [`resist`] where a choice stays for a while, and [`ramp`] where weight comes back
+//! by and by; [`on_empty`] has the word
 //! when nothing is left; [`closing`] tells what a reply can hold and for how long.
 
 mod affinity;
@@ -17,6 +18,7 @@ mod on_empty;
 mod operator;
 mod pool;
 mod probability;
+mod ramp;
 mod rank;
 mod resist;
 mod service;
@@ -30,6 +32,8 @@ mod cases;
 mod cases_client;
 #[cfg(test)]
 mod cases_operator;
+#[cfg(test)]
+mod cases_ramp;
 #[cfg(test)]
 mod cases_time;
 #[cfg(test)]
@@ -78,7 +82,7 @@ pub fn decide(
         hints: Vec::new(),
         stages: Vec::new(),
     };
-    let mut prospects = Prospects { considered: sieved.considered.clone(), dues: Vec::new() };
+    let mut prospects = Prospects { considered: sieved.considered.clone(), dues: Vec::new(), ramps: Vec::new() };
     if sieved.candidates.is_empty() {
         decision.stages = sieved.stages;
     } else {
@@ -134,6 +138,8 @@ struct Prospects {
     considered: Vec<EndpointId>,
     /// When pools that were asked will choose otherwise.
     dues: Vec<(Moment, PoolId)>,
+    /// When endpoints that came back will have more of their weight.
+    ramps: Vec<(Moment, EndpointId)>,
 }
 
 impl<'a> Scene<'a> {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::model::{EndpointId, Failback, Member, MemberRef, Moment, Pool, PoolId, Steering};
+use crate::steering::ramp::{Growths, Part, Ramps, growths};
 use crate::steering::resist::resist;
 use crate::steering::sieve::{self, Sieved};
 use crate::steering::tiers::{blend, distinct, each_once, plain};
@@ -22,6 +23,8 @@ pub(super) struct Choice {
     dues: Vec<(Moment, PoolId)>,
     ranks: Vec<Reason>,
     idle: Vec<Reason>,
+    /// The ramps that have a say in the weights.
+    ramps: Ramps,
 }
 
 /// Asks `root` what it gives when the endpoints that are eligible are up and no others.
@@ -36,6 +39,7 @@ pub(super) fn choose(scene: &Scene, root: MemberRef, sieved: &Sieved) -> Choice 
         dues: chooser.dues,
         ranks: chooser.ranks,
         idle: chooser.idle,
+        ramps: chooser.ramps,
     }
 }
 
@@ -68,6 +72,7 @@ impl Choice {
         decision.looks_at_client |= self.looks_at_client;
         add_standings(decision, std::mem::take(&mut self.standings));
         prospects.dues.append(&mut self.dues);
+        prospects.ramps.append(&mut self.ramps.dues);
         std::mem::take(&mut self.tiers)
     }
 
@@ -83,10 +88,24 @@ impl Choice {
         let dropped = unused.map(|endpoint| self.idle_reason(*endpoint)).collect();
         let mut tiers = Stage::new("tiers", eligible.len(), dropped);
         for (at, tier) in self.tiers.iter().enumerate() {
-            tiers.kept.extend(tier.shares.iter().flat_map(|share| share_reasons(scene, at, share)));
+            tiers.kept.extend(tier.shares.iter().flat_map(|share| self.share_reasons(scene, at, share)));
         }
         stages.push(tiers);
         stages
+    }
+
+    fn share_reasons(&self, scene: &Scene, at: usize, share: &Share) -> impl Iterator<Item = Reason> {
+        debug_assert!(share.endpoints.len() == 1 || !share.endpoints.iter().any(|e| scene.is_alias(*e)));
+        let (tier, weight) = (at + 1, plain(share.weight));
+        let why = match share.endpoints.len() {
+            1 => format!("tier {tier}, weight {weight}"),
+            n => format!("tier {tier}, one of {n} given together, weight {weight}"),
+        };
+        share.endpoints.iter().map(move |endpoint| {
+            let ramps = self.ramps.told.iter().filter(|told| told.endpoint == *endpoint);
+            let why = ramps.fold(why.clone(), |why, ramp| format!("{why}; {}", ramp.why));
+            Reason { endpoint: *endpoint, why }
+        })
     }
 
     fn idle_reason(&self, endpoint: EndpointId) -> Reason {
@@ -94,16 +113,6 @@ impl Choice {
         told.cloned()
             .unwrap_or_else(|| Reason::new(endpoint, "behind the first tier of a member of a pool that steers all"))
     }
-}
-
-fn share_reasons(scene: &Scene, at: usize, share: &Share) -> impl Iterator<Item = Reason> {
-    debug_assert!(share.endpoints.len() == 1 || !share.endpoints.iter().any(|e| scene.is_alias(*e)));
-    let (tier, weight) = (at + 1, plain(share.weight));
-    let why = match share.endpoints.len() {
-        1 => format!("tier {tier}, weight {weight}"),
-        n => format!("tier {tier}, one of {n} given together, weight {weight}"),
-    };
-    share.endpoints.iter().map(move |endpoint| Reason::new(*endpoint, why.as_str()))
 }
 
 /// A member that gives something.
@@ -115,7 +124,7 @@ pub(super) struct Up {
 
 impl Up {
     /// As [`blend`] takes it.
-    pub(super) fn parts(&self) -> (MemberRef, f64, &[Tier]) {
+    pub(super) fn parts(&self) -> Part<'_> {
         (self.to, self.weight, &self.tiers)
     }
 }
@@ -138,6 +147,8 @@ pub(super) struct Chooser<'a> {
     dues: Vec<(Moment, PoolId)>,
     pub(super) ranks: Vec<Reason>,
     pub(super) idle: Vec<Reason>,
+    pub(super) growths: Growths,
+    pub(super) ramps: Ramps,
 }
 
 impl<'a> Chooser<'a> {
@@ -147,11 +158,13 @@ impl<'a> Chooser<'a> {
             endpoints.sort_unstable();
             endpoints
         };
+        let eligible = by_id(&sieved.eligible);
         Chooser {
             scene: *scene,
             root,
             inside: by_id(&sieved.inside),
-            eligible: by_id(&sieved.eligible),
+            growths: growths(scene, &eligible),
+            eligible,
             looks_at_client: false,
             known_up: HashMap::new(),
             told_out: HashSet::new(),
@@ -160,6 +173,7 @@ impl<'a> Chooser<'a> {
             dues: Vec::new(),
             ranks: Vec::new(),
             idle: Vec::new(),
+            ramps: Ramps::default(),
         }
     }
 
@@ -188,7 +202,8 @@ impl<'a> Chooser<'a> {
         match pool.steering {
             Steering::Weighted | Steering::Affinity => {
                 let ups = self.ups(pool);
-                blend(&self.scene, pool, ups.iter().map(Up::parts))
+                let parts: Vec<Part<'_>> = ups.iter().map(Up::parts).collect();
+                self.side_by_side(id, &parts)
             }
             Steering::All => {
                 let ups = self.ups(pool);
@@ -257,7 +272,7 @@ impl<'a> Chooser<'a> {
             self.stand(standing);
         }
         let up = Up { to: chosen, tiers: self.member(chosen), weight: 1.0 };
-        blend(&self.scene, pool, [up.parts()])
+        blend(&self.scene, pool, [up.parts()], |_, _| 1.0)
     }
 
     /// The standing of a failover pool whose first member that is up is `first`. An outage of all leaves the incumbent,

@@ -17,11 +17,12 @@ pub(super) fn plain(weight: f64) -> String {
 }
 
 /// Members side by side: their first tiers become one, their second tiers become one, and so on; in each a member has
-/// its weight, however it divides it.
+/// its weight, however it divides it, less what `grown` leaves of it: the part for a tier, over 0, by its place.
 pub(super) fn blend<'a>(
     scene: &Scene,
     pool: &Pool,
     members: impl IntoIterator<Item = (MemberRef, f64, &'a [Tier])>,
+    grown: impl Fn(usize, &Tier) -> f64,
 ) -> Vec<Tier> {
     let sticky = scene.is_sticky(pool);
     let mut blended: Vec<Tier> = Vec::new();
@@ -32,6 +33,7 @@ pub(super) fn blend<'a>(
                 blended.push(Tier::default());
             }
             let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
+            let weight = weight * grown(at, tier);
             let scaled = tier.shares.iter().map(|share| Share {
                 endpoints: share.endpoints.clone(),
                 weight: share.weight / total * weight,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::model::{
     AdminState, AffinityNet, AnswerRdata, Answerable, Band, Check, CheckId, CheckKey, CheckView, ClientClass, Country,
     Endpoint, EndpointId, Evidence, Facet, Failback, Fence, FenceId, Health, Location, Member, MemberRef, Model,
-    Moment, Monitor, OnEmpty, Override, OverrideState, Policy, PolicyId, Pool, PoolId, ProbeKind, ProbeTarget, Region,
-    Selector, SelectorId, Steering, Ttl, WorldView, ZoneId,
+    Moment, Monitor, OnEmpty, Override, OverrideState, Policy, PolicyId, Pool, PoolId, ProbeKind, ProbeTarget,
+    Recovery, Region, Selector, SelectorId, Steering, Ttl, WorldView, ZoneId,
 };
 use crate::steering::{Decision, Distribution, Memory, decide};
 
@@ -197,6 +197,17 @@ impl World {
             check.rtts.retain(|(measured, _)| *measured != region);
             check.rtts.push((region, Duration::from_millis(millis)));
         })
+    }
+
+    pub(super) fn ramp(mut self, names: &str, seconds: u64) -> World {
+        names.split_whitespace().for_each(|name| self.endpoint_mut(name).ramp = Duration::from_secs(seconds));
+        self
+    }
+
+    /// Up since so many seconds after the start, and down before.
+    pub(super) fn came_up(self, name: &str, facet: Option<Facet>, seconds: u64) -> World {
+        let since = Recovery::Since(Moment::from_start(Duration::from_secs(seconds)));
+        self.each_check(name, facet, |check| check.recovery = since)
     }
 
     pub(super) fn may_change(self, name: &str, millis: u64) -> World {

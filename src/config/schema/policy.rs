@@ -125,6 +125,7 @@ fn endpoint() -> Value {
         of("state", one_of_words(&STATES)).or("enabled"),
         of("country", matching(super::COUNTRY)),
         of("capacity", integer(0..=MAX_CAPACITY)),
+        of("ramp", duration()).or("0s"),
     ]);
     endpoint["oneOf"] = json!([{ "required": ["addresses"] }, { "required": ["cname"] }]);
     endpoint

@@ -20,6 +20,8 @@ pub(in crate::config) const MAX_WEIGHT: i64 = 1_000_000;
 pub(in crate::config) const MAX_MEMBERS: usize = 4096;
 /// Highest capacity: sums of them stay exact, and no host answers that often (judgment).
 pub(in crate::config) const MAX_CAPACITY: i64 = 1_000_000_000_000;
+/// Longest ramp: an hour; a cache that is colder than that fills by itself (judgment).
+pub(in crate::config) const MAX_RAMP: Duration = Duration::from_secs(3600);
 /// Widest band: ten seconds are no round trip any more (judgment).
 pub(in crate::config) const MAX_BAND_MS: f64 = 10_000.0;
 /// Widest band in percent: eleven times the best (judgment).
@@ -51,6 +53,8 @@ pub(in crate::config) struct EndpointSpec {
     pub(in crate::config) country: Option<Country>,
     /// Answers a second that it can take.
     pub(in crate::config) capacity: Option<u64>,
+    /// How long its weight grows after a recovery.
+    pub(in crate::config) ramp: Option<At<Duration>>,
 }
 
 /// What an endpoint is answered with.
@@ -101,8 +105,9 @@ pub(super) fn endpoint(name: At<String>, mut fields: Fields, problems: &mut Prob
     let state = state(&mut fields, problems);
     let country = fields.text("country", "\"DE\"", problems).and_then(|at| country(&at.value, &at.place, problems));
     let capacity = fields.integer("capacity", 0..=MAX_CAPACITY, problems).map(|capacity| capacity.value as u64);
-    fields.finish(&["ramp"], problems);
-    EndpointSpec { name, serves, region, probe, weight, monitor, state, country, capacity }
+    let ramp = fields.duration("ramp", Duration::ZERO..=MAX_RAMP, "\"60s\"", problems);
+    fields.finish(&[], problems);
+    EndpointSpec { name, serves, region, probe, weight, monitor, state, country, capacity, ramp }
 }
 
 /// Endpoints and pools: besides what names may look like, `on_empty` and overrides have words of their own.

@@ -81,7 +81,7 @@ fn who_is_inside_a_fence() {
 #[test]
 fn pools_and_endpoints_say_what_they_are() {
     let model = policy(
-        "[monitor.m]\ntype = \"tcp\"\nport = 9\nhold_down = \"10s\"\n[endpoint.d]\naddresses = [\"192.0.2.13\"]\nmonitor = \"m\"\n\
+        "[monitor.m]\ntype = \"tcp\"\nport = 9\nhold_down = \"10s\"\n[endpoint.d]\naddresses = [\"192.0.2.13\"]\nmonitor = \"m\"\nramp = \"90s\"\n\
          [pool.l]\nmembers = [\"d\"]\nsteer = \"latency\"\nband = { ms = 1.5, pct = 10 }\nmin_up = 1\n\
          [pool.k]\nmembers = [\"d\"]\nsteer = \"latency\"\nband = { pct = 0 }\nmin_up = 0.25\n\
          [pool.h]\nmembers = [\"a\", \"b\", \"c\", \"l\", \"k\"]\nsteer = \"affinity\"\n[name.x]\npool = \"h\"\n",
@@ -94,6 +94,7 @@ fn pools_and_endpoints_say_what_they_are() {
     let of = |at: usize| (model.endpoints[at].country.map(|c| c.to_string()), model.endpoints[at].capacity);
     assert_eq!([of(0), of(2)], [(Some("DE".into()), Some(9000)), (None, None)]);
     assert_eq!(model.checks[0].key.monitor.hold_down, Duration::from_secs(10));
+    assert_eq!([0, 3].map(|at| model.endpoints[at].ramp.as_secs()), [0, 90]);
 }
 
 #[test]

@@ -65,6 +65,7 @@ impl<'a> Checker<'a> {
             state: spec.state,
             country: spec.country,
             capacity: spec.capacity,
+            ramp: spec.ramp.as_ref().map_or(Duration::ZERO, |ramp| ramp.value),
             ..Endpoint::new(spec.name.value.clone(), zone, answerables)
         }
     }

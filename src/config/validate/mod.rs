@@ -5,6 +5,7 @@ mod composite;
 mod endpoint;
 mod name;
 mod pool;
+mod ramp;
 mod rto;
 mod selector;
 mod service;
@@ -82,6 +83,7 @@ impl Builder {
         let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used, fences: &mut fences };
         let steered = problems.about(Section::Name, |problems| policies.resolve(&mut self.model, problems));
         problems.about(Section::Pool, |problems| pool::warn_min_up(spec, names, used, problems));
+        problems.about(Section::Ramp, |problems| ramp::warn(spec, names, used, &self.model, problems));
         problems.about(Section::Services, |problems| {
             service::add_targets(spec, &mut file, &steered, &self.model, problems);
         });

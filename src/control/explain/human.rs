@@ -22,6 +22,14 @@ pub fn human(explanation: &Explanation) -> String {
     if let Some(endpoint) = &e.sticky_endpoint {
         let _ = writeln!(text, "sticky  {endpoint}: what this client's net gets while that is eligible");
     }
+    lines_of(
+        &mut text,
+        "ramp    ",
+        e.ramps.iter().map(|ramp| {
+            let (share, left) = (percent(ramp.share), span(ramp.full_in_ms));
+            format!("{} ({}) has {share} of its weight, all of it in {left}", ramp.endpoint, ramp.address)
+        }),
+    );
     if e.stale {
         text.push_str("stale   nothing is eligible: replies carry EDE 3 (Stale Answer)\n");
     }
@@ -83,12 +91,16 @@ fn names(endpoints: &[&str]) -> String {
 }
 
 fn lines(text: &mut String, lines: impl ExactSizeIterator<Item = String>) {
+    lines_of(text, "  ", lines);
+}
+
+fn lines_of(text: &mut String, head: &str, lines: impl ExactSizeIterator<Item = String>) {
     let more = lines.len().saturating_sub(SHOWN);
     for line in lines.take(SHOWN) {
-        let _ = writeln!(text, "  {line}");
+        let _ = writeln!(text, "{head}{line}");
     }
     if more > 0 {
-        let _ = writeln!(text, "  and {more} more; --format json has all");
+        let _ = writeln!(text, "{head}and {more} more; --format json has all");
     }
 }
 

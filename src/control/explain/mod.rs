@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::status;
+use crate::control::status::{self, RampReport};
 use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, Rrset, SteeredName, ZoneId};
 use crate::snapshot::{Cell, LocalClass, Snapshot};
 use crate::steering::{Decision, Given, Reason};
@@ -105,6 +105,9 @@ pub struct Explanation {
     /// Where affinity alone decides: whom every reply to this client's net names first, for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky_endpoint: Option<String>,
+    /// The endpoints of this name that came back a moment ago, and how much of their weight they have; left out where none has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ramps: Vec<RampReport>,
     /// What the vantages say of the endpoints of this name.
     pub evidence: Vec<EvidenceReport>,
 }
@@ -229,6 +232,7 @@ fn explain_steered(
         scope_why,
         ttl_why,
         sticky_endpoint: affinity::endpoint(&snapshot.model, policy, client, cell),
+        ramps: ramps(snapshot, policy, decision.map_or(asked, |decision| decision.facet), now),
         evidence: evidence(snapshot, policy, decision.map_or(asked, |decision| decision.facet), now),
     })
 }
@@ -381,6 +385,13 @@ fn static_answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet)
     let answer = |wire: &[u8]| AnswerReport { rdata: present(asked.rtype(), wire), endpoint: None, probability: 1.0 };
     let rrset = safe_default(model, zone, name, asked);
     rrset.map_or_else(Vec::new, |rrset| rrset.rdatas.iter().map(|wire| answer(wire)).collect())
+}
+
+fn ramps(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<RampReport> {
+    let (model, view) = (&snapshot.model, &snapshot.view);
+    let sides =
+        policy.endpoints.iter().flat_map(|id| model.endpoint(*id).answering(facet).map(move |side| (*id, side)));
+    sides.filter_map(|(id, side)| status::ramp(model, view, id, side, now)).collect()
 }
 
 fn evidence(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<EvidenceReport> {

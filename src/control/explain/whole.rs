@@ -111,6 +111,7 @@ fn view(model: &Model) -> WorldView {
                 why: (health == Health::Down).then(|| "connection refused".into()),
                 hold: None,
             }],
+            ..CheckView::default()
         };
         if endpoint.name == "fra2" {
             let said = Override {

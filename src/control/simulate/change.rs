@@ -13,6 +13,8 @@ use crate::model::{EndpointId, Evidence, Health, Model, Override, OverrideState,
 
 /// What stands before the name of a region, in a target.
 const REGION: &str = "region:";
+/// What is said of endpoints whose weight grows.
+const RAMPING: &str = ": back a moment ago, with a part of the weight (`ramp`): the shares are those of this moment";
 /// What stands before the name of a vantage.
 const VANTAGE: &str = "vantage:";
 
@@ -55,6 +57,7 @@ impl Changes {
         }
         changes.sort();
         changes.note_unmonitored(model);
+        changes.note_ramping(model, view);
         Ok(changes)
     }
 
@@ -65,7 +68,7 @@ impl Changes {
         changes.lost = regions.iter().map(|region| format!("{REGION}{}", model.region(*region).name)).collect();
         changes.lost.extend(self.lost.iter().filter(|lost| !changes.lost.contains(lost)).cloned().collect::<Vec<_>>());
         regions.into_iter().for_each(|region| changes.lose_region(model, region));
-        changes.notes.clear();
+        changes.notes.retain(|note| note.ends_with(RAMPING));
         changes.note_unmonitored(model);
         changes
     }
@@ -109,6 +112,19 @@ impl Changes {
             self.notes.push(format!(
                 "{whose} no monitor: a real loss would not be noticed; this is as if somebody said `force-down`"
             ));
+        }
+    }
+
+    /// What is served now is not what will be served in a while.
+    fn note_ramping(&mut self, model: &Model, view: &WorldView) {
+        let ramps = |id: &EndpointId| {
+            let endpoint = model.endpoint(*id);
+            endpoint.answerables.iter().any(|side| view.growth(*id, endpoint, side, view.at).is_some())
+        };
+        let all = (0..model.endpoints.len() as u32).map(EndpointId);
+        let ramping: Vec<&str> = all.filter(ramps).map(|id| model.endpoint(id).name.as_str()).collect();
+        if !ramping.is_empty() {
+            self.notes.push(format!("{}{RAMPING}", ramping.join(", ")));
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod memory;
 mod placing;
+mod ramp;
 
 use std::sync::Arc;
 

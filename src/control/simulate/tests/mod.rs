@@ -160,6 +160,7 @@ fn view(model: &Model) -> WorldView {
                 may_change_in: Some(Duration::from_secs(1)),
                 rtts: vantages.iter().map(|vantage| (vantage.region, rtt(vantage.region))).collect(),
                 evidence: evidence.collect(),
+                ..CheckView::default()
             };
         }
     }

@@ -1,0 +1,62 @@
+//! `ramp` of endpoints where it can't have an effect.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::config::problem::Problems;
+use crate::config::spec::PolicySpec;
+use crate::config::validate::{Names, Used};
+use crate::model::{AdminState, EndpointId, MemberRef, Model, Pool, Steering};
+
+/// Warns of ramps of endpoints that are never down, and of those whose weight nothing asks for.
+pub(super) fn warn(spec: &PolicySpec, names: &Names<'_>, used: &Used, model: &Model, problems: &mut Problems) {
+    if spec.endpoints.iter().all(|endpoint| endpoint.ramp.is_none()) {
+        return;
+    }
+    let weighed = weighed(names, model);
+    for (at, endpoint) in spec.endpoints.iter().enumerate() {
+        let Some(ramp) = endpoint.ramp.as_ref().filter(|ramp| ramp.value > Duration::ZERO) else { continue };
+        let name = &endpoint.name.value;
+        if endpoint.monitor.is_none() {
+            let problem = problems.warning(&ramp.place, "`ramp` does nothing without a `monitor`");
+            problem
+                .hint(format!("`{name}` is always up, so it never comes back: give it a monitor, or leave this out"));
+            continue;
+        }
+        let id = MemberRef::Endpoint(EndpointId((names.first_endpoint + at) as u32));
+        let is_in_use = used.members.contains(&id) && endpoint.state != AdminState::Disabled;
+        if is_in_use && !weighed.contains(&id) {
+            let message = format!("`ramp` does nothing here: `{name}` is in no pool that divides by weight");
+            let problem = problems.warning(&ramp.place, message);
+            problem.hint(
+                "weights count in pools that steer `weighted` or `affinity`, among the equals of `nearest`, and in the \
+                 `band` of `latency`",
+            );
+        }
+    }
+}
+
+/// What stands somewhere in a pool of this zone that weighs its members, however deep.
+fn weighed(names: &Names<'_>, model: &Model) -> HashSet<MemberRef> {
+    let pools = model.pools.get(names.first_pool..).unwrap_or_default();
+    let mut open: Vec<MemberRef> =
+        pools.iter().filter(|pool| weighs(pool)).flat_map(|pool| &pool.members).map(|member| member.to).collect();
+    let mut weighed = HashSet::new();
+    while let Some(member) = open.pop() {
+        if let (true, MemberRef::Pool(id)) = (weighed.insert(member), member) {
+            let pool = model.pools.get(id.0 as usize);
+            open.extend(pool.into_iter().flat_map(|pool| &pool.members).map(|member| member.to));
+        }
+    }
+    weighed
+}
+
+/// Whether members of a pool can stand side by side by weight.
+fn weighs(pool: &Pool) -> bool {
+    pool.members.len() > 1
+        && match pool.steering {
+            Steering::Weighted | Steering::Affinity | Steering::Nearest => true,
+            Steering::Latency => pool.band.is_some(),
+            Steering::Failover | Steering::Geo | Steering::All => false,
+        }
+}
