@@ -74,6 +74,7 @@ WELL = {
 }
 
 CLOSED = "connection closed before the response was complete"
+ENDLESS = "over 1024 KiB came, and no whole response"
 NOT_FOR_HOST = f"certificate is not for {HOST}"
 
 ILL = {
@@ -97,7 +98,7 @@ ILL = {
     "http-endless-head": fault("http", "endless_head", "response head over 64 KiB"),
     "http-endless-body": fault("http", "endless_body", 'body lacks "ok"', BODY),
     "http-endless-chunks": fault("http", "endless_chunks", 'body lacks "ok"', BODY),
-    "http-endless-hints": fault("http", "endless_hints", TIMED_OUT),
+    "http-endless-hints": fault("http", "endless_hints", f"HTTP failed: {ENDLESS}"),
     "http-bad-chunks": fault("http", "bad_chunks", re.compile("not HTTP: .*|HTTP failed: .*"), BODY),
     "http-garbage": fault("http", "garbage", re.compile("not HTTP: .*")),
     "http-other-protocol": fault("http", "other_protocol", re.compile("not HTTP: .*|HTTP failed: .*")),
@@ -134,6 +135,7 @@ ILL = {
     "grpc-to-nginx": Case("grpc", servers.HTTP, why=re.compile(".+")),
     "grpc-half-open": fault("grpc", "half_open", TIMED_OUT),
     "grpc-silent": fault("grpc", "silent_http2", TIMED_OUT),
+    "grpc-endless-pings": fault("grpc", "endless_pings", re.compile(f"HTTP failed: .*{ENDLESS}")),
     "grpc-goes-away": fault("grpc", "goes_away_http2", re.compile(".+")),
     "grpc-garbage": fault("grpc", "garbage", re.compile(".+")),
     "grpc-resets": fault("grpc", "resets", "connection reset"),

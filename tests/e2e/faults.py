@@ -66,7 +66,7 @@ async def endless_chunks(reader, writer):
 
 async def endless_hints(reader, writer):
     """Interim responses (RFC 9110, 15.2) without an end, and never the final one."""
-    await pour(writer, b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n", PIECE / 10)
+    await pour(writer, b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" * 2000)
 
 
 async def bad_chunks(reader, writer):
@@ -91,6 +91,11 @@ async def silent_http2(reader, writer):
     await asyncio.Event().wait()
 
 
+async def endless_pings(reader, writer):
+    """PING after PING (RFC 9113, 6.7), as fast as they are read, and never an answer."""
+    await pour(writer, SETTINGS, (b"\0\0\x08\6\0\0\0\0\0" + b"portolan") * 4000)
+
+
 async def goes_away_http2(reader, writer):
     """GOAWAY with INTERNAL_ERROR (RFC 9113, 6.8) instead of an answer."""
     writer.write(SETTINGS + b"\0\0\x08\x07\0\0\0\0\0" + struct.pack("!II", 0, 2))
@@ -99,7 +104,8 @@ async def goes_away_http2(reader, writer):
 
 STREAMS = [
     half_open, hangs_up, resets, reset_in_head, reset_in_body, ends_in_body, slow_head, slow_body, endless_head,
-    endless_body, endless_chunks, endless_hints, bad_chunks, garbage, other_protocol, silent_http2, goes_away_http2,
+    endless_body, endless_chunks, endless_hints, bad_chunks, garbage, other_protocol, silent_http2,
+    endless_pings, goes_away_http2,
 ]
 
 
@@ -137,12 +143,11 @@ async def drip(writer, text):
         await asyncio.sleep(PIECE)
 
 
-async def pour(writer, head, piece, every=0):
+async def pour(writer, head, piece):
     writer.write(head)
     while True:
         writer.write(piece)
         await writer.drain()
-        await asyncio.sleep(every)
 
 
 def reset(writer):

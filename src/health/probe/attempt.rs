@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::task::unconstrained;
+
 use crate::clock;
 use crate::health::Pace;
 use crate::health::probe::Failure;
@@ -39,7 +41,9 @@ where
                 }
                 answer => return answer,
             },
-            () = tokio::time::sleep(until.saturating_sub(elapsed)) => {}
+            // Unconstrained: an attempt that always has something to read uses up what tokio lets a task do in one go,
+            // and the end of its time would never be looked at.
+            () = unconstrained(tokio::time::sleep(until.saturating_sub(elapsed))) => {}
         }
     }
 }
@@ -99,6 +103,19 @@ mod tests {
         assert_eq!(answer.await, Err(Failure::TimedOut { after: timeout }));
         // A busy machine may leave some of them out, and the last may begin late; the first always begins.
         assert!((1..=6).contains(&begun), "{begun}");
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_never_rests_is_ended_too() {
+        let timeout = 80 * MS;
+        let answer = repeat(pace(timeout), timeout, || async {
+            loop {
+                tokio::task::consume_budget().await;
+            }
+        });
+        // The other clock is looked at in any case.
+        let answer = tokio::time::timeout(20_000 * MS, answer).await.expect("it ends");
+        assert_eq!(answer, Err(Failure::TimedOut { after: timeout }));
     }
 
     #[tokio::test]

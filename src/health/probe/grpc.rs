@@ -14,10 +14,10 @@ use hyper::client::conn::http2;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, USER_AGENT};
 use hyper::rt::{Executor, Read, Write};
 use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
 
 use crate::clock;
+use crate::health::probe::bounded::bounded;
 use crate::health::probe::http::{AGENT, explain};
 use crate::health::probe::{Failure, ProbeClients, tcp, tls};
 use crate::model::{GrpcSpec, Moment};
@@ -35,10 +35,10 @@ pub(super) async fn check(clients: &ProbeClients, spec: &GrpcSpec, to: SocketAdd
     let began = clock::now();
     let stream = tcp::connect(clients, to).await?;
     match spec.tls {
-        None => exchange(TokioIo::new(stream), request, began).await,
+        None => exchange(bounded(stream), request, began).await,
         Some(rule) => {
             let stream = tls::handshake(clients, spec.host.as_deref(), rule, &[b"h2"], to, stream).await?;
-            exchange(TokioIo::new(stream), request, began).await
+            exchange(bounded(stream), request, began).await
         }
     }
 }

@@ -13,9 +13,9 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
 
 use crate::clock;
+use crate::health::probe::bounded::bounded;
 use crate::health::probe::{Failure, ProbeClients, tcp, tls};
 use crate::model::{CertificateRule, HttpSpec, Moment};
 
@@ -32,7 +32,7 @@ pub(super) async fn get(clients: &ProbeClients, spec: &HttpSpec, to: SocketAddr)
     let request = request(spec, to, PORT)?;
     let began = clock::now();
     let stream = tcp::connect(clients, to).await?;
-    exchange(TokioIo::new(stream), request, spec, began).await
+    exchange(bounded(stream), request, spec, began).await
 }
 
 /// Asks `to` over TLS; gives the time from connecting to the head of the response, both handshakes within.
@@ -47,7 +47,7 @@ pub(super) async fn get_over_tls(
     let began = clock::now();
     let stream = tcp::connect(clients, to).await?;
     let stream = tls::handshake(clients, spec.host.as_deref(), certificate, &[b"http/1.1"], to, stream).await?;
-    exchange(TokioIo::new(stream), request, spec, began).await
+    exchange(bounded(stream), request, spec, began).await
 }
 
 /// The request; the Host header says the port only where it is not the scheme's own (RFC 9110, 7.2).

@@ -8,6 +8,7 @@
 //! probe is how long the program took, and ranks nothing.
 
 mod attempt;
+mod bounded;
 mod clients;
 mod dns;
 mod exec;

@@ -107,6 +107,25 @@ async fn a_server_of_something_else_fails_and_a_silent_one_times_out() {
     assert!(kept.recv().await.is_some());
 }
 
+#[tokio::test]
+async fn pings_without_an_end_are_a_failure() {
+    let to = serve(|_, mut stream| async move {
+        // SETTINGS, then PINGs (RFC 9113, 6.5 and 6.7).
+        let _ = stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
+        let pings = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8].repeat(100);
+        let (mut read, mut write) = stream.split();
+        let mut dropped = tokio::io::sink();
+        tokio::select! {
+            _ = tokio::io::copy(&mut read, &mut dropped) => {}
+            () = async { while write.write_all(&pings).await.is_ok() {} } => {}
+        }
+    })
+    .await;
+    let failure = failure(asking(""), to, AMPLE).await;
+    assert!(failure.is_evidence());
+    assert!(failure.to_string().contains("over 1024 KiB came"), "{failure}");
+}
+
 /// A server over TLS that is serving, for `name`, and what it is asked.
 async fn tls_server(
     authority: &Authority,

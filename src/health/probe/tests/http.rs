@@ -133,6 +133,31 @@ async fn garbage_and_half_answers_fail_in_words() {
 }
 
 #[tokio::test]
+async fn interim_responses_without_an_end_are_a_failure() {
+    let to = serve(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n".repeat(100);
+        while stream.write_all(hints.as_bytes()).await.is_ok() {}
+    })
+    .await;
+    let failure = failure(ProbeKind::Http(spec()), to, AMPLE).await;
+    assert!(failure.is_evidence());
+    assert_eq!(failure.to_string(), "HTTP failed: over 1024 KiB came, and no whole response");
+}
+
+#[tokio::test]
+async fn a_body_in_the_smallest_chunks_is_read_as_far_as_any() {
+    let to = serve(|_, mut stream| async move {
+        read_request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        let _ = stream.write_all("1\r\nx\r\n".repeat(64 * 1024 - 2).as_bytes()).await;
+        let _ = stream.write_all(b"2\r\nok\r\n0\r\n\r\n").await;
+    })
+    .await;
+    assert!(measure(expecting("ok"), to, AMPLE).await.result.is_ok());
+}
+
+#[tokio::test]
 async fn a_reset_in_the_middle_of_the_body_fails() {
     let to = serve(|_, mut stream| async move {
         read_request(&mut stream).await;
