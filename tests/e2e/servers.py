@@ -124,6 +124,12 @@ def program(name):
 MISSING = [name for name in ("nginx", "named", "curl") if program(name) is None]
 
 
+def listens(place, port):
+    """Whether somebody does, on 127.0.0.1."""
+    with place.inside(), socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Servers:
     """with Servers(dir, place) as servers: servers.nginx.end(); servers.start_nginx()"""
 
@@ -147,10 +153,6 @@ class Servers:
         self.lives += 1
         return Child(argv, self.dir, f"{name}-{self.lives}", place=self.place)
 
-    def listens(self, port):
-        with self.place.inside(), socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", port)) == 0
-
     def start_faults(self):
         self.faults = self.start("faults", sys.executable, HERE / "faults.py")
         self.faults.wait_line("^ready$", 20)
@@ -166,7 +168,7 @@ class Servers:
         conf = self.dir / "nginx.conf"
         conf.write_text(NGINX.format(dir=self.dir, http=HTTP, host=HOST, tls=blocks))
         self.nginx = self.start("nginx", program("nginx"), "-e", "stderr", "-p", self.dir, "-c", conf)
-        wait_until(lambda: self.listens(HTTP) or not self.nginx.is_running(), 20)
+        wait_until(lambda: listens(self.place, HTTP) or not self.nginx.is_running(), 20)
         assert self.nginx.is_running(), self.nginx.told()
 
     def start_named(self):
