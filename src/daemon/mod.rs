@@ -7,6 +7,7 @@ mod identity;
 mod limits;
 mod node;
 mod overrides;
+mod probing;
 mod standings;
 mod steer;
 mod store;

@@ -90,7 +90,8 @@ impl Node {
 
         let metrics = Arc::new(Metrics::new());
         let descriptors = limits::raise_descriptors();
-        let mut vantages = Vantages::start(&vantages, &settings.control, descriptors, &metrics);
+        let mut vantages =
+            Vantages::start(&vantages, &settings.control, descriptors, &metrics).map_err(StartError::System)?;
         let model = Arc::new(model);
         let identities = Identities::new().map_err(StartError::System)?;
         let identity = Arc::new(identities.of(&settings));

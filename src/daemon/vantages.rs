@@ -2,11 +2,13 @@
 //! what they agree on.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::clock;
 use crate::daemon::limits;
+use crate::daemon::probing::Probing;
 use crate::fleet::{Exchange, Vantage, agree};
 use crate::health::{Beats, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, Round, Sources, control_check};
 use crate::model::{CheckId, CheckKey, Model, RegionId, WorldView};
@@ -26,17 +28,20 @@ pub struct VantageSpec {
 pub(crate) struct Vantages {
     probers: Vec<ProberHandle>,
     exchange: Exchange,
+    /// Dropped last: it is what the probers run on.
+    _probing: Probing,
 }
 
 impl Vantages {
     /// Starts a prober for each, without checks yet; together they take a share of so many file descriptors. Each tries
-    /// the `control` targets too.
+    /// the `control` targets too. An error is the system's.
     pub(crate) fn start(
         specs: &[VantageSpec],
         control: &[SocketAddr],
         descriptors: u64,
         metrics: &Arc<Metrics>,
-    ) -> Vantages {
+    ) -> io::Result<Vantages> {
+        let probing = Probing::start()?;
         let exchange = Exchange::new();
         let prober = |spec: &VantageSpec| {
             let seat = exchange.join(Vantage { name: spec.name.clone(), region: spec.region.clone() });
@@ -59,8 +64,10 @@ impl Vantages {
             let publish = move |at, observations, blind| seat.publish(at, observations, blind);
             Prober::spawn(settings, clients, Box::new(publish))
         };
+        let on_its_threads = probing.enter();
         let probers = specs.iter().map(prober).collect();
-        Vantages { probers, exchange }
+        drop(on_its_threads);
+        Ok(Vantages { probers, exchange, _probing: probing })
     }
 
     /// Where heartbeats are handed in, for all of them.

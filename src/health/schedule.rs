@@ -109,8 +109,12 @@ impl Schedule {
         if let Some(slot) = self.slots.get_mut(&id)
             && (slot.under_way == 0 || at.is_none())
         {
+            let before = slot.due();
             slot.extra = at;
-            self.turns.push(Reverse((slot.due(), id)));
+            // In peace nothing is wished for after each probe, and nothing changes.
+            if slot.due() != before {
+                self.turns.push(Reverse((slot.due(), id)));
+            }
         }
     }
 
@@ -316,6 +320,32 @@ mod tests {
         assert_eq!(schedule.under_way(), 0, "what ends unheard is not counted for ever");
         schedule.ended(id);
         assert_eq!((schedule.under_way(), schedule.next_due()), (0, None));
+    }
+
+    #[test]
+    fn many_checks_cost_no_more_each_than_few() {
+        let monitor_like_use = |schedule: &mut Schedule, end: Moment| {
+            let (mut probes, mut most) = (0, 0);
+            while let Some(due) = schedule.next_due().filter(|due| *due <= end) {
+                while let Some(id) = schedule.take(due) {
+                    schedule.ended(id);
+                    // What the prober says after each probe that ended well.
+                    schedule.want(id, None);
+                    schedule.back_off(id, 1, due);
+                    probes += 1;
+                    most = most.max(schedule.turns.len());
+                }
+            }
+            (probes, most)
+        };
+        for checks in [100, 50_000] {
+            let mut schedule = Schedule::new(checks);
+            schedule.add(&vec![1000 * MS; checks], after(0));
+            monitor_like_use(&mut schedule, after(2000));
+            let (probes, most) = monitor_like_use(&mut schedule, after(5000));
+            assert_eq!(probes, 3 * checks, "each once a second");
+            assert!(most <= checks, "{most} turns are kept for {checks} checks: one each");
+        }
     }
 
     #[test]
