@@ -177,12 +177,12 @@ def run(options, scratch):
         killed = time.monotonic()
         dying.kill()
         stale_at = killed
-        while (now := time.monotonic()) < killed + 10:
+        while (now := time.monotonic()) < killed + options.patience:
             if not client.stale():
                 break
             stale_at = now
         else:
-            sys.exit("dead endpoints are named ten seconds after they died")
+            sys.exit(f"dead endpoints are named {options.patience} s after they died")
         print(f"out       {now - killed:8.2f} s    after {options.endpoints // POOL} were killed no answer named one of them"
               f" (asked from {stale_at - killed:.2f} s on one did)")
         counts = staying.end()
@@ -202,6 +202,7 @@ def main():
     parser.add_argument("--endpoints", type=int, default=10_000, help=f"a multiple of {POOL}")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--interval", default="1s")
+    parser.add_argument("--patience", type=float, default=10, help="seconds to wait for those that died to be out")
     parser.add_argument("--hold", action="store_true", help="keep a connection open to each as well")
     options = parser.parse_args()
     if not os.access(options.binary, os.X_OK):
