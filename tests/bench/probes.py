@@ -6,6 +6,7 @@ a tenth, which is killed. All addresses are of the loopback interface; everythin
 """
 
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -17,13 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 ZONE = "svc.example"
 POOL = 10  # endpoints a name; the last of each dies
 START_SECONDS = 60
-READY = re.compile(r"^ready dns=\S+?:(\d+) ")
+READY = re.compile(r"^ready dns=\S+?:(\d+) http=(\S+) ")
 SLOT_SECONDS = 0.01
 
 
@@ -71,7 +73,8 @@ def write_files(directory, ports, options):
                       f'[name.n{name}]\npool = "p{name}"\nanswers = {POOL}\n')
     zones.joinpath(f"{ZONE}.policy.toml").write_text("".join(policy))
     settings = directory / "portolan.toml"
-    settings.write_text('region = "here"\n[listen]\ndns = ["127.0.0.1:0"]\nhttp = "127.0.0.1:0"\nworkers = 1\n'
+    settings.write_text('region = "here"\n[listen]\ndns = ["127.0.0.1:0"]\nhttp = "127.0.0.1:0"\n'
+                        f"workers = {options.workers}\n"
                         "[regions.here]\nlocation = [0, 0]\n")
     return settings
 
@@ -89,7 +92,7 @@ class Server:
             self.log.seek(0)
             sys.exit(f"it does not start: {line!r}\n{self.log.read()[-4000:]}")
         self.start_seconds = time.monotonic() - began
-        self.port = int(READY.match(line)[1])
+        self.port, self.http = int(READY.match(line)[1]), READY.match(line)[2]
 
     def threads(self):
         """Processor time of each of its threads so far, by name, in seconds."""
@@ -140,6 +143,37 @@ class Client:
         return named
 
 
+    def reply_times(self, seconds):
+        """Seconds from one question to its reply, asked 500 times a second; those lost are not in it."""
+        times, until, number = [], time.monotonic() + seconds, 0
+        while time.monotonic() < until:
+            asked = time.perf_counter()
+            self.socket.send(self.queries[number % len(self.queries)])
+            try:
+                self.socket.recv(4096)
+                times.append(time.perf_counter() - asked)
+            except TimeoutError:
+                pass
+            number += 1
+            time.sleep(0.002)
+        return times
+
+
+def transitions(http):
+    """How many verdicts changed since the start, by the server's own count."""
+    text = urllib.request.urlopen(f"http://{http}/metrics", timeout=20).read().decode()
+    return sum(int(float(line.rsplit(" ", 1)[1])) for line in text.splitlines()
+               if line.startswith("portolan_transitions_total{"))
+
+
+def flood(server, tools, queries, seconds):
+    """Asks as fast as it is answered, from as many processes as there are cores."""
+    command = [str(tools / "load"), "127.0.0.1", str(server.port), str(queries), str(seconds)]
+    loads = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(os.cpu_count() or 1)]
+    results = [json.loads(load.communicate(timeout=seconds * 3 + 20)[0]) for load in loads]
+    return sum(result["answered"] for result in results) / seconds, sum(result["wrong"] for result in results)
+
+
 def spread(counts, first, last):
     """Coefficient of variation of the connections in each slot from `first` to before `last`, and their mean."""
     numbers = [counts.get(slot, 0) for slot in range(first, last)]
@@ -153,7 +187,8 @@ def slot_now():
 def run(options, scratch):
     tools = scratch / "tools"
     tools.mkdir()
-    subprocess.run(["cc", "-O2", "-o", str(tools / "accept"), str(HERE / "accept.c")], check=True)
+    for program in ("accept", "load"):
+        subprocess.run(["cc", "-O2", "-o", str(tools / program), str(HERE / f"{program}.c")], check=True)
     staying, dying = Target(tools), Target(tools)
     server = None
     try:
@@ -174,6 +209,15 @@ def run(options, scratch):
             if seconds > total / 100:
                 print(f"  {name:16} {100 * seconds / took:5.1f} %")
         print(f"memory    {server.peak_mib():8.0f} MiB  at most")
+        times = sorted(client.reply_times(options.seconds / 2))
+        print(f"reply     {1e6 * statistics.median(times):8.0f} us    in the middle,"
+              f" {1e6 * times[len(times) * 99 // 100]:.0f} us for 99 of 100, {1e3 * times[-1]:.1f} ms at most, of {len(times)}")
+        if options.flood:
+            queries = scratch / "queries"
+            queries.write_text("".join(f"n{name}.{ZONE} A\n" for name in range(min(1000, len(client.queries)))))
+            before = transitions(server.http)
+            rate, wrong = flood(server, tools, queries, options.seconds)
+            print(f"flood     {rate:8.0f} /s    answered, {wrong} wrong; {transitions(server.http) - before} verdicts changed")
         killed = time.monotonic()
         dying.kill()
         stale_at = killed
@@ -203,6 +247,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--interval", default="1s")
     parser.add_argument("--patience", type=float, default=10, help="seconds to wait for those that died to be out")
+    parser.add_argument("--flood", action="store_true", help="ask as fast as it answers for a while, too")
+    parser.add_argument("--workers", type=int, default=1, help="of UDP; 0: one a core")
     parser.add_argument("--hold", action="store_true", help="keep a connection open to each as well")
     options = parser.parse_args()
     if not os.access(options.binary, os.X_OK):

@@ -24,8 +24,8 @@ def test_every_query_of_the_bench_is_answered():
 
 def test_a_thousand_endpoints_are_probed_and_those_that_die_go():
     command = [sys.executable, str(PROBES), "--binary", str(portolan.BINARY), "--endpoints", "1000", "--seconds", "2"]
-    done = subprocess.run([*command, "--patience", "60"], capture_output=True, text=True, timeout=180)
+    done = subprocess.run([*command, "--flood", "--patience", "60"], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = dict(re.findall(r"^(\w+) +([\d.]+)", done.stdout, re.M))
-    assert set(figures) == {"start", "processor", "memory", "out", "spread"}, done.stdout
+    assert set(figures) == {"start", "processor", "memory", "reply", "flood", "out", "spread"}, done.stdout
     assert re.search(r"^  probe ", done.stdout, re.M), f"no thread of its own probes:\n{done.stdout}"
