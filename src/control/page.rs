@@ -11,7 +11,7 @@ use axum::response::{Html, IntoResponse, Response};
 use crate::clock;
 use crate::control::State;
 use crate::control::overrides::{Said, utc};
-use crate::control::status::{self, EndpointStatus, Status, Verdict};
+use crate::control::status::{self, EndpointStatus, RampReport, Status, Verdict};
 
 /// `GET /`.
 pub(super) async fn index(Shared(state): Shared<State>) -> Html<String> {
@@ -90,6 +90,9 @@ fn row(html: &mut String, zone: &str, endpoint: &EndpointStatus) {
     if let Some(said) = &endpoint.overridden {
         let _ = write!(html, "<div class=\"override\">{}</div>", escape(&override_in_words(said)));
     }
+    for ramp in &endpoint.ramps {
+        let _ = write!(html, "<div class=\"ramp\">{}</div>", escape(&ramp_in_words(ramp)));
+    }
     if endpoint.verdicts.is_empty() {
         html.push_str("not probed");
     }
@@ -109,6 +112,12 @@ fn override_in_words(said: &Said) -> String {
     };
     let until = said.until.map_or(String::new(), |until| format!(" until {}", utc(until)));
     format!("{word}{until} by {}: {}", said.who, said.why)
+}
+
+/// How far an address that came back has come.
+fn ramp_in_words(ramp: &RampReport) -> String {
+    let (share, left) = (ramp.share * 100.0, ramp.full_in_ms.div_ceil(1000));
+    format!("ramping: {} has {share:.0} % of its weight, all of it in {left} s", ramp.address)
 }
 
 fn verdict_in_words(verdict: &Verdict) -> String {
@@ -152,6 +161,13 @@ mod tests {
         {
             assert_eq!(together(healths.iter().copied()), expected, "{healths:?}");
         }
+    }
+
+    #[test]
+    fn who_came_back_says_how_far_it_is() {
+        let (endpoint, address) = ("fra1".to_owned(), "192.0.2.1".to_owned());
+        let ramp = RampReport { endpoint, address, share: 0.15, full_in_ms: 40_200 };
+        assert_eq!(ramp_in_words(&ramp), "ramping: 192.0.2.1 has 15 % of its weight, all of it in 41 s");
     }
 
     #[test]

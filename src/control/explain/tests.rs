@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::control::fixture;
 use crate::model::{
-    ClassId, ClientClass, ClientRule, Clients, Member, MemberRef, OnEmpty, Pool, PoolId, Rrset, Steering,
+    ClassId, ClientClass, ClientRule, Clients, Member, MemberRef, OnEmpty, Pool, PoolId, Recovery, Rrset, Steering,
 };
 
 const NOW: Duration = Duration::from_millis(100_300);
@@ -165,6 +165,28 @@ fn without_an_address_affinity_has_nobody_to_lead() {
     assert_eq!(told.scope_why, "affinity looks at the client's net, and no address was given");
     let json = serde_json::to_value(ask(&usual(), None, dublin()).unwrap()).unwrap();
     assert!(json.get("sticky_endpoint").is_none(), "where chance decides there is no such field");
+}
+
+#[test]
+fn who_came_back_is_told_with_what_is_left() {
+    let mut model = fixture::model();
+    model.endpoints[0].ramp = Duration::from_secs(190);
+    model.policies[0].facets = vec![Facet::V4, Facet::V6];
+    let snapshot = fixture::snapshot(model);
+    let mut view = (*snapshot.view).clone();
+    view.checks[0].recovery = Recovery::Since(fixture::PROBED_AT - Duration::from_secs(30));
+    let ramping = Snapshot { view: Arc::new(view), ..snapshot.clone() };
+    let told = ask(&ramping, Some("A"), dublin()).unwrap();
+    let json = serde_json::to_value(&told.ramps).unwrap();
+    let expected = serde_json::json!([{
+        "endpoint": "fra1", "address": "192.0.2.10", "share": 0.2, "full_in_ms": 159_700
+    }]);
+    assert_eq!(json, expected);
+    let line = "ramp    fra1 (192.0.2.10) has 20 % of its weight, all of it in 2 min";
+    assert!(human(&told).lines().any(|told| told == line), "{}", human(&told));
+    assert!(ask(&ramping, Some("AAAA"), dublin()).unwrap().ramps.is_empty(), "the other address stayed");
+    let without = serde_json::to_value(ask(&snapshot, Some("A"), dublin()).unwrap()).unwrap();
+    assert!(without.get("ramps").is_none());
 }
 
 #[test]

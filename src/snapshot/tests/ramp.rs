@@ -1,10 +1,13 @@
 //! What a publisher knows of the past: who came back, and when what it gets has to be decided again.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::{cell, first, model, view};
-use crate::model::{CheckId, Model, Moment, PolicyId, Recovery, WorldView};
+use crate::model::{AffinityNet, CheckId, Model, Moment, PolicyId, Recovery, WorldView};
 use crate::snapshot::{Identity, Publisher, Snapshot};
 use crate::steering::Given;
 
@@ -99,4 +102,89 @@ fn a_ramp_goes_on_over_a_reload() {
     assert_eq!(reloaded(91_000, "950s"), [9, 5], "the new length counts from the same moment: a tenth of the way");
     assert_eq!(reloaded(91_000, "0s"), [50, 5]);
     assert_eq!(reloaded(191_000, "950s"), [50, 5], "what is over doesn't begin again");
+}
+
+#[test]
+fn a_step_moves_clients_to_the_one_that_grows_and_no_others() {
+    let model = model(
+        r#"
+        endpoint.a = { addresses = ["192.0.2.11"], monitor = "m", ramp = "190s" }
+        endpoint.b = { addresses = ["192.0.2.12"], monitor = "m", weight = 3 }
+        endpoint.c = { addresses = ["192.0.2.13"], monitor = "m" }
+        pool.one = { members = ["a", "b", "c"], steer = "affinity" }
+        name.one = { pool = "one" }
+        "#,
+    );
+    let net =
+        |nth: u32| AffinityNet { v4: 24, v6: 56 }.net_of(IpAddr::V4(Ipv4Addr::from(0x0A00_0000 + (nth << 8))), None);
+    let answers = |snapshot: &Snapshot| -> Vec<u16> {
+        let cell = cell(snapshot, "one");
+        (0..4000).map(|nth| cell.record(cell.pick_for(nth.into(), net(nth))[0]).slot).collect()
+    };
+    let own = answers(&first(&model, &[]));
+    let mut publisher = begun(&model, &["a"]);
+    let mut before = answers(&publisher.snapshots().load_full());
+    let mut seen = vec![0];
+    for step in 0..20 {
+        let after = answers(&observe(&mut publisher, &[], at(1_000 + step * 10_000)));
+        let moved: Vec<(u16, u16)> =
+            before.iter().copied().zip(after.iter().copied()).filter(|(b, a)| b != a).collect();
+        assert!(moved.iter().all(|(_, to)| *to == 0), "{moved:?}");
+        seen.push(after.iter().filter(|slot| **slot == 0).count());
+        before = after;
+    }
+    assert_eq!(before, own, "each has come back to where it was");
+    // Of 4000 nets, 1/81 at first and 1/5 at last; five standard deviations either way.
+    assert!(seen[1].abs_diff(49) < 35 && seen[20].abs_diff(800) < 127, "{seen:?}");
+}
+
+/// Weight, and of one that comes back its ramp and when, in seconds.
+type Member = (u32, Option<(u64, u64)>);
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn replies_hold_each_as_often_as_is_explained(
+        members in prop::collection::vec((1_u32..1_000_000, prop::option::of((1_u64..3600, 1_u64..600))), 3..6),
+        answers in 1_usize..3,
+    ) {
+        let endpoint = |(at, (weight, back)): (usize, &Member)| {
+            let ramp = back.map_or(0, |(ramp, _)| ramp);
+            format!("endpoint.e{at} = {{ addresses = [\"192.0.2.{at}\"], monitor = \"m\", weight = {weight}, ramp = \"{ramp}s\" }}")
+        };
+        let mut policy: Vec<String> = members.iter().enumerate().map(endpoint).collect();
+        let rest: Vec<String> = (2..members.len()).map(|at| format!("\"e{at}\"")).collect();
+        policy.push("pool.in = { members = [\"e0\", \"e1\"] }".to_owned());
+        policy.push(format!("pool.one = {{ members = [{{ to = \"in\", weight = 500000 }}, {}] }}", rest.join(", ")));
+        policy.push(format!("name.one = {{ pool = \"one\", answers = {answers} }}"));
+        let model = model(&policy.join("\n"));
+        let names: Vec<String> = (0..members.len()).map(|at| format!("e{at}")).collect();
+        let down_at = |second: u64| -> Vec<&str> {
+            let is_down = |at: usize| members[at].1.is_some_and(|(_, back)| second < back);
+            names.iter().enumerate().filter(|(at, _)| is_down(*at)).map(|(_, name)| name.as_str()).collect()
+        };
+        let mut publisher = begun(&model, &down_at(0));
+        let mut moments: Vec<u64> = members.iter().filter_map(|(_, back)| Some(back.as_ref()?.1)).chain([600]).collect();
+        moments.sort_unstable();
+        for second in moments {
+            observe(&mut publisher, &down_at(second), at(second * 1000));
+        }
+        let snapshot = publisher.snapshots().load_full();
+        let cell = cell(&snapshot, "one");
+        let Given::Endpoints(given) = &cell.decision().given else { return Err(TestCaseError::fail("nothing is given")) };
+        const ROUNDS: u64 = 4000;
+        let mut counts = vec![0_u64; members.len()];
+        for seed in 0..ROUNDS {
+            let picks = cell.pick(seed.wrapping_mul(0xD134_2543_DE82_EF95));
+            picks.iter().for_each(|index| counts[usize::from(cell.record(*index).slot)] += 1);
+        }
+        let slots = &model.policies[0].endpoints;
+        for (endpoint, odd) in given.probabilities(|_| false) {
+            let slot = slots.iter().position(|of| *of == endpoint).unwrap();
+            let found = counts[slot] as f64 / ROUNDS as f64;
+            let deviation = (odd * (1.0 - odd) / ROUNDS as f64).sqrt();
+            prop_assert!((found - odd).abs() <= 6.0 * deviation + 1e-9, "{endpoint:?}: {found}, not {odd}");
+        }
+    }
 }

@@ -13,7 +13,9 @@ use std::time::Duration;
 use super::{Ask, Bounds, EndpointReport, Outcome, Report, SimulateError, Word, parse_demand, simulate};
 use crate::config::{Flags, load};
 use crate::control::status::Status;
-use crate::model::{CheckView, Evidence, Health, Model, Moment, RegionId, VantageState, VantageView, WorldView};
+use crate::model::{
+    CheckView, Evidence, Health, Model, Moment, Recovery, RegionId, VantageState, VantageView, WorldView,
+};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Identity, Snapshot};
 

@@ -27,3 +27,21 @@ fn what_has_no_monitor_is_taken_away_all_the_same_and_that_is_said() {
         report.notes
     );
 }
+
+#[test]
+fn who_came_back_a_moment_ago_counts_as_far_as_it_is_and_that_is_said() {
+    let model = model(&POLICY.replace("weight = 2\n", "weight = 2\nramp = \"190s\"\n"));
+    let mut view = view(&model);
+    let checks = model.endpoints[0].answerables.iter().filter_map(|side| side.check);
+    checks.for_each(|check| view.checks[check.0 as usize].recovery = Recovery::Since(NOW));
+    let snapshot = compile(Arc::new(model), Arc::new(view), Arc::new(Identity::default()), 1, None);
+    let report = simulated(&snapshot, "");
+    let note = "fra1: back a moment ago, with a part of the weight (`ramp`): the shares are those of this moment";
+    assert_eq!(report.notes, [note]);
+    let full = simulated(&compiled(POLICY), "");
+    assert!(row(&report, "fra1").after < row(&full, "fra1").after && full.notes.is_empty());
+    let Outcome::Pairs(pairs) = simulate(&snapshot, &snapshot, &ask("pairs"), Bounds::NONE).unwrap() else {
+        panic!("pairs were asked for")
+    };
+    assert!(pairs.iter().all(|pair| pair.notes.iter().any(|of_pair| of_pair == note)));
+}
