@@ -25,6 +25,10 @@
 //! The end of a held connection makes Up Suspect as a failure does, but it counts only where no failure does, and never as
 //! the last: probes decide. They leave a process that is replaced in place the time to listen again.
 //!
+//! Silence on a path that visibly loses packets is *doubtful*: it is verified at once as a failure is, and counts by what the
+//! next probe finds. A success clears it, a plain failure confirms it, so that both count, and two doubtful ones
+//! are one failure. So what is dead is found as fast as ever, and loss alone needs twice the evidence.
+//!
 //! With a *hold-down* Up and Down last that long at least. Evidence is counted meanwhile, and the first probe that ends
 //! thereafter changes the verdict if that is what the counts say then.
 //!
@@ -33,8 +37,10 @@
 
 mod past;
 
+use std::mem;
 use std::time::Duration;
 
+use crate::health::rtt::Last;
 use crate::health::{Damping, Rtt};
 use crate::model::timing::{MIN_SPACING, RESTART_GRACE, VERIFY_WINDOW};
 use crate::model::{Health, Moment, Monitor};
@@ -63,6 +69,11 @@ pub enum Event {
         /// When that probe began.
         began: Moment,
     },
+    /// Silence, on a path that lost packets of this very probe while others got through.
+    Doubtful {
+        /// When that probe began.
+        began: Moment,
+    },
     /// The connection that was held to it ended, for whatever reason of the other side's.
     HeldEnded,
 }
@@ -87,6 +98,8 @@ pub struct Detector {
     held_until: Moment,
     /// When the held connection ended, until a probe that began thereafter tells.
     lost: Option<Moment>,
+    /// Whether the last probe was doubtful, and the next decides what that counts.
+    in_doubt: bool,
     state: State,
     rtt: Rtt,
     damping: Damping,
@@ -98,8 +111,8 @@ enum State {
     Unknown { failures: u32, verify_at: Option<Moment> },
     /// Nothing speaks against it.
     Up,
-    /// Up, with failures (1 to `fall` - 1, or `fall` while held, or 0 when a connection ended and `fall` is 1) that no
-    /// run of `rise` successes has cleared yet.
+    /// Up, with failures (1 to `fall` - 1, or `fall` while held, or 0 when it is in doubt, or a connection ended and `fall`
+    /// is 1) that no run of `rise` successes has cleared yet.
     Suspect { failures: u32, run: u32, verify_at: Option<Moment> },
     /// Down, with successes (0 to `rise` - 1, or `rise` while held) in a row, or failures (0 to what counts) in a row.
     Down { run: u32, failures: u32 },
@@ -115,6 +128,7 @@ impl Detector {
             hold_down: monitor.hold_down,
             held_until: Moment::START,
             lost: None,
+            in_doubt: false,
             state: State::Unknown { failures: 0, verify_at: None },
             rtt: Rtt::default(),
             damping: Damping::new(monitor),
@@ -132,20 +146,27 @@ impl Detector {
                     Some(_) => self.state,
                     None => {
                         self.lost = None;
+                        self.in_doubt = false;
                         self.succeeded()
                     }
                 }
             }
             Event::Failure { began } => {
-                if self.rtt.is_overdue(now.since(began)) {
-                    self.rtt.back_off();
-                }
-                let graced = self.lost.map_or(now, |lost| lost + RESTART_GRACE);
-                self.failed(now.max(began + self.spacing()).max(graced))
+                self.rtt.failed(Last::Failed);
+                let counts = if mem::take(&mut self.in_doubt) { 2 } else { 1 };
+                let verify_at = self.verify_at(began, now);
+                (0..counts).fold(self.state, |state, _| self.failed(state, verify_at))
+            }
+            Event::Doubtful { began } => {
+                self.rtt.failed(Last::Lossy);
+                let verify_at = self.verify_at(began, now);
+                let counts = mem::take(&mut self.in_doubt) || self.state.health() == Health::Down;
+                self.in_doubt = !counts;
+                if counts { self.failed(self.state, verify_at) } else { self.suspected(0, verify_at) }
             }
             Event::HeldEnded => {
                 self.lost = Some(now);
-                self.suspected(now + RESTART_GRACE)
+                self.suspected(1.min(self.fall - 1), now + RESTART_GRACE)
             }
         };
         self.state = self.judged(counted, now);
@@ -216,6 +237,10 @@ impl Detector {
         let counted = match self.state {
             State::Unknown { .. } => return Duration::ZERO,
             State::Up => self.interval + self.spacing() * (self.fall - 1),
+            // In doubt the next failure counts twice.
+            State::Suspect { failures, verify_at: Some(_), .. } if self.in_doubt => {
+                self.spacing() * self.fall.saturating_sub(failures + 1).max(1)
+            }
             State::Suspect { failures, verify_at: Some(_), .. } => self.spacing() * (self.fall - failures),
             State::Suspect { failures, verify_at: None, .. } => {
                 self.interval + self.spacing() * (self.fall - failures).saturating_sub(1)
@@ -241,13 +266,22 @@ impl Detector {
     }
 
     fn cleared_or_suspect(&self, failures: u32, run: u32) -> State {
-        if run >= self.rise { State::Up } else { State::Suspect { failures, run, verify_at: None } }
+        if run >= self.rise || failures == 0 { State::Up } else { State::Suspect { failures, run, verify_at: None } }
+    }
+
+    /// When a probe that began then and now failed is to be verified. Its time was long enough, or is doubled.
+    fn verify_at(&mut self, began: Moment, now: Moment) -> Moment {
+        if self.rtt.is_overdue(now.since(began)) {
+            self.rtt.back_off();
+        }
+        let graced = self.lost.map_or(now, |lost| lost + RESTART_GRACE);
+        now.max(began + self.spacing()).max(graced)
     }
 
     /// What a failure adds to.
-    fn failed(&self, verify_at: Moment) -> State {
+    fn failed(&self, state: State, verify_at: Moment) -> State {
         let verify_at = Some(verify_at);
-        match self.state {
+        match state {
             State::Up => State::Suspect { failures: 1, run: 0, verify_at },
             State::Unknown { failures, .. } => State::Unknown { failures: failures + 1, verify_at },
             State::Suspect { failures, .. } => {
@@ -259,12 +293,14 @@ impl Detector {
         }
     }
 
-    /// What the end of a held connection makes of it.
-    fn suspected(&self, verify_at: Moment) -> State {
-        let (first, verify_at) = (1.min(self.fall - 1), Some(verify_at));
+    /// What a reason to verify makes of it that is no failure: the end of a held connection, or a doubt. It stands for
+    /// `first` failures where there is none yet.
+    fn suspected(&self, first: u32, verify_at: Moment) -> State {
+        let verify_at = Some(verify_at);
         match self.state {
             State::Up => State::Suspect { failures: first, run: 0, verify_at },
             State::Suspect { failures, .. } => State::Suspect { failures: failures.max(first), run: 0, verify_at },
+            State::Unknown { failures, .. } if self.in_doubt => State::Unknown { failures, verify_at },
             State::Unknown { .. } | State::Down { .. } => self.state,
         }
     }

@@ -22,7 +22,7 @@ pub use detector::{Detector, Event, Past, Transition};
 pub use heartbeat::{Heartbeat, Sign};
 pub use heartbeats::{Beat, Beats, Busy, Heartbeats};
 pub use observation::Observation;
-pub use pace::Pace;
+pub use pace::{Move, Pace};
 pub use probe::{Failure, Measurement, ProbeClients, Sources, check_rights};
 pub use prober::{Plan, Prober, ProberHandle, ProberSettings, Round, control_check};
 pub use rtt::Rtt;

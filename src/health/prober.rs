@@ -348,13 +348,13 @@ impl Watched {
                     self.is_settled = true;
                     return (None, false);
                 }
-                Event::Failure { began }
+                if failure.is_doubtful() { Event::Doubtful { began } } else { Event::Failure { began } }
             }
         };
         self.probed_at = Some(ended);
         self.failing_since = match event {
             Event::Success { .. } => None,
-            Event::Failure { .. } => self.failing_since.or(Some(ended)),
+            Event::Failure { .. } | Event::Doubtful { .. } => self.failing_since.or(Some(ended)),
             // No probe: nothing was found.
             Event::HeldEnded => self.failing_since,
         };

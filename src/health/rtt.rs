@@ -9,12 +9,31 @@ use crate::model::timing::ADAPTIVE_FLOOR;
 /// Doublings of an adaptive time-out that are counted: from the floor they pass the ceiling.
 const MAX_DOUBLINGS: u32 = 5;
 
+/// So many successes after a failure probes are still hurried (see [`Last`]). Judgment: a path that fails one probe in
+/// ten of those that aren't would else be found out anew every few seconds.
+const REMEMBERED: u32 = 20;
+
 /// Smoothed round-trip time of one check. Starts without any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rtt {
     smoothed: Option<Smoothed>,
     /// How often the adaptive time-out has doubled since the last relief.
     doublings: u32,
+    last: Last,
+    /// Successes until `last` is forgotten.
+    remembered: u32,
+}
+
+/// The worst that was heard lately, as far as the next probe goes by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Last {
+    /// Nothing else.
+    #[default]
+    Well,
+    /// A probe failed.
+    Failed,
+    /// A probe ran into its time-out where the path lost packets of it.
+    Lossy,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +45,10 @@ struct Smoothed {
 impl Rtt {
     /// Takes in one measured round-trip time (RFC 6298, 2.2 for the first, 2.3 for those after it).
     pub fn learn(&mut self, measured: Duration) {
+        self.remembered = self.remembered.saturating_sub(1);
+        if self.remembered == 0 {
+            self.last = Last::Well;
+        }
         self.smoothed = Some(match self.smoothed {
             None => Smoothed { srtt: measured, rttvar: measured / 2 },
             // The deviation is updated first, from the mean as it was: the RFC asks for this order.
@@ -60,6 +83,16 @@ impl Rtt {
     /// answer but when all is well again, so that a lossy path isn't judged in a hurry just when it is suspected.
     pub fn relax(&mut self) {
         self.doublings = 0;
+    }
+
+    /// A probe failed. The worst is remembered for the next few successes.
+    pub fn failed(&mut self, how: Last) {
+        (self.last, self.remembered) = (self.last.max(how), REMEMBERED);
+    }
+
+    /// The worst that was heard lately.
+    pub fn last(&self) -> Last {
+        self.last
     }
 
     /// The mean and four deviations, [`ADAPTIVE_FLOOR`] at least (RFC 6298, 2.2 and 2.3).

@@ -5,12 +5,13 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
-use fastrand::Rng;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use crate::health::{Detector, Event, Pace, Rtt, Schedule, SlotId, Transition};
+use crate::health::{Detector, Event, Rtt, Schedule, SlotId, Transition};
 use crate::model::{Health, Moment, Monitor, ProbeKind, Timing};
+
+mod lossy;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -18,15 +19,26 @@ fn defaults() -> Monitor {
     Monitor::new(ProbeKind::Tcp)
 }
 
-/// How a probe that begins now will end: after how long, and the round-trip time if well.
-type Ending = (Duration, Option<Duration>);
+/// How a probe will end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    Well(Duration),
+    Failed,
+    Doubtful,
+}
+
+impl From<Option<Duration>> for Found {
+    fn from(rtt: Option<Duration>) -> Found {
+        rtt.map_or(Found::Failed, Found::Well)
+    }
+}
 
 /// Probes `checks` checks of one monitor until `end`, in a world that says how each probe ends.
-fn run(
+fn run<F: Into<Found>>(
     monitor: &Monitor,
     checks: usize,
     end: Moment,
-    mut world: impl FnMut(Moment, &Rtt) -> Ending,
+    mut world: impl FnMut(Moment, &Rtt) -> (Duration, F),
 ) -> Vec<(Moment, Transition)> {
     let mut schedule = Schedule::new(100_000);
     let slots = schedule.add(&vec![monitor.interval; checks], Moment::START);
@@ -35,100 +47,28 @@ fn run(
     let mut endings = BinaryHeap::new();
     let mut transitions = Vec::new();
     loop {
-        let next_ending =
-            endings.peek().map(|Reverse((at, ..)): &Reverse<(Moment, SlotId, Moment, Option<Duration>)>| *at);
+        let next_ending = endings.peek().map(|Reverse((at, ..)): &Reverse<(Moment, SlotId, Moment, Found)>| *at);
         let Some(now) = [schedule.next_due(), next_ending].into_iter().flatten().min().filter(|now| *now <= end) else {
             return transitions;
         };
         while let Some(slot) = schedule.take(now) {
-            let (took, rtt) = world(now, detectors[&slot].rtt());
-            endings.push(Reverse((now + took, slot, now, rtt)));
+            let (took, found) = world(now, detectors[&slot].rtt());
+            endings.push(Reverse((now + took, slot, now, found.into())));
         }
         if next_ending == Some(now) {
-            let Some(Reverse((_, slot, began, rtt))) = endings.pop() else { continue };
+            let Some(Reverse((_, slot, began, found))) = endings.pop() else { continue };
             schedule.ended(slot);
-            let event = rtt.map_or(Event::Failure { began }, |rtt| Event::Success { rtt });
+            let event = match found {
+                Found::Well(rtt) => Event::Success { rtt },
+                Found::Failed => Event::Failure { began },
+                Found::Doubtful => Event::Doubtful { began },
+            };
             let Some(detector) = detectors.get_mut(&slot) else { continue };
             transitions.extend(detector.step(event, now).map(|transition| (now, transition)));
             schedule.want(slot, detector.deadline());
             schedule.back_off(slot, detector.backoff(), now);
         }
     }
-}
-
-/// A path that loses each packet, either way, with probability `loss`, and takes 20 to 80 ms for one that it keeps.
-fn over_lossy_path(chance: &mut Rng, loss: f64, timeout: Duration, rtt: &Rtt) -> Ending {
-    let pace = Pace::light(timeout, rtt);
-    let answers = (0..).map_while(|nth| pace.start_of(nth)).filter_map(|start| {
-        let is_kept = chance.f64() >= loss && chance.f64() >= loss;
-        let rtt = Duration::from_secs_f64(0.040 + 0.060 * (chance.f64() + chance.f64()));
-        is_kept.then_some((start + rtt, Some(rtt)))
-    });
-    answers.min().filter(|(took, _)| *took < timeout).unwrap_or((timeout, None))
-}
-
-#[test]
-fn at_20_percent_loss_and_jitter_ten_minutes_pass_without_a_transition() {
-    let monitor = defaults();
-    for seed in 0..40 {
-        let mut chance = Rng::with_seed(seed);
-        let end = Moment::START + Duration::from_secs(600);
-        let transitions = run(&monitor, 1, end, |_, rtt| over_lossy_path(&mut chance, 0.2, monitor.timeout, rtt));
-        let to: Vec<Health> = transitions.iter().map(|(_, transition)| transition.to).collect();
-        assert_eq!(to, [Health::Up], "seed {seed}: {transitions:?}");
-    }
-}
-
-/// The same of an http monitor: a handshake, which has no second chance within a time-out, then a request, which the
-/// kernel repeats after 200 ms at least (Linux, TCP_RTO_MIN).
-fn over_lossy_path_by_http(chance: &mut Rng, loss: f64, timeout: Duration, rtt: &Rtt) -> Ending {
-    let pace = Pace::heavy(timeout, rtt);
-    let mut round_trip = || {
-        let is_kept = chance.f64() >= loss && chance.f64() >= loss;
-        is_kept.then(|| Duration::from_secs_f64(0.020 + 0.030 * (chance.f64() + chance.f64())))
-    };
-    let answers = (0..).map_while(|nth| pace.start_of(nth)).filter_map(|start| {
-        let connected = round_trip()?;
-        let sent = [0, 200, 600].map(|after| connected + after * MS);
-        let took = sent.into_iter().find_map(|sent| Some(sent + round_trip()?))?;
-        Some((start + took, Some(took)))
-    });
-    answers.min().filter(|(took, _)| *took < timeout).unwrap_or((timeout, None))
-}
-
-/// As netem has it on one side of a path: 20 % of the round trips are lost, and they take 50 +- 30 ms.
-#[test]
-fn nor_does_one_of_an_http_monitor() {
-    let monitor = defaults();
-    for seed in 0..40 {
-        let mut chance = Rng::with_seed(seed);
-        let end = Moment::START + Duration::from_secs(600);
-        let loss = 1.0 - 0.8f64.sqrt();
-        let transitions =
-            run(&monitor, 1, end, |_, rtt| over_lossy_path_by_http(&mut chance, loss, monitor.timeout, rtt));
-        assert_eq!(transitions.len(), 1, "seed {seed}: {transitions:?}");
-    }
-}
-
-#[test]
-fn an_adaptive_time_out_is_not_fooled_by_loss_either() {
-    let monitor = Monitor { adaptive: true, timeout: 1000 * MS, ..defaults() };
-    for seed in 0..40 {
-        let mut chance = Rng::with_seed(seed);
-        let end = Moment::START + Duration::from_secs(600);
-        let transitions = run(&monitor, 1, end, |_, rtt| over_lossy_path(&mut chance, 0.2, rtt.timeout(&monitor), rtt));
-        let to: Vec<Health> = transitions.iter().map(|(_, transition)| transition.to).collect();
-        assert_eq!(to, [Health::Up], "seed {seed}: {transitions:?}");
-    }
-}
-
-#[test]
-fn a_path_that_loses_nearly_all_is_down() {
-    let monitor = defaults();
-    let mut chance = Rng::with_seed(1);
-    let end = Moment::START + Duration::from_secs(60);
-    let transitions = run(&monitor, 1, end, |_, rtt| over_lossy_path(&mut chance, 0.9, monitor.timeout, rtt));
-    assert!(transitions.iter().any(|(_, transition)| transition.to == Health::Down), "{transitions:?}");
 }
 
 #[test]

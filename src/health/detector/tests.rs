@@ -18,7 +18,7 @@ impl Detector {
     }
 }
 
-/// Feeds `S` and `F`, a second apart; what the verdict is after each, as `?`, `+` or `-`.
+/// Feeds `S`, `F` and `D` (doubtful), a second apart; what the verdict is after each, as `?`, `+` or `-`.
 fn verdicts(detector: &mut Detector, outcomes: &str) -> String {
     let mut now = Moment::START;
     let mut said = String::new();
@@ -26,6 +26,7 @@ fn verdicts(detector: &mut Detector, outcomes: &str) -> String {
         now = now + 1000 * MS;
         let event = match outcome {
             'S' => Event::Success { rtt: 10 * MS },
+            'D' => Event::Doubtful { began: now },
             _ => Event::Failure { began: now },
         };
         let before = detector.health();
@@ -61,6 +62,26 @@ fn verdicts_follow_the_diagram() {
     check("one failure suffices when fall is 1", 1, 1, "SFSF", "+-+-");
     check("with rise 1 every success clears", 2, 1, "SFSFSFF", "++++++-");
     check("a first failure with fall 1 is down", 1, 2, "FSS", "--+");
+}
+
+#[test]
+fn a_doubtful_probe_counts_by_what_follows_it() {
+    check("a success clears it", 3, 2, "SDSDSDSDSDSD", "++++++++++++");
+    check("a failure confirms it", 3, 2, "SDFF", "+++-");
+    check("two are one failure", 3, 2, "SDDDDDD", "++++++-");
+    check("and add up with others", 3, 2, "SDDSFSF", "++++++-");
+    check("they are no success either", 3, 2, "SFSDSDSF", "++++++++");
+    check("nor the first word on it", 3, 2, "DDDDDD", "?????-");
+    check("nothing is taken for what it was", 3, 2, "DS", "?+");
+    check("with fall 1 the second decides", 1, 2, "SDD", "++-");
+    check("or a failure", 1, 2, "SDF", "++-");
+    check("down it is a failure", 3, 2, "FFFSDSS", "??----+");
+    let mut detector = Detector::new(&monitor(3, 2));
+    let at = |ms: u32| Moment::START + ms * MS;
+    detector.step(Event::Success { rtt: 30 * MS }, at(30));
+    detector.step(Event::Doubtful { began: at(1000) }, at(1500));
+    assert_eq!((detector.deadline(), detector.is_suspect()), (Some(at(1500)), true), "verified at once");
+    assert_eq!(detector.may_change_in(at(1500)), 2 * 30 * MS, "two more failures");
 }
 
 #[test]

@@ -1,45 +1,118 @@
-//! Running the attempts of one probe: the first that is answered, well or badly, ends it.
+//! Running the attempts of one probe as [`Pace`] says: the first that is answered, well or badly, ends it.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::unconstrained;
 
 use crate::clock;
-use crate::health::Pace;
 use crate::health::probe::Failure;
+use crate::health::{Move, Pace};
+use crate::model::Moment;
 
-/// Begins attempts at `pace` until one of them ends or `timeout` has passed since the first began. An attempt that
-/// was answered, be it with a refusal, is an answer: only silence is asked again. Attempts left over are dropped.
+/// Stages of an attempt: it connects; it stands and waits for its turn; it has its turn.
+const CONNECTING: u8 = 0;
+const CONNECTED: u8 = 1;
+const ASKING: u8 = 2;
+
+/// An attempt's turn to ask, which it waits for on its connection. Only [`race`] gives it.
+#[derive(Debug, Clone)]
+pub(super) struct Turn {
+    stage: Arc<AtomicU8>,
+}
+
+impl Turn {
+    /// To be waited for once the connection stands that was begun at `began`. Gives the moment that the round trip counts
+    /// from: that, put off by what was waited, which is none of the other side's time.
+    pub(super) async fn wait(self, began: Moment) -> Moment {
+        let connected = clock::now();
+        // Whoever gives the turn also polls this, so there is nobody to be woken by.
+        poll_fn(|_| match self.stage.load(Ordering::Relaxed) {
+            ASKING => Poll::Ready(()),
+            _ => {
+                self.stage.store(CONNECTED, Ordering::Relaxed);
+                Poll::Pending
+            }
+        })
+        .await;
+        began + clock::now().since(connected)
+    }
+}
+
+/// An attempt that was begun; without a future when it had no means to.
+struct Running<A> {
+    attempt: Option<Pin<Box<A>>>,
+    turn: Turn,
+    is_connected: bool,
+}
+
+/// What came of waiting for attempts.
+enum News<T> {
+    Answered(usize, T),
+    Connected(usize),
+}
+
+/// The same as [`race`], for attempts that are one packet and its answer.
 pub(super) async fn repeat<A>(pace: Pace, timeout: Duration, mut begin: impl FnMut() -> A) -> Result<Duration, Failure>
 where
     A: Future<Output = Result<Duration, Failure>>,
 {
+    race(pace, timeout, |_| begin()).await
+}
+
+/// Begins attempts at `pace` and gives them their turns until one of them ends or `timeout` has passed since the first
+/// began. An attempt that was answered, be it with a refusal, is an answer: only silence is asked again. Attempts left
+/// over are dropped.
+pub(super) async fn race<A>(
+    mut pace: Pace,
+    timeout: Duration,
+    mut begin: impl FnMut(Turn) -> A,
+) -> Result<Duration, Failure>
+where
+    A: Future<Output = Result<Duration, Failure>>,
+{
     let began = clock::now();
-    let mut attempts: Vec<Pin<Box<A>>> = Vec::with_capacity(1);
-    let mut next = Some(0);
+    let mut running: Vec<Running<A>> = Vec::with_capacity(1);
     loop {
         let elapsed = clock::now().since(began);
         if elapsed >= timeout {
-            return Err(Failure::TimedOut { after: timeout });
+            let lossy = |(lost, of)| Failure::Lossy { after: timeout, lost, of };
+            return Err(pace.losses().map_or(Failure::TimedOut { after: timeout }, lossy));
         }
         // One at a time, so that what came in while this process stood still is read before more is asked.
-        if next.and_then(|nth| pace.start_of(nth)).is_some_and(|start| start <= elapsed) {
-            attempts.push(Box::pin(begin()));
-            next = next.map(|nth| nth + 1);
-        }
-        let until = next.and_then(|nth| pace.start_of(nth)).map_or(timeout, |start| start.min(timeout));
+        let until = match pace.next(elapsed) {
+            Move::Begin => {
+                pace.begun(elapsed);
+                let turn = Turn { stage: Arc::new(AtomicU8::new(CONNECTING)) };
+                let attempt = Some(Box::pin(begin(turn.clone())));
+                running.push(Running { attempt, turn, is_connected: false });
+                elapsed
+            }
+            Move::Ask(nth) => {
+                pace.asked(nth, elapsed);
+                if let Some(running) = running.get(nth) {
+                    running.turn.stage.store(ASKING, Ordering::Relaxed);
+                }
+                elapsed
+            }
+            Move::Wait(until) => until.map_or(timeout, |until| until.min(timeout)),
+        };
         tokio::select! {
             biased;
-            (nth, answer) = first_answer(&mut attempts) => match answer {
+            news = news(&mut running) => match news {
+                News::Connected(nth) => pace.connected(nth, clock::now().since(began)),
                 // A repeat that this host had no means for takes nothing from the attempts that are on their way.
-                Err(failure) if !failure.is_evidence() && attempts.len() > 1 => {
-                    drop(attempts.swap_remove(nth));
-                    next = None;
+                News::Answered(nth, Err(failure)) if !failure.is_evidence() && are_others(&running, nth) => {
+                    if let Some(running) = running.get_mut(nth) {
+                        running.attempt = None;
+                    }
+                    pace.exhausted();
                 }
-                answer => return answer,
+                News::Answered(_, answer) => return answer,
             },
             // Unconstrained: an attempt that always has something to read uses up what tokio lets a task do in one go,
             // and the end of its time would never be looked at.
@@ -48,15 +121,21 @@ where
     }
 }
 
-/// The first of `attempts` that ends, and which one it is. Waits for ever when there is none.
-async fn first_answer<A>(attempts: &mut [Pin<Box<A>>]) -> (usize, A::Output)
-where
-    A: Future,
-{
+fn are_others<A>(running: &[Running<A>], nth: usize) -> bool {
+    running.iter().enumerate().any(|(other, running)| other != nth && running.attempt.is_some())
+}
+
+/// The first of them that ends or gets its connection, and which one it is. Waits for ever when there is none.
+async fn news<A: Future>(running: &mut [Running<A>]) -> News<A::Output> {
     poll_fn(|cx| {
-        for (nth, attempt) in attempts.iter_mut().enumerate() {
+        for (nth, running) in running.iter_mut().enumerate() {
+            let Some(attempt) = &mut running.attempt else { continue };
             if let Poll::Ready(answer) = attempt.as_mut().poll(cx) {
-                return Poll::Ready((nth, answer));
+                return Poll::Ready(News::Answered(nth, answer));
+            }
+            if !running.is_connected && running.turn.stage.load(Ordering::Relaxed) == CONNECTED {
+                running.is_connected = true;
+                return Poll::Ready(News::Connected(nth));
             }
         }
         Poll::Pending
@@ -67,7 +146,6 @@ where
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::sync::Arc;
 
     use tokio::sync::Notify;
 
@@ -137,5 +215,32 @@ mod tests {
         });
         assert_eq!(answer.await, Ok(7 * MS));
         assert_eq!(begun, 2, "no more repeats after that");
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_a_turn_is_not_in_the_round_trip() {
+        let both_begun = Arc::new(Notify::new());
+        let asked = Arc::new(AtomicU8::new(0));
+        let mut begun = 0;
+        // The first two connect at once; only one may ask, and its question gets lost.
+        let answer = race(Pace::staged(800 * MS, &Rtt::default(), 2), 20_000 * MS, |turn| {
+            begun += 1;
+            let (nth, both_begun, asked) = (begun, Arc::clone(&both_begun), Arc::clone(&asked));
+            async move {
+                let began = clock::now();
+                match nth {
+                    1 => both_begun.notified().await,
+                    2 => both_begun.notify_one(),
+                    _ => pending().await,
+                }
+                let counted_from = turn.wait(began).await;
+                if asked.fetch_add(1, Ordering::Relaxed) == 0 {
+                    return pending().await;
+                }
+                Ok(counted_from.since(began))
+            }
+        });
+        let waited = answer.await.expect("the other is answered");
+        assert!(waited >= 40 * MS, "a sixteenth of 800 ms at least lies between two questions: {waited:?}");
     }
 }

@@ -12,6 +12,15 @@ pub enum Failure {
         /// The monitor's time-out.
         after: Duration,
     },
+    /// The same, but the way there lost some of the probe itself: it may be that which is to blame.
+    Lossy {
+        /// The monitor's time-out.
+        after: Duration,
+        /// Connections that got no answer, while others did.
+        lost: usize,
+        /// Of how many.
+        of: usize,
+    },
     /// The other side refused the connection: nothing listens there.
     Refused,
     /// The other side, or someone on the way, ended the connection.
@@ -49,6 +58,7 @@ impl Failure {
         match self {
             Failure::Vantage(_) => false,
             Failure::TimedOut { .. }
+            | Failure::Lossy { .. }
             | Failure::Refused
             | Failure::Reset
             | Failure::Closed
@@ -59,6 +69,11 @@ impl Failure {
             | Failure::Unwell(_)
             | Failure::Garbage(_) => true,
         }
+    }
+
+    /// Whether the path is as likely the reason as the other side, so that another probe must decide.
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self, Failure::Lossy { .. })
     }
 
     /// What an error of a socket means for a probe.
@@ -84,6 +99,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::TimedOut { after } => write!(f, "timed out after {}", humantime::format_duration(*after)),
+            Failure::Lossy { after, lost, of } => {
+                let after = humantime::format_duration(*after);
+                write!(f, "timed out after {after} on a path that loses packets ({lost} of {of} connections)")
+            }
             Failure::Refused => f.write_str("connection refused"),
             Failure::Reset => f.write_str("connection reset"),
             Failure::Closed => f.write_str("connection closed before the response was complete"),
@@ -112,6 +131,8 @@ mod tests {
     fn failures_read_as_a_person_would_say_them() {
         let said = |failure: Failure| failure.to_string();
         assert_eq!(said(Failure::TimedOut { after: Duration::from_millis(500) }), "timed out after 500ms");
+        let lossy = Failure::Lossy { after: Duration::from_secs(1), lost: 2, of: 7 };
+        assert_eq!(said(lossy), "timed out after 1s on a path that loses packets (2 of 7 connections)");
         assert_eq!(said(Failure::from_io(&io::ErrorKind::ConnectionRefused.into())), "connection refused");
         assert_eq!(said(Failure::from_io(&io::ErrorKind::HostUnreachable.into())), "host unreachable");
         assert_eq!(said(Failure::from_io(&io::ErrorKind::ConnectionReset.into())), "connection reset");

@@ -17,6 +17,7 @@ use hyper::{Method, Request, Response};
 use tokio::task::JoinSet;
 
 use crate::clock;
+use crate::health::probe::attempt::Turn;
 use crate::health::probe::bounded::bounded;
 use crate::health::probe::http::{AGENT, explain};
 use crate::health::probe::{Failure, ProbeClients, tcp, tls};
@@ -30,10 +31,16 @@ const MOST_HEADERS: u32 = 16 * 1024;
 const MAX_WORDS: usize = 200;
 
 /// Asks `to`; gives the time from connecting to the head of the response.
-pub(super) async fn check(clients: &ProbeClients, spec: &GrpcSpec, to: SocketAddr) -> Result<Duration, Failure> {
+pub(super) async fn check(
+    clients: &ProbeClients,
+    spec: &GrpcSpec,
+    to: SocketAddr,
+    turn: Turn,
+) -> Result<Duration, Failure> {
     let request = request(spec, to)?;
     let began = clock::now();
     let stream = tcp::connect(clients, to).await?;
+    let began = turn.wait(began).await;
     match spec.tls {
         None => exchange(bounded(stream), request, began).await,
         Some(rule) => {

@@ -15,6 +15,7 @@ use hyper::rt::{Read, Write};
 use hyper::{Method, Request};
 
 use crate::clock;
+use crate::health::probe::attempt::Turn;
 use crate::health::probe::bounded::bounded;
 use crate::health::probe::{Failure, ProbeClients, tcp, tls};
 use crate::model::{CertificateRule, HttpSpec, Moment};
@@ -27,11 +28,17 @@ const HEAD_LIMIT: usize = 64 * 1024;
 pub(super) const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
 
 /// Asks `to` in the clear; gives the time from connecting to the head of the response.
-pub(super) async fn get(clients: &ProbeClients, spec: &HttpSpec, to: SocketAddr) -> Result<Duration, Failure> {
+pub(super) async fn get(
+    clients: &ProbeClients,
+    spec: &HttpSpec,
+    to: SocketAddr,
+    turn: Turn,
+) -> Result<Duration, Failure> {
     const PORT: u16 = 80;
     let request = request(spec, to, PORT)?;
     let began = clock::now();
     let stream = tcp::connect(clients, to).await?;
+    let began = turn.wait(began).await;
     exchange(bounded(stream), request, spec, began).await
 }
 
@@ -41,11 +48,13 @@ pub(super) async fn get_over_tls(
     spec: &HttpSpec,
     certificate: CertificateRule,
     to: SocketAddr,
+    turn: Turn,
 ) -> Result<Duration, Failure> {
     const PORT: u16 = 443;
     let request = request(spec, to, PORT)?;
     let began = clock::now();
     let stream = tcp::connect(clients, to).await?;
+    let began = turn.wait(began).await;
     let stream = tls::handshake(clients, spec.host.as_deref(), certificate, &[b"http/1.1"], to, stream).await?;
     exchange(bounded(stream), request, spec, began).await
 }

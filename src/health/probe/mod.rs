@@ -4,7 +4,7 @@
 //!
 //! What the round-trip time means: for icmp the echo's, for tcp the handshake's, for tls
 //! both handshakes', for dns from the question to the reply, for http, https and grpc the time from the connection's beginning to the head of the response, that is,
-//! what a client waits for the first byte. That counts the server's own slowness in, on purpose: it ranks regions by what clients feel. That of an exec
+//! what a client waits for the first byte; what an attempt waited for its turn is not in it. That counts the server's own slowness in, on purpose: it ranks regions by what clients feel. That of an exec
 //! probe is how long the program took, and ranks nothing.
 
 mod attempt;
@@ -50,32 +50,35 @@ pub struct Measurement {
 pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measurement {
     let timeout = rtt.timeout(&check.monitor);
     let began = clock::now();
+    let light = || Pace::light(timeout, rtt);
+    let staged = |round_trips| Pace::staged(timeout, rtt, round_trips);
     let result = match (&check.monitor.kind, check.target) {
         (ProbeKind::Icmp, ProbeTarget::Host(host)) => {
-            attempt::repeat(Pace::light(timeout, rtt), timeout, || icmp::echo(clients, host, timeout)).await
+            attempt::repeat(light(), timeout, || icmp::echo(clients, host, timeout)).await
         }
         (ProbeKind::Icmp, ProbeTarget::Socket(to)) => {
-            attempt::repeat(Pace::light(timeout, rtt), timeout, || icmp::echo(clients, to.ip(), timeout)).await
+            attempt::repeat(light(), timeout, || icmp::echo(clients, to.ip(), timeout)).await
         }
         (ProbeKind::Tcp, ProbeTarget::Socket(to)) => {
-            attempt::repeat(Pace::light(timeout, rtt), timeout, || tcp::handshake(clients, to)).await
+            attempt::repeat(light(), timeout, || tcp::handshake(clients, to)).await
         }
         (ProbeKind::Http(spec), ProbeTarget::Socket(to)) => {
-            attempt::repeat(Pace::heavy(timeout, rtt), timeout, || http::get(clients, spec, to)).await
+            attempt::race(staged(2), timeout, |turn| http::get(clients, spec, to, turn)).await
         }
         (ProbeKind::Https(spec, certificate), ProbeTarget::Socket(to)) => {
-            let get = || http::get_over_tls(clients, spec, *certificate, to);
-            attempt::repeat(Pace::heavy(timeout, rtt), timeout, get).await
+            let get = |turn| http::get_over_tls(clients, spec, *certificate, to, turn);
+            attempt::race(staged(3), timeout, get).await
         }
         (ProbeKind::Dns(spec), ProbeTarget::Socket(to)) => {
-            attempt::repeat(Pace::light(timeout, rtt), timeout, || dns::ask(clients, spec, to)).await
+            attempt::repeat(light(), timeout, || dns::ask(clients, spec, to)).await
         }
         (ProbeKind::Grpc(spec), ProbeTarget::Socket(to)) => {
-            attempt::repeat(Pace::heavy(timeout, rtt), timeout, || grpc::check(clients, spec, to)).await
+            let round_trips = if spec.tls.is_some() { 3 } else { 2 };
+            attempt::race(staged(round_trips), timeout, |turn| grpc::check(clients, spec, to, turn)).await
         }
         (ProbeKind::Exec(spec), target) => exec::run(spec, target, timeout).await,
         (ProbeKind::Tls(spec), ProbeTarget::Socket(to)) => {
-            attempt::repeat(Pace::heavy(timeout, rtt), timeout, || tls::probe(clients, spec, to)).await
+            attempt::race(staged(2), timeout, |turn| tls::probe(clients, spec, to, turn)).await
         }
         (
             ProbeKind::Tcp

@@ -16,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use x509_parser::parse_x509_certificate;
 
 use crate::clock;
+use crate::health::probe::attempt::Turn;
 use crate::health::probe::unverified::AnyCertificate;
 use crate::health::probe::{Failure, ProbeClients, tcp};
 use crate::model::{CertificateRule, TlsSpec};
@@ -46,9 +47,15 @@ fn whole_handshakes(mut config: ClientConfig) -> Arc<ClientConfig> {
 }
 
 /// Connects to `to`, shakes hands and hangs up; gives the time of both handshakes.
-pub(super) async fn probe(clients: &ProbeClients, spec: &TlsSpec, to: SocketAddr) -> Result<Duration, Failure> {
+pub(super) async fn probe(
+    clients: &ProbeClients,
+    spec: &TlsSpec,
+    to: SocketAddr,
+    turn: Turn,
+) -> Result<Duration, Failure> {
     let began = clock::now();
     let stream = tcp::connect(clients, to).await?;
+    let began = turn.wait(began).await;
     handshake(clients, spec.host.as_deref(), spec.certificate, &[], to, stream).await?;
     Ok(clock::now().since(began))
 }
