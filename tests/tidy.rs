@@ -38,6 +38,8 @@ const PURE: &[&str] = &[
     "health/detector",
     "health/rtt",
     "health/damping",
+    "health/heartbeat",
+    "health/phi",
     "health/observation",
     "fleet/report",
     "fleet/quorum",

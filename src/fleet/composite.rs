@@ -71,7 +71,7 @@ mod tests {
 
     fn composite(rule: Rule, names: &[&str]) -> Composite {
         let part = |name: &&str| {
-            let spec = HeartbeatSpec { zone: "z.".into(), endpoint: (*name).into(), ttl: MS, longest: MS };
+            let spec = HeartbeatSpec { zone: "z.".into(), endpoint: (*name).into(), ttl: MS, longest: MS, phi: None };
             let kind = ProbeKind::Heartbeat(spec);
             let monitor = Monitor::new(kind);
             PartKey { name: (*name).into(), key: Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere }) }

@@ -15,10 +15,15 @@
 //! The end of a ttl is all the evidence there is, so there is no `fall`: the service chose a ttl that outlasts lost
 //! beats. With a *hold-down* Up and Down last that long at least, but a goodbye is the service's own word and counts at
 //! once.
+//!
+//! With a threshold of suspicion ([`Phi`]) a beat also ends when the next one is overdue by the rhythm that they had, if
+//! that is sooner: the ttl is what the service promised. A beat that comes too late, a goodbye, and another ttl begin the
+//! rhythm anew, so that an outage never is a part of it and a new rhythm costs one verdict at most; until it is
+//! known the ttl decides. A gap in which nobody could have been heard says nothing of it either.
 
 use std::time::Duration;
 
-use crate::health::Transition;
+use crate::health::{Phi, Transition};
 use crate::model::{Health, Moment, Monitor};
 
 /// What a service says of itself.
@@ -41,6 +46,10 @@ pub struct Heartbeat {
     health: Health,
     /// Until then silence says nothing of a service that was never heard.
     first_until: Moment,
+    /// The rhythm of the beats, where it is asked for.
+    phi: Option<Phi>,
+    /// Whether this was given its time again since the last beat.
+    is_forgiven: bool,
     /// The last beat counts until then; `None` before the first, and after a goodbye.
     alive_until: Option<Moment>,
     /// Beats in a row, each within the ttl of the one before.
@@ -58,6 +67,8 @@ impl Heartbeat {
             hold_down: monitor.hold_down,
             health: Health::Unknown,
             first_until: now + ttl,
+            phi: threshold(monitor).map(Phi::new),
+            is_forgiven: false,
             alive_until: None,
             run: 0,
             held_until: Moment::START,
@@ -67,15 +78,21 @@ impl Heartbeat {
 
     /// The same service, judged by another monitor from now on.
     pub fn judged_by(&self, monitor: &Monitor) -> Heartbeat {
-        Heartbeat { rise: monitor.rise.max(1), hold_down: monitor.hold_down, ..self.clone() }
+        let phi = threshold(monitor).map(|threshold| match &self.phi {
+            Some(phi) => phi.judged_by(threshold),
+            None => Phi::new(threshold),
+        });
+        Heartbeat { rise: monitor.rise.max(1), hold_down: monitor.hold_down, phi, ..self.clone() }
     }
 
     /// Takes in what the service said at `now`; says when that changed the verdict.
     pub fn hear(&mut self, sign: Sign, now: Moment) -> Option<Transition> {
         match sign {
             Sign::Alive { ttl } => {
+                self.learn(ttl, now);
                 self.run = if self.is_alive(now) { self.run.saturating_add(1) } else { 1 };
-                self.alive_until = Some(now + ttl);
+                self.is_forgiven = false;
+                self.alive_until = Some(now + self.patience().map_or(ttl, |patience| patience.min(ttl)));
             }
             Sign::Goodbye => {
                 (self.run, self.alive_until) = (0, None);
@@ -97,11 +114,42 @@ impl Heartbeat {
         Some(Transition { from, to })
     }
 
-    /// Nobody could have heard it until `now`: what was up has its time again.
+    /// Nobody could have heard it until `now`: what was up has its time again, the whole ttl, as beats that nobody took
+    /// may be sent again late.
     pub fn forgive(&mut self, now: Moment) {
         if let (Health::Up, Some((_, Sign::Alive { ttl }))) = (self.health, self.last) {
             self.alive_until = self.alive_until.max(Some(now + ttl));
+            self.is_forgiven = true;
         }
+    }
+
+    /// Whether it was forgiven since the last beat.
+    pub fn is_forgiven(&self) -> bool {
+        self.is_forgiven
+    }
+
+    /// Takes in the gap before a beat of `now`, or begins anew.
+    fn learn(&mut self, ttl: Duration, now: Moment) {
+        let is_alive = self.is_alive(now);
+        let Some(phi) = &mut self.phi else { return };
+        match self.last {
+            Some((at, Sign::Alive { ttl: before })) if is_alive && before == ttl => {
+                if !self.is_forgiven {
+                    phi.heard(now.since(at));
+                }
+            }
+            Some((_, Sign::Alive { .. } | Sign::Goodbye)) | None => phi.forget(),
+        }
+    }
+
+    /// The rhythm, where it is asked for.
+    pub fn phi(&self) -> Option<&Phi> {
+        self.phi.as_ref()
+    }
+
+    /// How long after a beat the next is overdue, where the rhythm is asked for and known.
+    pub fn patience(&self) -> Option<Duration> {
+        self.phi.as_ref()?.patience()
     }
 
     /// When time alone may change the verdict next; `None` when only a beat does.
@@ -138,6 +186,14 @@ impl Heartbeat {
         }
     }
 }
+
+/// The threshold of suspicion that the monitor asks for.
+fn threshold(monitor: &Monitor) -> Option<u32> {
+    monitor.kind.heartbeat()?.phi
+}
+
+#[cfg(test)]
+mod rhythm;
 
 #[cfg(test)]
 mod tests {

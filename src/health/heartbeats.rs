@@ -15,6 +15,11 @@ use crate::model::{CheckKey, Health, HeartbeatSpec, Moment};
 /// hundred ms of a prober's work, and a second of beats of a large region.
 const MAX_WAITING: usize = 4096;
 
+/// Who wakes this much too late was stopped, or waited for a processor: beats of that time may still be waiting to be
+/// heard, so silence says nothing. Once between two beats of a service, so that being late for ever hides no death.
+/// Judgment: longer than a busy machine lets a thread wait.
+const STOPPED: Duration = Duration::from_millis(500);
+
 /// One sign of life, or goodbye.
 #[derive(Debug, Clone)]
 pub struct Beat {
@@ -106,8 +111,12 @@ impl Heartbeats {
         let mut has_changed = false;
         while let Some((due, nth)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.due.remove(&(due, nth));
-            self.known[nth].due = None;
-            let changed = self.known[nth].heartbeat.wake(now);
+            let known = &mut self.known[nth];
+            known.due = None;
+            if now.since(due) > STOPPED && !known.heartbeat.is_forgiven() {
+                known.heartbeat.forgive(now);
+            }
+            let changed = known.heartbeat.wake(now);
             self.settle(nth);
             has_changed |= self.tell(nth, changed);
         }
@@ -128,8 +137,8 @@ impl Heartbeats {
     }
 
     /// What is believed of each.
-    pub fn observations(&self) -> impl Iterator<Item = Observation> {
-        self.known.iter().map(Known::observation)
+    pub fn observations(&self, now: Moment) -> impl Iterator<Item = Observation> {
+        self.known.iter().map(move |known| known.observation(now))
     }
 
     fn settle(&mut self, nth: usize) {
@@ -160,7 +169,7 @@ impl Heartbeats {
 }
 
 impl Known {
-    fn observation(&self) -> Observation {
+    fn observation(&self, now: Moment) -> Observation {
         Observation {
             key: Arc::clone(&self.key),
             health: self.heartbeat.health(),
@@ -170,7 +179,7 @@ impl Known {
             probed_at: self.heartbeat.last().map(|(at, _)| at),
             // The service may say goodbye at any moment.
             may_change_in: Duration::ZERO,
-            why: self.why().map(Into::into),
+            why: self.why().or_else(|| self.suspicion(now)).map(Into::into),
             hold: None,
         }
     }
@@ -181,10 +190,28 @@ impl Known {
             (Health::Up, _) => None,
             (_, None) => Some("no heartbeat was heard yet".to_owned()),
             (_, Some((_, Sign::Goodbye))) => Some("it said goodbye".to_owned()),
-            (_, Some((_, Sign::Alive { ttl }))) => {
-                Some(format!("no heartbeat within the {} that the last one was for", humantime::format_duration(ttl)))
-            }
+            (_, Some((_, Sign::Alive { ttl }))) => Some(self.overdue(ttl).unwrap_or_else(|| {
+                format!("no heartbeat within the {} that the last one was for", humantime::format_duration(ttl))
+            })),
         }
+    }
+
+    /// That it was the rhythm and not the ttl that ended the last beat, if it was.
+    fn overdue(&self, ttl: Duration) -> Option<String> {
+        let phi = self.heartbeat.phi()?;
+        let (mean, patience) = (phi.rhythm()?.mean, phi.patience()?);
+        let is_sooner = patience < ttl && !self.heartbeat.is_forgiven();
+        is_sooner.then(|| {
+            let (silence, threshold) = (patience.as_secs_f64(), phi.threshold());
+            format!("no heartbeat for {silence:.2} s, where one came every {mean:.2} s (phi {threshold})")
+        })
+    }
+
+    /// How suspicious its silence is by now, where its rhythm is known: `phi 0.4 of 8, a beat every 1.00 s`.
+    fn suspicion(&self, now: Moment) -> Option<String> {
+        let (phi, (last, _)) = (self.heartbeat.phi()?, self.heartbeat.last()?);
+        let (by_now, mean, threshold) = (phi.after(now.since(last))?, phi.rhythm()?.mean, phi.threshold());
+        Some(format!("phi {by_now:.1} of {threshold}, a beat every {mean:.2} s"))
     }
 }
 
@@ -202,7 +229,7 @@ mod tests {
     fn key(endpoint: &str, rise: u32) -> Arc<CheckKey> {
         let ttl = 5000 * MS;
         let (zone, endpoint) = ("svc.example.".to_owned(), endpoint.to_owned());
-        let kind = ProbeKind::Heartbeat(HeartbeatSpec { zone, endpoint, ttl, longest: ttl });
+        let kind = ProbeKind::Heartbeat(HeartbeatSpec { zone, endpoint, ttl, longest: ttl, phi: None });
         let monitor = Monitor { rise, ..Monitor::new(kind) };
         Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere })
     }
@@ -219,7 +246,7 @@ mod tests {
         assert!(heartbeats.hear(&Beat { key: gone.clone(), sign: Sign::Goodbye }, at(2)));
         heartbeats.forgive(at(60));
         assert!(!heartbeats.wake(at(64)), "silence until then said nothing");
-        let health = |heartbeats: &Heartbeats| heartbeats.observations().map(|o| o.health).collect::<Vec<_>>();
+        let health = |heartbeats: &Heartbeats| heartbeats.observations(at(66)).map(|o| o.health).collect::<Vec<_>>();
         assert_eq!(health(&heartbeats), [Health::Up, Health::Down], "a goodbye stays one");
         assert!(heartbeats.wake(at(66)), "and now it says something");
         assert_eq!(health(&heartbeats), [Health::Down, Health::Down]);
@@ -234,7 +261,7 @@ mod tests {
     }
 
     fn told(heartbeats: &Heartbeats) -> Vec<(Health, Option<String>)> {
-        heartbeats.observations().map(|o| (o.health, o.why.as_deref().map(str::to_owned))).collect()
+        heartbeats.observations(at(9000)).map(|o| (o.health, o.why.as_deref().map(str::to_owned))).collect()
     }
 
     #[test]
@@ -255,6 +282,60 @@ mod tests {
         assert!(all.hear(&Beat { key: a, sign: Sign::Goodbye }, at(2000)));
         assert_eq!(told(&all)[0], (Health::Down, Some("it said goodbye".to_owned())));
         assert_eq!(all.next_due(), None, "nothing is left to happen by itself");
+    }
+
+    /// As [`key`], judged by its rhythm too.
+    fn rhythmic(endpoint: &str) -> Arc<CheckKey> {
+        let (zone, endpoint) = ("svc.example.".to_owned(), endpoint.to_owned());
+        let spec = HeartbeatSpec { zone, endpoint, ttl: 5000 * MS, longest: 5000 * MS, phi: Some(8) };
+        let monitor = Monitor { rise: 1, ..Monitor::new(ProbeKind::Heartbeat(spec)) };
+        Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere })
+    }
+
+    #[test]
+    fn the_rhythm_is_told_and_ends_a_beat() {
+        let key = rhythmic("a");
+        let mut all = Heartbeats::default();
+        all.adopt(std::slice::from_ref(&key), at(0));
+        let why = |all: &Heartbeats, ms| all.observations(at(ms)).next().and_then(|o| o.why).map(|why| why.to_string());
+        for beat in 0..=20 {
+            assert_eq!(why(&all, beat * 1000).is_some(), beat == 0, "nothing to tell of one that is up: {beat}");
+            all.hear(&alive(&key, 5000), at(beat * 1000));
+        }
+        assert_eq!(why(&all, 20_000).as_deref(), Some("phi 0.0 of 8, a beat every 1.00 s"));
+        assert_eq!(why(&all, 21_500).as_deref(), Some("phi 1.6 of 8, a beat every 1.00 s"));
+        assert!(!all.wake(at(22_402)) && all.wake(at(22_404)), "after 2.403 s");
+        assert_eq!(why(&all, 23_000).as_deref(), Some("no heartbeat for 2.40 s, where one came every 1.00 s (phi 8)"));
+    }
+
+    #[test]
+    fn who_was_stopped_itself_judges_nobody_by_that_time() {
+        let (plain, by_rhythm) = (key("plain", 1), rhythmic("rhythm"));
+        let mut all = Heartbeats::default();
+        all.adopt(&[plain.clone(), by_rhythm.clone()], at(0));
+        for beat in 0..=20 {
+            for key in [&plain, &by_rhythm] {
+                all.hear(&alive(key, 5000), at(beat * 1000));
+            }
+        }
+        let health = |all: &Heartbeats| all.observations(at(0)).map(|o| o.health).collect::<Vec<_>>();
+        // The process is stopped for a minute.
+        assert!(!all.wake(at(80_000)));
+        assert_eq!(health(&all), [Health::Up, Health::Up]);
+        all.hear(&alive(&by_rhythm, 5000), at(80_010));
+        let due = all.next_due().map(|due| due.from_first().as_millis());
+        assert_eq!(due, Some(82_413), "that minute is no part of the rhythm");
+        assert!(all.wake(at(82_414)) && all.wake(at(85_000)), "and now silence counts");
+        assert_eq!(health(&all), [Health::Down, Health::Down]);
+    }
+
+    #[test]
+    fn who_always_wakes_late_sees_the_dead_all_the_same() {
+        let key = key("a", 1);
+        let mut all = Heartbeats::default();
+        all.adopt(std::slice::from_ref(&key), at(0));
+        all.hear(&alive(&key, 1000), at(0));
+        assert!(!all.wake(at(3000)) && all.wake(at(7000)), "forgiven once");
     }
 
     #[test]

@@ -293,7 +293,7 @@ impl Prober {
             .iter()
             .filter_map(|slot| Some((self.watched.get(slot)?, self.holding.word(*slot))))
             .map(|(watched, hold)| Observation { hold, ..watched.observation(now) })
-            .chain(self.heartbeats.observations())
+            .chain(self.heartbeats.observations(now))
             .collect();
         (self.publish)(now, observations, self.blind_why.clone());
         self.report_at = now + self.settings.report_every;

@@ -9,6 +9,10 @@ pub const MAX_BEAT: Duration = Duration::from_secs(3600);
 /// How long a beat lasts that doesn't say, where the monitor has no `ttl`.
 pub const DEFAULT_BEAT: Duration = Duration::from_secs(5);
 
+/// Greatest threshold of the phi-accrual detector (judgment: at 16 a beat that is late has one chance in 10^16 to come; no
+/// rhythm is that normal).
+pub const MAX_PHI: u32 = 16;
+
 /// What a heartbeat monitor hears and expects.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HeartbeatSpec {
@@ -20,6 +24,8 @@ pub struct HeartbeatSpec {
     pub ttl: Duration,
     /// The longest that a beat may last.
     pub longest: Duration,
+    /// How suspicious silence must be to end a beat before its ttl does, 1 to [`MAX_PHI`]; `None`: only the ttl ends it.
+    pub phi: Option<u32>,
 }
 
 impl HeartbeatSpec {

@@ -1,5 +1,6 @@
 """Services that say by themselves that they live: curl against the real server."""
 import json
+import signal
 import subprocess
 import time
 
@@ -104,3 +105,41 @@ def test_a_reload_forgets_no_beat(dir):
         node.write(FILE, POLICY.replace('"2s"', '"50s"'))
         assert node.command("reload").returncode == 0
         assert not is_up(node), "its monitor changed, the service did not"
+
+
+def test_a_rhythm_that_ends_is_seen_long_before_the_ttl(dir):
+    policy = POLICY.replace('ttl = "2s"', 'ttl = "60s"\nphi = 8')
+    with start(dir, policy) as node:
+        def why():
+            return [v.get("why", "") for e in node.status()["zones"][0]["endpoints"] if e["name"] == "fra1" for v in e["verdicts"]]
+
+        # On a busy machine a beat may be so late that the rhythm begins anew.
+        beats = 0
+        while not any("of 8, a beat every" in said for said in why()):
+            assert curl(node, "PUT", "fra1")[0] == 200
+            last, beats = time.monotonic(), beats + 1
+            assert beats < 300, why()
+            time.sleep(0.15)
+        assert beats > 20
+        wait_until(lambda: not is_up(node), 30)
+        took = time.monotonic() - last
+        print(f"out of the answers {took:.3f} s after the last beat, whose ttl was 60 s")
+        assert took < 15, took
+        assert "where one came every" in json.loads(node.get("/v1/transitions")[1])[0]["why"]
+        # Whoever is back is judged by its ttl until its rhythm is known again.
+        assert curl(node, "PUT", "fra1")[0] == 200
+        wait_until(lambda: is_up(node), 5)
+
+
+def test_a_server_that_was_stopped_itself_ends_no_heartbeat(dir):
+    with start(dir, POLICY.replace('ttl = "2s"', 'ttl = "5s"')) as node:
+        assert curl(node, "PUT", "fra1")[0] == 200
+        wait_until(lambda: is_up(node), 5)
+        node.child.signal(signal.SIGSTOP)
+        time.sleep(6)
+        node.child.signal(signal.SIGCONT)
+        # The beat of that time, which nobody took, is sent again.
+        assert curl(node, "PUT", "fra1")[0] == 200
+        assert is_up(node)
+        downs = [t for t in json.loads(node.get("/v1/transitions")[1]) if (t["endpoint"], t["to"]) == ("fra1", "down")]
+        assert downs == [], downs

@@ -14,6 +14,7 @@ use crate::config::spec::quorum::NEEDS;
 use crate::config::spec::service::{MAX_ALPN, MAX_ALPN_ID, TYPES};
 use crate::config::spec::zone::{FAILBACK, FAILOVER};
 use crate::config::validate::ON_EMPTY_WORDS;
+use crate::model::heartbeat::MAX_PHI;
 use crate::model::quorum::MAX_NEEDED;
 use crate::model::{AffinityNet, Ecs, MAX_ANSWERS, Ttl};
 
@@ -106,6 +107,11 @@ fn monitor() -> Value {
             "ttl",
             "heartbeat: how long a beat without one counts, and the longest that one may ask for",
             duration(),
+        ),
+        Key::told(
+            "phi",
+            "heartbeat: how suspicious silence must be, by the rhythm of the beats, to end one before its ttl does",
+            integer(1..=i64::from(MAX_PHI)),
         ),
         Key::told("monitors", "all and any: the monitors that are taken as one", list_of(matching(NAME), 1..=64)),
         Key::told("monitor", "not: the monitor that is turned round", matching(NAME)),

@@ -6,7 +6,7 @@ use crate::config::fields::Fields;
 use crate::config::problem::Problems;
 use crate::config::source::{At, Place};
 use crate::config::spec::{KindSpec, MonitorSpec};
-use crate::model::heartbeat::{DEFAULT_BEAT, MAX_BEAT, MIN_BEAT};
+use crate::model::heartbeat::{DEFAULT_BEAT, MAX_BEAT, MAX_PHI, MIN_BEAT};
 
 /// What a heartbeat monitor says of its beats.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,8 @@ pub(in crate::config) struct HeartbeatKeys {
     pub(in crate::config) ttl: Duration,
     /// The longest that a beat may last.
     pub(in crate::config) longest: Duration,
+    /// The threshold of suspicion, where the rhythm counts.
+    pub(in crate::config) phi: Option<u32>,
 }
 
 /// Keys that are about probes, and why a heartbeat has none of them.
@@ -30,6 +32,7 @@ const OF_PROBES: [(&str, &str); 6] = [
 /// What is written of heartbeats and of probes.
 pub(super) struct Written {
     ttl: Option<At<Duration>>,
+    phi: Option<At<i64>>,
     of_probes: Vec<(&'static str, &'static str, Place)>,
     has_rise: bool,
 }
@@ -38,7 +41,9 @@ pub(super) struct Written {
 pub(super) fn read(fields: &mut Fields, problems: &mut Problems) -> Written {
     let of_probes = OF_PROBES.into_iter().filter_map(|(key, why)| Some((key, why, fields.place_of(key)?))).collect();
     let has_rise = fields.has("rise");
-    Written { ttl: fields.duration("ttl", MIN_BEAT..=MAX_BEAT, "\"5s\"", problems), of_probes, has_rise }
+    let ttl = fields.duration("ttl", MIN_BEAT..=MAX_BEAT, "\"5s\"", problems);
+    let phi = fields.integer("phi", 1..=i64::from(MAX_PHI), problems);
+    Written { ttl, phi, of_probes, has_rise }
 }
 
 impl Written {
@@ -49,13 +54,15 @@ impl Written {
             problem.hint(format!("leave it out: {why}"));
         }
         let ttl = self.ttl.as_ref().map(|ttl| ttl.value);
-        HeartbeatKeys { ttl: ttl.unwrap_or(DEFAULT_BEAT), longest: ttl.unwrap_or(MAX_BEAT) }
+        let phi = self.phi.as_ref().map(|phi| phi.value as u32);
+        HeartbeatKeys { ttl: ttl.unwrap_or(DEFAULT_BEAT), longest: ttl.unwrap_or(MAX_BEAT), phi }
     }
 
     /// For a monitor of another type.
     pub(super) fn of_other(&self, what: &str, problems: &mut Problems) {
-        if let Some(ttl) = &self.ttl {
-            problems.error(&ttl.place, format!("{what} has `ttl`, which only heartbeat monitors have"));
+        let places = [("ttl", self.ttl.as_ref().map(|at| &at.place)), ("phi", self.phi.as_ref().map(|at| &at.place))];
+        for (key, place) in places.into_iter().filter_map(|(key, place)| Some((key, place?))) {
+            problems.error(place, format!("{what} has `{key}`, which only heartbeat monitors have"));
         }
     }
 

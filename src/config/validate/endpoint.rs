@@ -109,9 +109,9 @@ impl<'a> Checker<'a> {
                 (ProbeKind::Exec(ExecSpec { endpoint: spec.name.value.clone(), ..exec.clone() }), None)
             }
             KindSpec::Composite(keys) => return self.composite(spec, keys, ip, within.unwrap_or(0), builder, problems),
-            KindSpec::Heartbeat(HeartbeatKeys { ttl, longest }) => {
+            KindSpec::Heartbeat(HeartbeatKeys { ttl, longest, phi }) => {
                 let (zone, endpoint) = (self.zone.clone(), spec.name.value.clone());
-                (ProbeKind::Heartbeat(HeartbeatSpec { zone, endpoint, ttl: *ttl, longest: *longest }), None)
+                (ProbeKind::Heartbeat(HeartbeatSpec { zone, endpoint, ttl: *ttl, longest: *longest, phi: *phi }), None)
             }
         };
         // Those of a composite differ, and only what has no port of its own takes the endpoint's.
