@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::model::{Health, Moment};
 
-/// Most steps of a ramp, so that its first share is a twentieth, and each step adds another. Judgment, because: names are
-/// decided anew at each, and nobody sees finer ones, since resolvers keep an answer for longer.
+/// Steps of a ramp, give or take one; its first share is a twentieth. Judgment, because: names are decided anew at each,
+/// and nobody sees finer ones, since resolvers keep an answer for longer.
 const MOST_STEPS: u32 = 19;
 /// No step is shorter: a TTL is in whole seconds.
 const SHORTEST_STEP: Duration = Duration::from_secs(1);
@@ -55,8 +55,11 @@ pub struct Growth {
 }
 
 impl Growth {
-    /// The growth over `ramp` of what has this recovery, at `now`; `None` where it has its full weight. It grows in even
-    /// steps, one a second or fewer, from a twentieth on, or from more where that takes fewer steps.
+    /// The growth over `ramp` of what has this recovery, at `now`; `None` where it has its full weight. It grows evenly, from
+    /// a twentieth on, or from more where a second is too long a step for that.
+    ///
+    /// Steps are not counted from the recovery: they are the same moments for all ramps of this length. A region comes back
+    /// endpoint by endpoint, and a name that has many of them is decided once a step, rather than once for each.
     pub fn of(ramp: Duration, recovery: Recovery, now: Moment) -> Option<Growth> {
         let Recovery::Since(since) = recovery else { return None };
         let full = since + ramp;
@@ -64,9 +67,13 @@ impl Growth {
             return None;
         }
         let steps = (ramp.as_nanos() / SHORTEST_STEP.as_nanos()).clamp(1, MOST_STEPS.into()) as u32;
-        let due = |step: u32| since + ramp.saturating_mul(step) / steps;
-        let taken = (1..steps).take_while(|step| due(*step) <= now).count() as u32;
-        Some(Growth { share: f64::from(taken + 1) / f64::from(steps + 1), next: due(taken + 1), full })
+        let step = (ramp / steps).as_nanos().max(1);
+        let taken = now.from_first().as_nanos() / step;
+        let moment =
+            |nth: u128| Moment::from_start(Duration::from_nanos(u64::try_from(nth * step).unwrap_or(u64::MAX)));
+        let gone = moment(taken).since(since).as_secs_f64() / ramp.as_secs_f64();
+        let share = (1.0 + f64::from(steps) * gone) / f64::from(steps + 1);
+        Some(Growth { share, next: moment(taken + 1).min(full), full })
     }
 }
 
@@ -98,14 +105,15 @@ mod tests {
 
     #[test]
     fn a_ramp_grows_in_even_steps() {
+        const SINCE: u64 = 1_000_000;
         let check = |sentence: &str, ramp: u64, after: u64, expected: Option<(f64, u64)>| {
-            let growth = Growth::of(Duration::from_secs(ramp), Recovery::Since(at(1000)), at(1000 + after));
+            let growth = Growth::of(Duration::from_secs(ramp), Recovery::Since(at(SINCE)), at(SINCE + after));
             assert_eq!(
                 growth.map(|growth| (growth.share, growth.next)),
-                expected.map(|(s, n)| (s, at(1000 + n))),
+                expected.map(|(s, n)| (s, at(SINCE + n))),
                 "{sentence}"
             );
-            assert!(growth.is_none_or(|growth| growth.full == at(1000 * (1 + ramp))), "{sentence}");
+            assert!(growth.is_none_or(|growth| growth.full == at(SINCE + 1000 * ramp)), "{sentence}");
         };
         check("a twentieth first", 190, 0, Some((0.05, 10_000)));
         check("until the first step", 190, 9_999, Some((0.05, 10_000)));
@@ -117,6 +125,17 @@ mod tests {
         check("none", 0, 0, None);
         assert_eq!(Growth::of(Duration::from_millis(300), Recovery::Since(at(0)), at(299)).map(|g| g.share), Some(0.5));
         assert_eq!(Growth::of(Duration::from_secs(60), Recovery::Awaited, at(0)), None);
+    }
+
+    #[test]
+    fn ramps_of_one_length_take_their_steps_together() {
+        let of = |since: u64, now: u64| Growth::of(Duration::from_secs(190), Recovery::Since(at(since)), at(now));
+        let next = |since, now| of(since, now).map(|growth| growth.next);
+        assert_eq!(next(12_300, 12_300), Some(at(20_000)));
+        assert_eq!(next(14_900, 14_900), Some(at(20_000)));
+        let shares = [12_300, 14_900].map(|since| of(since, 20_000).map_or(1.0, |growth| growth.share));
+        assert!(shares[0] > shares[1] && shares[1] > 0.05 && shares[0] < 0.1, "{shares:?}");
+        assert_eq!(next(12_300, 200_000), Some(at(202_300)), "but each ends when it is said to");
     }
 
     #[test]

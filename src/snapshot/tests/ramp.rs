@@ -55,11 +55,11 @@ fn part(snapshot: &Snapshot, name: &str) -> u32 {
 fn names_are_decided_again_at_each_step_and_not_between() {
     let model = ramps("190s", "0s");
     let mut publisher = begun(&model, &[]);
-    observe(&mut publisher, &["a", "b"], at(500));
-    let mut before = observe(&mut publisher, &[], at(1_000));
+    observe(&mut publisher, &["a", "b"], at(9_500));
+    let mut before = observe(&mut publisher, &[], at(10_000));
     assert_eq!([part(&before, "one"), part(&before, "two")], [5, 50]);
     let mut decided = Vec::new();
-    for second in 2..=200 {
+    for second in 11..=210 {
         let after = observe(&mut publisher, &[], at(second * 1000));
         for policy in 0..model.policies.len() as u32 {
             let cells = |of: &Snapshot| of.policies.get(PolicyId(policy)).unwrap().clone();
@@ -70,10 +70,36 @@ fn names_are_decided_again_at_each_step_and_not_between() {
         before = after;
     }
     let own = model.policies[0].endpoints[0];
-    let expected: Vec<_> = (1..=19).map(|step| (1 + 10 * step, own)).collect();
+    let expected: Vec<_> = (2..=20).map(|step| (10 * step, own)).collect();
     assert_eq!(decided, expected, "the TTL is 5 s at most and at least, so that nothing else shows");
     assert_eq!(part(&before, "one"), 50);
     assert_eq!(before.view.check(CheckId(0)).recovery, Recovery::None, "forgotten");
+}
+
+#[test]
+fn a_name_that_gets_many_back_is_decided_once_a_step() {
+    let model = model(
+        r#"
+        endpoint.a = { addresses = ["192.0.2.11"], monitor = "m", ramp = "190s" }
+        endpoint.b = { addresses = ["192.0.2.12"], monitor = "m", ramp = "190s" }
+        endpoint.c = { addresses = ["192.0.2.13"], monitor = "m", ramp = "190s" }
+        pool.one = { members = ["a", "b", "c"] }
+        name.one = { pool = "one" }
+        "#,
+    );
+    let mut publisher = begun(&model, &["a", "b"]);
+    observe(&mut publisher, &["b"], at(12_300));
+    let mut before = observe(&mut publisher, &[], at(14_900));
+    let mut decided = Vec::new();
+    for second in 15..=210 {
+        let after = observe(&mut publisher, &[], at(second * 1000));
+        if !std::ptr::eq(cell(&before, "one"), cell(&after, "one")) {
+            decided.push(second);
+        }
+        before = after;
+    }
+    let steps = (2..=20).map(|step| 10 * step);
+    assert_eq!(decided, steps.chain([203, 205]).collect::<Vec<_>>(), "and when each is full");
 }
 
 #[test]
