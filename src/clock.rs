@@ -3,14 +3,18 @@
 #![expect(clippy::disallowed_methods, reason = "this is the one place that reads clocks and chance")]
 
 use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::Moment;
 
-/// The moment now, on the monotonic clock, counted from the first call in this process.
+/// The process's first look at the clock. Later than the first moment of all, so that what was before the process, and
+/// is known from files, has its moment too: up to a day, judgment, far longer than anything is believed unheard.
+pub const START: Moment = Moment::from_start(Duration::from_secs(86_400));
+
+/// The moment now, on the monotonic clock; [`START`] at the first call in this process.
 pub fn now() -> Moment {
-    static START: OnceLock<Instant> = OnceLock::new();
-    Moment::from_start(START.get_or_init(Instant::now).elapsed())
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    START + FIRST.get_or_init(Instant::now).elapsed()
 }
 
 /// Seconds since 1970 UTC, with fractions; 0 when the system's clock stands before that.

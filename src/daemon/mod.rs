@@ -4,6 +4,7 @@
 mod certificate;
 mod changes;
 mod identity;
+mod last_known;
 mod limits;
 mod node;
 mod overrides;

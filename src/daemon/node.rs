@@ -20,6 +20,7 @@ use crate::daemon::StartError;
 use crate::daemon::certificate;
 use crate::daemon::changes::{Changes, Watched};
 use crate::daemon::identity::Identities;
+use crate::daemon::last_known::{self, LastReports, Now};
 use crate::daemon::limits;
 use crate::daemon::overrides::Overrides;
 use crate::daemon::standings::Standings;
@@ -71,6 +72,7 @@ impl Node {
         let mut overrides = Overrides::load(&store)?;
         warnings.extend(overrides.resolve(&model, &store));
         let standings = Standings::load(&store)?;
+        let last_reports = LastReports::load(&store, &mut warnings);
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let mut server = Server::bind(&settings.listen.dns, settings.listen.workers).map_err(StartError::Bind)?;
         let certificates =
@@ -93,6 +95,8 @@ impl Node {
         let mut vantages =
             Vantages::start(&vantages, &settings.control, descriptors, &metrics).map_err(StartError::System)?;
         let model = Arc::new(model);
+        let now = Now::read();
+        vantages.recall(|vantage| last_reports.of(vantage, &model, now), now.moment);
         let identities = Identities::new().map_err(StartError::System)?;
         let identity = Arc::new(identities.of(&settings));
         let unmeasured = Arc::new(overrides.over(vantages.view(&model)));
@@ -121,6 +125,7 @@ impl Node {
         publisher.begin(overrides.over(vantages.view(&model)), standings.told());
         server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
+        let keeping = store.dir().map(|dir| last_known::keep(vantages.reports(), dir, metrics.clone(), stop.clone()));
         let steer = Steer {
             publisher,
             vantages,
@@ -142,6 +147,7 @@ impl Node {
             reloads: Reloads::default(),
         };
         let mut tasks = vec![api, tokio::spawn(steer.run(stop.clone())), tokio::spawn(upkeep(metrics, stop.clone()))];
+        tasks.extend(keeping.map(tokio::spawn));
         if let (Some(tls), Some(certificates)) = (settings.tls, certificates) {
             tasks.push(tokio::spawn(certificate::keep(tls, certificates, stop.clone())));
         }

@@ -41,7 +41,8 @@ impl Overrides {
     /// Reads what was kept; nothing is made of it before [`Overrides::resolve`]. A file that can't be read is an error: an operator's
     /// drain that is forgotten is an outage.
     pub(crate) fn load(store: &Store) -> Result<Overrides, StartError> {
-        let book: Book = store.load(&FILE).map_err(StartError::State)?.unwrap_or_default();
+        let book: Book =
+            store.load(&FILE).map_err(|unreadable| StartError::State(unreadable.to_string()))?.unwrap_or_default();
         for said in book.all() {
             let until = said.until.map(utc);
             let Override { target, state, why, who, .. } = &**said;

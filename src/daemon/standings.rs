@@ -26,7 +26,7 @@ struct Kept {
 impl Standings {
     /// Reads what was kept. A file that can't be read is an error: traffic would go where it was taken from by hand.
     pub(crate) fn load(store: &Store) -> Result<Standings, StartError> {
-        let kept: Option<Kept> = store.load(&FILE).map_err(StartError::State)?;
+        let kept: Option<Kept> = store.load(&FILE).map_err(|unreadable| StartError::State(unreadable.to_string()))?;
         Ok(Standings { kept: kept.map_or(Vec::new(), |kept| kept.standings) })
     }
 

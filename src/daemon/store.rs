@@ -35,6 +35,25 @@ pub(crate) struct KeptFile {
     pub(crate) holds: &'static str,
 }
 
+/// Why a file can't be read.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) path: PathBuf,
+    /// What is wrong with it.
+    pub(crate) why: String,
+    /// What is in it.
+    pub(crate) holds: &'static str,
+}
+
+impl std::fmt::Display for Unreadable {
+    /// With what to do, for who can't do without.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Unreadable { path, why, holds } = self;
+        let path = path.display();
+        write!(f, "{path}: {why}. It holds {holds}: put it right, or move it away to start without")
+    }
+}
+
 /// All that every form of every file has.
 #[derive(Deserialize)]
 struct Form {
@@ -73,17 +92,17 @@ impl Store {
         Some(self.dir.as_ref()?.join(name))
     }
 
-    /// What a file says; `None` where there is no such file. An error says what is wrong and what to do.
-    pub(crate) fn load<T: DeserializeOwned>(&self, file: &KeptFile) -> Result<Option<T>, String> {
+    /// What a file says; `None` where there is no such file.
+    pub(crate) fn load<T: DeserializeOwned>(&self, file: &KeptFile) -> Result<Option<T>, Unreadable> {
         let kept = match self.read(file.name) {
             Ok(None) => return Ok(None),
             Ok(Some(text)) => file.parse(&text),
             Err(error) => Err(error.to_string()),
         };
-        kept.map(Some).map_err(|why| {
-            let path = self.path(file.name).unwrap_or_default();
-            let (path, holds) = (path.display(), file.holds);
-            format!("{path}: {why}. It holds {holds}: put it right, or move it away to start without")
+        kept.map(Some).map_err(|why| Unreadable {
+            path: self.path(file.name).unwrap_or_default(),
+            why,
+            holds: file.holds,
         })
     }
 
@@ -126,6 +145,11 @@ impl Store {
         told
     }
 
+    /// The directory, for [`put`].
+    pub(crate) fn dir(&self) -> Option<PathBuf> {
+        self.dir.clone()
+    }
+
     /// Writes what waits, and ends.
     pub(crate) async fn close(mut self) {
         self.jobs = None;
@@ -140,7 +164,7 @@ async fn write_all(dir: PathBuf, mut waiting: mpsc::Receiver<Job>) {
     while let Some(job) = waiting.recv().await {
         let Job { name, text, done } = job;
         let to = dir.clone();
-        let written = tokio::task::spawn_blocking(move || write(&to, name, &text)).await;
+        let written = tokio::task::spawn_blocking(move || write(&to, name, &text, Outlives::Machine)).await;
         let outcome = match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(error.to_string()),
@@ -155,16 +179,36 @@ async fn write_all(dir: PathBuf, mut waiting: mpsc::Receiver<Job>) {
     }
 }
 
-/// Puts a file in place in one step, and only once it is on the disk.
-fn write(dir: &Path, name: &str, text: &str) -> std::io::Result<()> {
+/// What a file has to outlive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outlives {
+    /// This process only: the kernel writes it out when it likes.
+    Process,
+    /// The machine, should it stop at once.
+    Machine,
+}
+
+/// Writes a file that is of no use after the machine has started again: in one step too, but without waiting for the
+/// disk. Blocks; nobody else may write that file.
+pub(crate) fn put(dir: &Path, file: &KeptFile, text: &str) -> std::io::Result<()> {
+    write(dir, file.name, text, Outlives::Process)
+}
+
+/// Puts a file in place in one step.
+fn write(dir: &Path, name: &str, text: &str, outlives: Outlives) -> std::io::Result<()> {
     create_dir_all(dir)?;
     let new = dir.join(format!(".{name}.new"));
     let mut file = File::create(&new)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()?;
+    if outlives == Outlives::Machine {
+        file.sync_all()?;
+    }
     rename(&new, dir.join(name))?;
-    // The name is only on the disk when the directory is.
-    File::open(dir)?.sync_all()
+    match outlives {
+        Outlives::Process => Ok(()),
+        // The name is only on the disk when the directory is.
+        Outlives::Machine => File::open(dir)?.sync_all(),
+    }
 }
 
 #[cfg(test)]
@@ -215,7 +259,7 @@ mod tests {
             ("\u{fffd}", "expected value at line 1 column 1"),
         ] {
             std::fs::write(dir.path().join("a.json"), text).unwrap();
-            let refused = store.load::<Kept>(&A).unwrap_err();
+            let refused = store.load::<Kept>(&A).unwrap_err().to_string();
             let begins = format!("{}: {why}", dir.path().join("a.json").display());
             assert!(refused.starts_with(&begins), "{text:?}: {refused}");
             assert!(refused.ends_with(". It holds what a test said: put it right, or move it away to start without"));

@@ -6,12 +6,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::clock;
 use crate::daemon::limits;
 use crate::daemon::probing::Probing;
-use crate::fleet::{Exchange, Vantage, agree};
-use crate::health::{Beats, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, Round, Sources, control_check};
-use crate::model::{CheckId, CheckKey, Model, RegionId, WorldView};
+use crate::fleet::{Exchange, Received, Vantage, agree};
+use crate::health::{
+    Beats, LastKnown, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, Round, Sources, control_check,
+};
+use crate::model::{CheckId, CheckKey, Model, Moment, RegionId, WorldView};
 use crate::telemetry::{Metrics, ProbeResult};
 
 /// One vantage in this process.
@@ -26,10 +30,17 @@ pub struct VantageSpec {
 
 /// The vantages of this process and where their reports come together.
 pub(crate) struct Vantages {
-    probers: Vec<ProberHandle>,
+    members: Vec<Member>,
     exchange: Exchange,
     /// Dropped last: it is what the probers run on.
     _probing: Probing,
+}
+
+struct Member {
+    vantage: Vantage,
+    prober: ProberHandle,
+    /// What it knew before the start, until its prober is told.
+    last_known: Vec<LastKnown>,
 }
 
 impl Vantages {
@@ -43,8 +54,9 @@ impl Vantages {
     ) -> io::Result<Vantages> {
         let probing = Probing::start()?;
         let exchange = Exchange::new();
-        let prober = |spec: &VantageSpec| {
-            let seat = exchange.join(Vantage { name: spec.name.clone(), region: spec.region.clone() });
+        let member = |spec: &VantageSpec| {
+            let vantage = Vantage { name: spec.name.clone(), region: spec.region.clone() };
+            let seat = exchange.join(vantage.clone());
             let (metrics, name) = (metrics.clone(), spec.name.clone());
             let settings = ProberSettings {
                 max_in_flight: limits::probes_in_flight(descriptors, specs.len()),
@@ -62,17 +74,36 @@ impl Vantages {
             };
             let clients = Arc::new(ProbeClients::new(spec.sources));
             let publish = move |at, observations, blind| seat.publish(at, observations, blind);
-            Prober::spawn(settings, clients, Box::new(publish))
+            let prober = Prober::spawn(settings, clients, Box::new(publish));
+            Member { vantage, prober, last_known: Vec::new() }
         };
         let on_its_threads = probing.enter();
-        let probers = specs.iter().map(prober).collect();
+        let members = specs.iter().map(member).collect();
         drop(on_its_threads);
-        Ok(Vantages { probers, exchange, _probing: probing })
+        Ok(Vantages { members, exchange, _probing: probing })
+    }
+
+    /// Takes what each vantage reported last before the start, as `known` has it by a vantage's name: it stands until the
+    /// vantage reports anew, and its prober goes on from it.
+    pub(crate) fn recall(&mut self, mut known: impl FnMut(&str) -> Vec<LastKnown>, now: Moment) {
+        for member in &mut self.members {
+            member.last_known = known(&member.vantage.name);
+            if let Some(LastKnown { at, .. }) = member.last_known.first() {
+                let fresh = member.last_known.iter().filter(|known| now < known.until);
+                let observations = fresh.map(|known| known.observation.clone()).collect();
+                self.exchange.join(member.vantage.clone()).publish(*at, observations, None);
+            }
+        }
+    }
+
+    /// The latest report of each, for whoever keeps them.
+    pub(crate) fn reports(&self) -> watch::Receiver<Vec<Received>> {
+        self.exchange.watch()
     }
 
     /// Where heartbeats are handed in, for all of them.
     pub(crate) fn beats(&self) -> Beats {
-        Beats::to_all(self.probers.iter().map(ProberHandle::beats))
+        Beats::to_all(self.members.iter().map(|member| member.prober.beats()))
     }
 
     /// Probes the checks of all `models` and no others; returns when each check has had its first round.
@@ -85,7 +116,10 @@ impl Vantages {
     /// The same without waiting: the rounds are still to end.
     pub(crate) fn begin(&mut self, models: &[&Model]) -> Vec<Round> {
         let plan = plan_of(models);
-        self.probers.iter().map(|prober| prober.adopt(plan.clone())).collect()
+        let begin = |member: &mut Member| {
+            member.prober.adopt(Plan { last_known: std::mem::take(&mut member.last_known), ..plan.clone() })
+        };
+        self.members.iter_mut().map(begin).collect()
     }
 
     /// What they agree on as soon as one of them says something new, and once a second in any case. Nothing is lost
@@ -101,8 +135,8 @@ impl Vantages {
 
     /// Ends all probing.
     pub(crate) async fn stop(self) {
-        for prober in self.probers {
-            prober.stop().await;
+        for member in self.members {
+            member.prober.stop().await;
         }
     }
 }

@@ -67,7 +67,7 @@ impl Story {
 
     /// A line with the seconds since the start.
     pub(crate) fn say(&mut self, line: &str) {
-        let at = clock::now().from_first().as_secs_f64();
+        let at = clock::now().since(clock::START).as_secs_f64();
         self.print(&format!("[{at:7.2} s] {line}"));
     }
 

@@ -46,6 +46,11 @@ impl Exchange {
         Seat { vantage, board: self.board.clone() }
     }
 
+    /// The latest reports for another reader, who is told by it of new ones.
+    pub fn watch(&self) -> watch::Receiver<Vec<Received>> {
+        self.board.subscribe()
+    }
+
     /// The latest report of each vantage that ever reported, in the order of their first ones: as soon as one of them
     /// is new, and once a second in any case.
     pub async fn next(&mut self) -> Vec<Received> {

@@ -38,7 +38,31 @@ pub struct Damping {
     is_held: bool,
 }
 
+/// How a check has flapped, as a plain value that outlives its detector.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Flaps {
+    /// The penalty, 0 to [`CEILING`].
+    pub penalty: f64,
+    /// Falls that it was got by.
+    pub falls: u32,
+    /// Whether it is held down for them.
+    pub is_held: bool,
+}
+
 impl Damping {
+    /// One that goes on from what was at `at`.
+    pub fn resume(monitor: &Monitor, flaps: &Flaps, at: Moment) -> Damping {
+        let fresh = Damping::new(monitor);
+        let penalty = if flaps.penalty.is_finite() { flaps.penalty.clamp(0.0, CEILING) } else { 0.0 };
+        let is_held = flaps.is_held && fresh.half_life.is_some();
+        Damping { penalty, at, falls: flaps.falls, is_held, ..fresh }
+    }
+
+    /// What it has come to at `now`.
+    pub fn flaps(&self, now: Moment) -> Flaps {
+        Flaps { penalty: self.penalty_at(now), falls: self.falls, is_held: self.is_held }
+    }
+
     /// Without a penalty.
     pub fn new(monitor: &Monitor) -> Damping {
         let half_life = (monitor.interval * HALF_LIFE_INTERVALS).clamp(MIN_HALF_LIFE, MAX_HALF_LIFE);
@@ -156,6 +180,27 @@ mod tests {
             damping.left(at(10)).as_secs()
         };
         assert_eq!([held(50), held(1000), held(2000), held(60_000)], [34, 69, 138, 1036]);
+    }
+
+    #[test]
+    fn a_successor_holds_it_as_long_as_it_would_have_been() {
+        let before = after(&[100, 106]);
+        let monitor = Monitor::new(ProbeKind::Tcp);
+        let mut resumed = Damping::resume(&monitor, &before.flaps(at(130)), at(130));
+        assert_eq!(resumed.words(at(140)), before.words(at(140)));
+        resumed.settle(at(172));
+        assert!(resumed.is_held());
+        resumed.settle(at(173));
+        assert!(!resumed.is_held());
+        for (what, flaps, monitor) in [
+            ("not a number", Flaps { penalty: f64::NAN, falls: 1, is_held: true }, monitor.clone()),
+            ("out of bounds", Flaps { penalty: 1e300, falls: u32::MAX, is_held: true }, monitor.clone()),
+            ("damping is off by now", before.flaps(at(107)), Monitor { damping: false, ..monitor }),
+        ] {
+            let mut resumed = Damping::resume(&monitor, &flaps, at(107));
+            resumed.fell(at(107));
+            assert!(resumed.left(at(107)).as_secs() <= 180, "{what}");
+        }
     }
 
     #[test]

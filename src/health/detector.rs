@@ -225,6 +225,18 @@ impl Detector {
         self.health() != Health::Unknown
     }
 
+    /// Whether what was heard last is being verified, so that the verdict may change within moments. What only waits for
+    /// a hold-down to end is not.
+    pub fn is_verifying(&self) -> bool {
+        match self.state {
+            State::Unknown { verify_at, .. } => verify_at.is_some(),
+            State::Suspect { failures, verify_at, .. } => {
+                verify_at.is_some() && failures < self.fall && !self.damping.is_held()
+            }
+            State::Up | State::Down { .. } => false,
+        }
+    }
+
     /// Round-trip times of the successes so far.
     pub fn rtt(&self) -> &Rtt {
         &self.rtt

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::health::{Heartbeat, Observation, Sign, Transition};
+use crate::health::{Heartbeat, History, LastKnown, Observation, Sign, Transition};
 use crate::model::{CheckKey, Health, HeartbeatSpec, Moment};
 
 /// Beats that wait for a prober at a time; further ones are refused, and their senders try again. Judgment: more than a
@@ -98,6 +98,21 @@ impl Heartbeats {
         }
     }
 
+    /// Goes on from what another prober of this place heard of those that this one has heard nothing of yet.
+    pub fn recall(&mut self, all: &[LastKnown], now: Moment) {
+        for LastKnown { observation, at, until } in all {
+            let (Some(History::Beats(heard)), Some(nth)) = (observation.history, self.index.get(&observation.key))
+            else {
+                continue;
+            };
+            let (nth, known) = (*nth, &mut self.known[*nth]);
+            if let (Some(spec), None) = (known.key.monitor.kind.heartbeat(), known.heartbeat.last()) {
+                known.heartbeat = Heartbeat::resume(&known.key.monitor, spec, &heard, [*at, *until], now);
+                self.settle(nth);
+            }
+        }
+    }
+
     /// Takes in what was said at `now`; whether that changed a verdict. What nobody waits for is not heard.
     pub fn hear(&mut self, beat: &Beat, now: Moment) -> bool {
         let Some(nth) = self.index.get(&beat.key).copied() else { return false };
@@ -136,7 +151,7 @@ impl Heartbeats {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// What is believed of each.
+    /// What is believed of each at `now`.
     pub fn observations(&self, now: Moment) -> impl Iterator<Item = Observation> {
         self.known.iter().map(move |known| known.observation(now))
     }
@@ -181,6 +196,7 @@ impl Known {
             may_change_in: Duration::ZERO,
             why: self.why().or_else(|| self.suspicion(now)).map(Into::into),
             hold: None,
+            history: Some(History::Beats(self.heartbeat.heard(now))),
         }
     }
 

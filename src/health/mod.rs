@@ -18,14 +18,14 @@ pub mod schedule;
 mod simulation;
 
 pub use blindness::{Blindness, Control, Look, Sight};
-pub use damping::Damping;
+pub use damping::{Damping, Flaps};
 pub use detector::{Detector, Event, Past, Transition};
-pub use heartbeat::{Heartbeat, Sign};
+pub use heartbeat::{Heard, Heartbeat, Sign};
 pub use heartbeats::{Beat, Beats, Busy, Heartbeats};
-pub use observation::Observation;
+pub use observation::{History, Observation};
 pub use pace::{Move, Pace};
 pub use phi::Phi;
 pub use probe::{Failure, Measurement, ProbeClients, Sources, check_rights};
-pub use prober::{Plan, Prober, ProberHandle, ProberSettings, Round, control_check};
+pub use prober::{LastKnown, Plan, Prober, ProberHandle, ProberSettings, Round, control_check};
 pub use rtt::Rtt;
 pub use schedule::{Schedule, SlotId};

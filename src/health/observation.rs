@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::health::{Heard, Past};
 use crate::model::{CheckKey, Health, Hold, Moment};
 
 /// What one prober believes of one check at one moment.
@@ -26,4 +27,15 @@ pub struct Observation {
     pub why: Option<Arc<str>>,
     /// What became of the held connection; `None` where none is wanted.
     pub hold: Option<Hold>,
+    /// What the verdict rests on, for one that is to go on from it; `None` where that isn't this prober's own knowledge.
+    pub history: Option<History>,
+}
+
+/// What a verdict rests on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum History {
+    /// How probes ended.
+    Probes(Past),
+    /// What the service said of itself.
+    Beats(Heard),
 }

@@ -6,6 +6,7 @@
 
 mod holding;
 mod sight;
+mod watched;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,12 +17,14 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::health::probe::{Measurement, ProbeClients, probe};
-use crate::health::{Beat, Beats, Blindness, Detector, Event, Heartbeats, Observation, Rtt, Schedule, SlotId};
-use crate::model::{CheckKey, Health, Moment};
+use crate::health::{Beat, Beats, Blindness, Event, Heartbeats, Observation, Schedule, SlotId};
+use crate::model::{CheckKey, Moment};
 
-pub use sight::{Plan, control_check};
+pub use sight::control_check;
+pub use watched::{LastKnown, Plan};
 
 use holding::{Holding, News};
+use watched::Watched;
 
 /// After a change, other changes are waited for this long, so that a region that dies is one report and not a hundred.
 const GATHER: Duration = Duration::from_millis(5);
@@ -81,22 +84,6 @@ pub struct Prober {
     rounds: Vec<oneshot::Sender<()>>,
     report_at: Moment,
     ended: mpsc::UnboundedSender<Ended>,
-}
-
-/// One check that is probed.
-struct Watched {
-    key: Arc<CheckKey>,
-    detector: Detector,
-    /// What the reports say of it: the detector's verdict as far as this vantage can be trusted.
-    believed: Health,
-    /// Its region, from 0.
-    region: usize,
-    /// When the first of the failures ended that nothing has interrupted since.
-    failing_since: Option<Moment>,
-    probed_at: Option<Moment>,
-    why: Option<Arc<str>>,
-    /// Whether the first round need not wait for it any more: it is tried, or can't be probed from here.
-    is_settled: bool,
 }
 
 /// Speaks to a running prober. The prober stops when this is dropped.
@@ -199,11 +186,15 @@ impl Prober {
 
     /// Makes the plan's checks the ones that are probed. Those that are probed already go on undisturbed.
     fn adopt(&mut self, order: Command) {
-        self.heartbeats.adopt(&order.plan.checks, clock::now());
+        let now = clock::now();
+        self.heartbeats.adopt(&order.plan.checks, now);
+        self.heartbeats.recall(&order.plan.last_known, now);
         let mut known: HashMap<Arc<CheckKey>, SlotId> =
             self.watched.iter().map(|(slot, watched)| (Arc::clone(&watched.key), *slot)).collect();
         let mut seen = HashSet::new();
-        let Plan { checks, regions } = order.plan;
+        let Plan { checks, regions, last_known } = order.plan;
+        let mut last_known: HashMap<Arc<CheckKey>, LastKnown> =
+            last_known.into_iter().map(|known| (Arc::clone(&known.observation.key), known)).collect();
         let region_of: HashMap<Arc<CheckKey>, usize> = checks.iter().cloned().zip(regions).collect();
         let planned: Vec<Arc<CheckKey>> =
             checks.into_iter().filter(|key| key.monitor.kind.is_probed() && seen.insert(Arc::clone(key))).collect();
@@ -211,9 +202,9 @@ impl Prober {
         let wanted: Vec<Arc<CheckKey>> = planned.iter().cloned().chain(control).collect();
         let fresh: Vec<&Arc<CheckKey>> = wanted.iter().filter(|key| !known.contains_key(*key)).collect();
         let intervals: Vec<Duration> = fresh.iter().map(|key| key.monitor.interval).collect();
-        for (slot, key) in self.schedule.add(&intervals, clock::now()).into_iter().zip(fresh) {
+        for (slot, key) in self.schedule.add(&intervals, now).into_iter().zip(fresh) {
             self.holding.add(slot, key);
-            self.watched.insert(slot, Watched::new(Arc::clone(key)));
+            self.watched.insert(slot, Watched::new(Arc::clone(key), last_known.remove(key)));
             known.insert(Arc::clone(key), slot);
         }
         let slots = |keys: &[Arc<CheckKey>]| keys.iter().filter_map(|key| known.get(key).copied()).collect();
@@ -311,84 +302,6 @@ impl Prober {
                 // Nobody may be waiting any more, and that is fine.
                 let _ = round.send(());
             }
-        }
-    }
-}
-
-impl Watched {
-    fn new(key: Arc<CheckKey>) -> Watched {
-        let detector = Detector::new(&key.monitor);
-        let believed = detector.health();
-        Watched {
-            key,
-            detector,
-            believed,
-            region: 0,
-            failing_since: None,
-            probed_at: None,
-            why: None,
-            is_settled: false,
-        }
-    }
-
-    /// Takes in a measurement; when a verifying probe is wanted, and whether the verdict changed.
-    fn judge(&mut self, measurement: Measurement) -> (Option<Moment>, bool) {
-        let Measurement { began, ended, result } = measurement;
-        let event = match result {
-            Ok(rtt) => {
-                self.why = None;
-                Event::Success { rtt }
-            }
-            Err(failure) => {
-                let words = failure.to_string();
-                if self.why.as_deref() != Some(&*words) {
-                    self.why = Some(words.into());
-                }
-                if !failure.is_evidence() {
-                    self.is_settled = true;
-                    return (None, false);
-                }
-                if failure.is_doubtful() { Event::Doubtful { began } } else { Event::Failure { began } }
-            }
-        };
-        self.probed_at = Some(ended);
-        self.failing_since = match event {
-            Event::Success { .. } => None,
-            Event::Failure { .. } | Event::Doubtful { .. } => self.failing_since.or(Some(ended)),
-            // No probe: nothing was found.
-            Event::HeldEnded => self.failing_since,
-        };
-        let transition = self.detector.step(event, ended);
-        self.is_settled |= self.detector.is_tried();
-        (self.detector.deadline(), transition.is_some())
-    }
-
-    /// What people are to know of it beside the verdict.
-    fn why(&self, now: Moment) -> Option<Arc<str>> {
-        let held = self.detector.damping().words(now).map(Arc::from);
-        held.or_else(|| match &self.why {
-            Some(why) if self.detector.is_suspect() => Some(format!("suspect: {why}").into()),
-            why => why.clone(),
-        })
-    }
-
-    /// All but what the connection is, which it doesn't know.
-    fn observation(&self, now: Moment) -> Observation {
-        let rtt = self.key.monitor.kind.measures_rtt().then(|| self.detector.rtt());
-        Observation {
-            key: Arc::clone(&self.key),
-            health: self.believed,
-            tried: self.believed != Health::Unknown,
-            srtt: rtt.and_then(Rtt::srtt),
-            rttvar: rtt.and_then(Rtt::rttvar),
-            probed_at: self.probed_at,
-            may_change_in: if self.believed == self.detector.health() {
-                self.detector.may_change_in(now)
-            } else {
-                Duration::ZERO
-            },
-            why: self.why(now),
-            hold: None,
         }
     }
 }

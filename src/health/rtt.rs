@@ -43,6 +43,11 @@ struct Smoothed {
 }
 
 impl Rtt {
+    /// As it was when it had come to these, with no failures lately.
+    pub fn of(srtt: Duration, rttvar: Duration) -> Rtt {
+        Rtt { smoothed: Some(Smoothed { srtt, rttvar }), ..Rtt::default() }
+    }
+
     /// Takes in one measured round-trip time (RFC 6298, 2.2 for the first, 2.3 for those after it).
     pub fn learn(&mut self, measured: Duration) {
         self.remembered = self.remembered.saturating_sub(1);

@@ -3,7 +3,7 @@
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A point in time: how long after the process's first look at the clock. Nanosecond steps.
+/// A point in time: how long after the first moment, which is a while before the process's start. Nanosecond steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct Moment(Duration);
 

@@ -38,6 +38,7 @@ const GENERATION: &str = "portolan_generation";
 const LAST_RELOAD_OK: &str = "portolan_last_reload_ok";
 const LAST_RELOAD_AT: &str = "portolan_last_reload_timestamp_seconds";
 const RELOADS: &str = "portolan_reloads_total";
+const HEALTH_KEPT: &str = "portolan_health_writes_total";
 const OVERRIDDEN: &str = "portolan_endpoint_overridden";
 const VANTAGE_UP: &str = "portolan_vantage_up";
 const VANTAGE_BLIND: &str = "portolan_vantage_blind";
@@ -86,6 +87,8 @@ struct Counted {
     transitions: BTreeMap<(String, String, Health), u64>,
     /// Loadings since the start that went well, and that did not.
     reloads: [u64; 2],
+    /// Writings of the last known health that went well, and that did not.
+    health_kept: [u64; 2],
 }
 
 impl Default for Metrics {
@@ -124,6 +127,16 @@ impl Metrics {
         self.counted().reloads[usize::from(!ok)] += 1;
     }
 
+    /// Counts a writing of the last known health.
+    pub fn health_kept(&self, ok: bool) {
+        self.counted().health_kept[usize::from(!ok)] += 1;
+    }
+
+    /// How often that went well, and how often not.
+    pub fn health_writes(&self) -> [u64; 2] {
+        self.counted().health_kept
+    }
+
     /// To be called every [`UPKEEP_EVERY`].
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
@@ -140,6 +153,9 @@ impl Metrics {
         self.gauge(LAST_RELOAD_AT, &[], reload.at);
         for (result, count) in [("success", counted.reloads[0]), ("failure", counted.reloads[1])] {
             self.counter(RELOADS, &[("result", result)], count);
+        }
+        for (result, count) in [("success", counted.health_kept[0]), ("failure", counted.health_kept[1])] {
+            self.counter(HEALTH_KEPT, &[("result", result)], count);
         }
         self.handle.render()
     }
@@ -303,6 +319,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (ANSWERS, "Replies that an endpoint was in."),
         (SLIPPED, "Replies over the rate limit that went out truncated, so that their client asks over TCP."),
         (RELOADS, "Times the files were loaded again, by how it ended."),
+        (HEALTH_KEPT, "Times the last known health was written to the state directory, by how it ended."),
         (RECV_QUEUE_DROPS, "Datagrams that the kernel dropped because a receive queue was full."),
     ] {
         recorder.describe_counter(name(counter), None, text(words));
@@ -355,6 +372,7 @@ mod tests {
         metrics.probe_ended("ns1", "tcp", ProbeResult::Success, Duration::from_millis(3));
         metrics.transition(&transition());
         metrics.reload_ended(false);
+        metrics.health_kept(true);
         let mut snapshot = snapshot(model());
         Arc::make_mut(&mut snapshot.view).checks[0].evidence[0].hold = Some(Hold::Open);
         Arc::make_mut(&mut snapshot.view).checks[1].evidence[0].hold = Some(Hold::NotOpen);
@@ -381,6 +399,8 @@ mod tests {
             "portolan_last_reload_timestamp_seconds 1600.25",
             r#"portolan_reloads_total{result="success"} 0"#,
             r#"portolan_reloads_total{result="failure"} 1"#,
+            r#"portolan_health_writes_total{result="success"} 1"#,
+            r#"portolan_health_writes_total{result="failure"} 0"#,
             r#"portolan_vantage_up{vantage="ns1",region="eu-west"} 1"#,
             r#"portolan_vantage_blind{vantage="ns1",region="eu-west"} 0"#,
             r#"portolan_held_connections{vantage="ns1"} 1"#,

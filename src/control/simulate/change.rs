@@ -202,6 +202,7 @@ fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Rec
                 may_change_in: seen.may_change_in.unwrap_or_default(),
                 why: said.why.clone(),
                 hold: said.hold,
+                history: None,
             })
         });
         let region = model.region(vantage.region).name.as_str().into();

@@ -76,6 +76,7 @@ fn observations(
             may_change_in: Duration::ZERO,
             why: None,
             hold: None,
+            history: None,
         })
     });
     said.collect()

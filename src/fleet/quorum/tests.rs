@@ -36,6 +36,7 @@ fn observation(port: u16, health: Health) -> Observation {
         may_change_in: 1000 * MS,
         why: None,
         hold: None,
+        history: None,
     }
 }
 

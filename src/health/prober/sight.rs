@@ -13,21 +13,6 @@ use crate::model::{CheckKey, Health, Moment, Monitor, ProbeKind, ProbeTarget};
 /// After blindness the checks that failed are probed afresh this far apart: 20,000 a second, as in a first round.
 const FRESH_ROUND_STEP: Duration = Duration::from_micros(50);
 
-/// What is to be probed, and where in the world each of it is.
-#[derive(Debug, Clone, Default)]
-pub struct Plan {
-    /// The checks. One that is listed twice is probed once.
-    pub checks: Vec<Arc<CheckKey>>,
-    /// The region of each, from 0, in the same order; those beyond the list's end are of region 0.
-    pub regions: Vec<usize>,
-}
-
-impl From<Vec<Arc<CheckKey>>> for Plan {
-    fn from(checks: Vec<Arc<CheckKey>>) -> Plan {
-        Plan { checks, regions: Vec::new() }
-    }
-}
-
 /// How a control target is reached: a TCP handshake each second, as a `tcp` monitor at its defaults makes it.
 pub fn control_check(target: std::net::SocketAddr) -> Arc<CheckKey> {
     let monitor = Monitor::new(ProbeKind::Tcp);
@@ -38,6 +23,9 @@ impl Prober {
     /// Brings what is believed up to date with what the detectors say, as far as this vantage can be trusted.
     pub(super) fn look_around(&mut self, now: Moment) {
         let is_lost = |watched: &Watched| watched.believed == Health::Up && watched.detector.health() == Health::Down;
+        for watched in self.watched.values_mut() {
+            watched.forget_what_is_stale(now);
+        }
         if self.blindness.why().is_none()
             && !self.plan.iter().filter_map(|slot| self.watched.get(slot)).any(is_lost)
             && !self.blindness.is_looking()
@@ -104,7 +92,7 @@ impl Prober {
                 continue;
             }
             let past = Past { health: watched.believed, rtt: *watched.detector.rtt(), ..Past::default() };
-            watched.detector = Detector::resume(&watched.key.monitor, &past);
+            watched.detector = Detector::resume(&watched.key.monitor, &past, now);
             watched.failing_since = None;
             self.schedule.back_off(*slot, 1, now);
             self.schedule.want(*slot, Some(at));

@@ -1,5 +1,7 @@
 //! The whole loop against real sockets. Waits are for events, bounded generously.
 
+mod resume;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -196,7 +198,7 @@ async fn every_probe_is_heard_of_and_none_after_the_end() {
 
 #[test]
 fn people_are_told_why_it_is_suspect_down_or_held_down() {
-    let mut watched = Watched::new(tcp_check(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 1000));
+    let mut watched = Watched::new(tcp_check(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 1000), None);
     let at = |second: u64| Moment::START + Duration::from_secs(second);
     let mut second = 0;
     let mut after = |outcomes: &str| {

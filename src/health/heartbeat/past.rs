@@ -1,0 +1,120 @@
+//! What was heard of a service, as a plain value that outlives its judge: kept over a restart.
+
+use std::time::Duration;
+
+use crate::health::heartbeat::{Heartbeat, Sign};
+use crate::model::{Health, HeartbeatSpec, Moment, Monitor};
+
+/// What was heard of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Heard {
+    /// The verdict.
+    pub health: Health,
+    /// Beats in a row, where they count.
+    pub run: u32,
+    /// What was said last, and when.
+    pub last: Option<(Moment, Sign)>,
+    /// How much longer that counts.
+    pub alive_for: Duration,
+    /// How much longer the verdict stays, whatever the beats say (`hold_down`).
+    pub held_for: Duration,
+}
+
+impl Heartbeat {
+    /// One that goes on at `now` from what was heard until `at`, and by nobody since. The service's own word lasts as long
+    /// as it said: a beat for its ttl, a goodbye until the next beat. All else counts until `until`. What was up has its
+    /// time again, as it can't have been heard. The rhythm of the beats is learned anew.
+    pub fn resume(
+        monitor: &Monitor,
+        spec: &HeartbeatSpec,
+        heard: &Heard,
+        [at, until]: [Moment; 2],
+        now: Moment,
+    ) -> Heartbeat {
+        let fresh = Heartbeat::new(monitor, spec.ttl, now);
+        let held_until = at + heard.held_for.min(fresh.hold_down);
+        let resumed = Heartbeat { health: heard.health, run: heard.run, held_until, last: heard.last, ..fresh.clone() };
+        match (heard.health, heard.last) {
+            (Health::Up, Some((beat, Sign::Alive { ttl }))) => {
+                let ttl = ttl.min(spec.longest);
+                let is_known = now < until.max(beat + ttl);
+                if is_known { Heartbeat { alive_until: Some(now + ttl), is_forgiven: true, ..resumed } } else { fresh }
+            }
+            (Health::Down, Some((_, Sign::Goodbye))) => Heartbeat { alive_until: None, run: 0, ..resumed },
+            (Health::Down, Some((_, Sign::Alive { .. }))) if now < until => {
+                Heartbeat { alive_until: Some(at + heard.alive_for.min(spec.longest)), ..resumed }
+            }
+            (Health::Down, None) if now < until => resumed,
+            (Health::Up | Health::Down | Health::Unknown, _) => fresh,
+        }
+    }
+
+    /// What was heard of it by `now`.
+    pub fn heard(&self, now: Moment) -> Heard {
+        Heard {
+            health: self.health,
+            run: self.run,
+            last: self.last,
+            alive_for: self.alive_until.unwrap_or_default().since(now),
+            held_for: self.held_until.since(now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ProbeKind;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(second: u32) -> Moment {
+        Moment::START + second * SECOND
+    }
+
+    #[test]
+    fn a_restart_takes_a_service_at_its_word() {
+        use Health::{Down, Unknown, Up};
+        let alive = |second, ttl: u32| Some((at(second), Sign::Alive { ttl: ttl * SECOND }));
+        let goodbye = Some((at(100), Sign::Goodbye));
+        let longest = 3600 * SECOND;
+        let spec =
+            HeartbeatSpec { zone: "svc.example.".into(), endpoint: "a".into(), ttl: 5 * SECOND, longest, phi: None };
+        let kind = ProbeKind::Heartbeat(spec.clone());
+        let monitor = Monitor { rise: 2, ..Monitor::new(kind) };
+        // Stopped at 101, and what it knew counts until 111.
+        for (what, health, last, now, is, changes_at) in [
+            ("in time: its whole ttl again", Up, alive(100, 5), 103, Up, Some(108)),
+            ("over while nobody heard: as well", Up, alive(100, 5), 109, Up, Some(114)),
+            ("nor is that known any more: as a new one", Up, alive(100, 5), 120, Unknown, Some(125)),
+            ("a long ttl outlasts what is merely known", Up, alive(100, 60), 120, Up, Some(180)),
+            ("silent: down", Down, alive(90, 5), 105, Down, None),
+            ("silent long ago: as a new one", Down, alive(90, 5), 112, Unknown, Some(117)),
+            ("never heard: down", Down, None, 105, Down, None),
+            ("a goodbye lasts", Down, goodbye, 105, Down, None),
+            ("for hours", Down, goodbye, 9999, Down, None),
+            ("nothing was known", Unknown, None, 105, Unknown, Some(110)),
+        ] {
+            let heard = Heard { health, run: 1, last, ..Heard::default() };
+            let resumed = Heartbeat::resume(&monitor, &spec, &heard, [at(101), at(111)], at(now));
+            assert_eq!((resumed.health(), resumed.deadline()), (is, changes_at.map(at)), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_heard_goes_on_as_if_nothing_had_been() {
+        let (ttl, longest) = (5 * SECOND, 60 * SECOND);
+        let spec = HeartbeatSpec { zone: "svc.example.".into(), endpoint: "a".into(), ttl, longest, phi: None };
+        let monitor = Monitor { rise: 2, hold_down: 30 * SECOND, ..Monitor::new(ProbeKind::Heartbeat(spec.clone())) };
+        let mut before = Heartbeat::new(&monitor, ttl, at(10));
+        before.hear(Sign::Alive { ttl }, at(11));
+        before.hear(Sign::Goodbye, at(20));
+        before.hear(Sign::Alive { ttl: 50 * SECOND }, at(22));
+        let mut resumed = Heartbeat::resume(&monitor, &spec, &before.heard(at(23)), [at(23), at(33)], at(24));
+        for heartbeat in [&mut before, &mut resumed] {
+            assert_eq!(heartbeat.hear(Sign::Alive { ttl: 50 * SECOND }, at(30)), None, "held down until 50");
+            assert_eq!(heartbeat.deadline(), Some(at(50)));
+            assert!(heartbeat.wake(at(50)).is_some_and(|changed| changed.to == Health::Up));
+        }
+    }
+}

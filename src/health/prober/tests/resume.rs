@@ -1,0 +1,112 @@
+//! A prober that goes on from what another one knew before it, against real sockets.
+
+use super::*;
+use crate::health::{Flaps, History, Past, Rtt};
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// The same check with what was known of it a second ago, for ten more.
+fn known(key: &Arc<CheckKey>, past: Past) -> LastKnown {
+    let now = clock::now();
+    let observation = Observation {
+        key: Arc::clone(key),
+        health: past.health,
+        tried: true,
+        srtt: past.rtt.srtt(),
+        rttvar: past.rtt.rttvar(),
+        probed_at: Some(now - Duration::from_secs(2)),
+        may_change_in: Duration::ZERO,
+        why: None,
+        hold: None,
+        history: Some(History::Probes(past)),
+    };
+    LastKnown { observation, at: now - Duration::from_secs(1), until: now + Duration::from_secs(10) }
+}
+
+fn plan(last_known: Vec<LastKnown>) -> Plan {
+    let checks = last_known.iter().map(|known| Arc::clone(&known.observation.key)).collect();
+    Plan { checks, last_known, ..Plan::default() }
+}
+
+/// What the first round of a prober finds that goes on from this.
+async fn first_round(last_known: Vec<LastKnown>) -> Vec<Observation> {
+    // Reports an hour apart: what is published comes from changes and the round's end.
+    let settings = ProberSettings { report_every: Duration::from_secs(3600), ..ProberSettings::default() };
+    let (prober, mut published) = start(settings);
+    ended(prober.adopt(plan(last_known))).await;
+    let mut last = None;
+    while let Ok(report) = published.0.try_recv() {
+        last = Some(report);
+    }
+    prober.stop().await;
+    last.expect("published before the round ended")
+}
+
+#[tokio::test]
+async fn the_first_round_waits_for_the_verification_of_what_was_up_and_died_meanwhile() {
+    let (_down, down) = refusing();
+    let (_up, up) = listening();
+    let was_up = Past { health: Health::Up, rtt: Rtt::of(Duration::from_millis(5), Duration::ZERO), ..Past::default() };
+    let report = first_round(vec![
+        known(&tcp_check(down, HOUR_MS), was_up),
+        known(&tcp_check(down, HOUR_MS + 1), Past { failures: 2, ..was_up }),
+        known(&tcp_check(up, HOUR_MS), was_up),
+        known(&tcp_check(up, HOUR_MS + 1), Past { failures: 2, ..was_up }),
+    ])
+    .await;
+    let found: Vec<_> = report.iter().map(|o| (o.health, o.why.as_deref())).collect();
+    let refused = (Health::Down, Some("connection refused"));
+    assert_eq!(found, [refused, refused, (Health::Up, None), (Health::Up, None)]);
+}
+
+#[tokio::test]
+async fn what_was_down_needs_its_rise_and_what_flapped_its_time() {
+    let (_up, up) = listening();
+    let (_down, down) = refusing();
+    let was_down = Past { health: Health::Down, failures: 7, ..Past::default() };
+    let flaps = Flaps { penalty: 3.0, falls: 4, is_held: true };
+    let report = first_round(vec![
+        known(&tcp_check(down, HOUR_MS), was_down),
+        known(&tcp_check(up, HOUR_MS), was_down),
+        known(&tcp_check(up, HOUR_MS + 1), Past { run: 1, ..was_down }),
+        known(&tcp_check(up, HOUR_MS + 2), Past { run: 1, flaps, ..was_down }),
+    ])
+    .await;
+    let found: Vec<_> = report.iter().map(|o| o.health).collect();
+    assert_eq!(found, [Health::Down, Health::Down, Health::Up, Health::Down]);
+    assert!(report[3].why.as_deref().is_some_and(|why| why.starts_with("held down for ")), "{:?}", report[3].why);
+}
+
+#[tokio::test]
+async fn round_trip_times_go_on_from_what_they_were() {
+    let (_up, up) = listening();
+    let slow = Rtt::of(Duration::from_secs(8), Duration::from_secs(1));
+    let past = Past { health: Health::Up, rtt: slow, ..Past::default() };
+    let report = first_round(vec![known(&tcp_check(up, HOUR_MS), past)]).await;
+    let srtt = report[0].srtt.expect("known");
+    assert!(srtt >= Duration::from_secs(7) && srtt < Duration::from_secs(8), "an eighth is new: {srtt:?}");
+}
+
+#[tokio::test]
+async fn what_no_probe_confirms_is_believed_for_its_time_and_never_handed_on() {
+    let (_up, up) = listening();
+    let key = tcp_check(up, 20);
+    let (tell, told) = mpsc::unbounded_channel();
+    let publish: Publish = Box::new(move |_, observations, _| {
+        // Nobody may be reading any more.
+        let _ = tell.send(observations);
+    });
+    // An address of the documentation range: this host has no such, and can't probe from it.
+    let clients = ProbeClients::new(Sources { v4: Some(Ipv4Addr::new(198, 51, 100, 77)), v6: None });
+    let settings = ProberSettings { report_every: Duration::from_millis(10), ..ProberSettings::default() };
+    let prober = Prober::spawn(settings, Arc::new(clients), publish);
+    let until = clock::now() + Duration::from_millis(500);
+    let past = Past { health: Health::Down, ..Past::default() };
+    ended(prober.adopt(plan(vec![LastKnown { until, ..known(&key, past) }]))).await;
+    let mut published = Published(told);
+    let report = published.until("as it was", |o| o.health == Health::Down).await;
+    assert!(report[0].history.is_none() && report[0].probed_at.is_some_and(|at| at < clock::now()));
+    let report = published.until("no longer known", |o| o.health == Health::Unknown && !o.tried).await;
+    assert!(clock::now() >= until && report[0].probed_at.is_none());
+    prober.stop().await;
+}

@@ -1,0 +1,272 @@
+"""What a node knew before it was stopped or killed counts when it starts again; and whatever happened meanwhile, its
+very first answers name nobody who is dead.
+
+A client asks from before the node is up, hundreds of times a second, so that the first answers are among the replies.
+"""
+import json
+import re
+import socket
+import time
+
+import pytest
+
+from portolan import MASTER, SETTINGS, Node
+from processes import wait_until
+from steady import Steady
+
+POLICY = """
+zone = "svc.example."
+
+[defaults]
+ttl = "1s"
+
+[monitor.web]
+type = "http"
+path = "/healthz"
+interval = "{interval}"
+timeout = "500ms"
+
+[endpoint.one]
+addresses = ["192.0.2.1"]
+probe = "{one}"
+monitor = "web"
+
+[endpoint.two]
+addresses = ["192.0.2.2"]
+probe = "{two}"
+monitor = "web"
+
+[pool.web]
+members = ["one", "two"]
+
+[pool.first]
+members = ["one", "two"]
+steer = "failover"
+
+[name.www]
+pool = "web"
+
+[name.db]
+pool = "first"
+"""
+
+ONE, TWO = "192.0.2.1", "192.0.2.2"
+
+
+def files(one, two, interval="300ms"):
+    policy = POLICY.format(one=one.at, two=two.at, interval=interval)
+    return {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}
+
+
+@pytest.fixture
+def port():
+    """A port of loopback for DNS that stays the same over a restart; UDP and TCP are free."""
+    while True:
+        with socket.socket(type=socket.SOCK_STREAM) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port = tcp.getsockname()[1]
+            try:
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+def settings_at(port):
+    return SETTINGS.replace("127.0.0.1:0", f"127.0.0.1:{port}", 1)
+
+
+def kill(node):
+    """SIGKILL: nothing is written any more."""
+    node.child.process.kill()
+    node.child.process.wait(5)
+
+
+def health_file(node):
+    return node.dir / "state" / "health.json"
+
+
+def kept(node):
+    """{target: what the file says of its check}"""
+    found = json.loads(health_file(node).read_text())
+    assert found["version"] == 1
+    return {check["target"]: check for vantage in found["vantages"] for check in vantage["checks"]}
+
+
+def wait_kept(node, target, wanted, bound=20):
+    wait_until(lambda: health_file(node).exists() and wanted(kept(node).get(target, {})), bound)
+
+
+def named(replies):
+    return {rdata for reply in replies for rdata in reply.answers}
+
+
+class Restarted:
+    """Starts a node anew in the same directory, asked for both names from before it is up; `replies` by name."""
+
+    def __init__(self, dir, zones, port):
+        self.dir, self.zones, self.port = dir, zones, port
+
+    def __enter__(self):
+        at = ("127.0.0.1", self.port)
+        self.clients = {
+            tag: Steady(self.dir, at, f"{tag}.svc.example.", per_second=200, tag=f"first-{tag}") for tag in ["www", "db"]
+        }
+        for client in self.clients.values():
+            # Its first questions have been given up: it asks already, and nobody is there.
+            client.__enter__()
+        self.node = Node(self.dir, self.zones, settings=settings_at(self.port))
+        return self
+
+    def __exit__(self, *_):
+        self.node.child.end()
+        for client in self.clients.values():
+            client.child.end()
+
+    def answered(self, tag, least=100):
+        """All replies to one of them that came, oldest first, once there are enough."""
+        found = lambda: [r for r in self.clients[tag].replies() if r.got is not None]  # noqa: E731
+        return wait_until(lambda: (lambda all: all if len(all) >= least else None)(found()), 30)
+
+
+def node_of(dir, zones, port):
+    return Node(dir, zones, settings=settings_at(port))
+
+
+def test_the_first_answer_after_a_kill_in_an_outage_names_nobody_dead(dir, endpoints, port):
+    one, two = endpoints("one"), endpoints("two")
+    zones = files(one, two)
+    with node_of(dir, zones, port) as node:
+        assert node.addresses("db.svc.example.") == [ONE]
+        one.kill()
+        node.wait_health("one", "down")
+        wait_kept(node, one.at, lambda check: check.get("health") == "down")
+        assert kept(node)[two.at]["health"] == "up"
+        kill(node)
+    with Restarted(dir, zones, port) as again:
+        for tag in ["www", "db"]:
+            assert named(again.answered(tag)) == {TWO}, tag
+        assert "goes on from what was last known" in again.node.child.told()
+        one.start()
+        again.node.wait_health("one", "up")
+
+
+def test_an_endpoint_that_dies_while_the_node_is_down_is_not_named(dir, endpoints, port):
+    one, two = endpoints("one"), endpoints("two")
+    zones = files(one, two)
+    with node_of(dir, zones, port) as node:
+        wait_kept(node, one.at, lambda check: check.get("health") == "up")
+        kill(node)
+    one.kill()
+    with Restarted(dir, zones, port) as again:
+        for tag in ["www", "db"]:
+            assert named(again.answered(tag)) == {TWO}, tag
+
+
+def test_an_endpoint_that_returned_meanwhile_is_found_to(dir, endpoints, port):
+    """It was down, so it needs its `rise` successes; then it serves."""
+    one, two = endpoints("one"), endpoints("two")
+    zones = files(one, two, interval="2s")
+    with node_of(dir, zones, port) as node:
+        one.kill()
+        node.wait_health("one", "down")
+        # An orderly stop writes once more.
+        node.child.end()
+        assert node.child.process.returncode == 0
+        assert kept(node)[one.at]["health"] == "down"
+    one.start()
+    with Restarted(dir, zones, port) as again:
+        replies = again.answered("db")
+        assert replies[0].answers == [TWO], "down as it was"
+        again.node.wait_health("one", "up")
+        wait_until(lambda: again.node.addresses("db.svc.example.") == [ONE], 10)
+
+
+def test_round_trip_times_and_a_flapping_endpoint_are_remembered(dir, endpoints, port):
+    one, two = endpoints("one"), endpoints("two")
+    zones = files(one, two)
+    with node_of(dir, zones, port) as node:
+        for _ in range(4):
+            one.kill()
+            wait_until(lambda: node.health("one") == "down", 20)
+            if "flaps" in kept(node).get(one.at, {}) and kept(node)[one.at]["flaps"]["held"]:
+                break
+            one.start()
+            wait_until(lambda: node.health("one") == "up" or held(node, "one"), 20)
+        wait_kept(node, one.at, lambda check: check.get("flaps", {}).get("held"))
+        one.start()
+        srtt = kept(node)[two.at]["srtt_ms"]
+        assert 0 < srtt < 500
+        kill(node)
+        # As if two had been far away: what is measured now counts for an eighth.
+        text = health_file(node).read_text().replace(f'"srtt_ms":{srtt}', '"srtt_ms":400.0')
+        health_file(node).write_text(text)
+    with Restarted(dir, zones, port) as again:
+        for tag in ["www", "db"]:
+            assert named(again.answered(tag)) == {TWO}, f"{tag}: it answers its probes, and is held down"
+        assert held(again.node, "one")
+        seen = verdict(again.node, "two")
+        assert 50 < seen["rtt_ms"] <= 400, seen
+
+
+def verdict(node, endpoint):
+    [seen] = [seen for zone in node.status()["zones"] for seen in zone["endpoints"] if seen["name"] == endpoint]
+    return seen["verdicts"][0]
+
+
+def held(node, endpoint):
+    """Whether an endpoint is said to be held down."""
+    seen = verdict(node, endpoint)
+    return seen["health"] == "down" and "held down for" in (seen.get("why") or "")
+
+
+def test_what_is_older_than_stale_after_is_not_used(dir, endpoints, port):
+    """With its verdict it would take two successes to be up again; unknown, it takes one."""
+    one, two = endpoints("one"), endpoints("two")
+    zones = files(one, two, interval="30s")
+    with node_of(dir, zones, port) as node:
+        wait_kept(node, one.at, lambda check: check.get("health") == "up")
+        kill(node)
+
+    def start_with(age):
+        found = json.loads(health_file(node).read_text())
+        [vantage] = found["vantages"]
+        vantage["at"] = time.time() - age
+        for check in vantage["checks"]:
+            check.update(health="down", heard_at=time.time() - age - 1)
+        health_file(node).write_text(json.dumps(found))
+        with node_of(dir, zones, port) as again:
+            health = again.health("one"), again.health("two")
+            kill(again)
+            return health
+
+    assert start_with(1) == ("down", "down")
+    assert start_with(60) == ("up", "up")
+    assert start_with(-60) == ("up", "up"), "the clock of the wall was set back"
+
+
+def test_a_file_that_cannot_be_read_is_told_of_and_stops_nothing(dir, endpoints, port):
+    one, two = endpoints("one"), endpoints("two")
+    zones = files(one, two)
+    with node_of(dir, zones, port) as node:
+        wait_kept(node, one.at, lambda check: check.get("health") == "up")
+        kill(node)
+        health_file(node).write_text('{"version":1,"vantages":[{"na')
+    with node_of(dir, zones, port) as again:
+        told = json.dumps(again.status()["reload"]["problems"])
+        assert re.search(r"health\.json.*EOF while parsing.*every endpoint begins unknown", told), told
+        assert again.health("one") == "up"
+        wait_until(lambda: again.metric("portolan_health_writes_total", result="success") >= 1, 20)
+        assert kept(again)[one.at]["health"] == "up"
+        assert again.metric("portolan_health_writes_total", result="failure") == 0
+
+
+def test_a_state_directory_that_takes_nothing_is_told_of_once(dir, endpoints, port):
+    one, two = endpoints("one"), endpoints("two")
+    zones = files(one, two)
+    # What is written first is a file of this name.
+    (dir / "node" / "state" / ".health.json.new").mkdir(parents=True)
+    with node_of(dir, zones, port) as node:
+        wait_until(lambda: node.metric("portolan_health_writes_total", result="failure") >= 3, 30)
+        assert node.child.told().count("last known health is not kept") == 1
+        assert node.health("one") == "up"
