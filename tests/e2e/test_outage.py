@@ -195,3 +195,19 @@ def test_what_flaps_is_held_down_and_said_to_be(dir, endpoints):
         assert {tuple(node.addresses("db.svc.example.")) for _ in range(20)} == {("192.0.2.2",)}
         said = node.json("/v1/explain?name=db.svc.example.&type=A")
         assert any("held down for" in (seen.get("why") or "") for seen in said["evidence"]), said["evidence"]
+
+
+def test_what_is_suspect_is_served_and_said_to_be(dir, endpoints):
+    """A hiccup of one probe, between two long time-outs: status and explain tell, the answers and the log don't."""
+    one, two = endpoints("one"), endpoints("two")
+    with Node(dir, files(one, two, interval="2s", timeout="2s")) as node:
+        verdict = lambda: node.status()["zones"][0]["endpoints"][0]["verdicts"][0]
+        one.stop()
+        wait_until(lambda: verdict().get("why") == "suspect: timed out after 2s", 10)
+        assert (verdict()["health"], node.addresses("db.svc.example.")) == ("up", ["192.0.2.1"])
+        said = node.json("/v1/explain?name=db.svc.example.&type=A")
+        assert "suspect: timed out after 2s" in [seen.get("why") for seen in said["evidence"]], said["evidence"]
+        assert "suspect: timed out after 2s" in node.command("status").stdout
+        one.go_on()
+        wait_until(lambda: "why" not in verdict(), 10)
+        assert node.metric("portolan_transitions_total", endpoint="one", to="down") == 0
