@@ -146,6 +146,13 @@ pub(super) fn explain(error: &hyper::Error) -> Failure {
     if error.is_incomplete_message() {
         return Failure::Closed;
     }
+    // The connection ended before the request was on its way: what ended it is within, if anything did but its end.
+    if error.is_canceled() {
+        return error
+            .source()
+            .and_then(|source| source.downcast_ref::<hyper::Error>())
+            .map_or(Failure::Closed, explain);
+    }
     let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     match cause.map(Failure::from_io) {
         Some(known) if known.is_evidence() => known,
@@ -157,5 +164,19 @@ fn deepest(error: &dyn Error) -> String {
     match error.source() {
         Some(source) => deepest(source),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_end_before_the_request_was_on_its_way_is_told_as_one() {
+        let (ours, theirs) = tokio::io::duplex(64);
+        drop(theirs);
+        let spec = HttpSpec { path: "/".to_owned(), host: None, headers: Vec::new(), statuses: vec![200], body: None };
+        let request = request(&spec, SocketAddr::from(([192, 0, 2, 1], 80)), 80).expect("it can be sent");
+        assert_eq!(exchange(bounded(ours), request, &spec, clock::now()).await, Err(Failure::Closed));
     }
 }
