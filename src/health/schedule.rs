@@ -8,6 +8,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
+
 use crate::model::Moment;
 use crate::model::timing::MAX_OVERLAP;
 
@@ -24,7 +26,8 @@ const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// The turns of all checks.
 #[derive(Debug)]
 pub struct Schedule {
-    slots: HashMap<SlotId, Slot>,
+    /// Nobody outside chooses the ids, so that a quick hash will do.
+    slots: HashMap<SlotId, Slot, FixedState>,
     /// One entry a slot is true to it; others are left over from a turn that was moved, and are skipped.
     turns: BinaryHeap<Reverse<(Moment, SlotId)>>,
     arrivals: BTreeMap<Duration, u64>,
@@ -49,7 +52,7 @@ impl Schedule {
     /// An empty schedule that hands out at most `max_under_way` (at least 1) probes that have not ended.
     pub fn new(max_under_way: usize) -> Schedule {
         Schedule {
-            slots: HashMap::new(),
+            slots: HashMap::default(),
             turns: BinaryHeap::new(),
             arrivals: BTreeMap::new(),
             next_id: 0,
