@@ -9,8 +9,9 @@ const OTHER_DESCRIPTORS: u64 = 512;
 /// Of the rest, one in so many is for held connections. Judgment: probes tell more, and need more where nothing answers.
 const HELD_PARTS: u64 = 4;
 
-/// A probe that nothing answers holds a socket for each of its attempts, six at most.
-const DESCRIPTORS_A_PROBE: u64 = 6;
+/// A probe that nothing answers holds a socket for each of its attempts, eight at most; one over a path that loses
+/// packets twelve, and over TLS half as many again, but hardly ever all of them.
+const DESCRIPTORS_A_PROBE: u64 = 12;
 
 /// Fewer probes at a time than this would starve the schedule, whatever the limit.
 const FEWEST_PROBES: u64 = 16;

@@ -174,6 +174,19 @@ def flood(server, tools, queries, seconds):
     return sum(result["answered"] for result in results) / seconds, sum(result["wrong"] for result in results)
 
 
+def seconds_of(interval):
+    """Of `1s` or `500ms`."""
+    number, unit = re.fullmatch(r"(\d+)(ms|s|m|h)", interval).groups()
+    return int(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[unit]
+
+
+def connecting(tools, port, options):
+    """Processor seconds that a connection takes a program that does nothing else, at ten thousand a second."""
+    command = [str(tools / "connect"), str(port), "10000", str(max(1, round(options.seconds / 2)))]
+    connections, seconds = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    return float(seconds) / int(connections)
+
+
 def spread(counts, first, last):
     """Coefficient of variation of the connections in each slot from `first` to before `last`, and their mean."""
     numbers = [counts.get(slot, 0) for slot in range(first, last)]
@@ -187,7 +200,7 @@ def slot_now():
 def run(options, scratch):
     tools = scratch / "tools"
     tools.mkdir()
-    for program in ("accept", "load"):
+    for program in ("accept", "connect", "load"):
         subprocess.run(["cc", "-O2", "-o", str(tools / program), str(HERE / f"{program}.c")], check=True)
     staying, dying = Target(tools), Target(tools)
     server = None
@@ -205,6 +218,10 @@ def run(options, scratch):
         spent = {name: after[name] - before.get(name, 0) for name in after}
         total = sum(spent.values())
         print(f"processor {100 * total / took:8.1f} %    of one core, in {took:.1f} s of peace")
+        each = total / took / options.endpoints * seconds_of(options.interval)
+        floor = connecting(tools, staying.port, options)
+        print(f"probe     {1e6 * each:8.1f} us    of processor time each, {each / floor:.2f} of the {1e6 * floor:.1f} us"
+              " that connecting alone takes")
         for name, seconds in sorted(spent.items(), key=lambda pair: -pair[1]):
             if seconds > total / 100:
                 print(f"  {name:16} {100 * seconds / took:5.1f} %")

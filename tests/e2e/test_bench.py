@@ -27,5 +27,5 @@ def test_a_thousand_endpoints_are_probed_and_those_that_die_go():
     done = subprocess.run([*command, "--flood", "--patience", "60"], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = dict(re.findall(r"^(\w+) +([\d.]+)", done.stdout, re.M))
-    assert set(figures) == {"start", "processor", "memory", "reply", "flood", "out", "spread"}, done.stdout
+    assert set(figures) == {"start", "processor", "probe", "memory", "reply", "flood", "out", "spread"}, done.stdout
     assert re.search(r"^  probe ", done.stdout, re.M), f"no thread of its own probes:\n{done.stdout}"
