@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
+
 use crate::health::blindness::{Control, Look, Sight};
 use crate::health::prober::{Prober, Watched};
 use crate::health::{Detector, Past};
@@ -102,7 +104,7 @@ impl Prober {
 
     /// The plan's checks as they look now, in its order.
     fn looks(&self) -> Vec<Look> {
-        let mut hosts: HashMap<Option<IpAddr>, usize> = HashMap::new();
+        let mut hosts: HashMap<Option<IpAddr>, usize, FixedState> = HashMap::default();
         let watched = self.plan.iter().filter_map(|slot| self.watched.get(slot));
         let look = |watched: &Watched| {
             let next = hosts.len();
