@@ -123,7 +123,7 @@ pub enum ProbeKind {
     Tcp,
     /// An HTTP/1.1 GET in the clear.
     Http(HttpSpec),
-    /// An HTTP/1.1 GET over TLS.
+    /// An HTTP GET over TLS, in the version that both sides agree on.
     Https(HttpSpec, CertificateRule),
     /// A TLS handshake.
     Tls(TlsSpec),
@@ -270,4 +270,6 @@ pub struct HttpSpec {
     pub statuses: Vec<u16>,
     /// Text that must occur in the first 64 KiB of the body.
     pub body: Option<String>,
+    /// Most redirects that are followed, 0 to 10; default none.
+    pub redirects: u32,
 }

@@ -1,4 +1,4 @@
-"""A gRPC server with the standard health service, in a process of its own: python health_server.py CERT KEY.
+"""A gRPC server with the standard health service, in a process of its own: python health_server.py CERT KEY [HOST].
 
 In the clear on PORT, over TLS on TLS_PORT; on BARE_PORT a gRPC server without a health service. The server as a whole
 and the service `steady` are always serving, `sick` never; SIGUSR1 makes `db` NOT_SERVING and SIGUSR2 SERVING again.
@@ -16,11 +16,11 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-def server(port, servicer=None, credentials=None):
+def server(host, port, servicer=None, credentials=None):
     serving = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     if servicer is not None:
         health_pb2_grpc.add_HealthServicer_to_server(servicer, serving)
-    where = f"127.0.0.1:{port}"
+    where = f"{host}:{port}"
     if credentials is not None:
         serving.add_secure_port(where, credentials)
     else:
@@ -35,9 +35,10 @@ def main():
         servicer.set(service, state)
     for number, state in [(signal.SIGUSR1, NOT_SERVING), (signal.SIGUSR2, SERVING)]:
         signal.signal(number, lambda *_, state=state: servicer.set("db", state))
-    cert, key = (Path(path).read_bytes() for path in sys.argv[1:])
+    cert, key = (Path(path).read_bytes() for path in sys.argv[1:3])
+    host = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
     credentials = grpc.ssl_server_credentials([(key, cert)])
-    kept = [server(PORT, servicer), server(TLS_PORT, servicer, credentials), server(BARE_PORT)]
+    kept = [server(host, PORT, servicer), server(host, TLS_PORT, servicer, credentials), server(host, BARE_PORT)]
     print("ready", flush=True)
     while kept:
         signal.pause()

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::config::manual::Section;
 use crate::config::spec::monitor::{MAX_HEADERS, MAX_RUN, MAX_TEXT, SUPPORTED};
-use crate::config::spec::own_keys::{MAX_ARGS, MAX_MIN_DAYS};
+use crate::config::spec::own_keys::{MAX_ARGS, MAX_MIN_DAYS, MAX_REDIRECTS};
 use crate::config::spec::pool::{MAX_BAND_MS, MAX_BAND_PERCENT, MAX_CAPACITY, MAX_MEMBERS, MAX_WEIGHT, STATES, STEER};
 use crate::config::spec::quorum::NEEDS;
 use crate::config::spec::service::{MAX_ALPN, MAX_ALPN_ID, TYPES};
@@ -95,6 +95,7 @@ fn monitor() -> Value {
         of("host", text()),
         of("headers", headers),
         of("expect", expect).or(json!({ "status": [200] })),
+        of("redirects", integer(0..=MAX_REDIRECTS)).or(0),
         of("verify", boolean()).or(true),
         of("min_days", integer(0..=MAX_MIN_DAYS)),
         of("program", matching("^/")),

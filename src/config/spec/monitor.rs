@@ -210,7 +210,9 @@ fn hold(fields: &mut Fields, kind: Option<&str>, problems: &mut Problems) -> boo
 }
 
 fn http(kind: Option<&str>, fields: &mut Fields, problems: &mut Problems) -> (HttpSpec, ExpectedReply) {
-    let mut spec = HttpSpec { path: "/".into(), host: None, headers: Vec::new(), statuses: vec![200], body: None };
+    let redirects = own_keys::redirects(fields, problems);
+    let (path, headers) = ("/".to_owned(), Vec::new());
+    let mut spec = HttpSpec { path, host: None, headers, statuses: vec![200], body: None, redirects };
     if let Some(path) = fields.text("path", "\"/healthz\"", problems) {
         let plain = path.value.bytes().all(|byte| byte.is_ascii_graphic());
         if !path.value.starts_with('/') || !plain || path.value.len() > MAX_TEXT {

@@ -7,11 +7,12 @@ use crate::config::source::Place;
 use crate::model::{CertificateRule, ExecSpec};
 
 /// Each such key, and the types that have it.
-const TYPES_OF: [(&str, &[&str]); 12] = [
+const TYPES_OF: [(&str, &[&str]); 13] = [
     ("path", &["http", "https"]),
     ("host", &["http", "https", "tls", "grpc"]),
     ("headers", &["http", "https"]),
     ("expect", &["http", "https", "dns"]),
+    ("redirects", &["http", "https"]),
     ("verify", &["https", "tls", "grpc"]),
     ("min_days", &["https", "tls", "grpc"]),
     ("program", &["exec"]),
@@ -27,6 +28,9 @@ const TYPES_OF: [(&str, &[&str]); 12] = [
 const USUAL_MIN_DAYS: u32 = 14;
 /// Most days to ask for (judgment: authorities of a company's own give certificates for ten years).
 pub(in crate::config) const MAX_MIN_DAYS: i64 = 3650;
+
+/// Most redirects to follow (judgment: a health page that takes more is none; curl stops at 50, browsers at 20).
+pub(in crate::config) const MAX_REDIRECTS: i64 = 10;
 
 /// Most arguments, and octets in one (judgment: what a person writes into a policy; a long list belongs in a file).
 pub(in crate::config) const MAX_ARGS: usize = 64;
@@ -68,6 +72,11 @@ pub(super) fn certificate(kind: Option<&str>, fields: &mut Fields, problems: &mu
     let usual = if verify && kind == Some("tls") { USUAL_MIN_DAYS } else { 0 };
     let min_days = fields.integer("min_days", 0..=MAX_MIN_DAYS, problems);
     CertificateRule { verify, min_days: min_days.map_or(usual, |days| days.value as u32) }
+}
+
+/// `redirects`: how many are followed; none unless it is written.
+pub(super) fn redirects(fields: &mut Fields, problems: &mut Problems) -> u32 {
+    fields.integer("redirects", 0..=MAX_REDIRECTS, problems).map_or(0, |redirects| redirects.value as u32)
 }
 
 /// `program` and `args`; `None` where there is nothing to run, which has been told.

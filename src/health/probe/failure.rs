@@ -37,7 +37,11 @@ pub enum Failure {
         got: u16,
         /// What would have counted.
         expected: Vec<u16>,
+        /// Where a redirect leads that wasn't to be followed.
+        to: Option<String>,
     },
+    /// The redirects that were to be followed lead out of what is probed, or on and on; where to.
+    Redirected(String),
     /// The text that was expected is not in the part of the body that is looked at.
     Body {
         /// What was expected.
@@ -65,6 +69,7 @@ impl Failure {
             | Failure::Unreachable(_)
             | Failure::Tls(_)
             | Failure::Status { .. }
+            | Failure::Redirected(_)
             | Failure::Body { .. }
             | Failure::Unwell(_)
             | Failure::Garbage(_) => true,
@@ -107,8 +112,9 @@ impl fmt::Display for Failure {
             Failure::Reset => f.write_str("connection reset"),
             Failure::Closed => f.write_str("connection closed before the response was complete"),
             Failure::Tls(why) => f.write_str(why),
-            Failure::Status { got, expected } => {
-                write!(f, "status {got}, expected ")?;
+            Failure::Status { got, expected, to } => {
+                let to = to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
+                write!(f, "status {got}{to}, expected ")?;
                 for (nth, status) in expected.iter().enumerate() {
                     let comma = if nth == 0 { "" } else { ", " };
                     write!(f, "{comma}{status}")?;
@@ -116,9 +122,11 @@ impl fmt::Display for Failure {
                 Ok(())
             }
             Failure::Body { lacks } => write!(f, "body lacks {lacks:?}"),
-            Failure::Unreachable(why) | Failure::Unwell(why) | Failure::Garbage(why) | Failure::Vantage(why) => {
-                f.write_str(why)
-            }
+            Failure::Unreachable(why)
+            | Failure::Unwell(why)
+            | Failure::Garbage(why)
+            | Failure::Redirected(why)
+            | Failure::Vantage(why) => f.write_str(why),
         }
     }
 }
@@ -138,8 +146,13 @@ mod tests {
         assert_eq!(said(Failure::from_io(&io::ErrorKind::ConnectionReset.into())), "connection reset");
         let early = said(Failure::from_io(&io::ErrorKind::UnexpectedEof.into()));
         assert_eq!(early, "connection closed before the response was complete");
-        assert_eq!(said(Failure::Status { got: 503, expected: vec![200] }), "status 503, expected 200");
-        assert_eq!(said(Failure::Status { got: 404, expected: vec![200, 204] }), "status 404, expected 200, 204");
+        assert_eq!(said(Failure::Status { got: 503, expected: vec![200], to: None }), "status 503, expected 200");
+        let moved = Failure::Status { got: 302, expected: vec![200], to: Some("/login".to_owned()) };
+        assert_eq!(said(moved), "status 302 to /login, expected 200");
+        assert_eq!(
+            said(Failure::Status { got: 404, expected: vec![200, 204], to: None }),
+            "status 404, expected 200, 204"
+        );
         assert_eq!(said(Failure::Body { lacks: "ok".to_owned() }), "body lacks \"ok\"");
     }
 

@@ -2,31 +2,24 @@
 //! success; another state, or an error of gRPC, is told in its words. The two messages are one field each, so they are
 //! written and read here.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http2;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, USER_AGENT};
-use hyper::rt::{Executor, Read, Write};
+use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Response};
-use tokio::task::JoinSet;
 
 use crate::clock;
 use crate::health::probe::attempt::Turn;
 use crate::health::probe::bounded::bounded;
 use crate::health::probe::http::{AGENT, explain};
-use crate::health::probe::{Failure, ProbeClients, tcp, tls};
+use crate::health::probe::{Failure, ProbeClients, h2, tcp, tls};
 use crate::model::{GrpcSpec, Moment};
 
 /// Longest answer: the message has seven octets, the rest is for fields that a later version may have.
 const MOST: usize = 4096;
-/// Longest list of response headers (judgment: what common servers allow a request's).
-const MOST_HEADERS: u32 = 16 * 1024;
 /// Most characters of `grpc-message` that are told.
 const MAX_WORDS: usize = 200;
 
@@ -88,28 +81,17 @@ async fn exchange(
     request: Request<Full<Bytes>>,
     began: Moment,
 ) -> Result<Duration, Failure> {
-    let tasks = Tasks::default();
-    let mut builder = http2::Builder::new(tasks.0.executor());
-    builder.max_header_list_size(MOST_HEADERS);
-    let (mut sender, connection) = builder.handshake(stream).await.map_err(|error| explain(&error))?;
-    let talk = async move {
-        let response = sender.send_request(request).await.map_err(|error| explain(&error))?;
+    let read = |response| async move {
         let rtt = clock::now().since(began);
         judge(response).await.map(|()| rtt)
     };
-    let (mut talk, mut connection) = (pin!(talk), pin!(connection));
-    tokio::select! {
-        biased;
-        found = &mut talk => found,
-        // The connection has ended: what it brought is still to be read.
-        _ = &mut connection => talk.await,
-    }
+    h2::ask(stream, request, read).await
 }
 
 async fn judge(response: Response<Incoming>) -> Result<(), Failure> {
     let got = response.status().as_u16();
     if got != 200 {
-        return Err(Failure::Status { got, expected: vec![200] });
+        return Err(Failure::Status { got, expected: vec![200], to: None });
     }
     let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     if !kind.starts_with(b"application/grpc") {
@@ -181,31 +163,6 @@ fn serving_status(frame: &[u8]) -> Option<u64> {
         }
     }
     None
-}
-
-/// What hyper runs beside the connection. Ends with the probe, even when the other side never lets go.
-#[derive(Default)]
-struct Tasks(Spawner);
-
-#[derive(Clone, Default)]
-struct Spawner(Arc<Mutex<JoinSet<()>>>);
-
-impl Spawner {
-    fn executor(&self) -> Spawner {
-        self.clone()
-    }
-}
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawner {
-    fn execute(&self, task: F) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
-    }
-}
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-    }
 }
 
 #[cfg(test)]

@@ -1,114 +1,191 @@
-//! One HTTP/1.1 GET, in the clear or over TLS: status, and a text in the body's beginning. No redirect is followed:
-//! where it leads to is not what was to be probed.
+//! GETs over HTTP/1.1, or over HTTP/2 where TLS agrees on it (ALPN, RFC 7301): status, and a text in the body's
+//! beginning. Redirects are followed as far as the monitor says, within what is probed, each on a connection of its own.
 
 use std::error::Error;
+use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use hyper::rt::{Read, Write};
-use hyper::{Method, Request};
+use hyper::{Request, Response};
+use tokio::net::TcpStream;
+use url::Url;
 
 use crate::clock;
 use crate::health::probe::attempt::Turn;
 use crate::health::probe::bounded::bounded;
-use crate::health::probe::{Failure, ProbeClients, tcp, tls};
+use crate::health::probe::redirect::{follow, is_redirect, path_of, told};
+use crate::health::probe::{Failure, ProbeClients, h2, tcp, tls};
 use crate::model::{CertificateRule, HttpSpec, Moment};
 
 /// Looked at for the expected text (CONTRACT 3).
-const BODY_LIMIT: usize = 64 * 1024;
+pub(super) const BODY_LIMIT: usize = 64 * 1024;
 /// Longest response head. Judgment: eight times what common servers allow a request's.
-const HEAD_LIMIT: usize = 64 * 1024;
+pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 /// Unless the monitor's headers say otherwise.
 pub(super) const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
 
-/// Asks `to` in the clear; gives the time from connecting to the head of the response.
-pub(super) async fn get(
-    clients: &ProbeClients,
-    spec: &HttpSpec,
-    to: SocketAddr,
-    turn: Turn,
-) -> Result<Duration, Failure> {
-    const PORT: u16 = 80;
-    let request = request(spec, to, PORT)?;
-    let began = clock::now();
-    let stream = tcp::connect(clients, to).await?;
-    let began = turn.wait(began).await;
-    exchange(bounded(stream), request, spec, began).await
+/// What is asked and where: over TLS where there is a rule for the certificate.
+#[derive(Clone, Copy)]
+pub(super) struct Site<'a> {
+    pub(super) spec: &'a HttpSpec,
+    pub(super) certificate: Option<CertificateRule>,
+    pub(super) to: SocketAddr,
 }
 
-/// Asks `to` over TLS; gives the time from connecting to the head of the response, both handshakes within.
-pub(super) async fn get_over_tls(
-    clients: &ProbeClients,
-    spec: &HttpSpec,
-    certificate: CertificateRule,
-    to: SocketAddr,
-    turn: Turn,
-) -> Result<Duration, Failure> {
-    const PORT: u16 = 443;
-    let request = request(spec, to, PORT)?;
-    let began = clock::now();
-    let stream = tcp::connect(clients, to).await?;
-    let began = turn.wait(began).await;
-    let stream = tls::handshake(clients, spec.host.as_deref(), certificate, &[b"http/1.1"], to, stream).await?;
-    exchange(bounded(stream), request, spec, began).await
+/// What came of one GET that is no failure.
+enum Answer {
+    /// As expected; the time to the head of the response.
+    Well(Duration),
+    /// What is asked for is elsewhere, and the monitor wants that to be looked at.
+    Moved(Duration, String),
 }
 
-/// The request; the Host header says the port only where it is not the scheme's own (RFC 9110, 7.2).
-fn request(spec: &HttpSpec, to: SocketAddr, scheme_port: u16) -> Result<Request<Empty<Bytes>>, Failure> {
-    let host = match &spec.host {
-        Some(host) => host.clone(),
-        None if to.port() != scheme_port => to.to_string(),
-        None if to.is_ipv6() => format!("[{}]", to.ip()),
-        None => to.ip().to_string(),
+/// Asks; gives the time from connecting to the head of the first response, the handshakes within.
+pub(super) async fn get(clients: &ProbeClients, site: Site<'_>, turn: Turn) -> Result<Duration, Failure> {
+    // What can't be sent is known before anything is.
+    site.headers()?;
+    let mut path = site.spec.path.clone();
+    let began = clock::now();
+    let stream = tcp::connect(clients, site.to).await?;
+    let began = turn.wait(began).await;
+    let (rtt, mut location) = match site.ask(clients, &path, stream, began).await? {
+        Answer::Well(rtt) => return Ok(rtt),
+        Answer::Moved(rtt, location) => (rtt, location),
     };
-    let unusable = |what: &str| Failure::Vantage(format!("cannot send {what:?} in an HTTP request"));
-    let mut request = Request::new(Empty::new());
-    *request.method_mut() = Method::GET;
-    *request.uri_mut() = spec.path.parse().map_err(|_| unusable(&spec.path))?;
-    let headers = request.headers_mut();
-    headers.insert(HOST, HeaderValue::from_str(&host).map_err(|_| unusable(&host))?);
-    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    for (name, value) in &spec.headers {
-        let name: HeaderName = name.parse().map_err(|_| unusable(name))?;
-        headers.insert(name, HeaderValue::from_str(value).map_err(|_| unusable(value))?);
+    for _ in 0..site.spec.redirects {
+        let here = site.url(&path).ok_or_else(|| Failure::Redirected(format!("redirected to {}", told(&location))))?;
+        path = path_of(&follow(&here, &location, site.to.port())?).to_owned();
+        let stream = tcp::connect(clients, site.to).await?;
+        match site.ask(clients, &path, stream, began).await? {
+            Answer::Well(_) => return Ok(rtt),
+            Answer::Moved(_, further) => location = further,
+        }
     }
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    Ok(request)
+    let many = match site.spec.redirects {
+        1 => "1 redirect".to_owned(),
+        many => format!("{many} redirects"),
+    };
+    Err(Failure::Redirected(format!("redirected to {} after {many}", told(&location))))
 }
 
-async fn exchange(
+impl Site<'_> {
+    /// The host, with the port only where it is not the scheme's own (RFC 9110, 7.2).
+    fn authority(&self) -> String {
+        let scheme_port = if self.certificate.is_some() { 443 } else { 80 };
+        match &self.spec.host {
+            Some(host) if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]"),
+            Some(host) => host.clone(),
+            None if self.to.port() != scheme_port => self.to.to_string(),
+            None if self.to.is_ipv6() => format!("[{}]", self.to.ip()),
+            None => self.to.ip().to_string(),
+        }
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() { "https" } else { "http" }
+    }
+
+    /// `path` as this server knows it.
+    fn url(&self, path: &str) -> Option<Url> {
+        Url::parse(&format!("{}://{}{path}", self.scheme(), self.authority())).ok()
+    }
+
+    /// The headers of every request; the host is apart, HTTP/2 has another place for it.
+    fn headers(&self) -> Result<HeaderMap, Failure> {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        for (name, value) in &self.spec.headers {
+            let name: HeaderName = name.parse().map_err(|_| unusable(name))?;
+            headers.insert(name, HeaderValue::from_str(value).map_err(|_| unusable(value))?);
+        }
+        Ok(headers)
+    }
+
+    fn request(&self, uri: &str) -> Result<Request<Empty<Bytes>>, Failure> {
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = uri.parse().map_err(|_| unusable(uri))?;
+        *request.headers_mut() = self.headers()?;
+        Ok(request)
+    }
+
+    /// One GET of `path` on `stream`, which counts from `began`.
+    async fn ask(
+        &self,
+        clients: &ProbeClients,
+        path: &str,
+        stream: TcpStream,
+        began: Moment,
+    ) -> Result<Answer, Failure> {
+        let read = |response| judge(self.spec, began, response);
+        let Some(rule) = self.certificate else {
+            return ask_http1(bounded(stream), self.http1_request(path)?, read).await;
+        };
+        let host = self.spec.host.as_deref();
+        let stream = tls::handshake(clients, host, rule, &[b"h2", b"http/1.1"], self.to, stream).await?;
+        // A server that knows no ALPN speaks HTTP/1.1.
+        if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return ask_http1(bounded(stream), self.http1_request(path)?, read).await;
+        }
+        let request = self.request(&format!("https://{}{path}", self.authority()))?;
+        h2::ask(bounded(stream), request, read).await
+    }
+
+    fn http1_request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
+        let mut request = self.request(path)?;
+        let authority = self.authority();
+        let headers = request.headers_mut();
+        headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|_| unusable(&authority))?);
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok(request)
+    }
+}
+
+fn unusable(what: &str) -> Failure {
+    Failure::Vantage(format!("cannot send {what:?} in an HTTP request"))
+}
+
+async fn ask_http1<T, F: Future<Output = Result<T, Failure>>>(
     stream: impl Read + Write + Unpin,
     request: Request<Empty<Bytes>>,
-    spec: &HttpSpec,
-    began: Moment,
-) -> Result<Duration, Failure> {
+    read: impl FnOnce(Response<Incoming>) -> F,
+) -> Result<T, Failure> {
     let (mut sender, connection) =
         http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(stream).await.map_err(|error| explain(&error))?;
-    let talk = async move {
-        let response = sender.send_request(request).await.map_err(|error| explain(&error))?;
-        let rtt = clock::now().since(began);
-        let got = response.status().as_u16();
-        if !spec.statuses.contains(&got) {
-            return Err(Failure::Status { got, expected: spec.statuses.clone() });
-        }
-        match &spec.body {
-            Some(text) => find(text, response.into_body()).await.map(|()| rtt),
-            None => Ok(rtt),
-        }
-    };
+    let talk = async move { read(sender.send_request(request).await.map_err(|error| explain(&error))?).await };
     let (mut talk, mut connection) = (pin!(talk), pin!(connection));
     tokio::select! {
         biased;
         found = &mut talk => found,
         // The connection has ended: what it brought is still to be read.
         _ = &mut connection => talk.await,
+    }
+}
+
+/// A status that is expected counts as it is, a redirect too.
+async fn judge(spec: &HttpSpec, began: Moment, response: Response<Incoming>) -> Result<Answer, Failure> {
+    let rtt = clock::now().since(began);
+    let got = response.status().as_u16();
+    if spec.statuses.contains(&got) {
+        if let Some(text) = &spec.body {
+            find(text, response.into_body()).await?;
+        }
+        return Ok(Answer::Well(rtt));
+    }
+    let location = response.headers().get(LOCATION).filter(|_| is_redirect(got));
+    match location.map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned()) {
+        Some(location) if spec.redirects > 0 => Ok(Answer::Moved(rtt, location)),
+        location => {
+            let to = location.as_deref().map(told);
+            Err(Failure::Status { got, expected: spec.statuses.clone(), to })
+        }
     }
 }
 
@@ -153,11 +230,15 @@ pub(super) fn explain(error: &hyper::Error) -> Failure {
             .and_then(|source| source.downcast_ref::<hyper::Error>())
             .map_or(Failure::Closed, explain);
     }
-    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    match cause.map(Failure::from_io) {
+    match error.source().and_then(cause).map(Failure::from_io) {
         Some(known) if known.is_evidence() => known,
         Some(_) | None => Failure::Garbage(format!("HTTP failed: {}", deepest(error))),
     }
+}
+
+/// The error of the socket below it, if it is one.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    error.downcast_ref().or_else(|| cause(error.source()?))
 }
 
 fn deepest(error: &dyn Error) -> String {
@@ -175,8 +256,7 @@ mod tests {
     async fn an_end_before_the_request_was_on_its_way_is_told_as_one() {
         let (ours, theirs) = tokio::io::duplex(64);
         drop(theirs);
-        let spec = HttpSpec { path: "/".to_owned(), host: None, headers: Vec::new(), statuses: vec![200], body: None };
-        let request = request(&spec, SocketAddr::from(([192, 0, 2, 1], 80)), 80).expect("it can be sent");
-        assert_eq!(exchange(bounded(ours), request, &spec, clock::now()).await, Err(Failure::Closed));
+        let found = ask_http1(bounded(ours), Request::new(Empty::new()), |_| async { Ok(()) }).await;
+        assert_eq!(found, Err(Failure::Closed));
     }
 }

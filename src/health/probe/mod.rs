@@ -14,9 +14,11 @@ mod dns;
 mod exec;
 mod failure;
 mod grpc;
+mod h2;
 pub(in crate::health) mod hold;
 mod http;
 mod icmp;
+mod redirect;
 mod tcp;
 mod tls;
 mod unverified;
@@ -63,11 +65,12 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
             attempt::repeat(light(), timeout, || tcp::handshake(clients, to)).await
         }
         (ProbeKind::Http(spec), ProbeTarget::Socket(to)) => {
-            attempt::race(staged(2), timeout, |turn| http::get(clients, spec, to, turn)).await
+            let site = http::Site { spec, certificate: None, to };
+            attempt::race(staged(2), timeout, |turn| http::get(clients, site, turn)).await
         }
         (ProbeKind::Https(spec, certificate), ProbeTarget::Socket(to)) => {
-            let get = |turn| http::get_over_tls(clients, spec, *certificate, to, turn);
-            attempt::race(staged(3), timeout, get).await
+            let site = http::Site { spec, certificate: Some(*certificate), to };
+            attempt::race(staged(3), timeout, |turn| http::get(clients, site, turn)).await
         }
         (ProbeKind::Dns(spec), ProbeTarget::Socket(to)) => {
             attempt::repeat(light(), timeout, || dns::ask(clients, spec, to)).await

@@ -49,7 +49,7 @@ async fn the_request_says_what_the_monitor_says() {
         host: Some("www.svc.example".to_owned()),
         headers: vec![("user-agent".to_owned(), "mine".to_owned()), ("x-key".to_owned(), "k1".to_owned())],
         statuses: vec![200, 204],
-        body: None,
+        ..spec()
     };
     for (spec, lines) in [
         (named, vec!["GET /ready?deep=1 HTTP/1.1", "host: www.svc.example", "user-agent: mine", "x-key: k1"]),
@@ -69,9 +69,9 @@ async fn another_status_fails_and_no_redirect_is_followed() {
     let to = replying("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
     let said = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
     assert_eq!(said, "status 503, expected 200");
-    let to = replying(format!("HTTP/1.1 302 Found\r\nLocation: http://{to}/\r\n\r\n")).await;
-    let said = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
-    assert_eq!(said, "status 302, expected 200");
+    let redirecting = replying(format!("HTTP/1.1 302 Found\r\nLocation: http://{to}/\r\n\r\n")).await;
+    let said = failure(ProbeKind::Http(spec()), redirecting, AMPLE).await.to_string();
+    assert_eq!(said, format!("status 302 to http://{to}/, expected 200"));
 }
 
 #[tokio::test]
@@ -188,4 +188,63 @@ async fn what_can_not_be_sent_is_not_held_against_the_endpoint() {
     let to = replying("HTTP/1.1 200 OK\r\n\r\n").await;
     let bad = HttpSpec { headers: vec![("bad name".to_owned(), "x".to_owned())], ..spec() };
     assert!(!failure(ProbeKind::Http(bad), to, AMPLE).await.is_evidence());
+}
+
+/// A server that answers each path as `pages` says, with a status and a place; where, and which it was asked for.
+async fn leading(pages: &'static [(&str, u16, &str)]) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let to = serve(move |_, mut stream| {
+        let tell = tell.clone();
+        async move {
+            let request = read_request(&mut stream).await;
+            let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+            let page = pages.iter().find(|(at, ..)| *at == path);
+            let (_, status, location) = page.unwrap_or(&("", 404, ""));
+            let _ = tell.send(path);
+            let head = format!("HTTP/1.1 {status} X\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes()).await;
+        }
+    })
+    .await;
+    (to, told)
+}
+
+const PAGES: &[(&str, u16, &str)] = &[
+    ("/healthz", 301, "/a"),
+    ("/a", 302, "b?x"),
+    ("/b?x", 308, "//other.example/"),
+    ("/loop", 307, "/loop"),
+    ("/end", 303, "/ok"),
+    ("/ok", 200, ""),
+];
+
+fn following(path: &str, redirects: u32) -> ProbeKind {
+    ProbeKind::Http(HttpSpec { path: path.to_owned(), redirects, ..spec() })
+}
+
+#[tokio::test]
+async fn redirects_are_followed_as_far_as_asked_and_within_what_is_probed() {
+    let (to, mut told) = leading(PAGES).await;
+    let measured = measure(following("/end", 1), to, AMPLE).await;
+    assert!(measured.result.is_ok(), "{measured:?}");
+    assert_eq!((told.recv().await.as_deref(), told.recv().await.as_deref()), (Some("/end"), Some("/ok")));
+    for (path, redirects, words) in [
+        ("/end", 0, "status 303 to /ok, expected 200"),
+        ("/healthz", 1, "redirected to b?x after 1 redirect"),
+        ("/healthz", 2, "redirected to //other.example/ after 2 redirects"),
+        ("/healthz", 3, "redirected to //other.example/, which is not what is probed"),
+        ("/loop", 10, "redirected to /loop after 10 redirects"),
+        ("/nowhere", 10, "status 404, expected 200"),
+    ] {
+        assert_eq!(failure(following(path, redirects), to, AMPLE).await.to_string(), words, "{path} {redirects}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_that_is_expected_is_a_success_as_it_is() {
+    let (to, mut told) = leading(PAGES).await;
+    let expected = HttpSpec { statuses: vec![301], redirects: 3, ..spec() };
+    assert!(measure(ProbeKind::Http(expected), to, AMPLE).await.result.is_ok());
+    assert_eq!(told.recv().await.as_deref(), Some("/healthz"));
+    assert!(told.try_recv().is_err(), "nothing else was asked for");
 }

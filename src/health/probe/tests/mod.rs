@@ -8,6 +8,7 @@ mod http;
 mod https;
 mod plain;
 mod tls;
+mod versions;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -60,7 +61,8 @@ fn check(kind: ProbeKind, to: SocketAddr, timeout: Duration) -> CheckKey {
 }
 
 fn spec() -> HttpSpec {
-    HttpSpec { path: "/healthz".to_owned(), host: None, headers: Vec::new(), statuses: vec![200], body: None }
+    let path = "/healthz".to_owned();
+    HttpSpec { path, host: None, headers: Vec::new(), statuses: vec![200], body: None, redirects: 0 }
 }
 
 async fn measure(kind: ProbeKind, to: SocketAddr, timeout: Duration) -> Measurement {
