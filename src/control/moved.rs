@@ -114,15 +114,11 @@ fn compare<'m>(
     differences.into_values().filter(|lost| *lost > 0.0).sum()
 }
 
-/// Each endpoint's part of the records that a decision gives; they add up to 1. `None` stands for what no endpoint gives.
+/// Each endpoint's part of what a decision gives; they add up to 1. `None` stands for what no endpoint gives.
 fn parts(snapshot: &Snapshot, decision: &Decision) -> Vec<(Option<EndpointId>, f64)> {
     let Given::Endpoints(distribution) = &decision.given else { return vec![(None, 1.0)] };
-    let is_alias = |id: EndpointId| {
-        snapshot.model.endpoint(id).answerable(decision.facet).is_some_and(|side| side.facet == Facet::Alias)
-    };
-    let odds = distribution.probabilities(is_alias);
-    let total: f64 = odds.iter().map(|(_, odd)| odd).sum();
-    odds.into_iter().map(|(id, odd)| (Some(id), odd / total)).collect()
+    let parts = distribution.parts(|id| snapshot.model.endpoint(id).stands_alone(decision.facet));
+    parts.into_iter().map(|(id, part)| (Some(id), part)).collect()
 }
 
 #[cfg(test)]

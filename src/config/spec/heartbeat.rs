@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::fields::Fields;
 use crate::config::problem::Problems;
 use crate::config::source::{At, Place};
-use crate::config::spec::{KindSpec, MonitorSpec};
+use crate::config::spec::MonitorSpec;
 use crate::model::heartbeat::{DEFAULT_BEAT, MAX_BEAT, MAX_PHI, MIN_BEAT};
 
 /// What a heartbeat monitor says of its beats.
@@ -68,8 +68,8 @@ impl Written {
 
     /// Gives a heartbeat monitor the numbers that follow from its ttl, and 1 as the default of `rise`.
     pub(super) fn shape(&self, mut monitor: MonitorSpec) -> MonitorSpec {
-        if let Some(KindSpec::Heartbeat(keys)) = &monitor.kind {
-            (monitor.interval, monitor.timeout, monitor.fall) = (keys.longest, keys.longest, 1);
+        if let Some(longest) = monitor.heartbeat().map(|keys| keys.longest) {
+            (monitor.interval, monitor.timeout, monitor.fall) = (longest, longest, 1);
             monitor.rise = if self.has_rise { monitor.rise } else { 1 };
         }
         monitor

@@ -69,6 +69,18 @@ pub(in crate::config) enum KindSpec {
     Composite(CompositeKeys),
 }
 
+impl MonitorSpec {
+    /// What it is made of, where it is made of others.
+    pub(in crate::config) fn composite(&self) -> Option<&CompositeKeys> {
+        if let Some(KindSpec::Composite(keys)) = &self.kind { Some(keys) } else { None }
+    }
+
+    /// What it says of beats, where it waits for them.
+    pub(in crate::config) fn heartbeat(&self) -> Option<&HeartbeatKeys> {
+        if let Some(KindSpec::Heartbeat(keys)) = &self.kind { Some(keys) } else { None }
+    }
+}
+
 /// Least interval: more often is load, not news (model::Monitor).
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// A day between probes is not monitoring any more (judgment).

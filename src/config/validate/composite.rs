@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::config::problem::{Problems, did_you_mean};
-use crate::config::spec::{CompositeKeys, KindSpec, MonitorSpec, PolicySpec};
+use crate::config::spec::{CompositeKeys, MonitorSpec, PolicySpec};
 use crate::model::composite::{MAX_COMPOSITE_CHECKS, MAX_COMPOSITE_DEPTH, Rule};
 
 /// A monitor below a composite that is none itself.
@@ -23,7 +23,7 @@ pub(super) fn leaves<'a>(monitor: &'a MonitorSpec, monitors: &'a [MonitorSpec]) 
 }
 
 fn gather<'a>(from: Leaf<'a>, monitors: &'a [MonitorSpec], depth_left: usize, found: &mut Vec<Leaf<'a>>) {
-    let Some(CompositeKeys { rule, members }) = keys(from.monitor) else {
+    let Some(CompositeKeys { rule, members }) = from.monitor.composite() else {
         found.push(from);
         return;
     };
@@ -38,29 +38,11 @@ fn gather<'a>(from: Leaf<'a>, monitors: &'a [MonitorSpec], depth_left: usize, fo
     }
 }
 
-fn keys(monitor: &MonitorSpec) -> Option<&CompositeKeys> {
-    match &monitor.kind {
-        Some(KindSpec::Composite(keys)) => Some(keys),
-        Some(
-            KindSpec::Icmp
-            | KindSpec::Tcp
-            | KindSpec::Http(_)
-            | KindSpec::Https(..)
-            | KindSpec::Tls(_)
-            | KindSpec::Exec(_)
-            | KindSpec::Dns(_)
-            | KindSpec::Grpc(_)
-            | KindSpec::Heartbeat(_),
-        )
-        | None => None,
-    }
-}
-
 /// Tells of composites of what there isn't, of themselves, and of too much. Members count as used.
 pub(super) fn check(spec: &PolicySpec, used: &mut HashSet<String>, problems: &mut Problems) {
     let by_name: HashMap<&str, &MonitorSpec> =
         spec.monitors.iter().map(|monitor| (monitor.name.value.as_str(), monitor)).collect();
-    for member in spec.monitors.iter().filter_map(keys).flat_map(|keys| &keys.members) {
+    for member in spec.monitors.iter().filter_map(MonitorSpec::composite).flat_map(|keys| &keys.members) {
         used.insert(member.value.clone());
         if !by_name.contains_key(member.value.as_str()) {
             let mut known: Vec<&str> = by_name.keys().copied().collect();
@@ -97,7 +79,7 @@ impl<'a> Walk<'a> {
     /// 0 for one that is no composite. A path that comes back to itself is told once.
     fn depth(&mut self, monitor: &'a MonitorSpec, problems: &mut Problems) -> usize {
         let name = monitor.name.value.as_str();
-        let Some(keys) = keys(monitor) else { return 0 };
+        let Some(keys) = monitor.composite() else { return 0 };
         if let Some(depth) = self.depths.get(name) {
             return *depth;
         }

@@ -176,7 +176,7 @@ impl<'a> Checker<'a> {
 
 /// Whether it is said where to probe, and is not where nothing is probed.
 fn check_probe(spec: &EndpointSpec, written: &At<String>, leaves: &[Leaf<'_>], problems: &mut Problems) {
-    let is_heard = leaves.iter().all(|leaf| matches!(leaf.monitor.kind, Some(KindSpec::Heartbeat(_)) | None));
+    let is_heard = leaves.iter().all(|leaf| leaf.monitor.kind.is_none() || leaf.monitor.heartbeat().is_some());
     match (&spec.probe, &spec.serves) {
         (Some(probe), _) if is_heard => {
             let problem = problems.warning(&probe.place, "`probe` does nothing with a heartbeat: nothing is sent");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::problem::Problems;
 use crate::config::source::At;
-use crate::config::spec::{EndpointSpec, HeartbeatKeys, KindSpec, MonitorSpec, PolicySpec};
+use crate::config::spec::{EndpointSpec, HeartbeatKeys, MonitorSpec, PolicySpec};
 use crate::config::validate::composite::leaves;
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
 use crate::model::{AdminState, Timing, Ttl};
@@ -231,20 +231,9 @@ impl Knob {
 
 /// The same for what a monitor of any type comes to.
 fn worst_of(monitor: &MonitorSpec, ttl: Ttl) -> Sum {
-    match monitor.kind {
-        Some(KindSpec::Heartbeat(HeartbeatKeys { longest, .. })) => worst_beat(longest, monitor.hold_down, ttl),
-        Some(
-            KindSpec::Icmp
-            | KindSpec::Tcp
-            | KindSpec::Http(_)
-            | KindSpec::Https(..)
-            | KindSpec::Tls(_)
-            | KindSpec::Exec(_)
-            | KindSpec::Dns(_)
-            | KindSpec::Grpc(_)
-            | KindSpec::Composite(_),
-        )
-        | None => worst(&timing(monitor), ttl),
+    match monitor.heartbeat() {
+        Some(HeartbeatKeys { longest, .. }) => worst_beat(*longest, monitor.hold_down, ttl),
+        None => worst(&timing(monitor), ttl),
     }
 }
 
@@ -261,7 +250,7 @@ fn worst_beat(longest: Duration, hold_down: Duration, ttl: Ttl) -> Sum {
 }
 
 fn remedy_of(monitor: &MonitorSpec, ttl: Ttl, rto: Duration) -> Option<(Knob, String)> {
-    let Some(KindSpec::Heartbeat(HeartbeatKeys { longest, .. })) = monitor.kind else {
+    let Some(&HeartbeatKeys { longest, .. }) = monitor.heartbeat() else {
         return remedy(timing(monitor), ttl, rto);
     };
     let keeps = |longest, hold_down, ttl| worst_beat(longest, hold_down, ttl).total <= rto;
@@ -283,7 +272,7 @@ fn remedy_of(monitor: &MonitorSpec, ttl: Ttl, rto: Duration) -> Option<(Knob, St
 impl MonitorSpec {
     /// Whether it lets beats last as long as they like.
     fn is_open_ended(&self) -> bool {
-        matches!(self.kind, Some(KindSpec::Heartbeat(HeartbeatKeys { longest: MAX_BEAT, .. })))
+        self.heartbeat().is_some_and(|keys| keys.longest == MAX_BEAT)
     }
 }
 

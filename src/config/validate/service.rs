@@ -229,7 +229,7 @@ fn probed_port(endpoint: &EndpointSpec, spec: &PolicySpec) -> Option<u16> {
     let At { value: name, .. } = endpoint.monitor.as_ref()?;
     let monitor = spec.monitors.iter().find(|monitor| monitor.name.value == *name)?;
     let leaves = leaves(monitor, &spec.monitors);
-    let is_whole = matches!(monitor.kind, Some(KindSpec::Composite(_)));
+    let is_whole = monitor.composite().is_some();
     leaves.iter().find_map(|leaf| port_of(leaf.monitor, endpoint, is_whole))
 }
 
