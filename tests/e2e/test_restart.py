@@ -13,6 +13,8 @@ import pytest
 from portolan import MASTER, SETTINGS, Node
 from processes import wait_until
 from steady import Steady
+from test_heartbeat import curl
+from test_operator import write_tokens
 
 POLICY = """
 zone = "svc.example."
@@ -207,6 +209,57 @@ def test_round_trip_times_and_a_flapping_endpoint_are_remembered(dir, endpoints,
         assert held(again.node, "one")
         seen = verdict(again.node, "two")
         assert 50 < seen["rtt_ms"] <= 400, seen
+
+
+BEATS = """
+zone = "svc.example."
+
+[defaults]
+ttl = "1s"
+on_empty = "nodata"
+
+[monitor.beat]
+type = "heartbeat"
+
+[endpoint.alive]
+addresses = ["192.0.2.1"]
+monitor = "beat"
+
+[endpoint.gone]
+addresses = ["192.0.2.2"]
+monitor = "beat"
+
+[pool.both]
+members = ["gone", "alive"]
+steer = "failover"
+
+[name.www]
+pool = "both"
+
+[name.db]
+pool = "alive"
+"""
+
+
+def test_a_service_is_taken_at_its_word_over_a_restart(dir, port):
+    """One said a minute, where an unknown one gets five seconds; the other said goodbye, where one would get them too."""
+    zones = {"svc.example.policy.toml": BEATS, "svc.example.zone": MASTER}
+    write_tokens(dir)
+    with node_of(dir, zones, port) as node:
+        for endpoint in ["alive", "gone"]:
+            assert curl(node, "PUT", endpoint, {"ttl": "60s"})[0] == 200
+        wait_until(lambda: node.addresses("www.svc.example.") == [TWO], 10)
+        assert curl(node, "DELETE", "gone")[0] == 200
+        wait_kept(node, "gone of svc.example.", lambda check: check.get("health") == "down")
+        wait_kept(node, "alive of svc.example.", lambda check: check.get("health") == "up")
+        kill(node)
+    with Restarted(dir, zones, port) as again:
+        first = again.answered("www")[0].due
+        again.clients["www"].wait_for(lambda reply: reply.due > first + 7, 30)
+        for tag in ["www", "db"]:
+            assert {tuple(reply.answers) for reply in again.answered(tag)} == {(ONE,)}, tag
+        assert curl(again.node, "PUT", "gone")[0] == 200
+        wait_until(lambda: again.node.addresses("www.svc.example.") == [TWO], 10)
 
 
 def verdict(node, endpoint):

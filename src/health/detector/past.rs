@@ -65,3 +65,64 @@ impl Detector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::health::{Event, Transition};
+    use crate::model::ProbeKind;
+
+    /// A probe a second from `from` on, `true` a success in 5 ms; the transitions, by the number of the probe.
+    fn played(detector: &mut Detector, outcomes: &[bool], from: usize) -> Vec<(usize, Transition)> {
+        let step = |(nth, is_ok): (usize, &bool)| {
+            let at = Moment::START + Duration::from_secs((from + nth) as u64);
+            let event =
+                if *is_ok { Event::Success { rtt: Duration::from_millis(5) } } else { Event::Failure { began: at } };
+            Some((nth, detector.step(event, at)?))
+        };
+        outcomes.iter().enumerate().filter_map(step).collect()
+    }
+
+    fn outcomes() -> impl Strategy<Value = Vec<bool>> {
+        prop::collection::vec(prop::bool::weighted(0.6), 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn a_successor_judges_as_its_predecessor_would(
+            (fall, rise) in (1u32..5, 1u32..4), before in outcomes(), after in outcomes(),
+        ) {
+            let monitor = Monitor { fall, rise, damping: false, ..Monitor::new(ProbeKind::Tcp) };
+            let mut detector = Detector::new(&monitor);
+            played(&mut detector, &before, 0);
+            prop_assume!(detector.health() != Health::Unknown);
+            let now = Moment::START + Duration::from_secs(before.len() as u64);
+            let past = detector.past(now);
+            let mut successor = Detector::resume(&monitor, &past, now);
+            prop_assert_eq!(successor.past(now), past);
+            let [ours, theirs] =
+                [&mut detector, &mut successor].map(|detector| played(detector, &after, before.len()));
+            prop_assert_eq!(ours, theirs);
+            prop_assert_eq!(detector.past(now), successor.past(now));
+        }
+
+        #[test]
+        fn no_restart_lets_go_what_is_held(
+            before in outcomes(), after in outcomes(), hold_down in 0u64..40,
+        ) {
+            let hold_down = Duration::from_secs(hold_down);
+            let monitor = Monitor { hold_down, ..Monitor::new(ProbeKind::Tcp) };
+            let mut detector = Detector::new(&monitor);
+            played(&mut detector, &before, 0);
+            let now = Moment::START + Duration::from_secs(before.len() as u64);
+            prop_assume!(detector.health() == Health::Down);
+            let mut successor = Detector::resume(&monitor, &detector.past(now), now);
+            let up = |changes: Vec<(usize, Transition)>| changes.first().map_or(usize::MAX, |(nth, _)| *nth);
+            let [ours, theirs] = [&mut detector, &mut successor].map(|one| up(played(one, &after, before.len())));
+            // Successes while it was held are counted anew: it may take longer, by a row of them.
+            prop_assert!(theirs >= ours, "up at {theirs}, and would have been at {ours}");
+        }
+    }
+}

@@ -110,3 +110,32 @@ async fn what_no_probe_confirms_is_believed_for_its_time_and_never_handed_on() {
     assert!(clock::now() >= until && report[0].probed_at.is_none());
     prober.stop().await;
 }
+
+#[tokio::test]
+async fn a_vantage_that_starts_cut_off_is_blind_and_keeps_what_it_knew() {
+    // Four hosts in two regions that all were up, and none of which answers.
+    let hosts = [1, 2, 3, 4].map(|host| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 77, 3, host), 0)).into()).expect("a free port");
+        let at = socket.local_addr().ok().and_then(|at| at.as_socket()).expect("an address");
+        (socket, at)
+    });
+    let was_up = Past { health: Health::Up, ..Past::default() };
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let publish: Publish = Box::new(move |_, observations, blind| {
+        // Nobody may be reading any more.
+        let _ = tell.send((observations, blind));
+    });
+    let clients = Arc::new(ProbeClients::new(Sources::default()));
+    let prober = Prober::spawn(ProberSettings::default(), clients, publish);
+    let last_known = hosts.iter().map(|(_, at)| known(&tcp_check(*at, HOUR_MS), was_up)).collect();
+    ended(prober.adopt(Plan { regions: vec![0, 0, 1, 1], ..plan(last_known) })).await;
+    let mut last = None;
+    while let Ok(report) = told.try_recv() {
+        last = Some(report);
+    }
+    let (observations, blind) = last.expect("published before the round ended");
+    assert!(blind.is_some_and(|why| why.contains("failed at once")));
+    assert!(observations.iter().all(|seen| seen.health == Health::Up && seen.tried), "{observations:?}");
+    prober.stop().await;
+}
