@@ -110,6 +110,12 @@ struct KeptFlaps {
     held: bool,
 }
 
+impl KeptFlaps {
+    fn of(flaps: &Flaps) -> KeptFlaps {
+        KeptFlaps { penalty: flaps.penalty, falls: flaps.falls, held: flaps.is_held }
+    }
+}
+
 impl Now {
     /// What both clocks say now.
     pub(crate) fn read() -> Now {
@@ -216,10 +222,10 @@ impl KeptCheck {
                 srtt_ms: rtt.srtt().map(millis),
                 rttvar_ms: rtt.rttvar().map(millis),
                 held_for_ms: millis(held_for),
-                flaps: KeptFlaps { penalty: flaps.penalty, falls: flaps.falls, held: flaps.is_held },
+                flaps: KeptFlaps::of(&flaps),
                 ..empty
             },
-            History::Beats(Heard { health: _, run, last, alive_for, held_for }) => {
+            History::Beats(Heard { health: _, run, last, alive_for, held_for, flaps }) => {
                 let ttl = last.and_then(|(_, sign)| match sign {
                     Sign::Alive { ttl } => Some(ttl),
                     Sign::Goodbye => None,
@@ -229,6 +235,7 @@ impl KeptCheck {
                     ttl_ms: ttl.map(millis),
                     alive_for_ms: millis(alive_for),
                     held_for_ms: millis(held_for),
+                    flaps: KeptFlaps::of(&flaps),
                     ..empty
                 }
             }
@@ -250,6 +257,8 @@ impl KeptCheck {
             (Some(srtt), Some(rttvar)) => Rtt::of(rtt(srtt)?, rtt(rttvar)?),
             _ => Rtt::default(),
         };
+        let KeptFlaps { penalty, falls, held } = self.flaps;
+        let flaps = Flaps { penalty, falls, is_held: held };
         let history = match key.monitor.kind.heartbeat() {
             Some(_) => {
                 let sign = match self.ttl_ms {
@@ -257,13 +266,9 @@ impl KeptCheck {
                     None => Sign::Goodbye,
                 };
                 let (last, alive_for) = (heard_at.map(|at| (at, sign)), duration(self.alive_for_ms)?);
-                History::Beats(Heard { health, run: self.run, last, alive_for, held_for })
+                History::Beats(Heard { health, run: self.run, last, alive_for, held_for, flaps })
             }
-            None => {
-                let KeptFlaps { penalty, falls, held } = self.flaps;
-                let flaps = Flaps { penalty, falls, is_held: held };
-                History::Probes(Past { health, failures: self.failures, run: self.run, rtt, held_for, flaps })
-            }
+            None => History::Probes(Past { health, failures: self.failures, run: self.run, rtt, held_for, flaps }),
         };
         let is_measured = key.monitor.kind.measures_rtt();
         Some(Observation {

@@ -23,6 +23,11 @@ pub const HALF_LIFE_INTERVALS: u32 = 60;
 pub const MIN_HALF_LIFE: Duration = Duration::from_secs(30);
 /// Half-life at most: that of BGP (RFC 2439, 4.2, its example).
 pub const MAX_HALF_LIFE: Duration = Duration::from_secs(15 * 60);
+/// A release is looked at so much after its time, as rounding must not bring it before.
+const RELEASE_MARGIN: Duration = Duration::from_millis(1);
+/// Beats of a heartbeat monitor come so many times in its ttl, as the manual asks for: that far apart they stand for
+/// probes.
+const BEATS_PER_TTL: u32 = 3;
 /// Falls are counted for people until this little of the penalty is left.
 const FORGOTTEN: f64 = 0.2;
 
@@ -65,14 +70,13 @@ impl Damping {
 
     /// Without a penalty.
     pub fn new(monitor: &Monitor) -> Damping {
-        let half_life = (monitor.interval * HALF_LIFE_INTERVALS).clamp(MIN_HALF_LIFE, MAX_HALF_LIFE);
-        Damping {
-            half_life: monitor.damping.then_some(half_life),
-            penalty: 0.0,
-            at: Moment::START,
-            falls: 0,
-            is_held: false,
-        }
+        Damping { half_life: half_life(monitor), penalty: 0.0, at: Moment::START, falls: 0, is_held: false }
+    }
+
+    /// The same falls, judged by another monitor.
+    pub fn judged_by(&self, monitor: &Monitor) -> Damping {
+        let half_life = half_life(monitor);
+        Damping { half_life, is_held: self.is_held && half_life.is_some(), ..self.clone() }
     }
 
     /// The probes have brought the check from Up to Down.
@@ -114,10 +118,24 @@ impl Damping {
         self.is_held.then(|| format!("held down for {seconds} s: flapped {} times", self.falls))
     }
 
+    /// When [`Damping::settle`] will let it go if it falls no more; `None` when it isn't held.
+    pub fn release_at(&self) -> Option<Moment> {
+        self.is_held.then(|| self.at + self.left(self.at) + RELEASE_MARGIN)
+    }
+
     fn penalty_at(&self, now: Moment) -> f64 {
         let Some(half_life) = self.half_life else { return 0.0 };
         self.penalty * (-now.since(self.at).as_secs_f64() / half_life.as_secs_f64()).exp2()
     }
+}
+
+/// Of the penalty under this monitor; `None` where nothing is damped.
+fn half_life(monitor: &Monitor) -> Option<Duration> {
+    let interval = match monitor.kind.heartbeat() {
+        Some(spec) => spec.ttl / BEATS_PER_TTL,
+        None => monitor.interval,
+    };
+    monitor.damping.then(|| (interval * HALF_LIFE_INTERVALS).clamp(MIN_HALF_LIFE, MAX_HALF_LIFE))
 }
 
 #[cfg(test)]
@@ -158,6 +176,7 @@ mod tests {
         assert!(twice.is_held());
         twice.settle(at(173));
         assert_eq!((twice.is_held(), twice.left(at(173)), twice.words(at(173))), (false, Duration::ZERO, None));
+        assert_eq!(twice.release_at(), None);
 
         let mut often = after(&(0..100).map(|n| n * 6).collect::<Vec<u64>>());
         assert_eq!(often.left(at(594)).as_secs(), 180, "never more than three half-lives");
@@ -200,6 +219,20 @@ mod tests {
             let mut resumed = Damping::resume(&monitor, &flaps, at(107));
             resumed.fell(at(107));
             assert!(resumed.left(at(107)).as_secs() <= 180, "{what}");
+        }
+    }
+
+    #[test]
+    fn at_the_time_of_release_it_is_let_go() {
+        for falls in 2..20 {
+            for apart in [0, 1, 3, 7] {
+                let mut damping = after(&(0..falls).map(|n| n * apart).collect::<Vec<u64>>());
+                let release = damping.release_at().expect("held");
+                damping.settle(release - 2 * RELEASE_MARGIN);
+                assert!(damping.is_held(), "{falls} falls {apart} s apart");
+                damping.settle(release);
+                assert!(!damping.is_held(), "{falls} falls {apart} s apart");
+            }
         }
     }
 

@@ -16,6 +16,9 @@
 //! beats. With a *hold-down* Up and Down last that long at least, but a goodbye is the service's own word and counts at
 //! once.
 //!
+//! What flaps is held down ([`Damping`]): silent ends count, a goodbye doesn't. Beats are judged meanwhile as ever, and the
+//! verdict is theirs again when the penalty has decayed.
+//!
 //! With a threshold of suspicion ([`Phi`]) a beat also ends when the next one is overdue by the rhythm that they had, if
 //! that is sooner: the ttl is what the service promised. A beat that comes too late, a goodbye, and another ttl begin the
 //! rhythm anew, so that an outage never is a part of it and a new rhythm costs one verdict at most; until it is
@@ -25,7 +28,7 @@ mod past;
 
 use std::time::Duration;
 
-use crate::health::{Phi, Transition};
+use crate::health::{Damping, Phi, Transition};
 use crate::model::{Health, Moment, Monitor};
 
 pub use past::Heard;
@@ -47,7 +50,9 @@ pub enum Sign {
 pub struct Heartbeat {
     rise: u32,
     hold_down: Duration,
+    /// What the beats come to.
     health: Health,
+    damping: Damping,
     /// Until then silence says nothing of a service that was never heard.
     first_until: Moment,
     /// The rhythm of the beats, where it is asked for.
@@ -70,6 +75,7 @@ impl Heartbeat {
             rise: monitor.rise.max(1),
             hold_down: monitor.hold_down,
             health: Health::Unknown,
+            damping: Damping::new(monitor),
             first_until: now + ttl,
             phi: threshold(monitor).map(Phi::new),
             is_forgiven: false,
@@ -86,7 +92,8 @@ impl Heartbeat {
             Some(phi) => phi.judged_by(threshold),
             None => Phi::new(threshold),
         });
-        Heartbeat { rise: monitor.rise.max(1), hold_down: monitor.hold_down, phi, ..self.clone() }
+        let (rise, hold_down, damping) = (monitor.rise.max(1), monitor.hold_down, self.damping.judged_by(monitor));
+        Heartbeat { rise, hold_down, damping, phi, ..self.clone() }
     }
 
     /// Takes in what the service said at `now`; says when that changed the verdict.
@@ -109,13 +116,17 @@ impl Heartbeat {
 
     /// Looks at what time has done by `now`; says when that changed the verdict.
     pub fn wake(&mut self, now: Moment) -> Option<Transition> {
-        let (from, to) = (self.health, self.wanted(now));
-        if from == to || now < self.held_until {
-            return None;
+        let (from, wanted) = (self.health(), self.wanted(now));
+        self.damping.settle(now);
+        if self.health != wanted && now >= self.held_until {
+            if (self.health, wanted) == (Health::Up, Health::Down) && self.alive_until.is_some() {
+                self.damping.fell(now);
+            }
+            self.health = wanted;
+            self.held_until = now + self.hold_down;
         }
-        self.health = to;
-        self.held_until = now + self.hold_down;
-        Some(Transition { from, to })
+        let to = self.health();
+        (from != to).then_some(Transition { from, to })
     }
 
     /// Nobody could have heard it until `now`: what was up has its time again, the whole ttl, as beats that nobody took
@@ -159,16 +170,22 @@ impl Heartbeat {
     /// When time alone may change the verdict next; `None` when only a beat does.
     pub fn deadline(&self) -> Option<Moment> {
         let alive_until = self.alive_until.unwrap_or_default();
-        match self.health {
+        let by_beats = match self.health {
             Health::Unknown => Some(self.first_until),
             Health::Up => Some(alive_until.max(self.held_until)),
             Health::Down => (self.run >= self.rise && self.held_until < alive_until).then_some(self.held_until),
-        }
+        };
+        [by_beats, self.damping.release_at()].into_iter().flatten().min()
     }
 
     /// The verdict.
     pub fn health(&self) -> Health {
-        self.health
+        if self.damping.is_held() { Health::Down } else { self.health }
+    }
+
+    /// Its penalty for flapping.
+    pub fn damping(&self) -> &Damping {
+        &self.damping
     }
 
     /// What was said last, and when.
@@ -209,7 +226,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn heartbeat(rise: u32, hold_down_ms: u32) -> Heartbeat {
-        let monitor = Monitor { rise, hold_down: hold_down_ms * MS, ..Monitor::new(ProbeKind::Tcp) };
+        let monitor = Monitor { rise, hold_down: hold_down_ms * MS, damping: false, ..Monitor::new(ProbeKind::Tcp) };
         Heartbeat::new(&monitor, 5000 * MS, Moment::START)
     }
 
@@ -274,6 +291,29 @@ mod tests {
         ] {
             assert_eq!(played(heartbeat(rise, hold_down), &said, 20_000), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn what_flaps_is_held_down_and_a_goodbye_is_no_fall() {
+        use Health::{Down, Up};
+        let monitor = Monitor { rise: 1, ..Monitor::new(ProbeKind::Tcp) };
+        let damped = || Heartbeat::new(&monitor, 5000 * MS, Moment::START);
+        let silent: Vec<(u64, u32)> = (0..20).map(|nth| (nth * 2000, 500)).collect();
+        let expected = [(0, Up), (500, Down), (2000, Up), (2500, Down)];
+        assert_eq!(played(damped(), &silent, 60_000), expected, "the second fall is held, and the others count");
+        let back: Vec<(u64, u32)> =
+            [(0, 500), (2000, 500)].into_iter().chain((5000..200_000).step_by(500).map(|at| (at, 900))).collect();
+        let found = played(damped(), &back, 190_000);
+        assert_eq!(found[..4], expected);
+        let (released, to) = found[4];
+        assert!(
+            (60_000..75_000).contains(&released) && (to, found.len()) == (Up, 5),
+            "let go in time, beat or no beat: {found:?}"
+        );
+        let goodbyes: Vec<(u64, u32)> = (0..20).flat_map(|nth| [(nth * 2000, 5000), (nth * 2000 + 1000, 0)]).collect();
+        assert_eq!(played(damped(), &goodbyes, 60_000).len(), 40, "who comes and goes by its own word is taken at it");
+        let twice = played(damped(), &silent[..2], 60_000 * 60);
+        assert_eq!(twice, expected, "and who doesn't come back stays down when the penalty is over");
     }
 
     proptest! {

@@ -118,7 +118,7 @@ impl Heartbeats {
         let Some(nth) = self.index.get(&beat.key).copied() else { return false };
         let changed = self.known[nth].heartbeat.hear(beat.sign, now);
         self.settle(nth);
-        self.tell(nth, changed)
+        self.tell(nth, changed, now)
     }
 
     /// Looks at all that time may have changed by `now`; whether it did.
@@ -133,7 +133,7 @@ impl Heartbeats {
             }
             let changed = known.heartbeat.wake(now);
             self.settle(nth);
-            has_changed |= self.tell(nth, changed);
+            has_changed |= self.tell(nth, changed, now);
         }
         has_changed
     }
@@ -165,11 +165,11 @@ impl Heartbeats {
         self.due.extend(known.due.map(|due| (due, nth)));
     }
 
-    fn tell(&self, nth: usize, changed: Option<Transition>) -> bool {
+    fn tell(&self, nth: usize, changed: Option<Transition>, now: Moment) -> bool {
         if let Some(Transition { from, to }) = changed {
             let known = &self.known[nth];
             let endpoint = spec_of(&known.key).map_or("", |spec| &spec.endpoint);
-            let why = known.why().unwrap_or_else(|| "a heartbeat came".into());
+            let why = known.why(now).unwrap_or_else(|| "it beats".into());
             tracing::info!(
                 check = "heartbeat",
                 endpoint,
@@ -192,16 +192,19 @@ impl Known {
             srtt: None,
             rttvar: None,
             probed_at: self.heartbeat.last().map(|(at, _)| at),
-            // The service may say goodbye at any moment.
-            may_change_in: Duration::ZERO,
-            why: self.why().or_else(|| self.suspicion(now)).map(Into::into),
+            // The service may say goodbye at any moment, which is nothing new of one that is held down.
+            may_change_in: self.heartbeat.damping().left(now),
+            why: self.why(now).or_else(|| self.suspicion(now)).map(Into::into),
             hold: None,
             history: Some(History::Beats(self.heartbeat.heard(now))),
         }
     }
 
     /// Why it isn't up.
-    fn why(&self) -> Option<String> {
+    fn why(&self, now: Moment) -> Option<String> {
+        if let Some(held) = self.heartbeat.damping().words(now) {
+            return Some(held);
+        }
         match (self.heartbeat.health(), self.heartbeat.last()) {
             (Health::Up, _) => None,
             (_, None) => Some("no heartbeat was heard yet".to_owned()),

@@ -143,3 +143,18 @@ def test_a_server_that_was_stopped_itself_ends_no_heartbeat(dir):
         assert is_up(node)
         downs = [t for t in json.loads(node.get("/v1/transitions")[1]) if (t["endpoint"], t["to"]) == ("fra1", "down")]
         assert downs == [], downs
+
+
+def test_a_service_that_flaps_is_held_down(dir):
+    with start(dir, POLICY) as node:
+        for _ in range(2):
+            assert curl(node, "PUT", "fra1", {"ttl": "300ms"})[0] == 200
+            wait_until(lambda: is_up(node), 5)
+            wait_until(lambda: not is_up(node), 5)
+        assert curl(node, "PUT", "fra1", {"ttl": "2s"})[0] == 200
+
+        def why():
+            return " ".join(v.get("why", "") for e in node.status()["zones"][0]["endpoints"] for v in e["verdicts"])
+
+        wait_until(lambda: "held down for" in why(), 5)
+        assert not is_up(node) and "flapped 2 times" in why(), why()

@@ -20,13 +20,12 @@ pub(in crate::config) struct HeartbeatKeys {
 }
 
 /// Keys that are about probes, and why a heartbeat has none of them.
-const OF_PROBES: [(&str, &str); 6] = [
+const OF_PROBES: [(&str, &str); 5] = [
     ("port", "nothing is sent"),
     ("interval", "the service decides how often it beats"),
     ("timeout", "how long a beat lasts is `ttl`"),
     ("fall", "the end of one ttl is down at once"),
     ("hold", "there is no connection"),
-    ("damping", "write a `hold_down` for a service that comes and goes"),
 ];
 
 /// What is written of heartbeats and of probes.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::health::heartbeat::{Heartbeat, Sign};
+use crate::health::{Damping, Flaps};
 use crate::model::{Health, HeartbeatSpec, Moment, Monitor};
 
 /// What was heard of a service.
@@ -18,6 +19,8 @@ pub struct Heard {
     pub alive_for: Duration,
     /// How much longer the verdict stays, whatever the beats say (`hold_down`).
     pub held_for: Duration,
+    /// How it has flapped.
+    pub flaps: Flaps,
 }
 
 impl Heartbeat {
@@ -33,7 +36,9 @@ impl Heartbeat {
     ) -> Heartbeat {
         let fresh = Heartbeat::new(monitor, spec.ttl, now);
         let held_until = at + heard.held_for.min(fresh.hold_down);
-        let resumed = Heartbeat { health: heard.health, run: heard.run, held_until, last: heard.last, ..fresh.clone() };
+        let damping = Damping::resume(monitor, &heard.flaps, at);
+        let (health, run, last) = (heard.health, heard.run, heard.last);
+        let resumed = Heartbeat { health, run, held_until, last, damping, ..fresh.clone() };
         match (heard.health, heard.last) {
             (Health::Up, Some((beat, Sign::Alive { ttl }))) => {
                 let ttl = ttl.min(spec.longest);
@@ -52,11 +57,12 @@ impl Heartbeat {
     /// What was heard of it by `now`.
     pub fn heard(&self, now: Moment) -> Heard {
         Heard {
-            health: self.health,
+            health: self.health(),
             run: self.run,
             last: self.last,
             alive_for: self.alive_until.unwrap_or_default().since(now),
             held_for: self.held_until.since(now),
+            flaps: self.damping.flaps(now),
         }
     }
 }
@@ -98,6 +104,30 @@ mod tests {
             let heard = Heard { health, run: 1, last, ..Heard::default() };
             let resumed = Heartbeat::resume(&monitor, &spec, &heard, [at(101), at(111)], at(now));
             assert_eq!((resumed.health(), resumed.deadline()), (is, changes_at.map(at)), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_restart_lets_nothing_go_that_is_held_down() {
+        let ttl = 5 * SECOND;
+        let spec = HeartbeatSpec { zone: "svc.example.".into(), endpoint: "a".into(), ttl, longest: ttl, phi: None };
+        let monitor = Monitor { rise: 1, ..Monitor::new(ProbeKind::Heartbeat(spec.clone())) };
+        let mut before = Heartbeat::new(&monitor, ttl, at(0));
+        for second in [10, 20, 30] {
+            before.hear(Sign::Alive { ttl }, at(second));
+            if second < 30 {
+                before.wake(at(second + 5));
+            }
+        }
+        assert!(before.damping().is_held() && before.health() == Health::Down, "though it beats");
+        let mut resumed = Heartbeat::resume(&monitor, &spec, &before.heard(at(31)), [at(31), at(41)], at(32));
+        for heartbeat in [&mut before, &mut resumed] {
+            assert_eq!(heartbeat.hear(Sign::Alive { ttl }, at(33)), None);
+            assert_eq!(
+                heartbeat.damping().left(at(33)).as_secs(),
+                102,
+                "1.93 eight seconds ago to 0.9, with a half-life of 100 s"
+            );
         }
     }
 

@@ -14,7 +14,7 @@ const NEVER: [Duration; 0] = [];
 fn heartbeat(threshold: u32) -> Heartbeat {
     let (zone, endpoint) = ("svc.example.".to_owned(), "fra1".to_owned());
     let spec = HeartbeatSpec { zone, endpoint, ttl: TTL * MS, longest: TTL * MS, phi: Some(threshold) };
-    let monitor = Monitor { rise: 1, ..Monitor::new(ProbeKind::Heartbeat(spec)) };
+    let monitor = Monitor { rise: 1, damping: false, ..Monitor::new(ProbeKind::Heartbeat(spec)) };
     Heartbeat::new(&monitor, TTL * MS, Moment::START)
 }
 
