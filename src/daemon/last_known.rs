@@ -123,13 +123,13 @@ impl Now {
     }
 
     /// A moment as Unix seconds, to the millisecond.
-    fn unix_of(self, moment: Moment) -> f64 {
+    pub(crate) fn unix_of(self, moment: Moment) -> f64 {
         let unix = self.unix - self.moment.since(moment).as_secs_f64() + moment.since(self.moment).as_secs_f64();
         (unix * 1e3).round() / 1e3
     }
 
     /// The moment of a Unix time; `None` where that is still to come, as the wall's clock was set meanwhile.
-    fn moment_of(self, unix: f64) -> Option<Moment> {
+    pub(crate) fn moment_of(self, unix: f64) -> Option<Moment> {
         Duration::try_from_secs_f64(self.unix - unix).ok().map(|age| self.moment - age)
     }
 }

@@ -9,6 +9,7 @@ mod limits;
 mod node;
 mod overrides;
 mod probing;
+mod ramps;
 mod standings;
 mod steer;
 mod store;

@@ -23,6 +23,7 @@ use crate::daemon::identity::Identities;
 use crate::daemon::last_known::{self, LastReports, Now};
 use crate::daemon::limits;
 use crate::daemon::overrides::Overrides;
+use crate::daemon::ramps::Ramps;
 use crate::daemon::standings::Standings;
 use crate::daemon::steer::{Reloads, Steer};
 use crate::daemon::store::Store;
@@ -73,6 +74,7 @@ impl Node {
         warnings.extend(overrides.resolve(&model, &store));
         let standings = Standings::load(&store)?;
         let last_reports = LastReports::load(&store, &mut warnings);
+        let ramps = Ramps::load(&store, Now::read(), &mut warnings);
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let mut server = Server::bind(&settings.listen.dns, settings.listen.workers).map_err(StartError::Bind)?;
         let certificates =
@@ -122,7 +124,7 @@ impl Node {
         let api = tokio::spawn(control::serve(listener, control::router(state), stop.clone()));
 
         vantages.adopt(&[&model]).await;
-        publisher.begin(overrides.over(vantages.view(&model)), standings.told());
+        publisher.begin(overrides.over(vantages.view(&model)), standings.told(), ramps.told());
         server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
         let keeping = store.dir().map(|dir| last_known::keep(vantages.reports(), dir, metrics.clone(), stop.clone()));
@@ -142,6 +144,7 @@ impl Node {
             commands,
             overrides,
             standings,
+            ramps,
             tokens,
             store,
             reloads: Reloads::default(),

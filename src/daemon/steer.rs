@@ -20,12 +20,13 @@ use crate::control::{Command, Event, ReloadStatus};
 use crate::daemon::changes::{Cause, Changes, Watched};
 use crate::daemon::identity::Identities;
 use crate::daemon::overrides::{Overrides, Resolved, Turn, events};
+use crate::daemon::ramps::Ramps;
 use crate::daemon::standings::Standings;
 use crate::daemon::store::Store;
 use crate::daemon::vantages::Vantages;
 use crate::health::{Round, check_rights};
 use crate::model::{Model, WorldView};
-use crate::snapshot::{Identity, Publisher, Transition};
+use crate::snapshot::{Identity, Publisher, Snapshot, Transition};
 use crate::telemetry::Metrics;
 
 /// Everything that the steering task owns.
@@ -46,6 +47,7 @@ pub(crate) struct Steer {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) overrides: Overrides,
     pub(crate) standings: Standings,
+    pub(crate) ramps: Ramps,
     pub(crate) tokens: Arc<ArcSwapOption<Tokens>>,
     pub(crate) store: Store,
     pub(crate) reloads: Reloads,
@@ -244,7 +246,7 @@ impl Steer {
         let view = self.overrides.over(self.vantages.view(&coming.model));
         let before = self.publisher.snapshots().load_full();
         let transitions = self.publisher.adopt(coming.model.clone(), view, coming.identity, clock::unix_seconds());
-        self.standings.follow(&before, &self.publisher.snapshots().load(), &self.store);
+        self.remember(&before);
         self.vantages.begin(&[&coming.model]);
         let generation = self.publisher.snapshots().load().generation;
         tracing::info!(generation, "a new generation is served");
@@ -292,8 +294,15 @@ impl Steer {
     fn observe(&mut self, view: WorldView) {
         let before = self.publisher.snapshots().load_full();
         let transitions = self.publisher.observe(self.overrides.over(view), clock::unix_seconds());
-        self.standings.follow(&before, &self.publisher.snapshots().load(), &self.store);
+        self.remember(&before);
         self.tell(&transitions);
+    }
+
+    /// Keeps what a restart is not to forget of what is served now; `before` was served before it.
+    fn remember(&mut self, before: &Snapshot) {
+        let served = self.publisher.snapshots().load_full();
+        self.standings.follow(before, &served, &self.store);
+        self.ramps.follow(&served, &self.store);
     }
 
     /// Tells of a change of the overrides; `before` is what was said of each endpoint.

@@ -20,6 +20,7 @@ pub use cell::{Cell, CellGiven, Picks, PreparedRecord};
 pub use names::ZoneTable;
 pub use placing::{Group, LocalClass};
 pub use publish::Publisher;
+pub use recovery::NamedRecovery;
 pub use standings::NamedStanding;
 pub use tally::{TallyLabels, TallyRun, TallyTable};
 pub use transition::Transition;

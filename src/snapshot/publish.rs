@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::model::{Model, WorldView};
 use crate::snapshot::compile::{compile, refresh, restore};
-use crate::snapshot::{Identity, NamedStanding, Snapshot, Transition, recovery, transition};
+use crate::snapshot::{Identity, NamedRecovery, NamedStanding, Snapshot, Transition, recovery, transition};
 
 /// Publishes snapshots. There is one in a process, and nobody else stores into its pointer.
 #[derive(Debug)]
@@ -29,10 +29,11 @@ impl Publisher {
     }
 
     /// Publishes the first view that was measured, as if nothing had been served before: an unmeasured world leaves no
-    /// last good answers behind. `told` are the choices that resist change, as they were before a restart.
-    pub fn begin(&mut self, mut view: WorldView, told: &[NamedStanding]) {
+    /// last good answers behind. `told` are the choices that resist change, and `ramps` who came back a moment ago, as they
+    /// were before a restart.
+    pub fn begin(&mut self, mut view: WorldView, told: &[NamedStanding], ramps: &[NamedRecovery]) {
         let old = self.current.load_full();
-        recovery::begin(&mut view);
+        recovery::begin(&old.model, &mut view, ramps);
         let first = restore(old.model.clone(), Arc::new(view), old.identity.clone(), old.generation, told);
         self.current.store(Arc::new(first));
     }

@@ -9,10 +9,60 @@ use foldhash::fast::FixedState;
 use crate::model::{CheckKey, CheckView, Model, Moment, Recovery, WorldView};
 use crate::snapshot::Snapshot;
 
-/// Tells the first view of a process: what is down in it may come back, and nothing has.
-pub(crate) fn begin(view: &mut WorldView) {
+/// A recovery whose ramp is under way, by name: what a restart must not forget, or the cold would be treated as warm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedRecovery {
+    /// The zone, with its final dot.
+    pub zone: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// Which of its records: `A`, `AAAA` or `CNAME`.
+    pub rtype: String,
+    /// Since when it is up again.
+    pub since: Moment,
+}
+
+impl Snapshot {
+    /// Every recovery whose ramp is under way, in the order of the files.
+    pub fn recoveries(&self) -> Vec<NamedRecovery> {
+        let (model, view) = (&*self.model, &*self.view);
+        let endpoints = model.endpoints.iter().filter(|endpoint| !endpoint.ramp.is_zero());
+        let sides = endpoints.flat_map(|endpoint| endpoint.answerables.iter().map(move |side| (endpoint, side)));
+        let recoveries = sides.filter_map(|(endpoint, side)| {
+            let recovery = view.check(side.check?).recovery;
+            let Recovery::Since(since) = recovery.within(endpoint.ramp, view.at) else { return None };
+            Some(NamedRecovery {
+                zone: model.zone(endpoint.zone).apex.to_string(),
+                endpoint: endpoint.name.clone(),
+                rtype: side.facet.as_str().to_owned(),
+                since,
+            })
+        });
+        recoveries.collect()
+    }
+}
+
+/// Tells the first view of a process: what is down in it may come back, and nothing has but those that had before a
+/// restart, and are not down again.
+pub(crate) fn begin(model: &Model, view: &mut WorldView, told: &[NamedRecovery]) {
     let at = view.at;
     view.checks.iter_mut().for_each(|check| check.recovery = Recovery::None.then(check.health, at));
+    let told: HashMap<(&str, &str), Vec<&NamedRecovery>, FixedState> =
+        told.iter().fold(HashMap::default(), |mut by_name, told| {
+            by_name.entry((told.zone.as_str(), told.endpoint.as_str())).or_insert_with(Vec::new).push(told);
+            by_name
+        });
+    for endpoint in model.endpoints.iter().filter(|_| !told.is_empty()) {
+        let zone = model.zone(endpoint.zone).apex.to_string();
+        let Some(told) = told.get(&(zone.as_str(), endpoint.name.as_str())) else { continue };
+        for side in &endpoint.answerables {
+            let of_side = told.iter().find(|told| told.rtype == side.facet.as_str());
+            let check = side.check.and_then(|check| view.checks.get_mut(check.0 as usize));
+            if let (Some(told), Some(check)) = (of_side, check.filter(|check| check.recovery == Recovery::None)) {
+                check.recovery = Recovery::Since(told.since);
+            }
+        }
+    }
 }
 
 /// Tells a view of the same model what was before.

@@ -118,3 +118,28 @@ def test_the_shares_of_replies_follow(world):
             variance += before * (1 - before) * len(replies)
     # Six standard deviations: one run in a billion.
     assert variance > 0 and abs(counted - expected) <= 6 * variance**0.5, (counted, expected)
+
+
+def test_a_ramp_outlives_a_restart(tmp_path):
+    warm, other = Endpoint(tmp_path, "warm"), Endpoint(tmp_path, "other")
+    # Long, so that no restart outlasts it.
+    policy = POLICY.format(warm=warm.at, other=other.at).replace('"12s"', '"10m"')
+    zones = {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}
+    try:
+        with Node(tmp_path, zones) as node:
+            warm.kill()
+            wait_until(lambda: share(explained(node)) == 0, 15)
+            warm.start()
+            (before,) = wait_until(lambda: ramps(node), 15)
+            file = node.dir / "state" / "ramps.json"
+            wait_until(lambda: file.exists() and "warm" in file.read_text(), 15)
+            node.child.process.kill()
+            node.child.process.wait(5)
+        with Node(tmp_path, zones) as again:
+            (after,) = ramps(again)
+            assert after["full_in_ms"] <= before["full_in_ms"], "it goes on, and doesn't begin anew"
+            assert share(explained(again)) == pytest.approx(after["share"] / (1 + after["share"]))
+            assert after["share"] < 0.5
+    finally:
+        warm.end()
+        other.end()

@@ -56,7 +56,7 @@ impl World {
         if std::mem::take(&mut self.is_changed) {
             self.view.overrides = Arc::new(self.overrides());
             match std::mem::replace(&mut self.is_begun, true) {
-                false => self.publisher.begin(self.view.clone(), &[]),
+                false => self.publisher.begin(self.view.clone(), &[], &[]),
                 true => drop(self.publisher.observe(self.view.clone(), 0.0)),
             }
         }

@@ -33,7 +33,7 @@ fn ramps(a: &str, b: &str) -> Arc<Model> {
 /// A process whose first view is at 0, in which `down` are down.
 fn begun(model: &Arc<Model>, down: &[&str]) -> Publisher {
     let mut publisher = Publisher::new(first(model, &[]));
-    publisher.begin(view(model, down), &[]);
+    publisher.begin(view(model, down), &[], &[]);
     publisher
 }
 
@@ -128,6 +128,31 @@ fn a_ramp_goes_on_over_a_reload() {
     assert_eq!(reloaded(91_000, "950s"), [9, 5], "the new length counts from the same moment: a tenth of the way");
     assert_eq!(reloaded(91_000, "0s"), [50, 5]);
     assert_eq!(reloaded(191_000, "950s"), [50, 5], "what is over doesn't begin again");
+}
+
+#[test]
+fn a_ramp_goes_on_over_a_restart() {
+    let model = ramps("190s", "190s");
+    let mut publisher = begun(&model, &["a", "b"]);
+    observe(&mut publisher, &["b"], at(1_000));
+    let before = observe(&mut publisher, &[], at(51_000));
+    let told = before.recoveries();
+    let named: Vec<_> = told.iter().map(|told| (&*told.zone, &*told.endpoint, &*told.rtype, told.since)).collect();
+    assert_eq!(named, [("t.example.", "a", "A", at(1_000)), ("t.example.", "b", "A", at(51_000))]);
+    let restarted = |down: &[&str], now| {
+        let mut publisher = Publisher::new(first(&model, &[]));
+        publisher.begin(WorldView { at: now, ..view(&model, down) }, &[], &told);
+        publisher
+    };
+    let served = |publisher: &Publisher| publisher.snapshots().load_full();
+    let again = served(&restarted(&[], at(91_000)));
+    assert_eq!([part(&again, "one"), part(&again, "two")], [33, 20]);
+    assert_eq!(again.recoveries(), told);
+    let mut down = restarted(&["a"], at(91_000));
+    assert_eq!(served(&down).recoveries().len(), 1, "down again");
+    assert_eq!(part(&observe(&mut down, &[], at(92_000)), "one"), 5);
+    let late = served(&restarted(&[], at(900_000)));
+    assert_eq!((part(&late, "one"), late.recoveries()), (50, vec![]), "long over");
 }
 
 #[test]
