@@ -54,6 +54,7 @@ WELL = {
     "http-followed": Case("http", servers.HTTP, 'path = "/moved"\nredirects = 1\nexpect = { body = "is ok" }\n'),
     "http-empty": Case("http", servers.HTTP, 'path = "/empty"\nexpect = { status = [204] }\n'),
     "https": Case("https", servers.HTTPS, f'{NAMED_TLS}expect = {{ body = "{HOST}" }}\n'),
+    "https-h2": Case("https", servers.H2, f'{NAMED_TLS}expect = {{ body = "HTTP/2" }}\n'),
     "https-unverified": Case("https", servers.WRONG_NAME, f"{NAMED_TLS}verify = false\n"),
     "https-short": Case("https", servers.SHORT, f"{NAMED_TLS}min_days = {servers.SHORT_DAYS}\n"),
     "tls": Case("tls", servers.HTTPS, NAMED_TLS),

@@ -20,6 +20,8 @@ HOST = "www.svc.example"
 HTTP, HTTPS, DNS = 80, 443, 53
 # Ports of nginx that show another certificate than they should.
 EXPIRED, EARLY, WRONG_NAME, STRANGER, SHORT = 4431, 4432, 4433, 4434, 4435
+# HTTP/2 as well, and says which was spoken.
+H2 = 4436
 # Days that the certificate on SHORT has left.
 SHORT_DAYS = 5
 GRPC, GRPC_TLS, GRPC_BARE = PORT, TLS_PORT, BARE_PORT
@@ -45,6 +47,12 @@ http {{
             return 200 "ok";
         }}
         location / {{ return 404; }}
+    }}
+    server {{
+        listen 127.0.0.1:{h2} ssl http2;
+        ssl_certificate {good};
+        ssl_certificate_key {good};
+        location / {{ return 200 "$server_protocol"; }}
     }}
 {tls}
 }}
@@ -166,7 +174,8 @@ class Servers:
         tls = {HTTPS: self.certificates.good, **self.certificates.bad}
         blocks = "".join(NGINX_TLS.format(port=port, pem=pem) for port, pem in tls.items())
         conf = self.dir / "nginx.conf"
-        conf.write_text(NGINX.format(dir=self.dir, http=HTTP, host=HOST, tls=blocks))
+        good = self.certificates.good
+        conf.write_text(NGINX.format(dir=self.dir, http=HTTP, h2=H2, good=good, host=HOST, tls=blocks))
         self.nginx = self.start("nginx", program("nginx"), "-e", "stderr", "-p", self.dir, "-c", conf)
         wait_until(lambda: listens(self.place, HTTP) or not self.nginx.is_running(), 20)
         assert self.nginx.is_running(), self.nginx.told()
