@@ -3,6 +3,7 @@
 
 use std::io;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
@@ -14,6 +15,9 @@ const BLOCKING_THREADS: usize = 4;
 /// gets two thirds of what the other does. With much less a flood of queries would make probes late, and what is late
 /// looks dead: an attack on the answers must not become an outage of the endpoints.
 const NICE: i32 = 2;
+
+/// What runs on them when they end gets this long to be put away (judgment: it is killing programs and closing sockets).
+const LAST_GRACE: Duration = Duration::from_secs(1);
 
 /// The threads that probe, until it is dropped.
 #[derive(Debug)]
@@ -45,11 +49,65 @@ impl Probing {
     }
 }
 
+impl Probing {
+    /// Ends them, when all that runs on them is put away: the programs of exec probes are killed by that, which must have
+    /// happened before this process ends.
+    pub(crate) async fn stop(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // An error is a panic, which has been printed.
+            let _ = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(LAST_GRACE)).await;
+        }
+    }
+}
+
 impl Drop for Probing {
     /// Without waiting: this may be dropped by a task, which must not.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Stands for a program that is killed when its probe is dropped.
+    struct Program(Arc<AtomicUsize>);
+
+    impl Drop for Program {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_runs_is_put_away_before_the_end() {
+        const MANY: usize = 1000;
+        let killed = Arc::new(AtomicUsize::new(0));
+        let probing = Probing::start().expect("threads");
+        let (begun, mut beginnings) = mpsc::channel(MANY);
+        let on_its_threads = probing.enter();
+        for _ in 0..MANY {
+            let (program, begun) = (Program(Arc::clone(&killed)), begun.clone());
+            tokio::spawn(async move {
+                begun.send(()).await.expect("somebody waits");
+                pending::<()>().await;
+                drop(program);
+            });
+        }
+        drop(on_its_threads);
+        for _ in 0..MANY {
+            beginnings.recv().await;
+        }
+        probing.stop().await;
+        assert_eq!(killed.load(Ordering::SeqCst), MANY);
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Vantages {
     members: Vec<Member>,
     exchange: Exchange,
     /// Dropped last: it is what the probers run on.
-    _probing: Probing,
+    probing: Probing,
 }
 
 struct Member {
@@ -80,7 +80,7 @@ impl Vantages {
         let on_its_threads = probing.enter();
         let members = specs.iter().map(member).collect();
         drop(on_its_threads);
-        Ok(Vantages { members, exchange, _probing: probing })
+        Ok(Vantages { members, exchange, probing })
     }
 
     /// Takes what each vantage reported last before the start, as `known` has it by a vantage's name: it stands until the
@@ -138,6 +138,7 @@ impl Vantages {
         for member in self.members {
             member.prober.stop().await;
         }
+        self.probing.stop().await;
     }
 }
 

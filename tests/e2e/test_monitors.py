@@ -38,6 +38,10 @@ class Watch:
         """What the last transition of an endpoint was said to come from."""
         return next(t["why"] for t in self.node.json("/v1/transitions") if t["endpoint"] == name)
 
+    def told(self, name):
+        """Its transitions, for a failure's message."""
+        return [t for t in self.node.json("/v1/transitions") if t["endpoint"] == name]
+
     def wait(self, *names, health="up"):
         wait_until(lambda: all(self.node.health(name) == health for name in names), 30)
 
@@ -143,7 +147,7 @@ def test_a_server_that_dies_and_is_started_again(watch, figure, server, of_it, u
         figure(f"{server} killed, all its monitors down after", time.monotonic() - died, "s")
         for name in set(of_it) & set(WELL):
             # A probe may have been on its way.
-            assert re.fullmatch(f"(connection refused|connection reset|{CLOSED}) .seen by ns1.", watch.why(name)), watch.why(name)
+            assert re.fullmatch(f"(connection refused|connection reset|{CLOSED}) .seen by ns1.", watch.why(name)), watch.told(name)
         assert {watch.node.health(name) for name in unharmed} == {"up"}
     finally:
         getattr(watch.servers, f"start_{server}")()
