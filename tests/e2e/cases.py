@@ -54,9 +54,12 @@ WELL = {
     "http-followed": Case("http", servers.HTTP, 'path = "/moved"\nredirects = 1\nexpect = { body = "is ok" }\n'),
     "http-empty": Case("http", servers.HTTP, 'path = "/empty"\nexpect = { status = [204] }\n'),
     "https": Case("https", servers.HTTPS, f'{NAMED_TLS}expect = {{ body = "{HOST}" }}\n'),
-    "https-h2": Case("https", servers.H2, f'{NAMED_TLS}expect = {{ body = "HTTP/2" }}\n'),
     "https-unverified": Case("https", servers.WRONG_NAME, f"{NAMED_TLS}verify = false\n"),
     "https-short": Case("https", servers.SHORT, f"{NAMED_TLS}min_days = {servers.SHORT_DAYS}\n"),
+    "https-http1": Case("https", servers.HTTPS, f'{NAMED_TLS}expect = {{ body = "HTTP/1.1" }}\n'),
+    "https-h2": Case("https", servers.H2, f'{NAMED_TLS}expect = {{ body = "{HOST} HTTP/2.0" }}\n'),
+    "https-h2-followed": Case("https", servers.H2, f'{NAMED_TLS}path = "/moved"\nredirects = 1\n'),
+    "https-h2-large": Case("https", servers.H2, f'{NAMED_TLS}path = "/large"\n{BODY}'),
     "tls": Case("tls", servers.HTTPS, NAMED_TLS),
     "grpc": Case("grpc", servers.GRPC),
     "grpc-service": Case("grpc", servers.GRPC, 'service = "steady"\n'),
@@ -85,6 +88,13 @@ ILL = {
     "tcp-no-way": Case("tcp", 80, why="network unreachable", at="192.0.2.99"),
     "http-refused": Case("http", 9, why="connection refused"),
     "http-redirect": Case("http", servers.HTTP, 'path = "/moved"\n', "status 301 to http://127.0.0.1/healthz, expected 200"),
+    "http-redirects-on-and-on": Case(
+        "http", servers.HTTP, 'path = "/moves"\nredirects = 3\n', "redirected to http://127.0.0.1/moves after 3 redirects"
+    ),
+    "http-redirects-away": Case(
+        "http", servers.HTTP, 'path = "/away"\nredirects = 3\n',
+        "redirected to http://elsewhere.example/, which is not what is probed",
+    ),
     "http-status": Case("http", servers.HTTP, 'path = "/sick"\n', "status 503, expected 200"),
     "http-other-host": Case("http", servers.HTTP, 'path = "/named"\n', "status 421, expected 200"),
     "http-no-text": Case("http", servers.HTTP, 'path = "/healthz"\nexpect = { body = "OK" }\n', 'body lacks "OK"'),
@@ -113,6 +123,10 @@ ILL = {
         "https", servers.SHORT, f"{NAMED_TLS}min_days = 6\n", "certificate expires in 5 days, and min_days is 6"
     ),
     "https-to-http": Case("https", servers.HTTP, NAMED_TLS, re.compile("TLS handshake failed: .*")),
+    "https-h2-status": Case("https", servers.H2, f'{NAMED_TLS}path = "/sick"\n', "status 503, expected 200"),
+    "https-h2-no-text": Case(
+        "https", servers.H2, f'{NAMED_TLS}path = "/large"\nexpect = {{ body = "no" }}\n', 'body lacks "no"'
+    ),
     "https-half-open": fault("https", "half_open", TIMED_OUT),
     "https-garbage": fault("https", "garbage", re.compile("TLS handshake failed: .*")),
     "https-resets": fault("https", "resets", "connection reset"),

@@ -39,6 +39,8 @@ http {{
         listen 127.0.0.1:{http};
         location = /healthz {{ return 200 "all is ok here\\n"; }}
         location = /moved {{ return 301 http://127.0.0.1/healthz; }}
+        location = /moves {{ return 302 /moves; }}
+        location = /away {{ return 302 http://elsewhere.example/; }}
         location = /sick {{ return 503 "no database\\n"; }}
         location = /empty {{ return 204; }}
         location = /named {{
@@ -47,12 +49,6 @@ http {{
             return 200 "ok";
         }}
         location / {{ return 404; }}
-    }}
-    server {{
-        listen 127.0.0.1:{h2} ssl http2;
-        ssl_certificate {good};
-        ssl_certificate_key {good};
-        location / {{ return 200 "$server_protocol"; }}
     }}
 {tls}
 }}
@@ -63,9 +59,24 @@ NGINX_TLS = """
         listen 127.0.0.1:{port} ssl;
         ssl_certificate {pem};
         ssl_certificate_key {pem};
-        location / {{ return 200 "$ssl_server_name"; }}
+        location / {{ return 200 "$ssl_server_name $server_protocol"; }}
     }}
 """
+
+NGINX_HTTP2 = """
+    server {{
+        listen 127.0.0.1:{port} ssl http2;
+        ssl_certificate {pem};
+        ssl_certificate_key {pem};
+        location = /large {{ root {dir}; }}
+        location = /moved {{ return 301 /; }}
+        location = /sick {{ return 503; }}
+        location / {{ return 200 "$http_user_agent $host $server_protocol"; }}
+    }}
+"""
+
+# Octets of /large, which begin with `ok`.
+LARGE = 8 << 20
 
 NAMED = """
 options {{
@@ -173,9 +184,10 @@ class Servers:
     def start_nginx(self):
         tls = {HTTPS: self.certificates.good, **self.certificates.bad}
         blocks = "".join(NGINX_TLS.format(port=port, pem=pem) for port, pem in tls.items())
+        blocks += NGINX_HTTP2.format(port=H2, pem=self.certificates.good, dir=self.dir)
+        (self.dir / "large").write_bytes(b"ok".ljust(LARGE, b"x"))
         conf = self.dir / "nginx.conf"
-        good = self.certificates.good
-        conf.write_text(NGINX.format(dir=self.dir, http=HTTP, h2=H2, good=good, host=HOST, tls=blocks))
+        conf.write_text(NGINX.format(dir=self.dir, http=HTTP, host=HOST, tls=blocks))
         self.nginx = self.start("nginx", program("nginx"), "-e", "stderr", "-p", self.dir, "-c", conf)
         wait_until(lambda: listens(self.place, HTTP) or not self.nginx.is_running(), 20)
         assert self.nginx.is_running(), self.nginx.told()
