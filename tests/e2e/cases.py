@@ -1,7 +1,7 @@
 """The monitors of test_monitors.py: each kind, looking at what is well and at each way to be ill.
 
 Time-outs are long where an answer is expected, and short only where the time-out is the point, so that a busy machine
-makes nothing else of it.
+makes nothing else of it. Probes may then overlap, and one tell late what was true before: so damping is off.
 """
 import json
 import re
@@ -31,7 +31,7 @@ class Case:
     def monitor(self, name):
         port = f"port = {self.port}\n" if self.port else ""
         timeout = "" if "timeout" in self.keys else 'timeout = "10s"\n'
-        return f'[monitor.{name}]\ntype = "{self.kind}"\ninterval = "200ms"\n{timeout}{port}{self.keys}\n'
+        return f'[monitor.{name}]\ntype = "{self.kind}"\ninterval = "200ms"\ndamping = false\n{timeout}{port}{self.keys}\n'
 
 
 def fault(kind, how, why, keys=""):
