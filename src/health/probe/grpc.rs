@@ -10,6 +10,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, USER_AGENT};
 use hyper::rt::{Read, Write};
 use hyper::{Method, Request, Response};
+use tokio::io::BufWriter;
 
 use crate::clock;
 use crate::health::probe::attempt::Turn;
@@ -35,10 +36,10 @@ pub(super) async fn check(
     let stream = tcp::connect(clients, to).await?;
     let began = turn.wait(began).await;
     match spec.tls {
-        None => exchange(bounded(stream), request, began).await,
+        None => exchange(bounded(BufWriter::new(stream)), request, began).await,
         Some(rule) => {
             let stream = tls::handshake(clients, spec.host.as_deref(), rule, &[b"h2"], to, stream).await?;
-            exchange(bounded(stream), request, began).await
+            exchange(bounded(BufWriter::new(stream)), request, began).await
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::health::probe::http::{BODY_LIMIT, HEAD_LIMIT, explain};
 /// Of a stream and of the connection, in octets. The protocol's own is one less, and the least that a connection may have.
 const WINDOW: u32 = BODY_LIMIT as u32;
 
-/// Sends `request` on a connection of its own and reads its response by `read`.
+/// Sends `request` on a connection of its own and reads its response by `read`. `stream` had better gather what is written
+/// until it is flushed: preface, settings and request are then one packet, of which none can get lost alone.
 pub(super) async fn ask<B, T, F>(
     stream: impl Read + Write + Unpin + Send + 'static,
     request: Request<B>,

@@ -14,6 +14,7 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use hyper::rt::{Read, Write};
 use hyper::{Request, Response};
+use tokio::io::BufWriter;
 use tokio::net::TcpStream;
 use url::Url;
 
@@ -135,7 +136,7 @@ impl Site<'_> {
             return ask_http1(bounded(stream), self.http1_request(path)?, read).await;
         }
         let request = self.request(&format!("https://{}{path}", self.authority()))?;
-        h2::ask(bounded(stream), request, read).await
+        h2::ask(bounded(BufWriter::new(stream)), request, read).await
     }
 
     fn http1_request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
