@@ -47,9 +47,7 @@ impl Probing {
     pub(crate) fn enter(&self) -> Option<EnterGuard<'_>> {
         self.runtime.as_ref().map(Runtime::enter)
     }
-}
 
-impl Probing {
     /// Ends them, when all that runs on them is put away: the programs of exec probes are killed by that, which must have
     /// happened before this process ends.
     pub(crate) async fn stop(mut self) {
