@@ -29,6 +29,8 @@
 //! next probe finds. A success clears it, a plain failure confirms it, so that both count, and two doubtful ones
 //! are one failure. So what is dead is found as fast as ever, and loss alone needs twice the evidence.
 //!
+//! Probes may overlap. A failure of one that began before the check came up says nothing of what is up now, and isn't counted.
+//!
 //! With a *hold-down* Up and Down last that long at least. Evidence is counted meanwhile, and the first probe that ends
 //! thereafter changes the verdict if that is what the counts say then.
 //!
@@ -100,6 +102,8 @@ pub struct Detector {
     lost: Option<Moment>,
     /// Whether the last probe was doubtful, and the next decides what that counts.
     in_doubt: bool,
+    /// When the probes' verdict last became Up.
+    up_since: Moment,
     state: State,
     rtt: Rtt,
     damping: Damping,
@@ -129,6 +133,7 @@ impl Detector {
             held_until: Moment::START,
             lost: None,
             in_doubt: false,
+            up_since: Moment::START,
             state: State::Unknown { failures: 0, verify_at: None },
             rtt: Rtt::default(),
             damping: Damping::new(monitor),
@@ -139,6 +144,7 @@ impl Detector {
     pub fn step(&mut self, event: Event, now: Moment) -> Option<Transition> {
         let (from, was) = (self.health(), self.state.health());
         let counted = match event {
+            Event::Failure { began } | Event::Doubtful { began } if self.is_past(began) => self.state,
             Event::Success { rtt } => {
                 self.rtt.learn(rtt);
                 match self.lost.filter(|lost| now.since(*lost) < rtt) {
@@ -173,8 +179,10 @@ impl Detector {
         if self.state == State::Up {
             self.rtt.relax();
         }
-        if (was, self.state.health()) == (Health::Up, Health::Down) {
-            self.damping.fell(now);
+        match (was, self.state.health()) {
+            (Health::Up, Health::Down) => self.damping.fell(now),
+            (Health::Unknown | Health::Down, Health::Up) => self.up_since = now,
+            (_, _) => {}
         }
         // Let go when it is plain how it does, so that it doesn't come up with a failure.
         if matches!(self.state, State::Up | State::Down { .. }) {
@@ -186,6 +194,12 @@ impl Detector {
         }
         self.held_until = now + self.hold_down;
         Some(Transition { from, to })
+    }
+
+    /// Whether a failure of a probe that began then tells of the time before it came up, and not of now. So it is where
+    /// the time-out is longer than the interval: what hung while it was down ends after the first successes.
+    pub fn is_past(&self, began: Moment) -> bool {
+        self.state.health() == Health::Up && began < self.up_since
     }
 
     /// When the next verifying probe should begin; `None` when the regular ones do.

@@ -49,6 +49,22 @@ fn check(what: &str, fall: u32, rise: u32, outcomes: &str, expected: &str) {
 }
 
 #[test]
+fn what_hung_while_it_was_down_is_not_held_against_what_is_up() {
+    let mut detector = Detector::new(&monitor(3, 2));
+    assert_eq!(verdicts(&mut detector, "SFFFSS"), "+++--+", "up since second 6");
+    let late = |began_ms: u32| Event::Failure { began: Moment::START + began_ms * MS };
+    for began_ms in [4500, 4700, 4900, 5900] {
+        assert_eq!(detector.step(late(began_ms), Moment::START + 6100 * MS), None);
+    }
+    let doubtful = Event::Doubtful { began: Moment::START + 5999 * MS };
+    assert_eq!(detector.step(doubtful, Moment::START + 6100 * MS), None);
+    assert_eq!((detector.health(), detector.is_suspect(), detector.deadline()), (Health::Up, false, None));
+    let downs = (0..3).filter_map(|_| detector.step(late(6000), Moment::START + 6200 * MS)).count();
+    assert_eq!((downs, detector.health()), (1, Health::Down), "those that began since count");
+    assert_eq!(detector.step(late(4500), Moment::START + 6300 * MS), None, "down is down");
+}
+
+#[test]
 fn verdicts_follow_the_diagram() {
     check("the first success makes it up at once", 3, 2, "S", "+");
     check("nothing is known until `fall` have failed", 3, 2, "FFF", "??-");
@@ -167,7 +183,7 @@ fn the_next_possible_change_is_nearer_the_more_was_counted() {
         detector.step(event, Moment::START + 5000 * MS);
         detector.may_change_in(Moment::START + 5000 * MS)
     };
-    let (good, bad) = (Event::Success { rtt: MS }, Event::Failure { began: Moment::START });
+    let (good, bad) = (Event::Success { rtt: MS }, Event::Failure { began: Moment::START + 5000 * MS });
     assert_eq!(after(good), 1040 * MS, "up: an interval and two verifying probes");
     assert_eq!(after(bad), 40 * MS, "suspect: two more");
     assert_eq!(after(bad), 20 * MS, "one more");

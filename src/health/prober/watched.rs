@@ -88,6 +88,7 @@ impl Watched {
                 self.why = None;
                 Event::Success { rtt }
             }
+            Err(_) if self.detector.is_past(began) => return (self.detector.deadline(), false),
             Err(failure) => {
                 let words = failure.to_string();
                 if self.why.as_deref() != Some(&*words) {
