@@ -1,7 +1,7 @@
 """The monitors of test_monitors.py: each kind, looking at what is well and at each way to be ill.
 
 Time-outs are long where an answer is expected, and short only where the time-out is the point, so that a busy machine
-makes nothing else of it. Probes may then overlap, and one tell late what was true before: so damping is off.
+makes nothing else of it. They are well and ill in turn, on purpose: so damping is off.
 """
 import json
 import re
