@@ -28,7 +28,12 @@ def test_the_files_name_what_exists():
     for source in re.findall(r"^COPY (?!--from)(.*)$", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE):
         for name in source.split()[:-1]:
             assert (ROOT / name).exists(), f"Dockerfile copies {name}"
-    mounted = re.findall(r"^\s+source: (\S+)$", COMPOSE.read_text(), re.MULTILINE)
-    assert mounted
-    for name in mounted:
-        assert (COMPOSE.parent / name).resolve().exists(), f"compose.yaml mounts {name}"
+    text = COMPOSE.read_text()
+    mounted = re.findall(r"type: (\w+)\s+source: (\S+)$", text, re.MULTILINE)
+    assert {kind for kind, _ in mounted} == {"bind", "volume"}
+    volumes = re.findall(r"^  (\w+):$", text.partition("\nvolumes:\n")[2], re.MULTILINE)
+    for kind, name in mounted:
+        if kind == "volume":
+            assert name in volumes, f"compose.yaml mounts the volume {name} and has none of that name"
+        else:
+            assert (COMPOSE.parent / name).resolve().exists(), f"compose.yaml mounts {name}"
