@@ -25,7 +25,7 @@ pub struct Past {
 }
 
 impl Detector {
-    /// A detector that goes on from `past`, as it was at `at`. One probe against it is never enough to make it Down unless
+    /// A detector that goes on from `past`, as it was at `at`. A failure of a probe that began before that says nothing. One probe against it is never enough to make it Down unless
     /// it would be for any: failures count up to one short of `fall`. What the monitor doesn't allow is cut down to what
     /// it does.
     pub fn resume(monitor: &Monitor, past: &Past, at: Moment) -> Detector {
@@ -42,6 +42,7 @@ impl Detector {
             state,
             rtt: past.rtt,
             held_until: at + past.held_for.min(fresh.hold_down),
+            up_since: at,
             damping: Damping::resume(monitor, &past.flaps, at),
             ..fresh
         }
@@ -73,6 +74,16 @@ mod tests {
     use super::*;
     use crate::health::{Event, Transition};
     use crate::model::ProbeKind;
+
+    #[test]
+    fn what_began_before_the_detector_did_is_not_counted() {
+        let monitor = Monitor { fall: 1, ..Monitor::new(ProbeKind::Tcp) };
+        let at = |second| Moment::START + Duration::from_secs(second);
+        let mut detector = Detector::resume(&monitor, &Past { health: Health::Up, ..Past::default() }, at(10));
+        assert_eq!(detector.step(Event::Failure { began: at(9) }, at(11)), None, "as when a vantage was blind");
+        let down = Transition { from: Health::Up, to: Health::Down };
+        assert_eq!(detector.step(Event::Failure { began: at(10) }, at(11)), Some(down));
+    }
 
     /// A probe a second from `from` on, `true` a success in 5 ms; the transitions, by the number of the probe.
     fn played(detector: &mut Detector, outcomes: &[bool], from: usize) -> Vec<(usize, Transition)> {
