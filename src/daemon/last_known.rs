@@ -94,6 +94,9 @@ struct KeptCheck {
     held_for_ms: f64,
     #[serde(default, skip_serializing_if = "is_default")]
     flaps: KeptFlaps,
+    /// Whether its probes say up, and it is only held down for flapping.
+    #[serde(default, skip_serializing_if = "is_default")]
+    well: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,9 +215,10 @@ impl KeptCheck {
             rttvar_ms: None,
             held_for_ms: 0.0,
             flaps: KeptFlaps::default(),
+            well: false,
         };
         Some(match observation.history? {
-            History::Probes(Past { health: _, failures, run, rtt, held_for, flaps }) => KeptCheck {
+            History::Probes(Past { health: _, failures, run, rtt, held_for, flaps, is_well }) => KeptCheck {
                 // Else it tells how long it is held, or that it is suspect: that is found anew.
                 why: observation.why.clone().filter(|_| health == KeptHealth::Down && !flaps.is_held),
                 failures,
@@ -223,6 +227,7 @@ impl KeptCheck {
                 rttvar_ms: rtt.rttvar().map(millis),
                 held_for_ms: millis(held_for),
                 flaps: KeptFlaps::of(&flaps),
+                well: is_well,
                 ..empty
             },
             History::Beats(Heard { health: _, run, last, alive_for, held_for, flaps }) => {
@@ -268,7 +273,10 @@ impl KeptCheck {
                 let (last, alive_for) = (heard_at.map(|at| (at, sign)), duration(self.alive_for_ms)?);
                 History::Beats(Heard { health, run: self.run, last, alive_for, held_for, flaps })
             }
-            None => History::Probes(Past { health, failures: self.failures, run: self.run, rtt, held_for, flaps }),
+            None => {
+                let (failures, run, is_well) = (self.failures, self.run, self.well && held);
+                History::Probes(Past { health, failures, run, rtt, held_for, flaps, is_well })
+            }
         };
         let is_measured = key.monitor.kind.measures_rtt();
         Some(Observation {

@@ -9,6 +9,10 @@ use crate::model::timing::ADAPTIVE_FLOOR;
 /// Doublings of an adaptive time-out that are counted: from the floor they pass the ceiling.
 const MAX_DOUBLINGS: u32 = 5;
 
+/// And that are the least while a failure is remembered. Judgment: it takes nothing from finding what is silent, where they
+/// double anyway, and leaves a path that loses packets the time for what gets lost next.
+const WARY_DOUBLINGS: u32 = 1;
+
 /// So many successes after a failure probes are still hurried (see [`Last`]). Judgment: a path that fails one probe in
 /// ten of those that aren't would else be found out anew every few seconds.
 const REMEMBERED: u32 = 20;
@@ -69,8 +73,16 @@ impl Rtt {
     /// monitor's, which it is before the first success.
     pub fn timeout(&self, monitor: &Monitor) -> Duration {
         match self.expected().filter(|_| monitor.adaptive) {
-            Some(expected) => (expected * 2u32.pow(self.doublings)).min(monitor.timeout),
+            Some(expected) => (expected * 2u32.pow(self.doublings.max(self.wary()))).min(monitor.timeout),
             None => monitor.timeout,
+        }
+    }
+
+    /// Doublings that a path is owed on which probes failed lately.
+    fn wary(&self) -> u32 {
+        match self.last {
+            Last::Well => 0,
+            Last::Failed | Last::Lossy => WARY_DOUBLINGS,
         }
     }
 

@@ -94,13 +94,14 @@ async fn what_was_believed_comes_back_with_all_that_it_rests_on() {
         probed(&up, "SSSS"),
         probed(&suspect, "SSF"),
         probed(&down, "SFFFFS"),
-        probed(&flapping, "SFFFSSFFFS"),
+        probed(&flapping, "SFFFSSFFFSS"),
         heard(&alive, Sign::Alive { ttl: 5000 * MS }),
         heard(&gone, Sign::Goodbye),
     ];
     let written = text(&[report("ns1", observations.clone()), report("ns2", Vec::new())], THEN);
     let (reports, warnings) = loaded(&written).await;
     assert_eq!(warnings, Vec::<String>::new(), "{written}");
+    assert!(written.contains("\"held\":true},\"well\":true}"), "held down though its probes say up: {written}");
     let model = model(&[&gone, &flapping, &down, &suspect, &up, &alive, &tcp(99)]);
     let now = later(4.0);
     let known = reports.of("ns1", &model, now);

@@ -22,6 +22,8 @@ pub struct Past {
     pub held_for: Duration,
     /// How it has flapped.
     pub flaps: Flaps,
+    /// Whether its probes say Up, and it is only held down.
+    pub is_well: bool,
 }
 
 impl Detector {
@@ -32,7 +34,8 @@ impl Detector {
         let fresh = Detector::new(monitor);
         let failures = past.failures.min(fresh.fall - 1);
         let run = past.run.min(fresh.rise - 1);
-        let state = match (past.health, failures) {
+        let probes_say = if past.is_well { Health::Up } else { past.health };
+        let state = match (probes_say, failures) {
             (Health::Unknown, _) => fresh.state,
             (Health::Up, 0) => State::Up,
             (Health::Up, _) => State::Suspect { failures, run, verify_at: None },
@@ -63,6 +66,7 @@ impl Detector {
             rtt: self.rtt,
             held_for: self.held_until.since(now),
             flaps: self.damping.flaps(now),
+            is_well: self.damping.is_held() && self.state.health() == Health::Up,
         }
     }
 }
