@@ -17,7 +17,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::config::LogFormat;
 use crate::model::OverrideState;
+use crate::telemetry::log::{self, LevelFilter};
 
 /// The command line of `portolan`.
 #[derive(Debug, Parser)]
@@ -57,6 +59,31 @@ enum Command {
     DemoRegion(serve::RegionArgs),
 }
 
+impl Command {
+    /// Starts the log of a command that has one; the others report on the terminal and end.
+    fn start_log(&self) -> Result<(), String> {
+        match self {
+            Command::Serve(_) => log::start(LevelFilter::INFO),
+            // The demo reports on the terminal itself; a log of every change would disturb that.
+            Command::Demo(_) | Command::DemoRegion(_) => log::start(LevelFilter::WARN),
+            Command::Check(_)
+            | Command::Explain(_)
+            | Command::Status(_)
+            | Command::Drain(_)
+            | Command::ForceUp(_)
+            | Command::ForceDown(_)
+            | Command::Clear(_)
+            | Command::Overrides(_)
+            | Command::Reload(_)
+            | Command::Schema(_)
+            | Command::Simulate(_) => Ok(()),
+        }
+    }
+}
+
+/// The exit code where the command line or the environment is wrong.
+const WRONG_USAGE: u8 = 2;
+
 const DRAIN_HELP: &str = "Example:
   portolan drain fra1 --why 'kernel update' --for 2h
 
@@ -84,7 +111,12 @@ impl<E: std::error::Error> From<E> for Failure {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let done = match CommandLine::parse().command {
+    let command = CommandLine::parse().command;
+    if let Err(why) = command.start_log() {
+        text::complain(&format!("portolan: {why}"));
+        return ExitCode::from(WRONG_USAGE);
+    }
+    let done = match command {
         Command::Serve(args) => serve::serve(args),
         Command::Demo(args) => serve::demo(args),
         Command::DemoRegion(args) => serve::demo_region(&args),
@@ -106,7 +138,11 @@ pub fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(why)) => {
-            text::complain(&format!("portolan: {why}"));
+            match log::format() {
+                LogFormat::Human => text::complain(&format!("portolan: {why}")),
+                // Whoever reads the log as a program reads this line in it, too.
+                LogFormat::Json | LogFormat::Journald => tracing::error!("{why}"),
+            }
             ExitCode::FAILURE
         }
     }

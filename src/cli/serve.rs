@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::{Failure, text};
-use crate::config::{self, Flags};
+use crate::config::{self, Flags, LogFormat};
 use crate::daemon::{self, StartError};
 use crate::demo::{self, DemoOptions};
-use crate::telemetry;
+use crate::telemetry::log;
 
 /// What still runs on the runtime when a command is done gets this long; all of it was told to stop before.
 const LAST_GRACE: Duration = Duration::from_secs(1);
@@ -38,6 +38,12 @@ pub(super) struct DemoArgs {
     /// Where the API and the status page are
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8053")]
     http: SocketAddr,
+    /// Do nothing by itself: on a terminal the demo otherwise takes a region down once, and brings it back
+    #[arg(long)]
+    no_tour: bool,
+    /// When it takes the region down
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "15s", hide = true)]
+    tour_after: Duration,
 }
 
 /// One region of the demo, in a process that can be killed and stopped.
@@ -51,19 +57,16 @@ pub(super) struct RegionArgs {
 }
 
 pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
-    telemetry::log::start("info");
     run(daemon::serve(Some(args.config), Flags::default()))?.map_err(failure)
 }
 
 pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {
-    // The demo tells its own story on the terminal; the log would talk over it.
-    telemetry::log::start("warn");
-    let DemoArgs { duration, dns, http } = args;
-    run(demo::run(DemoOptions { duration, dns, http }))?.map_err(failure)
+    let DemoArgs { duration, dns, http, no_tour, tour_after } = args;
+    let tour_after = (!no_tour).then_some(tour_after);
+    run(demo::run(DemoOptions { duration, dns, http, tour_after }))?.map_err(failure)
 }
 
 pub(super) fn demo_region(args: &RegionArgs) -> Result<(), Failure> {
-    telemetry::log::start("warn");
     Ok(run(demo::region::serve(&args.region, &args.addresses))??)
 }
 
@@ -75,12 +78,16 @@ fn run<T>(command: impl Future<Output = T>) -> std::io::Result<T> {
     Ok(done)
 }
 
-/// Why nothing was started; problems of the files are told as `check` tells them, but on standard error.
+/// Why nothing was started. Problems of the files are printed as `check` prints them, but on standard error; in a log
+/// that a program reads they are lines of that log.
 fn failure(error: StartError) -> Failure {
     match &error {
         StartError::Problems(problems) => {
-            text::complain(config::to_human(problems).trim_end());
-            Failure("the files have problems, nothing was started; `portolan check` tells the same".to_owned())
+            match log::format() {
+                LogFormat::Human => text::complain(config::to_human(problems).trim_end()),
+                LogFormat::Json | LogFormat::Journald => problems.iter().for_each(log::problem),
+            }
+            Failure("the files have errors; nothing was started (`portolan check` prints the same)".to_owned())
         }
         StartError::Bind(_)
         | StartError::Http(_, _)

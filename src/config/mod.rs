@@ -7,6 +7,7 @@ mod client_lists;
 mod clients;
 mod fields;
 mod guard;
+mod log;
 mod manual;
 mod mmdb;
 mod net_files;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 pub use certificate::{Certificate, CertificateError, Tls};
 pub use clients::ClientSettings;
 pub use guard::Guard;
+pub use log::LogFormat;
 pub use operators::{Holder, Operators, Role, Tokens};
 pub(crate) use problem::did_you_mean;
 pub use problem::{Label, Problem, Severity, to_human, to_json};
@@ -70,6 +72,11 @@ pub fn load_after(before: Option<&Model>, settings_file: Option<&Path>, flags: &
         0 => Ok(Loaded { settings, model, warnings: problems.into_sorted(), files }),
         _ => Err(problems.into_sorted()),
     }
+}
+
+/// The format of the log as the settings choose it, whatever else is wrong with them: their problems are logged in it.
+pub fn log_format(settings_file: Option<&Path>, flags: &Flags) -> Option<LogFormat> {
+    settings::read(settings_file, settings::environment(), flags, &mut Problems::default())?.log
 }
 
 /// Reads the zones again, under settings as they were read at the start: the new model and its warnings, or all problems.

@@ -11,6 +11,7 @@ use crate::config::certificate::{self, Tls};
 use crate::config::clients::ClientSettings;
 use crate::config::fields::Fields;
 use crate::config::guard::{self, Guard};
+use crate::config::log::{self, LogFormat};
 use crate::config::manual::Section;
 use crate::config::node::{self, Entry, Kind, Node};
 use crate::config::operators::{self, Operators};
@@ -40,6 +41,8 @@ pub struct Settings {
     pub guard: Guard,
     /// Who may change something over the API, and where that is kept.
     pub operators: Operators,
+    /// The form of the log; `None` where the settings don't choose one.
+    pub log: Option<LogFormat>,
     /// Declared regions; this node's own where none is declared.
     pub regions: Vec<Region>,
     /// Clients by the nets of the regions alone, as policies are judged by.
@@ -240,6 +243,7 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, has_file: bool, problems
     let read_regions = |problems: &mut Problems| regions::read(&mut top, region.as_ref(), base, problems);
     let (regions, clients, placing) = problems.about(Section::Clients, read_regions);
     let control = top.table("vantage", problems).map_or_else(Vec::new, |fields| control(fields, problems));
+    let log = log::read(&mut top, problems);
     top.finish(&["fleet"], problems);
     let zones_shown = match dir {
         Some(dir) if dir.place.file.to_string_lossy().starts_with("flag ") => PathBuf::from(dir.value),
@@ -250,7 +254,21 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, has_file: bool, problems
     let here = if zones_shown.as_os_str().is_empty() { Path::new(".") } else { &zones_shown };
     let zones_dir = std::path::absolute(here).unwrap_or_else(|_| here.to_path_buf());
     let region = region.map_or_else(String::new, |region| region.value);
-    Settings { region, node, listen, control, tls, zones_dir, zones_shown, guard, operators, regions, clients, placing }
+    Settings {
+        region,
+        node,
+        listen,
+        control,
+        tls,
+        zones_dir,
+        zones_shown,
+        guard,
+        operators,
+        log,
+        regions,
+        clients,
+        placing,
+    }
 }
 
 fn node_name(top: &mut Fields, problems: &mut Problems) -> String {

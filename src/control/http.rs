@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::clock;
 use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::problem::problem;
-use crate::control::{Readiness, State, events, heartbeat, operate, page, simulate, status};
+use crate::control::{Readiness, State, events, heartbeat, operate, page, requests, simulate, status};
 
 /// What Prometheus takes text for (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -51,6 +51,7 @@ pub fn router(state: State) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::map_response(guard))
+        .layer(middleware::from_fn(requests::log))
         .with_state(state)
 }
 

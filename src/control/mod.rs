@@ -15,6 +15,7 @@ mod operate;
 pub mod overrides;
 mod page;
 mod problem;
+mod requests;
 mod serve;
 pub mod simulate;
 pub mod status;

@@ -23,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{self, Flags, Problem};
 use crate::health::Sources;
 use crate::server::BindError;
+use crate::telemetry::log;
 
 pub use node::{Node, NodeSpec};
 pub use vantages::VantageSpec;
@@ -70,6 +71,7 @@ impl std::error::Error for StartError {}
 
 /// Runs `portolan serve`: starts, prints the ready line on standard output, serves until SIGTERM or SIGINT.
 pub async fn serve(settings_file: Option<PathBuf>, flags: Flags) -> Result<(), StartError> {
+    log::choose(config::log_format(settings_file.as_deref(), &flags));
     let loaded = config::load(settings_file.as_deref(), &flags).map_err(StartError::Problems)?;
     let vantage = VantageSpec {
         name: loaded.settings.node.as_str().into(),

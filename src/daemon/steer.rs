@@ -27,7 +27,7 @@ use crate::daemon::vantages::Vantages;
 use crate::health::{Round, check_rights};
 use crate::model::{Model, WorldView};
 use crate::snapshot::{Identity, Publisher, Snapshot, Transition};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, log};
 
 /// Everything that the steering task owns.
 pub(crate) struct Steer {
@@ -176,6 +176,7 @@ impl Steer {
         let Reloads { asked, waiting, again } = &mut self.reloads;
         asked.append(waiting);
         *again = None;
+        tracing::debug!(cause = cause.as_str(), "reading the files");
         self.changes.will_be_read(clock::now());
         let (file, flags, served) = (self.settings_file.clone(), self.flags.clone(), self.model());
         let reading = move || config::load_after(Some(&served), file.as_deref(), &flags);
@@ -189,6 +190,8 @@ impl Steer {
         if let Err(error) = check_rights(model.checks.iter().map(|check| &*check.key)) {
             return self.refuse(cause, vec![self.problem(Severity::Error, error.to_string())]);
         }
+        tracing::debug!(checks = model.checks.len(), "probing what the files say before it is served");
+        log::choose(settings.log);
         let dir = settings.operators.state_dir.as_ref();
         for (is_other, what) in [
             (settings.listen != self.listen, "[listen] changed"),
@@ -211,9 +214,7 @@ impl Steer {
     /// What is served stays; log, metrics and status say so.
     fn refuse(&mut self, cause: Cause, problems: Vec<Problem>) -> Next {
         let generation = self.publisher.snapshots().load().generation;
-        for problem in &problems {
-            tracing::error!("{problem}");
-        }
+        problems.iter().for_each(log::problem);
         tracing::error!(cause = cause.as_str(), generation, "the files were not loaded; this generation goes on");
         self.changes.rearm();
         self.ended(ReloadStatus { ok: false, at: clock::unix_seconds(), generation, problems });

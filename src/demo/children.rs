@@ -78,6 +78,14 @@ impl Region {
         format!("{} {} pid {pid}", self.name, addresses.join(","))
     }
 
+    /// Kills the process, as an operator does with `kill -9`; it is reaped when it is next looked at.
+    pub(crate) fn kill(&mut self) {
+        if let Some(child) = &mut self.child {
+            // An error means that it is gone already.
+            let _ = child.start_kill();
+        }
+    }
+
     /// Ends the process, stopped or not, and reaps it.
     pub(crate) async fn end(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -102,7 +110,7 @@ async fn complaint(mut child: Child) -> String {
             let said = String::from_utf8_lossy(&output.stderr);
             said.lines()
                 .last()
-                .unwrap_or("its process ended without a word")
+                .unwrap_or("its process ended without a message")
                 .trim_start_matches("portolan: ")
                 .to_string()
         }

@@ -1,6 +1,7 @@
 //! The demo's files: those under `zones/demo` where the demo is run from a checkout, so that they can be edited while
 //! it runs; elsewhere copies from the binary. Copies, the token and the state are in a folder that goes with the demo.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -52,6 +53,22 @@ impl Files {
         Ok(files)
     }
 
+    /// Goes over to copies in which the endpoints have port `to` in place of those of `from`; where the copies are.
+    pub(crate) fn move_port(&mut self, from: &BTreeSet<u16>, to: u16) -> std::io::Result<&Path> {
+        for entry in std::fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.starts_with('.') || !path.is_file() || path == self.token_file() {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path)?;
+            let text = if name.ends_with(".policy.toml") { with_port(&text, from, to) } else { text };
+            std::fs::write(self.own.join(name), text)?;
+        }
+        self.dir.clone_from(&self.own);
+        Ok(&self.own)
+    }
+
     /// The settings file.
     pub(crate) fn settings(&self) -> PathBuf {
         self.dir.join(SETTINGS)
@@ -73,9 +90,32 @@ impl Files {
     }
 }
 
+/// A policy in which every `port` out of `from` is `to`.
+fn with_port(policy: &str, from: &BTreeSet<u16>, to: u16) -> String {
+    let moved = |line: &str| {
+        let (key, rest) = line.split_once('=')?;
+        let written = rest.split('#').next().unwrap_or_default().trim();
+        let is_taken = written.parse().is_ok_and(|port: u16| from.contains(&port));
+        (key.trim() == "port" && is_taken).then(|| format!("{key}= {to}"))
+    };
+    policy.lines().map(|line| moved(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
 impl Drop for Files {
     fn drop(&mut self) {
         // Left behind in the temporary folder at worst.
         let _ = std::fs::remove_dir_all(&self.own);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ports_that_are_taken_are_moved() {
+        let policy = "port     = 18080  # of all\nports = 18080\nport = 81\npath = \"/18080\"\n";
+        let moved = "port     = 4000\nports = 18080\nport = 81\npath = \"/18080\"\n";
+        assert_eq!(with_port(policy, &BTreeSet::from([18080]), 4000), moved);
     }
 }

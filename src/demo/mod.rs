@@ -1,10 +1,17 @@
 //! The main job with nothing to set up: three regions on loopback, each a process that can be killed and stopped; a
-//! vantage in each; the server over them. Tells what to type, and then what happens. The server is the one of `serve`.
+//! vantage in each; the server over them. Prints what to type, and then what happens; on a terminal it also shows what one
+//! client of each region is answered. The server is the one of `serve`.
 
 mod children;
+mod fate;
 mod files;
+mod live;
+mod ports;
 pub mod region;
+mod scene;
 mod story;
+mod terminal;
+mod tour;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -13,19 +20,22 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::clock;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::config::{Flags, Loaded};
 use crate::daemon::{Node, NodeSpec, StartError, VantageSpec, stop_signal};
-use crate::demo::children::{Life, Region};
+use crate::demo::children::Region;
+use crate::demo::fate::Fate;
 use crate::demo::files::Files;
+use crate::demo::live::Live;
 use crate::demo::region::REGIONS;
 use crate::demo::story::Story;
-use crate::demo::watch::{LastNamed, watch};
+use crate::demo::terminal::Terminal;
+use crate::demo::watch::{Seen, watch};
 use crate::health::Sources;
-use crate::model::{Model, Moment, ProbeTarget};
-use crate::steering::Given;
+use crate::model::{Model, ProbeTarget};
 
-/// What `portolan demo` was asked for.
+/// The options of `portolan demo`.
 #[derive(Debug, Clone)]
 pub struct DemoOptions {
     /// Ends by itself after this; runs until a signal without.
@@ -34,32 +44,38 @@ pub struct DemoOptions {
     pub dns: SocketAddr,
     /// Where the API is.
     pub http: SocketAddr,
+    /// On a terminal a region is taken down once after this; `None` leaves that out.
+    pub tour_after: Option<Duration>,
 }
-
-/// A killed region is started again after this: long enough to see it gone from `dig`, and from caches.
-const RESTART_AFTER: Duration = Duration::from_secs(20);
 
 /// How often the processes are looked at: the resolution of "when it went".
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// A region counts as out of the answers when no answer named it for this long.
-const SETTLED: Duration = Duration::from_millis(300);
+/// How often a terminal is drawn and its keys are read.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+
+/// The name whose answers are shown, where the demo's zone has it.
+const SHOWN: &str = "www.demo.example.";
 
 /// Host part of the vantages' addresses.
 const VANTAGE: u8 = 53;
 
 /// Runs the demo. Everything it started has ended when this returns.
 pub async fn run(options: DemoOptions) -> Result<(), StartError> {
-    let files = Files::find()?;
+    ports::check_free(options.dns, options.http)?;
+    let mut files = Files::find()?;
     let flags =
         Flags::default().with("listen.dns", &options.dns.to_string()).with("listen.http", &options.http.to_string());
     let flags = within_reach(files.settled(flags), options.http);
-    let settings_file = files.settings();
-    let loaded = crate::config::load(Some(&settings_file), &flags).map_err(StartError::Problems)?;
+    let load = |files: &Files| crate::config::load(Some(&files.settings()), &flags).map_err(StartError::Problems);
+    let mut loaded = load(&files)?;
+    if evade_taken_ports(&loaded.model, &mut files)? {
+        loaded = load(&files)?;
+    }
     let mut regions = regions(&loaded.model);
     let stop = stop_signal();
     tokio::pin!(stop);
-    let outcome = show(&options, loaded, &files, flags, &mut regions, stop).await;
+    let outcome = show(&options, loaded, &files, flags.clone(), &mut regions, stop).await;
     for region in &mut regions {
         region.end().await;
     }
@@ -73,6 +89,24 @@ fn within_reach(flags: Flags, http: SocketAddr) -> Flags {
         true => flags,
         false => flags.with("vantage.control", &http.to_string()),
     }
+}
+
+/// Gives the endpoints another port where somebody has theirs; whether that was so.
+fn evade_taken_ports(model: &Model, files: &mut Files) -> Result<bool, StartError> {
+    let endpoints: Vec<SocketAddr> = regions(model).into_iter().flat_map(|region| region.addresses).collect();
+    let taken = ports::taken_ports(&endpoints);
+    if taken.is_empty() {
+        return Ok(false);
+    }
+    // Without a free port the processes of the regions report the one that is taken.
+    let Some(port) = ports::another(&endpoints) else { return Ok(false) };
+    let dir = files.move_port(&taken, port).map_err(StartError::System)?.display();
+    let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
+    eprintln!(
+        "port {} is in use; the endpoints of this demo have port {port}, and its files are copies in {dir}",
+        taken.join(", ")
+    );
+    Ok(true)
 }
 
 async fn show(
@@ -90,12 +124,16 @@ async fn show(
         () = &mut stop => return Ok(()),
         started = start(loaded, files.settings(), flags, regions) => started?,
     };
-    let mut story = Story::begin(&node, regions, files.token());
-    let seen = LastNamed::default();
+    let shown = names.iter().find(|name| *name == SHOWN).or(names.first()).cloned().unwrap_or_default();
+    let mut story = Story::begin(&node, regions, files.token(), Terminal::open());
+    let live = Live::begin(shown.clone(), &node, options.tour_after.filter(|_| story.has_terminal()));
+    let seen = Seen::default();
     let server = node.dns().first().copied().unwrap_or(options.dns);
-    let watcher = tokio::spawn(watch(server, names, seen.clone()));
-    tell(options, &node, regions, &mut story, &seen, stop).await;
+    let watcher = tokio::spawn(watch(server, names, shown, seen.clone()));
+    tell(options.duration, &node, regions, (&mut story, live), &seen, stop).await;
     watcher.abort();
+    // The terminal is restored before anything else is printed.
+    drop(story);
     node.stop().await;
     eprintln!("the demo has ended");
     Ok(())
@@ -122,20 +160,25 @@ async fn start(
     Node::start(spec).await
 }
 
-/// Tells what happens until a signal comes or the time is up.
+/// Reports what happens until a signal or a key ends it, or the time is up.
 async fn tell(
-    options: &DemoOptions,
+    duration: Option<Duration>,
     node: &Node,
     regions: &mut [Region],
-    story: &mut Story,
-    seen: &LastNamed,
+    (story, mut live): (&mut Story, Live),
+    seen: &Seen,
     mut stop: Pin<&mut impl Future<Output = ()>>,
 ) {
     let mut events = node.events();
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let every = |period| {
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        ticks
+    };
+    let (mut look, mut draw) = (every(LOOK_EVERY), every(DRAW_EVERY));
+    let mut suspend = suspend_signal(story);
     let end = async {
-        match options.duration {
+        match duration {
             Some(duration) => tokio::time::sleep(duration).await,
             None => std::future::pending().await,
         }
@@ -146,7 +189,20 @@ async fn tell(
         tokio::select! {
             _ = &mut end => return,
             _ = &mut stop => return,
-            Ok(event) = events.recv() => story.event(&event),
+            () = next(&mut suspend) => {
+                if let Some(terminal) = story.terminal() {
+                    terminal.suspend();
+                }
+            }
+            Ok(event) = events.recv() => {
+                live.observe(&event);
+                story.event(&event);
+            }
+            _ = draw.tick() => {
+                if !live.step(regions, &mut fates, story, seen) {
+                    return;
+                }
+            }
             _ = look.tick() => {
                 story.answers(&node.snapshot());
                 for (region, fate) in regions.iter_mut().zip(&mut fates) {
@@ -157,70 +213,17 @@ async fn tell(
     }
 }
 
-/// What has become of one region's process.
-#[derive(Default)]
-struct Fate {
-    went: Option<Moment>,
-    is_gone: bool,
-    is_told: bool,
+/// Ctrl-Z, where a terminal must be restored before the process stops.
+fn suspend_signal(story: &Story) -> Option<Signal> {
+    // Without one the signal keeps its default action.
+    story.has_terminal().then(|| signal(SignalKind::from_raw(libc::SIGTSTP)).ok()).flatten()
 }
 
-impl Fate {
-    /// Notices that the region went or came back, says how long answers went on naming it, starts it again.
-    async fn follow(&mut self, region: &mut Region, node: &Node, story: &mut Story, seen: &LastNamed) {
-        let (now, life) = (clock::now(), region.life());
-        match (life, self.went) {
-            (Life::Running, Some(_)) => {
-                story.say(&format!("{} runs again", region.name));
-                *self = Fate::default();
-            }
-            (Life::Stopped | Life::Gone, None) => {
-                *self = Fate { went: Some(now), is_gone: life == Life::Gone, is_told: false };
-                let how = if self.is_gone { "is gone; it will be started again in 20 s" } else { "is stopped" };
-                story.say(&format!("{}: its process {how}", region.name));
-            }
-            (Life::Gone, Some(_)) => self.is_gone = true,
-            (Life::Running, None) | (Life::Stopped, Some(_)) => {}
-        }
-        let Some(went) = self.went else { return };
-        if !self.is_told && !names_any(node, region) && now.since(seen.of(&region.addresses).unwrap_or(went)) > SETTLED
-        {
-            self.is_told = true;
-            let last = seen.of(&region.addresses).map_or(Duration::ZERO, |last| last.since(went));
-            story.say(&format!(
-                "{}: the last answer that named it came {} ms after it went",
-                region.name,
-                last.as_millis()
-            ));
-        }
-        if self.is_gone && now.since(went) >= RESTART_AFTER {
-            match region.start().await {
-                Ok(()) => {
-                    story.print(&region.line());
-                    *self = Fate::default();
-                }
-                Err(error) => {
-                    story.say(&error);
-                    self.went = Some(now);
-                }
-            }
-        }
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => signal.recv().await.unwrap_or(()),
+        None => std::future::pending().await,
     }
-}
-
-/// Whether any decision that is being served gives one of the region's endpoints.
-fn names_any(node: &Node, region: &Region) -> bool {
-    let snapshot = node.snapshot();
-    snapshot.decisions().any(|decision| match &decision.given {
-        Given::Endpoints(distribution) => {
-            let given = distribution.tiers.first().into_iter().flat_map(|tier| &tier.shares);
-            given.flat_map(|share| &share.endpoints).any(|id| {
-                let of = snapshot.model.endpoint(*id).region;
-                of.is_some_and(|of| snapshot.model.region(of).name == region.name)
-            })
-        }
-        Given::Static | Given::Nodata => false,
-    })
 }
 
 /// The demo's regions, each with every address that its endpoints are probed at.

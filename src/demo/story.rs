@@ -1,4 +1,5 @@
-//! What the demo prints: what to type, and then a line for everything that happens. Standard output throughout.
+//! What the demo prints: what to type, and then a line for everything that happens. Standard output throughout; on a
+//! terminal the lines stand above the block that is redrawn, and the commands to try are printed when a key asks for them.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -8,61 +9,66 @@ use crate::control::Event;
 use crate::daemon::Node;
 use crate::demo::children::Region;
 use crate::demo::region::REGIONS;
+use crate::demo::terminal::Terminal;
 use crate::model::Model;
 use crate::snapshot::{LocalClass, Snapshot};
 use crate::steering::{Decision, Given};
 
-/// Tells the demo's story, and remembers what it told of the answers.
+/// Prints what happens, and remembers which answers it printed.
 pub(crate) struct Story {
     answers: BTreeMap<(String, String), String>,
+    terminal: Option<Terminal>,
+    /// What to type.
+    commands: Vec<String>,
 }
 
 impl Story {
-    /// Prints the ready line, the regions and what to type, with the token for what changes something.
-    pub(crate) fn begin(node: &Node, regions: &[Region], token: &str) -> Story {
-        let mut story = Story { answers: answers(&node.snapshot()) };
+    /// Prints the ready line, the regions and what to type, with the token for what changes something. On a terminal
+    /// what to type is printed once it is asked for, except the token.
+    pub(crate) fn begin(node: &Node, regions: &[Region], token: &str, terminal: Option<Terminal>) -> Story {
+        let mut story = Story { answers: answers(&node.snapshot()), terminal, commands: commands(node, token) };
         story.print(&node.ready_line());
         story.print("");
         for region in regions {
             story.print(&region.line());
         }
         story.print("");
-        story.suggest(node, token);
+        match story.terminal.as_ref().is_some_and(Terminal::has_keys) {
+            true => {
+                story.print("# for the commands that change something; the key d prints all commands to try");
+                story.print(&token_line(token));
+            }
+            false => story.suggest(),
+        }
         story
     }
 
-    fn suggest(&mut self, node: &Node, token: &str) {
-        let Some(dns) = node.dns().first().copied() else { return };
-        let dig = format!("dig @{} -p {}", dns.ip(), dns.port());
-        for (region, octet) in REGIONS {
-            self.print(&format!("# as a client in {region}: one that asks itself, and one behind a resolver"));
-            self.print(&format!("{dig} www.demo.example -b 127.{octet}.0.1 +short"));
-            self.print(&format!("{dig} www.demo.example +subnet=127.{octet}.0.0/24 +short"));
+    /// The terminal, where there is one.
+    pub(crate) fn terminal(&mut self) -> Option<&mut Terminal> {
+        self.terminal.as_mut()
+    }
+
+    /// Whether this is a terminal.
+    pub(crate) fn has_terminal(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// Prints what to type.
+    pub(crate) fn suggest(&mut self) {
+        for line in self.commands.clone() {
+            self.print(&line);
         }
-        self.print("# weighted 80:20, and the first that is up");
-        self.print(&format!("{dig} canary.demo.example +short"));
-        self.print(&format!("{dig} db.demo.example +short"));
-        let program = program();
-        let server = format!("http://{}", node.http());
-        let default = if server == "http://127.0.0.1:8053" { String::new() } else { format!(" --server {server}") };
-        self.print("# why, and what each vantage sees");
-        self.print(&format!("{program} explain www.demo.example --client 127.2.0.1{default}"));
-        self.print(&format!("{program} status{default}"));
-        self.print("# take a region out by hand, see it in the lines below, and put it back; this demo's token");
-        self.print(&format!("export PORTOLAN_TOKEN={token}"));
-        self.print(&format!("{program} drain region:eu-west --why maintenance --for 10m{default}"));
-        self.print(&format!("{program} overrides{default}"));
-        self.print(&format!("{program} clear region:eu-west{default}"));
-        self.print("");
-        self.print(&format!("API, metrics and a status page: {server}"));
-        self.print("kill PID, kill -STOP PID and kill -CONT PID are real outages. Ctrl-C ends.");
-        self.print("");
     }
 
     /// A line as it stands.
     pub(crate) fn print(&mut self, line: &str) {
-        // Nobody may be reading any more; the demo goes on.
-        let _ = writeln!(std::io::stdout(), "{line}");
+        match &mut self.terminal {
+            Some(terminal) => terminal.print(line),
+            None => {
+                // Nobody may be reading any more; the demo goes on.
+                let _ = writeln!(std::io::stdout(), "{line}");
+            }
+        }
     }
 
     /// A line with the seconds since the start.
@@ -90,6 +96,43 @@ impl Story {
         }
         self.answers = now;
     }
+}
+
+fn token_line(token: &str) -> String {
+    format!("export PORTOLAN_TOKEN={token}")
+}
+
+/// What to type: questions as a client of each region, and commands that explain and change.
+fn commands(node: &Node, token: &str) -> Vec<String> {
+    let Some(dns) = node.dns().first().copied() else { return Vec::new() };
+    let dig = format!("dig @{} -p {}", dns.ip(), dns.port());
+    let mut lines = Vec::new();
+    for (region, octet) in REGIONS {
+        lines.push(format!("# as a client in {region}: one that asks itself, and one behind a resolver"));
+        lines.push(format!("{dig} www.demo.example -b 127.{octet}.0.1 +short"));
+        lines.push(format!("{dig} www.demo.example +subnet=127.{octet}.0.0/24 +short"));
+    }
+    let program = program();
+    let server = format!("http://{}", node.http());
+    let default = if server == "http://127.0.0.1:8053" { String::new() } else { format!(" --server {server}") };
+    lines.extend([
+        "# weighted 80:20, and the first that is up".to_owned(),
+        format!("{dig} canary.demo.example +short"),
+        format!("{dig} db.demo.example +short"),
+        "# why a client gets its answer, and what each vantage sees".to_owned(),
+        format!("{program} explain www.demo.example --client 127.2.0.1{default}"),
+        format!("{program} status{default}"),
+        "# take a region out by hand, see the answers change, and put it back; the token is this demo's".to_owned(),
+        token_line(token),
+        format!("{program} drain region:eu-west --why maintenance --for 10m{default}"),
+        format!("{program} overrides{default}"),
+        format!("{program} clear region:eu-west{default}"),
+        String::new(),
+        format!("API, metrics and a status page: {server}"),
+        "kill PID, kill -STOP PID and kill -CONT PID are real outages. Ctrl-C ends the demo.".to_owned(),
+        String::new(),
+    ]);
+    lines
 }
 
 /// How this program is called from where the demo was started.

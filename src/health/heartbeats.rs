@@ -170,13 +170,14 @@ impl Heartbeats {
             let known = &self.known[nth];
             let endpoint = spec_of(&known.key).map_or("", |spec| &spec.endpoint);
             let why = known.why(now).unwrap_or_else(|| "it beats".into());
-            tracing::info!(
+            // What this changes for an endpoint is logged as its transition.
+            tracing::debug!(
                 check = "heartbeat",
                 endpoint,
                 from = from.as_str(),
                 to = to.as_str(),
                 why,
-                "health changed"
+                "this vantage's verdict changed"
             );
         }
         changed.is_some()

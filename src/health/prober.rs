@@ -248,6 +248,13 @@ impl Prober {
             return;
         };
         let took = measurement.ended.since(measurement.began);
+        tracing::debug!(
+            check = watched.key.monitor.kind.as_str(),
+            target = %watched.key.target,
+            ms = took.as_secs_f64() * 1000.0,
+            result = measurement.result.as_ref().map_or_else(ToString::to_string, |_| "success".to_owned()),
+            "probe"
+        );
         (self.settings.on_probe)(watched.key.monitor.kind.as_str(), measurement.result.is_ok(), took);
         let (began, ended, is_ok) = (measurement.began, measurement.ended, measurement.result.is_ok());
         let (verify_at, has_changed) = watched.judge(measurement);

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{
-    Key, NAME, asns, continents, countries, integer, list, list_of, matching, named, number, section,
+    Key, NAME, asns, continents, countries, integer, list, list_of, matching, named, number, one_of_words, section,
     table as table_of, text, text_of,
 };
 use crate::config::clients::MAX_DATABASES;
 use crate::config::guard::{MAX_EXEMPT, MAX_TEXT};
+use crate::config::log::LogFormat;
 use crate::config::manual::Section;
 use crate::config::settings::{Listen, MAX_CONTROL, MAX_LISTEN, MAX_NODE, MAX_WORKERS};
 use crate::model::RateLimit;
@@ -28,6 +29,7 @@ pub(super) fn table() -> Value {
         part("chaos", table_of(["version", "id"].map(|key| of("chaos", key, text_of(1..=MAX_TEXT))))),
         whole("api", Section::Operators, table_of([of("api", "token_file", text()).or("tokens")])),
         whole("state", Section::Operators, table_of([of("state", "dir", text()).or("state")])),
+        part("log", table_of([of("log", "format", one_of_words(&LogFormat::ALL.map(LogFormat::as_str))).or("human")])),
         part("vantage", table_of([of("vantage", "control", list_of(text(), 0..=MAX_CONTROL))])),
         whole("clients", Section::Clients, clients()),
         whole("regions", Section::Clients, named(region())),

@@ -31,8 +31,7 @@ allow = {}
 ttl = {}
 affinity = {}
 ";
-const SETTINGS: &str =
-    "[listen]\n[tls]\n[zones]\n[cookies]\n[rrl]\n[chaos]\n[api]\n[state]\n[vantage]\n[clients]\n[regions.NAME]\n";
+const SETTINGS: &str = "[listen]\n[tls]\n[zones]\n[cookies]\n[rrl]\n[chaos]\n[api]\n[state]\n[log]\n[vantage]\n[clients]\n[regions.NAME]\n";
 
 /// Keys by the table that they are in, each with the schema of its value.
 type Tables<'a> = BTreeMap<String, BTreeMap<&'a str, &'a Value>>;

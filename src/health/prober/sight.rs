@@ -72,13 +72,14 @@ impl Prober {
                 continue;
             }
             watched.believed = to;
-            tracing::info!(
+            // What this changes for an endpoint is logged as its transition, once for all vantages.
+            tracing::debug!(
                 check = watched.key.monitor.kind.as_str(),
                 target = %watched.key.target,
                 from = from.as_str(),
                 to = to.as_str(),
                 why = watched.why.as_deref().unwrap_or("answers as expected"),
-                "health changed"
+                "this vantage's verdict changed"
             );
         }
     }

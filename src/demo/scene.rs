@@ -1,0 +1,204 @@
+//! What the demo's block on the terminal shows: one client of each region, what it is answered, and what becomes of the
+//! regions. Pure: from what was seen to lines.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::demo::terminal::{Line, Span, Style};
+
+/// A client whose last reply is older than this gets no answers: it asks every 20 ms.
+const SILENT_AFTER: Duration = Duration::from_secs(1);
+
+/// An answer that changed stands out for this long.
+const NEWS: Duration = Duration::from_secs(5);
+
+/// Everything that is shown.
+pub(crate) struct Scene {
+    /// The name that the clients ask for.
+    pub(crate) name: String,
+    /// Since the start.
+    pub(crate) elapsed: Duration,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) regions: Vec<RegionNow>,
+    /// What the demo will do next.
+    pub(crate) announcement: String,
+    /// The last line: keys, and where the page is.
+    pub(crate) footer: String,
+}
+
+/// One client and its last reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(crate) region: String,
+    pub(crate) address: IpAddr,
+    /// None where it hasn't been answered yet.
+    pub(crate) answer: Option<Answer>,
+}
+
+/// What a client is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The addresses, as people read them, each with its region: `127.2.0.10 (eu-west)`.
+    pub(crate) now: String,
+    /// Whether they are of the client's own region.
+    pub(crate) is_own: bool,
+    /// The answer before this one, and how long ago it changed.
+    pub(crate) before: Option<(String, Duration)>,
+    /// Since the last reply.
+    pub(crate) age: Duration,
+}
+
+/// One region and its process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RegionNow {
+    pub(crate) name: String,
+    pub(crate) state: State,
+}
+
+/// What a region's process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Runs {
+        pid: u32,
+    },
+    Stopped {
+        pid: u32,
+    },
+    /// Gone; started again after this time.
+    Gone {
+        back_in: Duration,
+    },
+}
+
+impl Scene {
+    /// The block, as many lines of it as `rows` have room for; what matters most comes first.
+    pub(crate) fn lines(&self, rows: usize) -> Vec<Line> {
+        let secs = self.elapsed.as_secs();
+        let head = format!("{}, as one client of each region is answered ({}:{:02})", self.name, secs / 60, secs % 60);
+        let mut lines = vec![vec![span("", Style::Plain)], vec![span(&head, Style::Bold)]];
+        lines.push(vec![span("CLIENT IN  ADDRESS      IS ANSWERED            CHANGED", Style::Dim)]);
+        lines.extend(self.clients.iter().map(Client::line));
+        lines.push(self.processes());
+        lines.push(vec![span(&self.announcement, Style::Plain)]);
+        lines.push(vec![span(&self.footer, Style::Dim)]);
+        // A line is left for the cursor.
+        lines.truncate(rows.saturating_sub(1));
+        lines
+    }
+
+    fn processes(&self) -> Line {
+        let mut line = vec![span("process ids: ", Style::Dim)];
+        for (at, region) in self.regions.iter().enumerate() {
+            let (text, style) = match region.state {
+                State::Runs { pid } => (format!("{} {pid}", region.name), Style::Good),
+                State::Stopped { pid } => (format!("{} {pid} stopped", region.name), Style::Bad),
+                State::Gone { back_in } => {
+                    (format!("{} killed, back in {} s", region.name, back_in.as_secs_f64().ceil()), Style::Bad)
+                }
+            };
+            if at > 0 {
+                line.push(span(", ", Style::Dim));
+            }
+            line.push(Span { text, style });
+        }
+        line
+    }
+}
+
+impl Client {
+    fn line(&self) -> Line {
+        let mut line = vec![span(&format!("{:<9}  {:<11}  ", self.region, self.address), Style::Plain)];
+        let Some(answer) = &self.answer else {
+            line.push(span("nothing yet", Style::Dim));
+            return line;
+        };
+        if answer.age > SILENT_AFTER {
+            line.push(span(&format!("no answer for {} s", answer.age.as_secs()), Style::Bad));
+            return line;
+        }
+        let is_news = answer.before.as_ref().is_some_and(|(_, ago)| *ago < NEWS);
+        let style = match (is_news, answer.is_own) {
+            (true, _) => Style::Changed,
+            (false, true) => Style::Good,
+            (false, false) => Style::Bad,
+        };
+        line.push(span(&format!("{:<21}", answer.now), style));
+        if let Some((before, ago)) = &answer.before {
+            line.push(span(&format!("  {} s ago, was {before}", ago.as_secs()), Style::Dim));
+        }
+        line
+    }
+}
+
+fn span(text: &str, style: Style) -> Span {
+    Span { text: text.to_owned(), style }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn client(region: &str, octet: u8, answer: Option<Answer>) -> Client {
+        Client { region: region.to_owned(), address: IpAddr::from([127, octet, 0, 99]), answer }
+    }
+
+    fn answer(now: &str, before: Option<(&str, u64)>, age: u64) -> Option<Answer> {
+        let before = before.map(|(text, ago)| (text.to_owned(), secs(ago)));
+        Some(Answer { now: now.to_owned(), is_own: true, before, age: secs(age) })
+    }
+
+    fn scene() -> Scene {
+        Scene {
+            name: "www.demo.example.".to_owned(),
+            elapsed: secs(75),
+            clients: vec![
+                client("us-east", 1, answer("127.1.0.10 (us-east)", None, 0)),
+                client("eu-west", 2, answer("127.1.0.10 (us-east)", Some(("127.2.0.10 (eu-west)", 3)), 0)),
+                client("ap-south", 3, None),
+                client("ap-south", 3, answer("127.3.0.10 (ap-south)", None, 4)),
+            ],
+            regions: vec![
+                RegionNow { name: "us-east".to_owned(), state: State::Runs { pid: 41 } },
+                RegionNow { name: "eu-west".to_owned(), state: State::Gone { back_in: Duration::from_millis(8200) } },
+                RegionNow { name: "ap-south".to_owned(), state: State::Stopped { pid: 43 } },
+            ],
+            announcement: "eu-west was killed.".to_owned(),
+            footer: "d: commands to try   q: end".to_owned(),
+        }
+    }
+
+    fn text(lines: &[Line]) -> String {
+        let joined =
+            |line: &Line| line.iter().map(|span| span.text.as_str()).collect::<String>().trim_end().to_owned() + "\n";
+        lines.iter().map(joined).collect()
+    }
+
+    #[test]
+    fn it_is_read_at_a_glance() {
+        let expected = "
+www.demo.example., as one client of each region is answered (1:15)
+CLIENT IN  ADDRESS      IS ANSWERED            CHANGED
+us-east    127.1.0.99   127.1.0.10 (us-east)
+eu-west    127.2.0.99   127.1.0.10 (us-east)   3 s ago, was 127.2.0.10 (eu-west)
+ap-south   127.3.0.99   nothing yet
+ap-south   127.3.0.99   no answer for 4 s
+process ids: us-east 41, eu-west killed, back in 9 s, ap-south 43 stopped
+eu-west was killed.
+d: commands to try   q: end
+";
+        assert_eq!(text(&scene().lines(24)), expected);
+    }
+
+    #[test]
+    fn it_fits_an_ordinary_terminal() {
+        let longest =
+            scene().lines(24).iter().map(|line| line.iter().map(|s| s.text.chars().count()).sum::<usize>()).max();
+        assert!(longest < Some(80), "{longest:?}");
+        assert_eq!(scene().lines(5).len(), 4, "the cursor stands on the last line");
+        assert!(scene().lines(0).is_empty());
+    }
+}

@@ -1,0 +1,206 @@
+//! What `PORTOLAN_LOG` may hold: a level, and levels of single modules. A text that would select nothing is refused, so
+//! that a slip of the fingers isn't taken for silence. Pure.
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+use crate::config::did_you_mean;
+
+/// The words for levels, from nothing to everything.
+const LEVELS: [(&str, LevelFilter); 6] = [
+    ("off", LevelFilter::OFF),
+    ("error", LevelFilter::ERROR),
+    ("warn", LevelFilter::WARN),
+    ("info", LevelFilter::INFO),
+    ("debug", LevelFilter::DEBUG),
+    ("trace", LevelFilter::TRACE),
+];
+
+/// The program's own modules.
+const MODULES: [&str; 12] = [
+    "answer",
+    "cli",
+    "config",
+    "control",
+    "daemon",
+    "demo",
+    "fleet",
+    "health",
+    "server",
+    "snapshot",
+    "steering",
+    "telemetry",
+];
+
+/// Libraries below us that log.
+const LIBRARIES: [&str; 14] = [
+    "axum",
+    "h2",
+    "hickory_proto",
+    "hickory_server",
+    "hyper",
+    "hyper_util",
+    "mio",
+    "quinn",
+    "quinn_proto",
+    "quinn_udp",
+    "rustls",
+    "surge_ping",
+    "tokio",
+    "tokio_util",
+];
+
+/// Libraries that log a line for each client that breaks a protocol: anyone could fill the log, so they are quieter
+/// unless they are named. Such clients are counted in our metrics.
+const QUIET: [(&str, LevelFilter); 3] =
+    [("h2", LevelFilter::OFF), ("quinn", LevelFilter::ERROR), ("quinn_proto", LevelFilter::OFF)];
+
+/// The most that a library logs unless it is named.
+const LIBRARIES_LEVEL: LevelFilter = LevelFilter::WARN;
+
+/// Most parts of a filter: more than there are modules is a mistake.
+const MAX_PARTS: usize = 64;
+
+/// Which lines are logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Filter {
+    /// Of this program, where no part names the module.
+    level: LevelFilter,
+    /// By the beginning of a line's module path.
+    modules: Vec<(String, LevelFilter)>,
+}
+
+impl Filter {
+    /// Everything of this program from `level` on.
+    pub(super) fn of(level: LevelFilter) -> Filter {
+        Filter { level, modules: Vec::new() }
+    }
+
+    /// Reads `debug`, `health=debug` or `warn,health=debug,quinn=info`; `default` is the level where none stands alone.
+    pub(super) fn parse(text: &str, default: LevelFilter) -> Result<Filter, String> {
+        let mut filter = Filter::of(default);
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        for part in parts.take(MAX_PARTS) {
+            match part.split_once('=') {
+                None => filter.level = level(part)?,
+                Some((of, word)) => filter.modules.push((module(of.trim())?, level(word.trim())?)),
+            }
+        }
+        Ok(filter)
+    }
+
+    /// As the subscriber wants it.
+    pub(super) fn targets(&self) -> Targets {
+        let libraries = self.level.min(LIBRARIES_LEVEL);
+        let quiet = QUIET.iter().map(|(name, level)| ((*name).to_owned(), (*level).min(self.level)));
+        let own = std::iter::once((CRATE.to_owned(), self.level));
+        Targets::new().with_default(libraries).with_targets(quiet.chain(own).chain(self.modules.iter().cloned()))
+    }
+}
+
+/// How our module paths begin.
+const CRATE: &str = "portolan";
+
+fn level(word: &str) -> Result<LevelFilter, String> {
+    let found = LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+    found.map(|(_, level)| *level).ok_or_else(|| {
+        let names = LEVELS.map(|(name, _)| name);
+        format!("`{}` is not a level{}; {LEVELS_LISTED}", shown(word), hint(word, names))
+    })
+}
+
+const LEVELS_LISTED: &str =
+    "the levels are off, error, warn, info, debug and trace, and `MODULE=LEVEL` sets one module's";
+
+/// `health`, `portolan::health`, `portolan::health::prober`, or a library.
+fn module(path: &str) -> Result<String, String> {
+    let (is_full, own) = match path.strip_prefix("portolan::") {
+        Some(own) => (true, own),
+        None => (false, path),
+    };
+    let first = own.split("::").next().unwrap_or_default();
+    if path == CRATE {
+        return Ok(path.to_owned());
+    }
+    if MODULES.contains(&first) {
+        return Ok(format!("{CRATE}::{own}"));
+    }
+    if !is_full && LIBRARIES.contains(&first) {
+        return Ok(path.to_owned());
+    }
+    let names = MODULES.into_iter().chain(LIBRARIES);
+    Err(format!(
+        "there is no module `{}`{}; the modules are {}, and of the libraries {}",
+        shown(path),
+        hint(first, names),
+        MODULES.join(", "),
+        LIBRARIES.join(", ")
+    ))
+}
+
+/// As much of a text of the user as a message repeats.
+fn shown(text: &str) -> String {
+    const MOST: usize = 40;
+    text.chars().take(MOST).flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+fn hint<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let near = did_you_mean(word, names).filter(|hint| hint.starts_with("did"));
+    near.map_or_else(String::new, |hint| format!(" ({hint})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    fn logs(text: &str, target: &str, level: Level) -> bool {
+        Filter::parse(text, LevelFilter::INFO).unwrap().targets().would_enable(target, &level)
+    }
+
+    #[test]
+    fn a_level_is_for_this_program_and_not_for_libraries() {
+        assert!(logs("debug", "portolan::health::prober", Level::DEBUG));
+        assert!(!logs("debug", "hyper::proto", Level::DEBUG));
+        assert!(logs("debug", "hyper::proto", Level::WARN));
+        assert!(logs("", "portolan::daemon", Level::INFO) && !logs("", "portolan::daemon", Level::DEBUG));
+        assert!(!logs("off", "portolan::daemon", Level::ERROR) && !logs("off", "hyper", Level::ERROR));
+        assert!(!logs("trace", "h2::codec", Level::ERROR), "a line for each hostile client");
+    }
+
+    #[test]
+    fn a_module_has_a_level_of_its_own() {
+        for text in ["warn,health=debug", "portolan::health=DEBUG , warn", "health=debug,warn,"] {
+            assert!(logs(text, "portolan::health::prober", Level::DEBUG), "{text}");
+            assert!(!logs(text, "portolan::daemon", Level::INFO), "{text}");
+        }
+        assert!(logs("h2=debug", "h2::codec", Level::DEBUG));
+        assert!(logs("health::prober=trace", "portolan::health::prober::sight", Level::TRACE));
+    }
+
+    #[test]
+    fn what_selects_nothing_is_refused() {
+        for (text, expected) in [
+            ("nonsense", "`nonsense` is not a level; the levels are off, error, warn, info, debug and trace"),
+            ("debgu", "`debgu` is not a level (did you mean `debug`?)"),
+            ("health=loud", "`loud` is not a level"),
+            ("helth=debug", "there is no module `helth` (did you mean `health`?); the modules are answer, cli"),
+            ("portolan::quinn=debug", "there is no module `portolan::quinn`"),
+            ("=debug", "there is no module ``"),
+            ("5", "`5` is not a level"),
+            ("a\nb", "`a\\nb` is not a level"),
+        ] {
+            let refused = Filter::parse(text, LevelFilter::INFO).unwrap_err();
+            assert!(refused.contains(expected), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn every_module_that_is_listed_exists() {
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for module in MODULES {
+            assert!(source.join(module).is_dir() || source.join(format!("{module}.rs")).is_file(), "{module}");
+        }
+    }
+}
