@@ -76,7 +76,7 @@ impl Live {
         });
         if is_time {
             self.home = answered;
-            story.say(&format!("{TOUR_REGION}: the demo kills its process now, once, and starts it again by itself"));
+            story.say(&format!("{TOUR_REGION}: the demo kills its process now, and starts it again later"));
             if let (Some(region), Some(fate)) = (regions.get_mut(at), fates.get_mut(at)) {
                 fate.pause_for(TOUR_PAUSE);
                 region.kill();
@@ -112,16 +112,16 @@ impl Live {
 
 fn answer(reply: &Reply, own: &str, regions: &[Region], now: Moment) -> Answer {
     Answer {
-        now: shown(&reply.addresses, regions),
+        now: listed(&reply.addresses, |address| region_of(address, regions)),
         is_own: reply.addresses.iter().all(|address| region_of(*address, regions) == Some(own)),
-        before: reply.before.as_ref().map(|(addresses, at)| (shown(addresses, regions), now.since(*at))),
+        before: reply.before.as_ref().map(|(addresses, at)| (listed(addresses, |_| None), now.since(*at))),
         age: now.since(reply.at),
     }
 }
 
-/// `127.2.0.10 (eu-west)`.
-fn shown(addresses: &[IpAddr], regions: &[Region]) -> String {
-    let shown = |address: &IpAddr| match region_of(*address, regions) {
+/// `127.2.0.10 (eu-west)`, where the region is known.
+fn listed<'a>(addresses: &[IpAddr], region_of: impl Fn(IpAddr) -> Option<&'a str>) -> String {
+    let shown = |address: &IpAddr| match region_of(*address) {
         Some(region) => format!("{address} ({region})"),
         None => address.to_string(),
     };
