@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod client;
 mod explain;
+mod failback;
 mod overrides;
 mod reload;
 mod schema;
@@ -37,21 +38,22 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Status(status::Args),
-    /// Give no new answers with an endpoint or region; it is still probed
+    /// Give no new answers with an endpoint, pool, region or zone; it is still probed
     #[command(after_help = DRAIN_HELP)]
     Drain(overrides::SayArgs),
-    /// Take an endpoint or region for up, whatever is measured
+    /// Count an endpoint, pool, region or zone as up, whatever is measured
     #[command(after_help = "Example:\n  portolan force-up fra1 --why 'the monitor is wrong, ticket 42' --for 30m")]
     ForceUp(overrides::SayArgs),
-    /// Take an endpoint or region for down, whatever is measured
+    /// Count an endpoint, pool, region or zone as down, whatever is measured
     #[command(after_help = "Example:\n  portolan force-down region:eu-central --why 'exercise' --for 10m")]
     ForceDown(overrides::SayArgs),
-    /// End what was said with drain, force-up or force-down
-    #[command(after_help = "Example:\n  portolan clear fra1")]
+    /// End an override that drain, force-up or force-down made
+    #[command(after_help = "Examples:\n  portolan clear fra1\n  portolan clear region:eu-central 'fra*'")]
     Clear(overrides::ClearArgs),
-    /// What operators said that holds: until when, who and why
+    /// The overrides that hold: until when, who made them and why
     #[command(after_help = "Example:\n  portolan overrides --format json")]
     Overrides(overrides::Asked),
+    Failback(failback::Args),
     Reload(reload::Args),
     Schema(schema::Args),
     Simulate(simulate::Args),
@@ -74,6 +76,7 @@ impl Command {
             | Command::ForceDown(_)
             | Command::Clear(_)
             | Command::Overrides(_)
+            | Command::Failback(_)
             | Command::Reload(_)
             | Command::Schema(_)
             | Command::Simulate(_) => Ok(()),
@@ -84,8 +87,12 @@ impl Command {
 /// The exit code where the command line or the environment is wrong.
 const WRONG_USAGE: u8 = 2;
 
-const DRAIN_HELP: &str = "Example:
+const DRAIN_HELP: &str = "Examples:
   portolan drain fra1 --why 'kernel update' --for 2h
+  portolan drain 'fra*' pool:carts --why 'rack move'
+
+Where some clients would get no answer any more, it names them and changes nothing, unless you give --yes.
+Of several overrides of an endpoint the narrowest wins: endpoint, glob, pool, region, zone; then the newest.
 
 The token comes from PORTOLAN_TOKEN; it is one of the server's token file ([api] token_file), with the role operate.";
 
@@ -128,6 +135,7 @@ pub fn run() -> ExitCode {
         Command::ForceDown(args) => overrides::say(&args, OverrideState::Down),
         Command::Clear(args) => overrides::clear(&args),
         Command::Overrides(args) => overrides::list(&args),
+        Command::Failback(args) => failback::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Simulate(args) => match simulate::run(&args) {

@@ -186,7 +186,7 @@ addresses = ["192.0.2.10"]
 pool = "one"
 "#;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "serve",
     "demo",
     "check",
@@ -198,6 +198,7 @@ const COMMANDS: [&str; 13] = [
     "force-down",
     "clear",
     "overrides",
+    "failback",
     "reload",
     "schema",
 ];

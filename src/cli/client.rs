@@ -1,6 +1,10 @@
-//! The HTTP client of the commands that talk to a running server: one call a connection, within bounds of time and size.
+//! The HTTP client of the commands that talk to a running server: one call a connection, within bounds of time and size,
+//! over TLS where the URL is https.
+
+mod secure;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,10 +13,13 @@ use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, StatusCode, Uri, client, header};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::cli::Failure;
 use crate::control::ProblemDetails;
+
+pub(super) use secure::ca_file;
 
 /// From the first packet to the last octet of the answer: a person waits.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,35 +87,53 @@ impl Call {
     }
 }
 
-/// A server by its URL: `http://HOST[:PORT]`.
+/// A server by its URL: `http://HOST[:PORT]` or `https://HOST[:PORT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Server {
     host: String,
     port: u16,
+    is_secure: bool,
+    /// Who is trusted instead of those whom the system trusts.
+    ca: Option<PathBuf>,
 }
 
 impl FromStr for Server {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Server, String> {
-        let expected = || format!("expected http://HOST:PORT, found `{text}`");
-        let uri: Uri = text.parse().map_err(|_| expected())?;
+        let expected = || format!("expected http://HOST:PORT or https://HOST:PORT, found `{text}`");
+        let uri: Uri = text.trim().parse().map_err(|_| expected())?;
         let is_root = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
-        if uri.scheme_str() != Some("http") || !is_root {
-            return Err(expected());
-        }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(expected)?;
-        Ok(Server { host: host.to_owned(), port: uri.port_u16().unwrap_or(80) })
+        let is_secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            Some(_) | None => return Err(expected()),
+        };
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        let host = uri.host().filter(|host| !host.is_empty() && is_root && !has_user).ok_or_else(expected)?;
+        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        Ok(Server { host: host.to_owned(), port, is_secure, ca: None })
     }
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
+        let scheme = if self.is_secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
     }
 }
 
+/// What HTTP goes over.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 impl Server {
+    /// Trusts the certificates in this file, where there is one.
+    pub(super) fn trusting(self, ca: Option<PathBuf>) -> Server {
+        Server { ca, ..self }
+    }
+
     /// The body at `path` (with its query, encoded). Any status but 200 is a failure, in the server's words.
     pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
         self.call(&Call::get(path))
@@ -163,15 +188,20 @@ impl Server {
         self.judge(status, body)
     }
 
-    async fn connect(&self) -> Result<TcpStream, Failure> {
+    async fn connect(&self) -> Result<Box<dyn Stream>, Failure> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        TcpStream::connect((host, self.port)).await.map_err(|error| {
+        let stream = TcpStream::connect((host, self.port)).await.map_err(|error| {
             let why = match error.kind() {
                 std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
                 _ => error.to_string(),
             };
             Failure(format!("no server at {self}: {why}; is `portolan serve` running? --server tells where"))
-        })
+        })?;
+        if !self.is_secure {
+            return Ok(Box::new(stream));
+        }
+        let stream = secure::handshake(stream, host, self.ca.as_deref()).await;
+        Ok(Box::new(stream.map_err(|why| Failure(format!("no safe connection to {self}: {why}")))?))
     }
 
     fn judge(&self, status: StatusCode, body: String) -> Result<Result<String, ProblemDetails>, Failure> {
@@ -202,12 +232,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_a_plain_http_url() {
+    fn a_server_is_an_http_or_https_url_without_a_path() {
         for (text, expected) in [
             ("http://127.0.0.1:8053", Some("http://127.0.0.1:8053")),
             ("http://[::1]:8053/", Some("http://[::1]:8053")),
             ("http://ns1.example", Some("http://ns1.example:80")),
-            ("https://127.0.0.1", None),
+            ("https://127.0.0.1", Some("https://127.0.0.1:443")),
+            ("https://ns1.example:8443/", Some("https://ns1.example:8443")),
+            ("ftp://127.0.0.1", None),
+            ("http://alice@127.0.0.1", None),
+            ("http://", None),
             ("127.0.0.1:8053", None),
             ("http://127.0.0.1:8053/v1", None),
             ("", None),

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cli::ask::DEFAULT_SERVER;
-use crate::cli::client::{Server, encoded};
+use crate::cli::ask::ServerArg;
+use crate::cli::client::encoded;
 use crate::cli::{Failure, Format, text};
 use crate::clock;
 use crate::config::{self, Flags};
@@ -19,11 +19,12 @@ use crate::snapshot::{Identity, Snapshot, compile};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   portolan explain www.svc.example --client 192.0.2.1
+  portolan explain _https._tcp.svc.example SRV
   portolan explain www.svc.example AAAA --region eu-west --config portolan.toml")]
 pub(super) struct Args {
     /// The steered name
     name: String,
-    /// A, AAAA or CNAME; without, the first that the name has
+    /// A, AAAA, CNAME, SRV, HTTPS or SVCB; without, the first that the name has
     #[arg(value_name = "TYPE")]
     rtype: Option<String>,
     /// The client's address; without it and --region, a client that nothing places
@@ -35,9 +36,8 @@ pub(super) struct Args {
     /// Explain what these settings and zones would answer, without a server: nothing is measured then
     #[arg(long, value_name = "FILE", conflicts_with = "server")]
     config: Option<PathBuf>,
-    /// The running server's HTTP address
-    #[arg(long, value_name = "URL", default_value = DEFAULT_SERVER)]
-    server: Server,
+    #[command(flatten)]
+    server: ServerArg,
     /// How to print it; json is what /v1/explain answers
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -60,7 +60,7 @@ fn asked(args: &Args) -> Result<(), Failure> {
             path.push_str(&format!("&{key}={}", encoded(value)));
         }
     }
-    let body = args.server.get(&path)?;
+    let body = args.server.server().get(&path)?;
     match args.format {
         Format::Json => text::print(&format!("{body}\n")),
         Format::Human => text::print(&explain::human(&serde_json::from_str(&body)?)),

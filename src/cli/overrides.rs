@@ -7,33 +7,38 @@ use crate::cli::ask::ServerArg;
 use crate::cli::client::{Call, encoded};
 use crate::cli::{Failure, Format, text};
 use crate::clock;
-use crate::control::command::{Changed, PutOverride};
+use crate::control::command::{AllChanged, Changed, PutOverride, TargetChanged};
 use crate::control::moved::Moved;
 use crate::control::overrides::{Said, check_why, duration_of, utc};
+use crate::control::target::FORMS;
 use crate::model::OverrideState;
 
-/// Say that something is so, over what is measured.
+/// An override of one or more targets.
 #[derive(Debug, clap::Args)]
 pub(super) struct SayArgs {
-    /// An endpoint, or region:NAME for all endpoints of a region
-    #[arg(value_name = "TARGET")]
-    target: String,
+    /// An endpoint, ZONE/ENDPOINT, a glob of endpoints ('fra*'), pool:NAME, region:NAME or zone:NAME; several are changed
+    /// together or not at all
+    #[arg(value_name = "TARGET", required = true, value_parser = target)]
+    targets: Vec<String>,
     /// Why: one line, for whoever is called next
     #[arg(long, value_name = "TEXT", value_parser = why)]
     why: String,
     /// For how long, such as 30m or 2h; without, until it is cleared
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     duration: Option<String>,
+    /// Also where some clients get no answer any more
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     asked: Asked,
 }
 
-/// What was said of a target is over.
+/// The overrides of these targets are over.
 #[derive(Debug, clap::Args)]
 pub(super) struct ClearArgs {
-    /// An endpoint, or region:NAME, as it was said
-    #[arg(value_name = "TARGET")]
-    target: String,
+    /// A TARGET as `portolan overrides` lists it; several are cleared together or not at all
+    #[arg(value_name = "TARGET", required = true, value_parser = target)]
+    targets: Vec<String>,
     #[command(flatten)]
     asked: Asked,
 }
@@ -48,6 +53,13 @@ pub(super) struct Asked {
     format: Format,
 }
 
+fn target(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err(format!("a TARGET is {FORMS}")),
+        target => Ok(target.to_owned()),
+    }
+}
+
 fn why(text: &str) -> Result<String, String> {
     check_why(text).map(|()| text.to_owned())
 }
@@ -56,23 +68,23 @@ fn time(text: &str) -> Result<String, String> {
     duration_of(text).map(|_| text.to_owned())
 }
 
-/// Says it, and prints what moved.
+/// Makes an override of each target, and prints what moved.
 pub(super) fn say(args: &SayArgs, state: OverrideState) -> Result<(), Failure> {
-    let put = PutOverride { state: state.as_str().to_owned(), duration: args.duration.clone(), why: args.why.clone() };
-    let path = format!("/v1/overrides/{}", encoded(&args.target));
+    let SayArgs { targets, why, duration, yes, asked } = args;
+    let put =
+        PutOverride { state: state.as_str().to_owned(), duration: duration.clone(), why: why.clone(), confirm: *yes };
     let body = serde_json::to_string(&put)?;
-    changed(&args.asked, args.asked.server.server.call(&Call::put(&path, body).with_token()?)?, &args.target)
+    change(asked, targets, &Call::put(&path(targets), body).with_token()?)
 }
 
-/// Takes it back, and prints what moved.
+/// Ends the override of each target, and prints what moved.
 pub(super) fn clear(args: &ClearArgs) -> Result<(), Failure> {
-    let path = format!("/v1/overrides/{}", encoded(&args.target));
-    changed(&args.asked, args.asked.server.server.call(&Call::delete(&path).with_token()?)?, &args.target)
+    change(&args.asked, &args.targets, &Call::delete(&path(&args.targets)).with_token()?)
 }
 
 /// Prints what holds.
 pub(super) fn list(args: &Asked) -> Result<(), Failure> {
-    let body = args.server.server.call(&Call::get("/v1/overrides").with_token()?)?;
+    let body = args.server.server().call(&Call::get("/v1/overrides").with_token()?)?;
     match args.format {
         Format::Json => text::print(&format!("{body}\n")),
         Format::Human => text::print(&table(&serde_json::from_str::<Vec<Said>>(&body)?, clock::unix_seconds())),
@@ -80,11 +92,38 @@ pub(super) fn list(args: &Asked) -> Result<(), Failure> {
     Ok(())
 }
 
-fn changed(args: &Asked, body: String, target: &str) -> Result<(), Failure> {
-    let changed: Changed = serde_json::from_str(&body)?;
+/// The path of one target, or of several together.
+fn path(targets: &[String]) -> String {
+    match targets {
+        [target] => format!("/v1/overrides/{}", encoded(target)),
+        targets => {
+            let each: Vec<String> = targets.iter().map(|target| format!("target={}", encoded(target))).collect();
+            format!("/v1/overrides?{}", each.join("&"))
+        }
+    }
+}
+
+fn change(args: &Asked, targets: &[String], call: &Call) -> Result<(), Failure> {
+    let body = match args.server.server().exchange(call)? {
+        Ok(body) => body,
+        Err(refused) => {
+            if args.format == Format::Json {
+                text::print(&format!("{}\n", serde_json::to_string(&refused)?));
+            }
+            return Err(Failure(refused.detail));
+        }
+    };
+    let changed = match targets {
+        [target] => {
+            let Changed { now, before, moved, warning } = serde_json::from_str(&body)?;
+            let overrides = vec![TargetChanged { target: target.clone(), now, before }];
+            AllChanged { overrides, moved, warning }
+        }
+        _ => serde_json::from_str(&body)?,
+    };
     match args.format {
         Format::Json => text::print(&format!("{body}\n")),
-        Format::Human => text::print(&sentence(&changed, target)),
+        Format::Human => text::print(&told(&changed)),
     }
     if let Some(warning) = &changed.warning {
         text::complain(&format!("portolan: {warning}"));
@@ -92,19 +131,30 @@ fn changed(args: &Asked, body: String, target: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `fra1 drained until 2026-11-23 04:15:00 UTC; 33.3 % of answers moved: ams1 +20.1, nyc +13.2`
-fn sentence(changed: &Changed, target: &str) -> String {
-    let what = match &changed.now {
-        Some(said) => {
-            let until = said.until.map_or("until it is cleared".to_owned(), |until| format!("until {}", utc(until)));
-            format!("{} {until}", word(&said.state))
-        }
-        None => "cleared".to_owned(),
+/// `fra1 drained until 2026-11-23 04:15:00 UTC; 33.3 % of answers moved: ams1 +20.1, nyc +13.2`; several targets have a
+/// line each, and so has who gets no answer.
+fn told(changed: &AllChanged) -> String {
+    let each = |TargetChanged { target, now, .. }: &TargetChanged| {
+        let what = match now {
+            Some(said) => {
+                let until =
+                    said.until.map_or("until it is cleared".to_owned(), |until| format!("until {}", utc(until)));
+                format!("{} {until}", word(&said.state))
+            }
+            None => "cleared".to_owned(),
+        };
+        format!("{target} {what}")
     };
-    format!("{target} {what}; {}\n", moved(&changed.moved))
+    let targets: Vec<String> = changed.overrides.iter().map(each).collect();
+    let between = if targets.len() == 1 { "; " } else { "\n" };
+    let mut text = format!("{}{between}{}\n", targets.join("\n"), moved(&changed.moved));
+    if let Some(unanswered) = &changed.moved.unanswered {
+        let _ = writeln!(text, "{}", unanswered.sentence("now get"));
+    }
+    text
 }
 
-fn moved(moved: &Moved) -> String {
+pub(super) fn moved(moved: &Moved) -> String {
     let percent = moved.share * 100.0;
     let mut text = match percent {
         0.0 => return "no answer moved".to_owned(),
@@ -150,6 +200,7 @@ pub(super) fn table(all: &[Said], now: f64) -> String {
 mod tests {
     use super::*;
     use crate::control::moved::Share;
+    use crate::control::unanswered::Unanswered;
 
     fn said(until: Option<f64>) -> Said {
         Said { target: "fra1".into(), state: "drain".into(), why: "rack move".into(), who: "alice".into(), until }
@@ -159,18 +210,33 @@ mod tests {
     fn a_change_is_told_in_a_sentence() {
         let share = |endpoint: &str, before, after| Share { endpoint: endpoint.into(), before, after };
         let endpoints = vec![share("ams1", 0.3, 0.501), share("fra1", 0.333, 0.0), share("nyc", 0.367, 0.499)];
-        let drained = Changed {
-            now: Some(said(Some(1_795_407_300.0))),
-            before: None,
-            moved: Moved { share: 0.333, endpoints },
+        let of = |target: &str, now| TargetChanged { target: target.into(), now, before: None };
+        let mut drained = AllChanged {
+            overrides: vec![of("fra1", Some(said(Some(1_795_407_300.0))))],
+            moved: Moved { share: 0.333, endpoints, unanswered: None },
             warning: None,
         };
         assert_eq!(
-            sentence(&drained, "fra1"),
+            told(&drained),
             "fra1 drained until 2026-11-23 04:15:00 UTC; 33.3 % of answers moved: fra1 -33.3, ams1 +20.1, nyc +13.2\n"
         );
-        let cleared = Changed { now: None, before: Some(said(None)), moved: Moved::default(), warning: None };
-        assert_eq!(sentence(&cleared, "fra1"), "fra1 cleared; no answer moved\n");
+        drained.overrides.push(of("region:us", Some(said(None))));
+        drained.moved =
+            Moved { unanswered: Some(Unanswered { share: 0.5, ..Unanswered::default() }), ..Moved::default() };
+        assert_eq!(
+            told(&drained),
+            "fra1 drained until 2026-11-23 04:15:00 UTC\nregion:us drained until it is cleared\nno answer moved\n\
+             50.0 % of questions now get no answer: \n"
+        );
+        let cleared = AllChanged { overrides: vec![of("fra1", None)], moved: Moved::default(), warning: None };
+        assert_eq!(told(&cleared), "fra1 cleared; no answer moved\n");
+    }
+
+    #[test]
+    fn one_target_is_in_the_path_and_several_in_the_query() {
+        let path = |targets: &[&str]| path(&targets.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>());
+        assert_eq!(path(&["region:eu"]), "/v1/overrides/region%3Aeu");
+        assert_eq!(path(&["fra*", "a/b"]), "/v1/overrides?target=fra%2A&target=a%2Fb");
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    match args.server.server.exchange(&Call::post("/v1/reload").within(PATIENCE))? {
+    match args.server.server().exchange(&Call::post("/v1/reload").within(PATIENCE))? {
         Ok(body) => {
             let reloaded: Reloaded = serde_json::from_str(&body)?;
             tell(&reloaded.report.problems);

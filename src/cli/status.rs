@@ -26,11 +26,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let body = args.server.server.get("/v1/status")?;
+    let body = args.server.server().get("/v1/status")?;
     match args.format {
         Format::Json => text::print(&format!("{body}\n")),
         Format::Human => {
-            let transitions: Vec<Event> = serde_json::from_str(&args.server.server.get("/v1/transitions")?)?;
+            let transitions: Vec<Event> = serde_json::from_str(&args.server.server().get("/v1/transitions")?)?;
             text::print(&human(&serde_json::from_str(&body)?, &transitions, clock::unix_seconds()));
         }
     }

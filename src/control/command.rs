@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::control::ReloadStatus;
+use crate::control::failback;
 use crate::control::moved::Moved;
 use crate::control::overrides::{Refusal, Said};
-use crate::model::Override;
+use crate::model::{Override, OverrideState, PolicyId};
 use crate::snapshot::Snapshot;
 
 /// Commands that wait at a time; further ones wait outside (judgment: operators, not traffic).
@@ -18,37 +19,86 @@ pub const MAX_WAITING: usize = 64;
 /// One thing to do, and whom to tell.
 #[derive(Debug)]
 pub enum Command {
-    /// Say something of an endpoint or region, or take it back.
+    /// Change the overrides.
     Override(Change, oneshot::Sender<Result<Applied, Refusal>>),
+    /// Hand a name whose failback is manual back to the first member that is up.
+    Failback {
+        /// The name.
+        name: String,
+        /// Who wants it: the name of the token.
+        who: String,
+        /// Whom to answer.
+        reply: oneshot::Sender<Result<HandedBack, failback::Refusal>>,
+    },
     /// Load the files as they are now.
     Reload(oneshot::Sender<Arc<ReloadStatus>>),
 }
 
-/// A change of the overrides.
+/// A change of the overrides: all of it or nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
-    /// This is to be.
-    Put(Override),
-    /// What was said of the target is over.
+    /// These are to be.
+    Put {
+        /// Each of another target; at least one.
+        overrides: Vec<Override>,
+        /// Also where some clients get no answer any more.
+        confirmed: bool,
+    },
+    /// The overrides of these targets are over.
     Clear {
-        /// An endpoint's name, or `region:NAME`.
-        target: String,
-        /// Who says so: the name of the token.
+        /// Each of them once; at least one.
+        targets: Vec<String>,
+        /// Who ends them: the name of the token.
         who: String,
     },
+}
+
+impl Change {
+    /// Whether it has to be confirmed where some clients get no answer any more: what takes something out, unless it is
+    /// confirmed already.
+    pub fn needs_confirmation(&self) -> bool {
+        let takes_out = |said: &Override| match said.state {
+            OverrideState::Drain | OverrideState::Down => true,
+            OverrideState::Up => false,
+        };
+        match self {
+            Change::Put { overrides, confirmed } => !confirmed && overrides.iter().any(takes_out),
+            Change::Clear { .. } => false,
+        }
+    }
 }
 
 /// A change that is being served.
 #[derive(Debug)]
 pub struct Applied {
-    /// What had been said of the target.
-    pub before: Option<Arc<Override>>,
-    /// What is said of it now.
-    pub now: Option<Arc<Override>>,
+    /// What became of each target, in the order of the change.
+    pub turns: Vec<Turned>,
     /// What was served before the change, and with it.
     pub served: [Arc<Snapshot>; 2],
     /// Tells once whether it will survive a restart; an error says why not.
     pub kept: oneshot::Receiver<Result<(), String>>,
+}
+
+/// One target's override before and after a change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Turned {
+    /// The target, as it was written.
+    pub target: String,
+    /// The override that it had.
+    pub before: Option<Arc<Override>>,
+    /// The override that it has now.
+    pub now: Option<Arc<Override>>,
+}
+
+/// A name that was handed back, if there was anything to do.
+#[derive(Debug)]
+pub struct HandedBack {
+    /// Its policy.
+    pub policy: PolicyId,
+    /// The name, whole.
+    pub name: String,
+    /// What was served before it, and with it.
+    pub served: [Arc<Snapshot>; 2],
 }
 
 /// The body of `PUT /v1/overrides/TARGET`.
@@ -62,6 +112,9 @@ pub struct PutOverride {
     pub duration: Option<String>,
     /// Why: one line.
     pub why: String,
+    /// Also where some clients get no answer any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confirm: bool,
 }
 
 /// The answer to `PUT` and `DELETE /v1/overrides/TARGET`.
@@ -77,4 +130,28 @@ pub struct Changed {
     /// What an operator must know: that it would not survive a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+}
+
+/// The answer to `PUT` and `DELETE /v1/overrides?target=TARGET&target=TARGET`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AllChanged {
+    /// What became of each target, in the order of the call.
+    pub overrides: Vec<TargetChanged>,
+    /// What all of it together did to the answers.
+    pub moved: Moved,
+    /// As in [`Changed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// One target's part of [`AllChanged`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TargetChanged {
+    /// The target, as it was written.
+    pub target: String,
+    /// Its override now; `null` where it was cleared.
+    #[serde(rename = "override")]
+    pub now: Option<Said>,
+    /// The override that it had.
+    pub before: Option<Said>,
 }

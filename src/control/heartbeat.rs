@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Role, did_you_mean};
 use crate::control::State;
 use crate::control::access::{caller, same_origin};
-use crate::control::operate::{Refused, body};
+use crate::control::operate::{MAX_BODY, Refused, body};
 use crate::control::problem::problem;
 use crate::health::{Beat, Sign};
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
@@ -47,7 +47,7 @@ pub(super) async fn put(Shared(state): Shared<State>, Path(endpoint): Path<Strin
     let done = async {
         same_origin(request.headers())?;
         caller(&state, request.headers(), Role::Operate)?;
-        let ttl = ttl_of(&body(request, EXPECTED).await?).map_err(bad_request)?;
+        let ttl = ttl_of(&body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
         hear(&state, &endpoint, Some(ttl))
     };
     done.await.unwrap_or_else(|refused: Refused| *refused)

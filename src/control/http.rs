@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::clock;
 use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::problem::problem;
-use crate::control::{Readiness, State, events, heartbeat, operate, page, requests, simulate, status};
+use crate::control::{Readiness, State, events, failback, heartbeat, operate, page, requests, simulate, status};
 
 /// What Prometheus takes text for (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -44,8 +44,9 @@ pub fn router(state: State) -> Router {
         .route("/v1/explain", get(explain_json))
         .route("/v1/simulate", post(simulate::respond))
         .route("/v1/events", get(async |Shared(state): Shared<State>| events::respond(&state)))
-        .route("/v1/overrides", get(operate::list))
-        .route("/v1/overrides/{target}", put(operate::put).delete(operate::clear))
+        .route("/v1/overrides", get(operate::list).put(operate::put_all).delete(operate::clear_all))
+        .route("/v1/overrides/{*target}", put(operate::put).delete(operate::clear))
+        .route("/v1/failback/{name}", post(failback::post))
         .route("/v1/heartbeat/{endpoint}", put(heartbeat::put).delete(heartbeat::goodbye))
         .route("/v1/reload", post(operate::reload))
         .fallback(not_found)
@@ -145,7 +146,7 @@ fn status_of(error: &ExplainError) -> StatusCode {
 async fn not_found(uri: Uri) -> Response {
     let detail = format!(
         "nothing at {}; there are /, /healthz, /readyz, /metrics, /v1/status, /v1/explain, /v1/events, \
-         /v1/overrides, /v1/heartbeat/ENDPOINT, /v1/reload and /v1/simulate",
+         /v1/overrides, /v1/failback/NAME, /v1/heartbeat/ENDPOINT, /v1/reload and /v1/simulate",
         uri.path()
     );
     problem(StatusCode::NOT_FOUND, detail)

@@ -6,6 +6,7 @@ mod access;
 pub mod command;
 mod events;
 pub mod explain;
+pub mod failback;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod heartbeat;
@@ -19,8 +20,10 @@ mod requests;
 mod serve;
 pub mod simulate;
 pub mod status;
+pub mod target;
 #[cfg(test)]
 mod tests;
+pub mod unanswered;
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -1,29 +1,29 @@
 //! The calls that change something: overrides and reload. Each checks who asks and what, sends a [`Command`] to the
 //! steering task, and answers when what was asked for is being served.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Request, State as Shared};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::config::Role;
 use crate::control::access::{caller, same_origin};
-use crate::control::command::{Applied, Change, Changed, Command, PutOverride};
+use crate::control::command::{AllChanged, Applied, Change, Changed, Command, PutOverride, TargetChanged, Turned};
 use crate::control::moved::moved;
-use crate::control::overrides::{Refusal, Said, check_why, duration_of, endpoints_of, state_of};
-use crate::control::problem::{problem, problem_with};
+use crate::control::overrides::{Refusal, Said, check_why, duration_of, state_of};
+use crate::control::problem::{problem, problem_with, unconfirmed};
 use crate::control::status::{ProblemReport, ReloadReport};
+use crate::control::target::Target;
 use crate::control::{Reloaded, State};
 use crate::model::Override;
 
 /// Longest body in octets: an override's is under 2 KiB, however its `why` is escaped.
-const MAX_BODY: usize = 16 * 1024;
+pub(super) const MAX_BODY: usize = 16 * 1024;
 
 /// A body is read whole within this; the head has a limit of its own.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,32 +38,76 @@ pub(super) type Refused = Box<Response>;
 /// `GET /v1/overrides`.
 pub(super) async fn list(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
     match caller(&state, &headers, Role::Read) {
-        Ok(_) => {
-            Json(state.controls.book.load().all().map(|said| Said::from(&**said)).collect::<Vec<_>>()).into_response()
-        }
+        Ok(_) => Json(state.controls.book.load().all().iter().map(|said| Said::from(&**said)).collect::<Vec<_>>())
+            .into_response(),
         Err(refused) => *refused,
     }
 }
 
 /// `PUT /v1/overrides/TARGET`.
 pub(super) async fn put(Shared(state): Shared<State>, Path(target): Path<String>, request: Request) -> Response {
-    let done = async {
-        same_origin(request.headers())?;
-        let who = caller(&state, request.headers(), Role::Operate)?;
-        let said = override_of(target, who.name.to_string(), &body(request, EXPECTED).await?).map_err(bad_request)?;
-        change(&state, Change::Put(said)).await
-    };
-    done.await.unwrap_or_else(|refused| *refused)
+    put_of(&state, vec![target], request).await.map_or_else(|refused| *refused, one)
+}
+
+/// `PUT /v1/overrides?target=TARGET&target=TARGET`.
+pub(super) async fn put_all(Shared(state): Shared<State>, request: Request) -> Response {
+    let done = async { put_of(&state, targets(request.uri())?, request).await };
+    done.await.map_or_else(|refused: Refused| *refused, all)
+}
+
+async fn put_of(state: &State, targets: Vec<String>, request: Request) -> Result<AllChanged, Refused> {
+    same_origin(request.headers())?;
+    let who = caller(state, request.headers(), Role::Operate)?;
+    let change = overrides_of(targets, &who.name, &body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
+    apply(state, change).await
 }
 
 /// `DELETE /v1/overrides/TARGET`.
 pub(super) async fn clear(Shared(state): Shared<State>, Path(target): Path<String>, headers: HeaderMap) -> Response {
-    let done = async {
-        same_origin(&headers)?;
-        let who = caller(&state, &headers, Role::Operate)?;
-        change(&state, Change::Clear { target, who: who.name.to_string() }).await
-    };
-    done.await.unwrap_or_else(|refused| *refused)
+    clear_of(&state, vec![target], &headers).await.map_or_else(|refused| *refused, one)
+}
+
+/// `DELETE /v1/overrides?target=TARGET&target=TARGET`.
+pub(super) async fn clear_all(Shared(state): Shared<State>, uri: Uri, headers: HeaderMap) -> Response {
+    let done = async { clear_of(&state, targets(&uri)?, &headers).await };
+    done.await.map_or_else(|refused: Refused| *refused, all)
+}
+
+async fn clear_of(state: &State, targets: Vec<String>, headers: &HeaderMap) -> Result<AllChanged, Refused> {
+    same_origin(headers)?;
+    let who = caller(state, headers, Role::Operate)?.name.to_string();
+    apply(state, Change::Clear { targets, who }).await
+}
+
+/// Every `target=` of the query, each once.
+fn targets(uri: &Uri) -> Result<Vec<String>, Refused> {
+    let mut targets: Vec<String> = Vec::new();
+    for (key, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        if key != "target" {
+            return Err(bad_request(format!(
+                "`{key}` is no parameter of this call; expected ?target=NAME&target=NAME"
+            )));
+        }
+        if !targets.iter().any(|known| Target::parse(known) == Target::parse(&value)) {
+            targets.push(value.into_owned());
+        }
+    }
+    if targets.is_empty() {
+        return Err(bad_request("expected ?target=NAME, or the target in the path: /v1/overrides/NAME".to_owned()));
+    }
+    Ok(targets)
+}
+
+/// The answer about one target.
+fn one(changed: AllChanged) -> Response {
+    let AllChanged { overrides, moved, warning } = changed;
+    let of_target = overrides.into_iter().next();
+    let (now, before) = of_target.map_or((None, None), |changed| (changed.now, changed.before));
+    Json(Changed { now, before, moved, warning }).into_response()
+}
+
+fn all(changed: AllChanged) -> Response {
+    Json(changed).into_response()
 }
 
 /// `POST /v1/reload`. Needs no token: it has the server look at its own files, which it watches anyway.
@@ -85,23 +129,24 @@ pub(super) async fn reload(Shared(state): Shared<State>, headers: HeaderMap) -> 
     problem_with(StatusCode::UNPROCESSABLE_ENTITY, detail, problems)
 }
 
-/// What a body says of `target`.
-fn override_of(target: String, who: String, body: &[u8]) -> Result<Override, String> {
+/// What a body says of each target.
+fn overrides_of(targets: Vec<String>, who: &str, body: &[u8]) -> Result<Change, String> {
     let put: PutOverride = serde_json::from_slice(body).map_err(|error| format!("{error}; {EXPECTED}"))?;
     let state = state_of(&put.state)?;
     let time = put.duration.as_deref().map(duration_of).transpose().map_err(|why| format!("\"for\": {why}"))?;
     check_why(&put.why)?;
     let until = time.map(|time| clock::unix_seconds() + time.as_secs_f64());
-    Ok(Override { target, state, why: put.why, who, until })
+    let of_target = |target| Override { target, state, why: put.why.clone(), who: who.to_owned(), until };
+    Ok(Change::Put { overrides: targets.into_iter().map(of_target).collect(), confirmed: put.confirm })
 }
 
-/// The body, whole; `expected` tells what is right. It is taken for JSON whatever its type is said to be: `curl -d` says
-/// something else, and the token already keeps out the pages that could send no better.
-pub(super) async fn body(request: Request<Body>, expected: &str) -> Result<Vec<u8>, Refused> {
-    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), MAX_BODY)).await {
+/// The body, whole, of at most `most` octets; `expected` tells what is right. It is taken for JSON whatever its
+/// Content-Type is: `curl -d` sends another, and [`same_origin`] keeps out the pages that could send no better.
+pub(super) async fn body(request: Request<Body>, most: usize, expected: &str) -> Result<Vec<u8>, Refused> {
+    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), most)).await {
         Ok(Ok(body)) => Ok(body.into()),
         Ok(Err(_)) => {
-            let detail = format!("the body can't be read whole, or is over {MAX_BODY} octets; {expected}");
+            let detail = format!("the body can't be read whole, or is over {most} octets; {expected}");
             Err(Box::new(problem(StatusCode::PAYLOAD_TOO_LARGE, detail)))
         }
         Err(_) => Err(Box::new(problem(StatusCode::REQUEST_TIMEOUT, "the body did not come whole within 10 s"))),
@@ -109,40 +154,32 @@ pub(super) async fn body(request: Request<Body>, expected: &str) -> Result<Vec<u
 }
 
 /// Has a change made; answers when it is being served, with what it did.
-async fn change(state: &State, change: Change) -> Result<Response, Refused> {
-    let target = match &change {
-        Change::Put(said) => said.target.clone(),
-        Change::Clear { target, .. } => target.clone(),
-    };
+async fn apply(state: &State, change: Change) -> Result<AllChanged, Refused> {
     let (reply, done) = oneshot::channel();
     state.controls.commands.send(Command::Override(change, reply)).await.map_err(|_| stopping())?;
-    let applied = done
-        .await
-        .map_err(|_| stopping())?
-        .map_err(|refusal| Box::new(problem(status_of(&refusal), refusal.to_string())))?;
-    let Applied { before, now, served, kept } = applied;
+    let applied = done.await.map_err(|_| stopping())?.map_err(|refusal| Box::new(refused(refusal)))?;
+    let Applied { turns, served, kept } = applied;
     let [old, new] = served;
     // Many names take long, and the other requests don't wait for it.
-    let counted = tokio::task::spawn_blocking(move || {
-        let concerned: HashSet<_> = endpoints_of(&target, &new.model).into_iter().collect();
-        moved(&old, &new, &concerned)
-    });
+    let counted = tokio::task::spawn_blocking(move || moved(&old, &new));
     let warning = match kept.await {
         Ok(Ok(())) => None,
         Ok(Err(why)) => Some(why),
         Err(_) => Some("the server is stopping; this may be lost".to_owned()),
     };
     let report = |said: Option<std::sync::Arc<Override>>| said.map(|said| Said::from(&*said));
-    let changed =
-        Changed { now: report(now), before: report(before), moved: counted.await.unwrap_or_default(), warning };
-    Ok(Json(changed).into_response())
+    let of_target = |Turned { target, before, now }| TargetChanged { target, now: report(now), before: report(before) };
+    let overrides = turns.into_iter().map(of_target).collect();
+    Ok(AllChanged { overrides, moved: counted.await.unwrap_or_default(), warning })
 }
 
-fn status_of(refusal: &Refusal) -> StatusCode {
+fn refused(refusal: Refusal) -> Response {
+    let detail = refusal.to_string();
     match refusal {
-        Refusal::NoTarget(_) | Refusal::NothingSaid(_) => StatusCode::NOT_FOUND,
-        Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
-        Refusal::Full => StatusCode::CONFLICT,
+        Refusal::NoTarget(_) | Refusal::NothingSaid(_) => problem(StatusCode::NOT_FOUND, detail),
+        Refusal::Malformed(_) => problem(StatusCode::BAD_REQUEST, detail),
+        Refusal::Full => problem(StatusCode::CONFLICT, detail),
+        Refusal::Unconfirmed(unanswered) => unconfirmed(detail, *unanswered),
     }
 }
 
@@ -150,7 +187,7 @@ fn bad_request(why: String) -> Refused {
     Box::new(problem(StatusCode::BAD_REQUEST, why))
 }
 
-fn stopping() -> Refused {
+pub(super) fn stopping() -> Refused {
     Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping: nothing was changed"))
 }
 

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::control::status::ProblemReport;
+use crate::control::unanswered::Unanswered;
 
 /// The media type of every error (RFC 9457, 3).
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
@@ -21,6 +22,9 @@ pub struct ProblemDetails {
     /// What is wrong with the files, where the error is about them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemReport>,
+    /// Who would get no answer any more, where that has to be confirmed.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<Unanswered>,
 }
 
 /// An error response.
@@ -30,8 +34,22 @@ pub(super) fn problem(status: StatusCode, detail: impl Into<String>) -> Response
 
 /// An error response about files.
 pub(super) fn problem_with(status: StatusCode, detail: impl Into<String>, problems: Vec<ProblemReport>) -> Response {
+    response(ProblemDetails { problems, ..details(status, detail) })
+}
+
+/// An error response about a change that has to be confirmed.
+pub(super) fn unconfirmed(detail: impl Into<String>, unanswered: Unanswered) -> Response {
+    response(ProblemDetails { unanswered: Some(unanswered), ..details(StatusCode::CONFLICT, detail) })
+}
+
+fn details(status: StatusCode, detail: impl Into<String>) -> ProblemDetails {
     let title = status.canonical_reason().unwrap_or("Error").to_owned();
-    let body = ProblemDetails { title, status: status.as_u16(), detail: detail.into(), problems };
+    let (problems, unanswered) = (Vec::new(), None);
+    ProblemDetails { title, status: status.as_u16(), detail: detail.into(), problems, unanswered }
+}
+
+fn response(body: ProblemDetails) -> Response {
+    let status = StatusCode::from_u16(body.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, axum::Json(body)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     response

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Problem, Severity};
 use crate::control::Event;
-use crate::control::command::Change;
+use crate::control::command::{Change, Turned};
 use crate::control::overrides::{Book, Refusal, utc};
 use crate::daemon::StartError;
 use crate::daemon::store::{KeptFile, Store};
@@ -26,6 +26,13 @@ pub(crate) type Resolved = Arc<HashMap<EndpointId, Arc<Override>>>;
 pub(crate) struct Overrides {
     book: Arc<ArcSwap<Book>>,
     resolved: Resolved,
+}
+
+/// The overrides as a change would make them.
+pub(crate) struct Draft {
+    book: Book,
+    resolved: Resolved,
+    turns: Vec<Turn>,
 }
 
 /// One target's override before and after a change.
@@ -45,7 +52,7 @@ impl Overrides {
             store.load(&FILE).map_err(|unreadable| StartError::State(unreadable.to_string()))?.unwrap_or_default();
         for said in book.all() {
             let until = said.until.map(utc);
-            let Override { target, state, why, who, .. } = &**said;
+            let Override { target, state, why, who, .. } = &*said;
             tracing::info!(target, state = state.as_str(), who, why, until, "an override holds from before the start");
         }
         Ok(Overrides { book: Arc::new(ArcSwap::from_pointee(book)), resolved: Resolved::default() })
@@ -83,20 +90,31 @@ impl Overrides {
         warnings
     }
 
-    /// Makes a change, if it can be made.
-    pub(crate) fn change(&mut self, change: Change, model: &Model) -> Result<Turn, Refusal> {
+    /// What a change would make of the overrides, if it can be made; nothing is changed.
+    pub(crate) fn draft(&self, change: Change, model: &Model) -> Result<Draft, Refusal> {
         let mut book = Book::clone(&self.book.load());
-        let turn = match change {
-            Change::Put(said) => {
-                let before = book.put(said.clone(), model)?;
-                Turn { before, who: Some(said.who.clone()), now: Some(Arc::new(said)) }
+        let mut turns = Vec::new();
+        match change {
+            Change::Put { overrides, confirmed: _ } => {
+                for said in overrides {
+                    let before = book.put(said.clone(), model)?;
+                    turns.push(Turn { before, who: Some(said.who.clone()), now: Some(Arc::new(said)) });
+                }
             }
-            Change::Clear { target, who } => {
-                Turn { before: Some(book.clear(&target, model)?), now: None, who: Some(who) }
+            Change::Clear { targets, who } => {
+                for target in targets {
+                    turns.push(Turn { before: Some(book.clear(&target, model)?), now: None, who: Some(who.clone()) });
+                }
             }
-        };
-        self.turn_to(book, model);
-        Ok(turn)
+        }
+        Ok(Draft { resolved: Arc::new(book.resolve(model)), book, turns })
+    }
+
+    /// Makes the change of a draft, the last that was given; gives its turns.
+    pub(crate) fn take(&mut self, draft: Draft) -> Vec<Turn> {
+        self.resolved = draft.resolved;
+        self.book.store(Arc::new(draft.book));
+        draft.turns
     }
 
     /// Ends what is over at `now`, Unix seconds.
@@ -104,7 +122,8 @@ impl Overrides {
         let mut book = Book::clone(&self.book.load());
         let over = book.expire(now);
         if !over.is_empty() {
-            self.turn_to(book, model);
+            self.resolved = Arc::new(book.resolve(model));
+            self.book.store(Arc::new(book));
         }
         over.into_iter().map(|said| Turn { before: Some(said), now: None, who: None }).collect()
     }
@@ -118,14 +137,23 @@ impl Overrides {
     pub(crate) fn keep(&self, store: &Store) -> oneshot::Receiver<Result<(), String>> {
         store.keep(&FILE, &**self.book.load())
     }
+}
 
-    fn turn_to(&mut self, book: Book, model: &Model) {
-        self.resolved = Arc::new(book.resolve(model));
-        self.book.store(Arc::new(book));
+impl Draft {
+    /// `view` as it would be.
+    pub(crate) fn over(&self, view: WorldView) -> WorldView {
+        WorldView { overrides: self.resolved.clone(), ..view }
     }
 }
 
 impl Turn {
+    /// For who asked for it.
+    pub(crate) fn into_turned(self) -> Turned {
+        let said = self.now.as_ref().or(self.before.as_ref());
+        let target = said.map_or(String::new(), |said| said.target.clone());
+        Turned { target, before: self.before, now: self.now }
+    }
+
     /// Tells the log.
     pub(crate) fn log(&self, generation: u64) {
         let word = |said: &Option<Arc<Override>>| said.as_ref().map_or("none", |said| said.state.as_str());
@@ -153,18 +181,19 @@ fn of(before: &Option<Arc<Override>>) -> String {
     before.as_ref().map_or(String::new(), |said| format!(": {} ({})", said.why, said.who))
 }
 
-/// What to tell of each endpoint whose override changed from `before` to `after`. `at` in Unix seconds.
+/// What to tell of each endpoint whose override changed from `before` to `after` by `turns`. `at` in Unix seconds.
 pub(crate) fn events(
     model: &Model,
     view: &WorldView,
     before: &Resolved,
     after: &Resolved,
-    turn: &Turn,
+    turns: &[Turn],
     (at, generation): (f64, u64),
 ) -> Vec<Event> {
     let either: BTreeSet<EndpointId> = before.keys().chain(after.keys()).copied().collect();
     let changed = either.into_iter().filter(|id| before.get(id) != after.get(id));
     let event = |id: EndpointId| {
+        let why = turn_of(turns, before.get(&id), after.get(&id)).map_or(String::new(), Turn::why);
         let endpoint = model.endpoint(id);
         let health = view.endpoint(endpoint);
         Event {
@@ -172,12 +201,18 @@ pub(crate) fn events(
             endpoint: endpoint.name.clone(),
             from: standing(before.get(&id), health).to_owned(),
             to: standing(after.get(&id), health).to_owned(),
-            why: turn.why(),
+            why,
             generation,
             region: endpoint.region.map(|region| model.region(region).name.clone()),
         }
     };
     changed.map(event).collect()
+}
+
+/// The turn that changed an endpoint's override: the one that made what holds now, else the one that ended what held.
+fn turn_of<'t>(turns: &'t [Turn], before: Option<&Arc<Override>>, after: Option<&Arc<Override>>) -> Option<&'t Turn> {
+    let made = turns.iter().find(|turn| turn.now.is_some() && turn.now.as_ref() == after);
+    made.or_else(|| turns.iter().find(|turn| turn.before.is_some() && turn.before.as_ref() == before))
 }
 
 /// How an endpoint stands: as the operator says, else as it is measured.
@@ -197,11 +232,17 @@ mod tests {
 
     fn drain(target: &str, until: Option<f64>) -> Change {
         let (why, who) = ("rack move".into(), "alice".into());
-        Change::Put(Override { target: target.into(), state: OverrideState::Drain, why, who, until })
+        let said = Override { target: target.into(), state: OverrideState::Drain, why, who, until };
+        Change::Put { overrides: vec![said], confirmed: false }
     }
 
-    fn told(before: &Resolved, overrides: &Overrides, turn: &Turn) -> Vec<String> {
-        let events = events(&model(), &view(), before, &overrides.resolved(), turn, (1.0, 2));
+    fn change(overrides: &mut Overrides, change: Change) -> Vec<Turn> {
+        let draft = overrides.draft(change, &model()).unwrap();
+        overrides.take(draft)
+    }
+
+    fn told(before: &Resolved, overrides: &Overrides, turns: &[Turn]) -> Vec<String> {
+        let events = events(&model(), &view(), before, &overrides.resolved(), turns, (1.0, 2));
         events.into_iter().map(|e| format!("{} {} -> {}: {}", e.endpoint, e.from, e.to, e.why)).collect()
     }
 
@@ -210,16 +251,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(Some(dir.path().into()));
         let mut first = Overrides::load(&store).unwrap();
-        first.change(drain("fra1", Some(100.0)), &model()).unwrap();
+        change(&mut first, drain("fra1", Some(100.0)));
         first.keep(&store).await.unwrap().unwrap();
         let mut second = Overrides::load(&store).unwrap();
         assert_eq!(second.resolve(&model(), &store), []);
         assert_eq!((second.resolved(), second.next_end()), (first.resolved(), Some(100.0)));
         let before = second.resolved();
         assert_eq!(second.expire(99.0, &model()), []);
-        let [turn] = &second.expire(100.0, &model())[..] else { panic!("one is over") };
+        let turns = second.expire(100.0, &model());
         assert_eq!(
-            told(&before, &second, turn),
+            told(&before, &second, &turns),
             ["fra1 drained -> up: the override's time is over: rack move (alice)"]
         );
         assert!(second.over(view()).overrides.is_empty());
@@ -238,19 +279,20 @@ mod tests {
     async fn every_endpoint_that_a_change_concerns_is_told_of() {
         let mut overrides = Overrides::load(&Store::open(None)).unwrap();
         let before = overrides.resolved();
-        let turn = overrides.change(drain("region:us-east", None), &model()).unwrap();
-        assert_eq!(told(&before, &overrides, &turn), ["nyc down -> drained: rack move (alice)"]);
+        let turns = change(&mut overrides, drain("region:us-east", None));
+        assert_eq!(told(&before, &overrides, &turns), ["nyc down -> drained: rack move (alice)"]);
         let before = overrides.resolved();
-        let clear = Change::Clear { target: "region:us-east".into(), who: "bob".into() };
-        let turn = overrides.change(clear, &model()).unwrap();
-        assert_eq!(told(&before, &overrides, &turn), ["nyc drained -> down: cleared by bob: rack move (alice)"]);
+        let clear = |target: &str| Change::Clear { targets: vec![target.into()], who: "bob".into() };
+        let turns = change(&mut overrides, clear("region:us-east"));
+        assert_eq!(told(&before, &overrides, &turns), ["nyc drained -> down: cleared by bob: rack move (alice)"]);
+        assert_eq!(turns.len(), 1);
     }
 
     #[tokio::test]
     async fn an_override_of_what_a_reload_took_away_is_warned_of_and_kept() {
         let store = Store::open(None);
         let mut overrides = Overrides::load(&store).unwrap();
-        overrides.change(drain("plain", None), &model()).unwrap();
+        change(&mut overrides, drain("plain", None));
         let mut smaller = model();
         smaller.endpoints.pop();
         let [warning] = &overrides.resolve(&smaller, &store)[..] else { panic!("one matches nothing") };
@@ -259,5 +301,28 @@ mod tests {
         assert_eq!(warning.to_string(), expected);
         assert_eq!(overrides.resolve(&model(), &store), []);
         assert_eq!(overrides.resolved().len(), 1, "it comes back with its endpoint");
+    }
+
+    #[tokio::test]
+    async fn several_targets_change_together_or_not_at_all() {
+        let mut overrides = Overrides::load(&Store::open(None)).unwrap();
+        let both = |targets: [&str; 2]| {
+            let each = targets.map(|target| match drain(target, Some(100.0)) {
+                Change::Put { overrides, .. } => overrides[0].clone(),
+                Change::Clear { .. } => unreachable!("a drain"),
+            });
+            Change::Put { overrides: each.to_vec(), confirmed: false }
+        };
+        let refused = overrides.draft(both(["fra1", "fra2"]), &model()).err();
+        assert!(matches!(refused, Some(Refusal::NoTarget(_))), "{refused:?}");
+        assert!(overrides.resolved().is_empty() && overrides.next_end().is_none(), "nothing was changed");
+        let before = overrides.resolved();
+        let turns = change(&mut overrides, both(["fra1", "plain"]));
+        let expected = ["fra1 up -> drained: rack move (alice, until 1970-01-01 00:01:40 UTC)"];
+        assert_eq!(told(&before, &overrides, &turns)[..1], expected);
+        assert_eq!(told(&before, &overrides, &turns).len(), 2);
+        let before = overrides.resolved();
+        let turns = overrides.expire(100.0, &model());
+        assert_eq!((turns.len(), told(&before, &overrides, &turns).len()), (2, 2), "each is told of once");
     }
 }

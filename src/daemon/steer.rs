@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{self, Flags, Listen, Loaded, Operators, Problem, Severity, Tls, Tokens};
-use crate::control::command::{Applied, Change};
+use crate::control::command::{Applied, Change, HandedBack};
+use crate::control::failback;
 use crate::control::overrides::Refusal;
+use crate::control::simulate::losses;
 use crate::control::{Command, Event, ReloadStatus};
 use crate::daemon::changes::{Cause, Changes, Watched};
 use crate::daemon::identity::Identities;
@@ -128,6 +130,9 @@ impl Steer {
                     Command::Override(change, reply) => {
                         // Whoever asked may have gone; what was asked for is done.
                         let _ = reply.send(self.change(change, &model));
+                    }
+                    Command::Failback { name, who, reply } => {
+                        let _ = reply.send(self.fail_back(&name, &who, &model));
                     }
                     Command::Reload(reply) => {
                         self.reloads.waiting.push(reply);
@@ -258,16 +263,40 @@ impl Steer {
         Next::Nothing
     }
 
-    /// Makes a change of the overrides; it is being served when this returns.
+    /// Makes a change of the overrides; it is being served when this returns. Nothing else is published between the look
+    /// at what it would do and the change.
     fn change(&mut self, change: Change, model: &Arc<Model>) -> Result<Applied, Refusal> {
-        let resolved = self.overrides.resolved();
-        let turn = self.overrides.change(change, model)?;
+        let needs_confirmation = change.needs_confirmation();
+        let draft = self.overrides.draft(change, model)?;
         let before = self.publisher.snapshots().load_full();
-        self.serve_overrides();
+        let next = self.publisher.preview(draft.over(WorldView { at: clock::now(), ..WorldView::clone(&before.view) }));
+        if let Some(unanswered) = losses(&before, &next).filter(|_| needs_confirmation) {
+            return Err(Refusal::Unconfirmed(Box::new(unanswered)));
+        }
+        let resolved = self.overrides.resolved();
+        let turns = self.overrides.take(draft);
+        let transitions = self.publisher.show(next, clock::unix_seconds());
+        self.remember(&before);
+        self.tell(&transitions);
         let kept = self.overrides.keep(&self.store);
-        self.tell_turn(&turn, &resolved);
+        self.tell_turns(&turns, &resolved);
         let served = [before, self.publisher.snapshots().load_full()];
-        Ok(Applied { before: turn.before, now: turn.now, served, kept })
+        Ok(Applied { turns: turns.into_iter().map(Turn::into_turned).collect(), served, kept })
+    }
+
+    /// Hands a name back to the first member that is up; it is being served when this returns.
+    fn fail_back(&mut self, name: &str, who: &str, model: &Model) -> Result<HandedBack, failback::Refusal> {
+        let (policy, name) = failback::policy_of(model, name)?;
+        let before = self.publisher.snapshots().load_full();
+        let now = WorldView { at: clock::now(), ..WorldView::clone(&before.view) };
+        let next = self.publisher.preview_failback(now, policy);
+        let transitions = self.publisher.show(next, clock::unix_seconds());
+        self.remember(&before);
+        self.tell(&transitions);
+        let served = [before, self.publisher.snapshots().load_full()];
+        let generation = served[1].generation;
+        tracing::info!(name, who, generation, "failback: the name is handed back to the first member that is up");
+        Ok(HandedBack { policy, name, served })
     }
 
     /// Ends the overrides whose time is over.
@@ -280,9 +309,7 @@ impl Steer {
         self.serve_overrides();
         // Told in the log when it fails; it would be over after a restart too.
         drop(self.overrides.keep(&self.store));
-        for turn in &turns {
-            self.tell_turn(turn, &resolved);
-        }
+        self.tell_turns(&turns, &resolved);
     }
 
     /// Publishes the world as it was, with what operators say now.
@@ -307,12 +334,12 @@ impl Steer {
     }
 
     /// Tells of a change of the overrides; `before` is what was said of each endpoint.
-    fn tell_turn(&self, turn: &Turn, before: &Resolved) {
+    fn tell_turns(&self, turns: &[Turn], before: &Resolved) {
         let snapshot = self.publisher.snapshots().load_full();
         let (at, generation) = (clock::unix_seconds(), snapshot.generation);
-        turn.log(generation);
+        turns.iter().for_each(|turn| turn.log(generation));
         let after = self.overrides.resolved();
-        for event in events(&snapshot.model, &snapshot.view, before, &after, turn, (at, generation)) {
+        for event in events(&snapshot.model, &snapshot.view, before, &after, turns, (at, generation)) {
             // Nobody need be listening.
             let _ = self.events.send(event);
         }

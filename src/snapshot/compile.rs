@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{ClientClass, Facet, Model, PolicyId, WorldView, ZoneId};
+use crate::model::{ClientClass, Facet, Model, PolicyId, Steering, WorldView, ZoneId};
 use crate::snapshot::past::{Heritage, Past, Remembered, Seeds, remembered};
 use crate::snapshot::placing::{Locals, Placing};
 use crate::snapshot::policies::{FacetCells, Policies, PolicyCells};
@@ -89,6 +89,22 @@ pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
         if !standings(&new).eq(standings(old)) {
             Arc::make_mut(&mut next.resisting).set(policy, &new);
         }
+        next.policies.replace(policy, new);
+    }
+    next
+}
+
+/// The snapshot in which the failover pools of one policy choose anew: where an earlier member is up, it takes over
+/// whatever `failback` says.
+pub fn hand_back(previous: &Snapshot, policy: PolicyId) -> Snapshot {
+    let mut next = previous.clone();
+    let Some(old) = previous.policies.get(policy) else { return next };
+    let model = &previous.model;
+    let is_failover = |pool| model.pool(pool).steering == Steering::Failover;
+    let recall = |facet, class| remembered(old, facet, class).without_incumbents(is_failover);
+    let new = cells(model, &next.view, policy, previous.placing.locals(policy), Some(old), &recall);
+    if !standings(&new).eq(standings(old)) {
+        Arc::make_mut(&mut next.resisting).set(policy, &new);
         next.policies.replace(policy, new);
     }
     next

@@ -32,7 +32,10 @@ use placing::Placing;
 use policies::{FacetCells, Policies};
 use touched::{Dependencies, Resisting};
 
-use crate::model::{ClassId, ClientClass, Facet, Model, PolicyId, RateLimit, SteeredName, WorldView, ZoneId};
+use crate::model::{
+    ClassId, ClientClass, Facet, MemberRef, Model, PolicyId, PoolId, RateLimit, SteeredName, Steering, WorldView,
+    ZoneId,
+};
 use crate::steering::Decision;
 use crate::wire::Name;
 use crate::wire::cookie::CookieSecrets;
@@ -114,6 +117,24 @@ impl Snapshot {
     /// A class of the model for each [`LocalClass`] of `policy`, in their order: it stands for all that are alike.
     pub fn local_classes(&self, policy: PolicyId) -> impl ExactSizeIterator<Item = &ClientClass> {
         self.placing.locals(policy).classes(&self.model)
+    }
+
+    /// The failover pools of a policy that remember their choice, each with its member, by type and class of clients.
+    pub(crate) fn failover_choices(&self, policy: PolicyId) -> Vec<(PoolId, MemberRef)> {
+        let facets = self.policies.get(policy).into_iter().flat_map(|cells| &**cells);
+        let standings = facets.flat_map(|of| &of.cells).flat_map(|cell| &cell.decision().standings);
+        let of_failover = standings.filter(|standing| self.model.pool(standing.pool).steering == Steering::Failover);
+        of_failover.filter_map(|standing| Some((standing.pool, *standing.incumbents.first()?))).collect()
+    }
+
+    /// Whether a policy is answered from the same cells as in `other`, a snapshot of the same model: then every client
+    /// gets the same. Never true by mistake.
+    pub(crate) fn answers_as(&self, other: &Snapshot, policy: PolicyId) -> bool {
+        let same_cells = match (self.policies.get(policy), other.policies.get(policy)) {
+            (Some(own), Some(of_other)) => Arc::ptr_eq(own, of_other),
+            (None, _) | (_, None) => false,
+        };
+        same_cells && Arc::ptr_eq(&self.model, &other.model)
     }
 
     /// The class of the model that stands for `class` of `policy`.

@@ -25,6 +25,13 @@ pub(crate) struct Remembered<'a> {
 }
 
 impl Remembered<'_> {
+    /// The same without the choices of `pools` that somebody waits to replace.
+    pub(crate) fn without_incumbents(mut self, is_meant: impl Fn(PoolId) -> bool) -> Self {
+        let stays = |standing: &Standing| standing.challenger.is_none() || !is_meant(standing.pool);
+        self.standings = self.standings.iter().filter(|standing| stays(standing)).cloned().collect();
+        self
+    }
+
     pub(crate) fn memory(&self) -> Memory<'_> {
         Memory { last_good: self.last_good.as_deref(), standings: &self.standings }
     }

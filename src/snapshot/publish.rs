@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::model::{Model, WorldView};
-use crate::snapshot::compile::{compile, refresh, restore};
+use crate::model::{Model, PolicyId, WorldView};
+use crate::snapshot::compile::{compile, hand_back, refresh, restore};
 use crate::snapshot::{Identity, NamedRecovery, NamedStanding, Snapshot, Transition, recovery, transition};
 
 /// Publishes snapshots. There is one in a process, and nobody else stores into its pointer.
@@ -39,10 +39,26 @@ impl Publisher {
     }
 
     /// Publishes a changed world of the same model; says whose health changed. `at` in Unix seconds.
-    pub fn observe(&mut self, mut view: WorldView, at: f64) -> Vec<Transition> {
+    pub fn observe(&mut self, view: WorldView, at: f64) -> Vec<Transition> {
+        let new = self.preview(view);
+        self.show(new, at)
+    }
+
+    /// What [`Publisher::observe`] would publish; nothing is published.
+    pub fn preview(&self, mut view: WorldView) -> Snapshot {
         let old = self.current.load_full();
         recovery::follow(&old, &mut view);
-        let new = refresh(&old, Arc::new(view));
+        refresh(&old, Arc::new(view))
+    }
+
+    /// What is served, but the failover pools of a policy are handed back; nothing is published.
+    pub fn preview_failback(&self, view: WorldView, policy: PolicyId) -> Snapshot {
+        hand_back(&self.preview(view), policy)
+    }
+
+    /// Publishes what [`Publisher::preview`] gave, if nothing was published since.
+    pub fn show(&mut self, new: Snapshot, at: f64) -> Vec<Transition> {
+        let old = self.current.load_full();
         self.publish(old, new, at)
     }
 

@@ -34,6 +34,9 @@ fn one(report: &Report) -> String {
     told.push_str(&others(report));
     told.push_str(&exceeded(report));
     told.push_str(&empty(&report.empty, report.empty_left_out));
+    if !report.unanswered.is_nobody() {
+        let _ = writeln!(told, "\n{}", report.unanswered.sentence("would get"));
+    }
     for note in &report.notes {
         let _ = writeln!(told, "\nnote: {note}");
     }
@@ -167,11 +170,12 @@ fn pairs(reports: &[Report]) -> String {
     let mut rows: Vec<(&Report, Option<&EndpointReport>)> =
         reports.iter().map(|report| (report, worst(report))).collect();
     let badness = |(report, worst): &(&Report, Option<&EndpointReport>)| {
-        (report.exceeded.len(), report.empty.len() + report.empty_left_out, worst.map_or(0.0, load))
+        let empty = report.empty.len() + report.empty_left_out;
+        (report.unanswered.share, (report.exceeded.len(), empty), worst.map_or(0.0, load))
     };
     rows.sort_by(|a, b| {
         let (a, b) = (badness(a), badness(b));
-        (b.0, b.1).cmp(&(a.0, a.1)).then(b.2.total_cmp(&a.2))
+        b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)).then(b.2.total_cmp(&a.2))
     });
     let cells = |(report, worst): &(&Report, Option<&EndpointReport>)| {
         let load = worst.map_or("-".to_owned(), |row| match (row.capacity, row.qps_after) {
@@ -185,10 +189,12 @@ fn pairs(reports: &[Report]) -> String {
             load,
             dash(names.join(" ")),
             dash(if empty > 0 { empty.to_string() } else { String::new() }),
+            dash(if report.unanswered.is_nobody() { String::new() } else { percent(report.unanswered.share) }),
         ]
     };
     let shown: Vec<Vec<String>> = rows.iter().take(SHOWN).map(cells).collect();
-    told.push_str(&text::table(&["LOST TOGETHER", "MOST LOADED", "OVER CAPACITY", "NOTHING ELIGIBLE"], &shown));
+    let headings = ["LOST TOGETHER", "MOST LOADED", "OVER CAPACITY", "NOTHING ELIGIBLE", "NO ANSWER"];
+    told.push_str(&text::table(&headings, &shown));
     more(&mut told, rows.len().saturating_sub(SHOWN));
     told
 }
@@ -239,6 +245,7 @@ fn used(qps: f64, capacity: u64) -> String {
 mod tests {
     use super::*;
     use crate::control::simulate::{Exceeded, Split};
+    use crate::control::unanswered::Unanswered;
 
     fn row(endpoint: &str, before: f64, after: f64, capacity: Option<u64>) -> EndpointReport {
         EndpointReport {
@@ -274,6 +281,8 @@ mod tests {
                 partly: false,
             }],
             empty_left_out: 0,
+            unanswered: Unanswered::default(),
+            moved: Some(0.25),
             lost: vec!["fra1".into()],
             said: vec![],
             demand: "1000 queries a second in 2 lines of demand".into(),
@@ -326,9 +335,9 @@ note: fra1 has no monitor
             human(&Outcome::Pairs(vec![fine, bad])),
             "demand  1000 queries a second in 2 lines of demand
 
-LOST TOGETHER      MOST LOADED                  OVER CAPACITY  NOTHING ELIGIBLE
-region:a region:c  nyc 125 %                    nyc            1
-region:a region:b  fra1 100.0 % of the answers  -              -
+LOST TOGETHER      MOST LOADED                  OVER CAPACITY  NOTHING ELIGIBLE  NO ANSWER
+region:a region:c  nyc 125 %                    nyc            1                 -
+region:a region:b  fra1 100.0 % of the answers  -              -                 -
 "
         );
     }

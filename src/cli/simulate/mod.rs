@@ -13,11 +13,11 @@ use std::time::Duration;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 
-use crate::cli::ask::DEFAULT_SERVER;
+use crate::cli::ask::ServerArg;
 use crate::cli::client::{Call, Server};
 use crate::cli::{CommandLine, Failure, Format, text};
 use crate::config::{self, Flags, Loaded, Problem};
-use crate::control::simulate::{Ask, Bounds, DemandLine, Outcome, Word, as_measured, parse_demand, simulate};
+use crate::control::simulate::{Ask, Bounds, DemandLine, Outcome, Report, Word, as_measured, parse_demand, simulate};
 use crate::control::status::Status;
 use crate::model::{CheckView, Model, WorldView};
 use crate::snapshot::{Identity, Snapshot, compile};
@@ -28,8 +28,8 @@ const MAX_DEMAND: u64 = 16 << 20;
 /// A server may take a few seconds for many pairs of a large site.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What each endpoint's share of the answers would become, whose capacity it exceeds, and who is left without: exit code
-/// 1 when a capacity is exceeded
+/// What each endpoint's share of the answers would become, whose capacity it exceeds, and who is left without an answer:
+/// exit code 1 when there is one of either
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   portolan simulate --lose region:eu-west --demand peak.txt
@@ -41,12 +41,14 @@ A demand file has lines NET QPS, or NET QPS NAME; # begins a comment:
   192.0.2.0/24  1200
   198.51.100.0/24  300  www
 
-Exit code: 0, or 1 when an endpoint would get more than its capacity or nothing was simulated.")]
+Exit code: 0, or 1 when an endpoint would get more than its capacity, when a question that has an answer
+would have none, or when nothing was simulated.")]
 pub(super) struct Args {
-    /// What is lost: region:NAME (its endpoints and vantages), vantage:NAME, or an endpoint; may be repeated
+    /// What is lost: region:NAME (its endpoints and vantages), vantage:NAME, pool:NAME, zone:NAME, an endpoint or a glob
+    /// of them ('fra*'); may be repeated
     #[arg(long, value_name = "TARGET")]
     lose: Vec<String>,
-    /// What the operator says: drain, up or down, of an endpoint or region:NAME; may be repeated
+    /// An override to try: drain, up or down, of any TARGET that drain takes; may be repeated
     #[arg(long = "override", value_name = "TARGET=STATE", value_parser = word)]
     overrides: Vec<Word>,
     /// The zones of this directory instead of the present ones; needs --config, for the settings
@@ -64,9 +66,8 @@ pub(super) struct Args {
     /// Simulate on what these settings and zones say: everything is up then, and nothing measured
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The running server's HTTP address; with --policy, whose measurements are taken [default: http://127.0.0.1:8053]
-    #[arg(long, value_name = "URL")]
-    server: Option<Server>,
+    #[command(flatten)]
+    server: ServerArg,
     /// How to print it; json is what /v1/simulate answers
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -85,13 +86,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         qps: args.qps,
         pairs: args.pairs,
     };
-    let outcome = match (&args.config, &args.policy, &args.server) {
-        (Some(_), None, Some(_)) => {
+    let outcome = match (&args.config, &args.policy, args.server.is_given()) {
+        (Some(_), None, true) => {
             let why = "--config and --server exclude each other, unless --policy says what is to be compared";
             CommandLine::command().error(ErrorKind::ArgumentConflict, why).exit()
         }
-        (None, _, server) => asked(server.as_ref(), &ask)?,
-        (Some(file), policy, server) => compiled(file, policy.as_deref(), server.as_ref(), &ask)?,
+        (None, _, _) => asked(&args.server.server(), &ask)?,
+        (Some(file), policy, is_given) => {
+            let server = is_given.then(|| args.server.server());
+            compiled(file, policy.as_deref(), server.as_ref(), &ask)?
+        }
     };
     match args.format {
         Format::Json => text::print(&format!("{}\n", serde_json::to_string(&outcome)?)),
@@ -102,14 +106,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             "note: capacity is not judged, as queries a second are not known: give --demand FILE or --qps TOTAL",
         );
     }
-    let exceeded = outcome.reports().iter().any(|report| !report.exceeded.is_empty());
-    Ok(if exceeded { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let is_bad = |report: &Report| !report.exceeded.is_empty() || !report.unanswered.is_nobody();
+    Ok(if outcome.reports().iter().any(is_bad) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// What the running server says.
-fn asked(server: Option<&Server>, ask: &Ask) -> Result<Outcome, Failure> {
-    let default = || DEFAULT_SERVER.parse().map_err(Failure);
-    let server = server.cloned().map_or_else(default, Ok)?;
+fn asked(server: &Server, ask: &Ask) -> Result<Outcome, Failure> {
     Ok(serde_json::from_str(
         &server.call(&Call::post_json("/v1/simulate", serde_json::to_string(ask)?).within(TIMEOUT))?,
     )?)

@@ -9,8 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Tokens;
-use crate::control::command::{Applied, Change};
+use crate::control::command::{Applied, Change, HandedBack, Turned};
+use crate::control::failback::policy_of;
 use crate::control::fixture::world;
+use crate::control::overrides::Refusal;
 use crate::control::{Command, Controls, ReloadStatus, State, router, serve};
 
 const ALICE: &str = "0123456789abcdef0123456789abcdef";
@@ -55,15 +57,31 @@ async fn stand_in(state: State, mut commands: mpsc::Receiver<Command>) {
             Command::Override(change, reply) => {
                 let mut next = book.load().as_ref().clone();
                 let model = &snapshots.load().model;
-                let turned = match change {
-                    Change::Put(said) => next.put(said.clone(), model).map(|before| (before, Some(Arc::new(said)))),
-                    Change::Clear { target, .. } => next.clear(&target, model).map(|before| (Some(before), None)),
+                let turned: Result<Vec<Turned>, Refusal> = match change {
+                    Change::Put { overrides, confirmed: _ } => overrides
+                        .into_iter()
+                        .map(|said| {
+                            let before = next.put(said.clone(), model)?;
+                            Ok(Turned { target: said.target.clone(), before, now: Some(Arc::new(said)) })
+                        })
+                        .collect(),
+                    Change::Clear { targets, .. } => targets
+                        .into_iter()
+                        .map(|target| Ok(Turned { before: Some(next.clear(&target, model)?), now: None, target }))
+                        .collect(),
                 };
-                book.store(Arc::new(next));
+                if turned.is_ok() {
+                    book.store(Arc::new(next));
+                }
                 let (keep, kept) = oneshot::channel();
                 keep.send(Err("the disk is full".to_owned())).unwrap();
                 let served = || [snapshots.load_full(), snapshots.load_full()];
-                let _ = reply.send(turned.map(|(before, now)| Applied { before, now, served: served(), kept }));
+                let _ = reply.send(turned.map(|turns| Applied { turns, served: served(), kept }));
+            }
+            Command::Failback { name, reply, .. } => {
+                let served = || [snapshots.load_full(), snapshots.load_full()];
+                let found = policy_of(&snapshots.load().model, &name);
+                let _ = reply.send(found.map(|(policy, name)| HandedBack { policy, name, served: served() }));
             }
             Command::Reload(reply) => {
                 let problems = crate::config::load(Some("no/such.toml".as_ref()), &Default::default()).unwrap_err();

@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use crate::config::did_you_mean;
 use crate::control::overrides::state_of;
-use crate::control::simulate::{Ask, SimulateError};
+use crate::control::simulate::{Ask, SimulateError, Word};
+use crate::control::target::{Index, REGION, Rank, Target, no_target};
 use crate::fleet::{Received, Report, Vantage, agree};
 use crate::health::Observation;
 use crate::model::{EndpointId, Evidence, Health, Model, Override, OverrideState, RegionId, VantageView, WorldView};
 
-/// What stands before the name of a region, in a target.
-const REGION: &str = "region:";
 /// What is said of endpoints whose weight grows.
 const RAMPING: &str = ": back a moment ago, with a part of the weight (`ramp`): the shares are those of this moment";
 /// What stands before the name of a vantage.
@@ -30,31 +29,36 @@ pub(super) struct Changes {
     endpoints: BTreeSet<EndpointId>,
     regions: BTreeSet<RegionId>,
     vantages: BTreeSet<Arc<str>>,
-    of_regions: BTreeMap<RegionId, OverrideState>,
-    of_endpoints: BTreeMap<EndpointId, OverrideState>,
+    /// The override of each endpoint that is tried: of the narrowest target.
+    tried: BTreeMap<EndpointId, Tried>,
+}
+
+/// An override that is tried.
+#[derive(Debug, Clone)]
+struct Tried {
+    rank: Rank,
+    target: String,
+    state: OverrideState,
 }
 
 impl Changes {
     /// The changes that `ask` names.
     pub(super) fn read(model: &Model, view: &WorldView, ask: &Ask) -> Result<Changes, SimulateError> {
         let mut changes = Changes::default();
-        for target in &ask.lose {
-            let target = target.trim();
-            match target.strip_prefix(VANTAGE) {
-                Some(name) => changes.vantages.insert(vantage(view, name)?),
-                None => {
-                    match place(model, target)? {
-                        Place::Region(region) => changes.lose_region(model, region),
-                        Place::Endpoints(endpoints) => changes.endpoints.extend(endpoints),
-                    }
-                    true
+        let index = Index::of(model);
+        for target in ask.lose.iter().map(|target| target.trim()) {
+            if let Some(name) = target.strip_prefix(VANTAGE) {
+                changes.vantages.insert(vantage(view, name)?);
+            } else {
+                let lost = Target::parse(target);
+                match lost.region().and_then(|region| model.region_named(region)) {
+                    Some(region) => changes.lose_region(model, region),
+                    None => changes.endpoints.extend(meant(model, &index, &lost, target)?),
                 }
-            };
+            }
             changes.lost.push(target.to_owned());
         }
-        for said in &ask.overrides {
-            changes.say(model, said.target.trim(), said.state.trim())?;
-        }
+        changes.say(model, &index, &ask.overrides)?;
         changes.sort();
         changes.note_unmonitored(model);
         changes.note_ramping(model, view);
@@ -79,19 +83,31 @@ impl Changes {
         self.endpoints.extend(all.filter(|id| model.endpoint(*id).region == Some(region)));
     }
 
-    fn say(&mut self, model: &Model, target: &str, word: &str) -> Result<(), SimulateError> {
-        let state = state_of(word).map_err(SimulateError::Refused)?;
-        let contradiction = match place(model, target)? {
-            Place::Region(region) => self.of_regions.insert(region, state).is_some_and(|before| before != state),
-            Place::Endpoints(ids) => {
-                let mut before = ids.into_iter().filter_map(|id| self.of_endpoints.insert(id, state));
-                before.any(|before| before != state)
-            }
-        };
-        if contradiction {
-            return Err(SimulateError::Refused(format!("two overrides of {target} contradict each other")));
+    /// The overrides that are tried, the narrowest first: their order says nothing.
+    fn say(&mut self, model: &Model, index: &Index, overrides: &[Word]) -> Result<(), SimulateError> {
+        let mut read = Vec::with_capacity(overrides.len());
+        for Word { target, state } in overrides {
+            let (target, word) = (target.trim(), state.trim());
+            let state = state_of(word).map_err(SimulateError::Refused)?;
+            let parsed = Target::parse(target);
+            let endpoints = meant(model, index, &parsed, target)?;
+            self.said.push(format!("{target}={word}"));
+            read.push((parsed, target, state, endpoints));
         }
-        self.said.push(format!("{target}={word}"));
+        read.sort_by(|a, b| b.0.rank().cmp(&a.0.rank()));
+        for (parsed, target, state, endpoints) in read {
+            for id in endpoints {
+                let tried = Tried { rank: parsed.rank(), target: target.to_owned(), state };
+                let first = self.tried.entry(id).or_insert(tried);
+                if first.rank == parsed.rank() && first.state != state {
+                    let who = match Target::parse(&first.target) == parsed {
+                        true => format!("two overrides of {target}"),
+                        false => format!("the overrides of {} and {target}", first.target),
+                    };
+                    return Err(SimulateError::Refused(format!("{who} contradict each other")));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -133,17 +149,11 @@ impl Changes {
         let mut world = view.clone();
         self.silence(model, view, &mut world);
         let mut overrides = HashMap::clone(&view.overrides);
-        for (region, state) in &self.of_regions {
-            let all = (0..model.endpoints.len() as u32).map(EndpointId);
-            for id in all.filter(|id| model.endpoint(*id).region == Some(*region)) {
-                // An endpoint's own override goes before its region's.
-                if view.override_of(id).is_none_or(|said| said.target.starts_with(REGION)) {
-                    overrides.insert(id, tried(format!("{REGION}{}", model.region(*region).name), *state));
-                }
+        for (id, Tried { rank, target, state }) in &self.tried {
+            // A narrower override that holds already goes before a wider one.
+            if view.override_of(*id).is_none_or(|said| Target::parse(&said.target).rank() <= *rank) {
+                overrides.insert(*id, tried(target.clone(), *state));
             }
-        }
-        for (id, state) in &self.of_endpoints {
-            overrides.insert(*id, tried(model.endpoint(*id).name.clone(), *state));
         }
         for id in &self.endpoints {
             let endpoint = model.endpoint(*id);
@@ -218,31 +228,10 @@ fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Rec
     received.collect()
 }
 
-/// What a target stands for.
-enum Place {
-    Region(RegionId),
-    /// The endpoint of this name; of every zone that has one.
-    Endpoints(Vec<EndpointId>),
-}
-
-fn place(model: &Model, target: &str) -> Result<Place, SimulateError> {
-    if let Some(name) = target.strip_prefix(REGION) {
-        let known = model.regions.iter().map(|region| region.name.as_str());
-        return model.region_named(name).map(Place::Region).ok_or_else(|| unknown("region", name, known));
-    }
-    let all = (0..model.endpoints.len() as u32).map(EndpointId);
-    let found: Vec<EndpointId> = all.filter(|id| model.endpoint(*id).name == target).collect();
-    if found.is_empty() {
-        let known = model.endpoints.iter().map(|endpoint| endpoint.name.as_str());
-        let error = match model.region_named(target) {
-            Some(_) => {
-                SimulateError::Refused(format!("no endpoint is called `{target}`; did you mean `{REGION}{target}`?"))
-            }
-            None => unknown("endpoint", target, known),
-        };
-        return Err(error);
-    }
-    Ok(Place::Endpoints(found))
+/// The endpoints that a target means, at least one.
+fn meant(model: &Model, index: &Index, target: &Target, text: &str) -> Result<Vec<EndpointId>, SimulateError> {
+    let found = index.endpoints(target);
+    if found.is_empty() { Err(SimulateError::Refused(no_target(text, model))) } else { Ok(found) }
 }
 
 fn vantage(view: &WorldView, name: &str) -> Result<Arc<str>, SimulateError> {

@@ -108,7 +108,7 @@ impl Weights {
     }
 
     /// All classes of the model the same.
-    fn even(snapshot: &Snapshot, qps: Option<f64>) -> Weights {
+    pub(super) fn even(snapshot: &Snapshot, qps: Option<f64>) -> Weights {
         let mut weights = Weights::none(snapshot);
         let classes = snapshot.model.clients.classes.len();
         (weights.total, weights.is_rate) = (qps.unwrap_or(1.0), qps.is_some());
@@ -203,7 +203,7 @@ fn policy_of(model: &Model, (zone, at): NameAt) -> PolicyId {
     model.zone(zone).steered[at].policy
 }
 
-/// The steered names of each policy, as zone and place in its list; without those that no address is asked of.
+/// The steered names of each policy, as zone and place in its list; without those that nothing is asked of.
 fn names(model: &Model) -> Vec<Vec<NameAt>> {
     let mut names = vec![Vec::new(); model.policies.len()];
     for (zone_at, zone) in model.zones.iter().enumerate() {

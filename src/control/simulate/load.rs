@@ -1,12 +1,12 @@
 //! Adding up: what the served decisions of a snapshot give to whom, over all names and classes. A question for a name
-//! is for each of its address types in equal parts, and a reply of several records is a part for each of them.
+//! is for each of its types in equal parts, and a reply of several records is a part for each of them.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::control::simulate::demand::{NameAt, Weights};
-use crate::model::{Facet, Model, Policy, PolicyId, ZoneId};
+use crate::model::{EndpointId, Facet, Model, Policy, PolicyId, ZoneId};
 use crate::snapshot::{LocalClass, Snapshot};
-use crate::steering::{Decision, Given};
+use crate::steering::{Decision, Given, Share};
 use crate::wire::Name;
 
 /// Who gets how much, in the unit of the weights.
@@ -22,16 +22,37 @@ pub(super) struct Load {
     pub(super) stale: f64,
 }
 
-/// The types that clients of a policy's names ask for: addresses, or the alias where it has nothing else. What is only
-/// a service (SRV, HTTPS, SVCB) is not counted: who asks for it asks for an address next.
+/// The types that clients of a policy's names ask for: all that it answers, but an alias only where it has no
+/// addresses, as it is given to those who ask for an address.
 pub(super) fn asked_facets(policy: &Policy) -> Vec<Facet> {
-    let is_address = |facet: &Facet| match facet {
-        Facet::V4 | Facet::V6 => true,
-        Facet::Alias | Facet::Srv | Facet::Https | Facet::Svcb => false,
+    let has_addresses = policy.facets.iter().any(|facet| matches!(facet, Facet::V4 | Facet::V6));
+    let is_asked = |facet: &Facet| match facet {
+        Facet::V4 | Facet::V6 | Facet::Srv | Facet::Https | Facet::Svcb => true,
+        Facet::Alias => !has_addresses,
     };
-    let addresses: Vec<Facet> = policy.facets.iter().copied().filter(is_address).collect();
-    let alias = policy.facets.iter().copied().filter(|facet| *facet == Facet::Alias);
-    if addresses.is_empty() { alias.collect() } else { addresses }
+    policy.facets.iter().copied().filter(is_asked).collect()
+}
+
+/// Each endpoint's part of what a decision gives, 0 to 1; they add up to 1, and there is none where no endpoint gives
+/// anything. Of SRV records a client takes one of the first priority, in proportion to weight (RFC 2782).
+pub(super) fn parts(model: &Model, decision: &Decision) -> Vec<(EndpointId, f64)> {
+    let Given::Endpoints(distribution) = &decision.given else { return Vec::new() };
+    match (decision.facet, distribution.tiers.first()) {
+        (Facet::Srv, Some(tier)) => {
+            let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
+            let of_share = |share: &Share| {
+                let each = share.weight / total / share.endpoints.len() as f64;
+                share.endpoints.iter().map(|endpoint| (*endpoint, each)).collect::<Vec<_>>()
+            };
+            tier.shares.iter().flat_map(of_share).collect()
+        }
+        (facet, _) => distribution.parts(|endpoint| model.endpoint(endpoint).stands_alone(facet)),
+    }
+}
+
+/// Without the noise of adding up: nine digits are more than anything here is known to.
+pub(super) fn rounded(number: f64) -> f64 {
+    (number * 1e9).round() / 1e9
 }
 
 /// How many decisions there are to look at.
@@ -73,11 +94,9 @@ pub(super) fn load(snapshot: &Snapshot, weights: &Weights) -> Load {
                         load.fixed += fixed;
                         load.nothing += (weight - fixed).max(0.0);
                     }
-                    Given::Endpoints(distribution) => {
+                    Given::Endpoints(_) => {
                         load.stale += if decision.stale { weight } else { 0.0 };
-                        for (endpoint, part) in
-                            distribution.parts(|endpoint| model.endpoint(endpoint).stands_alone(*facet))
-                        {
+                        for (endpoint, part) in parts(model, decision) {
                             load.endpoints[endpoint.0 as usize] += weight * part;
                         }
                     }

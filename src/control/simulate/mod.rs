@@ -3,6 +3,7 @@
 //! the decisions give over names and clients. Pure; the API and the command line call [`simulate`].
 
 mod change;
+mod compare;
 mod demand;
 mod http;
 mod load;
@@ -24,6 +25,8 @@ pub use demand::{DemandLine, MAX_LINES, parse as parse_demand};
 pub use measured::as_measured;
 pub use report::{Empty, EndpointReport, Exceeded, Given, Report, Split};
 
+pub(crate) use compare::losses;
+pub(super) use compare::{Difference, difference};
 pub(super) use http::{AT_A_TIME, respond};
 
 use change::Changes;
@@ -33,7 +36,7 @@ use demand::Weights;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ask {
-    /// What is lost: `region:NAME`, `vantage:NAME` or the name of an endpoint.
+    /// What is lost: `vantage:NAME`, or what an override can be of.
     pub lose: Vec<String>,
     /// What the operator says.
     #[serde(rename = "override")]
@@ -50,7 +53,7 @@ pub struct Ask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Word {
-    /// An endpoint or `region:NAME`.
+    /// An endpoint, a glob of endpoints, `pool:NAME`, `region:NAME` or `zone:NAME`.
     pub target: String,
     /// `drain`, `up` or `down`.
     pub state: String,
@@ -117,11 +120,15 @@ pub fn simulate(before: &Snapshot, next: &Snapshot, ask: &Ask, bounds: Bounds) -
     let changes = Changes::read(&next.model, &next.view, ask)?;
     let losses = if ask.pairs { pairs::of(&next.model)? } else { Vec::new() };
     bounds.hold(before, next, losses.len().max(1))?;
-    let mut scene = Scene { before, next, ask, weights: Weights::of(next, ask)?, base: None };
+    let weights = Weights::of(next, ask)?;
+    // Read once already, so it can be read: only the model is another.
+    let of_before = if std::ptr::eq(before, next) { None } else { Weights::of(before, ask).ok() };
+    let scene = Scene { before, next, weights, of_before };
+    let base = report::Base::of(before, scene.of_before());
     if losses.is_empty() {
-        return Ok(Outcome::One(Box::new(scene.run(&changes))));
+        return Ok(Outcome::One(Box::new(scene.run(&base, &changes))));
     }
-    let runs = losses.into_iter().map(|lost| scene.run(&changes.and_lose(&next.model, lost)));
+    let runs = losses.into_iter().map(|lost| scene.run(&base, &changes.and_lose(&next.model, lost)));
     Ok(Outcome::Pairs(runs.collect()))
 }
 
@@ -145,22 +152,23 @@ impl Bounds {
 struct Scene<'a> {
     before: &'a Snapshot,
     next: &'a Snapshot,
-    ask: &'a Ask,
     weights: Weights,
-    base: Option<report::Base>,
+    /// On the model of `before`, where that is another.
+    of_before: Option<Weights>,
 }
 
 impl Scene<'_> {
-    fn run(&mut self, changes: &Changes) -> Report {
-        let (before, next, ask) = (self.before, self.next, self.ask);
-        let same = std::ptr::eq(before, next);
-        let base = self.base.get_or_insert_with(|| {
-            // Read once already, so it can be read: only the model is another.
-            let own = if same { None } else { Weights::of(before, ask).ok() };
-            report::Base::of(before, own.as_ref().unwrap_or(&self.weights))
-        });
-        let after = settled(next, changes.apply(&next.model, &next.view));
-        report::report(base, next, &after, &self.weights, changes)
+    fn is_same(&self) -> bool {
+        std::ptr::eq(self.before, self.next)
+    }
+
+    fn of_before(&self) -> &Weights {
+        self.of_before.as_ref().unwrap_or(&self.weights)
+    }
+
+    fn run(&self, base: &report::Base, changes: &Changes) -> Report {
+        let after = settled(self.next, changes.apply(&self.next.model, &self.next.view));
+        report::report(base, self, &after, changes)
     }
 }
 

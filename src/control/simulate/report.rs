@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::control::explain::class_name;
+use crate::control::simulate::Scene;
 use crate::control::simulate::change::Changes;
+use crate::control::simulate::compare;
 use crate::control::simulate::demand::Weights;
-use crate::control::simulate::load::{self, Defaults, Load, load};
+use crate::control::simulate::load::{self, Defaults, Load, load, rounded};
+use crate::control::unanswered::Unanswered;
 use crate::model::{ClassId, Endpoint, Facet, MemberRef, Model, OnEmpty, Policy, PolicyId};
 use crate::snapshot::{LocalClass, Snapshot};
 use crate::steering::{self, Decision};
@@ -27,6 +30,11 @@ pub struct Report {
     pub empty: Vec<Empty>,
     /// How many more of those there are.
     pub empty_left_out: usize,
+    /// Who has an answer now and would have none.
+    #[serde(flatten)]
+    pub unanswered: Unanswered,
+    /// The share of all questions that would be answered by somebody else; none where another policy is compared.
+    pub moved: Option<f64>,
     /// What was lost.
     pub lost: Vec<String>,
     /// What was said, as `TARGET=STATE`.
@@ -105,7 +113,7 @@ pub struct Empty {
     pub given: Given,
     /// The fence that holds them, where there is one.
     pub fence: Option<String>,
-    /// For which types: `A`, `AAAA`, `CNAME`.
+    /// For which types: `A`, `AAAA`, `CNAME`, `SRV`, `HTTPS`, `SVCB`.
     pub types: Vec<String>,
     /// The name's zone.
     pub zone: String,
@@ -156,8 +164,9 @@ impl Base {
     }
 }
 
-/// The report of `after`, which came of `next`, beside `base`.
-pub(super) fn report(base: &Base, next: &Snapshot, after: &Snapshot, weights: &Weights, changes: &Changes) -> Report {
+/// The report of `after`, which came of `scene.next`, beside `base`.
+pub(super) fn report(base: &Base, scene: &Scene, after: &Snapshot, changes: &Changes) -> Report {
+    let (before, next, weights) = (scene.before, scene.next, &scene.weights);
     let model = &*after.model;
     let loaded = load(after, weights);
     let share = |weight: f64, total: f64| if total > 0.0 { rounded(weight / total) } else { 0.0 };
@@ -192,6 +201,8 @@ pub(super) fn report(base: &Base, next: &Snapshot, after: &Snapshot, weights: &W
         endpoints,
         empty,
         empty_left_out,
+        unanswered: compare::unanswered(before, after, scene.of_before(), weights),
+        moved: scene.is_same().then(|| share(compare::moved(before, after, weights), weights.total)),
         lost: changes.lost.clone(),
         said: changes.said.clone(),
         demand: weights.told.clone(),
@@ -202,11 +213,6 @@ pub(super) fn report(base: &Base, next: &Snapshot, after: &Snapshot, weights: &W
         generation: next.generation,
         notes: changes.notes.clone(),
     }
-}
-
-/// Without the noise of adding up: nine digits are more than anything here is known to.
-fn rounded(number: f64) -> f64 {
-    (number * 1e9).round() / 1e9
 }
 
 fn unloaded(model: &Model, endpoint: &Endpoint) -> EndpointReport {

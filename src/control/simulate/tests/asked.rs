@@ -23,6 +23,8 @@ fn what_is_not_there_is_refused_with_what_is_near() {
         ("fra1=dran", "`dran` is no state of an override: did you mean `drain`?"),
         ("vantage:v-us=up", "no endpoint is called `vantage:v-us`; there is `fra1`, `fra2`, `nyc`, `plain` and `sgp`"),
         ("fra1=up fra1=down", "two overrides of fra1 contradict each other"),
+        ("fra*=up *1=down", "the overrides of fra* and *1 contradict each other"),
+        ("pool:wbe", "no pool is called `wbe`; did you mean `web`?"),
     ] {
         assert_eq!(refused(&ask(words)), expected, "{words}");
     }
@@ -97,13 +99,18 @@ async fn the_api_simulates_on_what_is_served_and_holds_to_its_bounds() {
         ("application/json", r#"{"lose":["fra3"]}"#, 400, "no endpoint is called `fra3`; did you mean `fra2`?"),
         ("application/json", r#"{"loose":["fra1"]}"#, 400, "unknown field `loose`"),
         ("application/json", r#"{"demand":[{"net":"x","qps":1}]}"#, 400, "expected {"),
-        ("text/plain", r#"{"lose":["fra1"]}"#, 415, "expected a body of type application/json"),
-        ("application/json", &" ".repeat((1 << 20) + 1), 413, "at most 1048576 octets"),
+        ("application/x-www-form-urlencoded", r#"lose=fra1"#, 400, "expected {"),
+        ("application/json", &" ".repeat((1 << 20) + 1), 413, "over 1048576 octets"),
     ] {
         let (status, problem) = posted(&state, kind, body).await;
         assert_eq!(status.as_u16(), expected, "{problem}");
         assert!(problem["detail"].as_str().unwrap().contains(detail), "{problem}");
     }
+    for (kind, body) in [("application/x-www-form-urlencoded", r#"{"lose":["fra1"]}"#), ("text/plain", " ")] {
+        assert_eq!(posted(&state, kind, body).await.0, StatusCode::OK, "as curl sends it");
+    }
+    let foreign = Request::post("/v1/simulate").header("origin", "http://evil.example").body(Body::from("{}")).unwrap();
+    assert_eq!(respond(axum::extract::State(state.clone()), foreign).await.status(), StatusCode::FORBIDDEN);
     let turns = state.simulations.clone().try_acquire_many_owned(2).unwrap();
     let (status, problem) = posted(&state, "application/json", "{}").await;
     assert_eq!((status, &problem["status"]), (StatusCode::TOO_MANY_REQUESTS, &429.into()));

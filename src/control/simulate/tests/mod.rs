@@ -5,6 +5,7 @@ mod asked;
 mod losses;
 mod said;
 mod served;
+mod unanswered;
 
 use std::fs;
 use std::sync::Arc;

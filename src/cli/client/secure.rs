@@ -1,0 +1,90 @@
+//! TLS under the client of the commands: whom it trusts, and what went wrong in words.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// What names the file of certificates in the environment.
+pub(in crate::cli) const CA: &str = "PORTOLAN_CA";
+
+/// Shakes hands over `stream` as a client of `host`, a name or an IP address, that trusts the certificates in `ca`, or
+/// the system's where there is none.
+pub(super) async fn handshake(
+    stream: TcpStream,
+    host: &str,
+    ca: Option<&Path>,
+) -> Result<TlsStream<TcpStream>, String> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is no name of a TLS server"))?;
+    let roots = match ca {
+        Some(file) => of_file(file)?,
+        None => of_system()?,
+    };
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(name, stream).await.map_err(|error| why(&error, host, ca.is_some()))
+}
+
+fn of_file(file: &Path) -> Result<RootCertStore, String> {
+    let shown = file.display();
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates = read.map_err(|error| format!("can't read the certificates in {shown}: {error}"))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).map_err(|error| format!("a certificate in {shown} is not valid: {error}"))?;
+    }
+    match roots.is_empty() {
+        true => Err(format!("there is no certificate in {shown}; expected PEM: -----BEGIN CERTIFICATE-----")),
+        false => Ok(roots),
+    }
+}
+
+fn of_system() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    // Stores of real systems hold certificates that can't be parsed; they only fail those who rely on them.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    match roots.is_empty() {
+        true => Err(format!("this system trusts no certificate authority; name a file with --ca or in {CA}")),
+        false => Ok(roots),
+    }
+}
+
+fn why(error: &std::io::Error, host: &str, has_file: bool) -> String {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(wrong)) = tls else {
+        return match tls {
+            Some(rustls::Error::InvalidMessage(_)) => "the server does not speak TLS; write http:// for it".to_owned(),
+            Some(_) | None => format!("the TLS handshake failed: {error}"),
+        };
+    };
+    match wrong {
+        CertificateError::UnknownIssuer if has_file => {
+            "the file of --ca has no certificate authority that vouches for the server's certificate".to_owned()
+        }
+        CertificateError::UnknownIssuer => {
+            format!("an unknown authority vouches for the server's certificate; name its file with --ca or in {CA}")
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the server's certificate has expired".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("the server's certificate is not for {host}")
+        }
+        other => format!("the server's certificate is not valid: {other}"),
+    }
+}
+
+/// The file of certificates: of the flag, else of the environment; an empty text is none.
+pub(in crate::cli) fn ca_file(flag: Option<&PathBuf>) -> Option<PathBuf> {
+    flag.cloned().or_else(|| std::env::var_os(CA).map(PathBuf::from)).filter(|file| !file.as_os_str().is_empty())
+}

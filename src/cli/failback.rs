@@ -1,0 +1,87 @@
+//! `portolan failback`: hands a name whose failback is manual back to the first member that is up.
+
+use std::fmt::Write;
+
+use crate::cli::ask::ServerArg;
+use crate::cli::client::{Call, encoded};
+use crate::cli::{Failure, Format, overrides, text};
+use crate::control::failback::{FailedBack, PoolStays, PoolTurn};
+
+/// Hand a name whose failback is manual back to the first member that is up
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  portolan failback db.svc.example
+
+The token comes from PORTOLAN_TOKEN; its role is operate. Exit code 0 also where there is nothing to do.")]
+pub(super) struct Args {
+    /// The name, such as db.svc.example
+    #[arg(value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    name: String,
+    #[command(flatten)]
+    server: ServerArg,
+    /// How to print it; json is what the API answers
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let path = format!("/v1/failback/{}", encoded(&args.name));
+    let body = match args.server.server().exchange(&Call::post(&path).with_token()?)? {
+        Ok(body) => body,
+        Err(refused) => {
+            if args.format == Format::Json {
+                text::print(&format!("{}\n", serde_json::to_string(&refused)?));
+            }
+            return Err(Failure(refused.detail));
+        }
+    };
+    match args.format {
+        Format::Json => text::print(&format!("{body}\n")),
+        Format::Human => text::print(&human(&serde_json::from_str(&body)?)),
+    }
+    Ok(())
+}
+
+/// `db.svc.example.: pg handed back from pg-b to pg-a; 50.0 % of answers moved: pg-a +50.0, pg-b -50.0`
+fn human(done: &FailedBack) -> String {
+    let FailedBack { name, handed_back, stays, also, moved } = done;
+    let turn = |PoolTurn { pool, from, to }: &PoolTurn| format!("{pool} handed back from {from} to {to}");
+    let stay = |PoolStays { pool, member }: &PoolStays| format!("{pool} is on {member}, its first member that is up");
+    if handed_back.is_empty() {
+        let stays: Vec<String> = stays.iter().map(stay).collect();
+        let why = if stays.is_empty() { "no member of it was ever up".to_owned() } else { stays.join("; ") };
+        return format!("{name}: nothing to do: {why}\n");
+    }
+    let turns: Vec<String> = handed_back.iter().map(turn).collect();
+    let mut text = format!("{name}: {}; {}\n", turns.join(", "), overrides::moved(moved));
+    if !also.is_empty() {
+        let _ = writeln!(text, "the same policy answers {}: handed back too", also.join(", "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::moved::Moved;
+
+    #[test]
+    fn what_was_handed_back_is_told_and_that_there_was_nothing_to_do() {
+        let text = |text: &str| text.to_owned();
+        let mut done = FailedBack {
+            name: text("db.svc.example."),
+            handed_back: vec![PoolTurn { pool: text("pg"), from: text("pg-b"), to: text("pg-a") }],
+            stays: vec![],
+            also: vec![text("ro.svc.example.")],
+            moved: Moved::default(),
+        };
+        assert_eq!(
+            human(&done),
+            "db.svc.example.: pg handed back from pg-b to pg-a; no answer moved\n\
+             the same policy answers ro.svc.example.: handed back too\n"
+        );
+        done.handed_back.clear();
+        done.stays = vec![PoolStays { pool: text("pg"), member: text("pg-a") }];
+        assert_eq!(human(&done), "db.svc.example.: nothing to do: pg is on pg-a, its first member that is up\n");
+    }
+}

@@ -1,0 +1,191 @@
+//! `POST /v1/failback/NAME`: hands a name whose failback is manual back to the first member that is up. What the name is,
+//! whether it can be handed back and what came of it are plain functions; the steering task publishes.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::{Path, State as Shared};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::config::{Role, did_you_mean};
+use crate::control::State;
+use crate::control::access::{caller, same_origin};
+use crate::control::command::{Command, HandedBack};
+use crate::control::moved::{Moved, moved};
+use crate::control::operate::{Refused, stopping};
+use crate::control::problem::problem;
+use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, Steering, Zone};
+use crate::snapshot::Snapshot;
+use crate::wire::Name;
+
+/// Why a name is not handed back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such name; says what is near.
+    NoName(String),
+    /// Its failback is not manual; says what it is.
+    NotManual(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::NoName(why) | Refusal::NotManual(why) => f.write_str(why),
+        }
+    }
+}
+
+/// The answer to `POST /v1/failback/NAME`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailedBack {
+    /// The name, whole.
+    pub name: String,
+    /// The pools that were handed back; empty: there was nothing to do.
+    pub handed_back: Vec<PoolTurn>,
+    /// The pools that stay where they are: that member is the first that is up.
+    pub stays: Vec<PoolStays>,
+    /// Other names that share the choice, and went along: their policies say the same.
+    pub also: Vec<String>,
+    /// What it did to the answers.
+    pub moved: Moved,
+}
+
+/// A pool that was handed back.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PoolTurn {
+    /// The pool.
+    pub pool: String,
+    /// The member that it stayed on.
+    pub from: String,
+    /// The member that it is on now.
+    pub to: String,
+}
+
+/// A pool that stays where it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PoolStays {
+    /// The pool.
+    pub pool: String,
+    /// The member that it is on.
+    pub member: String,
+}
+
+/// The handler.
+pub(super) async fn post(Shared(state): Shared<State>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let done = async {
+        same_origin(&headers)?;
+        let who = caller(&state, &headers, Role::Operate)?.name.to_string();
+        let (reply, done) = oneshot::channel();
+        state.controls.commands.send(Command::Failback { name, who, reply }).await.map_err(|_| stopping())?;
+        let handed_back = done.await.map_err(|_| stopping())?.map_err(|refusal| Box::new(refused(&refusal)))?;
+        let HandedBack { policy, name, served: [old, new] } = handed_back;
+        // Many names take long, and the other requests don't wait for it.
+        let report = tokio::task::spawn_blocking(move || report(&old, &new, policy, name)).await;
+        report.map(|report| Json(report).into_response()).map_err(|_| stopping())
+    };
+    done.await.unwrap_or_else(|refused: Refused| *refused)
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    let status = match refusal {
+        Refusal::NoName(_) => StatusCode::NOT_FOUND,
+        Refusal::NotManual(_) => StatusCode::CONFLICT,
+    };
+    problem(status, refusal.to_string())
+}
+
+/// The policy of a name that can be handed back, and the name whole.
+pub(crate) fn policy_of(model: &Model, name: &str) -> Result<(PolicyId, String), Refusal> {
+    let (_, steered) = steered(model, name.trim())?;
+    let (policy, whole) = (steered.policy, steered.owner.to_string());
+    let refused = |why: String| Err(Refusal::NotManual(format!("`{whole}` can't be handed back: {why}")));
+    if failover_pools(model, policy).is_empty() {
+        return refused("no pool of it has steer = \"failover\"".to_owned());
+    }
+    match model.policy(policy).failback {
+        Failback::Manual => Ok((policy, whole)),
+        Failback::Auto => {
+            refused("its failback is \"auto\": it goes back by itself as soon as an earlier member is up".to_owned())
+        }
+        Failback::After(time) => {
+            let time = humantime::format_duration(time);
+            refused(format!(
+                "its failback is \"{time}\": it goes back when an earlier member has been up for that long"
+            ))
+        }
+    }
+}
+
+/// The steered name that is meant: whole, or as its policy file writes it where only one zone has that.
+fn steered<'m>(model: &'m Model, name: &str) -> Result<(&'m Zone, &'m SteeredName), Refusal> {
+    let all = || model.zones.iter().flat_map(|zone| zone.steered.iter().map(move |steered| (&**zone, steered)));
+    let whole = Name::parse(name).ok();
+    if let Some(found) = all().find(|(_, steered)| Some(&steered.owner) == whole.as_ref()) {
+        return Ok(found);
+    }
+    let of_label: Vec<(&Zone, &SteeredName)> = all().filter(|(_, steered)| steered.label == name).collect();
+    match of_label[..] {
+        [found] => return Ok(found),
+        [] => {}
+        [(_, first), (_, second), ..] => {
+            let (first, second) = (first.owner.to_string(), second.owner.to_string());
+            return Err(Refusal::NoName(format!("`{name}` is in several zones; write {first} or {second}")));
+        }
+    }
+    let names: Vec<String> = all().map(|(_, steered)| steered.owner.to_string()).collect();
+    let wanted = format!("{}.", name.trim_end_matches('.'));
+    let hint =
+        did_you_mean(&wanted, names.iter().map(String::as_str)).map_or(String::new(), |hint| format!("; {hint}"));
+    Err(Refusal::NoName(format!("`{name}` is not a steered name{hint}")))
+}
+
+/// The failover pools below a policy.
+fn failover_pools(model: &Model, policy: PolicyId) -> BTreeSet<u32> {
+    let mut open: Vec<MemberRef> = model.policy(policy).roots().collect();
+    let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(member) = open.pop() {
+        let MemberRef::Pool(PoolId(id)) = member else { continue };
+        if seen.insert(id) {
+            let pool = model.pool(PoolId(id));
+            open.extend(pool.members.iter().map(|member| member.to));
+            if pool.steering == Steering::Failover {
+                found.insert(id);
+            }
+        }
+    }
+    found
+}
+
+/// What became of a policy's choices between two snapshots of one model.
+pub(crate) fn report(before: &Snapshot, after: &Snapshot, policy: PolicyId, name: String) -> FailedBack {
+    let model = &*after.model;
+    let choices = |snapshot: &Snapshot| -> Vec<Choice> { snapshot.failover_choices(policy) };
+    let text = |member: MemberRef| match member {
+        MemberRef::Endpoint(id) => model.endpoint(id).name.clone(),
+        MemberRef::Pool(id) => model.pool(id).name.clone(),
+    };
+    let (mut turned, mut stays) = (BTreeSet::new(), BTreeSet::new());
+    // Both are of the same facets and classes in the same order, as both are of one policy.
+    for ((pool, old), (_, new)) in choices(before).into_iter().zip(choices(after)) {
+        let pool = model.pool(pool).name.clone();
+        match old == new {
+            true => _ = stays.insert(PoolStays { pool, member: text(new) }),
+            false => _ = turned.insert(PoolTurn { pool, from: text(old), to: text(new) }),
+        }
+    }
+    let owners = model.zones.iter().flat_map(|zone| &zone.steered).filter(|steered| steered.policy == policy);
+    let also = owners.map(|steered| steered.owner.to_string()).filter(|owner| *owner != name && !turned.is_empty());
+    FailedBack {
+        also: also.collect(),
+        name,
+        handed_back: turned.into_iter().collect(),
+        stays: stays.into_iter().collect(),
+        moved: moved(before, after),
+    }
+}
+
+/// A failover pool, and the member that it is on.
+type Choice = (PoolId, MemberRef);

@@ -1,0 +1,189 @@
+//! What the book of overrides makes of a model.
+
+use super::*;
+use crate::control::fixture;
+
+/// `fra1` is in eu-west, `nyc` in us-east, `plain` nowhere.
+fn model() -> Model {
+    fixture::model()
+}
+
+fn said(target: &str, state: OverrideState, until: Option<f64>) -> Override {
+    Override { target: target.into(), state, why: "rack move".into(), who: "alice".into(), until }
+}
+
+fn resolved(book: &Book) -> Vec<(u32, OverrideState)> {
+    let mut all: Vec<_> = book.resolve(&model()).into_iter().map(|(id, said)| (id.0, said.state)).collect();
+    all.sort_unstable_by_key(|(id, _)| *id);
+    all
+}
+
+#[test]
+fn an_endpoints_own_override_goes_before_its_regions() {
+    let mut book = Book::default();
+    assert_eq!(book.put(said("region:eu-west", OverrideState::Drain, None), &model()), Ok(None));
+    assert_eq!(resolved(&book), [(0, OverrideState::Drain)]);
+    book.put(said("fra1", OverrideState::Up, None), &model()).unwrap();
+    book.put(said("plain", OverrideState::Down, None), &model()).unwrap();
+    assert_eq!(resolved(&book), [(0, OverrideState::Up), (2, OverrideState::Down)]);
+    assert_eq!(book.clear("fra1", &model()).unwrap().state, OverrideState::Up);
+    assert_eq!(resolved(&book), [(0, OverrideState::Drain), (2, OverrideState::Down)]);
+}
+
+#[test]
+fn the_last_word_on_a_target_counts() {
+    let mut book = Book::default();
+    book.put(said("fra1", OverrideState::Drain, None), &model()).unwrap();
+    let before = book.put(said("fra1", OverrideState::Down, None), &model()).unwrap();
+    assert_eq!(before.unwrap().state, OverrideState::Drain);
+    assert_eq!((resolved(&book), book.all().len()), (vec![(0, OverrideState::Down)], 1));
+}
+
+#[test]
+fn an_override_ends_at_its_time_and_not_before() {
+    let mut book = Book::default();
+    book.put(said("fra1", OverrideState::Drain, Some(200.0)), &model()).unwrap();
+    book.put(said("nyc", OverrideState::Drain, Some(100.5)), &model()).unwrap();
+    book.put(said("plain", OverrideState::Drain, None), &model()).unwrap();
+    assert_eq!((book.next_end(), book.expire(100.0)), (Some(100.5), vec![]));
+    let over = book.expire(100.5);
+    assert_eq!((over.len(), &*over[0].target, book.next_end()), (1, "nyc", Some(200.0)));
+    assert_eq!((book.expire(1e12).len(), book.next_end(), book.all().len()), (1, None, 1));
+}
+
+#[test]
+fn a_target_that_matches_nothing_is_refused_with_what_is_near() {
+    let mut small = model();
+    small.pools.push(crate::model::Pool::new("eu", crate::model::Steering::Weighted, vec![]));
+    small.regions.push(crate::model::Region { name: "empty".into(), ..small.regions[0].clone() });
+    for (target, expected) in [
+        ("fra2", "no endpoint is called `fra2`; did you mean `fra1`?"),
+        ("FRA1", "no endpoint is called `FRA1`; did you mean `fra1`?"),
+        ("zzz", "no endpoint is called `zzz`; there is `fra1`, `nyc` and `plain`"),
+        ("eu", "no endpoint is called `eu`; did you mean `pool:eu`?"),
+        ("eu-west", "no endpoint is called `eu-west`; did you mean `region:eu-west`?"),
+        ("region:eu-wets", "no region is called `eu-wets`; did you mean `eu-west`?"),
+        ("region:empty", "no endpoint is in region `empty`"),
+    ] {
+        let refused = Book::default().put(said(target, OverrideState::Drain, None), &small);
+        assert_eq!(refused, Err(Refusal::NoTarget(expected.into())));
+    }
+    let nothing = |target| Book::default().clear(target, &small).unwrap_err().to_string();
+    assert_eq!(nothing("fra2"), "no endpoint is called `fra2`; did you mean `fra1`?");
+    assert_eq!(nothing("fra1"), "there is no override of `fra1` to clear");
+    let mut book = Book::default();
+    book.put(said("region:eu-west", OverrideState::Drain, None), &small).unwrap();
+    let refused = book.clear("fra1", &small).unwrap_err().to_string();
+    assert_eq!(refused, "there is no override of `fra1` to clear; there is one of `region:eu-west`");
+}
+
+#[test]
+fn an_override_outlives_its_target_and_says_so() {
+    let mut book = Book::default();
+    book.put(said("plain", OverrideState::Drain, None), &model()).unwrap();
+    let mut smaller = model();
+    smaller.endpoints.pop();
+    assert!(book.resolve(&smaller).is_empty());
+    assert_eq!(book.without_target(&smaller)[0].target, "plain");
+    assert!(book.without_target(&model()).is_empty());
+    assert!(book.clear("plain", &smaller).is_ok(), "it can be cleared all the same");
+}
+
+#[test]
+fn the_book_has_an_end() {
+    let mut book = Book::default();
+    for n in 0..MAX_OVERRIDES {
+        book.said.push(Arc::new(said(&format!("e{n}"), OverrideState::Drain, None)));
+    }
+    assert_eq!(book.put(said("fra1", OverrideState::Drain, None), &model()), Err(Refusal::Full));
+}
+
+#[test]
+fn what_is_kept_comes_back_and_what_is_not_ours_is_refused() {
+    let mut book = Book::default();
+    book.put(said("fra1", OverrideState::Drain, Some(1.7e9 + 0.25)), &model()).unwrap();
+    book.put(said("region:us-east", OverrideState::Up, None), &model()).unwrap();
+    let kept = serde_json::to_string(&book).unwrap();
+    assert_eq!(serde_json::from_str::<Book>(&kept).unwrap(), book);
+    let wrong = |text: &str| serde_json::from_str::<Book>(text).unwrap_err().to_string();
+    assert!(wrong(&kept.replace("drain", "drian")).contains("did you mean `drain`?"));
+    assert!(wrong(&kept.replace("\"why\"", "\"because\"")).contains("missing field `why`"));
+}
+
+#[test]
+fn why_is_one_line_that_says_something_and_for_a_time_that_passes() {
+    for (why, ok) in [
+        ("rack move", true),
+        (" ", false),
+        ("a\nb", false),
+        ("a\u{1b}[2Jb", false),
+        ("a\u{202e}b", false),
+        ("\u{200b} \u{feff}", false),
+        ("a\u{9b}b", false),
+        ("\u{e9}t\u{e9}", true),
+        (&"x".repeat(256), true),
+        (&"x".repeat(257), false),
+    ] {
+        assert_eq!(check_why(why).is_ok(), ok, "{why:?}");
+    }
+    for (text, expected) in [
+        ("2h", Some(7200)),
+        ("1h 30m", Some(5400)),
+        ("366days", Some(366 * 86_400)),
+        ("367days", None),
+        ("0s", None),
+        ("1d", Some(86_400)),
+        ("1y", Some(31_557_600)),
+        ("2years", None),
+        ("999999999999y", None),
+        ("99999999999999999999y", None),
+        ("1h30m", Some(5400)),
+        ("1.5h", Some(5400)),
+        ("for ever", None),
+        ("\u{661}h", None),
+        ("2", None),
+        ("-2h", None),
+        ("", None),
+    ] {
+        assert_eq!(duration_of(text).ok().map(|time| time.as_secs()), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_narrowest_target_wins_and_of_two_alike_the_newer() {
+    use OverrideState::{Down, Drain, Up};
+    let model = crate::control::target::tests::model();
+    let resolved = |book: &Book| {
+        let resolved = book.resolve(&model);
+        let state =
+            |id: u32| resolved.get(&EndpointId(id)).map(|said| format!("{} {}", said.target, said.state.as_str()));
+        (0..5).map(|id| state(id).unwrap_or_default()).collect::<Vec<_>>()
+    };
+    let mut book = Book::default();
+    for (target, state) in [
+        ("svc.example./fra1", Up),
+        ("fra1", Drain),
+        ("fra?", Down),
+        ("f*", Up),
+        ("pool:deep", Down),
+        ("pool:web", Drain),
+        ("region:us-east", Up),
+        ("zone:svc.example", Up),
+    ] {
+        book.put(said(target, state, None), &model).unwrap();
+    }
+    let expected = ["svc.example./fra1 up", "pool:web drain", "zone:svc.example up", "fra1 drain", "f* up"];
+    assert_eq!(resolved(&book), expected);
+    let again: Book = serde_json::from_str(&serde_json::to_string(&book).unwrap()).unwrap();
+    assert_eq!(resolved(&again), expected, "age outlives a restart");
+    book.put(said("fra?", Down, None), &model).unwrap();
+    book.put(said("pool:deep", Drain, None), &model).unwrap();
+    assert_eq!(resolved(&book)[4], "fra? down", "said again, so newer");
+    assert_eq!(resolved(&book)[1], "pool:deep drain");
+    assert_eq!(book.clear("zone:SVC.example.", &model).unwrap().target, "zone:svc.example", "one zone, written twice");
+    let refused = book.clear("zone:svc.example.", &model).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "there is no override of `zone:svc.example.` to clear; there is one of `pool:deep`, `svc.example./fra1`"
+    );
+}

@@ -1,0 +1,237 @@
+//! Two snapshots side by side: which questions had an answer and have none, and which part of the answers is given by
+//! somebody else. The weights and the walk are those of a simulation, so that what a drain says of itself is what a
+//! simulation of it says.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::control::explain::class_name;
+use crate::control::simulate::demand::{NameAt, Weights};
+use crate::control::simulate::load::{self, Defaults, asked_facets, parts, served};
+use crate::control::unanswered::{Unanswered, UnansweredName};
+use crate::model::{ClassId, EndpointId, Facet, Model, PolicyId};
+use crate::snapshot::{LocalClass, Snapshot};
+use crate::steering::{Decision, Given};
+use crate::wire::Name;
+
+/// Most names that are listed; more are counted. A person acts on the first, and a script on there being any.
+const MAX_NAMES: usize = 10_000;
+
+/// What a change of the overrides made of the answers.
+pub(in crate::control) struct Difference {
+    /// The part of all questions that is answered by somebody else, 0 to 1.
+    pub(in crate::control) moved: f64,
+    /// Each endpoint's share of all questions before and after, in the order of the files.
+    pub(in crate::control) shares: Vec<[f64; 2]>,
+    /// Who has no answer any more.
+    pub(in crate::control) unanswered: Unanswered,
+}
+
+/// The difference between two snapshots of one model, all names and client classes alike.
+pub(in crate::control) fn difference(before: &Snapshot, after: &Snapshot) -> Difference {
+    let weights = Weights::even(after, None);
+    let [old, new] = [before, after].map(|snapshot| load::load(snapshot, &weights).endpoints);
+    let shares = old.into_iter().zip(new).map(|(old, new)| [old, new]).collect();
+    Difference {
+        moved: moved(before, after, &weights),
+        shares,
+        unanswered: unanswered(before, after, &weights, &weights),
+    }
+}
+
+/// Who has no answer any more, between two snapshots of one model. Costs little where nobody lost anything.
+pub(crate) fn losses(before: &Snapshot, after: &Snapshot) -> Option<Unanswered> {
+    let is_empty = |decision: &Decision| !matches!(decision.given, Given::Endpoints(_));
+    let loses = |policy: PolicyId| {
+        let facets = asked_facets(after.model.policy(policy));
+        facets.iter().any(|facet| served(after, policy, *facet).any(|(_, decision)| is_empty(decision)))
+    };
+    let changed = policies(&after.model).filter(|policy| !after.answers_as(before, *policy));
+    if !changed.into_iter().any(loses) {
+        return None;
+    }
+    let weights = Weights::even(after, None);
+    Some(unanswered(before, after, &weights, &weights)).filter(|unanswered| !unanswered.is_nobody())
+}
+
+fn policies(model: &Model) -> impl Iterator<Item = PolicyId> + use<> {
+    (0..model.policies.len() as u32).map(PolicyId)
+}
+
+/// The part of the questions, in the unit of the weights, that somebody else answers in `after`, a snapshot of the same
+/// model.
+pub(super) fn moved(before: &Snapshot, after: &Snapshot, weights: &Weights) -> f64 {
+    let mut moved = 0.0;
+    for policy in policies(&after.model).filter(|policy| !weights.names(*policy).is_empty()) {
+        if after.answers_as(before, policy) {
+            continue;
+        }
+        let by_class = weights.of_policy(after, policy);
+        let facets = asked_facets(after.model.policy(policy));
+        let mut known: HashMap<(*const Decision, *const Decision), f64> = HashMap::new();
+        for facet in &facets {
+            let old: HashMap<LocalClass, &Decision> = served(before, policy, *facet).collect();
+            for (class, new) in served(after, policy, *facet) {
+                let Some(old) = old.get(&class) else { continue };
+                let pair = (std::ptr::from_ref(*old), std::ptr::from_ref(new));
+                let part = *known.entry(pair).or_insert_with(|| changed_part(&after.model, old, new));
+                moved += part * by_class[usize::from(class.0)] / facets.len() as f64;
+            }
+        }
+    }
+    moved
+}
+
+/// Which part of what `old` gives is given by somebody else in `new`, 0 to 1.
+fn changed_part(model: &Model, old: &Decision, new: &Decision) -> f64 {
+    let mut differences: BTreeMap<Option<EndpointId>, f64> = BTreeMap::new();
+    for (sign, decision) in [(1.0, old), (-1.0, new)] {
+        let given = parts(model, decision);
+        if given.is_empty() {
+            *differences.entry(None).or_default() += sign;
+        }
+        for (endpoint, part) in given {
+            *differences.entry(Some(endpoint)).or_default() += sign * part;
+        }
+    }
+    differences.into_values().filter(|lost| *lost > 0.0).sum()
+}
+
+/// The questions that have an answer in `before` and none in `after`. `of_before` are the weights on the model of
+/// `before`, which say what is asked there; a name that is asked in `after` only had no answer.
+pub(super) fn unanswered(before: &Snapshot, after: &Snapshot, of_before: &Weights, weights: &Weights) -> Unanswered {
+    let model = &*after.model;
+    let mut past = Past::of(before, after, of_before);
+    let mut defaults = Defaults::of(model);
+    let mut found = Found::default();
+    for policy in policies(model).filter(|policy| !weights.names(*policy).is_empty()) {
+        if past.is_same && after.answers_as(before, policy) {
+            continue;
+        }
+        let facets = asked_facets(model.policy(policy));
+        for facet in &facets {
+            for (class, decision) in served(after, policy, *facet) {
+                let is_static = match decision.given {
+                    Given::Endpoints(_) => continue,
+                    Given::Static => true,
+                    Given::Nodata => false,
+                };
+                for name in weights.names(policy) {
+                    let is_answered = is_static && defaults.has(*name, *facet);
+                    if !is_answered && past.answered(after, policy, *name, *facet, class) {
+                        let weight = weights.of_name(after, policy, *name)[usize::from(class.0)];
+                        found.add(*name, *facet, class, weight / facets.len() as f64);
+                    }
+                }
+            }
+        }
+    }
+    found.told(after, weights)
+}
+
+/// What was answered before.
+struct Past<'a> {
+    before: &'a Snapshot,
+    /// Whether both snapshots are of one model, so that ids mean the same.
+    is_same: bool,
+    defaults: Defaults<'a>,
+    names: HashMap<(String, &'a Name), (NameAt, PolicyId)>,
+    classes: HashMap<String, ClassId>,
+}
+
+impl<'a> Past<'a> {
+    fn of(before: &'a Snapshot, after: &Snapshot, of_before: &Weights) -> Past<'a> {
+        let is_same = std::sync::Arc::ptr_eq(&before.model, &after.model);
+        let model = &*before.model;
+        let (mut names, mut classes) = (HashMap::new(), HashMap::new());
+        if !is_same {
+            for policy in policies(model) {
+                for name in of_before.names(policy) {
+                    let zone = model.zone(name.0);
+                    names.insert((zone.apex.to_string(), &zone.steered[name.1].owner), (*name, policy));
+                }
+            }
+            for class in (0..model.clients.classes.len() as u16).map(ClassId) {
+                classes.entry(class_name(model, class)).or_insert(class);
+            }
+        }
+        Past { before, is_same, defaults: Defaults::of(model), names, classes }
+    }
+
+    /// Whether the clients that are `class` to `policy` in `after` had an answer for a name.
+    fn answered(
+        &mut self,
+        after: &Snapshot,
+        of_after: PolicyId,
+        name: NameAt,
+        facet: Facet,
+        class: LocalClass,
+    ) -> bool {
+        let (name, policy, class) = if self.is_same {
+            (name, of_after, class)
+        } else {
+            let zone = after.model.zone(name.0);
+            let key = (zone.apex.to_string(), &zone.steered[name.1].owner);
+            let Some((name, policy)) = self.names.get(&key).copied() else { return false };
+            let clients = class_name(&after.model, after.standing_for(of_after, class));
+            let class = self.classes.get(&clients).copied().unwrap_or(ClassId(0));
+            (name, policy, self.before.local(policy, class))
+        };
+        match self.before.cell(policy, class, facet).map(|cell| &cell.decision().given) {
+            None | Some(Given::Nodata) => false,
+            Some(Given::Endpoints(_)) => true,
+            Some(Given::Static) => self.defaults.has(name, facet),
+        }
+    }
+}
+
+/// Lost answers as they are found.
+#[derive(Default)]
+struct Found {
+    names: BTreeMap<NameAt, BTreeMap<LocalClass, Vec<Facet>>>,
+    left_out: HashSet<NameAt>,
+    weight: f64,
+}
+
+impl Found {
+    fn add(&mut self, name: NameAt, facet: Facet, class: LocalClass, weight: f64) {
+        self.weight += weight;
+        if self.names.len() >= MAX_NAMES && !self.names.contains_key(&name) {
+            self.left_out.insert(name);
+            return;
+        }
+        self.names.entry(name).or_default().entry(class).or_default().push(facet);
+    }
+
+    fn told(self, after: &Snapshot, weights: &Weights) -> Unanswered {
+        let share = if weights.total > 0.0 { self.weight / weights.total } else { 0.0 };
+        let names = self.names.into_iter().flat_map(|(name, classes)| of_name(after, name, classes));
+        Unanswered { share: load::rounded(share), names: names.collect(), left_out: self.left_out.len() }
+    }
+}
+
+/// One entry for each set of types that clients of a name lost.
+fn of_name(after: &Snapshot, name: NameAt, lost: BTreeMap<LocalClass, Vec<Facet>>) -> Vec<UnansweredName> {
+    let model = &*after.model;
+    let zone = model.zone(name.0);
+    let steered = &zone.steered[name.1];
+    let types = asked_facets(model.policy(steered.policy)).len();
+    let mut by_types: BTreeMap<Vec<Facet>, BTreeSet<LocalClass>> = BTreeMap::new();
+    for (class, facets) in lost {
+        by_types.entry(facets).or_default().insert(class);
+    }
+    let all: Vec<ClassId> = (0..model.clients.classes.len() as u16).map(ClassId).collect();
+    let entry = |(facets, locals): (Vec<Facet>, BTreeSet<LocalClass>)| {
+        let (meant, others): (Vec<ClassId>, Vec<ClassId>) =
+            all.iter().partition(|class| locals.contains(&after.local(steered.policy, **class)));
+        let classes: BTreeSet<String> = meant.into_iter().map(|class| class_name(model, class)).collect();
+        UnansweredName {
+            name: steered.label.clone(),
+            zone: zone.apex.to_string(),
+            classes: classes.into_iter().collect(),
+            all_clients: others.is_empty(),
+            types: facets.iter().map(|facet| facet.as_str().to_owned()).collect(),
+            all_types: facets.len() == types,
+        }
+    };
+    by_types.into_iter().map(entry).collect()
+}

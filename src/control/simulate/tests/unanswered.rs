@@ -1,0 +1,149 @@
+//! Who has an answer and would have none; and that a drain says of itself what a simulation of it says.
+
+use super::*;
+use crate::control::moved::moved;
+use crate::control::simulate::losses;
+use crate::model::{Override, OverrideState};
+use crate::snapshot::compile::refresh;
+
+/// A name for each region's clients, services, and names that fall back on different things.
+const POLICY: &str = r#"
+zone = "svc.test."
+[monitor.m]
+type = "tcp"
+port = 80
+[endpoint.fra]
+addresses = ["192.0.2.10"]
+region = "eu"
+monitor = "m"
+[endpoint.nyc]
+addresses = ["203.0.113.10", "2001:db8::20"]
+region = "us"
+monitor = "m"
+[endpoint.sgp]
+addresses = ["198.51.100.10"]
+region = "ap"
+monitor = "m"
+[pool.world]
+steer = "geo"
+members = [{ to = "fra", when = { continents = ["EU"] } }, { to = "nyc" }]
+[pool.strict]
+members = ["fra"]
+[name.www]
+pool = "world"
+[name.gone]
+pool = "strict"
+on_empty = "nodata"
+[name.file]
+pool = "strict"
+on_empty = "static"
+types = ["A"]
+[name.dual]
+pool = "nyc"
+on_empty = "nodata"
+[name."_sip._udp"]
+pool = "sgp"
+types = ["SRV"]
+port = 5060
+on_empty = "nodata"
+"#;
+
+fn policy() -> String {
+    POLICY.replace("continents = [\"EU\"]", "nets = [\"192.0.2.0/24\", \"10.0.0.0/9\"]")
+}
+
+/// `NAME TYPES: CLASSES` for each.
+fn told(unanswered: &crate::control::unanswered::Unanswered) -> Vec<String> {
+    let each = unanswered.names.iter().map(|name| {
+        let all = if name.all_clients { " all" } else { "" };
+        format!("{} {}: {}{all}", name.name, name.types.join(" "), name.classes.join(" "))
+    });
+    each.collect()
+}
+
+#[test]
+fn what_had_an_answer_and_has_none_is_told() {
+    let snapshot = compiled(&policy());
+    for (words, expected) in [
+        ("", &[][..]),
+        ("fra=down", &["gone A: ap eu us all"]),
+        ("fra", &["gone A: ap eu us all"]),
+        ("sgp=down", &["_sip._udp SRV: ap eu us all"]),
+        ("nyc=down", &["dual A AAAA: ap eu us all"]),
+    ] {
+        let report = simulated(&snapshot, words);
+        let found = told(&report.unanswered);
+        let others: Vec<&String> = found.iter().filter(|told| !told.starts_with("www")).collect();
+        assert_eq!(others, expected, "{words}");
+        assert_eq!(report.unanswered.is_nobody(), words.is_empty(), "{words}");
+        assert!(report.unanswered.share > 0.0 || words.is_empty());
+    }
+    let zone = simulated(&snapshot, "zone:svc.test=down");
+    assert!(zone.unanswered.share > 0.5, "{:?}", zone.unanswered);
+    assert!(!told(&zone.unanswered).iter().any(|told| told.starts_with("file")), "the zone file answers: {zone:?}");
+}
+
+#[test]
+fn who_had_no_answer_loses_none() {
+    let snapshot = compiled(&policy());
+    let mut view = WorldView::clone(&snapshot.view);
+    view.checks.iter_mut().for_each(|check| check.health = Health::Down);
+    let dark = refresh(&snapshot, view.into());
+    assert_eq!(told(&simulated(&dark, "fra").unanswered), Vec::<String>::new(), "so already");
+    assert!(told(&simulated(&dark, "fra=down").unanswered).iter().all(|told| !told.starts_with("gone")));
+}
+
+#[test]
+fn another_policy_that_takes_answers_away_is_told_of() {
+    let before = compiled(&policy());
+    let model = model(&policy().replace("[endpoint.sgp]", "[endpoint.sgp]\nstate = \"disabled\""));
+    let view = view(&model);
+    let next = compile(Arc::new(model), Arc::new(view), Arc::new(Identity::default()), 2, Some(&before));
+    let Outcome::One(report) = simulate(&before, &next, &ask(""), Bounds::NONE).unwrap() else { panic!() };
+    assert_eq!(told(&report.unanswered), ["_sip._udp SRV: ap eu us all"]);
+    assert_eq!(report.moved, None);
+}
+
+#[test]
+fn services_are_counted() {
+    let report = simulated(&compiled(&policy()), "");
+    near(&[row(&report, "sgp").before], &[1.0 / 5.0], 1e-9);
+    is_whole(&report);
+}
+
+/// What is served once these endpoints have this override.
+fn overridden(snapshot: &Snapshot, target: &str, state: OverrideState) -> Snapshot {
+    let said = Override { target: target.into(), state, why: "x".into(), who: "alice".into(), until: None };
+    let mut book = crate::control::overrides::Book::default();
+    book.put(said, &snapshot.model).unwrap();
+    let overrides = Arc::new(book.resolve(&snapshot.model));
+    refresh(snapshot, Arc::new(WorldView { overrides, ..WorldView::clone(&snapshot.view) }))
+}
+
+#[test]
+fn a_drain_says_of_itself_what_a_simulation_of_it_says() {
+    for policy in [policy(), super::POLICY.to_owned()] {
+        let snapshot = compiled(&policy);
+        for target in ["nyc", "fra*", "pool:web", "region:us", "zone:svc.test", "svc.test./nyc", "sgp"] {
+            for (word, state) in [("drain", OverrideState::Drain), ("down", OverrideState::Down)] {
+                if crate::control::target::endpoints_of(target, &snapshot.model).is_empty() {
+                    continue;
+                }
+                let report = simulated(&snapshot, &format!("{target}={word}"));
+                let after = overridden(&snapshot, target, state);
+                let drained = moved(&snapshot, &after);
+                near(&[drained.share], &[report.moved.unwrap()], 1e-9);
+                let changed = report.endpoints.iter().filter(|row| (row.before - row.after).abs() > 1e-8);
+                let mut expected: Vec<&EndpointReport> = changed.collect();
+                expected.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
+                assert_eq!(drained.endpoints.len(), expected.len(), "{target}={word}");
+                for (share, row) in drained.endpoints.iter().zip(expected) {
+                    assert_eq!(share.endpoint, row.endpoint);
+                    near(&[share.before, share.after], &[row.before, row.after], 1e-8);
+                }
+                assert_eq!(drained.unanswered.unwrap_or_default(), report.unanswered, "{target}={word}");
+                assert_eq!(losses(&snapshot, &after).unwrap_or_default(), report.unanswered, "{target}={word}");
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What an override is of: an endpoint, a glob of endpoints, a pool, a region or a zone. How a TARGET is written, which
+//! endpoints of a model it means, which of two goes before the other, and what is near one that means nothing. Pure;
+//! `overrides` and `simulate` use it.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::config::did_you_mean;
+use crate::model::{Endpoint, EndpointId, MemberRef, Model, PoolId, ZoneId};
+
+/// What stands before the name of a region.
+pub(crate) const REGION: &str = "region:";
+/// What stands before the name of a pool.
+const POOL: &str = "pool:";
+/// What stands before the name of a zone.
+const ZONE: &str = "zone:";
+
+/// The forms of a TARGET, for help and errors.
+pub const FORMS: &str = "ENDPOINT, ZONE/ENDPOINT, a glob such as 'fra*', pool:NAME, region:NAME or zone:NAME";
+
+/// A TARGET, read. Any text is one; it may mean nothing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    kind: Kind,
+    /// Only what is of this zone; lower case, with its final dot.
+    zone: Option<String>,
+    /// The name or the pattern, as it is written; empty for a zone.
+    name: String,
+}
+
+/// How specific a target is: of two overrides of one endpoint the later in this order wins, whatever came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank(Kind, bool);
+
+/// From the widest to the narrowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Zone,
+    Region,
+    Pool,
+    Glob,
+    Endpoint,
+}
+
+impl Target {
+    /// Reads a TARGET.
+    pub fn parse(text: &str) -> Target {
+        if let Some(zone) = text.strip_prefix(ZONE) {
+            return Target { kind: Kind::Zone, zone: Some(whole(zone)), name: String::new() };
+        }
+        if let Some(region) = text.strip_prefix(REGION) {
+            return Target { kind: Kind::Region, zone: None, name: region.to_owned() };
+        }
+        let (is_pool, rest) = text.strip_prefix(POOL).map_or((false, text), |rest| (true, rest));
+        let (zone, name) = match rest.rsplit_once('/') {
+            Some((zone, name)) => (Some(whole(zone)), name),
+            None => (None, rest),
+        };
+        let kind = match is_pool {
+            true => Kind::Pool,
+            false if name.contains(['*', '?']) => Kind::Glob,
+            false => Kind::Endpoint,
+        };
+        Target { kind, zone, name: name.to_owned() }
+    }
+
+    /// How specific it is.
+    pub fn rank(&self) -> Rank {
+        Rank(self.kind, self.zone.is_some())
+    }
+
+    /// The region that it is, where it is one.
+    pub fn region(&self) -> Option<&str> {
+        (self.kind == Kind::Region).then_some(&*self.name)
+    }
+
+    fn is_of(&self, model: &Model, zone: ZoneId) -> bool {
+        self.zone.as_ref().is_none_or(|meant| *meant == apex(model, zone))
+    }
+}
+
+/// The endpoints of a model by their names, for looking up many targets.
+pub struct Index<'m> {
+    model: &'m Model,
+    by_name: HashMap<&'m str, Vec<EndpointId>>,
+}
+
+impl<'m> Index<'m> {
+    /// Of a model.
+    pub fn of(model: &'m Model) -> Index<'m> {
+        let mut by_name: HashMap<&str, Vec<EndpointId>> = HashMap::new();
+        for (id, endpoint) in endpoints(model) {
+            by_name.entry(&endpoint.name).or_default().push(id);
+        }
+        Index { model, by_name }
+    }
+
+    /// The endpoints that a target means, in the order of the files; none where it matches nothing.
+    pub fn endpoints(&self, target: &Target) -> Vec<EndpointId> {
+        let model = self.model;
+        let is_in_zone = |id: &EndpointId| target.is_of(model, model.endpoint(*id).zone);
+        let found: Vec<EndpointId> = match target.kind {
+            Kind::Endpoint => self.by_name.get(&*target.name).cloned().unwrap_or_default(),
+            Kind::Glob => named(model, |name| matches(&target.name, name)),
+            Kind::Pool => below(model, &target.name),
+            Kind::Zone => named(model, |_| true),
+            Kind::Region => {
+                let Some(region) = model.region_named(&target.name) else { return Vec::new() };
+                endpoints(model).filter(|(_, endpoint)| endpoint.region == Some(region)).map(|(id, _)| id).collect()
+            }
+        };
+        found.into_iter().filter(is_in_zone).collect()
+    }
+}
+
+/// The endpoints that one TARGET means.
+pub fn endpoints_of(text: &str, model: &Model) -> Vec<EndpointId> {
+    Index::of(model).endpoints(&Target::parse(text))
+}
+
+/// Why a TARGET means nothing, and what is near it.
+pub fn no_target(text: &str, model: &Model) -> String {
+    let target = Target::parse(text);
+    if let Some(zone) = target.zone.as_ref().filter(|zone| zone_named(model, zone).is_none()) {
+        let zones: Vec<String> = zones(model).map(|zone| apex(model, zone)).collect();
+        return with_hint(format!("no zone is called `{zone}`"), did_you_mean(zone, zones.iter().map(String::as_str)));
+    }
+    let name = &*target.name;
+    match target.kind {
+        Kind::Zone => format!("zone `{}` has no endpoint", target.zone.unwrap_or_default()),
+        Kind::Region if model.region_named(name).is_some() => format!("no endpoint is in region `{name}`"),
+        Kind::Region => {
+            let hint = did_you_mean(name, model.regions.iter().map(|region| region.name.as_str()));
+            with_hint(format!("no region is called `{name}`"), hint)
+        }
+        Kind::Pool => {
+            let of_zone = target.zone.as_ref().map_or(String::new(), |zone| format!(" of zone `{zone}`"));
+            let is_inside =
+                |name: &&str| below(model, name).iter().any(|id| target.is_of(model, model.endpoint(*id).zone));
+            let mut names: Vec<&str> = model.pools.iter().map(|pool| pool.name.as_str()).filter(is_inside).collect();
+            distinct(&mut names);
+            with_hint(format!("no pool{of_zone} is called `{name}`"), did_you_mean(name, names))
+        }
+        Kind::Glob => with_hint(format!("no endpoint matches `{text}`"), did_you_mean(name, names(model, &target))),
+        Kind::Endpoint => no_endpoint(text, &target, model),
+    }
+}
+
+fn no_endpoint(text: &str, target: &Target, model: &Model) -> String {
+    let name = &*target.name;
+    if let Some(zone) = &target.zone {
+        let elsewhere = endpoints(model).find(|(_, endpoint)| endpoint.name == name).map(|(_, endpoint)| endpoint.zone);
+        let hint = match elsewhere {
+            Some(other) => Some(format!("did you mean `{}/{name}`?", apex(model, other))),
+            None => did_you_mean(name, names(model, target)),
+        };
+        return with_hint(format!("no endpoint of zone `{zone}` is called `{name}`"), hint);
+    }
+    let what = format!("no endpoint is called `{text}`");
+    let other = |prefix: &str| Some(format!("did you mean `{prefix}{name}`?"));
+    let hint = if model.region_named(name).is_some() {
+        other(REGION)
+    } else if model.pools.iter().any(|pool| pool.name == name) {
+        other(POOL)
+    } else if zone_named(model, &whole(name)).is_some() {
+        other(ZONE)
+    } else {
+        misspelt(name).or_else(|| did_you_mean(name, names(model, target)))
+    };
+    with_hint(what, hint)
+}
+
+/// `regoin:eu`, with the right prefix.
+fn misspelt(name: &str) -> Option<String> {
+    let (prefix, rest) = name.split_once(':')?;
+    let near = [REGION, POOL, ZONE].into_iter().find(|known| {
+        strsim::damerau_levenshtein(&prefix.to_lowercase(), known.trim_end_matches(':')) <= 2 && prefix.len() > 2
+    })?;
+    Some(format!("did you mean `{near}{rest}`?"))
+}
+
+fn with_hint(what: String, hint: Option<String>) -> String {
+    match hint {
+        Some(hint) => format!("{what}; {hint}"),
+        None => what,
+    }
+}
+
+/// The names of the endpoints among which a target looks, each once.
+fn names<'m>(model: &'m Model, target: &Target) -> Vec<&'m str> {
+    let inside = endpoints(model).filter(|(_, endpoint)| target.is_of(model, endpoint.zone));
+    let mut names: Vec<&str> = inside.map(|(_, endpoint)| endpoint.name.as_str()).collect();
+    distinct(&mut names);
+    names
+}
+
+fn distinct(names: &mut Vec<&str>) {
+    names.sort_unstable();
+    names.dedup();
+}
+
+fn endpoints(model: &Model) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
+    (0..).map(EndpointId).zip(&model.endpoints)
+}
+
+fn named(model: &Model, is_meant: impl Fn(&str) -> bool) -> Vec<EndpointId> {
+    endpoints(model).filter(|(_, endpoint)| is_meant(&endpoint.name)).map(|(id, _)| id).collect()
+}
+
+/// Every endpoint below the pools of this name, each once, in the order of the files.
+fn below(model: &Model, name: &str) -> Vec<EndpointId> {
+    let all = (0..).map(PoolId).zip(&model.pools);
+    let mut open: Vec<PoolId> = all.filter(|(_, pool)| pool.name == name).map(|(id, _)| id).collect();
+    let mut seen: HashSet<PoolId> = open.iter().copied().collect();
+    let mut found = Vec::new();
+    while let Some(id) = open.pop() {
+        for member in &model.pool(id).members {
+            match member.to {
+                MemberRef::Endpoint(id) => found.push(id),
+                MemberRef::Pool(id) if seen.insert(id) => open.push(id),
+                MemberRef::Pool(_) => {}
+            }
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn zones(model: &Model) -> impl Iterator<Item = ZoneId> {
+    (0..model.zones.len() as u32).map(ZoneId)
+}
+
+fn zone_named(model: &Model, name: &str) -> Option<ZoneId> {
+    zones(model).find(|zone| apex(model, *zone) == name)
+}
+
+fn apex(model: &Model, zone: ZoneId) -> String {
+    whole(&model.zone(zone).apex.to_string())
+}
+
+/// A zone's name in lower case with its final dot.
+fn whole(zone: &str) -> String {
+    format!("{}.", zone.strip_suffix('.').unwrap_or(zone).to_ascii_lowercase())
+}
+
+/// Whether `name` is as `pattern` says: `*` stands for any run of characters, `?` for one. Takes time in proportion to
+/// the product of both lengths at most.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut at, mut seen) = (0, 0);
+    // Where the last `*` was, and how far in the name it has been stretched.
+    let mut star: Option<(usize, usize)> = None;
+    while seen < name.len() {
+        match (pattern.get(at), star) {
+            (Some(b'*'), _) => {
+                star = Some((at, seen));
+                at += 1;
+            }
+            (Some(&byte), _) if byte == b'?' || byte == name[seen] => (at, seen) = (at + 1, seen + 1),
+            (_, Some((place, from))) => {
+                (at, seen) = (place + 1, from + 1);
+                star = Some((place, from + 1));
+            }
+            (_, None) => return false,
+        }
+    }
+    pattern[at.min(pattern.len())..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
