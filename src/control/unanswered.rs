@@ -31,6 +31,9 @@ pub struct UnansweredName {
     pub zone: String,
     /// The classes of the clients, by the regions that they are placed in; `unknown` where nothing places them.
     pub classes: Vec<String>,
+    /// Those of the classes of which other clients still have an answer: the policy tells the clients of a region apart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partly: Vec<String>,
     /// Whether these are all clients that there are.
     pub all_clients: bool,
     /// The types: `A`, `AAAA`, `CNAME`, `SRV`, `HTTPS`, `SVCB`.
@@ -87,8 +90,14 @@ impl UnansweredName {
     }
 
     fn clients(&self) -> String {
-        let classes = self.classes.join(", ");
-        if self.all_clients { format!("all clients ({classes})") } else { format!("clients in {classes}") }
+        let is_whole = |class: &&String| !self.partly.contains(class);
+        let whole: Vec<&str> = self.classes.iter().filter(is_whole).map(String::as_str).collect();
+        match (self.all_clients, &whole[..], &self.partly[..]) {
+            (true, _, _) => format!("all clients ({})", whole.join(", ")),
+            (false, whole, []) => format!("clients in {}", whole.join(", ")),
+            (false, [], partly) => format!("some clients in {}", partly.join(", ")),
+            (false, whole, partly) => format!("clients in {} and some in {}", whole.join(", "), partly.join(", ")),
+        }
     }
 }
 
@@ -107,7 +116,8 @@ mod tests {
     fn name(name: &str, classes: &[&str]) -> UnansweredName {
         let classes = classes.iter().map(|class| (*class).to_owned()).collect();
         let (zone, types) = ("svc.example.".to_owned(), vec!["A".to_owned()]);
-        UnansweredName { name: name.to_owned(), zone, classes, all_clients: false, types, all_types: true }
+        let partly = Vec::new();
+        UnansweredName { name: name.to_owned(), zone, classes, partly, all_clients: false, types, all_types: true }
     }
 
     #[test]
@@ -120,6 +130,13 @@ mod tests {
         assert_eq!(
             all.sentence("now get"),
             "33.3 % of questions now get no answer: www, api for clients in eu; db for clients in eu, us"
+        );
+        all.names[1].partly = vec!["us".to_owned()];
+        all.names[2].partly = vec!["eu".to_owned()];
+        assert_eq!(
+            all.sentence("now get"),
+            "33.3 % of questions now get no answer: www for clients in eu; db for clients in eu and some in us; \
+             api for some clients in eu"
         );
         all.names.truncate(1);
         all.names[0].all_clients = true;

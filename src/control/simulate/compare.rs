@@ -223,10 +223,14 @@ fn of_name(after: &Snapshot, name: NameAt, lost: BTreeMap<LocalClass, Vec<Facet>
     let entry = |(facets, locals): (Vec<Facet>, BTreeSet<LocalClass>)| {
         let (meant, others): (Vec<ClassId>, Vec<ClassId>) =
             all.iter().partition(|class| locals.contains(&after.local(steered.policy, **class)));
-        let classes: BTreeSet<String> = meant.into_iter().map(|class| class_name(model, class)).collect();
+        let named = |classes: &[ClassId]| -> BTreeSet<String> {
+            classes.iter().map(|class| class_name(model, *class)).collect()
+        };
+        let (classes, still) = (named(&meant), named(&others));
         UnansweredName {
             name: steered.label.clone(),
             zone: zone.apex.to_string(),
+            partly: classes.intersection(&still).cloned().collect(),
             classes: classes.into_iter().collect(),
             all_clients: others.is_empty(),
             types: facets.iter().map(|facet| facet.as_str().to_owned()).collect(),
