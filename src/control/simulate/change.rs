@@ -1,6 +1,7 @@
 //! What is changed of the world: targets in words become ids, and ids a changed [`WorldView`]. The order in which
 //! changes are given says nothing; a target that is not there is refused before anything is simulated.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -94,7 +95,7 @@ impl Changes {
             self.said.push(format!("{target}={word}"));
             read.push((parsed, target, state, endpoints));
         }
-        read.sort_by(|a, b| b.0.rank().cmp(&a.0.rank()));
+        read.sort_by_key(|(target, ..)| Reverse(target.rank()));
         for (parsed, target, state, endpoints) in read {
             for id in endpoints {
                 let tried = Tried { rank: parsed.rank(), target: target.to_owned(), state };
