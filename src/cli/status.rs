@@ -122,8 +122,9 @@ fn verdict_cells(verdict: &Verdict) -> [String; 7] {
         verdict.age_ms.map_or("never".to_owned(), |ms| format!("{} ago", text::span(Duration::from_millis(ms))));
     let why = verdict.why.clone().unwrap_or_default();
     let probed = verdict.hold.iter().fold(probed, |probed, hold| format!("{probed}, connection {hold}"));
-    let Verdict { vantage, region, address, health, .. } = verdict;
-    [address.clone(), vantage.clone(), region.clone(), health.clone(), rtt, probed, why]
+    let Verdict { vantage, region, address, health, monitor, .. } = verdict;
+    let sees = monitor.as_ref().map_or_else(|| health.clone(), |monitor| format!("{health} (monitor {monitor})"));
+    [address.clone(), vantage.clone(), region.clone(), sees, rtt, probed, why]
 }
 
 fn last_transitions(transitions: &[Event], now: f64) -> String {
@@ -132,7 +133,9 @@ fn last_transitions(transitions: &[Event], now: f64) -> String {
     }
     let row = |event: &Event| {
         let ago = format!("{} ago", span_since(event.at, now));
-        vec![ago, event.endpoint.clone(), event.from.clone(), event.to.clone(), event.why.clone()]
+        let by = event.monitor.iter().map(|monitor| format!("{} (monitor {monitor})", event.endpoint));
+        let who = by.last().unwrap_or_else(|| event.endpoint.clone());
+        vec![ago, who, event.from.clone(), event.to.clone(), event.why.clone()]
     };
     let rows: Vec<Vec<String>> = transitions.iter().take(SHOWN_TRANSITIONS).map(row).collect();
     format!("\nlast transitions\n{}", text::table(&["WHEN", "ENDPOINT", "FROM", "TO", "WHY"], &rows))
@@ -153,6 +156,7 @@ mod tests {
             vantage: "ns1".into(),
             region: "eu-west".into(),
             address: "192.0.2.1".into(),
+            monitor: None,
             health: health.into(),
             rtt_ms,
             age_ms,
@@ -219,6 +223,7 @@ mod tests {
             why: "seen up by ns1".into(),
             generation: 3,
             region: None,
+            monitor: None,
         };
         let colourless = anstream::adapter::strip_str(&human(&status, &[event], 112.0)).to_string();
         assert_eq!(

@@ -42,6 +42,9 @@ pub struct Event {
     pub why: String,
     /// The generation that was being served.
     pub generation: u64,
+    /// The monitor, where it is that of a name: the endpoint's own health is as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<String>,
     /// The endpoint's region, for those in this process.
     #[serde(skip)]
     pub region: Option<String>,
@@ -57,6 +60,7 @@ impl From<&Transition> for Event {
             why: transition.why.clone(),
             generation: transition.generation,
             region: transition.region.clone(),
+            monitor: transition.monitor.clone(),
         }
     }
 }

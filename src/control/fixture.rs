@@ -18,7 +18,7 @@ pub(crate) const PROBED_AT: Moment = Moment::from_start(Duration::from_secs(100)
 /// `svc.example.` with `fra1` (both families, region eu-west), `nyc` (a cname, us-east) and `plain` (no monitor, no region).
 pub(crate) fn model() -> Model {
     let region = |name: &str| Region { name: name.into(), location: None };
-    let answerable = |facet, rdata, check| Answerable { facet, rdata, check };
+    let answerable = Answerable::new;
     let endpoint = |name: &str, region: Option<u16>, answerables| {
         let region = region.map(RegionId);
         Endpoint { region, ..Endpoint::new(name, ZoneId(0), answerables) }
@@ -127,6 +127,7 @@ pub(crate) fn transition() -> Transition {
         to: Health::Down,
         why: "connection refused (seen by ns1)".into(),
         generation: 2,
+        monitor: None,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::control::operate::{MAX_BODY, Refused, body};
 use crate::control::problem::problem;
 use crate::health::{Beat, Sign};
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
-use crate::model::{Check, CheckId, CheckKey, Endpoint, HeartbeatSpec, Model};
+use crate::model::{Answerable, Check, CheckId, CheckKey, Endpoint, HeartbeatSpec, Model};
 
 /// What is right, for those who sent something else.
 const EXPECTED: &str = "expected {\"ttl\": \"5s\"}, or no body for the monitor's `ttl`";
@@ -130,7 +130,7 @@ fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<Found<'a>>, Ref
     }
     let mut found: Vec<Found<'a>> = Vec::new();
     let sides = named.iter().flat_map(|endpoint| &endpoint.answerables);
-    let mut left: Vec<CheckId> = sides.filter_map(|side| side.check).collect();
+    let mut left: Vec<CheckId> = sides.flat_map(Answerable::checks).collect();
     while let Some(id) = left.pop() {
         let Check { key, parts } = &model.checks[id.0 as usize];
         left.extend(parts);

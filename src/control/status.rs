@@ -9,7 +9,7 @@ use crate::config::{Label, Problem};
 use crate::control::ReloadStatus;
 use crate::control::overrides::Said;
 use crate::model::{
-    AnswerRdata, Answerable, Endpoint, EndpointId, Evidence, Model, Moment, VantageState, WorldView, ZoneId,
+    AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState, WorldView, ZoneId,
 };
 use crate::snapshot::Snapshot;
 
@@ -78,6 +78,9 @@ pub struct Verdict {
     pub region: String,
     /// The address that is judged; the probed one where the endpoint is a cname.
     pub address: String,
+    /// The monitor, where it is that of a name; left out where it is the endpoint's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<String>,
     /// `up`, `down` or `unknown`.
     pub health: String,
     /// Smoothed RTT in milliseconds, where a probe ever succeeded.
@@ -198,9 +201,9 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
     }
 }
 
-/// What the vantages say of one side of an endpoint; nothing where it has no monitor.
-pub(crate) fn evidence<'a>(answerable: &Answerable, view: &'a WorldView) -> &'a [Evidence] {
-    let seen = answerable.check.and_then(|check| view.checks.get(check.0 as usize));
+/// What the vantages report of a check; nothing where there is none.
+pub(crate) fn evidence(check: Option<CheckId>, view: &WorldView) -> &[Evidence] {
+    let seen = check.and_then(|check| view.checks.get(check.0 as usize));
     seen.map_or(&[], |seen| &seen.evidence)
 }
 
@@ -222,33 +225,39 @@ fn endpoint_status(
     now: Moment,
 ) -> EndpointStatus {
     let verdicts = endpoint.answerables.iter().flat_map(|answerable| {
-        let address = judged_address(model, answerable);
-        evidence(answerable, view).iter().map(move |said| verdict(model, said, &address, now))
+        answerable.named_checks().flat_map(move |(monitor, check)| {
+            let address = judged_address(model, answerable, Some(check));
+            let said = evidence(Some(check), view).iter();
+            said.map(move |said| Verdict { monitor: monitor.map(str::to_owned), ..verdict(model, said, &address, now) })
+        })
     });
+    let ramps = endpoint
+        .answerables
+        .iter()
+        .flat_map(|side| side.checks().filter_map(move |check| ramp(model, view, (id, side, Some(check)), now)));
     EndpointStatus {
         name: endpoint.name.clone(),
         region: endpoint.region.map(|region| model.region(region).name.clone()),
         health: view.endpoint(endpoint).as_str().to_owned(),
         verdicts: verdicts.collect(),
-        ramps: endpoint.answerables.iter().filter_map(|side| ramp(model, view, id, side, now)).collect(),
+        ramps: ramps.collect(),
         overridden: view.override_of(id).map(Said::from),
     }
 }
 
-/// How far a side of an endpoint that is answered with has come in its ramp.
+/// How far a side of an endpoint that a check judges has come in its ramp.
 pub(super) fn ramp(
     model: &Model,
     view: &WorldView,
-    id: EndpointId,
-    side: &Answerable,
+    (id, side, check): (EndpointId, &Answerable, Option<CheckId>),
     now: Moment,
 ) -> Option<RampReport> {
     let endpoint = model.endpoint(id);
     // What is served is as of the view; only the time that is left goes on.
-    let growth = view.growth(id, endpoint, side, view.at)?;
+    let growth = view.growth(id, endpoint, check, view.at)?;
     Some(RampReport {
         endpoint: endpoint.name.clone(),
-        address: judged_address(model, side),
+        address: judged_address(model, side, check),
         share: growth.share,
         full_in_ms: growth.full.since(now).as_millis() as u64,
     })
@@ -258,6 +267,7 @@ fn verdict(model: &Model, said: &Evidence, address: &str, now: Moment) -> Verdic
     Verdict {
         vantage: said.vantage.to_string(),
         region: model.region(said.region).name.clone(),
+        monitor: None,
         address: address.to_owned(),
         health: said.health.as_str().to_owned(),
         rtt_ms: said.rtt.map(millis),
@@ -267,9 +277,9 @@ fn verdict(model: &Model, said: &Evidence, address: &str, now: Moment) -> Verdic
     }
 }
 
-/// The address that an answerable's check judges; empty where it has none.
-pub(super) fn judged_address(model: &Model, answerable: &Answerable) -> String {
-    match (&answerable.rdata, answerable.check) {
+/// The address of a side of an endpoint, or that of its check where it is a cname; empty where there is none.
+pub(super) fn judged_address(model: &Model, answerable: &Answerable, check: Option<CheckId>) -> String {
+    match (&answerable.rdata, check) {
         (AnswerRdata::Address(ip), _) => ip.to_string(),
         (AnswerRdata::Cname(_), Some(check)) => {
             let ip = model.checks[check.0 as usize].key.target.ip();

@@ -204,6 +204,7 @@ pub(crate) fn events(
             why,
             generation,
             region: endpoint.region.map(|region| model.region(region).name.clone()),
+            monitor: None,
         }
     };
     changed.map(event).collect()

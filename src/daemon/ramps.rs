@@ -39,6 +39,9 @@ struct KeptRamp {
     /// Of which kind of record: each address has its own.
     #[serde(rename = "type")]
     rtype: String,
+    /// The monitor, where it is that of a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    monitor: Option<String>,
     /// Since when it is up again, Unix seconds.
     since: f64,
 }
@@ -52,10 +55,11 @@ impl Ramps {
             warnings.push(Problem::of_file(path, Severity::Warning, message));
             None
         });
-        let told =
-            kept.into_iter().flat_map(|kept| kept.ramps).filter_map(|KeptRamp { zone, endpoint, rtype, since }| {
-                Some(NamedRecovery { zone, endpoint, rtype, since: now.moment_of(since)? })
-            });
+        let told = kept.into_iter().flat_map(|kept| kept.ramps).filter_map(
+            |KeptRamp { zone, endpoint, rtype, monitor, since }| {
+                Some(NamedRecovery { zone, endpoint, rtype, monitor, since: now.moment_of(since)? })
+            },
+        );
         Ramps { kept: told.collect(), looked_at: None }
     }
 
@@ -80,10 +84,11 @@ impl Ramps {
     }
 
     fn as_kept(&self, now: Now) -> Kept {
-        let ramp = |NamedRecovery { zone, endpoint, rtype, since }: NamedRecovery| KeptRamp {
+        let ramp = |NamedRecovery { zone, endpoint, rtype, monitor, since }: NamedRecovery| KeptRamp {
             zone,
             endpoint,
             rtype,
+            monitor,
             since: now.unix_of(since),
         };
         Kept { version: FILE.version, ramps: self.kept.iter().cloned().map(ramp).collect() }
@@ -98,7 +103,13 @@ mod tests {
 
     fn came_back(endpoint: &str, before: u64) -> NamedRecovery {
         let since = NOW.moment - Duration::from_secs(before);
-        NamedRecovery { zone: "svc.example.".into(), endpoint: endpoint.into(), rtype: "A".into(), since }
+        NamedRecovery {
+            zone: "svc.example.".into(),
+            endpoint: endpoint.into(),
+            rtype: "A".into(),
+            monitor: None,
+            since,
+        }
     }
 
     #[tokio::test]

@@ -347,8 +347,9 @@ impl Steer {
 
     fn tell(&self, transitions: &[Transition]) {
         for transition in transitions {
-            let Transition { zone, endpoint, from, to, why, generation, .. } = transition;
-            tracing::info!(zone, endpoint, from = from.as_str(), to = to.as_str(), why, generation, "transition");
+            let Transition { zone, endpoint, from, to, why, generation, monitor, .. } = transition;
+            let (from, to) = (from.as_str(), to.as_str());
+            tracing::info!(zone, endpoint, from, to, why, generation, monitor = monitor.as_deref(), "transition");
             self.metrics.transition(transition);
             // Nobody need be listening.
             let _ = self.events.send(Event::from(transition));

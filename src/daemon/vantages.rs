@@ -15,7 +15,7 @@ use crate::fleet::{Exchange, Received, Vantage, agree};
 use crate::health::{
     Beats, LastKnown, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, Round, Sources, control_check,
 };
-use crate::model::{CheckId, CheckKey, Model, Moment, RegionId, WorldView};
+use crate::model::{Answerable, CheckId, CheckKey, Model, Moment, RegionId, WorldView};
 use crate::telemetry::{Metrics, ProbeResult};
 
 /// One vantage in this process.
@@ -152,8 +152,7 @@ fn plan_of(models: &[&Model]) -> Plan {
         let name_of = |region: RegionId| model.region(region).name.as_str();
         let mut regions = vec![None; model.checks.len()];
         for endpoint in model.endpoints.iter().rev() {
-            let mut below: Vec<CheckId> =
-                endpoint.answerables.iter().filter_map(|answerable| answerable.check).collect();
+            let mut below: Vec<CheckId> = endpoint.answerables.iter().flat_map(Answerable::checks).collect();
             // What a composite is made of stands where it does.
             while let Some(check) = below.pop() {
                 regions[check.0 as usize] = endpoint.region.map(name_of);

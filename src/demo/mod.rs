@@ -33,7 +33,7 @@ use crate::demo::story::Story;
 use crate::demo::terminal::Terminal;
 use crate::demo::watch::{Seen, watch};
 use crate::health::Sources;
-use crate::model::{Model, ProbeTarget};
+use crate::model::{Answerable, Model, ProbeTarget};
 
 /// The options of `portolan demo`.
 #[derive(Debug, Clone)]
@@ -232,7 +232,7 @@ fn regions(model: &Model) -> Vec<Region> {
     for endpoint in &model.endpoints {
         let name = endpoint.region.map(|id| model.region(id).name.as_str());
         let Some(at) = REGIONS.iter().position(|(region, _)| Some(*region) == name) else { continue };
-        let checks = endpoint.answerables.iter().filter_map(|answerable| answerable.check);
+        let checks = endpoint.answerables.iter().flat_map(Answerable::checks);
         by_region.entry(at).or_default().extend(checks.filter_map(|id| match model.checks[id.0 as usize].key.target {
             ProbeTarget::Socket(address) if address.ip().is_loopback() => Some(address),
             ProbeTarget::Socket(_) | ProbeTarget::Host(_) | ProbeTarget::Nowhere => None,

@@ -35,11 +35,12 @@ pub use monitor::{
 };
 pub use placement::{Placed, PlacedBy, Placement, Placing, TooManyClasses};
 pub use policy::{
-    AffinityNet, Failback, Fence, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, Policy, PolicyId, Service,
+    AffinityNet, Failback, Fence, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, OwnMonitor, Policy, PolicyId, Service,
     ServiceTarget, Ttl,
 };
 pub use pool::{
-    AdminState, AnswerRdata, Answerable, Band, Endpoint, EndpointId, Facet, Member, MemberRef, Pool, PoolId, Steering,
+    AdminState, AnswerRdata, Answerable, Band, Endpoint, EndpointId, Facet, Judged, Member, MemberRef, Pool, PoolId,
+    Steering,
 };
 pub use quorum::{Need, Quorum};
 pub use ramp::{Growth, Recovery};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{EndpointId, Facet, MemberRef, SelectorId, ZoneId};
+use crate::model::{Answerable, CheckId, EndpointId, Facet, MemberRef, SelectorId, ZoneId};
 
 /// Index of a policy in its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +35,17 @@ pub struct Policy {
     pub failback: Failback,
     /// What its SRV, HTTPS and SVCB records say beside their endpoints.
     pub service: Service,
+    /// The monitor by which it judges the endpoints below `root`; `None`: each is judged by its own.
+    pub monitor: Option<OwnMonitor>,
+}
+
+/// The monitor of a name, which judges the endpoints of its pool in place of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OwnMonitor {
+    /// What it is called.
+    pub name: String,
+    /// Its check of each side of an endpoint; sorted by endpoint and facet, each once.
+    pub checks: Vec<((EndpointId, Facet), CheckId)>,
 }
 
 impl Policy {
@@ -52,7 +63,18 @@ impl Policy {
             affinity: None,
             failback: Failback::default(),
             service: Service::default(),
+            monitor: None,
         }
+    }
+
+    /// The check that judges a side of an endpoint for this policy: that of its own monitor, where it has one and the
+    /// endpoint is in its pool, else the endpoint's. `None`: always up.
+    pub fn check_of(&self, endpoint: EndpointId, side: &Answerable) -> Option<CheckId> {
+        let own = self.monitor.as_ref().and_then(|monitor| {
+            let at = monitor.checks.binary_search_by_key(&(endpoint, side.facet), |(side, _)| *side).ok()?;
+            monitor.checks.get(at).map(|(_, check)| *check)
+        });
+        own.or(side.check)
     }
 
     /// Where a reply's endpoints come from: its own pool or endpoint, then the one that it falls back on.

@@ -1,7 +1,7 @@
 //! Endpoints, and the pools that steer among them.
 
 use std::net::IpAddr;
-
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{CheckId, Country, RegionId, SelectorId, ZoneId};
@@ -80,6 +80,35 @@ pub struct Answerable {
     pub rdata: AnswerRdata,
     /// The check that judges it; without a monitor there is none, and it is always up.
     pub check: Option<CheckId>,
+    /// Further checks of it, each once: those of names that have a monitor of their own.
+    pub judged: Vec<Judged>,
+}
+
+/// A check by which names judge an endpoint in place of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// What the names call the monitor.
+    pub monitor: Arc<str>,
+    /// The check.
+    pub check: CheckId,
+}
+
+impl Answerable {
+    /// One that only its own check judges.
+    pub fn new(facet: Facet, rdata: AnswerRdata, check: Option<CheckId>) -> Answerable {
+        Answerable { facet, rdata, check, judged: Vec::new() }
+    }
+
+    /// Every check of it, each once, its own first.
+    pub fn checks(&self) -> impl Iterator<Item = CheckId> {
+        self.named_checks().map(|(_, check)| check)
+    }
+
+    /// The same, with the names of the monitors that are not the endpoint's own.
+    pub fn named_checks(&self) -> impl Iterator<Item = (Option<&str>, CheckId)> {
+        let judged = self.judged.iter().map(|judged| (Some(&*judged.monitor), judged.check));
+        self.check.map(|check| (None, check)).into_iter().chain(judged)
+    }
 }
 
 /// The content of a steered record.

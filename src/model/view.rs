@@ -209,11 +209,11 @@ impl WorldView {
         &self.checks[id.0 as usize]
     }
 
-    /// How far `side` of an endpoint has come in its ramp at `now`, where one is under way. What is forced up has its full
-    /// weight: the operator wants it at once.
-    pub fn growth(&self, id: EndpointId, endpoint: &Endpoint, side: &Answerable, now: Moment) -> Option<Growth> {
+    /// How far a side of an endpoint that `check` judges has come in its ramp at `now`, where one is under way. What is
+    /// forced up has its full weight: the operator wants it at once.
+    pub fn growth(&self, id: EndpointId, endpoint: &Endpoint, check: Option<CheckId>, now: Moment) -> Option<Growth> {
         let is_forced = self.override_of(id).is_some_and(|said| said.state == OverrideState::Up);
-        if is_forced { None } else { Growth::of(endpoint.ramp, self.check(side.check?).recovery, now) }
+        if is_forced { None } else { Growth::of(endpoint.ramp, self.check(check?).recovery, now) }
     }
 
     /// Health of an endpoint: Up while any of its answerables is (one without a check always is), else Down if any is.

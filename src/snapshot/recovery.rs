@@ -18,6 +18,8 @@ pub struct NamedRecovery {
     pub endpoint: String,
     /// Which of its records: `A`, `AAAA` or `CNAME`.
     pub rtype: String,
+    /// The monitor that saw it, where that is the one of a name; `None`: the endpoint's own.
+    pub monitor: Option<String>,
     /// Since when it is up again.
     pub since: Moment,
 }
@@ -28,13 +30,15 @@ impl Snapshot {
         let (model, view) = (&*self.model, &*self.view);
         let endpoints = model.endpoints.iter().filter(|endpoint| !endpoint.ramp.is_zero());
         let sides = endpoints.flat_map(|endpoint| endpoint.answerables.iter().map(move |side| (endpoint, side)));
-        let recoveries = sides.filter_map(|(endpoint, side)| {
-            let recovery = view.check(side.check?).recovery;
+        let checks = sides.flat_map(|(endpoint, side)| side.named_checks().map(move |check| (endpoint, side, check)));
+        let recoveries = checks.filter_map(|(endpoint, side, (monitor, check))| {
+            let recovery = view.check(check).recovery;
             let Recovery::Since(since) = recovery.within(endpoint.ramp, view.at) else { return None };
             Some(NamedRecovery {
                 zone: model.zone(endpoint.zone).apex.to_string(),
                 endpoint: endpoint.name.clone(),
                 rtype: side.facet.as_str().to_owned(),
+                monitor: monitor.map(str::to_owned),
                 since,
             })
         });
@@ -55,9 +59,13 @@ pub(crate) fn begin(model: &Model, view: &mut WorldView, told: &[NamedRecovery])
     for endpoint in model.endpoints.iter().filter(|_| !told.is_empty()) {
         let zone = model.zone(endpoint.zone).apex.to_string();
         let Some(told) = told.get(&(zone.as_str(), endpoint.name.as_str())) else { continue };
-        for side in &endpoint.answerables {
-            let of_side = told.iter().find(|told| told.rtype == side.facet.as_str());
-            let check = side.check.and_then(|check| view.checks.get_mut(check.0 as usize));
+        let sides = endpoint.answerables.iter();
+        for (side, monitor, check) in sides.flat_map(|side| side.named_checks().map(move |(name, id)| (side, name, id)))
+        {
+            let is_of =
+                |told: &&&NamedRecovery| told.rtype == side.facet.as_str() && told.monitor.as_deref() == monitor;
+            let of_side = told.iter().find(is_of);
+            let check = view.checks.get_mut(check.0 as usize);
             if let (Some(told), Some(check)) = (of_side, check.filter(|check| check.recovery == Recovery::None)) {
                 check.recovery = Recovery::Since(told.since);
             }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    CheckView, Endpoint, EndpointId, Growth, MemberRef, Model, Moment, PolicyId, PoolId, Recovery, Steering, WorldView,
+    Answerable, CheckView, Endpoint, EndpointId, Growth, MemberRef, Model, Moment, PolicyId, PoolId, Recovery,
+    Steering, WorldView,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::policies::PolicyCells;
@@ -34,7 +35,10 @@ impl Dependencies {
             let id = PolicyId(at as u32);
             let ranks = policy.roots().any(|root| ranking.member(root));
             checks.clear();
-            checks.extend(policy.endpoints.iter().flat_map(|&endpoint| checks_of(model.endpoint(endpoint))));
+            checks.extend(policy.endpoints.iter().flat_map(|&endpoint| {
+                let sides = model.endpoint(endpoint).answerables.iter();
+                sides.filter_map(move |side| policy.check_of(endpoint, side)).map(|check| check.0 as usize)
+            }));
             checks.sort_unstable();
             checks.dedup();
             checks.iter().for_each(|check: &usize| by_check[*check].push((id, ranks)));
@@ -122,7 +126,7 @@ fn whole_seconds(check: &CheckView) -> Option<u64> {
 }
 
 fn checks_of(endpoint: &Endpoint) -> impl Iterator<Item = usize> {
-    endpoint.answerables.iter().filter_map(|answerable| answerable.check).map(|check| check.0 as usize)
+    endpoint.answerables.iter().flat_map(Answerable::checks).map(|check| check.0 as usize)
 }
 
 /// Whether a `latency` pool is anywhere below; each pool is looked at once.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::{Endpoint, Health, Model, WorldView};
+use crate::model::{Answerable, CheckId, Endpoint, Health, Model, WorldView};
 use crate::snapshot::Snapshot;
 use crate::wire::Name;
 
@@ -25,9 +25,11 @@ pub struct Transition {
     pub why: String,
     /// The generation that was being served.
     pub generation: u64,
+    /// The monitor, where it is that of names: the endpoint's own health is another matter.
+    pub monitor: Option<String>,
 }
 
-/// Every endpoint that both snapshots know and whose health differs.
+/// Every endpoint that both snapshots know and whose health differs: by its own monitor, and by those of names.
 pub(crate) fn between(old: &Snapshot, new: &Snapshot, at: f64) -> Vec<Transition> {
     let same_model = std::sync::Arc::ptr_eq(&old.model, &new.model);
     let before: HashMap<(&Name, &str), &Endpoint> =
@@ -35,21 +37,51 @@ pub(crate) fn between(old: &Snapshot, new: &Snapshot, at: f64) -> Vec<Transition
     let earlier = |index: usize, endpoint: &Endpoint| {
         if same_model { old.model.endpoints.get(index) } else { before.get(&key(&new.model, endpoint)).copied() }
     };
-    let changed = new.model.endpoints.iter().enumerate().filter_map(|(index, endpoint)| {
-        let from = old.view.endpoint(earlier(index, endpoint)?);
-        let to = new.view.endpoint(endpoint);
-        (from != to).then(|| Transition {
-            at,
-            zone: new.model.zone(endpoint.zone).apex.to_string(),
-            endpoint: endpoint.name.clone(),
-            region: endpoint.region.map(|id| new.model.region(id).name.clone()),
-            from,
-            to,
-            why: why(&new.view, endpoint, to),
-            generation: new.generation,
-        })
-    });
-    changed.collect()
+    let mut changed = Vec::new();
+    for (index, endpoint) in new.model.endpoints.iter().enumerate() {
+        let Some(earlier) = earlier(index, endpoint) else { continue };
+        for monitor in monitors(endpoint) {
+            let (from, to) = (health(&old.view, earlier, monitor), health(&new.view, endpoint, monitor));
+            let Some((from, to)) = from.zip(to).filter(|(from, to)| from != to) else { continue };
+            changed.push(Transition {
+                at,
+                zone: new.model.zone(endpoint.zone).apex.to_string(),
+                endpoint: endpoint.name.clone(),
+                region: endpoint.region.map(|id| new.model.region(id).name.clone()),
+                from,
+                to,
+                why: why(&new.view, endpoint, monitor, to),
+                generation: new.generation,
+                monitor: monitor.map(str::to_owned),
+            });
+        }
+    }
+    changed
+}
+
+/// The monitors by which an endpoint is judged: its own, which has no name here, then those of names.
+fn monitors(endpoint: &Endpoint) -> impl Iterator<Item = Option<&str>> {
+    let judged = || endpoint.answerables.iter().flat_map(|side| &side.judged);
+    let is_first = move |at: usize, monitor: &str| judged().take(at).all(|other| *other.monitor != *monitor);
+    let named = judged().enumerate().filter(move |(at, judged)| is_first(*at, &judged.monitor));
+    std::iter::once(None).chain(named.map(|(_, judged)| Some(&*judged.monitor)))
+}
+
+/// Health of an endpoint by a monitor: Up while any of its sides is, else Down if any is. `None` where that monitor
+/// doesn't judge it.
+fn health(view: &WorldView, endpoint: &Endpoint, monitor: Option<&str>) -> Option<Health> {
+    if monitor.is_none() {
+        return Some(view.endpoint(endpoint));
+    }
+    let by_side: Vec<Health> = checks(endpoint, monitor).map(|id| view.check(id).health).collect();
+    let first = [Health::Up, Health::Down, Health::Unknown];
+    first.into_iter().find(|health| by_side.contains(health))
+}
+
+/// The checks of an endpoint by a monitor.
+fn checks<'e>(endpoint: &'e Endpoint, monitor: Option<&'e str>) -> impl Iterator<Item = CheckId> {
+    let all = endpoint.answerables.iter().flat_map(Answerable::named_checks);
+    all.filter(move |(name, _)| *name == monitor).map(|(_, check)| check)
 }
 
 fn key<'m>(model: &'m Model, endpoint: &'m Endpoint) -> (&'m Name, &'m str) {
@@ -57,8 +89,8 @@ fn key<'m>(model: &'m Model, endpoint: &'m Endpoint) -> (&'m Name, &'m str) {
 }
 
 /// The first reason that a vantage gives for a verdict of `health`, or who says so when none has words for it.
-fn why(view: &WorldView, endpoint: &Endpoint, health: Health) -> String {
-    let checks = endpoint.answerables.iter().filter_map(|a| a.check).map(|id| view.check(id));
+fn why(view: &WorldView, endpoint: &Endpoint, monitor: Option<&str>, health: Health) -> String {
+    let checks = checks(endpoint, monitor).map(|id| view.check(id));
     let said: Vec<_> = checks.flat_map(|check| &check.evidence).filter(|e| e.health == health).collect();
     let words = said.iter().find_map(|e| Some(format!("{} (seen by {})", e.why.as_deref()?, e.vantage)));
     let vantages = || said.iter().map(|e| &*e.vantage).collect::<std::collections::BTreeSet<_>>();

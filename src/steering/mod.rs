@@ -147,17 +147,27 @@ impl<'a> Scene<'a> {
         self.model.endpoint(endpoint).answerable(self.facet)
     }
 
+    /// What is believed of a side of an endpoint, by the monitor that counts for this name; `None` without one.
+    fn check_of(&self, endpoint: EndpointId, side: &Answerable) -> Option<&'a CheckView> {
+        self.policy.check_of(endpoint, side).map(|check| self.view.check(check))
+    }
+
+    /// Whether a side of an endpoint may be answered with.
+    fn is_side_up(&self, endpoint: EndpointId, side: &Answerable) -> bool {
+        self.check_of(endpoint, side).is_none_or(CheckView::is_eligible)
+    }
+
     /// What is believed of an endpoint; `None` without a monitor. Of a service it is the address that does best.
     fn check(&self, endpoint: EndpointId) -> Option<&'a CheckView> {
         let sides = self.model.endpoint(endpoint).answering(self.facet);
-        let views = sides.map(|side| side.check.map(|check| self.view.check(check)));
+        let views = sides.map(|side| self.check_of(endpoint, side));
         views.min_by_key(|view| view.map_or(0, |view| if view.is_eligible() { 1 } else { 2 })).flatten()
     }
 
     /// The least time in which an endpoint's health could change.
     fn may_change_in(&self, endpoint: EndpointId) -> Option<Duration> {
-        let checks = self.model.endpoint(endpoint).answering(self.facet).filter_map(|side| side.check);
-        checks.filter_map(|check| self.view.check(check).may_change_in).min()
+        let sides = self.model.endpoint(endpoint).answering(self.facet);
+        sides.filter_map(|side| self.check_of(endpoint, side)?.may_change_in).min()
     }
 
     /// Whether an endpoint's record stands alone in a reply.

@@ -36,8 +36,8 @@ fn growth(scene: &Scene, id: EndpointId) -> Option<Growth> {
         return None;
     }
     let sides = endpoint.answering(scene.facet);
-    let up = sides.filter(|side| side.check.is_none_or(|check| scene.view.check(check).is_eligible()));
-    farthest(up.map(|side| scene.view.growth(id, endpoint, side, scene.view.at)))
+    let up = sides.filter(|side| scene.is_side_up(id, side));
+    farthest(up.map(|side| scene.view.growth(id, endpoint, scene.policy.check_of(id, side), scene.view.at)))
 }
 
 /// The growth of what has come farthest; `None` where any has its full weight.

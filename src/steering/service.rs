@@ -52,9 +52,7 @@ pub(super) fn hints(scene: &Scene, distribution: &Distribution) -> Vec<(Endpoint
 fn of_endpoint(scene: &Scene, endpoint: EndpointId) -> Vec<(EndpointId, IpAddr)> {
     let sides = &scene.model.endpoint(endpoint).answerables;
     let addresses = |only_up: bool| -> Vec<(EndpointId, IpAddr)> {
-        let up = sides
-            .iter()
-            .filter(|side| !only_up || side.check.is_none_or(|check| scene.view.check(check).is_eligible()));
+        let up = sides.iter().filter(|side| !only_up || scene.is_side_up(endpoint, side));
         up.filter_map(|side| match side.rdata {
             AnswerRdata::Address(ip) => Some((endpoint, ip)),
             AnswerRdata::Cname(_) => None,

@@ -50,6 +50,7 @@ pub(super) fn sieve(scene: &Scene, root: MemberRef) -> Sieved {
     let unhealthy = |endpoint| if is_forced(&endpoint) { None } else { unhealthy(scene, endpoint) };
     let (eligible, mut health) = keep("health", &in_service, unhealthy);
     health.kept = eligible.iter().map(|id| Reason::new(*id, healthy(scene, *id, is_forced(id)))).collect();
+    health.note = scene.policy.monitor.as_ref().map(|own| format!("by the monitor of the name, \"{}\"", own.name));
     sieved.considered = in_service.into_iter().filter(|endpoint| !is_forced(endpoint)).collect();
     state.kept = forced;
     sieved.eligible = eligible;

@@ -81,11 +81,8 @@ impl World {
             (Facet::V4, IpAddr::V4(Ipv4Addr::new(192, 0, 2, id))),
             (Facet::V6, IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, id.into()))),
         ];
-        let answerables = sides.map(|(facet, ip)| Answerable {
-            facet,
-            rdata: AnswerRdata::Address(ip),
-            check: Some(self.new_check(ip)),
-        });
+        let answerables =
+            sides.map(|(facet, ip)| Answerable::new(facet, AnswerRdata::Address(ip), Some(self.new_check(ip))));
         let region = self.model.region_named(region);
         self.model.endpoints.push(Endpoint { region, ..Endpoint::new(name, ZoneId(0), answerables.into()) });
         self

@@ -116,8 +116,11 @@ impl Metrics {
         *self.counted().probes.entry((vantage.to_owned(), kind, result)).or_default() += 1;
     }
 
-    /// Counts a transition.
+    /// Counts a transition of an endpoint's own health.
     pub fn transition(&self, transition: &Transition) {
+        if transition.monitor.is_some() {
+            return;
+        }
         let labels = (transition.zone.clone(), transition.endpoint.clone(), transition.to);
         *self.counted().transitions.entry(labels).or_default() += 1;
     }
@@ -268,7 +271,7 @@ fn answerable_labels<'a>(model: &'a Model, apexes: &'a [String]) -> HashSet<(&'a
 fn rtts<'a>(endpoint: &Endpoint, snapshot: &'a Snapshot) -> BTreeMap<&'a str, Duration> {
     let mut first = BTreeMap::new();
     for answerable in &endpoint.answerables {
-        for said in evidence(answerable, &snapshot.view) {
+        for said in answerable.checks().flat_map(|check| evidence(Some(check), &snapshot.view)) {
             if let Some(rtt) = said.rtt {
                 first.entry(&*said.vantage).or_insert(rtt);
             }

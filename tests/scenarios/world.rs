@@ -157,9 +157,11 @@ impl World {
         said.filter_map(|(at, endpoint)| Some((EndpointId(at as u32), Arc::new(of(endpoint)?)))).collect()
     }
 
-    /// Changes every check of an endpoint, or with `/v4` and `/v6` of one of its addresses.
+    /// Changes every check of an endpoint, with `/v4` and `/v6` of one of its addresses, with `@MONITOR` that of a monitor of
+    /// names, and with `@` alone its own.
     fn each_check(&mut self, target: &str, change: impl Fn(&mut CheckView)) -> Result<(), String> {
         let (name, family) = target.split_once('/').map_or((target, None), |(name, family)| (name, Some(family)));
+        let (name, monitor) = name.split_once('@').map_or((name, None), |(name, monitor)| (name, Some(monitor)));
         let facet = match family {
             None => None,
             Some("v4") => Some(Facet::V4),
@@ -173,7 +175,9 @@ impl World {
             .find(|endpoint| endpoint.name == name && self.model.zone(endpoint.zone).apex.to_string() == self.zone);
         let endpoint = endpoint.ok_or_else(|| format!("no endpoint is called {name}"))?;
         let wanted = endpoint.answerables.iter().filter(|a| facet.is_none_or(|facet| a.facet == facet));
-        let checks: Vec<_> = wanted.filter_map(|a| a.check).collect();
+        let checks = wanted.flat_map(|side| side.named_checks());
+        let is_meant = |by: Option<&str>| monitor.is_none_or(|monitor| by.unwrap_or_default() == monitor);
+        let checks: Vec<_> = checks.filter(|(by, _)| is_meant(*by)).map(|(_, check)| check).collect();
         if checks.is_empty() {
             return Err(format!("{target} has no monitor"));
         }

@@ -196,6 +196,7 @@ fn name() -> Value {
         of("pool", matching(NAME)).required(),
         of("types", list_of(words_in_any_case(&TYPES), 1..=TYPES.len())),
         of("fence", matching(NAME)),
+        of("monitor", matching(NAME)),
         of("affinity", any_of([boolean(), affinity])).or(false),
         of("failback", any_of([one_of_words(&FAILBACK), duration()])).or("auto"),
         of("failover", one_of_words(&FAILOVER)).or("shared"),

@@ -52,6 +52,8 @@ pub(in crate::config) struct NameSpec {
     pub(in crate::config) own: Defaults,
     /// The fence around it.
     pub(in crate::config) fence: Option<At<String>>,
+    /// The monitor by which it judges the endpoints of its pool.
+    pub(in crate::config) monitor: Option<At<String>>,
     /// How much of a client's address makes its net.
     pub(in crate::config) affinity: Option<AffinitySpec>,
     /// When failover pools go back.
@@ -162,6 +164,7 @@ pub(super) fn name(label: At<String>, mut fields: Fields, zone: &Name, problems:
     let types = types(&mut fields, problems);
     let own = answering(&mut fields, problems);
     let fence = fields.text("fence", "\"eu_only\"", problems);
+    let monitor = fields.text("monitor", "\"web\"", problems);
     let affinity = affinity(&mut fields, problems);
     let failback = failback(&mut fields, problems);
     check_failover(&mut fields, problems);
@@ -181,7 +184,7 @@ pub(super) fn name(label: At<String>, mut fields: Fields, zone: &Name, problems:
         problem.hint("names are relative to the zone: leave out the final dot, or write `@` for the zone itself");
         return None;
     }
-    Some(NameSpec { label, owner, pool, types, own, fence, affinity, failback, service, rto })
+    Some(NameSpec { label, owner, pool, types, own, fence, monitor, affinity, failback, service, rto })
 }
 
 /// `affinity = true` or `affinity = { v4 = 24, v6 = 56 }`.

@@ -8,14 +8,15 @@ use std::time::Duration;
 use crate::config::manual::Section;
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::regions;
-use crate::config::source::At;
+use crate::config::source::{At, Place};
 use crate::config::spec::{CompositeKeys, EndpointSpec, HeartbeatKeys, KindSpec, MonitorSpec, PolicySpec, Serves};
 use crate::config::validate::Builder;
 use crate::config::validate::composite::{Leaf, leaves};
+use crate::config::validate::judging::{self, Judge, Judging};
 use crate::model::composite::{MAX_COMPOSITE_DEPTH, PartKey};
 use crate::model::{
     AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, Composite, Endpoint, ExecSpec, Facet, HeartbeatSpec,
-    Monitor, ProbeKind, ProbeTarget, ZoneId,
+    Judged, Monitor, ProbeKind, ProbeTarget, ZoneId,
 };
 
 /// Makes the endpoints of one policy file.
@@ -25,14 +26,17 @@ pub(super) struct Checker<'a> {
     /// The zone's name, with the final dot.
     zone: String,
     used: &'a mut HashSet<String>,
+    /// Which names judge which endpoints by monitors of their own.
+    judging: &'a Judging<'a>,
     /// Monitors whose missing port was told.
     portless: HashSet<&'a str>,
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(spec: &'a PolicySpec, used: &'a mut HashSet<String>) -> Checker<'a> {
+    pub(super) fn new(spec: &'a PolicySpec, judging: &'a Judging<'a>, used: &'a mut HashSet<String>) -> Checker<'a> {
         let monitors = spec.monitors.iter().map(|monitor| (monitor.name.value.as_str(), monitor)).collect();
-        Checker { monitors, all: &spec.monitors, zone: spec.zone.value.to_string(), used, portless: HashSet::new() }
+        let (zone, portless) = (spec.zone.value.to_string(), HashSet::new());
+        Checker { monitors, all: &spec.monitors, zone, used, judging, portless }
     }
 
     /// The endpoint as the model has it; its checks are added to the builder's.
@@ -45,7 +49,8 @@ impl<'a> Checker<'a> {
     ) -> Endpoint {
         let region = spec.region.as_ref().and_then(|name| regions::find(&builder.model.regions, name, problems));
         let monitor = spec.monitor.as_ref().and_then(|name| self.find(name, problems));
-        if let (None, Some(probe)) = (&spec.monitor, &spec.probe) {
+        let judges = self.judging.of_endpoint(&spec.name.value);
+        if let (None, [], Some(probe)) = (&spec.monitor, judges, &spec.probe) {
             let problem = problems.warning(&probe.place, "`probe` does nothing without a `monitor`");
             problem.hint("write `monitor = \"NAME\"`, or leave it out");
         }
@@ -53,11 +58,21 @@ impl<'a> Checker<'a> {
             check_probe(spec, written, &leaves(monitor, self.all), problems);
         }
         let mut answerables = Vec::new();
+        let judges: Vec<(&At<String>, &MonitorSpec)> =
+            judges.iter().filter_map(|judge| Some((judge.monitor, self.judge(spec, judge, problems)?))).collect();
         for (facet, rdata, own) in answers(spec.serves.as_ref()) {
             let ip = spec.probe.as_ref().map(|probe| probe.value.0).or(own);
-            let monitor = monitor.filter(|_| spec.state != AdminState::Disabled);
-            let check = monitor.and_then(|monitor| self.check(spec, monitor, ip, None, builder, problems));
-            answerables.push(Answerable { facet, rdata, check });
+            let mut side = Answerable::new(facet, rdata, None);
+            if spec.state != AdminState::Disabled {
+                let place = spec.monitor.as_ref().map(|at| &at.place);
+                side.check =
+                    monitor.and_then(|monitor| self.check((spec, place), monitor, ip, None, builder, problems));
+                for (written, monitor) in &judges {
+                    let check = self.check((spec, Some(&written.place)), monitor, ip, None, builder, problems);
+                    side.judged.extend(check.map(|check| Judged { monitor: written.value.as_str().into(), check }));
+                }
+            }
+            answerables.push(side);
         }
         Endpoint {
             region,
@@ -70,7 +85,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn find(&mut self, written: &At<String>, problems: &mut Problems) -> Option<&'a MonitorSpec> {
+    pub(super) fn find(&mut self, written: &At<String>, problems: &mut Problems) -> Option<&'a MonitorSpec> {
         let found = self.monitors.get(written.value.as_str()).copied();
         match found {
             Some(_) => {
@@ -87,9 +102,17 @@ impl<'a> Checker<'a> {
         found
     }
 
+    /// The monitor by which a name judges this endpoint; what can't be is told.
+    fn judge(&self, spec: &EndpointSpec, judge: &Judge<'a>, problems: &mut Problems) -> Option<&'a MonitorSpec> {
+        let monitor = self.monitors.get(judge.monitor.value.as_str()).copied()?;
+        judging::check_probe(spec, judge, monitor, self.all, problems);
+        Some(monitor)
+    }
+
+    /// The check of an endpoint by a monitor that is named at a place.
     fn check(
         &mut self,
-        spec: &EndpointSpec,
+        (spec, named_at): (&EndpointSpec, Option<&Place>),
         monitor: &'a MonitorSpec,
         ip: Option<IpAddr>,
         within: Option<usize>,
@@ -108,7 +131,9 @@ impl<'a> Checker<'a> {
             KindSpec::Exec(exec) => {
                 (ProbeKind::Exec(ExecSpec { endpoint: spec.name.value.clone(), ..exec.clone() }), None)
             }
-            KindSpec::Composite(keys) => return self.composite(spec, keys, ip, within.unwrap_or(0), builder, problems),
+            KindSpec::Composite(keys) => {
+                return self.composite((spec, named_at), keys, ip, within.unwrap_or(0), builder, problems);
+            }
             KindSpec::Heartbeat(HeartbeatKeys { ttl, longest, phi }) => {
                 let (zone, endpoint) = (self.zone.clone(), spec.name.value.clone());
                 (ProbeKind::Heartbeat(HeartbeatSpec { zone, endpoint, ttl: *ttl, longest: *longest, phi: *phi }), None)
@@ -130,8 +155,8 @@ impl<'a> Checker<'a> {
                     let message =
                         format!("monitor `{}` is of type {} and has no port", monitor.name.value, kind.as_str());
                     let problem = problems.error(&monitor.name.place, message).see(Section::Monitor);
-                    if let Some(at) = &spec.monitor {
-                        problem.label(&at.place, format!("what probes `{}`", spec.name.value));
+                    if let Some(place) = named_at {
+                        problem.label(place, format!("what probes `{}`", spec.name.value));
                     }
                     problem.hint("write `port = 5432`");
                 }
@@ -147,7 +172,7 @@ impl<'a> Checker<'a> {
     /// The check that is made of others, which are added before it. `depth` composites stand above it.
     fn composite(
         &mut self,
-        spec: &EndpointSpec,
+        of: (&EndpointSpec, Option<&Place>),
         keys: &'a CompositeKeys,
         ip: Option<IpAddr>,
         depth: usize,
@@ -161,7 +186,7 @@ impl<'a> Checker<'a> {
         let (mut ids, mut parts) = (Vec::new(), Vec::new());
         for member in &keys.members {
             let monitor = self.monitors.get(member.value.as_str()).copied()?;
-            let id = self.check(spec, monitor, ip, Some(depth + 1), builder, problems)?;
+            let id = self.check(of, monitor, ip, Some(depth + 1), builder, problems)?;
             ids.push(id);
             let key = Arc::clone(&builder.model.checks[id.0 as usize].key);
             parts.push(PartKey { name: member.value.as_str().into(), key });

@@ -3,6 +3,7 @@
 
 mod composite;
 mod endpoint;
+mod judging;
 mod name;
 mod pool;
 mod ramp;
@@ -21,6 +22,7 @@ use crate::config::manual::Section;
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::{At, Place};
 use crate::config::spec::PolicySpec;
+use crate::config::validate::judging::Judging;
 use crate::config::validate::selector::Fences;
 use crate::config::zonefile::MasterFile;
 use crate::model::{CheckId, CheckKey, Ecs, EndpointId, MemberRef, Model, PoolId, Selector, SelectorId, Zone, ZoneId};
@@ -63,7 +65,13 @@ impl Builder {
         let names = problems.about(Section::Pool, |problems| Names::of(spec, &self.model, problems));
         let mut used = Used::default();
         composite::check(spec, &mut used.monitors, problems);
-        let mut checker = endpoint::Checker::new(spec, &mut used.monitors);
+        let judging = Judging::of(spec);
+        let mut checker = endpoint::Checker::new(spec, &judging, &mut used.monitors);
+        problems.about(Section::Name, |problems| {
+            spec.names.iter().filter_map(|name| name.monitor.as_ref()).for_each(|monitor| {
+                checker.find(monitor, problems);
+            });
+        });
         for endpoint in &spec.endpoints {
             let read = |problems: &mut Problems| checker.endpoint(endpoint, zone, self, problems);
             let endpoint = problems.about(Section::Endpoint, read);
@@ -83,7 +91,7 @@ impl Builder {
         let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used, fences: &mut fences };
         let steered = problems.about(Section::Name, |problems| policies.resolve(&mut self.model, problems));
         problems.about(Section::Pool, |problems| pool::warn_min_up(spec, names, used, problems));
-        problems.about(Section::Ramp, |problems| ramp::warn(spec, names, used, &self.model, problems));
+        problems.about(Section::Ramp, |problems| ramp::warn(spec, names, (used, &judging), &self.model, problems));
         problems.about(Section::Services, |problems| {
             service::add_targets(spec, &mut file, &steered, &self.model, problems);
         });

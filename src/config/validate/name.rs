@@ -10,11 +10,11 @@ use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::pool::{Size, endpoints_below, pools_below};
 use crate::config::validate::selector::{Fenced, Fences};
 use crate::config::validate::service::{check_aliases, service};
-use crate::config::validate::{Names, ON_EMPTY_WORDS, Used, rto};
+use crate::config::validate::{Names, ON_EMPTY_WORDS, Used, judging, rto};
 use crate::config::zonefile::{CNAME, MasterFile, type_name};
 use crate::model::{
-    AffinityNet, EndpointId, Facet, Failback, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy,
-    PolicyId, Service, SteeredName, Steering, Ttl, ZoneId,
+    AffinityNet, EndpointId, Facet, Failback, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty,
+    OwnMonitor, Policy, PolicyId, Service, SteeredName, Steering, Ttl, ZoneId,
 };
 use crate::wire::Name;
 
@@ -41,13 +41,26 @@ struct Key {
     affinity: Option<AffinityNet>,
     failback: Failback,
     service: Service,
+    monitor: Option<OwnMonitor>,
 }
 
 impl Key {
     fn of(policy: &Policy) -> Key {
         // The zone is one, and the endpoints follow from root and on_empty. Without `..`, so that a new field is thought of.
-        let Policy { zone: _, root, endpoints: _, facets, answers, ttl, on_empty, fence, affinity, failback, service } =
-            policy;
+        let Policy {
+            zone: _,
+            root,
+            endpoints: _,
+            facets,
+            answers,
+            ttl,
+            on_empty,
+            fence,
+            affinity,
+            failback,
+            service,
+            monitor,
+        } = policy;
         Key {
             root: *root,
             facets: facets.clone(),
@@ -58,6 +71,7 @@ impl Key {
             affinity: *affinity,
             failback: *failback,
             service: service.clone(),
+            monitor: monitor.clone(),
         }
     }
 }
@@ -111,6 +125,7 @@ impl Policies<'_> {
         let (root, written) = root.zip(written)?;
         let mut endpoints = endpoints_below(root, model);
         let own: std::collections::HashSet<EndpointId> = endpoints.iter().copied().collect();
+        let monitor = judging::own_monitor(name, &endpoints, model);
         let more = other.map_or_else(Vec::new, |other| endpoints_below(other, model));
         endpoints.extend(more.into_iter().filter(|id| !own.contains(id)));
         let facets = facets(name, &endpoints, self.spec, model, problems);
@@ -149,10 +164,18 @@ impl Policies<'_> {
         let failback = name.failback.as_ref().map_or_else(Failback::default, |at| at.value);
         if let Some(promise) = &name.rto {
             let specs = endpoints.iter().filter_map(|id| self.spec.endpoints.get(self.names.endpoint_index(*id)));
-            rto::check(&name.label.value, promise, ttl, specs, self.spec, problems);
+            let judged = specs.map(|spec| {
+                let is_own = self
+                    .names
+                    .by_name
+                    .get(spec.name.value.as_str())
+                    .is_some_and(|id| matches!(id, MemberRef::Endpoint(id) if own.contains(id)));
+                (spec, name.monitor.as_ref().filter(|_| is_own).or(spec.monitor.as_ref()))
+            });
+            rto::check(&name.label.value, promise, ttl, judged, self.spec, problems);
         }
         let policy = Policy::new(self.zone, root, endpoints, facets);
-        Some(Policy { answers, ttl, on_empty, fence, affinity, failback, service, ..policy })
+        Some(Policy { answers, ttl, on_empty, fence, affinity, failback, service, monitor, ..policy })
     }
 
     /// A decision can't keep apart what it isn't shown.

@@ -7,7 +7,7 @@ use crate::config::source::{At, Place};
 use crate::config::spec::{PolicySpec, PoolSpec};
 use crate::config::validate::name::point_at;
 use crate::config::validate::{Builder, Names, Used};
-use crate::model::{Answerable, EndpointId, Member, MemberRef, Model, Pool, PoolId, SelectorId, Steering};
+use crate::model::{Answerable, EndpointId, Member, MemberRef, Model, Pool, PoolId, ProbeKind, SelectorId, Steering};
 
 /// Pools in pools in pools: deeper than this nobody follows, and a decision walks it (judgment).
 const MAX_DEPTH: usize = 32;
@@ -97,7 +97,7 @@ fn warn_unranked(
             }
         }
         Steering::Latency => {
-            if endpoint.answerables.iter().all(|a| a.check.is_none()) && !endpoint.answerables.is_empty() {
+            if endpoint.answerables.iter().all(|a| a.checks().next().is_none()) && !endpoint.answerables.is_empty() {
                 let message = format!("`{}` is not probed, so its latency is never known", endpoint.name);
                 let problem = problems.warning(place, message);
                 point_at(problem, &endpoint.name, policy);
@@ -105,9 +105,8 @@ fn warn_unranked(
                 return;
             }
             let measures = |a: &Answerable| {
-                a.check
-                    .and_then(|id| model.checks.get(id.0 as usize))
-                    .is_none_or(|check| check.key.monitor.kind.measures_rtt())
+                let mut kinds = a.checks().filter_map(|id| Some(&model.checks.get(id.0 as usize)?.key.monitor.kind));
+                a.checks().next().is_none() || kinds.any(ProbeKind::measures_rtt)
             };
             if !endpoint.answerables.iter().all(measures) {
                 let message =

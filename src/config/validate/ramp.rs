@@ -5,11 +5,18 @@ use std::time::Duration;
 
 use crate::config::problem::Problems;
 use crate::config::spec::PolicySpec;
+use crate::config::validate::judging::Judging;
 use crate::config::validate::{Names, Used};
 use crate::model::{AdminState, EndpointId, MemberRef, Model, Pool, Steering};
 
 /// Warns of ramps of endpoints that are never down, and of those whose weight nothing asks for.
-pub(super) fn warn(spec: &PolicySpec, names: &Names<'_>, used: &Used, model: &Model, problems: &mut Problems) {
+pub(super) fn warn(
+    spec: &PolicySpec,
+    names: &Names<'_>,
+    (used, judging): (&Used, &Judging<'_>),
+    model: &Model,
+    problems: &mut Problems,
+) {
     if spec.endpoints.iter().all(|endpoint| endpoint.ramp.is_none()) {
         return;
     }
@@ -17,7 +24,7 @@ pub(super) fn warn(spec: &PolicySpec, names: &Names<'_>, used: &Used, model: &Mo
     for (at, endpoint) in spec.endpoints.iter().enumerate() {
         let Some(ramp) = endpoint.ramp.as_ref().filter(|ramp| ramp.value > Duration::ZERO) else { continue };
         let name = &endpoint.name.value;
-        if endpoint.monitor.is_none() {
+        if endpoint.monitor.is_none() && judging.of_endpoint(name).is_empty() {
             let problem = problems.warning(&ramp.place, "`ramp` does nothing without a `monitor`");
             problem
                 .hint(format!("`{name}` is always up, so it never comes back: give it a monitor, or leave this out"));

@@ -145,19 +145,20 @@ fn shown(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 
-/// Holds the promise of the name `label` against `endpoints`, those that its answers may name.
+/// Holds the promise of the name `label` against `endpoints`, those that its answers may name, each with the monitor that
+/// judges it for this name.
 pub(super) fn check<'a>(
     label: &str,
     rto: &At<Duration>,
     ttl: Ttl,
-    endpoints: impl Iterator<Item = &'a EndpointSpec>,
+    endpoints: impl Iterator<Item = (&'a EndpointSpec, Option<&'a At<String>>)>,
     spec: &PolicySpec,
     problems: &mut Problems,
 ) {
     let promised = shown(rto.value);
     let (mut unseen, mut slowest): (Vec<&str>, Option<(Sum, &EndpointSpec, &MonitorSpec)>) = (Vec::new(), None);
-    for endpoint in endpoints.filter(|endpoint| endpoint.state != AdminState::Disabled) {
-        let Some(name) = &endpoint.monitor else {
+    for (endpoint, monitor) in endpoints.filter(|(endpoint, _)| endpoint.state != AdminState::Disabled) {
+        let Some(name) = monitor else {
             unseen.push(&endpoint.name.value);
             continue;
         };

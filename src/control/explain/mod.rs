@@ -391,18 +391,21 @@ fn ramps(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec
     let (model, view) = (&snapshot.model, &snapshot.view);
     let sides =
         policy.endpoints.iter().flat_map(|id| model.endpoint(*id).answering(facet).map(move |side| (*id, side)));
-    sides.filter_map(|(id, side)| status::ramp(model, view, id, side, now)).collect()
+    sides.filter_map(|(id, side)| status::ramp(model, view, (id, side, policy.check_of(id, side)), now)).collect()
 }
 
 fn evidence(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<EvidenceReport> {
     let model = &snapshot.model;
     let said = policy.endpoints.iter().flat_map(|endpoint| {
         let judged = model.endpoint(*endpoint).answering(facet);
-        let evidence =
-            judged.flat_map(|side| status::evidence(side, &snapshot.view).iter().map(move |said| (side, said)));
-        evidence.map(move |(side, said)| EvidenceReport {
+        let evidence = judged.flat_map(|side| {
+            let check = policy.check_of(*endpoint, side);
+            let said = status::evidence(check, &snapshot.view).iter();
+            said.map(move |said| (status::judged_address(model, side, check), said))
+        });
+        evidence.map(move |(address, said)| EvidenceReport {
             endpoint: model.endpoint(*endpoint).name.clone(),
-            address: status::judged_address(model, side),
+            address,
             vantage: said.vantage.to_string(),
             region: region_name(model, said.region),
             health: said.health.as_str().to_owned(),

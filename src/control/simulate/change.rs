@@ -11,7 +11,9 @@ use crate::control::simulate::{Ask, SimulateError, Word};
 use crate::control::target::{Index, REGION, Rank, Target, no_target};
 use crate::fleet::{Received, Report, Vantage, agree};
 use crate::health::Observation;
-use crate::model::{EndpointId, Evidence, Health, Model, Override, OverrideState, RegionId, VantageView, WorldView};
+use crate::model::{
+    Answerable, EndpointId, Evidence, Health, Model, Override, OverrideState, RegionId, VantageView, WorldView,
+};
 
 /// What is said of endpoints whose weight grows.
 const RAMPING: &str = ": back a moment ago, with a part of the weight (`ramp`): the shares are those of this moment";
@@ -136,7 +138,8 @@ impl Changes {
     fn note_ramping(&mut self, model: &Model, view: &WorldView) {
         let ramps = |id: &EndpointId| {
             let endpoint = model.endpoint(*id);
-            endpoint.answerables.iter().any(|side| view.growth(*id, endpoint, side, view.at).is_some())
+            let mut checks = endpoint.answerables.iter().flat_map(Answerable::checks);
+            checks.any(|check| view.growth(*id, endpoint, Some(check), view.at).is_some())
         };
         let all = (0..model.endpoints.len() as u32).map(EndpointId);
         let ramping: Vec<&str> = all.filter(ramps).map(|id| model.endpoint(id).name.as_str()).collect();
@@ -158,7 +161,7 @@ impl Changes {
         }
         for id in &self.endpoints {
             let endpoint = model.endpoint(*id);
-            for check in endpoint.answerables.iter().filter_map(|answerable| answerable.check) {
+            for check in endpoint.answerables.iter().flat_map(Answerable::checks) {
                 let check = &mut world.checks[check.0 as usize];
                 (check.health, check.tried) = (Health::Down, true);
             }

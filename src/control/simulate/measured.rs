@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::overrides::{Said, state_of};
-use crate::control::status::{EndpointStatus, Status, judged_address};
+use crate::control::status::{EndpointStatus, Status, Verdict, judged_address};
 use crate::fleet::{Received, Report, Vantage, agree};
 use crate::health::Observation;
 use crate::model::quorum::MAX_STALE_AFTER;
@@ -61,10 +61,13 @@ fn observations(
     vantage: &str,
     now: Moment,
 ) -> Vec<Observation> {
-    let said = endpoint.answerables.iter().filter_map(|answerable| {
-        let check = &model.checks[answerable.check?.0 as usize];
-        let address = judged_address(model, answerable);
-        let verdict = seen?.verdicts.iter().find(|v| v.vantage == vantage && v.address == address)?;
+    let sides = endpoint.answerables.iter();
+    let all = sides.flat_map(|side| side.named_checks().map(move |(monitor, check)| (side, monitor, check)));
+    let said = all.filter_map(|(side, monitor, check)| {
+        let address = judged_address(model, side, Some(check));
+        let check = &model.checks[check.0 as usize];
+        let is_of = |v: &&Verdict| v.vantage == vantage && v.address == address && v.monitor.as_deref() == monitor;
+        let verdict = seen?.verdicts.iter().find(is_of)?;
         let health = [Health::Up, Health::Down].into_iter().find(|health| health.as_str() == verdict.health);
         Some(Observation {
             key: check.key.clone(),

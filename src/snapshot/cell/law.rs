@@ -38,7 +38,7 @@ fn scene(pools: &[Spec<'_>], answers: Option<usize>, out: &[&str]) -> Scene {
             false => (Facet::V4, AnswerRdata::Address(Ipv4Addr::from(0xC000_0200 + at as u32).into())),
         };
         let state = if out.contains(name) { AdminState::Disabled } else { AdminState::Enabled };
-        Endpoint { state, ..Endpoint::new(*name, ZoneId(0), vec![Answerable { facet, rdata, check: None }]) }
+        Endpoint { state, ..Endpoint::new(*name, ZoneId(0), vec![Answerable::new(facet, rdata, None)]) }
     };
     let member_of = |name: &str| match pools.iter().position(|(pool, _, _)| *pool == name) {
         Some(at) => MemberRef::Pool(PoolId(at as u32)),

@@ -11,14 +11,8 @@ use crate::wire::code::rtype;
 fn world() -> (Model, Policy) {
     let endpoint = |at: u32| {
         let answerable = match at {
-            0..8 => {
-                Answerable { facet: Facet::V4, rdata: AnswerRdata::Address([192, 0, 2, at as u8].into()), check: None }
-            }
-            _ => Answerable {
-                facet: Facet::Alias,
-                rdata: AnswerRdata::Cname(Box::new([1, b'a' + at as u8, 0])),
-                check: None,
-            },
+            0..8 => Answerable::new(Facet::V4, AnswerRdata::Address([192, 0, 2, at as u8].into()), None),
+            _ => Answerable::new(Facet::Alias, AnswerRdata::Cname(Box::new([1, b'a' + at as u8, 0])), None),
         };
         Endpoint::new(format!("e{at}"), ZoneId(0), vec![answerable])
     };

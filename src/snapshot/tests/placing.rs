@@ -28,7 +28,7 @@ const CUTOFF: u8 = 5;
 fn model(rules: &[(IpNet, u16)]) -> Model {
     let endpoint = |at: u8| {
         let rdata = AnswerRdata::Address([192, 0, 2, at].into());
-        Endpoint::new(format!("e{at}"), ZoneId(0), vec![Answerable { facet: Facet::V4, rdata, check: None }])
+        Endpoint::new(format!("e{at}"), ZoneId(0), vec![Answerable::new(Facet::V4, rdata, None)])
     };
     let member = |at: u32, when: Option<u16>| Member {
         when: when.map(SelectorId),

@@ -1,0 +1,119 @@
+//! Names that have a monitor of their own: which endpoints each of them judges by it, and whether it can. It judges the
+//! endpoints of the name's pool; those that only `on_empty` names are another service, and are judged by their own.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::config::manual::Section;
+use crate::config::problem::Problems;
+use crate::config::source::At;
+use crate::config::spec::{EndpointSpec, MonitorSpec, NameSpec, PolicySpec, PoolSpec, Serves};
+use crate::config::validate::composite::leaves;
+use crate::model::{EndpointId, Model, OwnMonitor};
+
+/// A name that judges an endpoint.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judge<'a> {
+    /// Its monitor, where it is written.
+    pub(super) monitor: &'a At<String>,
+    /// The name.
+    pub(super) label: &'a At<String>,
+}
+
+/// By endpoint, the names that judge it, one for each monitor that isn't its own.
+#[derive(Debug, Default)]
+pub(super) struct Judging<'a> {
+    by_endpoint: HashMap<&'a str, Vec<Judge<'a>>>,
+}
+
+impl<'a> Judging<'a> {
+    pub(super) fn of(spec: &'a PolicySpec) -> Judging<'a> {
+        let pools: HashMap<&str, &PoolSpec> = spec.pools.iter().map(|pool| (pool.name.value.as_str(), pool)).collect();
+        let own: HashMap<&str, Option<&str>> = spec
+            .endpoints
+            .iter()
+            .map(|endpoint| (endpoint.name.value.as_str(), endpoint.monitor.as_ref().map(|at| at.value.as_str())))
+            .collect();
+        let mut judging = Judging::default();
+        for NameSpec { label, monitor, pool, .. } in &spec.names {
+            let Some((monitor, pool)) = monitor.as_ref().zip(pool.as_ref()) else { continue };
+            for endpoint in below(&pool.value, &pools) {
+                let judges = judging.by_endpoint.entry(endpoint).or_default();
+                let is_own = own.get(endpoint).is_some_and(|own| *own == Some(monitor.value.as_str()));
+                if !is_own && judges.iter().all(|judge| judge.monitor.value != monitor.value) {
+                    judges.push(Judge { monitor, label });
+                }
+            }
+        }
+        judging
+    }
+
+    /// The names that judge this endpoint, one for each monitor.
+    pub(super) fn of_endpoint(&self, endpoint: &str) -> &[Judge<'a>] {
+        self.by_endpoint.get(endpoint).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Everything below a pool that is no pool, by name. A pool that is met again adds nothing.
+fn below<'a>(root: &'a str, pools: &HashMap<&'a str, &'a PoolSpec>) -> Vec<&'a str> {
+    let (mut found, mut known, mut left) = (Vec::new(), HashSet::new(), vec![root]);
+    while let Some(next) = left.pop() {
+        if !known.insert(next) {
+            continue;
+        }
+        match pools.get(next) {
+            Some(pool) => left.extend(pool.members.iter().map(|member| member.to.value.as_str())),
+            None => found.push(next),
+        }
+    }
+    found
+}
+
+/// Whether it is known where the monitor of a name probes an endpoint, and on which port.
+pub(super) fn check_probe(
+    spec: &EndpointSpec,
+    judge: &Judge<'_>,
+    monitor: &MonitorSpec,
+    all: &[MonitorSpec],
+    problems: &mut Problems,
+) {
+    let (endpoint, name, label) = (&spec.name.value, &judge.monitor.value, &judge.label.value);
+    let leaves = leaves(monitor, all);
+    let is_probed = leaves.iter().any(|leaf| leaf.monitor.kind.is_some() && leaf.monitor.heartbeat().is_none());
+    match (&spec.probe, &spec.serves) {
+        (None, Some(Serves::Cname(_))) if is_probed => {
+            let message =
+                format!("`{label}` judges the cname `{endpoint}` by monitor `{name}`, and nothing says where");
+            let problem = problems.error(&judge.monitor.place, message).see(Section::Name);
+            problem.label(&spec.name.place, format!("endpoint `{endpoint}`"));
+            problem.hint(format!(
+                "write `probe = \"ADDRESS:PORT\"` in the endpoint, or take it out of the pool of `{label}`"
+            ));
+        }
+        (Some(probe), _) => {
+            let (Some(port), Some(own)) = (probe.value.1, monitor.port) else { return };
+            if port != own {
+                let message =
+                    format!("`{label}` judges `{endpoint}` on port {port}, not on port {own} of monitor `{name}`");
+                let problem = problems.warning(&judge.monitor.place, message).see(Section::Name);
+                problem.label(&probe.place, "this port goes before that of any monitor");
+                problem.hint("leave the port out of `probe`, so that each monitor probes its own");
+            }
+        }
+        (None, Some(Serves::Cname(_) | Serves::Addresses(_)) | None) => {}
+    }
+}
+
+/// The monitor of a name with its checks of `endpoints`, those of its pool. `None` where it has none, or where it comes to
+/// the same as their own.
+pub(super) fn own_monitor(name: &NameSpec, endpoints: &[EndpointId], model: &Model) -> Option<OwnMonitor> {
+    let written = name.monitor.as_ref()?;
+    let mut checks = Vec::new();
+    for id in endpoints {
+        for side in &model.endpoint(*id).answerables {
+            let judged = side.judged.iter().find(|judged| *judged.monitor == *written.value);
+            checks.extend(judged.map(|judged| ((*id, side.facet), judged.check)));
+        }
+    }
+    checks.sort_unstable_by_key(|(side, _)| *side);
+    (!checks.is_empty()).then(|| OwnMonitor { name: written.value.clone(), checks })
+}
