@@ -133,8 +133,10 @@ fn last_transitions(transitions: &[Event], now: f64) -> String {
     }
     let row = |event: &Event| {
         let ago = format!("{} ago", span_since(event.at, now));
-        let by = event.monitor.iter().map(|monitor| format!("{} (monitor {monitor})", event.endpoint));
-        let who = by.last().unwrap_or_else(|| event.endpoint.clone());
+        let who = match &event.monitor {
+            Some(monitor) => format!("{} (monitor {monitor})", event.endpoint),
+            None => event.endpoint.clone(),
+        };
         vec![ago, who, event.from.clone(), event.to.clone(), event.why.clone()]
     };
     let rows: Vec<Vec<String>> = transitions.iter().take(SHOWN_TRANSITIONS).map(row).collect();

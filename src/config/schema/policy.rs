@@ -7,7 +7,7 @@ use super::{
     one_of_words, section, table as table_of, text, text_of, words_in_any_case,
 };
 use crate::config::manual::Section;
-use crate::config::spec::monitor::{MAX_HEADERS, MAX_RUN, MAX_TEXT, SUPPORTED};
+use crate::config::spec::monitor::{MAX_HEADERS, MAX_RUN, MAX_TEXT, STATUSES, SUPPORTED};
 use crate::config::spec::own_keys::{MAX_ARGS, MAX_MIN_DAYS, MAX_REDIRECTS};
 use crate::config::spec::pool::{MAX_BAND_MS, MAX_BAND_PERCENT, MAX_CAPACITY, MAX_MEMBERS, MAX_WEIGHT, STATES, STEER};
 use crate::config::spec::quorum::NEEDS;
@@ -68,7 +68,7 @@ fn monitor() -> Value {
     let of = |name, schema| Key::of(Section::Monitor, name, schema);
     let headers = json!({ "type": "object", "additionalProperties": text(), "maxProperties": MAX_HEADERS });
     let expect = table_of([
-        Key::told("status", "statuses that are a success", list_of(integer(100..=599), 1..=500)).or(json!([200])),
+        Key::told("status", "statuses that are a success", list_of(integer(STATUSES), 1..=900)).or(json!([200])),
         Key::told("body", "a text within the first 64 KiB of the answer", text_of(1..=MAX_TEXT)),
         Key::told("rcode", "dns: the response code of a success", text()).or("NOERROR"),
         Key::told("rdata", "dns: what one of the records must say", text()),

@@ -93,6 +93,8 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 pub(in crate::config) const MAX_RUN: i64 = 100;
 /// More request headers than these is a slip (judgment).
 pub(in crate::config) const MAX_HEADERS: usize = 32;
+/// Statuses that a server can send: three digits (RFC 9110, 15); what is over 599 some vendors use.
+pub(in crate::config) const STATUSES: std::ops::RangeInclusive<i64> = 100..=999;
 /// Longest text in a request or expectation (judgment: what servers take in a header line).
 pub(in crate::config) const MAX_TEXT: usize = 4096;
 
@@ -251,7 +253,7 @@ fn http(kind: Option<&str>, fields: &mut Fields, problems: &mut Problems) -> (Ht
             if list.value.is_empty() {
                 problems.error(&list.place, "no status would be a success").hint("write `status = [200]`");
             }
-            let codes = list.value.into_iter().filter_map(|item| integer(item, "status", 100..=599, problems));
+            let codes = list.value.into_iter().filter_map(|item| integer(item, "status", STATUSES, problems));
             spec.statuses = codes.map(|code| code.value as u16).collect();
         }
         if let Some(body) = expect.text("body", "\"ok\"", problems) {

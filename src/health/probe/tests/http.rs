@@ -72,6 +72,10 @@ async fn another_status_fails_and_no_redirect_is_followed() {
     let redirecting = replying(format!("HTTP/1.1 302 Found\r\nLocation: http://{to}/\r\n\r\n")).await;
     let said = failure(ProbeKind::Http(spec()), redirecting, AMPLE).await.to_string();
     assert_eq!(said, format!("status 302 to http://{to}/, expected 200"));
+    let vendors = replying("HTTP/1.1 999 Request Denied\r\nContent-Length: 0\r\n\r\n").await;
+    let expecting = HttpSpec { statuses: vec![999], ..spec() };
+    let measured = measure(ProbeKind::Http(expecting), vendors, AMPLE).await;
+    assert!(measured.result.is_ok(), "{measured:?}");
 }
 
 #[tokio::test]
