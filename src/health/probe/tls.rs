@@ -10,7 +10,7 @@ use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::parse_x509_certificate;
@@ -62,14 +62,14 @@ pub(super) async fn probe(
 
 /// Shakes hands over `stream` as a client of `host` (a name or an address, perhaps with a port), or of the address
 /// itself where there is none, that speaks `protocols` (ALPN), and looks at the certificate.
-pub(super) async fn handshake(
+pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     clients: &ProbeClients,
     host: Option<&str>,
     rule: CertificateRule,
     protocols: &[&[u8]],
     to: SocketAddr,
-    stream: TcpStream,
-) -> Result<TlsStream<TcpStream>, Failure> {
+    stream: S,
+) -> Result<TlsStream<S>, Failure> {
     let name = server_name(host, to)?;
     let mut config = ClientConfig::clone(clients.tls(rule.verify).await?);
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
