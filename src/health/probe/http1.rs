@@ -2,7 +2,6 @@
 //! is read is bounded: a head by [`HEAD_LIMIT`], everything by [`MOST`].
 
 use std::io;
-use std::time::Duration;
 
 use http_body_util::Empty;
 use hyper::Request;
@@ -11,13 +10,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::health::probe::Failure;
 use crate::health::probe::bounded::{BODY_LIMIT, HEAD_LIMIT, MOST};
+use crate::health::probe::polite::SERVER_CLOSES;
 use crate::health::probe::response::{Body, Head};
 
 /// So much is read at a time.
 const READ: usize = 8 * 1024;
-/// After the response the server is given so long to close the connection, as it was asked to. Who closes first keeps the
-/// port in TIME_WAIT, and a prober has not that many ports.
-const SERVER_CLOSES: Duration = Duration::from_millis(200);
 
 /// A connection on which one request is sent.
 pub(super) struct Conversation<S> {

@@ -101,7 +101,8 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
         }
         (ProbeKind::Exec(spec), target) => exec::run(spec, target, timeout).await,
         (ProbeKind::Tls(spec), ProbeTarget::Socket(to)) => {
-            attempt::race(staged(2), timeout, &mut heard, |turn| tls::probe(clients, spec, to, turn)).await
+            attempt::race(staged(2), timeout, &mut heard, |turn| tls::probe(clients, spec, (to, began + timeout), turn))
+                .await
         }
         (
             ProbeKind::Tcp

@@ -23,6 +23,10 @@ const MAX_ENDING: usize = 512;
 /// The rest of a response is waited for until the probe's time is over, and so long at least.
 const LEAST: Duration = Duration::from_secs(1);
 
+/// At its end the server is given so long to close the connection, as it was asked to. Who closes first keeps the port in
+/// TIME_WAIT, and a prober has not that many ports. Judgment: most round trips are below.
+pub(super) const SERVER_CLOSES: Duration = Duration::from_millis(200);
+
 static ROOM: Semaphore = Semaphore::const_new(MAX_ENDING);
 
 /// Runs what ends a connection, in the background, until `until` at most, or [`LEAST`] from now. Where there is no room for

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::https::Authority;
 use super::*;
+use crate::model::TlsSpec;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
 
@@ -213,5 +214,25 @@ async fn http_2_ends_with_a_goodbye() {
     let kind = ProbeKind::Https(spec, CertificateRule { verify: true, min_days: 0 });
     assert!(probe(&clients, &check(kind, to, AMPLE), &Rtt::default()).await.result.is_ok());
     next.notify_one();
+    assert_eq!(ending(&mut told).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_tls_monitor_says_goodbye() {
+    let ours = Authority::named("ours");
+    let acceptor = ours.acceptor("www.svc.example", &[], |_| {});
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let to = serve(move |_, stream| {
+        let (acceptor, tell) = (acceptor.clone(), tell.clone());
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let _ = tell.send(end_of(&mut stream).await);
+        }
+    })
+    .await;
+    let clients = ProbeClients::trusting(Sources::default(), ours.roots.clone());
+    let certificate = CertificateRule { verify: true, min_days: 0 };
+    let kind = ProbeKind::Tls(TlsSpec { host: Some("www.svc.example".to_owned()), certificate });
+    assert!(probe(&clients, &check(kind, to, AMPLE), &Rtt::default()).await.result.is_ok());
     assert_eq!(ending(&mut told).await, Ok(()));
 }

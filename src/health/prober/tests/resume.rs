@@ -113,7 +113,8 @@ async fn what_no_probe_confirms_is_believed_for_its_time_and_never_handed_on() {
     prober.stop().await;
 }
 
-/// What a prober reports at the end of its first round of these checks, two in each of two regions, that all were up.
+/// What a prober reports at the end of its first round of these checks, two in each of two regions, that all were up; and
+/// after a new plan in which these regions have changed their numbers.
 async fn first_report(checks: Vec<Arc<CheckKey>>) -> (Vec<Observation>, Option<Arc<str>>) {
     let was_up = Past { health: Health::Up, ..Past::default() };
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -125,6 +126,7 @@ async fn first_report(checks: Vec<Arc<CheckKey>>) -> (Vec<Observation>, Option<A
     let prober = Prober::spawn(ProberSettings::default(), clients, publish);
     let last_known = checks.iter().map(|check| known(check, was_up)).collect();
     ended(prober.adopt(Plan { regions: vec![0, 0, 1, 1], ..plan(last_known) })).await;
+    ended(prober.adopt(Plan { checks, regions: vec![1, 1, 0, 0], ..Plan::default() })).await;
     let mut last = None;
     while let Ok(report) = told.try_recv() {
         last = Some(report);
