@@ -8,10 +8,13 @@ use crate::cli::client::{Call, encoded};
 use crate::cli::{Failure, Format, text};
 use crate::clock;
 use crate::control::command::{AllChanged, Changed, PutOverride, TargetChanged};
-use crate::control::moved::Moved;
+use crate::control::moved::{Moved, Still};
 use crate::control::overrides::{Said, check_why, duration_of, utc};
 use crate::control::target::FORMS;
 use crate::model::OverrideState;
+
+/// Most endpoints in a line; the JSON has all.
+const SHOWN: usize = 12;
 
 /// An override of one or more targets.
 #[derive(Debug, clap::Args)]
@@ -148,6 +151,11 @@ fn told(changed: &AllChanged) -> String {
     let targets: Vec<String> = changed.overrides.iter().map(each).collect();
     let between = if targets.len() == 1 { "; " } else { "\n" };
     let mut text = format!("{}{between}{}\n", targets.join("\n"), moved(&changed.moved));
+    if !changed.moved.still.is_empty() {
+        let each = |still: &Still| format!("{} ({:.1} % of answers)", still.endpoint, still.share * 100.0);
+        let still: Vec<String> = changed.moved.still.iter().map(each).collect();
+        let _ = writeln!(text, "still answered, as nothing else is up: {}", listed(still));
+    }
     if let Some(unanswered) = &changed.moved.unanswered {
         let _ = writeln!(text, "{}", unanswered.sentence("now get"));
     }
@@ -163,11 +171,16 @@ pub(super) fn moved(moved: &Moved) -> String {
     let mut changes: Vec<(&str, f64)> =
         moved.endpoints.iter().map(|share| (&*share.endpoint, (share.after - share.before) * 100.0)).collect();
     changes.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(b.0)));
-    for (at, (endpoint, change)) in changes.iter().enumerate() {
-        let comma = if at == 0 { "" } else { "," };
-        let _ = write!(text, "{comma} {endpoint} {change:+.1}");
-    }
+    let changes = changes.into_iter().map(|(endpoint, change)| format!("{endpoint} {change:+.1}"));
+    let _ = write!(text, " {}", listed(changes.collect()));
     text
+}
+
+/// The first of a list; the rest is counted.
+fn listed(all: Vec<String>) -> String {
+    let shown = all.len().min(SHOWN);
+    let more = if all.len() > shown { format!(" and {} more", all.len() - shown) } else { String::new() };
+    format!("{}{more}", all[..shown].join(", "))
 }
 
 /// What an override makes of an endpoint, in a word.
@@ -213,7 +226,7 @@ mod tests {
         let of = |target: &str, now| TargetChanged { target: target.into(), now, before: None };
         let mut drained = AllChanged {
             overrides: vec![of("fra1", Some(said(Some(1_795_407_300.0))))],
-            moved: Moved { share: 0.333, endpoints, unanswered: None },
+            moved: Moved { share: 0.333, endpoints, still: vec![], unanswered: None },
             warning: None,
         };
         assert_eq!(

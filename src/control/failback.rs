@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use axum::Json;
-use axum::extract::{Path, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::control::State;
 use crate::control::access::{caller, same_origin};
 use crate::control::command::{Command, HandedBack};
 use crate::control::moved::{Moved, moved};
-use crate::control::operate::{Refused, stopping};
+use crate::control::operate::{Named, Refused, name_in, stopping};
 use crate::control::problem::problem;
 use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, Steering, Zone};
 use crate::snapshot::Snapshot;
@@ -74,9 +74,10 @@ pub struct PoolStays {
 }
 
 /// The handler.
-pub(super) async fn post(Shared(state): Shared<State>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn post(Shared(state): Shared<State>, name: Named, headers: HeaderMap) -> Response {
     let done = async {
         same_origin(&headers)?;
+        let name = name_in(name)?;
         let who = caller(&state, &headers, Role::Operate)?.name.to_string();
         let (reply, done) = oneshot::channel();
         state.controls.commands.send(Command::Failback { name, who, reply }).await.map_err(|_| stopping())?;

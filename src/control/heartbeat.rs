@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Request, State as Shared};
+use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Role, did_you_mean};
 use crate::control::State;
 use crate::control::access::{caller, same_origin};
-use crate::control::operate::{MAX_BODY, Refused, body};
+use crate::control::operate::{MAX_BODY, Named, Refused, body, name_in};
 use crate::control::problem::problem;
 use crate::health::{Beat, Sign};
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
@@ -43,26 +43,22 @@ pub struct Heard {
 }
 
 /// `PUT /v1/heartbeat/ENDPOINT`.
-pub(super) async fn put(Shared(state): Shared<State>, Path(endpoint): Path<String>, request: Request) -> Response {
+pub(super) async fn put(Shared(state): Shared<State>, endpoint: Named, request: Request) -> Response {
     let done = async {
         same_origin(request.headers())?;
         caller(&state, request.headers(), Role::Operate)?;
         let ttl = ttl_of(&body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
-        hear(&state, &endpoint, Some(ttl))
+        hear(&state, &name_in(endpoint)?, Some(ttl))
     };
     done.await.unwrap_or_else(|refused: Refused| *refused)
 }
 
 /// `DELETE /v1/heartbeat/ENDPOINT`.
-pub(super) async fn goodbye(
-    Shared(state): Shared<State>,
-    Path(endpoint): Path<String>,
-    headers: HeaderMap,
-) -> Response {
+pub(super) async fn goodbye(Shared(state): Shared<State>, endpoint: Named, headers: HeaderMap) -> Response {
     let done = || {
         same_origin(&headers)?;
         caller(&state, &headers, Role::Operate)?;
-        hear(&state, &endpoint, None)
+        hear(&state, &name_in(endpoint)?, None)
     };
     done().unwrap_or_else(|refused: Refused| *refused)
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::simulate::{Difference, difference};
 use crate::control::unanswered::Unanswered;
+use crate::model::{Endpoint, EndpointId, OverrideState};
 use crate::snapshot::Snapshot;
 
 /// Shares nearer than this are the same: a probability has nine digits.
@@ -20,6 +21,9 @@ pub struct Moved {
     pub share: f64,
     /// Whose share changed, in the order of the names.
     pub endpoints: Vec<Share>,
+    /// What was taken out and is still answered with, as nothing else is up; left out where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub still: Vec<Still>,
     /// Who has no answer any more; left out where nobody lost one.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<Unanswered>,
@@ -36,24 +40,47 @@ pub struct Share {
     pub after: f64,
 }
 
+/// An endpoint that is drained or forced down and is answered with all the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Still {
+    /// Its name, as in [`Share`].
+    pub endpoint: String,
+    /// Its share of the answers of all names, 0 to 1.
+    pub share: f64,
+}
+
 /// What changed between two snapshots of one model.
 pub fn moved(before: &Snapshot, after: &Snapshot) -> Moved {
     let model = &after.model;
     let Difference { moved, shares, unanswered } = difference(before, after);
     let mut named: HashMap<&str, usize> = HashMap::new();
     model.endpoints.iter().for_each(|endpoint| *named.entry(&endpoint.name).or_default() += 1);
-    let changed = model.endpoints.iter().zip(shares).filter(|(_, [before, after])| (before - after).abs() > SAME);
-    let each = |(endpoint, [before, after]): (&crate::model::Endpoint, [f64; 2])| {
-        let name = match named.get(&*endpoint.name) {
-            None | Some(1) => endpoint.name.clone(),
-            Some(_) => format!("{}/{}", model.zone(endpoint.zone).apex, endpoint.name),
-        };
-        Share { endpoint: name, before, after }
+    let name_of = |endpoint: &Endpoint| match named.get(&*endpoint.name) {
+        None | Some(1) => endpoint.name.clone(),
+        Some(_) => format!("{}/{}", model.zone(endpoint.zone).apex, endpoint.name),
     };
-    let mut endpoints: Vec<Share> = changed.map(each).collect();
+    let (mut endpoints, mut still) = (Vec::new(), Vec::new());
+    for ((id, endpoint), [share_before, share_after]) in (0..).map(EndpointId).zip(&model.endpoints).zip(shares) {
+        if (share_before - share_after).abs() > SAME {
+            endpoints.push(Share { endpoint: name_of(endpoint), before: share_before, after: share_after });
+        }
+        if share_after > SAME && is_taken_out(before, after, id) {
+            still.push(Still { endpoint: name_of(endpoint), share: share_after });
+        }
+    }
     endpoints.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
     let share = if moved > SAME { moved } else { 0.0 };
-    Moved { share, endpoints, unanswered: Some(unanswered).filter(|unanswered| !unanswered.is_nobody()) }
+    Moved { share, endpoints, still, unanswered: Some(unanswered).filter(|unanswered| !unanswered.is_nobody()) }
+}
+
+/// Whether this change took an endpoint out.
+fn is_taken_out(before: &Snapshot, after: &Snapshot, id: EndpointId) -> bool {
+    let [old, new] = [before, after].map(|snapshot| snapshot.view.override_of(id));
+    let is_out = new.is_some_and(|said| match said.state {
+        OverrideState::Drain | OverrideState::Down => true,
+        OverrideState::Up => false,
+    });
+    is_out && old != new
 }
 
 #[cfg(test)]
@@ -62,7 +89,9 @@ mod tests {
 
     use super::*;
     use crate::control::fixture;
-    use crate::model::{EndpointId, Facet, Health, Member, MemberRef, Model, Pool, PoolId, Steering, WorldView};
+    use crate::model::{
+        EndpointId, Facet, Health, Member, MemberRef, Model, Override, Pool, PoolId, Steering, WorldView,
+    };
     use crate::snapshot::{Identity, compile};
 
     /// `www` gives `fra1` and `plain` alike.
@@ -88,7 +117,27 @@ mod tests {
         let (before, after) = (snapshot(&model, fixture::view()), snapshot(&model, gone));
         let share = |endpoint: &str, before, after| Share { endpoint: endpoint.into(), before, after };
         let endpoints = vec![share("fra1", 0.5, 0.0), share("plain", 0.5, 1.0)];
-        assert_eq!(moved(&before, &after), Moved { share: 0.5, endpoints, unanswered: None });
+        assert_eq!(moved(&before, &after), Moved { share: 0.5, endpoints, still: vec![], unanswered: None });
         assert_eq!(moved(&before, &before), Moved::default(), "nothing changed");
+    }
+
+    #[test]
+    fn what_is_taken_out_and_answered_all_the_same_is_told() {
+        let model = Arc::new(model());
+        let mut world = fixture::view();
+        let said = |target: &str| Override {
+            target: target.into(),
+            state: OverrideState::Drain,
+            why: "x".into(),
+            who: "alice".into(),
+            until: None,
+        };
+        let overrides = [(EndpointId(0), Arc::new(said("fra1"))), (EndpointId(2), Arc::new(said("plain")))];
+        world.overrides = Arc::new(overrides.into_iter().collect());
+        let (before, after) = (snapshot(&model, fixture::view()), snapshot(&model, world));
+        let told = moved(&before, &after);
+        let answered: f64 = told.still.iter().map(|still| still.share).sum();
+        assert!((answered - 1.0).abs() < SAME || told.unanswered.is_some(), "{told:?}");
+        assert_eq!(moved(&after, &after).still, [], "nothing was taken out by this change");
     }
 }

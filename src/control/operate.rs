@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -35,6 +36,14 @@ const EXPECTED: &str =
 /// An answer that says why not. Boxed: it is large, and rare.
 pub(super) type Refused = Box<Response>;
 
+/// The last part of a path, where a name is.
+pub(super) type Named = Result<Path<String>, PathRejection>;
+
+/// The name in a path.
+pub(super) fn name_in(path: Named) -> Result<String, Refused> {
+    path.map(|Path(name)| name).map_err(|refused| bad_request(format!("no name can be read: {}", refused.body_text())))
+}
+
 /// `GET /v1/overrides`.
 pub(super) async fn list(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
     match caller(&state, &headers, Role::Read) {
@@ -45,8 +54,9 @@ pub(super) async fn list(Shared(state): Shared<State>, headers: HeaderMap) -> Re
 }
 
 /// `PUT /v1/overrides/TARGET`.
-pub(super) async fn put(Shared(state): Shared<State>, Path(target): Path<String>, request: Request) -> Response {
-    put_of(&state, vec![target], request).await.map_or_else(|refused| *refused, one)
+pub(super) async fn put(Shared(state): Shared<State>, target: Named, request: Request) -> Response {
+    let done = async { put_of(&state, vec![name_in(target)?], request).await };
+    done.await.map_or_else(|refused: Refused| *refused, one)
 }
 
 /// `PUT /v1/overrides?target=TARGET&target=TARGET`.
@@ -63,8 +73,9 @@ async fn put_of(state: &State, targets: Vec<String>, request: Request) -> Result
 }
 
 /// `DELETE /v1/overrides/TARGET`.
-pub(super) async fn clear(Shared(state): Shared<State>, Path(target): Path<String>, headers: HeaderMap) -> Response {
-    clear_of(&state, vec![target], &headers).await.map_or_else(|refused| *refused, one)
+pub(super) async fn clear(Shared(state): Shared<State>, target: Named, headers: HeaderMap) -> Response {
+    let done = async { clear_of(&state, vec![name_in(target)?], &headers).await };
+    done.await.map_or_else(|refused: Refused| *refused, one)
 }
 
 /// `DELETE /v1/overrides?target=TARGET&target=TARGET`.

@@ -82,7 +82,8 @@ impl Overrides {
             let state = state.as_str();
             let message =
                 format!("{who}'s override `{state}` of `{target}` matches nothing that is served; it is kept");
-            let hint = Some(format!("portolan clear {target}"));
+            let quote = if target.contains(['*', '?']) { "'" } else { "" };
+            let hint = Some(format!("portolan clear {quote}{target}{quote}"));
             Problem { hint, ..Problem::of_file(file.clone(), Severity::Warning, message) }
         };
         let warnings = book.without_target(model).into_iter().map(warning).collect();

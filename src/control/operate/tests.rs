@@ -205,6 +205,21 @@ async fn what_is_malformed_is_refused_with_what_is_right() {
     assert!(status == 404 && detail.ends_with("did you mean `fra1`?"), "{status} {detail}");
     let (status, detail) = served.status("DELETE /v1/overrides/fra1", &[&alice], "").await;
     assert!(status == 404 && detail.starts_with("there is no override"), "{status} {detail}");
+    let timed = r#"{"state":"drain","why":"x","for":"0s"}"#;
+    assert_eq!(served.status(PUT, &[JSON, &alice], timed).await.0, 400);
+    for request in [
+        "PUT /v1/overrides/%ff",
+        "DELETE /v1/overrides/%ff",
+        "PUT /v1/heartbeat/%ff",
+        "POST /v1/failback/%ff",
+        "PUT /v1/overrides?name=fra1",
+        "DELETE /v1/overrides",
+    ] {
+        assert_eq!(served.status(request, &[&alice], DRAIN).await.0, 400, "{request}");
+    }
+    assert_eq!(served.status("POST /v1/failback/www.svc.example", &[&alice], "").await.0, 409);
+    assert_eq!(served.status("POST /v1/failback/ns1.svc.example", &[&alice], "").await.0, 404);
+    assert_eq!(served.status("POST /v1/failback/www.svc.example", &[], "").await.0, 401);
     for request in ["POST /v1/overrides", "PATCH /v1/overrides/fra1", "GET /v1/reload"] {
         assert_eq!(served.status(request, &[&alice], "").await.0, 405, "{request}");
     }
