@@ -1,4 +1,5 @@
-//! `portolan drain`, `force-up`, `force-down`, `clear` and `overrides`: the operator's word over measured health.
+//! `portolan drain`, `force-up`, `force-down`, `clear` and `overrides`: what an operator says counts more than what is
+//! measured.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -126,7 +127,7 @@ fn change(args: &Asked, targets: &[String], call: &Call) -> Result<(), Failure> 
     };
     match args.format {
         Format::Json => text::print(&format!("{body}\n")),
-        Format::Human => text::print(&told(&changed)),
+        Format::Human => text::print(&human(&changed)),
     }
     if let Some(warning) = &changed.warning {
         text::complain(&format!("portolan: {warning}"));
@@ -136,7 +137,7 @@ fn change(args: &Asked, targets: &[String], call: &Call) -> Result<(), Failure> 
 
 /// `fra1 drained until 2026-11-23 04:15:00 UTC; 33.3 % of answers moved: ams1 +20.1, nyc +13.2`; several targets have a
 /// line each, and so has who gets no answer.
-fn told(changed: &AllChanged) -> String {
+fn human(changed: &AllChanged) -> String {
     let each = |TargetChanged { target, now, .. }: &TargetChanged| {
         let what = match now {
             Some(said) => {
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_in_a_sentence() {
+    fn a_change_is_a_sentence() {
         let share = |endpoint: &str, before, after| Share { endpoint: endpoint.into(), before, after };
         let endpoints = vec![share("ams1", 0.3, 0.501), share("fra1", 0.333, 0.0), share("nyc", 0.367, 0.499)];
         let of = |target: &str, now| TargetChanged { target: target.into(), now, before: None };
@@ -230,19 +231,19 @@ mod tests {
             warning: None,
         };
         assert_eq!(
-            told(&drained),
+            human(&drained),
             "fra1 drained until 2026-11-23 04:15:00 UTC; 33.3 % of answers moved: fra1 -33.3, ams1 +20.1, nyc +13.2\n"
         );
         drained.overrides.push(of("region:us", Some(said(None))));
         drained.moved =
             Moved { unanswered: Some(Unanswered { share: 0.5, ..Unanswered::default() }), ..Moved::default() };
         assert_eq!(
-            told(&drained),
+            human(&drained),
             "fra1 drained until 2026-11-23 04:15:00 UTC\nregion:us drained until it is cleared\nno answer moved\n\
              50.0 % of questions now get no answer: \n"
         );
         let cleared = AllChanged { overrides: vec![of("fra1", None)], moved: Moved::default(), warning: None };
-        assert_eq!(told(&cleared), "fra1 cleared; no answer moved\n");
+        assert_eq!(human(&cleared), "fra1 cleared; no answer moved\n");
     }
 
     #[test]
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_arguments_is_told_before_anybody_is_asked() {
+    fn wrong_arguments_are_refused_before_the_server_is_asked() {
         assert!(why(" ").is_err() && why("a\nb").is_err() && why("rack move").is_ok());
         assert!(time("2").is_err() && time("2h").is_ok());
     }

@@ -187,7 +187,7 @@ async fn apply(state: &State, change: Change) -> Result<AllChanged, Refused> {
 fn refused(refusal: Refusal) -> Response {
     let detail = refusal.to_string();
     match refusal {
-        Refusal::NoTarget(_) | Refusal::NothingSaid(_) => problem(StatusCode::NOT_FOUND, detail),
+        Refusal::NoTarget(_) | Refusal::NotOverridden(_) => problem(StatusCode::NOT_FOUND, detail),
         Refusal::Malformed(_) => problem(StatusCode::BAD_REQUEST, detail),
         Refusal::Full => problem(StatusCode::CONFLICT, detail),
         Refusal::Unconfirmed(unanswered) => unconfirmed(detail, *unanswered),

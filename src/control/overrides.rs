@@ -1,5 +1,5 @@
-//! The book of overrides: what operators said of endpoints, pools, regions and zones, until when, and what that makes of
-//! each endpoint of a model. Plain values; the daemon's steering task owns the book and keeps it on disk in the form
+//! The book of overrides: of endpoints, pools, regions and zones, until when, and which of them counts for each
+//! endpoint of a model. Plain values; the daemon's steering task owns the book and keeps it on disk in the form
 //! given here.
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,7 +29,7 @@ const LAST_TIME: u64 = 253_402_300_799;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Kept", try_from = "Kept")]
 pub struct Book {
-    said: Vec<Arc<Override>>,
+    entries: Vec<Arc<Override>>,
 }
 
 /// Why an override is not taken.
@@ -38,8 +38,8 @@ pub enum Refusal {
     /// The target matches no endpoint; says what is near.
     NoTarget(String),
     /// There is nothing to clear; says what there is.
-    NothingSaid(String),
-    /// What was said is not well formed; says what is.
+    NotOverridden(String),
+    /// It is not well formed; says what is.
     Malformed(String),
     /// Some clients would get no answer any more, and nobody confirmed that this is meant.
     Unconfirmed(Box<Unanswered>),
@@ -50,7 +50,7 @@ pub enum Refusal {
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Refusal::NoTarget(why) | Refusal::NothingSaid(why) | Refusal::Malformed(why) => f.write_str(why),
+            Refusal::NoTarget(why) | Refusal::NotOverridden(why) | Refusal::Malformed(why) => f.write_str(why),
             Refusal::Unconfirmed(unanswered) => write!(
                 f,
                 "{}; nothing was changed: if you mean it, confirm it with --yes (in the API: \"confirm\": true)",
@@ -65,59 +65,59 @@ impl Book {
     /// The form in which it is kept; a later one may have another number.
     pub const VERSION: u32 = 1;
 
-    /// Takes an override of something that `model` has; gives what was said of the same target before.
+    /// Takes an override of something that `model` has; gives the one that the same target had before.
     pub fn put(&mut self, said: Override, model: &Model) -> Result<Option<Arc<Override>>, Refusal> {
         check_why(&said.why).map_err(Refusal::Malformed)?;
         if endpoints_of(&said.target, model).is_empty() {
             return Err(Refusal::NoTarget(no_target(&said.target, model)));
         }
         let before = self.take(&said.target);
-        if self.said.len() >= MAX_OVERRIDES {
+        if self.entries.len() >= MAX_OVERRIDES {
             return Err(Refusal::Full);
         }
-        self.said.push(Arc::new(said));
+        self.entries.push(Arc::new(said));
         Ok(before)
     }
 
-    /// Ends an override; gives what it was.
+    /// Ends an override; gives it.
     pub fn clear(&mut self, target: &str, model: &Model) -> Result<Arc<Override>, Refusal> {
         self.take(target).ok_or_else(|| {
-            Refusal::NothingSaid(if endpoints_of(target, model).is_empty() {
+            Refusal::NotOverridden(if endpoints_of(target, model).is_empty() {
                 no_target(target, model)
             } else {
-                format!("there is no override of `{target}` to clear{}", self.said_elsewhere(target, model))
+                format!("there is no override of `{target}` to clear{}", self.overrides_elsewhere(target, model))
             })
         })
     }
 
     fn take(&mut self, target: &str) -> Option<Arc<Override>> {
         let target = Target::parse(target);
-        let at = self.said.iter().position(|said| Target::parse(&said.target) == target)?;
-        Some(self.said.remove(at))
+        let at = self.entries.iter().position(|said| Target::parse(&said.target) == target)?;
+        Some(self.entries.remove(at))
     }
 
     /// Ends everything whose time is over at `now` (Unix seconds); gives what that was.
     pub fn expire(&mut self, now: f64) -> Vec<Arc<Override>> {
         let is_over = |said: &Override| said.until.is_some_and(|until| until <= now);
         let over: Vec<Arc<Override>> = self.all().into_iter().filter(|said| is_over(said)).collect();
-        self.said.retain(|said| !is_over(said));
+        self.entries.retain(|said| !is_over(said));
         over
     }
 
     /// When the next override ends by itself, Unix seconds.
     pub fn next_end(&self) -> Option<f64> {
-        self.said.iter().filter_map(|said| said.until).min_by(f64::total_cmp)
+        self.entries.iter().filter_map(|said| said.until).min_by(f64::total_cmp)
     }
 
     /// What that makes of each endpoint of `model`: the override of the narrowest target that means it; of two that are
     /// alike in that, the newer.
     pub fn resolve(&self, model: &Model) -> HashMap<EndpointId, Arc<Override>> {
-        if self.said.is_empty() {
+        if self.entries.is_empty() {
             return HashMap::new();
         }
         let index = Index::of(model);
         let mut by_rank: Vec<(Rank, Target, &Arc<Override>)> = self
-            .said
+            .entries
             .iter()
             .map(|said| (Target::parse(&said.target), said))
             .map(|(target, said)| (target.rank(), target, said))
@@ -140,13 +140,13 @@ impl Book {
 
     /// Everything, in the order of the targets.
     pub fn all(&self) -> Vec<Arc<Override>> {
-        let mut all = self.said.clone();
+        let mut all = self.entries.clone();
         all.sort_by(|a, b| a.target.cmp(&b.target));
         all
     }
 
     /// Overrides of other targets that hold for the same endpoints.
-    fn said_elsewhere(&self, target: &str, model: &Model) -> String {
+    fn overrides_elsewhere(&self, target: &str, model: &Model) -> String {
         let resolved = self.resolve(model);
         let mut others: Vec<String> = endpoints_of(target, model)
             .iter()
@@ -199,7 +199,7 @@ struct Kept {
 
 impl From<Book> for Kept {
     fn from(book: Book) -> Kept {
-        Kept { version: Book::VERSION, overrides: book.said.iter().map(|said| Said::from(&**said)).collect() }
+        Kept { version: Book::VERSION, overrides: book.entries.iter().map(|said| Said::from(&**said)).collect() }
     }
 }
 
@@ -220,7 +220,7 @@ impl TryFrom<Kept> for Book {
         }
         let mut places: Vec<usize> = last.into_values().collect();
         places.sort_unstable();
-        Ok(Book { said: places.into_iter().map(|at| said[at].clone()).collect() })
+        Ok(Book { entries: places.into_iter().map(|at| said[at].clone()).collect() })
     }
 }
 

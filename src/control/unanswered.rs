@@ -65,17 +65,17 @@ impl Unanswered {
             });
             groups[at].1.push(name.shown(several_zones));
         }
-        let mut told: Vec<String> = Vec::new();
+        let mut parts: Vec<String> = Vec::new();
         let mut left_out = self.left_out;
         for (at, (clients, names)) in groups.iter().enumerate() {
             let shown = if at < SHOWN { names.len().min(SHOWN) } else { 0 };
             left_out += names.len() - shown;
             if shown > 0 {
-                told.push(format!("{} for {clients}", names[..shown].join(", ")));
+                parts.push(format!("{} for {clients}", names[..shown].join(", ")));
             }
         }
         let more = if left_out > 0 { format!("; and {left_out} more") } else { String::new() };
-        format!("{} % of questions {get} no answer: {}{more}", percent(self.share), told.join("; "))
+        format!("{} % of questions {get} no answer: {}{more}", percent(self.share), parts.join("; "))
     }
 }
 
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_long_list_is_cut_for_people() {
         let names: Vec<UnansweredName> = (0..30).map(|n| name(&format!("n{n}"), &["eu"])).collect();
-        let told = Unanswered { share: 0.5, names, left_out: 10 }.sentence("now get");
-        assert!(told.ends_with("n6, n7 for clients in eu; and 32 more"), "{told}");
+        let parts = Unanswered { share: 0.5, names, left_out: 10 }.sentence("now get");
+        assert!(parts.ends_with("n6, n7 for clients in eu; and 32 more"), "{parts}");
     }
 }

@@ -1,4 +1,5 @@
 """What overrides can be of, what they say before they take the last answer away, and the commands over https."""
+import concurrent.futures
 import json
 import socket
 import ssl
@@ -157,6 +158,19 @@ def test_several_targets_are_changed_together_or_not_at_all(dir):
         for argv in (("drain", "--why", "x"), ("drain", "", "--why", "x"), ("drain", "fra1", "--why", " "), ("clear",),
                      ("drain", "fra1", "--why", "x", "--for", "0s"), ("drain", "fra1", "--why", "a\x1b[2J")):
             assert operate(node, *argv).returncode == 2, argv
+
+
+def test_of_two_changes_at_once_that_together_take_all_one_is_refused(dir):
+    """Each alone leaves an endpoint. The look at what it would do and the change are one step."""
+    with start(dir) as node:
+        for _ in range(5):
+            with concurrent.futures.ThreadPoolExecutor(2) as both:
+                body = '{"state":"down","why":"x"}'
+                puts = [both.submit(curl, node, "PUT", f"/v1/overrides/{name}", body) for name in ("fra1", "fra2")]
+                assert sorted(put.result()[0] for put in puts) == [200, 409]
+            [held] = overrides(node)
+            assert node.addresses("eu.svc.example.") == (["192.0.2.2"] if held["target"] == "fra1" else ["192.0.2.1"])
+            assert operate(node, "clear", held["target"]).returncode == 0
 
 
 def test_an_override_is_of_an_endpoint_a_glob_a_pool_a_region_or_a_zone(dir):

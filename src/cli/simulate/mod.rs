@@ -51,7 +51,8 @@ pub(super) struct Args {
     /// An override to try: drain, up or down, of any TARGET that drain takes; may be repeated
     #[arg(long = "override", value_name = "TARGET=STATE", value_parser = word)]
     overrides: Vec<Word>,
-    /// The zones of this directory instead of the present ones; needs --config, for the settings
+    /// The zones of this directory instead of the present ones; needs --config, for the settings. With --server, endpoints
+    /// are up or down as that server sees them
     #[arg(long, value_name = "DIR", requires = "config")]
     policy: Option<PathBuf>,
     /// Who asks how much; without, all client classes the same

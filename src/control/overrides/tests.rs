@@ -31,7 +31,7 @@ fn an_endpoints_own_override_goes_before_its_regions() {
 }
 
 #[test]
-fn the_last_word_on_a_target_counts() {
+fn the_last_override_of_a_target_counts() {
     let mut book = Book::default();
     book.put(said("fra1", OverrideState::Drain, None), &model()).unwrap();
     let before = book.put(said("fra1", OverrideState::Down, None), &model()).unwrap();
@@ -93,7 +93,7 @@ fn an_override_outlives_its_target_and_says_so() {
 fn the_book_has_an_end() {
     let mut book = Book::default();
     for n in 0..MAX_OVERRIDES {
-        book.said.push(Arc::new(said(&format!("e{n}"), OverrideState::Drain, None)));
+        book.entries.push(Arc::new(said(&format!("e{n}"), OverrideState::Drain, None)));
     }
     assert_eq!(book.put(said("fra1", OverrideState::Drain, None), &model()), Err(Refusal::Full));
 }

@@ -61,7 +61,7 @@ impl Changes {
             }
             changes.lost.push(target.to_owned());
         }
-        changes.say(model, &index, &ask.overrides)?;
+        changes.read_overrides(model, &index, &ask.overrides)?;
         changes.sort();
         changes.note_unmonitored(model);
         changes.note_ramping(model, view);
@@ -87,7 +87,7 @@ impl Changes {
     }
 
     /// The overrides that are tried, the narrowest first: their order says nothing.
-    fn say(&mut self, model: &Model, index: &Index, overrides: &[Word]) -> Result<(), SimulateError> {
+    fn read_overrides(&mut self, model: &Model, index: &Index, overrides: &[Word]) -> Result<(), SimulateError> {
         let mut read = Vec::with_capacity(overrides.len());
         for Word { target, state } in overrides {
             let (target, word) = (target.trim(), state.trim());

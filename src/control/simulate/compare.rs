@@ -125,7 +125,7 @@ pub(super) fn unanswered(before: &Snapshot, after: &Snapshot, of_before: &Weight
             }
         }
     }
-    found.told(after, weights)
+    found.report(after, weights)
 }
 
 /// What was answered before.
@@ -202,7 +202,7 @@ impl Found {
         self.names.entry(name).or_default().entry(class).or_default().push(facet);
     }
 
-    fn told(self, after: &Snapshot, weights: &Weights) -> Unanswered {
+    fn report(self, after: &Snapshot, weights: &Weights) -> Unanswered {
         let share = if weights.total > 0.0 { self.weight / weights.total } else { 0.0 };
         let names = self.names.into_iter().flat_map(|(name, classes)| of_name(after, name, classes));
         Unanswered { share: load::rounded(share), names: names.collect(), left_out: self.left_out.len() }

@@ -80,7 +80,7 @@ fn the_narrower_of_two_targets_goes_before_the_wider() {
 }
 
 #[test]
-fn a_target_that_means_nothing_is_told_with_what_is_near() {
+fn a_target_that_means_nothing_is_refused_with_what_is_near() {
     let model = model();
     for (target, expected) in [
         ("fra3", "no endpoint is called `fra3`; did you mean `fra2`?"),

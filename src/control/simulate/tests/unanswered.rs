@@ -53,7 +53,7 @@ fn policy() -> String {
 }
 
 /// `NAME TYPES: CLASSES` for each.
-fn told(unanswered: &crate::control::unanswered::Unanswered) -> Vec<String> {
+fn lost(unanswered: &crate::control::unanswered::Unanswered) -> Vec<String> {
     let each = unanswered.names.iter().map(|name| {
         let all = if name.all_clients { " all" } else { "" };
         format!("{} {}: {}{all}", name.name, name.types.join(" "), name.classes.join(" "))
@@ -72,15 +72,15 @@ fn what_had_an_answer_and_has_none_is_told() {
         ("nyc=down", &["dual A AAAA: ap eu us all"]),
     ] {
         let report = simulated(&snapshot, words);
-        let found = told(&report.unanswered);
-        let others: Vec<&String> = found.iter().filter(|told| !told.starts_with("www")).collect();
+        let found = lost(&report.unanswered);
+        let others: Vec<&String> = found.iter().filter(|lost| !lost.starts_with("www")).collect();
         assert_eq!(others, expected, "{words}");
         assert_eq!(report.unanswered.is_nobody(), words.is_empty(), "{words}");
         assert!(report.unanswered.share > 0.0 || words.is_empty());
     }
     let zone = simulated(&snapshot, "zone:svc.test=down");
     assert!(zone.unanswered.share > 0.5, "{:?}", zone.unanswered);
-    assert!(!told(&zone.unanswered).iter().any(|told| told.starts_with("file")), "the zone file answers: {zone:?}");
+    assert!(!lost(&zone.unanswered).iter().any(|lost| lost.starts_with("file")), "the zone file answers: {zone:?}");
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn who_had_no_answer_loses_none() {
     let mut view = WorldView::clone(&snapshot.view);
     view.checks.iter_mut().for_each(|check| check.health = Health::Down);
     let dark = refresh(&snapshot, view.into());
-    assert_eq!(told(&simulated(&dark, "fra").unanswered), Vec::<String>::new(), "so already");
-    assert!(told(&simulated(&dark, "fra=down").unanswered).iter().all(|told| !told.starts_with("gone")));
+    assert_eq!(lost(&simulated(&dark, "fra").unanswered), Vec::<String>::new(), "so already");
+    assert!(lost(&simulated(&dark, "fra=down").unanswered).iter().all(|lost| !lost.starts_with("gone")));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn another_policy_that_takes_answers_away_is_told_of() {
     let view = view(&model);
     let next = compile(Arc::new(model), Arc::new(view), Arc::new(Identity::default()), 2, Some(&before));
     let Outcome::One(report) = simulate(&before, &next, &ask(""), Bounds::NONE).unwrap() else { panic!() };
-    assert_eq!(told(&report.unanswered), ["_sip._udp SRV: ap eu us all"]);
+    assert_eq!(lost(&report.unanswered), ["_sip._udp SRV: ap eu us all"]);
     assert_eq!(report.moved, None);
 }
 
