@@ -37,7 +37,11 @@ impl<'q> Answering<'q> {
         steered: &'q SteeredNode,
         asked: Asked,
     ) -> Result<Step, Full> {
-        let Some(facet) = facet_for(node, steered, asked.qtype) else { return self.static_node(node, asked, None) };
+        let facet = match asked.qtype {
+            rtype::ANY => self.facet_for_any(node.zone(), steered),
+            qtype => facet_for(steered, qtype),
+        };
+        let Some(facet) = facet else { return self.static_node(node, asked, None) };
         let Some(cell) = self.cell(node.zone(), steered, facet) else { return self.static_node(node, asked, None) };
         if cell.is_stale() {
             self.note(ExtendedError::StaleAnswer);
@@ -113,6 +117,29 @@ impl<'q> Answering<'q> {
         cell.pick_for(chance, net)
     }
 
+    /// The facet that answers ANY: one RRset is enough (RFC 8482, 4.1), so the first that has records now; else the first.
+    fn facet_for_any(&mut self, zone: ZoneId, steered: &SteeredNode) -> Option<Facet> {
+        let facets = [
+            (steered.has_v4, Facet::V4),
+            (steered.has_v6, Facet::V6),
+            (steered.has_srv, Facet::Srv),
+            (steered.has_https, Facet::Https),
+            (steered.has_svcb, Facet::Svcb),
+            (steered.has_alias, Facet::Alias),
+        ];
+        let facets = || facets.iter().filter(|(has, _)| *has).map(|(_, facet)| *facet);
+        let gives = |cell: &Cell| {
+            cell.given() != CellGiven::Nodata && (cell.given() == CellGiven::Static || cell.records().next().is_some())
+        };
+        let first = facets().next();
+        for facet in facets() {
+            if self.cell(zone, steered, facet).is_some_and(gives) {
+                return Some(facet);
+            }
+        }
+        first
+    }
+
     /// Places the client.
     fn see_client(&self, zone: ZoneId, group: Group, scope: u8) -> ClientSeen {
         let (ip, by) = self.client_address(zone);
@@ -143,22 +170,17 @@ impl<'q> Answering<'q> {
     }
 }
 
-/// Which facet of a steered name answers a type; `None`: the zone file does.
-fn facet_for(node: NodeRef<'_>, steered: &SteeredNode, qtype: u16) -> Option<Facet> {
+/// Which facet of a steered name answers a type; `None`: the zone file does. A name that can be an alias decides about
+/// every type, whatever the zone file has for it; but RRSIG and NSEC may stand beside a CNAME (RFC 2181, 10.1).
+fn facet_for(steered: &SteeredNode, qtype: u16) -> Option<Facet> {
     match qtype {
         rtype::A if steered.has_v4 => Some(Facet::V4),
         rtype::AAAA if steered.has_v6 => Some(Facet::V6),
         rtype::SRV if steered.has_srv => Some(Facet::Srv),
         rtype::HTTPS if steered.has_https => Some(Facet::Https),
         rtype::SVCB if steered.has_svcb => Some(Facet::Svcb),
-        // An address question goes to the alias even where the zone file has a safe default for it.
-        rtype::A | rtype::AAAA if steered.has_alias => Some(Facet::Alias),
-        rtype::ANY if steered.has_v4 => Some(Facet::V4),
-        rtype::ANY if steered.has_v6 => Some(Facet::V6),
-        rtype::ANY if steered.has_srv => Some(Facet::Srv),
-        rtype::ANY if steered.has_https => Some(Facet::Https),
-        rtype::ANY if steered.has_svcb => Some(Facet::Svcb),
-        _ if steered.has_alias && node.rrset(qtype).is_none() => Some(Facet::Alias),
+        rtype::RRSIG | rtype::NSEC => None,
+        _ if steered.has_alias => Some(Facet::Alias),
         _ => None,
     }
 }

@@ -60,8 +60,8 @@ fn defaults_are_those_of_the_contract() {
     );
     let policy = &model.policies[0];
     assert_eq!(
-        (policy.answers, policy.on_empty, policy.facets.as_slice()),
-        (None, OnEmpty::LastGood, &[Facet::V4][..])
+        (policy.answers, policy.on_empty.as_slice(), policy.facets.as_slice()),
+        (None, &[OnEmpty::LastGood][..], &[Facet::V4][..])
     );
     assert_eq!((policy.ttl.max, policy.ttl.min), (Duration::from_secs(20), Duration::from_secs(5)));
     assert_eq!((model.endpoints[0].weight, model.endpoints[0].state), (1, AdminState::Enabled));
@@ -94,7 +94,7 @@ fn master_files_keep_case_in_content_and_lose_it_in_owners() {
 fn one_check_for_each_distinct_monitor_and_address() {
     let endpoint = |name: &str, rest: &str| format!("[endpoint.{name}]\nmonitor = \"m\"\n{rest}\n");
     let policy = format!(
-        "[monitor.m]\ntype = \"tcp\"\nport = 9\n{}{}{}{}{}[pool.p]\nmembers = [\"a\", \"b\", \"c\", \"d\", \"e\"]\n[name.www]\npool = \"p\"\n",
+        "[monitor.m]\ntype = \"tcp\"\nport = 9\n{}{}{}{}{}[pool.p]\nsteer = \"failover\"\nmembers = [\"a\", \"b\", \"c\", \"d\", \"e\"]\n[name.www]\npool = \"p\"\n",
         endpoint("a", "addresses = [\"2001:db8::1\", \"192.0.2.10\"]"),
         endpoint("b", "addresses = [\"192.0.2.10\"]"),
         endpoint("c", "addresses = [\"192.0.2.30\", \"2001:db8::3\"]\nprobe = \"192.0.2.31:7\""),
@@ -140,7 +140,9 @@ fn names_that_are_answered_alike_share_a_policy() {
         (model.policies[0].ttl.min, model.policies[0].ttl.max),
         (Duration::from_secs(7), Duration::from_secs(7))
     );
-    assert!(matches!(model.policies[2].on_empty, OnEmpty::Other(MemberRef::Pool(id)) if model.pool(id).name == "in"));
+    assert!(
+        matches!(model.policies[2].on_empty[..], [OnEmpty::Other(MemberRef::Pool(id))] if model.pool(id).name == "in")
+    );
     let inner = &model.pools[0];
     assert_eq!(inner.members.iter().map(|m| m.weight).collect::<Vec<_>>(), [9, 0]);
     assert_eq!((inner.steering, model.pools[1].members[1].weight), (Steering::Failover, 1));
@@ -149,7 +151,7 @@ fn names_that_are_answered_alike_share_a_policy() {
 #[test]
 fn a_name_answers_the_families_that_its_endpoints_can() {
     let endpoints = "[endpoint.a]\naddresses = [\"192.0.2.10\"]\n[endpoint.b]\naddresses = [\"192.0.2.11\", \"::2\"]\n[endpoint.c]\ncname = \"c.\"\n\
-         [pool.ac]\nmembers = [\"a\", \"c\"]\n[pool.ab]\nmembers = [\"a\", \"b\"]\n";
+         [pool.ac]\nsteer = \"failover\"\nmembers = [\"a\", \"c\"]\n[pool.ab]\nmembers = [\"a\", \"b\"]\n";
     let names = "[name.1]\npool = \"a\"\n[name.2]\npool = \"ab\"\n[name.3]\npool = \"ab\"\ntypes = [\"AAAA\", \"A\"]\nanswers = 2\n\
          [name.4]\npool = \"c\"\n[name.5]\npool = \"ac\"\n[name.6]\npool = \"ab\"\ntypes = [\"A\"]\n";
     let model = model_of(&format!("{endpoints}{names}"));

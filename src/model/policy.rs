@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Answerable, CheckId, EndpointId, Facet, MemberRef, SelectorId, ZoneId};
+use crate::model::{Answerable, CheckId, EndpointId, Facet, MemberRef, Model, SelectorId, ZoneId};
 
 /// Index of a policy in its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,8 +25,9 @@ pub struct Policy {
     pub answers: Option<usize>,
     /// Bounds of the TTL.
     pub ttl: Ttl,
-    /// What is answered when nothing is eligible.
-    pub on_empty: OnEmpty,
+    /// What is answered when nothing is eligible, at least one: each is taken while something of it is up, the last one
+    /// in any case.
+    pub on_empty: Vec<OnEmpty>,
     /// The fence around it.
     pub fence: Option<FenceId>,
     /// Clients of one net get the same answer; `None`: chance decides, but in pools that steer `affinity`.
@@ -37,6 +38,9 @@ pub struct Policy {
     pub service: Service,
     /// The monitor by which it judges the endpoints below `root`; `None`: each is judged by its own.
     pub monitor: Option<OwnMonitor>,
+    /// Whether it can give a CNAME and can give addresses: then which of them it gives is one decision for all types
+    /// (RFC 1034, 3.6.2). Set from [`Policy::can_mix`].
+    pub is_mixed: bool,
 }
 
 /// The monitor of a name, which judges the endpoints of its pool in place of their own.
@@ -58,12 +62,13 @@ impl Policy {
             facets,
             answers: None,
             ttl: Ttl::default(),
-            on_empty: OnEmpty::default(),
+            on_empty: vec![OnEmpty::default()],
             fence: None,
             affinity: None,
             failback: Failback::default(),
             service: Service::default(),
             monitor: None,
+            is_mixed: false,
         }
     }
 
@@ -77,13 +82,23 @@ impl Policy {
         own.or(side.check)
     }
 
-    /// Where a reply's endpoints come from: its own pool or endpoint, then the one that it falls back on.
+    /// Where a reply's endpoints come from: its own pool or endpoint, then those that it falls back on.
     pub fn roots(&self) -> impl Iterator<Item = MemberRef> {
-        let other = match self.on_empty {
-            OnEmpty::Other(other) => Some(other),
-            OnEmpty::LastGood | OnEmpty::All | OnEmpty::Static | OnEmpty::Nodata => None,
-        };
-        std::iter::once(self.root).chain(other)
+        std::iter::once(self.root).chain(self.on_empty.iter().filter_map(OnEmpty::other))
+    }
+
+    /// Whether a name with these endpoints and facets can be an alias and can have addresses. A name that answers service
+    /// records alone is never a CNAME: an alias is a target there.
+    pub fn can_mix(model: &Model, endpoints: &[EndpointId], facets: &[Facet]) -> bool {
+        let sides = || endpoints.iter().flat_map(|id| &model.endpoint(*id).answerables);
+        let is_alias = |alias: bool| sides().any(|side| (side.facet == Facet::Alias) == alias);
+        facets.iter().any(|facet| !facet.is_service()) && is_alias(true) && is_alias(false)
+    }
+
+    /// The facets that are decided: of a mixed policy, first whether it is an alias, whatever the type.
+    pub fn decided_facets(&self) -> impl Iterator<Item = Facet> {
+        let first = self.is_mixed.then_some(Facet::Alias);
+        first.into_iter().chain(self.facets.iter().copied().filter(move |facet| Some(*facet) != first))
     }
 }
 
@@ -179,7 +194,7 @@ impl Default for Ttl {
     }
 }
 
-/// What is answered when nothing is eligible (CONTRACT 4.7).
+/// What is answered when nothing is eligible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnEmpty {
     /// What was answered last while something was eligible, with EDE 3; every endpoint of the pool if nothing ever was.
@@ -191,6 +206,16 @@ pub enum OnEmpty {
     Static,
     /// An empty answer.
     Nodata,
-    /// Another pool or endpoint; where that is empty as well, NODATA.
+    /// Another pool or endpoint.
     Other(MemberRef),
+}
+
+impl OnEmpty {
+    /// The other pool or endpoint.
+    pub fn other(&self) -> Option<MemberRef> {
+        match self {
+            OnEmpty::Other(other) => Some(*other),
+            OnEmpty::LastGood | OnEmpty::All | OnEmpty::Static | OnEmpty::Nodata => None,
+        }
+    }
 }

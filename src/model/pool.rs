@@ -57,7 +57,7 @@ impl Endpoint {
     /// What this endpoint can answer a question for `facet` with: that family's address, or its cname; a service is
     /// wherever it has anything.
     pub fn answering(&self, facet: Facet) -> impl Iterator<Item = &Answerable> {
-        self.answerables.iter().filter(move |a| facet.is_service() || a.facet == facet || a.facet == Facet::Alias)
+        self.answerables.iter().filter(move |side| facet.is_answered_by(side.facet))
     }
 
     /// The first that [`Endpoint::answering`] gives.
@@ -160,6 +160,12 @@ impl Facet {
             Facet::Https => "HTTPS",
             Facet::Svcb => "SVCB",
         }
+    }
+
+    /// Whether what an endpoint has for `side` answers a question for this: that family's address, or a cname; a service
+    /// is wherever there is anything.
+    pub fn is_answered_by(self, side: Facet) -> bool {
+        self.is_service() || side == self || side == Facet::Alias
     }
 
     /// Whether its records say where a service is, rather than an address.

@@ -16,7 +16,7 @@ use rdata::Rdata;
 
 use crate::model::client_net::mix;
 use crate::model::{Facet, MAX_ANSWERS, MAX_ENDPOINTS, Model, Policy};
-use crate::steering::{Decision, Distribution, Given};
+use crate::steering::{Decision, Distribution, Given, Kind};
 
 /// Where an owner pointer to the question's name goes (RFC 1035, 4.1.4): the question begins at octet 12.
 pub const OWNER_IS_QUESTION: [u8; 2] = [0xC0, 0x0C];
@@ -44,6 +44,8 @@ pub struct Cell {
     limit: usize,
     /// Whether every reply has all records, in their order: SRV.
     is_whole: bool,
+    /// Whether a draw may fall on an endpoint without a record of this type.
+    has_blanks: bool,
     tiers: Box<[CellTier]>,
     records: Box<[StoredRecord]>,
     bytes: Box<[u8]>,
@@ -77,6 +79,13 @@ struct StoredRecord {
     slot: u16,
     /// A CNAME, or SVCB's alias mode: no other record may stand beside it.
     is_alone: bool,
+}
+
+impl StoredRecord {
+    /// Whether it is none: an endpoint that can be drawn without having a record of this type.
+    fn is_blank(&self) -> bool {
+        self.start == self.end
+    }
 }
 
 /// A record of a cell in wire form.
@@ -128,7 +137,8 @@ impl Cell {
             given: CellGiven::Nodata,
             draws: 0,
             limit: 0,
-            is_whole: decision.facet == Facet::Srv,
+            is_whole: decision.facet == Facet::Srv && decision.kind != Some(Kind::ByNet),
+            has_blanks: false,
             tiers: Box::new([]),
             records: Box::new([]),
             bytes: Box::new([]),
@@ -177,6 +187,7 @@ impl Cell {
             }
             tiers.push(tier);
         }
+        self.has_blanks = records.iter().any(StoredRecord::is_blank);
         (self.tiers, self.records, self.bytes) = (tiers.into(), records.into(), bytes.into());
         self.keys = self.affinity_keys(rdata);
     }
@@ -215,7 +226,8 @@ impl Cell {
 
     /// Every record that a reply could hold.
     pub fn records(&self) -> impl Iterator<Item = PreparedRecord<'_>> {
-        (0..self.records.len() as u16).map(|index| self.record(index))
+        let there = self.records.iter().zip(0..).filter(|(record, _)| !record.is_blank());
+        there.map(|(_, index)| self.record(index))
     }
 
     /// Draws records: any that stand beside each other, or exactly one that stands alone. Empty only where the cell
@@ -251,7 +263,8 @@ impl Cell {
     }
 
     /// Adds a share's records, rotated, as many as fit under the limit; it counts as a draw if there were any. One that
-    /// stands alone is added only where it does, and no record twice.
+    /// stands alone is added only where it does, and no record twice. A blank is passed over, and no record that stands
+    /// alone follows it.
     fn take(&self, share: CellShare, draw: &mut Draw) {
         let turn = match draw.net {
             _ if share.count == 1 => 0,
@@ -264,7 +277,11 @@ impl Cell {
             let index = share.first + (turn + step) % share.count;
             let record = self.records[usize::from(index)];
             let is_given = picks.iter().any(|&given| self.records[usize::from(given)].slot == record.slot);
+            draw.has_blank |= record.is_blank();
             if picks.len >= self.limit || is_given || (record.is_alone && picks.len > 0) {
+                continue;
+            }
+            if record.is_blank() || (record.is_alone && draw.has_blank) {
                 continue;
             }
             picks.push(index);
@@ -284,11 +301,19 @@ struct Draw {
     draws: usize,
     /// The number of the client's net, where it has a say.
     net: Option<u64>,
+    /// Whether a draw fell on an endpoint without a record of this type.
+    has_blank: bool,
 }
 
 impl Draw {
     fn begin(entropy: u64, net: Option<u64>) -> Draw {
-        Draw { picks: Picks { indexes: [0; MAX_ANSWERS], len: 0 }, chance: Chance(entropy), draws: 0, net }
+        Draw {
+            picks: Picks { indexes: [0; MAX_ANSWERS], len: 0 },
+            chance: Chance(entropy),
+            draws: 0,
+            net,
+            has_blank: false,
+        }
     }
 }
 

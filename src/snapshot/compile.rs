@@ -110,7 +110,8 @@ pub fn hand_back(previous: &Snapshot, policy: PolicyId) -> Snapshot {
     next
 }
 
-/// Decides every facet and local class of a policy. Decisions equal to those of `old` keep their cells.
+/// Decides every facet and local class of a policy; of a mixed one, first what it is for all types. Decisions equal to
+/// those of `old` keep their cells.
 fn cells<'a>(
     model: &Model,
     view: &WorldView,
@@ -119,11 +120,20 @@ fn cells<'a>(
     old: Option<&PolicyCells>,
     recall: &dyn Fn(Facet, LocalClass) -> Remembered<'a>,
 ) -> Arc<PolicyCells> {
-    let facets = model.policy(policy).facets.iter().map(|&facet| {
+    let mut settled: Option<FacetCells> = None;
+    let facets = model.policy(policy).decided_facets().map(|facet| {
         let of_facet = old.and_then(|old| old.iter().find(|of| of.facet == facet));
         let cell_of = |(at, class): (usize, &ClientClass)| {
             let before = recall(facet, LocalClass(at as u16));
-            let decision = steering::decide(model, policy, view, class, facet, before.memory());
+            let kind = settled.as_ref().and_then(|of| of.cell(LocalClass(at as u16)));
+            let decision = match kind {
+                // A CNAME is that for every type.
+                Some(kind) if steering::holds_for_all(kind.decision()) => return kind.clone(),
+                Some(kind) => {
+                    steering::decide_after(model, policy, view, class, facet, before.memory(), kind.decision())
+                }
+                None => steering::decide(model, policy, view, class, facet, before.memory()),
+            };
             match of_facet.and_then(|of| of.cells.get(at)) {
                 Some(cell) if *cell.decision() == decision => cell.clone(),
                 Some(_) | None => Arc::new(Cell::prepare(model, model.policy(policy), Arc::new(decision))),
@@ -135,7 +145,11 @@ fn cells<'a>(
         if cells.iter().any(|cell| cell.looks_at_client()) {
             cells.extend(classes.map(cell_of));
         }
-        FacetCells { facet, cells: cells.into() }
+        let cells = FacetCells { facet, cells: cells.into() };
+        if model.policy(policy).is_mixed && settled.is_none() {
+            settled = Some(cells.clone());
+        }
+        cells
     });
     facets.collect()
 }

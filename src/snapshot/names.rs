@@ -103,7 +103,7 @@ pub struct SteeredNode {
     pub has_v4: bool,
     /// Whether the policy gives AAAA records.
     pub has_v6: bool,
-    /// Whether the policy gives a CNAME whatever the type.
+    /// Whether the policy can give a CNAME: then it decides about every type.
     pub has_alias: bool,
     /// Whether the policy gives SRV records.
     pub has_srv: bool,

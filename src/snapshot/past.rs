@@ -136,7 +136,7 @@ impl<'a> Heritage<'a> {
         };
         let tier = |tier: &Tier| Tier { shares: tier.shares.iter().filter_map(share).collect() };
         let tiers: Vec<Tier> = old.tiers.iter().map(tier).filter(|tier| !tier.shares.is_empty()).collect();
-        (!tiers.is_empty()).then_some(Distribution { tiers, draws: old.draws, limit: old.limit })
+        (!tiers.is_empty()).then_some(Distribution { tiers, blanks: Vec::new(), ..*old })
     }
 
     /// A choice less the members that are gone from its pool; none when all are.

@@ -10,7 +10,7 @@ use crate::snapshot::{Cell, LocalClass};
 pub(crate) type PolicyCells = [FacetCells];
 
 /// The cells of one facet of a policy.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct FacetCells {
     pub(crate) facet: Facet,
     /// By [`LocalClass`]; one alone holds for all of them. Never empty.

@@ -31,3 +31,33 @@ fn divides_from(shares: &[&Share], depth: usize) -> bool {
     }
     false
 }
+
+/// Whether the client's net decides every choice among these shares of one tier that could fall on one that `is` so or on
+/// one that isn't.
+pub(super) fn ties(shares: &[&Share], is: &dyn Fn(&Share) -> bool) -> bool {
+    ties_from(shares, 0, is)
+}
+
+/// As [`ties`], for shares whose paths are alike in their first `depth` steps.
+fn ties_from(shares: &[&Share], depth: usize, is: &dyn Fn(&Share) -> bool) -> bool {
+    let some = shares.iter().filter(|share| is(share)).count();
+    if some == 0 || some == shares.len() {
+        return true;
+    }
+    let Some(first) = shares[0].path.get(depth) else { return false };
+    let ends = shares.iter().any(|share| share.path.len() <= depth);
+    let parts = shares.iter().any(|share| share.path.get(depth).is_some_and(|step| step.member != first.member));
+    if ends || (parts && !first.sticky) {
+        return false;
+    }
+    let mut left: Vec<&Share> = shares.to_vec();
+    while let Some(member) = left.first().map(|share| share.path[depth].member) {
+        let (alike, others): (Vec<&Share>, Vec<&Share>) =
+            left.into_iter().partition(|share| share.path[depth].member == member);
+        if !ties_from(&alike, depth + 1, is) {
+            return false;
+        }
+        left = others;
+    }
+    true
+}

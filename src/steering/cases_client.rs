@@ -35,7 +35,7 @@ fn geo_gives_the_first_that_is_up_and_meant_for_the_client() {
     check("nobody else is given to it in more answers", world().answers(3), "eu+north", "a");
     check("a standby comes last wherever listed", geo("a:0 b@north c"), "eu+north", "b");
     check("and in the end it comes", geo("a:0 b@north c").down("b c"), "eu+north", "a");
-    check("nothing is meant for it", geo("a@north b@east"), "eu", "stale a=50 b=50");
+    check("nothing is meant for it", geo("a@north b@east"), "eu", "nodata");
     check("nothing is, and nodata is the word", geo("a@north b@east").on_empty(OnEmpty::Nodata), "eu", "nodata");
     check("a member twice, for two kinds of clients", geo("a@north b@east a@held c"), "-+held", "a");
     let failover = places().pool("g", Geo, "a@north").pool("p", Failover, "g c");
@@ -61,7 +61,9 @@ fn geo_over_weighted_over_failover_passes_failure_up() {
     check("all of the first match: the next match", world("a b c d"), "eu+north", "e=50 f=50");
     check("others never saw any of it", world("a b c d"), "eu", "e=50 f=50");
     check("the rest is down: nothing else is meant for them", world("e f").on_empty(OnEmpty::Nodata), "eu", "nodata");
-    check("everything down", world("a b c d e f").on_empty(OnEmpty::All), "eu", "a=19 b=19 c=6 d=6 e=25 f=25");
+    check("everything down", world("a b c d e f").on_empty(OnEmpty::All), "eu", "e=50 f=50");
+    let north = world("a b c d e f").on_empty(OnEmpty::All);
+    check("everything down, for whom all of it is", north, "eu+north", "a=38 c=12 e=25 f=25");
 }
 
 #[test]
@@ -92,7 +94,10 @@ fn geo_says_why() {
     let told = "not for this client: countries NO, SE; tier 1, weight 1";
     assert_eq!(why(&decide(&nested, "eu"), "tiers"), told);
     let decision = decide(&geo("a@north b@east"), "eu");
-    assert!(why(&decision, "on_empty").contains("no pool gives what is eligible; on_empty = last_good"));
+    assert_eq!(
+        why(&decision, "on_empty"),
+        "nothing with a record of this type is for this client: the answer is empty"
+    );
     assert_eq!(why(&decide(&geo("a@north c"), "eu"), "rank"), "first match: \"c\", for everyone");
 }
 
@@ -154,7 +159,7 @@ fn nothing_leads_out_of_a_fence() {
     };
     check("another pool, inside", other("a"), "eu+held", "b");
     check("another pool, for others", other("a"), "eu", "b=50 c=50");
-    check("another pool with nothing inside", other("a b"), "eu+held", "nodata");
+    check("another pool that is down: inside", other("a b"), "eu+held", "b");
     let outside = fenced(pool(Failover, "c")).on_empty(OnEmpty::All);
     check("nothing of the pool is inside", outside.clone(), "eu+held", "nodata");
     check("which others don't notice", outside, "eu", "c");

@@ -39,13 +39,13 @@ fn overrides_go_before_what_is_measured() {
 }
 
 #[test]
-fn on_empty_takes_a_forced_down_endpoint_for_a_down_one_and_spares_a_drained_one() {
+fn on_empty_never_takes_what_is_forced_down_and_spares_a_drained_one() {
     let check = |sentence, world, expected| check(sentence, world, "eu", expected);
     let world = |on_empty| pool(Weighted, "a b").overridden("a", Down).down("b").on_empty(on_empty);
-    check("all: forced down too", world(OnEmpty::All), "a=50 b=50");
+    check("all: never what is forced down", world(OnEmpty::All), "b");
     check(
         "all: drained too, for want of better",
-        pool(Weighted, "a b").overridden("a", Drain).down("b").on_empty(OnEmpty::All),
+        pool(Weighted, "a b").overridden("a", Drain).down("a b").on_empty(OnEmpty::All),
         "a=50 b=50",
     );
     let before = pool(Weighted, "a b c").decide("eu", Facet::V4, None);
@@ -53,8 +53,8 @@ fn on_empty_takes_a_forced_down_endpoint_for_a_down_one_and_spares_a_drained_one
         let decision = world.decide("eu", Facet::V4, Some(super::cases::given(&before)));
         world.tell(&decision)
     };
-    let dead = || pool(Weighted, "a b c").down("b c");
-    assert_eq!(last(dead().overridden("a", Down)), "stale a=33 b=33 c=33", "last_good may still name it");
+    let dead = || pool(Weighted, "a b c").down("a b c");
+    assert_eq!(last(dead().overridden("a", Down)), "stale b=50 c=50", "last_good neither");
     assert_eq!(last(dead().overridden("a", Drain)), "stale b=50 c=50", "but not a drained one");
     assert_eq!(last(dead().overridden("a", Drain).overridden("b", Drain)), "stale c");
     assert_eq!(last(dead().state("a", DrainInFile).overridden("a", Down)), "stale b=50 c=50", "drained in the file");
@@ -115,7 +115,7 @@ fn a_pool_with_too_little_up_is_out_for_its_parent() {
     check(
         "all too low: on_empty",
         halves(0.5).min_up("us", 0.5).down("b c d").on_empty(OnEmpty::All),
-        "a=20 b=15 c=15 d=50",
+        "a=40 b=30 c=30",
     );
     check("no IPv6 is no failure", halves(0.5).only("b", Facet::V6).only("c", Facet::V6), "a");
     let geo = abc().selector("north", "NO").pool("x", Weighted, "a b").pool("p", Geo, "x@north c").min_up("x", 0.6);

@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use crate::model::{AffinityNet, EndpointId, MAX_ANSWERS, PoolId};
+use crate::steering::kind::blank_words;
 use crate::steering::tiers::plain;
 use crate::steering::{Distribution, Prospects, Reason, Scene, Share, Stage, Tier, affinity};
+
+/// The name of the last stage.
+pub(super) const TTL: &str = "ttl";
 
 /// What can be drawn.
 pub(super) struct Picked {
@@ -22,12 +26,16 @@ pub(super) fn pick_and_limit(scene: &Scene, distribution: &Distribution) -> Pick
     let mut alias_only = false;
     let mut by_net = false;
     for (at, tier) in distribution.tiers.iter().enumerate() {
-        let full = at > 0 && (distribution.draws == 1 || records >= distribution.limit);
+        let full = at > 0 && ((distribution.draws == 1 && records > 0) || records >= distribution.limit);
         let total = plain(tier.shares.iter().map(|share| share.weight).sum());
         let mut drawn: Vec<&Share> = Vec::with_capacity(tier.shares.len());
         for share in &tier.shares {
             let alias = scene.is_alias(share.endpoints[0]);
-            let barred = if alias_only {
+            let blank = distribution.blanks.contains(&share.endpoints[0]);
+            let blank = blank.then(|| blank_words(scene, share.endpoints[0]));
+            let barred = if let Some(blank) = &blank {
+                Some(blank.as_str())
+            } else if alias_only {
                 Some("an alias comes first, and stands alone")
             } else if full {
                 Some("the tiers before it fill the reply")
@@ -46,8 +54,9 @@ pub(super) fn pick_and_limit(scene: &Scene, distribution: &Distribution) -> Pick
             told.extend(share.endpoints.iter().map(|endpoint| Reason::new(*endpoint, why.as_str())));
         }
         by_net |= affinity::divides(&drawn);
-        let addresses = tier.endpoints().filter(|endpoint| !scene.is_alias(*endpoint)).count();
-        alias_only |= at == 0 && addresses == 0;
+        let is_address = |endpoint: &EndpointId| !scene.is_alias(*endpoint) && !distribution.blanks.contains(endpoint);
+        let addresses = tier.endpoints().filter(is_address).count();
+        alias_only |= at == 0 && tier.endpoints().all(|endpoint| scene.is_alias(endpoint));
         records += addresses;
     }
     pick.left = pick.kept.len();
@@ -81,7 +90,7 @@ pub(super) fn ttl(scene: &Scene, prospects: &Prospects, given: usize) -> (u32, S
             }
         }
     };
-    (ttl, Stage { note: Some(why), ..Stage::new("ttl", given, Vec::new()) })
+    (ttl, Stage { note: Some(why), ..Stage::new(TTL, given, Vec::new()) })
 }
 
 /// What may change next, in words, and when.

@@ -23,11 +23,24 @@ pub struct Decision {
     pub affinity: Option<AffinityNet>,
     /// Choices that resist change, each pool once: the next decision is told of them.
     pub standings: Vec<Standing>,
+    /// What the name is for every type, where it can be an alias or have addresses; `None` where it can't.
+    pub kind: Option<Kind>,
     /// The addresses that HTTPS and SVCB records hint at, with their endpoints: those that are up, all of an endpoint
     /// that is given though none is. Empty for other facets.
     pub hints: Vec<(EndpointId, IpAddr)>,
     /// Every stage in the order of CONTRACT 4.1, with what it dropped and kept and why.
     pub stages: Vec<Stage>,
+}
+
+/// Alias or addresses: where a CNAME is given, it is given for every type (RFC 1034, 3.6.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A CNAME, whatever the type.
+    Alias,
+    /// Addresses; a type that has none is NODATA.
+    Addresses,
+    /// The client's net decides, and by the same draw for every type.
+    ByNet,
 }
 
 /// What the decision before hands down: same policy, client class and facet.
@@ -85,6 +98,9 @@ pub struct Distribution {
     /// Most records in a reply, 1 to `MAX_ANSWERS`: the policy's `answers`; where it says nothing, `MAX_ANSWERS`, so
     /// that one draw that falls on an `all` pool gives the whole of it.
     pub limit: usize,
+    /// Of [`Kind::ByNet`]: endpoints that are drawn and have no record of this type. A draw of one is passed over, and
+    /// makes the reply one of addresses.
+    pub blanks: Vec<EndpointId>,
 }
 
 /// Shares that are drawn from together.
@@ -126,8 +142,8 @@ pub struct Step {
 /// One stage of a decision, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// `candidates`, `fence`, `state`, `health`, `rank`, `tiers`, `on_empty`, `pick`, `limit` or `ttl`; `fence`, `rank`
-    /// and `on_empty` only where they had a say.
+    /// `candidates`, `fence`, `state`, `health`, `rank`, `tiers`, `on_empty`, `kind`, `pick`, `limit` or `ttl`; `fence`,
+    /// `rank`, `on_empty` and `kind` only where they had a say.
     pub name: &'static str,
     /// Endpoints that came in.
     pub entered: usize,

@@ -21,7 +21,7 @@ impl Interest {
     }
 }
 
-/// What matters to `policy`, below its root and below the pool that it falls back on. Two classes that agree on it get
+/// What matters to `policy`, below its root and below the pools that it falls back on. Two classes that agree on it get
 /// the same decisions from the same view and memory, but for the words of their reasons.
 pub fn interest(model: &Model, policy: PolicyId) -> Interest {
     of(model, model.policy(policy))
@@ -45,7 +45,7 @@ pub(super) fn of(model: &Model, policy: &Policy) -> Interest {
 fn fence_of(model: &Model, policy: &Policy) -> Option<SelectorId> {
     let fence = model.fence(policy.fence?);
     let outside = policy.endpoints.iter().any(|endpoint| !fence.holds(*endpoint));
-    (outside || policy.on_empty == OnEmpty::Static).then_some(fence.clients)
+    (outside || policy.on_empty.contains(&OnEmpty::Static)).then_some(fence.clients)
 }
 
 fn gather(model: &Model, member: MemberRef, seen: &mut HashSet<PoolId>, interest: &mut Interest) {

@@ -1,11 +1,11 @@
 //! The act of choosing. Pure: a policy, a world view and a client class in, a [`Decision`] out. It never probes,
 //! never picks (chance belongs to the packet path) and knows nothing of packets. `snapshot::compile` calls it.
 //!
-//! The stages run in the order of CONTRACT 4.1 and each says what it dropped: [`sieve`] does candidates, [`fence`],
-//! state (the word of the [`operator`]) and health; [`pool`] walks the pools, with [`rank`] and [`band`] where distance
-//! counts, [`geo`] where the client does, [`resist`] where a choice stays for a while, and [`ramp`] where weight comes back
-//! by and by; [`on_empty`] has the word
-//! when nothing is left; [`closing`] tells what a reply can hold and for how long.
+//! The stages run in a fixed order and each says what it dropped: [`sieve`] does candidates, [`fence`], state (what the
+//! [`operator`] wants) and health; [`pool`] walks the pools, with [`rank`] and [`band`] where distance counts, [`geo`] where
+//! the client does, [`resist`] where a choice stays for a while, and [`ramp`] where weight grows after an outage;
+//! [`on_empty`] decides when nothing is left; [`closing`] says what a reply can hold and for how long. Where a name can be
+//! an alias or have addresses, [`kind`] decides which, once for all types.
 
 mod affinity;
 mod band;
@@ -14,15 +14,18 @@ pub mod decision;
 mod fence;
 mod geo;
 mod interest;
+mod kind;
 mod on_empty;
 mod operator;
 mod pool;
 mod probability;
 mod ramp;
 mod rank;
+mod reach;
 mod resist;
 mod service;
 mod sieve;
+mod spread;
 mod tiers;
 mod up;
 
@@ -30,6 +33,10 @@ mod up;
 mod cases;
 #[cfg(test)]
 mod cases_client;
+#[cfg(test)]
+mod cases_empty;
+#[cfg(test)]
+mod cases_kind;
 #[cfg(test)]
 mod cases_operator;
 #[cfg(test)]
@@ -43,10 +50,15 @@ mod world;
 #[cfg(test)]
 mod world_told;
 
-pub use decision::{Challenger, Decision, Distribution, Given, Memory, Reason, Share, Stage, Standing, Step, Tier};
+pub use decision::{
+    Challenger, Decision, Distribution, Given, Kind, Memory, Reason, Share, Stage, Standing, Step, Tier,
+};
 pub use interest::{Interest, interest};
+pub(crate) use kind::holds_for_all;
+pub use kind::{decide_after, settle};
 pub(crate) use tiers::key_of;
 
+use sieve::{Admit, Sieved};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -59,7 +71,8 @@ use crate::model::{
 /// `memory` is what the decision before hands down for the same policy, class and facet.
 ///
 /// `looks_at_client` of the result depends on the policy and on who is eligible, never on the class: one decision
-/// that didn't look holds for all classes. An empty `given` never is [`Given::Endpoints`].
+/// that didn't look holds for all classes. An empty `given` never is [`Given::Endpoints`]. Of a mixed policy,
+/// [`Facet::Alias`] is what [`settle`] gives.
 pub fn decide(
     model: &Model,
     policy: PolicyId,
@@ -68,56 +81,13 @@ pub fn decide(
     facet: Facet,
     memory: Memory<'_>,
 ) -> Decision {
+    if model.policy(policy).is_mixed {
+        let settled = settle(model, policy, view, class, memory);
+        return decide_after(model, policy, view, class, facet, memory, &settled);
+    }
     let policy = model.policy(policy);
-    let scene = Scene { model, view, policy, class, facet, standings: memory.standings };
-    let sieved = sieve::sieve(&scene, policy.root);
-    let mut decision = Decision {
-        facet,
-        given: Given::Nodata,
-        ttl: 0,
-        stale: false,
-        looks_at_client: sieved.looks_at_client,
-        affinity: None,
-        standings: Vec::new(),
-        hints: Vec::new(),
-        stages: Vec::new(),
-    };
-    let mut prospects = Prospects { considered: sieved.considered.clone(), dues: Vec::new(), ramps: Vec::new() };
-    if sieved.candidates.is_empty() {
-        decision.stages = sieved.stages;
-    } else {
-        let mut choice = pool::choose(&scene, policy.root, &sieved);
-        let stages = choice.stages(&scene, &sieved.eligible);
-        decision.stages.reserve(sieved.stages.len() + stages.len() + 3);
-        decision.stages.extend(sieved.stages.iter().cloned());
-        decision.stages.extend(stages);
-        let tiers = choice.hand_over(&mut decision, &mut prospects);
-        if tiers.is_empty() {
-            on_empty::fill(&scene, &sieved.eligible, memory.last_good, &mut decision, &mut prospects);
-        } else {
-            decision.given = Given::Endpoints(distribution(policy, tiers));
-            if let OnEmpty::Other(other) = policy.on_empty {
-                pool::remember(&scene, other, &mut decision);
-            }
-        }
-    }
-    decision.standings.sort_by_key(|standing| standing.pool);
-    if let Given::Endpoints(distribution) = &mut decision.given {
-        match facet {
-            Facet::Srv => decision.stages.extend(service::all_of(&scene, distribution)),
-            Facet::V4 | Facet::V6 | Facet::Alias | Facet::Https | Facet::Svcb => {
-                let picked = closing::pick_and_limit(&scene, distribution);
-                decision.affinity = picked.affinity;
-                decision.stages.extend(picked.stages);
-            }
-        }
-        decision.hints = service::hints(&scene, distribution);
-    }
-    let given = decision.stages.last().map_or(0, |stage| stage.left);
-    let (ttl, stage) = closing::ttl(&scene, &prospects, given);
-    decision.ttl = ttl;
-    decision.stages.push(stage);
-    decision
+    let scene = Scene { model, view, policy, class, facet, sides: Sides::OfFacet, standings: memory.standings };
+    scene.decide(memory.last_good)
 }
 
 /// What a decision is about.
@@ -128,8 +98,20 @@ struct Scene<'a> {
     policy: &'a Policy,
     class: &'a ClientClass,
     facet: Facet,
+    sides: Sides,
     /// What the decision before hands down.
     standings: &'a [Standing],
+}
+
+/// Which sides of an endpoint count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sides {
+    /// Those that answer the facet.
+    OfFacet,
+    /// All that the name can give: an endpoint is up while any of them is.
+    Whole,
+    /// Those that answer the facet, and are addresses: the name is no alias now.
+    Addresses,
 }
 
 /// What could change the answer: the TTL ends before the soonest of it.
@@ -143,8 +125,100 @@ struct Prospects {
 }
 
 impl<'a> Scene<'a> {
-    fn answerable(&self, endpoint: EndpointId) -> Option<&'a Answerable> {
-        self.model.endpoint(endpoint).answerable(self.facet)
+    fn decide(&self, last_good: Option<&Distribution>) -> Decision {
+        let sieved = sieve::sieve(self, self.policy.root, Admit::Up);
+        let mut decision = Decision {
+            facet: self.facet,
+            given: Given::Nodata,
+            ttl: 0,
+            stale: false,
+            looks_at_client: sieved.looks_at_client,
+            affinity: None,
+            standings: Vec::new(),
+            kind: None,
+            hints: Vec::new(),
+            stages: Vec::new(),
+        };
+        let mut prospects = Prospects::of(&sieved);
+        if sieved.candidates.is_empty() {
+            decision.stages = sieved.stages;
+        } else {
+            self.choose(&sieved, last_good, &mut decision, &mut prospects);
+        }
+        decision.standings.sort_by_key(|standing| standing.pool);
+        if self.sides == Sides::Whole {
+            kind::settle_on(self, &mut decision);
+        }
+        self.close(&mut decision);
+        let given = decision.stages.last().map_or(0, |stage| stage.left);
+        let (ttl, stage) = closing::ttl(self, &prospects, given);
+        decision.ttl = ttl;
+        decision.stages.push(stage);
+        decision
+    }
+
+    /// What the pools give of what is up; else of what is up and drained; else `on_empty`.
+    fn choose(
+        &self,
+        sieved: &Sieved,
+        last_good: Option<&Distribution>,
+        decision: &mut Decision,
+        prospects: &mut Prospects,
+    ) {
+        let root = self.policy.root;
+        let mut choice = pool::choose(self, root, sieved);
+        let mut stages = [sieved.stages.clone(), choice.stages(self, &sieved.eligible)].concat();
+        let mut tiers = choice.hand_over(decision, prospects);
+        let mut is_up = !tiers.is_empty();
+        if !is_up {
+            let drained = sieve::sieve(self, root, Admit::UpOrDrained);
+            if drained.eligible.len() > sieved.eligible.len() {
+                let mut choice = pool::choose(self, root, &drained);
+                let of_drained = [drained.stages.clone(), choice.stages(self, &drained.eligible)].concat();
+                tiers = choice.hand_over(decision, prospects);
+                prospects.considered.extend(drained.considered);
+                is_up = !tiers.is_empty();
+                stages = if is_up { of_drained } else { stages };
+            }
+        }
+        decision.stages = stages;
+        if !is_up {
+            return on_empty::fill(self, sieved, last_good, decision, prospects);
+        }
+        decision.given = Given::Endpoints(distribution(self.policy, tiers));
+        for other in self.policy.on_empty.iter().filter_map(OnEmpty::other) {
+            pool::remember(self, other, decision);
+        }
+    }
+
+    /// The stages after the choice, and what follows from them.
+    fn close(&self, decision: &mut Decision) {
+        let Given::Endpoints(distribution) = &mut decision.given else { return };
+        match self.facet {
+            Facet::Srv if distribution.blanks.is_empty() => {
+                decision.stages.extend(service::all_of(self, distribution));
+            }
+            Facet::V4 | Facet::V6 | Facet::Alias | Facet::Srv | Facet::Https | Facet::Svcb => {
+                let picked = closing::pick_and_limit(self, distribution);
+                decision.affinity = picked.affinity;
+                decision.stages.extend(picked.stages);
+            }
+        }
+        decision.hints = service::hints(self, distribution);
+    }
+
+    /// What an endpoint can answer with here.
+    fn sides(&self, endpoint: EndpointId) -> impl Iterator<Item = &'a Answerable> {
+        let (sides, policy, facet) = (self.sides, self.policy, self.facet);
+        self.model.endpoint(endpoint).answerables.iter().filter(move |side| match sides {
+            Sides::OfFacet => facet.is_answered_by(side.facet),
+            Sides::Addresses => facet.is_answered_by(side.facet) && side.facet != Facet::Alias,
+            Sides::Whole => policy.facets.iter().any(|facet| facet.is_answered_by(side.facet)),
+        })
+    }
+
+    fn is_cname(&self, endpoint: EndpointId) -> bool {
+        self.model.endpoint(endpoint).answerables.iter().any(|side| side.facet == Facet::Alias)
     }
 
     /// What is believed of a side of an endpoint, by the monitor that counts for this name; `None` without one.
@@ -159,20 +233,21 @@ impl<'a> Scene<'a> {
 
     /// What is believed of an endpoint; `None` without a monitor. Of a service it is the address that does best.
     fn check(&self, endpoint: EndpointId) -> Option<&'a CheckView> {
-        let sides = self.model.endpoint(endpoint).answering(self.facet);
-        let views = sides.map(|side| self.check_of(endpoint, side));
+        let views = self.sides(endpoint).map(|side| self.check_of(endpoint, side));
         views.min_by_key(|view| view.map_or(0, |view| if view.is_eligible() { 1 } else { 2 })).flatten()
     }
 
     /// The least time in which an endpoint's health could change.
     fn may_change_in(&self, endpoint: EndpointId) -> Option<Duration> {
-        let sides = self.model.endpoint(endpoint).answering(self.facet);
-        sides.filter_map(|side| self.check_of(endpoint, side)?.may_change_in).min()
+        self.sides(endpoint).filter_map(|side| self.check_of(endpoint, side)?.may_change_in).min()
     }
 
     /// Whether an endpoint's record stands alone in a reply.
     fn is_alias(&self, endpoint: EndpointId) -> bool {
-        self.model.endpoint(endpoint).stands_alone(self.facet)
+        match self.sides {
+            Sides::OfFacet => self.model.endpoint(endpoint).stands_alone(self.facet),
+            Sides::Whole | Sides::Addresses => self.is_cname(endpoint),
+        }
     }
 
     /// The fence that holds these clients.
@@ -227,7 +302,14 @@ impl Below<'_> {
 }
 
 fn distribution(policy: &Policy, tiers: Vec<Tier>) -> Distribution {
-    Distribution { tiers, draws: policy.answers.unwrap_or(1), limit: policy.answers.unwrap_or(MAX_ANSWERS) }
+    let (draws, limit) = (policy.answers.unwrap_or(1), policy.answers.unwrap_or(MAX_ANSWERS));
+    Distribution { tiers, draws, limit, blanks: Vec::new() }
+}
+
+impl Prospects {
+    fn of(sieved: &Sieved) -> Prospects {
+        Prospects { considered: sieved.considered.clone(), dues: Vec::new(), ramps: Vec::new() }
+    }
 }
 
 impl Stage {

@@ -1,78 +1,154 @@
-//! What is given when nothing is left (CONTRACT 4.7). It relaxes health, and `drain` for want of anything better; never
-//! `disabled`, and never the fence.
+//! What is given when nothing is left that is up, drained or not. The entries of `on_empty` are taken in their order: each
+//! while something of it is up, the last one in any case. It relaxes health, and `drain` for want of anything better; never
+//! `disabled`, never `force-down`, never the fence; and no client gets what lies in another client's branch.
 
-use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::collections::HashSet;
 
-use crate::model::{AdminState, EndpointId, MemberRef, OnEmpty, PoolId, Steering};
-use crate::steering::operator::is_drained;
-use crate::steering::sieve::{self, no_record};
-use crate::steering::tiers::{distinct, key_of};
+use crate::model::{EndpointId, MemberRef, OnEmpty};
+use crate::steering::operator::{is_barred, is_drained, objection};
+use crate::steering::reach::{Reach, reach};
+use crate::steering::sieve::{Admit, Sieved, sieve};
+use crate::steering::spread::spread;
 use crate::steering::{
-    Decision, Distribution, Given, Prospects, Reason, Scene, Share, Stage, Step, Tier, distribution, interest, pool,
+    Decision, Distribution, Given, Prospects, Reason, Scene, Share, Sides, Stage, Tier, distribution, interest, pool,
 };
 
-/// Fills in what the policy's `on_empty` gives, with its stage. `eligible` are those that are up but that no pool
-/// gives.
+/// Fills in what the policy's `on_empty` gives, with its stage. `sieved` is of the name's own pool, which gives nothing.
 pub(super) fn fill(
     scene: &Scene,
-    eligible: &[EndpointId],
+    sieved: &Sieved,
     last_good: Option<&Distribution>,
     decision: &mut Decision,
     prospects: &mut Prospects,
 ) {
-    let empty = Empty { scene: *scene, eligible };
-    match scene.policy.on_empty {
-        OnEmpty::Static => {
-            // Clients that the fence holds are given nothing, others the zone file's records.
-            decision.looks_at_client |= scene.policy.fence.is_some();
-            if let Some(fence) = scene.held_by() {
-                let why = format!(
-                    "static, but nobody can tell whether the zone file's records are inside \"{}\": nodata",
-                    fence.name
-                );
-                decision.stages.push(empty.note(0, &why));
-            } else {
-                decision.given = Given::Static;
-                decision.stages.push(empty.note(0, "static: the zone file's records of this name"));
-            }
+    let reach = reach(scene, scene.policy.root, &sieved.candidates);
+    decision.looks_at_client |= reach.looks_at_client;
+    let mut empty = Empty { scene: *scene, sieved, reach, last_good, passed: Vec::new() };
+    if empty.reach.endpoints.is_empty() {
+        let note = "nothing with a record of this type is for this client: the answer is empty".to_owned();
+        decision.stages.push(Stage { note: Some(note), ..Stage::new("on_empty", 0, Vec::new()) });
+        return;
+    }
+    let entries = &scene.policy.on_empty;
+    for entry in entries {
+        if empty.take_up(*entry, decision, prospects) {
+            return;
         }
-        OnEmpty::Nodata => decision.stages.push(empty.note(0, "nodata: the answer is empty")),
-        OnEmpty::All => empty.give(empty.every_endpoint(), "all: every endpoint of the pool", decision),
-        OnEmpty::LastGood => {
-            decision.stale = true;
-            // What was last given may differ from class to class, whoever it was that looked.
-            decision.looks_at_client |= !interest::of(scene.model, scene.policy).is_none();
-            let last = last_good.map(|last| empty.still_there(last)).unwrap_or_default();
-            let (tiers, why) = if last.is_empty() {
-                (empty.every_endpoint(), "last_good: nothing was ever up, so every endpoint of the pool")
-            } else {
-                (last, "last_good: what was given while something was last up")
-            };
-            empty.give(tiers, why, decision);
+    }
+    for other in entries.iter().filter_map(OnEmpty::other) {
+        if empty.fall_back(other, Admit::UpOrDrained, decision, prospects) {
+            return;
         }
-        OnEmpty::Other(other) => empty.fall_back(other, decision, prospects),
+    }
+    if let Some(last) = entries.last() {
+        empty.passed.pop();
+        empty.take(*last, decision, prospects);
     }
 }
 
 /// A policy whose pools give nothing.
 struct Empty<'a> {
     scene: Scene<'a>,
-    eligible: &'a [EndpointId],
+    sieved: &'a Sieved,
+    /// What of the name's own pool is for these clients.
+    reach: Reach,
+    last_good: Option<&'a Distribution>,
+    /// Entries of which nothing is up, in words.
+    passed: Vec<String>,
 }
 
 impl Empty<'_> {
-    fn note(&self, entered: usize, why: &str) -> Stage {
-        let what = if self.eligible.is_empty() { "nothing is eligible" } else { "no pool gives what is eligible" };
-        Stage { note: Some(format!("{what}; on_empty = {why}")), ..Stage::new("on_empty", entered, Vec::new()) }
+    /// Gives an entry if something of it is up.
+    fn take_up(&mut self, entry: OnEmpty, decision: &mut Decision, prospects: &mut Prospects) -> bool {
+        let is_up = |endpoint: EndpointId| self.sieved.eligible.contains(&endpoint);
+        let something = match entry {
+            OnEmpty::Other(other) => return self.fall_back(other, Admit::Up, decision, prospects),
+            OnEmpty::Static => {
+                decision.looks_at_client |= self.scene.policy.fence.is_some();
+                self.scene.held_by().is_none()
+            }
+            OnEmpty::Nodata => true,
+            OnEmpty::All => self.own().into_iter().any(is_up),
+            OnEmpty::LastGood => {
+                // What was last given may differ from class to class, whoever it was that looked.
+                decision.looks_at_client |= !interest::of(self.scene.model, self.scene.policy).is_none();
+                self.last().iter().flat_map(Tier::endpoints).any(is_up)
+            }
+        };
+        if something {
+            self.take(entry, decision, prospects);
+        } else {
+            self.passed.push(words(&self.scene, entry));
+        }
+        something
     }
 
-    /// Gives `tiers`, drawn from the candidates of the name's own pool inside the fence.
+    /// Gives an entry, up or not.
+    fn take(&self, entry: OnEmpty, decision: &mut Decision, prospects: &mut Prospects) {
+        match entry {
+            OnEmpty::Static => self.give_static(decision),
+            OnEmpty::Nodata => decision.stages.push(self.note(0, "nodata: the answer is empty")),
+            OnEmpty::All => self.give(spread(&self.scene, &self.own()), "all: every endpoint of the pool", decision),
+            OnEmpty::LastGood => {
+                decision.stale = true;
+                decision.looks_at_client |= !interest::of(self.scene.model, self.scene.policy).is_none();
+                let last = self.last();
+                let (tiers, why) = if last.is_empty() {
+                    (self.never_good(), "last_good: nothing was ever up, so every endpoint of the pool")
+                } else {
+                    (last, "last_good: what was given while something was last up")
+                };
+                self.give(tiers, why, decision);
+                decision.stale = decision.given != Given::Nodata;
+            }
+            OnEmpty::Other(other) => {
+                let found = [Admit::InService, Admit::Any]
+                    .into_iter()
+                    .any(|admit| self.try_other(other, admit, decision, prospects));
+                if !found {
+                    let name = self.scene.name(other);
+                    let why = format!("\"{name}\", where nothing may be given: nodata");
+                    let out = sieve(&self.scene, other, Admit::Any);
+                    let dropped: Vec<Reason> = out.stages.into_iter().flat_map(|stage| stage.dropped).collect();
+                    let note = self.note(dropped.len(), &why);
+                    decision.stages.push(Stage { left: 0, dropped, ..note });
+                }
+            }
+        }
+    }
+
+    fn give_static(&self, decision: &mut Decision) {
+        // Clients that the fence holds are given nothing, others the zone file's records.
+        decision.looks_at_client |= self.scene.policy.fence.is_some();
+        if let Some(fence) = self.scene.held_by() {
+            let fence = &fence.name;
+            let why =
+                format!("static, but nobody can tell whether the zone file's records are inside \"{fence}\": nodata");
+            decision.stages.push(self.note(0, &why));
+        } else if self.scene.sides == Sides::Addresses {
+            decision.stages.push(self.note(0, "static, but nothing stands beside the CNAME of the zone file: nodata"));
+        } else {
+            decision.given = Given::Static;
+            decision.stages.push(self.note(0, "static: the zone file's records of this name"));
+        }
+    }
+
+    fn note(&self, entered: usize, why: &str) -> Stage {
+        let what =
+            if self.sieved.eligible.is_empty() { "nothing is eligible" } else { "no pool gives what is eligible" };
+        let passed: String =
+            self.passed.iter().map(|entry| format!("{entry}, of which nothing is up; then ")).collect();
+        Stage { note: Some(format!("{what}; on_empty = {passed}{why}")), ..Stage::new("on_empty", entered, Vec::new()) }
+    }
+
+    /// Gives `tiers`, drawn from the candidates of the name's own pool that these clients may have.
     fn give(&self, tiers: Vec<Tier>, why: &str, decision: &mut Decision) {
         let given: HashSet<EndpointId> = tiers.iter().flat_map(Tier::endpoints).collect();
-        let (kept, dropped): (Vec<_>, Vec<_>) = self.own().partition(|endpoint| given.contains(endpoint));
+        let own = self.scene.endpoints_below(self.scene.policy.root);
+        let inside = own.into_iter().filter(|endpoint| self.sieved.inside.contains(endpoint));
+        let (kept, dropped): (Vec<_>, Vec<_>) = inside.partition(|endpoint| given.contains(endpoint));
         let entered = kept.len() + dropped.len();
-        let kept_why = |endpoint: &EndpointId| match self.eligible.contains(endpoint) {
+        let kept_why = |endpoint: &EndpointId| match self.sieved.eligible.contains(endpoint) {
             true => "given though its pool counts as out",
             false => "given though it is not eligible",
         };
@@ -87,59 +163,29 @@ impl Empty<'_> {
         }
     }
 
-    /// The candidates below the name's own pool that these clients may have.
-    fn own(&self) -> impl Iterator<Item = EndpointId> {
-        self.scene.endpoints_below(self.scene.policy.root).into_iter().filter(|endpoint| self.may_have(*endpoint))
+    /// The candidates of the name's own pool that may be given to these clients at all.
+    fn own(&self) -> Vec<EndpointId> {
+        let may = |endpoint: &EndpointId| self.reach.endpoints.contains(endpoint) && !is_barred(&self.scene, *endpoint);
+        self.sieved.inside.iter().copied().filter(may).collect()
     }
 
-    fn may_have(&self, endpoint: EndpointId) -> bool {
-        no_record(&self.scene, endpoint).is_none() && self.scene.held_by().is_none_or(|fence| fence.holds(endpoint))
-    }
-
-    fn state(&self, endpoint: EndpointId) -> AdminState {
-        self.scene.model.endpoint(endpoint).state
-    }
-
-    fn unused(&self, endpoint: EndpointId) -> &'static str {
-        if self.state(endpoint) == AdminState::Disabled {
-            "disabled: never answered with"
+    fn unused(&self, endpoint: EndpointId) -> String {
+        if is_barred(&self.scene, endpoint) {
+            objection(&self.scene, endpoint).unwrap_or_default()
+        } else if !self.reach.endpoints.contains(&endpoint) {
+            "not for this client".to_owned()
         } else if is_drained(&self.scene, endpoint) {
-            "drained: something else was last given"
+            "drained: something else is given".to_owned()
         } else {
-            "not among what was last given"
+            "not what is given now".to_owned()
         }
-    }
-
-    /// Gives what `other` gives; NODATA where that is empty as well.
-    fn fall_back(&self, other: MemberRef, decision: &mut Decision, prospects: &mut Prospects) {
-        let scene = &self.scene;
-        let sieved = sieve::sieve(scene, other);
-        decision.looks_at_client |= sieved.looks_at_client;
-        let mut choice = pool::choose(scene, other, &sieved);
-        let mut stages = sieved.stages;
-        stages.extend(choice.stages(scene, &sieved.eligible));
-        let (entered, left) =
-            (stages.first().map_or(0, |stage| stage.entered), stages.last().map_or(0, |stage| stage.left));
-        let name = scene.name(other);
-        let why = if left > 0 { format!("\"{name}\"") } else { format!("\"{name}\", which is empty as well: nodata") };
-        let kept = stages.iter_mut().flat_map(|stage| std::mem::take(&mut stage.kept)).collect();
-        let dropped = stages.into_iter().flat_map(|stage| stage.dropped).collect();
-        decision.stages.push(Stage { left, kept, dropped, ..self.note(entered, &why) });
-        let tiers = choice.hand_over(decision, prospects);
-        if !tiers.is_empty() {
-            decision.given = Given::Endpoints(distribution(scene.policy, tiers));
-        }
-        prospects.considered.extend(sieved.considered);
     }
 
     /// What was last given, without what has since gone from the pool or out of service.
-    fn still_there(&self, last: &Distribution) -> Vec<Tier> {
-        let own: HashSet<EndpointId> = self.own().collect();
-        let stays = |endpoint: &EndpointId| {
-            own.contains(endpoint)
-                && self.state(*endpoint) != AdminState::Disabled
-                && !is_drained(&self.scene, *endpoint)
-        };
+    fn last(&self) -> Vec<Tier> {
+        let Some(last) = self.last_good else { return Vec::new() };
+        let own = self.own();
+        let stays = |endpoint: &EndpointId| own.contains(endpoint) && !is_drained(&self.scene, *endpoint);
         let share = |share: &Share| {
             let endpoints: Vec<EndpointId> = share.endpoints.iter().copied().filter(stays).collect();
             (!endpoints.is_empty()).then(|| Share { endpoints, ..share.clone() })
@@ -148,67 +194,65 @@ impl Empty<'_> {
         tiers.filter(|tier| !tier.shares.is_empty()).collect()
     }
 
-    /// Every endpoint in one tier by its weight, whatever the pools steer by; together where the pool itself steers
-    /// `all`.
-    fn every_endpoint(&self) -> Vec<Tier> {
-        let root = self.scene.policy.root;
-        let shares = Rc::unwrap_or_clone(self.spread(root, &mut HashMap::new()));
-        if shares.is_empty() {
-            return Vec::new();
-        }
-        let mut tier = Tier { shares };
-        if let MemberRef::Pool(id) = root
-            && self.scene.model.pool(id).steering == Steering::All
-        {
-            self.join(&mut tier);
-        }
-        vec![tier]
+    /// Everything, what is drained only where there is nothing else.
+    fn never_good(&self) -> Vec<Tier> {
+        let own = self.own();
+        let in_service: Vec<EndpointId> =
+            own.iter().copied().filter(|endpoint| !is_drained(&self.scene, *endpoint)).collect();
+        spread(&self.scene, if in_service.is_empty() { &own } else { &in_service })
     }
 
-    /// Makes one share of all addresses of a tier.
-    fn join(&self, tier: &mut Tier) {
-        let (aliases, addresses): (Vec<Share>, Vec<Share>) =
-            std::mem::take(&mut tier.shares).into_iter().partition(|share| self.scene.is_alias(share.endpoints[0]));
-        let weight = addresses.iter().map(|share| share.weight).sum();
-        let endpoints: Vec<EndpointId> = addresses.into_iter().flat_map(|share| share.endpoints).collect();
-        if !endpoints.is_empty() {
-            tier.shares.push(Share { endpoints, weight, path: Vec::new() });
+    /// As [`Empty::try_other`]; remembers an entry of which nothing is up.
+    fn fall_back(
+        &mut self,
+        other: MemberRef,
+        admit: Admit,
+        decision: &mut Decision,
+        prospects: &mut Prospects,
+    ) -> bool {
+        let found = self.try_other(other, admit, decision, prospects);
+        if !found && admit == Admit::Up {
+            self.passed.push(words(&self.scene, OnEmpty::Other(other)));
         }
-        tier.shares.extend(aliases.into_iter().map(|alias| Share { path: Vec::new(), ..alias }));
+        found
     }
 
-    /// What is below a member, each endpoint once, weights that add up to 1; a standby counts as much as the lightest
-    /// of the others. Pools keep being sticky, so that a client's net keeps its endpoint.
-    fn spread(&self, member: MemberRef, known: &mut HashMap<PoolId, Rc<Vec<Share>>>) -> Rc<Vec<Share>> {
-        let id = match member {
-            MemberRef::Pool(id) => id,
-            MemberRef::Endpoint(id) if self.may_have(id) && self.state(id) != AdminState::Disabled => {
-                return Rc::new(vec![Share::of(id)]);
-            }
-            MemberRef::Endpoint(_) => return Rc::default(),
+    /// Gives what `other` gives in its own order of what `admit` lets through, if it gives anything.
+    fn try_other(&self, other: MemberRef, admit: Admit, decision: &mut Decision, prospects: &mut Prospects) -> bool {
+        let scene = &self.scene;
+        let sieved = sieve(scene, other, admit);
+        decision.looks_at_client |= sieved.looks_at_client;
+        prospects.considered.extend(&sieved.considered);
+        let mut choice = pool::choose(scene, other, &sieved);
+        let mut stages = sieved.stages;
+        stages.extend(choice.stages(scene, &sieved.eligible));
+        let tiers = choice.hand_over(decision, prospects);
+        if tiers.is_empty() {
+            return false;
+        }
+        let (entered, left) =
+            (stages.first().map_or(0, |stage| stage.entered), stages.last().map_or(0, |stage| stage.left));
+        let how = match admit {
+            Admit::Up => "",
+            Admit::UpOrDrained => ", drained or not",
+            Admit::InService | Admit::Any => ", up or not",
         };
-        if let Some(shares) = known.get(&id) {
-            return shares.clone();
-        }
-        let pool = self.scene.model.pool(id);
-        let members: Vec<_> = pool.members.iter().map(|member| (member, self.spread(member.to, known))).collect();
-        let able = || members.iter().filter(|(_, shares)| !shares.is_empty());
-        let lightest = able().map(|(member, _)| member.weight).filter(|weight| *weight > 0).min().unwrap_or(1);
-        let counted = |weight: u32| f64::from(if weight == 0 { lightest } else { weight });
-        let total: f64 = able().map(|(member, _)| counted(member.weight)).sum();
-        let sticky = self.scene.is_sticky(pool);
-        let mut spread = Vec::new();
-        for (member, shares) in able() {
-            let step = Step { member: key_of(self.scene.name(member.to)), sticky };
-            spread.extend(shares.iter().map(|share| Share {
-                endpoints: share.endpoints.clone(),
-                weight: share.weight * counted(member.weight) / total,
-                path: std::iter::once(step).chain(share.path.iter().copied()).collect(),
-            }));
-        }
-        let once = distinct(vec![Tier { shares: spread }]).pop().map(|tier| tier.shares);
-        let shares = Rc::new(once.unwrap_or_default());
-        known.insert(id, shares.clone());
-        shares
+        let why = format!("\"{}\"{how}", scene.name(other));
+        let kept = stages.iter_mut().flat_map(|stage| std::mem::take(&mut stage.kept)).collect();
+        let dropped = stages.into_iter().flat_map(|stage| stage.dropped).collect();
+        decision.stages.push(Stage { left, kept, dropped, ..self.note(entered, &why) });
+        decision.given = Given::Endpoints(distribution(scene.policy, tiers));
+        true
+    }
+}
+
+/// An entry as the policy file has it.
+fn words(scene: &Scene, entry: OnEmpty) -> String {
+    match entry {
+        OnEmpty::LastGood => "last_good".to_owned(),
+        OnEmpty::All => "all".to_owned(),
+        OnEmpty::Static => "static".to_owned(),
+        OnEmpty::Nodata => "nodata".to_owned(),
+        OnEmpty::Other(other) => format!("\"{}\"", scene.name(other)),
     }
 }

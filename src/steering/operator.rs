@@ -58,12 +58,19 @@ pub(super) fn forced_up(scene: &Scene, endpoint: EndpointId) -> Option<String> {
     Some(format!("forced up {}{over}", told(scene, endpoint, said)))
 }
 
-/// Whether it is to be given no new answers, however little else there is.
+/// Whether it is to be given no new answers while there is anything else that is up.
 pub(super) fn is_drained(scene: &Scene, endpoint: EndpointId) -> bool {
     match word(scene, endpoint) {
         Word::Drained(_) | Word::DrainedByFile => true,
-        Word::ForcedDown(_) => scene.model.endpoint(endpoint).state == AdminState::Drain,
-        Word::None | Word::Disabled | Word::ForcedUp(_) => false,
+        Word::None | Word::Disabled | Word::ForcedDown(_) | Word::ForcedUp(_) => false,
+    }
+}
+
+/// Whether it is never answered with, whatever else there is: disabled, or forced down.
+pub(super) fn is_barred(scene: &Scene, endpoint: EndpointId) -> bool {
+    match word(scene, endpoint) {
+        Word::Disabled | Word::ForcedDown(_) => true,
+        Word::None | Word::DrainedByFile | Word::Drained(_) | Word::ForcedUp(_) => false,
     }
 }
 

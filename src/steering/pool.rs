@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::model::{EndpointId, Failback, Member, MemberRef, Moment, Pool, PoolId, Steering};
 use crate::steering::ramp::{Growths, Part, Ramps, growths};
 use crate::steering::resist::resist;
-use crate::steering::sieve::{self, Sieved};
+use crate::steering::sieve::{self, Admit, Sieved};
 use crate::steering::tiers::{blend, distinct, each_once, plain};
 use crate::steering::{Decision, Prospects, Reason, Scene, Share, Stage, Standing, Tier};
 
@@ -49,7 +49,7 @@ pub(super) fn remember(scene: &Scene, root: MemberRef, decision: &mut Decision) 
     if matches!(root, MemberRef::Endpoint(_)) || scene.policy.failback == Failback::Auto {
         return;
     }
-    let sieved = sieve::sieve(scene, root);
+    let sieved = sieve::sieve(scene, root, Admit::Up);
     let mut chooser = Chooser::new(scene, root, &sieved);
     chooser.attend(root);
     // Whoever has no standing yet looked as much as those who have one.

@@ -14,6 +14,7 @@ impl Distribution {
     /// As everywhere in steering, `draws` is 1 or as many as `limit`.
     pub fn probabilities(&self, is_alias: impl Fn(EndpointId) -> bool) -> Vec<(EndpointId, f64)> {
         let is_alone = |share: &&Share| share.endpoints.iter().all(|endpoint| is_alias(*endpoint));
+        let is_blank = |share: &&Share| share.endpoints.iter().all(|endpoint| self.blanks.contains(endpoint));
         let first = self.tiers.first().map_or(&[][..], |tier| &tier.shares);
         let total: f64 = first.iter().map(|share| share.weight).sum();
         let alone: f64 = first.iter().filter(is_alone).map(|share| share.weight).sum();
@@ -23,10 +24,12 @@ impl Distribution {
         let mut odds = Vec::new();
         let mut room = self.limit;
         for (at, tier) in self.tiers.iter().enumerate() {
-            let racers: Vec<Racer> = tier.shares.iter().filter(|share| !is_alone(share)).map(Racer::of).collect();
+            let races = |share: &&Share| !is_alone(share) && !is_blank(share);
+            let racers: Vec<Racer> = tier.shares.iter().filter(races).map(Racer::of).collect();
             let mut given = given(&racers, self.draws, room).into_iter();
             for share in &tier.shares {
                 let each = match (is_alone(&share), at) {
+                    (false, _) if is_blank(&share) => 0.0,
                     (true, 0) => share.weight / total,
                     (true, _) => 0.0,
                     (false, _) => addresses * given.next().unwrap_or(0.0),
@@ -194,7 +197,8 @@ mod tests {
 
     fn distribution(tiers: &[&[(&[u32], f64)]], draws: usize, limit: usize) -> Distribution {
         let tier = |shares: &[(&[u32], f64)]| Tier { shares: shares.iter().map(|(e, w)| share(e, *w)).collect() };
-        Distribution { tiers: tiers.iter().map(|shares| tier(shares)).collect(), draws, limit }
+        let tiers = tiers.iter().map(|shares| tier(shares)).collect();
+        Distribution { tiers, draws, limit, blanks: Vec::new() }
     }
 
     /// Every course that the draws can take, one by one, as the packet path would.
@@ -288,7 +292,8 @@ mod tests {
     fn a_large_pool_adds_up() {
         let shares: Vec<Share> = (0..300).map(|e| share(&[e], f64::from(1 + e % 17))).collect();
         for limit in [8, 64] {
-            let dist = Distribution { tiers: vec![Tier { shares: shares.clone() }], draws: limit, limit };
+            let dist =
+                Distribution { tiers: vec![Tier { shares: shares.clone() }], draws: limit, limit, blanks: Vec::new() };
             let sum: f64 = dist.probabilities(is_alias).iter().map(|(_, odd)| odd).sum();
             assert!((sum - limit as f64).abs() < 1e-9, "{sum}");
         }
@@ -308,7 +313,7 @@ mod tests {
             };
             let tiers = tiers.into_iter().map(|t| Tier { shares: t.into_iter().map(&mut share).collect() }).collect();
             let (draws, limit) = if says_nothing { (1, 64) } else { (answers, answers) };
-            Distribution { tiers, draws, limit }
+            Distribution { tiers, draws, limit, blanks: Vec::new() }
         })
     }
 

@@ -35,7 +35,7 @@ fn growth(scene: &Scene, id: EndpointId) -> Option<Growth> {
     if endpoint.ramp.is_zero() {
         return None;
     }
-    let sides = endpoint.answering(scene.facet);
+    let sides = scene.sides(id);
     let up = sides.filter(|side| scene.is_side_up(id, side));
     farthest(up.map(|side| scene.view.growth(id, endpoint, scene.policy.check_of(id, side), scene.view.at)))
 }

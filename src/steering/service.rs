@@ -104,7 +104,8 @@ mod tests {
         check("answers cuts the end", web(Nearest).answers(1), Srv, "a");
         check("and groups", web(All).answers(1), Srv, "a");
         check("on_empty as ever", web(Weighted).down("a b c").on_empty(OnEmpty::Nodata), Srv, "nodata");
-        let mixed = World::new().endpoint("a", "eu").alias("z", "us").pool("p", Weighted, "a z").answers(2);
+        let mixed =
+            World::new().endpoint("a", "eu").alias("z", "us").pool("p", Weighted, "a z").answers(2).types(&[Srv]);
         check("an alias is a target like any other", mixed, Srv, "a=50 z=50");
     }
 

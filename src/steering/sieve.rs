@@ -2,8 +2,38 @@
 //! pool comes after.
 
 use crate::model::{EndpointId, Facet, Health, MemberRef};
-use crate::steering::operator::{forced_up, objection};
-use crate::steering::{Reason, Scene, Stage, fence};
+use crate::steering::operator::{forced_up, is_drained, objection};
+use crate::steering::{Reason, Scene, Sides, Stage, fence};
+
+/// Who is let through, each of these more than the one before it in a time of need. Forced down, disabled and outside the
+/// fence is out in all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admit {
+    /// What is up and in service.
+    Up,
+    /// What is up, drained or not.
+    UpOrDrained,
+    /// What is in service, up or not.
+    InService,
+    /// All of it.
+    Any,
+}
+
+impl Admit {
+    fn drained(self) -> bool {
+        match self {
+            Admit::Up | Admit::InService => false,
+            Admit::UpOrDrained | Admit::Any => true,
+        }
+    }
+
+    fn down(self) -> bool {
+        match self {
+            Admit::Up | Admit::UpOrDrained => false,
+            Admit::InService | Admit::Any => true,
+        }
+    }
+}
 
 /// What is left of a member's endpoints, in listed order.
 pub(super) struct Sieved {
@@ -22,7 +52,7 @@ pub(super) struct Sieved {
 }
 
 /// Sorts out the endpoints below `root`.
-pub(super) fn sieve(scene: &Scene, root: MemberRef) -> Sieved {
+pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
     let all = scene.endpoints_below(root);
     let (candidates, mut stage) = keep("candidates", &all, |endpoint| no_record(scene, endpoint));
     let mut sieved = Sieved {
@@ -43,16 +73,22 @@ pub(super) fn sieve(scene: &Scene, root: MemberRef) -> Sieved {
         (sieved.inside, sieved.looks_at_client) = (inside, looks_at_client);
         sieved.stages.push(stage);
     }
-    let (in_service, mut state) = keep("state", &sieved.inside, |endpoint| objection(scene, endpoint));
+    let spared = |endpoint| admit.drained() && is_drained(scene, endpoint);
+    let objection = |endpoint| objection(scene, endpoint);
+    let (in_service, mut state) = keep("state", &sieved.inside, |id| objection(id).filter(|_| !spared(id)));
     let forced: Vec<Reason> =
         in_service.iter().filter_map(|id| Some(Reason::new(*id, forced_up(scene, *id)?))).collect();
     let is_forced = |endpoint: &EndpointId| forced.iter().any(|reason| reason.endpoint == *endpoint);
     let unhealthy = |endpoint| if is_forced(&endpoint) { None } else { unhealthy(scene, endpoint) };
-    let (eligible, mut health) = keep("health", &in_service, unhealthy);
-    health.kept = eligible.iter().map(|id| Reason::new(*id, healthy(scene, *id, is_forced(id)))).collect();
+    let (eligible, mut health) = keep("health", &in_service, |id| unhealthy(id).filter(|_| !admit.down()));
+    let all_the_same = |id| unhealthy(id).map(|why| format!("{why}; given all the same"));
+    let words = |id| all_the_same(id).unwrap_or_else(|| healthy(scene, id, is_forced(&id)));
+    health.kept = eligible.iter().map(|id| Reason::new(*id, words(*id))).collect();
     health.note = scene.policy.monitor.as_ref().map(|own| format!("by the monitor of the name, \"{}\"", own.name));
-    sieved.considered = in_service.into_iter().filter(|endpoint| !is_forced(endpoint)).collect();
-    state.kept = forced;
+    let drained = in_service.iter().filter(|id| spared(**id));
+    let drained = drained.filter_map(|id| Some(Reason::new(*id, format!("{}; given all the same", objection(*id)?))));
+    state.kept = forced.iter().cloned().chain(drained).collect();
+    sieved.considered = in_service.iter().copied().filter(|endpoint| !is_forced(endpoint)).collect();
     sieved.eligible = eligible;
     sieved.stages.extend([state, health]);
     sieved
@@ -76,13 +112,22 @@ fn keep(
 
 /// Why an endpoint has nothing to say to this question.
 pub(super) fn no_record(scene: &Scene, endpoint: EndpointId) -> Option<String> {
-    let lacking = match scene.facet {
+    let lacking = match (scene.sides, scene.facet) {
+        (Sides::Addresses, _) if scene.is_cname(endpoint) => "a cname, and the name has addresses now: not both",
+        (Sides::Whole, _) => "no address of a type that the name answers, and no cname",
+        (_, facet) => lacking(facet),
+    };
+    scene.sides(endpoint).next().is_none().then(|| lacking.to_owned())
+}
+
+/// What an endpoint lacks that has nothing for a facet.
+pub(super) fn lacking(facet: Facet) -> &'static str {
+    match facet {
         Facet::V4 => "no IPv4 address",
         Facet::V6 => "no IPv6 address",
         Facet::Alias => "no cname",
         Facet::Srv | Facet::Https | Facet::Svcb => "no address and no cname",
-    };
-    scene.answerable(endpoint).is_none().then(|| lacking.to_owned())
+    }
 }
 
 fn unhealthy(scene: &Scene, endpoint: EndpointId) -> Option<String> {

@@ -286,8 +286,10 @@ impl World {
             fence.inside = fence.inside.iter().map(|id| endpoint(*id)).collect();
             fence.inside.sort_unstable();
         }
-        if let OnEmpty::Other(other) = self.policy.on_empty {
-            self.policy.on_empty = OnEmpty::Other(moved(other));
+        for entry in &mut self.policy.on_empty {
+            if let OnEmpty::Other(other) = *entry {
+                *entry = OnEmpty::Other(moved(other));
+            }
         }
         let overrides = self.view.overrides.iter().map(|(id, said)| (endpoint(*id), said.clone()));
         self.view.overrides = Arc::new(overrides.collect());
@@ -313,19 +315,37 @@ impl World {
     }
 
     pub(super) fn on_empty(mut self, on_empty: OnEmpty) -> World {
-        self.policy.on_empty = on_empty;
+        self.policy.on_empty = vec![on_empty];
+        self
+    }
+
+    /// One more entry of `on_empty`: a word, or what is called so.
+    pub(super) fn then(mut self, entry: &str) -> World {
+        self.policy.on_empty.push(match entry {
+            "all" => OnEmpty::All,
+            "last_good" => OnEmpty::LastGood,
+            "static" => OnEmpty::Static,
+            "nodata" => OnEmpty::Nodata,
+            name => OnEmpty::Other(self.find(name)),
+        });
+        self
+    }
+
+    /// What the name answers.
+    pub(super) fn types(mut self, facets: &[Facet]) -> World {
+        self.policy.facets = facets.to_vec();
         self
     }
 
     /// As `on_empty`, with another pool or endpoint.
     pub(super) fn or_else(mut self, name: &str) -> World {
-        self.policy.on_empty = OnEmpty::Other(self.find(name));
+        self.policy.on_empty = vec![OnEmpty::Other(self.find(name))];
         self
     }
 
     /// As [`World::or_else`], with the pool that was declared first.
     pub(super) fn or_else_first(mut self) -> World {
-        self.policy.on_empty = OnEmpty::Other(MemberRef::Pool(PoolId(0)));
+        self.policy.on_empty = vec![OnEmpty::Other(MemberRef::Pool(PoolId(0)))];
         self
     }
 
@@ -364,8 +384,9 @@ impl World {
         let named = self.model.pools.iter().position(|pool| pool.name == name);
         let root = named.map_or(last, |at| MemberRef::Pool(PoolId(at as u32)));
         let mut model = self.model.clone();
-        let endpoints = (0..model.endpoints.len() as u32).map(EndpointId).collect();
-        model.policies.push(Policy { root, endpoints, ..self.policy.clone() });
+        let endpoints: Vec<EndpointId> = (0..model.endpoints.len() as u32).map(EndpointId).collect();
+        let is_mixed = Policy::can_mix(&model, &endpoints, &self.policy.facets);
+        model.policies.push(Policy { root, endpoints, is_mixed, ..self.policy.clone() });
         model
     }
 }

@@ -12,7 +12,7 @@ use crate::config::spec::own_keys::{MAX_ARGS, MAX_MIN_DAYS, MAX_REDIRECTS};
 use crate::config::spec::pool::{MAX_BAND_MS, MAX_BAND_PERCENT, MAX_CAPACITY, MAX_MEMBERS, MAX_WEIGHT, STATES, STEER};
 use crate::config::spec::quorum::NEEDS;
 use crate::config::spec::service::{MAX_ALPN, MAX_ALPN_ID, TYPES};
-use crate::config::spec::zone::{FAILBACK, FAILOVER};
+use crate::config::spec::zone::{FAILBACK, FAILOVER, MAX_ON_EMPTY};
 use crate::config::validate::ON_EMPTY_WORDS;
 use crate::model::heartbeat::MAX_PHI;
 use crate::model::quorum::MAX_NEEDED;
@@ -48,10 +48,12 @@ fn answering() -> [Key; 3] {
         Key::told("min", "the shortest TTL", duration()).or(min.clone()),
     ]);
     let of = |name, schema| Key::of(Section::Defaults, name, schema);
+    let entry = || one_of_words(&ON_EMPTY_WORDS);
+    let entries = list_of(any_of([entry(), matching(NAME)]), 1..=MAX_ON_EMPTY);
     [
         of("ttl", any_of([duration(), bounds])).or(json!({ "max": max, "min": min })),
         of("answers", integer(1..=MAX_ANSWERS as i64)).or(1),
-        of("on_empty", any_of([one_of_words(&ON_EMPTY_WORDS), matching(NAME)])).or("last_good"),
+        of("on_empty", any_of([entry(), matching(NAME), entries])).or("last_good"),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::fields::{Fields, duration, wrong_type};
+use crate::config::fields::{Fields, duration, item, text, wrong_type};
 use crate::config::manual::Section;
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
@@ -34,7 +34,7 @@ pub(in crate::config) struct Defaults {
     /// Most records in a reply.
     pub(in crate::config) answers: Option<At<usize>>,
     /// What is answered when nothing is eligible.
-    pub(in crate::config) on_empty: Option<At<String>>,
+    pub(in crate::config) on_empty: Option<At<Vec<At<String>>>>,
 }
 
 /// One steered name.
@@ -88,8 +88,29 @@ pub(super) fn defaults(top: &mut Fields, problems: &mut Problems) -> Defaults {
 fn answering(fields: &mut Fields, problems: &mut Problems) -> Defaults {
     let ttl = ttl(fields, problems);
     let answers = fields.integer("answers", 1..=MAX_ANSWERS as i64, problems);
-    let on_empty = fields.text("on_empty", "\"last_good\"", problems);
+    let on_empty = on_empty(fields, problems);
     Defaults { ttl, answers: answers.map(|answers| answers.map(|n| n as usize)), on_empty }
+}
+
+/// Most entries of `on_empty`. Judgment: nobody has so many levels of last resort.
+pub(in crate::config) const MAX_ON_EMPTY: usize = 8;
+
+/// `on_empty = "all"` or `on_empty = ["sorry", "nodata"]`.
+fn on_empty(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<At<String>>>> {
+    let Node { place, kind } = fields.take("on_empty")?.value;
+    let example = "\"last_good\"";
+    let Kind::List(items) = kind else {
+        let entry = text(Node { place: place.clone(), kind }, "on_empty", example, problems)?;
+        return Some(At { value: vec![entry], place });
+    };
+    if items.is_empty() || items.len() > MAX_ON_EMPTY {
+        let problem = problems.error(&place, format!("`on_empty` must have 1 to {MAX_ON_EMPTY} entries"));
+        problem.hint("write `on_empty = [\"sorry\", \"nodata\"]`: each is taken while something of it is up, the last in any case");
+        return None;
+    }
+    let entries = items.into_iter().map(|entry| item(entry, "on_empty", example, problems));
+    let entries: Option<Vec<At<String>>> = entries.collect();
+    Some(At { value: entries?, place })
 }
 
 /// `ttl = "5s"` or `ttl = { max = "20s", min = "5s" }`.

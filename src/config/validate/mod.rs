@@ -4,7 +4,9 @@
 mod composite;
 mod endpoint;
 mod judging;
+mod kind;
 mod name;
+mod on_empty;
 mod pool;
 mod ramp;
 mod rto;

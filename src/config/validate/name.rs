@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 
 use crate::config::manual::Section;
-use crate::config::problem::{Problem, Problems, did_you_mean, listed};
+use crate::config::problem::{Problem, Problems};
 use crate::config::source::{At, Place};
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::pool::{Size, endpoints_below, pools_below};
 use crate::config::validate::selector::{Fenced, Fences};
 use crate::config::validate::service::{check_aliases, service};
-use crate::config::validate::{Names, ON_EMPTY_WORDS, Used, judging, rto};
+use crate::config::validate::{Names, Used, judging, kind, rto};
 use crate::config::zonefile::{CNAME, MasterFile, type_name};
 use crate::model::{
     AffinityNet, EndpointId, Facet, Failback, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty,
@@ -36,7 +36,7 @@ struct Key {
     facets: Vec<Facet>,
     answers: Option<usize>,
     ttl: Ttl,
-    on_empty: OnEmpty,
+    on_empty: Vec<OnEmpty>,
     fence: Option<FenceId>,
     affinity: Option<AffinityNet>,
     failback: Failback,
@@ -46,27 +46,15 @@ struct Key {
 
 impl Key {
     fn of(policy: &Policy) -> Key {
-        // The zone is one, and the endpoints follow from root and on_empty. Without `..`, so that a new field is thought of.
-        let Policy {
-            zone: _,
-            root,
-            endpoints: _,
-            facets,
-            answers,
-            ttl,
-            on_empty,
-            fence,
-            affinity,
-            failback,
-            service,
-            monitor,
-        } = policy;
+        // The zone is one, and the rest follows from root and on_empty. Without `..`, so that a new field is thought of.
+        let Policy { zone: _, root, endpoints: _, is_mixed: _, .. } = policy;
+        let Policy { facets, answers, ttl, on_empty, fence, affinity, failback, service, monitor, .. } = policy;
         Key {
             root: *root,
             facets: facets.clone(),
             answers: *answers,
             ttl: *ttl,
-            on_empty: *on_empty,
+            on_empty: on_empty.clone(),
             fence: *fence,
             affinity: *affinity,
             failback: *failback,
@@ -117,17 +105,15 @@ impl Policies<'_> {
         self.used.members.extend(root);
         let on_empty = self.on_empty(name, problems);
         let fence = name.fence.as_ref().and_then(|fence| self.fences.find(fence, problems));
-        let other = match on_empty {
-            Some(OnEmpty::Other(other)) => Some(other),
-            Some(OnEmpty::LastGood | OnEmpty::All | OnEmpty::Static | OnEmpty::Nodata) | None => None,
-        };
-        self.used.members.extend(other);
+        let others: Vec<MemberRef> = on_empty.iter().flatten().filter_map(OnEmpty::other).collect();
+        self.used.members.extend(&others);
         let (root, written) = root.zip(written)?;
         let mut endpoints = endpoints_below(root, model);
         let own: std::collections::HashSet<EndpointId> = endpoints.iter().copied().collect();
         let monitor = judging::own_monitor(name, &endpoints, model);
-        let more = other.map_or_else(Vec::new, |other| endpoints_below(other, model));
-        endpoints.extend(more.into_iter().filter(|id| !own.contains(id)));
+        let mut all = own.clone();
+        let more = others.iter().flat_map(|other| endpoints_below(*other, model));
+        endpoints.extend(more.filter(|id| all.insert(*id)));
         let facets = facets(name, &endpoints, self.spec, model, problems);
         if facets.iter().any(|facet| !facet.is_service()) {
             self.check_records(name, &endpoints, model, problems);
@@ -136,11 +122,12 @@ impl Policies<'_> {
         let service = problems
             .about(Section::Services, |problems| service(name, self.spec, &endpoints, &facets, model, problems));
         let on_empty = on_empty?;
-        if on_empty == OnEmpty::Static {
+        if on_empty.contains(&OnEmpty::Static) {
             self.check_static(name, &facets, problems);
         }
         let answers = name.own.answers.as_ref().or(self.spec.defaults.answers.as_ref()).map(|at| at.value);
-        for root in [Some(root), other].into_iter().flatten().filter(|_| answers.is_none()) {
+        let roots = || std::iter::once(root).chain(others.iter().copied());
+        for root in roots().filter(|_| answers.is_none()) {
             self.check_draw(root, &written.place, problems);
         }
         if endpoints.len() > MAX_ENDPOINTS {
@@ -152,14 +139,13 @@ impl Policies<'_> {
         let fence_spec = name.fence.as_ref().and_then(|at| Some((at, self.spec.fence(&at.value)?)));
         if let (Some(id), Some((at, spec))) = (fence, fence_spec) {
             let (endpoints, facets) = (&endpoints, &facets);
-            let fenced = Fenced { name, spec, fence: model.fence(id), endpoints, facets, on_empty };
+            let fenced = Fenced { name, spec, fence: model.fence(id), endpoints, facets, on_empty: &on_empty };
             problems.about(Section::Fence, |problems| {
                 fenced.check(&at.place, self.file, self.spec, model, problems);
             });
         }
         self.check_affinity(name, problems);
-        let roots = [Some(root), other];
-        warn_failback(name, roots.into_iter().flatten(), model, problems);
+        warn_failback(name, roots(), model, problems);
         let affinity = name.affinity.as_ref().map(|affinity| affinity.net);
         let failback = name.failback.as_ref().map_or_else(Failback::default, |at| at.value);
         if let Some(promise) = &name.rto {
@@ -174,8 +160,14 @@ impl Policies<'_> {
             });
             rto::check(&name.label.value, promise, ttl, judged, self.spec, problems);
         }
+        let is_mixed = Policy::can_mix(model, &endpoints, &facets);
         let policy = Policy::new(self.zone, root, endpoints, facets);
-        Some(Policy { answers, ttl, on_empty, fence, affinity, failback, service, monitor, ..policy })
+        let policy = Policy { answers, ttl, on_empty, fence, affinity, failback, service, monitor, is_mixed, ..policy };
+        // At the apex any cname is wrong, and told of.
+        if name.owner != self.file.apex {
+            kind::check(name, &policy, self.spec, self.names, model, problems);
+        }
+        Some(policy)
     }
 
     /// A decision can't keep apart what it isn't shown.
@@ -201,30 +193,6 @@ impl Policies<'_> {
         if draw > MAX_ANSWERS {
             let message = format!("up to {draw} endpoints would be given in one reply, and {MAX_ANSWERS} fit");
             problems.error(place, message).hint(format!("write `answers = {MAX_ANSWERS}` or fewer"));
-        }
-    }
-
-    fn on_empty(&self, name: &NameSpec, problems: &mut Problems) -> Option<OnEmpty> {
-        let Some(written) = name.own.on_empty.as_ref().or(self.spec.defaults.on_empty.as_ref()) else {
-            return Some(OnEmpty::default());
-        };
-        match written.value.as_str() {
-            "last_good" => Some(OnEmpty::LastGood),
-            "all" => Some(OnEmpty::All),
-            "static" => Some(OnEmpty::Static),
-            "nodata" => Some(OnEmpty::Nodata),
-            other => {
-                let found = self.names.by_name.get(other).copied();
-                if found.is_none() {
-                    let message = format!("`on_empty`: there is no endpoint or pool `{other}`");
-                    let mut known: Vec<&str> = self.names.by_name.keys().copied().chain(ON_EMPTY_WORDS).collect();
-                    known.sort_unstable();
-                    let hint = format!("there is {}, and the zone's endpoints and pools", listed(&ON_EMPTY_WORDS));
-                    let near = did_you_mean(other, known).filter(|hint| hint.starts_with("did"));
-                    problems.error(&written.place, message).hint = near.or(Some(hint));
-                }
-                found.map(OnEmpty::Other)
-            }
         }
     }
 
@@ -259,31 +227,6 @@ impl Policies<'_> {
                 }
             }
         }
-    }
-
-    /// `on_empty = "static"` needs something to fall back on.
-    fn check_static(&self, name: &NameSpec, facets: &[Facet], problems: &mut Problems) {
-        let missing: Vec<String> = facets
-            .iter()
-            .map(|facet| facet.rtype())
-            .filter(|t| self.file.rrset(&name.owner, *t).is_none())
-            .map(type_name)
-            .collect();
-        if missing.is_empty() {
-            return;
-        }
-        let place = name.own.on_empty.as_ref().map_or(&name.label.place, |at| &at.place);
-        let what = missing.join(" or ");
-        let message = format!("`{}` has no {what} record in the zone file to fall back on", name.label.value);
-        let hint = format!("write `{} IN {} ...` there, or choose another `on_empty`", name.label.value, missing[0]);
-        let problem = match missing.len() == facets.len() {
-            true => problems.error(place, message),
-            false => problems.warning(place, message),
-        };
-        if place != &name.label.place {
-            problem.label(&name.label.place, format!("`{}`", name.label.value));
-        }
-        problem.hint(hint);
     }
 }
 

@@ -127,7 +127,7 @@ pub(super) struct Fenced<'a> {
     pub(super) fence: &'a Fence,
     pub(super) endpoints: &'a [EndpointId],
     pub(super) facets: &'a [Facet],
-    pub(super) on_empty: OnEmpty,
+    pub(super) on_empty: &'a [OnEmpty],
 }
 
 impl Fenced<'_> {
@@ -140,7 +140,7 @@ impl Fenced<'_> {
             let problem = p.warning(place, message).label(&self.spec.name.place, format!("fence `{fence}`"));
             problem.hint("add an endpoint that the fence's `allow` names, or allow more");
         }
-        if self.on_empty == OnEmpty::Static {
+        if self.on_empty.contains(&OnEmpty::Static) {
             let message = format!("`on_empty = \"static\"` gives nothing to the clients of fence `{fence}`");
             let at =
                 self.name.own.on_empty.as_ref().or(policy.defaults.on_empty.as_ref()).map_or(place, |at| &at.place);

@@ -27,7 +27,7 @@ fn snapshot(on_empty: OnEmpty, members: &[u32], default_aaaa: bool) -> Snapshot 
     model.pools.push(Pool::new("p", Steering::Latency, members));
     policy.root = MemberRef::Pool(PoolId(0));
     policy.facets = vec![Facet::V4, Facet::V6];
-    policy.on_empty = on_empty;
+    policy.on_empty = vec![on_empty];
     model.clients = Clients {
         classes: vec![
             ClientClass::default(),

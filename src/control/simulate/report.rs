@@ -337,14 +337,15 @@ fn given(decisions: &[(Facet, &Decision)], mut is_static: impl FnMut(Facet) -> b
 
 /// As the policy file has it.
 fn on_empty(model: &Model, policy: &Policy) -> String {
-    match policy.on_empty {
+    let entry = |entry: &OnEmpty| match entry {
         OnEmpty::LastGood => "last_good".to_owned(),
         OnEmpty::All => "all".to_owned(),
         OnEmpty::Static => "static".to_owned(),
         OnEmpty::Nodata => "nodata".to_owned(),
-        OnEmpty::Other(MemberRef::Endpoint(id)) => model.endpoint(id).name.clone(),
-        OnEmpty::Other(MemberRef::Pool(id)) => model.pool(id).name.clone(),
-    }
+        OnEmpty::Other(MemberRef::Endpoint(id)) => model.endpoint(*id).name.clone(),
+        OnEmpty::Other(MemberRef::Pool(id)) => model.pool(*id).name.clone(),
+    };
+    policy.on_empty.iter().map(entry).collect::<Vec<_>>().join(", ")
 }
 
 fn fence(model: &Model, policy: &Policy, class: ClassId) -> Option<String> {

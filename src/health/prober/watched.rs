@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use crate::health::blindness::{Contact, Found};
 use crate::health::detector::{Detector, Event, Past};
 use crate::health::observation::History;
 use crate::health::probe::Measurement;
@@ -46,10 +45,8 @@ pub(super) struct Watched {
     pub(super) believed: Health,
     /// Its region, from 0.
     pub(super) region: usize,
-    /// Whether the last probe failed.
-    pub(super) is_failing: bool,
-    /// What the probes found of the path.
-    pub(super) contact: Contact,
+    /// When the first of the failures ended that nothing has interrupted since.
+    pub(super) failing_since: Option<Moment>,
     pub(super) probed_at: Option<Moment>,
     pub(super) why: Option<Arc<str>>,
     /// Until when what was last known before this prober counts; `None` once this one has evidence of its own.
@@ -75,8 +72,7 @@ impl Watched {
             detector,
             believed,
             region: 0,
-            is_failing: false,
-            contact: Contact::default(),
+            failing_since: None,
             probed_at,
             why,
             borrowed_until,
@@ -86,8 +82,7 @@ impl Watched {
 
     /// Takes in a measurement; when a verifying probe is wanted, and whether the verdict changed.
     pub(super) fn judge(&mut self, measurement: Measurement) -> (Option<Moment>, bool) {
-        let found = measurement.found();
-        let Measurement { began, ended, result, .. } = measurement;
+        let Measurement { began, ended, result } = measurement;
         let event = match result {
             Ok(rtt) => {
                 self.why = None;
@@ -108,8 +103,12 @@ impl Watched {
         };
         self.probed_at = Some(ended);
         self.borrowed_until = None;
-        self.is_failing = found != Found::Success;
-        self.contact.note(found, ended);
+        self.failing_since = match event {
+            Event::Success { .. } => None,
+            Event::Failure { .. } | Event::Doubtful { .. } => self.failing_since.or(Some(ended)),
+            // No probe: nothing was found.
+            Event::HeldEnded => self.failing_since,
+        };
         let transition = self.detector.step(event, ended);
         self.is_settled |= self.detector.is_tried() && !self.detector.is_verifying();
         (self.detector.deadline(), transition.is_some())

@@ -24,7 +24,7 @@ impl Cell {
             match &tier.race {
                 None => self.draw_by_weight(tier, &mut draw),
                 Some(_) if self.is_complete(&draw) => break,
-                Some(race) if self.draws == 1 => {
+                Some(race) if self.draws == 1 && !self.has_blanks => {
                     let first = race.first(net.number, &mut draw.chance);
                     self.take(tier.shares[first], &mut draw);
                 }
@@ -54,6 +54,7 @@ impl Cell {
         };
         let share = tier.shares.get(first).filter(|_| tier.race.is_some() || tier.shares.len() == 1)?;
         match share.count {
+            1 if self.records[usize::from(share.first)].is_blank() => None,
             1 => Some(self.record(share.first)),
             _ if share.sticky => Some(self.record(share.first + self.turn_for(*share, net.number))),
             _ => None,

@@ -56,7 +56,7 @@ pub(super) struct Runner<'a> {
 impl Race {
     /// The tree of a tier; `None` where no choice in it is the net's, and for more than `MAX_ENDPOINTS` shares.
     pub(super) fn among(runners: &[Runner<'_>]) -> Option<Race> {
-        if runners.len() > MAX_ENDPOINTS {
+        if runners.len() < 2 || runners.len() > MAX_ENDPOINTS {
             return None;
         }
         let root = Branch::grow(runners, 0, 0, false);

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{AnswerRdata, EndpointId, Facet, Model, Policy, ServiceTarget};
 use crate::snapshot::cell::{OWNER_IS_QUESTION, StoredRecord};
-use crate::steering::{Decision, Share, Tier};
-use crate::wire::code::class;
+use crate::steering::{Decision, Given, Share, Tier};
+use crate::wire::code::{self, class};
 
 /// Keys of service parameters (RFC 9460, 14.3.2), which stand in rising order.
 mod key {
@@ -68,6 +68,11 @@ impl Rdata<'_> {
     /// Adds an endpoint's record to `bytes`. `None`: it has nothing to say to this question.
     pub(super) fn store(&self, bytes: &mut Vec<u8>, endpoint: EndpointId, srv: SrvPlace) -> Option<StoredRecord> {
         let slot = self.policy.endpoints.iter().position(|e| *e == endpoint)?;
+        if self.is_blank(endpoint) {
+            let at = bytes.len() as u32;
+            let blank = StoredRecord { start: at, end: at, rtype: 0, slot: slot as u16, is_alone: false };
+            return Some(blank);
+        }
         let (rtype, rdata) = self.of(endpoint, self.policy.service.targets.get(slot), srv)?;
         let start = bytes.len() as u32;
         bytes.extend_from_slice(&OWNER_IS_QUESTION);
@@ -76,13 +81,22 @@ impl Rdata<'_> {
         bytes.extend_from_slice(&self.decision.ttl.to_be_bytes());
         bytes.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
         bytes.extend_from_slice(&rdata);
-        let is_alone = self.model.endpoint(endpoint).stands_alone(self.decision.facet);
+        let is_alone = rtype == code::rtype::CNAME || self.model.endpoint(endpoint).stands_alone(self.decision.facet);
         Some(StoredRecord { start, end: bytes.len() as u32, rtype, slot: slot as u16, is_alone })
+    }
+
+    fn is_blank(&self, endpoint: EndpointId) -> bool {
+        match &self.decision.given {
+            Given::Endpoints(given) => given.blanks.contains(&endpoint),
+            Given::Static | Given::Nodata => false,
+        }
     }
 
     /// Type and RDATA.
     fn of(&self, endpoint: EndpointId, target: Option<&ServiceTarget>, srv: SrvPlace) -> Option<(u16, Vec<u8>)> {
-        let facet = self.decision.facet;
+        // Of a name that can be an alias it is that for every type, service records too.
+        let is_cname = self.decision.kind.is_some() && self.model.endpoint(endpoint).stands_alone(Facet::Alias);
+        let facet = if is_cname { Facet::Alias } else { self.decision.facet };
         match facet {
             Facet::V4 | Facet::V6 | Facet::Alias => {
                 let answerable = self.model.endpoint(endpoint).answerable(facet)?;

@@ -29,7 +29,7 @@ fn cell(tiers: &[&[(&[u32], f64)]], draws: usize, limit: usize) -> Cell {
         Share { endpoints, weight, path: Vec::new() }
     };
     let tiers = tiers.iter().map(|shares| Tier { shares: shares.iter().map(share).collect() }).collect();
-    let given = Given::Endpoints(Distribution { tiers, draws, limit });
+    let given = Given::Endpoints(Distribution { tiers, draws, limit, blanks: Vec::new() });
     let decision = Decision {
         facet: Facet::V4,
         given,
@@ -38,6 +38,7 @@ fn cell(tiers: &[&[(&[u32], f64)]], draws: usize, limit: usize) -> Cell {
         looks_at_client: false,
         affinity: None,
         standings: vec![],
+        kind: None,
         hints: vec![],
         stages: vec![],
     };

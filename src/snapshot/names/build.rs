@@ -134,7 +134,7 @@ impl Builder {
             index,
             has_v4: facets.contains(&Facet::V4),
             has_v6: facets.contains(&Facet::V6),
-            has_alias: facets.contains(&Facet::Alias),
+            has_alias: facets.contains(&Facet::Alias) || model.policy(policy).is_mixed,
             has_srv: facets.contains(&Facet::Srv),
             has_https: facets.contains(&Facet::Https),
             has_svcb: facets.contains(&Facet::Svcb),

@@ -6,9 +6,7 @@ mod grpc;
 mod hold;
 mod http;
 mod https;
-mod lenient;
 mod plain;
-mod polite;
 mod tls;
 mod versions;
 

@@ -1,0 +1,99 @@
+//! Names that can be an alias and can have addresses. Nothing may stand beside a CNAME, so one of them is chosen for all
+//! types at a time; a pool that draws by chance would choose anew with every question.
+
+use std::collections::HashMap;
+
+use crate::config::problem::Problems;
+use crate::config::spec::{NameSpec, PolicySpec};
+use crate::config::validate::Names;
+use crate::config::validate::name::point_at;
+use crate::model::{EndpointId, Facet, Member, MemberRef, Model, Policy, PoolId, Steering};
+
+/// An alias and an endpoint with addresses that are below one member.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kinds {
+    alias: Option<EndpointId>,
+    addresses: Option<EndpointId>,
+}
+
+impl Kinds {
+    fn or(self, other: Kinds) -> Kinds {
+        Kinds { alias: self.alias.or(other.alias), addresses: self.addresses.or(other.addresses) }
+    }
+}
+
+/// Refuses pools in which chance decides between a CNAME and addresses.
+pub(super) fn check(
+    name: &NameSpec,
+    policy: &Policy,
+    spec: &PolicySpec,
+    names: &Names<'_>,
+    model: &Model,
+    problems: &mut Problems,
+) {
+    if !policy.is_mixed || policy.affinity.is_some() {
+        return;
+    }
+    let mut walk = Walk { model, known: HashMap::new(), mixing: None };
+    policy.roots().for_each(|root| _ = walk.member(root));
+    let Some((id, alias, addresses)) = walk.mixing else { return };
+    let (alias, addresses) = (&model.endpoint(alias).name, &model.endpoint(addresses).name);
+    let pool = &model.pool(id).name;
+    let message = format!(
+        "chance decides in pool `{pool}` between the cname `{alias}` and the addresses of `{addresses}`: a client could \
+         get a CNAME for A and an address for AAAA, and nothing may stand beside a CNAME"
+    );
+    let place = name.pool.as_ref().map_or(&name.label.place, |pool| &pool.place);
+    let problem = problems.error(place, message);
+    if let Some(pool) = spec.pools.get(names.pool_index(id)) {
+        problem.label(&pool.name.place, format!("pool `{}`", pool.name.value));
+    }
+    point_at(problem, alias, spec);
+    problem.hint(format!(
+        "let the client's net decide with `affinity = {{ v4 = 24, v6 = 56 }}` in `[name]`, or steer `{pool}` by failover, \
+         or make one kind a standby with weight 0"
+    ));
+}
+
+struct Walk<'m> {
+    model: &'m Model,
+    known: HashMap<PoolId, Kinds>,
+    /// The first pool that mixes both by chance, with one of each.
+    mixing: Option<(PoolId, EndpointId, EndpointId)>,
+}
+
+impl Walk<'_> {
+    fn member(&mut self, member: MemberRef) -> Kinds {
+        let id = match member {
+            MemberRef::Endpoint(id) => {
+                let is = |alias| {
+                    self.model.endpoint(id).answerables.iter().any(|side| (side.facet == Facet::Alias) == alias)
+                };
+                return Kinds { alias: is(true).then_some(id), addresses: is(false).then_some(id) };
+            }
+            MemberRef::Pool(id) => id,
+        };
+        if let Some(known) = self.known.get(&id) {
+            return *known;
+        }
+        let pool = self.model.pool(id);
+        let is_by_chance = match pool.steering {
+            Steering::Weighted | Steering::All => true,
+            Steering::Latency | Steering::Nearest | Steering::Failover | Steering::Geo | Steering::Affinity => false,
+        };
+        // Standbys are drawn among themselves, when all others are out.
+        let all = [false, true].map(|standby| {
+            let of: Vec<&Member> = pool.members.iter().filter(|member| (member.weight == 0) == standby).collect();
+            let kinds = of.into_iter().fold(Kinds::default(), |kinds, member| kinds.or(self.member(member.to)));
+            if let (true, Some(alias), Some(addresses), None) =
+                (is_by_chance, kinds.alias, kinds.addresses, self.mixing)
+            {
+                self.mixing = Some((id, alias, addresses));
+            }
+            kinds
+        });
+        let kinds = all[0].or(all[1]);
+        self.known.insert(id, kinds);
+        kinds
+    }
+}

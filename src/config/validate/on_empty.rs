@@ -1,0 +1,100 @@
+//! `on_empty` of a name: the entries, each of which is to be there and reachable, and what the master file has for
+//! `static`.
+
+use crate::config::problem::{Problems, did_you_mean, listed};
+use crate::config::source::{At, Place};
+use crate::config::spec::NameSpec;
+use crate::config::validate::name::Policies;
+use crate::config::validate::{Names, ON_EMPTY_WORDS};
+use crate::config::zonefile::{CNAME, type_name};
+use crate::model::{Facet, OnEmpty};
+
+impl Policies<'_> {
+    /// What the name's `on_empty` says, or that of `[defaults]`, or the default; `None` where it can't be understood.
+    pub(super) fn on_empty(&self, name: &NameSpec, problems: &mut Problems) -> Option<Vec<OnEmpty>> {
+        let Some(written) = name.own.on_empty.as_ref().or(self.spec.defaults.on_empty.as_ref()) else {
+            return Some(vec![OnEmpty::default()]);
+        };
+        let found: Vec<Option<OnEmpty>> =
+            written.value.iter().map(|entry| on_empty(entry, self.names, problems)).collect();
+        check_order(&written.value, problems);
+        found.into_iter().collect()
+    }
+
+    /// `on_empty = "static"` needs something to fall back on.
+    pub(super) fn check_static(&self, name: &NameSpec, facets: &[Facet], problems: &mut Problems) {
+        let missing: Vec<String> = facets
+            .iter()
+            .map(|facet| facet.rtype())
+            .filter(|t| self.file.rrset(&name.owner, *t).is_none())
+            .map(type_name)
+            .collect();
+        // A CNAME is that for every type; where the name can't be one, that is told of elsewhere.
+        let has_cname = self.file.rrset(&name.owner, CNAME).is_some();
+        if missing.is_empty() || (has_cname && facets.iter().any(|facet| !facet.is_service())) {
+            return;
+        }
+        let place = name.own.on_empty.as_ref().map_or(&name.label.place, |at| &at.place);
+        let what = missing.join(" or ");
+        let message = format!("`{}` has no {what} record in the zone file to fall back on", name.label.value);
+        let hint = format!("write `{} IN {} ...` there, or choose another `on_empty`", name.label.value, missing[0]);
+        let problem = match missing.len() == facets.len() {
+            true => problems.error(place, message),
+            false => problems.warning(place, message),
+        };
+        if place != &name.label.place {
+            problem.label(&name.label.place, format!("`{}`", name.label.value));
+        }
+        problem.hint(hint);
+    }
+}
+
+fn on_empty(written: &At<String>, names: &Names<'_>, problems: &mut Problems) -> Option<OnEmpty> {
+    match written.value.as_str() {
+        "last_good" => Some(OnEmpty::LastGood),
+        "all" => Some(OnEmpty::All),
+        "static" => Some(OnEmpty::Static),
+        "nodata" => Some(OnEmpty::Nodata),
+        other => {
+            let found = names.by_name.get(other).copied();
+            if found.is_none() {
+                let message = format!("`on_empty`: there is no endpoint or pool `{other}`");
+                let mut known: Vec<&str> = names.by_name.keys().copied().chain(ON_EMPTY_WORDS).collect();
+                known.sort_unstable();
+                let hint = format!("there is {}, and the zone's endpoints and pools", listed(&ON_EMPTY_WORDS));
+                let near = did_you_mean(other, known).filter(|hint| hint.starts_with("did"));
+                problems.error(&written.place, message).hint = near.or(Some(hint));
+            }
+            found.map(OnEmpty::Other)
+        }
+    }
+}
+
+/// An entry that comes twice, or behind one that always answers, is never taken.
+fn check_order(entries: &[At<String>], problems: &mut Problems) {
+    let mut always: Option<&At<String>> = None;
+    let mut seen: Vec<&At<String>> = Vec::new();
+    for entry in entries {
+        let word = &entry.value;
+        if let Some(first) = seen.iter().find(|seen| seen.value == *word) {
+            let message = format!("`on_empty` lists `{word}` twice");
+            label(problems.error(&entry.place, message), &first.place, &entry.place, "listed here too");
+            continue;
+        }
+        if let Some(before) = always {
+            let message = format!("`on_empty` never gets to `{word}`: `{}` before it always answers", before.value);
+            let problem = problems.warning(&entry.place, message);
+            label(problem, &before.place, &entry.place, "this one");
+            problem.hint(format!("list `{}` last", before.value));
+        }
+        always = always.or(Some(entry).filter(|entry| matches!(entry.value.as_str(), "nodata" | "static")));
+        seen.push(entry);
+    }
+}
+
+/// Labels another place than the problem's own: a list from the environment has one place for all.
+fn label(problem: &mut crate::config::Problem, at: &Place, own: &Place, text: &str) {
+    if at != own {
+        problem.label(at, text);
+    }
+}

@@ -1,0 +1,138 @@
+//! Alias or addresses: of a name that can be either, one decision for all types, since nothing may stand beside a CNAME
+//! (RFC 1034, 3.6.2) and a resolver that holds one follows it whatever it is asked next. It is made over whole endpoints,
+//! each up while any of its addresses is; then each type has only candidates of that kind.
+//!
+//! Where members of both kinds are in one tier, the client's net decides if it decides everything that could mix them;
+//! else the kind of the first endpoint in the tier's order does.
+
+use crate::model::{ClientClass, EndpointId, Facet, Model, PolicyId, WorldView};
+use crate::steering::sieve::lacking;
+use crate::steering::{
+    Decision, Distribution, Given, Kind, Memory, Reason, Scene, Share, Sides, Stage, Tier, affinity, closing,
+};
+
+/// Decides what a mixed policy is for clients of `class`: [`Decision::kind`]. `memory` is that of the last such decision.
+/// What is given is what questions for neither an address nor a service get: the CNAME, or no record.
+pub fn settle(model: &Model, policy: PolicyId, view: &WorldView, class: &ClientClass, memory: Memory<'_>) -> Decision {
+    let policy = model.policy(policy);
+    let (facet, sides, standings) = (Facet::Alias, Sides::Whole, memory.standings);
+    Scene { model, view, policy, class, facet, sides, standings }.decide(memory.last_good)
+}
+
+/// Decides for `facet` of a mixed policy after `settled`, which [`settle`] gave for the same world and clients. `memory` is
+/// that of the facet.
+pub fn decide_after(
+    model: &Model,
+    policy: PolicyId,
+    view: &WorldView,
+    class: &ClientClass,
+    facet: Facet,
+    memory: Memory<'_>,
+    settled: &Decision,
+) -> Decision {
+    let policy = model.policy(policy);
+    let scene = |sides| Scene { model, view, policy, class, facet, sides, standings: memory.standings };
+    if facet == Facet::Alias || holds_for_all(settled) {
+        return settled.clone();
+    }
+    if settled.kind == Some(Kind::ByNet) {
+        return by_net(&scene(Sides::Whole), settled);
+    }
+    let mut decision = scene(Sides::Addresses).decide(memory.last_good);
+    decision.kind = settled.kind;
+    decision.looks_at_client |= settled.looks_at_client;
+    if settled.ttl < decision.ttl
+        && let (Some(stage), Some(of_kind)) = (decision.stages.last_mut(), settled.stages.last())
+    {
+        stage.note = of_kind.note.clone();
+        decision.ttl = settled.ttl;
+    }
+    decision
+}
+
+/// Whether a decision that [`settle`] gave is that for every type as it stands: a CNAME, of an endpoint or of the zone
+/// file.
+pub(crate) fn holds_for_all(settled: &Decision) -> bool {
+    settled.kind == Some(Kind::Alias)
+}
+
+/// Makes of a decision over whole endpoints one of a single kind, with the stage `kind`.
+pub(super) fn settle_on(scene: &Scene, decision: &mut Decision) {
+    let given = match &mut decision.given {
+        Given::Endpoints(given) => given,
+        // The zone file can only have a CNAME there.
+        Given::Static => return decision.kind = Some(Kind::Alias),
+        Given::Nodata => return decision.kind = Some(Kind::Addresses),
+    };
+    let entered = given.tiers.iter().flat_map(Tier::endpoints).count();
+    let (kind, note) = kind_of(scene, given);
+    decision.kind = Some(kind);
+    let is_kept = |endpoint: &EndpointId| match kind {
+        Kind::Alias => scene.is_cname(*endpoint),
+        Kind::Addresses => !scene.is_cname(*endpoint),
+        Kind::ByNet => true,
+    };
+    let others = given.tiers.iter().flat_map(Tier::endpoints).filter(|endpoint| !is_kept(endpoint));
+    let why = if kind == Kind::Alias { "has addresses, and" } else { "is a cname, and" };
+    let dropped = others.map(|id| Reason::new(id, format!("{why} nothing stands beside a CNAME"))).collect();
+    for tier in &mut given.tiers {
+        tier.shares.iter_mut().for_each(|share| share.endpoints.retain(is_kept));
+        tier.shares.retain(|share| !share.endpoints.is_empty());
+    }
+    given.tiers.retain(|tier| !tier.shares.is_empty());
+    decision.stages.push(Stage { note: Some(note), ..Stage::new("kind", entered, dropped) });
+}
+
+/// What the first tier is, and why in words.
+fn kind_of(scene: &Scene, given: &Distribution) -> (Kind, String) {
+    let shares: Vec<&Share> = given.tiers.first().map_or(&[][..], |tier| &tier.shares).iter().collect();
+    let Some(first) = shares.first().and_then(|share| share.endpoints.first()) else {
+        return (Kind::Addresses, String::new());
+    };
+    let is_alias = |share: &&Share| share.endpoints.iter().all(|endpoint| scene.is_cname(*endpoint));
+    let aliases = shares.iter().filter(|share| is_alias(share)).count();
+    let is_mixed = aliases > 0 && aliases < shares.len();
+    if is_mixed && affinity::divides(&shares) && affinity::ties(&shares, &|share| is_alias(&share)) {
+        return (Kind::ByNet, "a CNAME or addresses by the client's net, for every type the same".to_owned());
+    }
+    let name = &scene.model.endpoint(*first).name;
+    match scene.is_cname(*first) {
+        true => (Kind::Alias, format!("a CNAME for every type: \"{name}\" comes first")),
+        false => (Kind::Addresses, format!("addresses, no CNAME for any type: \"{name}\" comes first")),
+    }
+}
+
+/// The draw that `settled` makes, for a type: what has no record of it is drawn all the same, and passed over.
+fn by_net(scene: &Scene, settled: &Decision) -> Decision {
+    let is_before_pick = |stage: &&Stage| stage.name != "pick";
+    let mut decision = Decision {
+        facet: scene.facet,
+        stages: settled.stages.iter().take_while(is_before_pick).cloned().collect(),
+        ..settled.clone()
+    };
+    if let Given::Endpoints(given) = &mut decision.given {
+        let all: Vec<EndpointId> = given.tiers.iter().flat_map(Tier::endpoints).collect();
+        given.blanks = all.into_iter().filter(|endpoint| !has_live_side(scene, *endpoint)).collect();
+    }
+    scene.close(&mut decision);
+    let left = decision.stages.last().map_or(0, |stage| stage.left);
+    let note = settled.stages.last().and_then(|stage| stage.note.clone());
+    decision.stages.push(Stage { note, ..Stage::new(closing::TTL, left, Vec::new()) });
+    decision
+}
+
+/// Whether an endpoint that is given has a record for the facet that may be given.
+fn has_live_side(scene: &Scene, endpoint: EndpointId) -> bool {
+    let of_facet = Scene { sides: Sides::OfFacet, ..*scene };
+    let mut sides = of_facet.sides(endpoint).peekable();
+    let is_given_down = scene.sides(endpoint).all(|side| !scene.is_side_up(endpoint, side));
+    sides.peek().is_some() && (is_given_down || sides.any(|side| scene.is_side_up(endpoint, side)))
+}
+
+/// Why a draw of this endpoint gives nothing.
+pub(super) fn blank_words(scene: &Scene, endpoint: EndpointId) -> String {
+    let of_facet = Scene { sides: Sides::OfFacet, ..*scene };
+    let has_any = of_facet.sides(endpoint).next().is_some();
+    let lacking = if has_any { "its address of this family is down" } else { lacking(scene.facet) };
+    format!("{lacking}: another address is drawn")
+}

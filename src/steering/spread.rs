@@ -1,0 +1,112 @@
+//! Everything that is below a name's pool, up or not, as `on_empty = "all"` gives it and `last_good` where nothing was ever
+//! up: by weight in one tier, whatever the pools rank by, but a failover pool keeps its order and gives one member.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::model::{EndpointId, Failback, Member, MemberRef, Pool, PoolId, Steering};
+use crate::steering::operator::is_drained;
+use crate::steering::pool::in_order;
+use crate::steering::tiers::{distinct, key_of};
+use crate::steering::{Scene, Share, Step, Tier};
+
+/// Spreads over the endpoints of `allowed` below the name's own pool; no tier where there is none.
+pub(super) fn spread(scene: &Scene, allowed: &[EndpointId]) -> Vec<Tier> {
+    let root = scene.policy.root;
+    let mut spread = Spread { scene: *scene, allowed, known: HashMap::new() };
+    let shares = Rc::unwrap_or_clone(spread.member(root));
+    if shares.is_empty() {
+        return Vec::new();
+    }
+    let mut tier = Tier { shares };
+    if let MemberRef::Pool(id) = root
+        && scene.model.pool(id).steering == Steering::All
+    {
+        join(scene, &mut tier);
+    }
+    vec![tier]
+}
+
+/// Makes one share of all addresses of a tier.
+fn join(scene: &Scene, tier: &mut Tier) {
+    let (aliases, addresses): (Vec<Share>, Vec<Share>) =
+        std::mem::take(&mut tier.shares).into_iter().partition(|share| scene.is_alias(share.endpoints[0]));
+    let weight = addresses.iter().map(|share| share.weight).sum();
+    let endpoints: Vec<EndpointId> = addresses.into_iter().flat_map(|share| share.endpoints).collect();
+    if !endpoints.is_empty() {
+        tier.shares.push(Share { endpoints, weight, path: Vec::new() });
+    }
+    tier.shares.extend(aliases.into_iter().map(|alias| Share { path: Vec::new(), ..alias }));
+}
+
+struct Spread<'a> {
+    scene: Scene<'a>,
+    allowed: &'a [EndpointId],
+    known: HashMap<PoolId, Rc<Vec<Share>>>,
+}
+
+impl<'a> Spread<'a> {
+    /// What is below a member, each endpoint once, weights that add up to 1; a standby counts as much as the lightest
+    /// of the others. Pools keep being sticky, so that a client's net keeps its endpoint.
+    fn member(&mut self, member: MemberRef) -> Rc<Vec<Share>> {
+        let id = match member {
+            MemberRef::Pool(id) => id,
+            MemberRef::Endpoint(id) if self.allowed.contains(&id) => return Rc::new(vec![Share::of(id)]),
+            MemberRef::Endpoint(_) => return Rc::default(),
+        };
+        if let Some(shares) = self.known.get(&id) {
+            return shares.clone();
+        }
+        let pool = self.scene.model.pool(id);
+        let members: Vec<(&Member, Rc<Vec<Share>>)> = match pool.steering {
+            Steering::Failover => self.first(id, pool).into_iter().collect(),
+            Steering::Geo => {
+                let is_for = |member: &&Member| member.when.is_none_or(|when| self.scene.class.is_selected(when));
+                let members: Vec<&Member> = pool.members.iter().filter(is_for).collect();
+                members.into_iter().map(|member| (member, self.member(member.to))).collect()
+            }
+            Steering::Weighted | Steering::Latency | Steering::Nearest | Steering::Affinity | Steering::All => {
+                pool.members.iter().map(|member| (member, self.member(member.to))).collect()
+            }
+        };
+        let shares = Rc::new(self.weigh(pool, &members));
+        self.known.insert(id, shares.clone());
+        shares
+    }
+
+    /// The one member of a failover pool: where a choice stays, the one that it fell on; else the first in its order, one
+    /// that isn't drained before one that is.
+    fn first(&mut self, id: PoolId, pool: &'a Pool) -> Option<(&'a Member, Rc<Vec<Share>>)> {
+        let mut order: Vec<&Member> = in_order(pool).collect();
+        let stays = self.scene.standing(id).filter(|_| self.scene.policy.failback != Failback::Auto);
+        if let Some(standing) = stays {
+            order.sort_by_key(|member| !standing.incumbents.contains(&member.to));
+        }
+        let members = order.into_iter().map(|member| (member, self.member(member.to)));
+        let able: Vec<(&Member, Rc<Vec<Share>>)> = members.filter(|(_, shares)| !shares.is_empty()).collect();
+        let is_drained = |endpoint: &EndpointId| is_drained(&self.scene, *endpoint);
+        let in_service = |shares: &[Share]| shares.iter().flat_map(|share| &share.endpoints).any(|e| !is_drained(e));
+        let first = able.iter().find(|(_, shares)| in_service(shares)).or(able.first());
+        first.cloned()
+    }
+
+    /// Members side by side.
+    fn weigh(&self, pool: &Pool, members: &[(&Member, Rc<Vec<Share>>)]) -> Vec<Share> {
+        let able = || members.iter().filter(|(_, shares)| !shares.is_empty());
+        let lightest = able().map(|(member, _)| member.weight).filter(|weight| *weight > 0).min().unwrap_or(1);
+        let counted = |weight: u32| f64::from(if weight == 0 { lightest } else { weight });
+        let total: f64 = able().map(|(member, _)| counted(member.weight)).sum();
+        let sticky = self.scene.is_sticky(pool);
+        let mut spread = Vec::new();
+        for (member, shares) in able() {
+            let step = Step { member: key_of(self.scene.name(member.to)), sticky };
+            spread.extend(shares.iter().map(|share| Share {
+                endpoints: share.endpoints.clone(),
+                weight: share.weight * counted(member.weight) / total,
+                path: std::iter::once(step).chain(share.path.iter().copied()).collect(),
+            }));
+        }
+        let once = distinct(vec![Tier { shares: spread }]).pop().map(|tier| tier.shares);
+        once.unwrap_or_default()
+    }
+}
