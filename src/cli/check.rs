@@ -24,7 +24,10 @@ pub(super) struct Args {
 /// 0 when the files would be served, 1 when not.
 pub(super) fn run(args: &Args) -> ExitCode {
     let (problems, served) = match config::load(Some(&args.config), &Flags::default()) {
-        Ok(loaded) => (loaded.warnings, Some(loaded.model)),
+        Ok(loaded) => {
+            let notes = config::notes(&args.config, &loaded);
+            ([loaded.warnings, notes].concat(), Some(loaded.model))
+        }
         Err(problems) => (problems, None),
     };
     match args.format {
@@ -70,11 +73,15 @@ fn excerpted(file: &Path) -> std::io::Result<String> {
 
 fn counted(problems: &[Problem]) -> String {
     let of = |severity| problems.iter().filter(|problem| problem.severity == severity).count();
-    match (of(Severity::Error), of(Severity::Warning)) {
+    let found = match (of(Severity::Error), of(Severity::Warning)) {
         (0, 0) => "no problems".to_owned(),
         (errors, 0) => plural(errors, "error"),
         (0, warnings) => plural(warnings, "warning"),
         (errors, warnings) => format!("{}, {}", plural(errors, "error"), plural(warnings, "warning")),
+    };
+    match of(Severity::Note) {
+        0 => found,
+        notes => format!("{found}, {}", plural(notes, "note")),
     }
 }
 

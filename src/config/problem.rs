@@ -17,6 +17,8 @@ pub enum Severity {
     Error,
     /// Served, but hardly meant.
     Warning,
+    /// Nothing is wrong with it, and there is something to gain.
+    Note,
 }
 
 impl Severity {
@@ -25,6 +27,7 @@ impl Severity {
         match self {
             Severity::Error => "error",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         }
     }
 }
@@ -134,6 +137,7 @@ impl Problem {
         let colour = match self.severity {
             Severity::Error => "31",
             Severity::Warning => "33",
+            Severity::Note => "36",
         };
         let (blank, carets) = (" ".repeat(column - start), "^".repeat(width));
         Some(format!("    {}\n    {blank}\x1b[{colour}m{carets}\x1b[0m\n", part.trim_end()))
@@ -187,6 +191,11 @@ impl Problems {
     /// An error at `place`; the problem comes back so that a hint can be hung on it.
     pub(super) fn error(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         self.add(place, Severity::Error, message.into())
+    }
+
+    /// A note at `place`.
+    pub(super) fn note(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
+        self.add(place, Severity::Note, message.into())
     }
 
     /// A warning at `place`.

@@ -14,6 +14,7 @@ use crate::daemon::probing::Probing;
 use crate::fleet::{Exchange, Received, Vantage, agree};
 use crate::health::{
     Beats, LastKnown, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, Round, Sources, control_check,
+    reap_orphans,
 };
 use crate::model::{Answerable, CheckId, CheckKey, Model, Moment, RegionId, WorldView};
 use crate::telemetry::{Metrics, ProbeResult};
@@ -78,6 +79,8 @@ impl Vantages {
             Member { vantage, prober, last_known: Vec::new() }
         };
         let on_its_threads = probing.enter();
+        // What programs of exec monitors leave behind, where this is process 1 of a container.
+        tokio::spawn(reap_orphans());
         let members = specs.iter().map(member).collect();
         drop(on_its_threads);
         Ok(Vantages { members, exchange, probing })

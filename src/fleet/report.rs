@@ -21,7 +21,8 @@ pub struct Report {
     pub vantage: Vantage,
     /// When it was made.
     pub made_at: Moment,
-    /// Why it is blind, if it is: its observations are those from before then, and it has no vote.
+    /// Why it is blind, if it is: it has no vote then, and of the regions from which it hears nothing its observations are those
+    /// from before.
     pub blind: Option<Arc<str>>,
     /// One an (enabled) check.
     pub observations: Vec<Observation>,

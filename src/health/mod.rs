@@ -17,7 +17,7 @@ pub mod schedule;
 #[cfg(test)]
 mod simulation;
 
-pub use blindness::{Blindness, Control, Look, Sight};
+pub use blindness::{Blindness, Contact, Control, Found, Look, Sight};
 pub use damping::{Damping, Flaps};
 pub use detector::{Detector, Event, Past, Transition};
 pub use heartbeat::{Heard, Heartbeat, Sign};
@@ -25,7 +25,7 @@ pub use heartbeats::{Beat, Beats, Busy, Heartbeats};
 pub use observation::{History, Observation};
 pub use pace::{Move, Pace};
 pub use phi::Phi;
-pub use probe::{Failure, Measurement, ProbeClients, Sources, check_rights};
+pub use probe::{Failure, Measurement, ProbeClients, Sources, check_rights, reap_orphans};
 pub use prober::{LastKnown, Plan, Prober, ProberHandle, ProberSettings, Round, control_check};
 pub use rtt::Rtt;
 pub use schedule::{Schedule, SlotId};

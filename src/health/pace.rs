@@ -171,6 +171,11 @@ impl Pace {
         (lost > 0 && self.is_someone_there()).then_some((lost, self.attempts.len()))
     }
 
+    /// When a connection was last granted.
+    pub fn last_connected(&self) -> Option<Duration> {
+        self.attempts.iter().filter_map(|attempt| attempt.connected).max()
+    }
+
     fn questions(&self) -> usize {
         self.attempts.iter().filter(|attempt| attempt.asked.is_some()).count()
     }

@@ -217,6 +217,8 @@ impl Prober {
             self.holding.remove(gone);
             self.watched.remove(&gone);
         }
+        // The numbers of the regions may be others now. What is silent is found so again by the next report.
+        self.blindness = Blindness::default();
         for slot in &self.plan {
             if let Some(watched) = self.watched.get_mut(slot) {
                 watched.region = region_of.get(&watched.key).copied().unwrap_or(0);

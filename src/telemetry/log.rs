@@ -63,6 +63,7 @@ pub fn problem(problem: &Problem) {
     match problem.severity {
         Severity::Error => tracing::error!("{problem}"),
         Severity::Warning => tracing::warn!("{problem}"),
+        Severity::Note => tracing::info!("{problem}"),
     }
 }
 

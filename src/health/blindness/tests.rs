@@ -1,50 +1,70 @@
-//! Worlds told as hosts: a word a region, a letter a host. `+` well, `-` failing and still Up in its detector, `x` judged Down
-//! just now, `d` Down for long, `.` not heard of since.
+//! Worlds as words: a word a region, a letter a host. `+` well, `-` silent and still Up in its detector, `x` silent and
+//! judged Down just now, `.` not probed since; `!` judged Down by answers (a refusal, a status), `?` failing by answers and
+//! still Up; `d` Down for long and silent, `t` Down for long and answering; `e` judged Down by a program's exit code.
 
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn at(ms: u32) -> Moment {
+pub(super) fn at(ms: u32) -> Moment {
     Moment::START + ms * MS
 }
 
 /// When the first failures of those that are lost ended.
 const SINCE: u32 = 10_000;
 
+fn contact(letter: char) -> Contact {
+    let mut contact = Contact::default();
+    let silence = Found::Silence { heard: None };
+    contact.note(Found::Success, at(1));
+    match letter {
+        '+' => contact.note(Found::Success, at(SINCE + 1000)),
+        '.' => contact.note(Found::Success, at(SINCE - 500)),
+        '-' | 'x' => contact.note(silence, at(SINCE)),
+        '!' | '?' | 't' => contact.note(Found::Answer, at(SINCE + 1000)),
+        'd' => contact.note(silence, at(2)),
+        'e' => contact.note(Found::NoWord, at(SINCE)),
+        other => panic!("no host is {other}"),
+    }
+    contact
+}
+
 fn world(words: &str) -> Vec<Look> {
     let mut looks = Vec::new();
     for (region, word) in words.split_whitespace().enumerate() {
         for letter in word.chars() {
             let (believed, judged) = match letter {
-                'x' => (Health::Up, Health::Down),
-                'd' => (Health::Down, Health::Down),
+                'x' | '!' | 'e' => (Health::Up, Health::Down),
+                'd' | 't' => (Health::Down, Health::Down),
                 _ => (Health::Up, Health::Up),
             };
-            let failing_since = match letter {
-                'x' | '-' => Some(at(SINCE)),
-                'd' => Some(at(1)),
-                _ => None,
-            };
-            let heard = Some(at(if letter == '.' { SINCE - 500 } else { SINCE + 1000 }));
-            looks.push(Look { region, host: looks.len(), believed, judged, heard, failing_since });
+            let probed = Some(at(if letter == '.' { SINCE - 500 } else { SINCE + 1000 }));
+            looks.push(Look { region, host: looks.len(), believed, judged, probed, contact: contact(letter) });
         }
     }
     looks
 }
 
+/// `+` answers, `-` silent, `.` not tried since.
 fn controls(word: &str) -> Vec<Control> {
-    let heard = |letter| Some(at(if letter == '.' { SINCE - 500 } else { SINCE + 1000 }));
-    word.chars().map(|letter| Control { heard: heard(letter), is_failing: letter == '-' }).collect()
+    let since = |is_so| Some(at(if is_so { SINCE + 1000 } else { SINCE - 500 }));
+    word.chars().map(|letter| Control { probed: since(letter != '.'), heard: since(letter == '+') }).collect()
 }
 
-/// `+`: verdicts go out, `blind`, or how many are asked.
+/// `+`: verdicts are reported; `blind` and the regions that are silent; or how many are probed first.
 fn found(words: &str, control: &str) -> String {
-    match Blindness::default().look(&world(words), &controls(control), at(SINCE + 1000)) {
-        Sight::Clear => "+".to_owned(),
-        Sight::Blind => "blind".to_owned(),
-        Sight::Looking { ask, ask_controls, .. } => format!("ask {}{}", ask.len(), if ask_controls { "c" } else { "" }),
-        Sight::Thawed => "thawed".to_owned(),
+    let (mut blindness, looks) = (Blindness::default(), world(words));
+    let sight = blindness.look(&looks, &controls(control), at(SINCE + 1000));
+    if blindness.is_looking() {
+        return format!("ask {}{}", sight.ask.len(), if sight.ask_controls { "c" } else { "" });
+    }
+    for look in looks.iter().filter(|look| look.is_lost()) {
+        let is_held = sight.silent.contains(&look.region) && !look.contact.is_proven();
+        assert_eq!(sight.lets_pass(look), !is_held, "{words}: {look:?}");
+    }
+    match blindness.why() {
+        None => "+".to_owned(),
+        Some(_) => format!("blind {:?}", sight.silent),
     }
 }
 
@@ -53,16 +73,45 @@ fn check(what: &str, words: &str, control: &str, expected: &str) {
 }
 
 #[test]
-fn most_hosts_in_most_regions_make_blindness() {
+fn most_regions_in_silence_make_blindness() {
     check("one endpoint", "x+++ ++++ ++++", "", "+");
     check("one region of three", "xxxx ++++ ++++", "", "+");
-    check("two regions of three, whole", "x--- ---- ++++", "", "blind");
-    check("most of most regions", "x--+ --+- ++++", "", "blind");
-    check("half of them is not most", "x-++ --++ ++++", "", "+");
+    check("two regions of three, whole", "x--- ---- ++++", "", "blind [0, 1]");
+    check("all of three", "x--- ---- ----", "", "blind [0, 1, 2]");
     check("one region of two is not most", "xx-- ++++", "", "+");
-    check("two of two", "xx-- --", "", "blind");
+    check("two of two", "xx-- --", "", "blind [0, 1]");
     check("what is down for long is nobody's news", "xddd dddd ++++", "", "+");
-    check("and does not count as the world", "x-dd --dd ++dd", "", "blind");
+    check("and does not count as the world", "x-dd --dd ++dd", "", "blind [0, 1]");
+}
+
+#[test]
+fn a_region_from_which_anything_comes_is_not_silent() {
+    check("one host of each answers", "x--+ --+- ++++", "", "+");
+    check("half of them", "x-++ --++ ++++", "", "+");
+    check("one of many", "xxxxxxxxxxxxxxx+ ---------------+ +", "", "+");
+    check("one refuses", "xxx! xxx! xxx!", "", "+");
+    check("one is down and says so", "xxxt xxxt xxxx", "", "+");
+    check("one fails by an answer and is not down yet", "xxx? xxx? xxxx", "", "+");
+    check("it is one region of three that is silent", "xxxx !!!! ++++", "", "+");
+    check("two are silent, the third refuses", "xxxx xxxx !!!!", "", "blind [0, 1]");
+}
+
+#[test]
+fn answers_are_no_silence() {
+    check("all of two regions refuse", "!!!! !!!! ++++", "", "+");
+    check("and of all three", "!! !! !!", "", "+");
+    check("with control targets that are silent", "!! !!", "--", "+");
+    let mut blindness = Blindness::default();
+    let looks = world("!x !x ..");
+    let sight = blindness.look(&looks, &[], at(SINCE + 1000));
+    assert!(sight.lets_pass(&looks[0]) && sight.lets_pass(&looks[2]), "they wait for nobody: {sight:?}");
+}
+
+#[test]
+fn the_exit_code_of_a_program_is_neither_silence_nor_an_answer() {
+    check("all programs fail", "ee ee ee", "", "+");
+    check("they don't prove the path", "exxx exxx +", "", "blind [0, 1]");
+    check("nor that there is none", "eee- eee+ +", "", "+");
 }
 
 #[test]
@@ -71,53 +120,57 @@ fn small_worlds_fail_over() {
     check("with its twin", "xx", "", "+");
     check("one region alone", "xxxxxxxxxx", "", "+");
     check("one in each of three regions", "x x x", "", "+");
-    check("two pairs are a world", "xx xx", "", "blind");
+    check("two pairs are a world", "xx xx", "", "blind [0, 1]");
     let mut hosts = world("xxx xxx");
     for look in &mut hosts {
         look.host = look.region;
     }
-    let sight = Blindness::default().look(&hosts, &[], at(SINCE + 1000));
-    assert_eq!(sight, Sight::Clear, "six services of two hosts are two");
+    let mut blindness = Blindness::default();
+    blindness.look(&hosts, &[], at(SINCE + 1000));
+    assert_eq!(blindness.why(), None, "six services of two hosts are two");
 }
 
 #[test]
 fn control_targets_decide_where_there_are_any() {
     check("they answer: it is the world", "xxxx xxxx", "+", "+");
     check("most answer", "xxxx xxxx", "++-", "+");
-    check("they fail as well", "xxxx xxxx", "-", "blind");
-    check("most fail", "xxxx xxxx", "--+", "blind");
+    check("they are silent as well", "xxxx xxxx", "-", "blind [0, 1]");
+    check("most are silent", "xxxx xxxx", "--+", "blind [0, 1]");
     check("half is not most", "xxxx xxxx", "-+", "+");
-    check("a world of one is enough then", "x", "-", "blind");
+    check("a world of one is enough then", "x", "-", "blind [0]");
     check("but one endpoint of many is its own", "x+++ ++++", "-", "+");
-    check("not heard of: asked", "xxxx xxxx", ".", "ask 0c");
+    check("not tried since: they are", "xxxx xxxx", ".", "ask 0c");
 }
 
 #[test]
-fn who_was_not_heard_of_is_asked_and_no_more_than_needed() {
+fn who_was_not_probed_since_is_probed_and_no_more_than_needed() {
     check("a few of each region", "x......... .......... ..........", "", "ask 15");
     check("one region answered: the others decide", "x+++ .... ....", "", "ask 8");
     check("enough regions answered", "x+++ ++++ ....", "", "+");
-    check("enough of each answered", "x..+++++.. .+++.++... ..........", "", "+");
-    check("the sample stands for the rest", "x....----- -----..... ++++++++++", "", "blind");
-    check("and those that are lost for themselves alone", "xxx..-++++ xxx..-++++ ++++++++++", "", "+");
+    check("one of each answered", "x..+...... .+........ ..........", "", "+");
+    check("the rest may still answer", "x---. ----- +++++", "", "ask 1");
+    check("and what is down and answered before", "xdt -d ++", "", "+");
+    let looks = world("x................... ++++ ....");
+    let sight = Blindness::default().look(&looks, &[], at(SINCE + 1000));
+    let of_first = sight.ask.iter().filter(|at| **at < 20).copied().collect::<Vec<_>>();
+    assert!(of_first.len() == 5 && of_first.windows(2).all(|two| two[1] - two[0] >= 3), "spread: {of_first:?}");
 }
 
 #[test]
-fn a_look_ends_and_the_silent_count_as_failing() {
+fn a_look_ends_and_those_of_which_nothing_is_known_count_as_silent() {
     let mut blindness = Blindness::default();
     let looks = world("x... .... ++");
-    let Sight::Looking { settled: None, ask, ask_controls: false } = blindness.look(&looks, &[], at(SINCE)) else {
-        panic!("nothing is known of most")
-    };
-    assert_eq!(ask, [1, 2, 3, 4, 5, 6, 7]);
+    let sight = blindness.look(&looks, &[], at(SINCE));
+    assert_eq!((sight.settled, sight.ask, sight.ask_controls), (None, vec![1, 2, 3, 4, 5, 6, 7], false));
     assert!(blindness.is_looking() && blindness.why().is_none());
     let end = at(SINCE) + MAX_LOOK;
     assert_eq!(blindness.deadline(), Some(end));
-    assert!(matches!(blindness.look(&looks, &[], end - MS), Sight::Looking { .. }), "not yet");
-    assert_eq!(blindness.look(&looks, &[], end), Sight::Blind);
+    assert!(!blindness.look(&looks, &[], end - MS).lets_pass(&looks[0]) && blindness.is_looking(), "not yet");
+    let sight = blindness.look(&looks, &[], end);
+    assert_eq!(sight.silent, [0, 1]);
     assert_eq!(
         blindness.why(),
-        Some("most endpoints of 2 of 3 regions (10 hosts were up) failed at once"),
+        Some("nothing answers from 2 of 3 regions (10 hosts were up), they failed at once"),
         "in words that a person reads"
     );
 }
@@ -126,44 +179,94 @@ fn a_look_ends_and_the_silent_count_as_failing() {
 fn what_fails_while_one_is_looking_is_looked_into_by_itself() {
     let mut blindness = Blindness::default();
     let mut looks = world("x... .... ....");
-    assert!(matches!(blindness.look(&looks, &[], at(SINCE)), Sight::Looking { settled: None, .. }));
+    let first = blindness.look(&looks, &[], at(SINCE));
+    assert!(blindness.is_looking() && first.settled.is_none());
     // The witnesses answer; meanwhile everything fails.
     for look in &mut looks[1..] {
-        look.heard = Some(at(SINCE + 20));
+        look.contact.note(Found::Success, at(SINCE + 20));
+        look.probed = Some(at(SINCE + 20));
     }
-    looks[5] =
-        Look { judged: Health::Down, failing_since: Some(at(SINCE + 50)), heard: Some(at(SINCE + 60)), ..looks[5] };
+    looks[5].judged = Health::Down;
+    looks[5].contact.note(Found::Silence { heard: None }, at(SINCE + 50));
+    looks[5].probed = Some(at(SINCE + 60));
     let sight = blindness.look(&looks, &[], at(SINCE + 60));
-    let Sight::Looking { settled, ask, .. } = sight else { panic!("{sight:?}") };
-    assert_eq!(settled, Some(at(SINCE)), "the first was looked into");
-    assert_eq!(ask.len(), 3 + 3 + 4, "nothing was heard since the second began");
+    assert!(blindness.is_looking());
+    assert_eq!(sight.settled, Some(at(SINCE)), "the first was looked into");
+    assert!(sight.lets_pass(&looks[0]) && !sight.lets_pass(&looks[5]));
+    assert_eq!(sight.ask.len(), 3 + 3 + 4, "nothing came since the second began");
+}
+
+/// Blind since a second after [`SINCE`].
+fn blind(control: &str) -> Blindness {
+    let mut blindness = Blindness::default();
+    let sight = blindness.look(&world("xx-- --- ---"), &controls(control), at(SINCE + 1000));
+    assert_eq!(sight.silent, [0, 1, 2]);
+    blindness
+}
+
+/// The same world eight seconds later.
+fn later(words: &str) -> Vec<Look> {
+    let mut looks = world(words);
+    for look in looks.iter_mut().filter(|look| look.probed >= Some(at(SINCE))) {
+        look.probed = Some(at(SINCE + 9000));
+        if look.contact.is_heard_since(at(SINCE)) {
+            let found = if look.judged == Health::Up { Found::Success } else { Found::Answer };
+            look.contact.note(found, at(SINCE + 9000));
+        }
+    }
+    looks
 }
 
 #[test]
-fn it_thaws_when_most_regions_answer_again_or_the_controls_do() {
-    let blind = |control: &str| {
-        let mut blindness = Blindness::default();
-        assert_eq!(blindness.look(&world("xx-- --- ---"), &controls(control), at(SINCE + 1000)), Sight::Blind);
-        blindness
-    };
-    let later = |words: &str| {
-        let mut looks = world(words);
-        for look in looks.iter_mut().filter(|look| look.heard >= Some(at(SINCE))) {
-            look.heard = Some(at(SINCE + 9000));
-        }
-        looks
-    };
+fn the_first_answer_from_a_region_ends_its_silence() {
     let now = at(SINCE + 9500);
-    assert_eq!(blind("").look(&later("xxxx xxx xxx"), &[], now), Sight::Blind);
-    assert_eq!(blind("").look(&later("++++ xxx xxx"), &[], now), Sight::Blind, "one region of three");
-    assert_eq!(blind("").look(&later("++++ ... ..."), &[], now), Sight::Blind, "nothing was heard of the others");
-    assert_eq!(blind("").look(&later("++xx ++x xxx"), &[], now), Sight::Thawed, "two of three");
-    let mut answering = controls("+");
-    answering[0].heard = Some(now);
-    assert_eq!(blind("-").look(&later("xxxx xxx xxx"), &answering, now), Sight::Thawed, "it is the world after all");
+    let look = |words: &str| {
+        let mut blindness = blind("");
+        let sight = blindness.look(&later(words), &[], now);
+        (blindness.why().is_some(), sight.silent, sight.reopened)
+    };
+    assert_eq!(look("xxxx xxx xxx"), (true, vec![0, 1, 2], vec![]));
+    assert_eq!(look("+xxx xxx xxx"), (true, vec![1, 2], vec![0]), "one region of three is heard");
+    assert_eq!(look("!xxx xxx xxx"), (true, vec![1, 2], vec![0]), "though it refuses");
+    assert_eq!(look("++++ ... ..."), (true, vec![1, 2], vec![0]), "nothing is known of the others");
+    assert_eq!(look("+xxx xx+ xxx"), (false, vec![], vec![0, 1, 2]), "two of three: it sees, and all begin afresh");
+    assert_eq!(look("!xxx xx! xxx"), (false, vec![], vec![0, 1, 2]));
+}
 
+#[test]
+fn what_fails_in_a_region_that_is_heard_is_reported_while_others_are_silent() {
     let mut blindness = blind("");
-    blindness.look(&later("++xx ++x xxx"), &[], now);
-    assert_eq!(blindness.why(), None);
-    assert_eq!(blindness.look(&later("++++ +++ ---"), &[], now), Sight::Clear, "and sees");
+    let now = at(SINCE + 9500);
+    blindness.look(&later("++++ xxx xxx"), &[], now);
+    let looks = later("+!++ xxx xxx");
+    let sight = blindness.look(&looks, &[], now + MS);
+    assert_eq!(sight.silent, [1, 2]);
+    assert!(sight.lets_pass(&looks[1]) && !sight.lets_pass(&looks[4]));
+    // It falls silent again, as a whole.
+    let mut looks = later("++++ xxx xxx");
+    for look in &mut looks[..4] {
+        look.contact.note(Found::Silence { heard: None }, now + 100 * MS);
+        look.probed = Some(now + 100 * MS);
+    }
+    looks[3].judged = Health::Down;
+    let sight = blindness.look(&looks, &[], now + 200 * MS);
+    assert_eq!((sight.silent, sight.reopened), (vec![0, 1, 2], vec![]));
+}
+
+#[test]
+fn control_targets_that_answer_end_it() {
+    let now = at(SINCE + 9500);
+    let mut blindness = blind("-");
+    let answering = [Control { probed: Some(now), heard: Some(now) }];
+    let sight = blindness.look(&later("xxxx xxx xxx"), &answering, now);
+    assert_eq!((blindness.why(), sight.reopened), (None, vec![0, 1, 2]), "it is the world after all");
+}
+
+#[test]
+fn regions_that_are_gone_from_the_plan_are_not_waited_for() {
+    let mut blindness = blind("");
+    let sight = blindness.look(&later("xxxx xxx"), &[], at(SINCE + 9500));
+    assert_eq!((sight.silent, sight.reopened), (vec![0, 1], vec![2]));
+    let sight = blindness.look(&[], &[], at(SINCE + 9600));
+    assert_eq!((blindness.why(), sight.reopened), (None, vec![0, 1]));
 }

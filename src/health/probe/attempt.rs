@@ -61,15 +61,17 @@ pub(super) async fn repeat<A>(pace: Pace, timeout: Duration, mut begin: impl FnM
 where
     A: Future<Output = Result<Duration, Failure>>,
 {
-    race(pace, timeout, |_| begin()).await
+    race(pace, timeout, &mut None, |_| begin()).await
 }
 
 /// Begins attempts at `pace` and gives them their turns until one of them ends or `timeout` has passed since the first
 /// began. An attempt that was answered, be it with a refusal, is an answer: only silence is asked again. Attempts left
-/// over are dropped.
+/// over are dropped. `heard`: when a connection was last
+/// granted before the time-out.
 pub(super) async fn race<A>(
     mut pace: Pace,
     timeout: Duration,
+    heard: &mut Option<Moment>,
     mut begin: impl FnMut(Turn) -> A,
 ) -> Result<Duration, Failure>
 where
@@ -80,6 +82,7 @@ where
     loop {
         let elapsed = clock::now().since(began);
         if elapsed >= timeout {
+            *heard = pace.last_connected().map(|at| began + at);
             let lossy = |(lost, of)| Failure::Lossy { after: timeout, lost, of };
             return Err(pace.losses().map_or(Failure::TimedOut { after: timeout }, lossy));
         }
@@ -223,7 +226,8 @@ mod tests {
         let asked = Arc::new(AtomicU8::new(0));
         let mut begun = 0;
         // The first two connect at once; only one may ask, and its question gets lost.
-        let answer = race(Pace::staged(800 * MS, &Rtt::default(), 2), 20_000 * MS, |turn| {
+        let mut heard = None;
+        let answer = race(Pace::staged(800 * MS, &Rtt::default(), 2), 20_000 * MS, &mut heard, |turn| {
             begun += 1;
             let (nth, both_begun, asked) = (begun, Arc::clone(&both_begun), Arc::clone(&asked));
             async move {

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::health::probe::Failure;
+use crate::health::probe::orphans::Program;
 use crate::model::{ExecSpec, ProbeTarget};
 
 /// Most programs of this process at once, over all probers. Judgment: scripts start interpreters, and a hundred of those
@@ -53,8 +54,9 @@ pub(super) async fn run_within(
 
 async fn finish(spec: &ExecSpec, target: ProbeTarget) -> Result<(), Failure> {
     let unusable = |error: std::io::Error| Failure::Vantage(format!("cannot run {}: {error}", spec.program));
-    let mut child = command(spec, target).spawn().map_err(unusable)?;
-    let group = Group::of(&child);
+    let mut program = Program::start(&mut command(spec, target)).map_err(unusable)?;
+    let child = program.child();
+    let group = Group::of(child);
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let status = {
         let pipes = (child.stdout.take(), child.stderr.take());
@@ -117,7 +119,7 @@ fn judge(status: ExitStatus, output: &[u8], errors: &[u8]) -> Result<(), Failure
         (None, None) => "ended by itself".to_owned(),
     };
     let said = first_line(output).or_else(|| first_line(errors));
-    Err(Failure::Unwell(said.map_or_else(|| ended.clone(), |said| format!("{ended}: {said}"))))
+    Err(Failure::Program(said.map_or_else(|| ended.clone(), |said| format!("{ended}: {said}"))))
 }
 
 /// The first line with something on it, as it may stand in logs: a program's output is not to be trusted.

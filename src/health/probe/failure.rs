@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use crate::health::blindness::Found;
+use crate::model::{Moment, ProbeTarget};
+
 /// Why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -21,14 +24,25 @@ pub enum Failure {
         /// Of how many.
         of: usize,
     },
+    /// The same, within this host, where no packet gets lost: the server accepts no more connections.
+    Backlog {
+        /// The monitor's time-out.
+        after: Duration,
+        /// Connections that were not granted, while others were.
+        lost: usize,
+        /// Of how many.
+        of: usize,
+    },
     /// The other side refused the connection: nothing listens there.
     Refused,
     /// The other side, or someone on the way, ended the connection.
     Reset,
     /// The other side ended the connection in order, but before it had said all.
     Closed,
-    /// Someone on the way said that there is no way; what they said.
+    /// This host, or someone on the way, said that there is no way; what they said.
     Unreachable(String),
+    /// The other side itself said by ICMP that it takes no such packets; what it said.
+    Rejected(String),
     /// The TLS handshake failed; why.
     Tls(String),
     /// The status is not one that counts as success.
@@ -49,6 +63,8 @@ pub enum Failure {
     },
     /// It was asked how it is, and said that it isn't well; its words.
     Unwell(String),
+    /// The program that judges it ended with another exit code than 0, or by a signal; which, and what it printed.
+    Program(String),
     /// What came is not the protocol's; what is wrong with it.
     Garbage(String),
     /// This vantage could not probe at all (no sockets left, no right to, a source address that it lacks): nothing is
@@ -63,22 +79,56 @@ impl Failure {
             Failure::Vantage(_) => false,
             Failure::TimedOut { .. }
             | Failure::Lossy { .. }
+            | Failure::Backlog { .. }
             | Failure::Refused
             | Failure::Reset
             | Failure::Closed
             | Failure::Unreachable(_)
+            | Failure::Rejected(_)
             | Failure::Tls(_)
             | Failure::Status { .. }
             | Failure::Redirected(_)
             | Failure::Body { .. }
             | Failure::Unwell(_)
+            | Failure::Program(_)
             | Failure::Garbage(_) => true,
+        }
+    }
+
+    /// What it says of the path to the other side, given when that last granted a connection before a time-out. See
+    /// `blindness` for the rule.
+    pub fn found(&self, heard: Option<Moment>) -> Found {
+        match self {
+            Failure::TimedOut { .. } | Failure::Lossy { .. } | Failure::Backlog { .. } => Found::Silence { heard },
+            Failure::Unreachable(_) => Found::Silence { heard: None },
+            Failure::Program(_) | Failure::Vantage(_) => Found::NoWord,
+            Failure::Refused
+            | Failure::Reset
+            | Failure::Closed
+            | Failure::Rejected(_)
+            | Failure::Tls(_)
+            | Failure::Status { .. }
+            | Failure::Redirected(_)
+            | Failure::Body { .. }
+            | Failure::Unwell(_)
+            | Failure::Garbage(_) => Found::Answer,
         }
     }
 
     /// Whether the path is as likely the reason as the other side, so that another probe must decide.
     pub fn is_doubtful(&self) -> bool {
         matches!(self, Failure::Lossy { .. })
+    }
+
+    /// The same of a probe of `target`: on loopback no packet gets lost, so that only a full accept queue (listen(2),
+    /// `backlog`) makes connections fail while others were granted.
+    pub(super) fn within(self, target: ProbeTarget) -> Failure {
+        match self {
+            Failure::Lossy { after, lost, of } if target.ip().is_some_and(|ip| ip.is_loopback()) => {
+                Failure::Backlog { after, lost, of }
+            }
+            other => other,
+        }
     }
 
     /// What an error of a socket means for a probe.
@@ -106,7 +156,19 @@ impl fmt::Display for Failure {
             Failure::TimedOut { after } => write!(f, "timed out after {}", humantime::format_duration(*after)),
             Failure::Lossy { after, lost, of } => {
                 let after = humantime::format_duration(*after);
-                write!(f, "timed out after {after} on a path that loses packets ({lost} of {of} connections)")
+                write!(
+                    f,
+                    "timed out after {after} on a path that loses packets, or the server's accept queue is full \
+                     ({lost} of {of} connections were not granted)"
+                )
+            }
+            Failure::Backlog { after, lost, of } => {
+                let after = humantime::format_duration(*after);
+                write!(
+                    f,
+                    "timed out after {after}, the server's accept queue is full: it takes no more connections \
+                     ({lost} of {of} were not granted)"
+                )
             }
             Failure::Refused => f.write_str("connection refused"),
             Failure::Reset => f.write_str("connection reset"),
@@ -123,12 +185,22 @@ impl fmt::Display for Failure {
             }
             Failure::Body { lacks } => write!(f, "body lacks {lacks:?}"),
             Failure::Unreachable(why)
+            | Failure::Rejected(why)
+            | Failure::Program(why)
             | Failure::Unwell(why)
             | Failure::Garbage(why)
             | Failure::Redirected(why)
             | Failure::Vantage(why) => f.write_str(why),
         }
     }
+}
+
+/// Octets of the other side as they may stand in logs: the beginning, without what a terminal would obey.
+pub(super) fn shown(octets: &[u8]) -> String {
+    /// Judgment: enough to know a protocol by.
+    const MOST: usize = 60;
+    let text = String::from_utf8_lossy(octets);
+    text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -140,7 +212,17 @@ mod tests {
         let said = |failure: Failure| failure.to_string();
         assert_eq!(said(Failure::TimedOut { after: Duration::from_millis(500) }), "timed out after 500ms");
         let lossy = Failure::Lossy { after: Duration::from_secs(1), lost: 2, of: 7 };
-        assert_eq!(said(lossy), "timed out after 1s on a path that loses packets (2 of 7 connections)");
+        assert_eq!(
+            said(lossy),
+            "timed out after 1s on a path that loses packets, or the server's accept queue is full \
+             (2 of 7 connections were not granted)"
+        );
+        let backlog = Failure::Backlog { after: Duration::from_secs(1), lost: 2, of: 7 };
+        assert_eq!(
+            said(backlog),
+            "timed out after 1s, the server's accept queue is full: it takes no more connections \
+             (2 of 7 were not granted)"
+        );
         assert_eq!(said(Failure::from_io(&io::ErrorKind::ConnectionRefused.into())), "connection refused");
         assert_eq!(said(Failure::from_io(&io::ErrorKind::HostUnreachable.into())), "host unreachable");
         assert_eq!(said(Failure::from_io(&io::ErrorKind::ConnectionReset.into())), "connection reset");
@@ -154,6 +236,33 @@ mod tests {
             "status 404, expected 200, 204"
         );
         assert_eq!(said(Failure::Body { lacks: "ok".to_owned() }), "body lacks \"ok\"");
+    }
+
+    #[test]
+    fn only_silence_is_silence() {
+        let after = Duration::from_secs(1);
+        let silent = Found::Silence { heard: None };
+        let words = || "as it said".to_owned();
+        for (failure, found) in [
+            (Failure::TimedOut { after }, silent),
+            (Failure::Lossy { after, lost: 1, of: 2 }, silent),
+            (Failure::from_io(&io::ErrorKind::HostUnreachable.into()), silent),
+            (Failure::from_io(&io::ErrorKind::NetworkUnreachable.into()), silent),
+            (Failure::from_io(&io::ErrorKind::TimedOut.into()), silent),
+            (Failure::from_io(&io::ErrorKind::ConnectionRefused.into()), Found::Answer),
+            (Failure::from_io(&io::ErrorKind::ConnectionReset.into()), Found::Answer),
+            (Failure::from_io(&io::ErrorKind::UnexpectedEof.into()), Found::Answer),
+            (Failure::Rejected(words()), Found::Answer),
+            (Failure::Tls(words()), Found::Answer),
+            (Failure::Status { got: 503, expected: vec![200], to: None }, Found::Answer),
+            (Failure::Redirected(words()), Found::Answer),
+            (Failure::Body { lacks: words() }, Found::Answer),
+            (Failure::Unwell(words()), Found::Answer),
+            (Failure::Garbage(words()), Found::Answer),
+            (Failure::Program(words()), Found::NoWord),
+        ] {
+            assert_eq!(failure.found(None), found, "{failure:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The standard health check of gRPC (grpc.health.v1.Health/Check) over HTTP/2, in the clear or over TLS. SERVING is a
-//! success; another state, or an error of gRPC, is told in its words. The two messages are one field each, so they are
-//! written and read here.
+//! success; another state, or an error of gRPC, is told in its words. The request is one field, so it is written here; the
+//! answer is read in `protobuf`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,32 +14,38 @@ use tokio::io::BufWriter;
 
 use crate::clock;
 use crate::health::probe::attempt::Turn;
-use crate::health::probe::bounded::bounded;
-use crate::health::probe::http::{AGENT, explain};
+use crate::health::probe::bounded::{BODY_LIMIT, bounded};
+use crate::health::probe::failure::shown;
+use crate::health::probe::h2::explain;
+use crate::health::probe::http::AGENT;
+use crate::health::probe::polite::Line;
+use crate::health::probe::protobuf::serving_status;
 use crate::health::probe::{Failure, ProbeClients, h2, tcp, tls};
 use crate::model::{GrpcSpec, Moment};
 
-/// Longest answer: the message has seven octets, the rest is for fields that a later version may have.
-const MOST: usize = 4096;
+const GRPC: &[u8] = b"application/grpc";
+const STATUS: &str = "grpc-status";
+/// What is said of octets that are no answer of this service.
+const NO_ANSWER: &str = "the answer is not a HealthCheckResponse";
 /// Most characters of `grpc-message` that are told.
 const MAX_WORDS: usize = 200;
 
 /// Asks `to`; gives the time from connecting to the head of the response.
 pub(super) async fn check(
     clients: &ProbeClients,
-    spec: &GrpcSpec,
-    to: SocketAddr,
+    (spec, to): (&GrpcSpec, SocketAddr),
+    until: Moment,
     turn: Turn,
 ) -> Result<Duration, Failure> {
     let request = request(spec, to)?;
     let began = clock::now();
-    let stream = tcp::connect(clients, to).await?;
+    let stream = Line::new(tcp::connect(clients, to).await?);
     let began = turn.wait(began).await;
     match spec.tls {
-        None => exchange(bounded(BufWriter::new(stream)), request, began).await,
+        None => exchange(bounded(BufWriter::new(stream)), request, (began, until)).await,
         Some(rule) => {
             let stream = tls::handshake(clients, spec.host.as_deref(), rule, &[b"h2"], to, stream).await?;
-            exchange(bounded(BufWriter::new(stream)), request, began).await
+            exchange(bounded(BufWriter::new(stream)), request, (began, until)).await
         }
     }
 }
@@ -53,6 +59,7 @@ fn request(spec: &GrpcSpec, to: SocketAddr) -> Result<Request<Full<Bytes>>, Fail
     *request.uri_mut() = uri.parse().map_err(|_| Failure::Vantage(format!("cannot ask {authority:?} over HTTP/2")))?;
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
     headers.insert(TE, HeaderValue::from_static("trailers"));
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     Ok(request)
@@ -80,54 +87,71 @@ fn framed(service: &str) -> Vec<u8> {
 async fn exchange(
     stream: impl Read + Write + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
-    began: Moment,
+    (began, until): (Moment, Moment),
 ) -> Result<Duration, Failure> {
     let read = |response| async move {
         let rtt = clock::now().since(began);
-        judge(response).await.map(|()| rtt)
+        (judge(response).await.map(|()| rtt), None)
     };
-    h2::ask(stream, request, read).await
+    h2::ask(stream, request, until, read).await
 }
 
 async fn judge(response: Response<Incoming>) -> Result<(), Failure> {
+    // An error may come in the head alone, and with a status of HTTP that a proxy made of it.
+    if response.headers().contains_key(STATUS) {
+        check_status(response.headers())?;
+    }
     let got = response.status().as_u16();
     if got != 200 {
         return Err(Failure::Status { got, expected: vec![200], to: None });
     }
     let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    if !kind.starts_with(b"application/grpc") {
-        return Err(Failure::Garbage("not gRPC: the content type is another".to_owned()));
+    if !kind.get(..GRPC.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC)) {
+        return Err(garbage(&format!("the content type is {:?}", shown(kind))));
     }
-    // An error may come in the head alone.
-    if response.headers().contains_key("grpc-status") {
-        check_status(response.headers())?;
-    }
+    let head = response.headers().contains_key(STATUS).then(|| response.headers().clone());
     let (mut body, mut message, mut trailers) = (response.into_body(), Vec::new(), None);
     while let Some(frame) = body.frame().await {
         match frame.map_err(|error| explain(&error))?.into_data() {
-            Ok(data) if message.len() + data.len() <= MOST => message.extend(data),
-            Ok(_) => return Err(Failure::Garbage(format!("gRPC: an answer over {MOST} octets"))),
+            Ok(data) if message.len() + data.len() <= BODY_LIMIT => message.extend(data),
+            Ok(_) => return Err(garbage(&format!("an answer over {} KiB", BODY_LIMIT / 1024))),
             Err(other) => trailers = other.into_trailers().ok(),
         }
     }
-    let Some(trailers) = trailers else {
-        return Err(Failure::Garbage("gRPC: no grpc-status at the end".to_owned()));
-    };
-    check_status(&trailers)?;
-    match serving_status(&message) {
+    check_status(&trailers.or(head).ok_or_else(|| garbage("no grpc-status at the end"))?)?;
+    match serving_status(unframed(&message)?) {
         Some(1) => Ok(()),
         Some(0) => Err(Failure::Unwell("UNKNOWN".to_owned())),
         Some(2) => Err(Failure::Unwell("NOT_SERVING".to_owned())),
         Some(3) => Err(Failure::Unwell("SERVICE_UNKNOWN".to_owned())),
         Some(other) => Err(Failure::Unwell(format!("serving status {other}"))),
-        None => Err(Failure::Garbage("gRPC: the answer is not a HealthCheckResponse".to_owned())),
+        None => Err(garbage(NO_ANSWER)),
+    }
+}
+
+fn garbage(what: &str) -> Failure {
+    Failure::Garbage(format!("gRPC: {what}"))
+}
+
+/// The message in the frame of gRPC. A call of this kind has one answer; none was allowed to be compressed.
+fn unframed(frame: &[u8]) -> Result<&[u8], Failure> {
+    let cut_off = || garbage(NO_ANSWER);
+    let (&compressed, rest) = frame.split_first().ok_or_else(cut_off)?;
+    let (len, rest) = rest.split_first_chunk::<4>().ok_or_else(cut_off)?;
+    let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| cut_off())?;
+    match compressed {
+        _ if len > rest.len() => Err(cut_off()),
+        _ if len < rest.len() => Err(garbage("more than one answer")),
+        0 => Ok(rest),
+        1 => Err(garbage("the answer is compressed, which was not asked for")),
+        _ => Err(cut_off()),
     }
 }
 
 /// The codes are those of grpc/status.h.
 fn check_status(headers: &HeaderMap) -> Result<(), Failure> {
     let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let status = text("grpc-status").unwrap_or_default();
+    let status = text(STATUS).unwrap_or_else(|| "missing".into());
     let meaning = match &*status {
         "0" => return Ok(()),
         "4" => " (DEADLINE_EXCEEDED)",
@@ -144,28 +168,6 @@ fn check_status(headers: &HeaderMap) -> Result<(), Failure> {
     Err(Failure::Unwell(format!("grpc-status {}{meaning}{}", short(&status), said.unwrap_or_default())))
 }
 
-/// HealthCheckResponse { ServingStatus status = 1; } in its frame; a status that isn't there is 0. Fields that a later
-/// version adds after it don't matter.
-fn serving_status(frame: &[u8]) -> Option<u64> {
-    let (&compressed, rest) = frame.split_first()?;
-    let (len, message) = rest.split_first_chunk::<4>()?;
-    if compressed != 0 || usize::try_from(u32::from_be_bytes(*len)).ok()? != message.len() {
-        return None;
-    }
-    let Some((&key, value)) = message.split_first() else { return Some(0) };
-    if key != 1 << 3 {
-        return None;
-    }
-    let mut status = 0;
-    for (nth, byte) in value.iter().take(5).enumerate() {
-        status |= u64::from(byte & 0x7F) << (7 * nth);
-        if byte & 0x80 == 0 {
-            return Some(status);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,11 +177,12 @@ mod tests {
         assert_eq!(framed(""), [0, 0, 0, 0, 0]);
         assert_eq!(framed("ab"), [0, 0, 0, 0, 4, 0x0A, 2, b'a', b'b']);
         assert_eq!(framed(&"x".repeat(300))[..8], [0, 0, 0, 1, 47, 0x0A, 0xAC, 0x02]);
-        assert_eq!(serving_status(&[0, 0, 0, 0, 2, 8, 1]), Some(1));
-        assert_eq!(serving_status(&[0, 0, 0, 0, 0]), Some(0));
-        assert_eq!(serving_status(&[0, 0, 0, 0, 3, 8, 0x82, 0x01]), Some(130));
+        let read = |frame| unframed(frame).ok().and_then(serving_status);
+        assert_eq!(read(&[0, 0, 0, 0, 2, 8, 1]), Some(1));
+        assert_eq!(read(&[0, 0, 0, 0, 0]), Some(0));
+        assert_eq!(read(&[0, 0, 0, 0, 3, 8, 0x82, 0x01]), Some(130));
         for garbage in [&[][..], &[0, 0, 0], &[1, 0, 0, 0, 0], &[0, 0, 0, 0, 9, 8, 1], &[0, 0, 0, 0, 2, 8, 0x80]] {
-            assert_eq!(serving_status(garbage), None, "{garbage:?}");
+            assert_eq!(read(garbage), None, "{garbage:?}");
         }
     }
 }

@@ -33,7 +33,10 @@ pub(in crate::health) async fn open(clients: &ProbeClients, check: &CheckKey) ->
     let stream = connected.map_err(|_| Failure::TimedOut { after: timeout })??;
     let every = check.monitor.interval.max(LEAST_KEEPALIVE);
     let keepalive = TcpKeepalive::new().with_time(every).with_interval(every).with_retries(KEEPALIVES);
-    SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(|error| Failure::from_io(&error))?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&keepalive).map_err(|error| Failure::from_io(&error))?;
+    // There are few of these, and they last: they end in order, as no server likes a reset.
+    socket.set_linger(None).map_err(|error| Failure::from_io(&error))?;
     Ok(stream)
 }
 

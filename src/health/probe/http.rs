@@ -1,34 +1,27 @@
 //! GETs over HTTP/1.1, or over HTTP/2 where TLS agrees on it (ALPN, RFC 7301): status, and a text in the body's
-//! beginning. Redirects are followed as far as the monitor says, within what is probed, each on a connection of its own.
+//! beginning. The verdict stands as soon as the head, or the text, is there; the rest of the response is read in the
+//! background, within the probe's time and 64 KiB, so that no server is interrupted. Redirects are followed as far as the monitor says, within what is probed, each on a connection of its own.
 
-use std::error::Error;
-use std::future::Future;
-use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
-use hyper::rt::{Read, Write};
 use hyper::{Request, Response};
-use tokio::io::BufWriter;
+use tokio::io::{AsyncRead, AsyncWrite, BufWriter};
 use tokio::net::TcpStream;
 use url::Url;
 
 use crate::clock;
 use crate::health::probe::attempt::Turn;
-use crate::health::probe::bounded::bounded;
+use crate::health::probe::bounded::{BODY_LIMIT, bounded};
+use crate::health::probe::http1::Conversation;
+use crate::health::probe::polite::{Line, end_in_background};
 use crate::health::probe::redirect::{follow, is_redirect, path_of, told};
 use crate::health::probe::{Failure, ProbeClients, h2, tcp, tls};
 use crate::model::{CertificateRule, HttpSpec, Moment};
 
-/// Looked at for the expected text (CONTRACT 3).
-pub(super) const BODY_LIMIT: usize = 64 * 1024;
-/// Longest response head. Judgment: eight times what common servers allow a request's.
-pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 /// Unless the monitor's headers say otherwise.
 pub(super) const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
 
@@ -49,14 +42,19 @@ enum Answer {
 }
 
 /// Asks; gives the time from connecting to the head of the first response, the handshakes within.
-pub(super) async fn get(clients: &ProbeClients, site: Site<'_>, turn: Turn) -> Result<Duration, Failure> {
+pub(super) async fn get(
+    clients: &ProbeClients,
+    site: Site<'_>,
+    until: Moment,
+    turn: Turn,
+) -> Result<Duration, Failure> {
     // What can't be sent is known before anything is.
     site.headers()?;
     let mut path = site.spec.path.clone();
     let began = clock::now();
     let stream = tcp::connect(clients, site.to).await?;
     let began = turn.wait(began).await;
-    let (rtt, mut location) = match site.ask(clients, &path, stream, began).await? {
+    let (rtt, mut location) = match site.ask(clients, &path, stream, (began, until)).await? {
         Answer::Well(rtt) => return Ok(rtt),
         Answer::Moved(rtt, location) => (rtt, location),
     };
@@ -64,7 +62,7 @@ pub(super) async fn get(clients: &ProbeClients, site: Site<'_>, turn: Turn) -> R
         let here = site.url(&path).ok_or_else(|| Failure::Redirected(format!("redirected to {}", told(&location))))?;
         path = path_of(&follow(&here, &location, site.to.port())?).to_owned();
         let stream = tcp::connect(clients, site.to).await?;
-        match site.ask(clients, &path, stream, began).await? {
+        match site.ask(clients, &path, stream, (began, until)).await? {
             Answer::Well(_) => return Ok(rtt),
             Answer::Moved(_, further) => location = further,
         }
@@ -117,26 +115,64 @@ impl Site<'_> {
         Ok(request)
     }
 
-    /// One GET of `path` on `stream`, which counts from `began`.
+    /// One GET of `path` on `stream`, which counts from `began`. What is left of the response is read in the background,
+    /// until `until`.
     async fn ask(
         &self,
         clients: &ProbeClients,
         path: &str,
         stream: TcpStream,
-        began: Moment,
+        (began, until): (Moment, Moment),
     ) -> Result<Answer, Failure> {
-        let read = |response| judge(self.spec, began, response);
+        let stream = Line::new(stream);
         let Some(rule) = self.certificate else {
-            return ask_http1(bounded(stream), self.http1_request(path)?, read).await;
+            return self.ask_http1(stream, path, (began, until)).await;
         };
         let host = self.spec.host.as_deref();
         let stream = tls::handshake(clients, host, rule, &[b"h2", b"http/1.1"], self.to, stream).await?;
         // A server that knows no ALPN speaks HTTP/1.1.
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return ask_http1(bounded(stream), self.http1_request(path)?, read).await;
+            return self.ask_http1(stream, path, (began, until)).await;
         }
         let request = self.request(&format!("https://{}{path}", self.authority()))?;
-        h2::ask(bounded(BufWriter::new(stream)), request, read).await
+        let read = |response: Response<Incoming>| async move {
+            let location = response.headers().get(LOCATION).map(HeaderValue::as_bytes);
+            let judged = judge(self.spec, began, response.status().as_u16(), location);
+            let mut body = response.into_body();
+            let found = match judged {
+                Ok(Judged::Answer(answer)) => Ok(answer),
+                Ok(Judged::Search(rtt, mut search)) => {
+                    find_in(&mut body, &mut search).await.map(|()| Answer::Well(rtt))
+                }
+                Err(failure) => Err(failure),
+            };
+            (found, Some(body))
+        };
+        h2::ask(bounded(BufWriter::new(stream)), request, until, read).await
+    }
+
+    async fn ask_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        stream: S,
+        path: &str,
+        (began, until): (Moment, Moment),
+    ) -> Result<Answer, Failure> {
+        let mut talk = Conversation::new(stream);
+        let head = talk.ask(&self.http1_request(path)?).await?;
+        let found = match judge(self.spec, began, head.status(), head.location()) {
+            Ok(Judged::Answer(answer)) => Ok(answer),
+            Ok(Judged::Search(rtt, mut search)) => loop {
+                match talk.part().await {
+                    Ok(Some(part)) if search.found_in(&part) => break Ok(Answer::Well(rtt)),
+                    Ok(Some(_)) if !search.is_over() => {}
+                    Ok(_) => break search.end().map(|()| Answer::Well(rtt)),
+                    Err(failure) => break Err(failure),
+                }
+            },
+            Err(failure) => Err(failure),
+        };
+        end_in_background(until, talk.finish());
+        found
     }
 
     fn http1_request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
@@ -153,36 +189,26 @@ fn unusable(what: &str) -> Failure {
     Failure::Vantage(format!("cannot send {what:?} in an HTTP request"))
 }
 
-async fn ask_http1<T, F: Future<Output = Result<T, Failure>>>(
-    stream: impl Read + Write + Unpin,
-    request: Request<Empty<Bytes>>,
-    read: impl FnOnce(Response<Incoming>) -> F,
-) -> Result<T, Failure> {
-    let (mut sender, connection) =
-        http1::Builder::new().max_buf_size(HEAD_LIMIT).handshake(stream).await.map_err(|error| explain(&error))?;
-    let talk = async move { read(sender.send_request(request).await.map_err(|error| explain(&error))?).await };
-    let (mut talk, mut connection) = (pin!(talk), pin!(connection));
-    tokio::select! {
-        biased;
-        found = &mut talk => found,
-        // The connection has ended: what it brought is still to be read.
-        _ = &mut connection => talk.await,
-    }
+/// What the head of a response comes to.
+enum Judged<'a> {
+    /// The verdict.
+    Answer(Answer),
+    /// The body decides; the time to the head.
+    Search(Duration, Search<'a>),
 }
 
-/// A status that is expected counts as it is, a redirect too.
-async fn judge(spec: &HttpSpec, began: Moment, response: Response<Incoming>) -> Result<Answer, Failure> {
+/// A status that is expected counts as it is, a redirect too. Unless a text is expected, the head is the verdict: a body
+/// that is slow or breaks off changes nothing.
+fn judge<'a>(spec: &'a HttpSpec, began: Moment, got: u16, location: Option<&[u8]>) -> Result<Judged<'a>, Failure> {
     let rtt = clock::now().since(began);
-    let got = response.status().as_u16();
     if spec.statuses.contains(&got) {
-        if let Some(text) = &spec.body {
-            find(text, response.into_body()).await?;
-        }
-        return Ok(Answer::Well(rtt));
+        return Ok(match &spec.body {
+            Some(text) => Judged::Search(rtt, Search { text, seen: Vec::new() }),
+            None => Judged::Answer(Answer::Well(rtt)),
+        });
     }
-    let location = response.headers().get(LOCATION).filter(|_| is_redirect(got));
-    match location.map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned()) {
-        Some(location) if spec.redirects > 0 => Ok(Answer::Moved(rtt, location)),
+    match location.filter(|_| is_redirect(got)).map(|location| String::from_utf8_lossy(location).into_owned()) {
+        Some(location) if spec.redirects > 0 => Ok(Judged::Answer(Answer::Moved(rtt, location))),
         location => {
             let to = location.as_deref().map(told);
             Err(Failure::Status { got, expected: spec.statuses.clone(), to })
@@ -190,63 +216,49 @@ async fn judge(spec: &HttpSpec, began: Moment, response: Response<Incoming>) -> 
     }
 }
 
-/// Reads no further than to the end of `text`, so an endless body that begins well is a good one.
-async fn find(text: &str, mut body: Incoming) -> Result<(), Failure> {
-    let wanted = text.as_bytes();
-    let mut seen: Vec<u8> = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| explain(&error))?.into_data() else { continue };
-        let fresh = seen.len();
-        seen.extend(data.iter().take(BODY_LIMIT - fresh));
+/// Looks for a text in the beginning of a body, no further than to its end: so an endless body that begins well is a good
+/// one.
+struct Search<'a> {
+    text: &'a str,
+    seen: Vec<u8>,
+}
+
+impl Search<'_> {
+    /// Whether the text ends in this part.
+    fn found_in(&mut self, part: &[u8]) -> bool {
+        let wanted = self.text.as_bytes();
+        let fresh = self.seen.len();
+        self.seen.extend(part.iter().take(BODY_LIMIT - fresh));
         let from = fresh.saturating_sub(wanted.len().saturating_sub(1));
-        if seen.get(from..).is_some_and(|part| contains(part, wanted)) {
+        self.seen.get(from..).is_some_and(|part| contains(part, wanted))
+    }
+
+    /// Whether there is nothing more to look at.
+    fn is_over(&self) -> bool {
+        self.seen.len() == BODY_LIMIT
+    }
+
+    /// What it comes to when the text was not found.
+    fn end(&self) -> Result<(), Failure> {
+        if self.text.is_empty() { Ok(()) } else { Err(Failure::Body { lacks: self.text.to_owned() }) }
+    }
+}
+
+async fn find_in(body: &mut Incoming, search: &mut Search<'_>) -> Result<(), Failure> {
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| h2::explain(&error))?.into_data() else { continue };
+        if search.found_in(&data) {
             return Ok(());
         }
-        if seen.len() == BODY_LIMIT {
+        if search.is_over() {
             break;
         }
     }
-    if wanted.is_empty() { Ok(()) } else { Err(Failure::Body { lacks: text.to_owned() }) }
+    search.end()
 }
 
 fn contains(part: &[u8], wanted: &[u8]) -> bool {
     wanted.is_empty() || part.windows(wanted.len()).any(|window| window == wanted)
-}
-
-/// What went wrong on a connection that stood: never this host's trouble.
-pub(super) fn explain(error: &hyper::Error) -> Failure {
-    if error.is_parse_too_large() {
-        return Failure::Garbage(format!("response head over {} KiB", HEAD_LIMIT / 1024));
-    }
-    if error.is_parse() {
-        return Failure::Garbage(format!("not HTTP: {error}"));
-    }
-    if error.is_incomplete_message() {
-        return Failure::Closed;
-    }
-    // The connection ended before the request was on its way: what ended it is within, if anything did but its end.
-    if error.is_canceled() {
-        return error
-            .source()
-            .and_then(|source| source.downcast_ref::<hyper::Error>())
-            .map_or(Failure::Closed, explain);
-    }
-    match error.source().and_then(cause).map(Failure::from_io) {
-        Some(known) if known.is_evidence() => known,
-        Some(_) | None => Failure::Garbage(format!("HTTP failed: {}", deepest(error))),
-    }
-}
-
-/// The error of the socket below it, if it is one.
-fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    error.downcast_ref().or_else(|| cause(error.source()?))
-}
-
-fn deepest(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => deepest(source),
-        None => error.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -257,7 +269,7 @@ mod tests {
     async fn an_end_before_the_request_was_on_its_way_is_told_as_one() {
         let (ours, theirs) = tokio::io::duplex(64);
         drop(theirs);
-        let found = ask_http1(bounded(ours), Request::new(Empty::new()), |_| async { Ok(()) }).await;
-        assert_eq!(found, Err(Failure::Closed));
+        let request = Request::new(Empty::new());
+        assert_eq!(Conversation::new(ours).ask(&request).await.err(), Some(Failure::Closed));
     }
 }

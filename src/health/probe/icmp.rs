@@ -20,7 +20,7 @@ pub(super) async fn echo(clients: &ProbeClients, target: IpAddr, timeout: Durati
     let mut pinger = client.pinger(target, ident).await;
     pinger.timeout(timeout);
     match pinger.ping(sequence, &PAYLOAD).await {
-        Ok((packet, rtt)) => match refusal(&packet) {
+        Ok((packet, rtt)) => match refusal(&packet, target) {
             None => Ok(rtt),
             Some(failure) => Err(failure),
         },
@@ -31,7 +31,7 @@ pub(super) async fn echo(clients: &ProbeClients, target: IpAddr, timeout: Durati
 }
 
 /// An error message about our echo comes back like a reply does; only the type tells them apart.
-fn refusal(packet: &IcmpPacket) -> Option<Failure> {
+fn refusal(packet: &IcmpPacket, target: IpAddr) -> Option<Failure> {
     let (kind, code, expected, from) = match packet {
         IcmpPacket::V4(v4) => (v4.get_icmp_type().0, v4.get_icmp_code().0, ECHO_REPLY_V4, IpAddr::V4(v4.get_source())),
         IcmpPacket::V6(v6) => {
@@ -44,7 +44,9 @@ fn refusal(packet: &IcmpPacket) -> Option<Failure> {
         (IcmpPacket::V4(_), 11) | (IcmpPacket::V6(_), 3) => "time to live exceeded",
         (IcmpPacket::V4(_) | IcmpPacket::V6(_), _) => "an ICMP error",
     };
-    Some(Failure::Unreachable(format!("{what} (type {kind}, code {code}, from {from})")))
+    let words = format!("{what} (type {kind}, code {code}, from {from})");
+    // Who says so itself can be reached.
+    Some(if from == target { Failure::Rejected(words) } else { Failure::Unreachable(words) })
 }
 
 #[cfg(test)]
@@ -73,15 +75,16 @@ mod tests {
 
     #[test]
     fn an_error_about_our_echo_is_no_reply() {
-        assert_eq!(refusal(&received(&[0, 0, 0, 0, 0, 1, 0, 1])), None, "an echo reply");
+        let target = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9));
+        assert_eq!(refusal(&received(&[0, 0, 0, 0, 0, 1, 0, 1]), target), None, "an echo reply");
         let echo = [8, 0, 0, 0, 0, 1, 0, 1];
         for (kind, code, words) in [
             (3, 1, "destination unreachable (type 3, code 1, from 192.0.2.254)"),
             (11, 0, "time to live exceeded (type 11, code 0, from 192.0.2.254)"),
         ] {
             let error = [&[kind, code, 0, 0, 0, 0, 0, 0][..], &ip_header(8), &echo].concat();
-            let said = refusal(&received(&error)).map(|failure| failure.to_string());
-            assert_eq!(said.as_deref(), Some(words));
+            assert_eq!(refusal(&received(&error), target), Some(Failure::Unreachable(words.to_owned())));
+            assert_eq!(refusal(&received(&error), ROUTER.into()), Some(Failure::Rejected(words.to_owned())));
         }
     }
 }

@@ -17,8 +17,13 @@ mod grpc;
 mod h2;
 pub(in crate::health) mod hold;
 mod http;
+mod http1;
 mod icmp;
+mod orphans;
+mod polite;
+mod protobuf;
 mod redirect;
+mod response;
 mod tcp;
 mod tls;
 mod unverified;
@@ -30,8 +35,10 @@ use std::time::Duration;
 
 pub use clients::{ProbeClients, RightsError, Sources, check_rights};
 pub use failure::Failure;
+pub use orphans::reap_orphans;
 
 use crate::clock;
+use crate::health::blindness::Found;
 use crate::health::{Pace, Rtt};
 use crate::model::{CheckKey, Moment, ProbeKind, ProbeTarget};
 
@@ -44,6 +51,15 @@ pub struct Measurement {
     pub ended: Moment,
     /// The round-trip time of the attempt that succeeded, or why none did.
     pub result: Result<Duration, Failure>,
+    /// When the other side last granted a connection before a time-out.
+    pub heard: Option<Moment>,
+}
+
+impl Measurement {
+    /// What it says of the path.
+    pub fn found(&self) -> Found {
+        self.result.as_ref().map_or_else(|failure| failure.found(self.heard), |_| Found::Success)
+    }
 }
 
 /// Probes once. `rtt` is what earlier probes of this check measured: it decides when an unanswered attempt is repeated
@@ -54,6 +70,7 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
     let began = clock::now();
     let light = || Pace::light(timeout, rtt);
     let staged = |round_trips| Pace::staged(timeout, rtt, round_trips);
+    let mut heard = None;
     let result = match (&check.monitor.kind, check.target) {
         (ProbeKind::Icmp, ProbeTarget::Host(host)) => {
             attempt::repeat(light(), timeout, || icmp::echo(clients, host, timeout)).await
@@ -66,22 +83,26 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
         }
         (ProbeKind::Http(spec), ProbeTarget::Socket(to)) => {
             let site = http::Site { spec, certificate: None, to };
-            attempt::race(staged(2), timeout, |turn| http::get(clients, site, turn)).await
+            attempt::race(staged(2), timeout, &mut heard, |turn| http::get(clients, site, began + timeout, turn)).await
         }
         (ProbeKind::Https(spec, certificate), ProbeTarget::Socket(to)) => {
             let site = http::Site { spec, certificate: Some(*certificate), to };
-            attempt::race(staged(3), timeout, |turn| http::get(clients, site, turn)).await
+            attempt::race(staged(3), timeout, &mut heard, |turn| http::get(clients, site, began + timeout, turn)).await
         }
         (ProbeKind::Dns(spec), ProbeTarget::Socket(to)) => {
             attempt::repeat(light(), timeout, || dns::ask(clients, spec, to)).await
         }
         (ProbeKind::Grpc(spec), ProbeTarget::Socket(to)) => {
             let round_trips = if spec.tls.is_some() { 3 } else { 2 };
-            attempt::race(staged(round_trips), timeout, |turn| grpc::check(clients, spec, to, turn)).await
+            attempt::race(staged(round_trips), timeout, &mut heard, |turn| {
+                grpc::check(clients, (spec, to), began + timeout, turn)
+            })
+            .await
         }
         (ProbeKind::Exec(spec), target) => exec::run(spec, target, timeout).await,
         (ProbeKind::Tls(spec), ProbeTarget::Socket(to)) => {
-            attempt::race(staged(2), timeout, |turn| tls::probe(clients, spec, to, turn)).await
+            attempt::race(staged(2), timeout, &mut heard, |turn| tls::probe(clients, spec, (to, began + timeout), turn))
+                .await
         }
         (
             ProbeKind::Tcp
@@ -96,5 +117,6 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
             Err(Failure::Vantage("nothing is sent to it".to_owned()))
         }
     };
-    Measurement { began, ended: clock::now(), result }
+    let result = result.map_err(|failure| failure.within(check.target));
+    Measurement { began, ended: clock::now(), result, heard }
 }

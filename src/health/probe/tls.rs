@@ -10,16 +10,17 @@ use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::parse_x509_certificate;
 
 use crate::clock;
 use crate::health::probe::attempt::Turn;
+use crate::health::probe::polite::{Line, SERVER_CLOSES, end_in_background};
 use crate::health::probe::unverified::AnyCertificate;
 use crate::health::probe::{Failure, ProbeClients, tcp};
-use crate::model::{CertificateRule, TlsSpec};
+use crate::model::{CertificateRule, Moment, TlsSpec};
 
 const SECS_A_DAY: i64 = 86_400;
 
@@ -46,30 +47,44 @@ fn whole_handshakes(mut config: ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Connects to `to`, shakes hands and hangs up; gives the time of both handshakes.
+/// Connects to `to`, shakes hands and hangs up, by `until` at the latest; gives the time of both handshakes.
 pub(super) async fn probe(
     clients: &ProbeClients,
     spec: &TlsSpec,
-    to: SocketAddr,
+    (to, until): (SocketAddr, Moment),
     turn: Turn,
 ) -> Result<Duration, Failure> {
     let began = clock::now();
-    let stream = tcp::connect(clients, to).await?;
+    let stream = Line::new(tcp::connect(clients, to).await?);
     let began = turn.wait(began).await;
-    handshake(clients, spec.host.as_deref(), spec.certificate, &[], to, stream).await?;
-    Ok(clock::now().since(began))
+    let stream = handshake(clients, spec.host.as_deref(), spec.certificate, &[], to, stream).await?;
+    let took = clock::now().since(began);
+    end_in_background(until, say_goodbye(stream));
+    Ok(took)
+}
+
+/// Ends the session (RFC 8446, 6.1), which servers answer by closing the connection.
+async fn say_goodbye(mut stream: TlsStream<Line>) {
+    stream.get_mut().1.send_close_notify();
+    if stream.flush().await.is_ok() {
+        let mut dropped = [0; 512];
+        let ended = async { while stream.read(&mut dropped).await.is_ok_and(|octets| octets > 0) {} };
+        // What it has not closed by then is closed from here.
+        let _ = tokio::time::timeout(SERVER_CLOSES, ended).await;
+    }
+    let _ = stream.shutdown().await;
 }
 
 /// Shakes hands over `stream` as a client of `host` (a name or an address, perhaps with a port), or of the address
 /// itself where there is none, that speaks `protocols` (ALPN), and looks at the certificate.
-pub(super) async fn handshake(
+pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     clients: &ProbeClients,
     host: Option<&str>,
     rule: CertificateRule,
     protocols: &[&[u8]],
     to: SocketAddr,
-    stream: TcpStream,
-) -> Result<TlsStream<TcpStream>, Failure> {
+    stream: S,
+) -> Result<TlsStream<S>, Failure> {
     let name = server_name(host, to)?;
     let mut config = ClientConfig::clone(clients.tls(rule.verify).await?);
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();

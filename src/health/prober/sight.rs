@@ -1,15 +1,15 @@
 //! What the prober believes, as against what its detectors say: the same, unless it is blind or is looking into that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::FixedState;
 
-use crate::health::blindness::{Control, Look, Sight};
+use crate::health::blindness::{Control, Look};
 use crate::health::prober::{Prober, Watched};
-use crate::health::{Detector, Past};
+use crate::health::{Detector, Past, SlotId};
 use crate::model::{CheckKey, Health, Moment, Monitor, ProbeKind, ProbeTarget};
 
 /// After blindness the checks that failed are probed afresh this far apart: 20,000 a second, as in a first round.
@@ -28,47 +28,62 @@ impl Prober {
         for watched in self.watched.values_mut() {
             watched.forget_what_is_stale(now);
         }
-        if self.blindness.why().is_none()
+        if self.blind_why.is_none()
             && !self.plan.iter().filter_map(|slot| self.watched.get(slot)).any(is_lost)
             && !self.blindness.is_looking()
         {
             return self.believe(|_| true);
         }
-        let was_blind = self.blindness.why().is_some();
         let (looks, controls) = (self.looks(), self.control_looks());
-        match self.blindness.look(&looks, &controls, now) {
-            Sight::Clear => self.believe(|_| true),
-            Sight::Looking { settled, ask, ask_controls } => {
-                self.believe(|watched| {
-                    !is_lost(watched) || settled.is_some_and(|until| watched.failing_since.is_none_or(|at| at <= until))
-                });
-                for slot in ask.into_iter().filter_map(|at| self.plan.get(at)) {
-                    self.schedule.want(*slot, Some(now));
+        let sight = self.blindness.look(&looks, &controls, now);
+        let held: HashSet<SlotId> = self
+            .plan
+            .iter()
+            .filter(|slot| self.watched.contains_key(slot))
+            .zip(&looks)
+            .filter(|(_, look)| !sight.lets_pass(look))
+            .map(|(slot, _)| *slot)
+            .collect();
+        self.believe(|slot| !held.contains(&slot));
+        for slot in sight.ask.iter().filter_map(|at| self.plan.get(*at)) {
+            self.schedule.want(*slot, Some(now));
+        }
+        for slot in self.controls.iter().filter(|_| sight.ask_controls) {
+            self.schedule.want(*slot, Some(now));
+        }
+        self.begin_afresh(&sight.reopened, now);
+        self.note_blindness(now);
+    }
+
+    /// Logs and reports when blindness begins, changes and ends.
+    fn note_blindness(&mut self, now: Moment) {
+        let why = self.blindness.why();
+        match (why, self.blind_why.as_deref()) {
+            (Some(why), Some(before)) if why == before => {}
+            (None, None) => {}
+            // A new plan is looked at first.
+            (None, Some(_)) if self.blindness.is_looking() => {}
+            (Some(why), before) => {
+                if before.is_none() {
+                    tracing::warn!(why, "this vantage is blind: the verdicts of the silent regions stay as they were");
+                } else {
+                    tracing::warn!(why, "this vantage is still blind");
                 }
-                for slot in self.controls.iter().filter(|_| ask_controls) {
-                    self.schedule.want(*slot, Some(now));
-                }
-            }
-            Sight::Blind if was_blind => {}
-            Sight::Blind => {
-                let why = self.blindness.why().unwrap_or_default();
-                tracing::warn!(why, "this vantage is blind: its verdicts stay as they were");
                 self.blind_why = Some(why.into());
             }
-            Sight::Thawed => {
+            (None, Some(_)) => {
                 tracing::info!("this vantage sees again: every verdict is looked at afresh");
                 self.blind_why = None;
                 self.heartbeats.forgive(now);
-                self.begin_afresh(now);
             }
         }
     }
 
-    /// Takes over the verdicts of the detectors where `may` says so.
-    fn believe(&mut self, may: impl Fn(&Watched) -> bool) {
-        for watched in self.watched.values_mut() {
+    /// Takes over the verdicts of the detectors where `may` allows it.
+    fn believe(&mut self, may: impl Fn(SlotId) -> bool) {
+        for (slot, watched) in &mut self.watched {
             let (from, to) = (watched.believed, watched.detector.health());
-            if from == to || !may(watched) {
+            if from == to || !may(*slot) {
                 continue;
             }
             watched.believed = to;
@@ -84,19 +99,24 @@ impl Prober {
         }
     }
 
-    /// What failed while this vantage was blind was no evidence: those checks that were up are so again, with a
-    /// clean record, and are probed anew.
-    fn begin_afresh(&mut self, now: Moment) {
+    /// What failed while its region was silent was no evidence: those checks of these regions that were Up are so again,
+    /// with a clean record, and are probed anew.
+    fn begin_afresh(&mut self, regions: &[usize], now: Moment) {
+        if regions.is_empty() {
+            return;
+        }
         let mut at = now;
-        for (slot, watched) in &mut self.watched {
+        for slot in &self.plan {
+            let Some(watched) = self.watched.get_mut(slot) else { continue };
             // One that answered once and isn't Up by that has its failures against it still.
-            let is_well = watched.failing_since.is_none() && watched.detector.health() == Health::Up;
-            if is_well || watched.believed == Health::Down {
+            let is_well = !watched.is_failing && watched.detector.health() == Health::Up;
+            if is_well || watched.believed == Health::Down || regions.binary_search(&watched.region).is_err() {
                 continue;
             }
             let past = Past { health: watched.believed, rtt: *watched.detector.rtt(), ..Past::default() };
             watched.detector = Detector::resume(&watched.key.monitor, &past, now);
-            watched.failing_since = None;
+            watched.is_failing = false;
+            watched.contact.begin_afresh();
             self.schedule.back_off(*slot, 1, now);
             self.schedule.want(*slot, Some(at));
             at = at + FRESH_ROUND_STEP;
@@ -114,8 +134,8 @@ impl Prober {
                 host: *hosts.entry(watched.key.target.ip()).or_insert(next),
                 believed: watched.believed,
                 judged: watched.detector.health(),
-                heard: watched.probed_at,
-                failing_since: watched.failing_since,
+                probed: watched.probed_at,
+                contact: watched.contact,
             }
         };
         watched.map(look).collect()
@@ -123,8 +143,6 @@ impl Prober {
 
     fn control_looks(&self) -> Vec<Control> {
         let watched = self.controls.iter().filter_map(|slot| self.watched.get(slot));
-        watched
-            .map(|watched| Control { heard: watched.probed_at, is_failing: watched.failing_since.is_some() })
-            .collect()
+        watched.map(|watched| Control { probed: watched.probed_at, heard: watched.contact.heard() }).collect()
     }
 }

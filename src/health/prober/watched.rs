@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::health::blindness::{Contact, Found};
 use crate::health::detector::{Detector, Event, Past};
 use crate::health::observation::History;
 use crate::health::probe::Measurement;
@@ -45,8 +46,10 @@ pub(super) struct Watched {
     pub(super) believed: Health,
     /// Its region, from 0.
     pub(super) region: usize,
-    /// When the first of the failures ended that nothing has interrupted since.
-    pub(super) failing_since: Option<Moment>,
+    /// Whether the last probe failed.
+    pub(super) is_failing: bool,
+    /// What the probes found of the path.
+    pub(super) contact: Contact,
     pub(super) probed_at: Option<Moment>,
     pub(super) why: Option<Arc<str>>,
     /// Until when what was last known before this prober counts; `None` once this one has evidence of its own.
@@ -72,7 +75,8 @@ impl Watched {
             detector,
             believed,
             region: 0,
-            failing_since: None,
+            is_failing: false,
+            contact: Contact::default(),
             probed_at,
             why,
             borrowed_until,
@@ -82,7 +86,8 @@ impl Watched {
 
     /// Takes in a measurement; when a verifying probe is wanted, and whether the verdict changed.
     pub(super) fn judge(&mut self, measurement: Measurement) -> (Option<Moment>, bool) {
-        let Measurement { began, ended, result } = measurement;
+        let found = measurement.found();
+        let Measurement { began, ended, result, .. } = measurement;
         let event = match result {
             Ok(rtt) => {
                 self.why = None;
@@ -103,12 +108,8 @@ impl Watched {
         };
         self.probed_at = Some(ended);
         self.borrowed_until = None;
-        self.failing_since = match event {
-            Event::Success { .. } => None,
-            Event::Failure { .. } | Event::Doubtful { .. } => self.failing_since.or(Some(ended)),
-            // No probe: nothing was found.
-            Event::HeldEnded => self.failing_since,
-        };
+        self.is_failing = found != Found::Success;
+        self.contact.note(found, ended);
         let transition = self.detector.step(event, ended);
         self.is_settled |= self.detector.is_tried() && !self.detector.is_verifying();
         (self.detector.deadline(), transition.is_some())

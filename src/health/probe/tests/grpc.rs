@@ -71,6 +71,24 @@ async fn serving_is_a_success_and_the_service_is_asked_by_name() {
 }
 
 #[tokio::test]
+async fn fields_that_are_not_known_and_a_field_that_comes_twice_do_no_harm() {
+    // A field of 5,000 octets, as a later version may have one.
+    let mut large = vec![0, 0, 0, 0x13, 0x8D, 0x12, 0x88, 0x27];
+    large.resize(8 + 5000, b'x');
+    large.extend([8, 1]);
+    for message in [
+        vec![0, 0, 0, 0, 5, 0x10, 0x96, 1, 8, 1],
+        vec![0, 0, 0, 0, 4, 8, 2, 8, 1],
+        vec![0, 0, 0, 0, 9, 0x15, 1, 2, 3, 4, 8, 1, 0x12, 0],
+        large,
+    ] {
+        let (to, _told) = server(message.clone().leak(), "0").await;
+        let measured = measure(asking(""), to, AMPLE).await;
+        assert!(measured.result.is_ok(), "{:?}: {measured:?}", &message[..8]);
+    }
+}
+
+#[tokio::test]
 async fn everything_else_fails_in_words() {
     for (message, status, words) in [
         (&[0, 0, 0, 0, 2, 8, 2][..], "0", "NOT_SERVING"),
@@ -79,7 +97,11 @@ async fn everything_else_fails_in_words() {
         (&[], "5", "grpc-status 5 (NOT_FOUND: the server doesn't know this service): in words"),
         (&[], "12", "grpc-status 12 (UNIMPLEMENTED: the server has no health service): in words"),
         (&[], "0", "gRPC: the answer is not a HealthCheckResponse"),
-        (&[0; 5000], "0", "gRPC: an answer over 4096 octets"),
+        (&[0; 70_000], "0", "gRPC: an answer over 64 KiB"),
+        (&[1, 0, 0, 0, 2, 8, 1], "0", "gRPC: the answer is compressed, which was not asked for"),
+        (&[0, 0, 0, 0, 2, 8, 1, 0, 0, 0, 0, 2, 8, 1], "0", "gRPC: more than one answer"),
+        (&[0, 0, 0, 0, 4, 8, 1, 8, 2], "0", "NOT_SERVING"),
+        (&[0, 0, 0, 0, 3, 8, 0xE7, 7], "0", "serving status 999"),
     ] {
         let (to, _told) = server(message, status).await;
         let failure = failure(asking(""), to, AMPLE).await;

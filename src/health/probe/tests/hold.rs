@@ -4,6 +4,7 @@ use std::net::Shutdown;
 
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
 
 use super::*;
 use crate::health::held::End;
@@ -72,4 +73,19 @@ async fn there_must_be_somebody_and_a_port() {
     assert_eq!(open(&clients, &held(nobody, second)).await.expect_err("closed again"), Failure::Refused);
     let nowhere = CheckKey { target: ProbeTarget::Nowhere, ..held(nobody, second) };
     assert!(!open(&clients, &nowhere).await.expect_err("no port").is_evidence());
+}
+
+#[tokio::test]
+async fn when_it_is_let_go_the_server_sees_an_end_and_no_reset() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let to = serve(move |_, mut stream| {
+        let tell = tell.clone();
+        async move {
+            let _ = tell.send(stream.read_u8().await.map_err(|error| error.kind()));
+        }
+    })
+    .await;
+    drop(opened(to, Duration::from_secs(1)).await);
+    let ended = tokio::time::timeout(AMPLE, told.recv()).await.expect("it ends").expect("a server");
+    assert_eq!(ended, Err(std::io::ErrorKind::UnexpectedEof));
 }

@@ -6,7 +6,9 @@ mod grpc;
 mod hold;
 mod http;
 mod https;
+mod lenient;
 mod plain;
+mod polite;
 mod tls;
 mod versions;
 

@@ -123,3 +123,23 @@ async fn echoes_of_loopback_are_answered_where_the_right_to_ask_is_given() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_full_accept_queue_is_no_loss_of_packets() {
+    // A process that hangs behind a short queue: its kernel grants two connections, and drops what comes after.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    socket.listen(1).expect("a listener");
+    let to = socket.local_addr().ok().and_then(|at| at.as_socket()).expect("an address");
+    let timeout = Duration::from_secs(1);
+    let measured = measure(ProbeKind::Http(spec()), to, timeout).await;
+    let failure = measured.result.expect_err("nobody answers");
+    assert!(!failure.is_doubtful(), "{failure:?}");
+    let words = failure.to_string();
+    // A busy machine may not find the time for a third attempt.
+    assert!(words == "timed out after 1s" || words.contains("the server's accept queue is full"), "{words}");
+    assert!(measured.heard.is_some_and(|heard| heard < measured.ended), "a connection was granted");
+    // The queue stays full: what comes now is silence.
+    let measured = measure(ProbeKind::Http(spec()), to, timeout).await;
+    assert!(measured.result.is_err_and(|failure| !failure.is_doubtful()));
+}

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::health::{Flaps, History, Past, Rtt};
+use crate::model::DnsSpec;
+use crate::wire::Name;
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -111,15 +113,9 @@ async fn what_no_probe_confirms_is_believed_for_its_time_and_never_handed_on() {
     prober.stop().await;
 }
 
-#[tokio::test]
-async fn a_vantage_that_starts_cut_off_is_blind_and_keeps_what_it_knew() {
-    // Four hosts in two regions that all were up, and none of which answers.
-    let hosts = [1, 2, 3, 4].map(|host| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 77, 3, host), 0)).into()).expect("a free port");
-        let at = socket.local_addr().ok().and_then(|at| at.as_socket()).expect("an address");
-        (socket, at)
-    });
+/// What a prober reports at the end of its first round of these checks, two in each of two regions, that all were up; and
+/// after a new plan in which these regions have changed their numbers.
+async fn first_report(checks: Vec<Arc<CheckKey>>) -> (Vec<Observation>, Option<Arc<str>>) {
     let was_up = Past { health: Health::Up, ..Past::default() };
     let (tell, mut told) = mpsc::unbounded_channel();
     let publish: Publish = Box::new(move |_, observations, blind| {
@@ -128,14 +124,49 @@ async fn a_vantage_that_starts_cut_off_is_blind_and_keeps_what_it_knew() {
     });
     let clients = Arc::new(ProbeClients::new(Sources::default()));
     let prober = Prober::spawn(ProberSettings::default(), clients, publish);
-    let last_known = hosts.iter().map(|(_, at)| known(&tcp_check(*at, HOUR_MS), was_up)).collect();
+    let last_known = checks.iter().map(|check| known(check, was_up)).collect();
     ended(prober.adopt(Plan { regions: vec![0, 0, 1, 1], ..plan(last_known) })).await;
+    ended(prober.adopt(Plan { checks, regions: vec![1, 1, 0, 0], ..Plan::default() })).await;
     let mut last = None;
     while let Ok(report) = told.try_recv() {
         last = Some(report);
     }
-    let (observations, blind) = last.expect("published before the round ended");
+    prober.stop().await;
+    last.expect("published before the round ended")
+}
+
+#[tokio::test]
+async fn a_vantage_that_starts_cut_off_is_blind_and_keeps_what_it_knew() {
+    // Four hosts that take every packet and send none.
+    let hosts = [1, 2, 3, 4].map(|host| {
+        let socket = std::net::UdpSocket::bind((Ipv4Addr::new(127, 77, 3, host), 0)).expect("a free port");
+        let at = socket.local_addr().expect("an address");
+        (socket, at)
+    });
+    let name = Name::parse("svc.example.").expect("a name");
+    let kind = ProbeKind::Dns(DnsSpec { name, qtype: 1, rcode: 0, rdata: None });
+    let check = |at: SocketAddr| {
+        let monitor = Monitor {
+            interval: Duration::from_millis(HOUR_MS),
+            timeout: Duration::from_millis(100),
+            ..Monitor::new(kind.clone())
+        };
+        Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(at) })
+    };
+    let (observations, blind) = first_report(hosts.iter().map(|(_, at)| check(*at)).collect()).await;
     assert!(blind.is_some_and(|why| why.contains("failed at once")));
     assert!(observations.iter().all(|seen| seen.health == Health::Up && seen.tried), "{observations:?}");
-    prober.stop().await;
+}
+
+#[tokio::test]
+async fn a_vantage_that_all_refuse_at_its_start_sees_that_they_are_down() {
+    let hosts = [1, 2, 3, 4].map(|host| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 77, 4, host), 0)).into()).expect("a free port");
+        let at = socket.local_addr().ok().and_then(|at| at.as_socket()).expect("an address");
+        (socket, at)
+    });
+    let (observations, blind) = first_report(hosts.iter().map(|(_, at)| tcp_check(*at, HOUR_MS)).collect()).await;
+    assert_eq!(blind, None);
+    assert!(observations.iter().all(|seen| seen.health == Health::Down), "{observations:?}");
 }

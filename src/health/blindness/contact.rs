@@ -1,0 +1,133 @@
+//! What the probes of one check found of the path to it: whether anything came back, and when. Pure.
+
+use crate::model::Moment;
+
+/// What one probe found of the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// The check succeeded.
+    Success,
+    /// It failed by an answer of the other side.
+    Answer,
+    /// It failed, and its end says nothing of the path: a program's exit code.
+    NoWord,
+    /// Nothing came back in time, or not all.
+    Silence {
+        /// When something came nevertheless: a connection was granted.
+        heard: Option<Moment>,
+    },
+}
+
+/// What is known of the path to one check.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Contact {
+    heard: Option<Moment>,
+    unheard_since: Option<Moment>,
+    is_silent: bool,
+    is_proven: bool,
+}
+
+impl Contact {
+    /// Takes in a probe that ended at `now`.
+    pub fn note(&mut self, found: Found, now: Moment) {
+        match found {
+            Found::Success => *self = Contact { heard: Some(now), ..Contact::default() },
+            Found::Answer => *self = Contact { heard: Some(now), is_proven: true, ..Contact::default() },
+            Found::NoWord => self.unheard_since = self.unheard_since.or(Some(now)),
+            Found::Silence { heard } => {
+                // Something came after a failure without an answer: the path works, and the check fails all the same. What
+                // came before the first such failure ended may be older than the end of the path.
+                self.is_proven |= heard.is_some_and(|heard| self.unheard_since.is_some_and(|since| heard > since));
+                self.heard = self.heard.max(heard);
+                self.unheard_since = self.unheard_since.or(Some(now));
+                self.is_silent = true;
+            }
+        }
+    }
+
+    /// Forgets the failures.
+    pub fn begin_afresh(&mut self) {
+        *self = Contact { heard: self.heard, ..Contact::default() };
+    }
+
+    /// When something last came from it.
+    pub fn heard(&self) -> Option<Moment> {
+        self.heard
+    }
+
+    /// Whether something came from it at `since` or later.
+    pub fn is_heard_since(&self, since: Moment) -> bool {
+        self.heard.is_some_and(|heard| heard >= since)
+    }
+
+    /// When the first failure without an answer ended since the last answer.
+    pub fn unheard_since(&self) -> Option<Moment> {
+        self.unheard_since
+    }
+
+    /// Whether one of those failures was silence.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent
+    }
+
+    /// Whether one of the failures since the last success shows that the path works.
+    pub fn is_proven(&self) -> bool {
+        self.is_proven
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Probes in words, a second apart: `+` success, `!` an answer that is a failure, `e` an exit code, `-` silence,
+    /// `c` silence after a connection half a second earlier.
+    fn after(words: &str) -> Contact {
+        let mut contact = Contact::default();
+        for (nth, word) in words.chars().enumerate() {
+            let at = |ms: u64| Moment::START + std::time::Duration::from_millis(ms);
+            let now = 1000 * (nth as u64 + 1);
+            let found = match word {
+                '+' => Found::Success,
+                '!' => Found::Answer,
+                'e' => Found::NoWord,
+                'c' => Found::Silence { heard: Some(at(now - 500)) },
+                _ => Found::Silence { heard: None },
+            };
+            contact.note(found, at(now));
+        }
+        contact
+    }
+
+    #[test]
+    fn an_answer_among_the_failures_proves_the_path() {
+        for (words, is_proven) in [
+            ("+", false),
+            ("+---", false),
+            ("+!", true),
+            ("+--!", true),
+            ("+!--", true),
+            ("+!+--", false),
+            ("+eee", false),
+            // One connection that was granted may have been before the path broke; the next wasn't.
+            ("+c--", false),
+            ("+cc-", true),
+            ("+-c", true),
+        ] {
+            assert_eq!(after(words).is_proven(), is_proven, "{words}");
+        }
+    }
+
+    #[test]
+    fn silence_begins_with_the_first_failure_without_an_answer() {
+        let since = |words| after(words).unheard_since().map(|at| at.since(Moment::START).as_secs());
+        assert_eq!(since("+--"), Some(2));
+        assert_eq!(since("+!--"), Some(3));
+        assert_eq!(since("+ee-"), Some(2));
+        assert_eq!(since("+--!"), None);
+        assert!(!after("+ee").is_silent() && after("+ee-").is_silent());
+        let mut contact = after("+cc");
+        contact.begin_afresh();
+        assert!(!contact.is_proven() && contact.unheard_since().is_none() && contact.heard().is_some());
+    }
+}

@@ -1,0 +1,238 @@
+//! How a probe ends: a server that is still sending isn't interrupted, and the verdict doesn't wait for what it sends.
+
+use std::io;
+use std::sync::Arc;
+
+use http_body_util::StreamBody;
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::sync::{Notify, mpsc};
+
+use super::https::Authority;
+use super::*;
+use crate::model::TlsSpec;
+
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+
+/// Reads to the end; how it ended.
+async fn end_of(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+    let mut rest = [0; 64];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+/// A server that sends the parts one by one, the first at once and the others when the test says so, and then how its
+/// connection ended.
+async fn in_parts(
+    parts: &'static [&'static [u8]],
+    next: Arc<Notify>,
+    closes: bool,
+) -> (SocketAddr, mpsc::UnboundedReceiver<io::Result<()>>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let to = serve(move |_, mut stream| {
+        let (next, tell) = (next.clone(), tell.clone());
+        async move {
+            read_request(&mut stream).await;
+            let talk = async {
+                for (nth, part) in parts.iter().enumerate() {
+                    if nth > 0 {
+                        next.notified().await;
+                    }
+                    stream.write_all(part).await?;
+                }
+                if closes {
+                    stream.shutdown().await?;
+                }
+                end_of(&mut stream).await
+            };
+            let _ = tell.send(talk.await);
+        }
+    })
+    .await;
+    (to, told)
+}
+
+async fn ending(told: &mut mpsc::UnboundedReceiver<io::Result<()>>) -> Result<(), io::ErrorKind> {
+    let ended = tokio::time::timeout(AMPLE, told.recv()).await.expect("it ends").expect("a server");
+    ended.map_err(|error| error.kind())
+}
+
+fn status(statuses: &[u16]) -> ProbeKind {
+    ProbeKind::Http(HttpSpec { statuses: statuses.to_vec(), ..spec() })
+}
+
+#[tokio::test]
+async fn a_server_that_sends_head_and_body_apart_sees_no_reset() {
+    for (kind, is_ok) in [(status(&[200]), true), (status(&[503]), false)] {
+        for closes in [true, false] {
+            let next = Arc::new(Notify::new());
+            let (to, mut told) = in_parts(&[HEAD, b"o", b"k"], next.clone(), closes).await;
+            // The verdict is there though the body is not.
+            assert_eq!(measure(kind.clone(), to, AMPLE).await.result.is_ok(), is_ok);
+            next.notify_one();
+            tokio::task::yield_now().await;
+            next.notify_one();
+            assert_eq!(ending(&mut told).await, Ok(()), "closes: {closes}");
+        }
+    }
+}
+
+/// Heads, each with the parts of its body that come later.
+const SLOW_BODIES: &[&[&[u8]]] = &[
+    &[b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"2\r\nok\r\n", b"0\r\n\r\n"],
+    &[b"HTTP/1.1 200 OK\r\n\r\n", b"ok"],
+    &[b"HTTP/1.0 200 OK\r\n\r\nok", b"more"],
+    &[b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nok", b" more."],
+];
+
+#[tokio::test]
+async fn nor_does_one_that_sends_chunks_or_until_the_end_or_is_found_well_half_way() {
+    for parts in SLOW_BODIES {
+        for body in [None, Some("ok".to_owned()).filter(|_| parts[0].ends_with(b"ok"))] {
+            let next = Arc::new(Notify::new());
+            let (to, mut told) = in_parts(parts, next.clone(), true).await;
+            let measured = measure(ProbeKind::Http(HttpSpec { body, ..spec() }), to, AMPLE).await;
+            assert!(measured.result.is_ok(), "{measured:?}");
+            for _ in 1..parts.len() {
+                next.notify_one();
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(ending(&mut told).await, Ok(()), "{parts:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_an_end_is_not_read_for_ever() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let to = serve(move |_, mut stream| {
+        let tell = tell.clone();
+        async move {
+            read_request(&mut stream).await;
+            let mut sent = 0;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            while let Ok(()) = stream.write_all(&[b'x'; 4096]).await {
+                sent += 4096;
+            }
+            let _ = tell.send(sent);
+        }
+    })
+    .await;
+    assert!(measure(status(&[200]), to, AMPLE).await.result.is_ok());
+    let sent = tokio::time::timeout(AMPLE, told.recv()).await.expect("it is cut off").expect("a server");
+    // What the buffers of two kernels hold beside.
+    assert!(sent < 64 * 1024 * 1024, "{sent}");
+}
+
+#[tokio::test]
+async fn a_silent_body_is_not_waited_for_for_ever() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let to = serve(move |_, mut stream| {
+        let tell = tell.clone();
+        async move {
+            read_request(&mut stream).await;
+            let _ = stream.write_all(HEAD).await;
+            let _ = tell.send(end_of(&mut stream).await);
+        }
+    })
+    .await;
+    assert!(measure(status(&[200]), to, BRIEF).await.result.is_ok());
+    // That is no end in order, as the server has not sent all.
+    assert_eq!(ending(&mut told).await, Err(io::ErrorKind::ConnectionReset));
+}
+
+#[tokio::test]
+async fn over_tls_too() {
+    let ours = Authority::named("ours");
+    let acceptor = ours.acceptor("www.svc.example", &[b"http/1.1"], |_| {});
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let next = Arc::new(Notify::new());
+    let to = {
+        let next = next.clone();
+        serve(move |_, stream| {
+            let (acceptor, tell, next) = (acceptor.clone(), tell.clone(), next.clone());
+            async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                read_request(&mut stream).await;
+                let talk = async {
+                    stream.write_all(HEAD).await?;
+                    stream.flush().await?;
+                    next.notified().await;
+                    stream.write_all(b"ok").await?;
+                    stream.shutdown().await?;
+                    end_of(&mut stream).await
+                };
+                let _ = tell.send(talk.await);
+            }
+        })
+        .await
+    };
+    let clients = ProbeClients::trusting(Sources::default(), ours.roots.clone());
+    let spec = HttpSpec { host: Some("www.svc.example".to_owned()), ..spec() };
+    let kind = ProbeKind::Https(spec, CertificateRule { verify: true, min_days: 0 });
+    assert!(probe(&clients, &check(kind, to, AMPLE), &Rtt::default()).await.result.is_ok());
+    next.notify_one();
+    assert_eq!(ending(&mut told).await, Ok(()));
+}
+
+#[tokio::test]
+async fn http_2_ends_with_a_goodbye() {
+    let ours = Authority::named("ours");
+    let acceptor = ours.acceptor("www.svc.example", &[b"h2"], |_| {});
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let next = Arc::new(Notify::new());
+    let to = {
+        let next = next.clone();
+        serve(move |_, stream| {
+            let (acceptor, tell, next) = (acceptor.clone(), tell.clone(), next.clone());
+            async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let answer = service_fn(move |_: Request<Incoming>| {
+                    let next = next.clone();
+                    async move {
+                        // The head at once; the data when the test says so.
+                        let data = futures_util::stream::once(async move {
+                            next.notified().await;
+                            Ok::<_, io::Error>(Frame::data(Bytes::from_static(b"ok")))
+                        });
+                        Ok::<_, io::Error>(Response::new(StreamBody::new(data)))
+                    }
+                });
+                let served =
+                    http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
+                let _ = tell.send(served.map_err(io::Error::other));
+            }
+        })
+        .await
+    };
+    let clients = ProbeClients::trusting(Sources::default(), ours.roots.clone());
+    let spec = HttpSpec { host: Some("www.svc.example".to_owned()), ..spec() };
+    let kind = ProbeKind::Https(spec, CertificateRule { verify: true, min_days: 0 });
+    assert!(probe(&clients, &check(kind, to, AMPLE), &Rtt::default()).await.result.is_ok());
+    next.notify_one();
+    assert_eq!(ending(&mut told).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_tls_monitor_says_goodbye() {
+    let ours = Authority::named("ours");
+    let acceptor = ours.acceptor("www.svc.example", &[], |_| {});
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let to = serve(move |_, stream| {
+        let (acceptor, tell) = (acceptor.clone(), tell.clone());
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let _ = tell.send(end_of(&mut stream).await);
+        }
+    })
+    .await;
+    let clients = ProbeClients::trusting(Sources::default(), ours.roots.clone());
+    let certificate = CertificateRule { verify: true, min_days: 0 };
+    let kind = ProbeKind::Tls(TlsSpec { host: Some("www.svc.example".to_owned()), certificate });
+    assert!(probe(&clients, &check(kind, to, AMPLE), &Rtt::default()).await.result.is_ok());
+    assert_eq!(ending(&mut told).await, Ok(()));
+}
