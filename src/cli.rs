@@ -25,7 +25,9 @@ use crate::telemetry::log::{self, LevelFilter};
 /// The command line of `portolan`.
 #[derive(Debug, Parser)]
 #[command(name = "portolan", version, about, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Example:\n  portolan demo\n\nEach command tells more: portolan COMMAND --help")]
+#[command(
+    after_help = "Example:\n  portolan demo\n\nFor the options and examples of a command: portolan COMMAND --help"
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -38,19 +40,19 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Status(status::Args),
-    /// Give no new answers with an endpoint, pool, region or zone; it is still probed
+    /// Take an endpoint, pool, region or zone out of the answers; it is still probed
     #[command(after_help = DRAIN_HELP)]
     Drain(overrides::SayArgs),
-    /// Count an endpoint, pool, region or zone as up, whatever is measured
+    /// Treat an endpoint, pool, region or zone as up, whatever its probes find
     #[command(after_help = "Example:\n  portolan force-up fra1 --why 'the monitor is wrong, ticket 42' --for 30m")]
     ForceUp(overrides::SayArgs),
-    /// Count an endpoint, pool, region or zone as down, whatever is measured
+    /// Treat an endpoint, pool, region or zone as down, whatever its probes find
     #[command(after_help = "Example:\n  portolan force-down region:eu-central --why 'exercise' --for 10m")]
     ForceDown(overrides::SayArgs),
-    /// End an override that drain, force-up or force-down made
+    /// End an override of drain, force-up or force-down
     #[command(after_help = "Examples:\n  portolan clear fra1\n  portolan clear region:eu-central 'fra*'")]
     Clear(overrides::ClearArgs),
-    /// The overrides that hold: until when, who made them and why
+    /// List the overrides: until when they last, who made them, and why
     #[command(after_help = "Example:\n  portolan overrides --format json")]
     Overrides(overrides::Asked),
     Failback(failback::Args),
@@ -91,10 +93,11 @@ const DRAIN_HELP: &str = "Examples:
   portolan drain fra1 --why 'kernel update' --for 2h
   portolan drain 'fra*' pool:carts --why 'rack move'
 
-Where some clients would get no answer any more, it names them and changes nothing, unless you give --yes.
-Of several overrides of an endpoint the narrowest wins: endpoint, glob, pool, region, zone; then the newest.
+If some clients would then get no answer, the command names them and changes nothing, unless you give --yes.
+If an endpoint has several overrides, the narrowest holds: endpoint, glob, pool, region, zone; then the newest.
 
-The token comes from PORTOLAN_TOKEN; it is one of the server's token file ([api] token_file), with the role operate.";
+The environment variable PORTOLAN_TOKEN must hold a token with the role operate, from the server's token file
+([api] token_file).";
 
 /// How a command prints its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

@@ -20,7 +20,7 @@ const SERVER: &str = "PORTOLAN_SERVER";
 /// The server to ask.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArg {
-    /// The running server's HTTP address [default: PORTOLAN_SERVER, else http://127.0.0.1:8053]
+    /// The HTTP address of the running server [default: PORTOLAN_SERVER, else http://127.0.0.1:8053]
     #[arg(long, value_name = "URL")]
     server: Option<Server>,
     /// For https: trust the certificates in this file instead of the system's [default: PORTOLAN_CA]

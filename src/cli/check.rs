@@ -9,7 +9,7 @@ use crate::cli::ask::DEFAULT_CONFIG;
 use crate::cli::{Format, text};
 use crate::config::{self, Flags, Problem, Severity};
 
-/// Load the settings, zones and policies, and print every problem with its place and a hint
+/// Load the settings, zones and policies as `serve` does, and print every problem with its place and a hint
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  portolan check --config zones/example/portolan.toml")]
 pub(super) struct Args {

@@ -14,31 +14,31 @@ use crate::control::explain::{self, Client};
 use crate::model::{CheckView, Model, WorldView};
 use crate::snapshot::{Identity, Snapshot, compile};
 
-/// Every stage of the decision that is being served: who came in, who was dropped or ranked and why, and the
-/// probability of each answer
+/// Show why a client gets its answer: every stage of the decision, which endpoints were dropped or ranked and why, and
+/// the probability of each answer
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   portolan explain www.svc.example --client 192.0.2.1
   portolan explain _https._tcp.svc.example SRV
   portolan explain www.svc.example AAAA --region eu-west --config portolan.toml")]
 pub(super) struct Args {
-    /// The steered name
+    /// The steered name, such as www.svc.example
     name: String,
-    /// A, AAAA, CNAME, SRV, HTTPS or SVCB; without, the first that the name has
+    /// A, AAAA, CNAME, SRV, HTTPS or SVCB; without it, the first type that the name has
     #[arg(value_name = "TYPE")]
     rtype: Option<String>,
-    /// The client's address; without it and --region, a client that nothing places
+    /// The client's address; without it and --region, a client of an unknown place
     #[arg(long, value_name = "IP", conflicts_with = "region")]
     client: Option<IpAddr>,
-    /// Any client of this region
+    /// In place of an address: any client of this region
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
-    /// Explain what these settings and zones would answer, without a server: nothing is measured then
+    /// Explain what these files would answer, without a server: no health and no round-trip time is known then
     #[arg(long, value_name = "FILE", conflicts_with = "server")]
     config: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArg,
-    /// How to print it; json is what /v1/explain answers
+    /// The output format; json is the answer of /v1/explain
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

@@ -7,19 +7,20 @@ use crate::cli::client::{Call, encoded};
 use crate::cli::{Failure, Format, overrides, text};
 use crate::control::failback::{FailedBack, PoolStays, PoolTurn};
 
-/// Hand a name whose failback is manual back to the first member that is up
+/// Move a name with manual failback back to its first member that is up
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   portolan failback db.svc.example
 
-The token comes from PORTOLAN_TOKEN; its role is operate. Exit code 0 also where there is nothing to do.")]
+The environment variable PORTOLAN_TOKEN must hold a token with the role operate. If there is nothing to do, the exit
+code is 0 too.")]
 pub(super) struct Args {
     /// The name, such as db.svc.example
     #[arg(value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
     #[command(flatten)]
     server: ServerArg,
-    /// How to print it; json is what the API answers
+    /// The output format; json is the answer of the API
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

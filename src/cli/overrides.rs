@@ -20,17 +20,17 @@ const SHOWN: usize = 12;
 /// An override of one or more targets.
 #[derive(Debug, clap::Args)]
 pub(super) struct SayArgs {
-    /// An endpoint, ZONE/ENDPOINT, a glob of endpoints ('fra*'), pool:NAME, region:NAME or zone:NAME; several are changed
-    /// together or not at all
+    /// An endpoint, ZONE/ENDPOINT, a glob of endpoints ('fra*'), pool:NAME, region:NAME or zone:NAME; several targets are
+    /// changed together or not at all
     #[arg(value_name = "TARGET", required = true, value_parser = target)]
     targets: Vec<String>,
-    /// Why: one line, for whoever is called next
+    /// The reason, one line: status, log and events show it
     #[arg(long, value_name = "TEXT", value_parser = why)]
     why: String,
-    /// For how long, such as 30m or 2h; without, until it is cleared
+    /// End the override after this time, such as 30m or 2h; without it the override lasts until `portolan clear`
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     duration: Option<String>,
-    /// Also where some clients get no answer any more
+    /// Do it even if some clients then get no answer
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(super) struct SayArgs {
 /// The overrides of these targets are over.
 #[derive(Debug, clap::Args)]
 pub(super) struct ClearArgs {
-    /// A TARGET as `portolan overrides` lists it; several are cleared together or not at all
+    /// A TARGET as `portolan overrides` lists it; several targets are cleared together or not at all
     #[arg(value_name = "TARGET", required = true, value_parser = target)]
     targets: Vec<String>,
     #[command(flatten)]
@@ -52,7 +52,7 @@ pub(super) struct ClearArgs {
 pub(super) struct Asked {
     #[command(flatten)]
     server: ServerArg,
-    /// How to print it; json is what the API answers
+    /// The output format; json is the answer of the API
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

@@ -11,15 +11,15 @@ use crate::control::status::{LabelReport, ProblemReport};
 /// Reading 100,000 names and the first probe round of what is new, with the longest timeout of a probe, and then some.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Have the server load its files as they are now; ends when they are served, or says why they are not
+/// Make the server load its files again; ends when they are served, or prints why they are not
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  portolan reload --server http://127.0.0.1:8053
 
-Exit code 0: the files are served. 1: they are not, and the generation before goes on.")]
+Exit code 0: the files are served. 1: they are not, and the server goes on with what it served before.")]
 pub(super) struct Args {
     #[command(flatten)]
     server: ServerArg,
-    /// How to print it; json is what /v1/reload answers
+    /// The output format; json is the answer of /v1/reload
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

@@ -5,14 +5,14 @@ use clap::ValueEnum;
 use crate::cli::{Failure, text};
 use crate::config::{self, SchemaOf};
 
-/// Print a JSON Schema of the files, for editors
+/// Print a JSON Schema of policy files or settings, for editors
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   portolan schema > policy.schema.json
 
 Then write `#:schema policy.schema.json` as the first line of a policy file, for editors with Taplo (Even Better TOML).")]
 pub(super) struct Args {
-    /// Whose schema
+    /// The kind of file
     #[arg(value_enum, default_value_t)]
     of: Of,
 }

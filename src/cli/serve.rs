@@ -13,32 +13,40 @@ use crate::telemetry::log;
 /// What still runs on the runtime when a command is done gets this long; all of it was told to stop before.
 const LAST_GRACE: Duration = Duration::from_secs(1);
 
-/// Serve the zones, with an own prober; prints a line `ready ...` once queries are answered
+/// Answer DNS queries for the zones and probe their endpoints; prints a line `ready ...` when it begins to answer
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  portolan serve --config /etc/portolan/portolan.toml
 
-Every key of the settings can also come from the environment: PORTOLAN__LISTEN__HTTP=127.0.0.1:9000.
-PORTOLAN_LOG=debug logs more.")]
+Environment:
+  PORTOLAN__LISTEN__HTTP=127.0.0.1:9000   sets listen.http; every key of the settings can be set like this
+  PORTOLAN_LOG=debug                      logs more; the levels are off, error, warn, info, debug and trace
+  PORTOLAN_LOG=warn,health=debug          levels for single modules")]
 pub(super) struct ServeArgs {
     /// The settings file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }
 
-/// Show the whole idea on this machine: three regions, three vantages, a server to ask
+/// Try it on this machine: three regions on loopback addresses, and a server that steers between them
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  portolan demo --for 60s")]
+#[command(after_help = "Examples:
+  portolan demo
+  portolan demo --no-tour --for 60s
+  portolan demo --dns 127.0.0.1:5301 --http 127.0.0.1:8054      # beside another demo
+
+On a terminal it shows what a client of each region is answered, and once takes a region down for some seconds.
+Elsewhere it prints a line for each change. Ctrl-C ends it.")]
 pub(super) struct DemoArgs {
-    /// End by itself after this time; without, Ctrl-C ends it
+    /// End after this time, such as 30s; without it the demo runs until Ctrl-C
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
-    /// Where DNS is answered, UDP and TCP
+    /// The address of the DNS server, UDP and TCP; port 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5300")]
     dns: SocketAddr,
-    /// Where the API and the status page are
+    /// The address of the API and the status page; port 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8053")]
     http: SocketAddr,
-    /// Do nothing by itself: on a terminal the demo otherwise takes a region down once, and brings it back
+    /// Don't take a region down: nothing happens unless you do something
     #[arg(long)]
     no_tour: bool,
     /// When it takes the region down

@@ -14,13 +14,13 @@ use crate::control::status::{EndpointStatus, Status, Verdict, ZoneStatus};
 /// Most transitions that are shown: what fits below the tables of a small site.
 const SHOWN_TRANSITIONS: usize = 10;
 
-/// Every endpoint as each vantage sees it, the verdict, RTTs and the last transitions
+/// Show the health of every endpoint, what each vantage sees, round-trip times, overrides and the last transitions
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  portolan status --server http://127.0.0.1:8053")]
 pub(super) struct Args {
     #[command(flatten)]
     server: ServerArg,
-    /// How to print it; json is what /v1/status answers
+    /// The output format; json is the answer of /v1/status
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

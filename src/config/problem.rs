@@ -149,17 +149,22 @@ impl fmt::Display for Problem {
     /// searched and counted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { file, line, column, severity, message, .. } = self;
-        write!(f, "{}:{line}:{column}: {}: {message}", file.display(), severity.as_str())?;
-        if let Some(hint) = &self.hint {
-            write!(f, " (hint: {hint})")?;
-        }
+        let hint = self.hint.iter().map(|hint| format!(" (hint: {hint})")).collect::<String>();
         let labels = self.labels.iter().map(ToString::to_string);
         let see: Vec<String> = labels.chain(self.section.map(str::to_owned)).collect();
-        match see.is_empty() {
-            true => Ok(()),
-            false => write!(f, " [see {}]", see.join("; ")),
-        }
+        let see = if see.is_empty() { String::new() } else { format!(" [see {}]", see.join("; ")) };
+        let severity = severity.as_str();
+        f.write_str(&on_one_line(&format!("{}:{line}:{column}: {severity}: {message}{hint}{see}", file.display())))
     }
+}
+
+/// With control characters of the files as escapes: a terminal must not obey what a file says.
+fn on_one_line(text: &str) -> String {
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_default().collect(),
+        false => String::from(c),
+    };
+    text.chars().map(escaped).collect()
 }
 
 impl fmt::Display for Label {

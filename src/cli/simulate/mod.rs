@@ -28,8 +28,8 @@ const MAX_DEMAND: u64 = 16 << 20;
 /// A server may take a few seconds for many pairs of a large site.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What each endpoint's share of the answers would become, whose capacity it exceeds, and who is left without an answer:
-/// exit code 1 when there is one of either
+/// Try a loss or a change without making it: each endpoint's share of the answers before and after, whose capacity it
+/// exceeds, and which questions would have no answer
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   portolan simulate --lose region:eu-west --demand peak.txt
@@ -44,32 +44,32 @@ A demand file has lines NET QPS, or NET QPS NAME; # begins a comment:
 Exit code: 0, or 1 when an endpoint would get more than its capacity, when a question that has an answer
 would have none, or when nothing was simulated.")]
 pub(super) struct Args {
-    /// What is lost: region:NAME (its endpoints and vantages), vantage:NAME, pool:NAME, zone:NAME, an endpoint or a glob
-    /// of them ('fra*'); may be repeated
+    /// What to lose: region:NAME (its endpoints and vantages), vantage:NAME, pool:NAME, zone:NAME, an endpoint or a glob
+    /// of endpoints ('fra*'); may be repeated
     #[arg(long, value_name = "TARGET")]
     lose: Vec<String>,
-    /// An override to try: drain, up or down, of any TARGET that drain takes; may be repeated
+    /// An override to try: drain, up or down, for any TARGET of `portolan drain`; may be repeated
     #[arg(long = "override", value_name = "TARGET=STATE", value_parser = word)]
     overrides: Vec<Word>,
-    /// The zones of this directory instead of the present ones; needs --config, for the settings. With --server, endpoints
+    /// Compare the zones of this directory with the present ones; needs --config, for the settings. With --server, endpoints
     /// are up or down as that server sees them
     #[arg(long, value_name = "DIR", requires = "config")]
     policy: Option<PathBuf>,
-    /// Who asks how much; without, all client classes the same
+    /// The queries a second of each client net; without it every class of clients asks the same
     #[arg(long, value_name = "FILE", conflicts_with = "qps")]
     demand: Option<PathBuf>,
-    /// Queries a second of all clients together, even over their classes
+    /// The queries a second of all clients together, divided evenly among their classes
     #[arg(long, value_name = "TOTAL")]
     qps: Option<f64>,
-    /// Every pair of regions lost together
+    /// Lose every two regions together, one line for each pair
     #[arg(long)]
     pairs: bool,
-    /// Simulate on what these settings and zones say: everything is up then, and nothing measured
+    /// Simulate with these files, without a server: then everything is up, and no round-trip time is known
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArg,
-    /// How to print it; json is what /v1/simulate answers
+    /// The output format; json is the answer of /v1/simulate
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

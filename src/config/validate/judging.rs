@@ -95,7 +95,7 @@ pub(super) fn check_probe(
                 let message =
                     format!("`{label}` judges `{endpoint}` on port {port}, not on port {own} of monitor `{name}`");
                 let problem = problems.warning(&judge.monitor.place, message).see(Section::Name);
-                problem.label(&probe.place, "this port goes before that of any monitor");
+                problem.label(&probe.place, "this port replaces that of every monitor");
                 problem.hint("leave the port out of `probe`, so that each monitor probes its own");
             }
         }
