@@ -96,8 +96,7 @@ const DRAIN_HELP: &str = "Examples:
 If some clients would then get no answer, the command names them and changes nothing, unless you give --yes.
 If an endpoint has several overrides, the narrowest holds: endpoint, glob, pool, region, zone; then the newest.
 
-The environment variable PORTOLAN_TOKEN must hold a token with the role operate, from the server's token file
-([api] token_file).";
+The environment variable PORTOLAN_TOKEN must hold a token with the role operate, from the server's token file ([api] token_file).";
 
 /// How a command prints its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

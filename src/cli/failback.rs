@@ -12,8 +12,7 @@ use crate::control::failback::{FailedBack, PoolStays, PoolTurn};
 #[command(after_help = "Example:
   portolan failback db.svc.example
 
-The environment variable PORTOLAN_TOKEN must hold a token with the role operate. If there is nothing to do, the exit
-code is 0 too.")]
+The environment variable PORTOLAN_TOKEN must hold a token with the role operate. If there is nothing to do, the exit code is 0 too.")]
 pub(super) struct Args {
     /// The name, such as db.svc.example
     #[arg(value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -18,9 +18,9 @@ const LAST_GRACE: Duration = Duration::from_secs(1);
 #[command(after_help = "Example:\n  portolan serve --config /etc/portolan/portolan.toml
 
 Environment:
-  PORTOLAN__LISTEN__HTTP=127.0.0.1:9000   sets listen.http; every key of the settings can be set like this
-  PORTOLAN_LOG=debug                      logs more; the levels are off, error, warn, info, debug and trace
-  PORTOLAN_LOG=warn,health=debug          levels for single modules")]
+  PORTOLAN__LISTEN__HTTP=127.0.0.1:9000   sets listen.http; so can every key of the settings
+  PORTOLAN_LOG=debug                      logs more (off, error, warn, info, debug, trace)
+  PORTOLAN_LOG=warn,health=debug          sets levels for single modules")]
 pub(super) struct ServeArgs {
     /// The settings file
     #[arg(long, value_name = "FILE")]
