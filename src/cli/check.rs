@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::cli::ask::DEFAULT_CONFIG;
 use crate::cli::{Format, text};
-use crate::config::{self, Flags, Problem, Severity};
+use crate::config::{self, Flags, Problem, Severity, without_mark};
 
 /// Load the settings, zones and policies as `serve` does, and print every problem with its place and a hint
 #[derive(Debug, clap::Args)]
@@ -68,7 +68,7 @@ fn excerpted(file: &Path) -> std::io::Result<String> {
     if std::fs::metadata(file)?.is_file() {
         std::fs::File::open(file)?.take(MOST).read_to_end(&mut octets)?;
     }
-    Ok(String::from_utf8_lossy(&octets).into_owned())
+    Ok(String::from_utf8_lossy(without_mark(&octets)).into_owned())
 }
 
 fn counted(problems: &[Problem]) -> String {

@@ -97,8 +97,7 @@ fn failure(error: StartError) -> Failure {
             }
             Failure("the files have errors; nothing was started (`portolan check` prints the same)".to_owned())
         }
-        StartError::Bind(_)
-        | StartError::Http(_, _)
+        StartError::Bind(_, _)
         | StartError::Rights(_)
         | StartError::State(_)
         | StartError::System(_)

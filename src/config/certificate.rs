@@ -15,7 +15,7 @@ use x509_parser::parse_x509_certificate;
 use crate::clock;
 use crate::config::fields::Fields;
 use crate::config::problem::{Problem, Problems, reason};
-use crate::config::source::{At, Place};
+use crate::config::source::{At, Place, without_mark};
 
 /// Where the certificate and its key are, and what was in the files when they were read.
 #[derive(Debug, Clone)]
@@ -177,7 +177,9 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> 
 }
 
 fn bytes(file: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(file).map_err(|error| format!("can't read {}: {}", file.display(), reason(&error)))
+    std::fs::read(file)
+        .map(|text| without_mark(&text).to_vec())
+        .map_err(|error| format!("can't read {}: {}", file.display(), reason(&error)))
 }
 
 #[cfg(test)]

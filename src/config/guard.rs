@@ -8,7 +8,7 @@ use crate::config::fields::Fields;
 use crate::config::manual::Section;
 use crate::config::problem::{Problems, reason};
 use crate::config::regions::net;
-use crate::config::source::{At, Place, Source};
+use crate::config::source::{At, Place, Source, without_mark};
 use crate::model::RateLimit;
 use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
 use crate::wire::cookie::{CookieSecrets, SECRET_LEN};
@@ -96,7 +96,7 @@ fn cookies(mut fields: Fields, base: &Path, problems: &mut Problems) -> Option<C
 fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     std::fs::File::open(path)?.take(MOST_SECRETS).read_to_end(&mut text)?;
-    Ok(text)
+    Ok(without_mark(&text).to_vec())
 }
 
 /// One or two lines, each a secret; the first is the current one.

@@ -7,6 +7,7 @@ mod client_lists;
 mod clients;
 mod fields;
 mod guard;
+mod interfaces;
 mod log;
 mod manual;
 mod mmdb;
@@ -39,6 +40,7 @@ pub(crate) use problem::did_you_mean;
 pub use problem::{Label, Problem, Severity, to_human, to_json};
 pub use schema::{SchemaOf, schema};
 pub use settings::{Flags, Listen, Settings};
+pub(crate) use source::{text_without_mark, without_mark};
 
 use crate::model::Model;
 use manual::Section;

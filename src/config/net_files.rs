@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::config::problem::{Problems, reason};
 use crate::config::regions::net;
-use crate::config::source::{At, Source};
+use crate::config::source::{At, Source, without_mark};
 use crate::config::spec::PolicySpec;
 
 /// Most lines of a net file. Judgment: all of the Internet's routes together are a million.
@@ -53,7 +53,7 @@ impl NetFiles {
             return known.clone();
         }
         let nets = match bounded(&path, from) {
-            Ok(text) => Some(Arc::from(lines(&Source::new(&shown, &text), &text, problems))),
+            Ok(text) => Some(Arc::from(lines(&shown, &text, problems))),
             Err(Refused { why, hint }) => {
                 let problem = problems.error(&file.place, format!("can't read the nets in {}: {why}", shown.display()));
                 problem.hint(hint);
@@ -109,14 +109,13 @@ fn bounded(path: &Path, from: &From<'_>) -> Result<Vec<u8>, Refused> {
 }
 
 /// The nets of a file; every line that is none is a problem.
-fn lines(source: &Source<'_>, text: &[u8], problems: &mut Problems) -> Vec<IpNet> {
-    /// Which some editors put before a text.
-    const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+fn lines(shown: &Path, text: &[u8], problems: &mut Problems) -> Vec<IpNet> {
+    let text = without_mark(text);
+    let source = Source::new(shown, text);
     let (mut nets, mut bad, mut start) = (Vec::new(), 0, 0);
-    for whole in text.split(|byte| *byte == b'\n') {
-        let line = if start == 0 { whole.strip_prefix(BYTE_ORDER_MARK).unwrap_or(whole) } else { whole };
-        let line_start = start + whole.len() - line.len();
-        start += whole.len() + 1;
+    for line in text.split(|byte| *byte == b'\n') {
+        let line_start = start;
+        start += line.len() + 1;
         let code = line.split(|byte| *byte == b'#').next().unwrap_or(line);
         let written = code.trim_ascii();
         if written.is_empty() {
@@ -151,7 +150,7 @@ mod tests {
 
     fn read(text: &[u8]) -> (Vec<String>, Vec<String>) {
         let mut problems = Problems::default();
-        let nets = lines(&Source::new(Path::new("f"), text), text, &mut problems);
+        let nets = lines(Path::new("f"), text, &mut problems);
         let told = problems.into_sorted().iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect();
         (nets.iter().map(ToString::to_string).collect(), told)
     }

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::problem::Problems;
-use crate::config::source::{At, Place, Source};
+use crate::config::source::{At, Place, Source, without_mark};
 
 /// One value.
 #[derive(Debug, Clone)]
@@ -68,6 +68,7 @@ impl Kind {
 /// Parses a TOML text. All syntax errors are reported; with one of them there is no tree, for what follows a
 /// syntax error is guesswork.
 pub(super) fn parse(file: &Path, bytes: &[u8], problems: &mut Problems) -> Option<Node> {
+    let bytes = without_mark(bytes);
     let source = Source::new(file, bytes);
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,

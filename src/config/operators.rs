@@ -12,7 +12,7 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use crate::config::fields::Fields;
 use crate::config::problem::{Problems, did_you_mean, reason};
-use crate::config::source::{At, Place, Source};
+use crate::config::source::{At, Place, Source, without_mark};
 
 /// `[api]` and `[state]`.
 #[derive(Debug, Clone, Default)]
@@ -151,7 +151,7 @@ fn open(path: &Path) -> std::io::Result<(Vec<u8>, u32)> {
     let mode = file.metadata()?.permissions().mode();
     let mut text = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut text)?;
-    Ok((text, mode))
+    Ok((without_mark(&text).to_vec(), mode))
 }
 
 fn parse(source: &Source<'_>, text: &[u8], problems: &mut Problems) -> Tokens {

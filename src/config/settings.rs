@@ -11,13 +11,14 @@ use crate::config::certificate::{self, Tls};
 use crate::config::clients::ClientSettings;
 use crate::config::fields::Fields;
 use crate::config::guard::{self, Guard};
+use crate::config::interfaces::{self, Read};
 use crate::config::log::{self, LogFormat};
 use crate::config::manual::Section;
 use crate::config::node::{self, Entry, Kind, Node};
 use crate::config::operators::{self, Operators};
 use crate::config::problem::{Problems, reason};
 use crate::config::regions;
-use crate::config::source::{At, Place};
+use crate::config::source::{At, Place, text_without_mark};
 use crate::model::{Clients, Region};
 
 /// Where this node stands, what it listens on, and where the zones are.
@@ -151,8 +152,9 @@ fn read_layers(
 fn layers(text: &str, environment: HashMap<String, String>, flags: &Flags) -> Result<Value, config::ConfigError> {
     let variables =
         Environment::with_prefix("PORTOLAN").prefix_separator("__").separator("__").source(Some(environment));
-    let mut builder =
-        Config::builder().add_source(config::File::from_str(text, FileFormat::Toml)).add_source(variables);
+    let mut builder = Config::builder()
+        .add_source(config::File::from_str(text_without_mark(text), FileFormat::Toml))
+        .add_source(variables);
     for (key, value) in &flags.overrides {
         builder = builder.set_override(key, value.as_str())?;
     }
@@ -383,14 +385,27 @@ fn take(address: &At<SocketAddr>, key: &'static str, taken: &mut Vec<Taken>, pro
 }
 
 fn socket(written: &At<String>, key: &str, port: u16, problems: &mut Problems) -> Option<SocketAddr> {
-    let parsed = written.value.parse();
-    if parsed.is_err() {
-        let message = format!("`{key}` must be an address and a port, and \"{}\" is not", written.value);
-        let bare: Option<std::net::IpAddr> = written.value.parse().ok();
-        let example = SocketAddr::new(bare.unwrap_or([127, 0, 0, 1].into()), port);
-        problems.error(&written.place, message).hint(format!("write \"{example}\""));
+    match interfaces::read(&written.value) {
+        Read::Whole(address) => return Some(address),
+        Read::NeedsInterface(address, known) => {
+            let message = format!("`{key}`: {} is a link-local address, and has no interface here", address.ip());
+            let (ip, name) = (address.ip(), known.unwrap_or("eth0".into()));
+            let hint = format!("write \"[{ip}%{name}]:{}\"; `ip -6 address` lists the interfaces", address.port());
+            problems.error(&written.place, message).hint(hint);
+        }
+        Read::NoInterface(address, name) => {
+            let message = format!("`{key}`: this machine has no interface `{name}` with IPv6");
+            problems.warning(&written.place, message).hint("`ip -6 address` lists the interfaces");
+            return Some(address);
+        }
+        Read::Wrong => {
+            let message = format!("`{key}` must be an address and a port, and \"{}\" is not", written.value);
+            let bare: Option<std::net::IpAddr> = written.value.parse().ok();
+            let example = SocketAddr::new(bare.unwrap_or([127, 0, 0, 1].into()), port);
+            problems.error(&written.place, message).hint(format!("write \"{example}\""));
+        }
     }
-    parsed.ok()
+    None
 }
 
 /// The environment as it is now; variables that aren't Unicode can't be settings.

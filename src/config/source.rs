@@ -3,6 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
+/// What some editors put before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// A text that was read from a file, without the byte order mark before it. Every file of the user passes through here.
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
+}
+
+/// As [`without_mark`], of a text that was read as one.
+pub(crate) fn text_without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// A place in a file, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
@@ -61,6 +74,11 @@ impl<'a> Source<'a> {
     /// A text of which no line is ever shown.
     pub(super) fn secret(file: &Path, bytes: &'a [u8]) -> Source<'a> {
         Source { is_secret: true, ..Source::new(file, bytes) }
+    }
+
+    /// What stands between two byte offsets.
+    pub(super) fn bytes(&self, start: usize, end: usize) -> &'a [u8] {
+        self.bytes.get(start..end).unwrap_or_default()
     }
 
     /// What stands between two byte offsets, for messages: bytes that are no text are shown as U+FFFD, and a long text

@@ -1,6 +1,7 @@
 //! What files become: the model that a few small files make, and that no text whatever makes a reader panic.
 
 mod policy;
+mod text;
 
 use std::collections::HashMap;
 use std::net::IpAddr;

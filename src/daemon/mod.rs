@@ -15,7 +15,6 @@ mod steer;
 mod store;
 mod vantages;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,10 +32,8 @@ pub use vantages::VantageSpec;
 pub enum StartError {
     /// The files are wrong; every problem.
     Problems(Vec<Problem>),
-    /// A DNS address can't be had.
-    Bind(BindError),
-    /// The HTTP address can't be had.
-    Http(SocketAddr, std::io::Error),
+    /// An address of this key of `[listen]` can't be had.
+    Bind(&'static str, BindError),
     /// A right that a monitor needs is missing; says what to do.
     Rights(String),
     /// What was kept from before can't be read; says what to do.
@@ -51,15 +48,7 @@ impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             StartError::Problems(problems) => f.write_str(config::to_human(problems).trim_end()),
-            StartError::Bind(error) => error.fmt(f),
-            StartError::Http(address, error) if error.kind() == std::io::ErrorKind::AddrInUse => write!(
-                f,
-                "{address}: the port is in use; see who has it with `ss -ltnp 'sport = :{}'`, or set listen.http to another",
-                address.port()
-            ),
-            StartError::Http(address, error) => {
-                write!(f, "{address}: {error}; set listen.http to an address of this machine")
-            }
+            StartError::Bind(key, error) => write!(f, "listen.{key}: {error}"),
             StartError::Rights(why) | StartError::State(why) => f.write_str(why),
             StartError::System(error) => write!(f, "the system refused: {error}"),
             StartError::Demo(why) => f.write_str(why),

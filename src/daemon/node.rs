@@ -29,7 +29,7 @@ use crate::daemon::steer::{Reloads, Steer};
 use crate::daemon::store::Store;
 use crate::daemon::vantages::{VantageSpec, Vantages};
 use crate::health::check_rights;
-use crate::server::{Certificates, Counters, Encrypted, Server};
+use crate::server::{BindError, Certificates, Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
 use crate::telemetry::Metrics;
@@ -76,7 +76,8 @@ impl Node {
         let last_reports = LastReports::load(&store, &mut warnings);
         let ramps = Ramps::load(&store, Now::read(), &mut warnings);
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
-        let mut server = Server::bind(&settings.listen.dns, settings.listen.workers).map_err(StartError::Bind)?;
+        let mut server = Server::bind(&settings.listen.dns, settings.listen.workers)
+            .map_err(|error| StartError::Bind("dns", error))?;
         let certificates =
             settings.tls.as_ref().map(|tls| Arc::new(Certificates::new(tls.certificate.certified.clone())));
         let encrypted = match &certificates {
@@ -84,7 +85,9 @@ impl Node {
             None => Vec::new(),
         };
         let address = settings.listen.http;
-        let listener = TcpListener::bind(address).await.map_err(|error| StartError::Http(address, error))?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| StartError::Bind("http", BindError::of_tcp(error, address)))?;
         let http = listener.local_addr().map_err(StartError::System)?;
         let changes = Changes::watch(watched).map_err(StartError::System)?;
 
@@ -215,7 +218,9 @@ fn bind_encrypted(
             Encrypted::Quic => &listen.quic,
         };
         if !wanted.is_empty() {
-            let bound = server.bind_encrypted(what, wanted, certificates).map_err(StartError::Bind)?;
+            let bound = server
+                .bind_encrypted(what, wanted, certificates)
+                .map_err(|error| StartError::Bind(what.as_str(), error))?;
             encrypted.push((what, bound));
         }
     }

@@ -62,6 +62,11 @@ pub enum BindError {
         /// What was asked for.
         address: SocketAddr,
     },
+    /// A link-local address without its interface, or with one that this machine doesn't have.
+    NoInterface {
+        /// What was asked for.
+        address: SocketAddr,
+    },
     /// Anything else.
     Other {
         /// What was asked for.
@@ -188,7 +193,21 @@ fn explain(error: io::Error, address: SocketAddr, protocol: &'static str) -> Bin
         io::ErrorKind::PermissionDenied => BindError::NotAllowed { address },
         io::ErrorKind::AddrNotAvailable => BindError::NotOurs { address },
         _ if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => BindError::NoFamily { address },
+        _ if is_link_local(address) && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENODEV)) => {
+            BindError::NoInterface { address }
+        }
         _ => BindError::Other { address, source: error },
+    }
+}
+
+fn is_link_local(address: SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(six) if six.ip().is_unicast_link_local())
+}
+
+impl BindError {
+    /// Why a TCP listener that was bound elsewhere could not be.
+    pub fn of_tcp(error: io::Error, address: SocketAddr) -> BindError {
+        explain(error, address, "TCP")
     }
 }
 
@@ -223,6 +242,13 @@ impl fmt::Display for BindError {
                 "cannot listen on {address}: this machine has no {family}; take the address out of [listen]",
                 family = if address.is_ipv4() { "IPv4" } else { "IPv6" }
             ),
+            BindError::NoInterface { address } => write!(
+                f,
+                "cannot listen on {address}: a link-local address is listened on with its interface; \
+                 write `[{ip}%eth0]:{port}` with the one that `ip -6 address` shows it at",
+                ip = address.ip(),
+                port = address.port()
+            ),
             BindError::Other { address, source } => write!(f, "cannot listen on {address}: {source}"),
         }
     }
@@ -235,7 +261,8 @@ impl std::error::Error for BindError {
             BindError::InUse { .. }
             | BindError::NotAllowed { .. }
             | BindError::NotOurs { .. }
-            | BindError::NoFamily { .. } => None,
+            | BindError::NoFamily { .. }
+            | BindError::NoInterface { .. } => None,
         }
     }
 }
@@ -299,6 +326,16 @@ mod tests {
             }
         });
         assert!(shares);
+    }
+
+    #[test]
+    fn a_link_local_address_wants_its_interface() {
+        for text in ["[fe80::1]:0", "[fe80::1%4294967295]:0"] {
+            let error = bind_text(text, 1).map(|_| ()).unwrap_err();
+            // A machine without IPv6 says so first.
+            let told = matches!(error, BindError::NoInterface { .. } | BindError::NoFamily { .. });
+            assert!(told && !error.to_string().contains("Invalid argument"), "{error}");
+        }
     }
 
     #[test]

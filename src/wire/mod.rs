@@ -8,6 +8,7 @@ pub mod edns;
 mod name;
 mod namebuf;
 pub mod query;
+mod record;
 pub mod reply;
 pub mod tsig;
 

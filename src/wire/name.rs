@@ -55,15 +55,21 @@ impl Name {
 
     /// As [`Name::parse`], but a text without a final dot is relative to `origin`; `@` is the origin itself.
     pub fn parse_under(text: &str, origin: &Name) -> Result<Name, NameError> {
+        Name::wire_under(text, &origin.0).map(|wire| Name(wire.to_ascii_lowercase().into()))
+    }
+
+    /// As [`Name::parse_under`], in wire form and with upper and lower case as they are written. `origin` is a name in
+    /// wire form as well.
+    pub fn wire_under(text: &str, origin: &[u8]) -> Result<Vec<u8>, NameError> {
         if text == "@" {
-            return Ok(origin.clone());
+            return Ok(origin.to_vec());
         }
         let (mut wire, absolute) = labels_of(text)?;
-        wire.extend_from_slice(if absolute { &[0] } else { &origin.0 });
+        wire.extend_from_slice(if absolute { &[0] } else { origin });
         if wire.len() > MAX_NAME {
             return Err(NameError::LongName);
         }
-        Ok(Name(wire.to_ascii_lowercase().into()))
+        Ok(wire)
     }
 
     /// Uncompressed wire form, lower case, ends with the root label.

@@ -2,8 +2,9 @@
 //! so that its FORMERR repeats it.
 
 use crate::wire::NameBuf;
-use crate::wire::code::{flag, opcode, rtype};
+use crate::wire::code::{flag, rtype};
 use crate::wire::edns::Edns;
+use crate::wire::record::{RawRecord, Records};
 use crate::wire::tsig::Tsig;
 
 /// Octets of a message's header (RFC 1035, 4.1.1).
@@ -64,16 +65,6 @@ pub struct Question<'a> {
     pub qclass: u16,
 }
 
-/// A record as it stands in a message.
-struct RawRecord<'a> {
-    owner: &'a [u8],
-    is_root: bool,
-    rtype: u16,
-    class: u16,
-    ttl: u32,
-    rdata: &'a [u8],
-}
-
 impl<'a> Query<'a> {
     /// Reads a message; an error means that it gets no reply at all.
     pub fn parse(packet: &'a [u8]) -> Result<Query<'a>, Reject> {
@@ -84,7 +75,7 @@ impl<'a> Query<'a> {
         if query.flags & flag::QR != 0 {
             return Err(Reject::Response);
         }
-        query.is_malformed = query.read_body(body, [field(4), field(6), field(8), field(10)]).is_none();
+        query.is_malformed = query.read_body(packet, body, [field(4), field(6), field(8), field(10)]).is_none();
         Ok(query)
     }
 
@@ -93,8 +84,8 @@ impl<'a> Query<'a> {
         (self.flags >> 11) as u8 & 0xF
     }
 
-    /// Reads what follows the header; `None` as soon as it breaks the format.
-    fn read_body(&mut self, body: &'a [u8], counts: [u16; 4]) -> Option<()> {
+    /// Reads `body`, which follows the header; `None` as soon as it breaks the format.
+    fn read_body(&mut self, packet: &'a [u8], body: &'a [u8], counts: [u16; 4]) -> Option<()> {
         let [questions, answers, authorities, additionals] = counts;
         let mut rest = body;
         for _ in 0..questions {
@@ -102,28 +93,23 @@ impl<'a> Query<'a> {
             rest = &rest[question.wire.len()..];
             self.question = Some(question).filter(|_| questions == 1);
         }
-        let may_have_authority = self.question.is_some_and(|question| question.qtype == rtype::IXFR);
         let mut is_sound = questions <= 1;
-        for section in [answers, authorities] {
-            // A query has nothing to tell but the SOA of IXFR (RFC 1995, 3).
-            let is_told = section > 0 && self.opcode() == opcode::QUERY;
-            is_sound &= !is_told || (may_have_authority && answers == 0);
-            for _ in 0..section {
-                let (record, next) = RawRecord::parse(rest)?;
-                is_sound &= !matches!(record.rtype, rtype::OPT | rtype::TSIG);
-                rest = next;
-            }
+        let mut records = Records::new(packet, packet.len() - rest.len());
+        // A query says nothing there but the SOA of IXFR (RFC 1995, 3); what it says is read over, as all servers do.
+        for _ in 0..u32::from(answers) + u32::from(authorities) {
+            let record = records.next()?;
+            is_sound &= record.is_sound && !matches!(record.rtype, rtype::OPT | rtype::TSIG);
         }
-        self.read_additional(rest, additionals)?;
+        self.read_additional(&mut records, additionals)?;
         let asks_for_cookie = self.edns.is_some_and(|edns| edns.cookie.is_some());
         (is_sound && (self.question.is_some() || asks_for_cookie)).then_some(())
     }
 
-    fn read_additional(&mut self, mut rest: &'a [u8], count: u16) -> Option<()> {
+    fn read_additional(&mut self, records: &mut Records<'a>, count: u16) -> Option<()> {
         let mut is_sound = true;
         for at in 0..count {
-            let (record, next) = RawRecord::parse(rest)?;
-            rest = next;
+            let record = records.next()?;
+            is_sound &= record.is_sound;
             if record.rtype == rtype::TSIG {
                 // RFC 8945, 5.1: one at most, and the last of all records.
                 let RawRecord { owner, class, ttl, rdata, .. } = record;
@@ -135,7 +121,7 @@ impl<'a> Query<'a> {
                 continue;
             }
             // RFC 6891, 6.1.1: one OPT at most, and its owner is the root.
-            if self.edns.is_some() || !record.is_root {
+            if self.edns.is_some() || record.owner != [0] {
                 is_sound = false;
                 continue;
             }
@@ -160,33 +146,6 @@ impl<'a> Question<'a> {
             qtype: u16::from_be_bytes([fixed[0], fixed[1]]),
             qclass: u16::from_be_bytes([fixed[2], fixed[3]]),
         })
-    }
-}
-
-impl<'a> RawRecord<'a> {
-    /// The record at the start of `wire`, and what follows it.
-    fn parse(wire: &'a [u8]) -> Option<(RawRecord<'a>, &'a [u8])> {
-        let owner_len = skip_name(wire)?;
-        let (fixed, after) = wire.get(owner_len..)?.split_first_chunk::<10>()?;
-        let field = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
-        let (rdata, next) = after.split_at_checked(usize::from(field(8)))?;
-        let ttl = u32::from(field(4)) << 16 | u32::from(field(6));
-        let owner = wire.get(..owner_len)?;
-        Some((RawRecord { owner, is_root: wire[0] == 0, rtype: field(0), class: field(2), ttl, rdata }, next))
-    }
-}
-
-/// How many octets the name at the start of `wire` takes; a pointer ends it and isn't followed.
-fn skip_name(wire: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        match *wire.get(at)? {
-            0 => return Some(at + 1),
-            len @ 1..=63 => at += 1 + usize::from(len),
-            0xC0..=0xFF => return wire.get(at + 1).map(|_| at + 2),
-            // RFC 6891, 5: the other label types are not in use.
-            64..=0xBF => return None,
-        }
     }
 }
 
@@ -241,7 +200,8 @@ mod tests {
     #[test]
     fn malformed_messages_are_known() {
         let opt_elsewhere = b"\x01a\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00".as_slice();
-        let soa = b"\x00\x00\x06\x00\x01\x00\x00\x00\x00\x00\x00".as_slice();
+        let soa = [b"\x00\x00\x06\x00\x01\x00\x00\x00\x00\x00\x16".as_slice(), &[0; 22]].concat();
+        let soa = soa.as_slice();
         let ixfr = b"\x03wWw\x07example\x00\x00\xfb\x00\x01".as_slice();
         let cases: [(Vec<u8>, bool, &str); 13] = [
             (message(0, [1, 0, 0, 0], &[QUESTION]), false, "plain"),
@@ -251,8 +211,8 @@ mod tests {
             (message(0, [2, 0, 0, 0], &[QUESTION, QUESTION]), true, "two questions"),
             (message(0, [1, 0, 0, 0], &[b"\xc0\x0c\x00\x01\x00\x01"]), true, "a compressed question"),
             (message(0, [1, 0, 0, 0], &[&QUESTION[..QUESTION.len() - 1]]), true, "half a question"),
-            (message(0, [1, 1, 0, 0], &[QUESTION, soa]), true, "an answer in a query"),
-            (message(0, [1, 0, 1, 0], &[QUESTION, soa]), true, "an authority in a query"),
+            (message(0, [1, 1, 0, 0], &[QUESTION, soa]), false, "an answer in a query"),
+            (message(0, [1, 0, 1, 0], &[QUESTION, soa]), false, "an authority in a query"),
             (message(0, [1, 0, 0, 2], &[QUESTION, OPT, OPT]), true, "two OPTs"),
             (message(0, [1, 0, 0, 1], &[QUESTION, opt_elsewhere]), true, "an OPT with an owner"),
             (message(0, [1, 0, 0, 1], &[QUESTION]), true, "a record that isn't there"),

@@ -16,7 +16,7 @@ use clap::error::ErrorKind;
 use crate::cli::ask::ServerArg;
 use crate::cli::client::{Call, Server};
 use crate::cli::{CommandLine, Failure, Format, text};
-use crate::config::{self, Flags, Loaded, Problem};
+use crate::config::{self, Flags, Loaded, Problem, text_without_mark};
 use crate::control::simulate::{Ask, Bounds, DemandLine, Outcome, Report, Word, as_measured, parse_demand, simulate};
 use crate::control::status::Status;
 use crate::model::{CheckView, Model, WorldView};
@@ -161,6 +161,6 @@ fn demand(file: &Path) -> Result<Vec<DemandLine>, Failure> {
     match read {
         Err(error) => Err(Failure(format!("can't read {shown}: {error}"))),
         Ok(size) if size as u64 > MAX_DEMAND => Err(Failure(format!("{shown} is over {MAX_DEMAND} octets"))),
-        Ok(_) => parse_demand(&text).map_err(|why| Failure(format!("{shown}: {why}"))),
+        Ok(_) => parse_demand(text_without_mark(&text)).map_err(|why| Failure(format!("{shown}: {why}"))),
     }
 }

@@ -1,8 +1,10 @@
-//! The text forms of record types that the `domain` crate's scanner doesn't read: APL, CERT, CSYNC, EUI48, EUI64, L32, L64,
-//! LOC, NID and URI. Pure: words in, content in wire form out. `line` calls it and hands the scanner the octets in the
+//! The text forms of record types that the `domain` crate's scanner doesn't read, or reads otherwise than their RFC has
+//! it (SVCB and HTTPS). Pure: words in, content in wire form out. `line` calls it and hands the scanner the octets in the
 //! form for unknown types (RFC 3597, 5). Also what no octets can be, though they have the form of their type.
 
+mod binding;
 mod location;
+mod rare;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -21,30 +23,46 @@ pub(super) struct Wrong {
 }
 
 /// A word is missing.
-const TOO_FEW: &str = "unexpected end of entry";
+pub(super) const TOO_FEW: &str = "unexpected end of entry";
 /// A word is left over.
-const TOO_MANY: &str = "trailing tokens";
+pub(super) const TOO_MANY: &str = "trailing tokens";
 
 /// The content in wire form of a record of type `rtype` (upper case) that is written as `words`, quotes included; `None`
-/// where the scanner reads it.
-pub(super) fn octets(rtype: &str, words: &[&[u8]]) -> Option<Result<Vec<u8>, Wrong>> {
+/// where the scanner reads it. `origin`, in wire form, is what relative names are under.
+pub(super) fn octets(rtype: &str, words: &[&[u8]], origin: &[u8]) -> Option<Result<Vec<u8>, Wrong>> {
     if words.first() == Some(&b"\\#".as_slice()) {
         return None;
     }
+    let mut words = Words { words, at: 0 };
+    let words = &mut words;
     let read = match rtype {
-        "APL" => prefixes,
-        "CERT" => certificate,
-        "CSYNC" => child_sync,
-        "EUI48" => |words: &mut Words<'_>| eui(words, 6),
-        "EUI64" => |words: &mut Words<'_>| eui(words, 8),
-        "L32" => locator32,
-        "L64" | "NID" => locator64,
-        "LOC" => location::location,
-        "URI" => uri,
+        "AMTRELAY" => rare::relay(words, origin),
+        "APL" => prefixes(words),
+        "CERT" => certificate(words),
+        "CSYNC" => child_sync(words),
+        "EID" | "NIMLOC" => rare::digits(words),
+        "EUI48" => eui(words, 6),
+        "EUI64" => eui(words, 8),
+        "GPOS" => rare::position(words),
+        "HTTPS" | "SVCB" => binding::binding(words, origin),
+        "ISDN" => rare::address(words, 2),
+        "L32" => locator32(words),
+        "L64" | "NID" => locator64(words),
+        "LOC" => location::location(words),
+        "NSAP" => rare::nsap(words),
+        "NSAP-PTR" => rare::pointer(words, origin),
+        "PX" => rare::mapping(words, origin),
+        "URI" => uri(words),
+        "X25" => rare::address(words, 1),
         _ => return None,
     };
-    let mut words = Words { words, at: 0 };
-    Some(read(&mut words).and_then(|octets| words.end().map(|()| octets)))
+    Some(read.and_then(|octets| words.end().map(|()| octets)))
+}
+
+/// The number of a type whose name the scanner doesn't know.
+pub(super) fn number_of(rtype: &str) -> Option<u16> {
+    // RFC 1348; the scanner has it without its hyphen.
+    (rtype == "NSAP-PTR").then_some(23)
 }
 
 /// What makes a record impossible whatever its text was: a type that no zone holds, or a hash of the wrong length.
@@ -57,6 +75,8 @@ pub(super) fn fault(rtype: u16, rdata: &[u8]) -> Option<&'static str> {
     const CDS: u16 = 59;
     const TA: u16 = 32768;
     const DLV: u16 = 32769;
+    const SVCB: u16 = 64;
+    const HTTPS: u16 = 65;
     match rtype {
         // Meta types and those of questions only (RFC 6895, 3.1).
         0 | OPT | 128..=255 => Some("this type is for messages, a zone has none"),
@@ -79,6 +99,7 @@ pub(super) fn fault(rtype: u16, rdata: &[u8]) -> Option<&'static str> {
             };
             (!fits).then_some("its fingerprint is not as long as its type's are")
         }
+        SVCB | HTTPS => binding::fault(rdata),
         TLSA | SMIMEA if rdata.len() <= 3 => Some("its certificate data is missing"),
         _ => None,
     }
@@ -135,7 +156,17 @@ fn uri(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
     Ok([&priority.to_be_bytes(), &weight.to_be_bytes(), text.as_slice()].concat())
 }
 
-/// The octets that a quoted text stands for (RFC 1035, 5.1).
+/// The number of a key's algorithm by its name in upper case (RFC 4034, A.1).
+pub(super) fn algorithm(name: &str) -> Option<u8> {
+    SecurityAlgorithm::from_mnemonic(name.as_bytes()).map(SecurityAlgorithm::to_int)
+}
+
+/// The octets of a word, whose quotes, if it has them, aren't a part of it.
+pub(super) fn text_of(word: &[u8]) -> Option<Vec<u8>> {
+    unescaped(word.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(word))
+}
+
+/// The octets that a text stands for, its quotes taken off (RFC 1035, 5.1).
 fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     let (mut octets, mut rest) = (Vec::new(), text);
     while let Some((&byte, after)) = rest.split_first() {
@@ -177,8 +208,7 @@ fn certificate(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
     })?;
     let tag = words.number::<u16>()?;
     let algorithm = words.read("expected an algorithm, such as ED25519 or 15", |word| {
-        let named = SecurityAlgorithm::from_mnemonic(word.to_ascii_uppercase().as_bytes());
-        named.map(SecurityAlgorithm::to_int).or_else(|| word.parse().ok())
+        algorithm(&word.to_ascii_uppercase()).or_else(|| word.parse().ok())
     })?;
     let mut text = String::new();
     loop {
@@ -285,7 +315,7 @@ mod tests {
     fn read(text: &str) -> Result<Vec<u8>, Wrong> {
         let mut words = text.split(' ').map(str::as_bytes);
         let rtype = std::str::from_utf8(words.next().unwrap()).unwrap();
-        octets(rtype, &words.collect::<Vec<_>>()).unwrap()
+        octets(rtype, &words.collect::<Vec<_>>(), b"\x06origin\x00").unwrap()
     }
 
     fn hex(text: &str) -> String {
@@ -308,12 +338,20 @@ mod tests {
             ("L32 10 10.1.2.0", "000a0a010200"),
             ("NID 10 0014:4fff:ff20:ee64", "000a00144fffff20ee64"),
             ("APL 1:192.0.2.0/24 !2:2001:db8::/32", "00011803c000020002208420010db8"),
+            ("AMTRELAY 10 1 3 @", "0a83066f726967696e00"),
+            ("AMTRELAY 10 0 1 192.0.2.1", "0a01c0000201"),
+            ("GPOS -32.6882 116.8652 10.0", "082d33322e36383832083131362e383635320431302e30"),
+            ("ISDN \"150862028003217\" 004", "0f31353038363230323830303332313703303034"),
+            ("NSAP 0x47.0005", "470005"),
+            ("NSAP-PTR a.", "016100"),
+            ("PX 10 @ b.", "000a066f726967696e00016200"),
+            ("X25 311061700956", "0c333131303631373030393536"),
         ] {
             assert_eq!(hex(text), octets, "{text}");
         }
-        assert_eq!(octets("APL", &[]), Some(Ok(Vec::new())));
-        assert_eq!(octets("URI", &[b"\\#", b"0"]), None);
-        assert_eq!(octets("A", &[b"192.0.2.1"]), None);
+        assert_eq!(octets("APL", &[], &[0]), Some(Ok(Vec::new())));
+        assert_eq!(octets("URI", &[b"\\#", b"0"], &[0]), None);
+        assert_eq!(octets("A", &[b"192.0.2.1"], &[0]), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use crate::config::problem::did_you_mean;
 use crate::config::zonefile::line::Head;
+use crate::config::zonefile::names::NotAName;
+use crate::wire::NameError;
 
 /// How the content of the usual types is written, each with an example.
 const FORMS: [(&str, &str, &str); 16] = [
@@ -25,7 +27,7 @@ const FORMS: [(&str, &str, &str); 16] = [
 ];
 
 /// How names are written.
-pub(super) const NAME: &str = "write a name of the zone such as `www`, a whole one such as `www.example.com.`, or `@`";
+const NAME: &str = "write a name of the zone such as `www`, a whole one such as `www.example.com.`, or `@`";
 
 /// What the content of a type is, with an example; `None` for types that few know by heart.
 pub(super) fn form(rtype: &str) -> Option<String> {
@@ -34,6 +36,23 @@ pub(super) fn form(rtype: &str) -> Option<String> {
     }
     let (_, what, example) = FORMS.iter().find(|(name, ..)| *name == rtype)?;
     Some(format!("the content of {rtype} records is {what}: `{example}`"))
+}
+
+/// The message and the hint for a token that can't be a name.
+pub(super) fn not_a_name(reason: &NotAName, word: &str) -> (String, Option<String>) {
+    match reason {
+        NotAName::Quoted => {
+            let plain = word.trim_matches('"');
+            (format!("`{word}` is in quotes, and a name must not be"), Some(format!("write `{plain}`")))
+        }
+        NotAName::Broken(error) => {
+            let hint = match error {
+                NameError::LongName => "its origin counts too: look for a missing final dot, or at $ORIGIN",
+                NameError::EmptyLabel | NameError::LongLabel | NameError::BadEscape => NAME,
+            };
+            (format!("`{word}` is not a domain name: {error}"), Some(hint.to_string()))
+        }
+    }
 }
 
 /// The message and the hint for what the scanner says of `word`, in an entry that begins with `head`.
@@ -83,7 +102,10 @@ pub(super) fn explain(reason: &str, word: &str, head: &Head) -> (String, Option<
             let hint = "write its content as RFC 3597 does: `TYPE \\# LENGTH HEX`";
             (format!("the text form of this {what} is not known here"), Some(hint.to_string()))
         }
-        other => (format!("bad {what}: {other}, not `{word}`"), form),
+        other => match other.strip_prefix("it ") {
+            Some(fault) => (format!("bad {what}: `{word}` {fault}"), form),
+            None => (format!("bad {what}: {other}, not `{word}`"), form),
+        },
     }
 }
 

@@ -1,9 +1,25 @@
 //! Writes one entry down again as a single plain line for the scanner of the `domain` crate, which takes neither `1h`
-//! for a TTL nor octets beyond ASCII, and knows the text form of some types only; and maps the scanner's columns back to tokens. It decides nothing about records
-//! but where an entry's TTL and type stand.
+//! for a TTL, nor `@` for a name within content, nor octets beyond ASCII, and knows the text form of some types only; and
+//! maps the scanner's columns back to tokens. It decides nothing about records but where an entry's TTL, type and names
+//! stand.
 
 use crate::config::zonefile::content::{self, Wrong};
 use crate::config::zonefile::entry::{Entry, Token};
+use crate::config::zonefile::names::{self, NotAName};
+
+/// Types with the algorithm of a key in their content, and which word of it that is (RFC 4034, 2.2, 3.2 and 5.3).
+const ALGORITHMS: [(&str, usize); 10] = [
+    ("CDNSKEY", 2),
+    ("CDS", 1),
+    ("DLV", 1),
+    ("DNSKEY", 2),
+    ("DS", 1),
+    ("KEY", 2),
+    ("RKEY", 2),
+    ("RRSIG", 1),
+    ("SIG", 1),
+    ("TA", 1),
+];
 
 /// An entry as the scanner gets it.
 #[derive(Debug)]
@@ -14,8 +30,8 @@ pub(super) struct Line {
     starts: Vec<usize>,
     /// What its first tokens are.
     pub(super) head: Head,
-    /// What is wrong with content that isn't the scanner's to read, and with which token.
-    pub(super) wrong: Option<(usize, &'static str)>,
+    /// What is wrong with it, and with which token, where the scanner needn't read it to know.
+    pub(super) wrong: Option<(usize, Fault)>,
 }
 
 /// What an entry is, from its first tokens.
@@ -33,7 +49,7 @@ pub(super) enum Head {
 }
 
 /// Types whose RDATA is written as that of another one, which the scanner knows.
-const WRITTEN_ALIKE: [(&str, &str); 14] = [
+const WRITTEN_ALIKE: [(&str, &str); 17] = [
     ("SPF", "TXT"),
     ("NINFO", "TXT"),
     ("AVC", "TXT"),
@@ -48,18 +64,48 @@ const WRITTEN_ALIKE: [(&str, &str); 14] = [
     ("TALINK", "RP"),
     ("DLV", "DS"),
     ("TA", "DS"),
+    ("KEY", "DNSKEY"),
+    ("RKEY", "DNSKEY"),
+    ("SIG", "RRSIG"),
 ];
 
+/// Why an entry isn't the scanner's to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Its content is wrong, in the scanner's words.
+    Content(&'static str),
+    /// This is no name, and one must stand here.
+    Name(NotAName),
+}
+
 impl Line {
-    /// Writes `entry` of `source` down.
-    pub(super) fn of(entry: &Entry, source: &[u8]) -> Line {
-        let texts: Vec<&[u8]> = entry.tokens.iter().map(|t| source.get(t.start..t.end).unwrap_or_default()).collect();
-        let (head, type_at, rewritten) = read_head(entry.indented, &texts);
+    /// Writes `entry` of `source` down. Its relative names are under `origin`, which is in wire form.
+    pub(super) fn of(entry: &Entry, source: &[u8], origin: &[u8]) -> Line {
+        let mut texts: Vec<&[u8]> =
+            entry.tokens.iter().map(|t| source.get(t.start..t.end).unwrap_or_default()).collect();
+        let (head, type_at, mut rewritten) = read_head(entry.indented, &texts);
+        let at_sign = if texts.contains(&b"@".as_slice()) { names::text_of(origin) } else { String::new() };
+        let mut wrong = None;
+        for at in names::positions(&head, entry.indented, &texts, type_at + 1) {
+            match texts.get(at).copied() {
+                Some(b"@") => texts[at] = at_sign.as_bytes(),
+                Some(text) => {
+                    let reason = names::resolve(text, origin).err().map(|reason| (at, Fault::Name(reason)));
+                    wrong = wrong.or(reason);
+                }
+                None => {}
+            }
+        }
         let read = match &head {
-            Head::Record { rtype, .. } => content::octets(rtype, texts.get(type_at + 1..).unwrap_or_default()),
-            Head::Directive(_) => None,
+            Head::Record { rtype, .. } if wrong.is_none() => read_content(rtype, &texts, entry, type_at + 1, origin),
+            Head::Record { .. } | Head::Directive(_) => None,
         };
-        let mut line = Line { bytes: Vec::new(), starts: Vec::new(), head, wrong: None };
+        if let Head::Record { rtype, .. } = &head
+            && let Some(number) = content::number_of(rtype)
+        {
+            rewritten.push((type_at, format!("TYPE{number}")));
+        }
+        let mut line = Line { bytes: Vec::new(), starts: Vec::new(), head, wrong };
         if entry.indented {
             line.bytes.push(b' ');
         }
@@ -72,12 +118,12 @@ impl Line {
             line.starts.push(line.bytes.len());
             match rewritten.iter().find(|(index, _)| *index == at) {
                 Some((_, other)) => line.bytes.extend_from_slice(other.as_bytes()),
-                None => text.iter().for_each(|byte| push_plain(*byte, &mut line.bytes)),
+                None => line.bytes.extend_from_slice(names::plain(text).as_bytes()),
             }
         }
         match read {
             Some(Ok(octets)) => line.push_octets(&octets),
-            Some(Err(Wrong { at, reason })) => line.wrong = Some((type_at + 1 + at, reason)),
+            Some(Err(Wrong { at, reason })) => line.wrong = Some((at, Fault::Content(reason))),
             None => {}
         }
         line.bytes.push(b'\n');
@@ -90,14 +136,6 @@ impl Line {
         octets.iter().for_each(|octet| self.bytes.extend_from_slice(format!("{octet:02x}").as_bytes()));
     }
 
-    /// The token of this index as the scanner gets it, unless it is quoted.
-    pub(super) fn token(&self, at: usize) -> Option<&str> {
-        let start = *self.starts.get(at)?;
-        let end = self.starts.get(at + 1).copied().unwrap_or(self.bytes.len());
-        let text = std::str::from_utf8(self.bytes.get(start..end)?).ok()?.trim_end_matches([' ', '\n']);
-        (!text.starts_with('"')).then_some(text)
-    }
-
     /// The token that stands at the scanner's `column`, or the last one before it.
     pub(super) fn token_at<'e>(&self, column: usize, entry: &'e Entry) -> Option<&'e Token> {
         let index = self.starts.partition_point(|start| *start < column).saturating_sub(1);
@@ -105,12 +143,34 @@ impl Line {
     }
 }
 
-/// One octet as the scanner takes it; what isn't ASCII, as an escape.
-fn push_plain(byte: u8, line: &mut Vec<u8>) {
-    match byte {
-        0x20..=0x7e => line.push(byte),
-        other => line.extend_from_slice(format!("\\{other:03}").as_bytes()),
+/// The content of a record whose type isn't the scanner's to read; what is wrong has the index of its token.
+fn read_content(
+    rtype: &str,
+    texts: &[&[u8]],
+    entry: &Entry,
+    first: usize,
+    origin: &[u8],
+) -> Option<Result<Vec<u8>, Wrong>> {
+    let plain = texts.get(first..).unwrap_or_default();
+    if !matches!(rtype, "HTTPS" | "SVCB") {
+        let read = content::octets(rtype, plain, origin)?;
+        return Some(read.map_err(|wrong| Wrong { at: first + wrong.at, ..wrong }));
     }
+    // `alpn="h2"` is two tokens, and one word.
+    let (mut words, mut tokens): (Vec<Vec<u8>>, Vec<usize>) = (Vec::new(), Vec::new());
+    for (at, text) in plain.iter().enumerate().map(|(at, text)| (first + at, text)) {
+        let goes_on = at > first && entry.tokens[at - 1].end == entry.tokens[at].start;
+        match words.last_mut().filter(|_| goes_on) {
+            Some(word) => word.extend_from_slice(text),
+            None => {
+                words.push(text.to_vec());
+                tokens.push(at);
+            }
+        }
+    }
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let read = content::octets(rtype, &words, origin)?;
+    Some(read.map_err(|wrong| Wrong { at: tokens.get(wrong.at).copied().unwrap_or(texts.len()), ..wrong }))
 }
 
 /// What the entry is, the token that its type is, and the tokens to be written differently.
@@ -145,6 +205,10 @@ fn read_head(indented: bool, texts: &[&[u8]]) -> (Head, usize, Vec<(usize, Strin
     if rtype == "SOA" {
         // After the type: names of server and mailbox, serial, then four lengths of time (RFC 1035, 3.3.13).
         (at + 4..at + 8).for_each(rewrite);
+    }
+    if let Some((_, word)) = ALGORITHMS.iter().find(|(name, _)| *name == rtype) {
+        let at = at + 1 + word;
+        rewritten.extend(content::algorithm(&upper(at)).map(|number| (at, number.to_string())));
     }
     if let Some((_, alike)) = WRITTEN_ALIKE.iter().find(|(name, _)| *name == rtype) {
         rewritten.push((at, (*alike).to_string()));
@@ -189,7 +253,7 @@ mod tests {
 
     fn line(text: &str) -> (String, Head) {
         let entry = Entries::new(text.as_bytes()).next().unwrap().unwrap();
-        let line = Line::of(&entry, text.as_bytes());
+        let line = Line::of(&entry, text.as_bytes(), b"\x06origin\x00");
         (String::from_utf8(line.bytes).unwrap(), line.head)
     }
 
@@ -201,10 +265,19 @@ mod tests {
             ("a 1d IN A 192.0.2.1", "a 86400 IN A 192.0.2.1\n", record("A", Some((86_400, 1)))),
             ("  in 5 txt \"ß\"", " in 5 txt \"\\195\\159\"\n", record("TXT", Some((5, 1)))),
             ("3600 A 192.0.2.1", "3600 A 192.0.2.1\n", record("A", None)),
-            ("@ SOA a b (1 1h 2m\n3w 4)", "@ SOA a b 1 3600 120 1814400 4\n", record("SOA", None)),
+            ("@ SOA a b (1 1h 2m\n3w 4)", "origin. SOA a b 1 3600 120 1814400 4\n", record("SOA", None)),
+            ("@ SOA @ @ 1 2 3 4 5", "origin. SOA origin. origin. 1 2 3 4 5\n", record("SOA", None)),
+            ("a MX 10 @ ; @", "a MX 10 origin.\n", record("MX", None)),
+            ("a MX 10 \\@", "a MX 10 \\@\n", record("MX", None)),
+            ("a TXT @ \"@\"", "a TXT @ \"@\"\n", record("TXT", None)),
+            ("$ORIGIN @", "$ORIGIN origin.\n", Head::Directive("$ORIGIN".into())),
+            ("$include @ @", "$include @ origin.\n", Head::Directive("$INCLUDE".into())),
+            ("a IPSECKEY 10 3 2 @ AQ==", "a IPSECKEY 10 3 2 origin. AQ==\n", record("IPSECKEY", None)),
+            ("a DS 1 rsasha256 2 00", "a DS 1 8 2 00\n", record("DS", None)),
+            ("a DNSKEY 256 3 ED25519 AQ==", "a DNSKEY 256 3 15 AQ==\n", record("DNSKEY", None)),
             ("a SPF \"v\"", "a TXT \"v\"\n", record("SPF", None)),
             ("a EUI48 00-00-5e-00-53-2a", "a EUI48 \\# 6 00005e00532a\n", record("EUI48", None)),
-            ("a HTTPS 1 . alpn=\"h2\"", "a HTTPS 1 . alpn=\"h2\"\n", record("HTTPS", None)),
+            ("a HTTPS 1 . alpn=\"h2\"", "a HTTPS \\# 10 00010000010003026832\n", record("HTTPS", None)),
         ] {
             assert_eq!(line(text), (plain.to_string(), head), "{text}");
         }

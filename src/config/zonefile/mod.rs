@@ -6,6 +6,7 @@ mod content;
 mod entry;
 mod explain;
 mod line;
+mod names;
 mod rules;
 mod scan;
 

@@ -13,11 +13,12 @@ use domain::rdata::AllRecordData;
 use domain::zonefile::inplace::{self, ScannedRecord, Zonefile};
 
 use crate::config::problem::{Problems, reason};
-use crate::config::source::{Place, Source};
+use crate::config::source::{Place, Source, without_mark};
 use crate::config::zonefile::content;
 use crate::config::zonefile::entry::{Entries, Entry};
 use crate::config::zonefile::explain;
-use crate::config::zonefile::line::{Head, Line};
+use crate::config::zonefile::line::{Fault, Head, Line};
+use crate::config::zonefile::names;
 use crate::wire::Name;
 
 /// Longest TTL (RFC 2181, 8).
@@ -86,6 +87,7 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn file(&mut self, file: At<'_>, bytes: &[u8], mut state: Zonefile) {
+        let bytes = without_mark(bytes);
         let source = Source::new(file.shown, bytes);
         let mut lines_fed = 0;
         for entry in Entries::new(bytes) {
@@ -96,12 +98,17 @@ impl Scan<'_> {
                     continue;
                 }
             };
-            let line = Line::of(&entry, bytes);
-            if !self.allowed(&entry, &line, &source) || !self.names_well(&entry, &line, &source) {
+            let origin = state.origin().unwrap_or_else(|_| ScannedName::root_bytes());
+            let line = Line::of(&entry, bytes, origin.as_octets());
+            if !self.allowed(&entry, &line, &source) {
                 continue;
             }
-            if let Some((token, reason)) = line.wrong {
-                self.told(reason, token, &entry, &line, &source);
+            if let Some((token, fault)) = &line.wrong {
+                self.faulty(fault, *token, &entry, &line, &source);
+                continue;
+            }
+            if line.head == Head::Directive("$INCLUDE".into()) {
+                self.include_as(file, &entry, &line, &source, &state);
                 continue;
             }
             let before = state.clone();
@@ -111,12 +118,8 @@ impl Scan<'_> {
                 Ok(Some(inplace::Entry::Record(record))) => {
                     lines_fed += self.record(record, &entry, &line, &source, &mut state);
                 }
-                Ok(Some(inplace::Entry::Include { path, origin })) => {
-                    let mut inner = state.clone();
-                    origin.into_iter().for_each(|origin| inner.set_origin(origin));
-                    let place = place_of(&entry, 1, &source);
-                    self.include(file, path.as_ref(), &place, inner);
-                }
+                // That directive never gets to the scanner.
+                Ok(Some(inplace::Entry::Include { .. })) => {}
                 Err(error) => {
                     self.refused(&error.to_string(), lines_fed, &entry, &line, &source);
                     state = before;
@@ -152,22 +155,6 @@ impl Scan<'_> {
         }
     }
 
-    /// Whether the name that an owner or `$ORIGIN` is can be one: the scanner lets empty labels pass.
-    fn names_well(&mut self, entry: &Entry, line: &Line, source: &Source<'_>) -> bool {
-        let at = match &line.head {
-            Head::Directive(name) if name == "$ORIGIN" => 1,
-            Head::Record { .. } if !entry.indented => 0,
-            Head::Directive(_) | Head::Record { .. } => return true,
-        };
-        let wrong = line.token(at).and_then(|text| Name::parse(text).err().map(|error| (text, error)));
-        if let Some((text, error)) = &wrong {
-            let problem =
-                self.problems.error(&place_of(entry, at, source), format!("`{text}` is not a domain name: {error}"));
-            problem.hint(explain::NAME);
-        }
-        wrong.is_none()
-    }
-
     /// Keeps a record; says how many further lines were fed to the scanner.
     fn record(
         &mut self,
@@ -188,21 +175,10 @@ impl Scan<'_> {
             return 0;
         };
         if rdata.len() > usize::from(u16::MAX) || !is_of_type(record.rtype(), &rdata) {
-            let wrong = (0..entry.tokens.len()).find_map(|at| Some((at, Name::parse(line.token(at)?).err()?)));
-            match wrong {
-                Some((at, error)) => {
-                    let message = format!("`{}` is not a domain name: {error}", line.token(at).unwrap_or_default());
-                    self.problems.error(&place_of(entry, at, source), message).hint(explain::NAME);
-                }
-                None => {
-                    let rtype = Rtype::from_int(rtype);
-                    let message = format!("these octets can't be the content of {rtype} records");
-                    let problem = self.problems.error(&place, message);
-                    problem.hint = explain::form(&rtype.to_string()).or_else(|| {
-                        Some("write it in the text form of its type, or mend the octets after `\\#`".into())
-                    });
-                }
-            }
+            let rtype = Rtype::from_int(rtype);
+            let problem = self.problems.error(&place, format!("these octets can't be the content of {rtype} records"));
+            problem.hint = explain::form(&rtype.to_string())
+                .or_else(|| Some("write it in the text form of its type, or mend the octets after `\\#`".into()));
             return 0;
         }
         if let Some(wrong) = content::fault(rtype, &rdata) {
@@ -225,6 +201,27 @@ impl Scan<'_> {
         }
         self.out.records.push(Record { owner, rtype, ttl: ttl.min(MAX_TTL), rdata: rdata.into(), place });
         fed
+    }
+
+    /// `$INCLUDE FILE [ORIGIN]`, the file's name with or without quotes.
+    fn include_as(&mut self, from: At<'_>, entry: &Entry, line: &Line, source: &Source<'_>, state: &Zonefile) {
+        let text = |at: usize| entry.tokens.get(at).map(|token| source.bytes(token.start, token.end));
+        let Some(path) = text(1) else {
+            return self.faulty(&Fault::Content(content::TOO_FEW), 1, entry, line, source);
+        };
+        if entry.tokens.len() > 3 {
+            return self.faulty(&Fault::Content(content::TOO_MANY), 3, entry, line, source);
+        }
+        let Some(path) = content::text_of(path).and_then(|path| String::from_utf8(path).ok()) else {
+            return self.faulty(&Fault::Content("bad symbol"), 1, entry, line, source);
+        };
+        let mut inner = state.clone();
+        let outer = state.origin().unwrap_or_else(|_| ScannedName::root_bytes());
+        let origin = text(2).and_then(|token| names::resolve(token, outer.as_octets()).ok());
+        if let Some(origin) = origin.and_then(|origin| ScannedName::from_octets(Bytes::from(origin)).ok()) {
+            inner.set_origin(origin);
+        }
+        self.include(from, &path, &place_of(entry, 1, source), inner);
     }
 
     fn include(&mut self, from: At<'_>, path: &str, place: &Place, state: Zonefile) {
@@ -268,9 +265,13 @@ impl Scan<'_> {
     }
 
     /// What is wrong with a token of an entry; where that one is missing, what it should come after.
-    fn told(&mut self, reason: &str, token: usize, entry: &Entry, line: &Line, source: &Source<'_>) {
+    fn faulty(&mut self, fault: &Fault, token: usize, entry: &Entry, line: &Line, source: &Source<'_>) {
         let Some(token) = entry.tokens.get(token).or(entry.tokens.last()) else { return };
-        let (message, hint) = explain::explain(reason, &source.text(token.start, token.end), &line.head);
+        let word = source.text(token.start, token.end);
+        let (message, hint) = match fault {
+            Fault::Content(reason) => explain::explain(reason, &word, &line.head),
+            Fault::Name(reason) => explain::not_a_name(reason, &word),
+        };
         self.problems.error(&source.span(token.start, token.end), message).hint = hint;
     }
 
@@ -292,6 +293,7 @@ impl Scan<'_> {
 /// The type as it is written, which isn't the scanned one where two are written alike.
 fn real_type(line: &Line, record: &ScannedRecord) -> u16 {
     match &line.head {
+        // `NSAP-PTR` is known by its number only.
         Head::Record { rtype, .. } => rtype.parse::<Rtype>().map_or(record.rtype().to_int(), |rtype| rtype.to_int()),
         Head::Directive(_) => record.rtype().to_int(),
     }

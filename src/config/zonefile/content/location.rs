@@ -86,7 +86,7 @@ mod tests {
 
     fn read(text: &str) -> String {
         let words: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
-        match octets("LOC", &words).unwrap() {
+        match octets("LOC", &words, &[0]).unwrap() {
             Ok(octets) => octets.iter().map(|octet| format!("{octet:02x}")).collect(),
             Err(wrong) => format!("{} {}", wrong.at, wrong.reason),
         }

@@ -1,0 +1,96 @@
+//! Addresses that belong to one interface: `[fe80::1%eth0]:53` (RFC 4007, 11). A link-local address means nothing without
+//! its interface, and the standard library takes only the interface's number. Reads which interfaces this machine has;
+//! the settings call it for every address they hold.
+
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+
+/// Where Linux lists the IPv6 addresses of this network namespace: address, number, prefix, scope, flags and name.
+const TABLE: &str = "/proc/net/if_inet6";
+
+/// What an address of the settings is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Good.
+    Whole(SocketAddr),
+    /// Link-local and without an interface; the one that has the address, where there is one.
+    NeedsInterface(SocketAddrV6, Option<String>),
+    /// It names an interface that this machine doesn't have.
+    NoInterface(SocketAddr, String),
+    /// No address with a port.
+    Wrong,
+}
+
+/// Reads an address and port as the settings have them.
+pub(super) fn read(text: &str) -> Read {
+    read_with(text, || std::fs::read_to_string(TABLE).unwrap_or_default())
+}
+
+fn read_with(text: &str, table: impl Fn() -> String) -> Read {
+    if let Ok(address) = text.parse() {
+        return match address {
+            SocketAddr::V6(six) if six.ip().is_unicast_link_local() && six.scope_id() == 0 => {
+                let table = table();
+                let mut known = interfaces(&table).filter(|(ip, ..)| ip == six.ip());
+                Read::NeedsInterface(six, known.next().map(|(.., name)| name.to_owned()))
+            }
+            SocketAddr::V6(_) | SocketAddr::V4(_) => Read::Whole(address),
+        };
+    }
+    let Some((ip, name, port)) = zoned(text) else { return Read::Wrong };
+    let table = table();
+    let number = interfaces(&table).find(|(.., known)| *known == name).map(|(_, number, _)| number);
+    let address = SocketAddr::V6(SocketAddrV6::new(ip, port, 0, number.unwrap_or(0)));
+    match number {
+        Some(_) => Read::Whole(address),
+        None => Read::NoInterface(address, name.to_owned()),
+    }
+}
+
+/// `[ADDRESS%INTERFACE]:PORT`.
+fn zoned(text: &str) -> Option<(Ipv6Addr, &str, u16)> {
+    let (inside, port) = text.strip_prefix('[')?.split_once("]:")?;
+    let (ip, name) = inside.split_once('%')?;
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
+    is_name.then_some((ip.parse().ok()?, name, port.parse().ok()?))
+}
+
+fn interfaces(table: &str) -> impl Iterator<Item = (Ipv6Addr, u32, &str)> {
+    table.lines().filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let ip = u128::from_str_radix(fields.next()?, 16).ok()?;
+        let number = u32::from_str_radix(fields.next()?, 16).ok()?;
+        Some((Ipv6Addr::from_bits(ip), number, fields.nth(3)?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                         fe800000000000000000000000000001 0c 40 20 80     eth0\n";
+
+    #[test]
+    fn a_link_local_address_has_its_interface() {
+        let whole = |text: &str| Read::Whole(text.parse().unwrap());
+        let bare: SocketAddrV6 = "[fe80::1]:53".parse().unwrap();
+        let other: SocketAddrV6 = "[fe80::2]:53".parse().unwrap();
+        for (text, read) in [
+            ("127.0.0.1:53", whole("127.0.0.1:53")),
+            ("[2001:db8::1]:53", whole("[2001:db8::1]:53")),
+            ("[fe80::1%eth0]:53", whole("[fe80::1%12]:53")),
+            ("[fe80::2%eth0]:0", whole("[fe80::2%12]:0")),
+            ("[fe80::1%12]:53", whole("[fe80::1%12]:53")),
+            ("[fe80::1]:53", Read::NeedsInterface(bare, Some("eth0".into()))),
+            ("[fe80::2]:53", Read::NeedsInterface(other, None)),
+            ("[fe80::1%eth9]:53", Read::NoInterface("[fe80::1]:53".parse().unwrap(), "eth9".into())),
+            ("[fe80::1%]:53", Read::Wrong),
+            ("[fe80::1%eth0]", Read::Wrong),
+            ("fe80::1%eth0:53", Read::Wrong),
+            ("[192.0.2.1%eth0]:53", Read::Wrong),
+            ("127.0.0.1", Read::Wrong),
+        ] {
+            assert_eq!(read_with(text, || TABLE.to_owned()), read, "{text}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Where names stand in an entry, and what they mean there: a free-standing `@` is the origin, an escaped one a label,
+//! and nothing is a name that stands in quotes (RFC 1035, 5.1). Pure. `line` passes every name of an entry through
+//! [`resolve`], so that a token means the same as an owner, in a directive and in the content of every type.
+
+use crate::config::zonefile::line::Head;
+use crate::wire::{Name, NameError};
+
+/// Why a token can't be the name that stands in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NotAName {
+    /// It is in quotes. Knot and BIND refuse that too; the quotes would be a part of the name.
+    Quoted,
+    /// It breaks the rules of names.
+    Broken(NameError),
+}
+
+/// Types with names in their content: the words, from 0, that are names (RFC 1035, 3.3; 1183; 1348; 2163; 2230; 2782;
+/// 2915; 4034; 6672; 6742; 9460).
+const POSITIONS: [(&str, &[usize]); 30] = [
+    ("AFSDB", &[1]),
+    ("CNAME", &[0]),
+    ("DNAME", &[0]),
+    ("HTTPS", &[1]),
+    ("KX", &[1]),
+    ("LP", &[1]),
+    ("MB", &[0]),
+    ("MD", &[0]),
+    ("MF", &[0]),
+    ("MG", &[0]),
+    ("MINFO", &[0, 1]),
+    ("MR", &[0]),
+    ("MX", &[1]),
+    ("NAPTR", &[5]),
+    ("NS", &[0]),
+    ("NSAP-PTR", &[0]),
+    ("NSEC", &[0]),
+    ("NXT", &[0]),
+    ("PTR", &[0]),
+    ("PX", &[1, 2]),
+    ("RP", &[0, 1]),
+    ("RRSIG", &[7]),
+    ("RT", &[1]),
+    ("SIG", &[7]),
+    ("SOA", &[0, 1]),
+    ("SRV", &[3]),
+    ("SVCB", &[1]),
+    ("TALINK", &[0, 1]),
+    ("TKEY", &[0]),
+    ("TSIG", &[0]),
+];
+
+/// The gateway of IPSECKEY and the relay of AMTRELAY are names where the word before says so (RFC 4025, 2.5; 8777, 4.3).
+const GATEWAYS: [(&str, usize, &[u8], usize); 2] = [("IPSECKEY", 1, b"3", 3), ("AMTRELAY", 2, b"3", 3)];
+
+/// The tokens of an entry that are names; `content` is the token behind the type, or behind the directive.
+pub(super) fn positions(head: &Head, indented: bool, texts: &[&[u8]], content: usize) -> Vec<usize> {
+    let rtype = match head {
+        Head::Directive(name) if name == "$ORIGIN" => return vec![1],
+        Head::Directive(name) if name == "$INCLUDE" => return vec![2],
+        Head::Directive(_) => return Vec::new(),
+        Head::Record { rtype, .. } => rtype.as_str(),
+    };
+    let owner = (!indented).then_some(0);
+    let words = texts.get(content..).unwrap_or_default();
+    if words.first() == Some(&b"\\#".as_slice()) {
+        return owner.into_iter().collect();
+    }
+    let fixed = POSITIONS.iter().filter(|(name, _)| *name == rtype).flat_map(|(_, at)| at.iter().copied());
+    let chosen = GATEWAYS.iter().filter(|(name, ..)| *name == rtype);
+    let chosen = chosen.filter(|(_, kind, named, _)| words.get(*kind) == Some(named)).map(|(.., at)| *at);
+    owner.into_iter().chain(fixed.chain(chosen).map(|at| content + at)).collect()
+}
+
+/// The name that a token is under `origin` (in wire form), in wire form with its case.
+pub(super) fn resolve(token: &[u8], origin: &[u8]) -> Result<Vec<u8>, NotAName> {
+    if token.starts_with(b"\"") {
+        return Err(NotAName::Quoted);
+    }
+    Name::wire_under(&plain(token), origin).map_err(NotAName::Broken)
+}
+
+/// A token in printable ASCII: other octets become escapes.
+pub(super) fn plain(token: &[u8]) -> String {
+    let mut text = String::with_capacity(token.len());
+    for &byte in token {
+        match byte {
+            0x20..=0x7e => text.push(char::from(byte)),
+            other => text.push_str(&format!("\\{other:03}")),
+        }
+    }
+    text
+}
+
+/// A name in wire form as an absolute name in text, its case kept.
+pub(super) fn text_of(mut wire: &[u8]) -> String {
+    let mut text = String::new();
+    while let Some((&len, rest)) = wire.split_first() {
+        let (label, after) = rest.split_at_checked(usize::from(len)).unwrap_or((rest, &[]));
+        for &byte in label {
+            match byte {
+                byte if byte.is_ascii_alphanumeric() || b"-_".contains(&byte) => text.push(char::from(byte)),
+                other => text.push_str(&format!("\\{other:03}")),
+            }
+        }
+        if len > 0 || text.is_empty() {
+            text.push('.');
+        }
+        wire = after;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORIGIN: &[u8] = b"\x03Sub\x07example\x00";
+
+    #[test]
+    fn only_a_free_standing_at_sign_is_the_origin() {
+        for (token, name) in [
+            (&b"@"[..], Ok(ORIGIN.to_vec())),
+            (b"\\@", Ok([b"\x01@", ORIGIN].concat())),
+            (b"\\064", Ok([b"\x01@", ORIGIN].concat())),
+            (b"a@", Ok([b"\x02a@", ORIGIN].concat())),
+            (b"@.", Ok(b"\x01@\x00".to_vec())),
+            (b".", Ok(b"\x00".to_vec())),
+            (b"WWW", Ok([b"\x03WWW", ORIGIN].concat())),
+            (b"\xe9", Ok([b"\x01\xe9", ORIGIN].concat())),
+            (b"\"@\"", Err(NotAName::Quoted)),
+            (b"a..b", Err(NotAName::Broken(NameError::EmptyLabel))),
+        ] {
+            assert_eq!(resolve(token, ORIGIN), name, "{}", token.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_name_as_text_is_read_as_the_same_name() {
+        for wire in [&b"\x00"[..], ORIGIN, b"\x05a.b\\@\x01\x00\x00"] {
+            assert_eq!(resolve(text_of(wire).as_bytes(), b"\x05other\x00"), Ok(wire.to_vec()), "{}", text_of(wire));
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The records that a query brings: read one after the other without allocating, with as much work as the message is
+//! long and no more. What they say doesn't matter to the reply, only whether they can be records: BIND and Knot refuse
+//! a query with one that can't be.
+
+use crate::wire::MAX_NAME;
+use crate::wire::code::class;
+use crate::wire::query::HEADER_LEN;
+
+/// Labels and pointers that are followed in one message. A name has up to 127, each record has at least one name, and a
+/// message of 64 KiB could have 6,000 records that point at the longest name (judgment: queries have one or two records).
+const MAX_STEPS: u32 = 4096;
+
+/// A record as it stands in a message.
+pub(super) struct RawRecord<'a> {
+    /// The owner as it is written: it may end in a pointer.
+    pub(super) owner: &'a [u8],
+    /// Type code.
+    pub(super) rtype: u16,
+    /// Class, or what OPT has in its place.
+    pub(super) class: u16,
+    /// Seconds, or what OPT has in their place.
+    pub(super) ttl: u32,
+    /// Content.
+    pub(super) rdata: &'a [u8],
+    /// Whether it can be a record: its type may stand in a message, and its content has the form of its type.
+    pub(super) is_sound: bool,
+}
+
+/// The records from some octet of a message on.
+pub(super) struct Records<'a> {
+    packet: &'a [u8],
+    at: usize,
+    steps: u32,
+}
+
+/// Content of the types that queries may bring: octets before its names, names, octets behind them (RFC 1035, 3.3; 3596;
+/// 2782; 6672).
+const FORMS: [(u16, usize, usize, usize); 9] = [
+    (1, 4, 0, 0),
+    (2, 0, 1, 0),
+    (5, 0, 1, 0),
+    (6, 0, 2, 20),
+    (12, 0, 1, 0),
+    (15, 2, 1, 0),
+    (28, 16, 0, 0),
+    (33, 6, 1, 0),
+    (39, 0, 1, 0),
+];
+
+/// Types of questions only (RFC 6895, 3.1): IXFR, AXFR, MAILB, MAILA and ANY.
+const QUESTIONS_ONLY: std::ops::RangeInclusive<u16> = 251..=255;
+
+impl<'a> Records<'a> {
+    /// Begins at octet `at` of `packet`.
+    pub(super) fn new(packet: &'a [u8], at: usize) -> Records<'a> {
+        Records { packet, at, steps: MAX_STEPS }
+    }
+
+    /// The next record; `None` where there is none, or none whose end can be known.
+    pub(super) fn next(&mut self) -> Option<RawRecord<'a>> {
+        let owner_end = self.name_end(self.at)?;
+        let owner = self.packet.get(self.at..owner_end)?;
+        let (fixed, after) = self.packet.get(owner_end..)?.split_first_chunk::<10>()?;
+        let field = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+        let (rtype, class) = (field(0), field(2));
+        let ttl = u32::from(field(4)) << 16 | u32::from(field(6));
+        let rdata = after.get(..usize::from(field(8)))?;
+        let start = owner_end + fixed.len();
+        self.at = start + rdata.len();
+        // Of other classes the content is anything: UPDATE has them with none (RFC 2136, 2.4).
+        let is_sound = class != class::IN || (!QUESTIONS_ONLY.contains(&rtype) && self.has_form(rtype, start));
+        Some(RawRecord { owner, rtype, class, ttl, rdata, is_sound })
+    }
+
+    /// Whether the content from `start` up to the next record has the form of its type.
+    fn has_form(&mut self, rtype: u16, start: usize) -> bool {
+        let Some(&(_, before, names, behind)) = FORMS.iter().find(|(known, ..)| *known == rtype) else { return true };
+        let mut at = start + before;
+        for _ in 0..names {
+            match self.name_end(at) {
+                Some(end) => at = end,
+                None => return false,
+            }
+        }
+        at + behind == self.at
+    }
+
+    /// Where the name at `start` ends. Its pointers are followed: each must point further back than the one before.
+    fn name_end(&mut self, start: usize) -> Option<usize> {
+        let (mut at, mut lowest, mut end, mut len) = (start, start, None, 1);
+        loop {
+            self.steps = self.steps.checked_sub(1)?;
+            match *self.packet.get(at)? {
+                0 => return Some(end.unwrap_or(at + 1)),
+                label @ 1..=63 => {
+                    at += 1 + usize::from(label);
+                    len += 1 + usize::from(label);
+                    if len > MAX_NAME {
+                        return None;
+                    }
+                }
+                high @ 0xC0..=0xFF => {
+                    let target = usize::from(u16::from_be_bytes([high & 0x3F, *self.packet.get(at + 1)?]));
+                    if target < HEADER_LEN || target >= lowest {
+                        return None;
+                    }
+                    end = end.or(Some(at + 2));
+                    (at, lowest) = (target, target);
+                }
+                // RFC 6891, 5: the other label types are not in use.
+                64..=0xBF => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message whose question is `www.example.`, and then `rest`.
+    fn message(rest: &[u8]) -> (Vec<u8>, usize) {
+        let head = [&[0; HEADER_LEN][..], b"\x03www\x07example\x00\x00\x01\x00\x01"].concat();
+        ([&head, rest].concat(), head.len())
+    }
+
+    fn record(owner: &[u8], rtype: u8, class: u8, rdata: &[u8]) -> Vec<u8> {
+        [owner, &[0, rtype, 0, class, 0, 0, 0, 0, 0, rdata.len() as u8], rdata].concat()
+    }
+
+    #[test]
+    fn owners_are_followed_to_their_end() {
+        for (owner, can_be) in [
+            (&b"\x00"[..], true),
+            (b"\xC0\x0C", true),
+            (b"\xC0\x10", true),
+            (b"\x01a\xC0\x0C", true),
+            (b"\xC0\x0D", false),
+            (b"\xC0\x00", false),
+            (b"\xC0\x1D", false),
+            (b"\x01a\xC0\x1D", false),
+            (b"\xC0\x7F", false),
+            (b"\x41a\x00", false),
+        ] {
+            let (packet, at) = message(&record(owner, 1, 1, &[192, 0, 2, 1]));
+            let read = Records::new(&packet, at).next();
+            assert_eq!(read.is_some_and(|record| record.is_sound), can_be, "{}", owner.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn content_has_the_form_of_its_type() {
+        for (rtype, class, rdata, can_be) in [
+            (1, 1, &b"\xC0\x00\x02\x01"[..], true),
+            (1, 1, b"\xC0\x00\x02", false),
+            (1, 1, b"", false),
+            (1, 3, b"", true),
+            (28, 1, b"\xC0\x00\x02\x01", false),
+            (2, 1, b"\xC0\x0C", true),
+            (2, 1, b"\x02ns\xC0\x10", true),
+            (2, 1, b"\x02ns", false),
+            (5, 1, b"\x01a\x00x", false),
+            (15, 1, b"\x00\x0A\xC0\x0C", true),
+            (15, 1, b"\x00\x0A\xC0\xFF", false),
+            (16, 1, b"", true),
+            (255, 1, b"", false),
+            (99, 1, b"anything", true),
+        ] {
+            let (packet, at) = message(&record(b"\x00", rtype, class, rdata));
+            let read = Records::new(&packet, at).next();
+            assert_eq!(read.is_some_and(|record| record.is_sound), can_be, "{rtype} {}", rdata.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn no_message_makes_much_work() {
+        let long = [&[b"\x01a".as_slice(); 120].concat()[..], &[0]].concat();
+        let first = record(&long, 1, 1, &[0; 4]);
+        let (head, at) = message(&first);
+        let pointers = record(&[0xC0, at as u8], 1, 1, &[0; 4]);
+        let packet = [head, pointers.repeat(4000)].concat();
+        let mut records = Records::new(&packet, at);
+        let read = std::iter::from_fn(|| records.next()).count();
+        assert!((30..40).contains(&read), "{read}");
+    }
+}
