@@ -18,7 +18,7 @@ import masterworlds
 import servers
 
 LIST = Path(__file__).resolve().parent / "masterfiles.toml"
-SEED, FILES = 1, 200
+SEED, FILES = 1, 150
 SECONDS = 30
 # Types whose content may hold compressed names (RFC 3597, 4), and how many octets stand before the first of how many.
 COMPRESSED = {2: (0, 1), 3: (0, 1), 4: (0, 1), 5: (0, 1), 6: (0, 2), 7: (0, 1), 8: (0, 1), 9: (0, 1), 12: (0, 1),

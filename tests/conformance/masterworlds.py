@@ -1,5 +1,6 @@
 """Master files from a seed: every type, and every way in which RFC 1035, 5.1 and its successors let it be written."""
 import base64
+import itertools
 import random
 
 SINGLE = ("CNAME", "DNAME")
@@ -21,7 +22,8 @@ class Writer:
     def __init__(self, rng, origin):
         self.rng, self.origin, self.apex = rng, origin, origin
         self.lines, self.includes = [], {}
-        self.owners = 0
+        # Each record has an owner with a number of its own, in all files of a zone.
+        self.owners = itertools.count(1)
         self.has_ttl = False
         # Whether a record has stood in this file, so that the next may leave its owner out.
         self.last_owner_taken = None
@@ -137,10 +139,10 @@ class Writer:
             owner = []
             self.last_owner_taken.add(known)
         else:
-            self.owners += 1
-            owner = [self.pick(f"n{self.owners}", f"N{self.owners}", f"n{self.owners}.{self.label()}")]
+            number = next(self.owners)
+            owner = [self.pick(f"n{number}", f"N{number}", f"n{number}.{self.label()}")]
             if self.chance(0.1):
-                owner = [f"\\{self.pick('@', '(', ';', '*')}x{self.owners}"]
+                owner = [f"\\{self.pick('@', '(', ';', '*')}x{number}"]
             self.last_owner_taken = {known} if not single else None
         middle = []
         if self.chance(0.5) or not self.has_ttl:
@@ -160,8 +162,7 @@ class Writer:
 
     def directive(self, name, *content):
         line = self.pick(name, name.lower()) + self.space() + self.space().join(content)
-        # BIND takes no comment behind the origin of $INCLUDE.
-        self.lines.append(line + ("" if len(content) > 1 else self.pick("", " ", " ; comment")))
+        self.lines.append(line + self.pick("", " ", " ; comment"))
 
 
 def flat(*parts):
@@ -251,10 +252,9 @@ CONTENTS = {
     "PTR": lambda w: [w.name()],
     "PX": lambda w: [w.number(65535), w.name(), w.name()],
     "RP": lambda w: [w.name(), w.name()],
-    "RRSIG": lambda w: flat(w.pick("A", "TYPE65280", "mx"), w.pick("8", "RSASHA256"), "3", "3600",
+    "RRSIG": lambda w: flat(w.pick("A", "TYPE65280", "mx"), w.pick("8", "RSASHA256"), "127", "3600",
                             w.pick("20400101000000", "2208988800"), "20240101000000", w.number(65535), w.name(), w.base64(20)),
     "RT": lambda w: [w.number(65535), w.name()],
-    "SINK": lambda w: ["1", "2", "3", "AQID"],
     "SMIMEA": lambda w: flat("3", "1", "1", w.hexadecimal(32)),
     "SPF": lambda w: [w.text(), w.text()],
     "SRV": lambda w: [w.number(65535), w.number(65535), w.number(65535), w.name()],
@@ -289,7 +289,7 @@ def world(seed, origin):
     writer.lines.append(apex + " " + writer.joined([*ttl, writer.pick("IN", "in"), "SOA", *names, "1", *times]))
     writer.lines.append(" " + writer.joined([*ttl, "NS", writer.pick("@", "ns1", "ns.example.")]))
     writer.lines.append(" " + writer.joined([*ttl, "A", "192.0.2.1"]))
-    writer.last_owner_taken = {"A"}
+    # BIND gives a record without an owner behind glue to the owner before the glue, so none follows it.
     writer.lines.append("ns1 " + writer.joined([*ttl, "A", "192.0.2.1"]))
     body(writer, files, RECORDS, 0)
     files[f"{origin}.zone"] = text_of(writer)
@@ -320,7 +320,7 @@ def include(writer, files, depth):
     """An included file: its origin and what it says of owners ends with it."""
     name = f"{writer.apex}.{len(files)}.inc"
     inner = Writer(writer.rng, writer.origin)
-    inner.owners, inner.has_ttl = writer.owners + 1000 * (len(files) + 1), writer.has_ttl
+    inner.owners, inner.has_ttl = writer.owners, writer.has_ttl
     # The last owner is known in the file that is included, and again behind the directive (RFC 1035, 5.1).
     inner.last_owner_taken = writer.last_owner_taken
     files[name] = ""
@@ -332,7 +332,7 @@ def include(writer, files, depth):
 
 
 def text_of(writer):
-    if "$include" in writer.lines[-1].lower():
-        # BIND takes no end of file behind the origin of $INCLUDE.
+    if writer.lines[-1].startswith("$"):
+        # BIND takes no end of file right behind a directive.
         writer.lines.append("")
     return writer.pick("\n", "\r\n").join(writer.lines) + writer.pick("\n", "\n\n; end\n", "")
