@@ -266,13 +266,17 @@ impl Scan<'_> {
 
     /// What is wrong with a token of an entry; where that one is missing, what it should come after.
     fn faulty(&mut self, fault: &Fault, token: usize, entry: &Entry, line: &Line, source: &Source<'_>) {
-        let Some(token) = entry.tokens.get(token).or(entry.tokens.last()) else { return };
-        let word = source.text(token.start, token.end);
+        let at = token.min(entry.tokens.len().saturating_sub(1));
+        let Some(token) = entry.tokens.get(at) else { return };
+        // `alpn="h2"` is two tokens, and one word.
+        let joined = entry.tokens[at..].windows(2).take_while(|pair| pair[0].end == pair[1].start).count();
+        let end = entry.tokens.get(at + joined).map_or(token.end, |last| last.end);
+        let word = source.text(token.start, end);
         let (message, hint) = match fault {
             Fault::Content(reason) => explain::explain(reason, &word, &line.head),
             Fault::Name(reason) => explain::not_a_name(reason, &word),
         };
-        self.problems.error(&source.span(token.start, token.end), message).hint = hint;
+        self.problems.error(&source.span(token.start, end), message).hint = hint;
     }
 
     /// An entry that the scanner didn't take, in words. Its message is `LINE:COLUMN: REASON`.
