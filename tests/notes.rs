@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Settings with these regions beside the node's own, and perhaps with control targets.
+/// Settings with these regions and the node's own, and perhaps with control targets.
 fn settings(regions: usize, control: &str) -> String {
     let more: String = (0..regions).map(|nth| format!("[regions.r{nth}]\nlocation = [0, 0]\n")).collect();
     format!("region = \"here\"\n[zones]\ndir = \".\"\n[regions.here]\nlocation = [0, 0]\n{more}{control}")

@@ -1,5 +1,5 @@
-//! What nothing is wrong with, and a careful operator would still write. `check` prints it; it is no warning, and `serve`
-//! says nothing of it.
+//! What nothing is wrong with, and a careful operator would still write. `check` prints it; it is no warning, and
+//! `serve` says nothing of it.
 
 use std::collections::HashSet;
 use std::net::IpAddr;

@@ -1,4 +1,5 @@
-//! What one vantage believes of every check it knows: whole, never a difference, so that a lost report is healed by the next.
+//! What one vantage believes of every check it knows: whole, never a difference, so that a lost report is healed by
+//! the next.
 
 use std::sync::Arc;
 
@@ -21,8 +22,8 @@ pub struct Report {
     pub vantage: Vantage,
     /// When it was made.
     pub made_at: Moment,
-    /// Why it is blind, if it is: it has no vote then, and of the regions from which it hears nothing its observations are those
-    /// from before.
+    /// Why it is blind, if it is: it has no vote then, and of the regions from which it hears nothing its
+    /// observations are those from before.
     pub blind: Option<Arc<str>>,
     /// One an (enabled) check.
     pub observations: Vec<Observation>,

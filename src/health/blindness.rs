@@ -3,22 +3,23 @@
 //!
 //! # The rule
 //!
-//! 1. **An answer proves the path.** Any response (of any status, a wrong body, a DNS error code, a gRPC error), a refusal
-//!    (RST), a TLS alert or a certificate, an ICMP error that the endpoint itself sends, and a connection that is
-//!    granted though the probe before had already failed (the process hangs, its kernel doesn't) are answers. A reset that a middlebox sends in the place of the endpoint can't be told from one of
-//!    the endpoint, and counts as its answer. See [`Contact`].
-//! 2. **Only silence can hold a verdict back**: a time-out, or "unreachable" as this host or a router reports it. A check
-//!    whose failures contain an answer goes Down at once, whatever the others do. The exit code of a program (`exec`)
-//!    proves nothing: it neither counts as silence nor as an answer.
-//! 3. **A region is silent when nothing at all came from it** since the failures began: of its hosts that were Up, and of
-//!    those that were Down but answered, all fell silent. One answer among a thousand hosts is enough: the region is
-//!    heard, and what fails in it is Down. Hosts are counted, not checks.
-//! 4. **The vantage is blind when more than half of the regions are silent**, and with control targets more than half of
-//!    those too. Then the verdicts of the silent regions stay as they were; those of the regions that are heard are
+//! 1. **An answer proves the path.** Any response (of any status, a wrong body, a DNS error code, a gRPC error), a
+//!    refusal (RST), a TLS alert or a certificate, an ICMP error that the endpoint itself sends, and a connection
+//!    that is granted though the probe before had failed already (the process hangs, its kernel doesn't) are answers.
+//!    A reset that a middlebox sends in the place of the endpoint can't be distinguished from the endpoint's own, and
+//!    counts as its answer. See [`Contact`].
+//! 2. **Only silence can hold a verdict back**: a time-out, or "unreachable" as this host or a router reports it. A
+//!    check whose failures contain an answer goes Down at once, whatever the others do. The exit code of a program
+//!    (`exec`) proves nothing: it counts neither as silence nor as an answer.
+//! 3. **A region is silent when nothing at all came from it** since the failures began: all its hosts that were Up,
+//!    and all that were Down but answered, have fallen silent. One answer among a thousand hosts is enough: then the
+//!    vantage is not cut off from the region, and what fails in it is Down. Hosts are counted, not checks.
+//! 4. **The vantage is blind when more than half of the regions are silent**, and with control targets more than half
+//!    of those too. Then the verdicts of the silent regions stay as they were; those of the other regions are
 //!    reported as ever. Without control targets it takes two regions and four hosts at least.
-//! 5. **It lasts only for as long as nothing contradicts it.** The first answer from a silent region ends the silence of
-//!    that region: its checks begin afresh from what was reported. Blindness ends when no more than half of the regions
-//!    are silent, or when most control targets answer.
+//! 5. **It lasts only for as long as nothing contradicts it.** The first answer from a silent region ends the silence
+//!    of that region: its checks begin afresh from what was reported. Blindness ends when no more than half of the
+//!    regions are silent, or when most control targets answer.
 //!
 //! ```text
 //!           a check that was Up is judged Down                  most regions are silent
@@ -74,7 +75,7 @@ pub struct Control {
     /// When the last attempt to reach it ended.
     pub probed: Option<Moment>,
     /// When it last answered; a refusal is an answer.
-    pub heard: Option<Moment>,
+    pub answered: Option<Moment>,
 }
 
 /// What the report may say.
@@ -155,14 +156,15 @@ impl Blindness {
         sight
     }
 
-    /// Ends the silence of the regions that were heard meanwhile; of all, when too few are left for blindness.
+    /// Ends the silence of the regions that have answered meanwhile; of all, when too few are left for blindness.
     fn reopen(&mut self, looks: &[Look], controls: &[Control]) -> Vec<usize> {
         let Some(since) = self.since else { return Vec::new() };
-        let last_heard = last_heard(looks);
+        let last_answers = last_answers(looks);
         let mut reopened: Vec<usize> = Vec::new();
         self.silent.retain(|region, since| {
             // A region that is no longer in the plan has nothing to wait for.
-            let is_silent = last_heard.get(region).is_some_and(|heard| heard.is_none_or(|heard| heard < *since));
+            let is_silent =
+                last_answers.get(region).is_some_and(|answered| answered.is_none_or(|answered| answered < *since));
             if !is_silent {
                 reopened.push(*region);
             }
@@ -183,7 +185,7 @@ impl Blindness {
             look.waits() && !self.silent.contains_key(&look.region) && !sight.reopened.contains(&look.region)
         };
         let later = |since: &Moment| sight.settled.is_none_or(|settled| *since > settled);
-        let waiting = || looks.iter().filter(is_open).filter_map(|look| look.contact.unheard_since()).filter(later);
+        let waiting = || looks.iter().filter(is_open).filter_map(|look| look.contact.unanswered_since()).filter(later);
         if let Some(looking) = self.looking
             && waiting().any(|since| since <= looking.since)
         {
@@ -195,11 +197,11 @@ impl Blindness {
 }
 
 /// The regions of the plan, and when something last came from each.
-fn last_heard(looks: &[Look]) -> BTreeMap<usize, Option<Moment>> {
+fn last_answers(looks: &[Look]) -> BTreeMap<usize, Option<Moment>> {
     let mut last = BTreeMap::new();
     for look in looks {
-        let heard: &mut Option<Moment> = last.entry(look.region).or_default();
-        *heard = (*heard).max(look.contact.heard());
+        let answered: &mut Option<Moment> = last.entry(look.region).or_default();
+        *answered = (*answered).max(look.contact.answered());
     }
     last
 }
@@ -227,7 +229,7 @@ impl Sight {
             return true;
         }
         let is_settled =
-            self.settled.is_some_and(|settled| look.contact.unheard_since().is_none_or(|since| since <= settled));
+            self.settled.is_some_and(|settled| look.contact.unanswered_since().is_none_or(|since| since <= settled));
         is_settled && self.silent.binary_search(&look.region).is_err()
     }
 }

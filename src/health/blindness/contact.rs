@@ -10,19 +10,19 @@ pub enum Found {
     /// It failed by an answer of the other side.
     Answer,
     /// It failed, and its end says nothing of the path: a program's exit code.
-    NoWord,
+    Inconclusive,
     /// Nothing came back in time, or not all.
     Silence {
         /// When something came nevertheless: a connection was granted.
-        heard: Option<Moment>,
+        answered: Option<Moment>,
     },
 }
 
 /// What is known of the path to one check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Contact {
-    heard: Option<Moment>,
-    unheard_since: Option<Moment>,
+    answered: Option<Moment>,
+    unanswered_since: Option<Moment>,
     is_silent: bool,
     is_proven: bool,
 }
@@ -31,15 +31,15 @@ impl Contact {
     /// Takes in a probe that ended at `now`.
     pub fn note(&mut self, found: Found, now: Moment) {
         match found {
-            Found::Success => *self = Contact { heard: Some(now), ..Contact::default() },
-            Found::Answer => *self = Contact { heard: Some(now), is_proven: true, ..Contact::default() },
-            Found::NoWord => self.unheard_since = self.unheard_since.or(Some(now)),
-            Found::Silence { heard } => {
-                // Something came after a failure without an answer: the path works, and the check fails all the same. What
-                // came before the first such failure ended may be older than the end of the path.
-                self.is_proven |= heard.is_some_and(|heard| self.unheard_since.is_some_and(|since| heard > since));
-                self.heard = self.heard.max(heard);
-                self.unheard_since = self.unheard_since.or(Some(now));
+            Found::Success => *self = Contact { answered: Some(now), ..Contact::default() },
+            Found::Answer => *self = Contact { answered: Some(now), is_proven: true, ..Contact::default() },
+            Found::Inconclusive => self.unanswered_since = self.unanswered_since.or(Some(now)),
+            Found::Silence { answered } => {
+                // Something came after a failure without an answer: the path works, and the check fails all the same.
+                // What came before the first such failure ended may be older than the end of the path.
+                self.is_proven |= answered.is_some_and(|at| self.unanswered_since.is_some_and(|since| at > since));
+                self.answered = self.answered.max(answered);
+                self.unanswered_since = self.unanswered_since.or(Some(now));
                 self.is_silent = true;
             }
         }
@@ -47,22 +47,22 @@ impl Contact {
 
     /// Forgets the failures.
     pub fn begin_afresh(&mut self) {
-        *self = Contact { heard: self.heard, ..Contact::default() };
+        *self = Contact { answered: self.answered, ..Contact::default() };
     }
 
     /// When something last came from it.
-    pub fn heard(&self) -> Option<Moment> {
-        self.heard
+    pub fn answered(&self) -> Option<Moment> {
+        self.answered
     }
 
     /// Whether something came from it at `since` or later.
-    pub fn is_heard_since(&self, since: Moment) -> bool {
-        self.heard.is_some_and(|heard| heard >= since)
+    pub fn has_answered_since(&self, since: Moment) -> bool {
+        self.answered.is_some_and(|answered| answered >= since)
     }
 
     /// When the first failure without an answer ended since the last answer.
-    pub fn unheard_since(&self) -> Option<Moment> {
-        self.unheard_since
+    pub fn unanswered_since(&self) -> Option<Moment> {
+        self.unanswered_since
     }
 
     /// Whether one of those failures was silence.
@@ -90,9 +90,9 @@ mod tests {
             let found = match word {
                 '+' => Found::Success,
                 '!' => Found::Answer,
-                'e' => Found::NoWord,
-                'c' => Found::Silence { heard: Some(at(now - 500)) },
-                _ => Found::Silence { heard: None },
+                'e' => Found::Inconclusive,
+                'c' => Found::Silence { answered: Some(at(now - 500)) },
+                _ => Found::Silence { answered: None },
             };
             contact.note(found, at(now));
         }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn silence_begins_with_the_first_failure_without_an_answer() {
-        let since = |words| after(words).unheard_since().map(|at| at.since(Moment::START).as_secs());
+        let since = |words| after(words).unanswered_since().map(|at| at.since(Moment::START).as_secs());
         assert_eq!(since("+--"), Some(2));
         assert_eq!(since("+!--"), Some(3));
         assert_eq!(since("+ee-"), Some(2));
@@ -128,6 +128,6 @@ mod tests {
         assert!(!after("+ee").is_silent() && after("+ee-").is_silent());
         let mut contact = after("+cc");
         contact.begin_afresh();
-        assert!(!contact.is_proven() && contact.unheard_since().is_none() && contact.heard().is_some());
+        assert!(!contact.is_proven() && contact.unanswered_since().is_none() && contact.answered().is_some());
     }
 }

@@ -1,5 +1,5 @@
-//! The rule of blindness over random mixtures: hosts that answer, fail by an answer or fall silent, each at random times
-//! and for random times, in simulated time. Detectors are replaced by a count of failures, as the prober's are.
+//! The rule of blindness over random mixtures: hosts that answer, fail by an answer or fall silent, each at random
+//! times and for random times, in simulated time. Detectors are replaced by a count of failures, as the prober's are.
 
 use proptest::prelude::*;
 
@@ -66,7 +66,7 @@ impl<'a> Watch<'a> {
 
     fn probe(&mut self, nth: usize, step: u32, is_linked: bool) {
         let now = at(1000 + step * 100);
-        let silence = |heard| Found::Silence { heard };
+        let silence = |answered| Found::Silence { answered };
         let found = match self.hosts[nth].mood(step) {
             _ if !is_linked => silence(None),
             Mood::Well => Found::Success,
@@ -109,11 +109,11 @@ impl<'a> Watch<'a> {
                     look.contact.begin_afresh();
                 }
             }
-            let asked = std::mem::take(&mut sight.ask);
-            if asked.is_empty() {
+            let due = std::mem::take(&mut sight.ask);
+            if due.is_empty() {
                 break;
             }
-            for nth in asked {
+            for nth in due {
                 self.probe(nth, step, is_linked);
             }
             sight = self.blindness.look(&self.looks, &[], now);
@@ -142,8 +142,8 @@ const LOOK_STEPS: u32 = 21;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// However many fail, by whatever answers and in whatever order: all of them go Down, and no sooner or later than each
-    /// would alone.
+    /// However many fail, by whatever answers and in whatever order: all of them go Down, and no sooner or later than
+    /// each would alone.
     #[test]
     fn without_silence_nothing_is_held_back(
         hosts in hosts(prop_oneof![Just(Mood::Well), Just(Mood::Fails), Just(Mood::Hangs)]),
@@ -171,8 +171,8 @@ proptest! {
             silent_since.retain(|region, _| silent.contains(region));
             for region in &silent {
                 let since = at(1000 + *silent_since.entry(*region).or_insert(step) * 100);
-                let heard = watch.looks.iter().filter(|l| l.region == *region).filter_map(|l| l.contact.heard()).max();
-                prop_assert!(heard < Some(since), "region {} was heard at {:?}", region, heard);
+                let last = watch.looks.iter().filter(|l| l.region == *region).filter_map(|l| l.contact.answered()).max();
+                prop_assert!(last < Some(since), "region {} answered at {:?}", region, last);
             }
             for look in watch.looks.iter().filter(|look| look.is_lost() && look.contact.is_proven()) {
                 prop_assert!(silent.contains(&look.region), "an answer waits: {:?}", look);
@@ -215,7 +215,8 @@ proptest! {
         prop_assert!(watch.blindness.why().is_none());
     }
 
-    /// The same while some fail for their own reasons: only those go Down, and what died behind the cut does afterwards.
+    /// The same while some fail for their own reasons: only those go Down, and what died behind the cut does
+    /// afterwards.
     #[test]
     fn behind_a_cut_link_only_what_fails_by_itself_goes_down(
         moods in prop::collection::vec(mood(), 12), cut_at in 10u32..30, lasts in 20u32..50,

@@ -1,4 +1,4 @@
-//! The regions as they look since some moment: which were heard, which are silent, and who should be probed to know. Pure.
+//! The regions as they look since some moment: which answer, which are silent, and who should be probed to know. Pure.
 
 use std::collections::BTreeMap;
 
@@ -34,9 +34,9 @@ struct Region {
     /// It was found silent before.
     is_silent: bool,
     /// Something came from one of its hosts.
-    is_heard: bool,
-    /// A check of each host from which nothing came and whose failures are not what is looked into, in the plan's order;
-    /// `None` where it is known to be silent.
+    is_answering: bool,
+    /// A check of each host from which nothing came and whose failures are not what is looked into, in the plan's
+    /// order; `None` where it is known to be silent.
     others: Vec<Option<usize>>,
 }
 
@@ -57,7 +57,7 @@ enum State {
     Silent,
     /// Not probed since; its place.
     Unknown(usize),
-    Heard,
+    Answering,
 }
 
 impl Tally {
@@ -129,19 +129,20 @@ impl Region {
             State::Nothing | State::Lost => {}
             State::Silent => self.others.push(None),
             State::Unknown(at) => self.others.push(Some(at)),
-            State::Heard => self.is_heard = true,
+            State::Answering => self.is_answering = true,
         }
     }
 
     fn may_be_silent(&self) -> bool {
-        self.is_silent || !self.is_heard
+        self.is_silent || !self.is_answering
     }
 
     fn is_unsure(&self) -> bool {
-        !self.is_silent && !self.is_heard && self.others.iter().any(Option::is_some)
+        !self.is_silent && !self.is_answering && self.others.iter().any(Option::is_some)
     }
 
-    /// Witnesses that were not probed yet. They are chosen evenly from all hosts, as neighbours in the files fail together.
+    /// Witnesses that were not probed yet. They are chosen evenly from all hosts, as neighbours in the files fail
+    /// together.
     fn to_ask(&self) -> Vec<usize> {
         if !self.is_unsure() {
             return Vec::new();
@@ -156,7 +157,7 @@ impl Controls {
         let mut all = Controls::default();
         for control in controls {
             let is_since = |at: Option<Moment>| at.is_some_and(|at| at >= since);
-            match (is_since(control.heard), is_since(control.probed)) {
+            match (is_since(control.answered), is_since(control.probed)) {
                 (true, _) => all.answering += 1,
                 (false, true) => all.silent += 1,
                 (false, false) => all.unknown += 1,
@@ -179,10 +180,10 @@ impl Look {
     fn state(&self, at: usize, since: Moment) -> State {
         let was_up = self.believed == Health::Up;
         let is_probed = self.probed.is_some_and(|probed| probed >= since);
-        match self.contact.unheard_since() {
-            _ if self.contact.is_heard_since(since) => State::Heard,
+        match self.contact.unanswered_since() {
+            _ if self.contact.has_answered_since(since) => State::Answering,
             // What was Down and answered can tell as well as what was Up.
-            None if was_up || self.contact.heard().is_some() => State::Unknown(at),
+            None if was_up || self.contact.answered().is_some() => State::Unknown(at),
             None => State::Nothing,
             // Long silence is nobody's news, and the exit code of a program proves nothing.
             Some(_) if !was_up || !self.contact.is_silent() => State::Nothing,

@@ -1,6 +1,7 @@
-//! Worlds as words: a word a region, a letter a host. `+` well, `-` silent and still Up in its detector, `x` silent and
-//! judged Down just now, `.` not probed since; `!` judged Down by answers (a refusal, a status), `?` failing by answers and
-//! still Up; `d` Down for long and silent, `t` Down for long and answering; `e` judged Down by a program's exit code.
+//! Worlds as words: a word a region, a letter a host. `+` well, `-` silent and still Up in its detector, `x` silent
+//! and judged Down just now, `.` not probed since; `!` judged Down by answers (a refusal, a status), `?` failing by
+//! answers and still Up; `d` Down for long and silent, `t` Down for long and answering; `e` judged Down by a
+//! program's exit code.
 
 use super::*;
 
@@ -15,7 +16,7 @@ const SINCE: u32 = 10_000;
 
 fn contact(letter: char) -> Contact {
     let mut contact = Contact::default();
-    let silence = Found::Silence { heard: None };
+    let silence = Found::Silence { answered: None };
     contact.note(Found::Success, at(1));
     match letter {
         '+' => contact.note(Found::Success, at(SINCE + 1000)),
@@ -23,7 +24,7 @@ fn contact(letter: char) -> Contact {
         '-' | 'x' => contact.note(silence, at(SINCE)),
         '!' | '?' | 't' => contact.note(Found::Answer, at(SINCE + 1000)),
         'd' => contact.note(silence, at(2)),
-        'e' => contact.note(Found::NoWord, at(SINCE)),
+        'e' => contact.note(Found::Inconclusive, at(SINCE)),
         other => panic!("no host is {other}"),
     }
     contact
@@ -48,7 +49,7 @@ fn world(words: &str) -> Vec<Look> {
 /// `+` answers, `-` silent, `.` not tried since.
 fn controls(word: &str) -> Vec<Control> {
     let since = |is_so| Some(at(if is_so { SINCE + 1000 } else { SINCE - 500 }));
-    word.chars().map(|letter| Control { probed: since(letter != '.'), heard: since(letter == '+') }).collect()
+    word.chars().map(|letter| Control { probed: since(letter != '.'), answered: since(letter == '+') }).collect()
 }
 
 /// `+`: verdicts are reported; `blind` and the regions that are silent; or how many are probed first.
@@ -187,7 +188,7 @@ fn what_fails_while_one_is_looking_is_looked_into_by_itself() {
         look.probed = Some(at(SINCE + 20));
     }
     looks[5].judged = Health::Down;
-    looks[5].contact.note(Found::Silence { heard: None }, at(SINCE + 50));
+    looks[5].contact.note(Found::Silence { answered: None }, at(SINCE + 50));
     looks[5].probed = Some(at(SINCE + 60));
     let sight = blindness.look(&looks, &[], at(SINCE + 60));
     assert!(blindness.is_looking());
@@ -209,7 +210,7 @@ fn later(words: &str) -> Vec<Look> {
     let mut looks = world(words);
     for look in looks.iter_mut().filter(|look| look.probed >= Some(at(SINCE))) {
         look.probed = Some(at(SINCE + 9000));
-        if look.contact.is_heard_since(at(SINCE)) {
+        if look.contact.has_answered_since(at(SINCE)) {
             let found = if look.judged == Health::Up { Found::Success } else { Found::Answer };
             look.contact.note(found, at(SINCE + 9000));
         }
@@ -226,7 +227,7 @@ fn the_first_answer_from_a_region_ends_its_silence() {
         (blindness.why().is_some(), sight.silent, sight.reopened)
     };
     assert_eq!(look("xxxx xxx xxx"), (true, vec![0, 1, 2], vec![]));
-    assert_eq!(look("+xxx xxx xxx"), (true, vec![1, 2], vec![0]), "one region of three is heard");
+    assert_eq!(look("+xxx xxx xxx"), (true, vec![1, 2], vec![0]), "one region of three answers");
     assert_eq!(look("!xxx xxx xxx"), (true, vec![1, 2], vec![0]), "though it refuses");
     assert_eq!(look("++++ ... ..."), (true, vec![1, 2], vec![0]), "nothing is known of the others");
     assert_eq!(look("+xxx xx+ xxx"), (false, vec![], vec![0, 1, 2]), "two of three: it sees, and all begin afresh");
@@ -234,7 +235,7 @@ fn the_first_answer_from_a_region_ends_its_silence() {
 }
 
 #[test]
-fn what_fails_in_a_region_that_is_heard_is_reported_while_others_are_silent() {
+fn what_fails_in_a_region_that_is_answering_is_reported_while_others_are_silent() {
     let mut blindness = blind("");
     let now = at(SINCE + 9500);
     blindness.look(&later("++++ xxx xxx"), &[], now);
@@ -245,7 +246,7 @@ fn what_fails_in_a_region_that_is_heard_is_reported_while_others_are_silent() {
     // It falls silent again, as a whole.
     let mut looks = later("++++ xxx xxx");
     for look in &mut looks[..4] {
-        look.contact.note(Found::Silence { heard: None }, now + 100 * MS);
+        look.contact.note(Found::Silence { answered: None }, now + 100 * MS);
         look.probed = Some(now + 100 * MS);
     }
     looks[3].judged = Health::Down;
@@ -257,7 +258,7 @@ fn what_fails_in_a_region_that_is_heard_is_reported_while_others_are_silent() {
 fn control_targets_that_answer_end_it() {
     let now = at(SINCE + 9500);
     let mut blindness = blind("-");
-    let answering = [Control { probed: Some(now), heard: Some(now) }];
+    let answering = [Control { probed: Some(now), answered: Some(now) }];
     let sight = blindness.look(&later("xxxx xxx xxx"), &answering, now);
     assert_eq!((blindness.why(), sight.reopened), (None, vec![0, 1, 2]), "it is the world after all");
 }

@@ -26,8 +26,8 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// To be waited for once the connection stands that was begun at `began`. Gives the moment that the round trip counts
-    /// from: that, put off by what was waited, which is none of the other side's time.
+    /// To be waited for once the connection stands that was begun at `began`. Gives the moment that the round trip
+    /// counts from: that, put off by what was waited, which is none of the other side's time.
     pub(super) async fn wait(self, began: Moment) -> Moment {
         let connected = clock::now();
         // Whoever gives the turn also polls this, so there is nobody to be woken by.
@@ -66,12 +66,12 @@ where
 
 /// Begins attempts at `pace` and gives them their turns until one of them ends or `timeout` has passed since the first
 /// began. An attempt that was answered, be it with a refusal, is an answer: only silence is asked again. Attempts left
-/// over are dropped. `heard`: when a connection was last
+/// over are dropped. `connected`: when a connection was last
 /// granted before the time-out.
 pub(super) async fn race<A>(
     mut pace: Pace,
     timeout: Duration,
-    heard: &mut Option<Moment>,
+    connected: &mut Option<Moment>,
     mut begin: impl FnMut(Turn) -> A,
 ) -> Result<Duration, Failure>
 where
@@ -82,7 +82,7 @@ where
     loop {
         let elapsed = clock::now().since(began);
         if elapsed >= timeout {
-            *heard = pace.last_connected().map(|at| began + at);
+            *connected = pace.last_connected().map(|at| began + at);
             let lossy = |(lost, of)| Failure::Lossy { after: timeout, lost, of };
             return Err(pace.losses().map_or(Failure::TimedOut { after: timeout }, lossy));
         }
@@ -226,8 +226,8 @@ mod tests {
         let asked = Arc::new(AtomicU8::new(0));
         let mut begun = 0;
         // The first two connect at once; only one may ask, and its question gets lost.
-        let mut heard = None;
-        let answer = race(Pace::staged(800 * MS, &Rtt::default(), 2), 20_000 * MS, &mut heard, |turn| {
+        let mut connected = None;
+        let answer = race(Pace::staged(800 * MS, &Rtt::default(), 2), 20_000 * MS, &mut connected, |turn| {
             begun += 1;
             let (nth, both_begun, asked) = (begun, Arc::clone(&both_begun), Arc::clone(&asked));
             async move {

@@ -1,7 +1,7 @@
 //! A connection from which no more than so much is read. There are ways to send without an end that no limit of heads
 //! and bodies sees: interim responses (RFC 9110, 15.2), or PINGs of HTTP/2 (RFC 9113, 6.7). Who does that is stopped
-//! here, so that one endpoint costs no more than another. Probes over HTTP/2 talk over it, whose windows must be smaller
-//! than what is left to read; those over HTTP/1 count by the same bounds themselves.
+//! here, so that one endpoint costs no more than another. Probes over HTTP/2 talk over it, whose windows must be
+//! smaller than what is left to read; those over HTTP/1 count by the same bounds themselves.
 
 use std::io;
 use std::pin::Pin;
@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) const BODY_LIMIT: usize = 64 * 1024;
 /// Longest response head. Judgment: eight times what common servers allow a request's.
 pub(super) const HEAD_LIMIT: usize = 64 * 1024;
-/// Most that is read at all. Judgment: a head of 64 KiB, and 64 KiB of body in chunks of one octet, which take six, leave as
-/// much again.
+/// Most that is read at all. Judgment: a head of 64 KiB, and 64 KiB of body in chunks of one octet, which take six,
+/// leave as much again.
 pub(super) const MOST: usize = 1024 * 1024;
 
 /// Counts what is read, and fails instead of reading on.

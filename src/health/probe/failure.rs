@@ -97,11 +97,13 @@ impl Failure {
 
     /// What it says of the path to the other side, given when that last granted a connection before a time-out. See
     /// `blindness` for the rule.
-    pub fn found(&self, heard: Option<Moment>) -> Found {
+    pub fn found(&self, connected: Option<Moment>) -> Found {
         match self {
-            Failure::TimedOut { .. } | Failure::Lossy { .. } | Failure::Backlog { .. } => Found::Silence { heard },
-            Failure::Unreachable(_) => Found::Silence { heard: None },
-            Failure::Program(_) | Failure::Vantage(_) => Found::NoWord,
+            Failure::TimedOut { .. } | Failure::Lossy { .. } | Failure::Backlog { .. } => {
+                Found::Silence { answered: connected }
+            }
+            Failure::Unreachable(_) => Found::Silence { answered: None },
+            Failure::Program(_) | Failure::Vantage(_) => Found::Inconclusive,
             Failure::Refused
             | Failure::Reset
             | Failure::Closed
@@ -241,7 +243,7 @@ mod tests {
     #[test]
     fn only_silence_is_silence() {
         let after = Duration::from_secs(1);
-        let silent = Found::Silence { heard: None };
+        let silent = Found::Silence { answered: None };
         let words = || "as it said".to_owned();
         for (failure, found) in [
             (Failure::TimedOut { after }, silent),
@@ -259,7 +261,7 @@ mod tests {
             (Failure::Body { lacks: words() }, Found::Answer),
             (Failure::Unwell(words()), Found::Answer),
             (Failure::Garbage(words()), Found::Answer),
-            (Failure::Program(words()), Found::NoWord),
+            (Failure::Program(words()), Found::Inconclusive),
         ] {
             assert_eq!(failure.found(None), found, "{failure:?}");
         }

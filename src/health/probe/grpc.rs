@@ -1,6 +1,6 @@
-//! The standard health check of gRPC (grpc.health.v1.Health/Check) over HTTP/2, in the clear or over TLS. SERVING is a
-//! success; another state, or an error of gRPC, is told in its words. The request is one field, so it is written here; the
-//! answer is read in `protobuf`.
+//! The standard health check of gRPC (grpc.health.v1.Health/Check) over HTTP/2, in the clear or over TLS. SERVING is
+//! a success; another state, or an error of gRPC, is told in its words. The request is one field, so it is written
+//! here; the answer is read in `protobuf`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -107,7 +107,7 @@ async fn judge(response: Response<Incoming>) -> Result<(), Failure> {
     }
     let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     if !kind.get(..GRPC.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC)) {
-        return Err(garbage(&format!("the content type is {:?}", shown(kind))));
+        return Err(Failure::Garbage(format!("not gRPC: the content type is {:?}", shown(kind))));
     }
     let head = response.headers().contains_key(STATUS).then(|| response.headers().clone());
     let (mut body, mut message, mut trailers) = (response.into_body(), Vec::new(), None);
@@ -118,7 +118,9 @@ async fn judge(response: Response<Incoming>) -> Result<(), Failure> {
             Err(other) => trailers = other.into_trailers().ok(),
         }
     }
-    check_status(&trailers.or(head).ok_or_else(|| garbage("no grpc-status at the end"))?)?;
+    // Trailers without a status don't take back that of the head.
+    let status = trailers.filter(|trailers| trailers.contains_key(STATUS)).or(head);
+    check_status(&status.ok_or_else(|| garbage("no grpc-status at the end"))?)?;
     match serving_status(unframed(&message)?) {
         Some(1) => Ok(()),
         Some(0) => Err(Failure::Unwell("UNKNOWN".to_owned())),
@@ -151,7 +153,7 @@ fn unframed(frame: &[u8]) -> Result<&[u8], Failure> {
 /// The codes are those of grpc/status.h.
 fn check_status(headers: &HeaderMap) -> Result<(), Failure> {
     let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let status = text(STATUS).unwrap_or_else(|| "missing".into());
+    let status = text(STATUS).unwrap_or_default();
     let meaning = match &*status {
         "0" => return Ok(()),
         "4" => " (DEADLINE_EXCEEDED)",

@@ -1,5 +1,5 @@
-//! One request over HTTP/2 (RFC 9113), for https probes of servers that speak it and for grpc. What the other side may send
-//! ahead of what is read is no more than a probe reads of a body.
+//! One request over HTTP/2 (RFC 9113), for https probes of servers that speak it and for grpc. What the other side
+//! may send ahead of what is read is no more than a probe reads of a body.
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -20,12 +20,14 @@ use crate::health::probe::bounded::{BODY_LIMIT, HEAD_LIMIT};
 use crate::health::probe::polite::end_in_background;
 use crate::model::Moment;
 
-/// Of a stream and of the connection, in octets. The protocol's own is one less, and the least that a connection may have.
+/// Of a stream and of the connection, in octets. The protocol's own is one less, and the least that a connection may
+/// have.
 const WINDOW: u32 = BODY_LIMIT as u32;
 
-/// Sends `request` on a connection of its own and reads its response by `read`, which gives back the body as far as it is
-/// not read. That is done in the background until `until`, and the connection closed in order. `stream` had better gather
-/// what is written until it is flushed: preface, settings and request are then one packet, of which none can get lost alone.
+/// Sends `request` on a connection of its own and reads its response by `read`, which gives back the body as far as
+/// it is not read. That is done in the background until `until`, and the connection closed in order. `stream` had
+/// better gather what is written until it is flushed: preface, settings and request are then one packet, of which
+/// none can get lost alone.
 pub(super) async fn ask<B, T, F>(
     stream: impl Read + Write + Unpin + Send + 'static,
     request: Request<B>,

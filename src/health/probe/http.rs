@@ -1,6 +1,7 @@
 //! GETs over HTTP/1.1, or over HTTP/2 where TLS agrees on it (ALPN, RFC 7301): status, and a text in the body's
 //! beginning. The verdict stands as soon as the head, or the text, is there; the rest of the response is read in the
-//! background, within the probe's time and 64 KiB, so that no server is interrupted. Redirects are followed as far as the monitor says, within what is probed, each on a connection of its own.
+//! background, within the probe's time and 64 KiB, so that no server is interrupted. Redirects are followed as far as
+//! the monitor says, within what is probed, each on a connection of its own.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -115,8 +116,8 @@ impl Site<'_> {
         Ok(request)
     }
 
-    /// One GET of `path` on `stream`, which counts from `began`. What is left of the response is read in the background,
-    /// until `until`.
+    /// One GET of `path` on `stream`, which counts from `began`. What is left of the response is read in the
+    /// background, until `until`.
     async fn ask(
         &self,
         clients: &ProbeClients,
@@ -197,8 +198,8 @@ enum Judged<'a> {
     Search(Duration, Search<'a>),
 }
 
-/// A status that is expected counts as it is, a redirect too. Unless a text is expected, the head is the verdict: a body
-/// that is slow or breaks off changes nothing.
+/// A status that is expected counts as it is, a redirect too. Unless a text is expected, the head is the verdict: a
+/// body that is slow or breaks off changes nothing.
 fn judge<'a>(spec: &'a HttpSpec, began: Moment, got: u16, location: Option<&[u8]>) -> Result<Judged<'a>, Failure> {
     let rtt = clock::now().since(began);
     if spec.statuses.contains(&got) {
@@ -216,8 +217,8 @@ fn judge<'a>(spec: &'a HttpSpec, began: Moment, got: u16, location: Option<&[u8]
     }
 }
 
-/// Looks for a text in the beginning of a body, no further than to its end: so an endless body that begins well is a good
-/// one.
+/// Looks for a text in the beginning of a body, no further than to its end: so an endless body that begins well is a
+/// good one.
 struct Search<'a> {
     text: &'a str,
     seen: Vec<u8>,

@@ -1,5 +1,5 @@
-//! One GET over HTTP/1.1 (RFC 9112): the request, the head of the response, its body part by part, and a polite end. What
-//! is read is bounded: a head by [`HEAD_LIMIT`], everything by [`MOST`].
+//! One GET over HTTP/1.1 (RFC 9112): the request, the head of the response, its body part by part, and a polite end.
+//! What is read is bounded: a head by [`HEAD_LIMIT`], everything by [`MOST`].
 
 use std::io;
 
@@ -34,7 +34,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
 
     /// Sends the request and reads the head of the response.
     pub(super) async fn ask(&mut self, request: &Request<Empty<Bytes>>) -> Result<Head, Failure> {
-        // A server may answer and end before it has read everything: what it said counts.
+        // A server may answer and end before it has read everything: its response counts.
         let sent = self.send(request).await;
         match (self.head().await, sent) {
             (Ok(head), _) => Ok(head),
@@ -115,8 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         }
     }
 
-    /// Reads what is left of the response, as far as a probe reads one, and closes: so a server that sends its body after
-    /// the head is not interrupted by a reset.
+    /// Reads what is left of the response, as far as a probe reads one, and closes: so a server that sends its body
+    /// after the head is not interrupted by a reset.
     pub(super) async fn finish(mut self) {
         while self.body_octets <= BODY_LIMIT {
             match self.part().await {

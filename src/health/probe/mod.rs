@@ -52,13 +52,13 @@ pub struct Measurement {
     /// The round-trip time of the attempt that succeeded, or why none did.
     pub result: Result<Duration, Failure>,
     /// When the other side last granted a connection before a time-out.
-    pub heard: Option<Moment>,
+    pub connected: Option<Moment>,
 }
 
 impl Measurement {
     /// What it says of the path.
     pub fn found(&self) -> Found {
-        self.result.as_ref().map_or_else(|failure| failure.found(self.heard), |_| Found::Success)
+        self.result.as_ref().map_or_else(|failure| failure.found(self.connected), |_| Found::Success)
     }
 }
 
@@ -70,7 +70,7 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
     let began = clock::now();
     let light = || Pace::light(timeout, rtt);
     let staged = |round_trips| Pace::staged(timeout, rtt, round_trips);
-    let mut heard = None;
+    let mut connected = None;
     let result = match (&check.monitor.kind, check.target) {
         (ProbeKind::Icmp, ProbeTarget::Host(host)) => {
             attempt::repeat(light(), timeout, || icmp::echo(clients, host, timeout)).await
@@ -83,26 +83,30 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
         }
         (ProbeKind::Http(spec), ProbeTarget::Socket(to)) => {
             let site = http::Site { spec, certificate: None, to };
-            attempt::race(staged(2), timeout, &mut heard, |turn| http::get(clients, site, began + timeout, turn)).await
+            attempt::race(staged(2), timeout, &mut connected, |turn| http::get(clients, site, began + timeout, turn))
+                .await
         }
         (ProbeKind::Https(spec, certificate), ProbeTarget::Socket(to)) => {
             let site = http::Site { spec, certificate: Some(*certificate), to };
-            attempt::race(staged(3), timeout, &mut heard, |turn| http::get(clients, site, began + timeout, turn)).await
+            attempt::race(staged(3), timeout, &mut connected, |turn| http::get(clients, site, began + timeout, turn))
+                .await
         }
         (ProbeKind::Dns(spec), ProbeTarget::Socket(to)) => {
             attempt::repeat(light(), timeout, || dns::ask(clients, spec, to)).await
         }
         (ProbeKind::Grpc(spec), ProbeTarget::Socket(to)) => {
             let round_trips = if spec.tls.is_some() { 3 } else { 2 };
-            attempt::race(staged(round_trips), timeout, &mut heard, |turn| {
+            attempt::race(staged(round_trips), timeout, &mut connected, |turn| {
                 grpc::check(clients, (spec, to), began + timeout, turn)
             })
             .await
         }
         (ProbeKind::Exec(spec), target) => exec::run(spec, target, timeout).await,
         (ProbeKind::Tls(spec), ProbeTarget::Socket(to)) => {
-            attempt::race(staged(2), timeout, &mut heard, |turn| tls::probe(clients, spec, (to, began + timeout), turn))
-                .await
+            attempt::race(staged(2), timeout, &mut connected, |turn| {
+                tls::probe(clients, spec, (to, began + timeout), turn)
+            })
+            .await
         }
         (
             ProbeKind::Tcp
@@ -118,5 +122,5 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
         }
     };
     let result = result.map_err(|failure| failure.within(check.target));
-    Measurement { began, ended: clock::now(), result, heard }
+    Measurement { began, ended: clock::now(), result, connected }
 }

@@ -1,7 +1,7 @@
-//! Ended processes that are this process's children without being its own. As process 1 of a container it is given every
-//! process whose parent is gone, such as what the program of an exec monitor left behind: somebody must wait for those, or
-//! each stays a zombie and takes a process number for ever. The exit codes of our own programs must not be taken away by
-//! that, so that everything that is started is entered in a list first.
+//! Ended processes that are this process's children without being its own. As process 1 of a container it is given
+//! every process whose parent is gone, such as what the program of an exec monitor left behind: somebody must wait
+//! for those, or each stays a zombie and takes a process number for ever. The exit codes of our own programs must not
+//! be taken away by that, so that everything that is started is entered in a list first.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -106,8 +106,8 @@ fn zombies_of(parent: Pid) -> Vec<Pid> {
     .collect()
 }
 
-/// Whether `stat` (proc(5), `/proc/pid/stat`) is of an ended child of `parent`. The command's name is in brackets, and may
-/// itself hold spaces and brackets.
+/// Whether `stat` (proc(5), `/proc/pid/stat`) is of an ended child of `parent`. The command's name is in brackets,
+/// and may itself hold spaces and brackets.
 fn is_zombie_of(stat: &str, parent: Pid) -> bool {
     let Some((_, rest)) = stat.rsplit_once(')') else { return false };
     let mut fields = rest.split_ascii_whitespace();
@@ -140,7 +140,7 @@ mod tests {
     async fn our_own_are_found_and_left_alone() {
         let mut program = Program::start(Command::new("/bin/sh").args(["-c", "exit 7"])).expect("it starts");
         let id = program.child().id().expect("it was not waited for");
-        // Ended, and not waited for: tests beside this one may have some too.
+        // Ended, and not waited for: other tests may have some at the same time.
         let found = || zombies_of(getpid()).into_iter().find(|zombie| zombie.as_raw_nonzero().get() as u32 == id);
         let zombie = loop {
             match found() {

@@ -1,7 +1,7 @@
-//! How connections of probes end. One that is dropped ends with a reset: thousands of probes a second would else leave as
-//! many ports in TIME_WAIT. But a server that is still sending takes a reset for an error, and logs it. So a probe that has
-//! its verdict leaves the rest to a task in the background, which reads the response to its end and closes in order; by
-//! then the server has closed first as a rule, so that it is the server that keeps the port.
+//! How connections of probes end. One that is dropped ends with a reset: thousands of probes a second would else
+//! leave as many ports in TIME_WAIT. But a server that is still sending takes a reset for an error, and logs it. So a
+//! probe that has its verdict leaves the rest to a task in the background, which reads the response to its end and
+//! closes in order; by then the server has closed first as a rule, so that it is the server that keeps the port.
 
 use std::future::Future;
 use std::io;
@@ -17,20 +17,20 @@ use tokio::sync::Semaphore;
 use crate::clock;
 use crate::model::Moment;
 
-/// Most responses that are read to their end at once, over all probers; beyond, connections end with a reset. Judgment: a
-/// descriptor each, and a server that answers is done with its body within milliseconds.
+/// Most responses that are read to their end at once, over all probers; beyond, connections end with a reset.
+/// Judgment: a descriptor each, and a server that answers is done with its body within milliseconds.
 const MAX_ENDING: usize = 512;
 /// The rest of a response is waited for until the probe's time is over, and so long at least.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// At its end the server is given so long to close the connection, as it was asked to. Who closes first keeps the port in
-/// TIME_WAIT, and a prober has not that many ports. Judgment: most round trips are below.
+/// At its end the server is given so long to close the connection, as it was asked to. Who closes first keeps the
+/// port in TIME_WAIT, and a prober has not that many ports. Judgment: most round trips are below.
 pub(super) const SERVER_CLOSES: Duration = Duration::from_millis(200);
 
 static ROOM: Semaphore = Semaphore::const_new(MAX_ENDING);
 
-/// Runs what ends a connection, in the background, until `until` at most, or [`LEAST`] from now. Where there is no room for
-/// it, it is dropped.
+/// Runs what ends a connection, in the background, until `until` at most, or [`LEAST`] from now. Where there is no
+/// room for it, it is dropped.
 pub(super) fn end_in_background(until: Moment, ending: impl Future<Output = ()> + Send + 'static) {
     let Ok(room) = ROOM.try_acquire() else { return };
     let left = until.since(clock::now()).max(LEAST);

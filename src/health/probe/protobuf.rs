@@ -1,5 +1,6 @@
-//! The answer of the gRPC health service, as any protobuf parser reads it: HealthCheckResponse { ServingStatus status = 1; }
-//! among fields that are not known, in any order; of a field that comes twice the last counts. Pure, and in one pass.
+//! The answer of the gRPC health service, as any protobuf parser reads it: HealthCheckResponse { ServingStatus status
+//! = 1; } among fields that are not known, in any order; of a field that comes twice the last counts. Pure, and in
+//! one pass.
 
 /// Wire types (protobuf, "Encoding"): how a field's value is delimited.
 const VARINT: u64 = 0;

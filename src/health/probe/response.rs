@@ -1,6 +1,7 @@
-//! The response of an HTTP/1 server, taken apart as leniently as curl does it: bare line feeds, folded lines, a space before
-//! the colon, a missing reason phrase, any octet in a value but NUL. What would be dangerous to a proxy (request smuggling)
-//! does no harm to a probe, which reads one response on a connection of its own. Pure; `http1` reads the octets.
+//! The response of an HTTP/1 server, taken apart as leniently as curl does it: bare line feeds, folded lines, a space
+//! before the colon, a missing reason phrase, any octet in a value but NUL. What would be dangerous to a proxy
+//! (request smuggling) does no harm to a probe, which reads one response on a connection of its own. Pure; `http1`
+//! reads the octets.
 
 use crate::health::probe::failure::shown;
 
@@ -58,7 +59,8 @@ impl Head {
         Ok(false)
     }
 
-    /// Whether all that came is complete, as the connection ends here: after a whole line, though no empty one followed.
+    /// Whether all that came is complete, as the connection ends here: after a whole line, though no empty one
+    /// followed.
     pub(super) fn end(&mut self) -> Result<bool, String> {
         self.settle()?;
         Ok(self.status.is_some())
@@ -106,7 +108,8 @@ impl Head {
 
 const PROTOCOL: &[u8] = b"HTTP/";
 
-/// `HTTP/1.1 200 OK`, with or without a reason, after any number of spaces. Some servers call HTTP/1.1 by the name of 2.
+/// `HTTP/1.1 200 OK`, with or without a reason, after any number of spaces. Some servers call HTTP/1.1 by the name of
+/// 2.
 fn status_of(line: &[u8]) -> Result<u16, String> {
     let wrong = || shown(line);
     let (protocol, rest) = line.split_at_checked(PROTOCOL.len()).ok_or_else(wrong)?;

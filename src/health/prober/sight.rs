@@ -99,8 +99,8 @@ impl Prober {
         }
     }
 
-    /// What failed while its region was silent was no evidence: those checks of these regions that were Up are so again,
-    /// with a clean record, and are probed anew.
+    /// What failed while its region was silent was no evidence: those checks of these regions that were Up are so
+    /// again, with a clean record, and are probed anew.
     fn begin_afresh(&mut self, regions: &[usize], now: Moment) {
         if regions.is_empty() {
             return;
@@ -143,6 +143,6 @@ impl Prober {
 
     fn control_looks(&self) -> Vec<Control> {
         let watched = self.controls.iter().filter_map(|slot| self.watched.get(slot));
-        watched.map(|watched| Control { probed: watched.probed_at, heard: watched.contact.heard() }).collect()
+        watched.map(|watched| Control { probed: watched.probed_at, answered: watched.contact.answered() }).collect()
     }
 }

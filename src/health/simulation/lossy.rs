@@ -199,3 +199,30 @@ fn a_stopped_process_behind_a_lossy_path_is_down_soon() {
         }
     }
 }
+
+/// The connections that a full accept queue drops look like lost packets. A process that hangs behind a short queue is
+/// found one probe later at most, however long the queue is.
+#[test]
+fn a_full_accept_queue_costs_one_probe_at_most() {
+    /// Connections of a probe that gets no answer.
+    const EACH: usize = 4;
+    let monitor = defaults();
+    let death = Moment::START + 10_300 * MS;
+    let detected = |queue: usize| {
+        let mut free = queue;
+        let transitions = run(&monitor, 1, death + 10_000 * MS, |now, _| {
+            if now < death {
+                return (5 * MS, Found::Well(5 * MS));
+            }
+            let granted = free.min(EACH);
+            free -= granted;
+            (monitor.timeout, if granted == 0 || granted == EACH { Found::Failed } else { Found::Doubtful })
+        });
+        let down = transitions.iter().find(|(_, transition)| transition.to == Health::Down);
+        down.expect("it is noticed").0.since(death)
+    };
+    let silent = detected(0);
+    for queue in 1..=20 {
+        assert!(detected(queue) <= silent + monitor.timeout + 50 * MS, "a queue of {queue}: {:?}", detected(queue));
+    }
+}

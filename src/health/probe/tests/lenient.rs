@@ -1,5 +1,5 @@
-//! Responses that are odd: what curl takes for a response is one to a probe. The verdicts of curl are those of curl 7.88;
-//! `PORTOLAN_CURL=1` asks the curl that is installed (see `the_table_is_what_curl_says`).
+//! Responses that are odd: what curl takes for a response is one to a probe. The verdicts of curl are those of curl
+//! 7.88; `PORTOLAN_CURL=1` asks the curl that is installed (see `the_table_is_what_curl_says`).
 
 use tokio::io::AsyncWriteExt;
 
@@ -189,9 +189,9 @@ async fn the_table_is_what_curl_says() {
         let to = saying(octets).await;
         let url = format!("http://{to}/");
         let args = ["-s", "-o", "/dev/null", "--max-time", "5", "-w", "%{http_code}", "-H", "Connection: close", &url];
-        let said = tokio::process::Command::new("curl").args(args).output().await.expect("curl is there");
+        let output = tokio::process::Command::new("curl").args(args).output().await.expect("curl is there");
         let found =
-            if said.status.success() { String::from_utf8_lossy(&said.stdout).into_owned() } else { "-".to_owned() };
+            if output.status.success() { String::from_utf8_lossy(&output.stdout).into_owned() } else { "-".to_owned() };
         assert_eq!(found, *curl, "{what}");
     }
 }

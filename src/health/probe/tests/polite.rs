@@ -32,9 +32,9 @@ async fn in_parts(
     next: Arc<Notify>,
     closes: bool,
 ) -> (SocketAddr, mpsc::UnboundedReceiver<io::Result<()>>) {
-    let (tell, told) = mpsc::unbounded_channel();
+    let (send_end, endings) = mpsc::unbounded_channel();
     let to = serve(move |_, mut stream| {
-        let (next, tell) = (next.clone(), tell.clone());
+        let (next, send_end) = (next.clone(), send_end.clone());
         async move {
             read_request(&mut stream).await;
             let talk = async {
@@ -49,15 +49,15 @@ async fn in_parts(
                 }
                 end_of(&mut stream).await
             };
-            let _ = tell.send(talk.await);
+            let _ = send_end.send(talk.await);
         }
     })
     .await;
-    (to, told)
+    (to, endings)
 }
 
-async fn ending(told: &mut mpsc::UnboundedReceiver<io::Result<()>>) -> Result<(), io::ErrorKind> {
-    let ended = tokio::time::timeout(AMPLE, told.recv()).await.expect("it ends").expect("a server");
+async fn ending(endings: &mut mpsc::UnboundedReceiver<io::Result<()>>) -> Result<(), io::ErrorKind> {
+    let ended = tokio::time::timeout(AMPLE, endings.recv()).await.expect("it ends").expect("a server");
     ended.map_err(|error| error.kind())
 }
 
@@ -70,13 +70,13 @@ async fn a_server_that_sends_head_and_body_apart_sees_no_reset() {
     for (kind, is_ok) in [(status(&[200]), true), (status(&[503]), false)] {
         for closes in [true, false] {
             let next = Arc::new(Notify::new());
-            let (to, mut told) = in_parts(&[HEAD, b"o", b"k"], next.clone(), closes).await;
+            let (to, mut endings) = in_parts(&[HEAD, b"o", b"k"], next.clone(), closes).await;
             // The verdict is there though the body is not.
             assert_eq!(measure(kind.clone(), to, AMPLE).await.result.is_ok(), is_ok);
             next.notify_one();
             tokio::task::yield_now().await;
             next.notify_one();
-            assert_eq!(ending(&mut told).await, Ok(()), "closes: {closes}");
+            assert_eq!(ending(&mut endings).await, Ok(()), "closes: {closes}");
         }
     }
 }
@@ -94,23 +94,23 @@ async fn nor_does_one_that_sends_chunks_or_until_the_end_or_is_found_well_half_w
     for parts in SLOW_BODIES {
         for body in [None, Some("ok".to_owned()).filter(|_| parts[0].ends_with(b"ok"))] {
             let next = Arc::new(Notify::new());
-            let (to, mut told) = in_parts(parts, next.clone(), true).await;
+            let (to, mut endings) = in_parts(parts, next.clone(), true).await;
             let measured = measure(ProbeKind::Http(HttpSpec { body, ..spec() }), to, AMPLE).await;
             assert!(measured.result.is_ok(), "{measured:?}");
             for _ in 1..parts.len() {
                 next.notify_one();
                 tokio::task::yield_now().await;
             }
-            assert_eq!(ending(&mut told).await, Ok(()), "{parts:?}");
+            assert_eq!(ending(&mut endings).await, Ok(()), "{parts:?}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_body_without_an_end_is_not_read_for_ever() {
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (send_end, mut endings) = mpsc::unbounded_channel();
     let to = serve(move |_, mut stream| {
-        let tell = tell.clone();
+        let send_end = send_end.clone();
         async move {
             read_request(&mut stream).await;
             let mut sent = 0;
@@ -118,43 +118,43 @@ async fn a_body_without_an_end_is_not_read_for_ever() {
             while let Ok(()) = stream.write_all(&[b'x'; 4096]).await {
                 sent += 4096;
             }
-            let _ = tell.send(sent);
+            let _ = send_end.send(sent);
         }
     })
     .await;
     assert!(measure(status(&[200]), to, AMPLE).await.result.is_ok());
-    let sent = tokio::time::timeout(AMPLE, told.recv()).await.expect("it is cut off").expect("a server");
-    // What the buffers of two kernels hold beside.
+    let sent = tokio::time::timeout(AMPLE, endings.recv()).await.expect("it is cut off").expect("a server");
+    // More than the buffers of two kernels hold.
     assert!(sent < 64 * 1024 * 1024, "{sent}");
 }
 
 #[tokio::test]
 async fn a_silent_body_is_not_waited_for_for_ever() {
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (send_end, mut endings) = mpsc::unbounded_channel();
     let to = serve(move |_, mut stream| {
-        let tell = tell.clone();
+        let send_end = send_end.clone();
         async move {
             read_request(&mut stream).await;
             let _ = stream.write_all(HEAD).await;
-            let _ = tell.send(end_of(&mut stream).await);
+            let _ = send_end.send(end_of(&mut stream).await);
         }
     })
     .await;
     assert!(measure(status(&[200]), to, BRIEF).await.result.is_ok());
     // That is no end in order, as the server has not sent all.
-    assert_eq!(ending(&mut told).await, Err(io::ErrorKind::ConnectionReset));
+    assert_eq!(ending(&mut endings).await, Err(io::ErrorKind::ConnectionReset));
 }
 
 #[tokio::test]
 async fn over_tls_too() {
     let ours = Authority::named("ours");
     let acceptor = ours.acceptor("www.svc.example", &[b"http/1.1"], |_| {});
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (send_end, mut endings) = mpsc::unbounded_channel();
     let next = Arc::new(Notify::new());
     let to = {
         let next = next.clone();
         serve(move |_, stream| {
-            let (acceptor, tell, next) = (acceptor.clone(), tell.clone(), next.clone());
+            let (acceptor, send_end, next) = (acceptor.clone(), send_end.clone(), next.clone());
             async move {
                 let Ok(mut stream) = acceptor.accept(stream).await else { return };
                 read_request(&mut stream).await;
@@ -166,7 +166,7 @@ async fn over_tls_too() {
                     stream.shutdown().await?;
                     end_of(&mut stream).await
                 };
-                let _ = tell.send(talk.await);
+                let _ = send_end.send(talk.await);
             }
         })
         .await
@@ -176,19 +176,19 @@ async fn over_tls_too() {
     let kind = ProbeKind::Https(spec, CertificateRule { verify: true, min_days: 0 });
     assert!(probe(&clients, &check(kind, to, AMPLE), &Rtt::default()).await.result.is_ok());
     next.notify_one();
-    assert_eq!(ending(&mut told).await, Ok(()));
+    assert_eq!(ending(&mut endings).await, Ok(()));
 }
 
 #[tokio::test]
 async fn http_2_ends_with_a_goodbye() {
     let ours = Authority::named("ours");
     let acceptor = ours.acceptor("www.svc.example", &[b"h2"], |_| {});
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (send_end, mut endings) = mpsc::unbounded_channel();
     let next = Arc::new(Notify::new());
     let to = {
         let next = next.clone();
         serve(move |_, stream| {
-            let (acceptor, tell, next) = (acceptor.clone(), tell.clone(), next.clone());
+            let (acceptor, send_end, next) = (acceptor.clone(), send_end.clone(), next.clone());
             async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let answer = service_fn(move |_: Request<Incoming>| {
@@ -204,7 +204,7 @@ async fn http_2_ends_with_a_goodbye() {
                 });
                 let served =
                     http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer).await;
-                let _ = tell.send(served.map_err(io::Error::other));
+                let _ = send_end.send(served.map_err(io::Error::other));
             }
         })
         .await
@@ -214,19 +214,19 @@ async fn http_2_ends_with_a_goodbye() {
     let kind = ProbeKind::Https(spec, CertificateRule { verify: true, min_days: 0 });
     assert!(probe(&clients, &check(kind, to, AMPLE), &Rtt::default()).await.result.is_ok());
     next.notify_one();
-    assert_eq!(ending(&mut told).await, Ok(()));
+    assert_eq!(ending(&mut endings).await, Ok(()));
 }
 
 #[tokio::test]
 async fn a_tls_monitor_says_goodbye() {
     let ours = Authority::named("ours");
     let acceptor = ours.acceptor("www.svc.example", &[], |_| {});
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (send_end, mut endings) = mpsc::unbounded_channel();
     let to = serve(move |_, stream| {
-        let (acceptor, tell) = (acceptor.clone(), tell.clone());
+        let (acceptor, send_end) = (acceptor.clone(), send_end.clone());
         async move {
             let Ok(mut stream) = acceptor.accept(stream).await else { return };
-            let _ = tell.send(end_of(&mut stream).await);
+            let _ = send_end.send(end_of(&mut stream).await);
         }
     })
     .await;
@@ -234,5 +234,5 @@ async fn a_tls_monitor_says_goodbye() {
     let certificate = CertificateRule { verify: true, min_days: 0 };
     let kind = ProbeKind::Tls(TlsSpec { host: Some("www.svc.example".to_owned()), certificate });
     assert!(probe(&clients, &check(kind, to, AMPLE), &Rtt::default()).await.result.is_ok());
-    assert_eq!(ending(&mut told).await, Ok(()));
+    assert_eq!(ending(&mut endings).await, Ok(()));
 }

@@ -113,8 +113,8 @@ async fn what_no_probe_confirms_is_believed_for_its_time_and_never_handed_on() {
     prober.stop().await;
 }
 
-/// What a prober reports at the end of its first round of these checks, two in each of two regions, that all were up; and
-/// after a new plan in which these regions have changed their numbers.
+/// What a prober reports at the end of its first round of these checks, two in each of two regions, that all were up;
+/// and after a new plan in which these regions have changed their numbers.
 async fn first_report(checks: Vec<Arc<CheckKey>>) -> (Vec<Observation>, Option<Arc<str>>) {
     let was_up = Past { health: Health::Up, ..Past::default() };
     let (tell, mut told) = mpsc::unbounded_channel();
