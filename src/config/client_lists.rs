@@ -14,12 +14,12 @@ use crate::model::{Continent, Country};
 const MISTAKEN: [(&str, &str, &str); 2] = [("UK", "GB", "the United Kingdom"), ("EL", "GR", "Greece")];
 
 /// `asns = [64500, "AS64501"]`.
-pub(super) fn asns(fields: &mut Fields, problems: &mut Problems) -> Vec<u32> {
+pub(super) fn asns(fields: &mut Fields, problems: &mut Problems) -> Vec<At<u32>> {
     items(fields, "asns", "[64500]", asn, problems)
 }
 
 /// `countries = ["DE", "NL"]`.
-pub(super) fn countries(fields: &mut Fields, problems: &mut Problems) -> Vec<Country> {
+pub(super) fn countries(fields: &mut Fields, problems: &mut Problems) -> Vec<At<Country>> {
     let read = |item, problems: &mut Problems| {
         let At { value, place } = fields::item(item, "countries", "[\"DE\"]", problems)?;
         country(&value, &place, problems)
@@ -28,7 +28,7 @@ pub(super) fn countries(fields: &mut Fields, problems: &mut Problems) -> Vec<Cou
 }
 
 /// `continents = ["EU"]`.
-pub(super) fn continents(fields: &mut Fields, problems: &mut Problems) -> Vec<Continent> {
+pub(super) fn continents(fields: &mut Fields, problems: &mut Problems) -> Vec<At<Continent>> {
     items(fields, "continents", "[\"EU\"]", continent, problems)
 }
 
@@ -91,7 +91,7 @@ fn items<T: Ord + std::fmt::Display>(
     example: &str,
     read: impl Fn(Node, &mut Problems) -> Option<T>,
     problems: &mut Problems,
-) -> Vec<T> {
+) -> Vec<At<T>> {
     let mut known: BTreeMap<T, Place> = BTreeMap::new();
     for item in fields.list(key, example, problems).map_or_else(Vec::new, |list| list.value) {
         let place = item.place.clone();
@@ -103,7 +103,12 @@ fn items<T: Ord + std::fmt::Display>(
             }
         }
     }
-    known.into_keys().collect()
+    known.into_iter().map(|(value, place)| At { value, place }).collect()
+}
+
+/// The entries without their places.
+pub(super) fn values<T>(list: Vec<At<T>>) -> Vec<T> {
+    list.into_iter().map(|at| at.value).collect()
 }
 
 /// The warning of an entry that a list has already.

@@ -28,6 +28,8 @@ pub(super) enum Section {
     Pool,
     /// `when`.
     Geo,
+    /// `[group.NAME]`.
+    Group,
     /// `[fence.NAME]`.
     Fence,
     /// `[name.NAME]`.
@@ -51,7 +53,7 @@ pub(super) enum Section {
 impl Section {
     /// All of them.
     #[cfg(test)]
-    const ALL: [Section; 19] = [
+    const ALL: [Section; 20] = [
         Section::Files,
         Section::Policy,
         Section::Zone,
@@ -62,6 +64,7 @@ impl Section {
         Section::Ramp,
         Section::Pool,
         Section::Geo,
+        Section::Group,
         Section::Fence,
         Section::Name,
         Section::Services,
@@ -86,6 +89,7 @@ impl Section {
             Section::Ramp => "zones/README.md#warm-return-ramp",
             Section::Pool => "zones/README.md#poolname-a-steered-group",
             Section::Geo => "zones/README.md#geo-when",
+            Section::Group => "zones/README.md#groupname-clients-with-a-name",
             Section::Fence => "zones/README.md#fencename-where-some-clients-may-be-sent-and-nowhere-else",
             Section::Name => "zones/README.md#namename-a-steered-name",
             Section::Services => "zones/README.md#services-srv-https-and-svcb",

@@ -91,13 +91,13 @@ fn region(name: String, mut fields: Fields, base: &Path, claims: &mut Claims, pr
     let place_of = |fields: &Fields, key| fields.place_of(key).unwrap_or_else(|| fields.place.clone());
     let (asns_at, countries_at) = (place_of(&fields, "asns"), place_of(&fields, "countries"));
     let continents_at = place_of(&fields, "continents");
-    for asn in client_lists::asns(&mut fields, problems) {
+    for asn in client_lists::values(client_lists::asns(&mut fields, problems)) {
         claim.one(Claimed::Asn(asn), &asns_at, problems);
     }
-    for country in client_lists::countries(&mut fields, problems) {
+    for country in client_lists::values(client_lists::countries(&mut fields, problems)) {
         claim.one(Claimed::Country(country), &countries_at, problems);
     }
-    for continent in client_lists::continents(&mut fields, problems) {
+    for continent in client_lists::values(client_lists::continents(&mut fields, problems)) {
         claim.one(Claimed::Continent(continent), &continents_at, problems);
     }
     fields.finish(&[], problems);

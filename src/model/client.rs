@@ -1,6 +1,5 @@
 //! Clients: which region a client's address belongs to, its class, and the scope for which that holds.
 
-use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -75,6 +74,10 @@ impl ClientClass {
 /// Which clients a `when` or a fence means: those that are in any of its lists.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Selector {
+    /// The groups whose lists are among these, in the order they are written; for people.
+    pub groups: Vec<String>,
+    /// Regions, each once, sorted.
+    pub regions: Vec<RegionId>,
     /// Nets, each once, sorted.
     pub nets: Vec<IpNet>,
     /// Autonomous systems, each once, sorted.
@@ -87,10 +90,14 @@ pub struct Selector {
     pub unknown: bool,
 }
 
-impl fmt::Display for Selector {
-    /// `nets 10.0.0.0/8, 192.0.2.0/24 and 3 more; AS64500; countries DE, NL; continents EU; unknown clients`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Selector {
+    /// `group offices: regions eu-west; nets 10.0.0.0/8, 192.0.2.0/24 and 3 more; AS64500; countries DE, NL; continents EU;
+    /// unknown clients`.
+    pub fn words(&self, all_regions: &[Region]) -> String {
+        let name = |id: &RegionId| all_regions.get(usize::from(id.0)).map_or("?", |region| region.name.as_str());
+        let regions: Vec<&str> = self.regions.iter().map(name).collect();
         let lists = [
+            ("regions ", listed(&regions)),
             ("nets ", listed(&self.nets)),
             ("AS ", listed(&self.asns)),
             ("countries ", listed(&self.countries)),
@@ -99,12 +106,17 @@ impl fmt::Display for Selector {
         ];
         let parts: Vec<String> =
             lists.into_iter().filter_map(|(what, list)| Some(format!("{what}{}", list?))).collect();
-        f.write_str(&parts.join("; "))
+        let lists = parts.join("; ");
+        match &self.groups[..] {
+            [] => lists,
+            [group] => format!("group {group}: {lists}"),
+            groups => format!("groups {}: {lists}", groups.join(", ")),
+        }
     }
 }
 
 /// The first few of a list; `None` for an empty one.
-fn listed(list: &[impl fmt::Display]) -> Option<String> {
+fn listed(list: &[impl std::fmt::Display]) -> Option<String> {
     /// Who reads a line at night takes in no more (judgment).
     const SHOWN: usize = 4;
     let shown: Vec<String> = list.iter().take(SHOWN).map(ToString::to_string).collect();
@@ -159,18 +171,22 @@ mod tests {
     fn selectors_read_as_short_lists() {
         let nets = (0..6).map(|n| format!("10.{n}.0.0/16").parse().unwrap()).collect();
         let all = Selector {
+            groups: vec!["offices".into()],
+            regions: vec![RegionId(1), RegionId(0)],
             nets,
             asns: vec![64500],
             countries: vec![Country::parse("DE").unwrap(), Country::parse("NL").unwrap()],
             continents: vec![Continent::Europe],
             unknown: true,
         };
+        let region = |name: &str| Region { name: name.into(), location: None };
+        let regions = [region("eu"), region("us")];
         assert_eq!(
-            all.to_string(),
-            "nets 10.0.0.0/16, 10.1.0.0/16, 10.2.0.0/16, 10.3.0.0/16 and 2 more; AS 64500; countries DE, NL; \
+            all.words(&regions),
+            "group offices: regions us, eu; nets 10.0.0.0/16, 10.1.0.0/16, 10.2.0.0/16, 10.3.0.0/16 and 2 more; AS 64500; countries DE, NL; \
              continents EU; unknown clients"
         );
-        assert_eq!(Selector { unknown: true, ..Selector::default() }.to_string(), "unknown clients");
+        assert_eq!(Selector { unknown: true, ..Selector::default() }.words(&regions), "unknown clients");
     }
 
     #[test]

@@ -190,12 +190,13 @@ fn words(model: &Model, interest: &Interest, asked: &[Arc<str>], class: &ClientC
 fn words_of(model: &Model, id: SelectorId) -> Arc<str> {
     /// More is no longer read by anyone (judgment).
     const SHOWN: usize = 80;
-    let Some(Selector { nets, asns, countries, continents, unknown }) = model.clients.selectors.get(usize::from(id.0))
-    else {
+    let Some(selector) = model.clients.selectors.get(usize::from(id.0)) else {
         return format!("selector={}", id.0).into();
     };
+    let Selector { groups: _, regions, nets, asns, countries, continents, unknown } = selector;
     let joined = |key: &str, items: Vec<String>| (!items.is_empty()).then(|| format!("{key}={}", items.join(",")));
     let parts = [
+        joined("regions", regions.iter().map(|id| model.region(*id).name.clone()).collect()),
         joined("nets", nets.iter().map(ToString::to_string).collect()),
         joined("asns", asns.iter().map(ToString::to_string).collect()),
         joined("countries", countries.iter().map(|country| country.to_string()).collect()),

@@ -1,6 +1,6 @@
 //! Pools that steer `geo`: the first member that is up and meant for the client, alone; and selectors in words.
 
-use crate::model::{Member, Pool, PoolId, SelectorId, Steering};
+use crate::model::{Member, Pool, PoolId, RegionId, SelectorId, Steering};
 use crate::steering::pool::{Chooser, Up, in_order};
 use crate::steering::tiers::blend;
 use crate::steering::{Reason, Scene, Tier};
@@ -54,10 +54,14 @@ impl<'a> Chooser<'a> {
 /// Most entries of a list that are named. Judgment: a file of nets has thousands, a person reads a handful.
 const MOST_NAMED: usize = 6;
 
-/// `countries NO, SE; continents EU`.
+/// `group offices; countries NO, SE; continents EU`.
 pub(super) fn selector_words(scene: &Scene, id: SelectorId) -> String {
     let Some(selector) = scene.model.clients.selectors.get(usize::from(id.0)) else { return String::new() };
+    let group = if selector.groups.len() == 1 { "group" } else { "groups" };
+    let region = |id: &RegionId| scene.model.region(*id).name.clone();
     let lists = [
+        list(group, &selector.groups, ToString::to_string),
+        list("regions", &selector.regions, region),
         list("nets", &selector.nets, ToString::to_string),
         list("asns", &selector.asns, ToString::to_string),
         list("countries", &selector.countries, ToString::to_string),

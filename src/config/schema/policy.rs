@@ -30,6 +30,7 @@ pub(super) fn table() -> Value {
         told("monitor", Section::Monitor, named(monitor())),
         told("endpoint", Section::Endpoint, named(endpoint())),
         told("pool", Section::Pool, named(pool())),
+        told("group", Section::Group, named(group())),
         told("fence", Section::Fence, named(fence())),
         told("name", Section::Name, json!({ "type": "object", "additionalProperties": name() })),
     ])
@@ -162,16 +163,29 @@ fn pool() -> Value {
 
 /// `when`, and the `clients` of a fence.
 fn selector() -> Value {
+    let groups = Key::of(Section::Geo, "groups", list(matching(NAME)));
+    let mut selector = table_of(lists().into_iter().chain([groups]));
+    selector["minProperties"] = json!(1);
+    selector
+}
+
+fn group() -> Value {
+    let mut group = table_of(lists());
+    group["minProperties"] = json!(1);
+    group
+}
+
+/// The keys that say which clients are meant.
+fn lists() -> [Key; 6] {
     let of = |name, schema| Key::of(Section::Geo, name, schema);
-    let mut selector = table_of([
+    [
         of("nets", list(text())),
         of("asns", asns()),
         of("countries", countries()),
         of("continents", continents()),
+        of("regions", list(matching(NAME))),
         of("unknown", boolean()).or(false),
-    ]);
-    selector["minProperties"] = json!(1);
-    selector
+    ]
 }
 
 fn fence() -> Value {

@@ -24,6 +24,7 @@ quorum = {}
 [pool.NAME]
 members = [{ when = {} }]
 band = {}
+[group.NAME]
 [fence.NAME]
 clients = {}
 allow = {}

@@ -26,7 +26,7 @@ pub(super) use composite::CompositeKeys;
 pub(super) use heartbeat::HeartbeatKeys;
 pub(super) use monitor::{KindSpec, MonitorSpec};
 pub(super) use pool::{EndpointSpec, PoolSpec, Serves};
-pub(super) use selector::{FenceSpec, SelectorSpec};
+pub(super) use selector::{FenceSpec, GroupSpec, SelectorSpec};
 pub(super) use zone::{Defaults, NameSpec};
 
 /// One policy file.
@@ -48,6 +48,8 @@ pub(super) struct PolicySpec {
     pub(super) endpoints: Vec<EndpointSpec>,
     /// Declared pools.
     pub(super) pools: Vec<PoolSpec>,
+    /// Declared groups of clients.
+    pub(super) groups: Vec<GroupSpec>,
     /// Declared fences.
     pub(super) fences: Vec<FenceSpec>,
     /// Steered names.
@@ -59,14 +61,16 @@ impl PolicySpec {
     pub(super) fn selectors_mut(&mut self) -> impl Iterator<Item = &mut SelectorSpec> {
         let members = self.pools.iter_mut().flat_map(|pool| &mut pool.members);
         let fences = self.fences.iter_mut().filter_map(|fence| fence.clients.as_mut());
-        members.filter_map(|member| member.when.as_mut()).chain(fences)
+        let groups = self.groups.iter_mut().filter_map(|group| group.clients.as_mut());
+        members.filter_map(|member| member.when.as_mut()).chain(fences).chain(groups)
     }
 
     /// The same, to look at.
     pub(super) fn selectors(&self) -> impl Iterator<Item = &SelectorSpec> {
         let members = self.pools.iter().flat_map(|pool| &pool.members);
         let fences = self.fences.iter().filter_map(|fence| fence.clients.as_ref());
-        members.filter_map(|member| member.when.as_ref()).chain(fences)
+        let groups = self.groups.iter().filter_map(|group| group.clients.as_ref());
+        members.filter_map(|member| member.when.as_ref()).chain(fences).chain(groups)
     }
 
     /// The endpoint of this name.
@@ -95,6 +99,7 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
     let monitors = each(&mut top, "monitor", Section::Monitor, problems, |n, f, p| Some(monitor::read(n, f, p)));
     let endpoints = each(&mut top, "endpoint", Section::Endpoint, problems, |n, f, p| Some(pool::endpoint(n, f, p)));
     let pools = each(&mut top, "pool", Section::Pool, problems, |n, f, p| Some(pool::pool(n, f, p)));
+    let groups = each(&mut top, "group", Section::Group, problems, |n, f, p| Some(selector::group(n, f, p)));
     let fences = each(&mut top, "fence", Section::Fence, problems, |n, f, p| Some(selector::fence(n, f, p)));
     let apex = zone.as_ref().map_or_else(Name::root, |zone| zone.value.clone());
     let names = each(&mut top, "name", Section::Name, problems, |n, f, p| zone::name(n, f, &apex, p));
@@ -104,7 +109,7 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
         let value = format!("{}.zone", zone.value.to_string().trim_end_matches('.'));
         At { value, place: zone.place.clone() }
     });
-    Some(PolicySpec { zone, file, defaults, ecs, ecs_place, monitors, endpoints, pools, fences, names })
+    Some(PolicySpec { zone, file, defaults, ecs, ecs_place, monitors, endpoints, pools, groups, fences, names })
 }
 
 /// What `read` makes of each table below `key`, which `section` of the manual is about.

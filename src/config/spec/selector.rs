@@ -1,4 +1,4 @@
-//! Which clients a `when` or a fence means, as it is written; and `[fence.*]` itself. The nets of files that it names are
+//! Which clients a `when`, a fence or a group means, as it is written; and `[fence.*]` and `[group.*]` themselves. The nets of files that it names are
 //! filled in by `net_files`, before anything is validated.
 
 use std::collections::hash_map::Entry;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::config::client_lists::{asns, continents, countries, twice};
+use crate::config::client_lists::{asns, continents, countries, twice, values};
 use crate::config::fields::{self, Fields};
 use crate::config::problem::Problems;
 use crate::config::regions::{check_name, net};
@@ -18,7 +18,7 @@ use crate::model::{Continent, Country};
 pub(in crate::config) struct SelectorSpec {
     /// Where it is written.
     pub(in crate::config) place: Place,
-    /// What it is, for messages: `when` or `clients`.
+    /// What it is, for messages: `when`, `clients` or `group`.
     pub(in crate::config) key: &'static str,
     /// Nets that are written out.
     pub(in crate::config) nets: Vec<At<IpNet>>,
@@ -27,13 +27,26 @@ pub(in crate::config) struct SelectorSpec {
     /// What is in them, each where it was named.
     pub(in crate::config) file_nets: Vec<At<Arc<[IpNet]>>>,
     /// Autonomous systems.
-    pub(in crate::config) asns: Vec<u32>,
+    pub(in crate::config) asns: Vec<At<u32>>,
     /// Countries.
-    pub(in crate::config) countries: Vec<Country>,
+    pub(in crate::config) countries: Vec<At<Country>>,
     /// Continents.
-    pub(in crate::config) continents: Vec<Continent>,
+    pub(in crate::config) continents: Vec<At<Continent>>,
+    /// Regions.
+    pub(in crate::config) regions: Vec<At<String>>,
+    /// Groups whose clients are meant too.
+    pub(in crate::config) groups: Vec<At<String>>,
     /// Clients that nothing places.
     pub(in crate::config) unknown: bool,
+}
+
+/// One declared group of clients.
+#[derive(Debug)]
+pub(in crate::config) struct GroupSpec {
+    /// Its name.
+    pub(in crate::config) name: At<String>,
+    /// Who is in it; `None` where that couldn't be read.
+    pub(in crate::config) clients: Option<SelectorSpec>,
 }
 
 /// One declared fence.
@@ -55,7 +68,34 @@ const EXAMPLE: &str = "{ continents = [\"EU\"] }";
 
 /// The selector under `key`. One that names nobody is a problem.
 pub(super) fn read(key: &'static str, fields: &mut Fields, problems: &mut Problems) -> Option<SelectorSpec> {
-    let mut inner = fields.inline(key, EXAMPLE, problems)?;
+    let inner = fields.inline(key, EXAMPLE, problems)?;
+    let hint = format!("write `{key} = {EXAMPLE}`; there is {LISTS}, groups and unknown");
+    lists(key, inner, &format!("`{key}` names no clients"), hint, problems)
+}
+
+/// `[group.NAME]`.
+pub(super) fn group(name: At<String>, fields: Fields, problems: &mut Problems) -> GroupSpec {
+    check_name(&name, "a group", problems);
+    let message = format!("group `{}` names no clients", name.value);
+    let hint = format!("write `nets = [\"192.0.2.0/24\"]`; there is {LISTS} and unknown");
+    let clients = lists(GROUP, fields, &message, hint, problems);
+    GroupSpec { name, clients }
+}
+
+/// What a selector is called that is a group.
+const GROUP: &str = "group";
+
+/// What there is in every selector.
+const LISTS: &str = "nets, asns, countries, continents, regions";
+
+/// The lists of a table; one without an entry is told in these words.
+fn lists(
+    key: &'static str,
+    mut inner: Fields,
+    if_empty: &str,
+    hint: String,
+    problems: &mut Problems,
+) -> Option<SelectorSpec> {
     let (place, before) = (inner.place.clone(), problems.errors());
     let (nets, files) = nets(&mut inner, problems);
     let selector = SelectorSpec {
@@ -67,12 +107,14 @@ pub(super) fn read(key: &'static str, fields: &mut Fields, problems: &mut Proble
         asns: asns(&mut inner, problems),
         countries: countries(&mut inner, problems),
         continents: continents(&mut inner, problems),
+        regions: names("regions", "[\"eu-central\"]", &mut inner, problems),
+        // A group within a group would be a second thing to look up.
+        groups: if key == GROUP { Vec::new() } else { names("groups", "[\"offices\"]", &mut inner, problems) },
         unknown: inner.boolean("unknown", problems).unwrap_or(false),
     };
     inner.finish(&[], problems);
     if problems.errors() == before && selector.is_empty() {
-        let problem = problems.error(&selector.place, format!("`{key}` names no clients"));
-        problem.hint(format!("write `{key} = {EXAMPLE}`; there is nets, asns, countries, continents and unknown"));
+        problems.error(&selector.place, if_empty).hint(hint);
         return None;
     }
     Some(selector)
@@ -80,9 +122,22 @@ pub(super) fn read(key: &'static str, fields: &mut Fields, problems: &mut Proble
 
 impl SelectorSpec {
     fn is_empty(&self) -> bool {
-        let lists = [self.nets.len(), self.files.len(), self.asns.len(), self.countries.len(), self.continents.len()];
-        lists.iter().sum::<usize>() == 0 && !self.unknown
+        let nets = self.nets.len() + self.files.len();
+        let facts = self.asns.len() + self.countries.len() + self.continents.len();
+        nets + facts + self.regions.len() + self.groups.len() == 0 && !self.unknown
     }
+}
+
+/// A list of names, each once.
+fn names(key: &'static str, example: &str, fields: &mut Fields, problems: &mut Problems) -> Vec<At<String>> {
+    let mut found: Vec<At<String>> = Vec::new();
+    for written in fields.texts(key, example, problems).map_or_else(Vec::new, |list| list.value) {
+        match found.iter().find(|other| other.value == written.value) {
+            Some(first) => twice(&written.place, &format!("`{}`", written.value), &first.place, problems),
+            None => found.push(written),
+        }
+    }
+    found
 }
 
 /// Nets and addresses, and apart from them the files of nets.
@@ -133,8 +188,8 @@ pub(super) fn fence(name: At<String>, mut fields: Fields, problems: &mut Problem
     let mut fence = FenceSpec { name, clients, countries: Vec::new(), continents: Vec::new(), regions: Vec::new() };
     if let Some(mut allow) = fields.inline("allow", example, problems) {
         let (place, before) = (allow.place.clone(), problems.errors());
-        fence.countries = countries(&mut allow, problems);
-        fence.continents = continents(&mut allow, problems);
+        fence.countries = values(countries(&mut allow, problems));
+        fence.continents = values(continents(&mut allow, problems));
         let regions = allow.texts("regions", "[\"eu-central\"]", problems);
         fence.regions = regions.map_or_else(Vec::new, |list| list.value);
         allow.finish(&[], problems);

@@ -25,7 +25,7 @@ use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::{At, Place};
 use crate::config::spec::PolicySpec;
 use crate::config::validate::judging::Judging;
-use crate::config::validate::selector::Fences;
+use crate::config::validate::selector::{Fences, Groups};
 use crate::config::zonefile::MasterFile;
 use crate::model::{CheckId, CheckKey, Ecs, EndpointId, MemberRef, Model, PoolId, Selector, SelectorId, Zone, ZoneId};
 
@@ -79,6 +79,7 @@ impl Builder {
             let endpoint = problems.about(Section::Endpoint, read);
             self.model.endpoints.push(endpoint);
         }
+        used.groups = problems.about(Section::Group, |problems| self.groups(spec, problems));
         let sizes = problems.about(Section::Pool, |problems| {
             for pool in &spec.pools {
                 let pool = pool::resolve(pool, spec, &names, self, &mut used, problems);
@@ -86,7 +87,8 @@ impl Builder {
             }
             pool::measure(spec, &names, &self.model, problems)
         });
-        let read_fences = |problems: &mut Problems| Fences::of(spec, names.first_endpoint, self, problems);
+        let read_fences =
+            |problems: &mut Problems| Fences::of(spec, names.first_endpoint, (self, &mut used.groups), problems);
         let mut fences = problems.about(Section::Fence, read_fences);
         problems.about(Section::Ecs, |problems| selector::check_cutoff(spec, &self.model, &self.net_places, problems));
         let (names, sizes, used) = (&names, &sizes, &mut used);
@@ -167,6 +169,7 @@ struct Used {
     members: HashSet<MemberRef>,
     /// Those that a pool names.
     in_pools: HashSet<MemberRef>,
+    groups: Groups,
 }
 
 fn warn_unused(spec: &PolicySpec, names: &Names<'_>, used: &Used, fences: &Fences, problems: &mut Problems) {
@@ -183,6 +186,9 @@ fn warn_unused(spec: &PolicySpec, names: &Names<'_>, used: &Used, fences: &Fence
     }
     for pool in spec.pools.iter().filter(|pool| !is_used(&pool.name.value)) {
         warn(Section::Pool, &pool.name, "pool", "let a name or another pool use it");
+    }
+    for group in spec.groups.iter().filter(|group| !used.groups.is_used(&group.name.value)) {
+        warn(Section::Group, &group.name, "group", "name it in the `groups` of a `when` or a fence");
     }
     for fence in spec.fences.iter().filter(|fence| !fences.is_used(&fence.name.value)) {
         warn(Section::Fence, &fence.name, "fence", "let a name use it");

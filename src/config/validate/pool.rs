@@ -28,7 +28,7 @@ pub(super) fn resolve(
         let Some(to) = names.find(&member.to, problems) else { continue };
         used.members.insert(to);
         used.in_pools.insert(to);
-        let when = member.when.as_ref().and_then(|when| builder.selector(when, problems));
+        let when = member.when.as_ref().and_then(|when| builder.selector(when, &mut used.groups, problems));
         warn_again(&member.to, (to, when), &members, problems);
         let model = &builder.model;
         let own = match to {

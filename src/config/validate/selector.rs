@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use ipnet::IpNet;
 
+use crate::config::manual::Section;
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::regions;
 use crate::config::source::{At, Place};
-use crate::config::spec::{FenceSpec, NameSpec, PolicySpec, SelectorSpec};
+use crate::config::spec::{FenceSpec, GroupSpec, NameSpec, PolicySpec, SelectorSpec};
 use crate::config::validate::Builder;
 use crate::config::zonefile::MasterFile;
 use crate::model::{Ecs, Endpoint, EndpointId, Facet, Fence, FenceId, Model, OnEmpty, RegionId, Selector, SelectorId};
@@ -17,26 +18,23 @@ const MAX_SELECTORS: usize = 1 << 16;
 
 impl Builder {
     /// The selector that `spec` means, a new one or the one there is. `None` where there are too many, which is told.
-    pub(super) fn selector(&mut self, spec: &SelectorSpec, problems: &mut Problems) -> Option<SelectorId> {
-        let written = spec.nets.iter().map(|net| net.value);
-        let mut nets: Vec<IpNet> =
-            written.chain(spec.file_nets.iter().flat_map(|file| file.value.iter().copied())).collect();
-        nets.sort_unstable();
-        nets.dedup();
-        let SelectorSpec { asns, countries, continents, unknown, .. } = spec;
-        let clients = &self.model.clients;
-        if *unknown && clients.classes[usize::from(clients.fallback.0)].region.is_some() {
-            let message = format!("nobody is `unknown` to this `{}`: there is a default region", spec.key);
-            let hint = "leave `unknown` out, or [clients] default_region in the settings";
-            problems.warning(&spec.place, message).hint(hint);
+    pub(super) fn selector(
+        &mut self,
+        spec: &SelectorSpec,
+        groups: &mut Groups,
+        problems: &mut Problems,
+    ) -> Option<SelectorId> {
+        let mut selector = self.lists(spec, problems);
+        for written in &spec.groups {
+            let Some(group) = groups.find(written, problems) else { continue };
+            selector.groups.push(written.value.clone());
+            join(&mut selector.nets, &group.nets);
+            join(&mut selector.asns, &group.asns);
+            join(&mut selector.countries, &group.countries);
+            join(&mut selector.continents, &group.continents);
+            join(&mut selector.regions, &group.regions);
+            selector.unknown |= group.unknown;
         }
-        let selector = Selector {
-            nets,
-            asns: asns.clone(),
-            countries: countries.clone(),
-            continents: continents.clone(),
-            unknown: *unknown,
-        };
         if let Some(id) = self.selectors.get(&selector) {
             return Some(*id);
         }
@@ -50,6 +48,83 @@ impl Builder {
         selectors.push(selector.clone());
         self.selectors.insert(selector, id);
         Some(id)
+    }
+
+    /// What `spec` lists itself.
+    fn lists(&self, spec: &SelectorSpec, problems: &mut Problems) -> Selector {
+        let written = spec.nets.iter().map(|net| net.value);
+        let mut nets: Vec<IpNet> =
+            written.chain(spec.file_nets.iter().flat_map(|file| file.value.iter().copied())).collect();
+        nets.sort_unstable();
+        nets.dedup();
+        let SelectorSpec { asns, countries, continents, regions, unknown, .. } = spec;
+        let regions = regions.iter().filter_map(|written| regions::find(&self.model.regions, written, problems));
+        let mut regions: Vec<RegionId> = regions.collect();
+        regions.sort_unstable();
+        let clients = &self.model.clients;
+        if *unknown && clients.classes[usize::from(clients.fallback.0)].region.is_some() {
+            let message = format!("nobody is `unknown` to this `{}`: there is a default region", spec.key);
+            let hint = "leave `unknown` out, or [clients] default_region in the settings";
+            problems.warning(&spec.place, message).hint(hint);
+        }
+        Selector {
+            groups: Vec::new(),
+            regions,
+            nets,
+            asns: asns.iter().map(|at| at.value).collect(),
+            countries: countries.iter().map(|at| at.value).collect(),
+            continents: continents.iter().map(|at| at.value).collect(),
+            unknown: *unknown,
+        }
+    }
+
+    /// The groups of one zone.
+    pub(super) fn groups(&self, spec: &PolicySpec, problems: &mut Problems) -> Groups {
+        let mut groups = Groups::default();
+        for GroupSpec { name, clients } in &spec.groups {
+            let lists = clients.as_ref().map_or_else(Selector::default, |clients| self.lists(clients, problems));
+            groups.by_name.insert(name.value.clone(), lists);
+        }
+        groups
+    }
+}
+
+/// Adds to a sorted list what another has, each once.
+fn join<T: Ord + Copy>(list: &mut Vec<T>, other: &[T]) {
+    list.extend_from_slice(other);
+    list.sort_unstable();
+    list.dedup();
+}
+
+/// The groups of clients of one zone.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    by_name: HashMap<String, Selector>,
+    used: HashSet<String>,
+}
+
+impl Groups {
+    /// The group that `written` names; a problem when there is none.
+    fn find(&mut self, written: &At<String>, problems: &mut Problems) -> Option<&Selector> {
+        let found = self.by_name.get(&written.value);
+        match found {
+            Some(_) => {
+                self.used.insert(written.value.clone());
+            }
+            None => {
+                let mut known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
+                known.sort_unstable();
+                let problem = problems.error(&written.place, format!("there is no group `{}`", written.value));
+                let declare = format!("declare it: [group.{}]", written.value);
+                problem.see(Section::Group).hint = did_you_mean(&written.value, known).or(Some(declare));
+            }
+        }
+        found
+    }
+
+    /// Whether a `when` or a fence names it.
+    pub(super) fn is_used(&self, name: &str) -> bool {
+        self.used.contains(name)
     }
 }
 
@@ -65,12 +140,12 @@ impl Fences {
     pub(super) fn of(
         spec: &PolicySpec,
         first_endpoint: usize,
-        builder: &mut Builder,
+        (builder, groups): (&mut Builder, &mut Groups),
         problems: &mut Problems,
     ) -> Fences {
         let mut fences = Fences::default();
         for fence in &spec.fences {
-            let clients = fence.clients.as_ref().and_then(|clients| builder.selector(clients, problems));
+            let clients = fence.clients.as_ref().and_then(|clients| builder.selector(clients, groups, problems));
             let regions = regions_of(fence, &builder.model, problems);
             let inside = |endpoint: &Endpoint| is_inside(fence, &regions, endpoint);
             let zone = builder.model.endpoints.iter().enumerate().skip(first_endpoint);

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use crate::control::explain::{Placed, class_name, region_name};
-use crate::model::{ClassId, Clients, Facts, Model, PlacedBy, Placement, PolicyId};
+use crate::model::{ClassId, Clients, Facts, Model, PlacedBy, Placement, PolicyId, Region};
 use crate::snapshot::{KnownBy, Snapshot};
 
 pub(super) fn place_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -> Placed {
@@ -17,11 +17,11 @@ pub(super) fn place_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -
         0 => why.push_str("; so is every client of this family"),
         _ => why.push_str(&format!("; so is all of {}", net(ip, reach))),
     }
-    why.push_str(&holding(&model.clients, class));
+    why.push_str(&holding(&model.clients, &model.regions, class));
     if local != by_ecs {
         let stands_for_it = snapshot.standing_for(policy, by_ecs);
         why.push_str(&format!("; known by ECS only, it is of class {}", class_name(model, stands_for_it)));
-        why.push_str(&holding(&model.clients, stands_for_it));
+        why.push_str(&holding(&model.clients, &model.regions, stands_for_it));
     }
     Placed { class, local, why, scope: Some(if local == by_ecs { ecs_scope } else { own_scope }) }
 }
@@ -85,13 +85,13 @@ fn by_rules(clients: &Clients, ip: IpAddr) -> String {
 }
 
 /// The selectors of a class: `; it is among: continents EU; nets 10.0.0.0/8`.
-fn holding(clients: &Clients, class: ClassId) -> String {
+fn holding(clients: &Clients, regions: &[Region], class: ClassId) -> String {
     let Some(class) = clients.classes.get(usize::from(class.0)) else { return String::new() };
     let held: Vec<String> = class
         .selectors
         .iter()
         .filter_map(|selector| clients.selectors.get(usize::from(selector.0)))
-        .map(|selector| format!("[{selector}]"))
+        .map(|selector| format!("[{}]", selector.words(regions)))
         .collect();
     if held.is_empty() { String::new() } else { format!("; it is among {}", held.join(" ")) }
 }

@@ -90,6 +90,7 @@ impl World {
                     || continents.iter().any(|continent| selector.continents.contains(continent))
             };
             selector.nets.iter().any(|net| holds(&net))
+                || region.is_some_and(|region| selector.regions.contains(&region))
                 || facts.asn.is_some_and(|asn| selector.asns.contains(&asn))
                 || facts.country.is_some_and(|country| selector.countries.contains(&country))
                 || facts.continent.is_some_and(|continent| selector.continents.contains(&continent))
@@ -209,8 +210,12 @@ fn any_selector() -> impl Strategy<Value = Selector> {
     let asns = prop::collection::btree_set(1_u32..4, 0..2);
     let countries = prop::collection::btree_set(any_country(), 0..2);
     let continents = prop::collection::btree_set((0..Continent::ALL.len()).prop_map(|at| Continent::ALL[at]), 0..2);
-    (nets, asns, countries, continents, any::<bool>()).prop_map(|(nets, asns, countries, continents, unknown)| {
+    let regions = prop::collection::btree_set((0_u16..4).prop_map(RegionId), 0..2);
+    (nets, asns, countries, continents, any::<bool>(), regions).prop_map(|all| {
+        let (nets, asns, countries, continents, unknown, regions) = all;
         Selector {
+            groups: Vec::new(),
+            regions: regions.into_iter().collect(),
             nets: nets.into_iter().collect(),
             asns: asns.into_iter().collect(),
             countries: countries.into_iter().collect(),

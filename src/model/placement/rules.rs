@@ -55,6 +55,8 @@ pub(super) struct Rules {
     located: Vec<(RegionId, [f64; 3])>,
     /// The region of clients that nothing else places.
     pub(super) default: Option<RegionId>,
+    /// By region: the selectors that name it.
+    named: Vec<Vec<SelectorId>>,
     /// By region: the selectors that hold for its clients of unknown country and continent.
     regional: Vec<Vec<SelectorId>>,
     /// Those that hold for clients of whom nothing is known.
@@ -89,6 +91,11 @@ impl Rules {
         }
         let ids = || (0..regions.len() as u16).map(RegionId);
         rules.located = ids().filter_map(|id| Some((id, sphere(regions[usize::from(id.0)].location?)))).collect();
+        let naming = |id: RegionId| {
+            let naming = selectors.iter().enumerate().filter(move |(_, selector)| selector.regions.contains(&id));
+            naming.map(|(at, _)| SelectorId(at as u16)).collect()
+        };
+        rules.named = ids().map(naming).collect();
         let nothing = Selector::default();
         rules.regional = ids()
             .map(|id| {
@@ -153,6 +160,9 @@ impl Rules {
     pub(super) fn class(&self, region: Option<RegionId>, selectors: &[SelectorId], kind: &Kind) -> ClientClass {
         let region = region.or(kind.region).or(self.default);
         let mut selectors = union(selectors, &kind.selectors);
+        if let Some(naming) = region.and_then(|region| self.named.get(usize::from(region.0))) {
+            selectors = union(&selectors, naming);
+        }
         if !kind.is_known {
             let more = match region {
                 Some(region) => self.regional.get(usize::from(region.0)).map_or(&[][..], Vec::as_slice),
