@@ -26,6 +26,9 @@ use crate::model::Override;
 /// Longest body in octets: an override's is under 2 KiB, however its `why` is escaped.
 pub(super) const MAX_BODY: usize = 16 * 1024;
 
+/// Most targets of one call: whoever means more writes a glob, a pool, a region or a zone (judgment).
+const MAX_TARGETS: usize = 200;
+
 /// A body is read whole within this; the head has a limit of its own.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -102,6 +105,9 @@ fn targets(uri: &Uri) -> Result<Vec<String>, Refused> {
         if !targets.iter().any(|known| Target::parse(known) == Target::parse(&value)) {
             targets.push(value.into_owned());
         }
+    }
+    if targets.len() > MAX_TARGETS {
+        return Err(bad_request(format!("{} targets are too many: {MAX_TARGETS} at a time", targets.len())));
     }
     if targets.is_empty() {
         return Err(bad_request("expected ?target=NAME, or the target in the path: /v1/overrides/NAME".to_owned()));

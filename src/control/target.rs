@@ -114,7 +114,14 @@ impl<'m> Index<'m> {
 
 /// The endpoints that one TARGET means.
 pub fn endpoints_of(text: &str, model: &Model) -> Vec<EndpointId> {
-    Index::of(model).endpoints(&Target::parse(text))
+    let target = Target::parse(text);
+    if target.kind != Kind::Endpoint {
+        return Index { model, by_name: HashMap::new() }.endpoints(&target);
+    }
+    // One look through all is less than an index of them.
+    let is_meant =
+        |(_, endpoint): &(EndpointId, &Endpoint)| endpoint.name == target.name && target.is_of(model, endpoint.zone);
+    endpoints(model).filter(is_meant).map(|(id, _)| id).collect()
 }
 
 /// Why a TARGET means nothing, and what is near it.

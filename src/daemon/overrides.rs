@@ -94,20 +94,23 @@ impl Overrides {
     /// What a change would make of the overrides, if it can be made; nothing is changed.
     pub(crate) fn draft(&self, change: Change, model: &Model) -> Result<Draft, Refusal> {
         let mut book = Book::clone(&self.book.load());
-        let mut turns = Vec::new();
+        let mut turns: Vec<Result<Turn, Refusal>> = Vec::new();
         match change {
             Change::Put { overrides, confirmed: _ } => {
                 for said in overrides {
-                    let before = book.put(said.clone(), model)?;
-                    turns.push(Turn { before, who: Some(said.who.clone()), now: Some(Arc::new(said)) });
+                    let before = book.put(said.clone(), model);
+                    let who = Some(said.who.clone());
+                    turns.push(before.map(|before| Turn { before, who, now: Some(Arc::new(said)) }));
                 }
             }
             Change::Clear { targets, who } => {
                 for target in targets {
-                    turns.push(Turn { before: Some(book.clear(&target, model)?), now: None, who: Some(who.clone()) });
+                    let before = book.clear(&target, model);
+                    turns.push(before.map(|before| Turn { before: Some(before), now: None, who: Some(who.clone()) }));
                 }
             }
         }
+        let turns = all_or_nothing(turns)?;
         Ok(Draft { resolved: Arc::new(book.resolve(model)), book, turns })
     }
 
@@ -180,6 +183,27 @@ impl Turn {
 /// Whose override it was, for one that is over.
 fn of(before: &Option<Arc<Override>>) -> String {
     before.as_ref().map_or(String::new(), |said| format!(": {} ({})", said.why, said.who))
+}
+
+/// Every turn, or why there is none: of several refusals of one kind each in a line.
+fn all_or_nothing(turns: Vec<Result<Turn, Refusal>>) -> Result<Vec<Turn>, Refusal> {
+    let count = turns.len();
+    let (mut taken, mut refusals) = (Vec::with_capacity(count), Vec::new());
+    for turn in turns {
+        match turn {
+            Ok(turn) => taken.push(turn),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    let each = || refusals.iter().map(Refusal::to_string).collect::<Vec<String>>();
+    let all = || format!("{}\nnothing was changed", each().join("\n"));
+    match &refusals[..] {
+        [] => Ok(taken),
+        [first] if count == 1 => Err(first.clone()),
+        [Refusal::NoTarget(_), ..] => Err(Refusal::NoTarget(all())),
+        [Refusal::NotOverridden(_), ..] => Err(Refusal::NotOverridden(all())),
+        [first, ..] => Err(first.clone()),
+    }
 }
 
 /// What to tell of each endpoint whose override changed from `before` to `after` by `turns`. `at` in Unix seconds.
@@ -315,8 +339,11 @@ mod tests {
             });
             Change::Put { overrides: each.to_vec(), confirmed: false }
         };
-        let refused = overrides.draft(both(["fra1", "fra2"]), &model()).err();
-        assert!(matches!(refused, Some(Refusal::NoTarget(_))), "{refused:?}");
+        let refused = |targets| overrides.draft(both(targets), &model()).err().unwrap().to_string();
+        let fra2 = "no endpoint is called `fra2`; did you mean `fra1`?";
+        assert_eq!(refused(["fra1", "fra2"]), format!("{fra2}\nnothing was changed"));
+        let nyk = "no endpoint is called `nyk`; did you mean `nyc`?";
+        assert_eq!(refused(["fra2", "nyk"]), format!("{fra2}\n{nyk}\nnothing was changed"), "each is named");
         assert!(overrides.resolved().is_empty() && overrides.next_end().is_none(), "nothing was changed");
         let before = overrides.resolved();
         let turns = change(&mut overrides, both(["fra1", "plain"]));

@@ -59,6 +59,7 @@ fn a_target_means_these_endpoints() {
     ] {
         let found: Vec<u32> = endpoints_of(target, &model).iter().map(|id| id.0).collect();
         assert_eq!(found, expected, "{target}");
+        assert_eq!(endpoints_of(target, &model), Index::of(&model).endpoints(&Target::parse(target)), "{target}");
     }
 }
 
