@@ -25,6 +25,8 @@ pub(super) enum ExtendedError {
     StaleAnswer = 3,
     /// Not our zone (4.21).
     NotAuthoritative = 20,
+    /// Our zone, but nothing of it can be served (4.25).
+    InvalidData = 24,
 }
 
 /// The cookies of a reply, and what the query's were.

@@ -133,6 +133,10 @@ impl<'q> Answering<'q> {
             Found::Missing(zone) => zone,
             Found::Exact(node) | Found::Wildcard(node) | Found::Referral(node) | Found::Redirected(node) => node.zone(),
         };
+        if !self.snapshot.zones.is_served(zone) {
+            self.note(ExtendedError::InvalidData);
+            return rcode::SERVFAIL;
+        }
         if !matches!(found, Found::Referral(_)) && question.qclass != class::ANY {
             self.flags |= flag::AA;
         }

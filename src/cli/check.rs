@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use crate::cli::ask::DEFAULT_CONFIG;
 use crate::cli::{Format, text};
-use crate::config::{self, Flags, Problem, Severity, without_mark};
+use crate::clock;
+use crate::config::{self, Flags, How, Problem, Severity, Standing, without_mark};
 
 /// Load the settings, zones and policies as `serve` does, and print every problem with its place and a hint
 #[derive(Debug, clap::Args)]
@@ -43,10 +44,28 @@ pub(super) fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         None => {
-            text::complain(&format!("{}: {found}; nothing of it would be served", args.config.display()));
+            let without = without(&args.config).unwrap_or_else(|| "nothing of it would be served".to_owned());
+            text::complain(&format!("{}: {found}; {without}", args.config.display()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// What a start without an earlier version of these files would do without; `None` where there would be none.
+fn without(config: &Path) -> Option<String> {
+    /// Zones that are named one by one (judgment).
+    const NAMED: usize = 8;
+    let flags = Flags::default();
+    let how = How { settings_file: Some(config), flags: &flags, now: clock::unix_seconds(), confirm_removal: false };
+    let loaded = config::start(how, |_| Vec::new()).ok()?;
+    let unserved = loaded.zones.iter().filter(|zone| zone.standing == Standing::Unserved);
+    let names: Vec<String> = unserved.map(|zone| zone.apex.to_string()).collect();
+    if names.is_empty() {
+        return Some("the zones would be served without what has errors".to_owned());
+    }
+    let named = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if names.len() > NAMED { ", ..." } else { "" };
+    Some(format!("{} of {} would not be served: {named}{more}", names.len(), plural(loaded.zones.len(), "zone")))
 }
 
 /// For eyes alone: each problem with the line that it is at. What is piped stays one line a problem.

@@ -6,6 +6,7 @@ use crate::cli::ask::ServerArg;
 use crate::cli::client::Call;
 use crate::cli::{Failure, Format, text};
 use crate::control::Reloaded;
+use crate::control::command::PostReload;
 use crate::control::status::{LabelReport, ProblemReport};
 
 /// Reading 100,000 names and the first probe round of what is new, with the longest timeout of a probe, and then some.
@@ -15,17 +16,25 @@ const PATIENCE: Duration = Duration::from_secs(300);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  portolan reload --server http://127.0.0.1:8053
 
-Exit code 0: the files are served. 1: they are not, and the server goes on with what it served before.")]
+Exit code 0: the files are served as they are. 1: not all of them; a zone with errors goes on as it was last good,
+and so does one that disappeared, for a while: --confirm-removal lets it go at once.")]
 pub(super) struct Args {
     #[command(flatten)]
     server: ServerArg,
+    /// Zones, and steered names of a zone, that all disappeared from the files are to go at once
+    #[arg(long)]
+    confirm_removal: bool,
     /// The output format; json is the answer of /v1/reload
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    match args.server.server().exchange(&Call::post("/v1/reload").within(PATIENCE))? {
+    let call = match args.confirm_removal {
+        true => Call::post_json("/v1/reload", serde_json::to_string(&PostReload { confirm_removal: true })?),
+        false => Call::post("/v1/reload"),
+    };
+    match args.server.server().exchange(&call.within(PATIENCE))? {
         Ok(body) => {
             let reloaded: Reloaded = serde_json::from_str(&body)?;
             tell(&reloaded.report.problems);

@@ -25,6 +25,9 @@ pub(super) struct ServeArgs {
     /// The settings file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Refuse to start while any file has an error; without, what is good is served, and a bad zone as it was last good
+    #[arg(long)]
+    strict: bool,
 }
 
 /// Try it on this machine: three regions on loopback addresses, and a server that steers between them
@@ -65,7 +68,7 @@ pub(super) struct RegionArgs {
 }
 
 pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
-    run(daemon::serve(Some(args.config), Flags::default()))?.map_err(failure)
+    run(daemon::serve(Some(args.config), Flags::default(), args.strict))?.map_err(failure)
 }
 
 pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use crate::cli::{Failure, Format, overrides, text};
 use crate::clock;
 use crate::control::Event;
 use crate::control::overrides::Said;
-use crate::control::status::{EndpointStatus, Status, Verdict, ZoneStatus};
+use crate::control::status::{EndpointStatus, FilesStatus, Status, Verdict, ZoneStatus};
 
 /// Most transitions that are shown: what fits below the tables of a small site.
 const SHOWN_TRANSITIONS: usize = 10;
@@ -52,7 +52,7 @@ fn human(status: &Status, transitions: &[Event], now: f64) -> String {
         }
     }
     for zone in &status.zones {
-        shown.push_str(&zone_table(zone));
+        shown.push_str(&zone_table(zone, now));
     }
     let said: BTreeMap<&str, &Said> = status
         .zones
@@ -73,23 +73,45 @@ fn reload(status: &Status, now: f64) -> String {
     let reload = &status.reload;
     let ago = span_since(reload.at, now);
     let mut text = match (reload.ok, reload.problems.is_empty()) {
-        (true, true) => return format!("files loaded {ago} ago"),
+        (true, true) => format!("files loaded {ago} ago"),
         (true, false) => format!("files loaded {ago} ago, with warnings:"),
-        (false, _) => format!("the files as they were {ago} ago were REFUSED, an earlier generation is served:"),
+        (false, _) => format!("the files as they were {ago} ago were NOT ALL TAKEN:"),
     };
     for problem in &reload.problems {
         let _ = write!(text, "\n  {}:{}:{}: {}", problem.file, problem.line, problem.column, problem.message);
     }
+    if let Some(why) = &reload.unnoticed {
+        let _ = write!(text, "\nchanges of the files are only seen every few seconds: {why}");
+    }
     text
 }
 
-fn zone_table(zone: &ZoneStatus) -> String {
+/// Which version of a zone is served, where it is not the one of its files.
+fn version(zone: &ZoneStatus, now: f64) -> String {
+    let FilesStatus { state, since, until } = &zone.files;
+    let of = since.map_or_else(String::new, |since| format!(", loaded {} ago", span_since(since, now)));
+    match (&**state, until) {
+        ("kept", _) => format!(" LAST GOOD VERSION{of}: its files have errors"),
+        ("unserved", _) => " NOT SERVED: its files have errors".to_owned(),
+        ("vanished", Some(until)) => {
+            let left = text::span(Duration::try_from_secs_f64(until - now).unwrap_or_default());
+            format!(" LAST GOOD VERSION{of}, for {left} more: it disappeared from the files")
+        }
+        _ => String::new(),
+    }
+}
+
+fn zone_table(zone: &ZoneStatus, now: f64) -> String {
+    let version = version(zone, now);
     if zone.endpoints.is_empty() {
-        return format!("\n{} (static)\n", zone.zone);
+        let what = if zone.files.state == "unserved" { "" } else { " (static)" };
+        return format!("\n{}{what}{version}\n", zone.zone);
     }
     let rows: Vec<Vec<String>> = zone.endpoints.iter().flat_map(endpoint_rows).collect();
     let headings = ["ENDPOINT", "REGION", "HEALTH", "ADDRESS", "VANTAGE", "FROM", "SEES", "RTT", "PROBED", "WHY"];
-    format!("\n{}: {}\n{}", zone.zone, zone.names.join(", "), text::table(&headings, &rows))
+    let names = zone.names.join(", ");
+    let version = if version.is_empty() { version } else { format!("\n {version}") };
+    format!("\n{}: {names}{version}\n{}", zone.zone, text::table(&headings, &rows))
 }
 
 /// A row for each verdict; the endpoint itself is named in the first of them only.
@@ -190,6 +212,30 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_says_when_it_is_not_served_as_its_files_are() {
+        let zone = |state: &str, since, until| ZoneStatus {
+            zone: "svc.example.".into(),
+            names: vec![],
+            endpoints: vec![],
+            files: FilesStatus { state: state.into(), since, until },
+        };
+        for (zone, expected) in [
+            (zone("current", Some(10.0), None), "svc.example. (static)"),
+            (
+                zone("kept", Some(10.0), None),
+                "svc.example. (static) LAST GOOD VERSION, loaded 90 s ago: its files have errors",
+            ),
+            (zone("unserved", None, None), "svc.example. NOT SERVED: its files have errors"),
+            (
+                zone("vanished", Some(10.0), Some(142.0)),
+                "svc.example. (static) LAST GOOD VERSION, loaded 90 s ago, for 42 s more: it disappeared from the files",
+            ),
+        ] {
+            assert_eq!(zone_table(&zone, 100.0).trim(), expected);
+        }
+    }
+
+    #[test]
     fn a_person_sees_every_verdict_and_the_last_transitions() {
         let endpoint = |name: &str, verdicts| EndpointStatus {
             name: name.into(),
@@ -207,6 +253,7 @@ mod tests {
                 zone: "svc.example.".into(),
                 names: vec!["www".into()],
                 endpoints: vec![endpoint("fra1", verdicts), endpoint("plain", vec![])],
+                files: FilesStatus { state: "current".into(), since: Some(50.0), until: None },
             }],
             vantages: vec![VantageStatus {
                 name: "ns1".into(),
@@ -215,7 +262,7 @@ mod tests {
                 why: None,
                 age_ms: None,
             }],
-            reload: ReloadReport { ok: true, at: 100.0, problems: vec![] },
+            reload: ReloadReport { ok: true, at: 100.0, problems: vec![], unnoticed: None },
         };
         let event = Event {
             at: 90.0,

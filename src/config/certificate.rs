@@ -14,7 +14,7 @@ use x509_parser::parse_x509_certificate;
 
 use crate::clock;
 use crate::config::fields::Fields;
-use crate::config::problem::{Problem, Problems, reason};
+use crate::config::problem::{Part, Problem, Problems, reason};
 use crate::config::source::{At, Place, without_mark};
 
 /// Where the certificate and its key are, and what was in the files when they were read.
@@ -24,8 +24,8 @@ pub struct Tls {
     pub cert: PathBuf,
     /// The file of the key, PKCS#8, PKCS#1 or SEC1; absolute.
     pub key: PathBuf,
-    /// What they held.
-    pub certificate: Certificate,
+    /// What they held; `None` where they can't be used.
+    pub certificate: Option<Certificate>,
 }
 
 /// A certificate chain with its key.
@@ -92,10 +92,10 @@ pub(super) fn read(mut fields: Fields, base: &Path, problems: &mut Problems) -> 
         false => base.join(&written.value),
     };
     let (cert_shown, key_shown) = (shown(&cert), shown(&key));
-    match read_pair(&cert_shown, &key_shown) {
+    let certificate = problems.part(Part::Certificate, |problems| match read_pair(&cert_shown, &key_shown) {
         Ok(certificate) => {
             tell_expired(&certificate, &cert.place, &cert_shown, problems);
-            Some(Tls { cert: absolute(cert_shown), key: absolute(key_shown), certificate })
+            Some(certificate)
         }
         Err(CertificateError { file, message, hint }) => {
             let place = match file {
@@ -105,7 +105,8 @@ pub(super) fn read(mut fields: Fields, base: &Path, problems: &mut Problems) -> 
             problems.error(place, message).hint(hint);
             None
         }
-    }
+    });
+    Some(Tls { cert: absolute(cert_shown), key: absolute(key_shown), certificate })
 }
 
 fn absolute(path: PathBuf) -> PathBuf {

@@ -58,17 +58,21 @@ pub(super) fn read(
 }
 
 /// Places all clients for what the policies of `model` ask. What `before` was made of is taken over where it is the same.
-/// The files that were read are added to `files`.
+/// The files that were read are added to `files`. A database that can't be used is a problem; where `before` has databases, those go on
+/// in place of all. False where clients can't be placed.
 pub(super) fn place(
     settings: &Settings,
     model: &mut Model,
     before: Option<&Model>,
     files: &mut Vec<PathBuf>,
     problems: &mut Problems,
-) {
+) -> bool {
     let before = before.map(|model| &model.clients);
     files.extend(settings.placing.net_files.iter().cloned());
-    let Some(databases) = databases(&settings.placing, before, files, problems) else { return };
+    let known = before.and_then(|clients| clients.placement.as_deref()).map(Placement::databases);
+    let Some(databases) = databases(&settings.placing, before, files, problems).or(known.map(<[_]>::to_vec)) else {
+        return false;
+    };
     files.sort();
     files.dedup();
     let mut cutoffs: Vec<(u8, u8)> =
@@ -84,11 +88,15 @@ pub(super) fn place(
         cutoffs: &cutoffs,
     };
     match Placement::renew(&placing, before) {
-        Ok(clients) => model.clients = clients,
+        Ok(clients) => {
+            model.clients = clients;
+            true
+        }
         Err(TooManyClasses) => {
             let message = "the regions, databases and policies tell more than 65,535 kinds of clients apart";
             let problem = problems.error(&Place::start_of(&settings.zones_shown), message);
             problem.hint("ask for fewer countries, autonomous systems and nets, or put several into one list");
+            false
         }
     }
 }

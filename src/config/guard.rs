@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::fields::Fields;
 use crate::config::manual::Section;
-use crate::config::problem::{Problems, reason};
+use crate::config::problem::{Part, Problems, reason};
 use crate::config::regions::net;
 use crate::config::source::{At, Place, Source, without_mark};
 use crate::model::RateLimit;
@@ -18,6 +18,8 @@ use crate::wire::cookie::{CookieSecrets, SECRET_LEN};
 pub struct Guard {
     /// What server cookies are made with; none: a secret of this process, which other nodes don't know.
     pub cookies: Option<CookieSecrets>,
+    /// Where they are read from; absolute, for those who watch files.
+    pub secret_file: Option<PathBuf>,
     /// How often one client may get the same answer.
     pub rate_limit: RateLimit,
     /// What `version.bind` is answered with.
@@ -37,7 +39,8 @@ const MOST_SECRETS: u64 = 4096;
 
 /// Reads the tables; relative paths are relative to `base`.
 pub(super) fn read(top: &mut Fields, base: &Path, problems: &mut Problems) -> Guard {
-    let cookies = top.table("cookies", problems).and_then(|fields| cookies(fields, base, problems));
+    let mut secret_file = None;
+    let cookies = top.table("cookies", problems).and_then(|fields| cookies(fields, base, &mut secret_file, problems));
     let rate_limit = problems.about(Section::RateLimit, |problems| {
         top.table("rrl", problems).map_or_else(RateLimit::default, |fields| rate_limit(fields, problems))
     });
@@ -46,7 +49,7 @@ pub(super) fn read(top: &mut Fields, base: &Path, problems: &mut Problems) -> Gu
         fields.finish(&[], problems);
         texts
     });
-    Guard { cookies, rate_limit, version, id }
+    Guard { cookies, secret_file, rate_limit, version, id }
 }
 
 fn rate_limit(mut fields: Fields, problems: &mut Problems) -> RateLimit {
@@ -76,21 +79,27 @@ fn chaos_text(key: &'static str, fields: &mut Fields, problems: &mut Problems) -
     Some(value)
 }
 
-fn cookies(mut fields: Fields, base: &Path, problems: &mut Problems) -> Option<CookieSecrets> {
+fn cookies(
+    mut fields: Fields,
+    base: &Path,
+    secret_file: &mut Option<PathBuf>,
+    problems: &mut Problems,
+) -> Option<CookieSecrets> {
     let file = fields.text("secret_file", "\"cookie-secrets\"", problems);
     fields.finish(&[], problems);
     let At { value, place } = file?;
     // A path of the command line is relative to the current directory.
     let is_flag = place.file.to_string_lossy().starts_with("flag ");
     let shown: PathBuf = if is_flag { value.into() } else { base.join(value) };
-    match bounded(&shown) {
+    *secret_file = Some(std::path::absolute(&shown).unwrap_or_else(|_| shown.clone()));
+    problems.part(Part::CookieSecrets, |problems| match bounded(&shown) {
         Ok(text) => secrets(&Source::secret(&shown, &text), &text, problems),
         Err(error) => {
             let problem = problems.error(&place, format!("can't read {}: {}", shown.display(), reason(&error)));
             problem.hint(format!("make it with `openssl rand -hex {SECRET_LEN}`, the same for all nodes of a fleet"));
             None
         }
-    }
+    })
 }
 
 fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {

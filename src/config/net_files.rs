@@ -3,7 +3,6 @@
 //! asked for are remembered, so that they can be watched.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use crate::config::problem::{Problems, reason};
 use crate::config::regions::net;
 use crate::config::source::{At, Source, without_mark};
 use crate::config::spec::PolicySpec;
+use crate::config::texts::{Text, Texts, Unread};
 
 /// Most lines of a net file. Judgment: all of the Internet's routes together are a million.
 const MAX_LINES: usize = 1_000_000;
@@ -24,16 +24,31 @@ const MAX_TOLD: usize = 100;
 /// The net files of one load.
 #[derive(Debug, Default)]
 pub(super) struct NetFiles {
-    /// What is in each; `None` where it couldn't be read, which has been told.
-    read: BTreeMap<PathBuf, Option<Arc<[IpNet]>>>,
+    /// What came of each.
+    read: BTreeMap<PathBuf, NetFile>,
+}
+
+/// What came of reading a file.
+#[derive(Debug, Clone)]
+enum NetFile {
+    Good(Arc<[IpNet]>, Arc<[u8]>),
+    /// It is no good, which was reported to whoever named it in this file, and is to be reported to others. What of it
+    /// could be read, so that the rest of that file can be judged.
+    Bad(Option<Arc<[IpNet]>>, Arc<Path>),
 }
 
 impl NetFiles {
     /// Reads what the selectors of `spec` name, relative to the directory of the policy file, which is called `shown`.
-    pub(super) fn fill(&mut self, spec: &mut PolicySpec, shown: &Path, real: &Path, problems: &mut Problems) {
+    pub(super) fn fill(
+        &mut self,
+        spec: &mut PolicySpec,
+        (shown, real): (&Path, &Path),
+        texts: &Texts<'_>,
+        problems: &mut Problems,
+    ) {
         for selector in spec.selectors_mut() {
             for file in &selector.files {
-                let from = From { shown, real, is_walled: true, named_in: "policy file" };
+                let from = From { shown, real, is_walled: true, named_in: "policy file", texts };
                 if let Some(nets) = self.nets(file, &from, problems) {
                     selector.file_nets.push(At { value: nets, place: file.place.clone() });
                 }
@@ -46,21 +61,39 @@ impl NetFiles {
         self.read.into_keys().map(|path| std::path::absolute(&path).unwrap_or(path)).collect()
     }
 
-    /// What is in the file that `file` names. `None` where it can't be read, which is told.
+    /// What is in the file that `file` names. `None` where it is no good, which is reported.
     pub(super) fn nets(&mut self, file: &At<String>, from: &From<'_>, problems: &mut Problems) -> Option<Arc<[IpNet]>> {
         let (shown, path) = (from.shown.join(&file.value), from.real.join(&file.value));
-        if let Some(known) = self.read.get(&path) {
-            return known.clone();
+        match self.read.get(&path) {
+            None => {}
+            Some(NetFile::Good(nets, text)) => {
+                from.texts.note(&shown, text);
+                return Some(nets.clone());
+            }
+            Some(NetFile::Bad(nets, reported_in)) if *reported_in == file.place.file => return nets.clone(),
+            Some(NetFile::Bad(..)) => {
+                let message = format!("can't use the nets in {}: that file has errors", shown.display());
+                problems.error(&file.place, message).hint("each line of it is a net, or empty, or a comment");
+                return None;
+            }
         }
-        let nets = match bounded(&path, from) {
-            Ok(text) => Some(Arc::from(lines(&shown, &text, problems))),
+        let reported_in = Arc::clone(&file.place.file);
+        let (nets, read) = match bounded(&shown, &path, from) {
+            Ok(text) => {
+                let before = problems.errors();
+                let nets: Arc<[IpNet]> = lines(&shown, &text, problems).into();
+                match problems.errors() == before {
+                    true => (Some(nets.clone()), NetFile::Good(nets, text)),
+                    false => (Some(nets.clone()), NetFile::Bad(Some(nets), reported_in)),
+                }
+            }
             Err(Refused { why, hint }) => {
                 let problem = problems.error(&file.place, format!("can't read the nets in {}: {why}", shown.display()));
                 problem.hint(hint);
-                None
+                (None, NetFile::Bad(None, reported_in))
             }
         };
-        self.read.insert(path, nets.clone());
+        self.read.insert(path, read);
         nets
     }
 }
@@ -71,10 +104,12 @@ pub(super) struct From<'a> {
     pub(super) shown: &'a Path,
     /// The same to the system.
     pub(super) real: &'a Path,
-    /// Whether the file must be within that directory.
+    /// Whether the file must be within the directory of `texts`.
     pub(super) is_walled: bool,
     /// What the name stands in.
     pub(super) named_in: &'a str,
+    /// Where the file comes from.
+    pub(super) texts: &'a Texts<'a>,
 }
 
 /// Why a file isn't read, and what to do.
@@ -84,24 +119,21 @@ struct Refused {
 }
 
 /// The whole file, if it lies where it may and within bounds.
-fn bounded(path: &Path, from: &From<'_>) -> Result<Vec<u8>, Refused> {
+fn bounded(shown: &Path, path: &Path, from: &From<'_>) -> Result<Arc<[u8]>, Refused> {
     let hint = format!("\"file:NAME\" is relative to the {}; it has one net a line", from.named_in);
-    let failed = |error: std::io::Error| Refused { why: reason(&error), hint: hint.clone() };
     let refused = |why: String, hint: &str| Err(Refused { why, hint: hint.into() });
-    let real = path.canonicalize().map_err(failed)?;
-    // As for $INCLUDE: who may write a policy may not thereby read the rest of the disk.
-    if from.is_walled && !real.starts_with(from.real.canonicalize().map_err(failed)?) {
-        return refused("it is outside the zones directory".into(), "move the file there");
-    }
-    // Opening a pipe would wait for its writer.
-    if !std::fs::metadata(&real).map_err(failed)?.is_file() {
-        return refused("it is not a file".into(), &hint);
-    }
-    let mut text = Vec::new();
-    std::fs::File::open(&real).and_then(|file| file.take(MAX_OCTETS + 1).read_to_end(&mut text)).map_err(failed)?;
-    if text.len() as u64 > MAX_OCTETS {
-        return refused(format!("it is over {} MiB", MAX_OCTETS >> 20), "name larger nets, or several files");
-    }
+    let text = match from.texts.file(shown, path, from.is_walled, MAX_OCTETS) {
+        Ok(Text { bytes, .. }) => bytes,
+        Err(Unread::Outside) => return refused("it is outside the zones directory".into(), "move the file there"),
+        Err(Unread::NotAFile) => return refused("it is not a file".into(), &hint),
+        Err(Unread::TooLarge) => {
+            return refused(format!("it is over {} MiB", MAX_OCTETS >> 20), "name larger nets, or several files");
+        }
+        Err(Unread::System(error)) if error.kind() == std::io::ErrorKind::IsADirectory => {
+            return refused("it is not a file".into(), &hint);
+        }
+        Err(Unread::System(error)) => return refused(reason(&error), &hint),
+    };
     if text.iter().filter(|byte| **byte == b'\n').count() > MAX_LINES {
         return refused(format!("it has more than {MAX_LINES} lines"), "name larger nets, or several files");
     }

@@ -11,7 +11,7 @@ use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use crate::config::fields::Fields;
-use crate::config::problem::{Problems, did_you_mean, reason};
+use crate::config::problem::{Part, Problems, did_you_mean, reason};
 use crate::config::source::{At, Place, Source, without_mark};
 
 /// `[api]` and `[state]`.
@@ -45,13 +45,13 @@ impl Role {
 }
 
 /// Everyone who has a token.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tokens {
     holders: Vec<Holder>,
 }
 
 /// One who has a token.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Holder {
     /// The name that changes are logged under.
     pub name: Arc<str>,
@@ -111,8 +111,10 @@ pub(super) fn read(top: &mut Fields, base: Option<&Path>, problems: &mut Problem
     };
     let shown: Option<PathBuf> = below(&file, "tokens");
     let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    let read = |problems: &mut Problems| shown.as_deref().and_then(|shown| tokens(shown, file.as_ref(), problems));
+    let tokens = problems.part(Part::Tokens, read).filter(|_| !problems.is_bad(Part::Tokens));
     Operators {
-        tokens: shown.as_deref().and_then(|shown| tokens(shown, file.as_ref(), problems)).map(Arc::new),
+        tokens: tokens.map(Arc::new),
         token_file: shown.map(absolute),
         state_dir: below(&dir, "state").map(absolute),
     }

@@ -190,6 +190,20 @@ pub fn to_json(problems: &[Problem]) -> serde_json::Value {
 pub(super) struct Problems {
     found: Vec<Problem>,
     section: Section,
+    /// The parts that have errors, and how many errors those are together.
+    bad_parts: Vec<Part>,
+    in_parts: usize,
+}
+
+/// A file that the settings name and that stands by itself: where it is bad, the settings are good all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The certificate and its key.
+    Certificate,
+    /// The tokens of the API.
+    Tokens,
+    /// The secrets of DNS cookies.
+    CookieSecrets,
 }
 
 impl Problems {
@@ -222,9 +236,31 @@ impl Problems {
         read
     }
 
+    /// Reads a part: its errors are not errors of the settings.
+    pub(super) fn part<T>(&mut self, part: Part, read: impl FnOnce(&mut Problems) -> T) -> T {
+        let before = self.errors();
+        let done = read(self);
+        let found = self.errors() - before;
+        if found > 0 {
+            self.bad_parts.push(part);
+            self.in_parts += found;
+        }
+        done
+    }
+
+    /// Whether a part has errors.
+    pub(super) fn is_bad(&self, part: Part) -> bool {
+        self.bad_parts.contains(&part)
+    }
+
+    /// How many errors there are so far that are not in a part.
+    pub(super) fn errors_outside_parts(&self) -> usize {
+        self.errors() - self.in_parts
+    }
+
     /// None, about the same section: for what is only told once it is known to matter.
     pub(super) fn apart(&self) -> Problems {
-        Problems { found: Vec::new(), section: self.section }
+        Problems { section: self.section, ..Problems::default() }
     }
 
     /// Takes over what another reader found.

@@ -14,6 +14,7 @@ use crate::config::net_files::{From, NetFiles};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::{At, Place};
+use crate::config::texts::Texts;
 use crate::model::{
     ClassId, ClientClass, ClientRule, Clients, Continent, Country, Location, Region, RegionId, Selector,
 };
@@ -195,7 +196,8 @@ impl Claim<'_> {
                 continue;
             };
             let here = if base.as_os_str().is_empty() { Path::new(".") } else { base };
-            let from = From { shown: base, real: here, is_walled: false, named_in: "settings file" };
+            let texts = Texts::of_directory(base, here);
+            let from = From { shown: base, real: here, is_walled: false, named_in: "settings file", texts: &texts };
             let file = At { value: file.to_string(), place: written.place.clone() };
             let nets = self.all.files.nets(&file, &from, problems);
             for net in nets.iter().flat_map(|nets| nets.iter()) {

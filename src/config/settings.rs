@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use config::{Config, Environment, FileFormat, Value, ValueKind};
 
@@ -38,6 +39,8 @@ pub struct Settings {
     pub zones_dir: PathBuf,
     /// The same directory as the user would type it, for problems.
     pub zones_shown: PathBuf,
+    /// How long zones, and all steered names of one, go on when they disappear from the files; default a minute.
+    pub removal_delay: Duration,
     /// Cookies, rate limits, and what is told in class CHAOS.
     pub guard: Guard,
     /// Who may change something over the API, and where that is kept.
@@ -106,6 +109,11 @@ pub(super) const MAX_LISTEN: usize = 256;
 pub(super) const MAX_CONTROL: usize = 16;
 /// Longest node name: it goes into an EDNS option and file names (judgment).
 pub(super) const MAX_NODE: usize = 255;
+
+/// How long what disappears from the files goes on (judgment: `git checkout` of a large tree, or `rsync`, on a slow disk).
+pub(super) const REMOVAL_DELAY: Duration = Duration::from_secs(60);
+/// A longer delay is a zone that nobody wants any more (judgment).
+pub(super) const MAX_REMOVAL_DELAY: Duration = Duration::from_secs(86_400);
 
 /// Reads the settings. As far as they can be read they come back even beside errors, so that the zones' problems can be
 /// told in the same run; `None` where the file can't be read at all.
@@ -234,11 +242,13 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, has_file: bool, problems
     let has_tls = top.has("tls");
     let listen = top.table("listen", problems).map_or_else(Listen::default, |fields| listen(fields, has_tls, problems));
     let tls = top.table("tls", problems).and_then(|fields| certificate::read(fields, base, problems));
-    let dir = top.table("zones", problems).and_then(|mut zones| {
+    let (dir, removal_delay) = top.table("zones", problems).map_or((None, None), |mut zones| {
         let dir = zones.text("dir", "\"zones\"", problems);
+        let delay = zones.duration("removal_delay", Duration::ZERO..=MAX_REMOVAL_DELAY, "\"1m\"", problems);
         zones.finish(&[], problems);
-        dir
+        (dir, delay)
     });
+    let removal_delay = removal_delay.map_or(REMOVAL_DELAY, |delay| delay.value);
     let guard = guard::read(&mut top, base, problems);
     let read_operators = |problems: &mut Problems| operators::read(&mut top, has_file.then_some(base), problems);
     let operators = problems.about(Section::Operators, read_operators);
@@ -264,6 +274,7 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, has_file: bool, problems
         tls,
         zones_dir,
         zones_shown,
+        removal_delay,
         guard,
         operators,
         log,

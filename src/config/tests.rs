@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::problem::Problems;
 use super::*;
 use crate::model::{
     AdminState, AnswerRdata, ClassId, ClientTable, Facet, MemberRef, Model, OnEmpty, ProbeKind, ProbeTarget, RegionId,
@@ -34,7 +35,7 @@ fn load_files(
     let mut problems = Problems::default();
     let file = dir.path().join("portolan.toml");
     let settings = settings::read(file.exists().then_some(&file), environment, flags, &mut problems);
-    let model = settings.as_ref().map_or_else(Model::default, |settings| read(settings, None, &mut problems).0);
+    let model = settings.as_ref().map_or_else(Model::default, |settings| load::whole(settings, None, &mut problems).0);
     let prefix = format!("{}/", dir.path().display());
     let said = problems.into_sorted().iter().map(|problem| problem.to_string().replace(&prefix, "")).collect();
     (dir, settings, model, said)
@@ -258,7 +259,8 @@ fn swallow(text: &[u8]) {
     let file = zonefile::FileAt { shown: &real, real: &real };
     let apex = crate::wire::Name::parse("svc.example.").unwrap();
     let none = std::collections::HashSet::new();
-    let zone = zonefile::read(file, text, zonefile::Apex::Named(&apex), dir, &none, &mut problems);
+    let texts = texts::Texts::of_directory(dir, dir);
+    let zone = zonefile::read(file, text, zonefile::Apex::Named(&apex), &texts, &none, &mut problems);
     if let Some(spec) = spec::read(Path::new("p"), text, &mut problems) {
         validate::Builder::new(Model::default(), HashMap::new()).add(&spec, zone, 0, &mut problems);
     }

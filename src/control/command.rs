@@ -31,7 +31,12 @@ pub enum Command {
         reply: oneshot::Sender<Result<HandedBack, failback::Refusal>>,
     },
     /// Load the files as they are now.
-    Reload(oneshot::Sender<Arc<ReloadStatus>>),
+    Reload {
+        /// Whether zones and names that disappeared from the files are to go at once.
+        confirm_removal: bool,
+        /// Whom to tell when it has ended.
+        reply: oneshot::Sender<Arc<ReloadStatus>>,
+    },
 }
 
 /// A change of the overrides: all of it or nothing.
@@ -115,6 +120,15 @@ pub struct PutOverride {
     /// Also where some clients get no answer any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub confirm: bool,
+}
+
+/// The body of `POST /v1/reload`, which may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostReload {
+    /// Whether zones and names that disappeared from the files are to go at once.
+    #[serde(default)]
+    pub confirm_removal: bool,
 }
 
 /// The answer to `PUT` and `DELETE /v1/overrides/TARGET`.

@@ -150,8 +150,12 @@ pub(crate) fn world() -> World {
         beats: Beats::default(),
     };
     let (readiness, watched) = watch::channel(Readiness::Starting);
-    let reload =
-        Arc::new(ArcSwap::from_pointee(ReloadStatus { ok: true, at: 1600.25, generation: 2, problems: vec![] }));
+    let reload = Arc::new(ArcSwap::from_pointee(ReloadStatus {
+        ok: true,
+        at: 1600.25,
+        generation: 2,
+        ..ReloadStatus::default()
+    }));
     let state = State::new(
         Arc::new(ArcSwap::from_pointee(snapshot(model()))),
         events.clone(),

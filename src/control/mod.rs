@@ -32,7 +32,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 
-use crate::config::{Problem, Tokens};
+use crate::config::{Problem, Tokens, ZoneState};
 use crate::control::overrides::Book;
 use crate::control::status::ReloadReport;
 use crate::health::Beats;
@@ -90,7 +90,7 @@ pub enum Readiness {
 /// How the last attempt to load the files ended.
 #[derive(Debug, Clone, Default)]
 pub struct ReloadStatus {
-    /// Whether the files as they were then are served; when not, the generation before goes on.
+    /// Whether the files as they were then are served, all of them.
     pub ok: bool,
     /// When, in Unix seconds.
     pub at: f64,
@@ -98,6 +98,10 @@ pub struct ReloadStatus {
     pub generation: u64,
     /// What was wrong with them; warnings too, also when it went well.
     pub problems: Vec<Problem>,
+    /// How each zone stands since.
+    pub zones: Arc<[ZoneState]>,
+    /// Why changes of the files are only seen every few seconds; `None` where the system gives notice of them.
+    pub unnoticed: Option<String>,
 }
 
 /// The answer to `POST /v1/reload`: the files as they are now are served.

@@ -12,15 +12,17 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use crate::clock;
-use crate::config::Role;
+use crate::config::{Role, Standing, ZoneState};
 use crate::control::access::{caller, same_origin};
-use crate::control::command::{AllChanged, Applied, Change, Changed, Command, PutOverride, TargetChanged, Turned};
+use crate::control::command::{
+    AllChanged, Applied, Change, Changed, Command, PostReload, PutOverride, TargetChanged, Turned,
+};
 use crate::control::moved::moved;
 use crate::control::overrides::{Refusal, Said, check_why, duration_of, state_of};
 use crate::control::problem::{problem, problem_with, unconfirmed};
 use crate::control::status::{ProblemReport, ReloadReport};
 use crate::control::target::Target;
-use crate::control::{Reloaded, State};
+use crate::control::{ReloadStatus, Reloaded, State};
 use crate::model::Override;
 
 /// Longest body in octets: an override's is under 2 KiB, however its `why` is escaped.
@@ -128,22 +130,45 @@ fn all(changed: AllChanged) -> Response {
 }
 
 /// `POST /v1/reload`. Needs no token: it has the server look at its own files, which it watches anyway.
-pub(super) async fn reload(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
-    if let Err(refused) = same_origin(&headers) {
-        return *refused;
-    }
+pub(super) async fn reload(Shared(state): Shared<State>, request: Request) -> Response {
+    reloaded(&state, request).await.unwrap_or_else(|refused| *refused)
+}
+
+async fn reloaded(state: &State, request: Request) -> Result<Response, Refused> {
+    /// What is right, for those who sent something else.
+    const EXPECTED: &str = "expected no body, or {\"confirm_removal\": true}";
+    same_origin(request.headers())?;
+    let in_query =
+        request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "confirm_removal=true"));
+    let body = body(request, EXPECTED).await?;
+    let said: PostReload = match body.trim_ascii().is_empty() {
+        true => PostReload::default(),
+        false => serde_json::from_slice(&body).map_err(|error| bad_request(format!("{error}; {EXPECTED}")))?,
+    };
     let (reply, ended) = oneshot::channel();
-    if state.controls.commands.send(Command::Reload(reply)).await.is_err() {
-        return *stopping();
-    }
-    let Ok(status) = ended.await else { return *stopping() };
+    let command = Command::Reload { confirm_removal: said.confirm_removal || in_query, reply };
+    state.controls.commands.send(command).await.map_err(|_| stopping())?;
+    let status = ended.await.map_err(|_| stopping())?;
     let problems: Vec<ProblemReport> = status.problems.iter().map(ProblemReport::from).collect();
     if status.ok {
-        let report = ReloadReport { ok: status.ok, at: status.at, problems };
-        return Json(Reloaded { generation: status.generation, report }).into_response();
+        let report = ReloadReport { ok: status.ok, at: status.at, problems, unnoticed: status.unnoticed.clone() };
+        return Ok(Json(Reloaded { generation: status.generation, report }).into_response());
     }
-    let detail = format!("the files were not loaded; generation {} goes on", status.generation);
-    problem_with(StatusCode::UNPROCESSABLE_ENTITY, detail, problems)
+    Ok(problem_with(StatusCode::UNPROCESSABLE_ENTITY, not_taken(&status), problems))
+}
+
+/// What the last load did not take, in short.
+fn not_taken(status: &ReloadStatus) -> String {
+    /// Zones that are named one by one (judgment).
+    const NAMED: usize = 8;
+    let apart: Vec<&ZoneState> = status.zones.iter().filter(|zone| zone.standing != Standing::Current).collect();
+    let mut named: Vec<String> =
+        apart.iter().take(NAMED).map(|zone| format!("{} ({})", zone.apex, zone.standing.as_str())).collect();
+    if apart.len() > NAMED {
+        named.push(format!("and {} more", apart.len() - NAMED));
+    }
+    let what = if named.is_empty() { "the files that have errors".to_owned() } else { named.join(", ") };
+    format!("not everything was loaded; generation {} is served, without the changes of {what}", status.generation)
 }
 
 /// What a body says of each target.

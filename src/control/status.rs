@@ -1,17 +1,19 @@
 //! `/v1/status`: every endpoint as each vantage sees it, as plain data. The keys are the contract's; the CLI reads the
 //! same types back.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Label, Problem};
+use crate::config::{Label, Problem, Standing, ZoneState};
 use crate::control::ReloadStatus;
 use crate::control::overrides::Said;
 use crate::model::{
     AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState, WorldView, ZoneId,
 };
 use crate::snapshot::Snapshot;
+use crate::wire::Name;
 
 /// Everything that is believed, and whether the files are served as they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +37,22 @@ pub struct ZoneStatus {
     pub names: Vec<String>,
     /// Its endpoints, in the order of the file.
     pub endpoints: Vec<EndpointStatus>,
+    /// What of its files is served.
+    #[serde(default)]
+    pub files: FilesStatus,
+}
+
+/// What is served of a zone, held against its files.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FilesStatus {
+    /// `current`; `kept`, the last good version, for the files have errors; `unserved`, for there is no good version; or
+    /// `vanished`, the last good version, for the zone or all of its steered names disappeared from the files.
+    pub state: String,
+    /// When this version was first loaded, in Unix seconds; none where nothing is served.
+    pub since: Option<f64>,
+    /// Until when what disappeared is served on, in Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<f64>,
 }
 
 /// One endpoint.
@@ -121,6 +139,9 @@ pub struct ReloadReport {
     pub at: f64,
     /// What was wrong.
     pub problems: Vec<ProblemReport>,
+    /// Why changes of the files are only seen every few seconds; left out where the system gives notice of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unnoticed: Option<String>,
 }
 
 /// One problem of the files, as `check --format json` gives it too.
@@ -193,11 +214,16 @@ impl From<&Problem> for ProblemReport {
 pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status {
     let (model, view) = (&*snapshot.model, &*snapshot.view);
     let problems = reload.problems.iter().map(ProblemReport::from).collect();
+    let standings: HashMap<&Name, &ZoneState> = reload.zones.iter().map(|zone| (&zone.apex, zone)).collect();
+    let zone = |at: usize| {
+        let files = files_status(standings.get(&model.zones[at].apex).copied());
+        zone_status(model, view, ZoneId(at as u32), files, now)
+    };
     Status {
         generation: snapshot.generation,
-        zones: (0..model.zones.len()).map(|at| zone_status(model, view, ZoneId(at as u32), now)).collect(),
+        zones: (0..model.zones.len()).map(zone).collect(),
         vantages: vantages(model, view, now),
-        reload: ReloadReport { ok: reload.ok, at: reload.at, problems },
+        reload: ReloadReport { ok: reload.ok, at: reload.at, problems, unnoticed: reload.unnoticed.clone() },
     }
 }
 
@@ -207,13 +233,26 @@ pub(crate) fn evidence(check: Option<CheckId>, view: &WorldView) -> &[Evidence] 
     seen.map_or(&[], |seen| &seen.evidence)
 }
 
-fn zone_status(model: &Model, view: &WorldView, id: ZoneId, now: Moment) -> ZoneStatus {
+fn files_status(zone: Option<&ZoneState>) -> FilesStatus {
+    // A model that was made without files is what it is.
+    let Some(zone) = zone else { return FilesStatus { state: "current".to_owned(), ..FilesStatus::default() } };
+    let since = zone.version.as_ref().map(|version| version.since);
+    let (since, until) = match zone.standing {
+        Standing::Current | Standing::Kept => (since, None),
+        Standing::Unserved => (None, None),
+        Standing::Vanished(_, until) => (since, Some(until)),
+    };
+    FilesStatus { state: zone.standing.as_str().to_owned(), since, until }
+}
+
+fn zone_status(model: &Model, view: &WorldView, id: ZoneId, files: FilesStatus, now: Moment) -> ZoneStatus {
     let zone = model.zone(id);
     let endpoints = (0..).map(EndpointId).zip(&model.endpoints).filter(|(_, endpoint)| endpoint.zone == id);
     ZoneStatus {
         zone: zone.apex.to_string(),
         names: zone.steered.iter().map(|name| name.label.clone()).collect(),
         endpoints: endpoints.map(|(id, endpoint)| endpoint_status(model, view, id, endpoint, now)).collect(),
+        files,
     }
 }
 

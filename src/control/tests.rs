@@ -87,7 +87,10 @@ async fn an_endpoint_is_up_while_any_address_is_and_each_is_judged_by_itself() {
 async fn a_refused_reload_shows_in_status_with_its_problems() {
     let served = served().await;
     let problems = crate::config::load(Some("does/not/exist.toml".as_ref()), &Default::default()).unwrap_err();
-    served.world.reload.store(ReloadStatus { ok: false, at: 1700.0, generation: 2, problems }.into());
+    served
+        .world
+        .reload
+        .store(ReloadStatus { ok: false, at: 1700.0, generation: 2, problems, ..ReloadStatus::default() }.into());
     let reload = served.json("GET /v1/status").await["reload"].clone();
     assert_eq!((&reload["ok"], &reload["at"]), (&json!(false), &json!(1700.0)));
     assert_eq!(

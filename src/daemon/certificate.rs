@@ -2,21 +2,21 @@
 //! renews a certificate may swap a link somewhere above it, and reads them when they changed. A pair that can't be used
 //! is told in the log once, and the one before goes on.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{Certificate, CertificateError, Tls};
+use crate::daemon::stamp::Stamp;
 use crate::server::Certificates;
 
 /// How often the files are looked at: soon enough for a person who waits, and two `stat`s cost nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// What is looked at to see a change: when, and how long the two files are.
-type Stamp = [Option<(SystemTime, u64)>; 2];
+/// What is looked at to see a change of the two files.
+type Stamps = [Option<Stamp>; 2];
 
 /// Until `stop`: swaps `certificates` when the files of `tls` change.
 pub(crate) async fn keep(tls: Tls, certificates: Arc<Certificates>, stop: CancellationToken) {
@@ -39,14 +39,14 @@ struct Keeper {
     tls: Tls,
     certificates: Arc<Certificates>,
     /// What is being shown.
-    served: Certificate,
+    served: Option<Certificate>,
     /// The files as they were when they were read last; none were since the start.
-    seen: Option<Stamp>,
+    seen: Option<Stamps>,
 }
 
 impl Keeper {
     fn look(mut self) -> Keeper {
-        let stamp = [&self.tls.cert, &self.tls.key].map(|file| stamp(file));
+        let stamp = [&self.tls.cert, &self.tls.key].map(|file| Stamp::of(file));
         if self.seen != Some(stamp) {
             self.seen = Some(stamp);
             let read = self.tls.read();
@@ -57,9 +57,14 @@ impl Keeper {
 
     fn take(&mut self, read: Result<Certificate, CertificateError>) {
         let next = match read {
-            Ok(next) if next.certified.cert == self.served.certified.cert => return,
+            Ok(next) if self.served.as_ref().is_some_and(|served| served.certified.cert == next.certified.cert) => {
+                return;
+            }
             Ok(next) => next,
-            Err(error) => return tracing::error!(%error, "the new certificate can't be used; the one before goes on"),
+            Err(error) if self.served.is_some() => {
+                return tracing::error!(%error, "the new certificate can't be used; the one before goes on");
+            }
+            Err(error) => return tracing::error!(%error, "the certificate can't be used: DoT, DoH and DoQ are off"),
         };
         let file = self.tls.cert.display();
         if next.is_expired(clock::unix_seconds()) {
@@ -68,11 +73,6 @@ impl Keeper {
             tracing::info!(%file, not_after = next.not_after, "a new certificate is shown");
         }
         self.certificates.swap(next.certified.clone());
-        self.served = next;
+        self.served = Some(next);
     }
-}
-
-fn stamp(file: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(file).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }

@@ -1,11 +1,11 @@
-//! When to load the files again by ourselves: they changed, or SIGHUP came. The directories are watched rather than the
-//! files, so that editors that replace a file and mounts that swap a link are seen too. A change that somebody had read
-//! already, because he asked for it sooner than the files had settled, is no reason to read it again.
+//! When to load the files again without being asked: they changed, or SIGHUP came. The system gives notice of changes at
+//! once; the directories are watched rather than the files, so that editors that replace a file are seen too. Beside that
+//! the files are looked at every few seconds, which is all there is where the system gives no notice. A change that was
+//! read already, on request and before the files had settled, is no reason to read it again.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use notify::{EventKind, RecursiveMode, Watcher};
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::config::Loaded;
-use crate::model::Moment;
+use crate::daemon::sight::{Looked, Sight};
 
 /// Files are left alone for this long before they are read: an editor or `git` writes several in one go.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -22,12 +22,20 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// But no longer than this after the first change, however busy the directory is.
 const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 
+/// How often the files are looked at: soon enough for a person who waits, and a few hundred `stat`s cost nothing.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Looking takes at most one part in this many of one processor, however many files there are (judgment).
+const LOOK_SHARE: u32 = 50;
+
 /// Why the files are loaded again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     Signal,
     Files,
     Request,
+    /// The time is over for which something that disappeared was served on.
+    Removal,
 }
 
 impl Cause {
@@ -36,6 +44,7 @@ impl Cause {
             Cause::Signal => "SIGHUP",
             Cause::Files => "files changed",
             Cause::Request => "asked for",
+            Cause::Removal => "the removal delay is over",
         }
     }
 }
@@ -49,6 +58,8 @@ pub(crate) struct Watched {
     files: Vec<PathBuf>,
     /// Where we write ourselves: what is there never counts.
     own: Option<PathBuf>,
+    /// The same as it is looked at.
+    looked: Looked,
 }
 
 impl Watched {
@@ -56,11 +67,15 @@ impl Watched {
     pub(crate) fn of(loaded: &Loaded, settings_file: Option<&Path>) -> Watched {
         let operators = &loaded.settings.operators;
         let read = loaded.files.iter().map(PathBuf::as_path);
-        let files = settings_file.into_iter().chain(operators.token_file.as_deref()).chain(read);
+        let files: Vec<&Path> = settings_file.into_iter().chain(operators.token_file.as_deref()).chain(read).collect();
+        let unresolved = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let zones = &loaded.settings.zones_dir;
+        let looked = Looked { zones: unresolved(zones), files: files.iter().map(|file| unresolved(file)).collect() };
         Watched {
-            zones: absolute(&loaded.settings.zones_dir),
-            files: files.map(absolute).collect(),
+            zones: absolute(zones),
+            files: files.into_iter().map(absolute).collect(),
             own: operators.state_dir.as_deref().map(absolute),
+            looked,
         }
     }
 
@@ -77,65 +92,71 @@ impl Watched {
     }
 }
 
-/// When the files last changed, and when they were last begun to be read: nanoseconds of [`Moment`], 0 for never.
-#[derive(Debug, Default)]
-struct Times {
-    changed: AtomicU64,
-    read: AtomicU64,
-}
-
-impl Times {
-    fn note(time: &AtomicU64, now: Moment) {
-        time.fetch_max(now.from_first().as_nanos() as u64, Ordering::AcqRel);
-    }
-
-    /// Whether something changed after the files were last begun to be read.
-    fn is_news(&self) -> bool {
-        self.changed.load(Ordering::Acquire) > self.read.load(Ordering::Acquire)
-    }
-}
-
 /// Gives reasons to load again.
 pub(crate) struct Changes {
     causes: mpsc::Receiver<Cause>,
     on_change: mpsc::Sender<()>,
-    times: Arc<Times>,
+    sight: Arc<Sight>,
     watched: Watched,
     watcher: Option<notify::RecommendedWatcher>,
+    /// Why the system gives no notice of changes; `None` where it does.
+    unnoticed: Option<String>,
 }
 
 impl Changes {
-    /// Watches files and SIGHUP. Where the system refuses to watch, that is logged and SIGHUP is left.
+    /// Watches files and SIGHUP. Where the system gives no notice of changes the files are only looked at.
     pub(crate) fn watch(watched: Watched) -> std::io::Result<Changes> {
         let hangup = signal(SignalKind::hangup())?;
         // One slot each: what counts is that something changed, not how much.
         let (on_change, changed) = mpsc::channel(1);
         let (sender, causes) = mpsc::channel(1);
-        let times = Arc::new(Times::default());
-        tokio::spawn(wait(hangup, changed, times.clone(), sender));
-        let mut changes = Changes { causes, on_change, times, watched, watcher: None };
+        let sight = Arc::new(Sight::default());
+        sight.turn_to(watched.looked.clone());
+        tokio::spawn(wait(hangup, changed, sight.clone(), sender));
+        tokio::spawn(look(sight.clone(), on_change.clone()));
+        let mut changes = Changes { causes, on_change, sight, watched, watcher: None, unnoticed: None };
         changes.rearm();
         Ok(changes)
     }
 
     /// Watches these from now on.
     pub(crate) fn turn_to(&mut self, watched: Watched) {
+        self.sight.turn_to(watched.looked.clone());
         self.watched = watched;
         self.rearm();
     }
 
     /// Watches the same paths, whatever is there now: a directory may have been put in the place of another.
     pub(crate) fn rearm(&mut self) {
-        // The old one goes when the new one stands, so that nothing is missed between them.
-        match watcher(&self.watched, self.times.clone(), self.on_change.clone()) {
-            Ok(watcher) => self.watcher = Some(watcher),
-            Err(error) => tracing::warn!(%error, "files can't be watched; send SIGHUP after a change"),
+        // The old one goes when the new one stands, so that nothing is missed between them; or sooner, where there can
+        // only be one.
+        let made = watcher(&self.watched, self.sight.clone(), self.on_change.clone()).or_else(|_| {
+            self.watcher = None;
+            watcher(&self.watched, self.sight.clone(), self.on_change.clone())
+        });
+        let before = self.unnoticed.take();
+        match made {
+            Ok((watcher, unnoticed)) => (self.watcher, self.unnoticed) = (Some(watcher), unnoticed),
+            Err(error) => self.unnoticed = Some(error.to_string()),
+        }
+        match (&before, &self.unnoticed) {
+            (before, Some(why)) if before.as_ref() != Some(why) => {
+                let every = LOOK_EVERY.as_secs();
+                tracing::warn!(why, "the system gives no notice of changed files: they are looked at every {every} s");
+            }
+            (Some(_), None) => tracing::info!("the system gives notice of changed files again"),
+            (None | Some(_), _) => {}
         }
     }
 
-    /// The files are about to be read: what changed until now is no reason any more.
-    pub(crate) fn will_be_read(&self, now: Moment) {
-        Times::note(&self.times.read, now);
+    /// Why changes are only seen every few seconds; `None` where the system gives notice of them.
+    pub(crate) fn unnoticed(&self) -> Option<&str> {
+        self.unnoticed.as_deref()
+    }
+
+    /// What is to be told when the files are read.
+    pub(crate) fn sight(&self) -> Arc<Sight> {
+        self.sight.clone()
     }
 
     /// The next reason, once the files have settled. Nothing is lost when this is dropped and called again.
@@ -147,14 +168,37 @@ impl Changes {
     }
 }
 
+/// Looks at the files every few seconds, until nobody wants to know.
+async fn look(sight: Arc<Sight>, on_change: mpsc::Sender<()>) {
+    let mut pause = LOOK_EVERY;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = on_change.closed() => return,
+        }
+        let sight = sight.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let begun = clock::now();
+            (sight.look(clock::now), clock::now().since(begun))
+        });
+        // The process is ending, or it panicked, which has been printed.
+        let Ok((differs, took)) = looked.await else { return };
+        if differs {
+            // Full means that a reason is waiting already.
+            let _ = on_change.try_send(());
+        }
+        pause = LOOK_EVERY.max(took * LOOK_SHARE);
+    }
+}
+
 /// Waits for reasons until nobody wants them any more.
-async fn wait(mut hangup: Signal, mut changed: mpsc::Receiver<()>, times: Arc<Times>, causes: mpsc::Sender<Cause>) {
+async fn wait(mut hangup: Signal, mut changed: mpsc::Receiver<()>, sight: Arc<Sight>, causes: mpsc::Sender<Cause>) {
     loop {
         let cause = tokio::select! {
             Some(()) = hangup.recv() => Cause::Signal,
             Some(()) = changed.recv() => {
                 settle(&mut changed).await;
-                if !times.is_news() {
+                if !sight.is_news() {
                     continue;
                 }
                 Cause::Files
@@ -173,26 +217,28 @@ async fn settle(changed: &mut mpsc::Receiver<()>) {
     let _ = tokio::time::timeout(SETTLE_LIMIT, quiet).await;
 }
 
+/// A watcher of all directories; and why it does not see some of them, if so.
 fn watcher(
     watched: &Watched,
-    times: Arc<Times>,
+    sight: Arc<Sight>,
     sender: mpsc::Sender<()>,
-) -> notify::Result<notify::RecommendedWatcher> {
+) -> notify::Result<(notify::RecommendedWatcher, Option<String>)> {
     let of_interest = watched.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| is_change(&event) && event.paths.iter().any(|path| of_interest.is_reason(path))) {
-            Times::note(&times.changed, clock::now());
+            sight.note_change(clock::now());
             // Full means that a reason is waiting already.
             let _ = sender.try_send(());
         }
     })?;
-    for dir in watched.dirs() {
+    let mut unseen = None;
+    // What is not there yet is looked at.
+    for dir in watched.dirs().into_iter().filter(|dir| dir.is_dir()) {
         if let Err(error) = watcher.watch(dir, RecursiveMode::NonRecursive) {
-            let dir = dir.display();
-            tracing::warn!(%dir, %error, "a directory can't be watched; send SIGHUP after a change there");
+            unseen.get_or_insert_with(|| format!("{}: {error}", dir.display()));
         }
     }
-    Ok(watcher)
+    Ok((watcher, unseen))
 }
 
 /// Absolute with links resolved, as the watcher tells paths; as given where it doesn't exist.
@@ -227,24 +273,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_read_since_it_changed_is_no_news() {
-        let at = |secs| Moment::from_start(Duration::from_secs(secs));
-        let times = Times::default();
-        assert!(!times.is_news(), "nothing changed");
-        Times::note(&times.changed, at(1));
-        assert!(times.is_news());
-        Times::note(&times.read, at(2));
-        assert!(!times.is_news(), "read since");
-        Times::note(&times.changed, at(3));
-        assert!(times.is_news(), "changed while it was read");
-    }
-
-    #[test]
     fn a_change_counts_where_files_are_read_and_not_where_we_write() {
         let watched = Watched {
             zones: "/etc/portolan".into(),
             files: vec!["/etc/portolan/portolan.toml".into(), "/run/secrets/tokens".into()],
             own: Some("/etc/portolan/state".into()),
+            looked: Looked::default(),
         };
         for (path, expected) in [
             ("/etc/portolan/svc.example.zone", true),

@@ -3,6 +3,7 @@
 
 mod certificate;
 mod changes;
+mod difference;
 mod identity;
 mod last_known;
 mod limits;
@@ -10,16 +11,20 @@ mod node;
 mod overrides;
 mod probing;
 mod ramps;
+mod sight;
+mod stamp;
 mod standings;
 mod steer;
 mod store;
 mod vantages;
+mod versions;
 
 use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{self, Flags, Problem};
+use crate::clock;
+use crate::config::{self, Flags, How, Loaded, Problem, Settings, Severity};
 use crate::health::Sources;
 use crate::server::BindError;
 use crate::telemetry::log;
@@ -58,10 +63,22 @@ impl std::fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Runs `portolan serve`: starts, prints the ready line on standard output, serves until SIGTERM or SIGINT.
-pub async fn serve(settings_file: Option<PathBuf>, flags: Flags) -> Result<(), StartError> {
+/// Runs `portolan serve`: starts, prints the ready line on standard output, serves until SIGTERM or SIGINT. When `is_strict`,
+/// nothing is started while any file has an error.
+pub async fn serve(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool) -> Result<(), StartError> {
     log::choose(config::log_format(settings_file.as_deref(), &flags));
-    let loaded = config::load(settings_file.as_deref(), &flags).map_err(StartError::Problems)?;
+    let how = How {
+        settings_file: settings_file.as_deref(),
+        flags: &flags,
+        now: clock::unix_seconds(),
+        confirm_removal: false,
+    };
+    let recall = |settings: &Settings| versions::recall(settings.operators.state_dir.as_deref());
+    let loaded = config::start(how, recall).map_err(StartError::Problems)?;
+    if is_strict && loaded.refused.iter().any(|problem| problem.severity == Severity::Error) {
+        let Loaded { refused, warnings, .. } = loaded;
+        return Err(StartError::Problems([refused, warnings].concat()));
+    }
     let vantage = VantageSpec {
         name: loaded.settings.node.as_str().into(),
         region: loaded.settings.region.as_str().into(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use rustls::sign::CertifiedKey;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -28,12 +29,13 @@ use crate::daemon::standings::Standings;
 use crate::daemon::steer::{Reloads, Steer};
 use crate::daemon::store::Store;
 use crate::daemon::vantages::{VantageSpec, Vantages};
+use crate::daemon::versions::Versions;
 use crate::health::check_rights;
 use crate::server::{BindError, Certificates, Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
-use crate::telemetry::Metrics;
 use crate::telemetry::metrics::UPKEEP_EVERY;
+use crate::telemetry::{Metrics, log};
 
 /// Transitions that a slow reader of events may be behind before it misses some: all endpoints of a large region, twice.
 const TRANSITIONS_KEPT: usize = 4096;
@@ -68,7 +70,8 @@ impl Node {
     pub async fn start(spec: NodeSpec) -> Result<Node, StartError> {
         let NodeSpec { loaded, settings_file, flags, vantages } = spec;
         let watched = Watched::of(&loaded, settings_file.as_deref());
-        let Loaded { settings, model, mut warnings, files: _ } = loaded;
+        let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news: _ } = loaded;
+        let settings = Arc::new(settings);
         let store = Store::open(settings.operators.state_dir.clone());
         let mut overrides = Overrides::load(&store)?;
         warnings.extend(overrides.resolve(&model, &store));
@@ -78,8 +81,7 @@ impl Node {
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let mut server = Server::bind(&settings.listen.dns, settings.listen.workers)
             .map_err(|error| StartError::Bind("dns", error))?;
-        let certificates =
-            settings.tls.as_ref().map(|tls| Arc::new(Certificates::new(tls.certificate.certified.clone())));
+        let certificates = settings.tls.as_ref().map(|tls| Arc::new(Certificates::new(shown(tls))));
         let encrypted = match &certificates {
             Some(certificates) => bind_encrypted(&mut server, &settings.listen, certificates)?,
             None => Vec::new(),
@@ -91,9 +93,7 @@ impl Node {
         let http = listener.local_addr().map_err(StartError::System)?;
         let changes = Changes::watch(watched).map_err(StartError::System)?;
 
-        for warning in &warnings {
-            tracing::warn!("{warning}");
-        }
+        refused.iter().chain(&warnings).for_each(log::problem);
 
         let metrics = Arc::new(Metrics::new());
         let descriptors = limits::raise_descriptors();
@@ -115,7 +115,14 @@ impl Node {
         let controls =
             Controls { commands: sender, tokens: tokens.clone(), book: overrides.book(), beats: vantages.beats() };
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
-        let loaded = ReloadStatus { ok: true, at: clock::unix_seconds(), generation: 1, problems: warnings };
+        let loaded = ReloadStatus {
+            ok: refused.is_empty(),
+            at: clock::unix_seconds(),
+            generation: 1,
+            problems: [refused, warnings].concat(),
+            zones: zones.clone(),
+            unnoticed: changes.unnoticed().map(str::to_owned),
+        };
         let reload = Arc::new(ArcSwap::from_pointee(loaded));
         let render = {
             let (metrics, snapshots, reload, counters) =
@@ -137,9 +144,10 @@ impl Node {
             changes,
             settings_file,
             flags,
-            listen: settings.listen,
-            control: settings.control,
-            tls_files: settings.tls.as_ref().map(Tls::files),
+            versions: Versions::keep(settings.operators.state_dir.clone(), zones.clone()),
+            started_with: settings.clone(),
+            settings: settings.clone(),
+            zones,
             identities,
             reload,
             events: events.clone(),
@@ -154,7 +162,7 @@ impl Node {
         };
         let mut tasks = vec![api, tokio::spawn(steer.run(stop.clone())), tokio::spawn(upkeep(metrics, stop.clone()))];
         tasks.extend(keeping.map(tokio::spawn));
-        if let (Some(tls), Some(certificates)) = (settings.tls, certificates) {
+        if let (Some(tls), Some(certificates)) = (settings.tls.clone(), certificates) {
             tasks.push(tokio::spawn(certificate::keep(tls, certificates, stop.clone())));
         }
         let dns = server.addresses().to_vec();
@@ -202,6 +210,11 @@ impl Node {
             let _ = task.await;
         }
     }
+}
+
+/// The certificate to show, if there is one that can be used.
+fn shown(tls: &Tls) -> Option<Arc<CertifiedKey>> {
+    tls.certificate.as_ref().map(|certificate| certificate.certified.clone())
 }
 
 /// Takes the ports of what shows a certificate.

@@ -2,7 +2,6 @@
 //! at once; files that changed become the next generation, or a complaint. It owns the one [`Publisher`] and waits for
 //! nothing but its next event.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +12,21 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{self, Flags, Listen, Loaded, Operators, Problem, Severity, Tls, Tokens};
+use crate::config::{self, Flags, How, InForce, Loaded, Problem, Settings, Severity, Standing, Tokens, ZoneState};
 use crate::control::command::{Applied, Change, HandedBack};
 use crate::control::failback;
 use crate::control::overrides::Refusal;
 use crate::control::simulate::losses;
 use crate::control::{Command, Event, ReloadStatus};
 use crate::daemon::changes::{Cause, Changes, Watched};
+use crate::daemon::difference::Difference;
 use crate::daemon::identity::Identities;
 use crate::daemon::overrides::{Overrides, Resolved, Turn, events};
 use crate::daemon::ramps::Ramps;
 use crate::daemon::standings::Standings;
 use crate::daemon::store::Store;
 use crate::daemon::vantages::Vantages;
+use crate::daemon::versions::Versions;
 use crate::health::{Round, check_rights};
 use crate::model::{Model, WorldView};
 use crate::snapshot::{Identity, Publisher, Snapshot, Transition};
@@ -38,10 +39,13 @@ pub(crate) struct Steer {
     pub(crate) changes: Changes,
     pub(crate) settings_file: Option<PathBuf>,
     pub(crate) flags: Flags,
-    pub(crate) listen: Listen,
-    pub(crate) control: Vec<SocketAddr>,
-    /// The files of the certificate and its key.
-    pub(crate) tls_files: Option<[PathBuf; 2]>,
+    /// The settings as they were at the start: some keys can't change in a running process.
+    pub(crate) started_with: Arc<Settings>,
+    /// The settings in force.
+    pub(crate) settings: Arc<Settings>,
+    /// How each zone of what is served stands.
+    pub(crate) zones: Arc<[ZoneState]>,
+    pub(crate) versions: Versions,
     pub(crate) identities: Identities,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
     pub(crate) events: broadcast::Sender<Event>,
@@ -65,10 +69,17 @@ pub(crate) struct Reloads {
     /// Why to load again when what is under way has ended. It is never broken off: files that change faster than they
     /// can be loaded would never be served.
     again: Option<Cause>,
+    /// Whether one of those who asked confirmed that what disappeared is to go.
+    confirm_removal: bool,
+    /// When the last one ended, Unix seconds.
+    ended_at: f64,
 }
 
 /// An override's end is looked at again after this at the latest: the clock of the wall may be set meanwhile.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// A load that was to remove something and could not is tried again after so many seconds (judgment).
+const PAUSE_SECS: f64 = 5.0;
 
 /// What is under way towards the next generation.
 enum Next {
@@ -80,10 +91,13 @@ enum Next {
 }
 
 struct Coming {
+    cause: Cause,
     model: Arc<Model>,
+    settings: Arc<Settings>,
+    zones: Arc<[ZoneState]>,
     identity: Arc<Identity>,
-    operators: Operators,
     watched: Watched,
+    refused: Vec<Problem>,
     warnings: Vec<Problem>,
     rounds: Vec<Round>,
 }
@@ -121,6 +135,7 @@ impl Steer {
         let mut next = Next::Nothing;
         loop {
             let model = self.model();
+            let removal = self.next_removal();
             tokio::select! {
                 () = stop.cancelled() => break,
                 view = self.vantages.next_view(&model) => {
@@ -134,12 +149,18 @@ impl Steer {
                     Command::Failback { name, who, reply } => {
                         let _ = reply.send(self.fail_back(&name, &who, &model));
                     }
-                    Command::Reload(reply) => {
+                    Command::Reload { confirm_removal, reply } => {
                         self.reloads.waiting.push(reply);
+                        self.reloads.confirm_removal |= confirm_removal;
                         next = self.want(next, Cause::Request);
                     }
                 },
                 () = until(self.overrides.next_end()) => self.expire(&model),
+                () = until(removal), if matches!(next, Next::Nothing) => {
+                    if removal.is_some_and(|at| at <= clock::unix_seconds()) {
+                        next = self.want(next, Cause::Removal);
+                    }
+                }
                 cause = self.changes.next() => next = self.want(next, cause),
                 progress = next.progress() => next = match (progress, next) {
                     (Progress::Loaded(cause, read), _) => match *read {
@@ -159,6 +180,7 @@ impl Steer {
         }
         self.vantages.stop().await;
         self.store.close().await;
+        self.versions.close().await;
     }
 
     fn model(&self) -> Arc<Model> {
@@ -178,59 +200,84 @@ impl Steer {
 
     /// Reads the files again, away from this task: answers follow the world meanwhile.
     fn load(&mut self, cause: Cause) -> Next {
-        let Reloads { asked, waiting, again } = &mut self.reloads;
+        let Reloads { asked, waiting, again, confirm_removal, ended_at: _ } = &mut self.reloads;
         asked.append(waiting);
         *again = None;
         tracing::debug!(cause = cause.as_str(), "reading the files");
-        self.changes.will_be_read(clock::now());
-        let (file, flags, served) = (self.settings_file.clone(), self.flags.clone(), self.model());
-        let reading = move || config::load_after(Some(&served), file.as_deref(), &flags);
+        let confirm_removal = std::mem::take(confirm_removal);
+        let (file, flags, sight) = (self.settings_file.clone(), self.flags.clone(), self.changes.sight());
+        let in_force = InForce { settings: self.settings.clone(), model: self.model(), zones: self.zones.clone() };
+        let reading = move || {
+            sight.will_be_read(clock::now);
+            let (settings_file, now) = (file.as_deref(), clock::unix_seconds());
+            config::again(How { settings_file, flags: &flags, now, confirm_removal }, &in_force)
+        };
         Next::Loading(cause, tokio::task::spawn_blocking(reading))
+    }
+
+    /// When what disappeared from the files is to go at last; not at once after a load that it did not go with.
+    fn next_removal(&self) -> Option<f64> {
+        let ends = self.zones.iter().filter_map(|zone| match zone.standing {
+            Standing::Vanished(_, until) => Some(until),
+            Standing::Current | Standing::Kept | Standing::Unserved => None,
+        });
+        ends.min_by(f64::total_cmp).map(|until| until.max(self.reloads.ended_at + PAUSE_SECS))
     }
 
     /// Has the new checks probed before anybody is answered from them. The old ones are probed on meanwhile.
     fn begin(&mut self, loaded: Loaded, cause: Cause) -> Next {
         let watched = Watched::of(&loaded, self.settings_file.as_deref());
-        let Loaded { settings, model, mut warnings, files: _ } = loaded;
+        let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news } = loaded;
         if let Err(error) = check_rights(model.checks.iter().map(|check| &*check.key)) {
             return self.refuse(cause, vec![self.problem(Severity::Error, error.to_string())]);
         }
         tracing::debug!(checks = model.checks.len(), "probing what the files say before it is served");
         log::choose(settings.log);
-        let dir = settings.operators.state_dir.as_ref();
-        for (is_other, what) in [
-            (settings.listen != self.listen, "[listen] changed"),
-            (settings.control != self.control, "[vantage] changed"),
-            (settings.tls.as_ref().map(Tls::files) != self.tls_files, "[tls] names other files"),
-            (dir.map(|dir| dir.join("")) != self.store.path(""), "[state] names another directory"),
-        ] {
-            if is_other {
-                let warning = self.problem(Severity::Warning, format!("{what}: that takes a restart"));
-                tracing::warn!("{warning}");
-                warnings.push(warning);
-            }
+        for key in settings.needs_restart(&self.started_with) {
+            warnings.push(self.problem(Severity::Warning, format!("{key} changed: that takes a restart")));
         }
+        if !is_news {
+            self.zones = zones;
+            self.changes.turn_to(watched);
+            return self.nothing_new(cause, [refused, warnings].concat());
+        }
+        refused.iter().chain(&warnings).for_each(log::problem);
         let rounds = self.vantages.begin(&[&self.model(), &model]);
         let identity = Arc::new(self.identities.of(&settings));
-        let operators = settings.operators;
-        Next::Probing(Coming { model: Arc::new(model), identity, operators, watched, warnings, rounds })
+        let (model, settings) = (Arc::new(model), Arc::new(settings));
+        Next::Probing(Coming { cause, model, settings, zones, identity, watched, refused, warnings, rounds })
     }
 
-    /// What is served stays; log, metrics and status say so.
+    /// Nothing could be loaded: what is served stays.
     fn refuse(&mut self, cause: Cause, problems: Vec<Problem>) -> Next {
+        self.changes.rearm();
+        self.nothing_new(cause, problems)
+    }
+
+    /// What is served stays; log, metrics and status say why.
+    fn nothing_new(&mut self, cause: Cause, problems: Vec<Problem>) -> Next {
         let generation = self.publisher.snapshots().load().generation;
         problems.iter().for_each(log::problem);
-        tracing::error!(cause = cause.as_str(), generation, "the files were not loaded; this generation goes on");
-        self.changes.rearm();
-        self.ended(ReloadStatus { ok: false, at: clock::unix_seconds(), generation, problems });
+        tracing::error!(cause = cause.as_str(), generation, "nothing new was loaded; this generation goes on");
+        self.ended(false, problems);
         Next::Nothing
     }
 
     /// A loading ended: for status and metrics, and for those who asked for it.
-    fn ended(&mut self, status: ReloadStatus) {
-        self.metrics.reload_ended(status.ok);
-        let status = Arc::new(status);
+    fn ended(&mut self, ok: bool, problems: Vec<Problem>) {
+        self.metrics.reload_ended(ok);
+        let at = clock::unix_seconds();
+        self.reloads.ended_at = at;
+        let status = Arc::new(ReloadStatus {
+            ok,
+            at,
+            generation: self.publisher.snapshots().load().generation,
+            problems,
+            zones: self.zones.clone(),
+            unnoticed: self.changes.unnoticed().map(str::to_owned),
+        });
         self.reload.store(status.clone());
+        self.versions.turn_to(self.zones.clone());
         for asked in self.reloads.asked.drain(..) {
             // Whoever asked may have gone.
             let _ = asked.send(status.clone());
@@ -255,11 +302,18 @@ impl Steer {
         self.remember(&before);
         self.vantages.begin(&[&coming.model]);
         let generation = self.publisher.snapshots().load().generation;
-        tracing::info!(generation, "a new generation is served");
-        self.tokens.store(coming.operators.tokens);
+        let (model, zones) = (coming.model.clone(), coming.zones.clone());
+        let (old, cause) = (self.zones.clone(), coming.cause.as_str());
+        // Comparing many records takes long.
+        tokio::task::spawn_blocking(move || {
+            let changed = Difference::between((&before.model, &old), (&model, &zones));
+            tracing::info!(generation, cause, %changed, "a new generation is served");
+        });
+        self.tokens.store(coming.settings.operators.tokens.clone());
+        (self.settings, self.zones) = (coming.settings, coming.zones);
         self.changes.turn_to(coming.watched);
         self.tell(&transitions);
-        self.ended(ReloadStatus { ok: true, at: clock::unix_seconds(), generation, problems: coming.warnings });
+        self.ended(coming.refused.is_empty(), [coming.refused, coming.warnings].concat());
         Next::Nothing
     }
 

@@ -1,7 +1,7 @@
 //! The state directory: small files that survive a restart. A file is written whole beside the old one and put in its
 //! place, so that a crash leaves the old or the new. Writing is a task of its own: answers never wait for a disk.
 
-use std::fs::{File, create_dir_all, rename};
+use std::fs::{File, create_dir, create_dir_all, rename};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -79,9 +79,12 @@ struct Job {
 }
 
 impl Store {
-    /// A store in `dir`, which is made when something is first kept.
+    /// A store in `dir`, which is made when something is first kept. What it is in is made now, and never later.
     pub(crate) fn open(dir: Option<PathBuf>) -> Store {
         let Some(dir) = dir else { return Store { dir: None, jobs: None, writer: None } };
+        if let Some(Err(error)) = dir.parent().map(create_dir_all) {
+            tracing::warn!(dir = %dir.display(), %error, "the state directory can't be made");
+        }
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
         let writer = tokio::spawn(write_all(dir.clone(), waiting));
         Store { dir: Some(dir), jobs: Some(jobs), writer: Some(writer) }
@@ -194,9 +197,23 @@ pub(crate) fn put(dir: &Path, file: &KeptFile, text: &str) -> std::io::Result<()
     write(dir, file.name, text, Outlives::Process)
 }
 
+/// Makes a directory where what it is in is there. Otherwise the configuration was moved away for a moment, and must find
+/// its place empty when it comes back.
+pub(crate) fn make(dir: &Path) -> std::io::Result<()> {
+    match create_dir(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes a file that is to outlive the machine, in one step. Blocks; nobody else may write that file.
+pub(crate) fn write_durably(dir: &Path, name: &str, text: &str) -> std::io::Result<()> {
+    write(dir, name, text, Outlives::Machine)
+}
+
 /// Puts a file in place in one step.
 fn write(dir: &Path, name: &str, text: &str, outlives: Outlives) -> std::io::Result<()> {
-    create_dir_all(dir)?;
+    make(dir)?;
     let new = dir.join(format!(".{name}.new"));
     let mut file = File::create(&new)?;
     file.write_all(text.as_bytes())?;
@@ -264,6 +281,22 @@ mod tests {
             assert!(refused.starts_with(&begins), "{text:?}: {refused}");
             assert!(refused.ends_with(". It holds what a test said: put it right, or move it away to start without"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_is_moved_away_finds_its_place_empty() {
+        let parent = tempfile::tempdir().unwrap();
+        let (conf, away) = (parent.path().join("conf"), parent.path().join("away"));
+        let store = Store::open(Some(conf.join("state")));
+        assert_eq!(store.keep(&A, &said("one")).await.unwrap(), Ok(()));
+        std::fs::rename(&conf, &away).unwrap();
+        let told = store.keep(&A, &said("two")).await.unwrap().unwrap_err();
+        assert!(told.contains("No such file or directory") && !conf.exists(), "{told}");
+        std::fs::rename(&away, &conf).unwrap();
+        assert_eq!(store.load(&A).unwrap(), Some(said("one")));
+        assert_eq!(store.keep(&A, &said("three")).await.unwrap(), Ok(()));
+        std::fs::remove_dir_all(conf.join("state")).unwrap();
+        assert_eq!(store.keep(&A, &said("four")).await.unwrap(), Ok(()), "the directory alone is made anew");
     }
 
     #[tokio::test]

@@ -7,7 +7,8 @@ use crate::wire::Name;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ZoneId(pub u32);
 
-/// One zone. Valid: it has a SOA at its apex, every owner is within it, and no CNAME stands beside other types.
+/// One zone. Valid: it has a SOA at its apex, every owner is within it, and no CNAME stands beside other types; or it is
+/// empty, a zone whose files have errors and which can't be answered from.
 #[derive(Debug, Clone)]
 pub struct Zone {
     /// The zone's name.
@@ -18,6 +19,13 @@ pub struct Zone {
     pub steered: Vec<SteeredName>,
     /// How EDNS client subnet is used (RFC 7871).
     pub ecs: Ecs,
+}
+
+impl Zone {
+    /// Whether there is anything to answer from; every name of another zone gets SERVFAIL.
+    pub fn is_served(&self) -> bool {
+        !self.rrsets.is_empty()
+    }
 }
 
 /// An RRset (RFC 2181, 5): the records of one owner and type.

@@ -3,33 +3,33 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
-/// The certificate that new connections are shown.
+/// The certificate that new connections are shown; while there is none, none is accepted.
 #[derive(Debug)]
 pub struct Certificates {
-    current: ArcSwap<CertifiedKey>,
+    current: ArcSwapOption<CertifiedKey>,
 }
 
 impl Certificates {
     /// Shows this one.
-    pub fn new(first: Arc<CertifiedKey>) -> Certificates {
-        Certificates { current: ArcSwap::new(first) }
+    pub fn new(first: Option<Arc<CertifiedKey>>) -> Certificates {
+        Certificates { current: ArcSwapOption::new(first) }
     }
 
     /// Shows this one from now on.
     pub fn swap(&self, next: Arc<CertifiedKey>) {
-        self.current.store(next);
+        self.current.store(Some(next));
     }
 }
 
 impl ResolvesServerCert for Certificates {
     /// The same for every name: whoever asks a name server by address names none.
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load_full())
+        self.current.load_full()
     }
 }
 

@@ -88,6 +88,7 @@ struct ZoneHead {
     apex: u32,
     ecs: Ecs,
     negative_ttl: u32,
+    is_served: bool,
 }
 
 /// How a steered name is answered.
@@ -245,6 +246,11 @@ impl ZoneTable {
     /// How a zone uses client subnets.
     pub fn ecs(&self, zone: ZoneId) -> Ecs {
         self.zones.get(zone.0 as usize).map_or_else(Ecs::default, |head| head.ecs)
+    }
+
+    /// Whether there is anything to answer from in a zone; false also for an id of another table.
+    pub fn is_served(&self, zone: ZoneId) -> bool {
+        self.zones.get(zone.0 as usize).is_some_and(|head| head.is_served)
     }
 
     /// How long a zone's negative answers are good for, in seconds: the lesser of its SOA's TTL and MINIMUM (RFC 2308, 5).

@@ -16,6 +16,7 @@ use crate::control::status::evidence;
 use crate::model::{Endpoint, EndpointId, Health, Hold, Model, VantageState, WorldView};
 use crate::server::Totals;
 use crate::snapshot::{Snapshot, TallyTable, Transition};
+use crate::telemetry::files;
 
 /// How often [`Metrics::upkeep`] is to be called: samples of histograms wait in memory until then.
 pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -154,6 +155,12 @@ impl Metrics {
         self.gauge(GENERATION, &[], snapshot.generation as f64);
         self.gauge(LAST_RELOAD_OK, &[], f64::from(u8::from(reload.ok)));
         self.gauge(LAST_RELOAD_AT, &[], reload.at);
+        for (name, zone, value) in files::gauges(reload) {
+            match &zone {
+                Some(zone) => self.gauge(name, &[("zone", zone)], value),
+                None => self.gauge(name, &[], value),
+            }
+        }
         for (result, count) in [("success", counted.reloads[0]), ("failure", counted.reloads[1])] {
             self.counter(RELOADS, &[("result", result)], count);
         }
@@ -337,7 +344,10 @@ fn describe(recorder: &PrometheusRecorder) {
         (VANTAGE_UP, "Whether a vantage's reports count."),
         (HELD, "Idle connections that a vantage holds open, one to each address whose monitor says so."),
         (VANTAGE_BLIND, "Whether a vantage is cut off itself and has frozen its verdicts."),
-    ] {
+    ]
+    .into_iter()
+    .chain(files::GAUGES)
+    {
         recorder.describe_gauge(name(gauge), None, text(words));
     }
     recorder.describe_histogram(name(PROBE_SECONDS), None, text("How long a probe took, failed ones too."));

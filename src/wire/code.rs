@@ -64,6 +64,8 @@ pub mod rcode {
         [(0, "NOERROR"), (1, "FORMERR"), (2, "SERVFAIL"), (3, "NXDOMAIN"), (4, "NOTIMP"), (5, "REFUSED")];
     /// The message couldn't be understood.
     pub const FORMERR: u16 = 1;
+    /// What is asked for is ours, but can't be answered.
+    pub const SERVFAIL: u16 = 2;
     /// The name doesn't exist.
     pub const NXDOMAIN: u16 = 3;
     /// This kind of question isn't supported.

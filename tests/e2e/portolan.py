@@ -74,11 +74,14 @@ def write_files(dir, settings, zones):
 class Node:
     """with Node(dir, zones={"svc.example.policy.toml": ..., "svc.example.zone": ...}) as node: node.ask("www.svc.example.")"""
 
-    def __init__(self, dir, zones, settings=SETTINGS, place=None, env=None, name="node", bound=30):
+    def __init__(
+        self, dir, zones, settings=SETTINGS, place=None, env=None, name="node", bound=30, before_exec=None
+    ):
         self.dir, self.place = Path(dir) / name, place
         self.settings = write_files(self.dir, settings, zones)
         self.child = Child(
-            [BINARY, "serve", "--config", self.settings], self.dir, "serve", place=place, env=environment(**(env or {}))
+            [BINARY, "serve", "--config", self.settings], self.dir, "serve", place=place, env=environment(**(env or {})),
+            before_exec=before_exec,
         )
         try:
             ready = self.child.wait_line(READY, bound)

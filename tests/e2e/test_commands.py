@@ -117,9 +117,9 @@ def test_check_prints_what_the_readme_shows(dir):
         assert line in readme, line
 
 
-def test_serve_starts_nothing_on_a_broken_file(dir):
+def test_a_strict_serve_starts_nothing_on_a_broken_file(dir):
     settings = write_files(dir, SETTINGS, {**FILES, "svc.example.policy.toml": BROKEN})
-    said = command("serve", "--config", settings)
+    said = command("serve", "--strict", "--config", settings)
     assert said.returncode == 1
     assert "ready" not in said.stdout
     assert re.search(r"svc\.example\.policy\.toml:\d+:\d+: ", said.stderr), said.stderr

@@ -31,6 +31,9 @@ BESIDE = {
     "portolan_reloads_total": ("counter", {"result"}),
     "portolan_last_reload_timestamp_seconds": ("gauge", set()),
     "portolan_slipped_total": ("counter", set()),
+    "portolan_zone_current": ("gauge", {"zone"}),
+    "portolan_zone_version_timestamp_seconds": ("gauge", {"zone"}),
+    "portolan_file_changes_noticed": ("gauge", set()),
 }
 
 POLICY = """

@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{
-    Key, NAME, asns, continents, countries, integer, list, list_of, matching, named, number, one_of_words, section,
-    table as table_of, text, text_of,
+    Key, NAME, asns, continents, countries, duration, integer, list, list_of, matching, named, number, one_of_words,
+    section, table as table_of, text, text_of,
 };
 use crate::config::clients::MAX_DATABASES;
 use crate::config::guard::{MAX_EXEMPT, MAX_TEXT};
 use crate::config::log::LogFormat;
 use crate::config::manual::Section;
-use crate::config::settings::{Listen, MAX_CONTROL, MAX_LISTEN, MAX_NODE, MAX_WORKERS};
+use crate::config::settings::{Listen, MAX_CONTROL, MAX_LISTEN, MAX_NODE, MAX_WORKERS, REMOVAL_DELAY};
 use crate::model::RateLimit;
 use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
 
@@ -23,7 +23,7 @@ pub(super) fn table() -> Value {
         Key::of(Section::Settings, "node", text_of(1..=MAX_NODE)),
         part("listen", listen()),
         part("tls", table_of([of("tls", "cert", text()).or("cert.pem"), of("tls", "key", text()).or("key.pem")])),
-        part("zones", table_of([of("zones", "dir", text()).or("zones")])),
+        part("zones", zones()),
         part("cookies", table_of([of("cookies", "secret_file", text())])),
         whole("rrl", Section::RateLimit, rate_limit()),
         part("chaos", table_of(["version", "id"].map(|key| of("chaos", key, text_of(1..=MAX_TEXT))))),
@@ -39,6 +39,11 @@ pub(super) fn table() -> Value {
 /// A key that the manual has under its table's name and its own.
 fn of(table: &str, name: &'static str, schema: Value) -> Key {
     Key::of_row(Section::Settings, &format!("{table}.{name}"), name, schema)
+}
+
+fn zones() -> Value {
+    let delay = humantime::format_duration(REMOVAL_DELAY).to_string();
+    table_of([of("zones", "dir", text()).or("zones"), of("zones", "removal_delay", duration()).or(delay)])
 }
 
 fn listen() -> Value {

@@ -28,6 +28,7 @@ use crate::config::validate::judging::Judging;
 use crate::config::validate::selector::{Fences, Groups};
 use crate::config::zonefile::MasterFile;
 use crate::model::{CheckId, CheckKey, Ecs, EndpointId, MemberRef, Model, PoolId, Selector, SelectorId, Zone, ZoneId};
+use crate::wire::Name;
 
 /// What `on_empty` means something by, and no endpoint or pool may therefore be called.
 pub(super) const ON_EMPTY_WORDS: [&str; 4] = ["last_good", "all", "static", "nodata"];
@@ -43,10 +44,61 @@ pub(super) struct Builder {
     net_places: HashMap<IpNet, Place>,
 }
 
+/// How much a model has at one time.
+#[derive(Debug)]
+pub(super) struct Mark {
+    zones: usize,
+    endpoints: usize,
+    pools: usize,
+    policies: usize,
+    fences: usize,
+    checks: usize,
+    selectors: usize,
+}
+
 impl Builder {
     /// Begins with regions and clients, without zones.
     pub(super) fn new(model: Model, net_places: HashMap<IpNet, Place>) -> Builder {
         Builder { model, checks: HashMap::new(), selectors: HashMap::new(), net_places }
+    }
+
+    /// How much there is so far, for [`Builder::take_back`].
+    pub(super) fn mark(&self) -> Mark {
+        let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks } = &self.model;
+        let selectors = clients.selectors.len();
+        Mark {
+            zones: zones.len(),
+            endpoints: endpoints.len(),
+            pools: pools.len(),
+            policies: policies.len(),
+            fences: fences.len(),
+            checks: checks.len(),
+            selectors,
+        }
+    }
+
+    /// Takes back what was added after the mark: a zone that is not valid.
+    pub(super) fn take_back(&mut self, mark: &Mark) {
+        let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks } = &mut self.model;
+        zones.truncate(mark.zones);
+        endpoints.truncate(mark.endpoints);
+        pools.truncate(mark.pools);
+        policies.truncate(mark.policies);
+        fences.truncate(mark.fences);
+        if checks.len() > mark.checks {
+            checks.truncate(mark.checks);
+            self.checks.retain(|_, id| (id.0 as usize) < mark.checks);
+        }
+        if clients.selectors.len() > mark.selectors {
+            clients.selectors.truncate(mark.selectors);
+            self.selectors.retain(|_, id| usize::from(id.0) < mark.selectors);
+        }
+    }
+
+    /// Adds a zone of which nothing can be served.
+    pub(super) fn add_unserved(&mut self, apex: Name) {
+        let zone = Zone { apex, rrsets: Vec::new(), steered: Vec::new(), ecs: Ecs::default() };
+        self.model.zones.push(Arc::new(zone));
     }
 
     /// Adds a zone that no policy names.

@@ -11,10 +11,11 @@ mod rules;
 mod scan;
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::problem::Problems;
 use crate::config::source::Place;
+use crate::config::texts::Texts;
 use crate::model::Rrset;
 use crate::wire::Name;
 
@@ -45,18 +46,18 @@ pub(super) enum Apex<'a> {
     Origin(&'a Name),
 }
 
-/// Reads a master file. `steered` are the names that a policy answers: they exist too. The RRsets come back even beside
+/// Reads a master file; the files that it includes come from `texts`. `steered` are the names that a policy answers: they exist too. The RRsets come back even beside
 /// errors, so that the policy can be judged in the same run.
 pub(super) fn read(
     file: FileAt<'_>,
     bytes: &[u8],
     apex: Apex<'_>,
-    root: &Path,
+    texts: &Texts<'_>,
     steered: &HashSet<Name>,
     problems: &mut Problems,
 ) -> MasterFile {
     let (Apex::Named(origin) | Apex::Origin(origin)) = apex;
-    let scanned = scan::scan(file, bytes, origin, root, problems);
+    let scanned = scan::scan(file, bytes, origin, texts, problems);
     let apex = match (apex, scanned.soa_origin) {
         (Apex::Origin(_), Some(at_soa)) => at_soa,
         (Apex::Named(name) | Apex::Origin(name), _) => name.clone(),

@@ -14,6 +14,7 @@ use domain::zonefile::inplace::{self, ScannedRecord, Zonefile};
 
 use crate::config::problem::{Problems, reason};
 use crate::config::source::{Place, Source, without_mark};
+use crate::config::texts::{MAX_MASTER, Text, Texts, Unread};
 use crate::config::zonefile::content;
 use crate::config::zonefile::entry::{Entries, Entry};
 use crate::config::zonefile::explain;
@@ -63,21 +64,20 @@ pub(in crate::config) struct At<'a> {
     pub(in crate::config) real: &'a Path,
 }
 
-/// Scans `bytes`, the content of `file`, with `origin` for relative names. Files are only included from within `root`.
-pub(super) fn scan(file: At<'_>, bytes: &[u8], origin: &Name, root: &Path, problems: &mut Problems) -> Scanned {
+/// Scans `bytes`, the content of `file`, with `origin` for relative names. Included files come from `texts`.
+pub(super) fn scan(file: At<'_>, bytes: &[u8], origin: &Name, texts: &Texts<'_>, problems: &mut Problems) -> Scanned {
     let mut state = Zonefile::new();
     state.set_default_class(Class::IN);
     state.set_origin(to_scanned(origin));
-    let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
-    let mut scan = Scan { problems, root: &root, out: Scanned::default(), open: Vec::new(), ttl_known: false };
-    scan.open.extend(file.real.canonicalize());
+    let open = vec![texts.identity(file.shown, file.real)];
+    let mut scan = Scan { problems, texts, out: Scanned::default(), open, ttl_known: false };
     scan.file(file, bytes, state);
     scan.out
 }
 
 struct Scan<'a> {
     problems: &'a mut Problems,
-    root: &'a Path,
+    texts: &'a Texts<'a>,
     out: Scanned,
     /// The files that are being read, the outermost first.
     open: Vec<PathBuf>,
@@ -228,23 +228,26 @@ impl Scan<'_> {
         let beside = |file: &Path| file.parent().unwrap_or(Path::new("")).join(path);
         let (shown, real) = (beside(from.shown), beside(from.real));
         let name = shown.display();
-        let read = |real: PathBuf| match real.starts_with(self.root) {
-            true => std::fs::read(&real).map(|bytes| (real, Some(bytes))),
-            false => Ok((real, None)),
-        };
-        let (real, bytes) = match real.canonicalize().and_then(read) {
-            Ok((real, Some(bytes))) => (real, bytes),
-            Ok((_, None)) => {
+        let why = match self.texts.file(&shown, &real, true, MAX_MASTER) {
+            Ok(Text { identity, bytes }) => {
+                return self.included(At { shown: &shown, real: &identity }, &bytes, place, state);
+            }
+            Err(Unread::Outside) => {
                 let problem = self.problems.error(place, format!("{name} is outside the zones directory"));
                 problem.hint("files are only included from within it: move the file there");
                 return;
             }
-            Err(error) => {
-                let problem = self.problems.error(place, format!("can't include {name}: {}", reason(&error)));
-                problem.hint("the file's name is relative to the file that includes it");
-                return;
-            }
+            Err(Unread::NotAFile) => "it is not a file".to_owned(),
+            Err(Unread::TooLarge) => format!("it is over {MAX_MASTER} octets"),
+            Err(Unread::System(error)) => reason(&error),
         };
+        let problem = self.problems.error(place, format!("can't include {name}: {why}"));
+        problem.hint("the file's name is relative to the file that includes it");
+    }
+
+    /// Scans a file that an entry at `place` includes.
+    fn included(&mut self, file: At<'_>, bytes: &[u8], place: &Place, state: Zonefile) {
+        let (name, real) = (file.shown.display(), file.real.to_path_buf());
         if self.open.contains(&real) {
             let problem = self.problems.error(place, format!("{name} includes itself"));
             problem.hint("take this line out, or name another file");
@@ -258,7 +261,7 @@ impl Scan<'_> {
         self.open.push(real.clone());
         // A `$TTL` of the included file ends with it.
         let ttl_known = self.ttl_known;
-        self.file(At { shown: &shown, real: &real }, &bytes, state);
+        self.file(file, bytes, state);
         self.ttl_known = ttl_known;
         self.open.pop();
         self.out.included.push(real);

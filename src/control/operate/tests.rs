@@ -83,9 +83,15 @@ async fn stand_in(state: State, mut commands: mpsc::Receiver<Command>) {
                 let found = policy_of(&snapshots.load().model, &name);
                 let _ = reply.send(found.map(|(policy, name)| HandedBack { policy, name, served: served() }));
             }
-            Command::Reload(reply) => {
+            Command::Reload { confirm_removal: _, reply } => {
                 let problems = crate::config::load(Some("no/such.toml".as_ref()), &Default::default()).unwrap_err();
-                let _ = reply.send(Arc::new(ReloadStatus { ok: false, at: 1700.0, generation: 2, problems }));
+                let _ = reply.send(Arc::new(ReloadStatus {
+                    ok: false,
+                    at: 1700.0,
+                    generation: 2,
+                    problems,
+                    ..ReloadStatus::default()
+                }));
             }
         }
     }

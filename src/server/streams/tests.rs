@@ -67,7 +67,7 @@ struct Scene {
 impl Scene {
     async fn start() -> Scene {
         let first = new_certificate();
-        let certificates = Arc::new(Certificates::new(first.clone()));
+        let certificates = Arc::new(Certificates::new(Some(first.clone())));
         let (counters, stop) = (Counters::new(), CancellationToken::new());
         let serving = Serving::new(Arc::new(echo), counters.shared());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));

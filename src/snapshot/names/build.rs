@@ -84,7 +84,8 @@ impl Builder {
         self.add_extras(zone, &nodes);
         let soa = zone.rrsets.iter().find(|rrset| rrset.rtype == rtype::SOA && rrset.owner == zone.apex);
         let apex = nodes.get(&zone.apex).copied().unwrap_or(NONE);
-        self.table.zones.push(ZoneHead { apex, ecs: zone.ecs, negative_ttl: soa.map_or(0, negative_ttl) });
+        let negative_ttl = soa.map_or(0, negative_ttl);
+        self.table.zones.push(ZoneHead { apex, ecs: zone.ecs, negative_ttl, is_served: zone.is_served() });
         nodes
     }
 

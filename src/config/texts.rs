@@ -1,0 +1,190 @@
+//! Where the texts of one zone's files come from: the zones directory, or an earlier version of the zone that is held in
+//! memory. All readers of a zone's files ask here, so the same code judges both, and every text that was read is
+//! collected. Reads files; does not look into them.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// The texts of one zone, each under its path relative to the zones directory.
+pub type TextsByPath = BTreeMap<PathBuf, Arc<[u8]>>;
+
+/// Largest master file, or file that it includes, in octets (judgment: ten million records).
+pub(super) const MAX_MASTER: u64 = 1 << 30;
+
+/// The files of one zone.
+#[derive(Debug)]
+pub(super) struct Texts<'a> {
+    /// The directory of the files as the user would type it.
+    shown: &'a Path,
+    origin: Origin<'a>,
+    read: RefCell<Collected>,
+}
+
+/// What readers asked for.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    /// Everything that was read.
+    pub(super) texts: TextsByPath,
+    /// Every path that was asked for, also where nothing could be read.
+    pub(super) asked: BTreeSet<PathBuf>,
+}
+
+#[derive(Debug)]
+enum Origin<'a> {
+    /// Files on the disk, below this directory.
+    Directory(&'a Path),
+    /// Texts that were read before.
+    Version(&'a TextsByPath),
+}
+
+/// One file that was read.
+#[derive(Debug)]
+pub(super) struct Text {
+    /// The file as the file system knows it, links resolved.
+    pub(super) identity: PathBuf,
+    /// What is in it.
+    pub(super) bytes: Arc<[u8]>,
+}
+
+/// Why a file was not read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It lies outside the directory.
+    Outside,
+    /// It is a pipe, a socket or a device, whose reading could wait for ever.
+    NotAFile,
+    /// It is longer than allowed.
+    TooLarge,
+    /// The system refused.
+    System(std::io::Error),
+}
+
+impl<'a> Texts<'a> {
+    /// Files below the directory `real`, which the user knows as `shown`.
+    pub(super) fn of_directory(shown: &'a Path, real: &'a Path) -> Texts<'a> {
+        Texts { shown, origin: Origin::Directory(real), read: RefCell::default() }
+    }
+
+    /// The texts of an earlier version, shown as if they were still files of the directory `shown`.
+    pub(super) fn of_version(shown: &'a Path, texts: &'a TextsByPath) -> Texts<'a> {
+        Texts { shown, origin: Origin::Version(texts), read: RefCell::default() }
+    }
+
+    /// Reads a file of at most `limit` octets. Where `is_walled`, it must lie below the directory: whoever may write a
+    /// zone may not thereby read the rest of the disk.
+    pub(super) fn file(&self, shown: &Path, real: &Path, is_walled: bool, limit: u64) -> Result<Text, Unread> {
+        self.read.borrow_mut().asked.insert(self.key(shown));
+        let text = match self.origin {
+            Origin::Directory(root) => read_file(root, real, is_walled, limit)?,
+            Origin::Version(texts) => {
+                let identity = self.key(shown);
+                let missing = || Unread::System(std::io::ErrorKind::NotFound.into());
+                let bytes = texts.get(&identity).cloned().ok_or_else(missing)?;
+                Text { identity, bytes }
+            }
+        };
+        self.note(shown, &text.bytes);
+        Ok(text)
+    }
+
+    /// Collects a text that was read on behalf of another zone.
+    pub(super) fn note(&self, shown: &Path, bytes: &Arc<[u8]>) {
+        let mut read = self.read.borrow_mut();
+        read.asked.insert(self.key(shown));
+        read.texts.insert(self.key(shown), bytes.clone());
+    }
+
+    /// What distinguishes a file from all others, however it is named.
+    pub(super) fn identity(&self, shown: &Path, real: &Path) -> PathBuf {
+        match self.origin {
+            Origin::Directory(_) => real.canonicalize().unwrap_or_else(|_| real.to_path_buf()),
+            Origin::Version(_) => self.key(shown),
+        }
+    }
+
+    /// Everything that was asked for.
+    pub(super) fn into_collected(self) -> Collected {
+        self.read.into_inner()
+    }
+
+    /// The path of a file relative to the directory, without `.` and `..`: two texts under one key can only come from
+    /// links that lead up again, and then the last one counts.
+    fn key(&self, shown: &Path) -> PathBuf {
+        let relative = shown.strip_prefix(self.shown).unwrap_or(shown);
+        let mut key = PathBuf::new();
+        for part in relative.components() {
+            match part {
+                Component::CurDir => {}
+                Component::ParentDir if key.file_name().is_some() => {
+                    key.pop();
+                }
+                Component::ParentDir | Component::Normal(_) | Component::RootDir | Component::Prefix(_) => {
+                    key.push(part);
+                }
+            }
+        }
+        key
+    }
+}
+
+fn read_file(root: &Path, real: &Path, is_walled: bool, limit: u64) -> Result<Text, Unread> {
+    let identity = real.canonicalize().map_err(Unread::System)?;
+    if is_walled && !identity.starts_with(root.canonicalize().map_err(Unread::System)?) {
+        return Err(Unread::Outside);
+    }
+    let kind = std::fs::metadata(&identity).map_err(Unread::System)?;
+    // Opening a pipe would wait for its writer; reading a directory fails with its own words.
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(Unread::NotAFile);
+    }
+    let mut bytes = Vec::with_capacity(kind.len().min(limit) as usize + 1);
+    let file = std::fs::File::open(&identity).map_err(Unread::System)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Unread::System)?;
+    if bytes.len() as u64 > limit {
+        return Err(Unread::TooLarge);
+    }
+    Ok(Text { identity, bytes: bytes.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_gives_the_texts_that_were_read_whatever_links_led_to_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        std::fs::create_dir_all(root.join("shared/inc")).unwrap();
+        std::fs::write(root.join("shared/inc/a"), "first").unwrap();
+        std::os::unix::fs::symlink("shared/inc", root.join("inc")).unwrap();
+        let shown = Path::new("zones");
+        let texts = Texts::of_directory(shown, root);
+        let read = texts.file(&shown.join("./inc/../inc/a"), &root.join("inc/a"), true, 9).unwrap();
+        assert_eq!(read.identity, root.canonicalize().unwrap().join("shared/inc/a"));
+        let kept = texts.into_collected().texts;
+        assert_eq!(kept.keys().collect::<Vec<_>>(), [Path::new("inc/a")]);
+        let again = Texts::of_version(shown, &kept);
+        assert_eq!(&*again.file(&shown.join("inc/a"), Path::new("/nowhere"), true, 9).unwrap().bytes, b"first");
+        assert!(matches!(again.file(&shown.join("b"), Path::new("/nowhere"), true, 9), Err(Unread::System(_))));
+    }
+
+    #[test]
+    fn what_is_outside_no_file_or_too_long_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("zones")).unwrap();
+        std::fs::write(dir.path().join("outside"), "0123456789").unwrap();
+        std::fs::write(dir.path().join("zones/long"), "0123456789").unwrap();
+        let root = dir.path().join("zones");
+        let texts = Texts::of_directory(Path::new("zones"), &root);
+        let read = |real: &Path, walled| texts.file(Path::new("zones/x"), real, walled, 9).map(|text| text.identity);
+        assert!(matches!(read(&dir.path().join("outside"), true), Err(Unread::Outside)));
+        assert!(matches!(read(&dir.path().join("outside"), false), Err(Unread::TooLarge)));
+        assert!(matches!(read(&root.join("long"), true), Err(Unread::TooLarge)));
+        assert!(matches!(read(Path::new("/dev/null"), false), Err(Unread::NotAFile)));
+        assert!(matches!(read(&root, true), Err(Unread::System(_))));
+        assert!(texts.into_collected().texts.is_empty());
+    }
+}

@@ -1,0 +1,274 @@
+//! What the files of the zones directory say today, each zone by itself: a [`Candidate`] is one policy file with its
+//! master file, or one static zone. Reads and scans; whether a candidate is valid and which of two that collide counts
+//! is decided by its caller.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::config::manual::Section;
+use crate::config::net_files::NetFiles;
+use crate::config::problem::{Problems, reason};
+use crate::config::source::Place;
+use crate::config::spec::{self, PolicySpec};
+use crate::config::texts::{Collected, MAX_MASTER, Text, Texts, Unread};
+use crate::config::validate;
+use crate::config::zonefile::{self, Apex, FileAt, MasterFile};
+use crate::wire::Name;
+
+/// The end of a policy file's name.
+pub(super) const POLICY: &str = ".policy.toml";
+/// The end of a master file's name.
+pub(super) const MASTER: &str = ".zone";
+
+/// The zones directory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Directory<'a> {
+    /// As the user would type it.
+    pub(super) shown: &'a Path,
+    /// Where it is read.
+    pub(super) real: &'a Path,
+}
+
+/// The files of one zone as they are.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// The policy file, or the master file of a static zone: its name in the directory.
+    pub(super) main: String,
+    /// The zone, as far as that is known.
+    pub(super) apex: Option<Name>,
+    /// Where the zone's name is written.
+    pub(super) place: Place,
+    /// What the files say.
+    pub(super) content: Content,
+    /// The master file, as the file system knows it, and where the policy names it.
+    pub(super) master: Option<(PathBuf, Place)>,
+    /// The master file's name as the policy has it.
+    pub(super) master_name: Option<String>,
+    /// All files of it, as the file system knows them: none of them is a static zone.
+    pub(super) files: HashSet<PathBuf>,
+    /// What is wrong.
+    pub(super) problems: Problems,
+    /// Everything that was read or asked for.
+    pub(super) read: Collected,
+}
+
+/// What files say.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// A policy, and its master file.
+    Policy(Box<PolicySpec>, MasterFile),
+    /// A zone without a policy.
+    Static(MasterFile),
+    /// Nothing that could be read.
+    Nothing,
+}
+
+impl Directory<'_> {
+    /// Names of the files in it, sorted; those that begin with a dot are editors' and tools'.
+    pub(super) fn list(&self, problems: &mut Problems) -> Option<Vec<String>> {
+        let entries = std::fs::read_dir(self.real).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+        match entries {
+            Ok(entries) => {
+                let name = |entry: std::fs::DirEntry| entry.file_name().into_string().ok();
+                let mut names: Vec<String> =
+                    entries.into_iter().filter(|e| !e.path().is_dir()).filter_map(name).collect();
+                names.retain(|name| !name.starts_with('.'));
+                names.sort();
+                Some(names)
+            }
+            Err(error) => {
+                let shown = if self.shown.as_os_str().is_empty() { Path::new(".") } else { self.shown };
+                let problem = problems
+                    .error(&Place::start_of(shown), format!("can't read the zones directory: {}", reason(&error)));
+                problem.hint("name it in the settings: [zones] dir = \"zones\"");
+                None
+            }
+        }
+    }
+
+    /// The zone of the policy file `main`.
+    pub(super) fn policy(
+        &self,
+        main: &str,
+        texts: Texts<'_>,
+        nets: &mut NetFiles,
+        mut problems: Problems,
+    ) -> Candidate {
+        let shown = self.shown.join(main);
+        let whole = Place::start_of(&shown);
+        let mut candidate = Candidate {
+            main: main.to_owned(),
+            apex: None,
+            place: whole.clone(),
+            content: Content::Nothing,
+            master: None,
+            master_name: None,
+            files: HashSet::new(),
+            problems: problems.apart(),
+            read: Collected::default(),
+        };
+        if let Some(bytes) = read_file(&texts, &shown, &self.real.join(main), &whole, &mut problems) {
+            match spec::read(&shown, &bytes, &mut problems) {
+                Some(spec) => self.with_master(spec, &mut candidate, &texts, nets, &mut problems),
+                None => self.guess(&bytes, &mut candidate, &texts),
+            }
+        }
+        Candidate { problems, read: texts.into_collected(), ..candidate }
+    }
+
+    fn with_master(
+        &self,
+        mut spec: PolicySpec,
+        candidate: &mut Candidate,
+        texts: &Texts<'_>,
+        nets: &mut NetFiles,
+        problems: &mut Problems,
+    ) {
+        let dirs = (self.shown, self.real);
+        problems.about(Section::Geo, |problems| nets.fill(&mut spec, dirs, texts, problems));
+        (candidate.apex, candidate.place) = (Some(spec.zone.value.clone()), spec.zone.place.clone());
+        let file = self.master(&spec, candidate, texts, problems);
+        candidate.files.extend(file.included.iter().cloned());
+        candidate.content = Content::Policy(Box::new(spec), file);
+    }
+
+    /// The master file of a policy. Where it can't be read the policy is judged against an empty one.
+    fn master(
+        &self,
+        spec: &PolicySpec,
+        candidate: &mut Candidate,
+        texts: &Texts<'_>,
+        problems: &mut Problems,
+    ) -> MasterFile {
+        let (shown, real) = (self.shown.join(&spec.file.value), self.real.join(&spec.file.value));
+        let identity = texts.identity(&shown, &real);
+        candidate.files.insert(identity.clone());
+        candidate.master = Some((identity, spec.file.place.clone()));
+        candidate.master_name = Some(spec.file.value.clone());
+        let why = match texts.file(&shown, &real, false, MAX_MASTER) {
+            Ok(Text { bytes, .. }) => {
+                let owners = validate::owners(spec);
+                let (at, apex) = (FileAt { shown: &shown, real: &real }, Apex::Named(&spec.zone.value));
+                return problems.about(Section::MasterFiles, |problems| {
+                    zonefile::read(at, &bytes, apex, texts, &owners, problems)
+                });
+            }
+            Err(unread) => why(unread),
+        };
+        let message = format!("can't read the zone file {}: {why}", shown.display());
+        problems.error(&spec.file.place, message).hint("write `file = \"NAME.zone\"`, relative to the policy file");
+        self.empty(spec, texts)
+    }
+
+    /// Stands for a file that isn't there, so that the rest of the policy can be judged.
+    fn empty(&self, spec: &PolicySpec, texts: &Texts<'_>) -> MasterFile {
+        let at = FileAt { shown: self.shown, real: self.real };
+        let mut unheeded = Problems::default();
+        zonefile::read(at, b"", Apex::Named(&spec.zone.value), texts, &HashSet::new(), &mut unheeded)
+    }
+
+    /// What a policy file that can't be parsed is probably about: its lines before the first table, else its name.
+    fn guess(&self, bytes: &[u8], candidate: &mut Candidate, texts: &Texts<'_>) {
+        let text = String::from_utf8_lossy(bytes);
+        let top = text.lines().take_while(|line| !line.trim_start().starts_with('['));
+        let value = |key: &str| {
+            let written = top.clone().find_map(|line| line.trim().strip_prefix(key)?.trim_start().strip_prefix('='))?;
+            let mut quoted = written.split(['"', '\'']);
+            quoted.nth(1).filter(|value| !value.is_empty()).map(str::to_owned)
+        };
+        let stem = candidate.main.strip_suffix(POLICY).unwrap_or(&candidate.main);
+        let zone = value("zone").unwrap_or_else(|| stem.to_owned());
+        candidate.apex = Name::parse(&zone).or_else(|_| Name::parse(stem)).ok();
+        let file = value("file").unwrap_or_else(|| format!("{}{MASTER}", zone.trim_end_matches('.')));
+        candidate.files.insert(texts.identity(&self.shown.join(&file), &self.real.join(&file)));
+    }
+
+    /// The zone of the master file `main` that no policy names.
+    pub(super) fn static_zone(&self, main: &str, texts: Texts<'_>, mut problems: Problems) -> Candidate {
+        let (shown, real) = (self.shown.join(main), self.real.join(main));
+        let place = Place::start_of(&shown);
+        let stem = main.strip_suffix(MASTER).unwrap_or(main);
+        let (apex, content) = match Name::parse(stem) {
+            Ok(origin) => match read_file(&texts, &shown, &real, &place, &mut problems) {
+                Some(bytes) => {
+                    let at = FileAt { shown: &shown, real: &real };
+                    let file = problems.about(Section::MasterFiles, |problems| {
+                        zonefile::read(at, &bytes, Apex::Origin(&origin), &texts, &HashSet::new(), problems)
+                    });
+                    (Some(file.apex.clone()), Content::Static(file))
+                }
+                None => (Some(origin), Content::Nothing),
+            },
+            Err(error) => {
+                let problem = problems.error(&place, format!("the file's name is no zone: {error}"));
+                problem.hint("a zone without a policy is called ZONE.zone: svc.example.zone");
+                (None, Content::Nothing)
+            }
+        };
+        let included = match &content {
+            Content::Static(file) => file.included.iter().cloned().collect(),
+            Content::Policy(..) | Content::Nothing => HashSet::new(),
+        };
+        Candidate {
+            main: main.to_owned(),
+            apex,
+            place,
+            content,
+            master: None,
+            master_name: None,
+            files: included,
+            problems,
+            read: texts.into_collected(),
+        }
+    }
+}
+
+fn read_file(
+    texts: &Texts<'_>,
+    shown: &Path,
+    real: &Path,
+    whole: &Place,
+    problems: &mut Problems,
+) -> Option<std::sync::Arc<[u8]>> {
+    match texts.file(shown, real, false, MAX_MASTER) {
+        Ok(text) => Some(text.bytes),
+        Err(unread) => {
+            problems.error(whole, format!("can't read it: {}", why(unread)));
+            None
+        }
+    }
+}
+
+fn why(unread: Unread) -> String {
+    match unread {
+        Unread::Outside => "it is outside the zones directory".to_owned(),
+        Unread::NotAFile => "it is not a file".to_owned(),
+        Unread::TooLarge => format!("it is over {} MiB", MAX_MASTER >> 20),
+        Unread::System(error) => reason(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_zone_of_a_policy_that_is_no_toml_is_guessed() {
+        for (name, text, zone, file) in [
+            ("a.policy.toml", "zone = \"svc.example.\"\n[name.www\n", "svc.example.", "svc.example.zone"),
+            ("a.policy.toml", "zone='svc.example'\nfile = \"x.zone\" # here\n= =", "svc.example.", "x.zone"),
+            ("b.example.policy.toml", "[name]\nzone = \"other.\"\n= =", "b.example.", "b.example.zone"),
+            ("b.example.policy.toml", "zone = ", "b.example.", "b.example.zone"),
+            ("b.example.policy.toml", "\u{0}", "b.example.", "b.example.zone"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join(name), text).unwrap();
+            let directory = Directory { shown: Path::new("z"), real: dir.path() };
+            let texts = Texts::of_directory(directory.shown, directory.real);
+            let found = directory.policy(name, texts, &mut NetFiles::default(), Problems::default());
+            assert_eq!(found.apex.map(|apex| apex.to_string()).as_deref(), Some(zone), "{text}");
+            assert_eq!(found.files, HashSet::from([dir.path().join(file)]), "{text}");
+            assert!(found.problems.errors() > 0);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Looking at the files every few seconds: what no notice of the system tells is seen all the same. A link that is
+//! replaced somewhere above a file, a directory that was moved away and back, a file on a network, or no notices at all
+//! because their number is exhausted. Says that something differs; what it means is found by reading.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::daemon::stamp::Stamp;
+use crate::model::Moment;
+
+/// What is looked at, by absolute paths in which links are not resolved.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Looked {
+    /// The zones directory: every file that makes or may make a zone counts.
+    pub(crate) zones: PathBuf,
+    /// Further files.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// The state of each path.
+type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
+
+impl Looked {
+    fn stamps(&self) -> Stamps {
+        let mut stamps = zone_files(&self.zones);
+        stamps.extend(self.files.iter().map(|file| (file.clone(), Stamp::of(file))));
+        stamps
+    }
+}
+
+/// The files of the zones directory; the directory itself where it can't be read.
+fn zone_files(dir: &Path) -> Stamps {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Stamps::from([(dir.to_path_buf(), None)]) };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let makes_zones = |name: &String| !name.starts_with('.') && (name.ends_with(".zone") || name.ends_with(".toml"));
+    let paths = names.filter(makes_zones).map(|name| dir.join(name));
+    paths.map(|path| (path.clone(), Stamp::of(&path))).collect()
+}
+
+/// What was seen last, and when the files changed and were read.
+#[derive(Debug, Default)]
+pub(crate) struct Sight {
+    seen: Mutex<(Looked, Stamps)>,
+    /// Nanoseconds of [`Moment`], 0 for never.
+    changed: AtomicU64,
+    read: AtomicU64,
+}
+
+impl Sight {
+    /// Looks at these from now on. What was looked at before is not forgotten: it may have changed since it was read.
+    pub(crate) fn turn_to(&self, looked: Looked) {
+        let mut seen = self.seen();
+        let (before, stamps) = &mut *seen;
+        if before.zones != looked.zones {
+            *stamps = looked.stamps();
+        } else {
+            let is_zone_file = |path: &Path| path == looked.zones || path.parent() == Some(&*looked.zones);
+            let files: std::collections::HashSet<&PathBuf> = looked.files.iter().collect();
+            stamps.retain(|path, _| is_zone_file(path) || files.contains(path));
+            for file in &looked.files {
+                if !stamps.contains_key(file) {
+                    stamps.insert(file.clone(), Stamp::of(file));
+                }
+            }
+        }
+        *before = looked;
+    }
+
+    /// The files are about to be read: what changed until now is no reason to read them any more.
+    pub(crate) fn will_be_read(&self, now: impl Fn() -> Moment) {
+        let mut seen = self.seen();
+        seen.1 = seen.0.stamps();
+        note(&self.read, now());
+    }
+
+    /// Something changed, as the system says.
+    pub(crate) fn note_change(&self, now: Moment) {
+        note(&self.changed, now);
+    }
+
+    /// Looks; whether something differs from the last look.
+    pub(crate) fn look(&self, now: impl Fn() -> Moment) -> bool {
+        let mut seen = self.seen();
+        let stamps = seen.0.stamps();
+        let differs = stamps != seen.1;
+        if differs {
+            seen.1 = stamps;
+            // Not sooner: another may have read the files while this waited for the lock.
+            note(&self.changed, now());
+        }
+        differs
+    }
+
+    /// Whether something changed after the files were last begun to be read.
+    pub(crate) fn is_news(&self) -> bool {
+        self.changed.load(Ordering::Acquire) > self.read.load(Ordering::Acquire)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, (Looked, Stamps)> {
+        // Whoever panicked left what was seen, at worst from before.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn note(time: &AtomicU64, now: Moment) {
+    time.fetch_max(now.from_first().as_nanos() as u64, Ordering::AcqRel);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(secs: u64) -> Moment {
+        Moment::from_start(Duration::from_secs(secs))
+    }
+
+    /// A release `name` of settings and zones below `dir`.
+    fn release(dir: &Path, name: &str) {
+        fs::create_dir_all(dir.join(name).join("zones")).unwrap();
+        fs::write(dir.join(name).join("portolan.toml"), "region = \"here\"\n").unwrap();
+        fs::write(dir.join(name).join("zones/a.zone"), "").unwrap();
+    }
+
+    fn looked(dir: &Path) -> Looked {
+        Looked { zones: dir.join("current/zones"), files: vec![dir.join("current/portolan.toml"), dir.join("tokens")] }
+    }
+
+    #[test]
+    fn what_was_read_since_it_changed_is_no_news() {
+        let sight = Sight::default();
+        assert!(!sight.is_news(), "nothing changed");
+        sight.note_change(at(1));
+        assert!(sight.is_news());
+        sight.will_be_read(|| at(2));
+        assert!(!sight.is_news(), "read since");
+        sight.note_change(at(3));
+        assert!(sight.is_news(), "changed while it was read");
+    }
+
+    #[test]
+    fn every_change_is_seen_once_also_behind_a_link_that_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        release(dir, "r1");
+        release(dir, "r2");
+        symlink("r1", dir.join("current")).unwrap();
+        let sight = Sight::default();
+        sight.turn_to(looked(dir));
+        let steps: [(&str, &dyn Fn()); 8] = [
+            ("a file of the directory is written", &|| fs::write(dir.join("r1/zones/a.zone"), "; new").unwrap()),
+            ("one is added", &|| fs::write(dir.join("r1/zones/b.policy.toml"), "").unwrap()),
+            ("one is removed", &|| fs::remove_file(dir.join("r1/zones/a.zone")).unwrap()),
+            ("the settings are written", &|| fs::write(dir.join("r1/portolan.toml"), "").unwrap()),
+            ("a file appears that was not there", &|| fs::write(dir.join("tokens"), "").unwrap()),
+            ("the link is replaced", &|| {
+                symlink("r2", dir.join("next")).unwrap();
+                fs::rename(dir.join("next"), dir.join("current")).unwrap();
+            }),
+            ("the directory is moved away", &|| fs::rename(dir.join("r2/zones"), dir.join("away")).unwrap()),
+            ("and back", &|| fs::rename(dir.join("away"), dir.join("r2/zones")).unwrap()),
+        ];
+        for (moment, (what, change)) in (1..).zip(steps) {
+            assert!(!sight.look(|| at(moment)), "before {what}");
+            change();
+            assert!(sight.look(|| at(moment)), "{what}");
+            assert!(sight.is_news(), "{what}");
+        }
+        fs::write(dir.join("r2/zones/notes.txt"), "").unwrap();
+        fs::write(dir.join("r2/zones/.a.zone.swp"), "").unwrap();
+        assert!(!sight.look(|| at(20)), "no zone");
+    }
+
+    #[test]
+    fn a_change_that_was_read_is_not_seen_again_and_one_since_then_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        release(dir, "current");
+        let sight = Sight::default();
+        sight.turn_to(looked(dir));
+        fs::write(dir.join("current/zones/a.zone"), "; new").unwrap();
+        sight.will_be_read(|| at(1));
+        assert!(!sight.look(|| at(2)));
+        // It changes while it is read, and what is read names another file.
+        fs::write(dir.join("current/zones/a.zone"), "; newer").unwrap();
+        sight.turn_to(Looked { files: vec![dir.join("current/zones/x.inc")], ..looked(dir) });
+        assert!(sight.look(|| at(3)) && sight.is_news());
+    }
+}

@@ -1,0 +1,27 @@
+//! What tells one content of a file from another without reading it. Links are followed, so that a link that is replaced
+//! somewhere above a file shows as well.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The state of a file: two that are equal are very likely the same content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    octets: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// The stamp of a file as it is now; `None` where there is none to be seen.
+    pub(crate) fn of(file: &Path) -> Option<Stamp> {
+        let found = std::fs::metadata(file).ok()?;
+        Some(Stamp {
+            device: found.dev(),
+            inode: found.ino(),
+            octets: found.len(),
+            changed: (found.mtime(), found.mtime_nsec()),
+        })
+    }
+}
