@@ -59,9 +59,9 @@ impl Settings {
         all.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
 
-    /// Files that the settings name and that are read again on a reload.
+    /// Files that the settings name and that are read again on a reload, but for those of tokens and of clients.
     pub(super) fn side_files(&self) -> impl Iterator<Item = PathBuf> {
         let tls = self.tls.as_ref().map(Tls::files).into_iter().flatten();
-        self.operators.token_file.iter().cloned().chain(self.guard.secret_file.iter().cloned()).chain(tls)
+        self.guard.secret_file.iter().cloned().chain(tls)
     }
 }

@@ -55,7 +55,8 @@ async fn status_has_the_keys_of_the_contract_and_nothing_else() {
     assert_eq!(status["reload"], json!({"ok": true, "at": 1600.25, "problems": []}));
     assert_eq!(status["vantages"], json!([{"name": "ns1", "region": "eu-west", "state": "up"}]));
     let zone = &status["zones"][0];
-    assert_eq!(keys(zone), ["endpoints", "names", "zone"]);
+    assert_eq!(keys(zone), ["endpoints", "files", "names", "zone"]);
+    assert_eq!(zone["files"], json!({"state": "current", "since": null}));
     assert_eq!((&zone["zone"], &zone["names"]), (&json!("svc.example."), &json!(["www"])));
     let fra1 = &zone["endpoints"][0];
     assert_eq!(keys(fra1), ["health", "name", "override", "region", "verdicts"]);

@@ -212,23 +212,16 @@ fn what_disappears_goes_on_for_a_while() {
     server.remove("s.zone");
     server.now = 1010.0;
     let (zones, loaded) = server.take(false);
-    assert_eq!(zones, ["a. vanished 1", "b. current 1", "s. vanished"]);
+    assert_eq!(zones, ["b. current 1", "a. vanished 1", "s. vanished"]);
     let says = told(&loaded);
     assert!(says.contains("all steered names of a. disappeared from the files; they are served until"), "{says}");
     assert!(says.contains("s. disappeared from the files; it is served until"), "{says}");
     assert!(!loaded.is_news, "the same is served");
     server.now = 1069.0;
     server.write("b.policy.toml", &policy("b.", 2));
-    assert_eq!(server.loads(), ["a. vanished 1", "b. current 2", "s. vanished"], "each load counts from the first");
+    assert_eq!(server.loads(), ["b. current 2", "a. vanished 1", "s. vanished"], "each load counts from the first");
     server.now = 1070.0;
-    assert_eq!(
-        server.loads(),
-        ["b. current 2", "a. current", "s. current"]
-            .iter()
-            .filter(|z| **z != "s. current")
-            .copied()
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(server.loads(), ["b. current 2", "a. current"]);
     server.now = 1080.0;
     server.write("a.policy.toml", &policy("a.", 3));
     assert_eq!(server.loads(), ["a. current 3", "b. current 2"]);
@@ -278,7 +271,7 @@ fn a_restart_during_a_removal_holds_it_as_well() {
     server.loads();
     server.remove("a.policy.toml");
     server.remove("s.zone");
-    assert_eq!(server.restarts(), ["a. vanished", "b. current", "s. vanished"].map(String::from).to_vec());
+    assert_eq!(server.restarts(), ["b. current", "a. vanished", "s. vanished"]);
 }
 
 #[test]
@@ -406,7 +399,7 @@ fn every_file_that_was_asked_for_is_watched() {
     server.write("a.zone", &format!("{MASTER}$INCLUDE inc/missing\n"));
     let (_, loaded) = server.take(false);
     let watched = |path: &str| loaded.files.iter().any(|file| file.ends_with(Path::new(path)));
-    assert!(watched("zones/inc/missing") && watched("tokens"), "{:?}", loaded.files);
+    assert!(watched("zones/inc/missing"), "{:?}", loaded.files);
 }
 
 #[test]

@@ -236,7 +236,10 @@ async fn a_reload_that_is_refused_says_what_is_wrong_with_the_files() {
     let served = served(None).await;
     let (head, told) = served.ask("POST /v1/reload", &[], "").await;
     assert!(head.starts_with("http/1.1 422") && head.contains("application/problem+json"), "{head}");
-    assert_eq!(told["detail"], "the files were not loaded; generation 2 goes on");
+    assert_eq!(
+        told["detail"],
+        "not everything was loaded; generation 2 is served, without the changes of the files that have errors"
+    );
     assert_eq!((&told["problems"][0]["file"], &told["problems"][0]["line"]), (&json!("no/such.toml"), &json!(1)));
     let (status, _) = served.status("POST /v1/reload", &["origin: http://evil.example"], "").await;
     assert_eq!(status, 403);
