@@ -230,7 +230,7 @@ def test_check_and_serve_tell_what_is_wrong_with_the_certificate(dir):
 
     assert told("check")[0] == 0
     key.write_bytes((dir / "other/key.pem").read_bytes())
-    for argv in (["check"], ["serve"]):
+    for argv in (["check"], ["serve", "--strict"]):
         code, text = told(*argv)
         assert code == 1 and f"{settings}:{line + 1}:7: error: {key}: not the key of the certificate in {cert}" in text, text
     cert.unlink()
