@@ -2,6 +2,7 @@
 //! where one is bad, what was in force before goes on in its place, and the rest is taken. Only where nothing was in force
 //! before, and it would not be safe to do without, nothing is loaded.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::config::settings::{self, Flags, Settings};
 use crate::config::source::Place;
 use crate::config::zones::{self, Before, Gone, Standing, ZoneState};
 use crate::model::{Model, Placement};
+use crate::wire::Name;
 
 /// Everything that `serve` needs.
 #[derive(Debug)]
@@ -139,21 +141,18 @@ fn placed(
 
 /// Whether this differs from what is in force.
 fn differs(settings: &Settings, model: &Model, zones: &[ZoneState], in_force: &InForce) -> bool {
-    let same_zone = |(new, old): (&ZoneState, &ZoneState)| {
-        let is_served = |zone: &ZoneState| zone.standing != Standing::Unserved;
-        let same_version = match (&new.version, &old.version) {
-            (Some(new), Some(old)) => Arc::ptr_eq(new, old),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        new.apex == old.apex && same_version && is_served(new) == is_served(old)
+    let old: HashMap<&Name, &ZoneState> = in_force.zones.iter().map(|zone| (&zone.apex, zone)).collect();
+    let is_served = |zone: &ZoneState| zone.standing != Standing::Unserved;
+    let version = |zone: &ZoneState| zone.version.as_ref().map(Arc::as_ptr);
+    let is_same = |new: &ZoneState| {
+        old.get(&new.apex).is_some_and(|old| version(new) == version(old) && is_served(new) == is_served(old))
     };
     let databases = |model: &Model| {
         let known = model.clients.placement.as_deref().map_or(&[][..], Placement::databases);
         known.iter().map(Arc::as_ptr).collect::<Vec<_>>()
     };
     zones.len() != in_force.zones.len()
-        || !zones.iter().zip(&*in_force.zones).all(same_zone)
+        || !zones.iter().all(is_same)
         || settings.differs(&in_force.settings)
         || databases(model) != databases(&in_force.model)
 }
