@@ -140,7 +140,7 @@ async fn reloaded(state: &State, request: Request) -> Result<Response, Refused> 
     same_origin(request.headers())?;
     let in_query =
         request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "confirm_removal=true"));
-    let body = body(request, EXPECTED).await?;
+    let body = body(request, MAX_BODY, EXPECTED).await?;
     let said: PostReload = match body.trim_ascii().is_empty() {
         true => PostReload::default(),
         false => serde_json::from_slice(&body).map_err(|error| bad_request(format!("{error}; {EXPECTED}")))?,

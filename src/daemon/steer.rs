@@ -87,7 +87,7 @@ enum Next {
     /// The files are being read, on a thread that may block.
     Loading(Cause, JoinHandle<Result<Loaded, Vec<Problem>>>),
     /// They are valid; what is new in them is having its first probe round.
-    Probing(Coming),
+    Probing(Box<Coming>),
 }
 
 struct Coming {
@@ -170,7 +170,7 @@ impl Steer {
                     (Progress::BrokeOff(cause, error), _) => {
                         self.refuse(cause, vec![self.problem(Severity::Error, format!("loading broke off: {error}"))])
                     }
-                    (Progress::Probed, Next::Probing(coming)) => self.adopt(coming),
+                    (Progress::Probed, Next::Probing(coming)) => self.adopt(*coming),
                     (Progress::Probed, other) => other,
                 },
             }
@@ -245,7 +245,8 @@ impl Steer {
         let rounds = self.vantages.begin(&[&self.model(), &model]);
         let identity = Arc::new(self.identities.of(&settings));
         let (model, settings) = (Arc::new(model), Arc::new(settings));
-        Next::Probing(Coming { cause, model, settings, zones, identity, watched, refused, warnings, rounds })
+        let coming = Coming { cause, model, settings, zones, identity, watched, refused, warnings, rounds };
+        Next::Probing(Box::new(coming))
     }
 
     /// Nothing could be loaded: what is served stays.

@@ -17,6 +17,9 @@ fn policy(zone: &str, host: u8) -> String {
     )
 }
 
+/// Something that happens to the files.
+type Change<'a> = &'a dyn Fn(&Server);
+
 /// A server's files, and what it made of them.
 struct Server {
     dir: tempfile::TempDir,
@@ -114,7 +117,7 @@ fn a_bad_zone_goes_on_as_it_was_and_the_others_go_over() {
                 [name.api]\npool = \"p\"\n";
     let with_nets = |host| format!("{}{nets}", policy("a.", host));
     let no_toml = "zone = \"a.\"\n[name.www\n";
-    let slips: [(&str, &dyn Fn(&Server)); 8] = [
+    let slips: [(&str, Change<'_>); 8] = [
         ("a wrong key", &|s| s.write("a.policy.toml", &format!("{}colour = 1\n", policy("a.", 2)))),
         ("no TOML", &|s| s.write("a.policy.toml", no_toml)),
         ("an empty policy", &|s| s.write("a.policy.toml", "")),
