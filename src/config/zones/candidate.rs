@@ -177,8 +177,8 @@ impl Directory<'_> {
             quoted.nth(1).filter(|value| !value.is_empty()).map(str::to_owned)
         };
         let stem = candidate.main.strip_suffix(POLICY).unwrap_or(&candidate.main);
-        let zone = value("zone").unwrap_or_else(|| stem.to_owned());
-        candidate.apex = Name::parse(&zone).or_else(|_| Name::parse(stem)).ok();
+        let zone = value("zone").filter(|zone| Name::parse(zone).is_ok()).unwrap_or_else(|| stem.to_owned());
+        candidate.apex = Name::parse(&zone).ok();
         let file = value("file").unwrap_or_else(|| format!("{}{MASTER}", zone.trim_end_matches('.')));
         candidate.files.insert(texts.identity(&self.shown.join(&file), &self.real.join(&file)));
     }
@@ -258,6 +258,7 @@ mod tests {
             ("a.policy.toml", "zone = \"svc.example.\"\n[name.www\n", "svc.example.", "svc.example.zone"),
             ("a.policy.toml", "zone='svc.example'\nfile = \"x.zone\" # here\n= =", "svc.example.", "x.zone"),
             ("b.example.policy.toml", "[name]\nzone = \"other.\"\n= =", "b.example.", "b.example.zone"),
+            ("b.example.policy.toml", "zone = \"b..example\"", "b.example.", "b.example.zone"),
             ("b.example.policy.toml", "zone = ", "b.example.", "b.example.zone"),
             ("b.example.policy.toml", "\u{0}", "b.example.", "b.example.zone"),
         ] {
