@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
+use crate::clock;
 use crate::config::{Problem, Severity};
 use crate::control::Event;
 use crate::control::command::{Change, Turned};
@@ -63,9 +65,9 @@ impl Overrides {
         self.book.clone()
     }
 
-    /// The view with what operators said; `view` and the last [`Overrides::resolve`] are of one model.
+    /// The view of this moment with what operators said; `view` and the last [`Overrides::resolve`] are of one model.
     pub(crate) fn over(&self, view: WorldView) -> WorldView {
-        WorldView { overrides: self.resolved.clone(), ..view }
+        WorldView { overrides: self.resolved.clone(), at_unix: Some(clock::unix_seconds()), ..view }
     }
 
     /// What is said of each endpoint.
@@ -137,6 +139,13 @@ impl Overrides {
         self.book.load().next_end()
     }
 
+    /// When answers are to be decided anew because an end comes near: while it is nearer than `longest`, the longest TTL,
+    /// every second, which is what a TTL is written in. Unix seconds.
+    pub(crate) fn next_countdown(&self, longest: Duration) -> Option<f64> {
+        let end = self.next_end()?;
+        Some((end - longest.as_secs_f64()).max(clock::unix_seconds() + 1.0))
+    }
+
     /// Keeps the book for the next start; what comes back tells once how that went.
     pub(crate) fn keep(&self, store: &Store) -> oneshot::Receiver<Result<(), String>> {
         store.keep(&FILE, &**self.book.load())
@@ -146,7 +155,7 @@ impl Overrides {
 impl Draft {
     /// `view` as it would be.
     pub(crate) fn over(&self, view: WorldView) -> WorldView {
-        WorldView { overrides: self.resolved.clone(), ..view }
+        WorldView { overrides: self.resolved.clone(), at_unix: Some(clock::unix_seconds()), ..view }
     }
 }
 

@@ -161,6 +161,7 @@ impl Steer {
                         next = self.want(next, Cause::Removal);
                     }
                 }
+                () = until(self.overrides.next_countdown(longest_ttl(&model))) => self.serve_overrides(),
                 cause = self.changes.next() => next = self.want(next, cause),
                 progress = next.progress() => next = match (progress, next) {
                     (Progress::Loaded(cause, read), _) => match *read {
@@ -410,6 +411,11 @@ impl Steer {
             let _ = self.events.send(Event::from(transition));
         }
     }
+}
+
+/// The longest TTL that any name may have.
+fn longest_ttl(model: &Model) -> Duration {
+    model.policies.iter().map(|policy| policy.ttl.max).max().unwrap_or_default()
 }
 
 /// Waits until `at`, Unix seconds, or a while; for ever without.

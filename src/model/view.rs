@@ -35,6 +35,8 @@ impl Health {
 pub struct WorldView {
     /// When it was agreed.
     pub at: Moment,
+    /// The same in Unix seconds, where the ends of overrides are to be told from it.
+    pub at_unix: Option<f64>,
     /// One a check of the model, indexed by [`CheckId`].
     pub checks: Vec<CheckView>,
     /// Every vantage that is known of.
@@ -199,6 +201,12 @@ impl CheckView {
 }
 
 impl WorldView {
+    /// How long from `at` an override still holds; `None` where it holds until it is cleared.
+    pub fn holds_for(&self, said: &Override) -> Option<Duration> {
+        let left = said.until? - self.at_unix?;
+        Some(Duration::try_from_secs_f64(left.max(0.0)).unwrap_or(Duration::MAX))
+    }
+
     /// The operator's word on an endpoint.
     pub fn override_of(&self, id: EndpointId) -> Option<&Override> {
         self.overrides.get(&id).map(|said| &**said)

@@ -1,6 +1,6 @@
 //! Which policies a changed world matters to: those with a check whose verdict or distance changed, those with an
-//! endpoint of which the operator says something else, those with an endpoint whose weight grows, and those that are to be
-//! decided again by now or soon.
+//! endpoint of which the operator says something else or whose override ends soon, those with an endpoint whose weight
+//! grows, and those that are to be decided again by now or soon.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -76,6 +76,12 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId
     for endpoint in newly_said(&previous.view, view) {
         let of_endpoint = previous.dependencies.by_endpoint.get(endpoint.0 as usize);
         touched.extend(of_endpoint.into_iter().flatten().copied());
+    }
+    for (endpoint, said) in view.overrides.iter() {
+        let Some(left) = view.holds_for(said) else { continue };
+        let of_endpoint = previous.dependencies.by_endpoint.get(endpoint.0 as usize).into_iter().flatten();
+        // While a TTL tells of the end.
+        touched.extend(of_endpoint.copied().filter(|policy| left <= previous.model.policy(*policy).ttl.max));
     }
     touched.extend(previous.resisting.due(view.at, &previous.model));
     touched

@@ -147,6 +147,32 @@ fn last_good_is_of_what_was_a_candidate() {
 }
 
 #[test]
+fn the_known_end_of_an_override_bounds_the_ttl() {
+    let told = |world: World| {
+        let decision = world.ttl(5, 42).decide("eu", V4, None);
+        (decision.ttl, why(&decision, "ttl"))
+    };
+    let ttl = |world: World| told(world).0;
+    let drained = || pool(Weighted, "a b").overridden("a", Drain);
+    assert_eq!(told(drained().before_end(33.0)), (33, "33 s: the override of \"a\" ends in 33.0 s".to_owned()));
+    assert_eq!(ttl(drained().before_end(33.9)), 33, "whole seconds");
+    assert_eq!(ttl(drained().before_end(1800.0)), 42, "not over ttl.max");
+    assert_eq!(ttl(drained().before_end(2.0)), 5, "not under ttl.min");
+    assert_eq!(ttl(drained().before_end(-1.0)), 5, "over, and not yet taken back");
+    assert_eq!(ttl(drained()), 42, "no clock, no end");
+    assert_eq!(ttl(drained().before_end(33.0).may_change("b", 9_000)), 9, "the soonest of all");
+    assert_eq!(ttl(pool(Weighted, "a b").overridden("a", Down).before_end(33.0)), 33);
+    let up = pool(Weighted, "a b").down("a").overridden("a", crate::model::OverrideState::Up);
+    assert_eq!(ttl(up.before_end(33.0)), 33);
+    assert_eq!(ttl(pool(Weighted, "b c").overridden("a", Drain).before_end(33.0)), 42, "another pool's");
+    assert_eq!(ttl(drained().state("a", Disabled).before_end(33.0)), 42, "what is disabled stays out");
+    let other = pool(Weighted, "a").or_else("b").overridden("b", Down).before_end(33.0);
+    assert_eq!((ttl(other.clone()), ttl(other.down("a"))), (42, 33), "of a fallback while it is needed");
+    let fence = abc().selector("held", "DE").pool("p", Weighted, "a b").fence("f", "held", "b").overridden("a", Drain);
+    assert_eq!(fence.ttl(5, 42).before_end(33.0).decide("eu+held", V4, None).ttl, 42, "outside the fence");
+}
+
+#[test]
 fn gdnsds_own_cases() {
     let multi = |down: &str| {
         let world =

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::{AffinityNet, EndpointId, MAX_ANSWERS, PoolId};
 use crate::steering::kind::blank_words;
+use crate::steering::operator::ends_in;
 use crate::steering::tiers::plain;
 use crate::steering::{Distribution, Prospects, Reason, Scene, Share, Stage, Tier, affinity};
 
@@ -99,8 +100,9 @@ fn soonest(scene: &Scene, prospects: &Prospects) -> Option<(Duration, String)> {
     let endpoints = endpoints.map(|(change, endpoint)| (change, What::Endpoint(endpoint)));
     let pools = prospects.dues.iter().map(|(due, pool)| (due.since(scene.view.at), What::Pool(*pool)));
     let ramps = prospects.ramps.iter().map(|(due, endpoint)| (due.since(scene.view.at), What::Ramp(*endpoint)));
+    let ends = prospects.inside.iter().filter_map(|e| Some((ends_in(scene, *e)?, What::Override(*e))));
     // The first of several at once, as listed.
-    let (change, what) = endpoints.chain(pools).chain(ramps).min_by_key(|(change, _)| *change)?;
+    let (change, what) = endpoints.chain(pools).chain(ramps).chain(ends).min_by_key(|(change, _)| *change)?;
     let name = |endpoint| &scene.model.endpoint(endpoint).name;
     Some((
         change,
@@ -108,6 +110,7 @@ fn soonest(scene: &Scene, prospects: &Prospects) -> Option<(Duration, String)> {
             What::Endpoint(endpoint) => format!("\"{}\" could change", name(endpoint)),
             What::Pool(pool) => format!("pool \"{}\" may choose otherwise", scene.model.pool(pool).name),
             What::Ramp(endpoint) => format!("the weight of \"{}\" grows", name(endpoint)),
+            What::Override(endpoint) => format!("the override of \"{}\" ends", name(endpoint)),
         },
     ))
 }
@@ -117,6 +120,7 @@ enum What {
     Endpoint(EndpointId),
     Pool(PoolId),
     Ramp(EndpointId),
+    Override(EndpointId),
 }
 
 fn seconds(duration: Duration) -> u32 {

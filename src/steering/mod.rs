@@ -118,6 +118,8 @@ enum Sides {
 struct Prospects {
     /// Endpoints whose health counts.
     considered: Vec<EndpointId>,
+    /// Endpoints that would count if nothing were said of them.
+    inside: Vec<EndpointId>,
     /// When pools that were asked will choose otherwise.
     dues: Vec<(Moment, PoolId)>,
     /// When endpoints that came back will have more of their weight.
@@ -308,7 +310,12 @@ fn distribution(policy: &Policy, tiers: Vec<Tier>) -> Distribution {
 
 impl Prospects {
     fn of(sieved: &Sieved) -> Prospects {
-        Prospects { considered: sieved.considered.clone(), dues: Vec::new(), ramps: Vec::new() }
+        Prospects {
+            considered: sieved.considered.clone(),
+            inside: sieved.inside.clone(),
+            dues: Vec::new(),
+            ramps: Vec::new(),
+        }
     }
 }
 

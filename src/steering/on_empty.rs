@@ -223,6 +223,7 @@ impl Empty<'_> {
         let sieved = sieve(scene, other, admit);
         decision.looks_at_client |= sieved.looks_at_client;
         prospects.considered.extend(&sieved.considered);
+        prospects.inside.extend(&sieved.inside);
         let mut choice = pool::choose(scene, other, &sieved);
         let mut stages = sieved.stages;
         stages.extend(choice.stages(scene, &sieved.eligible));

@@ -66,6 +66,14 @@ pub(super) fn is_drained(scene: &Scene, endpoint: EndpointId) -> bool {
     }
 }
 
+/// How long the override of an endpoint still holds, where its end is known.
+pub(super) fn ends_in(scene: &Scene, endpoint: EndpointId) -> Option<Duration> {
+    match word(scene, endpoint) {
+        Word::Drained(said) | Word::ForcedDown(said) | Word::ForcedUp(said) => scene.view.holds_for(said),
+        Word::None | Word::Disabled | Word::DrainedByFile => None,
+    }
+}
+
 /// Whether it is never answered with, whatever else there is: disabled, or forced down.
 pub(super) fn is_barred(scene: &Scene, endpoint: EndpointId) -> bool {
     match word(scene, endpoint) {

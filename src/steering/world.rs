@@ -255,6 +255,12 @@ impl World {
         self
     }
 
+    /// The time is so many seconds before the overrides end.
+    pub(super) fn before_end(mut self, seconds: f64) -> World {
+        self.view.at_unix = Some(1_795_444_200.0 - seconds);
+        self
+    }
+
     /// The override of an endpoint was said of this.
     pub(super) fn said_of(mut self, name: &str, target: &str) -> World {
         let MemberRef::Endpoint(id) = self.find(name) else { panic!("{name} is a pool") };

@@ -131,7 +131,7 @@ fn view(model: &Model) -> WorldView {
         why: None,
         heard_at: NOW,
     }];
-    WorldView { at: NOW, checks, vantages, overrides: Arc::new(overrides) }
+    WorldView { at: NOW, checks, vantages, overrides: Arc::new(overrides), at_unix: None }
 }
 
 fn told(client: &str) -> Explanation {
