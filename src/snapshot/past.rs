@@ -228,7 +228,7 @@ impl Seeds {
         for told in told {
             let found = zones.get(&told.zone).and_then(|apex| {
                 let policy = *names.get(&(*apex, told.name.as_str()))?;
-                let facet = *model.policy(policy).facets.iter().find(|facet| facet.as_str() == told.rtype)?;
+                let facet = model.policy(policy).decided_facets().find(|facet| facet.as_str() == told.rtype)?;
                 let pool = *pools.get(&(*apex, told.pool.as_str()))?;
                 Some(((policy, facet), standings::in_ids(told, pool, model)?))
             });
@@ -243,7 +243,13 @@ impl Seeds {
     }
 
     fn recall(&self, policy: PolicyId, facet: Facet, class: &str) -> Vec<Standing> {
-        let of = self.by_policy.get(&(policy, facet)).map_or(&[][..], Vec::as_slice);
+        let told = |facet| self.by_policy.get(&(policy, facet)).map(Vec::as_slice);
+        let of = match facet {
+            // Written down before the choice between alias and addresses was one for all types.
+            Facet::Alias => told(facet).or_else(|| told(Facet::V4)).or_else(|| told(Facet::V6)),
+            Facet::V4 | Facet::V6 | Facet::Srv | Facet::Https | Facet::Svcb => told(facet),
+        };
+        let of = of.unwrap_or_default();
         let is_for = |of: &str| of == class || of == standings::ANY;
         of.iter().filter(|(of, _)| is_for(of)).map(|(_, standing)| standing.clone()).collect()
     }

@@ -94,10 +94,8 @@ fn geo_says_why() {
     let told = "not for this client: countries NO, SE; tier 1, weight 1";
     assert_eq!(why(&decide(&nested, "eu"), "tiers"), told);
     let decision = decide(&geo("a@north b@east"), "eu");
-    assert_eq!(
-        why(&decision, "on_empty"),
-        "nothing with a record of this type is for this client: the answer is empty"
-    );
+    let told = why(&decision, "tiers");
+    assert!(told.ends_with("; nothing with a record of this type is for this client: the answer is empty"), "{told}");
     assert_eq!(why(&decide(&geo("a@north c"), "eu"), "rank"), "first match: \"c\", for everyone");
 }
 

@@ -26,7 +26,7 @@ pub(super) fn fill(
     let mut empty = Empty { scene: *scene, sieved, reach, last_good, passed: Vec::new() };
     if empty.reach.endpoints.is_empty() {
         let note = "nothing with a record of this type is for this client: the answer is empty".to_owned();
-        decision.stages.push(Stage { note: Some(note), ..Stage::new("on_empty", 0, Vec::new()) });
+        decision.stages.last_mut().into_iter().for_each(|stage| stage.note = Some(note.clone()));
         return;
     }
     let entries = &scene.policy.on_empty;

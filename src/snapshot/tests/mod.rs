@@ -1,5 +1,6 @@
 //! From files and views to what is served: what a change touches, what outlives a reload, what is told.
 
+mod kinds;
 mod memory;
 mod placing;
 mod ramp;
