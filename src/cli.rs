@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod explain;
 mod failback;
+mod names;
 mod overrides;
 mod reload;
 mod schema;

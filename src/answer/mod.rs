@@ -93,6 +93,10 @@ pub struct Reply {
     pub rcode: u16,
     /// Counters of the steered records in this reply, each once.
     pub picks: Tallies,
+    /// Counter of the zone that answered, where one did.
+    pub zone: Option<u32>,
+    /// Whether it says that more is to be had over TCP (TC).
+    pub is_truncated: bool,
     /// Whether the query brought a server cookie of ours: its source address is then its sender's (RFC 7873, 5.2.5).
     pub has_valid_cookie: bool,
     /// What it is about, for rate limiting: equal for replies that are much the same, in one snapshot; 0 for those that

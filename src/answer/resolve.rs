@@ -33,6 +33,8 @@ pub(super) struct Answering<'q> {
     limit: usize,
     pub(super) flags: u16,
     subject: u64,
+    /// The counter of the zone that answers.
+    zone_counter: Option<u32>,
 }
 
 /// Where a node's records lead.
@@ -77,6 +79,7 @@ impl<'q> Answering<'q> {
             limit,
             flags: flag::QR,
             subject: NO_ZONE,
+            zone_counter: None,
         }
     }
 
@@ -93,8 +96,17 @@ impl<'q> Answering<'q> {
         // Opcode and RD are repeated; everything else of the query's flags isn't ours to set (RFC 6895, 2.1).
         let flags = self.flags | self.query.flags & (0x7800 | flag::RD);
         let has_valid_cookie = self.opt.is_some_and(|opt| opt.has_valid_cookie());
+        let is_truncated = flags & flag::TC != 0;
         let len = self.reply.finish(self.query.id, flags, rcode);
-        Reply { len, rcode, picks: self.tallies, has_valid_cookie, subject: self.subject }
+        Reply {
+            len,
+            rcode,
+            picks: self.tallies,
+            zone: self.zone_counter,
+            is_truncated,
+            has_valid_cookie,
+            subject: self.subject,
+        }
     }
 
     /// Makes it a reply that says nothing but "ask over TCP", and gives the response code.
@@ -133,6 +145,7 @@ impl<'q> Answering<'q> {
             Found::Missing(zone) => zone,
             Found::Exact(node) | Found::Wildcard(node) | Found::Referral(node) | Found::Redirected(node) => node.zone(),
         };
+        self.zone_counter = zones.counter(zone);
         if !self.snapshot.zones.is_served(zone) {
             self.note(ExtendedError::InvalidData);
             return rcode::SERVFAIL;

@@ -1,20 +1,21 @@
-//! `portolan status`: every endpoint as each vantage sees it.
+//! `portolan status`: what each name gives, and every endpoint as each vantage sees it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::ask::ServerArg;
-use crate::cli::{Failure, Format, overrides, text};
+use crate::cli::{Failure, Format, names, overrides, text};
 use crate::clock;
 use crate::control::Event;
+use crate::control::names::NameReport;
 use crate::control::overrides::Said;
 use crate::control::status::{EndpointStatus, FilesStatus, Status, Verdict, ZoneStatus};
 
 /// Most transitions that are shown: what fits below the tables of a small site.
 const SHOWN_TRANSITIONS: usize = 10;
 
-/// Show the health of every endpoint, what each vantage sees, round-trip times, overrides and the last transitions
+/// Show what each name gives now, the health of every endpoint as each vantage sees it, overrides and the last transitions
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  portolan status --server http://127.0.0.1:8053")]
 pub(super) struct Args {
@@ -31,14 +32,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Format::Json => text::print(&format!("{body}\n")),
         Format::Human => {
             let transitions: Vec<Event> = serde_json::from_str(&args.server.server().get("/v1/transitions")?)?;
-            text::print(&human(&serde_json::from_str(&body)?, &transitions, clock::unix_seconds()));
+            let status: Status = serde_json::from_str(&body)?;
+            let names = names::fetch(&args.server.server(), &status)?;
+            text::print(&human(&status, &names, &transitions, clock::unix_seconds()));
         }
     }
     Ok(())
 }
 
 /// The whole status for a person, at `now` in Unix seconds.
-fn human(status: &Status, transitions: &[Event], now: f64) -> String {
+fn human(status: &Status, names: &[NameReport], transitions: &[Event], now: f64) -> String {
     let mut shown = format!("generation {}, {}\n", status.generation, reload(status, now));
     let vantages: Vec<Vec<String>> =
         status.vantages.iter().map(|v| vec![v.name.clone(), v.region.clone(), v.state.clone()]).collect();
@@ -52,7 +55,7 @@ fn human(status: &Status, transitions: &[Event], now: f64) -> String {
         }
     }
     for zone in &status.zones {
-        shown.push_str(&zone_table(zone, now));
+        shown.push_str(&zone_table(zone, names, now));
     }
     let said: BTreeMap<&str, &Said> = status
         .zones
@@ -101,7 +104,7 @@ fn version(zone: &ZoneStatus, now: f64) -> String {
     }
 }
 
-fn zone_table(zone: &ZoneStatus, now: f64) -> String {
+fn zone_table(zone: &ZoneStatus, names: &[NameReport], now: f64) -> String {
     let version = version(zone, now);
     if zone.endpoints.is_empty() {
         let what = if zone.files.state == "unserved" { "" } else { " (static)" };
@@ -109,16 +112,19 @@ fn zone_table(zone: &ZoneStatus, now: f64) -> String {
     }
     let rows: Vec<Vec<String>> = zone.endpoints.iter().flat_map(endpoint_rows).collect();
     let headings = ["ENDPOINT", "REGION", "HEALTH", "ADDRESS", "VANTAGE", "FROM", "SEES", "RTT", "PROBED", "WHY"];
-    let names = zone.names.join(", ");
-    let version = if version.is_empty() { version } else { format!("\n {version}") };
-    format!("\n{}: {names}{version}\n{}", zone.zone, text::table(&headings, &rows))
+    let names = names::table(&zone.zone, zone.names.len(), names);
+    let gap = if names.is_empty() { "" } else { "\n" };
+    format!("\n{}{version}\n{names}{gap}{}", zone.zone, text::table(&headings, &rows))
 }
 
 /// A row for each verdict; the endpoint itself is named in the first of them only.
 fn endpoint_rows(endpoint: &EndpointStatus) -> Vec<Vec<String>> {
     let health = match &endpoint.overridden {
         Some(said) => format!("{} ({})", endpoint.health, overrides::word(&said.state)),
-        None => format!("{}{}", endpoint.health, ramping(endpoint)),
+        None => match endpoint.state.as_deref() {
+            Some(state) => format!("{} ({state} in the policy file)", endpoint.health),
+            None => format!("{}{}", endpoint.health, ramping(endpoint)),
+        },
     };
     let region = endpoint.region.clone().unwrap_or_else(|| "-".to_owned());
     let first = [endpoint.name.clone(), region, health];
@@ -159,10 +165,10 @@ fn last_transitions(transitions: &[Event], now: f64) -> String {
             Some(monitor) => format!("{} (monitor {monitor})", event.endpoint),
             None => event.endpoint.clone(),
         };
-        vec![ago, who, event.from.clone(), event.to.clone(), event.why.clone()]
+        vec![ago, event.zone.clone(), who, event.from.clone(), event.to.clone(), event.why.clone()]
     };
     let rows: Vec<Vec<String>> = transitions.iter().take(SHOWN_TRANSITIONS).map(row).collect();
-    format!("\nlast transitions\n{}", text::table(&["WHEN", "ENDPOINT", "FROM", "TO", "WHY"], &rows))
+    format!("\nlast transitions\n{}", text::table(&["WHEN", "ZONE", "ENDPOINT", "FROM", "TO", "WHY"], &rows))
 }
 
 /// How long ago `at` was; nothing when the clocks disagree and it lies ahead.
@@ -203,6 +209,7 @@ mod tests {
             health: "up".into(),
             verdicts: vec![],
             ramps: vec![ramp("192.0.2.1", 0.5, 30_000), ramp("2001:db8::1", 0.15, 51_000)],
+            state: None,
             overridden: None,
         };
         let health = |endpoint: &EndpointStatus| endpoint_rows(endpoint)[0][2].clone();
@@ -231,7 +238,7 @@ mod tests {
                 "svc.example. (static) LAST GOOD VERSION, loaded 90 s ago, for 42 s more: it disappeared from the files",
             ),
         ] {
-            assert_eq!(zone_table(&zone, 100.0).trim(), expected);
+            assert_eq!(zone_table(&zone, &[], 100.0).trim(), expected);
         }
     }
 
@@ -243,6 +250,7 @@ mod tests {
             health: "up".into(),
             verdicts,
             ramps: vec![],
+            state: None,
             overridden: None,
         };
         let held = Verdict { hold: Some("open".into()), ..seen("up", Some(1.25), Some(400)) };
@@ -265,7 +273,9 @@ mod tests {
             reload: ReloadReport { ok: true, at: 100.0, problems: vec![], unnoticed: None },
         };
         let event = Event {
+            id: "ns1/7".into(),
             at: 90.0,
+            zone: "svc.example.".into(),
             endpoint: "fra1".into(),
             from: "down".into(),
             to: "up".into(),
@@ -274,7 +284,7 @@ mod tests {
             region: None,
             monitor: None,
         };
-        let colourless = anstream::adapter::strip_str(&human(&status, &[event], 112.0)).to_string();
+        let colourless = anstream::adapter::strip_str(&human(&status, &[], &[event], 112.0)).to_string();
         assert_eq!(
             colourless,
             "generation 3, files loaded 12 s ago
@@ -282,15 +292,18 @@ mod tests {
 VANTAGE  REGION   STATE
 ns1      eu-west  up
 
-svc.example.: www
+svc.example.
+NAME  TYPE  CLIENTS  GETS  PREFERRED
+and 1 more names, which GET /v1/names lists
+
 ENDPOINT  REGION   HEALTH  ADDRESS     VANTAGE  FROM     SEES  RTT     PROBED                      WHY
 fra1      eu-west  up      192.0.2.1   ns1      eu-west  up    1.2 ms  0.4 s ago, connection open
                            192.0.2.1   ns1      eu-west  down  -       never                       connection refused
 plain     eu-west  up      not probed
 
 last transitions
-WHEN      ENDPOINT  FROM  TO  WHY
-22 s ago  fra1      down  up  seen up by ns1
+WHEN      ZONE          ENDPOINT  FROM  TO  WHY
+22 s ago  svc.example.  fra1      down  up  seen up by ns1
 "
         );
     }

@@ -51,7 +51,7 @@ fn colour_last_health(text: &mut String, cell: &str) {
     let code = match cell {
         "up" => "32",
         "down" => "31",
-        "unknown" | "blind" | "stale" => "33",
+        "unknown" | "blind" | "stale" | "no" => "33",
         _ => return,
     };
     let end = text.trim_end().len();

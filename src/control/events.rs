@@ -1,28 +1,29 @@
-//! Transitions for people: a stream of server-sent events, and the last few for `portolan status`. Both only read the
-//! channel that the publisher sends into. A client that reads too slowly is told how many it missed and let go; its
-//! browser connects again by itself.
+//! Transitions for people as a stream of server-sent events, read from the [`Journal`]. A client that reads too slowly
+//! is sent the number of events that it missed, and let go; a browser connects again by itself, with the id of the last event
+//! that it has, and goes on from there.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, stream};
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 
+use crate::control::journal::Followed;
 use crate::control::problem::problem;
 use crate::control::{Readiness, State};
 use crate::snapshot::Transition;
 
-/// Most transitions that are remembered: a screen or two; judgment, history belongs to the log and to Prometheus.
-pub const RECENT_TRANSITIONS: usize = 64;
-
 /// Most event streams at a time. Each holds a connection, of which [`super::serve`] allows 256: the rest stay for requests.
 pub(super) const MAX_STREAMS: usize = 64;
+
+/// The header with which a client goes on after the last event that it has (WHATWG HTML, server-sent events).
+const LAST_EVENT_ID: &str = "last-event-id";
 
 /// A comment line this often shows a quiet connection alive, to us and to proxies that cut after 30 or 60 s of silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -30,8 +31,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Something that happened to an endpoint, as the API tells it: a transition, or a change of its override.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
+    /// NODE/NUMBER; the numbers of a node rise by one. Given by the journal.
+    pub id: String,
     /// When, in Unix seconds.
     pub at: f64,
+    /// The endpoint's zone, with the final dot.
+    pub zone: String,
     /// The endpoint.
     pub endpoint: String,
     /// Its health before: `up`, `down` or `unknown`; while it is overridden, `drained`, `forced-up` or `forced-down`.
@@ -53,7 +58,9 @@ pub struct Event {
 impl From<&Transition> for Event {
     fn from(transition: &Transition) -> Event {
         Event {
+            id: String::new(),
             at: transition.at,
+            zone: transition.zone.clone(),
             endpoint: transition.endpoint.clone(),
             from: transition.from.as_str().to_owned(),
             to: transition.to.as_str().to_owned(),
@@ -65,59 +72,37 @@ impl From<&Transition> for Event {
     }
 }
 
-/// The last transitions. Reads its end of the channel only when it is asked, so it needs no task of its own.
-pub(crate) struct Recent {
-    incoming: broadcast::Receiver<Event>,
-    last: VecDeque<Event>,
-}
-
-impl Recent {
-    /// Remembers what is sent from now on.
-    pub(super) fn following(events: &broadcast::Sender<Event>) -> Recent {
-        Recent { incoming: events.subscribe(), last: VecDeque::new() }
-    }
-
-    /// The last ones, newest first, [`RECENT_TRANSITIONS`] at most.
-    pub(super) fn newest_first(&mut self) -> Vec<Event> {
-        loop {
-            match self.incoming.try_recv() {
-                Ok(event) => self.remember(event),
-                Err(TryRecvError::Lagged(_)) => {}
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-            }
-        }
-        self.last.iter().rev().cloned().collect()
-    }
-
-    fn remember(&mut self, event: Event) {
-        if self.last.len() == RECENT_TRANSITIONS {
-            self.last.pop_front();
-        }
-        self.last.push_back(event);
-    }
-}
-
-/// `GET /v1/events`: one event a transition, until the client leaves, lags or we stop.
-pub(super) fn respond(state: &State) -> Response {
+/// `GET /v1/events`: one event a transition, until the client leaves, lags or we stop. With `Last-Event-ID` those that
+/// came after it are sent first.
+pub(super) fn respond(state: &State, headers: &HeaderMap) -> Response {
     let Ok(permit) = state.streams.clone().try_acquire_owned() else {
         let detail = format!("{MAX_STREAMS} clients are listening already, which is the most; try again later");
         return problem(StatusCode::SERVICE_UNAVAILABLE, detail);
     };
-    let listener = Listener { incoming: state.events.subscribe(), readiness: state.readiness.clone(), _permit: permit };
-    Sse::new(listener.into_stream()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    let Followed { lost, missed, incoming } = state.journal.follow(last);
+    let listener = Listener { missed: missed.into(), incoming, readiness: state.readiness.clone(), _permit: permit };
+    let opening = sse::Event::default().comment("transitions follow");
+    let lost = (lost > 0).then(|| lagged_event(lost));
+    let opening = std::iter::once(opening).chain(lost);
+    Sse::new(listener.into_stream(opening)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
 /// One client of the stream.
 struct Listener {
+    /// What it missed, to be sent first.
+    missed: VecDeque<Event>,
     incoming: broadcast::Receiver<Event>,
     readiness: watch::Receiver<Readiness>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Listener {
-    fn into_stream(self) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-        // `None` as the state ends the stream after a last word.
-        let opening = sse::Event::default().comment("transitions follow");
+    fn into_stream(
+        self,
+        opening: impl Iterator<Item = sse::Event>,
+    ) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+        // `None` as the state ends the stream after a last event.
         let rest = stream::unfold(Some(self), async |listener| {
             let mut listener = listener?;
             match listener.next().await? {
@@ -125,21 +110,29 @@ impl Listener {
                 Heard::Lagged(event) => Some((Ok(event), None)),
             }
         });
-        stream::StreamExt::chain(stream::iter([Ok(opening)]), rest)
+        stream::StreamExt::chain(stream::iter(opening.map(Ok)), rest)
     }
 
-    /// The next thing to tell; `None` when we stop.
+    /// The next thing to send; `None` when we stop.
     async fn next(&mut self) -> Option<Heard> {
+        if let Some(event) = self.missed.pop_front() {
+            return Some(Heard::Event(sent(&event)));
+        }
         let stopping = self.readiness.wait_for(|readiness| *readiness == Readiness::Stopping);
         tokio::select! {
             heard = self.incoming.recv() => match heard {
-                Ok(event) => Some(Heard::Event(sse::Event::default().data(json(&event)))),
+                Ok(event) => Some(Heard::Event(sent(&event))),
                 Err(RecvError::Lagged(missed)) => Some(Heard::Lagged(lagged_event(missed))),
                 Err(RecvError::Closed) => None,
             },
             _ = stopping => None,
         }
     }
+}
+
+/// An event as it is sent: a browser remembers its id.
+fn sent(event: &Event) -> sse::Event {
+    sse::Event::default().id(&event.id).data(json(event))
 }
 
 enum Heard {
@@ -161,25 +154,57 @@ mod tests {
     use super::*;
     use crate::control::fixture::{transition, world};
 
+    /// What a client that sends `last` is sent until the stream ends.
+    async fn body(response: Response) -> String {
+        let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    fn after(id: &str) -> HeaderMap {
+        HeaderMap::from_iter([(LAST_EVENT_ID.parse().unwrap(), id.parse().unwrap())])
+    }
+
     #[tokio::test]
     async fn a_client_that_lags_is_told_and_let_go() {
         let world = world();
-        let response = respond(&world.state);
+        let response = respond(&world.state, &HeaderMap::new());
         for _ in 0..9 {
-            world.events.send(Event::from(&transition())).unwrap();
+            world.journal.tell(Event::from(&transition()));
         }
-        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
-        let told = String::from_utf8(body.to_vec()).unwrap();
+        let told = body(response).await;
         assert!(told.contains("event: lagged\ndata: {\"missed\":5}"), "{told}");
         assert!(!told.contains("fra1"), "what it missed is not half told: {told}");
     }
 
     #[tokio::test]
+    async fn who_comes_back_with_an_id_gets_what_came_after_it() {
+        let world = world();
+        for _ in 0..3 {
+            world.journal.tell(Event::from(&transition()));
+        }
+        let responses = ["ns1/1", "ns1/3", "elsewhere/2", ""].map(|id| respond(&world.state, &after(id)));
+        world.journal.tell(Event::from(&transition()));
+        world.readiness.send_replace(Readiness::Stopping);
+        let mut ids = Vec::new();
+        for response in responses {
+            let text = body(response).await;
+            let each = text.lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned);
+            ids.push(each.collect::<Vec<_>>().join(" "));
+        }
+        // Whether the last one is sent before the end is chance: stopping goes on at once.
+        let expected = ["ns1/2 ns1/3", "", "ns1/1 ns1/2 ns1/3", ""];
+        for (ids, expected) in ids.iter().zip(expected) {
+            assert_eq!(ids.trim_end_matches("ns1/4").trim_end(), expected, "{ids:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn one_client_too_many_is_refused_until_another_leaves() {
         let world = world();
-        let mut open: Vec<Response> = (0..MAX_STREAMS).map(|_| respond(&world.state)).collect();
-        assert_eq!(respond(&world.state).status(), StatusCode::SERVICE_UNAVAILABLE);
+        let respond = || respond(&world.state, &HeaderMap::new());
+        let mut open: Vec<Response> = (0..MAX_STREAMS).map(|_| respond()).collect();
+        assert_eq!(respond().status(), StatusCode::SERVICE_UNAVAILABLE);
         open.pop();
-        assert_eq!(respond(&world.state).status(), StatusCode::OK);
+        assert_eq!(respond().status(), StatusCode::OK);
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
-use crate::control::{Command, Controls, Event, Readiness, ReloadStatus, State};
+use crate::control::{Command, Controls, Journal, Readiness, ReloadStatus, State};
 use crate::health::Beats;
 use crate::model::*;
 use crate::snapshot::{Identity, Snapshot, TallyRun, TallyTable, Transition, compile};
@@ -87,6 +87,7 @@ pub(crate) fn view() -> WorldView {
             probed_at: Some(PROBED_AT),
             why: None,
             hold: None,
+            doubt: Doubt::None,
         }],
         ..CheckView::default()
     };
@@ -134,14 +135,14 @@ pub(crate) fn transition() -> Transition {
 /// A serving state over [`snapshot`], and what moves it.
 pub(crate) struct World {
     pub(crate) state: State,
-    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) readiness: watch::Sender<Readiness>,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
     pub(crate) commands: mpsc::Receiver<Command>,
 }
 
 pub(crate) fn world() -> World {
-    let (events, _) = broadcast::channel(4);
+    let journal = Arc::new(Journal::new("ns1", 4, 0));
     let (sender, commands) = mpsc::channel(1);
     let controls = Controls {
         commands: sender,
@@ -158,11 +159,11 @@ pub(crate) fn world() -> World {
     }));
     let state = State::new(
         Arc::new(ArcSwap::from_pointee(snapshot(model()))),
-        events.clone(),
+        journal.clone(),
         watched,
         reload.clone(),
-        Arc::new(|| "portolan_generation 2\n".to_owned()),
+        Arc::new(|_| "portolan_generation 2\n".to_owned()),
         controls,
     );
-    World { state, events, readiness, reload, commands }
+    World { state, journal, readiness, reload, commands }
 }

@@ -4,7 +4,7 @@
 use axum::extract::State as Shared;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request};
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::clock;
 use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::problem::problem;
-use crate::control::{Readiness, State, events, failback, heartbeat, operate, page, requests, simulate, status};
+use crate::control::{Readiness, State, events, failback, heartbeat, names, operate, page, requests, simulate, status};
 
 /// What Prometheus takes text for (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -43,7 +43,8 @@ pub fn router(state: State) -> Router {
         .route("/v1/transitions", get(transitions))
         .route("/v1/explain", get(explain_json))
         .route("/v1/simulate", post(simulate::respond))
-        .route("/v1/events", get(async |Shared(state): Shared<State>| events::respond(&state)))
+        .route("/v1/names", get(names::respond))
+        .route("/v1/events", get(follow_events))
         .route("/v1/overrides", get(operate::list).put(operate::put_all).delete(operate::clear_all))
         .route("/v1/overrides/{*target}", put(operate::put).delete(operate::clear))
         .route("/v1/failback/{name}", post(failback::post))
@@ -75,17 +76,28 @@ async fn readyz(Shared(state): Shared<State>) -> Response {
 }
 
 async fn metrics(Shared(state): Shared<State>) -> Response {
-    ([(header::CONTENT_TYPE, METRICS_TYPE)], (state.metrics)()).into_response()
+    match tokio::task::spawn_blocking(move || (state.metrics)(&state.names)).await {
+        Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics could not be read: {error}")),
+    }
 }
 
 async fn status_json(Shared(state): Shared<State>) -> Response {
-    Json(status::status(&state.snapshots.load(), &state.reload.load(), clock::now())).into_response()
+    // With very many endpoints this takes a while.
+    let read = move || Json(status::status(&state.snapshots.load_full(), &state.reload.load(), clock::now()));
+    match tokio::task::spawn_blocking(read).await {
+        Ok(status) => status.into_response(),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the status could not be read: {error}")),
+    }
 }
 
 /// The last transitions, newest first: for those who were not listening to `/v1/events`.
 async fn transitions(Shared(state): Shared<State>) -> Response {
-    let mut recent = state.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Json(recent.newest_first()).into_response()
+    Json(state.journal.newest_first()).into_response()
+}
+
+async fn follow_events(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
+    events::respond(&state, &headers)
 }
 
 /// What `/v1/explain` is asked; an empty value is as good as none, as forms send it.
@@ -145,8 +157,8 @@ fn status_of(error: &ExplainError) -> StatusCode {
 
 async fn not_found(uri: Uri) -> Response {
     let detail = format!(
-        "nothing at {}; there are /, /healthz, /readyz, /metrics, /v1/status, /v1/explain, /v1/events, \
-         /v1/overrides, /v1/failback/NAME, /v1/heartbeat/ENDPOINT, /v1/reload and /v1/simulate",
+        "nothing at {}; there are /, /healthz, /readyz, /metrics, /v1/status, /v1/names, /v1/explain, \
+         /v1/events, /v1/overrides, /v1/failback/NAME, /v1/heartbeat/ENDPOINT, /v1/reload and /v1/simulate",
         uri.path()
     );
     problem(StatusCode::NOT_FOUND, detail)

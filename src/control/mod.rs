@@ -11,7 +11,9 @@ pub mod failback;
 pub(crate) mod fixture;
 mod heartbeat;
 mod http;
+mod journal;
 pub mod moved;
+pub mod names;
 mod operate;
 pub mod overrides;
 mod page;
@@ -26,22 +28,23 @@ mod tests;
 pub mod unanswered;
 
 use std::sync::Arc;
-use std::sync::Mutex;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::config::{Problem, Tokens, ZoneState};
+use crate::control::names::Board;
 use crate::control::overrides::Book;
 use crate::control::status::ReloadReport;
 use crate::health::Beats;
 use crate::snapshot::Snapshot;
 
 pub use command::Command;
-pub use events::{Event, RECENT_TRANSITIONS};
+pub use events::Event;
 pub use heartbeat::{Heard, PutHeartbeat};
 pub use http::router;
+pub use journal::{Journal, KEPT_EVENTS, RECENT_TRANSITIONS};
 pub use problem::ProblemDetails;
 pub use serve::serve;
 
@@ -49,12 +52,12 @@ pub use serve::serve;
 #[derive(Clone)]
 pub struct State {
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
-    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) readiness: watch::Receiver<Readiness>,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
     pub(crate) metrics: RenderMetrics,
     pub(crate) controls: Controls,
-    pub(crate) recent: Arc<Mutex<events::Recent>>,
+    pub(crate) names: Arc<Board>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) simulations: Arc<Semaphore>,
 }
@@ -72,8 +75,9 @@ pub struct Controls {
     pub beats: Beats,
 }
 
-/// Gives the whole of `/metrics` as Prometheus text, exact at the moment of the call.
-pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+/// Gives the whole of `/metrics` as Prometheus text, exact at the moment of the call; may take a while where there are many
+/// names, so it is called where blocking is no harm.
+pub type RenderMetrics = Arc<dyn Fn(&Board) -> String + Send + Sync>;
 
 /// Whether this process answers queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,19 +119,18 @@ pub struct Reloaded {
 }
 
 impl State {
-    /// A state that reads these. The last transitions are remembered from here on, as many as the channel holds and
-    /// [`RECENT_TRANSITIONS`] at most.
+    /// A state that reads these.
     pub fn new(
         snapshots: Arc<ArcSwap<Snapshot>>,
-        events: broadcast::Sender<Event>,
+        journal: Arc<Journal>,
         readiness: watch::Receiver<Readiness>,
         reload: Arc<ArcSwap<ReloadStatus>>,
         metrics: RenderMetrics,
         controls: Controls,
     ) -> State {
-        let recent = Arc::new(Mutex::new(events::Recent::following(&events)));
+        let names = Arc::new(Board::default());
         let streams = Arc::new(Semaphore::new(events::MAX_STREAMS));
         let simulations = Arc::new(Semaphore::new(simulate::AT_A_TIME));
-        State { snapshots, events, readiness, reload, metrics, controls, recent, streams, simulations }
+        State { snapshots, journal, readiness, reload, metrics, controls, names, streams, simulations }
     }
 }

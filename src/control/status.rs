@@ -10,7 +10,8 @@ use crate::config::{Label, Problem, Standing, ZoneState};
 use crate::control::ReloadStatus;
 use crate::control::overrides::Said;
 use crate::model::{
-    AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState, WorldView, ZoneId,
+    AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
+    WorldView, ZoneId,
 };
 use crate::snapshot::Snapshot;
 use crate::wire::Name;
@@ -69,6 +70,9 @@ pub struct EndpointStatus {
     /// Of each address that came back a moment ago, how much of its weight it has; left out where none has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ramps: Vec<RampReport>,
+    /// `drain` or `disabled`, where the policy file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// The operator's word over measured health, where there is one.
     #[serde(rename = "override")]
     pub overridden: Option<Said>,
@@ -280,6 +284,11 @@ fn endpoint_status(
         health: view.endpoint(endpoint).as_str().to_owned(),
         verdicts: verdicts.collect(),
         ramps: ramps.collect(),
+        state: match endpoint.state {
+            AdminState::Enabled => None,
+            AdminState::Drain => Some("drain".to_owned()),
+            AdminState::Disabled => Some("disabled".to_owned()),
+        },
         overridden: view.override_of(id).map(Said::from),
     }
 }

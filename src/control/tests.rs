@@ -194,12 +194,13 @@ async fn a_listener_hears_each_transition_until_we_stop() {
     // The opening comment says that the subscription stands.
     read_until(&mut stream, &mut heard, "transitions follow").await;
     assert!(heard.to_lowercase().contains("content-type: text/event-stream"), "{heard}");
-    served.world.events.send(Event::from(&fixture::transition())).unwrap();
+    served.world.journal.tell(Event::from(&fixture::transition()));
     read_until(&mut stream, &mut heard, "\"generation\":2}").await;
+    assert!(heard.contains("id: ns1/1\n"), "{heard}");
     let data = heard.split("data:").nth(1).unwrap().lines().next().unwrap();
     assert_eq!(
         serde_json::from_str::<Value>(data).unwrap(),
-        json!({"at": 1700.5, "endpoint": "fra1", "from": "up", "to": "down",
+        json!({"id": "ns1/1", "at": 1700.5, "zone": "svc.example.", "endpoint": "fra1", "from": "up", "to": "down",
                "why": "connection refused (seen by ns1)", "generation": 2})
     );
     served.world.readiness.send_replace(Readiness::Stopping);
@@ -218,13 +219,13 @@ async fn read_until(stream: &mut TcpStream, heard: &mut String, what: &str) {
 }
 
 #[tokio::test]
-async fn the_last_transitions_are_remembered_newest_first_and_no_more_than_the_channel_holds() {
+async fn the_last_transitions_are_remembered_newest_first_and_no_more_than_a_screen_or_two() {
     let served = served().await;
-    for at in 0..9 {
-        let _ = served.world.events.send(Event { at: f64::from(at), ..Event::from(&fixture::transition()) });
+    for at in 0..70 {
+        served.world.journal.tell(Event { at: f64::from(at), ..Event::from(&fixture::transition()) });
     }
     let past = served.json("GET /v1/transitions").await;
     let times: Vec<f64> = past.as_array().unwrap().iter().map(|event| event["at"].as_f64().unwrap()).collect();
-    assert_eq!(times, [8.0, 7.0, 6.0, 5.0]);
+    assert_eq!(times, (6..70).rev().map(f64::from).collect::<Vec<_>>());
     assert_eq!(served.json("GET /v1/transitions").await, past, "reading them doesn't use them up");
 }

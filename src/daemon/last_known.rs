@@ -18,7 +18,7 @@ use crate::daemon::store::{KeptFile, Store, Unreadable};
 use crate::fleet::{Received, Report};
 use crate::health::{Flaps, Heard, History, LastKnown, Observation, Past, Rtt, Sign};
 use crate::model::heartbeat::MAX_BEAT;
-use crate::model::{CheckKey, Health, Model, Moment};
+use crate::model::{CheckKey, Doubt, Health, Model, Moment};
 
 pub(crate) use keep::keep;
 
@@ -289,6 +289,7 @@ impl KeptCheck {
             may_change_in: Duration::ZERO,
             why: self.why.clone(),
             hold: None,
+            doubt: Doubt::None,
             history: Some(history),
         })
     }

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::sign::CertifiedKey;
@@ -16,15 +15,18 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::{Flags, Listen, Loaded, Tls};
 use crate::control::command::MAX_WAITING;
-use crate::control::{self, Controls, Event, Readiness, ReloadStatus};
+use crate::control::names::Board;
+use crate::control::{self, Controls, Event, Journal, KEPT_EVENTS, Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
 use crate::daemon::changes::{Changes, Watched};
 use crate::daemon::identity::Identities;
 use crate::daemon::last_known::{self, LastReports, Now};
 use crate::daemon::limits;
+use crate::daemon::numbering;
 use crate::daemon::overrides::Overrides;
 use crate::daemon::ramps::Ramps;
+use crate::daemon::scrape::Sources;
 use crate::daemon::standings::Standings;
 use crate::daemon::steer::{Reloads, Steer};
 use crate::daemon::store::Store;
@@ -34,11 +36,7 @@ use crate::health::check_rights;
 use crate::server::{BindError, Certificates, Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
-use crate::telemetry::metrics::UPKEEP_EVERY;
 use crate::telemetry::{Metrics, log};
-
-/// Transitions that a slow reader of events may be behind before it misses some: all endpoints of a large region, twice.
-const TRANSITIONS_KEPT: usize = 4096;
 
 /// What a node is started from.
 pub struct NodeSpec {
@@ -59,7 +57,7 @@ pub struct Node {
     encrypted: Vec<(Encrypted, Vec<SocketAddr>)>,
     server: Server,
     snapshots: Arc<ArcSwap<Snapshot>>,
-    events: broadcast::Sender<Event>,
+    journal: Arc<Journal>,
     readiness: watch::Sender<Readiness>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -78,6 +76,7 @@ impl Node {
         let standings = Standings::load(&store)?;
         let last_reports = LastReports::load(&store, &mut warnings);
         let ramps = Ramps::load(&store, Now::read(), &mut warnings);
+        let last_event = numbering::last(&store, &mut warnings);
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let mut server = Server::bind(&settings.listen.dns, settings.listen.workers)
             .map_err(|error| StartError::Bind("dns", error))?;
@@ -109,7 +108,7 @@ impl Node {
         let snapshots = publisher.snapshots();
 
         let counters = Arc::new(Counters::new());
-        let (events, _) = broadcast::channel(TRANSITIONS_KEPT);
+        let journal = Arc::new(Journal::new(&settings.node, KEPT_EVENTS, last_event));
         let (sender, commands) = mpsc::channel(MAX_WAITING);
         let tokens = Arc::new(ArcSwapOption::from(settings.operators.tokens.clone()));
         let controls =
@@ -124,12 +123,16 @@ impl Node {
             unnoticed: changes.unnoticed().map(str::to_owned),
         };
         let reload = Arc::new(ArcSwap::from_pointee(loaded));
-        let render = {
-            let (metrics, snapshots, reload, counters) =
-                (metrics.clone(), snapshots.clone(), reload.clone(), counters.clone());
-            Arc::new(move || metrics.render(&snapshots.load(), &counters.totals(), &reload.load()))
+        let sources = Sources {
+            metrics: metrics.clone(),
+            snapshots: snapshots.clone(),
+            reload: reload.clone(),
+            counters: counters.clone(),
+            certificates: certificates.clone(),
+            writes: store.writes(),
         };
-        let state = control::State::new(snapshots.clone(), events.clone(), is_ready, reload.clone(), render, controls);
+        let render = Arc::new(move |board: &Board| sources.render(board));
+        let state = control::State::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
         let stop = CancellationToken::new();
         let api = tokio::spawn(control::serve(listener, control::router(state), stop.clone()));
 
@@ -137,6 +140,7 @@ impl Node {
         publisher.begin(overrides.over(vantages.view(&model)), standings.told(), ramps.told());
         server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
+        let numbers = store.dir().map(|dir| numbering::keep(journal.clone(), dir, last_event, stop.clone()));
         let keeping = store.dir().map(|dir| last_known::keep(vantages.reports(), dir, metrics.clone(), stop.clone()));
         let steer = Steer {
             publisher,
@@ -150,7 +154,7 @@ impl Node {
             zones,
             identities,
             reload,
-            events: events.clone(),
+            journal: journal.clone(),
             metrics: metrics.clone(),
             commands,
             overrides,
@@ -160,13 +164,14 @@ impl Node {
             store,
             reloads: Reloads::default(),
         };
-        let mut tasks = vec![api, tokio::spawn(steer.run(stop.clone())), tokio::spawn(upkeep(metrics, stop.clone()))];
+        let mut tasks = vec![api, tokio::spawn(steer.run(stop.clone()))];
         tasks.extend(keeping.map(tokio::spawn));
+        tasks.extend(numbers.map(tokio::spawn));
         if let (Some(tls), Some(certificates)) = (settings.tls.clone(), certificates) {
             tasks.push(tokio::spawn(certificate::keep(tls, certificates, stop.clone())));
         }
         let dns = server.addresses().to_vec();
-        Ok(Node { dns, http, encrypted, server, snapshots, events, readiness, stop, tasks })
+        Ok(Node { dns, http, encrypted, server, snapshots, journal, readiness, stop, tasks })
     }
 
     /// Where DNS is answered, with the real ports.
@@ -186,7 +191,7 @@ impl Node {
 
     /// Every transition and override from now on.
     pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+        self.journal.subscribe()
     }
 
     /// `ready dns=ADDR,... http=ADDR generation=N`, then ` tls=ADDR,...` and so on for what else is listened on.
@@ -238,15 +243,4 @@ fn bind_encrypted(
         }
     }
     Ok(encrypted)
-}
-
-/// Keeps the histograms of the metrics within bounds.
-async fn upkeep(metrics: Arc<Metrics>, stop: CancellationToken) {
-    let mut every: tokio::time::Interval = tokio::time::interval(UPKEEP_EVERY.max(Duration::from_millis(1)));
-    loop {
-        tokio::select! {
-            _ = every.tick() => metrics.upkeep(),
-            () = stop.cancelled() => return,
-        }
-    }
 }

@@ -231,7 +231,9 @@ pub(crate) fn events(
         let endpoint = model.endpoint(id);
         let health = view.endpoint(endpoint);
         Event {
+            id: String::new(),
             at,
+            zone: model.zone(endpoint.zone).apex.to_string(),
             endpoint: endpoint.name.clone(),
             from: standing(before.get(&id), health).to_owned(),
             to: standing(after.get(&id), health).to_owned(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ use crate::control::command::{Applied, Change, HandedBack};
 use crate::control::failback;
 use crate::control::overrides::Refusal;
 use crate::control::simulate::losses;
-use crate::control::{Command, Event, ReloadStatus};
+use crate::control::{Command, Event, Journal, ReloadStatus};
 use crate::daemon::changes::{Cause, Changes, Watched};
 use crate::daemon::difference::Difference;
 use crate::daemon::identity::Identities;
@@ -48,7 +48,7 @@ pub(crate) struct Steer {
     pub(crate) versions: Versions,
     pub(crate) identities: Identities,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
-    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) overrides: Overrides,
@@ -396,8 +396,7 @@ impl Steer {
         turns.iter().for_each(|turn| turn.log(generation));
         let after = self.overrides.resolved();
         for event in events(&snapshot.model, &snapshot.view, before, &after, turns, (at, generation)) {
-            // Nobody need be listening.
-            let _ = self.events.send(event);
+            self.journal.tell(event);
         }
     }
 
@@ -407,8 +406,7 @@ impl Steer {
             let (from, to) = (from.as_str(), to.as_str());
             tracing::info!(zone, endpoint, from, to, why, generation, monitor = monitor.as_deref(), "transition");
             self.metrics.transition(transition);
-            // Nobody need be listening.
-            let _ = self.events.send(Event::from(transition));
+            self.journal.tell(Event::from(transition));
         }
     }
 }

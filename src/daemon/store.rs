@@ -4,6 +4,8 @@
 use std::fs::{File, create_dir, create_dir_all, rename};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,24 @@ pub(crate) struct Store {
     dir: Option<PathBuf>,
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
+    writes: Arc<Writes>,
+}
+
+/// How many files were written, and how many could not be.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    counts: [AtomicU64; 2],
+}
+
+impl Writes {
+    fn ended(&self, is_well: bool) {
+        self.counts[usize::from(!is_well)].fetch_add(1, Relaxed);
+    }
+
+    /// Those that went well, and those that did not.
+    pub(crate) fn counts(&self) -> [u64; 2] {
+        self.counts.each_ref().map(|count| count.load(Relaxed))
+    }
 }
 
 /// One kind of file in the directory: JSON, with the number of its form under `"version"`.
@@ -81,13 +101,19 @@ struct Job {
 impl Store {
     /// A store in `dir`, which is made when something is first kept. What it is in is made now, and never later.
     pub(crate) fn open(dir: Option<PathBuf>) -> Store {
-        let Some(dir) = dir else { return Store { dir: None, jobs: None, writer: None } };
+        let writes = Arc::<Writes>::default();
+        let Some(dir) = dir else { return Store { dir: None, jobs: None, writer: None, writes } };
         if let Some(Err(error)) = dir.parent().map(create_dir_all) {
             tracing::warn!(dir = %dir.display(), %error, "the state directory can't be made");
         }
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
-        let writer = tokio::spawn(write_all(dir.clone(), waiting));
-        Store { dir: Some(dir), jobs: Some(jobs), writer: Some(writer) }
+        let writer = tokio::spawn(write_all(dir.clone(), waiting, writes.clone()));
+        Store { dir: Some(dir), jobs: Some(jobs), writer: Some(writer), writes }
+    }
+
+    /// The counts of what is written, for metrics.
+    pub(crate) fn writes(&self) -> Arc<Writes> {
+        self.writes.clone()
     }
 
     /// Where a file is, for people; `None` where nothing is kept.
@@ -141,6 +167,7 @@ impl Store {
             Some(jobs) => match jobs.try_send(Job { name, text, done }) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) => {
+                    self.writes.ended(false);
                     lost(job.done, "the disk does not keep up");
                 }
             },
@@ -163,7 +190,7 @@ impl Store {
     }
 }
 
-async fn write_all(dir: PathBuf, mut waiting: mpsc::Receiver<Job>) {
+async fn write_all(dir: PathBuf, mut waiting: mpsc::Receiver<Job>, writes: Arc<Writes>) {
     while let Some(job) = waiting.recv().await {
         let Job { name, text, done } = job;
         let to = dir.clone();
@@ -173,6 +200,7 @@ async fn write_all(dir: PathBuf, mut waiting: mpsc::Receiver<Job>) {
             Ok(Err(error)) => Err(error.to_string()),
             Err(error) => Err(error.to_string()),
         };
+        writes.ended(outcome.is_ok());
         if let Err(error) = &outcome {
             tracing::error!(file = %dir.join(name).display(), %error, "not kept: a restart would not know of it");
         }
@@ -256,6 +284,7 @@ mod tests {
         let first = store.keep(&A, &said("one"));
         let second = store.keep(&A, &said("two"));
         assert_eq!((first.await.unwrap(), second.await.unwrap()), (Ok(()), Ok(())));
+        assert_eq!(store.writes().counts(), [2, 0]);
         assert_eq!(store.load(&A).unwrap(), Some(said("two")));
         let late = store.keep(&B, &said("three"));
         store.close().await;
@@ -306,6 +335,7 @@ mod tests {
         let store = Store::open(Some(dir.path().join("file/state")));
         let told = store.keep(&A, &said("one")).await.unwrap().unwrap_err();
         assert!(told.starts_with("not kept for the next start: ") && told.contains("file/state/a.json"), "{told}");
+        assert_eq!(store.writes().counts(), [0, 1]);
         let told = Store::open(None).keep(&A, &said("one")).await.unwrap().unwrap_err();
         assert!(told.contains("without a settings file"), "{told}");
     }

@@ -65,7 +65,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{CheckKey, HeartbeatSpec, Monitor, ProbeKind, ProbeTarget, RegionId};
+    use crate::model::{CheckKey, Doubt, HeartbeatSpec, Monitor, ProbeKind, ProbeTarget, RegionId};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -125,6 +125,7 @@ mod tests {
             probed_at: None,
             why: why.map(Into::into),
             hold: None,
+            doubt: Doubt::None,
         };
         let soon = CheckView {
             may_change_in: Some(100 * MS),

@@ -174,6 +174,7 @@ impl Statement<'_> {
             probed_at: self.observation.probed_at,
             why,
             hold: self.observation.hold,
+            doubt: self.observation.doubt,
         }
     }
 }

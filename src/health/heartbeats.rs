@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::health::{Heartbeat, History, LastKnown, Observation, Sign, Transition};
-use crate::model::{CheckKey, Health, HeartbeatSpec, Moment};
+use crate::model::{CheckKey, Doubt, Health, HeartbeatSpec, Moment};
 
 /// Beats that wait for a prober at a time; further ones are refused, and their senders try again. Judgment: more than a
 /// hundred ms of a prober's work, and a second of beats of a large region.
@@ -197,6 +197,11 @@ impl Known {
             may_change_in: self.heartbeat.damping().left(now),
             why: self.why(now).or_else(|| self.suspicion(now)).map(Into::into),
             hold: None,
+            doubt: match (self.heartbeat.damping().is_held(), self.suspicion(now).is_some()) {
+                (true, _) => Doubt::HeldDown,
+                (false, true) => Doubt::Suspect,
+                (false, false) => Doubt::None,
+            },
             history: Some(History::Beats(self.heartbeat.heard(now))),
         }
     }

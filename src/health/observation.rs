@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::health::{Heard, Past};
-use crate::model::{CheckKey, Health, Hold, Moment};
+use crate::model::{CheckKey, Doubt, Health, Hold, Moment};
 
 /// What one prober believes of one check at one moment.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Observation {
     pub why: Option<Arc<str>>,
     /// What became of the held connection; `None` where none is wanted.
     pub hold: Option<Hold>,
+    /// Whether the verdict is other than the last probes say.
+    pub doubt: Doubt,
     /// What the verdict rests on, for one that is to go on from it; `None` where that isn't this prober's own knowledge.
     pub history: Option<History>,
 }

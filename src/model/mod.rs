@@ -47,7 +47,9 @@ pub use ramp::{Growth, Recovery};
 pub use rate_limit::RateLimit;
 pub use time::Moment;
 pub use timing::Timing;
-pub use view::{CheckView, Evidence, Health, Hold, Override, OverrideState, VantageState, VantageView, WorldView};
+pub use view::{
+    CheckView, Doubt, Evidence, Health, Hold, Override, OverrideState, VantageState, VantageView, WorldView,
+};
 pub use zone::{Ecs, Rrset, SteeredName, Zone, ZoneId};
 
 use std::sync::Arc;

@@ -165,6 +165,18 @@ impl Hold {
     }
 }
 
+/// Whether a vantage's verdict is other than its last probes say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Doubt {
+    /// It is not.
+    #[default]
+    None,
+    /// Up, with failures that are not enough to call it down.
+    Suspect,
+    /// Down, because it flaps.
+    HeldDown,
+}
+
 /// What one vantage said of one check.
 #[derive(Debug, Clone)]
 pub struct Evidence {
@@ -182,6 +194,8 @@ pub struct Evidence {
     pub why: Option<Arc<str>>,
     /// What became of the held connection; `None` where none is wanted.
     pub hold: Option<Hold>,
+    /// Whether the verdict is other than the last probes say.
+    pub doubt: Doubt,
 }
 
 impl CheckView {

@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, SupportedProtocolVersion};
+use x509_parser::parse_x509_certificate;
 
 /// The certificate that new connections are shown; while there is none, none is accepted.
 #[derive(Debug)]
@@ -18,6 +19,13 @@ impl Certificates {
     /// Shows this one.
     pub fn new(first: Option<Arc<CertifiedKey>>) -> Certificates {
         Certificates { current: ArcSwapOption::new(first) }
+    }
+
+    /// When the first certificate of the chain that is shown ends, in Unix seconds; `None` where none can be read.
+    pub fn ends_at(&self) -> Option<i64> {
+        let shown = self.current.load_full()?;
+        let each = shown.cert.iter().filter_map(|der| parse_x509_certificate(der).ok());
+        each.map(|(_, certificate)| certificate.validity().not_after.timestamp()).min()
     }
 
     /// Shows this one from now on.

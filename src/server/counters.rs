@@ -107,6 +107,10 @@ pub struct Totals {
     pub queue_drops: u64,
     /// Replies over the rate limit that went out truncated; they are among `queries` too.
     pub slipped: u64,
+    /// Replies that went out truncated, those over the rate limit too, by transport.
+    pub truncated: Vec<(Transport, u64)>,
+    /// Connections that were taken, and how many of them are open, by transport.
+    pub connections: Vec<(Transport, u64, u64)>,
 }
 
 /// The counters of one thread.
@@ -118,6 +122,9 @@ pub struct ThreadCounters {
     dropped: [AtomicU64; Dropped::ALL.len()],
     queue_drops: AtomicU64,
     slipped: AtomicU64,
+    truncated: [AtomicU64; Transport::ALL.len()],
+    /// Connections that were taken, and that ended.
+    connections: [[AtomicU64; 2]; Transport::ALL.len()],
     /// How many pieces of `picks` are there, from the first on.
     chunks: AtomicUsize,
     picks: Box<[OnceLock<Box<[AtomicU64]>>]>,
@@ -161,6 +168,13 @@ impl Counters {
             ..Totals::default()
         };
         for transport in Transport::ALL {
+            let at = transport as usize;
+            totals.truncated.push((transport, sum(&|thread| thread.truncated[at].load(Relaxed))));
+            if transport != Transport::Udp {
+                // Those that ended are read first: more can have been taken since, never fewer.
+                let [ended, taken] = [1, 0].map(|which| sum(&|thread| thread.connections[at][which].load(Relaxed)));
+                totals.connections.push((transport, taken, taken.saturating_sub(ended)));
+            }
             for rcode in 0..RCODES {
                 let count = sum(&|thread| thread.queries[transport as usize][rcode].load(Relaxed));
                 if count > 0 {
@@ -186,6 +200,8 @@ impl ThreadCounters {
             dropped: Default::default(),
             queue_drops: AtomicU64::new(0),
             slipped: AtomicU64::new(0),
+            truncated: Default::default(),
+            connections: Default::default(),
             chunks: AtomicUsize::new(0),
             picks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
         }
@@ -201,9 +217,21 @@ impl ThreadCounters {
 
     fn reply(&self, transport: Transport, reply: &Reply) {
         self.bump(&self.queries[transport as usize][usize::from(reply.rcode.min(OTHER_RCODE))], 1);
+        if let Some(id) = reply.zone {
+            self.pick(id);
+        }
+        if reply.is_truncated {
+            self.bump(&self.truncated[transport as usize], 1);
+        }
         for &id in &reply.picks {
             self.pick(id);
         }
+    }
+
+    /// Counts a connection that was taken; it ends when what is given back is dropped.
+    pub fn connection(self: &Arc<Self>, transport: Transport) -> OpenConnection {
+        self.bump(&self.connections[transport as usize][0], 1);
+        OpenConnection { counters: self.clone(), transport }
     }
 
     /// Counts what got no reply.
@@ -264,6 +292,19 @@ impl ThreadCounters {
     }
 }
 
+/// One open connection, as it is counted.
+#[derive(Debug)]
+pub struct OpenConnection {
+    counters: Arc<ThreadCounters>,
+    transport: Transport,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.counters.bump(&self.counters.connections[self.transport as usize][1], 1);
+    }
+}
+
 fn new_chunk() -> Box<[AtomicU64]> {
     (0..CHUNK).map(|_| AtomicU64::new(0)).collect()
 }
@@ -316,6 +357,31 @@ mod tests {
         thread.reserve_picks(usize::MAX);
         thread.outcome(Transport::Udp, &reply(0, &[u32::MAX]));
         assert!(counters.totals().picks.is_empty());
+    }
+
+    #[test]
+    fn what_is_truncated_and_who_answers_is_counted_and_open_connections_are_what_did_not_end() {
+        let counters = Counters::new();
+        let thread = counters.shared();
+        let cut = Reply { len: 12, zone: Some(7), is_truncated: true, ..Reply::default() };
+        thread.outcome(Transport::Udp, &Outcome::Reply(cut));
+        let first = thread.connection(Transport::Tls);
+        let second = thread.connection(Transport::Tls);
+        drop(first);
+        let totals = counters.totals();
+        assert_eq!((totals.picks[7], totals.truncated[0]), (1, (Transport::Udp, 1)));
+        assert_eq!(
+            totals.connections,
+            Transport::ALL[1..]
+                .iter()
+                .map(|of| match of {
+                    Transport::Tls => (*of, 2, 1),
+                    _ => (*of, 0, 0),
+                })
+                .collect::<Vec<_>>()
+        );
+        drop(second);
+        assert_eq!(counters.totals().connections[1], (Transport::Tls, 2, 0));
     }
 
     #[test]

@@ -168,7 +168,9 @@ impl Labels {
         }
     }
 
-    fn run(&self, model: &Model, zone: ZoneId, index: usize) -> TallyRun {
+    /// Of a steered name, or of the zone itself.
+    fn run(&self, model: &Model, zone: ZoneId, index: Option<usize>) -> TallyRun {
+        let Some(index) = index else { return TallyRun::of_zone(self.zones[zone.0 as usize].clone()) };
         let steered = &model.zone(zone).steered[index];
         let endpoints = model.policy(steered.policy).endpoints.iter();
         TallyRun {

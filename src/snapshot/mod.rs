@@ -29,6 +29,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use placing::Placing;
+pub(crate) use policies::PolicyCells;
 use policies::{FacetCells, Policies};
 use touched::{Dependencies, Resisting};
 
@@ -146,6 +147,17 @@ impl Snapshot {
     /// whose clients are all of it.
     pub fn class(&self, ip: IpAddr) -> (ClassId, u8) {
         self.placing.class(ip)
+    }
+
+    /// What `policy` asks about the clients of `class`, in words that are the same in every generation:
+    /// `region=eu-west +countries=DE`; empty where it asks nothing.
+    pub fn words_of(&self, policy: PolicyId, class: LocalClass) -> &str {
+        self.placing.locals(policy).words.get(usize::from(class.0)).map_or("", |words| words)
+    }
+
+    /// The cells of a policy; two snapshots that share them give the same answers.
+    pub(crate) fn cells_of(&self, policy: PolicyId) -> Option<&Arc<PolicyCells>> {
+        self.policies.get(policy)
     }
 
     /// Every decision that is being served.

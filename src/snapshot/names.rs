@@ -89,6 +89,8 @@ struct ZoneHead {
     ecs: Ecs,
     negative_ttl: u32,
     is_served: bool,
+    /// The id of the counter of its replies.
+    counter: u32,
 }
 
 /// How a steered name is answered.
@@ -132,8 +134,9 @@ pub enum Found<'t> {
 }
 
 impl ZoneTable {
-    /// Compiles the zones; `tally_base` gives the first counter id of a steered name (zone, index in its `steered`).
-    pub fn build(model: &Model, tally_base: &mut dyn FnMut(ZoneId, usize) -> u32) -> ZoneTable {
+    /// Compiles the zones; `tally_base` gives the first counter id of a steered name (zone, index in its `steered`), or that of the
+    /// zone itself.
+    pub fn build(model: &Model, tally_base: &mut dyn FnMut(ZoneId, Option<usize>) -> u32) -> ZoneTable {
         build::build(model, tally_base)
     }
 
@@ -243,6 +246,11 @@ impl ZoneTable {
         Some(NodeRef { table: self, at: self.zones.get(zone.0 as usize)?.apex })
     }
 
+    /// The id of the counter of a zone's replies; `None` when the id is of another table.
+    pub fn counter(&self, zone: ZoneId) -> Option<u32> {
+        Some(self.zones.get(zone.0 as usize)?.counter)
+    }
+
     /// How a zone uses client subnets.
     pub fn ecs(&self, zone: ZoneId) -> Ecs {
         self.zones.get(zone.0 as usize).map_or_else(Ecs::default, |head| head.ecs)
@@ -330,6 +338,20 @@ impl<'t> RrsetRef<'t> {
     /// Its records one after the other, whole (RFC 1035, 3.2.1), nothing compressed but the owner, which is the pointer `C0 0C`.
     pub fn records(&self) -> &'t [u8] {
         self.table.slice(self.stored.records)
+    }
+
+    /// The RDATA of each record, nothing in it compressed.
+    pub fn rdatas(&self) -> impl Iterator<Item = &'t [u8]> + use<'t> {
+        /// Octets before the RDATA: owner pointer, type, class, TTL, RDLENGTH.
+        const HEAD: usize = 12;
+        let mut rest = self.records();
+        std::iter::from_fn(move || {
+            let head = rest.first_chunk::<HEAD>()?;
+            let len = HEAD + usize::from(u16::from_be_bytes([head[10], head[11]]));
+            let (record, next) = rest.split_at_checked(len)?;
+            rest = next;
+            record.get(HEAD..)
+        })
     }
 
     /// The names its records point at whose addresses belong into the additional section, each once.

@@ -18,6 +18,12 @@ pub(crate) struct FacetCells {
 }
 
 impl FacetCells {
+    /// Each cell with the class it is for; `None` where one holds for all classes.
+    pub(crate) fn by_class(&self) -> impl Iterator<Item = (Option<LocalClass>, &Cell)> {
+        let is_one = self.cells.len() == 1;
+        self.cells.iter().enumerate().map(move |(at, cell)| ((!is_one).then_some(LocalClass(at as u16)), &**cell))
+    }
+
     /// The cell for clients of `class`.
     pub(crate) fn cell(&self, class: LocalClass) -> Option<&Arc<Cell>> {
         self.cells.get(usize::from(class.0)).or(self.cells.first())

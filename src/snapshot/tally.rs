@@ -1,4 +1,4 @@
-//! Counter ids: which (zone, name, endpoint) a number in an answer's outcome stands for. Ids keep their meaning from one
+//! Counter ids: which (zone, name, endpoint), or which zone, a number in an answer's outcome stands for. Ids keep their meaning from one
 //! generation to the next, so that counters never jump; a label that comes back gets its old id.
 
 use std::collections::HashMap;
@@ -26,6 +26,13 @@ pub struct TallyRun {
     pub name: Arc<str>,
     /// The endpoints.
     pub endpoints: Vec<Arc<str>>,
+}
+
+impl TallyRun {
+    /// The one counter of a zone's replies.
+    pub fn of_zone(zone: Arc<str>) -> TallyRun {
+        TallyRun { zone, name: "".into(), endpoints: vec!["".into()] }
+    }
 }
 
 /// The labels of every counter id that was ever given out by this process.

@@ -5,7 +5,8 @@
 //! [`operator`] wants) and health; [`pool`] walks the pools, with [`rank`] and [`band`] where distance counts, [`geo`] where
 //! the client does, [`resist`] where a choice stays for a while, and [`ramp`] where weight grows after an outage;
 //! [`on_empty`] decides when nothing is left; [`closing`] says what a reply can hold and for how long. Where a name can be
-//! an alias or have addresses, [`kind`] decides which, once for all types.
+//! an alias or have addresses, [`kind`] decides which, once for all types. [`preference`] compares a decision with the one
+//! that the policy would like best.
 
 mod affinity;
 mod band;
@@ -18,6 +19,7 @@ mod kind;
 mod on_empty;
 mod operator;
 mod pool;
+pub mod preference;
 mod probability;
 mod ramp;
 mod rank;
@@ -39,6 +41,8 @@ mod cases_empty;
 mod cases_kind;
 #[cfg(test)]
 mod cases_operator;
+#[cfg(test)]
+mod cases_preference;
 #[cfg(test)]
 mod cases_ramp;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::{
     AdminState, AffinityNet, AnswerRdata, Answerable, Band, Check, CheckId, CheckKey, CheckView, ClientClass, Country,
-    Endpoint, EndpointId, Evidence, Facet, Failback, Fence, FenceId, Health, Location, Member, MemberRef, Model,
+    Doubt, Endpoint, EndpointId, Evidence, Facet, Failback, Fence, FenceId, Health, Location, Member, MemberRef, Model,
     Moment, Monitor, OnEmpty, Override, OverrideState, Policy, PolicyId, Pool, PoolId, ProbeKind, ProbeTarget,
     Recovery, Region, Selector, SelectorId, Steering, Ttl, WorldView, ZoneId,
 };
@@ -171,6 +171,7 @@ impl World {
             probed_at: None,
             why: Some("connection refused".into()),
             hold: None,
+            doubt: Doubt::None,
         };
         names.split_whitespace().fold(self, |world, name| {
             world.each_check(name, None, |check| {

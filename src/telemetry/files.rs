@@ -2,36 +2,27 @@
 
 use crate::config::{Standing, ZoneState};
 use crate::control::ReloadStatus;
+use crate::telemetry::families::{Family, NOTICED, ZONE_CURRENT, ZONE_REMOVAL, ZONE_SINCE};
+use crate::telemetry::text::Text;
 
-const ZONE_CURRENT: &str = "portolan_zone_current";
-const ZONE_SINCE: &str = "portolan_zone_version_timestamp_seconds";
-const ZONE_REMOVAL: &str = "portolan_zone_removal_timestamp_seconds";
-const NOTICED: &str = "portolan_file_changes_noticed";
-
-/// The gauges, with what each of them is.
-pub(super) const GAUGES: [(&str, &str); 4] = [
-    (ZONE_CURRENT, "Whether a zone is served as its files are."),
-    (ZONE_SINCE, "When the version of a zone that is served was first loaded, in Unix seconds."),
-    (ZONE_REMOVAL, "Until when a zone is served that disappeared from the files, or its names, in Unix seconds."),
-    (NOTICED, "Whether the system gives notice of changed files; else they are looked at every few seconds."),
-];
-
-/// Name, zone and value of each.
-pub(super) fn gauges(reload: &ReloadStatus) -> Vec<(&'static str, Option<String>, f64)> {
-    let mut gauges = vec![(NOTICED, None, f64::from(u8::from(reload.unnoticed.is_none())))];
-    gauges.extend(reload.zones.iter().flat_map(of_zone));
-    gauges
-}
-
-fn of_zone(zone: &ZoneState) -> impl Iterator<Item = (&'static str, Option<String>, f64)> {
-    let apex = zone.apex.to_string();
-    let since = zone.version.as_ref().map(|version| version.since);
-    let (is_current, since, until) = match zone.standing {
-        Standing::Current => (true, since, None),
-        Standing::Kept => (false, since, None),
-        Standing::Unserved => (false, None, None),
-        Standing::Vanished(_, until) => (false, since, Some(until)),
+/// Writes them.
+pub(super) fn write(text: &mut Text, reload: &ReloadStatus) {
+    text.single(&NOTICED, u8::from(reload.unnoticed.is_none()));
+    let mut each = |family: &'static Family, value: &dyn Fn(&ZoneState) -> Option<f64>| {
+        let mut samples = text.family(family);
+        for zone in reload.zones.iter() {
+            if let Some(value) = value(zone) {
+                samples.sample(&[&zone.apex.to_string()], value);
+            }
+        }
     };
-    let values = [(ZONE_CURRENT, Some(f64::from(u8::from(is_current)))), (ZONE_SINCE, since), (ZONE_REMOVAL, until)];
-    values.into_iter().filter_map(move |(name, value)| Some((name, Some(apex.clone()), value?)))
+    each(&ZONE_CURRENT, &|zone| Some(f64::from(u8::from(matches!(zone.standing, Standing::Current)))));
+    each(&ZONE_SINCE, &|zone| match zone.standing {
+        Standing::Current | Standing::Kept | Standing::Vanished(_, _) => Some(zone.version.as_ref()?.since),
+        Standing::Unserved => None,
+    });
+    each(&ZONE_REMOVAL, &|zone| match zone.standing {
+        Standing::Vanished(_, until) => Some(until),
+        Standing::Current | Standing::Kept | Standing::Unserved => None,
+    });
 }

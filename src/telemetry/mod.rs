@@ -1,7 +1,15 @@
-//! Metrics and logs: [`metrics`] is the only list of metric names, [`log`] the only place that sets up logging.
+//! What operators and Prometheus see of this process: logs, and metrics. [`families`] is the only list of metric names.
 
+pub mod families;
 mod files;
 pub mod log;
 pub mod metrics;
+mod names;
+mod process;
+#[cfg(test)]
+mod tests;
+mod text;
+mod traffic;
+mod world;
 
-pub use metrics::{Metrics, ProbeResult};
+pub use metrics::{Metrics, ProbeResult, Scrape};

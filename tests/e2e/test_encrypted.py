@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 
 import dns.message
 import pytest
@@ -138,6 +139,19 @@ def test_long_replies_come_whole_and_each_transport_is_counted(node):
         what: node.metric("portolan_queries_total", transport=what, rcode="NOERROR") for what in ("tcp", "tls", "https", "quic")
     }
     assert counted == {"tcp": 1, "tls": 1, "https": 2, "quic": 1}
+
+
+def test_metrics_of_connections_cut_replies_and_the_certificate(node):
+    for way in WAYS:
+        kdig(node, way, "large.svc.example.", "TXT")
+    metrics = node.metrics()
+    of = lambda name, what: metrics[(f"portolan_{name}", frozenset({("transport", what)}))]
+    assert [of("connections_total", what) for what in ("tcp", "tls", "https", "quic")] == [1, 1, 2, 1]
+    wait_until(lambda: node.metric("portolan_open_connections") == 0, 20)
+    assert (of("truncated_total", "udp"), of("truncated_total", "tcp")) == (1, 0)
+    assert node.metric("portolan_zone_queries_total", zone="svc.example.") == len(WAYS)
+    days = (node.metric("portolan_cert_expiry_seconds") - time.time()) / 86400
+    assert 29 < days < 31, "the certificate that is shown is good for 30 days"
 
 
 def test_padded_questions_get_padded_replies(node):

@@ -1,6 +1,7 @@
 """All of `/metrics`: every family that the contract names, with its type and its labels and no others; whatever is beside
 them is in the manual."""
 import re
+import time
 from pathlib import Path
 
 from portolan import MASTER, Node, ask
@@ -19,12 +20,29 @@ CONTRACT = {
     "portolan_probes_total": ("counter", {"vantage", "kind", "result"}),
     "portolan_transitions_total": ("counter", {"zone", "endpoint", "to"}),
     "portolan_answers_total": ("counter", {"zone", "name", "endpoint"}),
+    "portolan_name_eligible": ("gauge", {"zone", "name"}),
+    "portolan_name_on_empty": ("gauge", {"zone", "name"}),
+    "portolan_name_preferred": ("gauge", {"zone", "name"}),
+    "portolan_build_info": ("gauge", {"version"}),
     "portolan_generation": ("gauge", set()),
     "portolan_last_reload_ok": ("gauge", set()),
     "portolan_vantage_up": ("gauge", {"vantage", "region"}),
     "portolan_recv_queue_drops_total": ("counter", set()),
 }
 BESIDE = {
+    "portolan_zone_queries_total": ("counter", {"zone"}),
+    "portolan_truncated_total": ("counter", {"transport"}),
+    "portolan_connections_total": ("counter", {"transport"}),
+    "portolan_open_connections": ("gauge", {"transport"}),
+    "portolan_state_writes_total": ("counter", {"result"}),
+    "portolan_endpoint_held_down": ("gauge", {"zone", "endpoint"}),
+    "portolan_endpoint_suspect": ("gauge", {"zone", "endpoint"}),
+    "process_cpu_seconds_total": ("counter", set()),
+    "process_resident_memory_bytes": ("gauge", set()),
+    "process_virtual_memory_bytes": ("gauge", set()),
+    "process_open_fds": ("gauge", set()),
+    "process_max_fds": ("gauge", set()),
+    "process_start_time_seconds": ("gauge", set()),
     "portolan_vantage_blind": ("gauge", {"vantage", "region"}),
     "portolan_held_connections": ("gauge", {"vantage"}),
     "portolan_endpoint_overridden": ("gauge", {"zone", "endpoint", "state"}),
@@ -93,6 +111,10 @@ def test_every_family_with_its_labels(dir, endpoints):
         ask(node.udp, "www.svc.example.", tcp=True)
         assert operate(node, "drain", "two", "--why", "metrics").returncode == 0
         found = families(node.get("/metrics")[1])
+        assert node.metric("portolan_zone_queries_total", zone="svc.example.") == 2
+        assert node.metric("portolan_connections_total", transport="tcp") == 1
+        assert node.metric("portolan_state_writes_total", result="success") >= 1, "the drain"
+        assert abs(node.metric("process_start_time_seconds") - time.time()) < 60
         expected = {**CONTRACT, **BESIDE}
         for family, (kind, labels) in expected.items():
             assert found.get(family) == (kind, {frozenset(labels)}), family

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portolan::config::{self, Flags};
 use portolan::model::{
-    CheckView, Endpoint, EndpointId, Evidence, Facet, Health, Model, Moment, Override, OverrideState, WorldView,
+    CheckView, Doubt, Endpoint, EndpointId, Evidence, Facet, Health, Model, Moment, Override, OverrideState, WorldView,
 };
 use portolan::snapshot::{Identity, Publisher, Snapshot, compile::compile};
 
@@ -198,6 +198,7 @@ fn evidence(model: &Model) -> Vec<Evidence> {
         probed_at: Some(Moment::from_start(BEGIN)),
         why: None,
         hold: None,
+        doubt: Doubt::None,
     });
     said.into_iter().collect()
 }

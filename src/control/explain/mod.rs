@@ -16,10 +16,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::control::status::{self, RampReport};
-use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, Rrset, SteeredName, ZoneId};
+use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, SteeredName, ZoneId};
+use crate::snapshot::names::{Found, RrsetRef};
 use crate::snapshot::{Cell, LocalClass, Snapshot};
 use crate::steering::{Decision, Given, Reason};
-use crate::wire::{Name, NameError};
+use crate::wire::{Name, NameBuf, NameError};
 
 use client::place_address;
 pub use human::human;
@@ -204,7 +205,7 @@ fn explain_steered(
     let decision = cell.map(Cell::decision);
     let of_class = scope(snapshot, zone, &placed, decision);
     let (scope, scope_why) = affinity::scope(snapshot, zone, client, cell, of_class);
-    let (ttl, ttl_why) = ttl(&snapshot.model, zone, steered, asked, decision);
+    let (ttl, ttl_why) = ttl(snapshot, zone, steered, asked, decision);
     Ok(Explanation {
         name: name.to_string(),
         rtype: asked.as_str().to_owned(),
@@ -221,8 +222,8 @@ fn explain_steered(
             None => vec![left_to_zone_file(&snapshot.model, policy, asked)],
         },
         answers: match cell {
-            Some(cell) => answers(&snapshot.model, zone, steered, asked, cell),
-            None => static_answers(&snapshot.model, zone, steered, asked),
+            Some(cell) => answers(snapshot, zone, steered, asked, cell),
+            None => static_answers(snapshot, zone, steered, asked),
         },
         generation: snapshot.generation,
         zone: snapshot.model.zone(zone).apex.to_string(),
@@ -338,8 +339,14 @@ fn left_to_zone_file(model: &Model, policy: &Policy, asked: Facet) -> StageRepor
 }
 
 /// The decision's; where the zone file answers, its record's if that is less; 0 for want of both.
-fn ttl(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, decision: Option<&Decision>) -> (u32, String) {
-    let of_file = safe_default(model, zone, name, asked).map(|rrset| rrset.ttl);
+fn ttl(
+    snapshot: &Snapshot,
+    zone: ZoneId,
+    name: &SteeredName,
+    asked: Facet,
+    decision: Option<&Decision>,
+) -> (u32, String) {
+    let of_file = safe_default(snapshot, zone, name, asked).map(|rrset| rrset.ttl());
     let as_in_file = |ttl: u32| (ttl, format!("{ttl} s: as the zone file has it"));
     match (decision, of_file) {
         (Some(decision), Some(ttl)) if decision.given == Given::Static && ttl < decision.ttl => as_in_file(ttl),
@@ -353,11 +360,17 @@ fn ttl(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, decision: 
 }
 
 /// What a reply may hold, most probable first; what it can't is left out.
-fn answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, cell: &Cell) -> Vec<AnswerReport> {
-    let decision = cell.decision();
+pub(super) fn answers(
+    snapshot: &Snapshot,
+    zone: ZoneId,
+    name: &SteeredName,
+    asked: Facet,
+    cell: &Cell,
+) -> Vec<AnswerReport> {
+    let (model, decision) = (&*snapshot.model, cell.decision());
     let given = match &decision.given {
         Given::Endpoints(given) => given,
-        Given::Static => return static_answers(model, zone, name, asked),
+        Given::Static => return static_answers(snapshot, zone, name, asked),
         Given::Nodata => return Vec::new(),
     };
     let odds = given.probabilities(|endpoint| model.endpoint(endpoint).stands_alone(decision.facet));
@@ -376,15 +389,18 @@ fn answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet, cell: 
 }
 
 /// What the zone file has of the type asked for.
-fn safe_default<'a>(model: &'a Model, zone: ZoneId, name: &SteeredName, asked: Facet) -> Option<&'a Rrset> {
-    model.zone(zone).rrsets.iter().find(|rrset| rrset.owner == name.owner && rrset.rtype == asked.rtype())
+fn safe_default<'a>(snapshot: &'a Snapshot, zone: ZoneId, name: &SteeredName, asked: Facet) -> Option<RrsetRef<'a>> {
+    match snapshot.zones.find_within(zone, &NameBuf::parse(name.owner.as_wire())?, false) {
+        Found::Exact(node) => node.rrset(asked.rtype()),
+        Found::Outside | Found::Wildcard(_) | Found::Referral(_) | Found::Redirected(_) | Found::Missing(_) => None,
+    }
 }
 
 /// The records of the zone file that stand in for the policy.
-fn static_answers(model: &Model, zone: ZoneId, name: &SteeredName, asked: Facet) -> Vec<AnswerReport> {
+fn static_answers(snapshot: &Snapshot, zone: ZoneId, name: &SteeredName, asked: Facet) -> Vec<AnswerReport> {
     let answer = |wire: &[u8]| AnswerReport { rdata: present(asked.rtype(), wire), endpoint: None, probability: 1.0 };
-    let rrset = safe_default(model, zone, name, asked);
-    rrset.map_or_else(Vec::new, |rrset| rrset.rdatas.iter().map(|wire| answer(wire)).collect())
+    let rrset = safe_default(snapshot, zone, name, asked);
+    rrset.map_or_else(Vec::new, |rrset| rrset.rdatas().map(answer).collect())
 }
 
 fn ramps(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<RampReport> {

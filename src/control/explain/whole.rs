@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::{Flags, load};
 use crate::control::explain::{Client, Explanation, explain, human};
 use crate::model::{
-    CheckView, EndpointId, Evidence, Health, Model, Moment, Override, OverrideState, RegionId, VantageState,
+    CheckView, Doubt, EndpointId, Evidence, Health, Model, Moment, Override, OverrideState, RegionId, VantageState,
     VantageView, WorldView,
 };
 use crate::snapshot::compile::compile;
@@ -110,6 +110,7 @@ fn view(model: &Model) -> WorldView {
                 probed_at: Some(NOW),
                 why: (health == Health::Down).then(|| "connection refused".into()),
                 hold: None,
+                doubt: Doubt::None,
             }],
             ..CheckView::default()
         };

@@ -216,6 +216,7 @@ fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Rec
                 may_change_in: seen.may_change_in.unwrap_or_default(),
                 why: said.why.clone(),
                 hold: said.hold,
+                doubt: said.doubt,
                 history: None,
             })
         });

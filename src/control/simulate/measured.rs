@@ -10,7 +10,7 @@ use crate::control::status::{EndpointStatus, Status, Verdict, judged_address};
 use crate::fleet::{Received, Report, Vantage, agree};
 use crate::health::Observation;
 use crate::model::quorum::MAX_STALE_AFTER;
-use crate::model::{Endpoint, EndpointId, Health, Model, Moment, Override, WorldView};
+use crate::model::{Doubt, Endpoint, EndpointId, Health, Model, Moment, Override, WorldView};
 
 /// The world as `status` has it, for `model`. What it doesn't know counts as up; vantages of regions that `model`
 /// doesn't declare have no say.
@@ -79,6 +79,7 @@ fn observations(
             may_change_in: Duration::ZERO,
             why: None,
             hold: None,
+            doubt: Doubt::None,
             history: None,
         })
     });

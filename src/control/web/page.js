@@ -19,7 +19,11 @@ function table(headings, rows) {
   const body = made.createTBody();
   rows.forEach((cells) => {
     const row = body.insertRow();
-    cells.forEach((cell) => { row.insertCell().textContent = cell; });
+    cells.forEach((cell, at) => {
+      const made = row.insertCell();
+      made.textContent = cell;
+      made.dataset.label = headings[at];
+    });
   });
   return made;
 }
@@ -42,7 +46,7 @@ async function refresh() {
 
 function showTransition(event) {
   const time = new Date(event.at * 1000).toLocaleTimeString();
-  transitions.prepend(element("li", `${time}  ${event.endpoint}: ${event.from} to ${event.to}, ${event.why}`));
+  transitions.prepend(element("li", `${time}  ${event.endpoint} (${event.zone}): ${event.from} to ${event.to}, ${event.why}`));
   while (transitions.children.length > KEPT_TRANSITIONS) transitions.lastChild.remove();
 }
 

@@ -59,6 +59,7 @@ fn probed(key: &Arc<CheckKey>, outcomes: &str) -> Observation {
         may_change_in: Duration::ZERO,
         why: (past.health == Health::Down).then(|| "connection refused".into()),
         hold: None,
+        doubt: Doubt::None,
         history: Some(History::Probes(past)),
     }
 }

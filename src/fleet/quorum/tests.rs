@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fleet::Report;
-use crate::model::{Check, CheckId, Monitor, ProbeKind, ProbeTarget, Region};
+use crate::model::{Check, CheckId, Doubt, Monitor, ProbeKind, ProbeTarget, Region};
 
 const NOW: Moment = Moment::from_start(Duration::from_secs(1000));
 const REGIONS: [&str; 3] = ["eu", "us", "ap"];
@@ -36,6 +36,7 @@ fn observation(port: u16, health: Health) -> Observation {
         may_change_in: 1000 * MS,
         why: None,
         hold: None,
+        doubt: Doubt::None,
         history: None,
     }
 }

@@ -8,7 +8,7 @@ use crate::health::detector::{Detector, Event, Past};
 use crate::health::observation::History;
 use crate::health::probe::Measurement;
 use crate::health::{Observation, Rtt};
-use crate::model::{CheckKey, Health, Moment};
+use crate::model::{CheckKey, Doubt, Health, Moment};
 
 /// What is to be probed, and where in the world each of it is.
 #[derive(Debug, Clone, Default)]
@@ -146,6 +146,11 @@ impl Watched {
             may_change_in: if is_believed { self.detector.may_change_in(now) } else { Default::default() },
             why: self.why(now),
             hold: None,
+            doubt: match (self.detector.damping().is_held(), self.detector.is_suspect()) {
+                (true, _) => Doubt::HeldDown,
+                (false, true) => Doubt::Suspect,
+                (false, false) => Doubt::None,
+            },
             history: self.history(is_believed, now),
         }
     }

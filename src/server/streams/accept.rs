@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{DRAIN, Serving};
+use crate::answer::Transport;
 use crate::clock;
 use crate::server::counters::Dropped;
 use crate::server::limit::Seat;
@@ -33,7 +34,7 @@ pub(super) struct Accepted<S = TcpStream> {
 /// it: all pass, some slowly.
 pub(super) async fn serve<F>(
     listener: TcpListener,
-    serving: Serving,
+    (serving, transport): (Serving, Transport),
     stop: CancellationToken,
     converse: impl Fn(Accepted, Serving) -> F,
 ) where
@@ -50,7 +51,12 @@ pub(super) async fn serve<F>(
                 let seat = seat(&serving, source);
                 // Replies are whole when written: nothing is won by waiting for more. Failing costs only time.
                 let _ = stream.set_nodelay(true);
-                tasks.spawn(converse(Accepted { stream, source, seat }, serving.clone()));
+                let open = serving.counters.connection(transport);
+                let conversation = converse(Accepted { stream, source, seat }, serving.clone());
+                tasks.spawn(async move {
+                    conversation.await;
+                    drop(open);
+                });
             }
             Err(error) => after_failed_accept(&error, &serving).await,
         }

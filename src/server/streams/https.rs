@@ -186,6 +186,7 @@ mod tests {
             picks: Tallies::default(),
             has_valid_cookie: false,
             subject: 0,
+            ..Reply::default()
         })
     }
 

@@ -104,7 +104,7 @@ impl Serving {
 pub(crate) async fn serve_tcp(listener: TcpListener, serving: Serving, stop: CancellationToken) {
     let ended = stop.clone();
     let converse = |accepted: accept::Accepted, serving| tcp::connection(accepted, serving, ended.clone());
-    accept::serve(listener, serving, stop, converse).await;
+    accept::serve(listener, (serving, Transport::Tcp), stop, converse).await;
 }
 
 /// Serves DoT (RFC 7858, ALPN `dot`) until `stop`.
@@ -116,7 +116,7 @@ pub(crate) async fn serve_tls(
 ) {
     let (ended, acceptor) = (stop.clone(), tls::acceptor(certificates, b"dot"));
     let converse = |accepted, serving| tls::connection(accepted, acceptor.clone(), serving, ended.clone());
-    accept::serve(listener, serving, stop, converse).await;
+    accept::serve(listener, (serving, Transport::Tls), stop, converse).await;
 }
 
 /// Serves DoH (RFC 8484, ALPN `h2`) until `stop`.
@@ -128,7 +128,7 @@ pub(crate) async fn serve_https(
 ) {
     let (ended, acceptor) = (stop.clone(), tls::acceptor(certificates, b"h2"));
     let converse = |accepted, serving| https::connection(accepted, acceptor.clone(), serving, ended.clone());
-    accept::serve(listener, serving, stop, converse).await;
+    accept::serve(listener, (serving, Transport::Https), stop, converse).await;
 }
 
 /// A message behind its length in two octets.

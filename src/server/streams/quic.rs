@@ -125,6 +125,7 @@ async fn connection(incoming: Incoming, permit: OwnedSemaphorePermit, serving: S
         Err(_) => return serving.counters.dropped(Dropped::Stalled, 1),
     };
     drop(permit);
+    let _open = serving.counters.connection(Transport::Quic);
     let seat = seat(&serving, connection.remote_address());
     let mut exchanges = JoinSet::new();
     let why = loop {

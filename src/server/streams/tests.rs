@@ -43,6 +43,7 @@ fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
         picks: Tallies::default(),
         has_valid_cookie: false,
         subject: 0,
+        ..Reply::default()
     })
 }
 

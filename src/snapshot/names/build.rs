@@ -16,7 +16,7 @@ type NameMap<V> = HashMap<Name, V, FixedState>;
 /// Every zone's apex in wire form, and the zone's index.
 type Apexes<'m> = HashMap<&'m [u8], usize, FixedState>;
 
-pub(super) fn build(model: &Model, tally_base: &mut dyn FnMut(ZoneId, usize) -> u32) -> ZoneTable {
+pub(super) fn build(model: &Model, tally_base: &mut dyn FnMut(ZoneId, Option<usize>) -> u32) -> ZoneTable {
     let mut builder = Builder { table: ZoneTable::default(), indexed: Vec::new() };
     let apexes: Apexes<'_> = model.zones.iter().enumerate().map(|(at, zone)| (zone.apex.as_wire(), at)).collect();
     let above: Vec<Option<usize>> =
@@ -64,7 +64,7 @@ impl Builder {
         id: ZoneId,
         contents: NameMap<Content<'_>>,
         apexes: &Apexes<'_>,
-        tally_base: &mut dyn FnMut(ZoneId, usize) -> u32,
+        tally_base: &mut dyn FnMut(ZoneId, Option<usize>) -> u32,
     ) -> NameMap<u32> {
         let zone = model.zone(id);
         let mut names: Vec<&Name> = contents.keys().collect();
@@ -74,7 +74,7 @@ impl Builder {
             let content = &contents[name];
             let at = self.add_node(id, zone, name, content, &nodes);
             if let Some(index) = content.steered {
-                self.steer(model, at, zone, index, tally_base(id, index));
+                self.steer(model, at, zone, index, tally_base(id, Some(index)));
             }
             if own_zone(name.as_wire(), apexes) == Some(id.0 as usize) {
                 self.indexed.push(at);
@@ -84,8 +84,9 @@ impl Builder {
         self.add_extras(zone, &nodes);
         let soa = zone.rrsets.iter().find(|rrset| rrset.rtype == rtype::SOA && rrset.owner == zone.apex);
         let apex = nodes.get(&zone.apex).copied().unwrap_or(NONE);
-        let negative_ttl = soa.map_or(0, negative_ttl);
-        self.table.zones.push(ZoneHead { apex, ecs: zone.ecs, negative_ttl, is_served: zone.is_served() });
+        let (negative_ttl, counter) = (soa.map_or(0, negative_ttl), tally_base(id, None));
+        let is_served = zone.is_served();
+        self.table.zones.push(ZoneHead { apex, ecs: zone.ecs, negative_ttl, is_served, counter });
         nodes
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::config::{self, Flags};
 use crate::model::{
-    CheckView, Evidence, Facet, Health, Model, PolicyId, RegionId, VantageState, VantageView, WorldView,
+    CheckView, Doubt, Evidence, Facet, Health, Model, PolicyId, RegionId, VantageState, VantageView, WorldView,
 };
 use crate::snapshot::compile::{compile, refresh};
 use crate::snapshot::{Cell, Identity, LocalClass, Publisher, Snapshot};
@@ -68,6 +68,7 @@ fn view(model: &Model, down: &[&str]) -> WorldView {
             probed_at: None,
             why: is_down.then(|| "connection refused".into()),
             hold: None,
+            doubt: Doubt::None,
         };
         CheckView { health, tried: true, evidence: vec![evidence], ..CheckView::default() }
     };

@@ -15,7 +15,7 @@ use super::{Ask, Bounds, EndpointReport, Outcome, Report, SimulateError, Word, p
 use crate::config::{Flags, load};
 use crate::control::status::Status;
 use crate::model::{
-    CheckView, Evidence, Health, Model, Moment, Recovery, RegionId, VantageState, VantageView, WorldView,
+    CheckView, Doubt, Evidence, Health, Model, Moment, Recovery, RegionId, VantageState, VantageView, WorldView,
 };
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Identity, Snapshot};
@@ -156,6 +156,7 @@ fn view(model: &Model) -> WorldView {
                 probed_at: Some(NOW),
                 why: None,
                 hold: None,
+                doubt: Doubt::None,
             });
             checks[check.0 as usize] = CheckView {
                 health: Health::Up,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::health::{Flaps, History, Past, Rtt};
-use crate::model::DnsSpec;
+use crate::model::{DnsSpec, Doubt};
 use crate::wire::Name;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -20,6 +20,7 @@ fn known(key: &Arc<CheckKey>, past: Past) -> LastKnown {
         may_change_in: Duration::ZERO,
         why: None,
         hold: None,
+        doubt: Doubt::None,
         history: Some(History::Probes(past)),
     };
     LastKnown { observation, at: now - Duration::from_secs(1), until: now + Duration::from_secs(10) }

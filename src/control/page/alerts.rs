@@ -1,0 +1,119 @@
+//! What is wrong or out of the ordinary, a sentence each, worst first: above everything else on the page.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::escape;
+use super::regions::override_in_words;
+use crate::control::names::NameReport;
+use crate::control::overrides::Said;
+use crate::control::status::{EndpointStatus, Status};
+
+/// Most sentences that are shown; the rest is counted (judgment: more is read in `portolan status`).
+const SHOWN: usize = 30;
+
+/// How bad a sentence is; its class on the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Down,
+    Warning,
+}
+
+impl Level {
+    fn as_str(self) -> &'static str {
+        match self {
+            Level::Down => "down",
+            Level::Warning => "warning",
+        }
+    }
+
+    /// The word that says it without colour.
+    fn word(self) -> &'static str {
+        match self {
+            Level::Down => "Bad",
+            Level::Warning => "Note",
+        }
+    }
+}
+
+/// Writes them; nothing where all is well.
+pub(super) fn write(html: &mut String, status: &Status, names: &[NameReport]) {
+    let mut alerts = Vec::new();
+    files(&mut alerts, status);
+    vantages(&mut alerts, status);
+    of_names(&mut alerts, names);
+    overrides(&mut alerts, status);
+    if alerts.is_empty() {
+        html.push_str("<p class=\"calm\">Every name gives what its policy prefers; nothing is overridden.</p>\n");
+        return;
+    }
+    alerts.sort_by_key(|(level, _)| *level);
+    html.push_str("<ul class=\"alerts\">\n");
+    for (level, text) in alerts.iter().take(SHOWN) {
+        let (class, word, text) = (level.as_str(), level.word(), escape(text));
+        let _ = writeln!(html, "<li class=\"{class}\"><strong>{word}:</strong> {text}</li>");
+    }
+    if let Some(more) = alerts.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        let _ = writeln!(html, "<li>and {more} more</li>");
+    }
+    html.push_str("</ul>\n");
+}
+
+type Alerts = Vec<(Level, String)>;
+
+fn files(alerts: &mut Alerts, status: &Status) {
+    if status.reload.ok {
+        return;
+    }
+    let problem = status.reload.problems.iter().find(|problem| problem.severity == "error");
+    let problem = problem.or(status.reload.problems.first());
+    let which = problem.map_or(String::new(), |p| format!(": {}:{}:{}: {}", p.file, p.line, p.column, p.message));
+    alerts.push((Level::Down, format!("the files have problems and an earlier generation is served{which}")));
+}
+
+fn vantages(alerts: &mut Alerts, status: &Status) {
+    for vantage in &status.vantages {
+        let (name, region) = (&vantage.name, &vantage.region);
+        match (vantage.state.as_str(), &vantage.why, vantage.age_ms) {
+            ("blind", why, _) => {
+                let why = why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+                let text = format!("vantage {name} ({region}) is blind, so its verdicts stay as they were{why}");
+                alerts.push((Level::Down, text));
+            }
+            ("stale", _, age) => {
+                let age = age.map_or(String::new(), |age| format!(", the last one {} s ago", age / 1000));
+                alerts.push((Level::Down, format!("vantage {name} ({region}) sends no reports{age}")));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn of_names(alerts: &mut Alerts, names: &[NameReport]) {
+    for name in names {
+        let level = if name.on_empty { Level::Down } else { Level::Warning };
+        alerts.extend(name.notes.iter().map(|note| (level, format!("{note} [{}]", name.zone))));
+    }
+}
+
+/// What operators and the files took out of service, once for each target.
+fn overrides(alerts: &mut Alerts, status: &Status) {
+    let endpoints = || status.zones.iter().flat_map(|zone| &zone.endpoints);
+    let by_target: BTreeMap<&str, &Said> = endpoints()
+        .filter_map(|endpoint| endpoint.overridden.as_ref())
+        .map(|over| (over.target.as_str(), over))
+        .collect();
+    for (target, over) in by_target {
+        let what = match target.strip_prefix("region:") {
+            Some(region) => format!("region {region}"),
+            None => target.to_owned(),
+        };
+        alerts.push((Level::Warning, format!("{what} is {}", override_in_words(over))));
+    }
+    let by_file = |endpoint: &&EndpointStatus| endpoint.state.is_some() && endpoint.overridden.is_none();
+    for endpoint in endpoints().filter(by_file) {
+        let state = endpoint.state.as_deref().unwrap_or_default();
+        let word = if state == "drain" { "drained" } else { state };
+        alerts.push((Level::Warning, format!("{} is {word} by the policy file", endpoint.name)));
+    }
+}

@@ -1,0 +1,132 @@
+//! The endpoints on the page, by region: how each is, why, and as each vantage sees it.
+
+use std::fmt::Write;
+
+use super::escape;
+use crate::control::overrides::{Said, utc};
+use crate::control::status::{EndpointStatus, RampReport, Status, Verdict};
+
+/// Most endpoints of a region that are shown (judgment); those that are not well come first.
+const SHOWN: usize = 200;
+
+/// Writes the section of one region, or of the endpoints without one; nothing when it has no endpoints.
+pub(super) fn write(html: &mut String, status: &Status, region: Option<&str>) {
+    let zones = status.zones.iter();
+    let mut here: Vec<(&str, &EndpointStatus)> = zones
+        .flat_map(|zone| zone.endpoints.iter().map(|endpoint| (zone.zone.as_str(), endpoint)))
+        .filter(|(_, endpoint)| endpoint.region.as_deref() == region)
+        .collect();
+    if here.is_empty() {
+        return;
+    }
+    let health = together(here.iter().map(|(_, endpoint)| endpoint.health.as_str()));
+    let is_drained = here.iter().all(|(_, endpoint)| taken_out(endpoint).is_some());
+    let (attribute, title) = match region {
+        Some(region) => (format!(" data-region=\"{}\"", escape(region)), escape(region)),
+        None => (String::new(), "without a region".to_owned()),
+    };
+    let drained = if is_drained { " data-drained" } else { "" };
+    let _ = writeln!(
+        html,
+        "<section{attribute} data-health=\"{health}\"{drained}>\n<h2>{title} <span class=\"badge {health}\">{health}</span>{}</h2>",
+        if is_drained { " <span class=\"badge drained\">drained: gets no new answers</span>" } else { "" }
+    );
+    html.push_str(
+        "<table>\n<thead><tr><th>Endpoint<th>Zone<th>Health<th>Why, and as each vantage sees it</tr></thead>\n<tbody>\n",
+    );
+    here.sort_by_key(|(_, endpoint)| is_well(endpoint));
+    for (zone, endpoint) in here.iter().take(SHOWN) {
+        row(html, zone, endpoint);
+    }
+    html.push_str("</tbody>\n</table>\n");
+    if let Some(more) = here.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        let _ = writeln!(html, "<p>and {more} more endpoints: <code>/v1/status</code> has all.</p>");
+    }
+    html.push_str("</section>\n");
+}
+
+fn is_well(endpoint: &EndpointStatus) -> bool {
+    endpoint.health == "up" && endpoint.overridden.is_none() && endpoint.state.is_none()
+}
+
+fn row(html: &mut String, zone: &str, endpoint: &EndpointStatus) {
+    let (health, name) = (&endpoint.health, escape(&endpoint.name));
+    let out = taken_out(endpoint).map_or(String::new(), |word| format!(" <span class=\"badge drained\">{word}</span>"));
+    let _ = write!(
+        html,
+        "<tr class=\"{health}\"><td data-label=\"Endpoint\">{name}<td data-label=\"Zone\">{}<td data-label=\"Health\">\
+         <span class=\"badge {health}\">{health}</span>{out}<td data-label=\"Why\">",
+        escape(zone)
+    );
+    if let Some(why) = why_down(endpoint) {
+        let _ = write!(html, "<div class=\"why\">{}</div>", escape(&why));
+    }
+    if let Some(over) = &endpoint.overridden {
+        let _ = write!(html, "<div class=\"override\">{}</div>", escape(&override_in_words(over)));
+    } else if let Some(state) = &endpoint.state {
+        let _ = write!(html, "<div class=\"override\">state = \"{}\" in the policy file</div>", escape(state));
+    }
+    for ramp in &endpoint.ramps {
+        let _ = write!(html, "<div class=\"ramp\">{}</div>", escape(&ramp_in_words(ramp)));
+    }
+    if endpoint.verdicts.is_empty() {
+        html.push_str("not probed");
+    }
+    for verdict in &endpoint.verdicts {
+        let _ = write!(html, "<div>{}</div>", escape(&verdict_in_words(verdict)));
+    }
+    html.push_str("</tr>\n");
+}
+
+/// That an endpoint gets no new answers by an operator or by the file: `drained`, `forced down`, `disabled`.
+fn taken_out(endpoint: &EndpointStatus) -> Option<&'static str> {
+    match (endpoint.state.as_deref(), endpoint.overridden.as_ref().map(|over| over.state.as_str())) {
+        (Some("disabled"), _) => Some("disabled"),
+        (_, Some("down")) => Some("forced down"),
+        (_, Some("drain")) | (Some("drain"), None) => Some("drained"),
+        (_, _) => None,
+    }
+}
+
+/// Why it is not up, in the words of the first vantage that has a reason.
+fn why_down(endpoint: &EndpointStatus) -> Option<String> {
+    if endpoint.health == "up" {
+        return None;
+    }
+    let seen = endpoint.verdicts.iter().filter(|verdict| verdict.health == endpoint.health);
+    let (why, vantage) = seen.clone().find_map(|verdict| Some((verdict.why.as_ref()?, &verdict.vantage)))?;
+    Some(format!("{} because: {why}, as {vantage} sees it", endpoint.health))
+}
+
+/// What an operator said, and why.
+pub(super) fn override_in_words(over: &Said) -> String {
+    let word = match over.state.as_str() {
+        "drain" => "drained",
+        "up" => "forced up",
+        "down" => "forced down",
+        other => other,
+    };
+    let until = over.until.map_or(String::new(), |until| format!(" until {}", utc(until)));
+    format!("{word}{until} by {}: {}", over.who, over.why)
+}
+
+/// How far an address that came back has come.
+pub(super) fn ramp_in_words(ramp: &RampReport) -> String {
+    let (share, left) = (ramp.share * 100.0, ramp.full_in_ms.div_ceil(1000));
+    format!("ramping: {} has {share:.0} % of its weight, all of it in {left} s", ramp.address)
+}
+
+fn verdict_in_words(verdict: &Verdict) -> String {
+    let rtt = verdict.rtt_ms.map_or(String::new(), |ms| format!(", {ms:.1} ms"));
+    let age = verdict.age_ms.map_or(", not probed yet".to_owned(), |ms| format!(", {:.1} s ago", ms as f64 / 1e3));
+    let hold = verdict.hold.as_ref().map_or(String::new(), |hold| format!(", connection {hold}"));
+    let why = verdict.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    let Verdict { vantage, region, address, health, .. } = verdict;
+    format!("{vantage} ({region}): {address} {health}{rtt}{age}{hold}{why}")
+}
+
+/// The health of several: up while any is, else down while any is; as an endpoint's follows from its addresses.
+pub(super) fn together<'a>(healths: impl Iterator<Item = &'a str> + Clone) -> &'static str {
+    let any = |word| healths.clone().any(|health| health == word);
+    ["up", "down"].into_iter().find(|word| any(*word)).unwrap_or("unknown")
+}

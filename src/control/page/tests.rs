@@ -1,0 +1,133 @@
+//! What the page says of a world where something is wrong, and that everybody can read it.
+
+use super::regions::{ramp_in_words, together};
+use super::{Seen, escape, seen};
+use crate::control::fixture::world;
+use crate::control::overrides::Said;
+use crate::control::status::{RampReport, VantageStatus};
+
+const CSS: &str = include_str!("../web/page.css");
+
+fn board(change: impl Fn(&mut Seen)) -> String {
+    let mut seen = seen(&world().state);
+    change(&mut seen);
+    seen.board()
+}
+
+#[test]
+fn a_region_is_up_while_any_endpoint_is() {
+    for (healths, expected) in [(&["down", "up"][..], "up"), (&["unknown", "down"], "down"), (&["unknown"], "unknown")]
+    {
+        assert_eq!(together(healths.iter().copied()), expected, "{healths:?}");
+    }
+}
+
+#[test]
+fn who_came_back_says_how_far_it_is() {
+    let (endpoint, address) = ("fra1".to_owned(), "192.0.2.1".to_owned());
+    let ramp = RampReport { endpoint, address, share: 0.15, full_in_ms: 40_200 };
+    assert_eq!(ramp_in_words(&ramp), "ramping: 192.0.2.1 has 15 % of its weight, all of it in 41 s");
+}
+
+#[test]
+fn what_files_say_cannot_become_markup() {
+    assert_eq!(escape("<b a=\"'&"), "&lt;b a=&quot;&#39;&amp;");
+    let text = board(|seen| seen.status.zones[0].endpoints[0].name = "<script>".into());
+    assert!(text.contains("&lt;script&gt;") && !text.contains("<script>"), "{text}");
+}
+
+#[test]
+fn why_an_endpoint_is_down_stands_beside_it() {
+    let text = board(|seen| {
+        let nyc = &mut seen.status.zones[0].endpoints[1];
+        nyc.verdicts[0].why = Some("connection refused".into());
+    });
+    assert!(text.contains("down because: connection refused, as ns1 sees it"), "{text}");
+}
+
+#[test]
+fn a_blind_vantage_is_told_with_the_reason() {
+    let text = board(|seen| {
+        seen.status.vantages = vec![VantageStatus {
+            name: "ns1".into(),
+            region: "eu-west".into(),
+            state: "blind".into(),
+            why: Some("every check fell silent".into()),
+            age_ms: None,
+        }];
+    });
+    assert!(text.contains("<li class=\"down\"><strong>Bad:</strong> vantage ns1 (eu-west) is blind"), "{text}");
+    assert!(text.contains("every check fell silent") && text.contains("badge blind"), "{text}");
+}
+
+#[test]
+fn a_drained_region_says_so_and_who_drained_it() {
+    let over = Said {
+        target: "region:us-east".into(),
+        state: "drain".into(),
+        why: "rack move".into(),
+        who: "alice".into(),
+        until: None,
+    };
+    let text = board(|seen| seen.status.zones[0].endpoints[1].overridden = Some(over.clone()));
+    assert!(text.contains("<section data-region=\"us-east\" data-health=\"down\" data-drained>"), "{text}");
+    assert!(text.contains("region us-east is drained by alice: rack move"), "{text}");
+    assert!(text.contains("<section data-region=\"eu-west\" data-health=\"up\">"), "{text}");
+    let by_file = board(|seen| seen.status.zones[0].endpoints[2].state = Some("drain".into()));
+    assert!(by_file.contains("plain is drained by the policy file"), "{by_file}");
+}
+
+#[test]
+fn many_endpoints_are_counted_and_those_that_are_not_well_come_first() {
+    let text = board(|seen| {
+        let zone = &mut seen.status.zones[0];
+        let well =
+            crate::control::status::EndpointStatus { region: Some("us-east".into()), ..zone.endpoints[0].clone() };
+        zone.endpoints.splice(0..0, vec![well; 300]);
+    });
+    assert!(text.contains("and 101 more endpoints"), "{text}");
+    assert!(text.find("nyc").unwrap() < text.rfind("fra1").unwrap(), "{text}");
+}
+
+/// The colours that a block of the style sheet declares.
+fn colours(block: &str) -> Vec<(String, [f64; 3])> {
+    let each = block.split("--").skip(1).filter_map(|part| {
+        let (name, rest) = part.split_once(": #")?;
+        let octet = |at: usize| u8::from_str_radix(rest.get(at..at + 2)?, 16).ok().map(f64::from);
+        Some((name.to_owned(), [octet(0)?, octet(2)?, octet(4)?]))
+    });
+    each.collect()
+}
+
+/// Relative luminance (WCAG 2.2).
+fn luminance(colour: [f64; 3]) -> f64 {
+    let [red, green, blue] = colour.map(|octet| {
+        let part = octet / 255.0;
+        if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    });
+    0.2126 * red + 0.7152 * green + 0.0722 * blue
+}
+
+#[test]
+fn every_colour_of_text_can_be_read_on_both_backgrounds() {
+    let blocks: Vec<&str> = CSS.split(":root {").skip(1).map(|block| block.split('}').next().unwrap()).collect();
+    assert_eq!(blocks.len(), 2, "light and dark");
+    for block in blocks {
+        let colours = colours(block);
+        let of = |name: &str| colours.iter().find(|(known, _)| known == name).map(|(_, colour)| *colour).unwrap();
+        for text in ["text", "soft", "up", "down", "warning", "drained"] {
+            let [one, other] = [luminance(of(text)), luminance(of("back"))];
+            let contrast = (one.max(other) + 0.05) / (one.min(other) + 0.05);
+            // WCAG 2.2, 1.4.3, level AA.
+            assert!(contrast >= 4.5, "{text} on {block}: {contrast:.2}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_wider_than_a_phone_by_the_style_sheet() {
+    assert!(CSS.contains("overflow-wrap: anywhere") && CSS.contains("@media (max-width: 40rem)"));
+    let fixed = CSS.split("width: ").skip(1).filter_map(|rest| rest.split_once("rem")?.0.parse::<f64>().ok());
+    // Only a field may say a width in rem, and it may not leave its line: 360 px are 22.5 rem.
+    assert!(fixed.filter(|rem| *rem > 22.5).all(|rem| rem == 70.0 || rem == 40.0), "{CSS}");
+}

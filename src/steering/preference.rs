@@ -1,0 +1,148 @@
+//! Whether what is served is what the policy prefers. A policy *prefers* what it would give to the same clients for the
+//! same question if every endpoint were up, nothing were overridden and no failover pool remembered another choice;
+//! `state` of the file, fences and distances stay as they are. Pure; `control::names` calls it, the packet path never.
+
+use std::collections::HashSet;
+
+use crate::model::{
+    AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, MemberRef, Model, OverrideState, PolicyId,
+    Steering, WorldView,
+};
+use crate::steering::{Below, Decision, Given, Memory, Standing, Tier, decide, tiers};
+
+/// A world in which every check is up and nothing is overridden. Distances are those of `view`.
+pub fn ideal(view: &WorldView) -> WorldView {
+    let up = |check: &CheckView| CheckView {
+        health: Health::Up,
+        tried: true,
+        rtts: check.rtts.clone(),
+        ..CheckView::default()
+    };
+    WorldView { at: view.at, checks: view.checks.iter().map(up).collect(), ..WorldView::default() }
+}
+
+/// What `policy` prefers to give where `served` is given; `ideal` is [`ideal`] of `view`, in which `served` was decided.
+pub fn preferred(
+    model: &Model,
+    policy: PolicyId,
+    [view, ideal]: [&WorldView; 2],
+    class: &ClientClass,
+    served: &Decision,
+) -> Decision {
+    // While nobody is out, a latency pool may stay with the members of its band: that is the policy's own choice.
+    let standings: Vec<Standing> = match is_whole(model, policy, view) {
+        true => served.standings.iter().filter(|standing| is_latency(model, standing)).cloned().collect(),
+        false => Vec::new(),
+    };
+    decide(model, policy, ideal, class, served.facet, Memory { last_good: None, standings: &standings })
+}
+
+/// Whether `served` is what `policy` prefers: it is not `on_empty` that answers, nobody is given who is out of service, and
+/// everybody who is given is among those that `preferred` gives.
+pub fn is_preferred(model: &Model, view: &WorldView, served: &Decision, preferred: &Decision) -> bool {
+    if served.is_on_empty() {
+        return false;
+    }
+    match (served.given_first(model), preferred.given_first(model)) {
+        (Some(served), Some(preferred)) => {
+            served.iter().all(|endpoint| preferred.contains(endpoint) && !is_out_of_service(model, view, *endpoint))
+        }
+        (None, None) => served.given == preferred.given,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// Whether `served` is certainly what `policy` prefers, without deciding again: nobody is out, and no failover pool
+/// stays with another member.
+pub fn is_plainly_preferred(model: &Model, policy: PolicyId, view: &WorldView, served: &Decision) -> bool {
+    let is_moved = |standing: &Standing| standing.challenger.is_some() && !is_latency(model, standing);
+    is_whole(model, policy, view) && !served.is_on_empty() && !served.standings.iter().any(is_moved)
+}
+
+fn is_latency(model: &Model, standing: &Standing) -> bool {
+    model.pool(standing.pool).steering == Steering::Latency
+}
+
+/// Whether every side of every endpoint that the policy could name is up, and nothing is overridden.
+fn is_whole(model: &Model, policy: PolicyId, view: &WorldView) -> bool {
+    let policy = model.policy(policy);
+    let is_up =
+        |id: EndpointId| model.endpoint(id).answerables.iter().all(|side| is_eligible(view, policy.check_of(id, side)));
+    policy.endpoints.iter().all(|id| view.override_of(*id).is_none() && is_up(*id))
+}
+
+fn is_eligible(view: &WorldView, check: Option<CheckId>) -> bool {
+    check.is_none_or(|check| view.check(check).is_eligible())
+}
+
+/// Whether the operator or the file says that an endpoint gets no new answers.
+fn is_out_of_service(model: &Model, view: &WorldView, id: EndpointId) -> bool {
+    match (model.endpoint(id).state, view.override_of(id).map(|over| over.state)) {
+        (AdminState::Disabled, _) => true,
+        (AdminState::Enabled | AdminState::Drain, Some(OverrideState::Drain | OverrideState::Down)) => true,
+        (AdminState::Enabled | AdminState::Drain, Some(OverrideState::Up)) => false,
+        (AdminState::Drain, None) => true,
+        (AdminState::Enabled, None) => false,
+    }
+}
+
+/// How many endpoints of the name's own pool may be answered with now, to whichever clients and for whichever of its
+/// types; those of `on_empty` don't count.
+pub fn eligible(model: &Model, policy: PolicyId, view: &WorldView) -> usize {
+    let policy = model.policy(policy);
+    let may = |id: &EndpointId| {
+        let endpoint = model.endpoint(*id);
+        let forced = view.override_of(*id).is_some_and(|over| over.state == OverrideState::Up);
+        let mut sides = policy.facets.iter().flat_map(|facet| endpoint.answering(*facet));
+        !is_out_of_service(model, view, *id)
+            && sides.any(|side| forced || is_eligible(view, policy.check_of(*id, side)))
+    };
+    endpoints_below(model, policy.root).iter().filter(|id| may(id)).count()
+}
+
+/// Every endpoint below a member, each once, in listed order.
+pub fn endpoints_below(model: &Model, root: MemberRef) -> Vec<EndpointId> {
+    let mut below = Below { model, pools: HashSet::new(), endpoints: Vec::new() };
+    below.gather(root);
+    tiers::each_once(&mut below.endpoints);
+    below.endpoints
+}
+
+impl Decision {
+    /// Whether it is `on_empty` that gives this.
+    pub fn is_on_empty(&self) -> bool {
+        self.stages.iter().any(|stage| stage.name == "on_empty")
+    }
+
+    /// Why an endpoint is not given, where a stage says so.
+    pub fn why_not(&self, endpoint: EndpointId) -> Option<&str> {
+        let mut dropped = self.stages.iter().rev().flat_map(|stage| &stage.dropped);
+        dropped.find(|reason| reason.endpoint == endpoint).map(|reason| reason.why.as_str())
+    }
+
+    /// The endpoints that clients go to first: all that a reply may name; of SRV records those of the first priority.
+    /// `None` where no endpoints are given.
+    pub fn given_first(&self, model: &Model) -> Option<Vec<EndpointId>> {
+        let Given::Endpoints(distribution) = &self.given else { return None };
+        let is_alias = |endpoint: &EndpointId| model.endpoint(*endpoint).stands_alone(self.facet);
+        let mut first: Vec<EndpointId> = Vec::new();
+        let mut records = 0;
+        for (at, tier) in distribution.tiers.iter().enumerate() {
+            let is_reached = match (self.facet, at) {
+                (_, 0) => true,
+                (Facet::Srv, _) => false,
+                (Facet::V4 | Facet::V6 | Facet::Alias | Facet::Https | Facet::Svcb, _) => {
+                    records < distribution.limit && (distribution.draws > 1 || records == 0)
+                }
+            };
+            if !is_reached {
+                break;
+            }
+            // Behind the first draw there is no room for what stands alone.
+            let given = Tier::endpoints(tier).filter(|endpoint| at == 0 || !is_alias(endpoint));
+            first.extend(given);
+            records = first.iter().filter(|endpoint| !is_alias(endpoint)).count();
+        }
+        Some(first)
+    }
+}
