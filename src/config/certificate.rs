@@ -3,6 +3,7 @@
 //! files through [`Tls::read`] when they change.
 
 use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +37,10 @@ pub struct Certificate {
     /// The end of the certificate's validity, seconds since 1970 UTC.
     pub not_after: i64,
 }
+
+/// Days before its end from which a certificate is warned of (as monitors of type tls do: what renews by itself has
+/// done so a month before).
+const SHORT_DAYS: f64 = 14.0;
 
 /// Why a pair of files can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +100,7 @@ pub(super) fn read(mut fields: Fields, base: &Path, problems: &mut Problems) -> 
     let certificate = problems.part(Part::Certificate, |problems| match read_pair(&cert_shown, &key_shown) {
         Ok(certificate) => {
             tell_expired(&certificate, &cert.place, &cert_shown, problems);
+            tell_readable(&key.place, &key_shown, problems);
             Some(certificate)
         }
         Err(CertificateError { file, message, hint }) => {
@@ -124,6 +130,26 @@ fn tell_expired(certificate: &Certificate, place: &Place, shown: &Path, problems
         };
         let problem: &mut Problem = problems.warning(place, format!("{}: expired {ago}", shown.display()));
         problem.hint("clients that check certificates will turn away: renew it");
+        return;
+    }
+    let left = (certificate.not_after as f64 - now) / 86_400.0;
+    if left < SHORT_DAYS {
+        let ends = match left as i64 {
+            0 => "within a day".to_string(),
+            1 => "in 1 day".to_string(),
+            days => format!("in {days} days"),
+        };
+        let problem: &mut Problem = problems.warning(place, format!("{}: ends {ends}", shown.display()));
+        problem.hint("renew it; a new file is taken up within seconds");
+    }
+}
+
+/// A key that everybody on the host can read is everybody's.
+fn tell_readable(place: &Place, shown: &Path, problems: &mut Problems) {
+    let mode = std::fs::metadata(shown).map_or(0, |found| found.permissions().mode());
+    if mode & 0o007 != 0 {
+        let message = format!("{}: everybody on this host can read the key", shown.display());
+        problems.warning(place, message).hint(format!("chmod 640 {}, or 600", shown.display()));
     }
 }
 
@@ -228,6 +254,31 @@ mod tests {
         let [warning] = warnings[..] else { panic!("{:?}", loaded.warnings) };
         assert_eq!(warning.column, 8);
         assert!(warning.message.contains("c: expired ") && warning.message.ends_with(" days ago"), "{warning}");
+    }
+
+    #[test]
+    fn a_key_for_everybody_and_an_end_that_is_near_are_warned_of() {
+        let soon = clock::unix_seconds() as i64 + 5 * 86_400 + 3600;
+        let (cert, key) = made(2100);
+        let dir = dir(&[("c", &cert), ("k", &key)]);
+        let place = Place::start_of(Path::new("portolan.toml"));
+        let said = |not_after: i64| {
+            let mut problems = Problems::default();
+            let read = read_pair(&dir.path().join("c"), &dir.path().join("k")).unwrap();
+            tell_expired(&Certificate { not_after, ..read }, &place, Path::new("c"), &mut problems);
+            problems.into_sorted().into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+        };
+        let day = 86_400;
+        assert_eq!(said(soon), ["c: ends in 5 days"]);
+        assert_eq!(said(soon - 5 * day), ["c: ends within a day"]);
+        assert!(said(soon + 9 * day).is_empty());
+        for (mode, expected) in [(0o644, 1), (0o604, 1), (0o640, 0), (0o600, 0)] {
+            let key = dir.path().join("k");
+            std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+            let mut problems = Problems::default();
+            tell_readable(&place, &key, &mut problems);
+            assert_eq!(problems.into_sorted().len(), expected, "{mode:o}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod composite;
 mod endpoint;
 mod judging;
 mod kind;
+mod loops;
 mod name;
 mod on_empty;
 mod pool;
@@ -146,6 +147,7 @@ impl Builder {
         let (names, sizes, used) = (&names, &sizes, &mut used);
         let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used, fences: &mut fences };
         let steered = problems.about(Section::Name, |problems| policies.resolve(&mut self.model, problems));
+        problems.about(Section::Name, |problems| loops::check(spec, &steered, &file.rrsets, &self.model, problems));
         problems.about(Section::Pool, |problems| pool::warn_min_up(spec, names, used, problems));
         problems.about(Section::Ramp, |problems| ramp::warn(spec, names, (used, &judging), &self.model, problems));
         problems.about(Section::Services, |problems| {

@@ -1,0 +1,107 @@
+//! Names whose cname leads back to them: resolvers follow such a chain until they give up, so it is refused.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::config::problem::Problems;
+use crate::config::spec::{NameSpec, PolicySpec};
+use crate::config::validate::name::point_at;
+use crate::config::zonefile::CNAME;
+use crate::model::{AnswerRdata, EndpointId, Model, Rrset, SteeredName};
+use crate::wire::Name;
+
+/// Tells of every steered name of a zone whose cname leads back to it, directly or by other names of this zone or of
+/// those in the model. `rrsets` are the zone's static records.
+pub(super) fn check(
+    spec: &PolicySpec,
+    steered: &[SteeredName],
+    rrsets: &[Rrset],
+    model: &Model,
+    problems: &mut Problems,
+) {
+    let leads: HashMap<&Name, Vec<(Name, EndpointId)>> =
+        steered.iter().map(|name| (&name.owner, targets(name, model))).filter(|(_, to)| !to.is_empty()).collect();
+    if leads.is_empty() {
+        return;
+    }
+    let mut links: HashMap<Name, Vec<Name>> = HashMap::new();
+    let zones = model.zones.iter();
+    let all = zones.flat_map(|zone| zone.steered.iter()).chain(steered);
+    for name in all {
+        links.insert(name.owner.clone(), targets(name, model).into_iter().map(|(to, _)| to).collect());
+    }
+    let files = model.zones.iter().flat_map(|zone| &zone.rrsets).chain(rrsets);
+    for rrset in files {
+        // One that is no alias leads nowhere, but no wildcard answers for it.
+        let to = links.entry(rrset.owner.clone()).or_default();
+        if rrset.rtype == CNAME {
+            to.extend(rrset.rdatas.iter().filter_map(|rdata| Name::from_wire(rdata)));
+        }
+    }
+    for name in &spec.names {
+        let first = leads.get(&name.owner).into_iter().flatten();
+        let found = first.filter_map(|(to, endpoint)| Some((way_back(&name.owner, to, &links)?, *endpoint))).next();
+        if let Some((way, endpoint)) = found {
+            tell(name, &way, &model.endpoint(endpoint).name, spec, problems);
+        }
+    }
+}
+
+/// Where the cnames lead that a name can be.
+fn targets(name: &SteeredName, model: &Model) -> Vec<(Name, EndpointId)> {
+    let Some(policy) = model.policies.get(name.policy.0 as usize) else { return Vec::new() };
+    let of = |id: &EndpointId| {
+        let cname = model.endpoint(*id).answerables.iter().find_map(|side| match &side.rdata {
+            AnswerRdata::Cname(wire) => Name::from_wire(wire),
+            AnswerRdata::Address(_) => None,
+        });
+        Some((cname?, *id))
+    };
+    policy.endpoints.iter().filter_map(of).collect()
+}
+
+/// The names from `from` on that lead to `owner`, which is the last of them.
+fn way_back(owner: &Name, from: &Name, links: &HashMap<Name, Vec<Name>>) -> Option<Vec<Name>> {
+    let (mut seen, mut left) = (HashSet::new(), vec![vec![from.clone()]]);
+    while let Some(way) = left.pop() {
+        let here = node(way.last()?, links)?.clone();
+        if here == *owner {
+            return Some(way);
+        }
+        if seen.insert(here.clone()) {
+            let next = links.get(&here).into_iter().flatten();
+            left.extend(next.filter(|to| node(to, links).is_some()).map(|to| [&way[..], &[to.clone()]].concat()));
+        }
+    }
+    None
+}
+
+/// The name that answers for `name`: itself, or the wildcard above it.
+fn node<'l>(name: &Name, links: &'l HashMap<Name, Vec<Name>>) -> Option<&'l Name> {
+    if let Some((own, _)) = links.get_key_value(name) {
+        return Some(own);
+    }
+    let mut above = name.parent();
+    while let Some(parent) = above {
+        let wildcard = Name::parse_under("*", &parent).ok();
+        if let Some((found, _)) = wildcard.and_then(|wildcard| links.get_key_value(&wildcard)) {
+            return Some(found);
+        }
+        if links.contains_key(&parent) {
+            return None;
+        }
+        above = parent.parent();
+    }
+    None
+}
+
+fn tell(name: &NameSpec, way: &[Name], endpoint: &str, spec: &PolicySpec, problems: &mut Problems) {
+    let label = &name.label.value;
+    let chain: Vec<String> = way.iter().map(ToString::to_string).collect();
+    let message = match way {
+        [_] => format!("`{label}` is steered to the cname `{endpoint}`, which names `{label}` itself"),
+        _ => format!("`{label}` is steered to the cname `{endpoint}`, which leads back to it: {}", chain.join(" -> ")),
+    };
+    let problem = problems.error(&name.label.place, message);
+    point_at(problem, endpoint, spec);
+    problem.hint("write the name of another host in `cname`, or its addresses");
+}
