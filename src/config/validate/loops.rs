@@ -69,7 +69,9 @@ fn way_back(owner: &Name, from: &Name, links: &HashMap<Name, Vec<Name>>) -> Opti
         }
         if seen.insert(here.clone()) {
             let next = links.get(&here).into_iter().flatten();
-            left.extend(next.filter(|to| node(to, links).is_some()).map(|to| [&way[..], &[to.clone()]].concat()));
+            left.extend(
+                next.filter(|to| node(to, links).is_some()).map(|to| [&way[..], std::slice::from_ref(to)].concat()),
+            );
         }
     }
     None
