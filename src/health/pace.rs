@@ -54,6 +54,7 @@ pub struct Pace {
     last: Last,
     attempts: Vec<Attempt>,
     may_begin: bool,
+    is_answered: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +114,7 @@ impl Pace {
             last: Last::Well,
             attempts: Vec::with_capacity(1),
             may_begin: true,
+            is_answered: false,
         }
     }
 
@@ -141,8 +143,16 @@ impl Pace {
         self.may_begin = false;
     }
 
+    /// An answer has begun to come: whatever else it takes, nothing is repeated.
+    pub fn answered(&mut self) {
+        self.is_answered = true;
+    }
+
     /// What is to be done at `now`.
     pub fn next(&self, now: Duration) -> Move {
+        if self.is_answered {
+            return Move::Wait(None);
+        }
         let next_question = self.next_question(now);
         let idle = || self.attempts.iter().enumerate().filter(|(_, attempt)| attempt.is_idle());
         let may_ask = self.questions() < self.most_questions(now);

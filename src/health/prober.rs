@@ -234,10 +234,12 @@ impl Prober {
             let clients = Arc::clone(&self.clients);
             let mut delivery = Delivery { to: self.ended.clone(), ended: Some(Ended { slot, measurement: None }) };
             tokio::spawn(async move {
-                let measurement = probe(&clients, &key, &rtt).await;
-                if let Some(ended) = &mut delivery.ended {
-                    ended.measurement = Some(measurement);
-                }
+                let deliver = move |measurement| {
+                    if let Some(ended) = &mut delivery.ended {
+                        ended.measurement = Some(measurement);
+                    }
+                };
+                probe(&clients, &key, &rtt, deliver).await;
             });
         }
     }

@@ -14,10 +14,26 @@ use crate::health::probe::Failure;
 use crate::health::{Move, Pace};
 use crate::model::Moment;
 
-/// Stages of an attempt: it connects; it stands and waits for its turn; it has its turn.
+/// Stages of an attempt: it connects; it stands and waits for its turn; it has its turn; the answer has begun.
 const CONNECTING: u8 = 0;
 const CONNECTED: u8 = 1;
 const ASKING: u8 = 2;
+const ANSWERING: u8 = 3;
+/// Another attempt was answered before this one had its turn.
+const NOT_NEEDED: u8 = 4;
+
+/// What is left of the attempts of a probe that has its result.
+pub(super) type Rest<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// What came of a race.
+pub(super) struct Raced<'a> {
+    pub(super) result: Result<Duration, Failure>,
+    /// When a connection was last granted, where the race ended with its time.
+    pub(super) connected: Option<Moment>,
+    /// Attempts with a connection that were not the first to be answered. They end their connections in order, where
+    /// they get the time for it.
+    pub(super) rest: Option<Rest<'a>>,
+}
 
 /// An attempt's turn to ask, which it waits for on its connection. Only [`race`] gives it.
 #[derive(Debug, Clone)]
@@ -27,19 +43,25 @@ pub(super) struct Turn {
 
 impl Turn {
     /// To be waited for once the connection stands that was begun at `began`. Gives the moment that the round trip
-    /// counts from: that, put off by what was waited, which is none of the other side's time.
-    pub(super) async fn wait(self, began: Moment) -> Moment {
+    /// counts from: that, put off by what was waited, which is none of the other side's time. `None`: another attempt
+    /// was answered meanwhile.
+    pub(super) async fn wait(&self, began: Moment) -> Option<Moment> {
         let connected = clock::now();
         // Whoever gives the turn also polls this, so there is nobody to be woken by.
-        poll_fn(|_| match self.stage.load(Ordering::Relaxed) {
-            ASKING => Poll::Ready(()),
+        let is_needed = poll_fn(|_| match self.stage.load(Ordering::Relaxed) {
+            ASKING | ANSWERING => Poll::Ready(true),
+            NOT_NEEDED => Poll::Ready(false),
             _ => {
                 self.stage.store(CONNECTED, Ordering::Relaxed);
                 Poll::Pending
             }
-        })
-        .await;
-        began + clock::now().since(connected)
+        });
+        is_needed.await.then(|| began + clock::now().since(connected))
+    }
+
+    /// The answer has begun, and the result waits for more of it: nothing needs to be asked again.
+    pub(super) fn answered(&self) {
+        self.stage.store(ANSWERING, Ordering::Relaxed);
     }
 }
 
@@ -48,43 +70,40 @@ struct Running<A> {
     attempt: Option<Pin<Box<A>>>,
     turn: Turn,
     is_connected: bool,
+    is_answered: bool,
 }
 
 /// What came of waiting for attempts.
 enum News<T> {
     Answered(usize, T),
     Connected(usize),
+    /// The answer to one of them has begun.
+    Begun,
 }
 
 /// The same as [`race`], for attempts that are one packet and its answer.
 pub(super) async fn repeat<A>(pace: Pace, timeout: Duration, mut begin: impl FnMut() -> A) -> Result<Duration, Failure>
 where
-    A: Future<Output = Result<Duration, Failure>>,
+    A: Future<Output = Result<Duration, Failure>> + Send,
 {
-    race(pace, timeout, &mut None, |_| begin()).await
+    race(pace, timeout, |_| begin()).await.result
 }
 
 /// Begins attempts at `pace` and gives them their turns until one of them ends or `timeout` has passed since the first
-/// began. An attempt that was answered, be it with a refusal, is an answer: only silence is asked again. Attempts left
-/// over are dropped. `connected`: when a connection was last
-/// granted before the time-out.
-pub(super) async fn race<A>(
-    mut pace: Pace,
-    timeout: Duration,
-    connected: &mut Option<Moment>,
-    mut begin: impl FnMut(Turn) -> A,
-) -> Result<Duration, Failure>
+/// began. An attempt that was answered, be it with a refusal, is an answer: only silence is asked again.
+pub(super) async fn race<'a, A>(mut pace: Pace, timeout: Duration, mut begin: impl FnMut(Turn) -> A) -> Raced<'a>
 where
-    A: Future<Output = Result<Duration, Failure>>,
+    A: Future<Output = Result<Duration, Failure>> + Send + 'a,
 {
     let began = clock::now();
     let mut running: Vec<Running<A>> = Vec::with_capacity(1);
     loop {
         let elapsed = clock::now().since(began);
         if elapsed >= timeout {
-            *connected = pace.last_connected().map(|at| began + at);
+            let connected = pace.last_connected().map(|at| began + at);
             let lossy = |(lost, of)| Failure::Lossy { after: timeout, lost, of };
-            return Err(pace.losses().map_or(Failure::TimedOut { after: timeout }, lossy));
+            let result = Err(pace.losses().map_or(Failure::TimedOut { after: timeout }, lossy));
+            return Raced { result, connected, rest: None };
         }
         // One at a time, so that what came in while this process stood still is read before more is asked.
         let until = match pace.next(elapsed) {
@@ -92,7 +111,7 @@ where
                 pace.begun(elapsed);
                 let turn = Turn { stage: Arc::new(AtomicU8::new(CONNECTING)) };
                 let attempt = Some(Box::pin(begin(turn.clone())));
-                running.push(Running { attempt, turn, is_connected: false });
+                running.push(Running { attempt, turn, is_connected: false, is_answered: false });
                 elapsed
             }
             Move::Ask(nth) => {
@@ -115,7 +134,8 @@ where
                     }
                     pace.exhausted();
                 }
-                News::Answered(_, answer) => return answer,
+                News::Answered(nth, result) => return Raced { result, connected: None, rest: rest_of(running, nth) },
+                News::Begun => pace.answered(),
             },
             // Unconstrained: an attempt that always has something to read uses up what tokio lets a task do in one go,
             // and the end of its time would never be looked at.
@@ -136,14 +156,42 @@ async fn news<A: Future>(running: &mut [Running<A>]) -> News<A::Output> {
             if let Poll::Ready(answer) = attempt.as_mut().poll(cx) {
                 return Poll::Ready(News::Answered(nth, answer));
             }
-            if !running.is_connected && running.turn.stage.load(Ordering::Relaxed) == CONNECTED {
+            let stage = running.turn.stage.load(Ordering::Relaxed);
+            if !running.is_connected && stage == CONNECTED {
                 running.is_connected = true;
                 return Poll::Ready(News::Connected(nth));
+            }
+            if !running.is_answered && stage == ANSWERING {
+                running.is_answered = true;
+                return Poll::Ready(News::Begun);
             }
         }
         Poll::Pending
     })
     .await
+}
+
+/// What is left when attempt `answered` has ended: those that asked read their responses, the others only close. A
+/// server takes a reset in the middle of its response for an error.
+fn rest_of<'a, A: Future + Send + 'a>(running: Vec<Running<A>>, answered: usize) -> Option<Rest<'a>> {
+    let open = |(nth, running): &(usize, Running<A>)| *nth != answered && running.is_connected;
+    let mut left: Vec<Pin<Box<A>>> = running
+        .into_iter()
+        .enumerate()
+        .filter(open)
+        .filter_map(|(_, Running { attempt, turn, .. })| {
+            // Those that asked go on.
+            let _ = turn.stage.compare_exchange(CONNECTED, NOT_NEEDED, Ordering::Relaxed, Ordering::Relaxed);
+            attempt
+        })
+        .collect();
+    if left.is_empty() {
+        return None;
+    }
+    Some(Box::pin(poll_fn(move |cx| {
+        left.retain_mut(|attempt| attempt.as_mut().poll(cx).is_pending());
+        if left.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })))
 }
 
 #[cfg(test)]
@@ -226,8 +274,7 @@ mod tests {
         let asked = Arc::new(AtomicU8::new(0));
         let mut begun = 0;
         // The first two connect at once; only one may ask, and its question gets lost.
-        let mut connected = None;
-        let answer = race(Pace::staged(800 * MS, &Rtt::default(), 2), 20_000 * MS, &mut connected, |turn| {
+        let answer = race(Pace::staged(800 * MS, &Rtt::default(), 2), 20_000 * MS, |turn| {
             begun += 1;
             let (nth, both_begun, asked) = (begun, Arc::clone(&both_begun), Arc::clone(&asked));
             async move {
@@ -237,14 +284,14 @@ mod tests {
                     2 => both_begun.notify_one(),
                     _ => pending().await,
                 }
-                let counted_from = turn.wait(began).await;
+                let counted_from = turn.wait(began).await.expect("it has its turn before the race ends");
                 if asked.fetch_add(1, Ordering::Relaxed) == 0 {
                     return pending().await;
                 }
                 Ok(counted_from.since(began))
             }
         });
-        let waited = answer.await.expect("the other is answered");
+        let waited = answer.await.result.expect("the other is answered");
         assert!(waited >= 40 * MS, "a sixteenth of 800 ms at least lies between two questions: {waited:?}");
     }
 }

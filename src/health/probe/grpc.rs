@@ -38,14 +38,13 @@ pub(super) async fn check(
     turn: Turn,
 ) -> Result<Duration, Failure> {
     let request = request(spec, to)?;
-    let began = clock::now();
-    let stream = Line::new(tcp::connect(clients, to).await?);
-    let began = turn.wait(began).await;
+    let (stream, began) = tcp::connect_in_turn(clients, to, &turn).await?;
+    let stream = Line::new(stream);
     match spec.tls {
-        None => exchange(bounded(BufWriter::new(stream)), request, (began, until)).await,
+        None => exchange(bounded(BufWriter::new(stream)), request, (began, until), turn).await,
         Some(rule) => {
             let stream = tls::handshake(clients, spec.host.as_deref(), rule, &[b"h2"], to, stream).await?;
-            exchange(bounded(BufWriter::new(stream)), request, (began, until)).await
+            exchange(bounded(BufWriter::new(stream)), request, (began, until), turn).await
         }
     }
 }
@@ -88,9 +87,11 @@ async fn exchange(
     stream: impl Read + Write + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
     (began, until): (Moment, Moment),
+    turn: Turn,
 ) -> Result<Duration, Failure> {
     let read = |response| async move {
         let rtt = clock::now().since(began);
+        turn.answered();
         (judge(response).await.map(|()| rtt), None)
     };
     h2::ask(stream, request, until, read).await

@@ -52,10 +52,8 @@ pub(super) async fn get(
     // What can't be sent is known before anything is.
     site.headers()?;
     let mut path = site.spec.path.clone();
-    let began = clock::now();
-    let stream = tcp::connect(clients, site.to).await?;
-    let began = turn.wait(began).await;
-    let (rtt, mut location) = match site.ask(clients, &path, stream, (began, until)).await? {
+    let (stream, began) = tcp::connect_in_turn(clients, site.to, &turn).await?;
+    let (rtt, mut location) = match site.ask(clients, &path, stream, (began, until), &turn).await? {
         Answer::Well(rtt) => return Ok(rtt),
         Answer::Moved(rtt, location) => (rtt, location),
     };
@@ -63,7 +61,7 @@ pub(super) async fn get(
         let here = site.url(&path).ok_or_else(|| Failure::Redirected(format!("redirected to {}", told(&location))))?;
         path = path_of(&follow(&here, &location, site.to.port())?).to_owned();
         let stream = tcp::connect(clients, site.to).await?;
-        match site.ask(clients, &path, stream, (began, until)).await? {
+        match site.ask(clients, &path, stream, (began, until), &turn).await? {
             Answer::Well(_) => return Ok(rtt),
             Answer::Moved(_, further) => location = further,
         }
@@ -124,16 +122,17 @@ impl Site<'_> {
         path: &str,
         stream: TcpStream,
         (began, until): (Moment, Moment),
+        turn: &Turn,
     ) -> Result<Answer, Failure> {
         let stream = Line::new(stream);
         let Some(rule) = self.certificate else {
-            return self.ask_http1(stream, path, (began, until)).await;
+            return self.ask_http1(stream, path, (began, until), turn).await;
         };
         let host = self.spec.host.as_deref();
         let stream = tls::handshake(clients, host, rule, &[b"h2", b"http/1.1"], self.to, stream).await?;
         // A server that knows no ALPN speaks HTTP/1.1.
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return self.ask_http1(stream, path, (began, until)).await;
+            return self.ask_http1(stream, path, (began, until), turn).await;
         }
         let request = self.request(&format!("https://{}{path}", self.authority()))?;
         let read = |response: Response<Incoming>| async move {
@@ -143,6 +142,7 @@ impl Site<'_> {
             let found = match judged {
                 Ok(Judged::Answer(answer)) => Ok(answer),
                 Ok(Judged::Search(rtt, mut search)) => {
+                    turn.answered();
                     find_in(&mut body, &mut search).await.map(|()| Answer::Well(rtt))
                 }
                 Err(failure) => Err(failure),
@@ -157,12 +157,20 @@ impl Site<'_> {
         stream: S,
         path: &str,
         (began, until): (Moment, Moment),
+        turn: &Turn,
     ) -> Result<Answer, Failure> {
         let mut talk = Conversation::new(stream);
-        let head = talk.ask(&self.http1_request(path)?).await?;
+        let head = match talk.ask(&self.http1_request(path)?).await {
+            Ok(head) => head,
+            Err(failure) => {
+                end_in_background(until, talk.hang_up());
+                return Err(failure);
+            }
+        };
         let found = match judge(self.spec, began, head.status(), head.location()) {
             Ok(Judged::Answer(answer)) => Ok(answer),
             Ok(Judged::Search(rtt, mut search)) => loop {
+                turn.answered();
                 match talk.part().await {
                     Ok(Some(part)) if search.found_in(&part) => break Ok(Answer::Well(rtt)),
                     Ok(Some(_)) if !search.is_over() => {}

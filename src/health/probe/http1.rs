@@ -134,6 +134,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         }
     }
 
+    /// The same after what is no response: reads on until the server is quiet or closes, and closes.
+    pub(super) async fn hang_up(mut self) {
+        while self.received <= BODY_LIMIT {
+            self.at = self.input.len();
+            match tokio::time::timeout(SERVER_CLOSES, self.fill()).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) | Err(_) => {
+                    let _ = self.stream.shutdown().await;
+                    break;
+                }
+                Ok(Err(_)) => break,
+            }
+        }
+    }
+
     /// Reads more; whether anything came before the end.
     async fn fill(&mut self) -> Result<bool, Failure> {
         if self.received >= MOST {

@@ -39,6 +39,8 @@ pub use orphans::reap_orphans;
 
 use crate::clock;
 use crate::health::blindness::Found;
+use crate::health::probe::attempt::Raced;
+use crate::health::probe::polite::end_by;
 use crate::health::{Pace, Rtt};
 use crate::model::{CheckKey, Moment, ProbeKind, ProbeTarget};
 
@@ -62,15 +64,25 @@ impl Measurement {
     }
 }
 
-/// Probes once. `rtt` is what earlier probes of this check measured: it decides when an unanswered attempt is repeated
-/// (see [`Pace`]). Ends within the monitor's time-out; a program waits as long again for
-/// room to run.
-pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measurement {
+/// Probes once, and gives `done` what came of it, within the monitor's time-out; a program waits as long again for
+/// room to run. `rtt` is what earlier probes of this check measured: it decides when an unanswered attempt is repeated
+/// (see [`Pace`]). After that, attempts that were not the first to be answered end in order, for which it may take a
+/// little longer.
+pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt, done: impl FnOnce(Measurement)) {
     let timeout = rtt.timeout(&check.monitor);
     let began = clock::now();
+    let Raced { result, connected, rest } = race(clients, check, rtt, began + timeout).await;
+    let result = result.map_err(|failure| failure.within(check.target));
+    done(Measurement { began, ended: clock::now(), result, connected });
+    if let Some(rest) = rest {
+        end_by(began + timeout, rest).await;
+    }
+}
+
+async fn race<'a>(clients: &'a ProbeClients, check: &'a CheckKey, rtt: &Rtt, until: Moment) -> Raced<'a> {
+    let timeout = rtt.timeout(&check.monitor);
     let light = || Pace::light(timeout, rtt);
     let staged = |round_trips| Pace::staged(timeout, rtt, round_trips);
-    let mut connected = None;
     let result = match (&check.monitor.kind, check.target) {
         (ProbeKind::Icmp, ProbeTarget::Host(host)) => {
             attempt::repeat(light(), timeout, || icmp::echo(clients, host, timeout)).await
@@ -83,30 +95,23 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
         }
         (ProbeKind::Http(spec), ProbeTarget::Socket(to)) => {
             let site = http::Site { spec, certificate: None, to };
-            attempt::race(staged(2), timeout, &mut connected, |turn| http::get(clients, site, began + timeout, turn))
-                .await
+            return attempt::race(staged(2), timeout, |turn| http::get(clients, site, until, turn)).await;
         }
         (ProbeKind::Https(spec, certificate), ProbeTarget::Socket(to)) => {
             let site = http::Site { spec, certificate: Some(*certificate), to };
-            attempt::race(staged(3), timeout, &mut connected, |turn| http::get(clients, site, began + timeout, turn))
-                .await
+            return attempt::race(staged(3), timeout, |turn| http::get(clients, site, until, turn)).await;
         }
         (ProbeKind::Dns(spec), ProbeTarget::Socket(to)) => {
             attempt::repeat(light(), timeout, || dns::ask(clients, spec, to)).await
         }
         (ProbeKind::Grpc(spec), ProbeTarget::Socket(to)) => {
             let round_trips = if spec.tls.is_some() { 3 } else { 2 };
-            attempt::race(staged(round_trips), timeout, &mut connected, |turn| {
-                grpc::check(clients, (spec, to), began + timeout, turn)
-            })
-            .await
+            let begin = |turn| grpc::check(clients, (spec, to), until, turn);
+            return attempt::race(staged(round_trips), timeout, begin).await;
         }
         (ProbeKind::Exec(spec), target) => exec::run(spec, target, timeout).await,
         (ProbeKind::Tls(spec), ProbeTarget::Socket(to)) => {
-            attempt::race(staged(2), timeout, &mut connected, |turn| {
-                tls::probe(clients, spec, (to, began + timeout), turn)
-            })
-            .await
+            return attempt::race(staged(2), timeout, |turn| tls::probe(clients, spec, (to, until), turn)).await;
         }
         (
             ProbeKind::Tcp
@@ -121,6 +126,5 @@ pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measu
             Err(Failure::Vantage("nothing is sent to it".to_owned()))
         }
     };
-    let result = result.map_err(|failure| failure.within(check.target));
-    Measurement { began, ended: clock::now(), result, connected }
+    Raced { result, connected: None, rest: None }
 }

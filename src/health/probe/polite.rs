@@ -32,13 +32,18 @@ static ROOM: Semaphore = Semaphore::const_new(MAX_ENDING);
 /// Runs what ends a connection, in the background, until `until` at most, or [`LEAST`] from now. Where there is no
 /// room for it, it is dropped.
 pub(super) fn end_in_background(until: Moment, ending: impl Future<Output = ()> + Send + 'static) {
-    let Ok(room) = ROOM.try_acquire() else { return };
+    if ROOM.available_permits() > 0 {
+        tokio::spawn(end_by(until, ending));
+    }
+}
+
+/// Waits for what ends connections, until `until` at most, or [`LEAST`] from now. Where there is no room for it, it is
+/// dropped.
+pub(super) async fn end_by(until: Moment, ending: impl Future<Output = ()>) {
+    let Ok(_room) = ROOM.try_acquire() else { return };
     let left = until.since(clock::now()).max(LEAST);
-    tokio::spawn(async move {
-        let _room = room;
-        // Out of time: the connection ends with a reset.
-        let _ = tokio::time::timeout(left, ending).await;
-    });
+    // Out of time: the connection ends with a reset.
+    let _ = tokio::time::timeout(left, ending).await;
 }
 
 /// A connection that ends with a reset when it is dropped, and in order when it was shut down before.

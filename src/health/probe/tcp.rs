@@ -4,16 +4,35 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::clock;
+use crate::health::probe::attempt::Turn;
 use crate::health::probe::{Failure, ProbeClients};
+use crate::model::Moment;
 
 /// Connects to `to` and hangs up; gives the handshake's time.
 pub(super) async fn handshake(clients: &ProbeClients, to: SocketAddr) -> Result<Duration, Failure> {
     let began = clock::now();
     connect(clients, to).await?;
     Ok(clock::now().since(began))
+}
+
+/// Connects to `to` and waits for the turn to ask; gives the moment that the round trip counts from.
+pub(super) async fn connect_in_turn(
+    clients: &ProbeClients,
+    to: SocketAddr,
+    turn: &Turn,
+) -> Result<(TcpStream, Moment), Failure> {
+    let began = clock::now();
+    let stream = connect(clients, to).await?;
+    let Some(began) = turn.wait(began).await else {
+        // Nothing was asked: it ends in order, or with a reset where this fails. The result interests nobody any more.
+        let _ = SockRef::from(&stream).set_linger(None);
+        return Err(Failure::Closed);
+    };
+    Ok((stream, began))
 }
 
 /// Connects to `to` from this prober's source address. The connection ends with a reset when it is dropped: thousands

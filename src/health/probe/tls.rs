@@ -54,9 +54,8 @@ pub(super) async fn probe(
     (to, until): (SocketAddr, Moment),
     turn: Turn,
 ) -> Result<Duration, Failure> {
-    let began = clock::now();
-    let stream = Line::new(tcp::connect(clients, to).await?);
-    let began = turn.wait(began).await;
+    let (stream, began) = tcp::connect_in_turn(clients, to, &turn).await?;
+    let stream = Line::new(stream);
     let stream = handshake(clients, spec.host.as_deref(), spec.certificate, &[], to, stream).await?;
     let took = clock::now().since(began);
     end_in_background(until, say_goodbye(stream));

@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::health::Rtt;
-use crate::health::probe::{Failure, Measurement, ProbeClients, Sources, probe};
+use crate::health::probe::{self, Failure, Measurement, ProbeClients, Sources};
 use crate::model::{CertificateRule, CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
 
 /// Longer than anything on a busy machine takes: for probes that are to be answered.
@@ -65,6 +65,13 @@ fn check(kind: ProbeKind, to: SocketAddr, timeout: Duration) -> CheckKey {
 fn spec() -> HttpSpec {
     let path = "/healthz".to_owned();
     HttpSpec { path, host: None, headers: Vec::new(), statuses: vec![200], body: None, redirects: 0 }
+}
+
+/// One probe, with all that it takes to end its connections.
+async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measurement {
+    let mut measured = None;
+    probe::probe(clients, check, rtt, |measurement| measured = Some(measurement)).await;
+    measured.expect("a probe ends")
 }
 
 async fn measure(kind: ProbeKind, to: SocketAddr, timeout: Duration) -> Measurement {

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::https::Authority;
 use super::*;
+use crate::health::rtt::Last;
 use crate::model::TlsSpec;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
@@ -234,5 +235,95 @@ async fn a_tls_monitor_says_goodbye() {
     let certificate = CertificateRule { verify: true, min_days: 0 };
     let kind = ProbeKind::Tls(TlsSpec { host: Some("www.svc.example".to_owned()), certificate });
     assert!(probe(&clients, &check(kind, to, AMPLE), &Rtt::default()).await.result.is_ok());
+    assert_eq!(ending(&mut endings).await, Ok(()));
+}
+
+/// A server that sends the parts of its response with a pause before each. How the connections ended that had a request.
+async fn slow(parts: &'static [&'static [u8]], pause: Duration) -> (SocketAddr, mpsc::UnboundedReceiver<io::Result<()>>) {
+    let (send_end, endings) = mpsc::unbounded_channel();
+    let to = serve(move |_, mut stream| {
+        let send_end = send_end.clone();
+        async move {
+            if !read_request(&mut stream).await.ends_with("\r\n\r\n") {
+                return;
+            }
+            let talk = async {
+                for part in parts {
+                    tokio::time::sleep(pause).await;
+                    stream.write_all(part).await?;
+                }
+                stream.shutdown().await?;
+                end_of(&mut stream).await
+            };
+            let _ = send_end.send(talk.await);
+        }
+    })
+    .await;
+    (to, endings)
+}
+
+#[tokio::test]
+async fn a_request_is_not_repeated_while_its_response_comes() {
+    // The head comes at once, the text that decides much later than an answer is overdue.
+    let kind = ProbeKind::Http(HttpSpec { body: Some("ok".to_owned()), ..spec() });
+    let next = Arc::new(Notify::new());
+    let (to, mut endings) = in_parts(&[HEAD, b"o", b"k"], next.clone(), true).await;
+    let rtt = Rtt::default();
+    let (clients, check) = (ProbeClients::new(Sources::default()), check(kind, to, 8 * BRIEF));
+    let late = async {
+        for _ in 0..2 {
+            tokio::time::sleep(3 * BRIEF).await;
+            next.notify_one();
+        }
+    };
+    let (measured, ()) = tokio::join!(probe(&clients, &check, &rtt), late);
+    assert!(measured.result.is_ok(), "{measured:?}");
+    assert_eq!(ending(&mut endings).await, Ok(()));
+    assert!(endings.try_recv().is_err(), "there was one request");
+}
+
+#[tokio::test]
+async fn requests_that_were_repeated_end_in_order_too() {
+    // The second is sent after 400 ms, and both are answered 600 ms after they came.
+    let (to, mut endings) = slow(&[HEAD, b"ok"], 3 * BRIEF).await;
+    let measured = measure(status(&[200]), to, 4 * BRIEF).await;
+    assert!(measured.result.is_ok(), "{measured:?}");
+    assert_eq!(ending(&mut endings).await, Ok(()));
+    assert_eq!(ending(&mut endings).await, Ok(()), "there was a second request");
+}
+
+#[tokio::test]
+async fn spare_connections_end_in_order() {
+    let (send_end, mut endings) = mpsc::unbounded_channel();
+    let to = serve(move |nth, mut stream| {
+        let send_end = send_end.clone();
+        async move {
+            if nth == 0 {
+                // Time for the spare connections.
+                tokio::time::sleep(BRIEF).await;
+                let _ = stream.write_all(HEAD).await;
+                let _ = stream.write_all(b"ok").await;
+                let _ = stream.shutdown().await;
+            }
+            let _ = send_end.send(end_of(&mut stream).await);
+        }
+    })
+    .await;
+    let mut rtt = Rtt::default();
+    rtt.failed(Last::Failed);
+    let (clients, check) = (ProbeClients::new(Sources::default()), check(status(&[200]), to, 4 * BRIEF));
+    assert!(probe(&clients, &check, &rtt).await.result.is_ok());
+    drop(clients);
+    for _ in 0..2 {
+        assert_eq!(ending(&mut endings).await, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_response_is_read_to_its_end() {
+    let next = Arc::new(Notify::new());
+    let (to, mut endings) = in_parts(&[b"SSH-2.0-OpenSSH_9.2\r\n", b"Invalid SSH identification string.\r\n"], next.clone(), true).await;
+    assert!(measure(status(&[200]), to, AMPLE).await.result.is_err());
+    next.notify_one();
     assert_eq!(ending(&mut endings).await, Ok(()));
 }
