@@ -12,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What is looked at of a body, and read of it at most, in octets (zones/README.md, `expect`).
 pub(super) const BODY_LIMIT: usize = 64 * 1024;
+/// What is read of a body in the background, in octets, so that no server is interrupted. Judgment: most pages are
+/// shorter, and a probe of one that is longer costs no more than this.
+pub(super) const REST_LIMIT: usize = 256 * 1024;
 /// Longest response head. Judgment: eight times what common servers allow a request's.
 pub(super) const HEAD_LIMIT: usize = 64 * 1024;
 /// Most that is read at all. Judgment: a head of 64 KiB, and 64 KiB of body in chunks of one octet, which take six,

@@ -16,7 +16,7 @@ use hyper::{Request, Response};
 use tokio::task::JoinSet;
 
 use crate::health::probe::Failure;
-use crate::health::probe::bounded::{BODY_LIMIT, HEAD_LIMIT};
+use crate::health::probe::bounded::{BODY_LIMIT, HEAD_LIMIT, REST_LIMIT};
 use crate::health::probe::polite::end_in_background;
 use crate::model::Moment;
 
@@ -75,12 +75,12 @@ where
     found
 }
 
-/// Reads to the end, but no more than a probe reads of a body.
+/// Reads to the end, but no more than [`REST_LIMIT`].
 async fn read_out(mut body: Incoming) {
     let mut read = 0;
     while let Some(Ok(frame)) = body.frame().await {
         read += frame.data_ref().map_or(0, Bytes::len);
-        if read > BODY_LIMIT {
+        if read > REST_LIMIT {
             return;
         }
     }

@@ -1,6 +1,6 @@
 //! GETs over HTTP/1.1, or over HTTP/2 where TLS agrees on it (ALPN, RFC 7301): status, and a text in the body's
 //! beginning. The verdict stands as soon as the head, or the text, is there; the rest of the response is read in the
-//! background, within the probe's time and 64 KiB, so that no server is interrupted. Redirects are followed as far as
+//! background, within the probe's time and 256 KiB, so that no server is interrupted. Redirects are followed as far as
 //! the monitor says, within what is probed, each on a connection of its own.
 
 use std::net::{Ipv6Addr, SocketAddr};

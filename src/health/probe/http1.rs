@@ -9,7 +9,7 @@ use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::health::probe::Failure;
-use crate::health::probe::bounded::{BODY_LIMIT, HEAD_LIMIT, MOST};
+use crate::health::probe::bounded::{HEAD_LIMIT, MOST, REST_LIMIT};
 use crate::health::probe::polite::SERVER_CLOSES;
 use crate::health::probe::response::{Body, Head};
 
@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     /// Reads what is left of the response, as far as a probe reads one, and closes: so a server that sends its body
     /// after the head is not interrupted by a reset.
     pub(super) async fn finish(mut self) {
-        while self.body_octets <= BODY_LIMIT {
+        while self.body_octets <= REST_LIMIT {
             match self.part().await {
                 Ok(Some(_)) => {}
                 Ok(None) => {
@@ -128,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 Err(_) => break,
             }
         }
-        if self.body_octets <= BODY_LIMIT {
+        if self.body_octets <= REST_LIMIT {
             // It may have ended the connection already.
             let _ = self.stream.shutdown().await;
         }
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
 
     /// The same after what is no response: reads on until the server is quiet or closes, and closes.
     pub(super) async fn hang_up(mut self) {
-        while self.received <= BODY_LIMIT {
+        while self.received <= REST_LIMIT {
             self.at = self.input.len();
             match tokio::time::timeout(SERVER_CLOSES, self.fill()).await {
                 Ok(Ok(true)) => {}

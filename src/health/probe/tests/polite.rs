@@ -239,7 +239,10 @@ async fn a_tls_monitor_says_goodbye() {
 }
 
 /// A server that sends the parts of its response with a pause before each. How the connections ended that had a request.
-async fn slow(parts: &'static [&'static [u8]], pause: Duration) -> (SocketAddr, mpsc::UnboundedReceiver<io::Result<()>>) {
+async fn slow(
+    parts: &'static [&'static [u8]],
+    pause: Duration,
+) -> (SocketAddr, mpsc::UnboundedReceiver<io::Result<()>>) {
     let (send_end, endings) = mpsc::unbounded_channel();
     let to = serve(move |_, mut stream| {
         let send_end = send_end.clone();
@@ -322,8 +325,29 @@ async fn spare_connections_end_in_order() {
 #[tokio::test]
 async fn what_is_no_response_is_read_to_its_end() {
     let next = Arc::new(Notify::new());
-    let (to, mut endings) = in_parts(&[b"SSH-2.0-OpenSSH_9.2\r\n", b"Invalid SSH identification string.\r\n"], next.clone(), true).await;
+    let (to, mut endings) =
+        in_parts(&[b"SSH-2.0-OpenSSH_9.2\r\n", b"Invalid SSH identification string.\r\n"], next.clone(), true).await;
     assert!(measure(status(&[200]), to, AMPLE).await.result.is_err());
     next.notify_one();
+    assert_eq!(ending(&mut endings).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_page_longer_than_what_is_looked_at_is_read_to_its_end() {
+    let (send_end, mut endings) = mpsc::unbounded_channel();
+    let to = serve(move |_, mut stream| {
+        let send_end = send_end.clone();
+        async move {
+            read_request(&mut stream).await;
+            let talk = async {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n").await?;
+                stream.write_all(&[b'x'; 200_000]).await?;
+                end_of(&mut stream).await
+            };
+            let _ = send_end.send(talk.await);
+        }
+    })
+    .await;
+    assert!(measure(status(&[200]), to, AMPLE).await.result.is_ok());
     assert_eq!(ending(&mut endings).await, Ok(()));
 }
