@@ -202,9 +202,16 @@ impl Prober {
         let wanted: Vec<Arc<CheckKey>> = planned.iter().cloned().chain(control).collect();
         let fresh: Vec<&Arc<CheckKey>> = wanted.iter().filter(|key| !known.contains_key(*key)).collect();
         let intervals: Vec<Duration> = fresh.iter().map(|key| key.monitor.interval).collect();
+        let were_up = self.hosts_up_while_blind();
         for (slot, key) in self.schedule.add(&intervals, now).into_iter().zip(fresh) {
             self.holding.add(slot, key);
-            self.watched.insert(slot, Watched::new(Arc::clone(key), last_known.remove(key)));
+            let watched = match last_known.remove(key) {
+                None if key.target.ip().is_some_and(|ip| were_up.contains(&ip)) => {
+                    Watched::assumed_up(Arc::clone(key), now)
+                }
+                known => Watched::new(Arc::clone(key), known),
+            };
+            self.watched.insert(slot, watched);
             known.insert(Arc::clone(key), slot);
         }
         let slots = |keys: &[Arc<CheckKey>]| keys.iter().filter_map(|key| known.get(key).copied()).collect();

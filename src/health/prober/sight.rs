@@ -123,6 +123,18 @@ impl Prober {
         }
     }
 
+    /// The hosts that this vantage believes to be up in all their checks; none while it isn't blind.
+    pub(super) fn hosts_up_while_blind(&self) -> HashSet<IpAddr> {
+        if self.blind_why.is_none() {
+            return HashSet::new();
+        }
+        let hosts = |is_up: bool| {
+            let of = self.watched.values().filter(move |watched| (watched.believed == Health::Up) == is_up);
+            of.filter_map(|watched| watched.key.target.ip()).collect::<HashSet<IpAddr>>()
+        };
+        &hosts(true) - &hosts(false)
+    }
+
     /// The plan's checks as they look now, in its order.
     fn looks(&self) -> Vec<Look> {
         let mut hosts: HashMap<Option<IpAddr>, usize, FixedState> = HashMap::default();

@@ -84,6 +84,14 @@ impl Watched {
         }
     }
 
+    /// A check of a host that was up, new to a vantage that is blind: a monitor was changed. That it can't be probed is
+    /// no reason to take the host out.
+    pub(super) fn assumed_up(key: Arc<CheckKey>, now: Moment) -> Watched {
+        let past = Past { health: Health::Up, ..Past::default() };
+        let detector = Detector::resume(&key.monitor, &past, now);
+        Watched { detector, believed: Health::Up, ..Watched::new(key, None) }
+    }
+
     /// Takes in a measurement; when a verifying probe is wanted, and whether the verdict changed.
     pub(super) fn judge(&mut self, measurement: Measurement) -> (Option<Moment>, bool) {
         let found = measurement.found();

@@ -115,8 +115,8 @@ async fn what_no_probe_confirms_is_believed_for_its_time_and_never_handed_on() {
 }
 
 /// What a prober reports at the end of its first round of these checks, two in each of two regions, that all were up;
-/// and after a new plan in which these regions have changed their numbers.
-async fn first_report(checks: Vec<Arc<CheckKey>>) -> (Vec<Observation>, Option<Arc<str>>) {
+/// and after a new plan, of these checks or others, in which these regions have changed their numbers.
+async fn first_report(checks: Vec<Arc<CheckKey>>, then: Vec<Arc<CheckKey>>) -> (Vec<Observation>, Option<Arc<str>>) {
     let was_up = Past { health: Health::Up, ..Past::default() };
     let (tell, mut told) = mpsc::unbounded_channel();
     let publish: Publish = Box::new(move |_, observations, blind| {
@@ -127,7 +127,7 @@ async fn first_report(checks: Vec<Arc<CheckKey>>) -> (Vec<Observation>, Option<A
     let prober = Prober::spawn(ProberSettings::default(), clients, publish);
     let last_known = checks.iter().map(|check| known(check, was_up)).collect();
     ended(prober.adopt(Plan { regions: vec![0, 0, 1, 1], ..plan(last_known) })).await;
-    ended(prober.adopt(Plan { checks, regions: vec![1, 1, 0, 0], ..Plan::default() })).await;
+    ended(prober.adopt(Plan { checks: then, regions: vec![1, 1, 0, 0], ..Plan::default() })).await;
     let mut last = None;
     while let Ok(report) = told.try_recv() {
         last = Some(report);
@@ -146,17 +146,21 @@ async fn a_vantage_that_starts_cut_off_is_blind_and_keeps_what_it_knew() {
     });
     let name = Name::parse("svc.example.").expect("a name");
     let kind = ProbeKind::Dns(DnsSpec { name, qtype: 1, rcode: 0, rdata: None });
-    let check = |at: SocketAddr| {
+    let checks = |timeout_ms: u64| {
         let monitor = Monitor {
             interval: Duration::from_millis(HOUR_MS),
-            timeout: Duration::from_millis(100),
+            timeout: Duration::from_millis(timeout_ms),
             ..Monitor::new(kind.clone())
         };
-        Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(at) })
+        let check = |at: SocketAddr| CheckKey { monitor: monitor.clone(), target: ProbeTarget::Socket(at) };
+        hosts.iter().map(|(_, at)| Arc::new(check(*at))).collect::<Vec<_>>()
     };
-    let (observations, blind) = first_report(hosts.iter().map(|(_, at)| check(*at)).collect()).await;
-    assert!(blind.is_some_and(|why| why.contains("failed at once")));
-    assert!(observations.iter().all(|seen| seen.health == Health::Up && seen.tried), "{observations:?}");
+    // The same checks in a new plan, and a monitor that was changed meanwhile.
+    for then in [100, 120] {
+        let (observations, blind) = first_report(checks(100), checks(then)).await;
+        assert!(blind.is_some_and(|why| why.contains("failed at once")), "{then}");
+        assert!(observations.iter().all(|seen| seen.health == Health::Up && seen.tried), "{then}: {observations:?}");
+    }
 }
 
 #[tokio::test]
@@ -167,7 +171,8 @@ async fn a_vantage_that_all_refuse_at_its_start_sees_that_they_are_down() {
         let at = socket.local_addr().ok().and_then(|at| at.as_socket()).expect("an address");
         (socket, at)
     });
-    let (observations, blind) = first_report(hosts.iter().map(|(_, at)| tcp_check(*at, HOUR_MS)).collect()).await;
+    let checks: Vec<_> = hosts.iter().map(|(_, at)| tcp_check(*at, HOUR_MS)).collect();
+    let (observations, blind) = first_report(checks.clone(), checks).await;
     assert_eq!(blind, None);
     assert!(observations.iter().all(|seen| seen.health == Health::Down), "{observations:?}");
 }
