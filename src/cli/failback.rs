@@ -42,14 +42,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `db.svc.example.: pg handed back from pg-b to pg-a; 50.0 % of answers moved: pg-a +50.0, pg-b -50.0`
+/// `db.svc.example.: pool pg handed back from pg-b to pg-a; 50.0 % of answers moved: pg-a +50.0, pg-b -50.0`
 fn human(done: &FailedBack) -> String {
     let FailedBack { name, handed_back, stays, also, moved } = done;
-    let turn = |PoolTurn { pool, from, to }: &PoolTurn| format!("{pool} handed back from {from} to {to}");
-    let stay = |PoolStays { pool, member }: &PoolStays| format!("{pool} is on {member}, its first member that is up");
+    let turn = |PoolTurn { pool, from, to }: &PoolTurn| format!("pool {pool} handed back from {from} to {to}");
+    let stay =
+        |PoolStays { pool, member }: &PoolStays| format!("pool {pool} is on {member}, its first member that is up");
     if handed_back.is_empty() {
         let stays: Vec<String> = stays.iter().map(stay).collect();
-        let why = if stays.is_empty() { "no member of it was ever up".to_owned() } else { stays.join("; ") };
+        let why = if stays.is_empty() { "none of its members was ever up".to_owned() } else { stays.join("; ") };
         return format!("{name}: nothing to do: {why}\n");
     }
     let turns: Vec<String> = handed_back.iter().map(turn).collect();
@@ -77,11 +78,11 @@ mod tests {
         };
         assert_eq!(
             human(&done),
-            "db.svc.example.: pg handed back from pg-b to pg-a; no answer moved\n\
+            "db.svc.example.: pool pg handed back from pg-b to pg-a; no answer moved\n\
              the same policy answers ro.svc.example.: handed back too\n"
         );
         done.handed_back.clear();
         done.stays = vec![PoolStays { pool: text("pg"), member: text("pg-a") }];
-        assert_eq!(human(&done), "db.svc.example.: nothing to do: pg is on pg-a, its first member that is up\n");
+        assert_eq!(human(&done), "db.svc.example.: nothing to do: pool pg is on pg-a, its first member that is up\n");
     }
 }

@@ -200,7 +200,7 @@ pub(super) fn table(all: &[Said], now: f64) -> String {
         return "no overrides\n".to_owned();
     }
     let row = |said: &Said| {
-        let until = said.until.map_or("cleared".to_owned(), |until| {
+        let until = said.until.map_or("it is cleared".to_owned(), |until| {
             let left = Duration::try_from_secs_f64(until - now).unwrap_or_default();
             format!("{} (in {})", utc(until), text::span(left))
         });
@@ -260,7 +260,7 @@ mod tests {
             table(&[said(Some(7500.0)), Said { target: "region:eu".into(), ..said(None) }], 300.0),
             "TARGET     OVERRIDE  UNTIL                             WHO    WHY\n\
              fra1       drained   1970-01-01 02:05:00 UTC (in 2 h)  alice  rack move\n\
-             region:eu  drained   cleared                           alice  rack move\n"
+             region:eu  drained   it is cleared                     alice  rack move\n"
         );
     }
 

@@ -25,8 +25,6 @@ pub enum Command {
     Failback {
         /// The name.
         name: String,
-        /// Who wants it: the name of the token.
-        who: String,
         /// Whom to answer.
         reply: oneshot::Sender<Result<HandedBack, failback::Refusal>>,
     },

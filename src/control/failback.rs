@@ -80,12 +80,17 @@ pub(super) async fn post(Shared(state): Shared<State>, name: Named, headers: Hea
         let name = name_in(name)?;
         let who = caller(&state, &headers, Role::Operate)?.name.to_string();
         let (reply, done) = oneshot::channel();
-        state.controls.commands.send(Command::Failback { name, who, reply }).await.map_err(|_| stopping())?;
+        state.controls.commands.send(Command::Failback { name, reply }).await.map_err(|_| stopping())?;
         let handed_back = done.await.map_err(|_| stopping())?.map_err(|refusal| Box::new(refused(&refusal)))?;
         let HandedBack { policy, name, served: [old, new] } = handed_back;
         // Many names take long, and the other requests don't wait for it.
+        let generation = new.generation;
         let report = tokio::task::spawn_blocking(move || report(&old, &new, policy, name)).await;
-        report.map(|report| Json(report).into_response()).map_err(|_| stopping())
+        let report = report.map_err(|_| stopping())?;
+        for PoolTurn { pool, from, to } in &report.handed_back {
+            tracing::info!(name = report.name, pool, from, to, who, generation, "failback");
+        }
+        Ok(Json(report).into_response())
     };
     done.await.unwrap_or_else(|refused: Refused| *refused)
 }

@@ -62,15 +62,15 @@ impl Keeper {
             }
             Ok(next) => next,
             Err(error) if self.served.is_some() => {
-                return tracing::error!(%error, "the new certificate can't be used; the one before goes on");
+                return tracing::error!(%error, "the new certificate can't be used; the old one stays in use");
             }
             Err(error) => return tracing::error!(%error, "the certificate can't be used: DoT, DoH and DoQ are off"),
         };
         let file = self.tls.cert.display();
         if next.is_expired(clock::unix_seconds()) {
-            tracing::warn!(%file, "a new certificate is shown, and it has expired");
+            tracing::warn!(%file, "a new certificate is used, but it has expired");
         } else {
-            tracing::info!(%file, not_after = next.not_after, "a new certificate is shown");
+            tracing::info!(%file, not_after = next.not_after, "a new certificate is used");
         }
         self.certificates.swap(next.certified.clone());
         self.served = Some(next);

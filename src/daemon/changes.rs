@@ -142,7 +142,10 @@ impl Changes {
         match (&before, &self.unnoticed) {
             (before, Some(why)) if before.as_ref() != Some(why) => {
                 let every = LOOK_EVERY.as_secs();
-                tracing::warn!(why, "the system gives no notice of changed files: they are looked at every {every} s");
+                tracing::warn!(
+                    why,
+                    "the system gives no notice of changed files: the server looks at all files every {every} s instead"
+                );
             }
             (Some(_), None) => tracing::info!("the system gives notice of changed files again"),
             (None | Some(_), _) => {}

@@ -166,7 +166,7 @@ impl LastReports {
         let known: Vec<LastKnown> = known.filter(may_count).collect();
         if !known.is_empty() {
             let age_secs = now.moment.since(at).as_secs();
-            tracing::info!(vantage, checks = known.len(), age_secs, "goes on from what was last known");
+            tracing::info!(vantage, checks = known.len(), age_secs, "the last known health is used");
         }
         known
     }

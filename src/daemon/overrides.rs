@@ -55,7 +55,14 @@ impl Overrides {
         for said in book.all() {
             let until = said.until.map(utc);
             let Override { target, state, why, who, .. } = &*said;
-            tracing::info!(target, state = state.as_str(), who, why, until, "an override holds from before the start");
+            tracing::info!(
+                target,
+                state = state.as_str(),
+                who,
+                why,
+                until,
+                "an override from before the start is in force"
+            );
         }
         Ok(Overrides { book: Arc::new(ArcSwap::from_pointee(book)), resolved: Resolved::default() })
     }

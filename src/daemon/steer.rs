@@ -146,8 +146,8 @@ impl Steer {
                         // Whoever asked may have gone; what was asked for is done.
                         let _ = reply.send(self.change(change, &model));
                     }
-                    Command::Failback { name, who, reply } => {
-                        let _ = reply.send(self.fail_back(&name, &who, &model));
+                    Command::Failback { name, reply } => {
+                        let _ = reply.send(self.fail_back(&name, &model));
                     }
                     Command::Reload { confirm_removal, reply } => {
                         self.reloads.waiting.push(reply);
@@ -260,7 +260,7 @@ impl Steer {
     fn nothing_new(&mut self, cause: Cause, problems: Vec<Problem>) -> Next {
         let generation = self.publisher.snapshots().load().generation;
         problems.iter().for_each(log::problem);
-        tracing::error!(cause = cause.as_str(), generation, "nothing new was loaded; this generation goes on");
+        tracing::error!(cause = cause.as_str(), generation, "no change was loaded; this generation is still served");
         self.ended(false, problems);
         Next::Nothing
     }
@@ -341,7 +341,7 @@ impl Steer {
     }
 
     /// Hands a name back to the first member that is up; it is being served when this returns.
-    fn fail_back(&mut self, name: &str, who: &str, model: &Model) -> Result<HandedBack, failback::Refusal> {
+    fn fail_back(&mut self, name: &str, model: &Model) -> Result<HandedBack, failback::Refusal> {
         let (policy, name) = failback::policy_of(model, name)?;
         let before = self.publisher.snapshots().load_full();
         let now = WorldView { at: clock::now(), ..WorldView::clone(&before.view) };
@@ -350,8 +350,6 @@ impl Steer {
         self.remember(&before);
         self.tell(&transitions);
         let served = [before, self.publisher.snapshots().load_full()];
-        let generation = served[1].generation;
-        tracing::info!(name, who, generation, "failback: the name is handed back to the first member that is up");
         Ok(HandedBack { policy, name, served })
     }
 

@@ -202,7 +202,8 @@ async fn write_all(dir: PathBuf, mut waiting: mpsc::Receiver<Job>, writes: Arc<W
         };
         writes.ended(outcome.is_ok());
         if let Err(error) = &outcome {
-            tracing::error!(file = %dir.join(name).display(), %error, "not kept: a restart would not know of it");
+            let file = dir.join(name);
+            tracing::error!(file = %file.display(), %error, "this file can't be written: a restart would lose the change");
         }
         let told =
             outcome.map_err(|error| format!("not kept for the next start: {}: {error}", dir.join(name).display()));

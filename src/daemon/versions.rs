@@ -191,7 +191,7 @@ impl Kept {
                 let (zone, most) = (apex.to_string(), MAX_VERSION >> 20);
                 tracing::warn!(
                     zone,
-                    "its files are over {most} MiB together: a restart would not have its last good version"
+                    "the files of this zone have more than {most} MiB: no last good version is kept for a restart"
                 );
             }
             let written = if is_there || is_large { Ok(()) } else { write(&self.dir, version) };
@@ -201,7 +201,11 @@ impl Kept {
                 }
                 Err(error) => {
                     is_whole = false;
-                    tracing::error!(zone = %apex, %error, "its version is not kept: a restart would not have it");
+                    tracing::error!(
+                        zone = %apex,
+                        %error,
+                        "the last good version of this zone can't be written: a restart would not have it"
+                    );
                 }
             }
         }

@@ -59,7 +59,7 @@ impl Live {
         }
         let Some(terminal) = story.terminal() else { return true };
         let scene = self.scene(regions, fates, seen, terminal.has_keys());
-        terminal.draw(scene.lines(terminal.size().1));
+        terminal.draw(scene.lines(terminal.size()));
         !terminal.is_gone()
     }
 

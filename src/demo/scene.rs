@@ -71,22 +71,26 @@ pub(crate) enum State {
 }
 
 impl Scene {
-    /// The block, as many lines of it as `rows` have room for; what matters most comes first.
-    pub(crate) fn lines(&self, rows: usize) -> Vec<Line> {
+    /// The block for a window of these columns and rows, as many lines of it as there is room for; what matters most comes
+    /// first. Sentences are broken between words, and no line takes the last column.
+    pub(crate) fn lines(&self, (columns, rows): (usize, usize)) -> Vec<Line> {
+        let width = columns.saturating_sub(1);
         let secs = self.elapsed.as_secs();
         let head = format!("{}, as one client of each region is answered ({}:{:02})", self.name, secs / 60, secs % 60);
-        let mut lines = vec![vec![span("", Style::Plain)], vec![span(&head, Style::Bold)]];
+        let mut lines = vec![vec![span("", Style::Plain)]];
+        lines.extend(wrapped(&head, Style::Bold, width));
         lines.push(vec![span("CLIENT IN  ADDRESS      IS ANSWERED            CHANGED", Style::Dim)]);
-        lines.extend(self.clients.iter().map(Client::line));
-        lines.push(self.processes());
-        lines.push(vec![span(&self.announcement, Style::Plain)]);
-        lines.push(vec![span(&self.footer, Style::Dim)]);
+        lines.extend(self.clients.iter().map(|client| client.line(width)));
+        lines.extend(self.processes(width));
+        lines.extend(wrapped(&self.announcement, Style::Plain, width));
+        lines.extend(wrapped(&self.footer, Style::Dim, width));
         // A line is left for the cursor.
         lines.truncate(rows.saturating_sub(1));
         lines
     }
 
-    fn processes(&self) -> Line {
+    fn processes(&self, width: usize) -> Vec<Line> {
+        let mut lines = Vec::new();
         let mut line = vec![span("process ids: ", Style::Dim)];
         for (at, region) in self.regions.iter().enumerate() {
             let (text, style) = match region.state {
@@ -99,14 +103,18 @@ impl Scene {
             if at > 0 {
                 line.push(span(", ", Style::Dim));
             }
+            if length(&line) + text.chars().count() > width && at > 0 {
+                lines.push(std::mem::take(&mut line));
+            }
             line.push(Span { text, style });
         }
-        line
+        lines.push(line);
+        lines
     }
 }
 
 impl Client {
-    fn line(&self) -> Line {
+    fn line(&self, width: usize) -> Line {
         let mut line = vec![span(&format!("{:<9}  {:<11}  ", self.region, self.address), Style::Plain)];
         let Some(answer) = &self.answer else {
             line.push(span("nothing yet", Style::Dim));
@@ -124,10 +132,32 @@ impl Client {
         };
         line.push(span(&format!("{:<21}", answer.now), style));
         if let Some((before, ago)) = &answer.before {
-            line.push(span(&format!("  {} s ago, was {before}", ago.as_secs()), Style::Dim));
+            let whole = format!("  {} s ago, was {before}", ago.as_secs());
+            let fits = length(&line) + whole.chars().count() <= width;
+            let text = if fits { whole } else { format!("  {} s ago", ago.as_secs()) };
+            line.push(Span { text, style: Style::Dim });
         }
         line
     }
+}
+
+/// The characters of a line.
+fn length(line: &Line) -> usize {
+    line.iter().map(|span| span.text.chars().count()).sum()
+}
+
+/// A sentence as lines of at most `width` characters, broken between words; a longer word has a line of its own.
+fn wrapped(text: &str, style: Style, width: usize) -> Vec<Line> {
+    let mut lines = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() || line.chars().count() + word.trim_end().chars().count() <= width => {
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| vec![span(line.trim_end(), style)]).collect()
 }
 
 fn span(text: &str, style: Style) -> Span {
@@ -137,6 +167,7 @@ fn span(text: &str, style: Style) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::tour::Tour;
 
     fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
@@ -190,15 +221,42 @@ process ids: us-east 41, eu-west killed, back in 9 s, ap-south 43 stopped
 eu-west was killed.
 d: commands to try   q: end
 ";
-        assert_eq!(text(&scene().lines(24)), expected);
+        assert_eq!(text(&scene().lines((80, 24))), expected);
+    }
+
+    #[test]
+    fn a_narrow_window_breaks_between_words() {
+        let expected = "
+www.demo.example., as one client of each region is answered
+(1:15)
+CLIENT IN  ADDRESS      IS ANSWERED            CHANGED
+us-east    127.1.0.99   127.1.0.10 (us-east)
+eu-west    127.2.0.99   127.1.0.10 (us-east)   3 s ago
+ap-south   127.3.0.99   nothing yet
+ap-south   127.3.0.99   no answer for 4 s
+process ids: us-east 41, eu-west killed, back in 9 s,
+ap-south 43 stopped
+eu-west was killed.
+d: commands to try   q: end
+";
+        assert_eq!(text(&scene().lines((60, 24))), expected);
+        let footer = "d: commands to try   q or Ctrl-C: end   page: http://127.0.0.1:8053/".to_owned();
+        let shown = text(&Scene { footer, ..scene() }.lines((60, 24)));
+        assert!(
+            shown.ends_with("\nd: commands to try   q or Ctrl-C: end   page:\nhttp://127.0.0.1:8053/\n"),
+            "{shown}"
+        );
     }
 
     #[test]
     fn it_fits_an_ordinary_terminal() {
-        let longest =
-            scene().lines(24).iter().map(|line| line.iter().map(|s| s.text.chars().count()).sum::<usize>()).max();
-        assert!(longest < Some(80), "{longest:?}");
-        assert_eq!(scene().lines(5).len(), 4, "the cursor stands on the last line");
-        assert!(scene().lines(0).is_empty());
+        for tour in [Tour::Off, Tour::Begins(secs(15)), Tour::Down, Tour::Over] {
+            let scene = Scene { announcement: tour.announcement("eu-west", secs(0)), ..scene() };
+            let lines = scene.lines((80, 24));
+            assert_eq!(lines.len(), 10, "every sentence has one line: {}", text(&lines));
+            assert!(lines.iter().all(|line| length(line) < 80), "{}", text(&lines));
+            assert_eq!(scene.lines((80, 5)).len(), 4, "the cursor stands on the last line");
+            assert!(scene.lines((80, 0)).is_empty());
+        }
     }
 }

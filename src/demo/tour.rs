@@ -55,14 +55,12 @@ impl Tour {
     /// What it will do next, for the terminal.
     pub(crate) fn announcement(self, region: &str, elapsed: Duration) -> String {
         match self {
-            Tour::Off => {
-                "Kill or stop a region's process (kill PID, kill -STOP PID) and see what its client gets.".into()
-            }
+            Tour::Off => "Now try it yourself: kill PID, kill -STOP PID, or a command.".into(),
             Tour::Begins(at) => format!(
                 "In {} s the demo kills {region} once, and starts it again. (--no-tour: never)",
                 at.saturating_sub(elapsed).as_secs_f64().ceil()
             ),
-            Tour::Down => format!("{region} was killed. Its client is answered with the next nearest region."),
+            Tour::Down => format!("{region} was killed. Its client is now sent to the next nearest region."),
             Tour::Over => format!("{region} is back. Now try it yourself: kill PID, kill -STOP PID, or a command."),
         }
     }

@@ -75,7 +75,7 @@ impl Server {
                 Ok(sockets) => bound.push(sockets),
                 // "Everywhere", by default of both families, includes a family that this machine doesn't have.
                 Err(BindError::NoFamily { .. }) if address.ip().is_unspecified() && addresses.len() > 1 => {
-                    tracing::warn!(%address, "this machine doesn't have that family of addresses; not listened on");
+                    tracing::warn!(%address, "this machine has no addresses of this family: the server doesn't listen on it");
                 }
                 Err(error) => return Err(error),
             }

@@ -264,14 +264,14 @@ def test_a_name_is_handed_back(dir):
     with start(dir, DATABASE) as node:
         name = "db.svc.example"
         done = operate(node, "failback", name)
-        assert done.returncode == 0 and "nothing to do: database is on fra1" in done.stdout, done
+        assert done.returncode == 0 and "nothing to do: pool database is on fra1" in done.stdout, done
         for argv in (("drain", "fra1", "--why", "x"), ("clear", "fra1")):
             assert operate(node, *argv).returncode == 0
         assert node.addresses(name) == ["192.0.2.3"] and node.addresses("auto.svc.example.") == ["192.0.2.1"]
         assert operate(node, "failback", name, token="b" * 32).returncode == 1, "bob may read only"
         assert node.addresses(name) == ["192.0.2.3"]
         done = operate(node, "failback", name)
-        assert done.returncode == 0 and "db.svc.example.: database handed back from nyc to fra1" in done.stdout, done
+        assert done.returncode == 0 and "db.svc.example.: pool database handed back from nyc to fra1" in done.stdout, done
         assert node.addresses(name) == ["192.0.2.1"]
         for other, why in [
             ("auto.svc.example", 'failback is "auto"'), ("later.svc.example", 'failback is "10m"'),
@@ -283,6 +283,9 @@ def test_a_name_is_handed_back(dir):
         assert operate(node, "failback").returncode == 2
         status, answer = curl(node, "POST", "/v1/failback/db.svc.example")
         assert status == 200 and answer["handed_back"] == [] and answer["stays"] == [{"pool": "database", "member": "fra1"}]
+        log = [line for line in node.child.err().splitlines() if ": failback " in line]
+        assert len(log) == 1, "one line for the one change, none where there was nothing to do"
+        assert 'pool="database" from="nyc" to="fra1" who="alice"' in log[0], log
     with start(dir, DATABASE) as node:
         assert node.addresses(name) == ["192.0.2.1"], "it outlives a restart"
 

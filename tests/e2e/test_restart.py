@@ -148,7 +148,7 @@ def test_the_first_answer_after_a_kill_in_an_outage_names_nobody_dead(dir, endpo
     with Restarted(dir, zones, port) as again:
         for tag in ["www", "db"]:
             assert named(again.answered(tag)) == {TWO}, tag
-        assert "goes on from what was last known" in again.node.child.told()
+        assert "the last known health is used" in again.node.child.told()
         one.start()
         again.node.wait_health("one", "up")
 

@@ -118,6 +118,7 @@ fn the_schema_of_settings_has_the_keys_that_are_read() {
 fn explanations_are_the_words_of_the_manual() {
     let schema = schema(SchemaOf::Policy);
     let weight = &schema["properties"]["endpoint"]["additionalProperties"]["properties"]["weight"];
-    assert_eq!(weight["description"], "its share, 0 to 1000000. 0 is a standby: only when every other member is out");
+    let share = "its share within a pool, 0 to 1000000. 0 is a standby: used only when every other member is out";
+    assert_eq!(weight["description"], share);
     assert_eq!((&weight["maximum"], &weight["default"]), (&json!(1_000_000), &json!(1)));
 }

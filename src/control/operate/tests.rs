@@ -78,7 +78,7 @@ async fn stand_in(state: State, mut commands: mpsc::Receiver<Command>) {
                 let served = || [snapshots.load_full(), snapshots.load_full()];
                 let _ = reply.send(turned.map(|turns| Applied { turns, served: served(), kept }));
             }
-            Command::Failback { name, reply, .. } => {
+            Command::Failback { name, reply } => {
                 let served = || [snapshots.load_full(), snapshots.load_full()];
                 let found = policy_of(&snapshots.load().model, &name);
                 let _ = reply.send(found.map(|(policy, name)| HandedBack { policy, name, served: served() }));

@@ -108,9 +108,9 @@ impl Keeper {
         let file = self.dir.join(FILE.name);
         match trouble {
             Some(error) if !was_in_trouble => {
-                tracing::warn!(file = %file.display(), error, "last known health is not kept: a restart begins without");
+                tracing::warn!(file = %file.display(), error, "the last known health can't be written: a restart would begin without it");
             }
-            None if was_in_trouble => tracing::info!(file = %file.display(), "last known health is kept again"),
+            None if was_in_trouble => tracing::info!(file = %file.display(), "the last known health is written again"),
             Some(_) | None => {}
         }
     }

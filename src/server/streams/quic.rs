@@ -93,7 +93,7 @@ async fn serve_endpoint(endpoint: Endpoint, serving: &Serving, stop: &Cancellati
             incoming = endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else {
-            tracing::error!("the DoQ socket broke; taking it up again");
+            tracing::error!("the DoQ socket failed; it is opened again");
             break;
         };
         let under_way = HANDSHAKES - handshakes.available_permits();
