@@ -74,7 +74,7 @@ fn chaos_text(key: &'static str, fields: &mut Fields, problems: &mut Problems) -
     let At { value, place } = fields.text(key, "\"ns1\"", problems)?;
     if value.is_empty() || value.len() > MAX_TEXT {
         let problem = problems.error(&place, format!("`{key}` must have 1 to {MAX_TEXT} octets, not {}", value.len()));
-        problem.hint("leave it out to tell nothing");
+        problem.hint("leave it out, so that the query is refused");
     }
     Some(value)
 }

@@ -146,7 +146,10 @@ mod tests {
 
     #[test]
     fn a_key_is_explained_by_its_own_section() {
-        assert_eq!(Section::Endpoint.says("region"), Some("the region where the endpoint is; declared in the settings"));
+        assert_eq!(
+            Section::Endpoint.says("region"),
+            Some("the region where the endpoint is; declared in the settings")
+        );
         assert_eq!(Section::Ecs.says("v6"), Section::Ecs.says("v4"));
         assert!(Section::Settings.says("listen.http").is_some_and(|said| said.starts_with("API")));
         assert_eq!((Section::Endpoint.says("pool"), Section::Zone.says("zoen")), (None, None));

@@ -127,7 +127,7 @@ fn tokens(shown: &Path, named: Option<&At<String>>, problems: &mut Problems) -> 
         Ok((text, mode)) => {
             if mode & 0o077 != 0 {
                 problems
-                    .warning(&whole, "others than its owner may use this file of secrets")
+                    .warning(&whole, "other users than the owner can read or change this file of secrets")
                     .hint(format!("chmod 600 {}", shown.display()));
             }
             return Some(parse(&Source::secret(shown, &text), &text, problems));
@@ -205,7 +205,7 @@ fn holder(
             let other = String::from_utf8_lossy(&other[..other.len().min(MAX_NAME)]);
             let hint = did_you_mean(&other, ["read", "operate"]);
             // What stands here may be a secret whose role was forgotten: it isn't shown.
-            let problem = problems.error(&source.place(start + role_at), "the second word is no role");
+            let problem = problems.error(&source.place(start + role_at), "the second word is not a role");
             problem.hint(hint.unwrap_or_else(|| LINE.to_owned()));
             Role::Read
         }
@@ -292,7 +292,7 @@ mod tests {
             ("alice operate".to_owned(), "1:1: a token has three words"),
             (format!("\n alice operate {ALICE} more"), "2:49: a token has three words, and here is a fourth"),
             (format!("al/ice operate {ALICE}"), "1:1: a name has 1 to 64 letters, digits, `-`, `_`, `.`, `@`"),
-            (format!("alice {ALICE} operate-and-more"), "1:7: the second word is no role"),
+            (format!("alice {ALICE} operate-and-more"), "1:7: the second word is not a role"),
             (format!("alice operate {ALICE}\nalice read {BOB}"), "2:1: `alice` has a token already"),
             (format!("alice operate {ALICE}\nbob read {ALICE}"), "2:10: this is the secret of `alice` too"),
             ("alice operate short".to_owned(), "1:15: a secret of fewer than 16 characters can be guessed"),
@@ -328,7 +328,7 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
         let (operators, told) = read("");
         assert!(operators.tokens.is_some(), "the file beside the settings is taken");
-        assert_eq!(told, ["others than its owner may use this file of secrets"]);
+        assert_eq!(told, ["other users than the owner can read or change this file of secrets"]);
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(read("[state]\ndir = \"kept\"\n").1, Vec::<String>::new());
     }

@@ -64,10 +64,11 @@ impl Written {
         if let Some(place) = &self.places[other] {
             let key = ["monitors", "monitor"][other];
             problems
-                .error(place, format!("{what} has `{key}`, and is of type {word}"))
+                .error(place, format!("{what} has `{key}`, which monitors of type {word} don't have"))
                 .hint(format!("write {example}"));
         } else if !self.has[wanted] {
-            problems.error(place, format!("{what} doesn't say of what")).hint(format!("write {example}"));
+            let key = ["monitors", "monitor"][wanted];
+            problems.error(place, format!("{what} has no `{key}`")).hint(format!("write {example}"));
         }
         let members: Vec<At<String>> = match rule {
             Rule::All | Rule::Any => {

@@ -49,7 +49,7 @@ impl Written {
     /// For a heartbeat monitor.
     pub(super) fn of_heartbeat(&self, what: &str, problems: &mut Problems) -> HeartbeatKeys {
         for (key, why, place) in &self.of_probes {
-            let problem = problems.error(place, format!("{what} has `{key}`, which a heartbeat knows none of"));
+            let problem = problems.error(place, format!("{what} has `{key}`, which heartbeat monitors don't have"));
             problem.hint(format!("leave it out: {why}"));
         }
         let ttl = self.ttl.as_ref().map(|ttl| ttl.value);

@@ -146,7 +146,7 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
         if let Some(place) = &interval_place {
             problem.label(place, "`interval`");
         }
-        problem.hint("a probe can then still be out when the next one is due: shorten `timeout`");
+        problem.hint("the next probe is then due before this one has ended: shorten `timeout`");
     }
     let kind = kind.and_then(|kind| match kind {
         "icmp" => Some(KindSpec::Icmp),
@@ -169,7 +169,7 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
         beats.of_other(&what, problems);
     }
     if let (Some(KindSpec::Icmp), Some((_, place))) = (&kind, &port) {
-        problems.error(place, format!("{what} has a `port`, and icmp knows none")).hint("leave it out");
+        problems.error(place, format!("{what} has `port`, which icmp monitors don't have")).hint("leave it out");
     }
     let timeout = match adaptive {
         true => adaptive_ceiling(interval),

@@ -115,7 +115,7 @@ fn check_entity(name: &At<String>, what: &str, problems: &mut Problems) {
     check_name(name, what, problems);
     if crate::config::validate::ON_EMPTY_WORDS.contains(&name.value.as_str()) {
         let problem = problems.error(&name.place, format!("`{}` can't be the name of {what}", name.value));
-        problem.hint("`on_empty` means something else by that word");
+        problem.hint("this word has another meaning in `on_empty`");
     }
 }
 
@@ -166,7 +166,7 @@ fn addresses(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<I
             let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
             let problem = problems.error(&item.place, format!("{address} is a second {family} address"));
             problem.label(&first.place, "the first");
-            problem.hint("an endpoint has one of a family: declare another endpoint, so that each is judged by itself");
+            problem.hint("an endpoint has at most one IPv4 and one IPv6 address: declare another endpoint");
             wrong = true;
         } else {
             found.push(item.map(|_| address));
@@ -305,15 +305,15 @@ fn check_when(pool: &At<String>, steering: Option<Steering>, members: &[MemberSp
     }
     if last.has_when {
         let message =
-            format!("the last member of the geo pool `{}` has a `when`: who is left gets nothing", pool.value);
+            format!("the last member of the geo pool `{}` has a `when`: other clients would get no answer", pool.value);
         let problem = problems.error(&last.to.place, message);
-        problem.hint("end the list with a member for the rest: `{ to = \"NAME\" }`");
+        problem.hint("add a last member without `when`, for all other clients: `{ to = \"NAME\" }`");
     }
     if let Some(all) = before.iter().find(|member| !member.has_when) {
-        let message = format!("`{}` has no `when`, so it is for everybody, and what follows is in vain", all.to.value);
+        let message = format!("`{}` has no `when`, so no client gets to the members after it", all.to.value);
         let problem = problems.error(&all.to.place, message);
         problem.label(&last.to.place, "the last member");
-        problem.hint("only the last member of a geo pool has none: give it one, or move it to the end");
+        problem.hint("give it a `when`, or move it to the end: only the last member of a geo pool has none");
     }
 }
 

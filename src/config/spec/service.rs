@@ -51,7 +51,7 @@ fn alpn(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<String>>>
         }
     }
     if ids.len() > MAX_ALPN {
-        problems.error(&written.place, format!("`alpn` has {} protocols, and {MAX_ALPN} are the most", ids.len()));
+        problems.error(&written.place, format!("`alpn` has {} protocols; the maximum is {MAX_ALPN}", ids.len()));
     }
     Some(At { value: ids, place: written.place })
 }

@@ -105,7 +105,7 @@ fn on_empty(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<At<St
     };
     if items.is_empty() || items.len() > MAX_ON_EMPTY {
         let problem = problems.error(&place, format!("`on_empty` must have 1 to {MAX_ON_EMPTY} entries"));
-        problem.hint("write `on_empty = [\"sorry\", \"nodata\"]`: each is taken while something of it is up, the last in any case");
+        problem.hint("write `on_empty = [\"sorry\", \"nodata\"]`: the first one that is up is answered, the last one in any case");
         return None;
     }
     let entries = items.into_iter().map(|entry| item(entry, "on_empty", example, problems));

@@ -209,7 +209,7 @@ fn check_probe(spec: &EndpointSpec, written: &At<String>, leaves: &[Leaf<'_>], p
         }
         (None, Some(Serves::Cname(_))) if !is_heard => {
             let name = &spec.name.value;
-            let message = format!("`{name}` is a cname with a monitor, and nothing says where to probe");
+            let message = format!("`{name}` is a cname with a monitor, but no address to probe is known");
             problems.error(&written.place, message).hint("write `probe = \"ADDRESS:PORT\"`, or leave out `monitor`");
         }
         (Some(_), _) | (None, Some(Serves::Cname(_) | Serves::Addresses(_)) | None) => {}

@@ -81,8 +81,9 @@ pub(super) fn check_probe(
     let is_probed = leaves.iter().any(|leaf| leaf.monitor.kind.is_some() && leaf.monitor.heartbeat().is_none());
     match (&spec.probe, &spec.serves) {
         (None, Some(Serves::Cname(_))) if is_probed => {
-            let message =
-                format!("`{label}` judges the cname `{endpoint}` by monitor `{name}`, and nothing says where");
+            let message = format!(
+                "`{label}` checks the cname `{endpoint}` by monitor `{name}`, but no address to probe is known"
+            );
             let problem = problems.error(&judge.monitor.place, message).see(Section::Name);
             problem.label(&spec.name.place, format!("endpoint `{endpoint}`"));
             problem.hint(format!(
@@ -93,7 +94,7 @@ pub(super) fn check_probe(
             let (Some(port), Some(own)) = (probe.value.1, monitor.port) else { return };
             if port != own {
                 let message =
-                    format!("`{label}` judges `{endpoint}` on port {port}, not on port {own} of monitor `{name}`");
+                    format!("`{label}` checks `{endpoint}` on port {port}, not on port {own} of monitor `{name}`");
                 let problem = problems.warning(&judge.monitor.place, message).see(Section::Name);
                 problem.label(&probe.place, "this port replaces that of every monitor");
                 problem.hint("leave the port out of `probe`, so that each monitor probes its own");

@@ -183,7 +183,8 @@ impl<'a> Names<'a> {
             let name = pool.name.value.as_str();
             let id = MemberRef::Pool(PoolId((first_pool + at) as u32));
             if by_name.insert(name, id).is_some() {
-                let problem = problems.error(&pool.name.place, format!("`{name}` is a pool and an endpoint too"));
+                let problem =
+                    problems.error(&pool.name.place, format!("`{name}` is the name of a pool and of an endpoint"));
                 if let Some(endpoint) = spec.endpoint(name) {
                     problem.label(&endpoint.name.place, "the endpoint");
                 }

@@ -131,9 +131,8 @@ impl Policies<'_> {
             self.check_draw(root, &written.place, problems);
         }
         if endpoints.len() > MAX_ENDPOINTS {
-            let message =
-                format!("{} endpoints are below this name, and {MAX_ENDPOINTS} are the most", endpoints.len());
-            problems.error(&written.place, message).hint("share them out over several names");
+            let message = format!("this name has {} endpoints; the maximum is {MAX_ENDPOINTS}", endpoints.len());
+            problems.error(&written.place, message).hint("divide them among several names");
         }
         let ttl = name.own.ttl.or(self.spec.defaults.ttl).unwrap_or_default();
         let fence_spec = name.fence.as_ref().and_then(|at| Some((at, self.spec.fence(&at.value)?)));
@@ -176,12 +175,12 @@ impl Policies<'_> {
         for (key, written, limit) in [("v4", &affinity.v4, ecs.v4), ("v6", &affinity.v6, ecs.v6)] {
             let Some(At { value: bits, place }) = written else { continue };
             if ecs.enabled && *bits > i64::from(limit) {
-                let message = format!("`affinity.{key}` (/{bits}) is longer than [ecs] lets a decision see (/{limit})");
+                let message = format!("`affinity.{key}` (/{bits}) is longer than [ecs] allows (/{limit})");
                 let problem = problems.warning(place, message);
                 if let Some(ecs) = &self.spec.ecs_place {
                     problem.label(ecs, "[ecs]");
                 }
-                problem.hint(format!("clients known by ECS are told apart by /{limit}; raise `{key}` in [ecs]"));
+                problem.hint(format!("for clients known by ECS only {limit} bits are used; raise `{key}` in [ecs]"));
             }
         }
     }
@@ -202,26 +201,28 @@ impl Policies<'_> {
         let (label, place) = (&name.label.value, &name.label.place);
         match alias {
             Some(alias) if name.owner == self.file.apex => {
-                let message = format!("`{}` is a cname, and the zone's own name can't have one", alias.name);
+                let message = format!("`{}` is a cname, but the apex of a zone can't have a CNAME", alias.name);
                 let problem = problems.error(place, message);
                 point_at(problem, &alias.name, self.spec);
-                problem.hint("the apex has SOA and NS records: steer to endpoints with addresses");
+                problem.hint("the apex has SOA and NS records: use endpoints with addresses here");
             }
             Some(alias) => {
                 if let Some((set, at)) = self.file.at(&name.owner).find(|(set, _)| set.rtype != CNAME) {
                     let rtype = type_name(set.rtype);
                     let message = format!(
-                        "`{label}` can be the cname `{}`, and has a {rtype} record in the zone file",
+                        "`{label}` can be answered with the cname `{}`, but the zone file has a {rtype} record of this name",
                         alias.name
                     );
                     let problem = problems.error(place, message).label(at, format!("this {rtype} record"));
                     point_at(problem, &alias.name, self.spec);
-                    problem.hint("nothing may stand beside a CNAME: remove that record");
+                    problem.hint("a name with a CNAME can't have other records: remove that record");
                 }
             }
             None => {
                 if let Some((_, at)) = self.file.rrset(&name.owner, CNAME) {
-                    let message = format!("`{label}` is steered to addresses, and is a CNAME in the zone file");
+                    let message = format!(
+                        "`{label}` is answered with addresses, but the zone file has a CNAME record of this name"
+                    );
                     let problem = problems.error(place, message).label(at, "this CNAME");
                     problem.hint("remove the CNAME; as a safe default write A or AAAA records");
                 }
@@ -282,18 +283,19 @@ fn check_types(
     let mut empty = 0;
     for facet in types.value.iter().filter(|facet| endpoints().all(|e| e.answerable(**facet).is_none())) {
         let word = facet.as_str();
-        let message = format!("`types` answers {word}, and no endpoint has such an address");
-        problems.error(&types.place, message).hint(format!("take \"{word}\" out, or give an endpoint one"));
+        let message = format!("`types` lists {word}, but no endpoint of the pool has such a record");
+        let hint = format!("remove \"{word}\" from `types`, or give an endpoint such an address");
+        problems.error(&types.place, message).hint(hint);
         empty += 1;
     }
     if empty == types.value.len() {
         return;
     }
     for endpoint in endpoints().filter(|e| types.value.iter().all(|facet| e.answerable(*facet).is_none())) {
-        let message = format!("`{}` has no address of a family that `types` answers", endpoint.name);
+        let message = format!("`{}` can never be answered: it has no address for any of `types`", endpoint.name);
         let problem = problems.error(&types.place, message);
         point_at(problem, &endpoint.name, spec);
-        problem.hint("it could never be given: add its family to `types`, or an address to it");
+        problem.hint("add the type of its address to `types`, or give it another address");
     }
 }
 

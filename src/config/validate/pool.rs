@@ -230,8 +230,8 @@ impl Walk<'_> {
 
     fn tell_depth(&mut self, at: usize) {
         let pool = &self.spec.pools[at].name;
-        let message = format!("pool `{}` is nested too deep", pool.value);
-        let hint = format!("at most {MAX_DEPTH} pools within one another, and {MAX_WAYS} ways down to endpoints");
+        let message = format!("pool `{}` is nested too deeply", pool.value);
+        let hint = format!("pools may be nested {MAX_DEPTH} levels deep, with {MAX_WAYS} paths to endpoints");
         self.problems.error(&pool.place, message).hint(hint);
     }
 }

@@ -168,7 +168,7 @@ pub(super) fn check<'a>(
             leaves(monitor, &spec.monitors).iter().filter(|leaf| !leaf.is_turned).map(|leaf| leaf.monitor).collect();
         if watching.is_empty() {
             let message = format!(
-                "`{label}` can't promise {promised}: the monitor of `{}` is a `not`, which doesn't see its failure",
+                "`{label}` can't promise {promised}: the monitor of `{}` is of type `not`, which doesn't notice its failure",
                 endpoint.name.value
             );
             let problem = problems.error(&rto.place, message);

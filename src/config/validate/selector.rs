@@ -63,8 +63,11 @@ impl Builder {
         regions.sort_unstable();
         let clients = &self.model.clients;
         if *unknown && clients.classes[usize::from(clients.fallback.0)].region.is_some() {
-            let message = format!("nobody is `unknown` to this `{}`: there is a default region", spec.key);
-            let hint = "leave `unknown` out, or [clients] default_region in the settings";
+            let message = format!(
+                "`unknown` in this `{}` matches no client: with a default region no client is unknown",
+                spec.key
+            );
+            let hint = "remove `unknown` here, or `default_region` in [clients] of the settings";
             problems.warning(&spec.place, message).hint(hint);
         }
         Selector {
@@ -216,11 +219,11 @@ impl Fenced<'_> {
             problem.hint("add an endpoint that the fence's `allow` names, or allow more");
         }
         if self.on_empty.contains(&OnEmpty::Static) {
-            let message = format!("`on_empty = \"static\"` gives nothing to the clients of fence `{fence}`");
+            let message = format!("`on_empty = \"static\"` gives no answer to the clients of fence `{fence}`");
             let at =
                 self.name.own.on_empty.as_ref().or(policy.defaults.on_empty.as_ref()).map_or(place, |at| &at.place);
             let problem = p.warning(at, message).label(place, format!("the fence of `{name}`"));
-            problem.hint("where the zone file's records point to can't be known: name a pool inside it");
+            problem.hint("the country of the zone file's records is not known: use a pool inside the fence");
         }
         for facet in [Facet::V4, Facet::V6] {
             if self.facets.contains(&facet) || self.facets.contains(&Facet::Alias) {
@@ -265,7 +268,7 @@ pub(super) fn check_cutoff(
     let limit = |net: &IpNet| if net.addr().is_ipv4() { v4 } else { v6 };
     let longer = |net: &&IpNet| net.prefix_len() > limit(net);
     let mut warn = |place: &Place, net: &IpNet, whose: &str, other: Option<&Place>| {
-        let message = format!("the net {net} of {whose} is longer than [ecs] lets a decision see (/{})", limit(net));
+        let message = format!("the net {net} of {whose} is longer than [ecs] allows (/{})", limit(net));
         let problem = problems.warning(place, message);
         if let Some(other) = other {
             problem.label(other, format!("the net of {whose}"));
@@ -273,8 +276,8 @@ pub(super) fn check_cutoff(
         if let Some(ecs) = &spec.ecs_place {
             problem.label(ecs, "[ecs]");
         }
-        let key = if net.addr().is_ipv4() { "v4" } else { "v6" };
-        problem.hint(format!("for clients known by ECS the net around it decides; raise `{key}` in [ecs]"));
+        let (key, bits) = if net.addr().is_ipv4() { ("v4", v4) } else { ("v6", v6) };
+        problem.hint(format!("for clients known by ECS only {bits} bits are used; raise `{key}` in [ecs]"));
     };
     if let Some(rule) = model.clients.rules.iter().find(|rule| longer(&&rule.net)) {
         let region = model.clients.classes.get(usize::from(rule.class.0)).and_then(|class| class.region);

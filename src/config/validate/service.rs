@@ -54,7 +54,7 @@ pub(super) fn service(
     let portless = endpoints.iter().zip(&targets).find(|(_, target)| target.port == 0);
     if let Some((id, _)) = portless.filter(|_| facets.contains(&Facet::Srv) && !name.service.has_wrong_port) {
         let message =
-            format!("`{}` answers SRV, and `{}` is probed on no port", name.label.value, model.endpoint(*id).name);
+            format!("`{}` answers SRV, but `{}` has no probed port", name.label.value, model.endpoint(*id).name);
         let place = name.types.as_ref().map_or(&name.label.place, |types| &types.place);
         problems.error(place, message).hint("write the `port` of the service, or give the endpoint a monitor with one");
     }
@@ -76,21 +76,24 @@ pub(super) fn check_aliases(
     let alias = endpoints.iter().map(|id| model.endpoint(*id)).find(|e| e.stands_alone(Facet::Alias));
     if services.len() == types.value.len() {
         if let Some((_, at)) = file.rrset(&name.owner, CNAME) {
-            let message =
-                format!("`{}` answers {}, and is a CNAME in the zone file", name.label.value, service.as_str());
+            let message = format!(
+                "`{}` answers {}, but the zone file has a CNAME record of this name",
+                name.label.value,
+                service.as_str()
+            );
             let problem = problems.error(&name.label.place, message).label(at, "this CNAME");
-            problem.hint("nothing may stand beside a CNAME: remove it");
+            problem.hint("a name with a CNAME can't have other records: remove it");
         }
     } else if let Some(alias) = alias {
         let message = format!(
-            "`{}` can be the cname `{}`, and answers {} beside it",
+            "`{}` can be answered with the cname `{}`, but answers {} too",
             name.label.value,
             alias.name,
             service.as_str()
         );
         let problem = problems.error(&types.place, message);
         point_at(problem, &alias.name, spec);
-        problem.hint("nothing may stand beside a CNAME: take that type out, or A and AAAA");
+        problem.hint("a name with a CNAME can't have other records: remove that type, or A and AAAA");
     }
 }
 
@@ -112,7 +115,7 @@ pub(super) fn add_targets(
                 let message = format!("`{}` can't be a name of the zone: {error}", endpoint.name.value);
                 problems
                     .error(&endpoint.name.place, message)
-                    .hint("service records point at NAME.endpoints in the zone: rename it");
+                    .hint("service records need the name NAME.endpoints in the zone: rename the endpoint");
                 continue;
             }
         };
@@ -121,7 +124,7 @@ pub(super) fn add_targets(
             let message = format!("`{}` and `{other}` are both {owner}", endpoint.name.value);
             let problem = problems.error(&endpoint.name.place, message);
             point_at(problem, other, spec);
-            problem.hint("service records point there, and case doesn't count: rename one");
+            problem.hint("service records need this name, and case doesn't count: rename one of them");
             continue;
         }
         if is_free(&owner, endpoint, spec, file, problems) {
@@ -173,9 +176,9 @@ fn is_free(
     } else {
         return true;
     };
-    let message = format!("service records point at {owner} for `{}`, and that name is {is}", endpoint.name.value);
+    let message = format!("service records need the name {owner} for `{}`, but it is {is}", endpoint.name.value);
     let problem = problems.error(&endpoint.name.place, message).label(at, "what takes that name");
-    problem.hint("name the endpoint otherwise, or remove that");
+    problem.hint("rename the endpoint, or remove that");
     false
 }
 
@@ -202,11 +205,11 @@ fn add(
             let rtype = facet.as_str();
             let name = &endpoint.name;
             let message = format!(
-                "service records point at {owner} for `{}`, and its {rtype} records in the zone file are others",
+                "service records need the name {owner} for `{}`, but the zone file has other {rtype} records for it",
                 name.value
             );
             let problem = problems.error(&name.place, message).label(at, format!("these {rtype} records"));
-            problem.hint("remove them: the zone gets the endpoint's addresses by itself");
+            problem.hint("remove them: the server adds the endpoint's addresses by itself");
         }
         None if rdatas.is_empty() => {}
         None => file.rrsets.push(Rrset { owner: owner.clone(), rtype: facet.rtype(), ttl, rdatas }),

@@ -99,7 +99,7 @@ fn join(set: &mut Rrset, first: &Place, record: Record, problems: &mut Problems)
     let what = format!("{} {}", record.owner, type_name(record.rtype));
     let is_twice = set.rdatas.contains(&record.rdata);
     if matches!(record.rtype, SOA | CNAME | DNAME) && !is_twice {
-        let message = format!("{what}: there can be only one, and there is one already");
+        let message = format!("a second record {what}: a name can have only one");
         problems.error(&record.place, message).label(first, "the first").hint("remove one of them");
         return;
     }
@@ -131,8 +131,9 @@ fn check_apex(file: &MasterFile, whole: &Place, problems: &mut Problems) {
         problem.hint("write `@ IN SOA ns1 hostmaster 1 3600 600 604800 30`");
     }
     for (set, place) in file.rrsets.iter().zip(&file.places).filter(|(set, _)| set.rtype == SOA && set.owner != *apex) {
-        let problem = problems.error(place, format!("a SOA record of {}, and the zone is {apex}", set.owner));
-        problem.hint("a SOA stands at the zone's own name: write `@`");
+        let problem =
+            problems.error(place, format!("this SOA record is at {}, not at the zone's own name {apex}", set.owner));
+        problem.hint("write `@` as the name of the SOA record");
     }
     match file.rrset(apex, NS) {
         None => {
@@ -141,7 +142,7 @@ fn check_apex(file: &MasterFile, whole: &Place, problems: &mut Problems) {
         }
         Some((set, place)) if set.rdatas.len() == 1 => {
             let problem = problems.warning(place, format!("the zone {apex} has only one name server"));
-            problem.hint("when it is down nothing resolves: two is the least (RFC 2182)");
+            problem.hint("when it is down no name is answered: use at least two (RFC 2182)");
         }
         Some(_) => {}
     }
@@ -154,9 +155,9 @@ fn check_aliases(file: &MasterFile, owner: &Name, indexes: &[usize], problems: &
         if matches!(rtype, CNAME | RRSIG | NSEC) {
             continue;
         }
-        let message = format!("{owner} is a CNAME, and has this {} record beside it", type_name(rtype));
+        let message = format!("{owner} has a CNAME record and this {} record", type_name(rtype));
         let problem = problems.error(&file.places[at], message).label(cname, "the CNAME");
-        problem.hint("nothing else may stand beside a CNAME (RFC 2181, 10.1): remove one of them");
+        problem.hint("a name with a CNAME can't have other records (RFC 2181, 10.1): remove one of them");
     }
 }
 

@@ -40,7 +40,7 @@ const TLS_SUPPORTED_GROUPS: u16 = 9;
 
 const NO_KEY: &str = "expected a parameter such as `alpn=h2` or `key65400=x`";
 const NO_VALUE: &str = "expected a value in RFC 9460's form";
-const TWICE: &str = "it has a key that stands in this record already";
+const TWICE: &str = "it has a key that this record already has";
 const NEEDS_ALPN: &str = "it needs `alpn` in the same record (RFC 9460, 7.1.1)";
 const NOT_THERE: &str = "it names a parameter that the record does not have (RFC 9460, 8)";
 
@@ -173,7 +173,7 @@ fn param(word: &[u8]) -> Result<(u16, Vec<u8>), &'static str> {
     };
     let key = std::str::from_utf8(key).map_err(|_| NO_KEY)?;
     let inner = match written.strip_prefix(b"\"") {
-        Some(rest) => rest.strip_suffix(b"\"").ok_or("it wants a space behind its quote")?,
+        Some(rest) => rest.strip_suffix(b"\"").ok_or("it needs a space after its closing quote")?,
         None => written,
     };
     if has_quote(inner) {
