@@ -64,7 +64,7 @@ impl Written {
         if let Some(place) = &self.places[other] {
             let key = ["monitors", "monitor"][other];
             problems
-                .error(place, format!("{what} has `{key}`, which monitors of type {word} don't have"))
+                .error(place, format!("{what} has `{key}`, which `{word}` monitors don't have"))
                 .hint(format!("write {example}"));
         } else if !self.has[wanted] {
             let key = ["monitors", "monitor"][wanted];
