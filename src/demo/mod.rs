@@ -28,7 +28,7 @@ use crate::demo::children::Region;
 use crate::demo::fate::Fate;
 use crate::demo::files::Files;
 use crate::demo::live::Live;
-use crate::demo::region::REGIONS;
+use crate::demo::region::{PORT_IN_USE, REGIONS};
 use crate::demo::story::Story;
 use crate::demo::terminal::Terminal;
 use crate::demo::watch::{Seen, watch};
@@ -60,6 +60,9 @@ const SHOWN: &str = "www.demo.example.";
 /// Host part of the vantages' addresses.
 const VANTAGE: u8 = 53;
 
+/// How often the regions are started where somebody else takes a port of theirs (judgment).
+const STARTS: usize = 4;
+
 /// Runs the demo. Everything it started has ended when this returns.
 pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     ports::check_free(options.dns, options.http)?;
@@ -69,13 +72,20 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     let flags = within_reach(files.settled(flags), options.http);
     let load = |files: &Files| crate::config::load(Some(&files.settings()), &flags).map_err(StartError::Problems);
     let mut loaded = load(&files)?;
-    if evade_taken_ports(&loaded.model, &mut files)? {
-        loaded = load(&files)?;
-    }
-    let mut regions = regions(&loaded.model);
+    let mut regions = Vec::new();
     let stop = stop_signal();
     tokio::pin!(stop);
-    let outcome = show(&options, loaded, &files, flags.clone(), &mut regions, stop).await;
+    let started = tokio::select! {
+        // In this order, so that the signals are listened for before anything is started.
+        biased;
+        () = &mut stop => Ok(false),
+        started = start_regions(&mut loaded, &mut files, load, &mut regions) => started.map(|()| true),
+    };
+    let outcome = match started {
+        Ok(true) => show(&options, loaded, &files, flags.clone(), &mut regions, stop).await,
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
     for region in &mut regions {
         region.end().await;
     }
@@ -93,7 +103,7 @@ fn within_reach(flags: Flags, http: SocketAddr) -> Flags {
 
 /// Gives the endpoints another port where somebody has theirs; whether that was so.
 fn evade_taken_ports(model: &Model, files: &mut Files) -> Result<bool, StartError> {
-    let endpoints: Vec<SocketAddr> = regions(model).into_iter().flat_map(|region| region.addresses).collect();
+    let endpoints: Vec<SocketAddr> = regions_of(model).into_iter().flat_map(|region| region.addresses).collect();
     let taken = ports::taken_ports(&endpoints);
     if taken.is_empty() {
         return Ok(false);
@@ -109,6 +119,39 @@ fn evade_taken_ports(model: &Model, files: &mut Files) -> Result<bool, StartErro
     Ok(true)
 }
 
+/// Starts the regions one after the other. Another demo that begins at the same time can take a port after it was found
+/// free: then all of them start again, on another port.
+async fn start_regions(
+    loaded: &mut Loaded,
+    files: &mut Files,
+    load: impl Fn(&Files) -> Result<Loaded, StartError>,
+    regions: &mut Vec<Region>,
+) -> Result<(), StartError> {
+    let mut left = STARTS;
+    loop {
+        if evade_taken_ports(&loaded.model, files)? {
+            *loaded = load(files)?;
+        }
+        *regions = regions_of(&loaded.model);
+        let Err(why) = start_all(regions).await else { return Ok(()) };
+        for region in regions.iter_mut() {
+            region.end().await;
+        }
+        left -= 1;
+        if left == 0 || !why.contains(PORT_IN_USE) {
+            return Err(StartError::Demo(why));
+        }
+    }
+}
+
+async fn start_all(regions: &mut [Region]) -> Result<(), String> {
+    for region in regions {
+        eprintln!("starting the endpoints of {} ...", region.name);
+        region.start().await?;
+    }
+    Ok(())
+}
+
 async fn show(
     options: &DemoOptions,
     loaded: Loaded,
@@ -119,10 +162,9 @@ async fn show(
 ) -> Result<(), StartError> {
     let names = steered_names(&loaded.model);
     let node = tokio::select! {
-        // In this order, so that the signals are listened for before anything is started.
         biased;
         () = &mut stop => return Ok(()),
-        started = start(loaded, files.settings(), flags, regions) => started?,
+        started = start(loaded, files.settings(), flags) => started?,
     };
     let shown = names.iter().find(|name| *name == SHOWN).or(names.first()).cloned().unwrap_or_default();
     let mut story = Story::begin(&node, regions, files.token(), Terminal::open());
@@ -139,17 +181,8 @@ async fn show(
     Ok(())
 }
 
-/// Starts the regions one after the other, then the server.
-async fn start(
-    loaded: Loaded,
-    settings_file: PathBuf,
-    flags: Flags,
-    regions: &mut [Region],
-) -> Result<Node, StartError> {
-    for region in regions.iter_mut() {
-        eprintln!("starting the endpoints of {} ...", region.name);
-        region.start().await.map_err(StartError::Demo)?;
-    }
+/// Starts the server.
+async fn start(loaded: Loaded, settings_file: PathBuf, flags: Flags) -> Result<Node, StartError> {
     eprintln!("starting the server and a vantage in each region; the first probes are on their way ...");
     let vantages = REGIONS.map(|(name, octet)| VantageSpec {
         name: name.into(),
@@ -227,7 +260,7 @@ async fn next(signal: &mut Option<Signal>) {
 }
 
 /// The demo's regions, each with every address that its endpoints are probed at.
-fn regions(model: &Model) -> Vec<Region> {
+fn regions_of(model: &Model) -> Vec<Region> {
     let mut by_region: BTreeMap<usize, Vec<SocketAddr>> = BTreeMap::new();
     for endpoint in &model.endpoints {
         let name = endpoint.region.map(|id| model.region(id).name.as_str());

@@ -11,6 +11,9 @@ use tokio::net::TcpListener;
 /// The regions of the demo, and the second octet of their clients', vantages' and endpoints' addresses.
 pub(crate) const REGIONS: [(&str, u8); 3] = [("us-east", 1), ("eu-west", 2), ("ap-south", 3)];
 
+/// How the message of a process that can't have its port begins, after the address.
+pub(crate) const PORT_IN_USE: &str = "the port is in use";
+
 /// Round-trip milliseconds between regions, in the order of [`REGIONS`]: what such links take on the real Internet.
 const ROUND_TRIP_MS: [[u64; 3]; 3] = [[2, 80, 190], [80, 2, 120], [190, 120, 2]];
 
@@ -36,7 +39,7 @@ fn refusal(address: SocketAddr, error: &std::io::Error) -> String {
     let port = address.port();
     match error.kind() {
         std::io::ErrorKind::AddrInUse => format!(
-            "{address}: the port is in use, perhaps by another demo; see who has it with `ss -ltnp 'sport = :{port}'`"
+            "{address}: {PORT_IN_USE}, perhaps by another demo; see who has it with `ss -ltnp 'sport = :{port}'`"
         ),
         _ => format!("{address}: {error}"),
     }

@@ -142,6 +142,18 @@ def test_a_pipe_as_input_has_no_keys_and_the_commands_at_once(lone):
         assert "dig @" in screen.plain() and "q or Ctrl-C" not in screen.text()
 
 
+def test_demos_that_begin_in_the_same_moment(dir, lone):
+    """Each finds the endpoints' port free; those who then can't have it take another."""
+    argv = [BINARY, "demo", "--for", "100ms", "--dns", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    demos = [Child(argv, dir, f"demo-{number}", place=lone, env=environment()) for number in range(4)]
+    try:
+        for one in demos:
+            assert one.wait(60) == 0, one.told()
+    finally:
+        for one in demos:
+            one.end()
+
+
 def test_two_demos_side_by_side(dir, lone):
     first = Child([BINARY, "demo"], dir, "first", place=lone, env=environment())
     try:

@@ -15,7 +15,7 @@ pub(super) fn place_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -
     let mut why = placed_by(model, ip);
     match reach {
         0 => why.push_str("; so is every client of this family"),
-        _ => why.push_str(&format!("; so is all of {}", net(ip, reach))),
+        _ => why.push_str(&format!("; the same for all of {}", net(ip, reach))),
     }
     why.push_str(&holding(&model.clients, &model.regions, class));
     if local != by_ecs {

@@ -200,7 +200,7 @@ fn a_person_reads_it_on_one_screen() {
     let told = human(&ask(&usual(), None, dublin()).unwrap());
     for line in [
         "www.svc.example. A   (\"www\" of svc.example., generation 2)",
-        "client  127.2.0.1, class eu-west: by the net 127.2.0.0/16; so is all of 127.2.0.0/16",
+        "client  127.2.0.1, class eu-west: by the net 127.2.0.0/16; the same for all of 127.2.0.0/16",
         "scope   /16: the shortest prefix whose clients are all of this class",
         "   100 %  192.0.2.10               fra1",
         "  health                3    2",
