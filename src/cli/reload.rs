@@ -14,14 +14,14 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Make the server load its files again; ends when they are served, or prints why they are not
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  portolan reload --server http://127.0.0.1:8053
+#[command(after_help = "Examples:\n  portolan reload\n  portolan reload --confirm-removal
 
-Exit code 0: the files are served as they are. 1: not all of them; a zone with errors goes on as it was last good,
-and so does one that disappeared, for a while: --confirm-removal lets it go at once.")]
+Exit code 0: everything in the files is served. 1: a zone has an error and goes on with its last good version, or a zone has
+disappeared from the files and is still served for some time.")]
 pub(super) struct Args {
     #[command(flatten)]
     server: ServerArg,
-    /// Zones, and steered names of a zone, that all disappeared from the files are to go at once
+    /// Remove at once the zones that have disappeared from the files, and the names of zones without any steered name
     #[arg(long)]
     confirm_removal: bool,
     /// The output format; json is the answer of /v1/reload

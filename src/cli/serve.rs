@@ -25,7 +25,7 @@ pub(super) struct ServeArgs {
     /// The settings file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Refuse to start while any file has an error; without, what is good is served, and a bad zone as it was last good
+    /// Don't start if any file has an error. Without this option, a zone with an error is served in its last good version
     #[arg(long)]
     strict: bool,
 }
