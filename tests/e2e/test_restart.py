@@ -321,5 +321,5 @@ def test_a_state_directory_that_takes_nothing_is_told_of_once(dir, endpoints, po
     (dir / "node" / "state" / ".health.json.new").mkdir(parents=True)
     with node_of(dir, zones, port) as node:
         wait_until(lambda: node.metric("portolan_health_writes_total", result="failure") >= 3, 30)
-        assert node.child.told().count("last known health is not kept") == 1
+        assert node.child.told().count("the last known health can't be written") == 1
         assert node.health("one") == "up"
