@@ -72,13 +72,12 @@ pub(crate) enum State {
 
 impl Scene {
     /// The block for a window of these columns and rows, as many lines of it as there is room for; what matters most comes
-    /// first. Sentences are broken between words, and no line takes the last column.
+    /// first. Sentences below the clients are broken between words.
     pub(crate) fn lines(&self, (columns, rows): (usize, usize)) -> Vec<Line> {
         let width = columns.saturating_sub(1);
         let secs = self.elapsed.as_secs();
         let head = format!("{}, as one client of each region is answered ({}:{:02})", self.name, secs / 60, secs % 60);
-        let mut lines = vec![vec![span("", Style::Plain)]];
-        lines.extend(wrapped(&head, Style::Bold, width));
+        let mut lines = vec![vec![span("", Style::Plain)], vec![span(&head, Style::Bold)]];
         lines.push(vec![span("CLIENT IN  ADDRESS      IS ANSWERED            CHANGED", Style::Dim)]);
         lines.extend(self.clients.iter().map(|client| client.line(width)));
         lines.extend(self.processes(width));
@@ -227,8 +226,7 @@ d: commands to try   q: end
     #[test]
     fn a_narrow_window_breaks_between_words() {
         let expected = "
-www.demo.example., as one client of each region is answered
-(1:15)
+www.demo.example., as one client of each region is answered (1:15)
 CLIENT IN  ADDRESS      IS ANSWERED            CHANGED
 us-east    127.1.0.99   127.1.0.10 (us-east)
 eu-west    127.2.0.99   127.1.0.10 (us-east)   3 s ago
