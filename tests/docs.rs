@@ -57,6 +57,28 @@ fn every_whole_block_of_the_documents_loads() {
 }
 
 #[test]
+fn every_path_in_the_guide_for_contributors_exists() {
+    let text = std::fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    let paths = paths_in(&text);
+    assert!(paths.len() >= 20, "only {} paths found: is this test reading the page right?", paths.len());
+    let missing: Vec<_> = paths.into_iter().filter(|path| !root().join(path).exists()).collect();
+    assert!(missing.is_empty(), "CONTRIBUTING.md names paths that do not exist: {missing:?}");
+}
+
+#[test]
+fn paths_are_found_between_backticks() {
+    let text = "See `src/lib.rs`, `tests/run e2e`, `steer = \"...\"` and `tests/e2e`; not src/bare.rs or `cargo test`.";
+    assert_eq!(paths_in(text), ["src/lib.rs", "tests/run", "tests/e2e"]);
+}
+
+/// What stands between backticks and begins with a directory of the repository, up to the first space.
+fn paths_in(text: &str) -> Vec<&str> {
+    let spans = text.split('`').skip(1).step_by(2);
+    let first_words = spans.filter_map(|span| span.split_whitespace().next());
+    first_words.filter(|word| ["src/", "tests/", "zones/", "docker/"].iter().any(|dir| word.starts_with(dir))).collect()
+}
+
+#[test]
 fn a_wrong_block_is_noticed() {
     let text = "# Title\n\n```toml\nzone = \"a.example.\"\n[pool.web]\nmembers = [\"nobody\"]\n```\n\n```toml\n[pool.x]\n```\n";
     let found = blocks(text);
