@@ -1,67 +1,183 @@
-//! Name compression (RFC 1035, 4.1.4): which names a reply already has, so that later ones point at them.
+//! Name compression (RFC 1035, 4.1.4): which names a reply already has, so that later ones can point at them.
+//!
+//! The work for a name grows with its octets and with [`MAX_PLACES`], never with their product: each label of the reply is
+//! stored with the length and a hash of the name that begins there, so one pass over the places finds the longest name
+//! that matches. Only names of equal length and hash are compared octet by octet, and at most [`MAX_COMPARISONS`] of them.
+
+use crate::wire::{MAX_NAME, namebuf::MAX_LABELS};
 
 /// How many places are remembered: enough for a referral to 13 name servers with their glue; beyond, names are written whole.
-const MAX_SUFFIXES: usize = 48;
+const MAX_PLACES: usize = 48;
 /// How many of the question's labels are remembered, from the right: the ones that other names share.
 const MAX_QUESTION_LABELS: usize = 16;
 /// Most pointers one after the other in a name of ours: some readers give up at a few, as a guard against loops.
-const MAX_HOPS: usize = 3;
+const MAX_HOPS: u8 = 3;
+/// Most names that are compared octet by octet for one name. Judgment: two different names with one hash are rare unless
+/// somebody searches for them, and then the name is written whole.
+const MAX_COMPARISONS: usize = 4;
 /// A pointer has 14 bits.
 const POINTER_END: usize = 0x4000;
+/// Where the question's name stands: after the header.
+const QUESTION_AT: usize = 12;
+
+/// A label of the reply at which a name begins.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    hash: u32,
+    at: u16,
+    /// Octets of the name that begins here, uncompressed.
+    len: u8,
+    /// Pointers that a reader follows to its end.
+    hops: u8,
+}
 
 /// The places in a reply where a label of a name stands, in rising order.
 pub(super) struct Suffixes {
-    at: [u16; MAX_SUFFIXES],
+    places: [Place; MAX_PLACES],
     len: usize,
+    /// Octets of the question's name, which is added before the first name that could point at it: most replies have none.
+    question: Option<u8>,
+}
+
+/// An uncompressed name with the hash of every name that ends it.
+pub(super) struct Hashed<'n> {
+    name: &'n [u8],
+    /// By the octet where the label begins; 0 where none begins.
+    hashes: [u32; MAX_NAME],
+}
+
+/// How a name is written.
+pub(super) struct Split {
+    /// How many octets are written as they are.
+    pub(super) literal: usize,
+    /// Where the reply has the rest; the rest is the root where there is none.
+    pub(super) pointer: Option<u16>,
+    hops: u8,
 }
 
 impl Default for Suffixes {
     fn default() -> Suffixes {
-        Suffixes { at: [0; MAX_SUFFIXES], len: 0 }
+        Suffixes { places: [Place::default(); MAX_PLACES], len: 0, question: None }
     }
 }
 
 impl Suffixes {
-    /// Remembers the question's name, which stands at octet 12.
-    pub(super) fn add_question(&mut self, name: &[u8]) {
+    /// Notes that the question's name, of `len` octets, stands behind the header.
+    pub(super) fn note_question(&mut self, len: usize) {
+        self.question = u8::try_from(len).ok();
+    }
+
+    /// Adds the question's name, once.
+    pub(super) fn add_question(&mut self, reply: &[u8]) {
+        let Some(len) = self.question.take() else { return };
+        let Some(name) = reply.get(QUESTION_AT..QUESTION_AT + usize::from(len)) else { return };
         let count = labels(name).count();
+        let hashed = Hashed::new(name);
         for at in labels(name).skip(count.saturating_sub(MAX_QUESTION_LABELS)) {
-            self.push(12 + at);
+            self.push(&hashed, at, QUESTION_AT, 0);
         }
     }
 
-    /// Remembers the labels of a name that was written at `start`, up to where it was cut off or ends.
-    pub(super) fn add(&mut self, literal: &[u8], start: usize) {
-        for at in labels(literal) {
-            self.push(start + at);
+    /// Adds the labels of a name that was written at `start` as `split` says.
+    pub(super) fn add(&mut self, name: &Hashed<'_>, split: &Split, start: usize) {
+        for at in labels(name.name).take_while(|at| *at < split.literal) {
+            self.push(name, at, start, split.hops);
         }
     }
 
-    fn push(&mut self, at: usize) {
-        if self.len < MAX_SUFFIXES && at < POINTER_END {
-            self.at[self.len] = at as u16;
+    /// Adds the labels of a name that was written whole at `start`.
+    pub(super) fn add_whole(&mut self, name: &Hashed<'_>, start: usize) {
+        self.add(name, &Split { literal: name.name.len(), pointer: None, hops: 0 }, start);
+    }
+
+    fn push(&mut self, name: &Hashed<'_>, label: usize, start: usize, hops: u8) {
+        let (at, len) = (start + label, name.name.len() - label);
+        if let Some(place) = self.places.get_mut(self.len)
+            && at < POINTER_END
+        {
+            *place = Place { hash: name.hash_at(label), at: at as u16, len: len as u8, hops };
             self.len += 1;
         }
     }
 
     /// Forgets what stands at or after `at`.
     pub(super) fn forget_from(&mut self, at: usize) {
-        while self.len > 0 && usize::from(self.at[self.len - 1]) >= at {
+        while self.len > 0 && usize::from(self.places[self.len - 1].at) >= at {
             self.len -= 1;
         }
     }
 
-    /// How many octets of `name` are to be written, and where `reply` has the rest; without a place for it the rest is the root.
-    pub(super) fn split(&self, reply: &[u8], name: &[u8]) -> (usize, Option<u16>) {
-        for at in labels(name) {
-            let rest = &name[at..];
-            if let Some(&place) = self.at[..self.len].iter().find(|place| stands_at(reply, usize::from(**place), rest))
-            {
-                return (at, Some(place));
+    /// How `name` is written: the reply has the rest of it at the first place with the longest rest.
+    pub(super) fn split(&self, reply: &[u8], name: &Hashed<'_>) -> Split {
+        let total = name.name.len();
+        let mut shorter_than = total + 1;
+        let mut compared = 0;
+        while compared < MAX_COMPARISONS {
+            let candidates = self.places[..self.len].iter().filter(|place| place.hops < MAX_HOPS);
+            let matching = candidates.filter(|place| {
+                let len = usize::from(place.len);
+                len < shorter_than && name.hash_at(total.wrapping_sub(len)) == place.hash
+            });
+            let Some(best) = matching.reduce(|best, place| if place.len > best.len { place } else { best }) else {
+                break;
+            };
+            let literal = total - usize::from(best.len);
+            if stands_at(reply, usize::from(best.at), &name.name[literal..]) {
+                return Split { literal, pointer: Some(best.at), hops: best.hops + 1 };
             }
+            shorter_than = usize::from(best.len);
+            compared += 1;
         }
-        (name.len().saturating_sub(1), None)
+        Split { literal: total.saturating_sub(1), pointer: None, hops: 0 }
     }
+}
+
+impl<'n> Hashed<'n> {
+    /// Hashes the ends of an uncompressed name; case does not count. A name longer than a name may be has none.
+    pub(super) fn new(name: &'n [u8]) -> Hashed<'n> {
+        let mut hashed = Hashed { name, hashes: [0; MAX_NAME] };
+        if name.len() > MAX_NAME {
+            return hashed;
+        }
+        let (mut starts, mut count) = ([0; MAX_LABELS + 1], 0);
+        for (start, at) in starts.iter_mut().zip(labels(name)) {
+            *start = at;
+            count += 1;
+        }
+        let (mut hash, mut end) = (SEED, name.len().saturating_sub(1));
+        for &start in starts[..count].iter().rev() {
+            hash = hash_label(hash, &name[start..end.max(start)]);
+            hashed.hashes[start] = fold(hash);
+            end = start;
+        }
+        hashed
+    }
+
+    /// The hash of the name that begins at octet `at`; 0 where none does.
+    fn hash_at(&self, at: usize) -> u32 {
+        self.hashes.get(at).copied().unwrap_or(0)
+    }
+}
+
+/// Where hashing begins: the root.
+const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
+/// An odd number with its bits spread evenly.
+const FACTOR: u64 = 0xD6E8_FEB8_6659_FD93;
+/// Makes ASCII letters lower case in eight octets at once. Other octets change too: that costs a few equal hashes.
+const LOWER: u64 = 0x2020_2020_2020_2020;
+
+/// The hash of a name that begins with `label`, its length octet included, before a name with `hash`.
+fn hash_label(hash: u64, label: &[u8]) -> u64 {
+    label.chunks(8).fold(hash, |hash, chunk| {
+        let mut octets = [0; 8];
+        octets[..chunk.len()].copy_from_slice(chunk);
+        ((hash ^ (u64::from_le_bytes(octets) | LOWER)).wrapping_mul(FACTOR)).rotate_left(29)
+    })
+}
+
+/// 32 bits of a hash; never 0, which means none.
+fn fold(hash: u64) -> u32 {
+    ((hash >> 32) as u32 ^ hash as u32) | 1
 }
 
 /// Where the labels of an uncompressed name begin, the root's left out; a name that is cut off ends where it is cut.
@@ -111,9 +227,29 @@ mod tests {
     /// A reply of twelve octets and the question `www.example.`.
     fn with_question() -> (Vec<u8>, Suffixes) {
         let question = b"\x03wWw\x07eXample\x00";
+        let reply = [&[0; 12][..], question].concat();
         let mut suffixes = Suffixes::default();
-        suffixes.add_question(question);
-        ([&[0; 12][..], question].concat(), suffixes)
+        suffixes.note_question(question.len());
+        suffixes.add_question(&reply);
+        (reply, suffixes)
+    }
+
+    fn split(suffixes: &Suffixes, reply: &[u8], name: &[u8]) -> (usize, Option<u16>) {
+        let split = suffixes.split(reply, &Hashed::new(name));
+        (split.literal, split.pointer)
+    }
+
+    /// Writes a name and adds it, as a reply does.
+    fn write(suffixes: &mut Suffixes, reply: &mut Vec<u8>, name: &[u8]) -> Split {
+        let (hashed, start) = (Hashed::new(name), reply.len());
+        let split = suffixes.split(reply, &hashed);
+        reply.extend_from_slice(&name[..split.literal]);
+        match split.pointer {
+            Some(at) => reply.extend_from_slice(&(0xC000 | at).to_be_bytes()),
+            None => reply.push(0),
+        }
+        suffixes.add(&hashed, &split, start);
+        split
     }
 
     #[test]
@@ -128,7 +264,7 @@ mod tests {
             (b"\x00", 0, None),
         ];
         for (name, literal, pointer) in cases {
-            assert_eq!(suffixes.split(&reply, name), (literal, pointer), "{name:?}");
+            assert_eq!(split(&suffixes, &reply, name), (literal, pointer), "{name:?}");
         }
     }
 
@@ -136,10 +272,52 @@ mod tests {
     fn what_was_taken_back_is_forgotten() {
         let (mut reply, mut suffixes) = with_question();
         let start = reply.len();
-        reply.extend_from_slice(b"\x03ns1\xc0\x10");
-        suffixes.add(b"\x03ns1", start);
-        assert_eq!(suffixes.split(&reply, b"\x03ns1\x07example\x00"), (0, Some(start as u16)));
+        write(&mut suffixes, &mut reply, b"\x03ns1\x07example\x00");
+        assert_eq!(split(&suffixes, &reply, b"\x03ns1\x07example\x00"), (0, Some(start as u16)));
         suffixes.forget_from(start);
-        assert_eq!(suffixes.split(&reply, b"\x03ns1\x07example\x00"), (4, Some(16)));
+        assert_eq!(split(&suffixes, &reply, b"\x03ns1\x07example\x00"), (4, Some(16)));
+    }
+
+    #[test]
+    fn no_name_is_read_over_more_pointers_than_the_limit() {
+        let (mut reply, mut suffixes) = with_question();
+        let mut name = b"\x07example\x00".to_vec();
+        let mut hops = Vec::new();
+        for label in [b"\x01a", b"\x01b", b"\x01c", b"\x01d", b"\x01e"] {
+            name.splice(0..0, *label);
+            hops.push(write(&mut suffixes, &mut reply, &name).hops);
+        }
+        assert_eq!(hops, [1, 2, 3, 3, 3]);
+    }
+
+    /// What the places, lengths and hashes stand for: compare the name with everything.
+    fn by_comparison(suffixes: &Suffixes, reply: &[u8], name: &[u8]) -> (usize, Option<u16>) {
+        for at in labels(name) {
+            let places = suffixes.places[..suffixes.len].iter().filter(|place| place.hops < MAX_HOPS);
+            if let Some(place) = places.into_iter().find(|place| stands_at(reply, place.at.into(), &name[at..])) {
+                return (at, Some(place.at));
+            }
+        }
+        (name.len() - 1, None)
+    }
+
+    proptest::proptest! {
+        /// Few labels in few names, so that most of them share an end.
+        #[test]
+        fn hashes_find_what_comparing_finds(
+            names in proptest::collection::vec(proptest::collection::vec("[aAbB]{1,2}", 0..9), 1..30)
+        ) {
+            let (mut reply, mut suffixes) = with_question();
+            for labels in names {
+                let mut name: Vec<u8> = labels
+                    .iter()
+                    .flat_map(|label| std::iter::once(label.len() as u8).chain(label.bytes()))
+                    .collect();
+                name.push(0);
+                let expected = by_comparison(&suffixes, &reply, &name);
+                let split = write(&mut suffixes, &mut reply, &name);
+                proptest::prop_assert_eq!((split.literal, split.pointer), expected);
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! is here: an RRset goes in whole or not at all, and room for OPT is kept from the start.
 
 use crate::wire::code::{class, rtype};
-use crate::wire::compress::Suffixes;
+use crate::wire::compress::{Hashed, Suffixes};
 use crate::wire::edns::option;
 use crate::wire::query::HEADER_LEN;
 use crate::wire::tsig::Tsig;
@@ -80,7 +80,7 @@ impl<'o> ReplyWriter<'o> {
         let mut reply = ReplyWriter { out, at: HEADER_LEN, limit, counts: [0; 4], suffixes: Suffixes::default() };
         if let Some(question) = question.filter(|question| reply.put(question).is_ok()) {
             reply.counts[0] = 1;
-            reply.suffixes.add_question(&question[..question.len().saturating_sub(4)]);
+            reply.suffixes.note_question(question.len().saturating_sub(4));
         }
         reply
     }
@@ -183,21 +183,24 @@ impl<'o> ReplyWriter<'o> {
     fn dname(&mut self, target: &[u8]) -> Result<(), Full> {
         let start = self.at;
         self.put(target)?;
-        self.suffixes.add(target, start);
+        self.suffixes.add_question(&self.out[..start]);
+        self.suffixes.add_whole(&Hashed::new(target), start);
         Ok(())
     }
 
     /// Writes a name, the part of it that the reply already has as a pointer, and gives where the name stands.
     fn name(&mut self, name: &[u8]) -> Result<usize, Full> {
-        let (literal, pointer) = self.suffixes.split(&self.out[..self.at], name);
         let start = self.at;
-        self.put(&name[..literal])?;
-        match pointer {
+        let hashed = Hashed::new(name);
+        self.suffixes.add_question(&self.out[..start]);
+        let split = self.suffixes.split(&self.out[..start], &hashed);
+        self.put(&name[..split.literal])?;
+        match split.pointer {
             Some(at) => self.put(&(0xC000 | at).to_be_bytes())?,
             None => self.put(&[0])?,
         }
-        self.suffixes.add(&name[..literal], start);
-        Ok(pointer.filter(|_| literal == 0).map_or(start, usize::from))
+        self.suffixes.add(&hashed, &split, start);
+        Ok(split.pointer.filter(|_| split.literal == 0).map_or(start, usize::from))
     }
 
     fn put(&mut self, data: &[u8]) -> Result<(), Full> {
