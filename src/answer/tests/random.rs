@@ -29,7 +29,7 @@ const NAMES: [&str; 26] = [
     "far.steered.test.",
     "both.steered.test.",
     "x.app.steered.test.",
-    "ring.steered.test.",
+    "first.steered.test.",
     "_srv._tcp.steered.test.",
     "web.steered.test.",
     "steered.test.",

@@ -39,9 +39,10 @@ fn chains_lead_through_steered_names() {
             ("near.steered.test.", CNAME, near),
             ("far.steered.test.", A, "ok aa far.steered.test. 20 CNAME WWW.hosting.example."),
             (
-                "ring.steered.test.",
+                "first.steered.test.",
                 A,
-                "ok aa ring.steered.test. 20 CNAME ring2.steered.test. ring2.steered.test. 20 CNAME ring.steered.test.",
+                "ok aa first.steered.test. 20 CNAME second.steered.test. second.steered.test. 20 CNAME far.steered.test. \
+                 far.steered.test. 20 CNAME WWW.hosting.example.",
             ),
             (
                 "steered.test.",
