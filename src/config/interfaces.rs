@@ -2,7 +2,7 @@
 //! its interface, and the standard library takes only the interface's number. Reads which interfaces this machine has;
 //! the settings call it for every address they hold.
 
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 /// Where Linux lists the IPv6 addresses of this network namespace: address, number, prefix, scope, flags and name.
 const TABLE: &str = "/proc/net/if_inet6";
@@ -33,7 +33,12 @@ fn read_with(text: &str, table: impl Fn() -> String) -> Read {
                 let mut known = interfaces(&table).filter(|(ip, ..)| ip == six.ip());
                 Read::NeedsInterface(six, known.next().map(|(.., name)| name.to_owned()))
             }
-            SocketAddr::V6(_) | SocketAddr::V4(_) => Read::Whole(address),
+            // An IPv4 address in IPv6 is one of IPv4: sockets of IPv6 alone don't take it.
+            SocketAddr::V6(six) => match six.ip().to_ipv4_mapped() {
+                Some(four) => Read::Whole(SocketAddr::new(four.into(), six.port())),
+                None => Read::Whole(address),
+            },
+            SocketAddr::V4(_) => Read::Whole(address),
         };
     }
     let Some((ip, name, port)) = zoned(text) else { return Read::Wrong };
@@ -43,6 +48,16 @@ fn read_with(text: &str, table: impl Fn() -> String) -> Read {
     match number {
         Some(_) => Read::Whole(address),
         None => Read::NoInterface(address, name.to_owned()),
+    }
+}
+
+/// What an address is that belongs to no host alone, and what to write instead; `None` for the others.
+pub(super) fn shared(address: IpAddr) -> Option<(&'static str, IpAddr)> {
+    match address {
+        IpAddr::V4(four) if four.is_multicast() => Some(("a multicast address", Ipv4Addr::UNSPECIFIED.into())),
+        IpAddr::V4(four) if four.is_broadcast() => Some(("the broadcast address", Ipv4Addr::UNSPECIFIED.into())),
+        IpAddr::V6(six) if six.is_multicast() => Some(("a multicast address", Ipv6Addr::UNSPECIFIED.into())),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
 }
 
@@ -92,5 +107,20 @@ mod tests {
         ] {
             assert_eq!(read_with(text, || TABLE.to_owned()), read, "{text}");
         }
+    }
+
+    #[test]
+    fn what_belongs_to_no_host_is_not_listened_on() {
+        for (ip, is_shared) in [
+            ("224.0.0.1", true),
+            ("255.255.255.255", true),
+            ("ff02::1", true),
+            ("0.0.0.0", false),
+            ("::", false),
+            ("192.0.2.255", false),
+        ] {
+            assert_eq!(shared(ip.parse().unwrap()).is_some(), is_shared, "{ip}");
+        }
+        assert_eq!(read("[::ffff:192.0.2.1]:53"), Read::Whole("192.0.2.1:53".parse().unwrap()));
     }
 }

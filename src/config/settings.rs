@@ -298,10 +298,7 @@ fn node_name(top: &mut Fields, problems: &mut Problems) -> String {
 fn listen(mut fields: Fields, has_tls: bool, problems: &mut Problems) -> Listen {
     let mut listen = Listen::default();
     let mut taken = Vec::new();
-    if let Some(At { value, place }) = addresses(&mut fields, "dns", 53, &mut taken, problems) {
-        if value.is_empty() {
-            problems.error(&place, format!("`dns` must list 1 to {MAX_LISTEN} addresses"));
-        }
+    if let Some(At { value, .. }) = addresses(&mut fields, "dns", 53, &mut taken, problems) {
         listen.dns = value;
     }
     if let Some(http) = fields.text("http", "\"127.0.0.1:8053\"", problems) {
@@ -366,6 +363,9 @@ fn addresses(
     if value.len() > MAX_LISTEN {
         problems.error(&place, format!("`{key}` must list at most {MAX_LISTEN} addresses"));
     }
+    if value.is_empty() && key == "dns" {
+        problems.error(&place, format!("`dns` must list 1 to {MAX_LISTEN} addresses")).hint(format!("write {example}"));
+    }
     let mut addresses = Vec::new();
     for item in value.into_iter().take(MAX_LISTEN) {
         let Some(address) = socket(&item, key, port, problems) else { continue };
@@ -397,7 +397,15 @@ fn take(address: &At<SocketAddr>, key: &'static str, taken: &mut Vec<Taken>, pro
 
 fn socket(written: &At<String>, key: &str, port: u16, problems: &mut Problems) -> Option<SocketAddr> {
     match interfaces::read(&written.value) {
-        Read::Whole(address) => return Some(address),
+        Read::Whole(address) => match interfaces::shared(address.ip()) {
+            None => return Some(address),
+            Some((what, plain)) => {
+                let message = format!("`{key}`: {} is {what}, which no server listens on", address.ip());
+                problems
+                    .error(&written.place, message)
+                    .hint(format!("write \"{}\"", SocketAddr::new(plain, address.port())));
+            }
+        },
         Read::NeedsInterface(address, known) => {
             let message = format!("`{key}`: {} is a link-local address, and has no interface here", address.ip());
             let (ip, name) = (address.ip(), known.unwrap_or("eth0".into()));

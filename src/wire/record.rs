@@ -33,19 +33,35 @@ pub(super) struct Records<'a> {
     steps: u32,
 }
 
-/// Content of the types that queries may bring: octets before its names, names, octets behind them (RFC 1035, 3.3; 3596;
-/// 2782; 6672).
-const FORMS: [(u16, usize, usize, usize); 9] = [
+/// Content of the types that queries may bring: octets before its names, names, octets behind them (RFC 1035, 3.3; 1183;
+/// 2163; 2230; 2782; 3596; 6672).
+const FORMS: [(u16, usize, usize, usize); 20] = [
     (1, 4, 0, 0),
     (2, 0, 1, 0),
+    (3, 0, 1, 0),
+    (4, 0, 1, 0),
     (5, 0, 1, 0),
     (6, 0, 2, 20),
+    (7, 0, 1, 0),
+    (8, 0, 1, 0),
+    (9, 0, 1, 0),
     (12, 0, 1, 0),
+    (14, 0, 2, 0),
     (15, 2, 1, 0),
+    (17, 0, 2, 0),
+    (18, 2, 1, 0),
+    (21, 2, 1, 0),
+    (26, 2, 2, 0),
     (28, 16, 0, 0),
     (33, 6, 1, 0),
+    (36, 2, 1, 0),
     (39, 0, 1, 0),
 ];
+
+/// One or more texts, each behind its length (RFC 1035, 3.3.14).
+const TXT: u16 = 16;
+/// Octets before the signer's name and behind it: the signature has one at least (RFC 4034, 3.1).
+const RRSIG: (u16, usize) = (46, 18);
 
 /// Types of questions only (RFC 6895, 3.1): IXFR, AXFR, MAILB, MAILA and ANY.
 const QUESTIONS_ONLY: std::ops::RangeInclusive<u16> = 251..=255;
@@ -74,6 +90,12 @@ impl<'a> Records<'a> {
 
     /// Whether the content from `start` up to the next record has the form of its type.
     fn has_form(&mut self, rtype: u16, start: usize) -> bool {
+        if rtype == TXT {
+            return self.packet.get(start..self.at).is_some_and(are_texts);
+        }
+        if rtype == RRSIG.0 {
+            return self.name_end(start + RRSIG.1).is_some_and(|end| end < self.at);
+        }
         let Some(&(_, before, names, behind)) = FORMS.iter().find(|(known, ..)| *known == rtype) else { return true };
         let mut at = start + before;
         for _ in 0..names {
@@ -112,6 +134,20 @@ impl<'a> Records<'a> {
             }
         }
     }
+}
+
+/// Whether these are one or more texts and nothing else.
+fn are_texts(mut octets: &[u8]) -> bool {
+    if octets.is_empty() {
+        return false;
+    }
+    while let Some((&len, rest)) = octets.split_first() {
+        match rest.get(usize::from(len)..) {
+            Some(next) => octets = next,
+            None => return false,
+        }
+    }
+    true
 }
 
 #[cfg(test)]
@@ -162,7 +198,15 @@ mod tests {
             (5, 1, b"\x01a\x00x", false),
             (15, 1, b"\x00\x0A\xC0\x0C", true),
             (15, 1, b"\x00\x0A\xC0\xFF", false),
-            (16, 1, b"", true),
+            (16, 1, b"", false),
+            (16, 1, b"\x00", true),
+            (16, 1, b"\x01a\x02bc", true),
+            (16, 1, b"\x01a\x02b", false),
+            (46, 1, b"\x00\x01\x08\x00", false),
+            (46, 1, b"012345678901234567\x00", false),
+            (46, 1, b"012345678901234567\x00s", true),
+            (14, 1, b"\x00", false),
+            (18, 1, b"\x00\x0A\xC0\x0C", true),
             (255, 1, b"", false),
             (99, 1, b"anything", true),
         ] {

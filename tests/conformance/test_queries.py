@@ -52,6 +52,9 @@ CASES = {
     "an answer with a label of an unknown kind": ((1, 0, 0), record(1, bytes(4), b"\x41a\0"), FORMERR),
     "an address of three octets": ((1, 0, 0), record(1, bytes(3)), FORMERR),
     "an IPv6 address of four octets": ((0, 1, 0), record(28, bytes(4)), FORMERR),
+    "no text at all": ((1, 0, 0), record(16, b""), FORMERR),
+    "a text that is cut": ((1, 0, 0), record(16, b"\5ab"), FORMERR),
+    "a signature without a signer": ((1, 0, 0), record(46, bytes(10)), FORMERR),
     "a name cut short": ((1, 0, 0), record(2, b"\3ns"), FORMERR),
     "a name and more": ((1, 0, 0), record(5, b"\3ns1\0x"), FORMERR),
 }

@@ -3,6 +3,7 @@
 //! form for unknown types (RFC 3597, 5). Also what no octets can be, though they have the form of their type.
 
 mod binding;
+mod limits;
 mod location;
 mod rare;
 
@@ -12,6 +13,8 @@ use std::str::FromStr;
 use domain::base::Rtype;
 use domain::base::iana::SecurityAlgorithm;
 use domain::utils::base64;
+
+pub(super) use limits::{FOR_MESSAGES, fault, is_for_messages};
 
 /// Content that can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +43,12 @@ pub(super) fn octets(rtype: &str, words: &[&[u8]], origin: &[u8]) -> Option<Resu
         "APL" => prefixes(words),
         "CERT" => certificate(words),
         "CSYNC" => child_sync(words),
+        "DSYNC" => rare::notifications(words, origin),
         "EID" | "NIMLOC" => rare::digits(words),
         "EUI48" => eui(words, 6),
         "EUI64" => eui(words, 8),
         "GPOS" => rare::position(words),
+        "HIP" => rare::host_identity(words, origin),
         "HTTPS" | "SVCB" => binding::binding(words, origin),
         "ISDN" => rare::address(words, 2),
         "L32" => locator32(words),
@@ -63,46 +68,6 @@ pub(super) fn octets(rtype: &str, words: &[&[u8]], origin: &[u8]) -> Option<Resu
 pub(super) fn number_of(rtype: &str) -> Option<u16> {
     // RFC 1348; the scanner has it without its hyphen.
     (rtype == "NSAP-PTR").then_some(23)
-}
-
-/// What makes a record impossible whatever its text was: a type that no zone holds, or a hash of the wrong length.
-pub(super) fn fault(rtype: u16, rdata: &[u8]) -> Option<&'static str> {
-    const OPT: u16 = 41;
-    const SSHFP: u16 = 44;
-    const TLSA: u16 = 52;
-    const SMIMEA: u16 = 53;
-    const DS: u16 = 43;
-    const CDS: u16 = 59;
-    const TA: u16 = 32768;
-    const DLV: u16 = 32769;
-    const SVCB: u16 = 64;
-    const HTTPS: u16 = 65;
-    match rtype {
-        // Meta types and those of questions only (RFC 6895, 3.1).
-        0 | OPT | 128..=255 => Some("this type is for messages, a zone has none"),
-        DS | CDS | DLV | TA => {
-            let digest = rdata.len().saturating_sub(4);
-            let expected = match rdata.get(3) {
-                Some(1) => 20,
-                Some(2 | 3) => 32,
-                Some(4) => 48,
-                Some(_) | None => digest,
-            };
-            (digest != expected).then_some("its digest is not as long as its digest type's are")
-        }
-        SSHFP => {
-            let fingerprint = rdata.len().saturating_sub(2);
-            let fits = match rdata.get(1) {
-                Some(1) => fingerprint == 20,
-                Some(2) => fingerprint == 32,
-                Some(_) | None => fingerprint > 0,
-            };
-            (!fits).then_some("its fingerprint is not as long as its type's are")
-        }
-        SVCB | HTTPS => binding::fault(rdata),
-        TLSA | SMIMEA if rdata.len() <= 3 => Some("its certificate data is missing"),
-        _ => None,
-    }
 }
 
 /// The words of a content, read from the left.
@@ -346,6 +311,8 @@ mod tests {
             ("NSAP-PTR a.", "016100"),
             ("PX 10 @ b.", "000a066f726967696e00016200"),
             ("X25 311061700956", "0c333131303631373030393536"),
+            ("HIP 2 200100107B1A74DF AQID rvs. @", "08020003200100107b1a74df0102030372767300066f726967696e00"),
+            ("DSYNC CDS NOTIFY 5300 a.", "003b0114b4016100"),
         ] {
             assert_eq!(hex(text), octets, "{text}");
         }
@@ -368,27 +335,6 @@ mod tests {
             ("APL 1:192.0.2.0/33", 0, "expected a prefix, such as 1:192.0.2.0/24 or !2:2001:db8::/32"),
         ] {
             assert_eq!(read(text), Err(Wrong { at, reason }), "{text}");
-        }
-    }
-
-    #[test]
-    fn hashes_have_a_length_and_some_types_no_place() {
-        for (rtype, rdata, is_fine) in [
-            (43, [&[0, 1, 13, 2], [0; 32].as_slice()].concat(), true),
-            (43, [&[0, 1, 13, 2], [0; 31].as_slice()].concat(), false),
-            (43, vec![0, 1, 13, 77, 5], true),
-            (59, vec![0, 0, 0, 0, 0], true),
-            (44, [&[4, 2], [0; 32].as_slice()].concat(), true),
-            (44, vec![4, 2], false),
-            (44, vec![4, 9, 1], true),
-            (52, vec![3, 1, 1], false),
-            (52, vec![3, 1, 1, 0], true),
-            (41, vec![], false),
-            (255, vec![], false),
-            (256, vec![], true),
-            (65280, vec![], true),
-        ] {
-            assert_eq!(fault(rtype, &rdata).is_none(), is_fine, "{rtype} {rdata:?}");
         }
     }
 }

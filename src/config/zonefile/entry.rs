@@ -36,6 +36,8 @@ pub(super) struct Broken {
 pub(super) struct Entries<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Where the first NUL is, if there is one: then this is no text.
+    nul: Option<usize>,
 }
 
 /// How a token ended.
@@ -49,7 +51,7 @@ enum Ended {
 impl<'a> Entries<'a> {
     /// The entries of `bytes`.
     pub(super) fn new(bytes: &'a [u8]) -> Entries<'a> {
-        Entries { bytes, at: 0 }
+        Entries { bytes, at: 0, nul: bytes.iter().position(|byte| *byte == 0) }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -84,6 +86,12 @@ impl<'a> Entries<'a> {
         (Token { start, end: self.at }, ended)
     }
 
+    /// Whether the carriage return here is one of a line's end, or the last of the file.
+    fn is_line_end(&self) -> bool {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        rest.iter().find(|byte| **byte != b'\r').is_none_or(|byte| *byte == b'\n')
+    }
+
     /// Gives up on this entry and moves to the next line.
     fn broken(&mut self, at: usize, message: &'static str, hint: &'static str) -> Option<Result<Entry, Broken>> {
         self.skip_line();
@@ -95,6 +103,11 @@ impl Iterator for Entries<'_> {
     type Item = Result<Entry, Broken>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(at) = self.nul.take() {
+            self.at = self.bytes.len();
+            let hint = "the file is damaged, or not in UTF-8 (UTF-16?); in a text this octet is written `\\000`";
+            return Some(Err(Broken { at, message: "this is a NUL octet, which no master file has", hint }));
+        }
         let mut open = Vec::new();
         let mut entry = Entry { indented: false, tokens: Vec::new() };
         let mut line_start = true;
@@ -109,6 +122,10 @@ impl Iterator for Entries<'_> {
                         (line_start, entry.indented) = (true, false);
                     }
                     continue;
+                }
+                b'\r' if !self.is_line_end() => {
+                    let hint = "end each line with a line feed, or with a carriage return and a line feed";
+                    return self.broken(self.at, "this is a carriage return without a line feed", hint);
                 }
                 b' ' | b'\t' | b'\r' => {
                     entry.indented |= line_start && byte != b'\r';
@@ -163,6 +180,13 @@ mod tests {
     fn parentheses_comments_quotes_and_escapes() {
         let text = "a SOA ( 1 ; one\n 2 )\n\n  \tTXT \"x ; y\\\" (\"z ; c\nb A\\;\\(";
         assert_eq!(read(text), ["a|SOA|1|2", "_ TXT|\"x ; y\\\" (\"|z", "b|A\\;\\("]);
+    }
+
+    #[test]
+    fn line_ends_are_line_feeds_and_a_text_has_no_nul() {
+        assert_eq!(read("a A\r\nb A\r\r\nc A\r"), ["a|A", "b|A", "c|A"]);
+        assert_eq!(read("a A\rb A\nc A"), ["3: this is a carriage return without a line feed", "c|A"]);
+        assert_eq!(read("a A\nb\0\nc A"), ["5: this is a NUL octet, which no master file has"]);
     }
 
     #[test]

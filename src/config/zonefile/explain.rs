@@ -2,6 +2,7 @@
 //! types is written. Pure; `scan` calls it for every entry that is refused.
 
 use crate::config::problem::did_you_mean;
+use crate::config::zonefile::content::FOR_MESSAGES;
 use crate::config::zonefile::line::Head;
 use crate::config::zonefile::names::NotAName;
 use crate::wire::NameError;
@@ -41,10 +42,7 @@ pub(super) fn form(rtype: &str) -> Option<String> {
 /// The message and the hint for a token that can't be a name.
 pub(super) fn not_a_name(reason: &NotAName, word: &str) -> (String, Option<String>) {
     match reason {
-        NotAName::Quoted => {
-            let plain = word.trim_matches('"');
-            (format!("`{word}` is in quotes, and a name must not be"), Some(format!("write `{plain}`")))
-        }
+        NotAName::Quoted => (format!("`{word}` is in quotes, and a name must not be"), Some(unquoted(word))),
         NotAName::Broken(error) => {
             let hint = match error {
                 NameError::LongName => "its origin counts too: look for a missing final dot, or at $ORIGIN",
@@ -55,14 +53,47 @@ pub(super) fn not_a_name(reason: &NotAName, word: &str) -> (String, Option<Strin
     }
 }
 
+/// What to write in place of a token in quotes.
+fn unquoted(word: &str) -> String {
+    match word.trim_matches('"') {
+        "" => NAME.to_owned(),
+        plain => format!("write `{plain}`"),
+    }
+}
+
+/// The message and the hint for a token in quotes that is no text.
+pub(super) fn needless_quotes(word: &str) -> (String, Option<String>) {
+    (format!("`{word}` is in quotes, and only texts may be"), Some(unquoted(word)))
+}
+
+/// What the scanner expected where it names a type of its own.
+fn plainly(reason: &str) -> &str {
+    match reason {
+        "expected Rtype" => "expected a record type",
+        "expected SecurityAlgorithm" => "expected an algorithm, such as 13",
+        _ => {
+            let expected = reason.strip_prefix("expected ").unwrap_or_default();
+            let is_own = expected.starts_with(|first: char| first.is_ascii_uppercase()) && !expected.contains(' ');
+            if is_own { "expected a number" } else { reason }
+        }
+    }
+}
+
 /// The message and the hint for what the scanner says of `word`, in an entry that begins with `head`.
 pub(super) fn explain(reason: &str, word: &str, head: &Head) -> (String, Option<String>) {
     let (what, form) = match head {
         Head::Directive(name) => (name.clone(), None),
+        Head::Record { rtype, .. } if rtype.is_empty() => ("record".to_owned(), None),
         Head::Record { rtype, .. } => (format!("{rtype} record"), form(rtype)),
     };
-    let reason = reason.split(':').next().unwrap_or(reason);
+    // The scanner says more behind a colon; what this crate says may hold one.
+    let reason = plainly(reason.split(": ").next().unwrap_or(reason));
     match reason {
+        "expected rtype" if word.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) => {
+            let hint = "a TTL is written in seconds, or as numbers with units: `300`, `1h30m`";
+            (format!("`{word}` is neither a TTL nor a record type"), Some(hint.to_string()))
+        }
+        FOR_MESSAGES => (format!("no zone has a {what}: this type is for messages only"), Some("remove it".into())),
         "expected rtype" => {
             // One letter is near to any other.
             let known = FORMS.iter().map(|(name, ..)| *name);

@@ -3,6 +3,8 @@
 //! maps the scanner's columns back to tokens. It decides nothing about records but where an entry's TTL, type and names
 //! stand.
 
+use domain::base::Rtype;
+
 use crate::config::zonefile::content::{self, Wrong};
 use crate::config::zonefile::entry::{Entry, Token};
 use crate::config::zonefile::names::{self, NotAName};
@@ -76,6 +78,8 @@ pub(super) enum Fault {
     Content(&'static str),
     /// This is no name, and one must stand here.
     Name(NotAName),
+    /// It is in quotes, and no text stands here.
+    Quoted,
 }
 
 impl Line {
@@ -96,6 +100,8 @@ impl Line {
                 None => {}
             }
         }
+        wrong = wrong.or_else(|| no_type(&head, &texts, type_at));
+        wrong = wrong.or_else(|| Some((names::needless_quotes(&head, &texts, type_at + 1)?, Fault::Quoted)));
         let read = match &head {
             Head::Record { rtype, .. } if wrong.is_none() => read_content(rtype, &texts, entry, type_at + 1, origin),
             Head::Record { .. } | Head::Directive(_) => None,
@@ -143,6 +149,20 @@ impl Line {
     }
 }
 
+/// What is wrong with the type of a record: there is none of that name, or none that a zone holds.
+fn no_type(head: &Head, texts: &[&[u8]], type_at: usize) -> Option<(usize, Fault)> {
+    let Head::Record { rtype, .. } = head else { return None };
+    texts.get(type_at)?;
+    let by_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_written_well = rtype.strip_prefix("TYPE").is_none_or(by_number);
+    let number = rtype.parse::<Rtype>().ok().map(Rtype::to_int).or_else(|| content::number_of(rtype));
+    let reason = match number.filter(|_| is_written_well) {
+        Some(number) => content::is_for_messages(number).then_some(content::FOR_MESSAGES)?,
+        None => "expected rtype",
+    };
+    Some((type_at, Fault::Content(reason)))
+}
+
 /// The content of a record whose type isn't the scanner's to read; what is wrong has the index of its token.
 fn read_content(
     rtype: &str,
@@ -179,7 +199,8 @@ fn read_head(indented: bool, texts: &[&[u8]]) -> (Head, usize, Vec<(usize, Strin
     let mut rewritten = Vec::new();
     let mut rewrite = |at: usize| {
         if let Some(seconds) = texts.get(at).and_then(|text| seconds(text)) {
-            rewritten.push((at, seconds.min(u64::from(u32::MAX)).to_string()));
+            // Too large a number is refused by the scanner, or as a TTL.
+            rewritten.push((at, seconds.to_string()));
         }
     };
     if !indented && texts.first().is_some_and(|text| text.starts_with(b"$")) {
@@ -221,12 +242,12 @@ fn is_class(word: &str) -> bool {
     number || ["IN", "CH", "HS"].contains(&word)
 }
 
-/// A TTL in seconds: `3600`, or as all servers take it, `1h30m`.
+/// A TTL in seconds: `3600`, or as all servers take it, `1h30m`. `1h30` is none: BIND and Knot refuse it.
 pub(super) fn seconds(text: &[u8]) -> Option<u64> {
     if !text.first()?.is_ascii_digit() {
         return None;
     }
-    let (mut total, mut number) = (0u64, None);
+    let (mut total, mut number, mut has_units) = (0u64, None, false);
     for byte in text {
         let unit = match byte.to_ascii_lowercase() {
             digit @ b'0'..=b'9' => {
@@ -242,8 +263,13 @@ pub(super) fn seconds(text: &[u8]) -> Option<u64> {
             _ => return None,
         };
         total = total.saturating_add(number.take()?.saturating_mul(unit));
+        has_units = true;
     }
-    Some(total.saturating_add(number.unwrap_or(0)))
+    match number {
+        Some(_) if has_units => None,
+        Some(seconds) => Some(seconds),
+        None => Some(total),
+    }
 }
 
 #[cfg(test)]
@@ -280,6 +306,22 @@ mod tests {
             ("a HTTPS 1 . alpn=\"h2\"", "a HTTPS \\# 10 00010000010003026832\n", record("HTTPS", None)),
         ] {
             assert_eq!(line(text), (plain.to_string(), head), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_length_of_time_ends_with_its_unit() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("1h30m", Some(5400)),
+            ("1W", Some(604_800)),
+            ("1h30", None),
+            ("+5", None),
+            ("h", None),
+            ("1.5h", None),
+            ("99999999999999999999", Some(u64::MAX)),
+        ] {
+            assert_eq!(seconds(text.as_bytes()), expected, "{text}");
         }
     }
 }

@@ -5,6 +5,7 @@
 mod content;
 mod entry;
 mod explain;
+mod feed;
 mod line;
 mod names;
 mod rules;
@@ -42,7 +43,7 @@ pub(super) struct MasterFile {
 pub(super) enum Apex<'a> {
     /// The one that a policy names.
     Named(&'a Name),
-    /// The origin in force at its SOA: the file's name, unless `$ORIGIN` says otherwise.
+    /// The file's name; where `$ORIGIN` has set another origin, the owner of its SOA.
     Origin(&'a Name),
 }
 
@@ -58,8 +59,8 @@ pub(super) fn read(
 ) -> MasterFile {
     let (Apex::Named(origin) | Apex::Origin(origin)) = apex;
     let scanned = scan::scan(file, bytes, origin, texts, problems);
-    let apex = match (apex, scanned.soa_origin) {
-        (Apex::Origin(_), Some(at_soa)) => at_soa,
+    let apex = match (apex, scanned.soa) {
+        (Apex::Origin(name), Some(soa)) if soa.origin != *name => soa.owner,
         (Apex::Named(name) | Apex::Origin(name), _) => name.clone(),
     };
     let mut checked = rules::check(file.shown, apex, scanned.records, steered, problems);

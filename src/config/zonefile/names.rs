@@ -71,6 +71,40 @@ pub(super) fn positions(head: &Head, indented: bool, texts: &[&[u8]], content: u
     owner.into_iter().chain(fixed.chain(chosen).map(|at| content + at)).collect()
 }
 
+/// What may be in quotes: texts (RFC 1035, 3.3; 1183; 1712; 3403; 7553; 8659), and the parameters of SVCB (RFC 9460, 2.1).
+/// The first and the last word of a type's content that is one. The tag of CAA is no text, but Knot and NSD take its quotes.
+const TEXTS: [(&str, usize, usize); 15] = [
+    ("AVC", 0, usize::MAX),
+    ("CAA", 1, 2),
+    ("GPOS", 0, 2),
+    ("HINFO", 0, 1),
+    ("HTTPS", 2, usize::MAX),
+    ("ISDN", 0, 1),
+    ("NAPTR", 2, 4),
+    ("NINFO", 0, usize::MAX),
+    ("RESINFO", 0, usize::MAX),
+    ("SPF", 0, usize::MAX),
+    ("SVCB", 2, usize::MAX),
+    ("TXT", 0, usize::MAX),
+    ("URI", 2, 2),
+    ("WALLET", 0, usize::MAX),
+    ("X25", 0, 0),
+];
+
+/// The first token in quotes that is no text; `content` is the token behind the type, or behind the directive.
+pub(super) fn needless_quotes(head: &Head, texts: &[&[u8]], content: usize) -> Option<usize> {
+    let by_octets = texts.get(content) == Some(&b"\\#".as_slice());
+    let allowed = match head {
+        Head::Directive(name) if name == "$INCLUDE" => 1..=1,
+        Head::Directive(_) => return texts.iter().position(|text| text.starts_with(b"\"")),
+        Head::Record { rtype, .. } => match TEXTS.iter().find(|(name, ..)| name == rtype).filter(|_| !by_octets) {
+            Some((_, first, last)) => content + first..=last.saturating_add(content),
+            None => return texts.iter().position(|text| text.starts_with(b"\"")),
+        },
+    };
+    texts.iter().enumerate().position(|(at, text)| text.starts_with(b"\"") && !allowed.contains(&at))
+}
+
 /// The name that a token is under `origin` (in wire form), in wire form with its case.
 pub(super) fn resolve(token: &[u8], origin: &[u8]) -> Result<Vec<u8>, NotAName> {
     if token.starts_with(b"\"") {
@@ -138,6 +172,26 @@ mod tests {
     fn a_name_as_text_is_read_as_the_same_name() {
         for wire in [&b"\x00"[..], ORIGIN, b"\x05a.b\\@\x01\x00\x00"] {
             assert_eq!(resolve(text_of(wire).as_bytes(), b"\x05other\x00"), Ok(wire.to_vec()), "{}", text_of(wire));
+        }
+    }
+
+    #[test]
+    fn only_texts_are_in_quotes() {
+        let record = |rtype: &str| Head::Record { rtype: rtype.into(), ttl: None };
+        for (head, words, content, wrong) in [
+            (record("TXT"), "a TXT \"x\" y", 2, None),
+            (record("TXT"), "a \"5\" TXT x", 3, Some(1)),
+            (record("TXT"), "a TXT \\# 2 \"0161\"", 2, Some(4)),
+            (record("CAA"), "a CAA 0 \"issue\" \"x\"", 2, None),
+            (record("CAA"), "a CAA \"0\" issue \"x\"", 2, Some(2)),
+            (record("NAPTR"), "a NAPTR 1 1 \"\" \"\" \"\" .", 2, None),
+            (record("HTTPS"), "a HTTPS 1 . alpn= \"h2\"", 2, None),
+            (record("A"), "a A \"192.0.2.1\"", 2, Some(2)),
+            (Head::Directive("$TTL".into()), "$TTL \"5\"", 1, Some(1)),
+            (Head::Directive("$INCLUDE".into()), "$INCLUDE \"a\"", 1, None),
+        ] {
+            let texts: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+            assert_eq!(needless_quotes(&head, &texts, content), wrong, "{words}");
         }
     }
 }

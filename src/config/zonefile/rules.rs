@@ -97,7 +97,7 @@ fn gather(apex: Name, records: Vec<Record>, problems: &mut Problems) -> MasterFi
 /// Adds a record to the RRset it belongs to.
 fn join(set: &mut Rrset, first: &Place, record: Record, problems: &mut Problems) {
     let what = format!("{} {}", record.owner, type_name(record.rtype));
-    let is_twice = set.rdatas.contains(&record.rdata);
+    let is_twice = set.rdatas.iter().any(|rdata| is_same(record.rtype, rdata, &record.rdata));
     if matches!(record.rtype, SOA | CNAME | DNAME) && !is_twice {
         let message = format!("a second record {what}: a name can have only one");
         problems.error(&record.place, message).label(first, "the first").hint("remove one of them");
@@ -122,6 +122,29 @@ fn join(set: &mut Rrset, first: &Place, record: Record, problems: &mut Problems)
     } else {
         set.rdatas.push(record.rdata);
     }
+}
+
+/// Whether two contents of a type are the same, the case of their names apart (RFC 4034, 6.2).
+fn is_same(rtype: u16, one: &[u8], other: &[u8]) -> bool {
+    if one == other || one.len() != other.len() {
+        return one == other;
+    }
+    // How many octets stand before the names, and how many behind them.
+    let (before, behind) = match rtype {
+        // NS, MD, MF, CNAME, MB, MG, MR, PTR, MINFO, RP, DNAME
+        2..=5 | 7..=9 | 12 | 14 | 17 | 39 => (0, 0),
+        // MX, AFSDB, RT, PX, KX
+        15 | 18 | 21 | 26 | 36 => (2, 0),
+        SRV => (6, 0),
+        SOA => (0, 20),
+        _ => return false,
+    };
+    let names = before..one.len().saturating_sub(behind);
+    let (Some(ours), Some(theirs)) = (one.get(names.clone()), other.get(names.clone())) else { return false };
+    // The length of a label is no letter, as it is at most 63.
+    one[..names.start] == other[..names.start]
+        && one[names.end..] == other[names.end..]
+        && ours.eq_ignore_ascii_case(theirs)
 }
 
 fn check_apex(file: &MasterFile, whole: &Place, problems: &mut Problems) {
@@ -215,4 +238,26 @@ fn by_wildcard(file: &MasterFile, name: &Name, addressed: impl Fn(&Name) -> bool
         above = parent.parent();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_case_of_names_makes_no_other_record() {
+        for (rtype, one, other, same) in [
+            (CNAME, &b"\x01a\x00"[..], &b"\x01A\x00"[..], true),
+            (CNAME, b"\x01a\x00", b"\x01b\x00", false),
+            (MX, b"\x00a\x01a\x00", b"\x00A\x01a\x00", false),
+            (MX, b"\x00a\x01a\x00", b"\x00a\x01A\x00", true),
+            (SRV, b"123456\x01a\x00", b"123456\x01A\x00", true),
+            (SOA, b"\x00\x0012345678901234567890", b"\x00\x0012345678901234567890", true),
+            (SOA, b"\x00\x00aaaaaaaaaaaaaaaaaaaa", b"\x00\x00Aaaaaaaaaaaaaaaaaaaa", false),
+            (16, b"\x01a", b"\x01A", false),
+            (MX, b"\x00", b"\x01", false),
+        ] {
+            assert_eq!(is_same(rtype, one, other), same, "{rtype} {one:?} {other:?}");
+        }
+    }
 }

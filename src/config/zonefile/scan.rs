@@ -5,12 +5,12 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use domain::base::iana::{Class, Rtype};
+use domain::base::iana::Rtype;
 use domain::base::name::{Name as ScannedName, ParsedName, ToName};
 use domain::base::rdata::{ComposeRecordData, ParseAnyRecordData};
 use domain::dep::octseq::Parser;
 use domain::rdata::AllRecordData;
-use domain::zonefile::inplace::{self, ScannedRecord, Zonefile};
+use domain::zonefile::inplace::{self, ScannedRecord};
 
 use crate::config::problem::{Problems, reason};
 use crate::config::source::{Place, Source, without_mark};
@@ -18,7 +18,8 @@ use crate::config::texts::{MAX_MASTER, Text, Texts, Unread};
 use crate::config::zonefile::content;
 use crate::config::zonefile::entry::{Entries, Entry};
 use crate::config::zonefile::explain;
-use crate::config::zonefile::line::{Fault, Head, Line};
+use crate::config::zonefile::feed::Feed;
+use crate::config::zonefile::line::{Fault, Head, Line, seconds};
 use crate::config::zonefile::names;
 use crate::wire::Name;
 
@@ -44,13 +45,22 @@ pub(super) struct Record {
     pub(super) place: Place,
 }
 
+/// Where a SOA stands.
+#[derive(Debug)]
+pub(super) struct Soa {
+    /// The origin in force.
+    pub(super) origin: Name,
+    /// The zone that it is for.
+    pub(super) owner: Name,
+}
+
 /// What scanning a master file and those it includes gave.
 #[derive(Debug, Default)]
 pub(super) struct Scanned {
     /// In the order they are written.
     pub(super) records: Vec<Record>,
-    /// The origin in force at the first SOA.
-    pub(super) soa_origin: Option<Name>,
+    /// The first SOA.
+    pub(super) soa: Option<Soa>,
     /// Files that were included, as the file system knows them.
     pub(super) included: Vec<PathBuf>,
 }
@@ -66,12 +76,9 @@ pub(in crate::config) struct At<'a> {
 
 /// Scans `bytes`, the content of `file`, with `origin` for relative names. Included files come from `texts`.
 pub(super) fn scan(file: At<'_>, bytes: &[u8], origin: &Name, texts: &Texts<'_>, problems: &mut Problems) -> Scanned {
-    let mut state = Zonefile::new();
-    state.set_default_class(Class::IN);
-    state.set_origin(to_scanned(origin));
     let open = vec![texts.identity(file.shown, file.real)];
-    let mut scan = Scan { problems, texts, out: Scanned::default(), open, ttl_known: false };
-    scan.file(file, bytes, state);
+    let mut scan = Scan { problems, texts, out: Scanned::default(), open, ttl_known: false, default_ttl: None };
+    scan.file(file, bytes, Feed::new(to_scanned(origin)));
     scan.out
 }
 
@@ -83,13 +90,14 @@ struct Scan<'a> {
     open: Vec<PathBuf>,
     /// Whether a record without a TTL knows what to take.
     ttl_known: bool,
+    /// What a `$TTL` has set, or a SOA in its place.
+    default_ttl: Option<u32>,
 }
 
 impl Scan<'_> {
-    fn file(&mut self, file: At<'_>, bytes: &[u8], mut state: Zonefile) {
+    fn file(&mut self, file: At<'_>, bytes: &[u8], mut feed: Feed) {
         let bytes = without_mark(bytes);
         let source = Source::new(file.shown, bytes);
-        let mut lines_fed = 0;
         for entry in Entries::new(bytes) {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -98,8 +106,7 @@ impl Scan<'_> {
                     continue;
                 }
             };
-            let origin = state.origin().unwrap_or_else(|_| ScannedName::root_bytes());
-            let line = Line::of(&entry, bytes, origin.as_octets());
+            let line = Line::of(&entry, bytes, feed.origin().as_octets());
             if !self.allowed(&entry, &line, &source) {
                 continue;
             }
@@ -108,34 +115,32 @@ impl Scan<'_> {
                 continue;
             }
             if line.head == Head::Directive("$INCLUDE".into()) {
-                self.include_as(file, &entry, &line, &source, &state);
+                self.include_as(file, &entry, &line, &source, &mut feed);
                 continue;
             }
-            let before = state.clone();
-            state.extend_from_slice(&line.bytes);
-            match state.next_entry() {
-                Ok(None) => self.ttl_known |= line.head == Head::Directive("$TTL".into()),
-                Ok(Some(inplace::Entry::Record(record))) => {
-                    lines_fed += self.record(record, &entry, &line, &source, &mut state);
+            match feed.line(&line.bytes) {
+                Ok(None) => {
+                    if let Some(ttl) = directive_ttl(&entry, &line, &source) {
+                        (self.ttl_known, self.default_ttl) = (true, u32::try_from(ttl).ok());
+                    }
                 }
+                Ok(Some(inplace::Entry::Record(record))) => self.record(record, &entry, &line, &source, &mut feed),
                 // That directive never gets to the scanner.
                 Ok(Some(inplace::Entry::Include { .. })) => {}
-                Err(error) => {
-                    self.refused(&error.to_string(), lines_fed, &entry, &line, &source);
-                    state = before;
-                    continue;
-                }
+                Err(error) => self.refused(&error, feed.lines(), &entry, &line, &source),
             }
-            lines_fed += 1;
         }
     }
 
     /// Whether the entry has a TTL that can be, or needs none; a problem otherwise.
     fn allowed(&mut self, entry: &Entry, line: &Line, source: &Source<'_>) -> bool {
-        let Head::Record { rtype, ttl } = &line.head else { return true };
+        let (rtype, ttl) = match &line.head {
+            Head::Record { rtype, ttl } => (rtype.as_str(), *ttl),
+            Head::Directive(_) => ("SOA", directive_ttl(entry, line, source).map(|ttl| (ttl, 1))),
+        };
         match ttl {
-            Some((ttl, token)) if *ttl > u64::from(MAX_TTL) => {
-                let place = place_of(entry, *token, source);
+            Some((ttl, token)) if ttl > u64::from(MAX_TTL) => {
+                let place = place_of(entry, token, source);
                 let problem = self.problems.error(&place, format!("a TTL is at most {MAX_TTL} seconds (RFC 2181, 8)"));
                 problem.hint("write seconds, or a number with a unit: `300`, `1h`, `1d`");
                 false
@@ -155,15 +160,15 @@ impl Scan<'_> {
         }
     }
 
-    /// Keeps a record; says how many further lines were fed to the scanner.
-    fn record(
-        &mut self,
-        record: ScannedRecord,
-        entry: &Entry,
-        line: &Line,
-        source: &Source<'_>,
-        state: &mut Zonefile,
-    ) -> usize {
+    /// Makes `ttl` what records without one get from here on, as `$TTL` does.
+    fn set_ttl(&mut self, ttl: u32, feed: &mut Feed) {
+        (self.ttl_known, self.default_ttl) = (true, Some(ttl));
+        // A number of 32 bits is never refused.
+        let _ = feed.line(format!("$TTL {ttl}\n").as_bytes());
+    }
+
+    /// Keeps a record.
+    fn record(&mut self, record: ScannedRecord, entry: &Entry, line: &Line, source: &Source<'_>, feed: &mut Feed) {
         let place = place_of(entry, 0, source);
         let rtype = real_type(line, &record);
         let (mut owner, mut rdata) = (Vec::new(), Vec::new());
@@ -172,65 +177,78 @@ impl Scan<'_> {
         let Some(owner) = Name::from_wire(&owner) else {
             let problem = self.problems.error(&place, "the owner's name is too long with its origin");
             problem.hint("a name has 255 octets at most; look for a missing final dot, or at $ORIGIN");
-            return 0;
+            return;
         };
         if rdata.len() > usize::from(u16::MAX) || !is_of_type(record.rtype(), &rdata) {
             let rtype = Rtype::from_int(rtype);
             let problem = self.problems.error(&place, format!("these octets can't be the content of {rtype} records"));
             problem.hint = explain::form(&rtype.to_string())
                 .or_else(|| Some("write it in the text form of its type, or mend the octets after `\\#`".into()));
-            return 0;
+            return;
         }
         if let Some(wrong) = content::fault(rtype, &rdata) {
             let problem = self.problems.error(&place, format!("bad {} record: {wrong}", Rtype::from_int(rtype)));
             problem.hint("remove it, or compare it with what made it");
-            return 0;
+            return;
         }
         let mut ttl = record.ttl().as_secs();
-        let mut fed = 0;
         if rtype == SOA {
-            self.out.soa_origin =
-                self.out.soa_origin.take().or_else(|| state.origin().ok().and_then(|name| to_name(&name)));
+            if self.out.soa.is_none() {
+                let origin = to_name(&feed.origin());
+                self.out.soa = origin.map(|origin| Soa { origin, owner: owner.clone() });
+            }
             if !self.ttl_known {
                 // As BIND does: the SOA's last field stands for a `$TTL` that isn't there (RFC 1035, 3.3.13).
                 ttl = minimum_of(&rdata);
-                state.extend_from_slice(format!("$TTL {ttl}\n").as_bytes());
-                fed = usize::from(state.next_entry().is_ok());
-                self.ttl_known = true;
+                if ttl > MAX_TTL {
+                    let message = "this SOA's last field is the TTL of records that have none, and too large for that";
+                    self.problems.error(&place, message).hint("write `$TTL 3600` at the top of the file");
+                }
+                self.set_ttl(ttl, feed);
             }
         }
         self.out.records.push(Record { owner, rtype, ttl: ttl.min(MAX_TTL), rdata: rdata.into(), place });
-        fed
     }
 
     /// `$INCLUDE FILE [ORIGIN]`, the file's name with or without quotes.
-    fn include_as(&mut self, from: At<'_>, entry: &Entry, line: &Line, source: &Source<'_>, state: &Zonefile) {
+    fn include_as(&mut self, from: At<'_>, entry: &Entry, line: &Line, source: &Source<'_>, feed: &mut Feed) {
         let text = |at: usize| entry.tokens.get(at).map(|token| source.bytes(token.start, token.end));
-        let Some(path) = text(1) else {
-            return self.faulty(&Fault::Content(content::TOO_FEW), 1, entry, line, source);
+        let wrong = match (text(1).map(content::text_of), text(3)) {
+            (None, _) => (1, content::TOO_FEW),
+            (Some(_), Some(_)) => (3, content::TOO_MANY),
+            (Some(Some(path)), None) => match String::from_utf8(path) {
+                Ok(path) => return self.include_file(from, &path, entry, source, feed),
+                Err(_) => (1, "bad symbol"),
+            },
+            (Some(None), None) => (1, "bad symbol"),
         };
-        if entry.tokens.len() > 3 {
-            return self.faulty(&Fault::Content(content::TOO_MANY), 3, entry, line, source);
-        }
-        let Some(path) = content::text_of(path).and_then(|path| String::from_utf8(path).ok()) else {
-            return self.faulty(&Fault::Content("bad symbol"), 1, entry, line, source);
-        };
-        let mut inner = state.clone();
-        let outer = state.origin().unwrap_or_else(|_| ScannedName::root_bytes());
-        let origin = text(2).and_then(|token| names::resolve(token, outer.as_octets()).ok());
+        self.faulty(&Fault::Content(wrong.1), wrong.0, entry, line, source);
+    }
+
+    /// Behind the file, origin and owner are those from before it. A `$TTL` in it goes on: it is for all records that
+    /// appear after it (RFC 2308, 4).
+    fn include_file(&mut self, from: At<'_>, path: &str, entry: &Entry, source: &Source<'_>, feed: &mut Feed) {
+        let mut inner = feed.clone();
+        let outer = feed.origin();
+        let origin = entry.tokens.get(2).map(|token| source.bytes(token.start, token.end));
+        let origin = origin.and_then(|token| names::resolve(token, outer.as_octets()).ok());
         if let Some(origin) = origin.and_then(|origin| ScannedName::from_octets(Bytes::from(origin)).ok()) {
             inner.set_origin(origin);
         }
-        self.include(from, &path, &place_of(entry, 1, source), inner);
+        let before = self.default_ttl;
+        self.include(from, path, &place_of(entry, 1, source), inner);
+        if let Some(ttl) = self.default_ttl.filter(|ttl| before != Some(*ttl)) {
+            self.set_ttl(ttl, feed);
+        }
     }
 
-    fn include(&mut self, from: At<'_>, path: &str, place: &Place, state: Zonefile) {
+    fn include(&mut self, from: At<'_>, path: &str, place: &Place, feed: Feed) {
         let beside = |file: &Path| file.parent().unwrap_or(Path::new("")).join(path);
         let (shown, real) = (beside(from.shown), beside(from.real));
         let name = shown.display();
         let why = match self.texts.file(&shown, &real, true, MAX_MASTER) {
             Ok(Text { identity, bytes }) => {
-                return self.included(At { shown: &shown, real: &identity }, &bytes, place, state);
+                return self.included(At { shown: &shown, real: &identity }, &bytes, place, feed);
             }
             Err(Unread::Outside) => {
                 let problem = self.problems.error(place, format!("{name} is outside the zones directory"));
@@ -246,7 +264,7 @@ impl Scan<'_> {
     }
 
     /// Scans a file that an entry at `place` includes.
-    fn included(&mut self, file: At<'_>, bytes: &[u8], place: &Place, state: Zonefile) {
+    fn included(&mut self, file: At<'_>, bytes: &[u8], place: &Place, feed: Feed) {
         let (name, real) = (file.shown.display(), file.real.to_path_buf());
         if self.open.contains(&real) {
             let problem = self.problems.error(place, format!("{name} includes itself"));
@@ -259,10 +277,10 @@ impl Scan<'_> {
             return;
         }
         self.open.push(real.clone());
-        // A `$TTL` of the included file ends with it.
         let ttl_known = self.ttl_known;
-        self.file(file, bytes, state);
-        self.ttl_known = ttl_known;
+        self.file(file, bytes, feed);
+        // The TTL of a record in it is not for those behind it.
+        self.ttl_known = ttl_known || self.default_ttl.is_some();
         self.open.pop();
         self.out.included.push(real);
     }
@@ -278,6 +296,7 @@ impl Scan<'_> {
         let (message, hint) = match fault {
             Fault::Content(reason) => explain::explain(reason, &word, &line.head),
             Fault::Name(reason) => explain::not_a_name(reason, &word),
+            Fault::Quoted => explain::needless_quotes(&word),
         };
         self.problems.error(&source.span(token.start, end), message).hint = hint;
     }
@@ -295,6 +314,12 @@ impl Scan<'_> {
         let (message, hint) = explain::explain(reason, &word, &line.head);
         self.problems.error(&place, message).hint = hint;
     }
+}
+
+/// The TTL that a `$TTL` sets.
+fn directive_ttl(entry: &Entry, line: &Line, source: &Source<'_>) -> Option<u64> {
+    let token = entry.tokens.get(1).filter(|_| line.head == Head::Directive("$TTL".into()))?;
+    seconds(source.bytes(token.start, token.end))
 }
 
 /// The type as it is written, which isn't the scanned one where two are written alike.

@@ -41,7 +41,7 @@ fn angle(words: &mut Words<'_>, most: i64, sides: [&str; 2], expected: &'static 
     const UNITS: [i64; 3] = [3_600_000, 60_000, 1000];
     let mut total = 0;
     for at in 0..=UNITS.len() {
-        let word = words.read(expected, |word| Some(word.to_ascii_uppercase()))?;
+        let word = words.read(expected, |word| Some(word.to_owned()))?;
         let wrong = words.wrong(expected);
         if at > 0 && sides.contains(&word.as_str()) {
             let side = if word == sides[0] { total } else { -total };

@@ -1,6 +1,9 @@
-//! The text forms of types that few zones have: AMTRELAY, EID, GPOS, ISDN, NIMLOC, NSAP, NSAP-PTR, PX and X25. Pure.
+//! The text forms of types that few zones have: AMTRELAY, DSYNC, EID, GPOS, HIP, ISDN, NIMLOC, NSAP, NSAP-PTR, PX and X25. Pure.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+use domain::base::Rtype;
+use domain::utils::base64;
 
 use crate::config::zonefile::content::{Words, Wrong, text_of};
 use crate::config::zonefile::names;
@@ -76,6 +79,31 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
         !text.is_empty() && text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
     let octet = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     is_hexadecimal.then(|| text.as_bytes().chunks_exact(2).map(octet).collect()).flatten()
+}
+
+/// RFC 8005, 6: algorithm, host identity tag, key in one word, and names of rendezvous servers.
+pub(super) fn host_identity(words: &mut Words<'_>, origin: &[u8]) -> Result<Vec<u8>, Wrong> {
+    let algorithm = words.number::<u8>()?;
+    let tag = words.read("expected hexadecimal digits", hexadecimal)?;
+    let tag_len = u8::try_from(tag.len()).map_err(|_| words.wrong("expected up to 255 octets"))?;
+    let key: Vec<u8> = words.read("expected Base64", |word| base64::decode(word).ok())?;
+    let [key_hi, key_lo] = u16::try_from(key.len()).map_err(|_| words.wrong("expected Base64"))?.to_be_bytes();
+    let mut octets = [&[tag_len, algorithm, key_hi, key_lo], tag.as_slice(), &key].concat();
+    while words.peek().is_some() {
+        octets.extend(name(words, origin)?);
+    }
+    Ok(octets)
+}
+
+/// RFC 9859, 2.1: type, scheme, port and target.
+pub(super) fn notifications(words: &mut Words<'_>, origin: &[u8]) -> Result<Vec<u8>, Wrong> {
+    let rtype = words.read("expected a record type", |word| word.parse::<Rtype>().ok())?.to_int();
+    let scheme: u8 = words.read("expected a scheme, NOTIFY or a number", |word| {
+        if word.eq_ignore_ascii_case("NOTIFY") { Some(1) } else { word.parse().ok() }
+    })?;
+    let port = words.number::<u16>()?;
+    let target = name(words, origin)?;
+    Ok([&rtype.to_be_bytes(), [scheme].as_slice(), &port.to_be_bytes(), &target].concat())
 }
 
 fn name(words: &mut Words<'_>, origin: &[u8]) -> Result<Vec<u8>, Wrong> {
