@@ -93,7 +93,7 @@ pub(super) fn explain(reason: &str, word: &str, head: &Head) -> (String, Option<
             let hint = "a TTL is written in seconds, or as numbers with units: `300`, `1h30m`";
             (format!("`{word}` is neither a TTL nor a record type"), Some(hint.to_string()))
         }
-        FOR_MESSAGES => (format!("no zone has a {what}: this type is for messages only"), Some("remove it".into())),
+        FOR_MESSAGES => (format!("no zone has {what}s: this type is for messages only"), Some("remove it".into())),
         "expected rtype" => {
             // One letter is near to any other.
             let known = FORMS.iter().map(|(name, ..)| *name);

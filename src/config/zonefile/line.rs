@@ -100,8 +100,8 @@ impl Line {
                 None => {}
             }
         }
-        wrong = wrong.or_else(|| no_type(&head, &texts, type_at));
-        wrong = wrong.or_else(|| Some((names::needless_quotes(&head, &texts, type_at + 1)?, Fault::Quoted)));
+        let quoted = names::needless_quotes(&head, &texts, type_at + 1).map(|at| (at, Fault::Quoted));
+        wrong = wrong.or_else(|| quoted.into_iter().chain(no_type(&head, &texts, type_at)).min_by_key(|(at, _)| *at));
         let read = match &head {
             Head::Record { rtype, .. } if wrong.is_none() => read_content(rtype, &texts, entry, type_at + 1, origin),
             Head::Record { .. } | Head::Directive(_) => None,
