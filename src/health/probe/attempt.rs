@@ -30,8 +30,8 @@ pub(super) struct Raced<'a> {
     pub(super) result: Result<Duration, Failure>,
     /// When a connection was last granted, where the race ended with its time.
     pub(super) connected: Option<Moment>,
-    /// Attempts with a connection that were not the first to be answered. They end their connections in order, where
-    /// they get the time for it.
+    /// Attempts that were not the first to be answered. They end their connections in order, where they get the time
+    /// for it.
     pub(super) rest: Option<Rest<'a>>,
 }
 
@@ -171,17 +171,18 @@ async fn news<A: Future>(running: &mut [Running<A>]) -> News<A::Output> {
     .await
 }
 
-/// What is left when attempt `answered` has ended: those that asked read their responses, the others only close. A
-/// server takes a reset in the middle of its response for an error.
+/// What is left when attempt `answered` has ended: those that asked read their responses, the others close as soon as
+/// they have their connection. A server takes a reset for an error.
 fn rest_of<'a, A: Future + Send + 'a>(running: Vec<Running<A>>, answered: usize) -> Option<Rest<'a>> {
-    let open = |(nth, running): &(usize, Running<A>)| *nth != answered && running.is_connected;
     let mut left: Vec<Pin<Box<A>>> = running
         .into_iter()
         .enumerate()
-        .filter(open)
+        .filter(|(nth, _)| *nth != answered)
         .filter_map(|(_, Running { attempt, turn, .. })| {
-            // Those that asked go on.
-            let _ = turn.stage.compare_exchange(CONNECTED, NOT_NEEDED, Ordering::Relaxed, Ordering::Relaxed);
+            let stage = turn.stage.load(Ordering::Relaxed);
+            if matches!(stage, CONNECTING | CONNECTED) {
+                turn.stage.store(NOT_NEEDED, Ordering::Relaxed);
+            }
             attempt
         })
         .collect();

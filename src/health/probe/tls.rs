@@ -154,7 +154,11 @@ fn explain(error: &io::Error, host: Option<&str>) -> Failure {
         },
         CertificateError::UnknownIssuer => "certificate from an unknown issuer".to_owned(),
         CertificateError::Revoked => "certificate revoked".to_owned(),
-        other => format!("certificate not valid: {other:?}"),
+        // As `openssl req -x509` makes them, unless it is told otherwise.
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "certificate is self-signed, or that of an authority".to_owned()
+        }
+        other => format!("certificate not valid: {other}"),
     })
 }
 

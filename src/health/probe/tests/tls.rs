@@ -1,6 +1,6 @@
 //! tls: which handshakes and certificates are a success.
 
-use rcgen::date_time_ymd;
+use rcgen::{BasicConstraints, IsCa, date_time_ymd};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
@@ -35,11 +35,13 @@ async fn a_certificate_is_held_against_name_issuer_and_time_unless_told_otherwis
     let expired = ours.server(NAME, |params| params.not_after = date_time_ymd(2020, 1, 1)).await;
     let other = ours.server("other.example", |_| {}).await;
     let stranger = theirs.server(NAME, |_| {}).await;
+    let authority = ours.server(NAME, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)).await;
     for (to, words) in [
         (good, "up"),
         (expired, "certificate expired"),
         (other, "certificate is not for www.svc.example"),
         (stranger, "certificate from an unknown issuer"),
+        (authority, "certificate is self-signed, or that of an authority"),
     ] {
         assert_eq!(said(&ours, STRICT, to).await, words);
         assert_eq!(said(&ours, LAX, to).await, "up", "unverified, {words}");
