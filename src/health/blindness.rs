@@ -5,7 +5,8 @@
 //!
 //! 1. **An answer proves the path.** Any response (of any status, a wrong body, a DNS error code, a gRPC error), a
 //!    refusal (RST), a TLS alert or a certificate, an ICMP error that the endpoint itself sends, and a connection
-//!    that is granted though the probe before had failed already (the process hangs, its kernel doesn't) are answers.
+//!    that is granted though an answer was overdue already, or the probe before had failed (the process hangs, its
+//!    kernel doesn't) are answers. On loopback, where no path can break, any connection that is granted is one.
 //!    A reset that a middlebox sends in the place of the endpoint can't be distinguished from the endpoint's own, and
 //!    counts as its answer. See [`Contact`].
 //! 2. **Only silence can hold a verdict back**: a time-out, or "unreachable" as this host or a router reports it. A

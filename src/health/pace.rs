@@ -186,6 +186,15 @@ impl Pace {
         self.attempts.iter().filter_map(|attempt| attempt.connected).max()
     }
 
+    /// Whether a connection was granted when the answer to a question that was asked before it began was overdue.
+    pub fn is_granted_late(&self) -> bool {
+        let first = self.attempts.iter().filter_map(|attempt| Some((attempt.asked?, attempt.begun + self.whole))).min();
+        let is_late = |(asked, overdue): (Duration, Duration)| {
+            self.attempts.iter().any(|next| next.begun > asked && next.connected.is_some_and(|at| at >= overdue))
+        };
+        first.is_some_and(is_late)
+    }
+
     fn questions(&self) -> usize {
         self.attempts.iter().filter(|attempt| attempt.asked.is_some()).count()
     }

@@ -11,6 +11,12 @@ pub enum Found {
     Answer,
     /// It failed, and its end says nothing of the path: a program's exit code.
     Inconclusive,
+    /// Its kernel granted a connection when the answer to an earlier question was overdue: the path works, and the
+    /// process hangs. Once its accept queue is full, nothing more comes from it.
+    Hang {
+        /// When a connection was last granted.
+        answered: Moment,
+    },
     /// Nothing came back in time, or not all.
     Silence {
         /// When something came nevertheless: a connection was granted.
@@ -34,15 +40,23 @@ impl Contact {
             Found::Success => *self = Contact { answered: Some(now), ..Contact::default() },
             Found::Answer => *self = Contact { answered: Some(now), is_proven: true, ..Contact::default() },
             Found::Inconclusive => self.unanswered_since = self.unanswered_since.or(Some(now)),
+            Found::Hang { answered } => {
+                self.is_proven = true;
+                self.note_silence(Some(answered), now);
+            }
             Found::Silence { answered } => {
                 // Something came after a failure without an answer: the path works, and the check fails all the same.
                 // What came before the first such failure ended may be older than the end of the path.
                 self.is_proven |= answered.is_some_and(|at| self.unanswered_since.is_some_and(|since| at > since));
-                self.answered = self.answered.max(answered);
-                self.unanswered_since = self.unanswered_since.or(Some(now));
-                self.is_silent = true;
+                self.note_silence(answered, now);
             }
         }
+    }
+
+    fn note_silence(&mut self, answered: Option<Moment>, now: Moment) {
+        self.answered = self.answered.max(answered);
+        self.unanswered_since = self.unanswered_since.or(Some(now));
+        self.is_silent = true;
     }
 
     /// Forgets the failures.
@@ -81,7 +95,7 @@ mod tests {
     use super::*;
 
     /// Probes in words, a second apart: `+` success, `!` an answer that is a failure, `e` an exit code, `-` silence,
-    /// `c` silence after a connection half a second earlier.
+    /// `c` silence after a connection half a second earlier, `h` the same when an answer was overdue by then.
     fn after(words: &str) -> Contact {
         let mut contact = Contact::default();
         for (nth, word) in words.chars().enumerate() {
@@ -91,6 +105,7 @@ mod tests {
                 '+' => Found::Success,
                 '!' => Found::Answer,
                 'e' => Found::Inconclusive,
+                'h' => Found::Hang { answered: at(now - 500) },
                 'c' => Found::Silence { answered: Some(at(now - 500)) },
                 _ => Found::Silence { answered: None },
             };
@@ -113,6 +128,10 @@ mod tests {
             ("+c--", false),
             ("+cc-", true),
             ("+-c", true),
+            ("+h", true),
+            ("+h--", true),
+            ("+-h-", true),
+            ("+h-+--", false),
         ] {
             assert_eq!(after(words).is_proven(), is_proven, "{words}");
         }

@@ -29,6 +29,8 @@ enum Mood {
     Silent,
     /// The kernel grants connections, the process answers nothing.
     Hangs,
+    /// The same, until the accept queue is full: by the first probe.
+    HangsFull,
 }
 
 impl Host {
@@ -73,6 +75,8 @@ impl<'a> Watch<'a> {
             Mood::Fails => Found::Answer,
             Mood::Silent => silence(None),
             Mood::Hangs => silence(Some(now)),
+            Mood::HangsFull if self.failures[nth] == 0 => Found::Hang { answered: now },
+            Mood::HangsFull => silence(None),
         };
         let look = &mut self.looks[nth];
         look.contact.note(found, now);
@@ -146,7 +150,9 @@ proptest! {
     /// each would alone.
     #[test]
     fn without_silence_nothing_is_held_back(
-        hosts in hosts(prop_oneof![Just(Mood::Well), Just(Mood::Fails), Just(Mood::Hangs)]),
+        hosts in hosts(prop_oneof![
+            Just(Mood::Well), Just(Mood::Fails), Just(Mood::Hangs), Just(Mood::HangsFull)
+        ]),
     ) {
         let mut watch = Watch::new(&hosts);
         for step in 0..STEPS {
@@ -186,7 +192,7 @@ proptest! {
             let is_down = look.believed == Health::Down;
             match host.after {
                 Mood::Well => prop_assert!(!is_down),
-                Mood::Fails | Mood::Hangs => prop_assert!(is_down, "{:?}", look),
+                Mood::Fails | Mood::Hangs | Mood::HangsFull => prop_assert!(is_down, "{:?}", look),
                 Mood::Silent if talks(host.region) || mute * 2 <= counted.len() || hosts.len() < 4 => {
                     prop_assert!(is_down, "{:?}", look);
                 }

@@ -126,3 +126,16 @@ fn an_answer_on_the_way_is_waited_for_where_nothing_more_can_begin() {
     pace.connected(0, 400 * MS);
     assert_eq!(pace.next(400 * MS), Move::Ask(0));
 }
+
+#[test]
+fn a_connection_that_is_granted_when_an_answer_is_overdue_shows_that_the_path_works() {
+    let late = |rtt: &Rtt, connects: &dyn Fn(usize) -> Option<u64>| {
+        silence(Pace::staged(500 * MS, rtt, 2), connects).2.is_granted_late()
+    };
+    for rtt in [&Rtt::default(), &settled(2), &settled(100), &lossy(50)] {
+        assert!(late(rtt, &|_| Some(1)), "every connection is granted");
+        assert!(!late(rtt, &|_| None), "none is");
+        assert!(!late(rtt, &|nth| (nth == 0).then_some(1)), "only the first is");
+    }
+    assert!(late(&settled(2), &|nth| (nth < 2).then_some(1)), "the queue is full with the second");
+}

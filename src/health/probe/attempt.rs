@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::unconstrained;
 
 use crate::clock;
-use crate::health::probe::Failure;
+use crate::health::probe::failure::{Failure, Granted};
 use crate::health::{Move, Pace};
 use crate::model::Moment;
 
@@ -28,8 +28,8 @@ pub(super) type Rest<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 /// What came of a race.
 pub(super) struct Raced<'a> {
     pub(super) result: Result<Duration, Failure>,
-    /// When a connection was last granted, where the race ended with its time.
-    pub(super) connected: Option<Moment>,
+    /// What was granted, where the race ended with its time.
+    pub(super) granted: Option<Granted>,
     /// Attempts that were not the first to be answered. They end their connections in order, where they get the time
     /// for it.
     pub(super) rest: Option<Rest<'a>>,
@@ -100,10 +100,11 @@ where
     loop {
         let elapsed = clock::now().since(began);
         if elapsed >= timeout {
-            let connected = pace.last_connected().map(|at| began + at);
+            let is_late = pace.is_granted_late();
+            let granted = pace.last_connected().map(|at| Granted { last: began + at, is_late });
             let lossy = |(lost, of)| Failure::Lossy { after: timeout, lost, of };
             let result = Err(pace.losses().map_or(Failure::TimedOut { after: timeout }, lossy));
-            return Raced { result, connected, rest: None };
+            return Raced { result, granted, rest: None };
         }
         // One at a time, so that what came in while this process stood still is read before more is asked.
         let until = match pace.next(elapsed) {
@@ -134,7 +135,7 @@ where
                     }
                     pace.exhausted();
                 }
-                News::Answered(nth, result) => return Raced { result, connected: None, rest: rest_of(running, nth) },
+                News::Answered(nth, result) => return Raced { result, granted: None, rest: rest_of(running, nth) },
                 News::Begun => pace.answered(),
             },
             // Unconstrained: an attempt that always has something to read uses up what tokio lets a task do in one go,

@@ -7,6 +7,15 @@ use std::time::Duration;
 use crate::health::blindness::Found;
 use crate::model::{Moment, ProbeTarget};
 
+/// The connections that were granted to a probe which then ran into its time-out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granted {
+    /// When the last one was.
+    pub last: Moment,
+    /// Whether the answer to an earlier question was overdue by then, so that it isn't the path that is to blame.
+    pub is_late: bool,
+}
+
 /// Why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -95,13 +104,14 @@ impl Failure {
         }
     }
 
-    /// What it says of the path to the other side, given when that last granted a connection before a time-out. See
-    /// `blindness` for the rule.
-    pub fn found(&self, connected: Option<Moment>) -> Found {
+    /// What it says of the path to the other side, given what that granted before a time-out. See `blindness` for the
+    /// rule.
+    pub fn found(&self, granted: Option<Granted>) -> Found {
         match self {
-            Failure::TimedOut { .. } | Failure::Lossy { .. } | Failure::Backlog { .. } => {
-                Found::Silence { answered: connected }
-            }
+            Failure::TimedOut { .. } | Failure::Lossy { .. } | Failure::Backlog { .. } => match granted {
+                Some(Granted { last, is_late: true }) => Found::Hang { answered: last },
+                granted => Found::Silence { answered: granted.map(|granted| granted.last) },
+            },
             Failure::Unreachable(_) => Found::Silence { answered: None },
             Failure::Program(_) | Failure::Vantage(_) => Found::Inconclusive,
             Failure::Refused
@@ -265,6 +275,10 @@ mod tests {
         ] {
             assert_eq!(failure.found(None), found, "{failure:?}");
         }
+        let granted = |is_late| Some(Granted { last: Moment::START, is_late });
+        let timed_out = Failure::TimedOut { after };
+        assert_eq!(timed_out.found(granted(false)), Found::Silence { answered: Some(Moment::START) });
+        assert_eq!(timed_out.found(granted(true)), Found::Hang { answered: Moment::START });
     }
 
     #[test]

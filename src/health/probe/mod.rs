@@ -34,7 +34,7 @@ mod tests;
 use std::time::Duration;
 
 pub use clients::{ProbeClients, RightsError, Sources, check_rights};
-pub use failure::Failure;
+pub use failure::{Failure, Granted};
 pub use orphans::reap_orphans;
 
 use crate::clock;
@@ -53,14 +53,14 @@ pub struct Measurement {
     pub ended: Moment,
     /// The round-trip time of the attempt that succeeded, or why none did.
     pub result: Result<Duration, Failure>,
-    /// When the other side last granted a connection before a time-out.
-    pub connected: Option<Moment>,
+    /// The connections that the other side granted before a time-out.
+    pub granted: Option<Granted>,
 }
 
 impl Measurement {
     /// What it says of the path.
     pub fn found(&self) -> Found {
-        self.result.as_ref().map_or_else(|failure| failure.found(self.connected), |_| Found::Success)
+        self.result.as_ref().map_or_else(|failure| failure.found(self.granted), |_| Found::Success)
     }
 }
 
@@ -71,9 +71,12 @@ impl Measurement {
 pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt, done: impl FnOnce(Measurement)) {
     let timeout = rtt.timeout(&check.monitor);
     let began = clock::now();
-    let Raced { result, connected, rest } = race(clients, check, rtt, began + timeout).await;
+    let Raced { result, granted, rest } = race(clients, check, rtt, began + timeout).await;
     let result = result.map_err(|failure| failure.within(check.target));
-    done(Measurement { began, ended: clock::now(), result, connected });
+    // Within this host no path can break.
+    let is_near = check.target.ip().is_some_and(|ip| ip.is_loopback());
+    let granted = granted.map(|granted| Granted { is_late: granted.is_late || is_near, ..granted });
+    done(Measurement { began, ended: clock::now(), result, granted });
     if let Some(rest) = rest {
         end_by(began + timeout, rest).await;
     }
@@ -126,5 +129,5 @@ async fn race<'a>(clients: &'a ProbeClients, check: &'a CheckKey, rtt: &Rtt, unt
             Err(Failure::Vantage("nothing is sent to it".to_owned()))
         }
     };
-    Raced { result, connected: None, rest: None }
+    Raced { result, granted: None, rest: None }
 }

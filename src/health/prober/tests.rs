@@ -206,7 +206,7 @@ fn people_are_told_why_it_is_suspect_down_or_held_down() {
             second += 1;
             let refused = Err(Failure::Refused);
             let result = if outcome == 'S' { Ok(Duration::from_millis(1)) } else { refused };
-            watched.judge(Measurement { began: at(second), ended: at(second), result, connected: None });
+            watched.judge(Measurement { began: at(second), ended: at(second), result, granted: None });
         }
         watched.observation(at(second)).why.map(|why| why.to_string())
     };
