@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use crate::config::fields::Fields;
 use crate::config::mmdb;
 use crate::config::problem::Problems;
+use crate::config::reach::{self, Sought};
 use crate::config::settings::Settings;
 use crate::config::source::{At, Place};
 use crate::model::{Clients, Database, Ecs, Model, Placement, Placing, RegionId, Selector, TooManyClasses};
@@ -57,12 +58,12 @@ pub(super) fn read(
     default
 }
 
-/// Places all clients for what the policies of `model` ask. What `before` was made of is taken over where it is the same.
+/// Places all clients for what the policies of `model` ask, and warns of what they select nobody by. What `before` was made of is taken over where it is the same.
 /// The files that were read are added to `files`. A database that can't be used is a problem; where `before` has databases, those go on
 /// in place of all. False where clients can't be placed.
 pub(super) fn place(
     settings: &Settings,
-    model: &mut Model,
+    (model, sought): (&mut Model, &[Sought]),
     before: Option<&Model>,
     files: &mut Vec<PathBuf>,
     problems: &mut Problems,
@@ -75,6 +76,7 @@ pub(super) fn place(
     };
     files.sort();
     files.dedup();
+    reach::check(sought, &settings.placing, &databases, problems);
     let mut cutoffs: Vec<(u8, u8)> =
         model.zones.iter().map(|zone| zone.ecs).map(|Ecs { v4, v6, .. }| (v4, v6)).collect();
     cutoffs.sort_unstable();

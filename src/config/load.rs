@@ -117,10 +117,11 @@ fn placed(
     in_force: Option<&InForce>,
     mut problems: Problems,
 ) -> Result<Loaded, Vec<Problem>> {
-    let zones::Read { mut model, zones, mut files, unfit: _ } = read;
+    let zones::Read { mut model, zones, mut files, sought, unfit: _ } = read;
     let served = in_force.map(|in_force| &*in_force.model);
-    let is_placed = problems
-        .about(Section::Clients, |problems| clients::place(&settings, &mut model, served, &mut files, problems));
+    let is_placed = problems.about(Section::Clients, |problems| {
+        clients::place(&settings, (&mut model, &sought), served, &mut files, problems)
+    });
     if !is_placed {
         return Err(problems.into_sorted());
     }
@@ -255,11 +256,11 @@ pub(super) fn whole(
     problems: &mut Problems,
 ) -> (Model, Arc<[ZoneState]>, Vec<PathBuf>) {
     let now = crate::clock::unix_seconds();
-    let zones::Read { mut model, zones, mut files, .. } =
+    let zones::Read { mut model, zones, mut files, sought, .. } =
         zones::read(settings, &Before::new(Arc::default(), now, false), problems);
     problems.about(Section::Clients, |problems| {
         // Whether it went well is to be seen from the problems.
-        let _ = clients::place(settings, &mut model, before, &mut files, problems);
+        let _ = clients::place(settings, (&mut model, &sought), before, &mut files, problems);
     });
     files.extend(settings.side_files());
     files.sort();

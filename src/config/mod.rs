@@ -19,6 +19,7 @@ mod node;
 mod notes;
 mod operators;
 mod problem;
+mod reach;
 mod regions;
 mod schema;
 mod settings;

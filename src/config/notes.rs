@@ -21,9 +21,10 @@ const WORLD: (usize, usize) = (2, 4);
 /// Notes on what was loaded from this settings file.
 pub fn notes(settings_file: &Path, loaded: &Loaded) -> Vec<Problem> {
     let mut problems = Problems::default();
-    if loaded.settings.control.is_empty() {
-        problems.about(Section::Settings, |problems| note_control(settings_file, &loaded.model, problems));
-    }
+    problems.about(Section::Settings, |problems| match loaded.settings.control.is_empty() {
+        true => note_control(settings_file, &loaded.model, problems),
+        false => note_idle_control(settings_file, &loaded.model, problems),
+    });
     problems.into_sorted()
 }
 
@@ -49,6 +50,14 @@ fn note_control(settings_file: &Path, model: &Model, problems: &mut Problems) {
     };
     let problem = problems.note(&Place::start_of(settings_file), message);
     problem.hint("list hosts outside that are always there: `[vantage]`, `control = [\"192.0.2.1:443\"]`");
+}
+
+/// Control targets are only for what is probed.
+fn note_idle_control(settings_file: &Path, model: &Model, problems: &mut Problems) {
+    if probed(model).is_empty() {
+        let message = "`control` of [vantage] has no effect: no endpoint is probed";
+        problems.note(&Place::start_of(settings_file), message).hint("give endpoints a `monitor`, or leave it out");
+    }
 }
 
 /// The hosts that are probed, and the region of each; those without one are in a region together.

@@ -50,7 +50,9 @@ fn model_of(policy: &str) -> Model {
         ("svc.example.zone", ZONE),
         ("svc.example.policy.toml", &format!("zone = \"Svc.example\"\n{policy}")),
     ];
-    let (_dir, _, model, said) = load_files(&files, &[], &Flags::default());
+    let (_dir, _, model, mut said) = load_files(&files, &[], &Flags::default());
+    // There is no database of clients here, which is warned of and no matter of these policies.
+    said.retain(|problem| !problem.contains("selects nobody by"));
     assert_eq!(said, Vec::<String>::new());
     model
 }

@@ -68,6 +68,7 @@ ZONE = 'zone = "svc.example."\n'
     ZONE + "[defaults]\nanswers = 0",
     ZONE + "[defaults]\nttl = 20",
     ZONE + "[defaults]\nttl = { max = '20s', mni = '5s' }",
+    ZONE + "[defaults]\non_empty = ['nodata', 'nodata']",
     ZONE + "[ecs]\nv4 = 33",
     ZONE + "[monitor.web]\nport = 80",
     ZONE + "[monitor.web]\ntype = 'gprc'",

@@ -50,7 +50,8 @@ fn answering() -> [Key; 3] {
     ]);
     let of = |name, schema| Key::of(Section::Defaults, name, schema);
     let entry = || one_of_words(&ON_EMPTY_WORDS);
-    let entries = list_of(any_of([entry(), matching(NAME)]), 1..=MAX_ON_EMPTY);
+    let mut entries = list_of(any_of([entry(), matching(NAME)]), 1..=MAX_ON_EMPTY);
+    entries["uniqueItems"] = true.into();
     [
         of("ttl", any_of([duration(), bounds])).or(json!({ "max": max, "min": min })),
         of("answers", integer(1..=MAX_ANSWERS as i64)).or(1),

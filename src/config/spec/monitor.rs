@@ -116,6 +116,7 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     }
     let written = fields.text("type", "\"http\"", problems);
     let kind = written.as_ref().and_then(|written| kind(written, problems));
+    let is_composite = written.as_ref().is_some_and(|written| ["all", "any", "not"].contains(&written.value.as_str()));
     let made_of = composite::read(&mut fields, problems);
     let beats = heartbeat::read(&mut fields, problems);
     let port = fields.integer("port", 1..=65_535, problems).map(|port| (port.value as u16, port.place));
@@ -135,7 +136,12 @@ pub(super) fn read(name: At<String>, mut fields: Fields, problems: &mut Problems
     let hold_down = fields.duration("hold_down", Duration::ZERO..=MAX_HOLD_DOWN, "\"10s\"", problems);
     let damping = fields.boolean("damping", problems).unwrap_or(true);
     let hold = hold(&mut fields, kind, problems);
+    let (quorum_at, before) = (fields.place_of("quorum"), problems.errors());
     let quorum = quorum::read(&mut fields, problems);
+    if let (Some(place), true) = (quorum_at, !is_composite && problems.errors() == before) {
+        let problem = problems.note(&place, "`quorum` has no effect while this node is the only vantage");
+        problem.hint("leave it out, or keep it for a fleet of several vantages");
+    }
     fields.finish(&[], problems);
     let interval_place = interval.as_ref().map(|at| at.place.clone());
     let interval = interval.map_or(Duration::from_secs(1), |at| at.value);

@@ -321,7 +321,7 @@ fn check_when(pool: &At<String>, steering: Option<Steering>, members: &[MemberSp
 fn band(steering: Option<Steering>, fields: &mut Fields, problems: &mut Problems) -> Option<Band> {
     let example = "{ ms = 8, pct = 10 }";
     let mut inner = fields.inline("band", example, problems)?;
-    let (place, is_empty) = (inner.place.clone(), !inner.has("ms") && !inner.has("pct"));
+    let (place, is_empty, before) = (inner.place.clone(), !inner.has("ms") && !inner.has("pct"), problems.errors());
     let ms = fraction("ms", "8", 0.0..=MAX_BAND_MS, &mut inner, problems);
     let percent = inner.integer("pct", 0..=MAX_BAND_PERCENT, problems);
     inner.finish(&[], problems);
@@ -330,6 +330,13 @@ fn band(steering: Option<Steering>, fields: &mut Fields, problems: &mut Problems
         problem.hint("write `steer = \"latency\"`, or leave it out");
     } else if is_empty {
         problems.error(&place, "`band` says neither `ms` nor `pct`").hint(format!("write `band = {example}`"));
+    } else if problems.errors() == before
+        && ms.as_ref().is_none_or(|at| at.value == 0.0)
+        && percent.as_ref().is_none_or(|at| at.value == 0)
+    {
+        let problem =
+            problems.warning(&place, "a `band` of 0 has no effect: only the member with the lowest RTT is in it");
+        problem.hint(format!("leave it out, or write `band = {example}`"));
     }
     Some(Band {
         over: ms.map_or(Duration::ZERO, |at| Duration::from_secs_f64(at.value / 1000.0)),

@@ -83,12 +83,12 @@ fn pools_and_endpoints_say_what_they_are() {
     let model = policy(
         "[monitor.m]\ntype = \"tcp\"\nport = 9\nhold_down = \"10s\"\n[endpoint.d]\naddresses = [\"192.0.2.13\"]\nmonitor = \"m\"\nramp = \"90s\"\n\
          [pool.l]\nmembers = [\"d\"]\nsteer = \"latency\"\nband = { ms = 1.5, pct = 10 }\nmin_up = 1\n\
-         [pool.k]\nmembers = [\"d\"]\nsteer = \"latency\"\nband = { pct = 0 }\nmin_up = 0.25\n\
+         [pool.k]\nmembers = [\"d\"]\nsteer = \"latency\"\nband = { pct = 5 }\nmin_up = 0.25\n\
          [pool.h]\nmembers = [\"a\", \"b\", \"c\", \"l\", \"k\"]\nsteer = \"affinity\"\n[name.x]\npool = \"h\"\n",
     );
     let bands: Vec<Option<Band>> = model.pools.iter().map(|pool| pool.band).collect();
     let band = Band { over: Duration::from_micros(1500), percent: 10 };
-    assert_eq!(bands, [Some(band), Some(Band::default()), None]);
+    assert_eq!(bands, [Some(band), Some(Band { percent: 5, ..Band::default() }), None]);
     assert_eq!(model.pools.iter().map(|pool| pool.min_up).collect::<Vec<_>>(), [1.0, 0.25, 0.0]);
     assert_eq!(model.pools[2].steering, Steering::Affinity);
     let of = |at: usize| (model.endpoints[at].country.map(|c| c.to_string()), model.endpoints[at].capacity);

@@ -5,17 +5,17 @@ use std::collections::{HashMap, HashSet};
 use crate::config::problem::Problems;
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::name::point_at;
-use crate::config::zonefile::CNAME;
+use crate::config::zonefile::{CNAME, DNAME};
 use crate::model::{AnswerRdata, EndpointId, Model, Rrset, SteeredName};
 use crate::wire::Name;
 
 /// Tells of every steered name of a zone whose cname leads back to it, directly or by other names of this zone or of
-/// those in the model. `rrsets` are the zone's static records.
+/// those in the model or of static zones. `rrsets` are the zone's static records.
 pub(super) fn check(
     spec: &PolicySpec,
     steered: &[SteeredName],
     rrsets: &[Rrset],
-    model: &Model,
+    (model, static_zones): (&Model, &Links),
     problems: &mut Problems,
 ) {
     let leads: HashMap<&Name, Vec<(Name, EndpointId)>> =
@@ -23,20 +23,13 @@ pub(super) fn check(
     if leads.is_empty() {
         return;
     }
-    let mut links: HashMap<Name, Vec<Name>> = HashMap::new();
+    let mut links = static_zones.clone();
     let zones = model.zones.iter();
     let all = zones.flat_map(|zone| zone.steered.iter()).chain(steered);
     for name in all {
-        links.insert(name.owner.clone(), targets(name, model).into_iter().map(|(to, _)| to).collect());
+        links.by_owner.insert(name.owner.clone(), targets(name, model).into_iter().map(|(to, _)| to).collect());
     }
-    let files = model.zones.iter().flat_map(|zone| &zone.rrsets).chain(rrsets);
-    for rrset in files {
-        // One that is no alias leads nowhere, but no wildcard answers for it.
-        let to = links.entry(rrset.owner.clone()).or_default();
-        if rrset.rtype == CNAME {
-            to.extend(rrset.rdatas.iter().filter_map(|rdata| Name::from_wire(rdata)));
-        }
-    }
+    links.take(model.zones.iter().flat_map(|zone| &zone.rrsets).chain(rrsets));
     for name in &spec.names {
         let first = leads.get(&name.owner).into_iter().flatten();
         let found = first.filter_map(|(to, endpoint)| Some((way_back(&name.owner, to, &links)?, *endpoint))).next();
@@ -60,21 +53,70 @@ fn targets(name: &SteeredName, model: &Model) -> Vec<(Name, EndpointId)> {
 }
 
 /// The names from `from` on that lead to `owner`, which is the last of them.
-fn way_back(owner: &Name, from: &Name, links: &HashMap<Name, Vec<Name>>) -> Option<Vec<Name>> {
+fn way_back(owner: &Name, from: &Name, links: &Links) -> Option<Vec<Name>> {
     let (mut seen, mut left) = (HashSet::new(), vec![vec![from.clone()]]);
     while let Some(way) = left.pop() {
-        let here = node(way.last()?, links)?.clone();
+        let last = way.last()?;
+        let (here, next) = match links.renamed(last) {
+            Some(renamed) => (last.clone(), vec![renamed]),
+            None => {
+                let Some(node) = node(last, &links.by_owner) else { continue };
+                (node.clone(), links.by_owner.get(node).cloned().unwrap_or_default())
+            }
+        };
         if here == *owner {
             return Some(way);
         }
-        if seen.insert(here.clone()) {
-            let next = links.get(&here).into_iter().flatten();
-            left.extend(
-                next.filter(|to| node(to, links).is_some()).map(|to| [&way[..], std::slice::from_ref(to)].concat()),
-            );
+        if seen.insert(here) {
+            left.extend(next.into_iter().map(|to| [&way[..], &[to][..]].concat()));
         }
     }
     None
+}
+
+/// What leads from name to name.
+#[derive(Debug, Default, Clone)]
+pub(in crate::config) struct Links {
+    /// Every name that there is, and where its cnames lead.
+    by_owner: HashMap<Name, Vec<Name>>,
+    /// Where each DNAME leads.
+    renames: HashMap<Name, Name>,
+}
+
+impl Links {
+    /// Adds what static records lead to.
+    fn take<'r>(&mut self, rrsets: impl Iterator<Item = &'r Rrset>) {
+        for rrset in rrsets {
+            // One that is no alias leads nowhere, but no wildcard answers for it.
+            let to = self.by_owner.entry(rrset.owner.clone()).or_default();
+            let mut targets = rrset.rdatas.iter().filter_map(|rdata| Name::from_wire(rdata));
+            match rrset.rtype {
+                CNAME => to.extend(targets),
+                DNAME => self.renames.extend(targets.next().map(|target| (rrset.owner.clone(), target))),
+                _ => {}
+            }
+        }
+    }
+
+    /// Adds a static zone; one without any alias leads nowhere.
+    pub(in crate::config) fn take_zone(&mut self, rrsets: &[Rrset]) {
+        if rrsets.iter().any(|rrset| matches!(rrset.rtype, CNAME | DNAME)) {
+            self.take(rrsets.iter());
+        }
+    }
+
+    /// What a DNAME above `name` makes of it (RFC 6672); nothing where that would be too long.
+    fn renamed(&self, name: &Name) -> Option<Name> {
+        let mut above = name.parent();
+        while let (Some(parent), false) = (above, self.renames.is_empty()) {
+            if let Some(target) = self.renames.get(&parent) {
+                let own = name.as_wire().len() - parent.as_wire().len();
+                return Name::from_wire(&[&name.as_wire()[..own], target.as_wire()].concat());
+            }
+            above = parent.parent();
+        }
+        None
+    }
 }
 
 /// The name that answers for `name`: itself, or the wildcard above it.

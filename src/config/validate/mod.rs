@@ -14,6 +14,7 @@ mod rto;
 mod selector;
 mod service;
 
+pub(super) use loops::Links;
 pub(super) use name::owners;
 
 use std::collections::{HashMap, HashSet};
@@ -23,6 +24,7 @@ use ipnet::IpNet;
 
 use crate::config::manual::Section;
 use crate::config::problem::{Problems, did_you_mean};
+use crate::config::reach::Sought;
 use crate::config::source::{At, Place};
 use crate::config::spec::PolicySpec;
 use crate::config::validate::judging::Judging;
@@ -41,6 +43,10 @@ pub(super) struct Builder {
     pub(super) model: Model,
     checks: HashMap<Arc<CheckKey>, CheckId>,
     selectors: HashMap<Selector, SelectorId>,
+    /// By what clients are selected, of all zones.
+    pub(super) sought: Vec<Sought>,
+    /// Where the aliases of static zones lead, which come into the model behind those with policies.
+    pub(super) static_zones: Links,
     /// Where the settings give a net to a region.
     net_places: HashMap<IpNet, Place>,
 }
@@ -55,12 +61,20 @@ pub(super) struct Mark {
     fences: usize,
     checks: usize,
     selectors: usize,
+    sought: usize,
 }
 
 impl Builder {
     /// Begins with regions and clients, without zones.
     pub(super) fn new(model: Model, net_places: HashMap<IpNet, Place>) -> Builder {
-        Builder { model, checks: HashMap::new(), selectors: HashMap::new(), net_places }
+        Builder {
+            model,
+            checks: HashMap::new(),
+            selectors: HashMap::new(),
+            sought: Vec::new(),
+            static_zones: Links::default(),
+            net_places,
+        }
     }
 
     /// How much there is so far, for [`Builder::take_back`].
@@ -75,6 +89,7 @@ impl Builder {
             fences: fences.len(),
             checks: checks.len(),
             selectors,
+            sought: self.sought.len(),
         }
     }
 
@@ -86,6 +101,7 @@ impl Builder {
         pools.truncate(mark.pools);
         policies.truncate(mark.policies);
         fences.truncate(mark.fences);
+        self.sought.truncate(mark.sought);
         if checks.len() > mark.checks {
             checks.truncate(mark.checks);
             self.checks.retain(|_, id| (id.0 as usize) < mark.checks);
@@ -94,6 +110,11 @@ impl Builder {
             clients.selectors.truncate(mark.selectors);
             self.selectors.retain(|_, id| usize::from(id.0) < mark.selectors);
         }
+    }
+
+    /// What clients were selected by after the mark is not judged: that zone is not as its files are.
+    pub(super) fn leave_unjudged(&mut self, mark: &Mark) {
+        self.sought.truncate(mark.sought);
     }
 
     /// Adds a zone of which nothing can be served.
@@ -147,7 +168,9 @@ impl Builder {
         let (names, sizes, used) = (&names, &sizes, &mut used);
         let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used, fences: &mut fences };
         let steered = problems.about(Section::Name, |problems| policies.resolve(&mut self.model, problems));
-        problems.about(Section::Name, |problems| loops::check(spec, &steered, &file.rrsets, &self.model, problems));
+        problems.about(Section::Name, |problems| {
+            loops::check(spec, &steered, &file.rrsets, (&self.model, &self.static_zones), problems);
+        });
         problems.about(Section::Pool, |problems| pool::warn_min_up(spec, names, used, problems));
         problems.about(Section::Ramp, |problems| ramp::warn(spec, names, (used, &judging), &self.model, problems));
         problems.about(Section::Services, |problems| {
@@ -157,6 +180,7 @@ impl Builder {
             // What looks unused beside an error is mostly what the error should have named.
             warn_unused(spec, names, used, &fences, problems);
         }
+        self.sought.extend(Sought::of(spec));
         let zone = Zone { apex: file.apex, rrsets: file.rrsets, steered, ecs: spec.ecs };
         self.model.zones.push(Arc::new(zone));
     }

@@ -20,7 +20,7 @@ use crate::config::texts::Texts;
 use crate::model::Rrset;
 use crate::wire::Name;
 
-pub(super) use rules::{CNAME, type_name};
+pub(super) use rules::{CNAME, DNAME, type_name};
 pub(super) use scan::At as FileAt;
 
 /// The static part of a zone.

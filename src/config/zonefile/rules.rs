@@ -25,7 +25,7 @@ const MX: u16 = 15;
 pub(in crate::config) const AAAA: u16 = 28;
 const SRV: u16 = 33;
 /// An alias for everything below.
-pub(super) const DNAME: u16 = 39;
+pub(in crate::config) const DNAME: u16 = 39;
 const DS: u16 = 43;
 const RRSIG: u16 = 46;
 const NSEC: u16 = 47;

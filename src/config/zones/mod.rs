@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::config::net_files::NetFiles;
 use crate::config::problem::Problems;
+use crate::config::reach::Sought;
 use crate::config::settings::Settings;
 use crate::config::source::Place;
 use crate::config::texts::{Texts, TextsByPath};
@@ -34,6 +35,8 @@ pub(super) struct Read {
     pub(super) zones: Vec<ZoneState>,
     /// Files outside the directory or below it that were read or asked for, and files of nets.
     pub(super) files: Vec<PathBuf>,
+    /// By what the zones select clients.
+    pub(super) sought: Vec<Sought>,
     /// Zones whose last good version is not valid under these settings.
     pub(super) unfit: Vec<Name>,
 }
@@ -59,14 +62,14 @@ pub(super) fn read(settings: &Settings, before: &Before, problems: &mut Problems
             Vec::new()
         }
     };
-    let Reader { builder: Builder { model, .. }, zones, unfit, problems, .. } = reader;
+    let Reader { builder: Builder { model, sought, .. }, zones, unfit, problems, .. } = reader;
     if model.zones.is_empty() && problems.errors() == 0 {
         let message = "there are no zones here, so every query is refused";
         problems
             .warning(&Place::start_of(dir.shown), message)
             .hint("write NAME.zone, and NAME.policy.toml for what is steered");
     }
-    Read { model, zones, files, unfit }
+    Read { model, zones, files, sought, unfit }
 }
 
 struct Reader<'a> {
@@ -99,6 +102,11 @@ impl Reader<'_> {
         let mut files: Vec<PathBuf> = elsewhere.map(|path| self.dir.real.join(path)).collect();
         files.extend(nets.into_paths());
         let rights = collide::rights(&candidates, self.dir, self.before, self.problems);
+        for candidate in &candidates {
+            if let Content::Static(file) = &candidate.content {
+                self.builder.static_zones.take_zone(&file.rrsets);
+            }
+        }
         for (candidate, right) in candidates.into_iter().zip(rights) {
             self.take(candidate, right);
         }
@@ -237,8 +245,9 @@ impl Reader<'_> {
         };
         let built = self.build(candidate, &mut Problems::default());
         let is_good = built.is_some_and(|built| built.apex == version.apex);
-        if !is_good {
-            self.builder.take_back(&mark);
+        match is_good {
+            true => self.builder.leave_unjudged(&mark),
+            false => self.builder.take_back(&mark),
         }
         is_good
     }

@@ -93,7 +93,9 @@ fn why_down(endpoint: &EndpointStatus) -> Option<String> {
     if endpoint.health == "up" {
         return None;
     }
-    let seen = endpoint.verdicts.iter().filter(|verdict| verdict.health == endpoint.health);
+    // What the monitor of a name says is no reason: that is the name's health, not the endpoint's.
+    let own = endpoint.verdicts.iter().filter(|verdict| verdict.monitor.is_none());
+    let seen = own.filter(|verdict| verdict.health == endpoint.health);
     let (why, vantage) = seen.clone().find_map(|verdict| Some((verdict.why.as_ref()?, &verdict.vantage)))?;
     Some(format!("{} because: {why}, as {vantage} sees it", endpoint.health))
 }
@@ -121,8 +123,9 @@ fn verdict_in_words(verdict: &Verdict) -> String {
     let age = verdict.age_ms.map_or(", not probed yet".to_owned(), |ms| format!(", {:.1} s ago", ms as f64 / 1e3));
     let hold = verdict.hold.as_ref().map_or(String::new(), |hold| format!(", connection {hold}"));
     let why = verdict.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    let of = verdict.monitor.as_ref().map_or(String::new(), |monitor| format!(" by monitor {monitor}"));
     let Verdict { vantage, region, address, health, .. } = verdict;
-    format!("{vantage} ({region}): {address} {health}{rtt}{age}{hold}{why}")
+    format!("{vantage} ({region}): {address} {health}{of}{rtt}{age}{hold}{why}")
 }
 
 /// The health of several: up while any is, else down while any is; as an endpoint's follows from its addresses.

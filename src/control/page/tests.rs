@@ -46,6 +46,15 @@ fn why_an_endpoint_is_down_stands_beside_it() {
 }
 
 #[test]
+fn the_monitor_of_a_name_is_named_and_is_no_reason_for_the_endpoint() {
+    let text = board(|seen| {
+        let verdict = &mut seen.status.zones[0].endpoints[1].verdicts[0];
+        (verdict.why, verdict.monitor) = (Some("connection refused".into()), Some("api".into()));
+    });
+    assert!(text.contains(" by monitor api") && !text.contains("because: connection refused"), "{text}");
+}
+
+#[test]
 fn a_blind_vantage_is_told_with_the_reason() {
     let text = board(|seen| {
         seen.status.vantages = vec![VantageStatus {

@@ -46,7 +46,8 @@ async function refresh() {
 
 function showTransition(event) {
   const time = new Date(event.at * 1000).toLocaleTimeString();
-  transitions.prepend(element("li", `${time}  ${event.endpoint} (${event.zone}): ${event.from} to ${event.to}, ${event.why}`));
+  const by = event.monitor ? ` by monitor ${event.monitor}` : "";  // a name's own, where it is not the endpoint's
+  transitions.prepend(element("li", `${time}  ${event.endpoint}${by} (${event.zone}): ${event.from} to ${event.to}, ${event.why}`));
   while (transitions.children.length > KEPT_TRANSITIONS) transitions.lastChild.remove();
 }
 

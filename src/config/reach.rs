@@ -1,0 +1,167 @@
+//! Whether there can be clients in the countries, continents and autonomous systems that policies select clients by. Where
+//! neither a database nor a region has one of them, nobody is ever selected by it: mostly a database is missing.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::config::clients::ClientSettings;
+use crate::config::manual::Section;
+use crate::config::problem::Problems;
+use crate::config::source::{At, Place};
+use crate::config::spec::{PolicySpec, SelectorSpec};
+use crate::model::{Continent, Country, Database};
+
+/// An entry that a message names; the others are counted.
+const MOST_NAMED: usize = 4;
+
+/// What one `when`, fence or group selects clients by.
+#[derive(Debug)]
+pub(super) struct Sought {
+    key: &'static str,
+    countries: Vec<At<Country>>,
+    continents: Vec<At<Continent>>,
+    asns: Vec<At<u32>>,
+}
+
+impl Sought {
+    /// Of every selector of a policy that has such entries.
+    pub(super) fn of(spec: &PolicySpec) -> impl Iterator<Item = Sought> {
+        let has_any = |selector: &&SelectorSpec| {
+            !selector.countries.is_empty() || !selector.continents.is_empty() || !selector.asns.is_empty()
+        };
+        spec.selectors().filter(has_any).map(|selector| Sought {
+            key: selector.key,
+            countries: selector.countries.clone(),
+            continents: selector.continents.clone(),
+            asns: selector.asns.clone(),
+        })
+    }
+}
+
+/// Where clients can be.
+#[derive(Default)]
+struct Known {
+    countries: HashSet<Country>,
+    continents: HashSet<Continent>,
+    asns: HashSet<u32>,
+}
+
+impl Known {
+    fn of(settings: &ClientSettings, databases: &[Arc<Database>]) -> Known {
+        let mut known = Known::default();
+        for facts in databases.iter().flat_map(|database| &database.facts) {
+            known.countries.extend(facts.country);
+            known.continents.extend(facts.continent);
+            known.asns.extend(facts.asn);
+        }
+        for claim in &settings.claims {
+            known.countries.extend(&claim.countries);
+            known.continents.extend(&claim.continents);
+            known.continents.extend(claim.countries.iter().map(|country| country.continent()));
+        }
+        known
+    }
+}
+
+/// Warns of each selector with entries that select nobody.
+pub(super) fn check(sought: &[Sought], settings: &ClientSettings, databases: &[Arc<Database>], p: &mut Problems) {
+    if sought.is_empty() {
+        return;
+    }
+    let known = Known::of(settings, databases);
+    for Sought { key, countries, continents, asns } in sought {
+        let mut missing: Vec<(&Place, String)> = Vec::new();
+        let of_countries = countries.iter().filter(|at| !known.countries.contains(&at.value));
+        missing.extend(of_countries.map(|at| (&at.place, at.value.to_string())));
+        let of_continents = continents.iter().filter(|at| !known.continents.contains(&at.value));
+        missing.extend(of_continents.map(|at| (&at.place, at.value.to_string())));
+        let is_by_asn_only = missing.is_empty();
+        let of_asns = asns.iter().filter(|at| !known.asns.contains(&at.value));
+        missing.extend(of_asns.map(|at| (&at.place, format!("AS{}", at.value))));
+        warn(key, &missing, (is_by_asn_only, databases.is_empty()), p);
+    }
+}
+
+fn warn(key: &str, missing: &[(&Place, String)], (is_by_asn_only, no_databases): (bool, bool), p: &mut Problems) {
+    let Some((place, _)) = missing.first() else { return };
+    let mut named: Vec<String> = missing.iter().take(MOST_NAMED).map(|(_, name)| format!("`{name}`")).collect();
+    if missing.len() > MOST_NAMED {
+        named.push(format!("{} more", missing.len() - MOST_NAMED));
+    }
+    let last = named.pop().unwrap_or_default();
+    let names = if named.is_empty() { last } else { format!("{} and {last}", named.join(", ")) };
+    let why = match (no_databases, is_by_asn_only) {
+        (true, true) => "there is no database of clients",
+        (true, false) => "there is no database of clients, and no region has it",
+        (false, true) => "no database of clients has it",
+        (false, false) => "neither a database of clients nor a region has it",
+    };
+    let hint = match (no_databases, is_by_asn_only) {
+        (true, true) => "name a database in the settings: [clients] mmdb = [\"asn.mmdb\"]",
+        (true, false) => "name a database in the settings, [clients] mmdb = [\"geo.mmdb\"], or give it to a region",
+        (false, true) => "add a database that has autonomous systems to [clients] mmdb, or remove it",
+        (false, false) => {
+            "add a database that has it to [clients] mmdb, give it to a region in the settings, or remove it"
+        }
+    };
+    let message = format!("this `{key}` selects nobody by {names}: {why}");
+    p.warning(place, message).see(Section::Clients).hint(hint);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::{Facts, FileStamp, Selector};
+
+    fn at<T>(value: T) -> At<T> {
+        At { value, place: Place::start_of(Path::new("p")) }
+    }
+
+    fn sought(countries: &[&str], continents: &[&str], asns: &[u32]) -> Sought {
+        let country = |code: &&str| at(Country::parse(code).unwrap());
+        let continent = |code: &&str| at(Continent::parse(code).unwrap());
+        Sought {
+            key: "when",
+            countries: countries.iter().map(country).collect(),
+            continents: continents.iter().map(continent).collect(),
+            asns: asns.iter().copied().map(at).collect(),
+        }
+    }
+
+    #[test]
+    fn what_a_database_or_a_region_has_selects_somebody() {
+        let country = Country::parse("TR");
+        let mut database = Database::new("d".to_owned(), FileStamp::default());
+        database.learn(Facts { country, asn: Some(64500), continent: Some(Continent::Asia), ..Facts::default() });
+        let databases = [Arc::new(database)];
+        let claim = Selector { countries: vec![Country::parse("DE").unwrap()], ..Selector::default() };
+        let settings = ClientSettings { claims: vec![claim], ..ClientSettings::default() };
+        for (sought, expected) in [
+            (sought(&["TR", "DE"], &["AS", "EU"], &[64500]), None),
+            (
+                sought(&["NO", "SE", "DE"], &["SA"], &[]),
+                Some(
+                    "this `when` selects nobody by `NO`, `SE` and `SA`: neither a database of clients nor a region has it",
+                ),
+            ),
+            (
+                sought(&["TR"], &[], &[64501]),
+                Some("this `when` selects nobody by `AS64501`: no database of clients has it"),
+            ),
+            (
+                sought(&["NO", "SE", "FI", "DK", "IS", "FR"], &[], &[]),
+                Some(
+                    "this `when` selects nobody by `NO`, `SE`, `FI`, `DK` and 2 more: neither a database of clients nor a \
+                     region has it",
+                ),
+            ),
+        ] {
+            let mut problems = Problems::default();
+            check(&[sought], &settings, &databases, &mut problems);
+            let found: Vec<String> = problems.into_sorted().into_iter().map(|problem| problem.message).collect();
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
