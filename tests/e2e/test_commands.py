@@ -100,18 +100,15 @@ def test_check_marks_what_is_wrong_on_a_terminal_only(dir):
 def test_check_prints_what_the_readme_shows(dir):
     root = Path(__file__).parents[2]
     readme = (root / "README.md").read_text()
-    good = subprocess.run(
-        [BINARY, "check", "--config", "zones/first/portolan.toml"], cwd=root, env=environment(), capture_output=True, text=True
-    )
+    shutil.copytree(root / "zones/first", dir / "myzone")
+    argv = [BINARY, "check", "--config", "myzone/portolan.toml"]
+    good = subprocess.run(argv, cwd=dir, env=environment(), capture_output=True, text=True)
     assert (good.stdout + good.stderr).strip() in readme
 
-    shutil.copytree(root / "zones/first", dir / "first")
-    policy = dir / "first/svc.example.policy.toml"
+    policy = dir / "myzone/svc.example.policy.toml"
     slips = policy.read_text().replace("weight    = 25", "wieght    = 25").replace('members = ["one", "two"]', 'members = ["one", "tow"]')
     policy.write_text(slips)
-    bad = subprocess.run(
-        [BINARY, "check", "--config", "portolan.toml"], cwd=dir / "first", env=environment(), capture_output=True, text=True
-    )
+    bad = subprocess.run(argv, cwd=dir, env=environment(), capture_output=True, text=True)
     assert bad.returncode == 1
     for line in (bad.stdout + bad.stderr).splitlines():
         assert line in readme, line
