@@ -175,17 +175,18 @@ impl Server {
         let answer = async {
             let response = sender.send_request(request).await.map_err(|error| broke_off(&error))?;
             let status = response.status();
+            let leads_to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
             let body =
                 Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| broke_off(&error))?;
-            Ok::<_, Failure>((status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+            Ok::<_, Failure>((status, leads_to, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
         };
         tokio::pin!(answer);
-        let (status, body) = tokio::select! {
+        let (status, leads_to, body) = tokio::select! {
             answer = &mut answer => answer?,
             // The connection only moves octets; whatever ends it, the answer tells.
             _ = connection => answer.await?,
         };
-        self.judge(status, body)
+        self.judge(status, leads_to.as_deref(), body)
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, Failure> {
@@ -204,9 +205,21 @@ impl Server {
         Ok(Box::new(stream.map_err(|why| Failure(format!("no safe connection to {self}: {why}")))?))
     }
 
-    fn judge(&self, status: StatusCode, body: String) -> Result<Result<String, ProblemDetails>, Failure> {
+    /// The body of a success, or what the server says where it refuses; `leads_to` is where a redirect does.
+    fn judge(
+        &self,
+        status: StatusCode,
+        leads_to: Option<&str>,
+        body: String,
+    ) -> Result<Result<String, ProblemDetails>, Failure> {
         if status == StatusCode::OK {
             return Ok(Ok(body));
+        }
+        if let Some(to) = leads_to.filter(|_| status.is_redirection()) {
+            let to: String = to.chars().filter(|c| !c.is_control()).take(200).collect();
+            return Err(Failure(format!(
+                "{self} answers with {status} and leads to {to}; name that server with --server"
+            )));
         }
         match serde_json::from_str::<ProblemDetails>(&body) {
             Ok(problem) => Ok(Err(problem)),

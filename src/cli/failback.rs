@@ -35,16 +35,20 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             return Err(Failure(refused.detail));
         }
     };
+    let done: FailedBack = serde_json::from_str(&body)?;
     match args.format {
         Format::Json => text::print(&format!("{body}\n")),
-        Format::Human => text::print(&human(&serde_json::from_str(&body)?)),
+        Format::Human => text::print(&human(&done)),
+    }
+    if let Some(warning) = &done.warning {
+        text::complain(&format!("portolan: {warning}"));
     }
     Ok(())
 }
 
 /// `db.svc.example.: pool pg handed back from pg-b to pg-a; 50.0 % of answers moved: pg-a +50.0, pg-b -50.0`
 fn human(done: &FailedBack) -> String {
-    let FailedBack { name, handed_back, stays, also, moved } = done;
+    let FailedBack { name, handed_back, stays, also, moved, warning: _ } = done;
     let turn = |PoolTurn { pool, from, to }: &PoolTurn| format!("pool {pool} handed back from {from} to {to}");
     let stay =
         |PoolStays { pool, member }: &PoolStays| format!("pool {pool} is on {member}, its first member that is up");
@@ -75,6 +79,7 @@ mod tests {
             stays: vec![],
             also: vec![text("ro.svc.example.")],
             moved: Moved::default(),
+            warning: None,
         };
         assert_eq!(
             human(&done),

@@ -12,10 +12,14 @@ use crate::control::command::{AllChanged, Changed, PutOverride, TargetChanged};
 use crate::control::moved::{Moved, Still};
 use crate::control::overrides::{Said, check_why, duration_of, utc};
 use crate::control::target::FORMS;
+use crate::control::unanswered::percent;
 use crate::model::OverrideState;
 
 /// Most endpoints in a line; the JSON has all.
 const SHOWN: usize = 12;
+
+/// Least change of a share that is shown, in percent: a smaller one would be shown as 0.0.
+const LEAST: f64 = 0.05;
 
 /// An override of one or more targets.
 #[derive(Debug, clap::Args)]
@@ -152,10 +156,12 @@ fn human(changed: &AllChanged) -> String {
     let targets: Vec<String> = changed.overrides.iter().map(each).collect();
     let between = if targets.len() == 1 { "; " } else { "\n" };
     let mut text = format!("{}{between}{}\n", targets.join("\n"), moved(&changed.moved));
-    if !changed.moved.still.is_empty() {
-        let each = |still: &Still| format!("{} ({:.1} % of answers)", still.endpoint, still.share * 100.0);
-        let still: Vec<String> = changed.moved.still.iter().map(each).collect();
-        let _ = writeln!(text, "still answered, as nothing else is up: {}", listed(still));
+    let Moved { still, down, .. } = &changed.moved;
+    for (what, all) in [("still answered, as nothing else is up", still), ("answered although down", down)] {
+        let each = |of: &Still| format!("{} ({} % of answers)", of.endpoint, percent(of.share));
+        if !all.is_empty() {
+            let _ = writeln!(text, "{what}: {}", listed(all.iter().map(each).collect()));
+        }
     }
     if let Some(unanswered) = &changed.moved.unanswered {
         let _ = writeln!(text, "{}", unanswered.sentence("now get"));
@@ -164,16 +170,20 @@ fn human(changed: &AllChanged) -> String {
 }
 
 pub(super) fn moved(moved: &Moved) -> String {
-    let percent = moved.share * 100.0;
-    let mut text = match percent {
-        0.0 => return "no answer moved".to_owned(),
-        percent => format!("{percent:.1} % of answers moved:"),
-    };
-    let mut changes: Vec<(&str, f64)> =
-        moved.endpoints.iter().map(|share| (&*share.endpoint, (share.after - share.before) * 100.0)).collect();
+    if moved.share == 0.0 {
+        return "no answer moved".to_owned();
+    }
+    let mut text = format!("{} % of answers moved", percent(moved.share));
+    let of_files = moved.fixed.map(|fixed| ("the zone file", (fixed.after - fixed.before) * 100.0));
+    let of_endpoints =
+        moved.endpoints.iter().map(|share| (share.endpoint.as_str(), (share.after - share.before) * 100.0));
+    let mut changes: Vec<(&str, f64)> = of_endpoints.chain(of_files).collect();
+    changes.retain(|(_, change)| change.abs() >= LEAST);
     changes.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(b.0)));
-    let changes = changes.into_iter().map(|(endpoint, change)| format!("{endpoint} {change:+.1}"));
-    let _ = write!(text, " {}", listed(changes.collect()));
+    if !changes.is_empty() {
+        let changes = changes.into_iter().map(|(endpoint, change)| format!("{endpoint} {change:+.1}"));
+        let _ = write!(text, ": {}", listed(changes.collect()));
+    }
     text
 }
 
@@ -214,6 +224,7 @@ pub(super) fn table(all: &[Said], now: f64) -> String {
 mod tests {
     use super::*;
     use crate::control::moved::Share;
+    use crate::control::simulate::Split;
     use crate::control::unanswered::Unanswered;
 
     fn said(until: Option<f64>) -> Said {
@@ -227,7 +238,7 @@ mod tests {
         let of = |target: &str, now| TargetChanged { target: target.into(), now, before: None };
         let mut drained = AllChanged {
             overrides: vec![of("fra1", Some(said(Some(1_795_407_300.0))))],
-            moved: Moved { share: 0.333, endpoints, still: vec![], unanswered: None },
+            moved: Moved { share: 0.333, endpoints, ..Moved::default() },
             warning: None,
         };
         assert_eq!(
@@ -241,6 +252,22 @@ mod tests {
             human(&drained),
             "fra1 drained until 2026-11-23 04:15:00 UTC\nregion:us drained until it is cleared\nno answer moved\n\
              50.0 % of questions now get no answer: \n"
+        );
+        drained.overrides.pop();
+        let down = vec![Still { endpoint: "nyc".into(), share: 0.25 }];
+        let endpoints = vec![share("fra1", 0.3, 0.2999), share("nyc", 0.0, 0.25)];
+        let fixed = Some(Split { before: 0.0, after: 0.05 });
+        drained.moved = Moved { share: 0.3, endpoints, fixed, down, ..Moved::default() };
+        assert_eq!(
+            human(&drained),
+            "fra1 drained until 2026-11-23 04:15:00 UTC; 30.0 % of answers moved: nyc +25.0, the zone file +5.0\n\
+             answered although down: nyc (25.0 % of answers)\n"
+        );
+        drained.moved = Moved { share: 0.0001, endpoints: vec![share("fra1", 0.3, 0.2999)], ..Moved::default() };
+        assert_eq!(
+            human(&drained),
+            "fra1 drained until 2026-11-23 04:15:00 UTC; under 0.1 % of answers moved\n",
+            "no +0.0"
         );
         let cleared = AllChanged { overrides: vec![of("fra1", None)], moved: Moved::default(), warning: None };
         assert_eq!(human(&cleared), "fra1 cleared; no answer moved\n");

@@ -294,7 +294,12 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
     let known: Vec<&str> = known.into_iter().collect();
     let near = |name: &&str| {
         let (a, b) = (written.to_lowercase(), name.to_lowercase());
-        if strsim::damerau_levenshtein(&a, &b) <= 1 { 1.0 } else { strsim::jaro_winkler(&a, &b) }
+        match strsim::damerau_levenshtein(&a, &b) {
+            // Before all that are one letter away.
+            0 => 2.0,
+            1 => 1.0,
+            _ => strsim::jaro_winkler(&a, &b),
+        }
     };
     let best = known.iter().map(|name| (near(name), *name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
     if best.0 >= NEAR {

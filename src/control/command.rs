@@ -102,6 +102,8 @@ pub struct HandedBack {
     pub name: String,
     /// What was served before it, and with it.
     pub served: [Arc<Snapshot>; 2],
+    /// Tells once whether it will survive a restart; an error says why not. `None` where there is nothing to keep.
+    pub kept: Option<oneshot::Receiver<Result<(), String>>>,
 }
 
 /// The body of `PUT /v1/overrides/TARGET`.

@@ -15,7 +15,7 @@ use crate::control::State;
 use crate::control::access::{caller, same_origin};
 use crate::control::command::{Command, HandedBack};
 use crate::control::moved::{Moved, moved};
-use crate::control::operate::{Named, Refused, name_in, stopping};
+use crate::control::operate::{Named, Refused, name_in, stopping, unkept};
 use crate::control::problem::problem;
 use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, Steering, Zone};
 use crate::snapshot::Snapshot;
@@ -51,6 +51,9 @@ pub struct FailedBack {
     pub also: Vec<String>,
     /// What it did to the answers.
     pub moved: Moved,
+    /// What an operator must know: that it would not survive a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// A pool that was handed back.
@@ -82,15 +85,19 @@ pub(super) async fn post(Shared(state): Shared<State>, name: Named, headers: Hea
         let (reply, done) = oneshot::channel();
         state.controls.commands.send(Command::Failback { name, reply }).await.map_err(|_| stopping())?;
         let handed_back = done.await.map_err(|_| stopping())?.map_err(|refusal| Box::new(refused(&refusal)))?;
-        let HandedBack { policy, name, served: [old, new] } = handed_back;
+        let HandedBack { policy, name, served: [old, new], kept } = handed_back;
         // Many names take long, and the other requests don't wait for it.
         let generation = new.generation;
-        let report = tokio::task::spawn_blocking(move || report(&old, &new, policy, name)).await;
-        let report = report.map_err(|_| stopping())?;
+        let report = tokio::task::spawn_blocking(move || report(&old, &new, policy, name));
+        let warning = match kept {
+            None => None,
+            Some(kept) => unkept(kept).await,
+        };
+        let report = report.await.map_err(|_| stopping())?;
         for PoolTurn { pool, from, to } in &report.handed_back {
             tracing::info!(name = report.name, pool, from, to, who, generation, "failback");
         }
-        Ok(Json(report).into_response())
+        Ok(Json(FailedBack { warning, ..report }).into_response())
     };
     done.await.unwrap_or_else(|refused: Refused| *refused)
 }
@@ -190,6 +197,7 @@ pub(crate) fn report(before: &Snapshot, after: &Snapshot, policy: PolicyId, name
         handed_back: turned.into_iter().collect(),
         stays: stays.into_iter().collect(),
         moved: moved(before, after),
+        warning: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::simulate::{Difference, difference};
+use crate::control::simulate::{Difference, Split, difference};
 use crate::control::unanswered::Unanswered;
 use crate::model::{Endpoint, EndpointId, OverrideState};
 use crate::snapshot::Snapshot;
@@ -21,9 +21,15 @@ pub struct Moved {
     pub share: f64,
     /// Whose share changed, in the order of the names.
     pub endpoints: Vec<Share>,
+    /// The part that is answered with records of the zone files, before and after; left out where it is the same.
+    #[serde(rename = "static", default, skip_serializing_if = "Option::is_none")]
+    pub fixed: Option<Split>,
     /// What was taken out and is still answered with, as nothing else is up; left out where there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub still: Vec<Still>,
+    /// What is down and is answered with more than before, as nothing else is left; left out where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub down: Vec<Still>,
     /// Who has no answer any more; left out where nobody lost one.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<Unanswered>,
@@ -40,7 +46,7 @@ pub struct Share {
     pub after: f64,
 }
 
-/// An endpoint that is drained or forced down and is answered with all the same.
+/// An endpoint that is drained, or down, and is answered with all the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Still {
     /// Its name, as in [`Share`].
@@ -52,25 +58,33 @@ pub struct Still {
 /// What changed between two snapshots of one model.
 pub fn moved(before: &Snapshot, after: &Snapshot) -> Moved {
     let model = &after.model;
-    let Difference { moved, shares, unanswered } = difference(before, after);
+    let Difference { moved, shares, down: dead, fixed, unanswered } = difference(before, after);
     let mut named: HashMap<&str, usize> = HashMap::new();
     model.endpoints.iter().for_each(|endpoint| *named.entry(&endpoint.name).or_default() += 1);
     let name_of = |endpoint: &Endpoint| match named.get(&*endpoint.name) {
         None | Some(1) => endpoint.name.clone(),
         Some(_) => format!("{}/{}", model.zone(endpoint.zone).apex, endpoint.name),
     };
-    let (mut endpoints, mut still) = (Vec::new(), Vec::new());
-    for ((id, endpoint), [share_before, share_after]) in (0..).map(EndpointId).zip(&model.endpoints).zip(shares) {
+    let (mut endpoints, mut still, mut down) = (Vec::new(), Vec::new(), Vec::new());
+    let all = (0..).map(EndpointId).zip(&model.endpoints).zip(shares).zip(dead);
+    for (((id, endpoint), [share_before, share_after]), [dead_before, dead_after]) in all {
         if (share_before - share_after).abs() > SAME {
             endpoints.push(Share { endpoint: name_of(endpoint), before: share_before, after: share_after });
         }
         if share_after > SAME && is_taken_out(before, after, id) {
             still.push(Still { endpoint: name_of(endpoint), share: share_after });
         }
+        if dead_after > dead_before + SAME {
+            down.push(Still { endpoint: name_of(endpoint), share: dead_after });
+        }
     }
     endpoints.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
     let share = if moved > SAME { moved } else { 0.0 };
-    Moved { share, endpoints, still, unanswered: Some(unanswered).filter(|unanswered| !unanswered.is_nobody()) }
+    let [fixed_before, fixed_after] = fixed;
+    let fixed =
+        ((fixed_before - fixed_after).abs() > SAME).then_some(Split { before: fixed_before, after: fixed_after });
+    let unanswered = Some(unanswered).filter(|unanswered| !unanswered.is_nobody());
+    Moved { share, endpoints, fixed, still, down, unanswered }
 }
 
 /// Whether this change took an endpoint out.
@@ -117,7 +131,7 @@ mod tests {
         let (before, after) = (snapshot(&model, fixture::view()), snapshot(&model, gone));
         let share = |endpoint: &str, before, after| Share { endpoint: endpoint.into(), before, after };
         let endpoints = vec![share("fra1", 0.5, 0.0), share("plain", 0.5, 1.0)];
-        assert_eq!(moved(&before, &after), Moved { share: 0.5, endpoints, still: vec![], unanswered: None });
+        assert_eq!(moved(&before, &after), Moved { share: 0.5, endpoints, ..Moved::default() });
         assert_eq!(moved(&before, &before), Moved::default(), "nothing changed");
     }
 
@@ -139,5 +153,24 @@ mod tests {
         let answered: f64 = told.still.iter().map(|still| still.share).sum();
         assert!((answered - 1.0).abs() < SAME || told.unanswered.is_some(), "{told:?}");
         assert_eq!(moved(&after, &after).still, [], "nothing was taken out by this change");
+    }
+
+    #[test]
+    fn what_is_down_and_answered_all_the_same_is_told() {
+        let model = Arc::new(model());
+        let mut dead = fixture::view();
+        dead.checks[0].health = Health::Down;
+        let mut forced = dead.clone();
+        let said = Override {
+            target: "plain".into(),
+            state: OverrideState::Down,
+            why: "x".into(),
+            who: "alice".into(),
+            until: None,
+        };
+        forced.overrides = Arc::new([(EndpointId(2), Arc::new(said))].into_iter().collect());
+        let (before, after) = (snapshot(&model, dead), snapshot(&model, forced));
+        assert_eq!(moved(&before, &after).down, [Still { endpoint: "fra1".into(), share: 1.0 }]);
+        assert_eq!(moved(&after, &after).down, [], "it was so before");
     }
 }

@@ -204,15 +204,20 @@ async fn apply(state: &State, change: Change) -> Result<AllChanged, Refused> {
     let [old, new] = served;
     // Many names take long, and the other requests don't wait for it.
     let counted = tokio::task::spawn_blocking(move || moved(&old, &new));
-    let warning = match kept.await {
-        Ok(Ok(())) => None,
-        Ok(Err(why)) => Some(why),
-        Err(_) => Some("the server is stopping; this may be lost".to_owned()),
-    };
+    let warning = unkept(kept).await;
     let report = |said: Option<std::sync::Arc<Override>>| said.map(|said| Said::from(&*said));
     let of_target = |Turned { target, before, now }| TargetChanged { target, now: report(now), before: report(before) };
     let overrides = turns.into_iter().map(of_target).collect();
     Ok(AllChanged { overrides, moved: counted.await.unwrap_or_default(), warning })
+}
+
+/// Waits until something is kept for the next start; why it isn't.
+pub(super) async fn unkept(kept: oneshot::Receiver<Result<(), String>>) -> Option<String> {
+    match kept.await {
+        Ok(Ok(())) => None,
+        Ok(Err(why)) => Some(why),
+        Err(_) => Some("the server is stopping; this may be lost".to_owned()),
+    }
 }
 
 fn refused(refusal: Refusal) -> Response {

@@ -3,9 +3,11 @@
 //! `overrides` and `simulate` use it.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 
 use crate::config::did_you_mean;
-use crate::model::{Endpoint, EndpointId, MemberRef, Model, PoolId, ZoneId};
+use crate::model::{AnswerRdata, Answerable, Endpoint, EndpointId, MemberRef, Model, PoolId, SteeredName, ZoneId};
+use crate::wire::Name;
 
 /// What stands before the name of a region.
 pub(crate) const REGION: &str = "region:";
@@ -16,6 +18,9 @@ const ZONE: &str = "zone:";
 
 /// The forms of a TARGET, for help and errors.
 pub const FORMS: &str = "ENDPOINT, ZONE/ENDPOINT, a glob such as 'fra*', pool:NAME, region:NAME or zone:NAME";
+
+/// A longer TARGET is not repeated in the message that refuses it: no name of a zone and an endpoint has so many octets.
+const LONGEST: usize = 400;
 
 /// A TARGET, read. Any text is one; it may mean nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +132,13 @@ pub fn endpoints_of(text: &str, model: &Model) -> Vec<EndpointId> {
 /// Why a TARGET means nothing, and what is near it.
 pub fn no_target(text: &str, model: &Model) -> String {
     let target = Target::parse(text);
+    if text.len() > LONGEST {
+        return format!("a TARGET of {} octets matches nothing: a TARGET is {FORMS}", text.len());
+    }
+    let has_no_zone = target.zone.as_deref() == Some(".");
+    if has_no_zone || (target.name.is_empty() && target.kind != Kind::Zone) {
+        return format!("`{text}` is not complete: a TARGET is {FORMS}");
+    }
     if let Some(zone) = target.zone.as_ref().filter(|zone| zone_named(model, zone).is_none()) {
         let zones: Vec<String> = zones(model).map(|zone| apex(model, zone)).collect();
         return with_hint(format!("no zone is called `{zone}`"), did_you_mean(zone, zones.iter().map(String::as_str)));
@@ -171,9 +183,35 @@ fn no_endpoint(text: &str, target: &Target, model: &Model) -> String {
     } else if zone_named(model, &whole(name)).is_some() {
         other(ZONE)
     } else {
-        misspelt(name).or_else(|| did_you_mean(name, names(model, target)))
+        let forms = || name.contains(':').then(|| format!("a TARGET is {FORMS}"));
+        by_what_it_answers(name, model)
+            .or_else(|| misspelt(name))
+            .or_else(forms)
+            .or_else(|| did_you_mean(name, names(model, target)))
     };
     with_hint(what, hint)
+}
+
+/// What to write instead of an address, or of a name that is steered.
+fn by_what_it_answers(text: &str, model: &Model) -> Option<String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let is_it = |side: &Answerable| match side.rdata {
+            AnswerRdata::Address(its) => its == address,
+            AnswerRdata::Cname(_) => false,
+        };
+        let found = model.endpoints.iter().find(|endpoint| endpoint.answerables.iter().any(is_it))?;
+        return Some(format!("it is an address of `{}`", found.name));
+    }
+    let whole = Name::parse(text).ok();
+    let is_meant = |steered: &&SteeredName| steered.label == text || Some(&steered.owner) == whole.as_ref();
+    let all: Vec<&SteeredName> = model.zones.iter().flat_map(|zone| &zone.steered).filter(is_meant).collect();
+    let [steered] = all[..] else { return None };
+    let policy = model.policy(steered.policy);
+    let of = match policy.root {
+        MemberRef::Pool(id) => format!("`{POOL}{}`", model.pool(id).name),
+        MemberRef::Endpoint(id) => format!("`{}`", model.endpoint(id).name),
+    };
+    Some(format!("it is a steered name, and is answered from {of}"))
 }
 
 /// `regoin:eu`, with the right prefix.

@@ -102,7 +102,7 @@ impl UnansweredName {
 }
 
 /// One digit; a share that is not 0 is never shown as 0.
-fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     match share * 100.0 {
         percent if percent > 0.0 && percent < 0.05 => "under 0.1".to_owned(),
         percent => format!("{percent:.1}"),

@@ -2,6 +2,7 @@
 //! when a choice changes, which is seldom, and given back to the publisher at the start.
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use crate::daemon::StartError;
 use crate::daemon::store::{KeptFile, Store};
@@ -9,6 +10,9 @@ use crate::snapshot::{NamedStanding, Snapshot};
 
 /// The file in the state directory.
 const FILE: KeptFile = KeptFile { name: "standings.json", version: 1, holds: "where names stay after a failover" };
+
+/// Tells once whether the choices were kept.
+type Outcome = oneshot::Receiver<Result<(), String>>;
 
 /// The choices as they were kept last.
 #[derive(Debug)]
@@ -35,23 +39,22 @@ impl Standings {
         &self.kept
     }
 
-    /// Keeps the choices of `after` where they are others than those of `before`, the snapshot that it replaced.
-    pub(crate) fn follow(&mut self, before: &Snapshot, after: &Snapshot, store: &Store) {
+    /// Keeps the choices of `after` where they are others than those of `before`, the snapshot that it replaced. What
+    /// comes back then tells once whether they will survive a restart; a failure is in the log too.
+    pub(crate) fn follow(&mut self, before: &Snapshot, after: &Snapshot, store: &Store) -> Option<Outcome> {
         if after.has_standings_of(before) {
-            return;
+            return None;
         }
         let mut standings = after.standings_by_name();
         standings.sort_unstable();
-        if standings != self.kept {
-            self.keep(standings, store);
-        }
+        (standings != self.kept).then(|| self.keep(standings, store))
     }
 
-    fn keep(&mut self, standings: Vec<NamedStanding>, store: &Store) {
+    fn keep(&mut self, standings: Vec<NamedStanding>, store: &Store) -> Outcome {
         let kept = Kept { version: FILE.version, standings };
-        // Told in the log when it fails.
-        drop(store.keep(&FILE, &kept));
+        let outcome = store.keep(&FILE, &kept);
         self.kept = kept.standings;
+        outcome
     }
 }
 
@@ -68,7 +71,7 @@ mod tests {
         let (zone, name, rtype, class) = (words("svc.example."), words("www"), words("A"), words("any"));
         let stays = NamedStanding { zone, name, rtype, class, pool: words("web"), members: vec![words("ams1")] };
         let mut standings = Standings { kept: Vec::new() };
-        standings.keep(vec![stays.clone()], &store);
+        drop(standings.keep(vec![stays.clone()], &store));
         store.close().await;
         let again = Standings::load(&Store::open(Some(dir.path().into()))).unwrap();
         assert_eq!(again.told(), [stays]);

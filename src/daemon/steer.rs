@@ -301,7 +301,8 @@ impl Steer {
         let view = self.overrides.over(self.vantages.view(&coming.model));
         let before = self.publisher.snapshots().load_full();
         let transitions = self.publisher.adopt(coming.model.clone(), view, coming.identity, clock::unix_seconds());
-        self.remember(&before);
+        // Told in the log when it fails.
+        drop(self.remember(&before));
         self.vantages.begin(&[&coming.model]);
         let generation = self.publisher.snapshots().load().generation;
         let (model, zones) = (coming.model.clone(), coming.zones.clone());
@@ -332,7 +333,8 @@ impl Steer {
         let resolved = self.overrides.resolved();
         let turns = self.overrides.take(draft);
         let transitions = self.publisher.show(next, clock::unix_seconds());
-        self.remember(&before);
+        // Told in the log when it fails.
+        drop(self.remember(&before));
         self.tell(&transitions);
         let kept = self.overrides.keep(&self.store);
         self.tell_turns(&turns, &resolved);
@@ -347,10 +349,10 @@ impl Steer {
         let now = WorldView { at: clock::now(), ..WorldView::clone(&before.view) };
         let next = self.publisher.preview_failback(now, policy);
         let transitions = self.publisher.show(next, clock::unix_seconds());
-        self.remember(&before);
+        let kept = self.remember(&before);
         self.tell(&transitions);
         let served = [before, self.publisher.snapshots().load_full()];
-        Ok(HandedBack { policy, name, served })
+        Ok(HandedBack { policy, name, served, kept })
     }
 
     /// Ends the overrides whose time is over.
@@ -376,15 +378,17 @@ impl Steer {
     fn observe(&mut self, view: WorldView) {
         let before = self.publisher.snapshots().load_full();
         let transitions = self.publisher.observe(self.overrides.over(view), clock::unix_seconds());
-        self.remember(&before);
+        // Told in the log when it fails.
+        drop(self.remember(&before));
         self.tell(&transitions);
     }
 
-    /// Keeps what a restart is not to forget of what is served now; `before` was served before it.
-    fn remember(&mut self, before: &Snapshot) {
+    /// Keeps what a restart is not to forget of what is served now; `before` was served before it. What comes back tells
+    /// once how it went with the choices that resist change, where there are new ones.
+    fn remember(&mut self, before: &Snapshot) -> Option<oneshot::Receiver<Result<(), String>>> {
         let served = self.publisher.snapshots().load_full();
-        self.standings.follow(before, &served, &self.store);
         self.ramps.follow(&served, &self.store);
+        self.standings.follow(before, &served, &self.store)
     }
 
     /// Tells of a change of the overrides; `before` is what was said of each endpoint.

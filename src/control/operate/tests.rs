@@ -81,7 +81,8 @@ async fn stand_in(state: State, mut commands: mpsc::Receiver<Command>) {
             Command::Failback { name, reply } => {
                 let served = || [snapshots.load_full(), snapshots.load_full()];
                 let found = policy_of(&snapshots.load().model, &name);
-                let _ = reply.send(found.map(|(policy, name)| HandedBack { policy, name, served: served() }));
+                let _ =
+                    reply.send(found.map(|(policy, name)| HandedBack { policy, name, served: served(), kept: None }));
             }
             Command::Reload { confirm_removal: _, reply } => {
                 let problems = crate::config::load(Some("no/such.toml".as_ref()), &Default::default()).unwrap_err();

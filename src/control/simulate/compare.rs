@@ -22,6 +22,10 @@ pub(in crate::control) struct Difference {
     pub(in crate::control) moved: f64,
     /// Each endpoint's share of all questions before and after, in the order of the files.
     pub(in crate::control) shares: Vec<[f64; 2]>,
+    /// The same, of what is given although the endpoint is down.
+    pub(in crate::control) down: Vec<[f64; 2]>,
+    /// Answered with records of zone files, before and after.
+    pub(in crate::control) fixed: [f64; 2],
     /// Who has no answer any more.
     pub(in crate::control) unanswered: Unanswered,
 }
@@ -29,11 +33,13 @@ pub(in crate::control) struct Difference {
 /// The difference between two snapshots of one model, all names and client classes alike.
 pub(in crate::control) fn difference(before: &Snapshot, after: &Snapshot) -> Difference {
     let weights = Weights::even(after, None);
-    let [old, new] = [before, after].map(|snapshot| load::load(snapshot, &weights).endpoints);
-    let shares = old.into_iter().zip(new).map(|(old, new)| [old, new]).collect();
+    let [old, new] = [before, after].map(|snapshot| load::load(snapshot, &weights));
+    let both = |old: Vec<f64>, new: Vec<f64>| old.into_iter().zip(new).map(|(old, new)| [old, new]).collect();
     Difference {
         moved: moved(before, after, &weights),
-        shares,
+        shares: both(old.endpoints, new.endpoints),
+        down: both(old.down, new.down),
+        fixed: [old.fixed, new.fixed],
         unanswered: unanswered(before, after, &weights, &weights),
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::control::simulate::demand::{NameAt, Weights};
-use crate::model::{EndpointId, Facet, Model, Policy, PolicyId, ZoneId};
+use crate::model::{Answerable, EndpointId, Facet, Model, OverrideState, Policy, PolicyId, ZoneId};
 use crate::snapshot::{LocalClass, Snapshot};
 use crate::steering::{Decision, Given, Share};
 use crate::wire::Name;
@@ -14,6 +14,8 @@ use crate::wire::Name;
 pub(super) struct Load {
     /// By endpoint.
     pub(super) endpoints: Vec<f64>,
+    /// By endpoint: the part of this that is given although the endpoint is down.
+    pub(super) down: Vec<f64>,
     /// Answered with the zone file's records.
     pub(super) fixed: f64,
     /// Not answered: NODATA.
@@ -75,7 +77,8 @@ pub(super) fn served(
 /// The load of a snapshot under a demand.
 pub(super) fn load(snapshot: &Snapshot, weights: &Weights) -> Load {
     let model = &*snapshot.model;
-    let mut load = Load { endpoints: vec![0.0; model.endpoints.len()], ..Load::default() };
+    let mut load =
+        Load { endpoints: vec![0.0; model.endpoints.len()], down: vec![0.0; model.endpoints.len()], ..Load::default() };
     let mut defaults = Defaults::of(model);
     for policy in (0..model.policies.len() as u32).map(PolicyId) {
         if weights.names(policy).is_empty() {
@@ -98,6 +101,9 @@ pub(super) fn load(snapshot: &Snapshot, weights: &Weights) -> Load {
                         load.stale += if decision.stale { weight } else { 0.0 };
                         for (endpoint, part) in parts(model, decision) {
                             load.endpoints[endpoint.0 as usize] += weight * part;
+                            if is_down(snapshot, policy, *facet, endpoint) {
+                                load.down[endpoint.0 as usize] += weight * part;
+                            }
                         }
                     }
                 }
@@ -105,6 +111,18 @@ pub(super) fn load(snapshot: &Snapshot, weights: &Weights) -> Load {
         }
     }
     load
+}
+
+/// Whether nothing of an endpoint that answers `facet` is up for a policy, and no operator says that it is.
+fn is_down(snapshot: &Snapshot, policy: PolicyId, facet: Facet, id: EndpointId) -> bool {
+    if snapshot.view.override_of(id).is_some_and(|said| said.state == OverrideState::Up) {
+        return false;
+    }
+    let (model, view) = (&*snapshot.model, &snapshot.view);
+    let policy = model.policy(policy);
+    let mut sides = model.endpoint(id).answerables.iter().filter(|side| facet.is_answered_by(side.facet)).peekable();
+    let is_out = |side: &Answerable| policy.check_of(id, side).is_some_and(|check| !view.check(check).is_eligible());
+    sides.peek().is_some() && sides.all(is_out)
 }
 
 /// The decisions of a policy, each once, with the classes that get it.

@@ -101,6 +101,22 @@ fn a_target_that_means_nothing_is_refused_with_what_is_near() {
             "svc.example/fra2",
             "no endpoint of zone `svc.example.` is called `fra2`; did you mean `other.example./fra2`?",
         ),
+        ("FRA1", "no endpoint is called `FRA1`; did you mean `fra1`?"),
+        ("PLAIN", "no endpoint is called `PLAIN`; did you mean `plain`?"),
+        ("192.0.2.10", "no endpoint is called `192.0.2.10`; it is an address of `fra1`"),
+        ("2001:DB8:1::10", "no endpoint is called `2001:DB8:1::10`; it is an address of `fra1`"),
+        ("www", "no endpoint is called `www`; it is a steered name, and is answered from `fra1`"),
+        (
+            "WWW.svc.example.",
+            "no endpoint is called `WWW.svc.example.`; it is a steered name, and is answered from `fra1`",
+        ),
+        ("vantage:ns1", &format!("no endpoint is called `vantage:ns1`; a TARGET is {FORMS}")),
+        ("region:", &format!("`region:` is not complete: a TARGET is {FORMS}")),
+        ("pool:", &format!("`pool:` is not complete: a TARGET is {FORMS}")),
+        ("zone:", &format!("`zone:` is not complete: a TARGET is {FORMS}")),
+        ("/fra1", &format!("`/fra1` is not complete: a TARGET is {FORMS}")),
+        ("svc.example/", &format!("`svc.example/` is not complete: a TARGET is {FORMS}")),
+        (&"a".repeat(500), &format!("a TARGET of 500 octets matches nothing: a TARGET is {FORMS}")),
         ("zzz*", "no endpoint matches `zzz*`; there is `fra1`, `fra2`, `nyc` and `plain`"),
     ] {
         assert_eq!(no_target(target, &model), expected, "{target}");
