@@ -10,10 +10,12 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use crate::clock;
 use crate::config::{Role, did_you_mean};
 use crate::control::State;
 use crate::control::access::{caller, same_origin};
 use crate::control::command::{Command, HandedBack};
+use crate::control::events::Event;
 use crate::control::moved::{Moved, moved};
 use crate::control::operate::{Named, Refused, name_in, stopping, unkept};
 use crate::control::problem::problem;
@@ -88,6 +90,8 @@ pub(super) async fn post(Shared(state): Shared<State>, name: Named, headers: Hea
         let HandedBack { policy, name, served: [old, new], kept } = handed_back;
         // Many names take long, and the other requests don't wait for it.
         let generation = new.generation;
+        let events = events(&old, &new, policy, &who, clock::unix_seconds());
+        events.into_iter().for_each(|event| state.journal.tell(event));
         let report = tokio::task::spawn_blocking(move || report(&old, &new, policy, name));
         let warning = match kept {
             None => None,
@@ -174,6 +178,48 @@ fn failover_pools(model: &Model, policy: PolicyId) -> BTreeSet<u32> {
 
 /// What became of a policy's choices between two snapshots of one model.
 pub(crate) fn report(before: &Snapshot, after: &Snapshot, policy: PolicyId, name: String) -> FailedBack {
+    let (turned, stays) = turns(before, after, policy);
+    let owners = names_of(&after.model, policy).map(|(_, steered)| steered.owner.to_string());
+    let also = owners.filter(|owner| *owner != name && !turned.is_empty());
+    FailedBack {
+        also: also.collect(),
+        name,
+        handed_back: turned.into_iter().collect(),
+        stays: stays.into_iter().collect(),
+        moved: moved(before, after),
+        warning: None,
+    }
+}
+
+/// An event for each name that was handed back and each of its pools; none where there was nothing to do. The name is
+/// where other events have an endpoint, and the members are where they have its health.
+pub(crate) fn events(before: &Snapshot, after: &Snapshot, policy: PolicyId, who: &str, at: f64) -> Vec<Event> {
+    let (turned, _) = turns(before, after, policy);
+    let event = |zone: &Zone, steered: &SteeredName, turn: &PoolTurn| Event {
+        // The journal gives it.
+        id: String::new(),
+        at,
+        zone: zone.apex.to_string(),
+        endpoint: steered.label.clone(),
+        from: turn.from.clone(),
+        to: turn.to.clone(),
+        why: format!("handed back by {who}: pool {}", turn.pool),
+        generation: after.generation,
+        monitor: None,
+        region: None,
+    };
+    let names = names_of(&after.model, policy);
+    names.flat_map(|(zone, steered)| turned.iter().map(move |turn| event(zone, steered, turn))).collect()
+}
+
+/// The names that a policy answers, with their zones.
+fn names_of(model: &Model, policy: PolicyId) -> impl Iterator<Item = (&Zone, &SteeredName)> {
+    let all = model.zones.iter().flat_map(|zone| zone.steered.iter().map(move |steered| (&**zone, steered)));
+    all.filter(move |(_, steered)| steered.policy == policy)
+}
+
+/// Which pools below a policy chose another member in `after`, and which stay.
+fn turns(before: &Snapshot, after: &Snapshot, policy: PolicyId) -> (BTreeSet<PoolTurn>, BTreeSet<PoolStays>) {
     let model = &*after.model;
     let choices = |snapshot: &Snapshot| -> Vec<Choice> { snapshot.failover_choices(policy) };
     let text = |member: MemberRef| match member {
@@ -189,16 +235,7 @@ pub(crate) fn report(before: &Snapshot, after: &Snapshot, policy: PolicyId, name
             false => _ = turned.insert(PoolTurn { pool, from: text(old), to: text(new) }),
         }
     }
-    let owners = model.zones.iter().flat_map(|zone| &zone.steered).filter(|steered| steered.policy == policy);
-    let also = owners.map(|steered| steered.owner.to_string()).filter(|owner| *owner != name && !turned.is_empty());
-    FailedBack {
-        also: also.collect(),
-        name,
-        handed_back: turned.into_iter().collect(),
-        stays: stays.into_iter().collect(),
-        moved: moved(before, after),
-        warning: None,
-    }
+    (turned, stays)
 }
 
 /// A failover pool, and the member that it is on.

@@ -103,8 +103,12 @@ def test_a_failback_that_would_not_outlive_a_restart_says_so(dir):
         assert done.returncode == 0 and "handed back from rare to live" in done.stdout, done
         assert "not kept for the next start" in done.stderr, done.stderr
         assert node.addresses("db.svc.example.") == ["192.0.2.1"]
+        event = json.loads(node.get("/v1/transitions")[1])[0]
+        assert (event["zone"], event["endpoint"], event["from"], event["to"]) == ("svc.example.", "db", "rare", "live"), event
+        assert event["why"] == "handed back by alice: pool database" and event["id"], event
         again = operate(node, "failback", "db", "--format", "json")
         assert json.loads(again.stdout)["handed_back"] == []
+        assert json.loads(node.get("/v1/transitions")[1])[0] == event
         assert node.child.err().count("the name is handed back") == 1, "nothing was done the second time"
 
 

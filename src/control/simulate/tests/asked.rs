@@ -21,7 +21,11 @@ fn what_is_not_there_is_refused_with_what_is_near() {
         ("region:en", "no region is called `en`; did you mean `eu`?"),
         ("vantage:v-uk", "no vantage is called `v-uk`; did you mean `v-us`?"),
         ("fra1=dran", "`dran` is no state of an override: did you mean `drain`?"),
-        ("vantage:v-us=up", "no endpoint is called `vantage:v-us`; there is `fra1`, `fra2`, `nyc`, `plain` and `sgp`"),
+        (
+            "vantage:v-us=up",
+            "no endpoint is called `vantage:v-us`; a TARGET is ENDPOINT, ZONE/ENDPOINT, a glob such as 'fra*', pool:NAME, \
+             region:NAME or zone:NAME",
+        ),
         ("fra1=up fra1=down", "two overrides of fra1 contradict each other"),
         ("fra*=up *1=down", "the overrides of fra* and *1 contradict each other"),
         ("pool:wbe", "no pool is called `wbe`; did you mean `web`?"),
