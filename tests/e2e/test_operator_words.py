@@ -109,7 +109,7 @@ def test_a_failback_that_would_not_outlive_a_restart_says_so(dir):
         again = operate(node, "failback", "db", "--format", "json")
         assert json.loads(again.stdout)["handed_back"] == []
         assert json.loads(node.get("/v1/transitions")[1])[0] == event
-        assert node.child.err().count("the name is handed back") == 1, "nothing was done the second time"
+        assert node.child.err().count('failback name="db.svc.example."') == 1, "nothing was done the second time"
 
 
 class Elsewhere(http.server.BaseHTTPRequestHandler):
