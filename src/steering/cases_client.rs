@@ -61,9 +61,9 @@ fn geo_over_weighted_over_failover_passes_failure_up() {
     check("all of the first match: the next match", world("a b c d"), "eu+north", "e=50 f=50");
     check("others never saw any of it", world("a b c d"), "eu", "e=50 f=50");
     check("the rest is down: nothing else is meant for them", world("e f").on_empty(OnEmpty::Nodata), "eu", "nodata");
-    check("everything down", world("a b c d e f").on_empty(OnEmpty::All), "eu", "e=50 f=50");
+    check("everything down", world("a b c d e f").on_empty(OnEmpty::All), "eu", "a=38 c=12 e=25 f=25");
     let north = world("a b c d e f").on_empty(OnEmpty::All);
-    check("everything down, for whom all of it is", north, "eu+north", "a=38 c=12 e=25 f=25");
+    check("everything down, the same for those whom all of it is for", north, "eu+north", "a=38 c=12 e=25 f=25");
 }
 
 #[test]

@@ -122,8 +122,17 @@ fn who_has_no_record_of_a_type_is_not_down() {
     }
     assert_eq!(given(&geo().or_else("c"), "eu", V6), nodata, "nor is it anybody's fallback");
     let world = abc().selector("lab", "NO").pool("p", Geo, "a@lab b").down("b").on_empty(OnEmpty::All);
-    assert_eq!(given(&world, "eu", V4).0, "b", "another client's branch is no last resort");
     assert_eq!(given(&world, "eu+lab", V4).0, "a");
+    let dead = world.down("a");
+    for client in ["eu", "eu+lab"] {
+        let everyone = ("a=50 b=50".to_owned(), false, false);
+        assert_eq!(given(&dead, client, V4), everyone, "all is of every branch, and the same for everyone");
+    }
+    let list = |world: World| world.or_else("c").then("all").down("a b c");
+    let last = abc().selector("lab", "NO").pool("p", Geo, "a@lab b");
+    assert_eq!(given(&list(last), "eu", V4).0, "a=50 b=50", "as the last of a list");
+    let half = abc().selector("lab", "NO").pool("p", Geo, "a@lab b").down("b").on_empty(OnEmpty::All);
+    assert_eq!(given(&half, "eu", V4).0, "a=50 b=50", "what is up elsewhere, and what is down");
     let below = abc().selector("lab", "NO").only("a", V6).only("c", V4).only("b", V4);
     let below = below.pool("g", Geo, "a@lab b").pool("p", Failover, "g c");
     assert_eq!(given(&below, "eu", V6), nodata, "nested");

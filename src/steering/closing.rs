@@ -29,6 +29,7 @@ pub(super) fn pick_and_limit(scene: &Scene, distribution: &Distribution) -> Pick
     for (at, tier) in distribution.tiers.iter().enumerate() {
         let full = at > 0 && ((distribution.draws == 1 && records > 0) || records >= distribution.limit);
         let total = plain(tier.shares.iter().map(|share| share.weight).sum());
+        // What is blank is drawn too: the net decides between it and the rest, though one alone is left to give.
         let mut drawn: Vec<&Share> = Vec::with_capacity(tier.shares.len());
         for share in &tier.shares {
             let alias = scene.is_alias(share.endpoints[0]);
@@ -45,12 +46,12 @@ pub(super) fn pick_and_limit(scene: &Scene, distribution: &Distribution) -> Pick
             } else {
                 None
             };
+            if blank.is_some() || barred.is_none() {
+                drawn.push(share);
+            }
             let (why, told) = match barred {
                 Some(why) => (format!("tier {}: {why}", at + 1), &mut pick.dropped),
-                None => {
-                    drawn.push(share);
-                    (format!("tier {}: weight {} of {total}", at + 1, plain(share.weight)), &mut pick.kept)
-                }
+                None => (format!("tier {}: weight {} of {total}", at + 1, plain(share.weight)), &mut pick.kept),
             };
             told.extend(share.endpoints.iter().map(|endpoint| Reason::new(*endpoint, why.as_str())));
         }

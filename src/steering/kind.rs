@@ -32,11 +32,14 @@ pub fn decide_after(
 ) -> Decision {
     let policy = model.policy(policy);
     let scene = |sides| Scene { model, view, policy, class, facet, sides, standings: memory.standings };
-    if facet == Facet::Alias || holds_for_all(settled) {
+    if holds_for_all(settled) {
         return settled.clone();
     }
     if settled.kind == Some(Kind::ByNet) {
         return by_net(&scene(Sides::Whole), settled);
+    }
+    if facet == Facet::Alias {
+        return settled.clone();
     }
     let mut decision = scene(Sides::Addresses).decide(memory.last_good);
     decision.kind = settled.kind;
@@ -134,5 +137,6 @@ pub(super) fn blank_words(scene: &Scene, endpoint: EndpointId) -> String {
     let of_facet = Scene { sides: Sides::OfFacet, ..*scene };
     let has_any = of_facet.sides(endpoint).next().is_some();
     let lacking = if has_any { "its address of this family is down" } else { lacking(scene.facet) };
-    format!("{lacking}: another address is drawn")
+    let then = if scene.facet == Facet::Alias { "no record of this type is given" } else { "another address is drawn" };
+    format!("{lacking}: {then}")
 }

@@ -1,6 +1,7 @@
 //! What is given when nothing is left that is up, drained or not. The entries of `on_empty` are taken in their order: each
 //! while something of it is up, the last one in any case. It relaxes health, and `drain` for want of anything better; never
-//! `disabled`, never `force-down`, never the fence; and no client gets what lies in another client's branch.
+//! `disabled`, never `force-down`, never the fence. `all` is every endpoint of the name's pool, whichever branch it is in;
+//! `last_good` is only of what was a candidate of the client; and a client without any candidate gets none of it.
 
 use std::collections::HashSet;
 
@@ -8,7 +9,7 @@ use crate::model::{EndpointId, MemberRef, OnEmpty};
 use crate::steering::operator::{is_barred, is_drained, objection};
 use crate::steering::reach::{Reach, reach};
 use crate::steering::sieve::{Admit, Sieved, sieve};
-use crate::steering::spread::spread;
+use crate::steering::spread::{Branches, spread};
 use crate::steering::{
     Decision, Distribution, Given, Prospects, Reason, Scene, Share, Sides, Stage, Tier, distribution, interest, pool,
 };
@@ -22,7 +23,7 @@ pub(super) fn fill(
     prospects: &mut Prospects,
 ) {
     let reach = reach(scene, scene.policy.root, &sieved.candidates);
-    decision.looks_at_client |= reach.looks_at_client;
+    decision.looks_at_client |= !reach.is_for_everyone;
     let mut empty = Empty { scene: *scene, sieved, reach, last_good, passed: Vec::new() };
     if empty.reach.endpoints.is_empty() {
         let note = "nothing with a record of this type is for this client: the answer is empty".to_owned();
@@ -68,7 +69,7 @@ impl Empty<'_> {
                 self.scene.held_by().is_none()
             }
             OnEmpty::Nodata => true,
-            OnEmpty::All => self.own().into_iter().any(is_up),
+            OnEmpty::All => self.whole().into_iter().any(is_up),
             OnEmpty::LastGood => {
                 // What was last given may differ from class to class, whoever it was that looked.
                 decision.looks_at_client |= !interest::of(self.scene.model, self.scene.policy).is_none();
@@ -88,7 +89,11 @@ impl Empty<'_> {
         match entry {
             OnEmpty::Static => self.give_static(decision),
             OnEmpty::Nodata => decision.stages.push(self.note(0, "nodata: the answer is empty")),
-            OnEmpty::All => self.give(spread(&self.scene, &self.own()), "all: every endpoint of the pool", decision),
+            OnEmpty::All => {
+                let whole = self.whole();
+                let tiers = spread(&self.scene, &whole, Branches::All);
+                self.give(tiers, &whole, "all: every endpoint of the pool", decision);
+            }
             OnEmpty::LastGood => {
                 decision.stale = true;
                 decision.looks_at_client |= !interest::of(self.scene.model, self.scene.policy).is_none();
@@ -98,7 +103,7 @@ impl Empty<'_> {
                 } else {
                     (last, "last_good: what was given while something was last up")
                 };
-                self.give(tiers, why, decision);
+                self.give(tiers, &self.own(), why, decision);
                 decision.stale = decision.given != Given::Nodata;
             }
             OnEmpty::Other(other) => {
@@ -141,8 +146,8 @@ impl Empty<'_> {
         Stage { note: Some(format!("{what}; on_empty = {passed}{why}")), ..Stage::new("on_empty", entered, Vec::new()) }
     }
 
-    /// Gives `tiers`, drawn from the candidates of the name's own pool that these clients may have.
-    fn give(&self, tiers: Vec<Tier>, why: &str, decision: &mut Decision) {
+    /// Gives `tiers`, drawn from `allowed`.
+    fn give(&self, tiers: Vec<Tier>, allowed: &[EndpointId], why: &str, decision: &mut Decision) {
         let given: HashSet<EndpointId> = tiers.iter().flat_map(Tier::endpoints).collect();
         let own = self.scene.endpoints_below(self.scene.policy.root);
         let inside = own.into_iter().filter(|endpoint| self.sieved.inside.contains(endpoint));
@@ -154,7 +159,10 @@ impl Empty<'_> {
         };
         decision.stages.push(Stage {
             left: kept.len(),
-            dropped: dropped.into_iter().map(|endpoint| Reason::new(endpoint, self.unused(endpoint))).collect(),
+            dropped: dropped
+                .into_iter()
+                .map(|endpoint| Reason::new(endpoint, self.unused(endpoint, allowed)))
+                .collect(),
             kept: kept.into_iter().map(|endpoint| Reason::new(endpoint, kept_why(&endpoint))).collect(),
             ..self.note(entered, why)
         });
@@ -163,16 +171,20 @@ impl Empty<'_> {
         }
     }
 
-    /// The candidates of the name's own pool that may be given to these clients at all.
-    fn own(&self) -> Vec<EndpointId> {
-        let may = |endpoint: &EndpointId| self.reach.endpoints.contains(endpoint) && !is_barred(&self.scene, *endpoint);
-        self.sieved.inside.iter().copied().filter(may).collect()
+    /// The candidates of the name's own pool, of every branch, that nothing forbids to give to these clients.
+    fn whole(&self) -> Vec<EndpointId> {
+        self.sieved.inside.iter().copied().filter(|endpoint| !is_barred(&self.scene, *endpoint)).collect()
     }
 
-    fn unused(&self, endpoint: EndpointId) -> String {
+    /// Those of them that are in a branch of these clients.
+    fn own(&self) -> Vec<EndpointId> {
+        self.whole().into_iter().filter(|endpoint| self.reach.endpoints.contains(endpoint)).collect()
+    }
+
+    fn unused(&self, endpoint: EndpointId, allowed: &[EndpointId]) -> String {
         if is_barred(&self.scene, endpoint) {
             objection(&self.scene, endpoint).unwrap_or_default()
-        } else if !self.reach.endpoints.contains(&endpoint) {
+        } else if !allowed.contains(&endpoint) {
             "not for this client".to_owned()
         } else if is_drained(&self.scene, endpoint) {
             "drained: something else is given".to_owned()
@@ -199,7 +211,7 @@ impl Empty<'_> {
         let own = self.own();
         let in_service: Vec<EndpointId> =
             own.iter().copied().filter(|endpoint| !is_drained(&self.scene, *endpoint)).collect();
-        spread(&self.scene, if in_service.is_empty() { &own } else { &in_service })
+        spread(&self.scene, if in_service.is_empty() { &own } else { &in_service }, Branches::OfClient)
     }
 
     /// As [`Empty::try_other`]; remembers an entry of which nothing is up.

@@ -1,6 +1,6 @@
 //! Whom a client can be led to at all, however the world is: `geo` pools let a client into the members whose `when` holds
-//! for it. What lies in another client's branch was never a candidate of this one, so it is not given for want of
-//! anything better either.
+//! for it. Who can be led to nothing has no candidate, so the answer is empty and `on_empty` is not asked; and `last_good` is
+//! only of what a client could be led to.
 
 use std::collections::HashSet;
 
@@ -11,67 +11,43 @@ use crate::steering::Scene;
 pub(super) struct Reach {
     /// The endpoints.
     pub(super) endpoints: HashSet<EndpointId>,
-    /// Whether clients of another class could be led to others of `candidates`.
-    pub(super) looks_at_client: bool,
+    /// Whether every client, of whatever class, is led to one at least.
+    pub(super) is_for_everyone: bool,
 }
 
-/// What `scene`'s clients are led to below `root`.
+/// Which of `candidates` the clients of `scene` are led to below `root`.
 pub(super) fn reach(scene: &Scene, root: MemberRef, candidates: &[EndpointId]) -> Reach {
-    let mut walk = Walk {
-        scene: *scene,
-        candidates,
-        pools: HashSet::new(),
-        reach: Reach { endpoints: HashSet::new(), looks_at_client: false },
-    };
-    walk.member(root);
-    walk.reach.looks_at_client = looks(scene, root, candidates);
-    walk.reach
+    let endpoints = below(scene, root, candidates, Whom::Client);
+    let is_for_everyone = !below(scene, root, candidates, Whom::Everyone).is_empty();
+    Reach { endpoints, is_for_everyone }
 }
 
-struct Walk<'a> {
-    scene: Scene<'a>,
-    candidates: &'a [EndpointId],
-    pools: HashSet<PoolId>,
-    reach: Reach,
+/// Whose way down is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whom {
+    /// That of the clients who ask: members without `when`, and those whose `when` holds.
+    Client,
+    /// That which is open to all: members without `when`.
+    Everyone,
 }
 
-impl Walk<'_> {
-    fn member(&mut self, member: MemberRef) {
-        let id = match member {
-            MemberRef::Endpoint(id) => {
-                if self.candidates.contains(&id) {
-                    self.reach.endpoints.insert(id);
-                }
-                return;
-            }
-            MemberRef::Pool(id) => id,
-        };
-        if !self.pools.insert(id) {
-            return;
-        }
-        let scene = self.scene;
-        let pool = scene.model.pool(id);
-        let is_open =
-            |when: Option<_>| pool.steering != Steering::Geo || when.is_none_or(|w| scene.class.is_selected(w));
-        pool.members.iter().filter(|member| is_open(member.when)).for_each(|member| self.member(member.to));
-    }
-}
-
-/// Whether any `when` below `root` decides about a candidate: the same for every class.
-fn looks(scene: &Scene, root: MemberRef, candidates: &[EndpointId]) -> bool {
-    let (mut open, mut seen) = (vec![root], HashSet::new());
+fn below(scene: &Scene, root: MemberRef, candidates: &[EndpointId], whom: Whom) -> HashSet<EndpointId> {
+    let (mut open, mut seen, mut found): (_, HashSet<PoolId>, _) = (vec![root], HashSet::new(), HashSet::new());
     while let Some(member) = open.pop() {
-        let MemberRef::Pool(id) = member else { continue };
+        let id = match member {
+            MemberRef::Pool(id) => id,
+            MemberRef::Endpoint(id) => {
+                found.extend(candidates.contains(&id).then_some(id));
+                continue;
+            }
+        };
         if !seen.insert(id) {
             continue;
         }
         let pool = scene.model.pool(id);
-        let decides = |to| scene.endpoints_below(to).iter().any(|endpoint| candidates.contains(endpoint));
-        let mut selective = pool.members.iter().filter(|member| member.when.is_some());
-        if pool.steering == Steering::Geo && selective.any(|member| decides(member.to)) {
-            return true;
-        }
-        open.extend(pool.members.iter().map(|member| member.to));
+        let selected = |when| whom == Whom::Client && scene.class.is_selected(when);
+        let is_open = |when: Option<_>| pool.steering != Steering::Geo || when.is_none_or(selected);
+        open.extend(pool.members.iter().filter(|member| is_open(member.when)).map(|member| member.to));
     }
-    false
+    found
 }

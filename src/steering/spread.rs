@@ -1,5 +1,6 @@
 //! Everything that is below a name's pool, up or not, as `on_empty = "all"` gives it and `last_good` where nothing was ever
-//! up: by weight in one tier, whatever the pools rank by, but a failover pool keeps its order and gives one member.
+//! up: by weight in one tier, whatever the pools rank by. But a failover pool keeps its order and gives one member, and a pool
+//! that steers `all` gives its members together.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -10,38 +11,44 @@ use crate::steering::pool::in_order;
 use crate::steering::tiers::{distinct, key_of};
 use crate::steering::{Scene, Share, Step, Tier};
 
+/// Which members of `geo` pools are spread over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Branches {
+    /// Every member, whoever it is meant for.
+    All,
+    /// The members that are meant for the client.
+    OfClient,
+}
+
 /// Spreads over the endpoints of `allowed` below the name's own pool; no tier where there is none.
-pub(super) fn spread(scene: &Scene, allowed: &[EndpointId]) -> Vec<Tier> {
+pub(super) fn spread(scene: &Scene, allowed: &[EndpointId], branches: Branches) -> Vec<Tier> {
     let root = scene.policy.root;
-    let mut spread = Spread { scene: *scene, allowed, known: HashMap::new() };
+    let mut spread = Spread { scene: *scene, allowed, branches, known: HashMap::new() };
     let shares = Rc::unwrap_or_clone(spread.member(root));
     if shares.is_empty() {
         return Vec::new();
     }
-    let mut tier = Tier { shares };
-    if let MemberRef::Pool(id) = root
-        && scene.model.pool(id).steering == Steering::All
-    {
-        join(scene, &mut tier);
-    }
-    vec![tier]
+    vec![Tier { shares }]
 }
 
-/// Makes one share of all addresses of a tier.
-fn join(scene: &Scene, tier: &mut Tier) {
+/// What a pool that steers `all` gives: one share of all addresses.
+fn join(scene: &Scene, shares: Vec<Share>) -> Vec<Share> {
     let (aliases, addresses): (Vec<Share>, Vec<Share>) =
-        std::mem::take(&mut tier.shares).into_iter().partition(|share| scene.is_alias(share.endpoints[0]));
+        shares.into_iter().partition(|share| scene.is_alias(share.endpoints[0]));
     let weight = addresses.iter().map(|share| share.weight).sum();
     let endpoints: Vec<EndpointId> = addresses.into_iter().flat_map(|share| share.endpoints).collect();
+    let mut joined = Vec::with_capacity(1 + aliases.len());
     if !endpoints.is_empty() {
-        tier.shares.push(Share { endpoints, weight, path: Vec::new() });
+        joined.push(Share { endpoints, weight, path: Vec::new() });
     }
-    tier.shares.extend(aliases.into_iter().map(|alias| Share { path: Vec::new(), ..alias }));
+    joined.extend(aliases.into_iter().map(|alias| Share { path: Vec::new(), ..alias }));
+    joined
 }
 
 struct Spread<'a> {
     scene: Scene<'a>,
     allowed: &'a [EndpointId],
+    branches: Branches,
     known: HashMap<PoolId, Rc<Vec<Share>>>,
 }
 
@@ -61,7 +68,9 @@ impl<'a> Spread<'a> {
         let members: Vec<(&Member, Rc<Vec<Share>>)> = match pool.steering {
             Steering::Failover => self.first(id, pool).into_iter().collect(),
             Steering::Geo => {
-                let is_for = |member: &&Member| member.when.is_none_or(|when| self.scene.class.is_selected(when));
+                let everyone = self.branches == Branches::All;
+                let is_for =
+                    |member: &&Member| everyone || member.when.is_none_or(|when| self.scene.class.is_selected(when));
                 let members: Vec<&Member> = pool.members.iter().filter(is_for).collect();
                 members.into_iter().map(|member| (member, self.member(member.to))).collect()
             }
@@ -69,7 +78,8 @@ impl<'a> Spread<'a> {
                 pool.members.iter().map(|member| (member, self.member(member.to))).collect()
             }
         };
-        let shares = Rc::new(self.weigh(pool, &members));
+        let weighed = self.weigh(pool, &members);
+        let shares = Rc::new(if pool.steering == Steering::All { join(&self.scene, weighed) } else { weighed });
         self.known.insert(id, shares.clone());
         shares
     }
