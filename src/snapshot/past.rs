@@ -49,8 +49,8 @@ pub(crate) fn remembered(cells: &PolicyCells, facet: Facet, class: LocalClass) -
 
 fn last_good(decision: &Decision) -> Option<&Distribution> {
     match &decision.given {
-        Given::Endpoints(distribution) => Some(distribution),
-        Given::Static | Given::Nodata => None,
+        Given::Endpoints(distribution) if decision.is_good => Some(distribution),
+        Given::Endpoints(_) | Given::Static | Given::Nodata => decision.last_good.as_ref(),
     }
 }
 

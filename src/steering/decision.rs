@@ -21,6 +21,10 @@ pub struct Decision {
     /// How much of the client's address a draw looks at, where there is something to draw that affinity ties to its
     /// net: the ECS scope is at least that long.
     pub affinity: Option<AffinityNet>,
+    /// Whether the pools themselves give something: what is given is the last good answer from now on.
+    pub is_good: bool,
+    /// While they don't, what they gave before: the next decision is told of it.
+    pub last_good: Option<Distribution>,
     /// Choices that resist change, each pool once: the next decision is told of them.
     pub standings: Vec<Standing>,
     /// What the name is for every type, where it can be an alias or have addresses; `None` where it can't.

@@ -140,6 +140,8 @@ impl<'a> Scene<'a> {
             stale: false,
             looks_at_client: sieved.looks_at_client,
             affinity: None,
+            is_good: false,
+            last_good: None,
             standings: Vec::new(),
             kind: None,
             hints: Vec::new(),
@@ -188,7 +190,9 @@ impl<'a> Scene<'a> {
             }
         }
         decision.stages = stages;
+        decision.is_good = is_up;
         if !is_up {
+            decision.last_good = last_good.cloned();
             return on_empty::fill(self, sieved, last_good, decision, prospects);
         }
         decision.given = Given::Endpoints(distribution(self.policy, tiers));

@@ -37,6 +37,8 @@ fn cell(tiers: &[&[(&[u32], f64)]], draws: usize, limit: usize) -> Cell {
         stale: false,
         looks_at_client: false,
         affinity: None,
+        is_good: true,
+        last_good: None,
         standings: vec![],
         kind: None,
         hints: vec![],

@@ -173,6 +173,26 @@ fn last_good_is_what_was_good_last_and_heals_by_itself() {
 }
 
 #[test]
+fn last_good_outlives_what_on_empty_gave_in_between() {
+    let model = model(
+        r#"
+        endpoint.a = { addresses = ["192.0.2.11"], monitor = "m" }
+        endpoint.b = { addresses = ["192.0.2.12"], monitor = "m" }
+        endpoint.sorry = { addresses = ["192.0.2.13"], monitor = "m" }
+        pool.one = { members = ["a", "b"] }
+        name.one = { pool = "one", on_empty = ["sorry", "last_good"] }
+        "#,
+    );
+    let mut snapshot = first(&model, &["a"]);
+    assert_eq!(given(&snapshot, "one"), ["b"]);
+    snapshot = refresh(&snapshot, Arc::new(view(&model, &["a", "b"])));
+    assert_eq!(given(&snapshot, "one"), ["sorry"]);
+    snapshot = refresh(&snapshot, Arc::new(view(&model, &["a", "b", "sorry"])));
+    assert_eq!(given(&snapshot, "one"), ["b"], "and not everything, as if nothing ever was good");
+    assert!(cell(&snapshot, "one").is_stale());
+}
+
+#[test]
 fn last_good_outlives_a_reload_by_name() {
     let before = first(&two_names(), &["a"]);
     let dead = refresh(&before, Arc::new(view(&before.model, &["a", "both"])));
