@@ -84,9 +84,7 @@ fn excerpted(file: &Path) -> std::io::Result<String> {
     /// Of longer files only the beginning is looked at (judgment: a zone of a million records).
     const MOST: u64 = 64 << 20;
     let mut octets = Vec::new();
-    if std::fs::metadata(file)?.is_file() {
-        std::fs::File::open(file)?.take(MOST).read_to_end(&mut octets)?;
-    }
+    config::open(file)?.0.take(MOST).read_to_end(&mut octets)?;
     Ok(String::from_utf8_lossy(without_mark(&octets)).into_owned())
 }
 

@@ -15,6 +15,7 @@ use x509_parser::parse_x509_certificate;
 
 use crate::clock;
 use crate::config::fields::Fields;
+use crate::config::files;
 use crate::config::problem::{Part, Problem, Problems, reason};
 use crate::config::source::{At, Place, without_mark};
 
@@ -203,8 +204,11 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, CertificateError> 
     })
 }
 
+/// Largest file of a chain or a key, in octets (judgment: a hundred certificates).
+const MAX_PEM: u64 = 1 << 20;
+
 fn bytes(file: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(file)
+    files::read(file, MAX_PEM)
         .map(|text| without_mark(&text).to_vec())
         .map_err(|error| format!("can't read {}: {}", file.display(), reason(&error)))
 }

@@ -1,10 +1,10 @@
 //! What guards the server against being used on others: `[cookies]` of `portolan.toml` with the file of secrets that it
 //! names, `[rrl]`, and, in `[chaos]`, what it tells about itself.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::config::fields::Fields;
+use crate::config::files;
 use crate::config::manual::Section;
 use crate::config::problem::{Part, Problems, reason};
 use crate::config::regions::net;
@@ -103,9 +103,7 @@ fn cookies(
 }
 
 fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    std::fs::File::open(path)?.take(MOST_SECRETS).read_to_end(&mut text)?;
-    Ok(without_mark(&text).to_vec())
+    Ok(without_mark(&files::read(path, MOST_SECRETS)?).to_vec())
 }
 
 /// One or two lines, each a secret; the first is the current one.

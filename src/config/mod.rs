@@ -7,6 +7,7 @@ mod certificate;
 mod client_lists;
 mod clients;
 mod fields;
+mod files;
 mod guard;
 mod in_force;
 mod interfaces;
@@ -35,6 +36,7 @@ mod tests;
 
 pub use certificate::{Certificate, CertificateError, Tls};
 pub use clients::ClientSettings;
+pub(crate) use files::open;
 pub use guard::Guard;
 pub use load::{How, InForce, Loaded, again, load, load_after, log_format, reload, start};
 pub use log::LogFormat;

@@ -11,6 +11,7 @@ use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use crate::config::fields::Fields;
+use crate::config::files;
 use crate::config::problem::{Part, Problems, did_you_mean, reason};
 use crate::config::source::{At, Place, Source, without_mark};
 
@@ -149,19 +150,23 @@ fn tokens(shown: &Path, named: Option<&At<String>>, problems: &mut Problems) -> 
 }
 
 fn open(path: &Path) -> std::io::Result<(Vec<u8>, u32)> {
-    let file = std::fs::File::open(path)?;
-    let mode = file.metadata()?.permissions().mode();
+    let (file, found) = files::open(path)?;
+    let mode = found.permissions().mode();
     let mut text = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut text)?;
     Ok((without_mark(&text).to_vec(), mode))
 }
 
 fn parse(source: &Source<'_>, text: &[u8], problems: &mut Problems) -> Tokens {
-    let (mut tokens, mut places) = (Tokens::default(), Vec::new());
+    let (mut tokens, mut places, before) = (Tokens::default(), Vec::new(), problems.errors());
     let mut start = 0;
     for line in text.split(|byte| *byte == b'\n') {
         holder(source, line, start, (&mut tokens, &mut places), problems);
         start += line.len() + 1;
+    }
+    if tokens.holders.is_empty() && problems.errors() == before {
+        let message = "there is no token in this file: every call that changes something is off";
+        problems.warning(&source.place(0), message).hint(LINE);
     }
     if tokens.holders.len() > MAX_TOKENS || text.len() as u64 > MAX_FILE {
         let message = format!("a file of tokens has at most {MAX_TOKENS} of them and {MAX_FILE} octets");

@@ -273,7 +273,8 @@ impl Problems {
         self.found.iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 
-    /// Everything found, by file, line and column, none twice.
+    /// What was found, by file, line and column, none twice; of each file the first [`MOST_OF_A_FILE`] errors, and as many
+    /// warnings, and how many more there are.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut found = self.found;
         found.sort_by(|a, b| {
@@ -281,8 +282,37 @@ impl Problems {
                 .cmp(&(&b.file, b.line, b.column, b.severity, &b.message))
         });
         found.dedup();
-        found
+        bounded(found)
     }
+}
+
+/// More problems of one file than these help nobody, and a file of other content may have one in each of a million lines
+/// (judgment).
+const MOST_OF_A_FILE: usize = 100;
+
+fn bounded(sorted: Vec<Problem>) -> Vec<Problem> {
+    let mut kept: Vec<Problem> = Vec::new();
+    for of_file in sorted.chunk_by(|a, b| a.file == b.file) {
+        let mut counts = [0; 2];
+        for problem in of_file {
+            let count = &mut counts[usize::from(problem.severity == Severity::Error)];
+            *count += 1;
+            if *count <= MOST_OF_A_FILE {
+                kept.push(problem.clone());
+            }
+        }
+        for (count, severity, word) in
+            [(counts[1], Severity::Error, "error"), (counts[0], Severity::Warning, "warning")]
+        {
+            if let (more @ 1.., Some(last)) = (count.saturating_sub(MOST_OF_A_FILE), of_file.last()) {
+                let s = if more == 1 { "" } else { "s" };
+                let message = format!("and {more} more {word}{s} before this line");
+                let place = Problem::of_file(last.file.clone(), severity, message);
+                kept.push(Problem { line: last.line, ..place });
+            }
+        }
+    }
+    kept
 }
 
 /// `did you mean "x"?` where one of `known` is near to `written`, else the list of all where it is short enough to read.
@@ -394,5 +424,21 @@ mod tests {
         ] {
             assert_eq!(problem.excerpt(text), expected, "{}:{}", problem.line, problem.column);
         }
+    }
+
+    #[test]
+    fn a_file_with_an_error_in_each_line_is_not_listed_whole() {
+        let mut problems = Problems::default();
+        for line in 1..=5000 {
+            let place = Place { line, ..Place::start_of(Path::new("a.zone")) };
+            problems.error(&place, "no record");
+            problems.warning(&Place { line, ..Place::start_of(Path::new("b.zone")) }, "odd");
+        }
+        problems.error(&Place::start_of(Path::new("c.zone")), "no SOA");
+        let listed: Vec<String> = problems.into_sorted().iter().map(Problem::to_string).collect();
+        assert_eq!(listed.len(), 2 * (MOST_OF_A_FILE + 1) + 1);
+        assert_eq!(listed[MOST_OF_A_FILE], "a.zone:5000:1: error: and 4900 more errors before this line");
+        assert_eq!(listed[2 * MOST_OF_A_FILE + 1], "b.zone:5000:1: warning: and 4900 more warnings before this line");
+        assert_eq!(listed[2 * MOST_OF_A_FILE + 2], "c.zone:1:1: error: no SOA");
     }
 }

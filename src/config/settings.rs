@@ -11,6 +11,7 @@ use config::{Config, Environment, FileFormat, Value, ValueKind};
 use crate::config::certificate::{self, Tls};
 use crate::config::clients::ClientSettings;
 use crate::config::fields::Fields;
+use crate::config::files;
 use crate::config::guard::{self, Guard};
 use crate::config::interfaces::{self, Read};
 use crate::config::log::{self, LogFormat};
@@ -126,6 +127,9 @@ pub(super) fn read(
     problems.about(Section::Settings, |problems| read_layers(file, environment, flags, problems))
 }
 
+/// Largest settings file, in octets (judgment).
+const MAX_SETTINGS: u64 = 16 << 20;
+
 fn read_layers(
     file: Option<&Path>,
     environment: HashMap<String, String>,
@@ -133,8 +137,8 @@ fn read_layers(
     problems: &mut Problems,
 ) -> Option<Settings> {
     let shown = file.unwrap_or(Path::new("portolan.toml"));
-    let text = match file.map(std::fs::read_to_string) {
-        None => String::new(),
+    let text = match file.map(|file| files::read_or_wait(file, MAX_SETTINGS)) {
+        None => Vec::new(),
         Some(Ok(text)) => text,
         Some(Err(error)) => {
             let problem =
@@ -143,8 +147,8 @@ fn read_layers(
             return None;
         }
     };
-    let written = node::parse(shown, text.as_bytes(), problems)?;
-    let merged = match layers(&text, environment, flags) {
+    let written = node::parse(shown, &text, problems)?;
+    let merged = match layers(&String::from_utf8_lossy(&text), environment, flags) {
         Ok(merged) => merged,
         Err(error) => {
             problems.error(&Place::start_of(shown), format!("can't put the settings together: {error}"));

@@ -4,15 +4,20 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+
+use crate::config::files;
 
 /// The texts of one zone, each under its path relative to the zones directory.
 pub type TextsByPath = BTreeMap<PathBuf, Arc<[u8]>>;
 
 /// Largest master file, or file that it includes, in octets (judgment: ten million records).
 pub(super) const MAX_MASTER: u64 = 1 << 30;
+
+/// Largest policy file, in octets (judgment: three hundred thousand names).
+pub(super) const MAX_POLICY: u64 = 32 << 20;
 
 /// The files of one zone.
 #[derive(Debug)]
@@ -135,17 +140,16 @@ fn read_file(root: &Path, real: &Path, is_walled: bool, limit: u64) -> Result<Te
     if is_walled && !identity.starts_with(root.canonicalize().map_err(Unread::System)?) {
         return Err(Unread::Outside);
     }
-    let kind = std::fs::metadata(&identity).map_err(Unread::System)?;
-    // Opening a pipe would wait for its writer; reading a directory fails with its own words.
-    if !kind.is_file() && !kind.is_dir() {
-        return Err(Unread::NotAFile);
-    }
-    let mut bytes = Vec::with_capacity(kind.len().min(limit) as usize + 1);
-    let file = std::fs::File::open(&identity).map_err(Unread::System)?;
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(Unread::System)?;
-    if bytes.len() as u64 > limit {
-        return Err(Unread::TooLarge);
-    }
+    let bytes = files::read(&identity, limit).map_err(|error| {
+        let kind = error.kind();
+        if kind == ErrorKind::FileTooLarge {
+            Unread::TooLarge
+        } else if kind == ErrorKind::Other {
+            Unread::NotAFile
+        } else {
+            Unread::System(error)
+        }
+    })?;
     Ok(Text { identity, bytes: bytes.into() })
 }
 

@@ -235,9 +235,9 @@ pub(crate) fn make(dir: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Writes a file that is to outlive the machine, in one step. Blocks; nobody else may write that file.
-pub(crate) fn write_durably(dir: &Path, name: &str, text: &str) -> std::io::Result<()> {
-    write(dir, name, text, Outlives::Machine)
+/// Writes a file in one step, without waiting for the disk. Blocks; nobody else may write that file.
+pub(crate) fn write_for_process(dir: &Path, name: &str, text: &str) -> std::io::Result<()> {
+    write(dir, name, text, Outlives::Process)
 }
 
 /// Puts a file in place in one step.

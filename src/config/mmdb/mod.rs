@@ -8,7 +8,7 @@ mod tests;
 mod writer;
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::Read;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 use maxminddb::{Reader, WithinOptions};
 
+use crate::config::files;
 use crate::config::mmdb::record::{FIELDS, Record};
 use crate::config::problem::reason;
 use crate::model::{Database, FileStamp};
@@ -41,12 +42,8 @@ const HINT: &str = "[clients] mmdb lists MMDB files, relative to the settings fi
 pub(super) fn database(shown: &Path, path: &Path, known: &[Arc<Database>]) -> Result<Arc<Database>, Refused> {
     let failed = |error: std::io::Error| Refused { why: reason(&error), hint: HINT };
     let refused = |why: String, hint| Refused { why, hint };
-    // Opening a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(refused("it is not a file".into(), HINT));
-    }
-    let mut file = File::open(path).map_err(failed)?;
-    let stamp = stamp(path, &file.metadata().map_err(failed)?);
+    let (mut file, found) = files::open(path).map_err(failed)?;
+    let stamp = stamp(path, &found);
     if let Some(known) = known.iter().find(|known| known.stamp == stamp) {
         return Ok(known.clone());
     }

@@ -10,7 +10,7 @@ use crate::config::net_files::NetFiles;
 use crate::config::problem::{Problems, reason};
 use crate::config::source::Place;
 use crate::config::spec::{self, PolicySpec};
-use crate::config::texts::{Collected, MAX_MASTER, Text, Texts, Unread};
+use crate::config::texts::{Collected, MAX_MASTER, MAX_POLICY, Text, Texts, Unread};
 use crate::config::validate;
 use crate::config::zonefile::{self, Apex, FileAt, MasterFile};
 use crate::wire::Name;
@@ -107,7 +107,7 @@ impl Directory<'_> {
             problems: problems.apart(),
             read: Collected::default(),
         };
-        if let Some(bytes) = read_file(&texts, &shown, &self.real.join(main), &whole, &mut problems) {
+        if let Some(bytes) = read_file(&texts, (&shown, &self.real.join(main)), MAX_POLICY, &whole, &mut problems) {
             match spec::read(&shown, &bytes, &mut problems) {
                 Some(spec) => self.with_master(spec, &mut candidate, &texts, nets, &mut problems),
                 None => self.guess(&bytes, &mut candidate, &texts),
@@ -153,7 +153,7 @@ impl Directory<'_> {
                     zonefile::read(at, &bytes, apex, texts, &owners, problems)
                 });
             }
-            Err(unread) => why(unread),
+            Err(unread) => why(unread, MAX_MASTER),
         };
         let message = format!("can't read the zone file {}: {why}", shown.display());
         problems.error(&spec.file.place, message).hint("write `file = \"NAME.zone\"`, relative to the policy file");
@@ -189,7 +189,7 @@ impl Directory<'_> {
         let place = Place::start_of(&shown);
         let stem = main.strip_suffix(MASTER).unwrap_or(main);
         let (apex, content) = match Name::parse(stem) {
-            Ok(origin) => match read_file(&texts, &shown, &real, &place, &mut problems) {
+            Ok(origin) => match read_file(&texts, (&shown, &real), MAX_MASTER, &place, &mut problems) {
                 Some(bytes) => {
                     let at = FileAt { shown: &shown, real: &real };
                     let file = problems.about(Section::MasterFiles, |problems| {
@@ -225,25 +225,25 @@ impl Directory<'_> {
 
 fn read_file(
     texts: &Texts<'_>,
-    shown: &Path,
-    real: &Path,
+    (shown, real): (&Path, &Path),
+    limit: u64,
     whole: &Place,
     problems: &mut Problems,
 ) -> Option<std::sync::Arc<[u8]>> {
-    match texts.file(shown, real, false, MAX_MASTER) {
+    match texts.file(shown, real, false, limit) {
         Ok(text) => Some(text.bytes),
         Err(unread) => {
-            problems.error(whole, format!("can't read it: {}", why(unread)));
+            problems.error(whole, format!("can't read it: {}", why(unread, limit)));
             None
         }
     }
 }
 
-fn why(unread: Unread) -> String {
+fn why(unread: Unread, limit: u64) -> String {
     match unread {
         Unread::Outside => "it is outside the zones directory".to_owned(),
         Unread::NotAFile => "it is not a file".to_owned(),
-        Unread::TooLarge => format!("it is over {} MiB", MAX_MASTER >> 20),
+        Unread::TooLarge => format!("it is over {} MiB", limit >> 20),
         Unread::System(error) => reason(&error),
     }
 }

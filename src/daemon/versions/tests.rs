@@ -1,0 +1,116 @@
+//! What is in the directory after loads, crashes and failures.
+
+use super::disk::*;
+use super::*;
+
+fn version(zone: &str, since: f64, text: &str) -> ZoneState {
+    let apex = Name::parse(zone).unwrap();
+    let texts = [("a.policy.toml", text), ("inc/b.inc", "b"), ("../up", "c"), (".hidden", "d")];
+    let texts = texts.map(|(path, text)| (PathBuf::from(path), Arc::from(text.as_bytes())));
+    let main = "a.policy.toml".to_owned();
+    let version = Version { apex: apex.clone(), main, steered: 3, since, texts: texts.into_iter().collect() };
+    ZoneState { apex, standing: Standing::Current, version: Some(Arc::new(version)) }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = entries.collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn versions_outlive_a_restart_and_go_with_their_zones() {
+    let state = tempfile::tempdir().unwrap();
+    let (svc, root) = (version("svc.example.", 1700.5, "one"), version(".", 1701.0, "root"));
+    let versions = Versions::keep(Some(state.path().into()), [svc.clone(), root.clone()].into());
+    versions.close().await;
+    let dir = state.path().join(DIR);
+    assert_eq!(names(&dir), ["%root.json", "%root@1701000", "svc.example.json", "svc.example@1700500"]);
+    assert_eq!(fs::read_to_string(dir.join("svc.example@1700500/a.policy.toml")).unwrap(), "one");
+    let recalled = recall(Some(state.path()));
+    let read = |zone: &ZoneState| zone.version.as_deref().cloned();
+    assert_eq!(recalled.iter().map(read).collect::<Vec<_>>(), [read(&root), read(&svc)]);
+
+    let newer = version("svc.example.", 1800.0, "two");
+    let versions = Versions::keep(Some(state.path().into()), recalled.into());
+    versions.turn_to([newer.clone()].into());
+    versions.close().await;
+    assert_eq!(names(&dir), ["svc.example.json", "svc.example@1800000"]);
+    assert_eq!(recall(Some(state.path())).iter().map(read).collect::<Vec<_>>(), [read(&newer)]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_left_out() {
+    let state = tempfile::tempdir().unwrap();
+    Versions::keep(Some(state.path().into()), [version("svc.example.", 1.0, "one")].into()).close().await;
+    let dir = state.path().join(DIR);
+    fs::write(dir.join("broken.json"), "{").unwrap();
+    let outside = fs::read_to_string(dir.join("svc.example.json")).unwrap().replace("file-1", "../../secret");
+    fs::write(dir.join("outside.json"), outside.replace("svc.", "other.")).unwrap();
+    assert_eq!(recall(Some(state.path())).len(), 1);
+    fs::remove_file(dir.join("svc.example@1000/a.policy.toml")).unwrap();
+    assert_eq!(recall(Some(state.path())).len(), 0);
+    assert_eq!(recall(None).len(), 0);
+}
+
+#[test]
+fn every_zone_has_a_file_name_of_its_own() {
+    let long = |last: &str| Name::parse(&format!("{}{last}.", format!("{}.", "a".repeat(60)).repeat(3))).unwrap();
+    assert_ne!(stem(&long("b")), stem(&long("c")));
+    assert!(stem(&long("b")).len() <= MAX_STEM);
+    assert_eq!(stem(&Name::parse("a/b.example.").unwrap()), "a%2Fb.example");
+}
+
+#[test]
+fn a_process_that_is_killed_has_the_version_that_was_put_down() {
+    let state = tempfile::tempdir().unwrap();
+    let dir = state.path().join(DIR);
+    let of = |zone: ZoneState| zone.version.unwrap();
+    let [one, two] = [(1.0, "one"), (2.0, "two")].map(|(since, text)| of(version("svc.example.", since, text)));
+    let recalled = || recall(Some(state.path())).into_iter().map(of).collect::<Vec<_>>();
+    put_down(&dir, &one).unwrap();
+    assert_eq!(recalled(), [one.clone()], "the disk need not have it");
+    assert_eq!(disk::state(&dir, &one), Written::Down);
+    settle(&dir, &one).unwrap();
+    put_down(&dir, &two).unwrap();
+    assert_eq!(recalled(), [two.clone()], "the next one counts");
+    // The machine stopped before the disk had all of it.
+    let lost = dir.join("svc.example@2000/a.policy.toml");
+    for left in ["", "tw", "\0\0\0"] {
+        fs::write(&lost, left).unwrap();
+        assert_eq!(recalled(), [one.clone()], "{left:?}");
+    }
+    fs::write(&lost, "two").unwrap();
+    let mut kept = Kept { dir: dir.clone(), by_apex: None };
+    let zones = recall(Some(state.path()));
+    assert!(kept.follow(&zones));
+    assert_eq!(names(&dir), ["svc.example.json", "svc.example@2000"]);
+    assert_eq!(recalled(), [two]);
+}
+
+#[test]
+fn the_version_before_stays_while_the_next_one_cannot_be_kept() {
+    let state = tempfile::tempdir().unwrap();
+    let dir = state.path().join(DIR);
+    let (one, two) = (version("svc.example.", 1.0, "one"), version("svc.example.", 2.0, "two"));
+    let mut kept = Kept { dir: dir.clone(), by_apex: None };
+    assert!(kept.follow(&[one.clone()]));
+    // Nothing can be written into what is no directory.
+    fs::write(dir.join("svc.example@2000"), "").unwrap();
+    assert!(!kept.follow(&[two.clone()]));
+    assert_eq!(recall(Some(state.path()))[0].version, one.version);
+    fs::remove_file(dir.join("svc.example@2000")).unwrap();
+    assert!(kept.follow(&[two.clone()]), "it is tried again");
+    assert_eq!(names(&dir), ["svc.example.json", "svc.example@2000"]);
+    assert_eq!(recall(Some(state.path()))[0].version, two.version);
+}
+
+#[test]
+fn a_content_that_changed_by_itself_is_left_out() {
+    let state = tempfile::tempdir().unwrap();
+    let mut kept = Kept { dir: state.path().join(DIR), by_apex: None };
+    assert!(kept.follow(&[version("svc.example.", 1.0, "one")]));
+    fs::write(state.path().join(DIR).join("svc.example@1000/a.policy.toml"), "eno").unwrap();
+    assert!(recall(Some(state.path())).is_empty());
+}

@@ -1,0 +1,65 @@
+"""What stands in the place of a file is never waited for, and a version that was served outlives a kill."""
+import os
+import shutil
+
+from portolan import SETTINGS, Node
+from processes import wait_until
+from test_parts import A, B, files, policy, state, www
+
+SIDE = ["tokens", "secrets", "c.pem", "region.txt", "portolan.toml", "zones/" + A, "zones/a.example.zone"]
+
+
+def settings():
+    text = SETTINGS.replace("http =", 'tls = ["127.0.0.1:0"]\nhttp =')
+    text += 'nets = ["file:region.txt"]\n[cookies]\nsecret_file = "secrets"\n[tls]\ncert = "c.pem"\nkey = "c.key"\n'
+    return text
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(dir):
+    (dir / "node").mkdir()
+    (dir / "node/tokens").write_text("alice operate " + "a" * 32 + "\n")
+    (dir / "node/secrets").write_text("a" * 32 + "\n")
+    (dir / "node/region.txt").write_text("127.9.0.0/16\n")
+    with Node(dir, files(), settings=settings()) as node:
+        for host, name in enumerate(SIDE, 2):
+            file = node.dir / name
+            if file.exists():
+                file.rename(dir / "away")
+            os.mkfifo(file)
+            node.write(B, policy("b", host))
+            wait_until(lambda: www(node, "b") == [f"192.0.2.{host}"], 15)
+            done = node.command("reload")
+            assert done.returncode == 1 and "it is not a file" in done.stderr and file.name in done.stderr, (name, done)
+            assert www(node, "a") == ["192.0.2.1"]
+            file.unlink()
+            if (dir / "away").exists():
+                (dir / "away").rename(file)
+
+
+def test_a_version_that_was_served_outlives_a_kill(dir):
+    with Node(dir, files()) as node:
+        for host in range(2, 6):
+            node.write(A, policy("a", host))
+            wait_until(lambda: www(node, "a") == [f"192.0.2.{host}"], 15)
+            node.write(A, "= =")
+            wait_until(lambda: state(node, "a")["state"] == "kept", 15)
+            node.child.process.kill()
+            node.child.wait()
+            node = Node(dir, {})
+            assert www(node, "a") == [f"192.0.2.{host}"]
+        node.child.end()
+
+
+def test_a_damaged_version_is_left_out_and_written_anew(dir):
+    with Node(dir, files()) as node:
+        wait_until(lambda: (node.dir / "state/zones/a.example.json").exists(), 10)
+    kept = next((dir / "node/state/zones").glob("a.example@*")) / A
+    kept.write_text(policy("a", 66))
+    good = (dir / "node/zones" / A).read_text()
+    (dir / "node/zones" / A).write_text("= =")
+    with Node(dir, {}) as node:
+        assert node.ask("www.a.example.").rcode() == 2, "what nobody wrote is not served"
+        assert "the last good version of a zone can't be read" in node.child.err()
+        node.write(A, good)
+        wait_until(lambda: www(node, "a") == ["192.0.2.1"], 15)
+    shutil.rmtree(dir / "node/state")
