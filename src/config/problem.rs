@@ -439,6 +439,6 @@ mod tests {
         assert_eq!(listed.len(), 2 * (MOST_OF_A_FILE + 1) + 1);
         assert_eq!(listed[MOST_OF_A_FILE], "a.zone:5000:1: error: and 4900 more errors before this line");
         assert_eq!(listed[2 * MOST_OF_A_FILE + 1], "b.zone:5000:1: warning: and 4900 more warnings before this line");
-        assert_eq!(listed[2 * MOST_OF_A_FILE + 2], "c.zone:1:1: error: no SOA");
+        assert!(listed[2 * MOST_OF_A_FILE + 2].starts_with("c.zone:1:1: error: no SOA"));
     }
 }

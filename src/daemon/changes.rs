@@ -200,7 +200,7 @@ async fn wait(mut hangup: Signal, mut changed: mpsc::Receiver<()>, sight: Arc<Si
         let cause = tokio::select! {
             Some(()) = hangup.recv() => Cause::Signal,
             Some(()) = changed.recv() => {
-                settle(&mut changed).await;
+                settle(&mut changed, &sight).await;
                 if !sight.is_news() {
                     continue;
                 }
@@ -214,8 +214,20 @@ async fn wait(mut hangup: Signal, mut changed: mpsc::Receiver<()>, sight: Arc<Si
     }
 }
 
-async fn settle(changed: &mut mpsc::Receiver<()>) {
-    let quiet = async { while let Ok(Some(())) = tokio::time::timeout(SETTLE, changed.recv()).await {} };
+async fn settle(changed: &mut mpsc::Receiver<()>, sight: &Arc<Sight>) {
+    let quiet = async {
+        loop {
+            while let Ok(Some(())) = tokio::time::timeout(SETTLE, changed.recv()).await {}
+            // An empty file may be valid, and is hardly meant: some editors and scripts empty a file before they write it.
+            let sight = sight.clone();
+            let now = clock::unix_seconds();
+            let look = move || sight.is_being_written(now, SETTLE_LIMIT.as_secs_f64());
+            let is_busy = tokio::task::spawn_blocking(look).await.unwrap_or(false);
+            if !is_busy || changed.is_closed() {
+                return;
+            }
+        }
+    };
     // Past the limit the files are read as they are; what still changes is the next reason.
     let _ = tokio::time::timeout(SETTLE_LIMIT, quiet).await;
 }

@@ -93,6 +93,12 @@ impl Sight {
         differs
     }
 
+    /// Whether one of the files was emptied at most `secs` before `now`, Unix seconds.
+    pub(crate) fn is_being_written(&self, now: f64, secs: f64) -> bool {
+        let looked = self.seen().0.clone();
+        looked.stamps().values().flatten().any(|stamp| stamp.was_just_emptied(now, secs))
+    }
+
     /// Whether something changed after the files were last begun to be read.
     pub(crate) fn is_news(&self) -> bool {
         self.changed.load(Ordering::Acquire) > self.read.load(Ordering::Acquire)
@@ -129,6 +135,26 @@ mod tests {
 
     fn looked(dir: &Path) -> Looked {
         Looked { zones: dir.join("current/zones"), files: vec![dir.join("current/portolan.toml"), dir.join("tokens")] }
+    }
+
+    #[test]
+    fn a_file_that_was_just_emptied_is_being_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        release(dir, "current");
+        fs::write(dir.join("tokens"), "some").unwrap();
+        fs::write(dir.join("current/zones/a.zone"), "some").unwrap();
+        let sight = Sight::default();
+        sight.turn_to(looked(dir));
+        let now = || crate::clock::unix_seconds() + 0.01;
+        assert!(!sight.is_being_written(now(), 60.0));
+        for file in ["tokens", "current/zones/a.zone"] {
+            fs::write(dir.join(file), "").unwrap();
+            assert!(sight.is_being_written(now(), 60.0), "{file}");
+            assert!(!sight.is_being_written(now() + 60.0, 60.0), "it is meant");
+            fs::write(dir.join(file), "more").unwrap();
+        }
+        assert!(!sight.is_being_written(now(), 60.0));
     }
 
     #[test]

@@ -24,4 +24,12 @@ impl Stamp {
             changed: (found.mtime(), found.mtime_nsec()),
         })
     }
+
+    /// Whether the file was emptied a moment ago, at most `secs` before `now`, Unix seconds: whoever did that is probably
+    /// about to write it.
+    pub(crate) fn was_just_emptied(&self, now: f64, secs: f64) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        let age = now - (seconds as f64 + nanoseconds as f64 / 1e9);
+        self.octets == 0 && (0.0..secs).contains(&age)
+    }
 }

@@ -60,7 +60,8 @@ pub(crate) fn recall(state: Option<&Path>) -> Vec<ZoneState> {
     let Ok(entries) = fs::read_dir(&dir) else { return Vec::new() };
     let mut manifests: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     manifests.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    manifests.sort();
+    // The last one of a zone counts.
+    manifests.sort_by_key(|path| (disk::is_next(path), path.clone()));
     let mut zones: Vec<ZoneState> = Vec::new();
     for path in manifests {
         match disk::read(&dir, &path) {

@@ -1,8 +1,9 @@
 """What stands in the place of a file is never waited for, and a version that was served outlives a kill."""
 import os
 import shutil
+import time
 
-from portolan import SETTINGS, Node
+from portolan import MASTER, SETTINGS, Node
 from processes import wait_until
 from test_parts import A, B, files, policy, state, www
 
@@ -63,3 +64,23 @@ def test_a_damaged_version_is_left_out_and_written_anew(dir):
         node.write(A, good)
         wait_until(lambda: www(node, "a") == ["192.0.2.1"], 15)
     shutil.rmtree(dir / "node/state")
+
+
+def test_a_file_that_is_emptied_before_it_is_written_is_waited_for(dir):
+    """An empty included file is valid, and so is an empty file of nets; neither is meant here."""
+    geo = 'steer = "geo"\nmembers = [{ to = "one", when = { nets = ["file:office.txt"] } }, { to = "two" }]'
+    steered = policy("a", 1).replace('members = ["one"]', geo) + '[endpoint.two]\naddresses = ["192.0.2.9"]\n'
+    zone = {A: steered, "a.example.zone": MASTER + "$INCLUDE more.inc\n", "more.inc": "txt TXT \"here\"\n", "office.txt": "127.0.0.0/8\n"}
+    with Node(dir, zone) as node:
+        for name in ["more.inc", "office.txt"]:
+            before = node.status()["generation"]
+            (node.dir / "zones" / name).write_text("")
+            # Less than the server waits: a file that stays empty is meant after all.
+            until = time.monotonic() + 0.3
+            while time.monotonic() < until:
+                assert node.ask("txt.a.example.", "TXT").answer and www(node, "a") == ["192.0.2.1"], name
+            (node.dir / "zones" / name).write_text(zone[name] + "\n\n")
+            wait_until(lambda: node.status()["generation"] > before, 15)
+            assert node.ask("txt.a.example.", "TXT").answer and www(node, "a") == ["192.0.2.1"], name
+        (node.dir / "zones/office.txt").write_text("")
+        wait_until(lambda: www(node, "a") == ["192.0.2.9"], 15)

@@ -9,7 +9,7 @@ mod writer;
 
 use std::collections::HashMap;
 use std::fs::Metadata;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -42,7 +42,10 @@ const HINT: &str = "[clients] mmdb lists MMDB files, relative to the settings fi
 pub(super) fn database(shown: &Path, path: &Path, known: &[Arc<Database>]) -> Result<Arc<Database>, Refused> {
     let failed = |error: std::io::Error| Refused { why: reason(&error), hint: HINT };
     let refused = |why: String, hint| Refused { why, hint };
-    let (mut file, found) = files::open(path).map_err(failed)?;
+    let (mut file, found) = files::open(path).map_err(|error| match error.kind() == ErrorKind::IsADirectory {
+        true => refused("it is not a file".into(), HINT),
+        false => failed(error),
+    })?;
     let stamp = stamp(path, &found);
     if let Some(known) = known.iter().find(|known| known.stamp == stamp) {
         return Ok(known.clone());

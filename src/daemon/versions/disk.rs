@@ -115,6 +115,11 @@ fn since(manifest: &Path) -> Option<f64> {
     Some(said.since)
 }
 
+/// Whether this file names a version that is to take the place of another.
+pub(super) fn is_next(manifest: &Path) -> bool {
+    manifest.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with(NEXT))
+}
+
 fn manifest(dir: &Path, apex: &Name, end: &str) -> PathBuf {
     dir.join(format!("{}{end}.json", stem(apex)))
 }
