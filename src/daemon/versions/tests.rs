@@ -1,5 +1,7 @@
 //! What is in the directory after loads, crashes and failures.
 
+use std::slice::from_ref;
+
 use super::disk::*;
 use super::*;
 
@@ -70,16 +72,16 @@ fn a_process_that_is_killed_has_the_version_that_was_put_down() {
     let [one, two] = [(1.0, "one"), (2.0, "two")].map(|(since, text)| of(version("svc.example.", since, text)));
     let recalled = || recall(Some(state.path())).into_iter().map(of).collect::<Vec<_>>();
     put_down(&dir, &one).unwrap();
-    assert_eq!(recalled(), [one.clone()], "the disk need not have it");
+    assert_eq!(&recalled()[..], from_ref(&one), "the disk need not have it");
     assert_eq!(disk::state(&dir, &one), Written::Down);
     settle(&dir, &one).unwrap();
     put_down(&dir, &two).unwrap();
-    assert_eq!(recalled(), [two.clone()], "the next one counts");
+    assert_eq!(&recalled()[..], from_ref(&two), "the next one counts");
     // The machine stopped before the disk had all of it.
     let lost = dir.join("svc.example@2000/a.policy.toml");
     for left in ["", "tw", "\0\0\0"] {
         fs::write(&lost, left).unwrap();
-        assert_eq!(recalled(), [one.clone()], "{left:?}");
+        assert_eq!(&recalled()[..], from_ref(&one), "{left:?}");
     }
     fs::write(&lost, "two").unwrap();
     let mut kept = Kept { dir: dir.clone(), by_apex: None };
@@ -95,13 +97,13 @@ fn the_version_before_stays_while_the_next_one_cannot_be_kept() {
     let dir = state.path().join(DIR);
     let (one, two) = (version("svc.example.", 1.0, "one"), version("svc.example.", 2.0, "two"));
     let mut kept = Kept { dir: dir.clone(), by_apex: None };
-    assert!(kept.follow(&[one.clone()]));
+    assert!(kept.follow(from_ref(&one)));
     // Nothing can be written into what is no directory.
     fs::write(dir.join("svc.example@2000"), "").unwrap();
-    assert!(!kept.follow(&[two.clone()]));
+    assert!(!kept.follow(from_ref(&two)));
     assert_eq!(recall(Some(state.path()))[0].version, one.version);
     fs::remove_file(dir.join("svc.example@2000")).unwrap();
-    assert!(kept.follow(&[two.clone()]), "it is tried again");
+    assert!(kept.follow(from_ref(&two)), "it is tried again");
     assert_eq!(names(&dir), ["svc.example.json", "svc.example@2000"]);
     assert_eq!(recall(Some(state.path()))[0].version, two.version);
 }
