@@ -227,7 +227,7 @@ fn region_alone_is_enough() {
 #[test]
 fn records_are_read_as_any_server_reads_them() {
     let text = format!(
-        "{ZONE}$INCLUDE part.zone sub\nbytes TXT \"\u{e9}\" (\"a;b\"\n \"\\097\\\"\")\nunknown TYPE65280 \\# 3 010203\nraw A \\# 4 c0000203\n\
+        "{ZONE}$INCLUDE part.zone sub\nbytes TXT \"\u{e9}\" (\"a;b\"\n \"\\097\\\"\")\n$TTL 300\nunknown TYPE65280 \\# 3 010203\nraw A \\# 4 c0000203\n\
          spf SPF \"v=spf1\"\nsvc HTTPS 1 . alpn=\"h2,h3\" port=8443\n$ORIGIN deep\nx 1h2m IN AAAA ::1\n"
     );
     let part = "a 9 A 192.0.2.9\n$TTL 9\n  A 192.0.2.10\n";
@@ -241,7 +241,7 @@ fn records_are_read_as_any_server_reads_them() {
         set.map(|set| (set.ttl, set.rdatas.concat()))
     };
     for (owner, rtype, ttl, rdata) in [
-        ("bytes.svc.example.", 16, 300, &b"\x02\xc3\xa9\x03a;b\x02a\""[..]),
+        ("bytes.svc.example.", 16, 9, &b"\x02\xc3\xa9\x03a;b\x02a\""[..]),
         ("unknown.svc.example.", 65280, 300, &[1, 2, 3]),
         ("raw.svc.example.", 1, 300, &[192, 0, 2, 3]),
         ("spf.svc.example.", 99, 300, b"\x06v=spf1"),

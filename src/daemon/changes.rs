@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::config::Loaded;
-use crate::daemon::sight::{Looked, Sight};
+use crate::daemon::sight::{self, Looked, Sight};
 
 /// Files are left alone for this long before they are read: an editor or `git` writes several in one go.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -79,11 +79,18 @@ impl Watched {
         }
     }
 
-    /// Whether a change of this path is a reason to load again.
+    /// Whether a change of this path is a reason to load again. Another file in the zones directory is none: a log that
+    /// is written there would cause a load, and the load a line in the log.
     fn is_reason(&self, path: &Path) -> bool {
         let is_own = self.own.as_deref().is_some_and(|own| path.starts_with(own) && !self.zones.starts_with(own));
-        let is_ours = path.starts_with(&self.zones) || self.files.iter().any(|file| file == path);
-        is_link(path) || (is_ours && !is_own && is_lasting(path))
+        let is_read = self.files.iter().any(|file| file == path);
+        is_link(path) || ((self.is_of_zones(path) || is_read) && !is_own && is_lasting(path))
+    }
+
+    /// Whether it is the zones directory, a directory in it, or a file of a zone.
+    fn is_of_zones(&self, path: &Path) -> bool {
+        let makes_zones = || path.file_name().and_then(|name| name.to_str()).is_some_and(sight::makes_zones);
+        path.starts_with(&self.zones) && (path == self.zones || makes_zones() || path.is_dir())
     }
 
     /// Every directory that something of interest is in, once.
@@ -299,6 +306,9 @@ mod tests {
             ("/etc/portolan/svc.example.zone", true),
             ("/etc/portolan/.svc.example.zone.swp", false),
             ("/etc/portolan/svc.example.zone~", false),
+            ("/etc/portolan/portolan.log", false),
+            ("/etc/portolan/svc.example.policy.toml", true),
+            ("/etc/portolan", true),
             ("/etc/portolan/state", false),
             ("/etc/portolan/state/overrides.json", false),
             ("/run/secrets/tokens", true),

@@ -34,9 +34,13 @@ impl Looked {
 fn zone_files(dir: &Path) -> Stamps {
     let Ok(entries) = std::fs::read_dir(dir) else { return Stamps::from([(dir.to_path_buf(), None)]) };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let makes_zones = |name: &String| !name.starts_with('.') && (name.ends_with(".zone") || name.ends_with(".toml"));
-    let paths = names.filter(makes_zones).map(|name| dir.join(name));
+    let paths = names.filter(|name| makes_zones(name)).map(|name| dir.join(name));
     paths.map(|path| (path.clone(), Stamp::of(&path))).collect()
+}
+
+/// Whether a file of this name in the zones directory is read when it appears.
+pub(crate) fn makes_zones(name: &str) -> bool {
+    !name.starts_with('.') && (name.ends_with(".zone") || name.ends_with(".toml"))
 }
 
 /// What was seen last, and when the files changed and were read.
