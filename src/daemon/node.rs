@@ -148,7 +148,7 @@ impl Node {
             changes,
             settings_file,
             flags,
-            versions: Versions::keep(settings.operators.state_dir.clone(), zones.clone()),
+            versions: Versions::keep(settings.operators.state_dir.clone(), zones.clone(), store.writes()),
             started_with: settings.clone(),
             settings: settings.clone(),
             zones,

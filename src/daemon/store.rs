@@ -34,7 +34,7 @@ pub(crate) struct Writes {
 }
 
 impl Writes {
-    fn ended(&self, is_well: bool) {
+    pub(crate) fn ended(&self, is_well: bool) {
         self.counts[usize::from(!is_well)].fetch_add(1, Relaxed);
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Standing, Version, ZoneState};
+use crate::daemon::store::Writes;
 use crate::wire::Name;
 use disk::{MAX_VERSION, Written};
 
@@ -31,11 +32,12 @@ pub(crate) struct Versions {
 }
 
 impl Versions {
-    /// Keeps the versions of `first`, and of what follows, below the state directory; `None` keeps nothing.
-    pub(crate) fn keep(state: Option<PathBuf>, first: Arc<[ZoneState]>) -> Versions {
+    /// Keeps the versions of `first`, and of what follows, below the state directory; `None` keeps nothing. `writes` counts
+    /// what is written and what cannot be.
+    pub(crate) fn keep(state: Option<PathBuf>, first: Arc<[ZoneState]>, writes: Arc<Writes>) -> Versions {
         let (served, mut changes) = watch::channel(first);
         changes.mark_changed();
-        let writer = state.map(|state| tokio::spawn(write_all(state.join(DIR), changes)));
+        let writer = state.map(|state| tokio::spawn(write_all(state.join(DIR), changes, writes)));
         Versions { served, writer }
     }
 
@@ -79,8 +81,8 @@ pub(crate) fn recall(state: Option<&Path>) -> Vec<ZoneState> {
     zones
 }
 
-async fn write_all(dir: PathBuf, mut changes: watch::Receiver<Arc<[ZoneState]>>) {
-    let mut kept = Kept { dir, by_apex: None };
+async fn write_all(dir: PathBuf, mut changes: watch::Receiver<Arc<[ZoneState]>>, writes: Arc<Writes>) {
+    let mut kept = Kept { dir, by_apex: None, writes };
     let mut is_behind = false;
     loop {
         let changed = async {
@@ -111,6 +113,7 @@ struct Kept {
     dir: PathBuf,
     /// `None` before the first look.
     by_apex: Option<HashMap<Name, Arc<Version>>>,
+    writes: Arc<Writes>,
 }
 
 impl Kept {
@@ -127,15 +130,16 @@ impl Kept {
                 Ok(Written::Settled | Written::Not) => {
                     now.insert(version.apex.clone(), version.clone());
                 }
-                Err(error) => not_kept(version, &error, &mut unsettled),
+                Err(error) => self.not_kept(version, &error, &mut unsettled),
             }
         }
         for version in down {
             match disk::settle(&self.dir, version) {
                 Ok(()) => {
+                    self.writes.ended(true);
                     now.insert(version.apex.clone(), version.clone());
                 }
-                Err(error) => not_kept(version, &error, &mut unsettled),
+                Err(error) => self.not_kept(version, &error, &mut unsettled),
             }
         }
         disk::tidy(&self.dir, wanted.into_iter().map(|version| &**version), &unsettled);
@@ -166,13 +170,14 @@ impl Kept {
             Written::Down | Written::Settled => Ok(written),
         }
     }
-}
 
-fn not_kept(version: &Version, error: &std::io::Error, unsettled: &mut HashSet<Name>) {
-    tracing::error!(
-        zone = %version.apex,
-        %error,
-        "the last good version of this zone can't be written: a restart would not have it"
-    );
-    unsettled.insert(version.apex.clone());
+    fn not_kept(&self, version: &Version, error: &std::io::Error, unsettled: &mut HashSet<Name>) {
+        tracing::error!(
+            zone = %version.apex,
+            %error,
+            "the last good version of this zone can't be written: a restart would not have it"
+        );
+        self.writes.ended(false);
+        unsettled.insert(version.apex.clone());
+    }
 }

@@ -25,7 +25,7 @@ fn names(dir: &Path) -> Vec<String> {
 async fn versions_outlive_a_restart_and_go_with_their_zones() {
     let state = tempfile::tempdir().unwrap();
     let (svc, root) = (version("svc.example.", 1700.5, "one"), version(".", 1701.0, "root"));
-    let versions = Versions::keep(Some(state.path().into()), [svc.clone(), root.clone()].into());
+    let versions = Versions::keep(Some(state.path().into()), [svc.clone(), root.clone()].into(), Arc::default());
     versions.close().await;
     let dir = state.path().join(DIR);
     assert_eq!(names(&dir), ["%root.json", "%root@1701000", "svc.example.json", "svc.example@1700500"]);
@@ -35,7 +35,7 @@ async fn versions_outlive_a_restart_and_go_with_their_zones() {
     assert_eq!(recalled.iter().map(read).collect::<Vec<_>>(), [read(&root), read(&svc)]);
 
     let newer = version("svc.example.", 1800.0, "two");
-    let versions = Versions::keep(Some(state.path().into()), recalled.into());
+    let versions = Versions::keep(Some(state.path().into()), recalled.into(), Arc::default());
     versions.turn_to([newer.clone()].into());
     versions.close().await;
     assert_eq!(names(&dir), ["svc.example.json", "svc.example@1800000"]);
@@ -45,7 +45,9 @@ async fn versions_outlive_a_restart_and_go_with_their_zones() {
 #[tokio::test]
 async fn what_cannot_be_read_is_left_out() {
     let state = tempfile::tempdir().unwrap();
-    Versions::keep(Some(state.path().into()), [version("svc.example.", 1.0, "one")].into()).close().await;
+    Versions::keep(Some(state.path().into()), [version("svc.example.", 1.0, "one")].into(), Arc::default())
+        .close()
+        .await;
     let dir = state.path().join(DIR);
     fs::write(dir.join("broken.json"), "{").unwrap();
     let outside = fs::read_to_string(dir.join("svc.example.json")).unwrap().replace("file-1", "../../secret");
@@ -84,7 +86,7 @@ fn a_process_that_is_killed_has_the_version_that_was_put_down() {
         assert_eq!(&recalled()[..], from_ref(&one), "{left:?}");
     }
     fs::write(&lost, "two").unwrap();
-    let mut kept = Kept { dir: dir.clone(), by_apex: None };
+    let mut kept = Kept { dir: dir.clone(), by_apex: None, writes: Arc::default() };
     let zones = recall(Some(state.path()));
     assert!(kept.follow(&zones));
     assert_eq!(names(&dir), ["svc.example.json", "svc.example@2000"]);
@@ -96,14 +98,16 @@ fn the_version_before_stays_while_the_next_one_cannot_be_kept() {
     let state = tempfile::tempdir().unwrap();
     let dir = state.path().join(DIR);
     let (one, two) = (version("svc.example.", 1.0, "one"), version("svc.example.", 2.0, "two"));
-    let mut kept = Kept { dir: dir.clone(), by_apex: None };
+    let mut kept = Kept { dir: dir.clone(), by_apex: None, writes: Arc::default() };
     assert!(kept.follow(from_ref(&one)));
     // Nothing can be written into what is no directory.
     fs::write(dir.join("svc.example@2000"), "").unwrap();
     assert!(!kept.follow(from_ref(&two)));
     assert_eq!(recall(Some(state.path()))[0].version, one.version);
+    assert_eq!(kept.writes.counts(), [1, 1]);
     fs::remove_file(dir.join("svc.example@2000")).unwrap();
     assert!(kept.follow(from_ref(&two)), "it is tried again");
+    assert_eq!(kept.writes.counts(), [2, 1]);
     assert_eq!(names(&dir), ["svc.example.json", "svc.example@2000"]);
     assert_eq!(recall(Some(state.path()))[0].version, two.version);
 }
@@ -111,7 +115,7 @@ fn the_version_before_stays_while_the_next_one_cannot_be_kept() {
 #[test]
 fn a_content_that_changed_by_itself_is_left_out() {
     let state = tempfile::tempdir().unwrap();
-    let mut kept = Kept { dir: state.path().join(DIR), by_apex: None };
+    let mut kept = Kept { dir: state.path().join(DIR), by_apex: None, writes: Arc::default() };
     assert!(kept.follow(&[version("svc.example.", 1.0, "one")]));
     fs::write(state.path().join(DIR).join("svc.example@1000/a.policy.toml"), "eno").unwrap();
     assert!(recall(Some(state.path())).is_empty());
