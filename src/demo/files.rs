@@ -23,6 +23,9 @@ const FILES: [(&str, &str); 3] = [
     ("demo.example.policy.toml", include_str!("../../zones/demo/demo.example.policy.toml")),
 ];
 
+/// Most folders of killed demos with one process id that are passed over (judgment: somebody cleans up before).
+const MAX_LEFT: u32 = 100;
+
 /// Where the demo's files are; what is in its own folder is removed when this is dropped.
 pub(crate) struct Files {
     /// Of settings and zones.
@@ -36,9 +39,9 @@ pub(crate) struct Files {
 impl Files {
     /// Makes the folder with a token of this demo, and finds the checkout's files or makes copies.
     pub(crate) fn find() -> Result<Files, StartError> {
-        let own = std::env::temp_dir().join(format!("portolan-demo-{}", std::process::id()));
-        let failed = |error: std::io::Error| StartError::Demo(format!("{}: {error}; set TMPDIR", own.display()));
-        std::fs::create_dir(&own).map_err(failed)?;
+        let temporary = std::env::temp_dir();
+        let failed = |error: std::io::Error| StartError::Demo(format!("{}: {error}; set TMPDIR", temporary.display()));
+        let own = new_folder(&temporary, std::process::id()).map_err(failed)?;
         let secret = clock::secret::<16>().map_err(StartError::System)?;
         let token = data_encoding::HEXLOWER.encode(&secret);
         let checkout = Path::new("zones/demo");
@@ -90,6 +93,23 @@ impl Files {
     }
 }
 
+/// Makes a folder of this process below `parent`. One with its plain name may be left of a demo that was killed and had
+/// the same process id.
+fn new_folder(parent: &Path, process: u32) -> std::io::Result<PathBuf> {
+    let mut made = Err(std::io::ErrorKind::AlreadyExists.into());
+    for suffix in 0..MAX_LEFT {
+        let folder = parent.join(match suffix {
+            0 => format!("portolan-demo-{process}"),
+            n => format!("portolan-demo-{process}-{n}"),
+        });
+        made = std::fs::create_dir(&folder).map(|()| folder);
+        if !made.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists) {
+            break;
+        }
+    }
+    made
+}
+
 /// A policy in which every `port` out of `from` is `to`.
 fn with_port(policy: &str, from: &BTreeSet<u16>, to: u16) -> String {
     let moved = |line: &str| {
@@ -111,6 +131,14 @@ impl Drop for Files {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_demo_left_is_passed_over() {
+        let parent = tempfile::tempdir().unwrap();
+        let names = [(); 2].map(|()| new_folder(parent.path(), 7).unwrap().file_name().unwrap().to_owned());
+        assert_eq!(names, ["portolan-demo-7", "portolan-demo-7-1"]);
+        assert!(new_folder(&parent.path().join("missing"), 7).is_err());
+    }
 
     #[test]
     fn only_ports_that_are_taken_are_moved() {
