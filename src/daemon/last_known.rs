@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::{Problem, Severity};
 use crate::daemon::store::{KeptFile, Store, Unreadable};
 use crate::fleet::{Received, Report};
-use crate::health::{Flaps, Heard, History, LastKnown, Observation, Past, Rtt, Sign};
+use crate::health::{CheckState, DetectorState, Flaps, HeartbeatState, Observation, RetainedCheck, Rtt, Sign};
 use crate::model::heartbeat::MAX_BEAT;
 use crate::model::{CheckKey, Doubt, Health, Model, Moment};
 
@@ -151,19 +151,19 @@ impl LastReports {
     }
 
     /// What a vantage knew of the checks of `model`, as far as that may still count for something.
-    pub(crate) fn of(&self, vantage: &str, model: &Model, now: Now) -> Vec<LastKnown> {
+    pub(crate) fn of(&self, vantage: &str, model: &Model, now: Now) -> Vec<RetainedCheck> {
         let Some(report) = self.0.iter().find(|report| report.name == vantage) else { return Vec::new() };
         let Some(at) = now.moment_of(report.at) else { return Vec::new() };
         let kept: HashMap<&CheckName, &KeptCheck> = report.checks.iter().map(|check| (&check.name, check)).collect();
         let known = model.checks.iter().filter_map(|check| {
             let observation = kept.get(&CheckName::of(&check.key)?)?.observation(&check.key, now)?;
-            Some(LastKnown { observation, at, until: at + check.key.monitor.quorum.stale_after })
+            Some(RetainedCheck { observation, at, until: at + check.key.monitor.quorum.stale_after })
         });
-        let may_count = |known: &LastKnown| {
+        let may_count = |known: &RetainedCheck| {
             // What a service said of itself has its own time.
             now.moment < known.until || known.observation.key.monitor.kind.heartbeat().is_some()
         };
-        let known: Vec<LastKnown> = known.filter(may_count).collect();
+        let known: Vec<RetainedCheck> = known.filter(may_count).collect();
         if !known.is_empty() {
             let age_secs = now.moment.since(at).as_secs();
             tracing::info!(vantage, checks = known.len(), age_secs, "the last known health is used");
@@ -178,7 +178,7 @@ impl CheckName {
         let kind = &key.monitor.kind;
         let mut hasher = SipHasher13::new();
         let target = match kind.heartbeat() {
-            // Its history hangs on who beats, not on how that is judged.
+            // It is the same service whatever monitor judges it.
             Some(spec) => {
                 spec.service().hash(&mut hasher);
                 format!("{} of {}", spec.endpoint, spec.zone)
@@ -217,20 +217,22 @@ impl KeptCheck {
             flaps: KeptFlaps::default(),
             well: false,
         };
-        Some(match observation.history? {
-            History::Probes(Past { health: _, failures, run, rtt, held_for, flaps, is_well }) => KeptCheck {
-                // Else it tells how long it is held, or that it is suspect: that is found anew.
-                why: observation.why.clone().filter(|_| health == KeptHealth::Down && !flaps.is_held),
-                failures,
-                run,
-                srtt_ms: rtt.srtt().map(millis),
-                rttvar_ms: rtt.rttvar().map(millis),
-                held_for_ms: millis(held_for),
-                flaps: KeptFlaps::of(&flaps),
-                well: is_well,
-                ..empty
-            },
-            History::Beats(Heard { health: _, run, last, alive_for, held_for, flaps }) => {
+        Some(match observation.state? {
+            CheckState::Probed(DetectorState { health: _, failures, run, rtt, held_for, flaps, is_well }) => {
+                KeptCheck {
+                    // Else it tells how long it is held, or that it is suspect: that is found anew.
+                    why: observation.why.clone().filter(|_| health == KeptHealth::Down && !flaps.is_held),
+                    failures,
+                    run,
+                    srtt_ms: rtt.srtt().map(millis),
+                    rttvar_ms: rtt.rttvar().map(millis),
+                    held_for_ms: millis(held_for),
+                    flaps: KeptFlaps::of(&flaps),
+                    well: is_well,
+                    ..empty
+                }
+            }
+            CheckState::Heartbeat(HeartbeatState { health: _, run, last, alive_for, held_for, flaps }) => {
                 let ttl = last.and_then(|(_, sign)| match sign {
                     Sign::Alive { ttl } => Some(ttl),
                     Sign::Goodbye => None,
@@ -264,18 +266,18 @@ impl KeptCheck {
         };
         let KeptFlaps { penalty, falls, held } = self.flaps;
         let flaps = Flaps { penalty, falls, is_held: held };
-        let history = match key.monitor.kind.heartbeat() {
+        let state = match key.monitor.kind.heartbeat() {
             Some(_) => {
                 let sign = match self.ttl_ms {
                     Some(ttl) => Sign::Alive { ttl: duration(ttl)?.min(MAX_BEAT) },
                     None => Sign::Goodbye,
                 };
                 let (last, alive_for) = (heard_at.map(|at| (at, sign)), duration(self.alive_for_ms)?);
-                History::Beats(Heard { health, run: self.run, last, alive_for, held_for, flaps })
+                CheckState::Heartbeat(HeartbeatState { health, run: self.run, last, alive_for, held_for, flaps })
             }
             None => {
                 let (failures, run, is_well) = (self.failures, self.run, self.well && held);
-                History::Probes(Past { health, failures, run, rtt, held_for, flaps, is_well })
+                CheckState::Probed(DetectorState { health, failures, run, rtt, held_for, flaps, is_well })
             }
         };
         let is_measured = key.monitor.kind.measures_rtt();
@@ -290,7 +292,7 @@ impl KeptCheck {
             why: self.why.clone(),
             hold: None,
             doubt: Doubt::None,
-            history: Some(history),
+            state: Some(state),
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::daemon::limits;
 use crate::daemon::probing::Probing;
 use crate::fleet::{Exchange, Received, Vantage, agree};
 use crate::health::{
-    Beats, LastKnown, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, Round, Sources, control_check,
+    Beats, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, RetainedCheck, Round, Sources, control_check,
     reap_orphans,
 };
 use crate::model::{Answerable, CheckId, CheckKey, Model, Moment, RegionId, WorldView};
@@ -41,7 +41,7 @@ struct Member {
     vantage: Vantage,
     prober: ProberHandle,
     /// What it knew before the start, until its prober is told.
-    last_known: Vec<LastKnown>,
+    retained: Vec<RetainedCheck>,
 }
 
 impl Vantages {
@@ -76,7 +76,7 @@ impl Vantages {
             let clients = Arc::new(ProbeClients::new(spec.sources));
             let publish = move |at, observations, blind| seat.publish(at, observations, blind);
             let prober = Prober::spawn(settings, clients, Box::new(publish));
-            Member { vantage, prober, last_known: Vec::new() }
+            Member { vantage, prober, retained: Vec::new() }
         };
         let on_its_threads = probing.enter();
         // What programs of exec monitors leave behind, where this is process 1 of a container.
@@ -88,11 +88,11 @@ impl Vantages {
 
     /// Takes what each vantage reported last before the start, as `known` has it by a vantage's name: it stands until the
     /// vantage reports anew, and its prober goes on from it.
-    pub(crate) fn recall(&mut self, mut known: impl FnMut(&str) -> Vec<LastKnown>, now: Moment) {
+    pub(crate) fn recall(&mut self, mut known: impl FnMut(&str) -> Vec<RetainedCheck>, now: Moment) {
         for member in &mut self.members {
-            member.last_known = known(&member.vantage.name);
-            if let Some(LastKnown { at, .. }) = member.last_known.first() {
-                let fresh = member.last_known.iter().filter(|known| now < known.until);
+            member.retained = known(&member.vantage.name);
+            if let Some(RetainedCheck { at, .. }) = member.retained.first() {
+                let fresh = member.retained.iter().filter(|known| now < known.until);
                 let observations = fresh.map(|known| known.observation.clone()).collect();
                 self.exchange.join(member.vantage.clone()).publish(*at, observations, None);
             }
@@ -120,7 +120,7 @@ impl Vantages {
     pub(crate) fn begin(&mut self, models: &[&Model]) -> Vec<Round> {
         let plan = plan_of(models);
         let begin = |member: &mut Member| {
-            member.prober.adopt(Plan { last_known: std::mem::take(&mut member.last_known), ..plan.clone() })
+            member.prober.adopt(Plan { retained: std::mem::take(&mut member.retained), ..plan.clone() })
         };
         self.members.iter_mut().map(begin).collect()
     }

@@ -56,7 +56,7 @@ pub struct Flaps {
 
 impl Damping {
     /// One that goes on from what was at `at`.
-    pub fn resume(monitor: &Monitor, flaps: &Flaps, at: Moment) -> Damping {
+    pub fn restore(monitor: &Monitor, flaps: &Flaps, at: Moment) -> Damping {
         let fresh = Damping::new(monitor);
         let penalty = if flaps.penalty.is_finite() { flaps.penalty.clamp(0.0, CEILING) } else { 0.0 };
         let is_held = flaps.is_held && fresh.half_life.is_some();
@@ -205,20 +205,20 @@ mod tests {
     fn a_successor_holds_it_as_long_as_it_would_have_been() {
         let before = after(&[100, 106]);
         let monitor = Monitor::new(ProbeKind::Tcp);
-        let mut resumed = Damping::resume(&monitor, &before.flaps(at(130)), at(130));
-        assert_eq!(resumed.words(at(140)), before.words(at(140)));
-        resumed.settle(at(172));
-        assert!(resumed.is_held());
-        resumed.settle(at(173));
-        assert!(!resumed.is_held());
+        let mut restored = Damping::restore(&monitor, &before.flaps(at(130)), at(130));
+        assert_eq!(restored.words(at(140)), before.words(at(140)));
+        restored.settle(at(172));
+        assert!(restored.is_held());
+        restored.settle(at(173));
+        assert!(!restored.is_held());
         for (what, flaps, monitor) in [
             ("not a number", Flaps { penalty: f64::NAN, falls: 1, is_held: true }, monitor.clone()),
             ("out of bounds", Flaps { penalty: 1e300, falls: u32::MAX, is_held: true }, monitor.clone()),
             ("damping is off by now", before.flaps(at(107)), Monitor { damping: false, ..monitor }),
         ] {
-            let mut resumed = Damping::resume(&monitor, &flaps, at(107));
-            resumed.fell(at(107));
-            assert!(resumed.left(at(107)).as_secs() <= 180, "{what}");
+            let mut restored = Damping::restore(&monitor, &flaps, at(107));
+            restored.fell(at(107));
+            assert!(restored.left(at(107)).as_secs() <= 180, "{what}");
         }
     }
 

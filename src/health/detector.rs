@@ -37,7 +37,7 @@
 //! Two things lie over the diagram. What has flapped is held Down by [`Damping`], while the states below go on as the
 //! probes have them. And what stays Down is probed more and more rarely ([`Detector::backoff`]) until it answers.
 
-mod past;
+mod state;
 
 use std::mem;
 use std::time::Duration;
@@ -47,7 +47,7 @@ use crate::health::{Damping, Rtt};
 use crate::model::timing::{MIN_SPACING, RESTART_GRACE, VERIFY_WINDOW};
 use crate::model::{Health, Moment, Monitor};
 
-pub use past::Past;
+pub use state::DetectorState;
 
 /// Failures in Down after which the interval begins to grow. Judgment: with the default interval that is half a minute,
 /// and what comes back in that time (a restart, a deployment) is to be found as fast as ever.

@@ -24,14 +24,14 @@
 //! rhythm anew, so that an outage never is a part of it and a new rhythm costs one verdict at most; until it is
 //! known the ttl decides. A gap in which nobody could have been heard says nothing of it either.
 
-mod past;
+mod state;
 
 use std::time::Duration;
 
 use crate::health::{Damping, Phi, Transition};
 use crate::model::{Health, Moment, Monitor};
 
-pub use past::Heard;
+pub use state::HeartbeatState;
 
 /// What a service says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

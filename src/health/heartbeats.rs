@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::health::{Heartbeat, History, LastKnown, Observation, Sign, Transition};
+use crate::health::{CheckState, Heartbeat, Observation, RetainedCheck, Sign, Transition};
 use crate::model::{CheckKey, Doubt, Health, HeartbeatSpec, Moment};
 
 /// Beats that wait for a prober at a time; further ones are refused, and their senders try again. Judgment: more than a
@@ -98,16 +98,16 @@ impl Heartbeats {
         }
     }
 
-    /// Goes on from what another prober of this place heard of those that this one has heard nothing of yet.
-    pub fn recall(&mut self, all: &[LastKnown], now: Moment) {
-        for LastKnown { observation, at, until } in all {
-            let (Some(History::Beats(heard)), Some(nth)) = (observation.history, self.index.get(&observation.key))
+    /// Restores those of which this prober received no beat yet, from what an earlier prober of this vantage observed.
+    pub fn restore(&mut self, all: &[RetainedCheck], now: Moment) {
+        for RetainedCheck { observation, at, until } in all {
+            let (Some(CheckState::Heartbeat(saved)), Some(nth)) = (observation.state, self.index.get(&observation.key))
             else {
                 continue;
             };
             let (nth, known) = (*nth, &mut self.known[*nth]);
             if let (Some(spec), None) = (known.key.monitor.kind.heartbeat(), known.heartbeat.last()) {
-                known.heartbeat = Heartbeat::resume(&known.key.monitor, spec, &heard, [*at, *until], now);
+                known.heartbeat = Heartbeat::restore(&known.key.monitor, spec, &saved, [*at, *until], now);
                 self.settle(nth);
             }
         }
@@ -202,7 +202,7 @@ impl Known {
                 (false, true) => Doubt::Suspect,
                 (false, false) => Doubt::None,
             },
-            history: Some(History::Beats(self.heartbeat.heard(now))),
+            state: Some(CheckState::Heartbeat(self.heartbeat.state(now))),
         }
     }
 

@@ -19,13 +19,13 @@ mod simulation;
 
 pub use blindness::{Blindness, Contact, Control, Found, Look, Sight};
 pub use damping::{Damping, Flaps};
-pub use detector::{Detector, Event, Past, Transition};
-pub use heartbeat::{Heard, Heartbeat, Sign};
+pub use detector::{Detector, DetectorState, Event, Transition};
+pub use heartbeat::{Heartbeat, HeartbeatState, Sign};
 pub use heartbeats::{Beat, Beats, Busy, Heartbeats};
-pub use observation::{History, Observation};
+pub use observation::{CheckState, Observation};
 pub use pace::{Move, Pace};
 pub use phi::Phi;
 pub use probe::{Failure, Measurement, ProbeClients, Sources, check_rights, reap_orphans};
-pub use prober::{LastKnown, Plan, Prober, ProberHandle, ProberSettings, Round, control_check};
+pub use prober::{Plan, Prober, ProberHandle, ProberSettings, RetainedCheck, Round, control_check};
 pub use rtt::Rtt;
 pub use schedule::{Schedule, SlotId};

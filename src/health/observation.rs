@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::health::{Heard, Past};
+use crate::health::{DetectorState, HeartbeatState};
 use crate::model::{CheckKey, Doubt, Health, Hold, Moment};
 
 /// What one prober believes of one check at one moment.
@@ -29,15 +29,15 @@ pub struct Observation {
     pub hold: Option<Hold>,
     /// Whether the verdict is other than the last probes say.
     pub doubt: Doubt,
-    /// What the verdict rests on, for one that is to go on from it; `None` where that isn't this prober's own knowledge.
-    pub history: Option<History>,
+    /// What the verdict rests on, from which another prober can continue; `None` while it is restored and not confirmed.
+    pub state: Option<CheckState>,
 }
 
-/// What a verdict rests on.
+/// What a verdict rests on, as a value that outlives the prober.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum History {
-    /// How probes ended.
-    Probes(Past),
-    /// What the service said of itself.
-    Beats(Heard),
+pub enum CheckState {
+    /// Of a check that is probed.
+    Probed(DetectorState),
+    /// Of a service that sends heartbeats.
+    Heartbeat(HeartbeatState),
 }

@@ -21,7 +21,7 @@ use crate::health::{Beat, Beats, Blindness, Event, Heartbeats, Observation, Sche
 use crate::model::{CheckKey, Moment};
 
 pub use sight::control_check;
-pub use watched::{LastKnown, Plan};
+pub use watched::{Plan, RetainedCheck};
 
 use holding::{Holding, News};
 use watched::Watched;
@@ -188,13 +188,13 @@ impl Prober {
     fn adopt(&mut self, order: Command) {
         let now = clock::now();
         self.heartbeats.adopt(&order.plan.checks, now);
-        self.heartbeats.recall(&order.plan.last_known, now);
+        self.heartbeats.restore(&order.plan.retained, now);
         let mut known: HashMap<Arc<CheckKey>, SlotId> =
             self.watched.iter().map(|(slot, watched)| (Arc::clone(&watched.key), *slot)).collect();
         let mut seen = HashSet::new();
-        let Plan { checks, regions, last_known } = order.plan;
-        let mut last_known: HashMap<Arc<CheckKey>, LastKnown> =
-            last_known.into_iter().map(|known| (Arc::clone(&known.observation.key), known)).collect();
+        let Plan { checks, regions, retained } = order.plan;
+        let mut retained: HashMap<Arc<CheckKey>, RetainedCheck> =
+            retained.into_iter().map(|known| (Arc::clone(&known.observation.key), known)).collect();
         let region_of: HashMap<Arc<CheckKey>, usize> = checks.iter().cloned().zip(regions).collect();
         let planned: Vec<Arc<CheckKey>> =
             checks.into_iter().filter(|key| key.monitor.kind.is_probed() && seen.insert(Arc::clone(key))).collect();
@@ -205,11 +205,11 @@ impl Prober {
         let were_up = self.hosts_up_while_blind();
         for (slot, key) in self.schedule.add(&intervals, now).into_iter().zip(fresh) {
             self.holding.add(slot, key);
-            let watched = match last_known.remove(key) {
+            let watched = match retained.remove(key) {
                 None if key.target.ip().is_some_and(|ip| were_up.contains(&ip)) => {
                     Watched::assumed_up(Arc::clone(key), now)
                 }
-                known => Watched::new(Arc::clone(key), known),
+                saved => Watched::new(Arc::clone(key), saved),
             };
             self.watched.insert(slot, watched);
             known.insert(Arc::clone(key), slot);

@@ -217,7 +217,7 @@ fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Rec
                 why: said.why.clone(),
                 hold: said.hold,
                 doubt: said.doubt,
-                history: None,
+                state: None,
             })
         });
         let region = model.region(vantage.region).name.as_str().into();

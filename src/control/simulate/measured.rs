@@ -80,7 +80,7 @@ fn observations(
             why: None,
             hold: None,
             doubt: Doubt::None,
-            history: None,
+            state: None,
         })
     });
     said.collect()

@@ -48,7 +48,7 @@ fn probed(key: &Arc<CheckKey>, outcomes: &str) -> Observation {
         detector.step(if outcome == 'S' { success } else { Event::Failure { began: at } }, at);
         at = at + 1000 * MS;
     }
-    let past = detector.past(THEN.moment);
+    let past = detector.state(THEN.moment);
     Observation {
         key: Arc::clone(key),
         health: past.health,
@@ -60,16 +60,16 @@ fn probed(key: &Arc<CheckKey>, outcomes: &str) -> Observation {
         why: (past.health == Health::Down).then(|| "connection refused".into()),
         hold: None,
         doubt: Doubt::None,
-        history: Some(History::Probes(past)),
+        state: Some(CheckState::Probed(past)),
     }
 }
 
 fn heard(key: &Arc<CheckKey>, sign: Sign) -> Observation {
     let mut judge = Heartbeat::new(&key.monitor, 5000 * MS, THEN.moment - 2000 * MS);
     judge.hear(sign, THEN.moment - 1000 * MS);
-    let history = Some(History::Beats(judge.heard(THEN.moment)));
+    let state = Some(CheckState::Heartbeat(judge.state(THEN.moment)));
     let probed_at = judge.last().map(|(at, _)| at);
-    Observation { health: judge.health(), srtt: None, rttvar: None, why: None, probed_at, history, ..probed(key, "S") }
+    Observation { health: judge.health(), srtt: None, rttvar: None, why: None, probed_at, state, ..probed(key, "S") }
 }
 
 fn report(vantage: &str, observations: Vec<Observation>) -> Received {
@@ -110,9 +110,9 @@ async fn what_was_believed_comes_back_with_all_that_it_rests_on() {
     let shift = |moment: Moment| now.moment - 4000 * MS - THEN.moment.since(moment);
     for before in &observations {
         let after = known.iter().find(|known| known.observation.key == before.key).unwrap();
-        let LastKnown { observation, at, until } = after;
+        let RetainedCheck { observation, at, until } = after;
         assert_eq!((*at, *until), (shift(THEN.moment), shift(THEN.moment) + STALE_AFTER), "as old as it is");
-        let held = matches!(before.history, Some(History::Probes(past)) if past.flaps.is_held);
+        let held = matches!(before.state, Some(CheckState::Probed(past)) if past.flaps.is_held);
         assert_eq!(
             (observation.health, observation.srtt, observation.rttvar, &observation.why, observation.probed_at),
             (
@@ -124,18 +124,18 @@ async fn what_was_believed_comes_back_with_all_that_it_rests_on() {
             ),
             "{written}"
         );
-        let expected = before.history.map(|history| match history {
-            History::Probes(past) => {
+        let expected = before.state.map(|state| match state {
+            CheckState::Probed(past) => {
                 // How the path was lately is found anew.
                 let rtt =
                     past.rtt.srtt().zip(past.rtt.rttvar()).map_or(Rtt::default(), |(mean, dev)| Rtt::of(mean, dev));
-                History::Probes(Past { rtt, ..past })
+                CheckState::Probed(DetectorState { rtt, ..past })
             }
-            History::Beats(heard) => {
-                History::Beats(Heard { last: heard.last.map(|(at, sign)| (shift(at), sign)), ..heard })
+            CheckState::Heartbeat(heard) => {
+                CheckState::Heartbeat(HeartbeatState { last: heard.last.map(|(at, sign)| (shift(at), sign)), ..heard })
             }
         });
-        assert_eq!(observation.history, expected);
+        assert_eq!(observation.state, expected);
     }
     assert!(reports.of("ns2", &model, now).is_empty() && reports.of("ns3", &model, now).is_empty());
 }
@@ -237,8 +237,8 @@ async fn figures_that_cannot_be_are_cut_down_or_left_out() {
         let known = reports.of("ns1", &model, now);
         assert_eq!(known.len(), usize::from(is_used), "{to}");
         for known in known {
-            let Some(History::Probes(past)) = known.observation.history else { panic!("{known:?}") };
-            let mut detector = Detector::resume(&key.monitor, &past, known.at);
+            let Some(CheckState::Probed(past)) = known.observation.state else { panic!("{known:?}") };
+            let mut detector = Detector::restore(&key.monitor, &past, known.at);
             for second in 0..100 {
                 let at = now.moment + 1000 * MS * second;
                 detector.step(Event::Failure { began: at }, at);

@@ -37,7 +37,7 @@ fn observation(port: u16, health: Health) -> Observation {
         why: None,
         hold: None,
         doubt: Doubt::None,
-        history: None,
+        state: None,
     }
 }
 

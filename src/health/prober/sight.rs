@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 
 use crate::health::blindness::{Control, Look};
 use crate::health::prober::{Prober, Watched};
-use crate::health::{Detector, Past, SlotId};
+use crate::health::{Detector, DetectorState, SlotId};
 use crate::model::{CheckKey, Health, Moment, Monitor, ProbeKind, ProbeTarget};
 
 /// After blindness the checks that failed are probed afresh this far apart: 20,000 a second, as in a first round.
@@ -113,8 +113,9 @@ impl Prober {
             if is_well || watched.believed == Health::Down || regions.binary_search(&watched.region).is_err() {
                 continue;
             }
-            let past = Past { health: watched.believed, rtt: *watched.detector.rtt(), ..Past::default() };
-            watched.detector = Detector::resume(&watched.key.monitor, &past, now);
+            let state =
+                DetectorState { health: watched.believed, rtt: *watched.detector.rtt(), ..DetectorState::default() };
+            watched.detector = Detector::restore(&watched.key.monitor, &state, now);
             watched.is_failing = false;
             watched.contact.begin_afresh();
             self.schedule.back_off(*slot, 1, now);

@@ -1,6 +1,6 @@
 //! The whole loop against real sockets. Waits are for events, bounded generously.
 
-mod resume;
+mod restore;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};

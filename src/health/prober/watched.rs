@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::health::blindness::{Contact, Found};
-use crate::health::detector::{Detector, Event, Past};
-use crate::health::observation::History;
+use crate::health::detector::{Detector, DetectorState, Event};
+use crate::health::observation::CheckState;
 use crate::health::probe::Measurement;
 use crate::health::{Observation, Rtt};
 use crate::model::{CheckKey, Doubt, Health, Moment};
@@ -17,18 +17,18 @@ pub struct Plan {
     pub checks: Vec<Arc<CheckKey>>,
     /// The region of each, from 0, in the same order; those beyond the list's end are of region 0.
     pub regions: Vec<usize>,
-    /// What another prober of this place knew of some of them. Counts for those that are new to this one.
-    pub last_known: Vec<LastKnown>,
+    /// The last observations of an earlier prober of this vantage. They count for checks that are new to this prober.
+    pub retained: Vec<RetainedCheck>,
 }
 
-/// What a prober that is no more observed last of a check.
+/// The last observation of a check by an earlier prober, which a new prober restores the check from.
 #[derive(Debug, Clone)]
-pub struct LastKnown {
-    /// What it said.
+pub struct RetainedCheck {
+    /// The observation, with the state of its check.
     pub observation: Observation,
-    /// When it said that.
+    /// When it was made.
     pub at: Moment,
-    /// Until then it counts, if nothing is heard of the check.
+    /// It counts until then, unless a probe or a beat gives new evidence.
     pub until: Moment,
 }
 
@@ -52,22 +52,22 @@ pub(super) struct Watched {
     pub(super) contact: Contact,
     pub(super) probed_at: Option<Moment>,
     pub(super) why: Option<Arc<str>>,
-    /// Until when what was last known before this prober counts; `None` once this one has evidence of its own.
-    borrowed_until: Option<Moment>,
+    /// Until when a restored state counts; `None` once this prober has evidence of its own.
+    restored_until: Option<Moment>,
     /// Whether the first round need not wait for it any more: it is tried and verified, or can't be probed from here.
     pub(super) is_settled: bool,
 }
 
 impl Watched {
-    /// A check that goes on from what was last known of it, if anything was.
-    pub(super) fn new(key: Arc<CheckKey>, last_known: Option<LastKnown>) -> Watched {
-        let past = last_known.and_then(|known| Some((known.observation.history?, known)));
-        let (detector, probed_at, why, borrowed_until) = match past {
-            Some((History::Probes(past), LastKnown { observation, at, until })) => {
-                let detector = Detector::resume(&key.monitor, &past, at);
+    /// A check that continues from its retained state, if there is one.
+    pub(super) fn new(key: Arc<CheckKey>, retained: Option<RetainedCheck>) -> Watched {
+        let saved = retained.and_then(|check| Some((check.observation.state?, check)));
+        let (detector, probed_at, why, restored_until) = match saved {
+            Some((CheckState::Probed(state), RetainedCheck { observation, at, until })) => {
+                let detector = Detector::restore(&key.monitor, &state, at);
                 (detector, observation.probed_at, observation.why, Some(until))
             }
-            Some((History::Beats(_), _)) | None => (Detector::new(&key.monitor), None, None, None),
+            Some((CheckState::Heartbeat(_), _)) | None => (Detector::new(&key.monitor), None, None, None),
         };
         let believed = detector.health();
         Watched {
@@ -79,7 +79,7 @@ impl Watched {
             contact: Contact::default(),
             probed_at,
             why,
-            borrowed_until,
+            restored_until,
             is_settled: false,
         }
     }
@@ -87,8 +87,8 @@ impl Watched {
     /// A check of a host that was up, new to a vantage that is blind: a monitor was changed. That it can't be probed is
     /// no reason to take the host out.
     pub(super) fn assumed_up(key: Arc<CheckKey>, now: Moment) -> Watched {
-        let past = Past { health: Health::Up, ..Past::default() };
-        let detector = Detector::resume(&key.monitor, &past, now);
+        let state = DetectorState { health: Health::Up, ..DetectorState::default() };
+        let detector = Detector::restore(&key.monitor, &state, now);
         Watched { detector, believed: Health::Up, ..Watched::new(key, None) }
     }
 
@@ -115,7 +115,7 @@ impl Watched {
             }
         };
         self.probed_at = Some(ended);
-        self.borrowed_until = None;
+        self.restored_until = None;
         self.is_failing = found != Found::Success;
         self.contact.note(found, ended);
         let transition = self.detector.step(event, ended);
@@ -123,11 +123,11 @@ impl Watched {
         (self.detector.deadline(), transition.is_some())
     }
 
-    /// What was last known before this prober, and no probe has told of since, is no longer known.
+    /// Drops a restored state whose time is over and that no probe has confirmed.
     pub(super) fn forget_what_is_stale(&mut self, now: Moment) {
-        if self.borrowed_until.is_some_and(|until| now >= until) {
+        if self.restored_until.is_some_and(|until| now >= until) {
             self.detector = Detector::new(&self.key.monitor);
-            (self.borrowed_until, self.probed_at) = (None, None);
+            (self.restored_until, self.probed_at) = (None, None);
         }
     }
 
@@ -159,17 +159,18 @@ impl Watched {
                 (false, true) => Doubt::Suspect,
                 (false, false) => Doubt::None,
             },
-            history: self.history(is_believed, now),
+            state: self.check_state(is_believed, now),
         }
     }
 
-    /// What another prober could go on from. What was taken over and not confirmed is not handed on: it grows no younger.
-    fn history(&self, is_believed: bool, now: Moment) -> Option<History> {
-        let past = match is_believed {
-            true => self.detector.past(now),
+    /// The state from which another prober can continue. A restored state that no probe has confirmed is not passed on: that
+    /// would make it look younger than it is.
+    fn check_state(&self, is_believed: bool, now: Moment) -> Option<CheckState> {
+        let state = match is_believed {
+            true => self.detector.state(now),
             // What speaks against it is no evidence, or not yet.
-            false => Past { health: self.believed, rtt: *self.detector.rtt(), ..Past::default() },
+            false => DetectorState { health: self.believed, rtt: *self.detector.rtt(), ..DetectorState::default() },
         };
-        self.borrowed_until.is_none().then_some(History::Probes(past))
+        self.restored_until.is_none().then_some(CheckState::Probed(state))
     }
 }

@@ -1,5 +1,5 @@
-//! What a detector has come to, as a plain value that outlives it: kept over a restart, and where a vantage that was blind
-//! begins again.
+//! The state of a detector as a plain value that outlives it. A restart restores detectors from it, and so does a vantage
+//! after it was blind.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use crate::health::detector::{BACKOFF_AFTER, Detector, MAX_BACKOFF, State};
 use crate::health::{Damping, Flaps, Rtt};
 use crate::model::{Health, Moment, Monitor};
 
-/// What a detector has come to.
+/// The state of a detector.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Past {
+pub struct DetectorState {
     /// The verdict.
     pub health: Health,
     /// Failures that count against an Up check, or those that a Down one has had in a row.
@@ -27,39 +27,40 @@ pub struct Past {
 }
 
 impl Detector {
-    /// A detector that goes on from `past`, as it was at `at`. A failure of a probe that began before that says nothing. One probe against it is never enough to make it Down unless
-    /// it would be for any: failures count up to one short of `fall`. What the monitor doesn't allow is cut down to what
-    /// it does.
-    pub fn resume(monitor: &Monitor, past: &Past, at: Moment) -> Detector {
+    /// A detector that continues from `saved`, as it was at `at`.
+    ///
+    /// A failed probe that began before `at` doesn't count. Failures count up to one less than `fall`, so that at least one
+    /// new failure is needed for Down. Values that the monitor doesn't allow are limited to what it allows.
+    pub fn restore(monitor: &Monitor, saved: &DetectorState, at: Moment) -> Detector {
         let fresh = Detector::new(monitor);
-        let failures = past.failures.min(fresh.fall - 1);
-        let run = past.run.min(fresh.rise - 1);
-        let probes_say = if past.is_well { Health::Up } else { past.health };
+        let failures = saved.failures.min(fresh.fall - 1);
+        let run = saved.run.min(fresh.rise - 1);
+        let probes_say = if saved.is_well { Health::Up } else { saved.health };
         let state = match (probes_say, failures) {
             (Health::Unknown, _) => fresh.state,
             (Health::Up, 0) => State::Up,
             (Health::Up, _) => State::Suspect { failures, run, verify_at: None },
-            (Health::Down, _) => State::Down { run, failures: past.failures.min(BACKOFF_AFTER + MAX_BACKOFF.ilog2()) },
+            (Health::Down, _) => State::Down { run, failures: saved.failures.min(BACKOFF_AFTER + MAX_BACKOFF.ilog2()) },
         };
         Detector {
             state,
-            rtt: past.rtt,
-            held_until: at + past.held_for.min(fresh.hold_down),
+            rtt: saved.rtt,
+            held_until: at + saved.held_for.min(fresh.hold_down),
             up_since: at,
-            damping: Damping::resume(monitor, &past.flaps, at),
+            damping: Damping::restore(monitor, &saved.flaps, at),
             ..fresh
         }
     }
 
-    /// What it has come to at `now`.
-    pub fn past(&self, now: Moment) -> Past {
+    /// Its state at `now`.
+    pub fn state(&self, now: Moment) -> DetectorState {
         let (failures, run) = match self.state {
             State::Unknown { failures, .. } => (failures, 0),
             State::Up => (0, 0),
             State::Suspect { failures, run, .. } => (failures, run),
             State::Down { run, failures } => (failures, run),
         };
-        Past {
+        DetectorState {
             health: self.health(),
             failures,
             run,
@@ -83,7 +84,8 @@ mod tests {
     fn what_began_before_the_detector_did_is_not_counted() {
         let monitor = Monitor { fall: 1, ..Monitor::new(ProbeKind::Tcp) };
         let at = |second| Moment::START + Duration::from_secs(second);
-        let mut detector = Detector::resume(&monitor, &Past { health: Health::Up, ..Past::default() }, at(10));
+        let mut detector =
+            Detector::restore(&monitor, &DetectorState { health: Health::Up, ..DetectorState::default() }, at(10));
         assert_eq!(detector.step(Event::Failure { began: at(9) }, at(11)), None, "as when a vantage was blind");
         let down = Transition { from: Health::Up, to: Health::Down };
         assert_eq!(detector.step(Event::Failure { began: at(10) }, at(11)), Some(down));
@@ -114,13 +116,13 @@ mod tests {
             played(&mut detector, &before, 0);
             prop_assume!(detector.health() != Health::Unknown);
             let now = Moment::START + Duration::from_secs(before.len() as u64);
-            let past = detector.past(now);
-            let mut successor = Detector::resume(&monitor, &past, now);
-            prop_assert_eq!(successor.past(now), past);
+            let state = detector.state(now);
+            let mut successor = Detector::restore(&monitor, &state, now);
+            prop_assert_eq!(successor.state(now), state);
             let [ours, theirs] =
                 [&mut detector, &mut successor].map(|detector| played(detector, &after, before.len()));
             prop_assert_eq!(ours, theirs);
-            prop_assert_eq!(detector.past(now), successor.past(now));
+            prop_assert_eq!(detector.state(now), successor.state(now));
         }
 
         #[test]
@@ -133,7 +135,7 @@ mod tests {
             played(&mut detector, &before, 0);
             let now = Moment::START + Duration::from_secs(before.len() as u64);
             prop_assume!(detector.health() == Health::Down);
-            let mut successor = Detector::resume(&monitor, &detector.past(now), now);
+            let mut successor = Detector::restore(&monitor, &detector.state(now), now);
             let up = |changes: Vec<(usize, Transition)>| changes.first().map_or(usize::MAX, |(nth, _)| *nth);
             let [ours, theirs] = [&mut detector, &mut successor].map(|one| up(played(one, &after, before.len())));
             // Successes while it was held are counted anew: it may take longer, by a row of them.

@@ -1,4 +1,4 @@
-//! What was heard of a service, as a plain value that outlives its judge: kept over a restart.
+//! The state of a heartbeat check as a plain value that outlives it: a restart restores the check from it.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use crate::health::heartbeat::{Heartbeat, Sign};
 use crate::health::{Damping, Flaps};
 use crate::model::{Health, HeartbeatSpec, Moment, Monitor};
 
-/// What was heard of a service.
+/// The state of a heartbeat check.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Heard {
+pub struct HeartbeatState {
     /// The verdict.
     pub health: Health,
     /// Beats in a row, where they count.
     pub run: u32,
-    /// What was said last, and when.
+    /// The last sign of the service, and when it came.
     pub last: Option<(Moment, Sign)>,
     /// How much longer that counts.
     pub alive_for: Duration,
@@ -24,39 +24,40 @@ pub struct Heard {
 }
 
 impl Heartbeat {
-    /// One that goes on at `now` from what was heard until `at`, and by nobody since. The service's own word lasts as long
-    /// as it said: a beat for its ttl, a goodbye until the next beat. All else counts until `until`. What was up has its
-    /// time again, as it can't have been heard. The rhythm of the beats is learned anew.
-    pub fn resume(
+    /// A check that continues at `now` from `saved`, its state at `at`. Between the two no beat could be received.
+    ///
+    /// The service's own sign counts as long as it says: a beat for its ttl, a goodbye until the next beat. Everything else
+    /// counts until `until`. A service that was up gets its whole ttl again. The rhythm of the beats is learned again.
+    pub fn restore(
         monitor: &Monitor,
         spec: &HeartbeatSpec,
-        heard: &Heard,
+        saved: &HeartbeatState,
         [at, until]: [Moment; 2],
         now: Moment,
     ) -> Heartbeat {
         let fresh = Heartbeat::new(monitor, spec.ttl, now);
-        let held_until = at + heard.held_for.min(fresh.hold_down);
-        let damping = Damping::resume(monitor, &heard.flaps, at);
-        let (health, run, last) = (heard.health, heard.run, heard.last);
-        let resumed = Heartbeat { health, run, held_until, last, damping, ..fresh.clone() };
-        match (heard.health, heard.last) {
+        let held_until = at + saved.held_for.min(fresh.hold_down);
+        let damping = Damping::restore(monitor, &saved.flaps, at);
+        let (health, run, last) = (saved.health, saved.run, saved.last);
+        let restored = Heartbeat { health, run, held_until, last, damping, ..fresh.clone() };
+        match (saved.health, saved.last) {
             (Health::Up, Some((beat, Sign::Alive { ttl }))) => {
                 let ttl = ttl.min(spec.longest);
                 let is_known = now < until.max(beat + ttl);
-                if is_known { Heartbeat { alive_until: Some(now + ttl), is_forgiven: true, ..resumed } } else { fresh }
+                if is_known { Heartbeat { alive_until: Some(now + ttl), is_forgiven: true, ..restored } } else { fresh }
             }
-            (Health::Down, Some((_, Sign::Goodbye))) => Heartbeat { alive_until: None, run: 0, ..resumed },
+            (Health::Down, Some((_, Sign::Goodbye))) => Heartbeat { alive_until: None, run: 0, ..restored },
             (Health::Down, Some((_, Sign::Alive { .. }))) if now < until => {
-                Heartbeat { alive_until: Some(at + heard.alive_for.min(spec.longest)), ..resumed }
+                Heartbeat { alive_until: Some(at + saved.alive_for.min(spec.longest)), ..restored }
             }
-            (Health::Down, None) if now < until => resumed,
+            (Health::Down, None) if now < until => restored,
             (Health::Up | Health::Down | Health::Unknown, _) => fresh,
         }
     }
 
-    /// What was heard of it by `now`.
-    pub fn heard(&self, now: Moment) -> Heard {
-        Heard {
+    /// Its state at `now`.
+    pub fn state(&self, now: Moment) -> HeartbeatState {
+        HeartbeatState {
             health: self.health(),
             run: self.run,
             last: self.last,
@@ -101,9 +102,9 @@ mod tests {
             ("for hours", Down, goodbye, 9999, Down, None),
             ("nothing was known", Unknown, None, 105, Unknown, Some(110)),
         ] {
-            let heard = Heard { health, run: 1, last, ..Heard::default() };
-            let resumed = Heartbeat::resume(&monitor, &spec, &heard, [at(101), at(111)], at(now));
-            assert_eq!((resumed.health(), resumed.deadline()), (is, changes_at.map(at)), "{what}");
+            let saved = HeartbeatState { health, run: 1, last, ..HeartbeatState::default() };
+            let restored = Heartbeat::restore(&monitor, &spec, &saved, [at(101), at(111)], at(now));
+            assert_eq!((restored.health(), restored.deadline()), (is, changes_at.map(at)), "{what}");
         }
     }
 
@@ -120,8 +121,8 @@ mod tests {
             }
         }
         assert!(before.damping().is_held() && before.health() == Health::Down, "though it beats");
-        let mut resumed = Heartbeat::resume(&monitor, &spec, &before.heard(at(31)), [at(31), at(41)], at(32));
-        for heartbeat in [&mut before, &mut resumed] {
+        let mut restored = Heartbeat::restore(&monitor, &spec, &before.state(at(31)), [at(31), at(41)], at(32));
+        for heartbeat in [&mut before, &mut restored] {
             assert_eq!(heartbeat.hear(Sign::Alive { ttl }, at(33)), None);
             assert_eq!(
                 heartbeat.damping().left(at(33)).as_secs(),
@@ -140,8 +141,8 @@ mod tests {
         before.hear(Sign::Alive { ttl }, at(11));
         before.hear(Sign::Goodbye, at(20));
         before.hear(Sign::Alive { ttl: 50 * SECOND }, at(22));
-        let mut resumed = Heartbeat::resume(&monitor, &spec, &before.heard(at(23)), [at(23), at(33)], at(24));
-        for heartbeat in [&mut before, &mut resumed] {
+        let mut restored = Heartbeat::restore(&monitor, &spec, &before.state(at(23)), [at(23), at(33)], at(24));
+        for heartbeat in [&mut before, &mut restored] {
             assert_eq!(heartbeat.hear(Sign::Alive { ttl: 50 * SECOND }, at(30)), None, "held down until 50");
             assert_eq!(heartbeat.deadline(), Some(at(50)));
             assert!(heartbeat.wake(at(50)).is_some_and(|changed| changed.to == Health::Up));

@@ -1,14 +1,14 @@
 //! A prober that goes on from what another one knew before it, against real sockets.
 
 use super::*;
-use crate::health::{Flaps, History, Past, Rtt};
+use crate::health::{CheckState, DetectorState, Flaps, Rtt};
 use crate::model::{DnsSpec, Doubt};
 use crate::wire::Name;
 
 const HOUR_MS: u64 = 3_600_000;
 
 /// The same check with what was known of it a second ago, for ten more.
-fn known(key: &Arc<CheckKey>, past: Past) -> LastKnown {
+fn known(key: &Arc<CheckKey>, past: DetectorState) -> RetainedCheck {
     let now = clock::now();
     let observation = Observation {
         key: Arc::clone(key),
@@ -21,22 +21,22 @@ fn known(key: &Arc<CheckKey>, past: Past) -> LastKnown {
         why: None,
         hold: None,
         doubt: Doubt::None,
-        history: Some(History::Probes(past)),
+        state: Some(CheckState::Probed(past)),
     };
-    LastKnown { observation, at: now - Duration::from_secs(1), until: now + Duration::from_secs(10) }
+    RetainedCheck { observation, at: now - Duration::from_secs(1), until: now + Duration::from_secs(10) }
 }
 
-fn plan(last_known: Vec<LastKnown>) -> Plan {
-    let checks = last_known.iter().map(|known| Arc::clone(&known.observation.key)).collect();
-    Plan { checks, last_known, ..Plan::default() }
+fn plan(retained: Vec<RetainedCheck>) -> Plan {
+    let checks = retained.iter().map(|known| Arc::clone(&known.observation.key)).collect();
+    Plan { checks, retained, ..Plan::default() }
 }
 
 /// What the first round of a prober finds that goes on from this.
-async fn first_round(last_known: Vec<LastKnown>) -> Vec<Observation> {
+async fn first_round(retained: Vec<RetainedCheck>) -> Vec<Observation> {
     // Reports an hour apart: what is published comes from changes and the round's end.
     let settings = ProberSettings { report_every: Duration::from_secs(3600), ..ProberSettings::default() };
     let (prober, mut published) = start(settings);
-    ended(prober.adopt(plan(last_known))).await;
+    ended(prober.adopt(plan(retained))).await;
     let mut last = None;
     while let Ok(report) = published.0.try_recv() {
         last = Some(report);
@@ -49,12 +49,16 @@ async fn first_round(last_known: Vec<LastKnown>) -> Vec<Observation> {
 async fn the_first_round_waits_for_the_verification_of_what_was_up_and_died_meanwhile() {
     let (_down, down) = refusing();
     let (_up, up) = listening();
-    let was_up = Past { health: Health::Up, rtt: Rtt::of(Duration::from_millis(5), Duration::ZERO), ..Past::default() };
+    let was_up = DetectorState {
+        health: Health::Up,
+        rtt: Rtt::of(Duration::from_millis(5), Duration::ZERO),
+        ..DetectorState::default()
+    };
     let report = first_round(vec![
         known(&tcp_check(down, HOUR_MS), was_up),
-        known(&tcp_check(down, HOUR_MS + 1), Past { failures: 2, ..was_up }),
+        known(&tcp_check(down, HOUR_MS + 1), DetectorState { failures: 2, ..was_up }),
         known(&tcp_check(up, HOUR_MS), was_up),
-        known(&tcp_check(up, HOUR_MS + 1), Past { failures: 2, ..was_up }),
+        known(&tcp_check(up, HOUR_MS + 1), DetectorState { failures: 2, ..was_up }),
     ])
     .await;
     let found: Vec<_> = report.iter().map(|o| (o.health, o.why.as_deref())).collect();
@@ -66,13 +70,13 @@ async fn the_first_round_waits_for_the_verification_of_what_was_up_and_died_mean
 async fn what_was_down_needs_its_rise_and_what_flapped_its_time() {
     let (_up, up) = listening();
     let (_down, down) = refusing();
-    let was_down = Past { health: Health::Down, failures: 7, ..Past::default() };
+    let was_down = DetectorState { health: Health::Down, failures: 7, ..DetectorState::default() };
     let flaps = Flaps { penalty: 3.0, falls: 4, is_held: true };
     let report = first_round(vec![
         known(&tcp_check(down, HOUR_MS), was_down),
         known(&tcp_check(up, HOUR_MS), was_down),
-        known(&tcp_check(up, HOUR_MS + 1), Past { run: 1, ..was_down }),
-        known(&tcp_check(up, HOUR_MS + 2), Past { run: 1, flaps, ..was_down }),
+        known(&tcp_check(up, HOUR_MS + 1), DetectorState { run: 1, ..was_down }),
+        known(&tcp_check(up, HOUR_MS + 2), DetectorState { run: 1, flaps, ..was_down }),
     ])
     .await;
     let found: Vec<_> = report.iter().map(|o| o.health).collect();
@@ -84,7 +88,7 @@ async fn what_was_down_needs_its_rise_and_what_flapped_its_time() {
 async fn round_trip_times_go_on_from_what_they_were() {
     let (_up, up) = listening();
     let slow = Rtt::of(Duration::from_secs(8), Duration::from_secs(1));
-    let past = Past { health: Health::Up, rtt: slow, ..Past::default() };
+    let past = DetectorState { health: Health::Up, rtt: slow, ..DetectorState::default() };
     let report = first_round(vec![known(&tcp_check(up, HOUR_MS), past)]).await;
     let srtt = report[0].srtt.expect("known");
     assert!(srtt >= Duration::from_secs(7) && srtt < Duration::from_secs(8), "an eighth is new: {srtt:?}");
@@ -104,11 +108,11 @@ async fn what_no_probe_confirms_is_believed_for_its_time_and_never_handed_on() {
     let settings = ProberSettings { report_every: Duration::from_millis(10), ..ProberSettings::default() };
     let prober = Prober::spawn(settings, Arc::new(clients), publish);
     let until = clock::now() + Duration::from_millis(500);
-    let past = Past { health: Health::Down, ..Past::default() };
-    ended(prober.adopt(plan(vec![LastKnown { until, ..known(&key, past) }]))).await;
+    let past = DetectorState { health: Health::Down, ..DetectorState::default() };
+    ended(prober.adopt(plan(vec![RetainedCheck { until, ..known(&key, past) }]))).await;
     let mut published = Published(told);
     let report = published.until("as it was", |o| o.health == Health::Down).await;
-    assert!(report[0].history.is_none() && report[0].probed_at.is_some_and(|at| at < clock::now()));
+    assert!(report[0].state.is_none() && report[0].probed_at.is_some_and(|at| at < clock::now()));
     let report = published.until("no longer known", |o| o.health == Health::Unknown && !o.tried).await;
     assert!(clock::now() >= until && report[0].probed_at.is_none());
     prober.stop().await;
@@ -117,7 +121,7 @@ async fn what_no_probe_confirms_is_believed_for_its_time_and_never_handed_on() {
 /// What a prober reports at the end of its first round of these checks, two in each of two regions, that all were up;
 /// and after a new plan, of these checks or others, in which these regions have changed their numbers.
 async fn first_report(checks: Vec<Arc<CheckKey>>, then: Vec<Arc<CheckKey>>) -> (Vec<Observation>, Option<Arc<str>>) {
-    let was_up = Past { health: Health::Up, ..Past::default() };
+    let was_up = DetectorState { health: Health::Up, ..DetectorState::default() };
     let (tell, mut told) = mpsc::unbounded_channel();
     let publish: Publish = Box::new(move |_, observations, blind| {
         // Nobody may be reading any more.
@@ -125,8 +129,8 @@ async fn first_report(checks: Vec<Arc<CheckKey>>, then: Vec<Arc<CheckKey>>) -> (
     });
     let clients = Arc::new(ProbeClients::new(Sources::default()));
     let prober = Prober::spawn(ProberSettings::default(), clients, publish);
-    let last_known = checks.iter().map(|check| known(check, was_up)).collect();
-    ended(prober.adopt(Plan { regions: vec![0, 0, 1, 1], ..plan(last_known) })).await;
+    let retained = checks.iter().map(|check| known(check, was_up)).collect();
+    ended(prober.adopt(Plan { regions: vec![0, 0, 1, 1], ..plan(retained) })).await;
     ended(prober.adopt(Plan { checks: then, regions: vec![1, 1, 0, 0], ..Plan::default() })).await;
     let mut last = None;
     while let Ok(report) = told.try_recv() {
