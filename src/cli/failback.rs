@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::cli::ask::ServerArg;
 use crate::cli::client::{Call, encoded};
 use crate::cli::{Failure, Format, overrides, text};
-use crate::control::failback::{FailedBack, PoolStays, PoolTurn};
+use crate::control::failback::{FailbackResponse, PoolMove, PoolStay};
 
 /// Move a name with manual failback back to its first member that is up
 #[derive(Debug, clap::Args)]
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             return Err(Failure(refused.detail));
         }
     };
-    let done: FailedBack = serde_json::from_str(&body)?;
+    let done: FailbackResponse = serde_json::from_str(&body)?;
     match args.format {
         Format::Json => text::print(&format!("{body}\n")),
         Format::Human => text::print(&human(&done)),
@@ -47,11 +47,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// `db.svc.example.: pool pg handed back from pg-b to pg-a; 50.0 % of answers moved: pg-a +50.0, pg-b -50.0`
-fn human(done: &FailedBack) -> String {
-    let FailedBack { name, handed_back, stays, also, moved, warning: _ } = done;
-    let turn = |PoolTurn { pool, from, to }: &PoolTurn| format!("pool {pool} handed back from {from} to {to}");
+fn human(done: &FailbackResponse) -> String {
+    let FailbackResponse { name, handed_back, stays, also, moved, warning: _ } = done;
+    let turn = |PoolMove { pool, from, to }: &PoolMove| format!("pool {pool} handed back from {from} to {to}");
     let stay =
-        |PoolStays { pool, member }: &PoolStays| format!("pool {pool} is on {member}, its first member that is up");
+        |PoolStay { pool, member }: &PoolStay| format!("pool {pool} is on {member}, its first member that is up");
     if handed_back.is_empty() {
         let stays: Vec<String> = stays.iter().map(stay).collect();
         let why = if stays.is_empty() { "none of its members was ever up".to_owned() } else { stays.join("; ") };
@@ -68,17 +68,17 @@ fn human(done: &FailedBack) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::moved::Moved;
+    use crate::control::moved::MovedAnswers;
 
     #[test]
     fn what_was_handed_back_is_told_and_that_there_was_nothing_to_do() {
         let text = |text: &str| text.to_owned();
-        let mut done = FailedBack {
+        let mut done = FailbackResponse {
             name: text("db.svc.example."),
-            handed_back: vec![PoolTurn { pool: text("pg"), from: text("pg-b"), to: text("pg-a") }],
+            handed_back: vec![PoolMove { pool: text("pg"), from: text("pg-b"), to: text("pg-a") }],
             stays: vec![],
             also: vec![text("ro.svc.example.")],
-            moved: Moved::default(),
+            moved: MovedAnswers::default(),
             warning: None,
         };
         assert_eq!(
@@ -87,7 +87,7 @@ mod tests {
              the same policy answers ro.svc.example.: handed back too\n"
         );
         done.handed_back.clear();
-        done.stays = vec![PoolStays { pool: text("pg"), member: text("pg-a") }];
+        done.stays = vec![PoolStay { pool: text("pg"), member: text("pg-a") }];
         assert_eq!(human(&done), "db.svc.example.: nothing to do: pool pg is on pg-a, its first member that is up\n");
     }
 }

@@ -2,7 +2,7 @@
 //! prefers, and why not. Of very many names those that are not as preferred come first, and the rest is counted.
 
 use crate::cli::{Failure, client::Server, text};
-use crate::control::names::{ClassReport, NameReport, Row, merged};
+use crate::control::names::{AnswerRow, ClassReport, NameReport, merged};
 use crate::control::status::Status;
 
 /// Most names that are shown: some screens (judgment); `/v1/names` has all.
@@ -51,8 +51,8 @@ pub(super) fn table(zone: &str, total: usize, names: &[NameReport]) -> String {
 
 fn rows(name: &NameReport) -> Vec<Vec<String>> {
     let heads = std::iter::once(name.name.clone()).chain(std::iter::repeat(String::new()));
-    let cells = |(head, row): (String, Row)| {
-        let Row { types, classes, of } = row;
+    let cells = |(head, row): (String, AnswerRow)| {
+        let AnswerRow { types, classes, of } = row;
         let preferred = if of.preferred { "yes" } else { "no" };
         vec![head, types.join(", "), listed(&classes), gets(of), preferred.to_owned()]
     };

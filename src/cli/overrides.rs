@@ -8,9 +8,9 @@ use crate::cli::ask::ServerArg;
 use crate::cli::client::{Call, encoded};
 use crate::cli::{Failure, Format, text};
 use crate::clock;
-use crate::control::command::{AllChanged, Changed, PutOverride, TargetChanged};
-use crate::control::moved::{Moved, Still};
-use crate::control::overrides::{Said, check_why, duration_of, utc};
+use crate::control::command::{OverrideResponse, OverridesResponse, PutOverride, TargetOverride};
+use crate::control::moved::{MovedAnswers, StillAnswered};
+use crate::control::overrides::{OverrideReport, check_why, duration_of, utc};
 use crate::control::target::FORMS;
 use crate::control::unanswered::percent;
 use crate::model::OverrideState;
@@ -95,7 +95,9 @@ pub(super) fn list(args: &Asked) -> Result<(), Failure> {
     let body = args.server.server().call(&Call::get("/v1/overrides").with_token()?)?;
     match args.format {
         Format::Json => text::print(&format!("{body}\n")),
-        Format::Human => text::print(&table(&serde_json::from_str::<Vec<Said>>(&body)?, clock::unix_seconds())),
+        Format::Human => {
+            text::print(&table(&serde_json::from_str::<Vec<OverrideReport>>(&body)?, clock::unix_seconds()))
+        }
     }
     Ok(())
 }
@@ -123,9 +125,9 @@ fn change(args: &Asked, targets: &[String], call: &Call) -> Result<(), Failure> 
     };
     let changed = match targets {
         [target] => {
-            let Changed { now, before, moved, warning } = serde_json::from_str(&body)?;
-            let overrides = vec![TargetChanged { target: target.clone(), now, before }];
-            AllChanged { overrides, moved, warning }
+            let OverrideResponse { now, before, moved, warning } = serde_json::from_str(&body)?;
+            let overrides = vec![TargetOverride { target: target.clone(), now, before }];
+            OverridesResponse { overrides, moved, warning }
         }
         _ => serde_json::from_str(&body)?,
     };
@@ -141,8 +143,8 @@ fn change(args: &Asked, targets: &[String], call: &Call) -> Result<(), Failure> 
 
 /// `fra1 drained until 2026-11-23 04:15:00 UTC; 33.3 % of answers moved: ams1 +20.1, nyc +13.2`; several targets have a
 /// line each, and so has who gets no answer.
-fn human(changed: &AllChanged) -> String {
-    let each = |TargetChanged { target, now, .. }: &TargetChanged| {
+fn human(changed: &OverridesResponse) -> String {
+    let each = |TargetOverride { target, now, .. }: &TargetOverride| {
         let what = match now {
             Some(said) => {
                 let until =
@@ -156,9 +158,9 @@ fn human(changed: &AllChanged) -> String {
     let targets: Vec<String> = changed.overrides.iter().map(each).collect();
     let between = if targets.len() == 1 { "; " } else { "\n" };
     let mut text = format!("{}{between}{}\n", targets.join("\n"), moved(&changed.moved));
-    let Moved { still, down, .. } = &changed.moved;
+    let MovedAnswers { still, down, .. } = &changed.moved;
     for (what, all) in [("still answered, as nothing else is up", still), ("answered although down", down)] {
-        let each = |of: &Still| format!("{} ({} % of answers)", of.endpoint, percent(of.share));
+        let each = |of: &StillAnswered| format!("{} ({} % of answers)", of.endpoint, percent(of.share));
         if !all.is_empty() {
             let _ = writeln!(text, "{what}: {}", listed(all.iter().map(each).collect()));
         }
@@ -169,7 +171,7 @@ fn human(changed: &AllChanged) -> String {
     text
 }
 
-pub(super) fn moved(moved: &Moved) -> String {
+pub(super) fn moved(moved: &MovedAnswers) -> String {
     if moved.share == 0.0 {
         return "no answer moved".to_owned();
     }
@@ -205,11 +207,11 @@ pub(super) fn word(state: &str) -> &str {
 }
 
 /// Every override under its heading, at `now` in Unix seconds.
-pub(super) fn table(all: &[Said], now: f64) -> String {
+pub(super) fn table(all: &[OverrideReport], now: f64) -> String {
     if all.is_empty() {
         return "no overrides\n".to_owned();
     }
-    let row = |said: &Said| {
+    let row = |said: &OverrideReport| {
         let until = said.until.map_or("it is cleared".to_owned(), |until| {
             let left = Duration::try_from_secs_f64(until - now).unwrap_or_default();
             format!("{} (in {})", utc(until), text::span(left))
@@ -223,22 +225,28 @@ pub(super) fn table(all: &[Said], now: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::moved::Share;
-    use crate::control::simulate::Split;
-    use crate::control::unanswered::Unanswered;
+    use crate::control::moved::EndpointShare;
+    use crate::control::simulate::ShareChange;
+    use crate::control::unanswered::UnansweredQuestions;
 
-    fn said(until: Option<f64>) -> Said {
-        Said { target: "fra1".into(), state: "drain".into(), why: "rack move".into(), who: "alice".into(), until }
+    fn said(until: Option<f64>) -> OverrideReport {
+        OverrideReport {
+            target: "fra1".into(),
+            state: "drain".into(),
+            why: "rack move".into(),
+            who: "alice".into(),
+            until,
+        }
     }
 
     #[test]
     fn a_change_is_a_sentence() {
-        let share = |endpoint: &str, before, after| Share { endpoint: endpoint.into(), before, after };
+        let share = |endpoint: &str, before, after| EndpointShare { endpoint: endpoint.into(), before, after };
         let endpoints = vec![share("ams1", 0.3, 0.501), share("fra1", 0.333, 0.0), share("nyc", 0.367, 0.499)];
-        let of = |target: &str, now| TargetChanged { target: target.into(), now, before: None };
-        let mut drained = AllChanged {
+        let of = |target: &str, now| TargetOverride { target: target.into(), now, before: None };
+        let mut drained = OverridesResponse {
             overrides: vec![of("fra1", Some(said(Some(1_795_407_300.0))))],
-            moved: Moved { share: 0.333, endpoints, ..Moved::default() },
+            moved: MovedAnswers { share: 0.333, endpoints, ..MovedAnswers::default() },
             warning: None,
         };
         assert_eq!(
@@ -246,30 +254,34 @@ mod tests {
             "fra1 drained until 2026-11-23 04:15:00 UTC; 33.3 % of answers moved: fra1 -33.3, ams1 +20.1, nyc +13.2\n"
         );
         drained.overrides.push(of("region:us", Some(said(None))));
-        drained.moved =
-            Moved { unanswered: Some(Unanswered { share: 0.5, ..Unanswered::default() }), ..Moved::default() };
+        drained.moved = MovedAnswers {
+            unanswered: Some(UnansweredQuestions { share: 0.5, ..UnansweredQuestions::default() }),
+            ..MovedAnswers::default()
+        };
         assert_eq!(
             human(&drained),
             "fra1 drained until 2026-11-23 04:15:00 UTC\nregion:us drained until it is cleared\nno answer moved\n\
              50.0 % of questions now get no answer: \n"
         );
         drained.overrides.pop();
-        let down = vec![Still { endpoint: "nyc".into(), share: 0.25 }];
+        let down = vec![StillAnswered { endpoint: "nyc".into(), share: 0.25 }];
         let endpoints = vec![share("fra1", 0.3, 0.2999), share("nyc", 0.0, 0.25)];
-        let fixed = Some(Split { before: 0.0, after: 0.05 });
-        drained.moved = Moved { share: 0.3, endpoints, fixed, down, ..Moved::default() };
+        let fixed = Some(ShareChange { before: 0.0, after: 0.05 });
+        drained.moved = MovedAnswers { share: 0.3, endpoints, fixed, down, ..MovedAnswers::default() };
         assert_eq!(
             human(&drained),
             "fra1 drained until 2026-11-23 04:15:00 UTC; 30.0 % of answers moved: nyc +25.0, the zone file +5.0\n\
              answered although down: nyc (25.0 % of answers)\n"
         );
-        drained.moved = Moved { share: 0.0001, endpoints: vec![share("fra1", 0.3, 0.2999)], ..Moved::default() };
+        drained.moved =
+            MovedAnswers { share: 0.0001, endpoints: vec![share("fra1", 0.3, 0.2999)], ..MovedAnswers::default() };
         assert_eq!(
             human(&drained),
             "fra1 drained until 2026-11-23 04:15:00 UTC; under 0.1 % of answers moved\n",
             "no +0.0"
         );
-        let cleared = AllChanged { overrides: vec![of("fra1", None)], moved: Moved::default(), warning: None };
+        let cleared =
+            OverridesResponse { overrides: vec![of("fra1", None)], moved: MovedAnswers::default(), warning: None };
         assert_eq!(human(&cleared), "fra1 cleared; no answer moved\n");
     }
 
@@ -284,7 +296,7 @@ mod tests {
     fn what_holds_is_a_table() {
         assert_eq!(table(&[], 0.0), "no overrides\n");
         assert_eq!(
-            table(&[said(Some(7500.0)), Said { target: "region:eu".into(), ..said(None) }], 300.0),
+            table(&[said(Some(7500.0)), OverrideReport { target: "region:eu".into(), ..said(None) }], 300.0),
             "TARGET     OVERRIDE  UNTIL                             WHO    WHY\n\
              fra1       drained   1970-01-01 02:05:00 UTC (in 2 h)  alice  rack move\n\
              region:eu  drained   it is cleared                     alice  rack move\n"

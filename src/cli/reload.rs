@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cli::ask::ServerArg;
 use crate::cli::client::Call;
 use crate::cli::{Failure, Format, text};
-use crate::control::Reloaded;
+use crate::control::ReloadResponse;
 use crate::control::command::PostReload;
 use crate::control::status::{LabelReport, ProblemReport};
 
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     match args.server.server().exchange(&call.within(PATIENCE))? {
         Ok(body) => {
-            let reloaded: Reloaded = serde_json::from_str(&body)?;
+            let reloaded: ReloadResponse = serde_json::from_str(&body)?;
             tell(&reloaded.report.problems);
             match args.format {
                 Format::Json => text::print(&format!("{body}\n")),

@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::cli::ask::ServerArg;
 use crate::cli::{Failure, Format, names, overrides, text};
 use crate::clock;
-use crate::control::Event;
+use crate::control::JournalEvent;
 use crate::control::names::NameReport;
-use crate::control::overrides::Said;
-use crate::control::status::{EndpointStatus, FilesStatus, Status, Verdict, ZoneStatus};
+use crate::control::overrides::OverrideReport;
+use crate::control::status::{CheckReport, EndpointStatus, FilesStatus, Status, ZoneStatus};
 
 /// Most transitions that are shown: what fits below the tables of a small site.
 const SHOWN_TRANSITIONS: usize = 10;
@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     match args.format {
         Format::Json => text::print(&format!("{body}\n")),
         Format::Human => {
-            let transitions: Vec<Event> = serde_json::from_str(&args.server.server().get("/v1/transitions")?)?;
+            let transitions: Vec<JournalEvent> = serde_json::from_str(&args.server.server().get("/v1/transitions")?)?;
             let status: Status = serde_json::from_str(&body)?;
             let names = names::fetch(&args.server.server(), &status)?;
             text::print(&human(&status, &names, &transitions, clock::unix_seconds()));
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// The whole status for a person, at `now` in Unix seconds.
-fn human(status: &Status, names: &[NameReport], transitions: &[Event], now: f64) -> String {
+fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], now: f64) -> String {
     let mut shown = format!("generation {}, {}\n", status.generation, reload(status, now));
     let vantages: Vec<Vec<String>> =
         status.vantages.iter().map(|v| vec![v.name.clone(), v.region.clone(), v.state.clone()]).collect();
@@ -57,7 +57,7 @@ fn human(status: &Status, names: &[NameReport], transitions: &[Event], now: f64)
     for zone in &status.zones {
         shown.push_str(&zone_table(zone, names, now));
     }
-    let said: BTreeMap<&str, &Said> = status
+    let said: BTreeMap<&str, &OverrideReport> = status
         .zones
         .iter()
         .flat_map(|zone| &zone.endpoints)
@@ -65,7 +65,7 @@ fn human(status: &Status, names: &[NameReport], transitions: &[Event], now: f64)
         .map(|said| (&*said.target, said))
         .collect();
     if !said.is_empty() {
-        let said: Vec<Said> = said.into_values().cloned().collect();
+        let said: Vec<OverrideReport> = said.into_values().cloned().collect();
         let _ = write!(shown, "\noverrides\n{}", overrides::table(&said, now));
     }
     shown.push_str(&last_transitions(transitions, now));
@@ -144,22 +144,22 @@ fn ramping(endpoint: &EndpointStatus) -> String {
     })
 }
 
-fn verdict_cells(verdict: &Verdict) -> [String; 7] {
+fn verdict_cells(verdict: &CheckReport) -> [String; 7] {
     let rtt = verdict.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms:.1} ms"));
     let probed =
         verdict.age_ms.map_or("never".to_owned(), |ms| format!("{} ago", text::span(Duration::from_millis(ms))));
     let why = verdict.why.clone().unwrap_or_default();
     let probed = verdict.hold.iter().fold(probed, |probed, hold| format!("{probed}, connection {hold}"));
-    let Verdict { vantage, region, address, health, monitor, .. } = verdict;
+    let CheckReport { vantage, region, address, health, monitor, .. } = verdict;
     let sees = monitor.as_ref().map_or_else(|| health.clone(), |monitor| format!("{health} (monitor {monitor})"));
     [address.clone(), vantage.clone(), region.clone(), sees, rtt, probed, why]
 }
 
-fn last_transitions(transitions: &[Event], now: f64) -> String {
+fn last_transitions(transitions: &[JournalEvent], now: f64) -> String {
     if transitions.is_empty() {
         return "\nno transition since the server started\n".to_owned();
     }
-    let row = |event: &Event| {
+    let row = |event: &JournalEvent| {
         let ago = format!("{} ago", span_since(event.at, now));
         let who = match &event.monitor {
             Some(monitor) => format!("{} (monitor {monitor})", event.endpoint),
@@ -181,8 +181,8 @@ mod tests {
     use super::*;
     use crate::control::status::{RampReport, ReloadReport, VantageStatus};
 
-    fn seen(health: &str, rtt_ms: Option<f64>, age_ms: Option<u64>) -> Verdict {
-        Verdict {
+    fn seen(health: &str, rtt_ms: Option<f64>, age_ms: Option<u64>) -> CheckReport {
+        CheckReport {
             vantage: "ns1".into(),
             region: "eu-west".into(),
             address: "192.0.2.1".into(),
@@ -253,7 +253,7 @@ mod tests {
             state: None,
             overridden: None,
         };
-        let held = Verdict { hold: Some("open".into()), ..seen("up", Some(1.25), Some(400)) };
+        let held = CheckReport { hold: Some("open".into()), ..seen("up", Some(1.25), Some(400)) };
         let verdicts = vec![held, seen("down", None, None)];
         let status = Status {
             generation: 3,
@@ -272,7 +272,7 @@ mod tests {
             }],
             reload: ReloadReport { ok: true, at: 100.0, problems: vec![], unnoticed: None },
         };
-        let event = Event {
+        let event = JournalEvent {
             id: "ns1/7".into(),
             at: 90.0,
             zone: "svc.example.".into(),

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::config::{Holder, Role};
-use crate::control::State;
+use crate::control::ApiState;
 use crate::control::problem::problem;
 
 /// What a client that showed no good token is asked for (RFC 9110, 11.6.1).
@@ -14,7 +14,7 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan
 const INVALID: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan\", error=\"invalid_token\"");
 
 /// Who calls, if that is one who may; else the answer that says so.
-pub(super) fn caller(state: &State, headers: &HeaderMap, need: Role) -> Result<Holder, Box<Response>> {
+pub(super) fn caller(state: &ApiState, headers: &HeaderMap, need: Role) -> Result<Holder, Box<Response>> {
     let refused = |status, detail: &str| Box::new(problem(status, detail));
     let tokens = state.controls.tokens.load();
     let Some(tokens) = &*tokens else {

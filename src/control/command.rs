@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use crate::control::ReloadStatus;
 use crate::control::failback;
-use crate::control::moved::Moved;
-use crate::control::overrides::{Refusal, Said};
+use crate::control::moved::MovedAnswers;
+use crate::control::overrides::{OverrideError, OverrideReport};
 use crate::model::{Override, OverrideState, PolicyId};
 use crate::snapshot::Snapshot;
 
@@ -20,13 +20,13 @@ pub const MAX_WAITING: usize = 64;
 #[derive(Debug)]
 pub enum Command {
     /// Change the overrides.
-    Override(Change, oneshot::Sender<Result<Applied, Refusal>>),
+    Override(OverrideChange, oneshot::Sender<Result<AppliedChange, OverrideError>>),
     /// Hand a name whose failback is manual back to the first member that is up.
     Failback {
         /// The name.
         name: String,
         /// Whom to answer.
-        reply: oneshot::Sender<Result<HandedBack, failback::Refusal>>,
+        reply: oneshot::Sender<Result<AppliedFailback, failback::FailbackError>>,
     },
     /// Load the files as they are now.
     Reload {
@@ -39,7 +39,7 @@ pub enum Command {
 
 /// A change of the overrides: all of it or nothing.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
+pub enum OverrideChange {
     /// These are to be.
     Put {
         /// Each of another target; at least one.
@@ -56,7 +56,7 @@ pub enum Change {
     },
 }
 
-impl Change {
+impl OverrideChange {
     /// Whether it has to be confirmed where some clients get no answer any more: what takes something out, unless it is
     /// confirmed already.
     pub fn needs_confirmation(&self) -> bool {
@@ -65,17 +65,17 @@ impl Change {
             OverrideState::Up => false,
         };
         match self {
-            Change::Put { overrides, confirmed } => !confirmed && overrides.iter().any(takes_out),
-            Change::Clear { .. } => false,
+            OverrideChange::Put { overrides, confirmed } => !confirmed && overrides.iter().any(takes_out),
+            OverrideChange::Clear { .. } => false,
         }
     }
 }
 
 /// A change that is being served.
 #[derive(Debug)]
-pub struct Applied {
+pub struct AppliedChange {
     /// What became of each target, in the order of the change.
-    pub turns: Vec<Turned>,
+    pub turns: Vec<TargetChange>,
     /// What was served before the change, and with it.
     pub served: [Arc<Snapshot>; 2],
     /// Tells once whether it will survive a restart; an error says why not.
@@ -84,7 +84,7 @@ pub struct Applied {
 
 /// One target's override before and after a change.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Turned {
+pub struct TargetChange {
     /// The target, as it was written.
     pub target: String,
     /// The override that it had.
@@ -95,7 +95,7 @@ pub struct Turned {
 
 /// A name that was handed back, if there was anything to do.
 #[derive(Debug)]
-pub struct HandedBack {
+pub struct AppliedFailback {
     /// Its policy.
     pub policy: PolicyId,
     /// The name, whole.
@@ -133,14 +133,14 @@ pub struct PostReload {
 
 /// The answer to `PUT` and `DELETE /v1/overrides/TARGET`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Changed {
+pub struct OverrideResponse {
     /// What is said now; `null` where it was cleared.
     #[serde(rename = "override")]
-    pub now: Option<Said>,
+    pub now: Option<OverrideReport>,
     /// What had been said.
-    pub before: Option<Said>,
+    pub before: Option<OverrideReport>,
     /// What it did to the answers.
-    pub moved: Moved,
+    pub moved: MovedAnswers,
     /// What an operator must know: that it would not survive a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
@@ -148,24 +148,24 @@ pub struct Changed {
 
 /// The answer to `PUT` and `DELETE /v1/overrides?target=TARGET&target=TARGET`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AllChanged {
+pub struct OverridesResponse {
     /// What became of each target, in the order of the call.
-    pub overrides: Vec<TargetChanged>,
+    pub overrides: Vec<TargetOverride>,
     /// What all of it together did to the answers.
-    pub moved: Moved,
-    /// As in [`Changed`].
+    pub moved: MovedAnswers,
+    /// As in [`OverrideResponse`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
 
-/// One target's part of [`AllChanged`].
+/// One target's part of [`OverridesResponse`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TargetChanged {
+pub struct TargetOverride {
     /// The target, as it was written.
     pub target: String,
     /// Its override now; `null` where it was cleared.
     #[serde(rename = "override")]
-    pub now: Option<Said>,
+    pub now: Option<OverrideReport>,
     /// The override that it had.
-    pub before: Option<Said>,
+    pub before: Option<OverrideReport>,
 }

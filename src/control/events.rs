@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 
-use crate::control::journal::Followed;
+use crate::control::journal::Subscription;
 use crate::control::problem::problem;
-use crate::control::{Readiness, State};
+use crate::control::{ApiState, Readiness};
 use crate::snapshot::Transition;
 
 /// Most event streams at a time. Each holds a connection, of which [`super::serve`] allows 256: the rest stay for requests.
@@ -30,7 +30,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Something that happened to an endpoint, as the API tells it: a transition, or a change of its override.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Event {
+pub struct JournalEvent {
     /// NODE/NUMBER; the numbers of a node rise by one. Given by the journal.
     pub id: String,
     /// When, in Unix seconds.
@@ -55,9 +55,9 @@ pub struct Event {
     pub region: Option<String>,
 }
 
-impl From<&Transition> for Event {
-    fn from(transition: &Transition) -> Event {
-        Event {
+impl From<&Transition> for JournalEvent {
+    fn from(transition: &Transition) -> JournalEvent {
+        JournalEvent {
             id: String::new(),
             at: transition.at,
             zone: transition.zone.clone(),
@@ -74,14 +74,15 @@ impl From<&Transition> for Event {
 
 /// `GET /v1/events`: one event a transition, until the client leaves, lags or we stop. With `Last-Event-ID` those that
 /// came after it are sent first.
-pub(super) fn respond(state: &State, headers: &HeaderMap) -> Response {
+pub(super) fn respond(state: &ApiState, headers: &HeaderMap) -> Response {
     let Ok(permit) = state.streams.clone().try_acquire_owned() else {
         let detail = format!("{MAX_STREAMS} clients are listening already, which is the most; try again later");
         return problem(StatusCode::SERVICE_UNAVAILABLE, detail);
     };
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
-    let Followed { lost, missed, incoming } = state.journal.follow(last);
-    let listener = Listener { missed: missed.into(), incoming, readiness: state.readiness.clone(), _permit: permit };
+    let Subscription { lost, missed, incoming } = state.journal.follow(last);
+    let listener =
+        StreamClient { missed: missed.into(), incoming, readiness: state.readiness.clone(), _permit: permit };
     let opening = sse::Event::default().comment("transitions follow");
     let lost = (lost > 0).then(|| lagged_event(lost));
     let opening = std::iter::once(opening).chain(lost);
@@ -89,15 +90,15 @@ pub(super) fn respond(state: &State, headers: &HeaderMap) -> Response {
 }
 
 /// One client of the stream.
-struct Listener {
+struct StreamClient {
     /// What it missed, to be sent first.
-    missed: VecDeque<Event>,
-    incoming: broadcast::Receiver<Event>,
+    missed: VecDeque<JournalEvent>,
+    incoming: broadcast::Receiver<JournalEvent>,
     readiness: watch::Receiver<Readiness>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Listener {
+impl StreamClient {
     fn into_stream(
         self,
         opening: impl Iterator<Item = sse::Event>,
@@ -106,23 +107,23 @@ impl Listener {
         let rest = stream::unfold(Some(self), async |listener| {
             let mut listener = listener?;
             match listener.next().await? {
-                Heard::Event(event) => Some((Ok(event), Some(listener))),
-                Heard::Lagged(event) => Some((Ok(event), None)),
+                Outgoing::Event(event) => Some((Ok(event), Some(listener))),
+                Outgoing::Lagged(event) => Some((Ok(event), None)),
             }
         });
         stream::StreamExt::chain(stream::iter(opening.map(Ok)), rest)
     }
 
     /// The next thing to send; `None` when we stop.
-    async fn next(&mut self) -> Option<Heard> {
+    async fn next(&mut self) -> Option<Outgoing> {
         if let Some(event) = self.missed.pop_front() {
-            return Some(Heard::Event(sent(&event)));
+            return Some(Outgoing::Event(sent(&event)));
         }
         let stopping = self.readiness.wait_for(|readiness| *readiness == Readiness::Stopping);
         tokio::select! {
             heard = self.incoming.recv() => match heard {
-                Ok(event) => Some(Heard::Event(sent(&event))),
-                Err(RecvError::Lagged(missed)) => Some(Heard::Lagged(lagged_event(missed))),
+                Ok(event) => Some(Outgoing::Event(sent(&event))),
+                Err(RecvError::Lagged(missed)) => Some(Outgoing::Lagged(lagged_event(missed))),
                 Err(RecvError::Closed) => None,
             },
             _ = stopping => None,
@@ -131,11 +132,11 @@ impl Listener {
 }
 
 /// An event as it is sent: a browser remembers its id.
-fn sent(event: &Event) -> sse::Event {
+fn sent(event: &JournalEvent) -> sse::Event {
     sse::Event::default().id(&event.id).data(json(event))
 }
 
-enum Heard {
+enum Outgoing {
     Event(sse::Event),
     Lagged(sse::Event),
 }
@@ -169,7 +170,7 @@ mod tests {
         let world = world();
         let response = respond(&world.state, &HeaderMap::new());
         for _ in 0..9 {
-            world.journal.tell(Event::from(&transition()));
+            world.journal.tell(JournalEvent::from(&transition()));
         }
         let told = body(response).await;
         assert!(told.contains("event: lagged\ndata: {\"missed\":5}"), "{told}");
@@ -180,10 +181,10 @@ mod tests {
     async fn who_comes_back_with_an_id_gets_what_came_after_it() {
         let world = world();
         for _ in 0..3 {
-            world.journal.tell(Event::from(&transition()));
+            world.journal.tell(JournalEvent::from(&transition()));
         }
         let responses = ["ns1/1", "ns1/3", "elsewhere/2", ""].map(|id| respond(&world.state, &after(id)));
-        world.journal.tell(Event::from(&transition()));
+        world.journal.tell(JournalEvent::from(&transition()));
         world.readiness.send_replace(Readiness::Stopping);
         let mut ids = Vec::new();
         for response in responses {

@@ -12,12 +12,12 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::config::{Role, did_you_mean};
-use crate::control::State;
+use crate::control::ApiState;
 use crate::control::access::{caller, same_origin};
-use crate::control::command::{Command, HandedBack};
-use crate::control::events::Event;
-use crate::control::moved::{Moved, moved};
-use crate::control::operate::{Named, Refused, name_in, stopping, unkept};
+use crate::control::command::{AppliedFailback, Command};
+use crate::control::events::JournalEvent;
+use crate::control::moved::{MovedAnswers, moved};
+use crate::control::operate::{ErrorResponse, PathName, name_in, stopping, unkept};
 use crate::control::problem::problem;
 use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, Steering, Zone};
 use crate::snapshot::Snapshot;
@@ -25,34 +25,34 @@ use crate::wire::Name;
 
 /// Why a name is not handed back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum FailbackError {
     /// There is no such name; says what is near.
     NoName(String),
     /// Its failback is not manual; says what it is.
     NotManual(String),
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for FailbackError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Refusal::NoName(why) | Refusal::NotManual(why) => f.write_str(why),
+            FailbackError::NoName(why) | FailbackError::NotManual(why) => f.write_str(why),
         }
     }
 }
 
 /// The answer to `POST /v1/failback/NAME`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FailedBack {
+pub struct FailbackResponse {
     /// The name, whole.
     pub name: String,
     /// The pools that were handed back; empty: there was nothing to do.
-    pub handed_back: Vec<PoolTurn>,
+    pub handed_back: Vec<PoolMove>,
     /// The pools that stay where they are: that member is the first that is up.
-    pub stays: Vec<PoolStays>,
+    pub stays: Vec<PoolStay>,
     /// Other names that share the choice, and went along: their policies say the same.
     pub also: Vec<String>,
     /// What it did to the answers.
-    pub moved: Moved,
+    pub moved: MovedAnswers,
     /// What an operator must know: that it would not survive a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
@@ -60,7 +60,7 @@ pub struct FailedBack {
 
 /// A pool that was handed back.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PoolTurn {
+pub struct PoolMove {
     /// The pool.
     pub pool: String,
     /// The member that it stayed on.
@@ -71,7 +71,7 @@ pub struct PoolTurn {
 
 /// A pool that stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PoolStays {
+pub struct PoolStay {
     /// The pool.
     pub pool: String,
     /// The member that it is on.
@@ -79,7 +79,7 @@ pub struct PoolStays {
 }
 
 /// The handler.
-pub(super) async fn post(Shared(state): Shared<State>, name: Named, headers: HeaderMap) -> Response {
+pub(super) async fn post(Shared(state): Shared<ApiState>, name: PathName, headers: HeaderMap) -> Response {
     let done = async {
         same_origin(&headers)?;
         let name = name_in(name)?;
@@ -87,7 +87,7 @@ pub(super) async fn post(Shared(state): Shared<State>, name: Named, headers: Hea
         let (reply, done) = oneshot::channel();
         state.controls.commands.send(Command::Failback { name, reply }).await.map_err(|_| stopping())?;
         let handed_back = done.await.map_err(|_| stopping())?.map_err(|refusal| Box::new(refused(&refusal)))?;
-        let HandedBack { policy, name, served: [old, new], kept } = handed_back;
+        let AppliedFailback { policy, name, served: [old, new], kept } = handed_back;
         // Many names take long, and the other requests don't wait for it.
         let generation = new.generation;
         let events = events(&old, &new, policy, &who, clock::unix_seconds());
@@ -98,27 +98,27 @@ pub(super) async fn post(Shared(state): Shared<State>, name: Named, headers: Hea
             Some(kept) => unkept(kept).await,
         };
         let report = report.await.map_err(|_| stopping())?;
-        for PoolTurn { pool, from, to } in &report.handed_back {
+        for PoolMove { pool, from, to } in &report.handed_back {
             tracing::info!(name = report.name, pool, from, to, who, generation, "failback");
         }
-        Ok(Json(FailedBack { warning, ..report }).into_response())
+        Ok(Json(FailbackResponse { warning, ..report }).into_response())
     };
-    done.await.unwrap_or_else(|refused: Refused| *refused)
+    done.await.unwrap_or_else(|refused: ErrorResponse| *refused)
 }
 
-fn refused(refusal: &Refusal) -> Response {
+fn refused(refusal: &FailbackError) -> Response {
     let status = match refusal {
-        Refusal::NoName(_) => StatusCode::NOT_FOUND,
-        Refusal::NotManual(_) => StatusCode::CONFLICT,
+        FailbackError::NoName(_) => StatusCode::NOT_FOUND,
+        FailbackError::NotManual(_) => StatusCode::CONFLICT,
     };
     problem(status, refusal.to_string())
 }
 
 /// The policy of a name that can be handed back, and the name whole.
-pub(crate) fn policy_of(model: &Model, name: &str) -> Result<(PolicyId, String), Refusal> {
+pub(crate) fn policy_of(model: &Model, name: &str) -> Result<(PolicyId, String), FailbackError> {
     let (_, steered) = steered(model, name.trim())?;
     let (policy, whole) = (steered.policy, steered.owner.to_string());
-    let refused = |why: String| Err(Refusal::NotManual(format!("`{whole}` can't be handed back: {why}")));
+    let refused = |why: String| Err(FailbackError::NotManual(format!("`{whole}` can't be handed back: {why}")));
     if failover_pools(model, policy).is_empty() {
         return refused("no pool of it has steer = \"failover\"".to_owned());
     }
@@ -137,7 +137,7 @@ pub(crate) fn policy_of(model: &Model, name: &str) -> Result<(PolicyId, String),
 }
 
 /// The steered name that is meant: whole, or as its policy file writes it where only one zone has that.
-fn steered<'m>(model: &'m Model, name: &str) -> Result<(&'m Zone, &'m SteeredName), Refusal> {
+fn steered<'m>(model: &'m Model, name: &str) -> Result<(&'m Zone, &'m SteeredName), FailbackError> {
     let all = || model.zones.iter().flat_map(|zone| zone.steered.iter().map(move |steered| (&**zone, steered)));
     let whole = Name::parse(name).ok();
     if let Some(found) = all().find(|(_, steered)| Some(&steered.owner) == whole.as_ref()) {
@@ -149,14 +149,14 @@ fn steered<'m>(model: &'m Model, name: &str) -> Result<(&'m Zone, &'m SteeredNam
         [] => {}
         [(_, first), (_, second), ..] => {
             let (first, second) = (first.owner.to_string(), second.owner.to_string());
-            return Err(Refusal::NoName(format!("`{name}` is in several zones; write {first} or {second}")));
+            return Err(FailbackError::NoName(format!("`{name}` is in several zones; write {first} or {second}")));
         }
     }
     let names: Vec<String> = all().map(|(_, steered)| steered.owner.to_string()).collect();
     let wanted = format!("{}.", name.trim_end_matches('.'));
     let hint =
         did_you_mean(&wanted, names.iter().map(String::as_str)).map_or(String::new(), |hint| format!("; {hint}"));
-    Err(Refusal::NoName(format!("`{name}` is not a steered name{hint}")))
+    Err(FailbackError::NoName(format!("`{name}` is not a steered name{hint}")))
 }
 
 /// The failover pools below a policy.
@@ -177,11 +177,11 @@ fn failover_pools(model: &Model, policy: PolicyId) -> BTreeSet<u32> {
 }
 
 /// What became of a policy's choices between two snapshots of one model.
-pub(crate) fn report(before: &Snapshot, after: &Snapshot, policy: PolicyId, name: String) -> FailedBack {
+pub(crate) fn report(before: &Snapshot, after: &Snapshot, policy: PolicyId, name: String) -> FailbackResponse {
     let (turned, stays) = turns(before, after, policy);
     let owners = names_of(&after.model, policy).map(|(_, steered)| steered.owner.to_string());
     let also = owners.filter(|owner| *owner != name && !turned.is_empty());
-    FailedBack {
+    FailbackResponse {
         also: also.collect(),
         name,
         handed_back: turned.into_iter().collect(),
@@ -193,9 +193,9 @@ pub(crate) fn report(before: &Snapshot, after: &Snapshot, policy: PolicyId, name
 
 /// An event for each name that was handed back and each of its pools; none where there was nothing to do. The name is
 /// where other events have an endpoint, and the members are where they have its health.
-pub(crate) fn events(before: &Snapshot, after: &Snapshot, policy: PolicyId, who: &str, at: f64) -> Vec<Event> {
+pub(crate) fn events(before: &Snapshot, after: &Snapshot, policy: PolicyId, who: &str, at: f64) -> Vec<JournalEvent> {
     let (turned, _) = turns(before, after, policy);
-    let event = |zone: &Zone, steered: &SteeredName, turn: &PoolTurn| Event {
+    let event = |zone: &Zone, steered: &SteeredName, turn: &PoolMove| JournalEvent {
         // The journal gives it.
         id: String::new(),
         at,
@@ -219,7 +219,7 @@ fn names_of(model: &Model, policy: PolicyId) -> impl Iterator<Item = (&Zone, &St
 }
 
 /// Which pools below a policy chose another member in `after`, and which stay.
-fn turns(before: &Snapshot, after: &Snapshot, policy: PolicyId) -> (BTreeSet<PoolTurn>, BTreeSet<PoolStays>) {
+fn turns(before: &Snapshot, after: &Snapshot, policy: PolicyId) -> (BTreeSet<PoolMove>, BTreeSet<PoolStay>) {
     let model = &*after.model;
     let choices = |snapshot: &Snapshot| -> Vec<Choice> { snapshot.failover_choices(policy) };
     let text = |member: MemberRef| match member {
@@ -231,8 +231,8 @@ fn turns(before: &Snapshot, after: &Snapshot, policy: PolicyId) -> (BTreeSet<Poo
     for ((pool, old), (_, new)) in choices(before).into_iter().zip(choices(after)) {
         let pool = model.pool(pool).name.clone();
         match old == new {
-            true => _ = stays.insert(PoolStays { pool, member: text(new) }),
-            false => _ = turned.insert(PoolTurn { pool, from: text(old), to: text(new) }),
+            true => _ = stays.insert(PoolStay { pool, member: text(new) }),
+            false => _ = turned.insert(PoolMove { pool, from: text(old), to: text(new) }),
         }
     }
     (turned, stays)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, watch};
 
-use crate::control::{Command, Controls, Journal, Readiness, ReloadStatus, State};
+use crate::control::{ApiState, Command, Controls, Journal, Readiness, ReloadStatus};
 use crate::health::Beats;
 use crate::model::*;
 use crate::snapshot::{Identity, Snapshot, TallyRun, TallyTable, Transition, compile};
@@ -133,15 +133,15 @@ pub(crate) fn transition() -> Transition {
 }
 
 /// A serving state over [`snapshot`], and what moves it.
-pub(crate) struct World {
-    pub(crate) state: State,
+pub(crate) struct TestWorld {
+    pub(crate) state: ApiState,
     pub(crate) journal: Arc<Journal>,
     pub(crate) readiness: watch::Sender<Readiness>,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
     pub(crate) commands: mpsc::Receiver<Command>,
 }
 
-pub(crate) fn world() -> World {
+pub(crate) fn world() -> TestWorld {
     let journal = Arc::new(Journal::new("ns1", 4, 0));
     let (sender, commands) = mpsc::channel(1);
     let controls = Controls {
@@ -157,7 +157,7 @@ pub(crate) fn world() -> World {
         generation: 2,
         ..ReloadStatus::default()
     }));
-    let state = State::new(
+    let state = ApiState::new(
         Arc::new(ArcSwap::from_pointee(snapshot(model()))),
         journal.clone(),
         watched,
@@ -165,5 +165,5 @@ pub(crate) fn world() -> World {
         Arc::new(|_| "portolan_generation 2\n".to_owned()),
         controls,
     );
-    World { state, journal, readiness, reload, commands }
+    TestWorld { state, journal, readiness, reload, commands }
 }

@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Role, did_you_mean};
-use crate::control::State;
+use crate::control::ApiState;
 use crate::control::access::{caller, same_origin};
-use crate::control::operate::{MAX_BODY, Named, Refused, body, name_in};
+use crate::control::operate::{ErrorResponse, MAX_BODY, PathName, body, name_in};
 use crate::control::problem::problem;
 use crate::health::{Beat, Sign};
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
@@ -32,7 +32,7 @@ pub struct PutHeartbeat {
 
 /// The answer to both calls: what was taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Heard {
+pub struct HeartbeatResponse {
     /// The endpoint.
     pub endpoint: String,
     /// The zones in which it has a heartbeat monitor.
@@ -43,24 +43,24 @@ pub struct Heard {
 }
 
 /// `PUT /v1/heartbeat/ENDPOINT`.
-pub(super) async fn put(Shared(state): Shared<State>, endpoint: Named, request: Request) -> Response {
+pub(super) async fn put(Shared(state): Shared<ApiState>, endpoint: PathName, request: Request) -> Response {
     let done = async {
         same_origin(request.headers())?;
         caller(&state, request.headers(), Role::Operate)?;
         let ttl = ttl_of(&body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
         hear(&state, &name_in(endpoint)?, Some(ttl))
     };
-    done.await.unwrap_or_else(|refused: Refused| *refused)
+    done.await.unwrap_or_else(|refused: ErrorResponse| *refused)
 }
 
 /// `DELETE /v1/heartbeat/ENDPOINT`.
-pub(super) async fn goodbye(Shared(state): Shared<State>, endpoint: Named, headers: HeaderMap) -> Response {
+pub(super) async fn goodbye(Shared(state): Shared<ApiState>, endpoint: PathName, headers: HeaderMap) -> Response {
     let done = || {
         same_origin(&headers)?;
         caller(&state, &headers, Role::Operate)?;
         hear(&state, &name_in(endpoint)?, None)
     };
-    done().unwrap_or_else(|refused: Refused| *refused)
+    done().unwrap_or_else(|refused: ErrorResponse| *refused)
 }
 
 fn ttl_of(body: &[u8]) -> Result<Option<Duration>, String> {
@@ -79,7 +79,7 @@ fn ttl_of(body: &[u8]) -> Result<Option<Duration>, String> {
 }
 
 /// Hands in a beat for `ttl` (or as long as the monitor says), or a goodbye (`None`).
-fn hear(state: &State, endpoint: &str, beat: Option<Option<Duration>>) -> Result<Response, Refused> {
+fn hear(state: &ApiState, endpoint: &str, beat: Option<Option<Duration>>) -> Result<Response, ErrorResponse> {
     let served = state.snapshots.load();
     let model = &*served.model;
     let checks = heartbeats_of(model, endpoint)?;
@@ -110,13 +110,13 @@ fn hear(state: &State, endpoint: &str, beat: Option<Option<Duration>>) -> Result
         state.controls.beats.send(beat).map_err(|_| busy())?;
     }
     let ttl = counts.map(|ttl| humantime::format_duration(ttl).to_string());
-    Ok(Json(Heard { endpoint: endpoint.to_owned(), zones, ttl }).into_response())
+    Ok(Json(HeartbeatResponse { endpoint: endpoint.to_owned(), zones, ttl }).into_response())
 }
 
-type Found<'a> = (&'a std::sync::Arc<CheckKey>, &'a HeartbeatSpec);
+type HeartbeatCheck<'a> = (&'a std::sync::Arc<CheckKey>, &'a HeartbeatSpec);
 
 /// The heartbeats of all endpoints of this name, each once.
-fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<Found<'a>>, Refused> {
+fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<HeartbeatCheck<'a>>, ErrorResponse> {
     let named: Vec<&Endpoint> = model.endpoints.iter().filter(|endpoint| endpoint.name == name).collect();
     if named.is_empty() {
         let names = model.endpoints.iter().map(|endpoint| endpoint.name.as_str());
@@ -124,7 +124,7 @@ fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<Found<'a>>, Ref
         let detail = format!("no endpoint is called `{name}`{hint}");
         return Err(Box::new(problem(StatusCode::NOT_FOUND, detail)));
     }
-    let mut found: Vec<Found<'a>> = Vec::new();
+    let mut found: Vec<HeartbeatCheck<'a>> = Vec::new();
     let sides = named.iter().flat_map(|endpoint| &endpoint.answerables);
     let mut left: Vec<CheckId> = sides.flat_map(Answerable::checks).collect();
     while let Some(id) = left.pop() {
@@ -143,11 +143,11 @@ fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<Found<'a>>, Ref
     Ok(found)
 }
 
-fn bad_request(why: String) -> Refused {
+fn bad_request(why: String) -> ErrorResponse {
     Box::new(problem(StatusCode::BAD_REQUEST, why))
 }
 
-fn busy() -> Refused {
+fn busy() -> ErrorResponse {
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "too many heartbeats wait: try again in a second");
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     Box::new(response)

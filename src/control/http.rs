@@ -14,7 +14,9 @@ use serde::Deserialize;
 use crate::clock;
 use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::problem::problem;
-use crate::control::{Readiness, State, events, failback, heartbeat, names, operate, page, requests, simulate, status};
+use crate::control::{
+    ApiState, Readiness, events, failback, heartbeat, names, operate, page, requests, simulate, status,
+};
 
 /// What Prometheus takes text for (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -31,7 +33,7 @@ const GUARDS: [(HeaderName, HeaderValue); 4] = [
 ];
 
 /// Every path of the API, over `state`.
-pub fn router(state: State) -> Router {
+pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/page.css", get(page::style))
@@ -61,7 +63,7 @@ async fn healthz() -> Response {
     (StatusCode::OK, "ok: the process runs and answers HTTP\n").into_response()
 }
 
-async fn readyz(Shared(state): Shared<State>) -> Response {
+async fn readyz(Shared(state): Shared<ApiState>) -> Response {
     let readiness = *state.readiness.borrow();
     match readiness {
         Readiness::Starting => {
@@ -75,14 +77,14 @@ async fn readyz(Shared(state): Shared<State>) -> Response {
     }
 }
 
-async fn metrics(Shared(state): Shared<State>) -> Response {
+async fn metrics(Shared(state): Shared<ApiState>) -> Response {
     match tokio::task::spawn_blocking(move || (state.metrics)(&state.names)).await {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics could not be read: {error}")),
     }
 }
 
-async fn status_json(Shared(state): Shared<State>) -> Response {
+async fn status_json(Shared(state): Shared<ApiState>) -> Response {
     // With very many endpoints this takes a while.
     let read = move || Json(status::status(&state.snapshots.load_full(), &state.reload.load(), clock::now()));
     match tokio::task::spawn_blocking(read).await {
@@ -92,18 +94,18 @@ async fn status_json(Shared(state): Shared<State>) -> Response {
 }
 
 /// The last transitions, newest first: for those who were not listening to `/v1/events`.
-async fn transitions(Shared(state): Shared<State>) -> Response {
+async fn transitions(Shared(state): Shared<ApiState>) -> Response {
     Json(state.journal.newest_first()).into_response()
 }
 
-async fn follow_events(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
+async fn follow_events(Shared(state): Shared<ApiState>, headers: HeaderMap) -> Response {
     events::respond(&state, &headers)
 }
 
 /// What `/v1/explain` is asked; an empty value is as good as none, as forms send it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct ExplainQuery {
     name: String,
     #[serde(rename = "type", default)]
     rtype: String,
@@ -113,7 +115,7 @@ struct Asked {
     region: String,
 }
 
-impl Asked {
+impl ExplainQuery {
     fn client(&self) -> Result<Client<'_>, String> {
         match (self.client.trim(), self.region.trim()) {
             ("", "") => Ok(Client::Unplaced),
@@ -127,7 +129,7 @@ impl Asked {
     }
 }
 
-async fn explain_json(Shared(state): Shared<State>, asked: Result<Query<Asked>, QueryRejection>) -> Response {
+async fn explain_json(Shared(state): Shared<ApiState>, asked: Result<Query<ExplainQuery>, QueryRejection>) -> Response {
     let asked = match asked {
         Ok(Query(asked)) => asked,
         Err(refused) => {

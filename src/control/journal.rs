@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
 
-use crate::control::Event;
+use crate::control::JournalEvent;
 
 /// Most events that are kept: the fall and the return of 2,000 endpoints, about 1 MiB. Judgment: a client that was away
 /// for longer reads `/v1/status`.
@@ -19,33 +19,33 @@ pub const RECENT_TRANSITIONS: usize = 64;
 #[derive(Debug)]
 pub struct Journal {
     node: Arc<str>,
-    kept: Mutex<Kept>,
-    sender: broadcast::Sender<Event>,
+    kept: Mutex<RecentEvents>,
+    sender: broadcast::Sender<JournalEvent>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct RecentEvents {
     /// The number of the last event; 0 before the first.
     last: u64,
     /// Oldest first.
-    events: VecDeque<Event>,
+    events: VecDeque<JournalEvent>,
 }
 
 /// What a client that comes (back) gets.
-pub(super) struct Followed {
+pub(super) struct Subscription {
     /// Events after the one that it has which are no longer kept.
     pub(super) lost: u64,
     /// Events after the one that it has.
-    pub(super) missed: Vec<Event>,
+    pub(super) missed: Vec<JournalEvent>,
     /// All later ones.
-    pub(super) incoming: broadcast::Receiver<Event>,
+    pub(super) incoming: broadcast::Receiver<JournalEvent>,
 }
 
 impl Journal {
     /// An empty log of `node`, from whose followers `behind` events may wait to be read; `last` is the number of the last
     /// event before the start.
     pub fn new(node: &str, behind: usize, last: u64) -> Journal {
-        let kept = Mutex::new(Kept { last, events: VecDeque::new() });
+        let kept = Mutex::new(RecentEvents { last, events: VecDeque::new() });
         Journal { node: node.into(), kept, sender: broadcast::channel(behind).0 }
     }
 
@@ -55,10 +55,10 @@ impl Journal {
     }
 
     /// Gives an event its id, keeps it and sends it to all followers.
-    pub fn tell(&self, event: Event) {
+    pub fn tell(&self, event: JournalEvent) {
         let mut kept = self.kept();
         kept.last += 1;
-        let event = Event { id: format!("{}/{}", self.node, kept.last), ..event };
+        let event = JournalEvent { id: format!("{}/{}", self.node, kept.last), ..event };
         if kept.events.len() == KEPT_EVENTS {
             kept.events.pop_front();
         }
@@ -68,30 +68,30 @@ impl Journal {
     }
 
     /// All events from now on.
-    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+    pub fn subscribe(&self) -> broadcast::Receiver<JournalEvent> {
         self.sender.subscribe()
     }
 
     /// All events after the one with this id; from now on without one. An id of another node, or one that was not given out since the
     /// start, is from before it: then everything is new.
-    pub(super) fn follow(&self, id: Option<&str>) -> Followed {
+    pub(super) fn follow(&self, id: Option<&str>) -> Subscription {
         let kept = self.kept();
         let incoming = self.sender.subscribe();
         let Some((node, number)) = id.and_then(|id| id.rsplit_once('/')) else {
-            return Followed { lost: 0, missed: Vec::new(), incoming };
+            return Subscription { lost: 0, missed: Vec::new(), incoming };
         };
         let number = number.parse().ok().filter(|number| node == &*self.node && *number <= kept.last).unwrap_or(0);
         let wanted = kept.last - number;
-        let missed: Vec<Event> = kept.events.iter().rev().take(wanted as usize).rev().cloned().collect();
-        Followed { lost: wanted - missed.len() as u64, missed, incoming }
+        let missed: Vec<JournalEvent> = kept.events.iter().rev().take(wanted as usize).rev().cloned().collect();
+        Subscription { lost: wanted - missed.len() as u64, missed, incoming }
     }
 
     /// The last events, newest first, [`RECENT_TRANSITIONS`] at most.
-    pub(super) fn newest_first(&self) -> Vec<Event> {
+    pub(super) fn newest_first(&self) -> Vec<JournalEvent> {
         self.kept().events.iter().rev().take(RECENT_TRANSITIONS).cloned().collect()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, RecentEvents> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -103,11 +103,11 @@ mod tests {
 
     fn journal(events: u64) -> Journal {
         let journal = Journal::new("ns1", 4, 0);
-        (0..events).for_each(|_| journal.tell(Event::from(&transition())));
+        (0..events).for_each(|_| journal.tell(JournalEvent::from(&transition())));
         journal
     }
 
-    fn ids(events: &[Event]) -> Vec<&str> {
+    fn ids(events: &[JournalEvent]) -> Vec<&str> {
         events.iter().map(|event| event.id.as_str()).collect()
     }
 
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn what_happened_before_the_start_is_lost_and_counted() {
         let journal = Journal::new("ns1", 4, 7);
-        journal.tell(Event::from(&transition()));
+        journal.tell(JournalEvent::from(&transition()));
         let followed = journal.follow(Some("ns1/5"));
         assert_eq!((followed.lost, ids(&followed.missed)), (2, vec!["ns1/8"]));
     }

@@ -1,5 +1,5 @@
 //! The operator's side: HTTP API, status page, explain, overrides. Reads the snapshot that is being served; what is to be
-//! changed goes to the daemon as a [`Command`]. The daemon fills a [`State`] and calls [`serve`]; all else here is a view
+//! changed goes to the daemon as a [`Command`]. The daemon fills a [`ApiState`] and calls [`serve`]; all else here is a view
 //! of that state.
 
 mod access;
@@ -34,15 +34,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::config::{Problem, Tokens, ZoneState};
-use crate::control::names::Board;
+use crate::control::names::NameStateCache;
 use crate::control::overrides::Book;
 use crate::control::status::ReloadReport;
 use crate::health::Beats;
 use crate::snapshot::Snapshot;
 
 pub use command::Command;
-pub use events::Event;
-pub use heartbeat::{Heard, PutHeartbeat};
+pub use events::JournalEvent;
+pub use heartbeat::{HeartbeatResponse, PutHeartbeat};
 pub use http::router;
 pub use journal::{Journal, KEPT_EVENTS, RECENT_TRANSITIONS};
 pub use problem::ProblemDetails;
@@ -50,14 +50,14 @@ pub use serve::serve;
 
 /// What the HTTP side reads. Cheap to clone; all clones share the same things.
 #[derive(Clone)]
-pub struct State {
+pub struct ApiState {
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) readiness: watch::Receiver<Readiness>,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
     pub(crate) metrics: RenderMetrics,
     pub(crate) controls: Controls,
-    pub(crate) names: Arc<Board>,
+    pub(crate) names: Arc<NameStateCache>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) simulations: Arc<Semaphore>,
 }
@@ -77,7 +77,7 @@ pub struct Controls {
 
 /// Gives the whole of `/metrics` as Prometheus text, exact at the moment of the call; may take a while where there are many
 /// names, so it is called where blocking is no harm.
-pub type RenderMetrics = Arc<dyn Fn(&Board) -> String + Send + Sync>;
+pub type RenderMetrics = Arc<dyn Fn(&NameStateCache) -> String + Send + Sync>;
 
 /// Whether this process answers queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,7 +110,7 @@ pub struct ReloadStatus {
 
 /// The answer to `POST /v1/reload`: the files as they are now are served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Reloaded {
+pub struct ReloadResponse {
     /// What is served.
     pub generation: u64,
     /// When, and the warnings.
@@ -118,7 +118,7 @@ pub struct Reloaded {
     pub report: ReloadReport,
 }
 
-impl State {
+impl ApiState {
     /// A state that reads these.
     pub fn new(
         snapshots: Arc<ArcSwap<Snapshot>>,
@@ -127,10 +127,10 @@ impl State {
         reload: Arc<ArcSwap<ReloadStatus>>,
         metrics: RenderMetrics,
         controls: Controls,
-    ) -> State {
-        let names = Arc::new(Board::default());
+    ) -> ApiState {
+        let names = Arc::new(NameStateCache::default());
         let streams = Arc::new(Semaphore::new(events::MAX_STREAMS));
         let simulations = Arc::new(Semaphore::new(simulate::AT_A_TIME));
-        State { snapshots, journal, readiness, reload, metrics, controls, names, streams, simulations }
+        ApiState { snapshots, journal, readiness, reload, metrics, controls, names, streams, simulations }
     }
 }

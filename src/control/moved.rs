@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::simulate::{Difference, Split, difference};
-use crate::control::unanswered::Unanswered;
+use crate::control::simulate::{AnswerDiff, ShareChange, difference};
+use crate::control::unanswered::UnansweredQuestions;
 use crate::model::{Endpoint, EndpointId, OverrideState};
 use crate::snapshot::Snapshot;
 
@@ -16,28 +16,28 @@ const SAME: f64 = 1e-9;
 
 /// How answers moved.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Moved {
+pub struct MovedAnswers {
     /// The part of all questions that is answered by somebody else now, 0 to 1.
     pub share: f64,
     /// Whose share changed, in the order of the names.
-    pub endpoints: Vec<Share>,
+    pub endpoints: Vec<EndpointShare>,
     /// The part that is answered with records of the zone files, before and after; left out where it is the same.
     #[serde(rename = "static", default, skip_serializing_if = "Option::is_none")]
-    pub fixed: Option<Split>,
+    pub fixed: Option<ShareChange>,
     /// What was taken out and is still answered with, as nothing else is up; left out where there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub still: Vec<Still>,
+    pub still: Vec<StillAnswered>,
     /// What is down and is answered with more than before, as nothing else is left; left out where there is none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub down: Vec<Still>,
+    pub down: Vec<StillAnswered>,
     /// Who has no answer any more; left out where nobody lost one.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
-    pub unanswered: Option<Unanswered>,
+    pub unanswered: Option<UnansweredQuestions>,
 }
 
 /// An endpoint's share of the answers of all names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Share {
+pub struct EndpointShare {
     /// Its name; with its zone (`svc.example./fra1`) where several zones have an endpoint of this name.
     pub endpoint: String,
     /// 0 to 1.
@@ -48,17 +48,17 @@ pub struct Share {
 
 /// An endpoint that is drained, or down, and is answered with all the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Still {
-    /// Its name, as in [`Share`].
+pub struct StillAnswered {
+    /// Its name, as in [`EndpointShare`].
     pub endpoint: String,
     /// Its share of the answers of all names, 0 to 1.
     pub share: f64,
 }
 
 /// What changed between two snapshots of one model.
-pub fn moved(before: &Snapshot, after: &Snapshot) -> Moved {
+pub fn moved(before: &Snapshot, after: &Snapshot) -> MovedAnswers {
     let model = &after.model;
-    let Difference { moved, shares, down: dead, fixed, unanswered } = difference(before, after);
+    let AnswerDiff { moved, shares, down: dead, fixed, unanswered } = difference(before, after);
     let mut named: HashMap<&str, usize> = HashMap::new();
     model.endpoints.iter().for_each(|endpoint| *named.entry(&endpoint.name).or_default() += 1);
     let name_of = |endpoint: &Endpoint| match named.get(&*endpoint.name) {
@@ -69,22 +69,22 @@ pub fn moved(before: &Snapshot, after: &Snapshot) -> Moved {
     let all = (0..).map(EndpointId).zip(&model.endpoints).zip(shares).zip(dead);
     for (((id, endpoint), [share_before, share_after]), [dead_before, dead_after]) in all {
         if (share_before - share_after).abs() > SAME {
-            endpoints.push(Share { endpoint: name_of(endpoint), before: share_before, after: share_after });
+            endpoints.push(EndpointShare { endpoint: name_of(endpoint), before: share_before, after: share_after });
         }
         if share_after > SAME && is_taken_out(before, after, id) {
-            still.push(Still { endpoint: name_of(endpoint), share: share_after });
+            still.push(StillAnswered { endpoint: name_of(endpoint), share: share_after });
         }
         if dead_after > dead_before + SAME {
-            down.push(Still { endpoint: name_of(endpoint), share: dead_after });
+            down.push(StillAnswered { endpoint: name_of(endpoint), share: dead_after });
         }
     }
     endpoints.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
     let share = if moved > SAME { moved } else { 0.0 };
     let [fixed_before, fixed_after] = fixed;
     let fixed =
-        ((fixed_before - fixed_after).abs() > SAME).then_some(Split { before: fixed_before, after: fixed_after });
+        ((fixed_before - fixed_after).abs() > SAME).then_some(ShareChange { before: fixed_before, after: fixed_after });
     let unanswered = Some(unanswered).filter(|unanswered| !unanswered.is_nobody());
-    Moved { share, endpoints, fixed, still, down, unanswered }
+    MovedAnswers { share, endpoints, fixed, still, down, unanswered }
 }
 
 /// Whether this change took an endpoint out.
@@ -129,10 +129,10 @@ mod tests {
         let mut gone = fixture::view();
         gone.checks[0].health = Health::Down;
         let (before, after) = (snapshot(&model, fixture::view()), snapshot(&model, gone));
-        let share = |endpoint: &str, before, after| Share { endpoint: endpoint.into(), before, after };
+        let share = |endpoint: &str, before, after| EndpointShare { endpoint: endpoint.into(), before, after };
         let endpoints = vec![share("fra1", 0.5, 0.0), share("plain", 0.5, 1.0)];
-        assert_eq!(moved(&before, &after), Moved { share: 0.5, endpoints, ..Moved::default() });
-        assert_eq!(moved(&before, &before), Moved::default(), "nothing changed");
+        assert_eq!(moved(&before, &after), MovedAnswers { share: 0.5, endpoints, ..MovedAnswers::default() });
+        assert_eq!(moved(&before, &before), MovedAnswers::default(), "nothing changed");
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
         };
         forced.overrides = Arc::new([(EndpointId(2), Arc::new(said))].into_iter().collect());
         let (before, after) = (snapshot(&model, dead), snapshot(&model, forced));
-        assert_eq!(moved(&before, &after).down, [Still { endpoint: "fra1".into(), share: 1.0 }]);
+        assert_eq!(moved(&before, &after).down, [StillAnswered { endpoint: "fra1".into(), share: 1.0 }]);
         assert_eq!(moved(&after, &after).down, [], "it was so before");
     }
 }

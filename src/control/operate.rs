@@ -15,14 +15,15 @@ use crate::clock;
 use crate::config::{Role, Standing, ZoneState};
 use crate::control::access::{caller, same_origin};
 use crate::control::command::{
-    AllChanged, Applied, Change, Changed, Command, PostReload, PutOverride, TargetChanged, Turned,
+    AppliedChange, Command, OverrideChange, OverrideResponse, OverridesResponse, PostReload, PutOverride, TargetChange,
+    TargetOverride,
 };
 use crate::control::moved::moved;
-use crate::control::overrides::{Refusal, Said, check_why, duration_of, state_of};
+use crate::control::overrides::{OverrideError, OverrideReport, check_why, duration_of, state_of};
 use crate::control::problem::{problem, problem_with, unconfirmed};
 use crate::control::status::{ProblemReport, ReloadReport};
 use crate::control::target::Target;
-use crate::control::{ReloadStatus, Reloaded, State};
+use crate::control::{ApiState, ReloadResponse, ReloadStatus};
 use crate::model::Override;
 
 /// Longest body in octets: an override's is under 2 KiB, however its `why` is escaped.
@@ -39,38 +40,40 @@ const EXPECTED: &str =
     "expected {\"state\": \"drain\", \"why\": \"...\"}, and \"for\": \"2h\" where it is to end by itself";
 
 /// An answer that says why not. Boxed: it is large, and rare.
-pub(super) type Refused = Box<Response>;
+pub(super) type ErrorResponse = Box<Response>;
 
 /// The last part of a path, where a name is.
-pub(super) type Named = Result<Path<String>, PathRejection>;
+pub(super) type PathName = Result<Path<String>, PathRejection>;
 
 /// The name in a path.
-pub(super) fn name_in(path: Named) -> Result<String, Refused> {
+pub(super) fn name_in(path: PathName) -> Result<String, ErrorResponse> {
     path.map(|Path(name)| name).map_err(|refused| bad_request(format!("no name can be read: {}", refused.body_text())))
 }
 
 /// `GET /v1/overrides`.
-pub(super) async fn list(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
+pub(super) async fn list(Shared(state): Shared<ApiState>, headers: HeaderMap) -> Response {
     match caller(&state, &headers, Role::Read) {
-        Ok(_) => Json(state.controls.book.load().all().iter().map(|said| Said::from(&**said)).collect::<Vec<_>>())
-            .into_response(),
+        Ok(_) => {
+            Json(state.controls.book.load().all().iter().map(|said| OverrideReport::from(&**said)).collect::<Vec<_>>())
+                .into_response()
+        }
         Err(refused) => *refused,
     }
 }
 
 /// `PUT /v1/overrides/TARGET`.
-pub(super) async fn put(Shared(state): Shared<State>, target: Named, request: Request) -> Response {
+pub(super) async fn put(Shared(state): Shared<ApiState>, target: PathName, request: Request) -> Response {
     let done = async { put_of(&state, vec![name_in(target)?], request).await };
-    done.await.map_or_else(|refused: Refused| *refused, one)
+    done.await.map_or_else(|refused: ErrorResponse| *refused, one)
 }
 
 /// `PUT /v1/overrides?target=TARGET&target=TARGET`.
-pub(super) async fn put_all(Shared(state): Shared<State>, request: Request) -> Response {
+pub(super) async fn put_all(Shared(state): Shared<ApiState>, request: Request) -> Response {
     let done = async { put_of(&state, targets(request.uri())?, request).await };
-    done.await.map_or_else(|refused: Refused| *refused, all)
+    done.await.map_or_else(|refused: ErrorResponse| *refused, all)
 }
 
-async fn put_of(state: &State, targets: Vec<String>, request: Request) -> Result<AllChanged, Refused> {
+async fn put_of(state: &ApiState, targets: Vec<String>, request: Request) -> Result<OverridesResponse, ErrorResponse> {
     same_origin(request.headers())?;
     let who = caller(state, request.headers(), Role::Operate)?;
     let change = overrides_of(targets, &who.name, &body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
@@ -78,25 +81,29 @@ async fn put_of(state: &State, targets: Vec<String>, request: Request) -> Result
 }
 
 /// `DELETE /v1/overrides/TARGET`.
-pub(super) async fn clear(Shared(state): Shared<State>, target: Named, headers: HeaderMap) -> Response {
+pub(super) async fn clear(Shared(state): Shared<ApiState>, target: PathName, headers: HeaderMap) -> Response {
     let done = async { clear_of(&state, vec![name_in(target)?], &headers).await };
-    done.await.map_or_else(|refused: Refused| *refused, one)
+    done.await.map_or_else(|refused: ErrorResponse| *refused, one)
 }
 
 /// `DELETE /v1/overrides?target=TARGET&target=TARGET`.
-pub(super) async fn clear_all(Shared(state): Shared<State>, uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn clear_all(Shared(state): Shared<ApiState>, uri: Uri, headers: HeaderMap) -> Response {
     let done = async { clear_of(&state, targets(&uri)?, &headers).await };
-    done.await.map_or_else(|refused: Refused| *refused, all)
+    done.await.map_or_else(|refused: ErrorResponse| *refused, all)
 }
 
-async fn clear_of(state: &State, targets: Vec<String>, headers: &HeaderMap) -> Result<AllChanged, Refused> {
+async fn clear_of(
+    state: &ApiState,
+    targets: Vec<String>,
+    headers: &HeaderMap,
+) -> Result<OverridesResponse, ErrorResponse> {
     same_origin(headers)?;
     let who = caller(state, headers, Role::Operate)?.name.to_string();
-    apply(state, Change::Clear { targets, who }).await
+    apply(state, OverrideChange::Clear { targets, who }).await
 }
 
 /// Every `target=` of the query, each once.
-fn targets(uri: &Uri) -> Result<Vec<String>, Refused> {
+fn targets(uri: &Uri) -> Result<Vec<String>, ErrorResponse> {
     let mut targets: Vec<String> = Vec::new();
     for (key, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         if key != "target" {
@@ -118,23 +125,23 @@ fn targets(uri: &Uri) -> Result<Vec<String>, Refused> {
 }
 
 /// The answer about one target.
-fn one(changed: AllChanged) -> Response {
-    let AllChanged { overrides, moved, warning } = changed;
+fn one(changed: OverridesResponse) -> Response {
+    let OverridesResponse { overrides, moved, warning } = changed;
     let of_target = overrides.into_iter().next();
     let (now, before) = of_target.map_or((None, None), |changed| (changed.now, changed.before));
-    Json(Changed { now, before, moved, warning }).into_response()
+    Json(OverrideResponse { now, before, moved, warning }).into_response()
 }
 
-fn all(changed: AllChanged) -> Response {
+fn all(changed: OverridesResponse) -> Response {
     Json(changed).into_response()
 }
 
 /// `POST /v1/reload`. Needs no token: it has the server look at its own files, which it watches anyway.
-pub(super) async fn reload(Shared(state): Shared<State>, request: Request) -> Response {
+pub(super) async fn reload(Shared(state): Shared<ApiState>, request: Request) -> Response {
     reloaded(&state, request).await.unwrap_or_else(|refused| *refused)
 }
 
-async fn reloaded(state: &State, request: Request) -> Result<Response, Refused> {
+async fn reloaded(state: &ApiState, request: Request) -> Result<Response, ErrorResponse> {
     /// What is right, for those who sent something else.
     const EXPECTED: &str = "expected no body, or {\"confirm_removal\": true}";
     same_origin(request.headers())?;
@@ -152,7 +159,7 @@ async fn reloaded(state: &State, request: Request) -> Result<Response, Refused> 
     let problems: Vec<ProblemReport> = status.problems.iter().map(ProblemReport::from).collect();
     if status.ok {
         let report = ReloadReport { ok: status.ok, at: status.at, problems, unnoticed: status.unnoticed.clone() };
-        return Ok(Json(Reloaded { generation: status.generation, report }).into_response());
+        return Ok(Json(ReloadResponse { generation: status.generation, report }).into_response());
     }
     Ok(problem_with(StatusCode::UNPROCESSABLE_ENTITY, not_taken(&status), problems))
 }
@@ -172,19 +179,19 @@ fn not_taken(status: &ReloadStatus) -> String {
 }
 
 /// What a body says of each target.
-fn overrides_of(targets: Vec<String>, who: &str, body: &[u8]) -> Result<Change, String> {
+fn overrides_of(targets: Vec<String>, who: &str, body: &[u8]) -> Result<OverrideChange, String> {
     let put: PutOverride = serde_json::from_slice(body).map_err(|error| format!("{error}; {EXPECTED}"))?;
     let state = state_of(&put.state)?;
     let time = put.duration.as_deref().map(duration_of).transpose().map_err(|why| format!("\"for\": {why}"))?;
     check_why(&put.why)?;
     let until = time.map(|time| clock::unix_seconds() + time.as_secs_f64());
     let of_target = |target| Override { target, state, why: put.why.clone(), who: who.to_owned(), until };
-    Ok(Change::Put { overrides: targets.into_iter().map(of_target).collect(), confirmed: put.confirm })
+    Ok(OverrideChange::Put { overrides: targets.into_iter().map(of_target).collect(), confirmed: put.confirm })
 }
 
 /// The body, whole, of at most `most` octets; `expected` tells what is right. It is taken for JSON whatever its
 /// Content-Type is: `curl -d` sends another, and [`same_origin`] keeps out the pages that could send no better.
-pub(super) async fn body(request: Request<Body>, most: usize, expected: &str) -> Result<Vec<u8>, Refused> {
+pub(super) async fn body(request: Request<Body>, most: usize, expected: &str) -> Result<Vec<u8>, ErrorResponse> {
     match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), most)).await {
         Ok(Ok(body)) => Ok(body.into()),
         Ok(Err(_)) => {
@@ -196,19 +203,20 @@ pub(super) async fn body(request: Request<Body>, most: usize, expected: &str) ->
 }
 
 /// Has a change made; answers when it is being served, with what it did.
-async fn apply(state: &State, change: Change) -> Result<AllChanged, Refused> {
+async fn apply(state: &ApiState, change: OverrideChange) -> Result<OverridesResponse, ErrorResponse> {
     let (reply, done) = oneshot::channel();
     state.controls.commands.send(Command::Override(change, reply)).await.map_err(|_| stopping())?;
     let applied = done.await.map_err(|_| stopping())?.map_err(|refusal| Box::new(refused(refusal)))?;
-    let Applied { turns, served, kept } = applied;
+    let AppliedChange { turns, served, kept } = applied;
     let [old, new] = served;
     // Many names take long, and the other requests don't wait for it.
     let counted = tokio::task::spawn_blocking(move || moved(&old, &new));
     let warning = unkept(kept).await;
-    let report = |said: Option<std::sync::Arc<Override>>| said.map(|said| Said::from(&*said));
-    let of_target = |Turned { target, before, now }| TargetChanged { target, now: report(now), before: report(before) };
+    let report = |said: Option<std::sync::Arc<Override>>| said.map(|said| OverrideReport::from(&*said));
+    let of_target =
+        |TargetChange { target, before, now }| TargetOverride { target, now: report(now), before: report(before) };
     let overrides = turns.into_iter().map(of_target).collect();
-    Ok(AllChanged { overrides, moved: counted.await.unwrap_or_default(), warning })
+    Ok(OverridesResponse { overrides, moved: counted.await.unwrap_or_default(), warning })
 }
 
 /// Waits until something is kept for the next start; why it isn't.
@@ -220,21 +228,21 @@ pub(super) async fn unkept(kept: oneshot::Receiver<Result<(), String>>) -> Optio
     }
 }
 
-fn refused(refusal: Refusal) -> Response {
+fn refused(refusal: OverrideError) -> Response {
     let detail = refusal.to_string();
     match refusal {
-        Refusal::NoTarget(_) | Refusal::NotOverridden(_) => problem(StatusCode::NOT_FOUND, detail),
-        Refusal::Malformed(_) => problem(StatusCode::BAD_REQUEST, detail),
-        Refusal::Full => problem(StatusCode::CONFLICT, detail),
-        Refusal::Unconfirmed(unanswered) => unconfirmed(detail, *unanswered),
+        OverrideError::NoTarget(_) | OverrideError::NotOverridden(_) => problem(StatusCode::NOT_FOUND, detail),
+        OverrideError::Malformed(_) => problem(StatusCode::BAD_REQUEST, detail),
+        OverrideError::Full => problem(StatusCode::CONFLICT, detail),
+        OverrideError::Unconfirmed(unanswered) => unconfirmed(detail, *unanswered),
     }
 }
 
-fn bad_request(why: String) -> Refused {
+fn bad_request(why: String) -> ErrorResponse {
     Box::new(problem(StatusCode::BAD_REQUEST, why))
 }
 
-pub(super) fn stopping() -> Refused {
+pub(super) fn stopping() -> ErrorResponse {
     Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping: nothing was changed"))
 }
 

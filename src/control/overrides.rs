@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::did_you_mean;
 use crate::control::target::{Index, Rank, Target, endpoints_of, no_target};
-use crate::control::unanswered::Unanswered;
+use crate::control::unanswered::UnansweredQuestions;
 use crate::model::{EndpointId, Model, Override, OverrideState};
 
 /// Most overrides at a time (judgment: more than that is another policy, and belongs in the files).
@@ -27,14 +27,14 @@ const LAST_TIME: u64 = 253_402_300_799;
 
 /// Every override that has not ended, each target once, the oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(into = "Kept", try_from = "Kept")]
+#[serde(into = "BookFile", try_from = "BookFile")]
 pub struct Book {
     entries: Vec<Arc<Override>>,
 }
 
 /// Why an override is not taken.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Refusal {
+pub enum OverrideError {
     /// The target matches no endpoint; says what is near.
     NoTarget(String),
     /// There is nothing to clear; says what there is.
@@ -42,21 +42,23 @@ pub enum Refusal {
     /// It is not well formed; says what is.
     Malformed(String),
     /// Some clients would get no answer any more, and nobody confirmed that this is meant.
-    Unconfirmed(Box<Unanswered>),
+    Unconfirmed(Box<UnansweredQuestions>),
     /// The book is full.
     Full,
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for OverrideError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Refusal::NoTarget(why) | Refusal::NotOverridden(why) | Refusal::Malformed(why) => f.write_str(why),
-            Refusal::Unconfirmed(unanswered) => write!(
+            OverrideError::NoTarget(why) | OverrideError::NotOverridden(why) | OverrideError::Malformed(why) => {
+                f.write_str(why)
+            }
+            OverrideError::Unconfirmed(unanswered) => write!(
                 f,
                 "{}; nothing was changed: if you mean it, confirm it with --yes (in the API: \"confirm\": true)",
                 unanswered.sentence("would get")
             ),
-            Refusal::Full => write!(f, "there are {MAX_OVERRIDES} overrides, which is the most: clear some"),
+            OverrideError::Full => write!(f, "there are {MAX_OVERRIDES} overrides, which is the most: clear some"),
         }
     }
 }
@@ -66,23 +68,23 @@ impl Book {
     pub const VERSION: u32 = 1;
 
     /// Takes an override of something that `model` has; gives the one that the same target had before.
-    pub fn put(&mut self, said: Override, model: &Model) -> Result<Option<Arc<Override>>, Refusal> {
-        check_why(&said.why).map_err(Refusal::Malformed)?;
+    pub fn put(&mut self, said: Override, model: &Model) -> Result<Option<Arc<Override>>, OverrideError> {
+        check_why(&said.why).map_err(OverrideError::Malformed)?;
         if endpoints_of(&said.target, model).is_empty() {
-            return Err(Refusal::NoTarget(no_target(&said.target, model)));
+            return Err(OverrideError::NoTarget(no_target(&said.target, model)));
         }
         let before = self.take(&said.target);
         if self.entries.len() >= MAX_OVERRIDES {
-            return Err(Refusal::Full);
+            return Err(OverrideError::Full);
         }
         self.entries.push(Arc::new(said));
         Ok(before)
     }
 
     /// Ends an override; gives it.
-    pub fn clear(&mut self, target: &str, model: &Model) -> Result<Arc<Override>, Refusal> {
+    pub fn clear(&mut self, target: &str, model: &Model) -> Result<Arc<Override>, OverrideError> {
         self.take(target).ok_or_else(|| {
-            Refusal::NotOverridden(if endpoints_of(target, model).is_empty() {
+            OverrideError::NotOverridden(if endpoints_of(target, model).is_empty() {
                 no_target(target, model)
             } else {
                 format!("there is no override of `{target}` to clear{}", self.overrides_elsewhere(target, model))
@@ -164,7 +166,7 @@ impl Book {
 
 /// An override as the API and the file have it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Said {
+pub struct OverrideReport {
     /// The TARGET, as it was written.
     pub target: String,
     /// `drain`, `up` or `down`.
@@ -177,9 +179,9 @@ pub struct Said {
     pub until: Option<f64>,
 }
 
-impl From<&Override> for Said {
-    fn from(said: &Override) -> Said {
-        Said {
+impl From<&Override> for OverrideReport {
+    fn from(said: &Override) -> OverrideReport {
+        OverrideReport {
             target: said.target.clone(),
             state: said.state.as_str().to_owned(),
             why: said.why.clone(),
@@ -192,21 +194,24 @@ impl From<&Override> for Said {
 /// The form that is kept on disk; the overrides in the order of their age, the oldest first.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
+struct BookFile {
     version: u32,
-    overrides: Vec<Said>,
+    overrides: Vec<OverrideReport>,
 }
 
-impl From<Book> for Kept {
-    fn from(book: Book) -> Kept {
-        Kept { version: Book::VERSION, overrides: book.entries.iter().map(|said| Said::from(&**said)).collect() }
+impl From<Book> for BookFile {
+    fn from(book: Book) -> BookFile {
+        BookFile {
+            version: Book::VERSION,
+            overrides: book.entries.iter().map(|said| OverrideReport::from(&**said)).collect(),
+        }
     }
 }
 
-impl TryFrom<Kept> for Book {
+impl TryFrom<BookFile> for Book {
     type Error = String;
 
-    fn try_from(kept: Kept) -> Result<Book, String> {
+    fn try_from(kept: BookFile) -> Result<Book, String> {
         if kept.overrides.len() > MAX_OVERRIDES {
             return Err(format!("there are {} overrides in it, over {MAX_OVERRIDES}", kept.overrides.len()));
         }
@@ -214,7 +219,7 @@ impl TryFrom<Kept> for Book {
         let mut last: BTreeMap<Target, usize> = BTreeMap::new();
         for (at, each) in kept.overrides.into_iter().enumerate() {
             let state = state_of(&each.state)?;
-            let Said { target, why, who, until, .. } = each;
+            let OverrideReport { target, why, who, until, .. } = each;
             last.insert(Target::parse(&target), at);
             said.push(Arc::new(Override { target, state, why, who, until }));
         }

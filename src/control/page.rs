@@ -15,7 +15,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use crate::clock;
-use crate::control::State;
+use crate::control::ApiState;
 use crate::control::names::{NameReport, Reporter};
 use crate::control::problem::problem;
 use crate::control::status::{self, Status};
@@ -24,7 +24,7 @@ use crate::control::status::{self, Status};
 const SHOWN_NAMES: usize = 50;
 
 /// `GET /`.
-pub(super) async fn index(Shared(state): Shared<State>) -> Response {
+pub(super) async fn index(Shared(state): Shared<ApiState>) -> Response {
     // With very many endpoints this takes a while, which is no other task's harm there.
     match tokio::task::spawn_blocking(move || seen(&state).page()).await {
         Ok(page) => Html(page).into_response(),
@@ -43,7 +43,7 @@ pub(super) async fn script() -> Response {
 }
 
 /// What the page shows.
-struct Seen {
+struct PageData {
     status: Status,
     /// The regions in the order of the files.
     regions: Vec<String>,
@@ -52,7 +52,7 @@ struct Seen {
     all_names: usize,
 }
 
-fn seen(state: &State) -> Seen {
+fn seen(state: &ApiState) -> PageData {
     let (snapshot, now) = (state.snapshots.load_full(), clock::now());
     let status = status::status(&snapshot, &state.reload.load(), now);
     let regions = snapshot.model.regions.iter().map(|region| region.name.clone()).collect();
@@ -61,10 +61,10 @@ fn seen(state: &State) -> Seen {
     let off = reporter.places().filter(is_off);
     let shown = off.chain(reporter.places().filter(|place| !is_off(place))).take(SHOWN_NAMES);
     let names = shown.map(|place| reporter.report(place)).collect();
-    Seen { status, regions, names, all_names: reporter.places().count() }
+    PageData { status, regions, names, all_names: reporter.places().count() }
 }
 
-impl Seen {
+impl PageData {
     fn page(&self) -> String {
         include_str!("web/page.html").replacen("<!-- board -->", &self.board(), 1)
     }

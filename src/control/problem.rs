@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::control::status::ProblemReport;
-use crate::control::unanswered::Unanswered;
+use crate::control::unanswered::UnansweredQuestions;
 
 /// The media type of every error (RFC 9457, 3).
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
@@ -24,7 +24,7 @@ pub struct ProblemDetails {
     pub problems: Vec<ProblemReport>,
     /// Who would get no answer any more, where that has to be confirmed.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
-    pub unanswered: Option<Unanswered>,
+    pub unanswered: Option<UnansweredQuestions>,
 }
 
 /// An error response.
@@ -38,7 +38,7 @@ pub(super) fn problem_with(status: StatusCode, detail: impl Into<String>, proble
 }
 
 /// An error response about a change that has to be confirmed.
-pub(super) fn unconfirmed(detail: impl Into<String>, unanswered: Unanswered) -> Response {
+pub(super) fn unconfirmed(detail: impl Into<String>, unanswered: UnansweredQuestions) -> Response {
     response(ProblemDetails { unanswered: Some(unanswered), ..details(StatusCode::CONFLICT, detail) })
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Label, Problem, Standing, ZoneState};
 use crate::control::ReloadStatus;
-use crate::control::overrides::Said;
+use crate::control::overrides::OverrideReport;
 use crate::model::{
     AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
     WorldView, ZoneId,
@@ -66,7 +66,7 @@ pub struct EndpointStatus {
     /// `up`, `down` or `unknown`: up while any address is.
     pub health: String,
     /// What each vantage says of each address; none without a monitor.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<CheckReport>,
     /// Of each address that came back a moment ago, how much of its weight it has; left out where none has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ramps: Vec<RampReport>,
@@ -75,7 +75,7 @@ pub struct EndpointStatus {
     pub state: Option<String>,
     /// The operator's word over measured health, where there is one.
     #[serde(rename = "override")]
-    pub overridden: Option<Said>,
+    pub overridden: Option<OverrideReport>,
 }
 
 /// An address that has a part of its endpoint's weight.
@@ -93,7 +93,7 @@ pub struct RampReport {
 
 /// What one vantage says of one address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct CheckReport {
     /// The vantage's name.
     pub vantage: String,
     /// The region it observes from.
@@ -271,7 +271,10 @@ fn endpoint_status(
         answerable.named_checks().flat_map(move |(monitor, check)| {
             let address = judged_address(model, answerable, Some(check));
             let said = evidence(Some(check), view).iter();
-            said.map(move |said| Verdict { monitor: monitor.map(str::to_owned), ..verdict(model, said, &address, now) })
+            said.map(move |said| CheckReport {
+                monitor: monitor.map(str::to_owned),
+                ..verdict(model, said, &address, now)
+            })
         })
     });
     let ramps = endpoint
@@ -289,7 +292,7 @@ fn endpoint_status(
             AdminState::Drain => Some("drain".to_owned()),
             AdminState::Disabled => Some("disabled".to_owned()),
         },
-        overridden: view.override_of(id).map(Said::from),
+        overridden: view.override_of(id).map(OverrideReport::from),
     }
 }
 
@@ -311,8 +314,8 @@ pub(super) fn ramp(
     })
 }
 
-fn verdict(model: &Model, said: &Evidence, address: &str, now: Moment) -> Verdict {
-    Verdict {
+fn verdict(model: &Model, said: &Evidence, address: &str, now: Moment) -> CheckReport {
+    CheckReport {
         vantage: said.vantage.to_string(),
         region: model.region(said.region).name.clone(),
         monitor: None,

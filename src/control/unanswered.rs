@@ -10,7 +10,7 @@ const SHOWN: usize = 8;
 
 /// Questions that had an answer and would get none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Unanswered {
+pub struct UnansweredQuestions {
     /// The part of all questions, 0 to 1.
     #[serde(rename = "unanswered_share", default)]
     pub share: f64,
@@ -46,7 +46,7 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-impl Unanswered {
+impl UnansweredQuestions {
     /// Whether everybody is answered as before.
     pub fn is_nobody(&self) -> bool {
         self.names.is_empty() && self.left_out == 0
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn names_with_the_same_clients_are_told_together() {
-        let mut all = Unanswered {
+        let mut all = UnansweredQuestions {
             share: 1.0 / 3.0,
             names: vec![name("www", &["eu"]), name("db", &["eu", "us"]), name("api", &["eu"])],
             left_out: 0,
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_long_list_is_cut_for_people() {
         let names: Vec<UnansweredName> = (0..30).map(|n| name(&format!("n{n}"), &["eu"])).collect();
-        let parts = Unanswered { share: 0.5, names, left_out: 10 }.sentence("now get");
+        let parts = UnansweredQuestions { share: 0.5, names, left_out: 10 }.sentence("now get");
         assert!(parts.ends_with("n6, n7 for clients in eu; and 32 more"), "{parts}");
     }
 }

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::{Flags, Listen, Loaded, Tls};
 use crate::control::command::MAX_WAITING;
-use crate::control::names::Board;
-use crate::control::{self, Controls, Event, Journal, KEPT_EVENTS, Readiness, ReloadStatus};
+use crate::control::names::NameStateCache;
+use crate::control::{self, Controls, Journal, JournalEvent, KEPT_EVENTS, Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
 use crate::daemon::changes::{Changes, Watched};
@@ -131,8 +131,9 @@ impl Node {
             certificates: certificates.clone(),
             writes: store.writes(),
         };
-        let render = Arc::new(move |board: &Board| sources.render(board));
-        let state = control::State::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
+        let render = Arc::new(move |board: &NameStateCache| sources.render(board));
+        let state =
+            control::ApiState::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
         let stop = CancellationToken::new();
         let api = tokio::spawn(control::serve(listener, control::router(state), stop.clone()));
 
@@ -190,7 +191,7 @@ impl Node {
     }
 
     /// Every transition and override from now on.
-    pub fn events(&self) -> broadcast::Receiver<Event> {
+    pub fn events(&self) -> broadcast::Receiver<JournalEvent> {
         self.journal.subscribe()
     }
 

@@ -62,7 +62,7 @@ async fn write(dir: PathBuf, last: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::Event;
+    use crate::control::JournalEvent;
     use crate::control::fixture::transition;
 
     #[tokio::test]
@@ -74,7 +74,7 @@ mod tests {
         let journal = Arc::new(Journal::new("ns1", 4, 41));
         let stop = CancellationToken::new();
         let keeping = tokio::spawn(keep(journal.clone(), dir.path().into(), 41, stop.clone()));
-        journal.tell(Event::from(&transition()));
+        journal.tell(JournalEvent::from(&transition()));
         stop.cancel();
         keeping.await.unwrap();
         assert_eq!((last(&store, &mut warnings), warnings.len()), (42, 0));

@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::config::{Problem, Severity};
-use crate::control::Event;
-use crate::control::command::{Change, Turned};
-use crate::control::overrides::{Book, Refusal, utc};
+use crate::control::JournalEvent;
+use crate::control::command::{OverrideChange, TargetChange};
+use crate::control::overrides::{Book, OverrideError, utc};
 use crate::daemon::StartError;
 use crate::daemon::store::{KeptFile, Store};
 use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView};
@@ -101,18 +101,18 @@ impl Overrides {
     }
 
     /// What a change would make of the overrides, if it can be made; nothing is changed.
-    pub(crate) fn draft(&self, change: Change, model: &Model) -> Result<Draft, Refusal> {
+    pub(crate) fn draft(&self, change: OverrideChange, model: &Model) -> Result<Draft, OverrideError> {
         let mut book = Book::clone(&self.book.load());
-        let mut turns: Vec<Result<Turn, Refusal>> = Vec::new();
+        let mut turns: Vec<Result<Turn, OverrideError>> = Vec::new();
         match change {
-            Change::Put { overrides, confirmed: _ } => {
+            OverrideChange::Put { overrides, confirmed: _ } => {
                 for said in overrides {
                     let before = book.put(said.clone(), model);
                     let who = Some(said.who.clone());
                     turns.push(before.map(|before| Turn { before, who, now: Some(Arc::new(said)) }));
                 }
             }
-            Change::Clear { targets, who } => {
+            OverrideChange::Clear { targets, who } => {
                 for target in targets {
                     let before = book.clear(&target, model);
                     turns.push(before.map(|before| Turn { before: Some(before), now: None, who: Some(who.clone()) }));
@@ -168,10 +168,10 @@ impl Draft {
 
 impl Turn {
     /// For who asked for it.
-    pub(crate) fn into_turned(self) -> Turned {
+    pub(crate) fn into_turned(self) -> TargetChange {
         let said = self.now.as_ref().or(self.before.as_ref());
         let target = said.map_or(String::new(), |said| said.target.clone());
-        Turned { target, before: self.before, now: self.now }
+        TargetChange { target, before: self.before, now: self.now }
     }
 
     /// Tells the log.
@@ -202,7 +202,7 @@ fn of(before: &Option<Arc<Override>>) -> String {
 }
 
 /// Every turn, or why there is none: of several refusals of one kind each in a line.
-fn all_or_nothing(turns: Vec<Result<Turn, Refusal>>) -> Result<Vec<Turn>, Refusal> {
+fn all_or_nothing(turns: Vec<Result<Turn, OverrideError>>) -> Result<Vec<Turn>, OverrideError> {
     let count = turns.len();
     let (mut taken, mut refusals) = (Vec::with_capacity(count), Vec::new());
     for turn in turns {
@@ -211,13 +211,13 @@ fn all_or_nothing(turns: Vec<Result<Turn, Refusal>>) -> Result<Vec<Turn>, Refusa
             Err(refusal) => refusals.push(refusal),
         }
     }
-    let each = || refusals.iter().map(Refusal::to_string).collect::<Vec<String>>();
+    let each = || refusals.iter().map(OverrideError::to_string).collect::<Vec<String>>();
     let all = || format!("{}\nnothing was changed", each().join("\n"));
     match &refusals[..] {
         [] => Ok(taken),
         [first] if count == 1 => Err(first.clone()),
-        [Refusal::NoTarget(_), ..] => Err(Refusal::NoTarget(all())),
-        [Refusal::NotOverridden(_), ..] => Err(Refusal::NotOverridden(all())),
+        [OverrideError::NoTarget(_), ..] => Err(OverrideError::NoTarget(all())),
+        [OverrideError::NotOverridden(_), ..] => Err(OverrideError::NotOverridden(all())),
         [first, ..] => Err(first.clone()),
     }
 }
@@ -230,14 +230,14 @@ pub(crate) fn events(
     after: &Resolved,
     turns: &[Turn],
     (at, generation): (f64, u64),
-) -> Vec<Event> {
+) -> Vec<JournalEvent> {
     let either: BTreeSet<EndpointId> = before.keys().chain(after.keys()).copied().collect();
     let changed = either.into_iter().filter(|id| before.get(id) != after.get(id));
     let event = |id: EndpointId| {
         let why = turn_of(turns, before.get(&id), after.get(&id)).map_or(String::new(), Turn::why);
         let endpoint = model.endpoint(id);
         let health = view.endpoint(endpoint);
-        Event {
+        JournalEvent {
             id: String::new(),
             at,
             zone: model.zone(endpoint.zone).apex.to_string(),
@@ -274,13 +274,13 @@ mod tests {
     use super::*;
     use crate::control::fixture::{model, view};
 
-    fn drain(target: &str, until: Option<f64>) -> Change {
+    fn drain(target: &str, until: Option<f64>) -> OverrideChange {
         let (why, who) = ("rack move".into(), "alice".into());
         let said = Override { target: target.into(), state: OverrideState::Drain, why, who, until };
-        Change::Put { overrides: vec![said], confirmed: false }
+        OverrideChange::Put { overrides: vec![said], confirmed: false }
     }
 
-    fn change(overrides: &mut Overrides, change: Change) -> Vec<Turn> {
+    fn change(overrides: &mut Overrides, change: OverrideChange) -> Vec<Turn> {
         let draft = overrides.draft(change, &model()).unwrap();
         overrides.take(draft)
     }
@@ -326,7 +326,7 @@ mod tests {
         let turns = change(&mut overrides, drain("region:us-east", None));
         assert_eq!(told(&before, &overrides, &turns), ["nyc down -> drained: rack move (alice)"]);
         let before = overrides.resolved();
-        let clear = |target: &str| Change::Clear { targets: vec![target.into()], who: "bob".into() };
+        let clear = |target: &str| OverrideChange::Clear { targets: vec![target.into()], who: "bob".into() };
         let turns = change(&mut overrides, clear("region:us-east"));
         assert_eq!(told(&before, &overrides, &turns), ["nyc drained -> down: cleared by bob: rack move (alice)"]);
         assert_eq!(turns.len(), 1);
@@ -352,10 +352,10 @@ mod tests {
         let mut overrides = Overrides::load(&Store::open(None)).unwrap();
         let both = |targets: [&str; 2]| {
             let each = targets.map(|target| match drain(target, Some(100.0)) {
-                Change::Put { overrides, .. } => overrides[0].clone(),
-                Change::Clear { .. } => unreachable!("a drain"),
+                OverrideChange::Put { overrides, .. } => overrides[0].clone(),
+                OverrideChange::Clear { .. } => unreachable!("a drain"),
             });
-            Change::Put { overrides: each.to_vec(), confirmed: false }
+            OverrideChange::Put { overrides: each.to_vec(), confirmed: false }
         };
         let refused = |targets| overrides.draft(both(targets), &model()).err().unwrap().to_string();
         let fra2 = "no endpoint is called `fra2`; did you mean `fra1`?";

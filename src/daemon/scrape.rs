@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::control::ReloadStatus;
-use crate::control::names::Board;
+use crate::control::names::NameStateCache;
 use crate::daemon::store::Writes;
 use crate::server::{Certificates, Counters};
 use crate::snapshot::Snapshot;
@@ -23,7 +23,7 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// The whole text.
-    pub(crate) fn render(&self, board: &Board) -> String {
+    pub(crate) fn render(&self, board: &NameStateCache) -> String {
         // Held for as long as the text is made, while the next ones are published.
         let snapshot = self.snapshots.load_full();
         self.metrics.render(&Scrape {

@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{self, Flags, How, InForce, Loaded, Problem, Settings, Severity, Standing, Tokens, ZoneState};
-use crate::control::command::{Applied, Change, HandedBack};
+use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange};
 use crate::control::failback;
-use crate::control::overrides::Refusal;
+use crate::control::overrides::OverrideError;
 use crate::control::simulate::losses;
-use crate::control::{Command, Event, Journal, ReloadStatus};
+use crate::control::{Command, Journal, JournalEvent, ReloadStatus};
 use crate::daemon::changes::{Cause, Changes, Watched};
 use crate::daemon::difference::Difference;
 use crate::daemon::identity::Identities;
@@ -322,13 +322,13 @@ impl Steer {
 
     /// Makes a change of the overrides; it is being served when this returns. Nothing else is published between the look
     /// at what it would do and the change.
-    fn change(&mut self, change: Change, model: &Arc<Model>) -> Result<Applied, Refusal> {
+    fn change(&mut self, change: OverrideChange, model: &Arc<Model>) -> Result<AppliedChange, OverrideError> {
         let needs_confirmation = change.needs_confirmation();
         let draft = self.overrides.draft(change, model)?;
         let before = self.publisher.snapshots().load_full();
         let next = self.publisher.preview(draft.over(WorldView { at: clock::now(), ..WorldView::clone(&before.view) }));
         if let Some(unanswered) = losses(&before, &next).filter(|_| needs_confirmation) {
-            return Err(Refusal::Unconfirmed(Box::new(unanswered)));
+            return Err(OverrideError::Unconfirmed(Box::new(unanswered)));
         }
         let resolved = self.overrides.resolved();
         let turns = self.overrides.take(draft);
@@ -339,11 +339,11 @@ impl Steer {
         let kept = self.overrides.keep(&self.store);
         self.tell_turns(&turns, &resolved);
         let served = [before, self.publisher.snapshots().load_full()];
-        Ok(Applied { turns: turns.into_iter().map(Turn::into_turned).collect(), served, kept })
+        Ok(AppliedChange { turns: turns.into_iter().map(Turn::into_turned).collect(), served, kept })
     }
 
     /// Hands a name back to the first member that is up; it is being served when this returns.
-    fn fail_back(&mut self, name: &str, model: &Model) -> Result<HandedBack, failback::Refusal> {
+    fn fail_back(&mut self, name: &str, model: &Model) -> Result<AppliedFailback, failback::FailbackError> {
         let (policy, name) = failback::policy_of(model, name)?;
         let before = self.publisher.snapshots().load_full();
         let now = WorldView { at: clock::now(), ..WorldView::clone(&before.view) };
@@ -352,7 +352,7 @@ impl Steer {
         let kept = self.remember(&before);
         self.tell(&transitions);
         let served = [before, self.publisher.snapshots().load_full()];
-        Ok(HandedBack { policy, name, served, kept })
+        Ok(AppliedFailback { policy, name, served, kept })
     }
 
     /// Ends the overrides whose time is over.
@@ -408,7 +408,7 @@ impl Steer {
             let (from, to) = (from.as_str(), to.as_str());
             tracing::info!(zone, endpoint, from, to, why, generation, monitor = monitor.as_deref(), "transition");
             self.metrics.transition(transition);
-            self.journal.tell(Event::from(transition));
+            self.journal.tell(JournalEvent::from(transition));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::clock;
-use crate::control::Event;
+use crate::control::JournalEvent;
 use crate::daemon::Node;
 use crate::demo::children::Region;
 use crate::demo::fate::Fate;
@@ -42,7 +42,7 @@ impl Live {
     }
 
     /// Where the user has changed something by a command, the tour doesn't interfere.
-    pub(crate) fn observe(&mut self, event: &Event) {
+    pub(crate) fn observe(&mut self, event: &JournalEvent) {
         if [&event.from, &event.to].into_iter().any(|state| OVERRIDDEN.contains(&state.as_str())) {
             self.tour.leave_out();
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use crate::clock;
-use crate::control::Event;
+use crate::control::JournalEvent;
 use crate::daemon::Node;
 use crate::demo::children::Region;
 use crate::demo::region::REGIONS;
@@ -78,8 +78,8 @@ impl Story {
     }
 
     /// An endpoint's health changed, or its override.
-    pub(crate) fn event(&mut self, event: &Event) {
-        let Event { endpoint, from, to, why, region, .. } = event;
+    pub(crate) fn event(&mut self, event: &JournalEvent) {
+        let JournalEvent { endpoint, from, to, why, region, .. } = event;
         let region = region.as_deref().unwrap_or("no region");
         self.say(&format!("{endpoint} ({region}) {from} -> {to}: {why}"));
     }

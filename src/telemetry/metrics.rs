@@ -71,7 +71,7 @@ struct Times {
 pub struct Scrape<'a> {
     /// What is being served.
     pub snapshot: &'a Snapshot,
-    /// What `control::names::Board` says of it, by policy.
+    /// What `control::names::NameStateCache` says of it, by policy.
     pub names: &'a [NameState],
     /// What the packet threads and the streams counted.
     pub totals: &'a Totals,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::answer::Transport;
 use crate::control::ReloadStatus;
 use crate::control::fixture::{model, snapshot, transition};
-use crate::control::names::Board;
+use crate::control::names::NameStateCache;
 use crate::model::{Doubt, Hold};
 use crate::server::{Dropped, Totals};
 use crate::snapshot::Snapshot;
@@ -27,7 +27,7 @@ fn totals() -> Totals {
 
 fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
     let reload = ReloadStatus { ok: true, at: 1600.25, ..ReloadStatus::default() };
-    let (names, totals) = (Board::default().states(snapshot), totals());
+    let (names, totals) = (NameStateCache::default().states(snapshot), totals());
     let text = metrics.render(&Scrape {
         snapshot,
         names: &names,

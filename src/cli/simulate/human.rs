@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::cli::text;
-use crate::control::simulate::{Empty, EndpointReport, Given, Outcome, Report};
+use crate::control::simulate::{EmptyAnswer, EmptyClass, EndpointReport, SimulationReport, SimulationResult};
 
 /// Most rows of a table: with the rest it fits a screen; the JSON has all.
 const SHOWN: usize = 20;
@@ -13,14 +13,14 @@ const SHOWN: usize = 20;
 const SAME: f64 = 0.0005;
 
 /// The outcome as text, every line ended.
-pub(super) fn human(outcome: &Outcome) -> String {
+pub(super) fn human(outcome: &SimulationResult) -> String {
     match outcome {
-        Outcome::One(report) => one(report),
-        Outcome::Pairs(reports) => pairs(reports),
+        SimulationResult::One(report) => one(report),
+        SimulationResult::Pairs(reports) => pairs(reports),
     }
 }
 
-fn one(report: &Report) -> String {
+fn one(report: &SimulationReport) -> String {
     let mut told = String::new();
     // Writing to a String does not fail.
     let listed = |words: &[String]| if words.is_empty() { "nothing".to_owned() } else { words.join(", ") };
@@ -44,7 +44,7 @@ fn one(report: &Report) -> String {
 }
 
 /// Who gets how much, those that change most first.
-fn endpoints(report: &Report) -> String {
+fn endpoints(report: &SimulationReport) -> String {
     let mut rows: Vec<&EndpointReport> = report.endpoints.iter().collect();
     let change = |row: &EndpointReport| row.after - row.before;
     rows.sort_by(|a, b| change(b).abs().total_cmp(&change(a).abs()).then(b.after.total_cmp(&a.after)));
@@ -90,7 +90,7 @@ fn endpoints(report: &Report) -> String {
 }
 
 /// What isn't an endpoint's, where there is any.
-fn others(report: &Report) -> String {
+fn others(report: &SimulationReport) -> String {
     let mut told = String::new();
     for (what, share) in [
         ("answered with the zone file's records", report.fixed),
@@ -104,7 +104,7 @@ fn others(report: &Report) -> String {
     told
 }
 
-fn exceeded(report: &Report) -> String {
+fn exceeded(report: &SimulationReport) -> String {
     if report.exceeded.is_empty() {
         let judged = report.endpoints.iter().filter(|row| row.capacity.is_some()).count();
         return match report.qps.is_some() && judged > 0 {
@@ -123,16 +123,16 @@ fn exceeded(report: &Report) -> String {
     told
 }
 
-fn empty(entries: &[Empty], left_out: usize) -> String {
+fn empty(entries: &[EmptyClass], left_out: usize) -> String {
     if entries.is_empty() {
         return String::new();
     }
-    let row = |entry: &Empty| {
+    let row = |entry: &EmptyClass| {
         let given = match entry.given {
-            Given::Nothing => "nothing (NODATA)",
-            Given::Stale => "what was last good",
-            Given::Static => "the zone file's records",
-            Given::Fallback => "what on_empty says",
+            EmptyAnswer::Nothing => "nothing (NODATA)",
+            EmptyAnswer::Stale => "what was last good",
+            EmptyAnswer::Static => "the zone file's records",
+            EmptyAnswer::Fallback => "what on_empty says",
         };
         let mut note = Vec::new();
         if entry.partly {
@@ -162,14 +162,14 @@ fn empty(entries: &[Empty], left_out: usize) -> String {
 }
 
 /// A line a pair, the worst first.
-fn pairs(reports: &[Report]) -> String {
+fn pairs(reports: &[SimulationReport]) -> String {
     let mut told = String::new();
     if let Some(first) = reports.first() {
         let _ = writeln!(told, "demand  {}\n", first.demand);
     }
-    let mut rows: Vec<(&Report, Option<&EndpointReport>)> =
+    let mut rows: Vec<(&SimulationReport, Option<&EndpointReport>)> =
         reports.iter().map(|report| (report, worst(report))).collect();
-    let badness = |(report, worst): &(&Report, Option<&EndpointReport>)| {
+    let badness = |(report, worst): &(&SimulationReport, Option<&EndpointReport>)| {
         let empty = report.empty.len() + report.empty_left_out;
         (report.unanswered.share, (report.exceeded.len(), empty), worst.map_or(0.0, load))
     };
@@ -177,7 +177,7 @@ fn pairs(reports: &[Report]) -> String {
         let (a, b) = (badness(a), badness(b));
         b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)).then(b.2.total_cmp(&a.2))
     });
-    let cells = |(report, worst): &(&Report, Option<&EndpointReport>)| {
+    let cells = |(report, worst): &(&SimulationReport, Option<&EndpointReport>)| {
         let load = worst.map_or("-".to_owned(), |row| match (row.capacity, row.qps_after) {
             (Some(capacity), Some(qps)) => format!("{} {}", row.endpoint, used(qps, capacity)),
             (_, _) => format!("{} {} of the answers", row.endpoint, percent(row.after)),
@@ -200,7 +200,7 @@ fn pairs(reports: &[Report]) -> String {
 }
 
 /// The endpoint that is nearest to its capacity, or over it; where none has one, the one that gets most.
-fn worst(report: &Report) -> Option<&EndpointReport> {
+fn worst(report: &SimulationReport) -> Option<&EndpointReport> {
     let has_capacity = |row: &&EndpointReport| row.capacity.is_some() && row.qps_after.is_some();
     let limited = report.endpoints.iter().filter(has_capacity).max_by(|a, b| load(a).total_cmp(&load(b)));
     limited.or_else(|| report.endpoints.iter().max_by(|a, b| a.after.total_cmp(&b.after)))
@@ -244,8 +244,8 @@ fn used(qps: f64, capacity: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::simulate::{Exceeded, Split};
-    use crate::control::unanswered::Unanswered;
+    use crate::control::simulate::{OverloadedEndpoint, ShareChange};
+    use crate::control::unanswered::UnansweredQuestions;
 
     fn row(endpoint: &str, before: f64, after: f64, capacity: Option<u64>) -> EndpointReport {
         EndpointReport {
@@ -260,20 +260,25 @@ mod tests {
         }
     }
 
-    fn report() -> Report {
-        let none = Split { before: 0.0, after: 0.0 };
-        Report {
+    fn report() -> SimulationReport {
+        let none = ShareChange { before: 0.0, after: 0.0 };
+        SimulationReport {
             endpoints: vec![
                 row("fra1", 0.5, 0.0, None),
                 row("ams", 0.25, 0.25, Some(400)),
                 row("nyc", 0.25, 0.5, Some(400)),
             ],
-            exceeded: vec![Exceeded { endpoint: "nyc".into(), qps: 500.0, capacity: 400, zone: "svc.example.".into() }],
-            empty: vec![Empty {
+            exceeded: vec![OverloadedEndpoint {
+                endpoint: "nyc".into(),
+                qps: 500.0,
+                capacity: 400,
+                zone: "svc.example.".into(),
+            }],
+            empty: vec![EmptyClass {
                 name: "db".into(),
                 class: "eu-west".into(),
                 on_empty: "last_good".into(),
-                given: Given::Stale,
+                given: EmptyAnswer::Stale,
                 fence: Some("eu_only".into()),
                 types: vec!["A".into(), "AAAA".into()],
                 zone: "svc.example.".into(),
@@ -281,14 +286,14 @@ mod tests {
                 partly: false,
             }],
             empty_left_out: 0,
-            unanswered: Unanswered::default(),
+            unanswered: UnansweredQuestions::default(),
             moved: Some(0.25),
             lost: vec!["fra1".into()],
             said: vec![],
             demand: "1000 queries a second in 2 lines of demand".into(),
             qps: Some(1000.0),
             fixed: none,
-            nodata: Split { before: 0.0, after: 0.25 },
+            nodata: ShareChange { before: 0.0, after: 0.25 },
             stale: none,
             generation: 1,
             notes: vec!["fra1 has no monitor".into()],
@@ -298,7 +303,7 @@ mod tests {
     #[test]
     fn one_screen_tells_what_changes_most_first() {
         assert_eq!(
-            human(&Outcome::One(Box::new(report()))),
+            human(&SimulationResult::One(Box::new(report()))),
             "lost      fra1
 demand    1000 queries a second in 2 lines of demand
 
@@ -323,16 +328,16 @@ note: fra1 has no monitor
 
     #[test]
     fn pairs_are_a_line_each_the_worst_first() {
-        let fine = Report {
+        let fine = SimulationReport {
             lost: vec!["region:a".into(), "region:b".into()],
             exceeded: vec![],
             empty: vec![],
             endpoints: vec![row("fra1", 0.5, 1.0, None)],
             ..report()
         };
-        let bad = Report { lost: vec!["region:a".into(), "region:c".into()], ..report() };
+        let bad = SimulationReport { lost: vec!["region:a".into(), "region:c".into()], ..report() };
         assert_eq!(
-            human(&Outcome::Pairs(vec![fine, bad])),
+            human(&SimulationResult::Pairs(vec![fine, bad])),
             "demand  1000 queries a second in 2 lines of demand
 
 LOST TOGETHER      MOST LOADED                  OVER CAPACITY  NOTHING ELIGIBLE  NO ANSWER

@@ -17,7 +17,10 @@ use crate::cli::ask::ServerArg;
 use crate::cli::client::{Call, Server};
 use crate::cli::{CommandLine, Failure, Format, text};
 use crate::config::{self, Flags, Loaded, Problem, text_without_mark};
-use crate::control::simulate::{Ask, Bounds, DemandLine, Outcome, Report, Word, as_measured, parse_demand, simulate};
+use crate::control::simulate::{
+    Bounds, DemandLine, SimulationReport, SimulationRequest, SimulationResult, TrialOverride, as_measured,
+    parse_demand, simulate,
+};
 use crate::control::status::Status;
 use crate::model::{CheckView, Model, WorldView};
 use crate::snapshot::{Identity, Snapshot, compile};
@@ -50,7 +53,7 @@ pub(super) struct Args {
     lose: Vec<String>,
     /// An override to try: drain, up or down, for any TARGET of `portolan drain`; may be repeated
     #[arg(long = "override", value_name = "TARGET=STATE", value_parser = word)]
-    overrides: Vec<Word>,
+    overrides: Vec<TrialOverride>,
     /// Compare the zones of this directory with the present ones; needs --config, for the settings. With --server, endpoints
     /// are up or down as that server sees them
     #[arg(long, value_name = "DIR", requires = "config")]
@@ -74,13 +77,13 @@ pub(super) struct Args {
     format: Format,
 }
 
-fn word(text: &str) -> Result<Word, String> {
+fn word(text: &str) -> Result<TrialOverride, String> {
     let (target, state) = text.rsplit_once('=').ok_or("expected TARGET=drain, TARGET=up or TARGET=down")?;
-    Ok(Word { target: target.to_owned(), state: state.to_owned() })
+    Ok(TrialOverride { target: target.to_owned(), state: state.to_owned() })
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let ask = Ask {
+    let ask = SimulationRequest {
         lose: args.lose.clone(),
         overrides: args.overrides.clone(),
         demand: args.demand.as_deref().map_or(Ok(Vec::new()), demand)?,
@@ -107,19 +110,24 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
             "note: capacity is not judged, as queries a second are not known: give --demand FILE or --qps TOTAL",
         );
     }
-    let is_bad = |report: &Report| !report.exceeded.is_empty() || !report.unanswered.is_nobody();
+    let is_bad = |report: &SimulationReport| !report.exceeded.is_empty() || !report.unanswered.is_nobody();
     Ok(if outcome.reports().iter().any(is_bad) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// What the running server says.
-fn asked(server: &Server, ask: &Ask) -> Result<Outcome, Failure> {
+fn asked(server: &Server, ask: &SimulationRequest) -> Result<SimulationResult, Failure> {
     Ok(serde_json::from_str(
         &server.call(&Call::post_json("/v1/simulate", serde_json::to_string(ask)?).within(TIMEOUT))?,
     )?)
 }
 
 /// What the files say.
-fn compiled(file: &Path, policy: Option<&Path>, server: Option<&Server>, ask: &Ask) -> Result<Outcome, Failure> {
+fn compiled(
+    file: &Path,
+    policy: Option<&Path>,
+    server: Option<&Server>,
+    ask: &SimulationRequest,
+) -> Result<SimulationResult, Failure> {
     let refused = |problems: Vec<Problem>| {
         text::complain(config::to_human(&problems).trim_end());
         Failure("the files can't be served: see above".to_owned())

@@ -23,24 +23,24 @@ pub struct NameState {
 
 /// Keeps the verdicts.
 #[derive(Debug, Default)]
-pub struct Board {
-    known: Mutex<Known>,
+pub struct NameStateCache {
+    known: Mutex<CachedStates>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct CachedStates {
     model: Option<Arc<Model>>,
     /// By [`PolicyId`]; with the cells that it is about.
     verdicts: Vec<(Arc<PolicyCells>, NameState)>,
 }
 
-impl Board {
+impl NameStateCache {
     /// The verdict on each policy of a snapshot, by [`PolicyId`]. What it takes is the policies that changed since it was last
     /// asked, so the first call after a start or a reload looks at all: call it where blocking for that is no harm.
     pub fn states(&self, snapshot: &Snapshot) -> Vec<NameState> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.model.as_ref().is_some_and(|model| Arc::ptr_eq(model, &snapshot.model)) {
-            *known = Known { model: Some(snapshot.model.clone()), verdicts: Vec::new() };
+            *known = CachedStates { model: Some(snapshot.model.clone()), verdicts: Vec::new() };
         }
         let ideal = OnceCell::new();
         for (at, cells) in (0..snapshot.model.policies.len()).filter_map(|at| Some((at, of(snapshot, at)?))) {
@@ -65,7 +65,8 @@ fn judge(snapshot: &Snapshot, ideal: &OnceCell<WorldView>, id: PolicyId, cells: 
     NameState {
         eligible: preference::eligible(model, id, view),
         on_empty: all().any(|(_, cell)| cell.decision().is_on_empty()),
-        preferred: all().all(|(class, cell)| wishes(snapshot, &ideal, id, class, cell).iter().all(Wish::is_granted)),
+        preferred: all()
+            .all(|(class, cell)| wishes(snapshot, &ideal, id, class, cell).iter().all(ClassPreference::is_granted)),
     }
 }
 
@@ -82,14 +83,14 @@ pub(super) fn answers(cells: &PolicyCells) -> impl Iterator<Item = (Option<Local
 }
 
 /// What the policy would rather give to some clients who are given `served`.
-pub(super) struct Wish {
+pub(super) struct ClassPreference {
     /// Who they are; `None`: all that are given it.
     pub(super) class: Option<LocalClass>,
     /// What they should be given; `None`: they are given it.
     pub(super) better: Option<Decision>,
 }
 
-impl Wish {
+impl ClassPreference {
     fn is_granted(&self) -> bool {
         self.better.is_none()
     }
@@ -103,10 +104,10 @@ pub(super) fn wishes<'v>(
     policy: PolicyId,
     class: Option<LocalClass>,
     cell: &Cell,
-) -> Vec<Wish> {
+) -> Vec<ClassPreference> {
     let (model, view, served) = (&*snapshot.model, &*snapshot.view, cell.decision());
     if is_plainly_preferred(model, policy, view, served) {
-        return vec![Wish { class, better: None }];
+        return vec![ClassPreference { class, better: None }];
     }
     let mut wishes = Vec::new();
     for (at, members) in snapshot.local_classes(policy).enumerate() {
@@ -117,7 +118,7 @@ pub(super) fn wishes<'v>(
         let best = preferred(model, policy, [view, ideal()], members, served);
         let is_for_all = class.is_none() && !best.looks_at_client;
         let better = (!is_preferred(model, view, served, &best)).then_some(best);
-        wishes.push(Wish { class: if is_for_all { None } else { Some(local) }, better });
+        wishes.push(ClassPreference { class: if is_for_all { None } else { Some(local) }, better });
         if is_for_all {
             break;
         }

@@ -12,10 +12,10 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use board::{Board, NameState};
+pub use board::{NameState, NameStateCache};
 pub(crate) use report::Reporter;
 pub(super) use respond::respond;
-pub use rows::{Row, merged};
+pub use rows::{AnswerRow, merged};
 
 use crate::control::explain::AnswerReport;
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::control::explain;
-use crate::control::names::board::{self, Wish};
+use crate::control::names::board::{self, ClassPreference};
 use crate::control::names::sentence::Sentences;
 use crate::control::names::{ClassReport, NameReport, NameState};
 use crate::model::{EndpointId, MemberRef, Model, Moment, SteeredName, WorldView, ZoneId};
@@ -60,7 +60,7 @@ impl Reporter {
             let ideal = || self.ideal.get_or_init(|| preference::ideal(&self.snapshot.view));
             let mut wishes = board::wishes(&self.snapshot, &ideal, steered.policy, class, cell);
             if class.is_none() && wishes.iter().all(|wish| wish.better.is_none()) {
-                wishes = vec![Wish { class, better: None }];
+                wishes = vec![ClassPreference { class, better: None }];
             }
             for wish in wishes {
                 classes.push(self.class(zone, steered, wish, cell, &mut sentences));
@@ -74,7 +74,7 @@ impl Reporter {
         &self,
         zone: ZoneId,
         steered: &SteeredName,
-        Wish { class, better: best }: Wish,
+        ClassPreference { class, better: best }: ClassPreference,
         cell: &Cell,
         sentences: &mut Sentences,
     ) -> ClassReport {

@@ -13,7 +13,7 @@ use futures_util::stream;
 use serde::Deserialize;
 
 use crate::clock;
-use crate::control::State;
+use crate::control::ApiState;
 use crate::control::names::Reporter;
 use crate::control::problem::problem;
 use crate::model::ZoneId;
@@ -24,7 +24,7 @@ const PIECE: usize = 32;
 /// What is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::control) struct Asked {
+pub(in crate::control) struct NamesQuery {
     zone: Option<String>,
     name: Option<String>,
     preferred: Option<bool>,
@@ -32,8 +32,8 @@ pub(in crate::control) struct Asked {
 }
 
 pub(in crate::control) async fn respond(
-    Shared(state): Shared<State>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    Shared(state): Shared<ApiState>,
+    asked: Result<Query<NamesQuery>, QueryRejection>,
 ) -> Response {
     let asked = match asked {
         Ok(Query(asked)) => asked,
@@ -58,7 +58,7 @@ pub(in crate::control) async fn respond(
         .into_response()
 }
 
-impl Asked {
+impl NamesQuery {
     fn limit(&self) -> usize {
         self.limit.unwrap_or(usize::MAX)
     }

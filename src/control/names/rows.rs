@@ -4,7 +4,7 @@ use crate::control::names::ClassReport;
 
 /// What several classes get for several types.
 #[derive(Debug)]
-pub struct Row<'r> {
+pub struct AnswerRow<'r> {
     /// Of each type.
     pub types: Vec<&'r str>,
     /// By each class.
@@ -14,16 +14,16 @@ pub struct Row<'r> {
 }
 
 /// The rows of a name, in the order of its reports.
-pub fn merged(reports: &[ClassReport]) -> Vec<Row<'_>> {
-    let mut of_type: Vec<Row<'_>> = Vec::new();
+pub fn merged(reports: &[ClassReport]) -> Vec<AnswerRow<'_>> {
+    let mut of_type: Vec<AnswerRow<'_>> = Vec::new();
     for report in reports {
         let same = of_type.iter_mut().find(|row| row.of.rtype == report.rtype && is_alike(row.of, report));
         match same {
             Some(row) => row.classes.push(&report.class),
-            None => of_type.push(Row { types: vec![&report.rtype], classes: vec![&report.class], of: report }),
+            None => of_type.push(AnswerRow { types: vec![&report.rtype], classes: vec![&report.class], of: report }),
         }
     }
-    let mut merged: Vec<Row<'_>> = Vec::new();
+    let mut merged: Vec<AnswerRow<'_>> = Vec::new();
     for row in of_type {
         match merged.iter_mut().find(|known| known.classes == row.classes && is_alike(known.of, row.of)) {
             Some(known) => known.types.extend(row.types),

@@ -15,11 +15,11 @@ const SHOWN: usize = 3;
 /// Sentences under way: what is said, of which classes and of which types.
 #[derive(Debug, Default)]
 pub(super) struct Sentences {
-    said: Vec<Said>,
+    said: Vec<Sentence>,
 }
 
 #[derive(Debug)]
-struct Said {
+struct Sentence {
     /// What follows the name and those whom it is about.
     what: String,
     classes: Vec<String>,
@@ -49,7 +49,7 @@ impl Sentences {
                     said.types.push(facet.as_str());
                 }
             }
-            None => self.said.push(Said { what, classes: vec![class.to_owned()], types: vec![facet.as_str()] }),
+            None => self.said.push(Sentence { what, classes: vec![class.to_owned()], types: vec![facet.as_str()] }),
         }
     }
 
@@ -58,7 +58,7 @@ impl Sentences {
         let has_other = |of: fn(&ClassReport) -> &String, known: &[&str]| {
             all.iter().any(|report| !known.contains(&of(report).as_str()))
         };
-        let sentence = |said: Said| {
+        let sentence = |said: Sentence| {
             let classes: Vec<&str> = said.classes.iter().map(String::as_str).collect();
             let mut text = name.to_owned();
             if has_other(|report| &report.rtype, &said.types) {

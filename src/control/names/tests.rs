@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Flags, load};
-use crate::control::names::{Board, NameReport, NameState, Reporter};
+use crate::control::names::{NameReport, NameState, NameStateCache, Reporter};
 use crate::model::{CheckView, Health, Model, Moment, WorldView};
 use crate::snapshot::compile::{compile, refresh};
 use crate::snapshot::{Identity, Snapshot};
@@ -87,7 +87,7 @@ fn next(before: &Snapshot, down: &[&str], seconds: u64) -> Snapshot {
     refresh(before, view(&before.model, down, seconds))
 }
 
-fn reports(board: &Board, snapshot: &Snapshot) -> Vec<NameReport> {
+fn reports(board: &NameStateCache, snapshot: &Snapshot) -> Vec<NameReport> {
     let snapshot = Arc::new(snapshot.clone());
     let reporter = Reporter::new(snapshot.clone(), board.states(&snapshot), snapshot.view.at);
     reporter.places().map(|place| reporter.report(place)).collect()
@@ -95,7 +95,7 @@ fn reports(board: &Board, snapshot: &Snapshot) -> Vec<NameReport> {
 
 /// The report on one name in a word each: how many are eligible, on_empty, preferred; and its sentences.
 fn seen(snapshot: &Snapshot, name: &str) -> (NameState, Vec<String>) {
-    let report = reports(&Board::default(), snapshot).into_iter().find(|report| report.name == name).unwrap();
+    let report = reports(&NameStateCache::default(), snapshot).into_iter().find(|report| report.name == name).unwrap();
     let NameReport { eligible, on_empty, preferred, notes, .. } = report;
     (NameState { eligible, on_empty, preferred }, notes)
 }
@@ -106,7 +106,7 @@ fn state(eligible: usize, on_empty: bool, preferred: bool) -> NameState {
 
 #[test]
 fn while_all_is_well_every_name_gives_what_its_policy_prefers() {
-    for report in reports(&Board::default(), &first()) {
+    for report in reports(&NameStateCache::default(), &first()) {
         assert!(report.preferred && !report.on_empty && report.notes.is_empty(), "{report:?}");
         assert!(report.classes.iter().all(|class| class.preferred && class.prefers.is_empty()), "{report:?}");
     }
@@ -139,7 +139,7 @@ fn a_weighted_pool_prefers_any_of_its_members_and_says_when_none_is_left() {
 #[test]
 fn the_zone_files_records_are_given_as_they_are() {
     let dead = next(&first(), &["pg-a"], 10);
-    let all = reports(&Board::default(), &dead);
+    let all = reports(&NameStateCache::default(), &dead);
     let old = all.iter().find(|report| report.name == "old").unwrap();
     let class = &old.classes[0];
     assert_eq!((class.gives.as_str(), class.from.as_str(), class.on_empty), ("static", "on_empty", true));
@@ -150,7 +150,7 @@ fn the_zone_files_records_are_given_as_they_are() {
 #[test]
 fn each_class_of_clients_is_reported_by_itself() {
     let dead = next(&first(), &["pg-a"], 10);
-    let all = reports(&Board::default(), &dead);
+    let all = reports(&NameStateCache::default(), &dead);
     let report = all.iter().find(|report| report.name == "where").unwrap();
     let classes: Vec<(&str, bool)> = report.classes.iter().map(|of| (of.class.as_str(), of.preferred)).collect();
     assert_eq!(classes, [("others", true), ("nets=192.0.2.0/24", false)], "{report:?}");
@@ -159,12 +159,12 @@ fn each_class_of_clients_is_reported_by_itself() {
 
 #[test]
 fn a_board_that_has_seen_a_snapshot_says_the_same_as_a_new_one() {
-    let board = Board::default();
+    let board = NameStateCache::default();
     let mut snapshot = first();
     for (step, down) in [&["pg-a"][..], &[], &["pg-a", "pg-b"], &["pg-b"], &[]].iter().enumerate() {
         snapshot = next(&snapshot, down, 10 * step as u64 + 10);
-        assert_eq!(board.states(&snapshot), Board::default().states(&snapshot), "{down:?}");
+        assert_eq!(board.states(&snapshot), NameStateCache::default().states(&snapshot), "{down:?}");
     }
     let other = first();
-    assert_eq!(board.states(&other), Board::default().states(&other), "another generation");
+    assert_eq!(board.states(&other), NameStateCache::default().states(&other), "another generation");
 }

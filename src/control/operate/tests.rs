@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Tokens;
-use crate::control::command::{Applied, Change, HandedBack, Turned};
+use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange, TargetChange};
 use crate::control::failback::policy_of;
 use crate::control::fixture::world;
-use crate::control::overrides::Refusal;
-use crate::control::{Command, Controls, ReloadStatus, State, router, serve};
+use crate::control::overrides::OverrideError;
+use crate::control::{ApiState, Command, Controls, ReloadStatus, router, serve};
 
 const ALICE: &str = "0123456789abcdef0123456789abcdef";
 const BOB: &str = "fedcba9876543210fedcba9876543210";
@@ -50,24 +50,24 @@ async fn served(tokens: Option<Tokens>) -> Served {
 }
 
 /// Keeps the book as the steering task does; the files are always broken.
-async fn stand_in(state: State, mut commands: mpsc::Receiver<Command>) {
-    let State { snapshots, controls: Controls { book, .. }, .. } = state;
+async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
+    let ApiState { snapshots, controls: Controls { book, .. }, .. } = state;
     while let Some(command) = commands.recv().await {
         match command {
             Command::Override(change, reply) => {
                 let mut next = book.load().as_ref().clone();
                 let model = &snapshots.load().model;
-                let turned: Result<Vec<Turned>, Refusal> = match change {
-                    Change::Put { overrides, confirmed: _ } => overrides
+                let turned: Result<Vec<TargetChange>, OverrideError> = match change {
+                    OverrideChange::Put { overrides, confirmed: _ } => overrides
                         .into_iter()
                         .map(|said| {
                             let before = next.put(said.clone(), model)?;
-                            Ok(Turned { target: said.target.clone(), before, now: Some(Arc::new(said)) })
+                            Ok(TargetChange { target: said.target.clone(), before, now: Some(Arc::new(said)) })
                         })
                         .collect(),
-                    Change::Clear { targets, .. } => targets
+                    OverrideChange::Clear { targets, .. } => targets
                         .into_iter()
-                        .map(|target| Ok(Turned { before: Some(next.clear(&target, model)?), now: None, target }))
+                        .map(|target| Ok(TargetChange { before: Some(next.clear(&target, model)?), now: None, target }))
                         .collect(),
                 };
                 if turned.is_ok() {
@@ -76,13 +76,17 @@ async fn stand_in(state: State, mut commands: mpsc::Receiver<Command>) {
                 let (keep, kept) = oneshot::channel();
                 keep.send(Err("the disk is full".to_owned())).unwrap();
                 let served = || [snapshots.load_full(), snapshots.load_full()];
-                let _ = reply.send(turned.map(|turns| Applied { turns, served: served(), kept }));
+                let _ = reply.send(turned.map(|turns| AppliedChange { turns, served: served(), kept }));
             }
             Command::Failback { name, reply } => {
                 let served = || [snapshots.load_full(), snapshots.load_full()];
                 let found = policy_of(&snapshots.load().model, &name);
-                let _ =
-                    reply.send(found.map(|(policy, name)| HandedBack { policy, name, served: served(), kept: None }));
+                let _ = reply.send(found.map(|(policy, name)| AppliedFailback {
+                    policy,
+                    name,
+                    served: served(),
+                    kept: None,
+                }));
             }
             Command::Reload { confirm_removal: _, reply } => {
                 let problems = crate::config::load(Some("no/such.toml".as_ref()), &Default::default()).unwrap_err();

@@ -66,7 +66,7 @@ fn a_target_that_matches_nothing_is_refused_with_what_is_near() {
         ("region:empty", "no endpoint is in region `empty`"),
     ] {
         let refused = Book::default().put(said(target, OverrideState::Drain, None), &small);
-        assert_eq!(refused, Err(Refusal::NoTarget(expected.into())));
+        assert_eq!(refused, Err(OverrideError::NoTarget(expected.into())));
     }
     let nothing = |target| Book::default().clear(target, &small).unwrap_err().to_string();
     assert_eq!(nothing("fra2"), "no endpoint is called `fra2`; did you mean `fra1`?");
@@ -95,7 +95,7 @@ fn the_book_has_an_end() {
     for n in 0..MAX_OVERRIDES {
         book.entries.push(Arc::new(said(&format!("e{n}"), OverrideState::Drain, None)));
     }
-    assert_eq!(book.put(said("fra1", OverrideState::Drain, None), &model()), Err(Refusal::Full));
+    assert_eq!(book.put(said("fra1", OverrideState::Drain, None), &model()), Err(OverrideError::Full));
 }
 
 #[test]

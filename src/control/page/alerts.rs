@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::escape;
 use super::regions::override_in_words;
 use crate::control::names::NameReport;
-use crate::control::overrides::Said;
+use crate::control::overrides::OverrideReport;
 use crate::control::status::{EndpointStatus, Status};
 
 /// Most sentences that are shown; the rest is counted (judgment: more is read in `portolan status`).
@@ -99,7 +99,7 @@ fn of_names(alerts: &mut Alerts, names: &[NameReport]) {
 /// What operators and the files took out of service, once for each target.
 fn overrides(alerts: &mut Alerts, status: &Status) {
     let endpoints = || status.zones.iter().flat_map(|zone| &zone.endpoints);
-    let by_target: BTreeMap<&str, &Said> = endpoints()
+    let by_target: BTreeMap<&str, &OverrideReport> = endpoints()
         .filter_map(|endpoint| endpoint.overridden.as_ref())
         .map(|over| (over.target.as_str(), over))
         .collect();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::escape;
-use crate::control::names::{ClassReport, NameReport, Row, merged};
+use crate::control::names::{AnswerRow, ClassReport, NameReport, merged};
 
 /// Most answers that a cell names.
 const SHOWN: usize = 6;
@@ -29,7 +29,7 @@ pub(super) fn write(html: &mut String, names: &[NameReport], all: usize) {
     html.push_str("</section>\n");
 }
 
-fn row(html: &mut String, name: &NameReport, Row { types, classes, of }: &Row<'_>) {
+fn row(html: &mut String, name: &NameReport, AnswerRow { types, classes, of }: &AnswerRow<'_>) {
     let (state, word) = match (of.preferred, of.on_empty) {
         (true, _) => ("up", "yes"),
         (false, false) => ("warning", "no"),

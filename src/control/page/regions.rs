@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::escape;
-use crate::control::overrides::{Said, utc};
-use crate::control::status::{EndpointStatus, RampReport, Status, Verdict};
+use crate::control::overrides::{OverrideReport, utc};
+use crate::control::status::{CheckReport, EndpointStatus, RampReport, Status};
 
 /// Most endpoints of a region that are shown (judgment); those that are not well come first.
 const SHOWN: usize = 200;
@@ -101,7 +101,7 @@ fn why_down(endpoint: &EndpointStatus) -> Option<String> {
 }
 
 /// What an operator said, and why.
-pub(super) fn override_in_words(over: &Said) -> String {
+pub(super) fn override_in_words(over: &OverrideReport) -> String {
     let word = match over.state.as_str() {
         "drain" => "drained",
         "up" => "forced up",
@@ -118,13 +118,13 @@ pub(super) fn ramp_in_words(ramp: &RampReport) -> String {
     format!("ramping: {} has {share:.0} % of its weight, all of it in {left} s", ramp.address)
 }
 
-fn verdict_in_words(verdict: &Verdict) -> String {
+fn verdict_in_words(verdict: &CheckReport) -> String {
     let rtt = verdict.rtt_ms.map_or(String::new(), |ms| format!(", {ms:.1} ms"));
     let age = verdict.age_ms.map_or(", not probed yet".to_owned(), |ms| format!(", {:.1} s ago", ms as f64 / 1e3));
     let hold = verdict.hold.as_ref().map_or(String::new(), |hold| format!(", connection {hold}"));
     let why = verdict.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
     let of = verdict.monitor.as_ref().map_or(String::new(), |monitor| format!(" by monitor {monitor}"));
-    let Verdict { vantage, region, address, health, .. } = verdict;
+    let CheckReport { vantage, region, address, health, .. } = verdict;
     format!("{vantage} ({region}): {address} {health}{of}{rtt}{age}{hold}{why}")
 }
 

@@ -1,14 +1,14 @@
 //! What the page says of a world where something is wrong, and that everybody can read it.
 
 use super::regions::{ramp_in_words, together};
-use super::{Seen, escape, seen};
+use super::{PageData, escape, seen};
 use crate::control::fixture::world;
-use crate::control::overrides::Said;
+use crate::control::overrides::OverrideReport;
 use crate::control::status::{RampReport, VantageStatus};
 
 const CSS: &str = include_str!("../web/page.css");
 
-fn board(change: impl Fn(&mut Seen)) -> String {
+fn board(change: impl Fn(&mut PageData)) -> String {
     let mut seen = seen(&world().state);
     change(&mut seen);
     seen.board()
@@ -71,7 +71,7 @@ fn a_blind_vantage_is_told_with_the_reason() {
 
 #[test]
 fn a_drained_region_says_so_and_who_drained_it() {
-    let over = Said {
+    let over = OverrideReport {
         target: "region:us-east".into(),
         state: "drain".into(),
         why: "rack move".into(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::config::did_you_mean;
 use crate::control::overrides::state_of;
-use crate::control::simulate::{Ask, SimulateError, Word};
+use crate::control::simulate::{SimulationError, SimulationRequest, TrialOverride};
 use crate::control::target::{Index, REGION, Rank, Target, no_target};
 use crate::fleet::{Received, Report, Vantage, agree};
 use crate::health::Observation;
@@ -22,7 +22,7 @@ const VANTAGE: &str = "vantage:";
 
 /// What is changed, in the ids of one model.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Changes {
+pub(super) struct WorldChange {
     /// As they were asked for, in order.
     pub(super) lost: Vec<String>,
     /// `TARGET=STATE`, in order.
@@ -33,21 +33,25 @@ pub(super) struct Changes {
     regions: BTreeSet<RegionId>,
     vantages: BTreeSet<Arc<str>>,
     /// The override of each endpoint that is tried: of the narrowest target.
-    tried: BTreeMap<EndpointId, Tried>,
+    tried: BTreeMap<EndpointId, ResolvedTrial>,
 }
 
 /// An override that is tried.
 #[derive(Debug, Clone)]
-struct Tried {
+struct ResolvedTrial {
     rank: Rank,
     target: String,
     state: OverrideState,
 }
 
-impl Changes {
+impl WorldChange {
     /// The changes that `ask` names.
-    pub(super) fn read(model: &Model, view: &WorldView, ask: &Ask) -> Result<Changes, SimulateError> {
-        let mut changes = Changes::default();
+    pub(super) fn read(
+        model: &Model,
+        view: &WorldView,
+        ask: &SimulationRequest,
+    ) -> Result<WorldChange, SimulationError> {
+        let mut changes = WorldChange::default();
         let index = Index::of(model);
         for target in ask.lose.iter().map(|target| target.trim()) {
             if let Some(name) = target.strip_prefix(VANTAGE) {
@@ -69,7 +73,7 @@ impl Changes {
     }
 
     /// These, and regions lost as well.
-    pub(super) fn and_lose(&self, model: &Model, regions: Vec<RegionId>) -> Changes {
+    pub(super) fn and_lose(&self, model: &Model, regions: Vec<RegionId>) -> WorldChange {
         let mut changes = self.clone();
         // The pair first: it tells the reports apart.
         changes.lost = regions.iter().map(|region| format!("{REGION}{}", model.region(*region).name)).collect();
@@ -87,11 +91,16 @@ impl Changes {
     }
 
     /// The overrides that are tried, the narrowest first: their order says nothing.
-    fn read_overrides(&mut self, model: &Model, index: &Index, overrides: &[Word]) -> Result<(), SimulateError> {
+    fn read_overrides(
+        &mut self,
+        model: &Model,
+        index: &Index,
+        overrides: &[TrialOverride],
+    ) -> Result<(), SimulationError> {
         let mut read = Vec::with_capacity(overrides.len());
-        for Word { target, state } in overrides {
+        for TrialOverride { target, state } in overrides {
             let (target, word) = (target.trim(), state.trim());
-            let state = state_of(word).map_err(SimulateError::Refused)?;
+            let state = state_of(word).map_err(SimulationError::Refused)?;
             let parsed = Target::parse(target);
             let endpoints = meant(model, index, &parsed, target)?;
             self.said.push(format!("{target}={word}"));
@@ -100,14 +109,14 @@ impl Changes {
         read.sort_by_key(|(target, ..)| Reverse(target.rank()));
         for (parsed, target, state, endpoints) in read {
             for id in endpoints {
-                let tried = Tried { rank: parsed.rank(), target: target.to_owned(), state };
+                let tried = ResolvedTrial { rank: parsed.rank(), target: target.to_owned(), state };
                 let first = self.tried.entry(id).or_insert(tried);
                 if first.rank == parsed.rank() && first.state != state {
                     let who = match Target::parse(&first.target) == parsed {
                         true => format!("two overrides of {target}"),
                         false => format!("the overrides of {} and {target}", first.target),
                     };
-                    return Err(SimulateError::Refused(format!("{who} contradict each other")));
+                    return Err(SimulationError::Refused(format!("{who} contradict each other")));
                 }
             }
         }
@@ -153,7 +162,7 @@ impl Changes {
         let mut world = view.clone();
         self.silence(model, view, &mut world);
         let mut overrides = HashMap::clone(&view.overrides);
-        for (id, Tried { rank, target, state }) in &self.tried {
+        for (id, ResolvedTrial { rank, target, state }) in &self.tried {
             // A narrower override that holds already goes before a wider one.
             if view.override_of(*id).is_none_or(|said| Target::parse(&said.target).rank() <= *rank) {
                 overrides.insert(*id, tried(target.clone(), *state));
@@ -234,22 +243,22 @@ fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Rec
 }
 
 /// The endpoints that a target means, at least one.
-fn meant(model: &Model, index: &Index, target: &Target, text: &str) -> Result<Vec<EndpointId>, SimulateError> {
+fn meant(model: &Model, index: &Index, target: &Target, text: &str) -> Result<Vec<EndpointId>, SimulationError> {
     let found = index.endpoints(target);
-    if found.is_empty() { Err(SimulateError::Refused(no_target(text, model))) } else { Ok(found) }
+    if found.is_empty() { Err(SimulationError::Refused(no_target(text, model))) } else { Ok(found) }
 }
 
-fn vantage(view: &WorldView, name: &str) -> Result<Arc<str>, SimulateError> {
+fn vantage(view: &WorldView, name: &str) -> Result<Arc<str>, SimulationError> {
     let found = view.vantages.iter().find(|vantage| *vantage.name == *name).map(|vantage| vantage.name.clone());
     found.ok_or_else(|| match view.vantages.is_empty() {
-        true => SimulateError::Refused(format!("there is no vantage `{name}`: nothing is measured here")),
+        true => SimulationError::Refused(format!("there is no vantage `{name}`: nothing is measured here")),
         false => unknown("vantage", name, view.vantages.iter().map(|vantage| &*vantage.name)),
     })
 }
 
 /// There is no such thing; perhaps that one was meant.
-pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> SimulateError {
+pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> SimulationError {
     let known: BTreeSet<&str> = known.collect();
     let hint = did_you_mean(name, known).map_or_else(String::new, |hint| format!("; {hint}"));
-    SimulateError::Refused(format!("no {what} is called `{name}`{hint}"))
+    SimulationError::Refused(format!("no {what} is called `{name}`{hint}"))
 }

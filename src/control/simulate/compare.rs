@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::control::explain::class_name;
 use crate::control::simulate::demand::{NameAt, Weights};
-use crate::control::simulate::load::{self, Defaults, asked_facets, parts, served};
-use crate::control::unanswered::{Unanswered, UnansweredName};
+use crate::control::simulate::load::{self, ZoneFileRecords, asked_facets, parts, served};
+use crate::control::unanswered::{UnansweredName, UnansweredQuestions};
 use crate::model::{ClassId, EndpointId, Facet, Model, PolicyId};
 use crate::snapshot::{LocalClass, Snapshot};
 use crate::steering::{Decision, Given};
@@ -17,7 +17,7 @@ use crate::wire::Name;
 const MAX_NAMES: usize = 10_000;
 
 /// What a change of the overrides made of the answers.
-pub(in crate::control) struct Difference {
+pub(in crate::control) struct AnswerDiff {
     /// The part of all questions that is answered by somebody else, 0 to 1.
     pub(in crate::control) moved: f64,
     /// Each endpoint's share of all questions before and after, in the order of the files.
@@ -27,15 +27,15 @@ pub(in crate::control) struct Difference {
     /// Answered with records of zone files, before and after.
     pub(in crate::control) fixed: [f64; 2],
     /// Who has no answer any more.
-    pub(in crate::control) unanswered: Unanswered,
+    pub(in crate::control) unanswered: UnansweredQuestions,
 }
 
 /// The difference between two snapshots of one model, all names and client classes alike.
-pub(in crate::control) fn difference(before: &Snapshot, after: &Snapshot) -> Difference {
+pub(in crate::control) fn difference(before: &Snapshot, after: &Snapshot) -> AnswerDiff {
     let weights = Weights::even(after, None);
     let [old, new] = [before, after].map(|snapshot| load::load(snapshot, &weights));
     let both = |old: Vec<f64>, new: Vec<f64>| old.into_iter().zip(new).map(|(old, new)| [old, new]).collect();
-    Difference {
+    AnswerDiff {
         moved: moved(before, after, &weights),
         shares: both(old.endpoints, new.endpoints),
         down: both(old.down, new.down),
@@ -45,7 +45,7 @@ pub(in crate::control) fn difference(before: &Snapshot, after: &Snapshot) -> Dif
 }
 
 /// Who has no answer any more, between two snapshots of one model. Costs little where nobody lost anything.
-pub(crate) fn losses(before: &Snapshot, after: &Snapshot) -> Option<Unanswered> {
+pub(crate) fn losses(before: &Snapshot, after: &Snapshot) -> Option<UnansweredQuestions> {
     let is_empty = |decision: &Decision| !matches!(decision.given, Given::Endpoints(_));
     let loses = |policy: PolicyId| {
         let facets = asked_facets(after.model.policy(policy));
@@ -104,11 +104,16 @@ fn changed_part(model: &Model, old: &Decision, new: &Decision) -> f64 {
 
 /// The questions that have an answer in `before` and none in `after`. `of_before` are the weights on the model of
 /// `before`, which say what is asked there; a name that is asked in `after` only had no answer.
-pub(super) fn unanswered(before: &Snapshot, after: &Snapshot, of_before: &Weights, weights: &Weights) -> Unanswered {
+pub(super) fn unanswered(
+    before: &Snapshot,
+    after: &Snapshot,
+    of_before: &Weights,
+    weights: &Weights,
+) -> UnansweredQuestions {
     let model = &*after.model;
-    let mut past = Past::of(before, after, of_before);
-    let mut defaults = Defaults::of(model);
-    let mut found = Found::default();
+    let mut past = AnswersBefore::of(before, after, of_before);
+    let mut defaults = ZoneFileRecords::of(model);
+    let mut found = UnansweredCollector::default();
     for policy in policies(model).filter(|policy| !weights.names(*policy).is_empty()) {
         if past.is_same && after.answers_as(before, policy) {
             continue;
@@ -135,17 +140,17 @@ pub(super) fn unanswered(before: &Snapshot, after: &Snapshot, of_before: &Weight
 }
 
 /// What was answered before.
-struct Past<'a> {
+struct AnswersBefore<'a> {
     before: &'a Snapshot,
     /// Whether both snapshots are of one model, so that ids mean the same.
     is_same: bool,
-    defaults: Defaults<'a>,
+    defaults: ZoneFileRecords<'a>,
     names: HashMap<(String, &'a Name), (NameAt, PolicyId)>,
     classes: HashMap<String, ClassId>,
 }
 
-impl<'a> Past<'a> {
-    fn of(before: &'a Snapshot, after: &Snapshot, of_before: &Weights) -> Past<'a> {
+impl<'a> AnswersBefore<'a> {
+    fn of(before: &'a Snapshot, after: &Snapshot, of_before: &Weights) -> AnswersBefore<'a> {
         let is_same = std::sync::Arc::ptr_eq(&before.model, &after.model);
         let model = &*before.model;
         let (mut names, mut classes) = (HashMap::new(), HashMap::new());
@@ -160,7 +165,7 @@ impl<'a> Past<'a> {
                 classes.entry(class_name(model, class)).or_insert(class);
             }
         }
-        Past { before, is_same, defaults: Defaults::of(model), names, classes }
+        AnswersBefore { before, is_same, defaults: ZoneFileRecords::of(model), names, classes }
     }
 
     /// Whether the clients that are `class` to `policy` in `after` had an answer for a name.
@@ -192,13 +197,13 @@ impl<'a> Past<'a> {
 
 /// Lost answers as they are found.
 #[derive(Default)]
-struct Found {
+struct UnansweredCollector {
     names: BTreeMap<NameAt, BTreeMap<LocalClass, Vec<Facet>>>,
     left_out: HashSet<NameAt>,
     weight: f64,
 }
 
-impl Found {
+impl UnansweredCollector {
     fn add(&mut self, name: NameAt, facet: Facet, class: LocalClass, weight: f64) {
         self.weight += weight;
         if self.names.len() >= MAX_NAMES && !self.names.contains_key(&name) {
@@ -208,10 +213,10 @@ impl Found {
         self.names.entry(name).or_default().entry(class).or_default().push(facet);
     }
 
-    fn report(self, after: &Snapshot, weights: &Weights) -> Unanswered {
+    fn report(self, after: &Snapshot, weights: &Weights) -> UnansweredQuestions {
         let share = if weights.total > 0.0 { self.weight / weights.total } else { 0.0 };
         let names = self.names.into_iter().flat_map(|(name, classes)| of_name(after, name, classes));
-        Unanswered { share: load::rounded(share), names: names.collect(), left_out: self.left_out.len() }
+        UnansweredQuestions { share: load::rounded(share), names: names.collect(), left_out: self.left_out.len() }
     }
 }
 

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::control::simulate::change::unknown;
-use crate::control::simulate::{Ask, SimulateError, load};
+use crate::control::simulate::{SimulationError, SimulationRequest, load};
 use crate::model::{ClassId, Model, PolicyId, ZoneId};
 use crate::snapshot::{Group, KnownBy, LocalClass, Snapshot};
 
@@ -82,12 +82,12 @@ pub(super) type NameAt = (ZoneId, usize);
 
 impl Weights {
     /// The demand that `ask` has, on the names and classes of `snapshot`.
-    pub(super) fn of(snapshot: &Snapshot, ask: &Ask) -> Result<Weights, SimulateError> {
+    pub(super) fn of(snapshot: &Snapshot, ask: &SimulationRequest) -> Result<Weights, SimulationError> {
         if ask.demand.len() > MAX_LINES {
             let why = format!("a demand has at most {MAX_LINES} lines, here are {}", ask.demand.len());
-            return Err(SimulateError::TooMuch(why));
+            return Err(SimulationError::TooMuch(why));
         }
-        let refused = |why: String| Err(SimulateError::Refused(why));
+        let refused = |why: String| Err(SimulationError::Refused(why));
         let wrong = ask.demand.iter().map(|line| line.qps).chain(ask.qps).find(|qps| !is_rate(*qps));
         match (ask.demand.is_empty(), ask.qps, wrong) {
             (_, _, Some(qps)) => refused(format!("{qps} is no number of queries a second")),
@@ -128,14 +128,14 @@ impl Weights {
         weights
     }
 
-    fn of_lines(snapshot: &Snapshot, lines: &[DemandLine]) -> Result<Weights, SimulateError> {
+    fn of_lines(snapshot: &Snapshot, lines: &[DemandLine]) -> Result<Weights, SimulationError> {
         let mut weights = Weights::none(snapshot);
         let asked = weights.asked();
         let mut parts = MAX_PARTS;
         let mut divided = |at: usize, policy| {
             classes_of(snapshot, lines[at].net, policy, &mut parts).ok_or_else(|| {
                 let net = lines[at].net;
-                SimulateError::TooMuch(format!("line {}: up to {net} there are too many different clients", at + 1))
+                SimulationError::TooMuch(format!("line {}: up to {net} there are too many different clients", at + 1))
             })
         };
         for policy in groups(snapshot) {
@@ -217,7 +217,7 @@ fn names(model: &Model) -> Vec<Vec<NameAt>> {
 }
 
 /// The names that are called `name`: as a policy file writes it, in any zone, or whole.
-fn of_name(model: &Model, asked: &[NameAt], name: &str) -> Result<Vec<NameAt>, SimulateError> {
+fn of_name(model: &Model, asked: &[NameAt], name: &str) -> Result<Vec<NameAt>, SimulationError> {
     let steered = |key: &NameAt| &model.zone(key.0).steered[key.1];
     let whole = crate::wire::Name::parse(name).ok();
     let is_meant = |key: &&NameAt| steered(key).label == name || Some(&steered(key).owner) == whole.as_ref();

@@ -6,11 +6,11 @@ use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::control::State;
+use crate::control::ApiState;
 use crate::control::access::same_origin;
 use crate::control::operate::body;
 use crate::control::problem::problem;
-use crate::control::simulate::{Ask, Bounds, SimulateError, simulate};
+use crate::control::simulate::{Bounds, SimulationError, SimulationRequest, simulate};
 
 /// How many run at a time: a person and a script. Each holds one core for seconds at most.
 pub(in crate::control) const AT_A_TIME: usize = 2;
@@ -23,7 +23,7 @@ const EXPECTED: &str = "expected {\"lose\":[\"region:NAME\"],\"override\":[{\"ta
                         \"demand\":[{\"net\",\"qps\"}]}, each of them optional";
 
 /// The handler.
-pub(in crate::control) async fn respond(Shared(state): Shared<State>, request: Request) -> Response {
+pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, request: Request) -> Response {
     // A page of another site is not to make us work.
     if let Err(refused) = same_origin(request.headers()) {
         return *refused;
@@ -32,8 +32,8 @@ pub(in crate::control) async fn respond(Shared(state): Shared<State>, request: R
         Ok(body) => body,
         Err(refused) => return *refused,
     };
-    let ask: Ask = match body.trim_ascii() {
-        [] => Ask::default(),
+    let ask: SimulationRequest = match body.trim_ascii() {
+        [] => SimulationRequest::default(),
         body => match serde_json::from_slice(body) {
             Ok(ask) => ask,
             Err(error) => return problem(StatusCode::BAD_REQUEST, format!("{error}; {EXPECTED}")),
@@ -52,8 +52,8 @@ pub(in crate::control) async fn respond(Shared(state): Shared<State>, request: R
     });
     match run.await {
         Ok(Ok(outcome)) => Json(outcome).into_response(),
-        Ok(Err(error @ SimulateError::Refused(_))) => problem(StatusCode::BAD_REQUEST, error.to_string()),
-        Ok(Err(error @ SimulateError::TooMuch(_))) => problem(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+        Ok(Err(error @ SimulationError::Refused(_))) => problem(StatusCode::BAD_REQUEST, error.to_string()),
+        Ok(Err(error @ SimulationError::TooMuch(_))) => problem(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the simulation broke off: {error}")),
     }
 }

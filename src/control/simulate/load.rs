@@ -79,7 +79,7 @@ pub(super) fn load(snapshot: &Snapshot, weights: &Weights) -> Load {
     let model = &*snapshot.model;
     let mut load =
         Load { endpoints: vec![0.0; model.endpoints.len()], down: vec![0.0; model.endpoints.len()], ..Load::default() };
-    let mut defaults = Defaults::of(model);
+    let mut defaults = ZoneFileRecords::of(model);
     for policy in (0..model.policies.len() as u32).map(PolicyId) {
         if weights.names(policy).is_empty() {
             continue;
@@ -140,14 +140,14 @@ fn alike(snapshot: &Snapshot, policy: PolicyId, facet: Facet) -> Vec<(&Decision,
 }
 
 /// Which names have a record in the zone file to fall back on.
-pub(super) struct Defaults<'a> {
+pub(super) struct ZoneFileRecords<'a> {
     model: &'a Model,
     owners: Option<HashSet<(ZoneId, &'a Name, u16)>>,
 }
 
-impl<'a> Defaults<'a> {
-    pub(super) fn of(model: &'a Model) -> Defaults<'a> {
-        Defaults { model, owners: None }
+impl<'a> ZoneFileRecords<'a> {
+    pub(super) fn of(model: &'a Model) -> ZoneFileRecords<'a> {
+        ZoneFileRecords { model, owners: None }
     }
 
     /// Whether the zone file answers `facet` for a name.

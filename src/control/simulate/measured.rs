@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::overrides::{Said, state_of};
-use crate::control::status::{EndpointStatus, Status, Verdict, judged_address};
+use crate::control::overrides::{OverrideReport, state_of};
+use crate::control::status::{CheckReport, EndpointStatus, Status, judged_address};
 use crate::fleet::{Received, Report, Vantage, agree};
 use crate::health::Observation;
 use crate::model::quorum::MAX_STALE_AFTER;
@@ -66,7 +66,7 @@ fn observations(
     let said = all.filter_map(|(side, monitor, check)| {
         let address = judged_address(model, side, Some(check));
         let check = &model.checks[check.0 as usize];
-        let is_of = |v: &&Verdict| v.vantage == vantage && v.address == address && v.monitor.as_deref() == monitor;
+        let is_of = |v: &&CheckReport| v.vantage == vantage && v.address == address && v.monitor.as_deref() == monitor;
         let verdict = seen?.verdicts.iter().find(is_of)?;
         let health = [Health::Up, Health::Down].into_iter().find(|health| health.as_str() == verdict.health);
         Some(Observation {
@@ -86,7 +86,7 @@ fn observations(
     said.collect()
 }
 
-fn overridden(said: &Said) -> Option<Override> {
-    let Said { target, state, why, who, until } = said.clone();
+fn overridden(said: &OverrideReport) -> Option<Override> {
+    let OverrideReport { target, state, why, who, until } = said.clone();
     Some(Override { target, state: state_of(&state).ok()?, why, who, until })
 }

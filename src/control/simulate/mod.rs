@@ -23,24 +23,24 @@ use crate::snapshot::compile::refresh;
 
 pub use demand::{DemandLine, MAX_LINES, parse as parse_demand};
 pub use measured::as_measured;
-pub use report::{Empty, EndpointReport, Exceeded, Given, Report, Split};
+pub use report::{EmptyAnswer, EmptyClass, EndpointReport, OverloadedEndpoint, ShareChange, SimulationReport};
 
 pub(crate) use compare::losses;
-pub(super) use compare::{Difference, difference};
+pub(super) use compare::{AnswerDiff, difference};
 pub(super) use http::{AT_A_TIME, respond};
 
-use change::Changes;
+use change::WorldChange;
 use demand::Weights;
 
 /// What is to be simulated: the body of `POST /v1/simulate`. Empty, it is a report of what is served.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Ask {
+pub struct SimulationRequest {
     /// What is lost: `vantage:NAME`, or what an override can be of.
     pub lose: Vec<String>,
     /// What the operator says.
     #[serde(rename = "override")]
-    pub overrides: Vec<Word>,
+    pub overrides: Vec<TrialOverride>,
     /// Who asks how much; empty: all client classes the same.
     pub demand: Vec<DemandLine>,
     /// Queries a second of all clients together, where no demand is given.
@@ -52,7 +52,7 @@ pub struct Ask {
 /// An override that is tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Word {
+pub struct TrialOverride {
     /// An endpoint, a glob of endpoints, `pool:NAME`, `region:NAME` or `zone:NAME`.
     pub target: String,
     /// `drain`, `up` or `down`.
@@ -62,41 +62,41 @@ pub struct Word {
 /// What comes of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Outcome {
+pub enum SimulationResult {
     /// Of everything at once.
-    One(Box<Report>),
+    One(Box<SimulationReport>),
     /// One a pair of regions.
-    Pairs(Vec<Report>),
+    Pairs(Vec<SimulationReport>),
 }
 
-impl Outcome {
+impl SimulationResult {
     /// Every report in it.
-    pub fn reports(&self) -> &[Report] {
+    pub fn reports(&self) -> &[SimulationReport] {
         match self {
-            Outcome::One(report) => std::slice::from_ref(report),
-            Outcome::Pairs(reports) => reports,
+            SimulationResult::One(report) => std::slice::from_ref(report),
+            SimulationResult::Pairs(reports) => reports,
         }
     }
 }
 
 /// Why nothing was simulated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SimulateError {
+pub enum SimulationError {
     /// It can't be understood, or names what is not there.
     Refused(String),
     /// It is more than one may ask for.
     TooMuch(String),
 }
 
-impl std::fmt::Display for SimulateError {
+impl std::fmt::Display for SimulationError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            SimulateError::Refused(why) | SimulateError::TooMuch(why) => f.write_str(why),
+            SimulationError::Refused(why) | SimulationError::TooMuch(why) => f.write_str(why),
         }
     }
 }
 
-impl std::error::Error for SimulateError {}
+impl std::error::Error for SimulationError {}
 
 /// How much may be asked for.
 #[derive(Debug, Clone, Copy)]
@@ -116,24 +116,29 @@ impl Bounds {
 
 /// Simulates `ask`. `before` is what is served; `next` what would be served if nothing were lost: the same, or the
 /// snapshot of other policies that was compiled with `before` as the one it replaces.
-pub fn simulate(before: &Snapshot, next: &Snapshot, ask: &Ask, bounds: Bounds) -> Result<Outcome, SimulateError> {
-    let changes = Changes::read(&next.model, &next.view, ask)?;
+pub fn simulate(
+    before: &Snapshot,
+    next: &Snapshot,
+    ask: &SimulationRequest,
+    bounds: Bounds,
+) -> Result<SimulationResult, SimulationError> {
+    let changes = WorldChange::read(&next.model, &next.view, ask)?;
     let losses = if ask.pairs { pairs::of(&next.model)? } else { Vec::new() };
     bounds.hold(before, next, losses.len().max(1))?;
     let weights = Weights::of(next, ask)?;
     // Read once already, so it can be read: only the model is another.
     let of_before = if std::ptr::eq(before, next) { None } else { Weights::of(before, ask).ok() };
-    let scene = Scene { before, next, weights, of_before };
-    let base = report::Base::of(before, scene.of_before());
+    let scene = Comparison { before, next, weights, of_before };
+    let base = report::Baseline::of(before, scene.of_before());
     if losses.is_empty() {
-        return Ok(Outcome::One(Box::new(scene.run(&base, &changes))));
+        return Ok(SimulationResult::One(Box::new(scene.run(&base, &changes))));
     }
     let runs = losses.into_iter().map(|lost| scene.run(&base, &changes.and_lose(&next.model, lost)));
-    Ok(Outcome::Pairs(runs.collect()))
+    Ok(SimulationResult::Pairs(runs.collect()))
 }
 
 impl Bounds {
-    fn hold(self, before: &Snapshot, next: &Snapshot, runs: usize) -> Result<(), SimulateError> {
+    fn hold(self, before: &Snapshot, next: &Snapshot, runs: usize) -> Result<(), SimulationError> {
         let decisions = (load::decisions(before) + load::decisions(next)).saturating_mul(runs);
         let rows = next.model.endpoints.len().saturating_mul(runs);
         if decisions <= self.decisions && rows <= self.rows {
@@ -144,12 +149,12 @@ impl Bounds {
              that is answering; --config FILE does it elsewhere",
             self.decisions, self.rows
         );
-        Err(SimulateError::TooMuch(why))
+        Err(SimulationError::TooMuch(why))
     }
 }
 
 /// What all runs of one call share.
-struct Scene<'a> {
+struct Comparison<'a> {
     before: &'a Snapshot,
     next: &'a Snapshot,
     weights: Weights,
@@ -157,7 +162,7 @@ struct Scene<'a> {
     of_before: Option<Weights>,
 }
 
-impl Scene<'_> {
+impl Comparison<'_> {
     fn is_same(&self) -> bool {
         std::ptr::eq(self.before, self.next)
     }
@@ -166,7 +171,7 @@ impl Scene<'_> {
         self.of_before.as_ref().unwrap_or(&self.weights)
     }
 
-    fn run(&self, base: &report::Base, changes: &Changes) -> Report {
+    fn run(&self, base: &report::Baseline, changes: &WorldChange) -> SimulationReport {
         let after = settled(self.next, changes.apply(&self.next.model, &self.next.view));
         report::report(base, self, &after, changes)
     }

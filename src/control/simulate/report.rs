@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::control::explain::class_name;
-use crate::control::simulate::Scene;
-use crate::control::simulate::change::Changes;
+use crate::control::simulate::Comparison;
+use crate::control::simulate::change::WorldChange;
 use crate::control::simulate::compare;
 use crate::control::simulate::demand::Weights;
-use crate::control::simulate::load::{self, Defaults, Load, load, rounded};
-use crate::control::unanswered::Unanswered;
+use crate::control::simulate::load::{self, Load, ZoneFileRecords, load, rounded};
+use crate::control::unanswered::UnansweredQuestions;
 use crate::model::{ClassId, Endpoint, Facet, MemberRef, Model, OnEmpty, Policy, PolicyId};
 use crate::snapshot::{LocalClass, Snapshot};
 use crate::steering::{self, Decision};
@@ -21,18 +21,18 @@ const MAX_EMPTY: usize = 10_000;
 /// What would become of the answers. Shares are of all questions, 0 to 1: those of all endpoints, `static` and `nodata`
 /// add up to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct SimulationReport {
     /// Every endpoint, in the order of the files.
     pub endpoints: Vec<EndpointReport>,
     /// Those that would get more than they can take; none where queries a second are not known.
-    pub exceeded: Vec<Exceeded>,
+    pub exceeded: Vec<OverloadedEndpoint>,
     /// Clients of a name for whom nothing would be eligible.
-    pub empty: Vec<Empty>,
+    pub empty: Vec<EmptyClass>,
     /// How many more of those there are.
     pub empty_left_out: usize,
     /// Who has an answer now and would have none.
     #[serde(flatten)]
-    pub unanswered: Unanswered,
+    pub unanswered: UnansweredQuestions,
     /// The share of all questions that would be answered by somebody else; none where another policy is compared.
     pub moved: Option<f64>,
     /// What was lost.
@@ -46,11 +46,11 @@ pub struct Report {
     pub qps: Option<f64>,
     /// The share that is answered with the zone file's records.
     #[serde(rename = "static")]
-    pub fixed: Split,
+    pub fixed: ShareChange,
     /// The share that gets an empty answer.
-    pub nodata: Split,
+    pub nodata: ShareChange,
     /// The share that gets what was last good: part of what endpoints get.
-    pub stale: Split,
+    pub stale: ShareChange,
     /// The generation of the files that is served.
     pub generation: u64,
     /// What a person should know.
@@ -59,7 +59,7 @@ pub struct Report {
 
 /// A share of all questions before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Split {
+pub struct ShareChange {
     /// As things are.
     pub before: f64,
     /// As they would be.
@@ -89,7 +89,7 @@ pub struct EndpointReport {
 
 /// An endpoint that would get more than it can take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Exceeded {
+pub struct OverloadedEndpoint {
     /// Its name.
     pub endpoint: String,
     /// Queries a second that it would get.
@@ -102,7 +102,7 @@ pub struct Exceeded {
 
 /// Clients of one class, for whom nothing is eligible at a name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Empty {
+pub struct EmptyClass {
     /// The name as the policy file has it.
     pub name: String,
     /// The class of the clients.
@@ -110,7 +110,7 @@ pub struct Empty {
     /// What the policy says for this case.
     pub on_empty: String,
     /// What they get.
-    pub given: Given,
+    pub given: EmptyAnswer,
     /// The fence that holds them, where there is one.
     pub fence: Option<String>,
     /// For which types: `A`, `AAAA`, `CNAME`, `SRV`, `HTTPS`, `SVCB`.
@@ -126,7 +126,7 @@ pub struct Empty {
 /// What is answered where nothing is eligible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Given {
+pub enum EmptyAnswer {
     /// An empty answer.
     Nothing,
     /// What was last good.
@@ -138,7 +138,7 @@ pub enum Given {
 }
 
 /// As things are.
-pub(super) struct Base {
+pub(super) struct Baseline {
     load: Load,
     total: f64,
     places: HashMap<(String, String), usize>,
@@ -146,15 +146,15 @@ pub(super) struct Base {
     endpoints: Vec<(EndpointReport, f64)>,
 }
 
-impl Base {
-    pub(super) fn of(snapshot: &Snapshot, weights: &Weights) -> Base {
+impl Baseline {
+    pub(super) fn of(snapshot: &Snapshot, weights: &Weights) -> Baseline {
         let model = &*snapshot.model;
         let load = load(snapshot, weights);
         let endpoints: Vec<(EndpointReport, f64)> =
             model.endpoints.iter().zip(&load.endpoints).map(|(e, load)| (unloaded(model, e), *load)).collect();
         let places = endpoints.iter().enumerate().map(|(at, (e, _))| ((e.zone.clone(), e.endpoint.clone()), at));
         let empty = empties(snapshot, weights, &HashSet::new()).0;
-        Base {
+        Baseline {
             places: places.collect(),
             empty: empty.into_iter().map(|e| (e.zone, e.name, e.class)).collect(),
             total: weights.total,
@@ -165,12 +165,12 @@ impl Base {
 }
 
 /// The report of `after`, which came of `scene.next`, beside `base`.
-pub(super) fn report(base: &Base, scene: &Scene, after: &Snapshot, changes: &Changes) -> Report {
+pub(super) fn report(base: &Baseline, scene: &Comparison, after: &Snapshot, changes: &WorldChange) -> SimulationReport {
     let (before, next, weights) = (scene.before, scene.next, &scene.weights);
     let model = &*after.model;
     let loaded = load(after, weights);
     let share = |weight: f64, total: f64| if total > 0.0 { rounded(weight / total) } else { 0.0 };
-    let split = |of: fn(&Load) -> f64| Split {
+    let split = |of: fn(&Load) -> f64| ShareChange {
         before: share(of(&base.load), base.total),
         after: share(of(&loaded), weights.total),
     };
@@ -196,7 +196,7 @@ pub(super) fn report(base: &Base, scene: &Scene, after: &Snapshot, changes: &Cha
         })
         .collect();
     let (empty, empty_left_out) = empties(after, weights, &base.empty);
-    Report {
+    SimulationReport {
         exceeded: endpoints.iter().filter_map(exceeded).collect(),
         endpoints,
         empty,
@@ -228,9 +228,9 @@ fn unloaded(model: &Model, endpoint: &Endpoint) -> EndpointReport {
     }
 }
 
-fn exceeded(endpoint: &EndpointReport) -> Option<Exceeded> {
+fn exceeded(endpoint: &EndpointReport) -> Option<OverloadedEndpoint> {
     let (qps, capacity) = (endpoint.qps_after?, endpoint.capacity?);
-    (qps > capacity as f64).then(|| Exceeded {
+    (qps > capacity as f64).then(|| OverloadedEndpoint {
         endpoint: endpoint.endpoint.clone(),
         qps,
         capacity,
@@ -239,9 +239,13 @@ fn exceeded(endpoint: &EndpointReport) -> Option<Exceeded> {
 }
 
 /// Where nothing is eligible, and how many more there are; `already` holds those of before.
-fn empties(snapshot: &Snapshot, weights: &Weights, already: &HashSet<(String, String, String)>) -> (Vec<Empty>, usize) {
+fn empties(
+    snapshot: &Snapshot,
+    weights: &Weights,
+    already: &HashSet<(String, String, String)>,
+) -> (Vec<EmptyClass>, usize) {
     let model = &*snapshot.model;
-    let mut defaults = Defaults::of(model);
+    let mut defaults = ZoneFileRecords::of(model);
     let (mut found, mut left_out) = (Vec::new(), 0);
     for policy in (0..model.policies.len() as u32).map(PolicyId) {
         let of_policy = model.policy(policy);
@@ -257,7 +261,7 @@ fn empties(snapshot: &Snapshot, weights: &Weights, already: &HashSet<(String, St
                     zone.steered[name.1].label.clone(),
                     given(&clients.decisions, |facet| defaults.has(*name, facet)),
                 );
-                found.push(Empty {
+                found.push(EmptyClass {
                     already: already.contains(&(zone.clone(), name.clone(), class.clone())),
                     class: class.clone(),
                     on_empty: on_empty(model, of_policy),
@@ -322,17 +326,18 @@ fn is_empty(decision: &Decision) -> bool {
 }
 
 /// The worst of what is given for the types.
-fn given(decisions: &[(Facet, &Decision)], mut is_static: impl FnMut(Facet) -> bool) -> Given {
+fn given(decisions: &[(Facet, &Decision)], mut is_static: impl FnMut(Facet) -> bool) -> EmptyAnswer {
     let each = decisions.iter().map(|(facet, decision)| match &decision.given {
-        steering::Given::Nodata => Given::Nothing,
-        steering::Given::Static if is_static(*facet) => Given::Static,
-        steering::Given::Static => Given::Nothing,
-        steering::Given::Endpoints(_) if decision.stale => Given::Stale,
-        steering::Given::Endpoints(_) => Given::Fallback,
+        steering::Given::Nodata => EmptyAnswer::Nothing,
+        steering::Given::Static if is_static(*facet) => EmptyAnswer::Static,
+        steering::Given::Static => EmptyAnswer::Nothing,
+        steering::Given::Endpoints(_) if decision.stale => EmptyAnswer::Stale,
+        steering::Given::Endpoints(_) => EmptyAnswer::Fallback,
     });
-    let each: Vec<Given> = each.collect();
-    let worst = [Given::Nothing, Given::Stale, Given::Static].into_iter().find(|given| each.contains(given));
-    worst.unwrap_or(Given::Fallback)
+    let each: Vec<EmptyAnswer> = each.collect();
+    let worst =
+        [EmptyAnswer::Nothing, EmptyAnswer::Stale, EmptyAnswer::Static].into_iter().find(|given| each.contains(given));
+    worst.unwrap_or(EmptyAnswer::Fallback)
 }
 
 /// As the policy file has it.

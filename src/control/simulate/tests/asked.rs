@@ -8,7 +8,7 @@ use super::*;
 use crate::control::fixture;
 use crate::control::simulate::respond;
 
-fn refused(ask: &Ask) -> String {
+fn refused(ask: &SimulationRequest) -> String {
     let snapshot = compiled(POLICY);
     simulate(&snapshot, &snapshot, ask, Bounds::NONE).unwrap_err().to_string()
 }
@@ -38,12 +38,14 @@ fn what_is_not_there_is_refused_with_what_is_near() {
 fn a_demand_is_put_where_its_clients_are() {
     let snapshot = compiled(POLICY);
     let of = |text: &str| {
-        let ask = Ask { demand: parse_demand(text).unwrap(), ..ask("") };
-        let Outcome::One(report) = simulate(&snapshot, &snapshot, &ask, Bounds::NONE).unwrap() else { panic!() };
+        let ask = SimulationRequest { demand: parse_demand(text).unwrap(), ..ask("") };
+        let SimulationResult::One(report) = simulate(&snapshot, &snapshot, &ask, Bounds::NONE).unwrap() else {
+            panic!()
+        };
         is_whole(&report);
         *report
     };
-    let qps = |report: &Report, endpoint: &str| row(report, endpoint).qps_after.unwrap();
+    let qps = |report: &SimulationReport, endpoint: &str| row(report, endpoint).qps_after.unwrap();
     let near_only = of("203.0.113.0/25 60 near\n192.0.2.1 40 near.svc.test");
     near(&[qps(&near_only, "nyc"), qps(&near_only, "fra1")], &[60.0, 40.0], 1e-6);
     // A net of two regions in equal parts, to every address.
@@ -59,9 +61,9 @@ fn a_demand_is_put_where_its_clients_are() {
         ("192.0.2.0/24 1 nera", "no steered name is called `nera`; did you mean `near`?"),
         ("192.0.2.0/24 1 file.svc.tset", "no steered name is called `file.svc.tset`; did you mean `file`?"),
     ] {
-        assert_eq!(refused(&Ask { demand: parse_demand(text).unwrap(), ..ask("") }), expected);
+        assert_eq!(refused(&SimulationRequest { demand: parse_demand(text).unwrap(), ..ask("") }), expected);
     }
-    let both = Ask { demand: parse_demand("192.0.2.0/24 1").unwrap(), ..ask("100") };
+    let both = SimulationRequest { demand: parse_demand("192.0.2.0/24 1").unwrap(), ..ask("100") };
     assert_eq!(refused(&both), "qps and demand exclude each other: the lines add up");
     assert_eq!(refused(&ask("-1")), "-1 is no number of queries a second");
 }
@@ -71,14 +73,14 @@ fn a_server_has_bounds() {
     let snapshot = compiled(POLICY);
     let tight = Bounds { decisions: 10, rows: 100 };
     let error = simulate(&snapshot, &snapshot, &ask(""), tight).unwrap_err();
-    assert!(matches!(&error, SimulateError::TooMuch(why) if why.contains("--config FILE")), "{error}");
+    assert!(matches!(&error, SimulationError::TooMuch(why) if why.contains("--config FILE")), "{error}");
     let few_rows = Bounds { decisions: 10_000, rows: 5 };
     assert!(simulate(&snapshot, &snapshot, &ask(""), few_rows).is_ok());
     assert!(simulate(&snapshot, &snapshot, &ask("pairs"), few_rows).is_err());
 }
 
 /// Status and body of the answer to a POST.
-async fn posted(state: &crate::control::State, kind: &str, body: &str) -> (StatusCode, serde_json::Value) {
+async fn posted(state: &crate::control::ApiState, kind: &str, body: &str) -> (StatusCode, serde_json::Value) {
     let request = Request::post("/v1/simulate").header("content-type", kind).body(Body::from(body.to_owned())).unwrap();
     let response = respond(axum::extract::State(state.clone()), request).await;
     let status = response.status();

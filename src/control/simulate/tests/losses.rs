@@ -1,7 +1,7 @@
 //! What is lost, and what it does.
 
 use super::*;
-use crate::control::simulate::Given;
+use crate::control::simulate::EmptyAnswer;
 
 #[test]
 fn a_region_lost_is_each_of_its_endpoints_lost() {
@@ -49,11 +49,11 @@ fn all_lost_is_each_names_on_empty() {
         (of_name[0].on_empty.clone(), of_name[0].given)
     };
     for name in ["www", "two", "db", "near", "held"] {
-        assert_eq!(given(name), ("last_good".into(), Given::Stale), "{name}");
+        assert_eq!(given(name), ("last_good".into(), EmptyAnswer::Stale), "{name}");
     }
-    assert_eq!(given("gone"), ("nodata".into(), Given::Nothing));
-    assert_eq!(given("file"), ("static".into(), Given::Nothing), "no AAAA in the zone file: the worst counts");
-    assert_eq!(given("else"), ("nyc".into(), Given::Fallback), "the last resort is given up or not");
+    assert_eq!(given("gone"), ("nodata".into(), EmptyAnswer::Nothing));
+    assert_eq!(given("file"), ("static".into(), EmptyAnswer::Nothing), "no AAAA in the zone file: the worst counts");
+    assert_eq!(given("else"), ("nyc".into(), EmptyAnswer::Fallback), "the last resort is given up or not");
     // gone: nothing; file: A from the zone file, no AAAA.
     near(&[report.nodata.after, report.fixed.after], &[1.5 / 8.0, 0.5 / 8.0], 1e-6);
     near(&[report.stale.before, report.stale.after], &[0.0, 5.0 / 8.0], 1e-6);
@@ -72,7 +72,7 @@ fn where_it_is_empty_already_that_is_said() {
 #[test]
 fn a_lost_vantage_takes_its_measurements_along() {
     let snapshot = compiled(POLICY);
-    let near_us = |report: &Report| row(report, "nyc").after;
+    let near_us = |report: &SimulationReport| row(report, "nyc").after;
     let report = simulated(&snapshot, "vantage:v-us");
     // Clients of `us` are now ranked by what is measured in `eu`, the nearest region with a vantage: fra1 is nearest.
     near(&[near_us(&report)], &[row(&report, "nyc").before - 1.0 / 27.0], 1e-6);
@@ -102,7 +102,7 @@ fn the_vantages_that_are_left_agree_anew() {
 #[test]
 fn demand_is_kept_whole_and_capacity_judged() {
     let snapshot = compiled(POLICY);
-    let sum = |report: &Report| report.endpoints.iter().filter_map(|row| row.qps_after).sum::<f64>();
+    let sum = |report: &SimulationReport| report.endpoints.iter().filter_map(|row| row.qps_after).sum::<f64>();
     let calm = simulated(&snapshot, "1000");
     near(&[sum(&calm)], &[1000.0], 1e-3);
     assert!(calm.exceeded.iter().all(|row| row.endpoint == "sgp"), "{:?}", calm.exceeded);
@@ -118,7 +118,8 @@ fn demand_is_kept_whole_and_capacity_judged() {
 #[test]
 fn pairs_are_every_two_regions_together() {
     let snapshot = compiled(POLICY);
-    let Outcome::Pairs(pairs) = simulate(&snapshot, &snapshot, &ask("pairs fra2"), Bounds::NONE).unwrap() else {
+    let SimulationResult::Pairs(pairs) = simulate(&snapshot, &snapshot, &ask("pairs fra2"), Bounds::NONE).unwrap()
+    else {
         panic!("pairs were asked for");
     };
     let lost: Vec<String> = pairs.iter().map(|report| report.lost.join(" ")).collect();
@@ -138,7 +139,9 @@ fn another_policy_is_compared_by_the_names_of_its_endpoints() {
     let model = model(&changed);
     let view = crate::control::simulate::as_measured(&model, &seen(&before));
     let next = compile(Arc::new(model), Arc::new(view), Arc::new(Identity::default()), 2, Some(&before));
-    let Outcome::One(report) = simulate(&before, &next, &ask("region:ap"), Bounds::NONE).unwrap() else { panic!() };
+    let SimulationResult::One(report) = simulate(&before, &next, &ask("region:ap"), Bounds::NONE).unwrap() else {
+        panic!()
+    };
     assert_eq!((row(&report, "new").before, row(&report, "sgp").after, report.generation), (0.0, 0.0, 2));
     assert!(row(&report, "new").after > 0.1 && row(&report, "fra1").after < row(&report, "fra1").before);
     is_whole(&report);

@@ -11,7 +11,10 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Ask, Bounds, EndpointReport, Outcome, Report, SimulateError, Word, parse_demand, simulate};
+use super::{
+    Bounds, EndpointReport, SimulationError, SimulationReport, SimulationRequest, SimulationResult, TrialOverride,
+    parse_demand, simulate,
+};
 use crate::config::{Flags, load};
 use crate::control::status::Status;
 use crate::model::{
@@ -178,12 +181,14 @@ fn compiled(policy: &str) -> Snapshot {
 }
 
 /// What was asked, in the words of the command line.
-fn ask(words: &str) -> Ask {
-    let mut ask = Ask::default();
+fn ask(words: &str) -> SimulationRequest {
+    let mut ask = SimulationRequest::default();
     for word in words.split_whitespace() {
         match (word.split_once('='), word.parse()) {
             (_, Ok(qps)) => ask.qps = Some(qps),
-            (Some((target, state)), _) => ask.overrides.push(Word { target: target.into(), state: state.into() }),
+            (Some((target, state)), _) => {
+                ask.overrides.push(TrialOverride { target: target.into(), state: state.into() })
+            }
             (None, _) if word == "pairs" => ask.pairs = true,
             (None, _) => ask.lose.push(word.into()),
         }
@@ -191,19 +196,19 @@ fn ask(words: &str) -> Ask {
     ask
 }
 
-fn simulated(snapshot: &Snapshot, words: &str) -> Report {
+fn simulated(snapshot: &Snapshot, words: &str) -> SimulationReport {
     match simulate(snapshot, snapshot, &ask(words), Bounds::NONE).unwrap() {
-        Outcome::One(report) => *report,
-        Outcome::Pairs(_) => panic!("one was asked for"),
+        SimulationResult::One(report) => *report,
+        SimulationResult::Pairs(_) => panic!("one was asked for"),
     }
 }
 
-fn row<'a>(report: &'a Report, endpoint: &str) -> &'a EndpointReport {
+fn row<'a>(report: &'a SimulationReport, endpoint: &str) -> &'a EndpointReport {
     report.endpoints.iter().find(|row| row.endpoint == endpoint).unwrap()
 }
 
 /// Shares as they would be, by endpoint, in the order of the files.
-fn after(report: &Report) -> Vec<f64> {
+fn after(report: &SimulationReport) -> Vec<f64> {
     report.endpoints.iter().map(|row| row.after).collect()
 }
 
@@ -215,7 +220,7 @@ fn near(found: &[f64], expected: &[f64], within: f64) {
 
 /// Every question is answered by an endpoint, by the zone file, or not.
 #[track_caller]
-fn is_whole(report: &Report) {
+fn is_whole(report: &SimulationReport) {
     let before: f64 = report.endpoints.iter().map(|row| row.before).sum();
     let after: f64 = after(report).iter().sum();
     near(&[before + report.fixed.before + report.nodata.before], &[1.0], 1e-6);

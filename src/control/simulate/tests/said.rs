@@ -42,7 +42,7 @@ fn who_came_back_a_moment_ago_counts_as_far_as_it_is_and_that_is_said() {
     assert_eq!(report.notes, [note]);
     let full = simulated(&compiled(POLICY), "");
     assert!(row(&report, "fra1").after < row(&full, "fra1").after && full.notes.is_empty());
-    let Outcome::Pairs(pairs) = simulate(&snapshot, &snapshot, &ask("pairs"), Bounds::NONE).unwrap() else {
+    let SimulationResult::Pairs(pairs) = simulate(&snapshot, &snapshot, &ask("pairs"), Bounds::NONE).unwrap() else {
         panic!("pairs were asked for")
     };
     assert!(pairs.iter().all(|pair| pair.notes.iter().any(|of_pair| of_pair == note)));

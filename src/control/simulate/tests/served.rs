@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::answer::{Ask as Question, Outcome as Answered, Transport, answer};
 use crate::control::explain::{Client, explain};
-use crate::control::simulate::change::Changes;
+use crate::control::simulate::change::WorldChange;
 use crate::control::simulate::settled;
 use crate::wire::Name;
 
@@ -26,7 +26,7 @@ fn averaged(share: impl Fn(&str, &str, &str) -> HashMap<String, f64>) -> HashMap
 }
 
 #[track_caller]
-fn holds(report: &Report, expected: &HashMap<String, f64>, within: f64) {
+fn holds(report: &SimulationReport, expected: &HashMap<String, f64>, within: f64) {
     let of = |row: &EndpointReport| expected.get(&row.endpoint).copied().unwrap_or_default();
     let expected: Vec<f64> = report.endpoints.iter().map(of).collect();
     near(&after(report), &expected, within);
@@ -54,7 +54,7 @@ fn a_loss_is_what_is_then_drawn() {
     const DRAWS: u64 = 2000;
     let snapshot = compiled(POLICY);
     for words in ["", "region:eu", "nyc", "vantage:v-us"] {
-        let changes = Changes::read(&snapshot.model, &snapshot.view, &ask(words)).unwrap();
+        let changes = WorldChange::read(&snapshot.model, &snapshot.view, &ask(words)).unwrap();
         let lost = settled(&snapshot, changes.apply(&snapshot.model, &snapshot.view));
         let drawn = averaged(|name, region, rtype| {
             let source = ["192.0.2.1", "203.0.113.1", "198.51.100.1"]

@@ -53,7 +53,7 @@ fn policy() -> String {
 }
 
 /// `NAME TYPES: CLASSES` for each.
-fn lost(unanswered: &crate::control::unanswered::Unanswered) -> Vec<String> {
+fn lost(unanswered: &crate::control::unanswered::UnansweredQuestions) -> Vec<String> {
     let each = unanswered.names.iter().map(|name| {
         let all = if name.all_clients { " all" } else { "" };
         format!("{} {}: {}{all}", name.name, name.types.join(" "), name.classes.join(" "))
@@ -99,7 +99,7 @@ fn another_policy_that_takes_answers_away_is_told_of() {
     let model = model(&policy().replace("[endpoint.sgp]", "[endpoint.sgp]\nstate = \"disabled\""));
     let view = view(&model);
     let next = compile(Arc::new(model), Arc::new(view), Arc::new(Identity::default()), 2, Some(&before));
-    let Outcome::One(report) = simulate(&before, &next, &ask(""), Bounds::NONE).unwrap() else { panic!() };
+    let SimulationResult::One(report) = simulate(&before, &next, &ask(""), Bounds::NONE).unwrap() else { panic!() };
     assert_eq!(lost(&report.unanswered), ["_sip._udp SRV: ap eu us all"]);
     assert_eq!(report.moved, None);
 }
