@@ -29,7 +29,7 @@
 //! ## Modules, in import order
 //!
 //! A module may use only what stands before it; modules joined by "and" are neighbours and may use each other
-//! from left to right. `tests/tidy.rs` holds this.
+//! from left to right. `tests/tidy/walls.rs` checks this.
 //!
 //! | modules | what |
 //! |---|---|
