@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::cli::ask::DEFAULT_CONFIG;
 use crate::cli::{Format, text};
 use crate::clock;
-use crate::config::{self, Flags, How, Problem, Severity, Standing, without_mark};
+use crate::config::{self, Flags, LoadOptions, Problem, Severity, VersionStatus, without_mark};
 
 /// Load the settings, zones and policies as `serve` does, and print every problem with its place and a hint
 #[derive(Debug, clap::Args)]
@@ -56,9 +56,10 @@ fn without(config: &Path) -> Option<String> {
     /// Zones that are named one by one (judgment).
     const NAMED: usize = 8;
     let flags = Flags::default();
-    let how = How { settings_file: Some(config), flags: &flags, now: clock::unix_seconds(), confirm_removal: false };
+    let how =
+        LoadOptions { settings_file: Some(config), flags: &flags, now: clock::unix_seconds(), confirm_removal: false };
     let loaded = config::start(how, |_| Vec::new()).ok()?;
-    let unserved = loaded.zones.iter().filter(|zone| zone.standing == Standing::Unserved);
+    let unserved = loaded.zones.iter().filter(|zone| zone.status == VersionStatus::Unserved);
     let names: Vec<String> = unserved.map(|zone| zone.apex.to_string()).collect();
     if names.is_empty() {
         return Some("the zones would be served without what has errors".to_owned());

@@ -16,7 +16,7 @@ use x509_parser::parse_x509_certificate;
 use crate::clock;
 use crate::config::fields::Fields;
 use crate::config::files;
-use crate::config::problem::{Part, Problem, Problems, reason};
+use crate::config::problem::{Problem, Problems, SideFile, reason};
 use crate::config::source::{At, Place, without_mark};
 
 /// Where the certificate and its key are, and what was in the files when they were read.
@@ -98,21 +98,22 @@ pub(super) fn read(mut fields: Fields, base: &Path, problems: &mut Problems) -> 
         false => base.join(&written.value),
     };
     let (cert_shown, key_shown) = (shown(&cert), shown(&key));
-    let certificate = problems.part(Part::Certificate, |problems| match read_pair(&cert_shown, &key_shown) {
-        Ok(certificate) => {
-            tell_expired(&certificate, &cert.place, &cert_shown, problems);
-            tell_readable(&key.place, &key_shown, problems);
-            Some(certificate)
-        }
-        Err(CertificateError { file, message, hint }) => {
-            let place = match file {
-                File::Cert => &cert.place,
-                File::Key => &key.place,
-            };
-            problems.error(place, message).hint(hint);
-            None
-        }
-    });
+    let certificate =
+        problems.in_side_file(SideFile::Certificate, |problems| match read_pair(&cert_shown, &key_shown) {
+            Ok(certificate) => {
+                tell_expired(&certificate, &cert.place, &cert_shown, problems);
+                tell_readable(&key.place, &key_shown, problems);
+                Some(certificate)
+            }
+            Err(CertificateError { file, message, hint }) => {
+                let place = match file {
+                    File::Cert => &cert.place,
+                    File::Key => &key.place,
+                };
+                problems.error(place, message).hint(hint);
+                None
+            }
+        });
     Some(Tls { cert: absolute(cert_shown), key: absolute(key_shown), certificate })
 }
 

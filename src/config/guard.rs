@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::config::fields::Fields;
 use crate::config::files;
 use crate::config::manual::Section;
-use crate::config::problem::{Part, Problems, reason};
+use crate::config::problem::{Problems, SideFile, reason};
 use crate::config::regions::net;
 use crate::config::source::{At, Place, Source, without_mark};
 use crate::model::RateLimit;
@@ -92,7 +92,7 @@ fn cookies(
     let is_flag = place.file.to_string_lossy().starts_with("flag ");
     let shown: PathBuf = if is_flag { value.into() } else { base.join(value) };
     *secret_file = Some(std::path::absolute(&shown).unwrap_or_else(|_| shown.clone()));
-    problems.part(Part::CookieSecrets, |problems| match bounded(&shown) {
+    problems.in_side_file(SideFile::CookieSecrets, |problems| match bounded(&shown) {
         Ok(text) => secrets(&Source::secret(&shown, &text), &text, problems),
         Err(error) => {
             let problem = problems.error(&place, format!("can't read {}: {}", shown.display(), reason(&error)));

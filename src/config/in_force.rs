@@ -1,28 +1,27 @@
-//! New settings held against those in force: what of them is bad goes on as it was, what differs, and which keys take a
-//! restart. Values only.
+//! Compares new settings with those in force: what differs, and which keys need a restart. Also keeps the previous
+//! content of files that have errors now. Values only.
 
 use std::path::PathBuf;
 
 use crate::config::certificate::Tls;
 use crate::config::guard::Guard;
-use crate::config::problem::{Part, Problems};
+use crate::config::problem::{Problems, SideFile};
 use crate::config::settings::{Listen, Settings};
 
 impl Settings {
-    /// The same, with what `before` had in place of the parts that are bad.
-    pub(super) fn with_parts_of(mut self, before: Option<&Settings>, problems: &Problems) -> Settings {
-        let Some(before) = before else { return self };
-        if problems.is_bad(Part::Tokens) {
+    /// These settings with the tokens and cookie secrets of `before` where their files have errors now.
+    pub(super) fn with_good_side_files_of(mut self, before: &Settings, problems: &Problems) -> Settings {
+        if problems.is_bad(SideFile::Tokens) {
             self.operators.tokens = before.operators.tokens.clone();
         }
-        if problems.is_bad(Part::CookieSecrets) {
+        if problems.is_bad(SideFile::CookieSecrets) {
             self.guard.cookies = before.guard.cookies;
         }
-        // The certificate that is shown is replaced by whoever watches its files.
+        // `daemon` watches the files of the certificate and replaces it only by a valid one.
         self
     }
 
-    /// Whether anything differs that a running process takes up, but for databases.
+    /// Whether anything differs that a running process can change. Databases are compared elsewhere.
     pub(super) fn differs(&self, other: &Settings) -> bool {
         let Guard { cookies, secret_file: _, rate_limit, version, id } = &self.guard;
         let (theirs, placing) = (&other.guard, &other.placing);
@@ -39,7 +38,7 @@ impl Settings {
             || self.placing.databases != placing.databases
     }
 
-    /// The keys in which `other` differs and which a running process can't change.
+    /// The keys in which `other` differs and which only a restart can change.
     pub fn needs_restart(&self, other: &Settings) -> Vec<&'static str> {
         let Listen { dns, http, tls, https, quic, workers } = &self.listen;
         let theirs = &other.listen;
@@ -59,7 +58,7 @@ impl Settings {
         all.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
 
-    /// Files that the settings name and that are read again on a reload, but for those of tokens and of clients.
+    /// Files that the settings name and that a reload reads again, without those of tokens and of clients.
     pub(super) fn side_files(&self) -> impl Iterator<Item = PathBuf> {
         let tls = self.tls.as_ref().map(Tls::files).into_iter().flatten();
         self.guard.secret_file.iter().cloned().chain(tls)

@@ -1,6 +1,6 @@
-//! One load of all files: settings, the files that they name, and the zones. Each of these parts is taken by itself:
-//! where one is bad, what was in force before goes on in its place, and the rest is taken. Only where nothing was in force
-//! before, and it would not be safe to do without, nothing is loaded.
+//! Loads all files: the settings, the files that they name, and the zones. Each of these parts is accepted or refused on
+//! its own. If one has errors, its previous version stays in force, and the other parts are accepted. Nothing is loaded
+//! only if a part has errors, has no previous version, and can't safely be left out.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,89 +9,94 @@ use std::sync::Arc;
 use crate::config::clients;
 use crate::config::log::LogFormat;
 use crate::config::manual::Section;
-use crate::config::problem::{Part, Problem, Problems, Severity};
+use crate::config::problem::{Problem, Problems, Severity, SideFile};
 use crate::config::settings::{self, Flags, Settings};
 use crate::config::source::Place;
-use crate::config::zones::{self, Before, Gone, Standing, ZoneState};
+use crate::config::zones::{self, Disappearance, VersionStatus, ZoneHistory, ZoneState};
 use crate::model::{Model, Placement};
 use crate::wire::Name;
 
 /// Everything that `serve` needs.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Where this node stands and what it listens on.
+    /// The settings of this node.
     pub settings: Settings,
-    /// What the zones say.
+    /// The zones.
     pub model: Model,
-    /// What is hardly meant, sorted by file and line.
+    /// Warnings, sorted by file and line.
     pub warnings: Vec<Problem>,
-    /// What was not taken from the files as they are, and why; empty where all of it was.
+    /// Why parts of the files were refused; empty if all were accepted.
     pub refused: Vec<Problem>,
-    /// How each zone stands, in the order of the model.
+    /// The state of each zone, in the order of the model.
     pub zones: Arc<[ZoneState]>,
-    /// Further files that all this was made from, such as files of nets and databases: absolute paths, sorted, to be watched.
+    /// Further files that were read, such as files of nets and databases, to watch: absolute paths, sorted.
     pub files: Vec<PathBuf>,
-    /// Whether any of it differs from what was in force, as far as that is known.
+    /// Whether anything differs from what was in force. It may be true without a difference.
     pub is_news: bool,
 }
 
-/// What is in force while the files are loaded again.
+/// What is in force before the files are loaded again.
 #[derive(Debug, Clone)]
 pub struct InForce {
     /// The settings.
     pub settings: Arc<Settings>,
-    /// What the zones say.
+    /// The zones.
     pub model: Arc<Model>,
-    /// How each zone stands.
+    /// The state of each zone.
     pub zones: Arc<[ZoneState]>,
 }
 
-/// How to load.
+/// From where and how to load.
 #[derive(Debug, Clone, Copy)]
-pub struct How<'a> {
-    /// The settings file; without, only the environment and the flags count.
+pub struct LoadOptions<'a> {
+    /// The settings file. Without one, the settings come from the environment and the flags alone.
     pub settings_file: Option<&'a Path>,
     /// Flags of the command line.
     pub flags: &'a Flags,
     /// Now, Unix seconds.
     pub now: f64,
-    /// Whether zones and names that disappeared from the files are to go at once.
+    /// Whether zones and names that disappeared from the files are removed at once.
     pub confirm_removal: bool,
 }
 
-/// Loads for a start: `recall` gives the versions of the zones that were kept in the state directory of the settings.
-pub fn start(how: How<'_>, recall: impl FnOnce(&Settings) -> Vec<ZoneState>) -> Result<Loaded, Vec<Problem>> {
+/// Loads at the start. `recall` returns the versions of the zones in the state directory of the settings.
+pub fn start(
+    options: LoadOptions<'_>,
+    recall: impl FnOnce(&Settings) -> Vec<ZoneState>,
+) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Problems::default();
-    let settings = settings::read(how.settings_file, settings::environment(), how.flags, &mut problems);
-    let Some(settings) = settings.filter(|_| problems.errors_outside_parts() == 0) else {
-        return Err(problems.into_sorted());
-    };
-    let before = Before::new(recall(&settings).into(), how.now, how.confirm_removal);
+    let Some(settings) = valid_settings(options, &mut problems) else { return Err(problems.into_sorted()) };
+    let before = ZoneHistory::new(recall(&settings).into(), options.now, options.confirm_removal);
     finish(settings, None, &before, problems)
 }
 
+/// The settings, if they have no errors outside the files that they name.
+fn valid_settings(options: LoadOptions<'_>, problems: &mut Problems) -> Option<Settings> {
+    let settings = settings::read(options.settings_file, settings::environment(), options.flags, problems);
+    settings.filter(|_| problems.errors_outside_side_files() == 0)
+}
+
 /// Loads the files again.
-pub fn again(how: How<'_>, in_force: &InForce) -> Result<Loaded, Vec<Problem>> {
+pub fn again(options: LoadOptions<'_>, in_force: &InForce) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Problems::default();
-    let settings = settings::read(how.settings_file, settings::environment(), how.flags, &mut problems);
-    let settings = settings.filter(|_| problems.errors_outside_parts() == 0);
-    let before = Before::new(in_force.zones.clone(), how.now, how.confirm_removal);
-    let Some(settings) = settings else {
+    let before = ZoneHistory::new(in_force.zones.clone(), options.now, options.confirm_removal);
+    let Some(settings) = valid_settings(options, &mut problems) else {
         return finish((*in_force.settings).clone(), Some(in_force), &before, problems);
     };
-    let settings = settings.with_parts_of(Some(&in_force.settings), &problems);
+    let settings = settings.with_good_side_files_of(&in_force.settings, &problems);
     let mut trial = Problems::default();
     let read = zones::read(&settings, &before, &mut trial);
-    if read.unfit.is_empty() {
+    if read.invalid.is_empty() {
         problems.extend(trial);
-        return placed(settings, read, Some(in_force), problems);
+        return complete(settings, read, Some(in_force), problems);
     }
-    let file = how.settings_file.unwrap_or(Path::new("portolan.toml"));
-    for apex in &read.unfit {
-        let message =
-            format!("the last good version of {apex} is not valid under these settings; the settings before go on");
+    let file = options.settings_file.unwrap_or(Path::new("portolan.toml"));
+    for apex in &read.invalid {
+        let message = format!(
+            "the last good version of {apex} is not valid under these settings, so the previous settings stay in force"
+        );
         let problem = problems.error(&Place::start_of(file), message);
-        problem.hint("put its files right first, or take back what the zone needs, such as a region");
+        problem.hint("correct the files of the zone first, or restore what it needs in the settings, such as a region");
     }
     finish((*in_force.settings).clone(), Some(in_force), &before, problems)
 }
@@ -99,51 +104,60 @@ pub fn again(how: How<'_>, in_force: &InForce) -> Result<Loaded, Vec<Problem>> {
 fn finish(
     settings: Settings,
     in_force: Option<&InForce>,
-    before: &Before,
+    before: &ZoneHistory,
     mut problems: Problems,
 ) -> Result<Loaded, Vec<Problem>> {
     let read = zones::read(&settings, before, &mut problems);
-    // What stood in for a directory that can't be read is something; nothing at all is a slip in the settings.
-    if read.zones.is_empty() && problems.errors_outside_parts() > 0 {
+    // Without any zone, and with an error in the directory, the settings probably name a wrong directory.
+    if read.zones.is_empty() && problems.errors_outside_side_files() > 0 {
         return Err(problems.into_sorted());
     }
-    placed(settings, read, in_force, problems)
+    complete(settings, read, in_force, problems)
 }
 
-/// Places the clients, and says what was not taken.
-fn placed(
+/// Places the clients, and collects what was refused.
+fn complete(
     settings: Settings,
-    read: zones::Read,
+    read: zones::ReadZones,
     in_force: Option<&InForce>,
     mut problems: Problems,
 ) -> Result<Loaded, Vec<Problem>> {
-    let zones::Read { mut model, zones, mut files, sought, unfit: _ } = read;
     let served = in_force.map(|in_force| &*in_force.model);
-    let is_placed = problems.about(Section::Clients, |problems| {
-        clients::place(&settings, (&mut model, &sought), served, &mut files, problems)
-    });
-    if !is_placed {
+    let Some((model, zones, files)) = place_clients(&settings, read, served, &mut problems) else {
         return Err(problems.into_sorted());
-    }
-    files.extend(settings.side_files());
-    files.sort();
-    files.dedup();
-    let all_parts = [Part::Certificate, Part::Tokens, Part::CookieSecrets];
-    let bad_parts = all_parts.into_iter().filter(|part| problems.is_bad(*part));
-    let off: Vec<Problem> = bad_parts.filter_map(|part| without(part, &settings)).collect();
+    };
+    let bad_files = SideFile::ALL.into_iter().filter(|file| problems.is_bad(*file));
+    let effects: Vec<Problem> = bad_files.filter_map(|file| effect_without(file, &settings)).collect();
     let (mut refused, warnings): (Vec<_>, Vec<_>) =
         problems.into_sorted().into_iter().partition(|problem| problem.severity == Severity::Error);
-    refused.extend(off);
-    refused.extend(zones.iter().filter_map(|zone| standing(zone, &settings)));
-    let zones: Arc<[ZoneState]> = zones.into();
+    refused.extend(effects);
+    refused.extend(zones.iter().filter_map(|zone| warning_of(zone, &settings)));
     let is_news = refused.is_empty() || in_force.is_none_or(|in_force| differs(&settings, &model, &zones, in_force));
     Ok(Loaded { settings, model, warnings, refused, zones, files, is_news })
 }
 
-/// Whether this differs from what is in force.
+/// Places the clients of the zones that were read. Returns the model, the state of the zones and the files to watch;
+/// `None` if clients can't be placed.
+fn place_clients(
+    settings: &Settings,
+    read: zones::ReadZones,
+    before: Option<&Model>,
+    problems: &mut Problems,
+) -> Option<(Model, Arc<[ZoneState]>, Vec<PathBuf>)> {
+    let zones::ReadZones { mut model, zones, mut files, sought, invalid: _ } = read;
+    let is_placed = problems.about(Section::Clients, |problems| {
+        clients::place(settings, (&mut model, &sought), before, &mut files, problems)
+    });
+    files.extend(settings.side_files());
+    files.sort();
+    files.dedup();
+    is_placed.then(|| (model, zones.into(), files))
+}
+
+/// Whether anything differs from what is in force.
 fn differs(settings: &Settings, model: &Model, zones: &[ZoneState], in_force: &InForce) -> bool {
     let old: HashMap<&Name, &ZoneState> = in_force.zones.iter().map(|zone| (&zone.apex, zone)).collect();
-    let is_served = |zone: &ZoneState| zone.standing != Standing::Unserved;
+    let is_served = |zone: &ZoneState| zone.status != VersionStatus::Unserved;
     let version = |zone: &ZoneState| zone.version.as_ref().map(Arc::as_ptr);
     let is_same = |new: &ZoneState| {
         old.get(&new.apex).is_some_and(|old| version(new) == version(old) && is_served(new) == is_served(old))
@@ -158,44 +172,43 @@ fn differs(settings: &Settings, model: &Model, zones: &[ZoneState], in_force: &I
         || databases(model) != databases(&in_force.model)
 }
 
-/// What is done without a part that was never good.
-fn without(part: Part, settings: &Settings) -> Option<Problem> {
-    let (file, is_off, message) = match part {
-        Part::Tokens => (
+/// What does not work because a file that the settings name has errors and has no previous version.
+fn effect_without(file: SideFile, settings: &Settings) -> Option<Problem> {
+    let (path, is_missing, message) = match file {
+        SideFile::Tokens => (
             settings.operators.token_file.clone(),
             settings.operators.tokens.is_none(),
             "without tokens every call that changes something is off",
         ),
-        Part::CookieSecrets => (
+        SideFile::CookieSecrets => (
             settings.guard.secret_file.clone(),
             settings.guard.cookies.is_none(),
             "DNS cookies are made with a secret of this process, which other nodes don't know",
         ),
-        Part::Certificate => {
-            let tls = settings.tls.as_ref();
-            (
-                tls.map(|tls| tls.cert.clone()),
-                true,
-                "without a certificate no DoT, DoH or DoQ connection is accepted, unless one was shown before",
-            )
-        }
+        SideFile::Certificate => (
+            settings.tls.as_ref().map(|tls| tls.cert.clone()),
+            true,
+            "without a certificate no DoT, DoH or DoQ connection is accepted, unless one was loaded before",
+        ),
     };
-    is_off.then(|| Problem::of_file(file.unwrap_or_default(), Severity::Warning, message.to_owned()))
+    is_missing.then(|| Problem::of_file(path.unwrap_or_default(), Severity::Warning, message.to_owned()))
 }
 
-/// What is said of a zone that is not served as its files are.
-fn standing(zone: &ZoneState, settings: &Settings) -> Option<Problem> {
-    let ZoneState { apex, standing, version } = zone;
+/// The warning of a zone that is not served as its files are now.
+fn warning_of(zone: &ZoneState, settings: &Settings) -> Option<Problem> {
+    let ZoneState { apex, status, version } = zone;
     let since = version.as_ref().map(|version| utc(version.since)).unwrap_or_default();
-    let hint = Some("put it back, or confirm with `portolan reload --confirm-removal`".to_owned());
-    let (message, hint) = match standing {
-        Standing::Current => return None,
-        Standing::Kept => (format!("{apex} goes on with its last good version, of {since}"), None),
-        Standing::Unserved => (format!("{apex} is not served: its names get SERVFAIL until its files are right"), None),
-        Standing::Vanished(Gone::Zone, until) => {
+    let hint = Some("restore it, or confirm the removal with `portolan reload --confirm-removal`".to_owned());
+    let (message, hint) = match status {
+        VersionStatus::Current => return None,
+        VersionStatus::LastGood => (format!("{apex} is served from its last good version, of {since}"), None),
+        VersionStatus::Unserved => {
+            (format!("{apex} is not served: its names get SERVFAIL until its files are correct"), None)
+        }
+        VersionStatus::Vanished(Disappearance::Zone, until) => {
             (format!("{apex} disappeared from the files; it is served until {}", utc(*until)), hint)
         }
-        Standing::Vanished(Gone::Names, until) => (
+        VersionStatus::Vanished(Disappearance::Names, until) => (
             format!("all steered names of {apex} disappeared from the files; they are served until {}", utc(*until)),
             hint,
         ),
@@ -205,20 +218,22 @@ fn standing(zone: &ZoneState, settings: &Settings) -> Option<Problem> {
     Some(Problem { hint, ..Problem::of_file(file, Severity::Warning, message) })
 }
 
-/// A time for people.
+/// A time for messages.
 fn utc(unix_seconds: f64) -> String {
     let since = std::time::Duration::try_from_secs_f64(unix_seconds).unwrap_or_default();
     let time = humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string();
     time.replace('T', " ").replace('Z', " UTC")
 }
 
-/// Loads settings and zones, where all of it must be good. With an error anywhere nothing is loaded, and everything found
-/// in any file comes back, warnings too, sorted by file and line. Without a file only the environment and the flags count.
+/// Loads settings and zones, all of which must be valid. With an error anywhere nothing is loaded, and all problems of
+/// all files are returned, warnings too, sorted by file and line. Without a settings file, the settings come from the
+/// environment and the flags alone.
 pub fn load(settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<Problem>> {
     load_after(None, settings_file, flags)
 }
 
-/// As [`load`], and what `before` was made of isn't decoded and compiled again where it is the same: databases are large.
+/// Like [`load`], but databases and nets of `before` that have not changed are not decoded and compiled again: databases
+/// are large.
 pub fn load_after(before: Option<&Model>, settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Problems::default();
     let Some(settings) = settings::read(settings_file, settings::environment(), flags, &mut problems) else {
@@ -234,12 +249,13 @@ pub fn load_after(before: Option<&Model>, settings_file: Option<&Path>, flags: &
     }
 }
 
-/// The format of the log as the settings choose it, whatever else is wrong with them: their problems are logged in it.
+/// The format of the log that the settings choose. Other errors in the settings don't matter: they are logged in this
+/// format.
 pub fn log_format(settings_file: Option<&Path>, flags: &Flags) -> Option<LogFormat> {
     settings::read(settings_file, settings::environment(), flags, &mut Problems::default())?.log
 }
 
-/// Reads the zones again, under settings as they were read at the start: the new model and its warnings, or all problems.
+/// Reads the zones again under settings that were read before. Returns the new model and its warnings, or all problems.
 pub fn reload(settings: &Settings) -> Result<(Model, Vec<Problem>), Vec<Problem>> {
     let mut problems = Problems::default();
     let (model, ..) = whole(settings, None, &mut problems);
@@ -249,21 +265,13 @@ pub fn reload(settings: &Settings) -> Result<(Model, Vec<Problem>), Vec<Problem>
     }
 }
 
-/// The zones under these settings, with every client placed, and the further files that were read.
+/// The zones under these settings with their clients placed, and the files to watch. The caller looks at `problems`.
 pub(super) fn whole(
     settings: &Settings,
     before: Option<&Model>,
     problems: &mut Problems,
 ) -> (Model, Arc<[ZoneState]>, Vec<PathBuf>) {
     let now = crate::clock::unix_seconds();
-    let zones::Read { mut model, zones, mut files, sought, .. } =
-        zones::read(settings, &Before::new(Arc::default(), now, false), problems);
-    problems.about(Section::Clients, |problems| {
-        // Whether it went well is to be seen from the problems.
-        let _ = clients::place(settings, (&mut model, &sought), before, &mut files, problems);
-    });
-    files.extend(settings.side_files());
-    files.sort();
-    files.dedup();
-    (model, zones.into(), files)
+    let read = zones::read(settings, &ZoneHistory::new(Arc::default(), now, false), problems);
+    place_clients(settings, read, before, problems).unwrap_or_default()
 }

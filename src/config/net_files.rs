@@ -160,7 +160,7 @@ fn lines(shown: &Path, text: &[u8], problems: &mut Problems) -> Vec<IpNet> {
         }
         // An address, or something that is to be told: neither is frequent.
         let at = line_start + code.len() - code.trim_ascii_start().len();
-        let mut own = problems.apart();
+        let mut own = problems.separate();
         nets.extend(net(&At { value: source.text(at, at + written.len()), place: source.place(at) }, &mut own));
         if own.errors() > 0 {
             bad += 1;

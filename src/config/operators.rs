@@ -12,7 +12,7 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use crate::config::fields::Fields;
 use crate::config::files;
-use crate::config::problem::{Part, Problems, did_you_mean, reason};
+use crate::config::problem::{Problems, SideFile, did_you_mean, reason};
 use crate::config::source::{At, Place, Source, without_mark};
 
 /// `[api]` and `[state]`.
@@ -113,7 +113,7 @@ pub(super) fn read(top: &mut Fields, base: Option<&Path>, problems: &mut Problem
     let shown: Option<PathBuf> = below(&file, "tokens");
     let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
     let read = |problems: &mut Problems| shown.as_deref().and_then(|shown| tokens(shown, file.as_ref(), problems));
-    let tokens = problems.part(Part::Tokens, read).filter(|_| !problems.is_bad(Part::Tokens));
+    let tokens = problems.in_side_file(SideFile::Tokens, read).filter(|_| !problems.is_bad(SideFile::Tokens));
     Operators {
         tokens: tokens.map(Arc::new),
         token_file: shown.map(absolute),

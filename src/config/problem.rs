@@ -1,5 +1,5 @@
-//! What is wrong with the files, where, and what to write instead. Every reader of `config` adds to one [`Problems`];
-//! `check`, `serve` and reload print or serialise what is in it. Rendering is here and nowhere else.
+//! Problems of the files: what is wrong, where, and what to write instead. Every reader of `config` adds to one
+//! [`Problems`]. `check`, `serve` and reload print or serialise them. Only this module renders problems.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,16 +13,16 @@ use crate::config::source::Place;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Nothing is served before it is put right.
+    /// The file, or the zone, is not accepted.
     Error,
-    /// Served, but hardly meant.
+    /// It is accepted, but probably a mistake.
     Warning,
-    /// Nothing is wrong with it, and there is something to gain.
+    /// It is correct and could be better.
     Note,
 }
 
 impl Severity {
-    /// The word for it in messages and JSON.
+    /// Its name in messages and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Severity::Error => "error",
@@ -32,37 +32,37 @@ impl Severity {
     }
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The file as the user would type it; `$VARIABLE` for the environment, `flag KEY` for a flag.
+    /// The file as the user would type it, `$VARIABLE` for a variable of the environment, `flag KEY` for a flag.
     pub file: PathBuf,
     /// Line, from 1.
     pub line: u32,
     /// Column in characters, from 1.
     pub column: u32,
-    /// The line that what is wrong ends on, where that is known.
+    /// The line on which the wrong text ends, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_line: Option<u32>,
-    /// The column past its last character there.
+    /// The column after the last character of the wrong text, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_column: Option<u32>,
-    /// Error or warning.
+    /// How bad it is.
     pub severity: Severity,
     /// What is wrong.
     pub message: String,
     /// What to write instead.
     pub hint: Option<String>,
-    /// The other places that it takes to be wrong.
+    /// Other places that belong to the problem.
     pub labels: Vec<Label>,
-    /// The section of the manual that tells what is right: a path within the project, and an anchor.
+    /// The section of the manual that describes this part: a path within the project, and an anchor.
     pub section: Option<&'static str>,
-    /// Whether the line must not be shown, for there are secrets in it.
+    /// Whether the line must not be shown because it contains secrets.
     #[serde(skip)]
     pub is_secret: bool,
 }
 
-/// Another place that is involved.
+/// Another place that belongs to a problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Label {
     /// The file as the user would type it.
@@ -98,30 +98,30 @@ impl Problem {
         }
     }
 
-    /// Hangs a hint on it.
+    /// Sets the hint.
     pub(super) fn hint(&mut self, hint: impl Into<String>) {
         self.hint = Some(hint.into());
     }
 
-    /// Points at another place, and says what is there.
+    /// Adds another place, with what is there.
     pub(super) fn label(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         let Place { file, line, column, .. } = place;
         self.labels.push(Label { file: file.to_path_buf(), line: *line, column: *column, message: message.into() });
         self
     }
 
-    /// Names another section of the manual than its reader's.
+    /// Sets another section of the manual than that of the reader.
     pub(super) fn see(&mut self, section: Section) -> &mut Problem {
         self.section = Some(section.link());
         self
     }
 
-    /// The line of `text`, its file, that it is at, and below it a caret line under what is wrong; both indented, the
-    /// caret line in the colour of its severity. Nothing where there is no such line, or secrets in it.
+    /// The line of the problem in `text`, which is its file, and a second line with carets under the wrong text. Both are
+    /// indented; the carets have the colour of the severity. `None` if there is no such line or it contains secrets.
     pub fn excerpt(&self, text: &str) -> Option<String> {
         /// Characters that are shown of a long line (judgment: two rows of a terminal).
         const SHOWN: usize = 160;
-        /// How many of them stand before the place, at most.
+        /// Most characters that are shown before the place.
         const BEFORE: usize = 60;
         let line = text.lines().nth(self.line.checked_sub(1)? as usize).filter(|_| !self.is_secret)?;
         let column = self.column.checked_sub(1)? as usize;
@@ -145,8 +145,8 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
-    /// `FILE:LINE:COL: error: MESSAGE (hint: HINT) [see FILE:LINE:COL: LABEL; SECTION]`, one line, so that it can be
-    /// searched and counted.
+    /// `FILE:LINE:COL: error: MESSAGE (hint: HINT) [see FILE:LINE:COL: LABEL; SECTION]`: one line, so that problems can
+    /// be searched and counted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { file, line, column, severity, message, .. } = self;
         let hint = self.hint.iter().map(|hint| format!(" (hint: {hint})")).collect::<String>();
@@ -158,7 +158,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// With control characters of the files as escapes: a terminal must not obey what a file says.
+/// Replaces control characters by escapes: a file must not be able to control the terminal.
 fn on_one_line(text: &str) -> String {
     let escaped = |c: char| match c.is_control() {
         true => c.escape_default().collect(),
@@ -174,30 +174,30 @@ impl fmt::Display for Label {
     }
 }
 
-/// All problems for a person, one after the other, each ending with a line feed.
+/// All problems as text, one line each.
 pub fn to_human(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("{problem}\n")).collect()
 }
 
-/// All problems as `{"ok":bool,"problems":[...]}`; `ok` when none is an error.
+/// All problems as `{"ok":bool,"problems":[...]}`; `ok` is true if none is an error.
 pub fn to_json(problems: &[Problem]) -> serde_json::Value {
     let ok = problems.iter().all(|problem| problem.severity != Severity::Error);
     serde_json::json!({ "ok": ok, "problems": problems })
 }
 
-/// Where readers put what they find.
+/// The problems that readers have found.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: Vec<Problem>,
     section: Section,
-    /// The parts that have errors, and how many errors those are together.
-    bad_parts: Vec<Part>,
-    in_parts: usize,
+    bad_side_files: Vec<SideFile>,
+    /// How many errors the side files have.
+    side_file_errors: usize,
 }
 
-/// A file that the settings name and that stands by itself: where it is bad, the settings are good all the same.
+/// A file that the settings name and whose errors are not errors of the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum SideFile {
     /// The certificate and its key.
     Certificate,
     /// The tokens of the API.
@@ -206,18 +206,23 @@ pub(super) enum Part {
     CookieSecrets,
 }
 
+impl SideFile {
+    /// All of them.
+    pub(super) const ALL: [SideFile; 3] = [SideFile::Certificate, SideFile::Tokens, SideFile::CookieSecrets];
+}
+
 impl Problems {
-    /// An error at `place`; the problem comes back so that a hint can be hung on it.
+    /// Adds an error at `place`, and returns it so that a hint can be set.
     pub(super) fn error(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         self.add(place, Severity::Error, message.into())
     }
 
-    /// A note at `place`.
+    /// Adds a note at `place`.
     pub(super) fn note(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         self.add(place, Severity::Note, message.into())
     }
 
-    /// A warning at `place`.
+    /// Adds a warning at `place`.
     pub(super) fn warning(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         self.add(place, Severity::Warning, message.into())
     }
@@ -228,7 +233,7 @@ impl Problems {
         &mut self.found[at]
     }
 
-    /// Reads what `section` of the manual is about.
+    /// Calls `read`, whose problems are about this section of the manual.
     pub(super) fn about<T>(&mut self, section: Section, read: impl FnOnce(&mut Problems) -> T) -> T {
         let outer = std::mem::replace(&mut self.section, section);
         let read = read(self);
@@ -236,34 +241,34 @@ impl Problems {
         read
     }
 
-    /// Reads a part: its errors are not errors of the settings.
-    pub(super) fn part<T>(&mut self, part: Part, read: impl FnOnce(&mut Problems) -> T) -> T {
+    /// Calls `read`, which reads a side file: its errors are not errors of the settings.
+    pub(super) fn in_side_file<T>(&mut self, file: SideFile, read: impl FnOnce(&mut Problems) -> T) -> T {
         let before = self.errors();
         let done = read(self);
         let found = self.errors() - before;
         if found > 0 {
-            self.bad_parts.push(part);
-            self.in_parts += found;
+            self.bad_side_files.push(file);
+            self.side_file_errors += found;
         }
         done
     }
 
-    /// Whether a part has errors.
-    pub(super) fn is_bad(&self, part: Part) -> bool {
-        self.bad_parts.contains(&part)
+    /// Whether a side file has errors.
+    pub(super) fn is_bad(&self, file: SideFile) -> bool {
+        self.bad_side_files.contains(&file)
     }
 
-    /// How many errors there are so far that are not in a part.
-    pub(super) fn errors_outside_parts(&self) -> usize {
-        self.errors() - self.in_parts
+    /// How many errors there are so far that are not in side files.
+    pub(super) fn errors_outside_side_files(&self) -> usize {
+        self.errors() - self.side_file_errors
     }
 
-    /// None, about the same section: for what is only told once it is known to matter.
-    pub(super) fn apart(&self) -> Problems {
+    /// An empty list about the same section, for problems that may be dropped again.
+    pub(super) fn separate(&self) -> Problems {
         Problems { section: self.section, ..Problems::default() }
     }
 
-    /// Takes over what another reader found.
+    /// Adds the problems of another list.
     pub(super) fn extend(&mut self, other: Problems) {
         self.found.extend(other.found);
     }
@@ -273,8 +278,8 @@ impl Problems {
         self.found.iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 
-    /// What was found, by file, line and column, none twice; of each file the first [`MOST_OF_A_FILE`] errors, and as many
-    /// warnings, and how many more there are.
+    /// The problems, sorted by file, line and column, without duplicates. Of each file there are at most
+    /// [`MOST_OF_A_FILE`] errors and as many warnings; one more problem has the number of the others.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut found = self.found;
         found.sort_by(|a, b| {
@@ -286,46 +291,47 @@ impl Problems {
     }
 }
 
-/// More problems of one file than these help nobody, and a file of other content may have one in each of a million lines
-/// (judgment).
+/// Most errors, and most warnings, of one file that are listed. A file of another kind may have an error in each of a
+/// million lines (judgment).
 const MOST_OF_A_FILE: usize = 100;
 
 fn bounded(sorted: Vec<Problem>) -> Vec<Problem> {
-    let mut kept: Vec<Problem> = Vec::new();
+    let mut listed: Vec<Problem> = Vec::new();
     for of_file in sorted.chunk_by(|a, b| a.file == b.file) {
         let mut counts = [0; 2];
         for problem in of_file {
             let count = &mut counts[usize::from(problem.severity == Severity::Error)];
             *count += 1;
             if *count <= MOST_OF_A_FILE {
-                kept.push(problem.clone());
+                listed.push(problem.clone());
             }
         }
-        for (count, severity, word) in
+        for (count, severity, name) in
             [(counts[1], Severity::Error, "error"), (counts[0], Severity::Warning, "warning")]
         {
             if let (more @ 1.., Some(last)) = (count.saturating_sub(MOST_OF_A_FILE), of_file.last()) {
                 let s = if more == 1 { "" } else { "s" };
-                let message = format!("and {more} more {word}{s} before this line");
+                let message = format!("and {more} more {name}{s} before this line");
                 let place = Problem::of_file(last.file.clone(), severity, message);
-                kept.push(Problem { line: last.line, ..place });
+                listed.push(Problem { line: last.line, ..place });
             }
         }
     }
-    kept
+    listed
 }
 
-/// `did you mean "x"?` where one of `known` is near to `written`, else the list of all where it is short enough to read.
+/// The hint for an unknown name: ``did you mean `x`?`` if one of `known` is similar to it, else all of `known` if they are
+/// few.
 pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    /// Names that are further apart are another word, not a slip of the fingers (Jaro-Winkler; judgment).
+    /// Least similarity of two names of which one is a typing error of the other (Jaro-Winkler; judgment).
     const NEAR: f64 = 0.85;
-    /// More names than these aren't a hint but a wall.
+    /// Most names that are listed (judgment).
     const LISTED: usize = 12;
     let known: Vec<&str> = known.into_iter().collect();
     let near = |name: &&str| {
         let (a, b) = (written.to_lowercase(), name.to_lowercase());
         match strsim::damerau_levenshtein(&a, &b) {
-            // Before all that are one letter away.
+            // Only the case differs.
             0 => 2.0,
             1 => 1.0,
             _ => strsim::jaro_winkler(&a, &b),
@@ -338,15 +344,15 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
     (known.len() <= LISTED).then(|| format!("there is {}", listed(&known)))
 }
 
-/// Why the file system refused, without the number that means nothing to people.
+/// The message of an error of the file system, without its number.
 pub(super) fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_string()
 }
 
 /// `a`, `b` and `c`.
-pub(super) fn listed(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+pub(super) fn listed(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
         None => String::new(),
         Some((last, [])) => last.clone(),
@@ -361,7 +367,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_fingers_is_found_and_another_word_is_not() {
+    fn a_typing_error_gets_a_suggestion_and_another_name_does_not() {
         for (written, known, expected) in [
             ("wieght", &["weight", "state"][..], Some("did you mean `weight`?")),
             ("fra11", &["fra1", "ams"], Some("did you mean `fra1`?")),
@@ -389,20 +395,20 @@ mod tests {
     }
 
     #[test]
-    fn other_places_and_the_section_of_the_reader_are_told_in_the_same_line() {
+    fn other_places_and_the_section_of_the_reader_are_in_the_same_line() {
         let place = Place::start_of(Path::new("a.toml"));
         let mut problems = Problems::default();
         problems.about(Section::Pool, |problems| {
             problems.error(&place, "wrong").label(&Place { line: 7, ..place.clone() }, "first here").hint("write y");
         });
         problems.error(&Place { line: 3, ..place.clone() }, "too");
-        let said = to_human(&problems.into_sorted());
+        let text = to_human(&problems.into_sorted());
         let pool = "zones/README.md#poolname-a-steered-group";
         assert!(
-            said.starts_with(&format!("a.toml:1:1: error: wrong (hint: write y) [see a.toml:7:1: first here; {pool}]")),
-            "{said}"
+            text.starts_with(&format!("a.toml:1:1: error: wrong (hint: write y) [see a.toml:7:1: first here; {pool}]")),
+            "{text}"
         );
-        assert_eq!((said.lines().count(), said.matches(pool).count()), (2, 1), "one line each: {said}");
+        assert_eq!((text.lines().count(), text.matches(pool).count()), (2, 1), "one line each: {text}");
     }
 
     #[test]

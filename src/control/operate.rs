@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use crate::clock;
-use crate::config::{Role, Standing, ZoneState};
+use crate::config::{Role, VersionStatus, ZoneState};
 use crate::control::access::{caller, same_origin};
 use crate::control::command::{
     AppliedChange, Command, OverrideChange, OverrideResponse, OverridesResponse, PostReload, PutOverride, TargetChange,
@@ -168,9 +168,9 @@ async fn reloaded(state: &ApiState, request: Request) -> Result<Response, ErrorR
 fn not_taken(status: &ReloadStatus) -> String {
     /// Zones that are named one by one (judgment).
     const NAMED: usize = 8;
-    let apart: Vec<&ZoneState> = status.zones.iter().filter(|zone| zone.standing != Standing::Current).collect();
+    let apart: Vec<&ZoneState> = status.zones.iter().filter(|zone| zone.status != VersionStatus::Current).collect();
     let mut named: Vec<String> =
-        apart.iter().take(NAMED).map(|zone| format!("{} ({})", zone.apex, zone.standing.as_str())).collect();
+        apart.iter().take(NAMED).map(|zone| format!("{} ({})", zone.apex, zone.status.as_str())).collect();
     if apart.len() > NAMED {
         named.push(format!("and {} more", apart.len() - NAMED));
     }

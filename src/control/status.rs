@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Label, Problem, Standing, ZoneState};
+use crate::config::{Label, Problem, VersionStatus, ZoneState};
 use crate::control::ReloadStatus;
 use crate::control::overrides::OverrideReport;
 use crate::model::{
@@ -241,12 +241,12 @@ fn files_status(zone: Option<&ZoneState>) -> FilesStatus {
     // A model that was made without files is what it is.
     let Some(zone) = zone else { return FilesStatus { state: "current".to_owned(), ..FilesStatus::default() } };
     let since = zone.version.as_ref().map(|version| version.since);
-    let (since, until) = match zone.standing {
-        Standing::Current | Standing::Kept => (since, None),
-        Standing::Unserved => (None, None),
-        Standing::Vanished(_, until) => (since, Some(until)),
+    let (since, until) = match zone.status {
+        VersionStatus::Current | VersionStatus::LastGood => (since, None),
+        VersionStatus::Unserved => (None, None),
+        VersionStatus::Vanished(_, until) => (since, Some(until)),
     };
-    FilesStatus { state: zone.standing.as_str().to_owned(), since, until }
+    FilesStatus { state: zone.status.as_str().to_owned(), since, until }
 }
 
 fn zone_status(model: &Model, view: &WorldView, id: ZoneId, files: FilesStatus, now: Moment) -> ZoneStatus {

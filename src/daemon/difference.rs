@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::Path;
 
-use crate::config::{Standing, Version, ZoneState};
+use crate::config::{Version, VersionStatus, ZoneState};
 use crate::model::{Model, Rrset};
 use crate::wire::Name;
 
@@ -116,7 +116,7 @@ impl fmt::Display for Difference {
 
 /// The version of each zone that is served.
 fn by_apex(zones: &[ZoneState]) -> HashMap<&Name, Option<&Version>> {
-    let served = |zone: &ZoneState| zone.standing != Standing::Unserved;
+    let served = |zone: &ZoneState| zone.status != VersionStatus::Unserved;
     zones.iter().map(|zone| (&zone.apex, zone.version.as_deref().filter(|_| served(zone)))).collect()
 }
 
@@ -147,19 +147,19 @@ mod tests {
 
     use super::*;
 
-    fn zone(apex: &str, standing: Standing, policy: &str, master: &str) -> ZoneState {
+    fn zone(apex: &str, status: VersionStatus, policy: &str, master: &str) -> ZoneState {
         let apex = Name::parse(apex).unwrap();
         let main = format!("{apex}policy.toml");
         let texts = [(main.clone(), policy), (format!("{apex}zone"), master)];
         let texts = texts.map(|(path, text)| (PathBuf::from(path), Arc::from(text.as_bytes()))).into_iter().collect();
         let version = Version { apex: apex.clone(), main, steered: 1, since: 1.0, texts };
-        ZoneState { apex, standing, version: Some(Arc::new(version)) }
+        ZoneState { apex, status, version: Some(Arc::new(version)) }
     }
 
     #[test]
     fn a_line_says_what_was_added_removed_and_changed() {
         let model = Model::default();
-        let current = |apex, policy| zone(apex, Standing::Current, policy, "");
+        let current = |apex, policy| zone(apex, VersionStatus::Current, policy, "");
         let old = "[name.www]\npool = 'a'\n[name.old]\n[endpoint.one]\nweight = 1";
         let new = "[name.www]\npool = 'b'\n[name.api]\n[name.b]\n[endpoint.one]\nweight = 1\n[pool.b]";
         let kept = current("kept.", old);
@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn a_zone_that_is_not_served_is_as_good_as_removed() {
         let model = Model::default();
-        let before = [zone("svc.", Standing::Kept, "", "")];
-        let after = [zone("svc.", Standing::Unserved, "", "")];
+        let before = [zone("svc.", VersionStatus::LastGood, "", "")];
+        let after = [zone("svc.", VersionStatus::Unserved, "", "")];
         let line = Difference::between((&model, &before), (&model, &after)).to_string();
         assert_eq!(line, "zones: 1 removed (svc.)");
     }

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
-use crate::config::{self, Flags, How, Loaded, Problem, Settings, Severity};
+use crate::config::{self, Flags, LoadOptions, Loaded, Problem, Settings, Severity};
 use crate::health::Sources;
 use crate::server::BindError;
 use crate::telemetry::log;
@@ -69,7 +69,7 @@ impl std::error::Error for StartError {}
 /// nothing is started while any file has an error.
 pub async fn serve(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool) -> Result<(), StartError> {
     log::choose(config::log_format(settings_file.as_deref(), &flags));
-    let how = How {
+    let how = LoadOptions {
         settings_file: settings_file.as_deref(),
         flags: &flags,
         now: clock::unix_seconds(),

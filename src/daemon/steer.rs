@@ -12,7 +12,9 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{self, Flags, How, InForce, Loaded, Problem, Settings, Severity, Standing, Tokens, ZoneState};
+use crate::config::{
+    self, Flags, InForce, LoadOptions, Loaded, Problem, Settings, Severity, Tokens, VersionStatus, ZoneState,
+};
 use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange};
 use crate::control::failback;
 use crate::control::overrides::OverrideError;
@@ -211,16 +213,16 @@ impl Steer {
         let reading = move || {
             sight.will_be_read(clock::now);
             let (settings_file, now) = (file.as_deref(), clock::unix_seconds());
-            config::again(How { settings_file, flags: &flags, now, confirm_removal }, &in_force)
+            config::again(LoadOptions { settings_file, flags: &flags, now, confirm_removal }, &in_force)
         };
         Next::Loading(cause, tokio::task::spawn_blocking(reading))
     }
 
     /// When what disappeared from the files is to go at last; not at once after a load that it did not go with.
     fn next_removal(&self) -> Option<f64> {
-        let ends = self.zones.iter().filter_map(|zone| match zone.standing {
-            Standing::Vanished(_, until) => Some(until),
-            Standing::Current | Standing::Kept | Standing::Unserved => None,
+        let ends = self.zones.iter().filter_map(|zone| match zone.status {
+            VersionStatus::Vanished(_, until) => Some(until),
+            VersionStatus::Current | VersionStatus::LastGood | VersionStatus::Unserved => None,
         });
         ends.min_by(f64::total_cmp).map(|until| until.max(self.reloads.ended_at + PAUSE_SECS))
     }

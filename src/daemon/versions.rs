@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{Standing, Version, ZoneState};
+use crate::config::{Version, VersionStatus, ZoneState};
 use crate::daemon::store::Writes;
 use crate::wire::Name;
 use disk::{MAX_VERSION, Written};
@@ -70,7 +70,7 @@ pub(crate) fn recall(state: Option<&Path>) -> Vec<ZoneState> {
             Ok(version) => {
                 let apex = version.apex.clone();
                 zones.retain(|zone| zone.apex != apex);
-                zones.push(ZoneState { apex, standing: Standing::Current, version: Some(Arc::new(version)) });
+                zones.push(ZoneState { apex, status: VersionStatus::Current, version: Some(Arc::new(version)) });
             }
             Err(error) => {
                 let file = path.display();

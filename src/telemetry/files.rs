@@ -1,6 +1,6 @@
 //! What is known of the files, as metrics: which version of each zone is served, and whether changes are noticed.
 
-use crate::config::{Standing, ZoneState};
+use crate::config::{VersionStatus, ZoneState};
 use crate::control::ReloadStatus;
 use crate::telemetry::families::{Family, NOTICED, ZONE_CURRENT, ZONE_REMOVAL, ZONE_SINCE};
 use crate::telemetry::text::Text;
@@ -16,13 +16,15 @@ pub(super) fn write(text: &mut Text, reload: &ReloadStatus) {
             }
         }
     };
-    each(&ZONE_CURRENT, &|zone| Some(f64::from(u8::from(matches!(zone.standing, Standing::Current)))));
-    each(&ZONE_SINCE, &|zone| match zone.standing {
-        Standing::Current | Standing::Kept | Standing::Vanished(_, _) => Some(zone.version.as_ref()?.since),
-        Standing::Unserved => None,
+    each(&ZONE_CURRENT, &|zone| Some(f64::from(u8::from(matches!(zone.status, VersionStatus::Current)))));
+    each(&ZONE_SINCE, &|zone| match zone.status {
+        VersionStatus::Current | VersionStatus::LastGood | VersionStatus::Vanished(_, _) => {
+            Some(zone.version.as_ref()?.since)
+        }
+        VersionStatus::Unserved => None,
     });
-    each(&ZONE_REMOVAL, &|zone| match zone.standing {
-        Standing::Vanished(_, until) => Some(until),
-        Standing::Current | Standing::Kept | Standing::Unserved => None,
+    each(&ZONE_REMOVAL, &|zone| match zone.status {
+        VersionStatus::Vanished(_, until) => Some(until),
+        VersionStatus::Current | VersionStatus::LastGood | VersionStatus::Unserved => None,
     });
 }

@@ -1,6 +1,6 @@
-//! The text forms of record types that the `domain` crate's scanner doesn't read, or reads otherwise than their RFC has
-//! it (SVCB and HTTPS). Pure: words in, content in wire form out. `line` calls it and hands the scanner the octets in the
-//! form for unknown types (RFC 3597, 5). Also what no octets can be, though they have the form of their type.
+//! The text forms of record types that the scanner of the `domain` crate can't read, or reads differently from their RFC
+//! (SVCB and HTTPS). The fields of a record's content become its wire form. `line` passes that on to the scanner in the
+//! form for unknown types (RFC 3597, 5). `limits` finds content that is well-formed but invalid. Pure.
 
 mod binding;
 mod limits;
@@ -19,88 +19,88 @@ pub(super) use limits::{FOR_MESSAGES, fault, is_for_messages};
 /// Content that can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wrong {
-    /// Which word of the content, from 0; past the last where one is missing.
+    /// Which field of the content, from 0; after the last if one is missing.
     pub(super) at: usize,
-    /// What is wrong, in the scanner's words.
+    /// What is wrong: one of the scanner's reasons, or one that `explain` prints.
     pub(super) reason: &'static str,
 }
 
-/// A word is missing.
+/// A field is missing.
 pub(super) const TOO_FEW: &str = "unexpected end of entry";
-/// A word is left over.
+/// There is a field too many.
 pub(super) const TOO_MANY: &str = "trailing tokens";
 
-/// The content in wire form of a record of type `rtype` (upper case) that is written as `words`, quotes included; `None`
-/// where the scanner reads it. `origin`, in wire form, is what relative names are under.
-pub(super) fn octets(rtype: &str, words: &[&[u8]], origin: &[u8]) -> Option<Result<Vec<u8>, Wrong>> {
-    if words.first() == Some(&b"\\#".as_slice()) {
+/// The content of a record in wire form. `rtype` is in upper case, `fields` have their quotes, and relative names are
+/// under `origin`, which is in wire form. `None` if the scanner reads this type itself.
+pub(super) fn octets(rtype: &str, fields: &[&[u8]], origin: &[u8]) -> Option<Result<Vec<u8>, Wrong>> {
+    if fields.first() == Some(&b"\\#".as_slice()) {
         return None;
     }
-    let mut words = Words { words, at: 0 };
-    let words = &mut words;
+    let mut fields = ContentFields { fields, at: 0 };
+    let fields = &mut fields;
     let read = match rtype {
-        "AMTRELAY" => rare::relay(words, origin),
-        "APL" => prefixes(words),
-        "CERT" => certificate(words),
-        "CSYNC" => child_sync(words),
-        "DSYNC" => rare::notifications(words, origin),
-        "EID" | "NIMLOC" => rare::digits(words),
-        "EUI48" => eui(words, 6),
-        "EUI64" => eui(words, 8),
-        "GPOS" => rare::position(words),
-        "HIP" => rare::host_identity(words, origin),
-        "HTTPS" | "SVCB" => binding::binding(words, origin),
-        "ISDN" => rare::address(words, 2),
-        "L32" => locator32(words),
-        "L64" | "NID" => locator64(words),
-        "LOC" => location::location(words),
-        "NSAP" => rare::nsap(words),
-        "NSAP-PTR" => rare::pointer(words, origin),
-        "PX" => rare::mapping(words, origin),
-        "URI" => uri(words),
-        "X25" => rare::address(words, 1),
+        "AMTRELAY" => rare::relay(fields, origin),
+        "APL" => prefixes(fields),
+        "CERT" => certificate(fields),
+        "CSYNC" => child_sync(fields),
+        "DSYNC" => rare::notifications(fields, origin),
+        "EID" | "NIMLOC" => rare::digits(fields),
+        "EUI48" => eui(fields, 6),
+        "EUI64" => eui(fields, 8),
+        "GPOS" => rare::position(fields),
+        "HIP" => rare::host_identity(fields, origin),
+        "HTTPS" | "SVCB" => binding::binding(fields, origin),
+        "ISDN" => rare::address(fields, 2),
+        "L32" => locator32(fields),
+        "L64" | "NID" => locator64(fields),
+        "LOC" => location::location(fields),
+        "NSAP" => rare::nsap(fields),
+        "NSAP-PTR" => rare::name(fields, origin),
+        "PX" => rare::mapping(fields, origin),
+        "URI" => uri(fields),
+        "X25" => rare::address(fields, 1),
         _ => return None,
     };
-    Some(read.and_then(|octets| words.end().map(|()| octets)))
+    Some(read.and_then(|octets| fields.end().map(|()| octets)))
 }
 
-/// The number of a type whose name the scanner doesn't know.
+/// The number of a type whose name the scanner does not know.
 pub(super) fn number_of(rtype: &str) -> Option<u16> {
     // RFC 1348; the scanner has it without its hyphen.
     (rtype == "NSAP-PTR").then_some(23)
 }
 
-/// The words of a content, read from the left.
-struct Words<'a> {
-    words: &'a [&'a [u8]],
+/// The fields of a record's content, read from left to right.
+struct ContentFields<'a> {
+    fields: &'a [&'a [u8]],
     at: usize,
 }
 
-impl<'a> Words<'a> {
+impl<'a> ContentFields<'a> {
     fn peek(&self) -> Option<&'a [u8]> {
-        self.words.get(self.at).copied()
+        self.fields.get(self.at).copied()
     }
 
     fn next(&mut self) -> Result<&'a [u8], Wrong> {
-        let word = self.peek().ok_or(Wrong { at: self.at, reason: TOO_FEW })?;
+        let field = self.peek().ok_or(Wrong { at: self.at, reason: TOO_FEW })?;
         self.at += 1;
-        Ok(word)
+        Ok(field)
     }
 
-    /// What is wrong with the word that was read last.
+    /// An error at the field that was read last.
     fn wrong(&self, reason: &'static str) -> Wrong {
         Wrong { at: self.at.saturating_sub(1), reason }
     }
 
-    /// The next word, as `read` takes it.
+    /// The next field, converted by `read`.
     fn read<T>(&mut self, expected: &'static str, read: impl Fn(&str) -> Option<T>) -> Result<T, Wrong> {
-        let word = self.next()?;
-        std::str::from_utf8(word).ok().and_then(read).ok_or(self.wrong(expected))
+        let field = self.next()?;
+        std::str::from_utf8(field).ok().and_then(read).ok_or(self.wrong(expected))
     }
 
     fn number<T: FromStr>(&mut self) -> Result<T, Wrong> {
-        self.read("expected decimal number", |word| {
-            word.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.parse().ok()).flatten()
+        self.read("expected decimal number", |field| {
+            field.bytes().all(|byte| byte.is_ascii_digit()).then(|| field.parse().ok()).flatten()
         })
     }
 
@@ -113,11 +113,11 @@ impl<'a> Words<'a> {
 }
 
 /// RFC 7553, 4.2: priority, weight, and the target in quotes.
-fn uri(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
-    let (priority, weight) = (words.number::<u16>()?, words.number::<u16>()?);
-    let target = words.next()?;
+fn uri(fields: &mut ContentFields<'_>) -> Result<Vec<u8>, Wrong> {
+    let (priority, weight) = (fields.number::<u16>()?, fields.number::<u16>()?);
+    let target = fields.next()?;
     let inner = target.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).filter(|inner| !inner.is_empty());
-    let text = inner.and_then(unescaped).ok_or(words.wrong("expected a URI in quotes"))?;
+    let text = inner.and_then(unescaped).ok_or(fields.wrong("expected a URI in quotes"))?;
     Ok([&priority.to_be_bytes(), &weight.to_be_bytes(), text.as_slice()].concat())
 }
 
@@ -126,12 +126,12 @@ pub(super) fn algorithm(name: &str) -> Option<u8> {
     SecurityAlgorithm::from_mnemonic(name.as_bytes()).map(SecurityAlgorithm::to_int)
 }
 
-/// The octets of a word, whose quotes, if it has them, aren't a part of it.
-pub(super) fn text_of(word: &[u8]) -> Option<Vec<u8>> {
-    unescaped(word.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(word))
+/// The octets that a field stands for, without its quotes if it has them.
+pub(super) fn text_of(field: &[u8]) -> Option<Vec<u8>> {
+    unescaped(field.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(field))
 }
 
-/// The octets that a text stands for, its quotes taken off (RFC 1035, 5.1).
+/// The octets that a text without quotes stands for: its escapes are replaced (RFC 1035, 5.1).
 fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     let (mut octets, mut rest) = (Vec::new(), text);
     while let Some((&byte, after)) = rest.split_first() {
@@ -154,7 +154,7 @@ fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// RFC 4398, 2.2: type, key tag, algorithm, and the certificate in Base64.
-fn certificate(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
+fn certificate(fields: &mut ContentFields<'_>) -> Result<Vec<u8>, Wrong> {
     const TYPES: [(&str, u16); 10] = [
         ("PKIX", 1),
         ("SPKI", 2),
@@ -167,34 +167,35 @@ fn certificate(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
         ("URI", 253),
         ("OID", 254),
     ];
-    let kind = words.read("expected a certificate type, such as PKIX or 1", |word| {
-        let named = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
-        named.map(|(_, number)| *number).or_else(|| word.parse().ok())
+    let kind = fields.read("expected a certificate type, such as PKIX or 1", |field| {
+        let named = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(field));
+        named.map(|(_, number)| *number).or_else(|| field.parse().ok())
     })?;
-    let tag = words.number::<u16>()?;
-    let algorithm = words.read("expected an algorithm, such as ED25519 or 15", |word| {
-        algorithm(&word.to_ascii_uppercase()).or_else(|| word.parse().ok())
+    let tag = fields.number::<u16>()?;
+    let algorithm = fields.read("expected an algorithm, such as ED25519 or 15", |field| {
+        algorithm(&field.to_ascii_uppercase()).or_else(|| field.parse().ok())
     })?;
     let mut text = String::new();
     loop {
-        text.push_str(&words.read("expected Base64", |word| Some(word.to_owned()))?);
-        if words.peek().is_none() {
+        text.push_str(&fields.read("expected Base64", |field| Some(field.to_owned()))?);
+        if fields.peek().is_none() {
             break;
         }
     }
-    let octets: Vec<u8> = base64::decode(&text).map_err(|_| words.wrong("expected Base64"))?;
+    let octets: Vec<u8> = base64::decode(&text).map_err(|_| fields.wrong("expected Base64"))?;
     let [kind_hi, kind_lo] = kind.to_be_bytes();
     let [tag_hi, tag_lo] = tag.to_be_bytes();
     Ok([&[kind_hi, kind_lo, tag_hi, tag_lo, algorithm], octets.as_slice()].concat())
 }
 
-/// RFC 7477, 2.1.2: serial, flags, and the types that are to be copied.
-fn child_sync(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
-    let (serial, flags) = (words.number::<u32>()?, words.number::<u16>()?);
+/// RFC 7477, 2.1.2: serial, flags, and the types that the parent copies.
+fn child_sync(fields: &mut ContentFields<'_>) -> Result<Vec<u8>, Wrong> {
+    let (serial, flags) = (fields.number::<u32>()?, fields.number::<u16>()?);
     let mut types = Vec::new();
-    while words.peek().is_some() {
-        types
-            .push(words.read("expected a record type", |word| word.parse::<Rtype>().ok().map(|rtype| rtype.to_int()))?);
+    while fields.peek().is_some() {
+        types.push(
+            fields.read("expected a record type", |field| field.parse::<Rtype>().ok().map(|rtype| rtype.to_int()))?,
+        );
     }
     types.sort_unstable();
     Ok([serial.to_be_bytes().as_slice(), &flags.to_be_bytes(), &bitmap(&types)].concat())
@@ -215,11 +216,11 @@ fn bitmap(types: &[u16]) -> Vec<u8> {
     octets
 }
 
-/// RFC 7043, 3.2 and 4.2: two hexadecimal digits an octet, hyphens between them.
-fn eui(words: &mut Words<'_>, len: usize) -> Result<Vec<u8>, Wrong> {
-    words.read("expected octets in hexadecimal, such as 00-00-5e-00-53-2a", |word| {
-        let octets: Option<Vec<u8>> = word.split('-').map(|octet| hexadecimal(octet, 2).map(|n| n as u8)).collect();
-        octets.filter(|octets| octets.len() == len && word.len() == 3 * len - 1)
+/// RFC 7043, 3.2 and 4.2: two hexadecimal digits for each octet, with hyphens between the octets.
+fn eui(fields: &mut ContentFields<'_>, len: usize) -> Result<Vec<u8>, Wrong> {
+    fields.read("expected octets in hexadecimal, such as 00-00-5e-00-53-2a", |field| {
+        let octets: Option<Vec<u8>> = field.split('-').map(|octet| hexadecimal(octet, 2).map(|n| n as u8)).collect();
+        octets.filter(|octets| octets.len() == len && field.len() == 3 * len - 1)
     })
 }
 
@@ -229,34 +230,34 @@ fn hexadecimal(text: &str, most: usize) -> Option<u16> {
     fits.then(|| u16::from_str_radix(text, 16).ok()).flatten()
 }
 
-/// RFC 6742, 2.2.3: preference, and a locator that looks like an IPv4 address.
-fn locator32(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
-    let preference = words.number::<u16>()?;
-    let locator: Ipv4Addr = words.read("expected IPv4 address", |word| word.parse().ok())?;
+/// RFC 6742, 2.2.3: preference, and a locator that is written like an IPv4 address.
+fn locator32(fields: &mut ContentFields<'_>) -> Result<Vec<u8>, Wrong> {
+    let preference = fields.number::<u16>()?;
+    let locator: Ipv4Addr = fields.read("expected IPv4 address", |field| field.parse().ok())?;
     Ok([preference.to_be_bytes().as_slice(), &locator.octets()].concat())
 }
 
 /// RFC 6742, 2.1.3 and 2.3.3: preference, and four groups of hexadecimal digits.
-fn locator64(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
-    let preference = words.number::<u16>()?;
-    let groups = words.read("expected four groups of hexadecimal digits, such as 0014:4fff:ff20:ee64", |word| {
-        let groups: Option<Vec<u16>> = word.split(':').map(|group| hexadecimal(group, 4)).collect();
+fn locator64(fields: &mut ContentFields<'_>) -> Result<Vec<u8>, Wrong> {
+    let preference = fields.number::<u16>()?;
+    let groups = fields.read("expected four groups of hexadecimal digits, such as 0014:4fff:ff20:ee64", |field| {
+        let groups: Option<Vec<u16>> = field.split(':').map(|group| hexadecimal(group, 4)).collect();
         groups.filter(|groups| groups.len() == 4)
     })?;
     Ok(std::iter::once(preference).chain(groups).flat_map(u16::to_be_bytes).collect())
 }
 
 /// RFC 3123, 5: prefixes as `[!]FAMILY:ADDRESS/LENGTH`, or none.
-fn prefixes(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
+fn prefixes(fields: &mut ContentFields<'_>) -> Result<Vec<u8>, Wrong> {
     let mut octets = Vec::new();
-    while words.peek().is_some() {
-        octets.extend(words.read("expected a prefix, such as 1:192.0.2.0/24 or !2:2001:db8::/32", prefix)?);
+    while fields.peek().is_some() {
+        octets.extend(fields.read("expected a prefix, such as 1:192.0.2.0/24 or !2:2001:db8::/32", prefix)?);
     }
     Ok(octets)
 }
 
-fn prefix(word: &str) -> Option<Vec<u8>> {
-    let (negated, plain) = word.strip_prefix('!').map_or((0, word), |plain| (0x80, plain));
+fn prefix(field: &str) -> Option<Vec<u8>> {
+    let (negated, plain) = field.strip_prefix('!').map_or((0, field), |plain| (0x80, plain));
     let (family, prefix) = plain.split_once(':')?;
     let (address, length) = prefix.split_once('/')?;
     let mut address = match family {
@@ -265,7 +266,7 @@ fn prefix(word: &str) -> Option<Vec<u8>> {
         _ => return None,
     };
     let length: u8 = length.parse().ok().filter(|length| usize::from(*length) <= 8 * address.len())?;
-    // RFC 3123, 4: zeros at the end are left out.
+    // RFC 3123, 4: trailing zero octets are left out.
     while address.last() == Some(&0) {
         address.pop();
     }
@@ -278,9 +279,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<u8>, Wrong> {
-        let mut words = text.split(' ').map(str::as_bytes);
-        let rtype = std::str::from_utf8(words.next().unwrap()).unwrap();
-        octets(rtype, &words.collect::<Vec<_>>(), b"\x06origin\x00").unwrap()
+        let mut fields = text.split(' ').map(str::as_bytes);
+        let rtype = std::str::from_utf8(fields.next().unwrap()).unwrap();
+        octets(rtype, &fields.collect::<Vec<_>>(), b"\x06origin\x00").unwrap()
     }
 
     fn hex(text: &str) -> String {
@@ -291,7 +292,7 @@ mod tests {
 
     #[test]
     fn content_is_as_other_servers_write_it() {
-        // The octets are what BIND 9.18, Knot 3.2 and NSD 4.6 answer for the same text.
+        // BIND 9.18, Knot 3.2 and NSD 4.6 answer these octets for the same text.
         for (text, octets) in [
             ("URI 10 1 \"ftp://a\\\"\\098/\"", "000a00016674703a2f2f6122622f"),
             ("CERT PKIX 65535 rsasha256 AQID BA==", "0001ffff0801020304"),
@@ -322,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place() {
+    fn an_error_has_its_field() {
         for (text, at, reason) in [
             ("URI 10 x \"u\"", 1, "expected decimal number"),
             ("URI 10 1 u", 2, "expected a URI in quotes"),

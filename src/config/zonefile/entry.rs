@@ -1,29 +1,29 @@
-//! Cuts a master file into entries (RFC 1035, 5.1): one directive or record each, its tokens with their places, however
-//! many lines the parentheses span. It doesn't know what tokens mean. An entry of its own is what makes it possible
-//! to go on after a mistake and to say on which line a record stands.
+//! Cuts a master file into entries (RFC 1035, 5.1). An entry is one directive or record: its tokens with their places,
+//! on all lines that its parentheses span. This module does not know what tokens mean. It exists because the scanner of
+//! the `domain` crate stops at the first error and does not report on which line a record is.
 
 /// A token, its quotes included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token {
     /// Byte offset of its first character.
     pub(super) start: usize,
-    /// Byte offset past its last.
+    /// Byte offset after its last character.
     pub(super) end: usize,
 }
 
-/// One entry: at least one token.
+/// One entry; it has at least one token.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// Whether it begins with white space, and so has the owner of the entry before.
+pub(super) struct MasterEntry {
+    /// Whether it begins with white space: then its owner is that of the previous entry.
     pub(super) indented: bool,
     /// Its tokens.
     pub(super) tokens: Vec<Token>,
 }
 
-/// Something that is no entry.
+/// Text that is not an entry.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken {
-    /// Byte offset of what is wrong.
+    /// Byte offset of the error.
     pub(super) at: usize,
     /// What is wrong.
     pub(super) message: &'static str,
@@ -31,20 +31,20 @@ pub(super) struct Broken {
     pub(super) hint: &'static str,
 }
 
-/// The entries of a text, in order. After a broken one, reading goes on with the next line.
+/// The entries of a text, in order. After an error, reading continues with the next line.
 #[derive(Debug)]
 pub(super) struct Entries<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Where the first NUL is, if there is one: then this is no text.
+    /// Where the first NUL is, if there is one: then the file is not text.
     nul: Option<usize>,
 }
 
 /// How a token ended.
 enum Ended {
     /// Before white space, a comment, a quote or a parenthesis; or with its closing quote.
-    Well,
-    /// Its quote isn't closed on its line.
+    Complete,
+    /// Its quote is not closed on its line.
     Unclosed,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Entries<'a> {
             match byte {
                 b'"' if quoted => {
                     self.at += 1;
-                    return (Token { start, end: self.at }, Ended::Well);
+                    return (Token { start, end: self.at }, Ended::Complete);
                 }
                 b'\n' if quoted => return (Token { start, end: self.at }, Ended::Unclosed),
                 b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'(' | b')' | b';' if !quoted => break,
@@ -82,25 +82,25 @@ impl<'a> Entries<'a> {
                 _ => self.at += 1,
             }
         }
-        let ended = if quoted { Ended::Unclosed } else { Ended::Well };
+        let ended = if quoted { Ended::Unclosed } else { Ended::Complete };
         (Token { start, end: self.at }, ended)
     }
 
-    /// Whether the carriage return here is one of a line's end, or the last of the file.
+    /// Whether the carriage return here belongs to the end of a line or of the file.
     fn is_line_end(&self) -> bool {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         rest.iter().find(|byte| **byte != b'\r').is_none_or(|byte| *byte == b'\n')
     }
 
-    /// Gives up on this entry and moves to the next line.
-    fn broken(&mut self, at: usize, message: &'static str, hint: &'static str) -> Option<Result<Entry, Broken>> {
+    /// Reports an error in this entry and moves to the next line.
+    fn broken(&mut self, at: usize, message: &'static str, hint: &'static str) -> Option<Result<MasterEntry, Broken>> {
         self.skip_line();
         Some(Err(Broken { at, message, hint }))
     }
 }
 
 impl Iterator for Entries<'_> {
-    type Item = Result<Entry, Broken>;
+    type Item = Result<MasterEntry, Broken>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Some(at) = self.nul.take() {
@@ -109,7 +109,7 @@ impl Iterator for Entries<'_> {
             return Some(Err(Broken { at, message: "this is a NUL octet, which no master file has", hint }));
         }
         let mut open = Vec::new();
-        let mut entry = Entry { indented: false, tokens: Vec::new() };
+        let mut entry = MasterEntry { indented: false, tokens: Vec::new() };
         let mut line_start = true;
         while let Some(byte) = self.peek() {
             match byte {
@@ -144,7 +144,7 @@ impl Iterator for Entries<'_> {
                     self.at += 1;
                 }
                 _ => match self.token() {
-                    (token, Ended::Well) => entry.tokens.push(token),
+                    (token, Ended::Complete) => entry.tokens.push(token),
                     (token, Ended::Unclosed) => {
                         let hint = "end the text with `\"` on the same line; a quote within it is written `\\\"`";
                         return self.broken(token.start, "this quote is not closed on its line", hint);
@@ -165,11 +165,11 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<String> {
-        let show = |entry: Entry| {
-            let words: Vec<&str> = entry.tokens.iter().map(|t| &text[t.start..t.end]).collect();
-            format!("{}{}", if entry.indented { "_ " } else { "" }, words.join("|"))
+        let show = |entry: MasterEntry| {
+            let tokens: Vec<&str> = entry.tokens.iter().map(|t| &text[t.start..t.end]).collect();
+            format!("{}{}", if entry.indented { "_ " } else { "" }, tokens.join("|"))
         };
-        let line = |item: Result<Entry, Broken>| match item {
+        let line = |item: Result<MasterEntry, Broken>| match item {
             Ok(entry) => show(entry),
             Err(broken) => format!("{}: {}", broken.at, broken.message),
         };

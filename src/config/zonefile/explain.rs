@@ -1,9 +1,9 @@
-//! What the scanner of master files means by its terse reasons, in words for people, and how the content of the usual
-//! types is written. Pure; `scan` calls it for every entry that is refused.
+//! Messages and hints for entries that are refused: the scanner's short reasons are replaced by sentences, and the hint
+//! shows how the content of the type is written. Pure; `scan` calls it.
 
 use crate::config::problem::did_you_mean;
 use crate::config::zonefile::content::FOR_MESSAGES;
-use crate::config::zonefile::line::Head;
+use crate::config::zonefile::line::EntryHead;
 use crate::config::zonefile::names::NotAName;
 use crate::wire::NameError;
 
@@ -30,7 +30,7 @@ const FORMS: [(&str, &str, &str); 16] = [
 /// How names are written.
 const NAME: &str = "write a name of the zone such as `www`, a whole one such as `www.example.com.`, or `@`";
 
-/// What the content of a type is, with an example; `None` for types that few know by heart.
+/// How the content of a type is written, with an example; `None` for uncommon types.
 pub(super) fn form(rtype: &str) -> Option<String> {
     if rtype.starts_with("TYPE") {
         return Some(format!("the content of {rtype} records is octets, counted: `\\# 2 01ff`"));
@@ -39,34 +39,34 @@ pub(super) fn form(rtype: &str) -> Option<String> {
     Some(format!("the content of {rtype} records is {what}: `{example}`"))
 }
 
-/// The message and the hint for a token that can't be a name.
-pub(super) fn not_a_name(reason: &NotAName, word: &str) -> (String, Option<String>) {
+/// The message and the hint for a token that is not a name.
+pub(super) fn not_a_name(reason: &NotAName, token: &str) -> (String, Option<String>) {
     match reason {
-        NotAName::Quoted => (format!("`{word}` is in quotes, and a name must not be"), Some(unquoted(word))),
+        NotAName::Quoted => (format!("`{token}` is in quotes, and a name must not be"), Some(unquoted(token))),
         NotAName::Broken(error) => {
             let hint = match error {
                 NameError::LongName => "its origin counts too: look for a missing final dot, or at $ORIGIN",
                 NameError::EmptyLabel | NameError::LongLabel | NameError::BadEscape => NAME,
             };
-            (format!("`{word}` is not a domain name: {error}"), Some(hint.to_string()))
+            (format!("`{token}` is not a domain name: {error}"), Some(hint.to_string()))
         }
     }
 }
 
 /// What to write in place of a token in quotes.
-fn unquoted(word: &str) -> String {
-    match word.trim_matches('"') {
+fn unquoted(token: &str) -> String {
+    match token.trim_matches('"') {
         "" => NAME.to_owned(),
         plain => format!("write `{plain}`"),
     }
 }
 
-/// The message and the hint for a token in quotes that is no text.
-pub(super) fn needless_quotes(word: &str) -> (String, Option<String>) {
-    (format!("`{word}` is in quotes, and only texts may be"), Some(unquoted(word)))
+/// The message and the hint for a token that is in quotes but is not a text.
+pub(super) fn needless_quotes(token: &str) -> (String, Option<String>) {
+    (format!("`{token}` is in quotes, and only texts may be"), Some(unquoted(token)))
 }
 
-/// What the scanner expected where it names a type of its own.
+/// What the scanner expected, without names of its own Rust types.
 fn plainly(reason: &str) -> &str {
     match reason {
         "expected Rtype" => "expected a record type",
@@ -79,44 +79,44 @@ fn plainly(reason: &str) -> &str {
     }
 }
 
-/// The message and the hint for what the scanner says of `word`, in an entry that begins with `head`.
-pub(super) fn explain(reason: &str, word: &str, head: &Head) -> (String, Option<String>) {
+/// The message and the hint for the scanner's `reason` to refuse `token`, in an entry that begins with `head`.
+pub(super) fn explain(reason: &str, token: &str, head: &EntryHead) -> (String, Option<String>) {
     let (what, form) = match head {
-        Head::Directive(name) => (name.clone(), None),
-        Head::Record { rtype, .. } if rtype.is_empty() => ("record".to_owned(), None),
-        Head::Record { rtype, .. } => (format!("{rtype} record"), form(rtype)),
+        EntryHead::Directive(name) => (name.clone(), None),
+        EntryHead::Record { rtype, .. } if rtype.is_empty() => ("record".to_owned(), None),
+        EntryHead::Record { rtype, .. } => (format!("{rtype} record"), form(rtype)),
     };
-    // The scanner says more behind a colon; what this crate says may hold one.
+    // The scanner adds details after a colon and a space.
     let reason = plainly(reason.split(": ").next().unwrap_or(reason));
     match reason {
-        "expected rtype" if word.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) => {
+        "expected rtype" if token.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) => {
             let hint = "a TTL is written in seconds, or as numbers with units: `300`, `1h30m`";
-            (format!("`{word}` is neither a TTL nor a record type"), Some(hint.to_string()))
+            (format!("`{token}` is neither a TTL nor a record type"), Some(hint.to_string()))
         }
         FOR_MESSAGES => (format!("no zone has {what}s: this type is for messages only"), Some("remove it".into())),
         "expected rtype" => {
-            // One letter is near to any other.
+            // A single letter is similar to any other, so it gets no suggestion.
             let known = FORMS.iter().map(|(name, ..)| *name);
-            let near = did_you_mean(word, known).filter(|hint| hint.starts_with("did") && word.len() > 1);
+            let near = did_you_mean(token, known).filter(|hint| hint.starts_with("did") && token.len() > 1);
             let usual = "an entry is written NAME TTL CLASS TYPE CONTENT, such as `www 300 IN A 192.0.2.1`";
-            (format!("`{word}` is no record type"), near.or_else(|| Some(usual.to_string())))
+            (format!("`{token}` is not a record type"), near.or_else(|| Some(usual.to_string())))
         }
         "bad name" => {
             let hint =
                 "a label takes 1 to 63 octets and a name 255; dots stand alone, `\\` before 3 digits or a character";
-            (format!("`{word}` is not a domain name"), Some(hint.to_string()))
+            (format!("`{token}` is not a domain name"), Some(hint.to_string()))
         }
         "bad symbol" => (
-            format!("`{word}` has an escape that is none"),
+            format!("`{token}` has an invalid escape"),
             Some("write `\\` and three digits up to 255, or `\\` and a character".into()),
         ),
         "bad charstr" => {
             (format!("a string in this {what} is longer than 255 octets"), Some("split it: \"...\" \"...\"".into()))
         }
-        "unexpected end of entry" | "short buffer" => (format!("this {what} ends too early, after `{word}`"), form),
+        "unexpected end of entry" | "short buffer" => (format!("this {what} ends too early, after `{token}`"), form),
         "trailing tokens" => {
             let hint = form.unwrap_or_else(|| "remove it, or put quotes around what belongs together".into());
-            (format!("`{word}` is one too many for this {what}"), Some(hint))
+            (format!("`{token}` is one too many for this {what}"), Some(hint))
         }
         "missing last owner" => (
             "this line takes the owner of the line before it, and there is none".into(),
@@ -134,8 +134,8 @@ pub(super) fn explain(reason: &str, word: &str, head: &Head) -> (String, Option<
             (format!("the text form of this {what} is not known here"), Some(hint.to_string()))
         }
         other => match other.strip_prefix("it ") {
-            Some(fault) => (format!("bad {what}: `{word}` {fault}"), form),
-            None => (format!("bad {what}: {other}, not `{word}`"), form),
+            Some(fault) => (format!("bad {what}: `{token}` {fault}"), form),
+            None => (format!("bad {what}: {other}, not `{token}`"), form),
         },
     }
 }
@@ -146,8 +146,8 @@ mod tests {
 
     #[test]
     fn a_refused_record_is_shown_how_it_is_written() {
-        let record = |rtype: &str| Head::Record { rtype: rtype.into(), ttl: None };
-        for (reason, word, head, message, hint) in [
+        let record = |rtype: &str| EntryHead::Record { rtype: rtype.into(), ttl: None };
+        for (reason, token, head, message, hint) in [
             (
                 "expected decimal number",
                 "mail",
@@ -155,18 +155,18 @@ mod tests {
                 "bad MX record: expected decimal number, not `mail`",
                 Some("the content of MX records is preference and name: `10 mail`"),
             ),
-            ("expected rtype", "CNMAE", record("CNMAE"), "`CNMAE` is no record type", Some("did you mean `CNAME`?")),
+            ("expected rtype", "CNMAE", record("CNMAE"), "`CNMAE` is not a record type", Some("did you mean `CNAME`?")),
             (
                 "unknown control",
                 "$ORGIN",
-                Head::Directive("$ORGIN".into()),
+                EntryHead::Directive("$ORGIN".into()),
                 "$ORGIN is not supported",
                 Some("did you mean `$ORIGIN`?"),
             ),
             ("unexpected end of entry", "1", record("NAPTR"), "this NAPTR record ends too early, after `1`", None),
         ] {
-            let (said, help) = explain(reason, word, &head);
-            assert_eq!((said.as_str(), help.as_deref()), (message, hint));
+            let (found, help) = explain(reason, token, &head);
+            assert_eq!((found.as_str(), help.as_deref()), (message, hint));
         }
     }
 }

@@ -1,12 +1,13 @@
-//! The scanner of the `domain` crate, which is fed line by line, and what it doesn't say itself: how many lines it has
-//! had. Its errors count from its first line, also in a file that another one includes.
+//! The scanner of the `domain` crate, which receives a master file line by line, and a count of these lines. Its errors
+//! number lines from the first that it received. The scanner of an included file is a clone, so that number is not the
+//! line in the file: the count makes it usable.
 
 use bytes::Bytes;
 use domain::base::Name as ScannedName;
 use domain::base::iana::Class;
 use domain::zonefile::inplace::{Entry, Zonefile};
 
-/// The scanner with its origin, its last owner and its TTL. An included file gets a clone.
+/// The scanner with its origin, its last owner and its TTL. An included file is read with a clone.
 #[derive(Clone)]
 pub(super) struct Feed {
     scanner: Zonefile,
@@ -14,7 +15,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Nothing was fed yet; relative names are under `origin`.
+    /// A scanner that has received nothing; relative names are under `origin`.
     pub(super) fn new(origin: ScannedName<Bytes>) -> Feed {
         let mut scanner = Zonefile::new();
         scanner.set_default_class(Class::IN);
@@ -22,7 +23,7 @@ impl Feed {
         Feed { scanner, lines: 0 }
     }
 
-    /// The origin in force.
+    /// The current origin.
     pub(super) fn origin(&self) -> ScannedName<Bytes> {
         self.scanner.origin().unwrap_or_else(|_| ScannedName::root_bytes())
     }
@@ -32,12 +33,12 @@ impl Feed {
         self.scanner.set_origin(origin);
     }
 
-    /// How many lines it has had.
+    /// How many lines the scanner has received.
     pub(super) fn lines(&self) -> usize {
         self.lines
     }
 
-    /// Feeds a line, with its line feed. One that is refused changes nothing.
+    /// Scans a line, which ends with its line feed. A line that is refused changes nothing.
     pub(super) fn line(&mut self, line: &[u8]) -> Result<Option<Entry>, String> {
         let before = self.scanner.clone();
         self.scanner.extend_from_slice(line);

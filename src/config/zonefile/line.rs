@@ -1,15 +1,15 @@
-//! Writes one entry down again as a single plain line for the scanner of the `domain` crate, which takes neither `1h`
-//! for a TTL, nor `@` for a name within content, nor octets beyond ASCII, and knows the text form of some types only; and
-//! maps the scanner's columns back to tokens. It decides nothing about records but where an entry's TTL, type and names
-//! stand.
+//! Rewrites one entry as a single line that the scanner of the `domain` crate can read, and maps the scanner's columns
+//! back to tokens. The scanner does not accept `1h` as a TTL, `@` as a name within content, or octets beyond ASCII, and
+//! it does not know the text form of all types. This module finds the TTL, the type and the names of an entry; it
+//! doesn't check the record.
 
 use domain::base::Rtype;
 
 use crate::config::zonefile::content::{self, Wrong};
-use crate::config::zonefile::entry::{Entry, Token};
+use crate::config::zonefile::entry::{MasterEntry, Token};
 use crate::config::zonefile::names::{self, NotAName};
 
-/// Types with the algorithm of a key in their content, and which word of it that is (RFC 4034, 2.2, 3.2 and 5.3).
+/// Types that have the algorithm of a key in their content, and which field that is (RFC 4034, 2.2, 3.2 and 5.3).
 const ALGORITHMS: [(&str, usize); 10] = [
     ("CDNSKEY", 2),
     ("CDS", 1),
@@ -23,34 +23,34 @@ const ALGORITHMS: [(&str, usize); 10] = [
     ("TA", 1),
 ];
 
-/// An entry as the scanner gets it.
+/// An entry as one line for the scanner.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct ScannerLine {
     /// The text, with its line feed.
     pub(super) bytes: Vec<u8>,
     /// Where each token begins in it.
     starts: Vec<usize>,
-    /// What its first tokens are.
-    pub(super) head: Head,
-    /// What is wrong with it, and with which token, where the scanner needn't read it to know.
+    /// What the entry is.
+    pub(super) head: EntryHead,
+    /// An error that was found here, with its token; then the scanner does not read the line.
     pub(super) wrong: Option<(usize, Fault)>,
 }
 
 /// What an entry is, from its first tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Head {
+pub(super) enum EntryHead {
     /// `$ORIGIN`, `$TTL`, `$INCLUDE` or another, upper case.
     Directive(String),
-    /// A record: its type as written but in upper case, and the token of its TTL and of its type.
+    /// A record.
     Record {
-        /// The type; empty when the entry ends before it.
+        /// The type in upper case; empty when the entry ends before it.
         rtype: String,
-        /// The TTL in seconds and its token, where one is written; `u64::MAX` stands for what is beyond it.
+        /// The TTL in seconds and its token, if one is written; a larger number is `u64::MAX`.
         ttl: Option<(u64, usize)>,
     },
 }
 
-/// Types whose RDATA is written as that of another one, which the scanner knows.
+/// Types whose content is written like that of another type, which the scanner knows.
 const WRITTEN_ALIKE: [(&str, &str); 17] = [
     ("SPF", "TXT"),
     ("NINFO", "TXT"),
@@ -71,20 +71,20 @@ const WRITTEN_ALIKE: [(&str, &str); 17] = [
     ("SIG", "RRSIG"),
 ];
 
-/// Why an entry isn't the scanner's to read.
+/// An error in an entry that is found before the scanner reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Its content is wrong, in the scanner's words.
+    /// The content is wrong; the reason is one of the scanner's, for `explain`.
     Content(&'static str),
-    /// This is no name, and one must stand here.
+    /// The token is not a name, where a name is needed.
     Name(NotAName),
-    /// It is in quotes, and no text stands here.
+    /// The token is in quotes, where no text is expected.
     Quoted,
 }
 
-impl Line {
-    /// Writes `entry` of `source` down. Its relative names are under `origin`, which is in wire form.
-    pub(super) fn of(entry: &Entry, source: &[u8], origin: &[u8]) -> Line {
+impl ScannerLine {
+    /// The line for `entry` of `source`. Relative names are under `origin`, which is in wire form.
+    pub(super) fn of(entry: &MasterEntry, source: &[u8], origin: &[u8]) -> ScannerLine {
         let mut texts: Vec<&[u8]> =
             entry.tokens.iter().map(|t| source.get(t.start..t.end).unwrap_or_default()).collect();
         let (head, type_at, mut rewritten) = read_head(entry.indented, &texts);
@@ -103,15 +103,17 @@ impl Line {
         let quoted = names::needless_quotes(&head, &texts, type_at + 1).map(|at| (at, Fault::Quoted));
         wrong = wrong.or_else(|| quoted.into_iter().chain(no_type(&head, &texts, type_at)).min_by_key(|(at, _)| *at));
         let read = match &head {
-            Head::Record { rtype, .. } if wrong.is_none() => read_content(rtype, &texts, entry, type_at + 1, origin),
-            Head::Record { .. } | Head::Directive(_) => None,
+            EntryHead::Record { rtype, .. } if wrong.is_none() => {
+                read_content(rtype, &texts, entry, type_at + 1, origin)
+            }
+            EntryHead::Record { .. } | EntryHead::Directive(_) => None,
         };
-        if let Head::Record { rtype, .. } = &head
+        if let EntryHead::Record { rtype, .. } = &head
             && let Some(number) = content::number_of(rtype)
         {
             rewritten.push((type_at, format!("TYPE{number}")));
         }
-        let mut line = Line { bytes: Vec::new(), starts: Vec::new(), head, wrong };
+        let mut line = ScannerLine { bytes: Vec::new(), starts: Vec::new(), head, wrong };
         if entry.indented {
             line.bytes.push(b' ');
         }
@@ -136,22 +138,22 @@ impl Line {
         line
     }
 
-    /// Writes content as the form for unknown types has it (RFC 3597, 5).
+    /// Adds content in the form for unknown types (RFC 3597, 5).
     fn push_octets(&mut self, octets: &[u8]) {
         self.bytes.extend_from_slice(format!(" \\# {} ", octets.len()).as_bytes());
         octets.iter().for_each(|octet| self.bytes.extend_from_slice(format!("{octet:02x}").as_bytes()));
     }
 
-    /// The token that stands at the scanner's `column`, or the last one before it.
-    pub(super) fn token_at<'e>(&self, column: usize, entry: &'e Entry) -> Option<&'e Token> {
+    /// The token at the scanner's `column`, or the last one before it.
+    pub(super) fn token_at<'e>(&self, column: usize, entry: &'e MasterEntry) -> Option<&'e Token> {
         let index = self.starts.partition_point(|start| *start < column).saturating_sub(1);
         entry.tokens.get(index)
     }
 }
 
-/// What is wrong with the type of a record: there is none of that name, or none that a zone holds.
-fn no_type(head: &Head, texts: &[&[u8]], type_at: usize) -> Option<(usize, Fault)> {
-    let Head::Record { rtype, .. } = head else { return None };
+/// What is wrong with the type of a record: it is unknown, or it is a type that no zone has.
+fn no_type(head: &EntryHead, texts: &[&[u8]], type_at: usize) -> Option<(usize, Fault)> {
+    let EntryHead::Record { rtype, .. } = head else { return None };
     texts.get(type_at)?;
     let by_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
     let is_written_well = rtype.strip_prefix("TYPE").is_none_or(by_number);
@@ -163,11 +165,11 @@ fn no_type(head: &Head, texts: &[&[u8]], type_at: usize) -> Option<(usize, Fault
     Some((type_at, Fault::Content(reason)))
 }
 
-/// The content of a record whose type isn't the scanner's to read; what is wrong has the index of its token.
+/// The content of a record in wire form, if the scanner can't read its type. An error has the index of its token.
 fn read_content(
     rtype: &str,
     texts: &[&[u8]],
-    entry: &Entry,
+    entry: &MasterEntry,
     first: usize,
     origin: &[u8],
 ) -> Option<Result<Vec<u8>, Wrong>> {
@@ -176,30 +178,30 @@ fn read_content(
         let read = content::octets(rtype, plain, origin)?;
         return Some(read.map_err(|wrong| Wrong { at: first + wrong.at, ..wrong }));
     }
-    // `alpn="h2"` is two tokens, and one word.
-    let (mut words, mut tokens): (Vec<Vec<u8>>, Vec<usize>) = (Vec::new(), Vec::new());
+    // `alpn="h2"` is two tokens and one field.
+    let (mut fields, mut tokens): (Vec<Vec<u8>>, Vec<usize>) = (Vec::new(), Vec::new());
     for (at, text) in plain.iter().enumerate().map(|(at, text)| (first + at, text)) {
         let goes_on = at > first && entry.tokens[at - 1].end == entry.tokens[at].start;
-        match words.last_mut().filter(|_| goes_on) {
-            Some(word) => word.extend_from_slice(text),
+        match fields.last_mut().filter(|_| goes_on) {
+            Some(field) => field.extend_from_slice(text),
             None => {
-                words.push(text.to_vec());
+                fields.push(text.to_vec());
                 tokens.push(at);
             }
         }
     }
-    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-    let read = content::octets(rtype, &words, origin)?;
+    let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+    let read = content::octets(rtype, &fields, origin)?;
     Some(read.map_err(|wrong| Wrong { at: tokens.get(wrong.at).copied().unwrap_or(texts.len()), ..wrong }))
 }
 
-/// What the entry is, the token that its type is, and the tokens to be written differently.
-fn read_head(indented: bool, texts: &[&[u8]]) -> (Head, usize, Vec<(usize, String)>) {
+/// What the entry is, the index of its type's token, and the tokens to replace.
+fn read_head(indented: bool, texts: &[&[u8]]) -> (EntryHead, usize, Vec<(usize, String)>) {
     let upper = |at: usize| texts.get(at).map(|t| String::from_utf8_lossy(t).to_ascii_uppercase()).unwrap_or_default();
     let mut rewritten = Vec::new();
     let mut rewrite = |at: usize| {
         if let Some(seconds) = texts.get(at).and_then(|text| seconds(text)) {
-            // Too large a number is refused by the scanner, or as a TTL.
+            // A number that is too large is refused later: by the scanner, or as a TTL.
             rewritten.push((at, seconds.to_string()));
         }
     };
@@ -207,17 +209,17 @@ fn read_head(indented: bool, texts: &[&[u8]]) -> (Head, usize, Vec<(usize, Strin
         if upper(0) == "$TTL" {
             rewrite(1);
         }
-        return (Head::Directive(upper(0)), 0, rewritten);
+        return (EntryHead::Directive(upper(0)), 0, rewritten);
     }
     let (mut at, mut ttl, mut classed) = (usize::from(!indented), None, false);
     loop {
-        let word = upper(at);
+        let token = upper(at);
         match texts.get(at).and_then(|text| seconds(text)) {
             Some(value) if ttl.is_none() => {
                 rewrite(at);
                 ttl = Some((value, at));
             }
-            _ if !classed && is_class(&word) => classed = true,
+            _ if !classed && is_class(&token) => classed = true,
             _ => break,
         }
         at += 1;
@@ -227,22 +229,22 @@ fn read_head(indented: bool, texts: &[&[u8]]) -> (Head, usize, Vec<(usize, Strin
         // After the type: names of server and mailbox, serial, then four lengths of time (RFC 1035, 3.3.13).
         (at + 4..at + 8).for_each(rewrite);
     }
-    if let Some((_, word)) = ALGORITHMS.iter().find(|(name, _)| *name == rtype) {
-        let at = at + 1 + word;
+    if let Some((_, field)) = ALGORITHMS.iter().find(|(name, _)| *name == rtype) {
+        let at = at + 1 + field;
         rewritten.extend(content::algorithm(&upper(at)).map(|number| (at, number.to_string())));
     }
     if let Some((_, alike)) = WRITTEN_ALIKE.iter().find(|(name, _)| *name == rtype) {
         rewritten.push((at, (*alike).to_string()));
     }
-    (Head::Record { rtype, ttl }, at, rewritten)
+    (EntryHead::Record { rtype, ttl }, at, rewritten)
 }
 
-fn is_class(word: &str) -> bool {
-    let number = word.strip_prefix("CLASS").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
-    number || ["IN", "CH", "HS"].contains(&word)
+fn is_class(token: &str) -> bool {
+    let number = token.strip_prefix("CLASS").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    number || ["IN", "CH", "HS"].contains(&token)
 }
 
-/// A TTL in seconds: `3600`, or as all servers take it, `1h30m`. `1h30` is none: BIND and Knot refuse it.
+/// A TTL in seconds: `3600`, or `1h30m`, which all servers accept. `1h30` is not a TTL: BIND and Knot refuse it.
 pub(super) fn seconds(text: &[u8]) -> Option<u64> {
     if !text.first()?.is_ascii_digit() {
         return None;
@@ -277,17 +279,17 @@ mod tests {
     use super::*;
     use crate::config::zonefile::entry::Entries;
 
-    fn line(text: &str) -> (String, Head) {
+    fn line(text: &str) -> (String, EntryHead) {
         let entry = Entries::new(text.as_bytes()).next().unwrap().unwrap();
-        let line = Line::of(&entry, text.as_bytes(), b"\x06origin\x00");
+        let line = ScannerLine::of(&entry, text.as_bytes(), b"\x06origin\x00");
         (String::from_utf8(line.bytes).unwrap(), line.head)
     }
 
     #[test]
     fn lengths_of_time_and_octets_are_written_plainly() {
-        let record = |rtype: &str, ttl| Head::Record { rtype: rtype.into(), ttl };
+        let record = |rtype: &str, ttl| EntryHead::Record { rtype: rtype.into(), ttl };
         for (text, plain, head) in [
-            ("$ttl 1h30m ; c", "$ttl 5400\n", Head::Directive("$TTL".into())),
+            ("$ttl 1h30m ; c", "$ttl 5400\n", EntryHead::Directive("$TTL".into())),
             ("a 1d IN A 192.0.2.1", "a 86400 IN A 192.0.2.1\n", record("A", Some((86_400, 1)))),
             ("  in 5 txt \"ß\"", " in 5 txt \"\\195\\159\"\n", record("TXT", Some((5, 1)))),
             ("3600 A 192.0.2.1", "3600 A 192.0.2.1\n", record("A", None)),
@@ -296,8 +298,8 @@ mod tests {
             ("a MX 10 @ ; @", "a MX 10 origin.\n", record("MX", None)),
             ("a MX 10 \\@", "a MX 10 \\@\n", record("MX", None)),
             ("a TXT @ \"@\"", "a TXT @ \"@\"\n", record("TXT", None)),
-            ("$ORIGIN @", "$ORIGIN origin.\n", Head::Directive("$ORIGIN".into())),
-            ("$include @ @", "$include @ origin.\n", Head::Directive("$INCLUDE".into())),
+            ("$ORIGIN @", "$ORIGIN origin.\n", EntryHead::Directive("$ORIGIN".into())),
+            ("$include @ @", "$include @ origin.\n", EntryHead::Directive("$INCLUDE".into())),
             ("a IPSECKEY 10 3 2 @ AQ==", "a IPSECKEY 10 3 2 origin. AQ==\n", record("IPSECKEY", None)),
             ("a DS 1 rsasha256 2 00", "a DS 1 8 2 00\n", record("DS", None)),
             ("a DNSKEY 256 3 ED25519 AQ==", "a DNSKEY 256 3 15 AQ==\n", record("DNSKEY", None)),

@@ -1,6 +1,6 @@
-//! Master files (RFC 1035, 5): a text becomes entries, lines for the scanner, records, and at last the RRsets of a
-//! valid zone. Callers get a [`MasterFile`], which also knows where each RRset stands, so that a policy that
-//! contradicts it can be told both places.
+//! Master files (RFC 1035, 5). A file is cut into entries (`entry`). Each entry is rewritten as one line (`line`) and
+//! scanned into a record (`scan`). The records are checked and grouped into RRsets (`rules`). The result is a
+//! [`MasterFile`]. It has the place of each RRset, so that a problem can show the record that a policy contradicts.
 
 mod content;
 mod entry;
@@ -19,36 +19,39 @@ use crate::config::source::Place;
 use crate::config::texts::Texts;
 use crate::model::Rrset;
 use crate::wire::Name;
+use crate::wire::code::rtype::NS;
 
-pub(super) use rules::{CNAME, DNAME, type_name};
-pub(super) use scan::At as FileAt;
+pub(super) use crate::wire::code::rtype::{CNAME, DNAME};
+pub(super) use rules::type_name;
+pub(super) use scan::FileAt;
 
-/// The static part of a zone.
+/// The records of a zone as its master file has them: the part that is not steered.
 #[derive(Debug)]
 pub(super) struct MasterFile {
     /// The zone's name.
     pub(super) apex: Name,
     /// Its RRsets, each (owner, type) once, as [`crate::model::Zone`] wants them.
     pub(super) rrsets: Vec<Rrset>,
-    /// Where the first record of each RRset stands.
+    /// The place of the first record of each RRset.
     pub(super) places: Vec<Place>,
-    /// Which RRsets an owner has.
+    /// The RRsets of an owner, as indexes into `rrsets`.
     pub(super) by_owner: HashMap<Name, Vec<usize>>,
-    /// Files that were included, as the file system knows them.
+    /// The canonical paths of the files that were included.
     pub(super) included: Vec<PathBuf>,
 }
 
 /// Which zone a master file is for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Apex<'a> {
-    /// The one that a policy names.
+    /// The zone that a policy names.
     Named(&'a Name),
-    /// The file's name; where `$ORIGIN` has set another origin, the owner of its SOA.
+    /// The zone that the file is named after; where `$ORIGIN` has set another origin, the owner of the SOA.
     Origin(&'a Name),
 }
 
-/// Reads a master file; the files that it includes come from `texts`. `steered` are the names that a policy answers: they exist too. The RRsets come back even beside
-/// errors, so that the policy can be judged in the same run.
+/// Reads a master file. The files that it includes come from `texts`. `steered` are the names that a policy answers; a
+/// record may point at them. The RRsets are returned even when there are errors, so that the policy can be checked in
+/// the same run.
 pub(super) fn read(
     file: FileAt<'_>,
     bytes: &[u8],
@@ -75,26 +78,27 @@ impl MasterFile {
         indexes.iter().filter_map(|&at| Some((self.rrsets.get(at)?, self.places.get(at)?)))
     }
 
-    /// The RRset of `owner` and type, with its place.
+    /// The RRset of this owner and type, with its place.
     pub(super) fn rrset(&self, owner: &Name, rtype: u16) -> Option<(&Rrset, &Place)> {
         self.at(owner).find(|(rrset, _)| rrset.rtype == rtype)
     }
 
-    /// The delegation at or above `name` (below the apex), if there is one: its owner and where it is written.
+    /// The delegation at or above `name` (below the apex), if there is one: its owner and its place.
     pub(super) fn delegation(&self, name: &Name) -> Option<(Name, &Place)> {
-        self.above(name, true, rules::NS)
+        self.above(name, true, NS)
     }
 
     /// The DNAME above `name`, if there is one.
     pub(super) fn dname(&self, name: &Name) -> Option<(Name, &Place)> {
-        self.above(name, false, rules::DNAME)
+        self.above(name, false, DNAME)
     }
 
-    /// The nearest ancestor with an RRset of `rtype`; the apex counts only for those that apply there.
+    /// The nearest owner above `name` that has an RRset of `rtype`; with `itself`, `name` counts too. NS records of the
+    /// apex are no delegation and do not count.
     fn above(&self, name: &Name, itself: bool, rtype: u16) -> Option<(Name, &Place)> {
         let mut at = if itself { Some(name.clone()) } else { name.parent() };
         while let Some(owner) = at.filter(|owner| owner.is_within(&self.apex)) {
-            let counts = rtype != rules::NS || owner != self.apex;
+            let counts = rtype != NS || owner != self.apex;
             if let Some((_, place)) = self.rrset(&owner, rtype).filter(|_| counts) {
                 return Some((owner, place));
             }

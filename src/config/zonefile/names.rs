@@ -1,20 +1,20 @@
-//! Where names stand in an entry, and what they mean there: a free-standing `@` is the origin, an escaped one a label,
-//! and nothing is a name that stands in quotes (RFC 1035, 5.1). Pure. `line` passes every name of an entry through
-//! [`resolve`], so that a token means the same as an owner, in a directive and in the content of every type.
+//! Which tokens of an entry are names, and which name each of them is (RFC 1035, 5.1): `@` alone is the origin, `\@` is
+//! a label, and a token in quotes is not a name. Pure. `line` passes every name of an entry through [`resolve`], so that
+//! a token is the same name as an owner, in a directive and in the content of any type.
 
-use crate::config::zonefile::line::Head;
+use crate::config::zonefile::line::EntryHead;
 use crate::wire::{Name, NameError};
 
-/// Why a token can't be the name that stands in its place.
+/// Why a token is not a name where a name is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NotAName {
-    /// It is in quotes. Knot and BIND refuse that too; the quotes would be a part of the name.
+    /// It is in quotes, which would be a part of the name. Knot and BIND refuse that too.
     Quoted,
     /// It breaks the rules of names.
     Broken(NameError),
 }
 
-/// Types with names in their content: the words, from 0, that are names (RFC 1035, 3.3; 1183; 1348; 2163; 2230; 2782;
+/// Types with names in their content, and which fields are names, from 0 (RFC 1035, 3.3; 1183; 1348; 2163; 2230; 2782;
 /// 2915; 4034; 6672; 6742; 9460).
 const POSITIONS: [(&str, &[usize]); 30] = [
     ("AFSDB", &[1]),
@@ -49,30 +49,32 @@ const POSITIONS: [(&str, &[usize]); 30] = [
     ("TSIG", &[0]),
 ];
 
-/// The gateway of IPSECKEY and the relay of AMTRELAY are names where the word before says so (RFC 4025, 2.5; 8777, 4.3).
+/// Types with a gateway or relay that is a name if another field says so (RFC 4025, 2.5; 8777, 4.3): the type, the
+/// number of that other field, its value for a name, and the number of the field that is the name.
 const GATEWAYS: [(&str, usize, &[u8], usize); 2] = [("IPSECKEY", 1, b"3", 3), ("AMTRELAY", 2, b"3", 3)];
 
-/// The tokens of an entry that are names; `content` is the token behind the type, or behind the directive.
-pub(super) fn positions(head: &Head, indented: bool, texts: &[&[u8]], content: usize) -> Vec<usize> {
+/// The tokens of an entry that are names; `content` is the index of the token after the type or directive.
+pub(super) fn positions(head: &EntryHead, indented: bool, texts: &[&[u8]], content: usize) -> Vec<usize> {
     let rtype = match head {
-        Head::Directive(name) if name == "$ORIGIN" => return vec![1],
-        Head::Directive(name) if name == "$INCLUDE" => return vec![2],
-        Head::Directive(_) => return Vec::new(),
-        Head::Record { rtype, .. } => rtype.as_str(),
+        EntryHead::Directive(name) if name == "$ORIGIN" => return vec![1],
+        EntryHead::Directive(name) if name == "$INCLUDE" => return vec![2],
+        EntryHead::Directive(_) => return Vec::new(),
+        EntryHead::Record { rtype, .. } => rtype.as_str(),
     };
     let owner = (!indented).then_some(0);
-    let words = texts.get(content..).unwrap_or_default();
-    if words.first() == Some(&b"\\#".as_slice()) {
+    let fields = texts.get(content..).unwrap_or_default();
+    if fields.first() == Some(&b"\\#".as_slice()) {
         return owner.into_iter().collect();
     }
     let fixed = POSITIONS.iter().filter(|(name, _)| *name == rtype).flat_map(|(_, at)| at.iter().copied());
     let chosen = GATEWAYS.iter().filter(|(name, ..)| *name == rtype);
-    let chosen = chosen.filter(|(_, kind, named, _)| words.get(*kind) == Some(named)).map(|(.., at)| *at);
+    let chosen = chosen.filter(|(_, kind, named, _)| fields.get(*kind) == Some(named)).map(|(.., at)| *at);
     owner.into_iter().chain(fixed.chain(chosen).map(|at| content + at)).collect()
 }
 
-/// What may be in quotes: texts (RFC 1035, 3.3; 1183; 1712; 3403; 7553; 8659), and the parameters of SVCB (RFC 9460, 2.1).
-/// The first and the last word of a type's content that is one. The tag of CAA is no text, but Knot and NSD take its quotes.
+/// The first and the last field of a type's content that may be in quotes: texts (RFC 1035, 3.3; 1183; 1712; 3403;
+/// 7553; 8659), and the parameters of SVCB (RFC 9460, 2.1). The tag of CAA is not a text, but Knot and NSD accept
+/// quotes around it.
 const TEXTS: [(&str, usize, usize); 15] = [
     ("AVC", 0, usize::MAX),
     ("CAA", 1, 2),
@@ -91,13 +93,13 @@ const TEXTS: [(&str, usize, usize); 15] = [
     ("X25", 0, 0),
 ];
 
-/// The first token in quotes that is no text; `content` is the token behind the type, or behind the directive.
-pub(super) fn needless_quotes(head: &Head, texts: &[&[u8]], content: usize) -> Option<usize> {
+/// The first token that is in quotes but is not a text; `content` is the index of the token after the type or directive.
+pub(super) fn needless_quotes(head: &EntryHead, texts: &[&[u8]], content: usize) -> Option<usize> {
     let by_octets = texts.get(content) == Some(&b"\\#".as_slice());
     let allowed = match head {
-        Head::Directive(name) if name == "$INCLUDE" => 1..=1,
-        Head::Directive(_) => return texts.iter().position(|text| text.starts_with(b"\"")),
-        Head::Record { rtype, .. } => match TEXTS.iter().find(|(name, ..)| name == rtype).filter(|_| !by_octets) {
+        EntryHead::Directive(name) if name == "$INCLUDE" => 1..=1,
+        EntryHead::Directive(_) => return texts.iter().position(|text| text.starts_with(b"\"")),
+        EntryHead::Record { rtype, .. } => match TEXTS.iter().find(|(name, ..)| name == rtype).filter(|_| !by_octets) {
             Some((_, first, last)) => content + first..=last.saturating_add(content),
             None => return texts.iter().position(|text| text.starts_with(b"\"")),
         },
@@ -105,7 +107,7 @@ pub(super) fn needless_quotes(head: &Head, texts: &[&[u8]], content: usize) -> O
     texts.iter().enumerate().position(|(at, text)| text.starts_with(b"\"") && !allowed.contains(&at))
 }
 
-/// The name that a token is under `origin` (in wire form), in wire form with its case.
+/// The name that a token means, in wire form, its case unchanged. `origin` is in wire form.
 pub(super) fn resolve(token: &[u8], origin: &[u8]) -> Result<Vec<u8>, NotAName> {
     if token.starts_with(b"\"") {
         return Err(NotAName::Quoted);
@@ -113,7 +115,7 @@ pub(super) fn resolve(token: &[u8], origin: &[u8]) -> Result<Vec<u8>, NotAName> 
     Name::wire_under(&plain(token), origin).map_err(NotAName::Broken)
 }
 
-/// A token in printable ASCII: other octets become escapes.
+/// A token in printable ASCII; other octets are written as escapes.
 pub(super) fn plain(token: &[u8]) -> String {
     let mut text = String::with_capacity(token.len());
     for &byte in token {
@@ -125,7 +127,7 @@ pub(super) fn plain(token: &[u8]) -> String {
     text
 }
 
-/// A name in wire form as an absolute name in text, its case kept.
+/// A name in wire form as the text of an absolute name, its case unchanged.
 pub(super) fn text_of(mut wire: &[u8]) -> String {
     let mut text = String::new();
     while let Some((&len, rest)) = wire.split_first() {
@@ -177,8 +179,8 @@ mod tests {
 
     #[test]
     fn only_texts_are_in_quotes() {
-        let record = |rtype: &str| Head::Record { rtype: rtype.into(), ttl: None };
-        for (head, words, content, wrong) in [
+        let record = |rtype: &str| EntryHead::Record { rtype: rtype.into(), ttl: None };
+        for (head, fields, content, wrong) in [
             (record("TXT"), "a TXT \"x\" y", 2, None),
             (record("TXT"), "a \"5\" TXT x", 3, Some(1)),
             (record("TXT"), "a TXT \\# 2 \"0161\"", 2, Some(4)),
@@ -187,11 +189,11 @@ mod tests {
             (record("NAPTR"), "a NAPTR 1 1 \"\" \"\" \"\" .", 2, None),
             (record("HTTPS"), "a HTTPS 1 . alpn= \"h2\"", 2, None),
             (record("A"), "a A \"192.0.2.1\"", 2, Some(2)),
-            (Head::Directive("$TTL".into()), "$TTL \"5\"", 1, Some(1)),
-            (Head::Directive("$INCLUDE".into()), "$INCLUDE \"a\"", 1, None),
+            (EntryHead::Directive("$TTL".into()), "$TTL \"5\"", 1, Some(1)),
+            (EntryHead::Directive("$INCLUDE".into()), "$INCLUDE \"a\"", 1, None),
         ] {
-            let texts: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
-            assert_eq!(needless_quotes(&head, &texts, content), wrong, "{words}");
+            let texts: Vec<&[u8]> = fields.split(' ').map(str::as_bytes).collect();
+            assert_eq!(needless_quotes(&head, &texts, content), wrong, "{fields}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What makes records a zone: the rules that `named-checkzone` and `kzonecheck` hold, with the place of each offence.
-//! Pure: it is given the records and gives RRsets.
+//! Groups records into RRsets and checks that they are a valid zone: the rules that `named-checkzone` and `kzonecheck`
+//! check. Each problem has its place. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -9,40 +9,24 @@ use domain::base::iana::Rtype;
 use crate::config::problem::Problems;
 use crate::config::source::Place;
 use crate::config::zonefile::MasterFile;
-use crate::config::zonefile::scan::Record;
+use crate::config::zonefile::scan::MasterRecord;
 use crate::model::Rrset;
 use crate::wire::Name;
-
-/// Type codes that the rules speak of (RFC 1035, 3.2.2; 3596; 4034; 6672).
-pub(in crate::config) const A: u16 = 1;
-/// Delegates, or names the zone's own servers.
-pub(super) const NS: u16 = 2;
-/// An alias; nothing else may stand beside it.
-pub(in crate::config) const CNAME: u16 = 5;
-const SOA: u16 = 6;
-const MX: u16 = 15;
-/// IPv6 address.
-pub(in crate::config) const AAAA: u16 = 28;
-const SRV: u16 = 33;
-/// An alias for everything below.
-pub(in crate::config) const DNAME: u16 = 39;
-const DS: u16 = 43;
-const RRSIG: u16 = 46;
-const NSEC: u16 = 47;
+use crate::wire::code::rtype::{A, AAAA, CNAME, DNAME, DS, MX, NS, NSEC, RRSIG, SOA, SRV};
 
 /// More records than these don't fit a message of 65,535 octets, 16 octets each (RFC 1035, 4.2.2).
 const MAX_RRSET: usize = 4096;
 
-/// The name of a type, as people write it.
+/// The mnemonic of a type.
 pub(in crate::config) fn type_name(rtype: u16) -> String {
     Rtype::from_int(rtype).to_string()
 }
 
-/// Holds the rules over `records` and gathers them into RRsets.
+/// Groups `records` into RRsets and checks them.
 pub(super) fn check(
     shown: &Path,
     apex: Name,
-    records: Vec<Record>,
+    records: Vec<MasterRecord>,
     steered: &HashSet<Name>,
     problems: &mut Problems,
 ) -> MasterFile {
@@ -69,8 +53,8 @@ pub(super) fn check(
     file
 }
 
-/// Joins records to RRsets, dropping those that can't be in the zone.
-fn gather(apex: Name, records: Vec<Record>, problems: &mut Problems) -> MasterFile {
+/// Groups records into RRsets and drops those that can't be in the zone.
+fn gather(apex: Name, records: Vec<MasterRecord>, problems: &mut Problems) -> MasterFile {
     let mut file =
         MasterFile { apex, rrsets: Vec::new(), places: Vec::new(), by_owner: HashMap::new(), included: Vec::new() };
     for record in records {
@@ -85,7 +69,7 @@ fn gather(apex: Name, records: Vec<Record>, problems: &mut Problems) -> MasterFi
             Some(&at) => join(&mut file.rrsets[at], &file.places[at], record, problems),
             None => {
                 of_owner.push(file.rrsets.len());
-                let Record { owner, rtype, ttl, rdata, place } = record;
+                let MasterRecord { owner, rtype, ttl, rdata, place } = record;
                 file.rrsets.push(Rrset { owner, rtype, ttl, rdatas: vec![rdata] });
                 file.places.push(place);
             }
@@ -95,7 +79,7 @@ fn gather(apex: Name, records: Vec<Record>, problems: &mut Problems) -> MasterFi
 }
 
 /// Adds a record to the RRset it belongs to.
-fn join(set: &mut Rrset, first: &Place, record: Record, problems: &mut Problems) {
+fn join(set: &mut Rrset, first: &Place, record: MasterRecord, problems: &mut Problems) {
     let what = format!("{} {}", record.owner, type_name(record.rtype));
     let is_twice = set.rdatas.iter().any(|rdata| is_same(record.rtype, rdata, &record.rdata));
     if matches!(record.rtype, SOA | CNAME | DNAME) && !is_twice {
@@ -124,12 +108,12 @@ fn join(set: &mut Rrset, first: &Place, record: Record, problems: &mut Problems)
     }
 }
 
-/// Whether two contents of a type are the same, the case of their names apart (RFC 4034, 6.2).
+/// Whether two contents of a type are the same, ignoring the case of names (RFC 4034, 6.2).
 fn is_same(rtype: u16, one: &[u8], other: &[u8]) -> bool {
     if one == other || one.len() != other.len() {
         return one == other;
     }
-    // How many octets stand before the names, and how many behind them.
+    // How many octets are before the names, and how many after them.
     let (before, behind) = match rtype {
         // NS, MD, MF, CNAME, MB, MG, MR, PTR, MINFO, RP, DNAME
         2..=5 | 7..=9 | 12 | 14 | 17 | 39 => (0, 0),
@@ -141,7 +125,7 @@ fn is_same(rtype: u16, one: &[u8], other: &[u8]) -> bool {
     };
     let names = before..one.len().saturating_sub(behind);
     let (Some(ours), Some(theirs)) = (one.get(names.clone()), other.get(names.clone())) else { return false };
-    // The length of a label is no letter, as it is at most 63.
+    // The length octet of a label is at most 63, which is no letter.
     one[..names.start] == other[..names.start]
         && one[names.end..] == other[names.end..]
         && ours.eq_ignore_ascii_case(theirs)
@@ -184,7 +168,7 @@ fn check_aliases(file: &MasterFile, owner: &Name, indexes: &[usize], problems: &
     }
 }
 
-/// Says what a delegation hides.
+/// Warns of records that a delegation hides.
 fn check_delegated(file: &MasterFile, owner: &Name, indexes: &[usize], problems: &mut Problems) {
     let Some((cut, place)) = file.delegation(owner) else { return };
     for &at in indexes {
@@ -199,7 +183,7 @@ fn check_delegated(file: &MasterFile, owner: &Name, indexes: &[usize], problems:
     }
 }
 
-/// Looks after the names that NS, MX and SRV records point at.
+/// Checks that the names that NS, MX and SRV records point at have addresses.
 fn check_targets(file: &MasterFile, set: &Rrset, place: &Place, steered: &HashSet<Name>, problems: &mut Problems) {
     let skip = match set.rtype {
         NS => 0,

@@ -1,6 +1,6 @@
-//! Scans a master file into records with their places: the `domain` crate reads each entry, `$INCLUDE` is followed here.
-//! After a mistake in one entry the next is read as if the wrong one weren't there. It doesn't judge whether the
-//! records make a zone (`rules` does).
+//! Scans a master file into records with their places. The `domain` crate reads each entry; `$INCLUDE` is followed here.
+//! After an error in one entry, the next one is read as if the wrong one were not there. Whether the records are a valid
+//! zone is checked by `rules`.
 
 use std::path::{Path, PathBuf};
 
@@ -16,66 +16,71 @@ use crate::config::problem::{Problems, reason};
 use crate::config::source::{Place, Source, without_mark};
 use crate::config::texts::{MAX_MASTER, Text, Texts, Unread};
 use crate::config::zonefile::content;
-use crate::config::zonefile::entry::{Entries, Entry};
+use crate::config::zonefile::entry::{Entries, MasterEntry};
 use crate::config::zonefile::explain;
 use crate::config::zonefile::feed::Feed;
-use crate::config::zonefile::line::{Fault, Head, Line, seconds};
+use crate::config::zonefile::line::{EntryHead, Fault, ScannerLine, seconds};
 use crate::config::zonefile::names;
 use crate::wire::Name;
+use crate::wire::code::rtype::SOA;
 
 /// Longest TTL (RFC 2181, 8).
 pub(super) const MAX_TTL: u32 = i32::MAX as u32;
-/// Files that include each other deeper than this are a mistake (judgment; BIND stops at 16).
+/// Most files that may be included within one another (judgment; BIND stops at 16).
 const MAX_DEPTH: usize = 16;
-/// SOA's type code.
-const SOA: u16 = 6;
 
 /// One record as scanned.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct MasterRecord {
     /// Owner.
     pub(super) owner: Name,
     /// Type code.
     pub(super) rtype: u16,
     /// Seconds, 0 to 2^31-1.
     pub(super) ttl: u32,
-    /// Content in wire form, nothing compressed.
+    /// Content in wire form, without compression.
     pub(super) rdata: Box<[u8]>,
     /// Where its entry begins.
     pub(super) place: Place,
 }
 
-/// Where a SOA stands.
+/// The SOA that names the zone of a file.
 #[derive(Debug)]
 pub(super) struct Soa {
-    /// The origin in force.
+    /// The origin where it is written.
     pub(super) origin: Name,
-    /// The zone that it is for.
+    /// Its owner: the zone.
     pub(super) owner: Name,
 }
 
-/// What scanning a master file and those it includes gave.
+/// What was read from a master file and the files that it includes.
 #[derive(Debug, Default)]
 pub(super) struct Scanned {
-    /// In the order they are written.
-    pub(super) records: Vec<Record>,
+    /// In the order in which they are written.
+    pub(super) records: Vec<MasterRecord>,
     /// The first SOA.
     pub(super) soa: Option<Soa>,
-    /// Files that were included, as the file system knows them.
+    /// The canonical paths of the files that were included.
     pub(super) included: Vec<PathBuf>,
 }
 
-/// Where a file is, and as what it is shown.
+/// The path of a file, for messages and for the system.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::config) struct At<'a> {
+pub(in crate::config) struct FileAt<'a> {
     /// As the user would type it.
     pub(in crate::config) shown: &'a Path,
     /// Where it is read from.
     pub(in crate::config) real: &'a Path,
 }
 
-/// Scans `bytes`, the content of `file`, with `origin` for relative names. Included files come from `texts`.
-pub(super) fn scan(file: At<'_>, bytes: &[u8], origin: &Name, texts: &Texts<'_>, problems: &mut Problems) -> Scanned {
+/// Scans `bytes`, the content of `file`. Relative names are under `origin`. Included files come from `texts`.
+pub(super) fn scan(
+    file: FileAt<'_>,
+    bytes: &[u8],
+    origin: &Name,
+    texts: &Texts<'_>,
+    problems: &mut Problems,
+) -> Scanned {
     let open = vec![texts.identity(file.shown, file.real)];
     let mut scan = Scan { problems, texts, out: Scanned::default(), open, ttl_known: false, default_ttl: None };
     scan.file(file, bytes, Feed::new(to_scanned(origin)));
@@ -86,16 +91,16 @@ struct Scan<'a> {
     problems: &'a mut Problems,
     texts: &'a Texts<'a>,
     out: Scanned,
-    /// The files that are being read, the outermost first.
+    /// The files that are being read, the outermost first; they must not include each other again.
     open: Vec<PathBuf>,
-    /// Whether a record without a TTL knows what to take.
+    /// Whether a record without a TTL has one to use: that of `$TTL`, of the SOA, or of the record before it.
     ttl_known: bool,
-    /// What a `$TTL` has set, or a SOA in its place.
+    /// The TTL that the last `$TTL` has set, or a SOA without one.
     default_ttl: Option<u32>,
 }
 
 impl Scan<'_> {
-    fn file(&mut self, file: At<'_>, bytes: &[u8], mut feed: Feed) {
+    fn file(&mut self, file: FileAt<'_>, bytes: &[u8], mut feed: Feed) {
         let bytes = without_mark(bytes);
         let source = Source::new(file.shown, bytes);
         for entry in Entries::new(bytes) {
@@ -106,7 +111,7 @@ impl Scan<'_> {
                     continue;
                 }
             };
-            let line = Line::of(&entry, bytes, feed.origin().as_octets());
+            let line = ScannerLine::of(&entry, bytes, feed.origin().as_octets());
             if !self.allowed(&entry, &line, &source) {
                 continue;
             }
@@ -114,7 +119,7 @@ impl Scan<'_> {
                 self.faulty(fault, *token, &entry, &line, &source);
                 continue;
             }
-            if line.head == Head::Directive("$INCLUDE".into()) {
+            if line.head == EntryHead::Directive("$INCLUDE".into()) {
                 self.include_as(file, &entry, &line, &source, &mut feed);
                 continue;
             }
@@ -125,18 +130,18 @@ impl Scan<'_> {
                     }
                 }
                 Ok(Some(inplace::Entry::Record(record))) => self.record(record, &entry, &line, &source, &mut feed),
-                // That directive never gets to the scanner.
+                // The scanner never receives that directive.
                 Ok(Some(inplace::Entry::Include { .. })) => {}
                 Err(error) => self.refused(&error, feed.lines(), &entry, &line, &source),
             }
         }
     }
 
-    /// Whether the entry has a TTL that can be, or needs none; a problem otherwise.
-    fn allowed(&mut self, entry: &Entry, line: &Line, source: &Source<'_>) -> bool {
+    /// Whether the entry has a valid TTL or needs none; otherwise a problem is added.
+    fn allowed(&mut self, entry: &MasterEntry, line: &ScannerLine, source: &Source<'_>) -> bool {
         let (rtype, ttl) = match &line.head {
-            Head::Record { rtype, ttl } => (rtype.as_str(), *ttl),
-            Head::Directive(_) => ("SOA", directive_ttl(entry, line, source).map(|ttl| (ttl, 1))),
+            EntryHead::Record { rtype, ttl } => (rtype.as_str(), *ttl),
+            EntryHead::Directive(_) => ("SOA", directive_ttl(entry, line, source).map(|ttl| (ttl, 1))),
         };
         match ttl {
             Some((ttl, token)) if ttl > u64::from(MAX_TTL) => {
@@ -149,7 +154,7 @@ impl Scan<'_> {
                 let place = place_of(entry, 0, source);
                 let problem = self.problems.error(&place, "this record has no TTL, and no line before it sets one");
                 problem.hint("write `$TTL 3600` at the top of the file");
-                // Once is enough: the same line at the top helps all of them.
+                // It is reported once: the same `$TTL` is the solution for all records.
                 self.ttl_known = true;
                 false
             }
@@ -160,15 +165,22 @@ impl Scan<'_> {
         }
     }
 
-    /// Makes `ttl` what records without one get from here on, as `$TTL` does.
+    /// Sets the TTL of the following records that have none, as `$TTL` does.
     fn set_ttl(&mut self, ttl: u32, feed: &mut Feed) {
         (self.ttl_known, self.default_ttl) = (true, Some(ttl));
         // A number of 32 bits is never refused.
         let _ = feed.line(format!("$TTL {ttl}\n").as_bytes());
     }
 
-    /// Keeps a record.
-    fn record(&mut self, record: ScannedRecord, entry: &Entry, line: &Line, source: &Source<'_>, feed: &mut Feed) {
+    /// Checks the content of a record and adds it.
+    fn record(
+        &mut self,
+        record: ScannedRecord,
+        entry: &MasterEntry,
+        line: &ScannerLine,
+        source: &Source<'_>,
+        feed: &mut Feed,
+    ) {
         let place = place_of(entry, 0, source);
         let rtype = real_type(line, &record);
         let (mut owner, mut rdata) = (Vec::new(), Vec::new());
@@ -207,11 +219,18 @@ impl Scan<'_> {
                 self.set_ttl(ttl, feed);
             }
         }
-        self.out.records.push(Record { owner, rtype, ttl: ttl.min(MAX_TTL), rdata: rdata.into(), place });
+        self.out.records.push(MasterRecord { owner, rtype, ttl: ttl.min(MAX_TTL), rdata: rdata.into(), place });
     }
 
     /// `$INCLUDE FILE [ORIGIN]`, the file's name with or without quotes.
-    fn include_as(&mut self, from: At<'_>, entry: &Entry, line: &Line, source: &Source<'_>, feed: &mut Feed) {
+    fn include_as(
+        &mut self,
+        from: FileAt<'_>,
+        entry: &MasterEntry,
+        line: &ScannerLine,
+        source: &Source<'_>,
+        feed: &mut Feed,
+    ) {
         let text = |at: usize| entry.tokens.get(at).map(|token| source.bytes(token.start, token.end));
         let wrong = match (text(1).map(content::text_of), text(3)) {
             (None, _) => (1, content::TOO_FEW),
@@ -225,9 +244,16 @@ impl Scan<'_> {
         self.faulty(&Fault::Content(wrong.1), wrong.0, entry, line, source);
     }
 
-    /// Behind the file, origin and owner are those from before it. A `$TTL` in it goes on: it is for all records that
-    /// appear after it (RFC 2308, 4).
-    fn include_file(&mut self, from: At<'_>, path: &str, entry: &Entry, source: &Source<'_>, feed: &mut Feed) {
+    /// After the included file, origin and owner are again what they were before it. A `$TTL` in it stays in force: it
+    /// applies to all records that appear after it (RFC 2308, 4).
+    fn include_file(
+        &mut self,
+        from: FileAt<'_>,
+        path: &str,
+        entry: &MasterEntry,
+        source: &Source<'_>,
+        feed: &mut Feed,
+    ) {
         let mut inner = feed.clone();
         let outer = feed.origin();
         let origin = entry.tokens.get(2).map(|token| source.bytes(token.start, token.end));
@@ -242,13 +268,13 @@ impl Scan<'_> {
         }
     }
 
-    fn include(&mut self, from: At<'_>, path: &str, place: &Place, feed: Feed) {
-        let beside = |file: &Path| file.parent().unwrap_or(Path::new("")).join(path);
-        let (shown, real) = (beside(from.shown), beside(from.real));
+    fn include(&mut self, from: FileAt<'_>, path: &str, place: &Place, feed: Feed) {
+        let relative_to = |file: &Path| file.parent().unwrap_or(Path::new("")).join(path);
+        let (shown, real) = (relative_to(from.shown), relative_to(from.real));
         let name = shown.display();
         let why = match self.texts.file(&shown, &real, true, MAX_MASTER) {
             Ok(Text { identity, bytes }) => {
-                return self.included(At { shown: &shown, real: &identity }, &bytes, place, feed);
+                return self.included(FileAt { shown: &shown, real: &identity }, &bytes, place, feed);
             }
             Err(Unread::Outside) => {
                 let problem = self.problems.error(place, format!("{name} is outside the zones directory"));
@@ -264,7 +290,7 @@ impl Scan<'_> {
     }
 
     /// Scans a file that an entry at `place` includes.
-    fn included(&mut self, file: At<'_>, bytes: &[u8], place: &Place, feed: Feed) {
+    fn included(&mut self, file: FileAt<'_>, bytes: &[u8], place: &Place, feed: Feed) {
         let (name, real) = (file.shown.display(), file.real.to_path_buf());
         if self.open.contains(&real) {
             let problem = self.problems.error(place, format!("{name} includes itself"));
@@ -279,30 +305,30 @@ impl Scan<'_> {
         self.open.push(real.clone());
         let ttl_known = self.ttl_known;
         self.file(file, bytes, feed);
-        // The TTL of a record in it is not for those behind it.
+        // The TTL of a record in the included file does not apply to records after the file.
         self.ttl_known = ttl_known || self.default_ttl.is_some();
         self.open.pop();
         self.out.included.push(real);
     }
 
-    /// What is wrong with a token of an entry; where that one is missing, what it should come after.
-    fn faulty(&mut self, fault: &Fault, token: usize, entry: &Entry, line: &Line, source: &Source<'_>) {
+    /// Reports an error at a token of an entry. If the token is missing, the place is that of the last one.
+    fn faulty(&mut self, fault: &Fault, token: usize, entry: &MasterEntry, line: &ScannerLine, source: &Source<'_>) {
         let at = token.min(entry.tokens.len().saturating_sub(1));
         let Some(token) = entry.tokens.get(at) else { return };
-        // `alpn="h2"` is two tokens, and one word.
+        // `alpn="h2"` is two tokens and one field.
         let joined = entry.tokens[at..].windows(2).take_while(|pair| pair[0].end == pair[1].start).count();
         let end = entry.tokens.get(at + joined).map_or(token.end, |last| last.end);
-        let word = source.text(token.start, end);
+        let text = source.text(token.start, end);
         let (message, hint) = match fault {
-            Fault::Content(reason) => explain::explain(reason, &word, &line.head),
-            Fault::Name(reason) => explain::not_a_name(reason, &word),
-            Fault::Quoted => explain::needless_quotes(&word),
+            Fault::Content(reason) => explain::explain(reason, &text, &line.head),
+            Fault::Name(reason) => explain::not_a_name(reason, &text),
+            Fault::Quoted => explain::needless_quotes(&text),
         };
         self.problems.error(&source.span(token.start, end), message).hint = hint;
     }
 
-    /// An entry that the scanner didn't take, in words. Its message is `LINE:COLUMN: REASON`.
-    fn refused(&mut self, error: &str, lines_fed: usize, entry: &Entry, line: &Line, source: &Source<'_>) {
+    /// Reports an entry that the scanner refused with `error`, which is `LINE:COLUMN: REASON`.
+    fn refused(&mut self, error: &str, lines_fed: usize, entry: &MasterEntry, line: &ScannerLine, source: &Source<'_>) {
         let mut parts = error.splitn(3, ':');
         let mut number = || parts.next().and_then(|part| part.trim().parse::<usize>().ok()).unwrap_or(1);
         let (at_line, column) = (number(), number());
@@ -310,35 +336,38 @@ impl Scan<'_> {
         let column = if at_line > lines_fed + 1 { usize::MAX } else { column };
         let Some(token) = line.token_at(column, entry) else { return };
         let place = source.span(token.start, token.end);
-        let word = source.text(token.start, token.end);
-        let (message, hint) = explain::explain(reason, &word, &line.head);
+        let text = source.text(token.start, token.end);
+        let (message, hint) = explain::explain(reason, &text, &line.head);
         self.problems.error(&place, message).hint = hint;
     }
 }
 
 /// The TTL that a `$TTL` sets.
-fn directive_ttl(entry: &Entry, line: &Line, source: &Source<'_>) -> Option<u64> {
-    let token = entry.tokens.get(1).filter(|_| line.head == Head::Directive("$TTL".into()))?;
+fn directive_ttl(entry: &MasterEntry, line: &ScannerLine, source: &Source<'_>) -> Option<u64> {
+    let token = entry.tokens.get(1).filter(|_| line.head == EntryHead::Directive("$TTL".into()))?;
     seconds(source.bytes(token.start, token.end))
 }
 
-/// The type as it is written, which isn't the scanned one where two are written alike.
-fn real_type(line: &Line, record: &ScannedRecord) -> u16 {
+/// The type as it is written. The scanned type is another one if `line` has replaced it.
+fn real_type(line: &ScannerLine, record: &ScannedRecord) -> u16 {
     match &line.head {
-        // `NSAP-PTR` is known by its number only.
-        Head::Record { rtype, .. } => rtype.parse::<Rtype>().map_or(record.rtype().to_int(), |rtype| rtype.to_int()),
-        Head::Directive(_) => record.rtype().to_int(),
+        // The `domain` crate does not know the name `NSAP-PTR`: it was scanned by its number.
+        EntryHead::Record { rtype, .. } => {
+            rtype.parse::<Rtype>().map_or(record.rtype().to_int(), |rtype| rtype.to_int())
+        }
+        EntryHead::Directive(_) => record.rtype().to_int(),
     }
 }
 
-/// Whether content is what its type says: it may be written as octets (RFC 3597), and the scanner lets empty labels pass.
+/// Whether the content is valid for its type. It may be written as octets (RFC 3597), which the scanner does not check,
+/// and the scanner accepts empty labels.
 fn is_of_type(rtype: Rtype, rdata: &[u8]) -> bool {
     let mut parser = Parser::from_ref(rdata);
     let Ok(parsed) = AllRecordData::<&[u8], ParsedName<&[u8]>>::parse_any_rdata(rtype, &mut parser) else {
         return false;
     };
     let mut again = Vec::new();
-    // A name that was compressed comes out longer.
+    // A compressed name would become longer.
     parser.remaining() == 0 && parsed.compose_rdata(&mut again).is_ok() && again == rdata
 }
 
@@ -347,7 +376,7 @@ fn minimum_of(rdata: &[u8]) -> u32 {
     rdata.last_chunk::<4>().map_or(0, |last| u32::from_be_bytes(*last))
 }
 
-fn place_of(entry: &Entry, token: usize, source: &Source<'_>) -> Place {
+fn place_of(entry: &MasterEntry, token: usize, source: &Source<'_>) -> Place {
     match entry.tokens.get(token).or(entry.tokens.last()) {
         Some(token) => source.span(token.start, token.end),
         None => source.place(0),

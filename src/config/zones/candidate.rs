@@ -1,6 +1,6 @@
-//! What the files of the zones directory say today, each zone by itself: a [`Candidate`] is one policy file with its
-//! master file, or one static zone. Reads and scans; whether a candidate is valid and which of two that collide counts
-//! is decided by its caller.
+//! The zones as the files of the zones directory are now. A [`Candidate`] is one policy file with its master file, or
+//! one static zone. This module reads and scans. The caller decides whether a candidate is valid, and which of two that
+//! collide is accepted.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -29,42 +29,42 @@ pub(super) struct Directory<'a> {
     pub(super) real: &'a Path,
 }
 
-/// The files of one zone as they are.
+/// One zone as its files are now.
 #[derive(Debug)]
 pub(super) struct Candidate {
     /// The policy file, or the master file of a static zone: its name in the directory.
     pub(super) main: String,
-    /// The zone, as far as that is known.
+    /// The zone, if that is known.
     pub(super) apex: Option<Name>,
     /// Where the zone's name is written.
     pub(super) place: Place,
-    /// What the files say.
+    /// What was read from the files.
     pub(super) content: Content,
-    /// The master file, as the file system knows it, and where the policy names it.
+    /// The canonical path of the master file, and where the policy names it.
     pub(super) master: Option<(PathBuf, Place)>,
-    /// The master file's name as the policy has it.
+    /// The name of the master file as it is written in the policy.
     pub(super) master_name: Option<String>,
-    /// All files of it, as the file system knows them: none of them is a static zone.
+    /// The canonical paths of all its files: none of them is a static zone.
     pub(super) files: HashSet<PathBuf>,
-    /// What is wrong.
+    /// The problems of the files.
     pub(super) problems: Problems,
-    /// Everything that was read or asked for.
+    /// Every file that was read, or that could not be read.
     pub(super) read: Collected,
 }
 
-/// What files say.
+/// What was read from the files of a zone.
 #[derive(Debug)]
 pub(super) enum Content {
     /// A policy, and its master file.
     Policy(Box<PolicySpec>, MasterFile),
     /// A zone without a policy.
     Static(MasterFile),
-    /// Nothing that could be read.
+    /// The files could not be read or parsed.
     Nothing,
 }
 
 impl Directory<'_> {
-    /// Names of the files in it, sorted; those that begin with a dot are editors' and tools'.
+    /// The names of the files in it, sorted. Those that begin with a dot belong to editors and tools.
     pub(super) fn list(&self, problems: &mut Problems) -> Option<Vec<String>> {
         let entries = std::fs::read_dir(self.real).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
         match entries {
@@ -104,7 +104,7 @@ impl Directory<'_> {
             master: None,
             master_name: None,
             files: HashSet::new(),
-            problems: problems.apart(),
+            problems: problems.separate(),
             read: Collected::default(),
         };
         if let Some(bytes) = read_file(&texts, (&shown, &self.real.join(main)), MAX_POLICY, &whole, &mut problems) {
@@ -132,7 +132,8 @@ impl Directory<'_> {
         candidate.content = Content::Policy(Box::new(spec), file);
     }
 
-    /// The master file of a policy. Where it can't be read the policy is judged against an empty one.
+    /// The master file of a policy. If it can't be read, an empty one takes its place, so that the rest of the policy can
+    /// be checked.
     fn master(
         &self,
         spec: &PolicySpec,
@@ -157,17 +158,13 @@ impl Directory<'_> {
         };
         let message = format!("can't read the zone file {}: {why}", shown.display());
         problems.error(&spec.file.place, message).hint("write `file = \"NAME.zone\"`, relative to the policy file");
-        self.empty(spec, texts)
-    }
-
-    /// Stands for a file that isn't there, so that the rest of the policy can be judged.
-    fn empty(&self, spec: &PolicySpec, texts: &Texts<'_>) -> MasterFile {
         let at = FileAt { shown: self.shown, real: self.real };
-        let mut unheeded = Problems::default();
-        zonefile::read(at, b"", Apex::Named(&spec.zone.value), texts, &HashSet::new(), &mut unheeded)
+        let mut ignored = Problems::default();
+        zonefile::read(at, b"", Apex::Named(&spec.zone.value), texts, &HashSet::new(), &mut ignored)
     }
 
-    /// What a policy file that can't be parsed is probably about: its lines before the first table, else its name.
+    /// Guesses the zone and the master file of a policy file that can't be parsed: from its lines before the first table,
+    /// else from its name.
     fn guess(&self, bytes: &[u8], candidate: &mut Candidate, texts: &Texts<'_>) {
         let text = String::from_utf8_lossy(bytes);
         let top = text.lines().take_while(|line| !line.trim_start().starts_with('['));

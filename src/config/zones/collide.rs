@@ -1,5 +1,6 @@
-//! Candidates that want the same thing: two files with one zone, two policies with one master file. Whoever had it in
-//! the last good version keeps it, so that a slip in one file does not stop the other; without a history nobody has it.
+//! Collisions: two files that declare one zone, or two policies with one master file. The candidate that had the zone or
+//! the master file in its last good version is accepted, so that an error in one file does not affect the other. Without
+//! an earlier version none is accepted.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,46 +8,46 @@ use std::path::Path;
 
 use crate::config::problem::Problems;
 use crate::config::zones::candidate::{Candidate, Directory};
-use crate::config::zones::version::Before;
+use crate::config::zones::version::ZoneHistory;
 
-/// What a candidate may do.
+/// Whether a candidate is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Right {
-    /// It collides with nothing, or had it before.
-    Own,
-    /// It counts as bad: its zone goes on with its last good version.
+pub(super) enum CollisionResult {
+    /// It collides with nothing, or had the zone and the master file before.
+    Accepted,
+    /// Its files count as bad: the last good version of its zone is served.
     Bad,
     /// Its zone belongs to another file.
     Ignored,
 }
 
-/// Judges each candidate, and reports every collision.
-pub(super) fn rights(
+/// Decides for each candidate whether it is accepted, and reports every collision.
+pub(super) fn resolve(
     candidates: &[Candidate],
     dir: Directory<'_>,
-    before: &Before,
+    before: &ZoneHistory,
     problems: &mut Problems,
-) -> Vec<Right> {
-    let mut rights = vec![Right::Own; candidates.len()];
+) -> Vec<CollisionResult> {
+    let mut results = vec![CollisionResult::Accepted; candidates.len()];
     for same in groups(candidates, |candidate| candidate.apex.as_ref()) {
         let version = candidates[same[0]].apex.as_ref().and_then(|apex| before.version(apex));
         let had = |at: usize| version.is_some_and(|version| version.main == candidates[at].main);
-        settle(&same, had, Right::Ignored, &mut rights);
+        settle(&same, had, CollisionResult::Ignored, &mut results);
         for &at in &same[1..] {
             zone_twice(&candidates[same[0]], &candidates[at], problems);
         }
     }
     for same in groups(candidates, |candidate| candidate.master.as_ref().map(|(file, _)| file)) {
         let had = |at: usize| had_master(&candidates[at], dir, before);
-        settle(&same, had, Right::Bad, &mut rights);
+        settle(&same, had, CollisionResult::Bad, &mut results);
         for pair in same.windows(2) {
             master_twice(&candidates[pair[0]], &candidates[pair[1]], dir, problems);
         }
     }
-    rights
+    results
 }
 
-/// Those that have the same key, where they are more than one; in the order of their files.
+/// The groups of two or more candidates that have the same key, in the order of their files.
 fn groups<'a, K: Hash + Eq>(candidates: &'a [Candidate], key: impl Fn(&'a Candidate) -> Option<K>) -> Vec<Vec<usize>> {
     let mut by_key: HashMap<K, Vec<usize>> = HashMap::new();
     for (at, candidate) in candidates.iter().enumerate() {
@@ -59,17 +60,18 @@ fn groups<'a, K: Hash + Eq>(candidates: &'a [Candidate], key: impl Fn(&'a Candid
     groups
 }
 
-/// `had` says who had it before; the others get `otherwise`, and where nobody had it all are bad.
-fn settle(same: &[usize], had: impl Fn(usize) -> bool, otherwise: Right, rights: &mut [Right]) {
+/// Sets the results of a group that collides. The candidate for which `had` is true stays; the others get `otherwise`.
+/// If `had` is true for none, all are bad.
+fn settle(same: &[usize], had: impl Fn(usize) -> bool, otherwise: CollisionResult, results: &mut [CollisionResult]) {
     let owner = same.iter().copied().find(|at| had(*at));
     for &at in same.iter().filter(|at| Some(**at) != owner) {
-        let right = if owner.is_some() { otherwise } else { Right::Bad };
-        rights[at] = rights[at].max(right);
+        let result = if owner.is_some() { otherwise } else { CollisionResult::Bad };
+        results[at] = results[at].max(result);
     }
 }
 
-/// Whether the last good version of this very policy had this master file.
-fn had_master(candidate: &Candidate, dir: Directory<'_>, before: &Before) -> bool {
+/// Whether the last good version of this policy file had this master file.
+fn had_master(candidate: &Candidate, dir: Directory<'_>, before: &ZoneHistory) -> bool {
     let version = candidate.apex.as_ref().and_then(|apex| before.version(apex));
     let Some((master, _)) = &candidate.master else { return false };
     version.is_some_and(|version| {

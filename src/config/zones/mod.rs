@@ -1,6 +1,6 @@
-//! The directory of the zones: which files there are, which belong together, and each zone in turn to the model. A zone
-//! is taken whole or not at all: where its files have errors, or it disappeared only a moment ago, its last good version
-//! goes on, and the other zones are not touched by that.
+//! Reads the zones directory: lists its files, finds which of them belong to one zone, and adds each zone to the model.
+//! A zone is accepted as a whole or not at all. If its files have errors, or if it disappeared a moment ago, its last
+//! good version is served. That does not affect the other zones.
 
 mod candidate;
 mod collide;
@@ -22,27 +22,28 @@ use crate::config::validate::Builder;
 use crate::model::Model;
 use crate::wire::Name;
 use candidate::{Candidate, Content, Directory, MASTER, POLICY};
-use collide::Right;
+use collide::CollisionResult;
 
-pub(super) use version::Before;
-pub use version::{Gone, Standing, Version, ZoneState};
+pub(super) use version::ZoneHistory;
+pub use version::{Disappearance, Version, VersionStatus, ZoneState};
 
-/// What reading the directory gave.
-pub(super) struct Read {
-    /// The zones, but for the clients, which are not placed yet.
+/// What was read from the directory.
+pub(super) struct ReadZones {
+    /// The zones. Its clients are not placed yet.
     pub(super) model: Model,
-    /// How each zone stands, in the order of the model.
+    /// The state of each zone, in the order of the model.
     pub(super) zones: Vec<ZoneState>,
-    /// Files outside the directory or below it that were read or asked for, and files of nets.
+    /// Files to watch besides the zone files in the directory itself: files elsewhere that were read or that could not be
+    /// read, and files of nets.
     pub(super) files: Vec<PathBuf>,
-    /// By what the zones select clients.
+    /// What the zones select clients by.
     pub(super) sought: Vec<Sought>,
     /// Zones whose last good version is not valid under these settings.
-    pub(super) unfit: Vec<Name>,
+    pub(super) invalid: Vec<Name>,
 }
 
-/// Reads every zone of the directory. Problems are those of the files as they are.
-pub(super) fn read(settings: &Settings, before: &Before, problems: &mut Problems) -> Read {
+/// Reads every zone of the directory. The problems are those of the files as they are now.
+pub(super) fn read(settings: &Settings, before: &ZoneHistory, problems: &mut Problems) -> ReadZones {
     let model = Model { regions: settings.regions.clone(), clients: settings.clients.clone(), ..Model::default() };
     let dir = Directory { shown: &settings.zones_shown, real: &settings.zones_dir };
     let mut reader = Reader {
@@ -53,7 +54,7 @@ pub(super) fn read(settings: &Settings, before: &Before, problems: &mut Problems
         problems,
         zones: Vec::new(),
         seen: HashSet::new(),
-        unfit: Vec::new(),
+        invalid: Vec::new(),
     };
     let files = match dir.list(reader.problems) {
         Some(names) => reader.files(&names),
@@ -62,27 +63,27 @@ pub(super) fn read(settings: &Settings, before: &Before, problems: &mut Problems
             Vec::new()
         }
     };
-    let Reader { builder: Builder { model, sought, .. }, zones, unfit, problems, .. } = reader;
+    let Reader { builder: Builder { model, sought, .. }, zones, invalid, problems, .. } = reader;
     if model.zones.is_empty() && problems.errors() == 0 {
         let message = "there are no zones here, so every query is refused";
         problems
             .warning(&Place::start_of(dir.shown), message)
             .hint("write NAME.zone, and NAME.policy.toml for what is steered");
     }
-    Read { model, zones, files, sought, unfit }
+    ReadZones { model, zones, files, sought, invalid }
 }
 
 struct Reader<'a> {
     dir: Directory<'a>,
-    before: &'a Before,
-    /// How long what disappears goes on, in seconds.
+    before: &'a ZoneHistory,
+    /// How long zones and names are still served after they disappeared, in seconds.
     delay: f64,
     builder: Builder,
     problems: &'a mut Problems,
     zones: Vec<ZoneState>,
-    /// Zones that are in the model.
+    /// The zones that are in the model.
     seen: HashSet<Name>,
-    unfit: Vec<Name>,
+    invalid: Vec<Name>,
 }
 
 /// A zone that was built.
@@ -94,37 +95,37 @@ struct Built {
 }
 
 impl Reader<'_> {
-    /// Every zone that files are about or were about; gives the further files that were asked for.
+    /// Adds every zone that has files now or had files before. Returns the files to watch, as in [`ReadZones::files`].
     fn files(&mut self, names: &[String]) -> Vec<PathBuf> {
         let mut nets = NetFiles::default();
         let candidates = self.candidates(names, &mut nets);
         let elsewhere = candidates.iter().flat_map(|candidate| &candidate.read.asked).filter(|path| !is_listed(path));
         let mut files: Vec<PathBuf> = elsewhere.map(|path| self.dir.real.join(path)).collect();
         files.extend(nets.into_paths());
-        let rights = collide::rights(&candidates, self.dir, self.before, self.problems);
+        let results = collide::resolve(&candidates, self.dir, self.before, self.problems);
         for candidate in &candidates {
             if let Content::Static(file) = &candidate.content {
                 self.builder.static_zones.take_zone(&file.rrsets);
             }
         }
-        for (candidate, right) in candidates.into_iter().zip(rights) {
-            self.take(candidate, right);
+        for (candidate, result) in candidates.into_iter().zip(results) {
+            self.add(candidate, result);
         }
         let versions = self.before.zones().iter().filter_map(|zone| zone.version.as_ref());
         let gone: Vec<Arc<Version>> = versions.filter(|version| !self.seen.contains(&version.apex)).cloned().collect();
         for version in gone {
-            self.vanish(&version, Gone::Zone);
+            self.vanish(&version, Disappearance::Zone);
         }
         files
     }
 
-    /// What all files say, each zone by itself.
+    /// The zones as their files are now.
     fn candidates(&mut self, names: &[String], nets: &mut NetFiles) -> Vec<Candidate> {
         let texts = || Texts::of_directory(self.dir.shown, self.dir.real);
-        let apart = || self.problems.apart();
+        let separate = || self.problems.separate();
         let policies = names.iter().filter(|name| name.ends_with(POLICY));
         let mut candidates: Vec<Candidate> =
-            policies.map(|name| self.dir.policy(name, texts(), nets, apart())).collect();
+            policies.map(|name| self.dir.policy(name, texts(), nets, separate())).collect();
         let mut parts = HashSet::new();
         for candidate in &mut candidates {
             parts.extend(candidate.files.iter().cloned());
@@ -136,63 +137,63 @@ impl Reader<'_> {
         }
         let is_own = |name: &str, parts: &HashSet<PathBuf>| !parts.contains(&canonical(&self.dir.real.join(name)));
         let alone = names.iter().filter(|name| name.ends_with(MASTER) && is_own(name, &parts));
-        let mut alone: Vec<Candidate> = alone.map(|name| self.dir.static_zone(name, texts(), apart())).collect();
-        // Only now is it known which files are but parts of others.
+        let mut alone: Vec<Candidate> = alone.map(|name| self.dir.static_zone(name, texts(), separate())).collect();
+        // Only now it is known which files are included by others.
         parts.extend(alone.iter().flat_map(|candidate| candidate.files.iter().cloned()));
         alone.retain(|candidate| is_own(&candidate.main, &parts));
         candidates.extend(alone);
         let apexes: HashSet<Name> = candidates.iter().filter_map(|candidate| candidate.apex.clone()).collect();
-        candidates.retain(|candidate| !self.is_remnant(candidate, &apexes));
+        candidates.retain(|candidate| !self.is_left_over(candidate, &apexes));
         candidates
     }
 
-    /// Whether a static zone is only what a policy that disappeared a moment ago has left behind.
-    fn is_remnant(&self, candidate: &Candidate, apexes: &HashSet<Name>) -> bool {
-        let goes_on = |version: &Arc<Version>| {
-            !apexes.contains(&version.apex) && self.before.goes_on_until(&version.apex, self.delay).is_some()
+    /// Whether a static zone is only the master file of a policy that disappeared a moment ago.
+    fn is_left_over(&self, candidate: &Candidate, apexes: &HashSet<Name>) -> bool {
+        let is_still_served = |version: &Arc<Version>| {
+            !apexes.contains(&version.apex) && self.before.served_until(&version.apex, self.delay).is_some()
         };
-        !candidate.main.ends_with(POLICY) && self.before.versions_with(Path::new(&candidate.main)).any(goes_on)
+        !candidate.main.ends_with(POLICY) && self.before.versions_with(Path::new(&candidate.main)).any(is_still_served)
     }
 
-    /// Serves a candidate, or what its zone was before.
-    fn take(&mut self, candidate: Candidate, right: Right) {
+    /// Adds the zone of a candidate to the model, or its last good version.
+    fn add(&mut self, candidate: Candidate, result: CollisionResult) {
         let (apex, mark) = (candidate.apex.clone(), self.builder.mark());
-        let mut found = self.problems.apart();
+        let mut found = self.problems.separate();
         let built = self.build(candidate, &mut found);
         self.problems.extend(found);
-        let Some(built) = built.filter(|_| right == Right::Own) else {
+        let Some(built) = built.filter(|_| result == CollisionResult::Accepted) else {
             self.builder.take_back(&mark);
-            if let (Some(apex), Right::Own | Right::Bad) = (apex, right) {
+            if let (Some(apex), CollisionResult::Accepted | CollisionResult::Bad) = (apex, result) {
                 self.fall_back(&apex);
             }
             return;
         };
         if let Some(version) = self.before.version(&built.apex).cloned() {
             let lost_all = version.steered > 0 && built.steered == 0;
-            if lost_all && self.before.goes_on_until(&built.apex, self.delay).is_some() {
+            if lost_all && self.before.served_until(&built.apex, self.delay).is_some() {
                 self.builder.take_back(&mark);
-                return self.vanish(&version, Gone::Names);
+                return self.vanish(&version, Disappearance::Names);
             }
         }
-        self.enter(built);
+        self.accept(built);
     }
 
-    /// Notes a zone that is served as its files are.
-    fn enter(&mut self, built: Built) {
+    /// Records a zone that is served as its files are now.
+    fn accept(&mut self, built: Built) {
         let Built { apex, main, steered, texts } = built;
         let known = self.before.version(&apex).filter(|version| version.main == main && version.texts == texts);
         let since = self.before.now();
         let version = known.cloned();
         let version = version.unwrap_or_else(|| Arc::new(Version { apex: apex.clone(), main, steered, since, texts }));
-        self.note(apex, Standing::Current, Some(version));
+        self.record(apex, VersionStatus::Current, Some(version));
     }
 
-    fn note(&mut self, apex: Name, standing: Standing, version: Option<Arc<Version>>) {
+    fn record(&mut self, apex: Name, status: VersionStatus, version: Option<Arc<Version>>) {
         self.seen.insert(apex.clone());
-        self.zones.push(ZoneState { apex, standing, version });
+        self.zones.push(ZoneState { apex, status, version });
     }
 
-    /// Adds what a candidate says to the model; `None` where it isn't valid.
+    /// Adds a candidate to the model; `None` if it is not valid.
     fn build(&mut self, candidate: Candidate, problems: &mut Problems) -> Option<Built> {
         let Candidate { apex, main, content, problems: found, read, .. } = candidate;
         problems.extend(found);
@@ -210,32 +211,32 @@ impl Reader<'_> {
         (problems.errors() == 0).then_some(Built { apex: apex?, main, steered, texts: read.texts })
     }
 
-    /// The last good version of a zone whose files are bad.
+    /// Adds the last good version of a zone whose files have errors. Without one, the zone is not served.
     fn fall_back(&mut self, apex: &Name) {
         if self.seen.contains(apex) {
             return;
         }
         let version = self.before.version(apex).cloned();
         if version.as_ref().is_some_and(|version| self.rebuild(version)) {
-            return self.note(apex.clone(), Standing::Kept, version);
+            return self.record(apex.clone(), VersionStatus::LastGood, version);
         }
         if version.is_some() {
-            self.unfit.push(apex.clone());
+            self.invalid.push(apex.clone());
         }
         self.builder.add_unserved(apex.clone());
-        self.note(apex.clone(), Standing::Unserved, version);
+        self.record(apex.clone(), VersionStatus::Unserved, version);
     }
 
-    /// The last good version of what disappeared, for as long as it goes on.
-    fn vanish(&mut self, version: &Arc<Version>, gone: Gone) {
-        let Some(until) = self.before.goes_on_until(&version.apex, self.delay) else { return };
+    /// Adds the last good version of a zone that disappeared, or whose names did, while it is still served.
+    fn vanish(&mut self, version: &Arc<Version>, gone: Disappearance) {
+        let Some(until) = self.before.served_until(&version.apex, self.delay) else { return };
         match self.rebuild(version) {
-            true => self.note(version.apex.clone(), Standing::Vanished(gone, until), Some(version.clone())),
-            false => self.unfit.push(version.apex.clone()),
+            true => self.record(version.apex.clone(), VersionStatus::Vanished(gone, until), Some(version.clone())),
+            false => self.invalid.push(version.apex.clone()),
         }
     }
 
-    /// Adds an earlier version of a zone to the model, if it is valid under the settings of today.
+    /// Adds an earlier version of a zone to the model, if it is valid under the present settings.
     fn rebuild(&mut self, version: &Version) -> bool {
         let mark = self.builder.mark();
         let texts = Texts::of_version(self.dir.shown, &version.texts);
@@ -253,7 +254,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether whoever watches the directory for zones sees this file too.
+/// Whether this file is watched anyway, as one of the zone files in the directory itself.
 fn is_listed(path: &Path) -> bool {
     let is_zone = path.to_str().is_some_and(|name| name.ends_with(POLICY) || name.ends_with(MASTER));
     is_zone && path.components().count() == 1

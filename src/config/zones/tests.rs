@@ -1,10 +1,10 @@
-//! What is served while files are bad, collide, disappear and come back: each zone by itself.
+//! Which version of each zone is served while files have errors, collide, disappear and come back.
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Flags, How, InForce, Loaded, Problem, ZoneState, again, start};
+use crate::config::{Flags, InForce, LoadOptions, Loaded, Problem, ZoneState, again, start};
 use crate::wire::Name;
 
 const SETTINGS: &str = "region = \"here\"\n[regions.here]\n[regions.there]\n";
@@ -12,15 +12,14 @@ const MASTER: &str = "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.1\n";
 
 /// A policy for `zone` whose one name is answered with 192.0.2.`host`.
 fn policy(zone: &str, host: u8) -> String {
-    format!(
-        "zone = \"{zone}\"\n[endpoint.e]\naddresses = [\"192.0.2.{host}\"]\nregion = \"there\"\n[name.www]\npool = \"e\"\n"
-    )
+    let endpoint = format!("[endpoint.e]\naddresses = [\"192.0.2.{host}\"]\nregion = \"there\"\n");
+    format!("zone = \"{zone}\"\n{endpoint}[name.www]\npool = \"e\"\n")
 }
 
-/// Something that happens to the files.
+/// A change of the files.
 type Change<'a> = &'a dyn Fn(&Server);
 
-/// A server's files, and what it made of them.
+/// The files of a server, and what it has loaded from them.
 struct Server {
     dir: tempfile::TempDir,
     in_force: Option<InForce>,
@@ -58,14 +57,14 @@ impl Server {
 
     fn load(&mut self, confirm_removal: bool) -> Result<Loaded, Vec<Problem>> {
         let file = self.dir.path().join("portolan.toml");
-        let how = How { settings_file: Some(&file), flags: &Flags::default(), now: self.now, confirm_removal };
+        let how = LoadOptions { settings_file: Some(&file), flags: &Flags::default(), now: self.now, confirm_removal };
         match &self.in_force {
             None => start(how, |_| Vec::new()),
             Some(in_force) => again(how, in_force),
         }
     }
 
-    /// Loads, and gives how each zone stands: `a. kept 1` has the address 192.0.2.1.
+    /// Loads, and returns the state of each zone: `a. kept 1` has the address 192.0.2.1.
     fn loads(&mut self) -> Vec<String> {
         self.take(false).0
     }
@@ -80,7 +79,7 @@ impl Server {
             let host = host.and_then(|text| Some(text.trim_end_matches(')').rsplit_once('.')?.1.to_owned()));
             let records = if loaded.model.zones[at].is_served() { "" } else { " nothing" };
             let host = host.map_or(String::new(), |host| format!(" {host}"));
-            format!("{} {}{host}{records}", zone.apex, zone.standing.as_str())
+            format!("{} {}{host}{records}", zone.apex, zone.status.as_str())
         };
         let lines = (0..loaded.zones.len()).map(line).collect();
         self.in_force = Some(InForce {
@@ -91,27 +90,28 @@ impl Server {
         (lines, loaded)
     }
 
-    /// Restarts with what was kept of the zones.
+    /// Restarts with the versions of the zones that were loaded before.
     fn restarts(&mut self) -> Vec<String> {
-        let kept: Vec<ZoneState> = self.in_force.take().map_or(Vec::new(), |in_force| in_force.zones.to_vec());
+        let recalled: Vec<ZoneState> = self.in_force.take().map_or(Vec::new(), |in_force| in_force.zones.to_vec());
         let file = self.dir.path().join("portolan.toml");
-        let how = How { settings_file: Some(&file), flags: &Flags::default(), now: self.now, confirm_removal: false };
-        let loaded = start(how, |_| kept).unwrap();
+        let how =
+            LoadOptions { settings_file: Some(&file), flags: &Flags::default(), now: self.now, confirm_removal: false };
+        let loaded = start(how, |_| recalled).unwrap();
         self.in_force = Some(InForce {
             settings: Arc::new(loaded.settings.clone()),
             model: Arc::new(loaded.model.clone()),
             zones: loaded.zones.clone(),
         });
-        loaded.zones.iter().map(|zone| format!("{} {}", zone.apex, zone.standing.as_str())).collect()
+        loaded.zones.iter().map(|zone| format!("{} {}", zone.apex, zone.status.as_str())).collect()
     }
 }
 
-fn told(loaded: &Loaded) -> String {
+fn refusals(loaded: &Loaded) -> String {
     loaded.refused.iter().map(|problem| format!("{problem}\n")).collect()
 }
 
 #[test]
-fn a_bad_zone_goes_on_as_it_was_and_the_others_go_over() {
+fn a_bad_zone_is_served_from_its_last_good_version_and_the_others_change() {
     let included = format!("{MASTER}$INCLUDE inc/more\n");
     let nets = "[pool.p]\nsteer = \"geo\"\nmembers = [{ to = \"e\", when = { nets = [\"file:nets\"] } }, \"e\"]\n\
                 [name.api]\npool = \"p\"\n";
@@ -141,7 +141,10 @@ fn a_bad_zone_goes_on_as_it_was_and_the_others_go_over() {
         let (zones, loaded) = server.take(false);
         assert_eq!(zones, ["a. kept 1", "b. current 2", "s. current"], "{slip}");
         assert!(loaded.is_news);
-        assert!(told(&loaded).contains("a. goes on with its last good version, of 1970-01-01 00:16:40 UTC"), "{slip}");
+        assert!(
+            refusals(&loaded).contains("a. is served from its last good version, of 1970-01-01 00:16:40 UTC"),
+            "{slip}"
+        );
         let (zones, loaded) = server.take(false);
         assert_eq!(zones, ["a. kept 1", "b. current 2", "s. current"], "{slip}");
         assert!(!loaded.is_news, "{slip}: nothing else changed");
@@ -152,14 +155,14 @@ fn a_bad_zone_goes_on_as_it_was_and_the_others_go_over() {
         server.write("a.policy.toml", &with_nets(3));
         let (zones, loaded) = server.take(false);
         assert_eq!(
-            (zones, told(&loaded).as_str()),
+            (zones, refusals(&loaded).as_str()),
             (vec!["a. current 3".into(), "b. current 2".into(), "s. current".into()], "")
         );
     }
 }
 
 #[test]
-fn a_static_zone_is_kept_as_well() {
+fn the_last_good_version_of_a_static_zone_is_served_as_well() {
     let mut server = Server::usual();
     server.loads();
     server.write("s.zone", "@ SOA\n");
@@ -174,7 +177,7 @@ fn a_zone_that_was_never_good_is_not_served_and_the_others_are() {
     server.write("s.zone", "@ SOA\n");
     let (zones, loaded) = server.take(false);
     assert_eq!(zones, ["a. unserved nothing", "b. current 1", "s. unserved nothing"]);
-    assert!(told(&loaded).contains("a. is not served: its names get SERVFAIL until its files are right"));
+    assert!(refusals(&loaded).contains("a. is not served: its names get SERVFAIL until its files are correct"));
     server.write("a.policy.toml", &policy("a.", 4));
     assert_eq!(server.loads(), ["a. current 4", "b. current 1", "s. unserved nothing"]);
 }
@@ -187,7 +190,7 @@ fn of_two_files_with_one_zone_the_one_that_had_it_counts() {
     server.write("a.policy.toml", &policy("a.", 2));
     let (zones, loaded) = server.take(false);
     assert_eq!(zones, ["a. current 2", "b. current 1", "s. current"], "its own changes are taken");
-    assert!(told(&loaded).contains("declared twice"), "{}", told(&loaded));
+    assert!(refusals(&loaded).contains("declared twice"), "{}", refusals(&loaded));
     let mut fresh = Server::usual();
     fresh.write("0.policy.toml", &policy("a.", 7));
     assert_eq!(fresh.loads(), ["a. unserved nothing", "b. current 1", "s. current"], "nobody knows which is meant");
@@ -204,11 +207,11 @@ fn of_two_policies_with_one_master_file_the_one_that_had_it_counts() {
     let (zones, loaded) = server.take(false);
     // b.zone is a part of the last good version of b., and no zone of its own.
     assert_eq!(zones, ["a. current 2", "b. kept 1", "s. current"]);
-    assert!(told(&loaded).contains("is the master file of two policies"));
+    assert!(refusals(&loaded).contains("is the master file of two policies"));
 }
 
 #[test]
-fn what_disappears_goes_on_for_a_while() {
+fn what_disappears_is_served_for_a_while() {
     let mut server = Server::usual();
     server.loads();
     server.remove("a.policy.toml");
@@ -216,7 +219,7 @@ fn what_disappears_goes_on_for_a_while() {
     server.now = 1010.0;
     let (zones, loaded) = server.take(false);
     assert_eq!(zones, ["b. current 1", "a. vanished 1", "s. vanished"]);
-    let says = told(&loaded);
+    let says = refusals(&loaded);
     assert!(says.contains("all steered names of a. disappeared from the files; they are served until"), "{says}");
     assert!(says.contains("s. disappeared from the files; it is served until"), "{says}");
     assert!(!loaded.is_news, "the same is served");
@@ -259,7 +262,7 @@ fn a_removal_that_is_confirmed_is_at_once_and_so_it_is_without_a_delay() {
 }
 
 #[test]
-fn names_that_all_go_from_a_policy_are_held_and_some_are_not() {
+fn a_policy_that_lost_all_its_names_is_served_from_its_last_good_version() {
     let mut server = Server::usual();
     server.loads();
     server.write("a.policy.toml", "zone = \"a.\"\n");
@@ -269,7 +272,7 @@ fn names_that_all_go_from_a_policy_are_held_and_some_are_not() {
 }
 
 #[test]
-fn a_restart_during_a_removal_holds_it_as_well() {
+fn a_restart_during_a_removal_does_not_end_it() {
     let mut server = Server::usual();
     server.loads();
     server.remove("a.policy.toml");
@@ -278,7 +281,7 @@ fn a_restart_during_a_removal_holds_it_as_well() {
 }
 
 #[test]
-fn a_master_file_of_another_name_is_no_zone_while_its_policy_is_held() {
+fn a_master_file_of_another_name_is_no_zone_while_the_policy_is_still_served() {
     let odd = policy("a.", 1).replace("\"a.\"\n", "\"a.\"\nfile = \"odd.zone\"\n");
     let mut server = Server::with(&[("a.policy.toml", &odd), ("odd.zone", MASTER)]);
     server.loads();
@@ -309,9 +312,9 @@ fn settings_that_a_zone_cannot_be_served_under_are_not_taken() {
     let (zones, loaded) = server.take(false);
     assert_eq!(zones, ["a. current 1", "b. current 1", "s. current"]);
     assert!(
-        told(&loaded).contains("the last good version of a. is not valid under these settings"),
+        refusals(&loaded).contains("the last good version of a. is not valid under these settings"),
         "{}",
-        told(&loaded)
+        refusals(&loaded)
     );
     assert!(loaded.is_news && loaded.settings.regions[1].name == "there");
     for zone in ["a", "b"] {
@@ -319,7 +322,7 @@ fn settings_that_a_zone_cannot_be_served_under_are_not_taken() {
     }
     let (zones, loaded) = server.take(false);
     assert_eq!(zones, ["a. current 2", "b. current 2", "s. current"]);
-    assert_eq!((told(&loaded).as_str(), &*loaded.settings.regions[1].name), ("", "elsewhere"));
+    assert_eq!((refusals(&loaded).as_str(), &*loaded.settings.regions[1].name), ("", "elsewhere"));
 }
 
 #[test]
@@ -330,7 +333,7 @@ fn bad_settings_do_not_stop_a_zone() {
     server.write("b.policy.toml", &policy("b.", 2));
     let (zones, loaded) = server.take(false);
     assert_eq!(zones, ["a. current 1", "b. current 2", "s. current"]);
-    assert!(told(&loaded).contains("colour") && loaded.is_news);
+    assert!(refusals(&loaded).contains("colour") && loaded.is_news);
     server.in_force = None;
     assert!(server.load(false).is_err(), "a start with bad settings is refused");
 }
@@ -342,7 +345,7 @@ fn side_file(name: &str, settings: &str, good: &str, bad: Option<&str>, starts_w
     let path = format!("../{name}");
     server.write(&path, good);
     let (_, first) = server.take(false);
-    assert_eq!(told(&first), "", "{name}");
+    assert_eq!(refusals(&first), "", "{name}");
     let spoil = |server: &Server| match bad {
         Some(bad) => server.write(&path, bad),
         None => server.remove(&path),
@@ -351,12 +354,12 @@ fn side_file(name: &str, settings: &str, good: &str, bad: Option<&str>, starts_w
     server.write("b.policy.toml", &policy("b.", 2));
     let (zones, loaded) = server.take(false);
     assert_eq!(zones, ["a. current 1", "b. current 2", "s. current"], "{name}");
-    assert!(told(&loaded).contains(name), "{name}: {}", told(&loaded));
-    let kept = |loaded: &Loaded| (loaded.settings.operators.tokens.clone(), loaded.settings.guard.cookies);
-    assert!(kept(&loaded) == kept(&first), "{name}: the old value goes on");
+    assert!(refusals(&loaded).contains(name), "{name}: {}", refusals(&loaded));
+    let secrets = |loaded: &Loaded| (loaded.settings.operators.tokens.clone(), loaded.settings.guard.cookies);
+    assert!(secrets(&loaded) == secrets(&first), "{name}: the previous value stays");
     server.in_force = None;
     match server.load(false) {
-        Ok(loaded) => assert!(starts_without && told(&loaded).contains(name), "{name}: {}", told(&loaded)),
+        Ok(loaded) => assert!(starts_without && refusals(&loaded).contains(name), "{name}: {}", refusals(&loaded)),
         Err(problems) => assert!(!starts_without, "{name}: {problems:?}"),
     }
 }
@@ -377,12 +380,12 @@ fn a_certificate_that_is_missing_stops_neither_a_zone_nor_a_start() {
     server.write("../portolan.toml", &format!("{SETTINGS}{settings}"));
     let (zones, loaded) = server.take(false);
     assert_eq!(zones, ["a. current 1", "b. current 1", "s. current"]);
-    assert!(told(&loaded).contains("c.pem") && told(&loaded).contains("no DoT, DoH or DoQ connection"));
+    assert!(refusals(&loaded).contains("c.pem") && refusals(&loaded).contains("no DoT, DoH or DoQ connection"));
     assert!(loaded.settings.tls.is_some_and(|tls| tls.certificate.is_none()));
 }
 
 #[test]
-fn a_database_that_is_bad_goes_on_as_it_was_and_a_start_without_it_is_refused() {
+fn a_bad_database_is_replaced_by_the_previous_one_and_a_start_without_it_is_refused() {
     let mut server = Server::usual();
     server.loads();
     server.write("../portolan.toml", &format!("{SETTINGS}[clients]\nmmdb = [\"geo.mmdb\"]\n"));
@@ -390,13 +393,13 @@ fn a_database_that_is_bad_goes_on_as_it_was_and_a_start_without_it_is_refused() 
     server.write("b.policy.toml", &policy("b.", 2));
     let (zones, loaded) = server.take(false);
     assert_eq!(zones, ["a. current 1", "b. current 2", "s. current"]);
-    assert!(told(&loaded).contains("geo.mmdb"));
+    assert!(refusals(&loaded).contains("geo.mmdb"));
     server.in_force = None;
     assert!(server.load(false).is_err(), "clients would be placed wrong");
 }
 
 #[test]
-fn every_file_that_was_asked_for_is_watched() {
+fn a_file_that_could_not_be_read_is_watched() {
     let mut server = Server::usual();
     fs::create_dir(server.dir.path().join("zones/inc")).unwrap();
     server.write("a.zone", &format!("{MASTER}$INCLUDE inc/missing\n"));

@@ -1,5 +1,5 @@
-//! What is known of each zone over several loads: which texts it was last good with, and whether those are its files of
-//! today. Values only.
+//! What is known of each zone from earlier loads: the texts of its last good version, and whether these are its present
+//! files. Values only.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use std::sync::Arc;
 use crate::config::texts::TextsByPath;
 use crate::wire::Name;
 
-/// The files of one zone as they were when they last made a valid zone.
+/// The files of one zone as they were when they were last valid.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Version {
     /// The zone.
     pub apex: Name,
-    /// Its policy file, or the master file of a static zone: the name in the zones directory.
+    /// The name of its policy file, or of the master file of a static zone, in the zones directory.
     pub main: String,
     /// How many steered names it has.
     pub steered: usize,
     /// When it was first loaded, Unix seconds.
     pub since: f64,
-    /// All of its files: the policy, the master file, what that includes, and files of nets.
+    /// All its files: the policy, the master file, the files that it includes, and files of nets.
     pub texts: TextsByPath,
 }
 
@@ -35,65 +35,65 @@ impl Version {
 pub struct ZoneState {
     /// The zone.
     pub apex: Name,
-    /// What is served of it, and why.
-    pub standing: Standing,
-    /// Its last good version; what is served, but for [`Standing::Unserved`].
+    /// Whether the version that is served is that of its files.
+    pub status: VersionStatus,
+    /// Its last good version. It is served, except with [`VersionStatus::Unserved`].
     pub version: Option<Arc<Version>>,
 }
 
-/// How what is served of a zone relates to its files.
+/// How the version of a zone that is served relates to its files.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Standing {
-    /// Its files as they are.
+pub enum VersionStatus {
+    /// It is the present version of its files.
     Current,
-    /// Its files have errors: the last good version goes on.
-    Kept,
-    /// Its files have errors, and there is no version that could be served: its names get SERVFAIL.
+    /// Its files have errors: the last good version is served.
+    LastGood,
+    /// Its files have errors, and no earlier version can be served: its names are answered with SERVFAIL.
     Unserved,
-    /// It disappeared from the files, and the last good version goes on until this time, Unix seconds.
-    Vanished(Gone, f64),
+    /// It disappeared from the files. The last good version is served until this time, Unix seconds.
+    Vanished(Disappearance, f64),
 }
 
-impl Standing {
-    /// The word for it in the status and on metrics.
+impl VersionStatus {
+    /// Its name in the API and on metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Standing::Current => "current",
-            Standing::Kept => "kept",
-            Standing::Unserved => "unserved",
-            Standing::Vanished(..) => "vanished",
+            VersionStatus::Current => "current",
+            VersionStatus::LastGood => "kept",
+            VersionStatus::Unserved => "unserved",
+            VersionStatus::Vanished(..) => "vanished",
         }
     }
 }
 
 /// What disappeared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Gone {
+pub enum Disappearance {
     /// The whole zone.
     Zone,
     /// All of its steered names.
     Names,
 }
 
-/// What was known before a load.
+/// The zones as they were before a load.
 #[derive(Debug, Default)]
-pub(in crate::config) struct Before {
+pub(in crate::config) struct ZoneHistory {
     zones: Arc<[ZoneState]>,
     /// Now, Unix seconds.
     now: f64,
-    /// Whether zones and names that disappeared are to go at once.
+    /// Whether zones and names that disappeared are removed at once.
     confirm_removal: bool,
     by_apex: HashMap<Name, usize>,
     by_main: HashMap<String, usize>,
-    /// By file that is part of a zone but not its main one.
+    /// By each file of a zone except its main one.
     by_part: HashMap<PathBuf, Vec<usize>>,
 }
 
-impl Before {
-    /// `zones` as the last load left them, or as they were kept over a restart. `now` in Unix seconds. With
-    /// `confirm_removal`, zones and names that disappeared go at once.
-    pub(in crate::config) fn new(zones: Arc<[ZoneState]>, now: f64, confirm_removal: bool) -> Before {
-        let mut before = Before { zones: zones.clone(), now, confirm_removal, ..Before::default() };
+impl ZoneHistory {
+    /// `zones` are those of the last load, or from the state directory after a restart. `now` is in Unix seconds. With
+    /// `confirm_removal`, zones and names that disappeared are removed at once.
+    pub(in crate::config) fn new(zones: Arc<[ZoneState]>, now: f64, confirm_removal: bool) -> ZoneHistory {
+        let mut before = ZoneHistory { zones: zones.clone(), now, confirm_removal, ..ZoneHistory::default() };
         for (at, zone) in zones.iter().enumerate() {
             before.by_apex.insert(zone.apex.clone(), at);
             let Some(version) = &zone.version else { continue };
@@ -129,17 +129,18 @@ impl Before {
         self.zones.get(*self.by_main.get(main)?)?.version.as_ref()
     }
 
-    /// The last good versions that had this file as a part.
+    /// The last good versions that had this file, not as their main one.
     pub(super) fn versions_with(&self, part: &Path) -> impl Iterator<Item = &Arc<Version>> {
         let all = self.by_part.get(part).into_iter().flatten();
         all.filter_map(|at| self.zones.get(*at)?.version.as_ref())
     }
 
-    /// Until when what disappeared of a zone goes on; `None` where it is over, or was confirmed.
-    pub(super) fn goes_on_until(&self, apex: &Name, delay: f64) -> Option<f64> {
-        let until = match self.zone(apex).map(|zone| zone.standing) {
-            Some(Standing::Vanished(_, until)) => until,
-            Some(Standing::Current | Standing::Kept | Standing::Unserved) | None => self.now + delay,
+    /// Until when a zone is served that disappeared, or whose names did; `None` if that time is over or the removal is
+    /// confirmed.
+    pub(super) fn served_until(&self, apex: &Name, delay: f64) -> Option<f64> {
+        let until = match self.zone(apex).map(|zone| zone.status) {
+            Some(VersionStatus::Vanished(_, until)) => until,
+            Some(VersionStatus::Current | VersionStatus::LastGood | VersionStatus::Unserved) | None => self.now + delay,
         };
         (!self.confirm_removal && until > self.now).then_some(until)
     }
@@ -149,25 +150,25 @@ impl Before {
 mod tests {
     use super::*;
 
-    fn before(standing: Standing, now: f64, confirm_removal: bool) -> Before {
-        let zone = ZoneState { apex: Name::root(), standing, version: None };
-        Before::new([zone].into(), now, confirm_removal)
+    fn before(status: VersionStatus, now: f64, confirm_removal: bool) -> ZoneHistory {
+        let zone = ZoneState { apex: Name::root(), status, version: None };
+        ZoneHistory::new([zone].into(), now, confirm_removal)
     }
 
     #[test]
-    fn what_disappeared_goes_on_until_its_time_is_over_or_somebody_confirms() {
-        let vanished = Standing::Vanished(Gone::Zone, 160.0);
-        for (standing, now, confirmed, expected) in [
-            (Standing::Current, 100.0, false, Some(160.0)),
-            (Standing::Kept, 100.0, false, Some(160.0)),
+    fn what_disappeared_is_served_until_its_time_is_over_or_the_removal_is_confirmed() {
+        let vanished = VersionStatus::Vanished(Disappearance::Zone, 160.0);
+        for (status, now, confirmed, expected) in [
+            (VersionStatus::Current, 100.0, false, Some(160.0)),
+            (VersionStatus::LastGood, 100.0, false, Some(160.0)),
             (vanished, 130.0, false, Some(160.0)),
             (vanished, 160.0, false, None),
             (vanished, 130.0, true, None),
-            (Standing::Current, 100.0, true, None),
+            (VersionStatus::Current, 100.0, true, None),
         ] {
-            let before = before(standing, now, confirmed);
-            assert_eq!(before.goes_on_until(&Name::root(), 60.0), expected, "{standing:?} at {now}");
+            let before = before(status, now, confirmed);
+            assert_eq!(before.served_until(&Name::root(), 60.0), expected, "{status:?} at {now}");
         }
-        assert_eq!(before(Standing::Current, 100.0, false).goes_on_until(&Name::root(), 0.0), None, "no delay");
+        assert_eq!(before(VersionStatus::Current, 100.0, false).served_until(&Name::root(), 0.0), None, "no delay");
     }
 }

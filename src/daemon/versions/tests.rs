@@ -11,7 +11,7 @@ fn version(zone: &str, since: f64, text: &str) -> ZoneState {
     let texts = texts.map(|(path, text)| (PathBuf::from(path), Arc::from(text.as_bytes())));
     let main = "a.policy.toml".to_owned();
     let version = Version { apex: apex.clone(), main, steered: 3, since, texts: texts.into_iter().collect() };
-    ZoneState { apex, standing: Standing::Current, version: Some(Arc::new(version)) }
+    ZoneState { apex, status: VersionStatus::Current, version: Some(Arc::new(version)) }
 }
 
 fn names(dir: &Path) -> Vec<String> {

@@ -1,5 +1,5 @@
-//! SVCB and HTTPS records (RFC 9460): the text form of their parameters, and what no parameters can be, however they
-//! were written. Pure.
+//! SVCB and HTTPS records (RFC 9460): the text form of their parameters, and the rules that the parameters must satisfy,
+//! in text form or as octets. Pure.
 
 #[cfg(test)]
 mod tests;
@@ -9,10 +9,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use domain::utils::base64;
 
-use crate::config::zonefile::content::{Words, Wrong, unescaped};
+use crate::config::zonefile::content::limits::name_len;
+use crate::config::zonefile::content::{ContentFields, Wrong, unescaped};
 use crate::config::zonefile::names;
 
-/// Parameters with a name, and its number (IANA, DNS Service Parameter Keys).
+/// The names of parameters and their numbers (IANA, DNS Service Parameter Keys).
 const KEYS: [(&str, u16); 10] = [
     ("mandatory", MANDATORY),
     ("alpn", ALPN),
@@ -48,44 +49,37 @@ const NOT_THERE: &str = "it names a parameter that the record does not have (RFC
 type Params = BTreeMap<u16, Vec<u8>>;
 
 /// Priority, target and parameters (RFC 9460, 2.1). `origin` is in wire form.
-pub(super) fn binding(words: &mut Words<'_>, origin: &[u8]) -> Result<Vec<u8>, Wrong> {
-    let priority = words.number::<u16>()?;
-    let target = names::resolve(words.next()?, origin).map_err(|_| words.wrong("expected a name"))?;
+pub(super) fn binding(fields: &mut ContentFields<'_>, origin: &[u8]) -> Result<Vec<u8>, Wrong> {
+    let priority = fields.number::<u16>()?;
+    let target = names::resolve(fields.next()?, origin).map_err(|_| fields.wrong("expected a name"))?;
     let (mut params, mut places) = (Params::new(), BTreeMap::new());
-    while words.peek().is_some() {
-        let (key, value) = param(words.next()?).map_err(|reason| words.wrong(reason))?;
+    while fields.peek().is_some() {
+        let (key, value) = param(fields.next()?).map_err(|reason| fields.wrong(reason))?;
         if let Some(reason) = value_fault(key, &value) {
-            return Err(words.wrong(reason));
+            return Err(fields.wrong(reason));
         }
         if params.insert(key, value).is_some() {
-            return Err(words.wrong(TWICE));
+            return Err(fields.wrong(TWICE));
         }
-        places.insert(key, words.at - 1);
+        places.insert(key, fields.at - 1);
     }
     if let Some((key, reason)) = inconsistency(&params) {
-        return Err(Wrong { at: places.get(&key).copied().unwrap_or(words.at), reason });
+        return Err(Wrong { at: places.get(&key).copied().unwrap_or(fields.at), reason });
     }
     let mut octets = [&priority.to_be_bytes(), target.as_slice()].concat();
     for (key, value) in params {
-        let len = u16::try_from(value.len()).map_err(|_| words.wrong("it is longer than 65535 octets"))?;
+        let len = u16::try_from(value.len()).map_err(|_| fields.wrong("it is longer than 65535 octets"))?;
         octets.extend([key.to_be_bytes(), len.to_be_bytes()].concat());
         octets.extend(value);
     }
     Ok(octets)
 }
 
-/// What makes the octets of a SVCB or HTTPS record impossible.
+/// What is wrong with the octets of a SVCB or HTTPS record.
 pub(super) fn fault(rdata: &[u8]) -> Option<&'static str> {
     const CUT: &str = "its parameters are cut short";
-    let mut name_len = 2;
-    loop {
-        let len = usize::from(*rdata.get(name_len)?);
-        name_len += 1 + len;
-        if len == 0 {
-            break;
-        }
-    }
-    let (mut rest, mut params) = (rdata.get(name_len..)?, Params::new());
+    let after_priority = rdata.get(2..)?;
+    let (mut rest, mut params) = (after_priority.get(name_len(after_priority)?..)?, Params::new());
     while !rest.is_empty() {
         let Some(([k1, k2, l1, l2], after)) = rest.split_first_chunk::<4>() else { return Some(CUT) };
         let key = u16::from_be_bytes([*k1, *k2]);
@@ -107,7 +101,7 @@ pub(super) fn fault(rdata: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Parameters that can't be together: the key of the one that is wrong, and why.
+/// Parameters that contradict each other: the key of the wrong one, and the reason.
 fn inconsistency(params: &Params) -> Option<(u16, &'static str)> {
     if params.contains_key(&NO_DEFAULT_ALPN) && !params.contains_key(&ALPN) {
         return Some((NO_DEFAULT_ALPN, NEEDS_ALPN));
@@ -117,7 +111,7 @@ fn inconsistency(params: &Params) -> Option<(u16, &'static str)> {
     missing.then_some((MANDATORY, NOT_THERE))
 }
 
-/// What a value in wire form can't be; of keys without a meaning here everything goes.
+/// What is wrong with a value in wire form. The value of an unknown key may be anything.
 fn value_fault(key: u16, value: &[u8]) -> Option<&'static str> {
     let pairs = || value.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let whole = |len: usize| !value.is_empty() && value.len().is_multiple_of(len);
@@ -140,7 +134,7 @@ fn value_fault(key: u16, value: &[u8]) -> Option<&'static str> {
     (!fits).then_some(expected)
 }
 
-/// One or more ids of 1 to 255 octets, each behind its length (RFC 9460, 7.1.1).
+/// One or more ids of 1 to 255 octets, each after its length (RFC 9460, 7.1.1).
 fn is_alpn(mut value: &[u8]) -> bool {
     if value.is_empty() {
         return false;
@@ -166,10 +160,10 @@ fn is_dohpath(value: &[u8]) -> bool {
 }
 
 /// `key`, `key=value` or `key="value"`: the key's number and the value in wire form.
-fn param(word: &[u8]) -> Result<(u16, Vec<u8>), &'static str> {
-    let (key, written) = match word.iter().position(|byte| *byte == b'=') {
-        Some(at) => (&word[..at], &word[at + 1..]),
-        None => (word, &[][..]),
+fn param(field: &[u8]) -> Result<(u16, Vec<u8>), &'static str> {
+    let (key, written) = match field.iter().position(|byte| *byte == b'=') {
+        Some(at) => (&field[..at], &field[at + 1..]),
+        None => (field, &[][..]),
     };
     let key = std::str::from_utf8(key).map_err(|_| NO_KEY)?;
     let inner = match written.strip_prefix(b"\"") {
@@ -179,21 +173,21 @@ fn param(word: &[u8]) -> Result<(u16, Vec<u8>), &'static str> {
     if has_quote(inner) {
         return Err("it has a quote within its value; write `\\\"`");
     }
-    let text = unescaped(inner).ok_or("it has an escape that is none; write `\\` and three digits up to 255")?;
+    let text = unescaped(inner).ok_or("it has an invalid escape; write `\\` and three digits up to 255")?;
     if let Some((_, number)) = KEYS.iter().find(|(name, _)| *name == key) {
         return Ok((*number, named_value(*number, inner, text).ok_or_else(|| expected_of(*number))?));
     }
-    // The form for unknown keys: the octets are the value as it is sent (RFC 9460, 2.1).
+    // The form for unknown keys: the octets are the value in wire form (RFC 9460, 2.1).
     Ok((numbered(key).ok_or(NO_KEY)?, text))
 }
 
-/// The message for a value that isn't even in its key's form.
+/// The message for a value that does not have the form of its key.
 fn expected_of(key: u16) -> &'static str {
-    // Of keys that want no value, one that isn't empty is wrong; of the others, an empty one is.
+    // An empty value is wrong for most keys, and a value that is not empty for keys that have none.
     value_fault(key, &[]).or_else(|| value_fault(key, &[0])).unwrap_or(NO_VALUE)
 }
 
-/// Whether there is a quote that isn't escaped.
+/// Whether there is an unescaped quote.
 fn has_quote(text: &[u8]) -> bool {
     let mut escaped = false;
     text.iter().any(|byte| {
@@ -210,7 +204,8 @@ fn numbered(key: &str) -> Option<u16> {
     (is_number && (digits == "0" || !digits.starts_with('0'))).then(|| digits.parse().ok()).flatten()
 }
 
-/// The wire form of a value as its key's own text form has it. `written` still has its escapes, which most forms forbid.
+/// The wire form of a value that is in the text form of its key. `written` still has its escapes, which most keys
+/// forbid; in `text` they are replaced.
 fn named_value(key: u16, written: &[u8], text: Vec<u8>) -> Option<Vec<u8>> {
     if key == ALPN {
         return ids(&text);
@@ -230,32 +225,26 @@ fn named_value(key: u16, written: &[u8], text: Vec<u8>) -> Option<Vec<u8>> {
             Some(keys.into_iter().flat_map(u16::to_be_bytes).collect())
         }
         PORT => number(plain).map(|port| port.to_be_bytes().to_vec()),
-        IPV4HINT => plain
-            .split(',')
-            .map(|ip| ip.parse().ok().map(|ip: Ipv4Addr| ip.octets()))
-            .collect::<Option<Vec<_>>>()
-            .map(|ips| ips.concat()),
-        IPV6HINT => plain
-            .split(',')
-            .map(|ip| ip.parse().ok().map(|ip: Ipv6Addr| ip.octets()))
-            .collect::<Option<Vec<_>>>()
-            .map(|ips| ips.concat()),
+        IPV4HINT => list(plain, |ip| Some(ip.parse::<Ipv4Addr>().ok()?.octets())),
+        IPV6HINT => list(plain, |ip| Some(ip.parse::<Ipv6Addr>().ok()?.octets())),
         ECH => base64::decode(plain).ok(),
-        TLS_SUPPORTED_GROUPS => plain
-            .split(',')
-            .map(|group| number(group).map(u16::to_be_bytes))
-            .collect::<Option<Vec<_>>>()
-            .map(|groups| groups.concat()),
-        // The others have no value, which is said where the value is judged.
+        TLS_SUPPORTED_GROUPS => list(plain, |group| number(group).map(u16::to_be_bytes)),
+        // The other keys have no value; `value_fault` reports one.
         _ => Some(text),
     }
+}
+
+/// The wire form of items with commas between them.
+fn list<const N: usize>(text: &str, item: impl Fn(&str) -> Option<[u8; N]>) -> Option<Vec<u8>> {
+    let items: Option<Vec<[u8; N]>> = text.split(',').map(item).collect();
+    items.map(|items| items.concat())
 }
 
 fn number(text: &str) -> Option<u16> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// A list of ids with commas between them; `\,` and `\\` within one (RFC 9460, A.1).
+/// A list of ids with commas between them; within an id a comma is `\,` and a backslash `\\` (RFC 9460, A.1).
 fn ids(text: &[u8]) -> Option<Vec<u8>> {
     let (mut value, mut id) = (Vec::new(), Vec::new());
     let mut rest = text.iter();

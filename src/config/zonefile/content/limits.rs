@@ -1,9 +1,10 @@
-//! What no octets can be the content of a record, though they have the form of its type: a digest of the wrong length,
-//! a key that is missing, a type that no zone holds. Pure.
+//! Content that has the form of its type and is invalid all the same: a digest of the wrong length, a missing key, a
+//! type that no zone has. Pure.
 
 use super::binding;
+use crate::wire::code::rtype::{DS, HTTPS, NSEC, OPT, SVCB};
 
-/// A type of messages only.
+/// The reason for a type that exists in messages only.
 pub(in crate::config::zonefile) const FOR_MESSAGES: &str = "this type is for messages, a zone has none";
 
 const EMPTY: &str = "its content is missing";
@@ -14,10 +15,9 @@ const KEY: u16 = 25;
 const X25: u16 = 19;
 const LOC: u16 = 29;
 const CERT: u16 = 37;
-const OPT: u16 = 41;
-const DS: u16 = 43;
+
 const SSHFP: u16 = 44;
-const NSEC: u16 = 47;
+
 const DNSKEY: u16 = 48;
 const NSEC3: u16 = 50;
 const TLSA: u16 = 52;
@@ -25,20 +25,19 @@ const SMIMEA: u16 = 53;
 const RKEY: u16 = 57;
 const CDS: u16 = 59;
 const CDNSKEY: u16 = 60;
-const SVCB: u16 = 64;
-const HTTPS: u16 = 65;
+
 const EUI48: u16 = 108;
 const EUI64: u16 = 109;
 const CAA: u16 = 257;
 const TA: u16 = 32768;
 const DLV: u16 = 32769;
 
-/// Whether a type is a meta type or one of questions (RFC 6895, 3.1).
+/// Whether a type is a meta type or a query type (RFC 6895, 3.1).
 pub(in crate::config::zonefile) fn is_for_messages(rtype: u16) -> bool {
     matches!(rtype, 0 | OPT | 128..=255)
 }
 
-/// What makes a record impossible whatever its text was.
+/// What is wrong with the content of a record, however it was written.
 pub(in crate::config::zonefile) fn fault(rtype: u16, rdata: &[u8]) -> Option<&'static str> {
     match rtype {
         _ if is_for_messages(rtype) => Some(FOR_MESSAGES),
@@ -70,7 +69,7 @@ pub(in crate::config::zonefile) fn fault(rtype: u16, rdata: &[u8]) -> Option<&'s
     }
 }
 
-/// RFC 4034, 5.1.3 and its successors; another digest type may have any length.
+/// RFC 4034, 5.1.3 and its successors; an unknown digest type may have any length.
 fn digest(rdata: &[u8]) -> Option<&'static str> {
     let digest = rdata.len().saturating_sub(4);
     let expected = match rdata.get(3) {
@@ -103,8 +102,8 @@ fn location(rdata: &[u8]) -> Option<&'static str> {
     (!fits).then_some("its octets are not those of a place (RFC 1876, 2)")
 }
 
-/// How long the name is that stands first.
-fn name_len(rdata: &[u8]) -> Option<usize> {
+/// The length of the name at the beginning.
+pub(super) fn name_len(rdata: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         let len = usize::from(*rdata.get(at)?);

@@ -1,29 +1,29 @@
-//! LOC (RFC 1876): where a thing stands, as degrees, minutes and seconds, altitude, and how sure that is.
+//! LOC (RFC 1876): a position as degrees, minutes and seconds, an altitude, a size, and two precisions.
 
-use super::{Words, Wrong};
+use super::{ContentFields, Wrong};
 
 /// Thousandths of a second of arc at the equator and the prime meridian (RFC 1876, 2).
 const MIDDLE: i64 = 1 << 31;
 /// Centimetres of the lowest altitude, 100,000 m below the sea (RFC 1876, 2).
 const ALTITUDE_BASE: i64 = 10_000_000;
-/// Size and precisions in metres that are taken where none is written (RFC 1876, 3): 1, 10,000 and 10.
+/// The default size and precisions (RFC 1876, 3): 1, 10,000 and 10 metres.
 const DEFAULT_PRECISIONS: [u8; 3] = [0x12, 0x16, 0x13];
 /// Longest size or precision in centimetres (RFC 1876, 3: 90,000,000 m).
 const MAX_PRECISION: i64 = 9_000_000_000;
 
 /// `d [m [s]] N|S d [m [s]] E|W altitude[m] [size[m] [horizontal[m] [vertical[m]]]]`
-pub(super) fn location(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
-    let latitude = angle(words, 90, ["N", "S"], "expected degrees, minutes and seconds, then N or S")?;
-    let longitude = angle(words, 180, ["E", "W"], "expected degrees, minutes and seconds, then E or W")?;
-    let altitude = words.read("expected an altitude, such as 24.5m", |word| {
-        let centimetres = fixed(word.strip_suffix('m').unwrap_or(word), 2)? + ALTITUDE_BASE;
+pub(super) fn location(fields: &mut ContentFields<'_>) -> Result<Vec<u8>, Wrong> {
+    let latitude = angle(fields, 90, ["N", "S"], "expected degrees, minutes and seconds, then N or S")?;
+    let longitude = angle(fields, 180, ["E", "W"], "expected degrees, minutes and seconds, then E or W")?;
+    let altitude = fields.read("expected an altitude, such as 24.5m", |field| {
+        let centimetres = fixed(field.strip_suffix('m').unwrap_or(field), 2)? + ALTITUDE_BASE;
         u32::try_from(centimetres).ok()
     })?;
     let mut precisions = DEFAULT_PRECISIONS;
     for precision in &mut precisions {
-        if words.peek().is_some() {
-            *precision = words.read("expected metres, such as 30m", |word| {
-                let centimetres = fixed(word.strip_suffix('m').unwrap_or(word), 2)?;
+        if fields.peek().is_some() {
+            *precision = fields.read("expected metres, such as 30m", |field| {
+                let centimetres = fixed(field.strip_suffix('m').unwrap_or(field), 2)?;
                 (0..=MAX_PRECISION).contains(&centimetres).then(|| power_of_ten(centimetres))
             })?;
         }
@@ -36,30 +36,30 @@ pub(super) fn location(words: &mut Words<'_>) -> Result<Vec<u8>, Wrong> {
     Ok(octets)
 }
 
-/// An angle in thousandths of a second, as it is in the record: one side of the middle or the other.
-fn angle(words: &mut Words<'_>, most: i64, sides: [&str; 2], expected: &'static str) -> Result<u32, Wrong> {
+/// An angle as it is in the record: [`MIDDLE`] plus or minus thousandths of a second of arc.
+fn angle(fields: &mut ContentFields<'_>, most: i64, sides: [&str; 2], expected: &'static str) -> Result<u32, Wrong> {
     const UNITS: [i64; 3] = [3_600_000, 60_000, 1000];
     let mut total = 0;
     for at in 0..=UNITS.len() {
-        let word = words.read(expected, |word| Some(word.to_owned()))?;
-        let wrong = words.wrong(expected);
-        if at > 0 && sides.contains(&word.as_str()) {
-            let side = if word == sides[0] { total } else { -total };
+        let field = fields.read(expected, |field| Some(field.to_owned()))?;
+        let wrong = fields.wrong(expected);
+        if at > 0 && sides.contains(&field.as_str()) {
+            let side = if field == sides[0] { total } else { -total };
             let fits = total <= most * UNITS[0];
             return u32::try_from(MIDDLE + side).ok().filter(|_| fits).ok_or(wrong);
         }
         let unit = UNITS.get(at).ok_or(wrong)?;
-        let value = fixed(&word, if at == 2 { 3 } else { 0 }).ok_or(wrong)?;
+        let value = fixed(&field, if at == 2 { 3 } else { 0 }).ok_or(wrong)?;
         let bound = [most + 1, 60, 60_000][at];
         if !(0..bound).contains(&value) {
             return Err(wrong);
         }
         total += if at == 2 { value } else { value * unit };
     }
-    Err(words.wrong(expected))
+    Err(fields.wrong(expected))
 }
 
-/// A decimal number times ten to the power of `decimals`, with that many digits after its dot at most.
+/// A decimal number times ten to the power of `decimals`; it has at most that many digits after its dot.
 fn fixed(text: &str, decimals: usize) -> Option<i64> {
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
@@ -85,8 +85,8 @@ mod tests {
     use crate::config::zonefile::content::octets;
 
     fn read(text: &str) -> String {
-        let words: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
-        match octets("LOC", &words, &[0]).unwrap() {
+        let fields: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
+        match octets("LOC", &fields, &[0]).unwrap() {
             Ok(octets) => octets.iter().map(|octet| format!("{octet:02x}")).collect(),
             Err(wrong) => format!("{} {}", wrong.at, wrong.reason),
         }
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn places_are_as_other_servers_write_them() {
-        // The octets are what BIND 9.18, Knot 3.2 and NSD 4.6 answer for the same text.
+        // BIND 9.18, Knot 3.2 and NSD 4.6 answer these octets for the same text.
         for (text, octets) in [
             ("42 21 54 N 71 06 18 W -24m 30m", "0033161389172dd070be15f000988d20"),
             ("52 N 0 E 0", "001216138b2872008000000000989680"),

@@ -6,24 +6,24 @@ use crate::config::zonefile::content::{Wrong, fault, octets};
 const COM: &str = "03666f6f076578616d706c6503636f6d00";
 const ORG: &str = "03666f6f076578616d706c65036f726700";
 
-fn words(text: &str) -> Vec<&[u8]> {
-    let (mut words, mut start, mut quoted) = (Vec::new(), 0, false);
+fn fields(text: &str) -> Vec<&[u8]> {
+    let (mut fields, mut start, mut quoted) = (Vec::new(), 0, false);
     let bytes = text.as_bytes();
     for at in 0..=bytes.len() {
         match bytes.get(at) {
             Some(b'"') if at == 0 || bytes[at - 1] != b'\\' => quoted = !quoted,
             Some(b' ') | None if !quoted => {
-                words.extend(Some(&bytes[start..at]).filter(|word| !word.is_empty()));
+                fields.extend(Some(&bytes[start..at]).filter(|field| !field.is_empty()));
                 start = at + 1;
             }
             Some(_) | None => {}
         }
     }
-    words
+    fields
 }
 
 fn read(text: &str) -> Result<String, Wrong> {
-    let read = octets("SVCB", &words(text), b"\x06origin\x00").unwrap();
+    let read = octets("SVCB", &fields(text), b"\x06origin\x00").unwrap();
     read.map(|octets| octets.iter().map(|octet| format!("{octet:02x}")).collect())
 }
 
@@ -139,7 +139,7 @@ fn known_keys_may_be_written_as_numbers() {
 }
 
 #[test]
-fn what_is_wrong_is_shown_at_its_word() {
+fn an_error_is_shown_at_its_field() {
     for (text, at, reason) in [
         ("1 . port=1 no-default-alpn", 3, super::NEEDS_ALPN),
         ("1 . mandatory=alpn port=1", 2, super::NOT_THERE),
