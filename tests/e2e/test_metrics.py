@@ -9,7 +9,7 @@ from processes import wait_until
 from test_operator import operate, write_tokens
 
 HERE = Path(__file__).parents[2]
-MANUAL = "".join((HERE / name).read_text() for name in ("README.md", "zones/README.md"))
+MANUAL = "".join(path.read_text() for path in [HERE / "zones/README.md", *(HERE / "docs").glob("*.md")])
 
 CONTRACT = {
     "portolan_queries_total": ("counter", {"transport", "rcode"}),

@@ -36,7 +36,7 @@ def wrong(validator, text):
 
 def blocks():
     """The whole files that the documents show."""
-    for document in [ROOT / "README.md", ROOT / "zones" / "README.md"]:
+    for document in [ROOT / "README.md", ROOT / "zones" / "README.md", *(ROOT / "docs").glob("*.md")]:
         for block in re.findall(r"^```toml\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL):
             try:
                 tables = tomllib.loads(block)

@@ -1,9 +1,10 @@
-"""README.md, followed to the letter: its code blocks are run one after the other in one shell, and what they print is
-compared with what the document shows. `README_UPDATE=1` writes what was printed into the document instead.
+"""The documents, followed to the letter: the code blocks of each one are run one after the other in one shell, and what they
+print is compared with what the document shows. `DOCUMENTS_UPDATE=1` writes what was printed into the document instead.
 
-A block's language says what it is. `console`: commands after `$ `, each with its output. `sh`: a script that is run, and
-prints nothing that is shown. `toml` is loaded by tests/docs.rs; `text` shows a part of something. Blocks that can't be run
-here are listed in NOT_RUN, each with the reason."""
+The language of a block says what is done with it. `console`: commands after `$ `, each with its output. `sh`: a script that
+is run; its output isn't shown. `json` is parsed. `toml` and `zone` are loaded by tests/docs.rs. `text` shows output, or a
+file that this program doesn't read. Blocks that can't be run or compared are listed in NOT_RUN, each with the reason."""
+import json
 import os
 import re
 import secrets
@@ -21,23 +22,39 @@ from processes import leashed
 pytestmark = pytest.mark.places
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-UPDATE = os.environ.get("README_UPDATE") == "1"
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "zones/README.md"] + sorted(
+    str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")
+)
+UPDATE = os.environ.get("DOCUMENTS_UPDATE") == "1"
 
-# By the first line of the block.
+# Reasons that several blocks have.
+BUILDS = "builds the program or runs tests/run, which runs this test"
+OUTPUT = "output that has a test of its own: "
+OF_OTHERS = "a file of another program"
+
+# (document, first line of the block): reason.
 NOT_RUN = {
-    "cargo build --release": "the program under test is built already; tests/run and the demo have tests of their own",
-    "sudo setcap cap_net_bind_service,cap_net_raw=+ep /usr/local/bin/portolan   # cap_net_raw is for icmp monitors":
-        "changes a file of the system; the rights that it gives have tests of their own (test_commands.py)",
-    "kdig @192.0.2.53 +tls   www.svc.example      # of Debian's package knot-dnsutils":
-        "asks a server with an address of an example; the same questions are asked in test_encrypted.py",
+    ("README.md", "cargo run --release -- demo    # three regions on your machine; Ctrl-C ends it"): BUILDS,
+    ("CONTRIBUTING.md", "cargo build"): BUILDS,
+    ("zones/README.md", "svc.example.policy.toml:10:20: error: there is no endpoint or pool `asm1` (hint: did you mean `ams1`?) "
+                        "[see zones/README.md#poolname-a-steered-group]"): OUTPUT + "tests/check",
+    ("zones/README.md", 'curl -X PUT -H "authorization: Bearer $PORTOLAN_TOKEN" -d \'{"ttl":"5s"}\' '
+                        "http://127.0.0.1:8053/v1/heartbeat/fra1"): "the same requests are sent in test_heartbeat.py",
+    ("zones/README.md", "_http._tcp.www  20  SRV    0 65535 8080 fra1.endpoints.svc.example."): OUTPUT + "test_services.py",
+    ("zones/README.md", "resolvers portolan"): OF_OTHERS + "; the same one is used in test_services.py",
+    ("docs/operating.md",
+     "sudo setcap cap_net_bind_service,cap_net_raw=+ep /usr/local/bin/portolan   # cap_net_raw is for icmp monitors"):
+        "changes a file of the system; the privileges that it gives have tests of their own (test_commands.py)",
+    ("docs/overrides.md", "# who may do what"): "a file of tokens; test_operator.py has such files",
 }
 
-LANGUAGES = {"console", "sh", "toml", "text", "json"}
+RUN = {"console", "sh"}
+LOADED = {"toml", "zone"}
+LANGUAGES = RUN | LOADED | {"json", "text"}
 FENCE = re.compile(r"(?ms)^(?P<indent> *)```(?P<language>\w*)\n(?P<body>.*?)^ *```$")
 
-# Commands that only ask: they are run again until they print what is expected, or the time is up.
-ASKS = re.compile(r"(dig|for|portolan (status|explain|simulate|overrides|check))\b")
+# Commands that only read: they are run again until they print what is expected, or the time is up.
+READS = re.compile(r"(dig|for|curl -s|portolan (status|explain|simulate|overrides|check))\b")
 SETTLE_SECONDS = 20
 # What runs in the background prints when it is ready.
 BACKGROUND_SECONDS = 30
@@ -50,6 +67,7 @@ VARYING = [
     (r"\bpid \d+", "pid N"),
     (r"says [\w-]+", "says VANTAGE"),
     (r"IN\s+A\s+127\.0\.0\.1[12]$", "IN A ONE-OF-TWO"),
+    (r"(;; flags: [^;]*);.*", r"\1"),
     (r" +", " "),
 ]
 
@@ -59,6 +77,9 @@ class Block:
         self.language, self.body, self.at = found["language"], found["body"], found.span("body")
         self.indent = found["indent"]
         self.line = found.string[: found.start()].count("\n") + 1
+
+    def first(self):
+        return self.lines()[0]
 
     def lines(self):
         return [line.removeprefix(self.indent) for line in self.body.splitlines()]
@@ -142,50 +163,67 @@ def is_as_shown(command, shown, printed):
 
 
 def follow(shell, block, command, shown):
-    """Runs a step; gives what it printed."""
+    """Runs a step; returns what it printed."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         code, printed = shell.run(command, wanted=len(shown or []))
-        where = f"README.md, the block of line {block.line}: $ {command}\n"
+        where = f"the block of line {block.line}: $ {command}\n"
         assert code == 0, where + f"ended with {code}\n" + "\n".join(printed)
         if shown is None or is_as_shown(command, shown, printed):
             return printed
         if UPDATE:
             return printed
-        if not ASKS.match(command) or time.monotonic() > deadline:
+        if not READS.match(command) or time.monotonic() > deadline:
             pytest.fail(where + "--- shown\n" + "\n".join(shown) + "\n--- printed\n" + "\n".join(printed))
         time.sleep(0.3)
 
 
-def blocks():
-    return [Block(found) for found in FENCE.finditer(README.read_text())]
+def blocks(document):
+    return [Block(found) for found in FENCE.finditer((ROOT / document).read_text())]
 
 
-def test_every_block_is_run_or_listed():
-    found = blocks()
+def runnable(document):
+    return [b for b in blocks(document) if b.language in RUN and (document, b.first()) not in NOT_RUN]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_block_is_run_or_listed(document):
+    found = blocks(document)
+    assert (ROOT / document).read_text().count("```") == 2 * len(found), "a fence that this test doesn't read"
     assert {block.language for block in found} <= LANGUAGES, "a block without a language, or with one that says nothing"
-    commands = [block for block in found if block.language in ("console", "sh")]
-    first = [block.lines()[0] for block in commands]
-    assert [line for line in NOT_RUN if first.count(line) != 1] == [], "listed, but not one block of the document"
-    assert len(commands) - len(NOT_RUN) >= 8, "the document shows hardly anything that can be followed"
+    first = [block.first() for block in found if block.language in RUN or block.language == "text"]
+    listed = [line for of, line in NOT_RUN if of == document]
+    assert [line for line in listed if first.count(line) != 1] == [], "listed, but not one block of the document"
+    shown = [block.first() for block in found if block.language == "text"]
+    assert [line for line in shown if line not in listed] == [], "text that is not listed with a reason"
+    for block in found:
+        if block.language == "json":
+            text = block.body.strip()
+            json.loads(text if text.startswith("{") else "{" + text + "}")
 
 
-def test_the_readme_is_true(dir, lone):
-    for program in ("dig", "openssl", "bash"):
-        assert shutil.which(program), f"{program} is missing: the README can't be followed"
+def test_enough_is_run():
+    assert sum(len(runnable(document)) for document in DOCUMENTS) >= 15, "hardly anything can be followed"
+
+
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if runnable(document)])
+def test_the_document_is_true(document, dir, lone):
+    for program in ("dig", "kdig", "curl", "openssl", "bash"):
+        assert shutil.which(program), f"{program} is missing: the documents can't be followed"
     shutil.copytree(ROOT / "zones", dir / "zones", ignore=shutil.ignore_patterns("state", "tokens"))
     (dir / "target/release").mkdir(parents=True)
     (dir / "target/release/portolan").symlink_to(BINARY)
-    shell, text, shift = Shell(lone, dir), README.read_text(), 0
+    shell, text, shift = Shell(lone, dir), (ROOT / document).read_text(), 0
     try:
-        for block in blocks():
-            if block.language not in ("console", "sh") or block.lines()[0] in NOT_RUN:
-                continue
+        if document != "README.md":
+            # The guides expect what README.md sets.
+            shell.run('export PATH="$PWD/target/release:$PATH"')
+        for block in runnable(document):
             written = []
             for command, shown in block.steps():
                 printed = follow(shell, block, command, shown)
-                is_kept = shown is None or is_as_shown(command, shown, printed)
-                written += [f"$ {command}", *((shown or []) if is_kept else printed)]
+                is_same = shown is None or is_as_shown(command, shown, printed)
+                written += [f"$ {command}", *((shown or []) if is_same else printed)]
             if UPDATE and block.language == "console":
                 body = "".join(f"{block.indent}{line}\n" for line in written)
                 start, end = (at + shift for at in block.at)
@@ -194,4 +232,4 @@ def test_the_readme_is_true(dir, lone):
     finally:
         shell.close()
     if UPDATE:
-        README.write_text(text)
+        (ROOT / document).write_text(text)
