@@ -27,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
 use crate::config::{self, Flags, LoadOptions, Loaded, Problem, Settings, Severity};
-use crate::health::Sources;
+use crate::health::SourceAddresses;
 use crate::server::BindError;
 use crate::telemetry::log;
 
@@ -84,7 +84,7 @@ pub async fn serve(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool
     let vantage = VantageSpec {
         name: loaded.settings.node.as_str().into(),
         region: loaded.settings.region.as_str().into(),
-        sources: Sources::default(),
+        sources: SourceAddresses::default(),
     };
     // From here on a signal ends what has been started rather than the process.
     let stop = stop_signal();

@@ -13,8 +13,8 @@ use crate::daemon::limits;
 use crate::daemon::probing::Probing;
 use crate::fleet::{Exchange, Received, Vantage, agree};
 use crate::health::{
-    Beats, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, RetainedCheck, Round, Sources, control_check,
-    reap_orphans,
+    Beats, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, RetainedCheck, Round, SourceAddresses,
+    control_check, reap_orphans,
 };
 use crate::model::{Answerable, CheckId, CheckKey, Model, Moment, RegionId, WorldView};
 use crate::telemetry::{Metrics, ProbeResult};
@@ -26,7 +26,7 @@ pub struct VantageSpec {
     /// The region it stands in.
     pub region: Arc<str>,
     /// Where it probes from.
-    pub sources: Sources,
+    pub sources: SourceAddresses,
 }
 
 /// The vantages of this process and where their reports come together.

@@ -32,7 +32,7 @@ use crate::demo::region::{PORT_IN_USE, REGIONS};
 use crate::demo::story::Story;
 use crate::demo::terminal::Terminal;
 use crate::demo::watch::{Seen, watch};
-use crate::health::Sources;
+use crate::health::SourceAddresses;
 use crate::model::{Answerable, Model, ProbeTarget};
 
 /// The options of `portolan demo`.
@@ -187,7 +187,7 @@ async fn start(loaded: Loaded, settings_file: PathBuf, flags: Flags) -> Result<N
     let vantages = REGIONS.map(|(name, octet)| VantageSpec {
         name: name.into(),
         region: name.into(),
-        sources: Sources { v4: Some(Ipv4Addr::new(127, octet, 0, VANTAGE)), v6: None },
+        sources: SourceAddresses { v4: Some(Ipv4Addr::new(127, octet, 0, VANTAGE)), v6: None },
     });
     let spec = NodeSpec { loaded, settings_file: Some(settings_file), flags, vantages: vantages.into() };
     Node::start(spec).await

@@ -61,13 +61,13 @@ enum State {
 
 /// How a connection that stood ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum ConnectionEnd {
     /// The other side, or someone on the way, closed or reset it.
     Closed,
     /// Nothing on the way acknowledges any more.
     Silent,
     /// The other side sends more than anyone should read.
-    Talks,
+    TooMuchData,
 }
 
 /// What [`Held::probed`] wants done.
@@ -133,13 +133,13 @@ impl Held {
     }
 
     /// The connection ended; whether that makes the endpoint suspect.
-    pub fn ended(&mut self, end: End, now: Moment) -> bool {
+    pub fn ended(&mut self, end: ConnectionEnd, now: Moment) -> bool {
         match (self.state, end) {
-            (State::Open { since }, End::Closed | End::Silent) => {
+            (State::Open { since }, ConnectionEnd::Closed | ConnectionEnd::Silent) => {
                 self.state = State::Ended { at: now, after: now.since(since) };
                 true
             }
-            (State::Open { .. } | State::Opening, End::Talks) => {
+            (State::Open { .. } | State::Opening, ConnectionEnd::TooMuchData) => {
                 self.state = State::Declined { why: Hold::ServerTalks, until: now + AGAIN };
                 false
             }
@@ -214,8 +214,8 @@ mod tests {
     #[test]
     fn an_end_is_news_once_and_the_probe_after_it_tells() {
         let mut held = standing();
-        assert!(held.ended(End::Closed, at(5000)));
-        assert!(!held.ended(End::Closed, at(5001)), "an end that was told");
+        assert!(held.ended(ConnectionEnd::Closed, at(5000)));
+        assert!(!held.ended(ConnectionEnd::Closed, at(5001)), "an end that was told");
         held.probed(at(4999), true, true, at(5002));
         assert_eq!((held.due(), held.word()), (None, Hold::NotOpen), "it was asked before the end");
         held.probed(at(5030), false, true, at(5031));
@@ -229,7 +229,7 @@ mod tests {
         let mut held = standing();
         let mut suspicions = 0;
         for ms in (1000..4000).step_by(1000) {
-            suspicions += u32::from(held.ended(End::Closed, at(ms)));
+            suspicions += u32::from(held.ended(ConnectionEnd::Closed, at(ms)));
             held.probed(at(ms + 30), true, true, at(ms + 31));
             if ms < 3000 {
                 assert_eq!(held.word(), Hold::NotOpen);
@@ -242,13 +242,13 @@ mod tests {
         assert_eq!(held.word(), Hold::ClosedByServer, "a failure does not make it forget");
 
         open(&mut held, 700_000);
-        assert!(held.ended(End::Closed, at(701_000)));
+        assert!(held.ended(ConnectionEnd::Closed, at(701_000)));
         held.probed(at(701_030), true, true, at(701_031));
         assert_eq!(held.word(), Hold::ClosedByServer, "one more suffices");
 
         open(&mut held, 1_400_000);
         let end = at(1_400_000) + LONG_ENOUGH;
-        held.ended(End::Closed, end);
+        held.ended(ConnectionEnd::Closed, end);
         held.probed(end, true, true, end);
         assert_eq!(held.due(), Some(end + REOPEN_AFTER), "it stood for long: not a habit any more");
     }
@@ -257,14 +257,14 @@ mod tests {
     fn what_is_down_is_not_held() {
         let mut held = standing();
         assert_eq!(held.probed(at(100), false, false, at(100)), Wish::Drop);
-        assert!(!held.ended(End::Closed, at(101)), "no news of what is down");
+        assert!(!held.ended(ConnectionEnd::Closed, at(101)), "no news of what is down");
         assert_eq!(held.probed(at(200), true, false, at(200)), Wish::Nothing);
         assert_eq!(held.due(), None, "one success doesn't make it up");
         held.probed(at(300), true, true, at(300));
         assert_eq!(held.due(), Some(at(300)));
 
         let mut dead = standing();
-        dead.ended(End::Closed, at(100));
+        dead.ended(ConnectionEnd::Closed, at(100));
         assert_eq!(dead.probed(at(150), false, false, at(150)), Wish::Nothing);
         assert_eq!((dead.word(), dead.lessons), (Hold::NotOpen, 0), "it was dead: nothing to learn");
     }
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn what_can_not_be_held_is_left_to_the_probes() {
         let mut held = standing();
-        assert!(!held.ended(End::Talks, at(10)), "that says nothing of its health");
+        assert!(!held.ended(ConnectionEnd::TooMuchData, at(10)), "that says nothing of its health");
         assert_eq!((held.word(), held.due()), (Hold::ServerTalks, Some(at(10) + AGAIN)));
         held.no_room(at(20));
         assert_eq!((held.word(), held.due()), (Hold::NoRoom, Some(at(20) + ROOM_AFTER)));

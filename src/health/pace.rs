@@ -66,11 +66,11 @@ struct Attempt {
 
 /// What a probe is to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Move {
+pub enum NextStep {
     /// Begin an attempt.
     Begin,
     /// Let this attempt, counted from 0, ask on its connection.
-    Ask(usize),
+    Request(usize),
     /// Nothing until that time, unless something comes back; `None`: nothing more.
     Wait(Option<Duration>),
 }
@@ -132,7 +132,7 @@ impl Pace {
     }
 
     /// An attempt asks.
-    pub fn asked(&mut self, nth: usize, now: Duration) {
+    pub fn requested(&mut self, nth: usize, now: Duration) {
         if let Some(attempt) = self.attempts.get_mut(nth) {
             attempt.asked = attempt.asked.or(Some(now));
         }
@@ -149,26 +149,26 @@ impl Pace {
     }
 
     /// What is to be done at `now`.
-    pub fn next(&self, now: Duration) -> Move {
+    pub fn next(&self, now: Duration) -> NextStep {
         if self.is_answered {
-            return Move::Wait(None);
+            return NextStep::Wait(None);
         }
         let next_question = self.next_question(now);
         let idle = || self.attempts.iter().enumerate().filter(|(_, attempt)| attempt.is_idle());
         let may_ask = self.questions() < self.most_questions(now);
         let ask = idle().next().filter(|_| may_ask).map(|(nth, _)| nth);
         if let Some(nth) = ask.filter(|_| next_question <= now) {
-            return Move::Ask(nth);
+            return NextStep::Request(nth);
         }
         let spare = if self.last == Last::Well { 0 } else { SPARE - 1 };
         let next_attempt = self.next_attempt(next_question).filter(|_| may_ask && idle().count() <= spare);
         if next_attempt.is_some_and(|at| at <= now) {
-            return Move::Begin;
+            return NextStep::Begin;
         }
         // A connection that is overdue allows more.
         let ask_at = ask.map(|_| next_question);
         let loss_at = self.loss_shows_at().filter(|at| *at > now);
-        Move::Wait(next_attempt.into_iter().chain(ask_at).chain(loss_at).min())
+        NextStep::Wait(next_attempt.into_iter().chain(ask_at).chain(loss_at).min())
     }
 
     /// How many connections got no answer though it was overdue by the end, of how many, where that speaks for loss on

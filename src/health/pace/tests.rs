@@ -31,16 +31,16 @@ fn silence(mut pace: Pace, connects: impl Fn(usize) -> Option<u64>) -> (Vec<u128
             *at > now
         });
         match pace.next(now) {
-            Move::Begin => {
+            NextStep::Begin => {
                 let nth = pace.begun(now);
                 begun.push(now.as_millis());
                 coming.extend(connects(nth).map(|ms| (now + Duration::from_millis(ms), nth)));
             }
-            Move::Ask(nth) => {
-                pace.asked(nth, now);
+            NextStep::Request(nth) => {
+                pace.requested(nth, now);
                 asked.push(now.as_millis());
             }
-            Move::Wait(until) => {
+            NextStep::Wait(until) => {
                 let next = coming.iter().map(|(at, _)| *at).chain(until).min();
                 now = next.unwrap_or(pace.timeout);
             }
@@ -122,9 +122,9 @@ fn an_answer_on_the_way_is_waited_for_where_nothing_more_can_begin() {
     let mut pace = Pace::staged(500 * MS, &Rtt::default(), 2);
     pace.begun(Duration::ZERO);
     pace.exhausted();
-    assert_eq!(pace.next(400 * MS), Move::Wait(None));
+    assert_eq!(pace.next(400 * MS), NextStep::Wait(None));
     pace.connected(0, 400 * MS);
-    assert_eq!(pace.next(400 * MS), Move::Ask(0));
+    assert_eq!(pace.next(400 * MS), NextStep::Request(0));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Running the attempts of one probe as [`Pace`] says: the first that is answered, well or badly, ends it.
+//! Runs the attempts of one probe at the times that [`Pace`] gives. The first attempt that gets an answer, good or bad,
+//! ends the probe.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -10,46 +11,51 @@ use std::time::Duration;
 use tokio::task::unconstrained;
 
 use crate::clock;
-use crate::health::probe::failure::{Failure, Granted};
-use crate::health::{Move, Pace};
+use crate::health::probe::failure::{Failure, GrantedConnections};
+use crate::health::{NextStep, Pace};
 use crate::model::Moment;
 
-/// Stages of an attempt: it connects; it stands and waits for its turn; it has its turn; the answer has begun.
+// The stages of an attempt.
+
+/// It connects.
 const CONNECTING: u8 = 0;
+/// It has its connection and waits for the permit to send its request.
 const CONNECTED: u8 = 1;
-const ASKING: u8 = 2;
+/// It may send its request.
+const PERMITTED: u8 = 2;
+/// The answer has begun to arrive.
 const ANSWERING: u8 = 3;
-/// Another attempt was answered before this one had its turn.
+/// Another attempt was answered before this one got its permit.
 const NOT_NEEDED: u8 = 4;
 
-/// What is left of the attempts of a probe that has its result.
-pub(super) type Rest<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+/// Closes the connections of a probe that already has its result.
+pub(super) type Cleanup<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// What came of a race.
-pub(super) struct Raced<'a> {
+/// The result of a race of attempts.
+pub(super) struct RaceResult<'a> {
     pub(super) result: Result<Duration, Failure>,
-    /// What was granted, where the race ended with its time.
-    pub(super) granted: Option<Granted>,
-    /// Attempts that were not the first to be answered. They end their connections in order, where they get the time
-    /// for it.
-    pub(super) rest: Option<Rest<'a>>,
+    /// The connections that were granted, if the probe timed out.
+    pub(super) granted: Option<GrantedConnections>,
+    /// The attempts that were not answered first. They close their connections in order if they get the time for it.
+    pub(super) cleanup: Option<Cleanup<'a>>,
 }
 
-/// An attempt's turn to ask, which it waits for on its connection. Only [`race`] gives it.
+/// The permit to send a request. An attempt waits for it on its open connection. Only [`race`] grants it.
 #[derive(Debug, Clone)]
-pub(super) struct Turn {
+pub(super) struct RequestPermit {
     stage: Arc<AtomicU8>,
 }
 
-impl Turn {
-    /// To be waited for once the connection stands that was begun at `began`. Gives the moment that the round trip
-    /// counts from: that, put off by what was waited, which is none of the other side's time. `None`: another attempt
-    /// was answered meanwhile.
+impl RequestPermit {
+    /// Waits for the permit. To be called when the connection that was begun at `began` is open.
+    ///
+    /// Returns the moment from which the round trip is counted: `began`, moved forward by the time that was waited here,
+    /// because the other side had no part in it. `None` means that another attempt was answered meanwhile.
     pub(super) async fn wait(&self, began: Moment) -> Option<Moment> {
         let connected = clock::now();
-        // Whoever gives the turn also polls this, so there is nobody to be woken by.
+        // No waker is needed: `race`, which sets the stage, also polls this future.
         let is_needed = poll_fn(|_| match self.stage.load(Ordering::Relaxed) {
-            ASKING | ANSWERING => Poll::Ready(true),
+            PERMITTED | ANSWERING => Poll::Ready(true),
             NOT_NEEDED => Poll::Ready(false),
             _ => {
                 self.stage.store(CONNECTED, Ordering::Relaxed);
@@ -59,29 +65,29 @@ impl Turn {
         is_needed.await.then(|| began + clock::now().since(connected))
     }
 
-    /// The answer has begun, and the result waits for more of it: nothing needs to be asked again.
-    pub(super) fn answered(&self) {
+    /// Reports that the answer has begun to arrive and more of it is needed: no request needs to be repeated.
+    pub(super) fn answer_began(&self) {
         self.stage.store(ANSWERING, Ordering::Relaxed);
     }
 }
 
-/// An attempt that was begun; without a future when it had no means to.
-struct Running<A> {
+/// An attempt that was begun. The future is gone if this host lacked the means for it.
+struct RunningAttempt<A> {
     attempt: Option<Pin<Box<A>>>,
-    turn: Turn,
+    permit: RequestPermit,
     is_connected: bool,
     is_answered: bool,
 }
 
-/// What came of waiting for attempts.
-enum News<T> {
-    Answered(usize, T),
+/// What happened to one of the attempts.
+enum AttemptEvent<T> {
+    Ended(usize, T),
     Connected(usize),
-    /// The answer to one of them has begun.
-    Begun,
+    /// The answer to one of them has begun to arrive.
+    AnswerBegan,
 }
 
-/// The same as [`race`], for attempts that are one packet and its answer.
+/// As [`race`], for attempts that are one packet and its answer.
 pub(super) async fn repeat<A>(pace: Pace, timeout: Duration, mut begin: impl FnMut() -> A) -> Result<Duration, Failure>
 where
     A: Future<Output = Result<Duration, Failure>> + Send,
@@ -89,82 +95,93 @@ where
     race(pace, timeout, |_| begin()).await.result
 }
 
-/// Begins attempts at `pace` and gives them their turns until one of them ends or `timeout` has passed since the first
-/// began. An attempt that was answered, be it with a refusal, is an answer: only silence is asked again.
-pub(super) async fn race<'a, A>(mut pace: Pace, timeout: Duration, mut begin: impl FnMut(Turn) -> A) -> Raced<'a>
+/// Begins attempts and permits their requests at `pace`, until one attempt ends or `timeout` has passed since the first
+/// began. A refusal is an answer as well: only silence causes a repeat.
+pub(super) async fn race<'a, A>(
+    mut pace: Pace,
+    timeout: Duration,
+    mut begin: impl FnMut(RequestPermit) -> A,
+) -> RaceResult<'a>
 where
     A: Future<Output = Result<Duration, Failure>> + Send + 'a,
 {
     let began = clock::now();
-    let mut running: Vec<Running<A>> = Vec::with_capacity(1);
+    let mut running: Vec<RunningAttempt<A>> = Vec::with_capacity(1);
     loop {
         let elapsed = clock::now().since(began);
         if elapsed >= timeout {
-            let is_late = pace.is_granted_late();
-            let granted = pace.last_connected().map(|at| Granted { last: began + at, is_late });
-            let lossy = |(lost, of)| Failure::Lossy { after: timeout, lost, of };
-            let result = Err(pace.losses().map_or(Failure::TimedOut { after: timeout }, lossy));
-            return Raced { result, granted, rest: None };
+            return timed_out(&pace, began, timeout);
         }
-        // One at a time, so that what came in while this process stood still is read before more is asked.
+        // One step at a time, so that what arrived while this process was stopped is read before more is sent.
         let until = match pace.next(elapsed) {
-            Move::Begin => {
+            NextStep::Begin => {
                 pace.begun(elapsed);
-                let turn = Turn { stage: Arc::new(AtomicU8::new(CONNECTING)) };
-                let attempt = Some(Box::pin(begin(turn.clone())));
-                running.push(Running { attempt, turn, is_connected: false, is_answered: false });
+                let permit = RequestPermit { stage: Arc::new(AtomicU8::new(CONNECTING)) };
+                let attempt = Some(Box::pin(begin(permit.clone())));
+                running.push(RunningAttempt { attempt, permit, is_connected: false, is_answered: false });
                 elapsed
             }
-            Move::Ask(nth) => {
-                pace.asked(nth, elapsed);
+            NextStep::Request(nth) => {
+                pace.requested(nth, elapsed);
                 if let Some(running) = running.get(nth) {
-                    running.turn.stage.store(ASKING, Ordering::Relaxed);
+                    running.permit.stage.store(PERMITTED, Ordering::Relaxed);
                 }
                 elapsed
             }
-            Move::Wait(until) => until.map_or(timeout, |until| until.min(timeout)),
+            NextStep::Wait(until) => until.map_or(timeout, |until| until.min(timeout)),
         };
         tokio::select! {
             biased;
-            news = news(&mut running) => match news {
-                News::Connected(nth) => pace.connected(nth, clock::now().since(began)),
-                // A repeat that this host had no means for takes nothing from the attempts that are on their way.
-                News::Answered(nth, Err(failure)) if !failure.is_evidence() && are_others(&running, nth) => {
+            event = next_event(&mut running) => match event {
+                AttemptEvent::Connected(nth) => pace.connected(nth, clock::now().since(began)),
+                // This host lacked the means for a repeat. The attempts that are under way go on.
+                AttemptEvent::Ended(nth, Err(failure)) if !failure.is_evidence() && are_others(&running, nth) => {
                     if let Some(running) = running.get_mut(nth) {
                         running.attempt = None;
                     }
                     pace.exhausted();
                 }
-                News::Answered(nth, result) => return Raced { result, granted: None, rest: rest_of(running, nth) },
-                News::Begun => pace.answered(),
+                AttemptEvent::Ended(nth, result) => {
+                    return RaceResult { result, granted: None, cleanup: cleanup_after(running, nth) };
+                }
+                AttemptEvent::AnswerBegan => pace.answered(),
             },
-            // Unconstrained: an attempt that always has something to read uses up what tokio lets a task do in one go,
-            // and the end of its time would never be looked at.
+            // Unconstrained: an attempt that always has something to read uses up tokio's budget for a task, and then
+            // the timer would never be polled.
             () = unconstrained(tokio::time::sleep(until.saturating_sub(elapsed))) => {}
         }
     }
 }
 
-fn are_others<A>(running: &[Running<A>], nth: usize) -> bool {
+/// The result of a probe whose attempts got no answer in time.
+fn timed_out<'a>(pace: &Pace, began: Moment, timeout: Duration) -> RaceResult<'a> {
+    let after_overdue_answer = pace.is_granted_late();
+    let granted = pace.last_connected().map(|at| GrantedConnections { last: began + at, after_overdue_answer });
+    let lossy = |(lost, of)| Failure::Lossy { after: timeout, lost, of };
+    let result = Err(pace.losses().map_or(Failure::TimedOut { after: timeout }, lossy));
+    RaceResult { result, granted, cleanup: None }
+}
+
+fn are_others<A>(running: &[RunningAttempt<A>], nth: usize) -> bool {
     running.iter().enumerate().any(|(other, running)| other != nth && running.attempt.is_some())
 }
 
-/// The first of them that ends or gets its connection, and which one it is. Waits for ever when there is none.
-async fn news<A: Future>(running: &mut [Running<A>]) -> News<A::Output> {
+/// Waits for the next event of any attempt. Waits for ever if there are none.
+async fn next_event<A: Future>(running: &mut [RunningAttempt<A>]) -> AttemptEvent<A::Output> {
     poll_fn(|cx| {
         for (nth, running) in running.iter_mut().enumerate() {
             let Some(attempt) = &mut running.attempt else { continue };
             if let Poll::Ready(answer) = attempt.as_mut().poll(cx) {
-                return Poll::Ready(News::Answered(nth, answer));
+                return Poll::Ready(AttemptEvent::Ended(nth, answer));
             }
-            let stage = running.turn.stage.load(Ordering::Relaxed);
+            let stage = running.permit.stage.load(Ordering::Relaxed);
             if !running.is_connected && stage == CONNECTED {
                 running.is_connected = true;
-                return Poll::Ready(News::Connected(nth));
+                return Poll::Ready(AttemptEvent::Connected(nth));
             }
             if !running.is_answered && stage == ANSWERING {
                 running.is_answered = true;
-                return Poll::Ready(News::Begun);
+                return Poll::Ready(AttemptEvent::AnswerBegan);
             }
         }
         Poll::Pending
@@ -172,17 +189,17 @@ async fn news<A: Future>(running: &mut [Running<A>]) -> News<A::Output> {
     .await
 }
 
-/// What is left when attempt `answered` has ended: those that asked read their responses, the others close as soon as
-/// they have their connection. A server takes a reset for an error.
-fn rest_of<'a, A: Future + Send + 'a>(running: Vec<Running<A>>, answered: usize) -> Option<Rest<'a>> {
+/// What the other attempts still do after attempt `answered` has ended. Those that sent a request read its response. The
+/// others close as soon as they are connected. The reason: a server takes a reset for an error.
+fn cleanup_after<'a, A: Future + Send + 'a>(running: Vec<RunningAttempt<A>>, answered: usize) -> Option<Cleanup<'a>> {
     let mut left: Vec<Pin<Box<A>>> = running
         .into_iter()
         .enumerate()
         .filter(|(nth, _)| *nth != answered)
-        .filter_map(|(_, Running { attempt, turn, .. })| {
-            let stage = turn.stage.load(Ordering::Relaxed);
+        .filter_map(|(_, RunningAttempt { attempt, permit, .. })| {
+            let stage = permit.stage.load(Ordering::Relaxed);
             if matches!(stage, CONNECTING | CONNECTED) {
-                turn.stage.store(NOT_NEEDED, Ordering::Relaxed);
+                permit.stage.store(NOT_NEEDED, Ordering::Relaxed);
             }
             attempt
         })
@@ -212,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_an_answer_and_is_not_asked_again() {
+    async fn a_refusal_is_an_answer_and_causes_no_repeat() {
         let mut begun = 0;
         let timeout = 60_000 * MS;
         let answer = repeat(pace(timeout), timeout, || {
@@ -224,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_is_asked_again_until_the_time_out() {
+    async fn silence_causes_repeats_until_the_time_out() {
         let mut begun = 0;
         let timeout = 80 * MS;
         let answer = repeat(pace(timeout), timeout, || {
@@ -232,25 +249,25 @@ mod tests {
             pending()
         });
         assert_eq!(answer.await, Err(Failure::TimedOut { after: timeout }));
-        // A busy machine may leave some of them out, and the last may begin late; the first always begins.
+        // On a busy machine some repeats may be missed, and the last may begin late. The first always begins.
         assert!((1..=6).contains(&begun), "{begun}");
     }
 
     #[tokio::test]
-    async fn an_attempt_that_never_rests_is_ended_too() {
+    async fn an_attempt_that_is_always_ready_ends_at_the_time_out_too() {
         let timeout = 80 * MS;
         let answer = repeat(pace(timeout), timeout, || async {
             loop {
                 tokio::task::consume_budget().await;
             }
         });
-        // The other clock is looked at in any case.
+        // This timer is polled in any case.
         let answer = tokio::time::timeout(20_000 * MS, answer).await.expect("it ends");
         assert_eq!(answer, Err(Failure::TimedOut { after: timeout }));
     }
 
     #[tokio::test]
-    async fn a_repeat_that_can_not_begin_leaves_the_first_attempt_its_chance() {
+    async fn a_repeat_that_can_not_begin_does_not_end_the_first_attempt() {
         let second_failed = Arc::new(Notify::new());
         let mut begun = 0;
         let timeout = 20_000 * MS;
@@ -271,14 +288,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_wait_for_a_turn_is_not_in_the_round_trip() {
+    async fn the_wait_for_the_permit_is_not_in_the_round_trip() {
         let both_begun = Arc::new(Notify::new());
-        let asked = Arc::new(AtomicU8::new(0));
+        let requests = Arc::new(AtomicU8::new(0));
         let mut begun = 0;
-        // The first two connect at once; only one may ask, and its question gets lost.
-        let answer = race(Pace::staged(800 * MS, &Rtt::default(), 2), 20_000 * MS, |turn| {
+        // The first two connect at the same time. Only one gets its permit, and its request is lost.
+        let answer = race(Pace::staged(800 * MS, &Rtt::default(), 2), 20_000 * MS, |permit| {
             begun += 1;
-            let (nth, both_begun, asked) = (begun, Arc::clone(&both_begun), Arc::clone(&asked));
+            let (nth, both_begun, requests) = (begun, Arc::clone(&both_begun), Arc::clone(&requests));
             async move {
                 let began = clock::now();
                 match nth {
@@ -286,14 +303,14 @@ mod tests {
                     2 => both_begun.notify_one(),
                     _ => pending().await,
                 }
-                let counted_from = turn.wait(began).await.expect("it has its turn before the race ends");
-                if asked.fetch_add(1, Ordering::Relaxed) == 0 {
+                let counted_from = permit.wait(began).await.expect("it gets its permit before the race ends");
+                if requests.fetch_add(1, Ordering::Relaxed) == 0 {
                     return pending().await;
                 }
                 Ok(counted_from.since(began))
             }
         });
         let waited = answer.await.result.expect("the other is answered");
-        assert!(waited >= 40 * MS, "a sixteenth of 800 ms at least lies between two questions: {waited:?}");
+        assert!(waited >= 40 * MS, "two requests are at least a sixteenth of 800 ms apart: {waited:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! What probes share: source addresses, the ICMP sockets and the certificates that are trusted. One of these is made
-//! for each prober; sockets and certificates are opened when a probe first needs them.
+//! What the probes of one prober share: source addresses, ICMP sockets and trusted certificates. Sockets are opened and
+//! certificates are read when a probe first needs them.
 
 use std::fmt;
 use std::io;
@@ -12,19 +12,19 @@ use surge_ping::{Client, Config, ICMP, PingIdentifier, PingSequence};
 use tokio::sync::OnceCell;
 
 use crate::clock;
-use crate::health::probe::{Failure, tls};
+use crate::health::probe::{Failure, tls_config};
 use crate::model::{CheckKey, ProbeKind};
 
-/// The addresses that probes are sent from; where there is none, the kernel chooses.
+/// The addresses that probes are sent from. Without one, the kernel chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sources {
+pub struct SourceAddresses {
     /// For IPv4 targets.
     pub v4: Option<Ipv4Addr>,
     /// For IPv6 targets.
     pub v6: Option<Ipv6Addr>,
 }
 
-impl Sources {
+impl SourceAddresses {
     /// The source for probes of `target`, with port 0.
     pub fn towards(&self, target: IpAddr) -> Option<SocketAddr> {
         match target {
@@ -36,7 +36,7 @@ impl Sources {
 
 /// What the probes of one prober share.
 pub struct ProbeClients {
-    sources: Sources,
+    sources: SourceAddresses,
     icmp_v4: Mutex<Option<Client>>,
     icmp_v6: Mutex<Option<Client>>,
     ident: u16,
@@ -46,8 +46,8 @@ pub struct ProbeClients {
 }
 
 impl ProbeClients {
-    /// Opens nothing yet. https and tls probes will trust the system's certificates, or those of `SSL_CERT_FILE`.
-    pub fn new(sources: Sources) -> ProbeClients {
+    /// Opens nothing yet. https and tls probes trust the certificates of the system, or those of `SSL_CERT_FILE`.
+    pub fn new(sources: SourceAddresses) -> ProbeClients {
         ProbeClients {
             sources,
             icmp_v4: Mutex::default(),
@@ -59,17 +59,18 @@ impl ProbeClients {
         }
     }
 
-    /// The same, but https and tls probes trust `roots` and nobody else.
-    pub fn trusting(sources: Sources, roots: RootCertStore) -> ProbeClients {
-        ProbeClients { verified: OnceCell::new_with(Some(tls::verifying(roots))), ..ProbeClients::new(sources) }
+    /// As [`ProbeClients::new`], but https and tls probes trust only `roots`.
+    pub fn trusting(sources: SourceAddresses, roots: RootCertStore) -> ProbeClients {
+        ProbeClients { verified: OnceCell::new_with(Some(tls_config::verifying(roots))), ..ProbeClients::new(sources) }
     }
 
     /// The addresses that probes are sent from.
-    pub fn sources(&self) -> Sources {
+    pub fn sources(&self) -> SourceAddresses {
         self.sources
     }
 
-    /// One socket for all echoes of a family; opened at the first, so that a right that is granted later counts.
+    /// The socket for all echoes of a family. It is opened for the first echo, so that a right that is granted to this
+    /// process later has an effect.
     pub(super) fn icmp_towards(&self, target: IpAddr) -> Result<Client, Failure> {
         let (cell, kind) = match target {
             IpAddr::V4(_) => (&self.icmp_v4, ICMP::V4),
@@ -88,22 +89,23 @@ impl ProbeClients {
         Ok(client.insert(opened).clone())
     }
 
-    /// Marks of one echo. Unprivileged sockets match replies by sequence alone, so no two under way may share it.
-    pub(super) fn echo_marks(&self) -> (PingIdentifier, PingSequence) {
+    /// The identifier and the sequence number of the next echo. Unprivileged sockets match replies by the sequence number
+    /// alone, so no two echoes under way may share it.
+    pub(super) fn next_echo(&self) -> (PingIdentifier, PingSequence) {
         (PingIdentifier(self.ident), PingSequence(self.sequence.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// What a TLS client goes by: whom it trusts, or that it doesn't ask who the server is.
+    /// The TLS configuration that verifies the certificate of the server, or the one that accepts every certificate.
     pub(super) async fn tls(&self, verify: bool) -> Result<&Arc<ClientConfig>, Failure> {
         if !verify {
-            return Ok(self.unverified.get_or_init(|| async { tls::unverifying() }).await);
+            return Ok(self.unverified.get_or_init(|| async { tls_config::unverifying() }).await);
         }
         self.verified
             .get_or_try_init(|| async {
-                // Reading some hundred certificates takes milliseconds; other probes' times must not show it.
+                // Some hundred certificates take milliseconds to read. That must not delay other probes.
                 let roots = tokio::task::spawn_blocking(system_roots).await;
                 let roots = roots.map_err(|error| Failure::Vantage(error.to_string()))?;
-                Ok(tls::verifying(roots.map_err(|error| Failure::Vantage(error.to_string()))?))
+                Ok(tls_config::verifying(roots.map_err(|error| Failure::Vantage(error.to_string()))?))
             })
             .await
     }
@@ -115,17 +117,17 @@ impl fmt::Debug for ProbeClients {
     }
 }
 
-/// Why this process can't send what a check asks for; one line that says what to do.
+/// Why this process can't make the probes of a check. The text is one line and says what to do.
 #[derive(Debug)]
 pub enum RightsError {
     /// No ICMP socket of this family may be opened.
     Icmp {
         /// 4 or 6.
         version: u8,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
-    /// https and tls monitors trust nobody: no certificate authority was found.
+    /// No certificate authority was found, so https and tls monitors would trust no server.
     Trust(String),
 }
 
@@ -142,15 +144,16 @@ impl fmt::Display for RightsError {
                 f,
                 "icmp monitors need the right to send IPv{version} echoes: grant CAP_NET_RAW (setcap cap_net_raw+ep on \
                  the program, or AmbientCapabilities=CAP_NET_RAW in its unit), or put its group into \
-                 net.ipv4.ping_group_range (sysctl -w net.ipv4.ping_group_range=\"0 2147483647\", which IPv6 goes by too)"
+                 net.ipv4.ping_group_range (sysctl -w net.ipv4.ping_group_range=\"0 2147483647\", which holds for IPv6 \
+                 too)"
             ),
             RightsError::Icmp { version, error } => {
                 write!(f, "icmp monitors can't open an IPv{version} echo socket: {}", first_line(error))
             }
             RightsError::Trust(why) => write!(
                 f,
-                "https and tls monitors trust no certificate authority: install the system's (ca-certificates), or name a PEM \
-                 file in SSL_CERT_FILE{why}"
+                "https and tls monitors trust no certificate authority: install the system's (ca-certificates), or name a \
+                 PEM file in SSL_CERT_FILE{why}"
             ),
         }
     }
@@ -158,8 +161,8 @@ impl fmt::Display for RightsError {
 
 impl std::error::Error for RightsError {}
 
-/// Whether this process may send what `checks` ask for; to be asked once at the start, so that a missing right is one
-/// clear line and not a world that looks down.
+/// Checks that this process has the rights that the probes of `checks` need. To be called at the start, so that a
+/// missing right is one clear message. Otherwise every endpoint would seem to fail.
 pub fn check_rights<'a>(checks: impl IntoIterator<Item = &'a CheckKey>) -> Result<(), RightsError> {
     let (mut v4, mut v6, mut https) = (false, false, false);
     for check in checks {
@@ -188,7 +191,7 @@ pub fn check_rights<'a>(checks: impl IntoIterator<Item = &'a CheckKey>) -> Resul
     if https { system_roots().map(drop) } else { Ok(()) }
 }
 
-/// The unprivileged kind first, then the raw one, as the ICMP client will.
+/// Tries the unprivileged kind of socket first and then the raw one, as the ICMP client does.
 fn open_echo_socket(domain: socket2::Domain, protocol: socket2::Protocol) -> io::Result<()> {
     let open = |kind| socket2::Socket::new(domain, kind, Some(protocol)).map(drop);
     open(socket2::Type::DGRAM).or_else(|first| open(socket2::Type::RAW).map_err(|_| first))
@@ -197,7 +200,7 @@ fn open_echo_socket(domain: socket2::Domain, protocol: socket2::Protocol) -> io:
 fn system_roots() -> Result<RootCertStore, RightsError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // Stores of real systems hold certificates that can't be parsed; they only fail those who rely on them.
+    // The stores of real systems contain certificates that can't be parsed. Only servers that use those fail.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let why = found.errors.first().map_or_else(String::new, |error| format!(" ({})", first_line(error)));
@@ -206,14 +209,15 @@ fn system_roots() -> Result<RootCertStore, RightsError> {
     Ok(roots)
 }
 
-/// Raw sockets of one host see each other's replies, so every prober's echoes carry an identifier of their own.
+/// An identifier for the echoes of one prober. Each prober needs its own, because every raw socket of a host receives
+/// all replies.
 fn next_ident() -> u16 {
     static LAST: OnceCell<AtomicU16> = OnceCell::const_new();
     match LAST.get() {
         Some(last) => last.fetch_add(1, Ordering::Relaxed).wrapping_add(1),
         None => {
             let first = clock::entropy() as u16;
-            // Two first callers at once: the one who comes second draws from the other's count.
+            // If two callers are first at the same time, the second one counts on from the value of the other.
             match LAST.set(AtomicU16::new(first)) {
                 Ok(()) => first,
                 Err(_) => next_ident(),
@@ -233,25 +237,26 @@ mod tests {
     #[test]
     fn a_missing_right_is_one_line_that_says_what_to_do() {
         for (is_v4, version) in [(true, "IPv4"), (false, "IPv6")] {
-            let said = RightsError::icmp(is_v4, io::ErrorKind::PermissionDenied.into()).to_string();
-            assert_eq!(said.lines().count(), 1);
-            for word in [version, "CAP_NET_RAW", "net.ipv4.ping_group_range"] {
-                assert!(said.contains(word), "{word} in {said}");
+            let message = RightsError::icmp(is_v4, io::ErrorKind::PermissionDenied.into()).to_string();
+            assert_eq!(message.lines().count(), 1);
+            for part in [version, "CAP_NET_RAW", "net.ipv4.ping_group_range"] {
+                assert!(message.contains(part), "{part} in {message}");
             }
         }
-        let said = RightsError::Trust(String::new()).to_string();
-        assert!(said.lines().count() == 1 && said.contains("SSL_CERT_FILE"), "{said}");
+        let message = RightsError::Trust(String::new()).to_string();
+        assert!(message.lines().count() == 1 && message.contains("SSL_CERT_FILE"), "{message}");
     }
 
     #[test]
-    fn rights_are_asked_for_only_where_a_check_needs_them() {
+    fn no_right_is_needed_without_a_check() {
         assert!(check_rights([]).is_ok());
     }
 
     #[test]
     fn every_prober_has_an_identifier_of_its_own() {
-        let (one, other) = (ProbeClients::new(Sources::default()), ProbeClients::new(Sources::default()));
+        let (one, other) =
+            (ProbeClients::new(SourceAddresses::default()), ProbeClients::new(SourceAddresses::default()));
         assert_ne!(one.ident, other.ident);
-        assert_ne!(one.echo_marks().1.into_u16(), one.echo_marks().1.into_u16());
+        assert_ne!(one.next_echo().1.into_u16(), one.next_echo().1.into_u16());
     }
 }

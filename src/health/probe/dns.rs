@@ -1,6 +1,6 @@
-//! One DNS question to the endpoint: the code of the reply, and what one of its records says. Over UDP first; a truncated
-//! reply is enough unless a record is expected, which is then asked for over TCP. What isn't the reply to this very
-//! question (other number, other question) is as if it had not come.
+//! The dns probe: one query to the endpoint. It checks the response code and, if the monitor expects one, a record.
+//! The query goes over UDP. If the response is truncated and a record is expected, it is repeated over TCP. A packet
+//! with another ID or another question is ignored.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -17,25 +17,26 @@ use crate::wire::code::{class, flag, rcode};
 
 /// Octets of a header.
 const HEADER: usize = 12;
-/// Largest reply without EDNS is 512 octets (RFC 1035, 4.2.1); a server that sends more is still understood.
-const MOST_OVER_UDP: usize = 4096;
+/// The longest response that is read over UDP, in octets. Without EDNS it has at most 512 (RFC 1035, 4.2.1); a server
+/// that sends more is still understood.
+const MAX_UDP_RESPONSE: usize = 4096;
 
-/// Asks `to`; gives the time from the question to the reply over UDP.
-pub(super) async fn ask(clients: &ProbeClients, spec: &DnsSpec, to: SocketAddr) -> Result<Duration, Failure> {
-    let question = question(spec);
+/// Queries `to`. Returns the time from the query to the response over UDP.
+pub(super) async fn probe(clients: &ProbeClients, spec: &DnsSpec, to: SocketAddr) -> Result<Duration, Failure> {
+    let query = query(spec);
     let began = clock::now();
-    let reply = over_udp(clients, &question, to).await?;
+    let response = exchange_over_udp(clients, &query, to).await?;
     let rtt = clock::now().since(began);
-    let is_cut = reply.metadata.truncation;
+    let is_truncated = response.metadata.truncation;
     match &spec.rdata {
-        Some(_) if is_cut => judge(spec, &over_tcp(clients, &question, to).await?)?,
-        Some(_) | None => judge(spec, &reply)?,
+        Some(_) if is_truncated => judge(spec, &exchange_over_tcp(clients, &query, to).await?)?,
+        Some(_) | None => judge(spec, &response)?,
     }
     Ok(rtt)
 }
 
-/// A query with a number that nobody can guess, and the wish for recursion, which those who don't recurse ignore.
-fn question(spec: &DnsSpec) -> Vec<u8> {
+/// A query with an ID that nobody can guess. Recursion is desired; servers without recursion ignore that.
+fn query(spec: &DnsSpec) -> Vec<u8> {
     let mut query = Vec::with_capacity(HEADER + spec.name.as_wire().len() + 4);
     query.extend((clock::entropy() as u16).to_be_bytes());
     query.extend(flag::RD.to_be_bytes());
@@ -46,75 +47,74 @@ fn question(spec: &DnsSpec) -> Vec<u8> {
     query
 }
 
-async fn over_udp(clients: &ProbeClients, question: &[u8], to: SocketAddr) -> Result<Message, Failure> {
+async fn exchange_over_udp(clients: &ProbeClients, query: &[u8], to: SocketAddr) -> Result<Message, Failure> {
     let any = if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let from = clients.sources().towards(to.ip()).unwrap_or(SocketAddr::new(any, 0));
     let io = |error: std::io::Error| Failure::from_io(&error);
     let socket = UdpSocket::bind(from).await.map_err(io)?;
-    // A connected socket hears this server alone, and its ICMP errors.
+    // A connected socket receives only from this server, and the ICMP errors about it.
     socket.connect(to).await.map_err(io)?;
-    socket.send(question).await.map_err(io)?;
-    let mut buffer = vec![0; MOST_OVER_UDP];
+    socket.send(query).await.map_err(io)?;
+    let mut buffer = vec![0; MAX_UDP_RESPONSE];
     loop {
         let len = socket.recv(&mut buffer).await.map_err(io)?;
-        if let Some(reply) = reply_to(question, buffer.get(..len).unwrap_or_default())? {
-            return Ok(reply);
+        if let Some(response) = response_to(query, buffer.get(..len).unwrap_or_default())? {
+            return Ok(response);
         }
     }
 }
 
-async fn over_tcp(clients: &ProbeClients, question: &[u8], to: SocketAddr) -> Result<Message, Failure> {
+async fn exchange_over_tcp(clients: &ProbeClients, query: &[u8], to: SocketAddr) -> Result<Message, Failure> {
     let io = |error: std::io::Error| Failure::from_io(&error);
     let mut stream = tcp::connect(clients, to).await?;
-    let len = u16::try_from(question.len()).unwrap_or_default();
-    stream.write_all(&[&len.to_be_bytes(), question].concat()).await.map_err(io)?;
+    let len = u16::try_from(query.len()).unwrap_or_default();
+    stream.write_all(&[&len.to_be_bytes(), query].concat()).await.map_err(io)?;
     let len = stream.read_u16().await.map_err(io)?;
-    let mut reply = vec![0; usize::from(len)];
-    stream.read_exact(&mut reply).await.map_err(io)?;
+    let mut packet = vec![0; usize::from(len)];
+    stream.read_exact(&mut packet).await.map_err(io)?;
     let garbage = || Failure::Garbage("the reply over TCP is not to the question".to_owned());
-    reply_to(question, &reply)?.ok_or_else(garbage)
+    response_to(query, &packet)?.ok_or_else(garbage)
 }
 
-/// The reply, if this is the one to `question`. Some servers leave the question out of an error.
-fn reply_to(question: &[u8], packet: &[u8]) -> Result<Option<Message>, Failure> {
-    if packet.len() < HEADER || packet.get(..2) != question.get(..2) {
+/// The response in `packet`, if it answers `query`. Some servers leave the question out of an error response.
+fn response_to(query: &[u8], packet: &[u8]) -> Result<Option<Message>, Failure> {
+    if packet.len() < HEADER || packet.get(..2) != query.get(..2) {
         return Ok(None);
     }
-    let Ok(reply) = Message::from_vec(packet) else {
+    let Ok(response) = Message::from_vec(packet) else {
         return Err(Failure::Garbage("the reply is not a DNS message".to_owned()));
     };
-    let asked = question.get(HEADER..).unwrap_or_default();
-    let repeated = packet.get(HEADER..HEADER + asked.len()).is_some_and(|same| same.eq_ignore_ascii_case(asked));
-    let is_bare_error = reply.queries.is_empty() && u16::from(reply.metadata.response_code) != rcode::NOERROR;
-    let is_ours = reply.queries.len() == 1 && repeated || is_bare_error;
-    Ok(Some(reply).filter(|reply| is_ours && reply.metadata.message_type == MessageType::Response))
+    let question = query.get(HEADER..).unwrap_or_default();
+    let repeated = packet.get(HEADER..HEADER + question.len()).is_some_and(|same| same.eq_ignore_ascii_case(question));
+    let is_bare_error = response.queries.is_empty() && u16::from(response.metadata.response_code) != rcode::NOERROR;
+    let is_ours = response.queries.len() == 1 && repeated || is_bare_error;
+    Ok(Some(response).filter(|response| is_ours && response.metadata.message_type == MessageType::Response))
 }
 
-fn judge(spec: &DnsSpec, reply: &Message) -> Result<(), Failure> {
-    let got = u16::from(reply.metadata.response_code);
+fn judge(spec: &DnsSpec, response: &Message) -> Result<(), Failure> {
+    let got = u16::from(response.metadata.response_code);
     if got != spec.rcode {
-        return Err(Failure::Unwell(format!("{}, expected {}", named(got), named(spec.rcode))));
+        return Err(Failure::Unhealthy(format!("{}, expected {}", rcode_name(got), rcode_name(spec.rcode))));
     }
-    let Some(wanted) = &spec.rdata else { return Ok(()) };
-    let found =
-        reply.answers.iter().any(|record| u16::from(record.record_type()) == spec.qtype && says(record, wanted));
-    match found {
+    let Some(expected) = &spec.rdata else { return Ok(()) };
+    let is_match = |record: &Record| u16::from(record.record_type()) == spec.qtype && has_rdata(record, expected);
+    match response.answers.iter().any(is_match) {
         true => Ok(()),
-        false if reply.answers.is_empty() => Err(Failure::Unwell(format!("no answer, expected {wanted}"))),
-        false => Err(Failure::Unwell(format!("no answer is {wanted}"))),
+        false if response.answers.is_empty() => Err(Failure::Unhealthy(format!("no answer, expected {expected}"))),
+        false => Err(Failure::Unhealthy(format!("no answer is {expected}"))),
     }
 }
 
-fn says(record: &Record, wanted: &DnsRdata) -> bool {
-    match (wanted, &record.data) {
-        (DnsRdata::Address(IpAddr::V4(wanted)), RData::A(a)) => a.0 == *wanted,
-        (DnsRdata::Address(IpAddr::V6(wanted)), RData::AAAA(aaaa)) => aaaa.0 == *wanted,
-        (DnsRdata::Text(wanted), RData::TXT(txt)) => txt.txt_data.concat() == wanted.as_bytes(),
+fn has_rdata(record: &Record, expected: &DnsRdata) -> bool {
+    match (expected, &record.data) {
+        (DnsRdata::Address(IpAddr::V4(expected)), RData::A(a)) => a.0 == *expected,
+        (DnsRdata::Address(IpAddr::V6(expected)), RData::AAAA(aaaa)) => aaaa.0 == *expected,
+        (DnsRdata::Text(expected), RData::TXT(txt)) => txt.txt_data.concat() == expected.as_bytes(),
         (DnsRdata::Address(_) | DnsRdata::Text(_), _) => false,
     }
 }
 
-fn named(code: u16) -> String {
+fn rcode_name(code: u16) -> String {
     let known = rcode::MNEMONICS.into_iter().find(|(known, _)| *known == code);
     known.map_or_else(|| format!("rcode {code}"), |(_, name)| name.to_owned())
 }

@@ -1,7 +1,7 @@
-//! A program that judges an endpoint: exit code 0 is a success. It runs without a shell, without this process's
-//! environment and input, in a process group of its own that is killed as a whole when its time is over, when nobody waits
-//! for it any more, and when it has ended and left something running. How many run at once is bounded; a probe that
-//! finds no room in time says so of this vantage and nothing of the endpoint.
+//! The exec probe: a program that judges an endpoint. Exit code 0 is a success. The program runs without a shell, and
+//! without the environment and the input of this process. It has a process group of its own. The whole group is killed
+//! when the time is over, when the probe is dropped, and when the program has ended. The number of programs at a time is
+//! bounded. A probe that gets no slot in time is a failure of this vantage and not of the endpoint.
 
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -18,49 +18,52 @@ use crate::health::probe::Failure;
 use crate::health::probe::orphans::Program;
 use crate::model::{ExecSpec, ProbeTarget};
 
-/// Most programs of this process at once, over all probers. Judgment: scripts start interpreters, and a hundred of those
-/// are felt by the threads that answer.
+/// The most programs that run at a time, over all probers. Judgment: scripts start interpreters, and a hundred of them
+/// would slow down the threads that answer queries.
 const MAX_CHILDREN: usize = 64;
-/// Kept of each of standard output and standard error; what is written beyond is read and forgotten.
-const KEPT: usize = 4096;
-/// Most characters of its first line that are told.
-const MAX_WORDS: usize = 200;
-/// Its last words are waited for this long after it ended: only something that left its group can still hold the pipe.
-const LAST_WORDS: Duration = Duration::from_millis(50);
+/// The octets that are stored of each of standard output and standard error. The rest is read and dropped.
+const OUTPUT_LIMIT: usize = 4096;
+/// The most characters of the first line of output that are reported.
+const MAX_LINE_CHARS: usize = 200;
+/// The time that remains to read the output after the program ended. Only a process that left the group can still hold
+/// the pipe open.
+const OUTPUT_WAIT: Duration = Duration::from_millis(50);
 
-static ROOM: Semaphore = Semaphore::const_new(MAX_CHILDREN);
+static SLOTS: Semaphore = Semaphore::const_new(MAX_CHILDREN);
 
-/// Runs the program; gives how long it took. Its time begins when there is room for it; that is waited for as long again.
+/// Runs the program and returns how long it took. First waits for a free slot, at most `timeout`; then the program may
+/// run for `timeout`.
 pub(super) async fn run(spec: &ExecSpec, target: ProbeTarget, timeout: Duration) -> Result<Duration, Failure> {
-    run_within(&ROOM, spec, target, timeout).await
+    run_in_slot(&SLOTS, spec, target, timeout).await
 }
 
-/// The same, with room for as many as `room` has permits.
-pub(super) async fn run_within(
-    room: &Semaphore,
+/// As [`run`], with as many slots as `slots` has permits.
+pub(super) async fn run_in_slot(
+    slots: &Semaphore,
     spec: &ExecSpec,
     target: ProbeTarget,
     timeout: Duration,
 ) -> Result<Duration, Failure> {
     let busy = || Failure::Vantage(format!("{MAX_CHILDREN} programs of exec monitors are running already"));
-    let room = tokio::time::timeout(timeout, room.acquire()).await.map_err(|_| busy())?;
-    let _room = room.map_err(|_| busy())?;
+    let slot = tokio::time::timeout(timeout, slots.acquire()).await.map_err(|_| busy())?;
+    let _slot = slot.map_err(|_| busy())?;
     let began = clock::now();
-    match tokio::time::timeout(timeout, finish(spec, target)).await {
+    match tokio::time::timeout(timeout, run_to_end(spec, target)).await {
         Ok(ended) => ended.map(|()| clock::now().since(began)),
         Err(_) => Err(Failure::TimedOut { after: timeout }),
     }
 }
 
-async fn finish(spec: &ExecSpec, target: ProbeTarget) -> Result<(), Failure> {
+async fn run_to_end(spec: &ExecSpec, target: ProbeTarget) -> Result<(), Failure> {
     let unusable = |error: std::io::Error| Failure::Vantage(format!("cannot run {}: {error}", spec.program));
     let mut program = Program::start(&mut command(spec, target)).map_err(unusable)?;
     let child = program.child();
-    let group = Group::of(child);
+    let group = ProcessGroup::of(child);
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let status = {
         let pipes = (child.stdout.take(), child.stderr.take());
-        let reading = async { tokio::join!(keep(pipes.0, &mut output), keep(pipes.1, &mut errors)) };
+        let reading =
+            async { tokio::join!(read_beginning(pipes.0, &mut output), read_beginning(pipes.1, &mut errors)) };
         tokio::pin!(reading);
         let early = tokio::select! {
             status = child.wait() => Some(status),
@@ -68,10 +71,10 @@ async fn finish(spec: &ExecSpec, target: ProbeTarget) -> Result<(), Failure> {
         };
         match early {
             Some(status) => {
-                // What it left behind holds the pipes open.
+                // Kills what the program left running, because that holds the pipes open.
                 drop(group);
-                // Out of time: what came until now is what is told.
-                let _ = tokio::time::timeout(LAST_WORDS, reading).await;
+                // After the time-out, what was read until then is reported.
+                let _ = tokio::time::timeout(OUTPUT_WAIT, reading).await;
                 status
             }
             None => child.wait().await,
@@ -99,13 +102,13 @@ fn command(spec: &ExecSpec, target: ProbeTarget) -> Command {
     command
 }
 
-/// Reads to the end; keeps the beginning.
-async fn keep(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
+/// Reads the pipe to its end and stores the beginning in `beginning`.
+async fn read_beginning(pipe: Option<impl AsyncRead + Unpin>, beginning: &mut Vec<u8>) {
     let Some(mut pipe) = pipe else { return };
     let mut part = [0; 1024];
     while let Ok(read @ 1..) = pipe.read(&mut part).await {
-        let room = KEPT - kept.len();
-        kept.extend(part.iter().take(read.min(room)));
+        let room = OUTPUT_LIMIT - beginning.len();
+        beginning.extend(part.iter().take(read.min(room)));
     }
 }
 
@@ -118,31 +121,32 @@ fn judge(status: ExitStatus, output: &[u8], errors: &[u8]) -> Result<(), Failure
         (None, Some(signal)) => format!("ended by signal {signal}"),
         (None, None) => "ended by itself".to_owned(),
     };
-    let said = first_line(output).or_else(|| first_line(errors));
-    Err(Failure::Program(said.map_or_else(|| ended.clone(), |said| format!("{ended}: {said}"))))
+    let line = first_line(output).or_else(|| first_line(errors));
+    Err(Failure::Program(line.map_or_else(|| ended.clone(), |line| format!("{ended}: {line}"))))
 }
 
-/// The first line with something on it, as it may stand in logs: a program's output is not to be trusted.
+/// The first line that is not empty, shortened and without control characters, because the output of a program is not
+/// trusted in logs.
 fn first_line(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
-    Some(line.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect())
+    Some(line.chars().take(MAX_LINE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect())
 }
 
-/// The process group of a child, which ends with this value. A number that nobody of the group has any more is not given
-/// to others at once: the kernel goes once around all numbers first.
-struct Group(Option<Pid>);
+/// The process group of a child. It is killed when this value is dropped. If all its processes have ended by then, the
+/// kernel has not used the number again: it uses every other number first.
+struct ProcessGroup(Option<Pid>);
 
-impl Group {
-    fn of(child: &Child) -> Group {
-        Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+impl ProcessGroup {
+    fn of(child: &Child) -> ProcessGroup {
+        ProcessGroup(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // That there is nobody left to kill is the usual case.
+            // It fails if no process is left, which is the usual case.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }

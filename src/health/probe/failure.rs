@@ -1,4 +1,4 @@
-//! Why a probe failed, in words that a person reads in `status`, logs and `explain`.
+//! Why a probe failed. Operators read the text in `status`, in logs and in `explain`.
 
 use std::fmt;
 use std::io;
@@ -7,82 +7,82 @@ use std::time::Duration;
 use crate::health::blindness::Found;
 use crate::model::{Moment, ProbeTarget};
 
-/// The connections that were granted to a probe which then ran into its time-out.
+/// The connections that were granted to a probe that then timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Granted {
-    /// When the last one was.
+pub struct GrantedConnections {
+    /// When the last one was granted.
     pub last: Moment,
-    /// Whether the answer to an earlier question was overdue by then, so that it isn't the path that is to blame.
-    pub is_late: bool,
+    /// Whether one was granted when the answer to an earlier request was overdue already. Then the path works.
+    pub after_overdue_answer: bool,
 }
 
 /// Why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// Nothing, or not all, came in time.
+    /// No complete answer came in time.
     TimedOut {
         /// The monitor's time-out.
         after: Duration,
     },
-    /// The same, but the way there lost some of the probe itself: it may be that which is to blame.
+    /// As `TimedOut`, but the path lost some connections of this probe. So the path may be the reason.
     Lossy {
         /// The monitor's time-out.
         after: Duration,
-        /// Connections that got no answer, while others did.
+        /// The connections that were not granted, while others were.
         lost: usize,
-        /// Of how many.
+        /// The number of connections that were tried.
         of: usize,
     },
-    /// The same, within this host, where no packet gets lost: the server accepts no more connections.
+    /// As `Lossy`, but within this host, where no packet is lost. So the server accepts no more connections.
     Backlog {
         /// The monitor's time-out.
         after: Duration,
-        /// Connections that were not granted, while others were.
+        /// The connections that were not granted, while others were.
         lost: usize,
-        /// Of how many.
+        /// The number of connections that were tried.
         of: usize,
     },
     /// The other side refused the connection: nothing listens there.
     Refused,
-    /// The other side, or someone on the way, ended the connection.
+    /// The other side, or something on the path, reset the connection.
     Reset,
-    /// The other side ended the connection in order, but before it had said all.
+    /// The other side closed the connection before its response was complete.
     Closed,
-    /// This host, or someone on the way, said that there is no way; what they said.
+    /// This host, or something on the path, reported that there is no route. The text is the report.
     Unreachable(String),
-    /// The other side itself said by ICMP that it takes no such packets; what it said.
+    /// The other side itself rejected the packet by an ICMP error. The text is that error.
     Rejected(String),
-    /// The TLS handshake failed; why.
+    /// The TLS handshake failed. The text is the reason.
     Tls(String),
     /// The status is not one that counts as success.
     Status {
-        /// What came.
+        /// The status that was received.
         got: u16,
-        /// What would have counted.
+        /// The statuses that count as success.
         expected: Vec<u16>,
-        /// Where a redirect leads that wasn't to be followed.
+        /// The location of a redirect that the monitor does not follow.
         to: Option<String>,
     },
-    /// The redirects that were to be followed lead out of what is probed, or on and on; where to.
+    /// The redirects lead away from the probed endpoint, or there are too many of them. The text names the last one.
     Redirected(String),
-    /// The text that was expected is not in the part of the body that is looked at.
+    /// The part of the body that is searched does not contain the expected text.
     Body {
-        /// What was expected.
+        /// The expected text.
         lacks: String,
     },
-    /// It was asked how it is, and said that it isn't well; its words.
-    Unwell(String),
-    /// The program that judges it ended with another exit code than 0, or by a signal; which, and what it printed.
+    /// The endpoint answered that it is not healthy. The text is its answer.
+    Unhealthy(String),
+    /// The program of an exec monitor ended with an exit code other than 0, or by a signal. The text contains its output.
     Program(String),
-    /// What came is not the protocol's; what is wrong with it.
+    /// The answer violates the protocol. The text says how.
     Garbage(String),
-    /// This vantage could not probe at all (no sockets left, no right to, a source address that it lacks): nothing is
-    /// known of the other side, and nothing is held against it.
+    /// This vantage could not probe: it lacks a socket, a right or the source address. That says nothing about the other
+    /// side.
     Vantage(String),
 }
 
 impl Failure {
-    /// Whether this says something of the other side. When not, the detector must not hear of it.
+    /// Whether the failure says something about the other side. If not, the detector must not count it.
     pub fn is_evidence(&self) -> bool {
         match self {
             Failure::Vantage(_) => false,
@@ -98,18 +98,18 @@ impl Failure {
             | Failure::Status { .. }
             | Failure::Redirected(_)
             | Failure::Body { .. }
-            | Failure::Unwell(_)
+            | Failure::Unhealthy(_)
             | Failure::Program(_)
             | Failure::Garbage(_) => true,
         }
     }
 
-    /// What it says of the path to the other side, given what that granted before a time-out. See `blindness` for the
-    /// rule.
-    pub fn found(&self, granted: Option<Granted>) -> Found {
+    /// What the failure says about the path to the other side. `granted`: the connections that were granted before a
+    /// time-out. The rule is in `blindness`.
+    pub fn found(&self, granted: Option<GrantedConnections>) -> Found {
         match self {
             Failure::TimedOut { .. } | Failure::Lossy { .. } | Failure::Backlog { .. } => match granted {
-                Some(Granted { last, is_late: true }) => Found::Hang { answered: last },
+                Some(GrantedConnections { last, after_overdue_answer: true }) => Found::Hang { answered: last },
                 granted => Found::Silence { answered: granted.map(|granted| granted.last) },
             },
             Failure::Unreachable(_) => Found::Silence { answered: None },
@@ -122,19 +122,19 @@ impl Failure {
             | Failure::Status { .. }
             | Failure::Redirected(_)
             | Failure::Body { .. }
-            | Failure::Unwell(_)
+            | Failure::Unhealthy(_)
             | Failure::Garbage(_) => Found::Answer,
         }
     }
 
-    /// Whether the path is as likely the reason as the other side, so that another probe must decide.
+    /// Whether the path may be the reason as well as the other side, so that another probe must decide.
     pub fn is_doubtful(&self) -> bool {
         matches!(self, Failure::Lossy { .. })
     }
 
-    /// The same of a probe of `target`: on loopback no packet gets lost, so that only a full accept queue (listen(2),
-    /// `backlog`) makes connections fail while others were granted.
-    pub(super) fn within(self, target: ProbeTarget) -> Failure {
+    /// The failure of a probe of `target`. On loopback no packet is lost. There, only a full accept queue (listen(2),
+    /// `backlog`) makes connections fail while others are granted.
+    pub(super) fn at_target(self, target: ProbeTarget) -> Failure {
         match self {
             Failure::Lossy { after, lost, of } if target.ip().is_some_and(|ip| ip.is_loopback()) => {
                 Failure::Backlog { after, lost, of }
@@ -143,7 +143,7 @@ impl Failure {
         }
     }
 
-    /// What an error of a socket means for a probe.
+    /// The failure that an error of a socket means.
     pub(super) fn from_io(error: &io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Failure::Refused,
@@ -154,9 +154,9 @@ impl Failure {
             io::ErrorKind::UnexpectedEof => Failure::Closed,
             io::ErrorKind::HostUnreachable => Failure::Unreachable("host unreachable".to_owned()),
             io::ErrorKind::NetworkUnreachable => Failure::Unreachable("network unreachable".to_owned()),
-            // The kernel's own time-out is shorter than the monitor's only where someone tuned it so.
+            // The time-out of the kernel is shorter than that of the monitor only if somebody configured it so.
             io::ErrorKind::TimedOut => Failure::Unreachable("the connection timed out in the kernel".to_owned()),
-            // The rest is about this host: no descriptors, ports, memory or rights, a source address it lacks.
+            // All others are about this host: it lacks descriptors, ports, memory, rights or the source address.
             _ => Failure::Vantage(format!("cannot probe from here: {error}")),
         }
     }
@@ -199,7 +199,7 @@ impl fmt::Display for Failure {
             Failure::Unreachable(why)
             | Failure::Rejected(why)
             | Failure::Program(why)
-            | Failure::Unwell(why)
+            | Failure::Unhealthy(why)
             | Failure::Garbage(why)
             | Failure::Redirected(why)
             | Failure::Vantage(why) => f.write_str(why),
@@ -207,12 +207,12 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Octets of the other side as they may stand in logs: the beginning, without what a terminal would obey.
-pub(super) fn shown(octets: &[u8]) -> String {
-    /// Judgment: enough to know a protocol by.
-    const MOST: usize = 60;
+/// The beginning of what the other side sent, without control characters, for logs.
+pub(super) fn printable(octets: &[u8]) -> String {
+    /// Judgment: enough to recognize a protocol.
+    const MAX_CHARS: usize = 60;
     let text = String::from_utf8_lossy(octets);
-    text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().take(MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -220,41 +220,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_read_as_a_person_would_say_them() {
-        let said = |failure: Failure| failure.to_string();
-        assert_eq!(said(Failure::TimedOut { after: Duration::from_millis(500) }), "timed out after 500ms");
+    fn failures_have_a_readable_text() {
+        let text = |failure: Failure| failure.to_string();
+        assert_eq!(text(Failure::TimedOut { after: Duration::from_millis(500) }), "timed out after 500ms");
         let lossy = Failure::Lossy { after: Duration::from_secs(1), lost: 2, of: 7 };
         assert_eq!(
-            said(lossy),
+            text(lossy),
             "timed out after 1s on a path that loses packets, or the server's accept queue is full \
              (2 of 7 connections were not granted)"
         );
         let backlog = Failure::Backlog { after: Duration::from_secs(1), lost: 2, of: 7 };
         assert_eq!(
-            said(backlog),
+            text(backlog),
             "timed out after 1s, the server's accept queue is full: it takes no more connections \
              (2 of 7 were not granted)"
         );
-        assert_eq!(said(Failure::from_io(&io::ErrorKind::ConnectionRefused.into())), "connection refused");
-        assert_eq!(said(Failure::from_io(&io::ErrorKind::HostUnreachable.into())), "host unreachable");
-        assert_eq!(said(Failure::from_io(&io::ErrorKind::ConnectionReset.into())), "connection reset");
-        let early = said(Failure::from_io(&io::ErrorKind::UnexpectedEof.into()));
+        assert_eq!(text(Failure::from_io(&io::ErrorKind::ConnectionRefused.into())), "connection refused");
+        assert_eq!(text(Failure::from_io(&io::ErrorKind::HostUnreachable.into())), "host unreachable");
+        assert_eq!(text(Failure::from_io(&io::ErrorKind::ConnectionReset.into())), "connection reset");
+        let early = text(Failure::from_io(&io::ErrorKind::UnexpectedEof.into()));
         assert_eq!(early, "connection closed before the response was complete");
-        assert_eq!(said(Failure::Status { got: 503, expected: vec![200], to: None }), "status 503, expected 200");
+        assert_eq!(text(Failure::Status { got: 503, expected: vec![200], to: None }), "status 503, expected 200");
         let moved = Failure::Status { got: 302, expected: vec![200], to: Some("/login".to_owned()) };
-        assert_eq!(said(moved), "status 302 to /login, expected 200");
+        assert_eq!(text(moved), "status 302 to /login, expected 200");
         assert_eq!(
-            said(Failure::Status { got: 404, expected: vec![200, 204], to: None }),
+            text(Failure::Status { got: 404, expected: vec![200, 204], to: None }),
             "status 404, expected 200, 204"
         );
-        assert_eq!(said(Failure::Body { lacks: "ok".to_owned() }), "body lacks \"ok\"");
+        assert_eq!(text(Failure::Body { lacks: "ok".to_owned() }), "body lacks \"ok\"");
     }
 
     #[test]
     fn only_silence_is_silence() {
         let after = Duration::from_secs(1);
         let silent = Found::Silence { answered: None };
-        let words = || "as it said".to_owned();
+        let text = || "any text".to_owned();
         for (failure, found) in [
             (Failure::TimedOut { after }, silent),
             (Failure::Lossy { after, lost: 1, of: 2 }, silent),
@@ -264,18 +264,18 @@ mod tests {
             (Failure::from_io(&io::ErrorKind::ConnectionRefused.into()), Found::Answer),
             (Failure::from_io(&io::ErrorKind::ConnectionReset.into()), Found::Answer),
             (Failure::from_io(&io::ErrorKind::UnexpectedEof.into()), Found::Answer),
-            (Failure::Rejected(words()), Found::Answer),
-            (Failure::Tls(words()), Found::Answer),
+            (Failure::Rejected(text()), Found::Answer),
+            (Failure::Tls(text()), Found::Answer),
             (Failure::Status { got: 503, expected: vec![200], to: None }, Found::Answer),
-            (Failure::Redirected(words()), Found::Answer),
-            (Failure::Body { lacks: words() }, Found::Answer),
-            (Failure::Unwell(words()), Found::Answer),
-            (Failure::Garbage(words()), Found::Answer),
-            (Failure::Program(words()), Found::Inconclusive),
+            (Failure::Redirected(text()), Found::Answer),
+            (Failure::Body { lacks: text() }, Found::Answer),
+            (Failure::Unhealthy(text()), Found::Answer),
+            (Failure::Garbage(text()), Found::Answer),
+            (Failure::Program(text()), Found::Inconclusive),
         ] {
             assert_eq!(failure.found(None), found, "{failure:?}");
         }
-        let granted = |is_late| Some(Granted { last: Moment::START, is_late });
+        let granted = |after_overdue_answer| Some(GrantedConnections { last: Moment::START, after_overdue_answer });
         let timed_out = Failure::TimedOut { after };
         assert_eq!(timed_out.found(granted(false)), Found::Silence { answered: Some(Moment::START) });
         assert_eq!(timed_out.found(granted(true)), Found::Hang { answered: Moment::START });

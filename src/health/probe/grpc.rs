@@ -1,6 +1,6 @@
-//! The standard health check of gRPC (grpc.health.v1.Health/Check) over HTTP/2, in the clear or over TLS. SERVING is
-//! a success; another state, or an error of gRPC, is told in its words. The request is one field, so it is written
-//! here; the answer is read in `protobuf`.
+//! The grpc probe: the standard health check of gRPC (grpc.health.v1.Health/Check) over HTTP/2, with or without TLS.
+//! SERVING is a success. The failure names any other status, or the error of gRPC. The request has one field, so it is
+//! encoded here; `protobuf` decodes the response.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,38 +13,38 @@ use hyper::{Method, Request, Response};
 use tokio::io::BufWriter;
 
 use crate::clock;
-use crate::health::probe::attempt::Turn;
+use crate::health::probe::attempt::RequestPermit;
 use crate::health::probe::bounded::{BODY_LIMIT, bounded};
-use crate::health::probe::failure::shown;
-use crate::health::probe::h2::explain;
+use crate::health::probe::closing::ProbeStream;
+use crate::health::probe::failure::printable;
+use crate::health::probe::h2::failure_of;
 use crate::health::probe::http::AGENT;
-use crate::health::probe::polite::Line;
 use crate::health::probe::protobuf::serving_status;
 use crate::health::probe::{Failure, ProbeClients, h2, tcp, tls};
 use crate::model::{GrpcSpec, Moment};
 
 const GRPC: &[u8] = b"application/grpc";
 const STATUS: &str = "grpc-status";
-/// What is said of octets that are no answer of this service.
-const NO_ANSWER: &str = "the answer is not a HealthCheckResponse";
-/// Most characters of `grpc-message` that are told.
-const MAX_WORDS: usize = 200;
+/// The failure for octets that are not a response of the health service.
+const NOT_A_RESPONSE: &str = "the answer is not a HealthCheckResponse";
+/// The most characters of `grpc-message` that are reported.
+const MAX_MESSAGE_CHARS: usize = 200;
 
-/// Asks `to`; gives the time from connecting to the head of the response.
-pub(super) async fn check(
+/// Probes `to`. Returns the time from the beginning of the connection to the head of the response.
+pub(super) async fn probe(
     clients: &ProbeClients,
     (spec, to): (&GrpcSpec, SocketAddr),
     until: Moment,
-    turn: Turn,
+    permit: RequestPermit,
 ) -> Result<Duration, Failure> {
     let request = request(spec, to)?;
-    let (stream, began) = tcp::connect_in_turn(clients, to, &turn).await?;
-    let stream = Line::new(stream);
+    let (stream, began) = tcp::connect_for_request(clients, to, &permit).await?;
+    let stream = ProbeStream::new(stream);
     match spec.tls {
-        None => exchange(bounded(BufWriter::new(stream)), request, (began, until), turn).await,
+        None => exchange(bounded(BufWriter::new(stream)), request, (began, until), permit).await,
         Some(rule) => {
             let stream = tls::handshake(clients, spec.host.as_deref(), rule, &[b"h2"], to, stream).await?;
-            exchange(bounded(BufWriter::new(stream)), request, (began, until), turn).await
+            exchange(bounded(BufWriter::new(stream)), request, (began, until), permit).await
         }
     }
 }
@@ -53,7 +53,7 @@ fn request(spec: &GrpcSpec, to: SocketAddr) -> Result<Request<Full<Bytes>>, Fail
     let scheme = if spec.tls.is_some() { "https" } else { "http" };
     let authority = spec.host.clone().unwrap_or_else(|| to.to_string());
     let uri = format!("{scheme}://{authority}/grpc.health.v1.Health/Check");
-    let mut request = Request::new(Full::new(Bytes::from(framed(&spec.service))));
+    let mut request = Request::new(Full::new(Bytes::from(request_frame(&spec.service))));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri.parse().map_err(|_| Failure::Vantage(format!("cannot ask {authority:?} over HTTP/2")))?;
     let headers = request.headers_mut();
@@ -64,8 +64,8 @@ fn request(spec: &GrpcSpec, to: SocketAddr) -> Result<Request<Full<Bytes>>, Fail
     Ok(request)
 }
 
-/// HealthCheckRequest { string service = 1; }, uncompressed, in the frame of gRPC. An empty service is left out.
-fn framed(service: &str) -> Vec<u8> {
+/// HealthCheckRequest { string service = 1; }, uncompressed, in a frame of gRPC. An empty service is left out.
+fn request_frame(service: &str) -> Vec<u8> {
     let mut message = Vec::new();
     if !service.is_empty() {
         message.push(1 << 3 | 2);
@@ -87,18 +87,18 @@ async fn exchange(
     stream: impl Read + Write + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
     (began, until): (Moment, Moment),
-    turn: Turn,
+    permit: RequestPermit,
 ) -> Result<Duration, Failure> {
     let read = |response| async move {
         let rtt = clock::now().since(began);
-        turn.answered();
+        permit.answer_began();
         (judge(response).await.map(|()| rtt), None)
     };
-    h2::ask(stream, request, until, read).await
+    h2::exchange(stream, request, until, read).await
 }
 
 async fn judge(response: Response<Incoming>) -> Result<(), Failure> {
-    // An error may come in the head alone, and with a status of HTTP that a proxy made of it.
+    // An error may be in the head alone. A proxy may have given it another status of HTTP.
     if response.headers().contains_key(STATUS) {
         check_status(response.headers())?;
     }
@@ -108,27 +108,27 @@ async fn judge(response: Response<Incoming>) -> Result<(), Failure> {
     }
     let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     if !kind.get(..GRPC.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(GRPC)) {
-        return Err(Failure::Garbage(format!("not gRPC: the content type is {:?}", shown(kind))));
+        return Err(Failure::Garbage(format!("not gRPC: the content type is {:?}", printable(kind))));
     }
     let head = response.headers().contains_key(STATUS).then(|| response.headers().clone());
     let (mut body, mut message, mut trailers) = (response.into_body(), Vec::new(), None);
     while let Some(frame) = body.frame().await {
-        match frame.map_err(|error| explain(&error))?.into_data() {
+        match frame.map_err(|error| failure_of(&error))?.into_data() {
             Ok(data) if message.len() + data.len() <= BODY_LIMIT => message.extend(data),
             Ok(_) => return Err(garbage(&format!("an answer over {} KiB", BODY_LIMIT / 1024))),
             Err(other) => trailers = other.into_trailers().ok(),
         }
     }
-    // Trailers without a status don't take back that of the head.
+    // If the trailers have no status, that of the head counts.
     let status = trailers.filter(|trailers| trailers.contains_key(STATUS)).or(head);
     check_status(&status.ok_or_else(|| garbage("no grpc-status at the end"))?)?;
-    match serving_status(unframed(&message)?) {
+    match serving_status(message_of(&message)?) {
         Some(1) => Ok(()),
-        Some(0) => Err(Failure::Unwell("UNKNOWN".to_owned())),
-        Some(2) => Err(Failure::Unwell("NOT_SERVING".to_owned())),
-        Some(3) => Err(Failure::Unwell("SERVICE_UNKNOWN".to_owned())),
-        Some(other) => Err(Failure::Unwell(format!("serving status {other}"))),
-        None => Err(garbage(NO_ANSWER)),
+        Some(0) => Err(Failure::Unhealthy("UNKNOWN".to_owned())),
+        Some(2) => Err(Failure::Unhealthy("NOT_SERVING".to_owned())),
+        Some(3) => Err(Failure::Unhealthy("SERVICE_UNKNOWN".to_owned())),
+        Some(other) => Err(Failure::Unhealthy(format!("serving status {other}"))),
+        None => Err(garbage(NOT_A_RESPONSE)),
     }
 }
 
@@ -136,22 +136,22 @@ fn garbage(what: &str) -> Failure {
     Failure::Garbage(format!("gRPC: {what}"))
 }
 
-/// The message in the frame of gRPC. A call of this kind has one answer; none was allowed to be compressed.
-fn unframed(frame: &[u8]) -> Result<&[u8], Failure> {
-    let cut_off = || garbage(NO_ANSWER);
-    let (&compressed, rest) = frame.split_first().ok_or_else(cut_off)?;
-    let (len, rest) = rest.split_first_chunk::<4>().ok_or_else(cut_off)?;
-    let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| cut_off())?;
+/// The message in a frame of gRPC. This call has one response, and the request did not allow compression.
+fn message_of(frame: &[u8]) -> Result<&[u8], Failure> {
+    let malformed = || garbage(NOT_A_RESPONSE);
+    let (&compressed, rest) = frame.split_first().ok_or_else(malformed)?;
+    let (len, rest) = rest.split_first_chunk::<4>().ok_or_else(malformed)?;
+    let len = usize::try_from(u32::from_be_bytes(*len)).map_err(|_| malformed())?;
     match compressed {
-        _ if len > rest.len() => Err(cut_off()),
+        _ if len > rest.len() => Err(malformed()),
         _ if len < rest.len() => Err(garbage("more than one answer")),
         0 => Ok(rest),
         1 => Err(garbage("the answer is compressed, which was not asked for")),
-        _ => Err(cut_off()),
+        _ => Err(malformed()),
     }
 }
 
-/// The codes are those of grpc/status.h.
+/// Checks grpc-status and grpc-message. The codes are those of grpc/status.h.
 fn check_status(headers: &HeaderMap) -> Result<(), Failure> {
     let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let status = text(STATUS).unwrap_or_default();
@@ -166,9 +166,9 @@ fn check_status(headers: &HeaderMap) -> Result<(), Failure> {
         "16" => " (UNAUTHENTICATED)",
         _ => "",
     };
-    let short = |text: &str| text.chars().take(MAX_WORDS).filter(|c| !c.is_control()).collect::<String>();
-    let said = text("grpc-message").filter(|said| !said.is_empty()).map(|said| format!(": {}", short(&said)));
-    Err(Failure::Unwell(format!("grpc-status {}{meaning}{}", short(&status), said.unwrap_or_default())))
+    let short = |text: &str| text.chars().take(MAX_MESSAGE_CHARS).filter(|c| !c.is_control()).collect::<String>();
+    let message = text("grpc-message").filter(|text| !text.is_empty()).map(|text| format!(": {}", short(&text)));
+    Err(Failure::Unhealthy(format!("grpc-status {}{meaning}{}", short(&status), message.unwrap_or_default())))
 }
 
 #[cfg(test)]
@@ -177,10 +177,10 @@ mod tests {
 
     #[test]
     fn the_messages_are_protobuf() {
-        assert_eq!(framed(""), [0, 0, 0, 0, 0]);
-        assert_eq!(framed("ab"), [0, 0, 0, 0, 4, 0x0A, 2, b'a', b'b']);
-        assert_eq!(framed(&"x".repeat(300))[..8], [0, 0, 0, 1, 47, 0x0A, 0xAC, 0x02]);
-        let read = |frame| unframed(frame).ok().and_then(serving_status);
+        assert_eq!(request_frame(""), [0, 0, 0, 0, 0]);
+        assert_eq!(request_frame("ab"), [0, 0, 0, 0, 4, 0x0A, 2, b'a', b'b']);
+        assert_eq!(request_frame(&"x".repeat(300))[..8], [0, 0, 0, 1, 47, 0x0A, 0xAC, 0x02]);
+        let read = |frame| message_of(frame).ok().and_then(serving_status);
         assert_eq!(read(&[0, 0, 0, 0, 2, 8, 1]), Some(1));
         assert_eq!(read(&[0, 0, 0, 0, 0]), Some(0));
         assert_eq!(read(&[0, 0, 0, 0, 3, 8, 0x82, 0x01]), Some(130));

@@ -1,5 +1,5 @@
-//! One request over HTTP/2 (RFC 9113), for https probes of servers that speak it and for grpc. What the other side
-//! may send ahead of what is read is no more than a probe reads of a body.
+//! One request over HTTP/2 (RFC 9113): for https probes of servers that speak it, and for grpc probes. The flow-control
+//! windows are no larger than the part of a body that a probe searches.
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -16,19 +16,33 @@ use hyper::{Request, Response};
 use tokio::task::JoinSet;
 
 use crate::health::probe::Failure;
-use crate::health::probe::bounded::{BODY_LIMIT, HEAD_LIMIT, REST_LIMIT};
-use crate::health::probe::polite::end_in_background;
+use crate::health::probe::body::{ResponseBody, read_rest};
+use crate::health::probe::bounded::{BODY_LIMIT, HEAD_LIMIT};
+use crate::health::probe::closing::close_in_background;
 use crate::model::Moment;
 
-/// Of a stream and of the connection, in octets. The protocol's own is one less, and the least that a connection may
-/// have.
+/// The flow-control window of a stream and of the connection, in octets. The default of the protocol, which is also the
+/// least for a connection, is one octet less.
 const WINDOW: u32 = BODY_LIMIT as u32;
 
-/// Sends `request` on a connection of its own and reads its response by `read`, which gives back the body as far as
-/// it is not read. That is done in the background until `until`, and the connection closed in order. `stream` had
-/// better gather what is written until it is flushed: preface, settings and request are then one packet, of which
-/// none can get lost alone.
-pub(super) async fn ask<B, T, F>(
+impl ResponseBody for Incoming {
+    async fn next_part(&mut self) -> Result<Option<Bytes>, Failure> {
+        while let Some(frame) = self.frame().await {
+            // Frames without data are trailers.
+            if let Ok(data) = frame.map_err(|error| failure_of(&error))?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Sends `request` on the connection `stream` and reads the response by `read`.
+///
+/// `read` returns the body if its rest is still to be read. That happens in the background, until `until`; then the
+/// connection is closed in order. `stream` should buffer what is written until it is flushed: then the preface, the
+/// settings and the request are one packet, and none of them can be lost alone.
+pub(super) async fn exchange<B, T, F>(
     stream: impl Read + Write + Unpin + Send + 'static,
     request: Request<B>,
     until: Moment,
@@ -43,50 +57,39 @@ where
     let mut builder = http2::Builder::new(tasks.0.clone());
     builder.max_header_list_size(HEAD_LIMIT as u32);
     builder.initial_stream_window_size(WINDOW).initial_connection_window_size(WINDOW);
-    let (mut sender, connection) = builder.handshake(stream).await.map_err(|error| explain(&error))?;
+    let (mut sender, connection) = builder.handshake(stream).await.map_err(|error| failure_of(&error))?;
     let mut connection = Box::pin(connection);
-    let talk = async move {
-        let (found, body) = match sender.send_request(request).await {
+    let exchange = async move {
+        let (result, body) = match sender.send_request(request).await {
             Ok(response) => read(response).await,
-            Err(error) => (Err(explain(&error)), None),
+            Err(error) => (Err(failure_of(&error)), None),
         };
-        (found, body, sender)
+        (result, body, sender)
     };
-    let mut talk = pin!(talk);
-    let (found, body, sender) = tokio::select! {
+    let mut exchange = pin!(exchange);
+    let (result, body, sender) = tokio::select! {
         biased;
-        ended = &mut talk => ended,
-        // The connection has ended: what it brought is still to be read.
-        _ = &mut connection => return talk.await.0,
+        ended = &mut exchange => ended,
+        // The connection has ended. What it received before can still be read.
+        _ = &mut connection => return exchange.await.0,
     };
-    end_in_background(until, async move {
-        if let Some(body) = body {
+    close_in_background(until, async move {
+        if let Some(mut body) = body {
             tokio::select! {
-                () = read_out(body) => {}
+                _ = read_rest(&mut body, 0) => {}
                 _ = &mut connection => return,
             }
         }
-        // Nobody has a use for it any more, so that it says goodbye.
+        // The connection sends GOAWAY when its last user is dropped.
         drop(sender);
         let _ = (&mut connection).await;
         drop(connection);
         tasks.ended().await;
     });
-    found
+    result
 }
 
-/// Reads to the end, but no more than [`REST_LIMIT`].
-async fn read_out(mut body: Incoming) {
-    let mut read = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        read += frame.data_ref().map_or(0, Bytes::len);
-        if read > REST_LIMIT {
-            return;
-        }
-    }
-}
-
-/// What hyper runs beside the connection. Ends with the probe, even when the other side never lets go.
+/// The tasks that hyper runs for the connection. They are aborted with the probe, even if the other side never closes.
 #[derive(Default)]
 struct Tasks(Spawner);
 
@@ -100,7 +103,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Spawner {
 }
 
 impl Tasks {
-    /// Waits until all have ended.
+    /// Waits until all tasks have ended.
     async fn ended(&self) {
         poll_fn(|cx| {
             let mut tasks = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,8 +120,8 @@ impl Drop for Tasks {
     }
 }
 
-/// What went wrong on a connection that stood: never this host's trouble.
-pub(super) fn explain(error: &hyper::Error) -> Failure {
+/// The failure that an error on an open connection means. It is never a failure of this vantage.
+pub(super) fn failure_of(error: &hyper::Error) -> Failure {
     if error.is_parse_too_large() {
         return Failure::Garbage(format!("response head over {} KiB", HEAD_LIMIT / 1024));
     }
@@ -128,22 +131,22 @@ pub(super) fn explain(error: &hyper::Error) -> Failure {
     if error.is_incomplete_message() {
         return Failure::Closed;
     }
-    // The connection ended before the request was on its way: what ended it is within, if anything did but its end.
+    // The connection ended before the request was sent. The source is the reason; without one, the server closed it.
     if error.is_canceled() {
         return error
             .source()
             .and_then(|source| source.downcast_ref::<hyper::Error>())
-            .map_or(Failure::Closed, explain);
+            .map_or(Failure::Closed, failure_of);
     }
-    match error.source().and_then(cause).map(Failure::from_io) {
+    match error.source().and_then(socket_error).map(Failure::from_io) {
         Some(known) if known.is_evidence() => known,
         Some(_) | None => Failure::Garbage(format!("HTTP failed: {}", deepest(error))),
     }
 }
 
-/// The error of the socket below it, if it is one.
-fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    error.downcast_ref().or_else(|| cause(error.source()?))
+/// The error of a socket among the causes of `error`.
+fn socket_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    error.downcast_ref().or_else(|| socket_error(error.source()?))
 }
 
 fn deepest(error: &dyn Error) -> String {

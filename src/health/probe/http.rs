@@ -1,12 +1,14 @@
-//! GETs over HTTP/1.1, or over HTTP/2 where TLS agrees on it (ALPN, RFC 7301): status, and a text in the body's
-//! beginning. The verdict stands as soon as the head, or the text, is there; the rest of the response is read in the
-//! background, within the probe's time and 256 KiB, so that no server is interrupted. Redirects are followed as far as
-//! the monitor says, within what is probed, each on a connection of its own.
+//! The http and https probes: a GET over HTTP/1.1, or over HTTP/2 if the server selects it in the TLS handshake (ALPN,
+//! RFC 7301). They check the status and, if the monitor expects one, a text at the beginning of the body.
+//!
+//! The result is known as soon as the head, or the text, was read. The rest of the response is read in the background,
+//! at most 256 KiB and until the time-out of the probe, so that the server is not interrupted. Redirects are followed as
+//! often as the monitor allows, only to the probed endpoint, each on a connection of its own.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use hyper::{Request, Response};
@@ -15,66 +17,69 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use crate::clock;
-use crate::health::probe::attempt::Turn;
-use crate::health::probe::bounded::{BODY_LIMIT, bounded};
-use crate::health::probe::http1::Conversation;
-use crate::health::probe::polite::{Line, end_in_background};
-use crate::health::probe::redirect::{follow, is_redirect, path_of, told};
+use crate::health::probe::attempt::RequestPermit;
+use crate::health::probe::body::{ResponseBody, find_text};
+use crate::health::probe::bounded::bounded;
+use crate::health::probe::closing::{ProbeStream, close_in_background};
+use crate::health::probe::http1::Http1Exchange;
+use crate::health::probe::redirect::{follow, is_redirect, path_of, printable_location};
 use crate::health::probe::{Failure, ProbeClients, h2, tcp, tls};
 use crate::model::{CertificateRule, HttpSpec, Moment};
 
-/// Unless the monitor's headers say otherwise.
+/// The user agent, unless the monitor's headers set another.
 pub(super) const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
 
-/// What is asked and where: over TLS where there is a rule for the certificate.
+/// What is requested from where. With a rule for the certificate, the request goes over TLS.
 #[derive(Clone, Copy)]
-pub(super) struct Site<'a> {
+pub(super) struct HttpTarget<'a> {
     pub(super) spec: &'a HttpSpec,
     pub(super) certificate: Option<CertificateRule>,
     pub(super) to: SocketAddr,
 }
 
-/// What came of one GET that is no failure.
-enum Answer {
-    /// As expected; the time to the head of the response.
-    Well(Duration),
-    /// What is asked for is elsewhere, and the monitor wants that to be looked at.
-    Moved(Duration, String),
+/// The result of one GET that is not a failure.
+enum GetResult {
+    /// The response is as expected. The time to its head.
+    Success(Duration),
+    /// A redirect that the monitor wants to be followed. The time to the head, and the location.
+    Redirect(Duration, String),
 }
 
-/// Asks; gives the time from connecting to the head of the first response, the handshakes within.
-pub(super) async fn get(
+/// Probes `target`. Returns the time from the beginning of the first connection to the head of the first response, with
+/// the handshakes.
+pub(super) async fn probe(
     clients: &ProbeClients,
-    site: Site<'_>,
+    target: HttpTarget<'_>,
     until: Moment,
-    turn: Turn,
+    permit: RequestPermit,
 ) -> Result<Duration, Failure> {
-    // What can't be sent is known before anything is.
-    site.headers()?;
-    let mut path = site.spec.path.clone();
-    let (stream, began) = tcp::connect_in_turn(clients, site.to, &turn).await?;
-    let (rtt, mut location) = match site.ask(clients, &path, stream, (began, until), &turn).await? {
-        Answer::Well(rtt) => return Ok(rtt),
-        Answer::Moved(rtt, location) => (rtt, location),
+    // Headers that can't be sent are found before anything is sent.
+    target.headers()?;
+    let mut path = target.spec.path.clone();
+    let (stream, began) = tcp::connect_for_request(clients, target.to, &permit).await?;
+    let (rtt, mut location) = match target.get(clients, &path, stream, (began, until), &permit).await? {
+        GetResult::Success(rtt) => return Ok(rtt),
+        GetResult::Redirect(rtt, location) => (rtt, location),
     };
-    for _ in 0..site.spec.redirects {
-        let here = site.url(&path).ok_or_else(|| Failure::Redirected(format!("redirected to {}", told(&location))))?;
-        path = path_of(&follow(&here, &location, site.to.port())?).to_owned();
-        let stream = tcp::connect(clients, site.to).await?;
-        match site.ask(clients, &path, stream, (began, until), &turn).await? {
-            Answer::Well(_) => return Ok(rtt),
-            Answer::Moved(_, further) => location = further,
+    let redirected = |location: &str| format!("redirected to {}", printable_location(location));
+    for _ in 0..target.spec.redirects {
+        let here = target.url(&path).ok_or_else(|| Failure::Redirected(redirected(&location)))?;
+        path = path_of(&follow(&here, &location, target.to.port())?).to_owned();
+        let stream = tcp::connect(clients, target.to).await?;
+        match target.get(clients, &path, stream, (began, until), &permit).await? {
+            GetResult::Success(_) => return Ok(rtt),
+            GetResult::Redirect(_, next) => location = next,
         }
     }
-    let many = match site.spec.redirects {
+    let count = match target.spec.redirects {
         1 => "1 redirect".to_owned(),
         many => format!("{many} redirects"),
     };
-    Err(Failure::Redirected(format!("redirected to {} after {many}", told(&location))))
+    Err(Failure::Redirected(format!("{} after {count}", redirected(&location))))
 }
 
-impl Site<'_> {
-    /// The host, with the port only where it is not the scheme's own (RFC 9110, 7.2).
+impl HttpTarget<'_> {
+    /// The host, and the port if it is not the default of the scheme (RFC 9110, 7.2).
     fn authority(&self) -> String {
         let scheme_port = if self.certificate.is_some() { 443 } else { 80 };
         match &self.spec.host {
@@ -90,184 +95,118 @@ impl Site<'_> {
         if self.certificate.is_some() { "https" } else { "http" }
     }
 
-    /// `path` as this server knows it.
+    /// The URL of `path` at this target.
     fn url(&self, path: &str) -> Option<Url> {
         Url::parse(&format!("{}://{}{path}", self.scheme(), self.authority())).ok()
     }
 
-    /// The headers of every request; the host is apart, HTTP/2 has another place for it.
+    /// The headers of every request, without the host: HTTP/2 sends it in another way.
     fn headers(&self) -> Result<HeaderMap, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         for (name, value) in &self.spec.headers {
-            let name: HeaderName = name.parse().map_err(|_| unusable(name))?;
-            headers.insert(name, HeaderValue::from_str(value).map_err(|_| unusable(value))?);
+            let name: HeaderName = name.parse().map_err(|_| cannot_send(name))?;
+            headers.insert(name, HeaderValue::from_str(value).map_err(|_| cannot_send(value))?);
         }
         Ok(headers)
     }
 
     fn request(&self, uri: &str) -> Result<Request<Empty<Bytes>>, Failure> {
         let mut request = Request::new(Empty::new());
-        *request.uri_mut() = uri.parse().map_err(|_| unusable(uri))?;
+        *request.uri_mut() = uri.parse().map_err(|_| cannot_send(uri))?;
         *request.headers_mut() = self.headers()?;
         Ok(request)
     }
 
-    /// One GET of `path` on `stream`, which counts from `began`. What is left of the response is read in the
-    /// background, until `until`.
-    async fn ask(
+    /// Sends one GET of `path` on `stream`. The round trip is counted from `began`. The rest of the response is read in
+    /// the background, until `until`.
+    async fn get(
         &self,
         clients: &ProbeClients,
         path: &str,
         stream: TcpStream,
         (began, until): (Moment, Moment),
-        turn: &Turn,
-    ) -> Result<Answer, Failure> {
-        let stream = Line::new(stream);
+        permit: &RequestPermit,
+    ) -> Result<GetResult, Failure> {
+        let stream = ProbeStream::new(stream);
         let Some(rule) = self.certificate else {
-            return self.ask_http1(stream, path, (began, until), turn).await;
+            return self.get_over_http1(stream, path, (began, until), permit).await;
         };
         let host = self.spec.host.as_deref();
         let stream = tls::handshake(clients, host, rule, &[b"h2", b"http/1.1"], self.to, stream).await?;
-        // A server that knows no ALPN speaks HTTP/1.1.
+        // A server that does not support ALPN speaks HTTP/1.1.
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return self.ask_http1(stream, path, (began, until), turn).await;
+            return self.get_over_http1(stream, path, (began, until), permit).await;
         }
         let request = self.request(&format!("https://{}{path}", self.authority()))?;
         let read = |response: Response<Incoming>| async move {
-            let location = response.headers().get(LOCATION).map(HeaderValue::as_bytes);
-            let judged = judge(self.spec, began, response.status().as_u16(), location);
-            let mut body = response.into_body();
-            let found = match judged {
-                Ok(Judged::Answer(answer)) => Ok(answer),
-                Ok(Judged::Search(rtt, mut search)) => {
-                    turn.answered();
-                    find_in(&mut body, &mut search).await.map(|()| Answer::Well(rtt))
-                }
-                Err(failure) => Err(failure),
-            };
-            (found, Some(body))
+            let (head, mut body) = response.into_parts();
+            let location = head.headers.get(LOCATION).map(HeaderValue::as_bytes);
+            let result = self.judge((head.status.as_u16(), location), began, &mut body, permit).await;
+            (result, Some(body))
         };
-        h2::ask(bounded(BufWriter::new(stream)), request, until, read).await
+        h2::exchange(bounded(BufWriter::new(stream)), request, until, read).await
     }
 
-    async fn ask_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    async fn get_over_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         stream: S,
         path: &str,
         (began, until): (Moment, Moment),
-        turn: &Turn,
-    ) -> Result<Answer, Failure> {
-        let mut talk = Conversation::new(stream);
-        let head = match talk.ask(&self.http1_request(path)?).await {
+        permit: &RequestPermit,
+    ) -> Result<GetResult, Failure> {
+        let mut exchange = Http1Exchange::new(stream);
+        let head = match exchange.send(&self.http1_request(path)?).await {
             Ok(head) => head,
             Err(failure) => {
-                end_in_background(until, talk.hang_up());
+                close_in_background(until, exchange.close_after_garbage());
                 return Err(failure);
             }
         };
-        let found = match judge(self.spec, began, head.status(), head.location()) {
-            Ok(Judged::Answer(answer)) => Ok(answer),
-            Ok(Judged::Search(rtt, mut search)) => loop {
-                turn.answered();
-                match talk.part().await {
-                    Ok(Some(part)) if search.found_in(&part) => break Ok(Answer::Well(rtt)),
-                    Ok(Some(_)) if !search.is_over() => {}
-                    Ok(_) => break search.end().map(|()| Answer::Well(rtt)),
-                    Err(failure) => break Err(failure),
-                }
-            },
-            Err(failure) => Err(failure),
-        };
-        end_in_background(until, talk.finish());
-        found
+        let result = self.judge((head.status(), head.location()), began, &mut exchange, permit).await;
+        close_in_background(until, exchange.read_rest_and_close());
+        result
     }
 
     fn http1_request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
         let mut request = self.request(path)?;
         let authority = self.authority();
         let headers = request.headers_mut();
-        headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|_| unusable(&authority))?);
+        headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|_| cannot_send(&authority))?);
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         Ok(request)
     }
+
+    /// Judges a response by its status, and by its body if the monitor expects a text. A redirect with an expected
+    /// status is a success. Without an expected text the body has no influence, even if it is slow or incomplete.
+    async fn judge(
+        &self,
+        (status, location): (u16, Option<&[u8]>),
+        began: Moment,
+        body: &mut impl ResponseBody,
+        permit: &RequestPermit,
+    ) -> Result<GetResult, Failure> {
+        let rtt = clock::now().since(began);
+        if self.spec.statuses.contains(&status) {
+            if let Some(text) = &self.spec.body {
+                permit.answer_began();
+                find_text(body, text).await?;
+            }
+            return Ok(GetResult::Success(rtt));
+        }
+        match location.filter(|_| is_redirect(status)).map(|location| String::from_utf8_lossy(location).into_owned()) {
+            Some(location) if self.spec.redirects > 0 => Ok(GetResult::Redirect(rtt, location)),
+            location => {
+                let to = location.as_deref().map(printable_location);
+                Err(Failure::Status { got: status, expected: self.spec.statuses.clone(), to })
+            }
+        }
+    }
 }
 
-fn unusable(what: &str) -> Failure {
+fn cannot_send(what: &str) -> Failure {
     Failure::Vantage(format!("cannot send {what:?} in an HTTP request"))
-}
-
-/// What the head of a response comes to.
-enum Judged<'a> {
-    /// The verdict.
-    Answer(Answer),
-    /// The body decides; the time to the head.
-    Search(Duration, Search<'a>),
-}
-
-/// A status that is expected counts as it is, a redirect too. Unless a text is expected, the head is the verdict: a
-/// body that is slow or breaks off changes nothing.
-fn judge<'a>(spec: &'a HttpSpec, began: Moment, got: u16, location: Option<&[u8]>) -> Result<Judged<'a>, Failure> {
-    let rtt = clock::now().since(began);
-    if spec.statuses.contains(&got) {
-        return Ok(match &spec.body {
-            Some(text) => Judged::Search(rtt, Search { text, seen: Vec::new() }),
-            None => Judged::Answer(Answer::Well(rtt)),
-        });
-    }
-    match location.filter(|_| is_redirect(got)).map(|location| String::from_utf8_lossy(location).into_owned()) {
-        Some(location) if spec.redirects > 0 => Ok(Judged::Answer(Answer::Moved(rtt, location))),
-        location => {
-            let to = location.as_deref().map(told);
-            Err(Failure::Status { got, expected: spec.statuses.clone(), to })
-        }
-    }
-}
-
-/// Looks for a text in the beginning of a body, no further than to its end: so an endless body that begins well is a
-/// good one.
-struct Search<'a> {
-    text: &'a str,
-    seen: Vec<u8>,
-}
-
-impl Search<'_> {
-    /// Whether the text ends in this part.
-    fn found_in(&mut self, part: &[u8]) -> bool {
-        let wanted = self.text.as_bytes();
-        let fresh = self.seen.len();
-        self.seen.extend(part.iter().take(BODY_LIMIT - fresh));
-        let from = fresh.saturating_sub(wanted.len().saturating_sub(1));
-        self.seen.get(from..).is_some_and(|part| contains(part, wanted))
-    }
-
-    /// Whether there is nothing more to look at.
-    fn is_over(&self) -> bool {
-        self.seen.len() == BODY_LIMIT
-    }
-
-    /// What it comes to when the text was not found.
-    fn end(&self) -> Result<(), Failure> {
-        if self.text.is_empty() { Ok(()) } else { Err(Failure::Body { lacks: self.text.to_owned() }) }
-    }
-}
-
-async fn find_in(body: &mut Incoming, search: &mut Search<'_>) -> Result<(), Failure> {
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| h2::explain(&error))?.into_data() else { continue };
-        if search.found_in(&data) {
-            return Ok(());
-        }
-        if search.is_over() {
-            break;
-        }
-    }
-    search.end()
-}
-
-fn contains(part: &[u8], wanted: &[u8]) -> bool {
-    wanted.is_empty() || part.windows(wanted.len()).any(|window| window == wanted)
 }
 
 #[cfg(test)]
@@ -275,10 +214,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_end_before_the_request_was_on_its_way_is_told_as_one() {
+    async fn an_end_before_the_request_was_sent_is_reported_as_one() {
         let (ours, theirs) = tokio::io::duplex(64);
         drop(theirs);
         let request = Request::new(Empty::new());
-        assert_eq!(Conversation::new(ours).ask(&request).await.err(), Some(Failure::Closed));
+        assert_eq!(Http1Exchange::new(ours).send(&request).await.err(), Some(Failure::Closed));
     }
 }

@@ -1,88 +1,92 @@
-//! Probes: each measures once and never judges. [`probe`] sends what a check asks for, bounded by the monitor's
-//! time-out as a whole, and says how long the answer took or why there was none, in words that a person reads.
-//! The prober calls it; what follows from a measurement is the detector's business.
+//! Probes. Each measures once and never judges. [`probe`] makes the probe of a check, within the time-out of the monitor.
+//! The result is the round-trip time, or a failure with a text for operators. The prober calls it and passes the
+//! measurement to the detector.
 //!
-//! What the round-trip time means: for icmp the echo's, for tcp the handshake's, for tls
-//! both handshakes', for dns from the question to the reply, for http, https and grpc the time from the connection's beginning to the head of the response, that is,
-//! what a client waits for the first byte; what an attempt waited for its turn is not in it. That counts the server's own slowness in, on purpose: it ranks regions by what clients feel. That of an exec
-//! probe is how long the program took, and ranks nothing.
+//! The round-trip time means: for icmp the time of the echo; for tcp the handshake; for tls both handshakes; for dns the
+//! time from the query to the response; for http, https and grpc the time from the beginning of the connection to the
+//! head of the response. The time that an attempt waits for its permit is not included. The time that the server needs
+//! is included on purpose: steering ranks regions by what clients experience. For exec it is the time that the program
+//! ran, which ranks nothing.
 
 mod attempt;
+mod body;
 mod bounded;
 mod clients;
+mod closing;
 mod dns;
 mod exec;
 mod failure;
 mod grpc;
 mod h2;
-pub(in crate::health) mod hold;
 mod http;
 mod http1;
 mod icmp;
+pub(in crate::health) mod keep_open;
 mod orphans;
-mod polite;
 mod protobuf;
 mod redirect;
 mod response;
 mod tcp;
 mod tls;
-mod unverified;
+mod tls_config;
 
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-pub use clients::{ProbeClients, RightsError, Sources, check_rights};
-pub use failure::{Failure, Granted};
+pub use clients::{ProbeClients, RightsError, SourceAddresses, check_rights};
+pub use failure::{Failure, GrantedConnections};
 pub use orphans::reap_orphans;
 
 use crate::clock;
 use crate::health::blindness::Found;
-use crate::health::probe::attempt::Raced;
-use crate::health::probe::polite::end_by;
+use crate::health::probe::attempt::RaceResult;
 use crate::health::{Pace, Rtt};
 use crate::model::{CheckKey, Moment, ProbeKind, ProbeTarget};
 
-/// What one probe found.
+/// The result of one probe.
 #[derive(Debug, Clone)]
 pub struct Measurement {
     /// When it began.
     pub began: Moment,
     /// When it ended.
     pub ended: Moment,
-    /// The round-trip time of the attempt that succeeded, or why none did.
+    /// The round-trip time of the attempt that succeeded, or the failure.
     pub result: Result<Duration, Failure>,
     /// The connections that the other side granted before a time-out.
-    pub granted: Option<Granted>,
+    pub granted: Option<GrantedConnections>,
 }
 
 impl Measurement {
-    /// What it says of the path.
+    /// What it says about the path.
     pub fn found(&self) -> Found {
         self.result.as_ref().map_or_else(|failure| failure.found(self.granted), |_| Found::Success)
     }
 }
 
-/// Probes once, and gives `done` what came of it, within the monitor's time-out; a program waits as long again for
-/// room to run. `rtt` is what earlier probes of this check measured: it decides when an unanswered attempt is repeated
-/// (see [`Pace`]). After that, attempts that were not the first to be answered end in order, for which it may take a
-/// little longer.
+/// Probes once, within the time-out of the monitor, and calls `done` with the result. A program of an exec monitor may
+/// wait for a slot for as long again. `rtt` comes from earlier probes of this check and decides when an attempt without
+/// an answer is repeated (see [`Pace`]). After `done`, the connections of the other attempts are closed in order, which
+/// may take a little longer.
 pub async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt, done: impl FnOnce(Measurement)) {
     let timeout = rtt.timeout(&check.monitor);
     let began = clock::now();
-    let Raced { result, granted, rest } = race(clients, check, rtt, began + timeout).await;
-    let result = result.map_err(|failure| failure.within(check.target));
-    // Within this host no path can break.
-    let is_near = check.target.ip().is_some_and(|ip| ip.is_loopback());
-    let granted = granted.map(|granted| Granted { is_late: granted.is_late || is_near, ..granted });
+    let RaceResult { result, granted, cleanup } = race(clients, check, rtt, began + timeout).await;
+    let result = result.map_err(|failure| failure.at_target(check.target));
+    // On loopback the path always works, so every granted connection proves it.
+    let is_loopback = check.target.ip().is_some_and(|ip| ip.is_loopback());
+    let granted = granted.map(|granted| GrantedConnections {
+        after_overdue_answer: granted.after_overdue_answer || is_loopback,
+        ..granted
+    });
     done(Measurement { began, ended: clock::now(), result, granted });
-    if let Some(rest) = rest {
-        end_by(began + timeout, rest).await;
+    if let Some(cleanup) = cleanup {
+        closing::close(began + timeout, cleanup).await;
     }
 }
 
-async fn race<'a>(clients: &'a ProbeClients, check: &'a CheckKey, rtt: &Rtt, until: Moment) -> Raced<'a> {
+async fn race<'a>(clients: &'a ProbeClients, check: &'a CheckKey, rtt: &Rtt, until: Moment) -> RaceResult<'a> {
     let timeout = rtt.timeout(&check.monitor);
     let light = || Pace::light(timeout, rtt);
     let staged = |round_trips| Pace::staged(timeout, rtt, round_trips);
@@ -97,24 +101,27 @@ async fn race<'a>(clients: &'a ProbeClients, check: &'a CheckKey, rtt: &Rtt, unt
             attempt::repeat(light(), timeout, || tcp::handshake(clients, to)).await
         }
         (ProbeKind::Http(spec), ProbeTarget::Socket(to)) => {
-            let site = http::Site { spec, certificate: None, to };
-            return attempt::race(staged(2), timeout, |turn| http::get(clients, site, until, turn)).await;
+            let target = http::HttpTarget { spec, certificate: None, to };
+            let begin = |permit| http::probe(clients, target, until, permit);
+            return attempt::race(staged(2), timeout, begin).await;
         }
         (ProbeKind::Https(spec, certificate), ProbeTarget::Socket(to)) => {
-            let site = http::Site { spec, certificate: Some(*certificate), to };
-            return attempt::race(staged(3), timeout, |turn| http::get(clients, site, until, turn)).await;
+            let target = http::HttpTarget { spec, certificate: Some(*certificate), to };
+            let begin = |permit| http::probe(clients, target, until, permit);
+            return attempt::race(staged(3), timeout, begin).await;
         }
         (ProbeKind::Dns(spec), ProbeTarget::Socket(to)) => {
-            attempt::repeat(light(), timeout, || dns::ask(clients, spec, to)).await
+            attempt::repeat(light(), timeout, || dns::probe(clients, spec, to)).await
         }
         (ProbeKind::Grpc(spec), ProbeTarget::Socket(to)) => {
             let round_trips = if spec.tls.is_some() { 3 } else { 2 };
-            let begin = |turn| grpc::check(clients, (spec, to), until, turn);
+            let begin = |permit| grpc::probe(clients, (spec, to), until, permit);
             return attempt::race(staged(round_trips), timeout, begin).await;
         }
         (ProbeKind::Exec(spec), target) => exec::run(spec, target, timeout).await,
         (ProbeKind::Tls(spec), ProbeTarget::Socket(to)) => {
-            return attempt::race(staged(2), timeout, |turn| tls::probe(clients, spec, (to, until), turn)).await;
+            let begin = |permit| tls::probe(clients, spec, (to, until), permit);
+            return attempt::race(staged(2), timeout, begin).await;
         }
         (
             ProbeKind::Tcp
@@ -129,5 +136,5 @@ async fn race<'a>(clients: &'a ProbeClients, check: &'a CheckKey, rtt: &Rtt, unt
             Err(Failure::Vantage("nothing is sent to it".to_owned()))
         }
     };
-    Raced { result, granted: None, rest: None }
+    RaceResult { result, granted: None, cleanup: None }
 }

@@ -1,7 +1,7 @@
-//! Ended processes that are this process's children without being its own. As process 1 of a container it is given
-//! every process whose parent is gone, such as what the program of an exec monitor left behind: somebody must wait
-//! for those, or each stays a zombie and takes a process number for ever. The exit codes of our own programs must not
-//! be taken away by that, so that everything that is started is entered in a list first.
+//! Reaps orphans. Process 1 of a container becomes the parent of every process whose own parent has ended, such as what
+//! the program of an exec monitor left running. It must wait for them: otherwise each stays a zombie and occupies a
+//! process number. It must not take the exit codes of the programs that this process started itself, so those are in a
+//! list.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,40 +13,40 @@ use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// From one search to the next at least: each reads a file of every process there is.
+/// The least time from one search to the next: each search reads a file of every process.
 const SPACING: Duration = Duration::from_millis(100);
-/// And at most, as signals that come together are one. Judgment.
+/// The most time from one search to the next, because the kernel merges signals. Judgment.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 
-/// Our own, from before they are started until they are waited for.
-static OWN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// The processes that this process started itself and has not waited for yet.
+static OWN_PROCESSES: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
-/// A program of ours.
+/// A running program that this process started.
 pub(super) struct Program {
-    // Dropped before its entry.
+    // Declared first, so that it is dropped before its entry.
     child: Child,
-    _entry: Entry,
+    _entry: ListEntry,
 }
 
-struct Entry(Option<u32>);
+struct ListEntry(Option<u32>);
 
-impl Drop for Entry {
+impl Drop for ListEntry {
     fn drop(&mut self) {
         if let Some(id) = self.0 {
-            own().remove(&id);
+            own_processes().remove(&id);
         }
     }
 }
 
 impl Program {
-    /// Starts it. An error is the system's.
+    /// Starts the program.
     pub(super) fn start(command: &mut Command) -> io::Result<Program> {
-        // Nobody looks for orphans until it is entered.
-        let mut own = own();
+        // The lock keeps `reap` from running until the process is in the list.
+        let mut own = own_processes();
         let child = command.spawn()?;
         let id = child.id();
         own.extend(id);
-        Ok(Program { child, _entry: Entry(id) })
+        Ok(Program { child, _entry: ListEntry(id) })
     }
 
     /// The process.
@@ -55,11 +55,11 @@ impl Program {
     }
 }
 
-fn own() -> MutexGuard<'static, BTreeSet<u32>> {
-    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+fn own_processes() -> MutexGuard<'static, BTreeSet<u32>> {
+    OWN_PROCESSES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for orphans for as long as this runs; where this is not process 1 there are none, and it returns at once.
+/// Reaps orphans for ever. Returns at once if this is not process 1, which has none.
 pub async fn reap_orphans() {
     if !getpid().is_init() {
         return;
@@ -67,26 +67,27 @@ pub async fn reap_orphans() {
     let mut ended = match signal(SignalKind::child()) {
         Ok(ended) => ended,
         Err(error) => {
-            tracing::warn!(%error, "orphans of exec monitors will stay zombies: run the container with an init process");
+            let what = "orphans of exec monitors will stay zombies: run the container with an init process";
+            tracing::warn!(%error, "{what}");
             return;
         }
     };
     loop {
         reap();
         tokio::time::sleep(SPACING).await;
-        // Out of time or not: it is looked again.
+        // The next search begins at the signal, or at the time-out.
         let _ = tokio::time::timeout(AT_LEAST_EVERY, ended.recv()).await;
     }
 }
 
 fn reap() {
-    let own = own();
+    let own = own_processes();
     let mut reaped = 0;
     for orphan in zombies_of(getpid()).into_iter().filter(|id| !is_in(&own, *id)) {
         reaped += usize::from(matches!(waitpid(Some(orphan), WaitOptions::NOHANG), Ok(Some(_))));
     }
     if reaped > 0 {
-        tracing::debug!(reaped, "orphans that ended");
+        tracing::debug!(reaped, "orphans were reaped");
     }
 }
 
@@ -94,7 +95,7 @@ fn is_in(own: &BTreeSet<u32>, id: Pid) -> bool {
     u32::try_from(id.as_raw_nonzero().get()).is_ok_and(|id| own.contains(&id))
 }
 
-/// Ended children of `parent` that nobody has waited for.
+/// The ended children of `parent` that were not waited for yet.
 fn zombies_of(parent: Pid) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -106,8 +107,8 @@ fn zombies_of(parent: Pid) -> Vec<Pid> {
     .collect()
 }
 
-/// Whether `stat` (proc(5), `/proc/pid/stat`) is of an ended child of `parent`. The command's name is in brackets,
-/// and may itself hold spaces and brackets.
+/// Whether `stat` (proc(5), `/proc/pid/stat`) describes an ended child of `parent`. The name of the command is in
+/// brackets and may contain spaces and brackets itself.
 fn is_zombie_of(stat: &str, parent: Pid) -> bool {
     let Some((_, rest)) = stat.rsplit_once(')') else { return false };
     let mut fields = rest.split_ascii_whitespace();
@@ -137,10 +138,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn our_own_are_found_and_left_alone() {
+    async fn own_processes_are_found_and_not_reaped() {
         let mut program = Program::start(Command::new("/bin/sh").args(["-c", "exit 7"])).expect("it starts");
         let id = program.child().id().expect("it was not waited for");
-        // Ended, and not waited for: other tests may have some at the same time.
+        // Other tests may have zombies at the same time.
         let found = || zombies_of(getpid()).into_iter().find(|zombie| zombie.as_raw_nonzero().get() as u32 == id);
         let zombie = loop {
             match found() {
@@ -148,9 +149,9 @@ mod tests {
                 None => std::thread::yield_now(),
             }
         };
-        assert!(is_in(&own(), zombie));
+        assert!(is_in(&own_processes(), zombie));
         assert_eq!(program.child().wait().await.expect("its exit code is there").code(), Some(7));
         drop(program);
-        assert!(!own().contains(&id));
+        assert!(!own_processes().contains(&id));
     }
 }

@@ -1,8 +1,8 @@
-//! The answer of the gRPC health service, as any protobuf parser reads it: HealthCheckResponse { ServingStatus status
-//! = 1; } among fields that are not known, in any order; of a field that comes twice the last counts. Pure, and in
-//! one pass.
+//! Decodes the response of the gRPC health service, HealthCheckResponse { ServingStatus status = 1; }, as any protobuf
+//! parser does: unknown fields are skipped, the order doesn't matter, and of a repeated field the last one counts. Pure,
+//! in one pass.
 
-/// Wire types (protobuf, "Encoding"): how a field's value is delimited.
+// The wire types (protobuf, "Encoding"): how long the value of a field is.
 const VARINT: u64 = 0;
 const FIXED_64: u64 = 1;
 const LEN: u64 = 2;
@@ -10,19 +10,20 @@ const GROUP_START: u64 = 3;
 const GROUP_END: u64 = 4;
 const FIXED_32: u64 = 5;
 
-/// The field that is looked for.
+/// The number of the field `status`.
 const STATUS: u64 = 1;
-/// Groups within groups. Every parser has such a bound; this is the usual one.
-const MOST_GROUPS: usize = 100;
+/// The most nested groups. Every parser has such a bound; this is the usual one.
+const MAX_GROUPS: usize = 100;
 
-/// The status; 0 where there is none, as protobuf leaves a field of value 0 out. `None` for what is no message.
+/// The status. It is 0 if the field is missing, because protobuf leaves out a field with the value 0. `None` if
+/// `message` is malformed.
 pub(super) fn serving_status(message: &[u8]) -> Option<i32> {
     let (mut rest, mut status) = (message, 0);
     let mut groups: Vec<u64> = Vec::new();
     while !rest.is_empty() {
         let key = varint(&mut rest)?;
         let (field, wire_type) = (key >> 3, key & 7);
-        // Field numbers have 29 bits, and there is none of number 0.
+        // Field numbers have 29 bits, and 0 is not one.
         if field == 0 || field >= 1 << 29 {
             return None;
         }
@@ -30,7 +31,7 @@ pub(super) fn serving_status(message: &[u8]) -> Option<i32> {
             VARINT => {
                 let value = varint(&mut rest)?;
                 if field == STATUS && groups.is_empty() {
-                    // An enum has 32 bits; what is above them is dropped.
+                    // An enum has 32 bits; the higher bits are dropped.
                     status = value as i32;
                 }
             }
@@ -39,7 +40,7 @@ pub(super) fn serving_status(message: &[u8]) -> Option<i32> {
                 let len = usize::try_from(varint(&mut rest)?).ok()?;
                 rest = rest.get(len..)?;
             }
-            GROUP_START if groups.len() < MOST_GROUPS => groups.push(field),
+            GROUP_START if groups.len() < MAX_GROUPS => groups.push(field),
             GROUP_END if groups.pop() == Some(field) => {}
             FIXED_32 => rest = rest.get(4..)?,
             _ => return None,
@@ -48,7 +49,7 @@ pub(super) fn serving_status(message: &[u8]) -> Option<i32> {
     groups.is_empty().then_some(status)
 }
 
-/// A number of up to 64 bits in groups of seven, the lowest first; in ten octets at most.
+/// A number of up to 64 bits, seven in each octet, the lowest first. It has at most ten octets.
 fn varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for nth in 0..10 {
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_else_there_is_the_last_status_counts() {
+    fn the_last_status_counts_among_any_other_fields() {
         for (message, status) in [
             (&[][..], 0),
             (&[8, 1], 1),
@@ -77,7 +78,7 @@ mod tests {
             // A field twice.
             (&[8, 2, 8, 1], 1),
             (&[8, 1, 8, 2], 2),
-            // Fields that are not known, before and after, of each wire type.
+            // Unknown fields of each wire type, before and after.
             (&[0x10, 0x96, 1, 8, 1], 1),
             (&[0x11, 1, 2, 3, 4, 5, 6, 7, 8, 8, 1], 1),
             (&[0x12, 2, 8, 2, 8, 1], 1),
@@ -85,13 +86,13 @@ mod tests {
             (&[0x15, 1, 2, 3, 4, 8, 1], 1),
             (&[8, 1, 0x12, 0], 1),
             (&[0xF8, 0xFF, 0xFF, 0xFF, 0x0F, 0, 8, 1], 1),
-            // The number of the status with the type of something else is not the status.
+            // A field with the number of the status and another wire type is not the status.
             (&[0x0A, 1, 2, 8, 1], 1),
             (&[8, 1, 0x0A, 1, 2], 1),
-            // Negative, and wider than an enum is.
+            // Negative, and wider than an enum.
             (&[8, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1], -1),
             (&[8, 0x81, 0x80, 0x80, 0x80, 0x10], 1),
-            // Longer than it need be.
+            // Encoded with more octets than necessary.
             (&[0x88, 0, 0x81, 0], 1),
         ] {
             assert_eq!(serving_status(message), Some(status), "{message:?}");
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_none() {
+    fn a_malformed_message_has_no_status() {
         for message in [
             &[8][..],
             &[8, 0x80],
@@ -120,20 +121,20 @@ mod tests {
         }
     }
 
-    /// A field as it is written: the number, and a value of each wire type.
+    /// An encoded field with a random number and a value of a random wire type.
     fn field() -> impl Strategy<Value = Vec<u8>> {
-        let key = |number: u32, wire_type: u32| written(u64::from(number << 3 | wire_type));
+        let key = |number: u32, wire_type: u32| encoded(u64::from(number << 3 | wire_type));
         let bytes = prop::collection::vec(any::<u8>(), 0..20);
         (2u32..1 << 29, 0u32..5, any::<u64>(), bytes).prop_map(move |(number, kind, value, bytes)| match kind {
-            0 => [key(number, 0), written(value)].concat(),
+            0 => [key(number, 0), encoded(value)].concat(),
             1 => [key(number, 1), value.to_le_bytes().to_vec()].concat(),
-            2 => [key(number, 2), written(bytes.len() as u64), bytes].concat(),
-            3 => [key(number, 3), key(1, 0), written(value), key(number, 4)].concat(),
+            2 => [key(number, 2), encoded(bytes.len() as u64), bytes].concat(),
+            3 => [key(number, 3), key(1, 0), encoded(value), key(number, 4)].concat(),
             _ => [key(number, 5), (value as u32).to_le_bytes().to_vec()].concat(),
         })
     }
 
-    fn written(mut value: u64) -> Vec<u8> {
+    fn encoded(mut value: u64) -> Vec<u8> {
         let mut octets = Vec::new();
         while value > 0x7F {
             octets.push(value as u8 & 0x7F | 0x80);
@@ -148,13 +149,13 @@ mod tests {
         fn unknown_fields_change_nothing(
             before in prop::collection::vec(field(), 0..6), after in prop::collection::vec(field(), 0..6), status: i32,
         ) {
-            let value = [vec![8], written(status as i64 as u64)].concat();
+            let value = [vec![8], encoded(status as i64 as u64)].concat();
             let message = [before.concat(), value, after.concat()].concat();
             prop_assert_eq!(serving_status(&message), Some(status));
         }
 
         #[test]
-        fn no_octets_are_too_odd(octets in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn any_octets_are_decoded_without_a_panic(octets in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = serving_status(&octets);
         }
     }

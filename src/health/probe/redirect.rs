@@ -1,22 +1,22 @@
-//! Where a redirect leads (RFC 9110, 15.4), and whether a probe may go there: only within what is probed, the same
-//! scheme, host and port. Anything else would be a probe of something else. Pure.
+//! The target of a redirect (RFC 9110, 15.4), and whether a probe may follow it. It may only stay at the probed endpoint:
+//! the same scheme, host and port. Otherwise it would probe something else. Pure.
 
 use url::{Position, Url};
 
 use crate::health::probe::Failure;
 
-/// Most characters that are told of a place (judgment: enough to know it by).
-const MAX_TOLD: usize = 200;
+/// The most characters of a location that are reported. Judgment: enough to recognize it.
+const MAX_LOCATION_CHARS: usize = 200;
 
-/// Whether a response of this status names another place to look at. 300 and 304 do not, and 305 is history.
+/// Whether a response with this status is a redirect that can be followed. 300 and 304 are not, and 305 is deprecated.
 pub(super) fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-/// What `location`, in a response to a request for `here`, leads to, as the path and query to ask for next. The server
-/// may know itself by the port of `here` or by the one that is probed.
+/// The URL to request next, for a redirect to `location` in the response to a request for `here`. The server may name
+/// the port of `here` or the probed port.
 pub(super) fn follow(here: &Url, location: &str, probed_port: u16) -> Result<Url, Failure> {
-    let to = |words: &str| Failure::Redirected(format!("redirected to {}{words}", told(location)));
+    let to = |what: &str| Failure::Redirected(format!("redirected to {}{what}", printable_location(location)));
     let there = here.join(location).map_err(|_| to(", which is no URL"))?;
     let port = there.port_or_known_default();
     let is_same_port = port == here.port_or_known_default() || port == Some(probed_port);
@@ -26,21 +26,21 @@ pub(super) fn follow(here: &Url, location: &str, probed_port: u16) -> Result<Url
     Ok(there)
 }
 
-/// The path and query of `url`, as a request names them.
+/// The path and the query of `url`.
 pub(super) fn path_of(url: &Url) -> &str {
     &url[Position::BeforePath..Position::AfterQuery]
 }
 
-/// A place in words: what someone else wrote, cut short and without what a terminal would obey.
-pub(super) fn told(location: &str) -> String {
-    location.chars().take(MAX_TOLD).filter(|c| !c.is_control()).collect()
+/// The beginning of a location that a server sent, without control characters.
+pub(super) fn printable_location(location: &str) -> String {
+    location.chars().take(MAX_LOCATION_CHARS).filter(|c| !c.is_control()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn led(location: &str) -> String {
+    fn followed(location: &str) -> String {
         let here = Url::parse("https://www.svc.example/a/b?q=1").expect("a URL");
         match follow(&here, location, 8443) {
             Ok(there) => path_of(&there).to_owned(),
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn within_what_is_probed_every_way_to_write_a_place_leads_on() {
+    fn every_form_of_a_location_at_the_probed_endpoint_is_followed() {
         for (location, path) in [
             ("/login", "/login"),
             ("login?next=%2F#top", "/a/login?next=%2F"),
@@ -60,12 +60,12 @@ mod tests {
             ("https://www.svc.example:443/x", "/x"),
             ("https://www.svc.example:8443/x", "/x"),
         ] {
-            assert_eq!(led(location), path, "{location}");
+            assert_eq!(followed(location), path, "{location}");
         }
     }
 
     #[test]
-    fn elsewhere_it_ends() {
+    fn a_location_elsewhere_is_not_followed() {
         for location in [
             "http://www.svc.example/a/b",
             "https://other.example/",
@@ -76,10 +76,10 @@ mod tests {
             "ftp://www.svc.example/",
             "mailto:root@www.svc.example",
         ] {
-            assert_eq!(led(location), format!("redirected to {location}, which is not what is probed"));
+            assert_eq!(followed(location), format!("redirected to {location}, which is not what is probed"));
         }
-        assert_eq!(led("https://[::1/"), "redirected to https://[::1/, which is no URL");
-        let told = told(&"\u{1b}[31mx".repeat(100));
-        assert!(told.len() <= MAX_TOLD && told.starts_with("[31mx[31mx"), "{told:?}");
+        assert_eq!(followed("https://[::1/"), "redirected to https://[::1/, which is no URL");
+        let printable = printable_location(&"\u{1b}[31mx".repeat(100));
+        assert!(printable.len() <= MAX_LOCATION_CHARS && printable.starts_with("[31mx[31mx"), "{printable:?}");
     }
 }

@@ -1,25 +1,24 @@
-//! The response of an HTTP/1 server, taken apart as leniently as curl does it: bare line feeds, folded lines, a space
-//! before the colon, a missing reason phrase, any octet in a value but NUL. What would be dangerous to a proxy
-//! (request smuggling) does no harm to a probe, which reads one response on a connection of its own. Pure; `http1`
-//! reads the octets.
+//! Parses the response of an HTTP/1 server, as leniently as curl: it accepts bare line feeds, folded lines, a space before
+//! the colon, a missing reason phrase, and any octet in a value except NUL. A proxy must be stricter (request smuggling).
+//! A probe reads one response on a connection of its own, so that is not a danger here. Pure; `http1` reads the octets.
 
-use crate::health::probe::failure::shown;
+use crate::health::probe::failure::printable;
 
-/// Longest line of a chunk's size or of a trailer. Judgment: extensions are hardly ever used.
+/// The longest line with the size of a chunk, and the longest trailer, in octets. Judgment: chunk extensions are rare.
 const LINE_LIMIT: usize = 8 * 1024;
 
-/// A head, line by line.
+/// The head of a response. Lines are added one by one.
 #[derive(Debug, Default)]
-pub(super) struct Head {
+pub(super) struct ResponseHead {
     status: Option<u16>,
     location: Option<Vec<u8>>,
     length: Option<u64>,
     is_chunked: bool,
-    /// The header that a folded line may still continue: its name in lower case, and its value.
+    /// The last header, which a folded line may continue: its name in lower case, and its value.
     pending: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-impl Head {
+impl ResponseHead {
     /// Whether a response may begin with these octets.
     pub(super) fn may_begin_with(octets: &[u8]) -> bool {
         let start = octets.iter().position(|octet| !matches!(octet, b'\r' | b'\n')).unwrap_or(octets.len());
@@ -28,18 +27,18 @@ impl Head {
         line[..seen].eq_ignore_ascii_case(&PROTOCOL[..seen])
     }
 
-    /// Takes in a line, without its line feed; whether it was the last. An error is what is wrong with it, in words.
-    pub(super) fn line(&mut self, line: &[u8]) -> Result<bool, String> {
+    /// Adds a line, without its line feed. Returns whether it was the last. The error says what is wrong with it.
+    pub(super) fn add_line(&mut self, line: &[u8]) -> Result<bool, String> {
         let line = line.trim_ascii_end_of(b'\r');
         if line.contains(&0) {
             return Err("a NUL octet in the head".to_owned());
         }
         match (self.status, line) {
-            // Some servers send an empty line too many after the response before.
+            // Some servers send an extra empty line after the previous response.
             (None, []) => {}
             (None, line) => self.status = Some(status_of(line)?),
             (Some(_), []) => {
-                self.settle()?;
+                self.finish_header()?;
                 return Ok(true);
             }
             (Some(_), [b' ' | b'\t', more @ ..]) => {
@@ -49,9 +48,9 @@ impl Head {
                 }
             }
             (Some(_), line) => {
-                self.settle()?;
+                self.finish_header()?;
                 let colon = line.iter().position(|octet| *octet == b':');
-                let colon = colon.ok_or_else(|| format!("a header line without a colon: {:?}", shown(line)))?;
+                let colon = colon.ok_or_else(|| format!("a header line without a colon: {:?}", printable(line)))?;
                 let name = line[..colon].trim_ascii_end().to_ascii_lowercase();
                 self.pending = Some((name, line[colon + 1..].trim_ascii().to_vec()));
             }
@@ -59,39 +58,40 @@ impl Head {
         Ok(false)
     }
 
-    /// Whether all that came is complete, as the connection ends here: after a whole line, though no empty one
-    /// followed.
-    pub(super) fn end(&mut self) -> Result<bool, String> {
-        self.settle()?;
+    /// Takes in that the connection ended after a whole line. Returns whether the head is usable although the empty line
+    /// is missing.
+    pub(super) fn end_of_input(&mut self) -> Result<bool, String> {
+        self.finish_header()?;
         Ok(self.status.is_some())
     }
 
-    /// The status code; 0 before there is one.
+    /// The status code. It is 0 before the status line.
     pub(super) fn status(&self) -> u16 {
         self.status.unwrap_or_default()
     }
 
-    /// Whether another head follows: an interim response (RFC 9110, 15.2), but for a change of protocols.
+    /// Whether another head follows: an interim response (RFC 9110, 15.2), except "switching protocols".
     pub(super) fn is_interim(&self) -> bool {
         matches!(self.status(), 100 | 102..=199)
     }
 
-    /// Where a redirect leads.
+    /// The location of a redirect.
     pub(super) fn location(&self) -> Option<&[u8]> {
         self.location.as_deref()
     }
 
-    /// How the body ends (RFC 9112, 6.3).
-    pub(super) fn body(&self) -> Body {
+    /// How long the body is (RFC 9112, 6.3).
+    pub(super) fn framing(&self) -> BodyFraming {
         match (self.status(), self.is_chunked, self.length) {
-            (101 | 204 | 304, ..) => Body::Ended,
-            (_, true, _) => Body::Chunked(Chunk::Size),
-            (_, false, Some(length)) => Body::Length(length),
-            (_, false, None) => Body::UntilEnd,
+            (101 | 204 | 304, ..) => BodyFraming::Ended,
+            (_, true, _) => BodyFraming::Chunked(ChunkPosition::Size),
+            (_, false, Some(length)) => BodyFraming::Length(length),
+            (_, false, None) => BodyFraming::UntilEnd,
         }
     }
 
-    fn settle(&mut self) -> Result<(), String> {
+    /// Takes in the last header, which no folded line continues.
+    fn finish_header(&mut self) -> Result<(), String> {
         let Some((name, value)) = self.pending.take() else { return Ok(()) };
         match name.as_slice() {
             b"location" => self.location = self.location.take().or(Some(value)),
@@ -108,10 +108,10 @@ impl Head {
 
 const PROTOCOL: &[u8] = b"HTTP/";
 
-/// `HTTP/1.1 200 OK`, with or without a reason, after any number of spaces. Some servers call HTTP/1.1 by the name of
-/// 2.
+/// The status in a line such as `HTTP/1.1 200 OK`, with any number of spaces and with or without a reason. Some servers
+/// send version 2 in a response that is HTTP/1.1 otherwise.
 fn status_of(line: &[u8]) -> Result<u16, String> {
-    let wrong = || shown(line);
+    let wrong = || printable(line);
     let (protocol, rest) = line.split_at_checked(PROTOCOL.len()).ok_or_else(wrong)?;
     if !protocol.eq_ignore_ascii_case(PROTOCOL) {
         return Err(wrong());
@@ -130,61 +130,62 @@ fn status_of(line: &[u8]) -> Result<u16, String> {
     }
 }
 
-/// The number that the value begins with; `None` for one that is too great to be meant.
+/// The number at the beginning of the value. `None` if it does not fit: then the header is ignored.
 fn length_of(value: &[u8]) -> Result<Option<u64>, String> {
     let digits = value.strip_prefix(b"+").unwrap_or(value);
     let len = digits.iter().take_while(|octet| octet.is_ascii_digit()).count();
     match std::str::from_utf8(&digits[..len]) {
         Ok(digits) if !digits.is_empty() => Ok(digits.parse().ok()),
-        Ok(_) | Err(_) => Err(format!("Content-Length {:?}", shown(value))),
+        Ok(_) | Err(_) => Err(format!("Content-Length {:?}", printable(value))),
     }
 }
 
-/// What is still to come of a body.
+/// What is left to read of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Body {
+pub(super) enum BodyFraming {
     /// Nothing.
     Ended,
-    /// So many octets.
+    /// This number of octets.
     Length(u64),
     /// Chunks.
-    Chunked(Chunk),
-    /// Whatever comes until the connection ends.
+    Chunked(ChunkPosition),
+    /// Everything until the connection ends.
     UntilEnd,
 }
 
-/// Where in its chunks a body is.
+/// The position in a body of chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Chunk {
+pub(super) enum ChunkPosition {
     /// Before the line with the size.
     Size,
-    /// In the data.
+    /// In the data. This number of octets is left.
     Data(u64),
-    /// Before the line end after the data.
+    /// Before the end of the line after the data.
     DataEnd,
     /// After the last chunk.
     Trailer,
 }
 
-impl Body {
-    /// Takes what it can of `input`: gives how many octets it took, and adds to `out` what they hold. Nothing is taken
-    /// when more must come first.
+impl BodyFraming {
+    /// Processes as much of `input` as possible. Adds the content to `out`, and returns the number of octets that were
+    /// processed. It is 0 if more input is needed first.
     pub(super) fn take(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, String> {
         let mut at = 0;
         loop {
             let rest = &input[at..];
             let took = match *self {
-                Body::Ended => 0,
-                Body::UntilEnd => {
+                BodyFraming::Ended => 0,
+                BodyFraming::UntilEnd => {
                     out.extend(rest);
                     rest.len()
                 }
-                Body::Length(left) => {
+                BodyFraming::Length(left) => {
                     let took = take_data(rest, left, out);
-                    *self = if took as u64 == left { Body::Ended } else { Body::Length(left - took as u64) };
+                    *self =
+                        if took as u64 == left { BodyFraming::Ended } else { BodyFraming::Length(left - took as u64) };
                     took
                 }
-                Body::Chunked(chunk) => self.take_chunk(chunk, rest, out)?,
+                BodyFraming::Chunked(chunk) => self.take_chunk(chunk, rest, out)?,
             };
             at += took;
             if took == 0 || at == input.len() {
@@ -193,11 +194,11 @@ impl Body {
         }
     }
 
-    fn take_chunk(&mut self, chunk: Chunk, rest: &[u8], out: &mut Vec<u8>) -> Result<usize, String> {
-        if let Chunk::Data(left) = chunk {
+    fn take_chunk(&mut self, chunk: ChunkPosition, rest: &[u8], out: &mut Vec<u8>) -> Result<usize, String> {
+        if let ChunkPosition::Data(left) = chunk {
             let took = take_data(rest, left, out);
             let left = left - took as u64;
-            *self = Body::Chunked(if left == 0 { Chunk::DataEnd } else { Chunk::Data(left) });
+            *self = BodyFraming::Chunked(if left == 0 { ChunkPosition::DataEnd } else { ChunkPosition::Data(left) });
             return Ok(took);
         }
         let Some(end) = rest.iter().position(|octet| *octet == b'\n') else {
@@ -205,14 +206,18 @@ impl Body {
         };
         let line = rest[..end].trim_ascii_end_of(b'\r');
         *self = match chunk {
-            Chunk::Size => match size_of(line)? {
-                0 => Body::Chunked(Chunk::Trailer),
-                size => Body::Chunked(Chunk::Data(size)),
+            ChunkPosition::Size => match size_of(line)? {
+                0 => BodyFraming::Chunked(ChunkPosition::Trailer),
+                size => BodyFraming::Chunked(ChunkPosition::Data(size)),
             },
-            Chunk::Data(_) | Chunk::DataEnd if line.is_empty() => Body::Chunked(Chunk::Size),
-            Chunk::Data(_) | Chunk::DataEnd => return Err("a chunk that is longer than its size".to_owned()),
-            Chunk::Trailer if line.is_empty() => Body::Ended,
-            Chunk::Trailer => Body::Chunked(Chunk::Trailer),
+            ChunkPosition::Data(_) | ChunkPosition::DataEnd if line.is_empty() => {
+                BodyFraming::Chunked(ChunkPosition::Size)
+            }
+            ChunkPosition::Data(_) | ChunkPosition::DataEnd => {
+                return Err("a chunk that is longer than its size".to_owned());
+            }
+            ChunkPosition::Trailer if line.is_empty() => BodyFraming::Ended,
+            ChunkPosition::Trailer => BodyFraming::Chunked(ChunkPosition::Trailer),
         };
         Ok(end + 1)
     }
@@ -224,14 +229,14 @@ fn take_data(rest: &[u8], left: u64, out: &mut Vec<u8>) -> usize {
     took
 }
 
-/// The size in hexadecimal; extensions after it don't matter.
+/// The size of a chunk in hexadecimal. Extensions after it are ignored.
 fn size_of(line: &[u8]) -> Result<u64, String> {
     let len = line.iter().take_while(|octet| octet.is_ascii_hexdigit()).count();
     let digits = std::str::from_utf8(&line[..len]).unwrap_or_default();
-    u64::from_str_radix(digits, 16).map_err(|_| format!("a chunk's size is {:?}", shown(line)))
+    u64::from_str_radix(digits, 16).map_err(|_| format!("a chunk's size is {:?}", printable(line)))
 }
 
-/// What `[u8]::trim_ascii_end` is for one octet.
+/// As `[u8]::trim_ascii_end`, for one octet.
 trait TrimEnd {
     fn trim_ascii_end_of(&self, octet: u8) -> &[u8];
 }
@@ -247,44 +252,48 @@ impl TrimEnd for [u8] {
 mod tests {
     use super::*;
 
-    fn body_of(mut body: Body, input: &[u8], step: usize) -> Result<(String, Body), String> {
-        let (mut out, mut held) = (Vec::new(), Vec::new());
+    fn body_of(mut body: BodyFraming, input: &[u8], step: usize) -> Result<(String, BodyFraming), String> {
+        let (mut out, mut buffer) = (Vec::new(), Vec::new());
         for part in input.chunks(step) {
-            held.extend(part);
-            let took = body.take(&held, &mut out)?;
-            held.drain(..took);
+            buffer.extend(part);
+            let took = body.take(&buffer, &mut out)?;
+            buffer.drain(..took);
         }
         Ok((String::from_utf8_lossy(&out).into_owned(), body))
     }
 
     #[test]
-    fn bodies_come_out_the_same_however_they_are_cut() {
-        let chunks = Body::Chunked(Chunk::Size);
+    fn a_body_is_the_same_in_parts_of_any_size() {
+        let chunks = BodyFraming::Chunked(ChunkPosition::Size);
         for step in 1..9 {
-            for (body, input, held, left) in [
-                (Body::Length(2), "okmore", "ok", Body::Ended),
-                (Body::Length(9), "ok", "ok", Body::Length(7)),
-                (Body::UntilEnd, "ok\r\n", "ok\r\n", Body::UntilEnd),
-                (chunks, "2\r\nok\r\n0\r\n\r\n", "ok", Body::Ended),
-                (chunks, "2;a=b\nok\n0\n\n", "ok", Body::Ended),
-                (chunks, "001 \r\no\r\n1\r\nk\r\n0\r\nX: y\r\n\r\n", "ok", Body::Ended),
-                (chunks, "3\r\nok", "ok", Body::Chunked(Chunk::Data(1))),
+            for (body, input, content, left) in [
+                (BodyFraming::Length(2), "okmore", "ok", BodyFraming::Ended),
+                (BodyFraming::Length(9), "ok", "ok", BodyFraming::Length(7)),
+                (BodyFraming::UntilEnd, "ok\r\n", "ok\r\n", BodyFraming::UntilEnd),
+                (chunks, "2\r\nok\r\n0\r\n\r\n", "ok", BodyFraming::Ended),
+                (chunks, "2;a=b\nok\n0\n\n", "ok", BodyFraming::Ended),
+                (chunks, "001 \r\no\r\n1\r\nk\r\n0\r\nX: y\r\n\r\n", "ok", BodyFraming::Ended),
+                (chunks, "3\r\nok", "ok", BodyFraming::Chunked(ChunkPosition::Data(1))),
             ] {
-                assert_eq!(body_of(body, input.as_bytes(), step), Ok((held.to_owned(), left)), "{input:?} by {step}");
+                assert_eq!(
+                    body_of(body, input.as_bytes(), step),
+                    Ok((content.to_owned(), left)),
+                    "{input:?} by {step}"
+                );
             }
             for input in ["zz\r\n", "\r\n", "1\r\nok\r\n", "fffffffffffffffff\r\n"] {
                 assert!(body_of(chunks, input.as_bytes(), step).is_err(), "{input:?} by {step}");
             }
         }
-        assert!(Body::Chunked(Chunk::Size).take(&[b'0'; LINE_LIMIT + 1], &mut Vec::new()).is_err());
+        assert!(BodyFraming::Chunked(ChunkPosition::Size).take(&[b'0'; LINE_LIMIT + 1], &mut Vec::new()).is_err());
     }
 
     #[test]
-    fn what_can_not_become_a_response_is_known_at_once() {
+    fn what_can_not_become_a_response_is_recognized_at_once() {
         for (octets, may) in
             [("", true), ("\r\nHT", true), ("http/1", true), ("HTTP/1.1 200", true), ("2", false), ("HTP", false)]
         {
-            assert_eq!(Head::may_begin_with(octets.as_bytes()), may, "{octets:?}");
+            assert_eq!(ResponseHead::may_begin_with(octets.as_bytes()), may, "{octets:?}");
         }
     }
 }

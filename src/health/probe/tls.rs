@@ -1,81 +1,55 @@
-//! TLS: tls monitors, and what is below https probes. Unless the monitor says otherwise the certificate must be valid
-//! now, for the name that is asked for, and from someone trusted; and it may be asked to last some days more.
+//! The tls probe, and the TLS handshake of https and grpc probes. By default the certificate must be valid now, for the
+//! requested name, and from a trusted authority. A monitor can require that it stays valid for some days.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::Resumption;
-use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::{CertificateError, ClientConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use x509_parser::parse_x509_certificate;
 
 use crate::clock;
-use crate::health::probe::attempt::Turn;
-use crate::health::probe::polite::{Line, SERVER_CLOSES, end_in_background};
-use crate::health::probe::unverified::AnyCertificate;
+use crate::health::probe::attempt::RequestPermit;
+use crate::health::probe::closing::{ProbeStream, SERVER_CLOSE_WAIT, close_in_background};
 use crate::health::probe::{Failure, ProbeClients, tcp};
 use crate::model::{CertificateRule, Moment, TlsSpec};
 
 const SECS_A_DAY: i64 = 86_400;
 
-/// A client that trusts `roots`.
-pub(super) fn verifying(roots: RootCertStore) -> Arc<ClientConfig> {
-    whole_handshakes(builder().with_root_certificates(roots).with_no_client_auth())
-}
-
-/// A client that takes every certificate.
-pub(super) fn unverifying() -> Arc<ClientConfig> {
-    let verifier = Arc::new(AnyCertificate::new(ring::default_provider().signature_verification_algorithms));
-    whole_handshakes(builder().dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
-}
-
-fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
-    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-        .expect("ring has cipher suites for TLS 1.2 and 1.3, which both are built in")
-}
-
-/// Each probe does the whole handshake: a resumed session would not show that the certificate has expired meanwhile.
-fn whole_handshakes(mut config: ClientConfig) -> Arc<ClientConfig> {
-    config.resumption = Resumption::disabled();
-    Arc::new(config)
-}
-
-/// Connects to `to`, shakes hands and hangs up, by `until` at the latest; gives the time of both handshakes.
+/// Connects to `to`, makes the handshake and closes, by `until` at the latest. Returns the time of both handshakes.
 pub(super) async fn probe(
     clients: &ProbeClients,
     spec: &TlsSpec,
     (to, until): (SocketAddr, Moment),
-    turn: Turn,
+    permit: RequestPermit,
 ) -> Result<Duration, Failure> {
-    let (stream, began) = tcp::connect_in_turn(clients, to, &turn).await?;
-    let stream = Line::new(stream);
+    let (stream, began) = tcp::connect_for_request(clients, to, &permit).await?;
+    let stream = ProbeStream::new(stream);
     let stream = handshake(clients, spec.host.as_deref(), spec.certificate, &[], to, stream).await?;
     let took = clock::now().since(began);
-    end_in_background(until, say_goodbye(stream));
+    close_in_background(until, close_session(stream));
     Ok(took)
 }
 
-/// Ends the session (RFC 8446, 6.1), which servers answer by closing the connection.
-async fn say_goodbye(mut stream: TlsStream<Line>) {
+/// Sends close_notify (RFC 8446, 6.1). Servers then close the connection.
+async fn close_session(mut stream: TlsStream<ProbeStream>) {
     stream.get_mut().1.send_close_notify();
     if stream.flush().await.is_ok() {
         let mut dropped = [0; 512];
         let ended = async { while stream.read(&mut dropped).await.is_ok_and(|octets| octets > 0) {} };
-        // What it has not closed by then is closed from here.
-        let _ = tokio::time::timeout(SERVER_CLOSES, ended).await;
+        // If the server has not closed by then, the probe does.
+        let _ = tokio::time::timeout(SERVER_CLOSE_WAIT, ended).await;
     }
     let _ = stream.shutdown().await;
 }
 
-/// Shakes hands over `stream` as a client of `host` (a name or an address, perhaps with a port), or of the address
-/// itself where there is none, that speaks `protocols` (ALPN), and looks at the certificate.
+/// Makes the TLS handshake over `stream` and checks the certificate. `host` is a name or an address, perhaps with a port;
+/// without it, the address of `to` is the name. `protocols` are offered by ALPN.
 pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     clients: &ProbeClients,
     host: Option<&str>,
@@ -88,7 +62,7 @@ pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     let mut config = ClientConfig::clone(clients.tls(rule.verify).await?);
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let connector = TlsConnector::from(Arc::new(config));
-    let stream = connector.connect(name, stream).await.map_err(|error| explain(&error, host))?;
+    let stream = connector.connect(name, stream).await.map_err(|error| failure_of(&error, host))?;
     if rule.min_days > 0 {
         let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let leaf = leaf.ok_or_else(|| Failure::Tls("no certificate was shown".to_owned()))?;
@@ -97,7 +71,7 @@ pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(stream)
 }
 
-/// Whether the certificate lasts `min_days` from `now` (seconds since 1970 UTC) on.
+/// Checks that the certificate is valid for `min_days` from `now` on. `now` is in seconds since 1970 UTC.
 fn check_days(leaf: &[u8], min_days: u32, now: i64) -> Result<(), Failure> {
     let Ok((_, certificate)) = parse_x509_certificate(leaf) else {
         return Err(Failure::Tls("the certificate can't be read".to_owned()));
@@ -121,7 +95,7 @@ fn server_name(host: Option<&str>, to: SocketAddr) -> Result<ServerName<'static>
     ServerName::try_from(bare.to_owned()).map_err(|_| Failure::Vantage(format!("{bare:?} is no TLS server name")))
 }
 
-/// `host` of `host`, `host:port`, `[v6]` and `[v6]:port`; an IPv6 address without brackets stays as it is.
+/// The host in `host`, `host:port`, `[v6]` and `[v6]:port`. An IPv6 address without brackets is returned unchanged.
 fn without_port(host: &str) -> &str {
     if let Some((v6, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return v6;
@@ -132,18 +106,18 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn explain(error: &io::Error, host: Option<&str>) -> Failure {
+fn failure_of(error: &io::Error, host: Option<&str>) -> Failure {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
         return match Failure::from_io(error) {
-            // Connected already, so it is not about this host.
+            // The connection is open, so the failure is not that of this vantage.
             Failure::Vantage(_) => Failure::Tls(format!("TLS handshake failed: {error}")),
             known => known,
         };
     };
-    let rustls::Error::InvalidCertificate(wrong) = tls else {
+    let rustls::Error::InvalidCertificate(reason) = tls else {
         return Failure::Tls(format!("TLS handshake failed: {tls}"));
     };
-    Failure::Tls(match wrong {
+    Failure::Tls(match reason {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate expired".to_owned(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "certificate not valid yet".to_owned()
@@ -154,7 +128,7 @@ fn explain(error: &io::Error, host: Option<&str>) -> Failure {
         },
         CertificateError::UnknownIssuer => "certificate from an unknown issuer".to_owned(),
         CertificateError::Revoked => "certificate revoked".to_owned(),
-        // As `openssl req -x509` makes them, unless it is told otherwise.
+        // `openssl req -x509` makes such certificates by default.
         other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
             "certificate is self-signed, or that of an authority".to_owned()
         }
@@ -176,15 +150,15 @@ mod tests {
         let leaf = params.self_signed(&key).expect("signed");
         // 2030-01-31 00:00:00 UTC
         let end = 1_896_048_000;
-        let said = |min_days, left: i64| match check_days(leaf.der(), min_days, end - left) {
+        let result = |min_days, left: i64| match check_days(leaf.der(), min_days, end - left) {
             Ok(()) => String::new(),
             Err(failure) => failure.to_string(),
         };
-        assert_eq!(said(14, 14 * SECS_A_DAY), "");
-        assert_eq!(said(14, 14 * SECS_A_DAY - 1), "certificate expires in 13 days, and min_days is 14");
-        assert_eq!(said(2, SECS_A_DAY), "certificate expires in 1 day, and min_days is 2");
-        assert_eq!(said(1, 7), "certificate expires within a day, and min_days is 1");
-        assert_eq!(said(1, -1), "certificate expired");
+        assert_eq!(result(14, 14 * SECS_A_DAY), "");
+        assert_eq!(result(14, 14 * SECS_A_DAY - 1), "certificate expires in 13 days, and min_days is 14");
+        assert_eq!(result(2, SECS_A_DAY), "certificate expires in 1 day, and min_days is 2");
+        assert_eq!(result(1, 7), "certificate expires within a day, and min_days is 1");
+        assert_eq!(result(1, -1), "certificate expired");
         assert!(check_days(b"no certificate", 1, 0).is_err());
     }
 

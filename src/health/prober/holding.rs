@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::health::SlotId;
-use crate::health::held::{End, Held, Wish};
+use crate::health::held::{ConnectionEnd, Held, Wish};
 use crate::health::probe::{self, ProbeClients};
 use crate::model::{CheckKey, Health, Hold, Moment};
 
@@ -63,7 +63,7 @@ pub(super) struct News {
 enum What {
     Opened,
     Failed,
-    Ended(End),
+    Ended(ConnectionEnd),
 }
 
 impl Holding {
@@ -218,10 +218,10 @@ impl Line {
 }
 
 async fn hold(clients: Arc<ProbeClients>, key: Arc<CheckKey>, tell: impl Fn(What)) {
-    match probe::hold::open(&clients, &key).await {
+    match probe::keep_open::open(&clients, &key).await {
         Ok(stream) => {
             tell(What::Opened);
-            tell(What::Ended(probe::hold::until_end(&stream).await));
+            tell(What::Ended(probe::keep_open::wait_for_end(&stream).await));
         }
         Err(_) => tell(What::Failed),
     }

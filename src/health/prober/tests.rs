@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::health::{Failure, Sources};
+use crate::health::{Failure, SourceAddresses};
 use crate::model::{ExecSpec, Health, Hold, Monitor, ProbeKind, ProbeTarget};
 
 /// Far longer than anything here takes.
@@ -64,7 +64,7 @@ fn start(settings: ProberSettings) -> (ProberHandle, Published) {
     let publish: Publish = Box::new(move |_, observations, _| {
         let _ = tell.send(observations);
     });
-    (Prober::spawn(settings, Arc::new(ProbeClients::new(Sources::default())), publish), Published(told))
+    (Prober::spawn(settings, Arc::new(ProbeClients::new(SourceAddresses::default())), publish), Published(told))
 }
 
 async fn ended(round: Round) {
@@ -166,7 +166,7 @@ async fn a_vantage_that_can_not_probe_neither_judges_nor_holds_up_the_start() {
         let _ = tell.send(observations);
     });
     // An address of the documentation range: this host has no such.
-    let clients = ProbeClients::new(Sources { v4: Some(Ipv4Addr::new(198, 51, 100, 77)), v6: None });
+    let clients = ProbeClients::new(SourceAddresses { v4: Some(Ipv4Addr::new(198, 51, 100, 77)), v6: None });
     let prober = Prober::spawn(ProberSettings::default(), Arc::new(clients), publish);
     ended(prober.adopt(vec![tcp_check(up, 50)])).await;
     let report = Published(told).until("why", |o| o.why.is_some()).await;

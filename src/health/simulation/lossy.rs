@@ -5,7 +5,7 @@
 use fastrand::Rng;
 
 use super::*;
-use crate::health::{Move, Pace};
+use crate::health::{NextStep, Pace};
 
 /// Octets of a server's part of the TLS handshake, in packets: its certificate and that of its authority.
 const FLIGHT: u32 = 3;
@@ -91,7 +91,7 @@ impl Path {
                 took.insert(nth, handshake);
             }
             match pace.next(now) {
-                Move::Begin => {
+                NextStep::Begin => {
                     let nth = pace.begun(now);
                     match (self.handshake(), asks) {
                         (Some(rtt), Some(_)) => connections.push(Reverse((now + rtt, nth, rtt))),
@@ -99,13 +99,13 @@ impl Path {
                         (None, _) => {}
                     }
                 }
-                Move::Ask(nth) => {
-                    pace.asked(nth, now);
+                NextStep::Request(nth) => {
+                    pace.requested(nth, now);
                     let (Some(asks), Some(handshake)) = (asks, took.get(&nth)) else { continue };
                     let asked = asks(self, *handshake).map(|rtt| (now + rtt, *handshake + rtt));
                     answer = answer.into_iter().chain(asked).min();
                 }
-                Move::Wait(until) => {
+                NextStep::Wait(until) => {
                     let next = connections.peek().map(|Reverse((at, ..))| *at);
                     now = until.into_iter().chain(next).fold(end, Duration::min);
                 }

@@ -1,4 +1,4 @@
-//! dns: which replies are a success, and which aren't even replies.
+//! dns: which responses are a success, and which packets are ignored.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ fn address(text: &str) -> Option<DnsRdata> {
     Some(DnsRdata::Address(text.parse().expect("an address")))
 }
 
-/// A server over UDP and TCP: to each question `make` gives the packets that come back, over TCP the first of them.
+/// A server over UDP and TCP. For each query `make` returns the packets to send; over TCP only the first is sent.
 async fn server(make: impl Fn(&[u8], bool) -> Vec<Vec<u8>> + Send + Sync + 'static) -> SocketAddr {
     let make = Arc::new(make);
     let over_tcp = Arc::clone(&make);
@@ -49,7 +49,7 @@ async fn server(make: impl Fn(&[u8], bool) -> Vec<Vec<u8>> + Send + Sync + 'stat
     to
 }
 
-/// The question with flags (QR set by the caller), and one record with a pointer to its name for each RDATA.
+/// The response to `question` with these flags, and a record for each RDATA with a pointer to the name.
 fn reply(question: &[u8], flags: u16, answers: &[(u16, &[u8])]) -> Vec<u8> {
     let mut packet = question.to_vec();
     packet[2..4].copy_from_slice(&flags.to_be_bytes());
@@ -65,7 +65,7 @@ fn reply(question: &[u8], flags: u16, answers: &[(u16, &[u8])]) -> Vec<u8> {
 }
 
 const OK: u16 = 0x8400;
-const CUT: u16 = 0x8600;
+const TRUNCATED: u16 = 0x8600;
 
 #[tokio::test]
 async fn the_code_and_the_record_decide() {
@@ -74,13 +74,13 @@ async fn the_code_and_the_record_decide() {
             .await;
     assert!(measure(asking(rtype::A, None), to, AMPLE).await.result.is_ok());
     assert!(measure(asking(rtype::A, address("192.0.2.2")), to, AMPLE).await.result.is_ok());
-    let said = failure(asking(rtype::A, address("192.0.2.3")), to, AMPLE).await.to_string();
-    assert_eq!(said, "no answer is 192.0.2.3");
+    let text = failure(asking(rtype::A, address("192.0.2.3")), to, AMPLE).await.to_string();
+    assert_eq!(text, "no answer is 192.0.2.3");
     let txt = server(|question, _| vec![reply(question, OK, &[(rtype::TXT, b"\x02ro\x02le")])]).await;
     assert!(measure(asking(rtype::TXT, Some(DnsRdata::Text("role".into()))), txt, AMPLE).await.result.is_ok());
     let empty = server(|question, _| vec![reply(question, OK, &[])]).await;
-    let said = failure(asking(rtype::AAAA, address("2001:db8::1")), empty, AMPLE).await.to_string();
-    assert_eq!(said, "no answer, expected 2001:db8::1");
+    let text = failure(asking(rtype::AAAA, address("2001:db8::1")), empty, AMPLE).await.to_string();
+    assert_eq!(text, "no answer, expected 2001:db8::1");
     let failing = server(|question, _| vec![reply(question, OK | 2, &[])]).await;
     assert_eq!(failure(asking(rtype::A, None), failing, AMPLE).await.to_string(), "SERVFAIL, expected NOERROR");
     let bare = server(|question, _| vec![vec![question[0], question[1], 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0]]).await;
@@ -88,7 +88,7 @@ async fn the_code_and_the_record_decide() {
 }
 
 #[tokio::test]
-async fn what_is_not_the_reply_is_passed_over() {
+async fn a_packet_that_is_not_the_response_is_ignored() {
     let to = server(|question, _| {
         let right = reply(question, OK, &[]);
         let (mut number, mut name, mut query) = (right.clone(), right.clone(), right.clone());
@@ -109,16 +109,16 @@ async fn what_is_not_the_reply_is_passed_over() {
 }
 
 #[tokio::test]
-async fn a_cut_reply_is_enough_unless_a_record_is_expected_which_tcp_brings() {
+async fn a_truncated_response_is_enough_unless_a_record_is_expected() {
     let to = server(|question, over_tcp| match over_tcp {
         true => vec![reply(question, OK, &[(rtype::A, &[192, 0, 2, 1])])],
-        false => vec![reply(question, CUT, &[])],
+        false => vec![reply(question, TRUNCATED, &[])],
     })
     .await;
     assert!(measure(asking(rtype::A, None), to, AMPLE).await.result.is_ok());
     assert!(measure(asking(rtype::A, address("192.0.2.1")), to, AMPLE).await.result.is_ok());
-    let said = failure(asking(rtype::A, address("192.0.2.9")), to, AMPLE).await.to_string();
-    assert_eq!(said, "no answer is 192.0.2.9");
+    let text = failure(asking(rtype::A, address("192.0.2.9")), to, AMPLE).await.to_string();
+    assert_eq!(text, "no answer is 192.0.2.9");
 }
 
 #[tokio::test]

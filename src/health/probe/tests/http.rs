@@ -1,11 +1,11 @@
-//! http: what is asked, and what a server may do wrong.
+//! http: the request, and the faults of servers.
 
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use super::*;
 
-/// A server that reads the request, says `reply` and keeps the connection.
+/// A server that reads the request, sends `reply` and leaves the connection open.
 async fn replying(reply: impl Into<Vec<u8>>) -> SocketAddr {
     let reply: Vec<u8> = reply.into();
     serve(move |_, mut stream| {
@@ -13,7 +13,7 @@ async fn replying(reply: impl Into<Vec<u8>>) -> SocketAddr {
         async move {
             read_request(&mut stream).await;
             let _ = stream.write_all(&reply).await;
-            // Until the probe hangs up: that nothing more comes must not look like an end.
+            // Waits until the probe closes, so that the end of the reply is not the end of the connection.
             let _ = stream.read_u8().await;
         }
     })
@@ -34,12 +34,12 @@ async fn the_head_of_an_expected_status_is_enough() {
 }
 
 #[tokio::test]
-async fn the_request_says_what_the_monitor_says() {
-    let (tell, mut told) = mpsc::unbounded_channel();
+async fn the_request_is_as_the_monitor_defines_it() {
+    let (sender, mut received) = mpsc::unbounded_channel();
     let to = serve(move |_, mut stream| {
-        let tell = tell.clone();
+        let sender = sender.clone();
         async move {
-            let _ = tell.send(read_request(&mut stream).await);
+            let _ = sender.send(read_request(&mut stream).await);
             let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
         }
     })
@@ -57,9 +57,9 @@ async fn the_request_says_what_the_monitor_says() {
     ] {
         let measured = measure(ProbeKind::Http(spec), to, AMPLE).await;
         assert!(measured.result.is_ok(), "{measured:?}");
-        let request = told.recv().await.expect("the server saw it");
+        let request = received.recv().await.expect("the server saw it");
         for line in lines.into_iter().chain(["connection: close"]) {
-            assert!(request.split("\r\n").any(|said| said == line), "{line:?} in {request:?}");
+            assert!(request.split("\r\n").any(|sent| sent == line), "{line:?} in {request:?}");
         }
     }
 }
@@ -67,11 +67,11 @@ async fn the_request_says_what_the_monitor_says() {
 #[tokio::test]
 async fn another_status_fails_and_no_redirect_is_followed() {
     let to = replying("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
-    let said = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
-    assert_eq!(said, "status 503, expected 200");
+    let text = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
+    assert_eq!(text, "status 503, expected 200");
     let redirecting = replying(format!("HTTP/1.1 302 Found\r\nLocation: http://{to}/\r\n\r\n")).await;
-    let said = failure(ProbeKind::Http(spec()), redirecting, AMPLE).await.to_string();
-    assert_eq!(said, format!("status 302 to http://{to}/, expected 200"));
+    let text = failure(ProbeKind::Http(spec()), redirecting, AMPLE).await.to_string();
+    assert_eq!(text, format!("status 302 to http://{to}/, expected 200"));
     let vendors = replying("HTTP/1.1 999 Request Denied\r\nContent-Length: 0\r\n\r\n").await;
     let expecting = HttpSpec { statuses: vec![999], ..spec() };
     let measured = measure(ProbeKind::Http(expecting), vendors, AMPLE).await;
@@ -83,7 +83,7 @@ async fn the_expected_text_is_found_across_packets_and_in_an_endless_body() {
     let to = serve(|_, mut stream| async move {
         read_request(&mut stream).await;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
-        // The text stands across two chunks; after it the body goes on for ever.
+        // The text is in two chunks. The body has no end.
         while stream.write_all(b"3\r\nI a\r\n7\r\nm fine \r\n").await.is_ok() {}
     })
     .await;
@@ -117,27 +117,27 @@ async fn a_slow_body_and_a_slow_head_time_out() {
 }
 
 #[tokio::test]
-async fn garbage_and_half_answers_fail_in_words() {
-    for (reply, words) in [
+async fn garbage_and_incomplete_responses_are_failures() {
+    for (reply, beginning) in [
         (b"220 mail.example ESMTP\r\n\r\n".to_vec(), "not HTTP"),
         (vec![0xFF; 4096], "not HTTP"),
         (format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(200 * 1024)).into_bytes(), "response head over 64 KiB"),
     ] {
         let to = replying(reply.clone()).await;
-        let said = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
-        assert!(said.starts_with(words), "{said:?} of {:?}", String::from_utf8_lossy(&reply[..20]));
+        let text = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
+        assert!(text.starts_with(beginning), "{text:?} of {:?}", String::from_utf8_lossy(&reply[..20]));
     }
     let to = serve(|_, mut stream| async move {
         read_request(&mut stream).await;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX-Half: ").await;
     })
     .await;
-    let said = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
-    assert_eq!(said, "connection closed before the response was complete");
+    let text = failure(ProbeKind::Http(spec()), to, AMPLE).await.to_string();
+    assert_eq!(text, "connection closed before the response was complete");
 }
 
 #[tokio::test]
-async fn interim_responses_without_an_end_are_a_failure() {
+async fn interim_responses_without_end_are_a_failure() {
     let to = serve(|_, mut stream| async move {
         read_request(&mut stream).await;
         let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n".repeat(100);
@@ -150,7 +150,7 @@ async fn interim_responses_without_an_end_are_a_failure() {
 }
 
 #[tokio::test]
-async fn a_body_in_the_smallest_chunks_is_read_as_far_as_any() {
+async fn a_body_in_the_smallest_chunks_is_read_to_the_same_limit() {
     let to = serve(|_, mut stream| async move {
         read_request(&mut stream).await;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
@@ -166,7 +166,7 @@ async fn a_reset_in_the_middle_of_the_body_fails() {
     let to = serve(|_, mut stream| async move {
         read_request(&mut stream).await;
         let _ = stream.write_all(OK_THEN_MORE.as_bytes()).await;
-        // With the half-sent body unread by the probe or not, the end is a reset.
+        // The end is a reset, whether the probe has read the half of the body or not.
         let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     })
     .await;
@@ -188,29 +188,30 @@ async fn an_end_in_the_middle_of_the_body_is_no_reset() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_sent_is_not_held_against_the_endpoint() {
+async fn a_request_that_can_not_be_sent_is_no_failure_of_the_endpoint() {
     let to = replying("HTTP/1.1 200 OK\r\n\r\n").await;
     let bad = HttpSpec { headers: vec![("bad name".to_owned(), "x".to_owned())], ..spec() };
     assert!(!failure(ProbeKind::Http(bad), to, AMPLE).await.is_evidence());
 }
 
-/// A server that answers each path as `pages` says, with a status and a place; where, and which it was asked for.
-async fn leading(pages: &'static [(&str, u16, &str)]) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
-    let (tell, told) = mpsc::unbounded_channel();
+/// A server that answers each path of `pages` with its status and location; its address, and the paths that were
+/// requested.
+async fn redirecting(pages: &'static [(&str, u16, &str)]) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+    let (sender, received) = mpsc::unbounded_channel();
     let to = serve(move |_, mut stream| {
-        let tell = tell.clone();
+        let sender = sender.clone();
         async move {
             let request = read_request(&mut stream).await;
             let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
             let page = pages.iter().find(|(at, ..)| *at == path);
             let (_, status, location) = page.unwrap_or(&("", 404, ""));
-            let _ = tell.send(path);
+            let _ = sender.send(path);
             let head = format!("HTTP/1.1 {status} X\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
             let _ = stream.write_all(head.as_bytes()).await;
         }
     })
     .await;
-    (to, told)
+    (to, received)
 }
 
 const PAGES: &[(&str, u16, &str)] = &[
@@ -227,12 +228,12 @@ fn following(path: &str, redirects: u32) -> ProbeKind {
 }
 
 #[tokio::test]
-async fn redirects_are_followed_as_far_as_asked_and_within_what_is_probed() {
-    let (to, mut told) = leading(PAGES).await;
+async fn redirects_are_followed_as_often_as_configured_and_only_at_the_endpoint() {
+    let (to, mut received) = redirecting(PAGES).await;
     let measured = measure(following("/end", 1), to, AMPLE).await;
     assert!(measured.result.is_ok(), "{measured:?}");
-    assert_eq!((told.recv().await.as_deref(), told.recv().await.as_deref()), (Some("/end"), Some("/ok")));
-    for (path, redirects, words) in [
+    assert_eq!((received.recv().await.as_deref(), received.recv().await.as_deref()), (Some("/end"), Some("/ok")));
+    for (path, redirects, text) in [
         ("/end", 0, "status 303 to /ok, expected 200"),
         ("/healthz", 1, "redirected to b?x after 1 redirect"),
         ("/healthz", 2, "redirected to //other.example/ after 2 redirects"),
@@ -240,15 +241,15 @@ async fn redirects_are_followed_as_far_as_asked_and_within_what_is_probed() {
         ("/loop", 10, "redirected to /loop after 10 redirects"),
         ("/nowhere", 10, "status 404, expected 200"),
     ] {
-        assert_eq!(failure(following(path, redirects), to, AMPLE).await.to_string(), words, "{path} {redirects}");
+        assert_eq!(failure(following(path, redirects), to, AMPLE).await.to_string(), text, "{path} {redirects}");
     }
 }
 
 #[tokio::test]
-async fn a_redirect_that_is_expected_is_a_success_as_it_is() {
-    let (to, mut told) = leading(PAGES).await;
+async fn a_redirect_with_an_expected_status_is_a_success() {
+    let (to, mut received) = redirecting(PAGES).await;
     let expected = HttpSpec { statuses: vec![301], redirects: 3, ..spec() };
     assert!(measure(ProbeKind::Http(expected), to, AMPLE).await.result.is_ok());
-    assert_eq!(told.recv().await.as_deref(), Some("/healthz"));
-    assert!(told.try_recv().is_err(), "nothing else was asked for");
+    assert_eq!(received.recv().await.as_deref(), Some("/healthz"));
+    assert!(received.try_recv().is_err(), "there was no other request");
 }

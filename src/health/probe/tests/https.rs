@@ -1,4 +1,4 @@
-//! https: whose certificate is accepted. The authority of these tests serves those of tls too.
+//! https: which certificates are accepted. The tests of tls use the authority of these tests too.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-/// A certificate authority of the test's own.
+/// A certificate authority for tests.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub(super) roots: RootCertStore,
@@ -27,7 +27,7 @@ impl Authority {
         Authority { issuer: Issuer::new(params, key), roots }
     }
 
-    /// A server for `name`, whose certificate `shape` may spoil.
+    /// A server for `name`. `shape` may change its certificate.
     pub(super) async fn server(&self, name: &str, shape: impl FnOnce(&mut CertificateParams)) -> SocketAddr {
         let acceptor = self.acceptor(name, &[], shape);
         serve(move |_, stream| {
@@ -42,7 +42,7 @@ impl Authority {
         .await
     }
 
-    /// What shakes hands for `name` and speaks `protocols` (ALPN).
+    /// An acceptor with a certificate for `name` that speaks `protocols` (ALPN).
     pub(super) fn acceptor(
         &self,
         name: &str,
@@ -71,13 +71,13 @@ impl Authority {
     }
 
     async fn probe_by(&self, rule: CertificateRule, host: Option<&str>, to: SocketAddr) -> Result<Duration, Failure> {
-        let clients = ProbeClients::trusting(Sources::default(), self.roots.clone());
+        let clients = ProbeClients::trusting(SourceAddresses::default(), self.roots.clone());
         let spec = HttpSpec { host: host.map(str::to_owned), body: Some("ok".to_owned()), ..spec() };
         probe(&clients, &check(ProbeKind::Https(spec, rule), to, AMPLE), &Rtt::default()).await.result
     }
 }
 
-async fn words(authority: &Authority, host: Option<&str>, to: SocketAddr) -> String {
+async fn failure_text(authority: &Authority, host: Option<&str>, to: SocketAddr) -> String {
     authority.probe(host, to).await.expect_err("this probe fails").to_string()
 }
 
@@ -95,40 +95,40 @@ async fn a_certificate_for_the_host_or_the_address_is_accepted() {
 async fn a_certificate_for_another_name_is_not() {
     let authority = Authority::named("ours");
     let to = authority.server("other.example", |_| {}).await;
-    assert_eq!(words(&authority, Some("www.svc.example"), to).await, "certificate is not for www.svc.example");
-    assert_eq!(words(&authority, None, to).await, "certificate is not for the probed address");
+    assert_eq!(failure_text(&authority, Some("www.svc.example"), to).await, "certificate is not for www.svc.example");
+    assert_eq!(failure_text(&authority, None, to).await, "certificate is not for the probed address");
 }
 
 #[tokio::test]
-async fn nor_one_that_expired_or_that_is_not_valid_yet() {
+async fn an_expired_certificate_and_one_that_is_not_valid_yet_are_not() {
     let authority = Authority::named("ours");
     let name = "www.svc.example";
     let old = authority.server(name, |params| params.not_after = date_time_ymd(2020, 1, 1)).await;
-    assert_eq!(words(&authority, Some(name), old).await, "certificate expired");
+    assert_eq!(failure_text(&authority, Some(name), old).await, "certificate expired");
     let early = authority.server(name, |params| params.not_before = date_time_ymd(2500, 1, 1)).await;
-    assert_eq!(words(&authority, Some(name), early).await, "certificate not valid yet");
+    assert_eq!(failure_text(&authority, Some(name), early).await, "certificate not valid yet");
 }
 
 #[tokio::test]
-async fn nor_one_from_a_stranger() {
+async fn a_certificate_from_an_unknown_issuer_is_not() {
     let (ours, theirs) = (Authority::named("ours"), Authority::named("theirs"));
     let to = theirs.server("www.svc.example", |_| {}).await;
-    assert_eq!(words(&ours, Some("www.svc.example"), to).await, "certificate from an unknown issuer");
+    assert_eq!(failure_text(&ours, Some("www.svc.example"), to).await, "certificate from an unknown issuer");
 }
 
 #[tokio::test]
-async fn a_server_that_speaks_no_tls_fails_in_words() {
+async fn a_server_without_tls_is_a_failure() {
     let authority = Authority::named("ours");
     let to = serve(|_, mut stream| async move {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         let _ = stream.read_u8().await;
     })
     .await;
-    assert!(words(&authority, None, to).await.starts_with("TLS handshake failed: "));
+    assert!(failure_text(&authority, None, to).await.starts_with("TLS handshake failed: "));
 }
 
 #[tokio::test]
-async fn without_verification_a_stranger_is_asked_all_the_same() {
+async fn without_verification_any_certificate_is_accepted() {
     let (ours, theirs) = (Authority::named("ours"), Authority::named("theirs"));
     let to = theirs.server("other.example", |params| params.not_after = date_time_ymd(2020, 1, 1)).await;
     let rule = CertificateRule { verify: false, min_days: 0 };
@@ -136,12 +136,12 @@ async fn without_verification_a_stranger_is_asked_all_the_same() {
 }
 
 #[tokio::test]
-async fn days_are_asked_for_where_the_monitor_says_so() {
+async fn the_monitor_can_require_that_the_certificate_stays_valid() {
     let authority = Authority::named("ours");
     let name = "www.svc.example";
     let to = authority.server(name, |params| params.not_after = date_time_ymd(2999, 1, 1)).await;
     let rule = |min_days| CertificateRule { verify: true, min_days };
     assert!(authority.probe_by(rule(3650), Some(name), to).await.is_ok());
-    let failure = authority.probe_by(rule(1_000_000), Some(name), to).await.expect_err("not for so long");
+    let failure = authority.probe_by(rule(1_000_000), Some(name), to).await.expect_err("it is not valid for that long");
     assert!(failure.to_string().ends_with(", and min_days is 1000000"), "{failure}");
 }

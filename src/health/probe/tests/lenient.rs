@@ -1,11 +1,12 @@
-//! Responses that are odd: what curl takes for a response is one to a probe. The verdicts of curl are those of curl
-//! 7.88; `PORTOLAN_CURL=1` asks the curl that is installed (see `the_table_is_what_curl_says`).
+//! Odd responses: what curl accepts, a probe accepts. The table has the results of curl 7.88. `PORTOLAN_CURL=1` compares
+//! it with the installed curl (see `the_table_is_what_curl_does`).
 
 use tokio::io::AsyncWriteExt;
 
 use super::*;
 
-/// What comes, what curl says of it (the status, or `-`), and where a probe that expects no body differs on purpose.
+/// A response, the result of curl (the status, or `-`), and the result of a probe without an expected text, if that
+/// differs on purpose.
 struct Odd {
     what: &'static str,
     octets: &'static [u8],
@@ -17,26 +18,26 @@ const fn odd(what: &'static str, octets: &'static [u8], curl: &'static str) -> O
     Odd { what, octets, curl, differs: None }
 }
 
-/// Curl fails, a probe takes the status: the head is the verdict, or the fault is harmless.
-const fn well(what: &'static str, octets: &'static [u8], status: &'static str) -> Odd {
+/// Curl fails, but a probe accepts the status, because the head decides or because the fault is harmless.
+const fn accepted(what: &'static str, octets: &'static [u8], status: &'static str) -> Odd {
     Odd { what, octets, curl: "-", differs: Some(status) }
 }
 
 const TABLE: &[Odd] = &[
-    odd("as it should be", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200"),
+    odd("regular", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200"),
     // Lines.
     odd("a folded header, space", b"HTTP/1.1 200 OK\r\nX-A: one\r\n two\r\nContent-Length: 2\r\n\r\nok", "200"),
     odd("a folded header, tab", b"HTTP/1.1 200 OK\r\nX-A: one\r\n\ttwo\r\nContent-Length: 2\r\n\r\nok", "200"),
     odd("a folded line of nothing", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n \r\n\r\nok", "200"),
-    well("a folded line before any header", b"HTTP/1.1 200 OK\r\n folded: x\r\nContent-Length: 2\r\n\r\nok", "200"),
-    well("a folded length", b"HTTP/1.1 200 OK\r\nContent-Length:\r\n 2\r\n\r\nok", "200"),
+    accepted("a folded line before any header", b"HTTP/1.1 200 OK\r\n folded: x\r\nContent-Length: 2\r\n\r\nok", "200"),
+    accepted("a folded length", b"HTTP/1.1 200 OK\r\nContent-Length:\r\n 2\r\n\r\nok", "200"),
     odd("bare line feeds", b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", "200"),
     odd("some of them", b"HTTP/1.1 200 OK\r\nContent-Length: 2\n\r\nok", "200"),
     odd("others", b"HTTP/1.1 200 OK\nContent-Length: 2\r\n\nok", "200"),
     odd("a carriage return too many", b"HTTP/1.1 200 OK\r\r\nContent-Length: 2\r\r\n\r\r\nok", "200"),
     odd("carriage returns alone", b"HTTP/1.1 200 OK\rContent-Length: 2\r\rok", "-"),
-    well("an empty line before", b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200"),
-    well("a bare line feed before", b"\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200"),
+    accepted("an empty line before", b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200"),
+    accepted("a bare line feed before", b"\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200"),
     // Names and values.
     odd("a space before the colon", b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok", "200"),
     odd("a tab before the colon", b"HTTP/1.1 200 OK\r\nContent-Length\t: 2\r\n\r\nok", "200"),
@@ -90,7 +91,7 @@ const TABLE: &[Odd] = &[
     odd("a length in words", b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\nok", "-"),
     odd("an empty length", b"HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\nok", "-"),
     odd("more than the length", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokmore", "200"),
-    well("less than the length", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", "200"),
+    accepted("less than the length", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", "200"),
     // Chunks.
     odd("chunks", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "200"),
     odd(
@@ -101,10 +102,10 @@ const TABLE: &[Odd] = &[
     odd("chunks with bare line feeds", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nok\n0\n\n", "200"),
     odd("chunks in HTTP/1.0", b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "200"),
     odd("identity", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok", "200"),
-    well("an unknown coding", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: foo\r\nContent-Length: 2\r\n\r\nok", "200"),
-    well("chunks that break off", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", "200"),
-    well("a chunk of no size", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n", "200"),
-    // Responses before the response, and none at all.
+    accepted("an unknown coding", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: foo\r\nContent-Length: 2\r\n\r\nok", "200"),
+    accepted("chunks that break off", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", "200"),
+    accepted("a chunk of no size", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n", "200"),
+    // Interim responses, and incomplete ones.
     odd("go on", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200"),
     odd("early hints, with bare line feeds", b"HTTP/1.1 103\n\nHTTP/1.1 200 OK\nContent-Length: 2\n\nok", "200"),
     odd("no headers", b"HTTP/1.1 200 OK\r\n\r\nok", "200"),
@@ -116,22 +117,22 @@ const TABLE: &[Odd] = &[
     odd("a page without a head", b"<html>ok</html>", "-"),
 ];
 
-/// A server that says this and ends its side of the connection.
-async fn saying(octets: &'static [u8]) -> SocketAddr {
+/// A server that sends this and closes its side of the connection.
+async fn sending(octets: &'static [u8]) -> SocketAddr {
     serve(move |_, mut stream| async move {
         read_request(&mut stream).await;
         let _ = stream.write_all(octets).await;
         let _ = stream.shutdown().await;
-        // The other side ends it.
+        // The probe closes the connection.
         let mut rest = [0; 16];
         while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
     })
     .await
 }
 
-/// The status that a probe finds, or `-`.
+/// The status that a probe reads, or `-`.
 async fn status_of(to: SocketAddr) -> String {
-    // Expects what no server says, so that the words tell the status.
+    // No server sends the expected status, so the failure names the one that was sent.
     let unmet = HttpSpec { statuses: vec![777], ..spec() };
     let failure = failure(ProbeKind::Http(unmet), to, AMPLE).await;
     assert!(failure.is_evidence(), "{failure}");
@@ -142,24 +143,24 @@ async fn status_of(to: SocketAddr) -> String {
 }
 
 #[tokio::test]
-async fn what_curl_takes_for_a_response_is_one() {
+async fn what_curl_accepts_is_accepted() {
     for Odd { what, octets, curl, differs } in TABLE {
         let expected = differs.unwrap_or(curl);
-        assert_eq!(status_of(saying(octets).await).await, *expected, "{what}: {:?}", String::from_utf8_lossy(octets));
+        assert_eq!(status_of(sending(octets).await).await, *expected, "{what}: {:?}", String::from_utf8_lossy(octets));
     }
 }
 
 #[tokio::test]
-async fn of_a_body_with_an_odd_head_or_odd_chunks_the_text_is_found() {
+async fn the_text_is_found_in_a_body_with_an_odd_head_or_odd_chunks() {
     let expecting = || ProbeKind::Http(HttpSpec { body: Some("ok".to_owned()), ..spec() });
     for Odd { what, octets, curl, .. } in TABLE.iter().filter(|odd| odd.octets.windows(2).any(|two| two == b"ok")) {
-        let is_ok = measure(expecting(), saying(octets).await, AMPLE).await.result.is_ok();
+        let is_ok = measure(expecting(), sending(octets).await, AMPLE).await.result.is_ok();
         assert!(is_ok || *curl != "200", "{what}");
     }
 }
 
 #[tokio::test]
-async fn nothing_that_a_server_says_is_too_odd_byte_by_byte() {
+async fn octet_by_octet_the_results_are_the_same() {
     for Odd { what, octets, curl, differs } in TABLE {
         let to = serve(move |_, mut stream| async move {
             read_request(&mut stream).await;
@@ -179,14 +180,14 @@ async fn nothing_that_a_server_says_is_too_odd_byte_by_byte() {
     }
 }
 
-/// Run with `PORTOLAN_CURL=1` where curl is installed; the table is that of one version.
+/// Run it with `PORTOLAN_CURL=1` where curl is installed. Other versions may differ.
 #[tokio::test]
-async fn the_table_is_what_curl_says() {
+async fn the_table_is_what_curl_does() {
     if std::env::var_os("PORTOLAN_CURL").is_none() {
         return;
     }
     for Odd { what, octets, curl, .. } in TABLE {
-        let to = saying(octets).await;
+        let to = sending(octets).await;
         let url = format!("http://{to}/");
         let args = ["-s", "-o", "/dev/null", "--max-time", "5", "-w", "%{http_code}", "-H", "Connection: close", &url];
         let output = tokio::process::Command::new("curl").args(args).output().await.expect("curl is there");

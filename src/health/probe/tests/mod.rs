@@ -1,14 +1,14 @@
-//! Probes against real sockets, each server made by its test on a port that the kernel chose.
+//! Probes of real sockets. Each test makes its servers, on ports that the kernel chooses.
 
+mod closing;
 mod dns;
 mod exec;
 mod grpc;
-mod hold;
 mod http;
 mod https;
+mod keep_open;
 mod lenient;
 mod plain;
-mod polite;
 mod tls;
 mod versions;
 
@@ -20,15 +20,15 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::health::Rtt;
-use crate::health::probe::{self, Failure, Measurement, ProbeClients, Sources};
+use crate::health::probe::{self, Failure, Measurement, ProbeClients, SourceAddresses};
 use crate::model::{CertificateRule, CheckKey, HttpSpec, Monitor, ProbeKind, ProbeTarget};
 
-/// Longer than anything on a busy machine takes: for probes that are to be answered.
+/// The time-out of probes that are answered: longer than anything takes on a busy machine.
 const AMPLE: Duration = Duration::from_secs(20);
-/// For probes that are to run into it.
+/// The time-out of probes that time out.
 const BRIEF: Duration = Duration::from_millis(200);
 
-/// Serves each connection by `talk`, with its number from 0; where.
+/// Serves each connection by `talk`, which gets its number from 0. Returns the address.
 async fn serve<T, F>(talk: T) -> SocketAddr
 where
     T: Fn(usize, TcpStream) -> F + Send + 'static,
@@ -45,7 +45,7 @@ where
     address
 }
 
-/// Reads a request to the empty line that ends it.
+/// Reads a request up to its empty line.
 async fn read_request(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -67,7 +67,7 @@ fn spec() -> HttpSpec {
     HttpSpec { path, host: None, headers: Vec::new(), statuses: vec![200], body: None, redirects: 0 }
 }
 
-/// One probe, with all that it takes to end its connections.
+/// Makes one probe and closes all its connections.
 async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measurement {
     let mut measured = None;
     probe::probe(clients, check, rtt, |measurement| measured = Some(measurement)).await;
@@ -75,7 +75,7 @@ async fn probe(clients: &ProbeClients, check: &CheckKey, rtt: &Rtt) -> Measureme
 }
 
 async fn measure(kind: ProbeKind, to: SocketAddr, timeout: Duration) -> Measurement {
-    probe(&ProbeClients::new(Sources::default()), &check(kind, to, timeout), &Rtt::default()).await
+    probe(&ProbeClients::new(SourceAddresses::default()), &check(kind, to, timeout), &Rtt::default()).await
 }
 
 async fn failure(kind: ProbeKind, to: SocketAddr, timeout: Duration) -> Failure {

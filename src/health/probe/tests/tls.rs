@@ -12,14 +12,19 @@ const NAME: &str = "www.svc.example";
 const STRICT: CertificateRule = CertificateRule { verify: true, min_days: 14 };
 const LAX: CertificateRule = CertificateRule { verify: false, min_days: 0 };
 
-async fn shake(authority: &Authority, certificate: CertificateRule, to: SocketAddr, timeout: Duration) -> Measurement {
-    let clients = ProbeClients::trusting(Sources::default(), authority.roots.clone());
+async fn handshake(
+    authority: &Authority,
+    certificate: CertificateRule,
+    to: SocketAddr,
+    timeout: Duration,
+) -> Measurement {
+    let clients = ProbeClients::trusting(SourceAddresses::default(), authority.roots.clone());
     let kind = ProbeKind::Tls(TlsSpec { host: Some(NAME.to_owned()), certificate });
     probe(&clients, &check(kind, to, timeout), &Rtt::default()).await
 }
 
-async fn said(authority: &Authority, certificate: CertificateRule, to: SocketAddr) -> String {
-    match shake(authority, certificate, to, AMPLE).await.result {
+async fn result_text(authority: &Authority, certificate: CertificateRule, to: SocketAddr) -> String {
+    match handshake(authority, certificate, to, AMPLE).await.result {
         Ok(_) => "up".to_owned(),
         Err(failure) => {
             assert!(failure.is_evidence(), "{failure}");
@@ -29,52 +34,55 @@ async fn said(authority: &Authority, certificate: CertificateRule, to: SocketAdd
 }
 
 #[tokio::test]
-async fn a_certificate_is_held_against_name_issuer_and_time_unless_told_otherwise() {
+async fn name_issuer_and_time_of_a_certificate_are_verified_unless_the_monitor_says_otherwise() {
     let (ours, theirs) = (Authority::named("ours"), Authority::named("theirs"));
     let good = ours.server(NAME, |_| {}).await;
     let expired = ours.server(NAME, |params| params.not_after = date_time_ymd(2020, 1, 1)).await;
     let other = ours.server("other.example", |_| {}).await;
     let stranger = theirs.server(NAME, |_| {}).await;
     let authority = ours.server(NAME, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)).await;
-    for (to, words) in [
+    for (to, expected) in [
         (good, "up"),
         (expired, "certificate expired"),
         (other, "certificate is not for www.svc.example"),
         (stranger, "certificate from an unknown issuer"),
         (authority, "certificate is self-signed, or that of an authority"),
     ] {
-        assert_eq!(said(&ours, STRICT, to).await, words);
-        assert_eq!(said(&ours, LAX, to).await, "up", "unverified, {words}");
+        assert_eq!(result_text(&ours, STRICT, to).await, expected);
+        assert_eq!(result_text(&ours, LAX, to).await, "up", "unverified, {expected}");
     }
 }
 
 #[tokio::test]
-async fn an_end_that_is_near_is_a_failure_also_where_nothing_else_is_verified() {
+async fn an_end_that_is_near_is_a_failure_even_without_verification() {
     let authority = Authority::named("ours");
     let to = authority.server(NAME, |_| {}).await;
     let far = CertificateRule { verify: true, min_days: 1_000_000 };
-    assert!(said(&authority, far, to).await.ends_with(" days, and min_days is 1000000"));
+    assert!(result_text(&authority, far, to).await.ends_with(" days, and min_days is 1000000"));
     let expired = authority.server(NAME, |params| params.not_after = date_time_ymd(2020, 1, 1)).await;
-    assert_eq!(said(&authority, CertificateRule { verify: false, min_days: 1 }, expired).await, "certificate expired");
+    assert_eq!(
+        result_text(&authority, CertificateRule { verify: false, min_days: 1 }, expired).await,
+        "certificate expired"
+    );
 }
 
 #[tokio::test]
-async fn half_a_handshake_is_silence_and_garbage_is_told() {
+async fn half_a_handshake_is_silence_and_garbage_is_a_failure() {
     let authority = Authority::named("ours");
-    let (keep, mut kept) = mpsc::unbounded_channel();
+    let (store, mut stored) = mpsc::unbounded_channel();
     let silent = serve(move |_, stream| {
-        // Kept open by the test, and never read.
-        let _ = keep.send(stream);
+        // The test holds the connection open. It is never read.
+        let _ = store.send(stream);
         async {}
     })
     .await;
-    let measured = shake(&authority, STRICT, silent, BRIEF).await;
+    let measured = handshake(&authority, STRICT, silent, BRIEF).await;
     assert_eq!(measured.result, Err(Failure::TimedOut { after: BRIEF }));
-    assert!(kept.recv().await.is_some());
+    assert!(stored.recv().await.is_some());
     let garbage = serve(|_, mut stream| async move {
         let _ = stream.write_all(b"220 mail.example ESMTP\r\n").await;
         let _ = stream.read_u8().await;
     })
     .await;
-    assert!(said(&authority, STRICT, garbage).await.starts_with("TLS handshake failed: "));
+    assert!(result_text(&authority, STRICT, garbage).await.starts_with("TLS handshake failed: "));
 }

@@ -1,4 +1,4 @@
-//! https: which version of HTTP is spoken, and what a server of HTTP/2 may do wrong.
+//! https: the version of HTTP, and the faults of servers with HTTP/2.
 
 use std::convert::Infallible;
 
@@ -17,8 +17,8 @@ use super::*;
 
 const NAME: &str = "www.svc.example";
 
-/// What a request looked like: version, authority, path, one header.
-type Asked = (Version, String, String, Option<String>);
+/// A request that was received: version, authority, path, one header.
+type ReceivedRequest = (Version, String, String, Option<String>);
 
 type AnyBody = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
 
@@ -26,16 +26,16 @@ fn page(text: &'static str) -> Response<AnyBody> {
     Response::new(Full::new(Bytes::from_static(text.as_bytes())).boxed_unsync())
 }
 
-/// A server that speaks `protocols` (ALPN) and answers by `answer`; where, and what it is asked.
+/// A server that speaks `protocols` (ALPN) and answers by `answer`; its address, and the requests.
 async fn speaking(
     authority: &Authority,
     protocols: &[&[u8]],
     answer: fn(&str) -> Response<AnyBody>,
-) -> (SocketAddr, mpsc::UnboundedReceiver<Asked>) {
-    let (tell, told) = mpsc::unbounded_channel();
+) -> (SocketAddr, mpsc::UnboundedReceiver<ReceivedRequest>) {
+    let (sender, received) = mpsc::unbounded_channel();
     let acceptor = authority.acceptor(NAME, protocols, |_| {});
     let to = serve(move |_, stream| {
-        let (acceptor, tell) = (acceptor.clone(), tell.clone());
+        let (acceptor, sender) = (acceptor.clone(), sender.clone());
         async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let service = service_fn(move |request: Request<Incoming>| {
@@ -43,8 +43,8 @@ async fn speaking(
                 let authority = request.uri().authority().map(http::uri::Authority::to_string);
                 let path = request.uri().path().to_owned();
                 let response = answer(&path);
-                let said = authority.or(header("host")).unwrap_or_default();
-                let _ = tell.send((request.version(), said, path, header("x-probe")));
+                let text = authority.or(header("host")).unwrap_or_default();
+                let _ = sender.send((request.version(), text, path, header("x-probe")));
                 async move { Ok::<_, Infallible>(response) }
             });
             let is_second = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -55,7 +55,7 @@ async fn speaking(
             };
         }
     });
-    (to.await, told)
+    (to.await, received)
 }
 
 fn asking(redirects: u32, body: &str) -> HttpSpec {
@@ -64,13 +64,13 @@ fn asking(redirects: u32, body: &str) -> HttpSpec {
 }
 
 async fn probe_by(authority: &Authority, spec: HttpSpec, to: SocketAddr) -> Result<Duration, Failure> {
-    let clients = ProbeClients::trusting(Sources::default(), authority.roots.clone());
+    let clients = ProbeClients::trusting(SourceAddresses::default(), authority.roots.clone());
     let rule = CertificateRule { verify: true, min_days: 0 };
     probe(&clients, &check(ProbeKind::Https(spec, rule), to, AMPLE), &Rtt::default()).await.result
 }
 
 #[tokio::test]
-async fn what_the_server_picks_is_spoken() {
+async fn the_version_that_the_server_selects_is_used() {
     let authority = Authority::named("ours");
     for (protocols, version) in [
         (&[&b"h2"[..]][..], Version::HTTP_2),
@@ -79,18 +79,18 @@ async fn what_the_server_picks_is_spoken() {
         (&[b"http/1.1", b"h2"], Version::HTTP_11),
         (&[], Version::HTTP_11),
     ] {
-        let (to, mut told) = speaking(&authority, protocols, |_| page("all is ok")).await;
+        let (to, mut received) = speaking(&authority, protocols, |_| page("all is ok")).await;
         let found = probe_by(&authority, asking(0, "ok"), to).await;
         assert!(found.is_ok(), "{protocols:?}: {found:?}");
-        let asked = (version, NAME.to_owned(), "/healthz".to_owned(), Some("yes".to_owned()));
-        assert_eq!(told.recv().await, Some(asked));
+        let request = (version, NAME.to_owned(), "/healthz".to_owned(), Some("yes".to_owned()));
+        assert_eq!(received.recv().await, Some(request));
     }
 }
 
 #[tokio::test]
 async fn over_http_2_failures_and_redirects_are_those_of_http_1() {
     let authority = Authority::named("ours");
-    let (to, _told) = speaking(&authority, &[b"h2"], |path| match path {
+    let (to, _received) = speaking(&authority, &[b"h2"], |path| match path {
         "/healthz" => {
             let mut moved = page("");
             *moved.status_mut() = hyper::StatusCode::FOUND;
@@ -101,16 +101,16 @@ async fn over_http_2_failures_and_redirects_are_those_of_http_1() {
     })
     .await;
     assert!(probe_by(&authority, asking(1, "ok"), to).await.is_ok());
-    let said = |found: Result<Duration, Failure>| found.expect_err("this probe fails").to_string();
-    let words = said(probe_by(&authority, asking(0, "ok"), to).await);
-    assert_eq!(words, "status 302 to https://www.svc.example/ok, expected 200");
-    assert_eq!(said(probe_by(&authority, asking(1, "fine"), to).await), "body lacks \"fine\"");
+    let failure_text = |found: Result<Duration, Failure>| found.expect_err("this probe fails").to_string();
+    let text = failure_text(probe_by(&authority, asking(0, "ok"), to).await);
+    assert_eq!(text, "status 302 to https://www.svc.example/ok, expected 200");
+    assert_eq!(failure_text(probe_by(&authority, asking(1, "fine"), to).await), "body lacks \"fine\"");
 }
 
 #[tokio::test]
-async fn of_an_endless_body_over_http_2_no_more_is_read_than_of_any() {
+async fn a_body_without_end_is_read_to_the_same_limit_over_http_2() {
     let authority = Authority::named("ours");
-    let (to, _told) = speaking(&authority, &[b"h2"], |_| {
+    let (to, _received) = speaking(&authority, &[b"h2"], |_| {
         let chunks = std::iter::repeat_with(|| Ok(Frame::data(Bytes::from_static(&[b'x'; 1000]))));
         Response::new(StreamBody::new(futures_util::stream::iter(chunks)).boxed_unsync())
     })
@@ -120,9 +120,9 @@ async fn of_an_endless_body_over_http_2_no_more_is_read_than_of_any() {
 }
 
 #[tokio::test]
-async fn a_list_of_headers_without_measure_is_a_failure() {
+async fn too_many_headers_are_a_failure() {
     let authority = Authority::named("ours");
-    let (to, _told) = speaking(&authority, &[b"h2"], |_| {
+    let (to, _received) = speaking(&authority, &[b"h2"], |_| {
         let mut response = page("ok");
         for nth in 0..100 {
             let name = hyper::header::HeaderName::try_from(format!("x-{nth}")).expect("a name");
@@ -136,7 +136,7 @@ async fn a_list_of_headers_without_measure_is_a_failure() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_2_though_it_was_agreed_on_fails_in_words() {
+async fn a_response_that_is_not_http_2_after_it_was_negotiated_is_a_failure() {
     let authority = Authority::named("ours");
     let acceptor = authority.acceptor(NAME, &[b"h2"], |_| {});
     let to = serve(move |_, stream| {

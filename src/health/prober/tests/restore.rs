@@ -104,7 +104,7 @@ async fn what_no_probe_confirms_is_believed_for_its_time_and_never_handed_on() {
         let _ = tell.send(observations);
     });
     // An address of the documentation range: this host has no such, and can't probe from it.
-    let clients = ProbeClients::new(Sources { v4: Some(Ipv4Addr::new(198, 51, 100, 77)), v6: None });
+    let clients = ProbeClients::new(SourceAddresses { v4: Some(Ipv4Addr::new(198, 51, 100, 77)), v6: None });
     let settings = ProberSettings { report_every: Duration::from_millis(10), ..ProberSettings::default() };
     let prober = Prober::spawn(settings, Arc::new(clients), publish);
     let until = clock::now() + Duration::from_millis(500);
@@ -127,7 +127,7 @@ async fn first_report(checks: Vec<Arc<CheckKey>>, then: Vec<Arc<CheckKey>>) -> (
         // Nobody may be reading any more.
         let _ = tell.send((observations, blind));
     });
-    let clients = Arc::new(ProbeClients::new(Sources::default()));
+    let clients = Arc::new(ProbeClients::new(SourceAddresses::default()));
     let prober = Prober::spawn(ProberSettings::default(), clients, publish);
     let retained = checks.iter().map(|check| known(check, was_up)).collect();
     ended(prober.adopt(Plan { regions: vec![0, 0, 1, 1], ..plan(retained) })).await;
