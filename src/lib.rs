@@ -34,7 +34,9 @@
 //! | modules | what |
 //! |---|---|
 //! | [`wire`] | names, questions and replies as bytes |
-//! | [`model`] and [`config`] | what the files say, valid; how they are read |
+//! | [`model`] | what the files say, valid: values only |
+//! | [`placing`] | a client's address to its class; pure |
+//! | [`config`] | how files are read, from text to model |
 //! | [`steering`] | policy, world view and client class to a decision; pure |
 //! | [`health`] | probes, and the detector that judges them |
 //! | [`fleet`] and [`snapshot`] | what the vantages agree on; what is being served |
@@ -42,7 +44,7 @@
 //! | [`control`] and [`telemetry`] | HTTP, explain, simulate, overrides, status, metrics |
 //! | [`daemon`], [`demo`], [`cli`] | wiring, the demo's scene, and the command line |
 //!
-//! Pure (no socket, clock, chance or metrics): `wire`, `model`, `steering`, `health::{schedule, detector}`,
+//! Pure (no socket, clock, chance or metrics): `wire`, `model`, `placing`, `steering`, `health::{schedule, detector}`,
 //! `fleet::{report, quorum}`, `snapshot::{mod, compile}`, `answer`.
 //!
 //! ## Invariants
@@ -56,8 +58,11 @@ pub mod clock;
 
 pub mod wire;
 
-pub mod config;
 pub mod model;
+
+pub mod placing;
+
+pub mod config;
 
 pub mod steering;
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::edns::ExtendedError;
 use super::resolve::{Answering, Asked, Step};
 use crate::model::{Facet, ZoneId};
+use crate::placing::ClientNet;
 use crate::snapshot::names::{NodeRef, SteeredNode};
 use crate::snapshot::{Cell, CellGiven, Group, KnownBy, LocalClass, Picks};
 use crate::wire::code::{rcode, rtype};
@@ -106,10 +107,10 @@ impl<'q> Answering<'q> {
         let Some(affinity) = cell.affinity() else { return cell.pick(chance) };
         let (ip, by) = self.client_address(zone);
         let net = match by {
-            KnownBy::Address => affinity.net_of(ip, None),
+            KnownBy::Address => ClientNet::of(affinity, ip, None),
             KnownBy::Ecs => {
                 let ecs = self.snapshot.zones.ecs(zone);
-                let net = affinity.net_of(ip, Some((ecs.v4, ecs.v6)));
+                let net = ClientNet::of(affinity, ip, Some((ecs.v4, ecs.v6)));
                 self.client.iter_mut().for_each(|seen| seen.scope = seen.scope.max(net.len));
                 net
             }

@@ -13,7 +13,8 @@ use crate::config::problem::Problems;
 use crate::config::reach::{self, Sought};
 use crate::config::settings::Settings;
 use crate::config::source::{At, Place};
-use crate::model::{Clients, Database, Ecs, Model, Placement, Placing, RegionId, Selector, TooManyClasses};
+use crate::model::{ClientSources, Clients, Database, Ecs, Model, RegionId, Selector};
+use crate::placing::{self, TooManyClasses};
 
 /// More databases than these are a slip of the fingers (judgment).
 pub(super) const MAX_DATABASES: usize = 16;
@@ -70,7 +71,7 @@ pub(super) fn place(
 ) -> bool {
     let before = before.map(|model| &model.clients);
     files.extend(settings.placing.net_files.iter().cloned());
-    let known = before.and_then(|clients| clients.placement.as_deref()).map(Placement::databases);
+    let known = before.filter(|clients| clients.placement.is_some()).map(databases_of);
     let Some(databases) = databases(&settings.placing, before, files, problems).or(known.map(<[_]>::to_vec)) else {
         return false;
     };
@@ -81,15 +82,14 @@ pub(super) fn place(
         model.zones.iter().map(|zone| zone.ecs).map(|Ecs { v4, v6, .. }| (v4, v6)).collect();
     cutoffs.sort_unstable();
     cutoffs.dedup();
-    let placing = Placing {
-        regions: &model.regions,
-        claims: &settings.placing.claims,
-        selectors: &model.clients.selectors,
+    let sources = ClientSources {
+        regions: model.regions.clone(),
+        claims: settings.placing.claims.clone(),
         default: settings.placing.default,
-        databases: &databases,
-        cutoffs: &cutoffs,
+        databases,
+        cutoffs,
     };
-    match Placement::renew(&placing, before) {
+    match placing::place(sources, &model.clients.selectors, before) {
         Ok(clients) => {
             model.clients = clients;
             true
@@ -103,6 +103,11 @@ pub(super) fn place(
     }
 }
 
+/// The databases that clients were placed by.
+pub(super) fn databases_of(clients: &Clients) -> &[Arc<Database>] {
+    clients.placement.as_ref().map_or(&[], |placement| &placement.sources.databases)
+}
+
 /// Every database that the settings name; `None` where one can't be used, which is told.
 fn databases(
     settings: &ClientSettings,
@@ -110,16 +115,16 @@ fn databases(
     files: &mut Vec<PathBuf>,
     problems: &mut Problems,
 ) -> Option<Vec<Arc<Database>>> {
-    let known = before.and_then(|clients| clients.placement.as_deref()).map_or(&[][..], Placement::databases);
+    let known = before.map_or(&[][..], databases_of);
     let mut databases = Vec::new();
     for (shown, place) in settings.databases.iter().zip(&settings.named) {
         let path = std::path::absolute(shown).unwrap_or_else(|_| shown.clone());
         files.push(path.clone());
         match mmdb::database(shown, &path, known) {
             Ok(database) => databases.push(database),
-            Err(refused) => {
-                let message = format!("can't use the database {}: {}", shown.display(), refused.why);
-                problems.error(place, message).hint(refused.hint);
+            Err(unusable) => {
+                let message = format!("can't use the database {}: {}", shown.display(), unusable.why);
+                problems.error(place, message).hint(unusable.hint);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::config::problem::{Problem, Problems, Severity, SideFile};
 use crate::config::settings::{self, Flags, Settings};
 use crate::config::source::Place;
 use crate::config::zones::{self, Disappearance, VersionStatus, ZoneHistory, ZoneState};
-use crate::model::{Model, Placement};
+use crate::model::Model;
 use crate::wire::Name;
 
 /// Everything that `serve` needs.
@@ -163,7 +163,7 @@ fn differs(settings: &Settings, model: &Model, zones: &[ZoneState], in_force: &I
         old.get(&new.apex).is_some_and(|old| version(new) == version(old) && is_served(new) == is_served(old))
     };
     let databases = |model: &Model| {
-        let known = model.clients.placement.as_deref().map_or(&[][..], Placement::databases);
+        let known = clients::databases_of(&model.clients);
         known.iter().map(Arc::as_ptr).collect::<Vec<_>>()
     };
     zones.len() != in_force.zones.len()

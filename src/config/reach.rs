@@ -114,6 +114,7 @@ mod tests {
 
     use super::*;
     use crate::model::{Facts, FileStamp, Selector};
+    use crate::placing::DatabaseBuilder;
 
     fn at<T>(value: T) -> At<T> {
         At { value, place: Place::start_of(Path::new("p")) }
@@ -133,9 +134,9 @@ mod tests {
     #[test]
     fn what_a_database_or_a_region_has_selects_somebody() {
         let country = Country::parse("TR");
-        let mut database = Database::new("d".to_owned(), FileStamp::default());
-        database.learn(Facts { country, asn: Some(64500), continent: Some(Continent::Asia), ..Facts::default() });
-        let databases = [Arc::new(database)];
+        let mut builder = DatabaseBuilder::new("d".to_owned(), FileStamp::default());
+        builder.add_facts(Facts { country, asn: Some(64500), continent: Some(Continent::Asia), ..Facts::default() });
+        let databases = [Arc::new(builder.finish())];
         let claim = Selector { countries: vec![Country::parse("DE").unwrap()], ..Selector::default() };
         let settings = ClientSettings { claims: vec![claim], ..ClientSettings::default() };
         for (sought, expected) in [

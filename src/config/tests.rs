@@ -13,9 +13,9 @@ use proptest::prelude::*;
 use super::problem::Problems;
 use super::*;
 use crate::model::{
-    AdminState, AnswerRdata, ClassId, ClientTable, Facet, MemberRef, Model, OnEmpty, ProbeKind, ProbeTarget, RegionId,
-    Steering,
+    AdminState, AnswerRdata, ClassId, Facet, MemberRef, Model, OnEmpty, ProbeKind, ProbeTarget, RegionId, Steering,
 };
+use crate::placing::ClientTable;
 
 const ZONE: &str =
     "$TTL 300\n@ SOA Ns1 hostmaster 1 2h 600 604800 30\n@ NS Ns1\n@ NS ns2\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n";

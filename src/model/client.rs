@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::model::{Continent, Country, Placement};
+use crate::model::spans::Spans;
+use crate::model::{Continent, Country, Database};
 
 /// Index of a region in its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -134,7 +135,42 @@ pub struct ClientRule {
     pub class: ClassId,
 }
 
-/// How clients are placed.
+/// What clients are placed by.
+#[derive(Debug, Clone, Default)]
+pub struct ClientSources {
+    /// All regions.
+    pub regions: Vec<Region>,
+    /// What makes a client one of each region, by [`RegionId`]; `unknown` does not count.
+    pub claims: Vec<Selector>,
+    /// The region of clients that nothing else places.
+    pub default: Option<RegionId>,
+    /// What is known of addresses; where two differ the first counts.
+    pub databases: Vec<Arc<Database>>,
+    /// The cut-offs (IPv4, IPv6 bits) of ECS that zones use.
+    pub cutoffs: Vec<(u8, u8)>,
+}
+
+/// The class of every address, where nets longer than a cut-off are not seen.
+#[derive(Debug, Clone)]
+pub struct ClassRanges {
+    /// In bits of IPv4 and IPv6; `None`: all nets are seen.
+    pub cutoff: Option<(u8, u8)>,
+    /// Classes of IPv4 addresses.
+    pub v4: Spans<u32, ClassId>,
+    /// Classes of IPv6 addresses; the greatest id where an IPv4 address is inside.
+    pub v6: Spans<u128, ClassId>,
+}
+
+/// What clients were placed by, and the class of every address that follows.
+#[derive(Debug, Default)]
+pub struct Placement {
+    /// What it is made of.
+    pub sources: ClientSources,
+    /// The classes without a cut-off, and for each cut-off of the sources.
+    pub ranges: Vec<ClassRanges>,
+}
+
+/// How clients are placed. `placing` makes it.
 #[derive(Debug, Clone)]
 pub struct Clients {
     /// All classes, indexed by [`ClassId`].
@@ -146,7 +182,7 @@ pub struct Clients {
     pub rules: Vec<ClientRule>,
     /// The class of clients of whom nothing is known: the default region's, or the unknown one.
     pub fallback: ClassId,
-    /// Where every address stands, as the files say.
+    /// The class of every address, as the files say.
     pub placement: Option<Arc<Placement>>,
 }
 

@@ -1,30 +1,27 @@
 //! The nouns: what the files say once it is known to be valid, and what is believed of the world. Values only; a
 //! [`Model`] is built by `config` and read by everyone else, and is never changed, only replaced.
 
-mod address;
 pub mod client;
-pub mod client_net;
-pub mod client_table;
 pub mod composite;
 pub mod country;
 pub mod facts;
 pub mod heartbeat;
 pub mod monitor;
-pub mod placement;
 pub mod policy;
 pub mod pool;
 pub mod quorum;
 pub mod ramp;
 pub mod rate_limit;
-mod spans;
+pub mod spans;
 pub mod time;
 pub mod timing;
 pub mod view;
 pub mod zone;
 
-pub use client::{ClassId, ClientClass, ClientRule, Clients, Location, Region, RegionId, Selector, SelectorId};
-pub use client_net::ClientNet;
-pub use client_table::ClientTable;
+pub use client::{
+    ClassId, ClassRanges, ClientClass, ClientRule, ClientSources, Clients, Location, Placement, Region, RegionId,
+    Selector, SelectorId,
+};
 pub use composite::Composite;
 pub use country::{Continent, Country};
 pub use facts::{Database, Facts, FileStamp, Point};
@@ -33,7 +30,6 @@ pub use monitor::{
     CertificateRule, Check, CheckId, CheckKey, DnsRdata, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind,
     ProbeTarget, TlsSpec,
 };
-pub use placement::{Placed, PlacedBy, Placement, Placing, TooManyClasses};
 pub use policy::{
     AffinityNet, Failback, Fence, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, OwnMonitor, Policy, PolicyId, Service,
     ServiceTarget, Ttl,

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use rdata::Rdata;
 
-use crate::model::client_net::mix;
 use crate::model::{Facet, MAX_ANSWERS, MAX_ENDPOINTS, Model, Policy};
+use crate::placing::mix;
 use crate::steering::{Decision, Distribution, Given, Kind};
 
 /// Where an owner pointer to the question's name goes (RFC 1035, 4.1.4): the question begins at octet 12.

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::{ClassId, ClientClass, ClientTable, Model, PolicyId, Selector, SelectorId};
+use crate::model::{ClassId, ClientClass, Model, PolicyId, Selector, SelectorId};
+use crate::placing::ClientTable;
 use crate::snapshot::KnownBy;
 use crate::steering::{self, Interest};
 

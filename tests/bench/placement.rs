@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use maxminddb::Reader;
 use portolan::config::{self, Flags};
-use portolan::model::{ClientTable, Clients, Continent, Country, Location, Model};
+use portolan::model::{Clients, Continent, Country, Location, Model};
+use portolan::placing::ClientTable;
 
 /// Regions of countries, of a continent, and of nothing but a place.
 const REGIONS: &str = r#"
@@ -92,10 +93,10 @@ fn main() {
     let began = now();
     let cut = ClientTable::compile(clients, None, Some((24, 56)));
     let compiled_cut = began.elapsed();
-    let (v4, v6) = clients.placement.as_ref().map_or((0, 0), |placement| placement.sizes());
-    let databases = clients.placement.as_ref().map_or(&[][..], |placement| placement.databases());
-    for database in databases {
-        let (v4, v6) = database.sizes();
+    let placement = clients.placement.as_deref().expect("clients are placed");
+    let (v4, v6) = (placement.ranges[0].v4.count(), placement.ranges[0].v6.count());
+    for database in &placement.sources.databases {
+        let (v4, v6) = (database.v4.count(), database.v6.count());
         println!("{}: {v4} spans of IPv4, {v6} of IPv6", database.name);
     }
     println!("placement: {v4} spans of IPv4, {v6} of IPv6; {} classes", clients.classes.len());

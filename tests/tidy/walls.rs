@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 const ORDER: &[&str] = &[
     "wire",
     "model",
+    "placing",
     "config",
     "steering",
     "health",
@@ -31,6 +32,7 @@ const APART: &[(&str, &str, &str)] = &[("health", "steering", "they meet in `mod
 const PURE: &[&str] = &[
     "wire",
     "model",
+    "placing",
     "steering",
     "health/blindness",
     "health/schedule",

@@ -1,14 +1,13 @@
-//! Databases from file to class: both schemas, both families, several files, and everything that can be wrong with one.
+//! Databases from file to class: several files, a reload, and files that cannot be used.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
-use proptest::prelude::*;
+use ipnet::IpNet;
 
-use super::writer::{Value, file, map, text};
 use super::*;
 use crate::config::{Flags, Loaded, load, load_after};
-use crate::model::{ClientTable, Continent, Country, Facts, Point};
+use crate::placing::ClientTable;
+use crate::placing::mmdb::test_writer::{Value, file, map, text};
 
 fn net(text: &str) -> IpNet {
     text.parse().unwrap()
@@ -52,7 +51,7 @@ impl Files {
         std::fs::rename(self.path("new"), self.path(name)).unwrap();
     }
 
-    fn read(&self, name: &str, known: &[Arc<Database>]) -> Result<Arc<Database>, Refused> {
+    fn read(&self, name: &str, known: &[Arc<Database>]) -> Result<Arc<Database>, UnusableDatabase> {
         database(Path::new(name), &self.path(name), known)
     }
 
@@ -77,46 +76,8 @@ fn region(loaded: &Loaded, ip: &str) -> String {
     region.map_or_else(|| "-".into(), |id| loaded.model.region(id).name.clone())
 }
 
-fn country(code: &str, facts: Facts) -> Facts {
-    let country = Country::parse(code);
-    Facts { country, continent: country.map(Country::continent), ..facts }
-}
-
 #[test]
-fn both_schemas_and_both_families_are_read() {
-    let nothing = Facts::default();
-    let at = |latitude, longitude| Facts { point: Point::from_degrees(latitude, longitude), ..nothing };
-    let v4 = [(net("10.0.0.0/8"), flat("DE", 50.0, 8.5)), (net("192.0.2.128/25"), nested("FR", "EU"))];
-    let v6 = [(net("2001:db8::/33"), flat("US", 39.0, -77.0)), (net("2a00::/12"), nested("NO", "EU"))];
-    let both: Vec<(IpNet, Value)> = v4.iter().chain(&v6).cloned().collect();
-    let files = Files::new(&[("v4", &file(4, &v4)), ("v6", &file(6, &v6)), ("both", &file(6, &both))]);
-    let [v4, v6, both] = ["v4", "v6", "both"].map(|name| files.read(name, &[]).unwrap());
-    let cases = [
-        ("10.9.9.9", country("DE", at(50.0, 8.5))),
-        ("192.0.2.128", country("FR", nothing)),
-        ("192.0.2.127", nothing),
-        ("2001:db8:7fff::1", country("US", at(39.0, -77.0))),
-        ("2001:db8:8000::1", nothing),
-        ("2a0f::1", country("NO", nothing)),
-        ("::ffff:10.0.0.1", country("DE", at(50.0, 8.5))),
-    ];
-    for (ip, expected) in cases {
-        let ip: IpAddr = ip.parse().unwrap();
-        assert_eq!(both.lookup(ip), expected, "{ip}");
-        assert_eq!(v4.lookup(ip).or(v6.lookup(ip)), expected, "{ip} in two files");
-    }
-    assert_eq!((v4.sizes(), v6.sizes()), ((5, 1), (1, 5)));
-}
-
-#[test]
-fn a_network_as_wide_as_all_of_ipv4_speaks_for_it() {
-    let files = Files::new(&[("wide", &file(6, &[(net("::/3"), nested("SE", "EU"))]))]);
-    let database = files.read("wide", &[]).unwrap();
-    assert_eq!(database.lookup("192.0.2.1".parse().unwrap()).continent, Some(Continent::Europe));
-}
-
-#[test]
-fn what_cannot_be_used_is_told_with_its_reason() {
+fn a_file_that_cannot_be_used_is_reported_with_its_reason() {
     let no_facts = file(4, &[(net("10.0.0.0/8"), map(&[("city", text("Ghent"))]))]);
     let mut cut = file(4, &[(net("10.0.0.0/8"), flat("DE", 1.0, 2.0))]);
     cut.truncate(40);
@@ -131,13 +92,13 @@ fn what_cannot_be_used_is_told_with_its_reason() {
         ("empty", "it is not an MMDB file, or a broken one"),
         ("fields", "none of its 1 networks has any of the fields that are looked for: country.iso_code, "),
     ] {
-        let refused = files.read(name, &[]).unwrap_err();
-        assert!(refused.why.to_lowercase().starts_with(&why.to_lowercase()), "{name}: {}", refused.why);
+        let unusable = files.read(name, &[]).unwrap_err();
+        assert!(unusable.why.to_lowercase().starts_with(&why.to_lowercase()), "{name}: {}", unusable.why);
     }
 }
 
 #[test]
-fn files_add_up_and_the_first_has_the_word() {
+fn files_add_up_and_the_first_one_decides() {
     let city = [(net("10.0.0.0/8"), flat("DE", 50.0, 8.0)), (net("11.0.0.0/8"), flat("ZZ", -35.0, 150.0))];
     let other = [
         (net("10.0.0.0/8"), nested("US", "NA")),
@@ -147,12 +108,12 @@ fn files_add_up_and_the_first_has_the_word() {
     let files = Files::new(&[("city.mmdb", &file(4, &city)), ("other.mmdb", &file(6, &other))]);
     let regions = "[regions.eu]\ncountries = [\"DE\"]\n[regions.us]\ncontinents = [\"NA\"]\n[regions.own]\nasns = [64500]\n\
         [regions.south]\nlocation = [-33.9, 151.2]\n";
-    let placed =
+    let region_of =
         |mmdb: &str, ip: &str| region(&files.load(&format!("[clients]\nmmdb = [{mmdb}]\n{regions}"), None), ip);
     let (one, two) = ("\"city.mmdb\", \"other.mmdb\"", "\"other.mmdb\", \"city.mmdb\"");
-    assert_eq!((placed(one, "10.1.1.1"), placed(two, "10.1.1.1")), ("eu".into(), "us".into()));
-    assert_eq!((placed(one, "11.1.1.1"), placed(one, "12.1.1.1")), ("us".into(), "own".into()));
-    assert_eq!((placed("\"city.mmdb\"", "11.1.1.1"), placed(one, "13.1.1.1")), ("south".into(), "-".into()));
+    assert_eq!((region_of(one, "10.1.1.1"), region_of(two, "10.1.1.1")), ("eu".into(), "us".into()));
+    assert_eq!((region_of(one, "11.1.1.1"), region_of(one, "12.1.1.1")), ("us".into(), "own".into()));
+    assert_eq!((region_of("\"city.mmdb\"", "11.1.1.1"), region_of(one, "13.1.1.1")), ("south".into(), "-".into()));
 }
 
 #[test]
@@ -168,28 +129,7 @@ fn a_reload_decodes_what_changed_and_nothing_else() {
     files.write("a.mmdb", &of("US"));
     let changed = files.load(settings, Some(&again));
     assert_eq!((region(&again, "10.1.1.1"), region(&changed, "10.1.1.1")), ("eu".into(), "us".into()));
-    let database = |loaded: &Loaded, at: usize| placement(loaded).databases()[at].clone();
+    let database = |loaded: &Loaded, at: usize| placement(loaded).sources.databases[at].clone();
     assert!(!Arc::ptr_eq(&database(&again, 0), &database(&changed, 0)));
     assert!(Arc::ptr_eq(&database(&again, 1), &database(&changed, 1)), "the other file is as it was");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_file_whatever_makes_the_reader_panic(
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
-        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
-    ) {
-        let nets = [(net("10.0.0.0/14"), flat("DE", 50.0, 8.5)), (net("2001:db8::/33"), nested("US", "NA"))];
-        let mut octets = file(6, &nets);
-        for (at, octet) in changes {
-            let at = at.index(octets.len());
-            octets[at] = octet;
-        }
-        if let Some(cut) = cut {
-            octets.truncate(cut.index(octets.len()));
-        }
-        let _ = decode(Path::new("f"), octets, FileStamp::default());
-    }
 }

@@ -3,6 +3,7 @@
 use super::Client;
 use super::client::net;
 use crate::model::{Model, Policy, ZoneId};
+use crate::placing::ClientNet;
 use crate::snapshot::{Cell, Snapshot};
 
 /// The reply's scope and why: the longer of what the decision looked at, `of_class`, and of what the draw looks at.
@@ -18,7 +19,7 @@ pub(super) fn scope(
         return (0, "affinity looks at the client's net, and no address was given".to_owned());
     };
     let ecs = snapshot.model.zone(zone).ecs;
-    let (own, by_ecs) = (affinity.net_of(ip, None), affinity.net_of(ip, Some((ecs.v4, ecs.v6))));
+    let (own, by_ecs) = (ClientNet::of(affinity, ip, None), ClientNet::of(affinity, ip, Some((ecs.v4, ecs.v6))));
     if !ecs.enabled {
         return (0, "this zone does not use ECS".to_owned());
     }
@@ -37,6 +38,6 @@ pub(super) fn scope(
 pub(super) fn endpoint(model: &Model, policy: &Policy, client: Client<'_>, cell: Option<&Cell>) -> Option<String> {
     let Client::Address(ip) = client else { return None };
     let cell = cell?;
-    let first = cell.first_for(cell.affinity()?.net_of(ip, None))?;
+    let first = cell.first_for(ClientNet::of(cell.affinity()?, ip, None))?;
     Some(model.endpoint(*policy.endpoints.get(usize::from(first.slot))?).name.clone())
 }

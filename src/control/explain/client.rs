@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 
 use crate::control::explain::{Placed, class_name, region_name};
-use crate::model::{ClassId, Clients, Facts, Model, PlacedBy, Placement, PolicyId, Region};
+use crate::model::{ClassId, Clients, Facts, Model, PolicyId, Region};
+use crate::placing::{self, ClientPlacement, RegionSource};
 use crate::snapshot::{KnownBy, Snapshot};
 
 pub(super) fn place_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -> Placed {
@@ -32,31 +33,30 @@ pub(super) fn net(ip: IpAddr, len: u8) -> String {
 
 /// What gave the client its region, and what is known of it.
 fn placed_by(model: &Model, ip: IpAddr) -> String {
-    match &model.clients.placement {
-        Some(placement) => by_placement(model, placement, ip),
+    match placing::explain(&model.clients, ip) {
+        Some(placement) => by_placement(model, &placement),
         None => by_rules(&model.clients, ip),
     }
 }
 
-fn by_placement(model: &Model, placement: &Placement, ip: IpAddr) -> String {
-    let placed = placement.explain(ip);
-    let mut why = match (placed.by, placed.region) {
-        (PlacedBy::Net(net), _) => format!("by the net {net}"),
-        (PlacedBy::Asn(asn), _) => format!("by AS{asn}"),
-        (PlacedBy::Country(country), _) => format!("by the country {country}"),
-        (PlacedBy::Continent(continent), _) => format!("by the continent {continent}"),
-        (PlacedBy::Nearest, region) => {
-            let from = region.and_then(|region| model.region(region).location).zip(placed.facts.point);
+fn by_placement(model: &Model, placement: &ClientPlacement) -> String {
+    let mut why = match (placement.by, placement.region) {
+        (RegionSource::Net(net), _) => format!("by the net {net}"),
+        (RegionSource::Asn(asn), _) => format!("by AS{asn}"),
+        (RegionSource::Country(country), _) => format!("by the country {country}"),
+        (RegionSource::Continent(continent), _) => format!("by the continent {continent}"),
+        (RegionSource::Nearest, region) => {
+            let from = region.and_then(|region| model.region(region).location).zip(placement.facts.point);
             let km = from.map(|(region, client)| region.metres_to(client.location()) / 1000.0);
             match (region, km) {
                 (Some(region), Some(km)) => format!("{} is nearest, {km:.0} km away", region_name(model, region)),
                 (_, None) | (None, _) => "by its location".to_owned(),
             }
         }
-        (PlacedBy::Default, _) => "nothing places it, so it is of the default region".to_owned(),
-        (PlacedBy::Nothing, _) => "nothing places it".to_owned(),
+        (RegionSource::Default, _) => "nothing places it, so it is of the default region".to_owned(),
+        (RegionSource::Nothing, _) => "nothing places it".to_owned(),
     };
-    why.push_str(&known(&placed.facts));
+    why.push_str(&known(&placement.facts));
     why
 }
 

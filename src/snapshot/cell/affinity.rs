@@ -4,8 +4,8 @@
 use super::race::{Race, Runner};
 use super::rdata::Rdata;
 use super::{Cell, CellShare, CellTier, Draw, Picks, PreparedRecord};
-use crate::model::client_net::mix;
-use crate::model::{AffinityNet, ClientNet, MAX_ENDPOINTS};
+use crate::model::{AffinityNet, MAX_ENDPOINTS};
+use crate::placing::{ClientNet, mix};
 use crate::steering::{Share, key_of};
 
 /// Tiers of up to so many shares are drawn from with 640 octets of stack rather than 10 KiB, which are cleared each time.

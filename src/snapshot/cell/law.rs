@@ -10,9 +10,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::PolicyId;
 use crate::model::{
-    AdminState, AffinityNet, AnswerRdata, Answerable, ClientClass, ClientNet, Endpoint, EndpointId, Facet, Member,
-    MemberRef, Pool, PoolId, Steering, WorldView, ZoneId,
+    AdminState, AffinityNet, AnswerRdata, Answerable, ClientClass, Endpoint, EndpointId, Facet, Member, MemberRef,
+    Pool, PoolId, Steering, WorldView, ZoneId,
 };
+use crate::placing::ClientNet;
 use crate::steering::{Given, Memory, decide, key_of};
 
 const WEIGHTED: Steering = Steering::Weighted;
@@ -81,7 +82,7 @@ impl Scene {
 /// Some net; they are all different, and anywhere.
 fn net(nth: u32) -> ClientNet {
     let ip = IpAddr::from(nth.wrapping_mul(0x9E37_79B1).to_be_bytes());
-    AffinityNet { v4: 32, v6: 128 }.net_of(ip, None)
+    ClientNet::of(AffinityNet { v4: 32, v6: 128 }, ip, None)
 }
 
 fn entropy(nth: u32) -> u64 {

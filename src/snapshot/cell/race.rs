@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use super::Chance;
 use crate::model::MAX_ENDPOINTS;
-use crate::model::client_net::mix;
+use crate::placing::mix;
 use crate::steering::Step;
 
 /// The tree of one tier, in order of depth, the root first.

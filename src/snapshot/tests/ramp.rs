@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::{cell, first, model, view};
 use crate::model::{AffinityNet, CheckId, Model, Moment, PolicyId, Recovery, WorldView};
+use crate::placing::ClientNet;
 use crate::snapshot::{Identity, Publisher, Snapshot};
 use crate::steering::Given;
 
@@ -166,8 +167,9 @@ fn a_step_moves_clients_to_the_one_that_grows_and_no_others() {
         name.one = { pool = "one" }
         "#,
     );
-    let net =
-        |nth: u32| AffinityNet { v4: 24, v6: 56 }.net_of(IpAddr::V4(Ipv4Addr::from(0x0A00_0000 + (nth << 8))), None);
+    let net = |nth: u32| {
+        ClientNet::of(AffinityNet { v4: 24, v6: 56 }, IpAddr::V4(Ipv4Addr::from(0x0A00_0000 + (nth << 8))), None)
+    };
     let answers = |snapshot: &Snapshot| -> Vec<u16> {
         let cell = cell(snapshot, "one");
         (0..4000).map(|nth| cell.record(cell.pick_for(nth.into(), net(nth))[0]).slot).collect()

@@ -1,17 +1,18 @@
-//! From the facts of an address to its region and the selectors that hold for it. One place for the rules, so that the
-//! table and its explanation can't differ.
+//! From the facts of an address to its region and the selectors that hold for it. Tables and explanations use the same
+//! rules, so that they cannot differ.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use crate::model::facts::{Facts, Point};
-use crate::model::placement::PlacedBy;
-use crate::model::placement::nets::union;
-use crate::model::{ClientClass, Continent, Country, Location, Region, RegionId, Selector, SelectorId};
+use crate::model::{
+    ClientClass, ClientSources, Continent, Country, Facts, Location, Point, RegionId, Selector, SelectorId,
+};
+use crate::placing::explain::RegionSource;
+use crate::placing::nets::union;
 
-/// What is made of facts.
+/// What some facts mean for a client, as far as nets do not decide.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub(super) struct Kind {
+pub(super) struct FactsKind {
     /// The region that they give.
     pub(super) region: Option<RegionId>,
     /// Whether the country or the continent is known.
@@ -20,7 +21,7 @@ pub(super) struct Kind {
     pub(super) selectors: Vec<SelectorId>,
 }
 
-/// As much of some facts as anybody asks for.
+/// The part of some facts that regions or selectors ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Essence {
     country: Option<Country>,
@@ -45,16 +46,16 @@ impl Essence {
     }
 }
 
-/// What regions claim and selectors ask, by what they ask for.
+/// What regions claim and selectors list, by the fact.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rules {
-    asns: HashMap<u32, Asked>,
-    countries: HashMap<Country, Asked>,
-    continents: HashMap<Continent, Asked>,
+    asns: HashMap<u32, Claimants>,
+    countries: HashMap<Country, Claimants>,
+    continents: HashMap<Continent, Claimants>,
     /// Regions with a location, as points of the unit sphere.
     located: Vec<(RegionId, [f64; 3])>,
     /// The region of clients that nothing else places.
-    pub(super) default: Option<RegionId>,
+    default: Option<RegionId>,
     /// By region: the selectors that name it.
     named: Vec<Vec<SelectorId>>,
     /// By region: the selectors that hold for its clients of unknown country and continent.
@@ -63,28 +64,24 @@ pub(super) struct Rules {
     unknown: Vec<SelectorId>,
 }
 
-/// Who asks for a thing.
+/// Who asks for one fact: the region that claims it and the selectors that list it.
 #[derive(Debug, Clone, Default)]
-struct Asked {
+struct Claimants {
     region: Option<RegionId>,
     selectors: Vec<SelectorId>,
 }
 
 impl Rules {
-    pub(super) fn of(
-        regions: &[Region],
-        claims: &[Selector],
-        selectors: &[Selector],
-        default: Option<RegionId>,
-    ) -> Rules {
-        let mut rules = Rules { default, ..Rules::default() };
+    pub(super) fn of(sources: &ClientSources, selectors: &[Selector]) -> Rules {
+        let ClientSources { regions, claims, default, databases: _, cutoffs: _ } = sources;
+        let mut rules = Rules { default: *default, ..Rules::default() };
         for (at, claim) in claims.iter().enumerate() {
             let region = RegionId(at as u16);
-            rules.take(claim, |asked| asked.region = asked.region.or(Some(region)));
+            rules.take(claim, |claimants| claimants.region = claimants.region.or(Some(region)));
         }
         for (at, selector) in selectors.iter().enumerate() {
             let id = SelectorId(at as u16);
-            rules.take(selector, |asked| asked.selectors.push(id));
+            rules.take(selector, |claimants| claimants.selectors.push(id));
             if selector.unknown {
                 rules.unknown.push(id);
             }
@@ -107,13 +104,13 @@ impl Rules {
         rules
     }
 
-    fn take(&mut self, of: &Selector, mut note: impl FnMut(&mut Asked)) {
+    fn take(&mut self, of: &Selector, mut note: impl FnMut(&mut Claimants)) {
         of.asns.iter().for_each(|asn| note(self.asns.entry(*asn).or_default()));
         of.countries.iter().for_each(|country| note(self.countries.entry(*country).or_default()));
         of.continents.iter().for_each(|continent| note(self.continents.entry(*continent).or_default()));
     }
 
-    /// What counts of some facts.
+    /// The part of some facts that counts.
     pub(super) fn essence(&self, facts: &Facts) -> Essence {
         Essence {
             country: facts.country,
@@ -133,23 +130,26 @@ impl Rules {
     }
 
     /// The region that facts give, and by which of them.
-    pub(super) fn region(&self, of: &Essence) -> Option<(RegionId, PlacedBy)> {
-        let asn = || of.asn.and_then(|asn| Some((region_of(&self.asns, &asn)?, PlacedBy::Asn(asn))));
-        let country = || of.country.and_then(|c| Some((region_of(&self.countries, &c)?, PlacedBy::Country(c))));
-        let continent = || of.continent.and_then(|c| Some((region_of(&self.continents, &c)?, PlacedBy::Continent(c))));
-        let nearest = || of.nearest.map(|region| (region, PlacedBy::Nearest));
+    pub(super) fn region(&self, of: &Essence) -> Option<(RegionId, RegionSource)> {
+        let asn = || of.asn.and_then(|asn| Some((region_of(&self.asns, &asn)?, RegionSource::Asn(asn))));
+        let country = || of.country.and_then(|c| Some((region_of(&self.countries, &c)?, RegionSource::Country(c))));
+        let continent =
+            || of.continent.and_then(|c| Some((region_of(&self.continents, &c)?, RegionSource::Continent(c))));
+        let nearest = || of.nearest.map(|region| (region, RegionSource::Nearest));
         asn().or_else(country).or_else(continent).or_else(nearest)
     }
 
-    /// What is made of facts.
-    pub(super) fn kind(&self, of: &Essence) -> Kind {
+    /// What some facts mean.
+    pub(super) fn kind(&self, of: &Essence) -> FactsKind {
         let mut selectors = Vec::new();
-        selectors.extend(of.asn.and_then(|asn| self.asns.get(&asn)).map(|asked| &asked.selectors[..]).unwrap_or(&[]));
+        selectors.extend(
+            of.asn.and_then(|asn| self.asns.get(&asn)).map(|claimants| &claimants.selectors[..]).unwrap_or(&[]),
+        );
         let country = of.country.and_then(|country| self.countries.get(&country));
-        selectors.extend(country.map(|asked| &asked.selectors[..]).unwrap_or(&[]));
+        selectors.extend(country.map(|claimants| &claimants.selectors[..]).unwrap_or(&[]));
         let continent = of.continent.and_then(|continent| self.continents.get(&continent));
-        selectors.extend(continent.map(|asked| &asked.selectors[..]).unwrap_or(&[]));
-        Kind {
+        selectors.extend(continent.map(|claimants| &claimants.selectors[..]).unwrap_or(&[]));
+        FactsKind {
             region: self.region(of).map(|(region, _)| region),
             is_known: of.country.is_some() || of.continent.is_some(),
             selectors: union(&selectors, &[]),
@@ -157,7 +157,7 @@ impl Rules {
     }
 
     /// The class of clients whose nets give `region` and `selectors` and whose facts make them of `kind`.
-    pub(super) fn class(&self, region: Option<RegionId>, selectors: &[SelectorId], kind: &Kind) -> ClientClass {
+    pub(super) fn class(&self, region: Option<RegionId>, selectors: &[SelectorId], kind: &FactsKind) -> ClientClass {
         let region = region.or(kind.region).or(self.default);
         let mut selectors = union(selectors, &kind.selectors);
         if let Some(naming) = region.and_then(|region| self.named.get(usize::from(region.0))) {
@@ -174,8 +174,8 @@ impl Rules {
     }
 }
 
-fn region_of<K: Hash + Eq>(asked: &HashMap<K, Asked>, key: &K) -> Option<RegionId> {
-    asked.get(key)?.region
+fn region_of<K: Hash + Eq>(claimants: &HashMap<K, Claimants>, key: &K) -> Option<RegionId> {
+    claimants.get(key)?.region
 }
 
 /// Whether a selector holds for clients of whom only their region is known. A region that declares countries and no

@@ -1,9 +1,10 @@
-//! The net that affinity knows a client by: so many bits of its address, as a number that every node works out alike.
+//! The net by which affinity identifies a client: the first bits of its address, as a number that is the same on every
+//! node.
 
 use std::net::IpAddr;
 
 use crate::model::AffinityNet;
-use crate::model::address::embedded_address;
+use crate::placing::address::embedded_address;
 
 /// A client's net, as affinity sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,23 +15,24 @@ pub struct ClientNet {
     pub len: u8,
 }
 
-impl AffinityNet {
-    /// The net of a client at `ip`. Never finer than `cutoff` (IPv4, IPv6 bits), which is for clients known by ECS.
-    /// IPv4 in IPv6 is of the IPv4 net; its length then counts from the start of the IPv6 address.
-    pub fn net_of(self, ip: IpAddr, cutoff: Option<(u8, u8)>) -> ClientNet {
+impl ClientNet {
+    /// The net of a client at `ip`, as wide as `affinity` wants it. Never finer than `cutoff` (IPv4, IPv6 bits), which
+    /// is for clients known by ECS. IPv4 in IPv6 counts as IPv4; the length then counts from the start of the IPv6
+    /// address.
+    pub fn of(affinity: AffinityNet, ip: IpAddr, cutoff: Option<(u8, u8)>) -> ClientNet {
         let (most_v4, most_v6) = cutoff.unwrap_or((32, 128));
         let (v4, before) = match ip {
             IpAddr::V4(ip) => (ip.to_bits(), 0),
             IpAddr::V6(ip) => match embedded_address(ip) {
                 Some(embedded) => embedded,
                 None => {
-                    let len = self.v6.min(most_v6).min(128);
+                    let len = affinity.v6.min(most_v6).min(128);
                     let bits = ip.to_bits() & u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
                     return ClientNet { number: number(6, bits), len };
                 }
             },
         };
-        let len = self.v4.min(most_v4).min(32);
+        let len = affinity.v4.min(most_v4).min(32);
         let bits = v4 & u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
         ClientNet { number: number(4, bits.into()), len: before + len }
     }
@@ -40,8 +42,8 @@ fn number(family: u64, bits: u128) -> u64 {
     mix(mix(mix(family) ^ (bits >> 64) as u64) ^ bits as u64)
 }
 
-/// Spreads a number over all 64 bits, each of which hangs on all of its own: the finaliser of splitmix64 (Steele et al.
-/// 2014). No two numbers become one.
+/// Spreads a number evenly over all 64 bits: the finaliser of splitmix64 (Steele et al. 2014). Two different numbers
+/// stay different.
 pub fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -54,7 +56,7 @@ mod tests {
     use super::*;
 
     fn net(ip: &str, cutoff: Option<(u8, u8)>) -> ClientNet {
-        AffinityNet::default().net_of(ip.parse().unwrap(), cutoff)
+        ClientNet::of(AffinityNet::default(), ip.parse().unwrap(), cutoff)
     }
 
     #[test]
@@ -76,8 +78,8 @@ mod tests {
         let (none, all) = (AffinityNet { v4: 0, v6: 0 }, AffinityNet { v4: 32, v6: 128 });
         for (one, other) in [("1.2.3.4", "200.2.3.5"), ("2001:db8::1", "fd00::1")] {
             let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
-            assert_eq!(none.net_of(one, None), none.net_of(other, None));
-            assert_ne!(all.net_of(one, None).number, all.net_of(other, None).number);
+            assert_eq!(ClientNet::of(none, one, None), ClientNet::of(none, other, None));
+            assert_ne!(ClientNet::of(all, one, None).number, ClientNet::of(all, other, None).number);
         }
     }
 

@@ -1,5 +1,5 @@
-//! For made-up worlds of every kind: the class of any address is what the definition says, and its scope is true and the
-//! shortest. The definition is written down here once more, as plainly as it goes.
+//! In random worlds, the class of any address is as defined, and its scope is true and the shortest. The definition is
+//! written here a second time, as plainly as possible.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -7,11 +7,12 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use proptest::prelude::*;
 
-use crate::model::address::{Address, EMBEDDINGS, folded};
 use crate::model::{
-    ClassId, ClientClass, ClientTable, Clients, Continent, Country, Database, Facts, FileStamp, Location, Placement,
-    Placing, Point, Region, RegionId, Selector, SelectorId,
+    ClassId, ClientClass, ClientSources, Clients, Continent, Country, Database, Facts, FileStamp, Location, Point,
+    Region, RegionId, Selector, SelectorId,
 };
+use crate::placing::address::{Address, EMBEDDINGS, folded};
+use crate::placing::{ClientTable, DatabaseBuilder, place};
 
 const PLACES: [(f64, f64); 3] = [(53.3, -6.3), (-33.9, 151.2), (1.3, 103.8)];
 const CODES: [&str; 4] = ["DE", "FR", "US", "JP"];
@@ -25,23 +26,20 @@ struct World {
     /// Of each database, its nets.
     databases: Vec<Vec<(IpNet, Facts)>>,
     cutoff: Option<(u8, u8)>,
-    /// How many of the classes are told apart.
-    told: u16,
+    /// How many classes the projection distinguishes.
+    distinct: u16,
 }
 
 impl World {
     fn clients(&self) -> Clients {
-        let databases: Vec<Arc<Database>> = self.databases.iter().map(|nets| database(nets)).collect();
-        let cutoffs: Vec<(u8, u8)> = self.cutoff.into_iter().collect();
-        let placing = Placing {
-            regions: &self.regions,
-            claims: &self.claims,
-            selectors: &self.selectors,
+        let sources = ClientSources {
+            regions: self.regions.clone(),
+            claims: self.claims.clone(),
             default: self.default,
-            databases: &databases,
-            cutoffs: &cutoffs,
+            databases: self.databases.iter().map(|nets| database(nets)).collect(),
+            cutoffs: self.cutoff.into_iter().collect(),
         };
-        Placement::clients(&placing).unwrap()
+        place(sources, &self.selectors, None).unwrap()
     }
 
     /// What the class of `ip` must be.
@@ -77,7 +75,7 @@ impl World {
         };
         let region = by_net.or_else(by_asn).or_else(by_country).or_else(by_continent).or_else(nearest);
         let region = region.map(|at| RegionId(at as u16)).or(self.default);
-        let silent = facts.country.is_none() && facts.continent.is_none();
+        let is_unknown = facts.country.is_none() && facts.continent.is_none();
         let is_selected = |selector: &Selector| {
             let by_region = || {
                 let Some(region) = region else { return selector.unknown };
@@ -94,7 +92,7 @@ impl World {
                 || facts.asn.is_some_and(|asn| selector.asns.contains(&asn))
                 || facts.country.is_some_and(|country| selector.countries.contains(&country))
                 || facts.continent.is_some_and(|continent| selector.continents.contains(&continent))
-                || (silent && by_region())
+                || (is_unknown && by_region())
         };
         let selectors = self.selectors.iter().enumerate().filter(|(_, selector)| is_selected(selector));
         ClientClass { region, selectors: selectors.map(|(at, _)| SelectorId(at as u16)).collect() }
@@ -103,10 +101,10 @@ impl World {
     /// Addresses of which two differ, if any two within a prefix do: its ends, and both sides of every edge in it.
     fn probes(&self, start: u128, len: u8, bits: u8) -> Vec<IpAddr> {
         let last = start | u128::MAX.checked_shr(128 - u32::from(bits - len)).unwrap_or(0);
-        let written = self.claims.iter().chain(&self.selectors).flat_map(|of| of.nets.iter().copied());
+        let listed = self.claims.iter().chain(&self.selectors).flat_map(|of| of.nets.iter().copied());
         let known = self.databases.iter().flatten().map(|(net, _)| *net);
         let mut points = vec![start, last];
-        for net in written.chain(known) {
+        for net in listed.chain(known) {
             let (v4, v6) = self.cutoff.unwrap_or((32, 128));
             let edges: Vec<u128> = match net {
                 IpNet::V4(net) => {
@@ -139,13 +137,12 @@ impl World {
 }
 
 fn database(nets: &[(IpNet, Facts)]) -> Arc<Database> {
-    let mut database = Database::new("made up".into(), FileStamp::default());
+    let mut builder = DatabaseBuilder::new("made up".into(), FileStamp::default());
     for (net, facts) in nets {
-        let number = database.learn(*facts);
-        assert!(database.add(*net, number));
+        let number = builder.add_facts(*facts);
+        assert!(builder.add(*net, number));
     }
-    database.finish();
-    Arc::new(database)
+    Arc::new(builder.finish())
 }
 
 fn ip_of(bits: u8, address: u128) -> IpAddr {
@@ -246,13 +243,13 @@ fn any_world() -> impl Strategy<Value = World> {
     let selectors = prop::collection::vec(any_selector(), 0..4);
     let cutoff = prop::option::of((8_u8..=32, 16_u8..=64));
     (any_claims(), located, selectors, prop::option::weighted(0.3, Just(RegionId(0))), databases, cutoff, 1_u16..20)
-        .prop_map(|(claims, located, selectors, default, databases, cutoff, told)| {
+        .prop_map(|(claims, located, selectors, default, databases, cutoff, distinct)| {
             let region = |at: usize| Region {
                 name: at.to_string(),
                 location: located[at].then(|| Location { latitude: PLACES[at].0, longitude: PLACES[at].1 }),
             };
             let regions = (0..claims.len()).map(region).collect();
-            World { regions, claims, selectors, default, databases, cutoff, told }
+            World { regions, claims, selectors, default, databases, cutoff, distinct }
         })
 }
 
@@ -280,17 +277,20 @@ proptest! {
         addresses in prop::collection::vec(any_address(), 1..6),
     ) {
         let clients = world.clients();
-        let projection: Vec<ClassId> = (0..clients.classes.len() as u16).map(|at| ClassId(at % world.told)).collect();
+        let projection: Vec<ClassId> = (0..clients.classes.len() as u16).map(|at| ClassId(at % world.distinct)).collect();
         let table = ClientTable::compile(&clients, None, world.cutoff);
         let projected = ClientTable::compile(&clients, Some(&projection), world.cutoff);
-        let number = |class: ClientClass| clients.classes.iter().position(|known| *known == class).map(|at| ClassId(at as u16));
+        let number = |class: ClientClass| {
+            clients.classes.iter().position(|known| *known == class).map(|at| ClassId(at as u16))
+        };
         for (bits, address) in addresses {
             let ip = ip_of(bits, address);
-            let told = |ip| number(world.class(ip)).map(|ClassId(at)| projection[usize::from(at)]);
+            let projection_of = |ip| number(world.class(ip)).map(|ClassId(at)| projection[usize::from(at)]);
             let (class, scope) = table.lookup(ip);
             prop_assert_eq!(&clients.classes[usize::from(class.0)], &world.class(ip), "{}", ip);
             if let Some((v4, v6)) = world.cutoff {
-                prop_assert!(folded(ip) != ip || scope <= if bits == 32 { v4 } else { v6.max(96) }, "{} of {}", scope, ip);
+                let longest = if bits == 32 { v4 } else { v6.max(96) };
+                prop_assert!(folded(ip) != ip || scope <= longest, "{} of {}", scope, ip);
             }
             let uniform = |len: u8, same: &dyn Fn(IpAddr) -> bool| {
                 let start = address & !(u128::MAX.checked_shr(128 - u32::from(bits - len)).unwrap_or(0));
@@ -300,10 +300,10 @@ proptest! {
             prop_assert!(uniform(scope, &of_class), "{}/{} holds another class", ip, scope);
             prop_assert!(scope == 0 || !uniform(scope - 1, &of_class), "{}/{} could be shorter", ip, scope);
             let (class, scope) = projected.lookup(ip);
-            prop_assert_eq!(Some(class), told(ip));
-            let is_told = |other| told(other) == told(ip);
-            prop_assert!(uniform(scope, &is_told), "{}/{} is told apart", ip, scope);
-            prop_assert!(scope == 0 || !uniform(scope - 1, &is_told), "{}/{} could be told shorter", ip, scope);
+            prop_assert_eq!(Some(class), projection_of(ip));
+            let is_alike = |other| projection_of(other) == projection_of(ip);
+            prop_assert!(uniform(scope, &is_alike), "{}/{} is not alike", ip, scope);
+            prop_assert!(scope == 0 || !uniform(scope - 1, &is_alike), "{}/{} could be shorter when projected", ip, scope);
         }
     }
 }

@@ -1,10 +1,9 @@
-//! IP addresses as numbers: what the tables of clients are cut along, and the parts of IPv6 whose addresses are IPv4 ones
-//! in another dress. Arithmetic only.
+//! IP addresses as numbers, and the parts of IPv6 whose addresses contain an IPv4 address. Arithmetic only.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An address as a number; two kinds exist.
-pub(crate) trait Address: Copy + Ord {
+/// An address as a number: `u32` for IPv4, `u128` for IPv6.
+pub(crate) trait Address: Copy + Ord + Default {
     /// The first address.
     const ZERO: Self;
     /// The first `bits` bits, at most those of a `usize`.
@@ -13,7 +12,7 @@ pub(crate) trait Address: Copy + Ord {
     fn common(self, other: Self) -> u32;
     /// The last address of the net of `len` bits that begins here.
     fn last_of(self, len: u8) -> Self;
-    /// The first address, from here on, with which a net of `len` bits begins; `None` where there is none any more.
+    /// The first address, from here on, with which a net of `len` bits begins; `None` where no such net follows.
     fn first_from(self, len: u8) -> Option<Self>;
     /// `None` after the last.
     fn next(self) -> Option<Self>;
@@ -51,7 +50,7 @@ macro_rules! address {
 address!(u32);
 address!(u128);
 
-/// A part of IPv6 whose addresses hold an IPv4 address right behind its prefix.
+/// A part of IPv6 whose addresses have an IPv4 address right behind its prefix.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Embedding {
     /// Its first address.
@@ -92,8 +91,8 @@ pub(crate) fn folded(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The IPv4 net that an IPv6 one lies in as an embedding, as start and length; `None` where it is wider than all of
-/// IPv4.
+/// The IPv4 net, as start and length, that an IPv6 net stands for; `None` for a net that is in no embedding or wider
+/// than one.
 pub(crate) fn embedded_net(start: u128, len: u8) -> Option<(u32, u8)> {
     let embedding = EMBEDDINGS.iter().find(|e| e.holds(start) && len >= e.len)?;
     Some((embedding.v4(start), len - embedding.len))

@@ -2,12 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::IpNet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::ClientRule;
-use crate::model::address::EMBEDDINGS;
+use crate::placing::address::EMBEDDINGS;
 
 fn clients(rules: &[(&str, u16)]) -> Clients {
     let rules = rules.iter().map(|(net, class)| ClientRule { net: net.parse().unwrap(), class: ClassId(*class) });

@@ -1,5 +1,5 @@
-//! One record of a database, in either schema and with the liberties that their makers take: codes as texts or in maps,
-//! numbers as texts. What isn't understood is not known; only a record that can't be decoded at all is an error.
+//! One record of a database, in either of the two usual schemas and their variants: codes as texts or in maps, numbers as
+//! texts. A value that is not understood counts as absent; only a record that cannot be decoded at all is an error.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 
 use crate::model::{Continent, Country, Facts, Point};
 
-/// What is looked for, for messages.
+/// The fields that are looked for, for messages.
 pub(super) const FIELDS: &str = "country.iso_code, registered_country.iso_code, continent.code, location.latitude and \
-     .longitude, autonomous_system_number (MaxMind's schema); country_code, continent_code, latitude and longitude, asn (the \
-     flat schema)";
+     .longitude, autonomous_system_number (MaxMind's schema); country_code, continent_code, latitude and longitude, \
+     asn (the flat schema)";
 
-/// The fields that are looked for.
+/// A record, as far as it is used.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct Record {
@@ -28,7 +28,7 @@ pub(super) struct Record {
     asn: Field,
 }
 
-/// What stands in a field.
+/// The value of a field.
 #[derive(Debug, Default)]
 struct Field {
     /// A text; of a map, its `iso_code` or `code`.
@@ -39,7 +39,7 @@ struct Field {
 }
 
 impl Record {
-    /// What it says. A continent that it doesn't tell is that of its country.
+    /// Its facts. Where it has no continent, that of its country.
     pub(super) fn facts(&self) -> Facts {
         let countries = [&self.country_code, &self.country, &self.registered_country];
         let country = countries.iter().find_map(|field| Country::parse(field.text.as_deref()?.trim()));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn both_schemas_say_the_same() {
+    fn both_schemas_give_the_same_facts() {
         let expected = Facts {
             country: Country::parse("DE"),
             continent: Some(Continent::Europe),
@@ -164,7 +164,8 @@ mod tests {
             asn: Some(3320),
         };
         let nested = r#"{"country":{"iso_code":"DE","names":{"en":"Germany"}},"continent":{"code":"EU"},
-            "location":{"latitude":50.11,"longitude":8.68,"time_zone":"x"},"autonomous_system_number":3320,"city":[1]}"#;
+            "location":{"latitude":50.11,"longitude":8.68,"time_zone":"x"},
+            "autonomous_system_number":3320,"city":[1]}"#;
         let flat = r#"{"country_code":"DE","continent_code":"EU","latitude":50.11,"longitude":8.68,"asn":3320}"#;
         let texts = r#"{"country":"DE","continent":"Europe","latitude":"50.11","longitude":"8.68","asn":"AS3320"}"#;
         for json in [nested, flat, texts] {

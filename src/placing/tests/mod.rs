@@ -1,9 +1,15 @@
-//! Where clients belong, said in small worlds: which word gives the region, which selectors hold, and by what.
+//! Where clients are, in small worlds: what gives the region, and which selectors hold.
+
+mod property;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::*;
-use crate::model::{ClientTable, FileStamp, Location, Point, SelectorId};
+use crate::model::{
+    ClientSources, Clients, Continent, Country, Database, Facts, FileStamp, Location, Point, Region, RegionId,
+    Selector, SelectorId,
+};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -42,13 +48,12 @@ fn world(regions: &[Claim<'_>]) -> (Vec<Region>, Vec<Selector>) {
 
 /// A database of nets in rising order, each with a country, a continent, a place or a system.
 fn database(nets: &[(&str, Facts)]) -> Arc<Database> {
-    let mut database = Database::new("test.mmdb".into(), FileStamp::default());
+    let mut builder = DatabaseBuilder::new("test.mmdb".into(), FileStamp::default());
     for (net, facts) in nets {
-        let facts = database.learn(*facts);
-        assert!(database.add(net.parse().unwrap(), facts), "{net}");
+        let facts = builder.add_facts(*facts);
+        assert!(builder.add(net.parse().unwrap(), facts), "{net}");
     }
-    database.finish();
-    Arc::new(database)
+    Arc::new(builder.finish())
 }
 
 fn in_country(code: &str) -> Facts {
@@ -73,29 +78,28 @@ struct Scene {
 
 impl Scene {
     fn clients(&self, cutoffs: &[(u8, u8)]) -> Clients {
-        let placing = Placing {
-            regions: &self.regions,
-            claims: &self.claims,
-            selectors: &self.selectors,
+        let sources = ClientSources {
+            regions: self.regions.clone(),
+            claims: self.claims.clone(),
             default: self.default,
-            databases: &self.databases,
-            cutoffs,
+            databases: self.databases.clone(),
+            cutoffs: cutoffs.to_vec(),
         };
-        Placement::clients(&placing).unwrap()
+        place(sources, &self.selectors, None).unwrap()
     }
 }
 
-/// For each address: its region, -1 for none, the selectors that hold, and what placed it.
-fn check(sentence: &str, scene: &Scene, expected: &[(&str, i32, &[u16], PlacedBy)]) {
+/// For each address: its region, -1 for none, the selectors that hold, and what gave it the region.
+fn check(sentence: &str, scene: &Scene, expected: &[(&str, i32, &[u16], RegionSource)]) {
     let clients = scene.clients(&[]);
     let table = ClientTable::compile(&clients, None, None);
     for (address, region, selectors, by) in expected {
         let class = &clients.classes[usize::from(table.lookup(ip(address)).0.0)];
-        let held: Vec<u16> = class.selectors.iter().map(|SelectorId(id)| *id).collect();
-        let placed = clients.placement.as_ref().unwrap().explain(ip(address));
+        let holding: Vec<u16> = class.selectors.iter().map(|SelectorId(id)| *id).collect();
+        let explained = explain(&clients, ip(address)).unwrap();
         assert_eq!(class.region.map_or(-1, |id| i32::from(id.0)), *region, "{sentence}: region of {address}");
-        assert_eq!(held, *selectors, "{sentence}: selectors of {address}");
-        assert_eq!((placed.region, placed.by), (class.region, *by), "{sentence}: why of {address}");
+        assert_eq!(holding, *selectors, "{sentence}: selectors of {address}");
+        assert_eq!((explained.region, explained.by), (class.region, *by), "{sentence}: why of {address}");
     }
 }
 
@@ -110,12 +114,12 @@ fn scene(regions: &[Claim<'_>], selectors: &[&[&str]], databases: &[&[(&str, Fac
     }
 }
 
-fn by_net(net: &str) -> PlacedBy {
-    PlacedBy::Net(net.parse().unwrap())
+fn by_net(net: &str) -> RegionSource {
+    RegionSource::Net(net.parse().unwrap())
 }
 
 #[test]
-fn the_most_specific_word_gives_the_region() {
+fn the_most_specific_claim_gives_the_region() {
     let (dublin, sydney) = ((53.3, -6.3), (-33.9, 151.2));
     let regions: &[(&[&str], _)] = &[
         (&["10.0.0.0/8", "10.1.1.0/24"], Some(dublin)),
@@ -132,27 +136,27 @@ fn the_most_specific_word_gives_the_region() {
     ];
     let asn = [("20.1.0.0/16", of_asn(9)), ("21.1.0.0/16", of_asn(7)), ("24.0.0.0/8", of_asn(5))];
     let mut scene = scene(regions, &[], &[&city, &asn]);
-    let expected: &[(&str, i32, &[u16], PlacedBy)] = &[
+    let expected: &[(&str, i32, &[u16], RegionSource)] = &[
         ("10.9.9.9", 0, &[], by_net("10.0.0.0/8")),
         ("10.1.9.9", 1, &[], by_net("10.1.0.0/16")),
         ("10.1.1.9", 0, &[], by_net("10.1.1.0/24")),
-        ("20.0.0.1", 1, &[], PlacedBy::Country(country("DE"))),
-        ("20.1.0.1", 2, &[], PlacedBy::Asn(9)),
-        ("21.0.0.1", 2, &[], PlacedBy::Continent(Continent::Europe)),
-        ("21.1.0.1", 1, &[], PlacedBy::Asn(7)),
-        ("22.0.0.1", 1, &[], PlacedBy::Nearest),
-        ("23.0.0.1", 0, &[], PlacedBy::Nearest),
-        ("24.0.0.1", -1, &[], PlacedBy::Nothing),
-        ("::ffff:20.0.0.1", 1, &[], PlacedBy::Country(country("DE"))),
-        ("2001:db8::1", -1, &[], PlacedBy::Nothing),
+        ("20.0.0.1", 1, &[], RegionSource::Country(country("DE"))),
+        ("20.1.0.1", 2, &[], RegionSource::Asn(9)),
+        ("21.0.0.1", 2, &[], RegionSource::Continent(Continent::Europe)),
+        ("21.1.0.1", 1, &[], RegionSource::Asn(7)),
+        ("22.0.0.1", 1, &[], RegionSource::Nearest),
+        ("23.0.0.1", 0, &[], RegionSource::Nearest),
+        ("24.0.0.1", -1, &[], RegionSource::Nothing),
+        ("::ffff:20.0.0.1", 1, &[], RegionSource::Country(country("DE"))),
+        ("2001:db8::1", -1, &[], RegionSource::Nothing),
     ];
     check("without a default", &scene, expected);
     scene.default = Some(RegionId(0));
-    check("with one", &scene, &[("24.0.0.1", 0, &[], PlacedBy::Default), ("20.0.0.1", 1, &[], expected[3].3)]);
+    check("with one", &scene, &[("24.0.0.1", 0, &[], RegionSource::Default), ("20.0.0.1", 1, &[], expected[3].3)]);
 }
 
 #[test]
-fn selectors_hold_by_any_of_their_lists_and_the_region_speaks_where_databases_are_silent() {
+fn selectors_hold_by_any_of_their_lists_and_by_the_region_where_databases_have_nothing() {
     let regions: &[(&[&str], _)] = &[(&["127.1.0.0/16", "IE"], None), (&["127.2.0.0/16", "US", "-NA"], None)];
     let selectors: &[&[&str]] = &[&["-EU"], &["US", "127.1.5.0/24"], &["?"], &["AS7"], &["DE", "127.0.0.0/8"]];
     let databases: &[&[(&str, Facts)]] =
@@ -162,14 +166,14 @@ fn selectors_hold_by_any_of_their_lists_and_the_region_speaks_where_databases_ar
         "selectors",
         &scene,
         &[
-            ("9.9.9.9", -1, &[0, 4], PlacedBy::Nothing),
-            ("8.8.8.8", -1, &[2, 3], PlacedBy::Nothing),
+            ("9.9.9.9", -1, &[0, 4], RegionSource::Nothing),
+            ("8.8.8.8", -1, &[2, 3], RegionSource::Nothing),
             ("127.1.0.1", 0, &[0, 4], by_net("127.1.0.0/16")),
             ("127.1.5.1", 0, &[0, 1, 4], by_net("127.1.0.0/16")),
             ("127.2.0.1", 1, &[1, 4], by_net("127.2.0.0/16")),
             ("127.2.9.1", 1, &[0, 4], by_net("127.2.0.0/16")),
-            ("127.3.0.1", -1, &[2, 4], PlacedBy::Nothing),
-            ("2001:db8::1", -1, &[2], PlacedBy::Nothing),
+            ("127.3.0.1", -1, &[2, 4], RegionSource::Nothing),
+            ("2001:db8::1", -1, &[2], RegionSource::Nothing),
         ],
     );
 }

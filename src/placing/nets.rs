@@ -1,18 +1,18 @@
-//! The nets of regions and selectors as what they are to a client inside them: its ground. The longest net of a region
-//! gives the region, every net of a selector makes it hold.
+//! The nets that regions and selectors list, and what they mean together for a client inside them: its ground. The
+//! longest net of a region gives the region. Every net of a selector makes that selector hold.
 
 use std::collections::{BTreeMap, HashMap};
 
 use ipnet::IpNet;
 
-use crate::model::address::{Address, EMBEDDINGS, embedded_net};
-use crate::model::spans::Net;
 use crate::model::{RegionId, Selector, SelectorId};
+use crate::placing::address::{Address, EMBEDDINGS, embedded_net};
+use crate::placing::sweep::ValuedNet;
 
-/// What the nets around a client say of it.
+/// What the nets around a client mean for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Ground {
-    /// Whose net it is in.
+    /// The region that lists the longest net around it.
     pub(super) region: Option<RegionId>,
     /// The selectors that hold by a net, in the order of their ids, each once.
     pub(super) selectors: Vec<SelectorId>,
@@ -24,42 +24,42 @@ pub(super) type GroundId = u32;
 /// All nets with their grounds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Nets {
-    pub(super) v4: Vec<Net<u32, GroundId>>,
-    pub(super) v6: Vec<Net<u128, GroundId>>,
+    pub(super) v4: Vec<ValuedNet<u32, GroundId>>,
+    pub(super) v6: Vec<ValuedNet<u128, GroundId>>,
     /// By number.
     pub(super) grounds: Vec<Ground>,
 }
 
-/// What is written of one net.
-type Said = (Option<RegionId>, Vec<SelectorId>);
+/// The region and the selectors that list one net.
+type Listing = (Option<RegionId>, Vec<SelectorId>);
 
 impl Nets {
     /// Those of the regions' claims and of the selectors.
     pub(super) fn of(claims: &[Selector], selectors: &[Selector]) -> Nets {
         let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
-        // Nets that are IPv4 ones in IPv6 come last: a region's own net goes before.
+        // IPv4 nets written as IPv6 come last: of two regions for one net, the one that wrote it as IPv4 counts.
         for embedded in [false, true] {
-            let mut say = |net: &IpNet, region, selector| match *net {
+            let mut list_net = |net: &IpNet, region, selector| match *net {
                 IpNet::V4(net) if !embedded => {
-                    said(&mut v4, (net.network().to_bits(), net.prefix_len()), region, selector)
+                    list(&mut v4, (net.network().to_bits(), net.prefix_len()), region, selector)
                 }
                 IpNet::V6(net) => {
                     let (start, len) = (net.network().to_bits(), net.prefix_len());
                     match embedded_net(start, len) {
-                        // Finer than one IPv4 address: nobody is seen so closely.
+                        // Finer than one IPv4 address: no client is known so exactly.
                         Some((_, 33..)) => {}
-                        Some(net) if embedded => said(&mut v4, net, region, selector),
-                        None if !embedded => said(&mut v6, (start, len), region, selector),
+                        Some(net) if embedded => list(&mut v4, net, region, selector),
+                        None if !embedded => list(&mut v6, (start, len), region, selector),
                         Some(_) | None => {}
                     }
                 }
                 IpNet::V4(_) => {}
             };
             for (at, claim) in claims.iter().enumerate() {
-                claim.nets.iter().for_each(|net| say(net, Some(RegionId(at as u16)), None));
+                claim.nets.iter().for_each(|net| list_net(net, Some(RegionId(at as u16)), None));
             }
             for (at, selector) in selectors.iter().enumerate() {
-                selector.nets.iter().for_each(|net| say(net, None, Some(SelectorId(at as u16))));
+                selector.nets.iter().for_each(|net| list_net(net, None, Some(SelectorId(at as u16))));
             }
         }
         let mut grounds = Grounds::default();
@@ -67,14 +67,14 @@ impl Nets {
         Nets { v4, v6, grounds: grounds.all }
     }
 
-    /// The IPv6 nets behind which an IPv4 address stands, all of one ground.
-    pub(super) fn embeddings(ground: GroundId) -> impl Iterator<Item = Net<u128, GroundId>> {
-        EMBEDDINGS.into_iter().map(move |e| Net { start: e.start, len: e.len, value: ground })
+    /// The IPv6 nets whose addresses contain an IPv4 address, with one value.
+    pub(super) fn embeddings<V: Copy>(value: V) -> impl Iterator<Item = ValuedNet<u128, V>> {
+        EMBEDDINGS.into_iter().map(move |e| ValuedNet { start: e.start, len: e.len, value })
     }
 }
 
-fn said<A: Ord>(
-    nets: &mut BTreeMap<(A, u8), Said>,
+fn list<A: Ord>(
+    nets: &mut BTreeMap<(A, u8), Listing>,
     net: (A, u8),
     region: Option<RegionId>,
     selector: Option<SelectorId>,
@@ -98,7 +98,7 @@ impl Default for Grounds {
 
 impl Grounds {
     /// What each net means together with those around it, which come before it.
-    fn nested<A: Address>(&mut self, nets: BTreeMap<(A, u8), Said>) -> Vec<Net<A, GroundId>> {
+    fn nested<A: Address>(&mut self, nets: BTreeMap<(A, u8), Listing>) -> Vec<ValuedNet<A, GroundId>> {
         let mut around: Vec<(A, GroundId)> = Vec::new();
         let mut nested = Vec::with_capacity(nets.len());
         for ((start, len), (region, selectors)) in nets {
@@ -109,7 +109,7 @@ impl Grounds {
             let ground = Ground { region: region.or(outer.region), selectors: union(&outer.selectors, &selectors) };
             let value = self.number(ground);
             around.push((start.last_of(len), value));
-            nested.push(Net { start, len, value });
+            nested.push(ValuedNet { start, len, value });
         }
         nested
     }
@@ -121,6 +121,11 @@ impl Grounds {
             next
         })
     }
+}
+
+/// The nets that are not longer than a cut-off.
+pub(super) fn up_to<A: Copy, V: Copy>(cutoff: Option<u8>, nets: &[ValuedNet<A, V>]) -> Vec<ValuedNet<A, V>> {
+    nets.iter().filter(|net| cutoff.is_none_or(|longest| net.len <= longest)).copied().collect()
 }
 
 /// All of both, sorted, each once.

@@ -1,5 +1,5 @@
-//! A writer of MMDB files for tests (MaxMind DB format 2.0): a tree of 32-bit records over a data section in which every
-//! record stands once.
+//! A writer of MMDB files for tests (MaxMind DB format 2.0): a tree of 32-bit records over a data section that has each
+//! record once.
 
 use std::collections::HashMap;
 

@@ -1,0 +1,69 @@
+//! Reads MMDB files into memory and has [`placing`](crate::placing::mmdb) decode them. A file that is mapped would change
+//! under the reader.
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::Metadata;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::files;
+use crate::config::problem::reason;
+use crate::model::{Database, FileStamp};
+use crate::placing::mmdb::{MmdbError, decode};
+
+/// Largest file. Judgment: eight times the largest city database.
+const MAX_OCTETS: u64 = 1 << 30;
+
+/// Why a database cannot be used, and what to do.
+#[derive(Debug)]
+pub(super) struct UnusableDatabase {
+    pub(super) why: String,
+    pub(super) hint: &'static str,
+}
+
+const HINT: &str = "[clients] mmdb lists MMDB files, relative to the settings file";
+
+/// The database in the file at `path`, which messages call `shown`; one of `known` where the file has not changed since.
+pub(super) fn database(shown: &Path, path: &Path, known: &[Arc<Database>]) -> Result<Arc<Database>, UnusableDatabase> {
+    let failed = |error: std::io::Error| UnusableDatabase { why: reason(&error), hint: HINT };
+    let unusable = |why: String, hint| UnusableDatabase { why, hint };
+    let (mut file, metadata) = files::open(path).map_err(|error| match error.kind() == ErrorKind::IsADirectory {
+        true => unusable("it is not a file".into(), HINT),
+        false => failed(error),
+    })?;
+    let stamp = stamp(path, &metadata);
+    if let Some(known) = known.iter().find(|known| known.stamp == stamp) {
+        return Ok(known.clone());
+    }
+    if stamp.len > MAX_OCTETS {
+        return Err(unusable(format!("it is over {} MiB", MAX_OCTETS >> 20), HINT));
+    }
+    let mut octets = Vec::with_capacity(stamp.len as usize + 1);
+    file.by_ref().take(MAX_OCTETS).read_to_end(&mut octets).map_err(failed)?;
+    if self::stamp(path, &file.metadata().map_err(failed)?) != stamp {
+        let hint = "write the new file next to it and rename it over the old one";
+        return Err(unusable("it was changed while it was read".into(), hint));
+    }
+    let database = decode(shown.display().to_string(), stamp, octets);
+    database.map(Arc::new).map_err(|error| unusable(error.to_string(), hint(&error)))
+}
+
+fn hint(error: &MmdbError) -> &'static str {
+    match error {
+        MmdbError::Broken(_) | MmdbError::Overlap | MmdbError::TooManyNetworks => HINT,
+        MmdbError::NoFields(_) => "use a database of countries, cities or autonomous systems",
+    }
+}
+
+fn stamp(path: &Path, of: &Metadata) -> FileStamp {
+    FileStamp {
+        path: path.to_path_buf(),
+        len: of.len(),
+        modified: (of.mtime(), of.mtime_nsec()),
+        inode: (of.dev(), of.ino()),
+    }
+}

@@ -1,0 +1,82 @@
+//! Why a client is of its region: the net, the fact or the setting that gave it that. For people only; it goes through
+//! all nets and databases, and builds the rules again.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::model::{Clients, Continent, Country, Facts, Placement, RegionId};
+use crate::placing::address::{embedded_net, folded};
+use crate::placing::database::facts_of;
+use crate::placing::rules::Rules;
+
+/// What gave a client its region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegionSource {
+    /// It is in this net.
+    Net(IpNet),
+    /// It is of this autonomous system.
+    Asn(u32),
+    /// It is in this country.
+    Country(Country),
+    /// It is on this continent.
+    Continent(Continent),
+    /// No region's location is nearer.
+    Nearest,
+    /// Nothing else places it, and there is a default region.
+    Default,
+    /// Nothing places it.
+    Nothing,
+}
+
+/// Why a client is of its class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientPlacement {
+    /// Its region.
+    pub region: Option<RegionId>,
+    /// What gave it that.
+    pub by: RegionSource,
+    /// What the databases have of it.
+    pub facts: Facts,
+}
+
+/// Why the client at `ip` is of its class; `None` where clients are placed by hand-made rules.
+pub fn explain(clients: &Clients, ip: IpAddr) -> Option<ClientPlacement> {
+    let placement = clients.placement.as_deref()?;
+    let sources = &placement.sources;
+    let ip = folded(ip);
+    let facts = sources.databases.iter().fold(Facts::default(), |facts, database| facts.or(facts_of(database, ip)));
+    if let Some((net, region)) = claiming_net(placement, ip) {
+        return Some(ClientPlacement { region: Some(region), by: RegionSource::Net(net), facts });
+    }
+    let rules = Rules::of(sources, &clients.selectors);
+    let (region, by) = match (rules.region(&rules.essence(&facts)), sources.default) {
+        (Some((region, by)), _) => (Some(region), by),
+        (None, Some(region)) => (Some(region), RegionSource::Default),
+        (None, None) => (None, RegionSource::Nothing),
+    };
+    Some(ClientPlacement { region, by, facts })
+}
+
+/// The longest net of a region that an address is in.
+fn claiming_net(placement: &Placement, ip: IpAddr) -> Option<(IpNet, RegionId)> {
+    let claims = placement.sources.claims.iter().enumerate();
+    let nets = claims.flat_map(|(at, claim)| claim.nets.iter().map(move |net| (*net, RegionId(at as u16))));
+    // Of one net written as IPv4 and as IPv4 in IPv6, the IPv4 one counts.
+    let length = |net: &IpNet| len_around(net, ip).map(|len| (len, net.addr().is_ipv4()));
+    nets.filter_map(|(net, region)| Some((length(&net)?, (net, region))))
+        .max_by_key(|(len, _)| *len)
+        .map(|(_, claiming)| claiming)
+}
+
+/// The length of a net that a folded address is in, in bits of the address's family.
+fn len_around(net: &IpNet, ip: IpAddr) -> Option<u8> {
+    match (net, ip) {
+        (IpNet::V6(net), IpAddr::V4(ip)) => {
+            let (start, len) = embedded_net(net.network().to_bits(), net.prefix_len())?;
+            let outer = ipnet::Ipv4Net::new(start.into(), len).ok()?;
+            outer.contains(&ip).then_some(len)
+        }
+        (net, ip) => net.contains(&ip).then_some(net.prefix_len()),
+    }
+}
