@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::model::{Continent, Country, Facts, Point};
 
@@ -71,11 +71,29 @@ impl Field {
 
 impl<'de> Deserialize<'de> for Field {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Field, D::Error> {
-        deserializer.deserialize_any(FieldVisitor)
+        OUTER.deserialize(deserializer)
     }
 }
 
-struct FieldVisitor;
+/// Reads a field. Maps within a map are skipped: in a broken file a map can contain itself, and reading it without a
+/// bound would overflow the stack.
+#[derive(Clone, Copy)]
+struct FieldVisitor {
+    is_inner: bool,
+}
+
+/// For the fields of a record.
+const OUTER: FieldVisitor = FieldVisitor { is_inner: false };
+/// For the fields of a map in a record.
+const INNER: FieldVisitor = FieldVisitor { is_inner: true };
+
+impl<'de> DeserializeSeed<'de> for FieldVisitor {
+    type Value = Field;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Field, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
 
 impl FieldVisitor {
     fn number<E>(number: f64) -> Result<Field, E> {
@@ -135,11 +153,15 @@ impl<'de> Visitor<'de> for FieldVisitor {
             Other,
         }
         let mut field = Field::default();
+        if self.is_inner {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(field);
+        }
         while let Some(key) = map.next_key::<Key>()? {
             match key {
-                Key::IsoCode | Key::Code => field.text = map.next_value::<Field>()?.text,
-                Key::Latitude => field.place.0 = map.next_value::<Field>()?.as_number(),
-                Key::Longitude => field.place.1 = map.next_value::<Field>()?.as_number(),
+                Key::IsoCode | Key::Code => field.text = map.next_value_seed(INNER)?.text,
+                Key::Latitude => field.place.0 = map.next_value_seed(INNER)?.as_number(),
+                Key::Longitude => field.place.1 = map.next_value_seed(INNER)?.as_number(),
                 Key::Other => _ = map.next_value::<IgnoredAny>()?,
             }
         }
@@ -180,5 +202,6 @@ mod tests {
         let wrong = r#"{"country_code":"ZZ","latitude":91,"longitude":0,"asn":0,"continent":true,"location":[]}"#;
         assert_eq!(facts(wrong), Facts::default());
         assert_eq!(facts("{}"), Facts::default());
+        assert_eq!(facts(r#"{"country":{"iso_code":{"iso_code":"FR"}}}"#), Facts::default(), "no map in a map");
     }
 }

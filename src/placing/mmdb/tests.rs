@@ -71,6 +71,16 @@ fn a_network_that_contains_all_of_ipv4_counts_for_it() {
     assert_eq!(facts_of(&database, "192.0.2.1".parse().unwrap()).continent, Some(Continent::Europe));
 }
 
+#[test]
+fn a_map_that_contains_itself_overflows_nothing() {
+    let inner = map(&[("iso_code", text("pointer"))]);
+    let mut octets = file(4, &[(net("10.0.0.0/8"), map(&[("country", inner)]))]);
+    // In place of the text, a pointer to the inner map, which begins behind the outer map's control octet and its key.
+    let at = octets.windows(8).position(|window| window == b"\x47pointer").unwrap();
+    octets[at..at + 2].copy_from_slice(&[0x20, 9]);
+    assert!(matches!(decoded(octets), Err(MmdbError::Broken(_) | MmdbError::NoFields(_))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
