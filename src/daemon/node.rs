@@ -35,7 +35,7 @@ use crate::daemon::versions::Versions;
 use crate::health::check_rights;
 use crate::server::{BindError, Certificates, Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
-use crate::snapshot::{Publisher, Snapshot};
+use crate::snapshot::{Publisher, Retained, Snapshot};
 use crate::telemetry::{Metrics, log};
 
 /// What a node is started from.
@@ -138,7 +138,10 @@ impl Node {
         let api = tokio::spawn(control::serve(listener, control::router(state), stop.clone()));
 
         vantages.adopt(&[&model]).await;
-        publisher.begin(overrides.over(vantages.view(&model)), standings.told(), ramps.told());
+        publisher.begin(
+            overrides.over(vantages.view(&model)),
+            &Retained { standings: standings.told().to_vec(), recoveries: ramps.told().to_vec() },
+        );
         server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
         let numbers = store.dir().map(|dir| numbering::keep(journal.clone(), dir, last_event, stop.clone()));

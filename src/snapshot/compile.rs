@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use crate::model::{ClientClass, Facet, Model, PolicyId, Steering, WorldView, ZoneId};
-use crate::snapshot::past::{Heritage, Past, Remembered, Seeds, remembered};
 use crate::snapshot::placing::{Locals, Placing};
 use crate::snapshot::policies::{FacetCells, Policies, PolicyCells};
+use crate::snapshot::restore::{CellMemory, Restored, of_cell};
 use crate::snapshot::touched::{Dependencies, Resisting, standings, touched};
 use crate::snapshot::{Cell, Identity, LocalClass, NamedStanding, Snapshot, TallyRun, TallyTable, ZoneTable};
 use crate::steering;
 
-/// Compiles a whole model. `previous`, the snapshot that it replaces, hands down counter ids, last good answers, and the
-/// choices that resist change.
+/// Compiles a whole model. It takes over the counter ids of `previous`, the snapshot that it replaces, its last good
+/// answers, and its choices that resist change.
 pub fn compile(
     model: Arc<Model>,
     view: Arc<WorldView>,
@@ -21,29 +21,27 @@ pub fn compile(
     previous: Option<&Snapshot>,
 ) -> Snapshot {
     let placing = Placing::of(&model);
-    let heritage = previous.map(|previous| Heritage::between(previous, &model, &placing));
-    let past = heritage.as_ref().map_or(Past::Nothing, Past::Generation);
+    let restored = previous.map(|previous| Restored::from_snapshot(previous, &model, &placing)).unwrap_or_default();
     let tallies = previous.map(|previous| previous.tallies.clone()).unwrap_or_default();
-    compile_after(&past, placing, tallies, &model, view, identity, generation)
+    compile_after(&restored, placing, tallies, &model, view, identity, generation)
 }
 
-/// Compiles a whole model as [`compile`] does without a snapshot before it, but for the choices that resist change:
-/// those are as [`Snapshot::standings_by_name`] told them before a restart. What they name that is no longer there is
-/// left out.
+/// Compiles a whole model as [`compile`] does without a snapshot before it, and restores the choices that resist change as
+/// [`Snapshot::standings_by_name`] gave them before a restart. A name that the model doesn't have is left out.
 pub fn restore(
     model: Arc<Model>,
     view: Arc<WorldView>,
     identity: Arc<Identity>,
     generation: u64,
-    told: &[NamedStanding],
+    standings: &[NamedStanding],
 ) -> Snapshot {
     let placing = Placing::of(&model);
-    let seeds = Seeds::of(told, &model);
-    compile_after(&Past::Told(&seeds), placing, Arc::default(), &model, view, identity, generation)
+    let restored = Restored::from_file(standings, &model);
+    compile_after(&restored, placing, Arc::default(), &model, view, identity, generation)
 }
 
 fn compile_after(
-    past: &Past<'_>,
+    restored: &Restored<'_>,
     placing: Placing,
     mut tallies: Arc<TallyTable>,
     model: &Arc<Model>,
@@ -56,8 +54,8 @@ fn compile_after(
     let zones = Arc::new(ZoneTable::build(model, &mut |zone, index| table.run(labels.run(model, zone, index))));
     let policies = (0..model.policies.len() as u32).map(PolicyId).map(|policy| {
         let locals = placing.locals(policy);
-        let recall = |facet, class| past.recall(policy, locals, facet, class);
-        cells(model, &view, policy, locals, None, &recall)
+        let memory = |facet, class| restored.memory(policy, locals, facet, class);
+        cells(model, &view, policy, locals, None, &memory)
     });
     let policies: Policies = policies.collect();
     Snapshot {
@@ -81,8 +79,8 @@ pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
     for policy in touched(previous, &next.view) {
         let Some(old) = previous.policies.get(policy) else { continue };
         let locals = previous.placing.locals(policy);
-        let recall = |facet, class| remembered(old, facet, class);
-        let new = cells(&previous.model, &next.view, policy, locals, Some(old), &recall);
+        let memory = |facet, class| of_cell(old, facet, class);
+        let new = cells(&previous.model, &next.view, policy, locals, Some(old), &memory);
         if new.len() == old.len() && new.iter().zip(&**old).all(|(new, old)| new.is_same(old)) {
             continue;
         }
@@ -101,8 +99,8 @@ pub fn hand_back(previous: &Snapshot, policy: PolicyId) -> Snapshot {
     let Some(old) = previous.policies.get(policy) else { return next };
     let model = &previous.model;
     let is_failover = |pool| model.pool(pool).steering == Steering::Failover;
-    let recall = |facet, class| remembered(old, facet, class).without_incumbents(is_failover);
-    let new = cells(model, &next.view, policy, previous.placing.locals(policy), Some(old), &recall);
+    let memory = |facet, class| of_cell(old, facet, class).without_incumbents(is_failover);
+    let new = cells(model, &next.view, policy, previous.placing.locals(policy), Some(old), &memory);
     if !standings(&new).eq(standings(old)) {
         Arc::make_mut(&mut next.resisting).set(policy, &new);
         next.policies.replace(policy, new);
@@ -118,13 +116,13 @@ fn cells<'a>(
     policy: PolicyId,
     locals: &Locals,
     old: Option<&PolicyCells>,
-    recall: &dyn Fn(Facet, LocalClass) -> Remembered<'a>,
+    memory: &dyn Fn(Facet, LocalClass) -> CellMemory<'a>,
 ) -> Arc<PolicyCells> {
     let mut settled: Option<FacetCells> = None;
     let facets = model.policy(policy).decided_facets().map(|facet| {
         let of_facet = old.and_then(|old| old.iter().find(|of| of.facet == facet));
         let cell_of = |(at, class): (usize, &ClientClass)| {
-            let before = recall(facet, LocalClass(at as u16));
+            let before = memory(facet, LocalClass(at as u16));
             let kind = settled.as_ref().and_then(|of| of.cell(LocalClass(at as u16)));
             let decision = match kind {
                 // A CNAME is that for every type.

@@ -4,12 +4,13 @@
 pub mod cell;
 pub mod compile;
 pub mod names;
-mod past;
 mod placing;
 mod policies;
 pub mod publish;
 mod recovery;
-mod standings;
+mod remap;
+mod restore;
+mod retained;
 pub mod tally;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ pub use names::ZoneTable;
 pub use placing::{Group, LocalClass};
 pub use publish::Publisher;
 pub use recovery::NamedRecovery;
-pub use standings::NamedStanding;
+pub use retained::{NamedStanding, Retained};
 pub use tally::{TallyLabels, TallyRun, TallyTable};
 pub use transition::Transition;
 

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::model::{Model, PolicyId, WorldView};
 use crate::snapshot::compile::{compile, hand_back, refresh, restore};
-use crate::snapshot::{Identity, NamedRecovery, NamedStanding, Snapshot, Transition, recovery, transition};
+use crate::snapshot::{Identity, Retained, Snapshot, Transition, recovery, transition};
 
 /// Publishes snapshots. There is one in a process, and nobody else stores into its pointer.
 #[derive(Debug)]
@@ -28,13 +28,13 @@ impl Publisher {
         self.current.clone()
     }
 
-    /// Publishes the first view that was measured, as if nothing had been served before: an unmeasured world leaves no
-    /// last good answers behind. `told` are the choices that resist change, and `ramps` who came back a moment ago, as they
-    /// were before a restart.
-    pub fn begin(&mut self, mut view: WorldView, told: &[NamedStanding], ramps: &[NamedRecovery]) {
+    /// Publishes the first measured view, and restores what was `retained` from before the start. Nothing is taken over from
+    /// the snapshot so far: answers for an unmeasured world are no last good answers.
+    pub fn begin(&mut self, mut view: WorldView, retained: &Retained) {
         let old = self.current.load_full();
-        recovery::begin(&old.model, &mut view, ramps);
-        let first = restore(old.model.clone(), Arc::new(view), old.identity.clone(), old.generation, told);
+        recovery::restore(&old.model, &mut view, &retained.recoveries);
+        let (model, identity) = (old.model.clone(), old.identity.clone());
+        let first = restore(model, Arc::new(view), identity, old.generation, &retained.standings);
         self.current.store(Arc::new(first));
     }
 
@@ -72,7 +72,7 @@ impl Publisher {
         at: f64,
     ) -> Vec<Transition> {
         let old = self.current.load_full();
-        recovery::inherit(&old, &model, &mut view);
+        recovery::remap(&old, &model, &mut view);
         let next = compile(model, Arc::new(view), identity, old.generation + 1, Some(&old));
         self.publish(old, next, at)
     }

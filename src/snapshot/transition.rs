@@ -1,10 +1,8 @@
-//! What changed from one snapshot to the next, for logs, events and counters; pure.
+//! Whose health changed from one snapshot to the next, for logs, events and counters. Pure.
 
-use std::collections::HashMap;
-
-use crate::model::{Answerable, CheckId, Endpoint, Health, Model, WorldView};
+use crate::model::{Answerable, CheckId, Endpoint, Health, WorldView};
 use crate::snapshot::Snapshot;
-use crate::wire::Name;
+use crate::snapshot::remap::{Map, endpoints_by_name};
 
 /// An endpoint's health changed.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,21 +19,21 @@ pub struct Transition {
     pub from: Health,
     /// Health after.
     pub to: Health,
-    /// What speaks for it, in words.
+    /// The reason, for people.
     pub why: String,
-    /// The generation that was being served.
+    /// The generation that is served.
     pub generation: u64,
-    /// The monitor, where it is that of names: the endpoint's own health is another matter.
+    /// The monitor, where it is the monitor of a name; `None`: the endpoint's own health changed.
     pub monitor: Option<String>,
 }
 
 /// Every endpoint that both snapshots know and whose health differs: by its own monitor, and by those of names.
 pub(crate) fn between(old: &Snapshot, new: &Snapshot, at: f64) -> Vec<Transition> {
     let same_model = std::sync::Arc::ptr_eq(&old.model, &new.model);
-    let before: HashMap<(&Name, &str), &Endpoint> =
-        if same_model { HashMap::new() } else { old.model.endpoints.iter().map(|e| (key(&old.model, e), e)).collect() };
-    let earlier = |index: usize, endpoint: &Endpoint| {
-        if same_model { old.model.endpoints.get(index) } else { before.get(&key(&new.model, endpoint)).copied() }
+    let by_name = if same_model { Map::default() } else { endpoints_by_name(&old.model) };
+    let earlier = |index: usize, endpoint: &Endpoint| match same_model {
+        true => old.model.endpoints.get(index),
+        false => by_name.get(&(&new.model.zone(endpoint.zone).apex, &*endpoint.name)).map(|id| old.model.endpoint(*id)),
     };
     let mut changed = Vec::new();
     for (index, endpoint) in new.model.endpoints.iter().enumerate() {
@@ -59,7 +57,7 @@ pub(crate) fn between(old: &Snapshot, new: &Snapshot, at: f64) -> Vec<Transition
     changed
 }
 
-/// The monitors by which an endpoint is judged: its own, which has no name here, then those of names.
+/// The monitors that judge an endpoint: `None` for its own, then those of names.
 fn monitors(endpoint: &Endpoint) -> impl Iterator<Item = Option<&str>> {
     let judged = || endpoint.answerables.iter().flat_map(|side| &side.judged);
     let is_first = move |at: usize, monitor: &str| judged().take(at).all(|other| *other.monitor != *monitor);
@@ -67,7 +65,7 @@ fn monitors(endpoint: &Endpoint) -> impl Iterator<Item = Option<&str>> {
     std::iter::once(None).chain(named.map(|(_, judged)| Some(&*judged.monitor)))
 }
 
-/// Health of an endpoint by a monitor: Up while any of its sides is, else Down if any is. `None` where that monitor
+/// Health of an endpoint by a monitor: Up if any of its sides is Up, else Down if any is Down. `None` where the monitor
 /// doesn't judge it.
 fn health(view: &WorldView, endpoint: &Endpoint, monitor: Option<&str>) -> Option<Health> {
     if monitor.is_none() {
@@ -84,17 +82,13 @@ fn checks<'e>(endpoint: &'e Endpoint, monitor: Option<&'e str>) -> impl Iterator
     all.filter(move |(name, _)| *name == monitor).map(|(_, check)| check)
 }
 
-fn key<'m>(model: &'m Model, endpoint: &'m Endpoint) -> (&'m Name, &'m str) {
-    (&model.zone(endpoint.zone).apex, &endpoint.name)
-}
-
-/// The first reason that a vantage gives for a verdict of `health`, or who says so when none has words for it.
+/// The first reason that a vantage reports for `health`, or else the vantages that report it.
 fn why(view: &WorldView, endpoint: &Endpoint, monitor: Option<&str>, health: Health) -> String {
     let checks = checks(endpoint, monitor).map(|id| view.check(id));
-    let said: Vec<_> = checks.flat_map(|check| &check.evidence).filter(|e| e.health == health).collect();
-    let words = said.iter().find_map(|e| Some(format!("{} (seen by {})", e.why.as_deref()?, e.vantage)));
-    let vantages = || said.iter().map(|e| &*e.vantage).collect::<std::collections::BTreeSet<_>>();
-    words.unwrap_or_else(|| match said.is_empty() {
+    let evidence: Vec<_> = checks.flat_map(|check| &check.evidence).filter(|e| e.health == health).collect();
+    let reason = evidence.iter().find_map(|e| Some(format!("{} (seen by {})", e.why.as_deref()?, e.vantage)));
+    let vantages = || evidence.iter().map(|e| &*e.vantage).collect::<std::collections::BTreeSet<_>>();
+    reason.unwrap_or_else(|| match evidence.is_empty() {
         true => "no vantage has a fresh verdict".to_string(),
         false => format!("seen {} by {}", health.as_str(), vantages().into_iter().collect::<Vec<_>>().join(", ")),
     })

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{cell, first, given, model, two_names, view};
 use crate::model::{EndpointId, Facet, MemberRef, Model, Moment, Override, OverrideState, PolicyId, PoolId, WorldView};
 use crate::snapshot::compile::{compile, refresh, restore};
-use crate::snapshot::past::{Heritage, Seeds};
 use crate::snapshot::placing::Placing;
 use crate::snapshot::policies::FacetCells;
+use crate::snapshot::restore::Restored;
 use crate::snapshot::touched::{Resisting, touched};
 use crate::snapshot::{Cell, LocalClass, NamedStanding, Snapshot};
 use crate::steering::{Challenger, Decision, Standing};
@@ -44,7 +44,7 @@ fn standing_by(snapshot: &Snapshot, members: &[&str], due: Option<Moment>) -> Sn
     next
 }
 
-fn told(members: &[&str]) -> NamedStanding {
+fn standing(members: &[&str]) -> NamedStanding {
     NamedStanding {
         zone: "t.example.".into(),
         name: "one".into(),
@@ -72,11 +72,11 @@ fn a_policy_is_decided_again_from_when_its_ttl_tells_of_a_challenger_that_is_due
 fn a_choice_is_noted_while_it_lasts_and_not_for_nothing() {
     let model = two_names();
     let before = first(&model, &[]);
-    let standing = standing_by(&before, &["both"], None);
-    assert_eq!((standing.standings_by_name(), before.standings_by_name()), (vec![told(&["both"])], vec![]));
-    assert!(!standing.has_standings_of(&before));
-    let elsewhere = refresh(&standing, Arc::new(view(&model, &["b"])));
-    assert!(elsewhere.has_standings_of(&standing), "the other name's endpoint is not its concern");
+    let after = standing_by(&before, &["both"], None);
+    assert_eq!((after.standings_by_name(), before.standings_by_name()), (vec![standing(&["both"])], vec![]));
+    assert!(!after.has_standings_of(&before));
+    let elsewhere = refresh(&after, Arc::new(view(&model, &["b"])));
+    assert!(elsewhere.has_standings_of(&after), "the other name's endpoint is not its concern");
 }
 
 #[test]
@@ -118,14 +118,13 @@ fn moved(members: &str) -> Arc<Model> {
     ))
 }
 
-/// What `one` of the next generation is told of the choices before.
-fn inherited(from: &Snapshot, to: &Model) -> Vec<Standing> {
+/// The choices that `one` of the next generation starts with.
+fn restored(from: &Snapshot, to: &Model) -> Vec<Standing> {
     let placing = Placing::of(to);
-    let heritage = Heritage::between(from, to, &placing);
-    let past = crate::snapshot::past::Past::Generation(&heritage);
+    let restored = Restored::from_snapshot(from, to, &placing);
     let policy = policy(to, "one");
-    let remembered = past.recall(policy, placing.locals(policy), Facet::V4, LocalClass(0));
-    remembered.memory().standings.to_vec()
+    let cell = restored.memory(policy, placing.locals(policy), Facet::V4, LocalClass(0));
+    cell.memory().standings.to_vec()
 }
 
 #[test]
@@ -135,41 +134,40 @@ fn choices_outlive_a_reload_by_name() {
     let challenger = Challenger { members: vec![endpoint(&next, "a")], since: at(1), due: Some(at(60)) };
     let expected =
         Standing { pool: pool(&next, "one"), incumbents: vec![endpoint(&next, "both")], challenger: Some(challenger) };
-    assert_eq!(inherited(&before, &next), [expected]);
+    assert_eq!(restored(&before, &next), [expected]);
     let without = moved("\"new\", \"both\"");
-    let [kept] = &inherited(&before, &without)[..] else { panic!("none") };
-    assert_eq!(kept.challenger, None, "who challenged is gone");
-    assert_eq!(inherited(&before, &moved("\"new\", \"a\"")), [], "who was chosen is gone");
-    assert_eq!(inherited(&first(&two_names(), &[]), &next), []);
+    let [standing] = &restored(&before, &without)[..] else { panic!("none") };
+    assert_eq!(standing.challenger, None, "who challenged is gone");
+    assert_eq!(restored(&before, &moved("\"new\", \"a\"")), [], "who was chosen is gone");
+    assert_eq!(restored(&first(&two_names(), &[]), &next), []);
 }
 
 #[test]
 fn choices_outlive_a_restart_by_name() {
     let next = moved("\"new\", \"a\", \"both\"");
-    let words = serde_json::to_string(&[told(&["both", "gone"])]).unwrap();
-    let told: Vec<NamedStanding> = serde_json::from_str(&words).unwrap();
-    let seeds = Seeds::of(&told, &next);
+    let text = serde_json::to_string(&[standing(&["both", "gone"])]).unwrap();
+    let rows: Vec<NamedStanding> = serde_json::from_str(&text).unwrap();
+    let restored = Restored::from_file(&rows, &next);
     let placing = Placing::of(&next);
-    let recall = |name: &str, facet| {
+    let standings = |name: &str, facet| {
         let policy = policy(&next, name);
-        let past = crate::snapshot::past::Past::Told(&seeds);
-        past.recall(policy, placing.locals(policy), facet, LocalClass(0)).memory().standings.to_vec()
+        restored.memory(policy, placing.locals(policy), facet, LocalClass(0)).memory().standings.to_vec()
     };
     let incumbents = vec![endpoint(&next, "both")];
-    assert_eq!(recall("one", Facet::V4), [Standing { pool: pool(&next, "one"), incumbents, challenger: None }]);
-    assert_eq!((recall("one", Facet::V6), recall("other", Facet::V4)), (vec![], vec![]));
+    assert_eq!(standings("one", Facet::V4), [Standing { pool: pool(&next, "one"), incumbents, challenger: None }]);
+    assert_eq!((standings("one", Facet::V6), standings("other", Facet::V4)), (vec![], vec![]));
 }
 
 #[test]
-fn what_was_written_down_of_things_that_are_gone_is_left_out() {
+fn choices_of_things_that_are_gone_are_left_out() {
     let next = two_names();
     let broken = [
-        NamedStanding { zone: "u.example.".into(), ..told(&["both"]) },
-        NamedStanding { zone: "not a zone".into(), ..told(&["both"]) },
-        NamedStanding { name: "nobody".into(), ..told(&["both"]) },
-        NamedStanding { pool: "nothing".into(), ..told(&["both"]) },
-        NamedStanding { class: "region=gone".into(), ..told(&["both"]) },
-        told(&[]),
+        NamedStanding { zone: "u.example.".into(), ..standing(&["both"]) },
+        NamedStanding { zone: "not a zone".into(), ..standing(&["both"]) },
+        NamedStanding { name: "nobody".into(), ..standing(&["both"]) },
+        NamedStanding { pool: "nothing".into(), ..standing(&["both"]) },
+        NamedStanding { class: "region=gone".into(), ..standing(&["both"]) },
+        standing(&[]),
     ];
     let view = Arc::new(view(&next, &[]));
     let restored = restore(next.clone(), view.clone(), Arc::default(), 1, &broken);
@@ -214,8 +212,8 @@ fn a_manual_failback_outlives_refresh_reload_and_restart() {
     let next = active_passive("manual", TURNED);
     let reloaded = compile(next.clone(), seen_at(&next, &[], at(4)), Arc::default(), 2, Some(&snapshot));
     assert_eq!(given(&reloaded, "one"), ["both"]);
-    let told = reloaded.standings_by_name();
-    let restarted = restore(model.clone(), seen_at(&model, &[], at(1)), Arc::default(), 1, &told);
+    let standings = reloaded.standings_by_name();
+    let restarted = restore(model.clone(), seen_at(&model, &[], at(1)), Arc::default(), 1, &standings);
     assert_eq!(given(&restarted, "one"), ["both"]);
     let forgotten = restore(model.clone(), seen_at(&model, &[], at(1)), Arc::default(), 1, &[]);
     assert_eq!(given(&forgotten, "one"), ["a"]);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{cell, first, model, view};
 use crate::model::{AffinityNet, CheckId, Model, Moment, PolicyId, Recovery, WorldView};
 use crate::placing::ClientNet;
-use crate::snapshot::{Identity, Publisher, Snapshot};
+use crate::snapshot::{Identity, Publisher, Retained, Snapshot};
 use crate::steering::Given;
 
 fn at(millis: u64) -> Moment {
@@ -34,7 +34,7 @@ fn ramps(a: &str, b: &str) -> Arc<Model> {
 /// A process whose first view is at 0, in which `down` are down.
 fn begun(model: &Arc<Model>, down: &[&str]) -> Publisher {
     let mut publisher = Publisher::new(first(model, &[]));
-    publisher.begin(view(model, down), &[], &[]);
+    publisher.begin(view(model, down), &Retained::default());
     publisher
 }
 
@@ -137,18 +137,21 @@ fn a_ramp_goes_on_over_a_restart() {
     let mut publisher = begun(&model, &["a", "b"]);
     observe(&mut publisher, &["b"], at(1_000));
     let before = observe(&mut publisher, &[], at(51_000));
-    let told = before.recoveries();
-    let named: Vec<_> = told.iter().map(|told| (&*told.zone, &*told.endpoint, &*told.rtype, told.since)).collect();
+    let recoveries = before.recoveries();
+    let named: Vec<_> = recoveries.iter().map(|r| (&*r.zone, &*r.endpoint, &*r.rtype, r.since)).collect();
     assert_eq!(named, [("t.example.", "a", "A", at(1_000)), ("t.example.", "b", "A", at(51_000))]);
     let restarted = |down: &[&str], now| {
         let mut publisher = Publisher::new(first(&model, &[]));
-        publisher.begin(WorldView { at: now, ..view(&model, down) }, &[], &told);
+        publisher.begin(
+            WorldView { at: now, ..view(&model, down) },
+            &Retained { recoveries: recoveries.clone(), ..Retained::default() },
+        );
         publisher
     };
     let served = |publisher: &Publisher| publisher.snapshots().load_full();
     let again = served(&restarted(&[], at(91_000)));
     assert_eq!([part(&again, "one"), part(&again, "two")], [33, 20]);
-    assert_eq!(again.recoveries(), told);
+    assert_eq!(again.recoveries(), recoveries);
     let mut down = restarted(&["a"], at(91_000));
     assert_eq!(served(&down).recoveries().len(), 1, "down again");
     assert_eq!(part(&observe(&mut down, &[], at(92_000)), "one"), 5);

@@ -1,0 +1,131 @@
+//! From the ids of one model to those of the next. A name is the same where its owner is, an endpoint or a pool where its
+//! zone and its name are, and a class of clients where its policy describes it in the same words. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::FixedState;
+
+use crate::model::{EndpointId, Facet, MemberRef, Model, PolicyId, PoolId};
+use crate::snapshot::placing::Placing;
+use crate::snapshot::{Group, LocalClass, Snapshot};
+use crate::steering::{Decision, Distribution, Share, Tier};
+use crate::wire::Name;
+
+/// Keys are from our own files, so a fast hash without a secret is enough.
+pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
+
+/// The endpoints of a model by zone and name.
+pub(crate) fn endpoints_by_name(model: &Model) -> Map<(&Name, &str), EndpointId> {
+    let endpoints = model.endpoints.iter().zip(0..);
+    endpoints.map(|(endpoint, id)| ((&model.zone(endpoint.zone).apex, &*endpoint.name), EndpointId(id))).collect()
+}
+
+/// What a member of a pool is called.
+pub(crate) fn member_name(model: &Model, member: MemberRef) -> &str {
+    match member {
+        MemberRef::Endpoint(id) => &model.endpoint(id).name,
+        MemberRef::Pool(id) => &model.pool(id).name,
+    }
+}
+
+/// The steered names and pools of a model, by the text of their zone and their own name.
+pub(crate) struct Names<'m> {
+    zones: Map<String, &'m Name>,
+    policies: Map<(&'m Name, &'m str), PolicyId>,
+    pools: Map<(&'m Name, &'m str), PoolId>,
+}
+
+impl<'m> Names<'m> {
+    pub(crate) fn of(model: &'m Model) -> Names<'m> {
+        let names = model.zones.iter().flat_map(|zone| zone.steered.iter().map(move |name| (&zone.apex, name)));
+        Names {
+            zones: model.zones.iter().map(|zone| (zone.apex.to_string(), &zone.apex)).collect(),
+            policies: names.map(|(apex, name)| ((apex, name.label.as_str()), name.policy)).collect(),
+            pools: pools_by_name(model),
+        }
+    }
+
+    /// The policy of a name, and one of the pools of its zone.
+    pub(crate) fn policy_and_pool(&self, zone: &str, name: &str, pool: &str) -> Option<(PolicyId, PoolId)> {
+        let apex = *self.zones.get(zone)?;
+        Some((*self.policies.get(&(apex, name))?, *self.pools.get(&(apex, pool))?))
+    }
+}
+
+/// Every pool that some policy uses, by its zone, which is its policy's, and its name.
+fn pools_by_name(model: &Model) -> Map<(&Name, &str), PoolId> {
+    let (mut named, mut seen) = (Map::default(), HashSet::<PoolId, FixedState>::default());
+    for policy in &model.policies {
+        let mut left: Vec<MemberRef> = policy.roots().collect();
+        while let Some(member) = left.pop() {
+            let MemberRef::Pool(id) = member else { continue };
+            if seen.insert(id) {
+                let pool = model.pool(id);
+                named.insert((&model.zone(policy.zone).apex, pool.name.as_str()), id);
+                left.extend(pool.members.iter().map(|member| member.to));
+            }
+        }
+    }
+    named
+}
+
+/// From the ids of a new model to the decisions of the snapshot before it.
+pub(crate) struct Remap<'a> {
+    from: &'a Snapshot,
+    /// New policy to old, and the group of the new one.
+    policies: Map<PolicyId, (PolicyId, Group)>,
+    /// For an old group and a new one: by new class, the old class with the same words.
+    classes: Map<(Group, Group), Vec<Option<LocalClass>>>,
+    /// Old to new.
+    endpoints: Map<EndpointId, EndpointId>,
+}
+
+impl<'a> Remap<'a> {
+    pub(crate) fn between(from: &'a Snapshot, to: &Model, placing: &Placing) -> Remap<'a> {
+        let policies: Map<PolicyId, (PolicyId, Group)> =
+            policies(&from.model, to).map(|(new, old)| (new, (old, placing.group(new)))).collect();
+        let mut classes = Map::default();
+        for (&new, &(old, group)) in &policies {
+            classes.entry((from.group(old), group)).or_insert_with(|| {
+                let old = from.placing.locals(old);
+                placing.locals(new).words.iter().map(|words| old.called(words)).collect()
+            });
+        }
+        let new = endpoints_by_name(to);
+        let old = endpoints_by_name(&from.model).into_iter();
+        let endpoints = old.filter_map(|(name, id)| Some((id, *new.get(&name)?))).collect();
+        Remap { from, policies, classes, endpoints }
+    }
+
+    /// The old decision for the same clients. Where one decision held for all clients, it held for these.
+    pub(crate) fn decision(&self, policy: PolicyId, facet: Facet, class: LocalClass) -> Option<&Decision> {
+        let &(old, group) = self.policies.get(&policy)?;
+        let facet = self.from.policies.get(old)?.iter().find(|of| of.facet == facet)?;
+        let same = self.classes.get(&(self.from.group(old), group))?.get(usize::from(class.0)).copied().flatten();
+        let cell = match same {
+            Some(class) => facet.cell(class),
+            None => facet.cells.first().filter(|_| facet.cells.len() == 1),
+        };
+        cell.map(|cell| cell.decision())
+    }
+
+    /// An old distribution in the new ids, without the endpoints that are gone; `None` where all are.
+    pub(crate) fn distribution(&self, old: &Distribution) -> Option<Distribution> {
+        let share = |share: &Share| {
+            let endpoints: Vec<_> = share.endpoints.iter().filter_map(|id| self.endpoints.get(id).copied()).collect();
+            (!endpoints.is_empty()).then(|| Share { endpoints, ..share.clone() })
+        };
+        let tier = |tier: &Tier| Tier { shares: tier.shares.iter().filter_map(share).collect() };
+        let tiers: Vec<Tier> = old.tiers.iter().map(tier).filter(|tier| !tier.shares.is_empty()).collect();
+        (!tiers.is_empty()).then_some(Distribution { tiers, blanks: Vec::new(), ..*old })
+    }
+}
+
+/// New policies, each with the old one of a name with the same owner.
+fn policies<'m>(from: &'m Model, to: &'m Model) -> impl Iterator<Item = (PolicyId, PolicyId)> {
+    fn steered(model: &Model) -> impl Iterator<Item = (&Name, PolicyId)> {
+        model.zones.iter().flat_map(|zone| &zone.steered).map(|name| (&name.owner, name.policy))
+    }
+    let old: Map<&Name, PolicyId> = steered(from).collect();
+    steered(to).filter_map(move |(owner, policy)| Some((policy, *old.get(owner)?)))
+}

@@ -1,0 +1,125 @@
+//! What a decision gets from the one before it: the last good answer, and the choices that resist change.
+//!
+//! - Within a generation both are in the cell that is decided again ([`of_cell`]).
+//! - Over a reload the choices come from the snapshot before by name, and the last good answer by [`Remap`].
+//! - After a restart the choices come from the state directory by name; there is no last good answer.
+
+use std::borrow::Cow;
+
+use crate::model::{Facet, Model, PolicyId, PoolId};
+use crate::snapshot::placing::{Locals, Placing};
+use crate::snapshot::policies::PolicyCells;
+use crate::snapshot::remap::{Map, Names, Remap};
+use crate::snapshot::retained::{ANY, NamedChoice};
+use crate::snapshot::{LocalClass, NamedStanding, Snapshot};
+use crate::steering::{Decision, Distribution, Given, Memory, Standing};
+
+/// What one policy, facet and class gets from the decision before.
+#[derive(Default)]
+pub(crate) struct CellMemory<'a> {
+    last_good: Option<Cow<'a, Distribution>>,
+    standings: Cow<'a, [Standing]>,
+}
+
+impl CellMemory<'_> {
+    /// The same without the choices of the pools in question that have a challenger.
+    pub(crate) fn without_incumbents(mut self, is_in_question: impl Fn(PoolId) -> bool) -> Self {
+        let stays = |standing: &Standing| standing.challenger.is_none() || !is_in_question(standing.pool);
+        self.standings = self.standings.iter().filter(|standing| stays(standing)).cloned().collect();
+        self
+    }
+
+    pub(crate) fn memory(&self) -> Memory<'_> {
+        Memory { last_good: self.last_good.as_deref(), standings: &self.standings }
+    }
+}
+
+/// What the cells of the same model have for the next decision.
+pub(crate) fn of_cell(cells: &PolicyCells, facet: Facet, class: LocalClass) -> CellMemory<'_> {
+    let cell = cells.iter().find(|of| of.facet == facet).and_then(|of| of.cell(class));
+    let of = |decision| CellMemory {
+        last_good: last_good(decision).map(Cow::Borrowed),
+        standings: Cow::Borrowed(&decision.standings),
+    };
+    cell.map(|cell| of(cell.decision())).unwrap_or_default()
+}
+
+fn last_good(decision: &Decision) -> Option<&Distribution> {
+    match &decision.given {
+        Given::Endpoints(distribution) if decision.is_good => Some(distribution),
+        Given::Endpoints(_) | Given::Static | Given::Nodata => decision.last_good.as_ref(),
+    }
+}
+
+/// What a new model starts with, in its ids. What it no longer has is left out.
+#[derive(Default)]
+pub(crate) struct Restored<'a> {
+    /// With the words of the class that each choice is for.
+    standings: Map<(PolicyId, Facet), Vec<(String, Standing)>>,
+    before: Option<Remap<'a>>,
+}
+
+impl<'a> Restored<'a> {
+    /// After a restart.
+    pub(crate) fn from_file(standings: &[NamedStanding], model: &Model) -> Restored<'static> {
+        let choices = standings.iter().map(|standing| NamedChoice::from(standing.clone())).collect();
+        Restored { standings: in_ids(choices, model), before: None }
+    }
+
+    /// Over a reload.
+    pub(crate) fn from_snapshot(before: &'a Snapshot, model: &Model, placing: &Placing) -> Restored<'a> {
+        let standings = in_ids(before.choices_by_name(), model);
+        Restored { standings, before: Some(Remap::between(before, model, placing)) }
+    }
+
+    /// What one cell of the new model starts with.
+    pub(crate) fn memory(
+        &self,
+        policy: PolicyId,
+        locals: &Locals,
+        facet: Facet,
+        class: LocalClass,
+    ) -> CellMemory<'static> {
+        let last_good = self.before.as_ref().and_then(|before| {
+            let old = last_good(before.decision(policy, facet, class)?)?;
+            before.distribution(old)
+        });
+        let standings = self.standings(policy, facet, &locals.words[usize::from(class.0)]);
+        CellMemory { last_good: last_good.map(Cow::Owned), standings: Cow::Owned(standings) }
+    }
+
+    fn standings(&self, policy: PolicyId, facet: Facet, class: &str) -> Vec<Standing> {
+        let of_facet = |facet| self.standings.get(&(policy, facet)).map(Vec::as_slice);
+        let standings = match facet {
+            // Older files have this choice by address type: it was not yet made once for all types.
+            Facet::Alias => of_facet(facet).or_else(|| of_facet(Facet::V4)).or_else(|| of_facet(Facet::V6)),
+            Facet::V4 | Facet::V6 | Facet::Srv | Facet::Https | Facet::Svcb => of_facet(facet),
+        };
+        let is_for_class = |of: &str| of == class || of == ANY;
+        let of_class = standings.unwrap_or_default().iter().filter(|(of, _)| is_for_class(of));
+        of_class.map(|(_, standing)| standing.clone()).collect()
+    }
+}
+
+/// Choices by policy and facet, in the ids of a model.
+fn in_ids(choices: Vec<NamedChoice>, model: &Model) -> Map<(PolicyId, Facet), Vec<(String, Standing)>> {
+    let mut standings: Map<(PolicyId, Facet), Vec<(String, Standing)>> = Map::default();
+    if choices.is_empty() {
+        return standings;
+    }
+    let names = Names::of(model);
+    for choice in choices {
+        let NamedStanding { zone, name, rtype, class, pool, .. } = &choice.standing;
+        let remapped = names.policy_and_pool(zone, name, pool).and_then(|(policy, pool)| {
+            let facet = model.policy(policy).decided_facets().find(|facet| facet.as_str() == rtype)?;
+            Some(((policy, facet), choice.in_ids(pool, model)?))
+        });
+        let Some((key, standing)) = remapped else { continue };
+        let of_facet = standings.entry(key).or_default();
+        // Names that share a policy have a row each.
+        if !of_facet.iter().any(|(of, known)| of == class && known.pool == standing.pool) {
+            of_facet.push((class.clone(), standing));
+        }
+    }
+    standings
+}
