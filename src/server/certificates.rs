@@ -1,15 +1,14 @@
-//! The certificate of the moment, shown by DoT, DoH and DoQ alike: one pointer that the daemon swaps when the files
-//! change, so that the next handshake has the new one and no connection is lost. Reads no file.
+//! The current certificate of DoT, DoH and DoQ: one pointer that the daemon swaps when the files change. The next
+//! handshake has the new certificate, and no connection is lost. Reads no file.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SupportedProtocolVersion};
 use x509_parser::parse_x509_certificate;
 
-/// The certificate that new connections are shown; while there is none, none is accepted.
+/// The certificate that new connections are shown. Without one, no connection is accepted.
 #[derive(Debug)]
 pub struct Certificates {
     current: ArcSwapOption<CertifiedKey>,
@@ -35,24 +34,8 @@ impl Certificates {
 }
 
 impl ResolvesServerCert for Certificates {
-    /// The same for every name: whoever asks a name server by address names none.
+    /// The same for every name: clients that know a name server by its address name none.
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.current.load_full()
     }
-}
-
-/// TLS for one protocol. Without early data, whose repeats a server would have to tell from the original (RFC 9250, 4.5).
-pub(super) fn server_config(
-    certificates: Arc<Certificates>,
-    alpn: &[u8],
-    versions: &[&'static SupportedProtocolVersion],
-) -> ServerConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .expect("ring has cipher suites for TLS 1.2 and 1.3")
-        .with_no_client_auth()
-        .with_cert_resolver(certificates);
-    config.alpn_protocols = vec![alpn.to_vec()];
-    config
 }

@@ -333,7 +333,7 @@ fn the_check_of_fenced_words_finds_them() {
         &[("answer.rs", "use hickory_server::Server;")],
         &["only server/streams"],
     );
-    check("hickory at home", check_fenced_words, &[("server/streams/dot.rs", "use hickory_server::net;")], &[]);
+    check("hickory at home", check_fenced_words, &[("server/streams/tls.rs", "use hickory_server::server;")], &[]);
     check("quinn elsewhere", check_fenced_words, &[("answer.rs", "use quinn::Endpoint;")], &["only server/streams"]);
     check("quinn at home", check_fenced_words, &[("server/streams/quic.rs", "use quinn::Endpoint;")], &[]);
     check("unsafe elsewhere", check_fenced_words, &[("server/udp.rs", "\nunsafe { f() }")], &["src/server/udp.rs:2"]);

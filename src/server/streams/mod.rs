@@ -3,10 +3,9 @@
 //! are many is for [`limit`](super::limit). No listener ends before it is told to.
 
 mod accept;
-mod dot;
+mod framed;
 mod https;
 mod quic;
-mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -103,7 +102,8 @@ impl Serving {
 /// Serves plain TCP (RFC 7766, RFC 9210) until `stop`.
 pub(crate) async fn serve_tcp(listener: TcpListener, serving: Serving, stop: CancellationToken) {
     let ended = stop.clone();
-    let converse = |accepted: accept::Accepted, serving| tcp::connection(accepted, serving, ended.clone());
+    let converse =
+        |accepted: accept::Accepted, serving| framed::converse(accepted, Transport::Tcp, serving, ended.clone());
     accept::serve(listener, (serving, Transport::Tcp), stop, converse).await;
 }
 

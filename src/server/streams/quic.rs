@@ -17,11 +17,11 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{drain, seat};
-use super::tcp::{Next, next_message};
-use super::{AT_ONCE, DRAIN, HANDSHAKE, IDLE, LONGEST, MESSAGE, Serving, WRITE, push_framed};
+use super::framed::{NextMessage, next_message};
+use super::{AT_ONCE, DRAIN, HANDSHAKE, IDLE, LONGEST, MESSAGE, Serving, WRITE, push_framed, tls};
 use crate::answer::Transport;
 use crate::clock;
-use crate::server::certificates::{Certificates, server_config};
+use crate::server::certificates::Certificates;
 use crate::server::counters::Dropped;
 
 /// Handshakes at a time; above them clients are turned away. Half of the connections that we keep.
@@ -65,8 +65,7 @@ pub(crate) async fn serve(
 }
 
 fn endpoint(socket: &UdpSocket, certificates: Arc<Certificates>) -> io::Result<Endpoint> {
-    let tls = server_config(certificates, b"doq", &[&rustls::version::TLS13]);
-    let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+    let crypto = QuicServerConfig::try_from(tls::server_config(certificates, b"doq")?).map_err(io::Error::other)?;
     let mut transport = TransportConfig::default();
     transport
         .max_concurrent_bidi_streams(VarInt::from_u32(AT_ONCE))
@@ -213,11 +212,11 @@ async fn read_message(receive: &mut RecvStream) -> Result<Vec<u8>, End> {
     loop {
         match next_message(&inbox) {
             // Streams tell messages apart: an identifier would only be one more way to be recognised (RFC 9250, 4.2.1).
-            Next::Whole(message) if inbox.len() == 2 + message.len() && message.starts_with(&[0, 0]) => {
+            NextMessage::Whole(message) if inbox.len() == 2 + message.len() && message.starts_with(&[0, 0]) => {
                 return Ok(message.to_vec());
             }
-            Next::Whole(_) | Next::BadLength => return Err(End::Violation),
-            Next::Part { .. } => {}
+            NextMessage::Whole(_) | NextMessage::BadLength => return Err(End::Violation),
+            NextMessage::Part { .. } => {}
         }
         match receive.read_chunk(2 + LONGEST, true).await {
             Ok(Some(chunk)) => inbox.extend_from_slice(&chunk.bytes),

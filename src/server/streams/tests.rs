@@ -193,7 +193,7 @@ async fn a_message_is_the_same_octets_whatever_carries_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dot_answers_in_order_and_says_goodbye() {
+async fn dot_answers_in_order_and_ends_with_a_close_notify() {
     let scene = Scene::start().await;
     // A client that names no protocol is taken too (RFC 7858, 3.2 asks for none).
     let mut tls = scene.over_tls(Encrypted::Tls, &[]).await.unwrap();
@@ -201,8 +201,22 @@ async fn dot_answers_in_order_and_says_goodbye() {
     assert!(exchange_tls(&mut tls, &stream, stream.len()).await == stream);
     scene.stop.cancel();
     let mut rest = Vec::new();
-    timeout(PATIENCE, tls.read_to_end(&mut rest)).await.expect("an end").expect("an end that TLS tells");
+    timeout(PATIENCE, tls.read_to_end(&mut rest)).await.expect("an end").expect("a normal end of TLS");
     assert!(rest.is_empty());
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dot_ends_after_a_length_that_no_query_has_and_counts_it() {
+    let scene = Scene::start().await;
+    let mut tls = scene.over_tls(Encrypted::Tls, &[b"dot"]).await.unwrap();
+    let good = framed(&[5; 12]);
+    tls.write_all(&[&good[..], &[0, 11], &[0; 11]].concat()).await.unwrap();
+    tls.flush().await.unwrap();
+    let mut replies = Vec::new();
+    timeout(PATIENCE, tls.read_to_end(&mut replies)).await.expect("an end").expect("a normal end of TLS");
+    assert_eq!(replies, good);
+    scene.wait_dropped(Dropped::BadLength, 1).await;
     scene.end().await;
 }
 

@@ -1,8 +1,12 @@
-//! TLS under DoT and DoH: the handshake in bounded time, and what a certificate that changes while we serve takes.
-//! DoT goes on in [`dot`](super::dot), DoH in [`https`](super::https).
+//! TLS below DoT, DoH and DoQ: its settings, from hickory-server's helper for DNS servers, and the handshake of DoT and
+//! DoH in bounded time. A certificate that changes is shown from the next handshake on. After the handshake DoT goes on
+//! in [`framed`](super::framed), DoH in [`https`](super::https).
 
+use std::io;
 use std::sync::Arc;
 
+use hickory_server::server::default_tls_server_config;
+use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -10,19 +14,28 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::Accepted;
-use super::{HANDSHAKE, Serving, dot};
-use crate::server::certificates::{Certificates, server_config};
+use super::{HANDSHAKE, Serving, framed};
+use crate::answer::Transport;
+use crate::server::certificates::Certificates;
 use crate::server::counters::Dropped;
 
-/// Accepts TLS 1.2 and 1.3 with the certificate of the moment; a client that names protocols must name `alpn`.
+/// TLS 1.2 and 1.3 for one protocol, with the certificate of the moment. A client that names protocols must name `alpn`.
+/// Without early data, whose repeats a server could not tell from the original (RFC 9250, 4.5). An error means that the
+/// TLS library has no cipher suites for these versions, which `ring` has.
+pub(super) fn server_config(certificates: Arc<Certificates>, alpn: &[u8]) -> io::Result<ServerConfig> {
+    default_tls_server_config(alpn, certificates)
+}
+
+/// Accepts connections of one protocol.
 pub(super) fn acceptor(certificates: Arc<Certificates>, alpn: &[u8]) -> TlsAcceptor {
-    TlsAcceptor::from(Arc::new(server_config(certificates, alpn, rustls::ALL_VERSIONS)))
+    let config = server_config(certificates, alpn).expect("ring has cipher suites for TLS 1.2 and 1.3");
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Serves one connection of DoT until it ends, is displaced, or `stop`.
 pub(super) async fn connection(accepted: Accepted, acceptor: TlsAcceptor, serving: Serving, stop: CancellationToken) {
     let Some(accepted) = shake_hands(accepted, &acceptor, &serving).await else { return };
-    dot::converse(accepted, serving, stop).await;
+    framed::converse(accepted, Transport::Tls, serving, stop).await;
 }
 
 /// The handshake; `None` where there is no connection any more.

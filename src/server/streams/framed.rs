@@ -1,5 +1,6 @@
-//! The conversation of plain TCP (RFC 7766, RFC 9210): reads messages, each behind its length in two octets, and
-//! writes the replies in their order. Everything that a client can hold back or pile up has a bound in time and octets.
+//! Messages on a stream of octets, each behind its length in two octets: plain TCP (RFC 7766, RFC 9210) and DoT (RFC
+//! 7858), which differ only in what carries the octets. Replies are written in the order of their messages. Everything
+//! that a client can delay or accumulate has a bound in time and octets.
 
 use std::net::SocketAddr;
 
@@ -20,18 +21,14 @@ const READ: usize = 4096;
 /// Replies are written when there are so many octets of them, so that one connection holds at most this and a reply.
 const WRITE_AT: usize = 16 << 10;
 
-/// Serves one connection of plain TCP until it ends, is displaced, or `stop`.
-pub(super) async fn connection(accepted: Accepted, serving: Serving, stop: CancellationToken) {
-    converse(accepted, serving, stop).await;
-}
-
-/// Serves one connection, whatever carries its octets.
-async fn converse<S>(accepted: Accepted<S>, serving: Serving, stop: CancellationToken)
+/// Serves one connection until it ends, is displaced, or `stop`.
+pub(super) async fn converse<S>(accepted: Accepted<S>, transport: Transport, serving: Serving, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Accepted { stream, source, seat } = accepted;
-    let mut conversation = Conversation { stream, source, seat: &seat, serving: &serving, inbox: Vec::new() };
+    let mut conversation =
+        Conversation { stream, transport, source, seat: &seat, serving: &serving, inbox: Vec::new() };
     let end = tokio::select! {
         end = conversation.run(&stop) => end,
         () = seat.displaced() => End::Left,
@@ -41,7 +38,8 @@ where
         End::Stalled => serving.counters.dropped(Dropped::Stalled, 1),
         End::BadLength => serving.counters.dropped(Dropped::BadLength, 1),
     }
-    // Half closed, so that replies under way are not cut off. A client that takes no end is left.
+    // Our half only, so that replies under way are not cut off. TLS sends its close_notify here, so that the client can
+    // tell a normal end from an attack. A client that does not take it in time is abandoned.
     let _ = timeout(DRAIN, conversation.stream.shutdown()).await;
 }
 
@@ -52,16 +50,16 @@ enum End {
     Left,
     /// The client stopped in the middle of a message, or took no replies.
     Stalled,
-    /// A length below a header's: what follows can't be made out.
+    /// A length below a header's: where the next message begins is unknown.
     BadLength,
 }
 
-/// What the messages in the inbox have come to.
+/// What to do after the whole messages in the inbox were answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     /// All whole messages are answered; the next is to be read.
     NeedsInput,
-    /// There are replies enough to be written first.
+    /// There are enough replies to write before more messages are answered.
     NeedsOutput,
     /// See [`End::BadLength`].
     BadLength,
@@ -69,6 +67,7 @@ enum Progress {
 
 struct Conversation<'a, S> {
     stream: S,
+    transport: Transport,
     source: SocketAddr,
     seat: &'a Seat,
     serving: &'a Serving,
@@ -99,17 +98,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
         }
     }
 
-    /// Answers the whole messages in the inbox, in order, and takes them out.
+    /// Answers the whole messages in the inbox, in order, and removes them.
     fn answer_inbox(&mut self, outbox: &mut Vec<u8>) -> Progress {
         let mut done = 0;
         let progress = loop {
             match next_message(&self.inbox[done..]) {
-                Next::Whole(message) => {
+                NextMessage::Whole(message) => {
                     done += 2 + message.len();
                     self.answer_message(message, outbox);
                 }
-                Next::Part { .. } => break Progress::NeedsInput,
-                Next::BadLength => break Progress::BadLength,
+                NextMessage::Part { .. } => break Progress::NeedsInput,
+                NextMessage::BadLength => break Progress::BadLength,
             }
             if outbox.len() >= WRITE_AT {
                 break Progress::NeedsOutput;
@@ -123,12 +122,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
     }
 
     fn answer_message(&self, packet: &[u8], outbox: &mut Vec<u8>) {
-        let answered = self.serving.answer(packet, self.source, Transport::Tcp, |reply| push_framed(reply, outbox));
-        // Silence is an answer too: nothing is written.
+        let answered = self.serving.answer(packet, self.source, self.transport, |reply| push_framed(reply, outbox));
+        // No reply means that nothing is written.
         answered.unwrap_or_default();
     }
 
-    /// Reads until the inbox begins with a whole message or a length that can't be.
+    /// Reads until the inbox begins with a whole message or an invalid length.
     async fn read_message(&mut self, stop: &CancellationToken) -> Result<(), End> {
         tokio::select! {
             () = stop.cancelled() => Err(End::Left),
@@ -147,7 +146,7 @@ async fn read_message(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Vec<u8>
         timeout(IDLE, read_some(stream, inbox, READ)).await.map_err(|_| End::Left)??;
     }
     let rest = async {
-        while let Next::Part { missing } = next_message(inbox) {
+        while let NextMessage::Part { missing } = next_message(inbox) {
             read_some(stream, inbox, missing.max(READ)).await?;
         }
         Ok(())
@@ -164,9 +163,9 @@ async fn read_some(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Vec<u8>, r
     }
 }
 
-/// What a run of octets begins with.
+/// What some octets begin with.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next<'a> {
+pub(super) enum NextMessage<'a> {
     /// A whole message, without its length.
     Whole(&'a [u8]),
     /// Less than one: at least `missing` octets are still to come.
@@ -175,13 +174,13 @@ pub(super) enum Next<'a> {
     BadLength,
 }
 
-pub(super) fn next_message(octets: &[u8]) -> Next<'_> {
-    let [high, low, rest @ ..] = octets else { return Next::Part { missing: 2 - octets.len() } };
+pub(super) fn next_message(octets: &[u8]) -> NextMessage<'_> {
+    let [high, low, rest @ ..] = octets else { return NextMessage::Part { missing: 2 - octets.len() } };
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     match rest.get(..length) {
-        _ if length < SHORTEST => Next::BadLength,
-        Some(message) => Next::Whole(message),
-        None => Next::Part { missing: length - rest.len() },
+        _ if length < SHORTEST => NextMessage::BadLength,
+        Some(message) => NextMessage::Whole(message),
+        None => NextMessage::Part { missing: length - rest.len() },
     }
 }
 
@@ -214,14 +213,21 @@ mod tests {
         stop: CancellationToken,
     }
 
-    /// A connection to [`echo`] whose pipe holds `room` octets each way.
+    /// What carries framed messages.
+    const FRAMED: [Transport; 2] = [Transport::Tcp, Transport::Tls];
+
+    /// A connection of plain TCP to [`echo`] whose pipe has `room` octets each way.
     fn connect(room: usize) -> Scene {
+        connect_over(Transport::Tcp, room)
+    }
+
+    fn connect_over(transport: Transport, room: usize) -> Scene {
         let (client, server) = duplex(room);
         let (counters, stop) = (Counters::new(), CancellationToken::new());
         let serving = Serving::new(Arc::new(echo), counters.shared());
         let source: SocketAddr = ([192, 0, 2, 1], 4242).into();
         let (seat, _) = serving.connections.admit(source.ip(), clock::now());
-        let task = tokio::spawn(converse(Accepted { stream: server, source, seat }, serving, stop.clone()));
+        let task = tokio::spawn(converse(Accepted { stream: server, source, seat }, transport, serving, stop.clone()));
         Scene { client, task, counters, stop }
     }
 
@@ -234,19 +240,19 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_told_apart_at_every_octet() {
+    fn messages_are_separated_at_every_octet() {
         let stream = [framed(&[1; 12]), framed(&[2; 300])].concat();
         for end in 0..stream.len() {
             let expected = match end {
-                0..2 => Next::Part { missing: 2 - end },
-                2..14 => Next::Part { missing: 14 - end },
-                14.. => Next::Whole(&stream[2..14]),
+                0..2 => NextMessage::Part { missing: 2 - end },
+                2..14 => NextMessage::Part { missing: 14 - end },
+                14.. => NextMessage::Whole(&stream[2..14]),
             };
             assert_eq!(next_message(&stream[..end]), expected, "{end} octets");
         }
-        assert_eq!(next_message(&stream[14..20]), Next::Part { missing: 296 });
+        assert_eq!(next_message(&stream[14..20]), NextMessage::Part { missing: 296 });
         for short in 0..12 {
-            assert_eq!(next_message(&[0, short, 0]), Next::BadLength, "a length of {short}");
+            assert_eq!(next_message(&[0, short, 0]), NextMessage::BadLength, "a length of {short}");
         }
     }
 
@@ -287,15 +293,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_half_sent_message_ends_the_connection_in_bounded_time_even_when_it_drips() {
-        let mut scene = connect(1 << 10);
-        let began = clock_of_tokio();
-        scene.client.write_all(&[0, 100, 1]).await.unwrap();
-        while scene.client.write_all(&[1]).await.is_ok() {
-            sleep(Duration::from_millis(500)).await;
-            assert!(clock_of_tokio() < began + 2 * MESSAGE, "an octet now and then keeps it open");
+        for transport in FRAMED {
+            let mut scene = connect_over(transport, 1 << 10);
+            let began = clock_of_tokio();
+            scene.client.write_all(&[0, 100, 1]).await.unwrap();
+            while scene.client.write_all(&[1]).await.is_ok() {
+                sleep(Duration::from_millis(500)).await;
+                assert!(clock_of_tokio() < began + 2 * MESSAGE, "an octet now and then keeps it open");
+            }
+            scene.task.await.unwrap();
+            assert_eq!(count(&scene.counters, Dropped::Stalled), 1, "{transport:?}");
         }
-        scene.task.await.unwrap();
-        assert_eq!(count(&scene.counters, Dropped::Stalled), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -316,25 +324,30 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_no_replies_is_closed_and_held_to_what_fits_the_bounds() {
-        let mut scene = connect(1 << 10);
-        let message = framed(&[9; 4000]);
-        while let Ok(Ok(())) = timeout(2 * WRITE, scene.client.write_all(&message)).await {}
-        scene.task.await.unwrap();
-        assert_eq!(count(&scene.counters, Dropped::Stalled), 1);
-        let answered = scene.counters.totals().queries[0].2 as usize;
-        assert!(answered <= 2 + WRITE_AT / message.len(), "{answered} replies were piled up");
+        for transport in FRAMED {
+            let mut scene = connect_over(transport, 1 << 10);
+            let message = framed(&[9; 4000]);
+            while let Ok(Ok(())) = timeout(2 * WRITE, scene.client.write_all(&message)).await {}
+            scene.task.await.unwrap();
+            assert_eq!(count(&scene.counters, Dropped::Stalled), 1, "{transport:?}");
+            let answered = scene.counters.totals().queries[0].2 as usize;
+            assert!(answered <= 2 + WRITE_AT / message.len(), "{answered} replies were accumulated");
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_length_that_no_query_has_closes_the_connection_after_the_replies_before_it() {
-        let mut scene = connect(1 << 10);
-        let good = framed(&[5; 12]);
-        scene.client.write_all(&[&good[..], &[0, 11], &[0; 11]].concat()).await.unwrap();
-        let mut replies = Vec::new();
-        scene.client.read_to_end(&mut replies).await.unwrap();
-        assert_eq!(replies, good);
-        scene.task.await.unwrap();
-        assert_eq!(count(&scene.counters, Dropped::BadLength), 1);
+        for transport in FRAMED {
+            let mut scene = connect_over(transport, 1 << 10);
+            let good = framed(&[5; 12]);
+            scene.client.write_all(&[&good[..], &[0, 11], &[0; 11]].concat()).await.unwrap();
+            let mut replies = Vec::new();
+            scene.client.read_to_end(&mut replies).await.unwrap();
+            assert_eq!(replies, good);
+            scene.task.await.unwrap();
+            assert_eq!(count(&scene.counters, Dropped::BadLength), 1, "{transport:?}");
+            assert_eq!(scene.counters.totals().queries, [(transport, 0, 1)]);
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the tests' paused clock, which is not the world's")]
