@@ -274,7 +274,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server: Server = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let stop = tokio_util::sync::CancellationToken::new();
-        let state = crate::control::fixture::world().state;
+        let state = crate::control::test_world::world().state;
         let task = tokio::spawn(crate::control::serve(listener, crate::control::router(state), stop.clone()));
         let (found, refused) =
             tokio::task::spawn_blocking(move || (server.get("/v1/status"), server.get("/v1/nothing"))).await.unwrap();

@@ -153,7 +153,7 @@ fn json(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::fixture::{transition, world};
+    use crate::control::test_world::{transition, world};
 
     /// What a client that sends `last` is sent until the stream ends.
     async fn body(response: Response) -> String {

@@ -99,7 +99,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::fixture::transition;
+    use crate::control::test_world::transition;
 
     fn journal(events: u64) -> Journal {
         let journal = Journal::new("ns1", 4, 0);

@@ -7,8 +7,6 @@ pub mod command;
 mod events;
 pub mod explain;
 pub mod failback;
-#[cfg(test)]
-pub(crate) mod fixture;
 mod heartbeat;
 mod http;
 mod journal;
@@ -23,6 +21,8 @@ mod serve;
 pub mod simulate;
 pub mod status;
 pub mod target;
+#[cfg(test)]
+pub(crate) mod test_world;
 #[cfg(test)]
 mod tests;
 pub mod unanswered;

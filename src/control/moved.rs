@@ -102,7 +102,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::control::fixture;
+    use crate::control::test_world;
     use crate::model::{
         EndpointId, Facet, Health, Member, MemberRef, Model, Override, Pool, PoolId, Steering, WorldView,
     };
@@ -110,7 +110,7 @@ mod tests {
 
     /// `www` gives `fra1` and `plain` alike.
     fn model() -> Model {
-        let mut model = fixture::model();
+        let mut model = test_world::model();
         let member = |id| Member::new(MemberRef::Endpoint(EndpointId(id)), 1);
         model.pools = vec![Pool::new("web", Steering::Weighted, vec![member(0), member(2)])];
         model.policies[0].root = MemberRef::Pool(PoolId(0));
@@ -126,9 +126,9 @@ mod tests {
     #[test]
     fn half_of_the_answers_move_when_one_of_two_goes() {
         let model = Arc::new(model());
-        let mut gone = fixture::view();
+        let mut gone = test_world::view();
         gone.checks[0].health = Health::Down;
-        let (before, after) = (snapshot(&model, fixture::view()), snapshot(&model, gone));
+        let (before, after) = (snapshot(&model, test_world::view()), snapshot(&model, gone));
         let share = |endpoint: &str, before, after| EndpointShare { endpoint: endpoint.into(), before, after };
         let endpoints = vec![share("fra1", 0.5, 0.0), share("plain", 0.5, 1.0)];
         assert_eq!(moved(&before, &after), MovedAnswers { share: 0.5, endpoints, ..MovedAnswers::default() });
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn what_is_taken_out_and_answered_all_the_same_is_told() {
         let model = Arc::new(model());
-        let mut world = fixture::view();
+        let mut world = test_world::view();
         let said = |target: &str| Override {
             target: target.into(),
             state: OverrideState::Drain,
@@ -148,7 +148,7 @@ mod tests {
         };
         let overrides = [(EndpointId(0), Arc::new(said("fra1"))), (EndpointId(2), Arc::new(said("plain")))];
         world.overrides = Arc::new(overrides.into_iter().collect());
-        let (before, after) = (snapshot(&model, fixture::view()), snapshot(&model, world));
+        let (before, after) = (snapshot(&model, test_world::view()), snapshot(&model, world));
         let told = moved(&before, &after);
         let answered: f64 = told.still.iter().map(|still| still.share).sum();
         assert!((answered - 1.0).abs() < SAME || told.unanswered.is_some(), "{told:?}");
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn what_is_down_and_answered_all_the_same_is_told() {
         let model = Arc::new(model());
-        let mut dead = fixture::view();
+        let mut dead = test_world::view();
         dead.checks[0].health = Health::Down;
         let mut forced = dead.clone();
         let said = Override {

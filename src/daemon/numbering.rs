@@ -63,7 +63,7 @@ async fn write(dir: PathBuf, last: u64) -> bool {
 mod tests {
     use super::*;
     use crate::control::JournalEvent;
-    use crate::control::fixture::transition;
+    use crate::control::test_world::transition;
 
     #[tokio::test]
     async fn numbers_go_on_after_a_restart() {

@@ -272,7 +272,7 @@ fn standing(said: Option<&Arc<Override>>, health: Health) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::fixture::{model, view};
+    use crate::control::test_world::{model, view};
 
     fn drain(target: &str, until: Option<f64>) -> OverrideChange {
         let (why, who) = ("rack move".into(), "alice".into());

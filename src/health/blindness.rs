@@ -236,6 +236,6 @@ impl Sight {
 }
 
 #[cfg(test)]
-mod property;
+mod property_tests;
 #[cfg(test)]
 mod tests;

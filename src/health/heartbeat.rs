@@ -214,7 +214,7 @@ fn threshold(monitor: &Monitor) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod rhythm;
+mod rhythm_tests;
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,7 @@ pub mod prober;
 pub mod rtt;
 pub mod schedule;
 #[cfg(test)]
-mod simulation;
+mod test_simulation;
 
 pub use blindness::{Blindness, Contact, Control, Found, Look, Sight};
 pub use damping::{Damping, Flaps};

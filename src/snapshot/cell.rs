@@ -4,7 +4,7 @@
 
 mod affinity;
 #[cfg(test)]
-mod law;
+mod law_tests;
 mod race;
 mod rdata;
 #[cfg(test)]

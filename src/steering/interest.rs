@@ -66,7 +66,7 @@ fn gather(model: &Model, member: MemberRef, seen: &mut HashSet<PoolId>, interest
 mod tests {
     use super::*;
     use crate::model::Steering::{Failover, Geo, Latency, Nearest, Weighted};
-    use crate::steering::world::World;
+    use crate::steering::test_world::World;
 
     /// What matters: `region`, and the places of the selectors.
     #[track_caller]

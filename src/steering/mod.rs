@@ -32,27 +32,27 @@ mod tiers;
 mod up;
 
 #[cfg(test)]
-mod cases;
+mod test_cases;
 #[cfg(test)]
-mod cases_client;
+mod test_cases_client;
 #[cfg(test)]
-mod cases_empty;
+mod test_cases_empty;
 #[cfg(test)]
-mod cases_kind;
+mod test_cases_kind;
 #[cfg(test)]
-mod cases_operator;
+mod test_cases_operator;
 #[cfg(test)]
-mod cases_preference;
+mod test_cases_preference;
 #[cfg(test)]
-mod cases_ramp;
+mod test_cases_ramp;
 #[cfg(test)]
-mod cases_time;
+mod test_cases_time;
 #[cfg(test)]
-mod cases_worlds;
+mod test_cases_worlds;
 #[cfg(test)]
-mod world;
+mod test_decisions;
 #[cfg(test)]
-mod world_told;
+mod test_world;
 
 pub use decision::{
     Challenger, Decision, Distribution, Given, Kind, Memory, Reason, Share, Stage, Standing, Step, Tier,

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use crate::model::{OnEmpty, Steering};
     use crate::steering::Given;
-    use crate::steering::world::World;
+    use crate::steering::test_world::World;
 
     fn web(steering: Steering) -> World {
         let world = World::new().endpoint("a", "eu").endpoint("b", "us").endpoint("c", "ap");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::answer::Transport;
 use crate::control::ReloadStatus;
-use crate::control::fixture::{model, snapshot, transition};
 use crate::control::names::NameStateCache;
+use crate::control::test_world::{model, snapshot, transition};
 use crate::model::{Doubt, Hold};
 use crate::server::{Dropped, Totals};
 use crate::snapshot::Snapshot;

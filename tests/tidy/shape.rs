@@ -1,7 +1,7 @@
 //! The shape of a file: how long it is, how wide its lines are, that it opens with what it is, that nothing is left
-//! unfinished.
+//! unfinished, and that a file of tests has `test` in its path.
 
-use crate::rust_text::has_word;
+use crate::rust_text::{has_word, test_only_files};
 use crate::sources::{Source, check, report};
 
 /// Longest file. Judgment: every file over it in the field's other servers is the one they have most trouble with.
@@ -35,6 +35,11 @@ fn every_file_says_what_it_is() {
 #[test]
 fn nothing_is_left_unfinished() {
     report(check_unfinished);
+}
+
+#[test]
+fn files_of_tests_have_test_in_their_path() {
+    report(check_test_paths);
 }
 
 /// No file over [`MOST_LINES`] but the listed tables, and none listed that isn't.
@@ -84,6 +89,16 @@ fn check_opening(sources: &[Source]) -> Vec<String> {
         .collect()
 }
 
+/// A file that is compiled only for tests has `test` or `tests` as a word of its path.
+fn check_test_paths(sources: &[Source]) -> Vec<String> {
+    let test_only = test_only_files(sources);
+    let is_named = |path: &str| path.split(['/', '_', '.']).any(|word| matches!(word, "test" | "tests"));
+    let unnamed = sources.iter().filter(|s| test_only.contains(&s.path) && !is_named(&s.path));
+    unnamed
+        .map(|s| format!("src/{}: only tests compile it: name it `tests.rs`, `test_X.rs` or `X_tests.rs`", s.path))
+        .collect()
+}
+
 /// No word of unfinished work, in code or comments.
 fn check_unfinished(sources: &[Source]) -> Vec<String> {
     let mut complaints = Vec::new();
@@ -111,6 +126,12 @@ fn the_checks_of_shape_find_what_they_should() {
     check("too wide", check_columns, &[("a.rs", &wide)], &["src/a.rs:2: 121 columns"]);
     let just = format!("//! A file.\n// {}\n", "é".repeat(117));
     check("just right, counted in characters", check_columns, &[("a.rs", &just)], &[]);
+
+    let declared = ("a.rs", "//! A.\n#[cfg(test)]\npub(crate) mod world;\nmod latest;\n");
+    let paths: &[(&str, &str)] = &[declared, ("a/world.rs", ""), ("a/latest.rs", "")];
+    check("a test's file without the word", check_test_paths, paths, &["src/a/world.rs: only tests"]);
+    let named = [("a.rs", "#[cfg(test)]\nmod test_world;\n#[cfg(test)]\nmod tests;\n"), ("a/test_world.rs", "")];
+    check("with it", check_test_paths, &[named[0], named[1], ("a/tests/mod.rs", "")], &[]);
 
     check("no opening", check_opening, &[("a.rs", "use std::fmt;\n")], &["open it with"]);
     check("unfinished", check_unfinished, &[("a.rs", "//! A.\n// TODO: more\n")], &["src/a.rs:2: `TODO`"]);

@@ -8,7 +8,7 @@ mod present;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod whole;
+mod whole_tests;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,10 +1,10 @@
-//! Explanations of the fixture's world, with a region each and nets to place clients.
+//! Explanations of the world of tests, with a region each and nets to place clients.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::control::fixture;
+use crate::control::test_world;
 use crate::model::{
     ClassId, ClientClass, ClientRule, Clients, Member, MemberRef, OnEmpty, Pool, PoolId, Recovery, Rrset, Steering,
 };
@@ -13,7 +13,7 @@ const NOW: Duration = Duration::from_millis(100_300);
 
 /// `www` is a latency pool of fra1, nyc (a cname) and plain; 127.2.0.0/16 is eu-west's.
 fn snapshot(on_empty: OnEmpty, members: &[u32], default_aaaa: bool) -> Snapshot {
-    let mut model = fixture::model();
+    let mut model = test_world::model();
     let member = |id: &u32| Member::new(MemberRef::Endpoint(EndpointId(*id)), 1);
     let members: Vec<Member> = members.iter().map(member).collect();
     let policy = &mut model.policies[0];
@@ -43,7 +43,7 @@ fn snapshot(on_empty: OnEmpty, members: &[u32], default_aaaa: bool) -> Snapshot 
         zone.rrsets.push(Rrset { owner, rtype: 28, ttl: 60, rdatas: vec![[0xfd; 16].into()] });
         model.zones[0] = Arc::new(zone);
     }
-    fixture::snapshot(model)
+    test_world::snapshot(model)
 }
 
 fn usual() -> Snapshot {
@@ -137,7 +137,7 @@ fn sticky(cutoff: u8) -> Snapshot {
     let mut zone = (*model.zones[0]).clone();
     zone.ecs.v4 = cutoff;
     model.zones[0] = Arc::new(zone);
-    fixture::snapshot(model)
+    test_world::snapshot(model)
 }
 
 #[test]
@@ -169,12 +169,12 @@ fn without_an_address_affinity_has_nobody_to_lead() {
 
 #[test]
 fn who_came_back_is_told_with_what_is_left() {
-    let mut model = fixture::model();
+    let mut model = test_world::model();
     model.endpoints[0].ramp = Duration::from_secs(190);
     model.policies[0].facets = vec![Facet::V4, Facet::V6];
-    let snapshot = fixture::snapshot(model);
+    let snapshot = test_world::snapshot(model);
     let mut view = (*snapshot.view).clone();
-    view.checks[0].recovery = Recovery::Since(fixture::PROBED_AT - Duration::from_secs(30));
+    view.checks[0].recovery = Recovery::Since(test_world::PROBED_AT - Duration::from_secs(30));
     let ramping = Snapshot { view: Arc::new(view), ..snapshot.clone() };
     let told = ask(&ramping, Some("A"), dublin()).unwrap();
     let json = serde_json::to_value(&told.ramps).unwrap();

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Tokens;
 use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange, TargetChange};
 use crate::control::failback::policy_of;
-use crate::control::fixture::world;
 use crate::control::overrides::OverrideError;
+use crate::control::test_world::world;
 use crate::control::{ApiState, Command, Controls, ReloadStatus, router, serve};
 
 const ALICE: &str = "0123456789abcdef0123456789abcdef";

@@ -1,11 +1,11 @@
 //! What the book of overrides makes of a model.
 
 use super::*;
-use crate::control::fixture;
+use crate::control::test_world;
 
 /// `fra1` is in eu-west, `nyc` in us-east, `plain` nowhere.
 fn model() -> Model {
-    fixture::model()
+    test_world::model()
 }
 
 fn said(target: &str, state: OverrideState, until: Option<f64>) -> Override {

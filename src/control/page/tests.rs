@@ -2,9 +2,9 @@
 
 use super::regions::{ramp_in_words, together};
 use super::{PageData, escape, seen};
-use crate::control::fixture::world;
 use crate::control::overrides::OverrideReport;
 use crate::control::status::{RampReport, VantageStatus};
+use crate::control::test_world::world;
 
 const CSS: &str = include_str!("../web/page.css");
 

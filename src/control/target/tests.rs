@@ -5,14 +5,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::control::fixture;
+use crate::control::test_world;
 use crate::model::{Member, Pool, Region, Steering};
 use crate::wire::Name;
 
 /// `svc.example.` has `fra1`, `nyc` and `plain`, and the pools `web` (`fra1`, and `deep` in it) and `deep` (`nyc`);
 /// `other.example.` has a `fra1` and a `fra2`, both in eu-west, and a pool `web` of `fra2`. A region has nothing in it.
 pub(crate) fn model() -> Model {
-    let mut model = fixture::model();
+    let mut model = test_world::model();
     model.regions.push(Region { name: "empty".into(), ..model.regions[0].clone() });
     let other = crate::model::Zone { apex: Name::parse("other.example.").unwrap(), ..(*model.zones[0]).clone() };
     model.zones.push(Arc::new(crate::model::Zone { steered: Vec::new(), ..other }));

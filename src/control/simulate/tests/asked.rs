@@ -5,8 +5,8 @@ use axum::http::{Request, StatusCode};
 use http_body_util::BodyExt;
 
 use super::*;
-use crate::control::fixture;
 use crate::control::simulate::respond;
+use crate::control::test_world;
 
 fn refused(ask: &SimulationRequest) -> String {
     let snapshot = compiled(POLICY);
@@ -90,7 +90,7 @@ async fn posted(state: &crate::control::ApiState, kind: &str, body: &str) -> (St
 
 #[tokio::test]
 async fn the_api_simulates_on_what_is_served_and_holds_to_its_bounds() {
-    let state = fixture::world().state;
+    let state = test_world::world().state;
     state.snapshots.store(Arc::new(compiled(POLICY)));
     let (status, report) = posted(&state, "application/json", r#"{"lose":["region:eu"],"qps":9}"#).await;
     assert_eq!(status, StatusCode::OK, "{report}");

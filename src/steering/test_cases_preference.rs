@@ -1,8 +1,8 @@
 //! Steering, a sentence a case: whether what is served is what the policy prefers.
 
-use super::cases::pool;
 use super::preference::{eligible, ideal, is_plainly_preferred, is_preferred, preferred};
-use super::world::World;
+use super::test_cases::pool;
+use super::test_world::World;
 use crate::model::AdminState::Drain as DrainInFile;
 use crate::model::OverrideState::{Down, Drain, Up};
 use crate::model::Steering::{Affinity, All, Failover, Geo, Latency, Weighted};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::cases::{abc, pool, why};
-use super::world::World;
+use super::test_cases::{abc, pool, why};
+use super::test_world::World;
 use super::{Decision, Memory, Standing};
 use crate::model::Steering::{Failover, Geo, Latency, Weighted};
 use crate::model::{Facet, Failback, MemberRef};
@@ -206,7 +206,7 @@ fn band() -> World {
 
 #[test]
 fn members_in_the_band_are_equal() {
-    let check = |sentence, world, expected| super::cases::check(sentence, world, "eu", expected);
+    let check = |sentence, world, expected| super::test_cases::check(sentence, world, "eu", expected);
     check("by weight", band(), "a=25 b=75 | c");
     check("the larger of the two counts: percent", band().band("p", 1, 40), "a=25 b=75 | c");
     check("neither is enough", band().band("p", 3, 39), "a | b | c");
@@ -217,7 +217,7 @@ fn members_in_the_band_are_equal() {
     check("not measured is behind, one by one", pool(Latency, "c b a").band("p", 5, 0).rtt("a", "eu", 9), "a | c | b");
     check("one left", band().down("a c"), "b");
     let nobody = band();
-    super::cases::check("an unknown client gets listed order", nobody, "-", "a | b | c");
+    super::test_cases::check("an unknown client gets listed order", nobody, "-", "a | b | c");
     let told = why(&band().decide("eu", Facet::V4, None), "rank");
     let expected = "rank 1: in the band: 10.0 ms from eu (this client's region), best 10.0 ms + 5.0 ms; \
                     rank 1: in the band: 14.0 ms from eu (this client's region), best 10.0 ms + 5.0 ms; \

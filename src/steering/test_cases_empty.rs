@@ -1,8 +1,8 @@
 //! When nothing is up and in service: what is drained but alive, then the entries of `on_empty`, for clients and types
 //! that had a candidate.
 
-use super::cases::{abc, check, pool, why};
-use super::world::World;
+use super::test_cases::{abc, check, pool, why};
+use super::test_world::World;
 use super::{Decision, Memory};
 use crate::model::AdminState::Disabled;
 use crate::model::Facet::{V4, V6};
@@ -143,14 +143,14 @@ fn who_has_no_record_of_a_type_is_not_down() {
 fn last_good_is_of_what_was_a_candidate() {
     let world = abc().selector("lab", "NO").only("a", V6).only("b", V4).pool("p", Geo, "a@lab b");
     let of_lab: Decision = world.decide("eu+lab", V6, None);
-    let last_good = Some(super::cases::given(&of_lab));
+    let last_good = Some(super::test_cases::given(&of_lab));
     let dead = world.down("a b");
     assert_eq!(dead.tell(&dead.decide("eu+lab", V6, last_good)), "stale a");
     let other = dead.decide("eu", V6, last_good);
     assert_eq!((dead.tell(&other), other.stale), ("nodata".to_owned(), false));
     let barred = pool(Weighted, "a b").down("a b");
     let before = pool(Weighted, "a b").decide("eu", V4, None);
-    let last = |world: World| world.tell(&world.decide("eu", V4, Some(super::cases::given(&before))));
+    let last = |world: World| world.tell(&world.decide("eu", V4, Some(super::test_cases::given(&before))));
     assert_eq!(last(barred.clone().overridden("a", Down)), "stale b", "not what is forced down since");
     assert_eq!(last(barred.overridden("a", Down).overridden("b", Down)), "nodata", "nothing is not stale");
 }

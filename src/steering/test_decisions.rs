@@ -1,7 +1,7 @@
 //! Decisions in short for tests, and what must hold of every one of them.
 
 use crate::model::{EndpointId, Facet};
-use crate::steering::world::World;
+use crate::steering::test_world::World;
 use crate::steering::{Decision, Given, Tier};
 
 impl World {

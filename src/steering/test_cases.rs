@@ -1,6 +1,6 @@
 //! Steering, a sentence a case: what each kind of pool gives, in which world, to whom.
 
-use super::world::World;
+use super::test_world::World;
 use super::{Decision, Distribution, Given};
 use crate::model::AdminState::{Disabled, Drain};
 use crate::model::Steering::{All, Failover, Latency, Nearest, Weighted};

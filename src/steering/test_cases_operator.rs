@@ -1,7 +1,7 @@
 //! Steering, a sentence a case: the operator's word over measured health, and pools that are out with too little up.
 
-use super::cases::{abc, check, pool, why};
-use super::world::World;
+use super::test_cases::{abc, check, pool, why};
+use super::test_world::World;
 use crate::model::AdminState::{Disabled, Drain as DrainInFile};
 use crate::model::OverrideState::{Down, Drain, Up};
 use crate::model::Steering::{Failover, Geo, Latency, Weighted};
@@ -50,7 +50,7 @@ fn on_empty_never_takes_what_is_forced_down_and_spares_a_drained_one() {
     );
     let before = pool(Weighted, "a b c").decide("eu", Facet::V4, None);
     let last = |world: World| {
-        let decision = world.decide("eu", Facet::V4, Some(super::cases::given(&before)));
+        let decision = world.decide("eu", Facet::V4, Some(super::test_cases::given(&before)));
         world.tell(&decision)
     };
     let dead = || pool(Weighted, "a b c").down("a b c");
@@ -119,7 +119,7 @@ fn a_pool_with_too_little_up_is_out_for_its_parent() {
     );
     check("no IPv6 is no failure", halves(0.5).only("b", Facet::V6).only("c", Facet::V6), "a");
     let geo = abc().selector("north", "NO").pool("x", Weighted, "a b").pool("p", Geo, "x@north c").min_up("x", 0.6);
-    super::cases::check("a geo pool goes to the next match", geo.down("b"), "eu+north", "c");
+    super::test_cases::check("a geo pool goes to the next match", geo.down("b"), "eu+north", "c");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::world::World;
+use super::test_world::World;
 use super::{Decision, Distribution, Given, Memory, interest};
 use crate::model::AdminState::{Disabled, Drain};
 use crate::model::Steering::{Affinity, All, Failover, Geo, Latency, Nearest, Weighted};

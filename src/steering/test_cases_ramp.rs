@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::cases::{abc, check, check_decision, pool, why};
-use super::cases_worlds::{any_facet, any_world, endpoints};
-use super::world::World;
+use super::test_cases::{abc, check, check_decision, pool, why};
+use super::test_cases_worlds::{any_facet, any_world, endpoints};
+use super::test_world::World;
 use super::{Decision, Given};
 use crate::model::Steering::{Affinity, All, Failover, Latency, Nearest, Weighted};
 use crate::model::{EndpointId, Facet, Moment, OverrideState, Recovery};

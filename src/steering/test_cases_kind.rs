@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 
-use super::cases::{abc, why};
-use super::cases_worlds::any_world;
-use super::world::World;
+use super::test_cases::{abc, why};
+use super::test_cases_worlds::any_world;
+use super::test_world::World;
 use super::{Decision, Given, Kind};
 use crate::model::Facet::{self, Alias, V4, V6};
 use crate::model::Failback;

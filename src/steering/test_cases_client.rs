@@ -1,7 +1,7 @@
 //! Steering, a sentence a case: whom a client is, and what that leaves it: geo pools, fences, and the draw by its net.
 
-use super::cases::{abc, check, check_decision, given, pool, why};
-use super::world::World;
+use super::test_cases::{abc, check, check_decision, given, pool, why};
+use super::test_world::World;
 use super::{Decision, Memory};
 use crate::model::AdminState::{Disabled, Drain};
 use crate::model::OverrideState::Up;
