@@ -292,7 +292,7 @@ fn endpoint_status(
             AdminState::Drain => Some("drain".to_owned()),
             AdminState::Disabled => Some("disabled".to_owned()),
         },
-        overridden: view.override_of(id).map(OverrideReport::from),
+        overridden: view.override_of(id).map(|over| OverrideReport::from(&**over)),
     }
 }
 

@@ -222,8 +222,8 @@ impl WorldView {
     }
 
     /// The operator's word on an endpoint.
-    pub fn override_of(&self, id: EndpointId) -> Option<&Override> {
-        self.overrides.get(&id).map(|said| &**said)
+    pub fn override_of(&self, id: EndpointId) -> Option<&Arc<Override>> {
+        self.overrides.get(&id)
     }
 
     /// What is believed of a check; panics when the id is of another model.

@@ -1,25 +1,29 @@
 //! Pools that rank their members by distance. Members at one distance are one tier; in a latency pool with a `band`
 //! those within it are, and the leading ones stay for a moment after others come to be better.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Band, MemberRef, Pool, PoolId, Steering};
 use crate::steering::pool::{Chooser, Up};
 use crate::steering::ramp::Part;
-use crate::steering::rank::{self, Distance, Place, milliseconds};
+use crate::steering::rank::{self, Distance, Place};
 use crate::steering::resist::resist;
-use crate::steering::{Reason, Tier};
+use crate::steering::why::{InBand, Ranked, Turn, rounded};
+use crate::steering::{Reason, Tier, Why};
 
 /// How long a new leading set has to be the same before it replaces the incumbents. Judgment, because: a smoothed RTT
 /// settles within about five probes of a change, which are a second apart unless told otherwise; and no resolver keeps
 /// an answer for less than this unless `ttl.min` is set lower than its default, 5 s too.
-pub(super) const HOLD: Duration = Duration::from_secs(5);
+pub(crate) const HOLD_DOWN: Duration = Duration::from_secs(5);
 
 /// A member with its distance.
 struct Placed {
     listed: usize,
     place: Place,
     up: Up,
+    band: Option<InBand>,
+    turn: Option<Turn>,
 }
 
 impl<'a> Chooser<'a> {
@@ -29,14 +33,15 @@ impl<'a> Chooser<'a> {
         let pool = self.scene.model.pool(id);
         let places = rank::places(&self.scene, pool.steering, &ups);
         let placed = places.into_iter().zip(ups).enumerate();
-        let placed = placed.map(|(listed, (place, up))| Placed { listed, place, up }).collect();
-        let within = self.within(id);
+        let placed = placed.map(|(listed, (place, up))| Placed { listed, place, up, band: None, turn: None }).collect();
         let mut tiers = Vec::new();
         let mut rank = 1;
         for level in self.levels(id, pool, placed) {
-            for Placed { place, up, .. } in &level {
-                let why = format!("rank {rank}{within}: {}", place.why);
-                self.ranks.extend(up.tiers.iter().flat_map(Tier::endpoints).map(|e| Reason::new(e, why.as_str())));
+            for Placed { place, up, band, turn, .. } in &level {
+                let (pool, nearness, band) = (self.within(id), place.why.clone(), band.clone());
+                let ranked = Arc::new(Ranked { rank, pool, nearness, band, turn: *turn });
+                let reason = |endpoint| Reason::new(endpoint, Why::Ranked(ranked.clone()));
+                self.ranks.extend(up.tiers.iter().flat_map(Tier::endpoints).map(reason));
             }
             rank += level.len();
             let parts: Vec<Part<'_>> = level.iter().map(|placed| placed.up.parts()).collect();
@@ -58,13 +63,13 @@ impl<'a> Chooser<'a> {
         if old.is_some() || is_measured || levels.len() == 1 {
             let is_there = |to: &MemberRef| levels.iter().flatten().any(|placed| placed.up.to == *to);
             let old = old.filter(|old| old.incumbents.iter().all(is_there));
-            let standing = resist(id, old, leading.clone(), Some(HOLD), self.scene.view.at);
+            let standing = resist(id, old, leading.clone(), Some(HOLD_DOWN), self.scene.view.at);
             if standing.challenger.is_some() {
                 levels = hold(levels, &leading, &standing.incumbents, band);
             }
             self.stand(standing);
         }
-        levels.iter_mut().for_each(|level| tell_band(level, band));
+        levels.iter_mut().for_each(|level| note_band(level, band));
         levels
     }
 }
@@ -73,12 +78,11 @@ impl<'a> Chooser<'a> {
 fn hold(levels: Vec<Vec<Placed>>, leading: &[MemberRef], incumbents: &[MemberRef], band: Band) -> Vec<Vec<Placed>> {
     let is_incumbent = |placed: &Placed| incumbents.contains(&placed.up.to);
     let (mut stay, mut rest): (Vec<Placed>, Vec<Placed>) = levels.into_iter().flatten().partition(is_incumbent);
-    let seconds = HOLD.as_secs();
     for placed in stay.iter_mut().filter(|placed| !leading.contains(&placed.up.to)) {
-        placed.place.why.push_str(&format!("; stays until others have led for {seconds} s"));
+        placed.turn = Some(Turn::Stays);
     }
     for placed in rest.iter_mut().filter(|placed| leading.contains(&placed.up.to)) {
-        placed.place.why.push_str(&format!("; leads once it has been ahead for {seconds} s"));
+        placed.turn = Some(Turn::Waits);
     }
     stay.sort_by_key(|placed| placed.listed);
     rest.sort_by_key(|placed| placed.listed);
@@ -109,16 +113,16 @@ fn level(mut placed: Vec<Placed>, band: Option<Band>) -> Vec<Vec<Placed>> {
     levels
 }
 
-/// Says why members of one level are equal.
-fn tell_band(level: &mut [Placed], band: Band) {
+/// Notes why members of one level are equal.
+fn note_band(level: &mut [Placed], band: Band) {
     let nanos = |placed: &Placed| match placed.place.distance {
         Distance::Known(nanos) => Some(nanos),
         Distance::Listed(_) => None,
     };
     let Some(best) = level.iter().filter_map(nanos).min().filter(|_| level.len() > 1) else { return };
-    let bound = format!("best {} + {}", milliseconds(duration(best)), milliseconds(duration(width(best, band))));
+    let shown = InBand { best: rounded(duration(best)), width: rounded(duration(width(best, band))) };
     for placed in level.iter_mut().filter(|placed| nanos(placed).is_some_and(|n| n <= best + width(best, band))) {
-        placed.place.why = format!("in the band: {}, {bound}", placed.place.why);
+        placed.band = Some(shown.clone());
     }
 }
 

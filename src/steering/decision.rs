@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use crate::model::{AffinityNet, EndpointId, Facet, MemberRef, Moment, PoolId};
+use crate::steering::why::{Note, Why};
 
 /// A decision. Pure data; equal inputs give equal decisions.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +33,7 @@ pub struct Decision {
     /// The addresses that HTTPS and SVCB records hint at, with their endpoints: those that are up, all of an endpoint
     /// that is given though none is. Empty for other facets.
     pub hints: Vec<(EndpointId, IpAddr)>,
-    /// Every stage in the order of CONTRACT 4.1, with what it dropped and kept and why.
+    /// Every stage in its order, with what it dropped and what passed, and why.
     pub stages: Vec<Stage>,
 }
 
@@ -143,29 +144,74 @@ pub struct Step {
     pub sticky: bool,
 }
 
-/// One stage of a decision, for people.
+/// One stage of a decision: how many endpoints came in and went on, and why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// `candidates`, `fence`, `state`, `health`, `rank`, `tiers`, `on_empty`, `kind`, `pick`, `limit` or `ttl`; `fence`,
-    /// `rank`, `on_empty` and `kind` only where they had a say.
-    pub name: &'static str,
+    /// Which stage.
+    pub name: StageName,
     /// Endpoints that came in.
     pub entered: usize,
     /// Endpoints that went on.
     pub left: usize,
-    /// Who was dropped here, and why.
+    /// Endpoints that were dropped here, and why.
     pub dropped: Vec<Reason>,
-    /// What is to be said of those that went on: rank, RTT, distance, weight.
-    pub kept: Vec<Reason>,
-    /// What is to be said of the stage as a whole: why this TTL, which on_empty.
-    pub note: Option<String>,
+    /// What is known of endpoints that went on: rank, RTT, distance, weight.
+    pub passed: Vec<Reason>,
+    /// What is known of the stage as a whole: why this TTL, which entry of `on_empty`.
+    pub note: Option<Note>,
 }
 
-/// Something about an endpoint, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The stages, in their order. `Fence`, `Rank`, `OnEmpty` and `Kind` are only there where they had an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StageName {
+    /// Endpoints that have a record for the question.
+    Candidates,
+    /// Endpoints that the fence allows.
+    Fence,
+    /// Endpoints that the operator has in service.
+    State,
+    /// Endpoints that are up.
+    Health,
+    /// The order of the members of a pool.
+    Rank,
+    /// What the pools give.
+    Tiers,
+    /// What is given instead, where nothing is eligible.
+    OnEmpty,
+    /// Alias or addresses.
+    Kind,
+    /// Endpoints that can be drawn.
+    Pick,
+    /// Endpoints that fit the reply.
+    Limit,
+    /// How long the answer may be cached.
+    Ttl,
+}
+
+impl StageName {
+    /// The name in JSON and text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StageName::Candidates => "candidates",
+            StageName::Fence => "fence",
+            StageName::State => "state",
+            StageName::Health => "health",
+            StageName::Rank => "rank",
+            StageName::Tiers => "tiers",
+            StageName::OnEmpty => "on_empty",
+            StageName::Kind => "kind",
+            StageName::Pick => "pick",
+            StageName::Limit => "limit",
+            StageName::Ttl => "ttl",
+        }
+    }
+}
+
+/// Why a stage dropped an endpoint, or let it pass.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Reason {
-    /// Of whom.
+    /// Which endpoint.
     pub endpoint: EndpointId,
-    /// A clause that a person reads: `down`, `no IPv6 address`, `rank 1: 12.4 ms from eu-west`.
-    pub why: String,
+    /// Why.
+    pub why: Why,
 }

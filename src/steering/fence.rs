@@ -1,11 +1,10 @@
-//! The fence: which endpoints clients that it holds may have at all. It comes before everything else and nothing that
+//! The fence: which endpoints the clients that it holds may have at all. It comes before everything else and nothing that
 //! follows lets an endpoint back in: not `on_empty`, not an override.
 
-use crate::model::EndpointId;
-use crate::steering::{Reason, Scene, Stage};
+use std::sync::Arc;
 
-/// Most endpoints that a reason names as allowed. Judgment: a person reads a handful; `explain` has the rest.
-const MOST_NAMED: usize = 6;
+use crate::model::EndpointId;
+use crate::steering::{Note, Reason, Scene, Stage, StageName, Why};
 
 /// What is left of `candidates` for these clients, with the stage, and whether clients of another class could be left
 /// with something else. `None` where the policy has no fence.
@@ -13,30 +12,15 @@ pub(super) fn fence(scene: &Scene, candidates: &[EndpointId]) -> Option<(Vec<End
     let fence = scene.model.fence(scene.policy.fence?);
     let (inside, outside): (Vec<EndpointId>, Vec<EndpointId>) =
         candidates.iter().copied().partition(|endpoint| fence.holds(*endpoint));
-    let name = &fence.name;
-    let mut stage = Stage::new("fence", candidates.len(), Vec::new());
+    let stage = |dropped, note| Stage { note: Some(note), ..Stage::new(StageName::Fence, candidates.len(), dropped) };
     if outside.is_empty() {
-        stage.note = Some(format!("everything is inside \"{name}\""));
-        return Some((inside, stage, false));
+        return Some((inside, stage(Vec::new(), Note::AllInside), false));
     }
     if scene.held_by().is_none() {
-        stage.note = Some(format!("\"{name}\" does not hold this client"));
-        return Some((candidates.to_vec(), stage, true));
+        return Some((candidates.to_vec(), stage(Vec::new(), Note::NotHeld), true));
     }
-    let why = format!("outside the fence \"{name}\", which leaves this client {}", named(scene, &inside));
-    let dropped = outside.into_iter().map(|endpoint| Reason::new(endpoint, why.as_str())).collect();
-    stage = Stage::new("fence", candidates.len(), dropped);
-    stage.note = Some(format!("\"{name}\" holds this client"));
-    Some((inside, stage, true))
-}
-
-/// `fra1, ams1 and 3 more`.
-fn named(scene: &Scene, inside: &[EndpointId]) -> String {
-    let names = inside.iter().take(MOST_NAMED).map(|id| scene.model.endpoint(*id).name.as_str());
-    let names = names.collect::<Vec<_>>().join(", ");
-    match inside.len() {
-        0 => "nothing of this pool".to_owned(),
-        n if n > MOST_NAMED => format!("{names} and {} more", n - MOST_NAMED),
-        _ => names,
-    }
+    let named: Arc<[EndpointId]> = inside.as_slice().into();
+    let why = || Why::OutsideFence(named.clone());
+    let dropped = outside.into_iter().map(|endpoint| Reason::new(endpoint, why())).collect();
+    Some((inside, stage(dropped, Note::Held), true))
 }

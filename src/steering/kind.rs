@@ -6,9 +6,10 @@
 //! else the kind of the first endpoint in the tier's order does.
 
 use crate::model::{ClientClass, EndpointId, Facet, Model, PolicyId, WorldView};
-use crate::steering::sieve::lacking;
+use crate::steering::why::Undrawn;
 use crate::steering::{
-    Decision, Distribution, Given, Kind, Memory, Reason, Scene, Share, Sides, Stage, Tier, affinity, closing,
+    Decision, Distribution, Given, Kind, Memory, Note, Reason, Scene, Share, Sides, Stage, StageName, Tier, Why,
+    affinity,
 };
 
 /// Decides what a mixed policy is for clients of `class`: [`Decision::kind`]. `memory` is that of the last such decision.
@@ -47,7 +48,7 @@ pub fn decide_after(
     if settled.ttl < decision.ttl
         && let (Some(stage), Some(of_kind)) = (decision.stages.last_mut(), settled.stages.last())
     {
-        stage.note = of_kind.note.clone();
+        stage.note.clone_from(&of_kind.note);
         decision.ttl = settled.ttl;
     }
     decision
@@ -76,38 +77,34 @@ pub(super) fn settle_on(scene: &Scene, decision: &mut Decision) {
         Kind::ByNet => true,
     };
     let others = given.tiers.iter().flat_map(Tier::endpoints).filter(|endpoint| !is_kept(endpoint));
-    let why = if kind == Kind::Alias { "has addresses, and" } else { "is a cname, and" };
-    let dropped = others.map(|id| Reason::new(id, format!("{why} nothing stands beside a CNAME"))).collect();
+    let dropped = others.map(|id| Reason::new(id, Why::OfOtherKind)).collect();
     for tier in &mut given.tiers {
         tier.shares.iter_mut().for_each(|share| share.endpoints.retain(is_kept));
         tier.shares.retain(|share| !share.endpoints.is_empty());
     }
     given.tiers.retain(|tier| !tier.shares.is_empty());
-    decision.stages.push(Stage { note: Some(note), ..Stage::new("kind", entered, dropped) });
+    decision.stages.push(Stage { note, ..Stage::new(StageName::Kind, entered, dropped) });
 }
 
-/// What the first tier is, and why in words.
-fn kind_of(scene: &Scene, given: &Distribution) -> (Kind, String) {
+/// What the first tier is, and why.
+fn kind_of(scene: &Scene, given: &Distribution) -> (Kind, Option<Note>) {
     let shares: Vec<&Share> = given.tiers.first().map_or(&[][..], |tier| &tier.shares).iter().collect();
     let Some(first) = shares.first().and_then(|share| share.endpoints.first()) else {
-        return (Kind::Addresses, String::new());
+        return (Kind::Addresses, None);
     };
     let is_alias = |share: &&Share| share.endpoints.iter().all(|endpoint| scene.is_cname(*endpoint));
     let aliases = shares.iter().filter(|share| is_alias(share)).count();
     let is_mixed = aliases > 0 && aliases < shares.len();
     if is_mixed && affinity::divides(&shares) && affinity::ties(&shares, &|share| is_alias(&share)) {
-        return (Kind::ByNet, "a CNAME or addresses by the client's net, for every type the same".to_owned());
+        return (Kind::ByNet, Some(Note::KindByNet));
     }
-    let name = &scene.model.endpoint(*first).name;
-    match scene.is_cname(*first) {
-        true => (Kind::Alias, format!("a CNAME for every type: \"{name}\" comes first")),
-        false => (Kind::Addresses, format!("addresses, no CNAME for any type: \"{name}\" comes first")),
-    }
+    let kind = if scene.is_cname(*first) { Kind::Alias } else { Kind::Addresses };
+    (kind, Some(Note::KindOf(*first)))
 }
 
 /// The draw that `settled` makes, for a type: what has no record of it is drawn all the same, and passed over.
 fn by_net(scene: &Scene, settled: &Decision) -> Decision {
-    let is_before_pick = |stage: &&Stage| stage.name != "pick";
+    let is_before_pick = |stage: &&Stage| stage.name != StageName::Pick;
     let mut decision = Decision {
         facet: scene.facet,
         stages: settled.stages.iter().take_while(is_before_pick).cloned().collect(),
@@ -120,7 +117,7 @@ fn by_net(scene: &Scene, settled: &Decision) -> Decision {
     scene.close(&mut decision);
     let left = decision.stages.last().map_or(0, |stage| stage.left);
     let note = settled.stages.last().and_then(|stage| stage.note.clone());
-    decision.stages.push(Stage { note, ..Stage::new(closing::TTL, left, Vec::new()) });
+    decision.stages.push(Stage { note, ..Stage::new(StageName::Ttl, left, Vec::new()) });
     decision
 }
 
@@ -133,10 +130,10 @@ fn has_live_side(scene: &Scene, endpoint: EndpointId) -> bool {
 }
 
 /// Why a draw of this endpoint gives nothing.
-pub(super) fn blank_words(scene: &Scene, endpoint: EndpointId) -> String {
+pub(super) fn blank(scene: &Scene, endpoint: EndpointId) -> Undrawn {
     let of_facet = Scene { sides: Sides::OfFacet, ..*scene };
-    let has_any = of_facet.sides(endpoint).next().is_some();
-    let lacking = if has_any { "its address of this family is down" } else { lacking(scene.facet) };
-    let then = if scene.facet == Facet::Alias { "no record of this type is given" } else { "another address is drawn" };
-    format!("{lacking}: {then}")
+    match of_facet.sides(endpoint).next() {
+        Some(_) => Undrawn::SideDown,
+        None => Undrawn::SideMissing,
+    }
 }

@@ -30,6 +30,7 @@ mod sieve;
 mod spread;
 mod tiers;
 mod up;
+pub mod why;
 
 #[cfg(test)]
 mod test_cases;
@@ -54,17 +55,20 @@ mod test_decisions;
 #[cfg(test)]
 mod test_world;
 
+pub(crate) use band::HOLD_DOWN;
 pub use decision::{
-    Challenger, Decision, Distribution, Given, Kind, Memory, Reason, Share, Stage, Standing, Step, Tier,
+    Challenger, Decision, Distribution, Given, Kind, Memory, Reason, Share, Stage, StageName, Standing, Step, Tier,
 };
 pub use interest::{Interest, interest};
 pub(crate) use kind::holds_for_all;
 pub use kind::{decide_after, settle};
 pub(crate) use tiers::key_of;
+pub use why::{Note, Why};
 
 use sieve::{Admit, Sieved};
 use std::collections::HashSet;
 use std::time::Duration;
+use why::{OutOfService, Unhealthy};
 
 use crate::model::{
     Answerable, CheckView, ClientClass, EndpointId, Facet, Fence, MAX_ANSWERS, MemberRef, Model, Moment, OnEmpty,
@@ -329,14 +333,14 @@ impl Prospects {
 
 impl Stage {
     /// A stage that all of `entered` go through, but for those in `dropped`.
-    fn new(name: &'static str, entered: usize, dropped: Vec<Reason>) -> Stage {
-        Stage { name, entered, left: entered - dropped.len(), dropped, kept: Vec::new(), note: None }
+    fn new(name: StageName, entered: usize, dropped: Vec<Reason>) -> Stage {
+        Stage { name, entered, left: entered - dropped.len(), dropped, passed: Vec::new(), note: None }
     }
 }
 
 impl Reason {
-    fn new(endpoint: EndpointId, why: impl Into<String>) -> Reason {
-        Reason { endpoint, why: why.into() }
+    fn new(endpoint: EndpointId, why: Why) -> Reason {
+        Reason { endpoint, why }
     }
 }
 

@@ -6,12 +6,14 @@
 use std::collections::HashSet;
 
 use crate::model::{EndpointId, MemberRef, OnEmpty};
-use crate::steering::operator::{is_barred, is_drained, objection};
+use crate::steering::operator::{is_barred, is_drained, out_of_service};
 use crate::steering::reach::{Reach, reach};
 use crate::steering::sieve::{Admit, Sieved, sieve};
 use crate::steering::spread::{Branches, spread};
+use crate::steering::why::{Despite, Fallback};
 use crate::steering::{
-    Decision, Distribution, Given, Prospects, Reason, Scene, Share, Sides, Stage, Tier, distribution, interest, pool,
+    Decision, Distribution, Given, Note, Prospects, Reason, Scene, Share, Sides, Stage, StageName, Tier, Why,
+    distribution, interest, pool,
 };
 
 /// Fills in what the policy's `on_empty` gives, with its stage. `sieved` is of the name's own pool, which gives nothing.
@@ -24,10 +26,9 @@ pub(super) fn fill(
 ) {
     let reach = reach(scene, scene.policy.root, &sieved.candidates);
     decision.looks_at_client |= !reach.is_for_everyone;
-    let mut empty = Empty { scene: *scene, sieved, reach, last_good, passed: Vec::new() };
+    let mut empty = Empty { scene: *scene, sieved, reach, last_good, skipped: 0 };
     if empty.reach.endpoints.is_empty() {
-        let note = "nothing with a record of this type is for this client: the answer is empty".to_owned();
-        decision.stages.last_mut().into_iter().for_each(|stage| stage.note = Some(note.clone()));
+        decision.stages.last_mut().into_iter().for_each(|stage| stage.note = Some(Note::NothingForClient));
         return;
     }
     let entries = &scene.policy.on_empty;
@@ -42,7 +43,7 @@ pub(super) fn fill(
         }
     }
     if let Some(last) = entries.last() {
-        empty.passed.pop();
+        empty.skipped = entries.len() - 1;
         empty.take(*last, decision, prospects);
     }
 }
@@ -54,8 +55,8 @@ struct Empty<'a> {
     /// What of the name's own pool is for these clients.
     reach: Reach,
     last_good: Option<&'a Distribution>,
-    /// Entries of which nothing is up, in words.
-    passed: Vec<String>,
+    /// How many entries come before, of which nothing is up.
+    skipped: usize,
 }
 
 impl Empty<'_> {
@@ -79,7 +80,7 @@ impl Empty<'_> {
         if something {
             self.take(entry, decision, prospects);
         } else {
-            self.passed.push(words(&self.scene, entry));
+            self.skipped += 1;
         }
         something
     }
@@ -88,22 +89,21 @@ impl Empty<'_> {
     fn take(&self, entry: OnEmpty, decision: &mut Decision, prospects: &mut Prospects) {
         match entry {
             OnEmpty::Static => self.give_static(decision),
-            OnEmpty::Nodata => decision.stages.push(self.note(0, "nodata: the answer is empty")),
+            OnEmpty::Nodata => decision.stages.push(self.stage(0, Fallback::Nodata)),
             OnEmpty::All => {
                 let whole = self.whole();
                 let tiers = spread(&self.scene, &whole, Branches::All);
-                self.give(tiers, &whole, "all: every endpoint of the pool", decision);
+                self.give(tiers, &whole, Fallback::All, decision);
             }
             OnEmpty::LastGood => {
                 decision.stale = true;
                 decision.looks_at_client |= !interest::of(self.scene.model, self.scene.policy).is_none();
                 let last = self.last();
-                let (tiers, why) = if last.is_empty() {
-                    (self.never_good(), "last_good: nothing was ever up, so every endpoint of the pool")
-                } else {
-                    (last, "last_good: what was given while something was last up")
+                let (tiers, gives) = match last.is_empty() {
+                    true => (self.never_good(), Fallback::NeverGood),
+                    false => (last, Fallback::LastGood),
                 };
-                self.give(tiers, &self.own(), why, decision);
+                self.give(tiers, &self.own(), gives, decision);
                 decision.stale = decision.given != Given::Nodata;
             }
             OnEmpty::Other(other) => {
@@ -111,12 +111,10 @@ impl Empty<'_> {
                     .into_iter()
                     .any(|admit| self.try_other(other, admit, decision, prospects));
                 if !found {
-                    let name = self.scene.name(other);
-                    let why = format!("\"{name}\", where nothing may be given: nodata");
                     let out = sieve(&self.scene, other, Admit::Any);
                     let dropped: Vec<Reason> = out.stages.into_iter().flat_map(|stage| stage.dropped).collect();
-                    let note = self.note(dropped.len(), &why);
-                    decision.stages.push(Stage { left: 0, dropped, ..note });
+                    let stage = self.stage(dropped.len(), Fallback::OtherWithout(other));
+                    decision.stages.push(Stage { left: 0, dropped, ..stage });
                 }
             }
         }
@@ -125,46 +123,40 @@ impl Empty<'_> {
     fn give_static(&self, decision: &mut Decision) {
         // Clients that the fence holds are given nothing, others the zone file's records.
         decision.looks_at_client |= self.scene.policy.fence.is_some();
-        if let Some(fence) = self.scene.held_by() {
-            let fence = &fence.name;
-            let why =
-                format!("static, but nobody can tell whether the zone file's records are inside \"{fence}\": nodata");
-            decision.stages.push(self.note(0, &why));
+        let gives = if self.scene.held_by().is_some() {
+            Fallback::StaticOutsideFence
         } else if self.scene.sides == Sides::Addresses {
-            decision.stages.push(self.note(0, "static, but nothing stands beside the CNAME of the zone file: nodata"));
+            Fallback::StaticIsAlias
         } else {
             decision.given = Given::Static;
-            decision.stages.push(self.note(0, "static: the zone file's records of this name"));
-        }
+            Fallback::Static
+        };
+        decision.stages.push(self.stage(0, gives));
     }
 
-    fn note(&self, entered: usize, why: &str) -> Stage {
-        let what =
-            if self.sieved.eligible.is_empty() { "nothing is eligible" } else { "no pool gives what is eligible" };
-        let passed: String =
-            self.passed.iter().map(|entry| format!("{entry}, of which nothing is up; then ")).collect();
-        Stage { note: Some(format!("{what}; on_empty = {passed}{why}")), ..Stage::new("on_empty", entered, Vec::new()) }
+    fn stage(&self, entered: usize, gives: Fallback) -> Stage {
+        let some_eligible = !self.sieved.eligible.is_empty();
+        let note = Note::OnEmpty { some_eligible, skipped: self.skipped, gives };
+        Stage { note: Some(note), ..Stage::new(StageName::OnEmpty, entered, Vec::new()) }
     }
 
     /// Gives `tiers`, drawn from `allowed`.
-    fn give(&self, tiers: Vec<Tier>, allowed: &[EndpointId], why: &str, decision: &mut Decision) {
+    fn give(&self, tiers: Vec<Tier>, allowed: &[EndpointId], gives: Fallback, decision: &mut Decision) {
         let given: HashSet<EndpointId> = tiers.iter().flat_map(Tier::endpoints).collect();
         let own = self.scene.endpoints_below(self.scene.policy.root);
         let inside = own.into_iter().filter(|endpoint| self.sieved.inside.contains(endpoint));
-        let (kept, dropped): (Vec<_>, Vec<_>) = inside.partition(|endpoint| given.contains(endpoint));
-        let entered = kept.len() + dropped.len();
-        let kept_why = |endpoint: &EndpointId| match self.sieved.eligible.contains(endpoint) {
-            true => "given though its pool counts as out",
-            false => "given though it is not eligible",
+        let (passed, dropped): (Vec<_>, Vec<_>) = inside.partition(|endpoint| given.contains(endpoint));
+        let entered = passed.len() + dropped.len();
+        let why_given = |endpoint: EndpointId| match self.sieved.eligible.contains(&endpoint) {
+            true => Why::GivenThoughPoolIsOut,
+            false => Why::GivenThoughIneligible,
         };
+        let why_not = |endpoint| Reason::new(endpoint, self.unused(endpoint, allowed));
         decision.stages.push(Stage {
-            left: kept.len(),
-            dropped: dropped
-                .into_iter()
-                .map(|endpoint| Reason::new(endpoint, self.unused(endpoint, allowed)))
-                .collect(),
-            kept: kept.into_iter().map(|endpoint| Reason::new(endpoint, kept_why(&endpoint))).collect(),
-            ..self.note(entered, why)
+            left: passed.len(),
+            dropped: dropped.into_iter().map(why_not).collect(),
+            passed: passed.into_iter().map(|endpoint| Reason::new(endpoint, why_given(endpoint))).collect(),
+            ..self.stage(entered, gives)
         });
         if !tiers.is_empty() {
             decision.given = Given::Endpoints(distribution(self.scene.policy, tiers));
@@ -181,15 +173,12 @@ impl Empty<'_> {
         self.whole().into_iter().filter(|endpoint| self.reach.endpoints.contains(endpoint)).collect()
     }
 
-    fn unused(&self, endpoint: EndpointId, allowed: &[EndpointId]) -> String {
-        if is_barred(&self.scene, endpoint) {
-            objection(&self.scene, endpoint).unwrap_or_default()
-        } else if !allowed.contains(&endpoint) {
-            "not for this client".to_owned()
-        } else if is_drained(&self.scene, endpoint) {
-            "drained: something else is given".to_owned()
-        } else {
-            "not what is given now".to_owned()
+    fn unused(&self, endpoint: EndpointId, allowed: &[EndpointId]) -> Why {
+        match out_of_service(&self.scene, endpoint) {
+            Some(why) if is_barred(&self.scene, endpoint) => Why::OutOfService(why),
+            Some(_) | None if !allowed.contains(&endpoint) => Why::NotForClient,
+            Some(_) => Why::DrainedForOthers,
+            None => Why::NotGivenNow,
         }
     }
 
@@ -224,7 +213,7 @@ impl Empty<'_> {
     ) -> bool {
         let found = self.try_other(other, admit, decision, prospects);
         if !found && admit == Admit::Up {
-            self.passed.push(words(&self.scene, OnEmpty::Other(other)));
+            self.skipped += 1;
         }
         found
     }
@@ -245,27 +234,15 @@ impl Empty<'_> {
         }
         let (entered, left) =
             (stages.first().map_or(0, |stage| stage.entered), stages.last().map_or(0, |stage| stage.left));
-        let how = match admit {
-            Admit::Up => "",
-            Admit::UpOrDrained => ", drained or not",
-            Admit::InService | Admit::Any => ", up or not",
+        let despite = match admit {
+            Admit::Up => Despite::Nothing,
+            Admit::UpOrDrained => Despite::Drain,
+            Admit::InService | Admit::Any => Despite::Health,
         };
-        let why = format!("\"{}\"{how}", scene.name(other));
-        let kept = stages.iter_mut().flat_map(|stage| std::mem::take(&mut stage.kept)).collect();
+        let passed = stages.iter_mut().flat_map(|stage| std::mem::take(&mut stage.passed)).collect();
         let dropped = stages.into_iter().flat_map(|stage| stage.dropped).collect();
-        decision.stages.push(Stage { left, kept, dropped, ..self.note(entered, &why) });
+        decision.stages.push(Stage { left, passed, dropped, ..self.stage(entered, Fallback::Other(other, despite)) });
         decision.given = Given::Endpoints(distribution(scene.policy, tiers));
         true
-    }
-}
-
-/// An entry as the policy file has it.
-fn words(scene: &Scene, entry: OnEmpty) -> String {
-    match entry {
-        OnEmpty::LastGood => "last_good".to_owned(),
-        OnEmpty::All => "all".to_owned(),
-        OnEmpty::Static => "static".to_owned(),
-        OnEmpty::Nodata => "nodata".to_owned(),
-        OnEmpty::Other(other) => format!("\"{}\"", scene.name(other)),
     }
 }

@@ -8,8 +8,9 @@ use crate::model::{EndpointId, Failback, Member, MemberRef, Moment, Pool, PoolId
 use crate::steering::ramp::{Growths, Part, Ramps, growths};
 use crate::steering::resist::resist;
 use crate::steering::sieve::{self, Admit, Sieved};
-use crate::steering::tiers::{blend, distinct, each_once, plain};
-use crate::steering::{Decision, Prospects, Reason, Scene, Share, Stage, Standing, Tier};
+use crate::steering::tiers::{blend, distinct, each_once};
+use crate::steering::why::InTier;
+use crate::steering::{Decision, Prospects, Reason, Scene, Share, Stage, StageName, Standing, Tier, Why};
 
 /// What the pools give.
 pub(super) struct Choice {
@@ -80,15 +81,16 @@ impl Choice {
     pub(super) fn stages(&self, scene: &Scene, eligible: &[EndpointId]) -> Vec<Stage> {
         let mut stages = Vec::with_capacity(2);
         if !self.ranks.is_empty() {
-            stages.push(Stage { kept: self.ranks.clone(), ..Stage::new("rank", eligible.len(), Vec::new()) });
+            let stage = Stage::new(StageName::Rank, eligible.len(), Vec::new());
+            stages.push(Stage { passed: self.ranks.clone(), ..stage });
         }
         let mut used: Vec<EndpointId> = self.tiers.iter().flat_map(Tier::endpoints).collect();
         used.sort_unstable();
         let unused = eligible.iter().filter(|endpoint| used.binary_search(endpoint).is_err());
         let dropped = unused.map(|endpoint| self.idle_reason(*endpoint)).collect();
-        let mut tiers = Stage::new("tiers", eligible.len(), dropped);
+        let mut tiers = Stage::new(StageName::Tiers, eligible.len(), dropped);
         for (at, tier) in self.tiers.iter().enumerate() {
-            tiers.kept.extend(tier.shares.iter().flat_map(|share| self.share_reasons(scene, at, share)));
+            tiers.passed.extend(tier.shares.iter().flat_map(|share| self.share_reasons(scene, at, share)));
         }
         stages.push(tiers);
         stages
@@ -96,22 +98,17 @@ impl Choice {
 
     fn share_reasons(&self, scene: &Scene, at: usize, share: &Share) -> impl Iterator<Item = Reason> {
         debug_assert!(share.endpoints.len() == 1 || !share.endpoints.iter().any(|e| scene.is_alias(*e)));
-        let (tier, weight) = (at + 1, plain(share.weight));
-        let why = match share.endpoints.len() {
-            1 => format!("tier {tier}, weight {weight}"),
-            n => format!("tier {tier}, one of {n} given together, weight {weight}"),
-        };
+        let (tier, together, weight) = (at + 1, share.endpoints.len(), share.weight);
         share.endpoints.iter().map(move |endpoint| {
-            let ramps = self.ramps.told.iter().filter(|told| told.endpoint == *endpoint);
-            let why = ramps.fold(why.clone(), |why, ramp| format!("{why}; {}", ramp.why));
-            Reason { endpoint: *endpoint, why }
+            let ramps = self.ramps.ramping.iter().filter(|(of, _)| of == endpoint);
+            let ramps = ramps.map(|(_, ramping)| ramping.clone()).collect();
+            Reason { endpoint: *endpoint, why: Why::InTier(InTier { tier, together, weight, ramps }) }
         })
     }
 
     fn idle_reason(&self, endpoint: EndpointId) -> Reason {
-        let told = self.idle.iter().find(|reason| reason.endpoint == endpoint);
-        told.cloned()
-            .unwrap_or_else(|| Reason::new(endpoint, "behind the first tier of a member of a pool that steers all"))
+        let known = self.idle.iter().find(|reason| reason.endpoint == endpoint);
+        known.cloned().unwrap_or_else(|| Reason::new(endpoint, Why::BehindFirstTier))
     }
 }
 
@@ -201,16 +198,16 @@ impl<'a> Chooser<'a> {
         let pool = self.scene.model.pool(id);
         match pool.steering {
             Steering::Weighted | Steering::Affinity => {
-                let ups = self.ups(pool);
+                let ups = self.ups(id, pool);
                 let parts: Vec<Part<'_>> = ups.iter().map(Up::parts).collect();
                 self.side_by_side(id, &parts)
             }
             Steering::All => {
-                let ups = self.ups(pool);
+                let ups = self.ups(id, pool);
                 self.together(&ups)
             }
             Steering::Latency | Steering::Nearest => {
-                let ups = self.ups(pool);
+                let ups = self.ups(id, pool);
                 self.ranked(id, ups)
             }
             Steering::Failover => self.failover(id, pool),
@@ -219,7 +216,7 @@ impl<'a> Chooser<'a> {
     }
 
     /// The members to choose among: those that are up, standbys (weight 0) only when there is no other.
-    fn ups(&mut self, pool: &'a Pool) -> Vec<Up> {
+    fn ups(&mut self, id: PoolId, pool: &'a Pool) -> Vec<Up> {
         for standby in [false, true] {
             let mut ups: Vec<Up> = Vec::with_capacity(pool.members.len());
             for member in pool.members.iter().filter(|member| (member.weight == 0) == standby) {
@@ -231,9 +228,8 @@ impl<'a> Chooser<'a> {
                 }
             }
             if !ups.is_empty() {
-                let why = || format!("standby: weight 0, for when every other member of \"{}\" is out", pool.name);
                 let spare = pool.members.iter().filter(|member| !standby && member.weight == 0);
-                spare.for_each(|member| self.stand_by(member.to, &why()));
+                spare.for_each(|member| self.stand_by(member.to, Some(Why::Standby(id))));
                 return ups;
             }
         }
@@ -251,22 +247,17 @@ impl<'a> Chooser<'a> {
             return Vec::new();
         };
         let chosen = standing.as_ref().map_or(first, |standing| standing.incumbents[0]);
-        let (name, own) = (self.scene.name(chosen), &pool.name);
-        let behind = format!("standby: \"{name}\" comes first in \"{own}\" and is up");
-        let resisted = match self.scene.policy.failback {
-            Failback::Auto | Failback::Manual => format!("\"{own}\" stays on \"{name}\": failback is manual"),
-            Failback::After(time) => format!(
-                "\"{own}\" stays on \"{name}\" until an earlier member has been up for {}",
-                humantime::format_duration(time)
-            ),
-        };
-        let mut why = if chosen == first { &behind } else { &resisted };
+        let mut is_before = chosen != first;
         for member in in_order(pool) {
             if member.to == chosen {
-                why = &behind;
-            } else {
-                self.stand_by(member.to, why);
+                is_before = false;
+                continue;
             }
+            let why = match is_before {
+                true => Why::BeforeIncumbent { pool: id, incumbent: chosen },
+                false => Why::BehindFirst { pool: id, first: chosen },
+            };
+            self.stand_by(member.to, Some(why));
         }
         if let Some(standing) = standing {
             self.stand(standing);
@@ -352,12 +343,9 @@ impl<'a> Chooser<'a> {
         if shares.is_empty() { Vec::new() } else { vec![Tier { shares }] }
     }
 
-    /// ` in "eu"`, but for the pool that was asked itself.
-    pub(super) fn within(&self, id: PoolId) -> String {
-        if self.root == MemberRef::Pool(id) {
-            return String::new();
-        }
-        format!(" in \"{}\"", self.scene.model.pool(id).name)
+    /// The pool, but for the one that was asked itself.
+    pub(super) fn within(&self, id: PoolId) -> Option<PoolId> {
+        (self.root != MemberRef::Pool(id)).then_some(id)
     }
 }
 

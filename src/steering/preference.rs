@@ -8,7 +8,7 @@ use crate::model::{
     AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, MemberRef, Model, OverrideState, PolicyId,
     Steering, WorldView,
 };
-use crate::steering::{Below, Decision, Given, Memory, Standing, Tier, decide, tiers};
+use crate::steering::{Below, Decision, Given, Memory, Reason, Stage, StageName, Standing, Tier, decide, tiers};
 
 /// A world in which every check is up and nothing is overridden. Distances are those of `view`.
 pub fn ideal(view: &WorldView) -> WorldView {
@@ -111,13 +111,18 @@ pub fn endpoints_below(model: &Model, root: MemberRef) -> Vec<EndpointId> {
 impl Decision {
     /// Whether it is `on_empty` that gives this.
     pub fn is_on_empty(&self) -> bool {
-        self.stages.iter().any(|stage| stage.name == "on_empty")
+        self.stage(StageName::OnEmpty).is_some()
+    }
+
+    /// The stage of this name, where there is one.
+    pub fn stage(&self, name: StageName) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.name == name)
     }
 
     /// Why an endpoint is not given, where a stage says so.
-    pub fn why_not(&self, endpoint: EndpointId) -> Option<&str> {
+    pub fn why_not(&self, endpoint: EndpointId) -> Option<&Reason> {
         let mut dropped = self.stages.iter().rev().flat_map(|stage| &stage.dropped);
-        dropped.find(|reason| reason.endpoint == endpoint).map(|reason| reason.why.as_str())
+        dropped.find(|reason| reason.endpoint == endpoint)
     }
 
     /// The endpoints that clients go to first: all that a reply may name; of SRV records those of the first priority.

@@ -6,8 +6,9 @@
 
 use crate::model::{EndpointId, Growth, MemberRef, Moment, PoolId};
 use crate::steering::pool::Chooser;
-use crate::steering::tiers::{blend, plain};
-use crate::steering::{Reason, Scene, Tier};
+use crate::steering::tiers::blend;
+use crate::steering::why::Ramping;
+use crate::steering::{Scene, Tier};
 
 /// A member, its weight, and what it gives.
 pub(super) type Part<'t> = (MemberRef, f64, &'t [Tier]);
@@ -18,8 +19,8 @@ pub(super) type Growths = Vec<(EndpointId, Growth)>;
 /// What was found of the ramps that count.
 #[derive(Default)]
 pub(super) struct Ramps {
-    /// What each means for its endpoint's weight.
-    pub(super) told: Vec<Reason>,
+    /// What each means for the weight of an endpoint.
+    pub(super) ramping: Vec<(EndpointId, Ramping)>,
     /// When each grows.
     pub(super) dues: Vec<(Moment, EndpointId)>,
 }
@@ -66,29 +67,14 @@ impl Chooser<'_> {
         for (to, weight, tiers) in members {
             for (at, tier) in tiers.iter().enumerate() {
                 let Some(growth) = growth(at, tier) else { continue };
-                let why = self.growth_words(id, (*to, *weight), growth);
-                self.ramps.told.extend(tier.endpoints().map(|endpoint| Reason::new(endpoint, why.as_str())));
+                let (now, full) = (weight * growth.share, *weight);
+                let ramping = Ramping { pool: self.within(id), member: *to, now, full };
+                self.ramps.ramping.extend(tier.endpoints().map(|endpoint| (endpoint, ramping.clone())));
                 self.ramps.dues.extend(tier.endpoints().map(|endpoint| (growth.next, endpoint)));
             }
         }
         blend(&self.scene, pool, members.iter().copied(), |at, tier| {
             growth(at, tier).map_or(1.0, |growth| growth.share)
         })
-    }
-
-    /// Holds for as long as the step does.
-    fn growth_words(&self, id: PoolId, (to, weight): (MemberRef, f64), growth: Growth) -> String {
-        let within = self.within(id);
-        let (now, all) = (plain(weight * growth.share), plain(weight));
-        match to {
-            MemberRef::Endpoint(endpoint) => {
-                let ramp = humantime::format_duration(self.scene.model.endpoint(endpoint).ramp);
-                format!("ramping: weight {now} of {all}{within}, full {ramp} after it came up")
-            }
-            MemberRef::Pool(pool) => {
-                let name = &self.scene.model.pool(pool).name;
-                format!("ramping: weight {now} of {all} for \"{name}\"{within}, as all that it gives came up lately")
-            }
-        }
     }
 }

@@ -1,17 +1,17 @@
 //! How far members are from a client: by measured round-trip time for `latency`, by great circle for `nearest`. What
 //! isn't known keeps its listed order, behind what is.
 
-use std::time::Duration;
-
 use crate::model::{EndpointId, RegionId, Steering};
-use crate::steering::{Scene, Tier, pool::Up};
+use crate::steering::pool::Up;
+use crate::steering::why::{Nearness, rounded};
+use crate::steering::{Scene, Tier};
 
 /// Where a member stands for this client.
 pub(super) struct Place {
     /// Smaller is better; members at equal distance share a tier.
     pub(super) distance: Distance,
-    /// How it is known, in words.
-    pub(super) why: String,
+    /// How it is known.
+    pub(super) why: Nearness,
 }
 
 /// A distance of whatever kind the pool ranks by.
@@ -35,38 +35,31 @@ impl Distance {
 /// The place of each member, in listed order.
 pub(super) fn places(scene: &Scene, steering: Steering, ups: &[Up]) -> Vec<Place> {
     if ups.len() == 1 {
-        // Said without a look at the client, so that it holds for every class.
-        return vec![Place { distance: Distance::Listed(0), why: "the only member that is up".to_owned() }];
+        // The client is not read, so that it holds for every class.
+        return listed(ups, &Nearness::OnlyMember);
     }
-    let Some(client) = scene.class.region else { return listed(ups, "the client's region is unknown") };
+    let Some(client) = scene.class.region else { return listed(ups, &Nearness::RegionUnknown) };
     match steering {
-        Steering::Nearest => by_great_circle(scene, client, ups),
         Steering::Latency => by_round_trip(scene, client, ups),
+        Steering::Nearest => by_great_circle(scene, client, ups),
+        // These do not rank.
         Steering::Weighted | Steering::Failover | Steering::Geo | Steering::Affinity | Steering::All => {
-            listed(ups, "this pool does not rank")
+            listed(ups, &Nearness::OnlyMember)
         }
     }
 }
 
-fn listed(ups: &[Up], why: &str) -> Vec<Place> {
-    let place = |at| Place { distance: Distance::Listed(at), why: format!("listed order, {why}") };
-    (0..ups.len()).map(place).collect()
+fn listed(ups: &[Up], why: &Nearness) -> Vec<Place> {
+    (0..ups.len()).map(|at| Place { distance: Distance::Listed(at), why: why.clone() }).collect()
 }
 
 fn by_round_trip(scene: &Scene, client: RegionId, ups: &[Up]) -> Vec<Place> {
-    let Some(observer) = observer(scene, client, ups) else { return listed(ups, "nothing is measured") };
-    let (client_name, name) = (&scene.model.region(client).name, &scene.model.region(observer).name);
-    let whose = if observer == client {
-        "this client's region".to_owned()
-    } else {
-        format!("the nearest region that measures; {client_name} does not")
-    };
-    let place = |(at, up): (usize, &Up)| match best(up, |endpoint| scene.check(endpoint)?.rtt_from(observer)) {
-        Some(rtt) => Place {
-            distance: Distance::Known(rtt.as_nanos()),
-            why: format!("{} from {name} ({whose})", milliseconds(rtt)),
-        },
-        None => Place { distance: Distance::Listed(at), why: format!("not measured from {name}, listed order") },
+    let Some(from) = observer(scene, client, ups) else { return listed(ups, &Nearness::NothingMeasured) };
+    let place = |(at, up): (usize, &Up)| match best(up, |endpoint| scene.check(endpoint)?.rtt_from(from)) {
+        Some(rtt) => {
+            Place { distance: Distance::Known(rtt.as_nanos()), why: Nearness::Rtt { rtt: rounded(rtt), from, client } }
+        }
+        None => Place { distance: Distance::Listed(at), why: Nearness::NotMeasured(from) },
     };
     ups.iter().enumerate().map(place).collect()
 }
@@ -80,18 +73,14 @@ fn observer(scene: &Scene, client: RegionId, ups: &[Up]) -> Option<RegionId> {
 }
 
 fn by_great_circle(scene: &Scene, client: RegionId, ups: &[Up]) -> Vec<Place> {
-    let client_name = &scene.model.region(client).name;
     let place = |(at, up): (usize, &Up)| {
         let reach = |endpoint| metres(scene, client, scene.model.endpoint(endpoint).region?);
         match best(up, reach) {
             Some(metres) => Place {
                 distance: Distance::Known(u128::from(metres)),
-                why: format!("{} km from {client_name} (this client's region)", (metres + 500) / 1000),
+                why: Nearness::Kilometres { km: (metres + 500) / 1000, client },
             },
-            None => Place {
-                distance: Distance::Listed(at),
-                why: format!("distance from {client_name} not known, listed order"),
-            },
+            None => Place { distance: Distance::Listed(at), why: Nearness::NoLocation(client) },
         }
     };
     ups.iter().enumerate().map(place).collect()
@@ -113,13 +102,4 @@ fn metres(scene: &Scene, from: RegionId, to: RegionId) -> Option<u64> {
     }
     let place = |region| scene.model.region(region).location;
     Some(place(from)?.metres_to(place(to)?).round() as u64)
-}
-
-/// As `12.4 ms`; under a tenth of a millisecond in microseconds.
-pub(super) fn milliseconds(rtt: Duration) -> String {
-    if rtt < Duration::from_micros(100) {
-        format!("{} us", rtt.as_micros())
-    } else {
-        format!("{:.1} ms", rtt.as_secs_f64() * 1e3)
-    }
 }

@@ -4,37 +4,36 @@
 use std::net::IpAddr;
 
 use crate::model::{AnswerRdata, EndpointId, Facet};
-use crate::steering::tiers::plain;
-use crate::steering::{Distribution, Reason, Scene, Share, Stage, Tier};
+use crate::steering::{Distribution, Note, Reason, Scene, Share, Stage, StageName, Tier, Why};
 
 /// `pick` and `limit` where nothing is picked. Cuts `distribution` to what a reply holds: the best tiers, in listed
 /// order, so that every reply is the same.
 pub(super) fn all_of(scene: &Scene, distribution: &mut Distribution) -> [Stage; 2] {
     let limit = scene.policy.answers.unwrap_or(distribution.limit);
-    let mut pick = Stage::new("pick", distribution.tiers.iter().flat_map(Tier::endpoints).count(), Vec::new());
+    let mut pick = Stage::new(StageName::Pick, distribution.tiers.iter().flat_map(Tier::endpoints).count(), Vec::new());
     for (at, tier) in distribution.tiers.iter().enumerate() {
         let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
         for share in &tier.shares {
-            let why = format!("tier {}: weight {} of {}", at + 1, plain(share.weight), plain(total));
-            pick.kept.extend(share.endpoints.iter().map(|endpoint| Reason::new(*endpoint, why.clone())));
+            let why = || Why::Drawn { tier: at + 1, weight: share.weight, total };
+            pick.passed.extend(share.endpoints.iter().map(|endpoint| Reason::new(*endpoint, why())));
         }
     }
-    pick.note = Some("SRV: nothing is drawn, the client chooses by priority and weight".to_owned());
+    pick.note = Some(Note::NotPicked);
     let mut dropped = Vec::new();
     let mut room = limit;
     for tier in &mut distribution.tiers {
         for share in &mut tier.shares {
             let over = share.endpoints.split_off(room.min(share.endpoints.len()));
             room -= share.endpoints.len();
-            dropped.extend(over.into_iter().map(|endpoint| Reason::new(endpoint, "the reply is full")));
+            dropped.extend(over.into_iter().map(|endpoint| Reason::new(endpoint, Why::ReplyFull)));
         }
         tier.shares.retain(|share: &Share| !share.endpoints.is_empty());
     }
     distribution.tiers.retain(|tier| !tier.shares.is_empty());
     let given = pick.left - dropped.len();
     (distribution.draws, distribution.limit) = (given, given);
-    let note = Some(format!("up to {limit} records in a reply"));
-    let limit = Stage { note, ..Stage::new("limit", pick.left, dropped) };
+    let note = Some(Note::Limit(limit));
+    let limit = Stage { note, ..Stage::new(StageName::Limit, pick.left, dropped) };
     [pick, limit]
 }
 

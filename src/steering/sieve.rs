@@ -1,9 +1,9 @@
 //! The first stages: who could be answered with at all. Each endpoint is judged by itself; where it stands in which
 //! pool comes after.
 
-use crate::model::{EndpointId, Facet, Health, MemberRef};
-use crate::steering::operator::{forced_up, is_drained, objection};
-use crate::steering::{Reason, Scene, Sides, Stage, fence};
+use crate::model::{EndpointId, Health, MemberRef};
+use crate::steering::operator::{forced_up, is_drained, out_of_service};
+use crate::steering::{Note, Reason, Scene, Sides, Stage, StageName, Unhealthy, Why, fence};
 
 /// Who is let through, each of these more than the one before it in a time of need. Forced down, disabled and outside the
 /// fence is out in all of them.
@@ -54,7 +54,7 @@ pub(super) struct Sieved {
 /// Sorts out the endpoints below `root`.
 pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
     let all = scene.endpoints_below(root);
-    let (candidates, mut stage) = keep("candidates", &all, |endpoint| no_record(scene, endpoint));
+    let (candidates, mut stage) = drop_where(StageName::Candidates, &all, |endpoint| no_record(scene, endpoint));
     let mut sieved = Sieved {
         inside: candidates.clone(),
         candidates,
@@ -64,7 +64,7 @@ pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
         looks_at_client: false,
     };
     if sieved.candidates.is_empty() {
-        stage.note = Some("no endpoint has a record of this type: the answer is empty".to_owned());
+        stage.note = Some(Note::NoCandidate);
         sieved.stages.push(stage);
         return sieved;
     }
@@ -73,32 +73,57 @@ pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
         (sieved.inside, sieved.looks_at_client) = (inside, looks_at_client);
         sieved.stages.push(stage);
     }
-    let spared = |endpoint| admit.drained() && is_drained(scene, endpoint);
-    let objection = |endpoint| objection(scene, endpoint);
-    let (in_service, mut state) = keep("state", &sieved.inside, |id| objection(id).filter(|_| !spared(id)));
-    let forced: Vec<Reason> =
-        in_service.iter().filter_map(|id| Some(Reason::new(*id, forced_up(scene, *id)?))).collect();
-    let is_forced = |endpoint: &EndpointId| forced.iter().any(|reason| reason.endpoint == *endpoint);
-    let unhealthy = |endpoint| if is_forced(&endpoint) { None } else { unhealthy(scene, endpoint) };
-    let (eligible, mut health) = keep("health", &in_service, |id| unhealthy(id).filter(|_| !admit.down()));
-    let all_the_same = |id| unhealthy(id).map(|why| format!("{why}; given all the same"));
-    let words = |id| all_the_same(id).unwrap_or_else(|| healthy(scene, id, is_forced(&id)));
-    health.kept = eligible.iter().map(|id| Reason::new(*id, words(*id))).collect();
-    health.note = scene.policy.monitor.as_ref().map(|own| format!("by the monitor of the name, \"{}\"", own.name));
-    let drained = in_service.iter().filter(|id| spared(**id));
-    let drained = drained.filter_map(|id| Some(Reason::new(*id, format!("{}; given all the same", objection(*id)?))));
-    state.kept = forced.iter().cloned().chain(drained).collect();
-    sieved.considered = in_service.iter().copied().filter(|endpoint| !is_forced(endpoint)).collect();
+    let (in_service, forced, state) = by_state(scene, &sieved.inside, admit);
+    let (eligible, health) = by_health(scene, &in_service, &forced, admit);
+    sieved.considered = in_service.into_iter().filter(|endpoint| !forced.contains(endpoint)).collect();
     sieved.eligible = eligible;
     sieved.stages.extend([state, health]);
     sieved
 }
 
-/// Those that `objection` says nothing against, and the stage that tells of the others.
-fn keep(
-    name: &'static str,
+/// Endpoints that the operator has in service, or that `admit` lets through all the same; those of them that an override
+/// forces up; and the stage.
+fn by_state(scene: &Scene, inside: &[EndpointId], admit: Admit) -> (Vec<EndpointId>, Vec<EndpointId>, Stage) {
+    let is_spared = |endpoint| admit.drained() && is_drained(scene, endpoint);
+    let objection = |endpoint| out_of_service(scene, endpoint);
+    let (in_service, mut state) = drop_where(StageName::State, inside, |endpoint| {
+        Some(Why::OutOfService(objection(endpoint).filter(|_| !is_spared(endpoint))?))
+    });
+    let forced_up = |id: &EndpointId| Some(Reason::new(*id, Why::ForcedUp(forced_up(scene, *id)?)));
+    state.passed = in_service.iter().filter_map(forced_up).collect();
+    let forced = state.passed.iter().map(|reason| reason.endpoint).collect();
+    let drained = in_service.iter().filter(|endpoint| is_spared(**endpoint));
+    let drained = drained.filter_map(|id| Some(Reason::new(*id, Why::OutOfServiceButGiven(objection(*id)?))));
+    state.passed.extend(drained);
+    (in_service, forced, state)
+}
+
+/// Endpoints that are up, or that `admit` lets through all the same; and the stage.
+fn by_health(
+    scene: &Scene,
+    in_service: &[EndpointId],
+    forced: &[EndpointId],
+    admit: Admit,
+) -> (Vec<EndpointId>, Stage) {
+    let is_forced = |endpoint: EndpointId| forced.contains(&endpoint);
+    let objection = |endpoint| if is_forced(endpoint) { None } else { unhealthy(scene, endpoint) };
+    let (eligible, mut health) = drop_where(StageName::Health, in_service, |endpoint| {
+        Some(Why::Unhealthy(objection(endpoint).filter(|_| !admit.down())?))
+    });
+    let why = |endpoint| match objection(endpoint) {
+        Some(unhealthy) => Why::UnhealthyButGiven(unhealthy),
+        None => healthy(scene, endpoint, is_forced(endpoint)),
+    };
+    health.passed = eligible.iter().map(|id| Reason::new(*id, why(*id))).collect();
+    health.note = scene.policy.monitor.is_some().then_some(Note::OwnMonitor);
+    (eligible, health)
+}
+
+/// Endpoints without an `objection`, and the stage that drops the others.
+fn drop_where(
+    name: StageName,
     entered: &[EndpointId],
-    objection: impl Fn(EndpointId) -> Option<String>,
+    objection: impl Fn(EndpointId) -> Option<Why>,
 ) -> (Vec<EndpointId>, Stage) {
     let (mut left, mut dropped) = (Vec::with_capacity(entered.len()), Vec::new());
     for &endpoint in entered {
@@ -110,51 +135,34 @@ fn keep(
     (left, Stage::new(name, entered.len(), dropped))
 }
 
-/// Why an endpoint has nothing to say to this question.
-pub(super) fn no_record(scene: &Scene, endpoint: EndpointId) -> Option<String> {
-    let lacking = match (scene.sides, scene.facet) {
-        (Sides::Addresses, _) if scene.is_cname(endpoint) => "a cname, and the name has addresses now: not both",
-        (Sides::Whole, _) => "no address of a type that the name answers, and no cname",
-        (_, facet) => lacking(facet),
-    };
-    scene.sides(endpoint).next().is_none().then(|| lacking.to_owned())
-}
-
-/// What an endpoint lacks that has nothing for a facet.
-pub(super) fn lacking(facet: Facet) -> &'static str {
-    match facet {
-        Facet::V4 => "no IPv4 address",
-        Facet::V6 => "no IPv6 address",
-        Facet::Alias => "no cname",
-        Facet::Srv | Facet::Https | Facet::Svcb => "no address and no cname",
+/// Why an endpoint has no record for this question.
+fn no_record(scene: &Scene, endpoint: EndpointId) -> Option<Why> {
+    if scene.sides(endpoint).next().is_some() {
+        return None;
     }
-}
-
-fn unhealthy(scene: &Scene, endpoint: EndpointId) -> Option<String> {
-    let check = scene.check(endpoint).filter(|check| !check.is_eligible())?;
-    let verdict = match check.health {
-        Health::Up => "up",
-        Health::Down => "down",
-        Health::Unknown => "unknown: probed without a verdict, so counted as down",
-    };
-    // Who was believed has the reason.
-    let said = check.evidence.iter().filter(|said| said.health == check.health);
-    let cause = said.into_iter().find_map(|said| Some((said.why.as_ref()?, &said.vantage)));
-    Some(match cause {
-        Some((why, vantage)) => format!("{verdict}: {why}, says {vantage}"),
-        None => verdict.to_owned(),
+    Some(match scene.sides {
+        Sides::Addresses if scene.is_cname(endpoint) => Why::AliasAmongAddresses,
+        Sides::Whole => Why::NoRecordAtAll,
+        Sides::Addresses | Sides::OfFacet => Why::NoRecord,
     })
 }
 
-fn healthy(scene: &Scene, endpoint: EndpointId, is_forced: bool) -> String {
+fn unhealthy(scene: &Scene, endpoint: EndpointId) -> Option<Unhealthy> {
+    let check = scene.check(endpoint).filter(|check| !check.is_eligible())?;
+    // The vantages with this verdict know the reason.
+    let of_verdict = check.evidence.iter().filter(|evidence| evidence.health == check.health);
+    let cause = of_verdict.into_iter().find_map(|evidence| Some((evidence.why.clone()?, evidence.vantage.clone())));
+    Some(Unhealthy { health: check.health, cause })
+}
+
+fn healthy(scene: &Scene, endpoint: EndpointId, is_forced: bool) -> Why {
     if is_forced && let Some(measured) = unhealthy(scene, endpoint) {
-        return format!("up by override; measured {measured}");
+        return Why::UnhealthyButForcedUp(measured);
     }
-    let told = match scene.check(endpoint).map(|check| check.health) {
-        None => "no monitor: always up",
-        Some(Health::Up) => "up",
-        Some(Health::Unknown) => "unknown: not probed yet, so counted as up",
-        Some(Health::Down) => "down",
-    };
-    told.to_owned()
+    match scene.check(endpoint).map(|check| check.health) {
+        None => Why::Unmonitored,
+        Some(Health::Unknown) => Why::NotProbedYet,
+        // Down is not eligible, so it does not come here.
+        Some(Health::Up | Health::Down) => Why::Up,
+    }
 }

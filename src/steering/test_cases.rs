@@ -2,9 +2,10 @@
 
 use super::test_world::World;
 use super::{Decision, Distribution, Given};
+use crate::control::explain::Renderer;
 use crate::model::AdminState::{Disabled, Drain};
 use crate::model::Steering::{All, Failover, Latency, Nearest, Weighted};
-use crate::model::{Facet, OnEmpty, Steering};
+use crate::model::{Facet, OnEmpty, PolicyId, Steering};
 
 /// What a client in `client` who asks for an A record is given; `-` is a client without region.
 #[track_caller]
@@ -269,16 +270,25 @@ fn the_ttl_is_the_time_until_the_answer_could_change() {
     assert_eq!(ttl(pool(Weighted, "a").or_else("c").down("a").may_change("c", 6_000)), 6, "but where it is the answer");
 }
 
-/// All that a stage says: of whom it dropped, whom it kept, and of itself.
-pub(super) fn why(decision: &Decision, stage: &str) -> String {
-    let Some(stage) = decision.stages.iter().find(|s| s.name == stage) else { return String::new() };
-    let reasons = stage.dropped.iter().chain(&stage.kept).map(|reason| reason.why.clone());
-    reasons.chain(stage.note.clone()).collect::<Vec<_>>().join("; ")
+/// The notes of all stages, as `explain` shows them.
+pub(super) fn notes(world: &World, decision: &Decision) -> Vec<Option<String>> {
+    let model = world.whole_model();
+    let renderer = Renderer { model: &model, policy: model.policy(PolicyId(0)), decision };
+    decision.stages.iter().map(|stage| stage.note.as_ref().map(|note| renderer.note(note))).collect()
+}
+
+/// All that `explain` shows of a stage: the reasons of the endpoints that it dropped, of those that passed, and its note.
+pub(super) fn why(world: &World, decision: &Decision, stage: &str) -> String {
+    let Some(stage) = decision.stages.iter().find(|s| s.name.as_str() == stage) else { return String::new() };
+    let model = world.whole_model();
+    let renderer = Renderer { model: &model, policy: model.policy(PolicyId(0)), decision };
+    let reasons = stage.dropped.iter().chain(&stage.passed).map(|reason| renderer.reason(reason));
+    reasons.chain(stage.note.as_ref().map(|note| renderer.note(note))).collect::<Vec<_>>().join("; ")
 }
 
 #[test]
 fn every_drop_and_rank_says_why() {
-    let why = |world: World, client: &str, stage: &str| why(&world.decide(client, Facet::V4, None), stage);
+    let why = |world: World, client: &str, stage: &str| why(&world, &world.decide(client, Facet::V4, None), stage);
     let measured = || pool(Latency, "b a").rtt("a", "eu", 12).rtt("b", "eu", 80);
     for (world, client, stage, expected) in [
         (

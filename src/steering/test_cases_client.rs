@@ -86,17 +86,17 @@ fn pools_nest_thirty_two_deep() {
 
 #[test]
 fn geo_says_why() {
-    let decision = decide(&geo("a@north b@east c").answers(2), "eu+east");
-    assert_eq!(why(&decision, "rank"), "first match: \"b\", countries JP");
+    let why = |world: &World, client, stage| why(world, &decide(world, client), stage);
+    let three = geo("a@north b@east c").answers(2);
+    assert_eq!(why(&three, "eu+east", "rank"), "first match: \"b\", countries JP");
     let told = "not for this client: countries NO, SE; behind \"b\", which matches first; tier 1, weight 1";
-    assert_eq!(why(&decision, "tiers"), told);
+    assert_eq!(why(&three, "eu+east", "tiers"), told);
     let nested = places().pool("g", Geo, "a@north").pool("p", Failover, "g c");
     let told = "not for this client: countries NO, SE; tier 1, weight 1";
-    assert_eq!(why(&decide(&nested, "eu"), "tiers"), told);
-    let decision = decide(&geo("a@north b@east"), "eu");
-    let told = why(&decision, "tiers");
+    assert_eq!(why(&nested, "eu", "tiers"), told);
+    let told = why(&geo("a@north b@east"), "eu", "tiers");
     assert!(told.ends_with("; nothing with a record of this type is for this client: the answer is empty"), "{told}");
-    assert_eq!(why(&decide(&geo("a@north c"), "eu"), "rank"), "first match: \"c\", for everyone");
+    assert_eq!(why(&geo("a@north c"), "eu", "rank"), "first match: \"c\", for everyone");
 }
 
 #[test]
@@ -180,18 +180,22 @@ fn last_good_stays_inside_the_fence() {
 
 #[test]
 fn fences_say_why() {
+    let why = |world: &World, client, stage| why(world, &decide(world, client), stage);
     let world = || fenced(pool(Weighted, "a b c"));
     let told = "outside the fence \"de\", which leaves this client a, b; \"de\" holds this client";
-    assert_eq!(why(&decide(&world(), "eu+held"), "fence"), told);
-    assert_eq!(why(&decide(&world(), "eu"), "fence"), "\"de\" does not hold this client");
-    assert_eq!(why(&decide(&fenced(pool(Weighted, "a b")), "eu"), "fence"), "everything is inside \"de\"");
-    let nothing = decide(&fenced(pool(Weighted, "c")), "eu+held");
-    assert!(why(&nothing, "fence").contains("which leaves this client nothing of this pool"));
-    let decision = decide(&world().down("a b c").on_empty(OnEmpty::Static), "eu+held");
-    assert!(why(&decision, "on_empty").contains("nobody can tell whether the zone file's records are inside \"de\""));
-    let names: Vec<&str> = decide(&world(), "eu").stages.iter().map(|stage| stage.name).collect();
+    assert_eq!(why(&world(), "eu+held", "fence"), told);
+    assert_eq!(why(&world(), "eu", "fence"), "\"de\" does not hold this client");
+    assert_eq!(why(&fenced(pool(Weighted, "a b")), "eu", "fence"), "everything is inside \"de\"");
+    let nothing = fenced(pool(Weighted, "c"));
+    assert!(why(&nothing, "eu+held", "fence").contains("which leaves this client nothing of this pool"));
+    let closed = world().down("a b c").on_empty(OnEmpty::Static);
+    assert!(
+        why(&closed, "eu+held", "on_empty")
+            .contains("nobody can tell whether the zone file's records are inside \"de\"")
+    );
+    let names: Vec<&str> = decide(&world(), "eu").stages.iter().map(|stage| stage.name.as_str()).collect();
     assert_eq!(names, ["candidates", "fence", "state", "health", "tiers", "pick", "limit", "ttl"]);
-    assert!(why(&decide(&pool(Weighted, "a"), "eu"), "fence").is_empty(), "no fence, no stage");
+    assert!(why(&pool(Weighted, "a"), "eu", "fence").is_empty(), "no fence, no stage");
 }
 
 #[test]
@@ -218,7 +222,8 @@ fn the_clients_net_matters_where_a_sticky_pool_divides() {
     assert_eq!(net(groups), default, "between groups");
     assert_eq!(net(pool(Affinity, "a b").down("a b").on_empty(OnEmpty::All)), default, "by on_empty too");
     assert_eq!(net(pool(Affinity, "a b").down("a b").on_empty(OnEmpty::Nodata)), None, "nothing to draw");
-    let told = why(&decide(&pool(Affinity, "a:3 b"), "eu"), "pick");
+    let world = pool(Affinity, "a:3 b");
+    let told = why(&world, &decide(&world, "eu"), "pick");
     assert_eq!(told, "tier 1: weight 3 of 4; tier 1: weight 1 of 4; by the client's net (/24; IPv6 /56)");
 }
 

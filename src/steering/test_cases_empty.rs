@@ -32,7 +32,8 @@ fn drained_but_alive_comes_before_what_is_down() {
     let fence = abc().selector("held", "DE").pool("p", Failover, "a b").fence("f", "held", "b");
     let fence = fence.overridden("a", Drain).down("b").on_empty(OnEmpty::Nodata);
     check("a fence holds", fence, "eu+held", "nodata");
-    let told = |stage| why(&pair().overridden("a", Drain).down("b").decide("eu", V4, None), stage);
+    let left = pair().overridden("a", Drain).down("b");
+    let told = |stage| why(&left, &left.decide("eu", V4, None), stage);
     let drained = "drained by alice: kernel update, until 2026-11-23 14:30 UTC; given all the same";
     assert_eq!(told("state"), drained);
     assert_eq!(told("on_empty"), "");
@@ -71,7 +72,7 @@ fn a_member_named_by_on_empty_is_given_up_or_not() {
     eu("by its ranks", ranked.rtt("c", "eu", 9).rtt("d", "eu", 5).down("a b c d"), "d | c");
     let least = abc().endpoint("d", "us").pool("s", Weighted, "c d").pool("q", Failover, "s").pool("p", Weighted, "a");
     eu("whatever its min_up", least.min_up("s", 1.0).or_else("q").down("a c"), "c=50 d=50");
-    let told = why(&primary().decide("eu", V4, None), "on_empty");
+    let told = why(&primary(), &primary().decide("eu", V4, None), "on_empty");
     assert!(told.ends_with("nothing is eligible; on_empty = \"a\", up or not"), "{told}");
 }
 
@@ -95,7 +96,8 @@ fn entries_are_taken_in_order() {
     let all = || abc().pool("x", Weighted, "a b").pool("p", Failover, "x").min_up("x", 1.0);
     eu("all while something of it is up", all().on_empty(OnEmpty::All).then("c").down("a"), "a=50 b=50");
     eu("and not when nothing is", all().on_empty(OnEmpty::All).then("c").down("a b"), "c");
-    let told = why(&two().down("a b").decide("eu", V4, None), "on_empty");
+    let second = two().down("a b");
+    let told = why(&second, &second.decide("eu", V4, None), "on_empty");
     assert!(told.contains("on_empty = \"b\", of which nothing is up; then \"c\""), "{told}");
 }
 
@@ -158,8 +160,9 @@ fn last_good_is_of_what_was_a_candidate() {
 #[test]
 fn the_known_end_of_an_override_bounds_the_ttl() {
     let told = |world: World| {
-        let decision = world.ttl(5, 42).decide("eu", V4, None);
-        (decision.ttl, why(&decision, "ttl"))
+        let world = world.ttl(5, 42);
+        let decision = world.decide("eu", V4, None);
+        (decision.ttl, why(&world, &decision, "ttl"))
     };
     let ttl = |world: World| told(world).0;
     let drained = || pool(Weighted, "a b").overridden("a", Drain);

@@ -124,11 +124,16 @@ fn a_choice_that_stays_stays_for_all_types() {
 fn a_net_decides_over_both_kinds_at_once() {
     let sticky = || world().only("a", V4).pool("p", Weighted, "a z b").affinity(24, 56);
     check("all that is up is drawn", &sticky(), ["a=33 z=33 b=33", "a=33 z=33 b=33", "a=33 z=33 b=33"]);
-    assert!(why(&sticky().decide("eu", V6, None), "pick").contains("no IPv6 address: another address is drawn"));
+    assert!(
+        why(&sticky(), &sticky().decide("eu", V6, None), "pick").contains("no IPv6 address: another address is drawn")
+    );
     let one = world().pool("p", Affinity, "a z").down_in("a", V6).decide("eu", V6, None);
     assert!(one.affinity.is_some(), "the net decides, though the CNAME is all that is left of this type");
-    let other = world().pool("p", Affinity, "a z").decide("eu", Alias, None);
-    assert!(why(&other, "pick").contains("no cname: no record of this type is given"), "for TXT as for A");
+    let other = world().pool("p", Affinity, "a z");
+    assert!(
+        why(&other, &other.decide("eu", Alias, None), "pick").contains("no cname: no record of this type is given"),
+        "for TXT as for A"
+    );
     let pool = world().pool("p", Affinity, "a z");
     assert_eq!(pool.decide("eu", V6, None).kind, Some(Kind::ByNet), "a pool that steers so");
     let below = world().pool("x", Affinity, "a z").pool("p", Weighted, "x b");
@@ -137,7 +142,7 @@ fn a_net_decides_over_both_kinds_at_once() {
 
 #[test]
 fn it_is_explained() {
-    let told = |world: &World, facet: Facet, stage| why(&world.decide("eu", facet, None), stage);
+    let told = |world: &World, facet: Facet, stage| why(world, &world.decide("eu", facet, None), stage);
     let four = world().only("a", V4).pool("p", Failover, "a z");
     let why = told(&four, V6, "candidates");
     assert!(why.contains("a cname, and the name has addresses now: not both"), "{why}");

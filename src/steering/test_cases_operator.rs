@@ -8,7 +8,7 @@ use crate::model::Steering::{Failover, Geo, Latency, Weighted};
 use crate::model::{Facet, OnEmpty};
 
 fn told(world: &World, stage: &str) -> String {
-    why(&world.decide("eu", Facet::V4, None), stage)
+    why(world, &world.decide("eu", Facet::V4, None), stage)
 }
 
 #[test]

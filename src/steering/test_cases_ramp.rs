@@ -100,22 +100,25 @@ fn it_is_told_and_holds_the_ttl() {
     let world = back(pool(Weighted, "a:70 b:30"), "a").ttl(5, 60).at(1007);
     let decision = world.decide("eu", Facet::V4, None);
     assert_eq!(
-        why(&decision, "tiers"),
+        why(&world, &decision, "tiers"),
         "tier 1, weight 3.5; ramping: weight 3.5 of 70, full 3m 10s after it came up; tier 1, weight 30"
     );
-    assert_eq!((decision.ttl, &*why(&decision, "ttl")), (5, "5 s: the weight of \"a\" grows in 3.0 s, under ttl.min"));
+    assert_eq!(
+        (decision.ttl, &*why(&world, &decision, "ttl")),
+        (5, "5 s: the weight of \"a\" grows in 3.0 s, under ttl.min")
+    );
     let ttl = |world: &World| world.decide("eu", Facet::V4, None).ttl;
     assert_eq!([1000, 1010, 1189, 1190].map(|at| ttl(&world.clone().at(at))), [10, 10, 5, 60]);
     assert_eq!(ttl(&world.clone().down("b")), 60, "nobody to give way to: no step changes anything");
     assert_eq!(ttl(&back(pool(Failover, "a b"), "a").ttl(5, 60)), 60, "nor here");
     let deep = abc().pool("in", Weighted, "a").pool("p", Weighted, "in:40 c:40");
-    let decision = back(deep, "a").decide("eu", Facet::V4, None);
+    let deep = back(deep, "a");
+    let tiers = why(&deep, &deep.decide("eu", Facet::V4, None), "tiers");
     assert!(
-        why(&decision, "tiers").starts_with(
+        tiers.starts_with(
             "tier 1, weight 2; ramping: weight 2 of 40 for \"in\", as all that it gives came up lately; tier 1, weight 40"
         ),
-        "{}",
-        why(&decision, "tiers")
+        "{tiers}"
     );
 }
 

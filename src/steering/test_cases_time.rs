@@ -83,7 +83,7 @@ fn manual_stays_while_the_incumbent_is_up() {
         .stands("b [a 20 never]")
         .then("an hour later too", 3620, same, "b")
         .stands("b [a 20 never]");
-    let told = why(story.last(), "tiers");
+    let told = why(&story.world, story.last(), "tiers");
     assert!(
         told.starts_with("\"p\" stays on \"b\": failback is manual; standby: \"b\" comes first in \"p\""),
         "{told}"
@@ -107,8 +107,11 @@ fn after_goes_back_when_the_earlier_one_has_been_up_for_so_long_without_a_break(
         .then("it comes back, and has to wait", 100, |w| w.up("a"), "b")
         .stands("b [a 100 700]");
     assert_eq!(story.last().ttl, 600, "the answer will change then");
-    assert_eq!(why(story.last(), "ttl"), "600 s: pool \"p\" may choose otherwise in 600.0 s");
-    assert!(why(story.last(), "tiers").starts_with("\"p\" stays on \"b\" until an earlier member has been up for 10m"));
+    assert_eq!(why(&story.world, story.last(), "ttl"), "600 s: pool \"p\" may choose otherwise in 600.0 s");
+    assert!(
+        why(&story.world, story.last(), "tiers")
+            .starts_with("\"p\" stays on \"b\" until an earlier member has been up for 10m")
+    );
     story
         .then("a break", 400, |w| w.down("a"), "b")
         .stands("b")
@@ -218,7 +221,7 @@ fn members_in_the_band_are_equal() {
     check("one left", band().down("a c"), "b");
     let nobody = band();
     super::test_cases::check("an unknown client gets listed order", nobody, "-", "a | b | c");
-    let told = why(&band().decide("eu", Facet::V4, None), "rank");
+    let told = why(&band(), &band().decide("eu", Facet::V4, None), "rank");
     let expected = "rank 1: in the band: 10.0 ms from eu (this client's region), best 10.0 ms + 5.0 ms; \
                     rank 1: in the band: 14.0 ms from eu (this client's region), best 10.0 ms + 5.0 ms; \
                     rank 3: 40.0 ms from eu (this client's region)";
@@ -233,7 +236,7 @@ fn a_new_leading_set_has_to_lead_for_five_seconds() {
         .then("c is better", 10, |w| w.rtt("c", "eu", 4), "a=25 b=75 | c")
         .stands("a+b [c 10 15]");
     assert_eq!(story.last().ttl, 5, "it will change then");
-    let told = why(story.last(), "rank");
+    let told = why(&story.world, story.last(), "rank");
     assert!(told.contains("4.0 ms from eu (this client's region); leads once it has been ahead for 5 s"), "{told}");
     assert!(told.contains("stays until others have led for 5 s"), "{told}");
     story

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::test_cases::notes;
 use super::test_world::World;
 use super::{Decision, Distribution, Given, Memory, interest};
 use crate::model::AdminState::{Disabled, Drain};
@@ -216,8 +217,7 @@ proptest! {
                 let a = world.decide_after(client, facet, memory(&standings));
                 let b = backwards.decide_after(client, facet, memory(&other));
                 prop_assert_eq!(wordless(&world, &a), wordless(&backwards, &b));
-                let words = |decision: &Decision| decision.stages.iter().map(|s| s.note.clone()).collect::<Vec<_>>();
-                prop_assert_eq!(words(&a), words(&b));
+                prop_assert_eq!(notes(&world, &a), notes(&backwards, &b));
                 (standings, other) = (a.standings, b.standings);
             }
         }

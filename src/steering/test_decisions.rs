@@ -2,7 +2,7 @@
 
 use crate::model::{EndpointId, Facet};
 use crate::steering::test_world::World;
-use crate::steering::{Decision, Given, Tier};
+use crate::steering::{Decision, Given, StageName, Tier};
 
 impl World {
     /// A decision in short: tiers divided by `|`, shares with their part of 100 where there are several, `[a b]` for a
@@ -31,31 +31,34 @@ impl World {
 
     /// What must hold of every decision; a sentence of what doesn't.
     pub(super) fn flaw(&self, decision: &Decision) -> Option<String> {
-        let by_on_empty = decision.stages.iter().any(|stage| stage.name == "on_empty");
+        let by_on_empty = decision.stages.iter().any(|stage| stage.name == StageName::OnEmpty);
         for stage in &decision.stages {
             if stage.entered - stage.dropped.len() != stage.left {
-                return Some(format!("{}: {} in, {} out", stage.name, stage.entered, stage.left));
+                return Some(format!("{:?}: {} in, {} out", stage.name, stage.entered, stage.left));
             }
         }
-        let follows = decision.stages.windows(2).find(|s| s[1].name != "on_empty" && s[0].left != s[1].entered);
+        let follows = decision.stages.windows(2).find(|s| s[1].name != StageName::OnEmpty && s[0].left != s[1].entered);
         if let Some(pair) = follows {
             return Some(format!(
-                "{} lets {} go, {} takes {}",
+                "{:?} lets {} go, {:?} takes {}",
                 pair[0].name, pair[0].left, pair[1].name, pair[1].entered
             ));
         }
         let Given::Endpoints(given) = &decision.given else { return None };
         let odds = given.probabilities(|e| self.model.endpoint(e).answerables[0].facet == Facet::Alias);
-        let dropped = |name: &'static str| {
+        let dropped = |name: StageName| {
             let stages = decision.stages.iter().filter(move |stage| stage.name == name);
             stages.flat_map(|stage| &stage.dropped).map(|reason| reason.endpoint).collect::<Vec<_>>()
         };
         for (endpoint, odd) in &odds {
-            let barred = ["candidates", "fence", "state", "health", "tiers"].map(dropped).concat();
+            let barred =
+                [StageName::Candidates, StageName::Fence, StageName::State, StageName::Health, StageName::Tiers]
+                    .map(dropped)
+                    .concat();
             if !by_on_empty && barred.contains(endpoint) {
                 return Some(format!("{endpoint:?} was dropped and is given"));
             }
-            if (*odd == 0.0) != dropped("pick").contains(endpoint) {
+            if (*odd == 0.0) != dropped(StageName::Pick).contains(endpoint) {
                 return Some(format!("{endpoint:?} has probability {odd}, which pick doesn't say"));
             }
         }

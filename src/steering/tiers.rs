@@ -1,4 +1,4 @@
-//! Tiers as values: members side by side, each endpoint once, weights in words.
+//! Tiers as values: members side by side, each endpoint once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,15 +6,6 @@ use siphasher::sip::SipHasher13;
 
 use crate::model::{EndpointId, MemberRef, Pool};
 use crate::steering::{Scene, Share, Step, Tier};
-
-/// A weight as a person would write it: at most four decimals, no trailing zeros.
-pub(super) fn plain(weight: f64) -> String {
-    if weight.fract() == 0.0 && weight < 1e9 {
-        return (weight as u32).to_string();
-    }
-    let text = format!("{weight:.4}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
 
 /// Members side by side: their first tiers become one, their second tiers become one, and so on; in each a member has
 /// its weight, however it divides it, less what `grown` leaves of it: the part for a tier, over 0, by its place.

@@ -2,10 +2,8 @@
 //! enough of it (`min_up`). And, in words, why a pool that has something up does not give it.
 
 use crate::model::{EndpointId, MemberRef, Pool, Steering};
-use crate::steering::Reason;
-use crate::steering::geo::selector_words;
 use crate::steering::pool::Chooser;
-use crate::steering::tiers::plain;
+use crate::steering::{Reason, Why};
 
 impl<'a> Chooser<'a> {
     pub(super) fn is_up(&mut self, member: MemberRef) -> bool {
@@ -62,19 +60,23 @@ impl<'a> Chooser<'a> {
         self.scene.endpoints_below(member).iter().any(is_inside)
     }
 
-    /// Says of what is up below a member why it isn't used: `why`, or what keeps the member itself from being up. Where
-    /// that depends on the client, and nothing else did, it is `why` in any case: what didn't look is told to all alike.
-    pub(super) fn stand_by(&mut self, member: MemberRef, why: &str) {
+    /// Notes of what is up below a member why it isn't used: `why`, or what keeps the member itself from being up. Where
+    /// that depends on the client, and nothing else did, it is `why` in any case: a decision that did not look at the
+    /// client has the same reasons for all clients.
+    pub(super) fn stand_by(&mut self, member: MemberRef, why: Option<Why>) {
         let (is_up, looked) = self.is_up_quietly(member);
-        if is_up || (looked && !self.looks_at_client && !why.is_empty()) {
-            let below = self.scene.endpoints_below(member).into_iter();
-            self.idle.extend(below.map(|endpoint| Reason::new(endpoint, why)));
-        } else {
-            self.tell_out(member);
+        match why {
+            Some(why) if is_up || (looked && !self.looks_at_client) => self.leave_idle(member, why),
+            Some(_) | None => self.tell_out(member),
         }
     }
 
-    /// Says of what is up below a member that is out why it is of no use.
+    fn leave_idle(&mut self, member: MemberRef, why: Why) {
+        let below = self.scene.endpoints_below(member).into_iter();
+        self.idle.extend(below.map(|endpoint| Reason::new(endpoint, why.clone())));
+    }
+
+    /// Notes of what is up below a member that is out why it is of no use.
     pub(super) fn tell_out(&mut self, member: MemberRef) {
         let MemberRef::Pool(id) = member else { return };
         if !self.told_out.insert(id) {
@@ -82,23 +84,15 @@ impl<'a> Chooser<'a> {
         }
         let pool = self.scene.model.pool(id);
         let looked = self.looks_at_client;
-        let (gives, share) = (self.gives(pool), self.share_up(pool));
+        let (gives, up) = (self.gives(pool), self.share_up(pool));
         self.looks_at_client = looked;
         if gives {
-            let (share, least) = (plain(share * 100.0), plain(pool.min_up * 100.0));
-            let why = format!(
-                "pool \"{}\" has {share} % of its weight up, under min_up {least} %: out for its parent",
-                pool.name
-            );
-            let below = self.scene.endpoints_below(member).into_iter();
-            self.idle.extend(below.map(|endpoint| Reason::new(endpoint, why.as_str())));
-            return;
+            return self.leave_idle(MemberRef::Pool(id), Why::UnderMinUp { pool: id, up });
         }
         for member in &pool.members {
             match member.when.filter(|_| pool.steering == Steering::Geo) {
                 Some(when) if self.is_up_quietly(member.to).0 => {
-                    let why = format!("not for this client: {}", selector_words(&self.scene, when));
-                    self.stand_by(member.to, &why);
+                    self.stand_by(member.to, Some(Why::NotSelected(when)));
                 }
                 Some(_) | None => self.tell_out(member.to),
             }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use crate::control::explain::reason::UP;
 use crate::control::explain::{Explanation, ReasonReport, StageReport};
 
 /// Most lines under one heading; what is more is counted. Judgment: six stages of these fit a large screen, and the
@@ -67,7 +68,7 @@ fn tell(text: &mut String, stage: &StageReport) {
     let _ = writeln!(text, "  {:<18} {:>4} {:>4}{note}", stage.stage, stage.entered, stage.left);
     grouped(text, "-", &stage.dropped);
     // Who is merely up needs no line: the evidence says it.
-    let kept: Vec<ReasonReport> = stage.kept.iter().filter(|kept| kept.why != "up").cloned().collect();
+    let kept: Vec<ReasonReport> = stage.kept.iter().filter(|kept| kept.why != UP).cloned().collect();
     grouped(text, "+", &kept);
 }
 

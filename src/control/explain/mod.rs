@@ -4,7 +4,11 @@
 mod affinity;
 mod client;
 mod human;
+mod note;
+mod numbers;
 mod present;
+mod reason;
+mod selector;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -19,12 +23,13 @@ use crate::control::status::{self, RampReport};
 use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, SteeredName, ZoneId};
 use crate::snapshot::names::{Found, RrsetRef};
 use crate::snapshot::{Cell, LocalClass, Snapshot};
-use crate::steering::{Decision, Given, Reason};
+use crate::steering::{Decision, Given, Reason, StageName};
 use crate::wire::{Name, NameBuf, NameError};
 
 use client::place_address;
 pub use human::human;
 use present::present;
+pub(crate) use reason::Renderer;
 
 /// For whom an answer is explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +223,7 @@ fn explain_steered(
         scope,
         ttl,
         stages: match decision {
-            Some(decision) => stages(&snapshot.model, decision),
+            Some(decision) => stages(Renderer { model: &snapshot.model, policy, decision }),
             None => vec![left_to_zone_file(&snapshot.model, policy, asked)],
         },
         answers: match cell {
@@ -307,32 +312,31 @@ fn region_name(model: &Model, region: RegionId) -> String {
     model.region(region).name.clone()
 }
 
-fn stages(model: &Model, decision: &Decision) -> Vec<StageReport> {
-    let reasons =
-        |reasons: &[Reason]| reasons.iter().map(|reason| report(model, reason.endpoint, &reason.why)).collect();
-    let stages = decision.stages.iter().map(|stage| StageReport {
-        stage: stage.name.to_owned(),
+fn stages(renderer: Renderer<'_>) -> Vec<StageReport> {
+    let report = |reason: &Reason| report(renderer.model, reason.endpoint, renderer.reason(reason));
+    let stages = renderer.decision.stages.iter().map(|stage| StageReport {
+        stage: stage.name.as_str().to_owned(),
         entered: stage.entered,
         left: stage.left,
-        dropped: reasons(&stage.dropped),
-        kept: reasons(&stage.kept),
-        note: stage.note.clone(),
+        dropped: stage.dropped.iter().map(report).collect(),
+        kept: stage.passed.iter().map(report).collect(),
+        note: stage.note.as_ref().map(|note| renderer.note(note)),
     });
     stages.collect()
 }
 
-fn report(model: &Model, endpoint: EndpointId, why: &str) -> ReasonReport {
-    ReasonReport { endpoint: model.endpoint(endpoint).name.clone(), why: why.to_owned() }
+fn report(model: &Model, endpoint: EndpointId, why: String) -> ReasonReport {
+    ReasonReport { endpoint: model.endpoint(endpoint).name.clone(), why }
 }
 
 /// The one stage of a question that the policy has nothing for: the zone file answers it, with a record or without.
 fn left_to_zone_file(model: &Model, policy: &Policy, asked: Facet) -> StageReport {
     let why = format!("the policy gives no {} records", asked.as_str());
     StageReport {
-        stage: "candidates".to_owned(),
+        stage: StageName::Candidates.as_str().to_owned(),
         entered: policy.endpoints.len(),
         left: 0,
-        dropped: policy.endpoints.iter().map(|endpoint| report(model, *endpoint, &why)).collect(),
+        dropped: policy.endpoints.iter().map(|endpoint| report(model, *endpoint, why.clone())).collect(),
         kept: Vec::new(),
         note: Some("the answer is what the zone file has".to_owned()),
     }
@@ -351,8 +355,10 @@ fn ttl(
     match (decision, of_file) {
         (Some(decision), Some(ttl)) if decision.given == Given::Static && ttl < decision.ttl => as_in_file(ttl),
         (Some(decision), Some(_) | None) => {
-            let said = decision.stages.iter().rev().find(|stage| stage.name == "ttl");
-            (decision.ttl, said.and_then(|stage| stage.note.clone()).unwrap_or_default())
+            let policy = snapshot.model.policy(name.policy);
+            let renderer = Renderer { model: &snapshot.model, policy, decision };
+            let note = decision.stage(StageName::Ttl).and_then(|stage| stage.note.as_ref());
+            (decision.ttl, note.map(|note| renderer.note(note)).unwrap_or_default())
         }
         (None, Some(ttl)) => as_in_file(ttl),
         (None, None) => (0, "there is no record".to_owned()),

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use crate::control::explain::Renderer;
 use crate::control::names::ClassReport;
 use crate::control::names::report::names;
 use crate::model::{Facet, Failback, Model, Moment, PolicyId, Steering};
 use crate::steering::preference::endpoints_below;
-use crate::steering::{Decision, Given, Standing};
+use crate::steering::{Decision, Given, StageName, Standing};
 
 /// Most endpoints that a sentence names, and most reasons that it gives (judgment: a line or two).
 const SHOWN: usize = 3;
@@ -37,9 +38,9 @@ impl Sentences {
         best: &Decision,
         now: Moment,
     ) {
-        let what = stays(model, policy, served, now)
-            .or_else(|| on_empty(served))
-            .unwrap_or_else(|| instead(model, served, best));
+        let renderer = Renderer { model, policy: model.policy(policy), decision: served };
+        let what =
+            stays(model, policy, served, now).or_else(|| on_empty(renderer)).unwrap_or_else(|| instead(renderer, best));
         match self.said.iter_mut().find(|said| said.what == what) {
             Some(said) => {
                 if !said.classes.iter().any(|known| known == class) {
@@ -96,19 +97,19 @@ fn stays(model: &Model, policy: PolicyId, served: &Decision, now: Moment) -> Opt
 }
 
 /// Nothing is eligible.
-fn on_empty(served: &Decision) -> Option<String> {
-    let stage = served.stages.iter().find(|stage| stage.name == "on_empty")?;
-    let note = stage.note.as_deref().unwrap_or("nothing is eligible");
-    Some(format!(": {note}"))
+fn on_empty(served: Renderer<'_>) -> Option<String> {
+    let note = served.decision.stage(StageName::OnEmpty)?.note.as_ref()?;
+    Some(format!(": {}", served.note(note)))
 }
 
 /// Others are given, as those that the policy prefers are out.
-fn instead(model: &Model, served: &Decision, best: &Decision) -> String {
+fn instead(renderer: Renderer<'_>, best: &Decision) -> String {
+    let (model, served) = (renderer.model, renderer.decision);
     let given = served.given_first(model).unwrap_or_default();
     let wanted = best.given_first(model).unwrap_or_default();
     let missing = wanted.iter().filter(|endpoint| !given.contains(endpoint));
     let why = missing.filter_map(|endpoint| {
-        let why = served.why_not(*endpoint)?;
+        let why = renderer.reason(served.why_not(*endpoint)?);
         Some(format!("{} is {why}", model.endpoint(*endpoint).name))
     });
     let why: Vec<String> = why.take(SHOWN).collect();

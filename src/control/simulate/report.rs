@@ -322,7 +322,7 @@ fn empty_clients(snapshot: &Snapshot, policy: PolicyId) -> BTreeMap<String, Empt
 
 fn is_empty(decision: &Decision) -> bool {
     let gives = matches!(decision.given, steering::Given::Endpoints(_));
-    !gives || decision.stages.iter().any(|stage| stage.name == "on_empty")
+    !gives || decision.is_on_empty()
 }
 
 /// The worst of what is given for the types.
