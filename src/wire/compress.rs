@@ -1,8 +1,9 @@
 //! Name compression (RFC 1035, 4.1.4): which names a reply already has, so that later ones can point at them.
 //!
-//! The work for a name grows with its octets and with [`MAX_PLACES`], never with their product: each label of the reply is
-//! stored with the length and a hash of the name that begins there, so one pass over the places finds the longest name
-//! that matches. Only names of equal length and hash are compared octet by octet, and at most [`MAX_COMPARISONS`] of them.
+//! The work for a name grows with its octets. Each label of the reply is stored with the length and a hash of the name
+//! that begins there, and a table finds it by that hash. For a new name, each of its labels is looked up once, from the
+//! left, so the longest name that matches is found first. Only names of equal length and hash are compared octet by octet,
+//! and at most [`MAX_COMPARISONS`] of them.
 
 use crate::wire::{MAX_NAME, namebuf::MAX_LABELS};
 
@@ -15,6 +16,9 @@ const MAX_HOPS: u8 = 3;
 /// Most names that are compared octet by octet for one name. Judgment: two different names with one hash are rare unless
 /// somebody searches for them, and then the name is written whole.
 const MAX_COMPARISONS: usize = 4;
+/// Slots of the table that finds a place by its hash: a power of two, and over twice [`MAX_PLACES`], so that a search ends
+/// after about one slot.
+const SLOTS: usize = 128;
 /// A pointer has 14 bits.
 const POINTER_END: usize = 0x4000;
 /// Where the question's name stands: after the header.
@@ -35,6 +39,8 @@ struct Place {
 pub(super) struct Suffixes {
     places: [Place; MAX_PLACES],
     len: usize,
+    /// Indices into `places`, plus one; 0 is an empty slot. A place stands in the slot of its hash, or in the next empty one.
+    slots: [u8; SLOTS],
     /// Octets of the question's name, which is added before the first name that could point at it: most replies have none.
     question: Option<u8>,
 }
@@ -42,8 +48,12 @@ pub(super) struct Suffixes {
 /// An uncompressed name with the hash of every name that ends it.
 pub(super) struct Hashed<'n> {
     name: &'n [u8],
-    /// By the octet where the label begins; 0 where none begins.
-    hashes: [u32; MAX_NAME],
+    /// Where each label begins, from the left.
+    starts: [u8; MAX_LABELS],
+    /// The hash of the name that begins there.
+    hashes: [u32; MAX_LABELS],
+    /// How many labels there are, the root left out.
+    count: usize,
 }
 
 /// How a name is written.
@@ -57,7 +67,7 @@ pub(super) struct Split {
 
 impl Default for Suffixes {
     fn default() -> Suffixes {
-        Suffixes { places: [Place::default(); MAX_PLACES], len: 0, question: None }
+        Suffixes { places: [Place::default(); MAX_PLACES], len: 0, slots: [0; SLOTS], question: None }
     }
 }
 
@@ -71,17 +81,16 @@ impl Suffixes {
     pub(super) fn add_question(&mut self, reply: &[u8]) {
         let Some(len) = self.question.take() else { return };
         let Some(name) = reply.get(QUESTION_AT..QUESTION_AT + usize::from(len)) else { return };
-        let count = labels(name).count();
         let hashed = Hashed::new(name);
-        for at in labels(name).skip(count.saturating_sub(MAX_QUESTION_LABELS)) {
-            self.push(&hashed, at, QUESTION_AT, 0);
+        for (label, hash) in hashed.labels().skip(hashed.count.saturating_sub(MAX_QUESTION_LABELS)) {
+            self.push(hash, name.len() - label, QUESTION_AT + label, 0);
         }
     }
 
     /// Adds the labels of a name that was written at `start` as `split` says.
     pub(super) fn add(&mut self, name: &Hashed<'_>, split: &Split, start: usize) {
-        for at in labels(name.name).take_while(|at| *at < split.literal) {
-            self.push(name, at, start, split.hops);
+        for (label, hash) in name.labels().take_while(|(label, _)| *label < split.literal) {
+            self.push(hash, name.name.len() - label, start + label, split.hops);
         }
     }
 
@@ -90,43 +99,59 @@ impl Suffixes {
         self.add(name, &Split { literal: name.name.len(), pointer: None, hops: 0 }, start);
     }
 
-    fn push(&mut self, name: &Hashed<'_>, label: usize, start: usize, hops: u8) {
-        let (at, len) = (start + label, name.name.len() - label);
+    fn push(&mut self, hash: u32, len: usize, at: usize, hops: u8) {
         if let Some(place) = self.places.get_mut(self.len)
             && at < POINTER_END
         {
-            *place = Place { hash: name.hash_at(label), at: at as u16, len: len as u8, hops };
+            *place = Place { hash, at: at as u16, len: len as u8, hops };
             self.len += 1;
+            self.fill_slot(self.len);
         }
+    }
+
+    /// Enters the place with index `number - 1` into the table. There are fewer places than slots, so one is empty.
+    fn fill_slot(&mut self, number: usize) {
+        let mut slot = self.places[number - 1].hash as usize % SLOTS;
+        while self.slots[slot] != 0 {
+            slot = (slot + 1) % SLOTS;
+        }
+        self.slots[slot] = number as u8;
     }
 
     /// Forgets what stands at or after `at`.
     pub(super) fn forget_from(&mut self, at: usize) {
+        let before = self.len;
         while self.len > 0 && usize::from(self.places[self.len - 1].at) >= at {
             self.len -= 1;
         }
+        if self.len < before {
+            self.slots = [0; SLOTS];
+            (1..=self.len).for_each(|number| self.fill_slot(number));
+        }
+    }
+
+    /// The places where a name with this hash and length begins, those written first before the others.
+    fn candidates(&self, hash: u32, len: usize) -> impl Iterator<Item = &Place> {
+        let mut slot = hash as usize % SLOTS;
+        std::iter::from_fn(move || {
+            let number = usize::from(self.slots[slot]);
+            slot = (slot + 1) % SLOTS;
+            self.places.get(number.checked_sub(1)?)
+        })
+        .filter(move |place| place.hash == hash && usize::from(place.len) == len && place.hops < MAX_HOPS)
     }
 
     /// How `name` is written: the reply has the rest of it at the first place with the longest rest.
     pub(super) fn split(&self, reply: &[u8], name: &Hashed<'_>) -> Split {
         let total = name.name.len();
-        let mut shorter_than = total + 1;
-        let mut compared = 0;
-        while compared < MAX_COMPARISONS {
-            let candidates = self.places[..self.len].iter().filter(|place| place.hops < MAX_HOPS);
-            let matching = candidates.filter(|place| {
-                let len = usize::from(place.len);
-                len < shorter_than && name.hash_at(total.wrapping_sub(len)) == place.hash
-            });
-            let Some(best) = matching.reduce(|best, place| if place.len > best.len { place } else { best }) else {
-                break;
-            };
-            let literal = total - usize::from(best.len);
-            if stands_at(reply, usize::from(best.at), &name.name[literal..]) {
-                return Split { literal, pointer: Some(best.at), hops: best.hops + 1 };
+        let mut left = MAX_COMPARISONS;
+        for (literal, hash) in name.labels() {
+            for place in self.candidates(hash, total - literal).take(left) {
+                if stands_at(reply, usize::from(place.at), &name.name[literal..]) {
+                    return Split { literal, pointer: Some(place.at), hops: place.hops + 1 };
+                }
+                left -= 1;
             }
-            shorter_than = usize::from(best.len);
-            compared += 1;
         }
         Split { literal: total.saturating_sub(1), pointer: None, hops: 0 }
     }
@@ -135,27 +160,27 @@ impl Suffixes {
 impl<'n> Hashed<'n> {
     /// Hashes the ends of an uncompressed name; case does not count. A name longer than a name may be has none.
     pub(super) fn new(name: &'n [u8]) -> Hashed<'n> {
-        let mut hashed = Hashed { name, hashes: [0; MAX_NAME] };
+        let mut hashed = Hashed { name, starts: [0; MAX_LABELS], hashes: [0; MAX_LABELS], count: 0 };
         if name.len() > MAX_NAME {
             return hashed;
         }
-        let (mut starts, mut count) = ([0; MAX_LABELS + 1], 0);
-        for (start, at) in starts.iter_mut().zip(labels(name)) {
-            *start = at;
-            count += 1;
+        for (start, label) in hashed.starts.iter_mut().zip(labels(name)) {
+            *start = label as u8;
+            hashed.count += 1;
         }
         let (mut hash, mut end) = (SEED, name.len().saturating_sub(1));
-        for &start in starts[..count].iter().rev() {
+        for (start, folded) in hashed.starts.iter().zip(&mut hashed.hashes).take(hashed.count).rev() {
+            let start = usize::from(*start);
             hash = hash_label(hash, &name[start..end.max(start)]);
-            hashed.hashes[start] = fold(hash);
+            *folded = fold(hash);
             end = start;
         }
         hashed
     }
 
-    /// The hash of the name that begins at octet `at`; 0 where none does.
-    fn hash_at(&self, at: usize) -> u32 {
-        self.hashes.get(at).copied().unwrap_or(0)
+    /// Where each label begins, from the left, with the hash of the name that begins there.
+    fn labels(&self) -> impl DoubleEndedIterator<Item = (usize, u32)> {
+        self.starts.iter().zip(&self.hashes).take(self.count).map(|(start, hash)| (usize::from(*start), *hash))
     }
 }
 
@@ -168,16 +193,18 @@ const LOWER: u64 = 0x2020_2020_2020_2020;
 
 /// The hash of a name that begins with `label`, its length octet included, before a name with `hash`.
 fn hash_label(hash: u64, label: &[u8]) -> u64 {
-    label.chunks(8).fold(hash, |hash, chunk| {
-        let mut octets = [0; 8];
-        octets[..chunk.len()].copy_from_slice(chunk);
-        ((hash ^ (u64::from_le_bytes(octets) | LOWER)).wrapping_mul(FACTOR)).rotate_left(29)
-    })
+    let mix = |hash: u64, octets: u64| (hash ^ (octets | LOWER)).wrapping_mul(FACTOR).rotate_left(29);
+    let (eights, rest) = label.as_chunks::<8>();
+    let hash = eights.iter().fold(hash, |hash, octets| mix(hash, u64::from_le_bytes(*octets)));
+    if rest.is_empty() {
+        return hash;
+    }
+    mix(hash, rest.iter().fold(0, |octets, octet| octets << 8 | u64::from(*octet)))
 }
 
-/// 32 bits of a hash; never 0, which means none.
+/// 32 bits of a hash.
 fn fold(hash: u64) -> u32 {
-    ((hash >> 32) as u32 ^ hash as u32) | 1
+    (hash >> 32) as u32 ^ hash as u32
 }
 
 /// Where the labels of an uncompressed name begin, the root's left out; a name that is cut off ends where it is cut.
