@@ -169,42 +169,31 @@ impl<'n> Hashed<'n> {
             hashed.count += 1;
         }
         let (mut hash, mut end) = (SEED, name.len().saturating_sub(1));
-        for (start, folded) in hashed.starts.iter().zip(&mut hashed.hashes).take(hashed.count).rev() {
-            let start = usize::from(*start);
+        for label in (0..hashed.count).rev() {
+            let start = usize::from(hashed.starts[label]);
             hash = hash_label(hash, &name[start..end.max(start)]);
-            *folded = fold(hash);
+            hashed.hashes[label] = hash;
             end = start;
         }
         hashed
     }
 
     /// Where each label begins, from the left, with the hash of the name that begins there.
-    fn labels(&self) -> impl DoubleEndedIterator<Item = (usize, u32)> {
+    fn labels(&self) -> impl Iterator<Item = (usize, u32)> {
         self.starts.iter().zip(&self.hashes).take(self.count).map(|(start, hash)| (usize::from(*start), *hash))
     }
 }
 
-/// Where hashing begins: the root.
-const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
-/// An odd number with its bits spread evenly.
-const FACTOR: u64 = 0xD6E8_FEB8_6659_FD93;
-/// Makes ASCII letters lower case in eight octets at once. Other octets change too: that costs a few equal hashes.
-const LOWER: u64 = 0x2020_2020_2020_2020;
+/// Where hashing begins: the root. Basis and factor are those of FNV-1a with 32 bits.
+const SEED: u32 = 0x811C_9DC5;
+const FACTOR: u32 = 0x0100_0193;
+/// Makes an ASCII letter lower case. Other octets change too: that costs a few equal hashes.
+const LOWER: u8 = 0x20;
 
-/// The hash of a name that begins with `label`, its length octet included, before a name with `hash`.
-fn hash_label(hash: u64, label: &[u8]) -> u64 {
-    let mix = |hash: u64, octets: u64| (hash ^ (octets | LOWER)).wrapping_mul(FACTOR).rotate_left(29);
-    let (eights, rest) = label.as_chunks::<8>();
-    let hash = eights.iter().fold(hash, |hash, octets| mix(hash, u64::from_le_bytes(*octets)));
-    if rest.is_empty() {
-        return hash;
-    }
-    mix(hash, rest.iter().fold(0, |octets, octet| octets << 8 | u64::from(*octet)))
-}
-
-/// 32 bits of a hash.
-fn fold(hash: u64) -> u32 {
-    (hash >> 32) as u32 ^ hash as u32
+/// The hash of a name that begins with `label`, its length octet included, before a name with `hash`. An octet at a time:
+/// labels are short, so wider steps cost more than they save.
+fn hash_label(hash: u32, label: &[u8]) -> u32 {
+    label.iter().fold(hash, |hash, octet| (hash ^ u32::from(octet | LOWER)).wrapping_mul(FACTOR))
 }
 
 /// Where the labels of an uncompressed name begin, the root's left out; a name that is cut off ends where it is cut.
@@ -236,7 +225,8 @@ fn stands_at(reply: &[u8], mut place: usize, mut name: &[u8]) -> bool {
         }
         let width = 1 + usize::from(len);
         let (Some(ours), Some(theirs)) = (reply.get(place..place + width), name.get(..width)) else { return false };
-        if !ours.eq_ignore_ascii_case(theirs) {
+        // Nearly always the same octets, which are compared several at a time.
+        if ours != theirs && !ours.eq_ignore_ascii_case(theirs) {
             return false;
         }
         if len == 0 {
