@@ -28,6 +28,7 @@ HOSTS, STEERED = 1000, 100
 WEIGHTS = [10, 20, 30, 40]
 DATACENTERS = 3
 START_SECONDS = 20
+MOST_TRIES = 5
 # Knot's query module that steers is a package of its own.
 PACKAGES = {"knot": "knot knot-module-geoip", "gdnsd": "gdnsd"}
 PROGRAMS = {"knot": "knotd", "gdnsd": "gdnsd"}
@@ -239,12 +240,16 @@ class Server:
 def measure(server, queries, seconds, tools, with_subnet):
     command = [str(tools / "load")] + (["-e"] if with_subnet else [])
     command += [server.address, str(server.port), str(queries), str(seconds)]
-    before = server.processor_seconds()
-    output = subprocess.run(command, capture_output=True, text=True, timeout=seconds * 3 + 20, check=True,
-                            preexec_fn=on_core(1)).stdout
-    after = server.processor_seconds()
-    result = json.loads(output)
-    if not result["answered"]:
+    # On a machine that is busy with other work a server may get no turn within a short measurement: it is repeated.
+    for _ in range(MOST_TRIES):
+        before = server.processor_seconds()
+        output = subprocess.run(command, capture_output=True, text=True, timeout=seconds * 3 + 20, check=True,
+                                preexec_fn=on_core(1)).stdout
+        after = server.processor_seconds()
+        result = json.loads(output)
+        if result["answered"]:
+            break
+    else:
         sys.exit(f"{server.name} answered nothing; its log:\n{server.log.read_text()}")
     run, user, system = (late - early for late, early in zip(after, before))
     result["us"] = run / result["answered"] * 1e6

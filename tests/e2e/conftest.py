@@ -14,8 +14,6 @@ from world import Lone, can_make_places
 # No test takes longer on a machine where it works: the longest, the demo's 20 s restart, takes about a minute.
 TEST_SECONDS = 240
 
-FIGURES = []
-
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "places: needs network namespaces, so root")
@@ -90,17 +88,21 @@ def lone():
 
 @pytest.fixture
 def figure(request):
-    """Says a measured figure at the end of the run: figure("killed endpoint last named after", 0.41, "s", bound=1.2)"""
+    """Prints a measured figure at the end of the run: figure("killed endpoint last named after", 0.41, "s", bound=1.2)"""
 
-    def say(what, value, unit, bound=None):
+    def note(what, value, unit, bound=None):
         limit = f" (at most {bound:.3f} {unit})" if bound is not None else ""
-        FIGURES.append(f"{request.node.name}: {what} {value:.3f} {unit}{limit}")
+        # A property of the test's report, as tests run in several processes.
+        request.node.user_properties.append(("figure", f"{request.node.name}: {what} {value:.3f} {unit}{limit}"))
 
-    return say
+    return note
 
 
 def pytest_terminal_summary(terminalreporter):
-    if FIGURES:
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    ends = [report for report in reports if getattr(report, "when", None) == "call"]
+    figures = [line for report in ends for kind, line in report.user_properties if kind == "figure"]
+    if figures:
         terminalreporter.section("figures")
-        for line in FIGURES:
+        for line in figures:
             terminalreporter.write_line(line)
