@@ -37,7 +37,7 @@ use crate::config::{Problem, Tokens, ZoneState};
 use crate::control::names::NameStateCache;
 use crate::control::overrides::Book;
 use crate::control::status::ReloadReport;
-use crate::health::Beats;
+use crate::health::BeatSender;
 use crate::snapshot::Snapshot;
 
 pub use command::Command;
@@ -72,7 +72,7 @@ pub struct Controls {
     /// The overrides that hold.
     pub book: Arc<ArcSwap<Book>>,
     /// Where heartbeats go.
-    pub beats: Beats,
+    pub beats: BeatSender,
 }
 
 /// Gives the whole of `/metrics` as Prometheus text, exact at the moment of the call; may take a while where there are many

@@ -7,7 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{mpsc, watch};
 
 use crate::control::{ApiState, Command, Controls, Journal, Readiness, ReloadStatus};
-use crate::health::Beats;
+use crate::health::BeatSender;
 use crate::model::*;
 use crate::snapshot::{Identity, Snapshot, TallyRun, TallyTable, Transition, compile};
 use crate::wire::Name;
@@ -148,7 +148,7 @@ pub(crate) fn world() -> TestWorld {
         commands: sender,
         tokens: Arc::new(ArcSwapOption::empty()),
         book: Arc::default(),
-        beats: Beats::default(),
+        beats: BeatSender::default(),
     };
     let (readiness, watched) = watch::channel(Readiness::Starting);
     let reload = Arc::new(ArcSwap::from_pointee(ReloadStatus {

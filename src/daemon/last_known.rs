@@ -115,7 +115,7 @@ struct KeptFlaps {
 
 impl KeptFlaps {
     fn of(flaps: &Flaps) -> KeptFlaps {
-        KeptFlaps { penalty: flaps.penalty, falls: flaps.falls, held: flaps.is_held }
+        KeptFlaps { penalty: flaps.penalty, falls: flaps.falls, held: flaps.is_damped }
     }
 }
 
@@ -221,7 +221,7 @@ impl KeptCheck {
             CheckState::Probed(DetectorState { health: _, failures, run, rtt, held_for, flaps, is_well }) => {
                 KeptCheck {
                     // Else it tells how long it is held, or that it is suspect: that is found anew.
-                    why: observation.why.clone().filter(|_| health == KeptHealth::Down && !flaps.is_held),
+                    why: observation.why.clone().filter(|_| health == KeptHealth::Down && !flaps.is_damped),
                     failures,
                     run,
                     srtt_ms: rtt.srtt().map(millis),
@@ -265,7 +265,7 @@ impl KeptCheck {
             _ => Rtt::default(),
         };
         let KeptFlaps { penalty, falls, held } = self.flaps;
-        let flaps = Flaps { penalty, falls, is_held: held };
+        let flaps = Flaps { penalty, falls, is_damped: held };
         let state = match key.monitor.kind.heartbeat() {
             Some(_) => {
                 let sign = match self.ttl_ms {

@@ -13,7 +13,7 @@ use crate::daemon::limits;
 use crate::daemon::probing::Probing;
 use crate::fleet::{Exchange, Received, Vantage, agree};
 use crate::health::{
-    Beats, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, RetainedCheck, Round, SourceAddresses,
+    BeatSender, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, RetainedCheck, Round, SourceAddresses,
     control_check, reap_orphans,
 };
 use crate::model::{Answerable, CheckId, CheckKey, Model, Moment, RegionId, WorldView};
@@ -105,8 +105,8 @@ impl Vantages {
     }
 
     /// Where heartbeats are handed in, for all of them.
-    pub(crate) fn beats(&self) -> Beats {
-        Beats::to_all(self.members.iter().map(|member| member.prober.beats()))
+    pub(crate) fn beats(&self) -> BeatSender {
+        BeatSender::to_all(self.members.iter().map(|member| member.prober.beats()))
     }
 
     /// Probes the checks of all `models` and no others; returns when each check has had its first round.

@@ -1,5 +1,5 @@
-//! The judge of one check. It is told how each probe ended and says when its verdict changes; it never sends, sleeps
-//! or reads a clock. The prober owns one a check and asks it when the next probe is wanted.
+//! Judges one check: Up, Down or Unknown. It gets the result of each probe and returns when the verdict changes. It
+//! never sends, sleeps or reads a clock. The prober owns one for each check, and reads from it when to probe next.
 //!
 //! ```text
 //!   ┌─────────┐   a success, at once    ┌────┐  ◀──────────────────────────────┐
@@ -13,79 +13,81 @@
 //!        │                                 │ `fall` failures                   │
 //!        ▼                                 ▼                                   │
 //!   ┌──────────────────────────────────────────┐ ──────────────────────────────┘
-//!   │                   Down                   │   a failure begins the row anew
+//!   │                   Down                   │   a failure restarts the count
 //!   └──────────────────────────────────────────┘
 //! ```
 //!
-//! Failures *leak*: a success between them doesn't take them back, only a run of `rise` successes does. Every failure
-//! in Unknown and Suspect is verified: the detector wants the next probe at once ([`Detector::deadline`]) instead of an
-//! interval later, so a dead process is out after one interval and a little. After a success it is content with the
-//! regular probes again, but remembers the failures.
+//! Failures add up. One success between them does not remove them; `rise` successes in a row do. Each failure in
+//! Unknown and Suspect is verified: the next probe should begin at once ([`Detector::deadline`]) and not an interval
+//! later. So a dead process is Down after little more than one interval. After a success only the regular probes
+//! continue, but the failures are remembered.
 //!
-//! The end of a held connection makes Up Suspect as a failure does, but it counts only where no failure does, and never as
-//! the last: probes decide. They leave a process that is replaced in place the time to listen again.
+//! The end of a held connection makes Up Suspect, as a failure does. It counts as a failure only if there is no other,
+//! and never as the last one: probes decide. They begin a little later, so that a process that is replaced has time to
+//! listen again.
 //!
-//! Silence on a path that visibly loses packets is *doubtful*: it is verified at once as a failure is, and counts by what the
-//! next probe finds. A success clears it, a plain failure confirms it, so that both count, and two doubtful ones
-//! are one failure. So what is dead is found as fast as ever, and loss alone needs twice the evidence.
+//! Silence on a path that evidently loses packets is *doubtful*. It is verified at once, as a failure is, and the next
+//! probe decides how it counts: after a success it does not count; after a plain failure both count; two doubtful ones
+//! count as one failure. So a dead endpoint is found as fast as without doubt, and loss alone needs twice the evidence.
 //!
-//! Probes may overlap. A failure of one that began before the check came up says nothing of what is up now, and isn't counted.
+//! Probes may overlap. The failure of a probe that began before the check came Up says nothing about the check now, and
+//! does not count.
 //!
-//! With a *hold-down* Up and Down last that long at least. Evidence is counted meanwhile, and the first probe that ends
-//! thereafter changes the verdict if that is what the counts say then.
+//! With a *hold-down*, Up and Down last at least that long. Evidence is counted meanwhile. The first probe that ends
+//! after the hold-down changes the verdict, if the counts say so then.
 //!
-//! Two things lie over the diagram. What has flapped is held Down by [`Damping`], while the states below go on as the
-//! probes have them. And what stays Down is probed more and more rarely ([`Detector::backoff`]) until it answers.
+//! Two rules are not in the diagram. A check that has flapped is Down by [`Damping`], while its state continues as its
+//! probes say. And a check that stays Down is probed more and more rarely ([`Detector::backoff`]) until it answers.
 
 mod state;
 
 use std::mem;
 use std::time::Duration;
 
-use crate::health::rtt::Last;
+use crate::health::rtt::RecentFailure;
 use crate::health::{Damping, Rtt};
 use crate::model::timing::{MIN_SPACING, RESTART_GRACE, VERIFY_WINDOW};
 use crate::model::{Health, Moment, Monitor};
 
 pub use state::DetectorState;
 
-/// Failures in Down after which the interval begins to grow. Judgment: with the default interval that is half a minute,
-/// and what comes back in that time (a restart, a deployment) is to be found as fast as ever.
+/// The failures in Down after which the interval begins to grow. Judgment: with the default interval that is half a
+/// minute, and an endpoint that comes back within that time (a restart, a deployment) should be found without delay.
 pub const BACKOFF_AFTER: u32 = 30;
-/// The interval doubles with each further failure until it is this many times as long: a dead endpoint then costs an
-/// eighth. A power of two.
+/// The interval doubles with each further failure, until it is this many times as long. So a dead endpoint costs an
+/// eighth of the probes. A power of two.
 pub const MAX_BACKOFF: u32 = 8;
-/// But it grows no longer than this, so that a recovery is seen within half a minute. Judgment.
+/// The longest interval after backoff, so that a recovery is found within half a minute. Judgment.
 pub const BACKOFF_CEILING: Duration = Duration::from_secs(30);
 
-/// What a detector hears of: how one probe ended, or that what was held did.
+/// Evidence for a detector: the result of one probe, or the end of a held connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// As expected.
+pub enum DetectorEvent {
+    /// A probe succeeded.
     Success {
-        /// The round-trip time it measured.
+        /// The measured round-trip time.
         rtt: Duration,
     },
-    /// Otherwise.
+    /// A probe failed.
     Failure {
-        /// When that probe began.
+        /// When the probe began.
         began: Moment,
     },
-    /// Silence, on a path that lost packets of this very probe while others got through.
+    /// A probe got no answer, and the path lost some of its packets while others arrived.
     Doubtful {
-        /// When that probe began.
+        /// When the probe began.
         began: Moment,
     },
-    /// The connection that was held to it ended, for whatever reason of the other side's.
-    HeldEnded,
+    /// The held connection ended.
+    ConnectionEnded,
 }
 
-/// A verdict that changed.
+/// A change of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition {
-    /// What it was.
+    /// The verdict before.
     pub from: Health,
-    /// What it is.
+    /// The verdict now.
     pub to: Health,
 }
 
@@ -96,13 +98,13 @@ pub struct Detector {
     rise: u32,
     interval: Duration,
     hold_down: Duration,
-    /// Until then the verdict stays, whatever speaks against it.
-    held_until: Moment,
-    /// When the held connection ended, until a probe that began thereafter tells.
-    lost: Option<Moment>,
-    /// Whether the last probe was doubtful, and the next decides what that counts.
+    /// The end of the hold-down: until then the verdict stays.
+    hold_down_until: Moment,
+    /// When the held connection ended. `None` after the success of a probe that began later.
+    connection_ended: Option<Moment>,
+    /// Whether the last probe was doubtful. Then the next one decides how it counts.
     in_doubt: bool,
-    /// When the probes' verdict last became Up.
+    /// When the state last became Up.
     up_since: Moment,
     state: State,
     rtt: Rtt,
@@ -111,14 +113,14 @@ pub struct Detector {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// No probe has succeeded, and fewer than `fall` failed.
+    /// No probe has succeeded, and fewer than `fall` have failed.
     Unknown { failures: u32, verify_at: Option<Moment> },
-    /// Nothing speaks against it.
+    /// Up without failures.
     Up,
-    /// Up, with failures (1 to `fall` - 1, or `fall` while held, or 0 when it is in doubt, or a connection ended and `fall`
-    /// is 1) that no run of `rise` successes has cleared yet.
+    /// Up with failures that no run of `rise` successes has cleared yet: 1 to `fall` - 1, or `fall` during a hold-down.
+    /// It is 0 after a doubtful probe, or if a connection ended and `fall` is 1.
     Suspect { failures: u32, run: u32, verify_at: Option<Moment> },
-    /// Down, with successes (0 to `rise` - 1, or `rise` while held) in a row, or failures (0 to what counts) in a row.
+    /// Down, with successes in a row (0 to `rise` - 1, or `rise` during a hold-down), or with failures in a row.
     Down { run: u32, failures: u32 },
 }
 
@@ -130,8 +132,8 @@ impl Detector {
             rise: monitor.rise.max(1),
             interval: monitor.interval,
             hold_down: monitor.hold_down,
-            held_until: Moment::START,
-            lost: None,
+            hold_down_until: Moment::START,
+            connection_ended: None,
             in_doubt: false,
             up_since: Moment::START,
             state: State::Unknown { failures: 0, verify_at: None },
@@ -140,69 +142,76 @@ impl Detector {
         }
     }
 
-    /// Takes in how a probe ended at `now`; says when that changed the verdict.
-    pub fn step(&mut self, event: Event, now: Moment) -> Option<Transition> {
-        let (from, was) = (self.health(), self.state.health());
-        let counted = match event {
-            Event::Failure { began } | Event::Doubtful { began } if self.is_past(began) => self.state,
-            Event::Success { rtt } => {
-                self.rtt.learn(rtt);
-                match self.lost.filter(|lost| now.since(*lost) < rtt) {
-                    // It was asked before that, and tells nothing of what is now.
-                    Some(_) => self.state,
-                    None => {
-                        self.lost = None;
-                        self.in_doubt = false;
-                        self.succeeded()
-                    }
-                }
-            }
-            Event::Failure { began } => {
-                self.rtt.failed(Last::Failed);
-                let counts = if mem::take(&mut self.in_doubt) { 2 } else { 1 };
-                let verify_at = self.verify_at(began, now);
-                (0..counts).fold(self.state, |state, _| self.failed(state, verify_at))
-            }
-            Event::Doubtful { began } => {
-                self.rtt.failed(Last::Lossy);
-                let verify_at = self.verify_at(began, now);
-                let counts = mem::take(&mut self.in_doubt) || self.state.health() == Health::Down;
-                self.in_doubt = !counts;
-                if counts { self.failed(self.state, verify_at) } else { self.suspected(0, verify_at) }
-            }
-            Event::HeldEnded => {
-                self.lost = Some(now);
-                self.suspected(1.min(self.fall - 1), now + RESTART_GRACE)
-            }
-        };
-        self.state = self.judged(counted, now);
+    /// Takes in an event of `now`. Returns the change of the verdict, if there is one.
+    pub fn step(&mut self, event: DetectorEvent, now: Moment) -> Option<Transition> {
+        let (from, state_before) = (self.health(), self.state.health());
+        let counted = self.count(event, now);
+        self.state = self.judge(counted, now);
         if self.state == State::Up {
-            self.rtt.relax();
+            self.rtt.reset_backoff();
         }
-        match (was, self.state.health()) {
-            (Health::Up, Health::Down) => self.damping.fell(now),
+        match (state_before, self.state.health()) {
+            (Health::Up, Health::Down) => self.damping.add_fall(now),
             (Health::Unknown | Health::Down, Health::Up) => self.up_since = now,
             (_, _) => {}
         }
-        // Let go when it is plain how it does, so that it doesn't come up with a failure.
+        // Damping ends in a clear state, not in Suspect: a check must not come Up with failures.
         if matches!(self.state, State::Up | State::Down { .. }) {
-            self.damping.settle(now);
+            self.damping.release_if_due(now);
         }
         let to = self.health();
         if from == to {
             return None;
         }
-        self.held_until = now + self.hold_down;
+        self.hold_down_until = now + self.hold_down;
         Some(Transition { from, to })
     }
 
-    /// Whether a failure of a probe that began then tells of the time before it came up, and not of now. So it is where
-    /// the time-out is longer than the interval: what hung while it was down ends after the first successes.
-    pub fn is_past(&self, began: Moment) -> bool {
+    /// The state with the event counted.
+    fn count(&mut self, event: DetectorEvent, now: Moment) -> State {
+        match event {
+            DetectorEvent::Failure { began } | DetectorEvent::Doubtful { began } if self.is_outdated(began) => {
+                self.state
+            }
+            DetectorEvent::Success { rtt } => {
+                self.rtt.learn(rtt);
+                match self.connection_ended.filter(|ended| now.since(*ended) < rtt) {
+                    // The probe began before the connection ended, so it says nothing about the time after.
+                    Some(_) => self.state,
+                    None => {
+                        self.connection_ended = None;
+                        self.in_doubt = false;
+                        self.succeeded()
+                    }
+                }
+            }
+            DetectorEvent::Failure { began } => {
+                self.rtt.failed(RecentFailure::Failed);
+                let counts = if mem::take(&mut self.in_doubt) { 2 } else { 1 };
+                let verify_at = self.verify_at(began, now);
+                (0..counts).fold(self.state, |state, _| self.failed(state, verify_at))
+            }
+            DetectorEvent::Doubtful { began } => {
+                self.rtt.failed(RecentFailure::Lossy);
+                let verify_at = self.verify_at(began, now);
+                let counts = mem::take(&mut self.in_doubt) || self.state.health() == Health::Down;
+                self.in_doubt = !counts;
+                if counts { self.failed(self.state, verify_at) } else { self.suspected(0, verify_at) }
+            }
+            DetectorEvent::ConnectionEnded => {
+                self.connection_ended = Some(now);
+                self.suspected(1.min(self.fall - 1), now + RESTART_GRACE)
+            }
+        }
+    }
+
+    /// Whether the failure of a probe that began at `began` is about the time before the check came Up. That happens if
+    /// the time-out is longer than the interval: probes that began while it was Down end after the first successes.
+    pub fn is_outdated(&self, began: Moment) -> bool {
         self.state.health() == Health::Up && began < self.up_since
     }
 
-    /// When the next verifying probe should begin; `None` when the regular ones do.
+    /// When the next verifying probe should begin. `None` if the regular probes are enough.
     pub fn deadline(&self) -> Option<Moment> {
         match self.state {
             State::Unknown { verify_at, .. } | State::Suspect { verify_at, .. } => verify_at,
@@ -212,10 +221,10 @@ impl Detector {
 
     /// The verdict.
     pub fn health(&self) -> Health {
-        if self.damping.is_held() { Health::Down } else { self.state.health() }
+        if self.damping.is_damped() { Health::Down } else { self.state.health() }
     }
 
-    /// How many times as long as usual it should be from one probe to the next: 1, and more for what stays Down.
+    /// The factor for the interval: 1, and more for a check that stays Down.
     pub fn backoff(&self) -> u32 {
         let State::Down { failures, .. } = self.state else { return 1 };
         let grown = 2u32.saturating_pow(failures.saturating_sub(BACKOFF_AFTER)).min(MAX_BACKOFF);
@@ -224,46 +233,46 @@ impl Detector {
             .unwrap_or(1)
     }
 
-    /// Whether it is served as Up with failures that aren't cleared yet.
+    /// Whether the verdict is Up with failures that are not cleared yet.
     pub fn is_suspect(&self) -> bool {
-        matches!(self.state, State::Suspect { .. }) && !self.damping.is_held()
+        matches!(self.state, State::Suspect { .. }) && !self.damping.is_damped()
     }
 
-    /// Its penalty for flapping.
+    /// The damping of this check.
     pub fn damping(&self) -> &Damping {
         &self.damping
     }
 
-    /// Whether a probe has had its chance: the first one, with its verification, has ended.
+    /// Whether the first probe and its verification have ended.
     pub fn is_tried(&self) -> bool {
         self.health() != Health::Unknown
     }
 
-    /// Whether what was heard last is being verified, so that the verdict may change within moments. What only waits for
-    /// a hold-down to end is not.
+    /// Whether the last result is being verified, so that the verdict may change soon. A check that only waits for the
+    /// end of its hold-down is not.
     pub fn is_verifying(&self) -> bool {
         match self.state {
             State::Unknown { verify_at, .. } => verify_at.is_some(),
             State::Suspect { failures, verify_at, .. } => {
-                verify_at.is_some() && failures < self.fall && !self.damping.is_held()
+                verify_at.is_some() && failures < self.fall && !self.damping.is_damped()
             }
             State::Up | State::Down { .. } => false,
         }
     }
 
-    /// Round-trip times of the successes so far.
+    /// The round-trip times of the successes so far.
     pub fn rtt(&self) -> &Rtt {
         &self.rtt
     }
 
-    /// The least time until the verdict could change if from now on every probe spoke against it. The regular probe's
-    /// share in it is a whole interval: the detector doesn't know when in the interval that probe comes. Never less than
-    /// the verdict is still held for at `now`. Zero while Unknown, where one success suffices.
+    /// The least time until the verdict can change, if every probe from now on contradicts it. For the next regular
+    /// probe a whole interval is assumed, because the detector does not know when it begins. At least the rest of the
+    /// hold-down at `now`. Zero in Unknown, where one success is enough.
     pub fn may_change_in(&self, now: Moment) -> Duration {
         let counted = match self.state {
             State::Unknown { .. } => return Duration::ZERO,
             State::Up => self.interval + self.spacing() * (self.fall - 1),
-            // In doubt the next failure counts twice.
+            // After a doubtful probe the next failure counts twice.
             State::Suspect { failures, verify_at: Some(_), .. } if self.in_doubt => {
                 self.spacing() * self.fall.saturating_sub(failures + 1).max(1)
             }
@@ -273,15 +282,15 @@ impl Detector {
             }
             State::Down { run, .. } => self.interval * (self.rise - run + self.backoff() - 1),
         };
-        let counted = counted.max(self.held_until.since(now));
-        match (self.damping.is_held(), self.state.health()) {
-            // All that it waits for is that the penalty decays.
+        let counted = counted.max(self.hold_down_until.since(now));
+        match (self.damping.is_damped(), self.state.health()) {
+            // Only the end of damping is missing.
             (true, Health::Up) => self.damping.left(now),
             (_, Health::Up | Health::Down | Health::Unknown) => counted.max(self.damping.left(now)),
         }
     }
 
-    /// What a success adds to.
+    /// The state after a success.
     fn succeeded(&self) -> State {
         match self.state {
             State::Up | State::Unknown { failures: 0, .. } => State::Up,
@@ -295,16 +304,17 @@ impl Detector {
         if run >= self.rise || failures == 0 { State::Up } else { State::Suspect { failures, run, verify_at: None } }
     }
 
-    /// When a probe that began then and now failed is to be verified. Its time was long enough, or is doubled.
+    /// When to verify the failure of a probe that began at `began`. If the probe took as long as answers usually do, an
+    /// adaptive time-out is doubled.
     fn verify_at(&mut self, began: Moment, now: Moment) -> Moment {
         if self.rtt.is_overdue(now.since(began)) {
             self.rtt.back_off();
         }
-        let graced = self.lost.map_or(now, |lost| lost + RESTART_GRACE);
-        now.max(began + self.spacing()).max(graced)
+        let after_restart = self.connection_ended.map_or(now, |ended| ended + RESTART_GRACE);
+        now.max(began + self.spacing()).max(after_restart)
     }
 
-    /// What a failure adds to.
+    /// The state after a failure.
     fn failed(&self, state: State, verify_at: Moment) -> State {
         let verify_at = Some(verify_at);
         match state {
@@ -319,36 +329,38 @@ impl Detector {
         }
     }
 
-    /// What a reason to verify makes of it that is no failure: the end of a held connection, or a doubt. It stands for
-    /// `first` failures where there is none yet.
-    fn suspected(&self, first: u32, verify_at: Moment) -> State {
+    /// The state after the end of a held connection, or after a doubtful probe. The number of failures is then at least
+    /// `least_failures`.
+    fn suspected(&self, least_failures: u32, verify_at: Moment) -> State {
         let verify_at = Some(verify_at);
         match self.state {
-            State::Up => State::Suspect { failures: first, run: 0, verify_at },
-            State::Suspect { failures, .. } => State::Suspect { failures: failures.max(first), run: 0, verify_at },
+            State::Up => State::Suspect { failures: least_failures, run: 0, verify_at },
+            State::Suspect { failures, .. } => {
+                State::Suspect { failures: failures.max(least_failures), run: 0, verify_at }
+            }
             State::Unknown { failures, .. } if self.in_doubt => State::Unknown { failures, verify_at },
             State::Unknown { .. } | State::Down { .. } => self.state,
         }
     }
 
-    /// The verdict that the counts come to; another one only when the last is no longer held. One that waits for that
-    /// wants to be probed as soon as it may change.
-    fn judged(&self, counted: State, now: Moment) -> State {
-        let is_held = now < self.held_until;
+    /// The state that follows from the counts. During the hold-down the verdict does not change. If it would, the next
+    /// verifying probe begins at the end of the hold-down.
+    fn judge(&self, counted: State, now: Moment) -> State {
+        let is_hold_down = now < self.hold_down_until;
         match counted {
             State::Unknown { failures, .. } if failures >= self.fall => State::DOWN,
-            State::Suspect { failures, .. } if failures >= self.fall && !is_held => State::DOWN,
+            State::Suspect { failures, .. } if failures >= self.fall && !is_hold_down => State::DOWN,
             State::Suspect { failures, run, .. } if failures >= self.fall => {
-                State::Suspect { failures, run, verify_at: Some(self.held_until) }
+                State::Suspect { failures, run, verify_at: Some(self.hold_down_until) }
             }
-            State::Down { run, .. } if run >= self.rise && !is_held => State::Up,
+            State::Down { run, .. } if run >= self.rise && !is_hold_down => State::Up,
             State::Unknown { .. } | State::Up | State::Suspect { .. } | State::Down { .. } => counted,
         }
     }
 
-    /// From one verifying probe's start to the next's: the smoothed RTT, so that they don't share a queue on the way,
-    /// but so short that together they fit [`VERIFY_WINDOW`]. A probe that ran into its time-out has used up more than
-    /// this already, and the next follows it directly.
+    /// The time from the start of one verifying probe to the start of the next: the smoothed RTT, so that they don't
+    /// meet in the same queue, but short enough that all of them fit into [`VERIFY_WINDOW`]. After a time-out the next
+    /// probe follows at once, because more than this time has passed.
     fn spacing(&self) -> Duration {
         let share = VERIFY_WINDOW / (self.fall - 1).max(1);
         self.rtt.srtt().unwrap_or(share).min(share).max(MIN_SPACING).min(self.interval)
@@ -356,10 +368,10 @@ impl Detector {
 }
 
 impl State {
-    /// Where Down begins.
+    /// The first state of Down.
     const DOWN: State = State::Down { run: 0, failures: 0 };
 
-    /// What the probes say.
+    /// The verdict of the probes, without damping.
     fn health(self) -> Health {
         match self {
             State::Unknown { .. } => Health::Unknown,

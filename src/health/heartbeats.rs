@@ -1,6 +1,5 @@
-//! All heartbeats that one prober hears: who beats, when which of them ends, and what is believed of each, in the form
-//! that probed checks have. A value: it is told the time and what was said. The prober owns one; [`Beats`] is the way
-//! in, from the HTTP API.
+//! The heartbeat checks of one prober: passes beats and the time to each [`Heartbeat`], and makes the observations. A
+//! value: it gets the time and the beats. The prober owns one; the HTTP API sends beats by [`BeatSender`].
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,90 +10,91 @@ use tokio::sync::mpsc;
 use crate::health::{CheckState, Heartbeat, Observation, RetainedCheck, Sign, Transition};
 use crate::model::{CheckKey, Doubt, Health, HeartbeatSpec, Moment};
 
-/// Beats that wait for a prober at a time; further ones are refused, and their senders try again. Judgment: more than a
+/// The most beats that wait for a prober. Further ones are refused, and their senders try again. Judgment: more than a
 /// hundred ms of a prober's work, and a second of beats of a large region.
 const MAX_WAITING: usize = 4096;
 
-/// Who wakes this much too late was stopped, or waited for a processor: beats of that time may still be waiting to be
-/// heard, so silence says nothing. Once between two beats of a service, so that being late for ever hides no death.
-/// Judgment: longer than a busy machine lets a thread wait.
-const STOPPED: Duration = Duration::from_millis(500);
+/// If the prober advances a check this much too late, this process was stopped or waited for a processor. Beats of that
+/// time may not be received yet, so silence is not evidence. This counts once between two beats of a service: a prober
+/// that is always late must find dead services too. Judgment: longer than a thread waits on a busy machine.
+const LATE_AFTER: Duration = Duration::from_millis(500);
 
-/// One sign of life, or goodbye.
+/// One beat, or a goodbye.
 #[derive(Debug, Clone)]
 pub struct Beat {
     /// The check that it is for.
     pub key: Arc<CheckKey>,
-    /// What was said.
+    /// The message.
     pub sign: Sign,
 }
 
-/// Where beats are handed in; every prober of the process hears them.
+/// Sends beats to the probers of this process.
 #[derive(Debug, Clone, Default)]
-pub struct Beats(Vec<mpsc::Sender<Beat>>);
+pub struct BeatSender(Vec<mpsc::Sender<Beat>>);
 
-/// Too many beats wait: nothing was taken, and it should be tried again.
+/// Too many beats are waiting. The beat was not accepted by all probers, and should be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Busy;
+pub struct TooManyBeats;
 
-impl Beats {
-    /// A way in for one prober, and the prober's end of it.
-    pub(super) fn channel() -> (Beats, mpsc::Receiver<Beat>) {
+impl BeatSender {
+    /// A sender to one prober, and the receiver of that prober.
+    pub(super) fn channel() -> (BeatSender, mpsc::Receiver<Beat>) {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        (Beats(vec![sender]), receiver)
+        (BeatSender(vec![sender]), receiver)
     }
 
-    /// One way in to several probers.
-    pub fn to_all(all: impl IntoIterator<Item = Beats>) -> Beats {
-        Beats(all.into_iter().flat_map(|beats| beats.0).collect())
+    /// One sender to several probers.
+    pub fn to_all(all: impl IntoIterator<Item = BeatSender>) -> BeatSender {
+        BeatSender(all.into_iter().flat_map(|beats| beats.0).collect())
     }
 
-    /// Hands in a beat. Never waits. One that some took and others did not may be sent again.
-    pub fn send(&self, beat: &Beat) -> Result<(), Busy> {
+    /// Sends a beat to every prober. Never waits. A beat that only some have accepted may be sent again.
+    pub fn send(&self, beat: &Beat) -> Result<(), TooManyBeats> {
         self.0.iter().try_for_each(|to| match to.try_send(beat.clone()) {
             Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(Busy),
-            // A prober that has stopped hears nothing more.
+            Err(mpsc::error::TrySendError::Full(_)) => Err(TooManyBeats),
+            // The prober has stopped.
             Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
         })
     }
 }
 
-/// Every heartbeat of a plan.
+/// All heartbeat checks of a plan.
 #[derive(Debug, Default)]
 pub struct Heartbeats {
-    /// In the plan's order.
-    known: Vec<Known>,
+    /// The services, in the order of the plan.
+    services: Vec<Service>,
     index: HashMap<Arc<CheckKey>, usize>,
-    /// When time alone may change which of them.
+    /// When time alone may change a verdict, and which.
     due: BTreeSet<(Moment, usize)>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct Service {
     key: Arc<CheckKey>,
     heartbeat: Heartbeat,
+    /// Its entry in `Heartbeats::due`.
     due: Option<Moment>,
 }
 
 impl Heartbeats {
-    /// Makes the heartbeats among `checks` the ones that are heard. Those that are already keep their history, also
-    /// where only their monitor changed.
+    /// Replaces the checks by the heartbeat checks among `checks`. Services that stay keep their state, even if their
+    /// monitor has changed.
     pub fn adopt(&mut self, checks: &[Arc<CheckKey>], now: Moment) {
         let before = std::mem::take(self);
-        let services: HashMap<_, &Known> =
-            before.known.iter().filter_map(|known| Some((spec_of(&known.key)?.service(), known))).collect();
+        let by_name: HashMap<_, &Service> =
+            before.services.iter().filter_map(|service| Some((spec_of(&service.key)?.service(), service))).collect();
         for key in checks {
             let Some(spec) = spec_of(key).filter(|_| !self.index.contains_key(key)) else { continue };
-            let same = before.index.get(key).map(|nth| &before.known[*nth]);
-            let heartbeat = match same.or_else(|| services.get(&spec.service()).copied()) {
-                Some(known) => known.heartbeat.judged_by(&key.monitor),
+            let same = before.index.get(key).map(|nth| &before.services[*nth]);
+            let heartbeat = match same.or_else(|| by_name.get(&spec.service()).copied()) {
+                Some(service) => service.heartbeat.with_monitor(&key.monitor),
                 None => Heartbeat::new(&key.monitor, spec.ttl, now),
             };
-            let nth = self.known.len();
+            let nth = self.services.len();
             self.index.insert(Arc::clone(key), nth);
-            self.known.push(Known { key: Arc::clone(key), heartbeat, due: None });
-            self.settle(nth);
+            self.services.push(Service { key: Arc::clone(key), heartbeat, due: None });
+            self.reschedule(nth);
         }
     }
 
@@ -105,72 +105,75 @@ impl Heartbeats {
             else {
                 continue;
             };
-            let (nth, known) = (*nth, &mut self.known[*nth]);
-            if let (Some(spec), None) = (known.key.monitor.kind.heartbeat(), known.heartbeat.last()) {
-                known.heartbeat = Heartbeat::restore(&known.key.monitor, spec, &saved, [*at, *until], now);
-                self.settle(nth);
+            let (nth, service) = (*nth, &mut self.services[*nth]);
+            if let (Some(spec), None) = (service.key.monitor.kind.heartbeat(), service.heartbeat.last()) {
+                service.heartbeat = Heartbeat::restore(&service.key.monitor, spec, &saved, [*at, *until], now);
+                self.reschedule(nth);
             }
         }
     }
 
-    /// Takes in what was said at `now`; whether that changed a verdict. What nobody waits for is not heard.
-    pub fn hear(&mut self, beat: &Beat, now: Moment) -> bool {
+    /// Takes in a beat that came at `now`. Returns whether it changed a verdict. A beat for an unknown check is
+    /// ignored.
+    pub fn receive(&mut self, beat: &Beat, now: Moment) -> bool {
         let Some(nth) = self.index.get(&beat.key).copied() else { return false };
-        let changed = self.known[nth].heartbeat.hear(beat.sign, now);
-        self.settle(nth);
-        self.tell(nth, changed, now)
+        let changed = self.services[nth].heartbeat.receive(beat.sign, now);
+        self.reschedule(nth);
+        self.log_change(nth, changed, now)
     }
 
-    /// Looks at all that time may have changed by `now`; whether it did.
-    pub fn wake(&mut self, now: Moment) -> bool {
+    /// Advances the time of all checks to `now`. Returns whether that changed a verdict.
+    pub fn advance(&mut self, now: Moment) -> bool {
         let mut has_changed = false;
         while let Some((due, nth)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.due.remove(&(due, nth));
-            let known = &mut self.known[nth];
-            known.due = None;
-            if now.since(due) > STOPPED && !known.heartbeat.is_forgiven() {
-                known.heartbeat.forgive(now);
+            let service = &mut self.services[nth];
+            service.due = None;
+            if now.since(due) > LATE_AFTER && !service.heartbeat.is_ttl_restarted() {
+                service.heartbeat.restart_ttl(now);
             }
-            let changed = known.heartbeat.wake(now);
-            self.settle(nth);
-            has_changed |= self.tell(nth, changed, now);
+            let changed = service.heartbeat.advance(now);
+            self.reschedule(nth);
+            has_changed |= self.log_change(nth, changed, now);
         }
         has_changed
     }
 
-    /// Nobody could have been heard until `now`, so that silence said nothing: see [`Heartbeat::forgive`].
-    pub fn forgive(&mut self, now: Moment) {
-        for nth in 0..self.known.len() {
-            self.known[nth].heartbeat.forgive(now);
-            self.settle(nth);
+    /// Restarts the ttl of all services that are Up: see [`Heartbeat::restart_ttl`].
+    pub fn restart_ttls(&mut self, now: Moment) {
+        for nth in 0..self.services.len() {
+            self.services[nth].heartbeat.restart_ttl(now);
+            self.reschedule(nth);
         }
     }
 
-    /// When [`Heartbeats::wake`] is to be called next.
+    /// When to call [`Heartbeats::advance`] next.
     pub fn next_due(&self) -> Option<Moment> {
         self.due.first().map(|(due, _)| *due)
     }
 
-    /// What is believed of each at `now`.
+    /// The observations of all checks at `now`.
     pub fn observations(&self, now: Moment) -> impl Iterator<Item = Observation> {
-        self.known.iter().map(move |known| known.observation(now))
+        self.services.iter().map(move |service| service.observation(now))
     }
 
-    fn settle(&mut self, nth: usize) {
-        let known = &mut self.known[nth];
-        if let Some(due) = known.due.take() {
+    /// Updates `due` after a change of a service.
+    fn reschedule(&mut self, nth: usize) {
+        let service = &mut self.services[nth];
+        if let Some(due) = service.due.take() {
             self.due.remove(&(due, nth));
         }
-        known.due = known.heartbeat.deadline();
-        self.due.extend(known.due.map(|due| (due, nth)));
+        service.due = service.heartbeat.deadline();
+        self.due.extend(service.due.map(|due| (due, nth)));
     }
 
-    fn tell(&self, nth: usize, changed: Option<Transition>, now: Moment) -> bool {
+    /// Logs a change of a verdict. Returns whether there was one.
+    fn log_change(&self, nth: usize, changed: Option<Transition>, now: Moment) -> bool {
         if let Some(Transition { from, to }) = changed {
-            let known = &self.known[nth];
-            let endpoint = spec_of(&known.key).map_or("", |spec| &spec.endpoint);
-            let why = known.why(now).unwrap_or_else(|| "it beats".into());
-            // What this changes for an endpoint is logged as its transition.
+            let service = &self.services[nth];
+            let endpoint = spec_of(&service.key).map_or("", |spec| &spec.endpoint);
+            let why = service.why(now).unwrap_or_else(|| "it beats".into());
+            // The transition of an endpoint is logged elsewhere, once for all vantages.
             tracing::debug!(
                 check = "heartbeat",
                 endpoint,
@@ -184,7 +187,7 @@ impl Heartbeats {
     }
 }
 
-impl Known {
+impl Service {
     fn observation(&self, now: Moment) -> Observation {
         Observation {
             key: Arc::clone(&self.key),
@@ -193,11 +196,11 @@ impl Known {
             srtt: None,
             rttvar: None,
             probed_at: self.heartbeat.last().map(|(at, _)| at),
-            // The service may say goodbye at any moment, which is nothing new of one that is held down.
+            // The service may send a goodbye at any moment. That changes nothing while it is damped.
             may_change_in: self.heartbeat.damping().left(now),
             why: self.why(now).or_else(|| self.suspicion(now)).map(Into::into),
             hold: None,
-            doubt: match (self.heartbeat.damping().is_held(), self.suspicion(now).is_some()) {
+            doubt: match (self.heartbeat.damping().is_damped(), self.suspicion(now).is_some()) {
                 (true, _) => Doubt::HeldDown,
                 (false, true) => Doubt::Suspect,
                 (false, false) => Doubt::None,
@@ -206,10 +209,10 @@ impl Known {
         }
     }
 
-    /// Why it isn't up.
+    /// The reason why it is not Up.
     fn why(&self, now: Moment) -> Option<String> {
-        if let Some(held) = self.heartbeat.damping().words(now) {
-            return Some(held);
+        if let Some(why) = self.heartbeat.damping().why(now) {
+            return Some(why);
         }
         match (self.heartbeat.health(), self.heartbeat.last()) {
             (Health::Up, _) => None,
@@ -221,18 +224,18 @@ impl Known {
         }
     }
 
-    /// That it was the rhythm and not the ttl that ended the last beat, if it was.
+    /// The reason why it is not Up, if the rhythm and not the ttl decided that.
     fn overdue(&self, ttl: Duration) -> Option<String> {
         let phi = self.heartbeat.phi()?;
         let (mean, patience) = (phi.rhythm()?.mean, phi.patience()?);
-        let is_sooner = patience < ttl && !self.heartbeat.is_forgiven();
+        let is_sooner = patience < ttl && !self.heartbeat.is_ttl_restarted();
         is_sooner.then(|| {
             let (silence, threshold) = (patience.as_secs_f64(), phi.threshold());
             format!("no heartbeat for {silence:.2} s, where one came every {mean:.2} s (phi {threshold})")
         })
     }
 
-    /// How suspicious its silence is by now, where its rhythm is known: `phi 0.4 of 8, a beat every 1.00 s`.
+    /// The suspicion at `now`, if the rhythm is known: `phi 0.4 of 8, a beat every 1.00 s`.
     fn suspicion(&self, now: Moment) -> Option<String> {
         let (phi, (last, _)) = (self.heartbeat.phi()?, self.heartbeat.last()?);
         let (by_now, mean, threshold) = (phi.after(now.since(last))?, phi.rhythm()?.mean, phi.threshold());
@@ -260,20 +263,20 @@ mod tests {
     }
 
     #[test]
-    fn who_could_not_be_heard_has_its_time_again() {
+    fn after_a_time_without_reception_the_ttl_is_restarted() {
         let at = |secs| Moment::from_start(Duration::from_secs(secs));
         let (up, gone) = (key("up", 1), key("gone", 1));
         let mut heartbeats = Heartbeats::default();
         heartbeats.adopt(&[up.clone(), gone.clone()], at(0));
         for key in [&up, &gone] {
-            assert!(heartbeats.hear(&Beat { key: key.clone(), sign: Sign::Alive { ttl: 5000 * MS } }, at(1)));
+            assert!(heartbeats.receive(&Beat { key: key.clone(), sign: Sign::Alive { ttl: 5000 * MS } }, at(1)));
         }
-        assert!(heartbeats.hear(&Beat { key: gone.clone(), sign: Sign::Goodbye }, at(2)));
-        heartbeats.forgive(at(60));
-        assert!(!heartbeats.wake(at(64)), "silence until then said nothing");
+        assert!(heartbeats.receive(&Beat { key: gone.clone(), sign: Sign::Goodbye }, at(2)));
+        heartbeats.restart_ttls(at(60));
+        assert!(!heartbeats.advance(at(64)), "the silence before is not evidence");
         let health = |heartbeats: &Heartbeats| heartbeats.observations(at(66)).map(|o| o.health).collect::<Vec<_>>();
         assert_eq!(health(&heartbeats), [Health::Up, Health::Down], "a goodbye stays one");
-        assert!(heartbeats.wake(at(66)), "and now it says something");
+        assert!(heartbeats.advance(at(66)), "the silence after is");
         assert_eq!(health(&heartbeats), [Health::Down, Health::Down]);
     }
 
@@ -285,31 +288,31 @@ mod tests {
         Beat { key: Arc::clone(key), sign: Sign::Alive { ttl: ms * MS } }
     }
 
-    fn told(heartbeats: &Heartbeats) -> Vec<(Health, Option<String>)> {
+    fn reported(heartbeats: &Heartbeats) -> Vec<(Health, Option<String>)> {
         heartbeats.observations(at(9000)).map(|o| (o.health, o.why.as_deref().map(str::to_owned))).collect()
     }
 
     #[test]
-    fn each_is_heard_and_ends_by_itself() {
+    fn each_service_has_its_own_beats_and_ttl() {
         let [a, b] = ["a", "b"].map(|endpoint| key(endpoint, 1));
         let mut all = Heartbeats::default();
         all.adopt(&[a.clone(), b.clone(), a.clone()], at(0));
-        assert_eq!(told(&all).len(), 2, "one that is listed twice is one");
-        assert_eq!(all.next_due(), Some(at(5000)), "the first beat is waited for");
-        assert!(all.hear(&alive(&a, 2000), at(10)) && all.hear(&alive(&b, 1000), at(20)));
-        assert!(!all.hear(&alive(&a, 2000), at(500)), "a renewal changes nothing");
-        assert!(!all.hear(&alive(&key("c", 1), 2000), at(500)), "nobody waits for that one");
+        assert_eq!(reported(&all).len(), 2, "one that is listed twice counts once");
+        assert_eq!(all.next_due(), Some(at(5000)), "the first beat is expected by then");
+        assert!(all.receive(&alive(&a, 2000), at(10)) && all.receive(&alive(&b, 1000), at(20)));
+        assert!(!all.receive(&alive(&a, 2000), at(500)), "a renewal changes nothing");
+        assert!(!all.receive(&alive(&key("c", 1), 2000), at(500)), "an unknown check");
         assert_eq!(all.next_due(), Some(at(1020)));
-        assert!(!all.wake(at(1019)) && all.wake(at(1020)));
+        assert!(!all.advance(at(1019)) && all.advance(at(1020)));
         let why = "no heartbeat within the 1s that the last one was for".to_owned();
-        assert_eq!(told(&all), [(Health::Up, None), (Health::Down, Some(why))]);
+        assert_eq!(reported(&all), [(Health::Up, None), (Health::Down, Some(why))]);
         assert_eq!(all.next_due(), Some(at(2500)));
-        assert!(all.hear(&Beat { key: a, sign: Sign::Goodbye }, at(2000)));
-        assert_eq!(told(&all)[0], (Health::Down, Some("it said goodbye".to_owned())));
-        assert_eq!(all.next_due(), None, "nothing is left to happen by itself");
+        assert!(all.receive(&Beat { key: a, sign: Sign::Goodbye }, at(2000)));
+        assert_eq!(reported(&all)[0], (Health::Down, Some("it said goodbye".to_owned())));
+        assert_eq!(all.next_due(), None, "time alone changes nothing more");
     }
 
-    /// As [`key`], judged by its rhythm too.
+    /// As [`key`], with a threshold of suspicion.
     fn rhythmic(endpoint: &str) -> Arc<CheckKey> {
         let (zone, endpoint) = ("svc.example.".to_owned(), endpoint.to_owned());
         let spec = HeartbeatSpec { zone, endpoint, ttl: 5000 * MS, longest: 5000 * MS, phi: Some(8) };
@@ -318,78 +321,78 @@ mod tests {
     }
 
     #[test]
-    fn the_rhythm_is_told_and_ends_a_beat() {
+    fn the_rhythm_is_reported_and_decides() {
         let key = rhythmic("a");
         let mut all = Heartbeats::default();
         all.adopt(std::slice::from_ref(&key), at(0));
         let why = |all: &Heartbeats, ms| all.observations(at(ms)).next().and_then(|o| o.why).map(|why| why.to_string());
         for beat in 0..=20 {
-            assert_eq!(why(&all, beat * 1000).is_some(), beat == 0, "nothing to tell of one that is up: {beat}");
-            all.hear(&alive(&key, 5000), at(beat * 1000));
+            assert_eq!(why(&all, beat * 1000).is_some(), beat == 0, "no reason while it is up: {beat}");
+            all.receive(&alive(&key, 5000), at(beat * 1000));
         }
         assert_eq!(why(&all, 20_000).as_deref(), Some("phi 0.0 of 8, a beat every 1.00 s"));
         assert_eq!(why(&all, 21_500).as_deref(), Some("phi 1.6 of 8, a beat every 1.00 s"));
-        assert!(!all.wake(at(22_402)) && all.wake(at(22_404)), "after 2.403 s");
+        assert!(!all.advance(at(22_402)) && all.advance(at(22_404)), "after 2.403 s");
         assert_eq!(why(&all, 23_000).as_deref(), Some("no heartbeat for 2.40 s, where one came every 1.00 s (phi 8)"));
     }
 
     #[test]
-    fn who_was_stopped_itself_judges_nobody_by_that_time() {
+    fn the_time_in_which_this_process_was_stopped_is_not_evidence() {
         let (plain, by_rhythm) = (key("plain", 1), rhythmic("rhythm"));
         let mut all = Heartbeats::default();
         all.adopt(&[plain.clone(), by_rhythm.clone()], at(0));
         for beat in 0..=20 {
             for key in [&plain, &by_rhythm] {
-                all.hear(&alive(key, 5000), at(beat * 1000));
+                all.receive(&alive(key, 5000), at(beat * 1000));
             }
         }
         let health = |all: &Heartbeats| all.observations(at(0)).map(|o| o.health).collect::<Vec<_>>();
-        // The process is stopped for a minute.
-        assert!(!all.wake(at(80_000)));
+        // This process is stopped for a minute.
+        assert!(!all.advance(at(80_000)));
         assert_eq!(health(&all), [Health::Up, Health::Up]);
-        all.hear(&alive(&by_rhythm, 5000), at(80_010));
+        all.receive(&alive(&by_rhythm, 5000), at(80_010));
         let due = all.next_due().map(|due| due.from_first().as_millis());
         assert_eq!(due, Some(82_413), "that minute is no part of the rhythm");
-        assert!(all.wake(at(82_414)) && all.wake(at(85_000)), "and now silence counts");
+        assert!(all.advance(at(82_414)) && all.advance(at(85_000)), "and now silence counts");
         assert_eq!(health(&all), [Health::Down, Health::Down]);
     }
 
     #[test]
-    fn who_always_wakes_late_sees_the_dead_all_the_same() {
+    fn a_prober_that_is_always_late_finds_dead_services_too() {
         let key = key("a", 1);
         let mut all = Heartbeats::default();
         all.adopt(std::slice::from_ref(&key), at(0));
-        all.hear(&alive(&key, 1000), at(0));
-        assert!(!all.wake(at(3000)) && all.wake(at(7000)), "forgiven once");
+        all.receive(&alive(&key, 1000), at(0));
+        assert!(!all.advance(at(3000)) && all.advance(at(7000)), "the ttl is restarted only once");
     }
 
     #[test]
-    fn a_new_plan_keeps_what_was_heard() {
+    fn a_new_plan_keeps_the_state_of_services() {
         let (a, stricter, b) = (key("a", 1), key("a", 3), key("b", 1));
         let mut all = Heartbeats::default();
         all.adopt(std::slice::from_ref(&a), at(0));
-        all.hear(&alive(&a, 3000), at(10));
-        // As on a reload: both for a while, then the new one alone.
+        all.receive(&alive(&a, 3000), at(10));
+        // As in a reload: both for a while, then only the new one.
         all.adopt(&[a, stricter.clone(), b], at(1000));
         assert_eq!(
-            told(&all).iter().map(|(health, _)| *health).collect::<Vec<_>>(),
+            reported(&all).iter().map(|(health, _)| *health).collect::<Vec<_>>(),
             [Health::Up, Health::Up, Health::Unknown]
         );
         all.adopt(&[stricter], at(1010));
-        assert_eq!((told(&all), all.next_due()), (vec![(Health::Up, None)], Some(at(3010))));
+        assert_eq!((reported(&all), all.next_due()), (vec![(Health::Up, None)], Some(at(3010))));
     }
 
     #[test]
     fn too_many_beats_at_once_are_refused() {
-        let (beats, mut heard) = Beats::channel();
+        let (beats, mut receiver) = BeatSender::channel();
         let beat = alive(&key("a", 1), 1000);
         for _ in 0..MAX_WAITING {
             assert_eq!(beats.send(&beat), Ok(()));
         }
-        assert_eq!(beats.send(&beat), Err(Busy));
-        heard.try_recv().unwrap();
+        assert_eq!(beats.send(&beat), Err(TooManyBeats));
+        receiver.try_recv().unwrap();
         assert_eq!(beats.send(&beat), Ok(()));
-        drop(heard);
+        drop(receiver);
         assert_eq!(beats.send(&beat), Ok(()), "a prober that stopped refuses nothing");
     }
 }

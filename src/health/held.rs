@@ -1,5 +1,5 @@
-//! What becomes of the connection that is held to one endpoint: a value that is told what happens, and never opens,
-//! sleeps or reads a clock. `prober` owns one for each check with `hold = true`.
+//! The state of one held connection (`hold = true`). A value: it gets the events and the time, and never opens, sleeps
+//! or reads a clock. `prober::held_connections` owns one for each such check.
 //!
 //! ```text
 //!               a probe succeeds           it is time               the handshake
@@ -7,86 +7,79 @@
 //!   │ Resting │                   │ Waiting │         │ Opening │                   │ Open │
 //!   └─────────┘ ◀──── Down ────── └─────────┘ ◀────── └─────────┘                   └──────┘
 //!        ▲                          ▲     ▲    failed                                   │ FIN, RST, silence:
-//!        │ Down: it was dead        │     │                                             ▼ *suspect*
+//!        │ Down                     │     │                                             ▼ *suspect*
 //!        └──────────────────────────│─────│──────────────────────────────────────── ┌───────┐
-//!                                   │     └──────── a probe succeeds: it lives ──── │ Ended │
+//!                                   │     └──────────────────── a probe succeeds ── │ Ended │
 //!                                   │                                               └───────┘
-//!                                   │ AGAIN later     ┌──────────┐                      │ and so for the
-//!                                   └──────────────── │ Declined │ ◀────────────────────┘ LESSONS-th time
-//!                                                     └──────────┘
+//!                                   │ RETRY_AFTER     ┌──────────┐                      │ a probe succeeds,
+//!                                   └──────────────── │ Declined │ ◀────────────────────┘ for the MAX_IDLE_CLOSES-th
+//!                                                     └──────────┘                        time
 //! ```
 //!
-//! A server that ends idle connections is well when its probes say so: that is a *lesson*. After a few of them nothing
-//! is held there any more for a while, and only the regular probes tell. A connection that stood for long is no lesson.
+//! Some servers close idle connections although they are healthy. An end after which a probe succeeds is such an *idle
+//! close*. After a few of them no connection is held for a while, and only the regular probes decide. The end of a
+//! connection that was open for long is not an idle close.
 
 use std::time::Duration;
 
 use crate::model::{Hold, Moment};
 
-/// So many ends of a connection to a server that is well are taken for its habit. Judgment: one may be a restart in
-/// place, two a repeated one.
-const LESSONS: u32 = 3;
-/// A server that ends connections is tried again after this long; then one end suffices. Judgment: one verification in
-/// ten minutes costs nothing, and a server that has been set otherwise is noticed.
-const AGAIN: Duration = Duration::from_secs(600);
-/// A connection that stood for this long was worth holding: its end is no lesson, and the earlier ones are forgotten.
+/// The number of idle closes after which no connection is held. Judgment: one may be a restart in place, two a repeated
+/// one.
+const MAX_IDLE_CLOSES: u32 = 3;
+/// The time until such a server is tried again. Then one idle close is enough. Judgment: one verification in ten
+/// minutes costs almost nothing, and a changed setting of the server is noticed.
+const RETRY_AFTER: Duration = Duration::from_secs(600);
+/// The end of a connection that was open for this long is not an idle close, and the earlier ones are forgotten.
 const LONG_ENOUGH: Duration = Duration::from_secs(600);
-/// From an end or a failed handshake to the next attempt, at least (judgment: no more than probes cost by default).
+/// The least time from an end, or from a failed handshake, to the next attempt. Judgment: as often as probes by
+/// default.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
-/// When there are too many connections, whether there is room is looked at this often.
-const ROOM_AFTER: Duration = Duration::from_secs(60);
+/// The time until the next attempt after there were too many connections.
+const RETRY_ROOM_AFTER: Duration = Duration::from_secs(60);
 
-/// What becomes of one held connection.
+/// The state of one held connection.
 #[derive(Debug, Clone)]
-pub struct Held {
+pub struct HeldConnection {
     state: State,
-    lessons: u32,
+    idle_closes: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing is wanted: no probe has succeeded, or it is Down.
+    /// No connection is wanted: no probe has succeeded yet, or the check is Down.
     Resting,
-    /// To be opened at that moment.
+    /// The connection is to be opened at this moment.
     Waiting { until: Moment },
     /// The handshake is under way.
     Opening,
-    /// It stands.
+    /// The connection is open.
     Open { since: Moment },
-    /// It has ended, and no probe that began thereafter has succeeded yet.
+    /// The connection has ended after this time. No probe that began later has succeeded yet.
     Ended { at: Moment, after: Duration },
-    /// Not held, for this reason, until it is tried again.
+    /// No connection is held for this reason, until this moment.
     Declined { why: Hold, until: Moment },
 }
 
-/// How a connection that stood ended.
+/// How an open connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionEnd {
-    /// The other side, or someone on the way, closed or reset it.
+    /// The other side, or something on the path, closed or reset it.
     Closed,
-    /// Nothing on the way acknowledges any more.
+    /// The keep-alives are not acknowledged any more.
     Silent,
-    /// The other side sends more than anyone should read.
+    /// The other side sends more than a greeting.
     TooMuchData,
 }
 
-/// What [`Held::probed`] wants done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// Nothing.
-    Nothing,
-    /// Drop the connection, open or opening.
-    Drop,
-}
-
-impl Default for Held {
-    fn default() -> Held {
-        Held { state: State::Resting, lessons: 0 }
+impl Default for HeldConnection {
+    fn default() -> HeldConnection {
+        HeldConnection { state: State::Resting, idle_closes: 0 }
     }
 }
 
-impl Held {
-    /// When it wants to be opened; the owner then calls [`Held::opening`] or [`Held::no_room`].
+impl HeldConnection {
+    /// When to open the connection. The owner then calls [`HeldConnection::opening`] or [`HeldConnection::no_room`].
     pub fn due(&self) -> Option<Moment> {
         match self.state {
             State::Waiting { until } | State::Declined { until, .. } => Some(until),
@@ -94,14 +87,16 @@ impl Held {
         }
     }
 
-    /// Takes in a probe that began at `began` and whether it succeeded, and whether the verdict is Up now.
-    pub fn probed(&mut self, began: Moment, is_ok: bool, is_up: bool, now: Moment) -> Wish {
+    /// Takes in a probe: when it began, whether it succeeded, and whether the verdict is Up now. Returns whether the
+    /// owner must close the connection, open or opening.
+    #[must_use]
+    pub fn probed(&mut self, began: Moment, is_ok: bool, is_up: bool, now: Moment) -> bool {
         if !is_up {
             return self.rest();
         }
         match self.state {
             State::Resting if is_ok => self.state = State::Waiting { until: now },
-            State::Ended { at, after } if is_ok && began >= at => self.state = self.learned(after, now),
+            State::Ended { at, after } if is_ok && began >= at => self.state = self.after_idle_close(after, now),
             State::Resting
             | State::Waiting { .. }
             | State::Opening
@@ -109,7 +104,7 @@ impl Held {
             | State::Ended { .. }
             | State::Declined { .. } => {}
         }
-        Wish::Nothing
+        false
     }
 
     /// The handshake begins.
@@ -119,7 +114,7 @@ impl Held {
 
     /// There are too many connections already.
     pub fn no_room(&mut self, now: Moment) {
-        self.state = State::Declined { why: Hold::NoRoom, until: now + ROOM_AFTER };
+        self.state = State::Declined { why: Hold::NoRoom, until: now + RETRY_ROOM_AFTER };
     }
 
     /// The handshake succeeded.
@@ -127,12 +122,12 @@ impl Held {
         self.state = State::Open { since: now };
     }
 
-    /// The handshake failed. That is for the probes to judge.
+    /// The handshake failed. That does not make the check suspect, because probes find the reason.
     pub fn failed(&mut self, now: Moment) {
         self.state = State::Waiting { until: now + REOPEN_AFTER };
     }
 
-    /// The connection ended; whether that makes the endpoint suspect.
+    /// The connection ended. Returns whether that makes the check suspect.
     pub fn ended(&mut self, end: ConnectionEnd, now: Moment) -> bool {
         match (self.state, end) {
             (State::Open { since }, ConnectionEnd::Closed | ConnectionEnd::Silent) => {
@@ -140,7 +135,7 @@ impl Held {
                 true
             }
             (State::Open { .. } | State::Opening, ConnectionEnd::TooMuchData) => {
-                self.state = State::Declined { why: Hold::ServerTalks, until: now + AGAIN };
+                self.state = State::Declined { why: Hold::ServerTalks, until: now + RETRY_AFTER };
                 false
             }
             (
@@ -150,8 +145,8 @@ impl Held {
         }
     }
 
-    /// What is said of it in `status`.
-    pub fn word(&self) -> Hold {
+    /// What `status` shows.
+    pub fn status(&self) -> Hold {
         match self.state {
             State::Resting | State::Waiting { .. } | State::Opening | State::Ended { .. } => Hold::NotOpen,
             State::Open { .. } => Hold::Open,
@@ -159,29 +154,30 @@ impl Held {
         }
     }
 
-    /// What is down is opened anew when it is up again; what was learned of it stays.
-    fn rest(&mut self) -> Wish {
+    /// The check is Down. The connection is opened again when it is Up; the idle closes are remembered. Returns whether
+    /// the owner must close the connection.
+    fn rest(&mut self) -> bool {
         match self.state {
-            State::Declined { .. } => Wish::Nothing,
+            State::Declined { .. } => false,
             State::Opening | State::Open { .. } => {
                 self.state = State::Resting;
-                Wish::Drop
+                true
             }
             State::Resting | State::Waiting { .. } | State::Ended { .. } => {
                 self.state = State::Resting;
-                Wish::Nothing
+                false
             }
         }
     }
 
-    /// It lives, and its connection ended `after` a while all the same.
-    fn learned(&mut self, after: Duration, now: Moment) -> State {
-        self.lessons = if after >= LONG_ENOUGH { 0 } else { self.lessons + 1 };
-        if self.lessons < LESSONS {
+    /// The next state after an idle close of a connection that was open for `after`.
+    fn after_idle_close(&mut self, after: Duration, now: Moment) -> State {
+        self.idle_closes = if after >= LONG_ENOUGH { 0 } else { self.idle_closes + 1 };
+        if self.idle_closes < MAX_IDLE_CLOSES {
             return State::Waiting { until: now + REOPEN_AFTER };
         }
-        self.lessons = LESSONS - 1;
-        State::Declined { why: Hold::ClosedByServer, until: now + AGAIN }
+        self.idle_closes = MAX_IDLE_CLOSES - 1;
+        State::Declined { why: Hold::ClosedByServer, until: now + RETRY_AFTER }
     }
 }
 
@@ -195,89 +191,94 @@ mod tests {
         Moment::START + ms * MS
     }
 
-    /// One that stands since `ms`.
-    fn open(held: &mut Held, ms: u32) {
+    /// Opens the connection at `ms`.
+    fn open(held: &mut HeldConnection, ms: u32) {
         held.opening();
         held.opened(at(ms));
     }
 
-    /// Up and held since the first moment.
-    fn standing() -> Held {
-        let mut held = Held::default();
-        assert_eq!(held.due(), None, "nothing is held to what never answered");
-        held.probed(at(0), true, true, at(0));
+    /// A connection of a check that is Up, open since the first moment.
+    fn opened() -> HeldConnection {
+        let mut held = HeldConnection::default();
+        assert_eq!(held.due(), None, "no success yet: no connection");
+        succeed(&mut held, 0, 0);
         assert_eq!(held.due(), Some(at(0)));
         open(&mut held, 0);
         held
     }
 
-    #[test]
-    fn an_end_is_news_once_and_the_probe_after_it_tells() {
-        let mut held = standing();
-        assert!(held.ended(ConnectionEnd::Closed, at(5000)));
-        assert!(!held.ended(ConnectionEnd::Closed, at(5001)), "an end that was told");
-        held.probed(at(4999), true, true, at(5002));
-        assert_eq!((held.due(), held.word()), (None, Hold::NotOpen), "it was asked before the end");
-        held.probed(at(5030), false, true, at(5031));
-        assert_eq!(held.due(), None);
-        held.probed(at(5050), true, true, at(5051));
-        assert_eq!(held.due(), Some(at(6051)), "it lives: held again");
+    /// A success of a probe that began and ended at these times, of a check that is Up.
+    fn succeed(held: &mut HeldConnection, began: u32, ended: u32) {
+        assert!(!held.probed(at(began), true, true, at(ended)), "a success closes nothing");
     }
 
     #[test]
-    fn a_server_that_ends_idle_connections_is_learned_and_tried_again() {
-        let mut held = standing();
+    fn an_end_is_reported_once_and_the_next_probe_decides() {
+        let mut held = opened();
+        assert!(held.ended(ConnectionEnd::Closed, at(5000)));
+        assert!(!held.ended(ConnectionEnd::Closed, at(5001)), "it was reported");
+        succeed(&mut held, 4999, 5002);
+        assert_eq!((held.due(), held.status()), (None, Hold::NotOpen), "this probe began before the end");
+        assert!(!held.probed(at(5030), false, true, at(5031)));
+        assert_eq!(held.due(), None);
+        succeed(&mut held, 5050, 5051);
+        assert_eq!(held.due(), Some(at(6051)), "it is healthy: opened again");
+    }
+
+    #[test]
+    fn a_server_that_closes_idle_connections_is_remembered_and_tried_again() {
+        let mut held = opened();
         let mut suspicions = 0;
         for ms in (1000..4000).step_by(1000) {
             suspicions += u32::from(held.ended(ConnectionEnd::Closed, at(ms)));
-            held.probed(at(ms + 30), true, true, at(ms + 31));
+            succeed(&mut held, ms + 30, ms + 31);
             if ms < 3000 {
-                assert_eq!(held.word(), Hold::NotOpen);
+                assert_eq!(held.status(), Hold::NotOpen);
                 open(&mut held, ms + 500);
             }
         }
-        assert_eq!((suspicions, held.word(), held.due()), (3, Hold::ClosedByServer, Some(at(3031) + AGAIN)));
-        held.probed(at(9000), true, true, at(9001));
-        held.probed(at(9500), false, false, at(9501));
-        assert_eq!(held.word(), Hold::ClosedByServer, "a failure does not make it forget");
+        assert_eq!((suspicions, held.status(), held.due()), (3, Hold::ClosedByServer, Some(at(3031) + RETRY_AFTER)));
+        succeed(&mut held, 9000, 9001);
+        assert!(!held.probed(at(9500), false, false, at(9501)));
+        assert_eq!(held.status(), Hold::ClosedByServer, "a failure does not change that");
 
         open(&mut held, 700_000);
         assert!(held.ended(ConnectionEnd::Closed, at(701_000)));
-        held.probed(at(701_030), true, true, at(701_031));
-        assert_eq!(held.word(), Hold::ClosedByServer, "one more suffices");
+        succeed(&mut held, 701_030, 701_031);
+        assert_eq!(held.status(), Hold::ClosedByServer, "one more is enough");
 
         open(&mut held, 1_400_000);
         let end = at(1_400_000) + LONG_ENOUGH;
         held.ended(ConnectionEnd::Closed, end);
-        held.probed(end, true, true, end);
-        assert_eq!(held.due(), Some(end + REOPEN_AFTER), "it stood for long: not a habit any more");
+        assert!(!held.probed(end, true, true, end));
+        assert_eq!(held.due(), Some(end + REOPEN_AFTER), "it was open for long: not an idle close");
     }
 
     #[test]
-    fn what_is_down_is_not_held() {
-        let mut held = standing();
-        assert_eq!(held.probed(at(100), false, false, at(100)), Wish::Drop);
-        assert!(!held.ended(ConnectionEnd::Closed, at(101)), "no news of what is down");
-        assert_eq!(held.probed(at(200), true, false, at(200)), Wish::Nothing);
-        assert_eq!(held.due(), None, "one success doesn't make it up");
-        held.probed(at(300), true, true, at(300));
+    fn a_down_check_has_no_connection() {
+        let mut held = opened();
+        assert!(held.probed(at(100), false, false, at(100)), "it must be closed");
+        assert!(!held.ended(ConnectionEnd::Closed, at(101)), "it is down already");
+        assert!(!held.probed(at(200), true, false, at(200)));
+        assert_eq!(held.due(), None, "one success is not enough for Up");
+        succeed(&mut held, 300, 300);
         assert_eq!(held.due(), Some(at(300)));
 
-        let mut dead = standing();
+        let mut dead = opened();
         dead.ended(ConnectionEnd::Closed, at(100));
-        assert_eq!(dead.probed(at(150), false, false, at(150)), Wish::Nothing);
-        assert_eq!((dead.word(), dead.lessons), (Hold::NotOpen, 0), "it was dead: nothing to learn");
+        assert!(!dead.probed(at(150), false, false, at(150)));
+        assert_eq!((dead.status(), dead.idle_closes), (Hold::NotOpen, 0), "it failed: not an idle close");
     }
 
     #[test]
-    fn what_can_not_be_held_is_left_to_the_probes() {
-        let mut held = standing();
-        assert!(!held.ended(ConnectionEnd::TooMuchData, at(10)), "that says nothing of its health");
-        assert_eq!((held.word(), held.due()), (Hold::ServerTalks, Some(at(10) + AGAIN)));
+    fn where_no_connection_can_be_held_only_probes_decide() {
+        let mut held = opened();
+        assert!(!held.ended(ConnectionEnd::TooMuchData, at(10)), "that says nothing about its health");
+        assert_eq!((held.status(), held.due()), (Hold::ServerTalks, Some(at(10) + RETRY_AFTER)));
         held.no_room(at(20));
-        assert_eq!((held.word(), held.due()), (Hold::NoRoom, Some(at(20) + ROOM_AFTER)));
+        assert_eq!((held.status(), held.due()), (Hold::NoRoom, Some(at(20) + RETRY_ROOM_AFTER)));
         held.opening();
         held.failed(at(30));
-        assert_eq!((held.word(), held.due()), (Hold::NotOpen, Some(at(30) + REOPEN_AFTER)));
+        assert_eq!((held.status(), held.due()), (Hold::NotOpen, Some(at(30) + REOPEN_AFTER)));
     }
 }

@@ -1,5 +1,5 @@
-//! Measuring and judging. A probe measures, the detector judges, the prober runs them by the schedule and tells what
-//! it believes as [`Observation`]s. It knows nothing of policies or answers.
+//! Measures and judges the endpoints. A probe measures, a detector judges, and the prober runs both by the schedule and
+//! publishes [`Observation`]s. This module does not know policies or answers.
 
 pub mod blindness;
 pub mod damping;
@@ -17,11 +17,11 @@ pub mod schedule;
 #[cfg(test)]
 mod test_simulation;
 
-pub use blindness::{Blindness, Contact, Control, Found, Look, Sight};
+pub use blindness::{Blindness, ExaminedCheck, ExaminedControl, PathEvidence, PathState, ReportLimits};
 pub use damping::{Damping, Flaps};
-pub use detector::{Detector, DetectorState, Event, Transition};
+pub use detector::{Detector, DetectorEvent, DetectorState, Transition};
 pub use heartbeat::{Heartbeat, HeartbeatState, Sign};
-pub use heartbeats::{Beat, Beats, Busy, Heartbeats};
+pub use heartbeats::{Beat, BeatSender, Heartbeats, TooManyBeats};
 pub use observation::{CheckState, Observation};
 pub use pace::{NextStep, Pace};
 pub use phi::Phi;

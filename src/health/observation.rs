@@ -1,4 +1,4 @@
-//! What one prober believes of one check: the only thing that leaves this module.
+//! The observation of one check by one prober: the only result that leaves this module.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,30 +6,31 @@ use std::time::Duration;
 use crate::health::{DetectorState, HeartbeatState};
 use crate::model::{CheckKey, Doubt, Health, Hold, Moment};
 
-/// What one prober believes of one check at one moment.
+/// What one prober observed of one check at one moment.
 #[derive(Debug, Clone)]
 pub struct Observation {
-    /// Of what.
+    /// The check.
     pub key: Arc<CheckKey>,
-    /// The detector's verdict.
+    /// The health that is reported.
     pub health: Health,
-    /// Whether a probe has had its chance: the first one, with its verification, has ended.
+    /// Whether the first probe and its verification have ended.
     pub tried: bool,
-    /// Smoothed RTT of the successes (RFC 6298, 2, alpha 1/8), where there was one.
+    /// The smoothed RTT of the successes (RFC 6298, 2, alpha 1/8). `None` before the first.
     pub srtt: Option<Duration>,
     /// Its mean deviation (RFC 6298, 2, beta 1/4).
     pub rttvar: Option<Duration>,
-    /// When the last probe ended; `None` before the first.
+    /// When the last probe ended. `None` before the first.
     pub probed_at: Option<Moment>,
-    /// The least time until the verdict could change, given what the detector has counted.
+    /// The least time until the verdict can change.
     pub may_change_in: Duration,
-    /// That and why it is held down, or is suspect; else why the last failure failed, until the next success.
+    /// The reason why it is damped or suspect, or of the last failure until the next success.
     pub why: Option<Arc<str>>,
-    /// What became of the held connection; `None` where none is wanted.
+    /// The status of the held connection. `None` if the monitor wants none.
     pub hold: Option<Hold>,
-    /// Whether the verdict is other than the last probes say.
+    /// Whether the verdict differs from the last probes.
     pub doubt: Doubt,
-    /// What the verdict rests on, from which another prober can continue; `None` while it is restored and not confirmed.
+    /// What the verdict rests on, from which another prober can continue; `None` while it is restored and not
+    /// confirmed.
     pub state: Option<CheckState>,
 }
 

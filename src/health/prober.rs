@@ -1,11 +1,12 @@
-//! The loop that probes: it takes what is due from the schedule, lets `probe` measure it, tells the detectors, and
-//! publishes what they believe. All judgement is in values that it owns; here is only the order of events.
+//! The loop that probes. It gets the checks that are due from the schedule, probes them, passes the measurements to the
+//! detectors, and publishes the observations. The decisions are made by the values that it owns; this file has only the
+//! order of events.
 //!
-//! Observations are published whole, each second and within milliseconds of a change. Publishing never waits: whoever
-//! is slow to read finds the newest.
+//! The observations of all checks are published together, each second and within milliseconds of a change. Publishing
+//! never waits: a slow reader gets only the newest.
 
-mod holding;
-mod sight;
+mod held_connections;
+mod reported;
 mod watched;
 
 use std::collections::{HashMap, HashSet};
@@ -17,37 +18,38 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::health::probe::{Measurement, ProbeClients, probe};
-use crate::health::{Beat, Beats, Blindness, Event, Heartbeats, Observation, Schedule, SlotId};
+use crate::health::{Beat, BeatSender, Blindness, DetectorEvent, Heartbeats, Observation, Schedule, SlotId};
 use crate::model::{CheckKey, Moment};
 
-pub use sight::control_check;
+pub use reported::control_check;
 pub use watched::{Plan, RetainedCheck};
 
-use holding::{Holding, News};
-use watched::Watched;
+use held_connections::{ConnectionEvent, HeldConnections};
+use watched::ProbedCheck;
 
-/// After a change, other changes are waited for this long, so that a region that dies is one report and not a hundred.
+/// The time from a change to the report, in which other changes are collected. So the failure of a region is one report
+/// and not a hundred.
 const GATHER: Duration = Duration::from_millis(5);
-/// And this much longer for each check, so that making reports never takes the most of the prober's time.
+/// The additional time for each check. So reports never take most of the prober's time.
 const GATHER_PER_CHECK: Duration = Duration::from_micros(1);
 
-/// Hears of each probe that ended: the monitor's kind, whether it succeeded, how long it took in all.
+/// Called after each probe with the kind of the monitor, whether the probe succeeded, and how long it took.
 pub type OnProbe = Arc<dyn Fn(&'static str, bool, Duration) + Send + Sync>;
-/// Takes what the prober believes of every check at a moment, and why it is blind if it is. Must not block.
+/// Receives the observations of all checks at a moment, and the reason if the vantage is blind. Must not block.
 pub type Publish = Box<dyn Fn(Moment, Vec<Observation>, Option<Arc<str>>) + Send + Sync>;
 
-/// How a prober works.
+/// The settings of a prober.
 #[derive(Clone)]
 pub struct ProberSettings {
-    /// From one report to the next when nothing changes; default 1 s.
+    /// The time from one report to the next if nothing changes. Default 1 s.
     pub report_every: Duration,
-    /// Most probes under way at once; each may hold several sockets while nothing answers. Default 4096.
+    /// The most probes at a time. Each may have several sockets while nothing answers. Default 4096.
     pub max_in_flight: usize,
-    /// Most connections that are held for monitors with `hold`. Default 16,384.
+    /// The most held connections, for monitors with `hold`. Default 16,384.
     pub max_held: usize,
-    /// Hears of each probe; by default nobody.
+    /// Called after each probe. Does nothing by default.
     pub on_probe: OnProbe,
-    /// Checks that are no endpoint's: when they fail as well, this vantage is blind. Default none.
+    /// The checks of the control targets. If they fail as well, this vantage is blind. Default none.
     pub control: Vec<Arc<CheckKey>>,
 }
 
@@ -57,7 +59,7 @@ impl Default for ProberSettings {
             report_every: Duration::from_secs(1),
             // Judgment: 8,000 silent endpoints a second at the default time-out.
             max_in_flight: 4096,
-            // A descriptor each: a quarter of what a node takes.
+            // Each takes a descriptor: a quarter of those that a node uses.
             max_held: 16_384,
             on_probe: Arc::new(|_, _, _| {}),
             control: Vec::new(),
@@ -65,44 +67,44 @@ impl Default for ProberSettings {
     }
 }
 
-/// Probes all checks of a plan from one place.
+/// Probes all checks of a plan for one vantage.
 pub struct Prober {
     settings: ProberSettings,
     clients: Arc<ProbeClients>,
     publish: Publish,
     schedule: Schedule,
-    holding: Holding,
-    watched: HashMap<SlotId, Watched>,
-    /// The checks in the plan's order.
+    held: HeldConnections,
+    checks: HashMap<SlotId, ProbedCheck>,
+    /// The checks of the plan, in its order.
     plan: Vec<SlotId>,
-    /// Those of the control targets.
+    /// The checks of the control targets.
     controls: Vec<SlotId>,
     blindness: Blindness,
     blind_why: Option<Arc<str>>,
-    /// The checks that are not probed but heard of.
+    /// The heartbeat checks, which are not probed.
     heartbeats: Heartbeats,
     rounds: Vec<oneshot::Sender<()>>,
     report_at: Moment,
-    ended: mpsc::UnboundedSender<Ended>,
+    ended: mpsc::UnboundedSender<EndedProbe>,
 }
 
-/// Speaks to a running prober. The prober stops when this is dropped.
+/// Controls a running prober. The prober stops when this is dropped.
 pub struct ProberHandle {
-    commands: mpsc::UnboundedSender<Command>,
-    beats: Beats,
+    plans: mpsc::UnboundedSender<NewPlan>,
+    beats: BeatSender,
     task: JoinHandle<()>,
 }
 
-/// The first round of a plan: every check of it is probed, and a failure is verified.
+/// The first round of a plan: every check of it is probed, and failures are verified.
 pub struct Round(oneshot::Receiver<()>);
 
-struct Command {
+struct NewPlan {
     plan: Plan,
     round: oneshot::Sender<()>,
 }
 
-/// A probe that ended; without a measurement when it broke off.
-struct Ended {
+/// A probe that ended. Without a measurement, its task panicked.
+struct EndedProbe {
     slot: SlotId,
     measurement: Option<Measurement>,
 }
@@ -110,19 +112,19 @@ struct Ended {
 impl Prober {
     /// Starts a prober without checks on the current tokio runtime.
     pub fn spawn(settings: ProberSettings, clients: Arc<ProbeClients>, publish: Publish) -> ProberHandle {
-        let (commands, orders) = mpsc::unbounded_channel();
-        // Never holds more than what is under way, which the schedule bounds.
+        let (plans, new_plans) = mpsc::unbounded_channel();
+        // Contains no more than the probes under way, which the schedule bounds.
         let (ended, endings) = mpsc::unbounded_channel();
-        let (holding, news) = Holding::new(Arc::clone(&clients), settings.max_held);
-        let (beats, heard) = Beats::channel();
+        let (held, connection_events) = HeldConnections::new(Arc::clone(&clients), settings.max_held);
+        let (beats, received) = BeatSender::channel();
         let prober = Prober {
-            holding,
+            held,
             schedule: Schedule::new(settings.max_in_flight),
             report_at: clock::now() + settings.report_every,
             settings,
             clients,
             publish,
-            watched: HashMap::new(),
+            checks: HashMap::new(),
             plan: Vec::new(),
             controls: Vec::new(),
             blindness: Blindness::default(),
@@ -131,50 +133,50 @@ impl Prober {
             rounds: Vec::new(),
             ended,
         };
-        ProberHandle { commands, beats, task: tokio::spawn(prober.run(orders, endings, news, heard)) }
+        ProberHandle { plans, beats, task: tokio::spawn(prober.run(new_plans, endings, connection_events, received)) }
     }
 
     async fn run(
         mut self,
-        mut orders: mpsc::UnboundedReceiver<Command>,
-        mut endings: mpsc::UnboundedReceiver<Ended>,
-        mut news: mpsc::UnboundedReceiver<News>,
+        mut new_plans: mpsc::UnboundedReceiver<NewPlan>,
+        mut endings: mpsc::UnboundedReceiver<EndedProbe>,
+        mut connection_events: mpsc::UnboundedReceiver<ConnectionEvent>,
         mut beats: mpsc::Receiver<Beat>,
     ) {
         loop {
             let now = clock::now();
-            // A vantage that sees nothing hears nothing either: no beat ends for it.
-            let hears = self.blind_why.is_none();
-            if hears && self.heartbeats.wake(now) {
+            // A blind vantage may not receive beats either, so no service goes down by its ttl.
+            let is_receiving = self.blind_why.is_none();
+            if is_receiving && self.heartbeats.advance(now) {
                 self.report_soon();
             }
             self.launch(now);
-            self.holding.launch(now);
+            self.held.launch(now);
             if now >= self.report_at || self.blindness.deadline().is_some_and(|until| now >= until) {
                 self.report(now);
             }
             let dues = [
                 self.schedule.next_due(),
-                self.holding.next_due(),
-                self.heartbeats.next_due().filter(|_| hears),
+                self.held.next_due(),
+                self.heartbeats.next_due().filter(|_| is_receiving),
                 self.blindness.deadline(),
             ];
             let wake = dues.into_iter().flatten().fold(self.report_at, Moment::min);
             tokio::select! {
                 biased;
-                order = orders.recv() => match order {
-                    Some(order) => self.adopt(order),
+                new = new_plans.recv() => match new {
+                    Some(new) => self.adopt(new),
                     None => return,
                 },
                 Some(ended) = endings.recv() => {
-                    self.hear(ended);
+                    self.take_result(ended);
                     while let Ok(ended) = endings.try_recv() {
-                        self.hear(ended);
+                        self.take_result(ended);
                     }
                 }
-                Some(news) = news.recv() => self.hear_of_held(&news),
+                Some(event) = connection_events.recv() => self.take_connection_event(&event),
                 Some(beat) = beats.recv() => {
-                    if self.heartbeats.hear(&beat, clock::now()) {
+                    if self.heartbeats.receive(&beat, clock::now()) {
                         self.report_soon();
                     }
                 }
@@ -184,15 +186,16 @@ impl Prober {
         }
     }
 
-    /// Makes the plan's checks the ones that are probed. Those that are probed already go on undisturbed.
-    fn adopt(&mut self, order: Command) {
+    /// Begins to probe the checks of the plan, and ends the others. Checks that are probed already continue
+    /// undisturbed.
+    fn adopt(&mut self, new: NewPlan) {
         let now = clock::now();
-        self.heartbeats.adopt(&order.plan.checks, now);
-        self.heartbeats.restore(&order.plan.retained, now);
+        self.heartbeats.adopt(&new.plan.checks, now);
+        self.heartbeats.restore(&new.plan.retained, now);
         let mut known: HashMap<Arc<CheckKey>, SlotId> =
-            self.watched.iter().map(|(slot, watched)| (Arc::clone(&watched.key), *slot)).collect();
+            self.checks.iter().map(|(slot, check)| (Arc::clone(&check.key), *slot)).collect();
         let mut seen = HashSet::new();
-        let Plan { checks, regions, retained } = order.plan;
+        let Plan { checks, regions, retained } = new.plan;
         let mut retained: HashMap<Arc<CheckKey>, RetainedCheck> =
             retained.into_iter().map(|known| (Arc::clone(&known.observation.key), known)).collect();
         let region_of: HashMap<Arc<CheckKey>, usize> = checks.iter().cloned().zip(regions).collect();
@@ -204,14 +207,14 @@ impl Prober {
         let intervals: Vec<Duration> = fresh.iter().map(|key| key.monitor.interval).collect();
         let were_up = self.hosts_up_while_blind();
         for (slot, key) in self.schedule.add(&intervals, now).into_iter().zip(fresh) {
-            self.holding.add(slot, key);
-            let watched = match retained.remove(key) {
+            self.held.add(slot, key);
+            let check = match retained.remove(key) {
                 None if key.target.ip().is_some_and(|ip| were_up.contains(&ip)) => {
-                    Watched::assumed_up(Arc::clone(key), now)
+                    ProbedCheck::assumed_up(Arc::clone(key), now)
                 }
-                saved => Watched::new(Arc::clone(key), saved),
+                saved => ProbedCheck::new(Arc::clone(key), saved),
             };
-            self.watched.insert(slot, watched);
+            self.checks.insert(slot, check);
             known.insert(Arc::clone(key), slot);
         }
         let slots = |keys: &[Arc<CheckKey>]| keys.iter().filter_map(|key| known.get(key).copied()).collect();
@@ -221,25 +224,26 @@ impl Prober {
         }
         for gone in known.into_values() {
             self.schedule.remove(gone);
-            self.holding.remove(gone);
-            self.watched.remove(&gone);
+            self.held.remove(gone);
+            self.checks.remove(&gone);
         }
-        // The numbers of the regions may be others now. What is silent is found so again by the next report.
+        // The regions may have other numbers now. The next report finds the silent ones again.
         self.blindness = Blindness::default();
         for slot in &self.plan {
-            if let Some(watched) = self.watched.get_mut(slot) {
-                watched.region = region_of.get(&watched.key).copied().unwrap_or(0);
+            if let Some(check) = self.checks.get_mut(slot) {
+                check.region = region_of.get(&check.key).copied().unwrap_or(0);
             }
         }
-        self.rounds.push(order.round);
+        self.rounds.push(new.round);
     }
 
+    /// Begins the probes that are due.
     fn launch(&mut self, now: Moment) {
-        while let Some(slot) = self.schedule.take(now) {
-            let Some(watched) = self.watched.get(&slot) else { continue };
-            let (key, rtt) = (Arc::clone(&watched.key), *watched.detector.rtt());
+        while let Some(slot) = self.schedule.take_due(now) {
+            let Some(check) = self.checks.get(&slot) else { continue };
+            let (key, rtt) = (Arc::clone(&check.key), *check.detector.rtt());
             let clients = Arc::clone(&self.clients);
-            let mut delivery = Delivery { to: self.ended.clone(), ended: Some(Ended { slot, measurement: None }) };
+            let mut delivery = Delivery { to: self.ended.clone(), ended: Some(EndedProbe { slot, measurement: None }) };
             tokio::spawn(async move {
                 let deliver = move |measurement| {
                     if let Some(ended) = &mut delivery.ended {
@@ -251,73 +255,74 @@ impl Prober {
         }
     }
 
-    fn hear(&mut self, Ended { slot, measurement }: Ended) {
+    /// Takes in the result of a probe.
+    fn take_result(&mut self, EndedProbe { slot, measurement }: EndedProbe) {
         self.schedule.ended(slot);
-        let Some(watched) = self.watched.get_mut(&slot) else { return };
+        let Some(check) = self.checks.get_mut(&slot) else { return };
         let Some(measurement) = measurement else {
-            watched.is_settled = true;
+            check.is_settled = true;
             return;
         };
         let took = measurement.ended.since(measurement.began);
         tracing::debug!(
-            check = watched.key.monitor.kind.as_str(),
-            target = %watched.key.target,
+            check = check.key.monitor.kind.as_str(),
+            target = %check.key.target,
             ms = took.as_secs_f64() * 1000.0,
             result = measurement.result.as_ref().map_or_else(ToString::to_string, |_| "success".to_owned()),
             "probe"
         );
-        (self.settings.on_probe)(watched.key.monitor.kind.as_str(), measurement.result.is_ok(), took);
+        (self.settings.on_probe)(check.key.monitor.kind.as_str(), measurement.result.is_ok(), took);
         let (began, ended, is_ok) = (measurement.began, measurement.ended, measurement.result.is_ok());
-        let (verify_at, has_changed) = watched.judge(measurement);
-        let backoff = watched.detector.backoff();
-        self.holding.probed(slot, (began, is_ok), watched.detector.health(), ended);
-        self.schedule.want(slot, verify_at);
+        let (verify_at, has_changed) = check.judge(measurement);
+        let backoff = check.detector.backoff();
+        self.held.probed(slot, (began, is_ok), check.detector.health(), ended);
+        self.schedule.set_extra_turn(slot, verify_at);
         self.schedule.back_off(slot, backoff, clock::now());
-        if has_changed || self.blindness.is_looking() {
+        if has_changed || self.blindness.is_examining() {
             self.report_soon();
         }
     }
 
-    /// The end of a held connection is a reason to probe now.
-    fn hear_of_held(&mut self, news: &News) {
+    /// Takes in what happened to a held connection. Its end is a reason to probe now.
+    fn take_connection_event(&mut self, event: &ConnectionEvent) {
         let now = clock::now();
-        let Some(slot) = self.holding.hear(news, now) else { return };
-        if let Some(watched) = self.watched.get_mut(&slot) {
-            // Never a transition: probes decide.
-            watched.detector.step(Event::HeldEnded, now);
-            self.schedule.want(slot, watched.detector.deadline());
+        let Some(slot) = self.held.take_event(event, now) else { return };
+        if let Some(check) = self.checks.get_mut(&slot) {
+            // This never changes the verdict: probes decide.
+            check.detector.step(DetectorEvent::ConnectionEnded, now);
+            self.schedule.set_extra_turn(slot, check.detector.deadline());
         }
     }
 
-    /// Something changed: it is told when what changes with it has been gathered.
+    /// Makes a report after a change, when other changes were collected.
     fn report_soon(&mut self) {
         let gather = GATHER + GATHER_PER_CHECK * u32::try_from(self.plan.len()).unwrap_or(u32::MAX);
         self.report_at = self.report_at.min(clock::now() + gather.min(self.settings.report_every));
     }
 
     fn report(&mut self, now: Moment) {
-        self.look_around(now);
+        self.update_reported(now);
         let observations = self
             .plan
             .iter()
-            .filter_map(|slot| Some((self.watched.get(slot)?, self.holding.word(*slot))))
-            .map(|(watched, hold)| Observation { hold, ..watched.observation(now) })
+            .filter_map(|slot| Some((self.checks.get(slot)?, self.held.status(*slot))))
+            .map(|(check, hold)| Observation { hold, ..check.observation(now) })
             .chain(self.heartbeats.observations(now))
             .collect();
         (self.publish)(now, observations, self.blind_why.clone());
         self.report_at = now + self.settings.report_every;
     }
 
-    /// What was found is published before the round is said to have ended, so that who waited for it finds it.
+    /// Ends the rounds when all checks are settled. The results are published before.
     fn end_rounds(&mut self) {
-        let are_settled = || self.plan.iter().filter_map(|slot| self.watched.get(slot)).all(|w| w.is_settled);
+        let are_settled = || self.plan.iter().filter_map(|slot| self.checks.get(slot)).all(|check| check.is_settled);
         if !self.rounds.is_empty() && are_settled() {
             self.report(clock::now());
-            if self.blindness.is_looking() {
+            if self.blindness.is_examining() {
                 return;
             }
             for round in self.rounds.drain(..) {
-                // Nobody may be waiting any more, and that is fine.
+                // It fails if nobody waits any more.
                 let _ = round.send(());
             }
         }
@@ -325,51 +330,52 @@ impl Prober {
 }
 
 impl ProberHandle {
-    /// Makes the checks of `plan` the ones that are probed; those that are already keep their history and their turns.
+    /// Begins to probe the checks of `plan`, and ends the others. Checks that are probed already keep their state and
+    /// their turns.
     pub fn adopt(&self, plan: impl Into<Plan>) -> Round {
         let (round, ended) = oneshot::channel();
-        // A prober that has stopped ends the round by dropping it.
-        let _ = self.commands.send(Command { plan: plan.into(), round });
+        // A prober that has stopped drops the sender, which ends the round.
+        let _ = self.plans.send(NewPlan { plan: plan.into(), round });
         Round(ended)
     }
 
-    /// Where heartbeats are handed in.
-    pub fn beats(&self) -> Beats {
+    /// The sender of beats to this prober.
+    pub fn beats(&self) -> BeatSender {
         self.beats.clone()
     }
 
-    /// Ends probing; returns when no probe will begin any more.
+    /// Stops the prober. Returns when no more probes will begin.
     pub async fn stop(self) {
-        drop(self.commands);
-        // It ends by itself now; a prober that broke has ended as well.
+        drop(self.plans);
+        // The task ends now. The error of a task that panicked is ignored.
         let _ = self.task.await;
     }
 }
 
 impl Round {
-    /// Waits until every check of the plan is tried or could not be probed from here, and what was found is published;
-    /// or until the prober stops. A plan that was replaced meanwhile ends with the one that replaced it.
+    /// Waits until every check of the plan is tried or can't be probed from here, and the results are published; or
+    /// until the prober stops. If another plan replaces this one, waits for the round of that one.
     pub async fn ended(mut self) {
         self.wait().await;
     }
 
-    /// The same, to be taken up again after it was broken off. Not to be called once it has returned.
+    /// As [`Round::ended`]. May be cancelled and called again, but not after it has returned.
     pub async fn wait(&mut self) {
-        // A prober that stopped has ended its rounds as well.
+        // An error means that the prober stopped, which ends its rounds.
         let _ = (&mut self.0).await;
     }
 }
 
-/// Tells the prober that a probe ended even when it broke off.
+/// Reports the end of a probe to the prober when it is dropped, even if the probe panics.
 struct Delivery {
-    to: mpsc::UnboundedSender<Ended>,
-    ended: Option<Ended>,
+    to: mpsc::UnboundedSender<EndedProbe>,
+    ended: Option<EndedProbe>,
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         if let Some(ended) = self.ended.take() {
-            // The prober may have stopped: then nobody wants to know.
+            // It fails if the prober has stopped.
             let _ = self.to.send(ended);
         }
     }

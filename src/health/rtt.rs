@@ -1,42 +1,42 @@
-//! Round-trip time, smoothed: the mean and the mean deviation that TCP keeps (RFC 6298, 2). Pure; one of these stands
-//! in every detector and is fed by its successes.
+//! The smoothed round-trip time: the mean and the mean deviation, as in TCP (RFC 6298, 2). Pure; each detector owns one
+//! and adds the times of its successes.
 
 use std::time::Duration;
 
 use crate::model::Monitor;
 use crate::model::timing::ADAPTIVE_FLOOR;
 
-/// Doublings of an adaptive time-out that are counted: from the floor they pass the ceiling.
+/// The most doublings of an adaptive time-out: from the least time-out, this many exceed the longest.
 const MAX_DOUBLINGS: u32 = 5;
 
-/// And that are the least while a failure is remembered. Judgment: it takes nothing from finding what is silent, where they
-/// double anyway, and leaves a path that loses packets the time for what gets lost next.
-const WARY_DOUBLINGS: u32 = 1;
+/// The least doublings while a failure is remembered. Judgment: on a path that loses packets, there must be time for
+/// the next loss. A silent endpoint is not found later by this, because its time-out is doubled anyway.
+const DOUBLINGS_AFTER_FAILURE: u32 = 1;
 
-/// So many successes after a failure probes are still hurried (see [`Last`]). Judgment: a path that fails one probe in
-/// ten of those that aren't would else be found out anew every few seconds.
+/// The successes for which a failure is remembered (see [`RecentFailure`]). Judgment: on a path where one probe in ten
+/// fails, the failures would otherwise come as a surprise every few seconds.
 const REMEMBERED: u32 = 20;
 
 /// Smoothed round-trip time of one check. Starts without any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rtt {
     smoothed: Option<Smoothed>,
-    /// How often the adaptive time-out has doubled since the last relief.
+    /// How often the adaptive time-out was doubled since the last reset.
     doublings: u32,
-    last: Last,
-    /// Successes until `last` is forgotten.
+    recent_failure: RecentFailure,
+    /// The successes until `recent_failure` is forgotten.
     remembered: u32,
 }
 
-/// The worst that was heard lately, as far as the next probe goes by it.
+/// The worst failure of the last probes. The next probe sends its repeats accordingly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Last {
-    /// Nothing else.
+pub enum RecentFailure {
+    /// No failure.
     #[default]
-    Well,
+    None,
     /// A probe failed.
     Failed,
-    /// A probe ran into its time-out where the path lost packets of it.
+    /// A probe timed out and the path lost some of its packets.
     Lossy,
 }
 
@@ -47,7 +47,7 @@ struct Smoothed {
 }
 
 impl Rtt {
-    /// As it was when it had come to these, with no failures lately.
+    /// With this mean and deviation, without recent failures.
     pub fn of(srtt: Duration, rttvar: Duration) -> Rtt {
         Rtt { smoothed: Some(Smoothed { srtt, rttvar }), ..Rtt::default() }
     }
@@ -56,11 +56,11 @@ impl Rtt {
     pub fn learn(&mut self, measured: Duration) {
         self.remembered = self.remembered.saturating_sub(1);
         if self.remembered == 0 {
-            self.last = Last::Well;
+            self.recent_failure = RecentFailure::None;
         }
         self.smoothed = Some(match self.smoothed {
             None => Smoothed { srtt: measured, rttvar: measured / 2 },
-            // The deviation is updated first, from the mean as it was: the RFC asks for this order.
+            // The deviation is updated first, from the old mean: the RFC requires this order.
             Some(old) => Smoothed {
                 rttvar: (old.rttvar * 3 + old.srtt.abs_diff(measured)) / 4,
                 srtt: (old.srtt * 7 + measured) / 8,
@@ -68,61 +68,60 @@ impl Rtt {
         });
     }
 
-    /// How long the next probe may take: what the monitor says; where that is adaptive, the retransmission timer of TCP
-    /// (RFC 6298: the mean and four deviations, doubled for each that ran out), between [`ADAPTIVE_FLOOR`] and the
-    /// monitor's, which it is before the first success.
+    /// The time-out of the next probe: that of the monitor. If the monitor is adaptive, it is the retransmission timer
+    /// of TCP (RFC 6298: the mean and four deviations, doubled after each time-out), at least [`ADAPTIVE_FLOOR`] and at
+    /// most the time-out of the monitor.
     pub fn timeout(&self, monitor: &Monitor) -> Duration {
         match self.expected().filter(|_| monitor.adaptive) {
-            Some(expected) => (expected * 2u32.pow(self.doublings.max(self.wary()))).min(monitor.timeout),
+            Some(expected) => (expected * 2u32.pow(self.doublings.max(self.least_doublings()))).min(monitor.timeout),
             None => monitor.timeout,
         }
     }
 
-    /// Doublings that a path is owed on which probes failed lately.
-    fn wary(&self) -> u32 {
-        match self.last {
-            Last::Well => 0,
-            Last::Failed | Last::Lossy => WARY_DOUBLINGS,
+    fn least_doublings(&self) -> u32 {
+        match self.recent_failure {
+            RecentFailure::None => 0,
+            RecentFailure::Failed | RecentFailure::Lossy => DOUBLINGS_AFTER_FAILURE,
         }
     }
 
-    /// Whether an answer that was waited for this long was given all the time that it usually needs.
+    /// Whether an answer usually comes within this time.
     pub fn is_overdue(&self, waited: Duration) -> bool {
         self.expected().is_some_and(|expected| waited >= expected)
     }
 
-    /// A probe has run into its time-out: the next gets twice the time (RFC 6298, 5.5).
+    /// A probe timed out: the next gets twice the time (RFC 6298, 5.5).
     pub fn back_off(&mut self) {
         self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
     }
 
-    /// Answers come as usual: the next probe gets no more than the usual time (RFC 6298, 5.7). Not said at the first
-    /// answer but when all is well again, so that a lossy path isn't judged in a hurry just when it is suspected.
-    pub fn relax(&mut self) {
+    /// The next probe gets the usual time again (RFC 6298, 5.7). To be called when all failures are cleared and not at
+    /// the first answer, so that a suspect path that loses packets gets more time.
+    pub fn reset_backoff(&mut self) {
         self.doublings = 0;
     }
 
-    /// A probe failed. The worst is remembered for the next few successes.
-    pub fn failed(&mut self, how: Last) {
-        (self.last, self.remembered) = (self.last.max(how), REMEMBERED);
+    /// A probe failed. The worst failure is remembered for some successes.
+    pub fn failed(&mut self, failure: RecentFailure) {
+        (self.recent_failure, self.remembered) = (self.recent_failure.max(failure), REMEMBERED);
     }
 
-    /// The worst that was heard lately.
-    pub fn last(&self) -> Last {
-        self.last
+    /// The worst failure that is remembered.
+    pub fn recent_failure(&self) -> RecentFailure {
+        self.recent_failure
     }
 
-    /// The mean and four deviations, [`ADAPTIVE_FLOOR`] at least (RFC 6298, 2.2 and 2.3).
+    /// The mean and four deviations, at least [`ADAPTIVE_FLOOR`] (RFC 6298, 2.2 and 2.3).
     fn expected(&self) -> Option<Duration> {
         self.smoothed.map(|s| (s.srtt + s.rttvar * 4).max(ADAPTIVE_FLOOR))
     }
 
-    /// The smoothed mean, alpha 1/8; `None` before the first success.
+    /// The smoothed mean (alpha 1/8). `None` before the first success.
     pub fn srtt(&self) -> Option<Duration> {
         self.smoothed.map(|s| s.srtt)
     }
 
-    /// The smoothed mean deviation, beta 1/4; `None` before the first success.
+    /// The smoothed mean deviation (beta 1/4). `None` before the first success.
     pub fn rttvar(&self) -> Option<Duration> {
         self.smoothed.map(|s| s.rttvar)
     }
@@ -158,23 +157,23 @@ mod tests {
         let adaptive = Monitor { adaptive: true, timeout: 1000 * MS, ..fixed.clone() };
         let mut rtt = Rtt::default();
         assert_eq!(rtt.timeout(&adaptive), 1000 * MS, "nothing is measured: the ceiling");
-        assert!(!rtt.is_overdue(1000 * MS), "nor can anything be overdue");
+        assert!(!rtt.is_overdue(1000 * MS), "and nothing is overdue");
         rtt.learn(80 * MS);
         assert_eq!((rtt.timeout(&adaptive), rtt.timeout(&fixed)), (240 * MS, 500 * MS));
         assert!(rtt.is_overdue(240 * MS) && !rtt.is_overdue(239 * MS));
         rtt.back_off();
         assert_eq!(rtt.timeout(&adaptive), 480 * MS);
         rtt.learn(80 * MS);
-        assert_eq!(rtt.timeout(&adaptive), 2 * (80 + 4 * 30) * MS, "measured, but not yet well");
+        assert_eq!(rtt.timeout(&adaptive), 2 * (80 + 4 * 30) * MS, "measured, but not reset yet");
         (0..100).for_each(|_| rtt.back_off());
         assert_eq!((rtt.timeout(&adaptive), rtt.timeout(&fixed)), (1000 * MS, 500 * MS), "the ceiling");
-        rtt.relax();
+        rtt.reset_backoff();
         (0..100).for_each(|_| rtt.learn(MS));
         assert_eq!(rtt.timeout(&adaptive), 100 * MS, "the floor");
     }
 
     #[test]
-    fn it_settles_on_what_is_measured_again_and_again() {
+    fn it_approaches_a_constant_measurement() {
         let mut rtt = Rtt::default();
         rtt.learn(500 * MS);
         for _ in 0..200 {

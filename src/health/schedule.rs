@@ -1,8 +1,9 @@
-//! Which check is to be probed when. A value: it is told the time, hands out what is due and counts what is under way,
-//! but sends nothing. The prober owns one.
+//! Decides when each check is probed. A value: it gets the time, returns the checks that are due, and counts the probes
+//! that are under way, but sends nothing. The prober owns one.
 //!
-//! Every check has a place of its own in its interval (a *phase*), so that any number of checks comes evenly. Phases
-//! hang on nothing but the order of arrival: a plan that adds or removes checks leaves the turns of the others alone.
+//! Each check has its own position in its interval (its *phase*), so that probes are spread evenly for any number of
+//! checks. The phase depends only on how many checks with that interval were added before. So a plan that adds or
+//! removes checks does not move the turns of the others.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -13,23 +14,25 @@ use foldhash::fast::FixedState;
 use crate::model::Moment;
 use crate::model::timing::MAX_OVERLAP;
 
-/// A check's place in a schedule; never given twice.
+/// Identifies a check in a schedule. No id is used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotId(u64);
 
-/// New checks get their first probe this far apart, out of turn: 20,000 a second, so that a thousand checks have begun
-/// within 50 ms and the first round of ten thousand ends within two default time-outs.
+/// The first probes of new checks begin this far apart: 20,000 a second. So a thousand checks have begun within 50 ms,
+/// and the first round of ten thousand ends within two default time-outs.
 const FIRST_ROUND_STEP: Duration = Duration::from_micros(50);
-/// Shorter intervals are taken as this; validation allows 50 ms at least, and zero would never end.
+/// The least interval. Shorter ones are lengthened: validation allows no less than 50 ms, and zero would never end.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The turns of all checks.
 #[derive(Debug)]
 pub struct Schedule {
-    /// Nobody outside chooses the ids, so that a quick hash will do.
+    /// The ids do not come from outside, so a fast hash is enough.
     slots: HashMap<SlotId, Slot, FixedState>,
-    /// One entry a slot is true to it; others are left over from a turn that was moved, and are skipped.
+    /// The heap of turns. For each slot, the entry that equals [`Slot::due`] is valid. Other entries are left from
+    /// turns that were moved, and are skipped.
     turns: BinaryHeap<Reverse<(Moment, SlotId)>>,
+    /// How many checks were added, for each interval.
     arrivals: BTreeMap<Duration, u64>,
     next_id: u64,
     under_way: usize,
@@ -39,17 +42,17 @@ pub struct Schedule {
 #[derive(Debug)]
 struct Slot {
     interval: Duration,
-    /// Of its turns in the interval, one in this many is used.
+    /// One of this many regular turns is used.
     backoff: u32,
-    /// Its next turn in the interval.
+    /// The next regular turn.
     regular: Moment,
-    /// A turn out of order, before that: the first probe, or one that verifies.
+    /// An extra turn before that: the first probe, or one that verifies.
     extra: Option<Moment>,
     under_way: u32,
 }
 
 impl Schedule {
-    /// An empty schedule that hands out at most `max_under_way` (at least 1) probes that have not ended.
+    /// An empty schedule that allows at most `max_under_way` probes at a time (at least 1).
     pub fn new(max_under_way: usize) -> Schedule {
         Schedule {
             slots: HashMap::default(),
@@ -61,23 +64,23 @@ impl Schedule {
         }
     }
 
-    /// Adds a check for each of these intervals. Their first probes are due from `now` on in quick succession, within
-    /// the interval at most; then each keeps its own phase.
+    /// Adds a check for each of these intervals. The first probes are due from `now` on, one shortly after the other
+    /// and each within its interval. After that each check has its own phase.
     pub fn add(&mut self, intervals: &[Duration], now: Moment) -> Vec<SlotId> {
         (0u32..).zip(intervals).map(|(nth, interval)| self.add_one(nth, (*interval).max(MIN_INTERVAL), now)).collect()
     }
 
-    /// Forgets a check; what is under way of it may still be [`Schedule::ended`].
+    /// Removes a check. Its probes that are under way may still be passed to [`Schedule::ended`].
     pub fn remove(&mut self, id: SlotId) {
         if let Some(slot) = self.slots.remove(&id) {
-            // What it has under way ends unheard, so its share of the bound is given back here.
+            // `ended` will not find the slot, so its probes are subtracted here.
             self.under_way -= slot.under_way as usize;
         }
     }
 
-    /// Hands out a check whose turn has come by `now`, the longest due first; `None` when there is none, or when
-    /// `max_under_way` are. Turns that were missed altogether are left out, not made up for.
-    pub fn take(&mut self, now: Moment) -> Option<SlotId> {
+    /// The check that is due for the longest time at `now`. The caller must probe it. `None` if no check is due, or if
+    /// `max_under_way` probes are under way. Missed turns are not repeated.
+    pub fn take_due(&mut self, now: Moment) -> Option<SlotId> {
         if self.under_way >= self.max_under_way {
             return None;
         }
@@ -87,7 +90,7 @@ impl Schedule {
             }
             self.turns.pop();
             let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.due() == due) else { continue };
-            slot.turn_over(now);
+            slot.use_turn(now);
             self.turns.push(Reverse((slot.due(), id)));
             if slot.under_way < MAX_OVERLAP {
                 slot.under_way += 1;
@@ -98,7 +101,7 @@ impl Schedule {
         None
     }
 
-    /// A probe that was handed out has ended.
+    /// A probe of this check has ended.
     pub fn ended(&mut self, id: SlotId) {
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.under_way = slot.under_way.saturating_sub(1);
@@ -106,23 +109,23 @@ impl Schedule {
         }
     }
 
-    /// Sets when this check's next probe out of turn is wanted; `None` takes the wish back. Without effect while
-    /// another probe of the check is under way: that one tells as much, and sooner.
-    pub fn want(&mut self, id: SlotId, at: Option<Moment>) {
+    /// Sets the extra turn of this check; `None` removes it. Has no effect while another probe of the check is under
+    /// way: that one gives the result sooner.
+    pub fn set_extra_turn(&mut self, id: SlotId, at: Option<Moment>) {
         if let Some(slot) = self.slots.get_mut(&id)
             && (slot.under_way == 0 || at.is_none())
         {
             let before = slot.due();
             slot.extra = at;
-            // In peace nothing is wished for after each probe, and nothing changes.
+            // Usually no extra turn is wanted after a probe, and nothing changes.
             if slot.due() != before {
                 self.turns.push(Reverse((slot.due(), id)));
             }
         }
     }
 
-    /// Makes this check's regular turns come only each `backoff`th interval, from `now` on; 1: each interval. It keeps its
-    /// place in the interval, so that those that come rarely come as evenly as the others.
+    /// From `now` on, only one of `backoff` regular turns of this check is used; 1 means every turn. Its phase stays,
+    /// so that rare probes are spread as evenly as the others.
     pub fn back_off(&mut self, id: SlotId, backoff: u32, now: Moment) {
         if let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.backoff != backoff) {
             slot.backoff = backoff;
@@ -131,7 +134,7 @@ impl Schedule {
         }
     }
 
-    /// When [`Schedule::take`] will next hand something out; `None` when only an end or a new check changes that.
+    /// When [`Schedule::take_due`] will next return a check. `None` if first a probe must end or a check must be added.
     pub fn next_due(&mut self) -> Option<Moment> {
         if self.under_way >= self.max_under_way {
             return None;
@@ -145,7 +148,7 @@ impl Schedule {
         None
     }
 
-    /// How many probes were handed out and have not ended.
+    /// How many probes have not ended.
     pub fn under_way(&self) -> usize {
         self.under_way
     }
@@ -169,8 +172,8 @@ impl Slot {
         self.extra.map_or(self.regular, |extra| extra.min(self.regular))
     }
 
-    /// The turn that is due by `now` is used up, whichever it was. A regular turn serves a wish as well.
-    fn turn_over(&mut self, now: Moment) {
+    /// Uses the turn that is due at `now`, regular or extra. A regular turn also uses the extra one.
+    fn use_turn(&mut self, now: Moment) {
         if self.regular <= now {
             self.regular = self.next_regular(now);
         }
@@ -183,8 +186,8 @@ impl Slot {
     }
 }
 
-/// Where in its interval the check that came `arrival`th stands: multiples of the golden ratio, of which any number
-/// lies nearly evenly, whatever is added later (Knuth, The Art of Computer Programming 3, 6.4, on Fibonacci hashing).
+/// The phase of the check that was added as number `arrival`: a multiple of the golden ratio. Any number of multiples
+/// is spread almost evenly (Knuth, The Art of Computer Programming 3, 6.4, on Fibonacci hashing).
 fn phase(arrival: u64, interval: Duration) -> Duration {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15; // 2^64 / 1.618...
     let fraction = u128::from(arrival.wrapping_mul(GOLDEN));
@@ -192,7 +195,8 @@ fn phase(arrival: u64, interval: Duration) -> Duration {
     Duration::from_nanos(nanos as u64)
 }
 
-/// The first moment after `after` that stands at `phase` in an interval, counted from the first moment of all.
+/// The first moment after `after` that is at `phase` in an interval. Intervals are counted from the first moment of
+/// all.
 fn next_turn(phase: Duration, interval: Duration, after: Moment) -> Moment {
     let into = modulo(after.from_first(), interval);
     let wait = if phase > into { phase - into } else { phase + interval - into };
@@ -212,11 +216,11 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Everything that is handed out until `end`, each probe ending at once.
+    /// All turns until `end`, if each probe ends at once.
     fn drain(schedule: &mut Schedule, end: Moment) -> Vec<(Moment, SlotId)> {
         let mut taken = Vec::new();
         while let Some(due) = schedule.next_due().filter(|due| *due <= end) {
-            while let Some(id) = schedule.take(due) {
+            while let Some(id) = schedule.take_due(due) {
                 schedule.ended(id);
                 taken.push((due, id));
             }
@@ -247,7 +251,7 @@ mod tests {
     fn ten_thousand_checks_come_evenly() {
         let mut schedule = Schedule::new(100_000);
         let interval = 1000 * MS;
-        // In two plans, at odd moments: what comes later must fill the gaps.
+        // In two plans, at odd moments: the later checks must fill the gaps.
         schedule.add(&vec![interval; 6_000], after(123));
         schedule.add(&vec![interval; 4_000], after(456));
         drain(&mut schedule, after(2000));
@@ -262,33 +266,36 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_under_way_than_allowed_and_an_end_lets_the_longest_due_go() {
+    fn no_more_are_under_way_than_allowed_and_after_an_end_the_longest_due_is_next() {
         let mut schedule = Schedule::new(2);
         let ids = schedule.add(&[1000 * MS; 3], after(0));
         let now = after(10);
-        assert_eq!([schedule.take(now), schedule.take(now), schedule.take(now)], [Some(ids[0]), Some(ids[1]), None]);
+        assert_eq!(
+            [schedule.take_due(now), schedule.take_due(now), schedule.take_due(now)],
+            [Some(ids[0]), Some(ids[1]), None]
+        );
         assert_eq!(schedule.next_due(), None, "only an end changes that");
         schedule.ended(ids[1]);
-        assert_eq!(schedule.take(now), Some(ids[2]));
+        assert_eq!(schedule.take_due(now), Some(ids[2]));
         assert_eq!(schedule.under_way(), 2);
     }
 
     #[test]
-    fn a_wish_comes_before_the_regular_turn_and_can_be_taken_back() {
+    fn an_extra_turn_comes_before_the_regular_one_and_can_be_removed() {
         let mut schedule = Schedule::new(10);
         let id = schedule.add(&[1000 * MS], after(0))[0];
         drain(&mut schedule, after(1500));
         let regular = schedule.next_due();
-        schedule.want(id, Some(after(1510)));
+        schedule.set_extra_turn(id, Some(after(1510)));
         assert_eq!(drain(&mut schedule, after(1520)), [(after(1510), id)]);
-        assert_eq!(schedule.next_due(), regular, "the regular turn stays where it was");
-        schedule.want(id, Some(after(1530)));
-        schedule.want(id, None);
+        assert_eq!(schedule.next_due(), regular, "the regular turn is not moved");
+        schedule.set_extra_turn(id, Some(after(1530)));
+        schedule.set_extra_turn(id, None);
         assert_eq!(schedule.next_due(), regular);
     }
 
     #[test]
-    fn one_that_backs_off_keeps_its_place_in_the_interval_and_is_back_within_one() {
+    fn with_backoff_the_phase_stays_and_without_it_the_next_turn_is_within_an_interval() {
         let mut schedule = Schedule::new(10);
         let ids = schedule.add(&[1000 * MS; 2], after(0));
         let id = ids[1];
@@ -303,24 +310,24 @@ mod tests {
         schedule.back_off(id, 1, after(43_000));
         let again = turns(drain(&mut schedule, after(46_000)));
         assert_eq!(again.len(), 3, "each interval, the first within one");
-        assert_eq!(again[0].since(rare[0]).as_nanos() % 1_000_000_000, 0, "at its place");
+        assert_eq!(again[0].since(rare[0]).as_nanos() % 1_000_000_000, 0, "at its phase");
     }
 
     #[test]
-    fn while_a_probe_is_under_way_no_other_is_hurried_but_regular_ones_come() {
+    fn while_a_probe_is_under_way_there_are_only_regular_turns() {
         let mut schedule = Schedule::new(100);
         let id = schedule.add(&[100 * MS], after(0))[0];
-        assert_eq!(schedule.take(after(0)), Some(id));
-        schedule.want(id, Some(after(1)));
+        assert_eq!(schedule.take_due(after(0)), Some(id));
+        schedule.set_extra_turn(id, Some(after(1)));
         assert_ne!(schedule.next_due(), Some(after(1)));
         let mut under_way = 1;
         for _ in 0..50 {
             let Some(due) = schedule.next_due() else { break };
-            under_way += usize::from(schedule.take(due).is_some());
+            under_way += usize::from(schedule.take_due(due).is_some());
         }
-        assert_eq!(under_way, MAX_OVERLAP as usize, "a check that never ends doesn't pile up");
+        assert_eq!(under_way, MAX_OVERLAP as usize, "the probes of one check are bounded");
         schedule.remove(id);
-        assert_eq!(schedule.under_way(), 0, "what ends unheard is not counted for ever");
+        assert_eq!(schedule.under_way(), 0, "the probes of a removed check do not count");
         schedule.ended(id);
         assert_eq!((schedule.under_way(), schedule.next_due()), (0, None));
     }
@@ -330,10 +337,10 @@ mod tests {
         let monitor_like_use = |schedule: &mut Schedule, end: Moment| {
             let (mut probes, mut most) = (0, 0);
             while let Some(due) = schedule.next_due().filter(|due| *due <= end) {
-                while let Some(id) = schedule.take(due) {
+                while let Some(id) = schedule.take_due(due) {
                     schedule.ended(id);
-                    // What the prober says after each probe that ended well.
-                    schedule.want(id, None);
+                    // As the prober does after each success.
+                    schedule.set_extra_turn(id, None);
                     schedule.back_off(id, 1, due);
                     probes += 1;
                     most = most.max(schedule.turns.len());
@@ -347,18 +354,18 @@ mod tests {
             monitor_like_use(&mut schedule, after(2000));
             let (probes, most) = monitor_like_use(&mut schedule, after(5000));
             assert_eq!(probes, 3 * checks, "each once a second");
-            assert!(most <= checks, "{most} turns are kept for {checks} checks: one each");
+            assert!(most <= checks, "{most} turns are stored for {checks} checks: one each");
         }
     }
 
     #[test]
-    fn turns_missed_while_nobody_looked_are_not_made_up_for() {
+    fn missed_turns_are_not_repeated() {
         let mut schedule = Schedule::new(100);
         schedule.add(&[100 * MS], after(0));
         drain(&mut schedule, after(1000));
         let now = after(60_000);
         let mut burst = 0;
-        while let Some(id) = schedule.take(now) {
+        while let Some(id) = schedule.take_due(now) {
             schedule.ended(id);
             burst += 1;
         }

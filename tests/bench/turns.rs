@@ -1,19 +1,19 @@
-//! What the schedule and the detectors cost a probe, in simulated time: a minute of so many checks at an interval of a
-//! second, all of which answer after 5 ms. `turns [CHECKS...]`; the usual are 1,000, 10,000 and 50,000. Told are probes,
-//! nanoseconds of processor time for each, and the coefficient of variation of their number in slots of 10 ms.
-//! Instructions are counted by `valgrind --tool=callgrind --toggle-collect='turns::play*'`.
+//! The cost of the schedule and the detectors for each probe. Simulates a minute of checks with an interval of a second
+//! that all answer after 5 ms. `turns [CHECKS...]`; the default is 1,000, 10,000 and 50,000 checks. Prints the number
+//! of probes, the processor time for each in nanoseconds, and the coefficient of variation of their number in slots of
+//! 10 ms. `valgrind --tool=callgrind --toggle-collect='turns::play*'` counts the instructions.
 
 use std::collections::{HashMap, VecDeque};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use portolan::health::{Detector, Event, Schedule, SlotId};
+use portolan::health::{Detector, DetectorEvent, Schedule, SlotId};
 use portolan::model::{Moment, Monitor, ProbeKind};
 
-/// A check's first probe is out of turn: what is counted comes after those.
+/// The time of the first probes, which are extra turns and are not counted.
 const SETTLED: Duration = Duration::from_secs(2);
 const MINUTE: Duration = Duration::from_secs(60);
-/// The first run warms the allocator up; the best of them is told.
+/// The first run warms up the allocator. The best run is printed.
 const RUNS: usize = 5;
 const SLOT: Duration = Duration::from_millis(10);
 const RTT: Duration = Duration::from_millis(5);
@@ -46,12 +46,12 @@ struct World {
     now: Moment,
     schedule: Schedule,
     detectors: HashMap<SlotId, Detector>,
-    /// All take as long, so that they end in the order of their beginnings.
+    /// The probes under way. All take the same time, so they end in the order of their beginnings.
     under_way: VecDeque<(Moment, SlotId)>,
 }
 
 impl World {
-    /// Past the first round.
+    /// A world after the first round.
     fn new(checks: usize) -> World {
         let monitor = Monitor::new(ProbeKind::Tcp);
         let mut schedule = Schedule::new(checks.max(1));
@@ -62,22 +62,22 @@ impl World {
         world
     }
 
-    /// Probes until `end`; tells when each probe begins.
-    fn run(&mut self, end: Moment, mut tell: impl FnMut(Moment)) {
+    /// Probes until `end`, and calls `begins` at the beginning of each probe.
+    fn run(&mut self, end: Moment, mut begins: impl FnMut(Moment)) {
         loop {
             let ending = self.under_way.front().map(|(at, _)| *at);
             let next = [self.schedule.next_due(), ending].into_iter().flatten().min();
             let Some(now) = next.filter(|now| *now < end) else { break };
-            while let Some(slot) = self.schedule.take(now) {
+            while let Some(slot) = self.schedule.take_due(now) {
                 self.under_way.push_back((now + RTT, slot));
-                tell(now);
+                begins(now);
             }
             while let Some((at, slot)) = self.under_way.front().copied().filter(|(at, _)| *at <= now) {
                 self.under_way.pop_front();
                 self.schedule.ended(slot);
                 let Some(detector) = self.detectors.get_mut(&slot) else { continue };
-                detector.step(Event::Success { rtt: RTT }, at);
-                self.schedule.want(slot, detector.deadline());
+                detector.step(DetectorEvent::Success { rtt: RTT }, at);
+                self.schedule.set_extra_turn(slot, detector.deadline());
                 self.schedule.back_off(slot, detector.backoff(), at);
             }
         }
@@ -85,7 +85,7 @@ impl World {
     }
 }
 
-/// A minute; how many probes begin in each slot of it.
+/// Runs a minute. Returns how many probes begin in each slot of it.
 #[inline(never)]
 fn play(world: &mut World) -> Vec<u32> {
     let from = world.now;
@@ -101,7 +101,7 @@ fn spent() -> Duration {
     Duration::from_nanos(nanos.expect("a number of nanoseconds"))
 }
 
-/// Standard deviation by mean.
+/// The standard deviation divided by the mean.
 fn spread(counts: &[u32]) -> f64 {
     let count = counts.len() as f64;
     let mean = counts.iter().copied().map(f64::from).sum::<f64>() / count;

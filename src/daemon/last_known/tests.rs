@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::fleet::Vantage;
-use crate::health::{Detector, Event, Heartbeat};
+use crate::health::{Detector, DetectorEvent, Heartbeat};
 use crate::model::quorum::STALE_AFTER;
 use crate::model::{Check, HeartbeatSpec, Monitor, ProbeKind, ProbeTarget};
 use crate::telemetry::Metrics;
@@ -44,8 +44,8 @@ fn probed(key: &Arc<CheckKey>, outcomes: &str) -> Observation {
     let mut at = THEN.moment - Duration::from_secs(outcomes.len() as u64);
     let first = at;
     for outcome in outcomes.chars() {
-        let success = Event::Success { rtt: 20 * MS };
-        detector.step(if outcome == 'S' { success } else { Event::Failure { began: at } }, at);
+        let success = DetectorEvent::Success { rtt: 20 * MS };
+        detector.step(if outcome == 'S' { success } else { DetectorEvent::Failure { began: at } }, at);
         at = at + 1000 * MS;
     }
     let past = detector.state(THEN.moment);
@@ -66,7 +66,7 @@ fn probed(key: &Arc<CheckKey>, outcomes: &str) -> Observation {
 
 fn heard(key: &Arc<CheckKey>, sign: Sign) -> Observation {
     let mut judge = Heartbeat::new(&key.monitor, 5000 * MS, THEN.moment - 2000 * MS);
-    judge.hear(sign, THEN.moment - 1000 * MS);
+    judge.receive(sign, THEN.moment - 1000 * MS);
     let state = Some(CheckState::Heartbeat(judge.state(THEN.moment)));
     let probed_at = judge.last().map(|(at, _)| at);
     Observation { health: judge.health(), srtt: None, rttvar: None, why: None, probed_at, state, ..probed(key, "S") }
@@ -112,7 +112,7 @@ async fn what_was_believed_comes_back_with_all_that_it_rests_on() {
         let after = known.iter().find(|known| known.observation.key == before.key).unwrap();
         let RetainedCheck { observation, at, until } = after;
         assert_eq!((*at, *until), (shift(THEN.moment), shift(THEN.moment) + STALE_AFTER), "as old as it is");
-        let held = matches!(before.state, Some(CheckState::Probed(past)) if past.flaps.is_held);
+        let held = matches!(before.state, Some(CheckState::Probed(past)) if past.flaps.is_damped);
         assert_eq!(
             (observation.health, observation.srtt, observation.rttvar, &observation.why, observation.probed_at),
             (
@@ -241,7 +241,7 @@ async fn figures_that_cannot_be_are_cut_down_or_left_out() {
             let mut detector = Detector::restore(&key.monitor, &past, known.at);
             for second in 0..100 {
                 let at = now.moment + 1000 * MS * second;
-                detector.step(Event::Failure { began: at }, at);
+                detector.step(DetectorEvent::Failure { began: at }, at);
                 detector.may_change_in(at);
             }
         }

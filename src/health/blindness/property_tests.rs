@@ -1,10 +1,11 @@
-//! The rule of blindness over random mixtures: hosts that answer, fail by an answer or fall silent, each at random
-//! times and for random times, in simulated time. Detectors are replaced by a count of failures, as the prober's are.
+//! The rule of blindness in random worlds, in simulated time: hosts that answer, fail by an answer or become silent, at
+//! random times. A count of failures takes the place of the detectors.
 
 use proptest::prelude::*;
 
 use super::tests::at;
 use super::*;
+use crate::model::Health;
 
 /// Failures in a row that make Down.
 const FALL: u32 = 3;
@@ -12,231 +13,232 @@ const FALL: u32 = 3;
 const STEPS: u32 = 120;
 const EVERY: u32 = 10;
 
-/// How a host behaves: until the step that is named the first, then the second.
+/// A host that behaves in one way until the step `turns_at`, and then in another.
 #[derive(Debug, Clone, Copy)]
 struct Host {
     region: usize,
-    before: Mood,
+    before: Behaviour,
     turns_at: u32,
-    after: Mood,
+    after: Behaviour,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Well,
-    /// It answers, and fails.
+enum Behaviour {
+    Healthy,
+    /// It answers, but the check fails.
     Fails,
     Silent,
     /// The kernel grants connections, the process answers nothing.
     Hangs,
-    /// The same, until the accept queue is full: by the first probe.
+    /// The same, until its accept queue is full, which the first probe causes.
     HangsFull,
 }
 
 impl Host {
-    fn mood(&self, step: u32) -> Mood {
+    fn behaviour(&self, step: u32) -> Behaviour {
         if step < self.turns_at { self.before } else { self.after }
     }
 }
 
-/// A vantage that watches these hosts. `link` says in which steps its own link works.
-struct Watch<'a> {
+/// A vantage that probes these hosts.
+struct Vantage<'a> {
     hosts: &'a [Host],
-    looks: Vec<Look>,
+    checks: Vec<ExaminedCheck>,
     failures: Vec<u32>,
     blindness: Blindness,
 }
 
-/// What was reported in one step.
+/// The report of one step.
 struct Reported {
     silent: Vec<usize>,
-    /// Hosts that went Down.
-    fallen: Vec<usize>,
+    /// The hosts that went Down.
+    newly_down: Vec<usize>,
 }
 
-impl<'a> Watch<'a> {
-    fn new(hosts: &'a [Host]) -> Watch<'a> {
-        let look = |(host, of): (usize, &Host)| {
-            let mut contact = Contact::default();
-            contact.note(Found::Success, at(1));
+impl<'a> Vantage<'a> {
+    fn new(hosts: &'a [Host]) -> Vantage<'a> {
+        let check = |(host, of): (usize, &Host)| {
+            let mut path = PathState::default();
+            path.update(PathEvidence::Success, at(1));
             let up = Health::Up;
-            Look { region: of.region, host, believed: up, judged: up, probed: Some(at(1)), contact }
+            ExaminedCheck { region: of.region, host, reported: up, judged: up, probed: Some(at(1)), path }
         };
-        let looks = hosts.iter().enumerate().map(look).collect();
-        Watch { hosts, looks, failures: vec![0; hosts.len()], blindness: Blindness::default() }
+        let checks = hosts.iter().enumerate().map(check).collect();
+        Vantage { hosts, checks, failures: vec![0; hosts.len()], blindness: Blindness::default() }
     }
 
     fn probe(&mut self, nth: usize, step: u32, is_linked: bool) {
         let now = at(1000 + step * 100);
-        let silence = |answered| Found::Silence { answered };
-        let found = match self.hosts[nth].mood(step) {
+        let silence = |answered| PathEvidence::Silence { answered };
+        let evidence = match self.hosts[nth].behaviour(step) {
             _ if !is_linked => silence(None),
-            Mood::Well => Found::Success,
-            Mood::Fails => Found::Answer,
-            Mood::Silent => silence(None),
-            Mood::Hangs => silence(Some(now)),
-            Mood::HangsFull if self.failures[nth] == 0 => Found::Hang { answered: now },
-            Mood::HangsFull => silence(None),
+            Behaviour::Healthy => PathEvidence::Success,
+            Behaviour::Fails => PathEvidence::Answer,
+            Behaviour::Silent => silence(None),
+            Behaviour::Hangs => silence(Some(now)),
+            Behaviour::HangsFull if self.failures[nth] == 0 => PathEvidence::Hang { answered: now },
+            Behaviour::HangsFull => silence(None),
         };
-        let look = &mut self.looks[nth];
-        look.contact.note(found, now);
-        look.probed = Some(now);
-        self.failures[nth] = if found == Found::Success { 0 } else { self.failures[nth] + 1 };
-        look.judged = match self.failures[nth] {
+        let check = &mut self.checks[nth];
+        check.path.update(evidence, now);
+        check.probed = Some(now);
+        self.failures[nth] = if evidence == PathEvidence::Success { 0 } else { self.failures[nth] + 1 };
+        check.judged = match self.failures[nth] {
             0 => Health::Up,
             FALL.. => Health::Down,
-            _ => look.judged,
+            _ => check.judged,
         };
     }
 
-    /// Probes whoever's turn it is, and whoever failed and is to be verified; then looks and reports.
+    /// Probes the hosts that are due and those whose failure is to be verified; then reports.
     fn step(&mut self, step: u32, is_linked: bool) -> Reported {
         for nth in 0..self.hosts.len() {
-            let is_verified = self.failures[nth] > 0 && self.looks[nth].judged == Health::Up;
+            let is_verified = self.failures[nth] > 0 && self.checks[nth].judged == Health::Up;
             if nth as u32 % EVERY == step % EVERY || is_verified {
                 self.probe(nth, step, is_linked);
             }
         }
         let now = at(1000 + step * 100);
-        let mut sight = self.blindness.look(&self.looks, &[], now);
-        let mut fallen = Vec::new();
+        let mut limits = self.blindness.examine(&self.checks, &[], now);
+        let mut newly_down = Vec::new();
         for _ in 0..2 {
-            for (nth, look) in self.looks.iter_mut().enumerate() {
-                if look.believed != look.judged && sight.lets_pass(look) {
-                    if look.judged == Health::Down {
-                        fallen.push(nth);
+            for (nth, check) in self.checks.iter_mut().enumerate() {
+                if check.reported != check.judged && limits.allow(check) {
+                    if check.judged == Health::Down {
+                        newly_down.push(nth);
                     }
-                    look.believed = look.judged;
+                    check.reported = check.judged;
                 }
-                if sight.reopened.contains(&look.region) && look.believed == Health::Up && self.failures[nth] > 0 {
-                    (self.failures[nth], look.judged) = (0, Health::Up);
-                    look.contact.begin_afresh();
+                if limits.reopened.contains(&check.region) && check.reported == Health::Up && self.failures[nth] > 0 {
+                    (self.failures[nth], check.judged) = (0, Health::Up);
+                    check.path.forget_failures();
                 }
             }
-            let due = std::mem::take(&mut sight.ask);
+            let due = std::mem::take(&mut limits.probe_now);
             if due.is_empty() {
                 break;
             }
             for nth in due {
                 self.probe(nth, step, is_linked);
             }
-            sight = self.blindness.look(&self.looks, &[], now);
+            limits = self.blindness.examine(&self.checks, &[], now);
         }
-        Reported { silent: sight.silent, fallen }
+        Reported { silent: limits.silent, newly_down }
     }
 }
 
-fn mood() -> impl Strategy<Value = Mood> + Clone {
-    prop_oneof![Just(Mood::Well), Just(Mood::Fails), Just(Mood::Silent), Just(Mood::Hangs)]
+fn behaviour() -> impl Strategy<Value = Behaviour> + Clone {
+    prop_oneof![Just(Behaviour::Healthy), Just(Behaviour::Fails), Just(Behaviour::Silent), Just(Behaviour::Hangs)]
 }
 
-fn hosts(after: impl Strategy<Value = Mood> + Clone + 'static) -> impl Strategy<Value = Vec<Host>> {
+fn hosts(after: impl Strategy<Value = Behaviour> + Clone + 'static) -> impl Strategy<Value = Vec<Host>> {
     let host = (0usize..5, 0u32..60, after).prop_map(|(region, turns_at, after)| Host {
         region,
-        before: Mood::Well,
+        before: Behaviour::Healthy,
         turns_at,
         after,
     });
     prop::collection::vec(host, 1..40)
 }
 
-/// The share of a fall's time that a look may add, in steps.
-const LOOK_STEPS: u32 = 21;
+/// The most time that an examination adds, in steps.
+const EXAMINATION_STEPS: u32 = 21;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// However many fail, by whatever answers and in whatever order: all of them go Down, and no sooner or later than
-    /// each would alone.
+    /// Any number of hosts fails, by any answers and in any order. All of them go Down, as early as each would alone.
     #[test]
-    fn without_silence_nothing_is_held_back(
+    fn without_silence_no_verdict_waits(
         hosts in hosts(prop_oneof![
-            Just(Mood::Well), Just(Mood::Fails), Just(Mood::Hangs), Just(Mood::HangsFull)
+            Just(Behaviour::Healthy), Just(Behaviour::Fails), Just(Behaviour::Hangs), Just(Behaviour::HangsFull)
         ]),
     ) {
-        let mut watch = Watch::new(&hosts);
+        let mut vantage = Vantage::new(&hosts);
         for step in 0..STEPS {
-            let Reported { silent, .. } = watch.step(step, true);
-            prop_assert!(silent.is_empty() && watch.blindness.why().is_none());
-            for look in &watch.looks {
-                prop_assert_eq!(look.believed, look.judged, "at once");
+            let Reported { silent, .. } = vantage.step(step, true);
+            prop_assert!(silent.is_empty() && vantage.blindness.why().is_none());
+            for check in &vantage.checks {
+                prop_assert_eq!(check.reported, check.judged, "at once");
             }
         }
-        for (host, look) in hosts.iter().zip(&watch.looks) {
-            prop_assert_eq!(look.believed == Health::Up, host.after == Mood::Well);
+        for (host, check) in hosts.iter().zip(&vantage.checks) {
+            prop_assert_eq!(check.reported == Health::Up, host.after == Behaviour::Healthy);
         }
     }
 
-    /// A region is held back only while nothing comes from it; and what is not held back is reported within a look.
+    /// The verdicts of a region wait only while nothing comes from it. Others are reported within an examination.
     #[test]
-    fn only_silent_regions_are_held_back(hosts in hosts(mood())) {
-        let mut watch = Watch::new(&hosts);
+    fn only_the_verdicts_of_silent_regions_wait(hosts in hosts(behaviour())) {
+        let mut vantage = Vantage::new(&hosts);
         let mut silent_since: BTreeMap<usize, u32> = BTreeMap::new();
         for step in 0..STEPS {
-            let Reported { silent, .. } = watch.step(step, true);
+            let Reported { silent, .. } = vantage.step(step, true);
             silent_since.retain(|region, _| silent.contains(region));
             for region in &silent {
                 let since = at(1000 + *silent_since.entry(*region).or_insert(step) * 100);
-                let last = watch.looks.iter().filter(|l| l.region == *region).filter_map(|l| l.contact.answered()).max();
+                let of_region = vantage.checks.iter().filter(|check| check.region == *region);
+                let last = of_region.filter_map(|check| check.path.last_answer()).max();
                 prop_assert!(last < Some(since), "region {} answered at {:?}", region, last);
             }
-            for look in watch.looks.iter().filter(|look| look.is_lost() && look.contact.is_proven()) {
-                prop_assert!(silent.contains(&look.region), "an answer waits: {:?}", look);
+            for check in vantage.checks.iter().filter(|check| check.is_newly_down() && check.path.is_proven()) {
+                prop_assert!(silent.contains(&check.region), "an answer waits: {:?}", check);
             }
         }
-        // All is as it will be since step 60. Regions with a host that answers are as their hosts are.
+        // Nothing changes after step 60. In a region with a host that answers, every verdict is reported.
         let counted: std::collections::BTreeSet<usize> = hosts.iter().map(|host| host.region).collect();
-        let talks = |region: usize| hosts.iter().any(|h| h.region == region && h.after != Mood::Silent);
-        let mute = counted.iter().filter(|region| !talks(**region)).count();
-        for (host, look) in hosts.iter().zip(&watch.looks) {
-            let is_down = look.believed == Health::Down;
+        let answers = |region: usize| hosts.iter().any(|h| h.region == region && h.after != Behaviour::Silent);
+        let silent_regions = counted.iter().filter(|region| !answers(**region)).count();
+        for (host, check) in hosts.iter().zip(&vantage.checks) {
+            let is_down = check.reported == Health::Down;
             match host.after {
-                Mood::Well => prop_assert!(!is_down),
-                Mood::Fails | Mood::Hangs | Mood::HangsFull => prop_assert!(is_down, "{:?}", look),
-                Mood::Silent if talks(host.region) || mute * 2 <= counted.len() || hosts.len() < 4 => {
-                    prop_assert!(is_down, "{:?}", look);
+                Behaviour::Healthy => prop_assert!(!is_down),
+                Behaviour::Fails | Behaviour::Hangs | Behaviour::HangsFull => prop_assert!(is_down, "{:?}", check),
+                Behaviour::Silent if answers(host.region) || silent_regions * 2 <= counted.len() || hosts.len() < 4 => {
+                    prop_assert!(is_down, "{:?}", check);
                 }
-                Mood::Silent => {}
+                Behaviour::Silent => {}
             }
         }
     }
 
-    /// The own link is cut: nothing that was well goes Down, and all is as it was when the link is back.
+    /// The link of the vantage is cut. No healthy host goes Down, and everything is as before when the link is back.
     #[test]
     fn a_cut_link_withdraws_nothing(
         regions in 2usize..5, each in 2usize..6, cut_at in 10u32..40, lasts in 1u32..60,
     ) {
         let hosts: Vec<Host> = (0..regions * each)
-            .map(|nth| Host { region: nth % regions, before: Mood::Well, turns_at: 0, after: Mood::Well })
+            .map(|nth| nth % regions)
+            .map(|region| Host { region, before: Behaviour::Healthy, turns_at: 0, after: Behaviour::Healthy })
             .collect();
-        let mut watch = Watch::new(&hosts);
+        let mut vantage = Vantage::new(&hosts);
         for step in 0..STEPS {
             let is_linked = step < cut_at || step >= cut_at + lasts;
-            let Reported { fallen, .. } = watch.step(step, is_linked);
-            prop_assert!(fallen.is_empty(), "step {}: {:?}", step, fallen);
-            if !is_linked && step > cut_at + EVERY + FALL + LOOK_STEPS {
-                prop_assert!(watch.blindness.why().is_some(), "step {}", step);
+            let Reported { newly_down, .. } = vantage.step(step, is_linked);
+            prop_assert!(newly_down.is_empty(), "step {}: {:?}", step, newly_down);
+            if !is_linked && step > cut_at + EVERY + FALL + EXAMINATION_STEPS {
+                prop_assert!(vantage.blindness.why().is_some(), "step {}", step);
             }
         }
-        prop_assert!(watch.blindness.why().is_none());
+        prop_assert!(vantage.blindness.why().is_none());
     }
 
-    /// The same while some fail for their own reasons: only those go Down, and what died behind the cut does
-    /// afterwards.
+    /// The same while some hosts fail for their own reasons. Only those go Down, after the link is back.
     #[test]
     fn behind_a_cut_link_only_what_fails_by_itself_goes_down(
-        moods in prop::collection::vec(mood(), 12), cut_at in 10u32..30, lasts in 20u32..50,
+        behaviours in prop::collection::vec(behaviour(), 12), cut_at in 10u32..30, lasts in 20u32..50,
     ) {
-        let host = |(nth, after): (usize, &Mood)| {
-            Host { region: nth % 3, before: Mood::Well, turns_at: cut_at + 5, after: *after }
+        let host = |(nth, after): (usize, &Behaviour)| {
+            Host { region: nth % 3, before: Behaviour::Healthy, turns_at: cut_at + 5, after: *after }
         };
-        let hosts: Vec<Host> = moods.iter().enumerate().map(host).collect();
-        let mut watch = Watch::new(&hosts);
+        let hosts: Vec<Host> = behaviours.iter().enumerate().map(host).collect();
+        let mut vantage = Vantage::new(&hosts);
         for step in 0..STEPS {
             let is_linked = step < cut_at || step >= cut_at + lasts;
-            let Reported { fallen, .. } = watch.step(step, is_linked);
-            prop_assert!(is_linked || fallen.is_empty(), "step {}: {:?}", step, fallen);
-            prop_assert!(fallen.iter().all(|nth| hosts[*nth].after != Mood::Well), "step {}: {:?}", step, fallen);
+            let Reported { newly_down, .. } = vantage.step(step, is_linked);
+            prop_assert!(is_linked || newly_down.is_empty(), "step {}: {:?}", step, newly_down);
+            let is_healthy = |nth: &usize| hosts[*nth].after == Behaviour::Healthy;
+            prop_assert!(!newly_down.iter().any(is_healthy), "step {}: {:?}", step, newly_down);
         }
     }
 }

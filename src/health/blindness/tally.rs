@@ -1,42 +1,46 @@
-//! The regions as they look since some moment: which answer, which are silent, and who should be probed to know. Pure.
+//! Counts the regions by what came from them since some moment: which answer, which are silent, and which checks should
+//! be probed to find out. Pure.
 
 use std::collections::BTreeMap;
 
-use crate::health::blindness::{Control, Look, WITNESSES};
+use crate::health::blindness::view::{ExaminedCheck, ExaminedControl};
 use crate::model::{Health, Moment};
 
-/// Fewer regions than this are no world: that one of them fails whole is what failover is for.
+/// The hosts of each region that are probed at once during an examination. Judgment: chance loss of packets does not
+/// silence five hosts at a time.
+pub const WITNESSES: usize = 5;
+/// The least number of regions. With fewer, the failure of a whole region is what failover is for.
 const LEAST_REGIONS: usize = 2;
-/// Fewer hosts than this are no world: two pairs that die for two reasons must not pass for blindness.
+/// The least number of hosts. Two pairs that fail for two reasons must not count as blindness.
 const LEAST_HOSTS: usize = 4;
 
-/// What a look comes to.
-pub(super) enum Finding {
-    /// What waits may be reported.
+/// The result of a tally.
+pub(super) enum Conclusion {
+    /// The vantage is not blind. The verdicts that wait may be reported.
     Sees,
-    /// These regions are silent, and that is most of the world.
+    /// These regions are silent, and they are most of the world.
     Blind { silent: Vec<usize>, why: String },
-    /// These checks, by their place, should be probed to know.
-    Unsure { ask: Vec<usize>, ask_controls: bool },
+    /// These checks, by their positions, should be probed to find out.
+    Unsure { probe_now: Vec<usize>, probe_controls: bool },
 }
 
 /// The hosts of each region, counted by what came from them since some moment.
-pub(super) struct Tally {
-    /// Regions with a host that counts.
+pub(super) struct RegionTally {
+    /// The regions with a host that counts.
     regions: BTreeMap<usize, Region>,
-    /// Hosts that were Up.
+    /// The number of hosts that were Up.
     hosts: usize,
     controls: Controls,
 }
 
 #[derive(Default)]
 struct Region {
-    /// It was found silent before.
-    is_silent: bool,
-    /// Something came from one of its hosts.
+    /// Whether it was found silent before.
+    was_silent: bool,
+    /// Whether something came from one of its hosts.
     is_answering: bool,
-    /// A check of each host from which nothing came and whose failures are not what is looked into, in the plan's
-    /// order; `None` where it is known to be silent.
+    /// Its other hosts, from which nothing came, in the order of the plan: the position of a check that was not probed
+    /// since, or `None` if the host is known to be silent. A host whose silence is examined is not among them.
     others: Vec<Option<usize>>,
 }
 
@@ -47,68 +51,77 @@ struct Controls {
     unknown: usize,
 }
 
-/// What is known of a check since some moment. Of the checks of one host the greatest counts.
+/// What is known about a check since some moment. Among the checks of one host the greatest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
-    /// It doesn't count: it was Down without an answer before, or there is only the exit code of a program.
-    Nothing,
-    /// Its silence is what is looked into.
-    Lost,
+enum CheckEvidence {
+    /// It doesn't count: it was Down before without an answer, or there is only the exit code of a program.
+    Ignored,
+    /// Its silence is examined.
+    Examined,
+    /// It was probed and did not answer.
     Silent,
-    /// Not probed since; its place.
+    /// It was not probed since. Its position.
     Unknown(usize),
+    /// It answered.
     Answering,
 }
 
-impl Tally {
-    /// `silent`: the regions that were found silent before.
-    pub(super) fn of(looks: &[Look], controls: &[Control], since: Moment, silent: &BTreeMap<usize, Moment>) -> Tally {
-        let mut checks: Vec<((usize, usize), State, bool)> = looks
+impl RegionTally {
+    /// Counts what came since `since`. `silent`: the regions that were found silent before.
+    pub(super) fn count(
+        checks: &[ExaminedCheck],
+        controls: &[ExaminedControl],
+        since: Moment,
+        silent: &BTreeMap<usize, Moment>,
+    ) -> RegionTally {
+        let mut states: Vec<((usize, usize), CheckEvidence, bool)> = checks
             .iter()
             .enumerate()
-            .map(|(at, look)| ((look.region, look.host), look.state(at, since), look.believed == Health::Up))
+            .map(|(at, check)| ((check.region, check.host), state_of(check, at, since), check.reported == Health::Up))
             .collect();
-        checks.sort_unstable();
-        let mut tally = Tally { regions: BTreeMap::new(), hosts: 0, controls: Controls::of(controls, since) };
-        for of_host in checks.chunk_by(|(one, ..), (other, ..)| one == other) {
+        states.sort_unstable();
+        let mut tally = RegionTally { regions: BTreeMap::new(), hosts: 0, controls: Controls::count(controls, since) };
+        for of_host in states.chunk_by(|(one, ..), (other, ..)| one == other) {
             tally.hosts += usize::from(of_host.iter().any(|(_, _, was_up)| *was_up));
-            let state = of_host.iter().map(|(_, state, _)| *state).max().unwrap_or(State::Nothing);
-            if state != State::Nothing {
+            let state = of_host.iter().map(|(_, state, _)| *state).max().unwrap_or(CheckEvidence::Ignored);
+            if state != CheckEvidence::Ignored {
                 tally.regions.entry(of_host[0].0.0).or_default().add(state);
             }
         }
         for region in silent.keys() {
-            tally.regions.entry(*region).or_default().is_silent = true;
+            tally.regions.entry(*region).or_default().was_silent = true;
         }
         tally
     }
 
-    /// Whether so many regions are more than half of those that count.
+    /// Whether this number of regions is more than half of those that count.
     pub(super) fn is_most(&self, regions: usize) -> bool {
         regions * 2 > self.regions.len()
     }
 
-    /// Whether most control targets answered; there may be none.
-    pub(super) fn is_answered_by_controls(&self) -> bool {
-        self.controls.answering * 2 > self.controls.count()
+    /// Whether most control targets answered. False without control targets.
+    pub(super) fn do_most_controls_answer(&self) -> bool {
+        self.controls.answering * 2 > self.controls.total()
     }
 
-    /// `is_late`: those of which nothing is known count as silent.
-    pub(super) fn finding(&self, is_late: bool) -> Finding {
-        let has_controls = self.controls.count() > 0;
+    /// Decides. After the end of an examination (`is_over`), hosts about which nothing is known count as silent.
+    pub(super) fn conclude(&self, is_over: bool) -> Conclusion {
+        let has_controls = self.controls.total() > 0;
         if !has_controls && (self.regions.len() < LEAST_REGIONS || self.hosts < LEAST_HOSTS) {
-            return Finding::Sees;
+            return Conclusion::Sees;
         }
         let silent: Vec<usize> =
             self.regions.iter().filter(|(_, region)| region.may_be_silent()).map(|(at, _)| *at).collect();
-        if !self.is_most(silent.len()) || (has_controls && !self.controls.may_fail()) {
-            return Finding::Sees;
+        if !self.is_most(silent.len()) || (has_controls && !self.controls.may_most_fail()) {
+            return Conclusion::Sees;
         }
-        let ask: Vec<usize> = self.regions.values().flat_map(Region::to_ask).collect();
         let is_unsure = self.controls.unknown > 0 || self.regions.values().any(Region::is_unsure);
-        match is_unsure && !is_late {
-            true => Finding::Unsure { ask, ask_controls: self.controls.unknown > 0 },
-            false => Finding::Blind { why: self.why(silent.len()), silent },
+        match is_unsure && !is_over {
+            true => Conclusion::Unsure {
+                probe_now: self.regions.values().flat_map(Region::witnesses_to_probe).collect(),
+                probe_controls: self.controls.unknown > 0,
+            },
+            false => Conclusion::Blind { why: self.why(silent.len()), silent },
         }
     }
 
@@ -116,7 +129,7 @@ impl Tally {
         let (of, hosts) = (self.regions.len(), self.hosts);
         let world =
             format!("nothing answers from {silent} of {of} regions ({hosts} hosts were up), they failed at once");
-        match self.controls.count() {
+        match self.controls.total() {
             0 => world,
             all => format!("{world}, and {} of {all} control targets", all - self.controls.answering),
         }
@@ -124,26 +137,26 @@ impl Tally {
 }
 
 impl Region {
-    fn add(&mut self, state: State) {
+    fn add(&mut self, state: CheckEvidence) {
         match state {
-            State::Nothing | State::Lost => {}
-            State::Silent => self.others.push(None),
-            State::Unknown(at) => self.others.push(Some(at)),
-            State::Answering => self.is_answering = true,
+            CheckEvidence::Ignored | CheckEvidence::Examined => {}
+            CheckEvidence::Silent => self.others.push(None),
+            CheckEvidence::Unknown(at) => self.others.push(Some(at)),
+            CheckEvidence::Answering => self.is_answering = true,
         }
     }
 
     fn may_be_silent(&self) -> bool {
-        self.is_silent || !self.is_answering
+        self.was_silent || !self.is_answering
     }
 
     fn is_unsure(&self) -> bool {
-        !self.is_silent && !self.is_answering && self.others.iter().any(Option::is_some)
+        !self.was_silent && !self.is_answering && self.others.iter().any(Option::is_some)
     }
 
-    /// Witnesses that were not probed yet. They are chosen evenly from all hosts, as neighbours in the files fail
-    /// together.
-    fn to_ask(&self) -> Vec<usize> {
+    /// The witnesses that were not probed yet. They are chosen evenly among all hosts, because hosts that are
+    /// neighbours in the files often fail together.
+    fn witnesses_to_probe(&self) -> Vec<usize> {
         if !self.is_unsure() {
             return Vec::new();
         }
@@ -153,7 +166,7 @@ impl Region {
 }
 
 impl Controls {
-    fn of(controls: &[Control], since: Moment) -> Controls {
+    fn count(controls: &[ExaminedControl], since: Moment) -> Controls {
         let mut all = Controls::default();
         for control in controls {
             let is_since = |at: Option<Moment>| at.is_some_and(|at| at >= since);
@@ -166,30 +179,29 @@ impl Controls {
         all
     }
 
-    fn count(&self) -> usize {
+    fn total(&self) -> usize {
         self.answering + self.silent + self.unknown
     }
 
-    /// Whether it may be that most of them fail.
-    fn may_fail(&self) -> bool {
-        (self.silent + self.unknown) * 2 > self.count()
+    /// Whether most of them fail, or may turn out to fail.
+    fn may_most_fail(&self) -> bool {
+        (self.silent + self.unknown) * 2 > self.total()
     }
 }
 
-impl Look {
-    fn state(&self, at: usize, since: Moment) -> State {
-        let was_up = self.believed == Health::Up;
-        let is_probed = self.probed.is_some_and(|probed| probed >= since);
-        match self.contact.unanswered_since() {
-            _ if self.contact.has_answered_since(since) => State::Answering,
-            // What was Down and answered can tell as well as what was Up.
-            None if was_up || self.contact.answered().is_some() => State::Unknown(at),
-            None => State::Nothing,
-            // Long silence is nobody's news, and the exit code of a program proves nothing.
-            Some(_) if !was_up || !self.contact.is_silent() => State::Nothing,
-            Some(first) if self.is_lost() && first <= since => State::Lost,
-            Some(_) if is_probed => State::Silent,
-            Some(_) => State::Unknown(at),
-        }
+/// The state of the check at position `at`.
+fn state_of(check: &ExaminedCheck, at: usize, since: Moment) -> CheckEvidence {
+    let was_up = check.reported == Health::Up;
+    let is_probed = check.probed.is_some_and(|probed| probed >= since);
+    match check.path.unanswered_since() {
+        _ if check.path.has_answered_since(since) => CheckEvidence::Answering,
+        // A check that was Down and answered shows as much as one that was Up.
+        None if was_up || check.path.last_answer().is_some() => CheckEvidence::Unknown(at),
+        None => CheckEvidence::Ignored,
+        // Old silence is nothing new, and the exit code of a program proves nothing.
+        Some(_) if !was_up || !check.path.is_silent() => CheckEvidence::Ignored,
+        Some(first) if check.is_newly_down() && first <= since => CheckEvidence::Examined,
+        Some(_) if is_probed => CheckEvidence::Silent,
+        Some(_) => CheckEvidence::Unknown(at),
     }
 }

@@ -1,5 +1,5 @@
-//! The state of a detector as a plain value that outlives it. A restart restores detectors from it, and so does a vantage
-//! after it was blind.
+//! The state of a detector as a plain value that outlives it. A restart restores detectors from it, and so does a
+//! vantage after it was blind.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ pub struct DetectorState {
 impl Detector {
     /// A detector that continues from `saved`, as it was at `at`.
     ///
-    /// A failed probe that began before `at` doesn't count. Failures count up to one less than `fall`, so that at least one
-    /// new failure is needed for Down. Values that the monitor doesn't allow are limited to what it allows.
+    /// A failed probe that began before `at` doesn't count. Failures count up to one less than `fall`, so that at least
+    /// one new failure is needed for Down. Values that the monitor doesn't allow are limited to what it allows.
     pub fn restore(monitor: &Monitor, saved: &DetectorState, at: Moment) -> Detector {
         let fresh = Detector::new(monitor);
         let failures = saved.failures.min(fresh.fall - 1);
@@ -45,7 +45,7 @@ impl Detector {
         Detector {
             state,
             rtt: saved.rtt,
-            held_until: at + saved.held_for.min(fresh.hold_down),
+            hold_down_until: at + saved.held_for.min(fresh.hold_down),
             up_since: at,
             damping: Damping::restore(monitor, &saved.flaps, at),
             ..fresh
@@ -65,9 +65,9 @@ impl Detector {
             failures,
             run,
             rtt: self.rtt,
-            held_for: self.held_until.since(now),
+            held_for: self.hold_down_until.since(now),
             flaps: self.damping.flaps(now),
-            is_well: self.damping.is_held() && self.state.health() == Health::Up,
+            is_well: self.damping.is_damped() && self.state.health() == Health::Up,
         }
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::health::{Event, Transition};
+    use crate::health::{DetectorEvent, Transition};
     use crate::model::ProbeKind;
 
     #[test]
@@ -86,17 +86,20 @@ mod tests {
         let at = |second| Moment::START + Duration::from_secs(second);
         let mut detector =
             Detector::restore(&monitor, &DetectorState { health: Health::Up, ..DetectorState::default() }, at(10));
-        assert_eq!(detector.step(Event::Failure { began: at(9) }, at(11)), None, "as when a vantage was blind");
+        assert_eq!(detector.step(DetectorEvent::Failure { began: at(9) }, at(11)), None, "as when a vantage was blind");
         let down = Transition { from: Health::Up, to: Health::Down };
-        assert_eq!(detector.step(Event::Failure { began: at(10) }, at(11)), Some(down));
+        assert_eq!(detector.step(DetectorEvent::Failure { began: at(10) }, at(11)), Some(down));
     }
 
     /// A probe a second from `from` on, `true` a success in 5 ms; the transitions, by the number of the probe.
     fn played(detector: &mut Detector, outcomes: &[bool], from: usize) -> Vec<(usize, Transition)> {
         let step = |(nth, is_ok): (usize, &bool)| {
             let at = Moment::START + Duration::from_secs((from + nth) as u64);
-            let event =
-                if *is_ok { Event::Success { rtt: Duration::from_millis(5) } } else { Event::Failure { began: at } };
+            let event = if *is_ok {
+                DetectorEvent::Success { rtt: Duration::from_millis(5) }
+            } else {
+                DetectorEvent::Failure { began: at }
+            };
             Some((nth, detector.step(event, at)?))
         };
         outcomes.iter().enumerate().filter_map(step).collect()
@@ -108,7 +111,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_successor_judges_as_its_predecessor_would(
+        fn a_restored_detector_judges_as_the_old_one_would(
             (fall, rise) in (1u32..5, 1u32..4), before in outcomes(), after in outcomes(),
         ) {
             let monitor = Monitor { fall, rise, damping: false, ..Monitor::new(ProbeKind::Tcp) };

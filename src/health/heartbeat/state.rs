@@ -26,8 +26,9 @@ pub struct HeartbeatState {
 impl Heartbeat {
     /// A check that continues at `now` from `saved`, its state at `at`. Between the two no beat could be received.
     ///
-    /// The service's own sign counts as long as it says: a beat for its ttl, a goodbye until the next beat. Everything else
-    /// counts until `until`. A service that was up gets its whole ttl again. The rhythm of the beats is learned again.
+    /// The service's own sign counts as long as it says: a beat for its ttl, a goodbye until the next beat. Everything
+    /// else counts until `until`. A service that was up gets its whole ttl again. The rhythm of the beats is learned
+    /// again.
     pub fn restore(
         monitor: &Monitor,
         spec: &HeartbeatSpec,
@@ -36,15 +37,19 @@ impl Heartbeat {
         now: Moment,
     ) -> Heartbeat {
         let fresh = Heartbeat::new(monitor, spec.ttl, now);
-        let held_until = at + saved.held_for.min(fresh.hold_down);
+        let hold_down_until = at + saved.held_for.min(fresh.hold_down);
         let damping = Damping::restore(monitor, &saved.flaps, at);
         let (health, run, last) = (saved.health, saved.run, saved.last);
-        let restored = Heartbeat { health, run, held_until, last, damping, ..fresh.clone() };
+        let restored = Heartbeat { health, run, hold_down_until, last, damping, ..fresh.clone() };
         match (saved.health, saved.last) {
             (Health::Up, Some((beat, Sign::Alive { ttl }))) => {
                 let ttl = ttl.min(spec.longest);
                 let is_known = now < until.max(beat + ttl);
-                if is_known { Heartbeat { alive_until: Some(now + ttl), is_forgiven: true, ..restored } } else { fresh }
+                if is_known {
+                    Heartbeat { alive_until: Some(now + ttl), is_ttl_restarted: true, ..restored }
+                } else {
+                    fresh
+                }
             }
             (Health::Down, Some((_, Sign::Goodbye))) => Heartbeat { alive_until: None, run: 0, ..restored },
             (Health::Down, Some((_, Sign::Alive { .. }))) if now < until => {
@@ -62,7 +67,7 @@ impl Heartbeat {
             run: self.run,
             last: self.last,
             alive_for: self.alive_until.unwrap_or_default().since(now),
-            held_for: self.held_until.since(now),
+            held_for: self.hold_down_until.since(now),
             flaps: self.damping.flaps(now),
         }
     }
@@ -115,15 +120,15 @@ mod tests {
         let monitor = Monitor { rise: 1, ..Monitor::new(ProbeKind::Heartbeat(spec.clone())) };
         let mut before = Heartbeat::new(&monitor, ttl, at(0));
         for second in [10, 20, 30] {
-            before.hear(Sign::Alive { ttl }, at(second));
+            before.receive(Sign::Alive { ttl }, at(second));
             if second < 30 {
-                before.wake(at(second + 5));
+                before.advance(at(second + 5));
             }
         }
-        assert!(before.damping().is_held() && before.health() == Health::Down, "though it beats");
+        assert!(before.damping().is_damped() && before.health() == Health::Down, "though it beats");
         let mut restored = Heartbeat::restore(&monitor, &spec, &before.state(at(31)), [at(31), at(41)], at(32));
         for heartbeat in [&mut before, &mut restored] {
-            assert_eq!(heartbeat.hear(Sign::Alive { ttl }, at(33)), None);
+            assert_eq!(heartbeat.receive(Sign::Alive { ttl }, at(33)), None);
             assert_eq!(
                 heartbeat.damping().left(at(33)).as_secs(),
                 102,
@@ -138,14 +143,14 @@ mod tests {
         let spec = HeartbeatSpec { zone: "svc.example.".into(), endpoint: "a".into(), ttl, longest, phi: None };
         let monitor = Monitor { rise: 2, hold_down: 30 * SECOND, ..Monitor::new(ProbeKind::Heartbeat(spec.clone())) };
         let mut before = Heartbeat::new(&monitor, ttl, at(10));
-        before.hear(Sign::Alive { ttl }, at(11));
-        before.hear(Sign::Goodbye, at(20));
-        before.hear(Sign::Alive { ttl: 50 * SECOND }, at(22));
+        before.receive(Sign::Alive { ttl }, at(11));
+        before.receive(Sign::Goodbye, at(20));
+        before.receive(Sign::Alive { ttl: 50 * SECOND }, at(22));
         let mut restored = Heartbeat::restore(&monitor, &spec, &before.state(at(23)), [at(23), at(33)], at(24));
         for heartbeat in [&mut before, &mut restored] {
-            assert_eq!(heartbeat.hear(Sign::Alive { ttl: 50 * SECOND }, at(30)), None, "held down until 50");
+            assert_eq!(heartbeat.receive(Sign::Alive { ttl: 50 * SECOND }, at(30)), None, "held down until 50");
             assert_eq!(heartbeat.deadline(), Some(at(50)));
-            assert!(heartbeat.wake(at(50)).is_some_and(|changed| changed.to == Health::Up));
+            assert!(heartbeat.advance(at(50)).is_some_and(|changed| changed.to == Health::Up));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Beginnings and questions in peace, of what is overdue, and of slow servers.
+//! Attempts and requests: without loss, when something is overdue, and with slow servers.
 
 use super::*;
 
@@ -14,14 +14,14 @@ fn settled(ms: u64) -> Rtt {
 
 fn lossy(ms: u64) -> Rtt {
     let mut rtt = settled(ms);
-    rtt.failed(Last::Lossy);
+    rtt.failed(RecentFailure::Lossy);
     rtt
 }
 
-/// Runs `pace` to its time-out against a network in which attempt `nth` has its connection after `connects(nth)`, if at
-/// all, and nothing is ever answered; when attempts begin, and when they ask.
+/// Runs `pace` to its time-out in a network in which attempt `nth` is connected after `connects(nth)`, if at all, and
+/// no request is answered. Returns when attempts begin, and when requests are sent.
 fn silence(mut pace: Pace, connects: impl Fn(usize) -> Option<u64>) -> (Vec<u128>, Vec<u128>, Pace) {
-    let (mut begun, mut asked, mut coming) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut begun, mut requested, mut coming) = (Vec::new(), Vec::new(), Vec::new());
     let mut now = Duration::ZERO;
     while now < pace.timeout {
         coming.retain(|(at, nth)| {
@@ -38,7 +38,7 @@ fn silence(mut pace: Pace, connects: impl Fn(usize) -> Option<u64>) -> (Vec<u128
             }
             NextStep::Request(nth) => {
                 pace.requested(nth, now);
-                asked.push(now.as_millis());
+                requested.push(now.as_millis());
             }
             NextStep::Wait(until) => {
                 let next = coming.iter().map(|(at, _)| *at).chain(until).min();
@@ -46,79 +46,90 @@ fn silence(mut pace: Pace, connects: impl Fn(usize) -> Option<u64>) -> (Vec<u128
             }
         }
     }
-    (begun, asked, pace)
+    (begun, requested, pace)
 }
 
 #[test]
-fn nothing_is_asked_twice_while_answers_come_as_usual() {
+fn nothing_is_sent_twice_before_an_answer_is_overdue() {
     let timeout = 500 * MS;
     for usual in [1, 20, 60, 120, 200, 240, 400] {
         for connecting in [usual / 8, usual / 2] {
             let pace = Pace::staged(timeout, &settled(usual), 2);
-            let (begun, asked, _) = silence(pace, |_| Some(connecting));
+            let (begun, requested, _) = silence(pace, |_| Some(connecting));
             let slow = u128::from(usual + (usual / 8).min(30));
             assert!(begun.get(1).is_none_or(|next| *next >= slow), "{usual} ms, {connecting} to connect: {begun:?}");
-            assert!(asked.get(1).is_none_or(|next| *next >= slow), "{usual} ms, {connecting} to connect: {asked:?}");
+            assert!(
+                requested.get(1).is_none_or(|next| *next >= slow),
+                "{usual} ms, {connecting} to connect: {requested:?}"
+            );
         }
     }
 }
 
 #[test]
-fn what_is_overdue_is_asked_again_until_near_the_time_out() {
+fn attempts_are_repeated_when_overdue_until_near_the_time_out() {
     let timeout = 800 * MS;
     let begun = |pace: Pace| silence(pace, |_| None).0;
     assert_eq!(begun(Pace::light(timeout, &settled(10))), [0, 100, 200, 300, 400, 500]);
     assert_eq!(begun(Pace::light(timeout, &Rtt::default())), [0, 200, 300, 400, 500, 600]);
     assert_eq!(begun(Pace::light(timeout, &settled(700))), [0, 400, 500, 600, 700]);
-    assert_eq!(begun(Pace::staged(timeout, &settled(200), 2)), [0, 150, 200, 250, 300, 350], "of a half the half");
+    assert_eq!(
+        begun(Pace::staged(timeout, &settled(200), 2)),
+        [0, 150, 200, 250, 300, 350],
+        "the connection is half of it"
+    );
 }
 
 #[test]
-fn a_silent_server_is_asked_a_few_times_on_connections_of_their_own() {
+fn a_silent_server_gets_a_few_requests_on_separate_connections() {
     let timeout = 800 * MS;
-    let (begun, asked, pace) = silence(Pace::staged(timeout, &settled(100), 2), |_| Some(50));
-    assert_eq!(asked, [50, 200, 250, 300], "when the first is overdue: 100 ms and the margin, half of it connecting");
+    let (begun, requested, pace) = silence(Pace::staged(timeout, &settled(100), 2), |_| Some(50));
+    assert_eq!(
+        requested,
+        [50, 200, 250, 300],
+        "when the first is overdue: 100 ms and the margin, half of it connecting"
+    );
     assert_eq!(begun, [0, 150, 200, 250]);
     assert_eq!(pace.losses(), None, "every connection was granted");
-    let (begun, asked, pace) = silence(Pace::staged(200 * MS, &settled(1), 2), |_| Some(0));
-    assert_eq!((begun.len(), asked.len()), (4, 4));
+    let (begun, requested, pace) = silence(Pace::staged(200 * MS, &settled(1), 2), |_| Some(0));
+    assert_eq!((begun.len(), requested.len()), (4, 4));
     assert_eq!(pace.losses(), None);
 }
 
 #[test]
-fn after_a_failure_connections_are_had_in_hand_and_questions_are_not_multiplied() {
+fn after_a_failure_there_are_spare_connections_but_no_more_requests() {
     let mut rtt = settled(100);
-    rtt.failed(Last::Failed);
-    let (begun, asked, pace) = silence(Pace::staged(480 * MS, &rtt, 2), |_| Some(50));
-    assert_eq!(begun[..3], [0, 20, 40], "not only when the first is overdue");
-    assert!(begun.len() <= FEW_QUESTIONS + SPARE, "{begun:?}");
-    assert_eq!(asked, [50, 130, 150, 170], "when the first is overdue, as ever");
+    rtt.failed(RecentFailure::Failed);
+    let (begun, requested, pace) = silence(Pace::staged(480 * MS, &rtt, 2), |_| Some(50));
+    assert_eq!(begun[..3], [0, 20, 40], "before the first is overdue");
+    assert!(begun.len() <= FEW_REQUESTS + SPARE_CONNECTIONS, "{begun:?}");
+    assert_eq!(requested, [50, 130, 150, 170], "when the first is overdue, as always");
     assert_eq!(pace.losses(), None);
 }
 
 #[test]
-fn where_connections_get_lost_more_is_tried() {
+fn if_connections_are_lost_more_is_tried() {
     let timeout = 480 * MS;
     let every_other = |nth| (nth % 2 == 0).then_some(100);
     let (_, calm, pace) = silence(Pace::staged(timeout, &settled(200), 2), every_other);
     assert!(pace.losses().is_some_and(|(lost, of)| lost > 0 && lost < of), "{pace:?}");
     let (begun, dense, pace) = silence(Pace::staged(timeout, &lossy(200), 2), every_other);
-    assert!(dense.len() > calm.len() && dense.len() > FEW_QUESTIONS, "{calm:?} {dense:?}");
-    assert!(dense.len() <= 2 * MANY_QUESTIONS && begun.len() <= 2 * CONNECTIONS, "{begun:?} {dense:?}");
+    assert!(dense.len() > calm.len() && dense.len() > FEW_REQUESTS, "{calm:?} {dense:?}");
+    assert!(dense.len() <= 2 * MANY_REQUESTS && begun.len() <= 2 * CONNECTIONS, "{begun:?} {dense:?}");
     assert!(pace.losses().is_some());
 }
 
 #[test]
-fn no_more_is_sent_into_an_outage_than_ever() {
+fn in_an_outage_no_more_is_sent_after_losses() {
     for rtt in [settled(200), lossy(200), Rtt::default()] {
-        let (begun, asked, pace) = silence(Pace::staged(500 * MS, &rtt, 3), |_| None);
-        assert!((4..=LOSSY_BLIND_ATTEMPTS).contains(&begun.len()), "{begun:?}");
-        assert_eq!((asked.len(), pace.losses()), (0, None), "nobody is there");
+        let (begun, requested, pace) = silence(Pace::staged(500 * MS, &rtt, 3), |_| None);
+        assert!((4..=LOSSY_UNANSWERED_ATTEMPTS).contains(&begun.len()), "{begun:?}");
+        assert_eq!((requested.len(), pace.losses()), (0, None), "nothing is connected");
     }
 }
 
 #[test]
-fn an_answer_on_the_way_is_waited_for_where_nothing_more_can_begin() {
+fn without_means_for_another_attempt_the_first_goes_on() {
     let mut pace = Pace::staged(500 * MS, &Rtt::default(), 2);
     pace.begun(Duration::ZERO);
     pace.exhausted();

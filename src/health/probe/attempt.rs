@@ -49,8 +49,8 @@ pub(super) struct RequestPermit {
 impl RequestPermit {
     /// Waits for the permit. To be called when the connection that was begun at `began` is open.
     ///
-    /// Returns the moment from which the round trip is counted: `began`, moved forward by the time that was waited here,
-    /// because the other side had no part in it. `None` means that another attempt was answered meanwhile.
+    /// Returns the moment from which the round trip is counted: `began`, moved forward by the time that was waited
+    /// here, because the other side had no part in it. `None` means that another attempt was answered meanwhile.
     pub(super) async fn wait(&self, began: Moment) -> Option<Moment> {
         let connected = clock::now();
         // No waker is needed: `race`, which sets the stage, also polls this future.
@@ -189,8 +189,8 @@ async fn next_event<A: Future>(running: &mut [RunningAttempt<A>]) -> AttemptEven
     .await
 }
 
-/// What the other attempts still do after attempt `answered` has ended. Those that sent a request read its response. The
-/// others close as soon as they are connected. The reason: a server takes a reset for an error.
+/// What the other attempts still do after attempt `answered` has ended. Those that sent a request read its response.
+/// The others close as soon as they are connected. The reason: a server takes a reset for an error.
 fn cleanup_after<'a, A: Future + Send + 'a>(running: Vec<RunningAttempt<A>>, answered: usize) -> Option<Cleanup<'a>> {
     let mut left: Vec<Pin<Box<A>>> = running
         .into_iter()

@@ -37,8 +37,8 @@ pub(super) async fn read_rest(body: &mut impl ResponseBody, already_read: usize)
     RestEnd::TooLong
 }
 
-/// Searches the first [`BODY_LIMIT`] octets of the body for `text`. Reads no further than to the end of the text, so that
-/// a body without an end can be a success.
+/// Searches the first [`BODY_LIMIT`] octets of the body for `text`. Reads no further than to the end of the text, so
+/// that a body without an end can be a success.
 pub(super) async fn find_text(body: &mut impl ResponseBody, text: &str) -> Result<(), Failure> {
     let mut search = Search { text: text.as_bytes(), read: Vec::new() };
     while let Some(part) = body.next_part().await? {

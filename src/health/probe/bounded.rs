@@ -1,7 +1,7 @@
 //! The bounds on what a probe reads, and a stream that enforces the total. Limits on heads and bodies are not enough: a
-//! server can send interim responses (RFC 9110, 15.2) or PINGs of HTTP/2 (RFC 9113, 6.7) without end. Probes over HTTP/2
-//! use the stream; their flow-control windows must be smaller than the total. Probes over HTTP/1 count the octets
-//! themselves, with the same bounds.
+//! server can send interim responses (RFC 9110, 15.2) or PINGs of HTTP/2 (RFC 9113, 6.7) without end. Probes over
+//! HTTP/2 use the stream; their flow-control windows must be smaller than the total. Probes over HTTP/1 count the
+//! octets themselves, with the same bounds.
 
 use std::io;
 use std::pin::Pin;

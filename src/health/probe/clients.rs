@@ -89,8 +89,8 @@ impl ProbeClients {
         Ok(client.insert(opened).clone())
     }
 
-    /// The identifier and the sequence number of the next echo. Unprivileged sockets match replies by the sequence number
-    /// alone, so no two echoes under way may share it.
+    /// The identifier and the sequence number of the next echo. Unprivileged sockets match replies by the sequence
+    /// number alone, so no two echoes under way may share it.
     pub(super) fn next_echo(&self) -> (PingIdentifier, PingSequence) {
         (PingIdentifier(self.ident), PingSequence(self.sequence.fetch_add(1, Ordering::Relaxed)))
     }
@@ -152,8 +152,8 @@ impl fmt::Display for RightsError {
             }
             RightsError::Trust(why) => write!(
                 f,
-                "https and tls monitors trust no certificate authority: install the system's (ca-certificates), or name a \
-                 PEM file in SSL_CERT_FILE{why}"
+                "https and tls monitors trust no certificate authority: install the system's (ca-certificates), or \
+                 name a PEM file in SSL_CERT_FILE{why}"
             ),
         }
     }

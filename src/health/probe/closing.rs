@@ -1,7 +1,7 @@
 //! How the connections of probes are closed. A connection that is dropped is reset. Otherwise thousands of probes a
-//! second would leave as many ports in TIME_WAIT. But a server that is still sending takes a reset for an error and logs
-//! it. So a probe that has its result leaves the rest to a task in the background: it reads the response to its end and
-//! closes in order. Usually the server closes first, and then its port stays in TIME_WAIT and not ours.
+//! second would leave as many ports in TIME_WAIT. But a server that is still sending takes a reset for an error and
+//! logs it. So a probe that has its result leaves the rest to a task in the background: it reads the response to its
+//! end and closes in order. Usually the server closes first, and then its port stays in TIME_WAIT and not ours.
 
 use std::future::Future;
 use std::io;

@@ -1,7 +1,7 @@
 //! The exec probe: a program that judges an endpoint. Exit code 0 is a success. The program runs without a shell, and
 //! without the environment and the input of this process. It has a process group of its own. The whole group is killed
-//! when the time is over, when the probe is dropped, and when the program has ended. The number of programs at a time is
-//! bounded. A probe that gets no slot in time is a failure of this vantage and not of the endpoint.
+//! when the time is over, when the probe is dropped, and when the program has ended. The number of programs at a time
+//! is bounded. A probe that gets no slot in time is a failure of this vantage and not of the endpoint.
 
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::health::blindness::Found;
+use crate::health::blindness::PathEvidence;
 use crate::model::{Moment, ProbeTarget};
 
 /// The connections that were granted to a probe that then timed out.
@@ -72,12 +72,13 @@ pub enum Failure {
     },
     /// The endpoint answered that it is not healthy. The text is its answer.
     Unhealthy(String),
-    /// The program of an exec monitor ended with an exit code other than 0, or by a signal. The text contains its output.
+    /// The program of an exec monitor ended with an exit code other than 0, or by a signal. The text contains its
+    /// output.
     Program(String),
     /// The answer violates the protocol. The text says how.
     Garbage(String),
-    /// This vantage could not probe: it lacks a socket, a right or the source address. That says nothing about the other
-    /// side.
+    /// This vantage could not probe: it lacks a socket, a right or the source address. That says nothing about the
+    /// other side.
     Vantage(String),
 }
 
@@ -106,14 +107,14 @@ impl Failure {
 
     /// What the failure says about the path to the other side. `granted`: the connections that were granted before a
     /// time-out. The rule is in `blindness`.
-    pub fn found(&self, granted: Option<GrantedConnections>) -> Found {
+    pub fn path_evidence(&self, granted: Option<GrantedConnections>) -> PathEvidence {
         match self {
             Failure::TimedOut { .. } | Failure::Lossy { .. } | Failure::Backlog { .. } => match granted {
-                Some(GrantedConnections { last, after_overdue_answer: true }) => Found::Hang { answered: last },
-                granted => Found::Silence { answered: granted.map(|granted| granted.last) },
+                Some(GrantedConnections { last, after_overdue_answer: true }) => PathEvidence::Hang { answered: last },
+                granted => PathEvidence::Silence { answered: granted.map(|granted| granted.last) },
             },
-            Failure::Unreachable(_) => Found::Silence { answered: None },
-            Failure::Program(_) | Failure::Vantage(_) => Found::Inconclusive,
+            Failure::Unreachable(_) => PathEvidence::Silence { answered: None },
+            Failure::Program(_) | Failure::Vantage(_) => PathEvidence::Inconclusive,
             Failure::Refused
             | Failure::Reset
             | Failure::Closed
@@ -123,7 +124,7 @@ impl Failure {
             | Failure::Redirected(_)
             | Failure::Body { .. }
             | Failure::Unhealthy(_)
-            | Failure::Garbage(_) => Found::Answer,
+            | Failure::Garbage(_) => PathEvidence::Answer,
         }
     }
 
@@ -253,32 +254,32 @@ mod tests {
     #[test]
     fn only_silence_is_silence() {
         let after = Duration::from_secs(1);
-        let silent = Found::Silence { answered: None };
+        let silent = PathEvidence::Silence { answered: None };
         let text = || "any text".to_owned();
-        for (failure, found) in [
+        for (failure, evidence) in [
             (Failure::TimedOut { after }, silent),
             (Failure::Lossy { after, lost: 1, of: 2 }, silent),
             (Failure::from_io(&io::ErrorKind::HostUnreachable.into()), silent),
             (Failure::from_io(&io::ErrorKind::NetworkUnreachable.into()), silent),
             (Failure::from_io(&io::ErrorKind::TimedOut.into()), silent),
-            (Failure::from_io(&io::ErrorKind::ConnectionRefused.into()), Found::Answer),
-            (Failure::from_io(&io::ErrorKind::ConnectionReset.into()), Found::Answer),
-            (Failure::from_io(&io::ErrorKind::UnexpectedEof.into()), Found::Answer),
-            (Failure::Rejected(text()), Found::Answer),
-            (Failure::Tls(text()), Found::Answer),
-            (Failure::Status { got: 503, expected: vec![200], to: None }, Found::Answer),
-            (Failure::Redirected(text()), Found::Answer),
-            (Failure::Body { lacks: text() }, Found::Answer),
-            (Failure::Unhealthy(text()), Found::Answer),
-            (Failure::Garbage(text()), Found::Answer),
-            (Failure::Program(text()), Found::Inconclusive),
+            (Failure::from_io(&io::ErrorKind::ConnectionRefused.into()), PathEvidence::Answer),
+            (Failure::from_io(&io::ErrorKind::ConnectionReset.into()), PathEvidence::Answer),
+            (Failure::from_io(&io::ErrorKind::UnexpectedEof.into()), PathEvidence::Answer),
+            (Failure::Rejected(text()), PathEvidence::Answer),
+            (Failure::Tls(text()), PathEvidence::Answer),
+            (Failure::Status { got: 503, expected: vec![200], to: None }, PathEvidence::Answer),
+            (Failure::Redirected(text()), PathEvidence::Answer),
+            (Failure::Body { lacks: text() }, PathEvidence::Answer),
+            (Failure::Unhealthy(text()), PathEvidence::Answer),
+            (Failure::Garbage(text()), PathEvidence::Answer),
+            (Failure::Program(text()), PathEvidence::Inconclusive),
         ] {
-            assert_eq!(failure.found(None), found, "{failure:?}");
+            assert_eq!(failure.path_evidence(None), evidence, "{failure:?}");
         }
         let granted = |after_overdue_answer| Some(GrantedConnections { last: Moment::START, after_overdue_answer });
         let timed_out = Failure::TimedOut { after };
-        assert_eq!(timed_out.found(granted(false)), Found::Silence { answered: Some(Moment::START) });
-        assert_eq!(timed_out.found(granted(true)), Found::Hang { answered: Moment::START });
+        assert_eq!(timed_out.path_evidence(granted(false)), PathEvidence::Silence { answered: Some(Moment::START) });
+        assert_eq!(timed_out.path_evidence(granted(true)), PathEvidence::Hang { answered: Moment::START });
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! RFC 7301). They check the status and, if the monitor expects one, a text at the beginning of the body.
 //!
 //! The result is known as soon as the head, or the text, was read. The rest of the response is read in the background,
-//! at most 256 KiB and until the time-out of the probe, so that the server is not interrupted. Redirects are followed as
-//! often as the monitor allows, only to the probed endpoint, each on a connection of its own.
+//! at most 256 KiB and until the time-out of the probe, so that the server is not interrupted. Redirects are followed
+//! as often as the monitor allows, only to the probed endpoint, each on a connection of its own.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! One GET over HTTP/1.1 (RFC 9112): sends the request, reads the head of the response and its body in parts, and closes
-//! the connection in order. What is read is bounded: a head by [`HEAD_LIMIT`], everything by [`READ_LIMIT`].
+//! One GET over HTTP/1.1 (RFC 9112): sends the request, reads the head of the response and its body in parts, and
+//! closes the connection in order. What is read is bounded: a head by [`HEAD_LIMIT`], everything by [`READ_LIMIT`].
 
 use std::io;
 

@@ -22,8 +22,8 @@ const KEEPALIVES: u32 = 3;
 /// The least time between keep-alives: the kernel counts whole seconds.
 const LEAST_KEEPALIVE: Duration = Duration::from_secs(1);
 
-/// Opens the connection, within the time-out of the monitor. The kernel sends a keep-alive once an interval, so that the
-/// connection ends when the other side is gone without a sign.
+/// Opens the connection, within the time-out of the monitor. The kernel sends a keep-alive once an interval, so that
+/// the connection ends when the other side is gone without a sign.
 pub(in crate::health) async fn open(clients: &ProbeClients, check: &CheckKey) -> Result<TcpStream, Failure> {
     let ProbeTarget::Socket(to) = check.target else {
         return Err(Failure::Vantage(format!("no port to hold a connection to at {}", check.target)));

@@ -1,12 +1,12 @@
-//! Probes. Each measures once and never judges. [`probe`] makes the probe of a check, within the time-out of the monitor.
-//! The result is the round-trip time, or a failure with a text for operators. The prober calls it and passes the
-//! measurement to the detector.
+//! Probes. Each measures once and never judges. [`probe`] makes the probe of a check, within the time-out of the
+//! monitor. The result is the round-trip time, or a failure with a text for operators. The prober calls it and passes
+//! the measurement to the detector.
 //!
-//! The round-trip time means: for icmp the time of the echo; for tcp the handshake; for tls both handshakes; for dns the
-//! time from the query to the response; for http, https and grpc the time from the beginning of the connection to the
-//! head of the response. The time that an attempt waits for its permit is not included. The time that the server needs
-//! is included on purpose: steering ranks regions by what clients experience. For exec it is the time that the program
-//! ran, which ranks nothing.
+//! The round-trip time means: for icmp the time of the echo; for tcp the handshake; for tls both handshakes; for dns
+//! the time from the query to the response; for http, https and grpc the time from the beginning of the connection to
+//! the head of the response. The time that an attempt waits for its permit is not included. The time that the server
+//! needs is included on purpose: steering ranks regions by what clients experience. For exec it is the time that the
+//! program ran, which ranks nothing.
 
 mod attempt;
 mod body;
@@ -40,7 +40,7 @@ pub use failure::{Failure, GrantedConnections};
 pub use orphans::reap_orphans;
 
 use crate::clock;
-use crate::health::blindness::Found;
+use crate::health::blindness::PathEvidence;
 use crate::health::probe::attempt::RaceResult;
 use crate::health::{Pace, Rtt};
 use crate::model::{CheckKey, Moment, ProbeKind, ProbeTarget};
@@ -60,8 +60,8 @@ pub struct Measurement {
 
 impl Measurement {
     /// What it says about the path.
-    pub fn found(&self) -> Found {
-        self.result.as_ref().map_or_else(|failure| failure.found(self.granted), |_| Found::Success)
+    pub fn path_evidence(&self) -> PathEvidence {
+        self.result.as_ref().map_or_else(|failure| failure.path_evidence(self.granted), |_| PathEvidence::Success)
     }
 }
 

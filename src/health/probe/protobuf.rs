@@ -1,6 +1,6 @@
 //! Decodes the response of the gRPC health service, HealthCheckResponse { ServingStatus status = 1; }, as any protobuf
-//! parser does: unknown fields are skipped, the order doesn't matter, and of a repeated field the last one counts. Pure,
-//! in one pass.
+//! parser does: unknown fields are skipped, the order doesn't matter, and of a repeated field the last one counts.
+//! Pure, in one pass.
 
 // The wire types (protobuf, "Encoding"): how long the value of a field is.
 const VARINT: u64 = 0;

@@ -1,5 +1,5 @@
-//! The target of a redirect (RFC 9110, 15.4), and whether a probe may follow it. It may only stay at the probed endpoint:
-//! the same scheme, host and port. Otherwise it would probe something else. Pure.
+//! The target of a redirect (RFC 9110, 15.4), and whether a probe may follow it. It may only stay at the probed
+//! endpoint: the same scheme, host and port. Otherwise it would probe something else. Pure.
 
 use url::{Position, Url};
 

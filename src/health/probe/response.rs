@@ -1,6 +1,7 @@
-//! Parses the response of an HTTP/1 server, as leniently as curl: it accepts bare line feeds, folded lines, a space before
-//! the colon, a missing reason phrase, and any octet in a value except NUL. A proxy must be stricter (request smuggling).
-//! A probe reads one response on a connection of its own, so that is not a danger here. Pure; `http1` reads the octets.
+//! Parses the response of an HTTP/1 server, as leniently as curl: it accepts bare line feeds, folded lines, a space
+//! before the colon, a missing reason phrase, and any octet in a value except NUL. A proxy must be stricter (request
+//! smuggling). A probe reads one response on a connection of its own, so that is not a danger here. Pure; `http1` reads
+//! the octets.
 
 use crate::health::probe::failure::printable;
 
@@ -58,8 +59,8 @@ impl ResponseHead {
         Ok(false)
     }
 
-    /// Takes in that the connection ended after a whole line. Returns whether the head is usable although the empty line
-    /// is missing.
+    /// Takes in that the connection ended after a whole line. Returns whether the head is usable although the empty
+    /// line is missing.
     pub(super) fn end_of_input(&mut self) -> Result<bool, String> {
         self.finish_header()?;
         Ok(self.status.is_some())

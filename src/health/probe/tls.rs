@@ -48,8 +48,8 @@ async fn close_session(mut stream: TlsStream<ProbeStream>) {
     let _ = stream.shutdown().await;
 }
 
-/// Makes the TLS handshake over `stream` and checks the certificate. `host` is a name or an address, perhaps with a port;
-/// without it, the address of `to` is the name. `protocols` are offered by ALPN.
+/// Makes the TLS handshake over `stream` and checks the certificate. `host` is a name or an address, perhaps with a
+/// port; without it, the address of `to` is the name. `protocols` are offered by ALPN.
 pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     clients: &ProbeClients,
     host: Option<&str>,

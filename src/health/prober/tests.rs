@@ -1,4 +1,4 @@
-//! The whole loop against real sockets. Waits are for events, bounded generously.
+//! The whole loop with real sockets. Tests wait for events, within a generous time.
 
 mod restore;
 
@@ -13,7 +13,7 @@ use super::*;
 use crate::health::{Failure, SourceAddresses};
 use crate::model::{ExecSpec, Health, Hold, Monitor, ProbeKind, ProbeTarget};
 
-/// Far longer than anything here takes.
+/// Much longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn tcp_check(to: SocketAddr, interval_ms: u64) -> Arc<CheckKey> {
@@ -25,15 +25,15 @@ fn tcp_check(to: SocketAddr, interval_ms: u64) -> Arc<CheckKey> {
     Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(to) })
 }
 
-/// An address of loopback where something listens until it is dropped. Not accepting suffices for a handshake, and a
-/// big queue of such handshakes lasts longer than the tests.
+/// A listener on loopback and its address. It accepts no connections: the handshakes succeed as long as its long queue
+/// is not full.
 fn listening() -> (Socket, SocketAddr) {
     let (socket, at) = refusing();
     socket.listen(4096).expect("a listener");
     (socket, at)
 }
 
-/// An address that refuses for as long as the socket is held: it is taken, and nobody listens.
+/// A socket that is bound but does not listen, and its address: connections are refused.
 fn refusing() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
@@ -41,7 +41,7 @@ fn refusing() -> (Socket, SocketAddr) {
     (socket, at)
 }
 
-/// Whatever a prober publishes.
+/// The reports of a prober.
 struct Published(mpsc::UnboundedReceiver<Vec<Observation>>);
 
 impl Published {
@@ -60,11 +60,11 @@ impl Published {
 }
 
 fn start(settings: ProberSettings) -> (ProberHandle, Published) {
-    let (tell, told) = mpsc::unbounded_channel();
+    let (sender, received) = mpsc::unbounded_channel();
     let publish: Publish = Box::new(move |_, observations, _| {
-        let _ = tell.send(observations);
+        let _ = sender.send(observations);
     });
-    (Prober::spawn(settings, Arc::new(ProbeClients::new(SourceAddresses::default())), publish), Published(told))
+    (Prober::spawn(settings, Arc::new(ProbeClients::new(SourceAddresses::default())), publish), Published(received))
 }
 
 async fn ended(round: Round) {
@@ -91,16 +91,16 @@ async fn the_time_of_a_program_is_no_round_trip() {
 async fn the_first_round_ends_when_all_are_tried_and_published() {
     let (_up, up) = listening();
     let (_down, down) = refusing();
-    // Reports an hour apart: what is published here comes from changes alone.
+    // Reports an hour apart: only changes cause a report.
     let settings = ProberSettings { report_every: Duration::from_secs(3600), ..ProberSettings::default() };
     let (prober, mut published) = start(settings);
-    // Intervals of an hour: only verification at once can find the second one down in time.
+    // Intervals of an hour: only immediate verification can find the second one down in time.
     ended(prober.adopt(vec![tcp_check(up, 3_600_000), tcp_check(down, 3_600_000)])).await;
     let mut last = None;
     while let Ok(report) = published.0.try_recv() {
         last = Some(report);
     }
-    let last = last.expect("published before the round ended");
+    let last = last.expect("there was a report before the round ended");
     let found: Vec<_> = last.iter().map(|o| (o.health, o.tried, o.why.as_deref(), o.srtt.is_some())).collect();
     assert_eq!(
         found,
@@ -118,7 +118,7 @@ async fn an_empty_plan_ends_its_round_at_once() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_dies_and_returns_is_seen_to() {
+async fn an_endpoint_that_fails_and_recovers_is_reported() {
     // An address that no other test binds, so that the port stays free while nobody listens.
     let listener = TcpListener::bind((Ipv4Addr::new(127, 77, 1, 1), 0)).await.expect("a free port");
     let at = listener.local_addr().expect("an address");
@@ -129,7 +129,7 @@ async fn an_endpoint_that_dies_and_returns_is_seen_to() {
     drop(listener);
     let report = published.until("down", |o| o.health == Health::Down).await;
     assert_eq!(report[0].why.as_deref(), Some("connection refused"));
-    assert!(report[0].tried && report[0].srtt.is_some(), "what was known stays known: {:?}", report[0]);
+    assert!(report[0].tried && report[0].srtt.is_some(), "the RTT is not forgotten: {:?}", report[0]);
 
     let _again = TcpListener::bind(at).await.expect("the port is free again");
     published.until("up again", |o| o.health == Health::Up && o.why.is_none()).await;
@@ -137,7 +137,7 @@ async fn an_endpoint_that_dies_and_returns_is_seen_to() {
 }
 
 #[tokio::test]
-async fn a_new_plan_keeps_the_history_of_what_stays() {
+async fn a_new_plan_keeps_the_state_of_checks_that_stay() {
     let ((_a, a), (_b, b)) = (listening(), refusing());
     let settings = ProberSettings { report_every: Duration::from_millis(10), ..ProberSettings::default() };
     let (prober, mut published) = start(settings);
@@ -159,46 +159,46 @@ async fn a_new_plan_keeps_the_history_of_what_stays() {
 }
 
 #[tokio::test]
-async fn a_vantage_that_can_not_probe_neither_judges_nor_holds_up_the_start() {
+async fn a_vantage_that_can_not_probe_does_not_judge_and_does_not_delay_the_start() {
     let (_up, up) = listening();
-    let (tell, told) = mpsc::unbounded_channel();
+    let (sender, received) = mpsc::unbounded_channel();
     let publish: Publish = Box::new(move |_, observations, _| {
-        let _ = tell.send(observations);
+        let _ = sender.send(observations);
     });
-    // An address of the documentation range: this host has no such.
+    // An address of the documentation range, which this host does not have.
     let clients = ProbeClients::new(SourceAddresses { v4: Some(Ipv4Addr::new(198, 51, 100, 77)), v6: None });
     let prober = Prober::spawn(ProberSettings::default(), Arc::new(clients), publish);
     ended(prober.adopt(vec![tcp_check(up, 50)])).await;
-    let report = Published(told).until("why", |o| o.why.is_some()).await;
+    let report = Published(received).until("why", |o| o.why.is_some()).await;
     assert_eq!((report[0].health, report[0].tried), (Health::Unknown, false));
     prober.stop().await;
 }
 
 #[tokio::test]
-async fn every_probe_is_heard_of_and_none_after_the_end() {
+async fn every_probe_is_reported_and_none_after_the_end() {
     let (_up, up) = listening();
-    let heard = Arc::new(AtomicUsize::new(0));
+    let count = Arc::new(AtomicUsize::new(0));
     let on_probe: OnProbe = Arc::new({
-        let heard = Arc::clone(&heard);
+        let count = Arc::clone(&count);
         move |kind, is_ok, took| {
             assert!(kind == "tcp" && is_ok && took > Duration::ZERO);
-            heard.fetch_add(1, Ordering::Relaxed);
+            count.fetch_add(1, Ordering::Relaxed);
         }
     });
     let settings = ProberSettings { on_probe, report_every: Duration::from_millis(10), ..ProberSettings::default() };
     let (prober, mut published) = start(settings);
     ended(prober.adopt(vec![tcp_check(up, 50)])).await;
-    let enough = || heard.load(Ordering::Relaxed) >= 5;
+    let enough = || count.load(Ordering::Relaxed) >= 5;
     published.until("five probes", |_| enough()).await;
     prober.stop().await;
-    let at_the_end = heard.load(Ordering::Relaxed);
+    let at_the_end = count.load(Ordering::Relaxed);
     while published.0.recv().await.is_some() {}
-    assert_eq!(heard.load(Ordering::Relaxed), at_the_end);
+    assert_eq!(count.load(Ordering::Relaxed), at_the_end);
 }
 
 #[test]
-fn people_are_told_why_it_is_suspect_down_or_held_down() {
-    let mut watched = Watched::new(tcp_check(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 1000), None);
+fn the_reason_is_reported_when_suspect_down_or_damped() {
+    let mut check = ProbedCheck::new(tcp_check(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), 1000), None);
     let at = |second: u64| Moment::START + Duration::from_secs(second);
     let mut second = 0;
     let mut after = |outcomes: &str| {
@@ -206,19 +206,19 @@ fn people_are_told_why_it_is_suspect_down_or_held_down() {
             second += 1;
             let refused = Err(Failure::Refused);
             let result = if outcome == 'S' { Ok(Duration::from_millis(1)) } else { refused };
-            watched.judge(Measurement { began: at(second), ended: at(second), result, granted: None });
+            check.judge(Measurement { began: at(second), ended: at(second), result, granted: None });
         }
-        watched.observation(at(second)).why.map(|why| why.to_string())
+        check.observation(at(second)).why.map(|why| why.to_string())
     };
     assert_eq!(after("S"), None);
     assert_eq!(after("F").as_deref(), Some("suspect: connection refused"));
     assert_eq!(after("FF").as_deref(), Some("connection refused"));
     assert_eq!(after("SS"), None);
     assert_eq!(after("FFF").as_deref(), Some("held down for 67 s: flapped 2 times"));
-    assert_eq!(after("SS").as_deref(), Some("held down for 65 s: flapped 2 times"), "though it answers");
+    assert_eq!(after("SS").as_deref(), Some("held down for 65 s: flapped 2 times"), "although it answers");
 }
 
-/// The same check with a connection held.
+/// As [`tcp_check`], with a held connection.
 fn held_check(to: SocketAddr, interval_ms: u64) -> Arc<CheckKey> {
     let mut key = CheckKey::clone(&tcp_check(to, interval_ms));
     key.monitor.hold = true;
@@ -232,10 +232,10 @@ async fn the_end_of_a_held_connection_finds_a_dead_process_between_probes() {
     let at = listener.local_addr().expect("an address");
     let settings = ProberSettings { report_every: Duration::from_millis(10), ..ProberSettings::default() };
     let (prober, mut published) = start(settings);
-    // An hour from one probe to the next: only the connection's end can tell in time.
+    // Intervals of an hour: only the end of the connection can be noticed in time.
     ended(prober.adopt(vec![held_check(at, 3_600_000)])).await;
     published.until("held", |o| o.hold == Some(Hold::Open)).await;
-    // Whatever it has accepted or still queues ends with it.
+    // All connections in its queue end with it.
     drop(listener);
     let report = published.until("down", |o| o.health == Health::Down).await;
     assert_eq!((report[0].why.as_deref(), report[0].hold), (Some("connection refused"), Some(Hold::NotOpen)));
@@ -243,7 +243,7 @@ async fn the_end_of_a_held_connection_finds_a_dead_process_between_probes() {
 }
 
 #[tokio::test]
-async fn a_server_that_talks_is_not_held_and_stays_up() {
+async fn a_server_that_sends_unasked_gets_no_held_connection_and_stays_up() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let at = listener.local_addr().expect("an address");
     let server = tokio::spawn(async move {
@@ -254,7 +254,7 @@ async fn a_server_that_talks_is_not_held_and_stays_up() {
     let settings = ProberSettings { report_every: Duration::from_millis(10), ..ProberSettings::default() };
     let (prober, mut published) = start(settings);
     ended(prober.adopt(vec![held_check(at, 3_600_000)])).await;
-    let report = published.until("given up", |o| o.hold == Some(Hold::ServerTalks)).await;
+    let report = published.until("no connection is held", |o| o.hold == Some(Hold::ServerTalks)).await;
     assert_eq!(report[0].health, Health::Up);
     prober.stop().await;
     server.abort();
@@ -267,8 +267,8 @@ async fn no_more_connections_are_held_than_allowed() {
     let (prober, mut published) = start(settings);
     ended(prober.adopt(vec![held_check(a, 3_600_000), held_check(b, 3_600_000)])).await;
     let report = published.until("settled", |o| o.hold != Some(Hold::NotOpen)).await;
-    let mut words: Vec<&str> = report.iter().filter_map(|o| Some(o.hold?.as_str())).collect();
-    words.sort_unstable();
-    assert_eq!(words, ["open", "too many connections: interval probing"]);
+    let mut statuses: Vec<&str> = report.iter().filter_map(|o| Some(o.hold?.as_str())).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, ["open", "too many connections: interval probing"]);
     prober.stop().await;
 }

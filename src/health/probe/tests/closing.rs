@@ -1,5 +1,5 @@
-//! How the connections of probes are closed: a server that is still sending is not interrupted, and the result of the probe
-//! does not wait for what the server sends.
+//! How the connections of probes are closed: a server that is still sending is not interrupted, and the result of the
+//! probe does not wait for what the server sends.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::https::Authority;
 use super::*;
-use crate::health::rtt::Last;
+use crate::health::rtt::RecentFailure;
 use crate::model::TlsSpec;
 
 const NAME: &str = "www.svc.example";
@@ -323,7 +323,7 @@ async fn spare_connections_end_in_order() {
     })
     .await;
     let mut rtt = Rtt::default();
-    rtt.failed(Last::Failed);
+    rtt.failed(RecentFailure::Failed);
     let (clients, check) = (ProbeClients::new(SourceAddresses::default()), check(status(&[200]), to, 4 * BRIEF));
     assert!(probe(&clients, &check, &rtt).await.result.is_ok());
     drop(clients);

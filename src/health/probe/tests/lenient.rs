@@ -1,5 +1,5 @@
-//! Odd responses: what curl accepts, a probe accepts. The table has the results of curl 7.88. `PORTOLAN_CURL=1` compares
-//! it with the installed curl (see `the_table_is_what_curl_does`).
+//! Odd responses: what curl accepts, a probe accepts. The table has the results of curl 7.88. `PORTOLAN_CURL=1`
+//! compares it with the installed curl (see `the_table_is_what_curl_does`).
 
 use tokio::io::AsyncWriteExt;
 

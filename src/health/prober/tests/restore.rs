@@ -71,7 +71,7 @@ async fn what_was_down_needs_its_rise_and_what_flapped_its_time() {
     let (_up, up) = listening();
     let (_down, down) = refusing();
     let was_down = DetectorState { health: Health::Down, failures: 7, ..DetectorState::default() };
-    let flaps = Flaps { penalty: 3.0, falls: 4, is_held: true };
+    let flaps = Flaps { penalty: 3.0, falls: 4, is_damped: true };
     let report = first_round(vec![
         known(&tcp_check(down, HOUR_MS), was_down),
         known(&tcp_check(up, HOUR_MS), was_down),
