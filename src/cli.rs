@@ -1,7 +1,9 @@
-//! The command line: parses, calls, prints, exits. Thin clients of `config`, `control` and `daemon`. Exit codes: 0 done,
-//! 1 refused or failed, 2 wrong usage. What a machine reads goes to standard output, everything else to standard error.
+//! The command line. Each command parses its arguments, calls `config`, `control` or `daemon`, and prints the result.
+//!
+//! Exit codes: 0 done, 1 refused or failed, 2 wrong usage. Results go to standard output, everything else goes to
+//! standard error.
 
-mod ask;
+mod args;
 mod check;
 mod client;
 mod explain;
@@ -38,38 +40,38 @@ struct CommandLine {
 enum Command {
     Serve(serve::ServeArgs),
     Demo(serve::DemoArgs),
-    Check(check::Args),
-    Explain(explain::Args),
-    Status(status::Args),
+    Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
+    Status(status::StatusArgs),
     /// Take an endpoint, pool, region or zone out of the answers; it is still probed
     #[command(after_help = DRAIN_HELP)]
-    Drain(overrides::SayArgs),
-    /// Treat an endpoint, pool, region or zone as up, whatever its probes find
+    Drain(overrides::OverrideArgs),
+    /// Count an endpoint, pool, region or zone as up, whatever its probes find
     #[command(after_help = "Example:\n  portolan force-up fra1 --why 'the monitor is wrong, ticket 42' --for 30m")]
-    ForceUp(overrides::SayArgs),
-    /// Treat an endpoint, pool, region or zone as down, whatever its probes find
+    ForceUp(overrides::OverrideArgs),
+    /// Count an endpoint, pool, region or zone as down, whatever its probes find
     #[command(after_help = "Example:\n  portolan force-down region:eu-central --why 'exercise' --for 10m")]
-    ForceDown(overrides::SayArgs),
+    ForceDown(overrides::OverrideArgs),
     /// End an override of drain, force-up or force-down
     #[command(after_help = "Examples:\n  portolan clear fra1\n  portolan clear region:eu-central 'fra*'")]
     Clear(overrides::ClearArgs),
     /// List the overrides: until when they last, who made them, and why
     #[command(after_help = "Example:\n  portolan overrides --format json")]
-    Overrides(overrides::Asked),
-    Failback(failback::Args),
-    Reload(reload::Args),
-    Schema(schema::Args),
-    Simulate(simulate::Args),
+    Overrides(overrides::ApiArgs),
+    Failback(failback::FailbackArgs),
+    Reload(reload::ReloadArgs),
+    Schema(schema::SchemaArgs),
+    Simulate(simulate::SimulateArgs),
     #[command(hide = true)]
     DemoRegion(serve::RegionArgs),
 }
 
 impl Command {
-    /// Starts the log of a command that has one; the others report on the terminal and end.
+    /// Starts the log of a command that has one. The other commands print their result and end.
     fn start_log(&self) -> Result<(), String> {
         match self {
             Command::Serve(_) => log::start(LevelFilter::INFO),
-            // The demo reports on the terminal itself; a log of every change would disturb that.
+            // The demo shows changes on the terminal itself; a log of them would disturb its screen.
             Command::Demo(_) | Command::DemoRegion(_) => log::start(LevelFilter::WARN),
             Command::Check(_)
             | Command::Explain(_)
@@ -87,17 +89,19 @@ impl Command {
     }
 }
 
-/// The exit code where the command line or the environment is wrong.
+/// The exit code for a wrong command line or environment.
 const WRONG_USAGE: u8 = 2;
 
 const DRAIN_HELP: &str = "Examples:
   portolan drain fra1 --why 'kernel update' --for 2h
   portolan drain 'fra*' pool:carts --why 'rack move'
 
-If some clients would then get no answer, the command names them and changes nothing, unless you give --yes.
-If an endpoint has several overrides, the narrowest holds: endpoint, glob, pool, region, zone; then the newest.
+If some clients would then get no answer, the command names them and changes nothing, unless you
+give --yes. If an endpoint has several overrides, the most specific one is used: endpoint, glob,
+pool, region, zone. Of two equally specific ones the newer is used.
 
-The environment variable PORTOLAN_TOKEN must hold a token with the role operate, from the server's token file ([api] token_file).";
+The environment variable PORTOLAN_TOKEN must have a token with the role operate, from the server's
+token file ([api] token_file).";
 
 /// How a command prints its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -109,7 +113,7 @@ enum Format {
     Json,
 }
 
-/// Why a command was refused or failed, in one line that says what to do.
+/// Why a command was refused or failed: one line that names the cause and what to do.
 #[derive(Debug)]
 struct Failure(String);
 
@@ -133,9 +137,9 @@ pub fn run() -> ExitCode {
         Command::Check(args) => return check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Status(args) => status::run(&args),
-        Command::Drain(args) => overrides::say(&args, OverrideState::Drain),
-        Command::ForceUp(args) => overrides::say(&args, OverrideState::Up),
-        Command::ForceDown(args) => overrides::say(&args, OverrideState::Down),
+        Command::Drain(args) => overrides::set(&args, OverrideState::Drain),
+        Command::ForceUp(args) => overrides::set(&args, OverrideState::Up),
+        Command::ForceDown(args) => overrides::set(&args, OverrideState::Down),
         Command::Clear(args) => overrides::clear(&args),
         Command::Overrides(args) => overrides::list(&args),
         Command::Failback(args) => failback::run(&args),
@@ -151,7 +155,7 @@ pub fn run() -> ExitCode {
         Err(Failure(why)) => {
             match log::format() {
                 LogFormat::Human => text::complain(&format!("portolan: {why}")),
-                // Whoever reads the log as a program reads this line in it, too.
+                // A program that reads the log must find this line in it, too.
                 LogFormat::Json | LogFormat::Journald => tracing::error!("{why}"),
             }
             ExitCode::FAILURE

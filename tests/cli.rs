@@ -74,7 +74,7 @@ fn a_server_that_is_not_there_is_one_line_that_says_what_to_do() {
     assert_eq!(
         stderr(&output),
         format!(
-            "portolan: no server at http://{free}: connection refused; is `portolan serve` running? --server tells where\n"
+            "portolan: no server at http://{free}: connection refused; is `portolan serve` running? Name another server with --server\n"
         )
     );
 }
@@ -92,7 +92,10 @@ fn a_server_that_is_something_else_is_not_taken_for_ours() {
     let output = portolan(&["status", "--server", &format!("http://{address}")]);
     other.join().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stderr(&output), format!("portolan: http://{address} answers with 403 Forbidden; is it a portolan?\n"));
+    assert_eq!(
+        stderr(&output),
+        format!("portolan: http://{address} responds with 403 Forbidden; is it a Portolan server?\n")
+    );
 }
 
 #[test]

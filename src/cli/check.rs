@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::ask::DEFAULT_CONFIG;
+use crate::cli::args::DEFAULT_CONFIG;
 use crate::cli::{Format, text};
 use crate::clock;
 use crate::config::{self, Flags, LoadOptions, Problem, Severity, VersionStatus, without_mark};
@@ -13,7 +13,7 @@ use crate::config::{self, Flags, LoadOptions, Problem, Severity, VersionStatus, 
 /// Load the settings, zones and policies as `serve` does, and print every problem with its place and a hint
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  portolan check --config zones/example/portolan.toml")]
-pub(super) struct Args {
+pub(super) struct CheckArgs {
     /// The settings file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
@@ -22,8 +22,8 @@ pub(super) struct Args {
     format: Format,
 }
 
-/// 0 when the files would be served, 1 when not.
-pub(super) fn run(args: &Args) -> ExitCode {
+/// Returns exit code 0 if the files have no errors, else 1.
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let (problems, served) = match config::load(Some(&args.config), &Flags::default()) {
         Ok(loaded) => {
             let notes = config::notes(&args.config, &loaded);
@@ -44,16 +44,16 @@ pub(super) fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         None => {
-            let without = without(&args.config).unwrap_or_else(|| "nothing of it would be served".to_owned());
-            text::complain(&format!("{}: {found}; {without}", args.config.display()));
+            let effect = not_served(&args.config).unwrap_or_else(|| "the server would not start".to_owned());
+            text::complain(&format!("{}: {found}; {effect}", args.config.display()));
             ExitCode::FAILURE
         }
     }
 }
 
-/// What a start without an earlier version of these files would do without; `None` where there would be none.
-fn without(config: &Path) -> Option<String> {
-    /// Zones that are named one by one (judgment).
+/// What would not be served by a first start with these files. `None` if such a start is refused.
+fn not_served(config: &Path) -> Option<String> {
+    /// The most zones that are named (judgment: they fit on a line).
     const NAMED: usize = 8;
     let flags = Flags::default();
     let how =
@@ -62,27 +62,28 @@ fn without(config: &Path) -> Option<String> {
     let unserved = loaded.zones.iter().filter(|zone| zone.status == VersionStatus::Unserved);
     let names: Vec<String> = unserved.map(|zone| zone.apex.to_string()).collect();
     if names.is_empty() {
-        return Some("the zones would be served without what has errors".to_owned());
+        return Some("the zones would be served, but not the parts with errors".to_owned());
     }
     let named = names.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if names.len() > NAMED { ", ..." } else { "" };
     Some(format!("{} of {} would not be served: {named}{more}", names.len(), plural(loaded.zones.len(), "zone")))
 }
 
-/// For eyes alone: each problem with the line that it is at. What is piped stays one line a problem.
+/// Each problem, followed by the line of the file that it is about. Only for a terminal: in a pipe a problem is one
+/// line.
 fn with_excerpts(problems: &[Problem]) -> String {
     let mut texts: HashMap<&Path, String> = HashMap::new();
     let mut shown = String::new();
     for problem in problems {
-        // The environment and flags are no files, and not every file is a text.
-        let text = texts.entry(&problem.file).or_insert_with_key(|file| excerpted(file).unwrap_or_default());
+        // The place of a problem may be the environment or a flag, which has no excerpt.
+        let text = texts.entry(&problem.file).or_insert_with_key(|file| read_start(file).unwrap_or_default());
         shown.push_str(&format!("{problem}\n{}", problem.excerpt(text).unwrap_or_default()));
     }
     shown
 }
 
-fn excerpted(file: &Path) -> std::io::Result<String> {
-    /// Of longer files only the beginning is looked at (judgment: a zone of a million records).
+fn read_start(file: &Path) -> std::io::Result<String> {
+    /// The most octets that are read (judgment: a zone with a million records has this size).
     const MOST: u64 = 64 << 20;
     let mut octets = Vec::new();
     config::open(file)?.0.take(MOST).read_to_end(&mut octets)?;

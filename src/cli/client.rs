@@ -1,5 +1,5 @@
-//! The HTTP client of the commands that talk to a running server: one call a connection, within bounds of time and size,
-//! over TLS where the URL is https.
+//! The HTTP client of the commands that use a running server. Each call has its own connection, and limits of time and
+//! size. It uses TLS if the URL is https.
 
 mod secure;
 
@@ -21,16 +21,17 @@ use crate::control::ProblemDetails;
 
 pub(super) use secure::ca_file;
 
-/// From the first packet to the last octet of the answer: a person waits.
+/// The longest time from the first packet to the last octet of the response, because a person waits for it.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest answer in octets: the status of 50,000 endpoints seen by three vantages is about 25 MB.
+/// The longest response in octets: the status of 50,000 endpoints seen by three vantages is about 25 MB.
 const MAX_BODY: usize = 64 << 20;
 
-/// Where the operator's token is: never an argument, which every user of the machine could read.
+/// The environment variable with the operator's token. It is no argument, because every user of the machine can read
+/// the arguments of a process.
 const TOKEN: &str = "PORTOLAN_TOKEN";
 
-/// One call.
+/// One request to the API.
 #[derive(Debug)]
 pub(super) struct Call {
     method: Method,
@@ -45,35 +46,35 @@ impl Call {
         Call { method, path: path.to_owned(), body, token: None, timeout: TIMEOUT }
     }
 
-    /// Asks for `path` (with its query, encoded).
+    /// GET `path`, which has its encoded query.
     pub(super) fn get(path: &str) -> Call {
         Call::new(Method::GET, path, None)
     }
 
-    /// Puts JSON there.
+    /// PUT with a JSON body.
     pub(super) fn put(path: &str, body: String) -> Call {
         Call::new(Method::PUT, path, Some(body))
     }
 
-    /// Has something done.
+    /// POST without a body.
     pub(super) fn post(path: &str) -> Call {
         Call::new(Method::POST, path, None)
     }
 
-    /// Has something done with JSON.
+    /// POST with a JSON body.
     pub(super) fn post_json(path: &str, body: String) -> Call {
         Call::new(Method::POST, path, Some(body))
     }
 
-    /// Takes away what is there.
+    /// DELETE.
     pub(super) fn delete(path: &str) -> Call {
         Call::new(Method::DELETE, path, None)
     }
 
-    /// With the token of the environment, where there is one; the server says when it misses it.
+    /// Adds the token of the environment, if there is one. A server that needs one refuses the call without it.
     pub(super) fn with_token(mut self) -> Result<Call, Failure> {
         let Some(token) = std::env::var_os(TOKEN).filter(|token| !token.is_empty()) else { return Ok(self) };
-        let wrong = || Failure(format!("what is in {TOKEN} can't be sent: a token is letters, digits and -._~+/="));
+        let wrong = || Failure(format!("the value of {TOKEN} is not a token: expected letters, digits and -._~+/="));
         let token = token.into_string().map_err(|_| wrong())?;
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| wrong())?;
         value.set_sensitive(true);
@@ -81,7 +82,7 @@ impl Call {
         Ok(self)
     }
 
-    /// Waits this long for the answer.
+    /// Sets the longest time to wait for the response.
     pub(super) fn within(self, timeout: Duration) -> Call {
         Call { timeout, ..self }
     }
@@ -89,18 +90,18 @@ impl Call {
 
 /// A server by its URL: `http://HOST[:PORT]` or `https://HOST[:PORT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Server {
+pub(super) struct ApiServer {
     host: String,
     port: u16,
     is_secure: bool,
-    /// Who is trusted instead of those whom the system trusts.
+    /// The file of certificate authorities that replaces those of the system.
     ca: Option<PathBuf>,
 }
 
-impl FromStr for Server {
+impl FromStr for ApiServer {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Server, String> {
+    fn from_str(text: &str) -> Result<ApiServer, String> {
         let expected = || format!("expected http://HOST:PORT or https://HOST:PORT, found `{text}`");
         let uri: Uri = text.trim().parse().map_err(|_| expected())?;
         let is_root = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
@@ -112,54 +113,54 @@ impl FromStr for Server {
         let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
         let host = uri.host().filter(|host| !host.is_empty() && is_root && !has_user).ok_or_else(expected)?;
         let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-        Ok(Server { host: host.to_owned(), port, is_secure, ca: None })
+        Ok(ApiServer { host: host.to_owned(), port, is_secure, ca: None })
     }
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for ApiServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_secure { "https" } else { "http" };
         write!(f, "{scheme}://{}:{}", self.host, self.port)
     }
 }
 
-/// What HTTP goes over.
+/// A connection that carries HTTP.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-impl Server {
-    /// Trusts the certificates in this file, where there is one.
-    pub(super) fn trusting(self, ca: Option<PathBuf>) -> Server {
-        Server { ca, ..self }
+impl ApiServer {
+    /// Trusts the certificates in this file instead of those of the system, if there is a file.
+    pub(super) fn trusting(self, ca: Option<PathBuf>) -> ApiServer {
+        ApiServer { ca, ..self }
     }
 
-    /// The body at `path` (with its query, encoded). Any status but 200 is a failure, in the server's words.
+    /// GETs `path`, which has its encoded query, and returns the body. Any status except 200 is a failure.
     pub(super) fn get(&self, path: &str) -> Result<String, Failure> {
         self.call(&Call::get(path))
     }
 
-    /// The body of the answer to `call`. Any status but 200 is a failure, in the server's words.
+    /// Makes a call and returns the body. Any status except 200 is a failure with the message of the server.
     pub(super) fn call(&self, call: &Call) -> Result<String, Failure> {
         self.exchange(call)?.map_err(|refused| Failure(refused.detail))
     }
 
-    /// The same, with the whole of what the server says where it refuses.
+    /// Makes a call. Returns the body, or the whole problem report of a server that refuses.
     pub(super) fn exchange(&self, call: &Call) -> Result<Result<String, ProblemDetails>, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             match tokio::time::timeout(call.timeout, self.send(call)).await {
                 Ok(done) => done,
-                Err(_) => Err(Failure(format!("no answer from {self} within {} s", call.timeout.as_secs()))),
+                Err(_) => Err(Failure(format!("no response from {self} within {} s", call.timeout.as_secs()))),
             }
         })
     }
 
     async fn send(&self, call: &Call) -> Result<Result<String, ProblemDetails>, Failure> {
-        let broke_off = |error: &dyn fmt::Display| Failure(format!("{self} does not answer as HTTP should: {error}"));
+        let invalid = |error: &dyn fmt::Display| Failure(format!("{self} did not send a valid HTTP response: {error}"));
         let stream = self.connect().await?;
         let (mut sender, connection) =
-            client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broke_off(&error))?;
+            client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| invalid(&error))?;
         let mut request = Request::builder()
             .method(call.method.clone())
             .uri(&call.path)
@@ -172,21 +173,20 @@ impl Server {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::new(Bytes::from(call.body.clone().unwrap_or_default())))?;
-        let answer = async {
-            let response = sender.send_request(request).await.map_err(|error| broke_off(&error))?;
+        let exchange = async {
+            let response = sender.send_request(request).await.map_err(|error| invalid(&error))?;
             let status = response.status();
-            let leads_to = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
-            let body =
-                Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| broke_off(&error))?;
-            Ok::<_, Failure>((status, leads_to, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+            let location = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
+            let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| invalid(&error))?;
+            Ok::<_, Failure>((status, location, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
         };
-        tokio::pin!(answer);
-        let (status, leads_to, body) = tokio::select! {
-            answer = &mut answer => answer?,
-            // The connection only moves octets; whatever ends it, the answer tells.
-            _ = connection => answer.await?,
+        tokio::pin!(exchange);
+        let (status, location, body) = tokio::select! {
+            result = &mut exchange => result?,
+            // The connection only transports octets. When it ends, `exchange` has the response or the error.
+            _ = connection => exchange.await?,
         };
-        self.judge(status, leads_to.as_deref(), body)
+        self.result(status, location.as_deref(), body)
     }
 
     async fn connect(&self) -> Result<Box<dyn Stream>, Failure> {
@@ -196,39 +196,41 @@ impl Server {
                 std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
                 _ => error.to_string(),
             };
-            Failure(format!("no server at {self}: {why}; is `portolan serve` running? --server tells where"))
+            Failure(format!(
+                "no server at {self}: {why}; is `portolan serve` running? Name another server with --server"
+            ))
         })?;
         if !self.is_secure {
             return Ok(Box::new(stream));
         }
         let stream = secure::handshake(stream, host, self.ca.as_deref()).await;
-        Ok(Box::new(stream.map_err(|why| Failure(format!("no safe connection to {self}: {why}")))?))
+        Ok(Box::new(stream.map_err(|why| Failure(format!("no TLS connection to {self}: {why}")))?))
     }
 
-    /// The body of a success, or what the server says where it refuses; `leads_to` is where a redirect does.
-    fn judge(
+    /// The body of a success, or the problem report of a server that refuses. `location` is the target of a redirect.
+    fn result(
         &self,
         status: StatusCode,
-        leads_to: Option<&str>,
+        location: Option<&str>,
         body: String,
     ) -> Result<Result<String, ProblemDetails>, Failure> {
         if status == StatusCode::OK {
             return Ok(Ok(body));
         }
-        if let Some(to) = leads_to.filter(|_| status.is_redirection()) {
+        if let Some(to) = location.filter(|_| status.is_redirection()) {
             let to: String = to.chars().filter(|c| !c.is_control()).take(200).collect();
             return Err(Failure(format!(
-                "{self} answers with {status} and leads to {to}; name that server with --server"
+                "{self} responds with {status}, a redirect to {to}; name that server with --server"
             )));
         }
         match serde_json::from_str::<ProblemDetails>(&body) {
             Ok(problem) => Ok(Err(problem)),
-            Err(_) => Err(Failure(format!("{self} answers with {status}; is it a portolan?"))),
+            Err(_) => Err(Failure(format!("{self} responds with {status}; is it a Portolan server?"))),
         }
     }
 }
 
-/// `text` as a value in a query string (RFC 3986, 2.3: only the unreserved stand for themselves).
+/// Encodes `text` as a value in a query string. Only unreserved characters stay as they are (RFC 3986, 2.3).
 pub(super) fn encoded(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -259,7 +261,7 @@ mod tests {
             ("http://127.0.0.1:8053/v1", None),
             ("", None),
         ] {
-            let server = text.parse::<Server>().ok().map(|server| server.to_string());
+            let server = text.parse::<ApiServer>().ok().map(|server| server.to_string());
             assert_eq!(server.as_deref(), expected, "{text}");
         }
     }
@@ -270,9 +272,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_understands_our_own_answers_and_refusals() {
+    async fn responses_and_refusals_of_our_server_are_read() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server: Server = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let server: ApiServer = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let stop = tokio_util::sync::CancellationToken::new();
         let state = crate::control::test_world::world().state;
         let task = tokio::spawn(crate::control::serve(listener, crate::control::router(state), stop.clone()));

@@ -1,11 +1,11 @@
-//! `portolan explain`: why a name is answered as it is. Asks a running server, or compiles the files itself; then
-//! nothing is measured, and it says so.
+//! `portolan explain`: why a client gets its answer. Requests the explanation from a running server, or compiles the
+//! files itself. In the second case no measurements exist, and a note says so.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cli::ask::ServerArg;
+use crate::cli::args::ServerArg;
 use crate::cli::client::encoded;
 use crate::cli::{Failure, Format, text};
 use crate::clock;
@@ -21,13 +21,13 @@ use crate::snapshot::{Identity, Snapshot, compile};
   portolan explain www.svc.example --client 192.0.2.1
   portolan explain _https._tcp.svc.example SRV
   portolan explain www.svc.example AAAA --region eu-west --config portolan.toml")]
-pub(super) struct Args {
+pub(super) struct ExplainArgs {
     /// The steered name, such as www.svc.example
     name: String,
     /// A, AAAA, CNAME, SRV, HTTPS or SVCB; without it, the first type that the name has
     #[arg(value_name = "TYPE")]
     rtype: Option<String>,
-    /// The client's address; without it and --region, a client of an unknown place
+    /// The client's address; without it and --region, a client whose place is unknown
     #[arg(long, value_name = "IP", conflicts_with = "region")]
     client: Option<IpAddr>,
     /// In place of an address: any client of this region
@@ -43,19 +43,19 @@ pub(super) struct Args {
     format: Format,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
     match &args.config {
-        None => asked(args),
-        Some(file) => compiled(args, file),
+        None => from_server(args),
+        Some(file) => from_files(args, file),
     }
 }
 
-/// What the running server says.
-fn asked(args: &Args) -> Result<(), Failure> {
+/// Prints the explanation of the running server.
+fn from_server(args: &ExplainArgs) -> Result<(), Failure> {
     let client = args.client.map(|ip| ip.to_string());
-    let given = [("type", args.rtype.as_deref()), ("client", client.as_deref()), ("region", args.region.as_deref())];
+    let options = [("type", args.rtype.as_deref()), ("client", client.as_deref()), ("region", args.region.as_deref())];
     let mut path = format!("/v1/explain?name={}", encoded(&args.name));
-    for (key, value) in given {
+    for (key, value) in options {
         if let Some(value) = value {
             path.push_str(&format!("&{key}={}", encoded(value)));
         }
@@ -68,8 +68,8 @@ fn asked(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the files say by themselves.
-fn compiled(args: &Args, file: &Path) -> Result<(), Failure> {
+/// Prints the explanation for the files, without a server.
+fn from_files(args: &ExplainArgs, file: &Path) -> Result<(), Failure> {
     let loaded = config::load(Some(file), &Flags::default()).map_err(|problems| {
         text::complain(config::to_human(&problems).trim_end());
         Failure(format!("{} can't be served: see above", file.display()))
@@ -85,11 +85,11 @@ fn compiled(args: &Args, file: &Path) -> Result<(), Failure> {
         Format::Json => text::print(&format!("{}\n", serde_json::to_string(&explanation)?)),
         Format::Human => text::print(&explain::human(&explanation)),
     }
-    text::complain("note: this is from the files alone: nothing is measured, no endpoint is known to be down");
+    text::complain("note: this is from the files alone: no endpoint was probed, and none is known to be down");
     Ok(())
 }
 
-/// The model as it is served before the first probe.
+/// A snapshot of the model without any measurement.
 fn unmeasured(model: Arc<Model>) -> Snapshot {
     let checks = vec![CheckView::default(); model.checks.len()];
     let view = WorldView { checks, ..WorldView::default() };

@@ -1,8 +1,8 @@
-//! `portolan failback`: hands a name whose failback is manual back to the first member that is up.
+//! `portolan failback`: hands a name with manual failback back to its first member that is up.
 
 use std::fmt::Write;
 
-use crate::cli::ask::ServerArg;
+use crate::cli::args::ServerArg;
 use crate::cli::client::{Call, encoded};
 use crate::cli::{Failure, Format, overrides, text};
 use crate::control::failback::{FailbackResponse, PoolMove, PoolStay};
@@ -12,8 +12,9 @@ use crate::control::failback::{FailbackResponse, PoolMove, PoolStay};
 #[command(after_help = "Example:
   portolan failback db.svc.example
 
-The environment variable PORTOLAN_TOKEN must hold a token with the role operate. If there is nothing to do, the exit code is 0 too.")]
-pub(super) struct Args {
+The environment variable PORTOLAN_TOKEN must have a token with the role operate.
+If there is nothing to do, the exit code is 0 too.")]
+pub(super) struct FailbackArgs {
     /// The name, such as db.svc.example
     #[arg(value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
@@ -24,7 +25,7 @@ pub(super) struct Args {
     format: Format,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &FailbackArgs) -> Result<(), Failure> {
     let path = format!("/v1/failback/{}", encoded(&args.name));
     let body = match args.server.server().exchange(&Call::post(&path).with_token()?)? {
         Ok(body) => body,
@@ -49,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 /// `db.svc.example.: pool pg handed back from pg-b to pg-a; 50.0 % of answers moved: pg-a +50.0, pg-b -50.0`
 fn human(done: &FailbackResponse) -> String {
     let FailbackResponse { name, handed_back, stays, also, moved, warning: _ } = done;
-    let turn = |PoolMove { pool, from, to }: &PoolMove| format!("pool {pool} handed back from {from} to {to}");
+    let handed = |PoolMove { pool, from, to }: &PoolMove| format!("pool {pool} handed back from {from} to {to}");
     let stay =
         |PoolStay { pool, member }: &PoolStay| format!("pool {pool} is on {member}, its first member that is up");
     if handed_back.is_empty() {
@@ -57,10 +58,10 @@ fn human(done: &FailbackResponse) -> String {
         let why = if stays.is_empty() { "none of its members was ever up".to_owned() } else { stays.join("; ") };
         return format!("{name}: nothing to do: {why}\n");
     }
-    let turns: Vec<String> = handed_back.iter().map(turn).collect();
-    let mut text = format!("{name}: {}; {}\n", turns.join(", "), overrides::moved(moved));
+    let moves: Vec<String> = handed_back.iter().map(handed).collect();
+    let mut text = format!("{name}: {}; {}\n", moves.join(", "), overrides::moved(moved));
     if !also.is_empty() {
-        let _ = writeln!(text, "the same policy answers {}: handed back too", also.join(", "));
+        let _ = writeln!(text, "{} has the same policy and was handed back too", also.join(", "));
     }
     text
 }
@@ -71,7 +72,7 @@ mod tests {
     use crate::control::moved::MovedAnswers;
 
     #[test]
-    fn what_was_handed_back_is_told_and_that_there_was_nothing_to_do() {
+    fn output_names_what_was_handed_back_or_why_there_was_nothing_to_do() {
         let text = |text: &str| text.to_owned();
         let mut done = FailbackResponse {
             name: text("db.svc.example."),
@@ -84,7 +85,7 @@ mod tests {
         assert_eq!(
             human(&done),
             "db.svc.example.: pool pg handed back from pg-b to pg-a; no answer moved\n\
-             the same policy answers ro.svc.example.: handed back too\n"
+             ro.svc.example. has the same policy and was handed back too\n"
         );
         done.handed_back.clear();
         done.stays = vec![PoolStay { pool: text("pg"), member: text("pg-a") }];

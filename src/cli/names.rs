@@ -1,18 +1,19 @@
-//! Steered names in the tables of `portolan status`: what each class of clients gets now, whether that is what the policy
-//! prefers, and why not. Of very many names those that are not as preferred come first, and the rest is counted.
+//! The tables of steered names in `portolan status`: what each class of clients gets now, whether that is what the
+//! policy prefers, and why not. If there are very many names, those that are not as preferred come first, and the rest
+//! is counted.
 
-use crate::cli::{Failure, client::Server, text};
+use crate::cli::{Failure, client::ApiServer, text};
 use crate::control::names::{AnswerRow, ClassReport, NameReport, merged};
 use crate::control::status::Status;
 
-/// Most names that are shown: some screens (judgment); `/v1/names` has all.
+/// The most names that are shown: some screens (judgment). `/v1/names` has all.
 const SHOWN_NAMES: usize = 100;
 
-/// Most endpoints or classes that one cell names.
+/// The most endpoints or classes in one cell.
 const SHOWN: usize = 4;
 
-/// The names to show: all where they are few, else those that are not as preferred, then others.
-pub(super) fn fetch(server: &Server, status: &Status) -> Result<Vec<NameReport>, Failure> {
+/// The names to show: all of them if they are few, else first those that are not as preferred.
+pub(super) fn fetch(server: &ApiServer, status: &Status) -> Result<Vec<NameReport>, Failure> {
     let get = |query: &str| -> Result<Vec<NameReport>, Failure> {
         Ok(serde_json::from_str(&server.get(&format!("/v1/names?{query}limit={SHOWN_NAMES}"))?)?)
     };
@@ -32,7 +33,7 @@ fn is_same(one: &NameReport, other: &NameReport) -> bool {
     (&one.zone, &one.name) == (&other.zone, &other.name)
 }
 
-/// The names of one zone, with the sentences about those that are not as preferred; nothing where it has none.
+/// The table of one zone, and the notes on names that are not as preferred. Empty if the zone has no steered name.
 pub(super) fn table(zone: &str, total: usize, names: &[NameReport]) -> String {
     let own: Vec<&NameReport> = names.iter().filter(|name| name.zone == zone).collect();
     if total == 0 {
@@ -59,7 +60,7 @@ fn rows(name: &NameReport) -> Vec<Vec<String>> {
     heads.zip(merged(&name.classes)).map(cells).collect()
 }
 
-/// What a class gets, in few words: `fra1 70 %, fra2 30 %`.
+/// What a class gets: `fra1 70 %, fra2 30 %`.
 fn gets(class: &ClassReport) -> String {
     let answers = class.answers.iter().map(|answer| match (&answer.endpoint, answer.probability) {
         (None, _) => answer.rdata.clone(),
@@ -68,11 +69,11 @@ fn gets(class: &ClassReport) -> String {
         (Some(endpoint), probability) => format!("{endpoint} {:.0} %", probability * 100.0),
     });
     let answers: Vec<String> = answers.collect();
-    let given = if answers.is_empty() { "nothing".to_owned() } else { listed(&answers) };
+    let gets = if answers.is_empty() { "nothing".to_owned() } else { listed(&answers) };
     match (class.on_empty, class.gives.as_str()) {
-        (true, "static") => format!("{given} (on_empty: zone file)"),
-        (true, _) => format!("{given} (on_empty)"),
-        (false, _) => given,
+        (true, "static") => format!("{gets} (on_empty: zone file)"),
+        (true, _) => format!("{gets} (on_empty)"),
+        (false, _) => gets,
     }
 }
 
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_for_several_stands_in_one_row() {
+    fn equal_answers_share_a_row() {
         let both = [("fra1", 0.7), ("fra2", 0.3)];
         let www = name("www", vec![class("any", "A", &both, true), class("any", "AAAA", &both, true)], &[]);
         let near = ["eu", "us", "ap"].map(|region| class(region, "A", &[("fra1", 1.0)], region != "us"));

@@ -1,10 +1,9 @@
-//! `portolan drain`, `force-up`, `force-down`, `clear` and `overrides`: what an operator says counts more than what is
-//! measured.
+//! `portolan drain`, `force-up`, `force-down`, `clear` and `overrides`: an operator's overrides of measured health.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::cli::ask::ServerArg;
+use crate::cli::args::ServerArg;
 use crate::cli::client::{Call, encoded};
 use crate::cli::{Failure, Format, text};
 use crate::clock;
@@ -15,17 +14,17 @@ use crate::control::target::FORMS;
 use crate::control::unanswered::percent;
 use crate::model::OverrideState;
 
-/// Most endpoints in a line; the JSON has all.
+/// The most endpoints in a line. The JSON has all.
 const SHOWN: usize = 12;
 
-/// Least change of a share that is shown, in percent: a smaller one would be shown as 0.0.
+/// The smallest change of a share that is shown, in percent. A smaller one would be shown as 0.0.
 const LEAST: f64 = 0.05;
 
-/// An override of one or more targets.
+/// The arguments of `drain`, `force-up` and `force-down`.
 #[derive(Debug, clap::Args)]
-pub(super) struct SayArgs {
-    /// An endpoint, ZONE/ENDPOINT, a glob of endpoints ('fra*'), pool:NAME, region:NAME or zone:NAME; several targets are
-    /// changed together or not at all
+pub(super) struct OverrideArgs {
+    /// An endpoint, ZONE/ENDPOINT, a glob of endpoints ('fra*'), pool:NAME, region:NAME or zone:NAME; several targets
+    /// are changed together or not at all
     #[arg(value_name = "TARGET", required = true, value_parser = target)]
     targets: Vec<String>,
     /// The reason, one line: status, log and events show it
@@ -34,26 +33,26 @@ pub(super) struct SayArgs {
     /// End the override after this time, such as 30m or 2h; without it the override lasts until `portolan clear`
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     duration: Option<String>,
-    /// Do it even if some clients then get no answer
+    /// Make the override even if some clients then get no answer
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    asked: Asked,
+    api: ApiArgs,
 }
 
-/// The overrides of these targets are over.
+/// The arguments of `clear`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ClearArgs {
     /// A TARGET as `portolan overrides` lists it; several targets are cleared together or not at all
     #[arg(value_name = "TARGET", required = true, value_parser = target)]
     targets: Vec<String>,
     #[command(flatten)]
-    asked: Asked,
+    api: ApiArgs,
 }
 
-/// What all of them take.
+/// The arguments that all of these commands have.
 #[derive(Debug, clap::Args)]
-pub(super) struct Asked {
+pub(super) struct ApiArgs {
     #[command(flatten)]
     server: ServerArg,
     /// The output format; json is the answer of the API
@@ -77,21 +76,21 @@ fn time(text: &str) -> Result<String, String> {
 }
 
 /// Makes an override of each target, and prints what moved.
-pub(super) fn say(args: &SayArgs, state: OverrideState) -> Result<(), Failure> {
-    let SayArgs { targets, why, duration, yes, asked } = args;
+pub(super) fn set(args: &OverrideArgs, state: OverrideState) -> Result<(), Failure> {
+    let OverrideArgs { targets, why, duration, yes, api } = args;
     let put =
         PutOverride { state: state.as_str().to_owned(), duration: duration.clone(), why: why.clone(), confirm: *yes };
     let body = serde_json::to_string(&put)?;
-    change(asked, targets, &Call::put(&path(targets), body).with_token()?)
+    change(api, targets, &Call::put(&path(targets), body).with_token()?)
 }
 
 /// Ends the override of each target, and prints what moved.
 pub(super) fn clear(args: &ClearArgs) -> Result<(), Failure> {
-    change(&args.asked, &args.targets, &Call::delete(&path(&args.targets)).with_token()?)
+    change(&args.api, &args.targets, &Call::delete(&path(&args.targets)).with_token()?)
 }
 
-/// Prints what holds.
-pub(super) fn list(args: &Asked) -> Result<(), Failure> {
+/// Prints the overrides.
+pub(super) fn list(args: &ApiArgs) -> Result<(), Failure> {
     let body = args.server.server().call(&Call::get("/v1/overrides").with_token()?)?;
     match args.format {
         Format::Json => text::print(&format!("{body}\n")),
@@ -113,7 +112,7 @@ fn path(targets: &[String]) -> String {
     }
 }
 
-fn change(args: &Asked, targets: &[String], call: &Call) -> Result<(), Failure> {
+fn change(args: &ApiArgs, targets: &[String], call: &Call) -> Result<(), Failure> {
     let body = match args.server.server().exchange(call)? {
         Ok(body) => body,
         Err(refused) => {
@@ -141,15 +140,15 @@ fn change(args: &Asked, targets: &[String], call: &Call) -> Result<(), Failure> 
     Ok(())
 }
 
-/// `fra1 drained until 2026-11-23 04:15:00 UTC; 33.3 % of answers moved: ams1 +20.1, nyc +13.2`; several targets have a
-/// line each, and so has who gets no answer.
+/// `fra1 drained until 2026-11-23 04:15:00 UTC; 33.3 % of answers moved: ams1 +20.1, nyc +13.2`. With several targets
+/// each has its own line. Queries that get no answer have a line, too.
 fn human(changed: &OverridesResponse) -> String {
     let each = |TargetOverride { target, now, .. }: &TargetOverride| {
         let what = match now {
-            Some(said) => {
+            Some(made) => {
                 let until =
-                    said.until.map_or("until it is cleared".to_owned(), |until| format!("until {}", utc(until)));
-                format!("{} {until}", word(&said.state))
+                    made.until.map_or("until it is cleared".to_owned(), |until| format!("until {}", utc(until)));
+                format!("{} {until}", effect(&made.state))
             }
             None => "cleared".to_owned(),
         };
@@ -159,7 +158,7 @@ fn human(changed: &OverridesResponse) -> String {
     let between = if targets.len() == 1 { "; " } else { "\n" };
     let mut text = format!("{}{between}{}\n", targets.join("\n"), moved(&changed.moved));
     let MovedAnswers { still, down, .. } = &changed.moved;
-    for (what, all) in [("still answered, as nothing else is up", still), ("answered although down", down)] {
+    for (what, all) in [("still answered, because nothing else is up", still), ("answered although down", down)] {
         let each = |of: &StillAnswered| format!("{} ({} % of answers)", of.endpoint, percent(of.share));
         if !all.is_empty() {
             let _ = writeln!(text, "{what}: {}", listed(all.iter().map(each).collect()));
@@ -196,8 +195,8 @@ fn listed(all: Vec<String>) -> String {
     format!("{}{more}", all[..shown].join(", "))
 }
 
-/// What an override makes of an endpoint, in a word.
-pub(super) fn word(state: &str) -> &str {
+/// The state of an endpoint with an override.
+pub(super) fn effect(state: &str) -> &str {
     match state {
         "drain" => "drained",
         "up" => "forced up",
@@ -206,17 +205,17 @@ pub(super) fn word(state: &str) -> &str {
     }
 }
 
-/// Every override under its heading, at `now` in Unix seconds.
+/// A table of the overrides. `now` is in Unix seconds.
 pub(super) fn table(all: &[OverrideReport], now: f64) -> String {
     if all.is_empty() {
         return "no overrides\n".to_owned();
     }
-    let row = |said: &OverrideReport| {
-        let until = said.until.map_or("it is cleared".to_owned(), |until| {
+    let row = |row: &OverrideReport| {
+        let until = row.until.map_or("it is cleared".to_owned(), |until| {
             let left = Duration::try_from_secs_f64(until - now).unwrap_or_default();
             format!("{} (in {})", utc(until), text::span(left))
         });
-        vec![said.target.clone(), word(&said.state).to_owned(), until, said.who.clone(), said.why.clone()]
+        vec![row.target.clone(), effect(&row.state).to_owned(), until, row.who.clone(), row.why.clone()]
     };
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
     text::table(&["TARGET", "OVERRIDE", "UNTIL", "WHO", "WHY"], &rows)
@@ -229,7 +228,7 @@ mod tests {
     use crate::control::simulate::ShareChange;
     use crate::control::unanswered::UnansweredQuestions;
 
-    fn said(until: Option<f64>) -> OverrideReport {
+    fn drain_of_fra1(until: Option<f64>) -> OverrideReport {
         OverrideReport {
             target: "fra1".into(),
             state: "drain".into(),
@@ -245,7 +244,7 @@ mod tests {
         let endpoints = vec![share("ams1", 0.3, 0.501), share("fra1", 0.333, 0.0), share("nyc", 0.367, 0.499)];
         let of = |target: &str, now| TargetOverride { target: target.into(), now, before: None };
         let mut drained = OverridesResponse {
-            overrides: vec![of("fra1", Some(said(Some(1_795_407_300.0))))],
+            overrides: vec![of("fra1", Some(drain_of_fra1(Some(1_795_407_300.0))))],
             moved: MovedAnswers { share: 0.333, endpoints, ..MovedAnswers::default() },
             warning: None,
         };
@@ -253,7 +252,7 @@ mod tests {
             human(&drained),
             "fra1 drained until 2026-11-23 04:15:00 UTC; 33.3 % of answers moved: fra1 -33.3, ams1 +20.1, nyc +13.2\n"
         );
-        drained.overrides.push(of("region:us", Some(said(None))));
+        drained.overrides.push(of("region:us", Some(drain_of_fra1(None))));
         drained.moved = MovedAnswers {
             unanswered: Some(UnansweredQuestions { share: 0.5, ..UnansweredQuestions::default() }),
             ..MovedAnswers::default()
@@ -293,10 +292,13 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_is_a_table() {
+    fn overrides_are_a_table() {
         assert_eq!(table(&[], 0.0), "no overrides\n");
         assert_eq!(
-            table(&[said(Some(7500.0)), OverrideReport { target: "region:eu".into(), ..said(None) }], 300.0),
+            table(
+                &[drain_of_fra1(Some(7500.0)), OverrideReport { target: "region:eu".into(), ..drain_of_fra1(None) }],
+                300.0
+            ),
             "TARGET     OVERRIDE  UNTIL                             WHO    WHY\n\
              fra1       drained   1970-01-01 02:05:00 UTC (in 2 h)  alice  rack move\n\
              region:eu  drained   it is cleared                     alice  rack move\n"
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_arguments_are_refused_before_the_server_is_asked() {
+    fn wrong_arguments_are_refused_without_a_call() {
         assert!(why(" ").is_err() && why("a\nb").is_err() && why("rack move").is_ok());
         assert!(time("2").is_err() && time("2h").is_ok());
     }

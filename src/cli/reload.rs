@@ -1,27 +1,28 @@
-//! `portolan reload`: has a running server load its files, and waits until they are served or refused.
+//! `portolan reload`: makes a running server load its files, and waits until they are served or refused.
 
 use std::time::Duration;
 
-use crate::cli::ask::ServerArg;
+use crate::cli::args::ServerArg;
 use crate::cli::client::Call;
 use crate::cli::{Failure, Format, text};
 use crate::control::ReloadResponse;
 use crate::control::command::PostReload;
 use crate::control::status::{LabelReport, ProblemReport};
 
-/// Reading 100,000 names and the first probe round of what is new, with the longest timeout of a probe, and then some.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// The longest wait. Reading 100,000 names and the first probes of new endpoints, with the longest timeout, take less.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Make the server load its files again; ends when they are served, or prints why they are not
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  portolan reload\n  portolan reload --confirm-removal
 
-Exit code 0: everything in the files is served. 1: a zone has an error and goes on with its last good version, or a zone has
-disappeared from the files and is still served for some time.")]
-pub(super) struct Args {
+Exit code 0: everything in the files is served. Exit code 1: a zone has an error and goes on with
+its last good version, or a zone has disappeared from the files and is still served for some time.")]
+pub(super) struct ReloadArgs {
     #[command(flatten)]
     server: ServerArg,
-    /// Remove at once the zones that have disappeared from the files, and the names of zones without any steered name
+    /// Remove at once the zones that have disappeared from the files, and the steered names of zones that have lost all
+    /// of theirs
     #[arg(long)]
     confirm_removal: bool,
     /// The output format; json is the answer of /v1/reload
@@ -29,15 +30,15 @@ pub(super) struct Args {
     format: Format,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &ReloadArgs) -> Result<(), Failure> {
     let call = match args.confirm_removal {
         true => Call::post_json("/v1/reload", serde_json::to_string(&PostReload { confirm_removal: true })?),
         false => Call::post("/v1/reload"),
     };
-    match args.server.server().exchange(&call.within(PATIENCE))? {
+    match args.server.server().exchange(&call.within(TIMEOUT))? {
         Ok(body) => {
             let reloaded: ReloadResponse = serde_json::from_str(&body)?;
-            tell(&reloaded.report.problems);
+            print_problems(&reloaded.report.problems);
             match args.format {
                 Format::Json => text::print(&format!("{body}\n")),
                 Format::Human => text::print(&format!("generation {} is served\n", reloaded.generation)),
@@ -45,7 +46,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             Ok(())
         }
         Err(refused) => {
-            tell(&refused.problems);
+            print_problems(&refused.problems);
             if args.format == Format::Json {
                 text::print(&format!("{}\n", serde_json::to_string(&refused)?));
             }
@@ -54,13 +55,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn tell(problems: &[ProblemReport]) {
+fn print_problems(problems: &[ProblemReport]) {
     for problem in problems {
         text::complain(&line(problem));
     }
 }
 
-/// As `check` prints it.
+/// A problem as `check` prints it.
 fn line(problem: &ProblemReport) -> String {
     let ProblemReport { file, line, column, severity, message, hint, labels, section, end_line: _, end_column: _ } =
         problem;
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_is_told_as_check_tells_it() {
+    fn a_problem_is_printed_as_by_check() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("portolan.toml");
         std::fs::write(&file, "region = \"r\"\n[listen]\ndns = [\"[::1]:53\", \"[::1]:53\"]\n").unwrap();

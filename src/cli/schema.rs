@@ -1,4 +1,4 @@
-//! `portolan schema`: what editors need to complete, explain and check the files as one types.
+//! `portolan schema`: a JSON Schema of the files, with which editors complete, explain and check them.
 
 use clap::ValueEnum;
 
@@ -10,8 +10,9 @@ use crate::config::{self, SchemaOf};
 #[command(after_help = "Example:
   portolan schema > policy.schema.json
 
-Then write `#:schema policy.schema.json` as the first line of a policy file, for editors with Taplo (Even Better TOML).")]
-pub(super) struct Args {
+For editors with Taplo (Even Better TOML), write `#:schema policy.schema.json` as the first line of
+a policy file.")]
+pub(super) struct SchemaArgs {
     /// The kind of file
     #[arg(value_enum, default_value_t)]
     of: Of,
@@ -26,7 +27,7 @@ enum Of {
     Settings,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &SchemaArgs) -> Result<(), Failure> {
     let of = match args.of {
         Of::Policy => SchemaOf::Policy,
         Of::Settings => SchemaOf::Settings,

@@ -1,4 +1,4 @@
-//! `portolan serve` and `portolan demo`: hand their arguments to the daemon and the demo, on a runtime of their own.
+//! `portolan serve` and `portolan demo`: run the daemon or the demo with the arguments, on a runtime of their own.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::daemon::{self, StartError};
 use crate::demo::{self, DemoOptions};
 use crate::telemetry::log;
 
-/// What still runs on the runtime when a command is done gets this long; all of it was told to stop before.
+/// The time that tasks have to end after a command has ended. All of them were stopped before.
 const LAST_GRACE: Duration = Duration::from_secs(1);
 
 /// Answer DNS queries for the zones and probe their endpoints; prints a line `ready ...` when it begins to answer
@@ -25,20 +25,21 @@ pub(super) struct ServeArgs {
     /// The settings file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Don't start if any file has an error. Without this option, a zone with an error is served in its last good version
+    /// Don't start if any file has an error; without this option, the last good version of a zone with an error is
+    /// served
     #[arg(long)]
     strict: bool,
 }
 
-/// Try it on this machine: three regions on loopback addresses, and a server that steers between them
+/// Try Portolan on this machine: three regions on loopback addresses, and a server that steers between them
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   portolan demo
   portolan demo --no-tour --for 60s
-  portolan demo --dns 127.0.0.1:5301 --http 127.0.0.1:8054      # beside another demo
+  portolan demo --dns 127.0.0.1:5301 --http 127.0.0.1:8054      # next to another demo
 
-On a terminal it shows what a client of each region is answered, and once takes a region down for some seconds.
-Elsewhere it prints a line for each change. Ctrl-C ends it.")]
+On a terminal it shows the answer that a client of each region gets, and takes a region down once
+for some seconds. Without a terminal it prints a line for each change. Ctrl-C ends it.")]
 pub(super) struct DemoArgs {
     /// End after this time, such as 30s; without it the demo runs until Ctrl-C
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -49,20 +50,20 @@ pub(super) struct DemoArgs {
     /// The address of the API and the status page; port 0 is any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8053")]
     http: SocketAddr,
-    /// Don't take a region down: nothing happens unless you do something
+    /// Don't take a region down
     #[arg(long)]
     no_tour: bool,
-    /// When it takes the region down
+    /// The time until it takes the region down
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "15s", hide = true)]
     tour_after: Duration,
 }
 
-/// One region of the demo, in a process that can be killed and stopped.
+/// One region of the demo, in its own process, so that it can be killed and stopped.
 #[derive(Debug, clap::Args)]
 pub(super) struct RegionArgs {
-    /// Its name
+    /// The name of the region
     region: String,
-    /// Where its endpoints are
+    /// The addresses of its endpoints
     #[arg(value_delimiter = ',', required = true)]
     addresses: Vec<SocketAddr>,
 }
@@ -89,8 +90,8 @@ fn run<T>(command: impl Future<Output = T>) -> std::io::Result<T> {
     Ok(done)
 }
 
-/// Why nothing was started. Problems of the files are printed as `check` prints them, but on standard error; in a log
-/// that a program reads they are lines of that log.
+/// Reports why nothing was started. Problems of the files are printed as `check` prints them, but on standard error. If
+/// a program reads the log, they are lines of that log.
 fn failure(error: StartError) -> Failure {
     match &error {
         StartError::Problems(problems) => {

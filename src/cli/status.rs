@@ -1,10 +1,10 @@
-//! `portolan status`: what each name gives, and every endpoint as each vantage sees it.
+//! `portolan status`: what each name is answered with, and the health of every endpoint as each vantage observes it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::cli::ask::ServerArg;
+use crate::cli::args::ServerArg;
 use crate::cli::{Failure, Format, names, overrides, text};
 use crate::clock;
 use crate::control::JournalEvent;
@@ -12,13 +12,14 @@ use crate::control::names::NameReport;
 use crate::control::overrides::OverrideReport;
 use crate::control::status::{CheckReport, EndpointStatus, FilesStatus, Status, ZoneStatus};
 
-/// Most transitions that are shown: what fits below the tables of a small site.
+/// The most transitions that are shown: they fit below the tables of a small site.
 const SHOWN_TRANSITIONS: usize = 10;
 
-/// Show what each name gives now, the health of every endpoint as each vantage sees it, overrides and the last transitions
+/// Show what each name is answered with now, the health of every endpoint as each vantage observes it, the overrides
+/// and the last transitions
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  portolan status --server http://127.0.0.1:8053")]
-pub(super) struct Args {
+pub(super) struct StatusArgs {
     #[command(flatten)]
     server: ServerArg,
     /// The output format; json is the answer of /v1/status
@@ -26,7 +27,7 @@ pub(super) struct Args {
     format: Format,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
     let body = args.server.server().get("/v1/status")?;
     match args.format {
         Format::Json => text::print(&format!("{body}\n")),
@@ -40,7 +41,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The whole status for a person, at `now` in Unix seconds.
+/// The status as text. `now` is in Unix seconds.
 fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], now: f64) -> String {
     let mut shown = format!("generation {}, {}\n", status.generation, reload(status, now));
     let vantages: Vec<Vec<String>> =
@@ -51,22 +52,22 @@ fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], no
             let ago = text::span(Duration::from_millis(age));
             let _ = writeln!(shown, "{} is stale: its last report came {ago} ago", vantage.name);
         } else if let Some(why) = &vantage.why {
-            let _ = writeln!(shown, "{} is blind, its verdicts stay as they were: {why}", vantage.name);
+            let _ = writeln!(shown, "{} is blind, and its verdicts stay as they were: {why}", vantage.name);
         }
     }
     for zone in &status.zones {
         shown.push_str(&zone_table(zone, names, now));
     }
-    let said: BTreeMap<&str, &OverrideReport> = status
+    let by_target: BTreeMap<&str, &OverrideReport> = status
         .zones
         .iter()
         .flat_map(|zone| &zone.endpoints)
         .filter_map(|endpoint| endpoint.overridden.as_ref())
-        .map(|said| (&*said.target, said))
+        .map(|row| (&*row.target, row))
         .collect();
-    if !said.is_empty() {
-        let said: Vec<OverrideReport> = said.into_values().cloned().collect();
-        let _ = write!(shown, "\noverrides\n{}", overrides::table(&said, now));
+    if !by_target.is_empty() {
+        let rows: Vec<OverrideReport> = by_target.into_values().cloned().collect();
+        let _ = write!(shown, "\noverrides\n{}", overrides::table(&rows, now));
     }
     shown.push_str(&last_transitions(transitions, now));
     shown
@@ -78,27 +79,27 @@ fn reload(status: &Status, now: f64) -> String {
     let mut text = match (reload.ok, reload.problems.is_empty()) {
         (true, true) => format!("files loaded {ago} ago"),
         (true, false) => format!("files loaded {ago} ago, with warnings:"),
-        (false, _) => format!("the files as they were {ago} ago were NOT ALL TAKEN:"),
+        (false, _) => format!("NOT ALL FILES WERE LOADED ({ago} ago):"),
     };
     for problem in &reload.problems {
         let _ = write!(text, "\n  {}:{}:{}: {}", problem.file, problem.line, problem.column, problem.message);
     }
     if let Some(why) = &reload.unnoticed {
-        let _ = write!(text, "\nchanges of the files are only seen every few seconds: {why}");
+        let _ = write!(text, "\nchanges of the files are noticed only after some seconds: {why}");
     }
     text
 }
 
-/// Which version of a zone is served, where it is not the one of its files.
+/// Which version of a zone is served, if it is not the one in its files.
 fn version(zone: &ZoneStatus, now: f64) -> String {
     let FilesStatus { state, since, until } = &zone.files;
-    let of = since.map_or_else(String::new, |since| format!(", loaded {} ago", span_since(since, now)));
+    let loaded = since.map_or_else(String::new, |since| format!(", loaded {} ago", span_since(since, now)));
     match (&**state, until) {
-        ("kept", _) => format!(" LAST GOOD VERSION{of}: its files have errors"),
+        ("kept", _) => format!(" LAST GOOD VERSION{loaded}: its files have errors"),
         ("unserved", _) => " NOT SERVED: its files have errors".to_owned(),
         ("vanished", Some(until)) => {
             let left = text::span(Duration::try_from_secs_f64(until - now).unwrap_or_default());
-            format!(" LAST GOOD VERSION{of}, for {left} more: it disappeared from the files")
+            format!(" LAST GOOD VERSION{loaded}, for {left} more: it disappeared from the files")
         }
         _ => String::new(),
     }
@@ -117,10 +118,10 @@ fn zone_table(zone: &ZoneStatus, names: &[NameReport], now: f64) -> String {
     format!("\n{}{version}\n{names}{gap}{}", zone.zone, text::table(&headings, &rows))
 }
 
-/// A row for each verdict; the endpoint itself is named in the first of them only.
+/// A row for each verdict. Only the first one names the endpoint.
 fn endpoint_rows(endpoint: &EndpointStatus) -> Vec<Vec<String>> {
     let health = match &endpoint.overridden {
-        Some(said) => format!("{} ({})", endpoint.health, overrides::word(&said.state)),
+        Some(row) => format!("{} ({})", endpoint.health, overrides::effect(&row.state)),
         None => match endpoint.state.as_deref() {
             Some(state) => format!("{} ({state} in the policy file)", endpoint.health),
             None => format!("{}{}", endpoint.health, ramping(endpoint)),
@@ -135,7 +136,7 @@ fn endpoint_rows(endpoint: &EndpointStatus) -> Vec<Vec<String>> {
     heads.zip(&endpoint.verdicts).map(|(head, verdict)| [&head[..], &verdict_cells(verdict)].concat()).collect()
 }
 
-/// How far an endpoint that came back has come; the address that has come least.
+/// The ramp of an endpoint that came back: of its addresses the one with the smallest share.
 fn ramping(endpoint: &EndpointStatus) -> String {
     let least = endpoint.ramps.iter().min_by(|a, b| a.share.total_cmp(&b.share));
     least.map_or_else(String::new, |ramp| {
@@ -171,7 +172,7 @@ fn last_transitions(transitions: &[JournalEvent], now: f64) -> String {
     format!("\nlast transitions\n{}", text::table(&["WHEN", "ZONE", "ENDPOINT", "FROM", "TO", "WHY"], &rows))
 }
 
-/// How long ago `at` was; nothing when the clocks disagree and it lies ahead.
+/// The time since `at`. Zero if `at` is in the future, because the clocks differ.
 fn span_since(at: f64, now: f64) -> String {
     text::span(Duration::try_from_secs_f64(now - at).unwrap_or_default())
 }
@@ -181,7 +182,7 @@ mod tests {
     use super::*;
     use crate::control::status::{RampReport, ReloadReport, VantageStatus};
 
-    fn seen(health: &str, rtt_ms: Option<f64>, age_ms: Option<u64>) -> CheckReport {
+    fn check(health: &str, rtt_ms: Option<f64>, age_ms: Option<u64>) -> CheckReport {
         CheckReport {
             vantage: "ns1".into(),
             region: "eu-west".into(),
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_back_says_how_far_it_is() {
+    fn a_ramp_is_shown_with_its_smallest_share() {
         let ramp = |address: &str, share, full_in_ms| RampReport {
             endpoint: "fra1".into(),
             address: address.into(),
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_says_when_it_is_not_served_as_its_files_are() {
+    fn a_zone_with_another_version_than_its_files_is_marked() {
         let zone = |state: &str, since, until| ZoneStatus {
             zone: "svc.example.".into(),
             names: vec![],
@@ -235,7 +236,8 @@ mod tests {
             (zone("unserved", None, None), "svc.example. NOT SERVED: its files have errors"),
             (
                 zone("vanished", Some(10.0), Some(142.0)),
-                "svc.example. (static) LAST GOOD VERSION, loaded 90 s ago, for 42 s more: it disappeared from the files",
+                "svc.example. (static) LAST GOOD VERSION, loaded 90 s ago, for 42 s more: \
+                 it disappeared from the files",
             ),
         ] {
             assert_eq!(zone_table(&zone, &[], 100.0).trim(), expected);
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_sees_every_verdict_and_the_last_transitions() {
+    fn text_has_every_verdict_and_the_last_transitions() {
         let endpoint = |name: &str, verdicts| EndpointStatus {
             name: name.into(),
             region: Some("eu-west".into()),
@@ -253,8 +255,8 @@ mod tests {
             state: None,
             overridden: None,
         };
-        let held = CheckReport { hold: Some("open".into()), ..seen("up", Some(1.25), Some(400)) };
-        let verdicts = vec![held, seen("down", None, None)];
+        let held = CheckReport { hold: Some("open".into()), ..check("up", Some(1.25), Some(400)) };
+        let verdicts = vec![held, check("down", None, None)];
         let status = Status {
             generation: 3,
             zones: vec![ZoneStatus {

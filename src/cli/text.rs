@@ -1,5 +1,5 @@
-//! Words and tables for a terminal. Colour only where the stream is a terminal and NO_COLOR is not set; a reader that
-//! went away (`portolan status | head`) ends the output, not the command.
+//! Text and tables for a terminal. Colours are used only if the stream is a terminal and NO_COLOR is not set. If the
+//! reader of a pipe ends (`portolan status | head`), the rest of the output is dropped, and the command goes on.
 
 use std::fmt::Write as _;
 
@@ -16,12 +16,12 @@ pub(super) fn complain(line: &str) {
 }
 
 fn write_all(mut stream: impl std::io::Write, text: &str) {
-    // The only failure here is a reader that went away, and that is no failure of ours.
+    // This fails only if the reader of a pipe has ended, which is no error of the command.
     let _ = stream.write_all(text.as_bytes());
     let _ = stream.flush();
 }
 
-/// Columns as wide as their widest cell, two blanks apart, a heading above them.
+/// A table with headings. Each column is as wide as its widest cell; two spaces separate columns.
 pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -46,7 +46,7 @@ fn line<'a>(cells: impl Iterator<Item = &'a str>, widths: &[usize]) -> String {
     text
 }
 
-/// Colours the cell just written when it is a health; its width is counted already.
+/// Colours the last cell of `text` if it is a health. The colour codes don't count for its width.
 fn colour_last_health(text: &mut String, cell: &str) {
     let code = match cell {
         "up" => "32",
@@ -59,7 +59,7 @@ fn colour_last_health(text: &mut String, cell: &str) {
     text.insert_str(end - cell.len(), &format!("\x1b[{code}m"));
 }
 
-/// A time span in the largest unit that leaves something to read: `0.4 s`, `12 s`, `3 m`, `5 h`, `2 d`.
+/// A time span in the largest suitable unit: `0.4 s`, `12 s`, `3 m`, `5 h`, `2 d`.
 pub(super) fn span(time: Duration) -> String {
     match time.as_secs() {
         0..10 => format!("{:.1} s", time.as_secs_f64()),
@@ -75,19 +75,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_stand_under_their_headings() {
+    fn columns_are_aligned_with_their_headings() {
         let rows = [vec!["fra1".to_owned(), "x".to_owned()], vec!["a".to_owned(), "long cell".to_owned()]];
         assert_eq!(table(&["NAME", "WHAT"], &rows), "NAME  WHAT\nfra1  x\na     long cell\n");
     }
 
     #[test]
-    fn a_coloured_cell_takes_the_room_of_its_letters() {
+    fn colours_do_not_count_for_the_width() {
         let rows = [vec!["up".to_owned(), "x".to_owned()]];
         assert_eq!(table(&["HEALTH", "B"], &rows), "HEALTH  B\n\x1b[32mup\x1b[0m      x\n");
     }
 
     #[test]
-    fn spans_are_read_at_a_glance() {
+    fn spans_have_a_suitable_unit() {
         for (secs, expected) in [(0.42, "0.4 s"), (75.0, "75 s"), (600.0, "10 m"), (9000.0, "2 h"), (200_000.0, "2 d")]
         {
             assert_eq!(span(Duration::from_secs_f64(secs)), expected);

@@ -1,4 +1,4 @@
-"""The real command: a node that serves, commands that are run, and questions put to it."""
+"""The real program: a node that serves, commands, and DNS queries to the node."""
 import contextlib
 import json
 import os
@@ -42,14 +42,54 @@ ns2   IN A   127.0.0.2
 """
 
 
+def policy(zone="svc.example.", **sections):
+    """The text of a policy file. A section with named tables is a dict of dicts:
+
+        policy(defaults={"ttl": "5s"}, endpoint={"fra1": {"addresses": ["192.0.2.1"]}}, name={"www": {"pool": "fra1"}})
+
+    A value is written as JSON, which is TOML too for texts, numbers, booleans and lists of them. A dict inside a table is a
+    section of its own, except in a list, where it is an inline table."""
+    return f'zone = "{zone}"\n' + "".join(_table(key, value) for key, value in sections.items())
+
+
+def _table(path, values):
+    own = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    lines = [f"{key} = {_value(value)}\n" for key, value in own.items()]
+    head = f"\n[{path}]\n" if own or not values else ""
+    tables = [_table(f"{path}.{_key(key)}", value) for key, value in values.items() if isinstance(value, dict)]
+    return head + "".join(lines + tables)
+
+
+def _key(key):
+    return key if re.fullmatch(r"[\w-]+", key) else json.dumps(key)
+
+
+def _value(value):
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(key)} = {_value(of)}" for key, of in value.items()) + " }"
+    return json.dumps(value)
+
+
+def files(policy):
+    """The files of the zone svc.example with this policy, for `Node`."""
+    return {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}
+
+
+def tcp_monitor(port):
+    """A quick monitor that connects to this port."""
+    return {"type": "tcp", "port": port, "interval": "100ms", "timeout": "100ms"}
+
+
 def environment(**more):
-    """Ours without what would change the command's behaviour."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("PORTOLAN") and k != "RUST_LOG"}
-    return {**kept, **more}
+    """The environment of this process without the variables that change what the command does."""
+    others = {k: v for k, v in os.environ.items() if not k.startswith("PORTOLAN") and k != "RUST_LOG"}
+    return {**others, **more}
 
 
 def command(*argv, place=None, env=None, bound=60, before_exec=None, binary=BINARY):
-    """Runs `portolan ARGV...` to its end; gives the CompletedProcess with text output."""
+    """Runs `portolan ARGV...` to its end; returns the CompletedProcess with text output."""
     return subprocess.run(
         [str(binary), *map(str, argv)], capture_output=True, text=True, timeout=bound, stdin=subprocess.DEVNULL,
         env=environment(**(env or {})), preexec_fn=leashed(place, before_exec),
@@ -63,7 +103,7 @@ def split_address(text):
 
 
 def write_files(dir, settings, zones):
-    """portolan.toml and zones/* in `dir`; gives the path of the former."""
+    """Writes portolan.toml and zones/* into `dir`; returns the path of the former."""
     (dir / "zones").mkdir(parents=True, exist_ok=True)
     for name, text in zones.items():
         (dir / "zones" / name).write_text(text)
@@ -118,13 +158,13 @@ class Node:
     def hup(self):
         self.child.signal(signal.SIGHUP)
 
-    # Questions
+    # Queries
 
     def ask(self, name, rdtype="A", **how):
         return ask(self.udp, name, rdtype, place=self.place, **how)
 
     def addresses(self, name, rdtype="A", **how):
-        """What the answer section says, sorted."""
+        """The contents of the records in the answer section, sorted."""
         return answers(self.ask(name, rdtype, **how))
 
     # The API
@@ -149,9 +189,9 @@ class Node:
     def health(self, endpoint):
         """The health of an endpoint by its name."""
         for zone in self.status()["zones"]:
-            for seen in zone["endpoints"]:
-                if seen["name"] == endpoint:
-                    return seen["health"]
+            for report in zone["endpoints"]:
+                if report["name"] == endpoint:
+                    return report["health"]
         raise AssertionError(f"no endpoint {endpoint} in {self.status()}")
 
     def wait_health(self, endpoint, health, bound=15):
@@ -164,12 +204,12 @@ class Node:
         return parse_metrics(text)
 
     def metric(self, name, /, **labels):
-        """The sum of the samples of `name` that have these labels; None where there is none."""
+        """The sum of the samples of `name` that have these labels; None if there is none."""
         found = [v for (n, have), v in self.metrics().items() if n == name and set(labels.items()) <= have]
         return sum(found) if found else None
 
     def command(self, *argv, **how):
-        """A command about this node."""
+        """Runs a command that uses this node."""
         return command(*argv, "--server", self.url, place=self.place, **how)
 
 
@@ -188,23 +228,23 @@ def parse_metrics(text):
 
 
 def ask(server, name, rdtype="A", tcp=False, subnet=None, edns=True, payload=1232, source=None, place=None, rd=False, timeout=5):
-    """One question to `server`, (host, port); the parsed reply."""
+    """Sends a query to `server`, (host, port); returns the parsed reply."""
     options = [dns.edns.ECSOption.from_text(subnet)] if subnet else []
-    wanted = dns.message.make_query(name, rdtype, use_edns=0 if edns or subnet else False, payload=payload, options=options)
+    query = dns.message.make_query(name, rdtype, use_edns=0 if edns or subnet else False, payload=payload, options=options)
     if not rd:
-        wanted.flags &= ~dns.flags.RD
+        query.flags &= ~dns.flags.RD
     how = dict(where=server[0], port=server[1], timeout=timeout, source=source)
     with place.inside() if place else contextlib.nullcontext():
-        return dns.query.tcp(wanted, **how) if tcp else dns.query.udp(wanted, **how)
+        return dns.query.tcp(query, **how) if tcp else dns.query.udp(query, **how)
 
 
 def answers(reply):
-    """The records' contents in the answer section, sorted."""
+    """The contents of the records in the answer section of a reply, sorted."""
     return sorted(rdata.to_text() for rrset in reply.answer for rdata in rrset)
 
 
 def scope(reply):
-    """The ECS option of a reply as (address, source, scope); None without."""
+    """The ECS option of a reply as (address, source, scope); None if it has none."""
     for option in reply.options:
         if isinstance(option, dns.edns.ECSOption):
             return option.address, option.srclen, option.scopelen

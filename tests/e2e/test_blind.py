@@ -1,62 +1,27 @@
-"""A node whose own link is cut, beside a world that fails: the answers stay in the one case and follow in the other."""
+"""A node whose own link is cut, compared with a world that fails: in the first case the answers stay, in the second they
+follow."""
 import time
 
 import pytest
 
-from portolan import MASTER, SETTINGS, Node
+from portolan import Node
 from processes import wait_until
+from regions import addresses_in, names_in, region_files, region_settings
 from world import World
 
 REGIONS = ("eu", "us")
-
-HEAD = """
-zone = "svc.example."
-
-[defaults]
-ttl = "1s"
-
-[monitor.web]
-type = "http"
-path = "/healthz"
-interval = "300ms"
-timeout = "200ms"
-"""
-
-ENDPOINT = """
-[endpoint.{name}]
-addresses = ["192.0.2.{nth}"]
-region = "{region}"
-probe = "{at}"
-monitor = "web"
-"""
-
-TAIL = """
-[pool.web]
-members = {names}
-steer = "all"
-
-[name.www]
-pool = "web"
-"""
-
-NAMES = [f"{region}{nth}" for region in REGIONS for nth in (1, 2)]
-
-
-def settings(control=None):
-    """Two regions beside the node's own, and perhaps a control target."""
-    told = SETTINGS + "".join(f"\n[regions.{region}]\nlocation = [0, 0]\n" for region in REGIONS)
-    return told + (f'\n[vantage]\ncontrol = ["{control}"]\n' if control else "")
+NAMES = names_in(REGIONS)
+ALL = addresses_in(REGIONS)
+UP = dict.fromkeys(NAMES, "up")
 
 
 def files(world, endpoints):
-    """Two endpoints in each of two regions."""
-    policy = HEAD
+    """Starts the endpoints in their regions; returns the files of the zone."""
+    started = {}
     for at, name in enumerate(NAMES):
-        region = name[:2]
-        endpoint = endpoints(name, host=world[region].host(10 + at), port=8080, place=world[region])
-        policy += ENDPOINT.format(name=name, nth=at + 1, region=region, at=endpoint.at)
-    names = "[" + ", ".join(f'"{name}"' for name in NAMES) + "]"
-    return {"svc.example.policy.toml": policy + TAIL.format(names=names), "svc.example.zone": MASTER}
+        place = world[name[:2]]
+        started[name] = endpoints(name, host=place.host(10 + at), port=8080, place=place).at
+    return region_files(started, interval="300ms", timeout="200ms")
 
 
 def vantage(node):
@@ -73,14 +38,10 @@ def healths(node):
     return {name: node.health(name) for name in NAMES}
 
 
-ALL = [f"192.0.2.{nth + 1}" for nth in range(len(NAMES))]
-UP = dict.fromkeys(NAMES, "up")
-
-
 @pytest.mark.places
 def test_a_vantage_whose_link_is_cut_withdraws_nothing(dir, endpoints):
     with World("node", *REGIONS) as world:
-        with Node(dir, files(world, endpoints), settings(), place=world["node"]) as node:
+        with Node(dir, files(world, endpoints), region_settings(REGIONS), place=world["node"]) as node:
             assert healths(node) == UP and vantage(node)["state"] == "up"
             cut(world)
             wait_until(lambda: vantage(node)["state"] == "blind", 15)
@@ -95,7 +56,7 @@ def test_a_vantage_whose_link_is_cut_withdraws_nothing(dir, endpoints):
                 time.sleep(0.05)
             assert healths(node) == UP
 
-            # While it could not look, one endpoint went for good.
+            # While the node was blind, one endpoint died.
             world.mute(world["eu"].host(10))
             cut(world, on=False)
             wait_until(lambda: vantage(node)["state"] == "up", 15)
@@ -104,24 +65,24 @@ def test_a_vantage_whose_link_is_cut_withdraws_nothing(dir, endpoints):
             for name in NAMES[1:]:
                 assert node.metric("portolan_transitions_total", endpoint=name, to="down") == 0, name
             assert node.metric("portolan_vantage_up", vantage="ns1") == 1
-            assert "blind" in node.child.err() and "sees again" in node.child.err(), "it is in the log"
+            assert "blind" in node.child.err() and "sees again" in node.child.err(), "both are in the log"
 
 
 @pytest.mark.places
 def test_one_region_that_is_cut_off_is_down(dir, endpoints):
     with World("node", *REGIONS) as world:
-        with Node(dir, files(world, endpoints), settings(), place=world["node"]) as node:
+        with Node(dir, files(world, endpoints), region_settings(REGIONS), place=world["node"]) as node:
             world.cut("node", "us")
             wait_until(lambda: node.addresses("www.svc.example.") == ALL[:2], 15)
             assert vantage(node)["state"] == "up"
 
 
 @pytest.mark.places
-def test_a_control_target_tells_the_world_from_the_link(dir, endpoints):
-    """The same silence: with a control target that answers it is the world's, and with one that fails it is ours."""
+def test_a_control_target_shows_whether_the_world_or_the_link_fails(dir, endpoints):
+    """With a control target that answers, the regions have failed. With one that is silent too, the link has failed."""
     with World("node", *REGIONS, "control") as world:
         control = endpoints("control", host=world["control"].host(1), port=8080, place=world["control"])
-        with Node(dir, files(world, endpoints), settings(control.at), place=world["node"]) as node:
+        with Node(dir, files(world, endpoints), region_settings(REGIONS, control.at), place=world["node"]) as node:
             cut(world)
             wait_until(lambda: set(healths(node).values()) == {"down"}, 15)
             assert vantage(node)["state"] == "up"
@@ -132,7 +93,7 @@ def test_a_control_target_tells_the_world_from_the_link(dir, endpoints):
             wait_until(lambda: vantage(node)["state"] == "blind", 15)
             assert "1 of 1 control targets" in vantage(node)["why"]
             assert node.addresses("www.svc.example.") == ALL
-            # The link is back, and the world is not.
+            # The link works again, but the regions do not answer.
             world.heal("node", "control")
             wait_until(lambda: set(healths(node).values()) == {"down"}, 15)
             assert vantage(node)["state"] == "up"

@@ -1,12 +1,13 @@
-"""Processes that hang with a short accept queue: when that is full their kernels grant nothing more. All of them are down."""
+"""Processes that hang with a short accept queue: when it is full, their kernels accept no more connections. All are down."""
 import signal
 import sys
 
 import pytest
 
-from portolan import MASTER, Node
+from portolan import Node
 from processes import Child, wait_until
-from test_blind_answers import ENDPOINT, HEAD, NAMES, SORRY, TAIL, settings
+from regions import region_files, region_settings
+from test_blind_answers import NAMES, REGIONS, SORRY
 
 SERVER = """
 import socket, sys
@@ -28,17 +29,14 @@ while True:
 
 @pytest.mark.parametrize("backlog", [0, 1, 3])
 def test_processes_with_a_full_accept_queue_are_down(dir, backlog):
-    policy, servers = HEAD, []
+    probes, servers = {}, []
     try:
         for nth, name in enumerate(NAMES):
             host = f"127.0.{nth + 40}.1"
             servers.append(Child([sys.executable, "-c", SERVER, host, backlog], dir, name))
             port = servers[-1].wait_line(r"^ready (\d+)$", 20)[1]
-            text = ENDPOINT.format(name=name, nth=nth + 1, region=name[:2], port=port)
-            policy += text.replace(f"127.0.{nth + 1}.1", host)
-        names = "[" + ", ".join(f'"{name}"' for name in NAMES) + "]"
-        zones = {"svc.example.policy.toml": policy + TAIL.format(names=names), "svc.example.zone": MASTER}
-        with Node(dir, zones, settings()) as node:
+            probes[name] = f"{host}:{port}"
+        with Node(dir, region_files(probes, sorry=SORRY), region_settings(REGIONS)) as node:
             assert len(node.addresses("www.svc.example.")) == len(NAMES)
             for server in servers:
                 server.signal(signal.SIGSTOP)

@@ -1,30 +1,30 @@
-"""A node that is cut off from two of three regions: these stay in the answers, and the third is judged as ever."""
+"""A node that is cut off from two of three regions: their endpoints stay in the answers, and the third region is treated as
+usual."""
 import time
 
 import pytest
 
-from portolan import MASTER, SETTINGS, Node
+from portolan import Node
 from processes import wait_until
-from test_blind import ENDPOINT, HEAD, TAIL, vantage
+from regions import addresses_in, names_in, region_files, region_settings
+from test_blind import vantage
 from world import World
 
 REGIONS = ("eu", "us", "ap")
-NAMES = [f"{region}{nth}" for region in REGIONS for nth in (1, 2)]
-ALL = [f"192.0.2.{nth + 1}" for nth in range(len(NAMES))]
+NAMES = names_in(REGIONS)
+ALL = addresses_in(REGIONS)
 
 
 @pytest.mark.places
-def test_what_fails_in_a_region_that_answers_leaves_though_others_are_silent(dir, endpoints):
+def test_an_endpoint_in_a_region_that_answers_goes_down_while_others_are_silent(dir, endpoints):
     with World("node", *REGIONS) as world:
-        policy, started = HEAD, {}
+        started = {}
         for at, name in enumerate(NAMES):
             place = world[name[:2]]
             started[name] = endpoints(name, host=place.host(10 + at), port=8080, place=place)
-            policy += ENDPOINT.format(name=name, nth=at + 1, region=name[:2], at=started[name].at)
-        names = "[" + ", ".join(f'"{name}"' for name in NAMES) + "]"
-        zones = {"svc.example.policy.toml": policy + TAIL.format(names=names), "svc.example.zone": MASTER}
-        settings = SETTINGS + "".join(f"\n[regions.{region}]\nlocation = [0, 0]\n" for region in REGIONS)
-        with Node(dir, zones, settings, place=world["node"]) as node:
+        probes = {name: endpoint.at for name, endpoint in started.items()}
+        zones = region_files(probes, interval="300ms", timeout="200ms")
+        with Node(dir, zones, region_settings(REGIONS), place=world["node"]) as node:
             assert node.addresses("www.svc.example.") == ALL
             for region in REGIONS[1:]:
                 world.cut("node", region)
@@ -40,5 +40,5 @@ def test_what_fails_in_a_region_that_answers_leaves_though_others_are_silent(dir
             started["us1"].kill()
             world.cut("node", "us", on=False)
             wait_until(lambda: vantage(node)["state"] == "up", 15)
-            # One region of three is silent now, so that it is down.
+            # Only one of three regions is silent now, so it is down.
             wait_until(lambda: node.addresses("www.svc.example.") == [ALL[1], ALL[3]], 15)

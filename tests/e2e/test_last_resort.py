@@ -1,58 +1,46 @@
-"""Alias or addresses for every type alike, what is drained but up, and TTLs that know the end of an override."""
+"""A CNAME or addresses for all types alike, endpoints that are up but drained, and TTLs that end with an override."""
 import re
 
 import dns.rdatatype
 
-from portolan import MASTER, Node, answers
+from portolan import Node, answers, files, policy
 from processes import wait_until
 from test_operator import operate, write_tokens
 
-POLICY = """
-zone = "svc.example."
-
-[defaults]
-ttl = { max = "42s", min = "5s" }
-
-[endpoint.four]
-addresses = ["192.0.2.1"]
-[endpoint.other]
-addresses = ["192.0.2.2"]
-[endpoint.cdn]
-cname = "edge.cdn.example."
-[endpoint.sorry]
-addresses = ["192.0.2.50"]
-
-[pool.either]
-steer = "failover"
-members = ["four", "cdn"]
-[pool.pair]
-steer = "failover"
-members = ["four", "other"]
-
-[name.either]
-pool = "either"
-[name.pair]
-pool = "pair"
-[name.list]
-pool = "pair"
-on_empty = ["sorry", "nodata"]
-"""
+POLICY = policy(
+    defaults={"ttl": {"max": "42s", "min": "5s"}},
+    endpoint={
+        "four": {"addresses": ["192.0.2.1"]},
+        "other": {"addresses": ["192.0.2.2"]},
+        "cdn": {"cname": "edge.cdn.example."},
+        "sorry": {"addresses": ["192.0.2.50"]},
+    },
+    pool={
+        "either": {"steer": "failover", "members": ["four", "cdn"]},
+        "pair": {"steer": "failover", "members": ["four", "other"]},
+    },
+    name={
+        "either": {"pool": "either"},
+        "pair": {"pool": "pair"},
+        "list": {"pool": "pair", "on_empty": ["sorry", "nodata"]},
+    },
+)
 
 TYPES = ("A", "AAAA", "CNAME", "TXT", "HTTPS", "ANY")
 
 
 def start(dir):
     write_tokens(dir)
-    return Node(dir, {"svc.example.policy.toml": POLICY, "svc.example.zone": MASTER})
+    return Node(dir, files(POLICY))
 
 
 def kinds(node, name):
     """For each type, the types of the records that it is answered with."""
-    given = {}
+    kinds = {}
     for rtype in TYPES:
         reply = node.ask(f"{name}.svc.example.", rtype)
-        given[rtype] = [dns.rdatatype.to_text(rrset.rdtype) for rrset in reply.answer]
-    return given
+        kinds[rtype] = [dns.rdatatype.to_text(rrset.rdtype) for rrset in reply.answer]
+    return kinds
 
 
 def test_a_name_is_an_alias_for_every_type_or_for_none(dir):
@@ -65,7 +53,7 @@ def test_a_name_is_an_alias_for_every_type_or_for_none(dir):
         wait_until(lambda: kinds(node, "either") == {rtype: addresses.get(rtype, []) for rtype in TYPES}, 5)
 
 
-def test_what_is_drained_is_given_before_nothing_and_what_is_forced_down_never(dir):
+def test_drained_endpoints_are_answered_before_nothing_and_forced_down_ones_never(dir):
     with start(dir) as node:
         ask = lambda name: answers(node.ask(f"{name}.svc.example."))
         for target in ("four", "other"):

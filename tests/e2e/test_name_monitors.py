@@ -1,48 +1,23 @@
-"""Two names on the same hosts, each judged by a monitor of its own."""
+"""Two names on the same hosts, each with its own monitor."""
 import socket
 
 import pytest
-from portolan import MASTER, Node
+from portolan import Node, files, policy, tcp_monitor
 from processes import wait_until
 
-POLICY = """
-zone = "svc.example."
 
-[defaults]
-ttl = "5s"
-on_empty = "nodata"
-
-[monitor.web]
-type = "tcp"
-port = {web}
-interval = "100ms"
-timeout = "100ms"
-
-[monitor.api]
-type = "tcp"
-port = {api}
-interval = "100ms"
-timeout = "100ms"
-
-[endpoint.one]
-addresses = ["127.0.0.1"]
-monitor = "web"
-
-[endpoint.two]
-addresses = ["127.0.0.2"]
-monitor = "web"
-
-[pool.both]
-members = ["one", "two"]
-steer = "failover"
-
-[name.www]
-pool = "both"
-
-[name.api]
-pool = "both"
-monitor = "api"
-"""
+def zone(web, api, **of_api):
+    """The names www and api on both hosts. `of_api` has the keys of api in addition to its pool."""
+    return files(policy(
+        defaults={"ttl": "5s", "on_empty": "nodata"},
+        monitor={"web": tcp_monitor(web), "api": tcp_monitor(api)},
+        endpoint={
+            "one": {"addresses": ["127.0.0.1"], "monitor": "web"},
+            "two": {"addresses": ["127.0.0.2"], "monitor": "web"},
+        },
+        pool={"both": {"members": ["one", "two"], "steer": "failover"}},
+        name={"www": {"pool": "both"}, "api": {"pool": "both", **of_api}},
+    ))
 
 
 @pytest.fixture
@@ -61,18 +36,17 @@ def listeners():
 
 def test_one_service_dies_and_only_its_name_moves(dir, listeners):
     ports, servers = listeners
-    with Node(dir, {"svc.example.policy.toml": POLICY.format(**ports), "svc.example.zone": MASTER}) as node:
+    with Node(dir, zone(**ports, monitor="api")) as node:
         answers = lambda: [node.addresses(f"{name}.svc.example.") for name in ["www", "api"]]
         assert answers() == [["127.0.0.1"], ["127.0.0.1"]]
         next(server for service, server in servers if service == "api").close()
         wait_until(lambda: answers() == [["127.0.0.1"], ["127.0.0.2"]], 10)
-        # The other way round: what is up again comes first again, and the other service is another name's.
+        # The endpoint that is up again comes first again. The other service has no effect on this name.
         servers.append(("api", socket.create_server(("127.0.0.1", ports["api"]), backlog=4096)))
         next(server for service, server in servers if service == "web").close()
         wait_until(lambda: answers() == [["127.0.0.2"], ["127.0.0.1"]], 10)
-        # Without its own monitor `api` goes with the endpoints: the reload is taken while both are asked.
-        policy = POLICY.format(**ports).replace('monitor = "api"\n', "")
-        node.write("svc.example.policy.toml", policy)
+        # Without its own monitor `api` follows the endpoints.
+        node.write("svc.example.policy.toml", zone(**ports)["svc.example.policy.toml"])
         wait_until(lambda: answers() == [["127.0.0.2"], ["127.0.0.2"]], 10)
-        node.write("svc.example.policy.toml", POLICY.format(**ports))
+        node.write("svc.example.policy.toml", zone(**ports, monitor="api")["svc.example.policy.toml"])
         wait_until(lambda: answers() == [["127.0.0.2"], ["127.0.0.1"]], 10)

@@ -128,6 +128,6 @@ def test_a_server_that_redirects_is_not_followed_with_a_token(dir):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         done = portolan.command("overrides", "--server", url, env={"PORTOLAN_TOKEN": ALICE})
-        assert done.returncode == 1 and "leads to https://dns.example/v1/status" in done.stderr, done
+        assert done.returncode == 1 and "a redirect to https://dns.example/v1/status" in done.stderr, done
         assert "--server" in done.stderr
         server.shutdown()

@@ -10,66 +10,41 @@ import urllib.parse
 import trustme
 
 import portolan
-from portolan import MASTER, SETTINGS, Node
+from portolan import MASTER, SETTINGS, Node, files, policy
 from test_operator import ALICE, operate, write_tokens
 
 REGIONS = SETTINGS + 'nets = ["127.2.0.0/16"]\n[regions.us-east]\nlocation = [38.9, -77.0]\nnets = ["127.3.0.0/16"]\n'
 
-POLICY = """
-zone = "svc.example."
+POLICY = policy(
+    defaults={"ttl": "5s", "on_empty": "nodata"},
+    endpoint={
+        "fra1": {"addresses": ["192.0.2.1"], "region": "eu-west"},
+        "fra2": {"addresses": ["192.0.2.2"], "region": "eu-west"},
+        "nyc": {"addresses": ["192.0.2.3"], "region": "us-east"},
+        "bos": {"addresses": ["192.0.2.5"], "region": "us-east"},
+        "sip": {"addresses": ["192.0.2.4"]},
+    },
+    pool={
+        "eu": {"members": ["fra1", "fra2"]},
+        "us": {"members": ["nyc", "bos"]},
+        "world": {"steer": "geo", "members": [{"to": "eu", "when": {"nets": ["127.2.0.0/16"]}}, {"to": "us"}]},
+    },
+    name={
+        "www": {"pool": "world"},
+        "eu": {"pool": "eu"},
+        "api": {"pool": "eu"},
+        "_sip._udp": {"pool": "sip", "types": ["SRV"], "port": 5060},
+    },
+)
 
-[defaults]
-ttl = "5s"
-on_empty = "nodata"
-
-[endpoint.fra1]
-addresses = ["192.0.2.1"]
-region = "eu-west"
-[endpoint.fra2]
-addresses = ["192.0.2.2"]
-region = "eu-west"
-[endpoint.nyc]
-addresses = ["192.0.2.3"]
-region = "us-east"
-[endpoint.bos]
-addresses = ["192.0.2.5"]
-region = "us-east"
-[endpoint.sip]
-addresses = ["192.0.2.4"]
-
-[pool.eu]
-members = ["fra1", "fra2"]
-[pool.us]
-members = ["nyc", "bos"]
-[pool.world]
-steer = "geo"
-members = [{ to = "eu", when = { nets = ["127.2.0.0/16"] } }, { to = "us" }]
-
-[name.www]
-pool = "world"
-[name.eu]
-pool = "eu"
-[name.api]
-pool = "eu"
-[name."_sip._udp"]
-pool = "sip"
-types = ["SRV"]
-port = 5060
-"""
-
-OTHER = """
-zone = "other.example."
-[endpoint.fra1]
-addresses = ["192.0.2.11"]
-[name.www]
-pool = "fra1"
-"""
+OTHER = policy(
+    zone="other.example.", endpoint={"fra1": {"addresses": ["192.0.2.11"]}}, name={"www": {"pool": "fra1"}}
+)
 
 
 def start(dir, policy=POLICY, **more):
     write_tokens(dir)
-    files = {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}
-    return Node(dir, {**files, **more.pop("files", {})}, settings=REGIONS, **more)
+    return Node(dir, {**files(policy), **more.pop("files", {})}, settings=REGIONS, **more)
 
 
 def overrides(node):

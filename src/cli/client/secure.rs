@@ -1,4 +1,4 @@
-//! TLS under the client of the commands: whom it trusts, and what went wrong in words.
+//! TLS for the HTTP client of the commands: which authorities it trusts, and messages for TLS errors.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,20 +11,21 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// What names the file of certificates in the environment.
+/// The environment variable that names a file of certificates.
 pub(in crate::cli) const CA: &str = "PORTOLAN_CA";
 
-/// Shakes hands over `stream` as a client of `host`, a name or an IP address, that trusts the certificates in `ca`, or
-/// the system's where there is none.
+/// Does a TLS handshake over `stream` with `host`, a name or an IP address. Trusts the certificates in `ca`, or those
+/// of the system if there is no such file.
 pub(super) async fn handshake(
     stream: TcpStream,
     host: &str,
     ca: Option<&Path>,
 ) -> Result<TlsStream<TcpStream>, String> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is no name of a TLS server"))?;
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is not a valid name of a TLS server"))?;
     let roots = match ca {
-        Some(file) => of_file(file)?,
-        None => of_system()?,
+        Some(file) => roots_of_file(file)?,
+        None => roots_of_system()?,
     };
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -32,10 +33,10 @@ pub(super) async fn handshake(
         .with_root_certificates(roots)
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(config));
-    connector.connect(name, stream).await.map_err(|error| why(&error, host, ca.is_some()))
+    connector.connect(name, stream).await.map_err(|error| explain(&error, host, ca.is_some()))
 }
 
-fn of_file(file: &Path) -> Result<RootCertStore, String> {
+fn roots_of_file(file: &Path) -> Result<RootCertStore, String> {
     let shown = file.display();
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certificates = read.map_err(|error| format!("can't read the certificates in {shown}: {error}"))?;
@@ -49,9 +50,9 @@ fn of_file(file: &Path) -> Result<RootCertStore, String> {
     }
 }
 
-fn of_system() -> Result<RootCertStore, String> {
+fn roots_of_system() -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    // Stores of real systems hold certificates that can't be parsed; they only fail those who rely on them.
+    // The stores of real systems have some certificates that can't be parsed. They must not make the others unusable.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     match roots.is_empty() {
         true => Err(format!("this system trusts no certificate authority; name a file with --ca or in {CA}")),
@@ -59,20 +60,24 @@ fn of_system() -> Result<RootCertStore, String> {
     }
 }
 
-fn why(error: &std::io::Error, host: &str, has_file: bool) -> String {
+fn explain(error: &std::io::Error, host: &str, has_file: bool) -> String {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let Some(rustls::Error::InvalidCertificate(wrong)) = tls else {
         return match tls {
-            Some(rustls::Error::InvalidMessage(_)) => "the server does not speak TLS; write http:// for it".to_owned(),
+            Some(rustls::Error::InvalidMessage(_)) => {
+                "the server does not use TLS; write http:// in the URL".to_owned()
+            }
             Some(_) | None => format!("the TLS handshake failed: {error}"),
         };
     };
     match wrong {
         CertificateError::UnknownIssuer if has_file => {
-            "the file of --ca has no certificate authority that vouches for the server's certificate".to_owned()
+            "no certificate authority in the file of --ca signed the server's certificate".to_owned()
         }
         CertificateError::UnknownIssuer => {
-            format!("an unknown authority vouches for the server's certificate; name its file with --ca or in {CA}")
+            format!(
+                "an unknown authority signed the server's certificate; name the authority's file with --ca or in {CA}"
+            )
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "the server's certificate has expired".to_owned()
@@ -84,7 +89,7 @@ fn why(error: &std::io::Error, host: &str, has_file: bool) -> String {
     }
 }
 
-/// The file of certificates: of the flag, else of the environment; an empty text is none.
+/// The file of certificates of the flag, else of the environment. An empty value counts as none.
 pub(in crate::cli) fn ca_file(flag: Option<&PathBuf>) -> Option<PathBuf> {
     flag.cloned().or_else(|| std::env::var_os(CA).map(PathBuf::from)).filter(|file| !file.as_os_str().is_empty())
 }

@@ -1,18 +1,18 @@
-//! A simulation on one screen, for a person at night: what was lost, who gets how much of the answers before and after,
-//! then what is too much for somebody, and who gets nothing good.
+//! A simulation as text on one screen: what was lost, each endpoint's share of the answers before and after, which
+//! capacities are exceeded, and which clients have no eligible endpoint.
 
 use std::fmt::Write;
 
 use crate::cli::text;
 use crate::control::simulate::{EmptyAnswer, EmptyClass, EndpointReport, SimulationReport, SimulationResult};
 
-/// Most rows of a table: with the rest it fits a screen; the JSON has all.
+/// The most rows of a table, so that the whole fits a screen. The JSON has all.
 const SHOWN: usize = 20;
 
-/// Shares that differ by less than this look the same in a table.
+/// Shares that differ by less than this are shown as equal.
 const SAME: f64 = 0.0005;
 
-/// The outcome as text, every line ended.
+/// The result as text. Every line ends with a line feed.
 pub(super) fn human(outcome: &SimulationResult) -> String {
     match outcome {
         SimulationResult::One(report) => one(report),
@@ -21,29 +21,29 @@ pub(super) fn human(outcome: &SimulationResult) -> String {
 }
 
 fn one(report: &SimulationReport) -> String {
-    let mut told = String::new();
+    let mut shown = String::new();
     // Writing to a String does not fail.
-    let listed = |words: &[String]| if words.is_empty() { "nothing".to_owned() } else { words.join(", ") };
-    let _ = writeln!(told, "lost      {}", listed(&report.lost));
+    let listed = |lost: &[String]| if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") };
+    let _ = writeln!(shown, "lost      {}", listed(&report.lost));
     if !report.said.is_empty() {
-        let _ = writeln!(told, "override  {}", report.said.join(", "));
+        let _ = writeln!(shown, "override  {}", report.said.join(", "));
     }
-    let _ = writeln!(told, "demand    {}", report.demand);
-    told.push('\n');
-    told.push_str(&endpoints(report));
-    told.push_str(&others(report));
-    told.push_str(&exceeded(report));
-    told.push_str(&empty(&report.empty, report.empty_left_out));
+    let _ = writeln!(shown, "demand    {}", report.demand);
+    shown.push('\n');
+    shown.push_str(&endpoints(report));
+    shown.push_str(&others(report));
+    shown.push_str(&exceeded(report));
+    shown.push_str(&empty(&report.empty, report.empty_left_out));
     if !report.unanswered.is_nobody() {
-        let _ = writeln!(told, "\n{}", report.unanswered.sentence("would get"));
+        let _ = writeln!(shown, "\n{}", report.unanswered.sentence("would get"));
     }
     for note in &report.notes {
-        let _ = writeln!(told, "\nnote: {note}");
+        let _ = writeln!(shown, "\nnote: {note}");
     }
-    told
+    shown
 }
 
-/// Who gets how much, those that change most first.
+/// The shares of the endpoints, those that change most first.
 fn endpoints(report: &SimulationReport) -> String {
     let mut rows: Vec<&EndpointReport> = report.endpoints.iter().collect();
     let change = |row: &EndpointReport| row.after - row.before;
@@ -80,28 +80,28 @@ fn endpoints(report: &SimulationReport) -> String {
         cells
     };
     let table: Vec<Vec<String>> = rows.iter().take(SHOWN).map(cells).collect();
-    let mut told = text::table(&headings, &table);
+    let mut shown = text::table(&headings, &table);
     if let Some(left) = rows.get(SHOWN..).filter(|left| !left.is_empty()) {
         let most = left.iter().map(|row| change(row).abs()).fold(0.0, f64::max);
         let _ =
-            writeln!(told, "and {} more that change by {} at most; --format json has all", left.len(), percent(most));
+            writeln!(shown, "and {} more that change by {} at most; --format json has all", left.len(), percent(most));
     }
-    told
+    shown
 }
 
-/// What isn't an endpoint's, where there is any.
+/// The shares of answers without an endpoint, if there are any.
 fn others(report: &SimulationReport) -> String {
-    let mut told = String::new();
+    let mut shown = String::new();
     for (what, share) in [
         ("answered with the zone file's records", report.fixed),
         ("not answered (NODATA)", report.nodata),
         ("answered with what was last good", report.stale),
     ] {
         if share.before > 0.0 || share.after > 0.0 {
-            let _ = writeln!(told, "{what}: {} before, {} after", percent(share.before), percent(share.after));
+            let _ = writeln!(shown, "{what}: {} before, {} after", percent(share.before), percent(share.after));
         }
     }
-    told
+    shown
 }
 
 fn exceeded(report: &SimulationReport) -> String {
@@ -118,9 +118,9 @@ fn exceeded(report: &SimulationReport) -> String {
         .take(SHOWN)
         .map(|row| vec![row.endpoint.clone(), number(row.qps), row.capacity.to_string(), used(row.qps, row.capacity)])
         .collect();
-    let mut told = format!("\nOVER CAPACITY\n{}", text::table(&["ENDPOINT", "QUERIES/S", "CAPACITY", "USED"], &rows));
-    more(&mut told, report.exceeded.len().saturating_sub(SHOWN));
-    told
+    let mut shown = format!("\nOVER CAPACITY\n{}", text::table(&["ENDPOINT", "QUERIES/S", "CAPACITY", "USED"], &rows));
+    count_rest(&mut shown, report.exceeded.len().saturating_sub(SHOWN));
+    shown
 }
 
 fn empty(entries: &[EmptyClass], left_out: usize) -> String {
@@ -128,7 +128,7 @@ fn empty(entries: &[EmptyClass], left_out: usize) -> String {
         return String::new();
     }
     let row = |entry: &EmptyClass| {
-        let given = match entry.given {
+        let answer = match entry.given {
             EmptyAnswer::Nothing => "nothing (NODATA)",
             EmptyAnswer::Stale => "what was last good",
             EmptyAnswer::Static => "the zone file's records",
@@ -139,10 +139,10 @@ fn empty(entries: &[EmptyClass], left_out: usize) -> String {
             note.push("some of them".to_owned());
         }
         if let Some(fence) = &entry.fence {
-            note.push(format!("held by fence {fence}"));
+            note.push(format!("limited by fence {fence}"));
         }
         if entry.already {
-            note.push("so already".to_owned());
+            note.push("already so now".to_owned());
         }
         let clients = entry.class.clone();
         vec![
@@ -150,22 +150,22 @@ fn empty(entries: &[EmptyClass], left_out: usize) -> String {
             clients,
             entry.types.join(" "),
             entry.on_empty.clone(),
-            given.to_owned(),
+            answer.to_owned(),
             note.join(", "),
         ]
     };
     let rows: Vec<Vec<String>> = entries.iter().take(SHOWN).map(row).collect();
     let headings = ["NAME", "CLIENTS", "TYPES", "ON_EMPTY", "THEY GET", ""];
-    let mut told = format!("\nNOTHING ELIGIBLE\n{}", text::table(&headings, &rows));
-    more(&mut told, entries.len().saturating_sub(SHOWN) + left_out);
-    told
+    let mut shown = format!("\nNOTHING ELIGIBLE\n{}", text::table(&headings, &rows));
+    count_rest(&mut shown, entries.len().saturating_sub(SHOWN) + left_out);
+    shown
 }
 
-/// A line a pair, the worst first.
+/// A line for each pair, the worst first.
 fn pairs(reports: &[SimulationReport]) -> String {
-    let mut told = String::new();
+    let mut shown = String::new();
     if let Some(first) = reports.first() {
-        let _ = writeln!(told, "demand  {}\n", first.demand);
+        let _ = writeln!(shown, "demand  {}\n", first.demand);
     }
     let mut rows: Vec<(&SimulationReport, Option<&EndpointReport>)> =
         reports.iter().map(|report| (report, worst(report))).collect();
@@ -192,21 +192,22 @@ fn pairs(reports: &[SimulationReport]) -> String {
             dash(if report.unanswered.is_nobody() { String::new() } else { percent(report.unanswered.share) }),
         ]
     };
-    let shown: Vec<Vec<String>> = rows.iter().take(SHOWN).map(cells).collect();
+    let table: Vec<Vec<String>> = rows.iter().take(SHOWN).map(cells).collect();
     let headings = ["LOST TOGETHER", "MOST LOADED", "OVER CAPACITY", "NOTHING ELIGIBLE", "NO ANSWER"];
-    told.push_str(&text::table(&headings, &shown));
-    more(&mut told, rows.len().saturating_sub(SHOWN));
-    told
+    shown.push_str(&text::table(&headings, &table));
+    count_rest(&mut shown, rows.len().saturating_sub(SHOWN));
+    shown
 }
 
-/// The endpoint that is nearest to its capacity, or over it; where none has one, the one that gets most.
+/// The endpoint with the greatest load relative to its capacity. If none has a capacity, the one with the greatest
+/// share.
 fn worst(report: &SimulationReport) -> Option<&EndpointReport> {
     let has_capacity = |row: &&EndpointReport| row.capacity.is_some() && row.qps_after.is_some();
     let limited = report.endpoints.iter().filter(has_capacity).max_by(|a, b| load(a).total_cmp(&load(b)));
     limited.or_else(|| report.endpoints.iter().max_by(|a, b| a.after.total_cmp(&b.after)))
 }
 
-/// The part of its capacity that is used; its share, where that isn't known.
+/// The used part of the capacity; the share of the answers if the endpoint has no capacity.
 fn load(row: &EndpointReport) -> f64 {
     match (row.capacity, row.qps_after) {
         (Some(capacity), Some(qps)) => qps / (capacity as f64).max(f64::MIN_POSITIVE),
@@ -214,9 +215,9 @@ fn load(row: &EndpointReport) -> f64 {
     }
 }
 
-fn more(told: &mut String, left: usize) {
+fn count_rest(text: &mut String, left: usize) {
     if left > 0 {
-        let _ = writeln!(told, "and {left} more; --format json has all");
+        let _ = writeln!(text, "and {left} more; --format json has all");
     }
 }
 
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn one_screen_tells_what_changes_most_first() {
+    fn the_endpoints_that_change_most_come_first() {
         assert_eq!(
             human(&SimulationResult::One(Box::new(report()))),
             "lost      fra1
@@ -319,7 +320,7 @@ nyc       500        400       125 %
 
 NOTHING ELIGIBLE
 NAME  CLIENTS  TYPES   ON_EMPTY   THEY GET
-db    eu-west  A AAAA  last_good  what was last good  held by fence eu_only
+db    eu-west  A AAAA  last_good  what was last good  limited by fence eu_only
 
 note: fra1 has no monitor
 "

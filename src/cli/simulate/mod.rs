@@ -1,6 +1,7 @@
-//! `portolan simulate`: what would become of the answers if something were lost, said or changed. A running server
-//! simulates on what it serves; with `--config` the files are compiled here, and then nothing is measured unless
-//! `--policy` takes what a server measured.
+//! `portolan simulate`: how the answers would change after a loss, an override or a change of the policy.
+//!
+//! A running server simulates with its own snapshot. With `--config` this process compiles the files. Then no
+//! measurements exist, unless `--server` adds those of a server to `--policy`.
 
 mod human;
 
@@ -13,8 +14,8 @@ use std::time::Duration;
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 
-use crate::cli::ask::ServerArg;
-use crate::cli::client::{Call, Server};
+use crate::cli::args::ServerArg;
+use crate::cli::client::{ApiServer, Call};
 use crate::cli::{CommandLine, Failure, Format, text};
 use crate::config::{self, Flags, Loaded, Problem, text_without_mark};
 use crate::control::simulate::{
@@ -25,14 +26,14 @@ use crate::control::status::Status;
 use crate::model::{CheckView, Model, WorldView};
 use crate::snapshot::{Identity, Snapshot, compile};
 
-/// Longest demand file: what a server takes, with comments.
+/// The longest demand file in octets: as much as a server accepts, with comments.
 const MAX_DEMAND: u64 = 16 << 20;
 
-/// A server may take a few seconds for many pairs of a large site.
+/// The longest wait. A server may need some seconds for many pairs of regions.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Try a loss or a change without making it: each endpoint's share of the answers before and after, whose capacity it
-/// exceeds, and which questions would have no answer
+/// exceeds, and which queries would have no answer
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   portolan simulate --lose region:eu-west --demand peak.txt
@@ -44,21 +45,21 @@ A demand file has lines NET QPS, or NET QPS NAME; # begins a comment:
   192.0.2.0/24  1200
   198.51.100.0/24  300  www
 
-Exit code: 0, or 1 when an endpoint would get more than its capacity, when a question that has an answer
-would have none, or when nothing was simulated.")]
-pub(super) struct Args {
-    /// What to lose: region:NAME (its endpoints and vantages), vantage:NAME, pool:NAME, zone:NAME, an endpoint or a glob
-    /// of endpoints ('fra*'); may be repeated
+Exit code: 0, or 1 when an endpoint would get more than its capacity, when a query that has an
+answer would have none, or when nothing was simulated.")]
+pub(super) struct SimulateArgs {
+    /// What to lose: region:NAME (its endpoints and vantages), vantage:NAME, pool:NAME, zone:NAME, an endpoint or a
+    /// glob of endpoints ('fra*'); may be repeated
     #[arg(long, value_name = "TARGET")]
     lose: Vec<String>,
     /// An override to try: drain, up or down, for any TARGET of `portolan drain`; may be repeated
-    #[arg(long = "override", value_name = "TARGET=STATE", value_parser = word)]
+    #[arg(long = "override", value_name = "TARGET=STATE", value_parser = trial)]
     overrides: Vec<TrialOverride>,
-    /// Compare the zones of this directory with the present ones; needs --config, for the settings. With --server, endpoints
-    /// are up or down as that server sees them
+    /// Compare the zones of this directory with the present ones; needs --config, for the settings. With --server, the
+    /// health of the endpoints is that of this server
     #[arg(long, value_name = "DIR", requires = "config")]
     policy: Option<PathBuf>,
-    /// The queries a second of each client net; without it every class of clients asks the same
+    /// The queries a second of each client net; without it every class of clients sends the same number
     #[arg(long, value_name = "FILE", conflicts_with = "qps")]
     demand: Option<PathBuf>,
     /// The queries a second of all clients together, divided evenly among their classes
@@ -67,7 +68,7 @@ pub(super) struct Args {
     /// Lose every two regions together, one line for each pair
     #[arg(long)]
     pairs: bool,
-    /// Simulate with these files, without a server: then everything is up, and no round-trip time is known
+    /// Simulate with these files, without a server: every endpoint counts as up, and no round-trip time is known
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -77,12 +78,12 @@ pub(super) struct Args {
     format: Format,
 }
 
-fn word(text: &str) -> Result<TrialOverride, String> {
+fn trial(text: &str) -> Result<TrialOverride, String> {
     let (target, state) = text.rsplit_once('=').ok_or("expected TARGET=drain, TARGET=up or TARGET=down")?;
     Ok(TrialOverride { target: target.to_owned(), state: state.to_owned() })
 }
 
-pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &SimulateArgs) -> Result<ExitCode, Failure> {
     let ask = SimulationRequest {
         lose: args.lose.clone(),
         overrides: args.overrides.clone(),
@@ -90,15 +91,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
         qps: args.qps,
         pairs: args.pairs,
     };
-    let outcome = match (&args.config, &args.policy, args.server.is_given()) {
+    let outcome = match (&args.config, &args.policy, args.server.is_set()) {
         (Some(_), None, true) => {
-            let why = "--config and --server exclude each other, unless --policy says what is to be compared";
+            let why = "--config and --server exclude each other, except with --policy";
             CommandLine::command().error(ErrorKind::ArgumentConflict, why).exit()
         }
-        (None, _, _) => asked(&args.server.server(), &ask)?,
-        (Some(file), policy, is_given) => {
-            let server = is_given.then(|| args.server.server());
-            compiled(file, policy.as_deref(), server.as_ref(), &ask)?
+        (None, _, _) => by_server(&args.server.server(), &ask)?,
+        (Some(file), policy, has_server) => {
+            let server = has_server.then(|| args.server.server());
+            by_files(file, policy.as_deref(), server.as_ref(), &ask)?
         }
     };
     match args.format {
@@ -107,25 +108,25 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     if !outcome.reports().iter().any(|report| report.qps.is_some()) {
         text::complain(
-            "note: capacity is not judged, as queries a second are not known: give --demand FILE or --qps TOTAL",
+            "note: capacity is not checked: the queries a second are not known; use --demand FILE or --qps TOTAL",
         );
     }
     let is_bad = |report: &SimulationReport| !report.exceeded.is_empty() || !report.unanswered.is_nobody();
     Ok(if outcome.reports().iter().any(is_bad) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What the running server says.
-fn asked(server: &Server, ask: &SimulationRequest) -> Result<SimulationResult, Failure> {
+/// The result of the running server.
+fn by_server(server: &ApiServer, ask: &SimulationRequest) -> Result<SimulationResult, Failure> {
     Ok(serde_json::from_str(
         &server.call(&Call::post_json("/v1/simulate", serde_json::to_string(ask)?).within(TIMEOUT))?,
     )?)
 }
 
-/// What the files say.
-fn compiled(
+/// The result for the files, without a server or with its measurements only.
+fn by_files(
     file: &Path,
     policy: Option<&Path>,
-    server: Option<&Server>,
+    server: Option<&ApiServer>,
     ask: &SimulationRequest,
 ) -> Result<SimulationResult, Failure> {
     let refused = |problems: Vec<Problem>| {
@@ -157,7 +158,7 @@ fn compiled(
     };
     let outcome = simulate(&before, next.as_ref().unwrap_or(&before), ask, Bounds::NONE)?;
     if status.is_none() {
-        text::complain("note: this is from the files alone: nothing is measured, no endpoint is known to be down");
+        text::complain("note: this is from the files alone: no endpoint was probed, and none is known to be down");
     }
     Ok(outcome)
 }
