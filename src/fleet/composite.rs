@@ -1,11 +1,11 @@
-//! What is agreed on a composite check, from what is agreed on its parts. Pure.
+//! The verdict on a composite check, from the verdicts on its parts. Pure.
 
 use crate::model::composite::{PartKey, Rule};
 use crate::model::{CheckView, Composite, Evidence, Health, Recovery};
 
 /// The view of a composite; `views` are those of its parts, in their order.
 ///
-/// Its distance is that of the first part that was measured. It may change as soon as any of its parts may.
+/// Its round-trip times are those of the first part that has any. It may change as soon as any of its parts may.
 pub(super) fn compose(composite: &Composite, views: &[&CheckView]) -> CheckView {
     let health = verdict(composite.rule, views.iter().map(|view| view.health));
     let waits = views.iter().any(|view| view.health == Health::Unknown && !view.tried);
@@ -19,13 +19,13 @@ pub(super) fn compose(composite: &Composite, views: &[&CheckView]) -> CheckView 
             .parts
             .iter()
             .zip(views)
-            .flat_map(|(part, view)| view.evidence.iter().map(move |said| evidence(composite.rule, part, said)))
+            .flat_map(|(part, view)| view.evidence.iter().map(move |of_part| evidence(composite.rule, part, of_part)))
             .collect(),
     }
 }
 
 fn verdict(rule: Rule, parts: impl Iterator<Item = Health>) -> Health {
-    let parts: Vec<Health> = parts.map(|health| told(rule, health)).collect();
+    let parts: Vec<Health> = parts.map(|health| for_whole(rule, health)).collect();
     let order = match rule {
         Rule::All | Rule::Not => [Health::Down, Health::Unknown],
         Rule::Any => [Health::Up, Health::Unknown],
@@ -37,8 +37,8 @@ fn verdict(rule: Rule, parts: impl Iterator<Item = Health>) -> Health {
     order.into_iter().find(|health| parts.contains(health)).unwrap_or(otherwise)
 }
 
-/// What the verdict on a part says of the whole.
-fn told(rule: Rule, health: Health) -> Health {
+/// What the verdict on a part means for the whole.
+fn for_whole(rule: Rule, health: Health) -> Health {
     match (rule, health) {
         (Rule::Not, Health::Up) => Health::Down,
         (Rule::Not, Health::Down) => Health::Up,
@@ -46,17 +46,17 @@ fn told(rule: Rule, health: Health) -> Health {
     }
 }
 
-/// What a vantage said of a part, with the part's name where it speaks against the whole.
-fn evidence(rule: Rule, part: &PartKey, said: &Evidence) -> Evidence {
+/// The evidence of a vantage on a part, as evidence on the whole: the reason gets the name of the part.
+fn evidence(rule: Rule, part: &PartKey, of_part: &Evidence) -> Evidence {
     let name = &part.name;
-    let why = match (rule, said.health) {
+    let why = match (rule, of_part.health) {
         (Rule::Not, Health::Up) => Some(format!("`{name}` is up").into()),
         (Rule::Not, Health::Down) => None,
         (Rule::All | Rule::Any, Health::Up | Health::Down) | (_, Health::Unknown) => {
-            said.why.as_ref().map(|why| format!("`{name}`: {why}").into())
+            of_part.why.as_ref().map(|why| format!("`{name}`: {why}").into())
         }
     };
-    Evidence { health: told(rule, said.health), why, ..said.clone() }
+    Evidence { health: for_whole(rule, of_part.health), why, ..of_part.clone() }
 }
 
 #[cfg(test)]
@@ -116,8 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn distance_and_time_and_reasons_are_those_of_the_parts() {
-        let said = |health, why: Option<&str>| Evidence {
+    fn round_trip_times_next_change_and_reasons_are_those_of_the_parts() {
+        let of_ns1 = |health, why: Option<&str>| Evidence {
             vantage: "ns1".into(),
             region: RegionId(0),
             health,
@@ -129,13 +129,13 @@ mod tests {
         };
         let soon = CheckView {
             may_change_in: Some(100 * MS),
-            evidence: vec![said(Health::Down, Some("connection refused"))],
+            evidence: vec![of_ns1(Health::Down, Some("connection refused"))],
             ..view(Health::Down, true)
         };
         let late = CheckView {
             may_change_in: Some(900 * MS),
             rtts: vec![(RegionId(0), 7 * MS)],
-            evidence: vec![said(Health::Up, None)],
+            evidence: vec![of_ns1(Health::Up, None)],
             ..view(Health::Up, true)
         };
         let never = view(Health::Up, true);

@@ -1,6 +1,6 @@
-//! How reports come together inside one process: each vantage has a [`Seat`] to publish from, and the [`Exchange`]
-//! gives the latest report of each whenever something came. It keeps the newest alone, so nobody ever waits for a
-//! slow reader. A fleet of several hosts will meet at the same two types.
+//! How the reports of one process come together. Each vantage publishes its reports through a [`Seat`]; the
+//! [`Exchange`] gives the latest report of each vantage whenever one is new. Only the newest report of each is
+//! stored, so that no vantage waits for a slow reader.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use crate::fleet::{Received, Report, Vantage};
 use crate::health::Observation;
 use crate::model::Moment;
 
-/// [`Exchange::next`] returns after this time although nothing came, so that reports are seen to grow stale.
+/// [`Exchange::next`] returns after this time also without a new report, so that stale reports are noticed.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Where the reports of a process's vantages come together.
+/// The latest reports of a process's vantages.
 #[derive(Debug)]
 pub struct Exchange {
     board: watch::Sender<Vec<Received>>,
     reader: watch::Receiver<Vec<Received>>,
 }
 
-/// One vantage's place at an exchange.
+/// Publishes the reports of one vantage at an exchange.
 #[derive(Debug)]
 pub struct Seat {
     vantage: Vantage,
@@ -41,32 +41,32 @@ impl Exchange {
         Exchange { board, reader }
     }
 
-    /// A place for `vantage`. Two places of one vantage would overwrite each other's reports.
+    /// A seat for `vantage`. Two seats of one vantage would overwrite each other's reports.
     pub fn join(&self, vantage: Vantage) -> Seat {
         Seat { vantage, board: self.board.clone() }
     }
 
-    /// The latest reports for another reader, who is told by it of new ones.
+    /// The latest reports for another reader, who can wait for changes.
     pub fn watch(&self) -> watch::Receiver<Vec<Received>> {
         self.board.subscribe()
     }
 
-    /// The latest report of each vantage that ever reported, in the order of their first ones: as soon as one of them
-    /// is new, and once a second in any case.
+    /// The latest report of each vantage that ever reported, in the order of their first reports. Returns as soon as
+    /// one of them is new, and after a second in any case.
     pub async fn next(&mut self) -> Vec<Received> {
-        // The channel can't close: this exchange holds a sender. After a tick the same reports are given, older.
+        // The channel can't close: this exchange has a sender. After a tick the reports are the same, but older.
         let _ = tokio::time::timeout(TICK, self.reader.changed()).await;
         self.latest()
     }
 
-    /// The same without waiting; what it gives counts as seen.
+    /// The same without waiting. These reports are not new any more for [`Exchange::next`].
     pub fn latest(&mut self) -> Vec<Received> {
         self.reader.borrow_and_update().clone()
     }
 }
 
 impl Seat {
-    /// Puts a report in the place of this vantage's last; `blind` tells why it is, if it is. Never waits.
+    /// Replaces this vantage's report; `blind` is why it is blind, if it is. Never waits.
     pub fn publish(&self, at: Moment, observations: Vec<Observation>, blind: Option<Arc<str>>) {
         let report = Arc::new(Report { vantage: self.vantage.clone(), made_at: at, blind, observations });
         let received = Received { report, received_at: at };
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_newest_report_of_each_vantage_is_given_once_something_came() {
+    async fn the_newest_report_of_each_vantage_is_returned_once_one_is_new() {
         let mut exchange = Exchange::new();
         let (one, two) = (exchange.join(vantage("one")), exchange.join(vantage("two")));
         // Nobody reads meanwhile, and nobody waits.
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_exchange_ticks_so_that_staleness_is_seen() {
+    async fn an_exchange_without_reports_ticks_so_that_stale_ones_are_noticed() {
         let mut exchange = Exchange::new();
         exchange.join(vantage("one")).publish(at(1), Vec::new(), None);
         exchange.next().await;

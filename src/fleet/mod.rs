@@ -1,4 +1,4 @@
-//! From what each vantage believes to what all agree on. Reports are whole and periodic; agreement is pure.
+//! From the reports of the vantages to the verdicts that they agree on. Agreement is pure.
 
 mod composite;
 pub mod exchange;

@@ -1,14 +1,14 @@
 //! From the vantages' reports to what is agreed on. Pure.
 //!
-//! Verdicts are counted twice: first the vantages of each region, then the regions, so that a region with many vantages
-//! has one voice, and trouble near one vantage stays its own. How many make Down is the monitor's to say
-//! ([`Quorum`]); unless it does, both times more than half of those that have a verdict: **a tie keeps Up**, because
-//! taking a living endpoint out of the answers is certain harm, and leaving a dead one in is harm only if it is dead.
+//! Verdicts are counted twice: first those of the vantages of each region, then those of the regions. So a region
+//! with many vantages has one vote, and trouble near one vantage has no effect elsewhere. The monitor sets how many
+//! make Down ([`Quorum`]). By default it takes more than half of those that have a verdict, both times. **A tie keeps
+//! Up**: to take a healthy endpoint out of the answers is certain harm, to leave one in is harm only if it is down.
 //!
-//! A stale vantage has no voice as long as anyone fresh has a verdict, and a blind one as long as anyone has who sees.
-//! Where nobody has, the last verdicts stand: a fleet that can't hear its vantages goes on answering as it did.
+//! A stale or blind vantage has no vote as long as another one has a verdict. If none has, the last verdicts of all are
+//! counted: a fleet that receives no reports goes on answering as before.
 
-mod tally;
+mod votes;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 
 use crate::fleet::composite::compose;
-use crate::fleet::quorum::tally::{Tally, entry};
+use crate::fleet::quorum::votes::{VoteCount, entry};
 use crate::fleet::{Received, Vantage};
 use crate::health::Observation;
 use crate::model::quorum::STALE_AFTER;
@@ -26,24 +26,25 @@ use crate::model::{
     WorldView,
 };
 
-/// What the vantages agree on for the checks of `model`. `reports` holds the latest report of each vantage, stale ones
-/// too; overrides are not theirs to know. A vantage whose region the model doesn't know is left out: nothing could be said of where it stands.
+/// What the vantages agree on for the checks of `model`, without overrides. `reports` has the latest report of each
+/// vantage, also when it is stale. A vantage whose region is not in the model is left out.
 pub fn agree(model: &Model, reports: &[Received], now: Moment) -> WorldView {
-    let voices: Vec<Voice<'_>> = reports.iter().filter_map(|received| Voice::of(model, received, now)).collect();
+    let reports: Vec<VantageReport<'_>> =
+        reports.iter().filter_map(|received| VantageReport::of(model, received, now)).collect();
     WorldView {
         at: now,
-        checks: checks(model, &voices),
-        vantages: voices.iter().map(Voice::view).collect(),
+        checks: checks(model, &reports),
+        vantages: reports.iter().map(VantageReport::view).collect(),
         ..WorldView::default()
     }
 }
 
-/// What is agreed on each check; a composite's parts stand before it.
-fn checks(model: &Model, voices: &[Voice<'_>]) -> Vec<CheckView> {
+/// What is agreed on each check. The parts of a composite come before it in the model.
+fn checks(model: &Model, reports: &[VantageReport<'_>]) -> Vec<CheckView> {
     let mut views: Vec<CheckView> = Vec::with_capacity(model.checks.len());
     for check in &model.checks {
         let view = match check.key.monitor.kind.composite() {
-            None => agree_on(model, &check.key, voices),
+            None => agree_on(model, &check.key, reports),
             Some(composite) => {
                 let parts: Vec<&CheckView> = check.parts.iter().filter_map(|id| views.get(id.0 as usize)).collect();
                 compose(composite, &parts)
@@ -54,92 +55,92 @@ fn checks(model: &Model, voices: &[Voice<'_>]) -> Vec<CheckView> {
     views
 }
 
-/// One vantage's report, ready to be asked.
-struct Voice<'a> {
+/// One vantage's report, indexed by check.
+struct VantageReport<'a> {
     vantage: &'a Vantage,
     region: RegionId,
     blind: Option<&'a Arc<str>>,
-    heard_at: Moment,
+    received_at: Moment,
     /// How long ago that was.
     age: Duration,
-    /// What is hashed comes from our own files, so that a quick hash will do.
-    said: HashMap<&'a CheckKey, &'a Observation, FixedState>,
+    /// Keys come from our own files, so a fast hash without a secret is enough.
+    observations: HashMap<&'a CheckKey, &'a Observation, FixedState>,
 }
 
-impl<'a> Voice<'a> {
-    fn of(model: &Model, received: &'a Received, now: Moment) -> Option<Voice<'a>> {
+impl<'a> VantageReport<'a> {
+    fn of(model: &Model, received: &'a Received, now: Moment) -> Option<VantageReport<'a>> {
         let report = &*received.report;
-        Some(Voice {
+        Some(VantageReport {
             vantage: &report.vantage,
             region: model.region_named(&report.vantage.region)?,
             blind: report.blind.as_ref(),
-            heard_at: received.received_at,
+            received_at: received.received_at,
             age: now.since(received.received_at),
-            said: report.observations.iter().map(|observation| (&*observation.key, observation)).collect(),
+            observations: report.observations.iter().map(|observation| (&*observation.key, observation)).collect(),
         })
     }
 
     fn view(&self) -> VantageView {
-        let Voice { vantage, region, blind, heard_at, .. } = self;
+        let VantageReport { vantage, region, blind, received_at, .. } = self;
         let state = match (blind, self.age <= STALE_AFTER) {
             (_, false) => VantageState::Stale,
             (Some(_), true) => VantageState::Blind,
             (None, true) => VantageState::Up,
         };
         let (name, why) = (Arc::clone(&vantage.name), blind.cloned());
-        VantageView { name, region: *region, state, why, heard_at: *heard_at }
+        VantageView { name, region: *region, state, why, heard_at: *received_at }
     }
 
-    /// Whether its verdicts count before those of others.
+    /// Whether its verdicts are counted.
     fn has_vote(&self, quorum: &Quorum) -> bool {
         self.blind.is_none() && self.age <= quorum.stale_after
     }
 }
 
-/// What one vantage says of the check at hand.
-struct Statement<'a> {
-    voice: &'a Voice<'a>,
+/// One vantage's observation of the check in question.
+struct Ballot<'a> {
+    report: &'a VantageReport<'a>,
     observation: &'a Observation,
 }
 
-fn agree_on(model: &Model, key: &CheckKey, voices: &[Voice<'_>]) -> CheckView {
+fn agree_on(model: &Model, key: &CheckKey, reports: &[VantageReport<'_>]) -> CheckView {
     let quorum = &key.monitor.quorum;
-    let statements: Vec<Statement<'_>> = voices
+    let ballots: Vec<Ballot<'_>> = reports
         .iter()
-        .filter_map(|voice| voice.said.get(key).map(|observation| Statement { voice, observation }))
+        .filter_map(|report| report.observations.get(key).map(|observation| Ballot { report, observation }))
         .collect();
-    // Those with a vote if one of them has a verdict; else all, so that the last verdict stands.
-    let has_verdict = statements.iter().any(|s| s.voice.has_vote(quorum) && s.observation.health != Health::Unknown);
-    let counts = |statement: &Statement<'_>| statement.voice.has_vote(quorum) || !has_verdict;
-    let counted: Vec<&Statement<'_>> = statements.iter().filter(|statement| counts(statement)).collect();
-    let said = counted.iter().map(|statement| (statement.voice.region, statement.observation.health));
-    let tally = Tally::of(quorum, said);
+    // Those with a vote if one of them has a verdict; otherwise all, so that the last verdict stays.
+    let has_verdict = ballots.iter().any(|b| b.report.has_vote(quorum) && b.observation.health != Health::Unknown);
+    let counts = |ballot: &Ballot<'_>| ballot.report.has_vote(quorum) || !has_verdict;
+    let counted: Vec<&Ballot<'_>> = ballots.iter().filter(|ballot| counts(ballot)).collect();
+    let verdicts = counted.iter().map(|ballot| (ballot.report.region, ballot.observation.health));
+    let count = VoteCount::of(quorum, verdicts);
     CheckView {
-        health: tally.health(),
-        tried: counted.iter().any(|statement| statement.observation.tried),
+        health: count.health(),
+        tried: counted.iter().any(|ballot| ballot.observation.tried),
         recovery: Recovery::None,
-        // Nothing was heard of it: it may be any moment. With `all` it might be later than the least, but never sooner.
-        may_change_in: Some(counted.iter().map(|s| s.observation.may_change_in).min().unwrap_or_default()),
+        // Without an observation it may change at any moment. With `all` it may be later than the least, never sooner.
+        may_change_in: Some(counted.iter().map(|ballot| ballot.observation.may_change_in).min().unwrap_or_default()),
         rtts: rtts(&counted),
-        evidence: statements
+        evidence: ballots
             .iter()
-            .map(|statement| {
-                let against = match counts(statement) {
-                    true => tally.against(model, statement.voice.region, statement.observation.health),
-                    false => statement.voice.silenced(),
+            .map(|ballot| {
+                let reason = match counts(ballot) {
+                    true => count.outvoted(model, ballot.report.region, ballot.observation.health),
+                    false => Some(ballot.report.not_counted()),
                 };
-                statement.evidence(against)
+                ballot.evidence(reason)
             })
             .collect(),
     }
 }
 
 /// The mean of each region's vantages that measured one.
-fn rtts(counted: &[&Statement<'_>]) -> Vec<(RegionId, Duration)> {
+fn rtts(counted: &[&Ballot<'_>]) -> Vec<(RegionId, Duration)> {
     let mut sums: Vec<(RegionId, (Duration, u32))> = Vec::new();
-    for statement in counted {
-        if let Some(srtt) = statement.observation.srtt {
-            let (sum, count) = entry(&mut sums, statement.voice.region);
+    for ballot in counted {
+        if let Some(srtt) = ballot.observation.srtt {
+            let (sum, count) = entry(&mut sums, ballot.report.region);
             *sum += srtt;
             *count += 1;
         }
@@ -147,28 +148,27 @@ fn rtts(counted: &[&Statement<'_>]) -> Vec<(RegionId, Duration)> {
     sums.into_iter().map(|(region, (sum, count))| (region, sum / count)).collect()
 }
 
-impl Voice<'_> {
-    /// Why its word doesn't count, where it doesn't.
-    fn silenced(&self) -> Option<String> {
-        let age = self.age.as_secs();
-        Some(match self.blind {
+impl VantageReport<'_> {
+    /// Why it isn't counted, for one that isn't.
+    fn not_counted(&self) -> String {
+        match self.blind {
             Some(_) => "not counted: this vantage is blind".to_owned(),
-            None => format!("not counted: said {age} s ago"),
-        })
+            None => format!("not counted: reported {} s ago", self.age.as_secs()),
+        }
     }
 }
 
-impl Statement<'_> {
-    /// `against` tells why others were believed.
-    fn evidence(&self, against: Option<String>) -> Evidence {
-        let why = match (&self.observation.why, against) {
-            (Some(why), Some(against)) => Some(format!("{why} ({against})").into()),
-            (None, Some(against)) => Some(against.into()),
+impl Ballot<'_> {
+    /// `reason` is why the verdict is another one, or isn't counted.
+    fn evidence(&self, reason: Option<String>) -> Evidence {
+        let why = match (&self.observation.why, reason) {
+            (Some(why), Some(reason)) => Some(format!("{why} ({reason})").into()),
+            (None, Some(reason)) => Some(reason.into()),
             (why, None) => why.clone(),
         };
         Evidence {
-            vantage: Arc::clone(&self.voice.vantage.name),
-            region: self.voice.region,
+            vantage: Arc::clone(&self.report.vantage.name),
+            region: self.report.region,
             health: self.observation.health,
             rtt: self.observation.srtt,
             probed_at: self.observation.probed_at,

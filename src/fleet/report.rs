@@ -1,39 +1,39 @@
-//! What one vantage believes of every check it knows: whole, never a difference, so that a lost report is healed by
-//! the next.
+//! What one vantage believes about all its checks. A report is always whole, never a difference, so that the next one
+//! makes up for one that was lost.
 
 use std::sync::Arc;
 
 use crate::health::Observation;
 use crate::model::Moment;
 
-/// Who observes.
+/// An observer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Vantage {
     /// Its name, unique in the fleet: the node's.
     pub name: Arc<str>,
-    /// The name of the region it stands in.
+    /// The name of its region.
     pub region: Arc<str>,
 }
 
-/// Everything that one vantage believes at one moment.
+/// What one vantage believes about all its checks at one moment.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// Whose it is.
+    /// The vantage.
     pub vantage: Vantage,
     /// When it was made.
     pub made_at: Moment,
-    /// Why it is blind, if it is: it has no vote then, and of the regions from which it hears nothing its
-    /// observations are those from before.
+    /// Why it is blind, if it is. Then it has no vote, and its observations of the regions from which it receives
+    /// nothing are older.
     pub blind: Option<Arc<str>>,
-    /// One an (enabled) check.
+    /// One for each enabled check.
     pub observations: Vec<Observation>,
 }
 
-/// A report as it arrived. Clocks of two hosts are never compared: its age is counted from here.
+/// A report with the time of its arrival. Its age counts from then: the clocks of two hosts are never compared.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// What was reported.
+    /// The report.
     pub report: Arc<Report>,
-    /// When it came, on this process's clock.
+    /// When it arrived, on this process's clock.
     pub received_at: Moment,
 }

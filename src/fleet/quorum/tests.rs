@@ -1,4 +1,4 @@
-//! Agreement, told as who says what. A region is its first letter, a vantage `REGION NUMBER`.
+//! Agreement on reports that a text describes. A vantage is called `REGION NUMBER`.
 
 mod needs;
 
@@ -49,10 +49,9 @@ fn report(region: &str, name: &str, age: Duration, observations: Vec<Observation
     }
 }
 
-/// `eu+ eu- us? (ap-)`: a vantage each; in brackets it is stale, in `[]` blind.
-fn said(words: &str) -> Vec<Received> {
-    words
-        .split_whitespace()
+/// The reports of `eu+ eu- us? (ap-)`: a vantage each, which is stale in `()` and blind in `[]`.
+fn reports(text: &str) -> Vec<Received> {
+    text.split_whitespace()
         .enumerate()
         .map(|(nth, word)| {
             let age = if word.starts_with('(') { STALE_AFTER + MS } else { STALE_AFTER };
@@ -63,24 +62,25 @@ fn said(words: &str) -> Vec<Received> {
                 "-" => Health::Down,
                 _ => Health::Unknown,
             };
-            let mut said = report(region, &format!("{region} {nth}"), age, vec![observation(80, health)]);
+            let mut received = report(region, &format!("{region} {nth}"), age, vec![observation(80, health)]);
             if word.contains('[') {
-                said.report = Arc::new(Report { blind: Some("all is dark".into()), ..Report::clone(&said.report) });
+                received.report =
+                    Arc::new(Report { blind: Some("all is dark".into()), ..Report::clone(&received.report) });
             }
-            said
+            received
         })
         .collect()
 }
 
-fn check(what: &str, words: &str, expected: Health) {
-    let view = agree(&model(&[80]), &said(words), NOW);
-    assert_eq!(view.check(CheckId(0)).health, expected, "{what}: {words}");
+fn check(what: &str, text: &str, expected: Health) {
+    let view = agree(&model(&[80]), &reports(text), NOW);
+    assert_eq!(view.check(CheckId(0)).health, expected, "{what}: {text}");
 }
 
 #[test]
 fn verdicts_are_counted_by_region_and_then_over_the_regions() {
     use Health::{Down, Unknown, Up};
-    check("nobody said anything", "", Unknown);
+    check("no reports", "", Unknown);
     check("the only vantage is believed", "eu-", Down);
     check("the only vantage is believed", "eu+", Up);
     check("most vantages of a region", "eu- eu- eu+", Down);
@@ -88,32 +88,32 @@ fn verdicts_are_counted_by_region_and_then_over_the_regions() {
     check("most regions", "eu- us- ap+", Down);
     check("one region of three is not enough", "eu- us+ ap+", Up);
     check("a tie of regions keeps it up", "eu- us+", Up);
-    check("a region has one voice however many vantages it has", "eu- eu- eu- eu- us+ ap+", Up);
+    check("a region has one vote however many vantages it has", "eu- eu- eu- eu- us+ ap+", Up);
     check("who has no verdict is not counted", "eu- us? ap?", Down);
     check("nor is a region without one", "eu- us? ap+", Up);
     check("nobody has a verdict yet", "eu? us?", Unknown);
 }
 
 #[test]
-fn a_stale_vantage_has_no_voice_unless_nobody_else_has_a_verdict() {
+fn a_stale_vantage_has_no_vote_unless_nobody_else_has_a_verdict() {
     use Health::{Down, Unknown, Up};
     check("a stale one is outvoted by a fresh one", "(eu-) (us-) ap+", Up);
     check("and can't hold up what a fresh one sees down", "(eu+) (us+) ap-", Down);
     check("all stale: the last verdicts stand", "(eu-) (us-) (ap+)", Down);
     check("all stale: the last verdicts stand", "(eu+)", Up);
-    check("a fresh one that knows nothing doesn't unsay them", "(eu-) us?", Down);
+    check("a fresh one that knows nothing doesn't revoke them", "(eu-) us?", Down);
     check("nor make them up", "(eu?) us?", Unknown);
 }
 
 #[test]
-fn a_blind_vantage_has_no_voice_beside_one_that_sees() {
+fn a_blind_vantage_has_no_vote_unless_nobody_else_has_a_verdict() {
     use Health::{Down, Up};
     check("it is outvoted", "[eu+] us-", Down);
     check("by a single one", "[eu-] [us-] ap+", Up);
     check("alone, its last verdicts stand", "[eu-]", Down);
     check("alone, its last verdicts stand", "[eu+]", Up);
-    check("who sees and knows nothing doesn't unsay them", "[eu+] us?", Up);
-    let view = agree(&model(&[80]), &said("[eu+] ([us+])"), NOW);
+    check("who sees and knows nothing doesn't revoke them", "[eu+] us?", Up);
+    let view = agree(&model(&[80]), &reports("[eu+] ([us+])"), NOW);
     let listed: Vec<_> = view.vantages.iter().map(|v| (v.state, v.why.as_deref())).collect();
     assert_eq!(listed[0], (VantageState::Blind, Some("all is dark")));
     assert_eq!(listed[1].0, VantageState::Stale, "what is stale may not even be blind any more");
@@ -121,13 +121,13 @@ fn a_blind_vantage_has_no_voice_beside_one_that_sees() {
 
 #[test]
 fn vantages_are_listed_with_their_state_and_their_evidence() {
-    let mut reports = said("eu+ (us-)");
+    let mut reports = reports("eu+ (us-)");
     reports.push(report("atlantis", "lost", Duration::ZERO, vec![observation(80, Health::Down)]));
     let view = agree(&model(&[80]), &reports, NOW);
     let listed: Vec<_> = view.vantages.iter().map(|v| (&*v.name, v.region, v.state)).collect();
     assert_eq!(listed, [("eu 0", RegionId(0), VantageState::Up), ("us 1", RegionId(1), VantageState::Stale)]);
     let evidence: Vec<_> = view.check(CheckId(0)).evidence.iter().map(|e| (&*e.vantage, e.health)).collect();
-    assert_eq!(evidence, [("eu 0", Health::Up), ("us 1", Health::Down)], "stale words are shown, not counted");
+    assert_eq!(evidence, [("eu 0", Health::Up), ("us 1", Health::Down)], "stale ones are shown, not counted");
     assert_eq!(view.check(CheckId(0)).health, Health::Up);
 }
 
@@ -175,20 +175,20 @@ proptest! {
     ) {
         let (sign, health) = if truth { ("+", Health::Up) } else { ("-", Health::Down) };
         let lies: Vec<&str> = liars.iter().map(|is_up| if *is_up { "eu+" } else { "eu-" }).collect();
-        let words = format!("us{sign} ap{sign} {}", lies.join(" "));
-        let view = agree(&model(&[80]), &said(&words), NOW);
-        prop_assert_eq!(view.check(CheckId(0)).health, health, "{}", words);
+        let text = format!("us{sign} ap{sign} {}", lies.join(" "));
+        let view = agree(&model(&[80]), &reports(&text), NOW);
+        prop_assert_eq!(view.check(CheckId(0)).health, health, "{}", text);
     }
 
     #[test]
     fn the_order_of_reports_changes_no_verdict(
-        words in prop::collection::vec((0usize..3, 0usize..3, prop::bool::ANY), 0..10), turn in 0usize..10,
+        vantages in prop::collection::vec((0usize..3, 0usize..3, prop::bool::ANY), 0..10), turn in 0usize..10,
     ) {
-        let word = |(region, sign, is_stale): &(usize, usize, bool)| {
+        let text = |(region, sign, is_stale): &(usize, usize, bool)| {
             let bare = format!("{}{}", REGIONS[*region], ["+", "-", "?"][*sign]);
             if *is_stale { format!("({bare})") } else { bare }
         };
-        let mut reports = said(&words.iter().map(word).collect::<Vec<_>>().join(" "));
+        let mut reports = reports(&vantages.iter().map(text).collect::<Vec<_>>().join(" "));
         let before = agree(&model(&[80]), &reports, NOW).checks[0].health;
         if !reports.is_empty() {
             let by = turn % reports.len();

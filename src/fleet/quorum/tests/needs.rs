@@ -1,10 +1,10 @@
-//! What each rule of a monitor's quorum makes of the same words, and what no rule ever does.
+//! The verdict of each quorum rule on the same reports, and what no rule ever does.
 
 use super::*;
 use crate::model::Need::{self, All, Any, AtLeast, Majority};
 use crate::model::quorum::{MAX_STALE_AFTER, MIN_STALE_AFTER};
 
-/// What is agreed on a check whose monitor has this quorum; the reports are those of [`said`].
+/// What is agreed on a check whose monitor has this quorum; the reports are those of [`super::reports`].
 fn agreed(quorum: Quorum, mut reports: Vec<Received>) -> WorldView {
     let monitor = Monitor { quorum, ..key(80).monitor.clone() };
     let key = Arc::new(CheckKey { monitor, ..CheckKey::clone(&key(80)) });
@@ -21,14 +21,14 @@ fn quorum(per_region: Need, regions_down: Need) -> Quorum {
     Quorum { per_region, regions_down, ..Quorum::default() }
 }
 
-fn judge(quorum: Quorum, words: &str) -> Health {
-    agreed(quorum, said(words)).checks[0].health
+fn judge(quorum: Quorum, text: &str) -> Health {
+    agreed(quorum, reports(text)).checks[0].health
 }
 
 #[test]
 fn the_monitor_says_how_many_make_down() {
     use Health::{Down, Unknown, Up};
-    for (what, rule, words, expected) in [
+    for (what, rule, text, expected) in [
         ("one vantage of a region is enough", (Any, Majority), "eu- eu+ eu+", Down),
         ("one vantage anywhere", (Any, Any), "eu+ eu+ us- ap+", Down),
         ("any of a region, most regions", (Any, Majority), "eu- eu+ us- us+ ap+", Down),
@@ -39,18 +39,18 @@ fn the_monitor_says_how_many_make_down() {
         ("all of all but one", (All, All), "eu- eu- us- us+", Up),
         ("who knows nothing isn't waited for", (All, All), "eu- eu? us- ap?", Down),
         ("two of a region", (AtLeast(2), Any), "eu- eu- eu+ eu+ eu+", Down),
-        ("one of a region where two are asked for", (AtLeast(2), Any), "eu- eu+ eu+ us+", Up),
-        ("fewer than are asked for: all of them", (AtLeast(2), Any), "eu- us+ us+", Down),
+        ("one of a region where two are needed", (AtLeast(2), Any), "eu- eu+ eu+ us+", Up),
+        ("fewer than are needed: all of them", (AtLeast(2), Any), "eu- us+ us+", Down),
         ("a lone vantage is believed", (AtLeast(9), AtLeast(9)), "eu-", Down),
         ("two regions", (Majority, AtLeast(2)), "eu- us- ap+", Down),
         ("two regions, also where that is a tie", (Majority, AtLeast(2)), "eu- us+ ap+", Up),
         ("one region", (Majority, AtLeast(1)), "eu- us+ ap+", Down),
-        ("a stale voice is none", (All, All), "eu- (us+)", Down),
+        ("a stale one has no vote", (All, All), "eu- (us+)", Down),
         ("nor is a blind one", (All, All), "eu- [us+]", Down),
         ("nobody has a verdict", (Any, Any), "eu? us?", Unknown),
         ("all are stale: the last verdicts are counted by the same rule", (Any, Any), "(eu+) (us-)", Down),
     ] {
-        assert_eq!(judge(quorum(rule.0, rule.1), words), expected, "{what}: {rule:?} of {words}");
+        assert_eq!(judge(quorum(rule.0, rule.1), text), expected, "{what}: {rule:?} of {text}");
     }
 }
 
@@ -69,17 +69,17 @@ fn a_report_has_a_vote_until_it_is_older_than_the_monitor_says() {
         } else {
             assert_eq!(of_age(Duration::from_secs(900)).checks[0].health, Health::Down, "{stale_after:?}");
         }
-        // What the vantage is said to be doesn't hang on a single monitor.
+        // The state of the vantage doesn't depend on one monitor.
         let state = |age| of_age(age).vantages[1].state;
         assert_eq!((state(STALE_AFTER), state(STALE_AFTER + MS)), (VantageState::Up, VantageState::Stale));
     }
 }
 
 #[test]
-fn who_isnt_believed_is_told_why() {
-    let whys = |quorum, words: &str| -> Vec<String> {
-        let view = agreed(quorum, said(words));
-        view.checks[0].evidence.iter().map(|said| said.why.as_deref().unwrap_or_default().to_owned()).collect()
+fn a_verdict_that_is_outvoted_or_not_counted_has_a_reason() {
+    let whys = |quorum, text: &str| -> Vec<String> {
+        let view = agreed(quorum, reports(text));
+        view.checks[0].evidence.iter().map(|evidence| evidence.why.as_deref().unwrap_or_default().to_owned()).collect()
     };
     let usual = Quorum::default();
     assert_eq!(whys(usual, "eu- eu-"), ["", ""], "of one mind");
@@ -109,10 +109,10 @@ fn who_isnt_believed_is_told_why() {
     );
     assert_eq!(
         whys(usual, "eu+ (us-) [ap-]"),
-        ["", "not counted: said 10 s ago", "not counted: this vantage is blind"]
+        ["", "not counted: reported 10 s ago", "not counted: this vantage is blind"]
     );
     assert_eq!(whys(usual, "(eu-) [us-]"), ["", ""], "for want of others they count");
-    let mut reports = said("eu- eu+ eu+");
+    let mut reports = reports("eu- eu+ eu+");
     let refused = Observation { why: Some("connection refused".into()), ..observation(80, Health::Down) };
     reports[0].report = Arc::new(Report { observations: vec![refused], ..Report::clone(&reports[0].report) });
     let why = agreed(usual, reports).checks[0].evidence[0].why.clone();
@@ -120,18 +120,18 @@ fn who_isnt_believed_is_told_why() {
     assert_eq!(why.as_deref(), Some(expected));
 }
 
-/// A voice: a region, `+`, `-` or `?`, and whether it is stale.
-type Voices = Vec<(usize, usize, bool)>;
+/// Vantages: a region, `+`, `-` or `?`, and whether it is stale.
+type Vantages = Vec<(usize, usize, bool)>;
 
-fn words(voices: &Voices) -> String {
-    let word = |(region, sign, is_stale): &(usize, usize, bool)| {
+fn text_of(vantages: &Vantages) -> String {
+    let text = |(region, sign, is_stale): &(usize, usize, bool)| {
         let bare = format!("{}{}", REGIONS[*region], ["+", "-", "?"][*sign]);
         if *is_stale { format!("({bare})") } else { bare }
     };
-    voices.iter().map(word).collect::<Vec<_>>().join(" ")
+    vantages.iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
-fn any_voices() -> impl Strategy<Value = Voices> {
+fn any_vantages() -> impl Strategy<Value = Vantages> {
     prop::collection::vec((0usize..3, 0usize..3, prop::bool::weighted(0.2)), 0..10)
 }
 
@@ -141,73 +141,77 @@ fn any_quorum() -> impl Strategy<Value = Quorum> {
 }
 
 /// The health of those that count, by region: the fresh ones if one of them has a verdict, else all.
-fn counted(voices: &Voices) -> [Vec<usize>; 3] {
-    let has_verdict = voices.iter().any(|(_, sign, is_stale)| *sign < 2 && !is_stale);
+fn counted(vantages: &Vantages) -> [Vec<usize>; 3] {
+    let has_verdict = vantages.iter().any(|(_, sign, is_stale)| *sign < 2 && !is_stale);
     [0, 1, 2].map(|region| {
         let of_region =
-            voices.iter().filter(|(of, sign, is_stale)| *of == region && *sign < 2 && !(has_verdict && *is_stale));
+            vantages.iter().filter(|(of, sign, is_stale)| *of == region && *sign < 2 && !(has_verdict && *is_stale));
         of_region.map(|(_, sign, _)| *sign).collect()
     })
 }
 
 proptest! {
     #[test]
-    fn down_has_as_many_voices_as_the_rule_wants(quorum in any_quorum(), voices in any_voices()) {
-        let by_region = counted(&voices);
+    fn down_has_as_many_votes_as_the_rule_wants(quorum in any_quorum(), vantages in any_vantages()) {
+        let by_region = counted(&vantages);
         let downs = |signs: &Vec<usize>| signs.iter().filter(|sign| **sign == 1).count();
-        let heard: Vec<&Vec<usize>> = by_region.iter().filter(|signs| !signs.is_empty()).collect();
+        let voting: Vec<&Vec<usize>> = by_region.iter().filter(|signs| !signs.is_empty()).collect();
         let enough = |need, down: usize, of: usize| match need {
             Any => down >= 1,
             Majority => 2 * down > of,
             All => down == of,
             AtLeast(number) => down == of || down >= number as usize,
         };
-        let regions_down = heard.iter().filter(|signs| enough(quorum.per_region, downs(signs), signs.len())).count();
-        let expected = match heard.len() {
+        let regions_down = voting.iter().filter(|signs| enough(quorum.per_region, downs(signs), signs.len())).count();
+        let expected = match voting.len() {
             0 => Health::Unknown,
             of if regions_down > 0 && enough(quorum.regions_down, regions_down, of) => Health::Down,
             _ => Health::Up,
         };
-        prop_assert_eq!(judge(quorum, &words(&voices)), expected, "{:?} of {}", quorum, words(&voices));
+        prop_assert_eq!(judge(quorum, &text_of(&vantages)), expected, "{:?} of {}", quorum, text_of(&vantages));
     }
 
     #[test]
-    fn one_more_that_says_down_never_makes_up(quorum in any_quorum(), voices in any_voices(), which in 0usize..10) {
-        let Some(which) = voices.len().checked_sub(1).map(|last| which.min(last)) else { return Ok(()) };
-        let mut turned = voices.clone();
+    fn one_more_that_says_down_never_makes_up(quorum in any_quorum(), vantages in any_vantages(), which in 0usize..10) {
+        let Some(which) = vantages.len().checked_sub(1).map(|last| which.min(last)) else { return Ok(()) };
+        let mut turned = vantages.clone();
         if turned[which].1 == 0 {
             turned[which].1 = 1;
         }
-        let (before, after) = (judge(quorum, &words(&voices)), judge(quorum, &words(&turned)));
-        prop_assert!(before != Health::Down || after == Health::Down, "{:?}: {} to {}", quorum, words(&voices), words(&turned));
+        let (before, after) = (judge(quorum, &text_of(&vantages)), judge(quorum, &text_of(&turned)));
+        let texts = (text_of(&vantages), text_of(&turned));
+        prop_assert!(before != Health::Down || after == Health::Down, "{:?}: {:?}", quorum, texts);
     }
 
     #[test]
-    fn stale_voices_change_nothing_beside_a_fresh_verdict(quorum in any_quorum(), voices in any_voices()) {
-        let fresh: Voices = voices.iter().filter(|(.., is_stale)| !is_stale).copied().collect();
+    fn stale_reports_change_nothing_where_there_is_a_fresh_verdict(quorum in any_quorum(), vantages in any_vantages()) {
+        let fresh: Vantages = vantages.iter().filter(|(.., is_stale)| !is_stale).copied().collect();
         if fresh.iter().any(|(_, sign, _)| *sign < 2) {
-            prop_assert_eq!(judge(quorum, &words(&voices)), judge(quorum, &words(&fresh)), "{:?} of {}", quorum, words(&voices));
+            let verdicts = [&vantages, &fresh].map(|of| judge(quorum, &text_of(of)));
+            prop_assert_eq!(verdicts[0], verdicts[1], "{:?} of {}", quorum, text_of(&vantages));
         }
     }
 
-    /// The rule before there were others: more than half of each region, and of the regions.
+    /// The default: more than half of each region, and more than half of the regions.
     #[test]
-    fn majority_of_majorities_is_the_rule_that_was(voices in any_voices()) {
+    fn the_default_is_a_majority_of_majorities(vantages in any_vantages()) {
         let majority = |signs: &[usize]| {
             let down = signs.iter().filter(|sign| **sign == 1).count();
             (!signs.is_empty()).then(|| usize::from(down > signs.len() - down))
         };
-        let regions: Vec<usize> = counted(&voices).iter().filter_map(|signs| majority(signs)).collect();
+        let regions: Vec<usize> = counted(&vantages).iter().filter_map(|signs| majority(signs)).collect();
         let expected = [Some(0), Some(1), None].into_iter().position(|sign| sign == majority(&regions));
-        let found = [Health::Up, Health::Down, Health::Unknown].into_iter().position(|h| h == judge(Quorum::default(), &words(&voices)));
-        prop_assert_eq!(found, expected, "{}", words(&voices));
+        let health = judge(Quorum::default(), &text_of(&vantages));
+        let found = [Health::Up, Health::Down, Health::Unknown].into_iter().position(|of| of == health);
+        prop_assert_eq!(found, expected, "{}", text_of(&vantages));
     }
 
     #[test]
-    fn stricter_rules_take_no_less_out(voices in any_voices(), per_region in 1u32..6, regions in 1u32..6) {
-        let is_down = |per_region, regions| judge(quorum(per_region, regions), &words(&voices)) == Health::Down;
+    fn stricter_rules_take_no_less_out(vantages in any_vantages(), per_region in 1u32..6, regions in 1u32..6) {
+        let is_down = |per_region, regions| judge(quorum(per_region, regions), &text_of(&vantages)) == Health::Down;
         prop_assert!(is_down(Any, Any) || !is_down(AtLeast(per_region), AtLeast(regions)));
-        prop_assert!(is_down(AtLeast(per_region), AtLeast(regions)) || !is_down(AtLeast(per_region + 1), AtLeast(regions + 1)));
+        let stricter = is_down(AtLeast(per_region + 1), AtLeast(regions + 1));
+        prop_assert!(is_down(AtLeast(per_region), AtLeast(regions)) || !stricter);
         prop_assert!(is_down(AtLeast(per_region), AtLeast(regions)) || !is_down(All, All));
         prop_assert!(is_down(Any, Any) || !is_down(Majority, Majority));
         prop_assert!(is_down(Majority, Majority) || !is_down(All, All));
