@@ -1,6 +1,6 @@
-//! Keeps the certificate that clients are shown what the files say: looks at them every few seconds, since whoever
-//! renews a certificate may swap a link somewhere above it, and reads them when they changed. A pair that can't be used
-//! is told in the log once, and the one before goes on.
+//! Keeps the certificate for clients up to date: polls its files every few seconds, because a renewal may replace a
+//! link somewhere above them, and reads them when they changed. A pair that can't be used is logged once, and the one
+//! before stays in use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::config::{Certificate, CertificateError, Tls};
 use crate::daemon::stamp::Stamp;
 use crate::server::Certificates;
 
-/// How often the files are looked at: soon enough for a person who waits, and two `stat`s cost nothing.
+/// How often the files are polled: soon enough for a person who waits, and two `stat`s cost nothing.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// What is looked at to see a change of the two files.
+/// The stamps of the two files.
 type Stamps = [Option<Stamp>; 2];
 
 /// Until `stop`: swaps `certificates` when the files of `tls` change.
 pub(crate) async fn keep(tls: Tls, certificates: Arc<Certificates>, stop: CancellationToken) {
-    let mut keeper = Keeper { seen: None, served: tls.certificate.clone(), tls, certificates };
+    let mut keeper = Keeper { last_read: None, served: tls.certificate.clone(), tls, certificates };
     let mut every = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
@@ -38,17 +38,17 @@ pub(crate) async fn keep(tls: Tls, certificates: Arc<Certificates>, stop: Cancel
 struct Keeper {
     tls: Tls,
     certificates: Arc<Certificates>,
-    /// What is being shown.
+    /// The certificate in use.
     served: Option<Certificate>,
-    /// The files as they were when they were read last; none were since the start.
-    seen: Option<Stamps>,
+    /// The stamps of the last reading; `None` before the first one.
+    last_read: Option<Stamps>,
 }
 
 impl Keeper {
     fn look(mut self) -> Keeper {
         let stamp = [&self.tls.cert, &self.tls.key].map(|file| Stamp::of(file));
-        if self.seen != Some(stamp) {
-            self.seen = Some(stamp);
+        if self.last_read != Some(stamp) {
+            self.last_read = Some(stamp);
             let read = self.tls.read();
             self.take(read);
         }

@@ -1,7 +1,7 @@
-//! When to load the files again without being asked: they changed, or SIGHUP came. The system gives notice of changes at
-//! once; the directories are watched rather than the files, so that editors that replace a file are seen too. Beside that
-//! the files are looked at every few seconds, which is all there is where the system gives no notice. A change that was
-//! read already, on request and before the files had settled, is no reason to read it again.
+//! When to load the files again without a request: when they changed, or on SIGHUP. The system reports changes at
+//! once. It watches directories, not files, because some editors replace a file. In addition the files are polled
+//! every few seconds, for changes that the system doesn't report. A change that a requested reload has read already
+//! is no reason to load.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,18 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::config::Loaded;
-use crate::daemon::sight::{self, Looked, Sight};
+use crate::daemon::poll::{self, FilePoll, PolledPaths};
 
-/// Files are left alone for this long before they are read: an editor or `git` writes several in one go.
+/// Files are read when they have not changed for this long: an editor or `git` writes several at once.
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// But no longer than this after the first change, however busy the directory is.
 const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How often the files are looked at: soon enough for a person who waits, and a few hundred `stat`s cost nothing.
+/// How often the files are polled: soon enough for a person who waits, and a few hundred `stat`s cost nothing.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Looking takes at most one part in this many of one processor, however many files there are (judgment).
+/// Polling takes at most one part in this many of one processor, however many files there are (judgment).
 const LOOK_SHARE: u32 = 50;
 
 /// Why the files are loaded again.
@@ -34,7 +34,7 @@ pub(crate) enum Cause {
     Signal,
     Files,
     Request,
-    /// The time is over for which something that disappeared was served on.
+    /// The delay before the removal of a zone that disappeared is over.
     Removal,
 }
 
@@ -51,36 +51,37 @@ impl Cause {
 
 /// What is watched, as absolute paths.
 #[derive(Debug, Clone)]
-pub(crate) struct Watched {
+pub(crate) struct WatchedFiles {
     /// The directory whose every file counts.
     zones: PathBuf,
     /// Files elsewhere that count.
     files: Vec<PathBuf>,
-    /// Where we write ourselves: what is there never counts.
+    /// The state directory, which the server itself writes: nothing in it counts.
     own: Option<PathBuf>,
-    /// The same as it is looked at.
-    looked: Looked,
+    /// The same for polling.
+    polled: PolledPaths,
 }
 
-impl Watched {
-    /// What was loaded, and the settings file itself.
-    pub(crate) fn of(loaded: &Loaded, settings_file: Option<&Path>) -> Watched {
+impl WatchedFiles {
+    /// The files that were loaded, and the settings file.
+    pub(crate) fn of(loaded: &Loaded, settings_file: Option<&Path>) -> WatchedFiles {
         let operators = &loaded.settings.operators;
         let read = loaded.files.iter().map(PathBuf::as_path);
         let files: Vec<&Path> = settings_file.into_iter().chain(operators.token_file.as_deref()).chain(read).collect();
         let unresolved = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let zones = &loaded.settings.zones_dir;
-        let looked = Looked { zones: unresolved(zones), files: files.iter().map(|file| unresolved(file)).collect() };
-        Watched {
+        let polled =
+            PolledPaths { zones: unresolved(zones), files: files.iter().map(|file| unresolved(file)).collect() };
+        WatchedFiles {
             zones: absolute(zones),
             files: files.into_iter().map(absolute).collect(),
             own: operators.state_dir.as_deref().map(absolute),
-            looked,
+            polled,
         }
     }
 
-    /// Whether a change of this path is a reason to load again. Another file in the zones directory is none: a log that
-    /// is written there would cause a load, and the load a line in the log.
+    /// Whether a change of this path is a reason to load again. A file in the zones directory that is no zone's is
+    /// none: a log there would cause a load, and the load would write to the log.
     fn is_reason(&self, path: &Path) -> bool {
         let is_own = self.own.as_deref().is_some_and(|own| path.starts_with(own) && !self.zones.starts_with(own));
         let is_read = self.files.iter().any(|file| file == path);
@@ -89,11 +90,11 @@ impl Watched {
 
     /// Whether it is the zones directory, a directory in it, or a file of a zone.
     fn is_of_zones(&self, path: &Path) -> bool {
-        let makes_zones = || path.file_name().and_then(|name| name.to_str()).is_some_and(sight::makes_zones);
+        let makes_zones = || path.file_name().and_then(|name| name.to_str()).is_some_and(poll::makes_zones);
         path.starts_with(&self.zones) && (path == self.zones || makes_zones() || path.is_dir())
     }
 
-    /// Every directory that something of interest is in, once.
+    /// Every directory that has a watched file, once.
     fn dirs(&self) -> BTreeSet<&Path> {
         self.files.iter().filter_map(|file| file.parent()).chain([&*self.zones]).collect()
     }
@@ -103,43 +104,43 @@ impl Watched {
 pub(crate) struct Changes {
     causes: mpsc::Receiver<Cause>,
     on_change: mpsc::Sender<()>,
-    sight: Arc<Sight>,
-    watched: Watched,
+    poll: Arc<FilePoll>,
+    watched: WatchedFiles,
     watcher: Option<notify::RecommendedWatcher>,
-    /// Why the system gives no notice of changes; `None` where it does.
+    /// Why the system does not report changes; `None` where it does.
     unnoticed: Option<String>,
 }
 
 impl Changes {
-    /// Watches files and SIGHUP. Where the system gives no notice of changes the files are only looked at.
-    pub(crate) fn watch(watched: Watched) -> std::io::Result<Changes> {
+    /// Watches files and SIGHUP. Where the system does not report changes, the files are only polled.
+    pub(crate) fn watch(watched: WatchedFiles) -> std::io::Result<Changes> {
         let hangup = signal(SignalKind::hangup())?;
-        // One slot each: what counts is that something changed, not how much.
+        // One slot each: it counts that something changed, not how often.
         let (on_change, changed) = mpsc::channel(1);
         let (sender, causes) = mpsc::channel(1);
-        let sight = Arc::new(Sight::default());
-        sight.turn_to(watched.looked.clone());
-        tokio::spawn(wait(hangup, changed, sight.clone(), sender));
-        tokio::spawn(look(sight.clone(), on_change.clone()));
-        let mut changes = Changes { causes, on_change, sight, watched, watcher: None, unnoticed: None };
+        let poll = Arc::new(FilePoll::default());
+        poll.turn_to(watched.polled.clone());
+        tokio::spawn(wait(hangup, changed, poll.clone(), sender));
+        tokio::spawn(look(poll.clone(), on_change.clone()));
+        let mut changes = Changes { causes, on_change, poll, watched, watcher: None, unnoticed: None };
         changes.rearm();
         Ok(changes)
     }
 
-    /// Watches these from now on.
-    pub(crate) fn turn_to(&mut self, watched: Watched) {
-        self.sight.turn_to(watched.looked.clone());
+    /// Watches these files from now on.
+    pub(crate) fn turn_to(&mut self, watched: WatchedFiles) {
+        self.poll.turn_to(watched.polled.clone());
         self.watched = watched;
         self.rearm();
     }
 
-    /// Watches the same paths, whatever is there now: a directory may have been put in the place of another.
+    /// Watches the same paths again: a directory may have replaced another one.
     pub(crate) fn rearm(&mut self) {
-        // The old one goes when the new one stands, so that nothing is missed between them; or sooner, where there can
-        // only be one.
-        let made = watcher(&self.watched, self.sight.clone(), self.on_change.clone()).or_else(|_| {
+        // The old watcher ends when the new one runs, so that nothing is missed between them; or sooner, where the
+        // system allows only one.
+        let made = watcher(&self.watched, self.poll.clone(), self.on_change.clone()).or_else(|_| {
             self.watcher = None;
-            watcher(&self.watched, self.sight.clone(), self.on_change.clone())
+            watcher(&self.watched, self.poll.clone(), self.on_change.clone())
         });
         let before = self.unnoticed.take();
         match made {
@@ -159,17 +160,17 @@ impl Changes {
         }
     }
 
-    /// Why changes are only seen every few seconds; `None` where the system gives notice of them.
+    /// Why changes are only found by polling; `None` where the system reports them.
     pub(crate) fn unnoticed(&self) -> Option<&str> {
         self.unnoticed.as_deref()
     }
 
-    /// What is to be told when the files are read.
-    pub(crate) fn sight(&self) -> Arc<Sight> {
-        self.sight.clone()
+    /// The poll, which has to know when the files are read.
+    pub(crate) fn poll(&self) -> Arc<FilePoll> {
+        self.poll.clone()
     }
 
-    /// The next reason, once the files have settled. Nothing is lost when this is dropped and called again.
+    /// The next reason, once the files no longer change. Nothing is lost when this is dropped and called again.
     pub(crate) async fn next(&mut self) -> Cause {
         match self.causes.recv().await {
             Some(cause) => cause,
@@ -178,18 +179,18 @@ impl Changes {
     }
 }
 
-/// Looks at the files every few seconds, until nobody wants to know.
-async fn look(sight: Arc<Sight>, on_change: mpsc::Sender<()>) {
+/// Polls the files every few seconds, until the receiver is dropped.
+async fn look(poll: Arc<FilePoll>, on_change: mpsc::Sender<()>) {
     let mut pause = LOOK_EVERY;
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = on_change.closed() => return,
         }
-        let sight = sight.clone();
+        let poll = poll.clone();
         let looked = tokio::task::spawn_blocking(move || {
             let begun = clock::now();
-            (sight.look(clock::now), clock::now().since(begun))
+            (poll.look(clock::now), clock::now().since(begun))
         });
         // The process is ending, or it panicked, which has been printed.
         let Ok((differs, took)) = looked.await else { return };
@@ -201,14 +202,14 @@ async fn look(sight: Arc<Sight>, on_change: mpsc::Sender<()>) {
     }
 }
 
-/// Waits for reasons until nobody wants them any more.
-async fn wait(mut hangup: Signal, mut changed: mpsc::Receiver<()>, sight: Arc<Sight>, causes: mpsc::Sender<Cause>) {
+/// Waits for reasons until the receiver is dropped.
+async fn wait(mut hangup: Signal, mut changed: mpsc::Receiver<()>, poll: Arc<FilePoll>, causes: mpsc::Sender<Cause>) {
     loop {
         let cause = tokio::select! {
             Some(()) = hangup.recv() => Cause::Signal,
             Some(()) = changed.recv() => {
-                settle(&mut changed, &sight).await;
-                if !sight.is_news() {
+                settle(&mut changed, &poll).await;
+                if !poll.is_news() {
                     continue;
                 }
                 Cause::Files
@@ -221,40 +222,41 @@ async fn wait(mut hangup: Signal, mut changed: mpsc::Receiver<()>, sight: Arc<Si
     }
 }
 
-async fn settle(changed: &mut mpsc::Receiver<()>, sight: &Arc<Sight>) {
+async fn settle(changed: &mut mpsc::Receiver<()>, poll: &Arc<FilePoll>) {
     let quiet = async {
         loop {
             while let Ok(Some(())) = tokio::time::timeout(SETTLE, changed.recv()).await {}
-            // An empty file may be valid, and is hardly meant: some editors and scripts empty a file before they write it.
-            let sight = sight.clone();
+            // An empty file may be valid but is rarely meant: some editors and scripts empty a file before they write
+            // it.
+            let poll = poll.clone();
             let now = clock::unix_seconds();
-            let look = move || sight.is_being_written(now, SETTLE_LIMIT.as_secs_f64());
+            let look = move || poll.is_being_written(now, SETTLE_LIMIT.as_secs_f64());
             let is_busy = tokio::task::spawn_blocking(look).await.unwrap_or(false);
             if !is_busy || changed.is_closed() {
                 return;
             }
         }
     };
-    // Past the limit the files are read as they are; what still changes is the next reason.
+    // After the limit the files are read as they are; a later change is the next reason.
     let _ = tokio::time::timeout(SETTLE_LIMIT, quiet).await;
 }
 
-/// A watcher of all directories; and why it does not see some of them, if so.
+/// A watcher of all directories, and why it can't watch some of them, if so.
 fn watcher(
-    watched: &Watched,
-    sight: Arc<Sight>,
+    watched: &WatchedFiles,
+    poll: Arc<FilePoll>,
     sender: mpsc::Sender<()>,
 ) -> notify::Result<(notify::RecommendedWatcher, Option<String>)> {
     let of_interest = watched.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| is_change(&event) && event.paths.iter().any(|path| of_interest.is_reason(path))) {
-            sight.note_change(clock::now());
+            poll.note_change(clock::now());
             // Full means that a reason is waiting already.
             let _ = sender.try_send(());
         }
     })?;
     let mut unseen = None;
-    // What is not there yet is looked at.
+    // A directory that does not exist yet is polled.
     for dir in watched.dirs().into_iter().filter(|dir| dir.is_dir()) {
         if let Err(error) = watcher.watch(dir, RecursiveMode::NonRecursive) {
             unseen.get_or_insert_with(|| format!("{}: {error}", dir.display()));
@@ -263,7 +265,7 @@ fn watcher(
     Ok((watcher, unseen))
 }
 
-/// Absolute with links resolved, as the watcher tells paths; as given where it doesn't exist.
+/// Absolute with links resolved, in the form that the watcher reports; unchanged where it doesn't exist.
 fn absolute(path: &Path) -> PathBuf {
     let of_dir = path.parent().map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
     match (of_dir.and_then(|dir| dir.canonicalize().ok()), path.file_name()) {
@@ -279,7 +281,7 @@ fn is_change(event: &notify::Event) -> bool {
     }
 }
 
-/// Not an editor's scratch file.
+/// Whether it is no temporary file of an editor.
 fn is_lasting(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     !(name.starts_with('.') || name.ends_with('~') || name.ends_with(".swp"))
@@ -296,11 +298,11 @@ mod tests {
 
     #[test]
     fn a_change_counts_where_files_are_read_and_not_where_we_write() {
-        let watched = Watched {
+        let watched = WatchedFiles {
             zones: "/etc/portolan".into(),
             files: vec!["/etc/portolan/portolan.toml".into(), "/run/secrets/tokens".into()],
             own: Some("/etc/portolan/state".into()),
-            looked: Looked::default(),
+            polled: PolledPaths::default(),
         };
         for (path, expected) in [
             ("/etc/portolan/svc.example.zone", true),

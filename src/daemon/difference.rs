@@ -1,5 +1,5 @@
-//! What a new generation changes, for one line of the log: zones, and of those that changed the names, endpoints and other
-//! tables of the policy file, and the records of the master file. Pure.
+//! What a new generation changes, for one line of the log: the zones, and for a zone that changed the tables of its
+//! policy file (names, endpoints, ...) and the records of its master file. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::config::{Version, VersionStatus, ZoneState};
 use crate::model::{Model, Rrset};
 use crate::wire::Name;
 
-/// Things of a kind that are named one by one (judgment: a line that a person reads).
+/// How many things of a kind are named (judgment: a line that a person reads).
 const NAMED: usize = 5;
 /// Tables of a policy file, and what one of each is called.
 const KINDS: [(&str, &str); 5] =
@@ -126,7 +126,7 @@ fn parts(version: &Version) -> Vec<(&Path, &[u8])> {
     all.filter(|(path, _)| !(version.main.ends_with(".toml") && path.as_os_str() == &*version.main)).collect()
 }
 
-/// What the policy file of a version says.
+/// The tables of the policy file of a version.
 fn tables(version: &Version) -> toml::Table {
     let text = version.texts.get(Path::new(&version.main)).filter(|_| version.main.ends_with(".toml"));
     let text = text.and_then(|text| std::str::from_utf8(text).ok());
@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_what_was_added_removed_and_changed() {
+    fn a_line_has_what_was_added_removed_and_changed() {
         let model = Model::default();
         let current = |apex, policy| zone(apex, VersionStatus::Current, policy, "");
         let old = "[name.www]\npool = 'a'\n[name.old]\n[endpoint.one]\nweight = 1";
         let new = "[name.www]\npool = 'b'\n[name.api]\n[name.b]\n[endpoint.one]\nweight = 1\n[pool.b]";
-        let kept = current("kept.", old);
-        let before = [current("svc.", old), current("gone.", ""), kept.clone()];
-        let after = [kept, current("svc.", new), current("new.", "")];
+        let same = current("kept.", old);
+        let before = [current("svc.", old), current("gone.", ""), same.clone()];
+        let after = [same, current("svc.", new), current("new.", "")];
         let line = |a: &[ZoneState], b: &[ZoneState]| Difference::between((&model, a), (&model, b)).to_string();
         assert_eq!(
             line(&before, &after),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_that_is_not_served_is_as_good_as_removed() {
+    fn a_zone_that_is_not_served_counts_as_removed() {
         let model = Model::default();
         let before = [zone("svc.", VersionStatus::LastGood, "", "")];
         let after = [zone("svc.", VersionStatus::Unserved, "", "")];

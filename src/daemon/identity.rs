@@ -1,4 +1,4 @@
-//! What a node says of itself, from its settings and from what this process has of its own.
+//! A node's identity in DNS, from its settings and from a secret of this process.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::wire::cookie::CookieSecrets;
 
 /// Makes a node's [`Identity`], at the start and after each reload.
 pub(crate) struct Identities {
-    /// For cookies where the settings name no secret: the same as long as this process lives.
+    /// For cookies where the settings have no secret: it stays the same as long as this process lives.
     own: CookieSecrets,
 }
 
@@ -19,7 +19,7 @@ impl Identities {
         Ok(Identities { own: CookieSecrets { current: clock::secret()?, other: None } })
     }
 
-    /// What these settings make of it.
+    /// The identity for these settings.
     pub(crate) fn of(&self, settings: &Settings) -> Identity {
         let guard = &settings.guard;
         Identity {

@@ -1,4 +1,5 @@
-//! What the process may use. Taken at the start, so that running out of it is no news in the middle of an outage.
+//! How many file descriptors the process may use, and for what. They are reserved at the start, so that they are not
+//! exhausted in the middle of an outage.
 
 /// More descriptors than this are of no use to one node: judgment, 10,000 probes at a time with all their attempts.
 const ENOUGH_DESCRIPTORS: u64 = 65_536;
@@ -6,7 +7,8 @@ const ENOUGH_DESCRIPTORS: u64 = 65_536;
 /// Left for listening, streams, the API and files.
 const OTHER_DESCRIPTORS: u64 = 512;
 
-/// Of the rest, one in so many is for held connections. Judgment: probes tell more, and need more where nothing answers.
+/// One in so many of the rest is for held connections. Judgment: probes give more evidence, and need more descriptors
+/// where nothing answers.
 const HELD_PARTS: u64 = 4;
 
 /// A probe that nothing answers holds a socket for each of its attempts, eight at most; one over a path that loses
@@ -19,7 +21,7 @@ const FEWEST_PROBES: u64 = 16;
 /// More than this would only send more at once.
 const MOST_PROBES: u64 = 4096;
 
-/// Raises the limit of open files as far as the system lets us and we need; says how many there can be.
+/// Raises the limit of open files as far as the system allows and as we need; gives the limit.
 pub(crate) fn raise_descriptors() -> u64 {
     rlimit::increase_nofile_limit(ENOUGH_DESCRIPTORS).unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files can't be raised");
@@ -34,7 +36,7 @@ pub(crate) fn probes_in_flight(descriptors: u64, vantages: usize) -> usize {
     share.clamp(FEWEST_PROBES, MOST_PROBES) as usize
 }
 
-/// How many connections `vantages` may each hold, beside their probes.
+/// How many connections each of `vantages` may hold, in addition to its probes.
 pub(crate) fn held_connections(descriptors: u64, vantages: usize) -> usize {
     (descriptors.saturating_sub(OTHER_DESCRIPTORS) / HELD_PARTS / vantages.max(1) as u64) as usize
 }

@@ -1,23 +1,23 @@
-//! The only place that wires: binds, spawns, connects, takes signals, stops in order. [`Node`] is a running server with
-//! its vantages; [`serve`] is the command over it. What is wired is decided nowhere here.
+//! The wiring: binds sockets, spawns tasks, connects them, receives signals, and stops in order. [`RunningNode`] is a
+//! running server with its vantages; [`serve`] is the command that runs one. Nothing is decided here.
 
 mod certificate;
 mod changes;
+mod clocks;
 mod difference;
+mod event_number;
+mod health_file;
 mod identity;
-mod last_known;
 mod limits;
 mod node;
-mod numbering;
 mod overrides;
+mod poll;
 mod probing;
-mod ramps;
+mod retained;
 mod scrape;
-mod sight;
 mod stamp;
-mod standings;
+mod state;
 mod steer;
-mod store;
 mod vantages;
 mod versions;
 
@@ -31,7 +31,7 @@ use crate::health::SourceAddresses;
 use crate::server::BindError;
 use crate::telemetry::log;
 
-pub use node::{Node, NodeSpec};
+pub use node::{NodeSpec, RunningNode};
 pub use vantages::VantageSpec;
 
 /// Why nothing was started.
@@ -41,13 +41,13 @@ pub enum StartError {
     Problems(Vec<Problem>),
     /// An address of this key of `[listen]` can't be had.
     Bind(&'static str, BindError),
-    /// A right that a monitor needs is missing; says what to do.
+    /// A right that a monitor needs is missing, with what to do.
     Rights(String),
-    /// What was kept from before can't be read; says what to do.
+    /// The state directory is in use, or a file in it can't be read; says what to do.
     State(String),
     /// The system refused something that nobody can configure.
     System(std::io::Error),
-    /// The demo can't set its scene.
+    /// The demo can't make its files or services.
     Demo(String),
 }
 
@@ -65,8 +65,8 @@ impl std::fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Runs `portolan serve`: starts, prints the ready line on standard output, serves until SIGTERM or SIGINT. When `is_strict`,
-/// nothing is started while any file has an error.
+/// Runs `portolan serve`: starts, prints the ready line on standard output, serves until SIGTERM or SIGINT. When
+/// `is_strict`, nothing is started while any file has an error.
 pub async fn serve(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool) -> Result<(), StartError> {
     log::choose(config::log_format(settings_file.as_deref(), &flags));
     let how = LoadOptions {
@@ -75,8 +75,8 @@ pub async fn serve(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool
         now: clock::unix_seconds(),
         confirm_removal: false,
     };
-    let recall = |settings: &Settings| versions::recall(settings.operators.state_dir.as_deref());
-    let loaded = config::start(how, recall).map_err(StartError::Problems)?;
+    let last_good = |settings: &Settings| versions::load(settings.operators.state_dir.as_deref());
+    let loaded = config::start(how, last_good).map_err(StartError::Problems)?;
     if is_strict && loaded.refused.iter().any(|problem| problem.severity == Severity::Error) {
         let Loaded { refused, warnings, .. } = loaded;
         return Err(StartError::Problems([refused, warnings].concat()));
@@ -86,11 +86,11 @@ pub async fn serve(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool
         region: loaded.settings.region.as_str().into(),
         sources: SourceAddresses::default(),
     };
-    // From here on a signal ends what has been started rather than the process.
+    // From here on a signal stops what has been started, in order.
     let stop = stop_signal();
     tokio::pin!(stop);
     let node = tokio::select! {
-        node = Node::start(NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] }) => node?,
+        node = RunningNode::start(NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] }) => node?,
         () = &mut stop => return Ok(()),
     };
     println!("{}", node.ready_line());
@@ -107,7 +107,7 @@ pub(crate) async fn stop_signal() {
             Ok(mut signal) => {
                 signal.recv().await;
             }
-            // The default action of the signal is left, which ends the process.
+            // The default action of the signal remains: it ends the process.
             Err(_) => std::future::pending().await,
         }
     };

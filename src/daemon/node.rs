@@ -1,4 +1,4 @@
-//! A running server: its sockets, its vantages, and the task that steers it. Started whole or not at all.
+//! A running server: its sockets, its vantages, and the steering task. It starts completely or not at all.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,39 +19,39 @@ use crate::control::names::NameStateCache;
 use crate::control::{self, Controls, Journal, JournalEvent, KEPT_EVENTS, Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
-use crate::daemon::changes::{Changes, Watched};
+use crate::daemon::changes::{Changes, WatchedFiles};
+use crate::daemon::clocks::Now;
+use crate::daemon::event_number;
+use crate::daemon::health_file::{LastReports, write_reports};
 use crate::daemon::identity::Identities;
-use crate::daemon::last_known::{self, LastReports, Now};
 use crate::daemon::limits;
-use crate::daemon::numbering;
 use crate::daemon::overrides::Overrides;
-use crate::daemon::ramps::Ramps;
+use crate::daemon::retained::SteeringFiles;
 use crate::daemon::scrape::Sources;
-use crate::daemon::standings::Standings;
+use crate::daemon::state::StateDir;
 use crate::daemon::steer::{Reloads, Steer};
-use crate::daemon::store::Store;
 use crate::daemon::vantages::{VantageSpec, Vantages};
 use crate::daemon::versions::Versions;
 use crate::health::check_rights;
 use crate::server::{BindError, Certificates, Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
-use crate::snapshot::{Publisher, Retained, Snapshot};
+use crate::snapshot::{Publisher, Snapshot};
 use crate::telemetry::{Metrics, log};
 
 /// What a node is started from.
 pub struct NodeSpec {
-    /// What the files say.
+    /// The loaded files.
     pub loaded: Loaded,
     /// The settings file, read again on a reload.
     pub settings_file: Option<PathBuf>,
     /// Flags, which count on a reload too.
     pub flags: Flags,
-    /// Who observes in this process: at least one.
+    /// The vantages of this process: at least one.
     pub vantages: Vec<VantageSpec>,
 }
 
 /// A running server with its vantages.
-pub struct Node {
+pub struct RunningNode {
     dns: Vec<SocketAddr>,
     http: SocketAddr,
     encrypted: Vec<(Encrypted, Vec<SocketAddr>)>,
@@ -61,22 +61,22 @@ pub struct Node {
     readiness: watch::Sender<Readiness>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    state_dir: StateDir,
 }
 
-impl Node {
+impl RunningNode {
     /// Binds, probes the first round, and only then answers. Nothing is left running on an error.
-    pub async fn start(spec: NodeSpec) -> Result<Node, StartError> {
+    pub async fn start(spec: NodeSpec) -> Result<RunningNode, StartError> {
         let NodeSpec { loaded, settings_file, flags, vantages } = spec;
-        let watched = Watched::of(&loaded, settings_file.as_deref());
+        let watched = WatchedFiles::of(&loaded, settings_file.as_deref());
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news: _ } = loaded;
         let settings = Arc::new(settings);
-        let store = Store::open(settings.operators.state_dir.clone());
-        let mut overrides = Overrides::load(&store)?;
-        warnings.extend(overrides.resolve(&model, &store));
-        let standings = Standings::load(&store)?;
-        let last_reports = LastReports::load(&store, &mut warnings);
-        let ramps = Ramps::load(&store, Now::read(), &mut warnings);
-        let last_event = numbering::last(&store, &mut warnings);
+        let state_dir = StateDir::open(settings.operators.state_dir.clone())?;
+        let mut overrides = Overrides::load(&state_dir)?;
+        warnings.extend(overrides.resolve(&model, &state_dir));
+        let last_reports = LastReports::load(&state_dir, &mut warnings);
+        let steering_files = SteeringFiles::load(&state_dir, Now::read(), &mut warnings)?;
+        let last_event = event_number::load(&state_dir, &mut warnings);
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let mut server = Server::bind(&settings.listen.dns, settings.listen.workers)
             .map_err(|error| StartError::Bind("dns", error))?;
@@ -100,7 +100,7 @@ impl Node {
             Vantages::start(&vantages, &settings.control, descriptors, &metrics).map_err(StartError::System)?;
         let model = Arc::new(model);
         let now = Now::read();
-        vantages.recall(|vantage| last_reports.of(vantage, &model, now), now.moment);
+        vantages.restore(|vantage| last_reports.of(vantage, &model, now), now.moment);
         let identities = Identities::new().map_err(StartError::System)?;
         let identity = Arc::new(identities.of(&settings));
         let unmeasured = Arc::new(overrides.over(vantages.view(&model)));
@@ -129,7 +129,7 @@ impl Node {
             reload: reload.clone(),
             counters: counters.clone(),
             certificates: certificates.clone(),
-            writes: store.writes(),
+            writes: state_dir.writes(),
         };
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let state =
@@ -138,21 +138,16 @@ impl Node {
         let api = tokio::spawn(control::serve(listener, control::router(state), stop.clone()));
 
         vantages.adopt(&[&model]).await;
-        publisher.begin(
-            overrides.over(vantages.view(&model)),
-            &Retained { standings: standings.told().to_vec(), recoveries: ramps.told().to_vec() },
-        );
+        publisher.begin(overrides.over(vantages.view(&model)), steering_files.retained());
         server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
-        let numbers = store.dir().map(|dir| numbering::keep(journal.clone(), dir, last_event, stop.clone()));
-        let keeping = store.dir().map(|dir| last_known::keep(vantages.reports(), dir, metrics.clone(), stop.clone()));
         let steer = Steer {
             publisher,
             vantages,
             changes,
             settings_file,
             flags,
-            versions: Versions::keep(settings.operators.state_dir.clone(), zones.clone(), store.writes()),
+            versions: Versions::write(settings.operators.state_dir.clone(), zones.clone(), state_dir.writes()),
             started_with: settings.clone(),
             settings: settings.clone(),
             zones,
@@ -162,20 +157,24 @@ impl Node {
             metrics: metrics.clone(),
             commands,
             overrides,
-            standings,
-            ramps,
+            steering_files,
             tokens,
-            store,
+            state_dir: state_dir.clone(),
             reloads: Reloads::default(),
         };
-        let mut tasks = vec![api, tokio::spawn(steer.run(stop.clone()))];
-        tasks.extend(keeping.map(tokio::spawn));
-        tasks.extend(numbers.map(tokio::spawn));
+        let mut tasks = vec![api];
+        if state_dir.is_there() {
+            let (reports, state) = (steer.vantages.reports(), state_dir.clone());
+            tasks.push(tokio::spawn(write_reports(reports, state, metrics.clone(), stop.clone())));
+            let writing = event_number::write_changes(journal.clone(), state_dir.clone(), last_event, stop.clone());
+            tasks.push(tokio::spawn(writing));
+        }
+        tasks.push(tokio::spawn(steer.run(stop.clone())));
         if let (Some(tls), Some(certificates)) = (settings.tls.clone(), certificates) {
             tasks.push(tokio::spawn(certificate::keep(tls, certificates, stop.clone())));
         }
         let dns = server.addresses().to_vec();
-        Ok(Node { dns, http, encrypted, server, snapshots, journal, readiness, stop, tasks })
+        Ok(RunningNode { dns, http, encrypted, server, snapshots, journal, readiness, stop, tasks, state_dir })
     }
 
     /// Where DNS is answered, with the real ports.
@@ -209,7 +208,7 @@ impl Node {
         line
     }
 
-    /// Stops in order: says so to who asks, answers what was received, then the rest.
+    /// Stops in order: `/readyz` reports it, queries that were received are answered, then the rest ends.
     pub async fn stop(self) {
         self.readiness.send_replace(Readiness::Stopping);
         self.server.stop().await;
@@ -218,15 +217,16 @@ impl Node {
             // An error is a panic, which has been printed.
             let _ = task.await;
         }
+        self.state_dir.close().await;
     }
 }
 
-/// The certificate to show, if there is one that can be used.
+/// The certificate for clients, if there is one that can be used.
 fn shown(tls: &Tls) -> Option<Arc<CertifiedKey>> {
     tls.certificate.as_ref().map(|certificate| certificate.certified.clone())
 }
 
-/// Takes the ports of what shows a certificate.
+/// Binds the ports of the encrypted transports.
 fn bind_encrypted(
     server: &mut Server,
     listen: &Listen,

@@ -1,12 +1,9 @@
-//! The operators' word in the running server: the book, what it makes of the endpoints that are served, and its file in
-//! the state directory. The steering task owns it and asks it at every change; the HTTP side reads the book.
+//! The operators' overrides in the running server: the book, the override of each endpoint that is served, and the file
+//! `overrides.json`. The steering task owns them and applies them to every view; the API reads the book.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
-
-use arc_swap::ArcSwap;
-use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::config::{Problem, Severity};
@@ -14,14 +11,19 @@ use crate::control::JournalEvent;
 use crate::control::command::{OverrideChange, TargetChange};
 use crate::control::overrides::{Book, OverrideError, utc};
 use crate::daemon::StartError;
-use crate::daemon::store::{KeptFile, Store};
+use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile, WriteOutcome};
 use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView};
+use arc_swap::ArcSwap;
 
-/// The file in the state directory.
-const FILE: KeptFile =
-    KeptFile { name: "overrides.json", version: Book::VERSION, holds: "what operators said of endpoints" };
+pub(crate) const FILE: StateFile<Book> = StateFile::new(FileInfo {
+    name: "overrides.json",
+    version: Book::VERSION,
+    content: "the operators' overrides",
+    durability: Durability::Machine,
+    is_counted: true,
+});
 
-/// What is said of each endpoint of a model.
+/// The override of each endpoint of a model that has one.
 pub(crate) type Resolved = Arc<HashMap<EndpointId, Arc<Override>>>;
 
 /// The book and what follows from it.
@@ -47,14 +49,13 @@ pub(crate) struct Turn {
 }
 
 impl Overrides {
-    /// Reads what was kept; nothing is made of it before [`Overrides::resolve`]. A file that can't be read is an error: an operator's
-    /// drain that is forgotten is an outage.
-    pub(crate) fn load(store: &Store) -> Result<Overrides, StartError> {
-        let book: Book =
-            store.load(&FILE).map_err(|unreadable| StartError::State(unreadable.to_string()))?.unwrap_or_default();
-        for said in book.all() {
-            let until = said.until.map(utc);
-            let Override { target, state, why, who, .. } = &*said;
+    /// Reads the file; [`Overrides::resolve`] applies it to a model. A file that can't be read is an error: a drain
+    /// that is forgotten is an outage.
+    pub(crate) fn load(state: &StateDir) -> Result<Overrides, StartError> {
+        let book = state.load_or_refuse(&FILE)?.unwrap_or_default();
+        for entry in book.all() {
+            let until = entry.until.map(utc);
+            let Override { target, state, why, who, .. } = &*entry;
             tracing::info!(
                 target,
                 state = state.as_str(),
@@ -72,22 +73,22 @@ impl Overrides {
         self.book.clone()
     }
 
-    /// The view of this moment with what operators said; `view` and the last [`Overrides::resolve`] are of one model.
+    /// The view of this moment with the overrides; `view` and the last [`Overrides::resolve`] are of one model.
     pub(crate) fn over(&self, view: WorldView) -> WorldView {
         WorldView { overrides: self.resolved.clone(), at_unix: Some(clock::unix_seconds()), ..view }
     }
 
-    /// What is said of each endpoint.
+    /// The override of each endpoint.
     pub(crate) fn resolved(&self) -> Resolved {
         self.resolved.clone()
     }
 
-    /// Makes of the book what it is for `model`; gives a warning for each override that matches nothing there.
-    pub(crate) fn resolve(&mut self, model: &Model, store: &Store) -> Vec<Problem> {
+    /// Finds the endpoints of `model` that the overrides match; gives a warning for each override without one.
+    pub(crate) fn resolve(&mut self, model: &Model, state: &StateDir) -> Vec<Problem> {
         let book = self.book.load();
-        let file = store.path(FILE.name).unwrap_or_else(|| FILE.name.into());
-        let warning = |said: Arc<Override>| {
-            let Override { target, state, who, .. } = &*said;
+        let file = state.path(FILE.info.name).unwrap_or_else(|| FILE.info.name.into());
+        let warning = |unmatched: Arc<Override>| {
+            let Override { target, state, who, .. } = &*unmatched;
             let state = state.as_str();
             let message =
                 format!("{who}'s override `{state}` of `{target}` matches nothing that is served; it is kept");
@@ -100,16 +101,16 @@ impl Overrides {
         warnings
     }
 
-    /// What a change would make of the overrides, if it can be made; nothing is changed.
+    /// The overrides as a change would make them; nothing is changed. The error says why the change can't be made.
     pub(crate) fn draft(&self, change: OverrideChange, model: &Model) -> Result<Draft, OverrideError> {
         let mut book = Book::clone(&self.book.load());
         let mut turns: Vec<Result<Turn, OverrideError>> = Vec::new();
         match change {
             OverrideChange::Put { overrides, confirmed: _ } => {
-                for said in overrides {
-                    let before = book.put(said.clone(), model);
-                    let who = Some(said.who.clone());
-                    turns.push(before.map(|before| Turn { before, who, now: Some(Arc::new(said)) }));
+                for new in overrides {
+                    let before = book.put(new.clone(), model);
+                    let who = Some(new.who.clone());
+                    turns.push(before.map(|before| Turn { before, who, now: Some(Arc::new(new)) }));
                 }
             }
             OverrideChange::Clear { targets, who } => {
@@ -123,7 +124,7 @@ impl Overrides {
         Ok(Draft { resolved: Arc::new(book.resolve(model)), book, turns })
     }
 
-    /// Makes the change of a draft, the last that was given; gives its turns.
+    /// Makes the change of a draft. No other change may have been made since it was drafted.
     pub(crate) fn take(&mut self, draft: Draft) -> Vec<Turn> {
         self.resolved = draft.resolved;
         self.book.store(Arc::new(draft.book));
@@ -138,7 +139,7 @@ impl Overrides {
             self.resolved = Arc::new(book.resolve(model));
             self.book.store(Arc::new(book));
         }
-        over.into_iter().map(|said| Turn { before: Some(said), now: None, who: None }).collect()
+        over.into_iter().map(|ended| Turn { before: Some(ended), now: None, who: None }).collect()
     }
 
     /// When the next override ends, Unix seconds.
@@ -146,16 +147,16 @@ impl Overrides {
         self.book.load().next_end()
     }
 
-    /// When answers are to be decided anew because an end comes near: while it is nearer than `longest`, the longest TTL,
-    /// every second, which is what a TTL is written in. Unix seconds.
+    /// When answers have to be decided again because the end of an override is near (Unix seconds): every second
+    /// while it is nearer than `longest`, the longest TTL.
     pub(crate) fn next_countdown(&self, longest: Duration) -> Option<f64> {
         let end = self.next_end()?;
         Some((end - longest.as_secs_f64()).max(clock::unix_seconds() + 1.0))
     }
 
-    /// Keeps the book for the next start; what comes back tells once how that went.
-    pub(crate) fn keep(&self, store: &Store) -> oneshot::Receiver<Result<(), String>> {
-        store.keep(&FILE, &**self.book.load())
+    /// Saves the book for the next start.
+    pub(crate) fn save(&self, state: &StateDir) -> WriteOutcome {
+        state.put(&FILE, &self.book.load())
     }
 }
 
@@ -167,23 +168,23 @@ impl Draft {
 }
 
 impl Turn {
-    /// For who asked for it.
+    /// For the reply to the operator.
     pub(crate) fn into_turned(self) -> TargetChange {
-        let said = self.now.as_ref().or(self.before.as_ref());
-        let target = said.map_or(String::new(), |said| said.target.clone());
+        let either = self.now.as_ref().or(self.before.as_ref());
+        let target = either.map_or(String::new(), |either| either.target.clone());
         TargetChange { target, before: self.before, now: self.now }
     }
 
-    /// Tells the log.
+    /// Writes it to the log.
     pub(crate) fn log(&self, generation: u64) {
-        let word = |said: &Option<Arc<Override>>| said.as_ref().map_or("none", |said| said.state.as_str());
-        let Some(said) = self.now.as_ref().or(self.before.as_ref()) else { return };
-        let (from, to) = (word(&self.before), word(&self.now));
-        let (who, until) = (self.who.as_deref().unwrap_or("its time is over"), said.until.map(utc));
-        tracing::info!(target = said.target, from, to, who, why = said.why, until, generation, "override");
+        let state = |of: &Option<Arc<Override>>| of.as_ref().map_or("none", |of| of.state.as_str());
+        let Some(either) = self.now.as_ref().or(self.before.as_ref()) else { return };
+        let (from, to) = (state(&self.before), state(&self.now));
+        let (who, until) = (self.who.as_deref().unwrap_or("its time is over"), either.until.map(utc));
+        tracing::info!(target = either.target, from, to, who, why = either.why, until, generation, "override");
     }
 
-    /// Why an endpoint stands as it does since.
+    /// The reason for the event of an endpoint.
     fn why(&self) -> String {
         match (&self.now, &self.before, &self.who) {
             (Some(now), _, _) => {
@@ -196,12 +197,12 @@ impl Turn {
     }
 }
 
-/// Whose override it was, for one that is over.
+/// The reason and the operator of an override that ended.
 fn of(before: &Option<Arc<Override>>) -> String {
-    before.as_ref().map_or(String::new(), |said| format!(": {} ({})", said.why, said.who))
+    before.as_ref().map_or(String::new(), |ended| format!(": {} ({})", ended.why, ended.who))
 }
 
-/// Every turn, or why there is none: of several refusals of one kind each in a line.
+/// Every turn, or why nothing is changed: several refusals have a line each.
 fn all_or_nothing(turns: Vec<Result<Turn, OverrideError>>) -> Result<Vec<Turn>, OverrideError> {
     let count = turns.len();
     let (mut taken, mut refusals) = (Vec::with_capacity(count), Vec::new());
@@ -222,7 +223,7 @@ fn all_or_nothing(turns: Vec<Result<Turn, OverrideError>>) -> Result<Vec<Turn>, 
     }
 }
 
-/// What to tell of each endpoint whose override changed from `before` to `after` by `turns`. `at` in Unix seconds.
+/// The event of each endpoint whose override changed from `before` to `after` by `turns`. `at` in Unix seconds.
 pub(crate) fn events(
     model: &Model,
     view: &WorldView,
@@ -242,8 +243,8 @@ pub(crate) fn events(
             at,
             zone: model.zone(endpoint.zone).apex.to_string(),
             endpoint: endpoint.name.clone(),
-            from: standing(before.get(&id), health).to_owned(),
-            to: standing(after.get(&id), health).to_owned(),
+            from: state_text(before.get(&id), health).to_owned(),
+            to: state_text(after.get(&id), health).to_owned(),
             why,
             generation,
             region: endpoint.region.map(|region| model.region(region).name.clone()),
@@ -253,15 +254,16 @@ pub(crate) fn events(
     changed.map(event).collect()
 }
 
-/// The turn that changed an endpoint's override: the one that made what holds now, else the one that ended what held.
+/// The turn that changed an endpoint's override: the one that made its present override, else the one that ended its
+/// last.
 fn turn_of<'t>(turns: &'t [Turn], before: Option<&Arc<Override>>, after: Option<&Arc<Override>>) -> Option<&'t Turn> {
     let made = turns.iter().find(|turn| turn.now.is_some() && turn.now.as_ref() == after);
     made.or_else(|| turns.iter().find(|turn| turn.before.is_some() && turn.before.as_ref() == before))
 }
 
-/// How an endpoint stands: as the operator says, else as it is measured.
-fn standing(said: Option<&Arc<Override>>, health: Health) -> &'static str {
-    match said.map(|said| said.state) {
+/// The state of an endpoint in an event: its override, else its measured health.
+fn state_text(of: Option<&Arc<Override>>, health: Health) -> &'static str {
+    match of.map(|of| of.state) {
         None => health.as_str(),
         Some(OverrideState::Drain) => "drained",
         Some(OverrideState::Up) => "forced-up",
@@ -276,8 +278,8 @@ mod tests {
 
     fn drain(target: &str, until: Option<f64>) -> OverrideChange {
         let (why, who) = ("rack move".into(), "alice".into());
-        let said = Override { target: target.into(), state: OverrideState::Drain, why, who, until };
-        OverrideChange::Put { overrides: vec![said], confirmed: false }
+        let new = Override { target: target.into(), state: OverrideState::Drain, why, who, until };
+        OverrideChange::Put { overrides: vec![new], confirmed: false }
     }
 
     fn change(overrides: &mut Overrides, change: OverrideChange) -> Vec<Turn> {
@@ -285,7 +287,7 @@ mod tests {
         overrides.take(draft)
     }
 
-    fn told(before: &Resolved, overrides: &Overrides, turns: &[Turn]) -> Vec<String> {
+    fn event_lines(before: &Resolved, overrides: &Overrides, turns: &[Turn]) -> Vec<String> {
         let events = events(&model(), &view(), before, &overrides.resolved(), turns, (1.0, 2));
         events.into_iter().map(|e| format!("{} {} -> {}: {}", e.endpoint, e.from, e.to, e.why)).collect()
     }
@@ -293,18 +295,18 @@ mod tests {
     #[tokio::test]
     async fn an_override_outlives_a_restart_and_ends_at_its_time() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(dir.path().into()));
-        let mut first = Overrides::load(&store).unwrap();
+        let state = StateDir::open(Some(dir.path().into())).unwrap();
+        let mut first = Overrides::load(&state).unwrap();
         change(&mut first, drain("fra1", Some(100.0)));
-        first.keep(&store).await.unwrap().unwrap();
-        let mut second = Overrides::load(&store).unwrap();
-        assert_eq!(second.resolve(&model(), &store), []);
+        first.save(&state).await.unwrap().unwrap();
+        let mut second = Overrides::load(&state).unwrap();
+        assert_eq!(second.resolve(&model(), &state), []);
         assert_eq!((second.resolved(), second.next_end()), (first.resolved(), Some(100.0)));
         let before = second.resolved();
         assert_eq!(second.expire(99.0, &model()), []);
         let turns = second.expire(100.0, &model());
         assert_eq!(
-            told(&before, &second, &turns),
+            event_lines(&before, &second, &turns),
             ["fra1 drained -> up: the override's time is over: rack move (alice)"]
         );
         assert!(second.over(view()).overrides.is_empty());
@@ -313,43 +315,46 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_cannot_be_read_stops_the_start_and_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FILE.name), "{\"version\":1,").unwrap();
-        let store = Store::open(Some(dir.path().into()));
-        let refused = Overrides::load(&store).err().unwrap().to_string();
+        std::fs::write(dir.path().join(FILE.info.name), "{\"version\":1,").unwrap();
+        let state = StateDir::open(Some(dir.path().into())).unwrap();
+        let refused = Overrides::load(&state).err().unwrap().to_string();
         assert!(refused.contains("overrides.json: EOF") && refused.contains("move it away"), "{refused}");
     }
 
     #[tokio::test]
-    async fn every_endpoint_that_a_change_concerns_is_told_of() {
-        let mut overrides = Overrides::load(&Store::open(None)).unwrap();
+    async fn every_endpoint_that_a_change_concerns_has_an_event() {
+        let mut overrides = Overrides::load(&StateDir::open(None).unwrap()).unwrap();
         let before = overrides.resolved();
         let turns = change(&mut overrides, drain("region:us-east", None));
-        assert_eq!(told(&before, &overrides, &turns), ["nyc down -> drained: rack move (alice)"]);
+        assert_eq!(event_lines(&before, &overrides, &turns), ["nyc down -> drained: rack move (alice)"]);
         let before = overrides.resolved();
         let clear = |target: &str| OverrideChange::Clear { targets: vec![target.into()], who: "bob".into() };
         let turns = change(&mut overrides, clear("region:us-east"));
-        assert_eq!(told(&before, &overrides, &turns), ["nyc drained -> down: cleared by bob: rack move (alice)"]);
+        assert_eq!(
+            event_lines(&before, &overrides, &turns),
+            ["nyc drained -> down: cleared by bob: rack move (alice)"]
+        );
         assert_eq!(turns.len(), 1);
     }
 
     #[tokio::test]
-    async fn an_override_of_what_a_reload_took_away_is_warned_of_and_kept() {
-        let store = Store::open(None);
-        let mut overrides = Overrides::load(&store).unwrap();
+    async fn an_override_of_what_a_reload_took_away_has_a_warning_and_stays() {
+        let state = StateDir::open(None).unwrap();
+        let mut overrides = Overrides::load(&state).unwrap();
         change(&mut overrides, drain("plain", None));
         let mut smaller = model();
         smaller.endpoints.pop();
-        let [warning] = &overrides.resolve(&smaller, &store)[..] else { panic!("one matches nothing") };
+        let [warning] = &overrides.resolve(&smaller, &state)[..] else { panic!("one matches nothing") };
         let expected = "overrides.json:1:1: warning: alice's override `drain` of `plain` matches nothing that is served; \
                         it is kept (hint: portolan clear plain)";
         assert_eq!(warning.to_string(), expected);
-        assert_eq!(overrides.resolve(&model(), &store), []);
+        assert_eq!(overrides.resolve(&model(), &state), []);
         assert_eq!(overrides.resolved().len(), 1, "it comes back with its endpoint");
     }
 
     #[tokio::test]
     async fn several_targets_change_together_or_not_at_all() {
-        let mut overrides = Overrides::load(&Store::open(None)).unwrap();
+        let mut overrides = Overrides::load(&StateDir::open(None).unwrap()).unwrap();
         let both = |targets: [&str; 2]| {
             let each = targets.map(|target| match drain(target, Some(100.0)) {
                 OverrideChange::Put { overrides, .. } => overrides[0].clone(),
@@ -366,10 +371,10 @@ mod tests {
         let before = overrides.resolved();
         let turns = change(&mut overrides, both(["fra1", "plain"]));
         let expected = ["fra1 up -> drained: rack move (alice, until 1970-01-01 00:01:40 UTC)"];
-        assert_eq!(told(&before, &overrides, &turns)[..1], expected);
-        assert_eq!(told(&before, &overrides, &turns).len(), 2);
+        assert_eq!(event_lines(&before, &overrides, &turns)[..1], expected);
+        assert_eq!(event_lines(&before, &overrides, &turns).len(), 2);
         let before = overrides.resolved();
         let turns = overrides.expire(100.0, &model());
-        assert_eq!((turns.len(), told(&before, &overrides, &turns).len()), (2, 2), "each is told of once");
+        assert_eq!((turns.len(), event_lines(&before, &overrides, &turns).len()), (2, 2), "each is told of once");
     }
 }

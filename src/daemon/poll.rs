@@ -1,6 +1,7 @@
-//! Looking at the files every few seconds: what no notice of the system tells is seen all the same. A link that is
-//! replaced somewhere above a file, a directory that was moved away and back, a file on a network, or no notices at all
-//! because their number is exhausted. Says that something differs; what it means is found by reading.
+//! Polling: comparing the files with their last state every few seconds, for changes that the system doesn't report.
+//! Examples are a link that is replaced somewhere above a file, a directory that was moved away and back, a file on a
+//! network, or a system whose watches are exhausted. It only finds that something differs; reading the files finds
+//! what.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::daemon::stamp::Stamp;
 use crate::model::Moment;
 
-/// What is looked at, by absolute paths in which links are not resolved.
+/// The files to poll, by absolute paths in which links are not resolved.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Looked {
+pub(crate) struct PolledPaths {
     /// The zones directory: every file that makes or may make a zone counts.
     pub(crate) zones: PathBuf,
     /// Further files.
@@ -22,7 +23,7 @@ pub(crate) struct Looked {
 /// The state of each path.
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
-impl Looked {
+impl PolledPaths {
     fn stamps(&self) -> Stamps {
         let mut stamps = zone_files(&self.zones);
         stamps.extend(self.files.iter().map(|file| (file.clone(), Stamp::of(file))));
@@ -43,20 +44,21 @@ pub(crate) fn makes_zones(name: &str) -> bool {
     !name.starts_with('.') && (name.ends_with(".zone") || name.ends_with(".toml"))
 }
 
-/// What was seen last, and when the files changed and were read.
+/// The last state of the files, and when they changed and were read.
 #[derive(Debug, Default)]
-pub(crate) struct Sight {
-    seen: Mutex<(Looked, Stamps)>,
+pub(crate) struct FilePoll {
+    last: Mutex<(PolledPaths, Stamps)>,
     /// Nanoseconds of [`Moment`], 0 for never.
     changed: AtomicU64,
     read: AtomicU64,
 }
 
-impl Sight {
-    /// Looks at these from now on. What was looked at before is not forgotten: it may have changed since it was read.
-    pub(crate) fn turn_to(&self, looked: Looked) {
-        let mut seen = self.seen();
-        let (before, stamps) = &mut *seen;
+impl FilePoll {
+    /// Polls these files from now on. The last state of files that stay is kept: they may have changed since they
+    /// were read.
+    pub(crate) fn turn_to(&self, looked: PolledPaths) {
+        let mut last = self.last();
+        let (before, stamps) = &mut *last;
         if before.zones != looked.zones {
             *stamps = looked.stamps();
         } else {
@@ -72,26 +74,26 @@ impl Sight {
         *before = looked;
     }
 
-    /// The files are about to be read: what changed until now is no reason to read them any more.
+    /// The files are about to be read: their changes until now are no reason to read them again.
     pub(crate) fn will_be_read(&self, now: impl Fn() -> Moment) {
-        let mut seen = self.seen();
-        seen.1 = seen.0.stamps();
+        let mut last = self.last();
+        last.1 = last.0.stamps();
         note(&self.read, now());
     }
 
-    /// Something changed, as the system says.
+    /// The system reported a change.
     pub(crate) fn note_change(&self, now: Moment) {
         note(&self.changed, now);
     }
 
-    /// Looks; whether something differs from the last look.
+    /// Polls once; whether something differs from the last time.
     pub(crate) fn look(&self, now: impl Fn() -> Moment) -> bool {
-        let mut seen = self.seen();
-        let stamps = seen.0.stamps();
-        let differs = stamps != seen.1;
+        let mut last = self.last();
+        let stamps = last.0.stamps();
+        let differs = stamps != last.1;
         if differs {
-            seen.1 = stamps;
-            // Not sooner: another may have read the files while this waited for the lock.
+            last.1 = stamps;
+            // The time is read here: another thread may have read the files while this one waited for the lock.
             note(&self.changed, now());
         }
         differs
@@ -99,18 +101,18 @@ impl Sight {
 
     /// Whether one of the files was emptied at most `secs` before `now`, Unix seconds.
     pub(crate) fn is_being_written(&self, now: f64, secs: f64) -> bool {
-        let looked = self.seen().0.clone();
+        let looked = self.last().0.clone();
         looked.stamps().values().flatten().any(|stamp| stamp.was_just_emptied(now, secs))
     }
 
-    /// Whether something changed after the files were last begun to be read.
+    /// Whether something changed since the last reading began.
     pub(crate) fn is_news(&self) -> bool {
         self.changed.load(Ordering::Acquire) > self.read.load(Ordering::Acquire)
     }
 
-    fn seen(&self) -> MutexGuard<'_, (Looked, Stamps)> {
-        // Whoever panicked left what was seen, at worst from before.
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last(&self) -> MutexGuard<'_, (PolledPaths, Stamps)> {
+        // A panic leaves the last state whole, at worst an old one.
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -137,8 +139,11 @@ mod tests {
         fs::write(dir.join(name).join("zones/a.zone"), "").unwrap();
     }
 
-    fn looked(dir: &Path) -> Looked {
-        Looked { zones: dir.join("current/zones"), files: vec![dir.join("current/portolan.toml"), dir.join("tokens")] }
+    fn looked(dir: &Path) -> PolledPaths {
+        PolledPaths {
+            zones: dir.join("current/zones"),
+            files: vec![dir.join("current/portolan.toml"), dir.join("tokens")],
+        }
     }
 
     #[test]
@@ -148,29 +153,29 @@ mod tests {
         release(dir, "current");
         fs::write(dir.join("tokens"), "some").unwrap();
         fs::write(dir.join("current/zones/a.zone"), "some").unwrap();
-        let sight = Sight::default();
-        sight.turn_to(looked(dir));
+        let poll = FilePoll::default();
+        poll.turn_to(looked(dir));
         let now = || crate::clock::unix_seconds() + 0.01;
-        assert!(!sight.is_being_written(now(), 60.0));
+        assert!(!poll.is_being_written(now(), 60.0));
         for file in ["tokens", "current/zones/a.zone"] {
             fs::write(dir.join(file), "").unwrap();
-            assert!(sight.is_being_written(now(), 60.0), "{file}");
-            assert!(!sight.is_being_written(now() + 60.0, 60.0), "it is meant");
+            assert!(poll.is_being_written(now(), 60.0), "{file}");
+            assert!(!poll.is_being_written(now() + 60.0, 60.0), "it is meant");
             fs::write(dir.join(file), "more").unwrap();
         }
-        assert!(!sight.is_being_written(now(), 60.0));
+        assert!(!poll.is_being_written(now(), 60.0));
     }
 
     #[test]
-    fn what_was_read_since_it_changed_is_no_news() {
-        let sight = Sight::default();
-        assert!(!sight.is_news(), "nothing changed");
-        sight.note_change(at(1));
-        assert!(sight.is_news());
-        sight.will_be_read(|| at(2));
-        assert!(!sight.is_news(), "read since");
-        sight.note_change(at(3));
-        assert!(sight.is_news(), "changed while it was read");
+    fn a_change_that_was_read_is_no_news() {
+        let poll = FilePoll::default();
+        assert!(!poll.is_news(), "nothing changed");
+        poll.note_change(at(1));
+        assert!(poll.is_news());
+        poll.will_be_read(|| at(2));
+        assert!(!poll.is_news(), "read since");
+        poll.note_change(at(3));
+        assert!(poll.is_news(), "changed while it was read");
     }
 
     #[test]
@@ -180,8 +185,8 @@ mod tests {
         release(dir, "r1");
         release(dir, "r2");
         symlink("r1", dir.join("current")).unwrap();
-        let sight = Sight::default();
-        sight.turn_to(looked(dir));
+        let poll = FilePoll::default();
+        poll.turn_to(looked(dir));
         let steps: [(&str, &dyn Fn()); 8] = [
             ("a file of the directory is written", &|| fs::write(dir.join("r1/zones/a.zone"), "; new").unwrap()),
             ("one is added", &|| fs::write(dir.join("r1/zones/b.policy.toml"), "").unwrap()),
@@ -196,14 +201,14 @@ mod tests {
             ("and back", &|| fs::rename(dir.join("away"), dir.join("r2/zones")).unwrap()),
         ];
         for (moment, (what, change)) in (1..).zip(steps) {
-            assert!(!sight.look(|| at(moment)), "before {what}");
+            assert!(!poll.look(|| at(moment)), "before {what}");
             change();
-            assert!(sight.look(|| at(moment)), "{what}");
-            assert!(sight.is_news(), "{what}");
+            assert!(poll.look(|| at(moment)), "{what}");
+            assert!(poll.is_news(), "{what}");
         }
         fs::write(dir.join("r2/zones/notes.txt"), "").unwrap();
         fs::write(dir.join("r2/zones/.a.zone.swp"), "").unwrap();
-        assert!(!sight.look(|| at(20)), "no zone");
+        assert!(!poll.look(|| at(20)), "no zone");
     }
 
     #[test]
@@ -211,14 +216,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         release(dir, "current");
-        let sight = Sight::default();
-        sight.turn_to(looked(dir));
+        let poll = FilePoll::default();
+        poll.turn_to(looked(dir));
         fs::write(dir.join("current/zones/a.zone"), "; new").unwrap();
-        sight.will_be_read(|| at(1));
-        assert!(!sight.look(|| at(2)));
+        poll.will_be_read(|| at(1));
+        assert!(!poll.look(|| at(2)));
         // It changes while it is read, and what is read names another file.
         fs::write(dir.join("current/zones/a.zone"), "; newer").unwrap();
-        sight.turn_to(Looked { files: vec![dir.join("current/zones/x.inc")], ..looked(dir) });
-        assert!(sight.look(|| at(3)) && sight.is_news());
+        poll.turn_to(PolledPaths { files: vec![dir.join("current/zones/x.inc")], ..looked(dir) });
+        assert!(poll.look(|| at(3)) && poll.is_news());
     }
 }

@@ -1,5 +1,5 @@
-//! The threads that probe. They are a runtime of their own, so that thousands of probes a second hold up neither a query
-//! over TCP nor a change of what is served, and neither of these a probe. UDP is answered by other threads still.
+//! The threads that probe. They are a runtime of their own, so that thousands of probes a second delay neither a
+//! query over TCP nor a new snapshot, and neither of these delays a probe. UDP is answered by other threads.
 
 use std::io;
 use std::thread::available_parallelism;
@@ -7,27 +7,28 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
-/// Threads at most; judgment: each carries some 20,000 TCP handshakes a second, which is more than one node should send.
+/// Threads at most; judgment: each carries some 20,000 TCP handshakes a second, which is more than one node should
+/// send.
 const MOST_THREADS: usize = 4;
 /// For reading certificate stores, and starting programs.
 const BLOCKING_THREADS: usize = 4;
-/// How much later than a thread that answers one of these gets a core that both want, as a nice value. Judgment: it
-/// gets two thirds of what the other does. With much less a flood of queries would make probes late, and what is late
-/// looks dead: an attack on the answers must not become an outage of the endpoints.
+/// Their nice value: how much they yield to the threads that answer. Judgment: where both want a core, a probing
+/// thread gets two thirds of what the other gets. With much less a flood of queries would delay probes, and a late
+/// reply looks like a dead endpoint: an attack on the answers must not become an outage of the endpoints.
 const NICE: i32 = 2;
 
-/// What runs on them when they end gets this long to be put away (judgment: it is killing programs and closing sockets).
+/// How long their tasks have to end (judgment: they kill programs and close sockets).
 const LAST_GRACE: Duration = Duration::from_secs(1);
 
 /// The threads that probe, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Probing {
-    /// There until it is dropped.
+    /// `Some` until it is dropped.
     runtime: Option<Runtime>,
 }
 
 impl Probing {
-    /// Starts them. An error is the system's, out of threads or descriptors.
+    /// Starts the threads. An error is the system's: out of threads or descriptors.
     pub(crate) fn start() -> io::Result<Probing> {
         let threads = available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         let runtime = Builder::new_multi_thread()
@@ -35,7 +36,7 @@ impl Probing {
             .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("probe")
             .on_thread_start(|| {
-                // Where it is refused they are as important as the others, which does as well.
+                // If the system refuses, they have the priority of the others, which works too.
                 let _ = rustix::process::setpriority_process(None, NICE);
             })
             .enable_all()
@@ -43,13 +44,13 @@ impl Probing {
         Ok(Probing { runtime: Some(runtime) })
     }
 
-    /// What is spawned while this lives runs on them.
+    /// Tasks that are spawned while the guard lives run on these threads.
     pub(crate) fn enter(&self) -> Option<EnterGuard<'_>> {
         self.runtime.as_ref().map(Runtime::enter)
     }
 
-    /// Ends them, when all that runs on them is put away: the programs of exec probes are killed by that, which must have
-    /// happened before this process ends.
+    /// Ends the threads after their tasks have ended. That kills the programs of exec probes, which must happen
+    /// before this process ends.
     pub(crate) async fn stop(mut self) {
         if let Some(runtime) = self.runtime.take() {
             // An error is a panic, which has been printed.

@@ -1,4 +1,4 @@
-//! What a scrape of `/metrics` reads, from wherever it is counted; in the thread of whoever scrapes.
+//! The sources of `/metrics`. A scrape reads them in the thread of its request.
 
 use std::sync::Arc;
 
@@ -6,25 +6,25 @@ use arc_swap::ArcSwap;
 
 use crate::control::ReloadStatus;
 use crate::control::names::NameStateCache;
-use crate::daemon::store::Writes;
+use crate::daemon::state::StateWrites;
 use crate::server::{Certificates, Counters};
 use crate::snapshot::Snapshot;
 use crate::telemetry::{Metrics, Scrape};
 
-/// Where everything is.
+/// Everything that is read.
 pub(crate) struct Sources {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
     pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) certificates: Option<Arc<Certificates>>,
-    pub(crate) writes: Arc<Writes>,
+    pub(crate) writes: Arc<StateWrites>,
 }
 
 impl Sources {
     /// The whole text.
     pub(crate) fn render(&self, board: &NameStateCache) -> String {
-        // Held for as long as the text is made, while the next ones are published.
+        // This snapshot lives as long as the text is made; newer ones can be published meanwhile.
         let snapshot = self.snapshots.load_full();
         self.metrics.render(&Scrape {
             snapshot: &snapshot,

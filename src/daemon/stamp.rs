@@ -1,5 +1,5 @@
-//! What tells one content of a file from another without reading it. Links are followed, so that a link that is replaced
-//! somewhere above a file shows as well.
+//! Distinguishes two contents of a file without reading them. Links are followed, so that a link that is replaced
+//! somewhere above a file is noticed too.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of a file as it is now; `None` where there is none to be seen.
+    /// The stamp of a file as it is now; `None` where there is no such file.
     pub(crate) fn of(file: &Path) -> Option<Stamp> {
         let found = std::fs::metadata(file).ok()?;
         Some(Stamp {
@@ -25,8 +25,7 @@ impl Stamp {
         })
     }
 
-    /// Whether the file was emptied a moment ago, at most `secs` before `now`, Unix seconds: whoever did that is probably
-    /// about to write it.
+    /// Whether the file was emptied at most `secs` before `now` (Unix seconds): it is probably about to be written.
     pub(crate) fn was_just_emptied(&self, now: f64, secs: f64) -> bool {
         let (seconds, nanoseconds) = self.changed;
         let age = now - (seconds as f64 + nanoseconds as f64 / 1e9);

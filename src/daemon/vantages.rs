@@ -1,5 +1,5 @@
-//! The vantages of this process: a prober each, and the exchange where their reports come together. `steer` asks for
-//! what they agree on.
+//! The vantages of this process: a prober each, and the exchange where their reports come together. The steering task
+//! receives the view that they agree on.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,9 +23,9 @@ use crate::telemetry::{Metrics, ProbeResult};
 pub struct VantageSpec {
     /// Its name.
     pub name: Arc<str>,
-    /// The region it stands in.
+    /// Its region.
     pub region: Arc<str>,
-    /// Where it probes from.
+    /// The addresses that it probes from.
     pub sources: SourceAddresses,
 }
 
@@ -33,19 +33,19 @@ pub struct VantageSpec {
 pub(crate) struct Vantages {
     members: Vec<Member>,
     exchange: Exchange,
-    /// Dropped last: it is what the probers run on.
+    /// Dropped last: the probers run on its threads.
     probing: Probing,
 }
 
 struct Member {
     vantage: Vantage,
     prober: ProberHandle,
-    /// What it knew before the start, until its prober is told.
+    /// What it observed before the start, until its prober gets it.
     retained: Vec<RetainedCheck>,
 }
 
 impl Vantages {
-    /// Starts a prober for each, without checks yet; together they take a share of so many file descriptors. Each tries
+    /// Starts a prober for each vantage, without checks yet. Together they use a share of `descriptors`. Each probes
     /// the `control` targets too. An error is the system's.
     pub(crate) fn start(
         specs: &[VantageSpec],
@@ -79,32 +79,32 @@ impl Vantages {
             Member { vantage, prober, retained: Vec::new() }
         };
         let on_its_threads = probing.enter();
-        // What programs of exec monitors leave behind, where this is process 1 of a container.
+        // Orphans of the programs of exec monitors, where this is process 1 of a container.
         tokio::spawn(reap_orphans());
         let members = specs.iter().map(member).collect();
         drop(on_its_threads);
         Ok(Vantages { members, exchange, probing })
     }
 
-    /// Takes what each vantage reported last before the start, as `known` has it by a vantage's name: it stands until the
-    /// vantage reports anew, and its prober goes on from it.
-    pub(crate) fn recall(&mut self, mut known: impl FnMut(&str) -> Vec<RetainedCheck>, now: Moment) {
+    /// Restores each vantage from its last report before the start; `retained` gives it by the vantage's name. That
+    /// report counts until the vantage reports again, and its prober continues from it.
+    pub(crate) fn restore(&mut self, mut retained: impl FnMut(&str) -> Vec<RetainedCheck>, now: Moment) {
         for member in &mut self.members {
-            member.retained = known(&member.vantage.name);
+            member.retained = retained(&member.vantage.name);
             if let Some(RetainedCheck { at, .. }) = member.retained.first() {
-                let fresh = member.retained.iter().filter(|known| now < known.until);
-                let observations = fresh.map(|known| known.observation.clone()).collect();
+                let fresh = member.retained.iter().filter(|check| now < check.until);
+                let observations = fresh.map(|check| check.observation.clone()).collect();
                 self.exchange.join(member.vantage.clone()).publish(*at, observations, None);
             }
         }
     }
 
-    /// The latest report of each, for whoever keeps them.
+    /// The latest reports, for the task that writes them to the state directory.
     pub(crate) fn reports(&self) -> watch::Receiver<Vec<Received>> {
         self.exchange.watch()
     }
 
-    /// Where heartbeats are handed in, for all of them.
+    /// Where the API delivers heartbeats, for all vantages.
     pub(crate) fn beats(&self) -> BeatSender {
         BeatSender::to_all(self.members.iter().map(|member| member.prober.beats()))
     }
@@ -116,7 +116,7 @@ impl Vantages {
         }
     }
 
-    /// The same without waiting: the rounds are still to end.
+    /// The same without waiting for the rounds.
     pub(crate) fn begin(&mut self, models: &[&Model]) -> Vec<Round> {
         let plan = plan_of(models);
         let begin = |member: &mut Member| {
@@ -125,13 +125,13 @@ impl Vantages {
         self.members.iter_mut().map(begin).collect()
     }
 
-    /// What they agree on as soon as one of them says something new, and once a second in any case. Nothing is lost
+    /// The agreed view as soon as a vantage reports something new, and once a second in any case. Nothing is lost
     /// when this is dropped and called again.
     pub(crate) async fn next_view(&mut self, model: &Model) -> WorldView {
         agree(model, &self.exchange.next().await, clock::now())
     }
 
-    /// What the vantages agree on now, in the ids of `model`.
+    /// The agreed view of this moment, in the ids of `model`.
     pub(crate) fn view(&mut self, model: &Model) -> WorldView {
         agree(model, &self.exchange.latest(), clock::now())
     }
@@ -145,8 +145,8 @@ impl Vantages {
     }
 }
 
-/// Every check of `models`, each once, in order, with the region of the first endpoint that it is for. Endpoints without
-/// a region are of one together.
+/// Every check of `models`, each once, in order, with the region of the first endpoint that has it. Endpoints without a
+/// region count as one region.
 fn plan_of(models: &[&Model]) -> Plan {
     let mut places: HashMap<Arc<CheckKey>, usize> = HashMap::new();
     let mut names: Vec<Option<&str>> = Vec::new();
@@ -156,7 +156,7 @@ fn plan_of(models: &[&Model]) -> Plan {
         let mut regions = vec![None; model.checks.len()];
         for endpoint in model.endpoints.iter().rev() {
             let mut below: Vec<CheckId> = endpoint.answerables.iter().flat_map(Answerable::checks).collect();
-            // What a composite is made of stands where it does.
+            // The parts of a composite have its region.
             while let Some(check) = below.pop() {
                 regions[check.0 as usize] = endpoint.region.map(name_of);
                 below.extend(&model.checks[check.0 as usize].parts);

@@ -1,6 +1,6 @@
-//! The last good version of each zone in the state directory, so that a restart has it: `zones/ZONE.json` names the
-//! version, and the folder beside it holds its files as they were, to be read and compared by people. Written by a task of
-//! its own, whole and in one step for each zone; a zone that is no longer served is removed.
+//! The last good version of each zone in the state directory: `zones/ZONE.json` names the version, and a folder next
+//! to it has copies of its files, which people can read and compare. A task of its own writes each version whole and
+//! in one step, and removes those of zones that are no longer served.
 
 mod disk;
 #[cfg(test)]
@@ -10,20 +10,17 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Version, VersionStatus, ZoneState};
-use crate::daemon::store::Writes;
+use crate::daemon::state::{RETRY_AFTER, StateWrites};
 use crate::wire::Name;
-use disk::{MAX_VERSION, Written};
+use disk::{MAX_VERSION, WriteProgress};
 
 /// The directory of the versions, in the state directory.
 const DIR: &str = "zones";
-/// What could not be written is tried again after this (judgment: a disk that was full).
-const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// Writes versions while the server runs.
 pub(crate) struct Versions {
@@ -32,9 +29,9 @@ pub(crate) struct Versions {
 }
 
 impl Versions {
-    /// Keeps the versions of `first`, and of what follows, below the state directory; `None` keeps nothing. `writes` counts
-    /// what is written and what cannot be.
-    pub(crate) fn keep(state: Option<PathBuf>, first: Arc<[ZoneState]>, writes: Arc<Writes>) -> Versions {
+    /// Writes the versions of `first`, and of what follows, below the state directory; without one nothing is written.
+    /// `writes` counts successes and failures.
+    pub(crate) fn write(state: Option<PathBuf>, first: Arc<[ZoneState]>, writes: Arc<StateWrites>) -> Versions {
         let (served, mut changes) = watch::channel(first);
         changes.mark_changed();
         let writer = state.map(|state| tokio::spawn(write_all(state.join(DIR), changes, writes)));
@@ -56,8 +53,8 @@ impl Versions {
     }
 }
 
-/// The versions that were kept. What can't be read is left out, with a warning in the log.
-pub(crate) fn recall(state: Option<&Path>) -> Vec<ZoneState> {
+/// The versions from before the start. One that can't be read is left out, with a warning in the log.
+pub(crate) fn load(state: Option<&Path>) -> Vec<ZoneState> {
     let Some(dir) = state.map(|state| state.join(DIR)) else { return Vec::new() };
     let Ok(entries) = fs::read_dir(&dir) else { return Vec::new() };
     let mut manifests: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -81,65 +78,70 @@ pub(crate) fn recall(state: Option<&Path>) -> Vec<ZoneState> {
     zones
 }
 
-async fn write_all(dir: PathBuf, mut changes: watch::Receiver<Arc<[ZoneState]>>, writes: Arc<Writes>) {
-    let mut kept = Kept { dir, by_apex: None, writes };
+async fn write_all(dir: PathBuf, mut changes: watch::Receiver<Arc<[ZoneState]>>, writes: Arc<StateWrites>) {
+    let mut folder = VersionFolder { dir, by_apex: None, writes };
     let mut is_behind = false;
     loop {
         let changed = async {
             match is_behind {
                 // What failed is tried again, whether or not anything changed.
-                true => tokio::time::timeout(AGAIN_AFTER, changes.changed()).await.unwrap_or(Ok(())),
+                true => tokio::time::timeout(RETRY_AFTER, changes.changed()).await.unwrap_or(Ok(())),
                 false => changes.changed().await,
             }
         };
-        if changed.await.is_err() {
+        // What failed is tried once more at the end.
+        let is_last = changed.await.is_err();
+        if is_last && !is_behind {
             return;
         }
         let zones = changes.borrow_and_update().clone();
         let written = tokio::task::spawn_blocking(move || {
-            let is_whole = kept.follow(&zones);
-            (kept, is_whole)
+            let is_whole = folder.follow(&zones);
+            (folder, is_whole)
         });
         match written.await {
-            Ok((then, is_whole)) => (kept, is_behind) = (then, !is_whole),
+            Ok((then, is_whole)) => (folder, is_behind) = (then, !is_whole),
             // A panic, which has been printed.
             Err(_) => return,
+        }
+        if is_last {
+            return;
         }
     }
 }
 
-/// What is in the directory.
-struct Kept {
+/// The directory of the versions.
+struct VersionFolder {
     dir: PathBuf,
-    /// `None` before the first look.
+    /// What is in it; `None` before the first writing.
     by_apex: Option<HashMap<Name, Arc<Version>>>,
-    writes: Arc<Writes>,
+    writes: Arc<StateWrites>,
 }
 
-impl Kept {
-    /// Makes the directory hold the versions of these zones; false where something failed, which is logged.
+impl VersionFolder {
+    /// Writes the versions of these zones and removes all others; false where something failed, which is logged.
     fn follow(&mut self, zones: &[ZoneState]) -> bool {
         let wanted: Vec<&Arc<Version>> = zones.iter().filter_map(|zone| zone.version.as_ref()).collect();
         let known = self.by_apex.take().unwrap_or_default();
         let (mut now, mut unsettled) = (HashMap::new(), HashSet::new());
-        let mut down = Vec::new();
-        // All of them before the disk is waited for: the process may be killed meanwhile.
+        let mut written = Vec::new();
+        // All of them are written before the first is forced to the disk, in case the process is killed meanwhile.
         for &version in &wanted {
-            match self.put_down(version, known.get(&version.apex)) {
-                Ok(Written::Down) => down.push(version),
-                Ok(Written::Settled | Written::Not) => {
+            match self.write(version, known.get(&version.apex)) {
+                Ok(WriteProgress::Written) => written.push(version),
+                Ok(WriteProgress::Settled | WriteProgress::Nothing) => {
                     now.insert(version.apex.clone(), version.clone());
                 }
-                Err(error) => self.not_kept(version, &error, &mut unsettled),
+                Err(error) => self.failed(version, &error, &mut unsettled),
             }
         }
-        for version in down {
+        for version in written {
             match disk::settle(&self.dir, version) {
                 Ok(()) => {
-                    self.writes.ended(true);
+                    self.writes.count(true);
                     now.insert(version.apex.clone(), version.clone());
                 }
-                Err(error) => self.not_kept(version, &error, &mut unsettled),
+                Err(error) => self.failed(version, &error, &mut unsettled),
             }
         }
         disk::tidy(&self.dir, wanted.into_iter().map(|version| &**version), &unsettled);
@@ -147,37 +149,37 @@ impl Kept {
         unsettled.is_empty()
     }
 
-    /// Puts a version down where that is to be done; gives how far it is then.
-    fn put_down(&self, version: &Arc<Version>, known: Option<&Arc<Version>>) -> std::io::Result<Written> {
+    /// Writes a version if it isn't written yet; gives how far it is then.
+    fn write(&self, version: &Arc<Version>, known: Option<&Arc<Version>>) -> std::io::Result<WriteProgress> {
         if version.octets() > MAX_VERSION {
             if known.is_none() {
                 let (zone, most) = (version.apex.to_string(), MAX_VERSION >> 20);
                 tracing::warn!(
                     zone,
-                    "the files of this zone have more than {most} MiB: no last good version is kept for a restart"
+                    "the files of this zone have more than {most} MiB: its last good version does not outlive a restart"
                 );
             }
-            return Ok(Written::Not);
+            return Ok(WriteProgress::Nothing);
         }
-        let written = match known {
-            Some(known) if Arc::ptr_eq(known, version) && disk::is_named(&self.dir, version) => Written::Settled,
-            Some(_) => Written::Not,
-            // As it was recalled, if it was.
-            None => disk::state(&self.dir, version),
+        let progress = match known {
+            Some(known) if Arc::ptr_eq(known, version) && disk::is_named(&self.dir, version) => WriteProgress::Settled,
+            Some(_) => WriteProgress::Nothing,
+            // As it was at the start.
+            None => disk::progress(&self.dir, version),
         };
-        match written {
-            Written::Not => disk::put_down(&self.dir, version).map(|()| Written::Down),
-            Written::Down | Written::Settled => Ok(written),
+        match progress {
+            WriteProgress::Nothing => disk::write(&self.dir, version).map(|()| WriteProgress::Written),
+            WriteProgress::Written | WriteProgress::Settled => Ok(progress),
         }
     }
 
-    fn not_kept(&self, version: &Version, error: &std::io::Error, unsettled: &mut HashSet<Name>) {
+    fn failed(&self, version: &Version, error: &std::io::Error, unsettled: &mut HashSet<Name>) {
         tracing::error!(
             zone = %version.apex,
             %error,
             "the last good version of this zone can't be written: a restart would not have it"
         );
-        self.writes.ended(false);
+        self.writes.count(false);
         unsettled.insert(version.apex.clone());
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::clock;
-use crate::daemon::Node;
+use crate::daemon::RunningNode;
 use crate::demo::children::{Life, Region};
 use crate::demo::scene::State;
 use crate::demo::story::Story;
@@ -30,7 +30,7 @@ pub(crate) struct Fate {
 
 impl Fate {
     /// Notices that the region went or came back, reports how long answers went on naming it, starts it again.
-    pub(crate) async fn follow(&mut self, region: &mut Region, node: &Node, story: &mut Story, seen: &Seen) {
+    pub(crate) async fn follow(&mut self, region: &mut Region, node: &RunningNode, story: &mut Story, seen: &Seen) {
         let (now, life) = (clock::now(), region.life());
         match (life, self.went) {
             (Life::Running, Some(_)) => {
@@ -98,7 +98,7 @@ impl Fate {
 }
 
 /// Whether any decision that is being served gives one of the region's endpoints.
-fn names_any(node: &Node, region: &Region) -> bool {
+fn names_any(node: &RunningNode, region: &Region) -> bool {
     let snapshot = node.snapshot();
     snapshot.decisions().any(|decision| match &decision.given {
         Given::Endpoints(distribution) => {

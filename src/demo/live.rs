@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock;
 use crate::control::JournalEvent;
-use crate::daemon::Node;
+use crate::daemon::RunningNode;
 use crate::demo::children::Region;
 use crate::demo::fate::Fate;
 use crate::demo::region::REGIONS;
@@ -36,7 +36,7 @@ pub(crate) struct Live {
 
 impl Live {
     /// Begins now. `tour_after` is the time until the tour; none leaves it out.
-    pub(crate) fn begin(name: String, node: &Node, tour_after: Option<Duration>) -> Live {
+    pub(crate) fn begin(name: String, node: &RunningNode, tour_after: Option<Duration>) -> Live {
         let tour = tour_after.map_or(Tour::Off, Tour::Begins);
         Live { name, began: clock::now(), tour, home: Vec::new(), page: format!("http://{}/", node.http()) }
     }

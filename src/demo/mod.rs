@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Flags, Loaded};
-use crate::daemon::{Node, NodeSpec, StartError, VantageSpec, stop_signal};
+use crate::daemon::{NodeSpec, RunningNode, StartError, VantageSpec, stop_signal};
 use crate::demo::children::Region;
 use crate::demo::fate::Fate;
 use crate::demo::files::Files;
@@ -182,7 +182,7 @@ async fn show(
 }
 
 /// Starts the server.
-async fn start(loaded: Loaded, settings_file: PathBuf, flags: Flags) -> Result<Node, StartError> {
+async fn start(loaded: Loaded, settings_file: PathBuf, flags: Flags) -> Result<RunningNode, StartError> {
     eprintln!("starting the server and a vantage in each region; the first probes are on their way ...");
     let vantages = REGIONS.map(|(name, octet)| VantageSpec {
         name: name.into(),
@@ -190,13 +190,13 @@ async fn start(loaded: Loaded, settings_file: PathBuf, flags: Flags) -> Result<N
         sources: SourceAddresses { v4: Some(Ipv4Addr::new(127, octet, 0, VANTAGE)), v6: None },
     });
     let spec = NodeSpec { loaded, settings_file: Some(settings_file), flags, vantages: vantages.into() };
-    Node::start(spec).await
+    RunningNode::start(spec).await
 }
 
 /// Reports what happens until a signal or a key ends it, or the time is up.
 async fn tell(
     duration: Option<Duration>,
-    node: &Node,
+    node: &RunningNode,
     regions: &mut [Region],
     (story, mut live): (&mut Story, Live),
     seen: &Seen,

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use crate::clock;
 use crate::control::JournalEvent;
-use crate::daemon::Node;
+use crate::daemon::RunningNode;
 use crate::demo::children::Region;
 use crate::demo::region::REGIONS;
 use crate::demo::terminal::Terminal;
@@ -25,7 +25,7 @@ pub(crate) struct Story {
 impl Story {
     /// Prints the ready line, the regions and what to type, with the token for what changes something. On a terminal
     /// what to type is printed once it is asked for, except the token.
-    pub(crate) fn begin(node: &Node, regions: &[Region], token: &str, terminal: Option<Terminal>) -> Story {
+    pub(crate) fn begin(node: &RunningNode, regions: &[Region], token: &str, terminal: Option<Terminal>) -> Story {
         let mut story = Story { answers: answers(&node.snapshot()), terminal, commands: commands(node, token) };
         story.print(&node.ready_line());
         story.print("");
@@ -103,7 +103,7 @@ fn token_line(token: &str) -> String {
 }
 
 /// What to type: questions as a client of each region, and commands that explain and change.
-fn commands(node: &Node, token: &str) -> Vec<String> {
+fn commands(node: &RunningNode, token: &str) -> Vec<String> {
     let Some(dns) = node.dns().first().copied() else { return Vec::new() };
     let dig = format!("dig @{} -p {}", dns.ip(), dns.port());
     let mut lines = Vec::new();

@@ -26,8 +26,9 @@ pub fn compile(
     compile_after(&restored, placing, tallies, &model, view, identity, generation)
 }
 
-/// Compiles a whole model as [`compile`] does without a snapshot before it, and restores the choices that resist change as
-/// [`Snapshot::standings_by_name`] gave them before a restart. A name that the model doesn't have is left out.
+/// Compiles a whole model as [`compile`] does without a snapshot before it, and restores the choices that resist
+/// change as [`Snapshot::standings_by_name`] gave them before a restart. A name that the model doesn't have is left
+/// out.
 pub fn restore(
     model: Arc<Model>,
     view: Arc<WorldView>,

@@ -28,8 +28,8 @@ impl Publisher {
         self.current.clone()
     }
 
-    /// Publishes the first measured view, and restores what was `retained` from before the start. Nothing is taken over from
-    /// the snapshot so far: answers for an unmeasured world are no last good answers.
+    /// Publishes the first measured view, and restores what was `retained` from before the start. Nothing is taken
+    /// over from the snapshot so far: answers for an unmeasured world are no last good answers.
     pub fn begin(&mut self, mut view: WorldView, retained: &Retained) {
         let old = self.current.load_full();
         recovery::restore(&old.model, &mut view, &retained.recoveries);

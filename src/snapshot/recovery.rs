@@ -1,5 +1,5 @@
-//! What a new view gets from the one before it: which checks were down, and since when they are up again. Vantages report
-//! only the present; the publisher has the view before as well. Pure.
+//! What a new view gets from the one before it: which checks were down, and since when they are up again. Vantages
+//! report only the present; the publisher has the view before as well. Pure.
 
 use std::time::Duration;
 
@@ -44,8 +44,8 @@ impl Snapshot {
     }
 }
 
-/// For the first view of a process: restores the recoveries from before a restart of checks that are not down again. What is
-/// down may recover from now on.
+/// For the first view of a process: restores the recoveries from before a restart of checks that are not down again.
+/// What is down may recover from now on.
 pub(crate) fn restore(model: &Model, view: &mut WorldView, recoveries: &[NamedRecovery]) {
     let at = view.at;
     view.checks.iter_mut().for_each(|check| check.recovery = Recovery::None.then(check.health, at));
@@ -77,8 +77,8 @@ pub(crate) fn follow(previous: &Snapshot, view: &mut WorldView) {
     }
 }
 
-/// For a view of another model: a check is the same where monitor and target are. An endpoint whose ramp is over keeps its
-/// full weight, whatever ramp the new files say.
+/// For a view of another model: a check is the same where monitor and target are. An endpoint whose ramp is over
+/// keeps its full weight, whatever ramp the new files say.
 pub(crate) fn remap(previous: &Snapshot, model: &Model, view: &mut WorldView) {
     let at = view.at;
     let checks = previous.model.checks.iter().zip(&previous.view.checks).enumerate();

@@ -1,5 +1,5 @@
-//! From the ids of one model to those of the next. A name is the same where its owner is, an endpoint or a pool where its
-//! zone and its name are, and a class of clients where its policy describes it in the same words. Pure.
+//! From the ids of one model to those of the next. A name is the same where its owner is, an endpoint or a pool where
+//! its zone and its name are, and a class of clients where its policy describes it in the same words. Pure.
 
 use std::collections::{HashMap, HashSet};
 

@@ -118,8 +118,8 @@ impl Snapshot {
         choices
     }
 
-    /// Whether `before`, a snapshot of the same generation, has the same choices that resist change. It may be false where
-    /// they are the same, never true where they differ.
+    /// Whether `before`, a snapshot of the same generation, has the same choices that resist change. It may be false
+    /// where they are the same, never true where they differ.
     pub fn has_standings_of(&self, before: &Snapshot) -> bool {
         self.generation == before.generation && std::sync::Arc::ptr_eq(&self.resisting, &before.resisting)
     }

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from portolan import MASTER, SETTINGS, Node
+from portolan import MASTER, SETTINGS, Node, command
 from processes import wait_until
 from steady import Steady
 from test_heartbeat import curl
@@ -323,3 +323,18 @@ def test_a_state_directory_that_takes_nothing_is_told_of_once(dir, endpoints, po
         wait_until(lambda: node.metric("portolan_health_writes_total", result="failure") >= 3, 30)
         assert node.child.told().count("the last known health can't be written") == 1
         assert node.health("one") == "up"
+
+
+def test_a_state_directory_is_for_one_server_at_a_time(dir, endpoints, port):
+    one, two = endpoints("one"), endpoints("two")
+    zones = files(one, two)
+    with node_of(dir, zones, port) as node:
+        settings = node.dir / "portolan.toml"
+        refused = command("serve", "--config", settings)
+        expected = f"{node.dir / 'state'}: another server (process {node.child.process.pid}) uses this state directory"
+        assert refused.returncode == 1 and expected in refused.stderr and refused.stdout == "", refused
+        assert command("check", "--config", settings).returncode == 0, "a command that only reads needs no lock"
+        assert node.health("one") == "up"
+        kill(node)
+    with node_of(dir, zones, port) as again:
+        assert again.health("one") == "up", "a server that was killed leaves no lock"

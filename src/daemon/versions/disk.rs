@@ -1,7 +1,7 @@
-//! How one version of a zone lies on the disk: `ZONE.json` names the version and its folder, which holds its files as they
-//! were. A new version is first put down with `ZONE%next.json`, without waiting for the disk, so that a process that is
-//! killed has it already. It takes the place of the one before when the disk has it, so that a machine that stops has
-//! one of the two whole.
+//! One version of a zone on the disk: `ZONE.json` names the version and its folder, which has copies of its files. A
+//! new version is first written as `ZONE%next.json` without waiting for the disk, so that it outlives the process.
+//! Then it is forced to the disk and replaces the version before it, so that one of the two is whole after a power
+//! cut.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -12,24 +12,31 @@ use ring::digest::{SHA256, digest as hash};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{TextsByPath, Version};
-use crate::daemon::store;
+use crate::daemon::state::{Durability, FileInfo, StateFile, make_dir, replace, text_of};
 use crate::wire::Name;
 
-/// The form of the files that this program reads and writes.
-const FORM: u32 = 1;
+/// The file that names a version, called after its zone.
+pub(crate) const MANIFEST: StateFile<Manifest> = StateFile::new(FileInfo {
+    name: "ZONE.json",
+    version: 1,
+    content: "the last good version of a zone",
+    // Its folder is not on the disk yet: see `settle`.
+    durability: Durability::Process,
+    is_counted: true,
+});
 /// Largest file that names a version, in octets: a path and a name for each of its files.
 const MAX_MANIFEST: u64 = 16 << 20;
 /// Longest part of a zone's name in the name of a file, in octets: file systems allow 255.
 pub(super) const MAX_STEM: usize = 150;
 /// Largest version that is kept, in octets of all its files (judgment: three million records).
 pub(super) const MAX_VERSION: u64 = 256 << 20;
-/// Ends the name of a version that the disk may not have yet; no zone's name is written like that.
+/// Ends the name of a version that may not be on the disk yet; no zone's name is encoded like that.
 const NEXT: &str = "%next";
 
-/// What a file that names a version says.
+/// The content of the file that names a version.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Manifest {
+pub(crate) struct Manifest {
     version: u32,
     zone: String,
     /// The policy file, or the master file of a static zone.
@@ -38,41 +45,39 @@ struct Manifest {
     /// Unix seconds.
     since: f64,
     folder: String,
-    files: Vec<KeptText>,
+    files: Vec<FileRow>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct KeptText {
+struct FileRow {
     /// Relative to the zones directory.
     path: PathBuf,
     /// Its name in the folder.
     name: String,
-    /// Of its content, in hexadecimal: a machine that stopped may leave less than was written.
+    /// Of its content, in hexadecimal: after a power cut a part of it may be missing.
     sha256: String,
 }
 
-/// The version that this file names, whole and as it was written.
-pub(super) fn read(dir: &Path, manifest: &Path) -> Result<Version, String> {
-    let text = bounded(manifest, MAX_MANIFEST)?;
-    let said: Manifest = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    if said.version != FORM {
-        return Err(format!("this is version {} of the file, and this program knows {FORM}", said.version));
-    }
-    let apex = Name::parse(&said.zone).map_err(|error| format!("`{}` is no zone: {error}", said.zone))?;
+/// The version that a file names. An error where a file of it is missing or has another content than was written.
+pub(super) fn read(dir: &Path, file: &Path) -> Result<Version, String> {
+    let text = bounded(file, MAX_MANIFEST)?;
+    let manifest = MANIFEST.parse(&text)?;
+    let apex = Name::parse(&manifest.zone).map_err(|error| format!("`{}` is no zone: {error}", manifest.zone))?;
     let (mut texts, mut left) = (TextsByPath::new(), MAX_VERSION);
-    for KeptText { path, name, sha256 } in said.files {
-        if [&name, &said.folder].iter().any(|name| name.contains('/') || name.starts_with("..")) {
+    for FileRow { path, name, sha256 } in manifest.files {
+        if [&name, &manifest.folder].iter().any(|name| name.contains('/') || name.starts_with("..")) {
             return Err(format!("`{name}` is no name of a file"));
         }
-        let text = bounded(&dir.join(&said.folder).join(&name), left).map_err(|error| format!("{name}: {error}"))?;
+        let text =
+            bounded(&dir.join(&manifest.folder).join(&name), left).map_err(|error| format!("{name}: {error}"))?;
         if digest(&text) != sha256 {
             return Err(format!("{name}: it is not as it was written"));
         }
         left -= text.len() as u64;
         texts.insert(path, text.into());
     }
-    Ok(Version { apex, main: said.main, steered: said.steered_names, since: said.since, texts })
+    Ok(Version { apex, main: manifest.main, steered: manifest.steered_names, since: manifest.since, texts })
 }
 
 fn bounded(file: &Path, limit: u64) -> Result<Vec<u8>, String> {
@@ -89,33 +94,33 @@ fn digest(text: &[u8]) -> String {
     hash(&SHA256, text).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// How far a version has come.
+/// How far the writing of a version is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Written {
-    /// There is nothing of it.
-    Not,
-    /// It is put down, and the disk may not have it.
-    Down,
-    /// The disk has it.
+pub(super) enum WriteProgress {
+    /// Nothing of it is written.
+    Nothing,
+    /// It is written and outlives this process.
+    Written,
+    /// It is on the disk and outlives the machine.
     Settled,
 }
 
-/// How far this version has come, as its files say.
-pub(super) fn state(dir: &Path, version: &Version) -> Written {
+/// How far the writing of this version was when the process started.
+pub(super) fn progress(dir: &Path, version: &Version) -> WriteProgress {
     let names = |end: &str| since(&manifest(dir, &version.apex, end)) == Some(version.since);
     match (names(""), names(NEXT)) {
-        (true, _) => Written::Settled,
-        (false, true) => Written::Down,
-        (false, false) => Written::Not,
+        (true, _) => WriteProgress::Settled,
+        (false, true) => WriteProgress::Written,
+        (false, false) => WriteProgress::Nothing,
     }
 }
 
-fn since(manifest: &Path) -> Option<f64> {
-    let said: Manifest = serde_json::from_slice(&bounded(manifest, MAX_MANIFEST).ok()?).ok()?;
-    Some(said.since)
+fn since(file: &Path) -> Option<f64> {
+    let manifest = MANIFEST.parse(&bounded(file, MAX_MANIFEST).ok()?).ok()?;
+    Some(manifest.since)
 }
 
-/// Whether this file names a version that is to take the place of another.
+/// Whether this file names a version that is to replace another.
 pub(super) fn is_next(manifest: &Path) -> bool {
     manifest.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with(NEXT))
 }
@@ -124,39 +129,39 @@ fn manifest(dir: &Path, apex: &Name, end: &str) -> PathBuf {
     dir.join(format!("{}{end}.json", stem(apex)))
 }
 
-/// Writes the files first, then the one that names them; the disk need not have them yet.
-pub(super) fn put_down(dir: &Path, version: &Version) -> std::io::Result<()> {
+/// Writes the files first, then the one that names them, without waiting for the disk.
+pub(super) fn write(dir: &Path, version: &Version) -> std::io::Result<()> {
     if let Some(state) = dir.parent() {
-        store::make(state)?;
+        make_dir(state)?;
     }
-    store::make(dir)?;
+    make_dir(dir)?;
     let into = dir.join(folder(version));
     let written = fill(dir, &into, version);
     if written.is_err() {
-        // The room may be needed for less.
+        // A smaller version may need the room.
         let _ = fs::remove_dir_all(&into);
     }
     written
 }
 
 fn fill(dir: &Path, into: &Path, version: &Version) -> std::io::Result<()> {
-    store::make(into)?;
+    make_dir(into)?;
     let mut files = Vec::new();
     for (at, (path, text)) in version.texts.iter().enumerate() {
         let plain = encoded(&path.to_string_lossy());
         let name = if plain.len() <= MAX_STEM && !plain.starts_with('.') { plain } else { format!("file-{at}") };
-        fs::write(into.join(&name), text)?;
-        files.push(KeptText { path: path.clone(), name, sha256: digest(text) });
+        replace(into, &name, text, Durability::Process)?;
+        files.push(FileRow { path: path.clone(), name, sha256: digest(text) });
     }
     let (zone, main, since) = (version.apex.to_string(), version.main.clone(), version.since);
     let folder = folder(version);
-    let manifest = Manifest { version: FORM, zone, main, steered_names: version.steered, since, folder, files };
-    // Plain data can't fail to serialise.
-    let text = serde_json::to_string_pretty(&manifest).unwrap_or_default() + "\n";
-    store::write_for_process(dir, &format!("{}{NEXT}.json", stem(&version.apex)), &text)
+    let manifest =
+        Manifest { version: MANIFEST.info.version, zone, main, steered_names: version.steered, since, folder, files };
+    let name = format!("{}{NEXT}.json", stem(&version.apex));
+    replace(dir, &name, text_of(&manifest).as_bytes(), MANIFEST.info.durability)
 }
 
-/// Waits until the disk has what was put down, and puts it in the place of the version before.
+/// Forces a written version to the disk, and replaces the version before it.
 pub(super) fn settle(dir: &Path, version: &Version) -> std::io::Result<()> {
     let into = dir.join(folder(version));
     for entry in fs::read_dir(&into)? {
@@ -174,8 +179,8 @@ pub(super) fn is_named(dir: &Path, version: &Version) -> bool {
     manifest(dir, &version.apex, "").exists()
 }
 
-/// Removes what belongs to none of these versions. Of the zones in `unsettled` everything stays: the version before is
-/// all that a restart would have.
+/// Removes everything that belongs to none of these versions. For the zones in `unsettled` everything stays: a
+/// restart would have only the version before.
 pub(super) fn tidy<'a>(dir: &Path, versions: impl Iterator<Item = &'a Version>, unsettled: &HashSet<Name>) {
     let mut folders = HashSet::new();
     let mut stems = HashSet::new();

@@ -1,4 +1,4 @@
-//! What is in the directory after loads, crashes and failures.
+//! The directory after loads, crashes and failures.
 
 use std::slice::from_ref;
 
@@ -25,37 +25,37 @@ fn names(dir: &Path) -> Vec<String> {
 async fn versions_outlive_a_restart_and_go_with_their_zones() {
     let state = tempfile::tempdir().unwrap();
     let (svc, root) = (version("svc.example.", 1700.5, "one"), version(".", 1701.0, "root"));
-    let versions = Versions::keep(Some(state.path().into()), [svc.clone(), root.clone()].into(), Arc::default());
+    let versions = Versions::write(Some(state.path().into()), [svc.clone(), root.clone()].into(), Arc::default());
     versions.close().await;
     let dir = state.path().join(DIR);
     assert_eq!(names(&dir), ["%root.json", "%root@1701000", "svc.example.json", "svc.example@1700500"]);
     assert_eq!(fs::read_to_string(dir.join("svc.example@1700500/a.policy.toml")).unwrap(), "one");
-    let recalled = recall(Some(state.path()));
+    let loaded = load(Some(state.path()));
     let read = |zone: &ZoneState| zone.version.as_deref().cloned();
-    assert_eq!(recalled.iter().map(read).collect::<Vec<_>>(), [read(&root), read(&svc)]);
+    assert_eq!(loaded.iter().map(read).collect::<Vec<_>>(), [read(&root), read(&svc)]);
 
     let newer = version("svc.example.", 1800.0, "two");
-    let versions = Versions::keep(Some(state.path().into()), recalled.into(), Arc::default());
+    let versions = Versions::write(Some(state.path().into()), loaded.into(), Arc::default());
     versions.turn_to([newer.clone()].into());
     versions.close().await;
     assert_eq!(names(&dir), ["svc.example.json", "svc.example@1800000"]);
-    assert_eq!(recall(Some(state.path())).iter().map(read).collect::<Vec<_>>(), [read(&newer)]);
+    assert_eq!(load(Some(state.path())).iter().map(read).collect::<Vec<_>>(), [read(&newer)]);
 }
 
 #[tokio::test]
 async fn what_cannot_be_read_is_left_out() {
     let state = tempfile::tempdir().unwrap();
-    Versions::keep(Some(state.path().into()), [version("svc.example.", 1.0, "one")].into(), Arc::default())
+    Versions::write(Some(state.path().into()), [version("svc.example.", 1.0, "one")].into(), Arc::default())
         .close()
         .await;
     let dir = state.path().join(DIR);
     fs::write(dir.join("broken.json"), "{").unwrap();
     let outside = fs::read_to_string(dir.join("svc.example.json")).unwrap().replace("file-1", "../../secret");
     fs::write(dir.join("outside.json"), outside.replace("svc.", "other.")).unwrap();
-    assert_eq!(recall(Some(state.path())).len(), 1);
+    assert_eq!(load(Some(state.path())).len(), 1);
     fs::remove_file(dir.join("svc.example@1000/a.policy.toml")).unwrap();
-    assert_eq!(recall(Some(state.path())).len(), 0);
-    assert_eq!(recall(None).len(), 0);
+    assert_eq!(load(Some(state.path())).len(), 0);
+    assert_eq!(load(None).len(), 0);
 }
 
 #[test]
@@ -67,56 +67,56 @@ fn every_zone_has_a_file_name_of_its_own() {
 }
 
 #[test]
-fn a_process_that_is_killed_has_the_version_that_was_put_down() {
+fn a_version_outlives_the_process_as_soon_as_it_is_written() {
     let state = tempfile::tempdir().unwrap();
     let dir = state.path().join(DIR);
     let of = |zone: ZoneState| zone.version.unwrap();
     let [one, two] = [(1.0, "one"), (2.0, "two")].map(|(since, text)| of(version("svc.example.", since, text)));
-    let recalled = || recall(Some(state.path())).into_iter().map(of).collect::<Vec<_>>();
-    put_down(&dir, &one).unwrap();
-    assert_eq!(&recalled()[..], from_ref(&one), "the disk need not have it");
-    assert_eq!(disk::state(&dir, &one), Written::Down);
+    let loaded = || load(Some(state.path())).into_iter().map(of).collect::<Vec<_>>();
+    disk::write(&dir, &one).unwrap();
+    assert_eq!(&loaded()[..], from_ref(&one), "the disk need not have it");
+    assert_eq!(progress(&dir, &one), WriteProgress::Written);
     settle(&dir, &one).unwrap();
-    put_down(&dir, &two).unwrap();
-    assert_eq!(&recalled()[..], from_ref(&two), "the next one counts");
+    disk::write(&dir, &two).unwrap();
+    assert_eq!(&loaded()[..], from_ref(&two), "the next one counts");
     // The machine stopped before the disk had all of it.
     let lost = dir.join("svc.example@2000/a.policy.toml");
     for left in ["", "tw", "\0\0\0"] {
         fs::write(&lost, left).unwrap();
-        assert_eq!(&recalled()[..], from_ref(&one), "{left:?}");
+        assert_eq!(&loaded()[..], from_ref(&one), "{left:?}");
     }
     fs::write(&lost, "two").unwrap();
-    let mut kept = Kept { dir: dir.clone(), by_apex: None, writes: Arc::default() };
-    let zones = recall(Some(state.path()));
-    assert!(kept.follow(&zones));
+    let mut folder = VersionFolder { dir: dir.clone(), by_apex: None, writes: Arc::default() };
+    let zones = load(Some(state.path()));
+    assert!(folder.follow(&zones));
     assert_eq!(names(&dir), ["svc.example.json", "svc.example@2000"]);
-    assert_eq!(recalled(), [two]);
+    assert_eq!(loaded(), [two]);
 }
 
 #[test]
-fn the_version_before_stays_while_the_next_one_cannot_be_kept() {
+fn the_version_before_stays_while_the_next_one_cannot_be_written() {
     let state = tempfile::tempdir().unwrap();
     let dir = state.path().join(DIR);
     let (one, two) = (version("svc.example.", 1.0, "one"), version("svc.example.", 2.0, "two"));
-    let mut kept = Kept { dir: dir.clone(), by_apex: None, writes: Arc::default() };
-    assert!(kept.follow(from_ref(&one)));
+    let mut folder = VersionFolder { dir: dir.clone(), by_apex: None, writes: Arc::default() };
+    assert!(folder.follow(from_ref(&one)));
     // Nothing can be written into what is no directory.
     fs::write(dir.join("svc.example@2000"), "").unwrap();
-    assert!(!kept.follow(from_ref(&two)));
-    assert_eq!(recall(Some(state.path()))[0].version, one.version);
-    assert_eq!(kept.writes.counts(), [1, 1]);
+    assert!(!folder.follow(from_ref(&two)));
+    assert_eq!(load(Some(state.path()))[0].version, one.version);
+    assert_eq!(folder.writes.counts(), [1, 1]);
     fs::remove_file(dir.join("svc.example@2000")).unwrap();
-    assert!(kept.follow(from_ref(&two)), "it is tried again");
-    assert_eq!(kept.writes.counts(), [2, 1]);
+    assert!(folder.follow(from_ref(&two)), "it is tried again");
+    assert_eq!(folder.writes.counts(), [2, 1]);
     assert_eq!(names(&dir), ["svc.example.json", "svc.example@2000"]);
-    assert_eq!(recall(Some(state.path()))[0].version, two.version);
+    assert_eq!(load(Some(state.path()))[0].version, two.version);
 }
 
 #[test]
 fn a_content_that_changed_by_itself_is_left_out() {
     let state = tempfile::tempdir().unwrap();
-    let mut kept = Kept { dir: state.path().join(DIR), by_apex: None, writes: Arc::default() };
-    assert!(kept.follow(&[version("svc.example.", 1.0, "one")]));
+    let mut folder = VersionFolder { dir: state.path().join(DIR), by_apex: None, writes: Arc::default() };
+    assert!(folder.follow(&[version("svc.example.", 1.0, "one")]));
     fs::write(state.path().join(DIR).join("svc.example@1000/a.policy.toml"), "eno").unwrap();
-    assert!(recall(Some(state.path())).is_empty());
+    assert!(load(Some(state.path())).is_empty());
 }

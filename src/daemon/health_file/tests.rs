@@ -10,7 +10,7 @@ use super::*;
 use crate::fleet::Vantage;
 use crate::health::{Detector, DetectorEvent, Heartbeat};
 use crate::model::quorum::STALE_AFTER;
-use crate::model::{Check, HeartbeatSpec, Monitor, ProbeKind, ProbeTarget};
+use crate::model::{Check, HeartbeatSpec, Moment, Monitor, ProbeKind, ProbeTarget};
 use crate::telemetry::Metrics;
 
 const MS: Duration = Duration::from_millis(1);
@@ -64,7 +64,7 @@ fn probed(key: &Arc<CheckKey>, outcomes: &str) -> Observation {
     }
 }
 
-fn heard(key: &Arc<CheckKey>, sign: Sign) -> Observation {
+fn beaten(key: &Arc<CheckKey>, sign: Sign) -> Observation {
     let mut judge = Heartbeat::new(&key.monitor, 5000 * MS, THEN.moment - 2000 * MS);
     judge.receive(sign, THEN.moment - 1000 * MS);
     let state = Some(CheckState::Heartbeat(judge.state(THEN.moment)));
@@ -78,17 +78,17 @@ fn report(vantage: &str, observations: Vec<Observation>) -> Received {
     Received { report, received_at: THEN.moment }
 }
 
-/// What a start that finds `text` in the directory makes of it, and what it complains of.
+/// The reports that a start finds with `text` in the directory, and its warnings.
 async fn loaded(text: &str) -> (LastReports, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join(FILE.name), text).unwrap();
+    std::fs::write(dir.path().join(FILE.info.name), text).unwrap();
     let mut warnings = Vec::new();
-    let reports = LastReports::load(&Store::open(Some(dir.path().into())), &mut warnings);
+    let reports = LastReports::load(&StateDir::open(Some(dir.path().into())).unwrap(), &mut warnings);
     (reports, warnings.iter().map(ToString::to_string).collect())
 }
 
 #[tokio::test]
-async fn what_was_believed_comes_back_with_all_that_it_rests_on() {
+async fn a_verdict_is_restored_with_the_state_that_it_rests_on() {
     let (up, suspect, down, flapping) = (tcp(1), tcp(2), tcp(3), tcp(4));
     let (alive, gone) = (heartbeat("alive"), heartbeat("gone"));
     let observations = vec![
@@ -96,8 +96,8 @@ async fn what_was_believed_comes_back_with_all_that_it_rests_on() {
         probed(&suspect, "SSF"),
         probed(&down, "SFFFFS"),
         probed(&flapping, "SFFFSSFFFSS"),
-        heard(&alive, Sign::Alive { ttl: 5000 * MS }),
-        heard(&gone, Sign::Goodbye),
+        beaten(&alive, Sign::Alive { ttl: 5000 * MS }),
+        beaten(&gone, Sign::Goodbye),
     ];
     let written = text(&[report("ns1", observations.clone()), report("ns2", Vec::new())], THEN);
     let (reports, warnings) = loaded(&written).await;
@@ -131,8 +131,8 @@ async fn what_was_believed_comes_back_with_all_that_it_rests_on() {
                     past.rtt.srtt().zip(past.rtt.rttvar()).map_or(Rtt::default(), |(mean, dev)| Rtt::of(mean, dev));
                 CheckState::Probed(DetectorState { rtt, ..past })
             }
-            CheckState::Heartbeat(heard) => {
-                CheckState::Heartbeat(HeartbeatState { last: heard.last.map(|(at, sign)| (shift(at), sign)), ..heard })
+            CheckState::Heartbeat(beats) => {
+                CheckState::Heartbeat(HeartbeatState { last: beats.last.map(|(at, sign)| (shift(at), sign)), ..beats })
             }
         });
         assert_eq!(observation.state, expected);
@@ -142,7 +142,7 @@ async fn what_was_believed_comes_back_with_all_that_it_rests_on() {
 
 #[test]
 fn the_file_is_for_people_too() {
-    let observations = vec![probed(&tcp(80), "S"), heard(&heartbeat("fra1"), Sign::Alive { ttl: 5000 * MS })];
+    let observations = vec![probed(&tcp(80), "S"), beaten(&heartbeat("fra1"), Sign::Alive { ttl: 5000 * MS })];
     let text = text(&[report("ns1", observations)], THEN);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[..2], ["{\"version\":1,\"vantages\":[", "{\"name\":\"ns1\",\"at\":1763900000.25,\"checks\":["]);
@@ -164,9 +164,9 @@ fn the_file_is_for_people_too() {
 }
 
 #[tokio::test]
-async fn what_is_too_old_or_yet_to_come_is_not_used_but_a_service_is_taken_at_its_word() {
+async fn what_is_too_old_or_in_the_future_is_not_used_but_the_sign_of_a_service_is() {
     let (up, gone) = (tcp(1), heartbeat("gone"));
-    let observations = vec![probed(&up, "S"), heard(&gone, Sign::Goodbye)];
+    let observations = vec![probed(&up, "S"), beaten(&gone, Sign::Goodbye)];
     let (reports, _) = loaded(&text(&[report("ns1", observations)], THEN)).await;
     let model = model(&[&up, &gone]);
     for (secs, expected) in [(0.0, 2), (9.9, 2), (10.1, 1), (86_400.0 * 365.0, 1), (-0.1, 0), (-1e9, 0)] {
@@ -196,7 +196,7 @@ async fn another_monitor_of_the_same_target_is_another_check() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_read_is_told_of_and_stops_nothing() {
+async fn an_unreadable_file_is_reported_and_stops_nothing() {
     let whole = text(&[report("ns1", vec![probed(&tcp(1), "SF")])], THEN);
     assert!(loaded(&whole).await.1.is_empty());
     for (what, text) in [
@@ -251,7 +251,7 @@ async fn figures_that_cannot_be_are_cut_down_or_left_out() {
 /// Waits until the file in `dir` satisfies `is_so`.
 async fn until(dir: &Path, is_so: impl Fn(&str) -> bool) {
     let search = async {
-        while !std::fs::read_to_string(dir.join(FILE.name)).is_ok_and(|text| is_so(&text)) {
+        while !std::fs::read_to_string(dir.join(FILE.info.name)).is_ok_and(|text| is_so(&text)) {
             tokio::time::sleep(5 * MS).await;
         }
     };
@@ -259,13 +259,14 @@ async fn until(dir: &Path, is_so: impl Fn(&str) -> bool) {
 }
 
 #[tokio::test]
-async fn it_is_written_when_a_verdict_changes_in_the_course_of_time_and_at_the_end() {
+async fn it_is_written_when_a_verdict_changes_from_time_to_time_and_at_the_end() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("state");
+    let state = StateDir::open(Some(dir.clone())).unwrap();
     let (board, reports) = watch::channel(Vec::new());
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::new());
-    let keeping = tokio::spawn(keep(reports, dir.clone(), metrics, stop.clone()));
+    let writing = tokio::spawn(write_reports(reports, state.clone(), metrics, stop.clone()));
     let publish = |outcomes: &str| board.send_replace(vec![report("ns1", vec![probed(&tcp(1), outcomes)])]);
     publish("S");
     until(&dir, |text| text.contains("\"up\"")).await;
@@ -275,40 +276,44 @@ async fn it_is_written_when_a_verdict_changes_in_the_course_of_time_and_at_the_e
     until(&dir, |text| text.contains("\"failures\":1")).await;
     publish("SFFFFF");
     stop.cancel();
-    keeping.await.unwrap();
-    let text = std::fs::read_to_string(dir.join(FILE.name)).unwrap();
+    writing.await.unwrap();
+    let text = std::fs::read_to_string(dir.join(FILE.info.name)).unwrap();
     assert!(text.contains("\"failures\":2"), "{text}");
-    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "nothing is left beside it");
+    state.close().await;
+    let names = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.filter(|name| name != "lock").count(), 1, "no other file is left");
 }
 
 #[tokio::test]
-async fn where_nothing_is_watched_nothing_is_made() {
+async fn without_checks_nothing_is_written() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("state");
+    let state = StateDir::open(Some(dir.clone())).unwrap();
     let (_board, reports) = watch::channel(vec![report("ns1", Vec::new())]);
     let stop = CancellationToken::new();
-    let keeping = tokio::spawn(keep(reports, dir.clone(), Arc::new(Metrics::new()), stop.clone()));
+    let writing = tokio::spawn(write_reports(reports, state, Arc::new(Metrics::new()), stop.clone()));
     stop.cancel();
-    keeping.await.unwrap();
-    assert!(!dir.exists());
+    writing.await.unwrap();
+    assert!(!dir.join(FILE.info.name).exists());
 }
 
 #[tokio::test]
 async fn a_disk_that_takes_nothing_is_counted_each_time() {
     let parent = tempfile::tempdir().unwrap();
     std::fs::write(parent.path().join("file"), "").unwrap();
+    let state = StateDir::open(Some(parent.path().join("file/state"))).unwrap();
     let (board, reports) = watch::channel(Vec::new());
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::new());
-    let keeping = tokio::spawn(keep(reports, parent.path().join("file/state"), metrics.clone(), stop.clone()));
-    let said = AtomicUsize::new(0);
-    let is_down = || said.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+    let writing = tokio::spawn(write_reports(reports, state, metrics.clone(), stop.clone()));
+    let reported = AtomicUsize::new(0);
+    let is_down = || reported.fetch_add(1, Ordering::Relaxed) % 2 == 1;
     while metrics.health_writes()[1] < 2 {
         let outcomes = if is_down() { "SFFF" } else { "S" };
         board.send_replace(vec![report("ns1", vec![probed(&tcp(1), outcomes)])]);
         tokio::time::sleep(5 * MS).await;
     }
     stop.cancel();
-    keeping.await.unwrap();
+    writing.await.unwrap();
     assert_eq!(metrics.health_writes()[0], 0);
 }

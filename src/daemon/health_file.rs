@@ -1,8 +1,8 @@
-//! What the vantages of this process last believed, kept over a restart in `health.json`: verdicts, what they rest on,
-//! and round-trip times. A start goes on from what is young enough, and the first probe round confirms or refutes it. It
-//! is a cache: a file that can't be read is told of and left, and it needs to outlive the process, not the machine.
+//! `health.json`: the last reports of the vantages of this process, with the verdicts, the state they rest on, and
+//! round-trip times. A start restores what is young enough, and the first probe round confirms or refutes it. The
+//! file is a cache: a start does without it, and it has to outlive the process, not the machine.
 
-mod keep;
+mod write;
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -12,52 +12,52 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
-use crate::clock;
-use crate::config::{Problem, Severity};
-use crate::daemon::store::{KeptFile, Store, Unreadable};
+use crate::config::Problem;
+use crate::daemon::clocks::Now;
+use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile};
 use crate::fleet::{Received, Report};
 use crate::health::{CheckState, DetectorState, Flaps, HeartbeatState, Observation, RetainedCheck, Rtt, Sign};
 use crate::model::heartbeat::MAX_BEAT;
-use crate::model::{CheckKey, Doubt, Health, Model, Moment};
+use crate::model::{CheckKey, Doubt, Health, Model};
 
-pub(crate) use keep::keep;
+pub(crate) use write::write_reports;
 
-/// The file in the state directory.
-const FILE: KeptFile = KeptFile { name: "health.json", version: 1, holds: "the last known health" };
+pub(crate) const FILE: StateFile<HealthFile> = StateFile::new(FileInfo {
+    name: "health.json",
+    version: 1,
+    content: "the last known health",
+    durability: Durability::Process,
+    // It has a metric of its own, which is added to theirs.
+    is_counted: false,
+});
 
 /// A round-trip time over this in the file is nonsense (judgment: no time-out is longer).
 const MAX_RTT: Duration = Duration::from_secs(3600);
 
-/// One moment on both clocks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Now {
-    pub(crate) moment: Moment,
-    pub(crate) unix: f64,
-}
-
-/// The last report of each vantage that was kept.
+/// The last report of each vantage.
 #[derive(Debug, Default)]
-pub(crate) struct LastReports(Vec<KeptReport>);
+pub(crate) struct LastReports(Vec<VantageRow>);
 
+/// The content of the file. It is written by [`text`], with a line for each check.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
-    #[expect(dead_code, reason = "the store has looked at it")]
+pub(crate) struct HealthFile {
+    #[expect(dead_code, reason = "`StateFile` has compared it")]
     version: u32,
-    vantages: Vec<KeptReport>,
+    vantages: Vec<VantageRow>,
 }
 
-/// What one vantage believed.
+/// The report of one vantage.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct KeptReport {
+struct VantageRow {
     name: String,
     /// When, Unix seconds.
     at: f64,
-    checks: Vec<KeptCheck>,
+    checks: Vec<CheckRow>,
 }
 
-/// Which check it is: the kind and the target for people, and what tells one monitor from another.
+/// Which check it is: kind and target for people, and a hash of the monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct CheckName {
     kind: String,
@@ -65,19 +65,19 @@ struct CheckName {
     monitor: String,
 }
 
-/// What was believed of one check. Times in Unix seconds.
+/// The state of one check. Times in Unix seconds.
 #[derive(Debug, Serialize, Deserialize)]
-struct KeptCheck {
+struct CheckRow {
     #[serde(flatten)]
     name: CheckName,
-    health: KeptHealth,
+    health: HealthWord,
     /// When the last probe ended, or the last beat came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     heard_at: Option<f64>,
-    /// How long the last beat was for; none: the service said goodbye.
+    /// The ttl of the last beat; none: the service sent a goodbye.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl_ms: Option<f64>,
-    /// What was left of that.
+    /// What was left of the ttl.
     #[serde(default, skip_serializing_if = "is_default")]
     alive_for_ms: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,87 +93,63 @@ struct KeptCheck {
     #[serde(default, skip_serializing_if = "is_default")]
     held_for_ms: f64,
     #[serde(default, skip_serializing_if = "is_default")]
-    flaps: KeptFlaps,
-    /// Whether its probes say up, and it is only held down for flapping.
+    flaps: FlapsRow,
+    /// Whether its probes succeed and only damping holds it down.
     #[serde(default, skip_serializing_if = "is_default")]
     well: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum KeptHealth {
+enum HealthWord {
     Up,
     Down,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-struct KeptFlaps {
+struct FlapsRow {
     penalty: f64,
     falls: u32,
     held: bool,
 }
 
-impl KeptFlaps {
-    fn of(flaps: &Flaps) -> KeptFlaps {
-        KeptFlaps { penalty: flaps.penalty, falls: flaps.falls, held: flaps.is_damped }
-    }
-}
-
-impl Now {
-    /// What both clocks say now.
-    pub(crate) fn read() -> Now {
-        Now { moment: clock::now(), unix: clock::unix_seconds() }
-    }
-
-    /// A moment as Unix seconds, to the millisecond.
-    pub(crate) fn unix_of(self, moment: Moment) -> f64 {
-        let unix = self.unix - self.moment.since(moment).as_secs_f64() + moment.since(self.moment).as_secs_f64();
-        (unix * 1e3).round() / 1e3
-    }
-
-    /// The moment of a Unix time; `None` where that is still to come, as the wall's clock was set meanwhile.
-    pub(crate) fn moment_of(self, unix: f64) -> Option<Moment> {
-        Duration::try_from_secs_f64(self.unix - unix).ok().map(|age| self.moment - age)
+impl FlapsRow {
+    fn of(flaps: &Flaps) -> FlapsRow {
+        FlapsRow { penalty: flaps.penalty, falls: flaps.falls, held: flaps.is_damped }
     }
 }
 
 impl LastReports {
-    /// Reads what was kept; what is wrong with it is added to `warnings`.
-    pub(crate) fn load(store: &Store, warnings: &mut Vec<Problem>) -> LastReports {
-        match store.load::<Kept>(&FILE) {
-            Ok(kept) => LastReports(kept.map_or(Vec::new(), |kept| kept.vantages)),
-            Err(Unreadable { path, why, holds }) => {
-                let message = format!("{why}; {holds} is lost with it, and every endpoint begins unknown");
-                warnings.push(Problem::of_file(path, Severity::Warning, message));
-                LastReports::default()
-            }
-        }
+    /// Reads the file. One that can't be read is reported in `warnings`.
+    pub(crate) fn load(state: &StateDir, warnings: &mut Vec<Problem>) -> LastReports {
+        let file = state.load_or_set_aside(&FILE, "every endpoint begins unknown", warnings);
+        LastReports(file.map_or(Vec::new(), |file| file.vantages))
     }
 
-    /// What a vantage knew of the checks of `model`, as far as that may still count for something.
+    /// What a vantage observed of the checks of `model`, as far as it still counts.
     pub(crate) fn of(&self, vantage: &str, model: &Model, now: Now) -> Vec<RetainedCheck> {
         let Some(report) = self.0.iter().find(|report| report.name == vantage) else { return Vec::new() };
         let Some(at) = now.moment_of(report.at) else { return Vec::new() };
-        let kept: HashMap<&CheckName, &KeptCheck> = report.checks.iter().map(|check| (&check.name, check)).collect();
-        let known = model.checks.iter().filter_map(|check| {
-            let observation = kept.get(&CheckName::of(&check.key)?)?.observation(&check.key, now)?;
+        let rows: HashMap<&CheckName, &CheckRow> = report.checks.iter().map(|check| (&check.name, check)).collect();
+        let retained = model.checks.iter().filter_map(|check| {
+            let observation = rows.get(&CheckName::of(&check.key)?)?.observation(&check.key, now)?;
             Some(RetainedCheck { observation, at, until: at + check.key.monitor.quorum.stale_after })
         });
-        let may_count = |known: &RetainedCheck| {
-            // What a service said of itself has its own time.
-            now.moment < known.until || known.observation.key.monitor.kind.heartbeat().is_some()
+        let may_count = |check: &RetainedCheck| {
+            // The sign of a service has a time of its own.
+            now.moment < check.until || check.observation.key.monitor.kind.heartbeat().is_some()
         };
-        let known: Vec<RetainedCheck> = known.filter(may_count).collect();
-        if !known.is_empty() {
+        let retained: Vec<RetainedCheck> = retained.filter(may_count).collect();
+        if !retained.is_empty() {
             let age_secs = now.moment.since(at).as_secs();
-            tracing::info!(vantage, checks = known.len(), age_secs, "the last known health is used");
+            tracing::info!(vantage, checks = retained.len(), age_secs, "the last known health is used");
         }
-        known
+        retained
     }
 }
 
 impl CheckName {
-    /// Of a check of which something can be kept: a composite's verdict is made of those.
+    /// The name of a check that has a state of its own; `None` for a composite, whose verdict comes from its parts.
     fn of(key: &CheckKey) -> Option<CheckName> {
         let kind = &key.monitor.kind;
         let mut hasher = SipHasher13::new();
@@ -194,15 +170,15 @@ impl CheckName {
     }
 }
 
-impl KeptCheck {
-    /// What is kept of an observation; nothing of what isn't known, or was itself only taken over.
-    fn of(observation: &Observation, now: Now) -> Option<KeptCheck> {
+impl CheckRow {
+    /// The row of an observation; `None` where nothing is known, or where it was only restored.
+    fn of(observation: &Observation, now: Now) -> Option<CheckRow> {
         let health = match observation.health {
-            Health::Up => KeptHealth::Up,
-            Health::Down => KeptHealth::Down,
+            Health::Up => HealthWord::Up,
+            Health::Down => HealthWord::Down,
             Health::Unknown => return None,
         };
-        let empty = KeptCheck {
+        let empty = CheckRow {
             name: CheckName::of(&observation.key)?,
             health,
             heard_at: observation.probed_at.map(|at| now.unix_of(at)),
@@ -214,20 +190,20 @@ impl KeptCheck {
             srtt_ms: None,
             rttvar_ms: None,
             held_for_ms: 0.0,
-            flaps: KeptFlaps::default(),
+            flaps: FlapsRow::default(),
             well: false,
         };
         Some(match observation.state? {
             CheckState::Probed(DetectorState { health: _, failures, run, rtt, held_for, flaps, is_well }) => {
-                KeptCheck {
-                    // Else it tells how long it is held, or that it is suspect: that is found anew.
-                    why: observation.why.clone().filter(|_| health == KeptHealth::Down && !flaps.is_damped),
+                CheckRow {
+                    // Otherwise it is about damping or suspicion, which are worked out again.
+                    why: observation.why.clone().filter(|_| health == HealthWord::Down && !flaps.is_damped),
                     failures,
                     run,
                     srtt_ms: rtt.srtt().map(millis),
                     rttvar_ms: rtt.rttvar().map(millis),
                     held_for_ms: millis(held_for),
-                    flaps: KeptFlaps::of(&flaps),
+                    flaps: FlapsRow::of(&flaps),
                     well: is_well,
                     ..empty
                 }
@@ -237,23 +213,23 @@ impl KeptCheck {
                     Sign::Alive { ttl } => Some(ttl),
                     Sign::Goodbye => None,
                 });
-                KeptCheck {
+                CheckRow {
                     run,
                     ttl_ms: ttl.map(millis),
                     alive_for_ms: millis(alive_for),
                     held_for_ms: millis(held_for),
-                    flaps: KeptFlaps::of(&flaps),
+                    flaps: FlapsRow::of(&flaps),
                     ..empty
                 }
             }
         })
     }
 
-    /// The same as it was observed; `None` where the file says what can't be.
+    /// The observation of a row; `None` where the row has an impossible value.
     fn observation(&self, key: &Arc<CheckKey>, now: Now) -> Option<Observation> {
         let health = match self.health {
-            KeptHealth::Up => Health::Up,
-            KeptHealth::Down => Health::Down,
+            HealthWord::Up => Health::Up,
+            HealthWord::Down => Health::Down,
         };
         let heard_at = match self.heard_at {
             Some(at) => Some(now.moment_of(at)?),
@@ -264,7 +240,7 @@ impl KeptCheck {
             (Some(srtt), Some(rttvar)) => Rtt::of(rtt(srtt)?, rtt(rttvar)?),
             _ => Rtt::default(),
         };
-        let KeptFlaps { penalty, falls, held } = self.flaps;
+        let FlapsRow { penalty, falls, held } = self.flaps;
         let flaps = Flaps { penalty, falls, is_damped: held };
         let state = match key.monitor.kind.heartbeat() {
             Some(_) => {
@@ -297,17 +273,23 @@ impl KeptCheck {
     }
 }
 
+/// The hash by which the file knows a monitor.
+#[cfg(test)]
+pub(crate) fn monitor_hash(key: &CheckKey) -> String {
+    CheckName::of(key).map_or_else(String::new, |name| name.monitor)
+}
+
 /// The file's text: JSON with a line for each check.
 fn text(reports: &[Received], now: Now) -> String {
     let vantages: Vec<String> = reports.iter().map(|received| text_of(received, now)).collect();
-    format!("{{\"version\":{},\"vantages\":[\n{}\n]}}\n", FILE.version, vantages.join(",\n"))
+    format!("{{\"version\":{},\"vantages\":[\n{}\n]}}\n", FILE.info.version, vantages.join(",\n"))
 }
 
 fn text_of(received: &Received, now: Now) -> String {
     let Report { vantage, observations, .. } = &*received.report;
-    let kept = observations.iter().filter_map(|observation| KeptCheck::of(observation, now));
+    let rows = observations.iter().filter_map(|observation| CheckRow::of(observation, now));
     // Plain data can't fail to serialise.
-    let lines: Vec<String> = kept.map(|check| serde_json::to_string(&check).unwrap_or_default()).collect();
+    let lines: Vec<String> = rows.map(|check| serde_json::to_string(&check).unwrap_or_default()).collect();
     let name = serde_json::to_string(&*vantage.name).unwrap_or_default();
     let at = now.unix_of(received.received_at);
     format!("{{\"name\":{name},\"at\":{at},\"checks\":[\n{}\n]}}", lines.join(",\n"))

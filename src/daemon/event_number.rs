@@ -1,0 +1,82 @@
+//! `events.json`: the number of the last event, so that numbers go on rising after a restart and a client that comes
+//! back doesn't get a number twice. It is written a second after a change at the latest, and at an orderly stop. A
+//! crash can lose the numbers of the last second; these are given again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Problem;
+use crate::control::Journal;
+use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile};
+
+pub(crate) const FILE: StateFile<EventsFile> = StateFile::new(FileInfo {
+    name: "events.json",
+    version: 1,
+    content: "the number of the last event",
+    durability: Durability::Process,
+    is_counted: true,
+});
+
+/// From one look to the next: an outage of thousands costs one small file a second (judgment).
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The content of the file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventsFile {
+    version: u32,
+    pub(crate) last: u64,
+}
+
+/// The number of the last event before the start; 0 without one. A file that can't be read is reported in `warnings`.
+pub(crate) fn load(state: &StateDir, warnings: &mut Vec<Problem>) -> u64 {
+    state.load_or_set_aside(&FILE, "the numbers of events begin at 1", warnings).map_or(0, |file| file.last)
+}
+
+/// Writes the number whenever it is another than the one that was `written`, until `stop`, and then once more.
+pub(crate) async fn write_changes(journal: Arc<Journal>, state: StateDir, mut written: u64, stop: CancellationToken) {
+    loop {
+        let is_over = tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+            () = stop.cancelled() => true,
+        };
+        let last = journal.last();
+        if last != written {
+            // A failure is in the log, and tried again.
+            drop(state.put(&FILE, &EventsFile { version: FILE.info.version, last }));
+            written = last;
+        }
+        if is_over {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::JournalEvent;
+    use crate::control::test_world::transition;
+
+    #[tokio::test]
+    async fn numbers_go_on_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(Some(dir.path().into())).unwrap();
+        let mut warnings = Vec::new();
+        assert_eq!(load(&state, &mut warnings), 0);
+        let journal = Arc::new(Journal::new("ns1", 4, 41));
+        let stop = CancellationToken::new();
+        let writing = tokio::spawn(write_changes(journal.clone(), state.clone(), 41, stop.clone()));
+        journal.tell(JournalEvent::from(&transition()));
+        stop.cancel();
+        writing.await.unwrap();
+        state.close().await;
+        let state = StateDir::open(Some(dir.path().into())).unwrap();
+        assert_eq!((load(&state, &mut warnings), warnings.len()), (42, 0));
+        std::fs::write(dir.path().join(FILE.info.name), "{").unwrap();
+        assert_eq!((load(&state, &mut warnings), warnings.len()), (0, 1));
+    }
+}

@@ -1,0 +1,190 @@
+//! The task that writes the files of the state directory, one after the other. Of each file only the newest content
+//! waits, so that a slow disk needs no more memory than a fast one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::clock;
+use crate::daemon::state::file::{FileInfo, replace};
+use crate::model::Moment;
+
+/// Requests that wait for the writing of one file. Those above it are answered at once that the disk is slow; their
+/// change is written all the same (judgment).
+const MAX_WAITING: usize = 64;
+
+/// Gives once whether a content was written; an error is for the operator. A content that was replaced while it waited
+/// gets the result of the one that replaced it. What failed is tried again, which this doesn't wait for.
+pub(crate) type WriteOutcome = oneshot::Receiver<Result<(), String>>;
+
+/// An outcome that is known at once.
+pub(super) fn failed(why: &str) -> WriteOutcome {
+    let (done, outcome) = oneshot::channel();
+    report(done, Err(not_saved(why)));
+    outcome
+}
+
+fn not_saved(why: &str) -> String {
+    format!("not kept for the next start: {why}")
+}
+
+fn report(done: oneshot::Sender<Result<(), String>>, outcome: Result<(), String>) {
+    // Whoever wrote may not wait for it.
+    let _ = done.send(outcome);
+}
+
+/// How many writes to the directory succeeded and failed.
+#[derive(Debug, Default)]
+pub(crate) struct StateWrites {
+    counts: [AtomicU64; 2],
+}
+
+impl StateWrites {
+    pub(crate) fn count(&self, is_ok: bool) {
+        self.counts[usize::from(!is_ok)].fetch_add(1, Relaxed);
+    }
+
+    /// Those that succeeded and those that failed.
+    pub(crate) fn counts(&self) -> [u64; 2] {
+        self.counts.each_ref().map(|count| count.load(Relaxed))
+    }
+}
+
+/// The contents that wait.
+#[derive(Debug)]
+pub(super) struct Queue {
+    due: Mutex<Due>,
+    changed: Notify,
+    writes: Arc<StateWrites>,
+}
+
+#[derive(Debug, Default)]
+struct Due {
+    files: BTreeMap<&'static str, Content>,
+    is_closed: bool,
+}
+
+/// The newest content of one file.
+#[derive(Debug)]
+struct Content {
+    info: FileInfo,
+    text: Arc<str>,
+    waiting: Vec<oneshot::Sender<Result<(), String>>>,
+    /// Whether it was tried and failed: it waits for the next round of retries.
+    has_failed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(writes: Arc<StateWrites>) -> Queue {
+        Queue { due: Mutex::default(), changed: Notify::new(), writes }
+    }
+
+    pub(super) fn put(&self, info: FileInfo, text: String) -> WriteOutcome {
+        let (done, outcome) = oneshot::channel();
+        let mut due = self.due();
+        let empty = || Content { info, text: "".into(), waiting: Vec::new(), has_failed: false };
+        let content = due.files.entry(info.name).or_insert_with(empty);
+        (content.text, content.has_failed) = (text.into(), false);
+        match content.waiting.len() < MAX_WAITING {
+            true => content.waiting.push(done),
+            false => report(done, Err(not_saved("the disk does not keep up"))),
+        }
+        drop(due);
+        self.changed.notify_one();
+        outcome
+    }
+
+    /// Nothing more comes.
+    pub(super) fn close(&self) {
+        self.due().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Writes until it is closed, and then what is left once more.
+    pub(super) async fn write_all(self: Arc<Queue>, dir: PathBuf, retry_after: Duration) {
+        let mut failing: BTreeMap<&'static str, FileInfo> = BTreeMap::new();
+        let mut retry_at: Option<Moment> = None;
+        loop {
+            let is_retry = retry_at.is_some_and(|at| at <= clock::now());
+            let (contents, is_last) = self.take(is_retry);
+            for content in contents {
+                self.write(&dir, content, &mut failing).await;
+            }
+            if is_last {
+                return;
+            }
+            retry_at = match failing.is_empty() {
+                true => None,
+                false if is_retry => Some(clock::now() + retry_after),
+                false => retry_at.or_else(|| Some(clock::now() + retry_after)),
+            };
+            match retry_at {
+                None => self.changed.notified().await,
+                Some(at) => {
+                    // Whichever is first, the next round finds what to do.
+                    let _ = tokio::time::timeout(at.since(clock::now()), self.changed.notified()).await;
+                }
+            }
+        }
+    }
+
+    /// What is to be written now, and whether that is the last of it.
+    fn take(&self, is_retry: bool) -> (Vec<Content>, bool) {
+        let mut due = self.due();
+        let is_last = due.is_closed;
+        let (now, later) = std::mem::take(&mut due.files)
+            .into_iter()
+            .partition(|(_, content)| is_retry || is_last || !content.has_failed);
+        due.files = later;
+        let now: BTreeMap<_, _> = now;
+        (now.into_values().collect(), is_last)
+    }
+
+    async fn write(&self, dir: &Path, content: Content, failing: &mut BTreeMap<&'static str, FileInfo>) {
+        let Content { info, text, waiting, .. } = content;
+        let (to, written) = (dir.to_path_buf(), text.clone());
+        let replacing =
+            tokio::task::spawn_blocking(move || replace(&to, info.name, written.as_bytes(), info.durability));
+        let outcome = match replacing.await {
+            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if info.is_counted {
+            self.writes.count(outcome.is_ok());
+        }
+        let file = dir.join(info.name);
+        match &outcome {
+            Ok(()) if failing.remove(info.name).is_some() => {
+                tracing::info!(file = %file.display(), "{} can be written again", info.content);
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if failing.insert(info.name, info).is_none() {
+                    let content = info.content;
+                    tracing::error!(
+                        file = %file.display(),
+                        error,
+                        "{content} can't be written: a restart would lose the last changes; the server tries again"
+                    );
+                }
+                self.put_back(Content { info, text, waiting: Vec::new(), has_failed: true });
+            }
+        }
+        let outcome = outcome.map_err(|error| not_saved(&format!("{}: {error}", file.display())));
+        waiting.into_iter().for_each(|done| report(done, outcome.clone()));
+    }
+
+    /// Keeps a content due that could not be written, unless there is a newer one.
+    fn put_back(&self, content: Content) {
+        self.due().files.entry(content.info.name).or_insert(content);
+    }
+
+    fn due(&self) -> MutexGuard<'_, Due> {
+        // A panic leaves the map whole.
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,77 @@
+//! What operators change: overrides and failbacks. A change is served when its function returns.
+
+use std::sync::Arc;
+
+use crate::clock;
+use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange};
+use crate::control::failback;
+use crate::control::overrides::OverrideError;
+use crate::control::simulate::losses;
+use crate::daemon::overrides::{Resolved, Turn, events};
+use crate::daemon::steer::Steer;
+use crate::model::{Model, WorldView};
+
+impl Steer {
+    /// Changes the overrides; the change is served when this returns. Nothing else is published between the preview
+    /// of the change and the change.
+    pub(super) fn change(
+        &mut self,
+        change: OverrideChange,
+        model: &Arc<Model>,
+    ) -> Result<AppliedChange, OverrideError> {
+        let needs_confirmation = change.needs_confirmation();
+        let draft = self.overrides.draft(change, model)?;
+        let before = self.publisher.snapshots().load_full();
+        let next = self.publisher.preview(draft.over(WorldView { at: clock::now(), ..WorldView::clone(&before.view) }));
+        if let Some(unanswered) = losses(&before, &next).filter(|_| needs_confirmation) {
+            return Err(OverrideError::Unconfirmed(Box::new(unanswered)));
+        }
+        let resolved = self.overrides.resolved();
+        let turns = self.overrides.take(draft);
+        let transitions = self.publisher.show(next, clock::unix_seconds());
+        // A failure is in the log.
+        drop(self.save_steering(&before));
+        self.report_transitions(&transitions);
+        let saved = self.overrides.save(&self.state_dir);
+        self.report_turns(&turns, &resolved);
+        let served = [before, self.publisher.snapshots().load_full()];
+        Ok(AppliedChange { turns: turns.into_iter().map(Turn::into_turned).collect(), served, kept: saved })
+    }
+
+    /// Returns a name to its first member that is up; the change is served when this returns.
+    pub(super) fn fail_back(&mut self, name: &str, model: &Model) -> Result<AppliedFailback, failback::FailbackError> {
+        let (policy, name) = failback::policy_of(model, name)?;
+        let before = self.publisher.snapshots().load_full();
+        let now = WorldView { at: clock::now(), ..WorldView::clone(&before.view) };
+        let next = self.publisher.preview_failback(now, policy);
+        let transitions = self.publisher.show(next, clock::unix_seconds());
+        let saved = self.save_steering(&before);
+        self.report_transitions(&transitions);
+        let served = [before, self.publisher.snapshots().load_full()];
+        Ok(AppliedFailback { policy, name, served, kept: saved })
+    }
+
+    /// Ends the overrides whose time is over.
+    pub(super) fn expire(&mut self, model: &Arc<Model>) {
+        let resolved = self.overrides.resolved();
+        let turns = self.overrides.expire(clock::unix_seconds(), model);
+        if turns.is_empty() {
+            return;
+        }
+        self.serve_overrides();
+        // A failure is in the log; after a restart the time is over too.
+        drop(self.overrides.save(&self.state_dir));
+        self.report_turns(&turns, &resolved);
+    }
+
+    /// Reports a change of the overrides to log and journal; `before` has the override of each endpoint before it.
+    fn report_turns(&self, turns: &[Turn], before: &Resolved) {
+        let snapshot = self.publisher.snapshots().load_full();
+        let (at, generation) = (clock::unix_seconds(), snapshot.generation);
+        turns.iter().for_each(|turn| turn.log(generation));
+        let after = self.overrides.resolved();
+        for event in events(&snapshot.model, &snapshot.view, before, &after, turns, (at, generation)) {
+            self.journal.tell(event);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The way from files that changed to the next generation: read them, probe what is new, serve it. A request that comes
+//! meanwhile gets the result of the loading after it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle};
+
+use crate::clock;
+use crate::config::{self, InForce, LoadOptions, Loaded, Problem, Settings, Severity, VersionStatus, ZoneState};
+use crate::control::ReloadStatus;
+use crate::daemon::changes::{Cause, WatchedFiles};
+use crate::daemon::difference::Difference;
+use crate::daemon::steer::Steer;
+use crate::health::{Round, check_rights};
+use crate::model::Model;
+use crate::snapshot::Identity;
+use crate::telemetry::log;
+
+/// Requests to load the files, and whether to load them again.
+#[derive(Default)]
+pub(crate) struct Reloads {
+    /// Requests from before the loading that is under way began: its result is their reply.
+    requests: Vec<oneshot::Sender<Arc<ReloadStatus>>>,
+    /// Requests since then.
+    pub(super) waiting: Vec<oneshot::Sender<Arc<ReloadStatus>>>,
+    /// Why to load again when the loading that is under way has ended. It is never cancelled: files that change
+    /// faster than they can be loaded would never be served.
+    pub(super) again: Option<Cause>,
+    /// Whether a request confirmed that zones that disappeared are to be removed.
+    pub(super) confirm_removal: bool,
+    /// When the last one ended, Unix seconds.
+    ended_at: f64,
+}
+
+/// A loading that should have removed a zone and could not is tried again after so many seconds (judgment).
+const PAUSE_SECS: f64 = 5.0;
+
+/// What is under way towards the next generation.
+pub(super) enum NextGeneration {
+    Nothing,
+    /// The files are being read, on a thread that may block.
+    Loading(Cause, JoinHandle<Result<Loaded, Vec<Problem>>>),
+    /// They are valid; the first probe round of new checks is under way.
+    Probing(Box<ComingGeneration>),
+}
+
+pub(super) struct ComingGeneration {
+    cause: Cause,
+    model: Arc<Model>,
+    settings: Arc<Settings>,
+    zones: Arc<[ZoneState]>,
+    identity: Arc<Identity>,
+    watched: WatchedFiles,
+    refused: Vec<Problem>,
+    warnings: Vec<Problem>,
+    rounds: Vec<Round>,
+}
+
+/// The result of waiting for [`NextGeneration`].
+pub(super) enum LoadProgress {
+    Loaded(Cause, Box<Result<Loaded, Vec<Problem>>>),
+    BrokeOff(Cause, JoinError),
+    Probed,
+}
+
+impl NextGeneration {
+    /// Waits for progress. Nothing is lost when this is dropped and called again.
+    pub(super) async fn progress(&mut self) -> LoadProgress {
+        match self {
+            NextGeneration::Nothing => std::future::pending().await,
+            NextGeneration::Loading(cause, reading) => match reading.await {
+                Ok(read) => LoadProgress::Loaded(*cause, Box::new(read)),
+                Err(error) => LoadProgress::BrokeOff(*cause, error),
+            },
+            NextGeneration::Probing(coming) => {
+                while let Some(round) = coming.rounds.last_mut() {
+                    round.wait().await;
+                    coming.rounds.pop();
+                }
+                LoadProgress::Probed
+            }
+        }
+    }
+}
+
+impl Steer {
+    /// There is a reason to load the files: now, or after what is under way.
+    pub(super) fn want(&mut self, next: NextGeneration, cause: Cause) -> NextGeneration {
+        match next {
+            NextGeneration::Nothing => self.load(cause),
+            NextGeneration::Loading(..) | NextGeneration::Probing(_) => {
+                self.reloads.again = Some(cause);
+                next
+            }
+        }
+    }
+
+    /// Reads the files again, on another thread: this task follows the reports meanwhile.
+    pub(super) fn load(&mut self, cause: Cause) -> NextGeneration {
+        let Reloads { requests, waiting, again, confirm_removal, ended_at: _ } = &mut self.reloads;
+        requests.append(waiting);
+        *again = None;
+        tracing::debug!(cause = cause.as_str(), "reading the files");
+        let confirm_removal = std::mem::take(confirm_removal);
+        let (file, flags, poll) = (self.settings_file.clone(), self.flags.clone(), self.changes.poll());
+        let in_force = InForce { settings: self.settings.clone(), model: self.model(), zones: self.zones.clone() };
+        let reading = move || {
+            poll.will_be_read(clock::now);
+            let (settings_file, now) = (file.as_deref(), clock::unix_seconds());
+            config::again(LoadOptions { settings_file, flags: &flags, now, confirm_removal }, &in_force)
+        };
+        NextGeneration::Loading(cause, tokio::task::spawn_blocking(reading))
+    }
+
+    /// When a zone that disappeared from the files is to be removed; not at once after a loading that failed to do so.
+    pub(super) fn next_removal(&self) -> Option<f64> {
+        let ends = self.zones.iter().filter_map(|zone| match zone.status {
+            VersionStatus::Vanished(_, until) => Some(until),
+            VersionStatus::Current | VersionStatus::LastGood | VersionStatus::Unserved => None,
+        });
+        ends.min_by(f64::total_cmp).map(|until| until.max(self.reloads.ended_at + PAUSE_SECS))
+    }
+
+    /// Starts the first probe round of the new checks: answers change only after it. The old checks are still probed.
+    pub(super) fn begin(&mut self, loaded: Loaded, cause: Cause) -> NextGeneration {
+        let watched = WatchedFiles::of(&loaded, self.settings_file.as_deref());
+        let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news } = loaded;
+        if let Err(error) = check_rights(model.checks.iter().map(|check| &*check.key)) {
+            return self.refuse(cause, vec![self.problem(Severity::Error, error.to_string())]);
+        }
+        tracing::debug!(checks = model.checks.len(), "probing what the files say before it is served");
+        log::choose(settings.log);
+        for key in settings.needs_restart(&self.started_with) {
+            warnings.push(self.problem(Severity::Warning, format!("{key} changed: that takes a restart")));
+        }
+        if !is_news {
+            self.zones = zones;
+            self.changes.turn_to(watched);
+            return self.nothing_new(cause, [refused, warnings].concat());
+        }
+        refused.iter().chain(&warnings).for_each(log::problem);
+        let rounds = self.vantages.begin(&[&self.model(), &model]);
+        let identity = Arc::new(self.identities.of(&settings));
+        let (model, settings) = (Arc::new(model), Arc::new(settings));
+        let coming = ComingGeneration { cause, model, settings, zones, identity, watched, refused, warnings, rounds };
+        NextGeneration::Probing(Box::new(coming))
+    }
+
+    /// Nothing could be loaded: what is served stays.
+    pub(super) fn refuse(&mut self, cause: Cause, problems: Vec<Problem>) -> NextGeneration {
+        self.changes.rearm();
+        self.nothing_new(cause, problems)
+    }
+
+    /// What is served stays; log, metrics and status say why.
+    pub(super) fn nothing_new(&mut self, cause: Cause, problems: Vec<Problem>) -> NextGeneration {
+        let generation = self.publisher.snapshots().load().generation;
+        problems.iter().for_each(log::problem);
+        tracing::error!(cause = cause.as_str(), generation, "no change was loaded; this generation is still served");
+        self.ended(false, problems);
+        NextGeneration::Nothing
+    }
+
+    /// A loading ended: updates status and metrics, and replies to the requests.
+    pub(super) fn ended(&mut self, ok: bool, problems: Vec<Problem>) {
+        self.metrics.reload_ended(ok);
+        let at = clock::unix_seconds();
+        self.reloads.ended_at = at;
+        let status = Arc::new(ReloadStatus {
+            ok,
+            at,
+            generation: self.publisher.snapshots().load().generation,
+            problems,
+            zones: self.zones.clone(),
+            unnoticed: self.changes.unnoticed().map(str::to_owned),
+        });
+        self.reload.store(status.clone());
+        self.versions.turn_to(self.zones.clone());
+        for request in self.reloads.requests.drain(..) {
+            // The sender of the request may have gone.
+            let _ = request.send(status.clone());
+        }
+    }
+
+    /// A problem of the settings as a whole.
+    pub(super) fn problem(&self, severity: Severity, message: String) -> Problem {
+        let file = self.settings_file.clone().unwrap_or_else(|| "portolan.toml".into());
+        Problem::of_file(file, severity, message)
+    }
+
+    /// Serves the new generation, and stops probing checks that only the old one had.
+    pub(super) fn adopt(&mut self, mut coming: ComingGeneration) -> NextGeneration {
+        for warning in self.overrides.resolve(&coming.model, &self.state_dir) {
+            tracing::warn!("{warning}");
+            coming.warnings.push(warning);
+        }
+        let view = self.overrides.over(self.vantages.view(&coming.model));
+        let before = self.publisher.snapshots().load_full();
+        let transitions = self.publisher.adopt(coming.model.clone(), view, coming.identity, clock::unix_seconds());
+        // A failure is in the log.
+        drop(self.save_steering(&before));
+        self.vantages.begin(&[&coming.model]);
+        let generation = self.publisher.snapshots().load().generation;
+        let (model, zones) = (coming.model.clone(), coming.zones.clone());
+        let (old, cause) = (self.zones.clone(), coming.cause.as_str());
+        // Comparing many records takes long.
+        tokio::task::spawn_blocking(move || {
+            let changed = Difference::between((&before.model, &old), (&model, &zones));
+            tracing::info!(generation, cause, %changed, "a new generation is served");
+        });
+        self.tokens.store(coming.settings.operators.tokens.clone());
+        (self.settings, self.zones) = (coming.settings, coming.zones);
+        self.changes.turn_to(coming.watched);
+        self.report_transitions(&transitions);
+        self.ended(coming.refused.is_empty(), [coming.refused, coming.warnings].concat());
+        NextGeneration::Nothing
+    }
+}
