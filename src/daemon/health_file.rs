@@ -70,10 +70,10 @@ struct CheckName {
 struct CheckRow {
     #[serde(flatten)]
     name: CheckName,
-    health: HealthWord,
+    health: RowHealth,
     /// When the last probe ended, or the last beat came.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    heard_at: Option<f64>,
+    #[serde(rename = "heard_at", default, skip_serializing_if = "Option::is_none")]
+    observed_at: Option<f64>,
     /// The ttl of the last beat; none: the service sent a goodbye.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl_ms: Option<f64>,
@@ -101,7 +101,7 @@ struct CheckRow {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum HealthWord {
+enum RowHealth {
     Up,
     Down,
 }
@@ -174,14 +174,14 @@ impl CheckRow {
     /// The row of an observation; `None` where nothing is known, or where it was only restored.
     fn of(observation: &Observation, now: Now) -> Option<CheckRow> {
         let health = match observation.health {
-            Health::Up => HealthWord::Up,
-            Health::Down => HealthWord::Down,
+            Health::Up => RowHealth::Up,
+            Health::Down => RowHealth::Down,
             Health::Unknown => return None,
         };
         let empty = CheckRow {
             name: CheckName::of(&observation.key)?,
             health,
-            heard_at: observation.probed_at.map(|at| now.unix_of(at)),
+            observed_at: observation.probed_at.map(|at| now.unix_of(at)),
             ttl_ms: None,
             alive_for_ms: 0.0,
             why: None,
@@ -197,7 +197,7 @@ impl CheckRow {
             CheckState::Probed(DetectorState { health: _, failures, run, rtt, held_for, flaps, is_well }) => {
                 CheckRow {
                     // Otherwise it is about damping or suspicion, which are worked out again.
-                    why: observation.why.clone().filter(|_| health == HealthWord::Down && !flaps.is_damped),
+                    why: observation.why.clone().filter(|_| health == RowHealth::Down && !flaps.is_damped),
                     failures,
                     run,
                     srtt_ms: rtt.srtt().map(millis),
@@ -228,10 +228,10 @@ impl CheckRow {
     /// The observation of a row; `None` where the row has an impossible value.
     fn observation(&self, key: &Arc<CheckKey>, now: Now) -> Option<Observation> {
         let health = match self.health {
-            HealthWord::Up => Health::Up,
-            HealthWord::Down => Health::Down,
+            RowHealth::Up => Health::Up,
+            RowHealth::Down => Health::Down,
         };
-        let heard_at = match self.heard_at {
+        let observed_at = match self.observed_at {
             Some(at) => Some(now.moment_of(at)?),
             None => None,
         };
@@ -248,7 +248,7 @@ impl CheckRow {
                     Some(ttl) => Sign::Alive { ttl: duration(ttl)?.min(MAX_BEAT) },
                     None => Sign::Goodbye,
                 };
-                let (last, alive_for) = (heard_at.map(|at| (at, sign)), duration(self.alive_for_ms)?);
+                let (last, alive_for) = (observed_at.map(|at| (at, sign)), duration(self.alive_for_ms)?);
                 CheckState::Heartbeat(HeartbeatState { health, run: self.run, last, alive_for, held_for, flaps })
             }
             None => {
@@ -263,7 +263,7 @@ impl CheckRow {
             tried: true,
             srtt: rtt.srtt().filter(|_| is_measured),
             rttvar: rtt.rttvar().filter(|_| is_measured),
-            probed_at: heard_at,
+            probed_at: observed_at,
             may_change_in: Duration::ZERO,
             why: self.why.clone(),
             hold: None,

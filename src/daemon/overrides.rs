@@ -36,12 +36,12 @@ pub(crate) struct Overrides {
 pub(crate) struct Draft {
     book: Book,
     resolved: Resolved,
-    turns: Vec<Turn>,
+    turns: Vec<OverrideTurn>,
 }
 
 /// One target's override before and after a change.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Turn {
+pub(crate) struct OverrideTurn {
     pub(crate) before: Option<Arc<Override>>,
     pub(crate) now: Option<Arc<Override>>,
     /// Who turned it; `None`: its time was over.
@@ -104,19 +104,23 @@ impl Overrides {
     /// The overrides as a change would make them; nothing is changed. The error says why the change can't be made.
     pub(crate) fn draft(&self, change: OverrideChange, model: &Model) -> Result<Draft, OverrideError> {
         let mut book = Book::clone(&self.book.load());
-        let mut turns: Vec<Result<Turn, OverrideError>> = Vec::new();
+        let mut turns: Vec<Result<OverrideTurn, OverrideError>> = Vec::new();
         match change {
             OverrideChange::Put { overrides, confirmed: _ } => {
                 for new in overrides {
                     let before = book.put(new.clone(), model);
                     let who = Some(new.who.clone());
-                    turns.push(before.map(|before| Turn { before, who, now: Some(Arc::new(new)) }));
+                    turns.push(before.map(|before| OverrideTurn { before, who, now: Some(Arc::new(new)) }));
                 }
             }
             OverrideChange::Clear { targets, who } => {
                 for target in targets {
                     let before = book.clear(&target, model);
-                    turns.push(before.map(|before| Turn { before: Some(before), now: None, who: Some(who.clone()) }));
+                    turns.push(before.map(|before| OverrideTurn {
+                        before: Some(before),
+                        now: None,
+                        who: Some(who.clone()),
+                    }));
                 }
             }
         }
@@ -125,21 +129,21 @@ impl Overrides {
     }
 
     /// Makes the change of a draft. No other change may have been made since it was drafted.
-    pub(crate) fn take(&mut self, draft: Draft) -> Vec<Turn> {
+    pub(crate) fn take(&mut self, draft: Draft) -> Vec<OverrideTurn> {
         self.resolved = draft.resolved;
         self.book.store(Arc::new(draft.book));
         draft.turns
     }
 
     /// Ends what is over at `now`, Unix seconds.
-    pub(crate) fn expire(&mut self, now: f64, model: &Model) -> Vec<Turn> {
+    pub(crate) fn expire(&mut self, now: f64, model: &Model) -> Vec<OverrideTurn> {
         let mut book = Book::clone(&self.book.load());
         let over = book.expire(now);
         if !over.is_empty() {
             self.resolved = Arc::new(book.resolve(model));
             self.book.store(Arc::new(book));
         }
-        over.into_iter().map(|ended| Turn { before: Some(ended), now: None, who: None }).collect()
+        over.into_iter().map(|ended| OverrideTurn { before: Some(ended), now: None, who: None }).collect()
     }
 
     /// When the next override ends, Unix seconds.
@@ -167,9 +171,9 @@ impl Draft {
     }
 }
 
-impl Turn {
+impl OverrideTurn {
     /// For the reply to the operator.
-    pub(crate) fn into_turned(self) -> TargetChange {
+    pub(crate) fn into_reply(self) -> TargetChange {
         let either = self.now.as_ref().or(self.before.as_ref());
         let target = either.map_or(String::new(), |either| either.target.clone());
         TargetChange { target, before: self.before, now: self.now }
@@ -203,7 +207,7 @@ fn of(before: &Option<Arc<Override>>) -> String {
 }
 
 /// Every turn, or why nothing is changed: several refusals have a line each.
-fn all_or_nothing(turns: Vec<Result<Turn, OverrideError>>) -> Result<Vec<Turn>, OverrideError> {
+fn all_or_nothing(turns: Vec<Result<OverrideTurn, OverrideError>>) -> Result<Vec<OverrideTurn>, OverrideError> {
     let count = turns.len();
     let (mut taken, mut refusals) = (Vec::with_capacity(count), Vec::new());
     for turn in turns {
@@ -229,13 +233,13 @@ pub(crate) fn events(
     view: &WorldView,
     before: &Resolved,
     after: &Resolved,
-    turns: &[Turn],
+    turns: &[OverrideTurn],
     (at, generation): (f64, u64),
 ) -> Vec<JournalEvent> {
     let either: BTreeSet<EndpointId> = before.keys().chain(after.keys()).copied().collect();
     let changed = either.into_iter().filter(|id| before.get(id) != after.get(id));
     let event = |id: EndpointId| {
-        let why = turn_of(turns, before.get(&id), after.get(&id)).map_or(String::new(), Turn::why);
+        let why = turn_of(turns, before.get(&id), after.get(&id)).map_or(String::new(), OverrideTurn::why);
         let endpoint = model.endpoint(id);
         let health = view.endpoint(endpoint);
         JournalEvent {
@@ -256,7 +260,11 @@ pub(crate) fn events(
 
 /// The turn that changed an endpoint's override: the one that made its present override, else the one that ended its
 /// last.
-fn turn_of<'t>(turns: &'t [Turn], before: Option<&Arc<Override>>, after: Option<&Arc<Override>>) -> Option<&'t Turn> {
+fn turn_of<'t>(
+    turns: &'t [OverrideTurn],
+    before: Option<&Arc<Override>>,
+    after: Option<&Arc<Override>>,
+) -> Option<&'t OverrideTurn> {
     let made = turns.iter().find(|turn| turn.now.is_some() && turn.now.as_ref() == after);
     made.or_else(|| turns.iter().find(|turn| turn.before.is_some() && turn.before.as_ref() == before))
 }
@@ -282,12 +290,12 @@ mod tests {
         OverrideChange::Put { overrides: vec![new], confirmed: false }
     }
 
-    fn change(overrides: &mut Overrides, change: OverrideChange) -> Vec<Turn> {
+    fn change(overrides: &mut Overrides, change: OverrideChange) -> Vec<OverrideTurn> {
         let draft = overrides.draft(change, &model()).unwrap();
         overrides.take(draft)
     }
 
-    fn event_lines(before: &Resolved, overrides: &Overrides, turns: &[Turn]) -> Vec<String> {
+    fn event_lines(before: &Resolved, overrides: &Overrides, turns: &[OverrideTurn]) -> Vec<String> {
         let events = events(&model(), &view(), before, &overrides.resolved(), turns, (1.0, 2));
         events.into_iter().map(|e| format!("{} {} -> {}: {}", e.endpoint, e.from, e.to, e.why)).collect()
     }
@@ -345,8 +353,8 @@ mod tests {
         let mut smaller = model();
         smaller.endpoints.pop();
         let [warning] = &overrides.resolve(&smaller, &state)[..] else { panic!("one matches nothing") };
-        let expected = "overrides.json:1:1: warning: alice's override `drain` of `plain` matches nothing that is served; \
-                        it is kept (hint: portolan clear plain)";
+        let expected = "overrides.json:1:1: warning: alice's override `drain` of `plain` matches nothing that is \
+                        served; it is kept (hint: portolan clear plain)";
         assert_eq!(warning.to_string(), expected);
         assert_eq!(overrides.resolve(&model(), &state), []);
         assert_eq!(overrides.resolved().len(), 1, "it comes back with its endpoint");

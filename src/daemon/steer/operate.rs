@@ -7,7 +7,7 @@ use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange};
 use crate::control::failback;
 use crate::control::overrides::OverrideError;
 use crate::control::simulate::losses;
-use crate::daemon::overrides::{Resolved, Turn, events};
+use crate::daemon::overrides::{OverrideTurn, Resolved, events};
 use crate::daemon::steer::Steer;
 use crate::model::{Model, WorldView};
 
@@ -35,7 +35,7 @@ impl Steer {
         let saved = self.overrides.save(&self.state_dir);
         self.report_turns(&turns, &resolved);
         let served = [before, self.publisher.snapshots().load_full()];
-        Ok(AppliedChange { turns: turns.into_iter().map(Turn::into_turned).collect(), served, kept: saved })
+        Ok(AppliedChange { turns: turns.into_iter().map(OverrideTurn::into_reply).collect(), served, kept: saved })
     }
 
     /// Returns a name to its first member that is up; the change is served when this returns.
@@ -65,7 +65,7 @@ impl Steer {
     }
 
     /// Reports a change of the overrides to log and journal; `before` has the override of each endpoint before it.
-    fn report_turns(&self, turns: &[Turn], before: &Resolved) {
+    fn report_turns(&self, turns: &[OverrideTurn], before: &Resolved) {
         let snapshot = self.publisher.snapshots().load_full();
         let (at, generation) = (clock::unix_seconds(), snapshot.generation);
         turns.iter().for_each(|turn| turn.log(generation));

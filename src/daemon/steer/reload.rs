@@ -1,7 +1,6 @@
 //! The way from files that changed to the next generation: read them, probe what is new, serve it. A request that comes
 //! meanwhile gets the result of the loading after it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -155,7 +154,7 @@ impl Steer {
     }
 
     /// What is served stays; log, metrics and status say why.
-    pub(super) fn nothing_new(&mut self, cause: Cause, problems: Vec<Problem>) -> NextGeneration {
+    fn nothing_new(&mut self, cause: Cause, problems: Vec<Problem>) -> NextGeneration {
         let generation = self.publisher.snapshots().load().generation;
         problems.iter().for_each(log::problem);
         tracing::error!(cause = cause.as_str(), generation, "no change was loaded; this generation is still served");
@@ -164,7 +163,7 @@ impl Steer {
     }
 
     /// A loading ended: updates status and metrics, and replies to the requests.
-    pub(super) fn ended(&mut self, ok: bool, problems: Vec<Problem>) {
+    fn ended(&mut self, ok: bool, problems: Vec<Problem>) {
         self.metrics.reload_ended(ok);
         let at = clock::unix_seconds();
         self.reloads.ended_at = at;
