@@ -19,7 +19,7 @@ use crate::control::events::JournalEvent;
 use crate::control::moved::{MovedAnswers, moved};
 use crate::control::operate::{ErrorResponse, PathName, name_in, stopping, unkept};
 use crate::control::problem::problem;
-use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, Steering, Zone};
+use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, Zone};
 use crate::snapshot::Snapshot;
 use crate::wire::Name;
 
@@ -161,19 +161,8 @@ fn steered<'m>(model: &'m Model, name: &str) -> Result<(&'m Zone, &'m SteeredNam
 
 /// The failover pools below a policy.
 fn failover_pools(model: &Model, policy: PolicyId) -> BTreeSet<u32> {
-    let mut open: Vec<MemberRef> = model.policy(policy).roots().collect();
-    let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
-    while let Some(member) = open.pop() {
-        let MemberRef::Pool(PoolId(id)) = member else { continue };
-        if seen.insert(id) {
-            let pool = model.pool(PoolId(id));
-            open.extend(pool.members.iter().map(|member| member.to));
-            if pool.steering == Steering::Failover {
-                found.insert(id);
-            }
-        }
-    }
-    found
+    let pools = model.pools_below(model.policy(policy).roots());
+    pools.filter(|id| model.pool(*id).steering.has_failback()).map(|id| id.0).collect()
 }
 
 /// What became of a policy's choices between two snapshots of one model.
@@ -222,10 +211,7 @@ fn names_of(model: &Model, policy: PolicyId) -> impl Iterator<Item = (&Zone, &St
 fn turns(before: &Snapshot, after: &Snapshot, policy: PolicyId) -> (BTreeSet<PoolMove>, BTreeSet<PoolStay>) {
     let model = &*after.model;
     let choices = |snapshot: &Snapshot| -> Vec<Choice> { snapshot.failover_choices(policy) };
-    let text = |member: MemberRef| match member {
-        MemberRef::Endpoint(id) => model.endpoint(id).name.clone(),
-        MemberRef::Pool(id) => model.pool(id).name.clone(),
-    };
+    let text = |member: MemberRef| model.member_name(member).to_owned();
     let (mut turned, mut stays) = (BTreeSet::new(), BTreeSet::new());
     // Both are of the same facets and classes in the same order, as both are of one policy.
     for ((pool, old), (_, new)) in choices(before).into_iter().zip(choices(after)) {

@@ -2,7 +2,7 @@
 //! endpoints of a model it means, which of two goes before the other, and what is near one that means nothing. Pure;
 //! `overrides` and `simulate` use it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::config::did_you_mean;
@@ -254,18 +254,8 @@ fn named(model: &Model, is_meant: impl Fn(&str) -> bool) -> Vec<EndpointId> {
 /// Every endpoint below the pools of this name, each once, in the order of the files.
 fn below(model: &Model, name: &str) -> Vec<EndpointId> {
     let all = (0..).map(PoolId).zip(&model.pools);
-    let mut open: Vec<PoolId> = all.filter(|(_, pool)| pool.name == name).map(|(id, _)| id).collect();
-    let mut seen: HashSet<PoolId> = open.iter().copied().collect();
-    let mut found = Vec::new();
-    while let Some(id) = open.pop() {
-        for member in &model.pool(id).members {
-            match member.to {
-                MemberRef::Endpoint(id) => found.push(id),
-                MemberRef::Pool(id) if seen.insert(id) => open.push(id),
-                MemberRef::Pool(_) => {}
-            }
-        }
-    }
+    let roots = all.filter(|(_, pool)| pool.name == name).map(|(id, _)| MemberRef::Pool(id));
+    let mut found: Vec<EndpointId> = model.below(roots).filter_map(MemberRef::endpoint).collect();
     found.sort_unstable();
     found.dedup();
     found

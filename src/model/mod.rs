@@ -13,8 +13,10 @@ pub mod quorum;
 pub mod ramp;
 pub mod rate_limit;
 pub mod spans;
+pub mod steering;
 pub mod time;
 pub mod timing;
+pub mod tree;
 pub mod view;
 pub mod zone;
 
@@ -36,11 +38,11 @@ pub use policy::{
 };
 pub use pool::{
     AdminState, AnswerRdata, Answerable, Band, Endpoint, EndpointId, Facet, Judged, Member, MemberRef, Pool, PoolId,
-    Steering,
 };
 pub use quorum::{Need, Quorum};
 pub use ramp::{Growth, Recovery};
 pub use rate_limit::RateLimit;
+pub use steering::{Gives, RankedBy, Steering};
 pub use time::Moment;
 pub use timing::Timing;
 pub use view::{

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{CheckId, Country, RegionId, SelectorId, ZoneId};
+use crate::model::{CheckId, Country, RegionId, SelectorId, Steering, ZoneId};
 use crate::wire::code::rtype;
 
 /// Index of an endpoint in its model.
@@ -245,24 +245,4 @@ pub enum MemberRef {
     Endpoint(EndpointId),
     /// A pool.
     Pool(PoolId),
-}
-
-/// `steer` of a pool (CONTRACT 4.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Steering {
-    /// In proportion to weight.
-    #[default]
-    Weighted,
-    /// Smallest smoothed RTT from the client's region.
-    Latency,
-    /// Smallest great-circle distance from the client's region.
-    Nearest,
-    /// The first member that is up, as listed.
-    Failover,
-    /// The first member that is up and whose `when` holds for the client.
-    Geo,
-    /// In proportion to weight, the same for all of a client's net.
-    Affinity,
-    /// Every member that is up, rotated.
-    All,
 }

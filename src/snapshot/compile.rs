@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{ClientClass, Facet, Model, PolicyId, Steering, WorldView, ZoneId};
+use crate::model::{ClientClass, Facet, Model, PolicyId, WorldView, ZoneId};
 use crate::snapshot::placing::{Locals, Placing};
 use crate::snapshot::policies::{FacetCells, Policies, PolicyCells};
 use crate::snapshot::restore::{CellMemory, Restored, of_cell};
@@ -99,7 +99,7 @@ pub fn hand_back(previous: &Snapshot, policy: PolicyId) -> Snapshot {
     let mut next = previous.clone();
     let Some(old) = previous.policies.get(policy) else { return next };
     let model = &previous.model;
-    let is_failover = |pool| model.pool(pool).steering == Steering::Failover;
+    let is_failover = |pool| model.pool(pool).steering.has_failback();
     let memory = |facet, class| of_cell(old, facet, class).without_incumbents(is_failover);
     let new = cells(model, &next.view, policy, previous.placing.locals(policy), Some(old), &memory);
     if !standings(&new).eq(standings(old)) {

@@ -35,8 +35,7 @@ use policies::{FacetCells, Policies};
 use touched::{Dependencies, Resisting};
 
 use crate::model::{
-    ClassId, ClientClass, Facet, MemberRef, Model, PolicyId, PoolId, RateLimit, SteeredName, Steering, WorldView,
-    ZoneId,
+    ClassId, ClientClass, Facet, MemberRef, Model, PolicyId, PoolId, RateLimit, SteeredName, WorldView, ZoneId,
 };
 use crate::steering::Decision;
 use crate::wire::Name;
@@ -125,7 +124,7 @@ impl Snapshot {
     pub(crate) fn failover_choices(&self, policy: PolicyId) -> Vec<(PoolId, MemberRef)> {
         let facets = self.policies.get(policy).into_iter().flat_map(|cells| &**cells);
         let standings = facets.flat_map(|of| &of.cells).flat_map(|cell| &cell.decision().standings);
-        let of_failover = standings.filter(|standing| self.model.pool(standing.pool).steering == Steering::Failover);
+        let of_failover = standings.filter(|standing| self.model.pool(standing.pool).steering.has_failback());
         of_failover.filter_map(|standing| Some((standing.pool, *standing.incumbents.first()?))).collect()
     }
 

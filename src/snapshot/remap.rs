@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use foldhash::fast::FixedState;
 
-use crate::model::{EndpointId, Facet, MemberRef, Model, PolicyId, PoolId};
+use crate::model::{EndpointId, Facet, Model, PolicyId, PoolId};
 use crate::snapshot::placing::Placing;
 use crate::snapshot::{Group, LocalClass, Snapshot};
 use crate::steering::{Decision, Distribution, Share, Tier};
@@ -18,14 +18,6 @@ pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
 pub(crate) fn endpoints_by_name(model: &Model) -> Map<(&Name, &str), EndpointId> {
     let endpoints = model.endpoints.iter().zip(0..);
     endpoints.map(|(endpoint, id)| ((&model.zone(endpoint.zone).apex, &*endpoint.name), EndpointId(id))).collect()
-}
-
-/// What a member of a pool is called.
-pub(crate) fn member_name(model: &Model, member: MemberRef) -> &str {
-    match member {
-        MemberRef::Endpoint(id) => &model.endpoint(id).name,
-        MemberRef::Pool(id) => &model.pool(id).name,
-    }
 }
 
 /// The steered names and pools of a model, by the text of their zone and their own name.
@@ -56,14 +48,8 @@ impl<'m> Names<'m> {
 fn pools_by_name(model: &Model) -> Map<(&Name, &str), PoolId> {
     let (mut named, mut seen) = (Map::default(), HashSet::<PoolId, FixedState>::default());
     for policy in &model.policies {
-        let mut left: Vec<MemberRef> = policy.roots().collect();
-        while let Some(member) = left.pop() {
-            let MemberRef::Pool(id) = member else { continue };
-            if seen.insert(id) {
-                let pool = model.pool(id);
-                named.insert((&model.zone(policy.zone).apex, pool.name.as_str()), id);
-                left.extend(pool.members.iter().map(|member| member.to));
-            }
+        for id in model.pools_below(policy.roots()).filter(|id| seen.insert(*id)) {
+            named.insert((&model.zone(policy.zone).apex, model.pool(id).name.as_str()), id);
         }
     }
     named

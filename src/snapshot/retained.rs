@@ -5,7 +5,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{MemberRef, Model, Moment, PoolId};
-use crate::snapshot::remap::member_name;
 use crate::snapshot::{NamedRecovery, Snapshot};
 use crate::steering::{Challenger, Standing};
 
@@ -63,7 +62,7 @@ impl NamedChoice {
     pub(crate) fn in_ids(&self, pool: PoolId, model: &Model) -> Option<Standing> {
         let listed = |names: &[String]| -> Vec<MemberRef> {
             let members = model.pool(pool).members.iter().map(|member| member.to);
-            members.filter(|to| names.iter().any(|name| name == member_name(model, *to))).collect()
+            members.filter(|to| names.iter().any(|name| name == model.member_name(*to))).collect()
         };
         let incumbents = Some(listed(&self.standing.members)).filter(|members| !members.is_empty())?;
         // A challenger that lost a member is another one, whose time begins again.
@@ -88,7 +87,7 @@ impl Snapshot {
             return choices;
         }
         let names = |members: &[MemberRef]| -> Vec<String> {
-            members.iter().map(|member| member_name(&self.model, *member).to_owned()).collect()
+            members.iter().map(|member| self.model.member_name(*member).to_owned()).collect()
         };
         let challenger = |challenger: &Challenger| {
             let Challenger { members, since, due } = challenger;

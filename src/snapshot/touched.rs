@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Answerable, CheckView, Endpoint, EndpointId, Growth, MemberRef, Model, Moment, PolicyId, PoolId, Recovery,
-    Steering, WorldView,
+    Answerable, CheckView, Endpoint, EndpointId, Growth, Model, Moment, PolicyId, Pool, RankedBy, Recovery, WorldView,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::policies::PolicyCells;
@@ -29,11 +28,10 @@ impl Dependencies {
     pub(crate) fn of(model: &Model) -> Dependencies {
         let mut by_check = vec![Vec::new(); model.checks.len()];
         let mut by_endpoint = vec![Vec::new(); model.endpoints.len()];
-        let mut ranking = Ranking { model, known: vec![None; model.pools.len()] };
         let mut checks = Vec::new();
         for (at, policy) in model.policies.iter().enumerate() {
             let id = PolicyId(at as u32);
-            let ranks = policy.roots().any(|root| ranking.member(root));
+            let ranks = model.pools_below(policy.roots()).any(|id| ranks_by_rtt(model.pool(id)));
             checks.clear();
             checks.extend(policy.endpoints.iter().flat_map(|&endpoint| {
                 let sides = model.endpoint(endpoint).answerables.iter();
@@ -57,6 +55,10 @@ impl Dependencies {
         let ramps = self.ramps.get(check).into_iter().flatten();
         ramps.filter_map(move |ramp| Some(Growth::of(*ramp, view.recovery, now)?.next))
     }
+}
+
+fn ranks_by_rtt(pool: &Pool) -> bool {
+    pool.steering.ranked_by() == Some(RankedBy::Rtt)
 }
 
 /// The policies whose decisions could differ under `view`, each once.
@@ -133,32 +135,6 @@ fn whole_seconds(check: &CheckView) -> Option<u64> {
 
 fn checks_of(endpoint: &Endpoint) -> impl Iterator<Item = usize> {
     endpoint.answerables.iter().flat_map(Answerable::checks).map(|check| check.0 as usize)
-}
-
-/// Whether a `latency` pool is anywhere below; each pool is looked at once.
-struct Ranking<'m> {
-    model: &'m Model,
-    known: Vec<Option<bool>>,
-}
-
-impl Ranking<'_> {
-    fn member(&mut self, member: MemberRef) -> bool {
-        match member {
-            MemberRef::Endpoint(_) => false,
-            MemberRef::Pool(id) => self.pool(id),
-        }
-    }
-
-    /// Pools don't contain themselves, so this ends.
-    fn pool(&mut self, id: PoolId) -> bool {
-        if let Some(known) = self.known[id.0 as usize] {
-            return known;
-        }
-        let pool = self.model.pool(id);
-        let ranks = pool.steering == Steering::Latency || pool.members.iter().any(|member| self.member(member.to));
-        self.known[id.0 as usize] = Some(ranks);
-        ranks
-    }
 }
 
 /// The policies that have a choice which resists change, and when the first such choice of each is due to give way.

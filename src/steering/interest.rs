@@ -1,9 +1,7 @@
 //! What a policy can ever ask about a client: whether its region matters, and which selectors do. Classes that agree on
 //! it are one class to the policy, so a snapshot decides once for all of them.
 
-use std::collections::HashSet;
-
-use crate::model::{MemberRef, Model, OnEmpty, Policy, PolicyId, PoolId, SelectorId, Steering};
+use crate::model::{Model, OnEmpty, Policy, PolicyId, SelectorId};
 
 /// What of a client class can matter to one policy, however the world is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -30,9 +28,9 @@ pub fn interest(model: &Model, policy: PolicyId) -> Interest {
 /// As [`interest`].
 pub(super) fn of(model: &Model, policy: &Policy) -> Interest {
     let mut interest = Interest::default();
-    let mut seen = HashSet::new();
-    for root in policy.roots() {
-        gather(model, root, &mut seen, &mut interest);
+    for pool in model.pools_below(policy.roots()).map(|id| model.pool(id)) {
+        interest.region |= pool.steering.ranked_by().is_some() && pool.members.len() > 1;
+        interest.selectors.extend(pool.members.iter().filter_map(|member| pool.selector(member)));
     }
     interest.selectors.extend(fence_of(model, policy));
     interest.selectors.sort_unstable();
@@ -46,20 +44,6 @@ fn fence_of(model: &Model, policy: &Policy) -> Option<SelectorId> {
     let fence = model.fence(policy.fence?);
     let outside = policy.endpoints.iter().any(|endpoint| !fence.holds(*endpoint));
     (outside || policy.on_empty.contains(&OnEmpty::Static)).then_some(fence.clients)
-}
-
-fn gather(model: &Model, member: MemberRef, seen: &mut HashSet<PoolId>, interest: &mut Interest) {
-    let MemberRef::Pool(id) = member else { return };
-    if !seen.insert(id) {
-        return;
-    }
-    let pool = model.pool(id);
-    match pool.steering {
-        Steering::Latency | Steering::Nearest => interest.region |= pool.members.len() > 1,
-        Steering::Geo => interest.selectors.extend(pool.members.iter().filter_map(|member| member.when)),
-        Steering::Weighted | Steering::Failover | Steering::Affinity | Steering::All => {}
-    }
-    pool.members.iter().for_each(|member| gather(model, member.to, seen, interest));
 }
 
 #[cfg(test)]

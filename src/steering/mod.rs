@@ -66,13 +66,12 @@ pub(crate) use tiers::key_of;
 pub use why::{Note, Why};
 
 use sieve::{Admit, Sieved};
-use std::collections::HashSet;
 use std::time::Duration;
 use why::{OutOfService, Unhealthy};
 
 use crate::model::{
-    Answerable, CheckView, ClientClass, EndpointId, Facet, Fence, MAX_ANSWERS, MemberRef, Model, Moment, OnEmpty,
-    Policy, PolicyId, Pool, PoolId, Steering, WorldView,
+    Answerable, CheckView, ClientClass, EndpointId, Facet, Fence, MAX_ANSWERS, Model, Moment, OnEmpty, Policy,
+    PolicyId, Pool, PoolId, WorldView,
 };
 
 /// Decides what `policy` answers clients of `class` who ask for `facet`, as the world is in `view`, at `view.at`.
@@ -272,46 +271,11 @@ impl<'a> Scene<'a> {
 
     /// Whether the client's net, rather than chance, decides among a pool's members.
     fn is_sticky(&self, pool: &Pool) -> bool {
-        pool.steering == Steering::Affinity || self.policy.affinity.is_some()
+        pool.steering.is_by_net() || self.policy.affinity.is_some()
     }
 
     fn standing(&self, pool: PoolId) -> Option<&'a Standing> {
         self.standings.iter().find(|standing| standing.pool == pool)
-    }
-
-    fn name(&self, member: MemberRef) -> &'a str {
-        match member {
-            MemberRef::Endpoint(id) => &self.model.endpoint(id).name,
-            MemberRef::Pool(id) => &self.model.pool(id).name,
-        }
-    }
-
-    /// Every endpoint below a member, each once, in listed order.
-    fn endpoints_below(&self, member: MemberRef) -> Vec<EndpointId> {
-        let mut below = Below { model: self.model, pools: HashSet::new(), endpoints: Vec::new() };
-        below.gather(member);
-        tiers::each_once(&mut below.endpoints);
-        below.endpoints
-    }
-}
-
-/// A walk over what is below a member. A pool that is met again adds nothing, however often the files nest it.
-struct Below<'a> {
-    model: &'a Model,
-    pools: HashSet<PoolId>,
-    endpoints: Vec<EndpointId>,
-}
-
-impl Below<'_> {
-    fn gather(&mut self, member: MemberRef) {
-        let id = match member {
-            MemberRef::Endpoint(id) => return self.endpoints.push(id),
-            MemberRef::Pool(id) => id,
-        };
-        if self.pools.insert(id) {
-            let model = self.model;
-            model.pool(id).members.iter().for_each(|member| self.gather(member.to));
-        }
     }
 }
 

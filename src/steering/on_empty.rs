@@ -143,7 +143,7 @@ impl Empty<'_> {
     /// Gives `tiers`, drawn from `allowed`.
     fn give(&self, tiers: Vec<Tier>, allowed: &[EndpointId], gives: Fallback, decision: &mut Decision) {
         let given: HashSet<EndpointId> = tiers.iter().flat_map(Tier::endpoints).collect();
-        let own = self.scene.endpoints_below(self.scene.policy.root);
+        let own = self.scene.model.endpoints_below(self.scene.policy.root);
         let inside = own.into_iter().filter(|endpoint| self.sieved.inside.contains(endpoint));
         let (passed, dropped): (Vec<_>, Vec<_>) = inside.partition(|endpoint| given.contains(endpoint));
         let entered = passed.len() + dropped.len();

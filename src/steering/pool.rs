@@ -303,17 +303,11 @@ impl<'a> Chooser<'a> {
         if self.scene.policy.failback == Failback::Auto {
             return;
         }
-        let mut open = vec![root];
-        let mut seen: HashSet<PoolId> = HashSet::new();
-        while let Some(member) = open.pop() {
-            let MemberRef::Pool(id) = member else { continue };
-            if !seen.insert(id) {
-                continue;
-            }
-            let pool = self.scene.model.pool(id);
-            open.extend(pool.members.iter().map(|member| member.to));
+        let model = self.scene.model;
+        for id in model.pools_below([root]) {
+            let pool = model.pool(id);
             let is_known = self.standings.iter().any(|standing| standing.pool == id);
-            if pool.steering == Steering::Failover && !is_known {
+            if pool.steering.has_failback() && !is_known {
                 let first = in_order(pool).map(|member| member.to).find(|to| self.is_up(*to));
                 let standing = self.failover_standing(id, pool, first);
                 self.standings.extend(standing);

@@ -2,13 +2,10 @@
 //! same question if every endpoint were up, nothing were overridden and no failover pool remembered another choice;
 //! `state` of the file, fences and distances stay as they are. Pure; `control::names` calls it, the packet path never.
 
-use std::collections::HashSet;
-
 use crate::model::{
-    AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, MemberRef, Model, OverrideState, PolicyId,
-    Steering, WorldView,
+    AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, Model, OverrideState, PolicyId, WorldView,
 };
-use crate::steering::{Below, Decision, Given, Memory, Reason, Stage, StageName, Standing, Tier, decide, tiers};
+use crate::steering::{Decision, Given, Memory, Reason, Stage, StageName, Standing, Tier, decide};
 
 /// A world in which every check is up and nothing is overridden. Distances are those of `view`.
 pub fn ideal(view: &WorldView) -> WorldView {
@@ -31,7 +28,7 @@ pub fn preferred(
 ) -> Decision {
     // While nobody is out, a latency pool may stay with the members of its band: that is the policy's own choice.
     let standings: Vec<Standing> = match is_whole(model, policy, view) {
-        true => served.standings.iter().filter(|standing| is_latency(model, standing)).cloned().collect(),
+        true => served.standings.iter().filter(|standing| is_of_band(model, standing)).cloned().collect(),
         false => Vec::new(),
     };
     decide(model, policy, ideal, class, served.facet, Memory { last_good: None, standings: &standings })
@@ -55,12 +52,13 @@ pub fn is_preferred(model: &Model, view: &WorldView, served: &Decision, preferre
 /// Whether `served` is certainly what `policy` prefers, without deciding again: nobody is out, and no failover pool
 /// stays with another member.
 pub fn is_plainly_preferred(model: &Model, policy: PolicyId, view: &WorldView, served: &Decision) -> bool {
-    let is_moved = |standing: &Standing| standing.challenger.is_some() && !is_latency(model, standing);
+    let is_moved = |standing: &Standing| standing.challenger.is_some() && !is_of_band(model, standing);
     is_whole(model, policy, view) && !served.is_on_empty() && !served.standings.iter().any(is_moved)
 }
 
-fn is_latency(model: &Model, standing: &Standing) -> bool {
-    model.pool(standing.pool).steering == Steering::Latency
+/// Whether it is the band of a pool that ranks, rather than `failback`, which resists change.
+fn is_of_band(model: &Model, standing: &Standing) -> bool {
+    model.pool(standing.pool).steering.ranked_by().is_some()
 }
 
 /// Whether every side of every endpoint that the policy could name is up, and nothing is overridden.
@@ -97,15 +95,7 @@ pub fn eligible(model: &Model, policy: PolicyId, view: &WorldView) -> usize {
         !is_out_of_service(model, view, *id)
             && sides.any(|side| forced || is_eligible(view, policy.check_of(*id, side)))
     };
-    endpoints_below(model, policy.root).iter().filter(|id| may(id)).count()
-}
-
-/// Every endpoint below a member, each once, in listed order.
-pub fn endpoints_below(model: &Model, root: MemberRef) -> Vec<EndpointId> {
-    let mut below = Below { model, pools: HashSet::new(), endpoints: Vec::new() };
-    below.gather(root);
-    tiers::each_once(&mut below.endpoints);
-    below.endpoints
+    model.endpoints_below(policy.root).iter().filter(|id| may(id)).count()
 }
 
 impl Decision {

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use crate::model::{EndpointId, MemberRef, PoolId, Steering};
+use crate::model::{EndpointId, Member, MemberRef, Pool};
 use crate::steering::Scene;
 
 /// What is below a member for these clients.
@@ -32,22 +32,8 @@ enum Whom {
 }
 
 fn below(scene: &Scene, root: MemberRef, candidates: &[EndpointId], whom: Whom) -> HashSet<EndpointId> {
-    let (mut open, mut seen, mut found): (_, HashSet<PoolId>, _) = (vec![root], HashSet::new(), HashSet::new());
-    while let Some(member) = open.pop() {
-        let id = match member {
-            MemberRef::Pool(id) => id,
-            MemberRef::Endpoint(id) => {
-                found.extend(candidates.contains(&id).then_some(id));
-                continue;
-            }
-        };
-        if !seen.insert(id) {
-            continue;
-        }
-        let pool = scene.model.pool(id);
-        let selected = |when| whom == Whom::Client && scene.class.is_selected(when);
-        let is_open = |when: Option<_>| pool.steering != Steering::Geo || when.is_none_or(selected);
-        open.extend(pool.members.iter().filter(|member| is_open(member.when)).map(|member| member.to));
-    }
-    found
+    let is_selected = |when| whom == Whom::Client && scene.class.is_selected(when);
+    let is_open = |pool: &Pool, member: &Member| pool.selector(member).is_none_or(is_selected);
+    let below = scene.model.below_where([root], is_open).filter_map(MemberRef::endpoint);
+    below.filter(|endpoint| candidates.contains(endpoint)).collect()
 }

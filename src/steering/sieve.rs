@@ -53,7 +53,7 @@ pub(super) struct Sieved {
 
 /// Sorts out the endpoints below `root`.
 pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
-    let all = scene.endpoints_below(root);
+    let all = scene.model.endpoints_below(root);
     let (candidates, mut stage) = drop_where(StageName::Candidates, &all, |endpoint| no_record(scene, endpoint));
     let mut sieved = Sieved {
         inside: candidates.clone(),

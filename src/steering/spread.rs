@@ -109,7 +109,7 @@ impl<'a> Spread<'a> {
         let sticky = self.scene.is_sticky(pool);
         let mut spread = Vec::new();
         for (member, shares) in able() {
-            let step = Step { member: key_of(self.scene.name(member.to)), sticky };
+            let step = Step { member: key_of(self.scene.model.member_name(member.to)), sticky };
             spread.extend(shares.iter().map(|share| Share {
                 endpoints: share.endpoints.clone(),
                 weight: share.weight * counted(member.weight) / total,

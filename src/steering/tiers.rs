@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use siphasher::sip::SipHasher13;
 
+use crate::model::tree::OnceSet;
 use crate::model::{EndpointId, MemberRef, Pool};
 use crate::steering::{Scene, Share, Step, Tier};
 
@@ -18,7 +19,7 @@ pub(super) fn blend<'a>(
     let sticky = scene.is_sticky(pool);
     let mut blended: Vec<Tier> = Vec::new();
     for (to, weight, tiers) in members {
-        let step = Step { member: key_of(scene.name(to)), sticky };
+        let step = Step { member: key_of(scene.model.member_name(to)), sticky };
         for (at, tier) in tiers.iter().enumerate() {
             if blended.len() <= at {
                 blended.push(Tier::default());
@@ -41,24 +42,10 @@ pub(crate) fn key_of(name: &str) -> u64 {
     SipHasher13::new().hash(name.as_bytes())
 }
 
-/// Fewer than this are compared one by one, which is faster than to hash them.
-const FEW: usize = 24;
-
 /// Removes what comes again.
 pub(super) fn each_once(endpoints: &mut Vec<EndpointId>) {
-    if endpoints.len() < FEW {
-        let mut at = 0;
-        while at < endpoints.len() {
-            if endpoints[..at].contains(&endpoints[at]) {
-                endpoints.remove(at);
-            } else {
-                at += 1;
-            }
-        }
-    } else {
-        let mut seen = HashSet::with_capacity(endpoints.len());
-        endpoints.retain(|endpoint| seen.insert(*endpoint));
-    }
+    let mut seen = OnceSet::default();
+    endpoints.retain(|endpoint| seen.insert(*endpoint));
 }
 
 /// Each endpoint once: in the best tier that has it, and there in one share, which keeps its path and gets the weight

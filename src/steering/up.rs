@@ -57,7 +57,7 @@ impl<'a> Chooser<'a> {
 
     fn has_any(&self, member: MemberRef) -> bool {
         let is_inside = |endpoint: &EndpointId| self.inside.binary_search(endpoint).is_ok();
-        self.scene.endpoints_below(member).iter().any(is_inside)
+        self.scene.model.endpoints_below(member).iter().any(is_inside)
     }
 
     /// Notes of what is up below a member why it isn't used: `why`, or what keeps the member itself from being up. Where
@@ -72,7 +72,7 @@ impl<'a> Chooser<'a> {
     }
 
     fn leave_idle(&mut self, member: MemberRef, why: Why) {
-        let below = self.scene.endpoints_below(member).into_iter();
+        let below = self.scene.model.endpoints_below(member).into_iter();
         self.idle.extend(below.map(|endpoint| Reason::new(endpoint, why.clone())));
     }
 

@@ -7,7 +7,7 @@ use crate::config::problem::Problems;
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::Names;
 use crate::config::validate::name::point_at;
-use crate::model::{EndpointId, Facet, Member, MemberRef, Model, Policy, PoolId, Steering};
+use crate::model::{EndpointId, Facet, Member, MemberRef, Model, Policy, PoolId};
 
 /// An alias and an endpoint with addresses that are below one member.
 #[derive(Debug, Clone, Copy, Default)]
@@ -77,10 +77,7 @@ impl Walk<'_> {
             return *known;
         }
         let pool = self.model.pool(id);
-        let is_by_chance = match pool.steering {
-            Steering::Weighted | Steering::All => true,
-            Steering::Latency | Steering::Nearest | Steering::Failover | Steering::Geo | Steering::Affinity => false,
-        };
+        let is_by_chance = pool.steering.is_random();
         // Standbys are drawn among themselves, when all others are out.
         let all = [false, true].map(|standby| {
             let of: Vec<&Member> = pool.members.iter().filter(|member| (member.weight == 0) == standby).collect();

@@ -7,14 +7,14 @@ use crate::config::manual::Section;
 use crate::config::problem::{Problem, Problems};
 use crate::config::source::{At, Place};
 use crate::config::spec::{NameSpec, PolicySpec};
-use crate::config::validate::pool::{Size, endpoints_below, pools_below};
+use crate::config::validate::pool::Size;
 use crate::config::validate::selector::{Fenced, Fences};
 use crate::config::validate::service::{check_aliases, service};
 use crate::config::validate::{Names, Used, judging, kind, rto};
 use crate::config::zonefile::{CNAME, MasterFile, type_name};
 use crate::model::{
     AffinityNet, EndpointId, Facet, Failback, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty,
-    OwnMonitor, Policy, PolicyId, Service, SteeredName, Steering, Ttl, ZoneId,
+    OwnMonitor, Policy, PolicyId, Service, SteeredName, Ttl, ZoneId,
 };
 use crate::wire::Name;
 
@@ -108,11 +108,11 @@ impl Policies<'_> {
         let others: Vec<MemberRef> = on_empty.iter().flatten().filter_map(OnEmpty::other).collect();
         self.used.members.extend(&others);
         let (root, written) = root.zip(written)?;
-        let mut endpoints = endpoints_below(root, model);
+        let mut endpoints = model.endpoints_below(root);
         let own: std::collections::HashSet<EndpointId> = endpoints.iter().copied().collect();
         let monitor = judging::own_monitor(name, &endpoints, model);
         let mut all = own.clone();
-        let more = others.iter().flat_map(|other| endpoints_below(*other, model));
+        let more = others.iter().flat_map(|other| model.endpoints_below(*other));
         endpoints.extend(more.filter(|id| all.insert(*id)));
         let facets = facets(name, &endpoints, self.spec, model, problems);
         if facets.iter().any(|facet| !facet.is_service()) {
@@ -234,8 +234,8 @@ impl Policies<'_> {
 /// `failback` is about failover pools.
 fn warn_failback(name: &NameSpec, roots: impl Iterator<Item = MemberRef>, model: &Model, problems: &mut Problems) {
     let Some(failback) = &name.failback else { return };
-    let mut pools = roots.flat_map(|root| pools_below(root, model));
-    if !pools.any(|id| model.pool(id).steering == Steering::Failover) {
+    let mut pools = model.pools_below(roots);
+    if !pools.any(|id| model.pool(id).steering.has_failback()) {
         let message = format!("`failback` does nothing here: no pool of `{}` steers by failover", name.label.value);
         problems.warning(&failback.place, message).hint("leave it out, or write `steer = \"failover\"` in the pool");
     }

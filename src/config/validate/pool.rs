@@ -7,7 +7,7 @@ use crate::config::source::{At, Place};
 use crate::config::spec::{PolicySpec, PoolSpec};
 use crate::config::validate::name::point_at;
 use crate::config::validate::{Builder, Names, Used};
-use crate::model::{Answerable, EndpointId, Member, MemberRef, Model, Pool, PoolId, ProbeKind, SelectorId, Steering};
+use crate::model::{Answerable, EndpointId, Gives, Member, MemberRef, Model, Pool, ProbeKind, RankedBy, SelectorId};
 
 /// Pools in pools in pools: deeper than this nobody follows, and a decision walks it (judgment).
 const MAX_DEPTH: usize = 32;
@@ -85,8 +85,8 @@ fn warn_unranked(
     problems: &mut Problems,
 ) {
     let endpoint = model.endpoint(id);
-    match spec.steering {
-        Steering::Nearest => {
+    match spec.steering.ranked_by() {
+        Some(RankedBy::GreatCircle) => {
             let located = endpoint.region.is_some_and(|region| model.region(region).location.is_some());
             if !located {
                 let message =
@@ -96,7 +96,7 @@ fn warn_unranked(
                 problem.hint("give the endpoint a `region`, and in the settings the region a `location`");
             }
         }
-        Steering::Latency => {
+        Some(RankedBy::Rtt) => {
             if endpoint.answerables.iter().all(|a| a.checks().next().is_none()) && !endpoint.answerables.is_empty() {
                 let message = format!("`{}` is not probed, so its latency is never known", endpoint.name);
                 let problem = problems.warning(place, message);
@@ -116,7 +116,7 @@ fn warn_unranked(
                 problem.hint("judge it by a monitor that does, such as tcp");
             }
         }
-        Steering::Weighted | Steering::Failover | Steering::Geo | Steering::Affinity | Steering::All => {}
+        None => {}
     }
 }
 
@@ -177,14 +177,9 @@ impl Walk<'_> {
         let size = Size {
             height: 1 + sizes.iter().map(|size| size.height).max().unwrap_or(0),
             ways: sizes.iter().fold(0, |sum, size| size.ways.saturating_add(sum)),
-            draw: match pool.steering {
-                Steering::All => draws.fold(0, usize::saturating_add),
-                Steering::Weighted
-                | Steering::Latency
-                | Steering::Nearest
-                | Steering::Failover
-                | Steering::Geo
-                | Steering::Affinity => draws.max().unwrap_or(0),
+            draw: match pool.steering.gives() {
+                Gives::Together => draws.fold(0, usize::saturating_add),
+                Gives::First | Gives::ByWeight => draws.max().unwrap_or(0),
             },
         };
         let below = sizes.iter().map(|size| (size.height, size.ways)).fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
@@ -234,38 +229,4 @@ impl Walk<'_> {
         let hint = format!("pools may be nested {MAX_DEPTH} levels deep, with {MAX_WAYS} paths to endpoints");
         self.problems.error(&pool.place, message).hint(hint);
     }
-}
-
-/// Every endpoint below `root`, each once, in listed order.
-pub(super) fn endpoints_below(root: MemberRef, model: &Model) -> Vec<EndpointId> {
-    let endpoint = |member| match member {
-        MemberRef::Endpoint(id) => Some(id),
-        MemberRef::Pool(_) => None,
-    };
-    below(root, model).into_iter().filter_map(endpoint).collect()
-}
-
-/// Every pool below `root`, itself included, each once.
-pub(super) fn pools_below(root: MemberRef, model: &Model) -> Vec<PoolId> {
-    let pool = |member| match member {
-        MemberRef::Endpoint(_) => None,
-        MemberRef::Pool(id) => Some(id),
-    };
-    below(root, model).into_iter().filter_map(pool).collect()
-}
-
-/// `root` and all below it, each once, in listed order. Loops end it, for the caller may not know of them yet.
-fn below(root: MemberRef, model: &Model) -> Vec<MemberRef> {
-    let (mut found, mut known, mut left) = (Vec::new(), HashSet::new(), vec![root]);
-    while let Some(next) = left.pop() {
-        if !known.insert(next) {
-            continue;
-        }
-        found.push(next);
-        match next {
-            MemberRef::Endpoint(_) => {}
-            MemberRef::Pool(id) => left.extend(model.pool(id).members.iter().rev().map(|member| member.to)),
-        }
-    }
-    found
 }

@@ -7,7 +7,7 @@ use crate::config::problem::Problems;
 use crate::config::spec::PolicySpec;
 use crate::config::validate::judging::Judging;
 use crate::config::validate::{Names, Used};
-use crate::model::{AdminState, EndpointId, MemberRef, Model, Pool, Steering};
+use crate::model::{AdminState, EndpointId, MemberRef, Model};
 
 /// Warns of ramps of endpoints that are never down, and of those whose weight nothing asks for.
 pub(super) fn warn(
@@ -46,24 +46,6 @@ pub(super) fn warn(
 /// What stands somewhere in a pool of this zone that weighs its members, however deep.
 fn weighed(names: &Names<'_>, model: &Model) -> HashSet<MemberRef> {
     let pools = model.pools.get(names.first_pool..).unwrap_or_default();
-    let mut open: Vec<MemberRef> =
-        pools.iter().filter(|pool| weighs(pool)).flat_map(|pool| &pool.members).map(|member| member.to).collect();
-    let mut weighed = HashSet::new();
-    while let Some(member) = open.pop() {
-        if let (true, MemberRef::Pool(id)) = (weighed.insert(member), member) {
-            let pool = model.pools.get(id.0 as usize);
-            open.extend(pool.into_iter().flat_map(|pool| &pool.members).map(|member| member.to));
-        }
-    }
-    weighed
-}
-
-/// Whether members of a pool can stand side by side by weight.
-fn weighs(pool: &Pool) -> bool {
-    pool.members.len() > 1
-        && match pool.steering {
-            Steering::Weighted | Steering::Affinity | Steering::Nearest => true,
-            Steering::Latency => pool.band.is_some(),
-            Steering::Failover | Steering::Geo | Steering::All => false,
-        }
+    let weighing = pools.iter().filter(|pool| pool.weighs());
+    model.below(weighing.flat_map(|pool| &pool.members).map(|member| member.to)).collect()
 }

@@ -88,10 +88,7 @@ impl Renderer<'_> {
 
     /// The name of an endpoint or a pool.
     pub(super) fn name(&self, member: MemberRef) -> &str {
-        match member {
-            MemberRef::Endpoint(id) => &self.model.endpoint(id).name,
-            MemberRef::Pool(id) => self.pool(id),
-        }
+        self.model.member_name(member)
     }
 
     pub(super) fn pool(&self, id: PoolId) -> &str {

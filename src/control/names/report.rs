@@ -6,7 +6,7 @@ use crate::control::explain;
 use crate::control::names::board::{self, ClassPreference};
 use crate::control::names::sentence::Sentences;
 use crate::control::names::{ClassReport, NameReport, NameState};
-use crate::model::{EndpointId, MemberRef, Model, Moment, SteeredName, WorldView, ZoneId};
+use crate::model::{EndpointId, Model, Moment, SteeredName, WorldView, ZoneId};
 use crate::snapshot::{Cell, Snapshot};
 use crate::steering::Given;
 use crate::steering::preference;
@@ -92,7 +92,7 @@ impl Reporter {
                 Given::Nodata => "nodata",
             }
             .to_owned(),
-            from: if served.is_on_empty() { "on_empty" } else { member_name(model, model.policy(steered.policy).root) }
+            from: if served.is_on_empty() { "on_empty" } else { model.member_name(model.policy(steered.policy).root) }
                 .to_owned(),
             answers: explain::answers(&self.snapshot, zone, steered, served.facet, cell),
             ttl: served.ttl,
@@ -115,13 +115,6 @@ fn class_name(words: &str) -> String {
         (true, true) => "any".to_owned(),
         (true, false) => "others".to_owned(),
         (false, _) => parts.join(", "),
-    }
-}
-
-fn member_name(model: &Model, member: MemberRef) -> &str {
-    match member {
-        MemberRef::Endpoint(id) => &model.endpoint(id).name,
-        MemberRef::Pool(id) => &model.pool(id).name,
     }
 }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use crate::control::explain::Renderer;
 use crate::control::names::ClassReport;
 use crate::control::names::report::names;
-use crate::model::{Facet, Failback, Model, Moment, PolicyId, Steering};
-use crate::steering::preference::endpoints_below;
+use crate::model::{Facet, Failback, Model, Moment, PolicyId};
 use crate::steering::{Decision, Given, StageName, Standing};
 
 /// Most endpoints that a sentence names, and most reasons that it gives (judgment: a line or two).
@@ -78,8 +77,8 @@ impl Sentences {
 fn stays(model: &Model, policy: PolicyId, served: &Decision, now: Moment) -> Option<String> {
     let given = served.given_first(model)?;
     let answers = |standing: &&Standing| {
-        let incumbent = standing.incumbents.first().map(|member| endpoints_below(model, *member)).unwrap_or_default();
-        model.pool(standing.pool).steering == Steering::Failover
+        let incumbent = standing.incumbents.first().map(|member| model.endpoints_below(*member)).unwrap_or_default();
+        model.pool(standing.pool).steering.has_failback()
             && standing.challenger.is_some()
             && given.iter().all(|endpoint| incumbent.contains(endpoint))
     };
