@@ -41,19 +41,19 @@ pub struct Damping {
     is_damped: bool,
 }
 
-/// How a check has flapped, as a plain value that outlives its detector.
+/// The state of a damping, as a plain value that outlives its detector.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Flaps {
-    /// The penalty, 0 to [`CEILING`].
+    /// The penalty, from 0 to [`CEILING`].
     pub penalty: f64,
-    /// Falls that it was got by.
+    /// The falls that caused it.
     pub falls: u32,
-    /// Whether it is held down for them.
+    /// Whether the check is damped.
     pub is_damped: bool,
 }
 
 impl Damping {
-    /// One that goes on from what was at `at`.
+    /// Restores the damping from its state at `at`.
     pub fn restore(monitor: &Monitor, flaps: &Flaps, at: Moment) -> Damping {
         let fresh = Damping::new(monitor);
         let penalty = if flaps.penalty.is_finite() { flaps.penalty.clamp(0.0, CEILING) } else { 0.0 };
@@ -61,12 +61,12 @@ impl Damping {
         Damping { penalty, at, falls: flaps.falls, is_damped, ..fresh }
     }
 
-    /// What it has come to at `now`.
+    /// The state at `now`.
     pub fn flaps(&self, now: Moment) -> Flaps {
         Flaps { penalty: self.penalty_at(now), falls: self.falls, is_damped: self.is_damped }
     }
 
-    /// Without a penalty.
+    /// A damping without a penalty.
     pub fn new(monitor: &Monitor) -> Damping {
         Damping { half_life: half_life(monitor), penalty: 0.0, at: Moment::START, falls: 0, is_damped: false }
     }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_holds_it_as_long_as_it_would_have_been() {
+    fn a_restored_check_is_damped_as_long_as_without_a_restart() {
         let before = after(&[100, 106]);
         let monitor = Monitor::new(ProbeKind::Tcp);
         let mut restored = Damping::restore(&monitor, &before.flaps(at(130)), at(130));

@@ -216,11 +216,12 @@ impl Service {
         }
         match (self.heartbeat.health(), self.heartbeat.last()) {
             (Health::Up, _) => None,
-            (_, None) => Some("no heartbeat was heard yet".to_owned()),
+            (_, None) => Some("no heartbeat received yet".to_owned()),
             (_, Some((_, Sign::Goodbye))) => Some("it said goodbye".to_owned()),
-            (_, Some((_, Sign::Alive { ttl }))) => Some(self.overdue(ttl).unwrap_or_else(|| {
-                format!("no heartbeat within the {} that the last one was for", humantime::format_duration(ttl))
-            })),
+            (_, Some((_, Sign::Alive { ttl }))) => Some(
+                self.overdue(ttl)
+                    .unwrap_or_else(|| format!("no heartbeat within the ttl of {}", humantime::format_duration(ttl))),
+            ),
         }
     }
 
@@ -231,7 +232,7 @@ impl Service {
         let is_sooner = patience < ttl && !self.heartbeat.is_ttl_restarted();
         is_sooner.then(|| {
             let (silence, threshold) = (patience.as_secs_f64(), phi.threshold());
-            format!("no heartbeat for {silence:.2} s, where one came every {mean:.2} s (phi {threshold})")
+            format!("no heartbeat for {silence:.2} s, usually one every {mean:.2} s (phi {threshold})")
         })
     }
 
@@ -304,7 +305,7 @@ mod tests {
         assert!(!all.receive(&alive(&key("c", 1), 2000), at(500)), "an unknown check");
         assert_eq!(all.next_due(), Some(at(1020)));
         assert!(!all.advance(at(1019)) && all.advance(at(1020)));
-        let why = "no heartbeat within the 1s that the last one was for".to_owned();
+        let why = "no heartbeat within the ttl of 1s".to_owned();
         assert_eq!(reported(&all), [(Health::Up, None), (Health::Down, Some(why))]);
         assert_eq!(all.next_due(), Some(at(2500)));
         assert!(all.receive(&Beat { key: a, sign: Sign::Goodbye }, at(2000)));
@@ -333,7 +334,7 @@ mod tests {
         assert_eq!(why(&all, 20_000).as_deref(), Some("phi 0.0 of 8, a beat every 1.00 s"));
         assert_eq!(why(&all, 21_500).as_deref(), Some("phi 1.6 of 8, a beat every 1.00 s"));
         assert!(!all.advance(at(22_402)) && all.advance(at(22_404)), "after 2.403 s");
-        assert_eq!(why(&all, 23_000).as_deref(), Some("no heartbeat for 2.40 s, where one came every 1.00 s (phi 8)"));
+        assert_eq!(why(&all, 23_000).as_deref(), Some("no heartbeat for 2.40 s, usually one every 1.00 s (phi 8)"));
     }
 
     #[test]

@@ -188,25 +188,53 @@ impl Prober {
 
     /// Begins to probe the checks of the plan, and ends the others. Checks that are probed already continue
     /// undisturbed.
-    fn adopt(&mut self, new: NewPlan) {
+    fn adopt(&mut self, NewPlan { plan, round }: NewPlan) {
         let now = clock::now();
-        self.heartbeats.adopt(&new.plan.checks, now);
-        self.heartbeats.restore(&new.plan.retained, now);
-        let mut known: HashMap<Arc<CheckKey>, SlotId> =
+        let Plan { checks, regions, retained } = plan;
+        self.heartbeats.adopt(&checks, now);
+        self.heartbeats.restore(&retained, now);
+        let planned = without_repeats(checks.iter().filter(|key| key.monitor.kind.is_probed()));
+        let wanted = without_repeats(planned.iter().chain(&self.settings.control));
+        let mut slots: HashMap<Arc<CheckKey>, SlotId> =
             self.checks.iter().map(|(slot, check)| (Arc::clone(&check.key), *slot)).collect();
-        let mut seen = HashSet::new();
-        let Plan { checks, regions, retained } = new.plan;
+        self.add_new(&wanted, &mut slots, retained, now);
+        let slots_of = |keys: &[Arc<CheckKey>]| keys.iter().filter_map(|key| slots.get(key).copied()).collect();
+        (self.plan, self.controls) = (slots_of(&planned), slots_of(&self.settings.control));
+        for key in &wanted {
+            slots.remove(key);
+        }
+        // The slots that are left belong to checks that are not wanted any more.
+        for slot in slots.into_values() {
+            self.schedule.remove(slot);
+            self.held.remove(slot);
+            self.checks.remove(&slot);
+        }
+        // The regions may have other numbers now. The next report finds the silent ones again.
+        self.blindness = Blindness::default();
+        let region_of: HashMap<Arc<CheckKey>, usize> = checks.into_iter().zip(regions).collect();
+        for slot in &self.plan {
+            if let Some(check) = self.checks.get_mut(slot) {
+                check.region = region_of.get(&check.key).copied().unwrap_or(0);
+            }
+        }
+        self.rounds.push(round);
+    }
+
+    /// Adds the checks of `wanted` that have no slot yet, and enters their slots. A check continues from its retained
+    /// state.
+    fn add_new(
+        &mut self,
+        wanted: &[Arc<CheckKey>],
+        slots: &mut HashMap<Arc<CheckKey>, SlotId>,
+        retained: Vec<RetainedCheck>,
+        now: Moment,
+    ) {
         let mut retained: HashMap<Arc<CheckKey>, RetainedCheck> =
-            retained.into_iter().map(|known| (Arc::clone(&known.observation.key), known)).collect();
-        let region_of: HashMap<Arc<CheckKey>, usize> = checks.iter().cloned().zip(regions).collect();
-        let planned: Vec<Arc<CheckKey>> =
-            checks.into_iter().filter(|key| key.monitor.kind.is_probed() && seen.insert(Arc::clone(key))).collect();
-        let control = self.settings.control.iter().filter(|key| seen.insert(Arc::clone(key))).cloned();
-        let wanted: Vec<Arc<CheckKey>> = planned.iter().cloned().chain(control).collect();
-        let fresh: Vec<&Arc<CheckKey>> = wanted.iter().filter(|key| !known.contains_key(*key)).collect();
-        let intervals: Vec<Duration> = fresh.iter().map(|key| key.monitor.interval).collect();
+            retained.into_iter().map(|check| (Arc::clone(&check.observation.key), check)).collect();
+        let new: Vec<&Arc<CheckKey>> = wanted.iter().filter(|key| !slots.contains_key(*key)).collect();
+        let intervals: Vec<Duration> = new.iter().map(|key| key.monitor.interval).collect();
         let were_up = self.hosts_up_while_blind();
-        for (slot, key) in self.schedule.add(&intervals, now).into_iter().zip(fresh) {
+        for (slot, key) in self.schedule.add(&intervals, now).into_iter().zip(new) {
             self.held.add(slot, key);
             let check = match retained.remove(key) {
                 None if key.target.ip().is_some_and(|ip| were_up.contains(&ip)) => {
@@ -215,26 +243,8 @@ impl Prober {
                 saved => ProbedCheck::new(Arc::clone(key), saved),
             };
             self.checks.insert(slot, check);
-            known.insert(Arc::clone(key), slot);
+            slots.insert(Arc::clone(key), slot);
         }
-        let slots = |keys: &[Arc<CheckKey>]| keys.iter().filter_map(|key| known.get(key).copied()).collect();
-        (self.plan, self.controls) = (slots(&planned), slots(&self.settings.control));
-        for key in &wanted {
-            known.remove(key);
-        }
-        for gone in known.into_values() {
-            self.schedule.remove(gone);
-            self.held.remove(gone);
-            self.checks.remove(&gone);
-        }
-        // The regions may have other numbers now. The next report finds the silent ones again.
-        self.blindness = Blindness::default();
-        for slot in &self.plan {
-            if let Some(check) = self.checks.get_mut(slot) {
-                check.region = region_of.get(&check.key).copied().unwrap_or(0);
-            }
-        }
-        self.rounds.push(new.round);
     }
 
     /// Begins the probes that are due.
@@ -327,6 +337,12 @@ impl Prober {
             }
         }
     }
+}
+
+/// These keys in their order, each once.
+fn without_repeats<'a>(keys: impl Iterator<Item = &'a Arc<CheckKey>>) -> Vec<Arc<CheckKey>> {
+    let mut seen = HashSet::new();
+    keys.filter(|key| seen.insert(Arc::clone(key))).cloned().collect()
 }
 
 impl ProberHandle {

@@ -160,7 +160,7 @@ ILL = {
     "dns-nxdomain": Case("dns", servers.DNS, 'name = "gone.ok.example."\n', "NXDOMAIN, expected NOERROR"),
     "dns-not-ours": Case("dns", servers.DNS, 'name = "else.example."\n', "REFUSED, expected NOERROR"),
     "dns-wrong-rdata": Case(
-        "dns", servers.DNS, 'name = "www.ok.example."\nexpect = { rdata = "192.0.2.99" }\n', "no answer is 192.0.2.99"
+        "dns", servers.DNS, 'name = "www.ok.example."\nexpect = { rdata = "192.0.2.99" }\n', "no record of the answer is 192.0.2.99"
     ),
     "dns-no-record": Case(
         "dns", servers.DNS, 'name = "text.ok.example."\nexpect = { rdata = "192.0.2.99" }\n',

@@ -81,17 +81,18 @@ mod tests {
     use crate::model::ProbeKind;
 
     #[test]
-    fn what_began_before_the_detector_did_is_not_counted() {
+    fn probes_that_began_before_the_restored_state_do_not_count() {
         let monitor = Monitor { fall: 1, ..Monitor::new(ProbeKind::Tcp) };
         let at = |second| Moment::START + Duration::from_secs(second);
         let mut detector =
             Detector::restore(&monitor, &DetectorState { health: Health::Up, ..DetectorState::default() }, at(10));
-        assert_eq!(detector.step(DetectorEvent::Failure { began: at(9) }, at(11)), None, "as when a vantage was blind");
+        assert_eq!(detector.step(DetectorEvent::Failure { began: at(9) }, at(11)), None, "it began before");
         let down = Transition { from: Health::Up, to: Health::Down };
         assert_eq!(detector.step(DetectorEvent::Failure { began: at(10) }, at(11)), Some(down));
     }
 
-    /// A probe a second from `from` on, `true` a success in 5 ms; the transitions, by the number of the probe.
+    /// Makes a probe each second from `from` on; `true` is a success in 5 ms. Returns the transitions, with the number
+    /// of the probe.
     fn played(detector: &mut Detector, outcomes: &[bool], from: usize) -> Vec<(usize, Transition)> {
         let step = |(nth, is_ok): (usize, &bool)| {
             let at = Moment::START + Duration::from_secs((from + nth) as u64);
@@ -129,7 +130,7 @@ mod tests {
         }
 
         #[test]
-        fn no_restart_lets_go_what_is_held(
+        fn no_restart_ends_a_hold_down_or_damping(
             before in outcomes(), after in outcomes(), hold_down in 0u64..40,
         ) {
             let hold_down = Duration::from_secs(hold_down);
@@ -141,8 +142,8 @@ mod tests {
             let mut successor = Detector::restore(&monitor, &detector.state(now), now);
             let up = |changes: Vec<(usize, Transition)>| changes.first().map_or(usize::MAX, |(nth, _)| *nth);
             let [ours, theirs] = [&mut detector, &mut successor].map(|one| up(played(one, &after, before.len())));
-            // Successes while it was held are counted anew: it may take longer, by a row of them.
-            prop_assert!(theirs >= ours, "up at {theirs}, and would have been at {ours}");
+            // It may take longer, because successes during the hold-down are not restored.
+            prop_assert!(theirs >= ours, "up at {theirs}, without a restart at {ours}");
         }
     }
 }

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_takes_a_service_at_its_word() {
+    fn after_a_restart_the_last_message_counts_as_long_as_it_says() {
         use Health::{Down, Unknown, Up};
         let alive = |second, ttl: u32| Some((at(second), Sign::Alive { ttl: ttl * SECOND }));
         let goodbye = Some((at(100), Sign::Goodbye));
@@ -94,15 +94,15 @@ mod tests {
             HeartbeatSpec { zone: "svc.example.".into(), endpoint: "a".into(), ttl: 5 * SECOND, longest, phi: None };
         let kind = ProbeKind::Heartbeat(spec.clone());
         let monitor = Monitor { rise: 2, ..Monitor::new(kind) };
-        // Stopped at 101, and what it knew counts until 111.
+        // The old process stopped at 101. Its state counts until 111.
         for (what, health, last, now, is, changes_at) in [
             ("in time: its whole ttl again", Up, alive(100, 5), 103, Up, Some(108)),
-            ("over while nobody heard: as well", Up, alive(100, 5), 109, Up, Some(114)),
-            ("nor is that known any more: as a new one", Up, alive(100, 5), 120, Unknown, Some(125)),
-            ("a long ttl outlasts what is merely known", Up, alive(100, 60), 120, Up, Some(180)),
+            ("the ttl ended during the restart: its whole ttl again", Up, alive(100, 5), 109, Up, Some(114)),
+            ("the state does not count any more: as a new one", Up, alive(100, 5), 120, Unknown, Some(125)),
+            ("a long ttl counts longer than the state", Up, alive(100, 60), 120, Up, Some(180)),
             ("silent: down", Down, alive(90, 5), 105, Down, None),
             ("silent long ago: as a new one", Down, alive(90, 5), 112, Unknown, Some(117)),
-            ("never heard: down", Down, None, 105, Down, None),
+            ("no beat so far: down", Down, None, 105, Down, None),
             ("a goodbye lasts", Down, goodbye, 105, Down, None),
             ("for hours", Down, goodbye, 9999, Down, None),
             ("nothing was known", Unknown, None, 105, Unknown, Some(110)),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_lets_nothing_go_that_is_held_down() {
+    fn a_restart_does_not_end_damping() {
         let ttl = 5 * SECOND;
         let spec = HeartbeatSpec { zone: "svc.example.".into(), endpoint: "a".into(), ttl, longest: ttl, phi: None };
         let monitor = Monitor { rise: 1, ..Monitor::new(ProbeKind::Heartbeat(spec.clone())) };
@@ -125,7 +125,7 @@ mod tests {
                 before.advance(at(second + 5));
             }
         }
-        assert!(before.damping().is_damped() && before.health() == Health::Down, "though it beats");
+        assert!(before.damping().is_damped() && before.health() == Health::Down, "although it beats");
         let mut restored = Heartbeat::restore(&monitor, &spec, &before.state(at(31)), [at(31), at(41)], at(32));
         for heartbeat in [&mut before, &mut restored] {
             assert_eq!(heartbeat.receive(Sign::Alive { ttl }, at(33)), None);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_heard_goes_on_as_if_nothing_had_been() {
+    fn a_restored_check_continues_as_without_a_restart() {
         let (ttl, longest) = (5 * SECOND, 60 * SECOND);
         let spec = HeartbeatSpec { zone: "svc.example.".into(), endpoint: "a".into(), ttl, longest, phi: None };
         let monitor = Monitor { rise: 2, hold_down: 30 * SECOND, ..Monitor::new(ProbeKind::Heartbeat(spec.clone())) };
@@ -148,7 +148,7 @@ mod tests {
         before.receive(Sign::Alive { ttl: 50 * SECOND }, at(22));
         let mut restored = Heartbeat::restore(&monitor, &spec, &before.state(at(23)), [at(23), at(33)], at(24));
         for heartbeat in [&mut before, &mut restored] {
-            assert_eq!(heartbeat.receive(Sign::Alive { ttl: 50 * SECOND }, at(30)), None, "held down until 50");
+            assert_eq!(heartbeat.receive(Sign::Alive { ttl: 50 * SECOND }, at(30)), None, "hold-down until 50");
             assert_eq!(heartbeat.deadline(), Some(at(50)));
             assert!(heartbeat.advance(at(50)).is_some_and(|changed| changed.to == Health::Up));
         }

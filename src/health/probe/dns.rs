@@ -101,7 +101,7 @@ fn judge(spec: &DnsSpec, response: &Message) -> Result<(), Failure> {
     match response.answers.iter().any(is_match) {
         true => Ok(()),
         false if response.answers.is_empty() => Err(Failure::Unhealthy(format!("no answer, expected {expected}"))),
-        false => Err(Failure::Unhealthy(format!("no answer is {expected}"))),
+        false => Err(Failure::Unhealthy(format!("no record of the answer is {expected}"))),
     }
 }
 

@@ -44,8 +44,8 @@ impl Path {
         let first: Vec<Option<Duration>> = (0..segments).map(|_| self.packet()).collect();
         let soon = if first.iter().any(Option::is_some) { handshake * 5 / 4 } else { patience };
         let mut back = Duration::ZERO;
-        for kept in first {
-            back = back.max(match kept {
+        for received in first {
+            back = back.max(match received {
                 Some(takes) => takes,
                 None => soon + self.until_received(patience, patience)?,
             });

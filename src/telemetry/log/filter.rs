@@ -176,7 +176,7 @@ mod tests {
             assert!(!logs(text, "portolan::daemon", Level::INFO), "{text}");
         }
         assert!(logs("h2=debug", "h2::codec", Level::DEBUG));
-        assert!(logs("health::prober=trace", "portolan::health::prober::sight", Level::TRACE));
+        assert!(logs("health::prober=trace", "portolan::health::prober::reported", Level::TRACE));
     }
 
     #[test]

@@ -75,7 +75,7 @@ async fn the_code_and_the_record_decide() {
     assert!(measure(asking(rtype::A, None), to, AMPLE).await.result.is_ok());
     assert!(measure(asking(rtype::A, address("192.0.2.2")), to, AMPLE).await.result.is_ok());
     let text = failure(asking(rtype::A, address("192.0.2.3")), to, AMPLE).await.to_string();
-    assert_eq!(text, "no answer is 192.0.2.3");
+    assert_eq!(text, "no record of the answer is 192.0.2.3");
     let txt = server(|question, _| vec![reply(question, OK, &[(rtype::TXT, b"\x02ro\x02le")])]).await;
     assert!(measure(asking(rtype::TXT, Some(DnsRdata::Text("role".into()))), txt, AMPLE).await.result.is_ok());
     let empty = server(|question, _| vec![reply(question, OK, &[])]).await;
@@ -118,7 +118,7 @@ async fn a_truncated_response_is_enough_unless_a_record_is_expected() {
     assert!(measure(asking(rtype::A, None), to, AMPLE).await.result.is_ok());
     assert!(measure(asking(rtype::A, address("192.0.2.1")), to, AMPLE).await.result.is_ok());
     let text = failure(asking(rtype::A, address("192.0.2.9")), to, AMPLE).await.to_string();
-    assert_eq!(text, "no answer is 192.0.2.9");
+    assert_eq!(text, "no record of the answer is 192.0.2.9");
 }
 
 #[tokio::test]
