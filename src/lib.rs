@@ -15,44 +15,45 @@
 //!
 //! ## The way of a query
 //!
-//! 1. [`server::udp`] receives a batch of datagrams (one thread a core); [`server::streams`] reads a message off a connection.
+//! 1. [`server::udp`] receives a batch of datagrams (one thread for each core). [`server::streams`] reads messages from
+//!    connections.
 //! 2. Both call [`answer::answer`], bytes in and bytes out, with the [`snapshot::Snapshot`] of this moment.
 //! 3. [`wire::query`] parses the question, EDNS and client subnet without allocating.
-//! 4. [`snapshot`] finds the zone and the name. A static name has prepared records. A steered name has a *cell* a
-//!    client class: the [`steering::decision::Decision`] that was taken when the world last changed, with its records prepared.
-//! 5. [`answer`] picks from the cell by chance, copies records through [`wire::reply`], and says what it did
-//!    in an [`answer::Outcome`] that the server counts.
+//! 4. [`snapshot`] finds the zone and the name. A static name has prepared records. A steered name has a *cell* for each
+//!    client class: the [`steering::decision::Decision`] of the last change of the world, with its prepared records.
+//! 5. [`answer`] draws from the cell at random, copies records through [`wire::reply`], and returns an
+//!    [`answer::Outcome`] that the server counts.
 //!
-//! Nothing is decided while a packet waits: [`steering::decide`] ran when the snapshot was compiled, and `explain`
-//! prints the very decision that is being served.
+//! No decision is made while a packet waits: [`steering::decide`] ran when the snapshot was compiled. `explain` prints
+//! the decision that is being served.
 //!
 //! ## Modules, in import order
 //!
-//! A module may use only what stands before it; modules joined by "and" are neighbours and may use each other
-//! from left to right. `tests/tidy/walls.rs` checks this.
+//! A module may use only the modules above it in the table. A module may also use those to its left in its own row.
+//! `tests/tidy/walls.rs` checks this.
 //!
 //! | modules | what |
 //! |---|---|
 //! | [`wire`] | names, questions and replies as bytes |
-//! | [`model`] | what the files say, valid: values only |
-//! | [`placing`] | a client's address to its class; pure |
+//! | [`model`] | the content of the files, valid: values only |
+//! | [`placing`] | finds the class of a client by its address; pure |
 //! | [`config`] | how files are read, from text to model |
-//! | [`steering`] | policy, world view and client class to a decision; pure |
-//! | [`health`] | probes, and the detector that judges them |
-//! | [`fleet`] and [`snapshot`] | what the vantages agree on; what is being served |
-//! | [`answer`] and [`server`] | one answering function, and the sockets over it |
+//! | [`steering`] | makes a decision from a policy, the world view and a client class; pure |
+//! | [`health`] | probes, and the detector that turns measurements into health |
+//! | [`fleet`] and [`snapshot`] | the agreement of the vantages; what is being served |
+//! | [`answer`] and [`server`] | one answering function, and the sockets that call it |
 //! | [`control`] and [`telemetry`] | HTTP, explain, simulate, overrides, status, metrics |
-//! | [`daemon`], [`demo`], [`cli`] | wiring, the demo's scene, and the command line |
+//! | [`daemon`], [`demo`], [`cli`] | the wiring, the demo, and the command line |
 //!
-//! Pure (no socket, clock, chance or metrics): `wire`, `model`, `placing`, `steering`, `health::{schedule, detector}`,
+//! Pure (no socket, clock, entropy or metrics): `wire`, `model`, `placing`, `steering`, `health::{schedule, detector}`,
 //! `fleet::{report, quorum}`, `snapshot::{mod, compile}`, `answer`.
 //!
 //! ## Invariants
 //!
 //! - Time and entropy are arguments; [`clock`] is the only reader of either.
 //! - One writer publishes snapshots; readers never wait for it.
-//! - `health` and `steering` don't know each other: they meet in [`model::view`].
-//! - Nothing from the network panics, allocates without bound or blocks.
+//! - `health` and `steering` don't use each other: both use [`model::view`].
+//! - No input from the network causes a panic, an allocation without bound, or blocking.
 
 pub mod clock;
 

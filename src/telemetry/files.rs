@@ -1,12 +1,12 @@
-//! What is known of the files, as metrics: which version of each zone is served, and whether changes are noticed.
+//! Metrics of the files: which version of each zone is served, and whether the system reports changes.
 
 use crate::config::{VersionStatus, ZoneState};
 use crate::control::ReloadStatus;
 use crate::telemetry::families::{Family, NOTICED, ZONE_CURRENT, ZONE_REMOVAL, ZONE_SINCE};
-use crate::telemetry::text::Text;
+use crate::telemetry::text::Exposition;
 
-/// Writes them.
-pub(super) fn write(text: &mut Text, reload: &ReloadStatus) {
+/// Writes these metrics.
+pub(super) fn write(text: &mut Exposition, reload: &ReloadStatus) {
     text.single(&NOTICED, u8::from(reload.unnoticed.is_none()));
     let mut each = |family: &'static Family, value: &dyn Fn(&ZoneState) -> Option<f64>| {
         let mut samples = text.family(family);

@@ -1,6 +1,6 @@
-//! Logs go to standard error, one line a change; standard output belongs to machine-readable output. `PORTOLAN_LOG`
-//! holds the level (`debug`) and those of single modules (`warn,health=debug`); `[log] format` of the settings chooses
-//! the form of a line. Without a choice it is the one for people, or journald's where standard error is its stream.
+//! The log. It goes to standard error; standard output is for machine-readable output. `PORTOLAN_LOG` has the level
+//! (`debug`) and the levels of single modules (`warn,health=debug`). `[log] format` of the settings chooses the format
+//! of a line. The default is the format for people, or that for journald if standard error is a stream of the journal.
 
 mod filter;
 mod line;
@@ -18,19 +18,19 @@ use crate::config::{LogFormat, Problem, Severity};
 use filter::Filter;
 use line::Lines;
 
-/// The variable that holds the levels.
+/// The environment variable with the levels.
 pub const FILTER_VARIABLE: &str = "PORTOLAN_LOG";
 
 /// Set by systemd where standard error is the journal: `DEVICE:INODE` of its stream (systemd.exec(5)).
 const JOURNAL_VARIABLE: &str = "JOURNAL_STREAM";
 
-/// The format that holds: its place in [`FORMATS`]. Kept here because the log is one for the whole process.
+/// The current format: its index in [`FORMATS`]. It is a static because the whole process has one log.
 static FORMAT: AtomicU8 = AtomicU8::new(0);
 
 const FORMATS: [LogFormat; 3] = [LogFormat::Human, LogFormat::Json, LogFormat::Journald];
 
-/// Starts logging for the whole process; `default` is the level where the variable has none. Fails where the variable
-/// is not a filter, with what to write instead. A second call does nothing.
+/// Starts logging for the whole process. `default` is the level if the variable has none. Fails if the variable is not a
+/// filter; the message says what to write instead. A second call does nothing.
 pub fn start(default: LevelFilter) -> Result<(), String> {
     let wanted = std::env::var_os(FILTER_VARIABLE).unwrap_or_default();
     let wanted = wanted.to_str().ok_or_else(|| format!("{FILTER_VARIABLE} is not a text of UTF-8"))?;
@@ -40,12 +40,12 @@ pub fn start(default: LevelFilter) -> Result<(), String> {
         .event_format(Lines { format })
         .with_writer(std::io::stderr)
         .with_ansi(has_colour());
-    // An error means that a log has been started already.
+    // An error means that logging has started already.
     let _ = tracing_subscriber::registry().with(lines).with(filter.targets()).try_init();
     Ok(())
 }
 
-/// Sets the format from here on: the one that the settings chose, or else the one that fits standard error.
+/// Sets the format: the one that the settings choose, or else the one that fits standard error.
 pub fn choose(chosen: Option<LogFormat>) {
     let fitting = || if is_journal() { LogFormat::Journald } else { LogFormat::Human };
     let format = chosen.unwrap_or_else(fitting);
@@ -53,12 +53,12 @@ pub fn choose(chosen: Option<LogFormat>) {
     FORMAT.store(at as u8, Ordering::Relaxed);
 }
 
-/// The format that holds.
+/// The current format.
 pub fn format() -> LogFormat {
     FORMATS.get(usize::from(FORMAT.load(Ordering::Relaxed))).copied().unwrap_or(LogFormat::Human)
 }
 
-/// A problem of the files, at the level of its severity.
+/// Logs a problem of the files at the level of its severity.
 pub fn problem(problem: &Problem) {
     match problem.severity {
         Severity::Error => tracing::error!("{problem}"),
@@ -67,14 +67,15 @@ pub fn problem(problem: &Problem) {
     }
 }
 
-/// Whether standard error is the journal's stream: a variable that was inherited may name that of another process.
+/// Whether standard error is a stream of the journal. The variable alone is not enough: a process may inherit it and have
+/// another standard error.
 fn is_journal() -> bool {
     let Some(named) = std::env::var_os(JOURNAL_VARIABLE) else { return false };
     let Ok(stream) = std::fs::metadata("/proc/self/fd/2") else { return false };
     named.to_str() == Some(&format!("{}:{}", stream.dev(), stream.ino()))
 }
 
-/// Colour is for a terminal, and not where the user said no (no-color.org: any value but an empty one).
+/// Colour is used on a terminal, unless NO_COLOR has a value that is not empty (no-color.org).
 fn has_colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -1,6 +1,6 @@
-//! All metrics of this process. Counts live elsewhere (the packet threads' own counters, the snapshot) or in [`Metrics`];
-//! all of them are written whole when `/metrics` is asked for, so that they are exact at once and what went with a reload is
-//! gone from the next scrape.
+//! All metrics of this process. Some counts are in [`Metrics`], the others in the counters of the packet threads and in
+//! the snapshot. Each request for `/metrics` writes all of them anew, so that the values are exact, and series of zones
+//! and endpoints that a reload removed are gone.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,23 +12,23 @@ use crate::model::{Health, Model};
 use crate::server::Totals;
 use crate::snapshot::{Snapshot, Transition};
 use crate::telemetry::families as family;
-use crate::telemetry::text::Text;
+use crate::telemetry::text::Exposition;
 use crate::telemetry::{files, names, process, traffic, world};
 
 /// Upper bounds of a probe's duration in seconds: from loopback to the longest sensible timeout.
 const PROBE_BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
-/// How a probe ended, for its counter.
+/// The result of a probe, for its counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProbeResult {
-    /// As expected.
+    /// The endpoint answered as the monitor expects.
     Success,
-    /// Not.
+    /// Anything else.
     Failure,
 }
 
 impl ProbeResult {
-    /// The word for it on metrics.
+    /// Its name on metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             ProbeResult::Success => "success",
@@ -37,7 +37,7 @@ impl ProbeResult {
     }
 }
 
-/// What is counted here.
+/// The counts that no other module has.
 #[derive(Debug, Default)]
 pub struct Metrics {
     counted: Mutex<Counted>,
@@ -47,14 +47,14 @@ pub struct Metrics {
 struct Counted {
     /// By vantage, kind and result.
     probes: BTreeMap<(String, &'static str, ProbeResult), u64>,
-    /// How long they took, by vantage and kind.
+    /// How long probes took, by vantage and kind.
     probe_times: BTreeMap<(String, &'static str), Times>,
     /// By zone, endpoint and health after.
     transitions: BTreeMap<(String, String, Health), u64>,
-    /// Loadings since the start that went well, and that did not.
+    /// Reloads since the start: successes and failures.
     reloads: [u64; 2],
-    /// Writings of the last known health that went well, and that did not.
-    health_kept: [u64; 2],
+    /// Writes of the last known health: successes and failures.
+    health_written: [u64; 2],
 }
 
 /// Durations by their upper bound.
@@ -67,25 +67,25 @@ struct Times {
     sum: f64,
 }
 
-/// What a scrape reads beside what is counted here, all of one moment.
+/// The values that a scrape reads besides [`Metrics`], all of one moment.
 pub struct Scrape<'a> {
     /// What is being served.
     pub snapshot: &'a Snapshot,
-    /// What `control::names::NameStateCache` says of it, by policy.
+    /// The state of the steered names by policy, from `control::names`.
     pub names: &'a [NameState],
-    /// What the packet threads and the streams counted.
+    /// The sums of the counters of packet threads and streams.
     pub totals: &'a Totals,
     /// The last attempt to load the files.
     pub reload: &'a ReloadStatus,
-    /// When the certificate that is shown ends, in Unix seconds; `None` without one.
+    /// When the certificate expires, in Unix seconds; `None` without one.
     pub certificate_ends_at: Option<i64>,
-    /// Files in the state directory that were written, and that could not be; without the last known health, which is
-    /// counted here.
+    /// Writes of files in the state directory: successes and failures. The last known health is not included: it is
+    /// counted in [`Metrics`].
     pub state_writes: [u64; 2],
 }
 
 impl Metrics {
-    /// Nothing counted yet.
+    /// Counts that are all zero.
     pub fn new() -> Metrics {
         Metrics::default()
     }
@@ -106,25 +106,25 @@ impl Metrics {
         *self.counted().transitions.entry(labels).or_default() += 1;
     }
 
-    /// Counts a loading of the files after the first.
+    /// Counts a reload of the files.
     pub fn reload_ended(&self, ok: bool) {
         self.counted().reloads[usize::from(!ok)] += 1;
     }
 
-    /// Counts a writing of the last known health.
-    pub fn health_kept(&self, ok: bool) {
-        self.counted().health_kept[usize::from(!ok)] += 1;
+    /// Counts a write of the last known health.
+    pub fn health_written(&self, ok: bool) {
+        self.counted().health_written[usize::from(!ok)] += 1;
     }
 
-    /// How often that went well, and how often not.
+    /// Writes of the last known health: successes and failures.
     pub fn health_writes(&self) -> [u64; 2] {
-        self.counted().health_kept
+        self.counted().health_written
     }
 
-    /// The whole as Prometheus text.
+    /// All metrics in the text format of Prometheus.
     pub fn render(&self, scrape: &Scrape<'_>) -> String {
         let Scrape { snapshot, names, totals, reload, certificate_ends_at, state_writes } = *scrape;
-        let mut text = Text::default();
+        let mut text = Exposition::default();
         text.family(&family::BUILD_INFO).sample(&[env!("CARGO_PKG_VERSION")], 1);
         text.single(&family::GENERATION, snapshot.generation);
         text.single(&family::LAST_RELOAD_OK, u8::from(reload.ok));
@@ -157,11 +157,11 @@ impl Times {
 }
 
 impl Counted {
-    fn write(&mut self, text: &mut Text, model: &Model, mut state_writes: [u64; 2]) {
-        state_writes.iter_mut().zip(self.health_kept).for_each(|(all, health)| *all += health);
+    fn write(&mut self, text: &mut Exposition, model: &Model, mut state_writes: [u64; 2]) {
+        state_writes.iter_mut().zip(self.health_written).for_each(|(all, health)| *all += health);
         write_outcomes(text, &family::STATE_WRITES, state_writes);
         write_outcomes(text, &family::RELOADS, self.reloads);
-        write_outcomes(text, &family::HEALTH_KEPT, self.health_kept);
+        write_outcomes(text, &family::HEALTH_WRITES, self.health_written);
         let mut probes = text.family(&family::PROBES);
         for ((vantage, kind, result), count) in &self.probes {
             probes.sample(&[vantage, kind, result.as_str()], count);
@@ -173,8 +173,8 @@ impl Counted {
         self.write_transitions(text, model);
     }
 
-    /// Transitions of endpoints that are gone are forgotten, so that the table stays bounded.
-    fn write_transitions(&mut self, text: &mut Text, model: &Model) {
+    /// Also removes the transitions of endpoints that are not in the model, so that the table stays bounded.
+    fn write_transitions(&mut self, text: &mut Exposition, model: &Model) {
         let mut samples = text.family(&family::TRANSITIONS);
         let mut known = BTreeMap::new();
         for endpoint in &model.endpoints {
@@ -190,9 +190,9 @@ impl Counted {
     }
 }
 
-/// How often something went well, and how often not.
-fn write_outcomes(text: &mut Text, family: &'static family::Family, [well, badly]: [u64; 2]) {
+/// Writes a counter of successes and failures.
+fn write_outcomes(text: &mut Exposition, family: &'static family::Family, [successes, failures]: [u64; 2]) {
     let mut samples = text.family(family);
-    samples.sample(&["success"], well);
-    samples.sample(&["failure"], badly);
+    samples.sample(&["success"], successes);
+    samples.sample(&["failure"], failures);
 }

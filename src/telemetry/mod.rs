@@ -1,4 +1,4 @@
-//! What operators and Prometheus see of this process: logs, and metrics. [`families`] is the only list of metric names.
+//! Logs and metrics of this process. [`families`] is the only list of metric names.
 
 pub mod families;
 mod files;

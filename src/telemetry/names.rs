@@ -1,12 +1,12 @@
-//! Gauges of steered names: what the board says of each.
+//! Gauges of steered names.
 
 use crate::control::names::NameState;
 use crate::model::Model;
 use crate::telemetry::families::{Family, NAME_ELIGIBLE, NAME_ON_EMPTY, NAME_PREFERRED};
-use crate::telemetry::text::Text;
+use crate::telemetry::text::Exposition;
 
-/// Writes them; `states` are by policy.
-pub(super) fn write(text: &mut Text, model: &Model, states: &[NameState]) {
+/// Writes these metrics; `states` are by policy.
+pub(super) fn write(text: &mut Exposition, model: &Model, states: &[NameState]) {
     let mut each = |family: &'static Family, value: &dyn Fn(&NameState) -> usize| {
         let mut samples = text.family(family);
         for zone in &model.zones {

@@ -1,16 +1,16 @@
-//! The metrics that every process has (Prometheus, "Writing client libraries"), as the kernel gives them under `/proc`. What
-//! can't be read is left out.
+//! The metrics that every process has (Prometheus, "Writing client libraries"), read from `/proc`. A metric that can't be
+//! read is left out.
 
 use std::fs;
 
 use crate::telemetry::families as family;
-use crate::telemetry::text::Text;
+use crate::telemetry::text::Exposition;
 
-/// Clock ticks a second in `/proc/PID/stat`: 100 on every architecture that Linux has for servers (`USER_HZ`).
+/// Clock ticks per second in `/proc/PID/stat` (`USER_HZ`): 100 on every architecture of servers.
 const TICKS: f64 = 100.0;
 
-/// Writes them.
-pub(super) fn write(text: &mut Text) {
+/// Writes these metrics.
+pub(super) fn write(text: &mut Exposition) {
     if let Some(stat) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(Stat::parse) {
         text.single(&family::CPU_SECONDS, stat.cpu_ticks as f64 / TICKS);
         if let Some(booted) = fs::read_to_string("/proc/stat").ok().as_deref().and_then(booted_at) {
@@ -24,7 +24,7 @@ pub(super) fn write(text: &mut Text) {
         }
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        // One of them is open only to be read here.
+        // One of them is open only for this directory listing.
         text.single(&family::OPEN_FDS, open.count().saturating_sub(1));
     }
     if let Ok((most, _)) = rlimit::Resource::NOFILE.get() {
@@ -32,7 +32,7 @@ pub(super) fn write(text: &mut Text) {
     }
 }
 
-/// What is read from `/proc/PID/stat` (proc(5)).
+/// The fields of `/proc/PID/stat` (proc(5)) that are needed.
 #[derive(Debug, PartialEq)]
 struct Stat {
     cpu_ticks: u64,
@@ -41,7 +41,7 @@ struct Stat {
 
 impl Stat {
     fn parse(line: &str) -> Option<Stat> {
-        // The second field, the command in parentheses, may hold anything; the third comes after the last of them.
+        // The second field is the command in parentheses and may contain anything, so the third one is after the last `)`.
         let fields: Vec<&str> = line.rsplit_once(')')?.1.split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         Some(Stat { cpu_ticks: field(14)? + field(15)?, start_ticks: field(22)? })
@@ -54,7 +54,7 @@ fn bytes_of(status: &str, key: &str) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// When the machine was started, in Unix seconds: `btime` of `/proc/stat`.
+/// When the machine started, in Unix seconds: `btime` of `/proc/stat`.
 fn booted_at(stat: &str) -> Option<f64> {
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_given_in_octets() {
+    fn sizes_are_in_octets() {
         let status = "Name:\tportolan\nVmSize:\t  201 kB\nVmRSS:\t   12 kB\n";
         assert_eq!((bytes_of(status, "VmRSS:"), bytes_of(status, "VmSize:")), (Some(12_288), Some(205_824)));
         assert_eq!(bytes_of(status, "VmPeak:"), None);

@@ -1,4 +1,4 @@
-//! What `/metrics` gives for a small world.
+//! The text of `/metrics` for a small world.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,12 +40,12 @@ fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
 }
 
 #[test]
-fn every_metric_of_the_contract_is_there_with_its_labels() {
+fn every_metric_is_there_with_its_labels() {
     let metrics = Metrics::new();
     metrics.probe_ended("ns1", "tcp", ProbeResult::Success, Duration::from_millis(3));
     metrics.transition(&transition());
     metrics.reload_ended(false);
-    metrics.health_kept(true);
+    metrics.health_written(true);
     let mut snapshot = snapshot(model());
     Arc::make_mut(&mut snapshot.view).checks[0].evidence[0].hold = Some(Hold::Open);
     Arc::make_mut(&mut snapshot.view).checks[1].evidence[0].hold = Some(Hold::NotOpen);
@@ -146,7 +146,7 @@ fn the_list_names_each_family_once_and_says_what_it_means() {
     assert_eq!(names.len(), count);
     for Family { name, kind, labels, help } in families::ALL {
         assert!(name.starts_with("portolan_") || name.starts_with("process_"), "{name}");
-        assert_eq!(name.ends_with("_total"), *kind == families::Kind::Counter, "{name}");
+        assert_eq!(name.ends_with("_total"), *kind == families::MetricKind::Counter, "{name}");
         assert!(help.ends_with('.') && !labels.contains(&"le"), "{name}");
     }
 }

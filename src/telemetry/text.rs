@@ -1,23 +1,23 @@
-//! The text format of Prometheus (exposition format 0.0.4). The samples of a family stand together, below its head, which
-//! is written with the first of them; a family without samples is left out.
+//! The text format of Prometheus (exposition format 0.0.4). All samples of a family follow its head, which is written
+//! before the first of them. A family without samples is left out.
 
 use std::fmt::{Display, Write};
 
-use crate::telemetry::families::{Family, Kind};
+use crate::telemetry::families::{Family, MetricKind};
 
-/// A text under way.
+/// A text that is being written.
 #[derive(Debug, Default)]
-pub(super) struct Text {
+pub(super) struct Exposition {
     text: String,
 }
 
-impl Text {
-    /// Begins a family; the one before is complete.
+impl Exposition {
+    /// Begins a family; the previous one is complete.
     pub(super) fn family(&mut self, family: &'static Family) -> Samples<'_> {
         Samples { text: &mut self.text, family, has_head: false }
     }
 
-    /// Writes the one sample of a family without labels.
+    /// Writes the only sample of a family without labels.
     pub(super) fn single(&mut self, family: &'static Family, value: impl Display) {
         self.family(family).sample(&[], value);
     }
@@ -36,14 +36,15 @@ pub(super) struct Samples<'t> {
 }
 
 impl Samples<'_> {
-    /// Writes a sample; `values` are those of the family's labels, in their order.
+    /// Writes a sample; `values` are the values of the family's labels, in their order.
     pub(super) fn sample(&mut self, values: &[&str], value: impl Display) {
         self.line("", values, None, value);
     }
 
-    /// Writes a histogram: how many values were at most each of `bounds`, how many there were in all, and their sum.
+    /// Writes a histogram. `counts` has each upper bound with the number of values up to it, `all` is the number of all
+    /// values, and `sum` their sum.
     pub(super) fn histogram(&mut self, values: &[&str], counts: impl Iterator<Item = (f64, u64)>, all: u64, sum: f64) {
-        debug_assert_eq!(self.family.kind, Kind::Histogram);
+        debug_assert_eq!(self.family.kind, MetricKind::Histogram);
         for (bound, count) in counts {
             self.line("_bucket", values, Some(&bound.to_string()), count);
         }
@@ -75,7 +76,7 @@ impl Samples<'_> {
     }
 }
 
-/// Adds a label's value.
+/// Adds the value of a label.
 fn escape(text: &mut String, value: &str) {
     for c in value.chars() {
         match c {
@@ -94,13 +95,13 @@ mod tests {
 
     #[test]
     fn samples_stand_below_the_head_of_their_family() {
-        let mut text = Text::default();
+        let mut text = Exposition::default();
         text.single(&GENERATION, 3);
         text.family(&QUERIES);
         text.family(&HELD).sample(&["a\\b\"c\nd"], 0.5);
         text.family(&PROBE_SECONDS).histogram(&["ns1", "tcp"], [(0.0005, 0), (2.5, 7)].into_iter(), 9, 30.25);
-        let held = "# HELP portolan_held_connections Idle connections that a vantage holds open, one to each address \
-                    whose monitor says so.\n# TYPE portolan_held_connections gauge\n\
+        let held = "# HELP portolan_held_connections Held connections of a vantage: idle ones that it keeps open, one to \
+                    each address of a monitor with hold = true.\n# TYPE portolan_held_connections gauge\n\
                     portolan_held_connections{vantage=\"a\\\\b\\\"c\\nd\"} 0.5\n";
         let probes = "# HELP portolan_probe_seconds How long a probe took, failed ones too.\n\
                       # TYPE portolan_probe_seconds histogram\n\

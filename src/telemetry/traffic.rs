@@ -1,4 +1,4 @@
-//! Counters of queries, replies and connections, as the servers have added them up.
+//! Counters of queries, replies and connections.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,13 +7,14 @@ use crate::model::{Model, ZoneId};
 use crate::server::Totals;
 use crate::snapshot::{Snapshot, TallyTable};
 use crate::telemetry::families as family;
-use crate::telemetry::text::Text;
+use crate::telemetry::text::Exposition;
 
-/// Shown from the start, so that a rate over them has a beginning; the others appear with their first query.
+/// Transports with a sample from the start, so that a rate over it is right from the first query. The others appear with
+/// their first query.
 const ALWAYS_SHOWN: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 
-/// Writes them.
-pub(super) fn write(text: &mut Text, totals: &Totals, snapshot: &Snapshot) {
+/// Writes these metrics.
+pub(super) fn write(text: &mut Exposition, totals: &Totals, snapshot: &Snapshot) {
     let (model, tallies) = (&*snapshot.model, &*snapshot.tallies);
     let mut replies: BTreeMap<(Transport, &str), u64> = ALWAYS_SHOWN.map(|of| ((of, rcode_name(0)), 0)).into();
     for &(transport, rcode, count) in &totals.queries {
@@ -52,8 +53,8 @@ pub(super) fn write(text: &mut Text, totals: &Totals, snapshot: &Snapshot) {
     }
 }
 
-/// How often each endpoint was in a reply, by (zone, name, endpoint): counters of equal labels added up, those of names
-/// and endpoints that the model no longer has left out.
+/// How often each endpoint was in a reply, by (zone, name, endpoint). Counters with equal labels are added up; those of
+/// names and endpoints that the model no longer has are left out.
 fn answers<'a>(totals: &Totals, tallies: &'a TallyTable, model: &Model) -> BTreeMap<(&'a str, &'a str, &'a str), u64> {
     let apexes: Vec<String> = model.zones.iter().map(|zone| zone.apex.to_string()).collect();
     let known = answerable_labels(model, &apexes);
@@ -68,7 +69,7 @@ fn answers<'a>(totals: &Totals, tallies: &'a TallyTable, model: &Model) -> BTree
     sums
 }
 
-/// Every (zone, name, endpoint) that can be answered.
+/// Every (zone, name, endpoint) that can be in an answer.
 fn answerable_labels<'a>(model: &'a Model, apexes: &'a [String]) -> HashSet<(&'a str, &'a str, &'a str)> {
     let mut known = HashSet::new();
     for (zone, apex) in model.zones.iter().zip(apexes) {

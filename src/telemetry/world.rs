@@ -1,4 +1,4 @@
-//! Gauges of endpoints and vantages, as the snapshot has them.
+//! Gauges of endpoints and vantages.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use crate::model::{
 };
 use crate::snapshot::Snapshot;
 use crate::telemetry::families as family;
-use crate::telemetry::text::Text;
+use crate::telemetry::text::Exposition;
 
-/// Writes them.
-pub(super) fn write(text: &mut Text, snapshot: &Snapshot) {
+/// Writes these metrics.
+pub(super) fn write(text: &mut Exposition, snapshot: &Snapshot) {
     let (model, view) = (&*snapshot.model, &*snapshot.view);
     let zones: Vec<String> = model.zones.iter().map(|zone| zone.apex.to_string()).collect();
     let zone_of = |endpoint: &Endpoint| zones[endpoint.zone.0 as usize].as_str();
@@ -45,7 +45,7 @@ pub(super) fn write(text: &mut Text, snapshot: &Snapshot) {
     write_vantages(text, model, view);
 }
 
-fn write_vantages(text: &mut Text, model: &Model, view: &WorldView) {
+fn write_vantages(text: &mut Exposition, model: &Model, view: &WorldView) {
     for (family, state) in [(&family::VANTAGE_UP, VantageState::Up), (&family::VANTAGE_BLIND, VantageState::Blind)] {
         let mut samples = text.family(family);
         for VantageView { name, region, state: is, .. } in &view.vantages {
@@ -58,7 +58,7 @@ fn write_vantages(text: &mut Text, model: &Model, view: &WorldView) {
     }
 }
 
-/// The smoothed RTT that each vantage measured to an endpoint: of its first address that has one.
+/// The smoothed RTT from each vantage to an endpoint: that of the endpoint's first address that has one.
 fn rtts<'a>(endpoint: &Endpoint, snapshot: &'a Snapshot) -> BTreeMap<&'a str, Duration> {
     let mut first = BTreeMap::new();
     for answerable in &endpoint.answerables {
@@ -71,7 +71,7 @@ fn rtts<'a>(endpoint: &Endpoint, snapshot: &'a Snapshot) -> BTreeMap<&'a str, Du
     first
 }
 
-/// How many connections a vantage holds open (`hold = true`).
+/// How many held connections a vantage has (`hold = true`).
 fn held_by(vantage: &str, view: &WorldView) -> usize {
     let seen = view.checks.iter().flat_map(|check| &check.evidence);
     seen.filter(|seen| &*seen.vantage == vantage && seen.hold == Some(Hold::Open)).count()

@@ -1,12 +1,12 @@
-//! What `PORTOLAN_LOG` may hold: a level, and levels of single modules. A text that would select nothing is refused, so
-//! that a slip of the fingers isn't taken for silence. Pure.
+//! The value of `PORTOLAN_LOG`: a level, and levels of single modules. A text that would select nothing is refused, so
+//! that a typing error does not silence the log. Pure.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
 use crate::config::did_you_mean;
 
-/// The words for levels, from nothing to everything.
+/// The names of the levels, from the least to the most output.
 const LEVELS: [(&str, LevelFilter); 6] = [
     ("off", LevelFilter::OFF),
     ("error", LevelFilter::ERROR),
@@ -32,7 +32,7 @@ const MODULES: [&str; 12] = [
     "telemetry",
 ];
 
-/// Libraries below us that log.
+/// Libraries that log.
 const LIBRARIES: [&str; 14] = [
     "axum",
     "h2",
@@ -50,46 +50,46 @@ const LIBRARIES: [&str; 14] = [
     "tokio_util",
 ];
 
-/// Libraries that log a line for each client that breaks a protocol: anyone could fill the log, so they are quieter
-/// unless they are named. Such clients are counted in our metrics.
+/// Libraries that log a line for each client that breaks a protocol. Anyone could fill the log with them, so they log
+/// less unless the filter names them. The metrics count such clients.
 const QUIET: [(&str, LevelFilter); 3] =
     [("h2", LevelFilter::OFF), ("quinn", LevelFilter::ERROR), ("quinn_proto", LevelFilter::OFF)];
 
-/// The most that a library logs unless it is named.
+/// The level of a library that the filter does not name.
 const LIBRARIES_LEVEL: LevelFilter = LevelFilter::WARN;
 
-/// Most parts of a filter: more than there are modules is a mistake.
+/// Most parts of a filter that are read (judgment: more than there are modules).
 const MAX_PARTS: usize = 64;
 
 /// Which lines are logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Filter {
-    /// Of this program, where no part names the module.
+    /// The level of modules of this program that no part names.
     level: LevelFilter,
-    /// By the beginning of a line's module path.
+    /// Levels by the beginning of a module path.
     modules: Vec<(String, LevelFilter)>,
 }
 
 impl Filter {
-    /// Everything of this program from `level` on.
+    /// One level for the whole program.
     pub(super) fn of(level: LevelFilter) -> Filter {
         Filter { level, modules: Vec::new() }
     }
 
-    /// Reads `debug`, `health=debug` or `warn,health=debug,quinn=info`; `default` is the level where none stands alone.
+    /// Reads `debug`, `health=debug` or `warn,health=debug,quinn=info`. `default` is the level if no part is a level alone.
     pub(super) fn parse(text: &str, default: LevelFilter) -> Result<Filter, String> {
         let mut filter = Filter::of(default);
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         for part in parts.take(MAX_PARTS) {
             match part.split_once('=') {
                 None => filter.level = level(part)?,
-                Some((of, word)) => filter.modules.push((module(of.trim())?, level(word.trim())?)),
+                Some((of, name)) => filter.modules.push((module(of.trim())?, level(name.trim())?)),
             }
         }
         Ok(filter)
     }
 
-    /// As the subscriber wants it.
+    /// The filter in the form of the subscriber.
     pub(super) fn targets(&self) -> Targets {
         let libraries = self.level.min(LIBRARIES_LEVEL);
         let quiet = QUIET.iter().map(|(name, level)| ((*name).to_owned(), (*level).min(self.level)));
@@ -98,14 +98,14 @@ impl Filter {
     }
 }
 
-/// How our module paths begin.
+/// The beginning of the module paths of this program.
 const CRATE: &str = "portolan";
 
-fn level(word: &str) -> Result<LevelFilter, String> {
-    let found = LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+fn level(written: &str) -> Result<LevelFilter, String> {
+    let found = LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(written));
     found.map(|(_, level)| *level).ok_or_else(|| {
         let names = LEVELS.map(|(name, _)| name);
-        format!("`{}` is not a level{}; {LEVELS_LISTED}", shown(word), hint(word, names))
+        format!("`{}` is not a level{}; {LEVELS_LISTED}", shown(written), hint(written, names))
     })
 }
 
@@ -138,14 +138,14 @@ fn module(path: &str) -> Result<String, String> {
     ))
 }
 
-/// As much of a text of the user as a message repeats.
+/// The beginning of a text of the user, for a message.
 fn shown(text: &str) -> String {
     const MOST: usize = 40;
     text.chars().take(MOST).flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-fn hint<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    let near = did_you_mean(word, names).filter(|hint| hint.starts_with("did"));
+fn hint<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let near = did_you_mean(written, names).filter(|hint| hint.starts_with("did"));
     near.map_or_else(String::new, |hint| format!(" ({hint})"))
 }
 

@@ -1,5 +1,5 @@
-//! One log line in each of the three formats. A line is one line whatever is in its fields: control characters are
-//! written as escapes. Called by the subscriber for each event.
+//! Writes a log line in one of the three formats. An event is always one line: control characters in its fields are
+//! written as escapes. The subscriber calls this module for each event.
 
 use std::fmt::{self, Write as _};
 
@@ -13,7 +13,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::LogFormat;
 
-/// Writes events in the format that holds at the moment.
+/// Writes events in the current format.
 pub(super) struct Lines {
     pub(super) format: fn() -> LogFormat,
 }
@@ -36,19 +36,19 @@ where
     }
 }
 
-/// The time now, as RFC 3339 has it.
+/// The time now in the format of RFC 3339.
 fn time() -> Result<String, fmt::Error> {
     let mut text = String::new();
     SystemTime.format_time(&mut Writer::new(&mut text))?;
     Ok(text)
 }
 
-/// What an event says.
+/// The message and the fields of an event.
 #[derive(Default)]
 struct Content {
     message: String,
     fields: Vec<(&'static str, Value)>,
-    /// Beside each field, as people read it.
+    /// The text of each field in the formats for people and journald.
     shown: Vec<String>,
 }
 
@@ -93,7 +93,7 @@ impl Visit for Content {
         self.add(field, text.clone().into(), text);
     }
 
-    /// Whatever else, and everything that is logged with `%`.
+    /// All other types, and everything that is logged with `%`.
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = format!("{value:?}");
         self.add(field, text.clone().into(), text);
@@ -121,7 +121,7 @@ fn colour(level: Level) -> &'static str {
     }
 }
 
-/// `<PRIORITY>MODULE: MESSAGE KEY=VALUE ...`; journald takes the prefix off (sd-daemon(3)).
+/// `<PRIORITY>MODULE: MESSAGE KEY=VALUE ...`; journald removes the prefix (sd-daemon(3)).
 fn journald(level: Level, module: &str, content: &Content) -> String {
     let priority = match level {
         Level::ERROR => 3,
@@ -142,7 +142,7 @@ fn push_message_and_fields(line: &mut String, content: &Content) {
     }
 }
 
-/// `{"timestamp","level","module","message"}` and then the event's own fields.
+/// `{"timestamp","level","module","message"}` and then the fields of the event.
 fn json(time: &str, level: Level, module: &str, content: &Content) -> String {
     let mut object = Map::new();
     object.insert("timestamp".to_owned(), time.into());
@@ -153,7 +153,7 @@ fn json(time: &str, level: Level, module: &str, content: &Content) -> String {
         object.entry((*name).to_owned()).or_insert_with(|| value.clone());
     }
     let text = Value::Object(object).to_string();
-    // JSON escapes the characters below U+0020 itself; the others may stand in its strings, and nowhere else.
+    // The JSON encoder escapes characters below U+0020. The others can only be inside strings, so all are escaped here.
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
         match must_be_escaped(c) {
@@ -173,7 +173,7 @@ fn push_escaped(line: &mut String, text: &str) {
     }
 }
 
-/// Control characters, and those that break lines or turn the direction of text: what a terminal would obey.
+/// Control characters, and those that break lines or change the direction of text: a terminal would obey them.
 fn must_be_escaped(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
