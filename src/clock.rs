@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::Moment;
 
-/// The moment when this process first read the clock. It is a day after the first moment that [`Moment`] can express, so
-/// that events before the start, which are known from files, have a moment too. A day is judgment: it is much longer than
-/// anything stays valid without news.
+/// The moment when this process first read the clock. It is a day after the first moment that [`Moment`] can express,
+/// so that events before the start, which are known from files, have a moment too. A day is judgment: it is much
+/// longer than anything stays valid without news.
 pub const START: Moment = Moment::from_start(Duration::from_secs(86_400));
 
 /// The moment now, on the monotonic clock; [`START`] at the first call in this process.

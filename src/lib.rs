@@ -19,8 +19,8 @@
 //!    connections.
 //! 2. Both call [`answer::answer`], bytes in and bytes out, with the [`snapshot::Snapshot`] of this moment.
 //! 3. [`wire::query`] parses the question, EDNS and client subnet without allocating.
-//! 4. [`snapshot`] finds the zone and the name. A static name has prepared records. A steered name has a *cell* for each
-//!    client class: the [`steering::decision::Decision`] of the last change of the world, with its prepared records.
+//! 4. [`snapshot`] finds the zone and the name. A static name has prepared records. A steered name has a *cell* for
+//!    each client class: the [`steering::decision::Decision`] of the last change, with its prepared records.
 //! 5. [`answer`] draws from the cell at random, copies records through [`wire::reply`], and returns an
 //!    [`answer::Outcome`] that the server counts.
 //!

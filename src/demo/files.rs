@@ -1,5 +1,5 @@
-//! The demo's files: those under `zones/demo` where the demo is run from a checkout, so that they can be edited while
-//! it runs; elsewhere copies from the binary. Copies, the token and the state are in a folder that goes with the demo.
+//! The demo's files: those in `zones/demo` if the demo runs in a checkout, so that they can be edited while it runs;
+//! otherwise copies from the binary. The copies, the token and the state are in a folder that is removed with the demo.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -13,32 +13,32 @@ use crate::daemon::StartError;
 
 const SETTINGS: &str = "portolan.toml";
 
-/// The demo's operator, as it stands in logs.
+/// The name of the demo's operator in logs.
 const OPERATOR: &str = "demo";
 
-/// What is copied, by name.
+/// The files in the binary, by name.
 const FILES: [(&str, &str); 3] = [
     (SETTINGS, include_str!("../../zones/demo/portolan.toml")),
     ("demo.example.zone", include_str!("../../zones/demo/demo.example.zone")),
     ("demo.example.policy.toml", include_str!("../../zones/demo/demo.example.policy.toml")),
 ];
 
-/// Most folders of killed demos with one process id that are passed over (judgment: somebody cleans up before).
+/// Most folders of killed demos with the same process id that are skipped (judgment: they are removed before).
 const MAX_LEFT: u32 = 100;
 
-/// Where the demo's files are; what is in its own folder is removed when this is dropped.
-pub(crate) struct Files {
-    /// Of settings and zones.
+/// Where the demo's files are. Its own folder is removed when this is dropped.
+pub(crate) struct DemoFiles {
+    /// The folder of settings and zones.
     dir: PathBuf,
-    /// Ours.
+    /// The demo's own folder.
     own: PathBuf,
-    /// The secret of the one who may change something.
+    /// The token of the demo's operator.
     token: String,
 }
 
-impl Files {
-    /// Makes the folder with a token of this demo, and finds the checkout's files or makes copies.
-    pub(crate) fn find() -> Result<Files, StartError> {
+impl DemoFiles {
+    /// Makes the folder with a new token, and finds the files of the checkout or makes copies.
+    pub(crate) fn prepare() -> Result<DemoFiles, StartError> {
         let temporary = std::env::temp_dir();
         let failed = |error: std::io::Error| StartError::Demo(format!("{}: {error}; set TMPDIR", temporary.display()));
         let own = new_folder(&temporary, std::process::id()).map_err(failed)?;
@@ -47,7 +47,7 @@ impl Files {
         let checkout = Path::new("zones/demo");
         let is_checkout = checkout.join(SETTINGS).is_file();
         let dir = if is_checkout { checkout.to_path_buf() } else { own.clone() };
-        let files = Files { dir, own: own.clone(), token };
+        let files = DemoFiles { dir, own: own.clone(), token };
         let tokens = OpenOptions::new().write(true).create_new(true).mode(0o600).open(files.token_file());
         tokens.and_then(|mut file| writeln!(file, "{OPERATOR} operate {}", files.token)).map_err(failed)?;
         for (name, text) in FILES.iter().filter(|_| !is_checkout) {
@@ -56,7 +56,8 @@ impl Files {
         Ok(files)
     }
 
-    /// Goes over to copies in which the endpoints have port `to` in place of those of `from`; where the copies are.
+    /// Changes to copies in which the endpoints have port `to` instead of those of `from`. Returns where the copies
+    /// are.
     pub(crate) fn move_port(&mut self, from: &BTreeSet<u16>, to: u16) -> std::io::Result<&Path> {
         for entry in std::fs::read_dir(&self.dir)? {
             let path = entry?.path();
@@ -77,13 +78,13 @@ impl Files {
         self.dir.join(SETTINGS)
     }
 
-    /// `flags` with what is of this demo alone: its token, and where its overrides are kept.
-    pub(crate) fn settled(&self, flags: Flags) -> Flags {
+    /// `flags` with this demo's own token file and state directory.
+    pub(crate) fn with_own_files(&self, flags: Flags) -> Flags {
         let state = self.own.join("state");
         flags.with("api.token_file", &self.token_file().to_string_lossy()).with("state.dir", &state.to_string_lossy())
     }
 
-    /// What PORTOLAN_TOKEN is to be.
+    /// The value for PORTOLAN_TOKEN.
     pub(crate) fn token(&self) -> &str {
         &self.token
     }
@@ -93,8 +94,8 @@ impl Files {
     }
 }
 
-/// Makes a folder of this process below `parent`. One with its plain name may be left of a demo that was killed and had
-/// the same process id.
+/// Makes a folder of this process below `parent`. A demo that was killed may have left one of the same process id; then
+/// the name gets a suffix.
 fn new_folder(parent: &Path, process: u32) -> std::io::Result<PathBuf> {
     let mut made = Err(std::io::ErrorKind::AlreadyExists.into());
     for suffix in 0..MAX_LEFT {
@@ -110,7 +111,7 @@ fn new_folder(parent: &Path, process: u32) -> std::io::Result<PathBuf> {
     made
 }
 
-/// A policy in which every `port` out of `from` is `to`.
+/// The policy with every `port` that is in `from` replaced by `to`.
 fn with_port(policy: &str, from: &BTreeSet<u16>, to: u16) -> String {
     let moved = |line: &str| {
         let (key, rest) = line.split_once('=')?;
@@ -121,9 +122,9 @@ fn with_port(policy: &str, from: &BTreeSet<u16>, to: u16) -> String {
     policy.lines().map(|line| moved(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
-impl Drop for Files {
+impl Drop for DemoFiles {
     fn drop(&mut self) {
-        // Left behind in the temporary folder at worst.
+        // If it fails, the folder stays in the temporary folder.
         let _ = std::fs::remove_dir_all(&self.own);
     }
 }
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_demo_left_is_passed_over() {
+    fn the_folder_of_a_killed_demo_is_skipped() {
         let parent = tempfile::tempdir().unwrap();
         let names = [(); 2].map(|()| new_folder(parent.path(), 7).unwrap().file_name().unwrap().to_owned());
         assert_eq!(names, ["portolan-demo-7", "portolan-demo-7-1"]);

@@ -1,15 +1,15 @@
-//! The main job with nothing to set up: three regions on loopback, each a process that can be killed and stopped; a
-//! vantage in each; the server over them. Prints what to type, and then what happens; on a terminal it also shows what one
-//! client of each region is answered. The server is the one of `serve`.
+//! `portolan demo`: the server with three regions on loopback, without any set-up. Each region is a process that can be
+//! killed and stopped, and has a vantage. The demo prints commands to try, and then what happens. On a terminal it also
+//! shows the answers to one client of each region. The server is that of `serve`.
 
 mod children;
-mod fate;
 mod files;
 mod live;
+mod output;
 mod ports;
 pub mod region;
 mod scene;
-mod story;
+mod supervisor;
 mod terminal;
 mod tour;
 mod watch;
@@ -23,60 +23,60 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Flags, Loaded};
-use crate::daemon::{NodeSpec, RunningNode, StartError, VantageSpec, stop_signal};
-use crate::demo::children::Region;
-use crate::demo::fate::Fate;
-use crate::demo::files::Files;
-use crate::demo::live::Live;
+use crate::daemon::{RunningNode, NodeSpec, StartError, VantageSpec, stop_signal};
+use crate::demo::children::RegionProcess;
+use crate::demo::files::DemoFiles;
+use crate::demo::live::LiveView;
+use crate::demo::output::DemoOutput;
 use crate::demo::region::{PORT_IN_USE, REGIONS};
-use crate::demo::story::Story;
+use crate::demo::supervisor::Supervisor;
 use crate::demo::terminal::Terminal;
-use crate::demo::watch::{Seen, watch};
+use crate::demo::watch::{AnswerLog, watch};
 use crate::health::SourceAddresses;
 use crate::model::{Answerable, Model, ProbeTarget};
 
 /// The options of `portolan demo`.
 #[derive(Debug, Clone)]
 pub struct DemoOptions {
-    /// Ends by itself after this; runs until a signal without.
+    /// The demo ends after this time; without it, it runs until a signal.
     pub duration: Option<Duration>,
-    /// Where the server answers DNS.
+    /// The address for DNS.
     pub dns: SocketAddr,
-    /// Where the API is.
+    /// The address of the API.
     pub http: SocketAddr,
-    /// On a terminal a region is taken down once after this; `None` leaves that out.
+    /// On a terminal, the demo kills a region once after this time; `None`: never.
     pub tour_after: Option<Duration>,
 }
 
-/// How often the processes are looked at: the resolution of "when it went".
+/// How often the state of the processes is read: the resolution of the time of an outage.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// How often a terminal is drawn and its keys are read.
+/// How often the terminal is drawn and its keys are read.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
-/// The name whose answers are shown, where the demo's zone has it.
+/// The name whose answers are shown, if the demo's zone has it.
 const SHOWN: &str = "www.demo.example.";
 
 /// Host part of the vantages' addresses.
 const VANTAGE: u8 = 53;
 
-/// How often the regions are started where somebody else takes a port of theirs (judgment).
+/// How often the regions are started again when another process takes one of their ports (judgment).
 const STARTS: usize = 4;
 
-/// Runs the demo. Everything it started has ended when this returns.
+/// Runs the demo. All processes that it started have ended when this returns.
 pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     ports::check_free(options.dns, options.http)?;
-    let mut files = Files::find()?;
+    let mut files = DemoFiles::prepare()?;
     let flags =
         Flags::default().with("listen.dns", &options.dns.to_string()).with("listen.http", &options.http.to_string());
-    let flags = within_reach(files.settled(flags), options.http);
-    let load = |files: &Files| crate::config::load(Some(&files.settings()), &flags).map_err(StartError::Problems);
+    let flags = with_control_target(files.with_own_files(flags), options.http);
+    let load = |files: &DemoFiles| crate::config::load(Some(&files.settings()), &flags).map_err(StartError::Problems);
     let mut loaded = load(&files)?;
     let mut regions = Vec::new();
     let stop = stop_signal();
     tokio::pin!(stop);
     let started = tokio::select! {
-        // In this order, so that the signals are listened for before anything is started.
+        // In this order, so that a signal that arrives during the start is not missed.
         biased;
         () = &mut stop => Ok(false),
         started = start_regions(&mut loaded, &mut files, load, &mut regions) => started.map(|()| true),
@@ -92,23 +92,23 @@ pub async fn run(options: DemoOptions) -> Result<(), StartError> {
     outcome
 }
 
-/// The API is a control target: it is always there, so that two regions that are killed at once are two regions that are
-/// gone, and not a vantage that is cut off.
-fn within_reach(flags: Flags, http: SocketAddr) -> Flags {
+/// Makes the API a control target of the vantages. It always answers, so two regions that are killed at the same time
+/// are not mistaken for a vantage that is cut off.
+fn with_control_target(flags: Flags, http: SocketAddr) -> Flags {
     match http.port() == 0 || http.ip().is_unspecified() {
         true => flags,
         false => flags.with("vantage.control", &http.to_string()),
     }
 }
 
-/// Gives the endpoints another port where somebody has theirs; whether that was so.
-fn evade_taken_ports(model: &Model, files: &mut Files) -> Result<bool, StartError> {
+/// Gives the endpoints another port if theirs is in use. Returns whether it was.
+fn evade_taken_ports(model: &Model, files: &mut DemoFiles) -> Result<bool, StartError> {
     let endpoints: Vec<SocketAddr> = regions_of(model).into_iter().flat_map(|region| region.addresses).collect();
     let taken = ports::taken_ports(&endpoints);
     if taken.is_empty() {
         return Ok(false);
     }
-    // Without a free port the processes of the regions report the one that is taken.
+    // Without a free port the regions fail to start, and report the port that is in use.
     let Some(port) = ports::another(&endpoints) else { return Ok(false) };
     let dir = files.move_port(&taken, port).map_err(StartError::System)?.display();
     let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
@@ -119,13 +119,13 @@ fn evade_taken_ports(model: &Model, files: &mut Files) -> Result<bool, StartErro
     Ok(true)
 }
 
-/// Starts the regions one after the other. Another demo that begins at the same time can take a port after it was found
-/// free: then all of them start again, on another port.
+/// Starts the regions one after the other. Another demo that starts at the same time can take a port after it was found
+/// free. Then all regions start again on another port.
 async fn start_regions(
     loaded: &mut Loaded,
-    files: &mut Files,
-    load: impl Fn(&Files) -> Result<Loaded, StartError>,
-    regions: &mut Vec<Region>,
+    files: &mut DemoFiles,
+    load: impl Fn(&DemoFiles) -> Result<Loaded, StartError>,
+    regions: &mut Vec<RegionProcess>,
 ) -> Result<(), StartError> {
     let mut left = STARTS;
     loop {
@@ -144,7 +144,7 @@ async fn start_regions(
     }
 }
 
-async fn start_all(regions: &mut [Region]) -> Result<(), String> {
+async fn start_all(regions: &mut [RegionProcess]) -> Result<(), String> {
     for region in regions {
         eprintln!("starting the endpoints of {} ...", region.name);
         region.start().await?;
@@ -155,9 +155,9 @@ async fn start_all(regions: &mut [Region]) -> Result<(), String> {
 async fn show(
     options: &DemoOptions,
     loaded: Loaded,
-    files: &Files,
+    files: &DemoFiles,
     flags: Flags,
-    regions: &mut [Region],
+    regions: &mut [RegionProcess],
     mut stop: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), StartError> {
     let names = steered_names(&loaded.model);
@@ -167,15 +167,15 @@ async fn show(
         started = start(loaded, files.settings(), flags) => started?,
     };
     let shown = names.iter().find(|name| *name == SHOWN).or(names.first()).cloned().unwrap_or_default();
-    let mut story = Story::begin(&node, regions, files.token(), Terminal::open());
-    let live = Live::begin(shown.clone(), &node, options.tour_after.filter(|_| story.has_terminal()));
-    let seen = Seen::default();
+    let mut output = DemoOutput::begin(&node, regions, files.token(), Terminal::open());
+    let live = LiveView::begin(shown.clone(), &node, options.tour_after.filter(|_| output.has_terminal()));
+    let log = AnswerLog::default();
     let server = node.dns().first().copied().unwrap_or(options.dns);
-    let watcher = tokio::spawn(watch(server, names, shown, seen.clone()));
-    tell(options.duration, &node, regions, (&mut story, live), &seen, stop).await;
+    let watcher = tokio::spawn(watch(server, names, shown, log.clone()));
+    run_until_stopped(options.duration, &node, regions, (&mut output, live), &log, stop).await;
     watcher.abort();
     // The terminal is restored before anything else is printed.
-    drop(story);
+    drop(output);
     node.stop().await;
     eprintln!("the demo has ended");
     Ok(())
@@ -193,13 +193,13 @@ async fn start(loaded: Loaded, settings_file: PathBuf, flags: Flags) -> Result<R
     RunningNode::start(spec).await
 }
 
-/// Reports what happens until a signal or a key ends it, or the time is up.
-async fn tell(
+/// Runs the demo until a signal, a key or the end of its duration.
+async fn run_until_stopped(
     duration: Option<Duration>,
     node: &RunningNode,
-    regions: &mut [Region],
-    (story, mut live): (&mut Story, Live),
-    seen: &Seen,
+    regions: &mut [RegionProcess],
+    (output, mut live): (&mut DemoOutput, LiveView),
+    log: &AnswerLog,
     mut stop: Pin<&mut impl Future<Output = ()>>,
 ) {
     let mut events = node.events();
@@ -209,7 +209,7 @@ async fn tell(
         ticks
     };
     let (mut look, mut draw) = (every(LOOK_EVERY), every(DRAW_EVERY));
-    let mut suspend = suspend_signal(story);
+    let mut suspend = suspend_signal(output);
     let end = async {
         match duration {
             Some(duration) => tokio::time::sleep(duration).await,
@@ -217,39 +217,39 @@ async fn tell(
         }
     };
     tokio::pin!(end);
-    let mut fates: Vec<Fate> = regions.iter().map(|_| Fate::default()).collect();
+    let mut supervisors: Vec<Supervisor> = regions.iter().map(|_| Supervisor::default()).collect();
     loop {
         tokio::select! {
             _ = &mut end => return,
             _ = &mut stop => return,
             () = next(&mut suspend) => {
-                if let Some(terminal) = story.terminal() {
+                if let Some(terminal) = output.terminal() {
                     terminal.suspend();
                 }
             }
             Ok(event) = events.recv() => {
                 live.observe(&event);
-                story.event(&event);
+                output.event(&event);
             }
             _ = draw.tick() => {
-                if !live.step(regions, &mut fates, story, seen) {
+                if !live.step(regions, &mut supervisors, output, log) {
                     return;
                 }
             }
             _ = look.tick() => {
-                story.answers(&node.snapshot());
-                for (region, fate) in regions.iter_mut().zip(&mut fates) {
-                    fate.follow(region, node, story, seen).await;
+                output.answers(&node.snapshot());
+                for (region, supervisor) in regions.iter_mut().zip(&mut supervisors) {
+                    supervisor.check(region, node, output, log).await;
                 }
             }
         }
     }
 }
 
-/// Ctrl-Z, where a terminal must be restored before the process stops.
-fn suspend_signal(story: &Story) -> Option<Signal> {
-    // Without one the signal keeps its default action.
-    story.has_terminal().then(|| signal(SignalKind::from_raw(libc::SIGTSTP)).ok()).flatten()
+/// The signal of Ctrl-Z, if there is a terminal to restore before the process stops.
+fn suspend_signal(output: &DemoOutput) -> Option<Signal> {
+    // Without a handler the signal has its default action.
+    output.has_terminal().then(|| signal(SignalKind::from_raw(libc::SIGTSTP)).ok()).flatten()
 }
 
 async fn next(signal: &mut Option<Signal>) {
@@ -259,8 +259,8 @@ async fn next(signal: &mut Option<Signal>) {
     }
 }
 
-/// The demo's regions, each with every address that its endpoints are probed at.
-fn regions_of(model: &Model) -> Vec<Region> {
+/// The demo's regions, each with all addresses at which its endpoints are probed.
+fn regions_of(model: &Model) -> Vec<RegionProcess> {
     let mut by_region: BTreeMap<usize, Vec<SocketAddr>> = BTreeMap::new();
     for endpoint in &model.endpoints {
         let name = endpoint.region.map(|id| model.region(id).name.as_str());
@@ -271,10 +271,10 @@ fn regions_of(model: &Model) -> Vec<Region> {
             ProbeTarget::Socket(_) | ProbeTarget::Host(_) | ProbeTarget::Nowhere => None,
         }));
     }
-    by_region.into_iter().map(|(at, addresses)| Region::new(REGIONS[at].0.to_string(), addresses)).collect()
+    by_region.into_iter().map(|(at, addresses)| RegionProcess::new(REGIONS[at].0.to_string(), addresses)).collect()
 }
 
-/// Every steered name, absolute.
+/// All steered names, absolute.
 fn steered_names(model: &Model) -> Vec<String> {
     model.zones.iter().flat_map(|zone| &zone.steered).map(|name| name.owner.to_string()).collect()
 }

@@ -1,5 +1,5 @@
-//! Which ports the demo can have: whether those of the server are free before anything is started, and another one for
-//! the endpoints where theirs is taken, so that two demos run side by side.
+//! The ports of the demo. Checks that the server's ports are free before anything is started, and finds another port
+//! for the endpoints if theirs is in use, so that two demos can run at the same time.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -7,13 +7,14 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use crate::daemon::StartError;
 
-/// How far above a port that is taken a free one is looked for, to name it (judgment).
+/// How many ports above one that is in use are tried, to suggest a free one (judgment).
 const NEIGHBOURS: u16 = 100;
 
-/// How often another port is drawn for the endpoints: each draw fails only if the port is taken on one of some addresses.
+/// How often another port is drawn for the endpoints (judgment: a draw fails only if the port is in use on one of a few
+/// addresses).
 const DRAWS: usize = 16;
 
-/// Refuses addresses of the server that somebody else has, with the flag that names another.
+/// Refuses addresses of the server that are in use. The message names the flag to choose another.
 pub(crate) fn check_free(dns: SocketAddr, http: SocketAddr) -> Result<(), StartError> {
     for (address, flag, is_taken) in
         [(dns, "--dns", is_dns_taken as fn(SocketAddr) -> bool), (http, "--http", is_tcp_taken)]
@@ -28,13 +29,13 @@ pub(crate) fn check_free(dns: SocketAddr, http: SocketAddr) -> Result<(), StartE
 fn taken(address: SocketAddr, flag: &str, is_taken: fn(SocketAddr) -> bool) -> String {
     let port = address.port();
     let with = |port| SocketAddr::new(address.ip(), port);
-    // Port 0 is any free port.
+    // Port 0 means any free port.
     let free =
         (1..=NEIGHBOURS).filter_map(|more| port.checked_add(more)).find(|port| !is_taken(with(*port))).unwrap_or(0);
+    let (other, command) = (with(free), format!("ss -lnp 'sport = :{port}'"));
     format!(
-        "{address}: the port is in use, perhaps by another demo; choose another with `{flag} {}`, or see who has it with \
-         `ss -lnp 'sport = :{port}'`",
-        with(free)
+        "{address}: the port is in use, perhaps by another demo; choose another with `{flag} {other}`, \
+         or see who has it with `{command}`"
     )
 }
 
@@ -54,7 +55,7 @@ fn is_dns_taken(address: SocketAddr) -> bool {
     is_tcp_taken(address) || UdpSocket::bind(address).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
 }
 
-/// Other errors are reported by those who really bind.
+/// Whether a TCP port is in use. Other errors are reported when the port is really bound.
 fn is_tcp_taken(address: SocketAddr) -> bool {
     TcpListener::bind(address).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
 }
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_get_another_port_where_theirs_is_taken() {
+    fn endpoints_get_another_port_if_theirs_is_in_use() {
         let busy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = busy.local_addr().unwrap();
         assert_eq!(taken_ports(&[address]), BTreeSet::from([address.port()]));

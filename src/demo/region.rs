@@ -1,5 +1,5 @@
-//! One region of the demo: a process of its own that answers HTTP on the region's addresses, each request after the
-//! time that it would take from the asker's region. Being a process, it can be killed and stopped like a real one.
+//! One region of the demo: a process that answers HTTP on the region's addresses. Each answer is delayed by the
+//! round-trip time to the region of the client. As a process it can be killed and stopped like a real server.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -11,14 +11,14 @@ use tokio::net::TcpListener;
 /// The regions of the demo, and the second octet of their clients', vantages' and endpoints' addresses.
 pub(crate) const REGIONS: [(&str, u8); 3] = [("us-east", 1), ("eu-west", 2), ("ap-south", 3)];
 
-/// How the message of a process that can't have its port begins, after the address.
+/// The beginning, after the address, of the message of a process whose port is in use.
 pub(crate) const PORT_IN_USE: &str = "the port is in use";
 
-/// Round-trip milliseconds between regions, in the order of [`REGIONS`]: what such links take on the real Internet.
+/// Round-trip milliseconds between regions, in the order of [`REGIONS`]: like those of the Internet.
 const ROUND_TRIP_MS: [[u64; 3]; 3] = [[2, 80, 190], [80, 2, 120], [190, 120, 2]];
 
-/// Answers for `region` on `addresses` until standard input ends (its parent went) or something can't be bound.
-/// Prints `ready` once all addresses are bound.
+/// Answers for `region` on `addresses` until standard input ends, which means that the parent has ended, or until an
+/// address can't be bound. Prints `ready` when all addresses are bound.
 pub async fn serve(region: &str, addresses: &[SocketAddr]) -> std::io::Result<()> {
     let from = position(region).unwrap_or_default();
     let app = Router::new().fallback(answer).with_state(from);
@@ -34,7 +34,7 @@ pub async fn serve(region: &str, addresses: &[SocketAddr]) -> std::io::Result<()
     tokio::io::copy(&mut tokio::io::stdin(), &mut nothing).await.map(|_| ())
 }
 
-/// What to do about an address that can't be had.
+/// The message for an address that can't be bound.
 fn refusal(address: SocketAddr, error: &std::io::Error) -> String {
     let port = address.port();
     match error.kind() {
@@ -45,14 +45,14 @@ fn refusal(address: SocketAddr, error: &std::io::Error) -> String {
     }
 }
 
-async fn answer(State(from): State<usize>, ConnectInfo(asker): ConnectInfo<SocketAddr>) -> &'static str {
-    tokio::time::sleep(delay(from, asker.ip())).await;
+async fn answer(State(from): State<usize>, ConnectInfo(client): ConnectInfo<SocketAddr>) -> &'static str {
+    tokio::time::sleep(delay(from, client.ip())).await;
     "ok"
 }
 
-/// How long a round trip between region `from` and the asker's takes; none for an asker of no region.
-fn delay(from: usize, asker: IpAddr) -> Duration {
-    let IpAddr::V4(ip) = asker else { return Duration::ZERO };
+/// The round-trip time between region `from` and that of the client; zero if the client is in no region.
+fn delay(from: usize, client: IpAddr) -> Duration {
+    let IpAddr::V4(ip) = client else { return Duration::ZERO };
     let at = REGIONS.iter().position(|(_, octet)| ip.octets()[..2] == [127, *octet]);
     Duration::from_millis(at.map_or(0, |at| ROUND_TRIP_MS[from][at]))
 }

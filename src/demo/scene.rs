@@ -1,25 +1,25 @@
-//! What the demo's block on the terminal shows: one client of each region, what it is answered, and what becomes of the
-//! regions. Pure: from what was seen to lines.
+//! The lines of the demo's block on the terminal: one client of each region with its answers, and the state of the
+//! regions. Pure.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::demo::terminal::{Line, Span, Style};
+use crate::demo::terminal::{ScreenLine, Span, Style};
 
-/// A client whose last reply is older than this gets no answers: it asks every 20 ms.
+/// A client whose last reply is older than this is shown as without answers; it asks every 20 ms.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 
-/// An answer that changed stands out for this long.
+/// How long an answer that changed is highlighted.
 const NEWS: Duration = Duration::from_secs(5);
 
 /// Everything that is shown.
 pub(crate) struct Scene {
     /// The name that the clients ask for.
     pub(crate) name: String,
-    /// Since the start.
+    /// Time since the start.
     pub(crate) elapsed: Duration,
-    pub(crate) clients: Vec<Client>,
-    pub(crate) regions: Vec<RegionNow>,
+    pub(crate) clients: Vec<ClientRow>,
+    pub(crate) regions: Vec<RegionRow>,
     /// What the demo will do next.
     pub(crate) announcement: String,
     /// The last line: keys, and where the page is.
@@ -28,52 +28,52 @@ pub(crate) struct Scene {
 
 /// One client and its last reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Client {
+pub(crate) struct ClientRow {
     pub(crate) region: String,
     pub(crate) address: IpAddr,
-    /// None where it hasn't been answered yet.
-    pub(crate) answer: Option<Answer>,
+    /// `None` before the first reply.
+    pub(crate) answer: Option<ShownAnswer>,
 }
 
-/// What a client is answered.
+/// The answers to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
-    /// The addresses, as people read them, each with its region: `127.2.0.10 (eu-west)`.
+pub(crate) struct ShownAnswer {
+    /// The addresses as text, each with its region: `127.2.0.10 (eu-west)`.
     pub(crate) now: String,
-    /// Whether they are of the client's own region.
+    /// Whether they are in the client's own region.
     pub(crate) is_own: bool,
-    /// The answer before this one, and how long ago it changed.
+    /// The previous answer, and how long ago it changed.
     pub(crate) before: Option<(String, Duration)>,
-    /// Since the last reply.
+    /// Time since the last reply.
     pub(crate) age: Duration,
 }
 
 /// One region and its process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RegionNow {
+pub(crate) struct RegionRow {
     pub(crate) name: String,
-    pub(crate) state: State,
+    pub(crate) state: ProcessState,
 }
 
-/// What a region's process does.
+/// The state of a region's process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum ProcessState {
     Runs {
         pid: u32,
     },
     Stopped {
         pid: u32,
     },
-    /// Gone; started again after this time.
+    /// Gone; it is started again after this time.
     Gone {
         back_in: Duration,
     },
 }
 
 impl Scene {
-    /// The block for a window of these columns and rows, as many lines of it as there is room for; what matters most comes
-    /// first. Sentences below the clients are broken between words.
-    pub(crate) fn lines(&self, (columns, rows): (usize, usize)) -> Vec<Line> {
+    /// The block for a window with these columns and rows. Lines that don't fit are left out at the end; the most
+    /// important ones are first. Sentences below the clients are broken between words.
+    pub(crate) fn lines(&self, (columns, rows): (usize, usize)) -> Vec<ScreenLine> {
         let width = columns.saturating_sub(1);
         let secs = self.elapsed.as_secs();
         let head = format!("{}, as one client of each region is answered ({}:{:02})", self.name, secs / 60, secs % 60);
@@ -88,14 +88,14 @@ impl Scene {
         lines
     }
 
-    fn processes(&self, width: usize) -> Vec<Line> {
+    fn processes(&self, width: usize) -> Vec<ScreenLine> {
         let mut lines = Vec::new();
         let mut line = vec![span("process ids: ", Style::Dim)];
         for (at, region) in self.regions.iter().enumerate() {
             let (text, style) = match region.state {
-                State::Runs { pid } => (format!("{} {pid}", region.name), Style::Good),
-                State::Stopped { pid } => (format!("{} {pid} stopped", region.name), Style::Bad),
-                State::Gone { back_in } => {
+                ProcessState::Runs { pid } => (format!("{} {pid}", region.name), Style::Good),
+                ProcessState::Stopped { pid } => (format!("{} {pid} stopped", region.name), Style::Bad),
+                ProcessState::Gone { back_in } => {
                     (format!("{} killed, back in {} s", region.name, back_in.as_secs_f64().ceil()), Style::Bad)
                 }
             };
@@ -112,8 +112,8 @@ impl Scene {
     }
 }
 
-impl Client {
-    fn line(&self, width: usize) -> Line {
+impl ClientRow {
+    fn line(&self, width: usize) -> ScreenLine {
         let mut line = vec![span(&format!("{:<9}  {:<11}  ", self.region, self.address), Style::Plain)];
         let Some(answer) = &self.answer else {
             line.push(span("nothing yet", Style::Dim));
@@ -141,12 +141,12 @@ impl Client {
 }
 
 /// The characters of a line.
-fn length(line: &Line) -> usize {
+fn length(line: &ScreenLine) -> usize {
     line.iter().map(|span| span.text.chars().count()).sum()
 }
 
 /// A sentence as lines of at most `width` characters, broken between words; a longer word has a line of its own.
-fn wrapped(text: &str, style: Style, width: usize) -> Vec<Line> {
+fn wrapped(text: &str, style: Style, width: usize) -> Vec<ScreenLine> {
     let mut lines = vec![String::new()];
     for word in text.split_inclusive(' ') {
         match lines.last_mut() {
@@ -172,13 +172,13 @@ mod tests {
         Duration::from_secs(secs)
     }
 
-    fn client(region: &str, octet: u8, answer: Option<Answer>) -> Client {
-        Client { region: region.to_owned(), address: IpAddr::from([127, octet, 0, 99]), answer }
+    fn client(region: &str, octet: u8, answer: Option<ShownAnswer>) -> ClientRow {
+        ClientRow { region: region.to_owned(), address: IpAddr::from([127, octet, 0, 99]), answer }
     }
 
-    fn answer(now: &str, before: Option<(&str, u64)>, age: u64) -> Option<Answer> {
+    fn answer(now: &str, before: Option<(&str, u64)>, age: u64) -> Option<ShownAnswer> {
         let before = before.map(|(text, ago)| (text.to_owned(), secs(ago)));
-        Some(Answer { now: now.to_owned(), is_own: true, before, age: secs(age) })
+        Some(ShownAnswer { now: now.to_owned(), is_own: true, before, age: secs(age) })
     }
 
     fn scene() -> Scene {
@@ -192,23 +192,27 @@ mod tests {
                 client("ap-south", 3, answer("127.3.0.10 (ap-south)", None, 4)),
             ],
             regions: vec![
-                RegionNow { name: "us-east".to_owned(), state: State::Runs { pid: 41 } },
-                RegionNow { name: "eu-west".to_owned(), state: State::Gone { back_in: Duration::from_millis(8200) } },
-                RegionNow { name: "ap-south".to_owned(), state: State::Stopped { pid: 43 } },
+                RegionRow { name: "us-east".to_owned(), state: ProcessState::Runs { pid: 41 } },
+                RegionRow {
+                    name: "eu-west".to_owned(),
+                    state: ProcessState::Gone { back_in: Duration::from_millis(8200) },
+                },
+                RegionRow { name: "ap-south".to_owned(), state: ProcessState::Stopped { pid: 43 } },
             ],
             announcement: "eu-west was killed.".to_owned(),
             footer: "d: commands to try   q: end".to_owned(),
         }
     }
 
-    fn text(lines: &[Line]) -> String {
-        let joined =
-            |line: &Line| line.iter().map(|span| span.text.as_str()).collect::<String>().trim_end().to_owned() + "\n";
+    fn text(lines: &[ScreenLine]) -> String {
+        let joined = |line: &ScreenLine| {
+            line.iter().map(|span| span.text.as_str()).collect::<String>().trim_end().to_owned() + "\n"
+        };
         lines.iter().map(joined).collect()
     }
 
     #[test]
-    fn it_is_read_at_a_glance() {
+    fn the_block_has_a_line_for_each_client() {
         let expected = "
 www.demo.example., as one client of each region is answered (1:15)
 CLIENT IN  ADDRESS      IS ANSWERED            CHANGED

@@ -1,15 +1,15 @@
-//! The terminal of the demo: lines that stay, and below them a block that is redrawn in place. The terminal is as it was
-//! before once this is dropped. Uses no second screen, so that what was printed can be scrolled back to.
+//! The terminal of the demo: lines that stay, and a block below them that is redrawn. The terminal is restored when
+//! this is dropped. The alternate screen is not used, so that the lines can be scrolled back to.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
-/// Lines that are drawn again after the window has changed its size; more don't fit a window (judgment).
-const KEPT_LINES: usize = 200;
+/// Lines that are drawn again after the size of the window has changed; more don't fit a window (judgment).
+const MAX_LINES: usize = 200;
 
-/// The size where the terminal doesn't say one.
+/// The size if the terminal does not report one.
 const USUAL_SIZE: (usize, usize) = (80, 24);
 
 /// A part of a line of the block.
@@ -19,7 +19,7 @@ pub(crate) struct Span {
     pub(crate) style: Style,
 }
 
-/// How a part of the block looks where there is colour.
+/// The style of a part of the block, if there is colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
     Plain,
@@ -31,7 +31,7 @@ pub(crate) enum Style {
 }
 
 /// A line of the block.
-pub(crate) type Line = Vec<Span>;
+pub(crate) type ScreenLine = Vec<Span>;
 
 /// A key that the demo knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,20 +44,20 @@ pub(crate) enum Key {
 
 /// The terminal while the demo runs on it.
 pub(crate) struct Terminal {
-    /// The modes to restore; none where keys are not read.
+    /// The modes to restore; `None` if keys are not read.
     before: Option<Termios>,
     has_colour: bool,
     /// Whether writing has failed: the terminal is gone.
     is_gone: bool,
     size: (usize, usize),
     lines: VecDeque<String>,
-    block: Vec<Line>,
+    block: Vec<ScreenLine>,
     /// Rows that the block takes on the screen.
     drawn: usize,
 }
 
 impl Terminal {
-    /// The terminal on standard output; `None` where it is none, can't move its cursor, or is another job's.
+    /// The terminal on standard output; `None` if there is none, if it can't move its cursor, or if another job has it.
     pub(crate) fn open() -> Option<Terminal> {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         if !std::io::stdout().is_terminal() || is_dumb || !is_ours() {
@@ -94,7 +94,7 @@ impl Terminal {
 
     /// Prints a line above the block.
     pub(crate) fn print(&mut self, line: &str) {
-        if self.lines.len() == KEPT_LINES {
+        if self.lines.len() == MAX_LINES {
             self.lines.pop_front();
         }
         self.lines.push_back(line.to_owned());
@@ -102,8 +102,8 @@ impl Terminal {
         self.write(&text);
     }
 
-    /// Draws the block anew where it differs from what stands there, and everything where the window has another size.
-    pub(crate) fn draw(&mut self, block: Vec<Line>) {
+    /// Draws the block if it has changed, and everything if the size of the window has changed.
+    pub(crate) fn draw(&mut self, block: Vec<ScreenLine>) {
         let now = size();
         let is_other_size = now != self.size;
         if block == self.block && !is_other_size {
@@ -112,7 +112,7 @@ impl Terminal {
         (self.size, self.block) = (now, block);
         let rendered = self.rendered();
         let text = match is_other_size {
-            // A terminal may have broken lines anew: nothing is where it was.
+            // The terminal may have wrapped lines differently, so their positions are unknown.
             true => format!("\x1b[H\x1b[2J{}{rendered}", self.last_lines()),
             false => format!("{}{rendered}", erase(self.drawn)),
         };
@@ -120,9 +120,9 @@ impl Terminal {
         self.write(&text);
     }
 
-    /// The keys that were pressed since the last call; doesn't wait.
+    /// The first known key that was pressed since the last call. Does not wait.
     pub(crate) fn key(&mut self) -> Option<Key> {
-        // In the background reading would stop the process.
+        // Reading in the background would stop the process.
         if !self.has_keys() || !is_ours() {
             return None;
         }
@@ -135,10 +135,10 @@ impl Terminal {
         })
     }
 
-    /// Stops the process as Ctrl-Z does by itself, with the terminal restored meanwhile.
+    /// Stops the process, which is the default action of Ctrl-Z, after restoring the terminal.
     pub(crate) fn suspend(&mut self) {
         self.leave();
-        // It goes on here after `fg` or `bg`.
+        // The process continues here after `fg` or `bg`.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
         self.enter();
         self.drawn = 0;
@@ -147,7 +147,7 @@ impl Terminal {
         self.write(&text);
     }
 
-    /// Takes keys one by one and unseen, and hides the cursor.
+    /// Turns off line buffering and echo of keys, and hides the cursor.
     fn enter(&mut self) {
         self.before = unbuffered();
         self.write("\x1b[?25l");
@@ -193,13 +193,14 @@ impl Drop for Terminal {
     }
 }
 
-/// Whether this process is in the foreground of the terminal on standard output; a terminal without jobs has no other.
+/// Whether this process is in the foreground of the terminal on standard output. It always is if the terminal has no
+/// job control.
 fn is_ours() -> bool {
     let foreground = rustix::termios::tcgetpgrp(rustix::stdio::stdout());
     foreground.map_or(true, |group| group == rustix::process::getpgrp())
 }
 
-/// Sets standard input so that a read gives the keys pressed so far at once; the modes from before.
+/// Sets standard input so that a read returns at once with the keys pressed so far. Returns the modes from before.
 fn unbuffered() -> Option<Termios> {
     if !is_ours() {
         return None;
@@ -221,7 +222,7 @@ fn size() -> (usize, usize) {
     }
 }
 
-/// Moves to the beginning of a block of `rows` rows, and clears from there on.
+/// Moves to the beginning of a block of `rows` rows, and clears everything from there.
 fn erase(rows: usize) -> String {
     match rows {
         0 => "\r\x1b[J".to_owned(),
@@ -230,7 +231,7 @@ fn erase(rows: usize) -> String {
 }
 
 /// A line of at most `width` characters, so that it never takes two rows.
-fn render(line: &Line, width: usize, has_colour: bool) -> String {
+fn render(line: &ScreenLine, width: usize, has_colour: bool) -> String {
     let mut text = String::new();
     let mut room = width;
     for span in line {

@@ -1,15 +1,15 @@
-//! What the demo does by itself on a terminal: it takes one region down, once, and brings it back. It does nothing where
-//! the user was faster. Pure: the caller says what time it is and does what is wanted.
+//! The tour: on a terminal, the demo kills one region once and starts it again, unless the user has done something
+//! first. Pure: time and state are arguments, and the caller kills the region.
 
 use std::time::Duration;
 
-/// How long the region stays down: long enough to read what happened, and that answers went on.
+/// How long the region stays down (judgment: long enough to read what happened, and that there still are answers).
 pub(crate) const TOUR_PAUSE: Duration = Duration::from_secs(10);
 
-/// How far the tour is.
+/// The state of the tour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tour {
-    /// It was not wanted, or the user did something first.
+    /// There is no tour, or the user did something first.
     Off,
     /// It begins this long after the start.
     Begins(Duration),
@@ -19,40 +19,40 @@ pub(crate) enum Tour {
     Over,
 }
 
-/// What the tour looks at.
+/// The input of the tour.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Seen {
-    /// Since the start.
+pub(crate) struct TourInput {
+    /// Time since the start.
     pub(crate) elapsed: Duration,
     /// Whether the process of every region runs.
     pub(crate) do_all_run: bool,
-    /// Whether every region's client is answered, and the region of the tour is in the answers of its own clients.
+    /// Whether the answers to the client in the tour's region are again those from before the tour.
     pub(crate) is_back: bool,
 }
 
 impl Tour {
-    /// Takes the time and the state of the regions; whether the region is to be taken down now.
-    pub(crate) fn step(&mut self, seen: Seen) -> bool {
+    /// The next step. Returns whether the region must be killed now.
+    pub(crate) fn step(&mut self, input: TourInput) -> bool {
         match *self {
-            Tour::Begins(_) if !seen.do_all_run => *self = Tour::Off,
-            Tour::Begins(at) if seen.elapsed >= at => {
+            Tour::Begins(_) if !input.do_all_run => *self = Tour::Off,
+            Tour::Begins(at) if input.elapsed >= at => {
                 *self = Tour::Down;
                 return true;
             }
-            Tour::Down if seen.do_all_run && seen.is_back => *self = Tour::Over,
+            Tour::Down if input.do_all_run && input.is_back => *self = Tour::Over,
             Tour::Off | Tour::Begins(_) | Tour::Down | Tour::Over => {}
         }
         false
     }
 
-    /// The user has changed something: the tour doesn't interfere.
-    pub(crate) fn leave_out(&mut self) {
+    /// Cancels the tour, if it has not begun: the user has changed something.
+    pub(crate) fn cancel(&mut self) {
         if matches!(self, Tour::Begins(_)) {
             *self = Tour::Off;
         }
     }
 
-    /// What it will do next, for the terminal.
+    /// The next step as a sentence for the terminal.
     pub(crate) fn announcement(self, region: &str, elapsed: Duration) -> String {
         match self {
             Tour::Off => "Now try it yourself: kill PID, kill -STOP PID, or a command.".into(),
@@ -70,27 +70,27 @@ impl Tour {
 mod tests {
     use super::*;
 
-    fn seen(secs: u64, do_all_run: bool, is_back: bool) -> Seen {
-        Seen { elapsed: Duration::from_secs(secs), do_all_run, is_back }
+    fn input(secs: u64, do_all_run: bool, is_back: bool) -> TourInput {
+        TourInput { elapsed: Duration::from_secs(secs), do_all_run, is_back }
     }
 
     #[test]
     fn it_takes_the_region_down_once() {
         let mut tour = Tour::Begins(Duration::from_secs(15));
-        assert!(!tour.step(seen(14, true, true)));
-        assert!(tour.step(seen(15, true, true)));
-        assert!(!tour.step(seen(15, false, true)) && tour == Tour::Down);
-        assert!(!tour.step(seen(25, true, false)) && tour == Tour::Down);
-        assert!(!tour.step(seen(27, true, true)) && tour == Tour::Over);
-        assert!(!tour.step(seen(100, true, true)) && tour == Tour::Over);
+        assert!(!tour.step(input(14, true, true)));
+        assert!(tour.step(input(15, true, true)));
+        assert!(!tour.step(input(15, false, true)) && tour == Tour::Down);
+        assert!(!tour.step(input(25, true, false)) && tour == Tour::Down);
+        assert!(!tour.step(input(27, true, true)) && tour == Tour::Over);
+        assert!(!tour.step(input(100, true, true)) && tour == Tour::Over);
     }
 
     #[test]
-    fn it_leaves_the_stage_to_the_user() {
+    fn an_action_of_the_user_cancels_it() {
         let mut killed = Tour::Begins(Duration::from_secs(15));
-        assert!(!killed.step(seen(5, false, false)) && killed == Tour::Off);
+        assert!(!killed.step(input(5, false, false)) && killed == Tour::Off);
         let mut drained = Tour::Begins(Duration::from_secs(15));
-        drained.leave_out();
-        assert!(!drained.step(seen(20, true, true)) && drained == Tour::Off);
+        drained.cancel();
+        assert!(!drained.step(input(20, true, true)) && drained == Tour::Off);
     }
 }

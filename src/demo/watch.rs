@@ -1,5 +1,6 @@
-//! Asks the demo's server all the time, as clients of every region do, and remembers what each was answered and when each
-//! address was last in an answer. What the demo shows is measured here, on the wire, not read from the server's memory.
+//! Sends queries to the demo's server all the time, from a client in each region, and logs the last answer to each
+//! client and when each address was last in an answer. So the demo shows what is measured on the wire, and not what
+//! the server has in its memory.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,54 +15,54 @@ use crate::clock;
 use crate::demo::region::REGIONS;
 use crate::model::Moment;
 
-/// How often each client asks each name: the resolution of what is measured.
+/// How often each client sends a query for each name: the resolution of the measurement.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Host part of the addresses that it asks from.
-const ASKER: u8 = 99;
+/// Host part of the clients' addresses.
+const CLIENT: u8 = 99;
 
-/// What was seen in answers.
+/// The answers on the wire.
 #[derive(Clone, Default)]
-pub(crate) struct Seen(Arc<Mutex<Inner>>);
+pub(crate) struct AnswerLog(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
     /// When each address was last in an answer.
     named: HashMap<IpAddr, Moment>,
     /// The last reply to each client, in the order of [`REGIONS`], for the name that is shown.
-    replies: [Option<Reply>; REGIONS.len()],
+    replies: [Option<LastReply>; REGIONS.len()],
 }
 
 /// The last reply to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reply {
+pub(crate) struct LastReply {
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) at: Moment,
     /// The addresses before these, and when they changed.
     pub(crate) before: Option<(Vec<IpAddr>, Moment)>,
 }
 
-impl Seen {
+impl AnswerLog {
     /// The last moment that any of `addresses` was in an answer.
     pub(crate) fn of(&self, addresses: &[SocketAddr]) -> Option<Moment> {
-        let seen = self.inner();
-        addresses.iter().filter_map(|address| seen.named.get(&address.ip()).copied()).max()
+        let log = self.inner();
+        addresses.iter().filter_map(|address| log.named.get(&address.ip()).copied()).max()
     }
 
-    /// The last reply to the client of a region, by its place in [`REGIONS`].
-    pub(crate) fn reply(&self, client: usize) -> Option<Reply> {
+    /// The last reply to the client of a region, by its index in [`REGIONS`].
+    pub(crate) fn reply(&self, client: usize) -> Option<LastReply> {
         self.inner().replies.get(client).cloned().flatten()
     }
 
     fn note(&self, client: usize, addresses: Vec<IpAddr>, is_shown: bool, at: Moment) {
-        let mut seen = self.inner();
-        seen.named.extend(addresses.iter().map(|address| (*address, at)));
-        let Some(reply) = seen.replies.get_mut(client).filter(|_| is_shown) else { return };
+        let mut log = self.inner();
+        log.named.extend(addresses.iter().map(|address| (*address, at)));
+        let Some(reply) = log.replies.get_mut(client).filter(|_| is_shown) else { return };
         let before = reply.take().and_then(|last| match last.addresses == addresses {
             true => last.before,
             false => Some((last.addresses, at)),
         });
-        *reply = Some(Reply { addresses, at, before });
+        *reply = Some(LastReply { addresses, at, before });
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -69,13 +70,19 @@ impl Seen {
     }
 }
 
-/// The address that the client of a region asks from.
+/// The address of the client of a region.
 pub(crate) fn client(octet: u8) -> Ipv4Addr {
-    Ipv4Addr::new(127, octet, 0, ASKER)
+    Ipv4Addr::new(127, octet, 0, CLIENT)
 }
 
-/// Asks `server` for `names` until its task is dropped; of `shown` the replies are remembered for each client.
-pub(crate) async fn watch(server: SocketAddr, names: Vec<String>, shown: String, seen: Seen) -> std::io::Result<()> {
+/// Sends queries for `names` to `server` until its task is dropped. For the name `shown`, the last reply to each
+/// client is logged.
+pub(crate) async fn watch(
+    server: SocketAddr,
+    names: Vec<String>,
+    shown: String,
+    log: AnswerLog,
+) -> std::io::Result<()> {
     let mut clients = Vec::new();
     for (_, octet) in REGIONS {
         let socket = UdpSocket::bind((client(octet), 0)).await?;
@@ -95,7 +102,7 @@ pub(crate) async fn watch(server: SocketAddr, names: Vec<String>, shown: String,
             }
             while let Ok(len) = client.try_recv(&mut buffer) {
                 if let Some((name, addresses)) = answer(&buffer[..len]) {
-                    seen.note(at, addresses, name == shown, clock::now());
+                    log.note(at, addresses, name == shown, clock::now());
                 }
             }
         }
@@ -127,16 +134,16 @@ mod tests {
 
     #[test]
     fn a_change_of_a_clients_answer_is_remembered() {
-        let (seen, at) = (Seen::default(), |secs| Moment::from_start(Duration::from_secs(secs)));
+        let (log, at) = (AnswerLog::default(), |secs| Moment::from_start(Duration::from_secs(secs)));
         let address = |octet| vec![IpAddr::from([127, octet, 0, 10])];
-        seen.note(1, address(2), true, at(1));
-        seen.note(1, address(3), false, at(2));
-        assert_eq!(seen.reply(1), Some(Reply { addresses: address(2), at: at(1), before: None }), "another name");
-        seen.note(1, address(1), true, at(3));
-        seen.note(1, address(1), true, at(4));
+        log.note(1, address(2), true, at(1));
+        log.note(1, address(3), false, at(2));
+        assert_eq!(log.reply(1), Some(LastReply { addresses: address(2), at: at(1), before: None }), "another name");
+        log.note(1, address(1), true, at(3));
+        log.note(1, address(1), true, at(4));
         let before = Some((address(2), at(3)));
-        assert_eq!(seen.reply(1), Some(Reply { addresses: address(1), at: at(4), before }));
-        assert_eq!((seen.reply(0), seen.reply(9)), (None, None));
-        assert_eq!(seen.of(&[SocketAddr::from(([127, 3, 0, 10], 80))]), Some(at(2)));
+        assert_eq!(log.reply(1), Some(LastReply { addresses: address(1), at: at(4), before }));
+        assert_eq!((log.reply(0), log.reply(9)), (None, None));
+        assert_eq!(log.of(&[SocketAddr::from(([127, 3, 0, 10], 80))]), Some(at(2)));
     }
 }

@@ -57,7 +57,7 @@ families! {
 
     NOTICED Gauge "portolan_file_changes_noticed" []
         "Whether the system reports changed files; otherwise they are checked every few seconds.";
-    ZONE_CURRENT Gauge "portolan_zone_current" ["zone"] "Whether the version of a zone that is served is that of its files.";
+    ZONE_CURRENT Gauge "portolan_zone_current" ["zone"] "Whether a zone is served as its files are now.";
     ZONE_SINCE Gauge "portolan_zone_version_timestamp_seconds" ["zone"]
         "When the version of a zone that is served was first loaded, in Unix seconds.";
     ZONE_REMOVAL Gauge "portolan_zone_removal_timestamp_seconds" ["zone"]
@@ -87,7 +87,7 @@ families! {
     VANTAGE_BLIND Gauge "portolan_vantage_blind" ["vantage" "region"]
         "Whether a vantage is cut off itself and has frozen its verdicts.";
     HELD Gauge "portolan_held_connections" ["vantage"]
-        "Held connections of a vantage: idle ones that it keeps open, one to each address of a monitor with hold = true.";
+        "Idle connections that a vantage keeps open, one to each address of a monitor with hold = true.";
     PROBES Counter "portolan_probes_total" ["vantage" "kind" "result"]
         "Probes that ended, by kind and result.";
     PROBE_SECONDS Histogram "portolan_probe_seconds" ["vantage" "kind"] "How long a probe took, failed ones too.";

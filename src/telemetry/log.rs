@@ -29,8 +29,8 @@ static FORMAT: AtomicU8 = AtomicU8::new(0);
 
 const FORMATS: [LogFormat; 3] = [LogFormat::Human, LogFormat::Json, LogFormat::Journald];
 
-/// Starts logging for the whole process. `default` is the level if the variable has none. Fails if the variable is not a
-/// filter; the message says what to write instead. A second call does nothing.
+/// Starts logging for the whole process. `default` is the level if the variable has none. Fails if the variable is
+/// not a filter; the message says what to write instead. A second call does nothing.
 pub fn start(default: LevelFilter) -> Result<(), String> {
     let wanted = std::env::var_os(FILTER_VARIABLE).unwrap_or_default();
     let wanted = wanted.to_str().ok_or_else(|| format!("{FILTER_VARIABLE} is not a text of UTF-8"))?;
@@ -67,8 +67,8 @@ pub fn problem(problem: &Problem) {
     }
 }
 
-/// Whether standard error is a stream of the journal. The variable alone is not enough: a process may inherit it and have
-/// another standard error.
+/// Whether standard error is a stream of the journal. The variable alone is not enough: a process may inherit it and
+/// have another standard error.
 fn is_journal() -> bool {
     let Some(named) = std::env::var_os(JOURNAL_VARIABLE) else { return false };
     let Ok(stream) = std::fs::metadata("/proc/self/fd/2") else { return false };

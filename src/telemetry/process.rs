@@ -1,5 +1,5 @@
-//! The metrics that every process has (Prometheus, "Writing client libraries"), read from `/proc`. A metric that can't be
-//! read is left out.
+//! The metrics that every process has (Prometheus, "Writing client libraries"), read from `/proc`. A metric that
+//! can't be read is left out.
 
 use std::fs;
 
@@ -41,7 +41,8 @@ struct Stat {
 
 impl Stat {
     fn parse(line: &str) -> Option<Stat> {
-        // The second field is the command in parentheses and may contain anything, so the third one is after the last `)`.
+        // The second field is the command in parentheses and may contain anything, so the third one is after the last
+        // `)`.
         let fields: Vec<&str> = line.rsplit_once(')')?.1.split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
         Some(Stat { cpu_ticks: field(14)? + field(15)?, start_ticks: field(22)? })

@@ -100,8 +100,8 @@ mod tests {
         text.family(&QUERIES);
         text.family(&HELD).sample(&["a\\b\"c\nd"], 0.5);
         text.family(&PROBE_SECONDS).histogram(&["ns1", "tcp"], [(0.0005, 0), (2.5, 7)].into_iter(), 9, 30.25);
-        let held = "# HELP portolan_held_connections Held connections of a vantage: idle ones that it keeps open, one to \
-                    each address of a monitor with hold = true.\n# TYPE portolan_held_connections gauge\n\
+        let held = "# HELP portolan_held_connections Idle connections that a vantage keeps open, one to each address \
+                    of a monitor with hold = true.\n# TYPE portolan_held_connections gauge\n\
                     portolan_held_connections{vantage=\"a\\\\b\\\"c\\nd\"} 0.5\n";
         let probes = "# HELP portolan_probe_seconds How long a probe took, failed ones too.\n\
                       # TYPE portolan_probe_seconds histogram\n\

@@ -9,8 +9,8 @@ use crate::snapshot::{Snapshot, TallyTable};
 use crate::telemetry::families as family;
 use crate::telemetry::text::Exposition;
 
-/// Transports with a sample from the start, so that a rate over it is right from the first query. The others appear with
-/// their first query.
+/// Transports with a sample from the start, so that a rate over it is right from the first query. The others appear
+/// with their first query.
 const ALWAYS_SHOWN: [Transport; 2] = [Transport::Udp, Transport::Tcp];
 
 /// Writes these metrics.

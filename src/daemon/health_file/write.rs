@@ -89,7 +89,7 @@ impl ReportWriter {
             // A panic, which has been printed.
             Err(_) => false,
         };
-        self.metrics.health_kept(is_ok);
+        self.metrics.health_written(is_ok);
         self.at = clock::now();
         self.took = self.at.since(began);
         self.verdicts = Some(verdicts);

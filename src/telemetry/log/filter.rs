@@ -76,7 +76,8 @@ impl Filter {
         Filter { level, modules: Vec::new() }
     }
 
-    /// Reads `debug`, `health=debug` or `warn,health=debug,quinn=info`. `default` is the level if no part is a level alone.
+    /// Reads `debug`, `health=debug` or `warn,health=debug,quinn=info`. `default` is the level if no part is a level
+    /// alone.
     pub(super) fn parse(text: &str, default: LevelFilter) -> Result<Filter, String> {
         let mut filter = Filter::of(default);
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());

@@ -1,27 +1,33 @@
-//! What the demo prints: what to type, and then a line for everything that happens. Standard output throughout; on a
-//! terminal the lines stand above the block that is redrawn, and the commands to try are printed when a key asks for them.
+//! What the demo prints on standard output: commands to try, and a line for each change. On a terminal the lines are
+//! above the block that is redrawn, and a key prints the commands.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
 use crate::clock;
 use crate::control::JournalEvent;
+<<<<<<< HEAD:src/demo/story.rs
 use crate::daemon::RunningNode;
 use crate::demo::children::Region;
+=======
+use crate::daemon::RunningNode;
+use crate::demo::children::RegionProcess;
+>>>>>>> 0bd373e (The demo is described in plain English: supervisor, output, answer log, region process):src/demo/output.rs
 use crate::demo::region::REGIONS;
 use crate::demo::terminal::Terminal;
 use crate::model::Model;
 use crate::snapshot::{LocalClass, Snapshot};
 use crate::steering::{Decision, Given};
 
-/// Prints what happens, and remembers which answers it printed.
-pub(crate) struct Story {
+/// Prints what happens, and remembers the answers that it printed.
+pub(crate) struct DemoOutput {
     answers: BTreeMap<(String, String), String>,
     terminal: Option<Terminal>,
-    /// What to type.
+    /// The commands to try.
     commands: Vec<String>,
 }
 
+<<<<<<< HEAD:src/demo/story.rs
 impl Story {
     /// Prints the ready line, the regions and what to type, with the token for what changes something. On a terminal
     /// what to type is printed once it is asked for, except the token.
@@ -29,21 +35,30 @@ impl Story {
         let mut story = Story { answers: answers(&node.snapshot()), terminal, commands: commands(node, token) };
         story.print(&node.ready_line());
         story.print("");
+=======
+impl DemoOutput {
+    /// Prints the ready line, the regions, and the commands to try with the token that some of them need. On a terminal
+    /// only the token is printed; a key prints the commands.
+    pub(crate) fn begin(node: &RunningNode, regions: &[RegionProcess], token: &str, terminal: Option<Terminal>) -> DemoOutput {
+        let mut output = DemoOutput { answers: answers(&node.snapshot()), terminal, commands: commands(node, token) };
+        output.print(&node.ready_line());
+        output.print("");
+>>>>>>> 0bd373e (The demo is described in plain English: supervisor, output, answer log, region process):src/demo/output.rs
         for region in regions {
-            story.print(&region.line());
+            output.print(&region.line());
         }
-        story.print("");
-        match story.terminal.as_ref().is_some_and(Terminal::has_keys) {
+        output.print("");
+        match output.terminal.as_ref().is_some_and(Terminal::has_keys) {
             true => {
-                story.print("# for the commands that change something; the key d prints all commands to try");
-                story.print(&token_line(token));
+                output.print("# for the commands that change something; the key d prints all commands to try");
+                output.print(&token_line(token));
             }
-            false => story.suggest(),
+            false => output.print_commands(),
         }
-        story
+        output
     }
 
-    /// The terminal, where there is one.
+    /// The terminal, if there is one.
     pub(crate) fn terminal(&mut self) -> Option<&mut Terminal> {
         self.terminal.as_mut()
     }
@@ -53,45 +68,45 @@ impl Story {
         self.terminal.is_some()
     }
 
-    /// Prints what to type.
-    pub(crate) fn suggest(&mut self) {
+    /// Prints the commands to try.
+    pub(crate) fn print_commands(&mut self) {
         for line in self.commands.clone() {
             self.print(&line);
         }
     }
 
-    /// A line as it stands.
+    /// Prints a line.
     pub(crate) fn print(&mut self, line: &str) {
         match &mut self.terminal {
             Some(terminal) => terminal.print(line),
             None => {
-                // Nobody may be reading any more; the demo goes on.
+                // An error means that nobody reads the output any more; the demo continues.
                 let _ = writeln!(std::io::stdout(), "{line}");
             }
         }
     }
 
-    /// A line with the seconds since the start.
-    pub(crate) fn say(&mut self, line: &str) {
+    /// Prints a line after the seconds since the start.
+    pub(crate) fn report(&mut self, line: &str) {
         let at = clock::now().since(clock::START).as_secs_f64();
         self.print(&format!("[{at:7.2} s] {line}"));
     }
 
-    /// An endpoint's health changed, or its override.
+    /// Prints that an endpoint's health or override changed.
     pub(crate) fn event(&mut self, event: &JournalEvent) {
         let JournalEvent { endpoint, from, to, why, region, .. } = event;
         let region = region.as_deref().unwrap_or("no region");
-        self.say(&format!("{endpoint} ({region}) {from} -> {to}: {why}"));
+        self.report(&format!("{endpoint} ({region}) {from} -> {to}: {why}"));
     }
 
-    /// A line for each answer that changed since it was last looked at.
+    /// Prints a line for each answer that changed since the last call.
     pub(crate) fn answers(&mut self, snapshot: &Snapshot) {
         let now = answers(snapshot);
         for ((name, class), answer) in &now {
             let before = self.answers.get(&(name.clone(), class.clone()));
             if before.is_some_and(|before| before != answer) {
                 let whom = if class.is_empty() { String::new() } else { format!(" for clients in {class}") };
-                self.say(&format!("{name}{whom}: {} => {answer}", before.map_or("", String::as_str)));
+                self.report(&format!("{name}{whom}: {} => {answer}", before.map_or("", String::as_str)));
             }
         }
         self.answers = now;
@@ -102,8 +117,13 @@ fn token_line(token: &str) -> String {
     format!("export PORTOLAN_TOKEN={token}")
 }
 
+<<<<<<< HEAD:src/demo/story.rs
 /// What to type: questions as a client of each region, and commands that explain and change.
 fn commands(node: &RunningNode, token: &str) -> Vec<String> {
+=======
+/// The commands to try: queries as a client of each region, and commands that explain and change answers.
+fn commands(node: &RunningNode, token: &str) -> Vec<String> {
+>>>>>>> 0bd373e (The demo is described in plain English: supervisor, output, answer log, region process):src/demo/output.rs
     let Some(dns) = node.dns().first().copied() else { return Vec::new() };
     let dig = format!("dig @{} -p {}", dns.ip(), dns.port());
     let mut lines = Vec::new();
@@ -135,7 +155,7 @@ fn commands(node: &RunningNode, token: &str) -> Vec<String> {
     lines
 }
 
-/// How this program is called from where the demo was started.
+/// The path of this program from the directory where the demo was started.
 fn program() -> String {
     let (here, exe) = (std::env::current_dir().unwrap_or_default(), std::env::current_exe().unwrap_or_default());
     match exe.strip_prefix(&here) {
@@ -144,7 +164,7 @@ fn program() -> String {
     }
 }
 
-/// The answer in words, by name and class; the class is empty where it doesn't matter.
+/// The answers as text, by name and class; the class is empty if the answer does not depend on it.
 fn answers(snapshot: &Snapshot) -> BTreeMap<(String, String), String> {
     let mut answers = BTreeMap::new();
     let model = &snapshot.model;
@@ -154,14 +174,14 @@ fn answers(snapshot: &Snapshot) -> BTreeMap<(String, String), String> {
                 let Some(cell) = snapshot.cell(name.policy, LocalClass(at), facet) else { continue };
                 let region = class.region.filter(|_| cell.looks_at_client());
                 let class = region.map_or(String::new(), |id| model.region(id).name.clone());
-                answers.insert((name.label.clone(), class), words(model, cell.decision()));
+                answers.insert((name.label.clone(), class), answer_text(model, cell.decision()));
             }
         }
     }
     answers
 }
 
-fn words(model: &Model, decision: &Decision) -> String {
+fn answer_text(model: &Model, decision: &Decision) -> String {
     match &decision.given {
         Given::Static => "the zone file's records".to_string(),
         Given::Nodata => "nothing".to_string(),
@@ -173,8 +193,8 @@ fn words(model: &Model, decision: &Decision) -> String {
                 let percent = share.weight / total * 100.0;
                 if shares.len() > 1 { format!("{} {percent:.0} %", names.join("+")) } else { names.join("+") }
             };
-            let given = shares.iter().map(share).collect::<Vec<_>>().join(", ");
-            if decision.stale { format!("{given} (last good: nothing is up)") } else { given }
+            let answer = shares.iter().map(share).collect::<Vec<_>>().join(", ");
+            if decision.stale { format!("{answer} (last good: nothing is up)") } else { answer }
         }
     }
 }
