@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Flags, Loaded};
-use crate::daemon::{RunningNode, NodeSpec, StartError, VantageSpec, stop_signal};
+use crate::daemon::{NodeSpec, RunningNode, StartError, VantageSpec, stop_signal};
 use crate::demo::children::RegionProcess;
 use crate::demo::files::DemoFiles;
 use crate::demo::live::LiveView;

@@ -6,13 +6,8 @@ use std::io::Write;
 
 use crate::clock;
 use crate::control::JournalEvent;
-<<<<<<< HEAD:src/demo/story.rs
-use crate::daemon::RunningNode;
-use crate::demo::children::Region;
-=======
 use crate::daemon::RunningNode;
 use crate::demo::children::RegionProcess;
->>>>>>> 0bd373e (The demo is described in plain English: supervisor, output, answer log, region process):src/demo/output.rs
 use crate::demo::region::REGIONS;
 use crate::demo::terminal::Terminal;
 use crate::model::Model;
@@ -27,23 +22,18 @@ pub(crate) struct DemoOutput {
     commands: Vec<String>,
 }
 
-<<<<<<< HEAD:src/demo/story.rs
-impl Story {
-    /// Prints the ready line, the regions and what to type, with the token for what changes something. On a terminal
-    /// what to type is printed once it is asked for, except the token.
-    pub(crate) fn begin(node: &RunningNode, regions: &[Region], token: &str, terminal: Option<Terminal>) -> Story {
-        let mut story = Story { answers: answers(&node.snapshot()), terminal, commands: commands(node, token) };
-        story.print(&node.ready_line());
-        story.print("");
-=======
 impl DemoOutput {
     /// Prints the ready line, the regions, and the commands to try with the token that some of them need. On a terminal
     /// only the token is printed; a key prints the commands.
-    pub(crate) fn begin(node: &RunningNode, regions: &[RegionProcess], token: &str, terminal: Option<Terminal>) -> DemoOutput {
+    pub(crate) fn begin(
+        node: &RunningNode,
+        regions: &[RegionProcess],
+        token: &str,
+        terminal: Option<Terminal>,
+    ) -> DemoOutput {
         let mut output = DemoOutput { answers: answers(&node.snapshot()), terminal, commands: commands(node, token) };
         output.print(&node.ready_line());
         output.print("");
->>>>>>> 0bd373e (The demo is described in plain English: supervisor, output, answer log, region process):src/demo/output.rs
         for region in regions {
             output.print(&region.line());
         }
@@ -117,13 +107,8 @@ fn token_line(token: &str) -> String {
     format!("export PORTOLAN_TOKEN={token}")
 }
 
-<<<<<<< HEAD:src/demo/story.rs
-/// What to type: questions as a client of each region, and commands that explain and change.
-fn commands(node: &RunningNode, token: &str) -> Vec<String> {
-=======
 /// The commands to try: queries as a client of each region, and commands that explain and change answers.
 fn commands(node: &RunningNode, token: &str) -> Vec<String> {
->>>>>>> 0bd373e (The demo is described in plain English: supervisor, output, answer log, region process):src/demo/output.rs
     let Some(dns) = node.dns().first().copied() else { return Vec::new() };
     let dig = format!("dig @{} -p {}", dns.ip(), dns.port());
     let mut lines = Vec::new();
