@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
 
-use portolan::answer::{Ask, MAX_UDP_REPLY, Outcome, Transport, answer};
+use portolan::answer::{MAX_UDP_REPLY, Outcome, RawQuery, Transport, answer};
 use portolan::snapshot::Snapshot;
 use world::{A, AAAA, Edns, query};
 
@@ -137,7 +137,7 @@ fn ask_all(snapshot: &Snapshot, cases: &[(&str, Vec<u8>, Way)], rounds: u64, mut
             let transport = if round % 7 == 0 { Transport::Tcp } else { Transport::Udp };
             let entropy = round.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let source = sources[round as usize % sources.len()];
-            let ask = Ask { packet, source, transport, entropy, unix_secs: 1_800_000_000 };
+            let ask = RawQuery { packet, source, transport, entropy, unix_secs: 1_800_000_000 };
             let outcome = answer(snapshot, &ask, &mut out);
             seen(at, way(outcome, &out));
         }

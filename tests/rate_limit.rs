@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use portolan::config::{self, Flags};
 use portolan::model::{RateLimit, WorldView};
-use portolan::server::{Counters, Dropped, Server};
+use portolan::server::{Counters, DropReason, Server};
 use portolan::snapshot::compile::compile;
 use portolan::snapshot::{Identity, Snapshot};
 use portolan::wire::cookie::CookieSecrets;
@@ -62,7 +62,7 @@ impl Scene {
     /// How many queries over UDP were dealt with, how many of them withheld, and how many told to come by TCP.
     fn counted(&self) -> (u64, u64, u64) {
         let totals = self.counters.totals();
-        let withheld = totals.dropped.iter().find(|(reason, _)| *reason == Dropped::RateLimited).unwrap().1;
+        let withheld = totals.dropped.iter().find(|(reason, _)| *reason == DropReason::RateLimited).unwrap().1;
         (totals.queries.iter().map(|(_, _, count)| count).sum::<u64>() + withheld, withheld, totals.slipped)
     }
 

@@ -1,26 +1,26 @@
 //! The additional section (RFC 1034, 4.3.2 step 6): addresses of the names that NS, MX, SRV and their like point at,
-//! steered ones too. Dropped without a word where they don't fit, but for the glue without which a delegation can't be
-//! followed: then the reply is truncated (RFC 9471).
+//! steered ones too. Addresses that do not fit are left out, and TC is not set. Exception: without its glue a delegation
+//! cannot be followed, so that a reply without room for it is truncated (RFC 9471).
 
 use super::resolve::Answering;
 use crate::model::{Facet, ZoneId};
-use crate::snapshot::names::{Extra, Found, RrsetRef, SteeredNode};
-use crate::snapshot::{Cell, CellGiven, PreparedRecord};
+use crate::snapshot::names::{Extra, LookupResult, RrsetRef, SteeredNode};
+use crate::snapshot::{Cell, CellContent, PreparedRecord};
 use crate::wire::NameBuf;
 use crate::wire::code::rtype;
 use crate::wire::reply::{Full, Owner, Section};
 
-/// An RRset whose records point at names, and where it stands.
+/// An RRset whose records point at names, by its section.
 #[derive(Clone, Copy)]
 pub(super) enum Pending<'t> {
-    /// In the answer, its owner at this octet of the reply: addresses are a service.
+    /// In the answer, with its owner at this octet of the reply: addresses are optional.
     Answer(RrsetRef<'t>, u16),
-    /// NS of a referral: addresses below the cut are needed.
+    /// NS of a referral: addresses below the cut are required.
     Referral(RrsetRef<'t>),
 }
 
 impl<'q> Answering<'q> {
-    /// Adds the addresses; an error when needed ones don't fit.
+    /// Adds the addresses; an error when required ones do not fit.
     pub(super) fn add_extras(&mut self, pending: Pending<'q>) -> Result<(), Full> {
         match pending {
             Pending::Answer(rrset, owner_at) => {
@@ -49,8 +49,8 @@ impl<'q> Answering<'q> {
         }
     }
 
-    /// Adds the addresses of the names that steered records point at (RFC 2782; RFC 9460, 4.1), each once. A service at
-    /// the owner's own name has them as hints, those of the very endpoint that was drawn.
+    /// Adds the addresses of the names that steered records point at (RFC 2782; RFC 9460, 4.1), each name once. A record
+    /// that points at its own owner has the addresses of its endpoint as hints already.
     pub(super) fn add_targets(&mut self, zone: ZoneId, cell: &'q Cell, picks: &[u16]) {
         for (at, &pick) in picks.iter().enumerate() {
             let Some(target) = target_of(cell.record(pick)) else { continue };
@@ -58,7 +58,8 @@ impl<'q> Answering<'q> {
                 continue;
             }
             let Some(name) = NameBuf::parse(target) else { continue };
-            let (Found::Exact(node) | Found::Wildcard(node)) = self.snapshot.zones.find_within(zone, &name, false)
+            let (LookupResult::Exact(node) | LookupResult::Wildcard(node)) =
+                self.snapshot.zones.find_within(zone, &name, false)
             else {
                 continue;
             };
@@ -99,7 +100,7 @@ impl<'q> Answering<'q> {
         self.reply.rrset(Section::Additional, owner, rrset.records(), ttl_cap).map(|_| ())
     }
 
-    /// A steered name's addresses; what isn't one (a CNAME, an empty answer) isn't added.
+    /// The addresses of a steered name; a CNAME or an empty answer is not added.
     fn add_steered(
         &mut self,
         extra: &Extra<'q>,
@@ -109,10 +110,10 @@ impl<'q> Answering<'q> {
         rtype: u16,
     ) -> Result<(), Full> {
         let Some(cell) = self.cell(extra.node.zone(), steered, facet) else { return Ok(()) };
-        match cell.given() {
-            CellGiven::Static => self.add_static(extra, owner, rtype, Some(cell.ttl())),
-            CellGiven::Nodata => Ok(()),
-            CellGiven::Records => {
+        match cell.content() {
+            CellContent::Static => self.add_static(extra, owner, rtype, Some(cell.ttl())),
+            CellContent::Nodata => Ok(()),
+            CellContent::Records => {
                 let picks = self.draw(extra.node.zone(), cell);
                 let are_addresses = picks.iter().all(|&pick| cell.record(pick).rtype == rtype);
                 if picks.is_empty() || !are_addresses {
@@ -124,7 +125,7 @@ impl<'q> Answering<'q> {
     }
 }
 
-/// The name that a steered record points at; none where that is its owner.
+/// The name that a steered record points at; `None` where that is its owner.
 fn target_of(record: PreparedRecord<'_>) -> Option<&[u8]> {
     let before = match record.rtype {
         rtype::SRV => 6,

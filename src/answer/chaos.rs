@@ -1,5 +1,5 @@
-//! Class CHAOS: which program this is and which server, for those who look after it (RFC 4892). Only what the settings
-//! say is told; by default nothing is.
+//! Class CHAOS: the names of the program and of the server, for operators (RFC 4892). Only what the settings have is
+//! answered; by default every such query is refused.
 
 use super::resolve::{Answering, PREPARED_HEAD};
 use crate::snapshot::Identity;
@@ -10,13 +10,13 @@ use crate::wire::reply::{Owner, QUESTION_AT, Section};
 /// Longest text: one character string (RFC 1035, 3.3).
 const MAX_TEXT: usize = 255;
 
-/// Names of what this program is.
+/// Questions for the program's version.
 const VERSION: [&[u8]; 2] = [b"\x07version\x04bind\x00", b"\x07version\x06server\x00"];
-/// Names of which server this is (RFC 4892, 2).
+/// Questions for the server's identity (RFC 4892, 2).
 const ID: [&[u8]; 2] = [b"\x02id\x06server\x00", b"\x08hostname\x04bind\x00"];
 
 impl Answering<'_> {
-    /// Answers a question of class CHAOS and gives the response code.
+    /// Answers a question of class CHAOS and returns the response code.
     pub(super) fn chaos(&mut self, question: &Question<'_>) -> u16 {
         let Some(text) = text(question, &self.snapshot.identity) else { return rcode::REFUSED };
         let mut record = [0; PREPARED_HEAD + 1 + MAX_TEXT];
@@ -27,7 +27,7 @@ impl Answering<'_> {
     }
 }
 
-/// What is told of this name and type, if anything is.
+/// The text for this name and type, if there is one.
 fn text<'i>(question: &Question<'_>, identity: &'i Identity) -> Option<&'i [u8]> {
     if !matches!(question.qtype, rtype::TXT | rtype::ANY) {
         return None;
@@ -41,7 +41,7 @@ fn text<'i>(question: &Question<'_>, identity: &'i Identity) -> Option<&'i [u8]>
     text.as_deref().map(str::as_bytes)
 }
 
-/// A prepared TXT record of one text, with TTL 0: nobody is to keep it.
+/// A prepared TXT record of one text, with TTL 0, so that no cache stores it.
 fn txt<'b>(buffer: &'b mut [u8; PREPARED_HEAD + 1 + MAX_TEXT], text: &[u8]) -> &'b [u8] {
     buffer[..2].copy_from_slice(&[0xC0, 0x0C]);
     buffer[2..4].copy_from_slice(&rtype::TXT.to_be_bytes());

@@ -1,53 +1,53 @@
-//! The OPT record of a reply: what goes into it, and how much room is kept for it while the rest is written.
+//! The OPT record of a reply: its content, and the room that is reserved for it while the rest is written.
 
-use super::{Ask, Transport};
+use super::{RawQuery, Transport};
 use crate::snapshot::Identity;
 use crate::wire::cookie::COOKIES_LEN;
 use crate::wire::edns::{ClientSubnet, Edns, option};
 use crate::wire::reply::{OptHead, ReplyWriter};
 
-/// The UDP payload we say we can take; the same 1232 octets we give.
+/// The UDP payload size of our OPT: the same 1232 octets as our longest reply.
 const UDP_SIZE: u16 = super::MAX_UDP_REPLY as u16;
 /// Octets of an OPT record without options, and of an option without data.
 const OPT_LEN: usize = 11;
 const OPTION_HEAD: usize = 4;
-/// Longest NSID that is given: with the longest question and all other options it still fits 512 octets.
+/// Longest NSID in a reply: with the longest question and all other options it still fits into 512 octets.
 const MAX_NSID: usize = 128;
 
-/// Replies over encrypted transports are padded to a multiple of so many octets, where the query is padded: the length
-/// that tells least for its price (RFC 8467, 4.1).
+/// Replies over encrypted transports are padded to a multiple of this many octets, where the query is padded: the
+/// recommended block length (RFC 8467, 4.1).
 const PADDED_TO: usize = 468;
 
 /// Info codes of extended errors (RFC 8914, 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ExtendedError {
-    /// What is served was good once; nothing eligible is left (4.4).
+    /// The answer is an earlier one, because nothing is eligible now (4.4).
     StaleAnswer = 3,
     /// Not our zone (4.21).
     NotAuthoritative = 20,
-    /// Our zone, but nothing of it can be served (4.25).
+    /// Our zone, but it cannot be served (4.25).
     InvalidData = 24,
 }
 
-/// The cookies of a reply, and what the query's were.
+/// The cookies of a reply, and the status of the query's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CookieReply {
     data: [u8; COOKIES_LEN],
-    pub(super) seen: CookieSeen,
+    pub(super) seen: CookieStatus,
 }
 
-/// Which cookies a query brought.
+/// The status of the cookies in a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CookieSeen {
-    /// The client's alone.
+pub(super) enum CookieStatus {
+    /// Only the client's cookie.
     ClientOnly,
-    /// A server cookie that isn't ours, or too old: answered as if there were none (RFC 7873, 5.2.3).
+    /// With a server cookie that is not ours or too old: treated as if there were none (RFC 7873, 5.2.3).
     Invalid,
-    /// One of ours.
+    /// With a valid server cookie.
     Valid,
 }
 
-/// The OPT record of a reply, as it comes together.
+/// The OPT record of a reply that is being built.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OptReply<'a> {
     dnssec_ok: bool,
@@ -60,8 +60,8 @@ pub(super) struct OptReply<'a> {
 }
 
 impl<'a> OptReply<'a> {
-    /// For a query with `edns`. Options of another version than 0 aren't known, so that they aren't answered.
-    pub(super) fn new(edns: &Edns<'a>, ask: &Ask<'_>, identity: &'a Identity) -> OptReply<'a> {
+    /// For a query with `edns`. Options of another version than 0 are unknown, and not answered.
+    pub(super) fn new(edns: &Edns<'a>, ask: &RawQuery<'_>, identity: &'a Identity) -> OptReply<'a> {
         let nsid = &identity.nsid[..identity.nsid.len().min(MAX_NSID)];
         OptReply {
             dnssec_ok: edns.dnssec_ok,
@@ -74,7 +74,7 @@ impl<'a> OptReply<'a> {
         }
     }
 
-    /// Octets to keep free for it. An extended error has none: it goes where there is room left, and no record for it.
+    /// Octets to reserve for it. None are reserved for an extended error: it is added only where room is left.
     pub(super) fn room(&self) -> usize {
         let nsid = self.nsid.map_or(0, |nsid| OPTION_HEAD + nsid.len());
         let subnet = self.subnet.map_or(0, |subnet| OPTION_HEAD + 4 + subnet.octets().len());
@@ -82,14 +82,14 @@ impl<'a> OptReply<'a> {
         OPT_LEN + nsid + subnet + cookie
     }
 
-    /// Leaves out what a reply can do without.
+    /// Leaves out all optional parts.
     pub(super) fn shorten(&mut self) {
         self.nsid = None;
     }
 
-    /// Whether the query brought a server cookie of ours.
+    /// Whether the query has a valid server cookie.
     pub(super) fn has_valid_cookie(&self) -> bool {
-        self.cookie.is_some_and(|cookie| cookie.seen == CookieSeen::Valid)
+        self.cookie.is_some_and(|cookie| cookie.seen == CookieStatus::Valid)
     }
 
     /// Writes it at the end of a reply of at most `limit` octets.
@@ -113,7 +113,7 @@ impl<'a> OptReply<'a> {
     }
 }
 
-/// Where lengths are all that a listener sees; anywhere else padding hides nothing (RFC 7830, 6).
+/// Whether padding helps: on encrypted transports, where an observer sees only lengths (RFC 7830, 6).
 fn is_encrypted(transport: Transport) -> bool {
     match transport {
         Transport::Udp | Transport::Tcp => false,
@@ -121,21 +121,21 @@ fn is_encrypted(transport: Transport) -> bool {
     }
 }
 
-/// Our cookie for this client, a fresh one each time, and what we make of the one it has.
-fn cookie_reply(edns: &Edns<'_>, ask: &Ask<'_>, identity: &Identity) -> Option<CookieReply> {
+/// A fresh cookie for this client, and the status of the one that it sent.
+fn cookie_reply(edns: &Edns<'_>, ask: &RawQuery<'_>, identity: &Identity) -> Option<CookieReply> {
     let (cookie, secrets) = (edns.cookie?, identity.cookies.as_ref()?);
     let ip = ask.source.ip();
     let seen = if cookie.server.is_empty() {
-        CookieSeen::ClientOnly
+        CookieStatus::ClientOnly
     } else if secrets.accepts(&cookie, ip, ask.unix_secs) {
-        CookieSeen::Valid
+        CookieStatus::Valid
     } else {
-        CookieSeen::Invalid
+        CookieStatus::Invalid
     };
     Some(CookieReply { data: secrets.issue(cookie.client, ip, ask.unix_secs), seen })
 }
 
-/// A client subnet option's data: family, source and address as asked, with our scope (RFC 7871, 7.2.1).
+/// A client subnet option's data: family, source and address as in the query, with our scope (RFC 7871, 7.2.1).
 fn subnet_option<'d>(subnet: &ClientSubnet, scope: u8, data: &'d mut [u8; 20]) -> &'d [u8] {
     let octets = subnet.octets();
     data[..2].copy_from_slice(&subnet.family.to_be_bytes());

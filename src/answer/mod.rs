@@ -1,6 +1,6 @@
 //! The answering core: one function, bytes in and bytes out, under every transport. It never allocates, locks, logs,
-//! waits or reads a clock: what it needs of the world is in the [`Snapshot`] and the [`Ask`]. The servers call it, and
-//! count what its [`Outcome`] says.
+//! waits or reads a clock: all that it needs is in the [`Snapshot`] and the [`RawQuery`]. The servers call it, and count
+//! its [`Outcome`].
 
 mod additional;
 mod chaos;
@@ -22,20 +22,20 @@ use crate::wire::code::{class, opcode, rcode, rtype};
 use crate::wire::query::Query;
 use resolve::Answering;
 
-/// Longest reply over UDP to a query without EDNS, and what every EDNS sender can take (RFC 6891, 6.2.3).
+/// Longest reply over UDP to a query without EDNS, and the least that an EDNS sender can receive (RFC 6891, 6.2.3).
 const MIN_UDP_REPLY: usize = 512;
 
 /// Longest reply over UDP: what passes every path unfragmented (the flag day of 2020), and the room `out` must have.
 pub const MAX_UDP_REPLY: usize = 1232;
 
-/// One message that came in, and what answering it may depend on.
+/// One message as it was received, with everything that its answer may depend on.
 #[derive(Debug, Clone, Copy)]
-pub struct Ask<'a> {
+pub struct RawQuery<'a> {
     /// The message, without a stream's length prefix.
     pub packet: &'a [u8],
     /// Who sent it.
     pub source: SocketAddr,
-    /// How it came.
+    /// The transport that it came over.
     pub transport: Transport,
     /// 64 unpredictable bits, fresh for each message.
     pub entropy: u64,
@@ -43,7 +43,7 @@ pub struct Ask<'a> {
     pub unix_secs: u32,
 }
 
-/// How a message came.
+/// What carries messages between a client and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Transport {
     /// UDP: the only one with a limit on the reply below 65,535 octets.
@@ -62,7 +62,7 @@ impl Transport {
     /// All of them, in the order of their numbers.
     pub const ALL: [Transport; 5] = [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Https, Transport::Quic];
 
-    /// The word for it on metrics.
+    /// Its name on metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::Udp => "udp",
@@ -74,7 +74,7 @@ impl Transport {
     }
 }
 
-/// What became of a message.
+/// The result of answering one message.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack: a box would allocate for each packet")]
 pub enum Outcome {
@@ -84,29 +84,29 @@ pub enum Outcome {
     Silence(Reject),
 }
 
-/// What was answered, for those who count.
+/// Facts of a reply, for counters and the rate limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Reply {
     /// Octets written to the start of `out`, at least 12.
     pub len: usize,
-    /// The whole response code, its upper bits those of the OPT record (RFC 6891, 6.1.3): 0 to 4095.
+    /// The whole response code with the upper bits in the OPT record (RFC 6891, 6.1.3): 0 to 4095.
     pub rcode: u16,
     /// Counters of the steered records in this reply, each once.
     pub picks: Tallies,
     /// Counter of the zone that answered, where one did.
     pub zone: Option<u32>,
-    /// Whether it says that more is to be had over TCP (TC).
+    /// Whether TC is set: the client should ask again over TCP.
     pub is_truncated: bool,
-    /// Whether the query brought a server cookie of ours: its source address is then its sender's (RFC 7873, 5.2.5).
+    /// Whether the query has a valid server cookie: then its source address is not forged (RFC 7873, 5.2.5).
     pub has_valid_cookie: bool,
-    /// What it is about, for rate limiting: equal for replies that are much the same, in one snapshot; 0 for those that
-    /// no zone answers.
+    /// Identifies its content for rate limiting: equal for similar replies from one snapshot; 0 for replies that no zone
+    /// answers.
     pub subject: u64,
 }
 
-/// Answers one message into `out`: at least [`MAX_UDP_REPLY`] octets over UDP, 512 over any other transport, and as
-/// many as a reply may take, up to 65,535.
-pub fn answer(snapshot: &Snapshot, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
+/// Answers one message into `out`, which has at least [`MAX_UDP_REPLY`] octets for UDP, and for another transport 512
+/// octets to 65,535. The reply is truncated where it does not fit.
+pub fn answer(snapshot: &Snapshot, ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
     if ask.source.port() == 0 && ask.transport == Transport::Udp {
         return Outcome::Silence(Reject::PortZero);
     }
@@ -122,9 +122,9 @@ pub fn answer(snapshot: &Snapshot, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
     Outcome::Reply(answering.finish(rcode))
 }
 
-/// As [`answer`], but without an answer, and truncated: the sender is to ask again over TCP. Errors stay what they are.
-/// No longer than what was asked but for a cookie and our own fixed options.
-pub fn answer_truncated(snapshot: &Snapshot, ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
+/// As [`answer`], but truncated and without records, so that the client asks again over TCP. Errors stay errors. The
+/// reply is no longer than the query, except for a cookie and our own fixed options.
+pub fn answer_truncated(snapshot: &Snapshot, ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
     let query = match Query::parse(ask.packet) {
         Ok(query) => query,
         Err(reject) => return Outcome::Silence(reject),
@@ -134,13 +134,13 @@ pub fn answer_truncated(snapshot: &Snapshot, ask: &Ask<'_>, out: &mut [u8]) -> O
     Outcome::Reply(answering.finish(rcode))
 }
 
-/// The response code of a message that isn't answered from the zones; `None` for one that is.
+/// The response code of a message that is not answered from the zones; `None` for one that is.
 fn refusal(query: &Query<'_>) -> Option<u16> {
-    // We have no keys, so that none is known (RFC 8945, 5.2.1). A signed update is still an update.
+    // We have no keys, so that every key is unknown (RFC 8945, 5.2.1). A signed update is still an update.
     let unknown_key = query.tsig.map(|_| rcode::NOTAUTH);
     match query.opcode() {
         opcode::QUERY => {}
-        // Neither is configured, so that neither is allowed (CONTRACT 6).
+        // No peer for NOTIFY or UPDATE can be configured, so that none is allowed.
         opcode::NOTIFY | opcode::UPDATE => return unknown_key.or(Some(rcode::REFUSED)),
         _ => return Some(rcode::NOTIMP),
     }
@@ -161,8 +161,8 @@ fn refusal(query: &Query<'_>) -> Option<u16> {
     }
 }
 
-/// What the reply over this transport may take, in octets (RFC 6891, 6.2.5).
-fn reply_limit(ask: &Ask<'_>, query: &Query<'_>) -> usize {
+/// Most octets of a reply over this transport (RFC 6891, 6.2.5).
+fn reply_limit(ask: &RawQuery<'_>, query: &Query<'_>) -> usize {
     match ask.transport {
         Transport::Udp => {
             query.edns.map_or(MIN_UDP_REPLY, |edns| usize::from(edns.udp_size)).clamp(MIN_UDP_REPLY, MAX_UDP_REPLY)

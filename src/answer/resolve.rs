@@ -2,33 +2,33 @@
 //! records of its reply, step by step along CNAMEs and DNAMEs inside one zone.
 
 use super::additional::Pending;
-use super::edns::{CookieReply, CookieSeen, ExtendedError, OptReply};
-use super::steered::ClientSeen;
+use super::edns::{CookieReply, CookieStatus, ExtendedError, OptReply};
+use super::steered::ClientInGroup;
 use super::subject::{NO_ZONE, subject};
-use super::{Ask, Reply, Tallies, reply_limit};
+use super::{RawQuery, Reply, Tallies, reply_limit};
 use crate::model::ZoneId;
 use crate::snapshot::Snapshot;
-use crate::snapshot::names::{Found, NodeRef, RrsetRef, hash_of};
+use crate::snapshot::names::{LookupResult, NodeRef, RrsetRef, hash_of};
 use crate::wire::code::{class, flag, rcode, rtype};
 use crate::wire::query::{Query, Question};
 use crate::wire::reply::{Full, Owner, QUESTION_AT, ReplyWriter, Section};
 use crate::wire::{MAX_NAME, NameBuf, tsig};
 
-/// Most CNAMEs and DNAMEs that one reply follows: resolvers give up at 8 to 16 themselves, so more would be of no use.
+/// Most CNAMEs and DNAMEs that one reply follows: resolvers give up at 8 to 16, so more would not help.
 const MAX_CHAIN: usize = 16;
 
-/// A reply to one query, under way.
+/// The state of answering one query.
 pub(super) struct Answering<'q> {
     pub(super) snapshot: &'q Snapshot,
-    pub(super) ask: &'q Ask<'q>,
+    pub(super) ask: &'q RawQuery<'q>,
     pub(super) query: &'q Query<'q>,
     pub(super) reply: ReplyWriter<'q>,
     pub(super) tallies: Tallies,
-    pub(super) client: Option<ClientSeen>,
+    pub(super) client: Option<ClientInGroup>,
     pub(super) opt: Option<OptReply<'q>>,
-    /// Where the chain has led, once it has led anywhere.
+    /// The name that the chain has reached; `None`: the question's.
     name: Option<NameBuf>,
-    /// Steered cells that were drawn from, so that each draw has chance of its own.
+    /// How many steered cells were drawn from, so that each draw has random bits of its own.
     pub(super) draws: u64,
     limit: usize,
     pub(super) flags: u16,
@@ -37,28 +37,28 @@ pub(super) struct Answering<'q> {
     zone_counter: Option<u32>,
 }
 
-/// Where a node's records lead.
-pub(super) enum Step {
+/// What follows after a node.
+pub(super) enum ChainStep {
     /// The reply's answer section is complete, with this response code.
     Done(u16),
-    /// On to [`Answering::name`], which stands at this octet of the reply.
+    /// Go on with [`Answering::name`], which the reply has at this octet.
     Follow(u16),
 }
 
-/// What is asked of a node, and under which name.
+/// The question to one node of a chain.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
+pub(super) struct NodeQuestion {
     /// QTYPE.
     pub(super) qtype: u16,
-    /// Where the name stands in the reply.
+    /// The octet of the reply that has the node's name.
     pub(super) owner: u16,
 }
 
 impl<'q> Answering<'q> {
-    /// Begins the reply: question repeated, room for OPT kept.
+    /// Begins the reply with the question, and reserves room for OPT.
     pub(super) fn begin(
         snapshot: &'q Snapshot,
-        ask: &'q Ask<'q>,
+        ask: &'q RawQuery<'q>,
         query: &'q Query<'q>,
         out: &'q mut [u8],
     ) -> Answering<'q> {
@@ -86,14 +86,14 @@ impl<'q> Answering<'q> {
     /// Ends the reply.
     pub(super) fn finish(mut self, rcode: u16) -> Reply {
         if let Some(opt) = &mut self.opt {
-            opt.scope = self.client.as_ref().map_or(0, ClientSeen::scope);
+            opt.scope = self.client.as_ref().map_or(0, ClientInGroup::scope);
             opt.write(&mut self.reply, self.limit, rcode);
         }
         let unknown = self.query.tsig.as_ref().filter(|_| rcode == rcode::NOTAUTH);
         if unknown.is_some_and(|tsig| self.reply.tsig(self.limit, tsig, tsig::BADKEY).is_err()) {
             self.flags |= flag::TC;
         }
-        // Opcode and RD are repeated; everything else of the query's flags isn't ours to set (RFC 6895, 2.1).
+        // Opcode and RD are copied; no other flag of the query (RFC 6895, 2.1).
         let flags = self.flags | self.query.flags & (0x7800 | flag::RD);
         let has_valid_cookie = self.opt.is_some_and(|opt| opt.has_valid_cookie());
         let is_truncated = flags & flag::TC != 0;
@@ -109,7 +109,7 @@ impl<'q> Answering<'q> {
         }
     }
 
-    /// Makes it a reply that says nothing but "ask over TCP", and gives the response code.
+    /// Makes it an empty reply with TC set, and returns the response code.
     pub(super) fn truncate(&mut self) -> u16 {
         if let Some(opt) = &mut self.opt {
             opt.shorten();
@@ -118,17 +118,17 @@ impl<'q> Answering<'q> {
         rcode::NOERROR
     }
 
-    /// Answers a query for nothing but a cookie (RFC 7873, 5.4): it goes out with the OPT record. One that knows no
-    /// cookies asked nothing.
+    /// Answers a query without a question (RFC 7873, 5.4): the cookie goes out in the OPT record. Without a cookie option
+    /// the query is malformed.
     fn cookie_alone(&self) -> u16 {
         match self.opt.and_then(|opt| opt.cookie) {
             None => rcode::FORMERR,
-            Some(CookieReply { seen: CookieSeen::Invalid, .. }) => rcode::BADCOOKIE,
-            Some(CookieReply { seen: CookieSeen::ClientOnly | CookieSeen::Valid, .. }) => rcode::NOERROR,
+            Some(CookieReply { seen: CookieStatus::Invalid, .. }) => rcode::BADCOOKIE,
+            Some(CookieReply { seen: CookieStatus::ClientOnly | CookieStatus::Valid, .. }) => rcode::NOERROR,
         }
     }
 
-    /// Answers the question from the zones and gives the response code.
+    /// Answers the question from the zones and returns the response code.
     pub(super) fn resolve(&mut self) -> u16 {
         let Some(question) = &self.query.question else { return self.cookie_alone() };
         if question.qclass == class::CH {
@@ -138,19 +138,22 @@ impl<'q> Answering<'q> {
         let zones = &self.snapshot.zones;
         let mut found = zones.find(&question.name, for_ds);
         let zone = match found {
-            Found::Outside => {
+            LookupResult::Outside => {
                 self.note(ExtendedError::NotAuthoritative);
                 return rcode::REFUSED;
             }
-            Found::Missing(zone) => zone,
-            Found::Exact(node) | Found::Wildcard(node) | Found::Referral(node) | Found::Redirected(node) => node.zone(),
+            LookupResult::Missing(zone) => zone,
+            LookupResult::Exact(node)
+            | LookupResult::Wildcard(node)
+            | LookupResult::Referral(node)
+            | LookupResult::Redirected(node) => node.zone(),
         };
         self.zone_counter = zones.counter(zone);
         if !self.snapshot.zones.is_served(zone) {
             self.note(ExtendedError::InvalidData);
             return rcode::SERVFAIL;
         }
-        if !matches!(found, Found::Referral(_)) && question.qclass != class::ANY {
+        if !matches!(found, LookupResult::Referral(_)) && question.qclass != class::ANY {
             self.flags |= flag::AA;
         }
         let first = found;
@@ -163,137 +166,148 @@ impl<'q> Answering<'q> {
         rcode
     }
 
-    /// Follows the chain from `found`; an error means that something essential didn't fit.
+    /// Follows the chain from `found`. An error means that something essential did not fit.
     fn walk(
         &mut self,
         zone: ZoneId,
         question: &Question<'q>,
-        found: &mut Found<'q>,
+        found: &mut LookupResult<'q>,
         for_ds: bool,
     ) -> Result<u16, Full> {
         let zones = &*self.snapshot.zones;
         let mut visited = Visited::default();
         let mut redirected = Visited::default();
-        let mut asked = Asked { qtype: question.qtype, owner: QUESTION_AT };
+        let mut wanted = NodeQuestion { qtype: question.qtype, owner: QUESTION_AT };
         loop {
-            // A name that the chain was at before: a loop, all of which is in the reply (RFC 1034, 3.6.2).
+            // A loop: the reply has all of its records already (RFC 1034, 3.6.2).
             if !visited.add(self.name.as_ref().unwrap_or(&question.name).as_wire()) {
                 return Ok(rcode::NOERROR);
             }
             let step = match *found {
-                Found::Outside => Step::Done(rcode::NOERROR),
-                // The DNAME that is asked for, or is good enough, is in the reply already: it led here.
-                Found::Exact(node)
-                    if matches!(asked.qtype, rtype::DNAME | rtype::ANY) && redirected.has(node.name()) =>
+                LookupResult::Outside => ChainStep::Done(rcode::NOERROR),
+                // The reply has this DNAME already, because the chain went through it.
+                LookupResult::Exact(node)
+                    if matches!(wanted.qtype, rtype::DNAME | rtype::ANY) && redirected.has(node.name()) =>
                 {
-                    Step::Done(rcode::NOERROR)
+                    ChainStep::Done(rcode::NOERROR)
                 }
-                Found::Exact(node) | Found::Wildcard(node) => self.node(node, asked)?,
-                Found::Referral(cut) => self.refer(cut)?,
-                Found::Redirected(node) => {
+                LookupResult::Exact(node) | LookupResult::Wildcard(node) => self.node(node, wanted)?,
+                LookupResult::Referral(cut) => self.refer(cut)?,
+                LookupResult::Redirected(node) => {
                     let again = !redirected.add(node.name());
-                    self.redirect(node, &question.name, asked, again)?
+                    self.redirect(node, &question.name, wanted, again)?
                 }
-                Found::Missing(_) => self.negative(zone, rcode::NXDOMAIN, None)?,
+                LookupResult::Missing(_) => self.negative(zone, rcode::NXDOMAIN, None)?,
             };
             match step {
-                Step::Done(rcode) => return Ok(rcode),
-                Step::Follow(at) => asked.owner = at,
+                ChainStep::Done(rcode) => return Ok(rcode),
+                ChainStep::Follow(at) => wanted.owner = at,
             }
             *found = zones.find_within(zone, self.name.as_ref().unwrap_or(&question.name), for_ds);
         }
     }
 
-    /// Answers from a node that is the name's own, or a wildcard's.
-    fn node(&mut self, node: NodeRef<'q>, asked: Asked) -> Result<Step, Full> {
+    /// Answers from the name's own node, or from a wildcard's.
+    fn node(&mut self, node: NodeRef<'q>, wanted: NodeQuestion) -> Result<ChainStep, Full> {
         if let Some(steered) = node.steered() {
-            return self.steered_node(node, steered, asked);
+            return self.steered_node(node, steered, wanted);
         }
-        self.static_node(node, asked, None)
+        self.static_node(node, wanted, None)
     }
 
     /// Answers with the zone file's records; `ttl_cap` where a steered name falls back on them.
-    pub(super) fn static_node(&mut self, node: NodeRef<'q>, asked: Asked, ttl_cap: Option<u32>) -> Result<Step, Full> {
-        // RFC 8482, 4.1: to ANY one RRset is enough.
-        let rrset = if asked.qtype == rtype::ANY { node.rrsets().next() } else { node.rrset(asked.qtype) };
+    pub(super) fn static_node(
+        &mut self,
+        node: NodeRef<'q>,
+        wanted: NodeQuestion,
+        ttl_cap: Option<u32>,
+    ) -> Result<ChainStep, Full> {
+        // For ANY one RRset is enough (RFC 8482, 4.1).
+        let rrset = if wanted.qtype == rtype::ANY { node.rrsets().next() } else { node.rrset(wanted.qtype) };
         if let Some(rrset) = rrset {
-            self.reply.rrset(Section::Answer, Owner::At(asked.owner), rrset.records(), ttl_cap)?;
-            self.add_extras(Pending::Answer(rrset, asked.owner))?;
-            return Ok(Step::Done(rcode::NOERROR));
+            self.reply.rrset(Section::Answer, Owner::At(wanted.owner), rrset.records(), ttl_cap)?;
+            self.add_extras(Pending::Answer(rrset, wanted.owner))?;
+            return Ok(ChainStep::Done(rcode::NOERROR));
         }
-        // RRSIG and NSEC stand beside a CNAME and are about it (RFC 2181, 10.1; RFC 4034, 3 and 4): it isn't followed.
-        let is_about_alias = matches!(asked.qtype, rtype::RRSIG | rtype::NSEC);
+        // RRSIG and NSEC exist next to a CNAME and belong to its name: it is not followed (RFC 2181, 10.1; RFC 4034).
+        let is_about_alias = matches!(wanted.qtype, rtype::RRSIG | rtype::NSEC);
         match node.rrset(rtype::CNAME).filter(|_| !is_about_alias) {
-            Some(cname) => self.alias(asked.owner, cname.records()),
+            Some(cname) => self.alias(wanted.owner, cname.records()),
             None => self.negative(node.zone(), rcode::NOERROR, ttl_cap),
         }
     }
 
-    /// Answers with a CNAME record, prepared, and goes on to its target.
-    pub(super) fn alias(&mut self, owner: u16, record: &[u8]) -> Result<Step, Full> {
+    /// Answers with a prepared CNAME record, and goes on to its target.
+    pub(super) fn alias(&mut self, owner: u16, record: &[u8]) -> Result<ChainStep, Full> {
         let at = self.reply.rrset(Section::Answer, Owner::At(owner), record, None)?;
         let target = record.get(PREPARED_HEAD..).and_then(NameBuf::parse);
         Ok(self.follow(target, at))
     }
 
     /// A referral (RFC 1034, 4.3.2 step 3b).
-    fn refer(&mut self, cut: NodeRef<'q>) -> Result<Step, Full> {
+    fn refer(&mut self, cut: NodeRef<'q>) -> Result<ChainStep, Full> {
         if let Some(ns) = cut.rrset(rtype::NS) {
             self.reply.rrset(Section::Authority, Owner::Name(cut.name()), ns.records(), None)?;
             self.add_extras(Pending::Referral(ns))?;
         }
-        Ok(Step::Done(rcode::NOERROR))
+        Ok(ChainStep::Done(rcode::NOERROR))
     }
 
     /// A DNAME above the name: the CNAME that follows from it (RFC 6672, 3.1), and on to its target. `again`: the
     /// reply has this DNAME already. `first` is the question's name.
-    fn redirect(&mut self, node: NodeRef<'q>, first: &NameBuf, asked: Asked, again: bool) -> Result<Step, Full> {
-        let Some(dname) = node.rrset(rtype::DNAME) else { return Ok(Step::Done(rcode::NOERROR)) };
+    fn redirect(
+        &mut self,
+        node: NodeRef<'q>,
+        first: &NameBuf,
+        wanted: NodeQuestion,
+        again: bool,
+    ) -> Result<ChainStep, Full> {
+        let Some(dname) = node.rrset(rtype::DNAME) else { return Ok(ChainStep::Done(rcode::NOERROR)) };
         if !again {
             self.reply.rrset(Section::Answer, Owner::Name(node.name()), dname.records(), None)?;
         }
         let records = dname.records();
         let target = records.get(PREPARED_HEAD..).unwrap_or_default();
         let Some(next) = self.name.as_ref().unwrap_or(first).substitute(node.name().len(), target) else {
-            return Ok(Step::Done(rcode::YXDOMAIN));
+            return Ok(ChainStep::Done(rcode::YXDOMAIN));
         };
         let mut cname = [0; PREPARED_HEAD + MAX_NAME];
         let made = synthesize(&mut cname, dname, next.as_wire());
-        let at = self.reply.rrset(Section::Answer, Owner::At(asked.owner), made, None)?;
-        // What was asked for is here (RFC 6672, 3.2 step 3c).
-        if asked.qtype == rtype::CNAME {
-            return Ok(Step::Done(rcode::NOERROR));
+        let at = self.reply.rrset(Section::Answer, Owner::At(wanted.owner), made, None)?;
+        // The CNAME itself answers the question (RFC 6672, 3.2 step 3c).
+        if wanted.qtype == rtype::CNAME {
+            return Ok(ChainStep::Done(rcode::NOERROR));
         }
         Ok(self.follow(Some(next), at))
     }
 
-    /// A negative answer: the zone's SOA, good for as long as RFC 2308, 5 says and not longer than `ttl_cap`.
-    pub(super) fn negative(&mut self, zone: ZoneId, rcode: u16, ttl_cap: Option<u32>) -> Result<Step, Full> {
+    /// A negative answer: the zone's SOA with the TTL of RFC 2308, 5, at most `ttl_cap`.
+    pub(super) fn negative(&mut self, zone: ZoneId, rcode: u16, ttl_cap: Option<u32>) -> Result<ChainStep, Full> {
         let zones = &*self.snapshot.zones;
         let apex = zones.apex(zone);
         if let Some((apex, soa)) = apex.and_then(|apex| Some((apex, apex.rrset(rtype::SOA)?))) {
             let ttl = zones.negative_ttl(zone).min(ttl_cap.unwrap_or(u32::MAX));
             match self.reply.rrset(Section::Authority, Owner::Name(apex.name()), soa.records(), Some(ttl)) {
                 Ok(_) => {}
-                // The response code stands although its proof doesn't fit.
+                // The response code is true even when the SOA does not fit.
                 Err(Full) => self.flags |= flag::TC,
             }
         }
-        Ok(Step::Done(rcode))
+        Ok(ChainStep::Done(rcode))
     }
 
-    /// On to `target`, unless it can't be read or stands where no pointer reaches.
-    fn follow(&mut self, target: Option<NameBuf>, at: usize) -> Step {
+    /// Goes on to `target`, unless it cannot be read or is where no pointer reaches.
+    fn follow(&mut self, target: Option<NameBuf>, at: usize) -> ChainStep {
         match target {
             Some(_) if at < 0x4000 => {
                 self.name = target;
-                Step::Follow(at as u16)
+                ChainStep::Follow(at as u16)
             }
-            _ => Step::Done(rcode::NOERROR),
+            _ => ChainStep::Done(rcode::NOERROR),
         }
     }
 
-    /// Adds an extended error to the reply's OPT; the first one stays.
+    /// Adds an extended error to the reply's OPT. Of several the first counts.
     pub(super) fn note(&mut self, error: ExtendedError) {
         if let Some(opt) = &mut self.opt {
             opt.extended_error.get_or_insert(error);
@@ -316,7 +330,7 @@ fn synthesize<'b>(buffer: &'b mut [u8; PREPARED_HEAD + MAX_NAME], dname: RrsetRe
     &buffer[..end]
 }
 
-/// The names that a chain has been at.
+/// The names that a chain went through.
 #[derive(Default)]
 struct Visited {
     hashes: [u64; MAX_CHAIN + 1],
@@ -324,8 +338,8 @@ struct Visited {
 }
 
 impl Visited {
-    /// Notes a name; false when it was there before or the chain is too long. Goes by a 64-bit hash: were two names ever to
-    /// share one, their chain would end early and the resolver would ask on.
+    /// Adds a name; false when it is there already or the chain is too long. Compares 64-bit hashes: if two names ever had
+    /// one hash, the chain would end early, and the resolver would ask for the rest.
     fn add(&mut self, name: &[u8]) -> bool {
         let is_new = self.len < self.hashes.len() && !self.has(name);
         if is_new {
@@ -335,7 +349,7 @@ impl Visited {
         is_new
     }
 
-    /// Whether a name was noted.
+    /// Whether a name was added.
     fn has(&self, name: &[u8]) -> bool {
         self.hashes[..self.len].contains(&hash_of(name))
     }

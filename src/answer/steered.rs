@@ -1,74 +1,80 @@
-//! Steered names: which cell answers, a draw from it, and what of the client was looked at.
+//! Answers from steered names: finds the cell of the client's class, draws from it, and keeps the scope of the answer.
 
 use std::net::IpAddr;
 
 use super::edns::ExtendedError;
-use super::resolve::{Answering, Asked, Step};
+use super::resolve::{Answering, ChainStep, NodeQuestion};
 use crate::model::{Facet, ZoneId};
 use crate::placing::ClientNet;
 use crate::snapshot::names::{NodeRef, SteeredNode};
-use crate::snapshot::{Cell, CellGiven, Group, KnownBy, LocalClass, Picks};
+use crate::snapshot::{Cell, CellContent, ClassGroup, KnownBy, LocalClass, Picks};
 use crate::wire::code::{rcode, rtype};
 use crate::wire::reply::{Full, Owner, Section};
 
-/// The client as one group of policies sees it. Kept for a whole reply: a chain stays inside its zone, and mostly inside
-/// its group.
+/// The client in the classes of one group of policies. Reused within a reply: a chain stays in its zone, and mostly in
+/// one group.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ClientSeen {
-    group: Group,
+pub(super) struct ClientInGroup {
+    group: ClassGroup,
     class: LocalClass,
-    /// How far its class reaches, for a client known by its subnet; 0 for one known by its own address.
+    /// The shortest prefix around the client whose addresses all have its class; 0 for a client known by its own address.
     reach: u8,
-    /// The longest of what the cells so far looked at; 0 for a client known by its own address.
+    /// The longest prefix that a cell of this reply depended on; 0 for a client known by its own address.
     scope: u8,
 }
 
-impl ClientSeen {
-    /// The scope of the reply's client subnet option: 0 where nothing depended on the client (CONTRACT 4.3).
+impl ClientInGroup {
+    /// The scope of the reply's client subnet option: 0 where nothing depended on the client (RFC 7871, 7.2.1).
     pub(super) fn scope(&self) -> u8 {
         self.scope
     }
 }
 
 impl<'q> Answering<'q> {
-    /// Answers from a steered node; types that the policy doesn't answer are the zone file's.
+    /// Answers from a steered node. Types that the policy does not answer come from the zone file.
     pub(super) fn steered_node(
         &mut self,
         node: NodeRef<'q>,
         steered: &'q SteeredNode,
-        asked: Asked,
-    ) -> Result<Step, Full> {
-        let facet = match asked.qtype {
+        wanted: NodeQuestion,
+    ) -> Result<ChainStep, Full> {
+        let facet = match wanted.qtype {
             rtype::ANY => self.facet_for_any(node.zone(), steered),
             qtype => facet_for(steered, qtype),
         };
-        let Some(facet) = facet else { return self.static_node(node, asked, None) };
-        let Some(cell) = self.cell(node.zone(), steered, facet) else { return self.static_node(node, asked, None) };
+        let Some(facet) = facet else { return self.static_node(node, wanted, None) };
+        let Some(cell) = self.cell(node.zone(), steered, facet) else { return self.static_node(node, wanted, None) };
         if cell.is_stale() {
             self.note(ExtendedError::StaleAnswer);
         }
-        match cell.given() {
-            CellGiven::Static => self.static_node(node, asked, Some(cell.ttl())),
-            CellGiven::Nodata => self.negative(node.zone(), rcode::NOERROR, Some(cell.ttl())),
-            CellGiven::Records => self.drawn(node, steered, cell, asked),
+        match cell.content() {
+            CellContent::Static => self.static_node(node, wanted, Some(cell.ttl())),
+            CellContent::Nodata => self.negative(node.zone(), rcode::NOERROR, Some(cell.ttl())),
+            CellContent::Records => self.drawn(node, steered, cell, wanted),
         }
     }
 
-    fn drawn(&mut self, node: NodeRef<'q>, steered: &SteeredNode, cell: &'q Cell, asked: Asked) -> Result<Step, Full> {
+    fn drawn(
+        &mut self,
+        node: NodeRef<'q>,
+        steered: &SteeredNode,
+        cell: &'q Cell,
+        wanted: NodeQuestion,
+    ) -> Result<ChainStep, Full> {
         let picks = self.draw(node.zone(), cell);
         let Some(&first) = picks.first() else {
             return self.negative(node.zone(), rcode::NOERROR, Some(cell.ttl()));
         };
         let record = cell.record(first);
         if record.rtype == rtype::CNAME {
-            let step = self.alias(asked.owner, record.bytes)?;
+            let step = self.alias(wanted.owner, record.bytes)?;
             self.tallies.add(steered.tally_base + u32::from(record.slot));
-            let is_answer = matches!(asked.qtype, rtype::CNAME | rtype::ANY);
-            return Ok(if is_answer { Step::Done(rcode::NOERROR) } else { step });
+            let is_answer = matches!(wanted.qtype, rtype::CNAME | rtype::ANY);
+            return Ok(if is_answer { ChainStep::Done(rcode::NOERROR) } else { step });
         }
-        self.records(Section::Answer, Owner::At(asked.owner), steered, cell, &picks)?;
+        self.records(Section::Answer, Owner::At(wanted.owner), steered, cell, &picks)?;
         self.add_targets(node.zone(), cell, &picks);
-        Ok(Step::Done(rcode::NOERROR))
+        Ok(ChainStep::Done(rcode::NOERROR))
     }
 
     /// Adds drawn records as one RRset, whole or not at all, and counts them.
@@ -87,21 +93,21 @@ impl<'q> Answering<'q> {
         Ok(())
     }
 
-    /// The cell of a steered name for this client, noting when it looks at the client.
+    /// The cell of a steered name for this client. Widens the scope of the reply where the cell depends on the client.
     pub(super) fn cell(&mut self, zone: ZoneId, steered: &SteeredNode, facet: Facet) -> Option<&'q Cell> {
         let snapshot = self.snapshot;
         let group = snapshot.group(steered.policy);
         let seen = match self.client {
             Some(seen) if seen.group == group => seen,
-            seen => self.see_client(zone, group, seen.map_or(0, |seen| seen.scope)),
+            seen => self.classify_client(zone, group, seen.map_or(0, |seen| seen.scope)),
         };
         let cell = snapshot.cell(steered.policy, seen.class, facet)?;
-        let looked_at = if cell.looks_at_client() { seen.reach } else { 0 };
-        self.client = Some(ClientSeen { scope: seen.scope.max(looked_at), ..seen });
+        let depends_on = if cell.looks_at_client() { seen.reach } else { 0 };
+        self.client = Some(ClientInGroup { scope: seen.scope.max(depends_on), ..seen });
         Some(cell)
     }
 
-    /// Draws from a cell that [`Answering::cell`] gave, noting when the draw looks at the client's net.
+    /// Draws from a cell of [`Answering::cell`]. Widens the scope of the reply where affinity uses the client's net.
     pub(super) fn draw(&mut self, zone: ZoneId, cell: &Cell) -> Picks {
         let chance = self.chance();
         let Some(affinity) = cell.affinity() else { return cell.pick(chance) };
@@ -118,7 +124,7 @@ impl<'q> Answering<'q> {
         cell.pick_for(chance, net)
     }
 
-    /// The facet that answers ANY: one RRset is enough (RFC 8482, 4.1), so the first that has records now; else the first.
+    /// The facet that answers ANY: one RRset is enough (RFC 8482, 4.1), so the first with records now, or else the first.
     fn facet_for_any(&mut self, zone: ZoneId, steered: &SteeredNode) -> Option<Facet> {
         let facets = [
             (steered.has_v4, Facet::V4),
@@ -130,7 +136,8 @@ impl<'q> Answering<'q> {
         ];
         let facets = || facets.iter().filter(|(has, _)| *has).map(|(_, facet)| *facet);
         let gives = |cell: &Cell| {
-            cell.given() != CellGiven::Nodata && (cell.given() == CellGiven::Static || cell.records().next().is_some())
+            cell.content() != CellContent::Nodata
+                && (cell.content() == CellContent::Static || cell.records().next().is_some())
         };
         let first = facets().next();
         for facet in facets() {
@@ -141,18 +148,18 @@ impl<'q> Answering<'q> {
         first
     }
 
-    /// Places the client.
-    fn see_client(&self, zone: ZoneId, group: Group, scope: u8) -> ClientSeen {
+    /// Finds the class of the client.
+    fn classify_client(&self, zone: ZoneId, group: ClassGroup, scope: u8) -> ClientInGroup {
         let (ip, by) = self.client_address(zone);
         let (class, reach) = self.snapshot.place_in(ip, group, by);
         let reach = match by {
             KnownBy::Ecs => reach,
             KnownBy::Address => 0,
         };
-        ClientSeen { group, class, reach, scope }
+        ClientInGroup { group, class, reach, scope }
     }
 
-    /// What the client is known by: its subnet where the query has one and the zone uses it, else who asks.
+    /// The client's address: its subnet where the query has one and the zone uses ECS, otherwise the query's source.
     fn client_address(&self, zone: ZoneId) -> (IpAddr, KnownBy) {
         let subnet = self.query.edns.and_then(|edns| edns.client_subnet).and_then(|subnet| subnet.client());
         match subnet.filter(|_| self.snapshot.zones.ecs(zone).enabled) {
@@ -161,7 +168,7 @@ impl<'q> Answering<'q> {
         }
     }
 
-    /// Chance for one draw: the packet's entropy, turned so that a reply's draws don't go hand in hand.
+    /// Random bits for one draw: the query's entropy, changed so that the draws of one reply are independent.
     pub(super) fn chance(&mut self) -> u64 {
         /// The odd number nearest to 2^64 divided by the golden ratio: its multiples spread over all of 64 bits.
         const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -171,8 +178,8 @@ impl<'q> Answering<'q> {
     }
 }
 
-/// Which facet of a steered name answers a type; `None`: the zone file does. A name that can be an alias decides about
-/// every type, whatever the zone file has for it; but RRSIG and NSEC may stand beside a CNAME (RFC 2181, 10.1).
+/// Which facet of a steered name answers a type; `None`: the zone file does. A policy that can answer with a CNAME
+/// answers every type, except RRSIG and NSEC, which may exist next to a CNAME (RFC 2181, 10.1).
 fn facet_for(steered: &SteeredNode, qtype: u16) -> Option<Facet> {
     match qtype {
         rtype::A if steered.has_v4 => Some(Facet::V4),

@@ -1,8 +1,8 @@
-//! Which counters one reply adds to: a small set of ids on the stack.
+//! The counters that one reply increments: a small set of ids on the stack.
 
 use crate::model::MAX_ANSWERS;
 
-/// Counter ids of the steered records in one reply, each once; at most [`MAX_ANSWERS`], further ones aren't counted.
+/// Counter ids of the steered records in one reply, each once; at most [`MAX_ANSWERS`], further ones are not counted.
 #[derive(Debug, Clone, Copy)]
 pub struct Tallies {
     ids: [u32; MAX_ANSWERS],
@@ -21,7 +21,7 @@ impl Tallies {
         &self.ids[..self.len]
     }
 
-    /// Adds `id` unless it is there or the set is full.
+    /// Adds `id`, unless it is there already or the set is full.
     pub fn add(&mut self, id: u32) {
         if self.len < MAX_ANSWERS && !self.as_slice().contains(&id) {
             self.ids[self.len] = id;

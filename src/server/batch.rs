@@ -1,4 +1,4 @@
-//! Datagrams in batches: `recvmmsg` and `sendmmsg`, with the address each datagram came to, so that its reply leaves
+//! Datagrams in batches: `recvmmsg` and `sendmmsg`, with the local address of each datagram, so that its reply is sent
 //! from there. It knows sockets and bytes, never DNS. This is the only file with `unsafe`: each block states what
 //! makes it sound. Only [`udp`](super::udp) uses a [`Batch`]; [`socket`](super::socket) uses [`set_option`].
 #![expect(unsafe_code, reason = "recvmmsg, sendmmsg, control messages and some socket options exist only in C")]
@@ -15,7 +15,7 @@ use libc::{c_int, c_uint, cmsghdr, mmsghdr, sockaddr_in, sockaddr_in6};
 /// and the buffers of a batch, 180 KiB, still fit a core's second cache.
 pub(crate) const BATCH: usize = 64;
 
-/// Longest query that is read. We advertise 1232 octets (EDNS), and this is what Ethernet carries in one piece.
+/// Longest query that is read: what Ethernet carries in one piece. Our EDNS size is 1232 octets.
 const QUERY_ROOM: usize = 1472;
 
 /// Longest reply: the 1232 octets that pass any path unfragmented (DNS flag day 2020).
@@ -24,7 +24,7 @@ pub(crate) const REPLY_ROOM: usize = 1232;
 /// Room for control messages: packet info of IPv6 takes 40 octets, the drop counter 24, and both can come.
 const CONTROL_ROOM: usize = 96;
 
-/// How long a full send buffer may hold up a batch before its replies are given up; milliseconds.
+/// How long a batch waits for a full send buffer before its replies are dropped; milliseconds.
 const SEND_PATIENCE_MS: c_int = 10;
 
 /// Whether to wait for the first datagram.
@@ -36,7 +36,7 @@ pub(crate) enum Wait {
     No,
 }
 
-/// How many replies left and how many could not.
+/// How many replies were sent, and how many were not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
     /// Handed to the kernel.
@@ -48,7 +48,7 @@ pub(crate) struct Sent {
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_ROOM]);
 
-/// What one datagram of a batch needs.
+/// The buffers of one datagram.
 struct Slot {
     peer: sockaddr_in6,
     query_iov: libc::iovec,
@@ -68,13 +68,13 @@ pub(crate) struct Batch {
     outgoing: Vec<mmsghdr>,
     received: usize,
     queued: usize,
-    /// The kernel's drop counter, as last seen; it counts from the socket's making, modulo 2^32.
+    /// The last value of the kernel's drop counter, which counts from the creation of the socket, modulo 2^32.
     drops_seen: u32,
     drops: u64,
 }
 
 impl Batch {
-    /// Takes a blocking socket. Where that has packet info switched on, replies leave from where queries came to.
+    /// Takes a blocking socket. With packet info switched on, replies are sent from the address that their query was sent to.
     pub(crate) fn new(socket: UdpSocket) -> Batch {
         // SAFETY: slots and headers are plain C data and byte arrays, for which all zeroes is a value.
         let mut slots: Vec<Slot> = (0..BATCH).map(|_| unsafe { mem::zeroed() }).collect();
@@ -84,8 +84,8 @@ impl Batch {
         Batch { socket, slots, incoming, outgoing, received: 0, queued: 0, drops_seen: 0, drops: 0 }
     }
 
-    /// Receives up to [`BATCH`] datagrams and says how many; 0 when none came in time. An error is the socket's, such
-    /// as a reported ICMP error: the next call may work.
+    /// Receives up to [`BATCH`] datagrams and returns how many; 0 when none came in time. An error is the socket's, such
+    /// as a reported ICMP error: the next call may succeed.
     pub(crate) fn receive(&mut self, wait: Wait) -> io::Result<usize> {
         for header in &mut self.incoming[..self.received] {
             header.msg_hdr.msg_namelen = mem::size_of::<sockaddr_in6>() as u32;
@@ -109,8 +109,8 @@ impl Batch {
         }
     }
 
-    /// Shows each received datagram to `answer` with its source and room for a reply; what it says to send, at most
-    /// [`REPLY_ROOM`] octets, is queued. Gives how many datagrams were longer than we read, which are not shown.
+    /// Calls `answer` for each received datagram with its source and room for a reply, and queues the reply, of at most
+    /// [`REPLY_ROOM`] octets. Returns how many datagrams were longer than we read, for which `answer` is not called.
     pub(crate) fn answer_each(&mut self, mut answer: impl FnMut(&[u8], SocketAddr, &mut [u8]) -> Option<usize>) -> u64 {
         let mut cut = 0;
         self.queued = 0;
@@ -135,7 +135,7 @@ impl Batch {
         cut
     }
 
-    /// Sends what [`Batch::answer_each`] queued. A reply that the kernel refuses doesn't keep back those after it.
+    /// Sends what [`Batch::answer_each`] queued. A reply that the kernel refuses does not stop those after it.
     pub(crate) fn send(&mut self) -> Sent {
         let mut tally = Sent::default();
         let (fd, mut at, mut has_waited) = (self.fd(), 0, false);
@@ -176,7 +176,7 @@ impl Batch {
 
     fn wait_for_room(&self) {
         let mut writable = libc::pollfd { fd: self.fd(), events: libc::POLLOUT, revents: 0 };
-        // SAFETY: one pollfd, which lives through the call. How it ends doesn't matter: the next send tells.
+        // SAFETY: one pollfd, which lives through the call. Its result does not matter: the next send shows.
         unsafe { libc::poll(&mut writable, 1, SEND_PATIENCE_MS) };
     }
 
@@ -188,7 +188,7 @@ impl Batch {
 /// Sets an option of type int.
 pub(crate) fn set_option(socket: &impl AsFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     let length = mem::size_of::<c_int>() as libc::socklen_t;
-    // SAFETY: the value is an int, of the length told, and lives through the call.
+    // SAFETY: the value is an int, of the length passed, and lives through the call.
     let done =
         unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, ptr::from_ref(&value).cast(), length) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -224,14 +224,14 @@ fn reply_header(slot: &mut Slot, peer_length: u32, length: usize, local: Option<
     header
 }
 
-/// Where a datagram came to.
+/// The local address that a datagram was sent to.
 #[derive(Clone, Copy)]
 enum Local {
     V4(libc::in_pktinfo),
     V6(libc::in6_pktinfo),
 }
 
-/// What the control messages of a received header say: where it came to, and the kernel's drop counter.
+/// Reads the control messages of a received header: its local address, and the kernel's drop counter.
 fn read_control(header: &libc::msghdr) -> (Option<Local>, Option<u32>) {
     let (mut local, mut drops) = (None, None);
     // SAFETY: the kernel wrote msg_controllen octets of control messages; FIRSTHDR and NXTHDR stay inside them, and
@@ -256,8 +256,8 @@ fn read_control(header: &libc::msghdr) -> (Option<Local>, Option<u32>) {
     (local, drops)
 }
 
-/// Writes "send from `local`" and gives its length. The interface is left to routing, but for link-local addresses,
-/// which mean nothing without one.
+/// Writes "send from `local`" and returns its length. Routing chooses the interface, except for link-local addresses,
+/// which need one.
 fn write_control(control: &mut Control, local: Local) -> usize {
     match local {
         Local::V4(mut info) => {
@@ -272,7 +272,7 @@ fn write_control(control: &mut Control, local: Local) -> usize {
     }
 }
 
-/// Writes one control message of plain data and gives its length with padding.
+/// Writes one control message of plain data and returns its length with padding.
 fn put<T: Copy>(control: &mut Control, level: c_int, kind: c_int, datum: T) -> usize {
     const { assert!(mem::size_of::<cmsghdr>() + 8 + mem::size_of::<T>() <= CONTROL_ROOM) };
     let message = control.0.as_mut_ptr().cast::<cmsghdr>();
@@ -316,7 +316,7 @@ mod tests {
         (Batch::new(server), client)
     }
 
-    /// Queues what it is asked.
+    /// Queues an echo of each query.
     fn echo(query: &[u8], _: SocketAddr, reply: &mut [u8]) -> Option<usize> {
         reply[..query.len()].copy_from_slice(query);
         Some(query.len())

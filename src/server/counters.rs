@@ -7,83 +7,83 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::answer::{Outcome, Reject, Reply, Transport};
 
-/// Response codes are counted apart up to 23 (BADCOOKIE), the last that a server such as this gives; those above
-/// share one counter.
+/// Response codes up to 23 (BADCOOKIE), the greatest that this server sends, have a counter each; those above share
+/// one.
 pub const OTHER_RCODE: u16 = 24;
 
-/// Pick counters are taken in pieces of so many: 32 KiB, small for one zone, few for a million names.
+/// Pick counters are allocated in chunks of this many: 32 KiB, small for one zone, few for a million names.
 const CHUNK: usize = 4096;
 
-/// Pieces at most: 16 million ids, some endpoints for each of a million names; picks above aren't counted.
+/// Most chunks: 16 million ids, some endpoints for each of a million names. Picks above are not counted.
 const CHUNKS: usize = 4096;
 
 const RCODES: usize = OTHER_RCODE as usize + 1;
 
-/// Why something that came in got no reply.
+/// Why a datagram, message or connection got no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dropped {
-    /// `answer` would not answer it.
+pub enum DropReason {
+    /// `answer` rejected it.
     Rejected(Reject),
     /// A datagram longer than any query: it was cut on receipt.
     TooLong,
     /// The kernel would not send the reply: no route, a firewall, full buffers.
     Unsent,
-    /// A bug of ours, kept from ending the thread.
+    /// A bug of ours, which did not end the thread.
     Fault,
-    /// A connection whose message took too long to come, or that would not take its replies.
+    /// A connection whose message took too long to arrive, or whose client did not take its replies.
     Stalled,
     /// A connection with a message length that no query has.
     BadLength,
     /// A TLS or QUIC handshake that failed: another protocol than ours, or no TLS at all.
     Handshake,
-    /// A connection closed in favour of a newer one, when there were as many as we keep.
+    /// A connection closed to make room for a newer one, when there were as many as the limit.
     Displaced,
     /// A reply over the rate limit.
     RateLimited,
 }
 
-impl Dropped {
+impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Dropped; 11] = [
-        Dropped::Rejected(Reject::Short),
-        Dropped::Rejected(Reject::Response),
-        Dropped::Rejected(Reject::PortZero),
-        Dropped::TooLong,
-        Dropped::Unsent,
-        Dropped::Fault,
-        Dropped::Stalled,
-        Dropped::BadLength,
-        Dropped::Handshake,
-        Dropped::Displaced,
-        Dropped::RateLimited,
+    pub const ALL: [DropReason; 11] = [
+        DropReason::Rejected(Reject::Short),
+        DropReason::Rejected(Reject::Response),
+        DropReason::Rejected(Reject::PortZero),
+        DropReason::TooLong,
+        DropReason::Unsent,
+        DropReason::Fault,
+        DropReason::Stalled,
+        DropReason::BadLength,
+        DropReason::Handshake,
+        DropReason::Displaced,
+        DropReason::RateLimited,
     ];
 
-    /// The word for it on metrics.
+    /// Its name on metrics.
     pub fn as_str(self) -> &'static str {
         match self {
-            Dropped::Rejected(reject) => reject.as_str(),
-            Dropped::TooLong => "too_long",
-            Dropped::Unsent => "unsent",
-            Dropped::Fault => "fault",
-            Dropped::Stalled => "stalled",
-            Dropped::BadLength => "bad_length",
-            Dropped::Handshake => "handshake",
-            Dropped::Displaced => "displaced",
-            Dropped::RateLimited => "rate_limited",
+            DropReason::Rejected(reject) => reject.as_str(),
+            DropReason::TooLong => "too_long",
+            DropReason::Unsent => "unsent",
+            DropReason::Fault => "fault",
+            DropReason::Stalled => "stalled",
+            DropReason::BadLength => "bad_length",
+            DropReason::Handshake => "handshake",
+            DropReason::Displaced => "displaced",
+            DropReason::RateLimited => "rate_limited",
         }
     }
 
     fn index(self) -> usize {
         match self {
-            Dropped::Rejected(reject) => reject as usize,
-            Dropped::TooLong => Reject::ALL.len(),
-            Dropped::Unsent => Reject::ALL.len() + 1,
-            Dropped::Fault => Reject::ALL.len() + 2,
-            Dropped::Stalled => Reject::ALL.len() + 3,
-            Dropped::BadLength => Reject::ALL.len() + 4,
-            Dropped::Handshake => Reject::ALL.len() + 5,
-            Dropped::Displaced => Reject::ALL.len() + 6,
-            Dropped::RateLimited => Reject::ALL.len() + 7,
+            DropReason::Rejected(reject) => reject as usize,
+            DropReason::TooLong => Reject::ALL.len(),
+            DropReason::Unsent => Reject::ALL.len() + 1,
+            DropReason::Fault => Reject::ALL.len() + 2,
+            DropReason::Stalled => Reject::ALL.len() + 3,
+            DropReason::BadLength => Reject::ALL.len() + 4,
+            DropReason::Handshake => Reject::ALL.len() + 5,
+            DropReason::Displaced => Reject::ALL.len() + 6,
+            DropReason::RateLimited => Reject::ALL.len() + 7,
         }
     }
 }
@@ -97,10 +97,10 @@ pub struct Counters {
 /// Sums over all threads, each number as of some moment during the reading.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Replies by transport and response code (up to [`OTHER_RCODE`]); those that never happened are left out.
+    /// Replies by transport and response code (up to [`OTHER_RCODE`]), without zeroes.
     pub queries: Vec<(Transport, u16, u64)>,
-    /// What got no reply, by reason; every reason is there.
-    pub dropped: Vec<(Dropped, u64)>,
+    /// What got no reply, by reason, with zeroes.
+    pub dropped: Vec<(DropReason, u64)>,
     /// How often the record of a counter id was in a reply; indexed by id, ids past the end were never picked.
     pub picks: Vec<u64>,
     /// Datagrams that the kernel dropped because a receive queue was full.
@@ -109,7 +109,7 @@ pub struct Totals {
     pub slipped: u64,
     /// Replies that went out truncated, those over the rate limit too, by transport.
     pub truncated: Vec<(Transport, u64)>,
-    /// Connections that were taken, and how many of them are open, by transport.
+    /// Connections that were accepted, and how many of them are open, by transport.
     pub connections: Vec<(Transport, u64, u64)>,
 }
 
@@ -119,13 +119,13 @@ pub struct Totals {
 pub struct ThreadCounters {
     writers: Writers,
     queries: [[AtomicU64; RCODES]; Transport::ALL.len()],
-    dropped: [AtomicU64; Dropped::ALL.len()],
+    dropped: [AtomicU64; DropReason::ALL.len()],
     queue_drops: AtomicU64,
     slipped: AtomicU64,
     truncated: [AtomicU64; Transport::ALL.len()],
-    /// Connections that were taken, and that ended.
+    /// Connections that were accepted, and that ended.
     connections: [[AtomicU64; 2]; Transport::ALL.len()],
-    /// How many pieces of `picks` are there, from the first on.
+    /// How many chunks of `picks` are allocated, from the first on.
     chunks: AtomicUsize,
     picks: Box<[OnceLock<Box<[AtomicU64]>>]>,
 }
@@ -171,7 +171,7 @@ impl Counters {
             let at = transport as usize;
             totals.truncated.push((transport, sum(&|thread| thread.truncated[at].load(Relaxed))));
             if transport != Transport::Udp {
-                // Those that ended are read first: more can have been taken since, never fewer.
+                // Ended ones are read first: more can be accepted meanwhile, never fewer.
                 let [ended, taken] = [1, 0].map(|which| sum(&|thread| thread.connections[at][which].load(Relaxed)));
                 totals.connections.push((transport, taken, taken.saturating_sub(ended)));
             }
@@ -182,7 +182,7 @@ impl Counters {
                 }
             }
         }
-        for reason in Dropped::ALL {
+        for reason in DropReason::ALL {
             totals.dropped.push((reason, sum(&|thread| thread.dropped[reason.index()].load(Relaxed))));
         }
         for thread in &threads {
@@ -207,11 +207,11 @@ impl ThreadCounters {
         }
     }
 
-    /// Counts what became of a message.
+    /// Counts the outcome of a message.
     pub fn outcome(&self, transport: Transport, outcome: &Outcome) {
         match outcome {
             Outcome::Reply(reply) => self.reply(transport, reply),
-            Outcome::Silence(reject) => self.dropped(Dropped::Rejected(*reject), 1),
+            Outcome::Silence(reject) => self.dropped(DropReason::Rejected(*reject), 1),
         }
     }
 
@@ -228,14 +228,14 @@ impl ThreadCounters {
         }
     }
 
-    /// Counts a connection that was taken; it ends when what is given back is dropped.
+    /// Counts an accepted connection; it counts as ended when the returned value is dropped.
     pub fn connection(self: &Arc<Self>, transport: Transport) -> OpenConnection {
         self.bump(&self.connections[transport as usize][0], 1);
         OpenConnection { counters: self.clone(), transport }
     }
 
     /// Counts what got no reply.
-    pub fn dropped(&self, reason: Dropped, count: u64) {
+    pub fn dropped(&self, reason: DropReason, count: u64) {
         self.bump(&self.dropped[reason.index()], count);
     }
 
@@ -249,8 +249,8 @@ impl ThreadCounters {
         self.bump(&self.slipped, 1);
     }
 
-    /// Makes room for pick counters with ids below `ids`, so that counting them takes no memory. Called when a thread
-    /// sees a snapshot, costs one comparison when there is room.
+    /// Allocates pick counters with ids below `ids`, so that counting allocates nothing. Called when a thread gets a
+    /// snapshot; costs one comparison when there is room.
     pub fn reserve_picks(&self, ids: usize) {
         let wanted = ids.div_ceil(CHUNK).min(CHUNKS);
         for chunk in self.picks.iter().take(wanted).skip(self.chunks.load(Relaxed)) {
@@ -259,7 +259,7 @@ impl ThreadCounters {
         self.chunks.fetch_max(wanted, Relaxed);
     }
 
-    /// An id that nobody reserved takes its memory now: a count is never lost to a forgotten reservation.
+    /// Allocates the counter of an id that was not reserved, so that no count is lost.
     fn pick(&self, id: u32) {
         let Some(chunk) = self.picks.get(id as usize / CHUNK) else { return };
         let chunk = chunk.get_or_init(new_chunk);
@@ -292,7 +292,7 @@ impl ThreadCounters {
     }
 }
 
-/// One open connection, as it is counted.
+/// One open connection, for the counters.
 #[derive(Debug)]
 pub struct OpenConnection {
     counters: Arc<ThreadCounters>,
@@ -321,10 +321,14 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_has_a_number_and_a_word_of_its_own() {
-        for (at, reason) in Dropped::ALL.into_iter().enumerate() {
+    fn every_reason_has_a_number_and_a_name_of_its_own() {
+        for (at, reason) in DropReason::ALL.into_iter().enumerate() {
             assert_eq!(reason.index(), at, "{reason:?}");
-            assert_eq!(Dropped::ALL.iter().filter(|other| other.as_str() == reason.as_str()).count(), 1, "{reason:?}");
+            assert_eq!(
+                DropReason::ALL.iter().filter(|other| other.as_str() == reason.as_str()).count(),
+                1,
+                "{reason:?}"
+            );
         }
     }
 
@@ -342,7 +346,7 @@ mod tests {
         let totals = counters.totals();
         assert_eq!(totals.queries, [(Transport::Udp, 0, 3), (Transport::Udp, 3, 3), (Transport::Tcp, OTHER_RCODE, 3)]);
         assert_eq!(totals.dropped.iter().map(|(_, count)| count).sum::<u64>(), 3);
-        assert_eq!(totals.dropped[Reject::Response as usize], (Dropped::Rejected(Reject::Response), 3));
+        assert_eq!(totals.dropped[Reject::Response as usize], (DropReason::Rejected(Reject::Response), 3));
         assert_eq!((totals.picks[1], totals.picks[4097], totals.picks.len()), (6, 3, 4098));
         assert_eq!(totals.queue_drops, 21);
     }

@@ -1,6 +1,6 @@
-//! How many connections there may be, in all and of one client net. When there are as many as we keep, the one that
-//! has been of no use for longest makes room for the new one: clients that hold connections without asking can't keep
-//! anyone out. Plain values: time is an argument, closing is a token that the connection's task watches.
+//! How many connections there may be, in all and of one client net. At the limit, the connection that was idle for
+//! longest is closed for the new one, so that clients with idle connections cannot keep others out. Plain values: time
+//! is an argument, and closing is a token that the connection's task watches.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,110 +11,111 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::Moment;
 
-/// Connections in all. Half of 1,024, the usual limit of open files, so that probes and the API always have the other
-/// half; each takes 64 KiB at most while its client misbehaves, so 32 MiB.
+/// Connections in all. Half of 1,024, the usual limit of open files, so that probes and the API have the other half.
+/// Each takes 64 KiB at most while its client misbehaves, so 32 MiB.
 const MAX_CONNECTIONS: usize = 512;
 
 /// Connections of one client net: half, so that no net can take all, and a busy resolver has enough.
 const MAX_PER_NET: usize = 256;
 
-/// A client net of IPv6 is what one customer gets as a rule (RFC 6177): its /64 at least. Of IPv4, one address.
+/// A client net of IPv6 is a /64, the least that one customer gets (RFC 6177). Of IPv4, one address.
 const NET_BITS_V6: u32 = 64;
 
-/// The connections there are. Clones are the same set.
+/// The open connections. Clones share one set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Connections {
-    seats: Arc<Mutex<Seats>>,
+    slots: Arc<Mutex<Slots>>,
 }
 
 #[derive(Debug, Default)]
-struct Seats {
-    taken: Vec<Arc<Taken>>,
+struct Slots {
+    used: Vec<Arc<Connection>>,
     per_net: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug)]
-struct Taken {
+struct Connection {
     net: IpAddr,
-    /// Milliseconds since the first moment, when it was last of use: accepted, or a message answered.
-    useful_at: AtomicU64,
+    /// When it was last used (accepted, or a message answered), in milliseconds since the first moment.
+    used_at: AtomicU64,
     closed: CancellationToken,
 }
 
-/// One connection's place, given back when dropped.
+/// One connection's place below the limit, freed when dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    taken: Arc<Taken>,
+pub(crate) struct ConnectionSlot {
+    connection: Arc<Connection>,
     connections: Connections,
 }
 
 impl Connections {
-    /// A place for a connection from `source`, always. Says also whether another was closed to make room.
-    pub(crate) fn admit(&self, source: IpAddr, now: Moment) -> (Seat, bool) {
+    /// A place for a connection from `source`, always; and whether another connection was closed to make room.
+    pub(crate) fn admit(&self, source: IpAddr, now: Moment) -> (ConnectionSlot, bool) {
         let net = net_of(source);
-        let mut seats = self.lock();
-        let has_displaced = if seats.per_net.get(&net).is_some_and(|&count| count >= MAX_PER_NET) {
-            seats.close_least_useful(|taken| taken.net == net)
-        } else if seats.taken.len() >= MAX_CONNECTIONS {
-            seats.close_least_useful(|_| true)
+        let mut slots = self.lock();
+        let has_displaced = if slots.per_net.get(&net).is_some_and(|&count| count >= MAX_PER_NET) {
+            slots.close_longest_idle(|connection| connection.net == net)
+        } else if slots.used.len() >= MAX_CONNECTIONS {
+            slots.close_longest_idle(|_| true)
         } else {
             false
         };
         let closed = CancellationToken::new();
-        let taken = Arc::new(Taken { net, useful_at: AtomicU64::new(millis(now)), closed });
-        seats.taken.push(taken.clone());
-        *seats.per_net.entry(net).or_default() += 1;
-        (Seat { taken, connections: self.clone() }, has_displaced)
+        let connection = Arc::new(Connection { net, used_at: AtomicU64::new(millis(now)), closed });
+        slots.used.push(connection.clone());
+        *slots.per_net.entry(net).or_default() += 1;
+        (ConnectionSlot { connection, connections: self.clone() }, has_displaced)
     }
 
-    /// Closes the connection that has been of no use for longest, when the system is out of files; says whether there
-    /// was one.
+    /// Closes the connection that was idle for longest, when the system is out of files; false when there is none.
     pub(crate) fn make_room(&self) -> bool {
-        self.lock().close_least_useful(|_| true)
+        self.lock().close_longest_idle(|_| true)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seats {
-    fn close_least_useful(&mut self, is_meant: impl Fn(&Taken) -> bool) -> bool {
-        let meant = self.taken.iter().filter(|taken| is_meant(taken));
-        let Some(taken) = meant.min_by_key(|taken| taken.useful_at.load(Relaxed)).cloned() else { return false };
-        taken.closed.cancel();
-        self.remove(&taken);
+impl Slots {
+    fn close_longest_idle(&mut self, is_meant: impl Fn(&Connection) -> bool) -> bool {
+        let meant = self.used.iter().filter(|connection| is_meant(connection));
+        let Some(connection) = meant.min_by_key(|connection| connection.used_at.load(Relaxed)).cloned() else {
+            return false;
+        };
+        connection.closed.cancel();
+        self.remove(&connection);
         true
     }
 
-    /// Takes it out, unless it is out already.
-    fn remove(&mut self, taken: &Arc<Taken>) {
-        let Some(at) = self.taken.iter().position(|other| Arc::ptr_eq(other, taken)) else { return };
-        self.taken.swap_remove(at);
-        if let Some(count) = self.per_net.get_mut(&taken.net) {
+    /// Removes it, unless it is removed already.
+    fn remove(&mut self, connection: &Arc<Connection>) {
+        let Some(at) = self.used.iter().position(|other| Arc::ptr_eq(other, connection)) else { return };
+        self.used.swap_remove(at);
+        if let Some(count) = self.per_net.get_mut(&connection.net) {
             *count -= 1;
             if *count == 0 {
-                self.per_net.remove(&taken.net);
+                self.per_net.remove(&connection.net);
             }
         }
     }
 }
 
-impl Seat {
-    /// A message was answered: of all connections this is now the last to be closed.
-    pub(crate) fn was_useful(&self, now: Moment) {
-        self.taken.useful_at.store(millis(now), Relaxed);
+impl ConnectionSlot {
+    /// A message was answered: of all connections this one is now closed last.
+    pub(crate) fn mark_used(&self, now: Moment) {
+        self.connection.used_at.store(millis(now), Relaxed);
     }
 
     /// Ends when this connection must make room for another.
     pub(crate) async fn displaced(&self) {
-        self.taken.closed.cancelled().await;
+        self.connection.closed.cancelled().await;
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.connections.lock().remove(&self.taken);
+        self.connections.lock().remove(&self.connection);
     }
 }
 
@@ -142,35 +143,36 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn is_closed(seat: &Seat) -> bool {
-        seat.taken.closed.is_cancelled()
+    fn is_closed(slot: &ConnectionSlot) -> bool {
+        slot.connection.closed.is_cancelled()
     }
 
     #[test]
-    fn a_full_net_gives_up_the_one_that_was_useless_for_longest() {
+    fn a_full_net_closes_the_one_that_was_idle_for_longest() {
         let connections = Connections::default();
-        let seats: Vec<Seat> = (0..MAX_PER_NET as u64).map(|n| connections.admit(ip("192.0.2.1"), at(n)).0).collect();
-        seats[0].was_useful(at(1000));
+        let slots: Vec<ConnectionSlot> =
+            (0..MAX_PER_NET as u64).map(|n| connections.admit(ip("192.0.2.1"), at(n)).0).collect();
+        slots[0].mark_used(at(1000));
         let other = connections.admit(ip("192.0.2.2"), at(1001));
-        assert!(!other.1 && seats.iter().all(|seat| !is_closed(seat)), "another net has room of its own");
+        assert!(!other.1 && slots.iter().all(|slot| !is_closed(slot)), "another net has room of its own");
         let (newest, has_displaced) = connections.admit(ip("192.0.2.1"), at(1002));
-        assert!(has_displaced && is_closed(&seats[1]) && !is_closed(&seats[0]) && !is_closed(&newest));
+        assert!(has_displaced && is_closed(&slots[1]) && !is_closed(&slots[0]) && !is_closed(&newest));
         assert!(!is_closed(&other.0));
     }
 
     #[test]
     fn when_all_places_are_taken_a_new_net_still_gets_one() {
         let connections = Connections::default();
-        let seats: Vec<Seat> = (0..MAX_CONNECTIONS as u32)
+        let slots: Vec<ConnectionSlot> = (0..MAX_CONNECTIONS as u32)
             .map(|n| connections.admit(IpAddr::V4((0x0a00_0000 + n).into()), at(u64::from(n))).0)
             .collect();
         let (_newest, has_displaced) = connections.admit(ip("2001:db8::1"), at(5000));
-        assert!(has_displaced && is_closed(&seats[0]));
-        assert_eq!(connections.lock().taken.len(), MAX_CONNECTIONS);
+        assert!(has_displaced && is_closed(&slots[0]));
+        assert_eq!(connections.lock().used.len(), MAX_CONNECTIONS);
     }
 
     #[test]
-    fn places_are_given_back_once_whether_left_or_displaced() {
+    fn places_are_freed_once_whether_left_or_displaced() {
         let connections = Connections::default();
         let (left, _) = connections.admit(ip("2001:db8::1"), at(0));
         let (displaced, _) = connections.admit(ip("2001:db8::2"), at(1));
@@ -179,6 +181,6 @@ mod tests {
         assert!(connections.make_room() && is_closed(&displaced));
         drop(displaced);
         assert!(!connections.make_room());
-        assert!(connections.lock().taken.is_empty() && connections.lock().per_net.is_empty());
+        assert!(connections.lock().used.is_empty() && connections.lock().per_net.is_empty());
     }
 }

@@ -1,6 +1,6 @@
-//! Sockets. Reads packets and messages, calls [`answer`](crate::answer::answer), writes what it says and counts;
-//! decides nothing. [`Server::bind`] takes the ports early, so that the ready line can name them; nothing is answered
-//! before [`Server::start`]. Only the daemon (and the demo) calls this.
+//! Sockets. Reads packets and messages, calls [`answer`](crate::answer::answer), writes the replies and counts; decides
+//! nothing. [`Server::bind`] binds the ports early, so that the ready line can name them; nothing is answered before
+//! [`Server::start`]. Only the daemon (and the demo) calls this.
 
 mod batch;
 mod certificates;
@@ -15,7 +15,7 @@ mod tests;
 mod udp;
 
 pub use certificates::Certificates;
-pub use counters::{Counters, Dropped, OTHER_RCODE, ThreadCounters, Totals};
+pub use counters::{Counters, DropReason, OTHER_RCODE, ThreadCounters, Totals};
 pub use encrypted::Encrypted;
 pub use socket::BindError;
 
@@ -29,33 +29,33 @@ use arc_swap::{ArcSwap, Cache};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Ask, Outcome, answer, answer_truncated};
+use crate::answer::{Outcome, RawQuery, answer, answer_truncated};
 use crate::clock;
 use crate::model::Moment;
 use crate::snapshot::Snapshot;
-use encrypted::Listening;
-use rrl::{RateLimiter, Verdict};
-use socket::Bound;
-use udp::{Answered, Answerer};
+use encrypted::EncryptedListener;
+use rrl::{RateDecision, RateLimiter};
+use socket::BoundSockets;
+use udp::{Answerer, UdpOutcome};
 
-/// Workers an address where the machine doesn't tell its cores.
+/// Workers an address where the number of cores is unknown.
 const FALLBACK_WORKERS: usize = 1;
 
-/// Most of what was queued before the start that is thrown away: more than any receive buffer holds, so that a flood
-/// can't hold up the start for ever.
+/// Most datagrams and connections from before the start that are discarded: more than any receive buffer holds, so that
+/// a flood cannot delay the start without end.
 const MOST_EARLY: usize = 100_000;
 
 /// A DNS server on its addresses: bound, then started, then stopped.
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<SocketAddr>,
-    bound: Vec<Bound>,
-    encrypted: Vec<Listening>,
-    running: Option<Running>,
+    bound: Vec<BoundSockets>,
+    encrypted: Vec<EncryptedListener>,
+    running: Option<RunningServer>,
 }
 
 #[derive(Debug)]
-struct Running {
+struct RunningServer {
     threads_stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
     streams_stop: CancellationToken,
@@ -63,7 +63,7 @@ struct Running {
 }
 
 impl Server {
-    /// Takes UDP and TCP ports: `workers` sockets an address, 0 for one a core. All or none.
+    /// Binds UDP and TCP ports: `workers` sockets an address, 0 for one a core. All or none.
     pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Server, BindError> {
         let workers = match workers {
             0 => thread::available_parallelism().map_or(FALLBACK_WORKERS, usize::from),
@@ -73,7 +73,7 @@ impl Server {
         for &address in addresses {
             match socket::bind(address, workers) {
                 Ok(sockets) => bound.push(sockets),
-                // "Everywhere", by default of both families, includes a family that this machine doesn't have.
+                // The default, all addresses of both families, includes a family that this machine may not have.
                 Err(BindError::NoFamily { .. }) if address.ip().is_unspecified() && addresses.len() > 1 => {
                     tracing::warn!(%address, "this machine has no addresses of this family: the server doesn't listen on it");
                 }
@@ -84,29 +84,29 @@ impl Server {
         Ok(Server { addresses, bound, encrypted: Vec::new(), running: None })
     }
 
-    /// Takes the ports of a transport that shows a certificate; returns the addresses, in order, with the real ports.
-    /// To be called before [`Server::start`].
+    /// Binds the ports of an encrypted transport; returns the addresses, in order, with the real ports. To be called
+    /// before [`Server::start`].
     pub fn bind_encrypted(
         &mut self,
         what: Encrypted,
         addresses: &[SocketAddr],
         certificates: &Arc<Certificates>,
     ) -> Result<Vec<SocketAddr>, BindError> {
-        let bind = |&address: &SocketAddr| Listening::bind(what, address, certificates.clone());
+        let bind = |&address: &SocketAddr| EncryptedListener::bind(what, address, certificates.clone());
         let bound = addresses.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let addresses = bound.iter().map(|listening| listening.address).collect();
         self.encrypted.extend(bound);
         Ok(addresses)
     }
 
-    /// What is bound, in the order asked for, with the real ports.
+    /// The bound addresses, in the order of [`Server::bind`], with the real ports.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
     /// Begins to answer from whatever `snapshots` points to: a thread for each UDP socket, a task of `runtime` for
-    /// each listener. What came in before is thrown away unanswered. Does nothing when already started. An error is
-    /// the system's, out of threads; call [`Server::stop`] then.
+    /// each listener. What was received before is discarded unanswered. Does nothing when already started. An error
+    /// means that the system has no more threads; call [`Server::stop`] then.
     pub fn start(
         &mut self,
         snapshots: Arc<ArcSwap<Snapshot>>,
@@ -116,26 +116,26 @@ impl Server {
         let for_streams = snapshots.clone();
         let limiter = Arc::new(RateLimiter::new(clock::secret()?));
         self.start_with(
-            move || FromSnapshots { cache: Cache::new(snapshots.clone()), limiter: limiter.clone() },
-            Arc::new(move |ask: &Ask<'_>, out: &mut [u8]| answer(&for_streams.load(), ask, out)),
+            move || SnapshotAnswerer { cache: Cache::new(snapshots.clone()), limiter: limiter.clone() },
+            Arc::new(move |ask: &RawQuery<'_>, out: &mut [u8]| answer(&for_streams.load(), ask, out)),
             counters,
             runtime,
         )
     }
 
-    /// As [`Server::start`], with what answers as an argument: one a UDP thread, and one for all streams.
+    /// As [`Server::start`], with the answering functions as arguments: one a UDP thread, and one for all streams.
     fn start_with<A: Answerer + Send + 'static>(
         &mut self,
         answerer: impl Fn() -> A,
-        for_streams: Arc<streams::Answer>,
+        for_streams: Arc<streams::AnswerFn>,
         counters: &Counters,
         runtime: &Handle,
     ) -> io::Result<()> {
         let bound = std::mem::take(&mut self.bound);
         let encrypted = std::mem::take(&mut self.encrypted);
-        let running = self.running.get_or_insert_with(Running::new);
-        let serving = streams::Serving::new(for_streams, counters.shared());
-        for Bound { udp, tcp, .. } in bound {
+        let running = self.running.get_or_insert_with(RunningServer::new);
+        let context = streams::StreamContext::new(for_streams, counters.shared());
+        for BoundSockets { udp, tcp, .. } in bound {
             for socket in udp {
                 discard_early(&socket)?;
                 running.spawn_worker(socket, answerer(), counters.thread())?;
@@ -143,29 +143,29 @@ impl Server {
             discard_early_connections(&tcp);
             let _context = runtime.enter();
             let listener = tokio::net::TcpListener::from_std(tcp)?;
-            let task = streams::serve_tcp(listener, serving.clone(), running.streams_stop.clone());
+            let task = streams::serve_tcp(listener, context.clone(), running.streams_stop.clone());
             running.streams.push(runtime.spawn(task));
         }
-        // QUIC's clients take no descriptor each, and forging who they are is easier: they share no limit with TCP's.
-        let for_quic = serving.with_own_limit();
+        // QUIC connections take no descriptor each, and forging a source is easier: they have a limit of their own.
+        let for_quic = context.with_own_limit();
         for listening in encrypted {
-            let serving = match listening.what {
-                Encrypted::Tls | Encrypted::Https => serving.clone(),
+            let context = match listening.what {
+                Encrypted::Tls | Encrypted::Https => context.clone(),
                 Encrypted::Quic => for_quic.clone(),
             };
-            running.streams.push(listening.start(serving, running.streams_stop.clone(), runtime)?);
+            running.streams.push(listening.start(context, running.streams_stop.clone(), runtime)?);
         }
         Ok(())
     }
 
-    /// Stops: what was received is answered, connections are closed after the messages they have sent, threads are
-    /// joined. Takes 0.1 s, and never over a second or so.
+    /// Stops: received queries are answered, connections are closed after the messages that they have sent, threads are
+    /// joined. Takes 0.1 s, and at most about one second.
     pub async fn stop(mut self) {
         let Some(mut running) = self.running.take() else { return };
         running.threads_stop.store(true, Ordering::Release);
         running.streams_stop.cancel();
         for task in running.streams.drain(..) {
-            // An error is a panic of the task, which has been printed; there is nothing left to stop.
+            // An error is a panic of the task, which is printed already; there is nothing left to stop.
             let _ = task.await;
         }
         let threads = std::mem::take(&mut running.threads);
@@ -173,9 +173,9 @@ impl Server {
     }
 }
 
-impl Running {
-    fn new() -> Running {
-        Running {
+impl RunningServer {
+    fn new() -> RunningServer {
+        RunningServer {
             threads_stop: Arc::new(AtomicBool::new(false)),
             threads: Vec::new(),
             streams_stop: CancellationToken::new(),
@@ -195,45 +195,45 @@ impl Running {
     }
 }
 
-impl Drop for Running {
-    /// A server that is dropped without [`Server::stop`] ends by itself, a moment later.
+impl Drop for RunningServer {
+    /// A server that is dropped without [`Server::stop`] ends by itself soon after.
     fn drop(&mut self) {
         self.threads_stop.store(true, Ordering::Release);
         self.streams_stop.cancel();
     }
 }
 
-/// Answers from the snapshot of the moment.
-struct FromSnapshots {
+/// Answers from the current snapshot.
+struct SnapshotAnswerer {
     cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     limiter: Arc<RateLimiter>,
 }
 
-impl Answerer for FromSnapshots {
+impl Answerer for SnapshotAnswerer {
     fn refresh(&mut self, counters: &ThreadCounters) {
         let snapshot = self.cache.load();
         counters.reserve_picks(snapshot.tallies.len());
         self.limiter.prepare(&snapshot.identity.rate_limit);
     }
 
-    fn answer(&mut self, ask: &Ask<'_>, now: Moment, out: &mut [u8]) -> Answered {
+    fn answer(&mut self, ask: &RawQuery<'_>, now: Moment, out: &mut [u8]) -> UdpOutcome {
         let snapshot = self.cache.load();
         let outcome = answer(snapshot, ask, out);
-        let Outcome::Reply(reply) = &outcome else { return Answered::Fully(outcome) };
-        // Who has a cookie of ours gets our replies there: nobody else is flooded with them (RFC 7873, 5.2.5).
+        let Outcome::Reply(reply) = &outcome else { return UdpOutcome::Fully(outcome) };
+        // With a valid cookie the source is not forged: the limit is not needed (RFC 7873, 5.2.5).
         if reply.has_valid_cookie {
-            return Answered::Fully(outcome);
+            return UdpOutcome::Fully(outcome);
         }
         let limit = &snapshot.identity.rate_limit;
         match self.limiter.decide(limit, ask.source.ip(), reply.subject, now.from_first().as_secs()) {
-            Verdict::Send => Answered::Fully(outcome),
-            Verdict::Slip => Answered::Slipped(answer_truncated(snapshot, ask, out)),
-            Verdict::Drop => Answered::Withheld,
+            RateDecision::Send => UdpOutcome::Fully(outcome),
+            RateDecision::Slip => UdpOutcome::Slipped(answer_truncated(snapshot, ask, out)),
+            RateDecision::Drop => UdpOutcome::Withheld,
         }
     }
 }
 
-/// Throws away what came before the start: its senders were told nothing, and have asked elsewhere by now.
+/// Discards what was received before the start: its senders got no reply and have asked another server by now.
 fn discard_early(socket: &UdpSocket) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let _ = (0..MOST_EARLY).take_while(|_| socket.recv(&mut [0]).is_ok()).count();

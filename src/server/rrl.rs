@@ -1,12 +1,13 @@
-//! Response rate limiting: how often one client net got the same answer lately, for all UDP threads together. A flood
-//! of queries with a forged source makes a server send its replies to the one who was forged; those are held back
-//! here, while a true client is told by a truncated reply to ask over TCP, where nobody can forge. Fixed in size, no
-//! lock, no allocation a packet; time is an argument.
+//! Response rate limiting: how often one client net got the same answer recently, for all UDP threads together. A flood
+//! of queries with a forged source makes a server send its replies to the owner of that address; such replies are
+//! withheld here. A genuine client gets a truncated reply and asks again over TCP, where a source cannot be forged.
+//! Fixed in size, no lock, no allocation a packet; time is an argument.
 //!
-//! Each pair of net and answer has an account: `rate` is paid in for each second, up to `rate`; a reply costs one.
-//! Overdrawn, replies are held back, and cost on: a flood is let through again only when it has stopped, within
-//! [`WINDOW_SECS`] at most. Pairs that share a place in the table push each other out, those within their limit and
-//! longest unused first; whoever is pushed out begins anew, so the worst of a full table is a limit that is not held.
+//! Each pair of net and answer has an account: each second adds `rate`, up to `rate`; a reply costs one. While the
+//! account is below zero, replies are withheld, and still cost one: a flood gets answers again only after it has
+//! stopped, within [`WINDOW_SECS`] at most. Pairs that share a place in the table displace each other, first those within
+//! their limit that were unused for longest. A displaced pair begins with a new account, so that the worst effect of a
+//! full table is that the limit is not enforced.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -16,7 +17,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::model::rate_limit::{MAX_RATE, MAX_SLIP, RateLimit};
 
-/// For how long an account can be overdrawn: as BIND's default.
+/// For how long an account can be below zero: as BIND's default.
 const WINDOW_SECS: i32 = 15;
 
 /// Accounts that share one place: a cache line of them, so that looking through them is one fetch from memory.
@@ -27,10 +28,10 @@ const SETS: usize = 1 << 14;
 
 /// What to do with a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum RateDecision {
     /// Send it.
     Send,
-    /// Send a truncated one in its place.
+    /// Send a truncated one instead.
     Slip,
     /// Send nothing.
     Drop,
@@ -39,9 +40,9 @@ pub(crate) enum Verdict {
 /// The accounts of all nets and answers.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
-    /// Unknown to attackers, so that they can't aim at somebody's place in the table.
+    /// Secret, so that an attacker cannot choose names that share a place with another net.
     key: [u8; 16],
-    /// Taken when limiting is first on.
+    /// Allocated when limiting is first switched on.
     table: OnceLock<Box<[Set]>>,
 }
 
@@ -49,16 +50,16 @@ pub(crate) struct RateLimiter {
 #[repr(align(64))]
 struct Set([AtomicU64; WAYS]);
 
-/// An account as it is packed into 64 bits: tag 24, second of the last change 20, slips 4, balance 16. All zero is none.
+/// An account, packed into 64 bits: tag 24, second of the last change 20, slips 4, balance 16. All zero is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Account {
-    /// Which pair, beyond its place: one pair in two million is taken for another that shares its place.
+    /// Identifies the pair within its place: one pair in two million is mistaken for another in its place.
     tag: u32,
     /// Modulo 2^20: 12 days.
     second: u32,
-    /// Replies held back since one was last sent truncated.
+    /// Replies withheld since the last truncated one.
     slips: u8,
-    /// Replies that may still go; below zero: overdrawn.
+    /// Replies that may still be sent; below zero: over the limit.
     balance: i16,
 }
 
@@ -73,16 +74,16 @@ impl RateLimiter {
         RateLimiter { key, table: OnceLock::new() }
     }
 
-    /// Takes the table's memory when it will be needed; to be called before packets are at hand.
+    /// Allocates the table when the limit is on; called before packets are handled.
     pub(crate) fn prepare(&self, limit: &RateLimit) {
         if limit.is_on() {
             self.table.get_or_init(|| (0..SETS).map(|_| Set(Default::default())).collect());
         }
     }
 
-    /// Whether a reply about `subject` may go to `client` in this second (of any clock that doesn't jump).
-    pub(crate) fn decide(&self, limit: &RateLimit, client: IpAddr, subject: u64, second: u64) -> Verdict {
-        let Some(table) = self.table.get().filter(|_| limit.is_on()) else { return Verdict::Send };
+    /// Whether a reply about `subject` may be sent to `client` in this second (of any clock that does not jump).
+    pub(crate) fn decide(&self, limit: &RateLimit, client: IpAddr, subject: u64, second: u64) -> RateDecision {
+        let Some(table) = self.table.get().filter(|_| limit.is_on()) else { return RateDecision::Send };
         let hash = self.hash(limit.net_of(client), subject);
         let tag = (hash >> 40) as u32;
         let second = second as u32 & SECOND_MASK;
@@ -94,10 +95,10 @@ impl RateLimiter {
                 _ => Account { tag, second, slips: 0, balance: limit.rate as i16 },
             };
             let (after, verdict) = before.charged(limit, second);
-            // Whoever was faster has counted its own: look again. Each failure is another thread's success.
+            // Another thread changed the account: read it again. Each failure here is a success of another thread.
             if slot.compare_exchange_weak(seen, after.pack(), Relaxed, Relaxed).is_ok() {
                 return match verdict {
-                    Verdict::Slip | Verdict::Drop if limit.is_exempt(client) => Verdict::Send,
+                    RateDecision::Slip | RateDecision::Drop if limit.is_exempt(client) => RateDecision::Send,
                     verdict => verdict,
                 };
             }
@@ -113,7 +114,7 @@ impl RateLimiter {
 }
 
 impl Set {
-    /// The slot of this tag, or the one to give it, and what is in it.
+    /// The slot of this tag, or the one to reuse for it, and its content.
     fn place_of(&self, tag: u32, second: u32) -> (&AtomicU64, u64) {
         let seen = self.0.each_ref().map(|slot| slot.load(Relaxed));
         let own = seen.iter().position(|&word| word != 0 && Account::unpack(word).tag == tag);
@@ -131,12 +132,12 @@ impl Set {
 }
 
 impl Account {
-    fn unpack(word: u64) -> Account {
+    fn unpack(bits: u64) -> Account {
         Account {
-            tag: (word >> 40) as u32,
-            second: (word >> 20) as u32 & SECOND_MASK,
-            slips: (word >> 16) as u8 & 0xF,
-            balance: word as u16 as i16,
+            tag: (bits >> 40) as u32,
+            second: (bits >> 20) as u32 & SECOND_MASK,
+            slips: (bits >> 16) as u8 & 0xF,
+            balance: bits as u16 as i16,
         }
     }
 
@@ -149,23 +150,23 @@ impl Account {
 
     /// Seconds since the last change; negative where another thread's clock is ahead.
     fn age(self, second: u32) -> i32 {
-        // The 20 bits moved to the top, so that the sign comes right.
+        // The 20 bits are moved to the top, so that the sign is right.
         ((second.wrapping_sub(self.second) << 12) as i32) >> 12
     }
 
-    /// After one more reply in this second, and what becomes of that reply.
-    fn charged(self, limit: &RateLimit, second: u32) -> (Account, Verdict) {
+    /// The account after one more reply in this second, and what to do with that reply.
+    fn charged(self, limit: &RateLimit, second: u32) -> (Account, RateDecision) {
         let rate = i32::from(limit.rate);
         let age = self.age(second).clamp(0, WINDOW_SECS + 1);
         let paid = (i32::from(self.balance) + age * rate).min(rate);
         let balance = (paid - 1).max(-WINDOW_SECS * rate);
         let second = if age > 0 { second } else { self.second };
         let (slips, verdict) = match (balance >= 0, limit.slip) {
-            (true, _) => (0, Verdict::Send),
-            (false, 0) => (0, Verdict::Drop),
-            // The first that is held back tells a true client at once.
-            (false, slip) if self.slips.is_multiple_of(slip) => (1 % slip, Verdict::Slip),
-            (false, slip) => ((self.slips + 1) % slip, Verdict::Drop),
+            (true, _) => (0, RateDecision::Send),
+            (false, 0) => (0, RateDecision::Drop),
+            // The first reply over the limit is truncated, so that a genuine client asks over TCP at once.
+            (false, slip) if self.slips.is_multiple_of(slip) => (1 % slip, RateDecision::Slip),
+            (false, slip) => ((self.slips + 1) % slip, RateDecision::Drop),
         };
         (Account { second, slips, balance: balance as i16, ..self }, verdict)
     }
@@ -239,7 +240,7 @@ mod tests {
         assert_eq!(many(&limiter, &LIMIT, CLIENT, 0, 5), [5, 0, 0]);
         assert_eq!(many(&limiter, &LIMIT, [192, 0, 2, 200], 0, 1)[0], 0, "a neighbour in the net");
         assert_eq!(many(&limiter, &LIMIT, [192, 0, 3, 1], 0, 5)[0], 5, "another net");
-        assert_eq!(limiter.decide(&LIMIT, CLIENT.into(), 8, 0), Verdict::Send, "another answer");
+        assert_eq!(limiter.decide(&LIMIT, CLIENT.into(), 8, 0), RateDecision::Send, "another answer");
     }
 
     #[test]

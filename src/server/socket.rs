@@ -1,6 +1,6 @@
-//! Sockets as a DNS server wants them: UDP shared by its workers and by nobody else, TCP on the same port, large
-//! buffers, replies never cut into pieces by a path's word. Binds and sets options; reads and writes nothing.
-//! Errors say what a person can do about them.
+//! Sockets as a DNS server needs them: UDP shared by its workers and by no other process, TCP on the same port, large
+//! buffers, and no fragmentation because of ICMP messages. Binds and sets options; reads and writes nothing. Errors
+//! say what to do.
 
 use std::fmt;
 use std::io;
@@ -12,12 +12,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::batch::set_option;
 
-/// Receive and send buffers, octets: a second of 40,000 queries, or of what a thread can't get to while the
-/// machine is busy elsewhere. The kernel grants less without privileges (net.core.rmem_max).
+/// Receive and send buffers, octets: one second of 40,000 queries, for times when the thread does not run. Without
+/// privileges the kernel allows less (net.core.rmem_max).
 const BUFFER: usize = 4 << 20;
 
-/// Longest wait for a datagram, after which a worker looks whether it should stop: short enough to stop at once for a
-/// person, long enough that 20 wake-ups a second cost nothing.
+/// Longest wait for a datagram, after which a worker checks whether to stop. Judgment: short enough for an operator who
+/// waits, long enough that 20 wake-ups a second cost nothing.
 const RECEIVE_WAIT: Duration = Duration::from_millis(50);
 
 /// Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn.
@@ -28,7 +28,7 @@ const PORT_TRIES: usize = 32;
 
 /// The sockets of one address.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub(crate) struct BoundSockets {
     /// The address with its real port.
     pub(crate) address: SocketAddr,
     /// One a worker, blocking, with a receive timeout.
@@ -42,42 +42,42 @@ pub(crate) struct Bound {
 pub enum BindError {
     /// Another process has the port.
     InUse {
-        /// What was asked for.
+        /// The address to bind.
         address: SocketAddr,
         /// `UDP` or `TCP`.
         protocol: &'static str,
     },
-    /// Ports below 1024 need a right that this process lacks.
+    /// Ports below 1024 need a right that this process does not have.
     NotAllowed {
-        /// What was asked for.
+        /// The address to bind.
         address: SocketAddr,
     },
     /// No interface has the address.
     NotOurs {
-        /// What was asked for.
+        /// The address to bind.
         address: SocketAddr,
     },
-    /// The machine has no IPv6 (or, for that matter, no IPv4).
+    /// The machine does not have this address family.
     NoFamily {
-        /// What was asked for.
+        /// The address to bind.
         address: SocketAddr,
     },
     /// A link-local address without its interface, or with one that this machine doesn't have.
     NoInterface {
-        /// What was asked for.
+        /// The address to bind.
         address: SocketAddr,
     },
     /// Anything else.
     Other {
-        /// What was asked for.
+        /// The address to bind.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 /// Binds `workers` UDP sockets and a TCP listener to one address. With port 0 the system chooses one port for both.
-pub(crate) fn bind(address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
+pub(crate) fn bind(address: SocketAddr, workers: usize) -> Result<BoundSockets, BindError> {
     let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
@@ -86,7 +86,7 @@ pub(crate) fn bind(address: SocketAddr, workers: usize) -> Result<Bound, BindErr
         match listen(address) {
             Ok(tcp) => {
                 let udp = share(first, address, workers).map_err(|error| explain(error, address, "UDP"))?;
-                return Ok(Bound { address, udp, tcp });
+                return Ok(BoundSockets { address, udp, tcp });
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
             Err(error) => return Err(explain(error, address, "TCP")),
@@ -94,14 +94,14 @@ pub(crate) fn bind(address: SocketAddr, workers: usize) -> Result<Bound, BindErr
     }
 }
 
-/// A TCP listener of its own, for what is carried by TLS; with the address that it got.
+/// A TCP listener for a transport over TLS, with its real address.
 pub(crate) fn bind_tcp(address: SocketAddr) -> Result<(SocketAddr, TcpListener), BindError> {
     let listener = listen(address).map_err(|error| explain(error, address, "TCP"))?;
     let local = listener.local_addr().map_err(|source| BindError::Other { address, source })?;
     Ok((local, listener))
 }
 
-/// A UDP socket of its own, for QUIC, which sets the options of its sockets by itself; with the address that it got.
+/// A UDP socket for QUIC, with its real address. quinn sets its options.
 pub(crate) fn bind_quic(address: SocketAddr) -> Result<(SocketAddr, UdpSocket), BindError> {
     let bind = || {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
@@ -117,8 +117,8 @@ pub(crate) fn bind_quic(address: SocketAddr) -> Result<(SocketAddr, UdpSocket), 
     Ok((local_address(&socket, address)?, socket.into()))
 }
 
-/// The first UDP socket is bound without SO_REUSEPORT, so that the system refuses a port which anyone else has, even
-/// another server of the same user; only then is it opened for our other workers.
+/// The first UDP socket is bound without SO_REUSEPORT, so that the system refuses a port that another process has, even
+/// one of the same user. After that it is opened for our other workers.
 fn bind_first(address: SocketAddr) -> io::Result<Socket> {
     let socket = udp_socket(address)?;
     socket.bind(&address.into())?;
@@ -142,12 +142,12 @@ fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     set_buffers(&socket);
     socket.set_read_timeout(Some(RECEIVE_WAIT))?;
     set_option(&socket, SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
-    // Where one address is bound its replies leave from there anyhow, and packet info would only cost time.
+    // A socket that is bound to one address sends from there; packet info would only cost time.
     let needs_packet_info = address.ip().is_unspecified() as i32;
     match address {
         SocketAddr::V4(_) => {
             set_option(&socket, IPPROTO_IP, libc::IP_PKTINFO, needs_packet_info)?;
-            // A forged "fragmentation needed" must not make us fragment replies, nor refuse to send them.
+            // A forged "fragmentation needed" must not make the kernel fragment or refuse replies.
             set_option(&socket, IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)?;
         }
         SocketAddr::V6(_) => {
@@ -159,7 +159,7 @@ fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The privileged way goes over the system's limit; the other gets what the limit grants. Neither failing is an error.
+/// With privileges this exceeds the system's limit, otherwise the limit applies. A failure is no error.
 fn set_buffers(socket: &Socket) {
     if set_option(socket, SOL_SOCKET, libc::SO_RCVBUFFORCE, BUFFER as i32).is_err() {
         let _ = socket.set_recv_buffer_size(BUFFER);
@@ -174,7 +174,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Connections of a server that has just ended linger in TIME_WAIT; they must not keep the next one out.
+    // Connections of a server that has just ended are in TIME_WAIT; they must not stop the next one from binding.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -182,9 +182,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn local_address(socket: &Socket, asked: SocketAddr) -> Result<SocketAddr, BindError> {
-    let local = socket.local_addr().map_err(|source| BindError::Other { address: asked, source })?;
-    Ok(local.as_socket().unwrap_or(asked))
+fn local_address(socket: &Socket, wanted: SocketAddr) -> Result<SocketAddr, BindError> {
+    let local = socket.local_addr().map_err(|source| BindError::Other { address: wanted, source })?;
+    Ok(local.as_socket().unwrap_or(wanted))
 }
 
 fn explain(error: io::Error, address: SocketAddr, protocol: &'static str) -> BindError {
@@ -271,7 +271,7 @@ impl std::error::Error for BindError {
 mod tests {
     use super::*;
 
-    fn bind_text(text: &str, workers: usize) -> Result<Bound, BindError> {
+    fn bind_text(text: &str, workers: usize) -> Result<BoundSockets, BindError> {
         bind(text.parse().unwrap(), workers)
     }
 
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_server_of_the_same_user_is_refused_and_told_how_to_find_the_first() {
+    fn a_second_server_of_the_same_user_is_refused_with_a_hint_how_to_find_the_first() {
         let first = bind_text("127.0.0.1:0", 2).unwrap();
         let again = bind(first.address, 2).map(|_| ()).unwrap_err();
         assert!(matches!(again, BindError::InUse { protocol: "UDP", .. }), "{again:?}");
@@ -333,8 +333,8 @@ mod tests {
         for text in ["[fe80::1]:0", "[fe80::1%4294967295]:0"] {
             let error = bind_text(text, 1).map(|_| ()).unwrap_err();
             // A machine without IPv6 says so first.
-            let told = matches!(error, BindError::NoInterface { .. } | BindError::NoFamily { .. });
-            assert!(told && !error.to_string().contains("Invalid argument"), "{error}");
+            let is_named = matches!(error, BindError::NoInterface { .. } | BindError::NoFamily { .. });
+            assert!(is_named && !error.to_string().contains("Invalid argument"), "{error}");
         }
     }
 

@@ -22,12 +22,12 @@ struct Echo;
 impl Answerer for Echo {
     fn refresh(&mut self, _: &ThreadCounters) {}
 
-    fn answer(&mut self, ask: &Ask<'_>, _: Moment, out: &mut [u8]) -> Answered {
-        Answered::Fully(echo(ask, out))
+    fn answer(&mut self, ask: &RawQuery<'_>, _: Moment, out: &mut [u8]) -> UdpOutcome {
+        UdpOutcome::Fully(echo(ask, out))
     }
 }
 
-fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
+fn echo(ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
     if ask.packet.len() < 12 {
         return Outcome::Silence(Reject::Short);
     }
@@ -100,12 +100,12 @@ fn is_answered(client: &UdpSocket, id: u16) {
     assert_eq!(received(client), message(id));
 }
 
-fn dropped(totals: &Totals, reason: Dropped) -> u64 {
+fn dropped(totals: &Totals, reason: DropReason) -> u64 {
     totals.dropped.iter().find(|(other, _)| *other == reason).unwrap().1
 }
 
 #[test]
-fn a_reply_leaves_from_the_address_that_was_asked() {
+fn a_reply_leaves_from_the_address_that_its_query_was_sent_to() {
     let scene = serving("0.0.0.0:0", 2);
     for ip in ["127.0.0.1", "127.0.0.2", "127.9.8.7"] {
         is_answered(&scene.client(ip), 1);
@@ -213,9 +213,9 @@ fn garbage_and_bugs_cost_only_themselves() {
     client.send(&long).unwrap();
     assert_eq!(received(&client), long[..1232], "the reply has its bound");
     let totals = scene.stop();
-    assert_eq!(dropped(&totals, Dropped::Rejected(Reject::Short)), 2);
-    assert_eq!(dropped(&totals, Dropped::TooLong), 2);
-    assert_eq!(dropped(&totals, Dropped::Fault), 1);
+    assert_eq!(dropped(&totals, DropReason::Rejected(Reject::Short)), 2);
+    assert_eq!(dropped(&totals, DropReason::TooLong), 2);
+    assert_eq!(dropped(&totals, DropReason::Fault), 1);
     assert_eq!(totals.queries, [(Transport::Udp, 0, 2)]);
 }
 
@@ -227,7 +227,7 @@ fn clients_that_are_gone_before_their_reply_do_no_harm() {
     }
     is_answered(&scene.client("127.0.0.1"), 100);
     let totals = scene.stop();
-    assert_eq!(totals.queries[0].2 + dropped(&totals, Dropped::Unsent), 101);
+    assert_eq!(totals.queries[0].2 + dropped(&totals, DropReason::Unsent), 101);
 }
 
 /// Waits for a word before its first answer.
@@ -236,11 +236,11 @@ struct Gated(Option<mpsc::Receiver<()>>);
 impl Answerer for Gated {
     fn refresh(&mut self, _: &ThreadCounters) {}
 
-    fn answer(&mut self, ask: &Ask<'_>, _: Moment, out: &mut [u8]) -> Answered {
+    fn answer(&mut self, ask: &RawQuery<'_>, _: Moment, out: &mut [u8]) -> UdpOutcome {
         if let Some(gate) = self.0.take() {
             let _ = gate.recv();
         }
-        Answered::Fully(echo(ask, out))
+        UdpOutcome::Fully(echo(ask, out))
     }
 }
 
@@ -287,7 +287,7 @@ fn half_open_connections_keep_nobody_out() {
         assert_eq!(reply[..], framed(id));
     }
     let totals = scene.stop();
-    assert!(dropped(&totals, Dropped::Displaced) >= 600 - 512, "{totals:?}");
+    assert!(dropped(&totals, DropReason::Displaced) >= 600 - 512, "{totals:?}");
 }
 
 #[test]

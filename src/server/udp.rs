@@ -1,5 +1,5 @@
 //! A UDP worker: one thread, one socket, no lock, no allocation and no log line a packet. It receives a batch, has
-//! each datagram answered, sends the replies and counts. What is answered is the business of its [`Answerer`].
+//! each datagram answered by its [`Answerer`], sends the replies and counts.
 
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,41 +9,41 @@ use std::thread;
 use std::time::Duration;
 
 use super::batch::{Batch, REPLY_ROOM, Wait};
-use super::counters::{Dropped, ThreadCounters};
-use crate::answer::{Ask, MAX_UDP_REPLY, Outcome, Transport};
+use super::counters::{DropReason, ThreadCounters};
+use crate::answer::{MAX_UDP_REPLY, Outcome, RawQuery, Transport};
 use crate::clock;
 use crate::model::Moment;
 
 const _: () = assert!(REPLY_ROOM >= MAX_UDP_REPLY, "a reply over UDP must fit");
 
-/// Pause after an error of the socket, so that one that stays can't take a whole core: judgment.
+/// Pause after an error of the socket, so that an error that repeats cannot use a whole core: judgment.
 const ERROR_PAUSE: Duration = Duration::from_millis(5);
 
-/// When stopping: batches at most that are still answered, so that a flood can't hold up the end. A full receive
+/// When stopping, most batches that are still answered, so that a flood cannot delay the end. A full receive
 /// buffer of 4 MiB holds about 5,000 queries, 80 batches.
 const LAST_BATCHES: usize = 128;
 
-/// What is done about a message.
+/// The result of one datagram.
 #[derive(Debug)]
-pub(crate) enum Answered {
-    /// What became of it is done.
+pub(crate) enum UdpOutcome {
+    /// Answered as this outcome.
     Fully(Outcome),
-    /// A truncated reply stands in for one that was over the rate limit.
+    /// Over the rate limit: this truncated reply is sent in place of the whole one.
     Slipped(Outcome),
-    /// The reply was over the rate limit: nothing is sent.
+    /// Over the rate limit: nothing is sent.
     Withheld,
 }
 
-/// Answers for one thread: the snapshot of the moment, or in tests whatever they need.
+/// Answers for one thread: from the current snapshot, or in tests from whatever they need.
 pub(crate) trait Answerer {
-    /// Called before each batch and when nothing came for a while: the time to let an old snapshot go.
+    /// Called before each batch, and when nothing came for a while, to release an old snapshot.
     fn refresh(&mut self, counters: &ThreadCounters);
 
-    /// Answers one message that came at `now`, as [`answer`](crate::answer::answer) does, within the limits.
-    fn answer(&mut self, ask: &Ask<'_>, now: Moment, out: &mut [u8]) -> Answered;
+    /// Answers one message received at `now`, as [`answer`](crate::answer::answer) does, within the limits.
+    fn answer(&mut self, ask: &RawQuery<'_>, now: Moment, out: &mut [u8]) -> UdpOutcome;
 }
 
-/// Serves `socket` until `stop` is set and what came before is answered. Never returns otherwise.
+/// Serves `socket` until `stop` is set and the datagrams received before are answered. Does not return otherwise.
 pub(crate) fn serve(socket: UdpSocket, mut answerer: impl Answerer, counters: &ThreadCounters, stop: &Arc<AtomicBool>) {
     let mut batch = Batch::new(socket);
     answerer.refresh(counters);
@@ -57,7 +57,7 @@ pub(crate) fn serve(socket: UdpSocket, mut answerer: impl Answerer, counters: &T
     }
 }
 
-/// Receives, answers, sends and counts one batch; says how many datagrams came.
+/// Receives, answers, sends and counts one batch; returns how many datagrams were received.
 fn round(batch: &mut Batch, wait: Wait, answerer: &mut impl Answerer, counters: &ThreadCounters) -> usize {
     let received = match batch.receive(wait) {
         Ok(received) => received,
@@ -72,15 +72,15 @@ fn round(batch: &mut Batch, wait: Wait, answerer: &mut impl Answerer, counters: 
     }
     let (now, unix_secs) = (clock::now(), clock::unix_seconds() as u64 as u32);
     let cut = batch.answer_each(|packet, source, out| {
-        let ask = Ask { packet, source, transport: Transport::Udp, entropy: clock::entropy(), unix_secs };
+        let ask = RawQuery { packet, source, transport: Transport::Udp, entropy: clock::entropy(), unix_secs };
         let outcome = match answer_or_fault(|| answerer.answer(&ask, now, &mut out[..MAX_UDP_REPLY]), counters)? {
-            Answered::Fully(outcome) => outcome,
-            Answered::Slipped(outcome) => {
+            UdpOutcome::Fully(outcome) => outcome,
+            UdpOutcome::Slipped(outcome) => {
                 counters.slipped();
                 outcome
             }
-            Answered::Withheld => {
-                counters.dropped(Dropped::RateLimited, 1);
+            UdpOutcome::Withheld => {
+                counters.dropped(DropReason::RateLimited, 1);
                 return None;
             }
         };
@@ -91,7 +91,7 @@ fn round(batch: &mut Batch, wait: Wait, answerer: &mut impl Answerer, counters: 
         }
     });
     let sent = batch.send();
-    for (reason, count) in [(Dropped::TooLong, cut), (Dropped::Unsent, sent.failed as u64)] {
+    for (reason, count) in [(DropReason::TooLong, cut), (DropReason::Unsent, sent.failed as u64)] {
         if count > 0 {
             counters.dropped(reason, count);
         }
@@ -103,11 +103,11 @@ fn round(batch: &mut Batch, wait: Wait, answerer: &mut impl Answerer, counters: 
     received
 }
 
-/// Nothing from the network may panic; should it once, one query is lost and not a core's worth of them.
+/// Nothing from the network may panic. If a bug does, one query is lost and not a whole thread.
 pub(super) fn answer_or_fault<T>(answer: impl FnOnce() -> T, counters: &ThreadCounters) -> Option<T> {
     let outcome = catch_unwind(AssertUnwindSafe(answer)).ok();
     if outcome.is_none() {
-        counters.dropped(Dropped::Fault, 1);
+        counters.dropped(DropReason::Fault, 1);
     }
     outcome
 }

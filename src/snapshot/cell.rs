@@ -26,7 +26,7 @@ const HEAD: usize = 12;
 
 /// What a cell gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CellGiven {
+pub enum CellContent {
     /// Records, by [`Cell::pick`].
     Records,
     /// The zone file's RRset of the same owner and type.
@@ -39,7 +39,7 @@ pub enum CellGiven {
 #[derive(Debug)]
 pub struct Cell {
     decision: Arc<Decision>,
-    given: CellGiven,
+    content: CellContent,
     draws: usize,
     limit: usize,
     /// Whether every reply has all records, in their order: SRV.
@@ -134,7 +134,7 @@ impl Cell {
     /// Makes `decision` ready. Its endpoints must be of `policy`, and have an answerable for its facet.
     pub fn prepare(model: &Model, policy: &Policy, decision: Arc<Decision>) -> Cell {
         let mut cell = Cell {
-            given: CellGiven::Nodata,
+            content: CellContent::Nodata,
             draws: 0,
             limit: 0,
             is_whole: decision.facet == Facet::Srv && decision.kind != Some(Kind::ByNet),
@@ -147,9 +147,9 @@ impl Cell {
         };
         match &decision.given {
             Given::Nodata => {}
-            Given::Static => cell.given = CellGiven::Static,
+            Given::Static => cell.content = CellContent::Static,
             Given::Endpoints(distribution) => {
-                cell.given = CellGiven::Records;
+                cell.content = CellContent::Records;
                 cell.draws = distribution.draws;
                 cell.limit = distribution.limit.min(MAX_ANSWERS);
                 cell.fill(&Rdata { model, policy, decision: &decision }, distribution);
@@ -198,8 +198,8 @@ impl Cell {
     }
 
     /// What it gives.
-    pub fn given(&self) -> CellGiven {
-        self.given
+    pub fn content(&self) -> CellContent {
+        self.content
     }
 
     /// Seconds; also written in its records.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::model::{ClientClass, Facet, Model, PolicyId, WorldView, ZoneId};
-use crate::snapshot::placing::{Locals, Placing};
-use crate::snapshot::policies::{FacetCells, Policies, PolicyCells};
+use crate::snapshot::classes::{LocalClasses, PolicyClasses};
+use crate::snapshot::policies::{FacetCells, PolicyCells, PolicyTable};
 use crate::snapshot::restore::{CellMemory, Restored, of_cell};
 use crate::snapshot::touched::{Dependencies, Resisting, standings, touched};
 use crate::snapshot::{Cell, Identity, LocalClass, NamedStanding, Snapshot, TallyRun, TallyTable, ZoneTable};
@@ -20,10 +20,10 @@ pub fn compile(
     generation: u64,
     previous: Option<&Snapshot>,
 ) -> Snapshot {
-    let placing = Placing::of(&model);
-    let restored = previous.map(|previous| Restored::from_snapshot(previous, &model, &placing)).unwrap_or_default();
+    let classes = PolicyClasses::of(&model);
+    let restored = previous.map(|previous| Restored::from_snapshot(previous, &model, &classes)).unwrap_or_default();
     let tallies = previous.map(|previous| previous.tallies.clone()).unwrap_or_default();
-    compile_after(&restored, placing, tallies, &model, view, identity, generation)
+    compile_after(&restored, classes, tallies, &model, view, identity, generation)
 }
 
 /// Compiles a whole model as [`compile`] does without a snapshot before it, and restores the choices that resist
@@ -36,14 +36,14 @@ pub fn restore(
     generation: u64,
     standings: &[NamedStanding],
 ) -> Snapshot {
-    let placing = Placing::of(&model);
+    let classes = PolicyClasses::of(&model);
     let restored = Restored::from_file(standings, &model);
-    compile_after(&restored, placing, Arc::default(), &model, view, identity, generation)
+    compile_after(&restored, classes, Arc::default(), &model, view, identity, generation)
 }
 
 fn compile_after(
     restored: &Restored<'_>,
-    placing: Placing,
+    classes: PolicyClasses,
     mut tallies: Arc<TallyTable>,
     model: &Arc<Model>,
     view: Arc<WorldView>,
@@ -54,14 +54,14 @@ fn compile_after(
     let labels = Labels::of(model);
     let zones = Arc::new(ZoneTable::build(model, &mut |zone, index| table.run(labels.run(model, zone, index))));
     let policies = (0..model.policies.len() as u32).map(PolicyId).map(|policy| {
-        let locals = placing.locals(policy);
+        let locals = classes.locals(policy);
         let memory = |facet, class| restored.memory(policy, locals, facet, class);
         cells(model, &view, policy, locals, None, &memory)
     });
-    let policies: Policies = policies.collect();
+    let policies: PolicyTable = policies.collect();
     Snapshot {
         generation,
-        placing: Arc::new(placing),
+        classes: Arc::new(classes),
         dependencies: Arc::new(Dependencies::of(model)),
         resisting: Arc::new(Resisting::of(policies.iter())),
         policies,
@@ -79,7 +79,7 @@ pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
     let mut next = Snapshot { view, ..previous.clone() };
     for policy in touched(previous, &next.view) {
         let Some(old) = previous.policies.get(policy) else { continue };
-        let locals = previous.placing.locals(policy);
+        let locals = previous.classes.locals(policy);
         let memory = |facet, class| of_cell(old, facet, class);
         let new = cells(&previous.model, &next.view, policy, locals, Some(old), &memory);
         if new.len() == old.len() && new.iter().zip(&**old).all(|(new, old)| new.is_same(old)) {
@@ -101,7 +101,7 @@ pub fn hand_back(previous: &Snapshot, policy: PolicyId) -> Snapshot {
     let model = &previous.model;
     let is_failover = |pool| model.pool(pool).steering.has_failback();
     let memory = |facet, class| of_cell(old, facet, class).without_incumbents(is_failover);
-    let new = cells(model, &next.view, policy, previous.placing.locals(policy), Some(old), &memory);
+    let new = cells(model, &next.view, policy, previous.classes.locals(policy), Some(old), &memory);
     if !standings(&new).eq(standings(old)) {
         Arc::make_mut(&mut next.resisting).set(policy, &new);
         next.policies.replace(policy, new);
@@ -115,7 +115,7 @@ fn cells<'a>(
     model: &Model,
     view: &WorldView,
     policy: PolicyId,
-    locals: &Locals,
+    locals: &LocalClasses,
     old: Option<&PolicyCells>,
     memory: &dyn Fn(Facet, LocalClass) -> CellMemory<'a>,
 ) -> Arc<PolicyCells> {

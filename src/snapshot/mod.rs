@@ -2,9 +2,9 @@
 //! change doesn't touch is shared with the snapshot before. [`compile`] makes it, [`publish`] is its only writer.
 
 pub mod cell;
+mod classes;
 pub mod compile;
 pub mod names;
-mod placing;
 mod policies;
 pub mod publish;
 mod recovery;
@@ -17,9 +17,9 @@ mod tests;
 mod touched;
 mod transition;
 
-pub use cell::{Cell, CellGiven, Picks, PreparedRecord};
+pub use cell::{Cell, CellContent, Picks, PreparedRecord};
+pub use classes::{ClassGroup, LocalClass};
 pub use names::ZoneTable;
-pub use placing::{Group, LocalClass};
 pub use publish::Publisher;
 pub use recovery::NamedRecovery;
 pub use retained::{NamedStanding, Retained};
@@ -29,9 +29,9 @@ pub use transition::Transition;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use placing::Placing;
+use classes::PolicyClasses;
 pub(crate) use policies::PolicyCells;
-use policies::{FacetCells, Policies};
+use policies::{FacetCells, PolicyTable};
 use touched::{Dependencies, Resisting};
 
 use crate::model::{
@@ -80,8 +80,8 @@ pub struct Snapshot {
     pub tallies: Arc<TallyTable>,
     /// What this node says of itself.
     pub identity: Arc<Identity>,
-    pub(crate) placing: Arc<Placing>,
-    pub(crate) policies: Policies,
+    pub(crate) classes: Arc<PolicyClasses>,
+    pub(crate) policies: PolicyTable,
     pub(crate) dependencies: Arc<Dependencies>,
     /// Replaced whenever a choice that resists change is made, ends, or meets another challenger.
     pub(crate) resisting: Arc<Resisting>,
@@ -101,23 +101,23 @@ impl Snapshot {
     }
 
     /// The same for all policies of a group.
-    pub fn place_in(&self, ip: IpAddr, group: Group, by: KnownBy) -> (LocalClass, u8) {
-        self.placing.place(ip, group, by)
+    pub fn place_in(&self, ip: IpAddr, group: ClassGroup, by: KnownBy) -> (LocalClass, u8) {
+        self.classes.place(ip, group, by)
     }
 
     /// Which policies place clients as `policy` does.
-    pub fn group(&self, policy: PolicyId) -> Group {
-        self.placing.group(policy)
+    pub fn group(&self, policy: PolicyId) -> ClassGroup {
+        self.classes.group(policy)
     }
 
     /// What a class of the model is to `policy`.
     pub fn local(&self, policy: PolicyId, class: ClassId) -> LocalClass {
-        self.placing.locals(policy).local(class)
+        self.classes.locals(policy).local(class)
     }
 
     /// A class of the model for each [`LocalClass`] of `policy`, in their order: it stands for all that are alike.
     pub fn local_classes(&self, policy: PolicyId) -> impl ExactSizeIterator<Item = &ClientClass> {
-        self.placing.locals(policy).classes(&self.model)
+        self.classes.locals(policy).classes(&self.model)
     }
 
     /// The failover pools of a policy that remember their choice, each with its member, by type and class of clients.
@@ -140,19 +140,19 @@ impl Snapshot {
 
     /// The class of the model that stands for `class` of `policy`.
     pub fn standing_for(&self, policy: PolicyId, class: LocalClass) -> ClassId {
-        self.placing.locals(policy).standing_for(class)
+        self.classes.locals(policy).standing_for(class)
     }
 
     /// The class of a client that asks itself, whatever policies tell apart, and the shortest prefix length around `ip`
     /// whose clients are all of it.
     pub fn class(&self, ip: IpAddr) -> (ClassId, u8) {
-        self.placing.class(ip)
+        self.classes.class(ip)
     }
 
     /// What `policy` asks about the clients of `class`, in words that are the same in every generation:
     /// `region=eu-west +countries=DE`; empty where it asks nothing.
-    pub fn words_of(&self, policy: PolicyId, class: LocalClass) -> &str {
-        self.placing.locals(policy).words.get(usize::from(class.0)).map_or("", |words| words)
+    pub fn label_of(&self, policy: PolicyId, class: LocalClass) -> &str {
+        self.classes.locals(policy).labels.get(usize::from(class.0)).map_or("", |label| label)
     }
 
     /// The cells of a policy; two snapshots that share them give the same answers.

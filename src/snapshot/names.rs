@@ -118,7 +118,7 @@ pub struct SteeredNode {
 
 /// Where a name leads.
 #[derive(Debug, Clone, Copy)]
-pub enum Found<'t> {
+pub enum LookupResult<'t> {
     /// To no zone that was to be looked in.
     Outside,
     /// To a node of that name; without records it is an empty non-terminal.
@@ -142,7 +142,9 @@ impl ZoneTable {
 
     /// The steered name that answers `name`: itself, or the wildcard that covers it, as (zone, index in its `steered`).
     pub fn steered(&self, name: &Name) -> Option<(ZoneId, usize)> {
-        let (Found::Exact(node) | Found::Wildcard(node)) = self.find(&NameBuf::parse(name.as_wire())?, false) else {
+        let (LookupResult::Exact(node) | LookupResult::Wildcard(node)) =
+            self.find(&NameBuf::parse(name.as_wire())?, false)
+        else {
             return None;
         };
         Some((node.zone(), node.steered()?.index))
@@ -150,35 +152,39 @@ impl ZoneTable {
 
     /// Where `name` leads, in the most specific zone. `for_ds`: DS lives above the cut, so that at a delegation or a
     /// child's apex the parent's node is found (RFC 4035, 3.1.4.1).
-    pub fn find(&self, name: &NameBuf, for_ds: bool) -> Found<'_> {
+    pub fn find(&self, name: &NameBuf, for_ds: bool) -> LookupResult<'_> {
         match self.closest(name) {
             Some((node, depth)) => self.classify(node, depth, for_ds),
-            None => Found::Outside,
+            None => LookupResult::Outside,
         }
     }
 
     /// As [`ZoneTable::find`], but looks in `zone` alone: a name in a zone below that we serve too leads to `zone`'s
     /// delegation to it.
-    pub fn find_within(&self, zone: ZoneId, name: &NameBuf, for_ds: bool) -> Found<'_> {
-        let Some(head) = self.zones.get(zone.0 as usize) else { return Found::Outside };
+    pub fn find_within(&self, zone: ZoneId, name: &NameBuf, for_ds: bool) -> LookupResult<'_> {
+        let Some(head) = self.zones.get(zone.0 as usize) else { return LookupResult::Outside };
         if !name.is_within(self.name_of(head.apex)) {
-            return Found::Outside;
+            return LookupResult::Outside;
         }
-        let Some((mut at, mut depth)) = self.closest(name) else { return Found::Outside };
+        let Some((mut at, mut depth)) = self.closest(name) else { return LookupResult::Outside };
         let mut has_climbed = false;
         while self.nodes[at as usize].zone != zone.0 {
-            let Some(inner) = self.zones.get(self.nodes[at as usize].zone as usize) else { return Found::Outside };
+            let Some(inner) = self.zones.get(self.nodes[at as usize].zone as usize) else {
+                return LookupResult::Outside;
+            };
             depth = name.label_count() - label_count(self.name_of(inner.apex));
             at = self.nodes[inner.apex as usize].link;
             has_climbed = true;
             if at == NONE {
-                return Found::Outside;
+                return LookupResult::Outside;
             }
         }
         match self.classify(at, depth, for_ds) {
             // The zone below isn't delegated to: what it holds is not ours to deny.
-            Found::Exact(_) | Found::Wildcard(_) | Found::Missing(_) if has_climbed && !(for_ds && depth == 0) => {
-                Found::Outside
+            LookupResult::Exact(_) | LookupResult::Wildcard(_) | LookupResult::Missing(_)
+                if has_climbed && !(for_ds && depth == 0) =>
+            {
+                LookupResult::Outside
             }
             found => found,
         }
@@ -217,25 +223,25 @@ impl ZoneTable {
     }
 
     /// What a name is whose closest existing ancestor, `depth` labels above, is `at`.
-    fn classify(&self, at: u32, depth: usize, for_ds: bool) -> Found<'_> {
+    fn classify(&self, at: u32, depth: usize, for_ds: bool) -> LookupResult<'_> {
         let node = &self.nodes[at as usize];
         let found = NodeRef { table: self, at };
         match node.kind {
-            NodeKind::Void => Found::Outside,
+            NodeKind::Void => LookupResult::Outside,
             NodeKind::Apex if for_ds && depth == 0 && node.link != NONE => self.classify(node.link, 0, true),
-            NodeKind::Apex | NodeKind::Plain if depth == 0 => Found::Exact(found),
-            NodeKind::Apex | NodeKind::Plain if node.has_dname => Found::Redirected(found),
+            NodeKind::Apex | NodeKind::Plain if depth == 0 => LookupResult::Exact(found),
+            NodeKind::Apex | NodeKind::Plain if node.has_dname => LookupResult::Redirected(found),
             NodeKind::Apex | NodeKind::Plain if node.wildcard != NONE => {
-                Found::Wildcard(NodeRef { table: self, at: node.wildcard })
+                LookupResult::Wildcard(NodeRef { table: self, at: node.wildcard })
             }
-            NodeKind::Apex | NodeKind::Plain => Found::Missing(ZoneId(node.zone)),
-            NodeKind::Cut if for_ds && depth == 0 => Found::Exact(found),
-            NodeKind::Cut => Found::Referral(found),
+            NodeKind::Apex | NodeKind::Plain => LookupResult::Missing(ZoneId(node.zone)),
+            NodeKind::Cut if for_ds && depth == 0 => LookupResult::Exact(found),
+            NodeKind::Cut => LookupResult::Referral(found),
             NodeKind::Hidden => {
                 let cover = NodeRef { table: self, at: node.link };
                 match self.nodes[node.link as usize].kind {
-                    NodeKind::Cut => Found::Referral(cover),
-                    _ => Found::Redirected(cover),
+                    NodeKind::Cut => LookupResult::Referral(cover),
+                    _ => LookupResult::Redirected(cover),
                 }
             }
         }

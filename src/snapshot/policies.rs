@@ -44,11 +44,11 @@ type Chunk = Vec<Arc<PolicyCells>>;
 
 /// The cells of every policy, by [`PolicyId`].
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Policies {
+pub(crate) struct PolicyTable {
     chunks: Vec<Arc<Chunk>>,
 }
 
-impl Policies {
+impl PolicyTable {
     /// The cells of a policy; `None` when it is of another model.
     pub(crate) fn get(&self, policy: PolicyId) -> Option<&Arc<PolicyCells>> {
         let at = policy.0 as usize;
@@ -70,13 +70,13 @@ impl Policies {
     }
 }
 
-impl FromIterator<Arc<PolicyCells>> for Policies {
-    fn from_iter<I: IntoIterator<Item = Arc<PolicyCells>>>(all: I) -> Policies {
+impl FromIterator<Arc<PolicyCells>> for PolicyTable {
+    fn from_iter<I: IntoIterator<Item = Arc<PolicyCells>>>(all: I) -> PolicyTable {
         let (mut chunks, mut all) = (Vec::new(), all.into_iter().peekable());
         while all.peek().is_some() {
             chunks.push(Arc::new(all.by_ref().take(CHUNK).collect()));
         }
-        Policies { chunks }
+        PolicyTable { chunks }
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_replaced_leaves_the_other_chunks_and_policies_shared() {
         let cells = || -> Arc<PolicyCells> { Arc::new([]) };
-        let before: Policies = (0..3 * CHUNK + 1).map(|_| cells()).collect();
+        let before: PolicyTable = (0..3 * CHUNK + 1).map(|_| cells()).collect();
         let mut after = before.clone();
         let (changed, other) = (PolicyId(CHUNK as u32 + 3), cells());
         after.replace(changed, other.clone());

@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::FixedState;
 
 use crate::model::{EndpointId, Facet, Model, PolicyId, PoolId};
-use crate::snapshot::placing::Placing;
-use crate::snapshot::{Group, LocalClass, Snapshot};
+use crate::snapshot::classes::PolicyClasses;
+use crate::snapshot::{ClassGroup, LocalClass, Snapshot};
 use crate::steering::{Decision, Distribution, Share, Tier};
 use crate::wire::Name;
 
@@ -59,22 +59,22 @@ fn pools_by_name(model: &Model) -> Map<(&Name, &str), PoolId> {
 pub(crate) struct Remap<'a> {
     from: &'a Snapshot,
     /// New policy to old, and the group of the new one.
-    policies: Map<PolicyId, (PolicyId, Group)>,
+    policies: Map<PolicyId, (PolicyId, ClassGroup)>,
     /// For an old group and a new one: by new class, the old class with the same words.
-    classes: Map<(Group, Group), Vec<Option<LocalClass>>>,
+    classes: Map<(ClassGroup, ClassGroup), Vec<Option<LocalClass>>>,
     /// Old to new.
     endpoints: Map<EndpointId, EndpointId>,
 }
 
 impl<'a> Remap<'a> {
-    pub(crate) fn between(from: &'a Snapshot, to: &Model, placing: &Placing) -> Remap<'a> {
-        let policies: Map<PolicyId, (PolicyId, Group)> =
-            policies(&from.model, to).map(|(new, old)| (new, (old, placing.group(new)))).collect();
+    pub(crate) fn between(from: &'a Snapshot, to: &Model, new_classes: &PolicyClasses) -> Remap<'a> {
+        let policies: Map<PolicyId, (PolicyId, ClassGroup)> =
+            policies(&from.model, to).map(|(new, old)| (new, (old, new_classes.group(new)))).collect();
         let mut classes = Map::default();
         for (&new, &(old, group)) in &policies {
             classes.entry((from.group(old), group)).or_insert_with(|| {
-                let old = from.placing.locals(old);
-                placing.locals(new).words.iter().map(|words| old.called(words)).collect()
+                let old = from.classes.locals(old);
+                new_classes.locals(new).labels.iter().map(|label| old.with_label(label)).collect()
             });
         }
         let new = endpoints_by_name(to);

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::model::{Facet, Model, PolicyId, PoolId};
-use crate::snapshot::placing::{Locals, Placing};
+use crate::snapshot::classes::{LocalClasses, PolicyClasses};
 use crate::snapshot::policies::PolicyCells;
 use crate::snapshot::remap::{Map, Names, Remap};
 use crate::snapshot::retained::{ANY, NamedChoice};
@@ -67,16 +67,16 @@ impl<'a> Restored<'a> {
     }
 
     /// Over a reload.
-    pub(crate) fn from_snapshot(before: &'a Snapshot, model: &Model, placing: &Placing) -> Restored<'a> {
+    pub(crate) fn from_snapshot(before: &'a Snapshot, model: &Model, classes: &PolicyClasses) -> Restored<'a> {
         let standings = in_ids(before.choices_by_name(), model);
-        Restored { standings, before: Some(Remap::between(before, model, placing)) }
+        Restored { standings, before: Some(Remap::between(before, model, classes)) }
     }
 
     /// What one cell of the new model starts with.
     pub(crate) fn memory(
         &self,
         policy: PolicyId,
-        locals: &Locals,
+        locals: &LocalClasses,
         facet: Facet,
         class: LocalClass,
     ) -> CellMemory<'static> {
@@ -84,7 +84,7 @@ impl<'a> Restored<'a> {
             let old = last_good(before.decision(policy, facet, class)?)?;
             before.distribution(old)
         });
-        let standings = self.standings(policy, facet, &locals.words[usize::from(class.0)]);
+        let standings = self.standings(policy, facet, &locals.labels[usize::from(class.0)]);
         CellMemory { last_good: last_good.map(Cow::Owned), standings: Cow::Owned(standings) }
     }
 

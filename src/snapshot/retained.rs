@@ -95,7 +95,7 @@ impl Snapshot {
         };
         for zone in &self.model.zones {
             for name in zone.steered.iter().filter(|name| self.resisting.has(name.policy)) {
-                let words = &self.placing.locals(name.policy).words;
+                let words = &self.classes.locals(name.policy).labels;
                 for facet in self.policies.get(name.policy).into_iter().flat_map(|cells| &**cells) {
                     for (cell, words) in facet.cells.iter().zip(words) {
                         let class = if facet.cells.len() == 1 { ANY } else { words };

@@ -8,7 +8,7 @@ use crate::control::ReloadStatus;
 use crate::control::names::NameStateCache;
 use crate::control::test_world::{model, snapshot, transition};
 use crate::model::{Doubt, Hold};
-use crate::server::{Dropped, Totals};
+use crate::server::{DropReason, Totals};
 use crate::snapshot::Snapshot;
 use crate::telemetry::families::{self, Family};
 use crate::telemetry::{Metrics, ProbeResult, Scrape};
@@ -16,7 +16,7 @@ use crate::telemetry::{Metrics, ProbeResult, Scrape};
 fn totals() -> Totals {
     Totals {
         queries: vec![(Transport::Udp, 0, 90), (Transport::Tcp, 3, 2)],
-        dropped: vec![(Dropped::TooLong, 4)],
+        dropped: vec![(DropReason::TooLong, 4)],
         picks: vec![0, 3, 7, 73, 7],
         queue_drops: 5,
         slipped: 6,

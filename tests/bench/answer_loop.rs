@@ -7,7 +7,7 @@ mod world;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use portolan::answer::{Ask, MAX_UDP_REPLY, Outcome, Transport, answer};
+use portolan::answer::{MAX_UDP_REPLY, Outcome, RawQuery, Transport, answer};
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     for (packet, turn) in queries.iter().cycle().zip(0..count as u64) {
         // A multiple of the golden ratio: spread over all 64 bits, the same in each run.
         let entropy = turn.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let ask = Ask { packet, source, transport: Transport::Udp, entropy, unix_secs: 1_800_000_000 };
+        let ask = RawQuery { packet, source, transport: Transport::Udp, entropy, unix_secs: 1_800_000_000 };
         match answer(&snapshot, &ask, &mut out) {
             Outcome::Reply(reply) => replies += usize::from(reply.len > 0),
             Outcome::Silence(_) => {}

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use ipnet::IpNet;
-use portolan::answer::{Ask, MAX_UDP_REPLY, Outcome, Transport, answer};
+use portolan::answer::{MAX_UDP_REPLY, Outcome, RawQuery, Transport, answer};
 use portolan::control::explain::{Client, Explanation, explain};
 use portolan::snapshot::Snapshot;
 use portolan::wire::Name;
@@ -214,7 +214,7 @@ fn packet(name: &str, rtype: u16, subnet: Option<IpNet>) -> Vec<u8> {
 
 fn reply(snapshot: &Snapshot, packet: &[u8], source: IpAddr, round: u64) -> Result<Message, String> {
     let mut out = [0; MAX_UDP_REPLY];
-    let ask = Ask {
+    let ask = RawQuery {
         packet,
         source: (source, 5353).into(),
         transport: Transport::Udp,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use super::{SETTINGS, STEERED_ZONE, ask_over, compiled, line, loaded, question, reply_over};
-use crate::answer::{Ask, Outcome, Transport, answer};
+use crate::answer::{Outcome, RawQuery, Transport, answer};
 use crate::model::Health;
 use crate::snapshot::Snapshot;
 use crate::wire::code::rtype::{A, AAAA, MX};
@@ -91,7 +91,7 @@ fn asked(of: &Snapshot, name: &str, rtype: u16, source: &str, net: Option<&str>,
         rtype,
         option.as_deref().map(|data| (1232, data)),
     );
-    let bytes = reply_over(of, &Ask { entropy, ..ask_over(&packet, source, Transport::Udp) });
+    let bytes = reply_over(of, &RawQuery { entropy, ..ask_over(&packet, source, Transport::Udp) });
     let scope = option.map(|option| bytes[bytes.len() - option.len() + 7]);
     (line(&bytes), scope)
 }

@@ -1,7 +1,7 @@
 //! Cookies in whole messages (RFC 7873): what comes back for which, and what the servers are told.
 
 use super::{SECRETS, WORLD, line, opt, question, reply_over};
-use crate::answer::{Ask, Outcome, Reply, Transport, answer};
+use crate::answer::{Outcome, RawQuery, Reply, Transport, answer};
 use crate::snapshot::{Identity, Snapshot};
 use crate::wire::cookie::CookieSecrets;
 use crate::wire::edns::Cookie;
@@ -9,9 +9,9 @@ use crate::wire::edns::Cookie;
 const CLIENT: [u8; 8] = *b"\x01client\xFF";
 const NOW: u32 = 1_800_000_000;
 
-fn ask<'a>(packet: &'a [u8], source: &str) -> Ask<'a> {
+fn ask<'a>(packet: &'a [u8], source: &str) -> RawQuery<'a> {
     let source = source.parse().unwrap();
-    Ask { packet, source, transport: Transport::Udp, entropy: 7, unix_secs: NOW }
+    RawQuery { packet, source, transport: Transport::Udp, entropy: 7, unix_secs: NOW }
 }
 
 /// An address question with a cookie option of this data, or, with `questions` 0, only the option.

@@ -1,11 +1,11 @@
 //! What rate limiting goes by, truncated stand-ins, and class CHAOS.
 
 use super::{WORLD, ask_over, line, opt, question, reply_over};
-use crate::answer::{Ask, Outcome, Reply, Transport, answer, answer_truncated};
+use crate::answer::{Outcome, RawQuery, Reply, Transport, answer, answer_truncated};
 use crate::snapshot::{Identity, Snapshot};
 use crate::wire::code::rtype::{A, AAAA, ANY, NS, TXT};
 
-fn udp(packet: &[u8]) -> Ask<'_> {
+fn udp(packet: &[u8]) -> RawQuery<'_> {
     ask_over(packet, "198.51.100.1:4000", Transport::Udp)
 }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Record, RecordType};
 
-use super::{Ask, Outcome, Transport, answer};
+use super::{Outcome, RawQuery, Transport, answer};
 use crate::config::{Flags, load};
 use crate::model::{CheckView, Health, Model, WorldView};
 use crate::snapshot::compile::compile;
@@ -84,9 +84,9 @@ fn opt(size: u16, ttl: u32, options: &[u8]) -> Vec<u8> {
     [&[0, 0, 41][..], &size.to_be_bytes(), &ttl.to_be_bytes(), &len, options].concat()
 }
 
-fn ask_over<'a>(packet: &'a [u8], source: &str, transport: Transport) -> Ask<'a> {
+fn ask_over<'a>(packet: &'a [u8], source: &str, transport: Transport) -> RawQuery<'a> {
     let source: SocketAddr = source.parse().expect("an address");
-    Ask { packet, source, transport, entropy: 7, unix_secs: 0 }
+    RawQuery { packet, source, transport, entropy: 7, unix_secs: 0 }
 }
 
 /// The octets of the reply over UDP; none where there is silence.
@@ -94,7 +94,7 @@ fn reply(snapshot: &Snapshot, packet: &[u8]) -> Vec<u8> {
     reply_over(snapshot, &ask_over(packet, "198.51.100.1:4000", Transport::Udp))
 }
 
-fn reply_over(snapshot: &Snapshot, ask: &Ask<'_>) -> Vec<u8> {
+fn reply_over(snapshot: &Snapshot, ask: &RawQuery<'_>) -> Vec<u8> {
     let mut out = vec![0xAA; 65_535];
     match answer(snapshot, ask, &mut out) {
         Outcome::Reply(reply) => out[..reply.len].to_vec(),

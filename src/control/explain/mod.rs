@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::status::{self, RampReport};
 use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, SteeredName, ZoneId};
-use crate::snapshot::names::{Found, RrsetRef};
+use crate::snapshot::names::{LookupResult, RrsetRef};
 use crate::snapshot::{Cell, LocalClass, Snapshot};
 use crate::steering::{Decision, Given, Reason, StageName};
 use crate::wire::{Name, NameBuf, NameError};
@@ -397,8 +397,12 @@ pub(super) fn answers(
 /// What the zone file has of the type asked for.
 fn safe_default<'a>(snapshot: &'a Snapshot, zone: ZoneId, name: &SteeredName, asked: Facet) -> Option<RrsetRef<'a>> {
     match snapshot.zones.find_within(zone, &NameBuf::parse(name.owner.as_wire())?, false) {
-        Found::Exact(node) => node.rrset(asked.rtype()),
-        Found::Outside | Found::Wildcard(_) | Found::Referral(_) | Found::Redirected(_) | Found::Missing(_) => None,
+        LookupResult::Exact(node) => node.rrset(asked.rtype()),
+        LookupResult::Outside
+        | LookupResult::Wildcard(_)
+        | LookupResult::Referral(_)
+        | LookupResult::Redirected(_)
+        | LookupResult::Missing(_) => None,
     }
 }
 

@@ -79,7 +79,7 @@ impl Reporter {
         sentences: &mut Sentences,
     ) -> ClassReport {
         let (model, served) = (&*self.snapshot.model, cell.decision());
-        let name = class.map_or("any".to_owned(), |class| class_name(self.snapshot.words_of(steered.policy, class)));
+        let name = class.map_or("any".to_owned(), |class| class_name(self.snapshot.label_of(steered.policy, class)));
         if let Some(best) = &best {
             sentences.add(model, steered.policy, (&name, served.facet), served, best, self.now);
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::simulate::change::unknown;
 use crate::control::simulate::{SimulationError, SimulationRequest, load};
 use crate::model::{ClassId, Model, PolicyId, ZoneId};
-use crate::snapshot::{Group, KnownBy, LocalClass, Snapshot};
+use crate::snapshot::{ClassGroup, KnownBy, LocalClass, Snapshot};
 
 /// Most lines of a demand: a line for each region, site and large network, with room (judgment).
 pub const MAX_LINES: usize = 10_000;
@@ -64,7 +64,7 @@ fn is_rate(qps: f64) -> bool {
 /// How much each class asks for each name. A class is one that the name's policy tells apart.
 pub(super) struct Weights {
     /// What every steered name gets, by group of policies, then by class.
-    common: HashMap<Group, Vec<f64>>,
+    common: HashMap<ClassGroup, Vec<f64>>,
     /// What single names get on top.
     named: HashMap<NameAt, Vec<f64>>,
     /// The names of each policy.

@@ -1,5 +1,5 @@
-//! The one accept loop, under plain TCP, DoT and DoH. It takes connections, finds each a seat and gives it a task of its
-//! own, in which any handshake happens: a slow client holds up nobody else. What is said on a connection is for others.
+//! The accept loop of plain TCP, DoT and DoH. It accepts connections and gives each a slot below the limit and a task of
+//! its own, which also does the handshake, so that a slow client delays no other. Other files read the messages.
 
 use std::future::Future;
 use std::io;
@@ -11,32 +11,33 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{DRAIN, Serving};
+use super::{DRAIN, StreamContext};
 use crate::answer::Transport;
 use crate::clock;
-use crate::server::counters::Dropped;
-use crate::server::limit::Seat;
+use crate::server::counters::DropReason;
+use crate::server::limit::ConnectionSlot;
 
-/// Pause after a failed accept, such as one without a free file, so that it can't take a whole core: judgment.
+/// Pause after a failed accept, such as one without a free descriptor, so that the loop cannot use a whole core:
+/// judgment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 
-/// A connection that has just come.
-pub(super) struct Accepted<S = TcpStream> {
+/// A connection that was just accepted.
+pub(super) struct NewConnection<S = TcpStream> {
     /// Its octets.
     pub(super) stream: S,
-    /// Who made it.
+    /// The client.
     pub(super) source: SocketAddr,
-    /// Its place among all.
-    pub(super) seat: Seat,
+    /// Its place below the limit of connections.
+    pub(super) slot: ConnectionSlot,
 }
 
 /// Accepts and has each connection served by `converse` until `stop`, then gives them [`DRAIN`] to end. No error ends
-/// it: all pass, some slowly.
+/// the loop.
 pub(super) async fn serve<F>(
     listener: TcpListener,
-    (serving, transport): (Serving, Transport),
+    (context, transport): (StreamContext, Transport),
     stop: CancellationToken,
-    converse: impl Fn(Accepted, Serving) -> F,
+    converse: impl Fn(NewConnection, StreamContext) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -48,17 +49,17 @@ pub(super) async fn serve<F>(
         };
         match accepted {
             Ok((stream, source)) => {
-                let seat = seat(&serving, source);
-                // Replies are whole when written: nothing is won by waiting for more. Failing costs only time.
+                let slot = slot(&context, source);
+                // Replies are written whole, so that waiting for more gains nothing. A failure only costs time.
                 let _ = stream.set_nodelay(true);
-                let open = serving.counters.connection(transport);
-                let conversation = converse(Accepted { stream, source, seat }, serving.clone());
+                let open = context.counters.connection(transport);
+                let conversation = converse(NewConnection { stream, source, slot }, context.clone());
                 tasks.spawn(async move {
                     conversation.await;
                     drop(open);
                 });
             }
-            Err(error) => after_failed_accept(&error, &serving).await,
+            Err(error) => after_failed_accept(&error, &context).await,
         }
         while tasks.try_join_next().is_some() {}
     }
@@ -66,13 +67,13 @@ pub(super) async fn serve<F>(
     drain(tasks).await;
 }
 
-/// A place for a connection, and a count when another had to go for it.
-pub(super) fn seat(serving: &Serving, source: SocketAddr) -> Seat {
-    let (seat, has_displaced) = serving.connections.admit(source.ip(), clock::now());
+/// A place for a connection; counts when another connection is closed for it.
+pub(super) fn slot(context: &StreamContext, source: SocketAddr) -> ConnectionSlot {
+    let (slot, has_displaced) = context.connections.admit(source.ip(), clock::now());
     if has_displaced {
-        serving.counters.dropped(Dropped::Displaced, 1);
+        context.counters.dropped(DropReason::Displaced, 1);
     }
-    seat
+    slot
 }
 
 /// Gives connections [`DRAIN`] to end by themselves.
@@ -82,13 +83,14 @@ pub(super) async fn drain(mut tasks: JoinSet<()>) {
     tasks.shutdown().await;
 }
 
-/// A connection that was gone before it was accepted is no reason to wait. Out of files: one is given up for the next.
-async fn after_failed_accept(error: &io::Error, serving: &Serving) {
+/// Without a pause where the connection ended before it was accepted. Out of descriptors, one connection is closed for
+/// the next.
+async fn after_failed_accept(error: &io::Error, context: &StreamContext) {
     if error.kind() == io::ErrorKind::ConnectionAborted {
         return tokio::task::yield_now().await;
     }
-    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && serving.connections.make_room() {
-        serving.counters.dropped(Dropped::Displaced, 1);
+    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && context.connections.make_room() {
+        context.counters.dropped(DropReason::Displaced, 1);
     }
     sleep(ACCEPT_PAUSE).await;
 }

@@ -8,35 +8,39 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::accept::Accepted;
-use super::{DRAIN, IDLE, MESSAGE, SHORTEST, Serving, WRITE, push_framed};
+use super::accept::NewConnection;
+use super::{DRAIN, IDLE, MESSAGE, SHORTEST, StreamContext, WRITE, push_framed};
 use crate::answer::Transport;
 use crate::clock;
-use crate::server::counters::Dropped;
-use crate::server::limit::Seat;
+use crate::server::counters::DropReason;
+use crate::server::limit::ConnectionSlot;
 
-/// Room for what is read at once; most queries take less than 100 octets. Grows only for a longer message.
+/// Octets that are read at once; most queries take less than 100. Grows only for a longer message.
 const READ: usize = 4096;
 
-/// Replies are written when there are so many octets of them, so that one connection holds at most this and a reply.
+/// Replies are written when there are this many octets of them, so that one connection buffers at most this and a reply.
 const WRITE_AT: usize = 16 << 10;
 
 /// Serves one connection until it ends, is displaced, or `stop`.
-pub(super) async fn converse<S>(accepted: Accepted<S>, transport: Transport, serving: Serving, stop: CancellationToken)
-where
+pub(super) async fn converse<S>(
+    accepted: NewConnection<S>,
+    transport: Transport,
+    context: StreamContext,
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Accepted { stream, source, seat } = accepted;
+    let NewConnection { stream, source, slot } = accepted;
     let mut conversation =
-        Conversation { stream, transport, source, seat: &seat, serving: &serving, inbox: Vec::new() };
+        Conversation { stream, transport, source, slot: &slot, context: &context, inbox: Vec::new() };
     let end = tokio::select! {
         end = conversation.run(&stop) => end,
-        () = seat.displaced() => End::Left,
+        () = slot.displaced() => End::Left,
     };
     match end {
         End::Left => {}
-        End::Stalled => serving.counters.dropped(Dropped::Stalled, 1),
-        End::BadLength => serving.counters.dropped(Dropped::BadLength, 1),
+        End::Stalled => context.counters.dropped(DropReason::Stalled, 1),
+        End::BadLength => context.counters.dropped(DropReason::BadLength, 1),
     }
     // Our half only, so that replies under way are not cut off. TLS sends its close_notify here, so that the client can
     // tell a normal end from an attack. A client that does not take it in time is abandoned.
@@ -48,7 +52,7 @@ where
 enum End {
     /// By the client, by being idle, or because we stop.
     Left,
-    /// The client stopped in the middle of a message, or took no replies.
+    /// The client stopped in the middle of a message, or did not take its replies.
     Stalled,
     /// A length below a header's: where the next message begins is unknown.
     BadLength,
@@ -69,8 +73,8 @@ struct Conversation<'a, S> {
     stream: S,
     transport: Transport,
     source: SocketAddr,
-    seat: &'a Seat,
-    serving: &'a Serving,
+    slot: &'a ConnectionSlot,
+    context: &'a StreamContext,
     inbox: Vec<u8>,
 }
 
@@ -81,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
             let progress = self.answer_inbox(&mut outbox);
             if !outbox.is_empty() {
                 match timeout(WRITE, write(&mut self.stream, &outbox)).await {
-                    Ok(Ok(())) => self.seat.was_useful(clock::now()),
+                    Ok(Ok(())) => self.slot.mark_used(clock::now()),
                     Ok(Err(_)) => return End::Left,
                     Err(_) => return End::Stalled,
                 }
@@ -122,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
     }
 
     fn answer_message(&self, packet: &[u8], outbox: &mut Vec<u8>) {
-        let answered = self.serving.answer(packet, self.source, self.transport, |reply| push_framed(reply, outbox));
+        let answered = self.context.answer(packet, self.source, self.transport, |reply| push_framed(reply, outbox));
         // No reply means that nothing is written.
         answered.unwrap_or_default();
     }
@@ -190,14 +194,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::answer::{Ask, Outcome, Reject, Reply};
+    use crate::answer::{Outcome, RawQuery, Reject, Reply};
     use crate::server::Counters;
     use crate::server::streams::LONGEST;
     use tokio::io::{DuplexStream, duplex};
     use tokio::time::sleep;
 
     /// Echoes the message; silence for those that begin with 0xFF, and a bug for 0xEE.
-    fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
+    fn echo(ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
         match ask.packet[0] {
             0xFF => return Outcome::Silence(Reject::Response),
             0xEE => panic!("a bug of ours, in a test"),
@@ -224,10 +228,11 @@ mod tests {
     fn connect_over(transport: Transport, room: usize) -> Scene {
         let (client, server) = duplex(room);
         let (counters, stop) = (Counters::new(), CancellationToken::new());
-        let serving = Serving::new(Arc::new(echo), counters.shared());
+        let context = StreamContext::new(Arc::new(echo), counters.shared());
         let source: SocketAddr = ([192, 0, 2, 1], 4242).into();
-        let (seat, _) = serving.connections.admit(source.ip(), clock::now());
-        let task = tokio::spawn(converse(Accepted { stream: server, source, seat }, transport, serving, stop.clone()));
+        let (slot, _) = context.connections.admit(source.ip(), clock::now());
+        let task =
+            tokio::spawn(converse(NewConnection { stream: server, source, slot }, transport, context, stop.clone()));
         Scene { client, task, counters, stop }
     }
 
@@ -235,7 +240,7 @@ mod tests {
         [&(message.len() as u16).to_be_bytes(), message].concat()
     }
 
-    fn count(counters: &Counters, reason: Dropped) -> u64 {
+    fn count(counters: &Counters, reason: DropReason) -> u64 {
         counters.totals().dropped.iter().find(|(other, _)| *other == reason).unwrap().1
     }
 
@@ -287,8 +292,8 @@ mod tests {
         scene.task.await.unwrap();
         let totals = scene.counters.totals();
         assert_eq!(totals.queries, [(Transport::Tcp, 0, 1)]);
-        assert_eq!(count(&scene.counters, Dropped::Rejected(Reject::Response)), 1);
-        assert_eq!(count(&scene.counters, Dropped::Fault), 1);
+        assert_eq!(count(&scene.counters, DropReason::Rejected(Reject::Response)), 1);
+        assert_eq!(count(&scene.counters, DropReason::Fault), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -302,7 +307,7 @@ mod tests {
                 assert!(clock_of_tokio() < began + 2 * MESSAGE, "an octet now and then keeps it open");
             }
             scene.task.await.unwrap();
-            assert_eq!(count(&scene.counters, Dropped::Stalled), 1, "{transport:?}");
+            assert_eq!(count(&scene.counters, DropReason::Stalled), 1, "{transport:?}");
         }
     }
 
@@ -319,7 +324,7 @@ mod tests {
         let open = clock_of_tokio() - began;
         assert!((IDLE * 5..IDLE * 6).contains(&open), "{open:?}");
         scene.task.await.unwrap();
-        assert_eq!(count(&scene.counters, Dropped::Stalled), 0);
+        assert_eq!(count(&scene.counters, DropReason::Stalled), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -329,7 +334,7 @@ mod tests {
             let message = framed(&[9; 4000]);
             while let Ok(Ok(())) = timeout(2 * WRITE, scene.client.write_all(&message)).await {}
             scene.task.await.unwrap();
-            assert_eq!(count(&scene.counters, Dropped::Stalled), 1, "{transport:?}");
+            assert_eq!(count(&scene.counters, DropReason::Stalled), 1, "{transport:?}");
             let answered = scene.counters.totals().queries[0].2 as usize;
             assert!(answered <= 2 + WRITE_AT / message.len(), "{answered} replies were accumulated");
         }
@@ -345,7 +350,7 @@ mod tests {
             scene.client.read_to_end(&mut replies).await.unwrap();
             assert_eq!(replies, good);
             scene.task.await.unwrap();
-            assert_eq!(count(&scene.counters, Dropped::BadLength), 1, "{transport:?}");
+            assert_eq!(count(&scene.counters, DropReason::BadLength), 1, "{transport:?}");
             assert_eq!(scene.counters.totals().queries, [(transport, 0, 1)]);
         }
     }

@@ -1,6 +1,6 @@
-//! DoH (RFC 8484) over HTTP/2: GET and POST on `/dns-query`, the DNS message as it is in the body. What isn't a question
-//! to us gets the HTTP status that says why. The connection is hyper's; how long it may be idle, and when it must go, is
-//! decided here.
+//! DoH (RFC 8484) over HTTP/2: GET and POST on `/dns-query`, with the DNS message as body. A request that is no DNS query
+//! gets the HTTP status for its error. hyper handles the connection; this file decides when an idle or displaced
+//! connection is closed.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,42 +23,47 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::accept::Accepted;
-use super::{AT_ONCE, IDLE, LONGEST, MESSAGE, Serving, WRITE, tls};
+use super::accept::NewConnection;
+use super::{AT_ONCE, IDLE, LONGEST, MESSAGE, StreamContext, WRITE, tls};
 use crate::answer::Transport;
 use crate::clock;
-use crate::server::counters::Dropped;
+use crate::server::counters::DropReason;
 
-/// Where questions go: the path that clients assume (RFC 8484, 4.1.1).
+/// The path that clients assume (RFC 8484, 4.1.1).
 const PATH: &str = "/dns-query";
 
 /// The one media type (RFC 8484, 6).
 const DNS_MESSAGE: &str = "application/dns-message";
 
-/// Header fields of one request, octets: room for a question of some kilobytes in a GET, which none has.
+/// Header fields of one request, octets: room for a query of some kilobytes in a GET; real ones are far shorter.
 const MAX_HEADERS: u32 = 16 << 10;
 
 /// Octets that a client may send ahead, of one message and of all: a whole message, and two.
 const WINDOW: u32 = 64 << 10;
 
 /// Serves one connection until it ends, is idle, is displaced, or `stop`.
-pub(super) async fn connection(accepted: Accepted, acceptor: TlsAcceptor, serving: Serving, stop: CancellationToken) {
-    let Some(accepted) = tls::shake_hands(accepted, &acceptor, &serving).await else { return };
-    converse(accepted, serving, stop).await;
+pub(super) async fn connection(
+    accepted: NewConnection,
+    acceptor: TlsAcceptor,
+    context: StreamContext,
+    stop: CancellationToken,
+) {
+    let Some(accepted) = tls::shake_hands(accepted, &acceptor, &context).await else { return };
+    converse(accepted, context, stop).await;
 }
 
-async fn converse<S>(accepted: Accepted<S>, serving: Serving, stop: CancellationToken)
+async fn converse<S>(accepted: NewConnection<S>, context: StreamContext, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Accepted { stream, source, seat } = accepted;
+    let NewConnection { stream, source, slot } = accepted;
     let was_used = Arc::new(Notify::new());
     let service = {
-        let (serving, was_used) = (serving.clone(), was_used.clone());
+        let (context, was_used) = (context.clone(), was_used.clone());
         service_fn(move |request| {
-            let (serving, was_used) = (serving.clone(), was_used.clone());
+            let (context, was_used) = (context.clone(), was_used.clone());
             async move {
-                let response = respond(request, source, &serving).await;
+                let response = respond(request, source, &context).await;
                 was_used.notify_one();
                 Ok::<_, Infallible>(response)
             }
@@ -73,12 +78,12 @@ where
     let mut talking = pin!(http.serve_connection(TokioIo::new(stream), service));
     loop {
         tokio::select! {
-            // An error is the client's: what it did wrong, HTTP/2 has told it.
+            // An error is the client's, and HTTP/2 has reported it to the client.
             _ = &mut talking => return,
-            () = seat.displaced() => return,
+            () = slot.displaced() => return,
             () = stop.cancelled() => break,
             used = timeout(IDLE, was_used.notified()) => match used {
-                Ok(()) => seat.was_useful(clock::now()),
+                Ok(()) => slot.mark_used(clock::now()),
                 Err(_) => break,
             },
         }
@@ -86,24 +91,24 @@ where
     talking.as_mut().graceful_shutdown();
     tokio::select! {
         ended = timeout(WRITE, talking) => if ended.is_err() {
-            serving.counters.dropped(Dropped::Stalled, 1);
+            context.counters.dropped(DropReason::Stalled, 1);
         },
-        () = seat.displaced() => {}
+        () = slot.displaced() => {}
     }
 }
 
-async fn respond(request: Request<Incoming>, source: SocketAddr, serving: &Serving) -> Response<Full<Bytes>> {
+async fn respond(request: Request<Incoming>, source: SocketAddr, context: &StreamContext) -> Response<Full<Bytes>> {
     let message = match message_of(request).await {
         Ok(message) => message,
         Err(status) => return refusal(status),
     };
-    let reply = serving.answer(&message, source, Transport::Https, Bytes::copy_from_slice);
-    // What gets silence elsewhere was no question: over HTTP there must be a response, and that one says so.
+    let reply = context.answer(&message, source, Transport::Https, Bytes::copy_from_slice);
+    // HTTP needs a response also where other transports send none: the message was no query.
     let Some(reply) = reply else { return refusal(StatusCode::BAD_REQUEST) };
     let freshness = freshness_secs(&reply);
     let mut response = Response::new(Full::new(reply));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(DNS_MESSAGE));
-    // Private, because the answer may be another for whoever else a shared cache would give it to.
+    // Private: other clients of a shared cache may need another answer.
     if let Ok(value) = HeaderValue::try_from(format!("private, max-age={freshness}")) {
         response.headers_mut().insert(CACHE_CONTROL, value);
     }
@@ -142,7 +147,7 @@ async fn message_of(request: Request<Incoming>) -> Result<Bytes, StatusCode> {
     }
 }
 
-/// The message in `dns=`, base64url without padding (RFC 8484, 4.1); the padding that some add is no harm.
+/// The message in `dns=`, base64url without padding (RFC 8484, 4.1). Padding that some clients add is accepted.
 fn in_query(query: &str) -> Option<Bytes> {
     let written = query.split('&').find_map(|pair| pair.strip_prefix("dns="))?;
     BASE64URL_NOPAD.decode(written.trim_end_matches('=').as_bytes()).ok().map(Bytes::from)
@@ -154,8 +159,8 @@ fn is_dns_message(content_type: Option<&HeaderValue>) -> bool {
     essence.trim().eq_ignore_ascii_case(DNS_MESSAGE)
 }
 
-/// How long HTTP may keep a reply, seconds: no longer than DNS keeps the shortest of its answers, or the answer that
-/// there is none (RFC 8484, 5.1). Nobody keeps an error.
+/// How long HTTP may cache a reply, seconds: the shortest TTL of its answers, or of the negative answer (RFC 8484, 5.1).
+/// Errors are not cached.
 fn freshness_secs(reply: &[u8]) -> u32 {
     let Ok(message) = Message::from_vec(reply) else { return 0 };
     if !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
@@ -175,10 +180,10 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::answer::{Ask, Outcome, Reply, Tallies};
+    use crate::answer::{Outcome, RawQuery, Reply, Tallies};
     use crate::server::Counters;
 
-    fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
+    fn echo(ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
         out[..ask.packet.len()].copy_from_slice(ask.packet);
         Outcome::Reply(Reply {
             len: ask.packet.len(),
@@ -194,10 +199,10 @@ mod tests {
     async fn an_idle_connection_is_closed_and_a_used_one_is_not() {
         let (client, server) = duplex(1 << 16);
         let (counters, source) = (Counters::new(), SocketAddr::from(([192, 0, 2, 1], 4242)));
-        let serving = Serving::new(Arc::new(echo), counters.shared());
-        let (seat, _) = serving.connections.admit(source.ip(), clock::now());
-        let accepted = Accepted { stream: server, source, seat };
-        let serving_it = tokio::spawn(converse(accepted, serving, CancellationToken::new()));
+        let context = StreamContext::new(Arc::new(echo), counters.shared());
+        let (slot, _) = context.connections.admit(source.ip(), clock::now());
+        let accepted = NewConnection { stream: server, source, slot };
+        let serving_it = tokio::spawn(converse(accepted, context, CancellationToken::new()));
         let (mut send, connection) = handshake(TokioExecutor::new(), TokioIo::new(client)).await.unwrap();
         let talking = tokio::spawn(connection);
         for _ in 0..5 {
@@ -215,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn http_keeps_a_reply_no_longer_than_dns_keeps_the_shortest_of_its_answers() {
+    fn http_caches_a_reply_no_longer_than_dns_caches_the_shortest_of_its_answers() {
         let record = |ttl| Record::from_rdata(Name::root(), ttl, RData::A(A::new(192, 0, 2, 1)));
         let reply = |rcode, answers: &[u32], authorities: &[u32]| {
             let mut message = Message::new(0, MessageType::Response, OpCode::Query);
@@ -232,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_in_a_query_is_found_whatever_stands_beside_it() {
+    fn the_message_in_a_query_is_found_among_other_parameters() {
         // The example of RFC 8484, 4.1.1, cut to its header.
         let header = [0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         for query in ["dns=AAABAAABAAAAAAAA", "ct&dns=AAABAAABAAAAAAAA", "a=b&dns=AAABAAABAAAAAAAA&c=d"] {
@@ -245,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_media_type_is_told_whatever_its_case_and_parameters() {
+    fn the_media_type_is_recognised_in_any_case_and_with_parameters() {
         let is = |text: &'static str| is_dns_message(Some(&HeaderValue::from_static(text)));
         assert!(is(DNS_MESSAGE) && is("Application/DNS-Message; charset=x"));
         assert!(!is("application/dns-json") && !is("") && !is_dns_message(None));

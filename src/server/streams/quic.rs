@@ -1,6 +1,6 @@
-//! DoQ (RFC 9250): a stream for each question. quinn carries QUIC; here is who may begin a handshake, how much a
-//! connection may have under way, and the exchange on each stream. Clients whose address is not proven share few
-//! handshakes and no seats, so that forged addresses shut nobody out.
+//! DoQ (RFC 9250): a stream for each query. quinn does QUIC; this file limits handshakes and the streams of a connection,
+//! and does the exchange on each stream. Clients whose address is not validated share few handshakes and have no place
+//! below the limit of connections, so that forged addresses shut nobody out.
 
 use std::io;
 use std::net::UdpSocket;
@@ -16,45 +16,45 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::accept::{drain, seat};
+use super::accept::{drain, slot};
 use super::framed::{NextMessage, next_message};
-use super::{AT_ONCE, DRAIN, HANDSHAKE, IDLE, LONGEST, MESSAGE, Serving, WRITE, push_framed, tls};
+use super::{AT_ONCE, DRAIN, HANDSHAKE, IDLE, LONGEST, MESSAGE, StreamContext, WRITE, push_framed, tls};
 use crate::answer::Transport;
 use crate::clock;
 use crate::server::certificates::Certificates;
-use crate::server::counters::Dropped;
+use crate::server::counters::DropReason;
 
-/// Handshakes at a time; above them clients are turned away. Half of the connections that we keep.
+/// Handshakes at a time; more are refused. Half of the limit of connections.
 const HANDSHAKES: usize = 256;
 
-/// Handshakes at a time before a client has to show that its address is its own (RFC 9000, 8.1.2), which costs it a
-/// round trip: judgment, a burst that resolvers make after a restart.
+/// Handshakes at a time above which clients must validate their address (RFC 9000, 8.1.2), which costs a round trip.
+/// Judgment: the burst of resolvers after a restart.
 const UNPROVEN: usize = 32;
 
 /// Octets that a client may send ahead, of one message and of all: a whole message with its length, and two.
 const WINDOW: u32 = 2 + LONGEST as u32;
 
-/// Octets of replies on their way over one connection: eight of the longest.
+/// Octets of replies in flight on one connection: eight of the longest.
 const SEND_WINDOW: u64 = 512 << 10;
 
-/// Pause before the endpoint is made again, after the system broke it: judgment.
+/// Pause before the endpoint is opened again after an error of the system: judgment.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Why a connection or stream is ended (RFC 9250, 4.3).
+/// Error codes of DoQ (RFC 9250, 4.3).
 const NO_ERROR: VarInt = VarInt::from_u32(0);
 const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
 const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 
-/// Serves DoQ (ALPN `doq`) until `stop`. Should the system break the socket's endpoint, another is made.
+/// Serves DoQ (ALPN `doq`) until `stop`. After an error of the socket another endpoint is opened.
 pub(crate) async fn serve(
     socket: UdpSocket,
     certificates: Arc<Certificates>,
-    serving: Serving,
+    context: StreamContext,
     stop: CancellationToken,
 ) {
     while !stop.is_cancelled() {
         match endpoint(&socket, certificates.clone()) {
-            Ok(endpoint) => serve_endpoint(endpoint, &serving, &stop).await,
+            Ok(endpoint) => serve_endpoint(endpoint, &context, &stop).await,
             Err(error) => tracing::error!(%error, "DoQ can't be served on its socket; trying again"),
         }
         tokio::select! {
@@ -73,7 +73,7 @@ fn endpoint(socket: &UdpSocket, certificates: Arc<Certificates>) -> io::Result<E
         .stream_receive_window(VarInt::from_u32(WINDOW))
         .receive_window(VarInt::from_u32(2 * WINDOW))
         .send_window(SEND_WINDOW)
-        // So that lengths tell nothing, whether or not the client asks for it (RFC 9250, 5.4).
+        // Packets are padded, whether or not the client pads, so that lengths reveal nothing (RFC 9250, 5.4).
         .pad_to_mtu(true)
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(IDLE.try_into().map_err(io::Error::other)?));
@@ -83,7 +83,7 @@ fn endpoint(socket: &UdpSocket, certificates: Arc<Certificates>) -> io::Result<E
 }
 
 /// Serves until `stop`, or until the endpoint is broken.
-async fn serve_endpoint(endpoint: Endpoint, serving: &Serving, stop: &CancellationToken) {
+async fn serve_endpoint(endpoint: Endpoint, context: &StreamContext, stop: &CancellationToken) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     let mut tasks = JoinSet::new();
     loop {
@@ -97,14 +97,14 @@ async fn serve_endpoint(endpoint: Endpoint, serving: &Serving, stop: &Cancellati
         };
         let under_way = HANDSHAKES - handshakes.available_permits();
         if under_way >= UNPROVEN && !incoming.remote_address_validated() {
-            // An error says that it can't be asked again, and gives it back: dropping it refuses it.
+            // An error returns a handshake that cannot be retried; dropping it refuses it.
             let _ = incoming.retry();
             continue;
         }
         match handshakes.clone().try_acquire_owned() {
-            Ok(permit) => drop(tasks.spawn(connection(incoming, permit, serving.clone(), stop.clone()))),
+            Ok(permit) => drop(tasks.spawn(connection(incoming, permit, context.clone(), stop.clone()))),
             Err(_) => {
-                serving.counters.dropped(Dropped::Displaced, 1);
+                context.counters.dropped(DropReason::Displaced, 1);
                 incoming.refuse();
             }
         }
@@ -116,31 +116,31 @@ async fn serve_endpoint(endpoint: Endpoint, serving: &Serving, stop: &Cancellati
 }
 
 /// Serves one connection until it ends, is idle, is displaced, or `stop`.
-async fn connection(incoming: Incoming, permit: OwnedSemaphorePermit, serving: Serving, stop: CancellationToken) {
-    let Ok(handshake) = incoming.accept() else { return serving.counters.dropped(Dropped::Handshake, 1) };
+async fn connection(incoming: Incoming, permit: OwnedSemaphorePermit, context: StreamContext, stop: CancellationToken) {
+    let Ok(handshake) = incoming.accept() else { return context.counters.dropped(DropReason::Handshake, 1) };
     let connection = match timeout(HANDSHAKE, handshake).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(_)) => return serving.counters.dropped(Dropped::Handshake, 1),
-        Err(_) => return serving.counters.dropped(Dropped::Stalled, 1),
+        Ok(Err(_)) => return context.counters.dropped(DropReason::Handshake, 1),
+        Err(_) => return context.counters.dropped(DropReason::Stalled, 1),
     };
     drop(permit);
-    let _open = serving.counters.connection(Transport::Quic);
-    let seat = seat(&serving, connection.remote_address());
+    let _open = context.counters.connection(Transport::Quic);
+    let slot = slot(&context, connection.remote_address());
     let mut exchanges = JoinSet::new();
     let why = loop {
         tokio::select! {
             streams = timeout(IDLE, connection.accept_bi()) => match streams {
                 Ok(Ok((send, receive))) => {
                     let exchange = Exchange { connection: connection.clone(), send, receive };
-                    exchanges.spawn(exchange.run(serving.clone()));
+                    exchanges.spawn(exchange.run(context.clone()));
                 }
-                // It is over already, or nothing came for a while.
+                // The connection has ended, or was idle.
                 Ok(Err(_)) | Err(_) => break NO_ERROR,
             },
             Some(ended) = exchanges.join_next() => if matches!(ended, Ok(End::Answered)) {
-                seat.was_useful(clock::now());
+                slot.mark_used(clock::now());
             },
-            () = seat.displaced() => break EXCESSIVE_LOAD,
+            () = slot.displaced() => break EXCESSIVE_LOAD,
             () = stop.cancelled() => {
                 let all_ended = async { while exchanges.join_next().await.is_some() {} };
                 let _ = timeout(DRAIN, all_ended).await;
@@ -155,17 +155,17 @@ async fn connection(incoming: Incoming, permit: OwnedSemaphorePermit, serving: S
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Answered,
-    /// It gets no reply, and the client is told so.
+    /// There is no reply; the stream is reset.
     Silent,
     /// The client left in the middle.
     Left,
-    /// The client did what ends the connection (RFC 9250, 4.3.3).
+    /// The client violated the protocol, which ends the connection (RFC 9250, 4.3.3).
     Violation,
-    /// The message took too long to come, or the reply to be taken.
+    /// The message took too long to arrive, or the client did not take the reply.
     Stalled,
 }
 
-/// One question and its reply, on a stream of their own.
+/// One query and its reply, on a stream of their own.
 struct Exchange {
     connection: Connection,
     send: SendStream,
@@ -173,30 +173,30 @@ struct Exchange {
 }
 
 impl Exchange {
-    async fn run(mut self, serving: Serving) -> End {
-        let end = self.exchange(&serving).await.unwrap_or_else(|end| end);
-        // An error of resetting says that the stream is over already.
+    async fn run(mut self, context: StreamContext) -> End {
+        let end = self.exchange(&context).await.unwrap_or_else(|end| end);
+        // An error of a reset means that the stream has ended already.
         match end {
             End::Answered | End::Left => {}
             End::Silent => drop(self.send.reset(PROTOCOL_ERROR)),
             End::Violation => {
-                serving.counters.dropped(Dropped::BadLength, 1);
+                context.counters.dropped(DropReason::BadLength, 1);
                 self.connection.close(PROTOCOL_ERROR, b"");
             }
             End::Stalled => {
-                serving.counters.dropped(Dropped::Stalled, 1);
+                context.counters.dropped(DropReason::Stalled, 1);
                 drop(self.send.reset(EXCESSIVE_LOAD));
             }
         }
         end
     }
 
-    async fn exchange(&mut self, serving: &Serving) -> Result<End, End> {
+    async fn exchange(&mut self, context: &StreamContext) -> Result<End, End> {
         let message = timeout(MESSAGE, read_message(&mut self.receive)).await.map_err(|_| End::Stalled)??;
-        // Who moves to another address while asking is where it is now.
+        // A client may have moved to another address: the current one counts.
         let source = self.connection.remote_address();
         let mut framed = Vec::new();
-        let answered = serving.answer(&message, source, Transport::Quic, |reply| push_framed(reply, &mut framed));
+        let answered = context.answer(&message, source, Transport::Quic, |reply| push_framed(reply, &mut framed));
         if answered.is_none() {
             return Err(End::Silent);
         }
@@ -206,12 +206,12 @@ impl Exchange {
     }
 }
 
-/// The one message of a stream (RFC 9250, 4.2), without its length. The stream's end needn't have come with it.
+/// The one message of a stream (RFC 9250, 4.2), without its length. Does not wait for the end of the stream.
 async fn read_message(receive: &mut RecvStream) -> Result<Vec<u8>, End> {
     let mut inbox = Vec::new();
     loop {
         match next_message(&inbox) {
-            // Streams tell messages apart: an identifier would only be one more way to be recognised (RFC 9250, 4.2.1).
+            // The message id must be 0: the stream identifies the query (RFC 9250, 4.2.1).
             NextMessage::Whole(message) if inbox.len() == 2 + message.len() && message.starts_with(&[0, 0]) => {
                 return Ok(message.to_vec());
             }
@@ -220,7 +220,7 @@ async fn read_message(receive: &mut RecvStream) -> Result<Vec<u8>, End> {
         }
         match receive.read_chunk(2 + LONGEST, true).await {
             Ok(Some(chunk)) => inbox.extend_from_slice(&chunk.bytes),
-            // It ended before its message did.
+            // The stream ended within the message.
             Ok(None) => return Err(End::Violation),
             Err(_) => return Err(End::Left),
         }

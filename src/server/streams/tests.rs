@@ -21,8 +21,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::answer::{Reject, Reply, Tallies};
-use crate::server::encrypted::{Encrypted, Listening};
-use crate::server::{Counters, Dropped};
+use crate::server::encrypted::{Encrypted, EncryptedListener};
+use crate::server::{Counters, DropReason};
 
 /// For what must come: no bound of the server's, but of the test's patience on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const NAME: &str = "ns1.example";
 
 /// Echoes the message; silence for those whose third octet has the bit of a reply.
-fn echo(ask: &Ask<'_>, out: &mut [u8]) -> Outcome {
+fn echo(ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
     match ask.packet {
         [] | [_] | [_, _] => return Outcome::Silence(Reject::Short),
         [_, _, third, ..] if third & 0x80 != 0 => return Outcome::Silence(Reject::Response),
@@ -60,7 +60,7 @@ struct Scene {
     trusted: Vec<CertificateDer<'static>>,
     certificates: Arc<Certificates>,
     counters: Counters,
-    serving: Serving,
+    context: StreamContext,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -70,14 +70,14 @@ impl Scene {
         let first = new_certificate();
         let certificates = Arc::new(Certificates::new(Some(first.clone())));
         let (counters, stop) = (Counters::new(), CancellationToken::new());
-        let serving = Serving::new(Arc::new(echo), counters.shared());
+        let context = StreamContext::new(Arc::new(echo), counters.shared());
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let bound = Encrypted::ALL.map(|what| Listening::bind(what, any, certificates.clone()).unwrap());
+        let bound = Encrypted::ALL.map(|what| EncryptedListener::bind(what, any, certificates.clone()).unwrap());
         let addresses = [bound[0].address, bound[1].address, bound[2].address];
         let runtime = tokio::runtime::Handle::current();
-        let start = |listening: Listening| listening.start(serving.clone(), stop.clone(), &runtime).unwrap();
+        let start = |listening: EncryptedListener| listening.start(context.clone(), stop.clone(), &runtime).unwrap();
         let tasks = bound.into_iter().map(start).collect();
-        Scene { addresses, trusted: first.cert.clone(), certificates, counters, serving, stop, tasks }
+        Scene { addresses, trusted: first.cert.clone(), certificates, counters, context, stop, tasks }
     }
 
     fn client_tls(&self, alpn: &[&[u8]]) -> rustls::ClientConfig {
@@ -115,12 +115,12 @@ impl Scene {
         endpoint.connect_with(config, address, NAME).unwrap().await
     }
 
-    fn dropped(&self, reason: Dropped) -> u64 {
+    fn dropped(&self, reason: DropReason) -> u64 {
         self.counters.totals().dropped.iter().find(|(other, _)| *other == reason).unwrap().1
     }
 
     /// Waits until so many were dropped for this reason: the server counts a moment after the client knows.
-    async fn wait_dropped(&self, reason: Dropped, count: u64) {
+    async fn wait_dropped(&self, reason: DropReason, count: u64) {
         let counted = async {
             while self.dropped(reason) < count {
                 tokio::task::yield_now().await;
@@ -216,7 +216,7 @@ async fn dot_ends_after_a_length_that_no_query_has_and_counts_it() {
     let mut replies = Vec::new();
     timeout(PATIENCE, tls.read_to_end(&mut replies)).await.expect("an end").expect("a normal end of TLS");
     assert_eq!(replies, good);
-    scene.wait_dropped(Dropped::BadLength, 1).await;
+    scene.wait_dropped(DropReason::BadLength, 1).await;
     scene.end().await;
 }
 
@@ -285,7 +285,7 @@ async fn doq_closes_on_what_the_rfc_forbids_and_only_that_connection() {
             other => panic!("{what}: {other}"),
         }
     }
-    assert_eq!(scene.dropped(Dropped::BadLength), 6);
+    assert_eq!(scene.dropped(DropReason::BadLength), 6);
     // Silence costs the stream, not the connection; nor need the stream be ended for an answer.
     assert!(exchange_quic(&bystander, &silent).await.is_err());
     let (mut send, mut receive) = bystander.open_bi().await.unwrap();
@@ -308,7 +308,7 @@ async fn streams_of_doq_do_not_wait_for_each_other() {
     for _ in 0..200 {
         assert_eq!(exchange_quic(&quic, &framed(&[0; 12])).await.unwrap(), framed(&[0; 12]));
     }
-    assert_eq!(scene.dropped(Dropped::Stalled), 0, "they were still held");
+    assert_eq!(scene.dropped(DropReason::Stalled), 0, "they were still held");
     scene.end().await;
 }
 
@@ -325,7 +325,7 @@ async fn another_protocol_is_refused_in_the_handshake() {
     plain.write_all(&framed(&[0; 40])).await.unwrap();
     let mut alert = Vec::new();
     let _ = timeout(PATIENCE, plain.read_to_end(&mut alert)).await.expect("an end");
-    scene.wait_dropped(Dropped::Handshake, 4).await;
+    scene.wait_dropped(DropReason::Handshake, 4).await;
     scene.end().await;
 }
 
@@ -352,7 +352,7 @@ async fn handshakes_that_go_no_further_hold_up_nobody() {
     assert_eq!(post(&mut scene.https().await, &[7; 12]).await.0, StatusCode::OK);
     let quic = scene.quic(b"doq").await.unwrap();
     assert_eq!(exchange_quic(&quic, &framed(&[0; 12])).await.unwrap(), framed(&[0; 12]));
-    assert_eq!(scene.dropped(Dropped::Displaced), 0);
+    assert_eq!(scene.dropped(DropReason::Displaced), 0);
     drop(held);
     scene.end().await;
 }
@@ -383,11 +383,11 @@ async fn connections_make_room_for_others() {
     let mut tls = scene.over_tls(Encrypted::Tls, &[b"dot"]).await.unwrap();
     let mut https = scene.https().await;
     let quic = scene.quic(b"doq").await.unwrap();
-    // Each has asked, so that each has its seat.
+    // Each has sent a query, so that each has a slot.
     exchange_tls(&mut tls, &framed(&[7; 12]), 14).await;
     post(&mut https, &[7; 12]).await;
     exchange_quic(&quic, &framed(&[0; 12])).await.unwrap();
-    while scene.serving.connections.make_room() {}
+    while scene.context.connections.make_room() {}
     timeout(PATIENCE, tls.read_to_end(&mut Vec::new())).await.expect("it is closed").unwrap();
     let closed = async {
         while !https.is_closed() {

@@ -13,11 +13,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::accept::Accepted;
-use super::{HANDSHAKE, Serving, framed};
+use super::accept::NewConnection;
+use super::{HANDSHAKE, StreamContext, framed};
 use crate::answer::Transport;
 use crate::server::certificates::Certificates;
-use crate::server::counters::Dropped;
+use crate::server::counters::DropReason;
 
 /// TLS 1.2 and 1.3 for one protocol, with the certificate of the moment. A client that names protocols must name `alpn`.
 /// Without early data, whose repeats a server could not tell from the original (RFC 9250, 4.5). An error means that the
@@ -33,30 +33,35 @@ pub(super) fn acceptor(certificates: Arc<Certificates>, alpn: &[u8]) -> TlsAccep
 }
 
 /// Serves one connection of DoT until it ends, is displaced, or `stop`.
-pub(super) async fn connection(accepted: Accepted, acceptor: TlsAcceptor, serving: Serving, stop: CancellationToken) {
-    let Some(accepted) = shake_hands(accepted, &acceptor, &serving).await else { return };
-    framed::converse(accepted, Transport::Tls, serving, stop).await;
+pub(super) async fn connection(
+    accepted: NewConnection,
+    acceptor: TlsAcceptor,
+    context: StreamContext,
+    stop: CancellationToken,
+) {
+    let Some(accepted) = shake_hands(accepted, &acceptor, &context).await else { return };
+    framed::converse(accepted, Transport::Tls, context, stop).await;
 }
 
 /// The handshake; `None` where there is no connection any more.
 pub(super) async fn shake_hands(
-    accepted: Accepted,
+    accepted: NewConnection,
     acceptor: &TlsAcceptor,
-    serving: &Serving,
-) -> Option<Accepted<TlsStream<TcpStream>>> {
-    let Accepted { stream, source, seat } = accepted;
+    context: &StreamContext,
+) -> Option<NewConnection<TlsStream<TcpStream>>> {
+    let NewConnection { stream, source, slot } = accepted;
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE, acceptor.accept(stream)) => shaken,
-        () = seat.displaced() => return None,
+        () = slot.displaced() => return None,
     };
     match shaken {
-        Ok(Ok(stream)) => Some(Accepted { stream, source, seat }),
+        Ok(Ok(stream)) => Some(NewConnection { stream, source, slot }),
         Ok(Err(_)) => {
-            serving.counters.dropped(Dropped::Handshake, 1);
+            context.counters.dropped(DropReason::Handshake, 1);
             None
         }
         Err(_) => {
-            serving.counters.dropped(Dropped::Stalled, 1);
+            context.counters.dropped(DropReason::Stalled, 1);
             None
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{cell, first, given, model, two_names, view};
 use crate::model::{EndpointId, Facet, MemberRef, Model, Moment, Override, OverrideState, PolicyId, PoolId, WorldView};
+use crate::snapshot::classes::PolicyClasses;
 use crate::snapshot::compile::{compile, refresh, restore};
-use crate::snapshot::placing::Placing;
 use crate::snapshot::policies::FacetCells;
 use crate::snapshot::restore::Restored;
 use crate::snapshot::touched::{Resisting, touched};
@@ -120,10 +120,10 @@ fn moved(members: &str) -> Arc<Model> {
 
 /// The choices that `one` of the next generation starts with.
 fn restored(from: &Snapshot, to: &Model) -> Vec<Standing> {
-    let placing = Placing::of(to);
-    let restored = Restored::from_snapshot(from, to, &placing);
+    let classes = PolicyClasses::of(to);
+    let restored = Restored::from_snapshot(from, to, &classes);
     let policy = policy(to, "one");
-    let cell = restored.memory(policy, placing.locals(policy), Facet::V4, LocalClass(0));
+    let cell = restored.memory(policy, classes.locals(policy), Facet::V4, LocalClass(0));
     cell.memory().standings.to_vec()
 }
 
@@ -148,10 +148,10 @@ fn choices_outlive_a_restart_by_name() {
     let text = serde_json::to_string(&[standing(&["both", "gone"])]).unwrap();
     let rows: Vec<NamedStanding> = serde_json::from_str(&text).unwrap();
     let restored = Restored::from_file(&rows, &next);
-    let placing = Placing::of(&next);
+    let classes = PolicyClasses::of(&next);
     let standings = |name: &str, facet| {
         let policy = policy(&next, name);
-        restored.memory(policy, placing.locals(policy), facet, LocalClass(0)).memory().standings.to_vec()
+        restored.memory(policy, classes.locals(policy), facet, LocalClass(0)).memory().standings.to_vec()
     };
     let incumbents = vec![endpoint(&next, "both")];
     assert_eq!(standings("one", Facet::V4), [Standing { pool: pool(&next, "one"), incumbents, challenger: None }]);

@@ -1,8 +1,8 @@
 //! From files and views to what is served: what a change touches, what outlives a reload, what is told.
 
+mod classes;
 mod kinds;
 mod memory;
-mod placing;
 mod ramp;
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use portolan::answer::{Ask, Transport};
+use portolan::answer::{RawQuery, Transport};
 use portolan::config::{Flags, load, to_human, to_json};
 use portolan::model::Health;
 use portolan::wire::Name;
@@ -85,6 +85,6 @@ fn ask(snapshot: &portolan::snapshot::Snapshot, name: &Name, rtype: u16) {
     packet.extend([0, 1]);
     for transport in [Transport::Udp, Transport::Tcp] {
         let source = ([198, 51, 100, 7], 4000).into();
-        holds(snapshot, &Ask { packet: &packet, source, transport, entropy: 7, unix_secs: 1_800_000_000 });
+        holds(snapshot, &RawQuery { packet: &packet, source, transport, entropy: 7, unix_secs: 1_800_000_000 });
     }
 }

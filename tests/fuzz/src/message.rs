@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::str;
 
 use hickory_proto::op::Message;
-use portolan::answer::{Ask, MAX_UDP_REPLY, Outcome, Transport};
+use portolan::answer::{RawQuery, MAX_UDP_REPLY, Outcome, Transport};
 use portolan::snapshot::Snapshot;
 use portolan::wire::Name;
 use portolan::wire::edns::{ClientSubnet, Cookie};
@@ -34,7 +34,7 @@ pub fn answer(data: &[u8]) {
         0 => ([198, 51, 100, 7], port).into(),
         _ => ([0x2001, 0xdb8, 2, 0, 0, 0, 0, 7], port).into(),
     };
-    let ask = Ask {
+    let ask = RawQuery {
         packet,
         source,
         transport,
@@ -45,7 +45,7 @@ pub fn answer(data: &[u8]) {
 }
 
 /// Asks, and holds the reply to everything that any reply must be.
-pub(crate) fn holds(snapshot: &Snapshot, ask: &Ask<'_>) {
+pub(crate) fn holds(snapshot: &Snapshot, ask: &RawQuery<'_>) {
     OUT.with_borrow_mut(|out| {
         let room = if ask.transport == Transport::Udp { MAX_UDP_REPLY } else { out.len() };
         match portolan::answer::answer(snapshot, ask, &mut out[..room]) {
@@ -58,12 +58,12 @@ pub(crate) fn holds(snapshot: &Snapshot, ask: &Ask<'_>) {
     });
 }
 
-fn is_silence_right(ask: &Ask<'_>) -> bool {
+fn is_silence_right(ask: &RawQuery<'_>) -> bool {
     let from_nobody = ask.source.port() == 0 && ask.transport == Transport::Udp;
     from_nobody || ask.packet.len() < shape::HEADER || shape::field(ask.packet, 2) & QR != 0
 }
 
-fn check_reply(ask: &Ask<'_>, reply: &[u8]) {
+fn check_reply(ask: &RawQuery<'_>, reply: &[u8]) {
     let packet = ask.packet;
     assert!(reply.len() >= shape::HEADER);
     assert!(ask.transport != Transport::Udp || reply.len() <= most_over_udp(packet), "too long: {}", reply.len());

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::answer::{Ask as Question, Outcome as Answered, Transport, answer};
+use crate::answer::{Outcome as Answered, RawQuery as Question, Transport, answer};
 use crate::control::explain::{Client, explain};
 use crate::control::simulate::change::WorldChange;
 use crate::control::simulate::settled;

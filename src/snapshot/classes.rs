@@ -1,7 +1,7 @@
-//! Which clients a policy tells apart. A model may have thousands of classes; a policy asks about a region, or about a
-//! few selectors, and classes that agree on what it asks are one *local* class to it. Policies that ask the same share
-//! the local classes, and the tables that place an address among them: there neighbours of one local class are one range,
-//! so that a scope is the shortest that is true for this policy.
+//! The classes of clients that one policy distinguishes. A model may have thousands of classes; a policy looks at the
+//! region, or at a few selectors. Classes that are equal in what a policy looks at are one *local* class of it. Policies
+//! that look at the same share their local classes and the tables from an address to a local class. In these tables
+//! neighbours of one local class are one range, so that a scope is the shortest that is true for the policy.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,54 +12,54 @@ use crate::placing::ClientTable;
 use crate::snapshot::KnownBy;
 use crate::steering::{self, Interest};
 
-/// Clients that one policy doesn't tell apart. Means something only with the policy, or with one of the same [`Group`].
+/// Clients that one policy does not distinguish. Meaningful only with that policy, or one of the same [`ClassGroup`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct LocalClass(pub u16);
 
-/// Policies that ask the same of clients and cut nets known by ECS alike: they place every client alike.
+/// Policies that look at the same in clients and have the same cut-off for ECS: they give every client the same class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Group(u32);
+pub struct ClassGroup(u32);
 
 /// The local classes of every policy.
 #[derive(Debug)]
-pub(crate) struct Placing {
-    groups: Vec<Placed>,
+pub(crate) struct PolicyClasses {
+    groups: Vec<GroupClasses>,
     /// By policy.
-    of_policy: Vec<Group>,
-    /// For people: the classes of the model themselves.
+    of_policy: Vec<ClassGroup>,
+    /// The classes of the model themselves, for explanations.
     whole: ClientTable,
 }
 
 /// The clients of one group of policies.
 #[derive(Debug)]
-struct Placed {
-    locals: Arc<Locals>,
-    /// None where there is but one local class.
-    tables: Option<Tables>,
+struct GroupClasses {
+    locals: Arc<LocalClasses>,
+    /// `None` where there is only one local class.
+    tables: Option<GroupTables>,
 }
 
 /// By how the client's address is known.
 #[derive(Debug)]
-struct Tables {
+struct GroupTables {
     whole: Arc<ClientTable>,
     by_ecs: Arc<ClientTable>,
 }
 
 /// The local classes of one interest.
 #[derive(Debug)]
-pub(crate) struct Locals {
-    /// A class of the model for each that stands for all that are alike; at least one.
+pub(crate) struct LocalClasses {
+    /// For each local class, the first class of the model that belongs to it; at least one.
     first: Vec<ClassId>,
-    /// What each is called in every generation: equal words mean the same clients, as far as the files tell.
-    pub(crate) words: Vec<Arc<str>>,
-    /// By class of the model, the local one.
+    /// The label of each, the same in every generation: equal labels mean the same clients, as far as files define them.
+    pub(crate) labels: Vec<Arc<str>>,
+    /// The local class of each class of the model.
     projection: Vec<ClassId>,
 }
 
-impl Placing {
-    /// Works out what every policy tells apart.
-    pub(crate) fn of(model: &Model) -> Placing {
-        let mut maker = Maker { model, locals: HashMap::new(), tables: HashMap::new() };
+impl PolicyClasses {
+    /// Finds the local classes of every policy.
+    pub(crate) fn of(model: &Model) -> PolicyClasses {
+        let mut builder = Builder { model, locals: HashMap::new(), tables: HashMap::new() };
         let (mut groups, mut known) = (Vec::new(), HashMap::new());
         let policies = (0..model.policies.len() as u32).map(PolicyId);
         let of_policy = policies.map(|policy| {
@@ -67,28 +67,28 @@ impl Placing {
             let cutoff = ecs.enabled.then_some((ecs.v4, ecs.v6));
             let interest = steering::interest(model, policy);
             *known.entry((interest.clone(), cutoff)).or_insert_with(|| {
-                groups.push(maker.placed(interest, cutoff));
-                Group(groups.len() as u32 - 1)
+                groups.push(builder.placed(interest, cutoff));
+                ClassGroup(groups.len() as u32 - 1)
             })
         });
         let of_policy = of_policy.collect();
-        Placing { groups, of_policy, whole: ClientTable::compile(&model.clients, None, None) }
+        PolicyClasses { groups, of_policy, whole: ClientTable::compile(&model.clients, None, None) }
     }
 
-    pub(crate) fn group(&self, policy: PolicyId) -> Group {
+    pub(crate) fn group(&self, policy: PolicyId) -> ClassGroup {
         self.of_policy[policy.0 as usize]
     }
 
-    pub(crate) fn locals(&self, policy: PolicyId) -> &Locals {
+    pub(crate) fn locals(&self, policy: PolicyId) -> &LocalClasses {
         &self.placed(self.group(policy)).locals
     }
 
     /// The local class of `ip`, and the shortest prefix length around it whose addresses all have it.
-    pub(crate) fn place(&self, ip: IpAddr, group: Group, by: KnownBy) -> (LocalClass, u8) {
+    pub(crate) fn place(&self, ip: IpAddr, group: ClassGroup, by: KnownBy) -> (LocalClass, u8) {
         match (&self.placed(group).tables, by) {
             (None, KnownBy::Address | KnownBy::Ecs) => (LocalClass(0), 0),
-            (Some(tables), KnownBy::Address) => told(tables.whole.lookup(ip)),
-            (Some(tables), KnownBy::Ecs) => told(tables.by_ecs.lookup(ip)),
+            (Some(tables), KnownBy::Address) => local(tables.whole.lookup(ip)),
+            (Some(tables), KnownBy::Ecs) => local(tables.by_ecs.lookup(ip)),
         }
     }
 
@@ -97,41 +97,41 @@ impl Placing {
         self.whole.lookup(ip)
     }
 
-    fn placed(&self, group: Group) -> &Placed {
+    fn placed(&self, group: ClassGroup) -> &GroupClasses {
         &self.groups[group.0 as usize]
     }
 }
 
-fn told((class, scope): (ClassId, u8)) -> (LocalClass, u8) {
+fn local((class, scope): (ClassId, u8)) -> (LocalClass, u8) {
     (LocalClass(class.0), scope)
 }
 
 /// Nets that are cut for clients known by ECS: no longer than this in IPv4 and IPv6.
 type Cutoff = Option<(u8, u8)>;
 
-/// Makes what several policies share once.
-struct Maker<'m> {
+/// Builds what several policies share, once.
+struct Builder<'m> {
     model: &'m Model,
-    locals: HashMap<Interest, Arc<Locals>>,
+    locals: HashMap<Interest, Arc<LocalClasses>>,
     tables: HashMap<(Interest, Cutoff), Arc<ClientTable>>,
 }
 
-impl Maker<'_> {
-    fn placed(&mut self, interest: Interest, cutoff: Cutoff) -> Placed {
-        let made = || Arc::new(Locals::of(self.model, &interest));
+impl Builder<'_> {
+    fn placed(&mut self, interest: Interest, cutoff: Cutoff) -> GroupClasses {
+        let made = || Arc::new(LocalClasses::of(self.model, &interest));
         let locals = self.locals.entry(interest.clone()).or_insert_with(made).clone();
         let mut table = |cutoff: Cutoff| {
             let made = || Arc::new(ClientTable::compile(&self.model.clients, Some(&locals.projection), cutoff));
             self.tables.entry((interest.clone(), cutoff)).or_insert_with(made).clone()
         };
-        // Where a zone doesn't use ECS nobody is known by it, and no table is made for it.
-        let tables = (locals.first.len() > 1).then(|| Tables { whole: table(None), by_ecs: table(cutoff) });
-        Placed { locals, tables }
+        // Where a zone does not use ECS no client is known by it, and no table is compiled for it.
+        let tables = (locals.first.len() > 1).then(|| GroupTables { whole: table(None), by_ecs: table(cutoff) });
+        GroupClasses { locals, tables }
     }
 }
 
-impl Locals {
-    fn of(model: &Model, interest: &Interest) -> Locals {
+impl LocalClasses {
+    fn of(model: &Model, interest: &Interest) -> LocalClasses {
         let (mut first, mut known) = (Vec::new(), HashMap::new());
         let projection = model.clients.classes.iter().zip(0..).map(|(class, at)| {
             let seen = ClientClass {
@@ -144,18 +144,18 @@ impl Locals {
             })
         });
         let projection = projection.collect();
-        let asked: Vec<Arc<str>> = interest.selectors.iter().map(|id| words_of(model, *id)).collect();
+        let selectors: Vec<Arc<str>> = interest.selectors.iter().map(|id| selector_label(model, *id)).collect();
         let of = |class: &ClassId| &model.clients.classes[usize::from(class.0)];
-        let words = first.iter().map(|class| words(model, interest, &asked, of(class))).collect();
-        Locals { first, words, projection }
+        let labels = first.iter().map(|class| label(model, interest, &selectors, of(class))).collect();
+        LocalClasses { first, labels, projection }
     }
 
-    /// The class that stands for each, in their order.
+    /// The first class of the model in each local class, in their order.
     pub(crate) fn classes<'m>(&'m self, model: &'m Model) -> impl ExactSizeIterator<Item = &'m ClientClass> {
         self.first.iter().map(|class| &model.clients.classes[usize::from(class.0)])
     }
 
-    /// The class of the model that stands for `class`.
+    /// The first class of the model in `class`, which represents all of them.
     pub(crate) fn standing_for(&self, class: LocalClass) -> ClassId {
         self.first[usize::from(class.0)]
     }
@@ -165,31 +165,32 @@ impl Locals {
         LocalClass(self.projection.get(usize::from(class.0)).map_or(0, |local| local.0))
     }
 
-    /// The local class that has these words.
-    pub(crate) fn called(&self, words: &str) -> Option<LocalClass> {
-        self.words.iter().position(|own| **own == *words).map(|at| LocalClass(at as u16))
+    /// The local class with this label.
+    pub(crate) fn with_label(&self, label: &str) -> Option<LocalClass> {
+        self.labels.iter().position(|own| **own == *label).map(|at| LocalClass(at as u16))
     }
 }
 
-/// A class as an interest sees it, in words: `region=eu-west`, `+asns=64496 -unknown`; empty where nothing is asked.
-fn words(model: &Model, interest: &Interest, asked: &[Arc<str>], class: &ClientClass) -> Arc<str> {
+/// The label of a class for an interest: `region=eu-west`, `+asns=64496 -unknown`; empty where the policy looks at
+/// nothing.
+fn label(model: &Model, interest: &Interest, selectors: &[Arc<str>], class: &ClientClass) -> Arc<str> {
     let region = interest.region.then(|| match class.region {
         Some(id) => format!("region={}", model.region(id).name),
         None => "region".to_owned(),
     });
-    let selectors = interest.selectors.iter().zip(asked).map(|(id, words)| {
+    let selectors = interest.selectors.iter().zip(selectors).map(|(id, label)| {
         let sign = if class.is_selected(*id) { '+' } else { '-' };
-        format!("{sign}{words}")
+        format!("{sign}{label}")
     });
-    // Ids are given in the order of the files; the words must not depend on that.
+    // Ids follow the order of the files; labels must not depend on that.
     let mut selectors: Vec<String> = selectors.collect();
     selectors.sort();
     region.into_iter().chain(selectors).collect::<Vec<_>>().join(" ").into()
 }
 
-/// Words of a selector's content; a long list is told by its hash.
-fn words_of(model: &Model, id: SelectorId) -> Arc<str> {
-    /// More is no longer read by anyone (judgment).
+/// The label of a selector: its content, or for a long list the hash of its content.
+fn selector_label(model: &Model, id: SelectorId) -> Arc<str> {
+    /// Judgment: a longer text is not readable in a message.
     const SHOWN: usize = 80;
     let Some(selector) = model.clients.selectors.get(usize::from(id.0)) else {
         return format!("selector={}", id.0).into();

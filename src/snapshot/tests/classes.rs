@@ -1,4 +1,4 @@
-//! What each policy tells apart: local classes, and scopes that are true and the shortest for it.
+//! The classes that each policy distinguishes: local classes, and scopes that are true and the shortest for it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
