@@ -15,6 +15,7 @@ mod poll;
 mod probing;
 mod retained;
 mod scrape;
+mod sockets;
 mod stamp;
 mod state;
 mod steer;

@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use rustls::sign::CertifiedKey;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{Flags, Listen, Loaded, Tls};
+use crate::config::{Flags, Loaded, Problem};
 use crate::control::command::MAX_WAITING;
 use crate::control::names::NameStateCache;
 use crate::control::{self, Controls, Journal, JournalEvent, KEPT_EVENTS, Readiness, ReloadStatus};
@@ -28,12 +26,14 @@ use crate::daemon::limits;
 use crate::daemon::overrides::Overrides;
 use crate::daemon::retained::SteeringFiles;
 use crate::daemon::scrape::Sources;
+use crate::daemon::sockets::Sockets;
 use crate::daemon::state::StateDir;
 use crate::daemon::steer::{Reloads, Steer};
 use crate::daemon::vantages::{VantageSpec, Vantages};
 use crate::daemon::versions::Versions;
 use crate::health::check_rights;
-use crate::server::{BindError, Certificates, Counters, Encrypted, Server};
+use crate::model::Model;
+use crate::server::{Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
 use crate::telemetry::{Metrics, log};
@@ -72,24 +72,11 @@ impl RunningNode {
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news: _ } = loaded;
         let settings = Arc::new(settings);
         let state_dir = StateDir::open(settings.operators.state_dir.clone())?;
-        let mut overrides = Overrides::load(&state_dir)?;
-        warnings.extend(overrides.resolve(&model, &state_dir));
-        let last_reports = LastReports::load(&state_dir, &mut warnings);
-        let steering_files = SteeringFiles::load(&state_dir, Now::read(), &mut warnings)?;
-        let last_event = event_number::load(&state_dir, &mut warnings);
+        let SavedState { overrides, last_reports, steering_files, last_event } =
+            SavedState::load(&state_dir, &model, &mut warnings)?;
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
-        let mut server = Server::bind(&settings.listen.dns, settings.listen.workers)
-            .map_err(|error| StartError::Bind("dns", error))?;
-        let certificates = settings.tls.as_ref().map(|tls| Arc::new(Certificates::new(shown(tls))));
-        let encrypted = match &certificates {
-            Some(certificates) => bind_encrypted(&mut server, &settings.listen, certificates)?,
-            None => Vec::new(),
-        };
-        let address = settings.listen.http;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| StartError::Bind("http", BindError::of_tcp(error, address)))?;
-        let http = listener.local_addr().map_err(StartError::System)?;
+        let Sockets { mut server, certificates, encrypted, api } = Sockets::bind(&settings).await?;
+        let http = api.local_addr().map_err(StartError::System)?;
         let changes = Changes::watch(watched).map_err(StartError::System)?;
 
         refused.iter().chain(&warnings).for_each(log::problem);
@@ -135,7 +122,7 @@ impl RunningNode {
         let state =
             control::ApiState::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
         let stop = CancellationToken::new();
-        let api = tokio::spawn(control::serve(listener, control::router(state), stop.clone()));
+        let api = tokio::spawn(control::serve(api, control::router(state), stop.clone()));
 
         vantages.adopt(&[&model]).await;
         publisher.begin(overrides.over(vantages.view(&model)), steering_files.retained());
@@ -221,30 +208,24 @@ impl RunningNode {
     }
 }
 
-/// The certificate for clients, if there is one that can be used.
-fn shown(tls: &Tls) -> Option<Arc<CertifiedKey>> {
-    tls.certificate.as_ref().map(|certificate| certificate.certified.clone())
+/// What the state directory has from before the start.
+struct SavedState {
+    overrides: Overrides,
+    last_reports: LastReports,
+    steering_files: SteeringFiles,
+    last_event: u64,
 }
 
-/// Binds the ports of the encrypted transports.
-fn bind_encrypted(
-    server: &mut Server,
-    listen: &Listen,
-    certificates: &Arc<Certificates>,
-) -> Result<Vec<(Encrypted, Vec<SocketAddr>)>, StartError> {
-    let mut encrypted = Vec::new();
-    for what in Encrypted::ALL {
-        let wanted = match what {
-            Encrypted::Tls => &listen.tls,
-            Encrypted::Https => &listen.https,
-            Encrypted::Quic => &listen.quic,
-        };
-        if !wanted.is_empty() {
-            let bound = server
-                .bind_encrypted(what, wanted, certificates)
-                .map_err(|error| StartError::Bind(what.as_str(), error))?;
-            encrypted.push((what, bound));
-        }
+impl SavedState {
+    /// Reads all files. What is wrong with a file that the server can do without is added to `warnings`.
+    fn load(state: &StateDir, model: &Model, warnings: &mut Vec<Problem>) -> Result<SavedState, StartError> {
+        let mut overrides = Overrides::load(state)?;
+        warnings.extend(overrides.resolve(model, state));
+        Ok(SavedState {
+            overrides,
+            last_reports: LastReports::load(state, warnings),
+            steering_files: SteeringFiles::load(state, Now::read(), warnings)?,
+            last_event: event_number::load(state, warnings),
+        })
     }
-    Ok(encrypted)
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use crate::clock;
 use crate::config::{Problem, Severity};
 use crate::control::JournalEvent;
@@ -13,7 +15,6 @@ use crate::control::overrides::{Book, OverrideError, utc};
 use crate::daemon::StartError;
 use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile, WriteOutcome};
 use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView};
-use arc_swap::ArcSwap;
 
 pub(crate) const FILE: StateFile<Book> = StateFile::new(FileInfo {
     name: "overrides.json",
@@ -44,7 +45,7 @@ pub(crate) struct Draft {
 pub(crate) struct OverrideTurn {
     pub(crate) before: Option<Arc<Override>>,
     pub(crate) now: Option<Arc<Override>>,
-    /// Who turned it; `None`: its time was over.
+    /// The operator; `None`: its time was over.
     pub(crate) who: Option<String>,
 }
 

@@ -1,0 +1,66 @@
+//! The sockets of a node: they are bound before anything is probed, and answer when the first round has ended.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::sign::CertifiedKey;
+use tokio::net::TcpListener;
+
+use crate::config::{Listen, Settings, Tls};
+use crate::daemon::StartError;
+use crate::server::{BindError, Certificates, Encrypted, Server};
+
+/// The sockets, bound.
+pub(super) struct Sockets {
+    pub(super) server: Server,
+    pub(super) certificates: Option<Arc<Certificates>>,
+    /// The addresses of each encrypted transport.
+    pub(super) encrypted: Vec<(Encrypted, Vec<SocketAddr>)>,
+    /// The listener of the HTTP API.
+    pub(super) api: TcpListener,
+}
+
+impl Sockets {
+    pub(super) async fn bind(settings: &Settings) -> Result<Sockets, StartError> {
+        let mut server = Server::bind(&settings.listen.dns, settings.listen.workers)
+            .map_err(|error| StartError::Bind("dns", error))?;
+        let certificates = settings.tls.as_ref().map(|tls| Arc::new(Certificates::new(shown(tls))));
+        let encrypted = match &certificates {
+            Some(certificates) => bind_encrypted(&mut server, &settings.listen, certificates)?,
+            None => Vec::new(),
+        };
+        let address = settings.listen.http;
+        let api = TcpListener::bind(address)
+            .await
+            .map_err(|error| StartError::Bind("http", BindError::of_tcp(error, address)))?;
+        Ok(Sockets { server, certificates, encrypted, api })
+    }
+}
+
+/// The certificate for clients, if there is one that can be used.
+fn shown(tls: &Tls) -> Option<Arc<CertifiedKey>> {
+    tls.certificate.as_ref().map(|certificate| certificate.certified.clone())
+}
+
+/// Binds the ports of the encrypted transports.
+fn bind_encrypted(
+    server: &mut Server,
+    listen: &Listen,
+    certificates: &Arc<Certificates>,
+) -> Result<Vec<(Encrypted, Vec<SocketAddr>)>, StartError> {
+    let mut encrypted = Vec::new();
+    for what in Encrypted::ALL {
+        let wanted = match what {
+            Encrypted::Tls => &listen.tls,
+            Encrypted::Https => &listen.https,
+            Encrypted::Quic => &listen.quic,
+        };
+        if !wanted.is_empty() {
+            let bound = server
+                .bind_encrypted(what, wanted, certificates)
+                .map_err(|error| StartError::Bind(what.as_str(), error))?;
+            encrypted.push((what, bound));
+        }
+    }
+    Ok(encrypted)
+}
