@@ -5,8 +5,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::config::{Holder, Role};
-use crate::control::ApiState;
 use crate::control::problem::problem;
+use crate::control::state::ApiState;
 
 /// What a client that showed no good token is asked for (RFC 9110, 11.6.1).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan\"");

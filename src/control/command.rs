@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::control::ReloadStatus;
-use crate::control::failback;
+use crate::control::failback::FailbackError;
 use crate::control::moved::MovedAnswers;
 use crate::control::overrides::{OverrideError, OverrideReport};
+use crate::control::status::{ReloadReport, ReloadStatus};
 use crate::model::{Override, OverrideState, PolicyId};
 use crate::snapshot::Snapshot;
 
@@ -26,7 +26,7 @@ pub enum Command {
         /// The name.
         name: String,
         /// Whom to answer.
-        reply: oneshot::Sender<Result<AppliedFailback, failback::FailbackError>>,
+        reply: oneshot::Sender<Result<AppliedFailback, FailbackError>>,
     },
     /// Load the files as they are now.
     Reload {
@@ -168,4 +168,14 @@ pub struct TargetOverride {
     pub now: Option<OverrideReport>,
     /// The override that it had.
     pub before: Option<OverrideReport>,
+}
+
+/// The response to `POST /v1/reload`: the files are served as they are now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReloadResponse {
+    /// The generation that is served.
+    pub generation: u64,
+    /// The time, and the warnings.
+    #[serde(flatten)]
+    pub report: ReloadReport,
 }

@@ -10,67 +10,19 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, stream};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 
-use crate::control::journal::Subscription;
+use crate::control::journal::{JournalEvent, Subscription};
 use crate::control::problem::problem;
-use crate::control::{ApiState, Readiness};
-use crate::snapshot::Transition;
-
-/// Most event streams at a time. Each holds a connection, of which [`super::serve`] allows 256: the rest stay for requests.
-pub(super) const MAX_STREAMS: usize = 64;
+use crate::control::state::{ApiState, MAX_STREAMS, Readiness};
 
 /// The header with which a client goes on after the last event that it has (WHATWG HTML, server-sent events).
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// A comment line this often shows a quiet connection alive, to us and to proxies that cut after 30 or 60 s of silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// Something that happened to an endpoint, as the API tells it: a transition, or a change of its override.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JournalEvent {
-    /// NODE/NUMBER; the numbers of a node rise by one. Given by the journal.
-    pub id: String,
-    /// When, in Unix seconds.
-    pub at: f64,
-    /// The endpoint's zone, with the final dot.
-    pub zone: String,
-    /// The endpoint.
-    pub endpoint: String,
-    /// Its health before: `up`, `down` or `unknown`; while it is overridden, `drained`, `forced-up` or `forced-down`.
-    pub from: String,
-    /// The same since.
-    pub to: String,
-    /// Why, in words.
-    pub why: String,
-    /// The generation that was being served.
-    pub generation: u64,
-    /// The monitor, where it is that of a name: the endpoint's own health is as it was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub monitor: Option<String>,
-    /// The endpoint's region, for those in this process.
-    #[serde(skip)]
-    pub region: Option<String>,
-}
-
-impl From<&Transition> for JournalEvent {
-    fn from(transition: &Transition) -> JournalEvent {
-        JournalEvent {
-            id: String::new(),
-            at: transition.at,
-            zone: transition.zone.clone(),
-            endpoint: transition.endpoint.clone(),
-            from: transition.from.as_str().to_owned(),
-            to: transition.to.as_str().to_owned(),
-            why: transition.why.clone(),
-            generation: transition.generation,
-            region: transition.region.clone(),
-            monitor: transition.monitor.clone(),
-        }
-    }
-}
 
 /// `GET /v1/events`: one event a transition, until the client leaves, lags or we stop. With `Last-Event-ID` those that
 /// came after it are sent first.

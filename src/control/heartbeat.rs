@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Role, did_you_mean};
-use crate::control::ApiState;
 use crate::control::access::{caller, same_origin};
-use crate::control::operate::{ErrorResponse, MAX_BODY, PathName, body, name_in};
 use crate::control::problem::problem;
+use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, body, name_in};
+use crate::control::state::ApiState;
 use crate::health::{Beat, Sign};
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
 use crate::model::{Answerable, Check, CheckId, CheckKey, Endpoint, HeartbeatSpec, Model};
@@ -141,10 +141,6 @@ fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<HeartbeatCheck<
         return Err(Box::new(problem(StatusCode::CONFLICT, detail)));
     }
     Ok(found)
-}
-
-fn bad_request(why: String) -> ErrorResponse {
-    Box::new(problem(StatusCode::BAD_REQUEST, why))
 }
 
 fn busy() -> ErrorResponse {

@@ -14,9 +14,8 @@ use serde::Deserialize;
 use crate::clock;
 use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::problem::problem;
-use crate::control::{
-    ApiState, Readiness, events, failback, heartbeat, names, operate, page, requests, simulate, status,
-};
+use crate::control::state::{ApiState, Readiness};
+use crate::control::{events, failback, heartbeat, names, operate, page, request_log, simulate, status};
 
 /// What Prometheus takes text for (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -49,13 +48,13 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/events", get(follow_events))
         .route("/v1/overrides", get(operate::list).put(operate::put_all).delete(operate::clear_all))
         .route("/v1/overrides/{*target}", put(operate::put).delete(operate::clear))
-        .route("/v1/failback/{name}", post(failback::post))
+        .route("/v1/failback/{name}", post(failback::respond::respond))
         .route("/v1/heartbeat/{endpoint}", put(heartbeat::put).delete(heartbeat::goodbye))
         .route("/v1/reload", post(operate::reload))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::map_response(guard))
-        .layer(middleware::from_fn(requests::log))
+        .layer(middleware::from_fn(request_log::log))
         .with_state(state)
 }
 

@@ -4,16 +4,61 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use crate::control::JournalEvent;
+use crate::snapshot::Transition;
 
 /// Most events that are kept: the fall and the return of 2,000 endpoints, about 1 MiB. Judgment: a client that was away
 /// for longer reads `/v1/status`.
-pub const KEPT_EVENTS: usize = 4096;
+pub const MAX_EVENTS: usize = 4096;
 
 /// Most events that `/v1/transitions` gives: a screen or two.
 pub const RECENT_TRANSITIONS: usize = 64;
+
+/// Something that happened to an endpoint, as the API tells it: a transition, or a change of its override.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalEvent {
+    /// NODE/NUMBER; the numbers of a node rise by one. Given by the journal.
+    pub id: String,
+    /// When, in Unix seconds.
+    pub at: f64,
+    /// The endpoint's zone, with the final dot.
+    pub zone: String,
+    /// The endpoint.
+    pub endpoint: String,
+    /// Its health before: `up`, `down` or `unknown`; while it is overridden, `drained`, `forced-up` or `forced-down`.
+    pub from: String,
+    /// The same since.
+    pub to: String,
+    /// Why, in words.
+    pub why: String,
+    /// The generation that was being served.
+    pub generation: u64,
+    /// The monitor, where it is that of a name: the endpoint's own health is as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<String>,
+    /// The endpoint's region, for those in this process.
+    #[serde(skip)]
+    pub region: Option<String>,
+}
+
+impl From<&Transition> for JournalEvent {
+    fn from(transition: &Transition) -> JournalEvent {
+        JournalEvent {
+            id: String::new(),
+            at: transition.at,
+            zone: transition.zone.clone(),
+            endpoint: transition.endpoint.clone(),
+            from: transition.from.as_str().to_owned(),
+            to: transition.to.as_str().to_owned(),
+            why: transition.why.clone(),
+            generation: transition.generation,
+            region: transition.region.clone(),
+            monitor: transition.monitor.clone(),
+        }
+    }
+}
 
 /// The log.
 #[derive(Debug)]
@@ -59,7 +104,7 @@ impl Journal {
         let mut kept = self.kept();
         kept.last += 1;
         let event = JournalEvent { id: format!("{}/{}", self.node, kept.last), ..event };
-        if kept.events.len() == KEPT_EVENTS {
+        if kept.events.len() == MAX_EVENTS {
             kept.events.pop_front();
         }
         kept.events.push_back(event.clone());
@@ -118,9 +163,9 @@ mod tests {
 
     #[test]
     fn what_is_no_longer_kept_is_counted_and_the_rest_is_given() {
-        let journal = journal(KEPT_EVENTS as u64 + 10);
+        let journal = journal(MAX_EVENTS as u64 + 10);
         let followed = journal.follow(Some("ns1/4"));
-        assert_eq!((followed.lost, followed.missed.len()), (6, KEPT_EVENTS));
+        assert_eq!((followed.lost, followed.missed.len()), (6, MAX_EVENTS));
         assert_eq!(ids(&followed.missed[..1]), ["ns1/11"]);
     }
 

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::simulate::{AnswerDiff, ShareChange, difference};
+use crate::control::simulate::compare::{AnswerDiff, difference};
+use crate::control::simulate::report::ShareChange;
 use crate::control::unanswered::UnansweredQuestions;
 use crate::model::{Endpoint, EndpointId, OverrideState};
 use crate::snapshot::Snapshot;

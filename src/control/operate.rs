@@ -1,12 +1,8 @@
 //! The calls that change something: overrides and reload. Each checks who asks and what, sends a [`Command`] to the
 //! steering task, and answers when what was asked for is being served.
 
-use std::time::Duration;
-
 use axum::Json;
-use axum::body::{Body, to_bytes};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State as Shared};
+use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
@@ -15,40 +11,24 @@ use crate::clock;
 use crate::config::{Role, VersionStatus, ZoneState};
 use crate::control::access::{caller, same_origin};
 use crate::control::command::{
-    AppliedChange, Command, OverrideChange, OverrideResponse, OverridesResponse, PostReload, PutOverride, TargetChange,
-    TargetOverride,
+    AppliedChange, Command, OverrideChange, OverrideResponse, OverridesResponse, PostReload, PutOverride,
+    ReloadResponse, TargetChange, TargetOverride,
 };
 use crate::control::moved::moved;
 use crate::control::overrides::{OverrideError, OverrideReport, check_why, duration_of, state_of};
 use crate::control::problem::{problem, problem_with, unconfirmed};
-use crate::control::status::{ProblemReport, ReloadReport};
+use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, body, name_in, stopping};
+use crate::control::state::ApiState;
+use crate::control::status::{ProblemReport, ReloadReport, ReloadStatus};
 use crate::control::target::Target;
-use crate::control::{ApiState, ReloadResponse, ReloadStatus};
 use crate::model::Override;
-
-/// Longest body in octets: an override's is under 2 KiB, however its `why` is escaped.
-pub(super) const MAX_BODY: usize = 16 * 1024;
 
 /// Most targets of one call: whoever means more writes a glob, a pool, a region or a zone (judgment).
 const MAX_TARGETS: usize = 200;
 
-/// A body is read whole within this; the head has a limit of its own.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What is right, for those who sent something else.
 const EXPECTED: &str =
     "expected {\"state\": \"drain\", \"why\": \"...\"}, and \"for\": \"2h\" where it is to end by itself";
-
-/// An answer that says why not. Boxed: it is large, and rare.
-pub(super) type ErrorResponse = Box<Response>;
-
-/// The last part of a path, where a name is.
-pub(super) type PathName = Result<Path<String>, PathRejection>;
-
-/// The name in a path.
-pub(super) fn name_in(path: PathName) -> Result<String, ErrorResponse> {
-    path.map(|Path(name)| name).map_err(|refused| bad_request(format!("no name can be read: {}", refused.body_text())))
-}
 
 /// `GET /v1/overrides`.
 pub(super) async fn list(Shared(state): Shared<ApiState>, headers: HeaderMap) -> Response {
@@ -189,19 +169,6 @@ fn overrides_of(targets: Vec<String>, who: &str, body: &[u8]) -> Result<Override
     Ok(OverrideChange::Put { overrides: targets.into_iter().map(of_target).collect(), confirmed: put.confirm })
 }
 
-/// The body, whole, of at most `most` octets; `expected` tells what is right. It is taken for JSON whatever its
-/// Content-Type is: `curl -d` sends another, and [`same_origin`] keeps out the pages that could send no better.
-pub(super) async fn body(request: Request<Body>, most: usize, expected: &str) -> Result<Vec<u8>, ErrorResponse> {
-    match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), most)).await {
-        Ok(Ok(body)) => Ok(body.into()),
-        Ok(Err(_)) => {
-            let detail = format!("the body can't be read whole, or is over {most} octets; {expected}");
-            Err(Box::new(problem(StatusCode::PAYLOAD_TOO_LARGE, detail)))
-        }
-        Err(_) => Err(Box::new(problem(StatusCode::REQUEST_TIMEOUT, "the body did not come whole within 10 s"))),
-    }
-}
-
 /// Has a change made; answers when it is being served, with what it did.
 async fn apply(state: &ApiState, change: OverrideChange) -> Result<OverridesResponse, ErrorResponse> {
     let (reply, done) = oneshot::channel();
@@ -236,14 +203,6 @@ fn refused(refusal: OverrideError) -> Response {
         OverrideError::Full => problem(StatusCode::CONFLICT, detail),
         OverrideError::Unconfirmed(unanswered) => unconfirmed(detail, *unanswered),
     }
-}
-
-fn bad_request(why: String) -> ErrorResponse {
-    Box::new(problem(StatusCode::BAD_REQUEST, why))
-}
-
-pub(super) fn stopping() -> ErrorResponse {
-    Box::new(problem(StatusCode::SERVICE_UNAVAILABLE, "the server is stopping: nothing was changed"))
 }
 
 #[cfg(test)]

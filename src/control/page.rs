@@ -15,9 +15,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use crate::clock;
-use crate::control::ApiState;
 use crate::control::names::{NameReport, Reporter};
 use crate::control::problem::problem;
+use crate::control::state::ApiState;
 use crate::control::status::{self, Status};
 
 /// Most names that the page shows: more are no page any more (judgment). Those that are not as preferred come first.

@@ -2,12 +2,12 @@
 //! same types back.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Label, Problem, VersionStatus, ZoneState};
-use crate::control::ReloadStatus;
 use crate::control::overrides::OverrideReport;
 use crate::model::{
     AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
@@ -135,6 +135,23 @@ pub struct VantageStatus {
 }
 
 /// How the last attempt to load the files ended.
+#[derive(Debug, Clone, Default)]
+pub struct ReloadStatus {
+    /// Whether all files are served as they were at that time.
+    pub ok: bool,
+    /// When, in Unix seconds.
+    pub at: f64,
+    /// The generation that is served since then.
+    pub generation: u64,
+    /// The errors and warnings. Warnings are also there when `ok` is true.
+    pub problems: Vec<Problem>,
+    /// Which version of each zone is served since then.
+    pub zones: Arc<[ZoneState]>,
+    /// Why the server polls the files for changes; `None` where the operating system reports changes.
+    pub unnoticed: Option<String>,
+}
+
+/// [`ReloadStatus`] as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReloadReport {
     /// Whether the files as they were then are served.

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::{Flags, Loaded, Problem};
 use crate::control::command::MAX_WAITING;
 use crate::control::names::NameStateCache;
-use crate::control::{self, Controls, Journal, JournalEvent, KEPT_EVENTS, Readiness, ReloadStatus};
+use crate::control::{self, Controls, Journal, JournalEvent, MAX_EVENTS, Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
 use crate::daemon::changes::{Changes, WatchedFiles};
@@ -95,7 +95,7 @@ impl RunningNode {
         let snapshots = publisher.snapshots();
 
         let counters = Arc::new(Counters::new());
-        let journal = Arc::new(Journal::new(&settings.node, KEPT_EVENTS, last_event));
+        let journal = Arc::new(Journal::new(&settings.node, MAX_EVENTS, last_event));
         let (sender, commands) = mpsc::channel(MAX_WAITING);
         let tokens = Arc::new(ArcSwapOption::from(settings.operators.tokens.clone()));
         let controls =

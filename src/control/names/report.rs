@@ -1,124 +1,51 @@
-//! One steered name as plain data, from the decisions that are being served.
+//! One steered name as plain data. The server writes it as JSON; the command line reads it back.
 
-use std::sync::{Arc, OnceLock};
+use serde::{Deserialize, Serialize};
 
-use crate::control::explain;
-use crate::control::names::board::{self, ClassPreference};
-use crate::control::names::sentence::Sentences;
-use crate::control::names::{ClassReport, NameReport, NameState};
-use crate::model::{EndpointId, Model, Moment, SteeredName, WorldView, ZoneId};
-use crate::snapshot::{Cell, Snapshot};
-use crate::steering::Given;
-use crate::steering::preference;
+use crate::control::explain::AnswerReport;
 
-/// Makes reports from one snapshot.
-pub(crate) struct Reporter {
-    snapshot: Arc<Snapshot>,
-    /// By policy.
-    states: Vec<NameState>,
-    /// Worked out when the first name needs it.
-    ideal: OnceLock<WorldView>,
-    now: Moment,
+/// One steered name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NameReport {
+    /// Its zone, with the final dot.
+    pub zone: String,
+    /// The name as the policy file writes it.
+    pub name: String,
+    /// How many endpoints of its own pool may be answered with now.
+    pub eligible: usize,
+    /// Whether `on_empty` answers some client now.
+    pub on_empty: bool,
+    /// Whether every client gets what the policy prefers: what it would give if every endpoint were up, nothing were
+    /// overridden and no failover pool stayed with another choice.
+    pub preferred: bool,
+    /// What each class of clients gets, for each type that the policy answers.
+    pub classes: Vec<ClassReport>,
+    /// Why it is not what the policy prefers, in sentences; empty while it is.
+    pub notes: Vec<String>,
 }
 
-impl Reporter {
-    /// Of a snapshot and what the board says of it.
-    pub(crate) fn new(snapshot: Arc<Snapshot>, states: Vec<NameState>, now: Moment) -> Reporter {
-        Reporter { snapshot, states, ideal: OnceLock::new(), now }
-    }
-
-    /// Each steered name's place, in the order of the files: zone, and index among the zone's.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (ZoneId, usize)> + '_ {
-        let zones = (0..).map(ZoneId).zip(&self.snapshot.model.zones);
-        zones.flat_map(|(id, zone)| (0..zone.steered.len()).map(move |at| (id, at)))
-    }
-
-    /// The name at a place.
-    pub(crate) fn name(&self, (zone, at): (ZoneId, usize)) -> &SteeredName {
-        &self.snapshot.model.zone(zone).steered[at]
-    }
-
-    /// The name of a zone, with its final dot.
-    pub(crate) fn zone(&self, zone: ZoneId) -> String {
-        self.snapshot.model.zone(zone).apex.to_string()
-    }
-
-    /// What the board says of the name at a place.
-    pub(crate) fn state(&self, place: (ZoneId, usize)) -> NameState {
-        let unknown = NameState { eligible: 0, on_empty: false, preferred: true };
-        self.states.get(self.name(place).policy.0 as usize).copied().unwrap_or(unknown)
-    }
-
-    /// The whole report on the name at a place.
-    pub(crate) fn report(&self, place: (ZoneId, usize)) -> NameReport {
-        let (zone, steered) = (place.0, self.name(place));
-        let NameState { eligible, on_empty, preferred } = self.state(place);
-        let mut classes = Vec::new();
-        let mut sentences = Sentences::default();
-        for (class, cell) in self.snapshot.cells_of(steered.policy).into_iter().flat_map(|cells| board::answers(cells))
-        {
-            let ideal = || self.ideal.get_or_init(|| preference::ideal(&self.snapshot.view));
-            let mut wishes = board::wishes(&self.snapshot, &ideal, steered.policy, class, cell);
-            if class.is_none() && wishes.iter().all(|wish| wish.better.is_none()) {
-                wishes = vec![ClassPreference { class, better: None }];
-            }
-            for wish in wishes {
-                classes.push(self.class(zone, steered, wish, cell, &mut sentences));
-            }
-        }
-        let notes = sentences.of(&steered.label, &classes);
-        NameReport { zone: self.zone(zone), name: steered.label.clone(), eligible, on_empty, preferred, classes, notes }
-    }
-
-    fn class(
-        &self,
-        zone: ZoneId,
-        steered: &SteeredName,
-        ClassPreference { class, better: best }: ClassPreference,
-        cell: &Cell,
-        sentences: &mut Sentences,
-    ) -> ClassReport {
-        let (model, served) = (&*self.snapshot.model, cell.decision());
-        let name = class.map_or("any".to_owned(), |class| class_name(self.snapshot.label_of(steered.policy, class)));
-        if let Some(best) = &best {
-            sentences.add(model, steered.policy, (&name, served.facet), served, best, self.now);
-        }
-        ClassReport {
-            class: name,
-            rtype: served.facet.as_str().to_owned(),
-            gives: match served.given {
-                Given::Endpoints(_) => "endpoints",
-                Given::Static => "static",
-                Given::Nodata => "nodata",
-            }
-            .to_owned(),
-            from: if served.is_on_empty() { "on_empty" } else { model.member_name(model.policy(steered.policy).root) }
-                .to_owned(),
-            answers: explain::answers(&self.snapshot, zone, steered, served.facet, cell),
-            ttl: served.ttl,
-            on_empty: served.is_on_empty(),
-            preferred: best.is_none(),
-            prefers: best.and_then(|best| Some(names(model, &best.given_first(model)?))).unwrap_or_default(),
-        }
-    }
-}
-
-/// A class in words: `eu-west`, `countries=DE`, `eu-west, countries=DE`, `others`.
-fn class_name(words: &str) -> String {
-    let parts = words.split_whitespace().filter_map(|word| match word.strip_prefix("region") {
-        Some("") => Some("unknown"),
-        Some(region) => region.strip_prefix('='),
-        None => word.strip_prefix('+'),
-    });
-    let parts: Vec<&str> = parts.collect();
-    match (parts.is_empty(), words.is_empty()) {
-        (true, true) => "any".to_owned(),
-        (true, false) => "others".to_owned(),
-        (false, _) => parts.join(", "),
-    }
-}
-
-/// The names of endpoints.
-pub(super) fn names(model: &Model, endpoints: &[EndpointId]) -> Vec<String> {
-    endpoints.iter().map(|id| model.endpoint(*id).name.clone()).collect()
+/// What one class of clients gets for one type.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassReport {
+    /// `any` where all clients get the same; else the region (`unknown` without one) and what else the policy asks
+    /// about them; `others` for those of whom none of it holds.
+    pub class: String,
+    /// The type of the records.
+    #[serde(rename = "type")]
+    pub rtype: String,
+    /// `endpoints`, `static` (the zone file's records) or `nodata`.
+    pub gives: String,
+    /// Where that comes from: the name's own pool or endpoint, or `on_empty`.
+    pub from: String,
+    /// The records that a reply may hold, each with its probability.
+    pub answers: Vec<AnswerReport>,
+    /// Seconds.
+    pub ttl: u32,
+    /// Whether `on_empty` answers.
+    pub on_empty: bool,
+    /// Whether it is what the policy prefers.
+    pub preferred: bool,
+    /// The endpoints that the policy prefers, where it is not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefers: Vec<String>,
 }

@@ -13,9 +13,9 @@ use futures_util::stream;
 use serde::Deserialize;
 
 use crate::clock;
-use crate::control::ApiState;
-use crate::control::names::Reporter;
+use crate::control::names::reporter::Reporter;
 use crate::control::problem::problem;
+use crate::control::state::ApiState;
 use crate::model::ZoneId;
 
 /// Names in a piece: about a millisecond of work, so that no other task waits long for its turn (judgment).

@@ -1,6 +1,6 @@
 //! What a name gives, for people: classes and types that are given the same stand in one row.
 
-use crate::control::names::ClassReport;
+use crate::control::names::report::ClassReport;
 
 /// What several classes get for several types.
 #[derive(Debug)]

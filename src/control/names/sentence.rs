@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::control::explain::Renderer;
-use crate::control::names::ClassReport;
-use crate::control::names::report::names;
-use crate::model::{Facet, Failback, Model, Moment, PolicyId};
+use crate::control::names::report::ClassReport;
+use crate::model::{EndpointId, Facet, Failback, Model, Moment, PolicyId, Steering};
+use crate::steering::preference::endpoints_below;
 use crate::steering::{Decision, Given, StageName, Standing};
 
 /// Most endpoints that a sentence names, and most reasons that it gives (judgment: a line or two).
@@ -133,4 +133,9 @@ fn listed(all: &[&str]) -> String {
     let more = all.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     all.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ") + &more
+}
+
+/// The names of endpoints.
+pub(super) fn names(model: &Model, endpoints: &[EndpointId]) -> Vec<String> {
+    endpoints.iter().map(|id| model.endpoint(*id).name.clone()).collect()
 }

@@ -5,9 +5,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::config::did_you_mean;
 use crate::control::overrides::state_of;
-use crate::control::simulate::{SimulationError, SimulationRequest, TrialOverride};
+use crate::control::simulate::request::{SimulationError, SimulationRequest, TrialOverride};
 use crate::control::target::{Index, REGION, Rank, Target, no_target};
 use crate::fleet::{Received, Report, Vantage, agree};
 use crate::health::Observation;
@@ -252,13 +251,6 @@ fn vantage(view: &WorldView, name: &str) -> Result<Arc<str>, SimulationError> {
     let found = view.vantages.iter().find(|vantage| *vantage.name == *name).map(|vantage| vantage.name.clone());
     found.ok_or_else(|| match view.vantages.is_empty() {
         true => SimulationError::Refused(format!("there is no vantage `{name}`: nothing is measured here")),
-        false => unknown("vantage", name, view.vantages.iter().map(|vantage| &*vantage.name)),
+        false => SimulationError::unknown("vantage", name, view.vantages.iter().map(|vantage| &*vantage.name)),
     })
-}
-
-/// There is no such thing; perhaps that one was meant.
-pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> SimulationError {
-    let known: BTreeSet<&str> = known.collect();
-    let hint = did_you_mean(name, known).map_or_else(String::new, |hint| format!("; {hint}"));
-    SimulationError::Refused(format!("no {what} is called `{name}`{hint}"))
 }

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::control::explain::class_name;
-use crate::control::simulate::demand::{NameAt, Weights};
-use crate::control::simulate::load::{self, ZoneFileRecords, asked_facets, parts, served};
+use crate::control::simulate::load::{self, ZoneFileRecords, parts, served};
+use crate::control::simulate::weights::{NameAt, Weights, asked_facets};
 use crate::control::unanswered::{UnansweredName, UnansweredQuestions};
 use crate::model::{ClassId, EndpointId, Facet, Model, PolicyId};
 use crate::snapshot::{LocalClass, Snapshot};

@@ -6,14 +6,12 @@ use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::control::ApiState;
 use crate::control::access::same_origin;
-use crate::control::operate::body;
 use crate::control::problem::problem;
-use crate::control::simulate::{Bounds, SimulationError, SimulationRequest, simulate};
-
-/// How many run at a time: a person and a script. Each holds one core for seconds at most.
-pub(in crate::control) const AT_A_TIME: usize = 2;
+use crate::control::request::body;
+use crate::control::simulate::request::{Bounds, SimulationError, SimulationRequest};
+use crate::control::simulate::run::simulate;
+use crate::control::state::{ApiState, MAX_SIMULATIONS};
 
 /// Longest body in octets: 10,000 lines of demand with names take about as much.
 const MAX_BODY: usize = 1 << 20;
@@ -41,7 +39,7 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, request
     };
     let Ok(turn) = state.simulations.clone().try_acquire_owned() else {
         let mut busy =
-            problem(StatusCode::TOO_MANY_REQUESTS, format!("{AT_A_TIME} simulations are running: ask again"));
+            problem(StatusCode::TOO_MANY_REQUESTS, format!("{MAX_SIMULATIONS} simulations are running: ask again"));
         busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return busy;
     };

@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::control::simulate::demand::{NameAt, Weights};
-use crate::model::{Answerable, EndpointId, Facet, Model, OverrideState, Policy, PolicyId, ZoneId};
+use crate::control::simulate::weights::{NameAt, Weights, asked_facets};
+use crate::model::{Answerable, EndpointId, Facet, Model, OverrideState, PolicyId, ZoneId};
 use crate::snapshot::{LocalClass, Snapshot};
 use crate::steering::{Decision, Given, Share};
 use crate::wire::Name;
@@ -22,17 +22,6 @@ pub(super) struct Load {
     pub(super) nothing: f64,
     /// Of what endpoints get: answered with what was last good.
     pub(super) stale: f64,
-}
-
-/// The types that clients of a policy's names ask for: all that it answers, but an alias only where it has no
-/// addresses, as it is given to those who ask for an address.
-pub(super) fn asked_facets(policy: &Policy) -> Vec<Facet> {
-    let has_addresses = policy.facets.iter().any(|facet| matches!(facet, Facet::V4 | Facet::V6));
-    let is_asked = |facet: &Facet| match facet {
-        Facet::V4 | Facet::V6 | Facet::Srv | Facet::Https | Facet::Svcb => true,
-        Facet::Alias => !has_addresses,
-    };
-    policy.facets.iter().copied().filter(is_asked).collect()
 }
 
 /// Each endpoint's part of what a decision gives, 0 to 1; they add up to 1, and there is none where no endpoint gives

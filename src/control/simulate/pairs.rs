@@ -1,6 +1,6 @@
 //! Every pair of regions that could be lost together.
 
-use crate::control::simulate::SimulationError;
+use crate::control::simulate::request::SimulationError;
 use crate::model::{Model, RegionId};
 
 /// The pairs, in the order of the files.

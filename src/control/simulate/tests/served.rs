@@ -6,7 +6,7 @@ use super::*;
 use crate::answer::{Outcome as Answered, RawQuery as Question, Transport, answer};
 use crate::control::explain::{Client, explain};
 use crate::control::simulate::change::WorldChange;
-use crate::control::simulate::settled;
+use crate::control::simulate::run::settled;
 use crate::wire::Name;
 
 /// Sums over names, regions and types: each counts the same, the types of a name together as one.

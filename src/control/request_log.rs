@@ -1,5 +1,5 @@
-//! A log line for each request to the API, at level debug: who asks what, with which outcome, for how long. Neither
-//! tokens nor bodies are in it.
+//! A log line at level debug for each request to the API: method, path, status and duration. It contains no token and
+//! no body.
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -7,10 +7,10 @@ use axum::response::Response;
 
 use crate::clock;
 
-/// As much of a path as a line repeats: our longest is that of an override, of some 100 characters.
+/// Most characters of a path in the log line. The longest useful path is that of an override, about 100 characters.
 const MAX_PATH: usize = 256;
 
-/// Answers `request` as `next` does, and logs it.
+/// Passes `request` on to `next` and logs the result.
 pub(super) async fn log(request: Request, next: Next) -> Response {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return next.run(request).await;

@@ -1,0 +1,57 @@
+//! The handler of `POST /v1/failback/NAME`.
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::config::Role;
+use crate::control::access::{caller, same_origin};
+use crate::control::command::{AppliedFailback, Command};
+use crate::control::failback::{FailbackError, FailbackResponse, PoolMove, events, report};
+use crate::control::operate::unkept;
+use crate::control::problem::problem;
+use crate::control::request::{ErrorResponse, PathName, name_in, stopping};
+use crate::control::state::ApiState;
+
+/// `POST /v1/failback/NAME`.
+pub(in crate::control) async fn respond(
+    Shared(state): Shared<ApiState>,
+    name: PathName,
+    headers: HeaderMap,
+) -> Response {
+    let done = async {
+        same_origin(&headers)?;
+        let name = name_in(name)?;
+        let who = caller(&state, &headers, Role::Operate)?.name.to_string();
+        let (reply, done) = oneshot::channel();
+        state.controls.commands.send(Command::Failback { name, reply }).await.map_err(|_| stopping())?;
+        let handed_back = done.await.map_err(|_| stopping())?.map_err(|refusal| Box::new(refused(&refusal)))?;
+        let AppliedFailback { policy, name, served: [old, new], kept } = handed_back;
+        // Many names take long, and the other requests don't wait for it.
+        let generation = new.generation;
+        let events = events(&old, &new, policy, &who, clock::unix_seconds());
+        events.into_iter().for_each(|event| state.journal.tell(event));
+        let report = tokio::task::spawn_blocking(move || report(&old, &new, policy, name));
+        let warning = match kept {
+            None => None,
+            Some(kept) => unkept(kept).await,
+        };
+        let report = report.await.map_err(|_| stopping())?;
+        for PoolMove { pool, from, to } in &report.handed_back {
+            tracing::info!(name = report.name, pool, from, to, who, generation, "failback");
+        }
+        Ok(Json(FailbackResponse { warning, ..report }).into_response())
+    };
+    done.await.unwrap_or_else(|refused: ErrorResponse| *refused)
+}
+
+fn refused(refusal: &FailbackError) -> Response {
+    let status = match refusal {
+        FailbackError::NoName(_) => StatusCode::NOT_FOUND,
+        FailbackError::NotManual(_) => StatusCode::CONFLICT,
+    };
+    problem(status, refusal.to_string())
+}

@@ -1,0 +1,93 @@
+//! What a simulation is asked for, how large it may be, and why it is refused.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::did_you_mean;
+use crate::control::simulate::demand::DemandLine;
+
+/// What to simulate: the body of `POST /v1/simulate`. An empty one gives a report of what is served.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SimulationRequest {
+    /// What is lost: `vantage:NAME`, or any TARGET of an override.
+    pub lose: Vec<String>,
+    /// Overrides to try.
+    #[serde(rename = "override")]
+    pub overrides: Vec<TrialOverride>,
+    /// How much each net asks. Empty: all client classes ask the same.
+    pub demand: Vec<DemandLine>,
+    /// Queries a second of all clients together, for a request without `demand`.
+    pub qps: Option<f64>,
+    /// Simulate the loss of each pair of regions, in addition to the other changes.
+    pub pairs: bool,
+}
+
+/// An override to try.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrialOverride {
+    /// The TARGET: an endpoint, a glob of endpoints, `pool:NAME`, `region:NAME` or `zone:NAME`.
+    pub target: String,
+    /// `drain`, `up` or `down`.
+    pub state: String,
+}
+
+/// Why nothing was simulated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SimulationError {
+    /// The request can't be understood, or it names something that does not exist.
+    Refused(String),
+    /// The request is larger than the bounds allow.
+    TooMuch(String),
+}
+
+impl SimulationError {
+    /// There is no `what` called `name`. The message suggests a similar name of `known`.
+    pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> SimulationError {
+        let known: BTreeSet<&str> = known.collect();
+        let hint = did_you_mean(name, known).map_or_else(String::new, |hint| format!("; {hint}"));
+        SimulationError::Refused(format!("no {what} is called `{name}`{hint}"))
+    }
+}
+
+impl std::fmt::Display for SimulationError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SimulationError::Refused(why) | SimulationError::TooMuch(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for SimulationError {}
+
+/// How large a simulation may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Most decisions to read, over all runs: names times classes times types.
+    pub decisions: usize,
+    /// Most rows of endpoints in the result, over all pairs.
+    pub rows: usize,
+}
+
+impl Bounds {
+    /// For a server, which answers queries at the same time: a few seconds of one core, and a response of about 50 MB
+    /// (judgment).
+    pub const OF_SERVER: Bounds = Bounds { decisions: 4_000_000, rows: 250_000 };
+    /// For a command, which delays nobody else.
+    pub const NONE: Bounds = Bounds { decisions: usize::MAX, rows: usize::MAX };
+
+    /// Refuses a simulation of more decisions or rows.
+    pub(super) fn check(self, decisions: usize, rows: usize) -> Result<(), SimulationError> {
+        if decisions <= self.decisions && rows <= self.rows {
+            return Ok(());
+        }
+        let why = format!(
+            "that is {decisions} decisions and {rows} endpoints to report, and at most {} and {} are asked of a server \
+             that is answering; --config FILE does it elsewhere",
+            self.decisions, self.rows
+        );
+        Err(SimulationError::TooMuch(why))
+    }
+}

@@ -1,0 +1,83 @@
+//! What the handlers of the HTTP API share: the snapshot that is being served, the journal of events, and the channel
+//! for commands. The daemon makes one [`ApiState`] and passes it to [`super::router`].
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::config::Tokens;
+use crate::control::command::Command;
+use crate::control::journal::Journal;
+use crate::control::names::cache::NameStateCache;
+use crate::control::overrides::Book;
+use crate::control::status::ReloadStatus;
+use crate::health::BeatSender;
+use crate::snapshot::Snapshot;
+
+/// Most event streams at a time. Each occupies one of the 256 connections that [`super::serve`] allows; the other
+/// connections stay free for requests.
+pub(super) const MAX_STREAMS: usize = 64;
+
+/// Most simulations at a time: one for a person and one for a script. Each occupies one core for a few seconds at most.
+pub(super) const MAX_SIMULATIONS: usize = 2;
+
+/// What the HTTP handlers read. Cheap to clone; all clones share the same data.
+#[derive(Clone)]
+pub struct ApiState {
+    pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) readiness: watch::Receiver<Readiness>,
+    pub(crate) reload: Arc<ArcSwap<ReloadStatus>>,
+    pub(crate) metrics: RenderMetrics,
+    pub(crate) controls: Controls,
+    pub(crate) names: Arc<NameStateCache>,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) simulations: Arc<Semaphore>,
+}
+
+/// What the calls need that change something.
+#[derive(Debug, Clone)]
+pub struct Controls {
+    /// Where commands are sent.
+    pub commands: mpsc::Sender<Command>,
+    /// The operators' tokens. `None` turns off the calls that need one.
+    pub tokens: Arc<ArcSwapOption<Tokens>>,
+    /// The overrides in force.
+    pub book: Arc<ArcSwap<Book>>,
+    /// Where heartbeats are sent.
+    pub beats: BeatSender,
+}
+
+/// Renders the whole of `/metrics` as Prometheus text, with the values of this moment. It takes long where there are
+/// many names, so the caller runs it on a thread that may block.
+pub type RenderMetrics = Arc<dyn Fn(&NameStateCache) -> String + Send + Sync>;
+
+/// Whether this process answers queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Readiness {
+    /// Not yet: the first probe round has not ended.
+    #[default]
+    Starting,
+    /// Yes.
+    Serving,
+    /// No longer: the process is stopping. Event streams end.
+    Stopping,
+}
+
+impl ApiState {
+    /// A state over these parts.
+    pub fn new(
+        snapshots: Arc<ArcSwap<Snapshot>>,
+        journal: Arc<Journal>,
+        readiness: watch::Receiver<Readiness>,
+        reload: Arc<ArcSwap<ReloadStatus>>,
+        metrics: RenderMetrics,
+        controls: Controls,
+    ) -> ApiState {
+        let names = Arc::new(NameStateCache::default());
+        let streams = Arc::new(Semaphore::new(MAX_STREAMS));
+        let simulations = Arc::new(Semaphore::new(MAX_SIMULATIONS));
+        ApiState { snapshots, journal, readiness, reload, metrics, controls, names, streams, simulations }
+    }
+}
