@@ -1,5 +1,5 @@
-//! Who may call what: bearer tokens (RFC 6750), and pages of other sites kept out. Says why and what to do; never says
-//! anything of a token that was shown.
+//! Who may make which call: bearer tokens (RFC 6750), and a check that refuses web pages of other sites. A refusal
+//! says why, and what to do. It never repeats any part of a token.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -8,18 +8,19 @@ use crate::config::{Holder, Role};
 use crate::control::problem::problem;
 use crate::control::state::ApiState;
 
-/// What a client that showed no good token is asked for (RFC 9110, 11.6.1).
+/// The challenge for a client that sent no token (RFC 9110, 11.6.1).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan\"");
-/// The same to one whose token is not good (RFC 6750, 3.1).
+/// The challenge for a client whose token is unknown (RFC 6750, 3.1).
 const INVALID: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan\", error=\"invalid_token\"");
 
-/// Who calls, if that is one who may; else the answer that says so.
+/// The holder of the request's token, if its role is at least `need`; else the error response.
 pub(super) fn caller(state: &ApiState, headers: &HeaderMap, need: Role) -> Result<Holder, Box<Response>> {
     let refused = |status, detail: &str| Box::new(problem(status, detail));
     let tokens = state.controls.tokens.load();
     let Some(tokens) = &*tokens else {
         let how = "this call is off, as no token is known: put a line `NAME operate SECRET` into the file that \
-                   [api] token_file names (default: `tokens` beside the settings), with a secret from `openssl rand -hex 16`";
+                   [api] token_file names (default: `tokens` next to the settings file), with a secret from \
+                   `openssl rand -hex 16`";
         return Err(refused(StatusCode::FORBIDDEN, how));
     };
     let unauthorised = |detail, challenge: HeaderValue| {
@@ -43,13 +44,13 @@ pub(super) fn caller(state: &ApiState, headers: &HeaderMap, need: Role) -> Resul
     }
 }
 
-/// The secret in `Authorization: Bearer SECRET`; the scheme in any case (RFC 9110, 11.1).
+/// The secret in `Authorization: Bearer SECRET`. The scheme may be in any case (RFC 9110, 11.1).
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, secret) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked("Bearer ".len())?;
     (scheme.eq_ignore_ascii_case(b"Bearer ")).then(|| secret.trim_ascii())
 }
 
-/// Refuses a call that a page of another site makes its visitor's browser send: browsers say where a page is from.
+/// Refuses a request that a web page of another site sends from its visitor's browser: browsers add an `Origin`.
 pub(super) fn same_origin(headers: &HeaderMap) -> Result<(), Box<Response>> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let of_origin = origin.as_bytes().strip_prefix(b"http://").or(origin.as_bytes().strip_prefix(b"https://"));
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_another_site_is_told_apart_from_ours_and_from_programs() {
+    fn a_page_of_another_site_is_refused_and_our_page_and_programs_are_not() {
         let host = (header::HOST, "127.0.0.1:8053");
         for (origin, ok) in [
             (None, true),

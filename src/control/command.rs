@@ -1,5 +1,6 @@
-//! What an operator can have done, in the words that the API, the command line and the tests share. The HTTP side sends a
-//! [`Command`]; the daemon's steering task does it and answers when it is being served.
+//! The commands of an operator, and the JSON bodies of their requests and responses. The API, the command line and
+//! the tests share them. An HTTP handler sends a [`Command`]; the daemon's steering task executes it and replies when
+//! the result is being served.
 
 use std::sync::Arc;
 
@@ -13,54 +14,54 @@ use crate::control::status::{ReloadReport, ReloadStatus};
 use crate::model::{Override, OverrideState, PolicyId};
 use crate::snapshot::Snapshot;
 
-/// Commands that wait at a time; further ones wait outside (judgment: operators, not traffic).
+/// Most commands in the queue. A sender waits while the queue is full (judgment: operators send them, not clients).
 pub const MAX_WAITING: usize = 64;
 
-/// One thing to do, and whom to tell.
+/// One command, with the channel for its reply.
 #[derive(Debug)]
 pub enum Command {
     /// Change the overrides.
     Override(OverrideChange, oneshot::Sender<Result<AppliedChange, OverrideError>>),
-    /// Hand a name whose failback is manual back to the first member that is up.
+    /// Move a name whose failback is manual back to the first member that is up.
     Failback {
         /// The name.
         name: String,
-        /// Whom to answer.
+        /// Receives the reply.
         reply: oneshot::Sender<Result<AppliedFailback, FailbackError>>,
     },
     /// Load the files as they are now.
     Reload {
-        /// Whether zones and names that disappeared from the files are to go at once.
+        /// Whether to remove at once the zones and names that disappeared from the files.
         confirm_removal: bool,
-        /// Whom to tell when it has ended.
+        /// Receives the result of the load.
         reply: oneshot::Sender<Arc<ReloadStatus>>,
     },
 }
 
-/// A change of the overrides: all of it or nothing.
+/// A change of the overrides. Either all of it is applied, or nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OverrideChange {
-    /// These are to be.
+    /// Set these overrides.
     Put {
-        /// Each of another target; at least one.
+        /// Each has another target. There is at least one.
         overrides: Vec<Override>,
-        /// Also where some clients get no answer any more.
+        /// Whether the operator accepts that some clients get no answer any more.
         confirmed: bool,
     },
-    /// The overrides of these targets are over.
+    /// End the overrides of these targets.
     Clear {
-        /// Each of them once; at least one.
+        /// Each target once. There is at least one.
         targets: Vec<String>,
-        /// Who ends them: the name of the token.
+        /// The operator: the name of the token.
         who: String,
     },
 }
 
 impl OverrideChange {
-    /// Whether it has to be confirmed where some clients get no answer any more: what takes something out, unless it is
-    /// confirmed already.
+    /// Whether the operator has to confirm it if some clients get no answer any more. True for an unconfirmed change
+    /// that takes endpoints out of service.
     pub fn needs_confirmation(&self) -> bool {
-        let takes_out = |said: &Override| match said.state {
+        let takes_out = |entry: &Override| match entry.state {
             OverrideState::Drain | OverrideState::Down => true,
             OverrideState::Up => false,
         };
@@ -71,15 +72,15 @@ impl OverrideChange {
     }
 }
 
-/// A change that is being served.
+/// A change of the overrides that is being served.
 #[derive(Debug)]
 pub struct AppliedChange {
-    /// What became of each target, in the order of the change.
-    pub turns: Vec<TargetChange>,
-    /// What was served before the change, and with it.
+    /// The change of each target, in the order of the command.
+    pub targets: Vec<TargetChange>,
+    /// The snapshots before and after the change.
     pub served: [Arc<Snapshot>; 2],
-    /// Tells once whether it will survive a restart; an error says why not.
-    pub kept: oneshot::Receiver<Result<(), String>>,
+    /// Whether it was written to the state directory; an error says why not.
+    pub saved: oneshot::Receiver<Result<(), String>>,
 }
 
 /// One target's override before and after a change.
@@ -93,17 +94,17 @@ pub struct TargetChange {
     pub now: Option<Arc<Override>>,
 }
 
-/// A name that was handed back, if there was anything to do.
+/// A failback that is being served.
 #[derive(Debug)]
 pub struct AppliedFailback {
-    /// Its policy.
+    /// The policy of the name.
     pub policy: PolicyId,
-    /// The name, whole.
+    /// The full name.
     pub name: String,
-    /// What was served before it, and with it.
+    /// The snapshots before and after it.
     pub served: [Arc<Snapshot>; 2],
-    /// Tells once whether it will survive a restart; an error says why not. `None` where there is nothing to keep.
-    pub kept: Option<oneshot::Receiver<Result<(), String>>>,
+    /// Whether it was written to the state directory; an error says why not. `None` if there was nothing to write.
+    pub saved: Option<oneshot::Receiver<Result<(), String>>>,
 }
 
 /// The body of `PUT /v1/overrides/TARGET`.
@@ -112,46 +113,46 @@ pub struct AppliedFailback {
 pub struct PutOverride {
     /// `drain`, `up` or `down`.
     pub state: String,
-    /// For how long: `2h`; without, until it is cleared.
+    /// For how long, such as `2h`. Without it, until the override is cleared.
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
     /// Why: one line.
     pub why: String,
-    /// Also where some clients get no answer any more.
+    /// Whether the operator accepts that some clients get no answer any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub confirm: bool,
 }
 
-/// The body of `POST /v1/reload`, which may be left out.
+/// The body of `POST /v1/reload`. It may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostReload {
-    /// Whether zones and names that disappeared from the files are to go at once.
+    /// Whether to remove at once the zones and names that disappeared from the files.
     #[serde(default)]
     pub confirm_removal: bool,
 }
 
-/// The answer to `PUT` and `DELETE /v1/overrides/TARGET`.
+/// The response to `PUT` and `DELETE /v1/overrides/TARGET`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverrideResponse {
-    /// What is said now; `null` where it was cleared.
+    /// The override now; `null` after it was cleared.
     #[serde(rename = "override")]
     pub now: Option<OverrideReport>,
-    /// What had been said.
+    /// The override before.
     pub before: Option<OverrideReport>,
-    /// What it did to the answers.
+    /// How the answers changed.
     pub moved: MovedAnswers,
-    /// What an operator must know: that it would not survive a restart.
+    /// A warning that the change would not survive a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
 
-/// The answer to `PUT` and `DELETE /v1/overrides?target=TARGET&target=TARGET`.
+/// The response to `PUT` and `DELETE /v1/overrides?target=TARGET&target=TARGET`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverridesResponse {
-    /// What became of each target, in the order of the call.
+    /// The change of each target, in the order of the request.
     pub overrides: Vec<TargetOverride>,
-    /// What all of it together did to the answers.
+    /// How the answers changed through all of it.
     pub moved: MovedAnswers,
     /// As in [`OverrideResponse`].
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
-//! Transitions for people as a stream of server-sent events, read from the [`Journal`]. A client that reads too slowly
-//! is sent the number of events that it missed, and let go; a browser connects again by itself, with the id of the last event
-//! that it has, and goes on from there.
+//! `GET /v1/events`: the events of the [`crate::control::Journal`] as a stream of server-sent events (WHATWG HTML).
+//!
+//! A client that reads too slowly receives the number of events that it missed, and the stream ends. A browser then
+//! connects again with the id of the last event that it has, and receives the events after it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,14 +19,15 @@ use crate::control::journal::{JournalEvent, Subscription};
 use crate::control::problem::problem;
 use crate::control::state::{ApiState, MAX_STREAMS, Readiness};
 
-/// The header with which a client goes on after the last event that it has (WHATWG HTML, server-sent events).
+/// The header that carries the id of the last event that the client has (WHATWG HTML, server-sent events).
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// A comment line this often shows a quiet connection alive, to us and to proxies that cut after 30 or 60 s of silence.
+/// Interval of the comment lines on an idle stream. They show both ends that the connection works. Proxies close a
+/// connection after 30 or 60 s of silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// `GET /v1/events`: one event a transition, until the client leaves, lags or we stop. With `Last-Event-ID` those that
-/// came after it are sent first.
+/// Streams one event for each change until the client leaves, the client lags, or the server stops. With
+/// `Last-Event-ID` the events after that one are sent first.
 pub(super) fn respond(state: &ApiState, headers: &HeaderMap) -> Response {
     let Ok(permit) = state.streams.clone().try_acquire_owned() else {
         let detail = format!("{MAX_STREAMS} clients are listening already, which is the most; try again later");
@@ -33,17 +35,17 @@ pub(super) fn respond(state: &ApiState, headers: &HeaderMap) -> Response {
     };
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
     let Subscription { lost, missed, incoming } = state.journal.follow(last);
-    let listener =
+    let client =
         StreamClient { missed: missed.into(), incoming, readiness: state.readiness.clone(), _permit: permit };
     let opening = sse::Event::default().comment("transitions follow");
     let lost = (lost > 0).then(|| lagged_event(lost));
     let opening = std::iter::once(opening).chain(lost);
-    Sse::new(listener.into_stream(opening)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    Sse::new(client.into_stream(opening)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
 /// One client of the stream.
 struct StreamClient {
-    /// What it missed, to be sent first.
+    /// The events that it missed. They are sent first.
     missed: VecDeque<JournalEvent>,
     incoming: broadcast::Receiver<JournalEvent>,
     readiness: watch::Receiver<Readiness>,
@@ -55,26 +57,26 @@ impl StreamClient {
         self,
         opening: impl Iterator<Item = sse::Event>,
     ) -> impl Stream<Item = Result<sse::Event, Infallible>> {
-        // `None` as the state ends the stream after a last event.
-        let rest = stream::unfold(Some(self), async |listener| {
-            let mut listener = listener?;
-            match listener.next().await? {
-                Outgoing::Event(event) => Some((Ok(event), Some(listener))),
+        // The state `None` ends the stream after the last event.
+        let rest = stream::unfold(Some(self), async |client| {
+            let mut client = client?;
+            match client.next().await? {
+                Outgoing::Event(event) => Some((Ok(event), Some(client))),
                 Outgoing::Lagged(event) => Some((Ok(event), None)),
             }
         });
         stream::StreamExt::chain(stream::iter(opening.map(Ok)), rest)
     }
 
-    /// The next thing to send; `None` when we stop.
+    /// The next item to send; `None` when the server stops.
     async fn next(&mut self) -> Option<Outgoing> {
         if let Some(event) = self.missed.pop_front() {
-            return Some(Outgoing::Event(sent(&event)));
+            return Some(Outgoing::Event(to_sse(&event)));
         }
         let stopping = self.readiness.wait_for(|readiness| *readiness == Readiness::Stopping);
         tokio::select! {
-            heard = self.incoming.recv() => match heard {
-                Ok(event) => Some(Outgoing::Event(sent(&event))),
+            received = self.incoming.recv() => match received {
+                Ok(event) => Some(Outgoing::Event(to_sse(&event))),
                 Err(RecvError::Lagged(missed)) => Some(Outgoing::Lagged(lagged_event(missed))),
                 Err(RecvError::Closed) => None,
             },
@@ -83,8 +85,8 @@ impl StreamClient {
     }
 }
 
-/// An event as it is sent: a browser remembers its id.
-fn sent(event: &JournalEvent) -> sse::Event {
+/// An event in the form in which it is sent. A browser remembers its id.
+fn to_sse(event: &JournalEvent) -> sse::Event {
     sse::Event::default().id(&event.id).data(json(event))
 }
 
@@ -97,7 +99,7 @@ fn lagged_event(missed: u64) -> sse::Event {
     sse::Event::default().event("lagged").data(json(&serde_json::json!({ "missed": missed })))
 }
 
-/// JSON on one line. Plain data can't fail to serialise; an empty object would stand for it.
+/// JSON on one line. Plain data always serialises; the empty object is never used.
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
 }
@@ -107,7 +109,7 @@ mod tests {
     use super::*;
     use crate::control::test_world::{transition, world};
 
-    /// What a client that sends `last` is sent until the stream ends.
+    /// Everything that the client receives until the stream ends.
     async fn body(response: Response) -> String {
         let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
         String::from_utf8(body.to_vec()).unwrap()
@@ -118,25 +120,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_lags_is_told_and_let_go() {
+    async fn a_client_that_lags_gets_the_number_of_missed_events_and_the_stream_ends() {
         let world = world();
         let response = respond(&world.state, &HeaderMap::new());
         for _ in 0..9 {
-            world.journal.tell(JournalEvent::from(&transition()));
+            world.journal.append(JournalEvent::from(&transition()));
         }
-        let told = body(response).await;
-        assert!(told.contains("event: lagged\ndata: {\"missed\":5}"), "{told}");
-        assert!(!told.contains("fra1"), "what it missed is not half told: {told}");
+        let text = body(response).await;
+        assert!(text.contains("event: lagged\ndata: {\"missed\":5}"), "{text}");
+        assert!(!text.contains("fra1"), "no part of the missed events is sent: {text}");
     }
 
     #[tokio::test]
-    async fn who_comes_back_with_an_id_gets_what_came_after_it() {
+    async fn a_client_with_an_id_gets_the_events_after_it() {
         let world = world();
         for _ in 0..3 {
-            world.journal.tell(JournalEvent::from(&transition()));
+            world.journal.append(JournalEvent::from(&transition()));
         }
         let responses = ["ns1/1", "ns1/3", "elsewhere/2", ""].map(|id| respond(&world.state, &after(id)));
-        world.journal.tell(JournalEvent::from(&transition()));
+        world.journal.append(JournalEvent::from(&transition()));
         world.readiness.send_replace(Readiness::Stopping);
         let mut ids = Vec::new();
         for response in responses {
@@ -144,7 +146,7 @@ mod tests {
             let each = text.lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned);
             ids.push(each.collect::<Vec<_>>().join(" "));
         }
-        // Whether the last one is sent before the end is chance: stopping goes on at once.
+        // The last event may be missing: stopping does not wait for it.
         let expected = ["ns1/2 ns1/3", "", "ns1/1 ns1/2 ns1/3", ""];
         for (ids, expected) in ids.iter().zip(expected) {
             assert_eq!(ids.trim_end_matches("ns1/4").trim_end(), expected, "{ids:?}");

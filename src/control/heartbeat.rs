@@ -1,5 +1,5 @@
-//! `PUT` and `DELETE /v1/heartbeat/ENDPOINT`: a service says that it lives, or goes. Each is handed to the probers of this
-//! process, which judge; the answer doesn't wait for that.
+//! `PUT` and `DELETE /v1/heartbeat/ENDPOINT`: a service reports that it is alive, or that it stops. The heartbeat is
+//! passed to the probers of this process, which judge it; the response does not wait for that.
 
 use std::time::Duration;
 
@@ -18,26 +18,26 @@ use crate::health::{Beat, Sign};
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
 use crate::model::{Answerable, Check, CheckId, CheckKey, Endpoint, HeartbeatSpec, Model};
 
-/// What is right, for those who sent something else.
+/// Describes a correct body, for error messages.
 const EXPECTED: &str = "expected {\"ttl\": \"5s\"}, or no body for the monitor's `ttl`";
 
 /// The body of `PUT /v1/heartbeat/ENDPOINT`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PutHeartbeat {
-    /// For how long the service need not say again that it lives; default: the monitor's `ttl`.
+    /// How long the service may stay silent after this; default: the `ttl` of the monitor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<String>,
 }
 
-/// The answer to both calls: what was taken.
+/// The response to both calls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeartbeatResponse {
     /// The endpoint.
     pub endpoint: String,
     /// The zones in which it has a heartbeat monitor.
     pub zones: Vec<String>,
-    /// How long the beat counts, the longest where monitors differ; none for a goodbye.
+    /// How long the heartbeat is valid, the longest time if monitors differ; absent for a goodbye.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<String>,
 }
@@ -48,7 +48,7 @@ pub(super) async fn put(Shared(state): Shared<ApiState>, endpoint: PathName, req
         same_origin(request.headers())?;
         caller(&state, request.headers(), Role::Operate)?;
         let ttl = ttl_of(&body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
-        hear(&state, &name_in(endpoint)?, Some(ttl))
+        pass_on(&state, &name_in(endpoint)?, Some(ttl))
     };
     done.await.unwrap_or_else(|refused: ErrorResponse| *refused)
 }
@@ -58,7 +58,7 @@ pub(super) async fn goodbye(Shared(state): Shared<ApiState>, endpoint: PathName,
     let done = || {
         same_origin(&headers)?;
         caller(&state, &headers, Role::Operate)?;
-        hear(&state, &name_in(endpoint)?, None)
+        pass_on(&state, &name_in(endpoint)?, None)
     };
     done().unwrap_or_else(|refused: ErrorResponse| *refused)
 }
@@ -78,8 +78,9 @@ fn ttl_of(body: &[u8]) -> Result<Option<Duration>, String> {
     Ok(Some(ttl))
 }
 
-/// Hands in a beat for `ttl` (or as long as the monitor says), or a goodbye (`None`).
-fn hear(state: &ApiState, endpoint: &str, beat: Option<Option<Duration>>) -> Result<Response, ErrorResponse> {
+/// Passes a heartbeat on to the probers. `beat` is `None` for a goodbye; `Some(None)` is valid for as long as the
+/// monitor says.
+fn pass_on(state: &ApiState, endpoint: &str, beat: Option<Option<Duration>>) -> Result<Response, ErrorResponse> {
     let served = state.snapshots.load();
     let model = &*served.model;
     let checks = heartbeats_of(model, endpoint)?;
@@ -91,15 +92,15 @@ fn hear(state: &ApiState, endpoint: &str, beat: Option<Option<Duration>>) -> Res
         }
         let sign = match beat {
             None => Sign::Goodbye,
-            Some(asked) if asked.is_some_and(|ttl| ttl > spec.longest) => {
+            Some(requested) if requested.is_some_and(|ttl| ttl > spec.longest) => {
                 let longest = humantime::format_duration(spec.longest);
                 let zone = &spec.zone;
                 return Err(bad_request(format!(
                     "\"ttl\" is at most {longest}: the monitor of `{endpoint}` in {zone} says so"
                 )));
             }
-            Some(asked) => {
-                let ttl = asked.unwrap_or(spec.ttl);
+            Some(requested) => {
+                let ttl = requested.unwrap_or(spec.ttl);
                 counts = counts.max(Some(ttl));
                 Sign::Alive { ttl }
             }
@@ -115,7 +116,7 @@ fn hear(state: &ApiState, endpoint: &str, beat: Option<Option<Duration>>) -> Res
 
 type HeartbeatCheck<'a> = (&'a std::sync::Arc<CheckKey>, &'a HeartbeatSpec);
 
-/// The heartbeats of all endpoints of this name, each once.
+/// The heartbeat checks of all endpoints of this name, each once.
 fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<HeartbeatCheck<'a>>, ErrorResponse> {
     let named: Vec<&Endpoint> = model.endpoints.iter().filter(|endpoint| endpoint.name == name).collect();
     if named.is_empty() {
@@ -135,8 +136,8 @@ fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<HeartbeatCheck<
     }
     if found.is_empty() {
         let detail = format!(
-            "`{name}` has no monitor of type heartbeat, or is disabled: declare `[monitor.NAME]` with `type = \"heartbeat\"` \
-             and write `monitor = \"NAME\"` in the endpoint"
+            "`{name}` has no monitor of type heartbeat, or is disabled: declare `[monitor.NAME]` with \
+             `type = \"heartbeat\"` and write `monitor = \"NAME\"` in the endpoint"
         );
         return Err(Box::new(problem(StatusCode::CONFLICT, detail)));
     }

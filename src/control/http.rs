@@ -1,5 +1,5 @@
-//! The routes of the HTTP API, and the answers to those that only ask: each reads the state, builds plain data and writes
-//! it; none of them waits for anything but its client.
+//! The routes of the HTTP API, and the handlers that only read: each reads the state, builds plain data and writes
+//! it. Other files of `control` have the handlers that change something.
 
 use axum::extract::State as Shared;
 use axum::extract::rejection::QueryRejection;
@@ -17,10 +17,11 @@ use crate::control::problem::problem;
 use crate::control::state::{ApiState, Readiness};
 use crate::control::{events, failback, heartbeat, names, operate, page, request_log, simulate, status};
 
-/// What Prometheus takes text for (exposition format 0.0.4).
+/// The media type of Prometheus text (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Sent with every answer. The page loads nothing but its own files; nobody frames it or guesses content types.
+/// Headers of every response. The page loads nothing but its own files. No other page may frame it, and no browser
+/// may guess a content type.
 const GUARDS: [(HeaderName, HeaderValue); 4] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -31,7 +32,7 @@ const GUARDS: [(HeaderName, HeaderValue); 4] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// Every path of the API, over `state`.
+/// All routes of the API, over `state`.
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/", get(page::index))
@@ -84,7 +85,7 @@ async fn metrics(Shared(state): Shared<ApiState>) -> Response {
 }
 
 async fn status_json(Shared(state): Shared<ApiState>) -> Response {
-    // With very many endpoints this takes a while.
+    // With very many endpoints this takes long, so it runs on a thread that may block.
     let read = move || Json(status::status(&state.snapshots.load_full(), &state.reload.load(), clock::now()));
     match tokio::task::spawn_blocking(read).await {
         Ok(status) => status.into_response(),
@@ -92,7 +93,7 @@ async fn status_json(Shared(state): Shared<ApiState>) -> Response {
     }
 }
 
-/// The last transitions, newest first: for those who were not listening to `/v1/events`.
+/// The last transitions, newest first, for a client that did not subscribe to `/v1/events`.
 async fn transitions(Shared(state): Shared<ApiState>) -> Response {
     Json(state.journal.newest_first()).into_response()
 }
@@ -101,7 +102,7 @@ async fn follow_events(Shared(state): Shared<ApiState>, headers: HeaderMap) -> R
     events::respond(&state, &headers)
 }
 
-/// What `/v1/explain` is asked; an empty value is as good as none, as forms send it.
+/// The query of `/v1/explain`. An empty value means the same as an absent one, because HTML forms send empty values.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExplainQuery {
@@ -128,20 +129,20 @@ impl ExplainQuery {
     }
 }
 
-async fn explain_json(Shared(state): Shared<ApiState>, asked: Result<Query<ExplainQuery>, QueryRejection>) -> Response {
-    let asked = match asked {
-        Ok(Query(asked)) => asked,
-        Err(refused) => {
-            let why = refused.body_text();
+async fn explain_json(Shared(state): Shared<ApiState>, query: Result<Query<ExplainQuery>, QueryRejection>) -> Response {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(error) => {
+            let why = error.body_text();
             return problem(StatusCode::BAD_REQUEST, format!("expected ?name=&type=&client= or &region=; {why}"));
         }
     };
-    let client = match asked.client() {
+    let client = match query.client() {
         Ok(client) => client,
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
-    let rtype = Some(asked.rtype.trim()).filter(|rtype| !rtype.is_empty());
-    match explain(&state.snapshots.load(), asked.name.trim(), rtype, client, clock::now()) {
+    let rtype = Some(query.rtype.trim()).filter(|rtype| !rtype.is_empty());
+    match explain(&state.snapshots.load(), query.name.trim(), rtype, client, clock::now()) {
         Ok(explanation) => Json(explanation).into_response(),
         Err(error) => problem(status_of(&error), error.to_string()),
     }
@@ -166,7 +167,7 @@ async fn not_found(uri: Uri) -> Response {
 }
 
 async fn method_not_allowed(request: Request) -> Response {
-    let detail = format!("{} is not for {}; the Allow header tells what is", request.method(), request.uri().path());
+    let detail = format!("{} is not for {}; the Allow header lists what is", request.method(), request.uri().path());
     problem(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 

@@ -1,5 +1,6 @@
-//! The numbered log of what happened to endpoints: every event gets its id here, and the last ones are kept for clients that
-//! come back and for `portolan status`. One journal a process; the steering task writes, everybody may read.
+//! The numbered log of events of endpoints. Each event gets its id here. The last events are retained for clients
+//! that connect again, and for `portolan status`. There is one journal in a process; the steering task and the
+//! failback handler append, everybody may read.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,17 +10,17 @@ use tokio::sync::broadcast;
 
 use crate::snapshot::Transition;
 
-/// Most events that are kept: the fall and the return of 2,000 endpoints, about 1 MiB. Judgment: a client that was away
+/// Most retained events: the fall and the return of 2,000 endpoints, about 1 MiB. Judgment: a client that was away
 /// for longer reads `/v1/status`.
 pub const MAX_EVENTS: usize = 4096;
 
-/// Most events that `/v1/transitions` gives: a screen or two.
+/// Most events in a response of `/v1/transitions`: a screen or two.
 pub const RECENT_TRANSITIONS: usize = 64;
 
-/// Something that happened to an endpoint, as the API tells it: a transition, or a change of its override.
+/// An event as the API sends it: a transition of an endpoint, a change of its override, or the failback of a name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JournalEvent {
-    /// NODE/NUMBER; the numbers of a node rise by one. Given by the journal.
+    /// NODE/NUMBER. The numbers of a node increase by one. The journal sets it.
     pub id: String,
     /// When, in Unix seconds.
     pub at: f64,
@@ -27,18 +28,18 @@ pub struct JournalEvent {
     pub zone: String,
     /// The endpoint.
     pub endpoint: String,
-    /// Its health before: `up`, `down` or `unknown`; while it is overridden, `drained`, `forced-up` or `forced-down`.
+    /// The health before: `up`, `down` or `unknown`; for an override `drained`, `forced-up` or `forced-down`.
     pub from: String,
-    /// The same since.
+    /// The health after.
     pub to: String,
-    /// Why, in words.
+    /// Why, as a sentence.
     pub why: String,
-    /// The generation that was being served.
+    /// The generation that was served.
     pub generation: u64,
-    /// The monitor, where it is that of a name: the endpoint's own health is as it was.
+    /// The monitor, if the health is that of a name's own monitor. The health of the endpoint did not change then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<String>,
-    /// The endpoint's region, for those in this process.
+    /// The endpoint's region, for readers in this process.
     #[serde(skip)]
     pub region: Option<String>,
 }
@@ -64,7 +65,7 @@ impl From<&Transition> for JournalEvent {
 #[derive(Debug)]
 pub struct Journal {
     node: Arc<str>,
-    kept: Mutex<RecentEvents>,
+    recent: Mutex<RecentEvents>,
     sender: broadcast::Sender<JournalEvent>,
 }
 
@@ -76,68 +77,68 @@ struct RecentEvents {
     events: VecDeque<JournalEvent>,
 }
 
-/// What a client that comes (back) gets.
+/// What a client receives that connects (again).
 pub(super) struct Subscription {
-    /// Events after the one that it has which are no longer kept.
+    /// How many of the events after its last one are no longer retained.
     pub(super) lost: u64,
-    /// Events after the one that it has.
+    /// The retained events after its last one.
     pub(super) missed: Vec<JournalEvent>,
-    /// All later ones.
+    /// All later events.
     pub(super) incoming: broadcast::Receiver<JournalEvent>,
 }
 
 impl Journal {
-    /// An empty log of `node`, from whose followers `behind` events may wait to be read; `last` is the number of the last
-    /// event before the start.
+    /// An empty log of `node`. `behind` is the number of events that a subscriber may have waiting; `last` is the
+    /// number of the last event before this start.
     pub fn new(node: &str, behind: usize, last: u64) -> Journal {
-        let kept = Mutex::new(RecentEvents { last, events: VecDeque::new() });
-        Journal { node: node.into(), kept, sender: broadcast::channel(behind).0 }
+        let recent = Mutex::new(RecentEvents { last, events: VecDeque::new() });
+        Journal { node: node.into(), recent, sender: broadcast::channel(behind).0 }
     }
 
     /// The number of the last event.
     pub fn last(&self) -> u64 {
-        self.kept().last
+        self.recent().last
     }
 
-    /// Gives an event its id, keeps it and sends it to all followers.
-    pub fn tell(&self, event: JournalEvent) {
-        let mut kept = self.kept();
-        kept.last += 1;
-        let event = JournalEvent { id: format!("{}/{}", self.node, kept.last), ..event };
-        if kept.events.len() == MAX_EVENTS {
-            kept.events.pop_front();
+    /// Sets the id of an event, retains it and sends it to all subscribers.
+    pub fn append(&self, event: JournalEvent) {
+        let mut recent = self.recent();
+        recent.last += 1;
+        let event = JournalEvent { id: format!("{}/{}", self.node, recent.last), ..event };
+        if recent.events.len() == MAX_EVENTS {
+            recent.events.pop_front();
         }
-        kept.events.push_back(event.clone());
-        // Nobody need be listening.
+        recent.events.push_back(event.clone());
+        // Sending fails if nobody subscribes, which is no error.
         let _ = self.sender.send(event);
     }
 
-    /// All events from now on.
+    /// All events after this call.
     pub fn subscribe(&self) -> broadcast::Receiver<JournalEvent> {
         self.sender.subscribe()
     }
 
-    /// All events after the one with this id; from now on without one. An id of another node, or one that was not given out since the
-    /// start, is from before it: then everything is new.
+    /// All events after the one with this id; without an id, the events after this call. An id of another node, or
+    /// one that this process has not used, is from before the start: then every event is new.
     pub(super) fn follow(&self, id: Option<&str>) -> Subscription {
-        let kept = self.kept();
+        let recent = self.recent();
         let incoming = self.sender.subscribe();
         let Some((node, number)) = id.and_then(|id| id.rsplit_once('/')) else {
             return Subscription { lost: 0, missed: Vec::new(), incoming };
         };
-        let number = number.parse().ok().filter(|number| node == &*self.node && *number <= kept.last).unwrap_or(0);
-        let wanted = kept.last - number;
-        let missed: Vec<JournalEvent> = kept.events.iter().rev().take(wanted as usize).rev().cloned().collect();
+        let number = number.parse().ok().filter(|number| node == &*self.node && *number <= recent.last).unwrap_or(0);
+        let wanted = recent.last - number;
+        let missed: Vec<JournalEvent> = recent.events.iter().rev().take(wanted as usize).rev().cloned().collect();
         Subscription { lost: wanted - missed.len() as u64, missed, incoming }
     }
 
-    /// The last events, newest first, [`RECENT_TRANSITIONS`] at most.
+    /// The last events, newest first; at most [`RECENT_TRANSITIONS`].
     pub(super) fn newest_first(&self) -> Vec<JournalEvent> {
-        self.kept().events.iter().rev().take(RECENT_TRANSITIONS).cloned().collect()
+        self.recent().events.iter().rev().take(RECENT_TRANSITIONS).cloned().collect()
     }
 
-    fn kept(&self) -> MutexGuard<'_, RecentEvents> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn recent(&self) -> MutexGuard<'_, RecentEvents> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,7 +149,7 @@ mod tests {
 
     fn journal(events: u64) -> Journal {
         let journal = Journal::new("ns1", 4, 0);
-        (0..events).for_each(|_| journal.tell(JournalEvent::from(&transition())));
+        (0..events).for_each(|_| journal.append(JournalEvent::from(&transition())));
         journal
     }
 
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_longer_kept_is_counted_and_the_rest_is_given() {
+    fn events_that_are_no_longer_retained_are_counted_and_the_rest_is_sent() {
         let journal = journal(MAX_EVENTS as u64 + 10);
         let followed = journal.follow(Some("ns1/4"));
         assert_eq!((followed.lost, followed.missed.len()), (6, MAX_EVENTS));
@@ -172,7 +173,7 @@ mod tests {
     #[test]
     fn what_happened_before_the_start_is_lost_and_counted() {
         let journal = Journal::new("ns1", 4, 7);
-        journal.tell(JournalEvent::from(&transition()));
+        journal.append(JournalEvent::from(&transition()));
         let followed = journal.follow(Some("ns1/5"));
         assert_eq!((followed.lost, ids(&followed.missed)), (2, vec!["ns1/8"]));
     }

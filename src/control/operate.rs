@@ -1,5 +1,5 @@
-//! The calls that change something: overrides and reload. Each checks who asks and what, sends a [`Command`] to the
-//! steering task, and answers when what was asked for is being served.
+//! The calls that change something: overrides and reload. Each handler checks the token and the body, sends a
+//! [`Command`] to the steering task, and responds when the change is being served.
 
 use axum::Json;
 use axum::extract::{Request, State as Shared};
@@ -23,34 +23,34 @@ use crate::control::status::{ProblemReport, ReloadReport, ReloadStatus};
 use crate::control::target::Target;
 use crate::model::Override;
 
-/// Most targets of one call: whoever means more writes a glob, a pool, a region or a zone (judgment).
+/// Most targets of one request. Judgment: a glob, a pool, a region or a zone names more endpoints at once.
 const MAX_TARGETS: usize = 200;
 
-/// What is right, for those who sent something else.
+/// Describes a correct body, for error messages.
 const EXPECTED: &str =
     "expected {\"state\": \"drain\", \"why\": \"...\"}, and \"for\": \"2h\" where it is to end by itself";
 
 /// `GET /v1/overrides`.
 pub(super) async fn list(Shared(state): Shared<ApiState>, headers: HeaderMap) -> Response {
     match caller(&state, &headers, Role::Read) {
-        Ok(_) => {
-            Json(state.controls.book.load().all().iter().map(|said| OverrideReport::from(&**said)).collect::<Vec<_>>())
-                .into_response()
-        }
-        Err(refused) => *refused,
+        Ok(_) => Json(
+            state.controls.book.load().all().iter().map(|entry| OverrideReport::from(&**entry)).collect::<Vec<_>>(),
+        )
+        .into_response(),
+        Err(error) => *error,
     }
 }
 
 /// `PUT /v1/overrides/TARGET`.
 pub(super) async fn put(Shared(state): Shared<ApiState>, target: PathName, request: Request) -> Response {
     let done = async { put_of(&state, vec![name_in(target)?], request).await };
-    done.await.map_or_else(|refused: ErrorResponse| *refused, one)
+    done.await.map_or_else(|error: ErrorResponse| *error, one)
 }
 
 /// `PUT /v1/overrides?target=TARGET&target=TARGET`.
 pub(super) async fn put_all(Shared(state): Shared<ApiState>, request: Request) -> Response {
     let done = async { put_of(&state, targets(request.uri())?, request).await };
-    done.await.map_or_else(|refused: ErrorResponse| *refused, all)
+    done.await.map_or_else(|error: ErrorResponse| *error, all)
 }
 
 async fn put_of(state: &ApiState, targets: Vec<String>, request: Request) -> Result<OverridesResponse, ErrorResponse> {
@@ -63,13 +63,13 @@ async fn put_of(state: &ApiState, targets: Vec<String>, request: Request) -> Res
 /// `DELETE /v1/overrides/TARGET`.
 pub(super) async fn clear(Shared(state): Shared<ApiState>, target: PathName, headers: HeaderMap) -> Response {
     let done = async { clear_of(&state, vec![name_in(target)?], &headers).await };
-    done.await.map_or_else(|refused: ErrorResponse| *refused, one)
+    done.await.map_or_else(|error: ErrorResponse| *error, one)
 }
 
 /// `DELETE /v1/overrides?target=TARGET&target=TARGET`.
 pub(super) async fn clear_all(Shared(state): Shared<ApiState>, uri: Uri, headers: HeaderMap) -> Response {
     let done = async { clear_of(&state, targets(&uri)?, &headers).await };
-    done.await.map_or_else(|refused: ErrorResponse| *refused, all)
+    done.await.map_or_else(|error: ErrorResponse| *error, all)
 }
 
 async fn clear_of(
@@ -82,7 +82,7 @@ async fn clear_of(
     apply(state, OverrideChange::Clear { targets, who }).await
 }
 
-/// Every `target=` of the query, each once.
+/// The values of `target=` in the query, without repetitions.
 fn targets(uri: &Uri) -> Result<Vec<String>, ErrorResponse> {
     let mut targets: Vec<String> = Vec::new();
     for (key, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
@@ -104,7 +104,7 @@ fn targets(uri: &Uri) -> Result<Vec<String>, ErrorResponse> {
     Ok(targets)
 }
 
-/// The answer about one target.
+/// The response to a request with one target.
 fn one(changed: OverridesResponse) -> Response {
     let OverridesResponse { overrides, moved, warning } = changed;
     let of_target = overrides.into_iter().next();
@@ -116,24 +116,24 @@ fn all(changed: OverridesResponse) -> Response {
     Json(changed).into_response()
 }
 
-/// `POST /v1/reload`. Needs no token: it has the server look at its own files, which it watches anyway.
+/// `POST /v1/reload`. It needs no token: the server only reads its own files again, which it does by itself anyway.
 pub(super) async fn reload(Shared(state): Shared<ApiState>, request: Request) -> Response {
-    reloaded(&state, request).await.unwrap_or_else(|refused| *refused)
+    reloaded(&state, request).await.unwrap_or_else(|error| *error)
 }
 
 async fn reloaded(state: &ApiState, request: Request) -> Result<Response, ErrorResponse> {
-    /// What is right, for those who sent something else.
+    /// Describes a correct body, for error messages.
     const EXPECTED: &str = "expected no body, or {\"confirm_removal\": true}";
     same_origin(request.headers())?;
     let in_query =
         request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "confirm_removal=true"));
     let body = body(request, MAX_BODY, EXPECTED).await?;
-    let said: PostReload = match body.trim_ascii().is_empty() {
+    let options: PostReload = match body.trim_ascii().is_empty() {
         true => PostReload::default(),
         false => serde_json::from_slice(&body).map_err(|error| bad_request(format!("{error}; {EXPECTED}")))?,
     };
     let (reply, ended) = oneshot::channel();
-    let command = Command::Reload { confirm_removal: said.confirm_removal || in_query, reply };
+    let command = Command::Reload { confirm_removal: options.confirm_removal || in_query, reply };
     state.controls.commands.send(command).await.map_err(|_| stopping())?;
     let status = ended.await.map_err(|_| stopping())?;
     let problems: Vec<ProblemReport> = status.problems.iter().map(ProblemReport::from).collect();
@@ -141,12 +141,12 @@ async fn reloaded(state: &ApiState, request: Request) -> Result<Response, ErrorR
         let report = ReloadReport { ok: status.ok, at: status.at, problems, unnoticed: status.unnoticed.clone() };
         return Ok(Json(ReloadResponse { generation: status.generation, report }).into_response());
     }
-    Ok(problem_with(StatusCode::UNPROCESSABLE_ENTITY, not_taken(&status), problems))
+    Ok(problem_with(StatusCode::UNPROCESSABLE_ENTITY, not_loaded(&status), problems))
 }
 
-/// What the last load did not take, in short.
-fn not_taken(status: &ReloadStatus) -> String {
-    /// Zones that are named one by one (judgment).
+/// The zones that the last load left out, as an error message.
+fn not_loaded(status: &ReloadStatus) -> String {
+    /// Most zones that the message names (judgment).
     const NAMED: usize = 8;
     let apart: Vec<&ZoneState> = status.zones.iter().filter(|zone| zone.status != VersionStatus::Current).collect();
     let mut named: Vec<String> =
@@ -158,7 +158,7 @@ fn not_taken(status: &ReloadStatus) -> String {
     format!("not everything was loaded; generation {} is served, without the changes of {what}", status.generation)
 }
 
-/// What a body says of each target.
+/// The change that a body requests for each target.
 fn overrides_of(targets: Vec<String>, who: &str, body: &[u8]) -> Result<OverrideChange, String> {
     let put: PutOverride = serde_json::from_slice(body).map_err(|error| format!("{error}; {EXPECTED}"))?;
     let state = state_of(&put.state)?;
@@ -169,35 +169,35 @@ fn overrides_of(targets: Vec<String>, who: &str, body: &[u8]) -> Result<Override
     Ok(OverrideChange::Put { overrides: targets.into_iter().map(of_target).collect(), confirmed: put.confirm })
 }
 
-/// Has a change made; answers when it is being served, with what it did.
+/// Sends a change to the steering task, waits until it is being served, and reports its effect.
 async fn apply(state: &ApiState, change: OverrideChange) -> Result<OverridesResponse, ErrorResponse> {
     let (reply, done) = oneshot::channel();
     state.controls.commands.send(Command::Override(change, reply)).await.map_err(|_| stopping())?;
-    let applied = done.await.map_err(|_| stopping())?.map_err(|refusal| Box::new(refused(refusal)))?;
-    let AppliedChange { turns, served, kept } = applied;
+    let applied = done.await.map_err(|_| stopping())?.map_err(|error| Box::new(override_error(error)))?;
+    let AppliedChange { targets, served, saved } = applied;
     let [old, new] = served;
-    // Many names take long, and the other requests don't wait for it.
+    // This takes long with many names, so it runs on a thread that may block.
     let counted = tokio::task::spawn_blocking(move || moved(&old, &new));
-    let warning = unkept(kept).await;
-    let report = |said: Option<std::sync::Arc<Override>>| said.map(|said| OverrideReport::from(&*said));
+    let warning = save_warning(saved).await;
+    let report = |entry: Option<std::sync::Arc<Override>>| entry.map(|entry| OverrideReport::from(&*entry));
     let of_target =
         |TargetChange { target, before, now }| TargetOverride { target, now: report(now), before: report(before) };
-    let overrides = turns.into_iter().map(of_target).collect();
+    let overrides = targets.into_iter().map(of_target).collect();
     Ok(OverridesResponse { overrides, moved: counted.await.unwrap_or_default(), warning })
 }
 
-/// Waits until something is kept for the next start; why it isn't.
-pub(super) async fn unkept(kept: oneshot::Receiver<Result<(), String>>) -> Option<String> {
-    match kept.await {
+/// Waits until a change is written to the state directory. The result says why it could not be written.
+pub(super) async fn save_warning(saved: oneshot::Receiver<Result<(), String>>) -> Option<String> {
+    match saved.await {
         Ok(Ok(())) => None,
         Ok(Err(why)) => Some(why),
         Err(_) => Some("the server is stopping; this may be lost".to_owned()),
     }
 }
 
-fn refused(refusal: OverrideError) -> Response {
-    let detail = refusal.to_string();
-    match refusal {
+fn override_error(error: OverrideError) -> Response {
+    let detail = error.to_string();
+    match error {
         OverrideError::NoTarget(_) | OverrideError::NotOverridden(_) => problem(StatusCode::NOT_FOUND, detail),
         OverrideError::Malformed(_) => problem(StatusCode::BAD_REQUEST, detail),
         OverrideError::Full => problem(StatusCode::CONFLICT, detail),

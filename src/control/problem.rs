@@ -1,4 +1,5 @@
-//! Errors of the HTTP API as `application/problem+json` (RFC 9457): status, a title, and a sentence that tells what to do.
+//! Errors of the HTTP API as `application/problem+json` (RFC 9457): a status, a title, and a sentence with what to
+//! do.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,7 +11,7 @@ use crate::control::unanswered::UnansweredQuestions;
 /// The media type of every error (RFC 9457, 3).
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// The body of an error. Its type is left at `about:blank`, so the title is the status' own (RFC 9457, 4.2.1).
+/// The body of an error. Its type is `about:blank`, so the title is the phrase of the status (RFC 9457, 4.2.1).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProblemDetails {
     /// The reason phrase of the status.
@@ -19,10 +20,10 @@ pub struct ProblemDetails {
     pub status: u16,
     /// What was expected, what was found, what to do.
     pub detail: String,
-    /// What is wrong with the files, where the error is about them.
+    /// The problems of the files, if the error is about files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<ProblemReport>,
-    /// Who would get no answer any more, where that has to be confirmed.
+    /// The clients that would get no answer any more, if the operator has to confirm that.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<UnansweredQuestions>,
 }

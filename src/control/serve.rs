@@ -1,5 +1,5 @@
-//! The connections under the HTTP API, each within bounds: how many, how long a client may take to ask or to read,
-//! how large its request's head is. The routes know nothing of this.
+//! The connections of the HTTP API, and their limits: how many there are, how long a client may take to send a
+//! request or to read a response, and how large the head of a request is. The routes know nothing of these limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,30 +13,31 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Most connections at a time; further ones wait in the listen queue. Judgment: a handful of people, scrapers and
-/// event streams, with room, and far below the usual limit of 1024 open files.
+/// Most connections at a time; further ones wait in the listen queue. Judgment: enough for a few people, scrapers and
+/// event streams, and far below the usual limit of 1024 open files.
 const MAX_CONNECTIONS: usize = 256;
 
-/// A request's head is read whole within this, and a kept connection asks again within it. Longer than the pause
-/// between two scrapes of 5 s or 10 s wouldn't be kept for much.
+/// Time limit for the head of a request, and for the next request on an idle connection. Judgment: an idle connection
+/// is closed between two scrapes of a long interval; opening a new one costs little.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client that takes nothing of what we sent for this long is cut off by the kernel (TCP_USER_TIMEOUT).
+/// The kernel closes a connection whose client acknowledges nothing for this long (TCP_USER_TIMEOUT).
 const STALLED_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Longest request head in octets. Our longest useful one is an explain of a 1004 character name.
+/// Longest head of a request in octets. The longest useful one is an explain of a name of 1004 characters.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Most header fields in a request: browsers send about 20.
+/// Most header fields in a request. Browsers send about 20.
 const MAX_HEADERS: usize = 64;
 
-/// How long open responses may go on once we stop.
+/// How long open responses may continue when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// After a failed accept (no file descriptor left, most likely) we wait this long rather than spin.
+/// Pause after a failed accept, so that the loop does not spin. The usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` on `listener` until `stop` is cancelled; returns when the last response ended, or a second later.
+/// Serves `router` on `listener` until `stop` is cancelled. Returns when the last response ended, or one second after
+/// the stop.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     serve_within(MAX_CONNECTIONS, HEAD_TIMEOUT, listener, router, stop).await;
 }
@@ -56,11 +57,11 @@ async fn serve_within(
     }
     drop(listener);
     let all_ended = async { while connections.join_next().await.is_some() {} };
-    // What hasn't ended by then is cut when the set is dropped.
+    // Dropping the set closes the connections that are still open.
     let _ = tokio::time::timeout(STOP_GRACE, all_ended).await;
 }
 
-/// The next connection and its slot; `None` when we stop.
+/// The next connection and its slot; `None` when the server stops.
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
@@ -91,7 +92,7 @@ async fn serve_connection(
     stop: CancellationToken,
     _slot: OwnedSemaphorePermit,
 ) {
-    // Refused only where the kernel lacks the option; then nothing but the other bounds hold.
+    // It fails only if the kernel lacks the option. The other limits apply in any case.
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALLED_TIMEOUT));
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
@@ -101,7 +102,7 @@ async fn serve_connection(
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
-    // A connection's own errors (it broke off, it sent garbage) are its client's affair: not worth a log line.
+    // Errors of one connection (it broke, or it sent garbage) are not worth a log line.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
@@ -115,12 +116,12 @@ mod tests {
 
     use super::*;
 
-    /// What comes back for `request` before the server closes the connection.
+    /// The response to `request`, read until the server closes the connection.
     async fn answer(address: std::net::SocketAddr, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
-        // A reset after the answer is as good as a close.
+        // A reset after the response counts as a close.
         let _ = stream.read_to_end(&mut answer).await;
         String::from_utf8_lossy(&answer).into_owned()
     }

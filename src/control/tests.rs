@@ -194,7 +194,7 @@ async fn a_listener_hears_each_transition_until_we_stop() {
     // The opening comment says that the subscription stands.
     read_until(&mut stream, &mut heard, "transitions follow").await;
     assert!(heard.to_lowercase().contains("content-type: text/event-stream"), "{heard}");
-    served.world.journal.tell(JournalEvent::from(&test_world::transition()));
+    served.world.journal.append(JournalEvent::from(&test_world::transition()));
     read_until(&mut stream, &mut heard, "\"generation\":2}").await;
     assert!(heard.contains("id: ns1/1\n"), "{heard}");
     let data = heard.split("data:").nth(1).unwrap().lines().next().unwrap();
@@ -222,7 +222,7 @@ async fn read_until(stream: &mut TcpStream, heard: &mut String, what: &str) {
 async fn the_last_transitions_are_remembered_newest_first_and_no_more_than_a_screen_or_two() {
     let served = served().await;
     for at in 0..70 {
-        served.world.journal.tell(JournalEvent { at: f64::from(at), ..JournalEvent::from(&test_world::transition()) });
+        served.world.journal.append(JournalEvent { at: f64::from(at), ..JournalEvent::from(&test_world::transition()) });
     }
     let past = served.json("GET /v1/transitions").await;
     let times: Vec<f64> = past.as_array().unwrap().iter().map(|event| event["at"].as_f64().unwrap()).collect();

@@ -70,7 +70,7 @@ mod tests {
         let journal = Arc::new(Journal::new("ns1", 4, 41));
         let stop = CancellationToken::new();
         let writing = tokio::spawn(write_changes(journal.clone(), state.clone(), 41, stop.clone()));
-        journal.tell(JournalEvent::from(&transition()));
+        journal.append(JournalEvent::from(&transition()));
         stop.cancel();
         writing.await.unwrap();
         state.close().await;

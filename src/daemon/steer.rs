@@ -145,7 +145,7 @@ impl Steer {
             let (from, to) = (from.as_str(), to.as_str());
             tracing::info!(zone, endpoint, from, to, why, generation, monitor = monitor.as_deref(), "transition");
             self.metrics.transition(transition);
-            self.journal.tell(JournalEvent::from(transition));
+            self.journal.append(JournalEvent::from(transition));
         }
     }
 }

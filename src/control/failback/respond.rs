@@ -11,7 +11,7 @@ use crate::config::Role;
 use crate::control::access::{caller, same_origin};
 use crate::control::command::{AppliedFailback, Command};
 use crate::control::failback::{FailbackError, FailbackResponse, PoolMove, events, report};
-use crate::control::operate::unkept;
+use crate::control::operate::save_warning;
 use crate::control::problem::problem;
 use crate::control::request::{ErrorResponse, PathName, name_in, stopping};
 use crate::control::state::ApiState;
@@ -28,16 +28,16 @@ pub(in crate::control) async fn respond(
         let who = caller(&state, &headers, Role::Operate)?.name.to_string();
         let (reply, done) = oneshot::channel();
         state.controls.commands.send(Command::Failback { name, reply }).await.map_err(|_| stopping())?;
-        let handed_back = done.await.map_err(|_| stopping())?.map_err(|refusal| Box::new(refused(&refusal)))?;
-        let AppliedFailback { policy, name, served: [old, new], kept } = handed_back;
-        // Many names take long, and the other requests don't wait for it.
+        let applied = done.await.map_err(|_| stopping())?.map_err(|error| Box::new(failback_error(&error)))?;
+        let AppliedFailback { policy, name, served: [old, new], saved } = applied;
+        // This takes long with many names, so it runs on a thread that may block.
         let generation = new.generation;
         let events = events(&old, &new, policy, &who, clock::unix_seconds());
-        events.into_iter().for_each(|event| state.journal.tell(event));
+        events.into_iter().for_each(|event| state.journal.append(event));
         let report = tokio::task::spawn_blocking(move || report(&old, &new, policy, name));
-        let warning = match kept {
+        let warning = match saved {
             None => None,
-            Some(kept) => unkept(kept).await,
+            Some(saved) => save_warning(saved).await,
         };
         let report = report.await.map_err(|_| stopping())?;
         for PoolMove { pool, from, to } in &report.handed_back {
@@ -45,13 +45,13 @@ pub(in crate::control) async fn respond(
         }
         Ok(Json(FailbackResponse { warning, ..report }).into_response())
     };
-    done.await.unwrap_or_else(|refused: ErrorResponse| *refused)
+    done.await.unwrap_or_else(|error: ErrorResponse| *error)
 }
 
-fn refused(refusal: &FailbackError) -> Response {
-    let status = match refusal {
+fn failback_error(error: &FailbackError) -> Response {
+    let status = match error {
         FailbackError::NoName(_) => StatusCode::NOT_FOUND,
         FailbackError::NotManual(_) => StatusCode::CONFLICT,
     };
-    problem(status, refusal.to_string())
+    problem(status, error.to_string())
 }

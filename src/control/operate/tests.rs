@@ -1,4 +1,5 @@
-//! The calls that change something, over real connections; a task stands in for the steering task and serves nothing.
+//! Tests of the calls that change something, over real connections. A task replaces the steering task; it keeps the
+//! overrides and serves nothing.
 
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ async fn served(tokens: Option<Tokens>) -> Served {
     Served { address, stop }
 }
 
-/// Keeps the book as the steering task does; the files are always broken.
+/// Applies overrides as the steering task does. Every reload fails.
 async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
     let ApiState { snapshots, controls: Controls { book, .. }, .. } = state;
     while let Some(command) = commands.recv().await {
@@ -57,12 +58,12 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
             Command::Override(change, reply) => {
                 let mut next = book.load().as_ref().clone();
                 let model = &snapshots.load().model;
-                let turned: Result<Vec<TargetChange>, OverrideError> = match change {
+                let targets: Result<Vec<TargetChange>, OverrideError> = match change {
                     OverrideChange::Put { overrides, confirmed: _ } => overrides
                         .into_iter()
-                        .map(|said| {
-                            let before = next.put(said.clone(), model)?;
-                            Ok(TargetChange { target: said.target.clone(), before, now: Some(Arc::new(said)) })
+                        .map(|entry| {
+                            let before = next.put(entry.clone(), model)?;
+                            Ok(TargetChange { target: entry.target.clone(), before, now: Some(Arc::new(entry)) })
                         })
                         .collect(),
                     OverrideChange::Clear { targets, .. } => targets
@@ -70,13 +71,13 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
                         .map(|target| Ok(TargetChange { before: Some(next.clear(&target, model)?), now: None, target }))
                         .collect(),
                 };
-                if turned.is_ok() {
+                if targets.is_ok() {
                     book.store(Arc::new(next));
                 }
-                let (keep, kept) = oneshot::channel();
-                keep.send(Err("the disk is full".to_owned())).unwrap();
+                let (sender, saved) = oneshot::channel();
+                sender.send(Err("the disk is full".to_owned())).unwrap();
                 let served = || [snapshots.load_full(), snapshots.load_full()];
-                let _ = reply.send(turned.map(|turns| AppliedChange { turns, served: served(), kept }));
+                let _ = reply.send(targets.map(|targets| AppliedChange { targets, served: served(), saved }));
             }
             Command::Failback { name, reply } => {
                 let served = || [snapshots.load_full(), snapshots.load_full()];
@@ -85,7 +86,7 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
                     policy,
                     name,
                     served: served(),
-                    kept: None,
+                    saved: None,
                 }));
             }
             Command::Reload { confirm_removal: _, reply } => {
@@ -133,7 +134,7 @@ const DRAIN: &str = r#"{"state":"drain","why":"rack move"}"#;
 const PUT: &str = "PUT /v1/overrides/fra1";
 
 #[tokio::test]
-async fn only_who_may_operate_changes_something() {
+async fn only_an_operator_with_that_role_changes_something() {
     let served = served(Some(tokens())).await;
     let (alice, bob) = (bearer(ALICE), bearer(BOB));
     for (fields, status, says) in [
@@ -147,7 +148,7 @@ async fn only_who_may_operate_changes_something() {
             let (found, detail) = served.status(request, &fields, DRAIN).await;
             assert_eq!(found, status, "{request} {fields:?}: {detail}");
             assert!(detail.contains(says), "{detail}");
-            assert!(!detail.contains("0123"), "nothing of a token is told: {detail}");
+            assert!(!detail.contains("0123"), "no part of a token is in the message: {detail}");
         }
     }
     let (head, _) = served.ask(PUT, &[JSON], DRAIN).await;
@@ -172,12 +173,12 @@ async fn an_override_is_put_listed_and_cleared() {
     let served = served(Some(tokens())).await;
     let alice = bearer(ALICE);
     let (_, put) = served.ask(PUT, &[JSON, &alice], DRAIN).await;
-    let said = json!({"target": "fra1", "state": "drain", "why": "rack move", "who": "alice", "until": null});
+    let entry = json!({"target": "fra1", "state": "drain", "why": "rack move", "who": "alice", "until": null});
     let moved = json!({"share": 0.0, "endpoints": []});
-    assert_eq!(put, json!({"override": said, "before": null, "moved": moved, "warning": "the disk is full"}));
-    assert_eq!(served.ask("GET /v1/overrides", &[&bearer(BOB)], "").await.1, json!([said]));
+    assert_eq!(put, json!({"override": entry, "before": null, "moved": moved, "warning": "the disk is full"}));
+    assert_eq!(served.ask("GET /v1/overrides", &[&bearer(BOB)], "").await.1, json!([entry]));
     let (_, cleared) = served.ask("DELETE /v1/overrides/fra1", &[&alice], "").await;
-    assert_eq!((&cleared["override"], &cleared["before"]), (&Value::Null, &said));
+    assert_eq!((&cleared["override"], &cleared["before"]), (&Value::Null, &entry));
     assert_eq!(served.ask("GET /v1/overrides", &[&alice], "").await.1, json!([]));
     let timed = r#"{"state":"down","for":"2h","why":"x"}"#;
     let (_, put) = served.ask("PUT /v1/overrides/region%3Aeu-west", &[JSON, &alice], timed).await;
@@ -187,7 +188,7 @@ async fn an_override_is_put_listed_and_cleared() {
 }
 
 #[tokio::test]
-async fn what_is_malformed_is_refused_with_what_is_right() {
+async fn a_malformed_request_is_refused_with_a_correct_example() {
     let served = served(Some(tokens())).await;
     let alice = bearer(ALICE);
     let long = format!(r#"{{"state":"drain","why":"{}"}}"#, "x".repeat(257));
@@ -239,13 +240,13 @@ async fn what_is_malformed_is_refused_with_what_is_right() {
 #[tokio::test]
 async fn a_reload_that_is_refused_says_what_is_wrong_with_the_files() {
     let served = served(None).await;
-    let (head, told) = served.ask("POST /v1/reload", &[], "").await;
+    let (head, problem) = served.ask("POST /v1/reload", &[], "").await;
     assert!(head.starts_with("http/1.1 422") && head.contains("application/problem+json"), "{head}");
     assert_eq!(
-        told["detail"],
+        problem["detail"],
         "not everything was loaded; generation 2 is served, without the changes of the files that have errors"
     );
-    assert_eq!((&told["problems"][0]["file"], &told["problems"][0]["line"]), (&json!("no/such.toml"), &json!(1)));
+    assert_eq!((&problem["problems"][0]["file"], &problem["problems"][0]["line"]), (&json!("no/such.toml"), &json!(1)));
     let (status, _) = served.status("POST /v1/reload", &["origin: http://evil.example"], "").await;
     assert_eq!(status, 403);
 }

@@ -35,7 +35,8 @@ impl Steer {
         let saved = self.overrides.save(&self.state_dir);
         self.report_turns(&turns, &resolved);
         let served = [before, self.publisher.snapshots().load_full()];
-        Ok(AppliedChange { turns: turns.into_iter().map(OverrideTurn::into_reply).collect(), served, kept: saved })
+        let targets = turns.into_iter().map(OverrideTurn::into_reply).collect();
+        Ok(AppliedChange { targets, served, saved })
     }
 
     /// Returns a name to its first member that is up; the change is served when this returns.
@@ -48,7 +49,7 @@ impl Steer {
         let saved = self.save_steering(&before);
         self.report_transitions(&transitions);
         let served = [before, self.publisher.snapshots().load_full()];
-        Ok(AppliedFailback { policy, name, served, kept: saved })
+        Ok(AppliedFailback { policy, name, served, saved })
     }
 
     /// Ends the overrides whose time is over.
@@ -71,7 +72,7 @@ impl Steer {
         turns.iter().for_each(|turn| turn.log(generation));
         let after = self.overrides.resolved();
         for event in events(&snapshot.model, &snapshot.view, before, &after, turns, (at, generation)) {
-            self.journal.tell(event);
+            self.journal.append(event);
         }
     }
 }
