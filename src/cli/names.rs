@@ -3,7 +3,7 @@
 //! is counted.
 
 use crate::cli::{Failure, client::ApiServer, text};
-use crate::control::names::{AnswerRow, ClassReport, NameReport, merged};
+use crate::control::names::{AnswerRow, ClassReport, NameReport, merge};
 use crate::control::status::Status;
 
 /// The most names that are shown: some screens (judgment). `/v1/names` has all.
@@ -57,7 +57,7 @@ fn rows(name: &NameReport) -> Vec<Vec<String>> {
         let preferred = if of.preferred { "yes" } else { "no" };
         vec![head, types.join(", "), listed(&classes), gets(of), preferred.to_owned()]
     };
-    heads.zip(merged(&name.classes)).map(cells).collect()
+    heads.zip(merge(&name.classes)).map(cells).collect()
 }
 
 /// What a class gets: `fra1 70 %, fra2 30 %`.

@@ -35,8 +35,7 @@ pub(super) fn respond(state: &ApiState, headers: &HeaderMap) -> Response {
     };
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
     let Subscription { lost, missed, incoming } = state.journal.follow(last);
-    let client =
-        StreamClient { missed: missed.into(), incoming, readiness: state.readiness.clone(), _permit: permit };
+    let client = StreamClient { missed: missed.into(), incoming, readiness: state.readiness.clone(), _permit: permit };
     let opening = sse::Event::default().comment("transitions follow");
     let lost = (lost > 0).then(|| lagged_event(lost));
     let opening = std::iter::once(opening).chain(lost);

@@ -1,5 +1,6 @@
-//! `POST /v1/failback/NAME`: hands a name whose failback is manual back to the first member that is up. What the name is,
-//! whether it can be handed back and what came of it are plain functions; the steering task publishes.
+//! Manual failback: moves a name whose failback is manual back to the first member that is up. These plain functions
+//! find the name, decide whether failback applies to it, and report the result. [`respond`] is the HTTP handler; the
+//! steering task publishes the new snapshot.
 
 pub(super) mod respond;
 
@@ -14,12 +15,12 @@ use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, St
 use crate::snapshot::Snapshot;
 use crate::wire::Name;
 
-/// Why a name is not handed back.
+/// Why a name can't fail back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailbackError {
-    /// There is no such name; says what is near.
+    /// There is no such name. The text names a similar one.
     NoName(String),
-    /// Its failback is not manual; says what it is.
+    /// Its failback is not manual. The text says which it is.
     NotManual(String),
 }
 
@@ -31,67 +32,67 @@ impl std::fmt::Display for FailbackError {
     }
 }
 
-/// The answer to `POST /v1/failback/NAME`.
+/// The response to `POST /v1/failback/NAME`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FailbackResponse {
-    /// The name, whole.
+    /// The full name.
     pub name: String,
-    /// The pools that were handed back; empty: there was nothing to do.
+    /// The pools that failed back; empty if there was nothing to do.
     pub handed_back: Vec<PoolMove>,
-    /// The pools that stay where they are: that member is the first that is up.
+    /// The pools that stay, because their member is already the first that is up.
     pub stays: Vec<PoolStay>,
-    /// Other names that share the choice, and went along: their policies say the same.
+    /// Other names that failed back too, because they share the policy.
     pub also: Vec<String>,
-    /// What it did to the answers.
+    /// How the answers changed.
     pub moved: MovedAnswers,
-    /// What an operator must know: that it would not survive a restart.
+    /// A warning that the change would not survive a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
 
-/// A pool that was handed back.
+/// A pool that failed back.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PoolMove {
     /// The pool.
     pub pool: String,
-    /// The member that it stayed on.
+    /// The member before.
     pub from: String,
-    /// The member that it is on now.
+    /// The member now.
     pub to: String,
 }
 
-/// A pool that stays where it is.
+/// A pool that stays on its member.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PoolStay {
     /// The pool.
     pub pool: String,
-    /// The member that it is on.
+    /// The member.
     pub member: String,
 }
 
-/// The policy of a name that can be handed back, and the name whole.
+/// The policy of a name that can fail back, and the full name.
 pub(crate) fn policy_of(model: &Model, name: &str) -> Result<(PolicyId, String), FailbackError> {
     let (_, steered) = steered(model, name.trim())?;
     let (policy, whole) = (steered.policy, steered.owner.to_string());
-    let refused = |why: String| Err(FailbackError::NotManual(format!("`{whole}` can't be handed back: {why}")));
+    let not_manual = |why: String| Err(FailbackError::NotManual(format!("`{whole}` can't be handed back: {why}")));
     if failover_pools(model, policy).is_empty() {
-        return refused("no pool of it has steer = \"failover\"".to_owned());
+        return not_manual("no pool of it has steer = \"failover\"".to_owned());
     }
     match model.policy(policy).failback {
         Failback::Manual => Ok((policy, whole)),
         Failback::Auto => {
-            refused("its failback is \"auto\": it goes back by itself as soon as an earlier member is up".to_owned())
+            not_manual("its failback is \"auto\": it goes back by itself as soon as an earlier member is up".to_owned())
         }
         Failback::After(time) => {
             let time = humantime::format_duration(time);
-            refused(format!(
+            not_manual(format!(
                 "its failback is \"{time}\": it goes back when an earlier member has been up for that long"
             ))
         }
     }
 }
 
-/// The steered name that is meant: whole, or as its policy file writes it where only one zone has that.
+/// The steered name called `name`: the full name, or the name as a policy file writes it if only one zone has it.
 fn steered<'m>(model: &'m Model, name: &str) -> Result<(&'m Zone, &'m SteeredName), FailbackError> {
     let all = || model.zones.iter().flat_map(|zone| zone.steered.iter().map(move |steered| (&**zone, steered)));
     let whole = Name::parse(name).ok();
@@ -120,40 +121,40 @@ fn failover_pools(model: &Model, policy: PolicyId) -> BTreeSet<u32> {
     pools.filter(|id| model.pool(*id).steering.has_failback()).map(|id| id.0).collect()
 }
 
-/// What became of a policy's choices between two snapshots of one model.
+/// Compares the choices of a policy in two snapshots of one model.
 pub(crate) fn report(before: &Snapshot, after: &Snapshot, policy: PolicyId, name: String) -> FailbackResponse {
-    let (turned, stays) = turns(before, after, policy);
+    let (moves, stays) = pool_moves(before, after, policy);
     let owners = names_of(&after.model, policy).map(|(_, steered)| steered.owner.to_string());
-    let also = owners.filter(|owner| *owner != name && !turned.is_empty());
+    let also = owners.filter(|owner| *owner != name && !moves.is_empty());
     FailbackResponse {
         also: also.collect(),
         name,
-        handed_back: turned.into_iter().collect(),
+        handed_back: moves.into_iter().collect(),
         stays: stays.into_iter().collect(),
         moved: moved(before, after),
         warning: None,
     }
 }
 
-/// An event for each name that was handed back and each of its pools; none where there was nothing to do. The name is
-/// where other events have an endpoint, and the members are where they have its health.
+/// One event for each name of the policy and each pool that failed back. The event has the name in place of an
+/// endpoint, and the members in place of the health before and after.
 pub(crate) fn events(before: &Snapshot, after: &Snapshot, policy: PolicyId, who: &str, at: f64) -> Vec<JournalEvent> {
-    let (turned, _) = turns(before, after, policy);
-    let event = |zone: &Zone, steered: &SteeredName, turn: &PoolMove| JournalEvent {
-        // The journal gives it.
+    let (moves, _) = pool_moves(before, after, policy);
+    let event = |zone: &Zone, steered: &SteeredName, pool_move: &PoolMove| JournalEvent {
+        // The journal sets it.
         id: String::new(),
         at,
         zone: zone.apex.to_string(),
         endpoint: steered.label.clone(),
-        from: turn.from.clone(),
-        to: turn.to.clone(),
-        why: format!("handed back by {who}: pool {}", turn.pool),
+        from: pool_move.from.clone(),
+        to: pool_move.to.clone(),
+        why: format!("handed back by {who}: pool {}", pool_move.pool),
         generation: after.generation,
         monitor: None,
         region: None,
     };
     let names = names_of(&after.model, policy);
-    names.flat_map(|(zone, steered)| turned.iter().map(move |turn| event(zone, steered, turn))).collect()
+    names.flat_map(|(zone, steered)| moves.iter().map(move |pool_move| event(zone, steered, pool_move))).collect()
 }
 
 /// The names that a policy answers, with their zones.
@@ -162,22 +163,25 @@ fn names_of(model: &Model, policy: PolicyId) -> impl Iterator<Item = (&Zone, &St
     all.filter(move |(_, steered)| steered.policy == policy)
 }
 
-/// Which pools below a policy chose another member in `after`, and which stay.
-fn turns(before: &Snapshot, after: &Snapshot, policy: PolicyId) -> (BTreeSet<PoolMove>, BTreeSet<PoolStay>) {
+/// The pools below a policy that chose another member in `after`, and those that stay.
+fn pool_moves(before: &Snapshot, after: &Snapshot, policy: PolicyId) -> (BTreeSet<PoolMove>, BTreeSet<PoolStay>) {
     let model = &*after.model;
     let choices = |snapshot: &Snapshot| -> Vec<Choice> { snapshot.failover_choices(policy) };
-    let text = |member: MemberRef| model.member_name(member).to_owned();
-    let (mut turned, mut stays) = (BTreeSet::new(), BTreeSet::new());
-    // Both are of the same facets and classes in the same order, as both are of one policy.
+    let text = |member: MemberRef| match member {
+        MemberRef::Endpoint(id) => model.endpoint(id).name.clone(),
+        MemberRef::Pool(id) => model.pool(id).name.clone(),
+    };
+    let (mut moves, mut stays) = (BTreeSet::new(), BTreeSet::new());
+    // Both lists have the same facets and classes in the same order, because the policy is the same.
     for ((pool, old), (_, new)) in choices(before).into_iter().zip(choices(after)) {
         let pool = model.pool(pool).name.clone();
         match old == new {
             true => _ = stays.insert(PoolStay { pool, member: text(new) }),
-            false => _ = turned.insert(PoolMove { pool, from: text(old), to: text(new) }),
+            false => _ = moves.insert(PoolMove { pool, from: text(old), to: text(new) }),
         }
     }
-    (turned, stays)
+    (moves, stays)
 }
 
-/// A failover pool, and the member that it is on.
+/// A failover pool and its current member.
 type Choice = (PoolId, MemberRef);

@@ -48,7 +48,7 @@ pub(super) async fn put(Shared(state): Shared<ApiState>, endpoint: PathName, req
         same_origin(request.headers())?;
         caller(&state, request.headers(), Role::Operate)?;
         let ttl = ttl_of(&body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
-        pass_on(&state, &name_in(endpoint)?, Some(ttl))
+        pass_on(&state, &name_in(endpoint)?, Message::Alive(ttl))
     };
     done.await.unwrap_or_else(|refused: ErrorResponse| *refused)
 }
@@ -58,7 +58,7 @@ pub(super) async fn goodbye(Shared(state): Shared<ApiState>, endpoint: PathName,
     let done = || {
         same_origin(&headers)?;
         caller(&state, &headers, Role::Operate)?;
-        pass_on(&state, &name_in(endpoint)?, None)
+        pass_on(&state, &name_in(endpoint)?, Message::Goodbye)
     };
     done().unwrap_or_else(|refused: ErrorResponse| *refused)
 }
@@ -78,9 +78,17 @@ fn ttl_of(body: &[u8]) -> Result<Option<Duration>, String> {
     Ok(Some(ttl))
 }
 
-/// Passes a heartbeat on to the probers. `beat` is `None` for a goodbye; `Some(None)` is valid for as long as the
-/// monitor says.
-fn pass_on(state: &ApiState, endpoint: &str, beat: Option<Option<Duration>>) -> Result<Response, ErrorResponse> {
+/// What a service reports.
+#[derive(Debug, Clone, Copy)]
+enum Message {
+    /// It is alive, for this long; without a time, for the `ttl` of the monitor.
+    Alive(Option<Duration>),
+    /// It stops.
+    Goodbye,
+}
+
+/// Passes a message on to the probers of the endpoint's heartbeat checks.
+fn pass_on(state: &ApiState, endpoint: &str, message: Message) -> Result<Response, ErrorResponse> {
     let served = state.snapshots.load();
     let model = &*served.model;
     let checks = heartbeats_of(model, endpoint)?;
@@ -90,16 +98,16 @@ fn pass_on(state: &ApiState, endpoint: &str, beat: Option<Option<Duration>>) -> 
         if !zones.contains(&spec.zone) {
             zones.push(spec.zone.clone());
         }
-        let sign = match beat {
-            None => Sign::Goodbye,
-            Some(requested) if requested.is_some_and(|ttl| ttl > spec.longest) => {
+        let sign = match message {
+            Message::Goodbye => Sign::Goodbye,
+            Message::Alive(requested) if requested.is_some_and(|ttl| ttl > spec.longest) => {
                 let longest = humantime::format_duration(spec.longest);
                 let zone = &spec.zone;
                 return Err(bad_request(format!(
                     "\"ttl\" is at most {longest}: the monitor of `{endpoint}` in {zone} says so"
                 )));
             }
-            Some(requested) => {
+            Message::Alive(requested) => {
                 let ttl = requested.unwrap_or(spec.ttl);
                 counts = counts.max(Some(ttl));
                 Sign::Alive { ttl }

@@ -167,7 +167,11 @@ async fn not_found(uri: Uri) -> Response {
 }
 
 async fn method_not_allowed(request: Request) -> Response {
-    let detail = format!("{} is not for {}; the Allow header lists what is", request.method(), request.uri().path());
+    let detail = format!(
+        "{} is not allowed for {}; the Allow header lists the methods that are",
+        request.method(),
+        request.uri().path()
+    );
     problem(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 

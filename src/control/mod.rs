@@ -1,7 +1,7 @@
 //! The operator's side: the HTTP API, the status page, `explain`, `simulate` and overrides.
 //!
-//! The daemon makes an [`ApiState`] and calls [`serve`]. The handlers read the snapshot that is being served. They send
-//! each change to the daemon as a [`Command`].
+//! The daemon makes an [`ApiState`] and calls [`serve`]. The handlers read the snapshot that is being served. They
+//! send each change to the daemon as a [`Command`].
 
 mod access;
 pub mod command;

@@ -1,6 +1,6 @@
-//! What a change of overrides does to the answers: each endpoint's share before and after, and who gets no answer any
-//! more, from the decisions that were served before and after it. It stands on the walk of `simulate`: every steered
-//! name counts alike, and so do its types and the classes of clients.
+//! How a change of the overrides moves the answers: the share of each endpoint before and after it, and who gets no
+//! answer any more. It compares the two snapshots with the functions of `simulate`: every steered name has the same
+//! weight, and so have its types and the classes of clients.
 
 use std::collections::HashMap;
 
@@ -12,26 +12,27 @@ use crate::control::unanswered::UnansweredQuestions;
 use crate::model::{Endpoint, EndpointId, OverrideState};
 use crate::snapshot::Snapshot;
 
-/// Shares nearer than this are the same: a probability has nine digits.
+/// Shares that differ by less than this are equal: a probability has nine digits.
 const SAME: f64 = 1e-9;
 
-/// How answers moved.
+/// How the answers moved.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MovedAnswers {
-    /// The part of all questions that is answered by somebody else now, 0 to 1.
+    /// The share of all questions that another endpoint answers now, 0 to 1.
     pub share: f64,
-    /// Whose share changed, in the order of the names.
+    /// The endpoints whose share changed, in the order of their names.
     pub endpoints: Vec<EndpointShare>,
-    /// The part that is answered with records of the zone files, before and after; left out where it is the same.
+    /// The share that the records of zone files answer, before and after; absent if it did not change.
     #[serde(rename = "static", default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<ShareChange>,
-    /// What was taken out and is still answered with, as nothing else is up; left out where there is none.
+    /// The endpoints that the change took out of service and that are still answered with, because nothing else is
+    /// up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub still: Vec<StillAnswered>,
-    /// What is down and is answered with more than before, as nothing else is left; left out where there is none.
+    /// The endpoints that are down and are answered with more than before, because nothing else is left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub down: Vec<StillAnswered>,
-    /// Who has no answer any more; left out where nobody lost one.
+    /// The questions that have no answer any more; absent if there are none.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<UnansweredQuestions>,
 }
@@ -39,7 +40,7 @@ pub struct MovedAnswers {
 /// An endpoint's share of the answers of all names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EndpointShare {
-    /// Its name; with its zone (`svc.example./fra1`) where several zones have an endpoint of this name.
+    /// The name; with the zone (`svc.example./fra1`) if several zones have an endpoint of this name.
     pub endpoint: String,
     /// 0 to 1.
     pub before: f64,
@@ -47,16 +48,16 @@ pub struct EndpointShare {
     pub after: f64,
 }
 
-/// An endpoint that is drained, or down, and is answered with all the same.
+/// An endpoint that is drained or down and is still answered with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StillAnswered {
-    /// Its name, as in [`EndpointShare`].
+    /// The name, as in [`EndpointShare`].
     pub endpoint: String,
     /// Its share of the answers of all names, 0 to 1.
     pub share: f64,
 }
 
-/// What changed between two snapshots of one model.
+/// Compares two snapshots of one model.
 pub fn moved(before: &Snapshot, after: &Snapshot) -> MovedAnswers {
     let model = &after.model;
     let AnswerDiff { moved, shares, down: dead, fixed, unanswered } = difference(before, after);
@@ -88,10 +89,10 @@ pub fn moved(before: &Snapshot, after: &Snapshot) -> MovedAnswers {
     MovedAnswers { share, endpoints, fixed, still, down, unanswered }
 }
 
-/// Whether this change took an endpoint out.
+/// Whether the change took an endpoint out of service.
 fn is_taken_out(before: &Snapshot, after: &Snapshot, id: EndpointId) -> bool {
     let [old, new] = [before, after].map(|snapshot| snapshot.view.override_of(id));
-    let is_out = new.is_some_and(|said| match said.state {
+    let is_out = new.is_some_and(|entry| match entry.state {
         OverrideState::Drain | OverrideState::Down => true,
         OverrideState::Up => false,
     });
@@ -109,7 +110,7 @@ mod tests {
     };
     use crate::snapshot::{Identity, compile};
 
-    /// `www` gives `fra1` and `plain` alike.
+    /// `www` answers with `fra1` and `plain` in equal shares.
     fn model() -> Model {
         let mut model = test_world::model();
         let member = |id| Member::new(MemberRef::Endpoint(EndpointId(id)), 1);
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_answers_move_when_one_of_two_goes() {
+    fn half_of_the_answers_move_when_one_of_two_endpoints_is_down() {
         let model = Arc::new(model());
         let mut gone = test_world::view();
         gone.checks[0].health = Health::Down;
@@ -137,39 +138,39 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_and_answered_all_the_same_is_told() {
+    fn an_endpoint_taken_out_that_is_still_answered_with_is_reported() {
         let model = Arc::new(model());
         let mut world = test_world::view();
-        let said = |target: &str| Override {
+        let entry = |target: &str| Override {
             target: target.into(),
             state: OverrideState::Drain,
             why: "x".into(),
             who: "alice".into(),
             until: None,
         };
-        let overrides = [(EndpointId(0), Arc::new(said("fra1"))), (EndpointId(2), Arc::new(said("plain")))];
+        let overrides = [(EndpointId(0), Arc::new(entry("fra1"))), (EndpointId(2), Arc::new(entry("plain")))];
         world.overrides = Arc::new(overrides.into_iter().collect());
         let (before, after) = (snapshot(&model, test_world::view()), snapshot(&model, world));
-        let told = moved(&before, &after);
-        let answered: f64 = told.still.iter().map(|still| still.share).sum();
-        assert!((answered - 1.0).abs() < SAME || told.unanswered.is_some(), "{told:?}");
+        let result = moved(&before, &after);
+        let answered: f64 = result.still.iter().map(|still| still.share).sum();
+        assert!((answered - 1.0).abs() < SAME || result.unanswered.is_some(), "{result:?}");
         assert_eq!(moved(&after, &after).still, [], "nothing was taken out by this change");
     }
 
     #[test]
-    fn what_is_down_and_answered_all_the_same_is_told() {
+    fn an_endpoint_that_is_down_and_answered_with_is_reported() {
         let model = Arc::new(model());
         let mut dead = test_world::view();
         dead.checks[0].health = Health::Down;
         let mut forced = dead.clone();
-        let said = Override {
+        let entry = Override {
             target: "plain".into(),
             state: OverrideState::Down,
             why: "x".into(),
             who: "alice".into(),
             until: None,
         };
-        forced.overrides = Arc::new([(EndpointId(2), Arc::new(said))].into_iter().collect());
+        forced.overrides = Arc::new([(EndpointId(2), Arc::new(entry))].into_iter().collect());
         let (before, after) = (snapshot(&model, dead), snapshot(&model, forced));
         assert_eq!(moved(&before, &after).down, [StillAnswered { endpoint: "fra1".into(), share: 1.0 }]);
         assert_eq!(moved(&after, &after).down, [], "it was so before");

@@ -1,6 +1,6 @@
-//! The status page at `/`: rendered here from the same data as `/v1/status` and `/v1/names`, so that it says something
-//! without JavaScript; the script fetches it again on every transition and every few seconds and puts the new board in place
-//! of the old. What is wrong comes first, in words and in colour. Everything that comes from files is escaped.
+//! The status page at `/`. The server renders it from the data of `/v1/status` and `/v1/names`, so it works without
+//! JavaScript. The script fetches the page again on every transition and every few seconds, and replaces the part
+//! that changes. Problems come first, as text and in colour. All text from files is escaped.
 
 mod alerts;
 mod names;
@@ -20,13 +20,13 @@ use crate::control::problem::problem;
 use crate::control::state::ApiState;
 use crate::control::status::{self, Status};
 
-/// Most names that the page shows: more are no page any more (judgment). Those that are not as preferred come first.
+/// Most names on the page (judgment). Names that do not give what their policy prefers come first.
 const SHOWN_NAMES: usize = 50;
 
 /// `GET /`.
 pub(super) async fn index(Shared(state): Shared<ApiState>) -> Response {
-    // With very many endpoints this takes a while, which is no other task's harm there.
-    match tokio::task::spawn_blocking(move || seen(&state).page()).await {
+    // With very many endpoints this takes long, so it runs on a thread that may block.
+    match tokio::task::spawn_blocking(move || page_data(&state).page()).await {
         Ok(page) => Html(page).into_response(),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the page could not be made: {error}")),
     }
@@ -42,26 +42,26 @@ pub(super) async fn script() -> Response {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("web/page.js")).into_response()
 }
 
-/// What the page shows.
+/// The data of the page.
 struct PageData {
     status: Status,
-    /// The regions in the order of the files.
+    /// The regions, in the order of the files.
     regions: Vec<String>,
     names: Vec<NameReport>,
-    /// How many names there are.
+    /// How many names there are in all.
     all_names: usize,
 }
 
-fn seen(state: &ApiState) -> PageData {
+fn page_data(state: &ApiState) -> PageData {
     let (snapshot, now) = (state.snapshots.load_full(), clock::now());
     let status = status::status(&snapshot, &state.reload.load(), now);
     let regions = snapshot.model.regions.iter().map(|region| region.name.clone()).collect();
     let reporter = Reporter::new(snapshot.clone(), state.names.states(&snapshot), now);
-    let is_off = |place: &_| !reporter.state(*place).preferred;
-    let off = reporter.places().filter(is_off);
-    let shown = off.chain(reporter.places().filter(|place| !is_off(place))).take(SHOWN_NAMES);
-    let names = shown.map(|place| reporter.report(place)).collect();
-    PageData { status, regions, names, all_names: reporter.places().count() }
+    let lacks_preferred = |position: &_| !reporter.state(*position).preferred;
+    let first = reporter.positions().filter(lacks_preferred);
+    let shown = first.chain(reporter.positions().filter(|position| !lacks_preferred(position))).take(SHOWN_NAMES);
+    let names = shown.map(|position| reporter.report(position)).collect();
+    PageData { status, regions, names, all_names: reporter.positions().count() }
 }
 
 impl PageData {
@@ -69,7 +69,7 @@ impl PageData {
         include_str!("web/page.html").replacen("<!-- board -->", &self.board(), 1)
     }
 
-    /// The part that changes: what is wrong, the names, then a section for each region that has endpoints.
+    /// The part that changes: problems, names, then a section for each region that has endpoints.
     fn board(&self) -> String {
         let mut html = String::new();
         self.summary(&mut html);

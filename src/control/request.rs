@@ -1,5 +1,5 @@
-//! The parts of a request that several handlers read in the same way: a name in the path, and a body of JSON. Each error
-//! is a ready response.
+//! The parts of a request that several handlers read in the same way: a name in the path, and a body of JSON. Each
+//! error is a ready response.
 
 use std::time::Duration;
 
@@ -36,10 +36,10 @@ pub(super) async fn body(request: Request<Body>, most: usize, expected: &str) ->
     match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), most)).await {
         Ok(Ok(body)) => Ok(body.into()),
         Ok(Err(_)) => {
-            let detail = format!("the body can't be read whole, or is over {most} octets; {expected}");
+            let detail = format!("the body can't be read completely, or is over {most} octets; {expected}");
             Err(Box::new(problem(StatusCode::PAYLOAD_TOO_LARGE, detail)))
         }
-        Err(_) => Err(Box::new(problem(StatusCode::REQUEST_TIMEOUT, "the body did not come whole within 10 s"))),
+        Err(_) => Err(Box::new(problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive completely within 10 s"))),
     }
 }
 

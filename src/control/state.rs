@@ -19,7 +19,8 @@ use crate::snapshot::Snapshot;
 /// connections stay free for requests.
 pub(super) const MAX_STREAMS: usize = 64;
 
-/// Most simulations at a time: one for a person and one for a script. Each occupies one core for a few seconds at most.
+/// Most simulations at a time: one for a person and one for a script. Each occupies one core for a few seconds at
+/// most.
 pub(super) const MAX_SIMULATIONS: usize = 2;
 
 /// What the HTTP handlers read. Cheap to clone; all clones share the same data.
@@ -49,8 +50,8 @@ pub struct Controls {
     pub beats: BeatSender,
 }
 
-/// Renders the whole of `/metrics` as Prometheus text, with the values of this moment. It takes long where there are
-/// many names, so the caller runs it on a thread that may block.
+/// Renders all of `/metrics` as Prometheus text, with the values of this moment. With many names this takes long, so
+/// the caller runs it on a thread that may block.
 pub type RenderMetrics = Arc<dyn Fn(&NameStateCache) -> String + Send + Sync>;
 
 /// Whether this process answers queries.

@@ -1,4 +1,4 @@
-//! `/v1/status`: every endpoint as each vantage sees it, as plain data. The keys are the contract's; the CLI reads the
+//! `/v1/status`: the health of every endpoint as each vantage reports it, as plain data. The command line reads the
 //! same types back.
 
 use std::collections::HashMap;
@@ -16,14 +16,14 @@ use crate::model::{
 use crate::snapshot::Snapshot;
 use crate::wire::Name;
 
-/// Everything that is believed, and whether the files are served as they are.
+/// The response of `/v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// How many times the files were loaded with success.
+    /// How many times the files were loaded without an error.
     pub generation: u64,
-    /// Zones in the order of the model.
+    /// The zones in the order of the model.
     pub zones: Vec<ZoneStatus>,
-    /// Every vantage that is known of.
+    /// Every known vantage.
     pub vantages: Vec<VantageStatus>,
     /// The last attempt to load the files.
     pub reload: ReloadReport,
@@ -32,26 +32,27 @@ pub struct Status {
 /// One zone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ZoneStatus {
-    /// Its name, with the final dot.
+    /// The name, with the final dot.
     pub zone: String,
-    /// Its steered names, as the policy file writes them.
+    /// The steered names, as the policy file writes them.
     pub names: Vec<String>,
-    /// Its endpoints, in the order of the file.
+    /// The endpoints, in the order of the file.
     pub endpoints: Vec<EndpointStatus>,
-    /// What of its files is served.
+    /// Which version of its files is served.
     #[serde(default)]
     pub files: FilesStatus,
 }
 
-/// What is served of a zone, held against its files.
+/// Which version of a zone is served, compared with its files.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FilesStatus {
-    /// `current`; `kept`, the last good version, for the files have errors; `unserved`, for there is no good version; or
-    /// `vanished`, the last good version, for the zone or all of its steered names disappeared from the files.
+    /// `current`: the files as they are. `kept`: the last good version, because the files have errors. `unserved`:
+    /// nothing, because there is no good version. `vanished`: the last good version, because the zone or all of its
+    /// steered names disappeared from the files.
     pub state: String,
-    /// When this version was first loaded, in Unix seconds; none where nothing is served.
+    /// When this version was first loaded, in Unix seconds; absent if nothing is served.
     pub since: Option<f64>,
-    /// Until when what disappeared is served on, in Unix seconds.
+    /// Until when a vanished zone is still served, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<f64>,
 }
@@ -63,56 +64,56 @@ pub struct EndpointStatus {
     pub name: String,
     /// Its region, where it has one.
     pub region: Option<String>,
-    /// `up`, `down` or `unknown`: up while any address is.
+    /// `up`, `down` or `unknown`: up while any address is up.
     pub health: String,
-    /// What each vantage says of each address; none without a monitor.
+    /// What each vantage reports of each address; empty without a monitor.
     pub verdicts: Vec<CheckReport>,
-    /// Of each address that came back a moment ago, how much of its weight it has; left out where none has.
+    /// The addresses that came back recently and have a part of their weight; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ramps: Vec<RampReport>,
-    /// `drain` or `disabled`, where the policy file says so.
+    /// `drain` or `disabled`, if the policy file says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// The operator's word over measured health, where there is one.
+    /// The override that counts for the endpoint.
     #[serde(rename = "override")]
     pub overridden: Option<OverrideReport>,
 }
 
-/// An address that has a part of its endpoint's weight.
+/// An address whose weight grows after it came back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RampReport {
-    /// The endpoint's name.
+    /// The endpoint.
     pub endpoint: String,
-    /// The address; the probed one where the endpoint is a cname.
+    /// The address; for a cname the probed one.
     pub address: String,
-    /// The part of its weight that it has, over 0 and under 1.
+    /// The part of its weight that it has now, over 0 and under 1.
     pub share: f64,
-    /// When it has all of it, in milliseconds from now.
+    /// When it has its whole weight, in milliseconds from now.
     pub full_in_ms: u64,
 }
 
-/// What one vantage says of one address.
+/// What one vantage reports of one address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// The vantage's name.
     pub vantage: String,
-    /// The region it observes from.
+    /// The region of the vantage.
     pub region: String,
-    /// The address that is judged; the probed one where the endpoint is a cname.
+    /// The address; for a cname the probed one.
     pub address: String,
-    /// The monitor, where it is that of a name; left out where it is the endpoint's own.
+    /// The monitor, if it belongs to a name; absent if it is the endpoint's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor: Option<String>,
     /// `up`, `down` or `unknown`.
     pub health: String,
-    /// Smoothed RTT in milliseconds, where a probe ever succeeded.
+    /// The smoothed RTT in milliseconds, after a probe succeeded.
     pub rtt_ms: Option<f64>,
-    /// How long ago the last probe ended, in milliseconds; none before the first.
+    /// How long ago the last probe ended, in milliseconds; absent before the first.
     pub age_ms: Option<u64>,
-    /// Why it is held down, or why its last probe failed; left out while all is well.
+    /// Why the address is down, or why its last probe failed; absent while all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// What became of the connection that `hold = true` keeps open; none where none is wanted.
+    /// The state of the held connection; absent without `hold = true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
 }
@@ -126,10 +127,10 @@ pub struct VantageStatus {
     pub region: String,
     /// `up`, `blind` or `stale`.
     pub state: String,
-    /// Why it is blind, in words; only while it is.
+    /// Why it is blind; only while it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// How long ago its last report came, in milliseconds; only while it is stale.
+    /// How long ago its last report arrived, in milliseconds; only while it is stale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
 }
@@ -151,21 +152,21 @@ pub struct ReloadStatus {
     pub unnoticed: Option<String>,
 }
 
-/// [`ReloadStatus`] as JSON.
+/// [`ReloadStatus`] in the JSON of the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReloadReport {
-    /// Whether the files as they were then are served.
+    /// Whether all files are served as they were at that time.
     pub ok: bool,
     /// When, in Unix seconds.
     pub at: f64,
     /// What was wrong.
     pub problems: Vec<ProblemReport>,
-    /// Why changes of the files are only seen every few seconds; left out where the system gives notice of them.
+    /// Why the server polls the files for changes; absent if the operating system reports changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unnoticed: Option<String>,
 }
 
-/// One problem of the files, as `check --format json` gives it too.
+/// One problem of the files, as `check --format json` prints it too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProblemReport {
     /// The file, as it was named.
@@ -178,15 +179,15 @@ pub struct ProblemReport {
     pub severity: String,
     /// What is wrong.
     pub message: String,
-    /// What to do, where there is something to say.
+    /// What to do, if there is something to say.
     pub hint: Option<String>,
-    /// The line that it ends on, where that is known.
+    /// The line on which it ends, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_line: Option<u32>,
-    /// The column past its last character there.
+    /// The column after its last character on that line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_column: Option<u32>,
-    /// The other places that are involved.
+    /// The other places that are part of the problem.
     #[serde(default)]
     pub labels: Vec<LabelReport>,
     /// The section of the manual.
@@ -194,7 +195,7 @@ pub struct ProblemReport {
     pub section: Option<String>,
 }
 
-/// Another place that is involved in a problem.
+/// Another place that is part of a problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelReport {
     /// The file.
@@ -203,7 +204,7 @@ pub struct LabelReport {
     pub line: u32,
     /// Column in characters, from 1.
     pub column: u32,
-    /// What is there.
+    /// What this place has to do with the problem.
     pub message: String,
 }
 
@@ -235,9 +236,9 @@ impl From<&Problem> for ProblemReport {
 pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status {
     let (model, view) = (&*snapshot.model, &*snapshot.view);
     let problems = reload.problems.iter().map(ProblemReport::from).collect();
-    let standings: HashMap<&Name, &ZoneState> = reload.zones.iter().map(|zone| (&zone.apex, zone)).collect();
+    let zone_states: HashMap<&Name, &ZoneState> = reload.zones.iter().map(|zone| (&zone.apex, zone)).collect();
     let zone = |at: usize| {
-        let files = files_status(standings.get(&model.zones[at].apex).copied());
+        let files = files_status(zone_states.get(&model.zones[at].apex).copied());
         zone_status(model, view, ZoneId(at as u32), files, now)
     };
     Status {
@@ -248,14 +249,14 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
     }
 }
 
-/// What the vantages report of a check; nothing where there is none.
+/// What the vantages report of a check; empty without a check.
 pub(crate) fn evidence(check: Option<CheckId>, view: &WorldView) -> &[Evidence] {
     let seen = check.and_then(|check| view.checks.get(check.0 as usize));
     seen.map_or(&[], |seen| &seen.evidence)
 }
 
 fn files_status(zone: Option<&ZoneState>) -> FilesStatus {
-    // A model that was made without files is what it is.
+    // A model that was not loaded from files has no other version.
     let Some(zone) = zone else { return FilesStatus { state: "current".to_owned(), ..FilesStatus::default() } };
     let since = zone.version.as_ref().map(|version| version.since);
     let (since, until) = match zone.status {
@@ -287,10 +288,10 @@ fn endpoint_status(
     let verdicts = endpoint.answerables.iter().flat_map(|answerable| {
         answerable.named_checks().flat_map(move |(monitor, check)| {
             let address = judged_address(model, answerable, Some(check));
-            let said = evidence(Some(check), view).iter();
-            said.map(move |said| CheckReport {
+            let all = evidence(Some(check), view).iter();
+            all.map(move |seen| CheckReport {
                 monitor: monitor.map(str::to_owned),
-                ..verdict(model, said, &address, now)
+                ..check_report(model, seen, &address, now)
             })
         })
     });
@@ -313,7 +314,7 @@ fn endpoint_status(
     }
 }
 
-/// How far a side of an endpoint that a check judges has come in its ramp.
+/// The ramp of one address of an endpoint, judged by `check`; `None` if it has its whole weight.
 pub(super) fn ramp(
     model: &Model,
     view: &WorldView,
@@ -321,7 +322,7 @@ pub(super) fn ramp(
     now: Moment,
 ) -> Option<RampReport> {
     let endpoint = model.endpoint(id);
-    // What is served is as of the view; only the time that is left goes on.
+    // The served share is that of the view. Only the remaining time continues to `now`.
     let growth = view.growth(id, endpoint, check, view.at)?;
     Some(RampReport {
         endpoint: endpoint.name.clone(),
@@ -331,21 +332,21 @@ pub(super) fn ramp(
     })
 }
 
-fn verdict(model: &Model, said: &Evidence, address: &str, now: Moment) -> CheckReport {
+fn check_report(model: &Model, seen: &Evidence, address: &str, now: Moment) -> CheckReport {
     CheckReport {
-        vantage: said.vantage.to_string(),
-        region: model.region(said.region).name.clone(),
+        vantage: seen.vantage.to_string(),
+        region: model.region(seen.region).name.clone(),
         monitor: None,
         address: address.to_owned(),
-        health: said.health.as_str().to_owned(),
-        rtt_ms: said.rtt.map(millis),
-        age_ms: said.probed_at.map(|at| now.since(at).as_millis() as u64),
-        why: said.why.as_deref().map(str::to_owned),
-        hold: said.hold.map(|hold| hold.as_str().to_owned()),
+        health: seen.health.as_str().to_owned(),
+        rtt_ms: seen.rtt.map(millis),
+        age_ms: seen.probed_at.map(|at| now.since(at).as_millis() as u64),
+        why: seen.why.as_deref().map(str::to_owned),
+        hold: seen.hold.map(|hold| hold.as_str().to_owned()),
     }
 }
 
-/// The address of a side of an endpoint, or that of its check where it is a cname; empty where there is none.
+/// The address of one side of an endpoint; for a cname the address of its check. Empty if there is none.
 pub(super) fn judged_address(model: &Model, answerable: &Answerable, check: Option<CheckId>) -> String {
     match (&answerable.rdata, check) {
         (AnswerRdata::Address(ip), _) => ip.to_string(),
@@ -357,7 +358,7 @@ pub(super) fn judged_address(model: &Model, answerable: &Answerable, check: Opti
     }
 }
 
-/// Milliseconds with three decimals: microseconds are as fine as an RTT is measured.
+/// Milliseconds with three decimals: an RTT is measured in microseconds.
 fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -1,6 +1,6 @@
-//! What an override is of: an endpoint, a glob of endpoints, a pool, a region or a zone. How a TARGET is written, which
-//! endpoints of a model it means, which of two goes before the other, and what is near one that means nothing. Pure;
-//! `overrides` and `simulate` use it.
+//! TARGETs: an endpoint, a glob of endpoints, a pool, a region or a zone. This file reads a TARGET, finds its
+//! endpoints in a model, ranks targets, and explains a TARGET that matches nothing. Pure. `overrides` and `simulate`
+//! use it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,30 +9,32 @@ use crate::config::did_you_mean;
 use crate::model::{AnswerRdata, Answerable, Endpoint, EndpointId, MemberRef, Model, PoolId, SteeredName, ZoneId};
 use crate::wire::Name;
 
-/// What stands before the name of a region.
+/// The prefix of a region.
 pub(crate) const REGION: &str = "region:";
-/// What stands before the name of a pool.
+/// The prefix of a pool.
 const POOL: &str = "pool:";
-/// What stands before the name of a zone.
+/// The prefix of a zone.
 const ZONE: &str = "zone:";
 
 /// The forms of a TARGET, for help and errors.
 pub const FORMS: &str = "ENDPOINT, ZONE/ENDPOINT, a glob such as 'fra*', pool:NAME, region:NAME or zone:NAME";
 
-/// A longer TARGET is not repeated in the message that refuses it: no name of a zone and an endpoint has so many octets.
-const LONGEST: usize = 400;
+/// An error message does not repeat a TARGET that is longer than this: the name of a zone and an endpoint together
+/// are shorter.
+const MAX_REPEATED: usize = 400;
 
-/// A TARGET, read. Any text is one; it may mean nothing.
+/// A parsed TARGET. Every text parses; the target may match nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
     kind: Kind,
-    /// Only what is of this zone; lower case, with its final dot.
+    /// Restricts the target to this zone. Lower case, with the final dot.
     zone: Option<String>,
-    /// The name or the pattern, as it is written; empty for a zone.
+    /// The name or the pattern as it was written; empty for a zone.
     name: String,
 }
 
-/// How specific a target is: of two overrides of one endpoint the later in this order wins, whatever came first.
+/// How narrow a target is. If two overrides match an endpoint, the one with the greater rank counts, even if it is
+/// older.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank(Kind, bool);
 
@@ -47,17 +49,17 @@ enum Kind {
 }
 
 impl Target {
-    /// Reads a TARGET.
+    /// Parses a TARGET.
     pub fn parse(text: &str) -> Target {
         if let Some(zone) = text.strip_prefix(ZONE) {
-            return Target { kind: Kind::Zone, zone: Some(whole(zone)), name: String::new() };
+            return Target { kind: Kind::Zone, zone: Some(with_dot(zone)), name: String::new() };
         }
         if let Some(region) = text.strip_prefix(REGION) {
             return Target { kind: Kind::Region, zone: None, name: region.to_owned() };
         }
         let (is_pool, rest) = text.strip_prefix(POOL).map_or((false, text), |rest| (true, rest));
         let (zone, name) = match rest.rsplit_once('/') {
-            Some((zone, name)) => (Some(whole(zone)), name),
+            Some((zone, name)) => (Some(with_dot(zone)), name),
             None => (None, rest),
         };
         let kind = match is_pool {
@@ -68,29 +70,29 @@ impl Target {
         Target { kind, zone, name: name.to_owned() }
     }
 
-    /// How specific it is.
+    /// How narrow it is.
     pub fn rank(&self) -> Rank {
         Rank(self.kind, self.zone.is_some())
     }
 
-    /// The region that it is, where it is one.
+    /// The name of the region, if it is a region.
     pub fn region(&self) -> Option<&str> {
         (self.kind == Kind::Region).then_some(&*self.name)
     }
 
-    fn is_of(&self, model: &Model, zone: ZoneId) -> bool {
+    fn includes_zone(&self, model: &Model, zone: ZoneId) -> bool {
         self.zone.as_ref().is_none_or(|meant| *meant == apex(model, zone))
     }
 }
 
-/// The endpoints of a model by their names, for looking up many targets.
+/// An index of the endpoints of a model by name, for many look-ups.
 pub struct Index<'m> {
     model: &'m Model,
     by_name: HashMap<&'m str, Vec<EndpointId>>,
 }
 
 impl<'m> Index<'m> {
-    /// Of a model.
+    /// The index of a model.
     pub fn of(model: &'m Model) -> Index<'m> {
         let mut by_name: HashMap<&str, Vec<EndpointId>> = HashMap::new();
         for (id, endpoint) in endpoints(model) {
@@ -99,10 +101,10 @@ impl<'m> Index<'m> {
         Index { model, by_name }
     }
 
-    /// The endpoints that a target means, in the order of the files; none where it matches nothing.
+    /// The endpoints that a target matches, in the order of the files; empty if it matches nothing.
     pub fn endpoints(&self, target: &Target) -> Vec<EndpointId> {
         let model = self.model;
-        let is_in_zone = |id: &EndpointId| target.is_of(model, model.endpoint(*id).zone);
+        let is_in_zone = |id: &EndpointId| target.includes_zone(model, model.endpoint(*id).zone);
         let found: Vec<EndpointId> = match target.kind {
             Kind::Endpoint => self.by_name.get(&*target.name).cloned().unwrap_or_default(),
             Kind::Glob => named(model, |name| matches(&target.name, name)),
@@ -117,22 +119,23 @@ impl<'m> Index<'m> {
     }
 }
 
-/// The endpoints that one TARGET means.
+/// The endpoints that one TARGET matches.
 pub fn endpoints_of(text: &str, model: &Model) -> Vec<EndpointId> {
     let target = Target::parse(text);
     if target.kind != Kind::Endpoint {
         return Index { model, by_name: HashMap::new() }.endpoints(&target);
     }
-    // One look through all is less than an index of them.
-    let is_meant =
-        |(_, endpoint): &(EndpointId, &Endpoint)| endpoint.name == target.name && target.is_of(model, endpoint.zone);
-    endpoints(model).filter(is_meant).map(|(id, _)| id).collect()
+    // One pass over all endpoints costs less than an index.
+    let matches_target = |(_, endpoint): &(EndpointId, &Endpoint)| {
+        endpoint.name == target.name && target.includes_zone(model, endpoint.zone)
+    };
+    endpoints(model).filter(matches_target).map(|(id, _)| id).collect()
 }
 
-/// Why a TARGET means nothing, and what is near it.
+/// Why a TARGET matches nothing, with a hint.
 pub fn no_target(text: &str, model: &Model) -> String {
     let target = Target::parse(text);
-    if text.len() > LONGEST {
+    if text.len() > MAX_REPEATED {
         return format!("a TARGET of {} octets matches nothing: a TARGET is {FORMS}", text.len());
     }
     let has_no_zone = target.zone.as_deref() == Some(".");
@@ -153,9 +156,9 @@ pub fn no_target(text: &str, model: &Model) -> String {
         }
         Kind::Pool => {
             let of_zone = target.zone.as_ref().map_or(String::new(), |zone| format!(" of zone `{zone}`"));
-            let is_inside =
-                |name: &&str| below(model, name).iter().any(|id| target.is_of(model, model.endpoint(*id).zone));
-            let mut names: Vec<&str> = model.pools.iter().map(|pool| pool.name.as_str()).filter(is_inside).collect();
+            let has_endpoint =
+                |name: &&str| below(model, name).iter().any(|id| target.includes_zone(model, model.endpoint(*id).zone));
+            let mut names: Vec<&str> = model.pools.iter().map(|pool| pool.name.as_str()).filter(has_endpoint).collect();
             distinct(&mut names);
             with_hint(format!("no pool{of_zone} is called `{name}`"), did_you_mean(name, names))
         }
@@ -180,11 +183,11 @@ fn no_endpoint(text: &str, target: &Target, model: &Model) -> String {
         other(REGION)
     } else if model.pools.iter().any(|pool| pool.name == name) {
         other(POOL)
-    } else if zone_named(model, &whole(name)).is_some() {
+    } else if zone_named(model, &with_dot(name)).is_some() {
         other(ZONE)
     } else {
         let forms = || name.contains(':').then(|| format!("a TARGET is {FORMS}"));
-        by_what_it_answers(name, model)
+        by_answer(name, model)
             .or_else(|| misspelt(name))
             .or_else(forms)
             .or_else(|| did_you_mean(name, names(model, target)))
@@ -192,8 +195,8 @@ fn no_endpoint(text: &str, target: &Target, model: &Model) -> String {
     with_hint(what, hint)
 }
 
-/// What to write instead of an address, or of a name that is steered.
-fn by_what_it_answers(text: &str, model: &Model) -> Option<String> {
+/// A hint for a text that is an address of an endpoint, or a steered name.
+fn by_answer(text: &str, model: &Model) -> Option<String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         let is_it = |side: &Answerable| match side.rdata {
             AnswerRdata::Address(its) => its == address,
@@ -203,8 +206,8 @@ fn by_what_it_answers(text: &str, model: &Model) -> Option<String> {
         return Some(format!("it is an address of `{}`", found.name));
     }
     let whole = Name::parse(text).ok();
-    let is_meant = |steered: &&SteeredName| steered.label == text || Some(&steered.owner) == whole.as_ref();
-    let all: Vec<&SteeredName> = model.zones.iter().flat_map(|zone| &zone.steered).filter(is_meant).collect();
+    let matches_target = |steered: &&SteeredName| steered.label == text || Some(&steered.owner) == whole.as_ref();
+    let all: Vec<&SteeredName> = model.zones.iter().flat_map(|zone| &zone.steered).filter(matches_target).collect();
     let [steered] = all[..] else { return None };
     let policy = model.policy(steered.policy);
     let of = match policy.root {
@@ -214,7 +217,7 @@ fn by_what_it_answers(text: &str, model: &Model) -> Option<String> {
     Some(format!("it is a steered name, and is answered from {of}"))
 }
 
-/// `regoin:eu`, with the right prefix.
+/// A hint for a misspelt prefix, as in `regoin:eu`.
 fn misspelt(name: &str) -> Option<String> {
     let (prefix, rest) = name.split_once(':')?;
     let near = [REGION, POOL, ZONE].into_iter().find(|known| {
@@ -230,9 +233,9 @@ fn with_hint(what: String, hint: Option<String>) -> String {
     }
 }
 
-/// The names of the endpoints among which a target looks, each once.
+/// The names of the endpoints in the zone of a target, each once.
 fn names<'m>(model: &'m Model, target: &Target) -> Vec<&'m str> {
-    let inside = endpoints(model).filter(|(_, endpoint)| target.is_of(model, endpoint.zone));
+    let inside = endpoints(model).filter(|(_, endpoint)| target.includes_zone(model, endpoint.zone));
     let mut names: Vec<&str> = inside.map(|(_, endpoint)| endpoint.name.as_str()).collect();
     distinct(&mut names);
     names
@@ -247,8 +250,8 @@ fn endpoints(model: &Model) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
     (0..).map(EndpointId).zip(&model.endpoints)
 }
 
-fn named(model: &Model, is_meant: impl Fn(&str) -> bool) -> Vec<EndpointId> {
-    endpoints(model).filter(|(_, endpoint)| is_meant(&endpoint.name)).map(|(id, _)| id).collect()
+fn named(model: &Model, matches_target: impl Fn(&str) -> bool) -> Vec<EndpointId> {
+    endpoints(model).filter(|(_, endpoint)| matches_target(&endpoint.name)).map(|(id, _)| id).collect()
 }
 
 /// Every endpoint below the pools of this name, each once, in the order of the files.
@@ -270,20 +273,20 @@ fn zone_named(model: &Model, name: &str) -> Option<ZoneId> {
 }
 
 fn apex(model: &Model, zone: ZoneId) -> String {
-    whole(&model.zone(zone).apex.to_string())
+    with_dot(&model.zone(zone).apex.to_string())
 }
 
-/// A zone's name in lower case with its final dot.
-fn whole(zone: &str) -> String {
+/// The name of a zone in lower case with the final dot.
+fn with_dot(zone: &str) -> String {
     format!("{}.", zone.strip_suffix('.').unwrap_or(zone).to_ascii_lowercase())
 }
 
-/// Whether `name` is as `pattern` says: `*` stands for any run of characters, `?` for one. Takes time in proportion to
-/// the product of both lengths at most.
+/// Whether `name` matches `pattern`: `*` matches any run of characters, `?` matches one. The time is at most
+/// proportional to the product of both lengths.
 fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut at, mut seen) = (0, 0);
-    // Where the last `*` was, and how far in the name it has been stretched.
+    // Position of the last `*` in the pattern, and how far in the name it reaches.
     let mut star: Option<(usize, usize)> = None;
     while seen < name.len() {
         match (pattern.get(at), star) {

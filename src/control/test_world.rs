@@ -15,7 +15,8 @@ use crate::wire::Name;
 /// When the probes of [`view`] ended.
 pub(crate) const PROBED_AT: Moment = Moment::from_start(Duration::from_secs(100));
 
-/// `svc.example.` with `fra1` (both families, region eu-west), `nyc` (a cname, us-east) and `plain` (no monitor, no region).
+/// `svc.example.` with `fra1` (both families, region eu-west), `nyc` (a cname, us-east) and `plain` (no monitor, no
+/// region).
 pub(crate) fn model() -> Model {
     let region = |name: &str| Region { name: name.into(), location: None };
     let answerable = Answerable::new;
@@ -40,7 +41,7 @@ pub(crate) fn model() -> Model {
             endpoint("nyc", Some(1), vec![answerable(Facet::Alias, alias, Some(CheckId(2)))]),
             endpoint("plain", None, vec![answerable(Facet::V4, address("192.0.2.99"), None)]),
         ],
-        // Without a facet nothing is decided: what is read here is names, health and RTTs.
+        // The policy has no facet, so nothing is decided: these tests read names, health and RTTs.
         policies: vec![Policy::new(
             ZoneId(0),
             MemberRef::Endpoint(EndpointId(0)),
@@ -74,7 +75,7 @@ fn check(target: &str) -> Check {
     Check::new(Arc::new(CheckKey { monitor, target: ProbeTarget::Socket(target.parse().unwrap()) }))
 }
 
-/// What `ns1` in eu-west says: fra1 up over IPv4 only, nyc down.
+/// The report of `ns1` in eu-west: fra1 is up over IPv4 only, nyc is down.
 pub(crate) fn view() -> WorldView {
     let seen = |health, rtt: Option<u64>| CheckView {
         health,
@@ -105,8 +106,8 @@ pub(crate) fn view() -> WorldView {
     }
 }
 
-/// The second generation of a model, as the world is in [`view`]. `www` has a run of counters for its endpoints as
-/// listed, and an older run for the reverse.
+/// The second generation of a model, compiled in the world of [`view`]. `www` has counters for its endpoints in their
+/// order, and older ones for the reverse order.
 pub(crate) fn snapshot(model: Model) -> Snapshot {
     let names = model.policies[0].endpoints.iter().map(|endpoint| model.endpoint(*endpoint).name.as_str().into());
     let of_www = |endpoints| TallyRun { zone: "svc.example.".into(), name: "www".into(), endpoints };
@@ -132,7 +133,7 @@ pub(crate) fn transition() -> Transition {
     }
 }
 
-/// A serving state over [`snapshot`], and what moves it.
+/// The state of an API over [`snapshot`], and the other ends of its channels.
 pub(crate) struct TestWorld {
     pub(crate) state: ApiState,
     pub(crate) journal: Arc<Journal>,

@@ -1,4 +1,4 @@
-//! The API over real connections on a port of the system's choice.
+//! Tests of the API over real connections, on a port that the system chooses.
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -47,7 +47,7 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn status_has_the_keys_of_the_contract_and_nothing_else() {
+async fn status_has_the_keys_of_the_api_and_nothing_else() {
     let served = served().await;
     let status = served.json("GET /v1/status").await;
     assert_eq!(keys(&status), ["generation", "reload", "vantages", "zones"]);
@@ -139,19 +139,19 @@ async fn errors_are_problem_json() {
 }
 
 #[tokio::test]
-async fn explain_has_the_keys_of_the_contract_for_each_way_to_ask() {
+async fn explain_has_the_keys_of_the_api_for_each_way_to_ask() {
     let served = served().await;
     for query in [
         "name=www.svc.example",
         "name=www.svc.example.&type=&client=",
         "name=WWW.svc.example&type=aaaa&client=192.0.2.1",
     ] {
-        let told = served.json(&format!("GET /v1/explain?{query}")).await;
+        let explanation = served.json(&format!("GET /v1/explain?{query}")).await;
         for key in ["name", "type", "client", "class", "scope", "ttl", "stages", "answers"] {
-            assert!(told.get(key).is_some(), "{query}: {key} is not in {told}");
+            assert!(explanation.get(key).is_some(), "{query}: {key} is not in {explanation}");
         }
-        assert_eq!(told["name"], "www.svc.example.", "{query}");
-        assert_eq!(told["stages"][0]["stage"], "candidates", "{query}");
+        assert_eq!(explanation["name"], "www.svc.example.", "{query}");
+        assert_eq!(explanation["stages"][0]["stage"], "candidates", "{query}");
     }
 }
 
@@ -163,7 +163,7 @@ async fn metrics_are_prometheus_text_as_the_daemon_renders_it() {
 }
 
 #[tokio::test]
-async fn the_page_says_how_each_region_is_without_javascript() {
+async fn the_page_shows_each_region_without_javascript() {
     let served = served().await;
     let (head, body) = served.ask("GET /").await;
     assert!(head.contains("content-type: text/html") && head.contains("default-src 'self'"), "{head}");
@@ -186,18 +186,18 @@ async fn the_page_says_how_each_region_is_without_javascript() {
 }
 
 #[tokio::test]
-async fn a_listener_hears_each_transition_until_we_stop() {
+async fn a_subscriber_receives_each_transition_until_the_server_stops() {
     let served = served().await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let mut heard = String::new();
-    // The opening comment says that the subscription stands.
-    read_until(&mut stream, &mut heard, "transitions follow").await;
-    assert!(heard.to_lowercase().contains("content-type: text/event-stream"), "{heard}");
+    let mut received = String::new();
+    // The opening comment is sent after the subscription.
+    read_until(&mut stream, &mut received, "transitions follow").await;
+    assert!(received.to_lowercase().contains("content-type: text/event-stream"), "{received}");
     served.world.journal.append(JournalEvent::from(&test_world::transition()));
-    read_until(&mut stream, &mut heard, "\"generation\":2}").await;
-    assert!(heard.contains("id: ns1/1\n"), "{heard}");
-    let data = heard.split("data:").nth(1).unwrap().lines().next().unwrap();
+    read_until(&mut stream, &mut received, "\"generation\":2}").await;
+    assert!(received.contains("id: ns1/1\n"), "{received}");
+    let data = received.split("data:").nth(1).unwrap().lines().next().unwrap();
     assert_eq!(
         serde_json::from_str::<Value>(data).unwrap(),
         json!({"id": "ns1/1", "at": 1700.5, "zone": "svc.example.", "endpoint": "fra1", "from": "up", "to": "down",
@@ -205,27 +205,30 @@ async fn a_listener_hears_each_transition_until_we_stop() {
     );
     served.world.readiness.send_replace(Readiness::Stopping);
     served.stop.cancel();
-    stream.read_to_string(&mut heard).await.unwrap();
+    stream.read_to_string(&mut received).await.unwrap();
     served.task.await.unwrap();
 }
 
-async fn read_until(stream: &mut TcpStream, heard: &mut String, what: &str) {
+async fn read_until(stream: &mut TcpStream, received: &mut String, what: &str) {
     let mut buffer = [0; 4096];
-    while !heard.contains(what) {
+    while !received.contains(what) {
         let read = stream.read(&mut buffer).await.unwrap();
-        assert!(read > 0, "the stream ended before {what}: {heard}");
-        heard.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        assert!(read > 0, "the stream ended before {what}: {received}");
+        received.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
     }
 }
 
 #[tokio::test]
-async fn the_last_transitions_are_remembered_newest_first_and_no_more_than_a_screen_or_two() {
+async fn the_last_transitions_are_retained_newest_first_within_a_limit() {
     let served = served().await;
     for at in 0..70 {
-        served.world.journal.append(JournalEvent { at: f64::from(at), ..JournalEvent::from(&test_world::transition()) });
+        served
+            .world
+            .journal
+            .append(JournalEvent { at: f64::from(at), ..JournalEvent::from(&test_world::transition()) });
     }
-    let past = served.json("GET /v1/transitions").await;
-    let times: Vec<f64> = past.as_array().unwrap().iter().map(|event| event["at"].as_f64().unwrap()).collect();
+    let last = served.json("GET /v1/transitions").await;
+    let times: Vec<f64> = last.as_array().unwrap().iter().map(|event| event["at"].as_f64().unwrap()).collect();
     assert_eq!(times, (6..70).rev().map(f64::from).collect::<Vec<_>>());
-    assert_eq!(served.json("GET /v1/transitions").await, past, "reading them doesn't use them up");
+    assert_eq!(served.json("GET /v1/transitions").await, last, "reading does not consume them");
 }

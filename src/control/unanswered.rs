@@ -1,40 +1,42 @@
-//! Who had an answer and has none after a change: the names, the classes of their clients, the types, and which part of
-//! all questions that is. Plain data, and its sentence for people; `simulate` finds it.
+//! The questions that had an answer before a change and have none after it: the names, the classes of their clients,
+//! the types, and their share of all questions. Plain data, and a sentence for people. `simulate::compare` finds the
+//! questions.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Most groups of names in the sentence; the JSON has all.
+/// Most groups of names in the sentence; the JSON has all of them.
 const SHOWN: usize = 8;
 
-/// Questions that had an answer and would get none.
+/// Questions that had an answer and would have none.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnansweredQuestions {
-    /// The part of all questions, 0 to 1.
+    /// Their share of all questions, 0 to 1.
     #[serde(rename = "unanswered_share", default)]
     pub share: f64,
     /// The names, in the order of the files.
     #[serde(rename = "unanswered")]
     pub names: Vec<UnansweredName>,
-    /// How many more names there are.
+    /// How many more names there are than the list has.
     #[serde(rename = "unanswered_left_out", default, skip_serializing_if = "is_zero")]
     pub left_out: usize,
 }
 
-/// A name that clients of these classes would get no answer for.
+/// A name for which clients of these classes would get no answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnansweredName {
-    /// The name as the policy file has it.
+    /// The name as the policy file writes it.
     pub name: String,
     /// Its zone.
     pub zone: String,
-    /// The classes of the clients, by the regions that they are placed in; `unknown` where nothing places them.
+    /// The classes of the clients, by region; `unknown` for clients without a region.
     pub classes: Vec<String>,
-    /// Those of the classes of which other clients still have an answer: the policy tells the clients of a region apart.
+    /// The classes in which other clients still get an answer, because the policy has several client classes in one
+    /// region.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partly: Vec<String>,
-    /// Whether these are all clients that there are.
+    /// Whether these are all clients.
     pub all_clients: bool,
     /// The types: `A`, `AAAA`, `CNAME`, `SRV`, `HTTPS`, `SVCB`.
     pub types: Vec<String>,
@@ -47,7 +49,7 @@ fn is_zero(number: &usize) -> bool {
 }
 
 impl UnansweredQuestions {
-    /// Whether everybody is answered as before.
+    /// Whether nobody loses an answer.
     pub fn is_nobody(&self) -> bool {
         self.names.is_empty() && self.left_out == 0
     }
@@ -55,11 +57,11 @@ impl UnansweredQuestions {
     /// `33.3 % of questions now get no answer: www, api for clients in eu`; `get` is `now get` or `would get`.
     pub fn sentence(&self, get: &str) -> String {
         let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-        let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        let mut positions: BTreeMap<String, usize> = BTreeMap::new();
         let several_zones = self.names.iter().any(|name| name.zone != self.names[0].zone);
         for name in &self.names {
             let clients = name.clients();
-            let at = *places.entry(clients.clone()).or_insert_with(|| {
+            let at = *positions.entry(clients.clone()).or_insert_with(|| {
                 groups.push((clients, Vec::new()));
                 groups.len() - 1
             });
@@ -101,7 +103,7 @@ impl UnansweredName {
     }
 }
 
-/// One digit; a share that is not 0 is never shown as 0.
+/// A share in percent with one decimal. A share that is not 0 is never shown as 0.
 pub(crate) fn percent(share: f64) -> String {
     match share * 100.0 {
         percent if percent > 0.0 && percent < 0.05 => "under 0.1".to_owned(),
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_the_same_clients_are_told_together() {
+    fn names_with_the_same_clients_are_one_group() {
         let mut all = UnansweredQuestions {
             share: 1.0 / 3.0,
             names: vec![name("www", &["eu"]), name("db", &["eu", "us"]), name("api", &["eu"])],

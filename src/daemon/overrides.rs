@@ -97,7 +97,7 @@ impl Overrides {
             let hint = Some(format!("portolan clear {quote}{target}{quote}"));
             Problem { hint, ..Problem::of_file(file.clone(), Severity::Warning, message) }
         };
-        let warnings = book.without_target(model).into_iter().map(warning).collect();
+        let warnings = book.without_endpoints(model).into_iter().map(warning).collect();
         self.resolved = Arc::new(book.resolve(model));
         warnings
     }

@@ -25,8 +25,8 @@ fn one(report: &SimulationReport) -> String {
     // Writing to a String does not fail.
     let listed = |lost: &[String]| if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") };
     let _ = writeln!(shown, "lost      {}", listed(&report.lost));
-    if !report.said.is_empty() {
-        let _ = writeln!(shown, "override  {}", report.said.join(", "));
+    if !report.overrides.is_empty() {
+        let _ = writeln!(shown, "override  {}", report.overrides.join(", "));
     }
     let _ = writeln!(shown, "demand    {}", report.demand);
     shown.push('\n');
@@ -128,7 +128,7 @@ fn empty(entries: &[EmptyClass], left_out: usize) -> String {
         return String::new();
     }
     let row = |entry: &EmptyClass| {
-        let answer = match entry.given {
+        let answer = match entry.answer {
             EmptyAnswer::Nothing => "nothing (NODATA)",
             EmptyAnswer::Stale => "what was last good",
             EmptyAnswer::Static => "the zone file's records",
@@ -279,7 +279,7 @@ mod tests {
                 name: "db".into(),
                 class: "eu-west".into(),
                 on_empty: "last_good".into(),
-                given: EmptyAnswer::Stale,
+                answer: EmptyAnswer::Stale,
                 fence: Some("eu_only".into()),
                 types: vec!["A".into(), "AAAA".into()],
                 zone: "svc.example.".into(),
@@ -290,7 +290,7 @@ mod tests {
             unanswered: UnansweredQuestions::default(),
             moved: Some(0.25),
             lost: vec!["fra1".into()],
-            said: vec![],
+            overrides: vec![],
             demand: "1000 queries a second in 2 lines of demand".into(),
             qps: Some(1000.0),
             fixed: none,

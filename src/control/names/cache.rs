@@ -1,6 +1,8 @@
-//! The verdict on each policy: how many endpoints it may answer with, whether `on_empty` answers, whether that is what it
-//! prefers. Kept from one reading to the next: a policy whose cells are the same has the same verdict. Works in the
-//! thread of whoever reads, never in that of steering.
+//! The state of each policy: how many endpoints are eligible, whether `on_empty` answers, and whether the policy
+//! gives what it prefers.
+//!
+//! The states are cached: a policy whose cells did not change has the same state. Readers compute them on their own
+//! threads, never on the thread of the steering task.
 
 use std::cell::OnceCell;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,47 +12,47 @@ use crate::snapshot::{Cell, LocalClass, PolicyCells, Snapshot};
 use crate::steering::preference::{self, is_plainly_preferred, is_preferred, preferred};
 use crate::steering::{Decision, Kind};
 
-/// What is said of a steered name in numbers.
+/// The state of a steered name, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NameState {
-    /// Endpoints of its own pool that may be answered with, to whichever clients.
+    /// How many endpoints of its own pool are eligible for any client.
     pub eligible: usize,
-    /// Whether `on_empty` answers some class of clients, for some type.
+    /// Whether `on_empty` answers any class of clients for any type.
     pub on_empty: bool,
     /// Whether every class of clients gets what the policy prefers.
     pub preferred: bool,
 }
 
-/// Keeps the verdicts.
+/// The cache.
 #[derive(Debug, Default)]
 pub struct NameStateCache {
-    known: Mutex<CachedStates>,
+    cached: Mutex<CachedStates>,
 }
 
 #[derive(Debug, Default)]
 struct CachedStates {
     model: Option<Arc<Model>>,
-    /// By [`PolicyId`]; with the cells that it is about.
-    verdicts: Vec<(Arc<PolicyCells>, NameState)>,
+    /// By [`PolicyId`]: the cells for which the state was computed, and the state.
+    states: Vec<(Arc<PolicyCells>, NameState)>,
 }
 
 impl NameStateCache {
-    /// The verdict on each policy of a snapshot, by [`PolicyId`]. What it takes is the policies that changed since it was last
-    /// asked, so the first call after a start or a reload looks at all: call it where blocking for that is no harm.
+    /// The state of each policy of a snapshot, by [`PolicyId`]. It computes the policies that changed since the last
+    /// call. The first call after a start or a reload computes all of them, so call it on a thread that may block.
     pub fn states(&self, snapshot: &Snapshot) -> Vec<NameState> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.model.as_ref().is_some_and(|model| Arc::ptr_eq(model, &snapshot.model)) {
-            *known = CachedStates { model: Some(snapshot.model.clone()), verdicts: Vec::new() };
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if !cached.model.as_ref().is_some_and(|model| Arc::ptr_eq(model, &snapshot.model)) {
+            *cached = CachedStates { model: Some(snapshot.model.clone()), states: Vec::new() };
         }
         let ideal = OnceCell::new();
         for (at, cells) in (0..snapshot.model.policies.len()).filter_map(|at| Some((at, of(snapshot, at)?))) {
-            match known.verdicts.get_mut(at) {
+            match cached.states.get_mut(at) {
                 Some((old, _)) if Arc::ptr_eq(old, cells) => {}
-                Some(verdict) => *verdict = (cells.clone(), judge(snapshot, &ideal, PolicyId(at as u32), cells)),
-                None => known.verdicts.push((cells.clone(), judge(snapshot, &ideal, PolicyId(at as u32), cells))),
+                Some(state) => *state = (cells.clone(), compute(snapshot, &ideal, PolicyId(at as u32), cells)),
+                None => cached.states.push((cells.clone(), compute(snapshot, &ideal, PolicyId(at as u32), cells))),
             }
         }
-        known.verdicts.iter().map(|(_, state)| *state).collect()
+        cached.states.iter().map(|(_, state)| *state).collect()
     }
 }
 
@@ -58,7 +60,7 @@ fn of(snapshot: &Snapshot, policy: usize) -> Option<&Arc<PolicyCells>> {
     snapshot.cells_of(PolicyId(policy as u32))
 }
 
-fn judge(snapshot: &Snapshot, ideal: &OnceCell<WorldView>, id: PolicyId, cells: &PolicyCells) -> NameState {
+fn compute(snapshot: &Snapshot, ideal: &OnceCell<WorldView>, id: PolicyId, cells: &PolicyCells) -> NameState {
     let (model, view) = (&*snapshot.model, &*snapshot.view);
     let ideal = || ideal.get_or_init(|| preference::ideal(view));
     let all = || answers(cells);
@@ -66,12 +68,12 @@ fn judge(snapshot: &Snapshot, ideal: &OnceCell<WorldView>, id: PolicyId, cells: 
         eligible: preference::eligible(model, id, view),
         on_empty: all().any(|(_, cell)| cell.decision().is_on_empty()),
         preferred: all()
-            .all(|(class, cell)| wishes(snapshot, &ideal, id, class, cell).iter().all(ClassPreference::is_granted)),
+            .all(|(class, cell)| preferences(snapshot, &ideal, id, class, cell).iter().all(ClassPreference::is_met)),
     }
 }
 
-/// The cells that answer clients, each with the class that it is for. Of a name that can be an alias or have addresses, the
-/// alias is there once, for all types, and only where it is given.
+/// The cells that answer clients, each with its class; `None` is the class of all clients. A name that can be an
+/// alias or have addresses has its alias once, for all types, and only where the alias is given.
 pub(super) fn answers(cells: &PolicyCells) -> impl Iterator<Item = (Option<LocalClass>, &Cell)> {
     cells.iter().flat_map(|of| {
         of.by_class().filter(|(_, cell)| match cell.decision().kind {
@@ -82,23 +84,23 @@ pub(super) fn answers(cells: &PolicyCells) -> impl Iterator<Item = (Option<Local
     })
 }
 
-/// What the policy would rather give to some clients who are given `served`.
+/// What the policy prefers for clients that get the decision that is served.
 pub(super) struct ClassPreference {
-    /// Who they are; `None`: all that are given it.
+    /// The class of the clients; `None` is all of them.
     pub(super) class: Option<LocalClass>,
-    /// What they should be given; `None`: they are given it.
+    /// The preferred decision; `None` if they get it already.
     pub(super) better: Option<Decision>,
 }
 
 impl ClassPreference {
-    fn is_granted(&self) -> bool {
+    fn is_met(&self) -> bool {
         self.better.is_none()
     }
 }
 
-/// What the policy would rather give in place of a cell that is given to `class`, or to all. Who all get the same now may be
-/// meant to get different answers: then there is one wish for each class.
-pub(super) fn wishes<'v>(
+/// What the policy prefers in place of a cell that serves `class`, or all clients if `class` is `None`. Clients that
+/// all get the same answer now may have different preferred answers: then the result has one entry for each class.
+pub(super) fn preferences<'v>(
     snapshot: &Snapshot,
     ideal: &dyn Fn() -> &'v WorldView,
     policy: PolicyId,
@@ -109,7 +111,7 @@ pub(super) fn wishes<'v>(
     if is_plainly_preferred(model, policy, view, served) {
         return vec![ClassPreference { class, better: None }];
     }
-    let mut wishes = Vec::new();
+    let mut preferences = Vec::new();
     for (at, members) in snapshot.local_classes(policy).enumerate() {
         let local = LocalClass(at as u16);
         if class.is_some_and(|class| class != local) {
@@ -118,10 +120,10 @@ pub(super) fn wishes<'v>(
         let best = preferred(model, policy, [view, ideal()], members, served);
         let is_for_all = class.is_none() && !best.looks_at_client;
         let better = (!is_preferred(model, view, served, &best)).then_some(best);
-        wishes.push(ClassPreference { class: if is_for_all { None } else { Some(local) }, better });
+        preferences.push(ClassPreference { class: if is_for_all { None } else { Some(local) }, better });
         if is_for_all {
             break;
         }
     }
-    wishes
+    preferences
 }

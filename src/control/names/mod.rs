@@ -16,4 +16,4 @@ pub use cache::{NameState, NameStateCache};
 pub use report::{ClassReport, NameReport};
 pub(crate) use reporter::Reporter;
 pub(super) use respond::respond;
-pub use rows::{AnswerRow, merged};
+pub use rows::{AnswerRow, merge};

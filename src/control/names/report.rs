@@ -7,45 +7,45 @@ use crate::control::explain::AnswerReport;
 /// One steered name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NameReport {
-    /// Its zone, with the final dot.
+    /// The zone, with the final dot.
     pub zone: String,
     /// The name as the policy file writes it.
     pub name: String,
-    /// How many endpoints of its own pool may be answered with now.
+    /// How many endpoints of its own pool are eligible now.
     pub eligible: usize,
-    /// Whether `on_empty` answers some client now.
+    /// Whether `on_empty` answers any client now.
     pub on_empty: bool,
-    /// Whether every client gets what the policy prefers: what it would give if every endpoint were up, nothing were
-    /// overridden and no failover pool stayed with another choice.
+    /// Whether every client gets what the policy prefers: what it would give if every endpoint were up, no override
+    /// were in force, and no failover pool stayed on another choice.
     pub preferred: bool,
     /// What each class of clients gets, for each type that the policy answers.
     pub classes: Vec<ClassReport>,
-    /// Why it is not what the policy prefers, in sentences; empty while it is.
+    /// Why some clients do not get what the policy prefers, in sentences; empty while all do.
     pub notes: Vec<String>,
 }
 
 /// What one class of clients gets for one type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassReport {
-    /// `any` where all clients get the same; else the region (`unknown` without one) and what else the policy asks
-    /// about them; `others` for those of whom none of it holds.
+    /// `any` if all clients get the same; else the region (`unknown` without one) and the other properties that the
+    /// policy looks at; `others` for clients with none of them.
     pub class: String,
     /// The type of the records.
     #[serde(rename = "type")]
     pub rtype: String,
-    /// `endpoints`, `static` (the zone file's records) or `nodata`.
+    /// `endpoints`, `static` (the records of the zone file) or `nodata`.
     pub gives: String,
-    /// Where that comes from: the name's own pool or endpoint, or `on_empty`.
+    /// Where the answer comes from: the name's own pool or endpoint, or `on_empty`.
     pub from: String,
-    /// The records that a reply may hold, each with its probability.
+    /// The records that a reply may contain, each with its probability.
     pub answers: Vec<AnswerReport>,
-    /// Seconds.
+    /// The TTL in seconds.
     pub ttl: u32,
     /// Whether `on_empty` answers.
     pub on_empty: bool,
-    /// Whether it is what the policy prefers.
+    /// Whether the policy prefers this answer.
     pub preferred: bool,
-    /// The endpoints that the policy prefers, where it is not.
+    /// The endpoints that the policy prefers, if it prefers others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prefers: Vec<String>,
 }

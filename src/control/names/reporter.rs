@@ -14,26 +14,26 @@ use crate::steering::preference;
 /// Makes reports from one snapshot.
 pub(crate) struct Reporter {
     snapshot: Arc<Snapshot>,
-    /// By policy.
+    /// The states, by policy.
     states: Vec<NameState>,
-    /// Worked out when the first name needs it.
+    /// A world in which every endpoint is up. Computed when the first name needs it.
     ideal: OnceLock<WorldView>,
     now: Moment,
 }
 
 impl Reporter {
-    /// Of a snapshot and what the board says of it.
+    /// A reporter on a snapshot. `states` are the states of its policies.
     pub(crate) fn new(snapshot: Arc<Snapshot>, states: Vec<NameState>, now: Moment) -> Reporter {
         Reporter { snapshot, states, ideal: OnceLock::new(), now }
     }
 
-    /// Each steered name's place, in the order of the files: zone, and index among the zone's.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (ZoneId, usize)> + '_ {
+    /// The position of each steered name, in the order of the files: its zone, and its index in the zone.
+    pub(crate) fn positions(&self) -> impl Iterator<Item = (ZoneId, usize)> + '_ {
         let zones = (0..).map(ZoneId).zip(&self.snapshot.model.zones);
         zones.flat_map(|(id, zone)| (0..zone.steered.len()).map(move |at| (id, at)))
     }
 
-    /// The name at a place.
+    /// The name at a position.
     pub(crate) fn name(&self, (zone, at): (ZoneId, usize)) -> &SteeredName {
         &self.snapshot.model.zone(zone).steered[at]
     }
@@ -43,27 +43,27 @@ impl Reporter {
         self.snapshot.model.zone(zone).apex.to_string()
     }
 
-    /// What the board says of the name at a place.
-    pub(crate) fn state(&self, place: (ZoneId, usize)) -> NameState {
+    /// The state of the name at a position.
+    pub(crate) fn state(&self, position: (ZoneId, usize)) -> NameState {
         let unknown = NameState { eligible: 0, on_empty: false, preferred: true };
-        self.states.get(self.name(place).policy.0 as usize).copied().unwrap_or(unknown)
+        self.states.get(self.name(position).policy.0 as usize).copied().unwrap_or(unknown)
     }
 
-    /// The whole report on the name at a place.
-    pub(crate) fn report(&self, place: (ZoneId, usize)) -> NameReport {
-        let (zone, steered) = (place.0, self.name(place));
-        let NameState { eligible, on_empty, preferred } = self.state(place);
+    /// The whole report on the name at a position.
+    pub(crate) fn report(&self, position: (ZoneId, usize)) -> NameReport {
+        let (zone, steered) = (position.0, self.name(position));
+        let NameState { eligible, on_empty, preferred } = self.state(position);
         let mut classes = Vec::new();
         let mut sentences = Sentences::default();
         for (class, cell) in self.snapshot.cells_of(steered.policy).into_iter().flat_map(|cells| cache::answers(cells))
         {
             let ideal = || self.ideal.get_or_init(|| preference::ideal(&self.snapshot.view));
-            let mut wishes = cache::wishes(&self.snapshot, &ideal, steered.policy, class, cell);
-            if class.is_none() && wishes.iter().all(|wish| wish.better.is_none()) {
-                wishes = vec![ClassPreference { class, better: None }];
+            let mut preferences = cache::preferences(&self.snapshot, &ideal, steered.policy, class, cell);
+            if class.is_none() && preferences.iter().all(|preference| preference.better.is_none()) {
+                preferences = vec![ClassPreference { class, better: None }];
             }
-            for wish in wishes {
-                classes.push(self.class(zone, steered, wish, cell, &mut sentences));
+            for preference in preferences {
+                classes.push(self.class(zone, steered, preference, cell, &mut sentences));
             }
         }
         let notes = sentences.of(&steered.label, &classes);
@@ -103,15 +103,15 @@ impl Reporter {
     }
 }
 
-/// A class in words: `eu-west`, `countries=DE`, `eu-west, countries=DE`, `others`.
-fn class_name(words: &str) -> String {
-    let parts = words.split_whitespace().filter_map(|word| match word.strip_prefix("region") {
+/// A class as text: `eu-west`, `countries=DE`, `eu-west, countries=DE`, `others`.
+fn class_name(text: &str) -> String {
+    let parts = text.split_whitespace().filter_map(|word| match word.strip_prefix("region") {
         Some("") => Some("unknown"),
         Some(region) => region.strip_prefix('='),
         None => word.strip_prefix('+'),
     });
     let parts: Vec<&str> = parts.collect();
-    match (parts.is_empty(), words.is_empty()) {
+    match (parts.is_empty(), text.is_empty()) {
         (true, true) => "any".to_owned(),
         (true, false) => "others".to_owned(),
         (false, _) => parts.join(", "),

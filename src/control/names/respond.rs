@@ -1,5 +1,6 @@
-//! `GET /v1/names`: an array with each steered name, made and sent piece by piece, so that 100,000 names take no more memory
-//! than a few. `?zone=`, `?name=` and `?preferred=` say which, `?limit=` how many at most.
+//! `GET /v1/names`: an array with each steered name. It is made and sent in pieces, so that 100,000 names need no
+//! more memory than a few. `?zone=`, `?name=` and `?preferred=` select names; `?limit=` is the largest number of
+//! them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,10 +19,10 @@ use crate::control::problem::problem;
 use crate::control::state::ApiState;
 use crate::model::ZoneId;
 
-/// Names in a piece: about a millisecond of work, so that no other task waits long for its turn (judgment).
+/// Names in a piece: about a millisecond of work, so that no other task waits long (judgment).
 const PIECE: usize = 32;
 
-/// What is asked for.
+/// The query of a request.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::control) struct NamesQuery {
@@ -33,12 +34,12 @@ pub(in crate::control) struct NamesQuery {
 
 pub(in crate::control) async fn respond(
     Shared(state): Shared<ApiState>,
-    asked: Result<Query<NamesQuery>, QueryRejection>,
+    query: Result<Query<NamesQuery>, QueryRejection>,
 ) -> Response {
-    let asked = match asked {
-        Ok(Query(asked)) => asked,
-        Err(refused) => {
-            let why = refused.body_text();
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(error) => {
+            let why = error.body_text();
             let detail = format!("expected any of ?zone=&name=&preferred=true|false&limit=NUMBER; {why}");
             return problem(StatusCode::BAD_REQUEST, detail);
         }
@@ -47,14 +48,14 @@ pub(in crate::control) async fn respond(
         let snapshot = state.snapshots.load_full();
         let states = state.names.states(&snapshot);
         let reporter = Reporter::new(snapshot, states, clock::now());
-        let places: Vec<_> =
-            reporter.places().filter(|place| asked.matches(&reporter, *place)).take(asked.limit()).collect();
-        (reporter, places)
+        let positions: Vec<_> =
+            reporter.positions().filter(|position| query.matches(&reporter, *position)).take(query.limit()).collect();
+        (reporter, positions)
     });
-    let Ok((reporter, places)) = found.await else {
+    let Ok((reporter, positions)) = found.await else {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "the names could not be read".to_owned());
     };
-    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pieces(Arc::new(reporter), places)))
+    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pieces(Arc::new(reporter), positions)))
         .into_response()
 }
 
@@ -63,29 +64,29 @@ impl NamesQuery {
         self.limit.unwrap_or(usize::MAX)
     }
 
-    fn matches(&self, reporter: &Reporter, place: (ZoneId, usize)) -> bool {
-        let name = reporter.name(place);
+    fn matches(&self, reporter: &Reporter, position: (ZoneId, usize)) -> bool {
+        let name = reporter.name(position);
         let is_same =
-            |asked: &str, known: &str| asked.trim_end_matches('.').eq_ignore_ascii_case(known.trim_end_matches('.'));
-        let is_zone = |zone: &String| is_same(zone, &reporter.zone(place.0));
-        let is_name = |asked: &String| is_same(asked, &name.label) || is_same(asked, &name.owner.to_string());
+            |wanted: &str, known: &str| wanted.trim_end_matches('.').eq_ignore_ascii_case(known.trim_end_matches('.'));
+        let is_zone = |zone: &String| is_same(zone, &reporter.zone(position.0));
+        let is_name = |wanted: &String| is_same(wanted, &name.label) || is_same(wanted, &name.owner.to_string());
         self.zone.as_ref().is_none_or(is_zone)
             && self.name.as_ref().is_none_or(is_name)
-            && self.preferred.is_none_or(|preferred| reporter.state(place).preferred == preferred)
+            && self.preferred.is_none_or(|preferred| reporter.state(position).preferred == preferred)
     }
 }
 
-/// The array's text, some names at a time.
+/// The text of the array, some names at a time.
 fn pieces(
     reporter: Arc<Reporter>,
-    places: Vec<(ZoneId, usize)>,
+    positions: Vec<(ZoneId, usize)>,
 ) -> impl stream::Stream<Item = Result<String, Infallible>> {
-    let total = places.len();
+    let total = positions.len();
     let piece = move |at: Option<usize>| {
-        let (reporter, names) = (reporter.clone(), &places);
+        let (reporter, names) = (reporter.clone(), &positions);
         let at = at?;
         let end = (at + PIECE).min(total);
-        let each: Vec<String> = names[at..end].iter().map(|place| json(&reporter.report(*place))).collect();
+        let each: Vec<String> = names[at..end].iter().map(|position| json(&reporter.report(*position))).collect();
         let (begin, mark) = (if at == 0 { "[" } else { "" }, if end == total { "]" } else { "," });
         Some((Ok(format!("{begin}{}{mark}", each.join(","))), (end < total).then_some(end)))
     };
@@ -96,7 +97,7 @@ fn pieces(
     }))
 }
 
-/// Plain data can't fail to serialise.
+/// Plain data always serialises; the empty object is never used.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
 }

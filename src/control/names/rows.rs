@@ -1,20 +1,20 @@
-//! What a name gives, for people: classes and types that are given the same stand in one row.
+//! The answers of a name as rows for people: classes and types with the same answer share a row.
 
 use crate::control::names::report::ClassReport;
 
-/// What several classes get for several types.
+/// The answer that several classes get for several types.
 #[derive(Debug)]
 pub struct AnswerRow<'r> {
-    /// Of each type.
+    /// The types.
     pub types: Vec<&'r str>,
-    /// By each class.
+    /// The classes.
     pub classes: Vec<&'r str>,
-    /// One of the reports, which are alike but for class, type, and the data of the records.
+    /// One of the merge reports. The others differ only in class, type and the data of the records.
     pub of: &'r ClassReport,
 }
 
 /// The rows of a name, in the order of its reports.
-pub fn merged(reports: &[ClassReport]) -> Vec<AnswerRow<'_>> {
+pub fn merge(reports: &[ClassReport]) -> Vec<AnswerRow<'_>> {
     let mut of_type: Vec<AnswerRow<'_>> = Vec::new();
     for report in reports {
         let same = of_type.iter_mut().find(|row| row.of.rtype == report.rtype && is_alike(row.of, report));
@@ -33,7 +33,7 @@ pub fn merged(reports: &[ClassReport]) -> Vec<AnswerRow<'_>> {
     merged
 }
 
-/// Whether two classes are given the same endpoints in the same way.
+/// Whether two reports have the same endpoints with the same shares.
 fn is_alike(one: &ClassReport, other: &ClassReport) -> bool {
     let answers = |report: &ClassReport| {
         let each = report.answers.iter().map(|answer| {

@@ -1,4 +1,4 @@
-//! What `/v1/names` says of a few names, from files to JSON.
+//! Tests of `/v1/names`, from files to JSON.
 
 use std::fs;
 use std::sync::Arc;
@@ -87,13 +87,13 @@ fn next(before: &Snapshot, down: &[&str], seconds: u64) -> Snapshot {
     refresh(before, view(&before.model, down, seconds))
 }
 
-fn reports(board: &NameStateCache, snapshot: &Snapshot) -> Vec<NameReport> {
+fn reports(cache: &NameStateCache, snapshot: &Snapshot) -> Vec<NameReport> {
     let snapshot = Arc::new(snapshot.clone());
-    let reporter = Reporter::new(snapshot.clone(), board.states(&snapshot), snapshot.view.at);
-    reporter.places().map(|place| reporter.report(place)).collect()
+    let reporter = Reporter::new(snapshot.clone(), cache.states(&snapshot), snapshot.view.at);
+    reporter.positions().map(|position| reporter.report(position)).collect()
 }
 
-/// The report on one name in a word each: how many are eligible, on_empty, preferred; and its sentences.
+/// The state of one name, and its sentences.
 fn seen(snapshot: &Snapshot, name: &str) -> (NameState, Vec<String>) {
     let report = reports(&NameStateCache::default(), snapshot).into_iter().find(|report| report.name == name).unwrap();
     let NameReport { eligible, on_empty, preferred, notes, .. } = report;
@@ -131,13 +131,13 @@ fn a_weighted_pool_prefers_any_of_its_members_and_says_when_none_is_left() {
     let one = next(&first(), &["pg-a"], 10);
     assert_eq!(seen(&one, "www"), (state(1, false, true), vec![]));
     let none = next(&one, &["pg-a", "pg-b"], 20);
-    let (is, notes) = seen(&none, "www");
-    assert_eq!(is, state(0, true, false));
+    let (found, notes) = seen(&none, "www");
+    assert_eq!(found, state(0, true, false));
     assert!(notes.len() == 1 && notes[0].starts_with("www: nothing is eligible; on_empty = nodata"), "{notes:?}");
 }
 
 #[test]
-fn the_zone_files_records_are_given_as_they_are() {
+fn the_records_of_the_zone_file_are_reported() {
     let dead = next(&first(), &["pg-a"], 10);
     let all = reports(&NameStateCache::default(), &dead);
     let old = all.iter().find(|report| report.name == "old").unwrap();
@@ -158,13 +158,13 @@ fn each_class_of_clients_is_reported_by_itself() {
 }
 
 #[test]
-fn a_board_that_has_seen_a_snapshot_says_the_same_as_a_new_one() {
-    let board = NameStateCache::default();
+fn a_used_cache_has_the_same_states_as_a_new_one() {
+    let cache = NameStateCache::default();
     let mut snapshot = first();
     for (step, down) in [&["pg-a"][..], &[], &["pg-a", "pg-b"], &["pg-b"], &[]].iter().enumerate() {
         snapshot = next(&snapshot, down, 10 * step as u64 + 10);
-        assert_eq!(board.states(&snapshot), NameStateCache::default().states(&snapshot), "{down:?}");
+        assert_eq!(cache.states(&snapshot), NameStateCache::default().states(&snapshot), "{down:?}");
     }
     let other = first();
-    assert_eq!(board.states(&other), NameStateCache::default().states(&other), "another generation");
+    assert_eq!(cache.states(&other), NameStateCache::default().states(&other), "a new model empties the cache");
 }

@@ -1,4 +1,4 @@
-//! What the book of overrides makes of a model.
+//! Tests of the book of overrides.
 
 use super::*;
 use crate::control::test_world;
@@ -8,23 +8,23 @@ fn model() -> Model {
     test_world::model()
 }
 
-fn said(target: &str, state: OverrideState, until: Option<f64>) -> Override {
+fn entry(target: &str, state: OverrideState, until: Option<f64>) -> Override {
     Override { target: target.into(), state, why: "rack move".into(), who: "alice".into(), until }
 }
 
 fn resolved(book: &Book) -> Vec<(u32, OverrideState)> {
-    let mut all: Vec<_> = book.resolve(&model()).into_iter().map(|(id, said)| (id.0, said.state)).collect();
+    let mut all: Vec<_> = book.resolve(&model()).into_iter().map(|(id, entry)| (id.0, entry.state)).collect();
     all.sort_unstable_by_key(|(id, _)| *id);
     all
 }
 
 #[test]
-fn an_endpoints_own_override_goes_before_its_regions() {
+fn an_override_of_an_endpoint_goes_before_that_of_its_region() {
     let mut book = Book::default();
-    assert_eq!(book.put(said("region:eu-west", OverrideState::Drain, None), &model()), Ok(None));
+    assert_eq!(book.put(entry("region:eu-west", OverrideState::Drain, None), &model()), Ok(None));
     assert_eq!(resolved(&book), [(0, OverrideState::Drain)]);
-    book.put(said("fra1", OverrideState::Up, None), &model()).unwrap();
-    book.put(said("plain", OverrideState::Down, None), &model()).unwrap();
+    book.put(entry("fra1", OverrideState::Up, None), &model()).unwrap();
+    book.put(entry("plain", OverrideState::Down, None), &model()).unwrap();
     assert_eq!(resolved(&book), [(0, OverrideState::Up), (2, OverrideState::Down)]);
     assert_eq!(book.clear("fra1", &model()).unwrap().state, OverrideState::Up);
     assert_eq!(resolved(&book), [(0, OverrideState::Drain), (2, OverrideState::Down)]);
@@ -33,8 +33,8 @@ fn an_endpoints_own_override_goes_before_its_regions() {
 #[test]
 fn the_last_override_of_a_target_counts() {
     let mut book = Book::default();
-    book.put(said("fra1", OverrideState::Drain, None), &model()).unwrap();
-    let before = book.put(said("fra1", OverrideState::Down, None), &model()).unwrap();
+    book.put(entry("fra1", OverrideState::Drain, None), &model()).unwrap();
+    let before = book.put(entry("fra1", OverrideState::Down, None), &model()).unwrap();
     assert_eq!(before.unwrap().state, OverrideState::Drain);
     assert_eq!((resolved(&book), book.all().len()), (vec![(0, OverrideState::Down)], 1));
 }
@@ -42,12 +42,12 @@ fn the_last_override_of_a_target_counts() {
 #[test]
 fn an_override_ends_at_its_time_and_not_before() {
     let mut book = Book::default();
-    book.put(said("fra1", OverrideState::Drain, Some(200.0)), &model()).unwrap();
-    book.put(said("nyc", OverrideState::Drain, Some(100.5)), &model()).unwrap();
-    book.put(said("plain", OverrideState::Drain, None), &model()).unwrap();
+    book.put(entry("fra1", OverrideState::Drain, Some(200.0)), &model()).unwrap();
+    book.put(entry("nyc", OverrideState::Drain, Some(100.5)), &model()).unwrap();
+    book.put(entry("plain", OverrideState::Drain, None), &model()).unwrap();
     assert_eq!((book.next_end(), book.expire(100.0)), (Some(100.5), vec![]));
-    let over = book.expire(100.5);
-    assert_eq!((over.len(), &*over[0].target, book.next_end()), (1, "nyc", Some(200.0)));
+    let ended = book.expire(100.5);
+    assert_eq!((ended.len(), &*ended[0].target, book.next_end()), (1, "nyc", Some(200.0)));
     assert_eq!((book.expire(1e12).len(), book.next_end(), book.all().len()), (1, None, 1));
 }
 
@@ -65,53 +65,53 @@ fn a_target_that_matches_nothing_is_refused_with_what_is_near() {
         ("region:eu-wets", "no region is called `eu-wets`; did you mean `eu-west`?"),
         ("region:empty", "no endpoint is in region `empty`"),
     ] {
-        let refused = Book::default().put(said(target, OverrideState::Drain, None), &small);
+        let refused = Book::default().put(entry(target, OverrideState::Drain, None), &small);
         assert_eq!(refused, Err(OverrideError::NoTarget(expected.into())));
     }
-    let nothing = |target| Book::default().clear(target, &small).unwrap_err().to_string();
-    assert_eq!(nothing("fra2"), "no endpoint is called `fra2`; did you mean `fra1`?");
-    assert_eq!(nothing("fra1"), "there is no override of `fra1` to clear");
+    let refused = |target| Book::default().clear(target, &small).unwrap_err().to_string();
+    assert_eq!(refused("fra2"), "no endpoint is called `fra2`; did you mean `fra1`?");
+    assert_eq!(refused("fra1"), "there is no override of `fra1` to clear");
     let mut book = Book::default();
-    book.put(said("region:eu-west", OverrideState::Drain, None), &small).unwrap();
+    book.put(entry("region:eu-west", OverrideState::Drain, None), &small).unwrap();
     let refused = book.clear("fra1", &small).unwrap_err().to_string();
     assert_eq!(refused, "there is no override of `fra1` to clear; there is one of `region:eu-west`");
 }
 
 #[test]
-fn an_override_outlives_its_target_and_says_so() {
+fn an_override_outlives_its_target_and_is_listed() {
     let mut book = Book::default();
-    book.put(said("plain", OverrideState::Drain, None), &model()).unwrap();
+    book.put(entry("plain", OverrideState::Drain, None), &model()).unwrap();
     let mut smaller = model();
     smaller.endpoints.pop();
     assert!(book.resolve(&smaller).is_empty());
-    assert_eq!(book.without_target(&smaller)[0].target, "plain");
-    assert!(book.without_target(&model()).is_empty());
-    assert!(book.clear("plain", &smaller).is_ok(), "it can be cleared all the same");
+    assert_eq!(book.without_endpoints(&smaller)[0].target, "plain");
+    assert!(book.without_endpoints(&model()).is_empty());
+    assert!(book.clear("plain", &smaller).is_ok(), "it can still be cleared");
 }
 
 #[test]
-fn the_book_has_an_end() {
+fn a_full_book_refuses_an_override() {
     let mut book = Book::default();
     for n in 0..MAX_OVERRIDES {
-        book.entries.push(Arc::new(said(&format!("e{n}"), OverrideState::Drain, None)));
+        book.entries.push(Arc::new(entry(&format!("e{n}"), OverrideState::Drain, None)));
     }
-    assert_eq!(book.put(said("fra1", OverrideState::Drain, None), &model()), Err(OverrideError::Full));
+    assert_eq!(book.put(entry("fra1", OverrideState::Drain, None), &model()), Err(OverrideError::Full));
 }
 
 #[test]
-fn what_is_kept_comes_back_and_what_is_not_ours_is_refused() {
+fn a_book_is_restored_from_its_file_and_a_wrong_file_is_refused() {
     let mut book = Book::default();
-    book.put(said("fra1", OverrideState::Drain, Some(1.7e9 + 0.25)), &model()).unwrap();
-    book.put(said("region:us-east", OverrideState::Up, None), &model()).unwrap();
-    let kept = serde_json::to_string(&book).unwrap();
-    assert_eq!(serde_json::from_str::<Book>(&kept).unwrap(), book);
+    book.put(entry("fra1", OverrideState::Drain, Some(1.7e9 + 0.25)), &model()).unwrap();
+    book.put(entry("region:us-east", OverrideState::Up, None), &model()).unwrap();
+    let file = serde_json::to_string(&book).unwrap();
+    assert_eq!(serde_json::from_str::<Book>(&file).unwrap(), book);
     let wrong = |text: &str| serde_json::from_str::<Book>(text).unwrap_err().to_string();
-    assert!(wrong(&kept.replace("drain", "drian")).contains("did you mean `drain`?"));
-    assert!(wrong(&kept.replace("\"why\"", "\"because\"")).contains("missing field `why`"));
+    assert!(wrong(&file.replace("drain", "drian")).contains("did you mean `drain`?"));
+    assert!(wrong(&file.replace("\"why\"", "\"because\"")).contains("missing field `why`"));
 }
 
 #[test]
-fn why_is_one_line_that_says_something_and_for_a_time_that_passes() {
+fn why_is_one_line_of_visible_text_and_for_is_a_duration() {
     for (why, ok) in [
         ("rack move", true),
         (" ", false),
@@ -150,13 +150,13 @@ fn why_is_one_line_that_says_something_and_for_a_time_that_passes() {
 }
 
 #[test]
-fn the_narrowest_target_wins_and_of_two_alike_the_newer() {
+fn the_narrowest_target_counts_and_of_two_equal_ones_the_newer() {
     use OverrideState::{Down, Drain, Up};
     let model = crate::control::target::tests::model();
     let resolved = |book: &Book| {
         let resolved = book.resolve(&model);
         let state =
-            |id: u32| resolved.get(&EndpointId(id)).map(|said| format!("{} {}", said.target, said.state.as_str()));
+            |id: u32| resolved.get(&EndpointId(id)).map(|entry| format!("{} {}", entry.target, entry.state.as_str()));
         (0..5).map(|id| state(id).unwrap_or_default()).collect::<Vec<_>>()
     };
     let mut book = Book::default();
@@ -170,15 +170,15 @@ fn the_narrowest_target_wins_and_of_two_alike_the_newer() {
         ("region:us-east", Up),
         ("zone:svc.example", Up),
     ] {
-        book.put(said(target, state, None), &model).unwrap();
+        book.put(entry(target, state, None), &model).unwrap();
     }
     let expected = ["svc.example./fra1 up", "pool:web drain", "zone:svc.example up", "fra1 drain", "f* up"];
     assert_eq!(resolved(&book), expected);
     let again: Book = serde_json::from_str(&serde_json::to_string(&book).unwrap()).unwrap();
     assert_eq!(resolved(&again), expected, "age outlives a restart");
-    book.put(said("fra?", Down, None), &model).unwrap();
-    book.put(said("pool:deep", Drain, None), &model).unwrap();
-    assert_eq!(resolved(&book)[4], "fra? down", "said again, so newer");
+    book.put(entry("fra?", Down, None), &model).unwrap();
+    book.put(entry("pool:deep", Drain, None), &model).unwrap();
+    assert_eq!(resolved(&book)[4], "fra? down", "set again, so newer");
     assert_eq!(resolved(&book)[1], "pool:deep drain");
     assert_eq!(book.clear("zone:SVC.example.", &model).unwrap().target, "zone:svc.example", "one zone, written twice");
     let refused = book.clear("zone:svc.example.", &model).unwrap_err().to_string();

@@ -1,18 +1,18 @@
-//! What is wrong or out of the ordinary, a sentence each, worst first: above everything else on the page.
+//! The problems and warnings at the top of the page, one sentence each, the worst first.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::escape;
-use super::regions::override_in_words;
+use super::regions::override_text;
 use crate::control::names::NameReport;
 use crate::control::overrides::OverrideReport;
 use crate::control::status::{EndpointStatus, Status};
 
-/// Most sentences that are shown; the rest is counted (judgment: more is read in `portolan status`).
+/// Most sentences on the page; the rest is counted (judgment: `portolan status` shows more).
 const SHOWN: usize = 30;
 
-/// How bad a sentence is; its class on the page.
+/// How bad a problem is. It is the CSS class of the sentence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     Down,
@@ -27,8 +27,8 @@ impl Level {
         }
     }
 
-    /// The word that says it without colour.
-    fn word(self) -> &'static str {
+    /// The label of the sentence, for readers who see no colour.
+    fn label(self) -> &'static str {
         match self {
             Level::Down => "Bad",
             Level::Warning => "Note",
@@ -36,7 +36,7 @@ impl Level {
     }
 }
 
-/// Writes them; nothing where all is well.
+/// Writes the sentences, or one sentence that all is well.
 pub(super) fn write(html: &mut String, status: &Status, names: &[NameReport]) {
     let mut alerts = Vec::new();
     files(&mut alerts, status);
@@ -50,8 +50,8 @@ pub(super) fn write(html: &mut String, status: &Status, names: &[NameReport]) {
     alerts.sort_by_key(|(level, _)| *level);
     html.push_str("<ul class=\"alerts\">\n");
     for (level, text) in alerts.iter().take(SHOWN) {
-        let (class, word, text) = (level.as_str(), level.word(), escape(text));
-        let _ = writeln!(html, "<li class=\"{class}\"><strong>{word}:</strong> {text}</li>");
+        let (class, label, text) = (level.as_str(), level.label(), escape(text));
+        let _ = writeln!(html, "<li class=\"{class}\"><strong>{label}:</strong> {text}</li>");
     }
     if let Some(more) = alerts.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         let _ = writeln!(html, "<li>and {more} more</li>");
@@ -96,24 +96,24 @@ fn of_names(alerts: &mut Alerts, names: &[NameReport]) {
     }
 }
 
-/// What operators and the files took out of service, once for each target.
+/// What operators and the policy files took out of service, once for each target.
 fn overrides(alerts: &mut Alerts, status: &Status) {
     let endpoints = || status.zones.iter().flat_map(|zone| &zone.endpoints);
     let by_target: BTreeMap<&str, &OverrideReport> = endpoints()
         .filter_map(|endpoint| endpoint.overridden.as_ref())
-        .map(|over| (over.target.as_str(), over))
+        .map(|entry| (entry.target.as_str(), entry))
         .collect();
-    for (target, over) in by_target {
+    for (target, entry) in by_target {
         let what = match target.strip_prefix("region:") {
             Some(region) => format!("region {region}"),
             None => target.to_owned(),
         };
-        alerts.push((Level::Warning, format!("{what} is {}", override_in_words(over))));
+        alerts.push((Level::Warning, format!("{what} is {}", override_text(entry))));
     }
     let by_file = |endpoint: &&EndpointStatus| endpoint.state.is_some() && endpoint.overridden.is_none();
     for endpoint in endpoints().filter(by_file) {
         let state = endpoint.state.as_deref().unwrap_or_default();
-        let word = if state == "drain" { "drained" } else { state };
-        alerts.push((Level::Warning, format!("{} is {word} by the policy file", endpoint.name)));
+        let state = if state == "drain" { "drained" } else { state };
+        alerts.push((Level::Warning, format!("{} is {state} by the policy file", endpoint.name)));
     }
 }

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use super::escape;
-use crate::control::names::{AnswerRow, ClassReport, NameReport, merged};
+use crate::control::names::{AnswerRow, ClassReport, NameReport, merge};
 
-/// Most answers that a cell names.
+/// Most answers in a cell.
 const SHOWN: usize = 6;
 
-/// Writes the section; nothing where nothing is steered.
+/// Writes the section; writes nothing if there are no steered names.
 pub(super) fn write(html: &mut String, names: &[NameReport], all: usize) {
     if names.is_empty() {
         return;
@@ -18,8 +18,8 @@ pub(super) fn write(html: &mut String, names: &[NameReport], all: usize) {
          <th>As preferred</tr></thead>\n<tbody>\n",
     );
     for name in names {
-        for given in merged(&name.classes) {
-            row(html, name, &given);
+        for answer in merge(&name.classes) {
+            row(html, name, &answer);
         }
     }
     html.push_str("</tbody>\n</table>\n");
@@ -30,7 +30,7 @@ pub(super) fn write(html: &mut String, names: &[NameReport], all: usize) {
 }
 
 fn row(html: &mut String, name: &NameReport, AnswerRow { types, classes, of }: &AnswerRow<'_>) {
-    let (state, word) = match (of.preferred, of.on_empty) {
+    let (state, label) = match (of.preferred, of.on_empty) {
         (true, _) => ("up", "yes"),
         (false, false) => ("warning", "no"),
         (false, true) => ("down", "no: on_empty"),
@@ -40,7 +40,8 @@ fn row(html: &mut String, name: &NameReport, AnswerRow { types, classes, of }: &
     let _ = writeln!(
         html,
         "<tr class=\"{state}\"><td data-label=\"Name\">{}<td data-label=\"Clients\">{}<td data-label=\"Type\">{}\
-         <td data-label=\"Get now\">{}<td data-label=\"As preferred\"><span class=\"badge {state}\">{word}</span></tr>",
+         <td data-label=\"Get now\">{}<td data-label=\"As preferred\">\
+         <span class=\"badge {state}\">{label}</span></tr>",
         escape(&full),
         escape(&classes.join(", ")),
         escape(&types.join(", ")),
@@ -48,7 +49,7 @@ fn row(html: &mut String, name: &NameReport, AnswerRow { types, classes, of }: &
     );
 }
 
-/// `fra1 (192.0.2.10) 70 %, fra2 (192.0.2.11) 30 %`; without the data where that differs from type to type.
+/// `fra1 (192.0.2.10) 70 %, fra2 (192.0.2.11) 30 %`; without the data if it differs between the types.
 fn gets(class: &ClassReport, with_data: bool) -> String {
     let each = class.answers.iter().take(SHOWN).map(|answer| {
         let part =

@@ -1,7 +1,7 @@
-//! What the page says of a world where something is wrong, and that everybody can read it.
+//! Tests of the page when something is wrong, and of its colours and widths.
 
-use super::regions::{ramp_in_words, together};
-use super::{PageData, escape, seen};
+use super::regions::{health_of_all, ramp_text};
+use super::{PageData, escape, page_data};
 use crate::control::overrides::OverrideReport;
 use crate::control::status::{RampReport, VantageStatus};
 use crate::control::test_world::world;
@@ -9,37 +9,37 @@ use crate::control::test_world::world;
 const CSS: &str = include_str!("../web/page.css");
 
 fn board(change: impl Fn(&mut PageData)) -> String {
-    let mut seen = seen(&world().state);
-    change(&mut seen);
-    seen.board()
+    let mut data = page_data(&world().state);
+    change(&mut data);
+    data.board()
 }
 
 #[test]
 fn a_region_is_up_while_any_endpoint_is() {
     for (healths, expected) in [(&["down", "up"][..], "up"), (&["unknown", "down"], "down"), (&["unknown"], "unknown")]
     {
-        assert_eq!(together(healths.iter().copied()), expected, "{healths:?}");
+        assert_eq!(health_of_all(healths.iter().copied()), expected, "{healths:?}");
     }
 }
 
 #[test]
-fn who_came_back_says_how_far_it_is() {
+fn a_ramp_shows_its_share_and_its_end() {
     let (endpoint, address) = ("fra1".to_owned(), "192.0.2.1".to_owned());
     let ramp = RampReport { endpoint, address, share: 0.15, full_in_ms: 40_200 };
-    assert_eq!(ramp_in_words(&ramp), "ramping: 192.0.2.1 has 15 % of its weight, all of it in 41 s");
+    assert_eq!(ramp_text(&ramp), "ramping: 192.0.2.1 has 15 % of its weight, all of it in 41 s");
 }
 
 #[test]
-fn what_files_say_cannot_become_markup() {
+fn text_from_files_cannot_become_markup() {
     assert_eq!(escape("<b a=\"'&"), "&lt;b a=&quot;&#39;&amp;");
-    let text = board(|seen| seen.status.zones[0].endpoints[0].name = "<script>".into());
+    let text = board(|data| data.status.zones[0].endpoints[0].name = "<script>".into());
     assert!(text.contains("&lt;script&gt;") && !text.contains("<script>"), "{text}");
 }
 
 #[test]
-fn why_an_endpoint_is_down_stands_beside_it() {
-    let text = board(|seen| {
-        let nyc = &mut seen.status.zones[0].endpoints[1];
+fn the_reason_why_an_endpoint_is_down_is_shown() {
+    let text = board(|data| {
+        let nyc = &mut data.status.zones[0].endpoints[1];
         nyc.verdicts[0].why = Some("connection refused".into());
     });
     assert!(text.contains("down because: connection refused, as ns1 sees it"), "{text}");
@@ -47,17 +47,17 @@ fn why_an_endpoint_is_down_stands_beside_it() {
 
 #[test]
 fn the_monitor_of_a_name_is_named_and_is_no_reason_for_the_endpoint() {
-    let text = board(|seen| {
-        let verdict = &mut seen.status.zones[0].endpoints[1].verdicts[0];
+    let text = board(|data| {
+        let verdict = &mut data.status.zones[0].endpoints[1].verdicts[0];
         (verdict.why, verdict.monitor) = (Some("connection refused".into()), Some("api".into()));
     });
     assert!(text.contains(" by monitor api") && !text.contains("because: connection refused"), "{text}");
 }
 
 #[test]
-fn a_blind_vantage_is_told_with_the_reason() {
-    let text = board(|seen| {
-        seen.status.vantages = vec![VantageStatus {
+fn a_blind_vantage_is_shown_with_the_reason() {
+    let text = board(|data| {
+        data.status.vantages = vec![VantageStatus {
             name: "ns1".into(),
             region: "eu-west".into(),
             state: "blind".into(),
@@ -71,25 +71,25 @@ fn a_blind_vantage_is_told_with_the_reason() {
 
 #[test]
 fn a_drained_region_says_so_and_who_drained_it() {
-    let over = OverrideReport {
+    let entry = OverrideReport {
         target: "region:us-east".into(),
         state: "drain".into(),
         why: "rack move".into(),
         who: "alice".into(),
         until: None,
     };
-    let text = board(|seen| seen.status.zones[0].endpoints[1].overridden = Some(over.clone()));
+    let text = board(|data| data.status.zones[0].endpoints[1].overridden = Some(entry.clone()));
     assert!(text.contains("<section data-region=\"us-east\" data-health=\"down\" data-drained>"), "{text}");
     assert!(text.contains("region us-east is drained by alice: rack move"), "{text}");
     assert!(text.contains("<section data-region=\"eu-west\" data-health=\"up\">"), "{text}");
-    let by_file = board(|seen| seen.status.zones[0].endpoints[2].state = Some("drain".into()));
+    let by_file = board(|data| data.status.zones[0].endpoints[2].state = Some("drain".into()));
     assert!(by_file.contains("plain is drained by the policy file"), "{by_file}");
 }
 
 #[test]
 fn many_endpoints_are_counted_and_those_that_are_not_well_come_first() {
-    let text = board(|seen| {
-        let zone = &mut seen.status.zones[0];
+    let text = board(|data| {
+        let zone = &mut data.status.zones[0];
         let well =
             crate::control::status::EndpointStatus { region: Some("us-east".into()), ..zone.endpoints[0].clone() };
         zone.endpoints.splice(0..0, vec![well; 300]);
@@ -118,7 +118,7 @@ fn luminance(colour: [f64; 3]) -> f64 {
 }
 
 #[test]
-fn every_colour_of_text_can_be_read_on_both_backgrounds() {
+fn every_text_colour_has_enough_contrast_on_both_backgrounds() {
     let blocks: Vec<&str> = CSS.split(":root {").skip(1).map(|block| block.split('}').next().unwrap()).collect();
     assert_eq!(blocks.len(), 2, "light and dark");
     for block in blocks {
@@ -134,9 +134,9 @@ fn every_colour_of_text_can_be_read_on_both_backgrounds() {
 }
 
 #[test]
-fn nothing_is_wider_than_a_phone_by_the_style_sheet() {
+fn the_style_sheet_makes_nothing_wider_than_a_phone() {
     assert!(CSS.contains("overflow-wrap: anywhere") && CSS.contains("@media (max-width: 40rem)"));
     let fixed = CSS.split("width: ").skip(1).filter_map(|rest| rest.split_once("rem")?.0.parse::<f64>().ok());
-    // Only a field may say a width in rem, and it may not leave its line: 360 px are 22.5 rem.
+    // Only form fields may have a width in rem, and at most that of a narrow screen: 360 px are 22.5 rem.
     assert!(fixed.filter(|rem| *rem > 22.5).all(|rem| rem == 70.0 || rem == 40.0), "{CSS}");
 }

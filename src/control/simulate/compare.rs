@@ -1,36 +1,36 @@
-//! Two snapshots side by side: which questions had an answer and have none, and which part of the answers is given by
-//! somebody else. The weights and the walk are those of a simulation, so that what a drain says of itself is what a
-//! simulation of it says.
+//! Compares two snapshots: which questions lost their answer, and which share of the answers another endpoint gives.
+//! The weights are those of a simulation, so an override reports the same figures as its simulation.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::control::explain::class_name;
 use crate::control::simulate::load::{self, ZoneFileRecords, parts, served};
-use crate::control::simulate::weights::{NameAt, Weights, asked_facets};
+use crate::control::simulate::weights::{NameAt, Weights, queried_facets};
 use crate::control::unanswered::{UnansweredName, UnansweredQuestions};
 use crate::model::{ClassId, EndpointId, Facet, Model, PolicyId};
 use crate::snapshot::{LocalClass, Snapshot};
 use crate::steering::{Decision, Given};
 use crate::wire::Name;
 
-/// Most names that are listed; more are counted. A person acts on the first, and a script on there being any.
+/// Most names in the list; more are counted. A person reads the first ones, and a script needs to know only whether
+/// there are any.
 const MAX_NAMES: usize = 10_000;
 
-/// What a change of the overrides made of the answers.
+/// How the answers of two snapshots differ.
 pub(in crate::control) struct AnswerDiff {
-    /// The part of all questions that is answered by somebody else, 0 to 1.
+    /// The share of all questions that another endpoint answers, 0 to 1.
     pub(in crate::control) moved: f64,
-    /// Each endpoint's share of all questions before and after, in the order of the files.
+    /// The share of each endpoint before and after, in the order of the files.
     pub(in crate::control) shares: Vec<[f64; 2]>,
-    /// The same, of what is given although the endpoint is down.
+    /// The part of that share that is given although the endpoint is down.
     pub(in crate::control) down: Vec<[f64; 2]>,
-    /// Answered with records of zone files, before and after.
+    /// The share that the records of zone files answer, before and after.
     pub(in crate::control) fixed: [f64; 2],
-    /// Who has no answer any more.
+    /// The questions that lost their answer.
     pub(in crate::control) unanswered: UnansweredQuestions,
 }
 
-/// The difference between two snapshots of one model, all names and client classes alike.
+/// Compares two snapshots of one model. All names and all client classes have the same weight.
 pub(in crate::control) fn difference(before: &Snapshot, after: &Snapshot) -> AnswerDiff {
     let weights = Weights::even(after, None);
     let [old, new] = [before, after].map(|snapshot| load::load(snapshot, &weights));
@@ -44,11 +44,11 @@ pub(in crate::control) fn difference(before: &Snapshot, after: &Snapshot) -> Ans
     }
 }
 
-/// Who has no answer any more, between two snapshots of one model. Costs little where nobody lost anything.
+/// The questions that lost their answer between two snapshots of one model. Fast if none did.
 pub(crate) fn losses(before: &Snapshot, after: &Snapshot) -> Option<UnansweredQuestions> {
     let is_empty = |decision: &Decision| !matches!(decision.given, Given::Endpoints(_));
     let loses = |policy: PolicyId| {
-        let facets = asked_facets(after.model.policy(policy));
+        let facets = queried_facets(after.model.policy(policy));
         facets.iter().any(|facet| served(after, policy, *facet).any(|(_, decision)| is_empty(decision)))
     };
     let changed = policies(&after.model).filter(|policy| !after.answers_as(before, *policy));
@@ -63,7 +63,7 @@ fn policies(model: &Model) -> impl Iterator<Item = PolicyId> + use<> {
     (0..model.policies.len() as u32).map(PolicyId)
 }
 
-/// The part of the questions, in the unit of the weights, that somebody else answers in `after`, a snapshot of the same
+/// The questions, in the unit of the weights, that another endpoint answers in `after`. Both snapshots are of one
 /// model.
 pub(super) fn moved(before: &Snapshot, after: &Snapshot, weights: &Weights) -> f64 {
     let mut moved = 0.0;
@@ -72,7 +72,7 @@ pub(super) fn moved(before: &Snapshot, after: &Snapshot, weights: &Weights) -> f
             continue;
         }
         let by_class = weights.of_policy(after, policy);
-        let facets = asked_facets(after.model.policy(policy));
+        let facets = queried_facets(after.model.policy(policy));
         let mut known: HashMap<(*const Decision, *const Decision), f64> = HashMap::new();
         for facet in &facets {
             let old: HashMap<LocalClass, &Decision> = served(before, policy, *facet).collect();
@@ -87,38 +87,38 @@ pub(super) fn moved(before: &Snapshot, after: &Snapshot, weights: &Weights) -> f
     moved
 }
 
-/// Which part of what `old` gives is given by somebody else in `new`, 0 to 1.
+/// Which part of the answers of `old` another endpoint gives in `new`, 0 to 1.
 fn changed_part(model: &Model, old: &Decision, new: &Decision) -> f64 {
     let mut differences: BTreeMap<Option<EndpointId>, f64> = BTreeMap::new();
     for (sign, decision) in [(1.0, old), (-1.0, new)] {
-        let given = parts(model, decision);
-        if given.is_empty() {
+        let endpoints = parts(model, decision);
+        if endpoints.is_empty() {
             *differences.entry(None).or_default() += sign;
         }
-        for (endpoint, part) in given {
+        for (endpoint, part) in endpoints {
             *differences.entry(Some(endpoint)).or_default() += sign * part;
         }
     }
     differences.into_values().filter(|lost| *lost > 0.0).sum()
 }
 
-/// The questions that have an answer in `before` and none in `after`. `of_before` are the weights on the model of
-/// `before`, which say what is asked there; a name that is asked in `after` only had no answer.
+/// The questions that have an answer in `before` and none in `after`. `weights_before` are the weights on the model
+/// of `before`. A name that exists only in `after` had no answer.
 pub(super) fn unanswered(
     before: &Snapshot,
     after: &Snapshot,
-    of_before: &Weights,
+    weights_before: &Weights,
     weights: &Weights,
 ) -> UnansweredQuestions {
     let model = &*after.model;
-    let mut past = AnswersBefore::of(before, after, of_before);
+    let mut old_answers = OldAnswers::of(before, after, weights_before);
     let mut defaults = ZoneFileRecords::of(model);
     let mut found = UnansweredCollector::default();
     for policy in policies(model).filter(|policy| !weights.names(*policy).is_empty()) {
-        if past.is_same && after.answers_as(before, policy) {
+        if old_answers.is_one_model && after.answers_as(before, policy) {
             continue;
         }
-        let facets = asked_facets(model.policy(policy));
+        let facets = queried_facets(model.policy(policy));
         for facet in &facets {
             for (class, decision) in served(after, policy, *facet) {
                 let is_static = match decision.given {
@@ -128,7 +128,7 @@ pub(super) fn unanswered(
                 };
                 for name in weights.names(policy) {
                     let is_answered = is_static && defaults.has(*name, *facet);
-                    if !is_answered && past.answered(after, policy, *name, *facet, class) {
+                    if !is_answered && old_answers.had_answer(after, policy, *name, *facet, class) {
                         let weight = weights.of_name(after, policy, *name)[usize::from(class.0)];
                         found.add(*name, *facet, class, weight / facets.len() as f64);
                     }
@@ -139,24 +139,24 @@ pub(super) fn unanswered(
     found.report(after, weights)
 }
 
-/// What was answered before.
-struct AnswersBefore<'a> {
+/// The answers of the snapshot before.
+struct OldAnswers<'a> {
     before: &'a Snapshot,
-    /// Whether both snapshots are of one model, so that ids mean the same.
-    is_same: bool,
+    /// Whether both snapshots are of one model, and so have the same ids.
+    is_one_model: bool,
     defaults: ZoneFileRecords<'a>,
     names: HashMap<(String, &'a Name), (NameAt, PolicyId)>,
     classes: HashMap<String, ClassId>,
 }
 
-impl<'a> AnswersBefore<'a> {
-    fn of(before: &'a Snapshot, after: &Snapshot, of_before: &Weights) -> AnswersBefore<'a> {
-        let is_same = std::sync::Arc::ptr_eq(&before.model, &after.model);
+impl<'a> OldAnswers<'a> {
+    fn of(before: &'a Snapshot, after: &Snapshot, weights_before: &Weights) -> OldAnswers<'a> {
+        let is_one_model = std::sync::Arc::ptr_eq(&before.model, &after.model);
         let model = &*before.model;
         let (mut names, mut classes) = (HashMap::new(), HashMap::new());
-        if !is_same {
+        if !is_one_model {
             for policy in policies(model) {
-                for name in of_before.names(policy) {
+                for name in weights_before.names(policy) {
                     let zone = model.zone(name.0);
                     names.insert((zone.apex.to_string(), &zone.steered[name.1].owner), (*name, policy));
                 }
@@ -165,11 +165,11 @@ impl<'a> AnswersBefore<'a> {
                 classes.entry(class_name(model, class)).or_insert(class);
             }
         }
-        AnswersBefore { before, is_same, defaults: ZoneFileRecords::of(model), names, classes }
+        OldAnswers { before, is_one_model, defaults: ZoneFileRecords::of(model), names, classes }
     }
 
-    /// Whether the clients that are `class` to `policy` in `after` had an answer for a name.
-    fn answered(
+    /// Whether clients had an answer for a name. They are in `class` of policy `of_after` in `after`.
+    fn had_answer(
         &mut self,
         after: &Snapshot,
         of_after: PolicyId,
@@ -177,7 +177,7 @@ impl<'a> AnswersBefore<'a> {
         facet: Facet,
         class: LocalClass,
     ) -> bool {
-        let (name, policy, class) = if self.is_same {
+        let (name, policy, class) = if self.is_one_model {
             (name, of_after, class)
         } else {
             let zone = after.model.zone(name.0);
@@ -195,7 +195,7 @@ impl<'a> AnswersBefore<'a> {
     }
 }
 
-/// Lost answers as they are found.
+/// Collects the questions that lost their answer.
 #[derive(Default)]
 struct UnansweredCollector {
     names: BTreeMap<NameAt, BTreeMap<LocalClass, Vec<Facet>>>,
@@ -215,29 +215,29 @@ impl UnansweredCollector {
 
     fn report(self, after: &Snapshot, weights: &Weights) -> UnansweredQuestions {
         let share = if weights.total > 0.0 { self.weight / weights.total } else { 0.0 };
-        let names = self.names.into_iter().flat_map(|(name, classes)| of_name(after, name, classes));
+        let names = self.names.into_iter().flat_map(|(name, classes)| entries_of(after, name, classes));
         UnansweredQuestions { share: load::rounded(share), names: names.collect(), left_out: self.left_out.len() }
     }
 }
 
-/// One entry for each set of types that clients of a name lost.
-fn of_name(after: &Snapshot, name: NameAt, lost: BTreeMap<LocalClass, Vec<Facet>>) -> Vec<UnansweredName> {
+/// One entry for each set of types for which clients of a name lost their answer.
+fn entries_of(after: &Snapshot, name: NameAt, lost: BTreeMap<LocalClass, Vec<Facet>>) -> Vec<UnansweredName> {
     let model = &*after.model;
     let zone = model.zone(name.0);
     let steered = &zone.steered[name.1];
-    let types = asked_facets(model.policy(steered.policy)).len();
+    let types = queried_facets(model.policy(steered.policy)).len();
     let mut by_types: BTreeMap<Vec<Facet>, BTreeSet<LocalClass>> = BTreeMap::new();
     for (class, facets) in lost {
         by_types.entry(facets).or_default().insert(class);
     }
     let all: Vec<ClassId> = (0..model.clients.classes.len() as u16).map(ClassId).collect();
     let entry = |(facets, locals): (Vec<Facet>, BTreeSet<LocalClass>)| {
-        let (meant, others): (Vec<ClassId>, Vec<ClassId>) =
+        let (affected, others): (Vec<ClassId>, Vec<ClassId>) =
             all.iter().partition(|class| locals.contains(&after.local(steered.policy, **class)));
-        let named = |classes: &[ClassId]| -> BTreeSet<String> {
+        let class_names = |classes: &[ClassId]| -> BTreeSet<String> {
             classes.iter().map(|class| class_name(model, *class)).collect()
         };
-        let (classes, still) = (named(&meant), named(&others));
+        let (classes, still) = (class_names(&affected), class_names(&others));
         UnansweredName {
             name: steered.label.clone(),
             zone: zone.apex.to_string(),

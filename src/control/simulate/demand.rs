@@ -5,29 +5,30 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// Most lines of a demand: a line for each region, site and large network, with room (judgment).
+/// Most lines of a demand. Judgment: enough for a line for each region, site and large network.
 pub const MAX_LINES: usize = 10_000;
 
-/// So many queries a second come from this net.
+/// The queries a second that come from one net.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DemandLine {
-    /// Where the clients are.
+    /// The net of the clients.
     pub net: IpNet,
     /// Queries a second, 0 or more.
     pub qps: f64,
-    /// Which name they ask for, as the policy file has it or whole; without, every steered name the same.
+    /// The name that they ask for, as the policy file writes it or in full; without it, every steered name in equal
+    /// parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// Reads `NET QPS [NAME]` lines; blank ones and what follows a `#` say nothing. Errors name the line.
+/// Parses lines of `NET QPS [NAME]`. Blank lines and text after a `#` are ignored. An error names the line.
 pub fn parse(text: &str) -> Result<Vec<DemandLine>, String> {
     let mut lines = Vec::new();
     for (at, line) in text.lines().enumerate() {
-        let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+        let fields: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
         let wrong = |why: String| format!("line {}: {why}", at + 1);
-        let (net, qps, name) = match words[..] {
+        let (net, qps, name) = match fields[..] {
             [] => continue,
             [net, qps] => (net, qps, None),
             [net, qps, name] => (net, qps, Some(name.to_owned())),

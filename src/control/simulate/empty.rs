@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, HashSet};
 use crate::control::explain::class_name;
 use crate::control::simulate::load::{self, ZoneFileRecords};
 use crate::control::simulate::report::{EmptyAnswer, EmptyClass};
-use crate::control::simulate::weights::{Weights, asked_facets};
+use crate::control::simulate::weights::{Weights, queried_facets};
 use crate::model::{ClassId, Facet, MemberRef, Model, OnEmpty, Policy, PolicyId};
 use crate::snapshot::{LocalClass, Snapshot};
 use crate::steering::{Decision, Given};
 
-/// Most entries of `empty`; more are counted only. A person acts on the first, and a script on there being any.
+/// Most entries in the list; more are only counted. A person reads the first ones, and a script needs to know only
+/// whether there are any.
 const MAX_EMPTY: usize = 10_000;
 
-/// Where nothing is eligible, and how many more there are; `already` holds those of before.
+/// The classes for which nothing is eligible, and how many more there are. `already` has those of the snapshot
+/// before.
 pub(super) fn empty_classes(
     snapshot: &Snapshot,
     weights: &Weights,
@@ -31,16 +33,16 @@ pub(super) fn empty_classes(
                     continue;
                 }
                 let zone = model.zone(name.0);
-                let (zone, name, given) = (
+                let (zone, name, answer) = (
                     zone.apex.to_string(),
                     zone.steered[name.1].label.clone(),
-                    given(&clients.decisions, |facet| defaults.has(*name, facet)),
+                    worst_answer(&clients.decisions, |facet| defaults.has(*name, facet)),
                 );
                 found.push(EmptyClass {
                     already: already.contains(&(zone.clone(), name.clone(), class.clone())),
                     class: class.clone(),
                     on_empty: on_empty(model, of_policy),
-                    given,
+                    answer,
                     fence: clients.fence.clone(),
                     types: clients.decisions.iter().map(|(facet, _)| facet.as_str().to_owned()).collect(),
                     partly: clients.partly,
@@ -53,20 +55,20 @@ pub(super) fn empty_classes(
     (found, left_out)
 }
 
-/// Clients that people call by one name, for some of whom nothing is eligible.
+/// The clients of one class name. Nothing is eligible for some of them.
 #[derive(Default)]
 struct EmptyClients<'a> {
-    /// Of one class of those, by type.
+    /// The decisions for one of their classes, by type.
     decisions: Vec<(Facet, &'a Decision)>,
     fence: Option<String>,
-    /// For others of that name something is.
+    /// Whether something is eligible for other clients of that class name.
     partly: bool,
 }
 
-/// For whom `on_empty` spoke, or nobody did; by the name of the clients' class.
+/// The clients of a policy for which nothing is eligible, by the name of their class.
 fn empty_clients(snapshot: &Snapshot, policy: PolicyId) -> BTreeMap<String, EmptyClients<'_>> {
     let mut decisions: BTreeMap<LocalClass, Vec<(Facet, &Decision)>> = BTreeMap::new();
-    for facet in asked_facets(snapshot.model.policy(policy)) {
+    for facet in queried_facets(snapshot.model.policy(policy)) {
         for (class, decision) in load::served(snapshot, policy, facet) {
             if is_empty(decision) {
                 decisions.entry(class).or_default().push((facet, decision));
@@ -81,15 +83,16 @@ fn empty_clients(snapshot: &Snapshot, policy: PolicyId) -> BTreeMap<String, Empt
     let (empty, others): (Vec<ClassId>, Vec<ClassId>) =
         all.partition(|class| decisions.contains_key(&snapshot.local(policy, *class)));
     for class in empty {
-        let of_name = clients.entry(class_name(&snapshot.model, class)).or_default();
-        of_name.fence = of_name.fence.take().or_else(|| fence(&snapshot.model, snapshot.model.policy(policy), class));
-        if of_name.decisions.is_empty() {
-            of_name.decisions = decisions[&snapshot.local(policy, class)].clone();
+        let same_name = clients.entry(class_name(&snapshot.model, class)).or_default();
+        same_name.fence =
+            same_name.fence.take().or_else(|| fence(&snapshot.model, snapshot.model.policy(policy), class));
+        if same_name.decisions.is_empty() {
+            same_name.decisions = decisions[&snapshot.local(policy, class)].clone();
         }
     }
     for class in others {
-        if let Some(of_name) = clients.get_mut(&class_name(&snapshot.model, class)) {
-            of_name.partly = true;
+        if let Some(same_name) = clients.get_mut(&class_name(&snapshot.model, class)) {
+            same_name.partly = true;
         }
     }
     clients
@@ -100,8 +103,8 @@ fn is_empty(decision: &Decision) -> bool {
     !gives || decision.is_on_empty()
 }
 
-/// The worst of what is given for the types.
-fn given(decisions: &[(Facet, &Decision)], mut is_static: impl FnMut(Facet) -> bool) -> EmptyAnswer {
+/// The worst answer over the types.
+fn worst_answer(decisions: &[(Facet, &Decision)], mut is_static: impl FnMut(Facet) -> bool) -> EmptyAnswer {
     let each = decisions.iter().map(|(facet, decision)| match &decision.given {
         Given::Nodata => EmptyAnswer::Nothing,
         Given::Static if is_static(*facet) => EmptyAnswer::Static,
@@ -110,12 +113,13 @@ fn given(decisions: &[(Facet, &Decision)], mut is_static: impl FnMut(Facet) -> b
         Given::Endpoints(_) => EmptyAnswer::Fallback,
     });
     let each: Vec<EmptyAnswer> = each.collect();
-    let worst =
-        [EmptyAnswer::Nothing, EmptyAnswer::Stale, EmptyAnswer::Static].into_iter().find(|given| each.contains(given));
+    let worst = [EmptyAnswer::Nothing, EmptyAnswer::Stale, EmptyAnswer::Static]
+        .into_iter()
+        .find(|answer| each.contains(answer));
     worst.unwrap_or(EmptyAnswer::Fallback)
 }
 
-/// As the policy file has it.
+/// The `on_empty` of a policy, as the policy file writes it.
 fn on_empty(model: &Model, policy: &Policy) -> String {
     let entry = |entry: &OnEmpty| match entry {
         OnEmpty::LastGood => "last_good".to_owned(),
@@ -130,6 +134,6 @@ fn on_empty(model: &Model, policy: &Policy) -> String {
 
 fn fence(model: &Model, policy: &Policy, class: ClassId) -> Option<String> {
     let fence = model.fence(policy.fence?);
-    let is_held = model.clients.classes[usize::from(class.0)].is_selected(fence.clients);
-    is_held.then(|| fence.name.clone())
+    let is_fenced = model.clients.classes[usize::from(class.0)].is_selected(fence.clients);
+    is_fenced.then(|| fence.name.clone())
 }

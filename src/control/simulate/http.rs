@@ -1,5 +1,5 @@
-//! `POST /v1/simulate`: simulates on what is served. It changes nothing, so it needs no token; it takes time of a
-//! processor, so few run at once, none is large, and all run beside the tasks that answer.
+//! `POST /v1/simulate`: simulates with the snapshot that is being served. It changes nothing, so it needs no token.
+//! It needs processor time, so few simulations run at once, each has bounds, and each runs on a thread of its own.
 
 use axum::Json;
 use axum::extract::{Request, State as Shared};
@@ -16,28 +16,28 @@ use crate::control::state::{ApiState, MAX_SIMULATIONS};
 /// Longest body in octets: 10,000 lines of demand with names take about as much.
 const MAX_BODY: usize = 1 << 20;
 
-/// What is right, for those who sent something else.
+/// Describes a correct body, for error messages.
 const EXPECTED: &str = "expected {\"lose\":[\"region:NAME\"],\"override\":[{\"target\",\"state\"}],\
                         \"demand\":[{\"net\",\"qps\"}]}, each of them optional";
 
-/// The handler.
+/// `POST /v1/simulate`.
 pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, request: Request) -> Response {
-    // A page of another site is not to make us work.
-    if let Err(refused) = same_origin(request.headers()) {
-        return *refused;
+    // A page of another site must not be able to cause work here.
+    if let Err(error) = same_origin(request.headers()) {
+        return *error;
     }
     let body = match body(request, MAX_BODY, EXPECTED).await {
         Ok(body) => body,
-        Err(refused) => return *refused,
+        Err(error) => return *error,
     };
-    let ask: SimulationRequest = match body.trim_ascii() {
+    let simulation: SimulationRequest = match body.trim_ascii() {
         [] => SimulationRequest::default(),
         body => match serde_json::from_slice(body) {
-            Ok(ask) => ask,
+            Ok(simulation) => simulation,
             Err(error) => return problem(StatusCode::BAD_REQUEST, format!("{error}; {EXPECTED}")),
         },
     };
-    let Ok(turn) = state.simulations.clone().try_acquire_owned() else {
+    let Ok(permit) = state.simulations.clone().try_acquire_owned() else {
         let mut busy =
             problem(StatusCode::TOO_MANY_REQUESTS, format!("{MAX_SIMULATIONS} simulations are running: ask again"));
         busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -45,11 +45,11 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, request
     };
     let snapshot = state.snapshots.load_full();
     let run = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        simulate(&snapshot, &snapshot, &ask, Bounds::OF_SERVER)
+        let _permit = permit;
+        simulate(&snapshot, &snapshot, &simulation, Bounds::OF_SERVER)
     });
     match run.await {
-        Ok(Ok(outcome)) => Json(outcome).into_response(),
+        Ok(Ok(result)) => Json(result).into_response(),
         Ok(Err(error @ SimulationError::Refused(_))) => problem(StatusCode::BAD_REQUEST, error.to_string()),
         Ok(Err(error @ SimulationError::TooMuch(_))) => problem(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the simulation broke off: {error}")),

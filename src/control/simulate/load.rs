@@ -1,31 +1,31 @@
-//! Adding up: what the served decisions of a snapshot give to whom, over all names and classes. A question for a name
-//! is for each of its types in equal parts, and a reply of several records is a part for each of them.
+//! Adds up what the decisions of a snapshot give, over all names and classes. A question for a name counts for each
+//! of its types in equal parts, and a reply with several records counts for each of them in equal parts.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::control::simulate::weights::{NameAt, Weights, asked_facets};
+use crate::control::simulate::weights::{NameAt, Weights, queried_facets};
 use crate::model::{Answerable, EndpointId, Facet, Model, OverrideState, PolicyId, ZoneId};
 use crate::snapshot::{LocalClass, Snapshot};
 use crate::steering::{Decision, Given, Share};
 use crate::wire::Name;
 
-/// Who gets how much, in the unit of the weights.
+/// How much each endpoint is answered with, in the unit of the weights.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Load {
     /// By endpoint.
     pub(super) endpoints: Vec<f64>,
-    /// By endpoint: the part of this that is given although the endpoint is down.
+    /// By endpoint: the part that is given although the endpoint is down.
     pub(super) down: Vec<f64>,
-    /// Answered with the zone file's records.
+    /// Answered with the records of zone files.
     pub(super) fixed: f64,
-    /// Not answered: NODATA.
+    /// Not answered (NODATA).
     pub(super) nothing: f64,
-    /// Of what endpoints get: answered with what was last good.
+    /// The part of the endpoints' load that is the last good answer.
     pub(super) stale: f64,
 }
 
-/// Each endpoint's part of what a decision gives, 0 to 1; they add up to 1, and there is none where no endpoint gives
-/// anything. Of SRV records a client takes one of the first priority, in proportion to weight (RFC 2782).
+/// The part of each endpoint in a decision, 0 to 1. The parts add up to 1; the list is empty if the decision has no
+/// endpoint. Of SRV records a client uses those of the first priority, in proportion to weight (RFC 2782).
 pub(super) fn parts(model: &Model, decision: &Decision) -> Vec<(EndpointId, f64)> {
     let Given::Endpoints(distribution) = &decision.given else { return Vec::new() };
     match (decision.facet, distribution.tiers.first()) {
@@ -41,19 +41,19 @@ pub(super) fn parts(model: &Model, decision: &Decision) -> Vec<(EndpointId, f64)
     }
 }
 
-/// Without the noise of adding up: nine digits are more than anything here is known to.
+/// Rounds to nine digits, which removes the noise of adding up.
 pub(super) fn rounded(number: f64) -> f64 {
     (number * 1e9).round() / 1e9
 }
 
-/// How many decisions there are to look at.
+/// How many decisions a snapshot has.
 pub(super) fn decisions(snapshot: &Snapshot) -> usize {
     let policies = (0..snapshot.model.policies.len() as u32).map(PolicyId);
-    let each = policies.map(|id| asked_facets(snapshot.model.policy(id)).len() * snapshot.local_classes(id).len());
+    let each = policies.map(|id| queried_facets(snapshot.model.policy(id)).len() * snapshot.local_classes(id).len());
     each.sum()
 }
 
-/// What a policy gives each class that asks for `facet`.
+/// The decision for each class that asks for `facet`.
 pub(super) fn served(
     snapshot: &Snapshot,
     policy: PolicyId,
@@ -74,10 +74,10 @@ pub(super) fn load(snapshot: &Snapshot, weights: &Weights) -> Load {
             continue;
         }
         let by_class = weights.of_policy(snapshot, policy);
-        let facets = asked_facets(model.policy(policy));
+        let facets = queried_facets(model.policy(policy));
         for facet in &facets {
             let part = 1.0 / facets.len() as f64;
-            for (decision, classes) in alike(snapshot, policy, *facet) {
+            for (decision, classes) in distinct_decisions(snapshot, policy, *facet) {
                 let weight: f64 = classes.iter().map(|class| by_class[usize::from(class.0)]).sum::<f64>() * part;
                 match &decision.given {
                     Given::Nodata => load.nothing += weight,
@@ -86,15 +86,7 @@ pub(super) fn load(snapshot: &Snapshot, weights: &Weights) -> Load {
                         load.fixed += fixed;
                         load.nothing += (weight - fixed).max(0.0);
                     }
-                    Given::Endpoints(_) => {
-                        load.stale += if decision.stale { weight } else { 0.0 };
-                        for (endpoint, part) in parts(model, decision) {
-                            load.endpoints[endpoint.0 as usize] += weight * part;
-                            if is_down(snapshot, policy, *facet, endpoint) {
-                                load.down[endpoint.0 as usize] += weight * part;
-                            }
-                        }
-                    }
+                    Given::Endpoints(_) => load.add(snapshot, policy, decision, weight),
                 }
             }
         }
@@ -102,9 +94,22 @@ pub(super) fn load(snapshot: &Snapshot, weights: &Weights) -> Load {
     load
 }
 
-/// Whether nothing of an endpoint that answers `facet` is up for a policy, and no operator says that it is.
+impl Load {
+    /// Adds a decision that gives endpoints.
+    fn add(&mut self, snapshot: &Snapshot, policy: PolicyId, decision: &Decision, weight: f64) {
+        self.stale += if decision.stale { weight } else { 0.0 };
+        for (endpoint, part) in parts(&snapshot.model, decision) {
+            self.endpoints[endpoint.0 as usize] += weight * part;
+            if is_down(snapshot, policy, decision.facet, endpoint) {
+                self.down[endpoint.0 as usize] += weight * part;
+            }
+        }
+    }
+}
+
+/// Whether all addresses of an endpoint that answer `facet` are down for a policy, and no operator forced it up.
 fn is_down(snapshot: &Snapshot, policy: PolicyId, facet: Facet, id: EndpointId) -> bool {
-    if snapshot.view.override_of(id).is_some_and(|said| said.state == OverrideState::Up) {
+    if snapshot.view.override_of(id).is_some_and(|entry| entry.state == OverrideState::Up) {
         return false;
     }
     let (model, view) = (&*snapshot.model, &snapshot.view);
@@ -114,12 +119,12 @@ fn is_down(snapshot: &Snapshot, policy: PolicyId, facet: Facet, id: EndpointId) 
     sides.peek().is_some() && sides.all(is_out)
 }
 
-/// The decisions of a policy, each once, with the classes that get it.
-fn alike(snapshot: &Snapshot, policy: PolicyId, facet: Facet) -> Vec<(&Decision, Vec<LocalClass>)> {
+/// The distinct decisions of a policy, each with the classes that get it.
+fn distinct_decisions(snapshot: &Snapshot, policy: PolicyId, facet: Facet) -> Vec<(&Decision, Vec<LocalClass>)> {
     let mut found: Vec<(&Decision, Vec<LocalClass>)> = Vec::new();
-    let mut places: HashMap<*const Decision, usize> = HashMap::new();
+    let mut positions: HashMap<*const Decision, usize> = HashMap::new();
     for (class, decision) in served(snapshot, policy, facet) {
-        let at = *places.entry(std::ptr::from_ref(decision)).or_insert_with(|| {
+        let at = *positions.entry(std::ptr::from_ref(decision)).or_insert_with(|| {
             found.push((decision, Vec::new()));
             found.len() - 1
         });
@@ -128,7 +133,7 @@ fn alike(snapshot: &Snapshot, policy: PolicyId, facet: Facet) -> Vec<(&Decision,
     found
 }
 
-/// Which names have a record in the zone file to fall back on.
+/// The records of zone files that answer a steered name when its policy gives nothing.
 pub(super) struct ZoneFileRecords<'a> {
     model: &'a Model,
     owners: Option<HashSet<(ZoneId, &'a Name, u16)>>,
@@ -139,7 +144,7 @@ impl<'a> ZoneFileRecords<'a> {
         ZoneFileRecords { model, owners: None }
     }
 
-    /// Whether the zone file answers `facet` for a name.
+    /// Whether the zone file has records of `facet` at a name.
     pub(super) fn has(&mut self, name: NameAt, facet: Facet) -> bool {
         let model = self.model;
         let owners = self.owners.get_or_insert_with(|| {
@@ -153,7 +158,7 @@ impl<'a> ZoneFileRecords<'a> {
         owners.contains(&(name.0, owner, facet.rtype()))
     }
 
-    /// How much of what these classes ask of a policy's names the zone file answers.
+    /// The weight of these classes on the names of a policy for which the zone file has records.
     fn part(
         &mut self,
         of: &Snapshot,

@@ -1,5 +1,5 @@
-//! What a running server measured, for a model that was read elsewhere: its status, as reports that are agreed on anew.
-//! An endpoint is the same where zone, name and address are.
+//! The measurements of a running server for a model that was loaded elsewhere: its status is read as reports, and the
+//! vantages agree on them again. Endpoints are matched by zone, name and address.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::health::Observation;
 use crate::model::quorum::MAX_STALE_AFTER;
 use crate::model::{Doubt, Endpoint, EndpointId, Health, Model, Moment, Override, WorldView};
 
-/// The world as `status` has it, for `model`. What it doesn't know counts as up; vantages of regions that `model`
-/// doesn't declare have no say.
+/// The world of `status`, for `model`. An endpoint that `status` lacks counts as up. A vantage counts only if `model`
+/// declares its region.
 pub fn as_measured(model: &Model, status: &Status) -> WorldView {
-    // Long enough after the start that there is a time before it that everyone has forgotten.
+    // The time of a report that is older than any `stale_after` must still be after the start of the clock.
     let now = Moment::from_start(2 * MAX_STALE_AFTER);
     let seen = by_name(status);
     let of =
@@ -53,7 +53,7 @@ fn by_name(status: &Status) -> HashMap<(String, String), &EndpointStatus> {
     all.collect()
 }
 
-/// What a vantage says of an endpoint's addresses.
+/// What a vantage reports of the addresses of an endpoint.
 fn observations(
     model: &Model,
     endpoint: &Endpoint,
@@ -63,19 +63,19 @@ fn observations(
 ) -> Vec<Observation> {
     let sides = endpoint.answerables.iter();
     let all = sides.flat_map(|side| side.named_checks().map(move |(monitor, check)| (side, monitor, check)));
-    let said = all.filter_map(|(side, monitor, check)| {
+    let observations = all.filter_map(|(side, monitor, check)| {
         let address = judged_address(model, side, Some(check));
         let check = &model.checks[check.0 as usize];
         let is_of = |v: &&CheckReport| v.vantage == vantage && v.address == address && v.monitor.as_deref() == monitor;
-        let verdict = seen?.verdicts.iter().find(is_of)?;
-        let health = [Health::Up, Health::Down].into_iter().find(|health| health.as_str() == verdict.health);
+        let report = seen?.verdicts.iter().find(is_of)?;
+        let health = [Health::Up, Health::Down].into_iter().find(|health| health.as_str() == report.health);
         Some(Observation {
             key: check.key.clone(),
             health: health.unwrap_or_default(),
-            tried: health.is_some() || verdict.age_ms.is_some(),
-            srtt: verdict.rtt_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok()),
+            tried: health.is_some() || report.age_ms.is_some(),
+            srtt: report.rtt_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1e3).ok()),
             rttvar: None,
-            probed_at: verdict.age_ms.map(|age| now - Duration::from_millis(age)),
+            probed_at: report.age_ms.map(|age| now - Duration::from_millis(age)),
             may_change_in: Duration::ZERO,
             why: None,
             hold: None,
@@ -83,10 +83,10 @@ fn observations(
             state: None,
         })
     });
-    said.collect()
+    observations.collect()
 }
 
-fn overridden(said: &OverrideReport) -> Option<Override> {
-    let OverrideReport { target, state, why, who, until } = said.clone();
+fn overridden(entry: &OverrideReport) -> Option<Override> {
+    let OverrideReport { target, state, why, who, until } = entry.clone();
     Some(Override { target, state: state_of(&state).ok()?, why, who, until })
 }

@@ -11,6 +11,7 @@ mod demand;
 mod empty;
 mod http;
 mod load;
+mod lost_vantages;
 mod measured;
 mod pairs;
 pub(super) mod report;
@@ -19,6 +20,7 @@ mod result;
 mod run;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod weights;
 
 pub use demand::{DemandLine, MAX_LINES, parse as parse_demand};

@@ -1,4 +1,4 @@
-//! Every pair of regions that could be lost together.
+//! All pairs of regions, for the simulation of losing two regions at once.
 
 use crate::control::simulate::request::SimulationError;
 use crate::model::{Model, RegionId};

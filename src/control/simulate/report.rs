@@ -1,54 +1,54 @@
-//! The result as plain data: the contract's keys first. The server writes it as JSON, the command line reads it back.
+//! The report of a simulation as plain data. The server writes it as JSON; the command line reads it back.
 
 use serde::{Deserialize, Serialize};
 
 use crate::control::unanswered::UnansweredQuestions;
 
-/// What would become of the answers. Shares are of all questions, 0 to 1: those of all endpoints, `static` and `nodata`
-/// add up to 1.
+/// The answers before and after the simulated changes. Shares are of all questions, 0 to 1. The shares of all
+/// endpoints, `static` and `nodata` add up to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SimulationReport {
     /// Every endpoint, in the order of the files.
     pub endpoints: Vec<EndpointReport>,
-    /// Those that would get more than they can take; none where queries a second are not known.
+    /// The endpoints that would get more than their capacity; empty if queries a second are not known.
     pub exceeded: Vec<OverloadedEndpoint>,
-    /// Clients of a name for whom nothing would be eligible.
+    /// The names and classes of clients for which nothing would be eligible.
     pub empty: Vec<EmptyClass>,
-    /// How many more of those there are.
+    /// How many more of those there are than the list has.
     pub empty_left_out: usize,
-    /// Who has an answer now and would have none.
+    /// The questions that have an answer now and would have none.
     #[serde(flatten)]
     pub unanswered: UnansweredQuestions,
-    /// The share of all questions that would be answered by somebody else; none where another policy is compared.
+    /// The share of all questions that another endpoint would answer; absent if another policy is compared.
     pub moved: Option<f64>,
-    /// What was lost.
+    /// The lost targets.
     pub lost: Vec<String>,
-    /// What was said, as `TARGET=STATE`.
+    /// The trial overrides as `TARGET=STATE`.
     #[serde(rename = "override")]
-    pub said: Vec<String>,
-    /// The demand, in words.
+    pub overrides: Vec<String>,
+    /// The demand as text.
     pub demand: String,
-    /// Queries a second; none where they are not known.
+    /// Queries a second; absent if they are not known.
     pub qps: Option<f64>,
-    /// The share that is answered with the zone file's records.
+    /// The share that the records of zone files answer.
     #[serde(rename = "static")]
     pub fixed: ShareChange,
-    /// The share that gets an empty answer.
+    /// The share that gets an empty answer (NODATA).
     pub nodata: ShareChange,
-    /// The share that gets what was last good: part of what endpoints get.
+    /// The share that gets the last good answer; it is part of the shares of endpoints.
     pub stale: ShareChange,
-    /// The generation of the files that is served.
+    /// The generation that is served.
     pub generation: u64,
-    /// What a person should know.
+    /// Notes for people.
     pub notes: Vec<String>,
 }
 
 /// A share of all questions before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ShareChange {
-    /// As things are.
+    /// The share now.
     pub before: f64,
-    /// As they would be.
+    /// The share after the changes.
     pub after: f64,
 }
 
@@ -57,9 +57,9 @@ pub struct ShareChange {
 pub struct EndpointReport {
     /// Its name.
     pub endpoint: String,
-    /// Its share as things are, 0 to 1.
+    /// Its share now, 0 to 1.
     pub before: f64,
-    /// Its share as it would be.
+    /// Its share after the changes.
     pub after: f64,
     /// Its zone.
     pub zone: String,
@@ -67,7 +67,7 @@ pub struct EndpointReport {
     pub region: Option<String>,
     /// Answers a second that it can take.
     pub capacity: Option<u64>,
-    /// Queries a second that it gets as things are, where they are known.
+    /// Queries a second that it gets now, if they are known.
     pub qps_before: Option<f64>,
     /// Queries a second that it would get.
     pub qps_after: Option<f64>,
@@ -86,26 +86,27 @@ pub struct OverloadedEndpoint {
     pub zone: String,
 }
 
-/// Clients of one class, for whom nothing is eligible at a name.
+/// A name and a class of clients for which nothing is eligible.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmptyClass {
-    /// The name as the policy file has it.
+    /// The name as the policy file writes it.
     pub name: String,
     /// The class of the clients.
     pub class: String,
-    /// What the policy says for this case.
+    /// The `on_empty` of the policy.
     pub on_empty: String,
-    /// What they get.
-    pub given: EmptyAnswer,
-    /// The fence that holds them, where there is one.
+    /// What these clients get.
+    #[serde(rename = "given")]
+    pub answer: EmptyAnswer,
+    /// The fence of these clients, if there is one.
     pub fence: Option<String>,
-    /// For which types: `A`, `AAAA`, `CNAME`, `SRV`, `HTTPS`, `SVCB`.
+    /// The types: `A`, `AAAA`, `CNAME`, `SRV`, `HTTPS`, `SVCB`.
     pub types: Vec<String>,
     /// The name's zone.
     pub zone: String,
-    /// Whether it is so already.
+    /// Whether nothing is eligible for them now.
     pub already: bool,
-    /// Whether it is so for some of these clients only.
+    /// Whether something is eligible for other clients of this class.
     pub partly: bool,
 }
 
@@ -115,9 +116,9 @@ pub struct EmptyClass {
 pub enum EmptyAnswer {
     /// An empty answer.
     Nothing,
-    /// What was last good.
+    /// The last good answer.
     Stale,
-    /// The zone file's records.
+    /// The records of the zone file.
     Static,
     /// Every endpoint, or another pool.
     Fallback,

@@ -1,4 +1,4 @@
-//! What a simulation is asked for, how large it may be, and why it is refused.
+//! The request of a simulation, its bounds, and its errors.
 
 use std::collections::BTreeSet;
 
@@ -84,8 +84,8 @@ impl Bounds {
             return Ok(());
         }
         let why = format!(
-            "that is {decisions} decisions and {rows} endpoints to report, and at most {} and {} are asked of a server \
-             that is answering; --config FILE does it elsewhere",
+            "the simulation needs {decisions} decisions and {rows} rows of endpoints; a server that answers queries \
+             allows at most {} and {}. Run it elsewhere with --config FILE",
             self.decisions, self.rows
         );
         Err(SimulationError::TooMuch(why))

@@ -31,11 +31,11 @@ impl Comparison<'_> {
     }
 }
 
-/// As things are.
+/// The snapshot before, added up once for all runs of a request.
 pub(super) struct Baseline {
     load: Load,
     total: f64,
-    places: HashMap<(String, String), usize>,
+    positions: HashMap<(String, String), usize>,
     empty: HashSet<(String, String, String)>,
     endpoints: Vec<(EndpointReport, f64)>,
 }
@@ -45,11 +45,11 @@ impl Baseline {
         let model = &*snapshot.model;
         let load = load(snapshot, weights);
         let endpoints: Vec<(EndpointReport, f64)> =
-            model.endpoints.iter().zip(&load.endpoints).map(|(e, load)| (unloaded(model, e), *load)).collect();
-        let places = endpoints.iter().enumerate().map(|(at, (e, _))| ((e.zone.clone(), e.endpoint.clone()), at));
+            model.endpoints.iter().zip(&load.endpoints).map(|(e, load)| (without_load(model, e), *load)).collect();
+        let positions = endpoints.iter().enumerate().map(|(at, (e, _))| ((e.zone.clone(), e.endpoint.clone()), at));
         let empty = empty_classes(snapshot, weights, &HashSet::new()).0;
         Baseline {
-            places: places.collect(),
+            positions: positions.collect(),
             empty: empty.into_iter().map(|e| (e.zone, e.name, e.class)).collect(),
             total: weights.total,
             load,
@@ -58,63 +58,69 @@ impl Baseline {
     }
 }
 
-/// The report of `after`, which came of `comparison.next`, beside `base`.
+/// Reports the comparison of `after` with `base`. `after` is `comparison.next` after `change`.
 pub(super) fn report(
     base: &Baseline,
     comparison: &Comparison,
     after: &Snapshot,
-    changes: &WorldChange,
+    change: &WorldChange,
 ) -> SimulationReport {
     let (before, next, weights) = (comparison.before, comparison.next, &comparison.weights);
     let model = &*after.model;
     let loaded = load(after, weights);
-    let share = |weight: f64, total: f64| if total > 0.0 { rounded(weight / total) } else { 0.0 };
     let split = |of: fn(&Load) -> f64| ShareChange {
         before: share(of(&base.load), base.total),
         after: share(of(&loaded), weights.total),
     };
-    let rate = |weight: f64| weights.is_rate.then(|| rounded(weight));
-
-    let mut rows: Vec<(EndpointReport, f64, f64)> =
-        base.endpoints.iter().map(|(endpoint, load)| (endpoint.clone(), *load, 0.0)).collect();
-    for (endpoint, load) in model.endpoints.iter().zip(&loaded.endpoints) {
-        let new = unloaded(model, endpoint);
-        match base.places.get(&(new.zone.clone(), new.endpoint.clone())) {
-            Some(at) => rows[*at] = (new, rows[*at].1, *load),
-            None => rows.push((new, 0.0, *load)),
-        }
-    }
-    let endpoints: Vec<EndpointReport> = rows
-        .into_iter()
-        .map(|(endpoint, before, after)| EndpointReport {
-            before: share(before, base.total),
-            after: share(after, weights.total),
-            qps_before: rate(before),
-            qps_after: rate(after),
-            ..endpoint
-        })
-        .collect();
+    let endpoints = endpoint_rows(base, model, &loaded, weights);
     let (empty, empty_left_out) = empty_classes(after, weights, &base.empty);
     SimulationReport {
-        exceeded: endpoints.iter().filter_map(exceeded).collect(),
+        exceeded: endpoints.iter().filter_map(overload).collect(),
         endpoints,
         empty,
         empty_left_out,
         unanswered: compare::unanswered(before, after, comparison.weights_before(), weights),
         moved: comparison.is_one_model().then(|| share(compare::moved(before, after, weights), weights.total)),
-        lost: changes.lost.clone(),
-        said: changes.said.clone(),
-        demand: weights.told.clone(),
+        lost: change.lost.clone(),
+        overrides: change.overrides.clone(),
+        demand: weights.description.clone(),
         qps: weights.is_rate.then_some(weights.total),
         fixed: split(|load| load.fixed),
         nodata: split(|load| load.nothing),
         stale: split(|load| load.stale),
         generation: next.generation,
-        notes: changes.notes.clone(),
+        notes: change.notes.clone(),
     }
 }
 
-fn unloaded(model: &Model, endpoint: &Endpoint) -> EndpointReport {
+/// The endpoints before and after: those of `base` in their order, then those that only the new model has.
+fn endpoint_rows(base: &Baseline, model: &Model, loaded: &Load, weights: &Weights) -> Vec<EndpointReport> {
+    let mut rows: Vec<(EndpointReport, f64, f64)> =
+        base.endpoints.iter().map(|(endpoint, load)| (endpoint.clone(), *load, 0.0)).collect();
+    for (endpoint, load) in model.endpoints.iter().zip(&loaded.endpoints) {
+        let new = without_load(model, endpoint);
+        match base.positions.get(&(new.zone.clone(), new.endpoint.clone())) {
+            Some(at) => rows[*at] = (new, rows[*at].1, *load),
+            None => rows.push((new, 0.0, *load)),
+        }
+    }
+    let rate = |weight: f64| weights.is_rate.then(|| rounded(weight));
+    let reports = rows.into_iter().map(|(endpoint, before, after)| EndpointReport {
+        before: share(before, base.total),
+        after: share(after, weights.total),
+        qps_before: rate(before),
+        qps_after: rate(after),
+        ..endpoint
+    });
+    reports.collect()
+}
+
+fn share(weight: f64, total: f64) -> f64 {
+    if total > 0.0 { rounded(weight / total) } else { 0.0 }
+}
+
+/// The report of an endpoint, still without its load.
+fn without_load(model: &Model, endpoint: &Endpoint) -> EndpointReport {
     EndpointReport {
         endpoint: endpoint.name.clone(),
         zone: model.zone(endpoint.zone).apex.to_string(),
@@ -127,7 +133,7 @@ fn unloaded(model: &Model, endpoint: &Endpoint) -> EndpointReport {
     }
 }
 
-fn exceeded(endpoint: &EndpointReport) -> Option<OverloadedEndpoint> {
+fn overload(endpoint: &EndpointReport) -> Option<OverloadedEndpoint> {
     let (qps, capacity) = (endpoint.qps_after?, endpoint.capacity?);
     (qps > capacity as f64).then(|| OverloadedEndpoint {
         endpoint: endpoint.endpoint.clone(),

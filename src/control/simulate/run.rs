@@ -68,12 +68,12 @@ fn check_size(bounds: Bounds, before: &Snapshot, next: &Snapshot, runs: usize) -
     bounds.check(decisions, next.model.endpoints.len().saturating_mul(runs))
 }
 
-/// The report shows the time this long after the change. By then choices that resist a change for a moment (`band`) have
-/// changed; choices that wait for minutes (`failback`) have not.
+/// The report shows the time this long after the change. By then choices that resist a change for a moment (`band`)
+/// have changed; choices that wait for minutes (`failback`) have not.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
-/// Most further decisions in that time. One pool's change can start the wait of another; chains of more than four pools
-/// are not expected.
+/// Most further decisions in that time. One pool's change can start the wait of another; chains of more than four
+/// pools are not expected.
 const MAX_ROUNDS: usize = 4;
 
 /// What is served in `view`, after every choice that changes within [`SETTLED_AFTER`] has changed.

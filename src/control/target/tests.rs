@@ -1,4 +1,4 @@
-//! Targets of overrides over two zones that have names in common.
+//! Tests of targets over two zones that have names in common.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use crate::model::{Member, Pool, Region, Steering};
 use crate::wire::Name;
 
 /// `svc.example.` has `fra1`, `nyc` and `plain`, and the pools `web` (`fra1`, and `deep` in it) and `deep` (`nyc`);
-/// `other.example.` has a `fra1` and a `fra2`, both in eu-west, and a pool `web` of `fra2`. A region has nothing in it.
+/// `other.example.` has a `fra1` and a `fra2`, both in eu-west, and a pool `web` of `fra2`. A region has nothing in
+/// it.
 pub(crate) fn model() -> Model {
     let mut model = test_world::model();
     model.regions.push(Region { name: "empty".into(), ..model.regions[0].clone() });
@@ -31,7 +32,7 @@ pub(crate) fn model() -> Model {
 }
 
 #[test]
-fn a_target_means_these_endpoints() {
+fn a_target_matches_these_endpoints() {
     let model = model();
     for (target, expected) in [
         ("fra1", &[0, 3][..]),
@@ -81,7 +82,7 @@ fn the_narrower_of_two_targets_goes_before_the_wider() {
 }
 
 #[test]
-fn a_target_that_means_nothing_is_refused_with_what_is_near() {
+fn a_target_that_matches_nothing_is_refused_with_a_hint() {
     let model = model();
     for (target, expected) in [
         ("fra3", "no endpoint is called `fra3`; did you mean `fra2`?"),
@@ -123,7 +124,7 @@ fn a_target_that_means_nothing_is_refused_with_what_is_near() {
     }
 }
 
-/// Whether `name` matches, the slow way.
+/// The definition of a glob as a slow recursive function.
 fn matches_slowly(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern.split_first(), name.split_first()) {
         (None, rest) => rest.is_none(),

@@ -1,8 +1,8 @@
-// Keeps the board fresh and runs the explain form. Text from the server only ever becomes text, never markup.
+// Refreshes the board and handles the explain form. Text from the server is only inserted as text, never as markup.
 "use strict";
 
-const REFRESH_MS = 2000;   // RTTs and ages move on between transitions
-const KEPT_TRANSITIONS = 20;
+const REFRESH_MS = 2000;   // RTTs and ages also change without a transition
+const MAX_TRANSITIONS = 20;
 const contact = document.getElementById("contact");
 const transitions = document.getElementById("transitions");
 
@@ -46,12 +46,12 @@ async function refresh() {
 
 function showTransition(event) {
   const time = new Date(event.at * 1000).toLocaleTimeString();
-  const by = event.monitor ? ` by monitor ${event.monitor}` : "";  // a name's own, where it is not the endpoint's
+  const by = event.monitor ? ` by monitor ${event.monitor}` : "";  // only for a name's own monitor
   transitions.prepend(element("li", `${time}  ${event.endpoint}${by} (${event.zone}): ${event.from} to ${event.to}, ${event.why}`));
-  while (transitions.children.length > KEPT_TRANSITIONS) transitions.lastChild.remove();
+  while (transitions.children.length > MAX_TRANSITIONS) transitions.lastChild.remove();
 }
 
-function explained(found) {
+function renderExplanation(found) {
   const reasons = (list) => list.map((reason) => `${reason.endpoint}: ${reason.why}`);
   const shares = found.answers.map((a) => [a.endpoint ?? "zone file", a.rdata, `${(a.probability * 100).toFixed(1)} %`]);
   const stages = found.stages.map((s) =>
@@ -66,11 +66,11 @@ function explained(found) {
 async function explain(submitted) {
   submitted.preventDefault();
   const shown = document.getElementById("explanation");
-  const asked = new URLSearchParams(new FormData(submitted.target));
+  const query = new URLSearchParams(new FormData(submitted.target));
   try {
-    const reply = await fetch(`/v1/explain?${asked}`);
+    const reply = await fetch(`/v1/explain?${query}`);
     const found = await reply.json();
-    if (reply.ok) return shown.replaceChildren(...explained(found));
+    if (reply.ok) return shown.replaceChildren(...renderExplanation(found));
     shown.replaceChildren(element("p", found.detail));
   } catch {
     shown.replaceChildren(element("p", "no answer from the server"));
@@ -79,7 +79,7 @@ async function explain(submitted) {
 }
 
 document.getElementById("explain").addEventListener("submit", explain);
-fetch("/v1/transitions").then((reply) => reply.json()).then((past) => past.reverse().forEach(showTransition)).catch(() => {});
+fetch("/v1/transitions").then((reply) => reply.json()).then((events) => events.reverse().forEach(showTransition)).catch(() => {});
 new EventSource("/v1/events").onmessage = (message) => {
   showTransition(JSON.parse(message.data));
   refresh();

@@ -1,4 +1,4 @@
-//! What is lost, and what it does.
+//! Tests of losses and their effects.
 
 use super::*;
 use crate::control::simulate::EmptyAnswer;
@@ -17,7 +17,7 @@ fn a_region_lost_is_each_of_its_endpoints_lost() {
 }
 
 #[test]
-fn the_order_of_flags_says_nothing() {
+fn the_order_of_flags_has_no_effect() {
     let snapshot = compiled(POLICY);
     let (one, other) = (
         simulated(&snapshot, "fra1 vantage:v-us region:ap 100"),
@@ -28,7 +28,7 @@ fn the_order_of_flags_says_nothing() {
 }
 
 #[test]
-fn what_is_lost_goes_to_the_others_by_their_weight() {
+fn the_share_of_a_lost_endpoint_goes_to_the_others_by_weight() {
     let report = simulated(&compiled(POLICY), "fra1");
     let db = 1.0 / 9.0;
     assert!((row(&report, "nyc").after - row(&report, "nyc").before) > db, "db moves as a whole, www by weight");
@@ -38,29 +38,29 @@ fn what_is_lost_goes_to_the_others_by_their_weight() {
 }
 
 #[test]
-fn all_lost_is_each_names_on_empty() {
+fn a_loss_of_everything_gives_each_names_on_empty() {
     let snapshot = compiled(&POLICY.replace("[name.solo]\npool = \"plain\"\n", ""));
     let report = simulated(&snapshot, "region:eu region:us region:ap");
     is_whole(&report);
-    let given = |name: &str| {
+    let answer = |name: &str| {
         let of_name: Vec<_> = report.empty.iter().filter(|empty| empty.name == name).collect();
         assert_eq!(of_name.iter().map(|e| e.class.as_str()).collect::<Vec<_>>(), ["ap", "eu", "us"], "{name}");
         assert!(of_name.iter().all(|e| !e.already && !e.partly && e.fence.is_none()));
-        (of_name[0].on_empty.clone(), of_name[0].given)
+        (of_name[0].on_empty.clone(), of_name[0].answer)
     };
     for name in ["www", "two", "db", "near", "held"] {
-        assert_eq!(given(name), ("last_good".into(), EmptyAnswer::Stale), "{name}");
+        assert_eq!(answer(name), ("last_good".into(), EmptyAnswer::Stale), "{name}");
     }
-    assert_eq!(given("gone"), ("nodata".into(), EmptyAnswer::Nothing));
-    assert_eq!(given("file"), ("static".into(), EmptyAnswer::Nothing), "no AAAA in the zone file: the worst counts");
-    assert_eq!(given("else"), ("nyc".into(), EmptyAnswer::Fallback), "the last resort is given up or not");
+    assert_eq!(answer("gone"), ("nodata".into(), EmptyAnswer::Nothing));
+    assert_eq!(answer("file"), ("static".into(), EmptyAnswer::Nothing), "no AAAA in the zone file: the worst counts");
+    assert_eq!(answer("else"), ("nyc".into(), EmptyAnswer::Fallback), "the last resort is given up or not");
     // gone: nothing; file: A from the zone file, no AAAA.
     near(&[report.nodata.after, report.fixed.after], &[1.5 / 8.0, 0.5 / 8.0], 1e-6);
     near(&[report.stale.before, report.stale.after], &[0.0, 5.0 / 8.0], 1e-6);
 }
 
 #[test]
-fn where_it_is_empty_already_that_is_said() {
+fn an_entry_says_whether_it_is_empty_already() {
     let snapshot = compiled(POLICY);
     let mut view = WorldView::clone(&snapshot.view);
     view.checks.iter_mut().for_each(|check| check.health = Health::Down);
@@ -70,7 +70,7 @@ fn where_it_is_empty_already_that_is_said() {
 }
 
 #[test]
-fn a_lost_vantage_takes_its_measurements_along() {
+fn a_lost_vantage_loses_its_measurements() {
     let snapshot = compiled(POLICY);
     let near_us = |report: &SimulationReport| row(report, "nyc").after;
     let report = simulated(&snapshot, "vantage:v-us");
@@ -83,7 +83,7 @@ fn a_lost_vantage_takes_its_measurements_along() {
 }
 
 #[test]
-fn the_vantages_that_are_left_agree_anew() {
+fn the_remaining_vantages_agree_again() {
     let snapshot = compiled(POLICY);
     let mut view = WorldView::clone(&snapshot.view);
     // Two of three see nyc down, so it is; without one of them it is a tie, which keeps it up.
@@ -91,7 +91,7 @@ fn the_vantages_that_are_left_agree_anew() {
     for check in nyc.answerables.iter().map(|answerable| answerable.check.unwrap()) {
         let check = &mut view.checks[check.0 as usize];
         check.health = Health::Down;
-        check.evidence.iter_mut().take(2).for_each(|said| said.health = Health::Down);
+        check.evidence.iter_mut().take(2).for_each(|evidence| evidence.health = Health::Down);
     }
     let split = crate::snapshot::compile::refresh(&snapshot, view.into());
     assert_eq!(row(&simulated(&split, ""), "nyc").after, 0.0);
@@ -100,7 +100,7 @@ fn the_vantages_that_are_left_agree_anew() {
 }
 
 #[test]
-fn demand_is_kept_whole_and_capacity_judged() {
+fn demand_adds_up_and_is_compared_with_capacity() {
     let snapshot = compiled(POLICY);
     let sum = |report: &SimulationReport| report.endpoints.iter().filter_map(|row| row.qps_after).sum::<f64>();
     let calm = simulated(&snapshot, "1000");
@@ -118,9 +118,9 @@ fn demand_is_kept_whole_and_capacity_judged() {
 #[test]
 fn pairs_are_every_two_regions_together() {
     let snapshot = compiled(POLICY);
-    let SimulationResult::Pairs(pairs) = simulate(&snapshot, &snapshot, &ask("pairs fra2"), Bounds::NONE).unwrap()
+    let SimulationResult::Pairs(pairs) = simulate(&snapshot, &snapshot, &request("pairs fra2"), Bounds::NONE).unwrap()
     else {
-        panic!("pairs were asked for");
+        panic!("expected pairs");
     };
     let lost: Vec<String> = pairs.iter().map(|report| report.lost.join(" ")).collect();
     assert_eq!(lost, ["region:eu region:us fra2", "region:eu region:ap fra2", "region:us region:ap fra2"]);
@@ -139,7 +139,7 @@ fn another_policy_is_compared_by_the_names_of_its_endpoints() {
     let model = model(&changed);
     let view = crate::control::simulate::as_measured(&model, &seen(&before));
     let next = compile(Arc::new(model), Arc::new(view), Arc::new(Identity::default()), 2, Some(&before));
-    let SimulationResult::One(report) = simulate(&before, &next, &ask("region:ap"), Bounds::NONE).unwrap() else {
+    let SimulationResult::One(report) = simulate(&before, &next, &request("region:ap"), Bounds::NONE).unwrap() else {
         panic!()
     };
     assert_eq!((row(&report, "new").before, row(&report, "sgp").after, report.generation), (0.0, 0.0, 2));
@@ -148,20 +148,20 @@ fn another_policy_is_compared_by_the_names_of_its_endpoints() {
 }
 
 #[test]
-fn what_a_server_measured_is_taken_by_name_and_address() {
+fn measurements_of_a_server_are_matched_by_name_and_address() {
     let snapshot = compiled(POLICY);
     let mut view = WorldView::clone(&snapshot.view);
     let down = snapshot.model.endpoints[0].answerables[0].check.unwrap().0 as usize;
     view.checks[down].health = Health::Down;
-    view.checks[down].evidence.iter_mut().for_each(|said| said.health = Health::Down);
+    view.checks[down].evidence.iter_mut().for_each(|evidence| evidence.health = Health::Down);
     let half = crate::snapshot::compile::refresh(&snapshot, view.into());
-    let taken = crate::control::simulate::as_measured(&snapshot.model, &seen(&half));
+    let matched = crate::control::simulate::as_measured(&snapshot.model, &seen(&half));
     let vantages = |view: &WorldView| -> Vec<_> {
         view.vantages.iter().map(|v| (v.name.clone(), v.region, v.state, v.why.clone())).collect()
     };
-    assert_eq!(vantages(&taken), vantages(&half.view));
-    for (taken, own) in taken.checks.iter().zip(&half.view.checks) {
-        assert_eq!((taken.health, taken.tried, &taken.rtts), (own.health, own.tried, &own.rtts));
+    assert_eq!(vantages(&matched), vantages(&half.view));
+    for (found, own) in matched.checks.iter().zip(&half.view.checks) {
+        assert_eq!((found.health, found.tried, &found.rtts), (own.health, own.tried, &own.rtts));
     }
 }
 

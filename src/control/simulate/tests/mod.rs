@@ -1,10 +1,10 @@
-//! Simulations over a small world: three regions with a vantage each, names that steer in every way, and files that
-//! are read as `serve` reads them.
+//! Tests of simulations over a small world: three regions with a vantage each, and names with every kind of steering.
+//! The files are loaded as `serve` loads them.
 
-mod asked;
 mod losses;
-mod said;
+mod request;
 mod served;
+mod trials;
 mod unanswered;
 
 use std::fs;
@@ -102,7 +102,7 @@ on_empty = "nyc"
 pool = "plain"
 "#;
 
-/// Every name, and the types that it is asked for.
+/// Every name and its types.
 const NAMES: [(&str, &[&str]); 9] = [
     ("www", &["A", "AAAA"]),
     ("two", &["A", "AAAA"]),
@@ -133,7 +133,7 @@ fn model(policy: &str) -> Model {
     load(Some(&dir.path().join("portolan.toml")), &Flags::default()).unwrap().model
 }
 
-/// Everything up, and measured from each region.
+/// A world in which everything is up and measured from each region.
 fn view(model: &Model) -> WorldView {
     let at = |name: &str| model.region_named(name).unwrap();
     let vantages: Vec<VantageView> = REGIONS
@@ -180,26 +180,26 @@ fn compiled(policy: &str) -> Snapshot {
     compile(Arc::new(model), Arc::new(view), Arc::new(Identity::default()), 1, None)
 }
 
-/// What was asked, in the words of the command line.
-fn ask(words: &str) -> SimulationRequest {
-    let mut ask = SimulationRequest::default();
-    for word in words.split_whitespace() {
+/// A request from the text of a command line.
+fn request(text: &str) -> SimulationRequest {
+    let mut request = SimulationRequest::default();
+    for word in text.split_whitespace() {
         match (word.split_once('='), word.parse()) {
-            (_, Ok(qps)) => ask.qps = Some(qps),
+            (_, Ok(qps)) => request.qps = Some(qps),
             (Some((target, state)), _) => {
-                ask.overrides.push(TrialOverride { target: target.into(), state: state.into() })
+                request.overrides.push(TrialOverride { target: target.into(), state: state.into() })
             }
-            (None, _) if word == "pairs" => ask.pairs = true,
-            (None, _) => ask.lose.push(word.into()),
+            (None, _) if word == "pairs" => request.pairs = true,
+            (None, _) => request.lose.push(word.into()),
         }
     }
-    ask
+    request
 }
 
-fn simulated(snapshot: &Snapshot, words: &str) -> SimulationReport {
-    match simulate(snapshot, snapshot, &ask(words), Bounds::NONE).unwrap() {
+fn simulated(snapshot: &Snapshot, text: &str) -> SimulationReport {
+    match simulate(snapshot, snapshot, &request(text), Bounds::NONE).unwrap() {
         SimulationResult::One(report) => *report,
-        SimulationResult::Pairs(_) => panic!("one was asked for"),
+        SimulationResult::Pairs(_) => panic!("expected one report"),
     }
 }
 
@@ -207,7 +207,7 @@ fn row<'a>(report: &'a SimulationReport, endpoint: &str) -> &'a EndpointReport {
     report.endpoints.iter().find(|row| row.endpoint == endpoint).unwrap()
 }
 
-/// Shares as they would be, by endpoint, in the order of the files.
+/// The shares after the changes, by endpoint, in the order of the files.
 fn after(report: &SimulationReport) -> Vec<f64> {
     report.endpoints.iter().map(|row| row.after).collect()
 }
@@ -218,7 +218,7 @@ fn near(found: &[f64], expected: &[f64], within: f64) {
     assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < within), "{found:?}, expected {expected:?}");
 }
 
-/// Every question is answered by an endpoint, by the zone file, or not.
+/// Checks that the shares add up to 1.
 #[track_caller]
 fn is_whole(report: &SimulationReport) {
     let before: f64 = report.endpoints.iter().map(|row| row.before).sum();

@@ -1,4 +1,5 @@
-//! With nothing lost a simulation says what is served.
+//! Tests that a simulation without changes agrees with what is served, and a simulated loss with what is then
+//! answered.
 
 use std::collections::HashMap;
 
@@ -9,7 +10,7 @@ use crate::control::simulate::change::WorldChange;
 use crate::control::simulate::run::settled;
 use crate::wire::Name;
 
-/// Sums over names, regions and types: each counts the same, the types of a name together as one.
+/// Averages over names, regions and types. Each name and region counts the same, and so do the types of a name.
 fn averaged(share: impl Fn(&str, &str, &str) -> HashMap<String, f64>) -> HashMap<String, f64> {
     let mut sums: HashMap<String, f64> = HashMap::new();
     for (name, types) in NAMES {
@@ -33,14 +34,14 @@ fn holds(report: &SimulationReport, expected: &HashMap<String, f64>, within: f64
 }
 
 #[test]
-fn nothing_lost_is_what_explain_says_over_all_names_and_clients() {
+fn a_simulation_without_changes_agrees_with_explain() {
     let snapshot = compiled(POLICY);
     let report = simulated(&snapshot, "");
     let expected = averaged(|name, region, rtype| {
         let name = format!("{name}.svc.test");
-        let told = explain(&snapshot, &name, Some(rtype), Client::Region(region), NOW).unwrap();
-        let records: f64 = told.answers.iter().map(|answer| answer.probability).sum();
-        told.answers.into_iter().map(|a| (a.endpoint.unwrap(), a.probability / records)).collect()
+        let explanation = explain(&snapshot, &name, Some(rtype), Client::Region(region), NOW).unwrap();
+        let records: f64 = explanation.answers.iter().map(|answer| answer.probability).sum();
+        explanation.answers.into_iter().map(|a| (a.endpoint.unwrap(), a.probability / records)).collect()
     });
     holds(&report, &expected, 1e-6);
     assert!(report.endpoints.iter().all(|row| row.before == row.after), "{report:?}");
@@ -49,12 +50,12 @@ fn nothing_lost_is_what_explain_says_over_all_names_and_clients() {
 }
 
 #[test]
-fn a_loss_is_what_is_then_drawn() {
-    /// Replies to each question: a share of 1 in 27 names and regions is off by 0.01 of it at most.
+fn a_simulated_loss_agrees_with_the_answers() {
+    /// Replies to each question. With so many, a share of 1 in 27 names and regions is accurate to 0.01.
     const DRAWS: u64 = 2000;
     let snapshot = compiled(POLICY);
-    for words in ["", "region:eu", "nyc", "vantage:v-us"] {
-        let changes = WorldChange::read(&snapshot.model, &snapshot.view, &ask(words)).unwrap();
+    for text in ["", "region:eu", "nyc", "vantage:v-us"] {
+        let changes = WorldChange::read(&snapshot.model, &snapshot.view, &request(text)).unwrap();
         let lost = settled(&snapshot, changes.apply(&snapshot.model, &snapshot.view));
         let drawn = averaged(|name, region, rtype| {
             let source = ["192.0.2.1", "203.0.113.1", "198.51.100.1"]
@@ -77,6 +78,6 @@ fn a_loss_is_what_is_then_drawn() {
             }
             counts
         });
-        holds(&simulated(&snapshot, words), &drawn, 0.01);
+        holds(&simulated(&snapshot, text), &drawn, 0.01);
     }
 }

@@ -1,4 +1,4 @@
-//! Who has an answer and would have none; and that a drain says of itself what a simulation of it says.
+//! Tests of the questions that would lose their answer, and that an override reports the same as its simulation.
 
 use super::*;
 use crate::control::moved::moved;
@@ -6,7 +6,7 @@ use crate::control::simulate::losses;
 use crate::model::{Override, OverrideState};
 use crate::snapshot::compile::refresh;
 
-/// A name for each region's clients, services, and names that fall back on different things.
+/// Names with different clients, services, and different `on_empty`.
 const POLICY: &str = r#"
 zone = "svc.test."
 [monitor.m]
@@ -62,21 +62,21 @@ fn lost(unanswered: &crate::control::unanswered::UnansweredQuestions) -> Vec<Str
 }
 
 #[test]
-fn what_had_an_answer_and_has_none_is_told() {
+fn questions_that_lose_their_answer_are_reported() {
     let snapshot = compiled(&policy());
-    for (words, expected) in [
+    for (text, expected) in [
         ("", &[][..]),
         ("fra=down", &["gone A: ap eu us all"]),
         ("fra", &["gone A: ap eu us all"]),
         ("sgp=down", &["_sip._udp SRV: ap eu us all"]),
         ("nyc=down", &["dual A AAAA: ap eu us all"]),
     ] {
-        let report = simulated(&snapshot, words);
+        let report = simulated(&snapshot, text);
         let found = lost(&report.unanswered);
         let others: Vec<&String> = found.iter().filter(|lost| !lost.starts_with("www")).collect();
-        assert_eq!(others, expected, "{words}");
-        assert_eq!(report.unanswered.is_nobody(), words.is_empty(), "{words}");
-        assert!(report.unanswered.share > 0.0 || words.is_empty());
+        assert_eq!(others, expected, "{text}");
+        assert_eq!(report.unanswered.is_nobody(), text.is_empty(), "{text}");
+        assert!(report.unanswered.share > 0.0 || text.is_empty());
     }
     let zone = simulated(&snapshot, "zone:svc.test=down");
     assert!(zone.unanswered.share > 0.5, "{:?}", zone.unanswered);
@@ -84,7 +84,7 @@ fn what_had_an_answer_and_has_none_is_told() {
 }
 
 #[test]
-fn who_had_no_answer_loses_none() {
+fn a_question_without_an_answer_loses_none() {
     let snapshot = compiled(&policy());
     let mut view = WorldView::clone(&snapshot.view);
     view.checks.iter_mut().for_each(|check| check.health = Health::Down);
@@ -94,12 +94,12 @@ fn who_had_no_answer_loses_none() {
 }
 
 #[test]
-fn another_policy_that_takes_answers_away_is_told_of() {
+fn answers_lost_through_another_policy_are_reported() {
     let before = compiled(&policy());
     let model = model(&policy().replace("[endpoint.sgp]", "[endpoint.sgp]\nstate = \"disabled\""));
     let view = view(&model);
     let next = compile(Arc::new(model), Arc::new(view), Arc::new(Identity::default()), 2, Some(&before));
-    let SimulationResult::One(report) = simulate(&before, &next, &ask(""), Bounds::NONE).unwrap() else { panic!() };
+    let SimulationResult::One(report) = simulate(&before, &next, &request(""), Bounds::NONE).unwrap() else { panic!() };
     assert_eq!(lost(&report.unanswered), ["_sip._udp SRV: ap eu us all"]);
     assert_eq!(report.moved, None);
 }
@@ -111,38 +111,38 @@ fn services_are_counted() {
     is_whole(&report);
 }
 
-/// What is served once these endpoints have this override.
+/// What is served while the target has this override.
 fn overridden(snapshot: &Snapshot, target: &str, state: OverrideState) -> Snapshot {
-    let said = Override { target: target.into(), state, why: "x".into(), who: "alice".into(), until: None };
+    let entry = Override { target: target.into(), state, why: "x".into(), who: "alice".into(), until: None };
     let mut book = crate::control::overrides::Book::default();
-    book.put(said, &snapshot.model).unwrap();
+    book.put(entry, &snapshot.model).unwrap();
     let overrides = Arc::new(book.resolve(&snapshot.model));
     refresh(snapshot, Arc::new(WorldView { overrides, ..WorldView::clone(&snapshot.view) }))
 }
 
 #[test]
-fn a_drain_says_of_itself_what_a_simulation_of_it_says() {
+fn a_drain_reports_the_same_as_its_simulation() {
     for policy in [policy(), super::POLICY.to_owned()] {
         let snapshot = compiled(&policy);
         for target in ["nyc", "fra*", "pool:web", "region:us", "zone:svc.test", "svc.test./nyc", "sgp"] {
-            for (word, state) in [("drain", OverrideState::Drain), ("down", OverrideState::Down)] {
+            for (name, state) in [("drain", OverrideState::Drain), ("down", OverrideState::Down)] {
                 if crate::control::target::endpoints_of(target, &snapshot.model).is_empty() {
                     continue;
                 }
-                let report = simulated(&snapshot, &format!("{target}={word}"));
+                let report = simulated(&snapshot, &format!("{target}={name}"));
                 let after = overridden(&snapshot, target, state);
                 let drained = moved(&snapshot, &after);
                 near(&[drained.share], &[report.moved.unwrap()], 1e-9);
                 let changed = report.endpoints.iter().filter(|row| (row.before - row.after).abs() > 1e-8);
                 let mut expected: Vec<&EndpointReport> = changed.collect();
                 expected.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
-                assert_eq!(drained.endpoints.len(), expected.len(), "{target}={word}");
+                assert_eq!(drained.endpoints.len(), expected.len(), "{target}={name}");
                 for (share, row) in drained.endpoints.iter().zip(expected) {
                     assert_eq!(share.endpoint, row.endpoint);
                     near(&[share.before, share.after], &[row.before, row.after], 1e-8);
                 }
-                assert_eq!(drained.unanswered.unwrap_or_default(), report.unanswered, "{target}={word}");
-                assert_eq!(losses(&snapshot, &after).unwrap_or_default(), report.unanswered, "{target}={word}");
+                assert_eq!(drained.unanswered.unwrap_or_default(), report.unanswered, "{target}={name}");
+                assert_eq!(losses(&snapshot, &after).unwrap_or_default(), report.unanswered, "{target}={name}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Overrides that are tried, and what has no monitor: both are the operator's word.
+//! Tests of trial overrides, and of endpoints without a monitor.
 
 use super::*;
 
@@ -7,19 +7,19 @@ fn overrides_are_tried() {
     let snapshot = compiled(POLICY);
     let drained = simulated(&snapshot, "fra1=drain");
     near(&after(&drained), &after(&simulated(&snapshot, "fra1")), 1e-9);
-    assert_eq!((drained.said.clone(), drained.lost.len()), (vec!["fra1=drain".to_owned()], 0));
+    assert_eq!((drained.overrides.clone(), drained.lost.len()), (vec!["fra1=drain".to_owned()], 0));
     let region = simulated(&snapshot, "region:eu=down");
     let lost = simulated(&snapshot, "fra1 fra2");
     near(&after(&region)[2..], &after(&lost)[2..], 1e-9);
     near(&after(&region)[..2], &[0.0, 0.0], 1e-9);
-    let kept = simulated(&snapshot, "region:eu=down fra1=up");
-    near(&after(&kept), &after(&simulated(&snapshot, "fra2")), 1e-9);
+    let forced_up = simulated(&snapshot, "region:eu=down fra1=up");
+    near(&after(&forced_up), &after(&simulated(&snapshot, "fra2")), 1e-9);
     let forced = simulated(&snapshot, "fra1 fra1=up");
     near(&after(&forced), &after(&simulated(&snapshot, "")), 1e-9);
 }
 
 #[test]
-fn what_has_no_monitor_is_taken_away_all_the_same_and_that_is_said() {
+fn an_endpoint_without_a_monitor_can_be_lost_and_a_note_says_so() {
     let report = simulated(&compiled(POLICY), "plain");
     assert_eq!(row(&report, "plain").after, 0.0, "what is forced down is never given");
     assert_eq!(report.empty.len(), 3, "{:?}", report.empty);
@@ -31,7 +31,7 @@ fn what_has_no_monitor_is_taken_away_all_the_same_and_that_is_said() {
 }
 
 #[test]
-fn who_came_back_a_moment_ago_counts_as_far_as_it_is_and_that_is_said() {
+fn an_endpoint_that_ramps_counts_with_its_present_weight_and_a_note_says_so() {
     let model = model(&POLICY.replace("weight = 2\n", "weight = 2\nramp = \"190s\"\n"));
     let mut view = view(&model);
     let checks = model.endpoints[0].answerables.iter().filter_map(|side| side.check);
@@ -42,8 +42,9 @@ fn who_came_back_a_moment_ago_counts_as_far_as_it_is_and_that_is_said() {
     assert_eq!(report.notes, [note]);
     let full = simulated(&compiled(POLICY), "");
     assert!(row(&report, "fra1").after < row(&full, "fra1").after && full.notes.is_empty());
-    let SimulationResult::Pairs(pairs) = simulate(&snapshot, &snapshot, &ask("pairs"), Bounds::NONE).unwrap() else {
-        panic!("pairs were asked for")
+    let SimulationResult::Pairs(pairs) = simulate(&snapshot, &snapshot, &request("pairs"), Bounds::NONE).unwrap()
+    else {
+        panic!("expected pairs")
     };
     assert!(pairs.iter().all(|pair| pair.notes.iter().any(|of_pair| of_pair == note)));
 }

@@ -1,4 +1,4 @@
-//! What may be asked for, and how.
+//! Tests of requests: what is refused, how demand is read, the bounds, and the API.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -8,14 +8,14 @@ use super::*;
 use crate::control::simulate::respond;
 use crate::control::test_world;
 
-fn refused(ask: &SimulationRequest) -> String {
+fn refused(request: &SimulationRequest) -> String {
     let snapshot = compiled(POLICY);
-    simulate(&snapshot, &snapshot, ask, Bounds::NONE).unwrap_err().to_string()
+    simulate(&snapshot, &snapshot, request, Bounds::NONE).unwrap_err().to_string()
 }
 
 #[test]
-fn what_is_not_there_is_refused_with_what_is_near() {
-    for (words, expected) in [
+fn a_target_that_does_not_exist_is_refused_with_a_hint() {
+    for (text, expected) in [
         ("fra3", "no endpoint is called `fra3`; did you mean `fra2`?"),
         ("eu", "no endpoint is called `eu`; did you mean `region:eu`?"),
         ("region:en", "no region is called `en`; did you mean `eu`?"),
@@ -23,23 +23,23 @@ fn what_is_not_there_is_refused_with_what_is_near() {
         ("fra1=dran", "`dran` is no state of an override: did you mean `drain`?"),
         (
             "vantage:v-us=up",
-            "no endpoint is called `vantage:v-us`; a TARGET is ENDPOINT, ZONE/ENDPOINT, a glob such as 'fra*', pool:NAME, \
-             region:NAME or zone:NAME",
+            "no endpoint is called `vantage:v-us`; a TARGET is ENDPOINT, ZONE/ENDPOINT, a glob such as 'fra*', \
+             pool:NAME, region:NAME or zone:NAME",
         ),
         ("fra1=up fra1=down", "two overrides of fra1 contradict each other"),
         ("fra*=up *1=down", "the overrides of fra* and *1 contradict each other"),
         ("pool:wbe", "no pool is called `wbe`; did you mean `web`?"),
     ] {
-        assert_eq!(refused(&ask(words)), expected, "{words}");
+        assert_eq!(refused(&request(text)), expected, "{text}");
     }
 }
 
 #[test]
-fn a_demand_is_put_where_its_clients_are() {
+fn demand_counts_in_the_classes_of_its_clients() {
     let snapshot = compiled(POLICY);
     let of = |text: &str| {
-        let ask = SimulationRequest { demand: parse_demand(text).unwrap(), ..ask("") };
-        let SimulationResult::One(report) = simulate(&snapshot, &snapshot, &ask, Bounds::NONE).unwrap() else {
+        let request = SimulationRequest { demand: parse_demand(text).unwrap(), ..request("") };
+        let SimulationResult::One(report) = simulate(&snapshot, &snapshot, &request, Bounds::NONE).unwrap() else {
             panic!()
         };
         is_whole(&report);
@@ -61,25 +61,25 @@ fn a_demand_is_put_where_its_clients_are() {
         ("192.0.2.0/24 1 nera", "no steered name is called `nera`; did you mean `near`?"),
         ("192.0.2.0/24 1 file.svc.tset", "no steered name is called `file.svc.tset`; did you mean `file`?"),
     ] {
-        assert_eq!(refused(&SimulationRequest { demand: parse_demand(text).unwrap(), ..ask("") }), expected);
+        assert_eq!(refused(&SimulationRequest { demand: parse_demand(text).unwrap(), ..request("") }), expected);
     }
-    let both = SimulationRequest { demand: parse_demand("192.0.2.0/24 1").unwrap(), ..ask("100") };
+    let both = SimulationRequest { demand: parse_demand("192.0.2.0/24 1").unwrap(), ..request("100") };
     assert_eq!(refused(&both), "qps and demand exclude each other: the lines add up");
-    assert_eq!(refused(&ask("-1")), "-1 is no number of queries a second");
+    assert_eq!(refused(&request("-1")), "-1 is no number of queries a second");
 }
 
 #[test]
 fn a_server_has_bounds() {
     let snapshot = compiled(POLICY);
     let tight = Bounds { decisions: 10, rows: 100 };
-    let error = simulate(&snapshot, &snapshot, &ask(""), tight).unwrap_err();
+    let error = simulate(&snapshot, &snapshot, &request(""), tight).unwrap_err();
     assert!(matches!(&error, SimulationError::TooMuch(why) if why.contains("--config FILE")), "{error}");
     let few_rows = Bounds { decisions: 10_000, rows: 5 };
-    assert!(simulate(&snapshot, &snapshot, &ask(""), few_rows).is_ok());
-    assert!(simulate(&snapshot, &snapshot, &ask("pairs"), few_rows).is_err());
+    assert!(simulate(&snapshot, &snapshot, &request(""), few_rows).is_ok());
+    assert!(simulate(&snapshot, &snapshot, &request("pairs"), few_rows).is_err());
 }
 
-/// Status and body of the answer to a POST.
+/// The status and the body of the response to a POST.
 async fn posted(state: &crate::control::ApiState, kind: &str, body: &str) -> (StatusCode, serde_json::Value) {
     let request = Request::post("/v1/simulate").header("content-type", kind).body(Body::from(body.to_owned())).unwrap();
     let response = respond(axum::extract::State(state.clone()), request).await;
@@ -117,10 +117,10 @@ async fn the_api_simulates_on_what_is_served_and_holds_to_its_bounds() {
     }
     let foreign = Request::post("/v1/simulate").header("origin", "http://evil.example").body(Body::from("{}")).unwrap();
     assert_eq!(respond(axum::extract::State(state.clone()), foreign).await.status(), StatusCode::FORBIDDEN);
-    let turns = state.simulations.clone().try_acquire_many_owned(2).unwrap();
+    let permits = state.simulations.clone().try_acquire_many_owned(2).unwrap();
     let (status, problem) = posted(&state, "application/json", "{}").await;
     assert_eq!((status, &problem["status"]), (StatusCode::TOO_MANY_REQUESTS, &429.into()));
-    drop(turns);
+    drop(permits);
     assert_eq!(posted(&state, "application/json", "{}").await.0, StatusCode::OK);
 }
 
