@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::did_you_mean;
 use crate::control::journal::JournalEvent;
 use crate::control::moved::{MovedAnswers, moved};
-use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, Steering, Zone};
+use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, Zone};
 use crate::snapshot::Snapshot;
 use crate::wire::Name;
 

@@ -6,7 +6,7 @@ use crate::control::explain;
 use crate::control::names::cache::{self, ClassPreference, NameState};
 use crate::control::names::report::{ClassReport, NameReport};
 use crate::control::names::sentence::{Sentences, names};
-use crate::model::{MemberRef, Model, Moment, SteeredName, WorldView, ZoneId};
+use crate::model::{Moment, SteeredName, WorldView, ZoneId};
 use crate::snapshot::{Cell, Snapshot};
 use crate::steering::Given;
 use crate::steering::preference;
@@ -79,7 +79,7 @@ impl Reporter {
         sentences: &mut Sentences,
     ) -> ClassReport {
         let (model, served) = (&*self.snapshot.model, cell.decision());
-        let name = class.map_or("any".to_owned(), |class| class_name(self.snapshot.words_of(steered.policy, class)));
+        let name = class.map_or("any".to_owned(), |class| class_name(self.snapshot.label_of(steered.policy, class)));
         if let Some(best) = &best {
             sentences.add(model, steered.policy, (&name, served.facet), served, best, self.now);
         }
@@ -92,7 +92,7 @@ impl Reporter {
                 Given::Nodata => "nodata",
             }
             .to_owned(),
-            from: if served.is_on_empty() { "on_empty" } else { member_name(model, model.policy(steered.policy).root) }
+            from: if served.is_on_empty() { "on_empty" } else { model.member_name(model.policy(steered.policy).root) }
                 .to_owned(),
             answers: explain::answers(&self.snapshot, zone, steered, served.facet, cell),
             ttl: served.ttl,
@@ -115,12 +115,5 @@ fn class_name(text: &str) -> String {
         (true, true) => "any".to_owned(),
         (true, false) => "others".to_owned(),
         (false, _) => parts.join(", "),
-    }
-}
-
-fn member_name(model: &Model, member: MemberRef) -> &str {
-    match member {
-        MemberRef::Endpoint(id) => &model.endpoint(id).name,
-        MemberRef::Pool(id) => &model.pool(id).name,
     }
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use crate::control::explain::Renderer;
 use crate::control::names::report::ClassReport;
-use crate::model::{EndpointId, Facet, Failback, Model, Moment, PolicyId, Steering};
-use crate::steering::preference::endpoints_below;
+use crate::model::{EndpointId, Facet, Failback, Model, Moment, PolicyId};
 use crate::steering::{Decision, Given, StageName, Standing};
 
 /// Most endpoints and most reasons in a sentence (judgment: a line or two).

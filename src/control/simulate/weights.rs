@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use crate::control::simulate::demand::{DemandLine, MAX_LINES, is_rate};
 use crate::control::simulate::request::{SimulationError, SimulationRequest};
 use crate::model::{ClassId, Facet, Model, Policy, PolicyId, ZoneId};
-use crate::snapshot::{Group, KnownBy, LocalClass, Snapshot};
+use crate::snapshot::{ClassGroup, KnownBy, LocalClass, Snapshot};
 
 /// Most pieces into which all nets together are divided. Each piece belongs to one class. Judgment: about a second of
 /// look-ups.
@@ -17,7 +17,7 @@ const MAX_PARTS: usize = 4_000_000;
 /// How much each class of clients asks for each name. The classes are those of the name's policy.
 pub(super) struct Weights {
     /// The weight of every steered name, by group of policies and by class.
-    common: HashMap<Group, Vec<f64>>,
+    common: HashMap<ClassGroup, Vec<f64>>,
     /// The additional weight of single names, by class.
     named: HashMap<NameAt, Vec<f64>>,
     /// The names of each policy.
