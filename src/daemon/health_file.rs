@@ -194,7 +194,15 @@ impl CheckRow {
             well: false,
         };
         Some(match observation.state? {
-            CheckState::Probed(DetectorState { health: _, failures, run, rtt, held_for, flaps, is_well }) => {
+            CheckState::Probed(DetectorState {
+                health: _,
+                failures,
+                run,
+                rtt,
+                hold_down_left,
+                flaps,
+                is_up_but_damped,
+            }) => {
                 CheckRow {
                     // Otherwise it is about damping or suspicion, which are worked out again.
                     why: observation.why.clone().filter(|_| health == RowHealth::Down && !flaps.is_damped),
@@ -202,13 +210,13 @@ impl CheckRow {
                     run,
                     srtt_ms: rtt.srtt().map(millis),
                     rttvar_ms: rtt.rttvar().map(millis),
-                    held_for_ms: millis(held_for),
+                    held_for_ms: millis(hold_down_left),
                     flaps: FlapsRow::of(&flaps),
-                    well: is_well,
+                    well: is_up_but_damped,
                     ..empty
                 }
             }
-            CheckState::Heartbeat(HeartbeatState { health: _, run, last, alive_for, held_for, flaps }) => {
+            CheckState::Heartbeat(HeartbeatState { health: _, run, last, alive_for, hold_down_left, flaps }) => {
                 let ttl = last.and_then(|(_, sign)| match sign {
                     Sign::Alive { ttl } => Some(ttl),
                     Sign::Goodbye => None,
@@ -217,7 +225,7 @@ impl CheckRow {
                     run,
                     ttl_ms: ttl.map(millis),
                     alive_for_ms: millis(alive_for),
-                    held_for_ms: millis(held_for),
+                    held_for_ms: millis(hold_down_left),
                     flaps: FlapsRow::of(&flaps),
                     ..empty
                 }
@@ -235,7 +243,7 @@ impl CheckRow {
             Some(at) => Some(now.moment_of(at)?),
             None => None,
         };
-        let held_for = duration(self.held_for_ms)?;
+        let hold_down_left = duration(self.held_for_ms)?;
         let rtt = match (self.srtt_ms, self.rttvar_ms) {
             (Some(srtt), Some(rttvar)) => Rtt::of(rtt(srtt)?, rtt(rttvar)?),
             _ => Rtt::default(),
@@ -249,11 +257,19 @@ impl CheckRow {
                     None => Sign::Goodbye,
                 };
                 let (last, alive_for) = (observed_at.map(|at| (at, sign)), duration(self.alive_for_ms)?);
-                CheckState::Heartbeat(HeartbeatState { health, run: self.run, last, alive_for, held_for, flaps })
+                CheckState::Heartbeat(HeartbeatState { health, run: self.run, last, alive_for, hold_down_left, flaps })
             }
             None => {
-                let (failures, run, is_well) = (self.failures, self.run, self.well && held);
-                CheckState::Probed(DetectorState { health, failures, run, rtt, held_for, flaps, is_well })
+                let (failures, run, is_up_but_damped) = (self.failures, self.run, self.well && held);
+                CheckState::Probed(DetectorState {
+                    health,
+                    failures,
+                    run,
+                    rtt,
+                    hold_down_left,
+                    flaps,
+                    is_up_but_damped,
+                })
             }
         };
         let is_measured = key.monitor.kind.measures_rtt();

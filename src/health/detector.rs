@@ -84,7 +84,7 @@ pub enum DetectorEvent {
 
 /// A change of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transition {
+pub struct VerdictChange {
     /// The verdict before.
     pub from: Health,
     /// The verdict now.
@@ -143,7 +143,7 @@ impl Detector {
     }
 
     /// Takes in an event of `now`. Returns the change of the verdict, if there is one.
-    pub fn step(&mut self, event: DetectorEvent, now: Moment) -> Option<Transition> {
+    pub fn step(&mut self, event: DetectorEvent, now: Moment) -> Option<VerdictChange> {
         let (from, state_before) = (self.health(), self.state.health());
         let counted = self.count(event, now);
         self.state = self.judge(counted, now);
@@ -164,7 +164,7 @@ impl Detector {
             return None;
         }
         self.hold_down_until = now + self.hold_down;
-        Some(Transition { from, to })
+        Some(VerdictChange { from, to })
     }
 
     /// The state with the event counted.

@@ -27,7 +27,7 @@ mod state;
 
 use std::time::Duration;
 
-use crate::health::{Damping, Phi, Transition};
+use crate::health::{Damping, Phi, VerdictChange};
 use crate::model::{Health, Moment, Monitor};
 
 pub use state::HeartbeatState;
@@ -96,7 +96,7 @@ impl Heartbeat {
     }
 
     /// Takes in a message that came at `now`. Returns the change of the verdict, if there is one.
-    pub fn receive(&mut self, sign: Sign, now: Moment) -> Option<Transition> {
+    pub fn receive(&mut self, sign: Sign, now: Moment) -> Option<VerdictChange> {
         match sign {
             Sign::Alive { ttl } => {
                 self.learn(ttl, now);
@@ -114,7 +114,7 @@ impl Heartbeat {
     }
 
     /// Advances the time to `now`. Returns the change of the verdict, if there is one.
-    pub fn advance(&mut self, now: Moment) -> Option<Transition> {
+    pub fn advance(&mut self, now: Moment) -> Option<VerdictChange> {
         let (from, wanted) = (self.health(), self.wanted(now));
         self.damping.release_if_due(now);
         if self.health != wanted && now >= self.hold_down_until {
@@ -125,7 +125,7 @@ impl Heartbeat {
             self.hold_down_until = now + self.hold_down;
         }
         let to = self.health();
-        (from != to).then_some(Transition { from, to })
+        (from != to).then_some(VerdictChange { from, to })
     }
 
     /// Restarts the ttl of the last beat, if the service is Up. To be called when no beat could be received until

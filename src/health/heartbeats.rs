@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::health::{CheckState, Heartbeat, Observation, RetainedCheck, Sign, Transition};
+use crate::health::{CheckState, Heartbeat, Observation, RetainedCheck, Sign, VerdictChange};
 use crate::model::{CheckKey, Doubt, Health, HeartbeatSpec, Moment};
 
 /// The most beats that wait for a prober. Further ones are refused, and their senders try again. Judgment: more than a
@@ -168,8 +168,8 @@ impl Heartbeats {
     }
 
     /// Logs a change of a verdict. Returns whether there was one.
-    fn log_change(&self, nth: usize, changed: Option<Transition>, now: Moment) -> bool {
-        if let Some(Transition { from, to }) = changed {
+    fn log_change(&self, nth: usize, changed: Option<VerdictChange>, now: Moment) -> bool {
+        if let Some(VerdictChange { from, to }) = changed {
             let service = &self.services[nth];
             let endpoint = spec_of(&service.key).map_or("", |spec| &spec.endpoint);
             let why = service.why(now).unwrap_or_else(|| "it beats".into());

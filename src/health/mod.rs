@@ -19,13 +19,13 @@ mod test_simulation;
 
 pub use blindness::{Blindness, ExaminedCheck, ExaminedControl, PathEvidence, PathState, ReportLimits};
 pub use damping::{Damping, Flaps};
-pub use detector::{Detector, DetectorEvent, DetectorState, Transition};
+pub use detector::{Detector, DetectorEvent, DetectorState, VerdictChange};
 pub use heartbeat::{Heartbeat, HeartbeatState, Sign};
 pub use heartbeats::{Beat, BeatSender, Heartbeats, TooManyBeats};
-pub use observation::{CheckState, Observation};
+pub use observation::{CheckState, Observation, RetainedCheck};
 pub use pace::{NextStep, Pace};
 pub use phi::Phi;
 pub use probe::{Failure, Measurement, ProbeClients, SourceAddresses, check_rights, reap_orphans};
-pub use prober::{Plan, Prober, ProberHandle, ProberSettings, RetainedCheck, Round, control_check};
+pub use prober::{Plan, Prober, ProberHandle, ProberSettings, Round, control_check};
 pub use rtt::Rtt;
 pub use schedule::{Schedule, SlotId};

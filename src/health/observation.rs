@@ -34,6 +34,17 @@ pub struct Observation {
     pub state: Option<CheckState>,
 }
 
+/// The last observation of a check by an earlier prober, which a new prober restores the check from.
+#[derive(Debug, Clone)]
+pub struct RetainedCheck {
+    /// The observation, with the state of its check.
+    pub observation: Observation,
+    /// When it was made.
+    pub at: Moment,
+    /// It counts until then, unless a probe or a beat gives new evidence.
+    pub until: Moment,
+}
+
 /// What a verdict rests on, as a value that outlives the prober.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum CheckState {

@@ -6,8 +6,9 @@
 //! never waits: a slow reader gets only the newest.
 
 mod held_connections;
+mod plan;
+mod probed_check;
 mod reported;
-mod watched;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,14 +19,16 @@ use tokio::task::JoinHandle;
 
 use crate::clock;
 use crate::health::probe::{Measurement, ProbeClients, probe};
-use crate::health::{Beat, BeatSender, Blindness, DetectorEvent, Heartbeats, Observation, Schedule, SlotId};
+use crate::health::{
+    Beat, BeatSender, Blindness, DetectorEvent, Heartbeats, Observation, RetainedCheck, Schedule, SlotId,
+};
 use crate::model::{CheckKey, Moment};
 
+pub use plan::Plan;
 pub use reported::control_check;
-pub use watched::{Plan, RetainedCheck};
 
 use held_connections::{ConnectionEvent, HeldConnections};
-use watched::ProbedCheck;
+use probed_check::ProbedCheck;
 
 /// The time from a change to the report, in which other changes are collected. So the failure of a region is one report
 /// and not a hundred.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use crate::health::{Detector, DetectorEvent, Rtt, Schedule, SlotId, Transition};
+use crate::health::{Detector, DetectorEvent, Rtt, Schedule, SlotId, VerdictChange};
 use crate::model::{Health, Moment, Monitor, ProbeKind, Timing};
 
 mod lossy;
@@ -40,7 +40,7 @@ fn run<R: Into<ProbeResult>>(
     checks: usize,
     end: Moment,
     mut world: impl FnMut(Moment, &Rtt) -> (Duration, R),
-) -> Vec<(Moment, Transition)> {
+) -> Vec<(Moment, VerdictChange)> {
     let mut schedule = Schedule::new(100_000);
     let slots = schedule.add(&vec![monitor.interval; checks], Moment::START);
     let mut detectors: HashMap<SlotId, Detector> =
@@ -86,7 +86,7 @@ fn five_thousand_checks_that_fail_at_once_are_all_down_in_time() {
 }
 
 /// A check that answers after 5 ms for the time `turn`, then is refused (or silent) for the same time, and so on.
-fn flipping(monitor: &Monitor, turn: Duration, offset: Duration, refused: bool) -> Vec<(Moment, Transition)> {
+fn flipping(monitor: &Monitor, turn: Duration, offset: Duration, refused: bool) -> Vec<(Moment, VerdictChange)> {
     let (start, end) = (Moment::START + offset, Moment::START + Duration::from_secs(600));
     run(monitor, 1, end, |now, _| match now.since(start).as_nanos() / turn.as_nanos() % 2 {
         0 => (5 * MS, Some(5 * MS)),
@@ -115,16 +115,16 @@ fn check_evidence(monitor: &Monitor, outcomes: &[(u16, bool)]) -> Result<[bool; 
         let event = if *is_success { DetectorEvent::Success { rtt: 9 * MS } } else { DetectorEvent::Failure { began } };
         let was_damped = detector.damping().is_damped();
         match detector.step(event, now) {
-            Some(Transition { from: Health::Unknown, to: Health::Up }) => prop_assert!(run >= 1),
-            Some(Transition { to: Health::Up, .. }) => {
+            Some(VerdictChange { from: Health::Unknown, to: Health::Up }) => prop_assert!(run >= 1),
+            Some(VerdictChange { to: Health::Up, .. }) => {
                 prop_assert!(run >= monitor.rise && !detector.damping().is_damped());
                 failures = 0;
             }
-            Some(Transition { to: Health::Down, .. }) => {
+            Some(VerdictChange { to: Health::Down, .. }) => {
                 prop_assert!(failures >= monitor.fall);
                 failures = 0;
             }
-            Some(Transition { to: Health::Unknown, .. }) => prop_assert!(false, "Unknown after it was tried"),
+            Some(VerdictChange { to: Health::Unknown, .. }) => prop_assert!(false, "Unknown after it was tried"),
             None if run >= monitor.rise && detector.health() == Health::Up => failures = 0,
             None => {}
         }

@@ -18,12 +18,12 @@ pub struct DetectorState {
     pub run: u32,
     /// Round-trip times of the successes.
     pub rtt: Rtt,
-    /// How much longer the verdict stays, whatever speaks against it (`hold_down`).
-    pub held_for: Duration,
-    /// How it has flapped.
+    /// The rest of the hold-down.
+    pub hold_down_left: Duration,
+    /// The state of its damping.
     pub flaps: Flaps,
-    /// Whether its probes say Up, and it is only held down.
-    pub is_well: bool,
+    /// Whether the probes say Up, and only damping makes the verdict Down.
+    pub is_up_but_damped: bool,
 }
 
 impl Detector {
@@ -35,7 +35,7 @@ impl Detector {
         let fresh = Detector::new(monitor);
         let failures = saved.failures.min(fresh.fall - 1);
         let run = saved.run.min(fresh.rise - 1);
-        let probes_say = if saved.is_well { Health::Up } else { saved.health };
+        let probes_say = if saved.is_up_but_damped { Health::Up } else { saved.health };
         let state = match (probes_say, failures) {
             (Health::Unknown, _) => fresh.state,
             (Health::Up, 0) => State::Up,
@@ -45,7 +45,7 @@ impl Detector {
         Detector {
             state,
             rtt: saved.rtt,
-            hold_down_until: at + saved.held_for.min(fresh.hold_down),
+            hold_down_until: at + saved.hold_down_left.min(fresh.hold_down),
             up_since: at,
             damping: Damping::restore(monitor, &saved.flaps, at),
             ..fresh
@@ -65,9 +65,9 @@ impl Detector {
             failures,
             run,
             rtt: self.rtt,
-            held_for: self.hold_down_until.since(now),
+            hold_down_left: self.hold_down_until.since(now),
             flaps: self.damping.flaps(now),
-            is_well: self.damping.is_damped() && self.state.health() == Health::Up,
+            is_up_but_damped: self.damping.is_damped() && self.state.health() == Health::Up,
         }
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::health::{DetectorEvent, Transition};
+    use crate::health::{DetectorEvent, VerdictChange};
     use crate::model::ProbeKind;
 
     #[test]
@@ -87,13 +87,13 @@ mod tests {
         let mut detector =
             Detector::restore(&monitor, &DetectorState { health: Health::Up, ..DetectorState::default() }, at(10));
         assert_eq!(detector.step(DetectorEvent::Failure { began: at(9) }, at(11)), None, "it began before");
-        let down = Transition { from: Health::Up, to: Health::Down };
+        let down = VerdictChange { from: Health::Up, to: Health::Down };
         assert_eq!(detector.step(DetectorEvent::Failure { began: at(10) }, at(11)), Some(down));
     }
 
     /// Makes a probe each second from `from` on; `true` is a success in 5 ms. Returns the transitions, with the number
     /// of the probe.
-    fn played(detector: &mut Detector, outcomes: &[bool], from: usize) -> Vec<(usize, Transition)> {
+    fn played(detector: &mut Detector, outcomes: &[bool], from: usize) -> Vec<(usize, VerdictChange)> {
         let step = |(nth, is_ok): (usize, &bool)| {
             let at = Moment::START + Duration::from_secs((from + nth) as u64);
             let event = if *is_ok {
@@ -140,7 +140,7 @@ mod tests {
             let now = Moment::START + Duration::from_secs(before.len() as u64);
             prop_assume!(detector.health() == Health::Down);
             let mut successor = Detector::restore(&monitor, &detector.state(now), now);
-            let up = |changes: Vec<(usize, Transition)>| changes.first().map_or(usize::MAX, |(nth, _)| *nth);
+            let up = |changes: Vec<(usize, VerdictChange)>| changes.first().map_or(usize::MAX, |(nth, _)| *nth);
             let [ours, theirs] = [&mut detector, &mut successor].map(|one| up(played(one, &after, before.len())));
             // It may take longer, because successes during the hold-down are not restored.
             prop_assert!(theirs >= ours, "up at {theirs}, without a restart at {ours}");

@@ -208,13 +208,13 @@ fn during_a_hold_down_evidence_counts_and_the_verdict_stays() {
     assert_eq!(detector.deadline(), Some(at(11_000)), "probed as soon as it may change");
     assert_eq!(detector.may_change_in(at(9000)), 2000 * MS);
     assert_eq!(detector.step(good, at(10_000)), None, "one success clears nothing");
-    let down = Transition { from: Health::Up, to: Health::Down };
+    let down = VerdictChange { from: Health::Up, to: Health::Down };
     assert_eq!(detector.step(bad(10_990), at(11_000)), Some(down), "the first that ends after the hold-down");
     assert_eq!(detector.may_change_in(at(11_000)), 10_000 * MS, "and the next hold-down begins");
     for ms in [12_000, 13_000, 14_000] {
         assert_eq!(detector.step(good, at(ms)), None);
     }
-    let up = Transition { from: Health::Down, to: Health::Up };
+    let up = VerdictChange { from: Health::Down, to: Health::Up };
     assert_eq!(detector.step(good, at(21_000)), Some(up));
 
     let mut detector = with_hold_down(2, 2);
@@ -278,7 +278,7 @@ fn a_check_that_flaps_is_damped_until_its_penalty_has_decayed() {
         assert_eq!(detector.step(good, at(second)), None, "damped, although it answers: {second}");
         assert_eq!(detector.health(), Health::Down);
     }
-    let up = Transition { from: Health::Down, to: Health::Up };
+    let up = VerdictChange { from: Health::Down, to: Health::Up };
     assert_eq!(detector.step(good, at(72)), Some(up), "with the next answer after that");
     assert_eq!(detector.may_change_in(at(72)), 1000 * MS);
 }

@@ -17,9 +17,9 @@ pub struct HeartbeatState {
     pub last: Option<(Moment, Sign)>,
     /// How much longer that counts.
     pub alive_for: Duration,
-    /// How much longer the verdict stays, whatever the beats say (`hold_down`).
-    pub held_for: Duration,
-    /// How it has flapped.
+    /// The rest of the hold-down.
+    pub hold_down_left: Duration,
+    /// The state of its damping.
     pub flaps: Flaps,
 }
 
@@ -37,7 +37,7 @@ impl Heartbeat {
         now: Moment,
     ) -> Heartbeat {
         let fresh = Heartbeat::new(monitor, spec.ttl, now);
-        let hold_down_until = at + saved.held_for.min(fresh.hold_down);
+        let hold_down_until = at + saved.hold_down_left.min(fresh.hold_down);
         let damping = Damping::restore(monitor, &saved.flaps, at);
         let (health, run, last) = (saved.health, saved.run, saved.last);
         let restored = Heartbeat { health, run, hold_down_until, last, damping, ..fresh.clone() };
@@ -67,7 +67,7 @@ impl Heartbeat {
             run: self.run,
             last: self.last,
             alive_for: self.alive_until.unwrap_or_default().since(now),
-            held_for: self.hold_down_until.since(now),
+            hold_down_left: self.hold_down_until.since(now),
             flaps: self.damping.flaps(now),
         }
     }

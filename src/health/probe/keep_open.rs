@@ -26,7 +26,7 @@ const LEAST_KEEPALIVE: Duration = Duration::from_secs(1);
 /// the connection ends when the other side is gone without a sign.
 pub(in crate::health) async fn open(clients: &ProbeClients, check: &CheckKey) -> Result<TcpStream, Failure> {
     let ProbeTarget::Socket(to) = check.target else {
-        return Err(Failure::Vantage(format!("no port to hold a connection to at {}", check.target)));
+        return Err(Failure::Vantage(format!("no port for a held connection at {}", check.target)));
     };
     let timeout = check.monitor.timeout;
     let connected = tokio::time::timeout(timeout, tcp::connect(clients, to)).await;

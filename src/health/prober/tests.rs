@@ -42,14 +42,14 @@ fn refusing() -> (Socket, SocketAddr) {
 }
 
 /// The reports of a prober.
-struct Published(mpsc::UnboundedReceiver<Vec<Observation>>);
+struct Published(mpsc::UnboundedReceiver<(Vec<Observation>, Option<Arc<str>>)>);
 
 impl Published {
     /// The first report from now on in which every observation satisfies `is_so`.
     async fn until(&mut self, what: &str, is_so: impl Fn(&Observation) -> bool) -> Vec<Observation> {
         let search = async {
             loop {
-                let report = self.0.recv().await.expect("the prober runs");
+                let (report, _) = self.0.recv().await.expect("the prober runs");
                 if !report.is_empty() && report.iter().all(&is_so) {
                     return report;
                 }
@@ -57,14 +57,30 @@ impl Published {
         };
         tokio::time::timeout(PATIENCE, search).await.unwrap_or_else(|_| panic!("never: {what}"))
     }
+
+    /// The last report so far, and the reason if the vantage is blind.
+    fn last(&mut self) -> (Vec<Observation>, Option<Arc<str>>) {
+        std::iter::from_fn(|| self.0.try_recv().ok()).last().expect("there was a report")
+    }
 }
 
 fn start(settings: ProberSettings) -> (ProberHandle, Published) {
+    start_at(SourceAddresses::default(), settings)
+}
+
+/// Starts a prober that can't probe: its source address is one of the documentation range, which this host does not
+/// have.
+fn start_unable(settings: ProberSettings) -> (ProberHandle, Published) {
+    start_at(SourceAddresses { v4: Some(Ipv4Addr::new(198, 51, 100, 77)), v6: None }, settings)
+}
+
+fn start_at(sources: SourceAddresses, settings: ProberSettings) -> (ProberHandle, Published) {
     let (sender, received) = mpsc::unbounded_channel();
-    let publish: Publish = Box::new(move |_, observations, _| {
-        let _ = sender.send(observations);
+    let publish: Publish = Box::new(move |_, observations, blind| {
+        // It fails if the test has ended.
+        let _ = sender.send((observations, blind));
     });
-    (Prober::spawn(settings, Arc::new(ProbeClients::new(SourceAddresses::default())), publish), Published(received))
+    (Prober::spawn(settings, Arc::new(ProbeClients::new(sources)), publish), Published(received))
 }
 
 async fn ended(round: Round) {
@@ -96,11 +112,7 @@ async fn the_first_round_ends_when_all_are_tried_and_published() {
     let (prober, mut published) = start(settings);
     // Intervals of an hour: only immediate verification can find the second one down in time.
     ended(prober.adopt(vec![tcp_check(up, 3_600_000), tcp_check(down, 3_600_000)])).await;
-    let mut last = None;
-    while let Ok(report) = published.0.try_recv() {
-        last = Some(report);
-    }
-    let last = last.expect("there was a report before the round ended");
+    let (last, _) = published.last();
     let found: Vec<_> = last.iter().map(|o| (o.health, o.tried, o.why.as_deref(), o.srtt.is_some())).collect();
     assert_eq!(
         found,
@@ -161,15 +173,9 @@ async fn a_new_plan_keeps_the_state_of_checks_that_stay() {
 #[tokio::test]
 async fn a_vantage_that_can_not_probe_does_not_judge_and_does_not_delay_the_start() {
     let (_up, up) = listening();
-    let (sender, received) = mpsc::unbounded_channel();
-    let publish: Publish = Box::new(move |_, observations, _| {
-        let _ = sender.send(observations);
-    });
-    // An address of the documentation range, which this host does not have.
-    let clients = ProbeClients::new(SourceAddresses { v4: Some(Ipv4Addr::new(198, 51, 100, 77)), v6: None });
-    let prober = Prober::spawn(ProberSettings::default(), Arc::new(clients), publish);
+    let (prober, mut published) = start_unable(ProberSettings::default());
     ended(prober.adopt(vec![tcp_check(up, 50)])).await;
-    let report = Published(received).until("why", |o| o.why.is_some()).await;
+    let report = published.until("why", |o| o.why.is_some()).await;
     assert_eq!((report[0].health, report[0].tried), (Health::Unknown, false));
     prober.stop().await;
 }

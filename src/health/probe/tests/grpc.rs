@@ -170,10 +170,9 @@ async fn tls_server(
 }
 
 async fn over_tls(trusted: &Authority, host: &str, verify: bool, to: SocketAddr) -> Result<Duration, Failure> {
-    let clients = ProbeClients::trusting(SourceAddresses::default(), trusted.roots.clone());
     let tls = Some(CertificateRule { verify, min_days: 0 });
     let spec = GrpcSpec { service: "db".to_owned(), host: Some(host.to_owned()), tls };
-    probe(&clients, &check(ProbeKind::Grpc(spec), to, AMPLE), &Rtt::default()).await.result
+    trusted.measure(ProbeKind::Grpc(spec), to, AMPLE).await.result
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::*;
 /// A certificate authority for tests.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub(super) roots: RootCertStore,
+    roots: RootCertStore,
 }
 
 impl Authority {
@@ -71,9 +71,14 @@ impl Authority {
     }
 
     async fn probe_by(&self, rule: CertificateRule, host: Option<&str>, to: SocketAddr) -> Result<Duration, Failure> {
-        let clients = ProbeClients::trusting(SourceAddresses::default(), self.roots.clone());
         let spec = HttpSpec { host: host.map(str::to_owned), body: Some("ok".to_owned()), ..spec() };
-        probe(&clients, &check(ProbeKind::Https(spec, rule), to, AMPLE), &Rtt::default()).await.result
+        self.measure(ProbeKind::Https(spec, rule), to, AMPLE).await.result
+    }
+
+    /// Makes a probe that trusts only this authority.
+    pub(super) async fn measure(&self, kind: ProbeKind, to: SocketAddr, timeout: Duration) -> Measurement {
+        let clients = ProbeClients::trusting(SourceAddresses::default(), self.roots.clone());
+        probe(&clients, &check(kind, to, timeout), &Rtt::default()).await
     }
 }
 

@@ -18,9 +18,8 @@ async fn handshake(
     to: SocketAddr,
     timeout: Duration,
 ) -> Measurement {
-    let clients = ProbeClients::trusting(SourceAddresses::default(), authority.roots.clone());
     let kind = ProbeKind::Tls(TlsSpec { host: Some(NAME.to_owned()), certificate });
-    probe(&clients, &check(kind, to, timeout), &Rtt::default()).await
+    authority.measure(kind, to, timeout).await
 }
 
 async fn result_text(authority: &Authority, certificate: CertificateRule, to: SocketAddr) -> String {

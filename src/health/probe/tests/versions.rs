@@ -64,9 +64,8 @@ fn asking(redirects: u32, body: &str) -> HttpSpec {
 }
 
 async fn probe_by(authority: &Authority, spec: HttpSpec, to: SocketAddr) -> Result<Duration, Failure> {
-    let clients = ProbeClients::trusting(SourceAddresses::default(), authority.roots.clone());
     let rule = CertificateRule { verify: true, min_days: 0 };
-    probe(&clients, &check(ProbeKind::Https(spec, rule), to, AMPLE), &Rtt::default()).await.result
+    authority.measure(ProbeKind::Https(spec, rule), to, AMPLE).await.result
 }
 
 #[tokio::test]

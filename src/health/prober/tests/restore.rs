@@ -37,12 +37,9 @@ async fn first_round(checks: Vec<RetainedCheck>) -> Vec<Observation> {
     let settings = ProberSettings { report_every: Duration::from_secs(3600), ..ProberSettings::default() };
     let (prober, mut published) = start(settings);
     ended(prober.adopt(plan(checks))).await;
-    let mut last = None;
-    while let Ok(report) = published.0.try_recv() {
-        last = Some(report);
-    }
+    let (last, _) = published.last();
     prober.stop().await;
-    last.expect("there was a report before the round ended")
+    last
 }
 
 #[tokio::test]
@@ -98,19 +95,11 @@ async fn round_trip_times_continue_from_the_restored_ones() {
 async fn a_restored_state_without_confirmation_counts_for_its_time_and_is_not_passed_on() {
     let (_up, up) = listening();
     let key = tcp_check(up, 20);
-    let (sender, received) = mpsc::unbounded_channel();
-    let publish: Publish = Box::new(move |_, observations, _| {
-        // Nobody may be reading any more.
-        let _ = sender.send(observations);
-    });
-    // An address of the documentation range, which this host does not have: it can't probe.
-    let clients = ProbeClients::new(SourceAddresses { v4: Some(Ipv4Addr::new(198, 51, 100, 77)), v6: None });
     let settings = ProberSettings { report_every: Duration::from_millis(10), ..ProberSettings::default() };
-    let prober = Prober::spawn(settings, Arc::new(clients), publish);
+    let (prober, mut published) = start_unable(settings);
     let until = clock::now() + Duration::from_millis(500);
     let state = DetectorState { health: Health::Down, ..DetectorState::default() };
     ended(prober.adopt(plan(vec![RetainedCheck { until, ..retained(&key, state) }]))).await;
-    let mut published = Published(received);
     let report = published.until("as it was", |o| o.health == Health::Down).await;
     assert!(report[0].state.is_none() && report[0].probed_at.is_some_and(|at| at < clock::now()));
     let report = published.until("no longer known", |o| o.health == Health::Unknown && !o.tried).await;
@@ -123,22 +112,13 @@ async fn a_restored_state_without_confirmation_counts_for_its_time_and_is_not_pa
 /// their numbers.
 async fn first_report(checks: Vec<Arc<CheckKey>>, then: Vec<Arc<CheckKey>>) -> (Vec<Observation>, Option<Arc<str>>) {
     let was_up = DetectorState { health: Health::Up, ..DetectorState::default() };
-    let (sender, mut received) = mpsc::unbounded_channel();
-    let publish: Publish = Box::new(move |_, observations, blind| {
-        // Nobody may be reading any more.
-        let _ = sender.send((observations, blind));
-    });
-    let clients = Arc::new(ProbeClients::new(SourceAddresses::default()));
-    let prober = Prober::spawn(ProberSettings::default(), clients, publish);
+    let (prober, mut published) = start(ProberSettings::default());
     let restored = checks.iter().map(|check| retained(check, was_up)).collect();
     ended(prober.adopt(Plan { regions: vec![0, 0, 1, 1], ..plan(restored) })).await;
     ended(prober.adopt(Plan { checks: then, regions: vec![1, 1, 0, 0], ..Plan::default() })).await;
-    let mut last = None;
-    while let Ok(report) = received.try_recv() {
-        last = Some(report);
-    }
+    let last = published.last();
     prober.stop().await;
-    last.expect("there was a report before the round ended")
+    last
 }
 
 #[tokio::test]

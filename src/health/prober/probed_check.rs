@@ -1,43 +1,13 @@
-//! One check that a prober probes: its detector, and what is reported besides the verdict. And the plan: which checks
-//! to probe, and what is retained of earlier probers.
+//! One check that a prober probes: its detector, and what is reported besides the verdict.
 
 use std::sync::Arc;
 
+use crate::health::Rtt;
 use crate::health::blindness::{PathEvidence, PathState};
 use crate::health::detector::{Detector, DetectorEvent, DetectorState};
-use crate::health::observation::CheckState;
+use crate::health::observation::{CheckState, Observation, RetainedCheck};
 use crate::health::probe::Measurement;
-use crate::health::{Observation, Rtt};
 use crate::model::{CheckKey, Doubt, Health, Moment};
-
-/// The checks to probe, and the region of each.
-#[derive(Debug, Clone, Default)]
-pub struct Plan {
-    /// The checks. One that is listed twice is probed once.
-    pub checks: Vec<Arc<CheckKey>>,
-    /// The number of the region of each check, from 0, in the same order. Checks after the end of this list have region
-    /// 0.
-    pub regions: Vec<usize>,
-    /// The last observations of an earlier prober of this vantage. They count for checks that are new to this prober.
-    pub retained: Vec<RetainedCheck>,
-}
-
-/// The last observation of a check by an earlier prober, which a new prober restores the check from.
-#[derive(Debug, Clone)]
-pub struct RetainedCheck {
-    /// The observation, with the state of its check.
-    pub observation: Observation,
-    /// When it was made.
-    pub at: Moment,
-    /// It counts until then, unless a probe or a beat gives new evidence.
-    pub until: Moment,
-}
-
-impl From<Vec<Arc<CheckKey>>> for Plan {
-    fn from(checks: Vec<Arc<CheckKey>>) -> Plan {
-        Plan { checks, ..Plan::default() }
-    }
-}
 
 /// One check that is probed.
 pub(super) struct ProbedCheck {
