@@ -2,7 +2,7 @@
 //! steered ones too. Addresses that do not fit are left out, and TC is not set. Exception: without its glue a delegation
 //! cannot be followed, so that a reply without room for it is truncated (RFC 9471).
 
-use super::resolve::Answering;
+use super::answering::Answering;
 use crate::model::{Facet, ZoneId};
 use crate::snapshot::names::{Extra, LookupResult, RrsetRef, SteeredNode};
 use crate::snapshot::{Cell, CellContent, PreparedRecord};

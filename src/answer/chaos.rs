@@ -1,10 +1,10 @@
 //! Class CHAOS: the names of the program and of the server, for operators (RFC 4892). Only what the settings have is
 //! answered; by default every such query is refused.
 
-use super::resolve::{Answering, PREPARED_HEAD};
+use super::answering::{Answering, PREPARED_HEAD};
 use crate::snapshot::Identity;
 use crate::wire::code::{class, flag, rcode, rtype};
-use crate::wire::query::Question;
+use crate::wire::question::Question;
 use crate::wire::reply::{Owner, QUESTION_AT, Section};
 
 /// Longest text: one character string (RFC 1035, 3.3).

@@ -61,14 +61,14 @@ pub(super) struct OptReply<'a> {
 
 impl<'a> OptReply<'a> {
     /// For a query with `edns`. Options of another version than 0 are unknown, and not answered.
-    pub(super) fn new(edns: &Edns<'a>, ask: &RawQuery<'_>, identity: &'a Identity) -> OptReply<'a> {
+    pub(super) fn new(edns: &Edns<'a>, raw: &RawQuery<'_>, identity: &'a Identity) -> OptReply<'a> {
         let nsid = &identity.nsid[..identity.nsid.len().min(MAX_NSID)];
         OptReply {
             dnssec_ok: edns.dnssec_ok,
-            padded_to: (edns.is_padded && is_encrypted(ask.transport)).then_some(PADDED_TO),
+            padded_to: (edns.is_padded && is_encrypted(raw.transport)).then_some(PADDED_TO),
             nsid: (edns.wants_nsid && !nsid.is_empty()).then_some(nsid),
             subnet: edns.client_subnet,
-            cookie: cookie_reply(edns, ask, identity),
+            cookie: cookie_reply(edns, raw, identity),
             scope: 0,
             extended_error: None,
         }
@@ -122,17 +122,17 @@ fn is_encrypted(transport: Transport) -> bool {
 }
 
 /// A fresh cookie for this client, and the status of the one that it sent.
-fn cookie_reply(edns: &Edns<'_>, ask: &RawQuery<'_>, identity: &Identity) -> Option<CookieReply> {
+fn cookie_reply(edns: &Edns<'_>, raw: &RawQuery<'_>, identity: &Identity) -> Option<CookieReply> {
     let (cookie, secrets) = (edns.cookie?, identity.cookies.as_ref()?);
-    let ip = ask.source.ip();
+    let ip = raw.source.ip();
     let seen = if cookie.server.is_empty() {
         CookieStatus::ClientOnly
-    } else if secrets.accepts(&cookie, ip, ask.unix_secs) {
+    } else if secrets.accepts(&cookie, ip, raw.unix_secs) {
         CookieStatus::Valid
     } else {
         CookieStatus::Invalid
     };
-    Some(CookieReply { data: secrets.issue(cookie.client, ip, ask.unix_secs), seen })
+    Some(CookieReply { data: secrets.issue(cookie.client, ip, raw.unix_secs), seen })
 }
 
 /// A client subnet option's data: family, source and address as in the query, with our scope (RFC 7871, 7.2.1).

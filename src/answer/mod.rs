@@ -3,6 +3,7 @@
 //! its [`Outcome`].
 
 mod additional;
+mod answering;
 mod chaos;
 mod edns;
 mod resolve;
@@ -20,7 +21,7 @@ use std::net::SocketAddr;
 use crate::snapshot::Snapshot;
 use crate::wire::code::{class, opcode, rcode, rtype};
 use crate::wire::query::Query;
-use resolve::Answering;
+use answering::Answering;
 
 /// Longest reply over UDP to a query without EDNS, and the least that an EDNS sender can receive (RFC 6891, 6.2.3).
 const MIN_UDP_REPLY: usize = 512;
@@ -106,15 +107,15 @@ pub struct Reply {
 
 /// Answers one message into `out`, which has at least [`MAX_UDP_REPLY`] octets for UDP, and for another transport 512
 /// octets to 65,535. The reply is truncated where it does not fit.
-pub fn answer(snapshot: &Snapshot, ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
-    if ask.source.port() == 0 && ask.transport == Transport::Udp {
+pub fn answer(snapshot: &Snapshot, raw: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
+    if raw.source.port() == 0 && raw.transport == Transport::Udp {
         return Outcome::Silence(Reject::PortZero);
     }
-    let query = match Query::parse(ask.packet) {
+    let query = match Query::parse(raw.packet) {
         Ok(query) => query,
         Err(reject) => return Outcome::Silence(reject),
     };
-    let mut answering = Answering::begin(snapshot, ask, &query, out);
+    let mut answering = Answering::begin(snapshot, raw, &query, out);
     let rcode = match refusal(&query) {
         Some(rcode) => rcode,
         None => answering.resolve(),
@@ -124,12 +125,12 @@ pub fn answer(snapshot: &Snapshot, ask: &RawQuery<'_>, out: &mut [u8]) -> Outcom
 
 /// As [`answer`], but truncated and without records, so that the client asks again over TCP. Errors stay errors. The
 /// reply is no longer than the query, except for a cookie and our own fixed options.
-pub fn answer_truncated(snapshot: &Snapshot, ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
-    let query = match Query::parse(ask.packet) {
+pub fn answer_truncated(snapshot: &Snapshot, raw: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
+    let query = match Query::parse(raw.packet) {
         Ok(query) => query,
         Err(reject) => return Outcome::Silence(reject),
     };
-    let mut answering = Answering::begin(snapshot, ask, &query, out);
+    let mut answering = Answering::begin(snapshot, raw, &query, out);
     let rcode = refusal(&query).unwrap_or_else(|| answering.truncate());
     Outcome::Reply(answering.finish(rcode))
 }
@@ -162,8 +163,8 @@ fn refusal(query: &Query<'_>) -> Option<u16> {
 }
 
 /// Most octets of a reply over this transport (RFC 6891, 6.2.5).
-fn reply_limit(ask: &RawQuery<'_>, query: &Query<'_>) -> usize {
-    match ask.transport {
+fn reply_limit(raw: &RawQuery<'_>, query: &Query<'_>) -> usize {
+    match raw.transport {
         Transport::Udp => {
             query.edns.map_or(MIN_UDP_REPLY, |edns| usize::from(edns.udp_size)).clamp(MIN_UDP_REPLY, MAX_UDP_REPLY)
         }

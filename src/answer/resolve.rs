@@ -2,122 +2,20 @@
 //! records of its reply, step by step along CNAMEs and DNAMEs inside one zone.
 
 use super::additional::Pending;
-use super::edns::{CookieReply, CookieStatus, ExtendedError, OptReply};
-use super::steered::ClientInGroup;
-use super::subject::{NO_ZONE, subject};
-use super::{RawQuery, Reply, Tallies, reply_limit};
+use super::answering::{Answering, ChainStep, NodeQuestion, PREPARED_HEAD};
+use super::edns::{CookieReply, CookieStatus, ExtendedError};
+use super::subject::subject;
 use crate::model::ZoneId;
-use crate::snapshot::Snapshot;
 use crate::snapshot::names::{LookupResult, NodeRef, RrsetRef, hash_of};
 use crate::wire::code::{class, flag, rcode, rtype};
-use crate::wire::query::{Query, Question};
-use crate::wire::reply::{Full, Owner, QUESTION_AT, ReplyWriter, Section};
-use crate::wire::{MAX_NAME, NameBuf, tsig};
+use crate::wire::question::Question;
+use crate::wire::reply::{Full, Owner, QUESTION_AT, Section};
+use crate::wire::{MAX_NAME, NameBuf};
 
 /// Most CNAMEs and DNAMEs that one reply follows: resolvers give up at 8 to 16, so more would not help.
 const MAX_CHAIN: usize = 16;
 
-/// The state of answering one query.
-pub(super) struct Answering<'q> {
-    pub(super) snapshot: &'q Snapshot,
-    pub(super) ask: &'q RawQuery<'q>,
-    pub(super) query: &'q Query<'q>,
-    pub(super) reply: ReplyWriter<'q>,
-    pub(super) tallies: Tallies,
-    pub(super) client: Option<ClientInGroup>,
-    pub(super) opt: Option<OptReply<'q>>,
-    /// The name that the chain has reached; `None`: the question's.
-    name: Option<NameBuf>,
-    /// How many steered cells were drawn from, so that each draw has random bits of its own.
-    pub(super) draws: u64,
-    limit: usize,
-    pub(super) flags: u16,
-    subject: u64,
-    /// The counter of the zone that answers.
-    zone_counter: Option<u32>,
-}
-
-/// What follows after a node.
-pub(super) enum ChainStep {
-    /// The reply's answer section is complete, with this response code.
-    Done(u16),
-    /// Go on with [`Answering::name`], which the reply has at this octet.
-    Follow(u16),
-}
-
-/// The question to one node of a chain.
-#[derive(Clone, Copy)]
-pub(super) struct NodeQuestion {
-    /// QTYPE.
-    pub(super) qtype: u16,
-    /// The octet of the reply that has the node's name.
-    pub(super) owner: u16,
-}
-
 impl<'q> Answering<'q> {
-    /// Begins the reply with the question, and reserves room for OPT.
-    pub(super) fn begin(
-        snapshot: &'q Snapshot,
-        ask: &'q RawQuery<'q>,
-        query: &'q Query<'q>,
-        out: &'q mut [u8],
-    ) -> Answering<'q> {
-        let limit = reply_limit(ask, query);
-        let opt = query.edns.as_ref().map(|edns| OptReply::new(edns, ask, &snapshot.identity));
-        let reserved = opt.as_ref().map_or(0, OptReply::room);
-        let reply = ReplyWriter::begin(out, limit, reserved, query.question.as_ref().map(|question| question.wire));
-        Answering {
-            snapshot,
-            ask,
-            query,
-            reply,
-            tallies: Tallies::default(),
-            client: None,
-            opt,
-            name: None,
-            draws: 0,
-            limit,
-            flags: flag::QR,
-            subject: NO_ZONE,
-            zone_counter: None,
-        }
-    }
-
-    /// Ends the reply.
-    pub(super) fn finish(mut self, rcode: u16) -> Reply {
-        if let Some(opt) = &mut self.opt {
-            opt.scope = self.client.as_ref().map_or(0, ClientInGroup::scope);
-            opt.write(&mut self.reply, self.limit, rcode);
-        }
-        let unknown = self.query.tsig.as_ref().filter(|_| rcode == rcode::NOTAUTH);
-        if unknown.is_some_and(|tsig| self.reply.tsig(self.limit, tsig, tsig::BADKEY).is_err()) {
-            self.flags |= flag::TC;
-        }
-        // Opcode and RD are copied; no other flag of the query (RFC 6895, 2.1).
-        let flags = self.flags | self.query.flags & (0x7800 | flag::RD);
-        let has_valid_cookie = self.opt.is_some_and(|opt| opt.has_valid_cookie());
-        let is_truncated = flags & flag::TC != 0;
-        let len = self.reply.finish(self.query.id, flags, rcode);
-        Reply {
-            len,
-            rcode,
-            picks: self.tallies,
-            zone: self.zone_counter,
-            is_truncated,
-            has_valid_cookie,
-            subject: self.subject,
-        }
-    }
-
-    /// Makes it an empty reply with TC set, and returns the response code.
-    pub(super) fn truncate(&mut self) -> u16 {
-        if let Some(opt) = &mut self.opt {
-            opt.shorten();
-        }
-        self.flags |= flag::TC;
-        rcode::NOERROR
-    }
-
     /// Answers a query without a question (RFC 7873, 5.4): the cookie goes out in the OPT record. Without a cookie option
     /// the query is malformed.
     fn cookie_alone(&self) -> u16 {
@@ -306,17 +204,7 @@ impl<'q> Answering<'q> {
             _ => ChainStep::Done(rcode::NOERROR),
         }
     }
-
-    /// Adds an extended error to the reply's OPT. Of several the first counts.
-    pub(super) fn note(&mut self, error: ExtendedError) {
-        if let Some(opt) = &mut self.opt {
-            opt.extended_error.get_or_insert(error);
-        }
-    }
 }
-
-/// Octets of a prepared record before its RDATA: owner pointer, type, class, TTL, RDLENGTH.
-pub(super) const PREPARED_HEAD: usize = 12;
 
 /// The CNAME that a DNAME makes, with the DNAME's TTL (RFC 6672, 3.1).
 fn synthesize<'b>(buffer: &'b mut [u8; PREPARED_HEAD + MAX_NAME], dname: RrsetRef<'_>, target: &[u8]) -> &'b [u8] {

@@ -2,33 +2,15 @@
 
 use std::net::IpAddr;
 
+use super::answering::{Answering, ChainStep, ClientInGroup, NodeQuestion};
 use super::edns::ExtendedError;
-use super::resolve::{Answering, ChainStep, NodeQuestion};
+
 use crate::model::{Facet, ZoneId};
 use crate::placing::ClientNet;
 use crate::snapshot::names::{NodeRef, SteeredNode};
-use crate::snapshot::{Cell, CellContent, ClassGroup, KnownBy, LocalClass, Picks};
+use crate::snapshot::{Cell, CellContent, ClassGroup, KnownBy, Picks};
 use crate::wire::code::{rcode, rtype};
 use crate::wire::reply::{Full, Owner, Section};
-
-/// The client in the classes of one group of policies. Reused within a reply: a chain stays in its zone, and mostly in
-/// one group.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ClientInGroup {
-    group: ClassGroup,
-    class: LocalClass,
-    /// The shortest prefix around the client whose addresses all have its class; 0 for a client known by its own address.
-    reach: u8,
-    /// The longest prefix that a cell of this reply depended on; 0 for a client known by its own address.
-    scope: u8,
-}
-
-impl ClientInGroup {
-    /// The scope of the reply's client subnet option: 0 where nothing depended on the client (RFC 7871, 7.2.1).
-    pub(super) fn scope(&self) -> u8 {
-        self.scope
-    }
-}
 
 impl<'q> Answering<'q> {
     /// Answers from a steered node. Types that the policy does not answer come from the zone file.
@@ -164,17 +146,8 @@ impl<'q> Answering<'q> {
         let subnet = self.query.edns.and_then(|edns| edns.client_subnet).and_then(|subnet| subnet.client());
         match subnet.filter(|_| self.snapshot.zones.ecs(zone).enabled) {
             Some(ip) => (ip, KnownBy::Ecs),
-            None => (self.ask.source.ip(), KnownBy::Address),
+            None => (self.raw.source.ip(), KnownBy::Address),
         }
-    }
-
-    /// Random bits for one draw: the query's entropy, changed so that the draws of one reply are independent.
-    pub(super) fn chance(&mut self) -> u64 {
-        /// The odd number nearest to 2^64 divided by the golden ratio: its multiples spread over all of 64 bits.
-        const STRIDE: u64 = 0x9E37_79B9_7F4A_7C15;
-        let chance = self.ask.entropy.rotate_left(self.draws as u32 * 23) ^ self.draws.wrapping_mul(STRIDE);
-        self.draws += 1;
-        chance
     }
 }
 

@@ -6,6 +6,7 @@ pub mod composite;
 pub mod country;
 pub mod facts;
 pub mod heartbeat;
+mod location;
 pub mod monitor;
 pub mod policy;
 pub mod pool;
@@ -21,13 +22,14 @@ pub mod view;
 pub mod zone;
 
 pub use client::{
-    ClassId, ClassRanges, ClientClass, ClientRule, ClientSources, Clients, Location, Placement, Region, RegionId,
-    Selector, SelectorId,
+    ClassId, ClassRanges, ClientClass, ClientRule, ClientSources, Clients, Placement, Region, RegionId, Selector,
+    SelectorId,
 };
 pub use composite::Composite;
 pub use country::{Continent, Country};
 pub use facts::{Database, Facts, FileStamp, Point};
 pub use heartbeat::HeartbeatSpec;
+pub use location::Location;
 pub use monitor::{
     CertificateRule, Check, CheckId, CheckKey, DnsRdata, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind,
     ProbeTarget, TlsSpec,

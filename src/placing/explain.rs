@@ -5,29 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::{Clients, Continent, Country, Facts, Placement, RegionId};
+use crate::model::{Clients, Facts, Placement, RegionId};
 use crate::placing::address::{embedded_net, folded};
 use crate::placing::database::facts_of;
-use crate::placing::rules::Rules;
-
-/// What gave a client its region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RegionSource {
-    /// It is in this net.
-    Net(IpNet),
-    /// It is of this autonomous system.
-    Asn(u32),
-    /// It is in this country.
-    Country(Country),
-    /// It is on this continent.
-    Continent(Continent),
-    /// No region's location is nearer.
-    Nearest,
-    /// Nothing else places it, and there is a default region.
-    Default,
-    /// Nothing places it.
-    Nothing,
-}
+use crate::placing::rules::{RegionSource, Rules};
 
 /// Why a client is of its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

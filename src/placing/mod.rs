@@ -18,5 +18,6 @@ mod tests;
 pub use classify::{TooManyClasses, place};
 pub use client_net::{ClientNet, mix};
 pub use database::{DatabaseBuilder, facts_of};
-pub use explain::{ClientPlacement, RegionSource, explain};
+pub use explain::{ClientPlacement, explain};
+pub use rules::RegionSource;
 pub use table::ClientTable;

@@ -4,11 +4,31 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use ipnet::IpNet;
+
 use crate::model::{
     ClientClass, ClientSources, Continent, Country, Facts, Location, Point, RegionId, Selector, SelectorId,
 };
-use crate::placing::explain::RegionSource;
 use crate::placing::nets::union;
+
+/// What gave a client its region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegionSource {
+    /// It is in this net.
+    Net(IpNet),
+    /// It is of this autonomous system.
+    Asn(u32),
+    /// It is in this country.
+    Country(Country),
+    /// It is on this continent.
+    Continent(Continent),
+    /// No region's location is nearer.
+    Nearest,
+    /// Nothing else places it, and there is a default region.
+    Default,
+    /// Nothing places it.
+    Nothing,
+}
 
 /// What some facts mean for a client, as far as nets do not decide.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

@@ -62,23 +62,23 @@ pub mod rcode {
     /// Those of single questions, by name.
     pub const MNEMONICS: [(u16, &str); 6] =
         [(0, "NOERROR"), (1, "FORMERR"), (2, "SERVFAIL"), (3, "NXDOMAIN"), (4, "NOTIMP"), (5, "REFUSED")];
-    /// The message couldn't be understood.
+    /// The message is malformed.
     pub const FORMERR: u16 = 1;
-    /// What is asked for is ours, but can't be answered.
+    /// The zone is ours, but cannot be served.
     pub const SERVFAIL: u16 = 2;
     /// The name doesn't exist.
     pub const NXDOMAIN: u16 = 3;
-    /// This kind of question isn't supported.
+    /// The opcode is not supported.
     pub const NOTIMP: u16 = 4;
     /// Not answered, by policy.
     pub const REFUSED: u16 = 5;
     /// A DNAME would make a name that is too long (RFC 6672, 2.2).
     pub const YXDOMAIN: u16 = 6;
-    /// Signed with a key that isn't known (RFC 8945, 5.2.1).
+    /// Signed with an unknown key (RFC 8945, 5.2.1).
     pub const NOTAUTH: u16 = 9;
-    /// An EDNS version that isn't known (RFC 6891, 9).
+    /// An unknown EDNS version (RFC 6891, 9).
     pub const BADVERS: u16 = 16;
-    /// The server cookie isn't ours, or not any more (RFC 7873, 5.2.3).
+    /// The server cookie is not ours, or too old (RFC 7873, 5.2.3).
     pub const BADCOOKIE: u16 = 23;
 }
 

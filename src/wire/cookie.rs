@@ -1,5 +1,5 @@
-//! Server cookies that all servers of a name can check, whoever wrote them (RFC 7873, RFC 9018): issued and checked
-//! from a secret, the client's cookie, its address and the time. Keeps nothing of any client.
+//! Server cookies that all servers with the same secret can check (RFC 7873, RFC 9018): made and checked from the secret,
+//! the client's cookie, its address and the time. Stores nothing of any client.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ const SERVER_LEN: usize = 16;
 /// See [`SERVER_LEN`].
 pub const COOKIES_LEN: usize = 8 + SERVER_LEN;
 
-/// The only version there is (RFC 9018, 4.1).
+/// The only version (RFC 9018, 4.1).
 const VERSION: u8 = 1;
 
-/// How old a cookie may be, in seconds, and how far ahead of our clock its writer's may have been (RFC 9018, 4.3).
+/// How old a cookie may be, in seconds, and how far in the future (RFC 9018, 4.3).
 const OLDEST_SECS: i32 = 3600;
 /// See [`OLDEST_SECS`].
 const AHEAD_SECS: i32 = 300;
@@ -29,11 +29,11 @@ const AHEAD_SECS: i32 = 300;
 pub struct CookieSecrets {
     /// New cookies are made with it.
     pub current: [u8; SECRET_LEN],
-    /// Cookies made with it are still good: the one before, or the one to come, while all servers change over.
+    /// Cookies made with it are valid too: the previous secret, or the next one, during a change on all servers.
     pub other: Option<[u8; SECRET_LEN]>,
 }
 
-/// Secrets don't go into logs.
+/// Secrets are not written to logs.
 impl fmt::Debug for CookieSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.other.is_some() { "CookieSecrets(2)" } else { "CookieSecrets(1)" })
@@ -53,7 +53,7 @@ impl CookieSecrets {
         data
     }
 
-    /// Whether the client at `ip` has the server cookie from one who shares a secret, and from not long ago.
+    /// Whether the client at `ip` has a recent server cookie that was made with one of the secrets.
     pub fn accepts(&self, cookie: &Cookie<'_>, ip: IpAddr, unix_secs: u32) -> bool {
         let Some((head, tag)) = cookie.server.split_first_chunk::<8>() else { return false };
         let [version, _, _, _, written @ ..] = *head;
@@ -62,7 +62,7 @@ impl CookieSecrets {
         if version != VERSION || !(-AHEAD_SECS..=OLDEST_SECS).contains(&age) {
             return false;
         }
-        // The reserved octets are hashed as they came (RFC 9018, 4.2).
+        // The reserved octets are hashed as received (RFC 9018, 4.2).
         let is_ours = |secret: &[u8; SECRET_LEN]| hash(secret, cookie.client, *head, ip) == tag;
         is_ours(&self.current) || self.other.as_ref().is_some_and(is_ours)
     }
@@ -104,7 +104,7 @@ mod tests {
 
     const SECRET: &str = "e5e973e5a6b2a43f48e7dc849e37bfcf";
 
-    /// What a client sent or was given: its cookie and the server's, made with a secret for an address.
+    /// A client's cookie option: its cookie and the server's, made with a secret for an address.
     #[test]
     fn the_cookies_of_rfc_9018_appendix_a_are_made() {
         let [old, new] = ["dd3bdf9344b678b185a6f5cb60fca715", "445536bcd2513298075a5d379663c962"];
@@ -121,7 +121,7 @@ mod tests {
             assert_eq!(secrets(secret, None).issue(client, ip.parse().unwrap(), unix_secs), expected, "{cookies}");
             assert!(accepts(&secrets(secret, None), &expected, ip, unix_secs));
         }
-        // A.4: the server has a new secret, and knows the old one yet.
+        // A.4: the server has a new secret, and still knows the old one.
         let sent: [u8; COOKIES_LEN] = hex("22681ab97d52c298010000005cf7c57926556bd0934c72f8");
         assert!(accepts(&secrets(new, Some(old)), &sent, v6, 1_559_741_961));
         assert!(!accepts(&secrets(new, None), &sent, v6, 1_559_741_961));

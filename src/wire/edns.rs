@@ -1,5 +1,5 @@
-//! EDNS (RFC 6891) as a query brings it: the OPT record's fixed part and the options that are understood. Options that
-//! aren't are skipped; one that is understood and malformed makes the whole message malformed.
+//! EDNS (RFC 6891) of a query: the OPT record's fixed part and the known options. Unknown options are skipped; a known
+//! option that is malformed makes the whole message malformed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,16 +17,16 @@ pub mod option {
     pub const EXTENDED_ERROR: u16 = 15;
 }
 
-/// What the OPT record of a query says.
+/// The OPT record of a query.
 #[derive(Debug, Clone, Copy)]
 pub struct Edns<'a> {
-    /// The UDP payload the sender can take, as it says.
+    /// The UDP payload size of the sender.
     pub udp_size: u16,
     /// The version; only 0 is known.
     pub version: u8,
     /// DNSSEC OK, echoed in the reply (RFC 3225).
     pub dnssec_ok: bool,
-    /// Whether the name server's identity is asked for.
+    /// Whether the query requests the name server's identity.
     pub wants_nsid: bool,
     /// Whether the query is padded, so that the reply should be (RFC 7830, 4).
     pub is_padded: bool,
@@ -34,7 +34,7 @@ pub struct Edns<'a> {
     pub client_subnet: Option<ClientSubnet>,
     /// The cookie option.
     pub cookie: Option<Cookie<'a>>,
-    /// Whether an option is malformed: FORMERR. Of another version than 0 the options aren't looked at.
+    /// Whether an option is malformed: FORMERR. The options of another version than 0 are not read.
     pub is_malformed: bool,
 }
 
@@ -43,9 +43,9 @@ pub struct Edns<'a> {
 pub struct ClientSubnet {
     /// 1 is IPv4, 2 is IPv6.
     pub family: u16,
-    /// How many leading bits of the address are given.
+    /// How many leading bits of the address the query has.
     pub source: u8,
-    /// The address in `source` bits, the rest is zero.
+    /// The address; all bits after the first `source` are zero.
     address: [u8; 16],
 }
 
@@ -95,7 +95,7 @@ impl<'a> Edns<'a> {
                     let cookie = Cookie::parse(data)?;
                     self.cookie.get_or_insert(cookie);
                 }
-                // RFC 6891, 6.1.2: what isn't understood is ignored.
+                // Unknown options are ignored (RFC 6891, 6.1.2).
                 _ => {}
             }
         }
@@ -104,13 +104,13 @@ impl<'a> Edns<'a> {
 }
 
 impl ClientSubnet {
-    /// From an option's data; `None` where RFC 7871, 6 is broken: an unknown family, a prefix longer than the family's
-    /// addresses, more or fewer octets than it takes, bits set past it, or a scope in a query.
+    /// From an option's data; `None` where it violates RFC 7871, 6: an unknown family, a prefix longer than the family's
+    /// addresses, a wrong number of octets, bits set after the prefix, or a scope in a query.
     pub fn parse(data: &[u8]) -> Option<ClientSubnet> {
         let (head, octets) = data.split_first_chunk::<4>()?;
         let family = u16::from_be_bytes([head[0], head[1]]);
         let (source, scope) = (head[2], head[3]);
-        // Family 0 is reserved: who isn't to be looked at says source 0 of a family that there is (RFC 7871, 7.1.2).
+        // Family 0 is reserved: to opt out, a client sends source 0 with a known family (RFC 7871, 7.1.2).
         let longest = match family {
             1 => 32,
             2 => 128,
@@ -122,11 +122,11 @@ impl ClientSubnet {
         }
         address.get_mut(..octets.len())?.copy_from_slice(octets);
         let spare = octets.len() * 8 - usize::from(source);
-        let past = octets.last().map_or(0, |last| last & ((1_u16 << spare) - 1) as u8);
-        (past == 0).then_some(ClientSubnet { family, source, address })
+        let excess = octets.last().map_or(0, |last| last & ((1_u16 << spare) - 1) as u8);
+        (excess == 0).then_some(ClientSubnet { family, source, address })
     }
 
-    /// The client's net's first address; `None` where the client asks not to be looked at (RFC 7871, 7.1.2).
+    /// The first address of the client's net; `None` where the client opts out (RFC 7871, 7.1.2).
     pub fn client(&self) -> Option<IpAddr> {
         let [a, b, c, d, ..] = self.address;
         match (self.source, self.family) {

@@ -8,6 +8,7 @@ pub mod edns;
 mod name;
 mod namebuf;
 pub mod query;
+pub mod question;
 mod record;
 pub mod reply;
 pub mod tsig;
@@ -15,3 +16,6 @@ pub mod tsig;
 pub use name::{MAX_LABEL, MAX_NAME, Name, NameError};
 pub use namebuf::{MAX_LABELS, NameBuf};
 pub use query::Reject;
+
+/// Octets of a message's header (RFC 1035, 4.1.1).
+pub const HEADER_LEN: usize = 12;

@@ -160,7 +160,7 @@ fn unescape(after: &[u8]) -> Result<(u8, usize), NameError> {
     }
 }
 
-/// By its wire form: equal and hashed as that is, so that maps can be asked without making a name.
+/// Equal and hashed as its wire form, so that maps can be searched by wire form.
 impl Borrow<[u8]> for Name {
     fn borrow(&self) -> &[u8] {
         &self.0

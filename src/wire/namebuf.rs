@@ -72,11 +72,11 @@ impl NameBuf {
     /// The name with `old_len` octets at its end replaced by `target`, as DNAME does (RFC 6672, 2.2), case folded;
     /// `None` when it would be too long. `old_len` is the length of one of its ancestors.
     pub fn substitute(&self, old_len: usize, target: &[u8]) -> Option<NameBuf> {
-        let kept = self.as_wire().len().checked_sub(old_len)?;
+        let prefix = self.as_wire().len().checked_sub(old_len)?;
         let mut wire = [0; MAX_NAME];
-        wire.get_mut(..kept)?.copy_from_slice(&self.as_wire()[..kept]);
-        wire.get_mut(kept..kept + target.len())?.copy_from_slice(target);
-        NameBuf::parse(&wire[..kept + target.len()])
+        wire.get_mut(..prefix)?.copy_from_slice(&self.as_wire()[..prefix]);
+        wire.get_mut(prefix..prefix + target.len())?.copy_from_slice(target);
+        NameBuf::parse(&wire[..prefix + target.len()])
     }
 }
 

@@ -1,14 +1,12 @@
-//! A message that came in, parsed without allocating and without trust. What can be read of a malformed one is kept,
-//! so that its FORMERR repeats it.
+//! Parses a received message, without allocating and without trust. The readable part of a malformed message is
+//! available, so that its FORMERR repeats the question.
 
-use crate::wire::NameBuf;
+use crate::wire::HEADER_LEN;
 use crate::wire::code::{flag, rtype};
 use crate::wire::edns::Edns;
+use crate::wire::question::Question;
 use crate::wire::record::{RawRecord, Records};
 use crate::wire::tsig::Tsig;
-
-/// Octets of a message's header (RFC 1035, 4.1.1).
-pub const HEADER_LEN: usize = 12;
 
 /// Why a message gets no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +15,7 @@ pub enum Reject {
     Short,
     /// QR is set: a response. Answering it could make two servers talk to each other for ever.
     Response,
-    /// From source port 0, where nobody listens.
+    /// From source port 0, where no program receives.
     PortZero,
 }
 
@@ -25,7 +23,7 @@ impl Reject {
     /// All of them, in the order of their numbers.
     pub const ALL: [Reject; 3] = [Reject::Short, Reject::Response, Reject::PortZero];
 
-    /// The word for it on metrics.
+    /// Its name on metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Reject::Short => "short",
@@ -35,10 +33,10 @@ impl Reject {
     }
 }
 
-/// A message with a header that asks for a reply.
+/// A message that is a query, by its header.
 #[derive(Clone, Copy)]
 pub struct Query<'a> {
-    /// To be repeated.
+    /// The message id, repeated in the reply.
     pub id: u16,
     /// The second 16 bits of the header.
     pub flags: u16,
@@ -46,23 +44,10 @@ pub struct Query<'a> {
     pub question: Option<Question<'a>>,
     /// The first OPT record, where the message can be read up to it.
     pub edns: Option<Edns<'a>>,
-    /// The TSIG record, where it stands right and can be understood.
+    /// The TSIG record, where it is well-formed and the last record.
     pub tsig: Option<Tsig<'a>>,
-    /// Whether the message breaks the format: FORMERR. Only with a cookie it may ask nothing (RFC 7873, 5.4).
+    /// Whether the message is malformed: FORMERR. A message without a question needs a cookie option (RFC 7873, 5.4).
     pub is_malformed: bool,
-}
-
-/// What is asked.
-#[derive(Clone, Copy)]
-pub struct Question<'a> {
-    /// The name, folded to lower case.
-    pub name: NameBuf,
-    /// The whole question as it was asked, to be repeated octet for octet (draft-vixie-dnsext-dns0x20).
-    pub wire: &'a [u8],
-    /// QTYPE.
-    pub qtype: u16,
-    /// QCLASS.
-    pub qclass: u16,
 }
 
 impl<'a> Query<'a> {
@@ -95,7 +80,7 @@ impl<'a> Query<'a> {
         }
         let mut is_sound = questions <= 1;
         let mut records = Records::new(packet, packet.len() - rest.len());
-        // A query says nothing there but the SOA of IXFR (RFC 1995, 3); what it says is read over, as all servers do.
+        // Only IXFR has a record here, its SOA (RFC 1995, 3). All records are ignored, as other servers do.
         for _ in 0..u32::from(answers) + u32::from(authorities) {
             let record = records.next()?;
             is_sound &= record.is_sound && !matches!(record.rtype, rtype::OPT | rtype::TSIG);
@@ -133,22 +118,6 @@ impl<'a> Query<'a> {
     }
 }
 
-impl<'a> Question<'a> {
-    /// The question at the start of `body`; its name is not compressed, as there is nothing before it to point at.
-    fn parse(body: &'a [u8]) -> Option<Question<'a>> {
-        let name = NameBuf::parse(body)?;
-        let name_len = name.as_wire().len();
-        let wire = body.get(..name_len + 4)?;
-        let fixed = wire.last_chunk::<4>()?;
-        Some(Question {
-            name,
-            wire,
-            qtype: u16::from_be_bytes([fixed[0], fixed[1]]),
-            qclass: u16::from_be_bytes([fixed[2], fixed[3]]),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_kept_as_it_was_asked() {
+    fn a_question_is_available_as_it_was_received() {
         let packet = message(0x0100, [1, 0, 0, 1], &[QUESTION, OPT]);
         let query = Query::parse(&packet).unwrap();
         let question = query.question.unwrap();

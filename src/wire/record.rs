@@ -1,16 +1,15 @@
-//! The records that a query brings: read one after the other without allocating, with as much work as the message is
-//! long and no more. What they say doesn't matter to the reply, only whether they can be records: BIND and Knot refuse
-//! a query with one that can't be.
+//! The records in a query, read one after the other without allocating, with work proportional to the length of the
+//! message. Their content does not matter to the reply, only whether it is well-formed: BIND and Knot refuse a query
+//! with a malformed record.
 
-use crate::wire::MAX_NAME;
 use crate::wire::code::class;
-use crate::wire::query::HEADER_LEN;
+use crate::wire::{HEADER_LEN, MAX_NAME};
 
 /// Labels and pointers that are followed in one message. A name has up to 127, each record has at least one name, and a
-/// message of 64 KiB could have 6,000 records that point at the longest name (judgment: queries have one or two records).
+/// message of 64 KiB could have 6,000 records that point at the longest name. Judgment: queries have one or two records.
 const MAX_STEPS: u32 = 4096;
 
-/// A record as it stands in a message.
+/// A record as a message has it.
 pub(super) struct RawRecord<'a> {
     /// The owner as it is written: it may end in a pointer.
     pub(super) owner: &'a [u8],
@@ -22,7 +21,7 @@ pub(super) struct RawRecord<'a> {
     pub(super) ttl: u32,
     /// Content.
     pub(super) rdata: &'a [u8],
-    /// Whether it can be a record: its type may stand in a message, and its content has the form of its type.
+    /// Whether it is well-formed: its type may be in a message, and its content has the form of its type.
     pub(super) is_sound: bool,
 }
 
@@ -33,8 +32,8 @@ pub(super) struct Records<'a> {
     steps: u32,
 }
 
-/// Content of the types that queries may bring: octets before its names, names, octets behind them (RFC 1035, 3.3; 1183;
-/// 2163; 2230; 2782; 3596; 6672).
+/// Content of the types that queries may have: octets before its names, number of names, octets after them (RFC 1035,
+/// 3.3; 1183; 2163; 2230; 2782; 3596; 6672).
 const FORMS: [(u16, usize, usize, usize); 20] = [
     (1, 4, 0, 0),
     (2, 0, 1, 0),
@@ -72,7 +71,7 @@ impl<'a> Records<'a> {
         Records { packet, at, steps: MAX_STEPS }
     }
 
-    /// The next record; `None` where there is none, or none whose end can be known.
+    /// The next record; `None` where there is none, or where its end is unknown.
     pub(super) fn next(&mut self) -> Option<RawRecord<'a>> {
         let owner_end = self.name_end(self.at)?;
         let owner = self.packet.get(self.at..owner_end)?;
@@ -107,7 +106,7 @@ impl<'a> Records<'a> {
         at + behind == self.at
     }
 
-    /// Where the name at `start` ends. Its pointers are followed: each must point further back than the one before.
+    /// Where the name at `start` ends. Its pointers are followed; each must point further back than the one before.
     fn name_end(&mut self, start: usize) -> Option<usize> {
         let (mut at, mut lowest, mut end, mut len) = (start, start, None, 1);
         loop {

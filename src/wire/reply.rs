@@ -1,58 +1,58 @@
-//! A reply as it is written into the caller's buffer: question, RRsets in their sections, OPT. The only truncation rule
-//! is here: an RRset goes in whole or not at all, and room for OPT is kept from the start.
+//! Writes a reply into the caller's buffer: question, RRsets in their sections, OPT. The only truncation rule is here: an
+//! RRset is added whole or not at all, and room for OPT is reserved from the start.
 
+use crate::wire::HEADER_LEN;
 use crate::wire::code::{class, rtype};
 use crate::wire::compress::{Hashed, Suffixes};
 use crate::wire::edns::option;
-use crate::wire::query::HEADER_LEN;
 use crate::wire::tsig::Tsig;
 
 /// Octets of a record's fixed part after its owner: type, class, TTL, RDLENGTH.
 const FIXED_LEN: usize = 10;
 /// An owner pointer and the fixed part: where RDATA begins in a prepared record.
 const PREPARED_HEAD: usize = 2 + FIXED_LEN;
-/// Where the question's name stands.
+/// The octet of the question's name.
 pub const QUESTION_AT: u16 = HEADER_LEN as u16;
 /// Octets of an OPT record without options (RFC 6891, 6.1.2).
 const OPT_LEN: usize = 11;
 /// Octets of an option before its data.
 const OPTION_HEAD: usize = 4;
 
-/// The sections that records go into, as their place among the header's counts.
+/// The sections that have records, by the index of their count in the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
-    /// What was asked for.
+    /// Records of the question's name and type, and the CNAMEs and DNAMEs on the way.
     Answer = 1,
-    /// Who is responsible: NS of a referral, SOA of a negative answer.
+    /// NS of a referral, SOA of a negative answer.
     Authority = 2,
-    /// What may be of use.
+    /// Addresses of names in the other sections, OPT and TSIG.
     Additional = 3,
 }
 
-/// Whose records.
+/// The owner of records to be written.
 #[derive(Debug, Clone, Copy)]
 pub enum Owner<'a> {
-    /// The name that stands at this octet of the reply; below 16,384.
+    /// The name that the reply has at this octet, below 16,384.
     At(u16),
     /// This name, uncompressed wire form.
     Name(&'a [u8]),
 }
 
-/// What didn't fit. The reply is as it was before.
+/// Something did not fit. The reply is as it was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
-/// A reply under way.
+/// A reply that is being written.
 pub struct ReplyWriter<'o> {
     out: &'o mut [u8],
     at: usize,
-    /// Octets that records may fill: OPT comes after.
+    /// Octets for everything but OPT and TSIG.
     limit: usize,
     counts: [u16; 4],
     suffixes: Suffixes,
 }
 
-/// A place in the reply to go back to.
+/// A state of the reply to return to.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     at: usize,
@@ -62,19 +62,19 @@ struct Mark {
 /// The OPT record of a reply.
 #[derive(Debug, Clone, Copy)]
 pub struct OptHead {
-    /// The UDP payload we can take.
+    /// Our UDP payload size.
     pub udp_size: u16,
     /// The upper eight bits of the response code.
     pub extended_rcode: u8,
     /// DNSSEC OK, as the query had it.
     pub dnssec_ok: bool,
-    /// Octets to a multiple of which the reply is padded, where there is room (RFC 7830).
+    /// The reply is padded to a multiple of this many octets, where there is room (RFC 7830).
     pub padded_to: Option<usize>,
 }
 
 impl<'o> ReplyWriter<'o> {
-    /// Begins a reply of at most `limit` octets, `reserved` of them kept for [`ReplyWriter::opt`]. `question` is
-    /// repeated as it is, unless it is longer than the reply may be. `out` has 512 octets or more.
+    /// Begins a reply of at most `limit` octets, `reserved` of them for [`ReplyWriter::opt`]. `question` is repeated
+    /// unchanged, unless it is longer than the reply may be. `out` has 512 octets or more.
     pub fn begin(out: &'o mut [u8], limit: usize, reserved: usize, question: Option<&[u8]>) -> ReplyWriter<'o> {
         let limit = limit.min(out.len()).saturating_sub(reserved);
         let mut reply = ReplyWriter { out, at: HEADER_LEN, limit, counts: [0; 4], suffixes: Suffixes::default() };
@@ -86,7 +86,7 @@ impl<'o> ReplyWriter<'o> {
     }
 
     /// Adds an RRset whole. `records` are prepared: owner pointer `C0 0C`, nothing else compressed. `ttl_cap` lowers
-    /// their TTL. Gives the octet where the first record's RDATA begins.
+    /// their TTL. Returns the octet where the first record's RDATA begins.
     pub fn rrset(
         &mut self,
         section: Section,
@@ -130,7 +130,7 @@ impl<'o> ReplyWriter<'o> {
                 Owner::At(at) => self.put(&(0xC000 | at).to_be_bytes())?,
                 Owner::Name(name) => {
                     let at = self.name(name)?;
-                    // Records that follow point at the first one's owner, unless it is too far in to be pointed at.
+                    // Later records point at the owner of the first, unless that is beyond the reach of a pointer.
                     owner = u16::try_from(at).ok().filter(|at| *at < 0x4000).map_or(owner, Owner::At);
                 }
             }
@@ -142,7 +142,7 @@ impl<'o> ReplyWriter<'o> {
         first.ok_or(Full)
     }
 
-    /// Writes what follows the owner of a prepared record.
+    /// Writes a prepared record without its owner.
     fn record(&mut self, record: &[u8], ttl_cap: Option<u32>) -> Result<usize, Full> {
         let (Some(fixed), Some(rdata)) = (record.get(2..PREPARED_HEAD), record.get(PREPARED_HEAD..)) else {
             return Err(Full);
@@ -160,7 +160,7 @@ impl<'o> ReplyWriter<'o> {
         Ok(rdata_at)
     }
 
-    /// Writes RDATA; names are compressed in the types of RFC 1035 and in no others (RFC 3597, 4).
+    /// Writes RDATA. Names are compressed only in the types of RFC 1035 (RFC 3597, 4).
     fn rdata(&mut self, rtype: u16, rdata: &[u8]) -> Result<(), Full> {
         let (before, names) = match rtype {
             rtype::NS | rtype::CNAME | rtype::PTR | rtype::MD | rtype::MF | rtype::MB | rtype::MG | rtype::MR => (0, 1),
@@ -179,7 +179,7 @@ impl<'o> ReplyWriter<'o> {
         self.put(rest)
     }
 
-    /// Writes a DNAME's target: never compressed itself (RFC 6672, 2.5), but the CNAMEs that follow from it may point at it.
+    /// Writes a DNAME's target: not compressed itself (RFC 6672, 2.5), but the CNAMEs made from it may point at it.
     fn dname(&mut self, target: &[u8]) -> Result<(), Full> {
         let start = self.at;
         self.put(target)?;
@@ -188,7 +188,7 @@ impl<'o> ReplyWriter<'o> {
         Ok(())
     }
 
-    /// Writes a name, the part of it that the reply already has as a pointer, and gives where the name stands.
+    /// Writes a name, with a pointer for the end that the reply already has, and returns the octet of the name.
     fn name(&mut self, name: &[u8]) -> Result<usize, Full> {
         let start = self.at;
         let hashed = Hashed::new(name);
@@ -223,8 +223,8 @@ impl<'o> ReplyWriter<'o> {
         self.suffixes.forget_from(mark.at);
     }
 
-    /// Adds the OPT record into the room that was kept, with as many of `options` (each code and data) as fit, in
-    /// their order; `total` is how many octets the reply may have with it.
+    /// Adds the OPT record into the reserved room, with as many of `options` (each code and data) as fit, in their
+    /// order. `total` is the most octets of the whole reply.
     pub fn opt<'d>(&mut self, total: usize, head: OptHead, options: impl Iterator<Item = (u16, &'d [u8])>) {
         self.limit = total.min(self.out.len());
         let start = self.at;
@@ -252,7 +252,7 @@ impl<'o> ReplyWriter<'o> {
         self.counts[Section::Additional as usize] += 1;
     }
 
-    /// Adds the padding option, the last, which makes the reply a multiple of `block` octets or fills its room.
+    /// Adds the padding option as the last: the length becomes a multiple of `block` octets, or all of the room.
     fn pad(&mut self, block: usize) {
         let head = self.at + OPTION_HEAD;
         let end = head.next_multiple_of(block).min(self.limit);
@@ -265,8 +265,8 @@ impl<'o> ReplyWriter<'o> {
         }
     }
 
-    /// Adds, as the last record, the TSIG record of a reply that isn't signed because of `error` (RFC 8945, 5.3.2);
-    /// `total` is how many octets the reply may have with it.
+    /// Adds, as the last record, the TSIG record of a reply that is not signed because of `error` (RFC 8945, 5.3.2).
+    /// `total` is the most octets of the whole reply.
     pub fn tsig(&mut self, total: usize, tsig: &Tsig<'_>, error: u16) -> Result<(), Full> {
         /// Octets of RDATA after the fudge: no MAC, original id, error, no other data.
         const TAIL_LEN: usize = 8;
@@ -290,8 +290,8 @@ impl<'o> ReplyWriter<'o> {
         self.counts[section as usize] > 0
     }
 
-    /// Writes the header and gives the reply's length. `flags` come without the response code, of which `rcode`'s lower
-    /// four bits are taken.
+    /// Writes the header and returns the reply's length. `flags` have no response code; the lower four bits of `rcode` are
+    /// added.
     pub fn finish(self, id: u16, flags: u16, rcode: u16) -> usize {
         let flags = flags & !0xF | rcode & 0xF;
         let fields = [id, flags, self.counts[0], self.counts[1], self.counts[2], self.counts[3]];
@@ -302,7 +302,7 @@ impl<'o> ReplyWriter<'o> {
     }
 }
 
-/// Prepared records that stand one after the other.
+/// Prepared records, one after the other.
 fn each_record(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let head = rest.first_chunk::<PREPARED_HEAD>()?;

@@ -1,10 +1,10 @@
-//! TSIG (RFC 8945) as far as a server without keys needs it: enough of the record to say that its key isn't known.
+//! TSIG (RFC 8945) as far as a server without keys needs it: enough of the record to answer that its key is unknown.
 
-use crate::wire::NameBuf;
 use crate::wire::code::class;
-use crate::wire::query::{HEADER_LEN, Question};
+use crate::wire::question::Question;
+use crate::wire::{HEADER_LEN, NameBuf};
 
-/// The key isn't known (RFC 8945, 3).
+/// The key is unknown (RFC 8945, 3).
 pub const BADKEY: u16 = 17;
 
 /// Octets of the time and the fudge that follow the algorithm's name.
@@ -23,7 +23,7 @@ pub struct Tsig<'a> {
 }
 
 impl<'a> Tsig<'a> {
-    /// From a record's owner, CLASS, TTL and RDATA; `None` where it can't be understood (RFC 8945, 4.2).
+    /// From a record's owner, CLASS, TTL and RDATA; `None` where it is malformed (RFC 8945, 4.2).
     pub fn parse(
         owner: &'a [u8],
         class: u16,
@@ -41,7 +41,7 @@ impl<'a> Tsig<'a> {
     }
 }
 
-/// What stands behind a length of two octets, and what follows it.
+/// The octets after a length of two octets, and the rest.
 fn sized(wire: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = wire.split_first_chunk::<2>()?;
     rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))
