@@ -86,7 +86,7 @@ impl std::error::Error for CertificateError {}
 
 /// Reads `[tls]`, whose files are relative to `base` unless a flag named them.
 pub(super) fn read(mut fields: Fields, base: &Path, problems: &mut Problems) -> Option<Tls> {
-    let table = fields.place.clone();
+    let table = fields.head.name.place.clone();
     let mut path = |key: &'static str, default: &str| {
         let written = fields.text(key, &format!("\"{default}\""), problems);
         written.unwrap_or_else(|| At { value: default.to_string(), place: table.clone() })

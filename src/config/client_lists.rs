@@ -3,33 +3,59 @@
 //! warned of.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
-use crate::config::fields::{self, Fields, wrong_type};
+use serde_json::{Value as Json, json};
+
+use crate::config::fields::wrong_type;
+use crate::config::keys::{Kind as KeyKind, NAME, custom, list, texts, words_in_any_case};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, listed};
 use crate::config::source::{At, Place};
 use crate::model::{Continent, Country};
 
+/// A country: two letters. Which ones exist `check` knows.
+pub(super) const COUNTRY: &str = "^[A-Za-z]{2}$";
+
 /// Codes that people write for countries, and the ISO 3166-1 code of each.
 const MISTAKEN: [(&str, &str, &str); 2] = [("UK", "GB", "the United Kingdom"), ("EL", "GR", "Greece")];
 
-/// `asns = [64500, "AS64501"]`.
-pub(super) fn asns(fields: &mut Fields, problems: &mut Problems) -> Vec<At<u32>> {
-    items(fields, "asns", "[64500]", asn, problems)
+/// `asns = [64500, "AS64500"]`.
+pub(super) fn asns() -> impl KeyKind<Value = Vec<At<u32>>> {
+    list(custom(asn, asn_schema), "[64500]").then(|list, problems| Some(sorted(list, problems)))
 }
 
 /// `countries = ["DE", "NL"]`.
-pub(super) fn countries(fields: &mut Fields, problems: &mut Problems) -> Vec<At<Country>> {
-    let read = |item, problems: &mut Problems| {
-        let At { value, place } = fields::item(item, "countries", "[\"DE\"]", problems)?;
-        country(&value, &place, problems)
+pub(super) fn countries() -> impl KeyKind<Value = Vec<At<Country>>> {
+    let parse = |list: At<Vec<At<String>>>, problems: &mut Problems| {
+        let found = list
+            .value
+            .into_iter()
+            .filter_map(|at| country(&at.value, &at.place, problems).map(|value| At { value, place: at.place }));
+        let value = found.collect();
+        Some(sorted(At { value, place: list.place }, problems))
     };
-    items(fields, "countries", "[\"DE\"]", read, problems)
+    texts("[\"DE\"]")
+        .then(parse)
+        .as_schema(|| json!({ "type": "array", "items": { "type": "string", "pattern": COUNTRY } }))
 }
 
 /// `continents = ["EU"]`.
-pub(super) fn continents(fields: &mut Fields, problems: &mut Problems) -> Vec<At<Continent>> {
-    items(fields, "continents", "[\"EU\"]", continent, problems)
+pub(super) fn continents() -> impl KeyKind<Value = Vec<At<Continent>>> {
+    let parse = |list: At<Vec<At<String>>>, problems: &mut Problems| {
+        let value = list.value.into_iter().filter_map(|at| continent(at, problems)).collect();
+        Some(sorted(At { value, place: list.place }, problems))
+    };
+    let words = || json!({ "type": "array", "items": words_in_any_case(&Continent::ALL.map(Continent::as_str)) });
+    texts("[\"EU\"]").then(parse).as_schema(words)
+}
+
+/// A list of names, each once; `example` is the whole list.
+pub(super) fn names(example: &'static str) -> impl KeyKind<Value = Vec<At<String>>> {
+    let parse = |list: At<Vec<At<String>>>, problems: &mut Problems| {
+        Some(each_once(list.value, |name| format!("`{name}`"), problems))
+    };
+    texts(example).then(parse).as_schema(|| json!({ "type": "array", "items": { "type": "string", "pattern": NAME } }))
 }
 
 /// A country by its code; a problem when there is none.
@@ -47,8 +73,7 @@ pub(super) fn country(written: &str, place: &Place, problems: &mut Problems) -> 
     found
 }
 
-fn continent(item: Node, problems: &mut Problems) -> Option<Continent> {
-    let At { value, place } = fields::item(item, "continents", "[\"EU\"]", problems)?;
+fn continent(At { value, place }: At<String>, problems: &mut Problems) -> Option<At<Continent>> {
     let found = Continent::parse(&value);
     if found.is_none() {
         let hint = match Country::parse(&value) {
@@ -57,11 +82,18 @@ fn continent(item: Node, problems: &mut Problems) -> Option<Continent> {
         };
         problems.error(&place, format!("there is no continent `{value}`")).hint(hint);
     }
-    found
+    found.map(|value| At { value, place })
+}
+
+fn asn_schema() -> Json {
+    json!({ "anyOf": [
+        { "type": "integer", "minimum": 0, "maximum": u32::MAX },
+        { "type": "string", "pattern": "^([Aa][Ss])?[0-9]{1,10}$" },
+    ] })
 }
 
 /// The number of an autonomous system (RFC 6793): 32 bits.
-fn asn(item: Node, problems: &mut Problems) -> Option<u32> {
+fn asn(_: &At<String>, item: Node, problems: &mut Problems) -> Option<u32> {
     let Node { place, kind } = item;
     let (found, shown) = match &kind {
         Kind::Integer(number) => (u32::try_from(*number).ok(), number.to_string()),
@@ -84,35 +116,28 @@ fn asn(item: Node, problems: &mut Problems) -> Option<u32> {
     found
 }
 
-/// The entries of the list under `key`, sorted, each once.
-fn items<T: Ord + std::fmt::Display>(
-    fields: &mut Fields,
-    key: &'static str,
-    example: &str,
-    read: impl Fn(Node, &mut Problems) -> Option<T>,
+/// The entries of a list, sorted, each once.
+fn sorted<T: Ord + Clone + Display>(list: At<Vec<At<T>>>, problems: &mut Problems) -> Vec<At<T>> {
+    let mut entries = each_once(list.value, ToString::to_string, problems);
+    entries.sort_by(|a, b| a.value.cmp(&b.value));
+    entries
+}
+
+/// The entries of a list without those that come again, which is a warning.
+pub(super) fn each_once<T: Ord + Clone>(
+    mut entries: Vec<At<T>>,
+    show: fn(&T) -> String,
     problems: &mut Problems,
 ) -> Vec<At<T>> {
     let mut known: BTreeMap<T, Place> = BTreeMap::new();
-    for item in fields.list(key, example, problems).map_or_else(Vec::new, |list| list.value) {
-        let place = item.place.clone();
-        let Some(value) = read(item, problems) else { continue };
-        match known.get(&value) {
-            Some(first) => twice(&place, &value, first, problems),
-            None => {
-                known.insert(value, place);
-            }
+    entries.retain(|At { value, place }| {
+        if let Some(first) = known.get(value) {
+            let problem = problems.warning(place, format!("{} is listed twice", show(value)));
+            problem.label(first, "first here").hint("leave one of them out");
+            return false;
         }
-    }
-    known.into_iter().map(|(value, place)| At { value, place }).collect()
-}
-
-/// The entries without their places.
-pub(super) fn values<T>(list: Vec<At<T>>) -> Vec<T> {
-    list.into_iter().map(|at| at.value).collect()
-}
-
-/// The warning of an entry that a list has already.
-pub(super) fn twice(place: &Place, entry: &dyn std::fmt::Display, first: &Place, problems: &mut Problems) {
-    let problem = problems.warning(place, format!("{entry} is listed twice"));
-    problem.label(first, "first here").hint("leave one of them out");
+        known.insert(value.clone(), place.clone());
+        true
+    });
+    entries
 }

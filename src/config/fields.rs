@@ -2,6 +2,7 @@
 //! of what is right; reading goes on with the key left out. Knows nothing of DNS.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::manual::Section;
@@ -9,33 +10,56 @@ use crate::config::node::{Entry, Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::{At, Place};
 
-/// A table that is being read; what is asked for is taken out.
+/// A table as its keys are written.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// Its own name, where it is written.
+    pub(super) name: At<String>,
+    /// What it is, for messages: `[endpoint.fra1]`.
+    pub(super) what: String,
+    keys: Vec<At<String>>,
+}
+
+impl Head {
+    /// Whether `key` is written, whatever its value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.place_of(key).is_some()
+    }
+
+    /// Whether `key` is missing, and no other key looks like a misspelling of it, which is a problem of its own.
+    pub(super) fn lacks(&self, key: &str) -> bool {
+        let is_near = |hint: String| hint.starts_with("did");
+        !self.has(key) && !self.keys.iter().any(|written| did_you_mean(&written.value, [key]).is_some_and(is_near))
+    }
+
+    /// Where `key` is written, if it is.
+    pub(super) fn place_of(&self, key: &str) -> Option<&Place> {
+        self.keys.iter().find(|written| written.value == key).map(|written| &written.place)
+    }
+}
+
+/// A table that is being read. Readers take its entries.
 #[derive(Debug)]
 pub(super) struct Fields {
-    /// What the table is, for messages: `[endpoint.fra1]`.
-    pub(super) what: String,
-    /// Where its own name is written.
-    pub(super) place: Place,
+    /// The table as a whole.
+    pub(super) head: Arc<Head>,
     left: Vec<Entry>,
-    asked: Vec<&'static str>,
+    known: Vec<&'static str>,
 }
 
 impl Fields {
     /// Begins to read `entry`'s value, which must be a table.
     pub(super) fn of(entry: Entry, what: String, problems: &mut Problems) -> Option<Fields> {
-        let head = what.clone();
-        Fields::headed(entry, what, &head, problems)
-    }
-
-    /// The same, where what it should be headed by isn't what it is.
-    fn headed(entry: Entry, what: String, head: &str, problems: &mut Problems) -> Option<Fields> {
         let Entry { key, value } = entry;
         match value.kind {
-            Kind::Table(left) => Some(Fields { what, place: key.place, left, asked: Vec::new() }),
+            Kind::Table(left) => {
+                let keys = left.iter().map(|entry| entry.key.clone()).collect();
+                Some(Fields { head: Arc::new(Head { name: key, what, keys }), left, known: Vec::new() })
+            }
             other => {
                 let wrong = wrong_type(&value.place, &what, "a table", other.described(), problems);
                 if what.starts_with('[') {
-                    wrong.hint(format!("write `{head}` on a line of its own, and its keys below it"));
+                    wrong.hint(format!("write `{what}` on a line of its own, and its keys below it"));
                 }
                 None
             }
@@ -48,16 +72,20 @@ impl Fields {
         Fields::of(Entry { key, value: node }, what.to_string(), problems)
     }
 
-    /// Whether `key` is written, whatever its value.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.left.iter().any(|entry| entry.key.value == key)
-    }
-
-    /// Whether `key` is missing for good: not written, and no other key is a slip of the fingers for it, which will be
-    /// told on its own.
-    pub(super) fn lacks(&self, key: &str) -> bool {
-        let slip = |entry: &Entry| did_you_mean(&entry.key.value, [key]).is_some_and(|hint| hint.starts_with("did"));
-        !self.has(key) && !self.left.iter().any(slip)
+    /// Begins to read the tables that are the values of `entry`: `[endpoint.a]`, `[endpoint.b]`.
+    pub(super) fn all_named(entry: Entry, problems: &mut Problems) -> Vec<Fields> {
+        let key = entry.key.value;
+        let Kind::Table(tables) = entry.value.kind else {
+            let found = entry.value.kind.described();
+            let wrong = wrong_type(&entry.value.place, &format!("[{key}]"), "a table", found, problems);
+            wrong.hint(format!("write `[{key}.NAME]` on a line of its own, and its keys below it"));
+            return Vec::new();
+        };
+        let fields = |entry: Entry| {
+            let what = format!("[{key}.{}]", entry.key.value);
+            Fields::of(entry, what, problems)
+        };
+        tables.into_iter().filter_map(fields).collect()
     }
 
     /// Whether `key` is the string `word`.
@@ -66,18 +94,18 @@ impl Fields {
         self.left.iter().any(|entry| entry.key.value == key && is(entry))
     }
 
-    /// Where `key` is written, if it is.
-    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
-        self.left.iter().find(|entry| entry.key.value == key).map(|entry| entry.key.place.clone())
-    }
-
     /// The entry of `key`.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Entry> {
         #[cfg(test)]
-        record::note(&self.what, key, None);
-        self.asked.push(key);
+        record::note(&self.head.what, key, None);
+        self.known.push(key);
         let at = self.left.iter().position(|entry| entry.key.value == key)?;
         Some(self.left.remove(at))
+    }
+
+    /// Whether every entry was taken.
+    pub(super) fn is_read(&self) -> bool {
+        self.left.is_empty()
     }
 
     /// Every entry, whatever its key: for tables whose keys are names.
@@ -105,15 +133,23 @@ impl Fields {
 
     /// The named tables below `key`: `[endpoint.a]`, `[endpoint.b]`, each with its name.
     pub(super) fn named(&mut self, key: &'static str, problems: &mut Problems) -> Vec<(At<String>, Fields)> {
-        let head = format!("[{key}.NAME]");
-        let all = self.take(key).and_then(|entry| Fields::headed(entry, format!("[{key}]"), &head, problems));
-        let Some(mut all) = all else { return Vec::new() };
-        let named = |entry: Entry| {
-            let name = entry.key.clone();
-            let what = format!("[{key}.{}]", name.value);
-            Fields::of(entry, what, problems).map(|fields| (name, fields))
-        };
-        all.take_all().into_iter().filter_map(named).collect()
+        let all = self.take(key).map_or_else(Vec::new, |entry| Fields::all_named(entry, problems));
+        all.into_iter().map(|fields| (fields.head.name.clone(), fields)).collect()
+    }
+
+    /// See [`Head::has`].
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.head.has(key)
+    }
+
+    /// See [`Head::lacks`].
+    pub(super) fn lacks(&self, key: &str) -> bool {
+        self.head.lacks(key)
+    }
+
+    /// Where `key` is written, if it is.
+    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
+        self.head.place_of(key).cloned()
     }
 
     /// A string.
@@ -143,8 +179,6 @@ impl Fields {
         range: RangeInclusive<i64>,
         problems: &mut Problems,
     ) -> Option<At<i64>> {
-        #[cfg(test)]
-        record::note(&self.what, key, Some(range.clone()));
         let entry = self.take(key)?;
         integer(entry.value, key, range, problems)
     }
@@ -202,12 +236,12 @@ impl Fields {
                 not_yet(&entry.key.place, key, problems);
                 continue;
             }
-            let message = match self.what.as_str() {
+            let message = match self.head.what.as_str() {
                 "" => format!("unknown key `{key}`"),
                 what => format!("unknown key `{key}` in {what}"),
             };
             let problem = problems.error(&entry.key.place, message);
-            problem.hint = did_you_mean(key, self.asked.iter().copied());
+            problem.hint = did_you_mean(key, self.known.iter().copied());
         }
     }
 }
@@ -304,7 +338,7 @@ pub(super) fn wrong_type<'p>(
     problems.error(place, format!("{what} must be {expected}, not {found}"))
 }
 
-/// What readers ask for, so that tests can hold it against what editors are told.
+/// What readers ask for, so that tests can compare it with the schema of the settings.
 #[cfg(test)]
 pub(super) mod record {
     use std::cell::RefCell;

@@ -47,12 +47,14 @@ impl NetFiles {
         problems: &mut Problems,
     ) {
         for selector in spec.selectors_mut() {
-            for file in &selector.files {
+            let mut found = Vec::new();
+            for file in &selector.nets.files {
                 let from = From { shown, real, is_walled: true, named_in: "policy file", texts };
                 if let Some(nets) = self.nets(file, &from, problems) {
-                    selector.file_nets.push(At { value: nets, place: file.place.clone() });
+                    found.push(At { value: nets, place: file.place.clone() });
                 }
             }
+            selector.nets.of_files = found;
         }
     }
 

@@ -190,6 +190,7 @@ pub fn to_json(problems: &[Problem]) -> serde_json::Value {
 pub(super) struct Problems {
     found: Vec<Problem>,
     section: Section,
+    errors: usize,
     bad_side_files: Vec<SideFile>,
     /// How many errors the side files have.
     side_file_errors: usize,
@@ -229,6 +230,7 @@ impl Problems {
 
     fn add(&mut self, place: &Place, severity: Severity, message: String) -> &mut Problem {
         let at = self.found.len();
+        self.errors += usize::from(severity == Severity::Error);
         self.found.push(Problem { section: Some(self.section.link()), ..Problem::at(place, severity, message) });
         &mut self.found[at]
     }
@@ -271,11 +273,12 @@ impl Problems {
     /// Adds the problems of another list.
     pub(super) fn extend(&mut self, other: Problems) {
         self.found.extend(other.found);
+        self.errors += other.errors;
     }
 
     /// How many errors there are so far.
     pub(super) fn errors(&self) -> usize {
-        self.found.iter().filter(|problem| problem.severity == Severity::Error).count()
+        self.errors
     }
 
     /// The problems, sorted by file, line and column, without duplicates. Of each file there are at most

@@ -17,7 +17,7 @@ const MOST_NAMED: usize = 4;
 /// What one `when`, fence or group selects clients by.
 #[derive(Debug)]
 pub(super) struct Sought {
-    key: &'static str,
+    key: String,
     countries: Vec<At<Country>>,
     continents: Vec<At<Continent>>,
     asns: Vec<At<u32>>,
@@ -30,10 +30,10 @@ impl Sought {
             !selector.countries.is_empty() || !selector.continents.is_empty() || !selector.asns.is_empty()
         };
         spec.selectors().filter(has_any).map(|selector| Sought {
-            key: selector.key,
-            countries: selector.countries.clone(),
-            continents: selector.continents.clone(),
-            asns: selector.asns.clone(),
+            key: selector.kind().to_owned(),
+            countries: selector.countries.value.clone(),
+            continents: selector.continents.value.clone(),
+            asns: selector.asns.value.clone(),
         })
     }
 }
@@ -124,7 +124,7 @@ mod tests {
         let country = |code: &&str| at(Country::parse(code).unwrap());
         let continent = |code: &&str| at(Continent::parse(code).unwrap());
         Sought {
-            key: "when",
+            key: "when".to_owned(),
             countries: countries.iter().map(country).collect(),
             continents: continents.iter().map(continent).collect(),
             asns: asns.iter().copied().map(at).collect(),

@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::config::client_lists;
+use serde_json::{Value as Json, json};
+
+use crate::config::client_lists::{asns, continents, countries};
 use crate::config::clients::{self, ClientSettings};
-use crate::config::fields::{self, Fields};
+use crate::config::fields::{Fields, wrong_type};
+use crate::config::keys::{KeyGroup as _, custom, keys, object, texts};
 use crate::config::net_files::{From, NetFiles};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
@@ -86,43 +89,72 @@ pub(super) fn check_name(name: &At<String>, what: &str, problems: &mut Problems)
 }
 
 fn region(name: String, mut fields: Fields, base: &Path, claims: &mut Claims, problems: &mut Problems) -> Region {
-    let location = fields.list("location", "[53.34, -6.26]", problems).and_then(|at| location(at, problems));
+    let keys = RegionKeys::take(&mut fields, problems);
     let mut claim = claims.begin(&name);
-    claim.nets(&mut fields, base, problems);
-    let place_of = |fields: &Fields, key| fields.place_of(key).unwrap_or_else(|| fields.place.clone());
-    let (asns_at, countries_at) = (place_of(&fields, "asns"), place_of(&fields, "countries"));
-    let continents_at = place_of(&fields, "continents");
-    for asn in client_lists::values(client_lists::asns(&mut fields, problems)) {
-        claim.one(Claimed::Asn(asn), &asns_at, problems);
-    }
-    for country in client_lists::values(client_lists::countries(&mut fields, problems)) {
-        claim.one(Claimed::Country(country), &countries_at, problems);
-    }
-    for continent in client_lists::values(client_lists::continents(&mut fields, problems)) {
-        claim.one(Claimed::Continent(continent), &continents_at, problems);
+    claim.nets(keys.nets.as_ref().map_or(&[], |at| &at.value), base, problems);
+    let asns = keys.asns.iter().map(|at| ("asns", Claimed::Asn(at.value)));
+    let countries = keys.countries.iter().map(|at| ("countries", Claimed::Country(at.value)));
+    let continents = keys.continents.iter().map(|at| ("continents", Claimed::Continent(at.value)));
+    for (key, claimed) in asns.chain(countries).chain(continents) {
+        claim.one(claimed, keys.place_of(key).unwrap_or(&keys.name.place), problems);
     }
     fields.finish(&[], problems);
-    Region { name, location }
+    Region { name, location: keys.location.map(|at| at.value) }
 }
 
-fn location(written: At<Vec<Node>>, problems: &mut Problems) -> Option<Location> {
+keys! {
+    /// `[regions.NAME]`.
+    RegionKeys {
+        /// latitude and longitude: `[53.34, -6.26]`
+        location: Location = custom(location, location_schema);
+        /// `["198.18.0.0/16", "file:nets.txt"]`: clients of these nets belong to the region; the most specific net decides. A
+        /// file has one net a line, and `#` comments
+        nets: Vec<At<String>> = texts("[\"192.0.2.0/24\", \"file:nets.txt\"]");
+        /// `[64500, "AS64501"]`: clients of these autonomous systems belong to the region
+        asns: Vec<At<u32>> = asns(), default Vec::new();
+        /// `["GB", "IE"]`: clients in these countries (ISO 3166-1) belong to the region
+        countries: Vec<At<Country>> = countries(), default Vec::new();
+        /// `["EU"]`: clients on these continents belong to the region: AF AN AS EU NA OC SA
+        continents: Vec<At<Continent>> = continents(), default Vec::new();
+    }
+}
+
+/// The schema of a region.
+pub(super) fn schema() -> Json {
+    object(&RegionKeys::keys())
+}
+
+fn location_schema() -> Json {
+    let [latitude, longitude] = [90, 180].map(|most| json!({ "type": "number", "minimum": -most, "maximum": most }));
+    json!({ "type": "array", "prefixItems": [latitude, longitude], "items": false, "minItems": 2 })
+}
+
+fn location(_: &At<String>, node: Node, problems: &mut Problems) -> Option<Location> {
     let number = |node: &Node| match &node.kind {
         Kind::Integer(value) => Some(*value as f64),
         Kind::Float(value) => Some(*value),
-        Kind::Loose(text) => text.parse().ok(),
+        Kind::Loose(text) => text.trim().parse().ok(),
         Kind::Text(_) | Kind::Bool(_) | Kind::Date | Kind::List(_) | Kind::Table(_) => None,
     };
-    let numbers: Vec<Option<f64>> = written.value.iter().map(number).collect();
-    match numbers[..] {
-        [Some(latitude), Some(longitude)] if latitude.abs() <= 90.0 && longitude.abs() <= 180.0 => {
-            Some(Location { latitude, longitude })
+    let loose = |text: &str| Node { place: node.place.clone(), kind: Kind::Loose(text.to_owned()) };
+    let numbers: Vec<Option<f64>> = match &node.kind {
+        Kind::List(items) => items.iter().map(number).collect(),
+        Kind::Loose(text) => text.split(',').map(|part| number(&loose(part))).collect(),
+        other => {
+            let wrong = wrong_type(&node.place, "`location`", "a list", other.described(), problems);
+            wrong.hint("write `location = [53.34, -6.26]`");
+            return None;
         }
-        _ => {
-            let message = "`location` must be a latitude from -90 to 90 and a longitude from -180 to 180";
-            problems.error(&written.place, message).hint("write `location = [53.34, -6.26]`");
-            None
-        }
+    };
+    if let [Some(latitude), Some(longitude)] = numbers[..]
+        && latitude.abs() <= 90.0
+        && longitude.abs() <= 180.0
+    {
+        return Some(Location { latitude, longitude });
     }
+    let message = "`location` must be a latitude from -90 to 90 and a longitude from -180 to 180";
+    problems.error(&node.place, message).hint("write `location = [53.34, -6.26]`");
+    None
 }
 
 /// A net, or an address as a net of one; with no bits beyond its length.
@@ -184,13 +216,11 @@ impl Claims {
 }
 
 impl Claim<'_> {
-    /// `nets = ["192.0.2.0/24", "file:nets.txt"]`.
-    fn nets(&mut self, fields: &mut Fields, base: &Path, problems: &mut Problems) {
-        let example = "[\"192.0.2.0/24\", \"file:nets.txt\"]";
-        for item in fields.list("nets", example, problems).map_or_else(Vec::new, |list| list.value) {
-            let Some(written) = fields::item(item, "nets", example, problems) else { continue };
+    /// Nets, and files of nets.
+    fn nets(&mut self, list: &[At<String>], base: &Path, problems: &mut Problems) {
+        for written in list {
             let Some(file) = written.value.strip_prefix("file:") else {
-                if let Some(net) = net(&written, problems) {
+                if let Some(net) = net(written, problems) {
                     self.one(Claimed::Net(net), &written.place, problems);
                 }
                 continue;

@@ -2,7 +2,6 @@
 //! one types. Ranges and words are the readers' own, explanations are the manual's; `tests` holds the keys against
 //! what the readers ask for. It is no judge: `check` knows more.
 
-mod policy;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -11,8 +10,9 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value, json};
 
+use crate::config::keys::object;
 use crate::config::manual::Section;
-use crate::model::Continent;
+use crate::config::spec;
 
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum SchemaOf {
 /// The schema of a kind of file.
 pub fn schema(of: SchemaOf) -> Value {
     let (title, table) = match of {
-        SchemaOf::Policy => ("Portolan policy file", policy::table()),
+        SchemaOf::Policy => ("Portolan policy file", object(&spec::keys())),
         SchemaOf::Settings => ("Portolan settings", settings::table()),
     };
     let mut schema = table;
@@ -39,8 +39,6 @@ pub fn schema(of: SchemaOf) -> Value {
 const NAME: &str = "^[A-Za-z0-9._-]{1,63}$";
 /// A length of time, as `humantime` reads it, without its bounds.
 const DURATION: &str = r"^\s*(0|([0-9]+\s*[a-zA-Zµ]+\s*)+)$";
-/// A country: two letters. Which ones there are `check` knows.
-const COUNTRY: &str = "^[A-Za-z]{2}$";
 
 /// A key of a table.
 struct Key {
@@ -118,10 +116,6 @@ fn integer(range: RangeInclusive<i64>) -> Value {
     json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() })
 }
 
-fn number(range: RangeInclusive<f64>) -> Value {
-    json!({ "type": "number", "minimum": range.start(), "maximum": range.end() })
-}
-
 fn duration() -> Value {
     matching(DURATION)
 }
@@ -134,34 +128,9 @@ fn any_of(schemas: impl IntoIterator<Item = Value>) -> Value {
     json!({ "anyOf": schemas.into_iter().collect::<Vec<_>>() })
 }
 
-fn list(items: Value) -> Value {
-    json!({ "type": "array", "items": items })
-}
-
 /// A list of so many.
 fn list_of(items: Value, length: RangeInclusive<usize>) -> Value {
     json!({ "type": "array", "items": items, "minItems": length.start(), "maxItems": length.end() })
-}
-
-/// Words that are read in either case, and best written as they are listed.
-fn words_in_any_case(words: &[&str]) -> Value {
-    let in_any_case = |word: &&str| -> String {
-        word.chars().map(|c| format!("[{}{}]", c.to_ascii_uppercase(), c.to_ascii_lowercase())).collect()
-    };
-    let patterns: Vec<String> = words.iter().map(in_any_case).collect();
-    any_of([one_of_words(words), matching(&format!("^({})$", patterns.join("|")))])
-}
-
-fn continents() -> Value {
-    list(words_in_any_case(&Continent::ALL.map(Continent::as_str)))
-}
-
-fn countries() -> Value {
-    list(matching(COUNTRY))
-}
-
-fn asns() -> Value {
-    list(any_of([integer(0..=u32::MAX.into()), matching("^([Aa][Ss])?[0-9]{1,10}$")]))
 }
 
 /// What is said of a key that a section is about.

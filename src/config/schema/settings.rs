@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Key, NAME, asns, continents, countries, duration, integer, list, list_of, matching, named, number, one_of_words,
-    section, table as table_of, text, text_of,
+    Key, NAME, duration, integer, list_of, matching, named, one_of_words, section, table as table_of, text, text_of,
 };
 use crate::config::clients::MAX_DATABASES;
 use crate::config::guard::{MAX_EXEMPT, MAX_TEXT};
@@ -32,7 +31,7 @@ pub(super) fn table() -> Value {
         part("log", table_of([of("log", "format", one_of_words(&LogFormat::ALL.map(LogFormat::as_str))).or("human")])),
         part("vantage", table_of([of("vantage", "control", list_of(text(), 0..=MAX_CONTROL))])),
         whole("clients", Section::Clients, clients()),
-        whole("regions", Section::Clients, named(region())),
+        whole("regions", Section::Clients, named(crate::config::regions::schema())),
     ])
 }
 
@@ -74,22 +73,5 @@ fn clients() -> Value {
     table_of([
         of("clients", "mmdb", list_of(text(), 0..=MAX_DATABASES)),
         of("clients", "default_region", matching(NAME)),
-    ])
-}
-
-fn region() -> Value {
-    let of = |name, schema| of("regions.NAME", name, schema);
-    let location = json!({
-        "type": "array",
-        "prefixItems": [number(-90.0..=90.0), number(-180.0..=180.0)],
-        "items": false,
-        "minItems": 2,
-    });
-    table_of([
-        of("location", location),
-        of("nets", list(text())),
-        of("asns", asns()),
-        of("countries", countries()),
-        of("continents", continents()),
     ])
 }

@@ -1,33 +1,60 @@
-//! A policy file as it is written: every key read, typed and in range, with its place; names are still only names.
-//! What they refer to is looked up in `validate`. Keys that the manual knows and this version doesn't are refused here.
+//! A policy file as it is written: every key read, typed and in range, with its place; names are still only names. Each file
+//! here declares the keys of one section. `validate` looks up the names.
 
-pub(super) mod composite;
-pub(super) mod heartbeat;
-pub(super) mod monitor;
-pub(super) mod own_keys;
-pub(super) mod pool;
-mod questions;
-pub(super) mod quorum;
+mod defaults;
+mod endpoint;
+mod name;
+mod pool;
 mod selector;
-pub(super) mod service;
-pub(super) mod zone;
+mod service;
 
 use std::path::Path;
 
+use serde_json::{Value as Json, json};
+
 use crate::config::fields::Fields;
+use crate::config::keys::{Key, KeyGroup as _, Kind as _, Table as _, keys, named, table, table_schema, text};
 use crate::config::manual::Section;
+use crate::config::monitor::MonitorSpec;
 use crate::config::node;
 use crate::config::problem::Problems;
 use crate::config::source::{At, Place};
 use crate::model::Ecs;
 use crate::wire::Name;
 
-pub(super) use composite::CompositeKeys;
-pub(super) use heartbeat::HeartbeatKeys;
-pub(super) use monitor::{KindSpec, MonitorSpec};
-pub(super) use pool::{EndpointSpec, PoolSpec, Serves};
+pub(super) use defaults::{Answering, EcsKeys};
+pub(super) use endpoint::EndpointSpec;
+#[cfg(test)]
+pub(super) use name::NameKeys;
+pub(super) use name::NameSpec;
+pub(super) use pool::PoolSpec;
 pub(super) use selector::{FenceSpec, GroupSpec, SelectorSpec};
-pub(super) use zone::{Defaults, NameSpec};
+#[cfg(test)]
+pub(super) use service::ServiceKeys;
+
+keys! {
+    /// `zone` and `file`.
+    ZoneKeys {
+        /// the zone's name: `"svc.example."`
+        zone: Name = text("\"svc.example.\"").then(zone_name), required "";
+        /// its master file, relative to the policy file
+        file: String = text("\"svc.example.zone\""), note "the zone's name and `.zone`";
+    }
+}
+
+keys! {
+    /// The tables of a policy file.
+    PolicyTables {
+        defaults: Answering = table();
+        ecs: EcsKeys = table();
+        "monitor" monitors: Vec<MonitorSpec> = named(), default Vec::new();
+        "endpoint" endpoints: Vec<EndpointSpec> = named(), default Vec::new();
+        "pool" pools: Vec<PoolSpec> = named(), default Vec::new();
+        "group" groups: Vec<GroupSpec> = named(), default Vec::new();
+        "fence" fences: Vec<FenceSpec> = named(), default Vec::new();
+        "name" names: Vec<NameSpec> = named().as_schema(names_schema), default Vec::new();
+    }
+}
 
 /// One policy file.
 #[derive(Debug)]
@@ -36,41 +63,50 @@ pub(super) struct PolicySpec {
     pub(super) zone: At<Name>,
     /// Its master file, relative to the policy file.
     pub(super) file: At<String>,
-    /// For names that don't say otherwise.
-    pub(super) defaults: Defaults,
-    /// EDNS client subnet.
-    pub(super) ecs: Ecs,
-    /// Where it is written, if it is.
-    pub(super) ecs_place: Option<Place>,
-    /// Declared checks.
-    pub(super) monitors: Vec<MonitorSpec>,
-    /// Declared endpoints.
-    pub(super) endpoints: Vec<EndpointSpec>,
-    /// Declared pools.
-    pub(super) pools: Vec<PoolSpec>,
-    /// Declared groups of clients.
-    pub(super) groups: Vec<GroupSpec>,
-    /// Declared fences.
-    pub(super) fences: Vec<FenceSpec>,
-    /// Steered names.
-    pub(super) names: Vec<NameSpec>,
+    /// Everything else.
+    tables: PolicyTables,
+}
+
+impl std::ops::Deref for PolicySpec {
+    type Target = PolicyTables;
+
+    fn deref(&self) -> &PolicyTables {
+        &self.tables
+    }
 }
 
 impl PolicySpec {
-    /// Everything that says which clients are meant.
+    /// Every selector, to add the nets of files.
     pub(super) fn selectors_mut(&mut self) -> impl Iterator<Item = &mut SelectorSpec> {
-        let members = self.pools.iter_mut().flat_map(|pool| &mut pool.members);
-        let fences = self.fences.iter_mut().filter_map(|fence| fence.clients.as_mut());
-        let groups = self.groups.iter_mut().filter_map(|group| group.clients.as_mut());
-        members.filter_map(|member| member.when.as_mut()).chain(fences).chain(groups)
+        let PolicyTables { pools, fences, groups, .. } = &mut self.tables;
+        let members = pools.iter_mut().flat_map(|pool| &mut pool.members).flat_map(|members| &mut members.value);
+        let fences = fences.iter_mut().filter_map(|fence| fence.clients.as_mut());
+        let groups = groups.iter_mut().filter_map(|group| group.clients.as_mut());
+        let whens = members.filter_map(|member| member.value.when.as_mut());
+        whens.chain(fences.map(|clients| &mut clients.value)).chain(groups)
     }
 
-    /// The same, to look at.
+    /// Every selector.
     pub(super) fn selectors(&self) -> impl Iterator<Item = &SelectorSpec> {
-        let members = self.pools.iter().flat_map(|pool| &pool.members);
+        let members = self.pools.iter().flat_map(PoolSpec::members);
         let fences = self.fences.iter().filter_map(|fence| fence.clients.as_ref());
         let groups = self.groups.iter().filter_map(|group| group.clients.as_ref());
-        members.filter_map(|member| member.when.as_ref()).chain(fences).chain(groups)
+        let whens = members.filter_map(|member| member.value.when.as_ref());
+        whens.chain(fences.map(|clients| &clients.value)).chain(groups)
+    }
+
+    /// A value of the name's own, or else of `[defaults]`.
+    pub(super) fn answering<'s, T>(
+        &'s self,
+        name: &'s NameSpec,
+        key: fn(&'s Answering) -> Option<&'s At<T>>,
+    ) -> Option<&'s At<T>> {
+        key(&name.own).or_else(|| key(&self.defaults.as_ref()?.value))
+    }
+
+    /// `[ecs]`, or the defaults.
+    pub(super) fn ecs_rule(&self) -> Ecs {
+        self.ecs.as_ref().map_or_else(Ecs::default, |ecs| ecs.value.rule())
     }
 
     /// The endpoint of this name.
@@ -86,58 +122,45 @@ impl PolicySpec {
 
 /// Reads a policy file. `None` where it isn't TOML or names no zone; else everything in it that could be read.
 pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Option<PolicySpec> {
-    let tree = problems.about(Section::Policy, |problems| node::parse(shown, bytes, problems))?;
-    let mut top = Fields::of_node(tree, "", problems)?;
-    let (zone, file) = problems.about(Section::Zone, |problems| {
-        (zone_name(&mut top, shown, problems), top.text("file", "\"svc.example.zone\"", problems))
-    });
-    let defaults = problems.about(Section::Defaults, |problems| zone::defaults(&mut top, problems));
-    let ecs_place = top.place_of("ecs");
-    let ecs = problems.about(Section::Ecs, |problems| {
-        top.table("ecs", problems).map_or_else(Ecs::default, |fields| zone::ecs(fields, problems))
-    });
-    let monitors = each(&mut top, "monitor", Section::Monitor, problems, |n, f, p| Some(monitor::read(n, f, p)));
-    let endpoints = each(&mut top, "endpoint", Section::Endpoint, problems, |n, f, p| Some(pool::endpoint(n, f, p)));
-    let pools = each(&mut top, "pool", Section::Pool, problems, |n, f, p| Some(pool::pool(n, f, p)));
-    let groups = each(&mut top, "group", Section::Group, problems, |n, f, p| Some(selector::group(n, f, p)));
-    let fences = each(&mut top, "fence", Section::Fence, problems, |n, f, p| Some(selector::fence(n, f, p)));
-    let apex = zone.as_ref().map_or_else(Name::root, |zone| zone.value.clone());
-    let names = each(&mut top, "name", Section::Name, problems, |n, f, p| zone::name(n, f, &apex, p));
-    problems.about(Section::Policy, |problems| top.finish(&[], problems));
-    let zone = zone?;
-    let file = file.unwrap_or_else(|| {
-        let value = format!("{}.zone", zone.value.to_string().trim_end_matches('.'));
-        At { value, place: zone.place.clone() }
-    });
-    Some(PolicySpec { zone, file, defaults, ecs, ecs_place, monitors, endpoints, pools, groups, fences, names })
-}
-
-/// What `read` makes of each table below `key`, which `section` of the manual is about.
-fn each<T>(
-    top: &mut Fields,
-    key: &'static str,
-    section: Section,
-    problems: &mut Problems,
-    mut read: impl FnMut(At<String>, Fields, &mut Problems) -> Option<T>,
-) -> Vec<T> {
-    problems.about(section, |problems| {
-        top.named(key, problems).into_iter().filter_map(|(name, fields)| read(name, fields, problems)).collect()
+    problems.about(Section::Policy, |problems| {
+        let tree = node::parse(shown, bytes, problems)?;
+        let mut top = Fields::of_node(tree, "", problems)?;
+        let zone = problems.about(Section::Zone, |problems| {
+            if top.head().lacks("zone") {
+                let message = "`zone` is missing: which zone is this policy for?";
+                problems.error(&Place::start_of(shown), message).hint("write `zone = \"svc.example.\"`");
+            }
+            ZoneKeys::take(&mut top, problems)
+        });
+        let mut tables = PolicyTables::take(&mut top, problems);
+        top.finish(&[], problems);
+        let apex = zone.zone.as_ref().map_or_else(Name::root, |zone| zone.value.clone());
+        problems.about(Section::Name, |problems| tables.names.retain_mut(|name| name.set_owner(&apex, problems)));
+        let ZoneKeys { zone, file, .. } = zone;
+        let zone = zone?;
+        let file = file.unwrap_or_else(|| {
+            let value = format!("{}.zone", zone.value.to_string().trim_end_matches('.'));
+            At { value, place: zone.place.clone() }
+        });
+        Some(PolicySpec { zone, file, tables })
     })
 }
 
-fn zone_name(top: &mut Fields, shown: &Path, problems: &mut Problems) -> Option<At<Name>> {
-    if top.lacks("zone") {
-        let problem = problems.error(&Place::start_of(shown), "`zone` is missing: which zone is this policy for?");
+/// The keys of a policy file.
+pub(super) fn keys() -> Vec<Key> {
+    [ZoneKeys::keys(), PolicyTables::keys()].concat()
+}
+
+fn zone_name(At { value, place }: At<String>, problems: &mut Problems) -> Option<Name> {
+    let name = Name::parse(&value);
+    if let Err(error) = &name {
+        let problem = problems.error(&place, format!("\"{value}\" is not a zone: {error}"));
         problem.hint("write `zone = \"svc.example.\"`");
     }
-    let At { value, place } = top.text("zone", "\"svc.example.\"", problems)?;
-    match Name::parse(&value) {
-        Ok(value) => Some(At { value, place }),
-        Err(error) => {
-            problems
-                .error(&place, format!("\"{value}\" is not a zone: {error}"))
-                .hint("write `zone = \"svc.example.\"`");
-            None
-        }
-    }
+    name.ok()
+}
+
+/// Names of the zone look different from those of endpoints.
+fn names_schema() -> Json {
+    table_schema::<NameSpec>(json!({ "type": "object", "additionalProperties": NameSpec::schema() }))
 }

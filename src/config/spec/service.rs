@@ -1,65 +1,60 @@
 //! `types`, `port` and `alpn` of a name: what it answers, and what its service records say.
 
-use crate::config::fields::Fields;
+use serde_json::Value as Json;
+
+use crate::config::keys::{Kind as _, integer, keys, list, text, texts};
 use crate::config::problem::{Problems, did_you_mean};
-use crate::config::source::{At, Place};
+use crate::config::source::At;
 use crate::model::Facet;
 
 /// Most ALPN ids of a name (judgment: a service speaks two or three protocols, and each id is in every record).
-pub(in crate::config) const MAX_ALPN: usize = 16;
+pub(super) const MAX_ALPN: usize = 16;
 /// Longest ALPN id (RFC 7301, 3.1).
-pub(in crate::config) const MAX_ALPN_ID: usize = 255;
+pub(super) const MAX_ALPN_ID: usize = 255;
 
 /// What a name can answer.
-pub(in crate::config) const TYPES: [&str; 5] = ["A", "AAAA", "SRV", "HTTPS", "SVCB"];
+pub(super) const TYPES: [&str; 5] = ["A", "AAAA", "SRV", "HTTPS", "SVCB"];
 
-/// What service records say beside their endpoints.
-#[derive(Debug, Default)]
-pub(in crate::config) struct ServiceSpec {
-    /// The port, where it isn't that of the endpoints.
-    pub(in crate::config) port: Option<At<u16>>,
-    /// Whether there is one that couldn't be read, which has been told.
-    pub(in crate::config) has_wrong_port: bool,
-    /// Protocols.
-    pub(in crate::config) alpn: Option<At<Vec<String>>>,
+keys! {
+    /// The keys of a name that are about its service records.
+    ServiceKeys {
+        /// the port of the service, 1 to 65535. HTTPS and SVCB records have a port only if this key is set
+        port: u16 = integer(1..=65_535), note "SRV: each endpoint's probed port";
+        /// HTTPS and SVCB: the protocols of the service by their registered ALPN ids, most preferred first; 16 at most
+        alpn: Vec<String> = texts("[\"h2\", \"h3\"]").then(alpn).as_schema(alpn_schema);
+    }
 }
 
-/// `port = 443` and `alpn = ["h2", "h3"]`.
-pub(super) fn service(fields: &mut Fields, problems: &mut Problems) -> ServiceSpec {
-    let has_port = fields.has("port");
-    let port = fields.integer("port", 1..=65_535, problems).map(|port| port.map(|port| port as u16));
-    ServiceSpec { has_wrong_port: has_port && port.is_none(), port, alpn: alpn(fields, problems) }
+fn alpn_schema() -> Json {
+    let id = text("").sized(1..=MAX_ALPN_ID);
+    list(id, "").sized(0..=MAX_ALPN).schema()
 }
 
-fn alpn(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<String>>> {
-    let written = fields.texts("alpn", "[\"h2\", \"h3\"]", problems)?;
-    let mut ids: Vec<String> = Vec::new();
-    for item in &written.value {
+fn alpn(written: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<String>> {
+    let mut ids: Vec<At<String>> = Vec::new();
+    for item in written.value {
         let fits = (1..=MAX_ALPN_ID).contains(&item.value.len());
-        // Ids of other octets would be in nobody's reach: what is registered is letters, digits, `/`, `.` and `-`.
+        // Registered ids have letters, digits, `/`, `.` and `-`.
         let is_plain = item.value.bytes().all(|octet| octet.is_ascii_graphic() && !b"\",\\".contains(&octet));
         if !fits || !is_plain {
             let problem = problems.error(&item.place, format!("\"{}\" is not a protocol's ALPN id", item.value));
             problem.hint("write it as it is registered: `alpn = [\"h2\", \"h3\"]`");
-        } else if let Some(first) =
-            written.value.iter().find(|first| first.value == item.value && ids.contains(&first.value))
-        {
+        } else if let Some(first) = ids.iter().find(|first| first.value == item.value) {
             let problem = problems.error(&item.place, format!("`{}` is listed twice", item.value));
             problem.label(&first.place, "first here").hint("leave one of them out");
         } else {
-            ids.push(item.value.clone());
+            ids.push(item);
         }
     }
     if ids.len() > MAX_ALPN {
         problems.error(&written.place, format!("`alpn` has {} protocols; the maximum is {MAX_ALPN}", ids.len()));
     }
-    Some(At { value: ids, place: written.place })
+    Some(ids.into_iter().map(|id| id.value).collect())
 }
 
 /// `types = ["A", "AAAA", "SRV"]`.
-pub(super) fn types(fields: &mut Fields, problems: &mut Problems) -> Option<At<Vec<Facet>>> {
-    let written = fields.texts("types", "[\"A\", \"AAAA\"]", problems)?;
-    let (mut facets, mut places): (Vec<Facet>, Vec<Place>) = (Vec::new(), Vec::new());
+pub(super) fn types(written: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<Facet>> {
+    let mut facets: Vec<At<Facet>> = Vec::new();
     for item in written.value {
         let facet = match item.value.to_ascii_uppercase().as_str() {
             "A" => Facet::V4,
@@ -75,19 +70,19 @@ pub(super) fn types(fields: &mut Fields, problems: &mut Problems) -> Option<At<V
                 continue;
             }
         };
-        if let Some(first) = facets.iter().position(|known| *known == facet) {
+        if let Some(first) = facets.iter().find(|known| known.value == facet) {
             let problem = problems.error(&item.place, format!("`{}` is listed twice", item.value));
-            problem.label(&places[first], "first here").hint("leave one of them out");
+            problem.label(&first.place, "first here").hint("leave one of them out");
         } else {
-            facets.push(facet);
-            places.push(item.place);
+            facets.push(item.map(|_| facet));
         }
     }
-    facets.sort();
     if facets.is_empty() {
         let problem = problems.error(&written.place, "`types` leaves nothing to answer");
         problem.hint("write `types = [\"A\"]`, or leave it out for what the endpoints have");
         return None;
     }
-    Some(At { value: facets, place: written.place })
+    let mut facets: Vec<Facet> = facets.into_iter().map(|facet| facet.value).collect();
+    facets.sort();
+    Some(facets)
 }

@@ -1,9 +1,11 @@
 //! Composite monitors of one policy file: what they are made of in the end, and whether that ends at all.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use crate::config::problem::{Problems, did_you_mean};
-use crate::config::spec::{CompositeKeys, MonitorSpec, PolicySpec};
+use crate::config::monitor::{CompositeSpec, MonitorSpec};
+use crate::config::problem::Problems;
+use crate::config::spec::PolicySpec;
+use crate::config::validate::declared::Declared;
 use crate::model::composite::{MAX_COMPOSITE_CHECKS, MAX_COMPOSITE_DEPTH, Rule};
 
 /// A monitor below a composite that is none itself.
@@ -23,7 +25,7 @@ pub(super) fn leaves<'a>(monitor: &'a MonitorSpec, monitors: &'a [MonitorSpec]) 
 }
 
 fn gather<'a>(from: Leaf<'a>, monitors: &'a [MonitorSpec], depth_left: usize, found: &mut Vec<Leaf<'a>>) {
-    let Some(CompositeKeys { rule, members }) = from.monitor.composite() else {
+    let Some(CompositeSpec { rule, members }) = from.monitor.composite() else {
         found.push(from);
         return;
     };
@@ -39,19 +41,11 @@ fn gather<'a>(from: Leaf<'a>, monitors: &'a [MonitorSpec], depth_left: usize, fo
 }
 
 /// Tells of composites of what there isn't, of themselves, and of too much. Members count as used.
-pub(super) fn check(spec: &PolicySpec, used: &mut HashSet<String>, problems: &mut Problems) {
-    let by_name: HashMap<&str, &MonitorSpec> =
-        spec.monitors.iter().map(|monitor| (monitor.name.value.as_str(), monitor)).collect();
+pub(super) fn check<'a>(spec: &'a PolicySpec, monitors: &mut Declared<'a, &'a MonitorSpec>, problems: &mut Problems) {
     for member in spec.monitors.iter().filter_map(MonitorSpec::composite).flat_map(|keys| &keys.members) {
-        used.insert(member.value.clone());
-        if !by_name.contains_key(member.value.as_str()) {
-            let mut known: Vec<&str> = by_name.keys().copied().collect();
-            known.sort_unstable();
-            let problem = problems.error(&member.place, format!("there is no monitor `{}`", member.value));
-            problem.hint = did_you_mean(&member.value, known);
-        }
+        monitors.find(member, problems);
     }
-    let mut walk = Walk { by_name, depths: HashMap::new(), path: Vec::new(), has_loop: false };
+    let mut walk = Walk { monitors, depths: HashMap::new(), path: Vec::new(), has_loop: false };
     for monitor in &spec.monitors {
         walk.depth(monitor, problems);
     }
@@ -67,15 +61,15 @@ pub(super) fn check(spec: &PolicySpec, used: &mut HashSet<String>, problems: &mu
     }
 }
 
-struct Walk<'a> {
-    by_name: HashMap<&'a str, &'a MonitorSpec>,
+struct Walk<'w, 'a> {
+    monitors: &'w Declared<'a, &'a MonitorSpec>,
     /// How many composites stand above one another in each that was looked at.
     depths: HashMap<&'a str, usize>,
     path: Vec<&'a str>,
     has_loop: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Walk<'_, 'a> {
     /// 0 for one that is no composite. A path that comes back to itself is told once.
     fn depth(&mut self, monitor: &'a MonitorSpec, problems: &mut Problems) -> usize {
         let name = monitor.name.value.as_str();
@@ -93,7 +87,7 @@ impl<'a> Walk<'a> {
         self.path.push(name);
         let mut below = 0;
         for member in &keys.members {
-            if let Some(member) = self.by_name.get(member.value.as_str()).copied() {
+            if let Some(member) = self.monitors.get(&member.value).copied() {
                 below = below.max(self.depth(member, problems));
             }
         }

@@ -1,42 +1,46 @@
 //! Endpoints, and the checks that judge them: one for each distinct (monitor, address), over all zones.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::manual::Section;
-use crate::config::problem::{Problems, did_you_mean};
+use crate::config::monitor::{CompositeSpec, MonitorSpec};
+use crate::config::problem::Problems;
 use crate::config::regions;
 use crate::config::source::{At, Place};
-use crate::config::spec::{CompositeKeys, EndpointSpec, HeartbeatKeys, KindSpec, MonitorSpec, PolicySpec, Serves};
+use crate::config::spec::{EndpointSpec, PolicySpec};
 use crate::config::validate::Builder;
 use crate::config::validate::composite::{Leaf, leaves};
+use crate::config::validate::declared::Declared;
 use crate::config::validate::judging::{self, Judge, Judging};
 use crate::model::composite::{MAX_COMPOSITE_DEPTH, PartKey};
 use crate::model::{
-    AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, Composite, Endpoint, ExecSpec, Facet, HeartbeatSpec,
-    Judged, Monitor, ProbeKind, ProbeTarget, ZoneId,
+    AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, Composite, Endpoint, Facet, Judged, Monitor,
+    ProbeKind, ProbeTarget, ZoneId,
 };
 
 /// Makes the endpoints of one policy file.
-pub(super) struct Checker<'a> {
-    monitors: HashMap<&'a str, &'a MonitorSpec>,
-    all: &'a [MonitorSpec],
+pub(super) struct Checker<'a, 's> {
+    pub(super) monitors: &'a mut Declared<'s, &'s MonitorSpec>,
+    all: &'s [MonitorSpec],
     /// The zone's name, with the final dot.
     zone: String,
-    used: &'a mut HashSet<String>,
     /// Which names judge which endpoints by monitors of their own.
-    judging: &'a Judging<'a>,
+    judging: &'a Judging<'s>,
     /// Monitors whose missing port was told.
-    portless: HashSet<&'a str>,
+    portless: HashSet<&'s str>,
 }
 
-impl<'a> Checker<'a> {
-    pub(super) fn new(spec: &'a PolicySpec, judging: &'a Judging<'a>, used: &'a mut HashSet<String>) -> Checker<'a> {
-        let monitors = spec.monitors.iter().map(|monitor| (monitor.name.value.as_str(), monitor)).collect();
+impl<'a, 's> Checker<'a, 's> {
+    pub(super) fn new(
+        spec: &'s PolicySpec,
+        judging: &'a Judging<'s>,
+        monitors: &'a mut Declared<'s, &'s MonitorSpec>,
+    ) -> Checker<'a, 's> {
         let (zone, portless) = (spec.zone.value.to_string(), HashSet::new());
-        Checker { monitors, all: &spec.monitors, zone, used, judging, portless }
+        Checker { monitors, all: &spec.monitors, zone, judging, portless }
     }
 
     /// The endpoint as the model has it; its checks are added to the builder's.
@@ -48,7 +52,7 @@ impl<'a> Checker<'a> {
         problems: &mut Problems,
     ) -> Endpoint {
         let region = spec.region.as_ref().and_then(|name| regions::find(&builder.model.regions, name, problems));
-        let monitor = spec.monitor.as_ref().and_then(|name| self.find(name, problems));
+        let monitor = spec.monitor.as_ref().and_then(|name| self.monitors.find(name, problems).copied());
         let judges = self.judging.of_endpoint(&spec.name.value);
         if let (None, [], Some(probe)) = (&spec.monitor, judges, &spec.probe) {
             let problem = problems.warning(&probe.place, "`probe` does nothing without a `monitor`");
@@ -60,10 +64,10 @@ impl<'a> Checker<'a> {
         let mut answerables = Vec::new();
         let judges: Vec<(&At<String>, &MonitorSpec)> =
             judges.iter().filter_map(|judge| Some((judge.monitor, self.judge(spec, judge, problems)?))).collect();
-        for (facet, rdata, own) in answers(spec.serves.as_ref()) {
+        for (facet, rdata, own) in answers(spec) {
             let ip = spec.probe.as_ref().map(|probe| probe.value.0).or(own);
             let mut side = Answerable::new(facet, rdata, None);
-            if spec.state != AdminState::Disabled {
+            if *spec.state != AdminState::Disabled {
                 let place = spec.monitor.as_ref().map(|at| &at.place);
                 side.check =
                     monitor.and_then(|monitor| self.check((spec, place), monitor, ip, None, builder, problems));
@@ -76,35 +80,18 @@ impl<'a> Checker<'a> {
         }
         Endpoint {
             region,
-            weight: spec.weight,
-            state: spec.state,
-            country: spec.country,
-            capacity: spec.capacity,
-            ramp: spec.ramp.as_ref().map_or(Duration::ZERO, |ramp| ramp.value),
+            weight: *spec.weight,
+            state: *spec.state,
+            country: spec.country.as_ref().map(|at| at.value),
+            capacity: spec.capacity.as_ref().map(|at| at.value),
+            ramp: *spec.ramp,
             ..Endpoint::new(spec.name.value.clone(), zone, answerables)
         }
     }
 
-    pub(super) fn find(&mut self, written: &At<String>, problems: &mut Problems) -> Option<&'a MonitorSpec> {
-        let found = self.monitors.get(written.value.as_str()).copied();
-        match found {
-            Some(_) => {
-                self.used.insert(written.value.clone());
-            }
-            None => {
-                let mut known: Vec<&str> = self.monitors.keys().copied().collect();
-                known.sort_unstable();
-                let problem = problems.error(&written.place, format!("there is no monitor `{}`", written.value));
-                let declare = format!("declare it: [monitor.{}]", written.value);
-                problem.hint = did_you_mean(&written.value, known).or(Some(declare));
-            }
-        }
-        found
-    }
-
     /// The monitor by which a name judges this endpoint; what can't be is told.
-    fn judge(&self, spec: &EndpointSpec, judge: &Judge<'a>, problems: &mut Problems) -> Option<&'a MonitorSpec> {
-        let monitor = self.monitors.get(judge.monitor.value.as_str()).copied()?;
+    fn judge(&self, spec: &EndpointSpec, judge: &Judge<'s>, problems: &mut Problems) -> Option<&'s MonitorSpec> {
+        let monitor = self.monitors.get(&judge.monitor.value).copied()?;
         judging::check_probe(spec, judge, monitor, self.all, problems);
         Some(monitor)
     }
@@ -113,38 +100,24 @@ impl<'a> Checker<'a> {
     fn check(
         &mut self,
         (spec, named_at): (&EndpointSpec, Option<&Place>),
-        monitor: &'a MonitorSpec,
+        monitor: &'s MonitorSpec,
         ip: Option<IpAddr>,
         within: Option<usize>,
         builder: &mut Builder,
         problems: &mut Problems,
     ) -> Option<CheckId> {
         let probe_port = spec.probe.as_ref().and_then(|probe| probe.value.1);
-        let (kind, usual) = match monitor.kind.as_ref()? {
-            KindSpec::Icmp => (ProbeKind::Icmp, None),
-            KindSpec::Tcp => (ProbeKind::Tcp, None),
-            KindSpec::Http(http) => (ProbeKind::Http(http.clone()), Some(80)),
-            KindSpec::Https(http, certificate) => (ProbeKind::Https(http.clone(), *certificate), Some(443)),
-            KindSpec::Tls(tls) => (ProbeKind::Tls(tls.clone()), Some(443)),
-            KindSpec::Dns(dns) => (ProbeKind::Dns(dns.clone()), Some(53)),
-            KindSpec::Grpc(grpc) => (ProbeKind::Grpc(grpc.clone()), None),
-            KindSpec::Exec(exec) => {
-                (ProbeKind::Exec(ExecSpec { endpoint: spec.name.value.clone(), ..exec.clone() }), None)
-            }
-            KindSpec::Composite(keys) => {
-                return self.composite((spec, named_at), keys, ip, within.unwrap_or(0), builder, problems);
-            }
-            KindSpec::Heartbeat(HeartbeatKeys { ttl, longest, phi }) => {
-                let (zone, endpoint) = (self.zone.clone(), spec.name.value.clone());
-                (ProbeKind::Heartbeat(HeartbeatSpec { zone, endpoint, ttl: *ttl, longest: *longest, phi: *phi }), None)
-            }
-        };
+        if let Some(keys) = monitor.composite() {
+            return self.composite((spec, named_at), keys, ip, within.unwrap_or(0), builder, problems);
+        }
+        let model = monitor.monitor_of(&self.zone, &spec.name.value)?;
+        let usual = monitor.port_rule.usual();
         // Those of a composite differ, and only what has no port of its own takes the endpoint's.
         let port = match within {
-            None => probe_port.or(monitor.port).or(usual),
-            Some(_) => monitor.port.or(probe_port).or(usual),
+            None => probe_port.or(monitor.port()).or(usual),
+            Some(_) => monitor.port().or(probe_port).or(usual),
         };
-        let target = match (&kind, ip, port) {
+        let target = match (&model.kind, ip, port) {
             (ProbeKind::Heartbeat(_), _, _) => ProbeTarget::Nowhere,
             // Told where the endpoint is.
             (_, None, _) => return None,
@@ -153,7 +126,7 @@ impl<'a> Checker<'a> {
             (_, Some(_), None) => {
                 if self.portless.insert(&monitor.name.value) {
                     let message =
-                        format!("monitor `{}` is of type {} and has no port", monitor.name.value, kind.as_str());
+                        format!("monitor `{}` is of type {} and has no port", monitor.name.value, model.kind.as_str());
                     let problem = problems.error(&monitor.name.place, message).see(Section::Monitor);
                     if let Some(place) = named_at {
                         problem.label(place, format!("what probes `{}`", spec.name.value));
@@ -163,9 +136,7 @@ impl<'a> Checker<'a> {
                 return None;
             }
         };
-        let MonitorSpec { interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum, .. } = *monitor;
-        let monitor = Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum };
-        let key = CheckKey { monitor, target };
+        let key = CheckKey { monitor: model, target };
         Some(builder.check(key, Vec::new()))
     }
 
@@ -173,7 +144,7 @@ impl<'a> Checker<'a> {
     fn composite(
         &mut self,
         of: (&EndpointSpec, Option<&Place>),
-        keys: &'a CompositeKeys,
+        keys: &'s CompositeSpec,
         ip: Option<IpAddr>,
         depth: usize,
         builder: &mut Builder,
@@ -185,7 +156,7 @@ impl<'a> Checker<'a> {
         }
         let (mut ids, mut parts) = (Vec::new(), Vec::new());
         for member in &keys.members {
-            let monitor = self.monitors.get(member.value.as_str()).copied()?;
+            let monitor = self.monitors.get(&member.value).copied()?;
             let id = self.check(of, monitor, ip, Some(depth + 1), builder, problems)?;
             ids.push(id);
             let key = Arc::clone(&builder.model.checks[id.0 as usize].key);
@@ -201,18 +172,18 @@ impl<'a> Checker<'a> {
 
 /// Whether it is said where to probe, and is not where nothing is probed.
 fn check_probe(spec: &EndpointSpec, written: &At<String>, leaves: &[Leaf<'_>], problems: &mut Problems) {
-    let is_heard = leaves.iter().all(|leaf| leaf.monitor.kind.is_none() || leaf.monitor.heartbeat().is_some());
-    match (&spec.probe, &spec.serves) {
+    let is_heard = leaves.iter().all(|leaf| leaf.monitor.body.is_none() || leaf.monitor.heartbeat().is_some());
+    match (&spec.probe, &spec.cname) {
         (Some(probe), _) if is_heard => {
             let problem = problems.warning(&probe.place, "`probe` does nothing with a heartbeat: nothing is sent");
             problem.hint("leave it out");
         }
-        (None, Some(Serves::Cname(_))) if !is_heard => {
+        (None, Some(_)) if !is_heard => {
             let name = &spec.name.value;
             let message = format!("`{name}` is a cname with a monitor, but no address to probe is known");
             problems.error(&written.place, message).hint("write `probe = \"ADDRESS:PORT\"`, or leave out `monitor`");
         }
-        (Some(_), _) | (None, Some(Serves::Cname(_) | Serves::Addresses(_)) | None) => {}
+        (Some(_) | None, Some(_) | None) => {}
     }
 }
 
@@ -230,13 +201,10 @@ impl Builder {
 }
 
 /// What an endpoint is answered with: facet, content, and the address that would be probed.
-fn answers(serves: Option<&Serves>) -> Vec<(Facet, AnswerRdata, Option<IpAddr>)> {
+fn answers(spec: &EndpointSpec) -> Vec<(Facet, AnswerRdata, Option<IpAddr>)> {
     let facet = |ip: &IpAddr| if ip.is_ipv4() { Facet::V4 } else { Facet::V6 };
-    match serves {
-        None => Vec::new(),
-        Some(Serves::Addresses(list)) => {
-            list.iter().map(|ip| (facet(ip), AnswerRdata::Address(*ip), Some(*ip))).collect()
-        }
-        Some(Serves::Cname(wire)) => vec![(Facet::Alias, AnswerRdata::Cname(wire.clone()), None)],
-    }
+    let addresses = spec.addresses.iter().flat_map(|at| &at.value);
+    let addresses = addresses.map(|ip| (facet(ip), AnswerRdata::Address(*ip), Some(*ip)));
+    let cname = spec.cname.iter().map(|at| (Facet::Alias, AnswerRdata::Cname(at.value.clone()), None));
+    addresses.chain(cname).collect()
 }

@@ -4,9 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::config::manual::Section;
+use crate::config::monitor::MonitorSpec;
 use crate::config::problem::Problems;
 use crate::config::source::At;
-use crate::config::spec::{EndpointSpec, MonitorSpec, NameSpec, PolicySpec, PoolSpec, Serves};
+use crate::config::spec::{EndpointSpec, NameSpec, PolicySpec, PoolSpec};
 use crate::config::validate::composite::leaves;
 use crate::model::{EndpointId, Model, OwnMonitor};
 
@@ -34,8 +35,10 @@ impl<'a> Judging<'a> {
             .map(|endpoint| (endpoint.name.value.as_str(), endpoint.monitor.as_ref().map(|at| at.value.as_str())))
             .collect();
         let mut judging = Judging::default();
-        for NameSpec { label, monitor, pool, .. } in &spec.names {
-            let Some((monitor, pool)) = monitor.as_ref().zip(pool.as_ref()) else { continue };
+        for name in &spec.names {
+            let (label, Some((monitor, pool))) = (&name.name, name.monitor.as_ref().zip(name.pool.as_ref())) else {
+                continue;
+            };
             for endpoint in below(&pool.value, &pools) {
                 let judges = judging.by_endpoint.entry(endpoint).or_default();
                 let is_own = own.get(endpoint).is_some_and(|own| *own == Some(monitor.value.as_str()));
@@ -61,7 +64,7 @@ fn below<'a>(root: &'a str, pools: &HashMap<&'a str, &'a PoolSpec>) -> Vec<&'a s
             continue;
         }
         match pools.get(next) {
-            Some(pool) => left.extend(pool.members.iter().map(|member| member.to.value.as_str())),
+            Some(pool) => left.extend(pool.members().iter().map(|member| member.value.to.value.as_str())),
             None => found.push(next),
         }
     }
@@ -78,9 +81,9 @@ pub(super) fn check_probe(
 ) {
     let (endpoint, name, label) = (&spec.name.value, &judge.monitor.value, &judge.label.value);
     let leaves = leaves(monitor, all);
-    let is_probed = leaves.iter().any(|leaf| leaf.monitor.kind.is_some() && leaf.monitor.heartbeat().is_none());
-    match (&spec.probe, &spec.serves) {
-        (None, Some(Serves::Cname(_))) if is_probed => {
+    let is_probed = leaves.iter().any(|leaf| leaf.monitor.body.is_some() && leaf.monitor.heartbeat().is_none());
+    match (&spec.probe, &spec.cname) {
+        (None, Some(_)) if is_probed => {
             let message = format!(
                 "`{label}` checks the cname `{endpoint}` by monitor `{name}`, but no address to probe is known"
             );
@@ -91,7 +94,7 @@ pub(super) fn check_probe(
             ));
         }
         (Some(probe), _) => {
-            let (Some(port), Some(own)) = (probe.value.1, monitor.port) else { return };
+            let (Some(port), Some(own)) = (probe.value.1, monitor.port()) else { return };
             if port != own {
                 let message =
                     format!("`{label}` checks `{endpoint}` on port {port}, not on port {own} of monitor `{name}`");
@@ -100,7 +103,7 @@ pub(super) fn check_probe(
                 problem.hint("leave the port out of `probe`, so that each monitor probes its own");
             }
         }
-        (None, Some(Serves::Cname(_) | Serves::Addresses(_)) | None) => {}
+        (None, Some(_) | None) => {}
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn check(
         "pool `{pool}` chooses at random between the cname `{alias}` and the addresses of `{addresses}`: a client could get \
          a CNAME for A and an address for AAAA, and resolvers can't handle both at one name"
     );
-    let place = name.pool.as_ref().map_or(&name.label.place, |pool| &pool.place);
+    let place = name.pool.as_ref().map_or(&name.name.place, |pool| &pool.place);
     let problem = problems.error(place, message);
     if let Some(pool) = spec.pools.get(names.pool_index(id)) {
         problem.label(&pool.name.place, format!("pool `{}`", pool.name.value));

@@ -139,13 +139,13 @@ fn node<'l>(name: &Name, links: &'l HashMap<Name, Vec<Name>>) -> Option<&'l Name
 }
 
 fn tell(name: &NameSpec, way: &[Name], endpoint: &str, spec: &PolicySpec, problems: &mut Problems) {
-    let label = &name.label.value;
+    let label = &name.name.value;
     let chain: Vec<String> = way.iter().map(ToString::to_string).collect();
     let message = match way {
         [_] => format!("`{label}` is steered to the cname `{endpoint}`, which names `{label}` itself"),
         _ => format!("`{label}` is steered to the cname `{endpoint}`, which leads back to it: {}", chain.join(" -> ")),
     };
-    let problem = problems.error(&name.label.place, message);
+    let problem = problems.error(&name.name.place, message);
     point_at(problem, endpoint, spec);
     problem.hint("write the name of another host in `cname`, or its addresses");
 }

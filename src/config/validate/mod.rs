@@ -2,6 +2,7 @@
 //! told. Pure: no file is read here. Where a thing is wrong its place is kept, so that what refers to it isn't told too.
 
 mod composite;
+mod declared;
 mod endpoint;
 mod judging;
 mod kind;
@@ -23,10 +24,12 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::config::manual::Section;
+use crate::config::monitor::MonitorSpec;
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::reach::Sought;
 use crate::config::source::{At, Place};
 use crate::config::spec::PolicySpec;
+use crate::config::validate::declared::Declared;
 use crate::config::validate::judging::Judging;
 use crate::config::validate::selector::{Fences, Groups};
 use crate::config::zonefile::MasterFile;
@@ -139,14 +142,13 @@ impl Builder {
     ) {
         let zone = ZoneId(self.model.zones.len() as u32);
         let names = problems.about(Section::Pool, |problems| Names::of(spec, &self.model, problems));
-        let mut used = Used::default();
+        let mut used = Used::of(spec);
         composite::check(spec, &mut used.monitors, problems);
         let judging = Judging::of(spec);
         let mut checker = endpoint::Checker::new(spec, &judging, &mut used.monitors);
         problems.about(Section::Name, |problems| {
-            spec.names.iter().filter_map(|name| name.monitor.as_ref()).for_each(|monitor| {
-                checker.find(monitor, problems);
-            });
+            let monitors = spec.names.iter().filter_map(|name| name.monitor.as_ref());
+            monitors.for_each(|monitor| _ = checker.monitors.find(monitor, problems));
         });
         for endpoint in &spec.endpoints {
             let read = |problems: &mut Problems| checker.endpoint(endpoint, zone, self, problems);
@@ -162,11 +164,11 @@ impl Builder {
             pool::measure(spec, &names, &self.model, problems)
         });
         let read_fences =
-            |problems: &mut Problems| Fences::of(spec, names.first_endpoint, (self, &mut used.groups), problems);
-        let mut fences = problems.about(Section::Fence, read_fences);
+            |problems: &mut Problems| selector::fences(spec, names.first_endpoint, (self, &mut used.groups), problems);
+        used.fences = problems.about(Section::Fence, read_fences);
         problems.about(Section::Ecs, |problems| selector::check_cutoff(spec, &self.model, &self.net_places, problems));
         let (names, sizes, used) = (&names, &sizes, &mut used);
-        let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used, fences: &mut fences };
+        let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used };
         let steered = problems.about(Section::Name, |problems| policies.resolve(&mut self.model, problems));
         problems.about(Section::Name, |problems| {
             loops::check(spec, &steered, &file.rrsets, (&self.model, &self.static_zones), problems);
@@ -178,10 +180,10 @@ impl Builder {
         });
         if problems.errors() == errors_before {
             // What looks unused beside an error is mostly what the error should have named.
-            warn_unused(spec, names, used, &fences, problems);
+            warn_unused(spec, names, used, problems);
         }
         self.sought.extend(Sought::of(spec));
-        let zone = Zone { apex: file.apex, rrsets: file.rrsets, steered, ecs: spec.ecs };
+        let zone = Zone { apex: file.apex, rrsets: file.rrsets, steered, ecs: spec.ecs_rule() };
         self.model.zones.push(Arc::new(zone));
     }
 }
@@ -242,21 +244,35 @@ impl<'a> Names<'a> {
 }
 
 /// What something else refers to.
-#[derive(Debug, Default)]
-struct Used {
-    monitors: HashSet<String>,
+#[derive(Debug)]
+struct Used<'a> {
+    monitors: Declared<'a, &'a MonitorSpec>,
     members: HashSet<MemberRef>,
     /// Those that a pool names.
     in_pools: HashSet<MemberRef>,
-    groups: Groups,
+    groups: Groups<'a>,
+    fences: Fences<'a>,
 }
 
-fn warn_unused(spec: &PolicySpec, names: &Names<'_>, used: &Used, fences: &Fences, problems: &mut Problems) {
+impl<'a> Used<'a> {
+    fn of(spec: &'a PolicySpec) -> Used<'a> {
+        let monitors = spec.monitors.iter().map(|monitor| (&monitor.name, monitor));
+        Used {
+            monitors: Declared::new("monitor", monitors),
+            members: HashSet::new(),
+            in_pools: HashSet::new(),
+            groups: Declared::new("group", std::iter::empty()),
+            fences: Declared::new("fence", std::iter::empty()),
+        }
+    }
+}
+
+fn warn_unused(spec: &PolicySpec, names: &Names<'_>, used: &Used<'_>, problems: &mut Problems) {
     let mut warn = |section: Section, At { value, place }: &At<String>, what: &str, use_it: &str| {
         let hint = format!("{use_it}, or remove it");
         problems.warning(place, format!("{what} `{value}` is not used")).see(section).hint(hint);
     };
-    for monitor in spec.monitors.iter().filter(|monitor| !used.monitors.contains(&monitor.name.value)) {
+    for monitor in spec.monitors.iter().filter(|monitor| !used.monitors.is_used(&monitor.name.value)) {
         warn(Section::Monitor, &monitor.name, "monitor", "let an endpoint use it");
     }
     let is_used = |name: &str| names.by_name.get(name).is_some_and(|id| used.members.contains(id));
@@ -269,7 +285,7 @@ fn warn_unused(spec: &PolicySpec, names: &Names<'_>, used: &Used, fences: &Fence
     for group in spec.groups.iter().filter(|group| !used.groups.is_used(&group.name.value)) {
         warn(Section::Group, &group.name, "group", "name it in the `groups` of a `when` or a fence");
     }
-    for fence in spec.fences.iter().filter(|fence| !fences.is_used(&fence.name.value)) {
+    for fence in spec.fences.iter().filter(|fence| !used.fences.is_used(&fence.name.value)) {
         warn(Section::Fence, &fence.name, "fence", "let a name use it");
     }
 }

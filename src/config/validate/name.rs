@@ -8,7 +8,7 @@ use crate::config::problem::{Problem, Problems};
 use crate::config::source::{At, Place};
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::pool::Size;
-use crate::config::validate::selector::{Fenced, Fences};
+use crate::config::validate::selector::Fenced;
 use crate::config::validate::service::{check_aliases, service};
 use crate::config::validate::{Names, Used, judging, kind, rto};
 use crate::config::zonefile::{CNAME, MasterFile, type_name};
@@ -19,14 +19,13 @@ use crate::model::{
 use crate::wire::Name;
 
 /// Makes the policies of one zone.
-pub(super) struct Policies<'a> {
+pub(super) struct Policies<'a, 's> {
     pub(super) zone: ZoneId,
     pub(super) spec: &'a PolicySpec,
     pub(super) file: &'a MasterFile,
     pub(super) names: &'a Names<'a>,
     pub(super) sizes: &'a [Size],
-    pub(super) used: &'a mut Used,
-    pub(super) fences: &'a mut Fences,
+    pub(super) used: &'a mut Used<'s>,
 }
 
 /// What makes two policies of a zone the same.
@@ -64,13 +63,13 @@ impl Key {
     }
 }
 
-impl Policies<'_> {
+impl Policies<'_, '_> {
     /// The zone's steered names; their policies are added to the model.
     pub(super) fn resolve(&mut self, model: &mut Model, problems: &mut Problems) -> Vec<SteeredName> {
         let (mut steered, mut policies, mut seen) = (Vec::new(), HashMap::new(), HashMap::new());
         for name in &self.spec.names {
-            if let Some(first) = seen.insert(name.owner.clone(), &name.label) {
-                let label = &name.label;
+            if let Some(first) = seen.insert(name.owner.clone(), &name.name) {
+                let label = &name.name;
                 let message = format!("`{}` is steered twice: it is the same name as `{}`", label.value, first.value);
                 let problem = problems.error(&label.place, message).label(&first.place, "steered here too");
                 problem.hint("case doesn't count, and relative and full names are the same: remove one");
@@ -82,7 +81,7 @@ impl Policies<'_> {
                 model.policies.push(policy);
                 PolicyId(model.policies.len() as u32 - 1)
             });
-            steered.push(SteeredName { owner: name.owner.clone(), label: name.label.value.clone(), policy: id });
+            steered.push(SteeredName { owner: name.owner.clone(), label: name.name.value.clone(), policy: id });
         }
         steered
     }
@@ -94,7 +93,7 @@ impl Policies<'_> {
         if let Some(((cut, place), how, rtype)) = above {
             let message = format!("{} is never answered here: {cut} is {how} in the zone file", name.owner);
             let problem =
-                problems.error(&name.label.place, message).label(place, format!("the {rtype} record of {cut}"));
+                problems.error(&name.name.place, message).label(place, format!("the {rtype} record of {cut}"));
             problem.hint(format!("steer it in the zone it belongs to, or remove that {rtype} record"));
         }
     }
@@ -104,7 +103,7 @@ impl Policies<'_> {
         let root = written.and_then(|pool| self.names.find(pool, problems));
         self.used.members.extend(root);
         let on_empty = self.on_empty(name, problems);
-        let fence = name.fence.as_ref().and_then(|fence| self.fences.find(fence, problems));
+        let fence = name.fence.as_ref().and_then(|fence| self.used.fences.find(fence, problems).copied().flatten());
         let others: Vec<MemberRef> = on_empty.iter().flatten().filter_map(OnEmpty::other).collect();
         self.used.members.extend(&others);
         let (root, written) = root.zip(written)?;
@@ -125,7 +124,7 @@ impl Policies<'_> {
         if on_empty.contains(&OnEmpty::Static) {
             self.check_static(name, &facets, problems);
         }
-        let answers = name.own.answers.as_ref().or(self.spec.defaults.answers.as_ref()).map(|at| at.value);
+        let answers = self.spec.answering(name, |keys| keys.answers.as_ref()).map(|at| at.value);
         let roots = || std::iter::once(root).chain(others.iter().copied());
         for root in roots().filter(|_| answers.is_none()) {
             self.check_draw(root, &written.place, problems);
@@ -134,7 +133,7 @@ impl Policies<'_> {
             let message = format!("this name has {} endpoints; the maximum is {MAX_ENDPOINTS}", endpoints.len());
             problems.error(&written.place, message).hint("divide them among several names");
         }
-        let ttl = name.own.ttl.or(self.spec.defaults.ttl).unwrap_or_default();
+        let ttl = self.spec.answering(name, |keys| keys.ttl.as_ref()).map_or_else(Ttl::default, |at| at.value);
         let fence_spec = name.fence.as_ref().and_then(|at| Some((at, self.spec.fence(&at.value)?)));
         if let (Some(id), Some((at, spec))) = (fence, fence_spec) {
             let (endpoints, facets) = (&endpoints, &facets);
@@ -145,7 +144,7 @@ impl Policies<'_> {
         }
         self.check_affinity(name, problems);
         warn_failback(name, roots(), model, problems);
-        let affinity = name.affinity.as_ref().map(|affinity| affinity.net);
+        let affinity = name.affinity();
         let failback = name.failback.as_ref().map_or_else(Failback::default, |at| at.value);
         if let Some(promise) = &name.rto {
             let specs = endpoints.iter().filter_map(|id| self.spec.endpoints.get(self.names.endpoint_index(*id)));
@@ -157,7 +156,7 @@ impl Policies<'_> {
                     .is_some_and(|id| matches!(id, MemberRef::Endpoint(id) if own.contains(id)));
                 (spec, name.monitor.as_ref().filter(|_| is_own).or(spec.monitor.as_ref()))
             });
-            rto::check(&name.label.value, promise, ttl, judged, self.spec, problems);
+            rto::check(&name.name.value, promise, ttl, judged, self.spec, problems);
         }
         let is_mixed = Policy::can_mix(model, &endpoints, &facets);
         let policy = Policy::new(self.zone, root, endpoints, facets);
@@ -171,13 +170,13 @@ impl Policies<'_> {
 
     /// A decision can't keep apart what it isn't shown.
     fn check_affinity(&self, name: &NameSpec, problems: &mut Problems) {
-        let (Some(affinity), ecs) = (&name.affinity, self.spec.ecs) else { return };
+        let (Some(At { value: Some(affinity), .. }), ecs) = (&name.affinity, self.spec.ecs_rule()) else { return };
         for (key, written, limit) in [("v4", &affinity.v4, ecs.v4), ("v6", &affinity.v6, ecs.v6)] {
-            let Some(At { value: bits, place }) = written else { continue };
-            if ecs.enabled && *bits > i64::from(limit) {
+            let (bits, Some(place)) = (written.value, &written.place) else { continue };
+            if ecs.enabled && bits > limit {
                 let message = format!("`affinity.{key}` (/{bits}) is longer than [ecs] allows (/{limit})");
                 let problem = problems.warning(place, message);
-                if let Some(ecs) = &self.spec.ecs_place {
+                if let Some(ecs) = self.spec.place_of("ecs") {
                     problem.label(ecs, "[ecs]");
                 }
                 problem.hint(format!("for clients known by ECS only {limit} bits are used; raise `{key}` in [ecs]"));
@@ -198,7 +197,7 @@ impl Policies<'_> {
     /// A CNAME stands alone, and never at the apex (RFC 1034, 3.6.2), steered or not.
     fn check_records(&self, name: &NameSpec, endpoints: &[EndpointId], model: &Model, problems: &mut Problems) {
         let alias = endpoints.iter().map(|id| model.endpoint(*id)).find(|e| e.answerable(Facet::Alias).is_some());
-        let (label, place) = (&name.label.value, &name.label.place);
+        let (label, place) = (&name.name.value, &name.name.place);
         match alias {
             Some(alias) if name.owner == self.file.apex => {
                 let message = format!("`{}` is a cname, but the apex of a zone can't have a CNAME", alias.name);
@@ -236,7 +235,7 @@ fn warn_failback(name: &NameSpec, roots: impl Iterator<Item = MemberRef>, model:
     let Some(failback) = &name.failback else { return };
     let mut pools = model.pools_below(roots);
     if !pools.any(|id| model.pool(id).steering.has_failback()) {
-        let message = format!("`failback` does nothing here: no pool of `{}` steers by failover", name.label.value);
+        let message = format!("`failback` does nothing here: no pool of `{}` steers by failover", name.name.value);
         problems.warning(&failback.place, message).hint("leave it out, or write `steer = \"failover\"` in the pool");
     }
 }

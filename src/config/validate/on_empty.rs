@@ -9,10 +9,10 @@ use crate::config::validate::{Names, ON_EMPTY_WORDS};
 use crate::config::zonefile::{CNAME, type_name};
 use crate::model::{Facet, OnEmpty};
 
-impl Policies<'_> {
+impl Policies<'_, '_> {
     /// What the name's `on_empty` says, or that of `[defaults]`, or the default; `None` where it can't be understood.
     pub(super) fn on_empty(&self, name: &NameSpec, problems: &mut Problems) -> Option<Vec<OnEmpty>> {
-        let Some(written) = name.own.on_empty.as_ref().or(self.spec.defaults.on_empty.as_ref()) else {
+        let Some(written) = self.spec.answering(name, |keys| keys.on_empty.as_ref()) else {
             return Some(vec![OnEmpty::default()]);
         };
         let found: Vec<Option<OnEmpty>> =
@@ -34,16 +34,16 @@ impl Policies<'_> {
         if missing.is_empty() || (has_cname && facets.iter().any(|facet| !facet.is_service())) {
             return;
         }
-        let place = name.own.on_empty.as_ref().map_or(&name.label.place, |at| &at.place);
+        let place = name.own.on_empty.as_ref().map_or(&name.name.place, |at| &at.place);
         let what = missing.join(" or ");
-        let message = format!("`{}` has no {what} record in the zone file to fall back on", name.label.value);
-        let hint = format!("write `{} IN {} ...` there, or choose another `on_empty`", name.label.value, missing[0]);
+        let message = format!("`{}` has no {what} record in the zone file to fall back on", name.name.value);
+        let hint = format!("write `{} IN {} ...` there, or choose another `on_empty`", name.name.value, missing[0]);
         let problem = match missing.len() == facets.len() {
             true => problems.error(place, message),
             false => problems.warning(place, message),
         };
-        if place != &name.label.place {
-            problem.label(&name.label.place, format!("`{}`", name.label.value));
+        if place != &name.name.place {
+            problem.label(&name.name.place, format!("`{}`", name.name.value));
         }
         problem.hint(hint);
     }

@@ -20,11 +20,11 @@ pub(super) fn resolve(
     policy: &PolicySpec,
     names: &Names<'_>,
     builder: &mut Builder,
-    used: &mut Used,
+    used: &mut Used<'_>,
     problems: &mut Problems,
 ) -> Pool {
     let mut members: Vec<Member> = Vec::new();
-    for member in &spec.members {
+    for At { value: member, .. } in spec.members() {
         let Some(to) = names.find(&member.to, problems) else { continue };
         used.members.insert(to);
         used.in_pools.insert(to);
@@ -45,7 +45,7 @@ pub(super) fn resolve(
         problems.warning(&spec.name.place, message).hint("weight 0 is a standby: give one of them more");
     }
     let min_up = spec.min_up.as_ref().map_or(0.0, |at| at.value);
-    Pool { band: spec.band, min_up, ..Pool::new(spec.name.value.clone(), spec.steering, members) }
+    Pool { band: spec.band(), min_up, ..Pool::new(spec.name.value.clone(), *spec.steer, members) }
 }
 
 /// In a geo pool a member may stand twice, but not for the same clients.
@@ -64,7 +64,7 @@ fn warn_again(
 }
 
 /// `min_up` tells a pool above whether this one counts, so it needs one.
-pub(super) fn warn_min_up(spec: &PolicySpec, names: &Names<'_>, used: &Used, problems: &mut Problems) {
+pub(super) fn warn_min_up(spec: &PolicySpec, names: &Names<'_>, used: &Used<'_>, problems: &mut Problems) {
     for pool in &spec.pools {
         let id = names.by_name.get(pool.name.value.as_str());
         let is_used = |set: &HashSet<MemberRef>| id.is_some_and(|id| set.contains(id));
@@ -85,7 +85,7 @@ fn warn_unranked(
     problems: &mut Problems,
 ) {
     let endpoint = model.endpoint(id);
-    match spec.steering.ranked_by() {
+    match spec.steer.ranked_by() {
         Some(RankedBy::GreatCircle) => {
             let located = endpoint.region.is_some_and(|region| model.region(region).location.is_some());
             if !located {
@@ -204,8 +204,8 @@ impl Walk<'_> {
         way.push(name(at));
         // The loop is closed by the last pool's member, so that is where it is shown.
         let last = self.path.last().map(|&pool| &self.spec.pools[pool]);
-        let member = last.and_then(|pool| pool.members.iter().find(|member| member.to.value == name(at)));
-        let place = member.map_or(&self.spec.pools[at].name.place, |member| &member.to.place);
+        let member = last.and_then(|pool| pool.members().iter().find(|member| member.value.to.value == name(at)));
+        let place = member.map_or(&self.spec.pools[at].name.place, |member| &member.value.to.place);
         if let [pool, _] = way[..] {
             let problem = self.problems.error(place, format!("pool `{pool}` contains itself: {pool} -> {pool}"));
             problem.hint("take it out of its own members");
@@ -215,9 +215,10 @@ impl Walk<'_> {
         let problem = self.problems.error(place, message);
         for (pool, member) in way.iter().zip(&way[1..]).take(way.len() - 2) {
             let spec = self.spec.pools.iter().find(|spec| spec.name.value == **pool);
-            let member = spec.and_then(|spec| spec.members.iter().find(|each| each.to.value == **member));
+            let member = spec.and_then(|spec| spec.members().iter().find(|each| each.value.to.value == **member));
             if let Some(member) = member {
-                problem.label(&member.to.place, format!("`{}` in `{pool}`", member.to.value));
+                let to = &member.value.to;
+                problem.label(&to.place, format!("`{}` in `{pool}`", to.value));
             }
         }
         problem.hint("take one of them out of the other");

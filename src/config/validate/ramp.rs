@@ -1,7 +1,6 @@
 //! `ramp` of endpoints where it can't have an effect.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use crate::config::problem::Problems;
 use crate::config::spec::PolicySpec;
@@ -13,28 +12,28 @@ use crate::model::{AdminState, EndpointId, MemberRef, Model};
 pub(super) fn warn(
     spec: &PolicySpec,
     names: &Names<'_>,
-    (used, judging): (&Used, &Judging<'_>),
+    (used, judging): (&Used<'_>, &Judging<'_>),
     model: &Model,
     problems: &mut Problems,
 ) {
-    if spec.endpoints.iter().all(|endpoint| endpoint.ramp.is_none()) {
+    if spec.endpoints.iter().all(|endpoint| endpoint.ramp.is_zero()) {
         return;
     }
     let weighed = weighed(names, model);
     for (at, endpoint) in spec.endpoints.iter().enumerate() {
-        let Some(ramp) = endpoint.ramp.as_ref().filter(|ramp| ramp.value > Duration::ZERO) else { continue };
+        let Some(place) = endpoint.ramp.place.as_ref().filter(|_| !endpoint.ramp.is_zero()) else { continue };
         let name = &endpoint.name.value;
         if endpoint.monitor.is_none() && judging.of_endpoint(name).is_empty() {
-            let problem = problems.warning(&ramp.place, "`ramp` does nothing without a `monitor`");
+            let problem = problems.warning(place, "`ramp` does nothing without a `monitor`");
             problem
                 .hint(format!("`{name}` is always up, so it never comes back: give it a monitor, or leave this out"));
             continue;
         }
         let id = MemberRef::Endpoint(EndpointId((names.first_endpoint + at) as u32));
-        let is_in_use = used.members.contains(&id) && endpoint.state != AdminState::Disabled;
+        let is_in_use = used.members.contains(&id) && *endpoint.state != AdminState::Disabled;
         if is_in_use && !weighed.contains(&id) {
             let message = format!("`ramp` does nothing here: `{name}` is in no pool that divides by weight");
-            let problem = problems.warning(&ramp.place, message);
+            let problem = problems.warning(place, message);
             problem.hint(
                 "weights count in pools that steer `weighted` or `affinity`, among the equals of `nearest`, and in the \
                  `band` of `latency`",

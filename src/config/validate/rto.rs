@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use crate::config::monitor::MonitorSpec;
 use crate::config::problem::Problems;
 use crate::config::source::At;
-use crate::config::spec::{EndpointSpec, HeartbeatKeys, MonitorSpec, PolicySpec};
+use crate::config::spec::{EndpointSpec, PolicySpec};
 use crate::config::validate::composite::leaves;
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
-use crate::model::{AdminState, Timing, Ttl};
+use crate::model::{AdminState, HeartbeatSpec, Monitor, Timing, Ttl};
 
 /// From a verdict to the answers that follow it. One node hears its own prober at once: some milliseconds, which a
 /// promise in seconds doesn't count.
@@ -157,7 +158,7 @@ pub(super) fn check<'a>(
 ) {
     let promised = shown(rto.value);
     let (mut unseen, mut slowest): (Vec<&str>, Option<(Sum, &EndpointSpec, &MonitorSpec)>) = (Vec::new(), None);
-    for (endpoint, monitor) in endpoints.filter(|(endpoint, _)| endpoint.state != AdminState::Disabled) {
+    for (endpoint, monitor) in endpoints.filter(|(endpoint, _)| *endpoint.state != AdminState::Disabled) {
         let Some(name) = monitor else {
             unseen.push(&endpoint.name.value);
             continue;
@@ -175,7 +176,7 @@ pub(super) fn check<'a>(
             problem.hint("make it `all` of that and of one that does, or leave `rto` out");
         }
         for monitor in watching {
-            let sum = worst_of(monitor, ttl);
+            let Some(sum) = monitor.monitor().map(|model| worst_of(model, ttl)) else { continue };
             if slowest.as_ref().is_none_or(|(slowest, ..)| sum.total > slowest.total) {
                 slowest = Some((sum, endpoint, monitor));
             }
@@ -197,12 +198,12 @@ pub(super) fn check<'a>(
         parts.join(" + "),
         monitor.name.value
     );
-    let change = match remedy_of(monitor, ttl, rto.value) {
+    let change = match monitor.monitor().and_then(|model| remedy_of(model, ttl, rto.value)) {
         None => "no single key does it: lower several".to_string(),
         Some((knob, value)) => match knob {
             Knob::TtlMin => format!("lower `ttl.min` to {value}"),
             Knob::TtlMax => format!("lower `ttl.max` to {value}"),
-            Knob::BeatTtl if monitor.is_open_ended() => {
+            Knob::BeatTtl if monitor.heartbeat().is_some_and(|beat| beat.longest == MAX_BEAT) => {
                 format!("write `ttl = {value}` in monitor `{}`", monitor.name.value)
             }
             Knob::Interval | Knob::Timeout | Knob::Fall | Knob::HoldDown | Knob::BeatTtl => {
@@ -231,9 +232,9 @@ impl Knob {
 }
 
 /// The same for what a monitor of any type comes to.
-fn worst_of(monitor: &MonitorSpec, ttl: Ttl) -> Sum {
-    match monitor.heartbeat() {
-        Some(HeartbeatKeys { longest, .. }) => worst_beat(*longest, monitor.hold_down, ttl),
+fn worst_of(monitor: &Monitor, ttl: Ttl) -> Sum {
+    match monitor.kind.heartbeat() {
+        Some(beat) => worst_beat(beat.longest, monitor.hold_down, ttl),
         None => worst(&timing(monitor), ttl),
     }
 }
@@ -250,8 +251,8 @@ fn worst_beat(longest: Duration, hold_down: Duration, ttl: Ttl) -> Sum {
     Sum { total: parts.iter().map(|part| part.takes).sum(), parts }
 }
 
-fn remedy_of(monitor: &MonitorSpec, ttl: Ttl, rto: Duration) -> Option<(Knob, String)> {
-    let Some(&HeartbeatKeys { longest, .. }) = monitor.heartbeat() else {
+fn remedy_of(monitor: &Monitor, ttl: Ttl, rto: Duration) -> Option<(Knob, String)> {
+    let Some(&HeartbeatSpec { longest, .. }) = monitor.kind.heartbeat() else {
         return remedy(timing(monitor), ttl, rto);
     };
     let keeps = |longest, hold_down, ttl| worst_beat(longest, hold_down, ttl).total <= rto;
@@ -270,15 +271,8 @@ fn remedy_of(monitor: &MonitorSpec, ttl: Ttl, rto: Duration) -> Option<(Knob, St
     .find_map(|(knob, value)| Some((knob, value?)))
 }
 
-impl MonitorSpec {
-    /// Whether it lets beats last as long as they like.
-    fn is_open_ended(&self) -> bool {
-        self.heartbeat().is_some_and(|keys| keys.longest == MAX_BEAT)
-    }
-}
-
-fn timing(monitor: &MonitorSpec) -> Timing {
-    let MonitorSpec { interval, timeout, fall, hold_down, .. } = *monitor;
+fn timing(monitor: &Monitor) -> Timing {
+    let Monitor { interval, timeout, fall, hold_down, .. } = *monitor;
     Timing { interval, timeout, fall, hold_down }
 }
 

@@ -1,32 +1,39 @@
 //! Selectors and fences: whom a `when` or a fence means, each question kept once; and which endpoints are inside a fence.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use ipnet::IpNet;
 
 use crate::config::manual::Section;
-use crate::config::problem::{Problems, did_you_mean};
+use crate::config::problem::Problems;
 use crate::config::regions;
 use crate::config::source::{At, Place};
 use crate::config::spec::{FenceSpec, GroupSpec, NameSpec, PolicySpec, SelectorSpec};
 use crate::config::validate::Builder;
+use crate::config::validate::declared::Declared;
 use crate::config::zonefile::MasterFile;
 use crate::model::{Ecs, Endpoint, EndpointId, Facet, Fence, FenceId, Model, OnEmpty, RegionId, Selector, SelectorId};
 
 /// Most selectors of all zones together: their ids have 16 bits.
 const MAX_SELECTORS: usize = 1 << 16;
 
+/// The groups of clients of one zone.
+pub(super) type Groups<'a> = Declared<'a, Selector>;
+/// The fences of one zone; `None` for one whose clients couldn't be read.
+pub(super) type Fences<'a> = Declared<'a, Option<FenceId>>;
+
 impl Builder {
     /// The selector that `spec` means, a new one or the one there is. `None` where there are too many, which is told.
     pub(super) fn selector(
         &mut self,
         spec: &SelectorSpec,
-        groups: &mut Groups,
+        groups: &mut Groups<'_>,
         problems: &mut Problems,
     ) -> Option<SelectorId> {
         let mut selector = self.lists(spec, problems);
         for written in &spec.groups {
-            let Some(group) = groups.find(written, problems) else { continue };
+            let found = problems.about(Section::Group, |problems| groups.find(written, problems));
+            let Some(group) = found else { continue };
             selector.groups.push(written.value.clone());
             join(&mut selector.nets, &group.nets);
             join(&mut selector.asns, &group.asns);
@@ -41,7 +48,7 @@ impl Builder {
         let selectors = &mut self.model.clients.selectors;
         if selectors.len() >= MAX_SELECTORS {
             let message = format!("more than {MAX_SELECTORS} different `when` and `clients`");
-            problems.error(&spec.place, message).hint("let names share pools and fences");
+            problems.error(&spec.name.place, message).hint("let names share pools and fences");
             return None;
         }
         let id = SelectorId(selectors.len() as u16);
@@ -52,23 +59,23 @@ impl Builder {
 
     /// What `spec` lists itself.
     fn lists(&self, spec: &SelectorSpec, problems: &mut Problems) -> Selector {
-        let written = spec.nets.iter().map(|net| net.value);
+        let written = spec.nets.written.iter().map(|net| net.value);
         let mut nets: Vec<IpNet> =
-            written.chain(spec.file_nets.iter().flat_map(|file| file.value.iter().copied())).collect();
+            written.chain(spec.nets.of_files.iter().flat_map(|file| file.value.iter().copied())).collect();
         nets.sort_unstable();
         nets.dedup();
-        let SelectorSpec { asns, countries, continents, regions, unknown, .. } = spec;
+        let SelectorSpec { nets: _, asns, countries, continents, regions, unknown, .. } = spec;
         let regions = regions.iter().filter_map(|written| regions::find(&self.model.regions, written, problems));
         let mut regions: Vec<RegionId> = regions.collect();
         regions.sort_unstable();
         let clients = &self.model.clients;
-        if *unknown && clients.classes[usize::from(clients.fallback.0)].region.is_some() {
+        if **unknown && clients.classes[usize::from(clients.fallback.0)].region.is_some() {
             let message = format!(
                 "`unknown` in this `{}` matches no client: with a default region no client is unknown",
-                spec.key
+                spec.kind()
             );
             let hint = "remove `unknown` here, or `default_region` in [clients] of the settings";
-            problems.warning(&spec.place, message).hint(hint);
+            problems.warning(&spec.name.place, message).hint(hint);
         }
         Selector {
             groups: Vec::new(),
@@ -77,18 +84,16 @@ impl Builder {
             asns: asns.iter().map(|at| at.value).collect(),
             countries: countries.iter().map(|at| at.value).collect(),
             continents: continents.iter().map(|at| at.value).collect(),
-            unknown: *unknown,
+            unknown: **unknown,
         }
     }
 
     /// The groups of one zone.
-    pub(super) fn groups(&self, spec: &PolicySpec, problems: &mut Problems) -> Groups {
-        let mut groups = Groups::default();
-        for GroupSpec { name, clients } in &spec.groups {
-            let lists = clients.as_ref().map_or_else(Selector::default, |clients| self.lists(clients, problems));
-            groups.by_name.insert(name.value.clone(), lists);
-        }
-        groups
+    pub(super) fn groups<'s>(&self, spec: &'s PolicySpec, problems: &mut Problems) -> Groups<'s> {
+        let lists = |GroupSpec { name, clients }: &'s GroupSpec| {
+            (name, clients.as_ref().map_or_else(Selector::default, |clients| self.lists(clients, problems)))
+        };
+        Declared::new("group", spec.groups.iter().map(lists))
     }
 }
 
@@ -99,101 +104,42 @@ fn join<T: Ord + Copy>(list: &mut Vec<T>, other: &[T]) {
     list.dedup();
 }
 
-/// The groups of clients of one zone.
-#[derive(Debug, Default)]
-pub(super) struct Groups {
-    by_name: HashMap<String, Selector>,
-    used: HashSet<String>,
-}
-
-impl Groups {
-    /// The group that `written` names; a problem when there is none.
-    fn find(&mut self, written: &At<String>, problems: &mut Problems) -> Option<&Selector> {
-        let found = self.by_name.get(&written.value);
-        match found {
-            Some(_) => {
-                self.used.insert(written.value.clone());
-            }
-            None => {
-                let mut known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
-                known.sort_unstable();
-                let problem = problems.error(&written.place, format!("there is no group `{}`", written.value));
-                let declare = format!("declare it: [group.{}]", written.value);
-                problem.see(Section::Group).hint = did_you_mean(&written.value, known).or(Some(declare));
-            }
-        }
-        found
-    }
-
-    /// Whether a `when` or a fence names it.
-    pub(super) fn is_used(&self, name: &str) -> bool {
-        self.used.contains(name)
-    }
-}
-
-/// The fences of one zone.
-#[derive(Debug, Default)]
-pub(super) struct Fences {
-    by_name: HashMap<String, Option<FenceId>>,
-    used: HashSet<String>,
-}
-
-impl Fences {
-    /// Adds every fence of `spec` to the model, whose endpoints of this zone are those from `first_endpoint` on.
-    pub(super) fn of(
-        spec: &PolicySpec,
-        first_endpoint: usize,
-        (builder, groups): (&mut Builder, &mut Groups),
-        problems: &mut Problems,
-    ) -> Fences {
-        let mut fences = Fences::default();
-        for fence in &spec.fences {
-            let clients = fence.clients.as_ref().and_then(|clients| builder.selector(clients, groups, problems));
-            let regions = regions_of(fence, &builder.model, problems);
-            let inside = |endpoint: &Endpoint| is_inside(fence, &regions, endpoint);
-            let zone = builder.model.endpoints.iter().enumerate().skip(first_endpoint);
-            let inside = zone.filter(|(_, e)| inside(e)).map(|(at, _)| EndpointId(at as u32)).collect();
-            let id = clients.map(|clients| {
-                builder.model.fences.push(Fence { name: fence.name.value.clone(), clients, inside });
-                FenceId(builder.model.fences.len() as u32 - 1)
-            });
-            fences.by_name.insert(fence.name.value.clone(), id);
-        }
-        fences
-    }
-
-    /// The fence that `written` names; a problem when there is none.
-    pub(super) fn find(&mut self, written: &At<String>, problems: &mut Problems) -> Option<FenceId> {
-        let found = self.by_name.get(&written.value).copied();
-        match found {
-            Some(_) => {
-                self.used.insert(written.value.clone());
-            }
-            None => {
-                let mut known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
-                known.sort_unstable();
-                let problem = problems.error(&written.place, format!("there is no fence `{}`", written.value));
-                let declare = format!("declare it: [fence.{}]", written.value);
-                problem.hint = did_you_mean(&written.value, known).or(Some(declare));
-            }
-        }
-        found.flatten()
-    }
-
-    /// Whether a name refers to it.
-    pub(super) fn is_used(&self, name: &str) -> bool {
-        self.used.contains(name)
-    }
+/// Adds every fence of `spec` to the model, whose endpoints of this zone are those from `first_endpoint` on.
+pub(super) fn fences<'s>(
+    spec: &'s PolicySpec,
+    first_endpoint: usize,
+    (builder, groups): (&mut Builder, &mut Groups<'_>),
+    problems: &mut Problems,
+) -> Fences<'s> {
+    let fence = |fence: &'s FenceSpec| {
+        let clients = fence.clients.as_ref().and_then(|clients| builder.selector(&clients.value, groups, problems));
+        let regions = regions_of(fence, &builder.model, problems);
+        let zone = builder.model.endpoints.iter().enumerate().skip(first_endpoint);
+        let inside = zone.filter(|(_, endpoint)| is_inside(fence, &regions, endpoint));
+        let inside = inside.map(|(at, _)| EndpointId(at as u32)).collect();
+        let id = clients.map(|clients| {
+            builder.model.fences.push(Fence { name: fence.name.value.clone(), clients, inside });
+            FenceId(builder.model.fences.len() as u32 - 1)
+        });
+        (&fence.name, id)
+    };
+    Declared::new("fence", spec.fences.iter().map(fence))
 }
 
 fn regions_of(fence: &FenceSpec, model: &Model, problems: &mut Problems) -> Vec<RegionId> {
-    fence.regions.iter().filter_map(|written| regions::find(&model.regions, written, problems)).collect()
+    fence
+        .allow
+        .iter()
+        .flat_map(|allow| &allow.value.regions)
+        .filter_map(|written| regions::find(&model.regions, written, problems))
+        .collect()
 }
 
 fn is_inside(fence: &FenceSpec, regions: &[RegionId], endpoint: &Endpoint) -> bool {
-    let by_country = endpoint
-        .country
-        .is_some_and(|country| fence.countries.contains(&country) || fence.continents.contains(&country.continent()));
+    let by_country = fence.allow.as_ref().zip(endpoint.country).is_some_and(|(At { value: allow, .. }, country)| {
+        allow.countries.iter().any(|at| at.value == country)
+            || allow.continents.iter().any(|at| at.value == country.continent())
+    });
     by_country || endpoint.region.is_some_and(|region| regions.contains(&region))
 }
 
@@ -211,7 +157,7 @@ pub(super) struct Fenced<'a> {
 impl Fenced<'_> {
     /// Tells what would leave the fenced clients without an answer, or let them out.
     pub(super) fn check(&self, place: &Place, file: &MasterFile, policy: &PolicySpec, model: &Model, p: &mut Problems) {
-        let (name, fence) = (&self.name.label.value, &self.fence.name);
+        let (name, fence) = (&self.name.name.value, &self.fence.name);
         self.check_countries(policy, model, p);
         if !self.endpoints.is_empty() && self.endpoints.iter().all(|id| !self.fence.holds(*id)) {
             let message = format!("no endpoint of `{name}` is inside fence `{fence}`: its clients get no answer");
@@ -220,8 +166,7 @@ impl Fenced<'_> {
         }
         if self.on_empty.contains(&OnEmpty::Static) {
             let message = format!("`on_empty = \"static\"` gives no answer to the clients of fence `{fence}`");
-            let at =
-                self.name.own.on_empty.as_ref().or(policy.defaults.on_empty.as_ref()).map_or(place, |at| &at.place);
+            let at = policy.answering(self.name, |keys| keys.on_empty.as_ref()).map_or(place, |at| &at.place);
             let problem = p.warning(at, message).label(place, format!("the fence of `{name}`"));
             problem.hint("the country of the zone file's records is not known: use a pool inside the fence");
         }
@@ -239,7 +184,8 @@ impl Fenced<'_> {
 
     /// Endpoints that are out only because nobody wrote where they are.
     fn check_countries(&self, policy: &PolicySpec, model: &Model, problems: &mut Problems) {
-        if self.spec.countries.is_empty() && self.spec.continents.is_empty() {
+        let allow = self.spec.allow.as_ref();
+        if allow.is_none_or(|allow| allow.value.countries.is_empty() && allow.value.continents.is_empty()) {
             return;
         }
         let names: HashMap<&str, &Place> =
@@ -264,7 +210,7 @@ pub(super) fn check_cutoff(
     net_places: &HashMap<IpNet, Place>,
     problems: &mut Problems,
 ) {
-    let Ecs { enabled: true, v4, v6 } = spec.ecs else { return };
+    let Ecs { enabled: true, v4, v6 } = spec.ecs_rule() else { return };
     let limit = |net: &IpNet| if net.addr().is_ipv4() { v4 } else { v6 };
     let longer = |net: &&IpNet| net.prefix_len() > limit(net);
     let mut warn = |place: &Place, net: &IpNet, whose: &str, other: Option<&Place>| {
@@ -273,7 +219,7 @@ pub(super) fn check_cutoff(
         if let Some(other) = other {
             problem.label(other, format!("the net of {whose}"));
         }
-        if let Some(ecs) = &spec.ecs_place {
+        if let Some(ecs) = spec.place_of("ecs") {
             problem.label(ecs, "[ecs]");
         }
         let (key, bits) = if net.addr().is_ipv4() { ("v4", v4) } else { ("v6", v6) };
@@ -285,9 +231,9 @@ pub(super) fn check_cutoff(
         warn(&spec.zone.place, &rule.net, &whose, net_places.get(&rule.net));
     }
     for selector in spec.selectors() {
-        let whose = format!("this `{}`", selector.key);
-        let written = selector.nets.iter().find(|net| longer(&&net.value)).map(|net| (&net.place, &net.value));
-        let mut files = selector.file_nets.iter();
+        let whose = format!("this `{}`", selector.kind());
+        let written = selector.nets.written.iter().find(|net| longer(&&net.value)).map(|net| (&net.place, &net.value));
+        let mut files = selector.nets.of_files.iter();
         let in_file = || files.find_map(|file| file.value.iter().find(longer).map(|net| (&file.place, net)));
         if let Some((place, net)) = written.or_else(in_file) {
             warn(place, net, &whose, None);

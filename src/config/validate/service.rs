@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::config::monitor::{MonitorSpec, PortRule};
 use crate::config::problem::Problems;
 use crate::config::source::At;
-use crate::config::spec::{EndpointSpec, KindSpec, MonitorSpec, NameSpec, PolicySpec, Serves};
+use crate::config::spec::{EndpointSpec, NameSpec, PolicySpec};
 use crate::config::validate::composite::leaves;
 use crate::config::validate::name::point_at;
 use crate::config::zonefile::{CNAME, MasterFile};
@@ -41,21 +42,21 @@ pub(super) fn service(
     }
     let targets = endpoints.iter().map(|id| {
         let endpoint = spec_of(spec, *id, model);
-        let target = match &endpoint.serves {
-            Some(Serves::Cname(target)) => target.clone(),
-            // What is wrong with the name is told where the zone gets it.
-            Some(Serves::Addresses(_)) | None => {
-                own_name(endpoint, spec).unwrap_or_else(|_| Name::root()).as_wire().into()
-            }
+        let target = match &endpoint.cname {
+            Some(target) => target.value.clone(),
+            // An impossible name is a problem where the zone gets it.
+            None => own_name(endpoint, spec).unwrap_or_else(|_| Name::root()).as_wire().into(),
         };
         ServiceTarget { name: target, port: port.or_else(|| probed_port(endpoint, spec)).unwrap_or(0) }
     });
     let targets: Vec<ServiceTarget> = targets.collect();
     let portless = endpoints.iter().zip(&targets).find(|(_, target)| target.port == 0);
-    if let Some((id, _)) = portless.filter(|_| facets.contains(&Facet::Srv) && !name.service.has_wrong_port) {
+    if let Some((id, _)) =
+        portless.filter(|_| facets.contains(&Facet::Srv) && (name.service.port.is_some() || !name.has("port")))
+    {
         let message =
-            format!("`{}` answers SRV, but `{}` has no probed port", name.label.value, model.endpoint(*id).name);
-        let place = name.types.as_ref().map_or(&name.label.place, |types| &types.place);
+            format!("`{}` answers SRV, but `{}` has no probed port", name.name.value, model.endpoint(*id).name);
+        let place = name.types.as_ref().map_or(&name.name.place, |types| &types.place);
         problems.error(place, message).hint("write the `port` of the service, or give the endpoint a monitor with one");
     }
     Service { port, alpn, targets }
@@ -78,16 +79,16 @@ pub(super) fn check_aliases(
         if let Some((_, at)) = file.rrset(&name.owner, CNAME) {
             let message = format!(
                 "`{}` answers {}, but the zone file has a CNAME record of this name",
-                name.label.value,
+                name.name.value,
                 service.as_str()
             );
-            let problem = problems.error(&name.label.place, message).label(at, "this CNAME");
+            let problem = problems.error(&name.name.place, message).label(at, "this CNAME");
             problem.hint("a name with a CNAME can't have other records: remove it");
         }
     } else if let Some(alias) = alias {
         let message = format!(
             "`{}` can be answered with the cname `{}`, but answers {} too",
-            name.label.value,
+            name.name.value,
             alias.name,
             service.as_str()
         );
@@ -108,7 +109,7 @@ pub(super) fn add_targets(
     let mut owners: BTreeMap<Name, EndpointId> = BTreeMap::new();
     for (id, ttl) in pointed_at(steered, model) {
         let endpoint = spec_of(spec, id, model);
-        let Some(Serves::Addresses(addresses)) = &endpoint.serves else { continue };
+        let Some(At { value: addresses, .. }) = &endpoint.addresses else { continue };
         let owner = match own_name(endpoint, spec) {
             Ok(owner) => owner,
             Err(error) => {
@@ -166,7 +167,7 @@ fn is_free(
     problems: &mut Problems,
 ) -> bool {
     let (is, at) = if let Some(name) = spec.names.iter().find(|name| name.owner == *owner) {
-        ("steered", &name.label.place)
+        ("steered", &name.name.place)
     } else if let Some((_, at)) = file.rrset(owner, CNAME) {
         ("a CNAME in the zone file", at)
     } else if let Some((_, at)) = file.delegation(owner) {
@@ -238,13 +239,10 @@ fn probed_port(endpoint: &EndpointSpec, spec: &PolicySpec) -> Option<u16> {
 
 /// The port that a probe by `monitor` goes to, alone or within a composite.
 fn port_of(monitor: &MonitorSpec, endpoint: &EndpointSpec, is_within: bool) -> Option<u16> {
-    let usual = match monitor.kind.as_ref()? {
-        KindSpec::Icmp | KindSpec::Heartbeat(_) | KindSpec::Composite(_) => return None,
-        KindSpec::Tcp | KindSpec::Exec(_) | KindSpec::Grpc(_) => None,
-        KindSpec::Dns(_) => Some(53),
-        KindSpec::Http(_) => Some(80),
-        KindSpec::Https(..) | KindSpec::Tls(_) => Some(443),
-    };
+    if monitor.monitor().is_none() || monitor.port_rule == PortRule::Without {
+        return None;
+    }
+    let (own, usual) = (monitor.port(), monitor.port_rule.usual());
     let of_probe = endpoint.probe.as_ref().and_then(|probe| probe.value.1);
-    if is_within { monitor.port.or(of_probe).or(usual) } else { of_probe.or(monitor.port).or(usual) }
+    if is_within { own.or(of_probe).or(usual) } else { of_probe.or(own).or(usual) }
 }

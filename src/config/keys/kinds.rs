@@ -1,0 +1,374 @@
+//! The kinds of values that many keys share. Each reads a value, and describes it for editors.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::config::fields::wrong_type;
+use crate::config::keys::Kind as KeyKind;
+use crate::config::node::{Kind, Node};
+use crate::config::problem::{Problems, did_you_mean};
+use crate::config::source::At;
+
+/// What names of endpoints, pools, monitors, fences and regions look like, as `regions::check_name` has it.
+pub(in crate::config) const NAME: &str = "^[A-Za-z0-9._-]{1,63}$";
+/// A length of time, as `humantime` reads it, without its bounds.
+const DURATION: &str = r"^\s*(0|([0-9]+\s*[a-zA-Zµ]+\s*)+)$";
+
+/// A string; `example` is a value as it is written.
+pub(in crate::config) fn text(example: &'static str) -> Text {
+    Text { example, is_item: false, pattern: None, length: None }
+}
+
+/// The name of something that is declared.
+pub(in crate::config) fn name(example: &'static str) -> Text {
+    text(example).matching(NAME)
+}
+
+/// A list of strings; `example` is the whole list.
+pub(in crate::config) fn texts(example: &'static str) -> List<Text> {
+    list(Text { is_item: true, ..text(example) }, example)
+}
+
+/// See [`text`].
+pub(in crate::config) struct Text {
+    example: &'static str,
+    is_item: bool,
+    pattern: Option<&'static str>,
+    length: Option<RangeInclusive<usize>>,
+}
+
+impl Text {
+    /// The pattern that editors know.
+    pub(in crate::config) fn matching(self, pattern: &'static str) -> Text {
+        Text { pattern: Some(pattern), ..self }
+    }
+
+    /// The length in octets that editors know.
+    pub(in crate::config) fn sized(self, length: RangeInclusive<usize>) -> Text {
+        Text { length: Some(length), ..self }
+    }
+}
+
+impl KeyKind for Text {
+    type Value = String;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<String> {
+        let Node { place, kind } = node;
+        if let Kind::Text(value) | Kind::Loose(value) = kind {
+            return Some(value);
+        }
+        let key = &key.value;
+        let what = if self.is_item { format!("each of `{key}`") } else { format!("`{key}`") };
+        let wrong = wrong_type(&place, &what, "a string", kind.described(), problems);
+        wrong.hint(format!("write `{key} = {}`", self.example));
+        None
+    }
+
+    fn schema(&self) -> Json {
+        let mut schema = json!({ "type": "string" });
+        if let Some(pattern) = self.pattern {
+            schema["pattern"] = json!(pattern);
+        }
+        if let Some(length) = &self.length {
+            schema["minLength"] = json!(length.start());
+            schema["maxLength"] = json!(length.end());
+        }
+        schema
+    }
+
+    fn shown(&self, value: &String) -> Option<Json> {
+        Some(json!(value))
+    }
+}
+
+/// `true` or `false`.
+pub(in crate::config) fn boolean() -> Boolean {
+    Boolean
+}
+
+/// See [`boolean`].
+pub(in crate::config) struct Boolean;
+
+impl KeyKind for Boolean {
+    type Value = bool;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<bool> {
+        match node.kind {
+            Kind::Bool(is) => Some(is),
+            Kind::Loose(text) if text == "true" || text == "false" => Some(text == "true"),
+            other => {
+                let what = format!("`{}`", key.value);
+                let wrong = wrong_type(&node.place, &what, "true or false", other.described(), problems);
+                wrong.hint(format!("write `{} = true`", key.value));
+                None
+            }
+        }
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "boolean" })
+    }
+
+    fn shown(&self, value: &bool) -> Option<Json> {
+        Some(json!(value))
+    }
+}
+
+/// A whole number within `range`, all of which must fit `T`.
+pub(in crate::config) fn integer<T: TryFrom<i64>>(range: RangeInclusive<i64>) -> Integer<T> {
+    Integer { range, of: std::marker::PhantomData }
+}
+
+/// See [`integer`].
+pub(in crate::config) struct Integer<T> {
+    range: RangeInclusive<i64>,
+    of: std::marker::PhantomData<T>,
+}
+
+impl<T: TryFrom<i64> + Copy + serde::Serialize> KeyKind for Integer<T> {
+    type Value = T;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
+        let expected = || format!("a whole number from {} to {}", self.range.start(), self.range.end());
+        let found = match node.kind {
+            Kind::Integer(value) if self.range.contains(&value) => return T::try_from(value).ok(),
+            Kind::Integer(value) => value.to_string(),
+            Kind::Loose(text) => match text.parse() {
+                Ok(value) if self.range.contains(&value) => return T::try_from(value).ok(),
+                Ok(_) => text,
+                Err(_) => format!("`{text}`"),
+            },
+            other => other.described().to_owned(),
+        };
+        wrong_type(&node.place, &format!("`{}`", key.value), &expected(), &found, problems);
+        None
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "integer", "minimum": self.range.start(), "maximum": self.range.end() })
+    }
+
+    fn shown(&self, value: &T) -> Option<Json> {
+        Some(json!(value))
+    }
+}
+
+/// A number within `range`, whole or with a fraction.
+pub(in crate::config) fn number(range: RangeInclusive<f64>, example: &'static str) -> Number {
+    Number { range, example }
+}
+
+/// See [`number`].
+pub(in crate::config) struct Number {
+    range: RangeInclusive<f64>,
+    example: &'static str,
+}
+
+impl KeyKind for Number {
+    type Value = f64;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<f64> {
+        let (value, found) = match &node.kind {
+            Kind::Integer(value) => (Some(*value as f64), value.to_string()),
+            Kind::Float(value) => (Some(*value), value.to_string()),
+            other => (None, other.described().to_string()),
+        };
+        let value = value.filter(|value| self.range.contains(value));
+        if value.is_none() {
+            let expected = format!("a number from {} to {}", self.range.start(), self.range.end());
+            let wrong = wrong_type(&node.place, &format!("`{}`", key.value), &expected, &found, problems);
+            wrong.hint(format!("write `{} = {}`", key.value, self.example));
+        }
+        value
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "number", "minimum": self.range.start(), "maximum": self.range.end() })
+    }
+
+    fn shown(&self, value: &f64) -> Option<Json> {
+        Some(if value.fract() == 0.0 { json!(*value as i64) } else { json!(value) })
+    }
+}
+
+/// A length of time within `range`, such as `"500ms"`.
+pub(in crate::config) fn duration(range: RangeInclusive<Duration>, example: &'static str) -> Length {
+    Length { range, example }
+}
+
+/// See [`duration`].
+pub(in crate::config) struct Length {
+    range: RangeInclusive<Duration>,
+    example: &'static str,
+}
+
+impl KeyKind for Length {
+    type Value = Duration;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<Duration> {
+        let (Node { place, kind }, key, example) = (node, &key.value, self.example);
+        let (Kind::Text(value) | Kind::Loose(value)) = kind else {
+            let wrong = wrong_type(&place, &format!("`{key}`"), "a length of time", kind.described(), problems);
+            wrong.hint(format!("write `{key} = {example}`"));
+            return None;
+        };
+        let Ok(parsed) = humantime::parse_duration(&value) else {
+            let problem = problems.error(&place, format!("`{key}` must be a length of time, and \"{value}\" is none"));
+            problem.hint(format!("write a number and a unit, such as `{key} = {example}`"));
+            return None;
+        };
+        if !self.range.contains(&parsed) {
+            let [least, most] = [self.range.start(), self.range.end()].map(bound);
+            problems.error(&place, format!("`{key}` must be from {least} to {most}, not {value}"));
+            return None;
+        }
+        Some(parsed)
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "string", "pattern": DURATION })
+    }
+
+    fn shown(&self, value: &Duration) -> Option<Json> {
+        Some(json!(humantime::format_duration(*value).to_string()))
+    }
+}
+
+/// A bound as people write it: days, where `humantime` would write months.
+fn bound(bound: &Duration) -> String {
+    match bound.as_secs() {
+        86_400 => "1day".to_string(),
+        days @ 86_400.. if days % 86_400 == 0 => format!("{}days", days / 86_400),
+        long @ 86_400.. => format!("{long}s"),
+        _ => humantime::format_duration(*bound).to_string(),
+    }
+}
+
+/// One of these words; `what` they are, for messages: `a state`.
+pub(in crate::config) fn choice<T>(words: &'static [(&'static str, T)], what: &'static str) -> Choice<T> {
+    Choice { words, what }
+}
+
+/// See [`choice`].
+pub(in crate::config) struct Choice<T: 'static> {
+    words: &'static [(&'static str, T)],
+    what: &'static str,
+}
+
+impl<T: Copy + PartialEq> KeyKind for Choice<T> {
+    type Value = T;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
+        let place = node.place.clone();
+        let (words, first) =
+            (|| self.words.iter().map(|(word, _)| *word), self.words.first().map_or("", |(word, _)| word));
+        let (Kind::Text(written) | Kind::Loose(written)) = node.kind else {
+            let wrong = wrong_type(&place, &format!("`{}`", key.value), "a string", node.kind.described(), problems);
+            wrong.hint(format!("write `{} = \"{first}\"`", key.value));
+            return None;
+        };
+        let found = self.words.iter().find(|(word, _)| *word == written);
+        if found.is_none() {
+            let problem = problems.error(&place, format!("`{written}` is not {}", self.what));
+            problem.hint = did_you_mean(&written, words());
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    fn schema(&self) -> Json {
+        json!({ "type": "string", "enum": self.words.iter().map(|(word, _)| word).collect::<Vec<_>>() })
+    }
+
+    fn shown(&self, value: &T) -> Option<Json> {
+        self.words.iter().find(|(_, known)| known == value).map(|(word, _)| json!(word))
+    }
+}
+
+/// A list; `example` is the whole list. Of a list from the environment or a flag the items are separated by commas.
+pub(in crate::config) fn list<K: KeyKind>(item: K, example: &'static str) -> List<K> {
+    List { item, example, length: None }
+}
+
+/// See [`list`].
+pub(in crate::config) struct List<K> {
+    item: K,
+    example: &'static str,
+    length: Option<RangeInclusive<usize>>,
+}
+
+impl<K> List<K> {
+    /// The number of items that editors know.
+    pub(in crate::config) fn sized(self, length: RangeInclusive<usize>) -> List<K> {
+        List { length: Some(length), ..self }
+    }
+}
+
+impl<K: KeyKind> KeyKind for List<K> {
+    type Value = Vec<At<K::Value>>;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<Vec<At<K::Value>>> {
+        let Node { place, kind } = node;
+        let loose = |part: &str| Node { place: place.clone(), kind: Kind::Loose(part.trim().to_string()) };
+        let items: Vec<Node> = match kind {
+            Kind::List(items) => items,
+            Kind::Loose(text) => text.split(',').map(loose).collect(),
+            other => {
+                let wrong = wrong_type(&place, &format!("`{}`", key.value), "a list", other.described(), problems);
+                wrong.hint(format!("write `{} = {}`", key.value, self.example));
+                return None;
+            }
+        };
+        let item = |node: Node| {
+            let place = node.place.clone();
+            self.item.read(key, node, problems).map(|value| At { value, place })
+        };
+        Some(items.into_iter().filter_map(item).collect())
+    }
+
+    fn schema(&self) -> Json {
+        let mut schema = json!({ "type": "array", "items": self.item.schema() });
+        if let Some(length) = &self.length {
+            schema["minItems"] = json!(length.start());
+            schema["maxItems"] = json!(length.end());
+        }
+        schema
+    }
+}
+
+/// A kind that only one key has.
+pub(in crate::config) fn custom<T>(read: Read<T>, schema: fn() -> Json) -> Custom<T> {
+    Custom { read, schema }
+}
+
+/// Reads a value of a key.
+type Read<T> = fn(&At<String>, Node, &mut Problems) -> Option<T>;
+
+/// See [`custom`].
+pub(in crate::config) struct Custom<T> {
+    read: Read<T>,
+    schema: fn() -> Json,
+}
+
+impl<T> KeyKind for Custom<T> {
+    type Value = T;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
+        (self.read)(key, node, problems)
+    }
+
+    fn schema(&self) -> Json {
+        (self.schema)()
+    }
+}
+
+/// The schema of words that are read in either case, and best written as they are listed.
+pub(in crate::config) fn words_in_any_case(words: &[&str]) -> Json {
+    let in_any_case = |word: &&str| -> String {
+        word.chars().map(|c| format!("[{}{}]", c.to_ascii_uppercase(), c.to_ascii_lowercase())).collect()
+    };
+    let patterns: Vec<String> = words.iter().map(in_any_case).collect();
+    let pattern = format!("^({})$", patterns.join("|"));
+    json!({ "anyOf": [{ "type": "string", "enum": words }, { "type": "string", "pattern": pattern }] })
+}

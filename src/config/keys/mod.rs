@@ -1,0 +1,395 @@
+//! Keys, each declared once: [`keys!`] makes from one line the field that holds the value, the reader, the check for unknown
+//! keys, the property of the JSON schema and the row in the tables of `zones/README.md`.
+//!
+//! ```text
+//! keys! {
+//!     /// `[rrl]`
+//!     RrlKeys {
+//!         /// how many replies a second one client net gets over UDP with the same answer
+//!         rate: u32 = integer(0..=MAX_RATE.into()), default 0;
+//!         /// clients that are never limited
+//!         exempt: Vec<At<String>> = texts("[\"10.0.0.0/8\"]");
+//!     }
+//! }
+//!
+//! impl Table for RrlKeys {
+//!     const SECTION: Option<Section> = Some(Section::RateLimit);
+//! }
+//! ```
+//!
+//! - The doc comment of a key is its text in the manual and in the schema. A key without one has no row in the manual.
+//! - After the name and the type of the value comes its *kind*, which reads it and describes it: see `kinds` and `tables`.
+//!   `.then(parse)` adds a check or a conversion, `.as_schema(json)` another description for editors.
+//! - `, default VALUE`: the field is [`OrDefault`], and the manual and the schema show the value. In all other cases the field
+//!   is `Option<At<T>>`. `, inherits JSON`: the default comes from elsewhere and is shown. `, note "TEXT"`: this text is in the
+//!   column of the manual, otherwise `none`. `, required "HINT"`: a missing key is an error with this hint; with `""` the
+//!   table makes the error itself.
+//! - `"use" enabled: bool = ...`: the key is called `use`, the field `enabled`.
+//! - Each struct derefs to the [`Head`] of its table: its name, and where each key is written, also where the value is wrong.
+//! - A table that is made of several groups implements [`KeyGroup`] by hand, from those of its groups.
+//! - `Table::check` is for rules between keys. It runs after all keys are read.
+//!
+//! The manual: `<!-- keys: NAME -->` and `<!-- end -->` enclose a table that is generated from the declarations; `manual.rs` has the
+//! list. `WRITE_KEYS=1 cargo test --lib config::keys` writes the tables, without the variable the test compares.
+
+mod kinds;
+mod manual;
+mod tables;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::config::fields::{Fields, Head};
+use crate::config::node::Node;
+use crate::config::problem::Problems;
+use crate::config::source::{At, Place};
+
+pub(super) use kinds::{
+    List, NAME, Text, boolean, choice, custom, duration, integer, list, name, number, text, texts, words_in_any_case,
+};
+pub(super) use tables::{Inline, Table, inline, named, table, table_schema};
+
+/// A key as it is declared, for the schema and the manual.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    /// Its name.
+    pub(super) name: &'static str,
+    doc: Cow<'static, str>,
+    default: Default,
+    schema: Json,
+}
+
+/// What the manual has in the column `default`.
+#[derive(Debug, Clone)]
+enum Default {
+    Required,
+    Note(&'static str),
+    Value(Option<Json>),
+}
+
+impl Key {
+    pub(super) fn new(name: &'static str, doc: &'static str, schema: Json) -> Key {
+        Key { name, doc: Cow::Borrowed(doc.trim()), default: Default::Note("none"), schema }
+    }
+
+    pub(super) fn default(self, value: Option<Json>) -> Key {
+        Key { default: Default::Value(value), ..self }
+    }
+
+    pub(super) fn note(self, text: &'static str) -> Key {
+        Key { default: Default::Note(text), ..self }
+    }
+
+    pub(super) fn required(self) -> Key {
+        Key { default: Default::Required, ..self }
+    }
+
+    /// With the types that have it before its text.
+    pub(super) fn of(mut self, types: &str) -> Key {
+        self.doc = Cow::Owned(format!("{types}: {}", self.doc));
+        self
+    }
+
+    /// Not required by the schema.
+    pub(super) fn optional(self) -> Key {
+        match self.default {
+            Default::Required => self.note("required"),
+            Default::Note(_) | Default::Value(_) => self,
+        }
+    }
+
+    /// Whether it has the same name and text.
+    pub(super) fn is(&self, other: &Key) -> bool {
+        (self.name, &self.doc) == (other.name, &other.doc)
+    }
+
+    /// The schema of the value, with what an editor shows.
+    fn property(&self) -> Json {
+        let mut schema = self.schema.clone();
+        if !self.doc.is_empty() {
+            schema["description"] = json!(self.doc);
+        }
+        if let Default::Value(Some(value)) = &self.default {
+            schema["default"] = value.clone();
+        }
+        schema
+    }
+}
+
+/// The schema of a table with these keys and no others. What several groups declare under one name is one property: with
+/// the keys of all of them, if it is a table.
+pub(super) fn object(keys: &[Key]) -> Json {
+    let mut properties = Map::new();
+    for key in keys {
+        let property = key.property();
+        match properties.get_mut(key.name) {
+            None => _ = properties.insert(key.name.to_owned(), property),
+            Some(known) => {
+                let texts =
+                    [&known["description"], &property["description"]].map(|text| text.as_str().unwrap_or_default());
+                known["description"] = json!(texts.join(". "));
+                let more = property["properties"].as_object().cloned().unwrap_or_default();
+                known["properties"].as_object_mut().into_iter().for_each(|known| known.extend(more.clone()));
+            }
+        }
+    }
+    let mut object = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    let required = keys.iter().filter(|key| matches!(key.default, Default::Required)).map(|key| key.name);
+    let required: Vec<&str> = required.collect();
+    if !required.is_empty() {
+        object["required"] = json!(required);
+    }
+    object
+}
+
+/// Keys that are read together: a whole table, or a part that several tables share.
+pub(super) trait KeyGroup: Sized {
+    /// The declarations.
+    fn keys() -> Vec<Key>;
+
+    /// Takes these keys out of a table. Wrong values are problems, and count as missing.
+    fn take(fields: &mut Fields, problems: &mut Problems) -> Self;
+}
+
+/// How the values of a key are read and described.
+pub(super) trait Kind: Sized {
+    /// What a value becomes.
+    type Value;
+
+    /// Reads the value of `key`; a wrong one is a problem.
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<Self::Value>;
+
+    /// The JSON schema of a value.
+    fn schema(&self) -> Json;
+
+    /// A value as it is written, for defaults.
+    fn shown(&self, _value: &Self::Value) -> Option<Json> {
+        None
+    }
+
+    /// A further check, or another type. A wrong value is a problem.
+    fn then<T>(self, parse: fn(At<Self::Value>, &mut Problems) -> Option<T>) -> Then<Self, T> {
+        Then { kind: self, parse }
+    }
+
+    /// The same, for a default that the kind can't show.
+    fn shown_as(self, show: fn(&Self::Value) -> Json) -> ShownAs<Self> {
+        ShownAs { kind: self, show }
+    }
+
+    /// The same with another description for editors.
+    fn as_schema(self, schema: fn() -> Json) -> AsSchema<Self> {
+        AsSchema { kind: self, schema }
+    }
+}
+
+/// The same kind, which must give `T`.
+pub(super) fn typed<T, K: Kind<Value = T>>(kind: K) -> K {
+    kind
+}
+
+/// See [`Kind::then`].
+pub(super) struct Then<K: Kind, T> {
+    kind: K,
+    parse: fn(At<K::Value>, &mut Problems) -> Option<T>,
+}
+
+impl<K: Kind, T> Kind for Then<K, T> {
+    type Value = T;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
+        let place = node.place.clone();
+        let value = self.kind.read(key, node, problems)?;
+        (self.parse)(At { value, place }, problems)
+    }
+
+    fn schema(&self) -> Json {
+        self.kind.schema()
+    }
+}
+
+/// See [`Kind::shown_as`].
+pub(super) struct ShownAs<K: Kind> {
+    kind: K,
+    show: fn(&K::Value) -> Json,
+}
+
+impl<K: Kind> Kind for ShownAs<K> {
+    type Value = K::Value;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<K::Value> {
+        self.kind.read(key, node, problems)
+    }
+
+    fn schema(&self) -> Json {
+        self.kind.schema()
+    }
+
+    fn shown(&self, value: &K::Value) -> Option<Json> {
+        Some((self.show)(value))
+    }
+}
+
+/// See [`Kind::as_schema`].
+pub(super) struct AsSchema<K> {
+    kind: K,
+    schema: fn() -> Json,
+}
+
+impl<K: Kind> Kind for AsSchema<K> {
+    type Value = K::Value;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<K::Value> {
+        self.kind.read(key, node, problems)
+    }
+
+    fn schema(&self) -> Json {
+        (self.schema)()
+    }
+
+    fn shown(&self, value: &K::Value) -> Option<Json> {
+        self.kind.shown(value)
+    }
+}
+
+/// The value of a key that has a default.
+#[derive(Debug, Clone)]
+pub(super) struct OrDefault<T> {
+    /// As it is written, or the default.
+    pub(super) value: T,
+    /// Where it is written. `None` when the key is missing, or its value is wrong.
+    pub(super) place: Option<Place>,
+}
+
+impl<T> std::ops::Deref for OrDefault<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> std::ops::DerefMut for OrDefault<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<'a, T> IntoIterator for &'a OrDefault<Vec<T>> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.value.iter()
+    }
+}
+
+/// What [`keys!`] needs of a table that is read.
+impl Fields {
+    pub(super) fn key<K: Kind>(&mut self, key: &'static str, kind: K, problems: &mut Problems) -> Option<At<K::Value>> {
+        let entry = self.take(key)?;
+        let place = entry.value.place.clone();
+        let value = kind.read(&entry.key, entry.value, problems)?;
+        Some(At { value, place })
+    }
+
+    pub(super) fn required_key<K: Kind>(
+        &mut self,
+        key: &'static str,
+        kind: K,
+        hint: &str,
+        problems: &mut Problems,
+    ) -> Option<At<K::Value>> {
+        if !hint.is_empty() && self.head.lacks(key) {
+            let Head { name, what, .. } = &*self.head;
+            problems.error(&name.place, format!("{what} has no `{key}`")).hint(hint);
+        }
+        self.key(key, kind, problems)
+    }
+
+    pub(super) fn key_or<K: Kind>(
+        &mut self,
+        key: &'static str,
+        kind: K,
+        default: K::Value,
+        problems: &mut Problems,
+    ) -> OrDefault<K::Value> {
+        let read = self.key(key, kind, problems);
+        read.map_or(OrDefault { value: default, place: None }, |At { value, place }| OrDefault {
+            value,
+            place: Some(place),
+        })
+    }
+
+    pub(super) fn head(&self) -> Arc<Head> {
+        Arc::clone(&self.head)
+    }
+}
+
+/// Declares keys. See the comment of this module.
+macro_rules! keys {
+    (
+        $(#[$meta:meta])*
+        $group:ident {
+            $( $(#[doc = $doc:literal])* $($key:literal)? $field:ident: $type:ty = $kind:expr $(, $how:ident $arg:expr)?; )*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub(in crate::config) struct $group {
+            head: std::sync::Arc<$crate::config::fields::Head>,
+            $( pub(in crate::config) $field: keys!(@field $type $(, $how)?), )*
+        }
+
+        impl $crate::config::keys::KeyGroup for $group {
+            fn keys() -> Vec<$crate::config::keys::Key> {
+                vec![$({
+                    let kind = $crate::config::keys::typed::<$type, _>($kind);
+                    let key = $crate::config::keys::Key::new(keys!(@name $field $($key)?), concat!($($doc),*), $crate::config::keys::Kind::schema(&kind));
+                    keys!(@key key, kind $(, $how $arg)?)
+                }),*]
+            }
+
+            fn take(
+                fields: &mut $crate::config::fields::Fields,
+                problems: &mut $crate::config::problem::Problems,
+            ) -> $group {
+                $group {
+                    head: fields.head(),
+                    $( $field: keys!(@take fields, problems, keys!(@name $field $($key)?), $kind $(, $how $arg)?), )*
+                }
+            }
+        }
+
+        impl std::ops::Deref for $group {
+            type Target = $crate::config::fields::Head;
+
+            fn deref(&self) -> &Self::Target {
+                &self.head
+            }
+        }
+    };
+    (@name $field:ident) => { stringify!($field) };
+    (@name $field:ident $key:literal) => { $key };
+    (@field $type:ty, default) => { $crate::config::keys::OrDefault<$type> };
+    (@field $type:ty $(, $how:ident)?) => { Option<$crate::config::source::At<$type>> };
+    (@key $key:ident, $kind:ident) => { $key };
+    (@key $key:ident, $kind:ident, default $value:expr) => { $key.default($crate::config::keys::Kind::shown(&$kind, &$value)) };
+    (@key $key:ident, $kind:ident, inherits $value:expr) => { $key.default(Some($value)) };
+    (@key $key:ident, $kind:ident, note $text:expr) => { $key.note($text) };
+    (@key $key:ident, $kind:ident, required $hint:expr) => { $key.required() };
+    (@take $fields:ident, $problems:ident, $name:expr, $kind:expr) => { $fields.key($name, $kind, $problems) };
+    (@take $fields:ident, $problems:ident, $name:expr, $kind:expr, default $value:expr) => {
+        $fields.key_or($name, $kind, $value, $problems)
+    };
+    (@take $fields:ident, $problems:ident, $name:expr, $kind:expr, required $hint:expr) => {
+        $fields.required_key($name, $kind, $hint, $problems)
+    };
+    (@take $fields:ident, $problems:ident, $name:expr, $kind:expr, $how:ident $arg:expr) => {
+        $fields.key($name, $kind, $problems)
+    };
+}
+
+pub(super) use keys;

@@ -1,0 +1,138 @@
+//! Values that are tables: `[ecs]`, `[endpoint.NAME]`, and tables in one line such as `band = { ms = 8 }`.
+
+use std::marker::PhantomData;
+
+use serde_json::{Value as Json, json};
+
+use crate::config::fields::{Fields, wrong_type};
+use crate::config::keys::{KeyGroup, Kind, NAME, object};
+use crate::config::manual::Section;
+use crate::config::node::{Entry, Kind as NodeKind, Node};
+use crate::config::problem::Problems;
+use crate::config::source::At;
+
+/// A table with declared keys.
+pub(in crate::config) trait Table: KeyGroup {
+    /// The section of the manual that problems of it refer to; `None`: that of the table around it.
+    const SECTION: Option<Section> = None;
+
+    /// Reads the table. Unknown keys are problems.
+    fn read(mut fields: Fields, problems: &mut Problems) -> Option<Self> {
+        let before = problems.errors();
+        let mut table = Self::take(&mut fields, problems);
+        fields.finish(&[], problems);
+        table.check(problems.errors() == before, problems).then_some(table)
+    }
+
+    /// Rules between keys; `is_clean`: no error was found in the table. `false`: the table can't be used.
+    fn check(&mut self, _is_clean: bool, _problems: &mut Problems) -> bool {
+        true
+    }
+
+    /// Its JSON schema.
+    fn schema() -> Json {
+        object(&Self::keys())
+    }
+}
+
+/// The schema of a table, with the section that explains it.
+pub(in crate::config) fn table_schema<T: Table>(mut schema: Json) -> Json {
+    if let Some(section) = T::SECTION {
+        schema["description"] = json!(format!("See {}", section.link()));
+    }
+    schema
+}
+
+fn about<R>(section: Option<Section>, problems: &mut Problems, read: impl FnOnce(&mut Problems) -> R) -> R {
+    match section {
+        Some(section) => problems.about(section, read),
+        None => read(problems),
+    }
+}
+
+/// `[key]`.
+pub(in crate::config) fn table<T: Table>() -> Block<T> {
+    Block(PhantomData)
+}
+
+/// See [`table`].
+pub(in crate::config) struct Block<T>(PhantomData<T>);
+
+impl<T: Table> Kind for Block<T> {
+    type Value = T;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
+        let (key, what) = (key.clone(), format!("[{}]", key.value));
+        about(T::SECTION, problems, |problems| {
+            T::read(Fields::of(Entry { key, value: node }, what, problems)?, problems)
+        })
+    }
+
+    fn schema(&self) -> Json {
+        table_schema::<T>(T::schema())
+    }
+}
+
+/// A table that is mostly written in one line, such as `example`.
+pub(in crate::config) fn inline<T: Table>(example: &'static str) -> Inline<T> {
+    Inline { example, section: None, of: PhantomData }
+}
+
+impl<T> Inline<T> {
+    /// Its problems refer to this section.
+    pub(in crate::config) fn about(self, section: Section) -> Inline<T> {
+        Inline { section: Some(section), ..self }
+    }
+}
+
+/// See [`inline`].
+pub(in crate::config) struct Inline<T> {
+    example: &'static str,
+    section: Option<Section>,
+    of: PhantomData<T>,
+}
+
+impl<T: Table> Kind for Inline<T> {
+    type Value = T;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
+        let what = format!("`{}`", key.value);
+        about(self.section, problems, |problems| {
+            if !matches!(node.kind, NodeKind::Table(_)) {
+                let wrong = wrong_type(&node.place, &what, "a table", node.kind.described(), problems);
+                wrong.hint(format!("write `{} = {}`", key.value, self.example));
+                return None;
+            }
+            T::read(Fields::of(Entry { key: key.clone(), value: node }, what, problems)?, problems)
+        })
+    }
+
+    fn schema(&self) -> Json {
+        T::schema()
+    }
+}
+
+/// Tables under names: `[endpoint.a]`, `[endpoint.b]`.
+pub(in crate::config) fn named<T: Table>() -> Named<T> {
+    Named(PhantomData)
+}
+
+/// See [`named`].
+pub(in crate::config) struct Named<T>(PhantomData<T>);
+
+impl<T: Table> Kind for Named<T> {
+    type Value = Vec<T>;
+
+    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<Vec<T>> {
+        about(T::SECTION, problems, |problems| {
+            let tables = Fields::all_named(Entry { key: key.clone(), value: node }, problems);
+            Some(tables.into_iter().filter_map(|fields| T::read(fields, problems)).collect())
+        })
+    }
+
+    fn schema(&self) -> Json {
+        table_schema::<T>(
+            json!({ "type": "object", "propertyNames": { "pattern": NAME }, "additionalProperties": T::schema() }),
+        )
+    }
+}

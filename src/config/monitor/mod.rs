@@ -1,0 +1,286 @@
+//! `[monitor.NAME]`: what is probed, how often, and what counts as success. Each type of monitor is one file, which declares its
+//! keys, checks them, and makes what is probed of them. A key that a type doesn't have is an error, never ignored.
+
+mod composite;
+mod dns;
+mod exec;
+mod grpc;
+mod heartbeat;
+mod http;
+mod probing;
+mod quorum;
+mod tls;
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use crate::config::fields::{Fields, Head};
+use crate::config::keys::{Key, KeyGroup, Table, choice, keys, object};
+use crate::config::manual::Section;
+use crate::config::monitor::probing::Probing;
+use crate::config::problem::{Problems, listed};
+use crate::config::regions::check_name;
+use crate::config::source::At;
+use crate::model::{HeartbeatSpec, Monitor, ProbeKind};
+
+pub(super) use composite::CompositeSpec;
+#[cfg(test)]
+pub(super) use heartbeat::HeartbeatKeys;
+#[cfg(test)]
+pub(super) use quorum::QuorumKeys;
+
+/// Declares the types of monitors: the variant, the word for it, and where it is defined.
+macro_rules! types {
+    ($( $variant:ident $word:literal = $definition:expr; )*) => {
+        /// A type of monitor.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(in crate::config) enum MonitorType { $( $variant ),* }
+
+        impl MonitorType {
+            /// All of them, each with its word in `type`.
+            const ALL: &[(&str, MonitorType)] = &[$( ($word, MonitorType::$variant) ),*];
+
+            fn definition(self) -> &'static Definition {
+                match self { $( MonitorType::$variant => &$definition ),* }
+            }
+        }
+    };
+}
+
+types! {
+    Icmp "icmp" = probing::ICMP;
+    Tcp "tcp" = probing::TCP;
+    Http "http" = http::HTTP;
+    Https "https" = http::HTTPS;
+    Tls "tls" = tls::TLS;
+    Grpc "grpc" = grpc::GRPC;
+    Dns "dns" = dns::DNS;
+    Exec "exec" = exec::EXEC;
+    Heartbeat "heartbeat" = heartbeat::HEARTBEAT;
+    All "all" = composite::ALL;
+    Any "any" = composite::ANY;
+    Not "not" = composite::NOT;
+}
+
+/// A type of monitor, as its file defines it.
+struct Definition {
+    /// Its keys, without `type`.
+    groups: &'static [Group],
+    port: PortRule,
+    /// Whether a probe is a connection that can be kept open.
+    can_hold: bool,
+    /// Reads its keys. `None`: one that it can't do without is missing or wrong, which is a problem.
+    read: fn(&mut Fields, &mut Problems) -> Option<Body>,
+    /// Why it doesn't have a key of other types, and what to do; without a reason of its own the types are named that have it.
+    refuse: fn(&str) -> Option<(String, String)>,
+}
+
+impl Definition {
+    /// A type that sends something to a port, from the keys that it has besides those of all probes.
+    const fn probe(groups: &'static [Group], read: fn(&mut Fields, &mut Problems) -> Option<Body>) -> Definition {
+        Definition { groups, port: PortRule::Required, can_hold: false, read, refuse: |_| None }
+    }
+}
+
+/// Which port is probed when neither the monitor nor the endpoint has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PortRule {
+    /// Nothing is sent to a port.
+    Without,
+    /// There is no usual port.
+    Required,
+    /// The usual one.
+    Usual(u16),
+}
+
+impl PortRule {
+    /// The usual port.
+    pub(super) fn usual(self) -> Option<u16> {
+        if let PortRule::Usual(port) = self { Some(port) } else { None }
+    }
+}
+
+/// Keys that several types may share.
+#[derive(Clone, Copy)]
+struct Group {
+    keys: fn() -> Vec<Key>,
+    /// Checks the values only.
+    skim: fn(&mut Fields, &mut Problems),
+}
+
+impl Group {
+    const fn of<G: KeyGroup>() -> Group {
+        Group { keys: G::keys, skim: |fields, problems| _ = G::take(fields, problems) }
+    }
+}
+
+keys! {
+    /// The key that all monitors have.
+    TypeKey {
+        /// `"icmp"` an echo request · `"tcp"` a connection · `"http"` a GET over HTTP/1.1 · `"https"` a GET over HTTP/2 or 1.1, as
+        /// the server chooses (ALPN) · `"tls"` a handshake · `"grpc"` the standard health check · `"dns"` a query · `"exec"` a
+        /// program, see below · `"heartbeat"` no probe: the service reports that it is alive, [see below](#heartbeats) · `"all"`,
+        /// `"any"`, `"not"` a combination of other monitors of the file, [see below](#several-monitors-as-one)
+        "type" of: MonitorType = choice(MonitorType::ALL, "a type of monitor"), required &type_hint();
+    }
+}
+
+fn type_hint() -> String {
+    format!("write `type = \"http\"`; there is {}", listed(&words(|_| true)))
+}
+
+/// The words of the types that are like this.
+fn words(is: impl Fn(MonitorType) -> bool) -> Vec<&'static str> {
+    MonitorType::ALL.iter().filter(|(_, of)| is(*of)).map(|(word, _)| *word).collect()
+}
+
+/// One declared monitor.
+#[derive(Debug)]
+pub(super) struct MonitorSpec {
+    head: Arc<Head>,
+    /// What it does; `None` where that couldn't be read, which is a problem.
+    pub(super) body: Option<Body>,
+    /// Which port is probed.
+    pub(super) port_rule: PortRule,
+}
+
+/// What a monitor does.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// It probes, or waits for heartbeats. What depends on the endpoint is added by [`MonitorSpec::monitor_of`].
+    Probe(Box<Monitor>, Option<At<u16>>),
+    /// It combines others.
+    Composite(CompositeSpec),
+}
+
+impl std::ops::Deref for MonitorSpec {
+    type Target = Head;
+
+    fn deref(&self) -> &Head {
+        &self.head
+    }
+}
+
+impl MonitorSpec {
+    /// What it combines, if it does.
+    pub(super) fn composite(&self) -> Option<&CompositeSpec> {
+        if let Some(Body::Composite(keys)) = &self.body { Some(keys) } else { None }
+    }
+
+    /// What it does itself, if it combines nothing.
+    pub(super) fn monitor(&self) -> Option<&Monitor> {
+        if let Some(Body::Probe(monitor, _)) = &self.body { Some(monitor) } else { None }
+    }
+
+    /// What is expected of the service, if it waits for heartbeats.
+    pub(super) fn heartbeat(&self) -> Option<&HeartbeatSpec> {
+        self.monitor()?.kind.heartbeat()
+    }
+
+    /// Its own port.
+    pub(super) fn port(&self) -> Option<u16> {
+        if let Some(Body::Probe(_, port)) = &self.body { port.as_ref().map(|port| port.value) } else { None }
+    }
+
+    /// What it does with an endpoint of a zone.
+    pub(super) fn monitor_of(&self, zone: &str, endpoint: &str) -> Option<Monitor> {
+        let mut monitor = self.monitor()?.clone();
+        match &mut monitor.kind {
+            ProbeKind::Exec(exec) => exec.endpoint = endpoint.to_owned(),
+            ProbeKind::Heartbeat(beat) => (beat.zone, beat.endpoint) = (zone.to_owned(), endpoint.to_owned()),
+            ProbeKind::Icmp | ProbeKind::Tcp | ProbeKind::Http(_) | ProbeKind::Https(..) | ProbeKind::Tls(_) => {}
+            ProbeKind::Dns(_) | ProbeKind::Grpc(_) | ProbeKind::Composite(_) => {}
+        }
+        Some(monitor)
+    }
+}
+
+impl KeyGroup for MonitorSpec {
+    /// The keys of all types. The text of one that not all probes have begins with the types that have it.
+    fn keys() -> Vec<Key> {
+        let mut keys: Vec<(Key, Vec<&str>)> = Vec::new();
+        for (word, of) in MonitorType::ALL {
+            for key in of.keys() {
+                match keys.iter_mut().find(|(known, _)| known.is(&key)) {
+                    Some((_, words)) => words.push(word),
+                    None => keys.push((key, vec![word])),
+                }
+            }
+        }
+        let common = Probing::keys();
+        let of_types = |(key, words): (Key, Vec<&str>)| match common.iter().any(|common| common.is(&key)) {
+            true => key,
+            false => key.of(&listed_plainly(&words)),
+        };
+        TypeKey::keys().into_iter().chain(keys.into_iter().map(of_types)).collect()
+    }
+
+    fn take(fields: &mut Fields, problems: &mut Problems) -> MonitorSpec {
+        let head = fields.head();
+        let Some(At { value: of, .. }) = TypeKey::take(fields, problems).of else {
+            let groups = MonitorType::ALL.iter().flat_map(|(_, of)| of.definition().groups);
+            groups.for_each(|group| (group.skim)(fields, problems));
+            return MonitorSpec { head, body: None, port_rule: PortRule::Required };
+        };
+        let definition = of.definition();
+        let body = (definition.read)(fields, problems);
+        refuse(of, fields, problems);
+        if let (Some(place), Some(Body::Probe(monitor, _)), false) = (head.place_of("hold"), &body, definition.can_hold)
+            && monitor.hold
+        {
+            let kind = monitor.kind.as_str();
+            let problem = problems.error(place, format!("a monitor of type `{kind}` has no connection to hold"));
+            let holding = listed(&words(|of| of.definition().can_hold));
+            problem.hint(format!("leave `hold` out; {holding} monitors take it"));
+        }
+        MonitorSpec { head, body, port_rule: definition.port }
+    }
+}
+
+impl Table for MonitorSpec {
+    const SECTION: Option<Section> = Some(Section::Monitor);
+
+    fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
+        check_name(&self.name, "a monitor", problems);
+        true
+    }
+
+    fn schema() -> Json {
+        let keys = Self::keys().into_iter().map(|key| if key.name == "type" { key } else { key.optional() });
+        object(&keys.collect::<Vec<_>>())
+    }
+}
+
+/// Errors for the keys that other types have and this one doesn't.
+fn refuse(of: MonitorType, fields: &mut Fields, problems: &mut Problems) {
+    if fields.is_read() {
+        return;
+    }
+    for key in MonitorType::ALL.iter().flat_map(|(_, other)| other.keys()) {
+        let Some(entry) = fields.take(key.name) else { continue };
+        let (which, hint) = (of.definition().refuse)(key.name).unwrap_or_else(|| {
+            let words = words(|of| of.keys().iter().any(|known| known.name == key.name));
+            let hint = format!("leave it out, or write `type = \"{}\"`", words.first().unwrap_or(&"http"));
+            (format!("which only {} monitors have", listed_plainly(&words)), hint)
+        });
+        let message = format!("{} has `{}`, {which}", fields.head().what, key.name);
+        problems.error(&entry.key.place, message).hint(hint);
+    }
+}
+
+impl MonitorType {
+    /// Its keys, without `type`.
+    fn keys(self) -> Vec<Key> {
+        self.definition().groups.iter().flat_map(|group| (group.keys)()).collect()
+    }
+}
+
+/// `http, https and tls`.
+fn listed_plainly(words: &[&str]) -> String {
+    match words.split_last() {
+        None => String::new(),
+        Some((last, [])) => (*last).to_owned(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}

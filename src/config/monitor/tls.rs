@@ -1,0 +1,66 @@
+//! `tls`: a handshake. And the keys of all types that use TLS.
+
+use crate::config::keys::{KeyGroup as _, Kind as _, boolean, integer, keys, text};
+use crate::config::monitor::http::MAX_TEXT;
+use crate::config::monitor::probing::{Probing, body};
+use crate::config::monitor::{Definition, Group, PortRule};
+use crate::config::problem::Problems;
+use crate::config::source::At;
+use crate::model::{CertificateRule, ProbeKind, TlsSpec};
+
+/// Days that a tls monitor wants a certificate to have left by default: two of the three weeks that remain when the renewal of a
+/// 90-day certificate has failed for a week.
+const USUAL_MIN_DAYS: u32 = 14;
+/// Most days to ask for (judgment: authorities of a company's own give certificates for ten years).
+const MAX_MIN_DAYS: i64 = 3650;
+
+keys! {
+    /// The key for the name of the server.
+    Host {
+        /// http and https: the Host header; https and tls: the name for SNI, which the certificate must have; grpc: the authority
+        host: String = text("\"www.svc.example\"").then(host), note "the probed address";
+    }
+}
+
+keys! {
+    /// The keys for the server's certificate.
+    Certificate {
+        /// over TLS: the certificate must be valid now, be for `host`, and come from an authority that the system trusts (or from
+        /// one in `SSL_CERT_FILE`). `false`: every certificate is accepted
+        verify: bool = boolean(), default true;
+        /// over TLS: the probe fails when the certificate ends in fewer days than this, 0 to 3650. All endpoints with the same
+        /// certificate then fail at the same time: use it where somebody gets an alarm, or with a suitable `on_empty`
+        min_days: u32 = integer(0..=MAX_MIN_DAYS), note "14 for tls, 0 for the others and without `verify`";
+    }
+}
+
+impl Certificate {
+    /// As the model has it; `usual` days where `min_days` is missing and the certificate is verified.
+    pub(super) fn rule(&self, usual: u32) -> CertificateRule {
+        let usual = if *self.verify { usual } else { 0 };
+        CertificateRule { verify: *self.verify, min_days: self.min_days.as_ref().map_or(usual, |days| days.value) }
+    }
+}
+
+pub(super) const TLS: Definition = Definition {
+    port: PortRule::Usual(443),
+    can_hold: true,
+    ..Definition::probe(
+        &[Group::of::<Probing>(), Group::of::<Host>(), Group::of::<Certificate>()],
+        |fields, problems| {
+            let host = Host::take(fields, problems).host.map(|at| at.value);
+            let certificate = Certificate::take(fields, problems).rule(USUAL_MIN_DAYS);
+            body(fields, Some(ProbeKind::Tls(TlsSpec { host, certificate })), problems)
+        },
+    )
+};
+
+fn host(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
+    let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b));
+    if !value.is_empty() && plain && value.len() <= MAX_TEXT {
+        return Some(value);
+    }
+    let problem = problems.error(&place, format!("\"{value}\" is not a host"));
+    problem.hint("write `host = \"www.svc.example\"`, without `http://` and without a path");
+    None
+}
