@@ -1,14 +1,15 @@
-//! Lists of clients as people write them: autonomous systems, countries and continents. The selectors of policy files and
-//! the regions of the settings read them alike. Every wrong entry is told and left out; one that is written twice is
-//! warned of.
+//! Lists of clients as people write them: autonomous systems, countries and continents. The selectors of policy files
+//! and the regions of the settings read them alike. Every wrong entry is told and left out; one that is written twice
+//! is warned of.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::wrong_type;
-use crate::config::keys::{Kind as KeyKind, NAME, custom, list, texts, words_in_any_case};
+use crate::config::keys::{KeyKind, NAME, custom, list, texts, words_in_any_case};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, listed};
 use crate::config::source::{At, Place};
@@ -140,4 +141,20 @@ pub(super) fn each_once<T: Ord + Clone>(
         true
     });
     entries
+}
+
+/// A net, or an address as a net of one; with no bits beyond its length.
+pub(super) fn net(written: &At<String>, problems: &mut Problems) -> Option<IpNet> {
+    let text = &written.value;
+    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+    let Ok(net) = parsed else {
+        problems.error(&written.place, format!("\"{text}\" is not a net")).hint("write it as \"192.0.2.0/24\"");
+        return None;
+    };
+    if net.trunc() != net {
+        let problem = problems.error(&written.place, format!("{net} has bits beyond its length"));
+        problem.hint(format!("write \"{}\"", net.trunc()));
+        return None;
+    }
+    Some(net)
 }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::node::{Entry, Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::{At, Place};
@@ -88,12 +88,6 @@ impl Fields {
         tables.into_iter().filter_map(fields).collect()
     }
 
-    /// Whether `key` is the string `word`.
-    pub(super) fn is_text(&self, key: &str, word: &str) -> bool {
-        let is = |entry: &Entry| matches!(&entry.value.kind, Kind::Text(text) if text == word);
-        self.left.iter().any(|entry| entry.key.value == key && is(entry))
-    }
-
     /// The entry of `key`.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Entry> {
         #[cfg(test)]
@@ -108,27 +102,10 @@ impl Fields {
         self.left.is_empty()
     }
 
-    /// Every entry, whatever its key: for tables whose keys are names.
-    pub(super) fn take_all(&mut self) -> Vec<Entry> {
-        std::mem::take(&mut self.left)
-    }
-
     /// A table under `key`.
     pub(super) fn table(&mut self, key: &'static str, problems: &mut Problems) -> Option<Fields> {
         let entry = self.take(key)?;
         Fields::of(entry, format!("[{key}]"), problems)
-    }
-
-    /// A table under `key` that is mostly written in one line, such as `example`.
-    pub(super) fn inline(&mut self, key: &'static str, example: &str, problems: &mut Problems) -> Option<Fields> {
-        let entry = self.take(key)?;
-        if let Kind::Table(_) = entry.value.kind {
-            return Fields::of(entry, format!("`{key}`"), problems);
-        }
-        let Node { place, kind } = entry.value;
-        let wrong = wrong_type(&place, &format!("`{key}`"), "a table", kind.described(), problems);
-        wrong.hint(format!("write `{key} = {example}`"));
-        None
     }
 
     /// The named tables below `key`: `[endpoint.a]`, `[endpoint.b]`, each with its name.
@@ -147,29 +124,10 @@ impl Fields {
         self.head.lacks(key)
     }
 
-    /// Where `key` is written, if it is.
-    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
-        self.head.place_of(key).cloned()
-    }
-
     /// A string.
     pub(super) fn text(&mut self, key: &'static str, example: &str, problems: &mut Problems) -> Option<At<String>> {
         let entry = self.take(key)?;
         text(entry.value, key, example, problems)
-    }
-
-    /// `true` or `false`.
-    pub(super) fn boolean(&mut self, key: &'static str, problems: &mut Problems) -> Option<bool> {
-        let Node { place, kind } = self.take(key)?.value;
-        match kind {
-            Kind::Bool(is) => Some(is),
-            Kind::Loose(text) if text == "true" || text == "false" => Some(text == "true"),
-            other => {
-                let wrong = wrong_type(&place, &format!("`{key}`"), "true or false", other.described(), problems);
-                wrong.hint(format!("write `{key} = true`"));
-                None
-            }
-        }
     }
 
     /// A whole number within `range`.
@@ -248,7 +206,7 @@ impl Fields {
 
 /// The problem of something that the manual of the finished program knows and this one doesn't do.
 pub(super) fn not_yet(place: &Place, what: &str, problems: &mut Problems) {
-    let problem = problems.error(place, format!("`{what}` is not supported yet")).see(Section::NotYet);
+    let problem = problems.error(place, format!("`{what}` is not supported yet")).see(ManualSection::NotYet);
     problem.hint("leave it out until it is");
 }
 

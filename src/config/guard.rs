@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::client_lists::net;
 use crate::config::fields::Fields;
 use crate::config::files;
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::problem::{Problems, SideFile, reason};
-use crate::config::regions::net;
 use crate::config::source::{At, Place, Source, without_mark};
 use crate::model::RateLimit;
 use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
@@ -41,7 +41,7 @@ const MOST_SECRETS: u64 = 4096;
 pub(super) fn read(top: &mut Fields, base: &Path, problems: &mut Problems) -> Guard {
     let mut secret_file = None;
     let cookies = top.table("cookies", problems).and_then(|fields| cookies(fields, base, &mut secret_file, problems));
-    let rate_limit = problems.about(Section::RateLimit, |problems| {
+    let rate_limit = problems.about(ManualSection::RateLimit, |problems| {
         top.table("rrl", problems).map_or_else(RateLimit::default, |fields| rate_limit(fields, problems))
     });
     let (version, id) = top.table("chaos", problems).map_or((None, None), |mut fields| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::config::clients;
 use crate::config::log::LogFormat;
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::problem::{Problem, Problems, Severity, SideFile};
 use crate::config::settings::{self, Flags, Settings};
 use crate::config::source::Place;
@@ -145,7 +145,7 @@ fn place_clients(
     problems: &mut Problems,
 ) -> Option<(Model, Arc<[ZoneState]>, Vec<PathBuf>)> {
     let zones::ReadZones { mut model, zones, mut files, sought, invalid: _ } = read;
-    let is_placed = problems.about(Section::Clients, |problems| {
+    let is_placed = problems.about(ManualSection::Clients, |problems| {
         clients::place(settings, (&mut model, &sought), before, &mut files, problems)
     });
     files.extend(settings.side_files());

@@ -8,23 +8,23 @@ macro_rules! sections {
     ($( $section:ident $anchor:literal, $about:literal; )*) => {
         /// A section of the manual.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        pub(super) enum Section {
+        pub(super) enum ManualSection {
             /// The files as a whole.
             #[default]
             Files,
             $( #[doc = $about] $section, )*
         }
 
-        impl Section {
+        impl ManualSection {
             /// All of them.
             #[cfg(test)]
-            const ALL: &[Section] = &[Section::Files, $( Section::$section ),*];
+            const ALL: &[ManualSection] = &[ManualSection::Files, $( ManualSection::$section ),*];
 
             /// Where it is: a path within the project, and an anchor.
             pub(super) fn link(self) -> &'static str {
                 match self {
-                    Section::Files => "zones/README.md#zones-the-files-you-write",
-                    $( Section::$section => concat!("zones/README.md#", $anchor), )*
+                    ManualSection::Files => "zones/README.md#zones-the-files-you-write",
+                    $( ManualSection::$section => concat!("zones/README.md#", $anchor), )*
                 }
             }
         }
@@ -53,7 +53,7 @@ sections! {
     NotYet "not-supported-yet", "Keys that are not supported yet.";
 }
 
-impl Section {
+impl ManualSection {
     fn anchor(self) -> &'static str {
         self.link().split_once('#').map_or("", |(_, anchor)| anchor)
     }
@@ -87,7 +87,8 @@ fn slug(heading: &str) -> String {
 mod tests {
     use super::*;
 
-    /// As GitHub makes an anchor of a heading: lower case, spaces to hyphens, and of the rest letters, digits, `-` and `_`.
+    /// As GitHub makes an anchor of a heading: lower case, spaces to hyphens, and of the rest letters, digits, `-` and
+    /// `_`.
     fn anchor(line: &str) -> Option<String> {
         let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
         let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
@@ -97,7 +98,7 @@ mod tests {
     #[test]
     fn every_section_is_a_heading_of_the_manual() {
         let anchors: Vec<String> = include_str!("../../zones/README.md").lines().filter_map(anchor).collect();
-        for section in Section::ALL {
+        for section in ManualSection::ALL {
             let (_, wanted) = section.link().split_once('#').unwrap();
             let found = anchors.iter().filter(|anchor| *anchor == wanted).count();
             assert_eq!(found, 1, "{section:?}: {} in {anchors:#?}", section.link());

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::config::client_lists::net;
 use crate::config::problem::{Problems, reason};
-use crate::config::regions::net;
 use crate::config::source::{At, Source, without_mark};
 use crate::config::spec::PolicySpec;
 use crate::config::texts::{Text, Texts, Unread};

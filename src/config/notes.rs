@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::problem::Problems;
 use crate::config::source::Place;
 use crate::config::{Loaded, Problem};
@@ -21,7 +21,7 @@ const WORLD: (usize, usize) = (2, 4);
 /// Notes on what was loaded from this settings file.
 pub fn notes(settings_file: &Path, loaded: &Loaded) -> Vec<Problem> {
     let mut problems = Problems::default();
-    problems.about(Section::Settings, |problems| match loaded.settings.control.is_empty() {
+    problems.about(ManualSection::Settings, |problems| match loaded.settings.control.is_empty() {
         true => note_control(settings_file, &loaded.model, problems),
         false => note_idle_control(settings_file, &loaded.model, problems),
     });

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::source::Place;
 
 /// How bad a problem is.
@@ -111,7 +111,7 @@ impl Problem {
     }
 
     /// Sets another section of the manual than that of the reader.
-    pub(super) fn see(&mut self, section: Section) -> &mut Problem {
+    pub(super) fn see(&mut self, section: ManualSection) -> &mut Problem {
         self.section = Some(section.link());
         self
     }
@@ -189,7 +189,7 @@ pub fn to_json(problems: &[Problem]) -> serde_json::Value {
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: Vec<Problem>,
-    section: Section,
+    section: ManualSection,
     errors: usize,
     bad_side_files: Vec<SideFile>,
     /// How many errors the side files have.
@@ -236,7 +236,7 @@ impl Problems {
     }
 
     /// Calls `read`, whose problems are about this section of the manual.
-    pub(super) fn about<T>(&mut self, section: Section, read: impl FnOnce(&mut Problems) -> T) -> T {
+    pub(super) fn about<T>(&mut self, section: ManualSection, read: impl FnOnce(&mut Problems) -> T) -> T {
         let outer = std::mem::replace(&mut self.section, section);
         let read = read(self);
         self.section = outer;
@@ -401,7 +401,7 @@ mod tests {
     fn other_places_and_the_section_of_the_reader_are_in_the_same_line() {
         let place = Place::start_of(Path::new("a.toml"));
         let mut problems = Problems::default();
-        problems.about(Section::Pool, |problems| {
+        problems.about(ManualSection::Pool, |problems| {
             problems.error(&place, "wrong").label(&Place { line: 7, ..place.clone() }, "first here").hint("write y");
         });
         problems.error(&Place { line: 3, ..place.clone() }, "too");

@@ -1,11 +1,11 @@
-//! Whether there can be clients in the countries, continents and autonomous systems that policies select clients by. Where
-//! neither a database nor a region has one of them, nobody is ever selected by it: mostly a database is missing.
+//! Whether there can be clients in the countries, continents and autonomous systems that policies select clients by.
+//! Where neither a database nor a region has one of them, nobody is ever selected by it: mostly a database is missing.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::config::clients::ClientSettings;
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::problem::Problems;
 use crate::config::source::{At, Place};
 use crate::config::spec::{PolicySpec, SelectorSpec};
@@ -105,7 +105,7 @@ fn warn(key: &str, missing: &[(&Place, String)], (is_by_asn_only, no_databases):
         }
     };
     let message = format!("this `{key}` selects nobody by {names}: {why}");
-    p.warning(place, message).see(Section::Clients).hint(hint);
+    p.warning(place, message).see(ManualSection::Clients).hint(hint);
 }
 
 #[cfg(test)]

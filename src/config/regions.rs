@@ -9,10 +9,10 @@ use ipnet::IpNet;
 
 use serde_json::{Value as Json, json};
 
-use crate::config::client_lists::{asns, continents, countries};
+use crate::config::client_lists::{asns, continents, countries, net};
 use crate::config::clients::{self, ClientSettings};
 use crate::config::fields::{Fields, wrong_type};
-use crate::config::keys::{KeyGroup as _, custom, keys, object, texts};
+use crate::config::keys::{KeyGroup as _, check_name, custom, keys, object, texts};
 use crate::config::net_files::{From, NetFiles};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
@@ -25,8 +25,8 @@ use crate::model::{
 /// More regions than these don't fit the ids and no map (judgment).
 const MAX_REGIONS: usize = 1000;
 
-/// Reads regions and the placing of clients; files are relative to the directory `base`. Where no region is declared, the
-/// node's own is.
+/// Reads regions and the placing of clients; files are relative to the directory `base`. Where no region is declared,
+/// the node's own is.
 pub(super) fn read(
     top: &mut Fields,
     own: Option<&At<String>>,
@@ -79,15 +79,6 @@ pub(super) fn find(regions: &[Region], written: &At<String>, problems: &mut Prob
     found.map(|at| RegionId(at as u16))
 }
 
-/// Names go into URLs, metrics and arguments: letters, digits, `-`, `_` and `.`, at most 63 of them (judgment, as a DNS label).
-pub(super) fn check_name(name: &At<String>, what: &str, problems: &mut Problems) {
-    let plain = name.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if !plain || name.value.is_empty() || name.value.len() > 63 {
-        let problem = problems.error(&name.place, format!("`{}` can't be the name of {what}", name.value));
-        problem.hint("use 1 to 63 letters, digits, `-`, `_` and `.`");
-    }
-}
-
 fn region(name: String, mut fields: Fields, base: &Path, claims: &mut Claims, problems: &mut Problems) -> Region {
     let keys = RegionKeys::take(&mut fields, problems);
     let mut claim = claims.begin(&name);
@@ -107,8 +98,8 @@ keys! {
     RegionKeys {
         /// latitude and longitude: `[53.34, -6.26]`
         location: Location = custom(location, location_schema);
-        /// `["198.18.0.0/16", "file:nets.txt"]`: clients of these nets belong to the region; the most specific net decides. A
-        /// file has one net a line, and `#` comments
+        /// `["198.18.0.0/16", "file:nets.txt"]`: clients of these nets belong to the region; the most specific net
+        /// decides. A file has one net a line, and `#` comments
         nets: Vec<At<String>> = texts("[\"192.0.2.0/24\", \"file:nets.txt\"]");
         /// `[64500, "AS64501"]`: clients of these autonomous systems belong to the region
         asns: Vec<At<u32>> = asns(), default Vec::new();
@@ -155,22 +146,6 @@ fn location(_: &At<String>, node: Node, problems: &mut Problems) -> Option<Locat
     let message = "`location` must be a latitude from -90 to 90 and a longitude from -180 to 180";
     problems.error(&node.place, message).hint("write `location = [53.34, -6.26]`");
     None
-}
-
-/// A net, or an address as a net of one; with no bits beyond its length.
-pub(super) fn net(written: &At<String>, problems: &mut Problems) -> Option<IpNet> {
-    let text = &written.value;
-    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
-    let Ok(net) = parsed else {
-        problems.error(&written.place, format!("\"{text}\" is not a net")).hint("write it as \"192.0.2.0/24\"");
-        return None;
-    };
-    if net.trunc() != net {
-        let problem = problems.error(&written.place, format!("{net} has bits beyond its length"));
-        problem.hint(format!("write \"{}\"", net.trunc()));
-        return None;
-    }
-    Some(net)
 }
 
 /// What a region may claim, and no other one then.

@@ -15,7 +15,7 @@ use crate::config::files;
 use crate::config::guard::{self, Guard};
 use crate::config::interfaces::{self, Read};
 use crate::config::log::{self, LogFormat};
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::node::{self, Entry, Kind, Node};
 use crate::config::operators::{self, Operators};
 use crate::config::problem::{Problems, reason};
@@ -124,7 +124,7 @@ pub(super) fn read(
     flags: &Flags,
     problems: &mut Problems,
 ) -> Option<Settings> {
-    problems.about(Section::Settings, |problems| read_layers(file, environment, flags, problems))
+    problems.about(ManualSection::Settings, |problems| read_layers(file, environment, flags, problems))
 }
 
 /// Largest settings file, in octets (judgment).
@@ -255,9 +255,9 @@ fn settings(mut top: Fields, shown: &Path, base: &Path, has_file: bool, problems
     let removal_delay = removal_delay.map_or(REMOVAL_DELAY, |delay| delay.value);
     let guard = guard::read(&mut top, base, problems);
     let read_operators = |problems: &mut Problems| operators::read(&mut top, has_file.then_some(base), problems);
-    let operators = problems.about(Section::Operators, read_operators);
+    let operators = problems.about(ManualSection::Operators, read_operators);
     let read_regions = |problems: &mut Problems| regions::read(&mut top, region.as_ref(), base, problems);
-    let (regions, clients, placing) = problems.about(Section::Clients, read_regions);
+    let (regions, clients, placing) = problems.about(ManualSection::Clients, read_regions);
     let control = top.table("vantage", problems).map_or_else(Vec::new, |fields| control(fields, problems));
     let log = log::read(&mut top, problems);
     top.finish(&["fleet"], problems);

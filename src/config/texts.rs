@@ -1,5 +1,5 @@
-//! Where the texts of one zone's files come from: the zones directory, or an earlier version of the zone that is held in
-//! memory. All readers of a zone's files ask here, so the same code judges both, and every text that was read is
+//! Where the texts of one zone's files come from: the zones directory, or an earlier version of the zone that is held
+//! in memory. All readers of a zone's files ask here, so the same code judges both, and every text that was read is
 //! collected. Reads files; does not look into them.
 
 use std::cell::RefCell;

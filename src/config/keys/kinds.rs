@@ -6,52 +6,62 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::wrong_type;
-use crate::config::keys::Kind as KeyKind;
+use crate::config::keys::KeyKind;
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::At;
 
-/// What names of endpoints, pools, monitors, fences and regions look like, as `regions::check_name` has it.
+/// What names of endpoints, pools, monitors, fences and regions look like, as [`check_name`] checks it.
 pub(in crate::config) const NAME: &str = "^[A-Za-z0-9._-]{1,63}$";
+/// Names go into URLs, metrics and arguments: letters, digits, `-`, `_` and `.`, at most 63 of them (judgment, as a
+/// DNS label).
+pub(in crate::config) fn check_name(name: &At<String>, what: &str, problems: &mut Problems) {
+    let plain = name.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if !plain || name.value.is_empty() || name.value.len() > 63 {
+        let problem = problems.error(&name.place, format!("`{}` can't be the name of {what}", name.value));
+        problem.hint("use 1 to 63 letters, digits, `-`, `_` and `.`");
+    }
+}
+
 /// A length of time, as `humantime` reads it, without its bounds.
 const DURATION: &str = r"^\s*(0|([0-9]+\s*[a-zA-Zµ]+\s*)+)$";
 
 /// A string; `example` is a value as it is written.
-pub(in crate::config) fn text(example: &'static str) -> Text {
-    Text { example, is_item: false, pattern: None, length: None }
+pub(in crate::config) fn text(example: &'static str) -> TextKind {
+    TextKind { example, is_item: false, pattern: None, length: None }
 }
 
 /// The name of something that is declared.
-pub(in crate::config) fn name(example: &'static str) -> Text {
+pub(in crate::config) fn name(example: &'static str) -> TextKind {
     text(example).matching(NAME)
 }
 
 /// A list of strings; `example` is the whole list.
-pub(in crate::config) fn texts(example: &'static str) -> List<Text> {
-    list(Text { is_item: true, ..text(example) }, example)
+pub(in crate::config) fn texts(example: &'static str) -> List<TextKind> {
+    list(TextKind { is_item: true, ..text(example) }, example)
 }
 
 /// See [`text`].
-pub(in crate::config) struct Text {
+pub(in crate::config) struct TextKind {
     example: &'static str,
     is_item: bool,
     pattern: Option<&'static str>,
     length: Option<RangeInclusive<usize>>,
 }
 
-impl Text {
+impl TextKind {
     /// The pattern that editors know.
-    pub(in crate::config) fn matching(self, pattern: &'static str) -> Text {
-        Text { pattern: Some(pattern), ..self }
+    pub(in crate::config) fn matching(self, pattern: &'static str) -> TextKind {
+        TextKind { pattern: Some(pattern), ..self }
     }
 
     /// The length in octets that editors know.
-    pub(in crate::config) fn sized(self, length: RangeInclusive<usize>) -> Text {
-        Text { length: Some(length), ..self }
+    pub(in crate::config) fn sized(self, length: RangeInclusive<usize>) -> TextKind {
+        TextKind { length: Some(length), ..self }
     }
 }
 
-impl KeyKind for Text {
+impl KeyKind for TextKind {
     type Value = String;
 
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<String> {

@@ -1,5 +1,5 @@
-//! Keys, each declared once: [`keys!`] makes from one line the field that holds the value, the reader, the check for unknown
-//! keys, the property of the JSON schema and the row in the tables of `zones/README.md`.
+//! Keys, each declared once: [`keys!`] makes from one line the field that holds the value, the reader, the check for
+//! unknown keys, the property of the JSON schema and the row in the tables of `zones/README.md`.
 //!
 //! ```text
 //! keys! {
@@ -13,24 +13,26 @@
 //! }
 //!
 //! impl Table for RrlKeys {
-//!     const SECTION: Option<Section> = Some(Section::RateLimit);
+//!     const SECTION: Option<ManualSection> = Some(ManualSection::RateLimit);
 //! }
 //! ```
 //!
 //! - The doc comment of a key is its text in the manual and in the schema. A key without one has no row in the manual.
-//! - After the name and the type of the value comes its *kind*, which reads it and describes it: see `kinds` and `tables`.
-//!   `.then(parse)` adds a check or a conversion, `.as_schema(json)` another description for editors.
-//! - `, default VALUE`: the field is [`OrDefault`], and the manual and the schema show the value. In all other cases the field
-//!   is `Option<At<T>>`. `, inherits JSON`: the default comes from elsewhere and is shown. `, note "TEXT"`: this text is in the
-//!   column of the manual, otherwise `none`. `, required "HINT"`: a missing key is an error with this hint; with `""` the
-//!   table makes the error itself.
+//! - After the name and the type of the value comes its *kind*, which reads it and describes it: see `kinds` and
+//!   `tables`. `.then(parse)` adds a check or a conversion, `.as_schema(json)` another description for editors.
+//! - `, default VALUE`: the field is [`OrDefault`], and the manual and the schema show the value. In all other cases
+//!   the field is `Option<At<T>>`. `, inherits JSON`: the default comes from elsewhere and is shown. `, note "TEXT"`:
+//!   this text is in the column of the manual, otherwise `none`. `, required "HINT"`: a missing key is an error with
+//!   this hint; with `""` the table makes the error itself.
 //! - `"use" enabled: bool = ...`: the key is called `use`, the field `enabled`.
-//! - Each struct derefs to the [`Head`] of its table: its name, and where each key is written, also where the value is wrong.
+//! - Each struct derefs to the [`Head`] of its table: its name, and where each key is written, also where the value is
+//!   wrong.
 //! - A table that is made of several groups implements [`KeyGroup`] by hand, from those of its groups.
 //! - `Table::check` is for rules between keys. It runs after all keys are read.
 //!
-//! The manual: `<!-- keys: NAME -->` and `<!-- end -->` enclose a table that is generated from the declarations; `manual.rs` has the
-//! list. `WRITE_KEYS=1 cargo test --lib config::keys` writes the tables, without the variable the test compares.
+//! The manual: `<!-- keys: NAME -->` and `<!-- end -->` enclose a table that is generated from the declarations;
+//! `manual.rs` has the list. `WRITE_KEYS=1 cargo test --lib config::keys` writes the tables, without the variable the
+//! test compares.
 
 mod kinds;
 mod manual;
@@ -47,7 +49,8 @@ use crate::config::problem::Problems;
 use crate::config::source::{At, Place};
 
 pub(super) use kinds::{
-    List, NAME, Text, boolean, choice, custom, duration, integer, list, name, number, text, texts, words_in_any_case,
+    List, NAME, TextKind, boolean, check_name, choice, custom, duration, integer, list, name, number, text, texts,
+    words_in_any_case,
 };
 pub(super) use tables::{Inline, Table, inline, named, table, table_schema};
 
@@ -65,6 +68,7 @@ pub(super) struct Key {
 #[derive(Debug, Clone)]
 enum Default {
     Required,
+    #[cfg_attr(not(test), expect(dead_code, reason = "only the manual shows it"))]
     Note(&'static str),
     Value(Option<Json>),
 }
@@ -118,8 +122,8 @@ impl Key {
     }
 }
 
-/// The schema of a table with these keys and no others. What several groups declare under one name is one property: with
-/// the keys of all of them, if it is a table.
+/// The schema of a table with these keys and no others. What several groups declare under one name is one property:
+/// with the keys of all of them, if it is a table.
 pub(super) fn object(keys: &[Key]) -> Json {
     let mut properties = Map::new();
     for key in keys {
@@ -154,7 +158,7 @@ pub(super) trait KeyGroup: Sized {
 }
 
 /// How the values of a key are read and described.
-pub(super) trait Kind: Sized {
+pub(super) trait KeyKind: Sized {
     /// What a value becomes.
     type Value;
 
@@ -175,28 +179,28 @@ pub(super) trait Kind: Sized {
     }
 
     /// The same, for a default that the kind can't show.
-    fn shown_as(self, show: fn(&Self::Value) -> Json) -> ShownAs<Self> {
-        ShownAs { kind: self, show }
+    fn shown_as(self, show: fn(&Self::Value) -> Json) -> Described<Self> {
+        Described { kind: self, schema: None, show: Some(show) }
     }
 
     /// The same with another description for editors.
-    fn as_schema(self, schema: fn() -> Json) -> AsSchema<Self> {
-        AsSchema { kind: self, schema }
+    fn as_schema(self, schema: fn() -> Json) -> Described<Self> {
+        Described { kind: self, schema: Some(schema), show: None }
     }
 }
 
 /// The same kind, which must give `T`.
-pub(super) fn typed<T, K: Kind<Value = T>>(kind: K) -> K {
+pub(super) fn typed<T, K: KeyKind<Value = T>>(kind: K) -> K {
     kind
 }
 
-/// See [`Kind::then`].
-pub(super) struct Then<K: Kind, T> {
+/// See [`KeyKind::then`].
+pub(super) struct Then<K: KeyKind, T> {
     kind: K,
     parse: fn(At<K::Value>, &mut Problems) -> Option<T>,
 }
 
-impl<K: Kind, T> Kind for Then<K, T> {
+impl<K: KeyKind, T> KeyKind for Then<K, T> {
     type Value = T;
 
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
@@ -210,13 +214,14 @@ impl<K: Kind, T> Kind for Then<K, T> {
     }
 }
 
-/// See [`Kind::shown_as`].
-pub(super) struct ShownAs<K: Kind> {
+/// See [`KeyKind::as_schema`] and [`KeyKind::shown_as`].
+pub(super) struct Described<K: KeyKind> {
     kind: K,
-    show: fn(&K::Value) -> Json,
+    schema: Option<fn() -> Json>,
+    show: Option<fn(&K::Value) -> Json>,
 }
 
-impl<K: Kind> Kind for ShownAs<K> {
+impl<K: KeyKind> KeyKind for Described<K> {
     type Value = K::Value;
 
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<K::Value> {
@@ -224,33 +229,11 @@ impl<K: Kind> Kind for ShownAs<K> {
     }
 
     fn schema(&self) -> Json {
-        self.kind.schema()
+        self.schema.map_or_else(|| self.kind.schema(), |schema| schema())
     }
 
     fn shown(&self, value: &K::Value) -> Option<Json> {
-        Some((self.show)(value))
-    }
-}
-
-/// See [`Kind::as_schema`].
-pub(super) struct AsSchema<K> {
-    kind: K,
-    schema: fn() -> Json,
-}
-
-impl<K: Kind> Kind for AsSchema<K> {
-    type Value = K::Value;
-
-    fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<K::Value> {
-        self.kind.read(key, node, problems)
-    }
-
-    fn schema(&self) -> Json {
-        (self.schema)()
-    }
-
-    fn shown(&self, value: &K::Value) -> Option<Json> {
-        self.kind.shown(value)
+        self.show.map_or_else(|| self.kind.shown(value), |show| Some(show(value)))
     }
 }
 
@@ -288,14 +271,19 @@ impl<'a, T> IntoIterator for &'a OrDefault<Vec<T>> {
 
 /// What [`keys!`] needs of a table that is read.
 impl Fields {
-    pub(super) fn key<K: Kind>(&mut self, key: &'static str, kind: K, problems: &mut Problems) -> Option<At<K::Value>> {
+    pub(super) fn key<K: KeyKind>(
+        &mut self,
+        key: &'static str,
+        kind: K,
+        problems: &mut Problems,
+    ) -> Option<At<K::Value>> {
         let entry = self.take(key)?;
         let place = entry.value.place.clone();
         let value = kind.read(&entry.key, entry.value, problems)?;
         Some(At { value, place })
     }
 
-    pub(super) fn required_key<K: Kind>(
+    pub(super) fn required_key<K: KeyKind>(
         &mut self,
         key: &'static str,
         kind: K,
@@ -309,7 +297,7 @@ impl Fields {
         self.key(key, kind, problems)
     }
 
-    pub(super) fn key_or<K: Kind>(
+    pub(super) fn key_or<K: KeyKind>(
         &mut self,
         key: &'static str,
         kind: K,
@@ -333,7 +321,10 @@ macro_rules! keys {
     (
         $(#[$meta:meta])*
         $group:ident {
-            $( $(#[doc = $doc:literal])* $($key:literal)? $field:ident: $type:ty = $kind:expr $(, $how:ident $arg:expr)?; )*
+            $(
+                $(#[doc = $doc:literal])*
+                $($key:literal)? $field:ident: $type:ty = $kind:expr $(, $how:ident $arg:expr)?;
+            )*
         }
     ) => {
         $(#[$meta])*
@@ -347,7 +338,8 @@ macro_rules! keys {
             fn keys() -> Vec<$crate::config::keys::Key> {
                 vec![$({
                     let kind = $crate::config::keys::typed::<$type, _>($kind);
-                    let key = $crate::config::keys::Key::new(keys!(@name $field $($key)?), concat!($($doc),*), $crate::config::keys::Kind::schema(&kind));
+                    let schema = $crate::config::keys::KeyKind::schema(&kind);
+                    let key = $crate::config::keys::Key::new(keys!(@name $field $($key)?), concat!($($doc),*), schema);
                     keys!(@key key, kind $(, $how $arg)?)
                 }),*]
             }
@@ -376,7 +368,9 @@ macro_rules! keys {
     (@field $type:ty, default) => { $crate::config::keys::OrDefault<$type> };
     (@field $type:ty $(, $how:ident)?) => { Option<$crate::config::source::At<$type>> };
     (@key $key:ident, $kind:ident) => { $key };
-    (@key $key:ident, $kind:ident, default $value:expr) => { $key.default($crate::config::keys::Kind::shown(&$kind, &$value)) };
+    (@key $key:ident, $kind:ident, default $value:expr) => {
+        $key.default($crate::config::keys::KeyKind::shown(&$kind, &$value))
+    };
     (@key $key:ident, $kind:ident, inherits $value:expr) => { $key.default(Some($value)) };
     (@key $key:ident, $kind:ident, note $text:expr) => { $key.note($text) };
     (@key $key:ident, $kind:ident, required $hint:expr) => { $key.required() };

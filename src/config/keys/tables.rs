@@ -5,16 +5,16 @@ use std::marker::PhantomData;
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::{Fields, wrong_type};
-use crate::config::keys::{KeyGroup, Kind, NAME, object};
-use crate::config::manual::Section;
-use crate::config::node::{Entry, Kind as NodeKind, Node};
+use crate::config::keys::{KeyGroup, KeyKind, NAME, object};
+use crate::config::manual::ManualSection;
+use crate::config::node::{Entry, Kind, Node};
 use crate::config::problem::Problems;
 use crate::config::source::At;
 
 /// A table with declared keys.
 pub(in crate::config) trait Table: KeyGroup {
     /// The section of the manual that problems of it refer to; `None`: that of the table around it.
-    const SECTION: Option<Section> = None;
+    const SECTION: Option<ManualSection> = None;
 
     /// Reads the table. Unknown keys are problems.
     fn read(mut fields: Fields, problems: &mut Problems) -> Option<Self> {
@@ -43,7 +43,7 @@ pub(in crate::config) fn table_schema<T: Table>(mut schema: Json) -> Json {
     schema
 }
 
-fn about<R>(section: Option<Section>, problems: &mut Problems, read: impl FnOnce(&mut Problems) -> R) -> R {
+fn about<R>(section: Option<ManualSection>, problems: &mut Problems, read: impl FnOnce(&mut Problems) -> R) -> R {
     match section {
         Some(section) => problems.about(section, read),
         None => read(problems),
@@ -58,7 +58,7 @@ pub(in crate::config) fn table<T: Table>() -> Block<T> {
 /// See [`table`].
 pub(in crate::config) struct Block<T>(PhantomData<T>);
 
-impl<T: Table> Kind for Block<T> {
+impl<T: Table> KeyKind for Block<T> {
     type Value = T;
 
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
@@ -80,7 +80,7 @@ pub(in crate::config) fn inline<T: Table>(example: &'static str) -> Inline<T> {
 
 impl<T> Inline<T> {
     /// Its problems refer to this section.
-    pub(in crate::config) fn about(self, section: Section) -> Inline<T> {
+    pub(in crate::config) fn about(self, section: ManualSection) -> Inline<T> {
         Inline { section: Some(section), ..self }
     }
 }
@@ -88,17 +88,17 @@ impl<T> Inline<T> {
 /// See [`inline`].
 pub(in crate::config) struct Inline<T> {
     example: &'static str,
-    section: Option<Section>,
+    section: Option<ManualSection>,
     of: PhantomData<T>,
 }
 
-impl<T: Table> Kind for Inline<T> {
+impl<T: Table> KeyKind for Inline<T> {
     type Value = T;
 
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
         let what = format!("`{}`", key.value);
         about(self.section, problems, |problems| {
-            if !matches!(node.kind, NodeKind::Table(_)) {
+            if !matches!(node.kind, Kind::Table(_)) {
                 let wrong = wrong_type(&node.place, &what, "a table", node.kind.described(), problems);
                 wrong.hint(format!("write `{} = {}`", key.value, self.example));
                 return None;
@@ -120,7 +120,7 @@ pub(in crate::config) fn named<T: Table>() -> Named<T> {
 /// See [`named`].
 pub(in crate::config) struct Named<T>(PhantomData<T>);
 
-impl<T: Table> Kind for Named<T> {
+impl<T: Table> KeyKind for Named<T> {
     type Value = Vec<T>;
 
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<Vec<T>> {

@@ -1,7 +1,7 @@
 //! `all`, `any` and `not`: combinations of other monitors of the file.
 
 use crate::config::fields::Fields;
-use crate::config::keys::{KeyGroup as _, Kind as _, keys, name, texts};
+use crate::config::keys::{KeyGroup as _, keys, name, texts};
 use crate::config::monitor::{Body, Definition, Group, PortRule};
 use crate::config::problem::Problems;
 use crate::config::source::At;

@@ -5,12 +5,11 @@ use std::net::IpAddr;
 use domain::base::Rtype;
 use serde_json::json;
 
-use crate::config::fields::Fields;
-use crate::config::keys::{KeyGroup, Kind as _, Table, inline, keys, text};
-use crate::config::monitor::http::{ExpectedPage, MAX_TEXT};
+use crate::config::keys::{KeyGroup as _, KeyKind as _, inline, keys, text};
+use crate::config::monitor::expect::{ExpectedReply, MAX_TEXT};
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group, PortRule};
-use crate::config::problem::{Problems, did_you_mean};
+use crate::config::problem::Problems;
 use crate::config::source::At;
 use crate::model::{DnsRdata, DnsSpec, ProbeKind};
 use crate::wire::Name;
@@ -19,45 +18,16 @@ use crate::wire::code::{rcode, rtype};
 keys! {
     /// The keys of a query.
     Query {
-        /// the query that is sent to the endpoint over UDP. A truncated reply is enough, unless `rdata` is expected: then the query
-        /// is repeated over TCP
+        /// the query that is sent to the endpoint over UDP. A truncated reply is enough, unless `rdata` is expected:
+        /// then the query is repeated over TCP
         name: Name = text("\"www.svc.example.\"").then(name),
             required "write the name that is asked for: `name = \"www.svc.example.\"`";
-        /// the query that is sent to the endpoint over UDP. A truncated reply is enough, unless `rdata` is expected: then the query
-        /// is repeated over TCP
+        /// the query that is sent to the endpoint over UDP. A truncated reply is enough, unless `rdata` is expected:
+        /// then the query is repeated over TCP
         qtype: u16 = text("\"A\"").then(qtype), inherits json!("A");
-        /// `{ rcode = "NOERROR", rdata = "192.0.2.1" }`; `rdata` is for A, AAAA and TXT, and one of the records must have this
-        /// content
+        /// the response code that is a success; `rdata = "192.0.2.1"`: one of the records must have this content, for A, AAAA
+        /// and TXT
         expect: ExpectedReply = inline("{ rcode = \"NOERROR\" }"), inherits json!({ "rcode": "NOERROR" });
-    }
-}
-
-keys! {
-    /// `expect` of a query.
-    ExpectedReply {
-        /// dns: the response code of a success
-        rcode: u16 = text("\"NOERROR\"").then(rcode), inherits json!("NOERROR");
-        /// dns: the content that one of the records must have
-        rdata: String = text("\"192.0.2.1\"");
-    }
-}
-
-impl Table for ExpectedReply {
-    fn read(mut fields: Fields, problems: &mut Problems) -> Option<ExpectedReply> {
-        let reply = ExpectedReply::take(&mut fields, problems);
-        refuse::<ExpectedPage>(&mut fields, "http and https", problems);
-        fields.finish(&[], problems);
-        Some(reply)
-    }
-}
-
-/// Errors for keys of `expect` that monitors of other types have.
-pub(super) fn refuse<G: KeyGroup>(expect: &mut Fields, types: &str, problems: &mut Problems) {
-    for key in G::keys() {
-        if let Some(entry) = expect.take(key.name) {
-            let message = format!("`expect` has `{}`, which only {types} monitors have", key.name);
-            problems.error(&entry.key.place, message);
-        }
     }
 }
 
@@ -103,16 +73,6 @@ fn qtype(At { value, place }: At<String>, problems: &mut Problems) -> Option<u16
         problem.hint("write `qtype = \"A\"`");
     }
     found
-}
-
-fn rcode(At { value, place }: At<String>, problems: &mut Problems) -> Option<u16> {
-    let known = rcode::MNEMONICS;
-    let found = known.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(&value));
-    if found.is_none() {
-        let problem = problems.error(&place, format!("`{value}` is not a response code"));
-        problem.hint = did_you_mean(&value, known.map(|(_, name)| name));
-    }
-    found.map(|(code, _)| code)
 }
 
 fn rdata(At { value, place }: &At<String>, qtype: u16, problems: &mut Problems) -> Option<DnsRdata> {

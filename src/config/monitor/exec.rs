@@ -1,6 +1,6 @@
 //! `exec`: a program.
 
-use crate::config::keys::{KeyGroup as _, Kind as _, keys, text, texts};
+use crate::config::keys::{KeyGroup as _, KeyKind as _, keys, text, texts};
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group};
 use crate::config::problem::Problems;

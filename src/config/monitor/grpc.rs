@@ -1,7 +1,7 @@
 //! `grpc`: the standard health check.
 
-use crate::config::keys::{KeyGroup as _, Kind as _, boolean, keys, text};
-use crate::config::monitor::http::MAX_TEXT;
+use crate::config::keys::{KeyGroup as _, KeyKind as _, boolean, keys, text};
+use crate::config::monitor::expect::MAX_TEXT;
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::tls::{Certificate, Host};
 use crate::config::monitor::{Definition, Group};
@@ -13,13 +13,14 @@ use serde_json::json;
 keys! {
     /// The keys of a health check.
     Service {
-        /// the service whose health is requested (`grpc.health.v1.Health/Check`, HTTP/2); empty means the whole server. Only
-        /// SERVING is a success. Unknown fields of the reply are ignored; a reply without a status means UNKNOWN. `tls = true`
-        /// uses TLS
-        service: String = text("\"\"").sized(0..=MAX_TEXT).then(service).shown_as(|name| json!(name)), default String::new();
-        /// the service whose health is requested (`grpc.health.v1.Health/Check`, HTTP/2); empty means the whole server. Only
-        /// SERVING is a success. Unknown fields of the reply are ignored; a reply without a status means UNKNOWN. `tls = true`
-        /// uses TLS
+        /// the service whose health is requested (`grpc.health.v1.Health/Check`, HTTP/2); empty means the whole
+        /// server. Only SERVING is a success. Unknown fields of the reply are ignored; a reply without a status means
+        /// UNKNOWN. `tls = true` uses TLS
+        service: String = text("\"\"").sized(0..=MAX_TEXT).then(service).shown_as(|name| json!(name)),
+            default String::new();
+        /// the service whose health is requested (`grpc.health.v1.Health/Check`, HTTP/2); empty means the whole
+        /// server. Only SERVING is a success. Unknown fields of the reply are ignored; a reply without a status means
+        /// UNKNOWN. `tls = true` uses TLS
         tls: bool = boolean(), default false;
     }
 }

@@ -12,8 +12,8 @@ use crate::model::{HeartbeatSpec, Monitor, ProbeKind};
 keys! {
     /// The keys of a heartbeat, without `quorum`.
     HeartbeatKeys {
-        /// how long a beat without a `ttl` of its own counts, and the longest `ttl` that a beat may have; 100 ms to 1 h. `rto` is
-        /// computed with it
+        /// how long a beat without a `ttl` of its own counts, and the longest `ttl` that a beat may have; 100 ms to 1
+        /// h. `rto` is computed with it
         ttl: Duration = duration(MIN_BEAT..=MAX_BEAT, "\"5s\""), note "`\"5s\"`; a beat may then have up to `\"1h\"`";
         /// ends a beat before its ttl when the next one is overdue; a higher number waits longer, 1 to 16; see below
         phi: u32 = integer(1..=MAX_PHI.into());
@@ -21,8 +21,8 @@ keys! {
         rise: u32 = integer(1..=MAX_RUN), default 1;
         /// as above
         hold_down: Duration = hold_down(), default Duration::ZERO;
-        /// as above, with a third of `ttl` as the interval: when beats stop twice within about 6 ttls, the endpoint is held down. A
-        /// goodbye doesn't count, so a planned restart has no penalty
+        /// as above, with a third of `ttl` as the interval: when beats stop twice within about 6 ttls, the endpoint is
+        /// held down. A goodbye doesn't count, so a planned restart has no penalty
         damping: bool = boolean(), default true;
     }
 }
@@ -30,8 +30,8 @@ keys! {
 keys! {
     /// The quorum of a heartbeat.
     QuorumKey {
-        /// how many vantages must see the endpoint as down, where there are several (with one it has no effect, which `check`
-        /// notes); see [below](#several-vantages)
+        /// how many vantages must see the endpoint as down, where there are several (with one it has no effect, which
+        /// `check` notes); see [below](#several-vantages)
         quorum: QuorumKeys = quorum::kind(), note "majorities";
     }
 }

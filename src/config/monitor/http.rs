@@ -3,11 +3,11 @@
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::{Fields, wrong_type};
-use crate::config::keys::{KeyGroup as _, Kind as _, Table, custom, inline, integer, keys, list, text};
-use crate::config::monitor::dns::ExpectedReply;
+use crate::config::keys::{KeyGroup as _, KeyKind as _, custom, inline, integer, keys, text};
+use crate::config::monitor::expect::{ExpectedPage, MAX_TEXT};
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::tls::{Certificate, Host};
-use crate::config::monitor::{Definition, Group, PortRule, dns};
+use crate::config::monitor::{Definition, Group, PortRule};
 use crate::config::node::{Entry, Kind, Node};
 use crate::config::problem::Problems;
 use crate::config::source::At;
@@ -15,10 +15,6 @@ use crate::model::{HttpSpec, ProbeKind};
 
 /// More request headers than these is a slip (judgment).
 const MAX_HEADERS: usize = 32;
-/// Statuses that a server can send: three digits (RFC 9110, 15); what is over 599 some vendors use.
-const STATUSES: std::ops::RangeInclusive<i64> = 100..=999;
-/// Longest text in a request or expectation (judgment: what servers take in a header line).
-pub(super) const MAX_TEXT: usize = 4096;
 /// Most redirects to follow (judgment: a health page that takes more is none; curl stops at 50, browsers at 20).
 const MAX_REDIRECTS: i64 = 10;
 
@@ -26,34 +22,17 @@ keys! {
     /// The keys of a request, without `host`.
     Request {
         /// the path of the request
-        path: String = text("\"/healthz\"").matching("^/").then(path).shown_as(|path| json!(path)), default "/".to_owned();
+        path: String = text("\"/healthz\"").matching("^/").then(path).shown_as(|path| json!(path)),
+            default "/".to_owned();
         /// headers of the request: `{ user-agent = "portolan" }`
         headers: Vec<(String, String)> = custom(headers, headers_schema);
         /// the statuses that are a success, 100 to 999; `body = "ok"`: the first 64 KiB must contain this text
         expect: ExpectedPage = inline("{ status = [200], body = \"ok\" }"), inherits json!({ "status": [200] });
-        /// how many redirects (301, 302, 303, 307, 308) are followed, up to 10. All of them must fit into the `timeout`, and are
-        /// sent to the probed address. A redirect to another scheme, host or port is a failure. With 0, a 3xx is a status like
-        /// others: if `expect` doesn't have it, the probe fails, and the reason names its target
+        /// how many redirects (301, 302, 303, 307, 308) are followed, up to 10. All of them must fit into the
+        /// `timeout`, and are sent to the probed address. A redirect to another scheme, host or port is a failure.
+        /// With 0, a 3xx is a status like others: if `expect` doesn't have it, the probe fails, and the reason names
+        /// its target
         redirects: u32 = integer(0..=MAX_REDIRECTS), default 0;
-    }
-}
-
-keys! {
-    /// `expect` of a request.
-    ExpectedPage {
-        /// statuses that are a success
-        status: Vec<At<u16>> = list(integer(STATUSES), "[200]").sized(1..=900).then(statuses), inherits json!([200]);
-        /// a text within the first 64 KiB of the answer
-        body: String = text("\"ok\"").sized(1..=MAX_TEXT).then(page_text);
-    }
-}
-
-impl Table for ExpectedPage {
-    fn read(mut fields: Fields, problems: &mut Problems) -> Option<ExpectedPage> {
-        let page = ExpectedPage::take(&mut fields, problems);
-        dns::refuse::<ExpectedReply>(&mut fields, "dns", problems);
-        fields.finish(&[], problems);
-        Some(page)
     }
 }
 
@@ -97,22 +76,6 @@ fn path(At { value, place }: At<String>, problems: &mut Problems) -> Option<Stri
     }
     let problem = problems.error(&place, format!("\"{value}\" is not the path of a URL"));
     problem.hint("write `path = \"/healthz\"`: it begins with `/`; escape other characters with `%`");
-    None
-}
-
-fn statuses(list: At<Vec<At<u16>>>, problems: &mut Problems) -> Option<Vec<At<u16>>> {
-    if list.value.is_empty() {
-        problems.error(&list.place, "no status would be a success").hint("write `status = [200]`");
-    }
-    Some(list.value)
-}
-
-fn page_text(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
-    if (1..=MAX_TEXT).contains(&value.len()) {
-        return Some(value);
-    }
-    let problem = problems.error(&place, format!("`body` must be 1 to {MAX_TEXT} octets of text"));
-    problem.hint("write a part of what the page says, `body = \"ok\"`, or leave it out for any page");
     None
 }
 

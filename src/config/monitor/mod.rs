@@ -1,9 +1,11 @@
-//! `[monitor.NAME]`: what is probed, how often, and what counts as success. Each type of monitor is one file, which declares its
-//! keys, checks them, and makes what is probed of them. A key that a type doesn't have is an error, never ignored.
+//! `[monitor.NAME]`: what is probed, how often, and what counts as success. Each type of monitor is one file, which
+//! declares its keys, checks them, and makes what is probed of them. A key that a type doesn't have is an error, never
+//! ignored.
 
 mod composite;
 mod dns;
 mod exec;
+mod expect;
 mod grpc;
 mod heartbeat;
 mod http;
@@ -16,11 +18,10 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::config::fields::{Fields, Head};
-use crate::config::keys::{Key, KeyGroup, Table, choice, keys, object};
-use crate::config::manual::Section;
+use crate::config::keys::{Key, KeyGroup, Table, check_name, choice, keys, object};
+use crate::config::manual::ManualSection;
 use crate::config::monitor::probing::Probing;
 use crate::config::problem::{Problems, listed};
-use crate::config::regions::check_name;
 use crate::config::source::At;
 use crate::model::{HeartbeatSpec, Monitor, ProbeKind};
 
@@ -72,7 +73,8 @@ struct Definition {
     can_hold: bool,
     /// Reads its keys. `None`: one that it can't do without is missing or wrong, which is a problem.
     read: fn(&mut Fields, &mut Problems) -> Option<Body>,
-    /// Why it doesn't have a key of other types, and what to do; without a reason of its own the types are named that have it.
+    /// Why it doesn't have a key of other types, and what to do; without a reason of its own the types are named that
+    /// have it.
     refuse: fn(&str) -> Option<(String, String)>,
 }
 
@@ -118,10 +120,11 @@ impl Group {
 keys! {
     /// The key that all monitors have.
     TypeKey {
-        /// `"icmp"` an echo request · `"tcp"` a connection · `"http"` a GET over HTTP/1.1 · `"https"` a GET over HTTP/2 or 1.1, as
-        /// the server chooses (ALPN) · `"tls"` a handshake · `"grpc"` the standard health check · `"dns"` a query · `"exec"` a
-        /// program, see below · `"heartbeat"` no probe: the service reports that it is alive, [see below](#heartbeats) · `"all"`,
-        /// `"any"`, `"not"` a combination of other monitors of the file, [see below](#several-monitors-as-one)
+        /// `"icmp"` an echo request · `"tcp"` a connection · `"http"` a GET over HTTP/1.1 · `"https"` a GET over
+        /// HTTP/2 or 1.1, as the server chooses (ALPN) · `"tls"` a handshake · `"grpc"` the standard health check ·
+        /// `"dns"` a query · `"exec"` a program, see below · `"heartbeat"` no probe: the service reports that it is
+        /// alive, [see below](#heartbeats) · `"all"`, `"any"`, `"not"` a combination of other monitors of the file,
+        /// [see below](#several-monitors-as-one)
         "type" of: MonitorType = choice(MonitorType::ALL, "a type of monitor"), required &type_hint();
     }
 }
@@ -239,7 +242,7 @@ impl KeyGroup for MonitorSpec {
 }
 
 impl Table for MonitorSpec {
-    const SECTION: Option<Section> = Some(Section::Monitor);
+    const SECTION: Option<ManualSection> = Some(ManualSection::Monitor);
 
     fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
         check_name(&self.name, "a monitor", problems);

@@ -1,12 +1,12 @@
-//! What all probes have in common: how often, for how long, and what their results mean. And the two types that have no other
-//! keys, `icmp` and `tcp`.
+//! What all probes have in common: how often, for how long, and what their results mean. And the two types that have
+//! no other keys, `icmp` and `tcp`.
 
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::Fields;
-use crate::config::keys::{KeyGroup as _, Kind as _, boolean, custom, duration, integer, keys};
+use crate::config::keys::{KeyGroup as _, KeyKind as _, boolean, custom, duration, integer, keys};
 use crate::config::monitor::quorum::QuorumKeys;
 use crate::config::monitor::{Body, Definition, Group, PortRule, quorum};
 use crate::config::node::{Kind, Node};
@@ -29,28 +29,29 @@ pub(super) const MAX_RUN: i64 = 100;
 keys! {
     /// The keys of everything that probes.
     Probing {
-        /// the probed port. tcp and grpc need one, here or in the endpoint's `probe`; an exec program gets it in its environment;
-        /// icmp has none
+        /// the probed port. tcp and grpc need one, here or in the endpoint's `probe`; an exec program gets it in its
+        /// environment; icmp has none
         port: u16 = integer(1..=65_535), note "80 for http, 443 for https and tls, 53 for dns";
         /// from one probe's start to the next, 50 ms to a day
         interval: Duration = duration(MIN_INTERVAL..=MAX_INTERVAL, "\"1s\""), default Duration::from_secs(1);
         /// a probe that takes longer has failed. `"adaptive"`: follows the measured round-trip time, see below
-        timeout: Timeout = custom(timeout, timeout_schema).shown_as(|_| json!("500ms")), default Timeout::Fixed(DEFAULT_TIMEOUT);
-        /// the endpoint is down after this many failures, unless `rise` successes in a row come between them; 1 to 100. After
-        /// the first failure, the probes that verify it follow at once
+        timeout: Timeout = custom(timeout, timeout_schema).shown_as(|_| json!("500ms")),
+            default Timeout::Fixed(DEFAULT_TIMEOUT);
+        /// the endpoint is down after this many failures, unless `rise` successes in a row come between them; 1 to
+        /// 100. After the first failure, the probes that verify it follow at once
         fall: u32 = integer(1..=MAX_RUN), default 3;
         /// the endpoint is up again after this many successes in a row; 1 to 100
         rise: u32 = integer(1..=MAX_RUN), default 2;
         /// a check that goes up and down repeatedly is held down, see below
         damping: bool = boolean(), default true;
-        /// the endpoint stays up or down for at least this time before it changes again, up to an hour. Failures and successes
-        /// are counted in this time too
+        /// the endpoint stays up or down for at least this time before it changes again, up to an hour. Failures and
+        /// successes are counted in this time too
         hold_down: Duration = hold_down(), default Duration::ZERO;
-        /// tcp, tls, http and https: keep an idle connection open; when it ends, probes verify at once whether the endpoint is
-        /// down; see [below](#held-connections)
+        /// tcp, tls, http and https: keep an idle connection open; when it ends, probes verify at once whether the
+        /// endpoint is down; see [below](#held-connections)
         hold: bool = boolean(), default false;
-        /// how many vantages must see the endpoint as down, where there are several (with one it has no effect, which `check`
-        /// notes); see [below](#several-vantages)
+        /// how many vantages must see the endpoint as down, where there are several (with one it has no effect, which
+        /// `check` notes); see [below](#several-vantages)
         quorum: QuorumKeys = quorum::kind(), note "majorities";
     }
 }
@@ -63,7 +64,7 @@ pub(in crate::config) enum Timeout {
 }
 
 /// `hold_down` of a type of monitor.
-pub(super) fn hold_down() -> impl crate::config::keys::Kind<Value = Duration> {
+pub(super) fn hold_down() -> impl crate::config::keys::KeyKind<Value = Duration> {
     duration(Duration::ZERO..=MAX_HOLD_DOWN, "\"10s\"")
 }
 
@@ -110,7 +111,7 @@ fn timeout_schema() -> Json {
     json!({ "anyOf": [{ "type": "string", "enum": ["adaptive"] }, length().schema()] })
 }
 
-fn length() -> impl crate::config::keys::Kind<Value = Duration> {
+fn length() -> impl crate::config::keys::KeyKind<Value = Duration> {
     duration(MIN_TIMEOUT..=MAX_INTERVAL, "\"500ms\"")
 }
 

@@ -1,11 +1,12 @@
-//! `[monitor.NAME.quorum]`: how many vantages and regions must report that something is down, and until when each counts.
+//! `[monitor.NAME.quorum]`: how many vantages and regions must report that something is down, and until when each
+//! counts.
 
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::wrong_type;
-use crate::config::keys::{Inline, Kind as _, Table, custom, duration, inline, keys};
+use crate::config::keys::{Inline, KeyKind as _, Table, custom, duration, inline, keys};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::At;
@@ -18,14 +19,15 @@ const NEEDS: [(&str, Need); 3] = [("any", Need::Any), ("majority", Need::Majorit
 keys! {
     /// The keys of a quorum.
     QuorumKeys {
-        /// how many vantages of a region must see the endpoint as down, so that the region votes for down: `"any"` (one) ·
-        /// `"majority"` (more than half; a tie means up) · `"all"` · a number, 1 to 100
+        /// how many vantages of a region must see the endpoint as down, so that the region votes for down: `"any"`
+        /// (one) · `"majority"` (more than half; a tie means up) · `"all"` · a number, 1 to 100
         per_region: Need = custom(need, need_schema).shown_as(need_json), default Quorum::default().per_region;
         /// how many regions must vote for down, so that the endpoint is down; the same values
         regions_down: Need = custom(need, need_schema).shown_as(need_json), default Quorum::default().regions_down;
-        /// a vantage whose last report is older than this has no vote; a vantage reports every second. Health from before a
-        /// restart is used for [the same time](#what-outlives-a-restart). 2 s to 1 h
-        stale_after: Duration = duration(MIN_STALE_AFTER..=MAX_STALE_AFTER, "\"10s\""), default Quorum::default().stale_after;
+        /// a vantage whose last report is older than this has no vote; a vantage reports every second. Health from
+        /// before a restart is used for [the same time](#what-outlives-a-restart). 2 s to 1 h
+        stale_after: Duration = duration(MIN_STALE_AFTER..=MAX_STALE_AFTER, "\"10s\""),
+            default Quorum::default().stale_after;
     }
 }
 
@@ -60,7 +62,8 @@ fn need_json(need: &Need) -> Json {
 
 fn need_schema() -> Json {
     let words = NEEDS.map(|(word, _)| word);
-    json!({ "anyOf": [{ "type": "string", "enum": words }, { "type": "integer", "minimum": 1, "maximum": MAX_NEEDED }] })
+    let number = json!({ "type": "integer", "minimum": 1, "maximum": MAX_NEEDED });
+    json!({ "anyOf": [{ "type": "string", "enum": words }, number] })
 }
 
 /// One of [`NEEDS`], or a whole number.

@@ -1,15 +1,15 @@
 //! `tls`: a handshake. And the keys of all types that use TLS.
 
-use crate::config::keys::{KeyGroup as _, Kind as _, boolean, integer, keys, text};
-use crate::config::monitor::http::MAX_TEXT;
+use crate::config::keys::{KeyGroup as _, KeyKind as _, boolean, integer, keys, text};
+use crate::config::monitor::expect::MAX_TEXT;
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group, PortRule};
 use crate::config::problem::Problems;
 use crate::config::source::At;
 use crate::model::{CertificateRule, ProbeKind, TlsSpec};
 
-/// Days that a tls monitor wants a certificate to have left by default: two of the three weeks that remain when the renewal of a
-/// 90-day certificate has failed for a week.
+/// Days that a tls monitor wants a certificate to have left by default: two of the three weeks that remain when the
+/// renewal of a 90-day certificate has failed for a week.
 const USUAL_MIN_DAYS: u32 = 14;
 /// Most days to ask for (judgment: authorities of a company's own give certificates for ten years).
 const MAX_MIN_DAYS: i64 = 3650;
@@ -17,7 +17,7 @@ const MAX_MIN_DAYS: i64 = 3650;
 keys! {
     /// The key for the name of the server.
     Host {
-        /// http and https: the Host header; https and tls: the name for SNI, which the certificate must have; grpc: the authority
+        /// the Host header of http and https; the name for SNI, which the certificate must have; the authority of grpc
         host: String = text("\"www.svc.example\"").then(host), note "the probed address";
     }
 }
@@ -25,10 +25,10 @@ keys! {
 keys! {
     /// The keys for the server's certificate.
     Certificate {
-        /// over TLS: the certificate must be valid now, be for `host`, and come from an authority that the system trusts (or from
-        /// one in `SSL_CERT_FILE`). `false`: every certificate is accepted
+        /// the certificate must be valid now, be for `host`, and come from an authority that the system trusts (or from one
+        /// in `SSL_CERT_FILE`). `false`: every certificate is accepted. For grpc with `tls = true`
         verify: bool = boolean(), default true;
-        /// over TLS: the probe fails when the certificate ends in fewer days than this, 0 to 3650. All endpoints with the same
+        /// the probe fails when the certificate ends in fewer days than this, 0 to 3650. All endpoints with the same
         /// certificate then fail at the same time: use it where somebody gets an alarm, or with a suitable `on_empty`
         min_days: u32 = integer(0..=MAX_MIN_DAYS), note "14 for tls, 0 for the others and without `verify`";
     }

@@ -1,5 +1,5 @@
-//! A JSON Schema (draft 2020-12) of policy files and of `portolan.toml`, for editors that complete, explain and check as
-//! one types. Ranges and words are the readers' own, explanations are the manual's; `tests` holds the keys against
+//! A JSON Schema (draft 2020-12) of policy files and of `portolan.toml`, for editors that complete, explain and check
+//! as one types. Ranges and words are the readers' own, explanations are the manual's; `tests` holds the keys against
 //! what the readers ask for. It is no judge: `check` knows more.
 
 mod settings;
@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value, json};
 
 use crate::config::keys::object;
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::spec;
 
 /// A kind of file.
@@ -43,29 +43,24 @@ const DURATION: &str = r"^\s*(0|([0-9]+\s*[a-zA-Zµ]+\s*)+)$";
 /// A key of a table.
 struct Key {
     name: &'static str,
-    is_required: bool,
     schema: Value,
 }
 
 impl Key {
     /// A key that the manual explains in a row of `section`, under its own name.
-    fn of(section: Section, name: &'static str, schema: Value) -> Key {
+    fn of(section: ManualSection, name: &'static str, schema: Value) -> Key {
         Key::of_row(section, name, name, schema)
     }
 
     /// The same where the row has another name, such as `listen.http`.
-    fn of_row(section: Section, row: &str, name: &'static str, schema: Value) -> Key {
+    fn of_row(section: ManualSection, row: &str, name: &'static str, schema: Value) -> Key {
         Key::told(name, section.says(row).unwrap_or_default(), schema)
     }
 
     /// A key that is part of a longer explanation.
     fn told(name: &'static str, description: &str, mut schema: Value) -> Key {
         schema["description"] = json!(description);
-        Key { name, is_required: false, schema }
-    }
-
-    fn required(self) -> Key {
-        Key { is_required: true, ..self }
+        Key { name, schema }
     }
 
     fn or(mut self, default: impl Into<Value>) -> Key {
@@ -76,18 +71,8 @@ impl Key {
 
 /// A table with these keys and no others.
 fn table(keys: impl IntoIterator<Item = Key>) -> Value {
-    let (mut properties, mut required) = (Map::new(), Vec::new());
-    for Key { name, is_required, schema } in keys {
-        properties.insert(name.to_owned(), schema);
-        if is_required {
-            required.push(name);
-        }
-    }
-    let mut table = json!({ "type": "object", "properties": properties, "additionalProperties": false });
-    if !required.is_empty() {
-        table["required"] = json!(required);
-    }
-    table
+    let properties: Map<String, Value> = keys.into_iter().map(|key| (key.name.to_owned(), key.schema)).collect();
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
 /// Tables of this kind under names.
@@ -108,10 +93,6 @@ fn matching(pattern: &str) -> Value {
     json!({ "type": "string", "pattern": pattern })
 }
 
-fn boolean() -> Value {
-    json!({ "type": "boolean" })
-}
-
 fn integer(range: RangeInclusive<i64>) -> Value {
     json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() })
 }
@@ -124,16 +105,12 @@ fn one_of_words(words: &[&str]) -> Value {
     json!({ "type": "string", "enum": words })
 }
 
-fn any_of(schemas: impl IntoIterator<Item = Value>) -> Value {
-    json!({ "anyOf": schemas.into_iter().collect::<Vec<_>>() })
-}
-
 /// A list of so many.
 fn list_of(items: Value, length: RangeInclusive<usize>) -> Value {
     json!({ "type": "array", "items": items, "minItems": length.start(), "maxItems": length.end() })
 }
 
 /// What is said of a key that a section is about.
-fn section(at: Section) -> String {
+fn section(at: ManualSection) -> String {
     format!("See {}", at.link())
 }

@@ -8,36 +8,36 @@ use super::{
 use crate::config::clients::MAX_DATABASES;
 use crate::config::guard::{MAX_EXEMPT, MAX_TEXT};
 use crate::config::log::LogFormat;
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::settings::{Listen, MAX_CONTROL, MAX_LISTEN, MAX_NODE, MAX_WORKERS, REMOVAL_DELAY};
 use crate::model::RateLimit;
 use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
 
 /// All of `portolan.toml`. `region` isn't required, for it may come from the environment or a flag.
 pub(super) fn table() -> Value {
-    let whole = |name, at: Section, schema| Key::told(name, &section(at), schema);
-    let part = |name, schema| whole(name, Section::Settings, schema);
+    let whole = |name, at: ManualSection, schema| Key::told(name, &section(at), schema);
+    let part = |name, schema| whole(name, ManualSection::Settings, schema);
     table_of([
-        Key::of(Section::Settings, "region", matching(NAME)),
-        Key::of(Section::Settings, "node", text_of(1..=MAX_NODE)),
+        Key::of(ManualSection::Settings, "region", matching(NAME)),
+        Key::of(ManualSection::Settings, "node", text_of(1..=MAX_NODE)),
         part("listen", listen()),
         part("tls", table_of([of("tls", "cert", text()).or("cert.pem"), of("tls", "key", text()).or("key.pem")])),
         part("zones", zones()),
         part("cookies", table_of([of("cookies", "secret_file", text())])),
-        whole("rrl", Section::RateLimit, rate_limit()),
+        whole("rrl", ManualSection::RateLimit, rate_limit()),
         part("chaos", table_of(["version", "id"].map(|key| of("chaos", key, text_of(1..=MAX_TEXT))))),
-        whole("api", Section::Operators, table_of([of("api", "token_file", text()).or("tokens")])),
-        whole("state", Section::Operators, table_of([of("state", "dir", text()).or("state")])),
+        whole("api", ManualSection::Operators, table_of([of("api", "token_file", text()).or("tokens")])),
+        whole("state", ManualSection::Operators, table_of([of("state", "dir", text()).or("state")])),
         part("log", table_of([of("log", "format", one_of_words(&LogFormat::ALL.map(LogFormat::as_str))).or("human")])),
         part("vantage", table_of([of("vantage", "control", list_of(text(), 0..=MAX_CONTROL))])),
-        whole("clients", Section::Clients, clients()),
-        whole("regions", Section::Clients, named(crate::config::regions::schema())),
+        whole("clients", ManualSection::Clients, clients()),
+        whole("regions", ManualSection::Clients, named(crate::config::regions::schema())),
     ])
 }
 
 /// A key that the manual has under its table's name and its own.
 fn of(table: &str, name: &'static str, schema: Value) -> Key {
-    Key::of_row(Section::Settings, &format!("{table}.{name}"), name, schema)
+    Key::of_row(ManualSection::Settings, &format!("{table}.{name}"), name, schema)
 }
 
 fn zones() -> Value {

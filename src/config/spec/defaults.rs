@@ -5,14 +5,15 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::wrong_type;
-use crate::config::keys::{Kind, NAME, Table, boolean, custom, duration, inline, integer, keys, list, text, texts};
-use crate::config::manual::Section;
-use crate::config::node::{Kind as NodeKind, Node};
+use crate::config::keys::{KeyKind, NAME, Table, boolean, custom, duration, inline, integer, keys, list, text, texts};
+use crate::config::manual::ManualSection;
+use crate::config::node::{Kind, Node};
 use crate::config::problem::Problems;
 use crate::config::source::At;
-use crate::config::validate::ON_EMPTY_WORDS;
 use crate::model::{Ecs, MAX_ANSWERS, Ttl};
 
+/// The words of `on_empty`. No endpoint or pool may have one of them as its name.
+pub(in crate::config) const ON_EMPTY_WORDS: [&str; 4] = ["last_good", "all", "static", "nodata"];
 /// Longest TTL (RFC 2181, 8).
 const MAX_TTL: Duration = Duration::from_secs(i32::MAX as u64);
 /// Most entries of `on_empty`. Judgment: nobody has so many levels of last resort.
@@ -21,10 +22,11 @@ const MAX_ON_EMPTY: usize = 8;
 keys! {
     /// How a name is answered: its own keys, or those of `[defaults]`.
     Answering {
-        /// the TTL of a reply is the time until the answer can change next, but not less than `min` and not more than `max`.
-        /// `ttl = "5s"` sets both. Whole seconds
+        /// the TTL of a reply is the time until the answer can change next, but not less than `min` and not more than
+        /// `max`. `ttl = "5s"` sets both. Whole seconds
         ttl: Ttl = custom(ttl, ttl_schema), inherits ttl_json();
-        /// the most records in a reply, 1 to 64. Without this key, a pool that steers `all` gives every member that is up
+        /// the most records in a reply, 1 to 64. Without this key, a pool that steers `all` gives every member that is
+        /// up
         answers: usize = integer(1..=MAX_ANSWERS as i64), inherits json!(1);
         /// what is answered when nothing is up, see below
         on_empty: Vec<At<String>> = custom(on_empty, on_empty_schema), inherits json!("last_good");
@@ -32,7 +34,7 @@ keys! {
 }
 
 impl Table for Answering {
-    const SECTION: Option<Section> = Some(Section::Defaults);
+    const SECTION: Option<ManualSection> = Some(ManualSection::Defaults);
 }
 
 keys! {
@@ -60,7 +62,7 @@ keys! {
 }
 
 impl Table for EcsKeys {
-    const SECTION: Option<Section> = Some(Section::Ecs);
+    const SECTION: Option<ManualSection> = Some(ManualSection::Ecs);
 }
 
 impl EcsKeys {
@@ -83,8 +85,8 @@ fn ttl_schema() -> Json {
 fn ttl(key: &At<String>, node: Node, problems: &mut Problems) -> Option<Ttl> {
     let place = node.place.clone();
     match node.kind {
-        NodeKind::Text(_) | NodeKind::Loose(_) => seconds(key, node, problems).map(|ttl| Ttl { max: ttl, min: ttl }),
-        NodeKind::Table(_) => {
+        Kind::Text(_) | Kind::Loose(_) => seconds(key, node, problems).map(|ttl| Ttl { max: ttl, min: ttl }),
+        Kind::Table(_) => {
             let bounds = inline::<TtlBounds>("").read(key, node, problems)?;
             let [max, min] = [bounds.max, bounds.min].map(|bound| bound.map(|at| at.value));
             let usual = Ttl::default();
@@ -136,13 +138,14 @@ fn on_empty_schema() -> Json {
 /// `on_empty = "all"` or `on_empty = ["sorry", "nodata"]`.
 fn on_empty(key: &At<String>, node: Node, problems: &mut Problems) -> Option<Vec<At<String>>> {
     let (place, example) = (node.place.clone(), "\"last_good\"");
-    let NodeKind::List(items) = &node.kind else {
+    let Kind::List(items) = &node.kind else {
         return text(example).read(key, node, problems).map(|value| vec![At { value, place }]);
     };
     let written = items.len();
     if !(1..=MAX_ON_EMPTY).contains(&written) {
         let problem = problems.error(&place, format!("`on_empty` must have 1 to {MAX_ON_EMPTY} entries"));
-        problem.hint("write `on_empty = [\"sorry\", \"nodata\"]`: the first one that is up is answered, the last one in any case");
+        let rule = "the first one that is up is answered, the last one in any case";
+        problem.hint(format!("write `on_empty = [\"sorry\", \"nodata\"]`: {rule}"));
         return None;
     }
     texts(example).read(key, node, problems).filter(|entries| entries.len() == written)

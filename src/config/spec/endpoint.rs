@@ -6,11 +6,13 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::config::client_lists::{COUNTRY, country};
-use crate::config::keys::{KeyGroup, Kind, Table, choice, duration, integer, keys, name, object, text, texts};
-use crate::config::manual::Section;
+use crate::config::keys::{
+    KeyGroup, KeyKind, Table, check_name, choice, duration, integer, keys, name, object, text, texts,
+};
+use crate::config::manual::ManualSection;
 use crate::config::problem::Problems;
-use crate::config::regions::check_name;
 use crate::config::source::At;
+use crate::config::spec::defaults::ON_EMPTY_WORDS;
 use crate::model::{AdminState, Country};
 use crate::wire::Name;
 
@@ -31,31 +33,33 @@ keys! {
         /// one IPv4 and one IPv6 address at most, each judged by itself: an A answer needs the IPv4 one up
         addresses: Vec<IpAddr> = texts("[\"192.0.2.10\"]").then(addresses).as_schema(addresses_schema),
             note "this or `cname`";
-        /// a domain name that is answered as a CNAME; not possible at the apex, nor for a name that has other records. A cname
-        /// that leads back to its own steered name, directly or through other names of this server, is refused
+        /// a domain name that is answered as a CNAME; not possible at the apex, nor for a name that has other records.
+        /// A cname that leads back to its own steered name, directly or through other names of this server, is refused
         cname: Box<[u8]> = text("\"fra1.hosting.example.\"").then(target), note "this or `addresses`";
         /// the region where the endpoint is; declared in the settings
         region: String = name("\"eu-central\"");
         /// the check that decides whether it is up
         monitor: String = name("\"web\""), note "none: always up";
-        /// another address to probe, such as `"198.51.100.7:8080"`; without a port, the monitor's. An endpoint with a cname and a
-        /// monitor needs it, except for heartbeats
+        /// another address to probe, such as `"198.51.100.7:8080"`; without a port, the monitor's. An endpoint with a
+        /// cname and a monitor needs it, except for heartbeats
         probe: (IpAddr, Option<u16>) = text("\"198.51.100.7:8080\"").then(probe), note "its own address";
         /// its share within a pool, 0 to 1000000. 0 is a standby: used only when every other member is out
         weight: u32 = integer(0..=MAX_WEIGHT), default 1;
         /// `"drain"`: no new answers, still probed · `"disabled"`: not probed either
         state: AdminState = choice(&STATES, "a state"), default AdminState::Enabled;
         /// the country where the endpoint is, for fences: `"DE"`, a code of ISO 3166-1
-        country: Country = text("\"DE\"").matching(COUNTRY).then(|at, problems| country(&at.value, &at.place, problems));
+        country: Country =
+            text("\"DE\"").matching(COUNTRY).then(|at, problems| country(&at.value, &at.place, problems));
         /// the answers a second that it can serve, for `portolan simulate`
         capacity: u64 = integer(0..=MAX_CAPACITY);
-        /// after it was down, its weight grows to the full value over this time, up to an hour; see [below](#warm-return-ramp)
+        /// after it was down, its weight grows to the full value over this time, up to an hour; see
+        /// [below](#warm-return-ramp)
         ramp: Duration = duration(Duration::ZERO..=MAX_RAMP, "\"60s\""), default Duration::ZERO;
     }
 }
 
 impl Table for EndpointSpec {
-    const SECTION: Option<Section> = Some(Section::Endpoint);
+    const SECTION: Option<ManualSection> = Some(ManualSection::Endpoint);
 
     fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
         let name = self.name.clone();
@@ -85,7 +89,7 @@ impl Table for EndpointSpec {
 /// Endpoints and pools share their names with the words of `on_empty` and with overrides.
 pub(super) fn check_entity(name: &At<String>, what: &str, problems: &mut Problems) {
     check_name(name, what, problems);
-    if crate::config::validate::ON_EMPTY_WORDS.contains(&name.value.as_str()) {
+    if ON_EMPTY_WORDS.contains(&name.value.as_str()) {
         let problem = problems.error(&name.place, format!("`{}` can't be the name of {what}", name.value));
         problem.hint("this word has another meaning in `on_empty`");
     }

@@ -1,5 +1,5 @@
-//! A policy file as it is written: every key read, typed and in range, with its place; names are still only names. Each file
-//! here declares the keys of one section. `validate` looks up the names.
+//! A policy file as it is written: every key read, typed and in range, with its place; names are still only names.
+//! Each file here declares the keys of one section. `validate` looks up the names.
 
 mod defaults;
 mod endpoint;
@@ -13,8 +13,8 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::Fields;
-use crate::config::keys::{Key, KeyGroup as _, Kind as _, Table as _, keys, named, table, table_schema, text};
-use crate::config::manual::Section;
+use crate::config::keys::{Key, KeyGroup as _, KeyKind as _, Table as _, keys, named, table, table_schema, text};
+use crate::config::manual::ManualSection;
 use crate::config::monitor::MonitorSpec;
 use crate::config::node;
 use crate::config::problem::Problems;
@@ -22,7 +22,7 @@ use crate::config::source::{At, Place};
 use crate::model::Ecs;
 use crate::wire::Name;
 
-pub(super) use defaults::{Answering, EcsKeys};
+pub(super) use defaults::{Answering, EcsKeys, ON_EMPTY_WORDS};
 pub(super) use endpoint::EndpointSpec;
 #[cfg(test)]
 pub(super) use name::NameKeys;
@@ -122,10 +122,10 @@ impl PolicySpec {
 
 /// Reads a policy file. `None` where it isn't TOML or names no zone; else everything in it that could be read.
 pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Option<PolicySpec> {
-    problems.about(Section::Policy, |problems| {
+    problems.about(ManualSection::Policy, |problems| {
         let tree = node::parse(shown, bytes, problems)?;
         let mut top = Fields::of_node(tree, "", problems)?;
-        let zone = problems.about(Section::Zone, |problems| {
+        let zone = problems.about(ManualSection::Zone, |problems| {
             if top.head().lacks("zone") {
                 let message = "`zone` is missing: which zone is this policy for?";
                 problems.error(&Place::start_of(shown), message).hint("write `zone = \"svc.example.\"`");
@@ -135,7 +135,7 @@ pub(super) fn read(shown: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
         let mut tables = PolicyTables::take(&mut top, problems);
         top.finish(&[], problems);
         let apex = zone.zone.as_ref().map_or_else(Name::root, |zone| zone.value.clone());
-        problems.about(Section::Name, |problems| tables.names.retain_mut(|name| name.set_owner(&apex, problems)));
+        problems.about(ManualSection::Name, |problems| tables.names.retain_mut(|name| name.set_owner(&apex, problems)));
         let ZoneKeys { zone, file, .. } = zone;
         let zone = zone?;
         let file = file.unwrap_or_else(|| {

@@ -6,10 +6,10 @@ use serde_json::{Value as Json, json};
 
 use crate::config::fields::{Fields, wrong_type};
 use crate::config::keys::{
-    Key, KeyGroup, Kind as _, Table, boolean, custom, duration, inline, integer, keys, name, text, texts,
+    Key, KeyGroup, KeyKind as _, Table, boolean, custom, duration, inline, integer, keys, name, text, texts,
     words_in_any_case,
 };
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::At;
@@ -28,20 +28,22 @@ keys! {
     /// The keys of `[name.NAME]` that nothing else has.
     NameKeys {
         /// a pool, or a single endpoint
-        pool: String = name("\"world\""), required "write `pool = \"NAME\"`, the name of a pool or of a single endpoint";
+        pool: String = name("\"world\""),
+            required "write `pool = \"NAME\"`, the name of a pool or of a single endpoint";
         /// any of `["A", "AAAA", "SRV", "HTTPS", "SVCB"]`; see [services](#services-srv-https-and-svcb)
-        types: Vec<Facet> = texts("[\"A\", \"AAAA\"]").then(types).as_schema(types_schema), note "what the endpoints have";
+        types: Vec<Facet> = texts("[\"A\", \"AAAA\"]").then(types).as_schema(types_schema),
+            note "what the endpoints have";
         /// the fence that limits where clients of this name may be sent
         fence: String = name("\"eu_only\"");
         /// the monitor that checks the endpoints of the pool for this name, see
         /// [below](#names-with-a-monitor-of-their-own)
         monitor: String = name("\"web\""), note "none: each endpoint's own";
-        /// all clients of a net get the same answer, while that endpoint is up and not drained. `{ v4 = 24, v6 = 56 }` sets the
-        /// length of the nets; `true` means these two lengths
+        /// all clients of a net get the same answer, while that endpoint is up and not drained. `{ v4 = 24, v6 = 56 }`
+        /// sets the length of the nets; `true` means these two lengths
         affinity: Option<AffinityKeys> = custom(affinity, affinity_schema), inherits json!(false);
-        /// when a failover pool goes back to an earlier member: `"auto"` as soon as that is up · `"10m"` when that has been up
-        /// for 10 minutes · `"manual"` on [`portolan failback NAME`](#operators-api-and-state), or when the present member is
-        /// out
+        /// when a failover pool goes back to an earlier member: `"auto"` as soon as that is up · `"10m"` when that has
+        /// been up for 10 minutes · `"manual"` on [`portolan failback NAME`](#operators-api-and-state), or when the
+        /// present member is out
         failback: Failback = custom(failback, failback_schema), inherits json!("auto");
         /// `"shared"`: every node decides by itself
         failover: () = text("\"shared\"").then(failover).as_schema(|| json!({ "type": "string", "enum": FAILOVER })),
@@ -100,7 +102,13 @@ impl KeyGroup for NameSpec {
 }
 
 impl Table for NameSpec {
-    const SECTION: Option<Section> = Some(Section::Name);
+    const SECTION: Option<ManualSection> = Some(ManualSection::Name);
+
+    fn check(&mut self, _: bool, _: &mut Problems) -> bool {
+        // There is only one kind of failover, so the model doesn't have it.
+        self.keys.failover.take();
+        true
+    }
 }
 
 impl NameSpec {
@@ -183,7 +191,7 @@ const FAILOVER: [&str; 1] = ["shared"];
 fn failover(At { value, place }: At<String>, problems: &mut Problems) -> Option<()> {
     if value == "exclusive" {
         let message = format!("`failover = \"{value}\"` is not supported yet");
-        problems.error(&place, message).see(Section::NotYet).hint("there is `shared`, the default");
+        problems.error(&place, message).see(ManualSection::NotYet).hint("there is `shared`, the default");
     } else if value != "shared" {
         let near = did_you_mean(&value, FAILOVER).filter(|hint| hint.starts_with("did"));
         let problem = problems.error(&place, format!("`{value}` is not a kind of failover"));

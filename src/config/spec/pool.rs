@@ -8,7 +8,7 @@ use crate::config::fields::{Fields, wrong_type};
 use crate::config::keys::{
     KeyGroup as _, NAME, Table, choice, custom, inline, integer, keys, list, name, number, object,
 };
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::node::{Kind, Node};
 use crate::config::problem::Problems;
 use crate::config::source::At;
@@ -39,17 +39,19 @@ const STEER: [(&str, Steering); 7] = [
 keys! {
     /// `[pool.NAME]`.
     PoolSpec {
-        /// endpoints or pools, in order: `["fra1", { to = "fra2", weight = 30 }]`. A weight here replaces the endpoint's own. In
-        /// a geo pool, `when` selects the clients of a member, see [below](#geo-when)
-        members: Vec<At<MemberSpec>> = list(custom(member, member_schema), "[\"fra1\", \"ams1\"]").sized(1..=MAX_MEMBERS),
+        /// endpoints or pools, in order: `["fra1", { to = "fra2", weight = 30 }]`. A weight here replaces the
+        /// endpoint's own. In a geo pool, `when` selects the clients of a member, see [below](#geo-when)
+        members: Vec<At<MemberSpec>> =
+            list(custom(member, member_schema), "[\"fra1\", \"ams1\"]").sized(1..=MAX_MEMBERS),
             required "";
         /// see below
         steer: Steering = choice(&STEER, "a way to steer"), default Steering::Weighted;
-        /// latency only: `{ ms = 8, pct = 10 }`. A member counts as equal to the best one when its round-trip time is at most 8 ms
-        /// or 10 % longer, whichever is more; so answers don't jump between members that are almost equal. Either key may be
-        /// left out; up to 10000 ms and 1000 percent
+        /// latency only: `{ ms = 8, pct = 10 }`. A member counts as equal to the best one when its round-trip time is
+        /// at most 8 ms or 10 % longer, whichever is more; so answers don't jump between members that are almost
+        /// equal. Either key may be left out; up to 10000 ms and 1000 percent
         band: BandKeys = inline(BAND_EXAMPLE);
-        /// while less than this share of its members' weight is up, 0 to 1, the pool counts as down for the pools that contain it
+        /// while less than this share of its members' weight is up, 0 to 1, the pool counts as down for the pools that
+        /// contain it
         min_up: f64 = number(0.0..=1.0, "0.5"), inherits json!(0);
     }
 }
@@ -72,7 +74,7 @@ keys! {
         /// its weight here, instead of the endpoint's own
         weight: u32 = integer(0..=MAX_WEIGHT);
         /// geo only: the clients that it is for, see zones/README.md#geo-when
-        when: SelectorSpec = inline(EXAMPLE).about(Section::Geo);
+        when: SelectorSpec = inline(EXAMPLE).about(ManualSection::Geo);
     }
 }
 
@@ -98,7 +100,7 @@ impl Table for BandKeys {
 }
 
 impl Table for PoolSpec {
-    const SECTION: Option<Section> = Some(Section::Pool);
+    const SECTION: Option<ManualSection> = Some(ManualSection::Pool);
 
     fn check(&mut self, _: bool, problems: &mut Problems) -> bool {
         check_entity(&self.name, "a pool", problems);
@@ -114,7 +116,7 @@ impl Table for PoolSpec {
             self.check_twice(problems);
         }
         self.check_band(problems);
-        problems.about(Section::Geo, |problems| self.check_when(problems));
+        problems.about(ManualSection::Geo, |problems| self.check_when(problems));
         true
     }
 }

@@ -1,17 +1,18 @@
-//! Which clients a `when`, a fence or a group means, as it is written; `[fence.NAME]` and `[group.NAME]`. The nets of files are
-//! added by `net_files`, before anything is validated.
+//! Which clients a `when`, a fence or a group means, as it is written; `[fence.NAME]` and `[group.NAME]`. The nets of
+//! files are added by `net_files`, before anything is validated.
 
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
-use crate::config::client_lists::{asns, continents, countries, each_once, names};
+use crate::config::client_lists::{asns, continents, countries, each_once, names, net};
 use crate::config::fields::Fields;
-use crate::config::keys::{Key, KeyGroup, Kind as _, List, Table, Text, boolean, inline, keys, object, texts};
-use crate::config::manual::Section;
+use crate::config::keys::{
+    Key, KeyGroup, KeyKind as _, List, Table, TextKind, boolean, check_name, inline, keys, object, texts,
+};
+use crate::config::manual::ManualSection;
 use crate::config::problem::{Problems, did_you_mean};
-use crate::config::regions::{check_name, net};
 use crate::config::source::At;
 use crate::model::{Continent, Country};
 
@@ -21,18 +22,18 @@ const ALLOW_EXAMPLE: &str = "{ countries = [\"DE\", \"NL\"] }";
 keys! {
     /// `when` of a member, `clients` of a fence, or a group.
     SelectorSpec {
-        /// clients of these nets and addresses. `"file:NAME"` reads them from a file in the zones directory, relative to the
-        /// policy file: one net or address a line, `#` begins a comment, at most 1,000,000 lines and 64 MiB
-        nets: Nets = net_list().then(nets), default Nets::default();
+        /// clients of these nets and addresses. `"file:NAME"` reads them from a file in the zones directory, relative
+        /// to the policy file: one net or address a line, `#` begins a comment, at most 1,000,000 lines and 64 MiB
+        nets: NetList = net_list().then(nets), default NetList::default();
         /// clients of these autonomous systems: `64500` or `"AS64500"`
         asns: Vec<At<u32>> = asns(), default Vec::new();
         /// clients in these countries, by their codes in ISO 3166-1: `"DE"`; the United Kingdom is `"GB"`
         countries: Vec<At<Country>> = countries(), default Vec::new();
-        /// clients on these continents: `AF` Africa, `AN` Antarctica, `AS` Asia, `EU` Europe, `NA` North America, `OC` Oceania,
-        /// `SA` South America
+        /// clients on these continents: `AF` Africa, `AN` Antarctica, `AS` Asia, `EU` Europe, `NA` North America, `OC`
+        /// Oceania, `SA` South America
         continents: Vec<At<Continent>> = continents(), default Vec::new();
-        /// clients of these regions, `[regions.NAME]` in the settings. All rules for [where clients are](#where-clients-are)
-        /// apply, also `clients.default_region`
+        /// clients of these regions, `[regions.NAME]` in the settings. All rules for [where clients
+        /// are](#where-clients-are) apply, also `clients.default_region`
         regions: Vec<At<String>> = names("[\"eu-central\"]"), default Vec::new();
         /// clients of these groups, see [below](#groupname-clients-with-a-name)
         groups: Vec<At<String>> = names("[\"offices\"]"), default Vec::new();
@@ -41,19 +42,19 @@ keys! {
     }
 }
 
-/// Nets that are written out, files of nets, and the nets of these files, each where the file is named.
+/// NetList that are written out, files of nets, and the nets of these files, each where the file is named.
 #[derive(Debug, Default)]
-pub(in crate::config) struct Nets {
+pub(in crate::config) struct NetList {
     pub(in crate::config) written: Vec<At<IpNet>>,
     pub(in crate::config) files: Vec<At<String>>,
     pub(in crate::config) of_files: Vec<At<Arc<[IpNet]>>>,
 }
 
-fn net_list() -> List<Text> {
+fn net_list() -> List<TextKind> {
     texts("[\"192.0.2.0/24\", \"file:office-nets.txt\"]")
 }
 
-fn nets(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Nets> {
+fn nets(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<NetList> {
     let (mut nets, mut files) = (Vec::new(), Vec::new());
     for written in list.value {
         match written.value.strip_prefix("file:") {
@@ -67,7 +68,7 @@ fn nets(list: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Nets> {
     }
     let written = each_once(nets, ToString::to_string, problems);
     let files = each_once(files, |file| format!("file:{file}"), problems);
-    Some(Nets { written, files, of_files: Vec::new() })
+    Some(NetList { written, files, of_files: Vec::new() })
 }
 
 impl Table for SelectorSpec {
@@ -130,7 +131,7 @@ impl KeyGroup for GroupSpec {
 }
 
 impl Table for GroupSpec {
-    const SECTION: Option<Section> = Some(Section::Group);
+    const SECTION: Option<ManualSection> = Some(ManualSection::Group);
 
     fn check(&mut self, is_clean: bool, problems: &mut Problems) -> bool {
         let GroupSpec { name, clients } = self;
@@ -158,8 +159,8 @@ keys! {
     FenceSpec {
         /// the clients of this fence; the same keys as in `when`
         clients: SelectorSpec = inline(EXAMPLE), required &format!("say whom it holds: `clients = {EXAMPLE}`");
-        /// where these clients may be sent: to endpoints whose `country` is in `countries` or on one of `continents`, or
-        /// whose `region` is in `regions`. An endpoint without `country` and `region` is outside
+        /// where these clients may be sent: to endpoints whose `country` is in `countries` or on one of `continents`,
+        /// or whose `region` is in `regions`. An endpoint without `country` and `region` is outside
         allow: Allow = inline(ALLOW_EXAMPLE),
             required &format!("say where those clients may be sent: `allow = {ALLOW_EXAMPLE}`");
     }
@@ -178,7 +179,7 @@ keys! {
 }
 
 impl Table for FenceSpec {
-    const SECTION: Option<Section> = Some(Section::Fence);
+    const SECTION: Option<ManualSection> = Some(ManualSection::Fence);
 
     fn check(&mut self, is_clean: bool, problems: &mut Problems) -> bool {
         check_name(&self.name, "a fence", problems);

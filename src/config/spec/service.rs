@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use crate::config::keys::{Kind as _, integer, keys, list, text, texts};
+use crate::config::keys::{KeyKind as _, integer, keys, list, text, texts};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::At;
 use crate::model::Facet;

@@ -1,4 +1,4 @@
-//! Composite monitors of one policy file: what they are made of in the end, and whether that ends at all.
+//! Composite monitors of one policy file: the monitors that each combines, and whether it contains itself.
 
 use std::collections::HashMap;
 
@@ -8,19 +8,20 @@ use crate::config::spec::PolicySpec;
 use crate::config::validate::declared::Declared;
 use crate::model::composite::{MAX_COMPOSITE_CHECKS, MAX_COMPOSITE_DEPTH, Rule};
 
-/// A monitor below a composite that is none itself.
+/// A monitor below a composite that is not a composite itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leaf<'a> {
-    /// Which.
+    /// The monitor.
     pub(super) monitor: &'a MonitorSpec,
-    /// Whether a `not` stands above it.
-    pub(super) is_turned: bool,
+    /// Whether there is a `not` above it.
+    pub(super) is_inverted: bool,
 }
 
-/// The monitors that `monitor` comes to: itself, if it isn't a composite. Ends also where they go in circles.
+/// The monitors that `monitor` combines, or `monitor` itself if it is not a composite. A composite that contains
+/// itself ends at the greatest depth.
 pub(super) fn leaves<'a>(monitor: &'a MonitorSpec, monitors: &'a [MonitorSpec]) -> Vec<Leaf<'a>> {
     let mut found = Vec::new();
-    gather(Leaf { monitor, is_turned: false }, monitors, MAX_COMPOSITE_DEPTH, &mut found);
+    gather(Leaf { monitor, is_inverted: false }, monitors, MAX_COMPOSITE_DEPTH, &mut found);
     found
 }
 
@@ -29,18 +30,18 @@ fn gather<'a>(from: Leaf<'a>, monitors: &'a [MonitorSpec], depth_left: usize, fo
         found.push(from);
         return;
     };
-    let is_turned = from.is_turned || *rule == Rule::Not;
+    let is_inverted = from.is_inverted || *rule == Rule::Not;
     for member in members {
         if depth_left == 0 || found.len() > MAX_COMPOSITE_CHECKS {
             return;
         }
         if let Some(monitor) = monitors.iter().find(|monitor| monitor.name.value == member.value) {
-            gather(Leaf { monitor, is_turned }, monitors, depth_left - 1, found);
+            gather(Leaf { monitor, is_inverted }, monitors, depth_left - 1, found);
         }
     }
 }
 
-/// Tells of composites of what there isn't, of themselves, and of too much. Members count as used.
+/// Finds composites of unknown monitors, of themselves, and of too many monitors. Members count as used.
 pub(super) fn check<'a>(spec: &'a PolicySpec, monitors: &mut Declared<'a, &'a MonitorSpec>, problems: &mut Problems) {
     for member in spec.monitors.iter().filter_map(MonitorSpec::composite).flat_map(|keys| &keys.members) {
         monitors.find(member, problems);
@@ -63,14 +64,14 @@ pub(super) fn check<'a>(spec: &'a PolicySpec, monitors: &mut Declared<'a, &'a Mo
 
 struct Walk<'w, 'a> {
     monitors: &'w Declared<'a, &'a MonitorSpec>,
-    /// How many composites stand above one another in each that was looked at.
+    /// The depth of each composite that was visited.
     depths: HashMap<&'a str, usize>,
     path: Vec<&'a str>,
     has_loop: bool,
 }
 
 impl<'a> Walk<'_, 'a> {
-    /// 0 for one that is no composite. A path that comes back to itself is told once.
+    /// How many composites are nested in it, itself included; 0 for other monitors. A loop is one problem.
     fn depth(&mut self, monitor: &'a MonitorSpec, problems: &mut Problems) -> usize {
         let name = monitor.name.value.as_str();
         let Some(keys) = monitor.composite() else { return 0 };

@@ -1,11 +1,11 @@
-//! What a policy file declares under names, for the keys that refer to it.
+//! What a policy file declares under names, and the references to it.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::At;
 
-/// Everything of one kind by name, and what of it something refers to.
+/// Everything of one kind by name. Remembers which of it something refers to.
 #[derive(Debug)]
 pub(super) struct Declared<'a, T> {
     /// What it is, and the table that declares it: `monitor`, `group`, `fence`.
@@ -21,7 +21,7 @@ impl<'a, T> Declared<'a, T> {
         Declared { kind, by_name, used: HashSet::new() }
     }
 
-    /// What has this name, which is used now. No such name is a problem.
+    /// Looks up a reference, which counts as use. An unknown name is a problem.
     pub(super) fn find(&mut self, written: &At<String>, problems: &mut Problems) -> Option<&T> {
         let found = self.by_name.get_key_value(written.value.as_str());
         match &found {
@@ -38,7 +38,7 @@ impl<'a, T> Declared<'a, T> {
         found.map(|(_, entry)| entry)
     }
 
-    /// What has this name.
+    /// Looks up a name. That does not count as use.
     pub(super) fn get(&self, name: &str) -> Option<&T> {
         self.by_name.get(name)
     }

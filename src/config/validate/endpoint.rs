@@ -1,11 +1,11 @@
-//! Endpoints, and the checks that judge them: one for each distinct (monitor, address), over all zones.
+//! Endpoints and their checks. There is one check for each distinct (monitor, address) of all zones.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::monitor::{CompositeSpec, MonitorSpec};
 use crate::config::problem::Problems;
 use crate::config::regions;
@@ -27,9 +27,9 @@ pub(super) struct Checker<'a, 's> {
     all: &'s [MonitorSpec],
     /// The zone's name, with the final dot.
     zone: String,
-    /// Which names judge which endpoints by monitors of their own.
+    /// The monitors that names have of their own.
     judging: &'a Judging<'s>,
-    /// Monitors whose missing port was told.
+    /// Monitors whose missing port is reported already.
     portless: HashSet<&'s str>,
 }
 
@@ -43,7 +43,7 @@ impl<'a, 's> Checker<'a, 's> {
         Checker { monitors, all: &spec.monitors, zone, judging, portless }
     }
 
-    /// The endpoint as the model has it; its checks are added to the builder's.
+    /// The endpoint as the model has it. Its checks are added to the builder.
     pub(super) fn endpoint(
         &mut self,
         spec: &EndpointSpec,
@@ -89,14 +89,14 @@ impl<'a, 's> Checker<'a, 's> {
         }
     }
 
-    /// The monitor by which a name judges this endpoint; what can't be is told.
+    /// The monitor that a name has for this endpoint. A probe that is not possible is a problem.
     fn judge(&self, spec: &EndpointSpec, judge: &Judge<'s>, problems: &mut Problems) -> Option<&'s MonitorSpec> {
         let monitor = self.monitors.get(&judge.monitor.value).copied()?;
         judging::check_probe(spec, judge, monitor, self.all, problems);
         Some(monitor)
     }
 
-    /// The check of an endpoint by a monitor that is named at a place.
+    /// The check of an endpoint by a monitor. `within`: how many composites are above the monitor.
     fn check(
         &mut self,
         (spec, named_at): (&EndpointSpec, Option<&Place>),
@@ -112,14 +112,15 @@ impl<'a, 's> Checker<'a, 's> {
         }
         let model = monitor.monitor_of(&self.zone, &spec.name.value)?;
         let usual = monitor.port_rule.usual();
-        // Those of a composite differ, and only what has no port of its own takes the endpoint's.
+        // The monitors of a composite have different ports. So there the port of the endpoint is only for those
+        // without one.
         let port = match within {
             None => probe_port.or(monitor.port()).or(usual),
             Some(_) => monitor.port().or(probe_port).or(usual),
         };
         let target = match (&model.kind, ip, port) {
             (ProbeKind::Heartbeat(_), _, _) => ProbeTarget::Nowhere,
-            // Told where the endpoint is.
+            // A problem of the endpoint.
             (_, None, _) => return None,
             (ProbeKind::Icmp, Some(ip), _) | (ProbeKind::Exec(_), Some(ip), None) => ProbeTarget::Host(ip),
             (_, Some(ip), Some(port)) => ProbeTarget::Socket(SocketAddr::new(ip, port)),
@@ -127,7 +128,7 @@ impl<'a, 's> Checker<'a, 's> {
                 if self.portless.insert(&monitor.name.value) {
                     let message =
                         format!("monitor `{}` is of type {} and has no port", monitor.name.value, model.kind.as_str());
-                    let problem = problems.error(&monitor.name.place, message).see(Section::Monitor);
+                    let problem = problems.error(&monitor.name.place, message).see(ManualSection::Monitor);
                     if let Some(place) = named_at {
                         problem.label(place, format!("what probes `{}`", spec.name.value));
                     }
@@ -140,7 +141,7 @@ impl<'a, 's> Checker<'a, 's> {
         Some(builder.check(key, Vec::new()))
     }
 
-    /// The check that is made of others, which are added before it. `depth` composites stand above it.
+    /// The check of a composite. The checks that it combines are added before it. `depth` composites are above it.
     fn composite(
         &mut self,
         of: (&EndpointSpec, Option<&Place>),
@@ -150,7 +151,7 @@ impl<'a, 's> Checker<'a, 's> {
         builder: &mut Builder,
         problems: &mut Problems,
     ) -> Option<CheckId> {
-        // One in itself was told.
+        // A composite that contains itself: `composite` reports it.
         if depth >= MAX_COMPOSITE_DEPTH {
             return None;
         }
@@ -163,22 +164,22 @@ impl<'a, 's> Checker<'a, 's> {
             parts.push(PartKey { name: member.value.as_str().into(), key });
         }
         let kind = ProbeKind::Composite(Composite { rule: keys.rule, parts });
-        // Nothing is sent, so it has no times of its own.
+        // Nothing is sent, so there are no times.
         let (interval, timeout, hold_down) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         let monitor = Monitor { interval, timeout, fall: 1, rise: 1, hold_down, damping: false, ..Monitor::new(kind) };
         Some(builder.check(CheckKey { monitor, target: ProbeTarget::Nowhere }, ids))
     }
 }
 
-/// Whether it is said where to probe, and is not where nothing is probed.
+/// A cname that is probed needs `probe`; an endpoint that is not probed must not have it.
 fn check_probe(spec: &EndpointSpec, written: &At<String>, leaves: &[Leaf<'_>], problems: &mut Problems) {
-    let is_heard = leaves.iter().all(|leaf| leaf.monitor.body.is_none() || leaf.monitor.heartbeat().is_some());
+    let is_heartbeat = leaves.iter().all(|leaf| leaf.monitor.body.is_none() || leaf.monitor.heartbeat().is_some());
     match (&spec.probe, &spec.cname) {
-        (Some(probe), _) if is_heard => {
+        (Some(probe), _) if is_heartbeat => {
             let problem = problems.warning(&probe.place, "`probe` does nothing with a heartbeat: nothing is sent");
             problem.hint("leave it out");
         }
-        (None, Some(_)) if !is_heard => {
+        (None, Some(_)) if !is_heartbeat => {
             let name = &spec.name.value;
             let message = format!("`{name}` is a cname with a monitor, but no address to probe is known");
             problems.error(&written.place, message).hint("write `probe = \"ADDRESS:PORT\"`, or leave out `monitor`");
@@ -188,7 +189,7 @@ fn check_probe(spec: &EndpointSpec, written: &At<String>, leaves: &[Leaf<'_>], p
 }
 
 impl Builder {
-    /// The check of this key, a new one or the one there is.
+    /// The check with this key. A new one if there is none.
     fn check(&mut self, key: CheckKey, parts: Vec<CheckId>) -> CheckId {
         if let Some(id) = self.checks.get(&key) {
             return *id;
@@ -200,7 +201,7 @@ impl Builder {
     }
 }
 
-/// What an endpoint is answered with: facet, content, and the address that would be probed.
+/// The answers of an endpoint: facet, content, and the address to probe.
 fn answers(spec: &EndpointSpec) -> Vec<(Facet, AnswerRdata, Option<IpAddr>)> {
     let facet = |ip: &IpAddr| if ip.is_ipv4() { Facet::V4 } else { Facet::V6 };
     let addresses = spec.addresses.iter().flat_map(|at| &at.value);

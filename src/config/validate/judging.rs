@@ -1,9 +1,9 @@
-//! Names that have a monitor of their own: which endpoints each of them judges by it, and whether it can. It judges the
-//! endpoints of the name's pool; those that only `on_empty` names are another service, and are judged by their own.
+//! Names with a `monitor` of their own. It checks the endpoints of the name's pool for this name. Endpoints that only
+//! `on_empty` refers to are another service; their own monitors check them.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::monitor::MonitorSpec;
 use crate::config::problem::Problems;
 use crate::config::source::At;
@@ -11,16 +11,16 @@ use crate::config::spec::{EndpointSpec, NameSpec, PolicySpec, PoolSpec};
 use crate::config::validate::composite::leaves;
 use crate::model::{EndpointId, Model, OwnMonitor};
 
-/// A name that judges an endpoint.
+/// A name whose monitor checks an endpoint.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Judge<'a> {
-    /// Its monitor, where it is written.
+    /// The monitor, as the name refers to it.
     pub(super) monitor: &'a At<String>,
     /// The name.
     pub(super) label: &'a At<String>,
 }
 
-/// By endpoint, the names that judge it, one for each monitor that isn't its own.
+/// For each endpoint the names that check it, one for each monitor that is not the endpoint's own.
 #[derive(Debug, Default)]
 pub(super) struct Judging<'a> {
     by_endpoint: HashMap<&'a str, Vec<Judge<'a>>>,
@@ -50,13 +50,13 @@ impl<'a> Judging<'a> {
         judging
     }
 
-    /// The names that judge this endpoint, one for each monitor.
+    /// The names that check this endpoint, one for each monitor.
     pub(super) fn of_endpoint(&self, endpoint: &str) -> &[Judge<'a>] {
         self.by_endpoint.get(endpoint).map_or(&[], Vec::as_slice)
     }
 }
 
-/// Everything below a pool that is no pool, by name. A pool that is met again adds nothing.
+/// The names of all endpoints below a pool. Each pool is visited once, because loops are not found yet.
 fn below<'a>(root: &'a str, pools: &HashMap<&'a str, &'a PoolSpec>) -> Vec<&'a str> {
     let (mut found, mut known, mut left) = (Vec::new(), HashSet::new(), vec![root]);
     while let Some(next) = left.pop() {
@@ -71,7 +71,7 @@ fn below<'a>(root: &'a str, pools: &HashMap<&'a str, &'a PoolSpec>) -> Vec<&'a s
     found
 }
 
-/// Whether it is known where the monitor of a name probes an endpoint, and on which port.
+/// Finds endpoints that the monitor of a name can't probe, or probes on another port than its own.
 pub(super) fn check_probe(
     spec: &EndpointSpec,
     judge: &Judge<'_>,
@@ -87,7 +87,7 @@ pub(super) fn check_probe(
             let message = format!(
                 "`{label}` checks the cname `{endpoint}` by monitor `{name}`, but no address to probe is known"
             );
-            let problem = problems.error(&judge.monitor.place, message).see(Section::Name);
+            let problem = problems.error(&judge.monitor.place, message).see(ManualSection::Name);
             problem.label(&spec.name.place, format!("endpoint `{endpoint}`"));
             problem.hint(format!(
                 "write `probe = \"ADDRESS:PORT\"` in the endpoint, or take it out of the pool of `{label}`"
@@ -98,7 +98,7 @@ pub(super) fn check_probe(
             if port != own {
                 let message =
                     format!("`{label}` checks `{endpoint}` on port {port}, not on port {own} of monitor `{name}`");
-                let problem = problems.warning(&judge.monitor.place, message).see(Section::Name);
+                let problem = problems.warning(&judge.monitor.place, message).see(ManualSection::Name);
                 problem.label(&probe.place, "this port replaces that of every monitor");
                 problem.hint("leave the port out of `probe`, so that each monitor probes its own");
             }
@@ -107,8 +107,8 @@ pub(super) fn check_probe(
     }
 }
 
-/// The monitor of a name with its checks of `endpoints`, those of its pool. `None` where it has none, or where it comes to
-/// the same as their own.
+/// The monitor of a name with its checks of `endpoints`, which are those of its pool. `None`: the name has no monitor,
+/// or it makes no difference.
 pub(super) fn own_monitor(name: &NameSpec, endpoints: &[EndpointId], model: &Model) -> Option<OwnMonitor> {
     let written = name.monitor.as_ref()?;
     let mut checks = Vec::new();

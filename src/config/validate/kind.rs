@@ -1,5 +1,5 @@
-//! Names that can be an alias and can have addresses. Nothing may stand beside a CNAME, so one of them is chosen for all
-//! types at a time; a pool that draws by chance would choose anew with every question.
+//! Names that can be answered with a CNAME or with addresses. A CNAME excludes other records (RFC 1034, 3.6.2), so the
+//! choice must be the same for all types. A pool that draws at random chooses anew for every query, so it is refused.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::config::validate::Names;
 use crate::config::validate::name::point_at;
 use crate::model::{EndpointId, Facet, Member, MemberRef, Model, Policy, PoolId};
 
-/// An alias and an endpoint with addresses that are below one member.
+/// One alias and one endpoint with addresses below a member, if there are any.
 #[derive(Debug, Clone, Copy, Default)]
 struct Kinds {
     alias: Option<EndpointId>,
@@ -22,7 +22,7 @@ impl Kinds {
     }
 }
 
-/// Refuses pools in which chance decides between a CNAME and addresses.
+/// Refuses pools that choose at random between a CNAME and addresses.
 pub(super) fn check(
     name: &NameSpec,
     policy: &Policy,
@@ -58,7 +58,7 @@ pub(super) fn check(
 struct Walk<'m> {
     model: &'m Model,
     known: HashMap<PoolId, Kinds>,
-    /// The first pool that mixes both by chance, with one of each.
+    /// The first such pool, with an alias and an endpoint with addresses.
     mixing: Option<(PoolId, EndpointId, EndpointId)>,
 }
 
@@ -78,7 +78,7 @@ impl Walk<'_> {
         }
         let pool = self.model.pool(id);
         let is_by_chance = pool.steering.is_random();
-        // Standbys are drawn among themselves, when all others are out.
+        // Standbys are drawn only when all others are out.
         let all = [false, true].map(|standby| {
             let of: Vec<&Member> = pool.members.iter().filter(|member| (member.weight == 0) == standby).collect();
             let kinds = of.into_iter().fold(Kinds::default(), |kinds, member| kinds.or(self.member(member.to)));

@@ -1,4 +1,5 @@
-//! Names whose cname leads back to them: resolvers follow such a chain until they give up, so it is refused.
+//! Steered names whose cname leads back to them. They are refused, because resolvers follow such a chain until they
+//! give up.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,8 +10,8 @@ use crate::config::zonefile::{CNAME, DNAME};
 use crate::model::{AnswerRdata, EndpointId, Model, Rrset, SteeredName};
 use crate::wire::Name;
 
-/// Tells of every steered name of a zone whose cname leads back to it, directly or by other names of this zone or of
-/// those in the model or of static zones. `rrsets` are the zone's static records.
+/// Finds every steered name of a zone whose cname leads back to it: directly, or through names of this zone, of the
+/// zones in the model, or of static zones. `rrsets` are the zone's static records.
 pub(super) fn check(
     spec: &PolicySpec,
     steered: &[SteeredName],
@@ -34,12 +35,12 @@ pub(super) fn check(
         let first = leads.get(&name.owner).into_iter().flatten();
         let found = first.filter_map(|(to, endpoint)| Some((way_back(&name.owner, to, &links)?, *endpoint))).next();
         if let Some((way, endpoint)) = found {
-            tell(name, &way, &model.endpoint(endpoint).name, spec, problems);
+            report(name, &way, &model.endpoint(endpoint).name, spec, problems);
         }
     }
 }
 
-/// Where the cnames lead that a name can be.
+/// The targets of the cnames that can answer a name.
 fn targets(name: &SteeredName, model: &Model) -> Vec<(Name, EndpointId)> {
     let Some(policy) = model.policies.get(name.policy.0 as usize) else { return Vec::new() };
     let of = |id: &EndpointId| {
@@ -52,7 +53,7 @@ fn targets(name: &SteeredName, model: &Model) -> Vec<(Name, EndpointId)> {
     policy.endpoints.iter().filter_map(of).collect()
 }
 
-/// The names from `from` on that lead to `owner`, which is the last of them.
+/// The chain of names from `from` to `owner`.
 fn way_back(owner: &Name, from: &Name, links: &Links) -> Option<Vec<Name>> {
     let (mut seen, mut left) = (HashSet::new(), vec![vec![from.clone()]]);
     while let Some(way) = left.pop() {
@@ -74,20 +75,20 @@ fn way_back(owner: &Name, from: &Name, links: &Links) -> Option<Vec<Name>> {
     None
 }
 
-/// What leads from name to name.
+/// Aliases: what leads from name to name.
 #[derive(Debug, Default, Clone)]
 pub(in crate::config) struct Links {
-    /// Every name that there is, and where its cnames lead.
+    /// Every existing name, and the targets of its cnames.
     by_owner: HashMap<Name, Vec<Name>>,
-    /// Where each DNAME leads.
+    /// The target of each DNAME.
     renames: HashMap<Name, Name>,
 }
 
 impl Links {
-    /// Adds what static records lead to.
+    /// Adds static records.
     fn take<'r>(&mut self, rrsets: impl Iterator<Item = &'r Rrset>) {
         for rrset in rrsets {
-            // One that is no alias leads nowhere, but no wildcard answers for it.
+            // A name without an alias counts too: no wildcard answers for an existing name.
             let to = self.by_owner.entry(rrset.owner.clone()).or_default();
             let mut targets = rrset.rdatas.iter().filter_map(|rdata| Name::from_wire(rdata));
             match rrset.rtype {
@@ -98,14 +99,14 @@ impl Links {
         }
     }
 
-    /// Adds a static zone; one without any alias leads nowhere.
+    /// Adds a static zone. One without aliases is left out.
     pub(in crate::config) fn take_zone(&mut self, rrsets: &[Rrset]) {
         if rrsets.iter().any(|rrset| matches!(rrset.rtype, CNAME | DNAME)) {
             self.take(rrsets.iter());
         }
     }
 
-    /// What a DNAME above `name` makes of it (RFC 6672); nothing where that would be too long.
+    /// The name that a DNAME above `name` replaces it by (RFC 6672); `None` if that is too long.
     fn renamed(&self, name: &Name) -> Option<Name> {
         let mut above = name.parent();
         while let (Some(parent), false) = (above, self.renames.is_empty()) {
@@ -138,7 +139,7 @@ fn node<'l>(name: &Name, links: &'l HashMap<Name, Vec<Name>>) -> Option<&'l Name
     None
 }
 
-fn tell(name: &NameSpec, way: &[Name], endpoint: &str, spec: &PolicySpec, problems: &mut Problems) {
+fn report(name: &NameSpec, way: &[Name], endpoint: &str, spec: &PolicySpec, problems: &mut Problems) {
     let label = &name.name.value;
     let chain: Vec<String> = way.iter().map(ToString::to_string).collect();
     let message = match way {

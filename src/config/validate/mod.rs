@@ -1,5 +1,5 @@
-//! From Spec (as written) to [`Model`] (valid): names become ids, and everything that contradicts something else is
-//! told. Pure: no file is read here. Where a thing is wrong its place is kept, so that what refers to it isn't told too.
+//! From Spec (as written) to [`Model`] (valid): names become ids, and contradictions become problems. Pure: no file is
+//! read here. What is wrong keeps its place in the model, so that references to it are no further problems.
 
 mod composite;
 mod declared;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::monitor::MonitorSpec;
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::reach::Sought;
@@ -36,25 +36,22 @@ use crate::config::zonefile::MasterFile;
 use crate::model::{CheckId, CheckKey, Ecs, EndpointId, MemberRef, Model, PoolId, Selector, SelectorId, Zone, ZoneId};
 use crate::wire::Name;
 
-/// What `on_empty` means something by, and no endpoint or pool may therefore be called.
-pub(super) const ON_EMPTY_WORDS: [&str; 4] = ["last_good", "all", "static", "nodata"];
-
-/// A model that is being put together, zone by zone.
+/// A model that is built zone by zone.
 #[derive(Debug)]
 pub(super) struct Builder {
-    /// What there is so far.
+    /// The model so far.
     pub(super) model: Model,
     checks: HashMap<Arc<CheckKey>, CheckId>,
     selectors: HashMap<Selector, SelectorId>,
-    /// By what clients are selected, of all zones.
+    /// The countries, continents and systems that the selectors of all zones refer to.
     pub(super) sought: Vec<Sought>,
-    /// Where the aliases of static zones lead, which come into the model behind those with policies.
+    /// The aliases of static zones, which are added to the model after the zones with policies.
     pub(super) static_zones: Links,
-    /// Where the settings give a net to a region.
+    /// Where the settings declare the nets of regions.
     net_places: HashMap<IpNet, Place>,
 }
 
-/// How much a model has at one time.
+/// The size of a model at one time.
 #[derive(Debug)]
 pub(super) struct Mark {
     zones: usize,
@@ -80,7 +77,7 @@ impl Builder {
         }
     }
 
-    /// How much there is so far, for [`Builder::take_back`].
+    /// The size so far, for [`Builder::take_back`].
     pub(super) fn mark(&self) -> Mark {
         let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks } = &self.model;
         let selectors = clients.selectors.len();
@@ -96,7 +93,7 @@ impl Builder {
         }
     }
 
-    /// Takes back what was added after the mark: a zone that is not valid.
+    /// Removes what was added after the mark: a zone that is not valid.
     pub(super) fn take_back(&mut self, mark: &Mark) {
         let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks } = &mut self.model;
         zones.truncate(mark.zones);
@@ -115,12 +112,12 @@ impl Builder {
         }
     }
 
-    /// What clients were selected by after the mark is not judged: that zone is not as its files are.
+    /// Selectors that were added after the mark are not checked: an earlier version of that zone is used.
     pub(super) fn leave_unjudged(&mut self, mark: &Mark) {
         self.sought.truncate(mark.sought);
     }
 
-    /// Adds a zone of which nothing can be served.
+    /// Adds a zone without records, which is not served.
     pub(super) fn add_unserved(&mut self, apex: Name) {
         let zone = Zone { apex, rrsets: Vec::new(), steered: Vec::new(), ecs: Ecs::default() };
         self.model.zones.push(Arc::new(zone));
@@ -132,7 +129,7 @@ impl Builder {
         self.model.zones.push(Arc::new(zone));
     }
 
-    /// Adds a zone with its policy, in whose files `errors_before` were not found.
+    /// Adds a zone with its policy. `errors_before`: the number of errors before its files were read.
     pub(super) fn add(
         &mut self,
         spec: &PolicySpec,
@@ -141,22 +138,22 @@ impl Builder {
         problems: &mut Problems,
     ) {
         let zone = ZoneId(self.model.zones.len() as u32);
-        let names = problems.about(Section::Pool, |problems| Names::of(spec, &self.model, problems));
+        let names = problems.about(ManualSection::Pool, |problems| Names::of(spec, &self.model, problems));
         let mut used = Used::of(spec);
         composite::check(spec, &mut used.monitors, problems);
         let judging = Judging::of(spec);
         let mut checker = endpoint::Checker::new(spec, &judging, &mut used.monitors);
-        problems.about(Section::Name, |problems| {
+        problems.about(ManualSection::Name, |problems| {
             let monitors = spec.names.iter().filter_map(|name| name.monitor.as_ref());
             monitors.for_each(|monitor| _ = checker.monitors.find(monitor, problems));
         });
         for endpoint in &spec.endpoints {
             let read = |problems: &mut Problems| checker.endpoint(endpoint, zone, self, problems);
-            let endpoint = problems.about(Section::Endpoint, read);
+            let endpoint = problems.about(ManualSection::Endpoint, read);
             self.model.endpoints.push(endpoint);
         }
-        used.groups = problems.about(Section::Group, |problems| self.groups(spec, problems));
-        let sizes = problems.about(Section::Pool, |problems| {
+        used.groups = problems.about(ManualSection::Group, |problems| self.groups(spec, problems));
+        let sizes = problems.about(ManualSection::Pool, |problems| {
             for pool in &spec.pools {
                 let pool = pool::resolve(pool, spec, &names, self, &mut used, problems);
                 self.model.pools.push(pool);
@@ -165,21 +162,24 @@ impl Builder {
         });
         let read_fences =
             |problems: &mut Problems| selector::fences(spec, names.first_endpoint, (self, &mut used.groups), problems);
-        used.fences = problems.about(Section::Fence, read_fences);
-        problems.about(Section::Ecs, |problems| selector::check_cutoff(spec, &self.model, &self.net_places, problems));
+        used.fences = problems.about(ManualSection::Fence, read_fences);
+        problems.about(ManualSection::Ecs, |problems| {
+            selector::check_cutoff(spec, &self.model, &self.net_places, problems)
+        });
         let (names, sizes, used) = (&names, &sizes, &mut used);
         let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used };
-        let steered = problems.about(Section::Name, |problems| policies.resolve(&mut self.model, problems));
-        problems.about(Section::Name, |problems| {
+        let steered = problems.about(ManualSection::Name, |problems| policies.resolve(&mut self.model, problems));
+        problems.about(ManualSection::Name, |problems| {
             loops::check(spec, &steered, &file.rrsets, (&self.model, &self.static_zones), problems);
         });
-        problems.about(Section::Pool, |problems| pool::warn_min_up(spec, names, used, problems));
-        problems.about(Section::Ramp, |problems| ramp::warn(spec, names, (used, &judging), &self.model, problems));
-        problems.about(Section::Services, |problems| {
+        problems.about(ManualSection::Pool, |problems| pool::warn_min_up(spec, names, used, problems));
+        problems
+            .about(ManualSection::Ramp, |problems| ramp::warn(spec, names, (used, &judging), &self.model, problems));
+        problems.about(ManualSection::Services, |problems| {
             service::add_targets(spec, &mut file, &steered, &self.model, problems);
         });
         if problems.errors() == errors_before {
-            // What looks unused beside an error is mostly what the error should have named.
+            // A misspelt reference is an error, and what it should refer to looks unused.
             warn_unused(spec, names, used, problems);
         }
         self.sought.extend(Sought::of(spec));
@@ -188,7 +188,7 @@ impl Builder {
     }
 }
 
-/// What the endpoints and pools of one zone are called.
+/// The names of the endpoints and pools of one zone.
 #[derive(Debug)]
 struct Names<'a> {
     by_name: HashMap<&'a str, MemberRef>,
@@ -197,7 +197,7 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Gives every endpoint and pool of `spec` the id it will have in `model`.
+    /// With the id that each endpoint and pool of `spec` will have in `model`.
     fn of(spec: &'a PolicySpec, model: &Model, problems: &mut Problems) -> Names<'a> {
         let (first_endpoint, first_pool) = (model.endpoints.len(), model.pools.len());
         let mut by_name = HashMap::new();
@@ -220,7 +220,7 @@ impl<'a> Names<'a> {
         Names { by_name, first_endpoint, first_pool }
     }
 
-    /// What `written` names; a problem when it is nothing.
+    /// Looks up a reference. An unknown name is a problem.
     fn find(&self, written: &At<String>, problems: &mut Problems) -> Option<MemberRef> {
         let found = self.by_name.get(written.value.as_str()).copied();
         if found.is_none() {
@@ -243,12 +243,12 @@ impl<'a> Names<'a> {
     }
 }
 
-/// What something else refers to.
+/// What is declared, and what of it is used.
 #[derive(Debug)]
 struct Used<'a> {
     monitors: Declared<'a, &'a MonitorSpec>,
     members: HashSet<MemberRef>,
-    /// Those that a pool names.
+    /// Those that are members of a pool.
     in_pools: HashSet<MemberRef>,
     groups: Groups<'a>,
     fences: Fences<'a>,
@@ -268,24 +268,24 @@ impl<'a> Used<'a> {
 }
 
 fn warn_unused(spec: &PolicySpec, names: &Names<'_>, used: &Used<'_>, problems: &mut Problems) {
-    let mut warn = |section: Section, At { value, place }: &At<String>, what: &str, use_it: &str| {
+    let mut warn = |section: ManualSection, At { value, place }: &At<String>, what: &str, use_it: &str| {
         let hint = format!("{use_it}, or remove it");
         problems.warning(place, format!("{what} `{value}` is not used")).see(section).hint(hint);
     };
     for monitor in spec.monitors.iter().filter(|monitor| !used.monitors.is_used(&monitor.name.value)) {
-        warn(Section::Monitor, &monitor.name, "monitor", "let an endpoint use it");
+        warn(ManualSection::Monitor, &monitor.name, "monitor", "let an endpoint use it");
     }
     let is_used = |name: &str| names.by_name.get(name).is_some_and(|id| used.members.contains(id));
     for endpoint in spec.endpoints.iter().filter(|endpoint| !is_used(&endpoint.name.value)) {
-        warn(Section::Endpoint, &endpoint.name, "endpoint", "make it a member of a pool");
+        warn(ManualSection::Endpoint, &endpoint.name, "endpoint", "make it a member of a pool");
     }
     for pool in spec.pools.iter().filter(|pool| !is_used(&pool.name.value)) {
-        warn(Section::Pool, &pool.name, "pool", "let a name or another pool use it");
+        warn(ManualSection::Pool, &pool.name, "pool", "let a name or another pool use it");
     }
     for group in spec.groups.iter().filter(|group| !used.groups.is_used(&group.name.value)) {
-        warn(Section::Group, &group.name, "group", "name it in the `groups` of a `when` or a fence");
+        warn(ManualSection::Group, &group.name, "group", "name it in the `groups` of a `when` or a fence");
     }
     for fence in spec.fences.iter().filter(|fence| !used.fences.is_used(&fence.name.value)) {
-        warn(Section::Fence, &fence.name, "fence", "let a name use it");
+        warn(ManualSection::Fence, &fence.name, "fence", "let a name use it");
     }
 }

@@ -1,9 +1,8 @@
-//! Steered names: each against its pool and against what the master file says of the same name; and the policies,
-//! which names that are answered alike share.
+//! Steered names: each is checked against its pool and the master file. Names that are answered alike share one policy.
 
 use std::collections::HashMap;
 
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::problem::{Problem, Problems};
 use crate::config::source::{At, Place};
 use crate::config::spec::{NameSpec, PolicySpec};
@@ -28,7 +27,7 @@ pub(super) struct Policies<'a, 's> {
     pub(super) used: &'a mut Used<'s>,
 }
 
-/// What makes two policies of a zone the same.
+/// Two policies of a zone with equal keys are the same.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     root: MemberRef,
@@ -45,7 +44,8 @@ struct Key {
 
 impl Key {
     fn of(policy: &Policy) -> Key {
-        // The zone is one, and the rest follows from root and on_empty. Without `..`, so that a new field is thought of.
+        // The zone is the same, and the rest follows from root and on_empty. The patterns name all fields, so that a
+        // new one breaks the build here.
         let Policy { zone: _, root, endpoints: _, is_mixed: _, .. } = policy;
         let Policy { facets, answers, ttl, on_empty, fence, affinity, failback, service, monitor, .. } = policy;
         Key {
@@ -64,7 +64,7 @@ impl Key {
 }
 
 impl Policies<'_, '_> {
-    /// The zone's steered names; their policies are added to the model.
+    /// The zone's steered names. Their policies are added to the model.
     pub(super) fn resolve(&mut self, model: &mut Model, problems: &mut Problems) -> Vec<SteeredName> {
         let (mut steered, mut policies, mut seen) = (Vec::new(), HashMap::new(), HashMap::new());
         for name in &self.spec.names {
@@ -86,7 +86,7 @@ impl Policies<'_, '_> {
         steered
     }
 
-    /// A name below a delegation or a DNAME is never asked for here.
+    /// Names below a delegation or a DNAME are never answered from this zone.
     fn check_cuts(&self, name: &NameSpec, problems: &mut Problems) {
         let above = self.file.delegation(&name.owner).map(|found| (found, "delegated", "NS"));
         let above = above.or_else(|| self.file.dname(&name.owner).map(|found| (found, "renamed by a DNAME", "DNAME")));
@@ -119,7 +119,7 @@ impl Policies<'_, '_> {
         }
         check_aliases(name, self.spec, &endpoints, self.file, model, problems);
         let service = problems
-            .about(Section::Services, |problems| service(name, self.spec, &endpoints, &facets, model, problems));
+            .about(ManualSection::Services, |problems| service(name, self.spec, &endpoints, &facets, model, problems));
         let on_empty = on_empty?;
         if on_empty.contains(&OnEmpty::Static) {
             self.check_static(name, &facets, problems);
@@ -138,7 +138,7 @@ impl Policies<'_, '_> {
         if let (Some(id), Some((at, spec))) = (fence, fence_spec) {
             let (endpoints, facets) = (&endpoints, &facets);
             let fenced = Fenced { name, spec, fence: model.fence(id), endpoints, facets, on_empty: &on_empty };
-            problems.about(Section::Fence, |problems| {
+            problems.about(ManualSection::Fence, |problems| {
                 fenced.check(&at.place, self.file, self.spec, model, problems);
             });
         }
@@ -161,14 +161,14 @@ impl Policies<'_, '_> {
         let is_mixed = Policy::can_mix(model, &endpoints, &facets);
         let policy = Policy::new(self.zone, root, endpoints, facets);
         let policy = Policy { answers, ttl, on_empty, fence, affinity, failback, service, monitor, is_mixed, ..policy };
-        // At the apex any cname is wrong, and told of.
+        // At the apex every cname is an error already.
         if name.owner != self.file.apex {
             kind::check(name, &policy, self.spec, self.names, model, problems);
         }
         Some(policy)
     }
 
-    /// A decision can't keep apart what it isn't shown.
+    /// Clients that are known by ECS have no longer prefix than [ecs] allows.
     fn check_affinity(&self, name: &NameSpec, problems: &mut Problems) {
         let (Some(At { value: Some(affinity), .. }), ecs) = (&name.affinity, self.spec.ecs_rule()) else { return };
         for (key, written, limit) in [("v4", &affinity.v4, ecs.v4), ("v6", &affinity.v6, ecs.v6)] {
@@ -184,7 +184,7 @@ impl Policies<'_, '_> {
         }
     }
 
-    /// Without `answers` a group that steers `all` isn't cut, so it has to fit.
+    /// Without `answers`, all endpoints of a pool that steers `all` are in one reply, so they must fit.
     fn check_draw(&self, root: MemberRef, place: &Place, problems: &mut Problems) {
         let MemberRef::Pool(id) = root else { return };
         let draw = self.sizes.get(self.names.pool_index(id)).map_or(0, |size| size.draw);
@@ -194,7 +194,7 @@ impl Policies<'_, '_> {
         }
     }
 
-    /// A CNAME stands alone, and never at the apex (RFC 1034, 3.6.2), steered or not.
+    /// A CNAME excludes other records, also at the apex (RFC 1034, 3.6.2).
     fn check_records(&self, name: &NameSpec, endpoints: &[EndpointId], model: &Model, problems: &mut Problems) {
         let alias = endpoints.iter().map(|id| model.endpoint(*id)).find(|e| e.answerable(Facet::Alias).is_some());
         let (label, place) = (&name.name.value, &name.name.place);
@@ -230,7 +230,7 @@ impl Policies<'_, '_> {
     }
 }
 
-/// `failback` is about failover pools.
+/// `failback` has an effect in failover pools only.
 fn warn_failback(name: &NameSpec, roots: impl Iterator<Item = MemberRef>, model: &Model, problems: &mut Problems) {
     let Some(failback) = &name.failback else { return };
     let mut pools = model.pools_below(roots);
@@ -240,7 +240,7 @@ fn warn_failback(name: &NameSpec, roots: impl Iterator<Item = MemberRef>, model:
     }
 }
 
-/// Which questions a name answers: what it says, or what its endpoints have.
+/// The types that a name answers: its `types`, or those of its endpoints.
 fn facets(
     name: &NameSpec,
     endpoints: &[EndpointId],
@@ -258,7 +258,7 @@ fn facets(
             vec![Facet::Alias]
         }
         None if only_aliases => vec![Facet::Alias],
-        // A cname answers either family, so a name that may be one does too.
+        // A cname answers both A and AAAA.
         None => [Facet::V4, Facet::V6].into_iter().filter(|f| any(*f) || any(Facet::Alias)).collect(),
         Some(types) => {
             check_types(types, endpoints, spec, model, problems);
@@ -267,7 +267,7 @@ fn facets(
     }
 }
 
-/// Every type that is answered must have an endpoint, and every endpoint an address of such a family.
+/// Every type of `types` needs an endpoint, and every endpoint an address of one of the types.
 fn check_types(
     types: &At<Vec<Facet>>,
     endpoints: &[EndpointId],
@@ -281,9 +281,9 @@ fn check_types(
     }
     let mut empty = 0;
     for facet in types.value.iter().filter(|facet| endpoints().all(|e| e.answerable(**facet).is_none())) {
-        let word = facet.as_str();
-        let message = format!("`types` lists {word}, but no endpoint of the pool has such a record");
-        let hint = format!("remove \"{word}\" from `types`, or give an endpoint such an address");
+        let rtype = facet.as_str();
+        let message = format!("`types` lists {rtype}, but no endpoint of the pool has such a record");
+        let hint = format!("remove \"{rtype}\" from `types`, or give an endpoint such an address");
         problems.error(&types.place, message).hint(hint);
         empty += 1;
     }
@@ -305,7 +305,7 @@ pub(super) fn point_at(problem: &mut Problem, endpoint: &str, spec: &PolicySpec)
     }
 }
 
-/// The names that a policy steers, which exist for the master file's rules.
+/// The names that a policy steers. For the rules of the master file they exist.
 pub(in crate::config) fn owners(spec: &PolicySpec) -> std::collections::HashSet<Name> {
     spec.names.iter().map(|name| name.owner.clone()).collect()
 }

@@ -1,16 +1,15 @@
-//! `on_empty` of a name: the entries, each of which is to be there and reachable, and what the master file has for
-//! `static`.
+//! `on_empty` of a name: each entry must exist and be reachable, and `static` needs records in the master file.
 
 use crate::config::problem::{Problems, did_you_mean, listed};
 use crate::config::source::{At, Place};
-use crate::config::spec::NameSpec;
+use crate::config::spec::{NameSpec, ON_EMPTY_WORDS};
+use crate::config::validate::Names;
 use crate::config::validate::name::Policies;
-use crate::config::validate::{Names, ON_EMPTY_WORDS};
 use crate::config::zonefile::{CNAME, type_name};
 use crate::model::{Facet, OnEmpty};
 
 impl Policies<'_, '_> {
-    /// What the name's `on_empty` says, or that of `[defaults]`, or the default; `None` where it can't be understood.
+    /// `on_empty` of the name, or of `[defaults]`, or the default. `None`: an entry is wrong.
     pub(super) fn on_empty(&self, name: &NameSpec, problems: &mut Problems) -> Option<Vec<OnEmpty>> {
         let Some(written) = self.spec.answering(name, |keys| keys.on_empty.as_ref()) else {
             return Some(vec![OnEmpty::default()]);
@@ -21,7 +20,7 @@ impl Policies<'_, '_> {
         found.into_iter().collect()
     }
 
-    /// `on_empty = "static"` needs something to fall back on.
+    /// `on_empty = "static"` needs records of the name in the master file.
     pub(super) fn check_static(&self, name: &NameSpec, facets: &[Facet], problems: &mut Problems) {
         let missing: Vec<String> = facets
             .iter()
@@ -29,7 +28,7 @@ impl Policies<'_, '_> {
             .filter(|t| self.file.rrset(&name.owner, *t).is_none())
             .map(type_name)
             .collect();
-        // A CNAME is that for every type; where the name can't be one, that is told of elsewhere.
+        // A CNAME is enough for every type. Where it is not allowed, that is another problem.
         let has_cname = self.file.rrset(&name.owner, CNAME).is_some();
         if missing.is_empty() || (has_cname && facets.iter().any(|facet| !facet.is_service())) {
             return;
@@ -70,19 +69,19 @@ fn on_empty(written: &At<String>, names: &Names<'_>, problems: &mut Problems) ->
     }
 }
 
-/// An entry that comes twice, or behind one that always answers, is never taken.
+/// Finds entries that are never used: those that are listed again, and those after one that always answers.
 fn check_order(entries: &[At<String>], problems: &mut Problems) {
     let mut always: Option<&At<String>> = None;
     let mut seen: Vec<&At<String>> = Vec::new();
     for entry in entries {
-        let word = &entry.value;
-        if let Some(first) = seen.iter().find(|seen| seen.value == *word) {
-            let message = format!("`on_empty` lists `{word}` twice");
+        let written = &entry.value;
+        if let Some(first) = seen.iter().find(|seen| seen.value == *written) {
+            let message = format!("`on_empty` lists `{written}` twice");
             label(problems.error(&entry.place, message), &first.place, &entry.place, "listed here too");
             continue;
         }
         if let Some(before) = always {
-            let message = format!("`on_empty` never gets to `{word}`: `{}` before it always answers", before.value);
+            let message = format!("`on_empty` never gets to `{written}`: `{}` before it always answers", before.value);
             let problem = problems.warning(&entry.place, message);
             label(problem, &before.place, &entry.place, "this one");
             problem.hint(format!("list `{}` last", before.value));
@@ -92,7 +91,7 @@ fn check_order(entries: &[At<String>], problems: &mut Problems) {
     }
 }
 
-/// Labels another place than the problem's own: a list from the environment has one place for all.
+/// Labels another place than the problem's own.
 fn label(problem: &mut crate::config::Problem, at: &Place, own: &Place, text: &str) {
     if at != own {
         problem.label(at, text);

@@ -1,4 +1,4 @@
-//! Pools: members looked up, loops found, and how much a pool can give at most.
+//! Pools: looks up members, finds loops, and computes the most endpoints that one answer can have.
 
 use std::collections::HashSet;
 
@@ -9,12 +9,12 @@ use crate::config::validate::name::point_at;
 use crate::config::validate::{Builder, Names, Used};
 use crate::model::{Answerable, EndpointId, Gives, Member, MemberRef, Model, Pool, ProbeKind, RankedBy, SelectorId};
 
-/// Pools in pools in pools: deeper than this nobody follows, and a decision walks it (judgment).
+/// Most levels of pools in pools (judgment: nobody follows more, and every decision visits them).
 const MAX_DEPTH: usize = 32;
-/// Most ways from a pool down to endpoints: a decision walks them all (judgment).
+/// Most paths from a pool to endpoints (judgment: every decision visits them all).
 const MAX_WAYS: usize = 65_536;
 
-/// The pool as the model has it. Members that don't exist are told and left out.
+/// The pool as the model has it, without members that don't exist, which are problems.
 pub(super) fn resolve(
     spec: &PoolSpec,
     policy: &PolicySpec,
@@ -48,14 +48,14 @@ pub(super) fn resolve(
     Pool { band: spec.band(), min_up, ..Pool::new(spec.name.value.clone(), *spec.steer, members) }
 }
 
-/// In a geo pool a member may stand twice, but not for the same clients.
+/// A geo pool may list a member several times, but not for the same clients.
 fn warn_again(
     written: &At<String>,
     (to, when): (MemberRef, Option<SelectorId>),
     before: &[Member],
     problems: &mut Problems,
 ) {
-    // Of a `when` with an error only a part is known.
+    // A `when` with an error is incomplete, so it may look like another one.
     let is_again = before.iter().any(|member| (member.to, member.when) == (to, when));
     if is_again && when.is_some() && problems.errors() == 0 {
         let message = format!("`{}` is listed twice for the same clients", written.value);
@@ -63,7 +63,7 @@ fn warn_again(
     }
 }
 
-/// `min_up` tells a pool above whether this one counts, so it needs one.
+/// `min_up` has an effect on the pools that contain this one only.
 pub(super) fn warn_min_up(spec: &PolicySpec, names: &Names<'_>, used: &Used<'_>, problems: &mut Problems) {
     for pool in &spec.pools {
         let id = names.by_name.get(pool.name.value.as_str());
@@ -76,7 +76,7 @@ pub(super) fn warn_min_up(spec: &PolicySpec, names: &Names<'_>, used: &Used<'_>,
     }
 }
 
-/// Steering by a distance that this endpoint can't have.
+/// Finds endpoints whose distance will never be known, in pools that steer by it.
 fn warn_unranked(
     spec: &PoolSpec,
     id: EndpointId,
@@ -120,14 +120,14 @@ fn warn_unranked(
     }
 }
 
-/// What a pool is, below it all in all.
+/// The size of a pool with everything below it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Size {
-    /// Pools above one another, itself included.
+    /// Levels of pools, itself included.
     height: usize,
-    /// Ways down to endpoints.
+    /// Paths to endpoints.
     ways: usize,
-    /// Most endpoints that one draw can give, over 1 only where something steers `all`.
+    /// Most endpoints of one draw; more than 1 only where a pool steers `all`.
     pub(super) draw: usize,
 }
 
@@ -138,7 +138,7 @@ enum State {
     Done(Size),
 }
 
-/// Measures every pool of `spec`, and tells loops and what is too deep.
+/// The size of every pool of `spec`. Loops, and pools that are too deep, are problems.
 pub(super) fn measure(spec: &PolicySpec, names: &Names<'_>, model: &Model, problems: &mut Problems) -> Vec<Size> {
     let mut walk = Walk { spec, names, model, states: vec![State::New; spec.pools.len()], path: Vec::new(), problems };
     (0..spec.pools.len()).map(|at| walk.visit(at)).collect()
@@ -149,7 +149,7 @@ struct Walk<'a> {
     names: &'a Names<'a>,
     model: &'a Model,
     states: Vec<State>,
-    /// The pools above the one that is looked at.
+    /// The pools above the one that is visited.
     path: Vec<usize>,
     problems: &'a mut Problems,
 }
@@ -159,13 +159,13 @@ impl Walk<'_> {
         match self.states[at] {
             State::Done(size) => return size,
             State::Open => {
-                self.tell_loop(at);
+                self.report_loop(at);
                 return Size::default();
             }
             State::New => {}
         }
         if self.path.len() > MAX_DEPTH {
-            self.tell_depth(at);
+            self.report_depth(at);
             return Size::default();
         }
         self.states[at] = State::Open;
@@ -184,7 +184,7 @@ impl Walk<'_> {
         };
         let below = sizes.iter().map(|size| (size.height, size.ways)).fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
         if (size.height > MAX_DEPTH && below.0 <= MAX_DEPTH) || (size.ways > MAX_WAYS && below.1 <= MAX_WAYS) {
-            self.tell_depth(at);
+            self.report_depth(at);
         }
         self.states[at] = State::Done(size);
         size
@@ -197,12 +197,12 @@ impl Walk<'_> {
         }
     }
 
-    fn tell_loop(&mut self, at: usize) {
+    fn report_loop(&mut self, at: usize) {
         let name = |at: usize| self.spec.pools[at].name.value.as_str();
         let from = self.path.iter().position(|&pool| pool == at).unwrap_or(0);
         let mut way: Vec<&str> = self.path[from..].iter().map(|&pool| name(pool)).collect();
         way.push(name(at));
-        // The loop is closed by the last pool's member, so that is where it is shown.
+        // The last pool's member closes the loop, so the problem is shown there.
         let last = self.path.last().map(|&pool| &self.spec.pools[pool]);
         let member = last.and_then(|pool| pool.members().iter().find(|member| member.value.to.value == name(at)));
         let place = member.map_or(&self.spec.pools[at].name.place, |member| &member.value.to.place);
@@ -224,7 +224,7 @@ impl Walk<'_> {
         problem.hint("take one of them out of the other");
     }
 
-    fn tell_depth(&mut self, at: usize) {
+    fn report_depth(&mut self, at: usize) {
         let pool = &self.spec.pools[at].name;
         let message = format!("pool `{}` is nested too deeply", pool.value);
         let hint = format!("pools may be nested {MAX_DEPTH} levels deep, with {MAX_WAYS} paths to endpoints");

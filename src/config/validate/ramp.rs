@@ -1,4 +1,4 @@
-//! `ramp` of endpoints where it can't have an effect.
+//! Finds each `ramp` that has no effect.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::config::validate::judging::Judging;
 use crate::config::validate::{Names, Used};
 use crate::model::{AdminState, EndpointId, MemberRef, Model};
 
-/// Warns of ramps of endpoints that are never down, and of those whose weight nothing asks for.
+/// Warns of ramps of endpoints that are never down, and of endpoints whose weight is never used.
 pub(super) fn warn(
     spec: &PolicySpec,
     names: &Names<'_>,
@@ -42,7 +42,7 @@ pub(super) fn warn(
     }
 }
 
-/// What stands somewhere in a pool of this zone that weighs its members, however deep.
+/// Everything below the pools of this zone that use the weights of their members.
 fn weighed(names: &Names<'_>, model: &Model) -> HashSet<MemberRef> {
     let pools = model.pools.get(names.first_pool..).unwrap_or_default();
     let weighing = pools.iter().filter(|pool| pool.weighs());

@@ -1,5 +1,6 @@
-//! `rto`, a promise: within that time of an endpoint's failure no client is sent there any more, nor does a resolver keep
-//! it. Here it is held against what the numbers of the policy come to in the worst case, and the one to change is found.
+//! `rto`, a promise: within that time of an endpoint's failure no client is sent there any more, nor does a resolver
+//! keep it. Here it is held against what the numbers of the policy come to in the worst case, and the one to change is
+//! found.
 
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use crate::model::{AdminState, HeartbeatSpec, Monitor, Timing, Ttl};
 /// promise in seconds doesn't count.
 const REPORT_PERIOD: Duration = Duration::ZERO;
 
-/// Shortest values that a hint tells people to write. Judgment: more often than the interval is load, below the time-out
-/// half the world is down, a single failure proves nothing, and a TTL of 0 isn't cached at all.
+/// Shortest values that a hint tells people to write. Judgment: more often than the interval is load, below the
+/// time-out half the world is down, a single failure proves nothing, and a TTL of 0 isn't cached at all.
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
 const LEAST_FALL: u32 = 2;
@@ -146,8 +147,8 @@ fn shown(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 
-/// Holds the promise of the name `label` against `endpoints`, those that its answers may name, each with the monitor that
-/// judges it for this name.
+/// Holds the promise of the name `label` against `endpoints`, those that its answers may name, each with the monitor
+/// that judges it for this name.
 pub(super) fn check<'a>(
     label: &str,
     rto: &At<Duration>,

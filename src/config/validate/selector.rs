@@ -1,10 +1,11 @@
-//! Selectors and fences: whom a `when` or a fence means, each question kept once; and which endpoints are inside a fence.
+//! Selectors and fences: the clients of a `when` or a fence, equal selectors only once; and the endpoints inside a
+//! fence.
 
 use std::collections::HashMap;
 
 use ipnet::IpNet;
 
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::problem::Problems;
 use crate::config::regions;
 use crate::config::source::{At, Place};
@@ -23,7 +24,7 @@ pub(super) type Groups<'a> = Declared<'a, Selector>;
 pub(super) type Fences<'a> = Declared<'a, Option<FenceId>>;
 
 impl Builder {
-    /// The selector that `spec` means, a new one or the one there is. `None` where there are too many, which is told.
+    /// The selector of `spec`; an equal one is shared. `None`: there are too many, which is a problem.
     pub(super) fn selector(
         &mut self,
         spec: &SelectorSpec,
@@ -32,7 +33,7 @@ impl Builder {
     ) -> Option<SelectorId> {
         let mut selector = self.lists(spec, problems);
         for written in &spec.groups {
-            let found = problems.about(Section::Group, |problems| groups.find(written, problems));
+            let found = problems.about(ManualSection::Group, |problems| groups.find(written, problems));
             let Some(group) = found else { continue };
             selector.groups.push(written.value.clone());
             join(&mut selector.nets, &group.nets);
@@ -57,7 +58,7 @@ impl Builder {
         Some(id)
     }
 
-    /// What `spec` lists itself.
+    /// The lists of `spec`, without its groups.
     fn lists(&self, spec: &SelectorSpec, problems: &mut Problems) -> Selector {
         let written = spec.nets.written.iter().map(|net| net.value);
         let mut nets: Vec<IpNet> =
@@ -97,7 +98,7 @@ impl Builder {
     }
 }
 
-/// Adds to a sorted list what another has, each once.
+/// Adds the entries of another sorted list.
 fn join<T: Ord + Copy>(list: &mut Vec<T>, other: &[T]) {
     list.extend_from_slice(other);
     list.sort_unstable();
@@ -143,7 +144,7 @@ fn is_inside(fence: &FenceSpec, regions: &[RegionId], endpoint: &Endpoint) -> bo
     by_country || endpoint.region.is_some_and(|region| regions.contains(&region))
 }
 
-/// A name behind a fence, and what may be wrong with that.
+/// A name with a fence.
 pub(super) struct Fenced<'a> {
     pub(super) name: &'a NameSpec,
     /// The fence as it is written.
@@ -155,7 +156,7 @@ pub(super) struct Fenced<'a> {
 }
 
 impl Fenced<'_> {
-    /// Tells what would leave the fenced clients without an answer, or let them out.
+    /// Finds what leaves the clients of the fence without an answer, or lets them out.
     pub(super) fn check(&self, place: &Place, file: &MasterFile, policy: &PolicySpec, model: &Model, p: &mut Problems) {
         let (name, fence) = (&self.name.name.value, &self.fence.name);
         self.check_countries(policy, model, p);
@@ -175,14 +176,14 @@ impl Fenced<'_> {
                 continue;
             }
             let Some((_, at)) = file.rrset(&self.name.owner, facet.rtype()) else { continue };
-            let word = facet.as_str();
-            let message = format!("the zone file has {word} records of `{name}`, which fence `{fence}` doesn't guard");
+            let rtype = facet.as_str();
+            let message = format!("the zone file has {rtype} records of `{name}`, which fence `{fence}` doesn't guard");
             let problem = p.warning(at, message).label(place, format!("the fence of `{name}`"));
-            problem.hint(format!("steer {word} too, or remove them: they are served to everybody as they stand"));
+            problem.hint(format!("steer {rtype} too, or remove them: they are served to everybody as they stand"));
         }
     }
 
-    /// Endpoints that are out only because nobody wrote where they are.
+    /// Endpoints that are outside only because they have no `country`.
     fn check_countries(&self, policy: &PolicySpec, model: &Model, problems: &mut Problems) {
         let allow = self.spec.allow.as_ref();
         if allow.is_none_or(|allow| allow.value.countries.is_empty() && allow.value.continents.is_empty()) {
@@ -203,7 +204,7 @@ impl Fenced<'_> {
     }
 }
 
-/// Nets that are longer than the zone's cut-off aren't seen for clients that are known by ECS (CONTRACT 4.3).
+/// Finds nets with more bits than [ecs] allows: they can't be distinguished for clients that are known by ECS.
 pub(super) fn check_cutoff(
     spec: &PolicySpec,
     model: &Model,

@@ -1,5 +1,5 @@
-//! Names that say where a service is (SRV, HTTPS, SVCB): the port and the target of each endpoint, and the names
-//! `ENDPOINT.endpoints.ZONE` that those targets are, which the zone then has.
+//! Service records (SRV, HTTPS, SVCB): the port and the target of each endpoint. The targets are names
+//! `ENDPOINT.endpoints.ZONE`, which are added to the zone.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,10 +14,10 @@ use crate::config::zonefile::{CNAME, MasterFile};
 use crate::model::{EndpointId, Facet, Model, Policy, Rrset, Service, ServiceTarget, SteeredName};
 use crate::wire::{Name, NameError};
 
-/// The label below the apex that the endpoints' own names are under.
+/// The label between the endpoints' own names and the apex.
 const BELOW: &str = "endpoints";
 
-/// What the records of a name say; `endpoints` are those of its policy, and of the zone that was added last.
+/// The content of a name's service records. `endpoints` are those of its policy; the zone is the last one in the model.
 pub(super) fn service(
     name: &NameSpec,
     spec: &PolicySpec,
@@ -62,7 +62,7 @@ pub(super) fn service(
     Service { port, alpn, targets }
 }
 
-/// A CNAME leaves no room for records of a service beside it (RFC 1034, 3.6.2), steered or not.
+/// A CNAME excludes service records of the same name (RFC 1034, 3.6.2).
 pub(super) fn check_aliases(
     name: &NameSpec,
     spec: &PolicySpec,
@@ -98,7 +98,7 @@ pub(super) fn check_aliases(
     }
 }
 
-/// Gives the zone the names that its service records point at, with the addresses of their endpoints.
+/// Adds the names that service records point at to the zone, with the addresses of their endpoints.
 pub(super) fn add_targets(
     spec: &PolicySpec,
     file: &mut MasterFile,
@@ -136,8 +136,8 @@ pub(super) fn add_targets(
     }
 }
 
-/// Endpoints that a record can point at by a name of the zone, in their order, and for how long that name's addresses
-/// are good: not longer than any of those records.
+/// The endpoints that service records point at, and the TTL of their addresses: not longer than that of any such
+/// record.
 fn pointed_at(steered: &[SteeredName], model: &Model) -> BTreeMap<EndpointId, u32> {
     let mut found: BTreeMap<EndpointId, u32> = BTreeMap::new();
     let mut policies: Vec<_> = steered.iter().map(|name| name.policy).collect();
@@ -152,13 +152,13 @@ fn pointed_at(steered: &[SteeredName], model: &Model) -> BTreeMap<EndpointId, u3
     found
 }
 
-/// Whether its records point at names of the endpoints: HTTPS and SVCB beside addresses point at their own owner.
+/// Whether its records point at names of endpoints. HTTPS and SVCB point at their own owner, if that has addresses.
 fn points_away(policy: &Policy) -> bool {
     let has = |facet| policy.facets.contains(&facet);
     has(Facet::Srv) || ((has(Facet::Https) || has(Facet::Svcb)) && !has(Facet::V4) && !has(Facet::V6))
 }
 
-/// Whether nothing else is said of `owner` that a record could not point at.
+/// Whether records can point at `owner`: it is not steered, delegated or an alias.
 fn is_free(
     owner: &Name,
     endpoint: &EndpointSpec,
@@ -222,13 +222,13 @@ fn own_name(endpoint: &EndpointSpec, spec: &PolicySpec) -> Result<Name, NameErro
     Name::parse_under(&format!("{}.{BELOW}", endpoint.name.value), &spec.zone.value)
 }
 
-/// As an endpoint of the zone that was added last is written.
+/// The endpoint as it is written; the zone is the last one in the model.
 fn spec_of<'s>(spec: &'s PolicySpec, id: EndpointId, model: &Model) -> &'s EndpointSpec {
     let first = model.endpoints.len() - spec.endpoints.len();
     &spec.endpoints[id.0 as usize - first]
 }
 
-/// The port that a probe of the endpoint goes to.
+/// The probed port of the endpoint.
 fn probed_port(endpoint: &EndpointSpec, spec: &PolicySpec) -> Option<u16> {
     let At { value: name, .. } = endpoint.monitor.as_ref()?;
     let monitor = spec.monitors.iter().find(|monitor| monitor.name.value == *name)?;
@@ -237,7 +237,7 @@ fn probed_port(endpoint: &EndpointSpec, spec: &PolicySpec) -> Option<u16> {
     leaves.iter().find_map(|leaf| port_of(leaf.monitor, endpoint, is_whole))
 }
 
-/// The port that a probe by `monitor` goes to, alone or within a composite.
+/// The port that `monitor` probes, alone or within a composite.
 fn port_of(monitor: &MonitorSpec, endpoint: &EndpointSpec, is_within: bool) -> Option<u16> {
     if monitor.monitor().is_none() || monitor.port_rule == PortRule::Without {
         return None;

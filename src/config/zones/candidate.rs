@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::config::manual::Section;
+use crate::config::manual::ManualSection;
 use crate::config::net_files::NetFiles;
 use crate::config::problem::{Problems, reason};
 use crate::config::source::Place;
@@ -125,7 +125,7 @@ impl Directory<'_> {
         problems: &mut Problems,
     ) {
         let dirs = (self.shown, self.real);
-        problems.about(Section::Geo, |problems| nets.fill(&mut spec, dirs, texts, problems));
+        problems.about(ManualSection::Geo, |problems| nets.fill(&mut spec, dirs, texts, problems));
         (candidate.apex, candidate.place) = (Some(spec.zone.value.clone()), spec.zone.place.clone());
         let file = self.master(&spec, candidate, texts, problems);
         candidate.files.extend(file.included.iter().cloned());
@@ -150,7 +150,7 @@ impl Directory<'_> {
             Ok(Text { bytes, .. }) => {
                 let owners = validate::owners(spec);
                 let (at, apex) = (FileAt { shown: &shown, real: &real }, Apex::Named(&spec.zone.value));
-                return problems.about(Section::MasterFiles, |problems| {
+                return problems.about(ManualSection::MasterFiles, |problems| {
                     zonefile::read(at, &bytes, apex, texts, &owners, problems)
                 });
             }
@@ -189,7 +189,7 @@ impl Directory<'_> {
             Ok(origin) => match read_file(&texts, (&shown, &real), MAX_MASTER, &place, &mut problems) {
                 Some(bytes) => {
                     let at = FileAt { shown: &shown, real: &real };
-                    let file = problems.about(Section::MasterFiles, |problems| {
+                    let file = problems.about(ManualSection::MasterFiles, |problems| {
                         zonefile::read(at, &bytes, Apex::Origin(&origin), &texts, &HashSet::new(), problems)
                     });
                     (Some(file.apex.clone()), Content::Static(file))

@@ -1,0 +1,88 @@
+//! `expect` of a request and of a query: what counts as success.
+
+use serde_json::json;
+
+use crate::config::fields::Fields;
+use crate::config::keys::{KeyGroup, KeyKind as _, Table, integer, keys, list, text};
+use crate::config::problem::{Problems, did_you_mean};
+use crate::config::source::At;
+use crate::wire::code::rcode;
+
+/// Statuses that a server can send: three digits (RFC 9110, 15); what is over 599 some vendors use.
+const STATUSES: std::ops::RangeInclusive<i64> = 100..=999;
+/// Longest text in a request or expectation (judgment: what servers take in a header line).
+pub(super) const MAX_TEXT: usize = 4096;
+
+keys! {
+    /// `expect` of a request.
+    ExpectedPage {
+        /// statuses that are a success
+        status: Vec<At<u16>> = list(integer(STATUSES), "[200]").sized(1..=900).then(statuses), inherits json!([200]);
+        /// a text within the first 64 KiB of the answer
+        body: String = text("\"ok\"").sized(1..=MAX_TEXT).then(page_text);
+    }
+}
+
+impl Table for ExpectedPage {
+    fn read(mut fields: Fields, problems: &mut Problems) -> Option<ExpectedPage> {
+        let page = ExpectedPage::take(&mut fields, problems);
+        refuse::<ExpectedReply>(&mut fields, "dns", problems);
+        fields.finish(&[], problems);
+        Some(page)
+    }
+}
+
+keys! {
+    /// `expect` of a query.
+    ExpectedReply {
+        /// dns: the response code of a success
+        rcode: u16 = text("\"NOERROR\"").then(rcode), inherits json!("NOERROR");
+        /// dns: the content that one of the records must have
+        rdata: String = text("\"192.0.2.1\"");
+    }
+}
+
+impl Table for ExpectedReply {
+    fn read(mut fields: Fields, problems: &mut Problems) -> Option<ExpectedReply> {
+        let reply = ExpectedReply::take(&mut fields, problems);
+        refuse::<ExpectedPage>(&mut fields, "http and https", problems);
+        fields.finish(&[], problems);
+        Some(reply)
+    }
+}
+
+/// Errors for keys of `expect` that monitors of other types have.
+pub(super) fn refuse<G: KeyGroup>(expect: &mut Fields, types: &str, problems: &mut Problems) {
+    for key in G::keys() {
+        if let Some(entry) = expect.take(key.name) {
+            let message = format!("`expect` has `{}`, which only {types} monitors have", key.name);
+            problems.error(&entry.key.place, message);
+        }
+    }
+}
+
+fn statuses(list: At<Vec<At<u16>>>, problems: &mut Problems) -> Option<Vec<At<u16>>> {
+    if list.value.is_empty() {
+        problems.error(&list.place, "no status would be a success").hint("write `status = [200]`");
+    }
+    Some(list.value)
+}
+
+fn page_text(At { value, place }: At<String>, problems: &mut Problems) -> Option<String> {
+    if (1..=MAX_TEXT).contains(&value.len()) {
+        return Some(value);
+    }
+    let problem = problems.error(&place, format!("`body` must be 1 to {MAX_TEXT} octets of text"));
+    problem.hint("write a part of what the page says, `body = \"ok\"`, or leave it out for any page");
+    None
+}
+
+fn rcode(At { value, place }: At<String>, problems: &mut Problems) -> Option<u16> {
+    let known = rcode::MNEMONICS;
+    let found = known.into_iter().find(|(_, name)| name.eq_ignore_ascii_case(&value));
+    if found.is_none() {
+        let problem = problems.error(&place, format!("`{value}` is not a response code"));
+        problem.hint = did_you_mean(&value, known.map(|(_, name)| name));
+    }
+    found.map(|(code, _)| code)
+}
