@@ -9,7 +9,7 @@ use crate::model::{Answerable, CheckId, EndpointId, Facet, MemberRef, Model, Sel
 pub struct PolicyId(pub u32);
 
 /// How one steered name, or several that are written alike, are answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Policy {
     /// The zone it belongs to.
     pub zone: ZoneId,

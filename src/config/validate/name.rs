@@ -12,8 +12,8 @@ use crate::config::validate::service::{check_aliases, service};
 use crate::config::validate::{Names, Used, judging, kind, rto};
 use crate::config::zonefile::{CNAME, MasterFile, type_name};
 use crate::model::{
-    AffinityNet, EndpointId, Facet, Failback, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty,
-    OwnMonitor, Policy, PolicyId, Service, SteeredName, Ttl, ZoneId,
+    EndpointId, Facet, Failback, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy, PolicyId, SteeredName,
+    Ttl, ZoneId,
 };
 use crate::wire::Name;
 
@@ -25,42 +25,6 @@ pub(super) struct Policies<'a, 's> {
     pub(super) names: &'a Names<'a>,
     pub(super) sizes: &'a [Size],
     pub(super) used: &'a mut Used<'s>,
-}
-
-/// Two policies of a zone with equal keys are the same.
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
-    root: MemberRef,
-    facets: Vec<Facet>,
-    answers: Option<usize>,
-    ttl: Ttl,
-    on_empty: Vec<OnEmpty>,
-    fence: Option<FenceId>,
-    affinity: Option<AffinityNet>,
-    failback: Failback,
-    service: Service,
-    monitor: Option<OwnMonitor>,
-}
-
-impl Key {
-    fn of(policy: &Policy) -> Key {
-        // The zone is the same, and the rest follows from root and on_empty. The patterns name all fields, so that a
-        // new one breaks the build here.
-        let Policy { zone: _, root, endpoints: _, is_mixed: _, .. } = policy;
-        let Policy { facets, answers, ttl, on_empty, fence, affinity, failback, service, monitor, .. } = policy;
-        Key {
-            root: *root,
-            facets: facets.clone(),
-            answers: *answers,
-            ttl: *ttl,
-            on_empty: on_empty.clone(),
-            fence: *fence,
-            affinity: *affinity,
-            failback: *failback,
-            service: service.clone(),
-            monitor: monitor.clone(),
-        }
-    }
 }
 
 impl Policies<'_, '_> {
@@ -77,8 +41,8 @@ impl Policies<'_, '_> {
             }
             self.check_cuts(name, problems);
             let Some(policy) = self.policy(name, model, problems) else { continue };
-            let id = *policies.entry(Key::of(&policy)).or_insert_with(|| {
-                model.policies.push(policy);
+            let id = *policies.entry(policy).or_insert_with_key(|policy| {
+                model.policies.push(policy.clone());
                 PolicyId(model.policies.len() as u32 - 1)
             });
             steered.push(SteeredName { owner: name.owner.clone(), label: name.name.value.clone(), policy: id });

@@ -1,6 +1,6 @@
-//! `rto`, a promise: within that time of an endpoint's failure no client is sent there any more, nor does a resolver
-//! keep it. Here it is held against what the numbers of the policy come to in the worst case, and the one to change is
-//! found.
+//! `rto`, a promise: within this time after an endpoint's failure, no client is sent to it, and no resolver has it in
+//! its cache. The worst case follows from the numbers of the policy. If it takes longer, the problem names the key to
+//! change.
 
 use std::time::Duration;
 
@@ -10,20 +10,16 @@ use crate::config::source::At;
 use crate::config::spec::{EndpointSpec, PolicySpec};
 use crate::config::validate::composite::leaves;
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
-use crate::model::{AdminState, HeartbeatSpec, Monitor, Timing, Ttl};
+use crate::model::{AdminState, Monitor, Timing, Ttl};
 
-/// From a verdict to the answers that follow it. One node hears its own prober at once: some milliseconds, which a
-/// promise in seconds doesn't count.
-const REPORT_PERIOD: Duration = Duration::ZERO;
-
-/// Shortest values that a hint tells people to write. Judgment: more often than the interval is load, below the
-/// time-out half the world is down, a single failure proves nothing, and a TTL of 0 isn't cached at all.
+/// Shortest values that a hint recommends. Judgment: an interval below it is mostly load, many hosts don't answer
+/// within a shorter time-out, a single failure proves nothing, and a TTL of 0 is not cached at all.
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
 const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
 const LEAST_FALL: u32 = 2;
 const LEAST_TTL: Duration = Duration::from_secs(1);
 
-/// The longest that an answer may name an endpoint after its failure, and what that is made of.
+/// The longest time for which an answer may have an endpoint after its failure, and its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sum {
     total: Duration,
@@ -32,10 +28,10 @@ struct Sum {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Part {
-    /// In words: `3 x timeout 500ms`.
-    words: String,
+    /// For messages: `3 x timeout 500ms`.
+    text: String,
     takes: Duration,
-    /// What makes it shorter.
+    /// The keys that make it shorter.
     knobs: &'static [Knob],
 }
 
@@ -51,76 +47,134 @@ enum Knob {
     BeatTtl,
 }
 
-/// The largest of three ways in which it can come about: found after a while with the shortest TTL then; held Up, and
-/// found after that; or a reply just before the first probe fails, whose TTL is that of peace.
-fn worst(timing: &Timing, ttl: Ttl) -> Sum {
-    let part = |words: String, takes, knobs| Part { words, takes, knobs };
+/// What the time follows from.
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    timing: Timing,
+    /// The longest ttl of a beat; `None` for probes.
+    beat: Option<Duration>,
+    ttl: Ttl,
+}
+
+impl Numbers {
+    fn of(monitor: &Monitor, ttl: Ttl) -> Numbers {
+        let Monitor { interval, timeout, fall, hold_down, .. } = *monitor;
+        let beat = monitor.kind.heartbeat().map(|beat| beat.longest);
+        Numbers { timing: Timing { interval, timeout, fall, hold_down }, beat, ttl }
+    }
+}
+
+fn part(text: String, takes: Duration, knobs: &'static [Knob]) -> Part {
+    Part { text, takes, knobs }
+}
+
+fn sum(mut parts: Vec<Part>) -> Sum {
+    parts.retain(|part| !part.takes.is_zero());
+    Sum { total: parts.iter().map(|part| part.takes).sum(), parts }
+}
+
+/// The worst of three cases. The failure is found at the end of an interval, and the answers meanwhile have the
+/// shortest TTL. Or the endpoint just came up, and hold-down delays the verdict. Or a reply was sent just before the
+/// first probe fails, with the long TTL of a healthy endpoint.
+fn worst(Numbers { timing, beat, ttl }: &Numbers) -> Sum {
+    let ttl_min = part(format!("ttl.min {}", shown(ttl.min)), ttl.min, &[Knob::TtlMin]);
+    let hold_down = part(format!("hold_down {}", shown(timing.hold_down)), timing.hold_down, &[Knob::HoldDown]);
+    if let Some(beat) = *beat {
+        // As a goodbye may come at any moment, all answers have the shortest TTL.
+        let silence = part(format!("ttl {} of a beat", shown(beat)), beat, &[Knob::BeatTtl]);
+        return sum(vec![if timing.hold_down > beat { hold_down } else { silence }, ttl_min]);
+    }
     let interval = part(format!("interval {}", shown(timing.interval)), timing.interval, &[Knob::Interval]);
     let timeout = || part(format!("timeout {}", shown(timing.timeout)), timing.timeout, &[Knob::Timeout]);
     let more = timing.fall.saturating_sub(1);
     let mut found = vec![interval.clone()];
     if timing.step() == timing.timeout {
-        let words = format!("{} x timeout {}", timing.fall, shown(timing.timeout));
-        found.push(part(words, timing.timeout * timing.fall.max(1), &[Knob::Timeout, Knob::Fall]));
+        let text = format!("{} x timeout {}", timing.fall, shown(timing.timeout));
+        found.push(part(text, timing.timeout * timing.fall.max(1), &[Knob::Timeout, Knob::Fall]));
     } else {
-        let words = format!("{more} x {} between probes", shown(timing.step()));
-        found.extend([timeout(), part(words, timing.step() * more, &[Knob::Fall])]);
+        let text = format!("{more} x {} between probes", shown(timing.step()));
+        found.extend([timeout(), part(text, timing.step() * more, &[Knob::Fall])]);
     }
-    let report = part(format!("report period {}", shown(REPORT_PERIOD)), REPORT_PERIOD, &[]);
-    let ttl_min = part(format!("ttl.min {}", shown(ttl.min)), ttl.min, &[Knob::TtlMin]);
-    found.extend([report.clone(), ttl_min.clone()]);
-    let hold_down = part(format!("hold_down {}", shown(timing.hold_down)), timing.hold_down, &[Knob::HoldDown]);
-    let held = vec![hold_down, timeout(), report, ttl_min];
-    let peace = Duration::from_secs(timing.horizon().as_secs()).clamp(ttl.min, ttl.max.max(ttl.min));
-    let kept = part(format!("a TTL of {}", shown(peace)), peace, &[Knob::TtlMax]);
-    let kept = vec![interval, timeout(), kept];
-    let ways = if timing.hold_down.is_zero() { vec![kept, found] } else { vec![kept, held, found] };
-    let sum = |mut parts: Vec<Part>| {
-        parts.retain(|part| !part.takes.is_zero());
-        Sum { total: parts.iter().map(|part| part.takes).sum(), parts }
-    };
-    ways.into_iter().map(sum).max_by_key(|sum| sum.total).unwrap_or_else(|| sum(Vec::new()))
+    found.push(ttl_min.clone());
+    let longest = Duration::from_secs(timing.horizon().as_secs()).clamp(ttl.min, ttl.max.max(ttl.min));
+    let cached = part(format!("a TTL of {}", shown(longest)), longest, &[Knob::TtlMax]);
+    let held_down = (!timing.hold_down.is_zero()).then(|| sum(vec![hold_down, timeout(), ttl_min]));
+    let cases = held_down.into_iter().chain([sum(vec![interval, timeout(), cached])]);
+    cases.fold(sum(found), |worst, case| if case.total > worst.total { case } else { worst })
 }
 
-/// The knob of the largest part that keeps the promise when it is turned alone, and what to write.
-fn remedy(timing: Timing, ttl: Ttl, rto: Duration) -> Option<(Knob, String)> {
-    let mut parts = worst(&timing, ttl).parts;
-    parts.sort_by_key(|part| std::cmp::Reverse(part.takes));
-    parts.iter().flat_map(|part| part.knobs).find_map(|knob| Some((*knob, turned(*knob, timing, ttl, rto)?)))
+/// The knob of the largest part that keeps the promise when it alone is changed, and the value to write.
+fn remedy(numbers: &Numbers, rto: Duration) -> Option<(Knob, String)> {
+    let mut parts = worst(numbers).parts;
+    if numbers.beat.is_none() {
+        parts.sort_by_key(|part| std::cmp::Reverse(part.takes));
+    }
+    let keeps = |knob: Knob, value| {
+        let mut changed = *numbers;
+        knob.set(&mut changed, value);
+        worst(&changed).total <= rto
+    };
+    parts.iter().flat_map(|part| part.knobs).find_map(|knob| {
+        let (least, now) = knob.range(numbers);
+        let best = largest(least, now, &|value| keeps(*knob, value))?;
+        Some((*knob, knob.written(best, least)))
+    })
 }
 
-/// The largest value of `knob` that keeps the promise.
-fn turned(knob: Knob, timing: Timing, ttl: Ttl, rto: Duration) -> Option<String> {
-    let keeps = |timing: Timing, ttl: Ttl| worst(&timing, ttl).total <= rto;
-    let length = |least: Duration, now: Duration, try_out: &dyn Fn(Duration) -> bool| {
-        let value = |n| Duration::from_millis(n);
-        let best = largest(millis(least), millis(now), &|n| try_out(value(n)))?;
-        Some(format!("\"{}\"", shown(value(rounded(best).max(millis(least))))))
-    };
-    let seconds = |least: Duration, now: Duration, try_out: &dyn Fn(Duration) -> bool| {
-        let best = largest(least.as_secs(), now.as_secs(), &|n| try_out(Duration::from_secs(n)))?;
-        Some(format!("\"{}\"", shown(Duration::from_secs(best))))
-    };
-    match knob {
-        Knob::Interval => length(LEAST_INTERVAL.max(timing.timeout), timing.interval, &|interval| {
-            keeps(Timing { interval, ..timing }, ttl)
-        }),
-        Knob::Timeout => length(LEAST_TIMEOUT, timing.timeout, &|timeout| keeps(Timing { timeout, ..timing }, ttl)),
-        Knob::HoldDown => {
-            length(Duration::ZERO, timing.hold_down, &|hold_down| keeps(Timing { hold_down, ..timing }, ttl))
+impl Knob {
+    /// From the shortest value that makes sense to the present one: milliseconds, for TTLs seconds, for `fall` a
+    /// number.
+    fn range(self, Numbers { timing, beat, ttl }: &Numbers) -> (u64, u64) {
+        let in_millis = |least: Duration, now: Duration| (millis(least), millis(now));
+        match self {
+            Knob::Interval => in_millis(LEAST_INTERVAL.max(timing.timeout), timing.interval),
+            Knob::Timeout => in_millis(LEAST_TIMEOUT, timing.timeout),
+            Knob::Fall => (LEAST_FALL.into(), timing.fall.into()),
+            Knob::HoldDown => in_millis(Duration::ZERO, timing.hold_down),
+            Knob::TtlMin => (LEAST_TTL.as_secs(), ttl.min.as_secs()),
+            Knob::TtlMax => (LEAST_TTL.max(ttl.min).as_secs(), ttl.max.as_secs()),
+            Knob::BeatTtl => in_millis(MIN_BEAT, beat.unwrap_or_default()),
         }
-        Knob::Fall => {
-            largest(LEAST_FALL.into(), timing.fall.into(), &|fall| keeps(Timing { fall: fall as u32, ..timing }, ttl))
-                .map(|fall| fall.to_string())
+    }
+
+    fn set(self, Numbers { timing, beat, ttl }: &mut Numbers, value: u64) {
+        let time = Duration::from_millis(value);
+        match self {
+            Knob::Interval => timing.interval = time,
+            Knob::Timeout => timing.timeout = time,
+            Knob::Fall => timing.fall = value as u32,
+            Knob::HoldDown => timing.hold_down = time,
+            Knob::TtlMin => ttl.min = Duration::from_secs(value),
+            Knob::TtlMax => ttl.max = Duration::from_secs(value),
+            Knob::BeatTtl => *beat = Some(time),
         }
-        // A probe has none.
-        Knob::BeatTtl => None,
-        Knob::TtlMin => seconds(LEAST_TTL, ttl.min, &|min| keeps(timing, Ttl { min, ..ttl })),
-        Knob::TtlMax => seconds(LEAST_TTL.max(ttl.min), ttl.max, &|max| keeps(timing, Ttl { max, ..ttl })),
+    }
+
+    /// The value as a person writes it.
+    fn written(self, value: u64, least: u64) -> String {
+        match self {
+            Knob::Fall => value.to_string(),
+            Knob::TtlMin | Knob::TtlMax => format!("\"{}\"", shown(Duration::from_secs(value))),
+            Knob::Interval | Knob::Timeout | Knob::HoldDown | Knob::BeatTtl => {
+                format!("\"{}\"", shown(Duration::from_millis(rounded(value).max(least))))
+            }
+        }
+    }
+
+    fn key(self) -> &'static str {
+        match self {
+            Knob::Interval => "interval",
+            Knob::Timeout => "timeout",
+            Knob::Fall => "fall",
+            Knob::HoldDown => "hold_down",
+            Knob::TtlMin => "ttl.min",
+            Knob::TtlMax => "ttl.max",
+            Knob::BeatTtl => "ttl",
+        }
     }
 }
 
-/// The largest number of `least..=most` for which `holds`, which holds for all below one for which it does.
+/// The largest number of `least..=most` for which `holds`. If it holds for a number, it holds for all smaller ones.
 fn largest(least: u64, most: u64, holds: &dyn Fn(u64) -> bool) -> Option<u64> {
     if least > most || !holds(least) {
         return None;
@@ -133,7 +187,7 @@ fn largest(least: u64, most: u64, holds: &dyn Fn(u64) -> bool) -> Option<u64> {
     Some(good)
 }
 
-/// Two digits and zeros: what a person would have written.
+/// Rounded down to two digits and zeros, as a person writes it.
 fn rounded(millis: u64) -> u64 {
     let unit = 10u64.pow(millis.checked_ilog10().unwrap_or(0).saturating_sub(1));
     millis / unit * unit
@@ -147,8 +201,8 @@ fn shown(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 
-/// Holds the promise of the name `label` against `endpoints`, those that its answers may name, each with the monitor
-/// that judges it for this name.
+/// Checks the promise of the name `label` for `endpoints`, all that its answers may have, each with the monitor that
+/// checks it for this name.
 pub(super) fn check<'a>(
     label: &str,
     rto: &At<Duration>,
@@ -165,9 +219,9 @@ pub(super) fn check<'a>(
             continue;
         };
         let Some(monitor) = spec.monitors.iter().find(|monitor| monitor.name.value == name.value) else { continue };
-        // What a `not` turns is about something else than the endpoint's failure.
+        // A monitor below a `not` doesn't notice the endpoint's failure.
         let watching: Vec<&MonitorSpec> =
-            leaves(monitor, &spec.monitors).iter().filter(|leaf| !leaf.is_turned).map(|leaf| leaf.monitor).collect();
+            leaves(monitor, &spec.monitors).iter().filter(|leaf| !leaf.is_inverted).map(|leaf| leaf.monitor).collect();
         if watching.is_empty() {
             let message = format!(
                 "`{label}` can't promise {promised}: the monitor of `{}` is of type `not`, which doesn't notice its failure",
@@ -177,7 +231,7 @@ pub(super) fn check<'a>(
             problem.hint("make it `all` of that and of one that does, or leave `rto` out");
         }
         for monitor in watching {
-            let Some(sum) = monitor.monitor().map(|model| worst_of(model, ttl)) else { continue };
+            let Some(sum) = monitor.monitor().map(|model| worst(&Numbers::of(model, ttl))) else { continue };
             if slowest.as_ref().is_none_or(|(slowest, ..)| sum.total > slowest.total) {
                 slowest = Some((sum, endpoint, monitor));
             }
@@ -192,14 +246,14 @@ pub(super) fn check<'a>(
         problem.hint("write `monitor = \"NAME\"` in the endpoint, or leave `rto` out");
     }
     let Some((sum, endpoint, monitor)) = slowest.filter(|(sum, ..)| sum.total > rto.value) else { return };
-    let parts: Vec<&str> = sum.parts.iter().map(|part| part.words.as_str()).collect();
+    let parts: Vec<&str> = sum.parts.iter().map(|part| part.text.as_str()).collect();
     let (name, total) = (&endpoint.name.value, shown(sum.total));
     let message = format!(
         "`{label}` can't promise {promised}: clients may be sent to `{name}` for {total} after it fails: {} (monitor `{}`)",
         parts.join(" + "),
         monitor.name.value
     );
-    let change = match monitor.monitor().and_then(|model| remedy_of(model, ttl, rto.value)) {
+    let change = match monitor.monitor().and_then(|model| remedy(&Numbers::of(model, ttl), rto.value)) {
         None => "no single key does it: lower several".to_string(),
         Some((knob, value)) => match knob {
             Knob::TtlMin => format!("lower `ttl.min` to {value}"),
@@ -218,76 +272,17 @@ pub(super) fn check<'a>(
     problem.hint(format!("{change}, or promise `rto = \"{total}\"`"));
 }
 
-impl Knob {
-    fn key(self) -> &'static str {
-        match self {
-            Knob::Interval => "interval",
-            Knob::Timeout => "timeout",
-            Knob::Fall => "fall",
-            Knob::HoldDown => "hold_down",
-            Knob::TtlMin => "ttl.min",
-            Knob::TtlMax => "ttl.max",
-            Knob::BeatTtl => "ttl",
-        }
-    }
-}
-
-/// The same for what a monitor of any type comes to.
-fn worst_of(monitor: &Monitor, ttl: Ttl) -> Sum {
-    match monitor.kind.heartbeat() {
-        Some(beat) => worst_beat(beat.longest, monitor.hold_down, ttl),
-        None => worst(&timing(monitor), ttl),
-    }
-}
-
-/// A service that dies just after a beat, or just after it came up and is held so. Answers meanwhile have the shortest
-/// TTL: a goodbye could come at any moment.
-fn worst_beat(longest: Duration, hold_down: Duration, ttl: Ttl) -> Sum {
-    let beat = Part { words: format!("ttl {} of a beat", shown(longest)), takes: longest, knobs: &[Knob::BeatTtl] };
-    let held = Part { words: format!("hold_down {}", shown(hold_down)), takes: hold_down, knobs: &[Knob::HoldDown] };
-    let first = if hold_down > longest { held } else { beat };
-    let kept = Part { words: format!("ttl.min {}", shown(ttl.min)), takes: ttl.min, knobs: &[Knob::TtlMin] };
-    let mut parts = vec![first, kept];
-    parts.retain(|part| !part.takes.is_zero());
-    Sum { total: parts.iter().map(|part| part.takes).sum(), parts }
-}
-
-fn remedy_of(monitor: &Monitor, ttl: Ttl, rto: Duration) -> Option<(Knob, String)> {
-    let Some(&HeartbeatSpec { longest, .. }) = monitor.kind.heartbeat() else {
-        return remedy(timing(monitor), ttl, rto);
-    };
-    let keeps = |longest, hold_down, ttl| worst_beat(longest, hold_down, ttl).total <= rto;
-    let ms = Duration::from_millis;
-    let length = |least: Duration, now: Duration, try_out: &dyn Fn(Duration) -> bool| {
-        let best = largest(millis(least), millis(now), &|n| try_out(ms(n)))?;
-        Some(format!("\"{}\"", shown(ms(rounded(best).max(millis(least))))))
-    };
-    let hold_down = monitor.hold_down;
-    [
-        (Knob::BeatTtl, length(MIN_BEAT, longest, &|longest| keeps(longest, hold_down, ttl))),
-        (Knob::HoldDown, length(Duration::ZERO, hold_down, &|hold_down| keeps(longest, hold_down, ttl))),
-        (Knob::TtlMin, length(LEAST_TTL, ttl.min, &|min| keeps(longest, hold_down, Ttl { min, ..ttl }))),
-    ]
-    .into_iter()
-    .find_map(|(knob, value)| Some((knob, value?)))
-}
-
-fn timing(monitor: &Monitor) -> Timing {
-    let Monitor { interval, timeout, fall, hold_down, .. } = *monitor;
-    Timing { interval, timeout, fall, hold_down }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Milliseconds of interval, time-out, `fall`, milliseconds of hold-down; and seconds of `ttl.min` and `ttl.max`.
-    type Numbers = (u64, u64, u32, u64, u64, u64);
+    type Row = (u64, u64, u32, u64, u64, u64);
 
-    fn read((interval, timeout, fall, hold_down, min, max): Numbers) -> (Timing, Ttl) {
+    fn read((interval, timeout, fall, hold_down, min, max): Row) -> Numbers {
         let ms = Duration::from_millis;
         let timing = Timing { interval: ms(interval), timeout: ms(timeout), fall, hold_down: ms(hold_down) };
-        (timing, Ttl { min: ms(min * 1000), max: ms(max * 1000) })
+        Numbers { timing, beat: None, ttl: Ttl { min: ms(min * 1000), max: ms(max * 1000) } }
     }
 
     #[test]
@@ -322,9 +317,8 @@ mod tests {
                 "7s 500ms: interval 1s + 3 x timeout 500ms + ttl.min 5s",
             ),
         ] {
-            let (timing, ttl) = read(numbers);
-            let sum = worst(&timing, ttl);
-            let parts: Vec<&str> = sum.parts.iter().map(|part| part.words.as_str()).collect();
+            let sum = worst(&read(numbers));
+            let parts: Vec<&str> = sum.parts.iter().map(|part| part.text.as_str()).collect();
             assert_eq!(format!("{}: {}", shown(sum.total), parts.join(" + ")), expected, "{what}");
             assert_eq!(sum.parts.iter().map(|part| part.takes).sum::<Duration>(), sum.total, "{what}");
         }
@@ -346,8 +340,7 @@ mod tests {
             ("ttl.max", (10_000, 20, 100, 0, 1, 60), 16_000, Some((Knob::TtlMax, "\"5s\""))),
             ("nothing does it alone", (10_000, 5000, 3, 0, 20, 20), 2000, None),
         ] {
-            let (timing, ttl) = read(numbers);
-            let found = remedy(timing, ttl, Duration::from_millis(rto_ms));
+            let found = remedy(&read(numbers), Duration::from_millis(rto_ms));
             assert_eq!(found.as_ref().map(|(knob, value)| (*knob, value.as_str())), expected, "{what}");
         }
     }
