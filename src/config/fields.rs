@@ -44,6 +44,8 @@ pub(super) struct Fields {
     /// The table as a whole.
     pub(super) head: Arc<Head>,
     left: Vec<Entry>,
+    /// Whether required keys may be missing.
+    pub(super) is_partial: bool,
     known: Vec<&'static str>,
 }
 
@@ -54,7 +56,7 @@ impl Fields {
         match value.kind {
             Kind::Table(left) => {
                 let keys = left.iter().map(|entry| entry.key.clone()).collect();
-                Some(Fields { head: Arc::new(Head { name: key, what, keys }), left, known: Vec::new() })
+                Some(Fields { head: Arc::new(Head { name: key, what, keys }), left, is_partial: false, known: Vec::new() })
             }
             other => {
                 let wrong = wrong_type(&value.place, &what, "a table", other.described(), problems);

@@ -290,7 +290,7 @@ impl Fields {
         hint: &str,
         problems: &mut Problems,
     ) -> Option<At<K::Value>> {
-        if !hint.is_empty() && self.head.lacks(key) {
+        if !hint.is_empty() && !self.is_partial && self.head.lacks(key) {
             let Head { name, what, .. } = &*self.head;
             problems.error(&name.place, format!("{what} has no `{key}`")).hint(hint);
         }

@@ -222,6 +222,7 @@ impl KeyGroup for MonitorSpec {
     fn take(fields: &mut Fields, problems: &mut Problems) -> MonitorSpec {
         let head = fields.head();
         let Some(At { value: of, .. }) = TypeKey::take(fields, problems).of else {
+            fields.is_partial = true;
             let groups = MonitorType::ALL.iter().flat_map(|(_, of)| of.definition().groups);
             groups.for_each(|group| (group.skim)(fields, problems));
             return MonitorSpec { head, body: None, port_rule: PortRule::Required };
