@@ -1,6 +1,6 @@
-//! Lists of clients as people write them: autonomous systems, countries and continents. The selectors of policy files
-//! and the regions of the settings read them alike. Every wrong entry is told and left out; one that is written twice
-//! is warned of.
+//! Lists by which clients are selected: nets, autonomous systems, countries and continents, for the selectors of
+//! policy files and for the regions of the settings. A wrong entry is an error and is left out; an entry that is
+//! listed twice is a warning.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -18,7 +18,7 @@ use crate::model::{Continent, Country};
 /// A country: two letters. Which ones exist `check` knows.
 pub(super) const COUNTRY: &str = "^[A-Za-z]{2}$";
 
-/// Codes that people write for countries, and the ISO 3166-1 code of each.
+/// Wrong codes that people write for countries, each with the code in ISO 3166-1.
 const MISTAKEN: [(&str, &str, &str); 2] = [("UK", "GB", "the United Kingdom"), ("EL", "GR", "Greece")];
 
 /// `asns = [64500, "AS64500"]`.
@@ -59,7 +59,7 @@ pub(super) fn names(example: &'static str) -> impl KeyKind<Value = Vec<At<String
     texts(example).then(parse).as_schema(|| json!({ "type": "array", "items": { "type": "string", "pattern": NAME } }))
 }
 
-/// A country by its code; a problem when there is none.
+/// A country by its code. An unknown code is a problem.
 pub(super) fn country(written: &str, place: &Place, problems: &mut Problems) -> Option<Country> {
     let found = Country::parse(written);
     if found.is_none() {
@@ -143,7 +143,7 @@ pub(super) fn each_once<T: Ord + Clone>(
     entries
 }
 
-/// A net, or an address as a net of one; with no bits beyond its length.
+/// A net without bits beyond its length. An address is a net with one address.
 pub(super) fn net(written: &At<String>, problems: &mut Problems) -> Option<IpNet> {
     let text = &written.value;
     let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));

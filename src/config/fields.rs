@@ -1,5 +1,5 @@
-//! Reading a table key by key. Every wrong type, range and unknown key becomes a problem with its place and an example
-//! of what is right; reading goes on with the key left out. Knows nothing of DNS.
+//! Reads a table key by key. A wrong type, a wrong range or an unknown key is a problem with its place and an example;
+//! reading goes on without the key. Knows nothing of DNS.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -56,7 +56,12 @@ impl Fields {
         match value.kind {
             Kind::Table(left) => {
                 let keys = left.iter().map(|entry| entry.key.clone()).collect();
-                Some(Fields { head: Arc::new(Head { name: key, what, keys }), left, is_partial: false, known: Vec::new() })
+                Some(Fields {
+                    head: Arc::new(Head { name: key, what, keys }),
+                    left,
+                    is_partial: false,
+                    known: Vec::new(),
+                })
             }
             other => {
                 let wrong = wrong_type(&value.place, &what, "a table", other.described(), problems);
@@ -188,7 +193,7 @@ impl Fields {
         Some(list.map(|items| items.into_iter().filter_map(|each| item(each, key, example, problems)).collect()))
     }
 
-    /// Whatever is left is wrong: a key of `later` isn't supported yet, any other is unknown.
+    /// The entries that are left are problems: a key of `later` is not supported yet, any other is unknown.
     pub(super) fn finish(self, later: &[&str], problems: &mut Problems) {
         for entry in self.left {
             let key = &entry.key.value;
@@ -206,7 +211,7 @@ impl Fields {
     }
 }
 
-/// The problem of something that the manual of the finished program knows and this one doesn't do.
+/// The problem of a key that is planned and not supported yet.
 pub(super) fn not_yet(place: &Place, what: &str, problems: &mut Problems) {
     let problem = problems.error(place, format!("`{what}` is not supported yet")).see(ManualSection::NotYet);
     problem.hint("leave it out until it is");

@@ -1,5 +1,5 @@
-//! A tree of values with their places: what TOML files and settings from elsewhere both become, so that one set of
-//! readers (`fields`) serves both. Knows TOML; knows nothing of what the keys mean.
+//! A tree of values with their places. TOML files become such a tree, and so do settings from the environment and from
+//! flags, so the same code reads both. Knows TOML, not the keys.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -25,9 +25,9 @@ pub(super) struct Node {
 pub(super) enum Kind {
     /// A string.
     Text(String),
-    /// A text from the environment or a flag, which stands for whatever is wanted.
+    /// A text from the environment or a flag, which can be the text form of any other type.
     Loose(String),
-    /// A whole number; those beyond the 64 bits are the nearest that fit, and no range holds them.
+    /// A whole number. One that doesn't fit 64 bits is the nearest that does, which is outside every range.
     Integer(i64),
     /// A number with a fraction.
     Float(f64),
@@ -65,8 +65,8 @@ impl Kind {
     }
 }
 
-/// Parses a TOML text. All syntax errors are reported; with one of them there is no tree, for what follows a
-/// syntax error is guesswork.
+/// Parses a TOML text. All syntax errors are reported. With an error there is no tree, because what follows a syntax
+/// error is unreliable.
 pub(super) fn parse(file: &Path, bytes: &[u8], problems: &mut Problems) -> Option<Node> {
     let bytes = without_mark(bytes);
     let source = Source::new(file, bytes);
@@ -80,22 +80,22 @@ pub(super) fn parse(file: &Path, bytes: &[u8], problems: &mut Problems) -> Optio
         }
     };
     let (table, errors) = DeTable::parse_recoverable(text);
-    tell(&source, text, &errors, problems);
+    report(&source, text, &errors, problems);
     let kind = Kind::Table(entries(&source, table.get_ref()));
     errors.is_empty().then(|| Node { place: source.place(0), kind })
 }
 
-/// Tells syntax errors: the first of each line, for the others follow from it, and of a table that is written twice
-/// only its head.
-fn tell(source: &Source<'_>, text: &str, errors: &[toml::de::Error], problems: &mut Problems) {
-    let mut told_lines = HashSet::new();
+/// Reports the first syntax error of each line, because the others follow from it. Of a table that is written twice
+/// only the head is reported.
+fn report(source: &Source<'_>, text: &str, errors: &[toml::de::Error], problems: &mut Problems) {
+    let mut reported_lines = HashSet::new();
     for error in errors {
         let span = error.span().unwrap_or_default();
         let place = source.span(span.start, span.end);
         let twice = error.message() == "duplicate key";
         let head = if twice { text.get(..span.start).and_then(|before| before.rfind("\n[")) } else { None };
-        let in_told_table = head.is_some_and(|at| told_lines.contains(&source.place(at + 1).line));
-        if !told_lines.insert(place.line) || in_told_table {
+        let in_reported_table = head.is_some_and(|at| reported_lines.contains(&source.place(at + 1).line));
+        if !reported_lines.insert(place.line) || in_reported_table {
             continue;
         }
         if twice {
@@ -112,8 +112,7 @@ fn tell(source: &Source<'_>, text: &str, errors: &[toml::de::Error], problems: &
     }
 }
 
-/// Where the key that is written again at `again` was written first: for the head of a table a line with the same
-/// head, else a line of the same table with the same key.
+/// Where the key at `again` is written first: the same head of a table, or the same key in the same table.
 fn first_of(text: &str, again: &Range<usize>) -> Option<Range<usize>> {
     let key = text.get(again.clone())?;
     let before = text.get(..again.start)?;
@@ -136,7 +135,7 @@ fn first_of(text: &str, again: &Range<usize>) -> Option<Range<usize>> {
     None
 }
 
-/// What a syntax error means, and what to do.
+/// The message for a syntax error, and what to do.
 fn explain(error: &str, text: &str, offset: usize) -> (String, Option<String>) {
     if let Some((key, value)) = unquoted(text, offset) {
         let hint = format!("a text takes quotes: `{key} = \"{value}\"`");
@@ -155,7 +154,7 @@ fn explain(error: &str, text: &str, offset: usize) -> (String, Option<String>) {
 
 /// The key and the value of the line at `offset`, where the value looks like a text without quotes.
 fn unquoted(text: &str, offset: usize) -> Option<(&str, &str)> {
-    /// A longer text is no slip (judgment).
+    /// A longer text is hardly a forgotten quote (judgment).
     const LONGEST: usize = 64;
     let line_start = text.get(..offset)?.rfind('\n').map_or(0, |at| at + 1);
     let (key, value) = text.get(line_start..)?.lines().next()?.split_once('=')?;
@@ -192,7 +191,7 @@ fn node(source: &Source<'_>, value: &Spanned<DeValue<'_>>) -> Node {
     Node { place: source.span(start, end), kind }
 }
 
-/// The number, or the end of the range on its side.
+/// The number, or the nearest one that fits.
 fn integer(digits: &str, radix: u32) -> i64 {
     let end = if digits.starts_with('-') { i64::MIN } else { i64::MAX };
     i64::from_str_radix(digits, radix).unwrap_or(end)
@@ -216,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn all_syntax_errors_are_told() {
+    fn all_syntax_errors_are_reported() {
         let mut problems = Problems::default();
         assert!(parse(Path::new("f"), b"a = \nb = 1\nb = 2\n", &mut problems).is_none());
         assert_eq!(problems.into_sorted().iter().map(|p| p.line).collect::<Vec<_>>(), [1, 3]);
     }
 
     #[test]
-    fn what_is_written_twice_is_told_with_the_first() {
+    fn a_duplicate_is_reported_with_the_first() {
         for (text, first) in [
             ("[name.a]\nx = 1\n[name.b]\nx = 2\n x = 3\n", (4, 1)),
             ("[name.a]\nx = 1\n[pool.a]\n[name.a]\n", (1, 7)),
@@ -231,9 +230,9 @@ mod tests {
         ] {
             let mut problems = Problems::default();
             assert!(parse(Path::new("f"), text.as_bytes(), &mut problems).is_none());
-            let told = problems.into_sorted();
-            let labels: Vec<(u32, u32)> = told[0].labels.iter().map(|label| (label.line, label.column)).collect();
-            assert_eq!((told.len(), labels), (1, vec![first]), "{text}: {told:?}");
+            let found = problems.into_sorted();
+            let labels: Vec<(u32, u32)> = found[0].labels.iter().map(|label| (label.line, label.column)).collect();
+            assert_eq!((found.len(), labels), (1, vec![first]), "{text}: {found:?}");
         }
     }
 }

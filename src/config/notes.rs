@@ -1,5 +1,4 @@
-//! What nothing is wrong with, and a careful operator would still write. `check` prints it; it is no warning, and
-//! `serve` says nothing of it.
+//! Notes: improvements that are not necessary. `check` prints them; they are no warnings, and `serve` doesn't log them.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -11,14 +10,14 @@ use crate::config::source::Place;
 use crate::config::{Loaded, Problem};
 use crate::model::{CheckId, Model, RegionId};
 
-/// In a world of fewer hosts there is little to lose, and nobody wants to read this (judgment).
+/// With fewer hosts the note is not worth reading (judgment).
 const LEAST_HOSTS: usize = 3;
-/// Of so many regions most, which is two, may well fail for one reason (judgment).
+/// With so few regions, most of them can fail for one reason (judgment).
 const FEW_REGIONS: usize = 3;
-/// Blindness takes so many regions and hosts at least; see `health::blindness`.
+/// A vantage can be blind only with so many regions and hosts; see `health::blindness`.
 const WORLD: (usize, usize) = (2, 4);
 
-/// Notes on what was loaded from this settings file.
+/// The notes on what was loaded from this settings file.
 pub fn notes(settings_file: &Path, loaded: &Loaded) -> Vec<Problem> {
     let mut problems = Problems::default();
     problems.about(ManualSection::Settings, |problems| match loaded.settings.control.is_empty() {
@@ -28,7 +27,7 @@ pub fn notes(settings_file: &Path, loaded: &Loaded) -> Vec<Problem> {
     problems.into_sorted()
 }
 
-/// Where a vantage can't tell a cut of its own link from a failure of the world, control targets can.
+/// Control targets distinguish a cut of this vantage's own link from a failure of all endpoints.
 fn note_control(settings_file: &Path, model: &Model, problems: &mut Problems) {
     let probed = probed(model);
     let hosts = probed.iter().map(|(_, host)| host).collect::<HashSet<_>>().len();
@@ -52,7 +51,7 @@ fn note_control(settings_file: &Path, model: &Model, problems: &mut Problems) {
     problem.hint("list hosts outside that are always there: `[vantage]`, `control = [\"192.0.2.1:443\"]`");
 }
 
-/// Control targets are only for what is probed.
+/// Control targets have no effect when nothing is probed.
 fn note_idle_control(settings_file: &Path, model: &Model, problems: &mut Problems) {
     if probed(model).is_empty() {
         let message = "`control` of [vantage] has no effect: no endpoint is probed";
@@ -60,7 +59,7 @@ fn note_idle_control(settings_file: &Path, model: &Model, problems: &mut Problem
     }
 }
 
-/// The hosts that are probed, and the region of each; those without one are in a region together.
+/// The hosts that are probed, each with its region. Those without a region count as one region.
 fn probed(model: &Model) -> HashSet<(Option<RegionId>, IpAddr)> {
     let mut found = HashSet::new();
     for endpoint in &model.endpoints {

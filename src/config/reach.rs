@@ -1,5 +1,5 @@
-//! Whether there can be clients in the countries, continents and autonomous systems that policies select clients by.
-//! Where neither a database nor a region has one of them, nobody is ever selected by it: mostly a database is missing.
+//! Finds countries, continents and autonomous systems that no client can have, because neither a database nor a region
+//! has them. A selector with them selects nobody. The usual reason is a missing database.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::config::source::{At, Place};
 use crate::config::spec::{PolicySpec, SelectorSpec};
 use crate::model::{Continent, Country, Database};
 
-/// An entry that a message names; the others are counted.
+/// A message has at most so many entries, and the number of the others.
 const MOST_NAMED: usize = 4;
 
-/// What one `when`, fence or group selects clients by.
+/// The entries by which one `when`, fence or group selects clients.
 #[derive(Debug)]
 pub(super) struct Sought {
     key: String,
@@ -24,7 +24,7 @@ pub(super) struct Sought {
 }
 
 impl Sought {
-    /// Of every selector of a policy that has such entries.
+    /// Those of every selector of a policy that has such entries.
     pub(super) fn of(spec: &PolicySpec) -> impl Iterator<Item = Sought> {
         let has_any = |selector: &&SelectorSpec| {
             !selector.countries.is_empty() || !selector.continents.is_empty() || !selector.asns.is_empty()
@@ -38,7 +38,7 @@ impl Sought {
     }
 }
 
-/// Where clients can be.
+/// The entries that clients can have.
 #[derive(Default)]
 struct Known {
     countries: HashSet<Country>,
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_database_or_a_region_has_selects_somebody() {
+    fn an_entry_of_a_database_or_a_region_selects_somebody() {
         let country = Country::parse("TR");
         let mut builder = DatabaseBuilder::new("d".to_owned(), FileStamp::default());
         builder.add_facts(Facts { country, asn: Some(64500), continent: Some(Continent::Asia), ..Facts::default() });

@@ -1,4 +1,4 @@
-//! `[regions.NAME]` and `[clients]`: the named parts of the world, and which clients belong to them.
+//! `[regions.NAME]`: the named parts of the world, and the clients that belong to them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,7 +22,7 @@ use crate::model::{
     ClassId, ClientClass, ClientRule, Clients, Continent, Country, Location, Region, RegionId, Selector,
 };
 
-/// More regions than these don't fit the ids and no map (judgment).
+/// Most regions (judgment: no map has more; their ids have 16 bits).
 const MAX_REGIONS: usize = 1000;
 
 /// Reads regions and the placing of clients; files are relative to the directory `base`. Where no region is declared,
@@ -63,7 +63,7 @@ pub(super) fn read(
     (regions, by_nets(&settings), settings)
 }
 
-/// The region that `written` names; a problem when there is none.
+/// Looks up a reference to a region. An unknown name is a problem.
 pub(super) fn find(regions: &[Region], written: &At<String>, problems: &mut Problems) -> Option<RegionId> {
     let found = regions.iter().position(|region| region.name == written.value);
     if found.is_none() {
@@ -148,7 +148,7 @@ fn location(_: &At<String>, node: Node, problems: &mut Problems) -> Option<Locat
     None
 }
 
-/// What a region may claim, and no other one then.
+/// Something that belongs to one region only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Claimed {
     Net(IpNet),
@@ -168,7 +168,7 @@ impl fmt::Display for Claimed {
     }
 }
 
-/// What all regions claim.
+/// What belongs to all regions.
 #[derive(Default)]
 struct Claims {
     of: Vec<Selector>,
@@ -176,7 +176,7 @@ struct Claims {
     files: NetFiles,
 }
 
-/// What one region claims, while it is read.
+/// What belongs to one region, while it is read.
 struct Claim<'a> {
     all: &'a mut Claims,
     id: RegionId,
@@ -241,7 +241,8 @@ impl Claim<'_> {
     }
 }
 
-/// Clients by the nets of the regions alone: a class a region, and the unknown class where no region is default.
+/// Clients by the nets of the regions only: one class for each region, and the unknown class if there is no default
+/// region.
 fn by_nets(settings: &ClientSettings) -> Clients {
     let regions = (0..settings.claims.len() as u16).map(RegionId);
     let mut classes: Vec<ClientClass> = regions.map(|region| ClientClass::of_region(Some(region))).collect();

@@ -1,22 +1,22 @@
-//! A text that was read, with its name as the user would type it, and places in it as people count them.
+//! The text of a file, with the name that the user knows, and places in it: lines and columns.
 
 use std::path::Path;
 use std::sync::Arc;
 
-/// What some editors put before a text in UTF-8.
+/// Some editors write it before a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// A text that was read from a file, without the byte order mark before it. Every file of the user passes through here.
+/// The content of a file without the byte order mark. Every file of the user passes through this function.
 pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
-/// As [`without_mark`], of a text that was read as one.
+/// As [`without_mark`], for a string.
 pub(crate) fn text_without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// A place in a file, for people.
+/// A place in a file, as messages show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     /// The file's name as the user would type it.
@@ -25,7 +25,7 @@ pub(super) struct Place {
     pub(super) line: u32,
     /// Column in characters, from 1.
     pub(super) column: u32,
-    /// Line and column past the last character, where what is there has an end that is known.
+    /// Line and column after the last character, if the end is known.
     pub(super) end: Option<(u32, u32)>,
     /// Whether there are secrets in the file.
     pub(super) is_secret: bool,
@@ -38,23 +38,23 @@ impl Place {
     }
 }
 
-/// A value and where it was written.
+/// A value with its place.
 #[derive(Debug, Clone)]
 pub(super) struct At<T> {
     /// The value.
     pub(super) value: T,
-    /// Where.
+    /// Its place.
     pub(super) place: Place,
 }
 
 impl<T> At<T> {
-    /// Another value in the same place.
+    /// Another value with the same place.
     pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> At<U> {
         At { value: change(self.value), place: self.place }
     }
 }
 
-/// A text file in memory. Bytes, because master files needn't be UTF-8.
+/// A text file in memory. It has bytes, because master files may be in another encoding than UTF-8.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     file: Arc<Path>,
@@ -65,24 +65,23 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// A text under the name that problems will show.
+    /// A text with the name that problems show.
     pub(super) fn new(file: &Path, bytes: &'a [u8]) -> Source<'a> {
         let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
         Source { file: Arc::from(file), bytes, lines: std::iter::once(0).chain(starts).collect(), is_secret: false }
     }
 
-    /// A text of which no line is ever shown.
+    /// A text with secrets, whose lines are never shown.
     pub(super) fn secret(file: &Path, bytes: &'a [u8]) -> Source<'a> {
         Source { is_secret: true, ..Source::new(file, bytes) }
     }
 
-    /// What stands between two byte offsets.
+    /// The bytes between two offsets.
     pub(super) fn bytes(&self, start: usize, end: usize) -> &'a [u8] {
         self.bytes.get(start..end).unwrap_or_default()
     }
 
-    /// What stands between two byte offsets, for messages: bytes that are no text are shown as U+FFFD, and a long text
-    /// is cut.
+    /// The text between two byte offsets, for messages. Bytes that are not UTF-8 become U+FFFD, and a long text is cut.
     pub(super) fn text(&self, start: usize, end: usize) -> String {
         /// More than this makes a message unreadable (judgment).
         const SHOWN: usize = 64;
@@ -93,13 +92,13 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The place of a byte offset; an offset past the end is the end.
+    /// The place of a byte offset. An offset after the end is the end.
     pub(super) fn place(&self, offset: usize) -> Place {
         let (line, column) = self.line_and_column(offset);
         Place { file: Arc::clone(&self.file), line, column, end: None, is_secret: self.is_secret }
     }
 
-    /// The place of what stands between two byte offsets.
+    /// The place of a text between two byte offsets.
     pub(super) fn span(&self, start: usize, end: usize) -> Place {
         Place { end: (end > start).then(|| self.line_and_column(end)), ..self.place(start) }
     }
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_end_past_their_last_character() {
+    fn spans_end_after_their_last_character() {
         let source = Source::new(Path::new("f"), "ab\nß=1\n".as_bytes());
         let ends: Vec<_> = [(0, 2), (3, 6), (1, 5), (4, 4)].iter().map(|(a, b)| source.span(*a, *b).end).collect();
         assert_eq!(ends, [Some((1, 3)), Some((2, 3)), Some((2, 2)), None]);

@@ -1,6 +1,6 @@
-//! Where the texts of one zone's files come from: the zones directory, or an earlier version of the zone that is held
-//! in memory. All readers of a zone's files ask here, so the same code judges both, and every text that was read is
-//! collected. Reads files; does not look into them.
+//! The source of the texts of one zone's files: the zones directory, or an earlier version of the zone in memory. All
+//! readers of a zone's files use it, so the same code checks both. Every text that is read is collected. Does not
+//! parse the texts.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,13 +28,13 @@ pub(super) struct Texts<'a> {
     read: RefCell<Collected>,
 }
 
-/// What readers asked for.
+/// What was requested.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
-    /// Everything that was read.
+    /// All texts that were read.
     pub(super) texts: TextsByPath,
-    /// Every path that was asked for, also where nothing could be read.
-    pub(super) asked: BTreeSet<PathBuf>,
+    /// Every requested path, also those that couldn't be read.
+    pub(super) requested: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -48,18 +48,18 @@ enum Origin<'a> {
 /// One file that was read.
 #[derive(Debug)]
 pub(super) struct Text {
-    /// The file as the file system knows it, links resolved.
+    /// The path of the file with links resolved.
     pub(super) identity: PathBuf,
-    /// What is in it.
+    /// Its content.
     pub(super) bytes: Arc<[u8]>,
 }
 
 /// Why a file was not read.
 #[derive(Debug)]
 pub(super) enum Unread {
-    /// It lies outside the directory.
+    /// It is outside the directory.
     Outside,
-    /// It is a pipe, a socket or a device, whose reading could wait for ever.
+    /// It is a pipe, a socket or a device: reading it could wait forever.
     NotAFile,
     /// It is longer than allowed.
     TooLarge,
@@ -68,20 +68,20 @@ pub(super) enum Unread {
 }
 
 impl<'a> Texts<'a> {
-    /// Files below the directory `real`, which the user knows as `shown`.
+    /// Files in the directory `real`, which messages call `shown`.
     pub(super) fn of_directory(shown: &'a Path, real: &'a Path) -> Texts<'a> {
         Texts { shown, origin: Origin::Directory(real), read: RefCell::default() }
     }
 
-    /// The texts of an earlier version, shown as if they were still files of the directory `shown`.
+    /// The texts of an earlier version. Messages show them as files of the directory `shown`.
     pub(super) fn of_version(shown: &'a Path, texts: &'a TextsByPath) -> Texts<'a> {
         Texts { shown, origin: Origin::Version(texts), read: RefCell::default() }
     }
 
-    /// Reads a file of at most `limit` octets. Where `is_walled`, it must lie below the directory: whoever may write a
-    /// zone may not thereby read the rest of the disk.
+    /// Reads a file of at most `limit` octets. If `is_walled`, it must be in the directory, so that somebody who may
+    /// write a zone can't read other files through it.
     pub(super) fn file(&self, shown: &Path, real: &Path, is_walled: bool, limit: u64) -> Result<Text, Unread> {
-        self.read.borrow_mut().asked.insert(self.key(shown));
+        self.read.borrow_mut().requested.insert(self.key(shown));
         let text = match self.origin {
             Origin::Directory(root) => read_file(root, real, is_walled, limit)?,
             Origin::Version(texts) => {
@@ -98,11 +98,11 @@ impl<'a> Texts<'a> {
     /// Collects a text that was read on behalf of another zone.
     pub(super) fn note(&self, shown: &Path, bytes: &Arc<[u8]>) {
         let mut read = self.read.borrow_mut();
-        read.asked.insert(self.key(shown));
+        read.requested.insert(self.key(shown));
         read.texts.insert(self.key(shown), bytes.clone());
     }
 
-    /// What distinguishes a file from all others, however it is named.
+    /// The same for two names of the same file.
     pub(super) fn identity(&self, shown: &Path, real: &Path) -> PathBuf {
         match self.origin {
             Origin::Directory(_) => real.canonicalize().unwrap_or_else(|_| real.to_path_buf()),
@@ -110,13 +110,13 @@ impl<'a> Texts<'a> {
         }
     }
 
-    /// Everything that was asked for.
+    /// All that was requested.
     pub(super) fn into_collected(self) -> Collected {
         self.read.into_inner()
     }
 
-    /// The path of a file relative to the directory, without `.` and `..`: two texts under one key can only come from
-    /// links that lead up again, and then the last one counts.
+    /// The path of a file relative to the directory, without `.` and `..`. Two texts can have the same key only
+    /// through links that lead upwards; then the last one counts.
     fn key(&self, shown: &Path) -> PathBuf {
         let relative = shown.strip_prefix(self.shown).unwrap_or(shown);
         let mut key = PathBuf::new();
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_gives_the_texts_that_were_read_whatever_links_led_to_them() {
+    fn a_version_has_the_texts_that_were_read_through_any_links() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         std::fs::create_dir_all(root.join("shared/inc")).unwrap();
@@ -168,9 +168,9 @@ mod tests {
         let texts = Texts::of_directory(shown, root);
         let read = texts.file(&shown.join("./inc/../inc/a"), &root.join("inc/a"), true, 9).unwrap();
         assert_eq!(read.identity, root.canonicalize().unwrap().join("shared/inc/a"));
-        let kept = texts.into_collected().texts;
-        assert_eq!(kept.keys().collect::<Vec<_>>(), [Path::new("inc/a")]);
-        let again = Texts::of_version(shown, &kept);
+        let collected = texts.into_collected().texts;
+        assert_eq!(collected.keys().collect::<Vec<_>>(), [Path::new("inc/a")]);
+        let again = Texts::of_version(shown, &collected);
         assert_eq!(&*again.file(&shown.join("inc/a"), Path::new("/nowhere"), true, 9).unwrap().bytes, b"first");
         assert!(matches!(again.file(&shown.join("b"), Path::new("/nowhere"), true, 9), Err(Unread::System(_))));
     }

@@ -31,12 +31,15 @@
 //! - `Table::check` is for rules between keys. It runs after all keys are read.
 //!
 //! The manual: `<!-- keys: NAME -->` and `<!-- end -->` enclose a table that is generated from the declarations;
-//! `manual.rs` has the list. `WRITE_KEYS=1 cargo test --lib config::keys` writes the tables, without the variable the
+//! `test_manual.rs` has the list. `WRITE_KEYS=1 cargo test --lib config::keys` writes the tables, without the variable the
 //! test compares.
 
 mod kinds;
-mod manual;
 mod tables;
+#[cfg(test)]
+mod test_manual;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -99,7 +99,8 @@ impl Reader<'_> {
     fn files(&mut self, names: &[String]) -> Vec<PathBuf> {
         let mut nets = NetFiles::default();
         let candidates = self.candidates(names, &mut nets);
-        let elsewhere = candidates.iter().flat_map(|candidate| &candidate.read.asked).filter(|path| !is_listed(path));
+        let elsewhere =
+            candidates.iter().flat_map(|candidate| &candidate.read.requested).filter(|path| !is_listed(path));
         let mut files: Vec<PathBuf> = elsewhere.map(|path| self.dir.real.join(path)).collect();
         files.extend(nets.into_paths());
         let results = collide::resolve(&candidates, self.dir, self.before, self.problems);

@@ -1,7 +1,5 @@
 //! The tables of keys in `zones/README.md`, as they follow from the declarations.
 
-#![cfg(test)]
-
 use super::{Default, Json, Key, KeyGroup as _};
 use crate::config::monitor::{HeartbeatKeys, MonitorSpec, QuorumKeys};
 use crate::config::spec::{
@@ -34,7 +32,7 @@ fn probe_keys() -> Vec<Key> {
 }
 
 /// A table of keys, one row for each key that has a text. Neighbours with the same text share a row.
-fn markdown(keys: &[Key]) -> String {
+pub(super) fn markdown(keys: &[Key]) -> String {
     let mut rows = String::from("| key | default | meaning |\n|---|---|---|\n");
     for same in keys.chunk_by(|a, b| a.doc == b.doc).filter(|keys| !keys[0].doc.is_empty()) {
         let names: Vec<String> = same.iter().map(|key| format!("`{}`", key.name)).collect();
