@@ -1,3 +1,5 @@
+//! Hints, how problems are shown, their order, and their number.
+
 use std::path::Path;
 
 use super::*;
