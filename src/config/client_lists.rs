@@ -38,7 +38,7 @@ pub(super) fn countries() -> impl KeyKind<Value = Vec<At<Country>>> {
     };
     texts("[\"DE\"]")
         .then(parse)
-        .as_schema(|| json!({ "type": "array", "items": { "type": "string", "pattern": COUNTRY } }))
+        .with_schema(|| json!({ "type": "array", "items": { "type": "string", "pattern": COUNTRY } }))
 }
 
 /// `continents = ["EU"]`.
@@ -48,7 +48,7 @@ pub(super) fn continents() -> impl KeyKind<Value = Vec<At<Continent>>> {
         Some(sorted(At { value, place: list.place }, problems))
     };
     let words = || json!({ "type": "array", "items": words_in_any_case(&Continent::ALL.map(Continent::as_str)) });
-    texts("[\"EU\"]").then(parse).as_schema(words)
+    texts("[\"EU\"]").then(parse).with_schema(words)
 }
 
 /// A list of names, each once; `example` is the whole list.
@@ -56,7 +56,9 @@ pub(super) fn names(example: &'static str) -> impl KeyKind<Value = Vec<At<String
     let parse = |list: At<Vec<At<String>>>, problems: &mut Problems| {
         Some(each_once(list.value, |name| format!("`{name}`"), problems))
     };
-    texts(example).then(parse).as_schema(|| json!({ "type": "array", "items": { "type": "string", "pattern": NAME } }))
+    texts(example)
+        .then(parse)
+        .with_schema(|| json!({ "type": "array", "items": { "type": "string", "pattern": NAME } }))
 }
 
 /// A country by its code. An unknown code is a problem.

@@ -19,7 +19,7 @@
 //!
 //! - The doc comment of a key is its text in the manual and in the schema. A key without one has no row in the manual.
 //! - After the name and the type of the value comes its *kind*, which reads it and describes it: see `kinds` and
-//!   `tables`. `.then(parse)` adds a check or a conversion, `.as_schema(json)` another description for editors.
+//!   `tables`. `.then(parse)` adds a check or a conversion, `.with_schema(json)` another description for editors.
 //! - `, default VALUE`: the field is [`OrDefault`], and the manual and the schema show the value. In all other cases
 //!   the field is `Option<At<T>>`. `, inherits JSON`: the default comes from elsewhere and is shown. `, note "TEXT"`:
 //!   this text is in the column of the manual, otherwise `none`. `, required "HINT"`: a missing key is an error with
@@ -187,7 +187,7 @@ pub(super) trait KeyKind: Sized {
     }
 
     /// The same with another description for editors.
-    fn as_schema(self, schema: fn() -> Json) -> Described<Self> {
+    fn with_schema(self, schema: fn() -> Json) -> Described<Self> {
         Described { kind: self, schema: Some(schema), show: None }
     }
 }
@@ -217,7 +217,7 @@ impl<K: KeyKind, T> KeyKind for Then<K, T> {
     }
 }
 
-/// See [`KeyKind::as_schema`] and [`KeyKind::shown_as`].
+/// See [`KeyKind::with_schema`] and [`KeyKind::shown_as`].
 pub(super) struct Described<K: KeyKind> {
     kind: K,
     schema: Option<fn() -> Json>,

@@ -31,7 +31,7 @@ keys! {
     /// `[endpoint.NAME]`.
     EndpointSpec {
         /// one IPv4 and one IPv6 address at most, each judged by itself: an A answer needs the IPv4 one up
-        addresses: Vec<IpAddr> = texts("[\"192.0.2.10\"]").then(addresses).as_schema(addresses_schema),
+        addresses: Vec<IpAddr> = texts("[\"192.0.2.10\"]").then(addresses).with_schema(addresses_schema),
             note "this or `cname`";
         /// a domain name that is answered as a CNAME; not possible at the apex, nor for a name that has other records.
         /// A cname that leads back to its own steered name, directly or through other names of this server, is refused

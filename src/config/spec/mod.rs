@@ -52,7 +52,7 @@ keys! {
         "pool" pools: Vec<PoolSpec> = named(), default Vec::new();
         "group" groups: Vec<GroupSpec> = named(), default Vec::new();
         "fence" fences: Vec<FenceSpec> = named(), default Vec::new();
-        "name" names: Vec<NameSpec> = named().as_schema(names_schema), default Vec::new();
+        "name" names: Vec<NameSpec> = named().with_schema(names_schema), default Vec::new();
     }
 }
 

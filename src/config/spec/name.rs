@@ -31,7 +31,7 @@ keys! {
         pool: String = name("\"world\""),
             required "write `pool = \"NAME\"`, the name of a pool or of a single endpoint";
         /// any of `["A", "AAAA", "SRV", "HTTPS", "SVCB"]`; see [services](#services-srv-https-and-svcb)
-        types: Vec<Facet> = texts("[\"A\", \"AAAA\"]").then(types).as_schema(types_schema),
+        types: Vec<Facet> = texts("[\"A\", \"AAAA\"]").then(types).with_schema(types_schema),
             note "what the endpoints have";
         /// the fence that limits where clients of this name may be sent
         fence: String = name("\"eu_only\"");
@@ -46,7 +46,7 @@ keys! {
         /// present member is out
         failback: Failback = custom(failback, failback_schema), inherits json!("auto");
         /// `"shared"`: every node decides by itself
-        failover: () = text("\"shared\"").then(failover).as_schema(|| json!({ "type": "string", "enum": FAILOVER })),
+        failover: () = text("\"shared\"").then(failover).with_schema(|| json!({ "type": "string", "enum": FAILOVER })),
             inherits json!("shared");
         /// a promise: this long after an endpoint's failure, no client is sent to it any more; see below
         rto: Duration = duration(MIN_RTO..=MAX_RTO, "\"6s\"");

@@ -174,7 +174,7 @@ keys! {
         /// endpoints in countries of these continents
         continents: Vec<At<Continent>> = continents(), default Vec::new();
         /// endpoints of these regions
-        regions: Vec<At<String>> = texts("[\"eu-central\"]").as_schema(|| names("").schema()), default Vec::new();
+        regions: Vec<At<String>> = texts("[\"eu-central\"]").with_schema(|| names("").schema()), default Vec::new();
     }
 }
 

@@ -21,7 +21,7 @@ keys! {
         /// the port of the service, 1 to 65535. HTTPS and SVCB records have a port only if this key is set
         port: u16 = integer(1..=65_535), note "SRV: each endpoint's probed port";
         /// HTTPS and SVCB: the protocols of the service by their registered ALPN ids, most preferred first; 16 at most
-        alpn: Vec<String> = texts("[\"h2\", \"h3\"]").then(alpn).as_schema(alpn_schema);
+        alpn: Vec<String> = texts("[\"h2\", \"h3\"]").then(alpn).with_schema(alpn_schema);
     }
 }
 
