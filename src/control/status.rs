@@ -369,7 +369,7 @@ fn vantages(model: &Model, view: &WorldView, now: Moment) -> Vec<VantageStatus> 
         region: model.region(vantage.region).name.clone(),
         state: vantage.state.as_str().to_owned(),
         why: vantage.why.as_deref().map(str::to_owned),
-        age_ms: (vantage.state == VantageState::Stale).then(|| now.since(vantage.heard_at).as_millis() as u64),
+        age_ms: (vantage.state == VantageState::Stale).then(|| now.since(vantage.reported_at).as_millis() as u64),
     });
     each.collect()
 }

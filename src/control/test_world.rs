@@ -100,7 +100,7 @@ pub(crate) fn view() -> WorldView {
             region: RegionId(0),
             state: VantageState::Up,
             why: None,
-            heard_at: PROBED_AT,
+            reported_at: PROBED_AT,
         }],
         ..WorldView::default()
     }

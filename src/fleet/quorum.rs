@@ -88,7 +88,7 @@ impl<'a> VantageReport<'a> {
             (None, true) => VantageState::Up,
         };
         let (name, why) = (Arc::clone(&vantage.name), blind.cloned());
-        VantageView { name, region: *region, state, why, heard_at: *received_at }
+        VantageView { name, region: *region, state, why, reported_at: *received_at }
     }
 
     /// Whether its verdicts are counted.

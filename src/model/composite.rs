@@ -1,20 +1,20 @@
-//! Composite monitors: the verdict on several checks as one, from what is agreed on each of them.
+//! Composite monitors: one verdict from the verdicts on several checks.
 
 use std::sync::Arc;
 
 use crate::model::CheckKey;
 
-/// How deep composites may be in one another. Judgment: nobody follows more.
+/// How deep composites may be nested. Judgment: a person does not follow more.
 pub const MAX_COMPOSITE_DEPTH: usize = 8;
-/// Most checks below one composite, each counted as often as it is named (judgment: beyond that, one verdict says nothing).
+/// Most checks below one composite, each counted as often as it is named. Judgment: one verdict of more has no meaning.
 pub const MAX_COMPOSITE_CHECKS: usize = 64;
 
 /// Several checks taken as one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Composite {
-    /// How.
+    /// How their verdicts become one.
     pub rule: Rule,
-    /// Which: as many as the check has parts, one at least.
+    /// The checks, one at least.
     pub parts: Vec<PartKey>,
 }
 
@@ -27,19 +27,19 @@ pub struct PartKey {
     pub key: Arc<CheckKey>,
 }
 
-/// What several verdicts come to.
+/// How several verdicts become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// Down if any is Down, else Unknown if any is Unknown, else Up.
     All,
     /// Up if any is Up, else Unknown if any is Unknown, else Down.
     Any,
-    /// Of one: Up when it is Down, Down when it is Up.
+    /// One check: Up when it is Down, Down when it is Up.
     Not,
 }
 
 impl Rule {
-    /// The word for it in policy files.
+    /// Its name in policy files.
     pub fn as_str(self) -> &'static str {
         match self {
             Rule::All => "all",

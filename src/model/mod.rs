@@ -1,5 +1,5 @@
-//! The nouns: what the files say once it is known to be valid, and what is believed of the world. Values only; a
-//! [`Model`] is built by `config` and read by everyone else, and is never changed, only replaced.
+//! What the files say once it is known to be valid, and what is known of the world. Values only. A [`Model`] is built
+//! by `config` and read by all other modules. It is never changed, only replaced.
 
 pub mod client;
 pub mod composite;

@@ -14,12 +14,12 @@ use crate::model::{Composite, HeartbeatSpec, Quorum};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CheckId(pub u32);
 
-/// One thing that is probed: a monitor at an address.
+/// One thing that is probed: a monitor and an address.
 #[derive(Debug, Clone)]
 pub struct Check {
-    /// What it is known by in reports and from one generation to the next.
+    /// What identifies it in reports and from one generation to the next.
     pub key: Arc<CheckKey>,
-    /// Of a composite: the checks that it is made of, as its key lists them; all stand before it in the model.
+    /// Of a composite: its checks, as its key lists them; all come before it in the model.
     pub parts: Vec<CheckId>,
 }
 
@@ -30,7 +30,7 @@ impl Check {
     }
 }
 
-/// Two checks with equal keys are the same check: it is probed once, and keeps its history over a reload.
+/// Two checks with equal keys are the same check: it is probed once, and a reload does not end its history.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CheckKey {
     /// What is probed and how it is judged.
@@ -46,7 +46,7 @@ pub enum ProbeTarget {
     Host(IpAddr),
     /// An address and port.
     Socket(SocketAddr),
-    /// Nothing is sent: heartbeats, where the service speaks by itself, and composites.
+    /// Nothing is sent: heartbeats, which the service sends, and composites.
     Nowhere,
 }
 
@@ -80,7 +80,7 @@ pub struct Monitor {
     pub interval: Duration,
     /// A probe that takes longer has failed; default 500 ms.
     pub timeout: Duration,
-    /// Whether probes get less than `timeout` once round-trip times are known: what those lead one to expect.
+    /// Whether the time-out follows measured round-trip times, up to `timeout`.
     pub adaptive: bool,
     /// Failures, with no run of `rise` successes between them, that make an Up check Down; 1 to 100, default 3.
     pub fall: u32,
@@ -88,16 +88,16 @@ pub struct Monitor {
     pub rise: u32,
     /// Least time that it is Up or Down before the next change counts; up to an hour, default none.
     pub hold_down: Duration,
-    /// Whether a check that comes and goes is held down for longer and longer; by default it is.
+    /// Whether a check that flaps stays down for longer each time; default yes.
     pub damping: bool,
-    /// Whether an idle connection is kept open, whose end is news; default no. Not for icmp.
+    /// Whether an idle connection is held, whose end starts a probe at once; default no. Not for icmp.
     pub hold: bool,
-    /// Whose word on it counts, where there are several vantages.
+    /// How the reports of several vantages become one verdict.
     pub quorum: Quorum,
 }
 
 impl Monitor {
-    /// A monitor of this kind with the defaults (CONTRACT 3).
+    /// A monitor of this kind with the defaults.
     pub fn new(kind: ProbeKind) -> Monitor {
         Monitor {
             kind,
@@ -133,9 +133,9 @@ pub enum ProbeKind {
     Dns(DnsSpec),
     /// The standard health check of gRPC.
     Grpc(GrpcSpec),
-    /// None: the service says by itself that it lives.
+    /// No probe: the service reports that it is alive.
     Heartbeat(HeartbeatSpec),
-    /// None: the verdict is made of those on other checks.
+    /// No probe: the verdict follows from those on other checks.
     Composite(Composite),
 }
 
@@ -156,7 +156,7 @@ impl ProbeKind {
         }
     }
 
-    /// Whether the time of a success is that of a way there and back. If not, it ranks nothing.
+    /// Whether the time of a success is a round-trip time. If not, `latency` cannot rank by it.
     pub fn measures_rtt(&self) -> bool {
         match self {
             ProbeKind::Exec(_) | ProbeKind::Heartbeat(_) | ProbeKind::Composite(_) => false,
@@ -170,7 +170,7 @@ impl ProbeKind {
         }
     }
 
-    /// What the verdict is made of, where it is made of others.
+    /// The composite, where it is one.
     pub fn composite(&self) -> Option<&Composite> {
         if let ProbeKind::Composite(composite) = self { Some(composite) } else { None }
     }
@@ -180,18 +180,18 @@ impl ProbeKind {
         self.heartbeat().is_none() && self.composite().is_none()
     }
 
-    /// What is heard and expected, where nothing is sent.
+    /// The heartbeat, where it is one.
     pub fn heartbeat(&self) -> Option<&HeartbeatSpec> {
         if let ProbeKind::Heartbeat(spec) = self { Some(spec) } else { None }
     }
 }
 
-/// What is asked of a certificate.
+/// What a certificate must fulfil.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CertificateRule {
-    /// Whether it must be valid now, for the host, and from someone trusted.
+    /// Whether it must be valid now and for the host, and signed by a trusted authority.
     pub verify: bool,
-    /// Days that the server's own certificate must still have; 0: its end is not looked at but by `verify`.
+    /// Days that the server's own certificate must still be valid for; 0: only `verify` checks its end.
     pub min_days: u32,
 }
 
@@ -200,7 +200,7 @@ pub struct CertificateRule {
 pub struct TlsSpec {
     /// The TLS server name; default: the probed address.
     pub host: Option<String>,
-    /// What is asked of the certificate.
+    /// What the certificate must fulfil.
     pub certificate: CertificateRule,
 }
 
@@ -213,7 +213,7 @@ pub struct DnsSpec {
     pub qtype: u16,
     /// The response code of a success, 0 to 15; default NOERROR.
     pub rcode: u16,
-    /// What one record of the type must say.
+    /// What one record of the type must have as its content.
     pub rdata: Option<DnsRdata>,
 }
 
@@ -242,7 +242,7 @@ pub struct GrpcSpec {
     pub service: String,
     /// The authority, and the TLS server name; default: the probed address.
     pub host: Option<String>,
-    /// What is asked of the certificate; `None`: in the clear.
+    /// What the certificate must fulfil; `None`: no TLS.
     pub tls: Option<CertificateRule>,
 }
 
@@ -253,7 +253,7 @@ pub struct ExecSpec {
     pub program: String,
     /// What it is called with, besides its own name.
     pub args: Vec<String>,
-    /// The endpoint that is judged, by name: the program is told.
+    /// The name of the endpoint that is judged, which the program receives.
     pub endpoint: String,
 }
 

@@ -13,32 +13,33 @@ pub struct PolicyId(pub u32);
 pub struct Policy {
     /// The zone it belongs to.
     pub zone: ZoneId,
-    /// Where its candidates come from: the pool (or single endpoint) it names.
+    /// Its pool, or its single endpoint.
     pub root: MemberRef,
     /// Every endpoint that a reply could name, each once: those below `root` in listed order, then those below the pool
-    /// or endpoint of [`OnEmpty::Other`]. A record's counter is this list's index.
+    /// or endpoint of [`OnEmpty::Other`]. The index in this list identifies the counter of a record.
     pub endpoints: Vec<EndpointId>,
-    /// What it answers: V4, V6, both, or Alias where all its endpoints are cnames; and services. In their order.
+    /// What it answers, in the order of [`Facet`]: V4, V6, both, or Alias where all its endpoints are cnames; and
+    /// services.
     pub facets: Vec<Facet>,
-    /// Most records in a reply, 1 to [`MAX_ANSWERS`]. `None` where the file says nothing: one, but a pool that steers
-    /// `all` gives as many as are up.
+    /// Most records in a reply, 1 to [`MAX_ANSWERS`]. `None` where the file has no `answers`: one, but a pool that
+    /// steers `all` gives as many as are up.
     pub answers: Option<usize>,
     /// Bounds of the TTL.
     pub ttl: Ttl,
-    /// What is answered when nothing is eligible, at least one: each is taken while something of it is up, the last one
-    /// in any case.
+    /// What is answered when nothing is eligible, at least one entry: the first of which something is up, else the
+    /// last.
     pub on_empty: Vec<OnEmpty>,
     /// The fence around it.
     pub fence: Option<FenceId>,
-    /// Clients of one net get the same answer; `None`: chance decides, but in pools that steer `affinity`.
+    /// The net whose clients get the same answer; `None`: chance decides, except in pools that steer `affinity`.
     pub affinity: Option<AffinityNet>,
     /// When a failover pool goes back to a member that comes before the one it moved to.
     pub failback: Failback,
-    /// What its SRV, HTTPS and SVCB records say beside their endpoints.
+    /// What its SRV, HTTPS and SVCB records contain besides their endpoints.
     pub service: Service,
-    /// The monitor by which it judges the endpoints below `root`; `None`: each is judged by its own.
+    /// The monitor that judges the endpoints below `root` for it; `None`: each is judged by its own.
     pub monitor: Option<OwnMonitor>,
-    /// Whether it can give a CNAME and can give addresses: then which of them it gives is one decision for all types
+    /// Whether it can give a CNAME and can give addresses: then it is one decision for all types which of them it gives
     /// (RFC 1034, 3.6.2). Set from [`Policy::can_mix`].
     pub is_mixed: bool,
 }
@@ -46,7 +47,7 @@ pub struct Policy {
 /// The monitor of a name, which judges the endpoints of its pool in place of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OwnMonitor {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// Its check of each side of an endpoint; sorted by endpoint and facet, each once.
     pub checks: Vec<((EndpointId, Facet), CheckId)>,
@@ -82,30 +83,31 @@ impl Policy {
         own.or(side.check)
     }
 
-    /// Where a reply's endpoints come from: its own pool or endpoint, then those that it falls back on.
+    /// Its own pool or endpoint, then those of `on_empty`.
     pub fn roots(&self) -> impl Iterator<Item = MemberRef> {
         std::iter::once(self.root).chain(self.on_empty.iter().filter_map(OnEmpty::other))
     }
 
-    /// Whether a name with these endpoints and facets can be an alias and can have addresses. A name that answers service
-    /// records alone is never a CNAME: an alias is a target there.
+    /// Whether a name with these endpoints and facets can be an alias and can have addresses. A name that only answers
+    /// service records is never a CNAME: there an alias is a target.
     pub fn can_mix(model: &Model, endpoints: &[EndpointId], facets: &[Facet]) -> bool {
         let sides = || endpoints.iter().flat_map(|id| &model.endpoint(*id).answerables);
         let is_alias = |alias: bool| sides().any(|side| (side.facet == Facet::Alias) == alias);
         facets.iter().any(|facet| !facet.is_service()) && is_alias(true) && is_alias(false)
     }
 
-    /// The facets that are decided: of a mixed policy, first whether it is an alias, whatever the type.
+    /// The facets that are decided. Of a mixed policy [`Facet::Alias`] comes first: whether it is an alias for all
+    /// types.
     pub fn decided_facets(&self) -> impl Iterator<Item = Facet> {
         let first = self.is_mixed.then_some(Facet::Alias);
         first.into_iter().chain(self.facets.iter().copied().filter(move |facet| Some(*facet) != first))
     }
 }
 
-/// What the service records of a name say beside their endpoints (RFC 2782, RFC 9460).
+/// What the service records of a name contain besides their endpoints (RFC 2782, RFC 9460).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Service {
-    /// The port that HTTPS and SVCB records say; none: the protocol's own.
+    /// The port of HTTPS and SVCB records; `None`: the protocol's own.
     pub port: Option<u16>,
     /// Protocols, most preferred first: ALPN ids of 1 to 255 octets.
     pub alpn: Vec<String>,
@@ -116,9 +118,9 @@ pub struct Service {
 /// Where a service is at one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServiceTarget {
-    /// The name that has its addresses, uncompressed wire form: one that the zone has for it, or its cname's target.
+    /// The name with its addresses, uncompressed wire form: one of the zone, or the target of its cname.
     pub name: Box<[u8]>,
-    /// The port that SRV records say; 0 where none is answered.
+    /// The port of SRV records; 0 where none is answered.
     pub port: u16,
 }
 
@@ -126,7 +128,7 @@ pub struct ServiceTarget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FenceId(pub u32);
 
-/// Whom a fence holds, and what is inside it. Nothing lets those clients out: not `on_empty`, not an override.
+/// Which clients a fence holds, and which endpoints they may have. Nothing relaxes it: not `on_empty`, not an override.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fence {
     /// Its name.
@@ -144,7 +146,7 @@ impl Fence {
     }
 }
 
-/// How much of an address makes a client's net, for affinity. Default /24 and /56.
+/// How many bits of an address are the client's net, for affinity. Default /24 and /56.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AffinityNet {
     /// Bits of an IPv4 address, 0 to 32.
@@ -167,7 +169,7 @@ pub enum Failback {
     Auto,
     /// Only when the one it moved to is out.
     Manual,
-    /// When the earlier member has been up for this long.
+    /// When the earlier member has been up for this time.
     After(Duration),
 }
 
@@ -175,8 +177,8 @@ pub enum Failback {
 /// the question and OPT; a policy that could give more is refused by `config`.
 pub const MAX_ANSWERS: usize = 64;
 
-/// Most endpoints below one policy; `config` refuses more. A draw walks its tier on the packet path, and keeps which
-/// shares it has drawn on the stack. Judgment: an RRset of a thousand endpoints wants two names.
+/// Most endpoints below one policy; `config` refuses more. A draw walks its tier on the packet path, and has the shares
+/// that it has drawn on the stack. Judgment: a thousand endpoints need two names.
 pub const MAX_ENDPOINTS: usize = 1024;
 
 /// Bounds of a TTL, whole seconds, `min` not over `max`.

@@ -22,19 +22,19 @@ pub struct Endpoint {
     pub name: String,
     /// The zone whose policy file declares it.
     pub zone: ZoneId,
-    /// Where it stands.
+    /// Its region.
     pub region: Option<RegionId>,
     /// What it may be answered with, in the order v4, v6 or alias alone; at least one.
     pub answerables: Vec<Answerable>,
-    /// Share among its pool's members; 0 is a standby.
+    /// Its weight among the members of its pools; 0 is a standby.
     pub weight: u32,
-    /// The country it stands in, for fences.
+    /// Its country, for fences.
     pub country: Option<Country>,
-    /// After it was down its weight grows to full over this time, at most an hour; 0: at once.
+    /// The time in which its weight grows to full after it was down, at most an hour; 0: at once.
     pub ramp: Duration,
     /// Answers a second that it can take, for `simulate`.
     pub capacity: Option<u64>,
-    /// The operator's word in the file.
+    /// `state` in the file.
     pub state: AdminState,
 }
 
@@ -54,8 +54,8 @@ impl Endpoint {
         }
     }
 
-    /// What this endpoint can answer a question for `facet` with: that family's address, or its cname; a service is
-    /// wherever it has anything.
+    /// What this endpoint can answer a question for `facet` with: the address of that family, or its cname. For a
+    /// service it is everything that it has.
     pub fn answering(&self, facet: Facet) -> impl Iterator<Item = &Answerable> {
         self.answerables.iter().filter(move |side| facet.is_answered_by(side.facet))
     }
@@ -65,29 +65,30 @@ impl Endpoint {
         self.answering(facet).next()
     }
 
-    /// Whether its record for `facet` is given alone: a CNAME (RFC 1034, 3.6.2), or SVCB's alias mode (RFC 9460, 2.4.2).
+    /// Whether its record for `facet` is alone in a reply: a CNAME (RFC 1034, 3.6.2), or SVCB's alias mode (RFC 9460,
+    /// 2.4.2).
     pub fn stands_alone(&self, facet: Facet) -> bool {
         facet != Facet::Srv && self.answering(facet).any(|answerable| answerable.facet == Facet::Alias)
     }
 }
 
-/// One side of an endpoint, judged by itself.
+/// One side of an endpoint, which is judged separately.
 #[derive(Debug, Clone)]
 pub struct Answerable {
     /// Which kind of record it becomes.
     pub facet: Facet,
-    /// What the record says.
+    /// The content of the record.
     pub rdata: AnswerRdata,
     /// The check that judges it; without a monitor there is none, and it is always up.
     pub check: Option<CheckId>,
-    /// Further checks of it, each once: those of names that have a monitor of their own.
+    /// Further checks of it, each once, for names that have a monitor of their own.
     pub judged: Vec<Judged>,
 }
 
-/// A check by which names judge an endpoint in place of its own.
+/// A check that judges an endpoint for some names, in place of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judged {
-    /// What the names call the monitor.
+    /// The name of the monitor.
     pub monitor: Arc<str>,
     /// The check.
     pub check: CheckId,
@@ -120,7 +121,7 @@ pub enum AnswerRdata {
     Cname(Box<[u8]>),
 }
 
-/// The kinds of question that steering knows: an A, an AAAA, a name that is only an alias, or where a service is.
+/// The kinds of question that steering answers: A, AAAA, a name that is only an alias, and services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Facet {
     /// IPv4: A records.
@@ -162,13 +163,13 @@ impl Facet {
         }
     }
 
-    /// Whether what an endpoint has for `side` answers a question for this: that family's address, or a cname; a service
-    /// is wherever there is anything.
+    /// Whether the side `side` of an endpoint answers a question for this facet: the address of that family, or a
+    /// cname. Every side answers for a service.
     pub fn is_answered_by(self, side: Facet) -> bool {
         self.is_service() || side == self || side == Facet::Alias
     }
 
-    /// Whether its records say where a service is, rather than an address.
+    /// Whether its records locate a service, rather than contain an address.
     pub fn is_service(self) -> bool {
         match self {
             Facet::V4 | Facet::V6 | Facet::Alias => false,
@@ -194,11 +195,11 @@ pub enum AdminState {
 pub struct Pool {
     /// Its name, unique among the endpoints and pools of its zone.
     pub name: String,
-    /// How its members are chosen among.
+    /// How it chooses among its members.
     pub steering: Steering,
     /// Members as listed.
     pub members: Vec<Member>,
-    /// How near RTTs are equal, where it steers by latency and says so.
+    /// Which RTTs count as equal, where it steers by latency and has a `band`.
     pub band: Option<Band>,
     /// The pool counts as down for its parent while less than this share of its members' weight is up, 0 to 1.
     pub min_up: f64,
@@ -225,9 +226,9 @@ pub struct Band {
 pub struct Member {
     /// What it is.
     pub to: MemberRef,
-    /// Its weight here: the member's own, or the endpoint's, or 1 for a pool; 0 is a standby.
+    /// Its weight in this pool: the one that the pool lists, or the endpoint's, or 1 for a pool; 0 is a standby.
     pub weight: u32,
-    /// Whom it is for, in a pool that steers `geo`; without, for all.
+    /// The clients that it is for, in a pool that steers `geo`; `None`: all.
     pub when: Option<SelectorId>,
 }
 

@@ -1,23 +1,23 @@
-//! How many must say that something is down until it is agreed on: the rules of one monitor. Counting is `fleet`'s.
+//! The quorum of a monitor: how many votes make the verdict Down. `fleet` counts them.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A report that is older than this is stale, where the monitor doesn't say otherwise (CONTRACT 3).
+/// The default of `stale_after`: a report that is older is stale.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 /// Least `stale_after`. Reports come every second, and one of them may be late or lost.
 pub const MIN_STALE_AFTER: Duration = Duration::from_secs(2);
-/// Greatest `stale_after` (judgment: what was seen an hour ago is no reason for an answer).
+/// Greatest `stale_after` (judgment: a report that is an hour old is no reason for an answer).
 pub const MAX_STALE_AFTER: Duration = Duration::from_secs(3600);
-/// Greatest number to ask for (judgment: more vantages than anyone places in a region, more regions than there are).
+/// Greatest number (judgment: more vantages than a region has, more regions than there are).
 pub const MAX_NEEDED: u32 = 100;
 
-/// Whose word counts on a check, and how much of it makes Down.
+/// Which votes on a check count, and how many make Down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quorum {
-    /// Of a region's vantages that have a verdict: how many make the region's verdict Down.
+    /// How many of a region's vantages, of those that vote, make the region Down.
     pub per_region: Need,
-    /// Of the regions that have one: how many make it Down.
+    /// How many regions, of those that have a verdict, make the check Down.
     pub regions_down: Need,
     /// A vantage whose report is older has no vote, [`MIN_STALE_AFTER`] to [`MAX_STALE_AFTER`].
     pub stale_after: Duration,
@@ -29,7 +29,7 @@ impl Default for Quorum {
     }
 }
 
-/// How many of those that have a verdict must say Down.
+/// How many of those that vote must vote Down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Need {
     /// One.
@@ -38,19 +38,19 @@ pub enum Need {
     Majority,
     /// Each of them.
     All,
-    /// So many, 1 to [`MAX_NEEDED`]; all of them where they are fewer. If it stayed a number then, health checks would
-    /// end without a word when vantages go, and a lone one could take nothing out.
+    /// This number, 1 to [`MAX_NEEDED`]; all of them where they are fewer. Otherwise nothing could be found Down any
+    /// more once too few vantages are left.
     AtLeast(u32),
 }
 
 impl Need {
-    /// Whether `down` of `voices` are enough. Nobody's word never is.
-    pub fn is_met(self, down: usize, voices: usize) -> bool {
+    /// Whether `down` of `votes` are enough. No vote never is.
+    pub fn is_met(self, down: usize, votes: usize) -> bool {
         let enough = match self {
             Need::Any => 1,
-            Need::Majority => voices / 2 + 1,
-            Need::All => voices,
-            Need::AtLeast(number) => voices.min(number as usize),
+            Need::Majority => votes / 2 + 1,
+            Need::All => votes,
+            Need::AtLeast(number) => votes.min(number as usize),
         };
         down >= enough.max(1)
     }
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn needs_are_met_by_so_many() {
         for (need, enough_of) in [
-            // Of 1, 2, 3, 4, 5 and 6 voices.
+            // Of 1, 2, 3, 4, 5 and 6 votes.
             (Need::Any, [1, 1, 1, 1, 1, 1]),
             (Need::Majority, [1, 2, 2, 3, 3, 4]),
             (Need::All, [1, 2, 3, 4, 5, 6]),
@@ -86,9 +86,9 @@ mod tests {
             (Need::AtLeast(3), [1, 2, 3, 3, 3, 3]),
             (Need::AtLeast(MAX_NEEDED), [1, 2, 3, 4, 5, 6]),
         ] {
-            for (voices, enough) in (1..).zip(enough_of) {
-                let found = (0..=voices).find(|down| need.is_met(*down, voices));
-                assert_eq!(found, Some(enough), "{need:?} of {voices}");
+            for (votes, enough) in (1..).zip(enough_of) {
+                let found = (0..=votes).find(|down| need.is_met(*down, votes));
+                assert_eq!(found, Some(enough), "{need:?} of {votes}");
             }
             assert!(!need.is_met(0, 0), "{need:?} of nobody");
         }
@@ -100,12 +100,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_more_says_down_and_what_was_met_is_met(need in any_need(), voices in 1usize..200, down in 0usize..200) {
-            let down = down.min(voices - 1);
-            prop_assert!(need.is_met(down + 1, voices) || !need.is_met(down, voices));
-            prop_assert!(!need.is_met(0, voices) && need.is_met(voices, voices), "none is never enough, all always are");
-            // Whoever was Up and goes can only make it more of them.
-            prop_assert!(need.is_met(down, voices - 1) || !need.is_met(down, voices));
+        fn one_more_vote_for_down_and_what_was_met_is_met(need in any_need(), votes in 1usize..200, down in 0usize..200) {
+            let down = down.min(votes - 1);
+            prop_assert!(need.is_met(down + 1, votes) || !need.is_met(down, votes));
+            prop_assert!(!need.is_met(0, votes) && need.is_met(votes, votes), "none is never enough, all always are");
+            // A vantage that voted Up and leaves can only help Down.
+            prop_assert!(need.is_met(down, votes - 1) || !need.is_met(down, votes));
         }
     }
 }

@@ -1,31 +1,31 @@
 //! Warm return: how much of its weight an endpoint has after it came back from being down. It is cold then (caches,
-//! connections, compiled code), and its full share at once may take it down again. Plain arithmetic of moments: who tells
-//! views what was before them is `snapshot`, who asks is `steering`.
+//! connections, compiled code), and its full share at once may take it down again. Arithmetic of moments: `snapshot`
+//! passes a recovery from view to view, `steering` uses it.
 
 use std::time::Duration;
 
 use crate::model::{Health, Moment};
 
-/// Steps of a ramp, give or take one; its first share is a twentieth. Judgment, because: names are decided anew at each,
-/// and nobody sees finer ones, since resolvers keep an answer for longer.
+/// Steps of a ramp, give or take one; its first share is a twentieth. Judgment, because: names are decided again at
+/// each step, and finer steps have no effect, since resolvers cache an answer for longer.
 const MOST_STEPS: u32 = 19;
 /// No step is shorter: a TTL is in whole seconds.
 const SHORTEST_STEP: Duration = Duration::from_secs(1);
 
-/// What a check has behind it, as far as this process has seen.
+/// Whether a check was down, as far as this process has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Recovery {
-    /// It wasn't down, or so long ago that nobody asks any more. The first verdict after a start is no recovery.
+    /// It wasn't down, or so long ago that no ramp needs it. The first verdict after a start is no recovery.
     #[default]
     None,
     /// It was down, and has not been up since.
     Awaited,
-    /// It was down, and has been up since this moment; what became unknown meanwhile counts on.
+    /// It was down, and has been up since this moment. A time of Unknown does not end it.
     Since(Moment),
 }
 
 impl Recovery {
-    /// What it is once `health` is agreed on, at `now`.
+    /// The recovery after the verdict `health` at `now`.
     pub fn then(self, health: Health, now: Moment) -> Recovery {
         match (health, self) {
             (Health::Down, _) => Recovery::Awaited,
@@ -34,7 +34,7 @@ impl Recovery {
         }
     }
 
-    /// The same, less what no ramp of `longest` or shorter is under way for at `now`.
+    /// The same; [`Recovery::None`] where every ramp of `longest` or shorter has ended at `now`.
     pub fn within(self, longest: Duration, now: Moment) -> Recovery {
         match self {
             Recovery::Since(_) if Growth::of(longest, self, now).is_none() => Recovery::None,
@@ -55,11 +55,12 @@ pub struct Growth {
 }
 
 impl Growth {
-    /// The growth over `ramp` of what has this recovery, at `now`; `None` where it has its full weight. It grows evenly, from
-    /// a twentieth on, or from more where a second is too long a step for that.
+    /// The growth at `now` of an endpoint with this `ramp` and recovery; `None` where it has its full weight. It grows
+    /// evenly from a twentieth, or from more where steps of a second are too few for that.
     ///
-    /// Steps are not counted from the recovery: they are the same moments for all ramps of this length. A region comes back
-    /// endpoint by endpoint, and a name that has many of them is decided once a step, rather than once for each.
+    /// Steps are not counted from the recovery: they are at the same moments for all ramps of this length. The
+    /// endpoints of a region come back one after another, and a name that has many of them is decided once a step, not
+    /// once for each.
     pub fn of(ramp: Duration, recovery: Recovery, now: Moment) -> Option<Growth> {
         let Recovery::Since(since) = recovery else { return None };
         let full = since + ramp;
@@ -90,9 +91,10 @@ mod tests {
     #[test]
     fn only_what_was_down_recovers() {
         use Health::{Down, Unknown, Up};
-        let check = |sentence: &str, told: &[Health], expected: Recovery| {
-            let then = |(past, second): (Recovery, u64), health: &Health| (past.then(*health, at(second)), second + 1);
-            assert_eq!(told.iter().fold((Recovery::None, 0), then).0, expected, "{sentence}");
+        let check = |sentence: &str, verdicts: &[Health], expected: Recovery| {
+            let then =
+                |(before, second): (Recovery, u64), health: &Health| (before.then(*health, at(second)), second + 1);
+            assert_eq!(verdicts.iter().fold((Recovery::None, 0), then).0, expected, "{sentence}");
         };
         check("the first verdict is none", &[Unknown, Unknown, Up, Up], Recovery::None);
         check("down", &[Up, Down], Recovery::Awaited);
@@ -135,11 +137,11 @@ mod tests {
         assert_eq!(next(14_900, 14_900), Some(at(20_000)));
         let shares = [12_300, 14_900].map(|since| of(since, 20_000).map_or(1.0, |growth| growth.share));
         assert!(shares[0] > shares[1] && shares[1] > 0.05 && shares[0] < 0.1, "{shares:?}");
-        assert_eq!(next(12_300, 200_000), Some(at(202_300)), "but each ends when it is said to");
+        assert_eq!(next(12_300, 200_000), Some(at(202_300)), "but each ends after its own time");
     }
 
     #[test]
-    fn what_nobody_asks_for_any_more_is_forgotten() {
+    fn a_recovery_that_no_ramp_needs_is_forgotten() {
         let since = Recovery::Since(at(0));
         assert_eq!(since.within(Duration::from_secs(10), at(9_999)), since);
         assert_eq!(since.within(Duration::from_secs(10), at(10_000)), Recovery::None);

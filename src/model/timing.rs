@@ -1,5 +1,5 @@
-//! How long a monitor takes to notice, from its numbers alone. What the detector and the schedule do in the worst case
-//! is worked out here once: `config` holds promises against it, and the simulation of `health` holds it against them.
+//! How long a monitor takes to detect a failure, from its settings alone: the worst case of the detector and the
+//! schedule. `config` compares promises with it, and the simulation of `health` checks it.
 
 use std::time::Duration;
 
@@ -11,35 +11,35 @@ pub const VERIFY_WINDOW: Duration = Duration::from_millis(100);
 /// Verifying probes begin at least this far apart, so that one burst of loss is not seen by all of them. Judgment:
 /// the drop-tail queue of a router drains in this time.
 pub const MIN_SPACING: Duration = Duration::from_millis(20);
-/// After a held connection ended its endpoint is not called dead before this has passed. Judgment: longer than a process
+/// After a held connection ended, its endpoint is not Down before this has passed. Judgment: longer than a process
 /// that is replaced in place takes to listen again, and short enough that with the verifying probes, at their least
 /// spacing and the default `fall`, a dead process is out within 100 ms.
 pub const RESTART_GRACE: Duration = Duration::from_millis(30);
 /// Most probes of one check under way at once. With a time-out longer than the interval the next probe doesn't wait
-/// for the last, else detection would take `fall` time-outs; judgment: eight intervals of silence tell enough.
+/// for the last, else detection would take `fall` time-outs. Judgment: eight intervals of silence are enough.
 pub const MAX_OVERLAP: u32 = 8;
 
-/// An adaptive time-out is never less. Judgment: a process that waits its turn on a busy machine, or a SYN that its
-/// queue dropped, is not dead; and after less, near endpoints would be found faster than people can tell.
+/// An adaptive time-out is never less. Judgment: a process that waits for a busy machine, or a SYN that its
+/// queue dropped, is not dead; and a shorter one would gain less than people notice.
 pub const ADAPTIVE_FLOOR: Duration = Duration::from_millis(100);
-/// Never more either, and never more than an interval unless that is under the fixed default. Judgment: twice what a
-/// satellite link takes there and back.
+/// An adaptive time-out is never more, and never more than an interval unless that is under the fixed default.
+/// Judgment: twice what a satellite link takes there and back.
 pub const ADAPTIVE_CEILING: Duration = Duration::from_secs(2);
-/// The default of a time-out that doesn't adapt (CONTRACT 3).
+/// The default of a time-out that doesn't adapt.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The longest that an adaptive time-out becomes, and what it is before the first measurement: the interval, but
-/// [`DEFAULT_TIMEOUT`] at least and [`ADAPTIVE_CEILING`] at most.
+/// The longest adaptive time-out, which holds before the first measurement: the interval, at least [`DEFAULT_TIMEOUT`]
+/// and at most [`ADAPTIVE_CEILING`].
 pub fn adaptive_ceiling(interval: Duration) -> Duration {
     interval.clamp(DEFAULT_TIMEOUT, ADAPTIVE_CEILING)
 }
 
-/// The numbers of a monitor that time is made of.
+/// The settings of a monitor that detection time depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// From one probe's start to the next.
     pub interval: Duration,
-    /// A probe that takes longer has failed; where it adapts, the longest that it may become.
+    /// A probe that takes longer has failed; where it adapts, its ceiling.
     pub timeout: Duration,
     /// Failures that make Down, 1 at least.
     pub fall: u32,
@@ -55,7 +55,7 @@ impl From<&Monitor> for Timing {
 }
 
 impl Timing {
-    /// The widest that verifying probes begin apart; near endpoints are verified faster.
+    /// The longest time between the starts of verifying probes; near endpoints are verified faster.
     pub fn spacing(&self) -> Duration {
         (VERIFY_WINDOW / (self.fall.max(2) - 1)).max(MIN_SPACING).min(self.interval)
     }
@@ -68,23 +68,22 @@ impl Timing {
         self.timeout.max(self.spacing()).min(regular)
     }
 
-    /// From a failure to the verdict Down, at most: the probe that is next, its time-out, and as many more as `fall`
-    /// wants; but not while the verdict is held.
+    /// From a failure to the verdict Down, at most: the next probe, its time-out, and as many more as `fall` needs; but
+    /// not during the hold-down.
     pub fn worst_detection(&self) -> Duration {
         let found = self.interval + self.timeout + self.step() * (self.fall.max(1) - 1);
-        found.max(self.worst_held())
+        found.max(self.worst_held_down())
     }
 
-    /// The same for one that has only just come up: it is held until then, and the probe that begins at the end of that
-    /// tells.
-    pub fn worst_held(&self) -> Duration {
+    /// The same for a check that just came up: the probe that begins when its hold-down ends decides.
+    pub fn worst_held_down(&self) -> Duration {
         match self.hold_down.is_zero() {
             true => Duration::ZERO,
             false => self.hold_down + self.timeout,
         }
     }
 
-    /// How far ahead a change is, at most, while all is well: what the TTL of an answer hangs on (CONTRACT 4.5).
+    /// How far ahead a change is, at most, while every probe succeeds: the TTL of answers follows from it.
     pub fn horizon(&self) -> Duration {
         self.interval + self.spacing() * (self.fall.max(1) - 1)
     }
@@ -110,7 +109,7 @@ mod tests {
             ("many of them are 20 ms apart", timing(1000, 10, 11, 0), 1210),
             ("a time-out over the interval doesn't hold up the next probe", timing(1000, 1200, 3, 0), 4200),
             ("but no more than eight are under way", timing(100, 1500, 3, 0), 2000),
-            ("a hold-down that is shorter says nothing", timing(1000, 500, 3, 2000), 2500),
+            ("a hold-down that is shorter has no effect", timing(1000, 500, 3, 2000), 2500),
             ("a longer one does", timing(1000, 500, 3, 10_000), 10_500),
         ] {
             assert_eq!(timing.worst_detection(), ms(expected), "{what}");

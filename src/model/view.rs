@@ -1,5 +1,5 @@
-//! What is believed of the world: agreed health, and round-trip times by region. Built by `fleet`, read by `steering`;
-//! the one place where the two meet.
+//! The WorldView: agreed health, and round-trip times by region. Built by `fleet`, read by `steering`, which meet only
+//! here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use crate::model::{Answerable, CheckId, Endpoint, EndpointId, Growth, Moment, Re
 pub enum Health {
     /// Answering as expected.
     Up,
-    /// Not.
+    /// Not answering as expected.
     Down,
-    /// Not known: counts as down once a probe has had its chance, as up before.
+    /// Not known: counts as down once probes could have found out, as up before.
     #[default]
     Unknown,
 }
 
 impl Health {
-    /// The word for it in files, JSON and metrics.
+    /// Its name in files, JSON and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Health::Up => "up",
@@ -35,26 +35,26 @@ impl Health {
 pub struct WorldView {
     /// When it was agreed.
     pub at: Moment,
-    /// The same in Unix seconds, where the ends of overrides are to be told from it.
+    /// The same in Unix seconds, where it is needed for the ends of overrides.
     pub at_unix: Option<f64>,
-    /// One a check of the model, indexed by [`CheckId`].
+    /// One for each check of the model, indexed by [`CheckId`].
     pub checks: Vec<CheckView>,
-    /// Every vantage that is known of.
+    /// Every known vantage.
     pub vantages: Vec<VantageView>,
-    /// The operator's word, by endpoint; it goes before measured health.
+    /// Overrides by endpoint; they go before measured health.
     pub overrides: Arc<HashMap<EndpointId, Arc<Override>>>,
 }
 
-/// The operator's word over measured health, kept apart from it.
+/// An operator's decision that goes before measured health and is separate from it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
-    /// What it was said of: an endpoint's name, or `region:NAME`.
+    /// What it was set for: an endpoint's name, or `region:NAME`.
     pub target: String,
-    /// What is to be.
+    /// What it makes of the endpoints.
     pub state: OverrideState,
-    /// Why, in the operator's words.
+    /// The operator's reason.
     pub why: String,
-    /// Who said so: the name of the token.
+    /// Who set it: the name of the token.
     pub who: String,
     /// When it ends by itself, Unix seconds; `None`: when it is cleared.
     pub until: Option<f64>,
@@ -72,7 +72,7 @@ pub enum OverrideState {
 }
 
 impl OverrideState {
-    /// The word for it in the API: `drain`, `up`, `down`.
+    /// Its name in the API: `drain`, `up`, `down`.
     pub fn as_str(self) -> &'static str {
         match self {
             OverrideState::Drain => "drain",
@@ -91,26 +91,26 @@ pub struct VantageView {
     pub region: RegionId,
     /// Whether its reports count.
     pub state: VantageState,
-    /// Why it is blind, in words, while it says so.
+    /// Why it is blind, while it is.
     pub why: Option<Arc<str>>,
-    /// When its last report came.
-    pub heard_at: Moment,
+    /// When its last report was received.
+    pub reported_at: Moment,
 }
 
 /// Whether a vantage's reports count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VantageState {
-    /// They do.
+    /// They count.
     Up,
-    /// It has trouble of its own and has frozen its verdicts.
+    /// It receives nothing from most of the world, and does not change its verdicts.
     Blind,
-    /// Nothing has come from it for longer than [`STALE_AFTER`](crate::model::quorum::STALE_AFTER), whatever single monitors say of
-    /// their own checks.
+    /// Nothing was received from it for longer than [`STALE_AFTER`](crate::model::quorum::STALE_AFTER). The
+    /// `stale_after` of monitors has no effect on this.
     Stale,
 }
 
 impl VantageState {
-    /// The word for it in JSON.
+    /// Its name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             VantageState::Up => "up",
@@ -120,40 +120,40 @@ impl VantageState {
     }
 }
 
-/// What is believed of one check.
+/// What is known of one check.
 #[derive(Debug, Clone, Default)]
 pub struct CheckView {
     /// The verdict.
     pub health: Health,
-    /// Whether a probe has had its chance: until then Unknown counts as up.
+    /// Whether probes could have found out: until then Unknown counts as up.
     pub tried: bool,
-    /// Whether it was down before; told by the publisher, which knows the view before this one.
+    /// Whether it was down before; set when the view is published, from the view before it.
     pub recovery: Recovery,
-    /// The least time until the verdict could change; `None` when it never does. Holds the TTL (CONTRACT 4.5).
+    /// The least time until the verdict could change; `None` when it never does. It bounds the TTL.
     pub may_change_in: Option<Duration>,
     /// Smoothed RTT by region of the vantages that measured it, the mean where a region has several; each region once.
     pub rtts: Vec<(RegionId, Duration)>,
-    /// What each vantage said, for people: the decision never looks here.
+    /// What each vantage reports. It explains a decision and never changes it.
     pub evidence: Vec<Evidence>,
 }
 
-/// What became of the connection that `hold = true` keeps open.
+/// The state of a held connection (`hold = true`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// Not open now: it is being opened, or the endpoint is down.
+    /// Not open: it is being opened, or the endpoint is down.
     NotOpen,
     /// Open: its end will be noticed at once.
     Open,
-    /// The server ends it while it is well: only the probes tell, until it is tried again.
+    /// The server closes it although it is up: only probes count, until it is tried again.
     ClosedByServer,
-    /// The server sends without being asked, and more than anyone should read: as before.
+    /// The server sends too much without a request: only probes count.
     ServerTalks,
-    /// This vantage holds as many connections as it may: as before.
+    /// This vantage has as many held connections as it may have: only probes count.
     NoRoom,
 }
 
 impl Hold {
-    /// The words for it in `status` and JSON.
+    /// Its text in `status` and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Hold::NotOpen => "not open",
@@ -165,19 +165,19 @@ impl Hold {
     }
 }
 
-/// Whether a vantage's verdict is other than its last probes say.
+/// Whether a vantage's verdict differs from its last probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Doubt {
-    /// It is not.
+    /// It does not.
     #[default]
     None,
-    /// Up, with failures that are not enough to call it down.
+    /// Up, with failures that are not enough for Down.
     Suspect,
     /// Down, because it flaps.
     HeldDown,
 }
 
-/// What one vantage said of one check.
+/// What one vantage reports of one check.
 #[derive(Debug, Clone)]
 pub struct Evidence {
     /// The vantage's name.
@@ -190,11 +190,11 @@ pub struct Evidence {
     pub rtt: Option<Duration>,
     /// When the verdict's last probe ended; `None` before the first.
     pub probed_at: Option<Moment>,
-    /// The last failure's reason in words, while it matters; and why others were believed, where they were.
+    /// The reason of the last failure, while it matters; and why other vantages were believed, where they were.
     pub why: Option<Arc<str>>,
-    /// What became of the held connection; `None` where none is wanted.
+    /// The held connection; `None` where the monitor has none.
     pub hold: Option<Hold>,
-    /// Whether the verdict is other than the last probes say.
+    /// Whether the verdict differs from the last probes.
     pub doubt: Doubt,
 }
 
@@ -215,26 +215,26 @@ impl CheckView {
 }
 
 impl WorldView {
-    /// How long from `at` an override still holds; `None` where it holds until it is cleared.
-    pub fn holds_for(&self, said: &Override) -> Option<Duration> {
-        let left = said.until? - self.at_unix?;
+    /// How long after `at` an override ends; `None` where it holds until it is cleared.
+    pub fn override_ends_in(&self, statement: &Override) -> Option<Duration> {
+        let left = statement.until? - self.at_unix?;
         Some(Duration::try_from_secs_f64(left.max(0.0)).unwrap_or(Duration::MAX))
     }
 
-    /// The operator's word on an endpoint.
+    /// The override of an endpoint.
     pub fn override_of(&self, id: EndpointId) -> Option<&Arc<Override>> {
         self.overrides.get(&id)
     }
 
-    /// What is believed of a check; panics when the id is of another model.
+    /// What is known of a check; panics when the id is of another model.
     pub fn check(&self, id: CheckId) -> &CheckView {
         &self.checks[id.0 as usize]
     }
 
-    /// How far a side of an endpoint that `check` judges has come in its ramp at `now`, where one is under way. What is
-    /// forced up has its full weight: the operator wants it at once.
+    /// The growth of a side of an endpoint that `check` judges at `now`, where its ramp is under way. An endpoint that
+    /// is forced up has its full weight at once.
     pub fn growth(&self, id: EndpointId, endpoint: &Endpoint, check: Option<CheckId>, now: Moment) -> Option<Growth> {
-        let is_forced = self.override_of(id).is_some_and(|said| said.state == OverrideState::Up);
+        let is_forced = self.override_of(id).is_some_and(|statement| statement.state == OverrideState::Up);
         if is_forced { None } else { Growth::of(endpoint.ramp, self.check(check?).recovery, now) }
     }
 

@@ -1,4 +1,4 @@
-//! A zone as its master file and its policy file say: static RRsets and steered names.
+//! A zone, from its master file and its policy file: static RRsets and steered names.
 
 use crate::model::PolicyId;
 use crate::wire::Name;
@@ -7,13 +7,13 @@ use crate::wire::Name;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ZoneId(pub u32);
 
-/// One zone. Valid: it has a SOA at its apex, every owner is within it, and no CNAME stands beside other types; or it is
-/// empty, a zone whose files have errors and which can't be answered from.
+/// One zone. It is valid: it has a SOA at its apex, every owner is within it, and no CNAME has other types next to it.
+/// Or it is empty: its files have errors, and it can't be answered from.
 #[derive(Debug, Clone)]
 pub struct Zone {
     /// The zone's name.
     pub apex: Name,
-    /// Static RRsets, each (owner, type) once, in no order of meaning. Glue and names below a delegation are among them.
+    /// Static RRsets, each (owner, type) once, in any order. Glue and names below a delegation are among them.
     pub rrsets: Vec<Rrset>,
     /// Steered names, each owner once; RRsets of the same owner and type are that name's safe default.
     pub steered: Vec<SteeredName>,
@@ -37,7 +37,8 @@ pub struct Rrset {
     pub rtype: u16,
     /// Seconds, 0 to 2^31-1 (RFC 2181, 8).
     pub ttl: u32,
-    /// Each record's RDATA in wire form, names in it uncompressed and in the case they were written; at least one, no two alike.
+    /// Each record's RDATA in wire form: at least one, no two alike. Names in it are uncompressed and have the case of
+    /// the file.
     pub rdatas: Vec<Box<[u8]>>,
 }
 
@@ -55,7 +56,7 @@ pub struct SteeredName {
 /// How EDNS client subnet is used in one zone. Default: used, /24 and /56.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ecs {
-    /// Whether the option is looked at; without, it comes back with scope 0.
+    /// Whether the option is used; otherwise it is returned with scope 0.
     pub enabled: bool,
     /// A decision for a client known by ECS is never finer than this many bits of an IPv4 address, 0 to 32.
     pub v4: u8,

@@ -80,7 +80,7 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId
         touched.extend(of_endpoint.into_iter().flatten().copied());
     }
     for (endpoint, said) in view.overrides.iter() {
-        let Some(left) = view.holds_for(said) else { continue };
+        let Some(left) = view.override_ends_in(said) else { continue };
         let of_endpoint = previous.dependencies.by_endpoint.get(endpoint.0 as usize).into_iter().flatten();
         // While a TTL tells of the end.
         touched.extend(of_endpoint.copied().filter(|policy| left <= previous.model.policy(*policy).ttl.max));

@@ -1,15 +1,14 @@
-//! Where the client's net matters to a draw: a tier whose shares a sticky pool divides. The draw itself is the packet
-//! path's.
+//! Where the client's net decides a draw: in a tier whose shares a pool divides by net. The packet path draws.
 
 use crate::model::AffinityNet;
 use crate::steering::{Scene, Share};
 
-/// How much of a client's address decides, for pools that are sticky.
+/// How many bits of a client's address decide, in pools that choose by net.
 pub(super) fn net(scene: &Scene) -> AffinityNet {
     scene.policy.affinity.unwrap_or_default()
 }
 
-/// Whether a sticky step is what tells some of these shares of one tier apart: then the client's net decides.
+/// Whether a pool that chooses by net divides these shares of one tier.
 pub(super) fn divides(shares: &[&Share]) -> bool {
     divides_from(shares, 0)
 }
@@ -32,8 +31,8 @@ fn divides_from(shares: &[&Share], depth: usize) -> bool {
     false
 }
 
-/// Whether the client's net decides every choice among these shares of one tier that could fall on one that `is` so or on
-/// one that isn't.
+/// Whether the client's net decides every choice, among these shares of one tier, between those for which `is` holds
+/// and the others.
 pub(super) fn ties(shares: &[&Share], is: &dyn Fn(&Share) -> bool) -> bool {
     ties_from(shares, 0, is)
 }

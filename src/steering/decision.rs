@@ -1,5 +1,5 @@
-//! What was decided for one policy, client class and facet: a distribution over endpoints, with its reasons. The
-//! packet path picks from it, `explain` prints it; neither changes it.
+//! A decision for one policy, client class and facet: a distribution over endpoints, with its reasons. The packet path
+//! draws from it, `explain` shows it; neither changes it.
 
 use std::net::IpAddr;
 
@@ -15,32 +15,31 @@ pub struct Decision {
     pub given: Given,
     /// Seconds, within the policy's bounds.
     pub ttl: u32,
-    /// Whether this is `on_empty = "last_good"` at work: the reply says EDE 3 (Stale Answer).
+    /// Whether it is the `last_good` of `on_empty`: the reply has EDE 3 (Stale Answer).
     pub stale: bool,
-    /// Whether the client's class was looked at; when not, the ECS scope is 0.
+    /// Whether the client's class was read. If not, the decision holds for every client, and the ECS scope is 0.
     pub looks_at_client: bool,
-    /// How much of the client's address a draw looks at, where there is something to draw that affinity ties to its
-    /// net: the ECS scope is at least that long.
+    /// How many bits of the client's address decide a draw, where affinity does: the ECS scope is at least that long.
     pub affinity: Option<AffinityNet>,
-    /// Whether the pools themselves give something: what is given is the last good answer from now on.
+    /// Whether the pools give something, rather than `on_empty`: it is the last good answer from now on.
     pub is_good: bool,
-    /// While they don't, what they gave before: the next decision is told of it.
+    /// While they give nothing, what they gave before, for the next decision.
     pub last_good: Option<Distribution>,
-    /// Choices that resist change, each pool once: the next decision is told of them.
+    /// Choices that resist change, each pool once, for the next decision.
     pub standings: Vec<Standing>,
-    /// What the name is for every type, where it can be an alias or have addresses; `None` where it can't.
+    /// What the name is for every type, where it can be an alias and can have addresses.
     pub kind: Option<Kind>,
-    /// The addresses that HTTPS and SVCB records hint at, with their endpoints: those that are up, all of an endpoint
-    /// that is given though none is. Empty for other facets.
+    /// The address hints of HTTPS and SVCB records, with their endpoints: those that are up; all, where an endpoint is
+    /// given although none is. Empty for other facets.
     pub hints: Vec<(EndpointId, IpAddr)>,
     /// Every stage in its order, with what it dropped and what passed, and why.
     pub stages: Vec<Stage>,
 }
 
-/// Alias or addresses: where a CNAME is given, it is given for every type (RFC 1034, 3.6.2).
+/// Alias or addresses: a name with a CNAME has it for every type (RFC 1034, 3.6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A CNAME, whatever the type.
+    /// A CNAME for every type.
     Alias,
     /// Addresses; a type that has none is NODATA.
     Addresses,
@@ -48,7 +47,7 @@ pub enum Kind {
     ByNet,
 }
 
-/// What the decision before hands down: same policy, client class and facet.
+/// What the previous decision for the same policy, client class and facet leaves to the next.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Memory<'a> {
     /// What was given when something was last eligible.
@@ -60,30 +59,30 @@ pub struct Memory<'a> {
 /// A choice that resists change: of a failover pool under `failback`, of a latency pool with a `band`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
-    /// Whose choice it is.
+    /// The pool that chose.
     pub pool: PoolId,
     /// The members that were chosen: one of a failover pool, those in the band of a latency pool. In listed order.
     pub incumbents: Vec<MemberRef>,
-    /// Who would be chosen if nothing resisted.
+    /// The members that would be chosen if nothing resisted.
     pub challenger: Option<Challenger>,
 }
 
 /// Members that would take the place of the incumbents.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Challenger {
-    /// They, in listed order.
+    /// The members, in listed order.
     pub members: Vec<MemberRef>,
-    /// Since when they would be chosen without a break. Of a failover pool: since when the one that waits has been up;
-    /// another that comes up before it in the list does not put it back.
+    /// Since when they would be chosen, without a break. Of a failover pool: since when the member that waits has been
+    /// up; its time goes on when another one before it in the list comes up.
     pub since: Moment,
-    /// When they will be; `None`: only when an incumbent is out. The decision has to be made again then.
+    /// When they will be chosen: the decision has to be made again then. `None`: only when an incumbent is down.
     pub due: Option<Moment>,
 }
 
 /// What a decision gives.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Given {
-    /// Records of endpoints, picked by chance.
+    /// Endpoints, drawn by chance.
     Endpoints(Distribution),
     /// The zone file's RRset of the same owner and type; NODATA where it has none.
     Static,
@@ -91,24 +90,24 @@ pub enum Given {
     Nodata,
 }
 
-/// How endpoints are picked: from the first tier by weight and without replacement; from the next tier only when the
-/// one before is used up and draws are left. An alias is given alone: a first draw that is one ends the reply, a later
-/// one is passed over. For SRV it is never drawn from: all of it is given, in this order.
+/// How endpoints are drawn: from the first tier, by weight and without replacement; from the next tier only when the
+/// tier before is used up and draws are left. An alias is alone in a reply: as the first draw it ends the reply, as a
+/// later one it is skipped. An SRV reply is not drawn: it has all of them, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
     /// Best first; no endpoint is in two tiers; no tier is empty.
     pub tiers: Vec<Tier>,
-    /// Most draws for a reply, 1 to `MAX_ANSWERS`: the policy's `answers`, 1 where it says nothing.
+    /// Most draws for a reply, 1 to `MAX_ANSWERS`: the policy's `answers`, 1 where it has none.
     pub draws: usize,
-    /// Most records in a reply, 1 to `MAX_ANSWERS`: the policy's `answers`; where it says nothing, `MAX_ANSWERS`, so
-    /// that one draw that falls on an `all` pool gives the whole of it.
+    /// Most records in a reply, 1 to `MAX_ANSWERS`: the policy's `answers`; where it has none, `MAX_ANSWERS`, so that
+    /// one draw of a pool that steers `all` gives the whole pool.
     pub limit: usize,
-    /// Of [`Kind::ByNet`]: endpoints that are drawn and have no record of this type. A draw of one is passed over, and
-    /// makes the reply one of addresses.
+    /// With [`Kind::ByNet`]: endpoints that are drawn although they have no record of this type. Such a draw is
+    /// skipped; if it is the first, the reply has addresses and no CNAME.
     pub blanks: Vec<EndpointId>,
 }
 
-/// Shares that are drawn from together.
+/// Shares of one rank, among which weights decide.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tier {
     /// In listed order.
@@ -118,13 +117,13 @@ pub struct Tier {
 /// What one draw gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Share {
-    /// One endpoint; several, none of them an alias, where the draw fell on a pool that steers `all`: they are given
-    /// together, rotated by chance.
+    /// One endpoint. Several, none of them an alias, for a pool that steers `all`: they are in one reply, rotated by
+    /// chance.
     pub endpoints: Vec<EndpointId>,
-    /// Relative to its tier's other shares; over 0, finite.
+    /// Its weight relative to the other shares of the tier; over 0, finite.
     pub weight: f64,
-    /// The members that lead to it, the outermost pool's first; empty where no pool chose. Shares of a tier that begin
-    /// alike are the choice of the same pools.
+    /// The members that lead to it, from the outermost pool down; empty where no pool chose. Shares of a tier whose
+    /// paths begin alike come from the same pools.
     pub path: Vec<Step>,
 }
 
@@ -135,10 +134,10 @@ impl Share {
     }
 }
 
-/// One member among those of a pool.
+/// A member of a pool, on the way to a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// Stands for the member's name, on every node and after every restart the same.
+    /// A hash of the member's name: the same on every node and after every restart.
     pub member: u64,
     /// Whether the client's net decides among the pool's members, rather than chance.
     pub sticky: bool,

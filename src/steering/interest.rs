@@ -1,4 +1,4 @@
-//! What a policy can ever ask about a client: whether its region matters, and which selectors do. Classes that agree on
+//! What a policy can ever read of a client: whether its region matters, and which selectors do. Classes that agree on
 //! it are one class to the policy, so a snapshot decides once for all of them.
 
 use crate::model::{Model, OnEmpty, Policy, PolicyId, SelectorId};
@@ -6,14 +6,14 @@ use crate::model::{Model, OnEmpty, Policy, PolicyId, SelectorId};
 /// What of a client class can matter to one policy, however the world is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Interest {
-    /// Whether the client's region does: a pool below ranks by distance.
+    /// Whether the client's region matters: a pool below ranks by distance.
     pub region: bool,
-    /// The selectors that do, in the order of their ids, each once: of geo members and of the fence.
+    /// The selectors that matter, in the order of their ids, each once: of geo members and of the fence.
     pub selectors: Vec<SelectorId>,
 }
 
 impl Interest {
-    /// Whether every client is alike to the policy.
+    /// Whether all clients are alike to the policy.
     pub fn is_none(&self) -> bool {
         !self.region && self.selectors.is_empty()
     }
@@ -38,8 +38,8 @@ pub(super) fn of(model: &Model, policy: &Policy) -> Interest {
     interest
 }
 
-/// The selector of the fence, where it can ever make a difference: something is outside, or what the zone file has
-/// can't be told to be inside.
+/// The selector of the fence, where it can make a difference: something is outside, or may be, as nobody knows it of
+/// the records of the zone file.
 fn fence_of(model: &Model, policy: &Policy) -> Option<SelectorId> {
     let fence = model.fence(policy.fence?);
     let outside = policy.endpoints.iter().any(|endpoint| !fence.holds(*endpoint));

@@ -1,27 +1,29 @@
-//! Alias or addresses: of a name that can be either, one decision for all types, since nothing may stand beside a CNAME
-//! (RFC 1034, 3.6.2) and a resolver that holds one follows it whatever it is asked next. It is made over whole endpoints,
-//! each up while any of its addresses is; then each type has only candidates of that kind.
+//! Alias or addresses: for a name that can be either, one decision for all types. A CNAME excludes other records (RFC
+//! 1034, 3.6.2), and a resolver that has one follows it for every type. The decision is about whole endpoints, each up
+//! while any of its addresses is; then each type has only candidates of that kind.
 //!
 //! Where members of both kinds are in one tier, the client's net decides if it decides everything that could mix them;
 //! else the kind of the first endpoint in the tier's order does.
 
 use crate::model::{ClientClass, EndpointId, Facet, Model, PolicyId, WorldView};
+use crate::steering::client::ClientReader;
 use crate::steering::why::Undrawn;
 use crate::steering::{
     Decision, Distribution, Given, Kind, Memory, Note, Reason, Scene, Share, Sides, Stage, StageName, Tier, Why,
     affinity,
 };
 
-/// Decides what a mixed policy is for clients of `class`: [`Decision::kind`]. `memory` is that of the last such decision.
-/// What is given is what questions for neither an address nor a service get: the CNAME, or no record.
+/// Decides what a mixed policy is for clients of `class`: [`Decision::kind`]. `memory` is that of the last such
+/// decision. The answer is the one for all other types: the CNAME, or no record.
 pub fn settle(model: &Model, policy: PolicyId, view: &WorldView, class: &ClientClass, memory: Memory<'_>) -> Decision {
     let policy = model.policy(policy);
     let (facet, sides, standings) = (Facet::Alias, Sides::Whole, memory.standings);
-    Scene { model, view, policy, class, facet, sides, standings }.decide(memory.last_good)
+    let client = &ClientReader::new(class);
+    Scene { model, view, policy, client, facet, sides, standings }.decide(memory.last_good)
 }
 
-/// Decides for `facet` of a mixed policy after `settled`, which [`settle`] gave for the same world and clients. `memory` is
-/// that of the facet.
+/// Decides for `facet` of a mixed policy after `settled`, which [`settle`] gave for the same world and clients.
+/// `memory` is that of the facet.
 pub fn decide_after(
     model: &Model,
     policy: PolicyId,
@@ -32,7 +34,8 @@ pub fn decide_after(
     settled: &Decision,
 ) -> Decision {
     let policy = model.policy(policy);
-    let scene = |sides| Scene { model, view, policy, class, facet, sides, standings: memory.standings };
+    let client = &ClientReader::new(class);
+    let scene = |sides| Scene { model, view, policy, client, facet, sides, standings: memory.standings };
     if holds_for_all(settled) {
         return settled.clone();
     }
@@ -54,8 +57,7 @@ pub fn decide_after(
     decision
 }
 
-/// Whether a decision that [`settle`] gave is that for every type as it stands: a CNAME, of an endpoint or of the zone
-/// file.
+/// Whether a decision of [`settle`] is the answer for every type: a CNAME of an endpoint or of the zone file.
 pub(crate) fn holds_for_all(settled: &Decision) -> bool {
     settled.kind == Some(Kind::Alias)
 }
@@ -71,15 +73,15 @@ pub(super) fn settle_on(scene: &Scene, decision: &mut Decision) {
     let entered = given.tiers.iter().flat_map(Tier::endpoints).count();
     let (kind, note) = kind_of(scene, given);
     decision.kind = Some(kind);
-    let is_kept = |endpoint: &EndpointId| match kind {
+    let is_of_kind = |endpoint: &EndpointId| match kind {
         Kind::Alias => scene.is_cname(*endpoint),
         Kind::Addresses => !scene.is_cname(*endpoint),
         Kind::ByNet => true,
     };
-    let others = given.tiers.iter().flat_map(Tier::endpoints).filter(|endpoint| !is_kept(endpoint));
+    let others = given.tiers.iter().flat_map(Tier::endpoints).filter(|endpoint| !is_of_kind(endpoint));
     let dropped = others.map(|id| Reason::new(id, Why::OfOtherKind)).collect();
     for tier in &mut given.tiers {
-        tier.shares.iter_mut().for_each(|share| share.endpoints.retain(is_kept));
+        tier.shares.iter_mut().for_each(|share| share.endpoints.retain(is_of_kind));
         tier.shares.retain(|share| !share.endpoints.is_empty());
     }
     given.tiers.retain(|tier| !tier.shares.is_empty());
@@ -102,7 +104,7 @@ fn kind_of(scene: &Scene, given: &Distribution) -> (Kind, Option<Note>) {
     (kind, Some(Note::KindOf(*first)))
 }
 
-/// The draw that `settled` makes, for a type: what has no record of it is drawn all the same, and passed over.
+/// The draw of `settled` for one type: endpoints without a record of the type are drawn too, and skipped.
 fn by_net(scene: &Scene, settled: &Decision) -> Decision {
     let is_before_pick = |stage: &&Stage| stage.name != StageName::Pick;
     let mut decision = Decision {

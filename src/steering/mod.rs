@@ -1,28 +1,35 @@
-//! The act of choosing. Pure: a policy, a world view and a client class in, a [`Decision`] out. It never probes,
-//! never picks (chance belongs to the packet path) and knows nothing of packets. `snapshot::compile` calls it.
+//! Decisions: from a policy, a WorldView and a client class to a [`Decision`]. Pure: it does not probe, it does not
+//! draw (chance is the packet path's) and does not know packets. `snapshot::compile` calls it.
 //!
-//! The stages run in a fixed order and each says what it dropped: [`sieve`] does candidates, [`fence`], state (what the
-//! [`operator`] wants) and health; [`pool`] walks the pools, with [`rank`] and [`band`] where distance counts, [`geo`] where
-//! the client does, [`resist`] where a choice stays for a while, and [`ramp`] where weight grows after an outage;
-//! [`on_empty`] decides when nothing is left; [`closing`] says what a reply can hold and for how long. Where a name can be
-//! an alias or have addresses, [`kind`] decides which, once for all types. [`preference`] compares a decision with the one
-//! that the policy would like best.
+//! The stages run in a fixed order, and each has its reasons as data ([`why`]):
+//!
+//! 1. [`sieve`]: candidates, [`fence`], state (by [`operator`]) and health.
+//! 2. [`pool`] walks the pools; a file of [`kinds`] for each kind of steering says what a pool gives. They share
+//!    [`ranking`] (distance), [`resist`] (choices that stay for a while) and [`ramp`] (weight that grows after an
+//!    outage).
+//! 3. [`on_empty`] decides when nothing is left.
+//! 4. [`kind`]: alias or addresses, once for all types, where a name can be either.
+//! 5. [`closing`]: what a reply can hold and how long it may be cached.
+//!
+//! [`preference`] compares a decision with the one that the policy prefers. Whether a decision depends on the client
+//! follows from what was read through [`client`].
 
 mod affinity;
-mod band;
+mod choice;
+mod client;
 mod closing;
 pub mod decision;
 mod fence;
-mod geo;
 mod interest;
 mod kind;
+mod kinds;
 mod on_empty;
 mod operator;
 mod pool;
 pub mod preference;
 mod probability;
 mod ramp;
-mod rank;
+mod ranking;
 mod reach;
 mod resist;
 mod service;
@@ -55,16 +62,17 @@ mod test_decisions;
 #[cfg(test)]
 mod test_world;
 
-pub(crate) use band::HOLD_DOWN;
 pub use decision::{
     Challenger, Decision, Distribution, Given, Kind, Memory, Reason, Share, Stage, StageName, Standing, Step, Tier,
 };
 pub use interest::{Interest, interest};
 pub(crate) use kind::holds_for_all;
 pub use kind::{decide_after, settle};
+pub(crate) use kinds::HOLD_DOWN;
 pub(crate) use tiers::key_of;
 pub use why::{Note, Why};
 
+use client::ClientReader;
 use sieve::{Admit, Sieved};
 use std::time::Duration;
 use why::{OutOfService, Unhealthy};
@@ -74,11 +82,11 @@ use crate::model::{
     PolicyId, Pool, PoolId, WorldView,
 };
 
-/// Decides what `policy` answers clients of `class` who ask for `facet`, as the world is in `view`, at `view.at`.
-/// `memory` is what the decision before hands down for the same policy, class and facet.
+/// Decides what `policy` answers clients of `class` who ask for `facet`, in the world `view` at `view.at`. `memory` is
+/// what the previous decision for the same policy, class and facet left.
 ///
-/// `looks_at_client` of the result depends on the policy and on who is eligible, never on the class: one decision
-/// that didn't look holds for all classes. An empty `given` never is [`Given::Endpoints`]. Of a mixed policy,
+/// `looks_at_client` of the result depends on the policy and on who is eligible, never on the class: a decision that
+/// did not read the client holds for all classes. [`Given::Endpoints`] is never empty. For a mixed policy,
 /// [`Facet::Alias`] is what [`settle`] gives.
 pub fn decide(
     model: &Model,
@@ -93,7 +101,8 @@ pub fn decide(
         return decide_after(model, policy, view, class, facet, memory, &settled);
     }
     let policy = model.policy(policy);
-    let scene = Scene { model, view, policy, class, facet, sides: Sides::OfFacet, standings: memory.standings };
+    let client = &ClientReader::new(class);
+    let scene = Scene { model, view, policy, client, facet, sides: Sides::OfFacet, standings: memory.standings };
     scene.decide(memory.last_good)
 }
 
@@ -103,10 +112,10 @@ struct Scene<'a> {
     model: &'a Model,
     view: &'a WorldView,
     policy: &'a Policy,
-    class: &'a ClientClass,
+    client: &'a ClientReader<'a>,
     facet: Facet,
     sides: Sides,
-    /// What the decision before hands down.
+    /// What the previous decision left.
     standings: &'a [Standing],
 }
 
@@ -115,19 +124,19 @@ struct Scene<'a> {
 enum Sides {
     /// Those that answer the facet.
     OfFacet,
-    /// All that the name can give: an endpoint is up while any of them is.
+    /// All that the name can give: an endpoint is up while one of them is.
     Whole,
-    /// Those that answer the facet, and are addresses: the name is no alias now.
+    /// Those that answer the facet and are addresses: the name is no alias now.
     Addresses,
 }
 
-/// What could change the answer: the TTL ends before the soonest of it.
+/// What could change the answer. The TTL ends before the first of it.
 struct Prospects {
     /// Endpoints whose health counts.
     considered: Vec<EndpointId>,
-    /// Endpoints that would count if nothing were said of them.
+    /// Endpoints whose overrides count.
     inside: Vec<EndpointId>,
-    /// When pools that were asked will choose otherwise.
+    /// When pools that were asked will choose other members.
     dues: Vec<(Moment, PoolId)>,
     /// When endpoints that came back will have more of their weight.
     ramps: Vec<(Moment, EndpointId)>,
@@ -141,7 +150,7 @@ impl<'a> Scene<'a> {
             given: Given::Nodata,
             ttl: 0,
             stale: false,
-            looks_at_client: sieved.looks_at_client,
+            looks_at_client: false,
             affinity: None,
             is_good: false,
             last_good: None,
@@ -164,11 +173,12 @@ impl<'a> Scene<'a> {
         let given = decision.stages.last().map_or(0, |stage| stage.left);
         let (ttl, stage) = closing::ttl(self, &prospects, given);
         decision.ttl = ttl;
+        decision.looks_at_client = self.client.was_read();
         decision.stages.push(stage);
         decision
     }
 
-    /// What the pools give of what is up; else of what is up and drained; else `on_empty`.
+    /// What the pools give of what is up; else of what is up or drained; else `on_empty`.
     fn choose(
         &self,
         sieved: &Sieved,
@@ -177,14 +187,14 @@ impl<'a> Scene<'a> {
         prospects: &mut Prospects,
     ) {
         let root = self.policy.root;
-        let mut choice = pool::choose(self, root, sieved);
+        let mut choice = choice::choose(self, root, sieved);
         let mut stages = [sieved.stages.clone(), choice.stages(self, &sieved.eligible)].concat();
         let mut tiers = choice.hand_over(decision, prospects);
         let mut is_up = !tiers.is_empty();
         if !is_up {
             let drained = sieve::sieve(self, root, Admit::UpOrDrained);
             if drained.eligible.len() > sieved.eligible.len() {
-                let mut choice = pool::choose(self, root, &drained);
+                let mut choice = choice::choose(self, root, &drained);
                 let of_drained = [drained.stages.clone(), choice.stages(self, &drained.eligible)].concat();
                 tiers = choice.hand_over(decision, prospects);
                 prospects.considered.extend(drained.considered);
@@ -200,7 +210,7 @@ impl<'a> Scene<'a> {
         }
         decision.given = Given::Endpoints(distribution(self.policy, tiers));
         for other in self.policy.on_empty.iter().filter_map(OnEmpty::other) {
-            pool::remember(self, other, decision);
+            choice::remember(self, other, decision);
         }
     }
 
@@ -234,7 +244,7 @@ impl<'a> Scene<'a> {
         self.model.endpoint(endpoint).answerables.iter().any(|side| side.facet == Facet::Alias)
     }
 
-    /// What is believed of a side of an endpoint, by the monitor that counts for this name; `None` without one.
+    /// The verdict on a side of an endpoint, by the monitor that counts for this name; `None` without one.
     fn check_of(&self, endpoint: EndpointId, side: &Answerable) -> Option<&'a CheckView> {
         self.policy.check_of(endpoint, side).map(|check| self.view.check(check))
     }
@@ -244,7 +254,7 @@ impl<'a> Scene<'a> {
         self.check_of(endpoint, side).is_none_or(CheckView::is_eligible)
     }
 
-    /// What is believed of an endpoint; `None` without a monitor. Of a service it is the address that does best.
+    /// The verdict on an endpoint; `None` without a monitor. For a service it is the best of its addresses.
     fn check(&self, endpoint: EndpointId) -> Option<&'a CheckView> {
         let views = self.sides(endpoint).map(|side| self.check_of(endpoint, side));
         views.min_by_key(|view| view.map_or(0, |view| if view.is_eligible() { 1 } else { 2 })).flatten()
@@ -255,7 +265,7 @@ impl<'a> Scene<'a> {
         self.sides(endpoint).filter_map(|side| self.check_of(endpoint, side)?.may_change_in).min()
     }
 
-    /// Whether an endpoint's record stands alone in a reply.
+    /// Whether an endpoint's record is alone in a reply.
     fn is_alias(&self, endpoint: EndpointId) -> bool {
         match self.sides {
             Sides::OfFacet => self.model.endpoint(endpoint).stands_alone(self.facet),
@@ -266,11 +276,11 @@ impl<'a> Scene<'a> {
     /// The fence that holds these clients.
     fn held_by(&self) -> Option<&'a Fence> {
         let fence = self.model.fence(self.policy.fence?);
-        self.class.is_selected(fence.clients).then_some(fence)
+        self.client.is_selected(fence.clients).then_some(fence)
     }
 
     /// Whether the client's net, rather than chance, decides among a pool's members.
-    fn is_sticky(&self, pool: &Pool) -> bool {
+    fn is_by_net(&self, pool: &Pool) -> bool {
         pool.steering.is_by_net() || self.policy.affinity.is_some()
     }
 
@@ -296,7 +306,7 @@ impl Prospects {
 }
 
 impl Stage {
-    /// A stage that all of `entered` go through, but for those in `dropped`.
+    /// A stage that drops `dropped` of `entered` endpoints.
     fn new(name: StageName, entered: usize, dropped: Vec<Reason>) -> Stage {
         Stage { name, entered, left: entered - dropped.len(), dropped, passed: Vec::new(), note: None }
     }

@@ -1,7 +1,7 @@
-//! What is given when nothing is left that is up, drained or not. The entries of `on_empty` are taken in their order: each
-//! while something of it is up, the last one in any case. It relaxes health, and `drain` for want of anything better; never
-//! `disabled`, never `force-down`, never the fence. `all` is every endpoint of the name's pool, whichever branch it is in;
-//! `last_good` is only of what was a candidate of the client; and a client without any candidate gets none of it.
+//! What is given when nothing is left that is up, drained or not: the first entry of `on_empty` of which something is
+//! up, else the last entry. It disregards health, and `drain` where there is nothing better; never `disabled`,
+//! `force-down` or the fence. `all` is every endpoint of the name's pool, in every branch; `last_good` only what was a
+//! candidate of the client. A client without any candidate gets an empty answer.
 
 use std::collections::HashSet;
 
@@ -12,11 +12,12 @@ use crate::steering::sieve::{Admit, Sieved, sieve};
 use crate::steering::spread::{Branches, spread};
 use crate::steering::why::{Despite, Fallback};
 use crate::steering::{
-    Decision, Distribution, Given, Note, Prospects, Reason, Scene, Share, Sides, Stage, StageName, Tier, Why,
-    distribution, interest, pool,
+    Decision, Distribution, Given, Note, Prospects, Reason, Scene, Share, Sides, Stage, StageName, Tier, Why, choice,
+    distribution, interest,
 };
 
-/// Fills in what the policy's `on_empty` gives, with its stage. `sieved` is of the name's own pool, which gives nothing.
+/// Fills in what the policy's `on_empty` gives, with its stage. `sieved` is of the name's own pool, which gives
+/// nothing.
 pub(super) fn fill(
     scene: &Scene,
     sieved: &Sieved,
@@ -25,7 +26,7 @@ pub(super) fn fill(
     prospects: &mut Prospects,
 ) {
     let reach = reach(scene, scene.policy.root, &sieved.candidates);
-    decision.looks_at_client |= !reach.is_for_everyone;
+    scene.client.count(!reach.is_for_everyone);
     let mut empty = Empty { scene: *scene, sieved, reach, last_good, skipped: 0 };
     if empty.reach.endpoints.is_empty() {
         decision.stages.last_mut().into_iter().for_each(|stage| stage.note = Some(Note::NothingForClient));
@@ -52,7 +53,7 @@ pub(super) fn fill(
 struct Empty<'a> {
     scene: Scene<'a>,
     sieved: &'a Sieved,
-    /// What of the name's own pool is for these clients.
+    /// The part of the name's own pool that is for these clients.
     reach: Reach,
     last_good: Option<&'a Distribution>,
     /// How many entries come before, of which nothing is up.
@@ -65,15 +66,12 @@ impl Empty<'_> {
         let is_up = |endpoint: EndpointId| self.sieved.eligible.contains(&endpoint);
         let something = match entry {
             OnEmpty::Other(other) => return self.fall_back(other, Admit::Up, decision, prospects),
-            OnEmpty::Static => {
-                decision.looks_at_client |= self.scene.policy.fence.is_some();
-                self.scene.held_by().is_none()
-            }
+            OnEmpty::Static => self.scene.held_by().is_none(),
             OnEmpty::Nodata => true,
             OnEmpty::All => self.whole().into_iter().any(is_up),
             OnEmpty::LastGood => {
-                // What was last given may differ from class to class, whoever it was that looked.
-                decision.looks_at_client |= !interest::of(self.scene.model, self.scene.policy).is_none();
+                // The memory differs from class to class, where anything of the client ever matters.
+                self.scene.client.count(!interest::of(self.scene.model, self.scene.policy).is_none());
                 self.last().iter().flat_map(Tier::endpoints).any(is_up)
             }
         };
@@ -97,7 +95,7 @@ impl Empty<'_> {
             }
             OnEmpty::LastGood => {
                 decision.stale = true;
-                decision.looks_at_client |= !interest::of(self.scene.model, self.scene.policy).is_none();
+                self.scene.client.count(!interest::of(self.scene.model, self.scene.policy).is_none());
                 let last = self.last();
                 let (tiers, gives) = match last.is_empty() {
                     true => (self.never_good(), Fallback::NeverGood),
@@ -122,7 +120,6 @@ impl Empty<'_> {
 
     fn give_static(&self, decision: &mut Decision) {
         // Clients that the fence holds are given nothing, others the zone file's records.
-        decision.looks_at_client |= self.scene.policy.fence.is_some();
         let gives = if self.scene.held_by().is_some() {
             Fallback::StaticOutsideFence
         } else if self.scene.sides == Sides::Addresses {
@@ -163,7 +160,7 @@ impl Empty<'_> {
         }
     }
 
-    /// The candidates of the name's own pool, of every branch, that nothing forbids to give to these clients.
+    /// The candidates of the name's own pool, of every branch, that these clients may have.
     fn whole(&self) -> Vec<EndpointId> {
         self.sieved.inside.iter().copied().filter(|endpoint| !is_barred(&self.scene, *endpoint)).collect()
     }
@@ -203,7 +200,7 @@ impl Empty<'_> {
         spread(&self.scene, if in_service.is_empty() { &own } else { &in_service }, Branches::OfClient)
     }
 
-    /// As [`Empty::try_other`]; remembers an entry of which nothing is up.
+    /// As [`Empty::try_other`]; counts an entry of which nothing is up.
     fn fall_back(
         &mut self,
         other: MemberRef,
@@ -218,14 +215,13 @@ impl Empty<'_> {
         found
     }
 
-    /// Gives what `other` gives in its own order of what `admit` lets through, if it gives anything.
+    /// Gives what `other` gives of the endpoints that `admit` lets through, if it gives anything.
     fn try_other(&self, other: MemberRef, admit: Admit, decision: &mut Decision, prospects: &mut Prospects) -> bool {
         let scene = &self.scene;
         let sieved = sieve(scene, other, admit);
-        decision.looks_at_client |= sieved.looks_at_client;
         prospects.considered.extend(&sieved.considered);
         prospects.inside.extend(&sieved.inside);
-        let mut choice = pool::choose(scene, other, &sieved);
+        let mut choice = choice::choose(scene, other, &sieved);
         let mut stages = sieved.stages;
         stages.extend(choice.stages(scene, &sieved.eligible));
         let tiers = choice.hand_over(decision, prospects);

@@ -61,7 +61,7 @@ pub(super) fn is_barred(scene: &Scene, endpoint: EndpointId) -> bool {
 pub(super) fn ends_in(scene: &Scene, endpoint: EndpointId) -> Option<Duration> {
     match scene.model.endpoint(endpoint).state {
         AdminState::Disabled => None,
-        AdminState::Enabled | AdminState::Drain => scene.view.holds_for(scene.view.override_of(endpoint)?),
+        AdminState::Enabled | AdminState::Drain => scene.view.override_ends_in(scene.view.override_of(endpoint)?),
     }
 }
 

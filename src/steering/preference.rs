@@ -1,6 +1,6 @@
 //! Whether what is served is what the policy prefers. A policy *prefers* what it would give to the same clients for the
-//! same question if every endpoint were up, nothing were overridden and no failover pool remembered another choice;
-//! `state` of the file, fences and distances stay as they are. Pure; `control::names` calls it, the packet path never.
+//! same question if every endpoint were up, nothing were overridden and no failover pool remembered another choice.
+//! `state` of the file, fences and distances count as they are. `control::names` calls it, the packet path never does.
 
 use crate::model::{
     AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, Model, OverrideState, PolicyId, WorldView,
@@ -18,7 +18,8 @@ pub fn ideal(view: &WorldView) -> WorldView {
     WorldView { at: view.at, checks: view.checks.iter().map(up).collect(), ..WorldView::default() }
 }
 
-/// What `policy` prefers to give where `served` is given; `ideal` is [`ideal`] of `view`, in which `served` was decided.
+/// What `policy` prefers to give where `served` is given; `ideal` is [`ideal`] of `view`, in which `served` was
+/// decided.
 pub fn preferred(
     model: &Model,
     policy: PolicyId,
@@ -26,7 +27,7 @@ pub fn preferred(
     class: &ClientClass,
     served: &Decision,
 ) -> Decision {
-    // While nobody is out, a latency pool may stay with the members of its band: that is the policy's own choice.
+    // While nothing is down, a latency pool may stay with the members of its band, as the policy wants.
     let standings: Vec<Standing> = match is_whole(model, policy, view) {
         true => served.standings.iter().filter(|standing| is_of_band(model, standing)).cloned().collect(),
         false => Vec::new(),
@@ -34,8 +35,8 @@ pub fn preferred(
     decide(model, policy, ideal, class, served.facet, Memory { last_good: None, standings: &standings })
 }
 
-/// Whether `served` is what `policy` prefers: it is not `on_empty` that answers, nobody is given who is out of service, and
-/// everybody who is given is among those that `preferred` gives.
+/// Whether `served` is what `policy` prefers: `on_empty` does not answer, no endpoint is given that is out of service,
+/// and all that are given are among those of `preferred`.
 pub fn is_preferred(model: &Model, view: &WorldView, served: &Decision, preferred: &Decision) -> bool {
     if served.is_on_empty() {
         return false;
@@ -49,8 +50,8 @@ pub fn is_preferred(model: &Model, view: &WorldView, served: &Decision, preferre
     }
 }
 
-/// Whether `served` is certainly what `policy` prefers, without deciding again: nobody is out, and no failover pool
-/// stays with another member.
+/// Whether `served` is certainly what `policy` prefers, without a second decision: nothing is down, and no failover
+/// pool stays with another member.
 pub fn is_plainly_preferred(model: &Model, policy: PolicyId, view: &WorldView, served: &Decision) -> bool {
     let is_moved = |standing: &Standing| standing.challenger.is_some() && !is_of_band(model, standing);
     is_whole(model, policy, view) && !served.is_on_empty() && !served.standings.iter().any(is_moved)
@@ -73,7 +74,7 @@ fn is_eligible(view: &WorldView, check: Option<CheckId>) -> bool {
     check.is_none_or(|check| view.check(check).is_eligible())
 }
 
-/// Whether the operator or the file says that an endpoint gets no new answers.
+/// Whether an operator or the file took an endpoint out of service.
 fn is_out_of_service(model: &Model, view: &WorldView, id: EndpointId) -> bool {
     match (model.endpoint(id).state, view.override_of(id).map(|over| over.state)) {
         (AdminState::Disabled, _) => true,

@@ -1,5 +1,5 @@
-//! How probable it is that an endpoint's record is in one reply, and how much of a reply is its: the arithmetic of the
-//! draws that [`Distribution`] defines, to nine digits. `explain` and `simulate` call it; the packet path draws and never asks.
+//! The probability that an endpoint's record is in a reply, and its part of a reply: the arithmetic of the draws that
+//! [`Distribution`] defines, to nine digits. `explain` and `simulate` call it, the packet path never does.
 //!
 //! Drawing by weight without replacement is a race (Efraimidis and Spirakis, 2006): give each share a clock that rings
 //! after an exponential time of rate `weight`; the order of ringing is the order of the draws. A share that rings at
@@ -18,7 +18,8 @@ impl Distribution {
         let first = self.tiers.first().map_or(&[][..], |tier| &tier.shares);
         let total: f64 = first.iter().map(|share| share.weight).sum();
         let alone: f64 = first.iter().filter(is_alone).map(|share| share.weight).sum();
-        // The first draw decides the kind of reply; given that it is addresses, the draws are those without the aliases.
+        // The first draw decides the kind of reply; given that it is addresses, the draws are those without the
+        // aliases.
         let addresses = (1.0 - alone / total).max(0.0);
 
         let mut odds = Vec::new();
@@ -43,7 +44,8 @@ impl Distribution {
     }
 
     /// The part of a reply that is each endpoint's, 0 to 1, in tier order: a reply of n records is an nth of each, as a
-    /// client goes to one of those it is given. They add up to 1. Conditions are those of [`Distribution::probabilities`].
+    /// client goes to one of those it is given. They add up to 1. Conditions are those of
+    /// [`Distribution::probabilities`].
     pub fn parts(&self, is_alias: impl Fn(EndpointId) -> bool) -> Vec<(EndpointId, f64)> {
         let mut parts = self.probabilities(&is_alias);
         if self.draws == 1 {

@@ -1,22 +1,20 @@
-//! Warm return: members that came back a moment ago have a part of their weight, which grows. It counts wherever members
-//! stand side by side by weight, and nowhere else: who is up, and whether a pool has enough of it, doesn't ask for it.
+//! Ramps: members that came back a moment ago have a part of their weight, which grows. It counts where weights divide
+//! a tier, and nowhere else: not for `min_up`, not for whether a member is up.
 //!
-//! A pool in a pool ramps while all that it gives ramps, as far as the one that has come farthest: a region that comes
-//! back whole is as cold as an endpoint, and one that merely gets an endpoint more loses nothing for it.
+//! A pool in a pool ramps while all that it gives ramps, as far as the endpoint with the greatest share. So a region
+//! that comes back as a whole is as cold as an endpoint, and a region that gets back one endpoint of several has its
+//! full weight.
 
-use crate::model::{EndpointId, Growth, MemberRef, Moment, PoolId};
-use crate::steering::pool::Chooser;
+use crate::model::{EndpointId, Growth, Moment, PoolId};
+use crate::steering::pool::{Chooser, Offer};
 use crate::steering::tiers::blend;
 use crate::steering::why::Ramping;
 use crate::steering::{Scene, Tier};
 
-/// A member, its weight, and what it gives.
-pub(super) type Part<'t> = (MemberRef, f64, &'t [Tier]);
-
 /// Of endpoints that ramp, by id.
 pub(super) type Growths = Vec<(EndpointId, Growth)>;
 
-/// What was found of the ramps that count.
+/// The effects of the ramps that count.
 #[derive(Default)]
 pub(super) struct Ramps {
     /// What each means for the weight of an endpoint.
@@ -25,12 +23,12 @@ pub(super) struct Ramps {
     pub(super) dues: Vec<(Moment, EndpointId)>,
 }
 
-/// How far those of `endpoints`, which are sorted, have come that ramp.
+/// The growth of those of `endpoints`, which are sorted, that ramp.
 pub(super) fn growths(scene: &Scene, endpoints: &[EndpointId]) -> Growths {
     endpoints.iter().filter_map(|endpoint| Some((*endpoint, growth(scene, *endpoint)?))).collect()
 }
 
-/// How far an endpoint that is eligible has come. Of a service it is the address that has come farthest.
+/// The growth of an endpoint that is eligible. For a service it is that of the address with the greatest share.
 fn growth(scene: &Scene, id: EndpointId) -> Option<Growth> {
     let endpoint = scene.model.endpoint(id);
     if endpoint.ramp.is_zero() {
@@ -41,7 +39,7 @@ fn growth(scene: &Scene, id: EndpointId) -> Option<Growth> {
     farthest(up.map(|side| scene.view.growth(id, endpoint, scene.policy.check_of(id, side), scene.view.at)))
 }
 
-/// The growth of what has come farthest; `None` where any has its full weight.
+/// The greatest of several growths; `None` where one has its full weight.
 fn farthest(all: impl Iterator<Item = Option<Growth>>) -> Option<Growth> {
     let all: Option<Vec<Growth>> = all.collect();
     all?.into_iter().max_by(|a, b| a.share.total_cmp(&b.share))
@@ -53,18 +51,18 @@ fn of_tier(growths: &Growths, tier: &Tier) -> Option<Growth> {
 }
 
 impl Chooser<'_> {
-    /// Members side by side, each by what it has of its weight now. Where one has no rival it has all of it.
-    pub(super) fn side_by_side(&mut self, id: PoolId, members: &[Part<'_>]) -> Vec<Tier> {
+    /// Members in one tier, each with its weight of now. A member without a rival has its full weight.
+    pub(super) fn side_by_side(&mut self, id: PoolId, offers: &[&Offer]) -> Vec<Tier> {
         let pool = self.scene.model.pool(id);
         let growths = &self.growths;
         if growths.is_empty() {
-            return blend(&self.scene, pool, members.iter().copied(), |_, _| 1.0);
+            return blend(&self.scene, pool, offers.iter().copied(), |_, _| 1.0);
         }
         let growth = |at: usize, tier: &Tier| {
-            let has_rival = members.iter().filter(|(_, _, tiers)| tiers.len() > at).nth(1).is_some();
+            let has_rival = offers.iter().filter(|offer| offer.tiers.len() > at).nth(1).is_some();
             of_tier(growths, tier).filter(|_| has_rival)
         };
-        for (to, weight, tiers) in members {
+        for Offer { to, weight, tiers } in offers {
             for (at, tier) in tiers.iter().enumerate() {
                 let Some(growth) = growth(at, tier) else { continue };
                 let (now, full) = (weight * growth.share, *weight);
@@ -73,8 +71,6 @@ impl Chooser<'_> {
                 self.ramps.dues.extend(tier.endpoints().map(|endpoint| (growth.next, endpoint)));
             }
         }
-        blend(&self.scene, pool, members.iter().copied(), |at, tier| {
-            growth(at, tier).map_or(1.0, |growth| growth.share)
-        })
+        blend(&self.scene, pool, offers.iter().copied(), |at, tier| growth(at, tier).map_or(1.0, |growth| growth.share))
     }
 }

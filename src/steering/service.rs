@@ -1,5 +1,5 @@
-//! What is different for services. SRV says all that there is and leaves the choice to the client (RFC 2782), so nothing
-//! is drawn; HTTPS and SVCB are drawn as addresses are, and hint at those that are up (RFC 9460, 7.3).
+//! What is different for services. An SRV reply has all records, and the client chooses (RFC 2782), so nothing is
+//! drawn. HTTPS and SVCB are drawn as addresses are, and have the addresses that are up as hints (RFC 9460, 7.3).
 
 use std::net::IpAddr;
 
@@ -37,7 +37,7 @@ pub(super) fn all_of(scene: &Scene, distribution: &mut Distribution) -> [Stage; 
     [pick, limit]
 }
 
-/// The addresses that the records of the endpoints given hint at.
+/// The address hints of the endpoints in a distribution.
 pub(super) fn hints(scene: &Scene, distribution: &Distribution) -> Vec<(EndpointId, IpAddr)> {
     match scene.facet {
         Facet::Https | Facet::Svcb => {

@@ -1,21 +1,20 @@
-//! The first stages: who could be answered with at all. Each endpoint is judged by itself; where it stands in which
-//! pool comes after.
+//! The first stages: which endpoints could be answered with at all. Each is judged by itself; pools come after.
 
 use crate::model::{EndpointId, Health, MemberRef};
 use crate::steering::operator::{forced_up, is_drained, out_of_service};
 use crate::steering::{Note, Reason, Scene, Sides, Stage, StageName, Unhealthy, Why, fence};
 
-/// Who is let through, each of these more than the one before it in a time of need. Forced down, disabled and outside the
-/// fence is out in all of them.
+/// Which endpoints pass, from strict to lenient. Endpoints that are forced down, disabled or outside the fence never
+/// do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admit {
-    /// What is up and in service.
+    /// Those that are up and in service.
     Up,
-    /// What is up, drained or not.
+    /// Those that are up, drained or not.
     UpOrDrained,
-    /// What is in service, up or not.
+    /// Those that are in service, up or not.
     InService,
-    /// All of it.
+    /// All.
     Any,
 }
 
@@ -37,21 +36,19 @@ impl Admit {
 
 /// What is left of a member's endpoints, in listed order.
 pub(super) struct Sieved {
-    /// Those with something to say to this question.
+    /// Those with a record for this question.
     pub(super) candidates: Vec<EndpointId>,
     /// Those of them that the fence lets these clients have.
     pub(super) inside: Vec<EndpointId>,
-    /// Those of them whose health counts: the TTL is bound by what may happen to them.
+    /// Those of them whose health counts: when it may change bounds the TTL.
     pub(super) considered: Vec<EndpointId>,
     /// Those that are up.
     pub(super) eligible: Vec<EndpointId>,
     /// `candidates`, and, where there was one, `fence`, `state` and `health`.
     pub(super) stages: Vec<Stage>,
-    /// Whether the fence lets clients of another class have others.
-    pub(super) looks_at_client: bool,
 }
 
-/// Sorts out the endpoints below `root`.
+/// The endpoints below `root` that `admit` lets through.
 pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
     let all = scene.model.endpoints_below(root);
     let (candidates, mut stage) = drop_where(StageName::Candidates, &all, |endpoint| no_record(scene, endpoint));
@@ -61,7 +58,6 @@ pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
         considered: Vec::new(),
         eligible: Vec::new(),
         stages: Vec::with_capacity(4),
-        looks_at_client: false,
     };
     if sieved.candidates.is_empty() {
         stage.note = Some(Note::NoCandidate);
@@ -69,8 +65,8 @@ pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
         return sieved;
     }
     sieved.stages.push(stage);
-    if let Some((inside, stage, looks_at_client)) = fence::fence(scene, &sieved.candidates) {
-        (sieved.inside, sieved.looks_at_client) = (inside, looks_at_client);
+    if let Some((inside, stage)) = fence::fence(scene, &sieved.candidates) {
+        sieved.inside = inside;
         sieved.stages.push(stage);
     }
     let (in_service, forced, state) = by_state(scene, &sieved.inside, admit);
@@ -81,8 +77,8 @@ pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
     sieved
 }
 
-/// Endpoints that the operator has in service, or that `admit` lets through all the same; those of them that an override
-/// forces up; and the stage.
+/// Endpoints that the operator has in service, or that `admit` lets through all the same; those of them that an
+/// override forces up; and the stage.
 fn by_state(scene: &Scene, inside: &[EndpointId], admit: Admit) -> (Vec<EndpointId>, Vec<EndpointId>, Stage) {
     let is_spared = |endpoint| admit.drained() && is_drained(scene, endpoint);
     let objection = |endpoint| out_of_service(scene, endpoint);

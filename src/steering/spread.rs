@@ -1,13 +1,12 @@
-//! Everything that is below a name's pool, up or not, as `on_empty = "all"` gives it and `last_good` where nothing was ever
-//! up: by weight in one tier, whatever the pools rank by. But a failover pool keeps its order and gives one member, and a pool
-//! that steers `all` gives its members together.
+//! Everything below a name's pool, up or not: what `on_empty = "all"` gives, and `last_good` where nothing was ever up.
+//! It is one tier by weight, whatever the pools rank by. But a failover pool gives one member, and a pool that steers
+//! `all` gives its members together.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::model::{EndpointId, Failback, Member, MemberRef, Pool, PoolId, Steering};
+use crate::model::{EndpointId, Failback, Gives, Member, MemberRef, Pool, PoolId};
 use crate::steering::operator::is_drained;
-use crate::steering::pool::in_order;
 use crate::steering::tiers::{distinct, key_of};
 use crate::steering::{Scene, Share, Step, Tier};
 
@@ -20,7 +19,7 @@ pub(super) enum Branches {
     OfClient,
 }
 
-/// Spreads over the endpoints of `allowed` below the name's own pool; no tier where there is none.
+/// One tier of the endpoints of `allowed` below the name's own pool; none where there are none.
 pub(super) fn spread(scene: &Scene, allowed: &[EndpointId], branches: Branches) -> Vec<Tier> {
     let root = scene.policy.root;
     let mut spread = Spread { scene: *scene, allowed, branches, known: HashMap::new() };
@@ -53,8 +52,8 @@ struct Spread<'a> {
 }
 
 impl<'a> Spread<'a> {
-    /// What is below a member, each endpoint once, weights that add up to 1; a standby counts as much as the lightest
-    /// of the others. Pools keep being sticky, so that a client's net keeps its endpoint.
+    /// What is below a member: each endpoint once, with weights that add up to 1. A standby has the weight of the
+    /// lightest other member. Paths are as in other answers, so that a client's net has the same endpoint as before.
     fn member(&mut self, member: MemberRef) -> Rc<Vec<Share>> {
         let id = match member {
             MemberRef::Pool(id) => id,
@@ -65,29 +64,27 @@ impl<'a> Spread<'a> {
             return shares.clone();
         }
         let pool = self.scene.model.pool(id);
-        let members: Vec<(&Member, Rc<Vec<Share>>)> = match pool.steering {
-            Steering::Failover => self.first(id, pool).into_iter().collect(),
-            Steering::Geo => {
-                let everyone = self.branches == Branches::All;
-                let is_for =
-                    |member: &&Member| everyone || member.when.is_none_or(|when| self.scene.class.is_selected(when));
-                let members: Vec<&Member> = pool.members.iter().filter(is_for).collect();
+        let members: Vec<(&Member, Rc<Vec<Share>>)> = match pool.steering.has_failback() {
+            true => self.first(id, pool).into_iter().collect(),
+            false => {
+                let client = self.scene.client;
+                let is_for = |when| self.branches == Branches::All || client.is_selected(when);
+                let members: Vec<&Member> =
+                    pool.members.iter().filter(|member| pool.selector(member).is_none_or(is_for)).collect();
                 members.into_iter().map(|member| (member, self.member(member.to))).collect()
-            }
-            Steering::Weighted | Steering::Latency | Steering::Nearest | Steering::Affinity | Steering::All => {
-                pool.members.iter().map(|member| (member, self.member(member.to))).collect()
             }
         };
         let weighed = self.weigh(pool, &members);
-        let shares = Rc::new(if pool.steering == Steering::All { join(&self.scene, weighed) } else { weighed });
+        let shares =
+            Rc::new(if pool.steering.gives() == Gives::Together { join(&self.scene, weighed) } else { weighed });
         self.known.insert(id, shares.clone());
         shares
     }
 
-    /// The one member of a failover pool: where a choice stays, the one that it fell on; else the first in its order, one
-    /// that isn't drained before one that is.
+    /// The one member of a failover pool: its incumbent, where `failback` retains one; else the first in its order,
+    /// members that are not drained before those that are.
     fn first(&mut self, id: PoolId, pool: &'a Pool) -> Option<(&'a Member, Rc<Vec<Share>>)> {
-        let mut order: Vec<&Member> = in_order(pool).collect();
+        let mut order: Vec<&Member> = pool.in_order().collect();
         let stays = self.scene.standing(id).filter(|_| self.scene.policy.failback != Failback::Auto);
         if let Some(standing) = stays {
             order.sort_by_key(|member| !standing.incumbents.contains(&member.to));
@@ -106,7 +103,7 @@ impl<'a> Spread<'a> {
         let lightest = able().map(|(member, _)| member.weight).filter(|weight| *weight > 0).min().unwrap_or(1);
         let counted = |weight: u32| f64::from(if weight == 0 { lightest } else { weight });
         let total: f64 = able().map(|(member, _)| counted(member.weight)).sum();
-        let sticky = self.scene.is_sticky(pool);
+        let sticky = self.scene.is_by_net(pool);
         let mut spread = Vec::new();
         for (member, shares) in able() {
             let step = Step { member: key_of(self.scene.model.member_name(member.to)), sticky };

@@ -277,7 +277,8 @@ pub(super) fn notes(world: &World, decision: &Decision) -> Vec<Option<String>> {
     decision.stages.iter().map(|stage| stage.note.as_ref().map(|note| renderer.note(note))).collect()
 }
 
-/// All that `explain` shows of a stage: the reasons of the endpoints that it dropped, of those that passed, and its note.
+/// All that `explain` shows of a stage: the reasons of the endpoints that it dropped, of those that passed, and its
+/// note.
 pub(super) fn why(world: &World, decision: &Decision, stage: &str) -> String {
     let Some(stage) = decision.stages.iter().find(|s| s.name.as_str() == stage) else { return String::new() };
     let model = world.whole_model();

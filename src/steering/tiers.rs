@@ -1,25 +1,27 @@
-//! Tiers as values: members side by side, each endpoint once.
+//! Arithmetic of tiers: several members in one tier, each endpoint once.
 
 use std::collections::{HashMap, HashSet};
 
 use siphasher::sip::SipHasher13;
 
 use crate::model::tree::OnceSet;
-use crate::model::{EndpointId, MemberRef, Pool};
+use crate::model::{EndpointId, Pool};
+use crate::steering::pool::Offer;
 use crate::steering::{Scene, Share, Step, Tier};
 
-/// Members side by side: their first tiers become one, their second tiers become one, and so on; in each a member has
-/// its weight, however it divides it, less what `grown` leaves of it: the part for a tier, over 0, by its place.
+/// Several members as one list of tiers: their first tiers become one, their second tiers become one, and so on. In
+/// each tier a member has its weight, which its shares divide. `grown` is the part of the weight, over 0, that it has
+/// in the nth tier.
 pub(super) fn blend<'a>(
     scene: &Scene,
     pool: &Pool,
-    members: impl IntoIterator<Item = (MemberRef, f64, &'a [Tier])>,
+    offers: impl IntoIterator<Item = &'a Offer>,
     grown: impl Fn(usize, &Tier) -> f64,
 ) -> Vec<Tier> {
-    let sticky = scene.is_sticky(pool);
+    let sticky = scene.is_by_net(pool);
     let mut blended: Vec<Tier> = Vec::new();
-    for (to, weight, tiers) in members {
-        let step = Step { member: key_of(scene.model.member_name(to)), sticky };
+    for Offer { to, weight, tiers } in offers {
+        let step = Step { member: key_of(scene.model.member_name(*to)), sticky };
         for (at, tier) in tiers.iter().enumerate() {
             if blended.len() <= at {
                 blended.push(Tier::default());
@@ -37,19 +39,19 @@ pub(super) fn blend<'a>(
     blended
 }
 
-/// The number that stands for a member's name: SipHash-1-3 of it without a key, so that all nodes agree.
+/// The hash of a member's name: SipHash-1-3 without a key, so that all nodes agree.
 pub(crate) fn key_of(name: &str) -> u64 {
     SipHasher13::new().hash(name.as_bytes())
 }
 
-/// Removes what comes again.
+/// Removes repetitions.
 pub(super) fn each_once(endpoints: &mut Vec<EndpointId>) {
     let mut seen = OnceSet::default();
     endpoints.retain(|endpoint| seen.insert(*endpoint));
 }
 
-/// Each endpoint once: in the best tier that has it, and there in one share, which keeps its path and gets the weight
-/// of the others. A group goes before single shares, so that drawing it still gives all of it.
+/// Each endpoint once: in the best tier that has it, and there in one share, which gets the weight of the others. A
+/// group goes before single shares, so that a draw of it still gives the whole group.
 pub(super) fn distinct(tiers: Vec<Tier>) -> Vec<Tier> {
     let mut all: Vec<EndpointId> = tiers.iter().flat_map(Tier::endpoints).collect();
     let with_repeats = all.len();

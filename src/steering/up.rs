@@ -1,44 +1,46 @@
 //! Who counts as up for the pool that it is in: an endpoint that is eligible; a pool that has something to give, and
-//! enough of it (`min_up`). And, in words, why a pool that has something up does not give it.
+//! enough of it (`min_up`). And why a member that has something up is not used.
 
-use crate::model::{EndpointId, MemberRef, Pool, Steering};
+use crate::model::{EndpointId, Member, MemberRef, Pool};
 use crate::steering::pool::Chooser;
 use crate::steering::{Reason, Why};
 
 impl<'a> Chooser<'a> {
+    /// Whether a member counts as up. That of a pool is worked out once, and reads the client each time as it did then.
     pub(super) fn is_up(&mut self, member: MemberRef) -> bool {
         let id = match member {
             MemberRef::Endpoint(id) => return self.eligible.binary_search(&id).is_ok(),
             MemberRef::Pool(id) => id,
         };
-        if let Some(&(up, looks)) = self.known_up.get(&id) {
-            self.looks_at_client |= looks;
-            return up;
-        }
-        let before = std::mem::replace(&mut self.looks_at_client, false);
-        let pool = self.scene.model.pool(id);
-        let up = self.gives(pool) && self.share_up(pool) >= pool.min_up;
-        self.known_up.insert(id, (up, self.looks_at_client));
-        self.looks_at_client |= before;
-        up
+        let (client, pool) = (self.scene.client, self.pool(id));
+        let (is_up, was_read) = self.known_up.get(&id).copied().unwrap_or_else(|| {
+            let known = client.apart(|| self.gives(pool) && self.part_up(pool) >= pool.min_up);
+            self.known_up.insert(id, known);
+            known
+        });
+        client.count(was_read);
+        is_up
     }
 
     /// Whether a pool has anything to give to these clients, however little.
     fn gives(&mut self, pool: &'a Pool) -> bool {
-        match pool.steering {
-            Steering::Geo => self.first_match(pool).is_some(),
-            Steering::Weighted
-            | Steering::Latency
-            | Steering::Nearest
-            | Steering::Failover
-            | Steering::Affinity
-            | Steering::All => pool.members.iter().any(|member| self.is_up(member.to)),
+        match pool.steering.selects_clients() {
+            true => self.first_match(pool).is_some(),
+            false => pool.members.iter().any(|member| self.is_up(member.to)),
         }
     }
 
-    /// The share of a pool's weight that is up, 0 to 1, where `min_up` asks for it. Only members count that have
-    /// something to say to this question inside the fence: to have none is no failure. 1 where all are standbys.
-    fn share_up(&mut self, pool: &'a Pool) -> f64 {
+    /// The first member that is up and is for the client. The client is read where a member that is up is for some
+    /// clients, and no member before it is for all.
+    pub(super) fn first_match(&mut self, pool: &'a Pool) -> Option<&'a Member> {
+        let client = self.scene.client;
+        let mut up = pool.in_order().filter(|member| self.is_up(member.to));
+        up.find(|member| member.when.is_none_or(|when| client.is_selected(when)))
+    }
+
+    /// The part of a pool's weight that is up, 0 to 1, where `min_up` needs it. Only members count that have a record
+    /// for this question inside the fence: to have none is no failure. 1 where all are standbys.
+    fn part_up(&mut self, pool: &'a Pool) -> f64 {
         if pool.min_up <= 0.0 {
             return 1.0;
         }
@@ -56,54 +58,44 @@ impl<'a> Chooser<'a> {
     }
 
     fn has_any(&self, member: MemberRef) -> bool {
-        let is_inside = |endpoint: &EndpointId| self.inside.binary_search(endpoint).is_ok();
-        self.scene.model.endpoints_below(member).iter().any(is_inside)
+        let is_inside = |endpoint: EndpointId| self.inside.binary_search(&endpoint).is_ok();
+        self.scene.model.below([member]).filter_map(MemberRef::endpoint).any(is_inside)
     }
 
-    /// Notes of what is up below a member why it isn't used: `why`, or what keeps the member itself from being up. Where
-    /// that depends on the client, and nothing else did, it is `why` in any case: a decision that did not look at the
-    /// client has the same reasons for all clients.
-    pub(super) fn stand_by(&mut self, member: MemberRef, why: Option<Why>) {
-        let (is_up, looked) = self.is_up_quietly(member);
+    /// Notes for what is up below a member why it isn't used: `why`, or what keeps the member itself from being up.
+    /// Where that depends on the client, and nothing else did so far, it is `why` in any case: a decision that did not
+    /// read the client has the same reasons for all clients.
+    pub(super) fn explain_unused(&mut self, member: MemberRef, why: Option<Why>) {
+        let client = self.scene.client;
+        let (is_up, was_read) = client.apart(|| self.is_up(member));
         match why {
-            Some(why) if is_up || (looked && !self.looks_at_client) => self.leave_idle(member, why),
-            Some(_) | None => self.tell_out(member),
+            Some(why) if is_up || (was_read && !client.was_read()) => self.note_unused(member, &why),
+            Some(_) | None => self.explain_down(member),
         }
     }
 
-    fn leave_idle(&mut self, member: MemberRef, why: Why) {
-        let below = self.scene.model.endpoints_below(member).into_iter();
-        self.idle.extend(below.map(|endpoint| Reason::new(endpoint, why.clone())));
-    }
-
-    /// Notes of what is up below a member that is out why it is of no use.
-    pub(super) fn tell_out(&mut self, member: MemberRef) {
+    /// Notes for what is up below a member that is down why it is of no use. No reason is a read of the client.
+    pub(super) fn explain_down(&mut self, member: MemberRef) {
         let MemberRef::Pool(id) = member else { return };
-        if !self.told_out.insert(id) {
+        if !self.explained.insert(id) {
             return;
         }
-        let pool = self.scene.model.pool(id);
-        let looked = self.looks_at_client;
-        let (gives, up) = (self.gives(pool), self.share_up(pool));
-        self.looks_at_client = looked;
+        let (client, pool) = (self.scene.client, self.pool(id));
+        let ((gives, up), _) = client.apart(|| (self.gives(pool), self.part_up(pool)));
         if gives {
-            return self.leave_idle(MemberRef::Pool(id), Why::UnderMinUp { pool: id, up });
+            return self.note_unused(member, &Why::UnderMinUp { pool: id, up });
         }
         for member in &pool.members {
-            match member.when.filter(|_| pool.steering == Steering::Geo) {
-                Some(when) if self.is_up_quietly(member.to).0 => {
-                    self.stand_by(member.to, Some(Why::NotSelected(when)));
-                }
-                Some(_) | None => self.tell_out(member.to),
+            let when = pool.selector(member);
+            match when.filter(|_| client.apart(|| self.is_up(member.to)).0) {
+                Some(when) => self.explain_unused(member.to, Some(Why::NotSelected(when))),
+                None => self.explain_down(member.to),
             }
         }
     }
 
-    /// For words only, which are no look at the client; and whether it would have been one.
-    fn is_up_quietly(&mut self, member: MemberRef) -> (bool, bool) {
-        let before = std::mem::replace(&mut self.looks_at_client, false);
-        let is_up = self.is_up(member);
-        let looked = std::mem::replace(&mut self.looks_at_client, before);
-        (is_up, looked)
+    fn note_unused(&mut self, member: MemberRef, why: &Why) {
+        let below = self.scene.model.endpoints_below(member).into_iter();
+        self.unused.extend(below.map(|endpoint| Reason::new(endpoint, why.clone())));
     }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::model::{AffinityNet, EndpointId, Health, MemberRef, Override, PoolId, RegionId, SelectorId};
 
-/// Why a stage dropped an endpoint, or let it pass. What the policy and the decision say themselves is not repeated here.
+/// Why a stage dropped an endpoint, or let it pass. What the policy and the decision say themselves is not repeated
+/// here.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Why {
     /// `candidates`: it has no record for the facet.

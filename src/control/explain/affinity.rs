@@ -33,8 +33,8 @@ pub(super) fn scope(
     }
 }
 
-/// The endpoint that this client's net gets as long as nothing changes; `None` where chance has a say, or no address was
-/// given. As everywhere in an explanation, the client is one that asks by itself.
+/// The endpoint that this client's net gets as long as nothing changes; `None` where chance has a say, or no address
+/// was given. As everywhere in an explanation, the client is one that asks by itself.
 pub(super) fn endpoint(model: &Model, policy: &Policy, client: Client<'_>, cell: Option<&Cell>) -> Option<String> {
     let Client::Address(ip) = client else { return None };
     let cell = cell?;

@@ -1,5 +1,5 @@
-//! How a client at an address was placed, in words: what gave it its region, what the databases say of it, and what of all
-//! that policies ask about holds for it.
+//! How a client at an address was placed, in words: what gave it its region, what the databases say of it, and what of
+//! all that policies ask about holds for it.
 
 use std::net::IpAddr;
 

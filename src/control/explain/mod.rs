@@ -111,7 +111,8 @@ pub struct Explanation {
     /// Where affinity alone decides: whom every reply to this client's net names first, for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky_endpoint: Option<String>,
-    /// The endpoints of this name that came back a moment ago, and how much of their weight they have; left out where none has.
+    /// The endpoints of this name that came back a moment ago, and how much of their weight they have; left out where
+    /// none has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ramps: Vec<RampReport>,
     /// What the vantages say of the endpoints of this name.

@@ -130,7 +130,7 @@ fn view(model: &Model) -> WorldView {
         region: RegionId(0),
         state: VantageState::Up,
         why: None,
-        heard_at: NOW,
+        reported_at: NOW,
     }];
     WorldView { at: NOW, checks, vantages, overrides: Arc::new(overrides), at_unix: None }
 }

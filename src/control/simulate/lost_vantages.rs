@@ -87,6 +87,6 @@ fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Rec
         }
     };
     let received =
-        vantages.iter().map(|vantage| Received { report: Arc::new(report(vantage)), received_at: vantage.heard_at });
+        vantages.iter().map(|vantage| Received { report: Arc::new(report(vantage)), received_at: vantage.reported_at });
     received.collect()
 }

@@ -77,7 +77,7 @@ fn view(model: &Model, down: &[&str]) -> WorldView {
         region: RegionId(0),
         state: VantageState::Up,
         why: None,
-        heard_at: Default::default(),
+        reported_at: Default::default(),
     };
     let checks = (0..model.checks.len()).map(check_view).collect();
     WorldView { checks, vantages: vec![vantage], ..WorldView::default() }

@@ -143,7 +143,7 @@ fn view(model: &Model) -> WorldView {
             region: at(name),
             state: VantageState::Up,
             why: None,
-            heard_at: NOW,
+            reported_at: NOW,
         })
         .collect();
     let mut checks = vec![CheckView::default(); model.checks.len()];
