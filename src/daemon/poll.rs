@@ -54,8 +54,8 @@ pub(crate) struct FilePoll {
 }
 
 impl FilePoll {
-    /// Polls these files from now on. The last state of files that stay is kept: they may have changed since they
-    /// were read.
+    /// Polls these files from now on. The last state of files that stay is retained: they may have changed
+    /// since they were read.
     pub(crate) fn turn_to(&self, looked: PolledPaths) {
         let mut last = self.last();
         let (before, stamps) = &mut *last;

@@ -60,7 +60,7 @@ impl Probing {
 }
 
 impl Drop for Probing {
-    /// Without waiting: this may be dropped by a task, which must not.
+    /// Does not wait: a task, which must not block, may drop this.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_runs_is_put_away_before_the_end() {
+    async fn all_tasks_end_before_the_threads_do() {
         const MANY: usize = 1000;
         let killed = Arc::new(AtomicUsize::new(0));
         let probing = Probing::start().expect("threads");

@@ -1,6 +1,7 @@
 """What the commands of an operator say: who is answered though down, what can't be kept, what a TARGET should have been."""
 import http.server
 import json
+import shutil
 import threading
 
 import portolan
@@ -110,6 +111,9 @@ def test_a_failback_that_would_not_outlive_a_restart_says_so(dir):
         assert json.loads(again.stdout)["handed_back"] == []
         assert json.loads(node.get("/v1/transitions")[1])[0] == event
         assert node.child.err().count('failback name="db.svc.example."') == 1, "nothing was done the second time"
+        shutil.rmtree(kept)
+    saved = json.loads(kept.read_text())["standings"]
+    assert ["live"] in [row["members"] for row in saved if row["name"] == "db"], "what failed is written at the stop"
 
 
 class Elsewhere(http.server.BaseHTTPRequestHandler):

@@ -17,11 +17,11 @@ use crate::fleet::Received;
 use crate::model::Moment;
 use crate::telemetry::Metrics;
 
-/// From one writing to the next while no verdict changes. Judgment: a fifth of the time that it can be used for. With
-/// 10,000 checks a writing takes 7 ms of a core (measured), so that this costs 0.4 % of one.
+/// From one writing to the next while no verdict changes. Judgment: a fifth of the time for which the file can be used.
+/// With 10,000 checks a writing takes 7 ms of a core (measured), so this costs 0.4 % of one.
 const EVERY: Duration = Duration::from_secs(2);
-/// And when one did: so many times as long as the last writing took, so that an outage of thousands costs a twentieth
-/// of a core at most.
+/// From one writing to the next when a verdict changed: so many times as long as the last writing took. So an outage of
+/// thousands costs a twentieth of a core at most.
 const PAUSE: u32 = 20;
 /// But never less than this: what changes together is written together.
 const LEAST: Duration = Duration::from_millis(50);

@@ -28,7 +28,7 @@ pub(crate) const MANIFEST: StateFile<Manifest> = StateFile::new(FileInfo {
 const MAX_MANIFEST: u64 = 16 << 20;
 /// Longest part of a zone's name in the name of a file, in octets: file systems allow 255.
 pub(super) const MAX_STEM: usize = 150;
-/// Largest version that is kept, in octets of all its files (judgment: three million records).
+/// Largest version that is written, in octets of all its files (judgment: three million records).
 pub(super) const MAX_VERSION: u64 = 256 << 20;
 /// Ends the name of a version that may not be on the disk yet; no zone's name is encoded like that.
 const NEXT: &str = "%next";

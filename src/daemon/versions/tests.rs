@@ -112,6 +112,25 @@ fn the_version_before_stays_while_the_next_one_cannot_be_written() {
     assert_eq!(load(Some(state.path()))[0].version, two.version);
 }
 
+#[tokio::test]
+async fn a_version_that_could_not_be_written_is_tried_once_more_at_the_end() {
+    let state = tempfile::tempdir().unwrap();
+    let dir = state.path().join(DIR);
+    fs::create_dir(&dir).unwrap();
+    // Nothing can be written into what is no directory.
+    fs::write(dir.join("svc.example@1000"), "").unwrap();
+    let writes = Arc::<StateWrites>::default();
+    let zones = [version("svc.example.", 1.0, "one")];
+    let versions = Versions::write(Some(state.path().into()), zones.into(), writes.clone());
+    while writes.counts() != [0, 1] {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    fs::remove_file(dir.join("svc.example@1000")).unwrap();
+    versions.close().await;
+    assert_eq!(names(&dir), ["svc.example.json", "svc.example@1000"]);
+    assert_eq!(writes.counts(), [1, 1]);
+}
+
 #[test]
 fn a_content_that_changed_by_itself_is_left_out() {
     let state = tempfile::tempdir().unwrap();

@@ -210,7 +210,8 @@ fn a_composite_is_made_of_what_is_agreed_on_its_parts() {
         let key = Arc::new(CheckKey { monitor, target: ProbeTarget::Nowhere });
         model.checks.push(Check { key, parts: vec![CheckId(0), CheckId(1)] });
     }
-    // Two of three say that the database is down: that is agreed on first, though each sees another whole.
+    // Two of three report that the database is down. The parts are agreed on first, although each vantage would have
+    // another verdict on the whole.
     let seen = |region, web, db| report(region, region, MS, vec![observation(80, web), observation(5432, db)]);
     let reports = [
         seen("eu", Health::Up, Health::Down),
