@@ -1,5 +1,5 @@
-//! Calls `answer()` in a loop and nothing else, to be counted or profiled: `answer_loop KIND COUNT`, KIND one of
-//! static, weighted, region, affinity, nxdomain, garbage. Prints how many got a reply. `bench.py instructions` runs it.
+//! Calls `answer()` in a loop, for a profiler or to count instructions: `answer_loop KIND COUNT`. KIND is static,
+//! weighted, region, affinity, nxdomain or garbage. Prints the number of replies. `bench.py instructions` runs it.
 
 #[path = "world.rs"]
 mod world;

@@ -1,7 +1,8 @@
-//! How long a large policy takes: 100,000 steered names over 1,000 endpoints are written to files, loaded and compiled;
-//! then one endpoint's health flips, and the new snapshot is published. `many_names [own|shared] [NAMES] [ENDPOINTS]`:
-//! `own`, each name has a pool of its own of four endpoints; `shared`, a hundred pools of ten serve them all.
-//! Long steps are told in processor time, short ones as the best and the middle of many by the wall clock. Linux only.
+//! Measures the time for a large policy: loading and compiling 100,000 steered names over 1,000 endpoints from files,
+//! and publishing a new snapshot after the health of one endpoint changed. `many_names [own|shared] [NAMES]
+//! [ENDPOINTS]`: with `own`, each name has its own pool of four endpoints; with `shared`, all names share a hundred
+//! pools of ten. Prints the processor time of long steps, and the best and the median wall-clock time of short ones.
+//! Linux only.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,7 +15,7 @@ use portolan::model::{CheckView, Health, Model, WorldView};
 use portolan::snapshot::compile::{compile, refresh};
 use portolan::snapshot::{Identity, Publisher, Snapshot};
 
-/// Flips that are measured.
+/// The number of health changes that are measured.
 const FLIPS: usize = 51;
 
 fn main() -> ExitCode {
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     let dir = tempfile::tempdir().expect("a temporary directory");
     write_files(dir.path(), kind == "own", names, endpoints);
     let flags = Flags::default().with("region", "here").with("zones.dir", dir.path().to_str().expect("a plain path"));
-    let (loaded, load) = timed(|| config::load(None, &flags));
+    let (loaded, load) = processor_time(|| config::load(None, &flags));
     let model = match loaded {
         Ok(loaded) => Arc::new(loaded.model),
         Err(problems) => panic!("{}", config::to_human(&problems)),
@@ -38,11 +39,11 @@ fn main() -> ExitCode {
     println!("load     {load:>12.1?}   files to a valid model");
     let identity = Arc::new(Identity::default());
     let up = || Arc::new(view(&model, None));
-    let (first, compiling) = timed(|| compile(model.clone(), up(), identity.clone(), 1, None));
+    let (first, compiling) = processor_time(|| compile(model.clone(), up(), identity.clone(), 1, None));
     println!("compile  {compiling:>12.1?}   the first snapshot");
-    let (again, reloading) = timed(|| compile(model.clone(), up(), identity.clone(), 2, Some(&first)));
+    let (again, reloading) = processor_time(|| compile(model.clone(), up(), identity.clone(), 2, Some(&first)));
     println!("reload   {reloading:>12.1?}   the same files as the next generation");
-    let ((), dropping) = timed(|| drop(again));
+    let ((), dropping) = processor_time(|| drop(again));
     println!("drop     {dropping:>12.1?}   that generation");
     flips(&model, first);
     ExitCode::SUCCESS
@@ -52,48 +53,48 @@ fn flips(model: &Arc<Model>, first: Snapshot) {
     let one_down = |turn: usize| view(model, Some(turn % model.checks.len()));
     let refreshes = (0..FLIPS).map(|turn| {
         let view = Arc::new(one_down(turn));
-        watched(|| refresh(&first, view)).1
+        wall_clock_time(|| refresh(&first, view)).1
     });
-    tell("refresh", refreshes.collect(), "one endpoint goes down");
+    print_times("refresh", refreshes.collect(), "one endpoint goes down");
     let quiet = Arc::new(view(model, None));
-    let quiet = (0..FLIPS).map(|_| watched(|| refresh(&first, quiet.clone())).1);
-    tell("no news", quiet.collect(), "a view that changes nothing");
+    let quiet = (0..FLIPS).map(|_| wall_clock_time(|| refresh(&first, quiet.clone())).1);
+    print_times("no news", quiet.collect(), "a view that changes nothing");
     let mut publisher = Publisher::new(first);
     let publishes = (0..FLIPS).map(|turn| {
         let view = one_down(turn);
-        watched(|| publisher.observe(view, 0.0)).1
+        wall_clock_time(|| publisher.observe(view, 0.0)).1
     });
-    tell("publish", publishes.collect(), "one comes back, the next goes down; the old snapshot is freed");
+    print_times("publish", publishes.collect(), "one comes back, the next goes down; the old snapshot is freed");
 }
 
-fn tell(what: &str, mut times: Vec<Duration>, why: &str) {
+fn print_times(what: &str, mut times: Vec<Duration>, why: &str) {
     times.sort();
     println!("{what:8} {:>12.1?} {:>12.1?}   {why}", times[0], times[times.len() / 2]);
 }
 
-/// By the wall clock.
+/// The wall-clock time of a step.
 #[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
-fn watched<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+fn wall_clock_time<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = run();
     (result, start.elapsed())
 }
 
-/// In processor time, to the few milliseconds that the scheduler counts in.
-fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+/// The processor time of a step, with the scheduler's precision of a few milliseconds.
+fn processor_time<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     let start = spent();
     let result = run();
     (result, spent() - start)
 }
 
-/// The time that this thread has run.
+/// The processor time of this thread.
 fn spent() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("the scheduler's counts");
     let nanos = stat.split(' ').next().and_then(|first| first.parse().ok());
     Duration::from_nanos(nanos.expect("a number of nanoseconds"))
 }
 
-/// All up, but for the endpoint of one check.
+/// A world in which all endpoints are up, except that of one check.
 fn view(model: &Model, down: Option<usize>) -> WorldView {
     let health = |at| if Some(at) == down { Health::Down } else { Health::Up };
     let check = |at| CheckView { health: health(at), tried: true, ..CheckView::default() };
@@ -108,7 +109,7 @@ fn write_files(dir: &Path, own: bool, names: usize, endpoints: usize) {
         let (high, low) = (n / 250, n % 250 + 1);
         let _ = writeln!(policy, "[endpoint.e{n}]\naddresses = [\"10.0.{high}.{low}\"]\nmonitor = \"m\"");
     }
-    // Strides that share no factor with the number of endpoints, so that every endpoint is in as many pools.
+    // The strides have no common factor with the number of endpoints, so every endpoint is in the same number of pools.
     let members = |n: usize, count: usize| -> String {
         let of_pool = (0..count).map(|turn| format!("\"e{}\"", (n + turn * 7) % endpoints));
         of_pool.collect::<Vec<_>>().join(", ")

@@ -1,6 +1,6 @@
-//! Placing clients by real databases: how long, how much memory, how fast a lookup, and whether every class is what the
-//! MMDB files themselves say. `cargo run --release --example placement -- FILE.mmdb ...`; `clients.py` fetches the files.
-//! Exits with 1 when a class is wrong.
+//! Measures how clients are placed by real databases: the time and the memory for loading, and the time of a lookup.
+//! Compares the classes with the contents of the MMDB files. `clients.py` fetches the files.
+//! `cargo run --release --example placement -- FILE.mmdb ...`; exits with 1 if a class is wrong.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -13,7 +13,7 @@ use portolan::config::{self, Flags};
 use portolan::model::{Clients, Continent, Country, Location, Model};
 use portolan::placing::ClientTable;
 
-/// Regions of countries, of a continent, and of nothing but a place.
+/// Regions of countries, of a continent, and with a location only.
 const REGIONS: &str = r#"
 [regions.dublin]
 location  = [53.34, -6.26]
@@ -63,9 +63,9 @@ fence = "eu"
 const ZONE: &str =
     "$TTL 300\n@ SOA ns1 hostmaster 1 3600 600 604800 30\n@ NS ns1\n@ NS ns2\nns1 A 192.0.2.3\nns2 A 192.0.2.4\n";
 
-/// Addresses that are held against the files.
+/// The number of addresses that are compared with the files.
 const ADDRESSES: usize = 100_000;
-/// Lookups that are timed.
+/// The number of lookups for the time of one.
 const LOOKUPS: usize = 20_000_000;
 
 fn main() {
@@ -84,7 +84,7 @@ fn main() {
         eprint!("{}", config::to_human(&problems));
         std::process::exit(1);
     });
-    let placed = began.elapsed();
+    let load_time = began.elapsed();
     let clients = &loaded.model.clients;
     let began = now();
     let table = ClientTable::compile(clients, None, None);
@@ -102,7 +102,7 @@ fn main() {
     println!("placement: {v4} spans of IPv4, {v6} of IPv6; {} classes", clients.classes.len());
     println!(
         "loaded in {:.2} s, table in {:.3} s, with a cut-off in {:.3} s",
-        placed.as_secs_f64(),
+        load_time.as_secs_f64(),
         compiled.as_secs_f64(),
         compiled_cut.as_secs_f64()
     );
@@ -124,11 +124,11 @@ fn main() {
     time("IPv6", &table, addresses.iter().filter(|ip| ip.is_ipv6()));
     let wrong = compare(&loaded.model, &table, &cut, &readers, &addresses);
     let _ = std::fs::remove_dir_all(&dir);
-    println!("{} addresses held against the files: {wrong} wrong", addresses.len());
+    println!("{} addresses compared with the files: {wrong} wrong", addresses.len());
     std::process::exit(i32::from(wrong > 0));
 }
 
-#[expect(clippy::disallowed_methods, reason = "a stopwatch is what a bench is for")]
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
 fn now() -> Instant {
     Instant::now()
 }
@@ -172,7 +172,7 @@ impl Random {
     }
 }
 
-/// Half of IPv4, a quarter anywhere in 2000::/3, a quarter in networks of IPv6 that the files know.
+/// Random addresses: a half of IPv4, a quarter in 2000::/3, and a quarter in networks of IPv6 that are in the files.
 fn addresses(readers: &[Reader<Vec<u8>>]) -> Vec<IpAddr> {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let mut known: Vec<(u128, u8)> = Vec::new();
@@ -198,7 +198,7 @@ fn addresses(readers: &[Reader<Vec<u8>>]) -> Vec<IpAddr> {
 fn time<'a>(what: &str, table: &ClientTable, addresses: impl Iterator<Item = &'a IpAddr>) {
     let addresses: Vec<IpAddr> = addresses.copied().collect();
     let mut random = Random(7);
-    // In no order, so that no cache knows what comes next.
+    // In random order, so that no cache can predict the next address.
     let order: Vec<u32> = (0..1 << 20).map(|_| (random.next() % addresses.len() as u64) as u32).collect();
     let began = now();
     let mut sum = 0u64;
@@ -210,12 +210,12 @@ fn time<'a>(what: &str, table: &ClientTable, addresses: impl Iterator<Item = &'a
     println!("{what}: {:.1} ns a lookup", began.elapsed().as_secs_f64() * 1e9 / LOOKUPS as f64);
 }
 
-/// What the files say of an address, read without any of Portolan's own reading.
-fn said(readers: &[Reader<Vec<u8>>], ip: IpAddr) -> (Option<Country>, Option<Continent>, Option<Location>) {
+/// The facts of an address in the files, read without the code of Portolan.
+fn facts(readers: &[Reader<Vec<u8>>], ip: IpAddr) -> (Option<Country>, Option<Continent>, Option<Location>) {
     let (mut country, mut continent, mut location) = (None, None, None);
     let ip = folded(ip);
     for reader in readers {
-        // An IPv4 file has nothing to say of IPv6, and tells that by an error.
+        // A file with IPv4 networks only returns an error for an IPv6 address.
         let Ok(found) = reader.lookup(ip) else { continue };
         let Ok(Some(record)) = found.decode::<serde_json::Value>() else { continue };
         let text = |path: &str| record.pointer(path).and_then(|value| value.as_str()).map(str::to_string);
@@ -233,12 +233,11 @@ fn said(readers: &[Reader<Vec<u8>>], ip: IpAddr) -> (Option<Country>, Option<Con
     (country, continent, location)
 }
 
-/// The region and the selectors in words, straight from what the settings and the policy above say.
+/// The expected region and selectors, from the settings and the policy above.
 fn expected(
     model: &Model,
-    said: (Option<Country>, Option<Continent>, Option<Location>),
+    (country, continent, location): (Option<Country>, Option<Continent>, Option<Location>),
 ) -> (Option<String>, Vec<&'static str>) {
-    let (country, continent, location) = said;
     let code = country.map(|country| country.to_string()).unwrap_or_default();
     let by_country: BTreeMap<&str, &str> =
         [("GB", "dublin"), ("IE", "dublin"), ("US", "virginia"), ("JP", "tokyo"), ("KR", "tokyo")].into();
@@ -252,35 +251,36 @@ fn expected(
         None if continent == Some(Continent::Europe) => Some("frankfurt".to_string()),
         None => nearest(),
     };
-    let mut held = Vec::new();
+    let mut selectors = Vec::new();
     if ["NO", "SE", "FI"].contains(&code.as_str()) {
-        held.push("nordic");
+        selectors.push("nordic");
     }
     if matches!(continent, Some(Continent::Africa | Continent::Asia)) {
-        held.push("far");
+        selectors.push("far");
     }
-    // A region of which alone is known speaks for its clients: none of those here is European but by country or continent.
-    let silent = country.is_none() && continent.is_none();
-    let by_region = silent && matches!(region.as_deref(), Some("dublin" | "frankfurt"));
-    let far_by_region = silent && region.as_deref() == Some("tokyo");
+    // Without a country and a continent, those of the client's region count. The regions with a location only have
+    // none.
+    let is_unknown = country.is_none() && continent.is_none();
+    let by_region = is_unknown && matches!(region.as_deref(), Some("dublin" | "frankfurt"));
+    let far_by_region = is_unknown && region.as_deref() == Some("tokyo");
     if far_by_region {
-        held.push("far");
+        selectors.push("far");
     }
-    if continent == Some(Continent::Europe) || (silent && region.is_none()) || by_region {
-        held.push("fenced");
+    if continent == Some(Continent::Europe) || (is_unknown && region.is_none()) || by_region {
+        selectors.push("fenced");
     }
-    (region, held)
+    (region, selectors)
 }
 
-fn words(clients: &Clients, of: &[portolan::model::SelectorId]) -> Vec<&'static str> {
-    let word = |id: &portolan::model::SelectorId| match &clients.selectors[usize::from(id.0)] {
+fn selector_names(clients: &Clients, of: &[portolan::model::SelectorId]) -> Vec<&'static str> {
+    let name = |id: &portolan::model::SelectorId| match &clients.selectors[usize::from(id.0)] {
         selector if selector.unknown => "fenced",
         selector if selector.continents.is_empty() => "nordic",
         _ => "far",
     };
-    let mut words: Vec<&str> = of.iter().map(word).collect();
-    words.sort_by_key(|word| ["nordic", "far", "fenced"].iter().position(|known| known == word));
-    words
+    let mut names: Vec<&str> = of.iter().map(name).collect();
+    names.sort_by_key(|name| ["nordic", "far", "fenced"].iter().position(|known| known == name));
+    names
 }
 
 fn compare(
@@ -295,8 +295,9 @@ fn compare(
     for &ip in addresses {
         let (id, scope) = table.lookup(ip);
         let class = &clients.classes[usize::from(id.0)];
-        let found = (class.region.map(|region| model.region(region).name.clone()), words(clients, &class.selectors));
-        let expected = expected(model, said(readers, ip));
+        let found =
+            (class.region.map(|region| model.region(region).name.clone()), selector_names(clients, &class.selectors));
+        let expected = expected(model, facts(readers, ip));
         let net = ipnet::IpNet::new(ip, scope).expect("a scope");
         let edges = [net.network(), net.broadcast()].map(|ip| table.lookup(ip).0);
         let bits = if ip.is_ipv4() { 24 } else { 56 };
@@ -315,7 +316,7 @@ fn compare(
     wrong
 }
 
-/// A 6to4 address is taken for the IPv4 one in it.
+/// The IPv4 address in a 6to4 address; other addresses unchanged.
 fn folded(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V6(v6) if is_embedded(ip) => IpAddr::V4(Ipv4Addr::from_bits((v6.to_bits() >> 80) as u32)),
@@ -323,7 +324,7 @@ fn folded(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// IPv4 in IPv6 is cut as IPv4.
+/// Whether this is a 6to4 address. Its prefix is cut as that of the IPv4 address in it.
 fn is_embedded(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(v6) if v6.segments()[0] == 0x2002)
 }

@@ -1,5 +1,5 @@
-//! A small world to answer from, and queries for it: static names, weighted names, names by the client's region
-//! or net. Loaded from files as `serve` does. Shared by the bench loop and the test that answering takes no memory.
+//! A small world and queries for it: static names, weighted names, and names steered by the client's region or net. It
+//! is loaded from files, as `serve` does. The bench loop uses it, and the test that answering allocates no memory.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,10 +12,10 @@ use portolan::snapshot::compile::compile;
 use portolan::snapshot::{Identity, Snapshot};
 use portolan::wire::cookie::CookieSecrets;
 
-/// Names of each kind.
+/// The number of names of each kind.
 pub(crate) const NAMES: usize = 100;
 
-/// What the cookies are made with.
+/// The secret of the cookies.
 const SECRETS: CookieSecrets = CookieSecrets { current: [7; 16], other: None };
 
 /// DNS record types that the queries ask for.
@@ -81,7 +81,8 @@ fn policy() -> String {
             let members = members.join(", ");
             let _ = writeln!(
                 text,
-                "[pool.{kind}{n}]\nsteer = \"{steer}\"\nmembers = [{members}]\n[name.{kind}{n:03}]\npool = \"{kind}{n}\""
+                "[pool.{kind}{n}]\nsteer = \"{steer}\"\nmembers = [{members}]\n\
+                 [name.{kind}{n:03}]\npool = \"{kind}{n}\""
             );
         }
     }
@@ -99,7 +100,7 @@ fn policy() -> String {
     text
 }
 
-/// What a query brings besides its question.
+/// What a query has besides its question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Edns {
     /// No OPT record.
@@ -108,11 +109,11 @@ pub(crate) enum Edns {
     Plain,
     /// An OPT record with the client subnet 5.N.7.0/24.
     Subnet(u8),
-    /// An OPT record with a client's cookie and a server's, which isn't ours.
+    /// An OPT record with a client cookie and the server cookie of another server.
     Cookie,
 }
 
-/// A query as it comes off the wire.
+/// A query in wire format.
 pub(crate) fn query(name: &str, rtype: u16, edns: Edns) -> Vec<u8> {
     let mut packet = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns != Edns::None)];
     for label in name.split('.').filter(|label| !label.is_empty()) {
@@ -137,7 +138,7 @@ pub(crate) fn query(name: &str, rtype: u16, edns: Edns) -> Vec<u8> {
     packet
 }
 
-/// Queries of one kind, by the word that the bench has for it; `None` for another word.
+/// The queries of one kind by its name; `None` for an unknown name.
 pub(crate) fn queries(kind: &str) -> Option<Vec<Vec<u8>>> {
     let each = |make: &dyn Fn(usize) -> Vec<u8>| Some((0..NAMES).map(make).collect());
     match kind {
