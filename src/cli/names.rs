@@ -53,9 +53,9 @@ pub(super) fn table(zone: &str, total: usize, names: &[NameReport]) -> String {
 fn rows(name: &NameReport) -> Vec<Vec<String>> {
     let heads = std::iter::once(name.name.clone()).chain(std::iter::repeat(String::new()));
     let cells = |(head, row): (String, AnswerRow)| {
-        let AnswerRow { types, classes, of } = row;
-        let preferred = if of.preferred { "yes" } else { "no" };
-        vec![head, types.join(", "), listed(&classes), gets(of), preferred.to_owned()]
+        let AnswerRow { types, classes, report } = row;
+        let preferred = if report.preferred { "yes" } else { "no" };
+        vec![head, types.join(", "), listed(&classes), gets(report), preferred.to_owned()]
     };
     heads.zip(merge(&name.classes)).map(cells).collect()
 }

@@ -10,22 +10,22 @@ pub struct AnswerRow<'r> {
     /// The classes.
     pub classes: Vec<&'r str>,
     /// One of the merge reports. The others differ only in class, type and the data of the records.
-    pub of: &'r ClassReport,
+    pub report: &'r ClassReport,
 }
 
 /// The rows of a name, in the order of its reports.
 pub fn merge(reports: &[ClassReport]) -> Vec<AnswerRow<'_>> {
     let mut of_type: Vec<AnswerRow<'_>> = Vec::new();
     for report in reports {
-        let same = of_type.iter_mut().find(|row| row.of.rtype == report.rtype && is_alike(row.of, report));
+        let same = of_type.iter_mut().find(|row| row.report.rtype == report.rtype && is_alike(row.report, report));
         match same {
             Some(row) => row.classes.push(&report.class),
-            None => of_type.push(AnswerRow { types: vec![&report.rtype], classes: vec![&report.class], of: report }),
+            None => of_type.push(AnswerRow { types: vec![&report.rtype], classes: vec![&report.class], report }),
         }
     }
     let mut merged: Vec<AnswerRow<'_>> = Vec::new();
     for row in of_type {
-        match merged.iter_mut().find(|known| known.classes == row.classes && is_alike(known.of, row.of)) {
+        match merged.iter_mut().find(|known| known.classes == row.classes && is_alike(known.report, row.report)) {
             Some(known) => known.types.extend(row.types),
             None => merged.push(row),
         }

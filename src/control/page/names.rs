@@ -29,8 +29,8 @@ pub(super) fn write(html: &mut String, names: &[NameReport], all: usize) {
     html.push_str("</section>\n");
 }
 
-fn row(html: &mut String, name: &NameReport, AnswerRow { types, classes, of }: &AnswerRow<'_>) {
-    let (state, label) = match (of.preferred, of.on_empty) {
+fn row(html: &mut String, name: &NameReport, AnswerRow { types, classes, report }: &AnswerRow<'_>) {
+    let (state, label) = match (report.preferred, report.on_empty) {
         (true, _) => ("up", "yes"),
         (false, false) => ("warning", "no"),
         (false, true) => ("down", "no: on_empty"),
@@ -45,7 +45,7 @@ fn row(html: &mut String, name: &NameReport, AnswerRow { types, classes, of }: &
         escape(&full),
         escape(&classes.join(", ")),
         escape(&types.join(", ")),
-        escape(&gets(of, types.len() == 1)),
+        escape(&gets(report, types.len() == 1)),
     );
 }
 
