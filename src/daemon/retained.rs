@@ -11,7 +11,7 @@ use crate::daemon::StartError;
 use crate::daemon::clocks::Now;
 use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile, WriteOutcome};
 use crate::model::Moment;
-use crate::snapshot::{NamedRecovery, NamedStanding, Retained, Snapshot};
+use crate::snapshot::{NamedRecovery, NamedStanding, Snapshot, SteeringState};
 
 pub(crate) const STANDINGS: StateFile<StandingsFile> = StateFile::new(FileInfo {
     name: "standings.json",
@@ -67,7 +67,7 @@ struct RampRow {
 #[derive(Debug, Default)]
 pub(crate) struct SteeringFiles {
     /// What the files have, or will have when the disk takes it.
-    retained: Retained,
+    retained: SteeringState,
     ramps_checked_at: Option<Moment>,
 }
 
@@ -82,11 +82,11 @@ impl SteeringFiles {
             Some(NamedRecovery { zone, endpoint, rtype, monitor, since: now.moment_of(since)? })
         };
         let recoveries = rows.into_iter().filter_map(recovery).collect();
-        Ok(SteeringFiles { retained: Retained { standings, recoveries }, ramps_checked_at: None })
+        Ok(SteeringFiles { retained: SteeringState { standings, recoveries }, ramps_checked_at: None })
     }
 
     /// What the publisher restores at the start.
-    pub(crate) fn retained(&self) -> &Retained {
+    pub(crate) fn retained(&self) -> &SteeringState {
         &self.retained
     }
 
@@ -181,7 +181,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(Some(dir.path().into())).unwrap();
         let recoveries = vec![recovered("fra1", 30), recovered("fra2", 0)];
-        let retained = Retained { standings: vec![standing()], recoveries };
+        let retained = SteeringState { standings: vec![standing()], recoveries };
         let files = SteeringFiles { retained, ramps_checked_at: None };
         drop(state.put(&STANDINGS, &files.standings_file()));
         drop(state.put(&RAMPS, &files.ramps_file(NOW)));
@@ -204,7 +204,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ramps.json"), "{\"version\":7,\"ramps\":[]}").unwrap();
         let (files, warnings) = loaded(dir.path(), NOW);
-        assert_eq!(files.unwrap().retained(), &Retained::default());
+        assert_eq!(files.unwrap().retained(), &SteeringState::default());
         assert!(warnings.len() == 1 && warnings[0].to_string().contains("ramps.json"), "{warnings:?}");
         std::fs::write(dir.path().join("standings.json"), "{\"version\":7,\"standings\":[]}").unwrap();
         let refused = loaded(dir.path(), NOW).0.unwrap_err().to_string();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::model::{ClientClass, Facet, Model, PolicyId, WorldView, ZoneId};
 use crate::snapshot::classes::{LocalClasses, PolicyClasses};
 use crate::snapshot::policies::{FacetCells, PolicyCells, PolicyTable};
-use crate::snapshot::restore::{CellMemory, Restored, of_cell};
+use crate::snapshot::restore::{CellMemory, ModelMemory, of_cell};
 use crate::snapshot::touched::{Dependencies, Resisting, standings, touched};
 use crate::snapshot::{Cell, Identity, LocalClass, NamedStanding, Snapshot, TallyRun, TallyTable, ZoneTable};
 use crate::steering;
@@ -21,7 +21,7 @@ pub fn compile(
     previous: Option<&Snapshot>,
 ) -> Snapshot {
     let classes = PolicyClasses::of(&model);
-    let restored = previous.map(|previous| Restored::from_snapshot(previous, &model, &classes)).unwrap_or_default();
+    let restored = previous.map(|previous| ModelMemory::from_snapshot(previous, &model, &classes)).unwrap_or_default();
     let tallies = previous.map(|previous| previous.tallies.clone()).unwrap_or_default();
     compile_after(&restored, classes, tallies, &model, view, identity, generation)
 }
@@ -37,12 +37,12 @@ pub fn restore(
     standings: &[NamedStanding],
 ) -> Snapshot {
     let classes = PolicyClasses::of(&model);
-    let restored = Restored::from_file(standings, &model);
+    let restored = ModelMemory::from_file(standings, &model);
     compile_after(&restored, classes, Arc::default(), &model, view, identity, generation)
 }
 
 fn compile_after(
-    restored: &Restored<'_>,
+    restored: &ModelMemory<'_>,
     classes: PolicyClasses,
     mut tallies: Arc<TallyTable>,
     model: &Arc<Model>,

@@ -22,7 +22,7 @@ pub use classes::{ClassGroup, LocalClass};
 pub use names::ZoneTable;
 pub use publish::Publisher;
 pub use recovery::NamedRecovery;
-pub use retained::{NamedStanding, Retained};
+pub use retained::{NamedStanding, SteeringState};
 pub use tally::{TallyLabels, TallyRun, TallyTable};
 pub use transition::Transition;
 

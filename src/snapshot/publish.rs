@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::model::{Model, PolicyId, WorldView};
 use crate::snapshot::compile::{compile, hand_back, refresh, restore};
-use crate::snapshot::{Identity, Retained, Snapshot, Transition, recovery, transition};
+use crate::snapshot::{Identity, Snapshot, SteeringState, Transition, recovery, transition};
 
 /// Publishes snapshots. There is one in a process, and nobody else stores into its pointer.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Publisher {
 
     /// Publishes the first measured view, and restores what was `retained` from before the start. Nothing is taken
     /// over from the snapshot so far: answers for an unmeasured world are no last good answers.
-    pub fn begin(&mut self, mut view: WorldView, retained: &Retained) {
+    pub fn begin(&mut self, mut view: WorldView, retained: &SteeringState) {
         let old = self.current.load_full();
         recovery::restore(&old.model, &mut view, &retained.recoveries);
         let (model, identity) = (old.model.clone(), old.identity.clone());

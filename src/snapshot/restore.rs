@@ -53,23 +53,23 @@ fn last_good(decision: &Decision) -> Option<&Distribution> {
 
 /// What a new model starts with, in its ids. What it no longer has is left out.
 #[derive(Default)]
-pub(crate) struct Restored<'a> {
+pub(crate) struct ModelMemory<'a> {
     /// With the words of the class that each choice is for.
     standings: Map<(PolicyId, Facet), Vec<(String, Standing)>>,
     before: Option<Remap<'a>>,
 }
 
-impl<'a> Restored<'a> {
+impl<'a> ModelMemory<'a> {
     /// After a restart.
-    pub(crate) fn from_file(standings: &[NamedStanding], model: &Model) -> Restored<'static> {
+    pub(crate) fn from_file(standings: &[NamedStanding], model: &Model) -> ModelMemory<'static> {
         let choices = standings.iter().map(|standing| NamedChoice::from(standing.clone())).collect();
-        Restored { standings: in_ids(choices, model), before: None }
+        ModelMemory { standings: in_ids(choices, model), before: None }
     }
 
     /// Over a reload.
-    pub(crate) fn from_snapshot(before: &'a Snapshot, model: &Model, classes: &PolicyClasses) -> Restored<'a> {
+    pub(crate) fn from_snapshot(before: &'a Snapshot, model: &Model, classes: &PolicyClasses) -> ModelMemory<'a> {
         let standings = in_ids(before.choices_by_name(), model);
-        Restored { standings, before: Some(Remap::between(before, model, classes)) }
+        ModelMemory { standings, before: Some(Remap::between(before, model, classes)) }
     }
 
     /// What one cell of the new model starts with.

@@ -14,7 +14,7 @@ pub(crate) const ANY: &str = "any";
 /// What outlives a restart of the server. It is made from a [`Snapshot`] or read from the state directory, and
 /// [`Publisher::begin`](super::Publisher::begin) restores it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Retained {
+pub struct SteeringState {
     /// Choices that resist change, in no order of meaning.
     pub standings: Vec<NamedStanding>,
     /// Endpoints that recovered and are not at their full weight yet.

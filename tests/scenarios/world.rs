@@ -9,7 +9,7 @@ use portolan::config::{self, Flags};
 use portolan::model::{
     CheckView, Doubt, Endpoint, EndpointId, Evidence, Facet, Health, Model, Moment, Override, OverrideState, WorldView,
 };
-use portolan::snapshot::{Identity, Publisher, Retained, Snapshot, compile::compile};
+use portolan::snapshot::{Identity, Publisher, Snapshot, SteeringState, compile::compile};
 
 use crate::script::Script;
 
@@ -56,7 +56,7 @@ impl World {
         if std::mem::take(&mut self.is_changed) {
             self.view.overrides = Arc::new(self.overrides());
             match std::mem::replace(&mut self.is_begun, true) {
-                false => self.publisher.begin(self.view.clone(), &Retained::default()),
+                false => self.publisher.begin(self.view.clone(), &SteeringState::default()),
                 true => drop(self.publisher.observe(self.view.clone(), 0.0)),
             }
         }

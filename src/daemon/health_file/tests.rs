@@ -48,19 +48,19 @@ fn probed(key: &Arc<CheckKey>, outcomes: &str) -> Observation {
         detector.step(if outcome == 'S' { success } else { DetectorEvent::Failure { began: at } }, at);
         at = at + 1000 * MS;
     }
-    let past = detector.state(THEN.moment);
+    let state = detector.state(THEN.moment);
     Observation {
         key: Arc::clone(key),
-        health: past.health,
+        health: state.health,
         tried: true,
-        srtt: past.rtt.srtt(),
-        rttvar: past.rtt.rttvar(),
+        srtt: state.rtt.srtt(),
+        rttvar: state.rtt.rttvar(),
         probed_at: Some((at - 1000 * MS).max(first)),
         may_change_in: Duration::ZERO,
-        why: (past.health == Health::Down).then(|| "connection refused".into()),
+        why: (state.health == Health::Down).then(|| "connection refused".into()),
         hold: None,
         doubt: Doubt::None,
-        state: Some(CheckState::Probed(past)),
+        state: Some(CheckState::Probed(state)),
     }
 }
 
@@ -112,7 +112,7 @@ async fn a_verdict_is_restored_with_the_state_that_it_rests_on() {
         let after = known.iter().find(|known| known.observation.key == before.key).unwrap();
         let RetainedCheck { observation, at, until } = after;
         assert_eq!((*at, *until), (shift(THEN.moment), shift(THEN.moment) + STALE_AFTER), "as old as it is");
-        let held = matches!(before.state, Some(CheckState::Probed(past)) if past.flaps.is_damped);
+        let held = matches!(before.state, Some(CheckState::Probed(state)) if state.flaps.is_damped);
         assert_eq!(
             (observation.health, observation.srtt, observation.rttvar, &observation.why, observation.probed_at),
             (
@@ -125,11 +125,11 @@ async fn a_verdict_is_restored_with_the_state_that_it_rests_on() {
             "{written}"
         );
         let expected = before.state.map(|state| match state {
-            CheckState::Probed(past) => {
+            CheckState::Probed(state) => {
                 // How the path was lately is found anew.
                 let rtt =
-                    past.rtt.srtt().zip(past.rtt.rttvar()).map_or(Rtt::default(), |(mean, dev)| Rtt::of(mean, dev));
-                CheckState::Probed(DetectorState { rtt, ..past })
+                    state.rtt.srtt().zip(state.rtt.rttvar()).map_or(Rtt::default(), |(mean, dev)| Rtt::of(mean, dev));
+                CheckState::Probed(DetectorState { rtt, ..state })
             }
             CheckState::Heartbeat(beats) => {
                 CheckState::Heartbeat(HeartbeatState { last: beats.last.map(|(at, sign)| (shift(at), sign)), ..beats })
@@ -237,8 +237,8 @@ async fn figures_that_cannot_be_are_cut_down_or_left_out() {
         let known = reports.of("ns1", &model, now);
         assert_eq!(known.len(), usize::from(is_used), "{to}");
         for known in known {
-            let Some(CheckState::Probed(past)) = known.observation.state else { panic!("{known:?}") };
-            let mut detector = Detector::restore(&key.monitor, &past, known.at);
+            let Some(CheckState::Probed(state)) = known.observation.state else { panic!("{known:?}") };
+            let mut detector = Detector::restore(&key.monitor, &state, known.at);
             for second in 0..100 {
                 let at = now.moment + 1000 * MS * second;
                 detector.step(DetectorEvent::Failure { began: at }, at);

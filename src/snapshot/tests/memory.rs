@@ -8,7 +8,7 @@ use crate::model::{EndpointId, Facet, MemberRef, Model, Moment, Override, Overri
 use crate::snapshot::classes::PolicyClasses;
 use crate::snapshot::compile::{compile, refresh, restore};
 use crate::snapshot::policies::FacetCells;
-use crate::snapshot::restore::Restored;
+use crate::snapshot::restore::ModelMemory;
 use crate::snapshot::touched::{Resisting, touched};
 use crate::snapshot::{Cell, LocalClass, NamedStanding, Snapshot};
 use crate::steering::{Challenger, Decision, Standing};
@@ -121,7 +121,7 @@ fn moved(members: &str) -> Arc<Model> {
 /// The choices that `one` of the next generation starts with.
 fn restored(from: &Snapshot, to: &Model) -> Vec<Standing> {
     let classes = PolicyClasses::of(to);
-    let restored = Restored::from_snapshot(from, to, &classes);
+    let restored = ModelMemory::from_snapshot(from, to, &classes);
     let policy = policy(to, "one");
     let cell = restored.memory(policy, classes.locals(policy), Facet::V4, LocalClass(0));
     cell.memory().standings.to_vec()
@@ -147,7 +147,7 @@ fn choices_outlive_a_restart_by_name() {
     let next = moved("\"new\", \"a\", \"both\"");
     let text = serde_json::to_string(&[standing(&["both", "gone"])]).unwrap();
     let rows: Vec<NamedStanding> = serde_json::from_str(&text).unwrap();
-    let restored = Restored::from_file(&rows, &next);
+    let restored = ModelMemory::from_file(&rows, &next);
     let classes = PolicyClasses::of(&next);
     let standings = |name: &str, facet| {
         let policy = policy(&next, name);

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{cell, first, model, view};
 use crate::model::{AffinityNet, CheckId, Model, Moment, PolicyId, Recovery, WorldView};
 use crate::placing::ClientNet;
-use crate::snapshot::{Identity, Publisher, Retained, Snapshot};
+use crate::snapshot::{Identity, Publisher, Snapshot, SteeringState};
 use crate::steering::Given;
 
 fn at(millis: u64) -> Moment {
@@ -34,7 +34,7 @@ fn ramps(a: &str, b: &str) -> Arc<Model> {
 /// A process whose first view is at 0, in which `down` are down.
 fn begun(model: &Arc<Model>, down: &[&str]) -> Publisher {
     let mut publisher = Publisher::new(first(model, &[]));
-    publisher.begin(view(model, down), &Retained::default());
+    publisher.begin(view(model, down), &SteeringState::default());
     publisher
 }
 
@@ -144,7 +144,7 @@ fn a_ramp_goes_on_over_a_restart() {
         let mut publisher = Publisher::new(first(&model, &[]));
         publisher.begin(
             WorldView { at: now, ..view(&model, down) },
-            &Retained { recoveries: recoveries.clone(), ..Retained::default() },
+            &SteeringState { recoveries: recoveries.clone(), ..SteeringState::default() },
         );
         publisher
     };
