@@ -1,5 +1,5 @@
-"""A client in a process of its own that asks for one name as steadily as it can, and judges every reply at once: the
-records of one reply must all be of one generation. Says at the end what it saw, as one line of JSON."""
+"""A client in its own process that queries one name at a steady rate, and checks every reply at once: all records of one
+reply must be of the same generation. At the end it prints the counts as one line of JSON."""
 import json
 import select
 import signal
@@ -14,7 +14,7 @@ import dns.message
 from processes import Child, wait_until
 
 LOST_AFTER = 3.0
-# More questions under way than this would only fill our own socket while we are slow.
+# More outstanding queries than this would only fill the socket of this process while it is slow.
 UNDER_WAY = 256
 
 
@@ -33,15 +33,15 @@ class Barrage:
         self.child.end()
 
     def finish(self):
-        """{"asked", "lost", "failed", "mixed", "generations", "seconds"}"""
+        """{"sent", "lost", "failed", "mixed", "generations", "seconds"}"""
         self.child.signal(signal.SIGTERM)
         wait_until(lambda: not self.child.is_running(), 20)
         return json.loads(self.child.out()[-1])
 
 
 def generation_of(reply, question_len):
-    """The generation that a reply's records are of, from the last but one octet of each address and from each TTL less
-    one; None when they disagree."""
+    """The generation of a reply's records: the last but one octet of each address, and each TTL minus one. None if they
+    differ."""
     count = struct.unpack("!H", reply[6:8])[0]
     seen, at = set(), question_len
     for _ in range(count):
@@ -54,7 +54,7 @@ def generation_of(reply, question_len):
 
 
 class Asker:
-    """The process itself."""
+    """The main function of the process."""
 
     def __init__(self, server, name, per_second):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -66,7 +66,7 @@ class Asker:
         self.wire = bytearray(question.to_wire())
         self.step = 1.0 / per_second
         self.open, self.going = {}, True
-        self.asked = self.lost = self.failed = self.mixed = 0
+        self.sent = self.lost = self.failed = self.mixed = 0
         self.generations = set()
 
     def run(self):
@@ -80,7 +80,7 @@ class Asker:
                 ended = ended or now
             while self.going and now >= due and len(self.open) < UNDER_WAY:
                 self.ask(now)
-                # What we were too late for is not made up for: the rate is what it was.
+                # Queries that are late are left out, so that the rate stays as it was.
                 due = max(due + self.step, now - 0.05)
             if self.open and now - next(iter(self.open.values())) > LOST_AFTER:
                 del self.open[next(iter(self.open))]
@@ -88,12 +88,12 @@ class Asker:
             wait = max(0.0, due - time.monotonic()) if self.going and len(self.open) < UNDER_WAY else 0.05
             if select.select([self.socket], [], [], wait)[0]:
                 self.read()
-        seen = dict(asked=self.asked, lost=self.lost, failed=self.failed, mixed=self.mixed)
+        seen = dict(sent=self.sent, lost=self.lost, failed=self.failed, mixed=self.mixed)
         print(json.dumps(dict(**seen, generations=sorted(self.generations), seconds=(ended or time.monotonic()) - begun)), flush=True)
 
     def ask(self, now):
-        number = self.asked & 0xFFFF
-        self.asked += 1
+        number = self.sent & 0xFFFF
+        self.sent += 1
         self.wire[0:2] = struct.pack("!H", number)
         self.open[number] = now
         self.socket.send(self.wire)

@@ -1,7 +1,7 @@
-"""The monitors of test_monitors.py: each kind, looking at what is well and at each way to be ill.
+"""The monitors of test_monitors.py: each kind, with a healthy service and with each kind of failure.
 
-Time-outs are long where an answer is expected, and short only where the time-out is the point, so that a busy machine
-makes nothing else of it. They are well and ill in turn, on purpose: so damping is off.
+Timeouts are long where an answer is expected, so that a busy machine doesn't change the result. They are short only where
+the timeout is tested. Damping is off, because the services fail and recover repeatedly on purpose.
 """
 import json
 import re
@@ -20,7 +20,7 @@ BODY = 'expect = { body = "ok" }\n'
 
 @dataclass
 class Case:
-    """A monitor of `kind` with `keys`, looking at `port` (or `at`); ill where `why` says what `status` says of it."""
+    """A monitor of `kind` with `keys` that probes `port` (or `at`). It fails if `why` is set: the reason in `status`."""
 
     kind: str
     port: int | None
@@ -35,7 +35,7 @@ class Case:
 
 
 def fault(kind, how, why, keys=""):
-    """A monitor of something in faults.py; one that is to run into its time-out has a short one."""
+    """A monitor of a server in faults.py. It has a short timeout if the test is about the timeout."""
     return Case(kind, PORTS[how], (BRIEF if why == TIMED_OUT else "") + keys, why)
 
 
@@ -46,7 +46,7 @@ def exec_case(script, why=None, keys=""):
 WELL = {
     "icmp": Case("icmp", None),
     "tcp": Case("tcp", servers.HTTP),
-    # Its kernel shakes hands; only those who ask something notice.
+    # Its kernel accepts connections; only a request shows that it hangs.
     "tcp-half-open": Case("tcp", PORTS["half_open"]),
     "http": Case("http", servers.HTTP, 'path = "/healthz"\nexpect = { status = [200], body = "is ok" }\n'),
     "http-named": Case("http", servers.HTTP, f'path = "/named"\n{NAMED_TLS}headers = {{ x-probe = "yes" }}\n'),
@@ -74,7 +74,7 @@ WELL = {
     "dns-cut": Case("dns", servers.DNS, 'name = "large.ok.example."\nqtype = "TXT"\n'),
     "dns-refused": Case("dns", servers.DNS, 'name = "else.example."\nexpect = { rcode = "REFUSED" }\n'),
     "exec": exec_case("echo all well"),
-    # Begins as it should, and whoever has read that reads no further.
+    # The response begins correctly, and a probe reads no further.
     "http-endless": Case("http", PORTS["endless_body"], 'expect = { body = "xxx" }\n'),
 }
 

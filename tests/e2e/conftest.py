@@ -1,4 +1,4 @@
-"""What every end-to-end test has: a directory, endpoints that end with it, a time limit, and a place for its figures."""
+"""The fixtures of every end-to-end test: a directory, endpoints that end with the test, a time limit, and measured figures."""
 import os
 import shutil
 import signal
@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items):
     if can_make_places():
         return
     if os.environ.get("CI") == "true" and os.geteuid() == 0:
-        return  # there they must run, and fail with words
+        return  # there these tests must run, and fail with a message
     for item in items:
         if "places" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="needs a network namespace of its own: run as root"))
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def time_limit():
-    """Ends a test that hangs, with the line it hangs in."""
+    """Ends a test that hangs, and shows the line where it hangs."""
 
     def too_long(*_):
         raise TimeoutError(f"the test took longer than {TEST_SECONDS} s")
@@ -47,13 +47,13 @@ def time_limit():
 
 @pytest.fixture
 def dir(request):
-    """A directory that other users may enter, kept when the test fails."""
+    """A directory that other users may enter. It is not removed if the test fails."""
     path = Path(tempfile.mkdtemp(prefix="portolan-"))
     path.chmod(0o755)
     yield path
     failed = getattr(request.node, "failed", False)
     if failed:
-        print(f"files kept in {path}")
+        print(f"files are in {path}")
     else:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -81,7 +81,7 @@ def endpoints(dir):
 
 @pytest.fixture
 def lone():
-    """A network of its own, with every port free."""
+    """A network namespace, with every port free."""
     with Lone() as place:
         yield place
 

@@ -1,4 +1,4 @@
-"""An HTTP endpoint in a process of its own, to be killed, stopped and continued."""
+"""An HTTP endpoint in its own process, which a test can kill, stop and continue."""
 import http.server
 import json
 import os
@@ -11,7 +11,7 @@ from processes import Child
 
 
 class Endpoint:
-    """Listens on `host`, port 0 by default; `port` says which it got. Answers 200 `ok`, or as `status` and `body` say."""
+    """Listens on `host`, port 0 by default; `port` is the real port. Responds with 200 `ok`, or with `status` and `body`."""
 
     def __init__(self, dir, name, host="127.0.0.1", port=0, place=None, status=200, body="ok"):
         self.host, self.dir, self.name, self.place = host, Path(dir), name, place
@@ -21,7 +21,7 @@ class Endpoint:
         self.start()
 
     def start(self):
-        """Starts it, again too: on the port that it had."""
+        """Starts it. A second start uses the same port."""
         self.lives += 1
         argv = [sys.executable, __file__, self.host, self.port, json.dumps(self.say)]
         self.child = Child(argv, self.dir, f"{self.name}-{self.lives}", place=self.place)
@@ -32,12 +32,12 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def kill(self):
-        """Gone at once, and waited for."""
+        """Kills the process and waits for its end."""
         self.child.process.kill()
         self.child.process.wait(5)
 
     def stop(self):
-        """Silent: the kernel still accepts connections, nobody answers."""
+        """Stops the process: the kernel still accepts connections, but nothing answers."""
         self.child.signal(signal.SIGSTOP)
 
     def go_on(self):
@@ -50,7 +50,7 @@ class Endpoint:
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """One answer to every GET."""
+    """The same response to every GET."""
 
     protocol_version = "HTTP/1.1"
 
@@ -69,7 +69,7 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def server_bind(self):
-        # HTTPServer.server_bind looks up a host name, which takes seconds where there is no resolver.
+        # HTTPServer.server_bind looks up a host name, which takes seconds without a resolver.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()

@@ -1,6 +1,6 @@
-"""Servers that are ill, each in a way of its own and on a port of its own, all in one process.
+"""Servers that fail, each in a different way and on its own port, all in one process.
 
-PORTS says where: fixed ports, so it is run in a network of its own.
+PORTS has the ports. They are fixed, so the process runs in a network namespace.
 """
 import asyncio
 import contextlib
@@ -9,17 +9,17 @@ import struct
 
 PIECE = 0.1
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
-# As hyper, nginx and grpc open an HTTP/2 connection from the server's side: an empty SETTINGS frame.
+# The first frame of hyper, nginx and grpc as servers of HTTP/2: an empty SETTINGS frame.
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 
 
 async def half_open(reader, writer):
-    """Takes the connection and never says a word."""
+    """Accepts the connection and never sends anything."""
     await asyncio.Event().wait()
 
 
 async def hangs_up(reader, writer):
-    """Closes as soon as it is asked."""
+    """Closes the connection when a request arrives."""
 
 
 async def resets(reader, writer):
@@ -65,7 +65,7 @@ async def endless_chunks(reader, writer):
 
 
 async def endless_hints(reader, writer):
-    """Interim responses (RFC 9110, 15.2) without an end, and never the final one."""
+    """Endless interim responses (RFC 9110, 15.2), and never the final one."""
     await pour(writer, b"", b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" * 2000)
 
 
@@ -80,13 +80,13 @@ async def garbage(reader, writer):
 
 
 async def other_protocol(reader, writer):
-    """Speaks first."""
+    """Sends before it has received a request."""
     writer.write(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n")
     await arrive(writer)
 
 
 async def silent_http2(reader, writer):
-    """Begins HTTP/2 as it should, and then never answers a request."""
+    """Begins HTTP/2 correctly, and then never answers a request."""
     writer.write(SETTINGS)
     await asyncio.Event().wait()
 
@@ -109,19 +109,19 @@ STREAMS = [
 ]
 
 
-def no_answer(asked):
+def no_answer(query):
     return []
 
 
-def dns_garbage(asked):
-    """The right number, and then nothing that is DNS."""
-    return [asked[:2] + b"\x81\x80" + b"\xff" * 40]
+def dns_garbage(query):
+    """The correct message id, and then octets that are not DNS."""
+    return [query[:2] + b"\x81\x80" + b"\xff" * 40]
 
 
-def dns_others(asked):
-    """Replies, but to a question of another number, and to another name."""
-    other = bytes([asked[0] ^ 1]) + asked[1:2] + b"\x81\x80" + asked[4:]
-    return [other, asked[:2] + b"\x81\x80" + asked[4:12] + b"\1x\0" + asked[-4:]]
+def dns_others(query):
+    """Replies with another message id, and to another name."""
+    other = bytes([query[0] ^ 1]) + query[1:2] + b"\x81\x80" + query[4:]
+    return [other, query[:2] + b"\x81\x80" + query[4:12] + b"\1x\0" + query[-4:]]
 
 
 PACKETS = [no_answer, dns_garbage, dns_others]
@@ -131,7 +131,7 @@ PORTS = {how.__name__: FIRST + nth for nth, how in enumerate([*STREAMS, *PACKETS
 
 
 async def arrive(writer):
-    """What was written goes out, and the other side has the time to read it."""
+    """Closes so that all that was written is sent and can be read."""
     await writer.drain()
     await asyncio.sleep(PIECE / 5)
 
@@ -151,13 +151,13 @@ async def pour(writer, head, piece):
 
 
 def reset(writer):
-    """The end of it is an RST."""
+    """Closes with an RST."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
 def until_closed(talk):
-    """Waits to be asked something, unless it speaks first; then `talk`, and the connection's end."""
+    """Waits for a request, unless the server sends first; then runs `talk` and closes."""
 
     async def serve(reader, writer):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Many questions as fast as they are answered, and a count of the answers."""
+"""Many queries, as fast as they are answered, and a count of the answers."""
 import collections
 import contextlib
 import select
@@ -15,7 +15,7 @@ UNDER_WAY = 24
 
 
 def flood(server, name, count, place=None, seconds=120):
-    """Asks `name` A `count` times without EDNS; gives Counter of answered addresses (of replies with one record)."""
+    """Queries `name` A `count` times without EDNS; returns a Counter of the addresses (of replies with one record)."""
     question = dns.message.make_query(name, "A")
     question.flags = 0
     wire = bytearray(question.to_wire())

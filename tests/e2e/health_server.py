@@ -1,7 +1,8 @@
-"""A gRPC server with the standard health service, in a process of its own: python health_server.py CERT KEY [HOST].
+"""A gRPC server with the standard health service, in its own process: python health_server.py CERT KEY [HOST].
 
-In the clear on PORT, over TLS on TLS_PORT; on BARE_PORT a gRPC server without a health service. The server as a whole
-and the service `steady` are always serving, `sick` never; SIGUSR1 makes `db` NOT_SERVING and SIGUSR2 SERVING again.
+It listens without TLS on PORT, and with TLS on TLS_PORT. On BARE_PORT is a gRPC server without a health service. The
+server as a whole and the service `steady` are always SERVING, `sick` never. SIGUSR1 makes `db` NOT_SERVING, SIGUSR2 makes
+it SERVING again.
 """
 import signal
 import sys
@@ -38,9 +39,9 @@ def main():
     cert, key = (Path(path).read_bytes() for path in sys.argv[1:3])
     host = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
     credentials = grpc.ssl_server_credentials([(key, cert)])
-    kept = [server(host, PORT, servicer), server(host, TLS_PORT, servicer, credentials), server(host, BARE_PORT)]
+    servers = [server(host, PORT, servicer), server(host, TLS_PORT, servicer, credentials), server(host, BARE_PORT)]
     print("ready", flush=True)
-    while kept:
+    while servers:
         signal.pause()
 
 

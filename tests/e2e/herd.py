@@ -1,6 +1,6 @@
-"""Many small HTTP endpoints, each a process of its own that may be killed or stopped: python herd.py HOST:PORT...
+"""Many small HTTP endpoints, each in its own process, which a test can kill or stop: python herd.py HOST:PORT...
 
-Port 0 is allowed. Each answers every request with 200 `ok`. Says `ready PORT/PID ...` in the order asked for.
+Port 0 is allowed. Each responds to every request with 200 `ok`. Prints `ready PORT/PID ...` in the order of the arguments.
 """
 import os
 import signal
@@ -17,8 +17,8 @@ class Herd:
 
     def __init__(self, dir, *wanted, place=None, name="herd"):
         self.child = Child([sys.executable, __file__, *wanted], dir, name, place=place)
-        said = self.child.wait_line(r"^ready (.*)$", 30)[1].split()
-        ports, self.pids = zip(*(map(int, each.split("/")) for each in said))
+        ready = self.child.wait_line(r"^ready (.*)$", 30)[1].split()
+        ports, self.pids = zip(*(map(int, each.split("/")) for each in ready))
         self.at = [f"{each.rpartition(':')[0]}:{port}" for each, port in zip(wanted, ports, strict=True)]
 
     def __enter__(self):
@@ -31,7 +31,7 @@ class Herd:
         os.kill(self.pids[nth], signal.SIGKILL)
 
     def stop(self, nth):
-        """Silent: its kernel still accepts connections, nobody answers."""
+        """Stops a process: its kernel still accepts connections, but nothing answers."""
         os.kill(self.pids[nth], signal.SIGSTOP)
 
     def go_on(self, nth):
@@ -51,7 +51,7 @@ def serve(listener):
 
 
 def child(listener):
-    """Ends with its parent, stopped or not."""
+    """Makes this process end with its parent, even if it is stopped."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     serve(listener)
@@ -62,7 +62,7 @@ def main():
     for wanted in sys.argv[1:]:
         host, _, port = wanted.rpartition(":")
         listeners.append(socket.create_server((host, int(port)), backlog=1024))
-    said = []
+    ready = []
     for listener in listeners:
         pid = os.fork()
         if pid == 0:
@@ -70,12 +70,12 @@ def main():
                 if other is not listener:
                     other.close()
             child(listener)
-        said.append(f"{listener.getsockname()[1]}/{pid}")
-    # What is killed must not go on listening here.
+        ready.append(f"{listener.getsockname()[1]}/{pid}")
+    # The socket of a killed process must not stay open here.
     for listener in listeners:
         listener.close()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    print("ready", *said, flush=True)
+    print("ready", *ready, flush=True)
     while True:
         signal.pause()
 

@@ -1,5 +1,5 @@
-"""Packets that nobody meant well: valid ones changed, cut, glued and lied about, loops of pointers, and plain noise.
-All by one seed, so that what once did harm can be sent again."""
+"""Malicious packets: valid ones that are changed, cut, joined or have wrong counts, loops of pointers, and random octets.
+All depend on one seed, so that a packet that did harm can be sent again."""
 import struct
 
 from packets import COOKIE, ECS, EDE, NSID, message, name, opt, option, query, question, record, subnet
@@ -10,7 +10,7 @@ NAMES = [
 ]
 TYPES = ["A", "AAAA", "TXT", "SOA", "NS", "ANY", "CNAME", "OPT", "TSIG", "AXFR", "IXFR", "MAILA", "TYPE0", "TYPE65280", "DS", "RRSIG"]
 CLASSES = ["IN", "IN", "IN", "CH", "NONE", "ANY", "CLASS0"]
-# Octets at which readers of messages go wrong: lengths, pointers, the other label types.
+# Octets that parsers often treat wrongly: lengths, pointers, the other label types.
 EDGES = [0, 1, 0x0C, 0x29, 0x3F, 0x40, 0x41, 0x7F, 0x80, 0xBF, 0xC0, 0xC1, 0xFE, 0xFF]
 LONGEST = 1400
 
@@ -40,7 +40,7 @@ class Hostile:
         return opt(chance.choice([0, 512, 1232, 65535]), flags=chance.choice([0, 0x8000]), options=b"".join(chance.sample(known, chance.randrange(4))))
 
     def change(self, packet, times):
-        """Some octets otherwise, added or taken out."""
+        """Changes, adds or removes some octets."""
         chance, wire = self.chance, bytearray(packet)
         for _ in range(chance.randrange(1, times + 1)):
             at = chance.randrange(len(wire) + 1)
@@ -71,13 +71,13 @@ class Hostile:
         return self.good() + self.good()[self.chance.randrange(12) :]
 
     def lying(self):
-        """Counts that aren't so."""
+        """Wrong counts in the header."""
         chance = self.chance
         counts = [chance.choice([0, 1, 1, 2, 255, 65535]) for _ in range(4)]
         return message([question(chance.choice(NAMES))], [self.good_opt()], counts=counts, opcode=chance.randrange(16), flags=chance.randrange(65536) & 0x87FF)
 
     def looping(self):
-        """Names that point at themselves, at each other, ahead, or far down a ladder of pointers."""
+        """Names that point to themselves, to each other, forward, or through a long chain of pointers."""
         chance, at = self.chance, 12
         match chance.randrange(4):
             case 0:
@@ -95,14 +95,14 @@ class Hostile:
         return query(NAMES[0], "A", record(owner, "A", body), self.good_opt())
 
     def odd_labels(self):
-        """Label types that aren't in use, and labels and names longer than may be."""
+        """Unused label types, and labels and names that are too long."""
         chance = self.chance
         label = bytes([chance.choice([0x40, 0x41, 0x7F, 0x80, 0xBF, 63, 62])])
         owner = b"".join(label + chance.randbytes(label[0] & 0x3F or 1) for _ in range(chance.randrange(1, 8)))
         return message([question(owner + chance.choice([b"\0", b"", b"\xc0\x0c"]))], [self.good_opt()])
 
     def options(self):
-        """OPT records with options that lie about their length, many of them, or several OPTs."""
+        """OPT records with wrong option lengths or many options, or several OPT records."""
         chance = self.chance
         inner = b"".join(
             option(chance.choice([NSID, ECS, COOKIE, EDE, 9, 11, 12, chance.randrange(65536)]), chance.randbytes(chance.randrange(40)), length=chance.choice([None, None, 0, 3, 65535]))
@@ -112,7 +112,7 @@ class Hostile:
         return query(chance.choice(NAMES), "A", *[one] * chance.choice([1, 1, 1, 2, 5]))
 
     def records(self):
-        """Records where a query has none, of any type, also signatures that aren't ones."""
+        """Records of any type in sections that are empty in a query, also invalid signatures."""
         chance = self.chance
 
         def any_record():

@@ -1,5 +1,5 @@
-"""The EDNS matrix as data: a check is a packet and what its reply must be, RFCs named are those that decide it.
-test_edns_matrix.py runs them."""
+"""The EDNS matrix as data: a check is a packet and the reply that it must get, with the RFC that requires it.
+test_edns_matrix.py runs the checks."""
 import dataclasses
 import struct
 
@@ -64,10 +64,10 @@ FILES = {
 
 EU, US, STATIC = ("192.0.2.1",), ("192.0.2.2",), ("203.0.113.9",)
 EU6 = ("2001:db8:f::1",)
-# Longest reply over UDP, whatever the sender says that it can take.
+# The longest reply over UDP, whatever size the client allows.
 MOST = 1232
 CLIENT_COOKIE = bytes.fromhex("0123456789abcdef")
-# Of these the reply has the question's section, or none: it isn't said which.
+# For these the reply may have the question section or not: no RFC requires one of them.
 EITHER = "either"
 
 
@@ -77,15 +77,15 @@ class Check:
     packet: bytes
     rfc: str
     rcode: str = "NOERROR"
-    answer: tuple | None = STATIC  # what the answer section says; None: not looked at
-    authority: str | None = None  # the type of its one RRset, "" for none; None: not looked at
+    answer: tuple | None = STATIC  # the contents of the answer section; None: not checked
+    authority: str | None = None  # the type of its one RRset, "" for none; None: not checked
     aa: bool = True
     tc: bool = False  # over UDP; over TCP it's always whole
     edns: bool = True  # whether the reply has an OPT record
     do: bool = False
-    options: dict = dataclasses.field(default_factory=dict)  # code: its data, or a function of it; no other may be there...
-    may: tuple = ()  # ...but these
-    echo: object = True  # whether the question comes back octet for octet; or EITHER
+    options: dict = dataclasses.field(default_factory=dict)  # code: its data, or a function of it; no other option may be there...
+    may: tuple = ()  # ...except these
+    echo: object = True  # whether the question section of the reply has the same octets; or EITHER
     signature: bytes = b""  # the TSIG record at its end
     size: int = MOST  # the longest reply over UDP
     transports: tuple = ("udp", "tcp")
@@ -107,7 +107,7 @@ def refused(what, packet, rfc, **how):
 
 
 def bad(what, packet, rfc, **how):
-    """FORMERR, with whatever of OPT and options: its message couldn't be understood."""
+    """FORMERR, with any OPT and options: the message could not be parsed."""
     defaults = dict(rcode="FORMERR", answer=(), aa=False, may=(EDE, NSID, ECS, COOKIE))
     return Check(what, packet, rfc, **{**defaults, **how})
 
@@ -190,7 +190,7 @@ OPTIONS = [
     Check("an unknown option", query(STATIC_NAME, "A", opt(options=option(100))), "6891 6.1.2"),
     Check("an unknown option with data", query(STATIC_NAME, "A", opt(options=option(65001, b"data"))), "6891 6.1.2"),
     Check("many unknown options", query(STATIC_NAME, "A", opt(options=b"".join(option(c, b"x") for c in range(1000, 1064)))), "6891 6.1.2"),
-    Check("an unknown option beside NSID", query(STATIC_NAME, "A", opt(options=option(100) + option(NSID))), "6891 6.1.2", options={NSID: b"ns1"}),
+    Check("an unknown option next to NSID", query(STATIC_NAME, "A", opt(options=option(100) + option(NSID))), "6891 6.1.2", options={NSID: b"ns1"}),
     Check("NSID", query(STATIC_NAME, "A", opt(options=option(NSID))), "5001 2.3", options={NSID: b"ns1"}),
     Check("NSID with data", query(STATIC_NAME, "A", opt(options=option(NSID, b"who?"))), "5001 2.1", options={NSID: b"ns1"}),
     Check("NSID with a refusal", query("a.elsewhere.", "A", opt(options=option(NSID))), "5001 2.3", "REFUSED", (), aa=False, options={NSID: b"ns1", EDE: says(20)}),
@@ -219,7 +219,7 @@ COOKIES = [
     Check("a cookie with a steered name", query(STEERED, "A", opt(options=option(COOKIE, CLIENT_COOKIE))), "7873 5.2.3", answer=US, options={COOKIE: server_cookie}),
     Check("a cookie with a refusal", query("a.elsewhere.", "A", opt(options=option(COOKIE, CLIENT_COOKIE))), "7873 5.2.3", "REFUSED", (), aa=False, options={COOKIE: server_cookie, EDE: says(20)}),
     Check("a cookie with a negative answer", query("gone.svc.example.", "A", opt(options=option(COOKIE, CLIENT_COOKIE))), "7873 5.2.3", "NXDOMAIN", (), "SOA", options={COOKIE: server_cookie}),
-    Check("a cookie beside NSID", query(STATIC_NAME, "A", opt(options=option(COOKIE, CLIENT_COOKIE) + option(NSID))), "7873 5.2.3", options={COOKIE: server_cookie, NSID: b"ns1"}),
+    Check("a cookie next to NSID", query(STATIC_NAME, "A", opt(options=option(COOKIE, CLIENT_COOKIE) + option(NSID))), "7873 5.2.3", options={COOKIE: server_cookie, NSID: b"ns1"}),
     Check("a cookie with a truncated answer", query("big.svc.example.", "TXT", opt(512, options=option(COOKIE, CLIENT_COOKIE))), "7873 5.2.3", answer=None, tc=True, size=512, options={COOKIE: server_cookie}),
     Check("no question but a cookie", message([], [opt(options=option(COOKIE, CLIENT_COOKIE))]), "7873 5.4", answer=(), aa=False, echo=False, options={COOKIE: server_cookie}),
     Check("a cookie of another version", query(STATIC_NAME, "A", opt(version=1, options=option(COOKIE, CLIENT_COOKIE))), "6891 6.1.3", "BADVERS", (), aa=False, may=(COOKIE,)),
@@ -233,7 +233,7 @@ COOKIES = [
 
 
 def ecs(what, qname, family, source, address, scope, qtype="A", rfc="7871 7.2.1", **how):
-    """A subnet that is right: it comes back as it was, with our scope."""
+    """A valid subnet: the reply has the same one, with the scope of the server."""
     data = struct.pack("!HBB", family, source, scope) + address
     return Check(what, query(qname, qtype, opt(options=subnet(family, source, address))), rfc, options={ECS: data}, **how)
 
@@ -257,7 +257,7 @@ SUBNETS = [
     ecs("ECS, no such name", "gone.svc.example.", 1, 24, NET4, 0, rcode="NXDOMAIN", answer=(), authority="SOA"),
     ecs("ECS, off in the zone", "www.off.example.", 1, 24, NET4, 0, answer=US, rfc="CONTRACT 4.3"),
     ecs("ECS, off in the zone, /48", "www.off.example.", 2, 48, NET6, 0, "AAAA", answer=("2001:db8:f::2",), rfc="CONTRACT 4.3"),
-    Check("ECS beside NSID", query(STEERED, "A", opt(options=subnet(1, 24, NET4) + option(NSID))), "7871", answer=EU, options={ECS: b"\0\1\x18\x18" + NET4, NSID: b"ns1"}),
+    Check("ECS next to NSID", query(STEERED, "A", opt(options=subnet(1, 24, NET4) + option(NSID))), "7871", answer=EU, options={ECS: b"\0\1\x18\x18" + NET4, NSID: b"ns1"}),
     Check("ECS outside the zones", query("a.elsewhere.", "A", opt(options=subnet(1, 24, NET4))), "7871 7.2.1", "REFUSED", (), aa=False, may=(ECS,), options={EDE: says(20)}),
     Check("ECS, long answer", query("big.svc.example.", "TXT", opt(512, options=subnet(2, 128, NET6 + bytes(10)))), "7871 7.2.1", answer=None, tc=True, size=512, options={ECS: b"\0\2\x80\0" + NET6 + bytes(10)}),
 ]
@@ -349,7 +349,7 @@ SHAPES = [
     bad("an answer that isn't there", message([question(STATIC_NAME)], counts=[1, 1, 0, 0]), "1035 4.1.1", edns=False),
     bad("a record without its data", query(STATIC_NAME, "A", record("x.", "A", bytes(4))[:-1]), "1035 4.1.3", edns=False),
     Check("TC in a query means nothing", query(STATIC_NAME, "A", opt(), flags=TC), "1035 4.1.1"),
-    Check("a record nobody asked for", query(STATIC_NAME, "A", record("x.", "A", bytes(4))), "1034 3.7", edns=False),
+    Check("a record in a query", query(STATIC_NAME, "A", record("x.", "A", bytes(4))), "1034 3.7", edns=False),
     Check("octets after the message", query(STATIC_NAME, "A", opt(), tail=b"and more"), "1035 4.1"),
     Check("octets after the message, no EDNS", query(STATIC_NAME, "A", tail=bytes(300)), "1035 4.1", edns=False),
 ]
@@ -357,7 +357,7 @@ SHAPES = [
 
 
 def tsig(key="key.", algorithm="hmac-sha256.", rclass="ANY", tail=b""):
-    """A signature that nobody can verify."""
+    """A signature by an unknown key."""
     return record(key, "TSIG", name(algorithm) + SIGNED_AT + struct.pack("!H", 32) + bytes(32) + struct.pack("!HHH", ID, 0, 0) + tail, rclass)
 
 

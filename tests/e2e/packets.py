@@ -1,4 +1,4 @@
-"""DNS messages octet by octet, also those that no library would write, and sending them as they are."""
+"""DNS messages octet by octet, also invalid ones that no library writes, and functions that send them."""
 import contextlib
 import socket
 import struct
@@ -16,7 +16,7 @@ ID = 0xA5C3
 
 
 def name(text):
-    """Wire form of a name, its case kept."""
+    """The wire form of a name, with its case."""
     return dns.name.from_text(text).to_wire()
 
 
@@ -33,7 +33,7 @@ def record(owner, rtype, rdata=b"", rclass="IN", ttl=0):
 
 
 def option(code, data=b"", length=None):
-    """One EDNS option; `length` where it is to lie."""
+    """One EDNS option; `length` sets a wrong length."""
     return struct.pack("!HH", code, len(data) if length is None else length) + data
 
 
@@ -44,12 +44,12 @@ def opt(size=1232, version=0, flags=0, options=b"", owner=b"\0", rcode=0, length
 
 
 def subnet(family, source, address=b"", scope=0):
-    """A client subnet option, right or wrong."""
+    """A client subnet option, valid or not."""
     return option(ECS, struct.pack("!HBB", family, source, scope) + address)
 
 
 def message(questions=(), additional=(), answer=(), authority=(), opcode=0, flags=0, rcode=0, counts=None, tail=b"", id=ID):
-    """A whole message; `counts` where the header is to lie."""
+    """A whole message; `counts` sets wrong counts in the header."""
     sections = [list(questions), list(answer), list(authority), list(additional)]
     counts = counts or [len(s) for s in sections]
     head = struct.pack("!HHHHHH", id, flags | opcode << 11 | rcode, *counts)
@@ -62,7 +62,7 @@ def query(qname, qtype="A", *additional, qclass="IN", **how):
 
 
 def question_of(packet):
-    """The octets of the one question, where there is one that can be read without following pointers; else None."""
+    """The octets of the question, if there is one that has no pointers; else None."""
     if len(packet) < 12 or struct.unpack("!H", packet[4:6])[0] != 1:
         return None
     at = 12
@@ -78,7 +78,7 @@ def opcode_of(packet):
 
 
 def over_udp(server, packet, timeout=5, source=None):
-    """The reply's octets to one datagram; None when nothing comes."""
+    """Sends one datagram; returns the octets of the reply, or None without a reply."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         if source:
             udp.bind((source, 0))
@@ -91,14 +91,14 @@ def over_udp(server, packet, timeout=5, source=None):
 
 
 def over_tcp(server, packet, timeout=5):
-    """The reply's octets to one message on a connection of its own; None when nothing comes."""
+    """Sends one message over a new connection; returns the octets of the reply, or None without a reply."""
     with socket.create_connection(server, timeout=timeout) as tcp:
         tcp.sendall(struct.pack("!H", len(packet)) + packet)
         return read_message(tcp)
 
 
 def read_message(tcp):
-    """The next message of a stream; None at its end or when nothing comes."""
+    """The next message of a stream; None at its end or after a timeout."""
     with contextlib.suppress(TimeoutError, ConnectionError):
         length = read_exactly(tcp, 2)
         return length and read_exactly(tcp, struct.unpack("!H", length)[0])
@@ -116,5 +116,5 @@ def read_exactly(tcp, count):
 
 
 def parse(wire):
-    """The message by dnspython, which refuses what isn't one."""
+    """The message as parsed by dnspython, which refuses an invalid one."""
     return dns.message.from_wire(wire, ignore_trailing=False)

@@ -1,6 +1,7 @@
 """The root on 127.0.0.2 and the zone example. on 127.0.0.3: they delegate svc.example. to 127.0.0.53 and .54.
 
-A process of its own; port 53, so in a network namespace. Knows only what a resolver on its way down asks.
+It is its own process, with port 53, so it runs in a network namespace. It has only the records that a resolver needs to
+find svc.example.
 """
 import select
 import socket
@@ -47,7 +48,7 @@ ZONES = {
 
 
 def reply_to(query, address):
-    """A referral for what is below the cut, else from the zone's own records, with the address of its server."""
+    """A referral for a name below the delegation, else the zone's own records, with the address of its server."""
     zone, own, child, delegation, glue = ZONES[address]
     question = query.question[0]
     reply = dns.message.make_response(query)

@@ -1,4 +1,4 @@
-"""Child processes that end with us, and waiting for something without guessing how long it takes."""
+"""Child processes that end with the tests, and functions that wait for an event."""
 import ctypes
 import re
 import signal
@@ -11,7 +11,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def wait_until(what, bound, step=0.01):
-    """Polls `what` until it gives something true, and gives that; fails after `bound` seconds with what it gave last."""
+    """Polls `what` until its result is true, and returns the result; fails after `bound` seconds with the last result."""
     deadline = time.monotonic() + bound
     while True:
         last = what()
@@ -24,7 +24,7 @@ def wait_until(what, bound, step=0.01):
 
 
 def leashed(place=None, before_exec=None):
-    """For Popen's preexec_fn: the child enters `place`'s network and dies when we do, however we die."""
+    """For Popen's preexec_fn: the child enters the network of `place`, and dies whenever this process dies."""
 
     def enter():
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -37,7 +37,7 @@ def leashed(place=None, before_exec=None):
 
 
 class Child:
-    """A process whose output goes to files in `dir`, so that nothing it says is lost and nothing blocks it."""
+    """A process whose output goes to files in `dir`, so that no output is lost and none blocks it."""
 
     def __init__(self, argv, dir, name, place=None, env=None, stdin=None, before_exec=None):
         self.argv = [str(a) for a in argv]
@@ -58,7 +58,7 @@ class Child:
         return self.process.poll() is None
 
     def out(self):
-        """What it has said on stdout so far, whole lines only."""
+        """The whole lines on stdout so far."""
         text = self.out_path.read_text(errors="replace")
         return text[: text.rfind("\n") + 1].splitlines()
 
@@ -74,27 +74,27 @@ class Child:
                 if match := seen.search(text):
                     return match
             if not self.is_running():
-                raise AssertionError(f"{self.name} ended with {self.process.returncode}\n{self.told()}")
+                raise AssertionError(f"{self.name} ended with {self.process.returncode}\n{self.output()}")
             return None
 
         try:
             return wait_until(line, bound)
         except AssertionError as gone:
-            raise AssertionError(f"{gone}\nno line like {pattern!r} from {self.name}\n{self.told()}") from None
+            raise AssertionError(f"{gone}\nno line like {pattern!r} from {self.name}\n{self.output()}") from None
 
-    def told(self):
-        """All it said, for a failure's message."""
+    def output(self):
+        """All its output, for the message of a failure."""
         return "--- stdout\n" + "\n".join(self.out()[-60:]) + "\n--- stderr\n" + self.err()[-6000:]
 
     def signal(self, number):
         self.process.send_signal(number)
 
     def wait(self, bound=10):
-        """Its exit code."""
+        """Waits for its end; returns its exit code."""
         return self.process.wait(bound)
 
     def end(self):
-        """Ends it by its own pid; a stopped one too."""
+        """Ends the process by its pid, even if it is stopped."""
         if self.is_running():
             self.process.terminate()
             try:
@@ -118,7 +118,7 @@ def children_of(pid):
 
 
 def is_alive(pid):
-    """Whether a process is there and has not ended (a zombie has)."""
+    """Whether a process exists and has not ended (a zombie has ended)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A terminal for a test: a pty whose other end keeps what a person would see, and everything that was written."""
+"""A terminal for a test: a pty whose other end records what a person would see, and everything that was written."""
 import fcntl
 import os
 import pty
@@ -10,7 +10,7 @@ import time
 
 from processes import leashed
 
-# What may be written beside text: the sequences that the demo uses, and no others.
+# The escape sequences that the demo uses. Others are an error.
 SEQUENCE = re.compile(r"\x1b\[(\??)([0-9;]*)([A-Za-z])")
 
 
@@ -63,12 +63,12 @@ class Screen:
         return termios.tcgetattr(self.slave)
 
     def text(self):
-        """What is on the screen and above it, without blanks at the ends of lines."""
+        """The text on the screen and above it, without spaces at the ends of lines."""
         self.read()
         return "\n".join(line.rstrip() for line in self.lines)
 
     def plain(self):
-        """All that was ever written, without its sequences."""
+        """All that was written, without escape sequences."""
         self.read()
         return SEQUENCE.sub("", self.raw).replace("\r", "")
 
@@ -131,7 +131,7 @@ class Screen:
             self.lines[self.row] = self.lines[self.row][: self.column]
             del self.lines[self.row + 1 :]
         elif what == "J":
-            # What was on the screen goes; what was above it stays.
+            # The screen is cleared; the lines above it stay.
             top = self.top()
             self.lines = self.lines[:top] + [""] * self.rows
         elif what == "H":
@@ -140,7 +140,7 @@ class Screen:
             assert what == "m", f"unknown sequence {numbers}{what}"
 
     def wait(self, what, bound):
-        """Polls `what` until it gives something true, and gives that; fails with what is on the screen."""
+        """Polls `what` until its result is true, and returns the result; fails with the text on the screen."""
         deadline = time.monotonic() + bound
         while True:
             self.read()

@@ -1,7 +1,7 @@
-"""Real servers for monitors to look at: nginx, named and a gRPC health server, with certificates of an own authority.
+"""Real servers for monitors: nginx, named and a gRPC health server, with certificates of a test authority.
 
-All on fixed ports of 127.0.0.1, so they are run in a network of their own. `Servers` starts them all; each can be
-ended and started again.
+All have fixed ports on 127.0.0.1, so they run in a network namespace. `Servers` starts them all; each can be ended and
+started again.
 """
 import contextlib
 import datetime
@@ -18,11 +18,11 @@ from processes import Child, wait_until
 HERE = Path(__file__).parent
 HOST = "www.svc.example"
 HTTP, HTTPS, DNS = 80, 443, 53
-# Ports of nginx that show another certificate than they should.
+# Ports of nginx with a wrong certificate.
 EXPIRED, EARLY, WRONG_NAME, STRANGER, SHORT = 4431, 4432, 4433, 4434, 4435
-# HTTP/2 as well, and says which was spoken.
+# HTTP/2 too; the response has the version that was used.
 H2 = 4436
-# Days that the certificate on SHORT has left.
+# The days until the certificate on SHORT ends.
 SHORT_DAYS = 5
 GRPC, GRPC_TLS, GRPC_BARE = PORT, TLS_PORT, BARE_PORT
 
@@ -114,7 +114,7 @@ def now(days=0):
 
 
 class Certificates:
-    """An authority in `dir`/ca.pem, and a file with chain and key for each mood of a certificate."""
+    """An authority in `dir`/ca.pem, and a file with chain and key for each kind of certificate."""
 
     def __init__(self, dir):
         ours, theirs = trustme.CA(organization_name="ours"), trustme.CA(organization_name="theirs")
@@ -144,7 +144,7 @@ MISSING = [name for name in ("nginx", "named", "curl") if program(name) is None]
 
 
 def listens(place, port):
-    """Whether somebody does, on 127.0.0.1."""
+    """Whether a server listens on this port of 127.0.0.1."""
     with place.inside(), socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
@@ -190,7 +190,7 @@ class Servers:
         conf.write_text(NGINX.format(dir=self.dir, http=HTTP, host=HOST, tls=blocks))
         self.nginx = self.start("nginx", program("nginx"), "-e", "stderr", "-p", self.dir, "-c", conf)
         wait_until(lambda: listens(self.place, HTTP) or not self.nginx.is_running(), 20)
-        assert self.nginx.is_running(), self.nginx.told()
+        assert self.nginx.is_running(), self.nginx.output()
 
     def start_named(self):
         (self.dir / "ok.zone").write_text(OK_ZONE)
@@ -198,4 +198,4 @@ class Servers:
         conf.write_text(NAMED.format(dir=self.dir, port=DNS))
         self.named = self.start("named", program("named"), "-g", "-n", "1", "-U", "1", "-c", conf)
         wait_until(lambda: not self.named.is_running() or "running" in self.named.err(), 20)
-        assert self.named.is_running(), self.named.told()
+        assert self.named.is_running(), self.named.output()

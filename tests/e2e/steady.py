@@ -1,8 +1,7 @@
-"""A client in a process of its own that asks the same question at a steady pace and writes down every reply.
+"""A client in its own process that sends the same query at a steady rate and records every reply.
 
-When a reply came is read from the kernel, so that a late wake-up of ours is not counted against the server. How late
-each question went out is written down too: that is how much the machine itself held everyone up, and a test that
-holds the server to a bound adds it.
+The time of a reply is that of the kernel, so that a late wake-up of this process doesn't count against the server. The
+delay of each query is recorded too. It shows how much the machine itself delayed all processes. A test adds it to a limit.
 """
 import json
 import random
@@ -28,7 +27,7 @@ LOST_AFTER = 3.0
 
 @dataclass
 class Reply:
-    """One question: Unix times of when it was due, how late it went out, when the reply came (None: never)."""
+    """One query: when it was due (Unix time), how late it was sent, and when the reply arrived (None: never)."""
 
     due: float
     late: float
@@ -54,44 +53,44 @@ class Steady:
         self.child.end()
 
     def replies(self):
-        """All replies so far, oldest question first."""
+        """All replies so far, the oldest query first."""
         found = [Reply(**json.loads(line)) for line in self.child.out()]
         if not found and not self.child.is_running():
-            raise AssertionError(self.child.told())
+            raise AssertionError(self.child.output())
         return sorted(found, key=lambda reply: reply.due)
 
     def finish(self):
-        """Stops asking, waits for what is under way, and gives all replies."""
+        """Sends no more queries, waits for outstanding replies, and returns all replies."""
         self.child.end()
         return self.replies()
 
     def wait_for(self, wanted, bound, since=0.0):
-        """The first reply after the Unix time `since` for which `wanted` holds."""
+        """The first reply after the Unix time `since` for which `wanted` is true."""
         return wait_until(lambda: next((r for r in self.replies() if r.due >= since and wanted(r)), None), bound, step=0.05)
 
 
 def last_naming(replies, rdata, since):
-    """Seconds from `since` to the last reply that named `rdata`, 0 when none did."""
+    """Seconds from `since` to the last reply with `rdata`, 0 if there is none."""
     return max((r.got - since for r in replies if r.got and r.got > since and rdata in r.answers), default=0.0)
 
 
 def first_naming(replies, rdata, since):
-    """Seconds from `since` to the first reply that named `rdata`."""
+    """Seconds from `since` to the first reply with `rdata`."""
     return min((r.got - since for r in replies if r.got and r.got > since and rdata in r.answers), default=None)
 
 
 def unanswered(replies):
-    """Questions without a reply, or with another rcode than NOERROR, or with no answer."""
+    """Queries without a reply, with another rcode than NOERROR, or without an answer."""
     return [r for r in replies if r.got is None or r.rcode != "NOERROR" or not r.answers]
 
 
 def stall(replies, since, until):
-    """By how many seconds the machine held up a process that wanted to run, at worst, between two Unix times."""
+    """The longest delay, in seconds, of a process that was ready to run, between two Unix times."""
     return max((r.late for r in replies if since - 0.1 <= r.due <= until + 0.1), default=0.0)
 
 
 class Asker:
-    """The process itself."""
+    """The main function of the process."""
 
     def __init__(self, server, name, rdtype, per_second, source, subnet, edns, rd):
         family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET

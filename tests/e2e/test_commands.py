@@ -1,4 +1,4 @@
-"""Commands: their exit codes, what goes where, and what they say when something is in the way."""
+"""Commands: their exit codes, their output on each stream, and their messages when something prevents them."""
 import json
 import os
 import pty
@@ -46,22 +46,22 @@ members = ["one", "tow"]
 
 # check
 
-def test_check_says_yes(dir):
+def test_check_of_good_files(dir):
     settings = write_files(dir, SETTINGS, FILES)
-    said = command("check", "--config", settings)
-    assert said.returncode == 0, said.stdout + said.stderr
+    result = command("check", "--config", settings)
+    assert result.returncode == 0, result.stdout + result.stderr
     assert command("check", "--config", settings, "--format", "json").returncode == 0
 
 
-def test_check_says_every_problem_with_its_place(dir):
+def test_check_prints_every_problem_with_its_place(dir):
     settings = write_files(dir, SETTINGS, {**FILES, "svc.example.policy.toml": BROKEN})
-    said = command("check", "--config", settings)
-    assert said.returncode == 1
-    told = said.stdout + said.stderr
-    places = re.findall(r"^(\S*svc\.example\.policy\.toml):(\d+):(\d+): ", told, re.MULTILINE)
-    assert {line for _, line, _ in places} >= {"5", "6", "9"}, told
-    assert "weight" in told, "did you mean"
-    assert "panicked" not in told
+    result = command("check", "--config", settings)
+    assert result.returncode == 1
+    output = result.stdout + result.stderr
+    places = re.findall(r"^(\S*svc\.example\.policy\.toml):(\d+):(\d+): ", output, re.MULTILINE)
+    assert {line for _, line, _ in places} >= {"5", "6", "9"}, output
+    assert "weight" in output, "did you mean"
+    assert "panicked" not in output
     again = command("check", "--config", settings, "--format", "json")
     assert again.returncode == 1
     json.loads(again.stdout)
@@ -72,16 +72,16 @@ def on_a_terminal(*argv, **env):
     ours, theirs = pty.openpty()
     child = subprocess.Popen([BINARY, *argv], stdout=theirs, stderr=subprocess.DEVNULL, env=environment(**{"NO_COLOR": "", **env}))
     os.close(theirs)
-    told = b""
+    output = b""
     try:
         while part := os.read(ours, 65536):
-            told += part
+            output += part
     except OSError:
-        pass  # the other end is closed, as it is when the command has ended
+        pass  # the other end is closed: the command has ended
     finally:
         os.close(ours)
     child.wait(timeout=60)
-    return told.decode().replace("\r\n", "\n")
+    return output.decode().replace("\r\n", "\n")
 
 
 def test_check_marks_what_is_wrong_on_a_terminal_only(dir):
@@ -116,48 +116,48 @@ def test_check_prints_what_the_readme_shows(dir):
 
 def test_a_strict_serve_starts_nothing_on_a_broken_file(dir):
     settings = write_files(dir, SETTINGS, {**FILES, "svc.example.policy.toml": BROKEN})
-    said = command("serve", "--strict", "--config", settings)
-    assert said.returncode == 1
-    assert "ready" not in said.stdout
-    assert re.search(r"svc\.example\.policy\.toml:\d+:\d+: ", said.stderr), said.stderr
+    result = command("serve", "--strict", "--config", settings)
+    assert result.returncode == 1
+    assert "ready" not in result.stdout
+    assert re.search(r"svc\.example\.policy\.toml:\d+:\d+: ", result.stderr), result.stderr
 
 
 @pytest.mark.parametrize("config", ["missing.toml", "."])
 def test_a_config_that_cannot_be_read(dir, config):
     for name in ("check", "serve"):
-        said = command(name, "--config", dir / config)
-        assert said.returncode == 1 and "panicked" not in said.stderr
-        assert config in said.stdout + said.stderr or str(dir) in said.stdout + said.stderr
+        result = command(name, "--config", dir / config)
+        assert result.returncode == 1 and "panicked" not in result.stderr
+        assert config in result.stdout + result.stderr or str(dir) in result.stdout + result.stderr
 
 
 # usage
 
 @pytest.mark.parametrize("argv", [["serve"], ["nonsense"], ["check", "--format", "yaml"], ["explain"], ["demo", "--for", "soon"], []])
 def test_wrong_usage_is_two(argv):
-    said = command(*argv)
-    assert said.returncode == 2, said.stdout + said.stderr
-    assert said.stdout == "" and said.stderr
+    result = command(*argv)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert result.stdout == "" and result.stderr
 
 
 @pytest.mark.parametrize("name", ["serve", "demo", "check", "explain", "status"])
 def test_help_has_an_example(name):
-    said = command(name, "--help")
-    assert said.returncode == 0
-    assert re.search("example", said.stdout, re.IGNORECASE) and f"portolan {name}" in said.stdout
+    result = command(name, "--help")
+    assert result.returncode == 0
+    assert re.search("example", result.stdout, re.IGNORECASE) and f"portolan {name}" in result.stdout
 
 
 def test_version():
-    said = command("--version")
-    assert said.returncode == 0 and re.fullmatch(r"portolan \d+\.\d+\.\d+\S*\n", said.stdout)
+    result = command("--version")
+    assert result.returncode == 0 and re.fullmatch(r"portolan \d+\.\d+\.\d+\S*\n", result.stdout)
 
 
 # explain and status
 
 def test_explain_and_status_of_a_running_node(dir):
     with Node(dir, FILES) as node:
-        said = node.command("explain", "www.svc.example", "A", "--client", "192.0.2.77", "--format", "json")
-        assert said.returncode == 0, said.stderr
-        found = json.loads(said.stdout)
+        result = node.command("explain", "www.svc.example", "A", "--client", "192.0.2.77", "--format", "json")
+        assert result.returncode == 0, result.stderr
+        found = json.loads(result.stdout)
         assert found["name"] == "www.svc.example." and found["type"] == "A" and found["client"] == "192.0.2.77"
         assert {"class", "scope", "ttl", "stages", "answers"} <= set(found)
         assert [(a["endpoint"], a["probability"]) for a in found["answers"]] == [("one", 0.5), ("two", 0.5)]
@@ -179,22 +179,22 @@ def test_explain_and_status_of_a_running_node(dir):
 
 def test_explain_from_the_files_alone(dir):
     settings = write_files(dir, SETTINGS, FILES)
-    said = command("explain", "www.svc.example", "A", "--config", settings, "--format", "json")
-    assert said.returncode == 0, said.stderr
-    assert {a["endpoint"] for a in json.loads(said.stdout)["answers"]} == {"one", "two"}
+    result = command("explain", "www.svc.example", "A", "--config", settings, "--format", "json")
+    assert result.returncode == 0, result.stderr
+    assert {a["endpoint"] for a in json.loads(result.stdout)["answers"]} == {"one", "two"}
 
 
-def test_nobody_at_the_server(dir):
+def test_no_server_at_the_address(dir):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: refuses
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         for name in (["status"], ["explain", "www.svc.example"]):
-            said = command(*name, "--server", url)
-            assert said.returncode == 1 and said.stdout == "" and url.removeprefix("http://") in said.stderr
-            assert len(said.stderr.strip().splitlines()) <= 3, said.stderr
+            result = command(*name, "--server", url)
+            assert result.returncode == 1 and result.stdout == "" and url.removeprefix("http://") in result.stderr
+            assert len(result.stderr.strip().splitlines()) <= 3, result.stderr
 
 
-def test_the_api_says_what_it_is(dir):
+def test_the_api_has_its_content_types(dir):
     with Node(dir, FILES) as node:
         assert node.get("/healthz")[0] == 200 and node.get("/readyz")[0] == 200
         status, body = node.get("/v1/explain?name=a..b")
@@ -209,7 +209,7 @@ def test_the_api_says_what_it_is(dir):
 def test_serve_ends_cleanly(dir, number):
     with Node(dir, FILES) as node:
         node.child.signal(number)
-        assert node.child.wait(10) == 0, node.child.told()
+        assert node.child.wait(10) == 0, node.child.output()
 
 
 def test_stdout_has_the_ready_line_alone(dir):
@@ -222,24 +222,24 @@ def test_stdout_has_the_ready_line_alone(dir):
         assert "\x1b" not in node.child.err(), "no colour where there is no terminal"
 
 
-# in the way
+# what prevents a start
 
 def port_of(address):
     return f"{address[0]}:{address[1]}"
 
 
 @pytest.mark.parametrize("which", ["dns", "http"])
-def test_a_taken_port_says_what_to_do(dir, which):
+def test_a_port_in_use_is_reported_with_what_to_do(dir, which):
     with Node(dir, FILES) as first:
         taken = port_of(first.udp if which == "dns" else first.http)
         listen = {"dns": '["127.0.0.1:0"]', "http": '"127.0.0.1:0"'}
         wanted = SETTINGS.replace(f"{which} = {listen[which]}", f"{which} = " + (f'["{taken}"]' if which == "dns" else f'"{taken}"'))
         assert taken in wanted
         settings = write_files(dir / "second", wanted, FILES)
-        said = command("serve", "--config", settings)
-        assert said.returncode == 1 and said.stdout == ""
-        assert taken in said.stderr and "in use" in said.stderr, said.stderr
-        assert "panicked" not in said.stderr
+        result = command("serve", "--config", settings)
+        assert result.returncode == 1 and result.stdout == ""
+        assert taken in result.stderr and "in use" in result.stderr, result.stderr
+        assert "panicked" not in result.stderr
 
 
 ICMP = POLICY + """
@@ -265,7 +265,7 @@ UNPRIVILEGED = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "
 
 @pytest.fixture
 def unprivileged(dir, lone):
-    """Starts `serve` as nobody, in a network where pings and ports below 1024 need rights."""
+    """Starts `serve` as the user nobody, in a network where pings and ports below 1024 need a privilege."""
     binary = dir / "portolan"
     shutil.copy(BINARY, binary)
     binary.chmod(0o755)
@@ -286,19 +286,19 @@ def unprivileged(dir, lone):
 @pytest.mark.places
 def test_no_right_to_port_53(dir, unprivileged):
     child = unprivileged(SETTINGS.replace("127.0.0.1:0", "127.0.0.1:53", 1), FILES)
-    assert child.wait(20) == 1, child.told()
-    told = child.err()
-    assert "127.0.0.1:53" in told and re.search("cap_net_bind_service|setcap|root", told, re.IGNORECASE), told
-    assert child.out() == [] and "panicked" not in told
+    assert child.wait(20) == 1, child.output()
+    output = child.err()
+    assert "127.0.0.1:53" in output and re.search("cap_net_bind_service|setcap|root", output, re.IGNORECASE), output
+    assert child.out() == [] and "panicked" not in output
 
 
 @pytest.mark.places
 def test_no_right_to_pings(dir, unprivileged):
     child = unprivileged(SETTINGS, {**FILES, "svc.example.policy.toml": ICMP})
     wait_until(lambda: child.out() or not child.is_running(), 30)
-    told = child.err()
-    assert re.search("cap_net_raw|ping_group_range|setcap", told, re.IGNORECASE), child.told()
-    assert "icmp" in told.lower() and "panicked" not in told
+    output = child.err()
+    assert re.search("cap_net_raw|ping_group_range|setcap", output, re.IGNORECASE), child.output()
+    assert "icmp" in output.lower() and "panicked" not in output
 
 
 @pytest.mark.places

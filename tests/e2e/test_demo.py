@@ -1,4 +1,4 @@
-"""The demo, as a person tries it: its dig lines are run, its regions are killed and stopped, Ctrl-C ends it."""
+"""The demo, as a person uses it: the test runs its dig lines, kills and stops its regions, and ends it with Ctrl-C."""
 import json
 import os
 import re
@@ -24,11 +24,11 @@ RESTART_SECONDS = 20
 
 
 class Demo:
-    """A running demo in a network of its own."""
+    """A running demo in a network namespace."""
 
     def __init__(self, dir, place, *arguments):
         self.place, self.dir = place, dir
-        # A group of its own, as a terminal gives it.
+        # Its own process group, as on a terminal.
         self.child = Child([BINARY, "demo", *arguments], dir, "demo", place=place, env=environment(), before_exec=os.setsid)
         self.ready = self.child.wait_line(READY, 30)
         for region in CLIENTS:
@@ -44,7 +44,7 @@ class Demo:
         return self.child.wait_line(REGION_LINE.replace("us-east|eu-west|ap-south", region), bound, after)
 
     def regions(self):
-        """{region: (addresses, pid)}, as said last."""
+        """{region: (addresses, pid)}, as printed last."""
         found = {}
         for line in self.child.out():
             if match := re.search(REGION_LINE, line):
@@ -58,34 +58,34 @@ class Demo:
         return Steady(self.dir, SERVER, WWW, source=f"{CLIENTS[region]}.0.7", place=self.place, tag=f"steady-{region}")
 
 
-def dig_lines(said):
-    return [line[line.index("dig @") :].split("#")[0].strip() for line in said if "dig @" in line]
+def dig_lines(printed):
+    return [line[line.index("dig @") :].split("#")[0].strip() for line in printed if "dig @" in line]
 
 
 def client_of(dig):
-    """The client address a dig line asks for, and its region."""
+    """The client address in a dig line, and its region."""
     found = re.search(r"(?:-b\s*|\+subnet=)((127\.\d+)\.\d+\.\d+)", dig)
     region = next((r for r, net in CLIENTS.items() if found and net == found[2]), None)
     return (found[1] if found else "127.0.0.1"), region
 
 
 def run_dig(place, line):
-    """The addresses that a dig line, run as it is printed, gives."""
+    """The addresses that a dig line prints when it is run."""
     ran = place.run("sh", "-c", line, capture_output=True, text=True, timeout=30)
     assert ran.returncode == 0, f"{line}\n{ran.stdout}{ran.stderr}"
-    told = [row for row in ran.stdout.splitlines() if not row.startswith(";")]
-    return re.findall(r"\b\d+\.\d+\.\d+\.\d+\b", "\n".join(told))
+    rows = [row for row in ran.stdout.splitlines() if not row.startswith(";")]
+    return re.findall(r"\b\d+\.\d+\.\d+\.\d+\b", "\n".join(rows))
 
 
 def test_the_dig_lines_and_explain(dir, lone):
     with Demo(dir, lone, "--for", "120s") as demo:
         assert demo.ready[1] == "127.0.0.1:5300" and demo.ready[2] == "127.0.0.1:8053"
-        told = demo.child.out()
-        lines = [line for line in dig_lines(told) if "www.demo.example" in line]
-        asked = {client_of(line)[1] for line in lines}
-        assert set(CLIENTS) <= asked, f"a line for a client of each region, got {lines}"
+        rows = demo.child.out()
+        lines = [line for line in dig_lines(rows) if "www.demo.example" in line]
+        answered = {client_of(line)[1] for line in lines}
+        assert set(CLIENTS) <= answered, f"a line for a client of each region, got {lines}"
         assert any("+subnet" in line for line in lines) and any("-b " in line for line in lines), lines
-        assert any(API in line for line in told), "the URL of the API"
+        assert any(API in line for line in rows), "the URL of the API"
 
         regions = demo.regions()
         for line in lines:
@@ -95,9 +95,9 @@ def test_the_dig_lines_and_explain(dir, lone):
             if region is None:
                 continue
             assert set(found) <= set(regions[region][0]), f"{line}: {found}, nearest is {region} {regions[region][0]}"
-            said = command("explain", WWW, "A", "--client", client, "--server", API, "--format", "json", place=lone)
-            assert said.returncode == 0, said.stderr
-            answers = {a["rdata"] for a in json.loads(said.stdout)["answers"]}
+            printed = command("explain", WWW, "A", "--client", client, "--server", API, "--format", "json", place=lone)
+            assert printed.returncode == 0, printed.stderr
+            answers = {a["rdata"] for a in json.loads(printed.stdout)["answers"]}
             assert set(found) <= answers and answers <= set(regions[region][0]), f"{line}: dig {found}, explain {answers}"
             human = command("explain", WWW, "A", "--client", client, place=lone)
             assert human.returncode == 0 and found[0] in human.stdout and region in human.stdout, human.stdout + human.stderr
@@ -118,22 +118,22 @@ def test_the_token_that_is_printed_drains_and_clears(dir, lone):
     with Demo(dir, lone) as demo:
         token = demo.child.wait_line(r"^export PORTOLAN_TOKEN=([0-9a-f]{32})$", 5)[1]
         printed = next(line for line in demo.child.out() if " drain " in line).split(" drain ")[1]
-        asked = lambda: {str(r) for s in ask(SERVER, WWW, source="127.2.0.7", place=lone).answer for r in s}
-        assert asked() == {"127.2.0.10"}
+        answered = lambda: {str(r) for s in ask(SERVER, WWW, source="127.2.0.7", place=lone).answer for r in s}
+        assert answered() == {"127.2.0.10"}
         drained = command("drain", *printed.split(), place=lone, env={"PORTOLAN_TOKEN": token})
         assert drained.returncode == 0 and drained.stdout.startswith("region:eu-west drained until "), drained
-        assert asked() == {"127.1.0.10"}
+        assert answered() == {"127.1.0.10"}
         demo.child.wait_line(r"www-eu \(eu-west\) up -> drained", 5)
         assert command("clear", "region:eu-west", place=lone, env={"PORTOLAN_TOKEN": token}).returncode == 0
-        assert asked() == {"127.2.0.10"}
+        assert answered() == {"127.2.0.10"}
         assert token not in demo.child.err()
 
 
-def test_a_killed_region_is_gone_and_comes_back(dir, lone, figure):
+def test_a_killed_region_goes_down_and_comes_back(dir, lone, figure):
     with Demo(dir, lone) as demo, demo.steady("eu-west") as client:
         addresses, pid = demo.regions()["eu-west"]
         client.wait_for(lambda r: set(r.answers) & set(addresses), 10)
-        said = demo.lines_so_far()
+        printed = demo.lines_so_far()
         event = time.time()
         os.kill(pid, signal.SIGTERM)
         client.wait_for(lambda r: r.due > event + 3, 20)
@@ -141,21 +141,21 @@ def test_a_killed_region_is_gone_and_comes_back(dir, lone, figure):
         took = max(last_naming(replies, address, event) for address in addresses)
         late = stall(replies, event, event + took)
         figure("killed region last named after", took, "s", 1.2)
-        assert took <= 1.2 + 2 * late, f"{took:.3f} s, machine stalled {late:.3f} s\n{demo.child.told()}"
+        assert took <= 1.2 + 2 * late, f"{took:.3f} s, machine stalled {late:.3f} s\n{demo.child.output()}"
 
-        demo.wait_region("eu-west", RESTART_SECONDS + 15, after=said)
+        demo.wait_region("eu-west", RESTART_SECONDS + 15, after=printed)
         again = time.time() - event
         new_addresses, new_pid = demo.regions()["eu-west"]
         assert new_pid != pid and new_addresses == addresses
         assert RESTART_SECONDS - 2 <= again, f"started again after {again:.1f} s"
         figure("killed region started again after", again, "s")
         client.wait_for(lambda r: set(r.answers) & set(addresses), 10, since=time.time())
-        between = demo.child.out()[said:]
+        between = demo.child.out()[printed:]
         assert any("eu-west" in line and re.search(r"\d\s*m?s\b", line) for line in between), f"how long it took: {between}"
         assert unanswered(client.finish()) == []
 
 
-def test_a_stopped_region_is_gone_and_goes_on(dir, lone, figure):
+def test_a_stopped_region_goes_down_and_comes_back(dir, lone, figure):
     with Demo(dir, lone) as demo, demo.steady("ap-south") as client:
         addresses, pid = demo.regions()["ap-south"]
         client.wait_for(lambda r: set(r.answers) & set(addresses), 10)
@@ -166,7 +166,7 @@ def test_a_stopped_region_is_gone_and_goes_on(dir, lone, figure):
         took = max(last_naming(replies, address, event) for address in addresses)
         late = stall(replies, event, event + took)
         figure("stopped region last named after", took, "s", 5)
-        assert took <= 5 + 2 * late, f"{took:.3f} s, machine stalled {late:.3f} s\n{demo.child.told()}"
+        assert took <= 5 + 2 * late, f"{took:.3f} s, machine stalled {late:.3f} s\n{demo.child.output()}"
         os.kill(pid, signal.SIGCONT)
         client.wait_for(lambda r: set(r.answers) & set(addresses), 15, since=time.time())
         assert demo.regions()["ap-south"][1] == pid, "the same process goes on"
@@ -182,35 +182,35 @@ def test_all_regions_gone_still_answers(dir, lone):
 
 
 def test_ctrl_c_is_clean(dir, lone):
-    """A terminal sends SIGINT to the whole group: nothing is said of regions that go, nothing is left."""
+    """A terminal sends SIGINT to the whole group: no line about regions that end, and no process is left."""
     with Demo(dir, lone) as demo:
         pids = [pid for _, pid in demo.regions().values()]
-        said = demo.lines_so_far()
+        printed = demo.lines_so_far()
         os.killpg(demo.child.pid, signal.SIGINT)
-        assert demo.child.wait(10) == 0, demo.child.told()
-        assert not any("gone" in line for line in demo.child.out()[said:]), demo.child.out()[said:]
+        assert demo.child.wait(10) == 0, demo.child.output()
+        assert not any("gone" in line for line in demo.child.out()[printed:]), demo.child.out()[printed:]
         wait_until(lambda: not any(is_alive(pid) for pid in pids), 5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_cleanly_when_told(dir, lone, number):
+def test_it_ends_cleanly_at_sigterm(dir, lone, number):
     with Demo(dir, lone) as demo:
         pids = [pid for _, pid in demo.regions().values()]
         os.kill(pids[0], signal.SIGSTOP)
         assert set(pids) <= set(children_of(demo.child.pid))
         demo.child.signal(number)
-        assert demo.child.wait(10) == 0, demo.child.told()
+        assert demo.child.wait(10) == 0, demo.child.output()
         wait_until(lambda: not any(is_alive(pid) for pid in pids), 5)
         assert "panicked" not in demo.child.err()
 
 
 def test_ctrl_c_while_it_starts_is_clean(dir, lone):
-    """From the first process on, before the ready line."""
+    """After the first process has started, before the ready line."""
     child = Child([BINARY, "demo"], dir, "demo", place=lone, env=environment(), before_exec=os.setsid)
     try:
         pids = wait_until(lambda: children_of(child.pid), 10)
         os.killpg(child.pid, signal.SIGINT)
-        assert child.wait(10) == 0, child.told()
+        assert child.wait(10) == 0, child.output()
         wait_until(lambda: not any(is_alive(pid) for pid in pids), 5)
     finally:
         child.end()
@@ -220,13 +220,13 @@ def test_it_ends_by_itself(dir, lone):
     began = time.monotonic()
     with Demo(dir, lone, "--for", "3s") as demo:
         pids = [pid for _, pid in demo.regions().values()]
-        assert demo.child.wait(20) == 0, demo.child.told()
+        assert demo.child.wait(20) == 0, demo.child.output()
         assert time.monotonic() - began >= 3
         wait_until(lambda: not any(is_alive(pid) for pid in pids), 5)
 
 
 def test_a_killed_demo_leaves_no_process(dir, lone):
-    """SIGKILL can't be caught: the regions see that their parent went."""
+    """SIGKILL can't be caught: the regions notice that their parent has ended."""
     with Demo(dir, lone) as demo:
         pids = [pid for _, pid in demo.regions().values()]
         demo.child.signal(signal.SIGKILL)
@@ -234,7 +234,7 @@ def test_a_killed_demo_leaves_no_process(dir, lone):
         wait_until(lambda: not any(is_alive(pid) for pid in pids), 5)
 
 
-def test_taken_ports_are_said_in_one_line(dir, lone):
+def test_a_port_in_use_is_reported_in_one_line(dir, lone):
     with Demo(dir, lone):
         second = command("demo", place=lone)
         assert second.returncode == 1

@@ -20,7 +20,7 @@ def demo(place, *arguments, env=None, **how):
 
 
 def answered(screen, client):
-    """The region that answers the client of a region, as the screen says."""
+    """The region that answers the client of a region, as the screen shows."""
     rows = [line for line in screen.text().splitlines() if re.match(rf"{client} +{REGIONS[client]}\.0\.99 ", line)]
     assert len(rows) <= 1, f"redrawn in place:\n{screen.text()}"
     found = rows and re.search(r"99 +[\d.]+ \(([\w-]+)\)", rows[0])
@@ -32,11 +32,11 @@ def wait_home(screen):
 
 
 def process(screen, region):
-    """The last line that names a region's process, anywhere in what was written."""
+    """The last line that names a region's process, in all that was written."""
     return re.findall(rf"(?m)^{region} ([\d.,]+) pid (\d+)$", screen.plain())
 
 
-def test_a_region_goes_and_comes_back_by_itself(lone):
+def test_the_demo_takes_a_region_down_and_up_again(lone):
     with demo(lone, "--tour-after", "2s") as screen:
         wait_home(screen)
         assert re.search(READY, screen.plain(), re.MULTILINE) and "export PORTOLAN_TOKEN=" in screen.plain()
@@ -59,7 +59,7 @@ def test_without_a_tour_nothing_happens_by_itself(lone):
         assert "killed" not in screen.plain() and "the demo kills" not in screen.plain()
 
 
-def test_the_commands_are_a_key_away(lone):
+def test_a_key_shows_the_commands(lone):
     with demo(lone, "--no-tour") as screen:
         wait_home(screen)
         screen.type("d")
@@ -81,7 +81,7 @@ def test_the_terminal_is_restored(lone, number):
         screen.type("\x03") if number == "ctrl-c" else screen.process.send_signal(number)
         assert screen.wait_end() == 0
         assert screen.modes() == screen.before and screen.is_cursor_shown
-        assert "is gone" not in screen.plain(), "nothing is said of regions that the demo ends"
+        assert "is gone" not in screen.plain(), "no line about regions that the demo ends"
 
 
 def test_ctrl_z_restores_the_terminal_and_fg_goes_on(lone):
@@ -104,7 +104,7 @@ def test_a_window_of_another_size(lone, size):
         screen.resize(*size)
         shown = "CLIENT IN" if size[1] > 4 else "www.demo.example"
         screen.wait(lambda: "\x1b[2J" in screen.raw and shown in "\n".join(screen.lines[screen.top() :]), 5)
-        # It goes on in place: no line of the block is there twice, and none is broken.
+        # The block is redrawn in place: no line appears twice, and none is broken.
         written = len(screen.raw)
         screen.wait(lambda: len(screen.raw) > written, 5)
         below = screen.lines[screen.top() :]
@@ -132,8 +132,8 @@ def test_a_terminal_that_cannot_draw_gets_lines(lone, env):
 def test_without_a_terminal_nothing_happens_by_itself(dir, lone):
     child = Child([BINARY, "demo", "--tour-after", "0s", "--for", "3s"], dir, "demo", place=lone, env=environment(**ENV))
     assert child.wait(30) == 0
-    said = "\n".join(child.out())
-    assert "dig @" in said and "\x1b" not in said and "is gone" not in said, said
+    output = "\n".join(child.out())
+    assert "dig @" in output and "\x1b" not in output and "is gone" not in output, output
 
 
 def test_a_pipe_as_input_has_no_keys_and_the_commands_at_once(lone):
@@ -142,13 +142,13 @@ def test_a_pipe_as_input_has_no_keys_and_the_commands_at_once(lone):
         assert "dig @" in screen.plain() and "q or Ctrl-C" not in screen.text()
 
 
-def test_demos_that_begin_in_the_same_moment(dir, lone):
-    """Each finds the endpoints' port free; those who then can't have it take another."""
+def test_demos_that_start_at_the_same_moment(dir, lone):
+    """Each finds the port of the endpoints free; those that then can't bind it use another."""
     argv = [BINARY, "demo", "--for", "100ms", "--dns", "127.0.0.1:0", "--http", "127.0.0.1:0"]
     demos = [Child(argv, dir, f"demo-{number}", place=lone, env=environment()) for number in range(4)]
     try:
         for one in demos:
-            assert one.wait(60) == 0, one.told()
+            assert one.wait(60) == 0, one.output()
     finally:
         for one in demos:
             one.end()

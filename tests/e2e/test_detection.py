@@ -1,9 +1,9 @@
-"""How soon what fails silently is out of the answers: stopped processes, vanished packets, a whole region, and what a
-client behind a real resolver sees of it.
+"""How soon a silent failure is out of the answers: stopped processes, lost packets, a whole region, and the view of a
+client behind a real resolver.
 
-PORTOLAN_DETECTION_ROUNDS=100 takes that many rounds and prints the percentiles (with pytest -s). Of the rounds 95 in
-100 must keep the bound. To a bound is added twice the longest time by which this machine held up a client that asks
-all the while, as it holds up the server too; that is a few milliseconds on a machine at rest.
+PORTOLAN_DETECTION_ROUNDS=100 runs that many rounds and prints the percentiles (with pytest -s). 95 of 100 rounds must be
+within the limit. The test adds twice the longest delay of a steady client to a limit, because the machine delays the server
+too. On an idle machine that is a few milliseconds.
 """
 import contextlib
 import os
@@ -21,10 +21,10 @@ from test_resolver import HINTS, UNBOUND, ZONE, unbound
 from world import World
 
 ROUNDS = int(os.environ.get("PORTOLAN_DETECTION_ROUNDS", "10"))
-# Of the default monitor and of a fast one: within this time of the event nobody is sent there any more.
+# The limits of the default monitor and of a fast one: after this time no answer names the endpoint.
 DEFAULT, FAST = 3.0, 1.0
 FAST_KEYS = 'interval = "200ms"\ntimeout = "200ms"\n'
-# An event is over for one who has not been named for so long.
+# An endpoint that was not in an answer for this time is out.
 QUIET = 0.4
 
 SPARE = "192.0.2.250"
@@ -36,42 +36,42 @@ def address(nth):
     return f"198.51.100.{nth + 1}"
 
 
-def files(at, keys="", region=None, beside=(), master=MASTER):
-    """A name wN for each of `at`: endpoint eN while it is up, else a spare that is never probed; and `beside`, endpoints
-    of the other region that are only looked at. The name `all` has all of `at`."""
+def files(at, keys="", region=None, nearby=(), master=MASTER):
+    """A name wN for each of `at`: endpoint eN while it is up, else a spare that is never probed. `nearby` are endpoints of
+    the other region, which are only probed. The name `all` has all of `at`."""
     text = f'zone = "svc.example."\n\n[monitor.web]\ntype = "http"\ndamping = false\n{keys}\n'
     text += f'[endpoint.spare]\naddresses = ["{SPARE}"]\n'
     where = f'region = "{region}"\n' if region else ""
     for nth, probe in enumerate(at):
         text += f'[endpoint.e{nth}]\naddresses = ["{address(nth)}"]\nprobe = "{probe}"\nmonitor = "web"\n{where}'
         text += f'[pool.p{nth}]\nsteer = "failover"\nmembers = ["e{nth}", "spare"]\n[name.w{nth}]\npool = "p{nth}"\n'
-    for nth, probe in enumerate(beside):
+    for nth, probe in enumerate(nearby):
         text += f'[endpoint.o{nth}]\naddresses = ["203.0.113.{nth + 1}"]\nprobe = "{probe}"\nmonitor = "web"\nregion = "us"\n'
     these = [f"e{nth}" for nth in range(len(at))]
-    others = [f"o{nth}" for nth in range(len(beside))] or ["spare"]
+    others = [f"o{nth}" for nth in range(len(nearby))] or ["spare"]
     text += f"[pool.these]\nmembers = {these}\n[pool.others]\nmembers = {others}\n".replace("'", '"')
     text += '[pool.first]\nsteer = "failover"\nmembers = ["these", "others"]\n[name.all]\npool = "first"\n'
     return {"svc.example.policy.toml": text, "svc.example.zone": master}
 
 
 def run_rounds(node, client, event, apart=0.0):
-    """Calls event(nth) for each round, `apart` seconds after the one before (0: when that one is over). For each the
-    seconds from the event to the last answer that named it, without what the machine was late."""
+    """Calls event(nth) for each round, `apart` seconds after the previous one (0: when that one is over). Returns for each
+    the seconds from the event to the last answer that named the endpoint, without the delay of the machine."""
     open, took, begun = {}, {}, 0
     while len(took) < ROUNDS:
         if begun < ROUNDS and (not open or (apart and time.time() - max(at for at, _ in open.values()) >= apart)):
-            # Not in step with the probes.
+            # Not at the same phase as the probes.
             time.sleep(0.037 * begun % 0.2)
             wait_until(lambda: answers(node.ask(f"w{begun}.svc.example.")) == [address(begun)], 20)
             event(begun)
             open[begun] = (time.time(), 0.0)
             begun += 1
         for nth, (at, last) in list(open.items()):
-            asked = time.time() - at
+            now = time.time() - at
             if answers(node.ask(f"w{nth}.svc.example.")) == [address(nth)]:
-                open[nth] = (at, asked)
-                assert asked < 15, f"e{nth} is still named"
-            elif asked - last > QUIET:
+                open[nth] = (at, now)
+                assert now < 15, f"e{nth} is still named"
+            elif now - last > QUIET:
                 took[nth] = (at, last)
                 del open[nth]
     replies = client.replies()
@@ -79,7 +79,7 @@ def run_rounds(node, client, event, apart=0.0):
 
 
 def hold_to(bound, rounds, what, figure):
-    """95 of 100 within the bound."""
+    """Checks that 95 of 100 are within the limit."""
     took = sorted(last for last, _ in rounds)
     at = lambda share: took[min(len(took) - 1, int(len(took) * share))]
     print(f"{what}, s to the last answer, {len(took)} rounds: median {at(0.5):.3f}, 95 % {at(0.95):.3f}, most {took[-1]:.3f}")
@@ -90,23 +90,23 @@ def hold_to(bound, rounds, what, figure):
 
 
 def test_a_stopped_process(dir, figure):
-    """SIGSTOP: its kernel still takes connections, nobody answers."""
+    """SIGSTOP: the kernel still accepts connections, but nothing answers."""
     with Herd(dir, *["127.0.0.1:0"] * ROUNDS) as herd:
         with Node(dir, files(herd.at, FAST_KEYS)) as node, Steady(node.dir, node.udp, "all.svc.example.") as client:
             hold_to(FAST, run_rounds(node, client, herd.stop, apart=0.25), "stopped", figure)
 
 
 @pytest.mark.places
-def test_packets_that_vanish(dir, figure):
+def test_lost_packets(dir, figure):
     """DROP, with the default monitor."""
     with contextlib.ExitStack() as stack:
         world = stack.enter_context(World("node", *REGIONS))
         hosts = [world["eu"].host(10 + nth) for nth in range(ROUNDS)]
-        at, beside = [f"{host}:8080" for host in hosts], [f"{world['us'].host(10 + nth)}:8080" for nth in range(4)]
-        for region, all in (("eu", at), ("us", beside)):
+        at, nearby = [f"{host}:8080" for host in hosts], [f"{world['us'].host(10 + nth)}:8080" for nth in range(4)]
+        for region, all in (("eu", at), ("us", nearby)):
             world.set("node", region, delay=0.02)
             stack.enter_context(Herd(dir, *all, place=world[region], name=region))
-        node = stack.enter_context(Node(dir, files(at, region="eu", beside=beside), WORLD, place=world["node"]))
+        node = stack.enter_context(Node(dir, files(at, region="eu", nearby=nearby), WORLD, place=world["node"]))
         client = stack.enter_context(Steady(node.dir, node.udp, "all.svc.example.", place=world["node"]))
         took = run_rounds(node, client, lambda nth: world.mute(hosts[nth]), apart=0.3)
         hold_to(DEFAULT, took, "packets dropped", figure)
@@ -115,14 +115,14 @@ def test_packets_that_vanish(dir, figure):
 @pytest.mark.places
 @pytest.mark.parametrize("keys, bound", [("", DEFAULT), (FAST_KEYS, FAST)], ids=["default", "fast"])
 def test_a_region_that_is_cut_off(dir, figure, keys, bound):
-    """All of a region's endpoints at once, silently: the answers are the other region's."""
+    """All endpoints of a region become silent at once: the answers have those of the other region."""
     with contextlib.ExitStack() as stack:
         world = stack.enter_context(World("node", *REGIONS))
-        at, beside = ([f"{world[region].host(10 + nth)}:8080" for nth in range(5)] for region in REGIONS)
-        for region, all in (("eu", at), ("us", beside)):
+        at, nearby = ([f"{world[region].host(10 + nth)}:8080" for nth in range(5)] for region in REGIONS)
+        for region, all in (("eu", at), ("us", nearby)):
             world.set("node", region, delay=0.02)
             stack.enter_context(Herd(dir, *all, place=world[region], name=region))
-        node = stack.enter_context(Node(dir, files(at, keys, "eu", beside), WORLD, place=world["node"]))
+        node = stack.enter_context(Node(dir, files(at, keys, "eu", nearby), WORLD, place=world["node"]))
         client = stack.enter_context(Steady(node.dir, node.udp, "all.svc.example.", per_second=100, place=world["node"]))
         these = {address(nth) for nth in range(5)}
         client.wait_for(lambda r: these & set(r.answers), 10)
@@ -144,11 +144,11 @@ def test_a_client_behind_unbound_gets_the_living_region(dir, figure):
     with contextlib.ExitStack() as stack:
         world = stack.enter_context(World("node", *REGIONS))
         here = world["node"]
-        at, beside = ([f"{world[region].host(10 + nth)}:8080" for nth in range(2)] for region in REGIONS)
-        for region, all in (("eu", at), ("us", beside)):
+        at, nearby = ([f"{world[region].host(10 + nth)}:8080" for nth in range(2)] for region in REGIONS)
+        for region, all in (("eu", at), ("us", nearby)):
             world.set("node", region, delay=0.02)
             stack.enter_context(Herd(dir, *all, place=world[region], name=region))
-        policy = files(at, region="eu", beside=beside, master=ZONE)
+        policy = files(at, region="eu", nearby=nearby, master=ZONE)
         stack.enter_context(Node(dir, policy, settings, place=here))
         parents = Child([sys.executable, Path(__file__).parent / "parents.py"], dir, "parents", place=here)
         stack.callback(parents.end)
@@ -170,5 +170,5 @@ def test_a_client_behind_unbound_gets_the_living_region(dir, figure):
         replies = client.finish()
         took = max(last_naming(replies, one, event) for one in dead)
         hold_to(bound, [(took, stall(replies, event, event + took))], "last dead answer of unbound", figure)
-        figure("the TTLs that unbound told at most", max(r.ttl for r in replies if r.ttl is not None), "s", ttl_max)
+        figure("the longest TTL of unbound", max(r.ttl for r in replies if r.ttl is not None), "s", ttl_max)
         assert [r for r in replies if r.rcode != "NOERROR"] == [], "every question was answered"

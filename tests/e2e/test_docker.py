@@ -1,4 +1,4 @@
-"""The container files: compose accepts ours where it is installed, and everywhere the files name things that exist."""
+"""The container files: compose accepts them, if it is installed, and the files that they name exist."""
 import re
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ COMPOSE = ROOT / "docker/compose.yaml"
 
 
 def compose():
-    """The command that is installed, or None."""
+    """The installed command, or None."""
     if shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0:
         return ["docker", "compose"]
     return ["docker-compose"] if shutil.which("docker-compose") else None
@@ -19,12 +19,12 @@ def compose():
 
 @pytest.mark.skipif(compose() is None, reason="neither docker compose nor docker-compose is installed")
 def test_compose_accepts_the_file():
-    said = subprocess.run([*compose(), "-f", COMPOSE, "config"], capture_output=True, text=True, timeout=60)
-    assert said.returncode == 0, said.stderr
-    assert "portolan" in said.stdout and "/etc/portolan" in said.stdout
+    result = subprocess.run([*compose(), "-f", COMPOSE, "config"], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert "portolan" in result.stdout and "/etc/portolan" in result.stdout
 
 
-def test_the_files_name_what_exists():
+def test_named_files_exist():
     for source in re.findall(r"^COPY (?!--from)(.*)$", (ROOT / "docker/Dockerfile").read_text(), re.MULTILINE):
         for name in source.split()[:-1]:
             assert (ROOT / name).exists(), f"Dockerfile copies {name}"

@@ -1,5 +1,5 @@
-"""What compliance testers ask of a server: the header's bits, opcodes, classes, types, EDNS and its options, each over
-UDP and TCP. matrix.py has the checks; what isn't one packet and one reply is at the end of this file."""
+"""What compliance testers check: the bits of the header, opcodes, classes, types, EDNS and its options, each over UDP and
+TCP. matrix.py has the checks. Tests with more than one packet and one reply are at the end of this file."""
 import socket
 import struct
 
@@ -38,11 +38,11 @@ def test_matrix(node, check):
 
 
 def differences(check, wire, transport):
-    """What of a reply isn't as it must be, in words."""
+    """The differences between a reply and the required one, as texts."""
     if check.signature:
         if not wire.endswith(check.signature):
             return [f"it doesn't end with the TSIG {check.signature.hex()}"]
-        # dnspython reads no TSIG that it has no key for: all before it is looked at as if it were the message.
+        # dnspython refuses a TSIG without its key: the part before the TSIG is parsed as the message.
         counts = struct.pack("!H", struct.unpack("!H", wire[10:12])[0] - 1)
         wire = wire[:10] + counts + wire[12 : -len(check.signature)]
     return [*in_header(check, wire, transport), *in_opt(check, wire), *in_sections(check, wire)]
@@ -50,14 +50,14 @@ def differences(check, wire, transport):
 
 def in_header(check, wire, transport):
     flags = struct.unpack("!H", wire[2:4])[0]
-    asked = struct.unpack("!H", check.packet[2:4])[0]
+    sent = struct.unpack("!H", check.packet[2:4])[0]
     if wire[:2] != check.packet[:2]:
         yield "another id"
     for bit, what, wanted in (
-        (QR, "QR", True), (AA, "AA", check.aa), (TC, "TC", check.tc and transport == "udp"), (RD, "RD", bool(asked & RD)),
+        (QR, "QR", True), (AA, "AA", check.aa), (TC, "TC", check.tc and transport == "udp"), (RD, "RD", bool(sent & RD)),
         (RA, "RA", False), (Z, "Z", False), (AD, "AD", False), (CD, "CD", False),
     ):
-        # RD isn't a bit of every opcode's.
+        # RD is not defined for every opcode.
         if bool(flags & bit) != wanted and not (bit == RD and packets.opcode_of(check.packet)):
             yield f"{what} is {'set' if flags & bit else 'clear'}"
     if packets.opcode_of(wire) != packets.opcode_of(check.packet):
@@ -93,9 +93,9 @@ def in_opt(check, wire):
 
 
 def in_sections(check, wire):
-    reply, asked = packets.parse(wire), packets.question_of(check.packet)
+    reply, sent = packets.parse(wire), packets.question_of(check.packet)
     counted = struct.unpack("!H", wire[4:6])[0]
-    echoes = counted == 1 and asked is not None and wire[12 : 12 + len(asked)] == asked
+    echoes = counted == 1 and sent is not None and wire[12 : 12 + len(sent)] == sent
     if check.echo is True and not echoes or check.echo is False and counted or check.echo == EITHER and counted and not echoes:
         yield f"the question is not repeated as it was: {counted} of them"
     found = tuple(sorted(rdata.to_text(origin=ORIGIN, relativize=True) for rrset in reply.answer for rdata in rrset))
@@ -111,10 +111,10 @@ ORIGIN = dns.name.from_text("svc.example.")
 
 
 def test_whole_over_tcp_what_was_truncated(node):
-    """A long RRset: all of it over TCP, nothing of it or all of it over UDP."""
-    asked = query("big.svc.example.", "TXT", opt())
-    assert len(packets.parse(over_tcp(node.udp, asked)).answer[0]) == 20
-    short = packets.parse(over_udp(node.udp, asked))
+    """A long RRset: complete over TCP; over UDP complete or absent."""
+    sent = query("big.svc.example.", "TXT", opt())
+    assert len(packets.parse(over_tcp(node.udp, sent)).answer[0]) == 20
+    short = packets.parse(over_udp(node.udp, sent))
     assert not short.answer or len(short.answer[0]) == 20
 
 
@@ -135,7 +135,7 @@ def test_any_gives_the_same_over_both(node):
     ("one octet", b"\0"),
 ], ids=lambda p: p if isinstance(p, str) else "")
 def test_silence(node, what, packet):
-    """What must not be answered; known by the answer to what is asked right after it, from the same port."""
+    """Packets that must get no reply. The reply to a query that is sent next, from the same port, shows this."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.connect(node.udp)
         udp.settimeout(5)
@@ -159,8 +159,8 @@ def test_source_port_zero_is_silence(dir, lone):
         wait_until(lambda: node.metric("portolan_queries_total", transport="udp") == 1, 10)
 
 
-def test_a_cookie_once_given_is_good(node):
-    """What came back is taken again as it is; another client's, or a changed one, gets a fresh one and an answer."""
+def test_a_cookie_of_a_reply_is_accepted(node):
+    """The cookie of a reply is accepted. A cookie of another client, or a changed one, gets a new one and an answer."""
 
     def cookie_for(data, source="127.0.0.1"):
         reply = packets.parse(over_udp(node.udp, query(STATIC_NAME, "A", opt(options=option(COOKIE, data))), source=source))
@@ -170,15 +170,15 @@ def test_a_cookie_once_given_is_good(node):
         return found[0]
 
     first = cookie_for(CLIENT_COOKIE)
-    # Each reply brings a fresh one, with the second of now in it: what stays is the client, the version and the zeroes.
+    # Each reply has a new cookie, with the present second. The client, the version and the zeroes are the same.
     assert cookie_for(first)[:12] == first[:12]
     assert cookie_for(first, "127.9.9.9")[16:] != first[16:], "the client's address is in it (RFC 9018, 4.4)"
     changed = first[:-1] + bytes([first[-1] ^ 1])
     assert cookie_for(changed) != changed
 
 
-def test_questions_down_one_connection(node):
-    """RFC 7766, 6.2.1: pipelined, a malformed one among them harms nobody else."""
+def test_several_queries_over_one_connection(node):
+    """RFC 7766, 6.2.1: the queries are pipelined, and a malformed one doesn't affect the others."""
     wanted = {i: query(STATIC_NAME, "A", opt(), id=i) for i in range(1, 40)}
     wanted[20] = message(counts=[1, 0, 0, 0], id=20)
     with socket.create_connection(node.udp, timeout=5) as tcp:

@@ -1,4 +1,4 @@
-"""When nothing is eligible: what each `on_empty` gives."""
+"""What each `on_empty` gives when nothing is eligible."""
 import dns.rcode
 import pytest
 
@@ -48,7 +48,7 @@ members = ["two"]
 [name.lastgood]
 pool = "web"
 
-[name.lastgood-said]
+[name.lastgood-named]
 pool = "web"
 on_empty = "last_good"
 
@@ -88,7 +88,7 @@ STALE_ANSWER = 3
 
 @pytest.fixture
 def world_down(dir, endpoints):
-    """A node whose endpoints were up, and are all down now; and what `lastgood` gave while they were."""
+    """A node whose endpoints were up and are all down now, and the answer of `lastgood` while they were up."""
     one, two = endpoints("one"), endpoints("two")
     policy = POLICY.format(one=one.at, two=two.at, steer="failover")
     with Node(dir, {"svc.example.policy.toml": policy, "svc.example.zone": ZONE}) as node:
@@ -110,12 +110,12 @@ def test_each_on_empty(world_down):
     node = world_down
     ask = lambda name, **how: node.ask(f"{name}.svc.example.", **how)
 
-    for name in ("lastgood", "lastgood-said"):
+    for name in ("lastgood", "lastgood-named"):
         stale = ask(name)
         assert set(answers(stale)) <= {"192.0.2.2", "192.0.2.3"} and answers(stale), f"{name}: what was good last, not older"
-        assert ede(stale) == [STALE_ANSWER], "told, where the query had OPT"
+        assert ede(stale) == [STALE_ANSWER], "in the reply if the query had OPT"
         plain = ask(name, edns=False)
-        assert answers(plain) == answers(stale) and plain.edns == -1, "no OPT asked, none given"
+        assert answers(plain) == answers(stale) and plain.edns == -1, "no OPT in the query, none in the reply"
         assert ede(ask(name, tcp=True)) == [STALE_ANSWER]
 
     assert answers(ask("all")) == ["192.0.2.1"], "a failover pool gives one, the first that is listed"
@@ -139,7 +139,7 @@ def test_explain_says_why(world_down):
 
 
 def test_all_comes_back(dir, endpoints):
-    """After the whole world was down, the first endpoint that is up is answered again."""
+    """After everything was down, the first endpoint that is up is answered again."""
     one, two = endpoints("one"), endpoints("two")
     policy = POLICY.format(one=one.at, two=two.at, steer="weighted")
     with Node(dir, {"svc.example.policy.toml": policy, "svc.example.zone": ZONE}) as node:
@@ -152,7 +152,7 @@ def test_all_comes_back(dir, endpoints):
 
 
 def test_the_first_start_with_all_down_answers_something(dir, endpoints):
-    """Nothing was ever good, so `last_good` has every endpoint to choose from; the ready line comes all the same."""
+    """Nothing was ever up, so `last_good` chooses among all endpoints. The ready line is printed nevertheless."""
     one, two = endpoints("one"), endpoints("two")
     one.kill()
     two.kill()

@@ -1,4 +1,4 @@
-"""DoT, DoH and DoQ as other programs' clients see them: kdig, OpenSSL; and certificates that are renewed meanwhile."""
+"""DoT, DoH and DoQ with the clients of other programs (kdig, OpenSSL), and certificates that are renewed while served."""
 import re
 import shutil
 import socket
@@ -54,7 +54,7 @@ pool = "web"
 
 ZONES = {"svc.example.policy.toml": POLICY, "svc.example.zone": MASTER}
 
-# How kdig asks over each; with the port that the ready line tells for the word.
+# The options of kdig for each transport; the ready line has its port under the same word.
 WAYS = {
     "udp": ("dns", ["+ignore"]),
     "tcp": ("dns", ["+tcp"]),
@@ -66,7 +66,7 @@ WAYS = {
 
 
 def new_certificate(dir, name="ns1.example", days=30):
-    """A pair of files in `dir`, signed by itself."""
+    """A self-signed certificate and its key, in `dir`."""
     dir.mkdir(parents=True, exist_ok=True)
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", str(days),
@@ -86,7 +86,7 @@ def node(dir):
 def kdig(node, way, *question):
     word, how = WAYS[way]
     host, port = node.udp if word == "dns" else node.encrypted[word][0]
-    # Over TLS kdig would pad its questions and ask with EDNS, elsewhere not. Of its options for transport the last counts.
+    # By default kdig uses padding and EDNS over TLS only. Of its options for the transport the last one counts.
     plain = ["+edns", "+nopadding", "+noalignment", "+time=10", "+retry=0"]
     argv = ["kdig", f"@{host}", "-p", str(port), *plain, *question, *how]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
@@ -94,10 +94,10 @@ def kdig(node, way, *question):
     return done.stdout
 
 
-def said(text):
-    """What a reply says, without how it came, its identifier, time and length."""
-    told = [line for line in text.splitlines() if line and not re.match(r";; (Received|Time|From|(TLS|HTTP|QUIC) session)", line)]
-    return sorted(re.sub(r"; id: \d+", "", line) for line in told)
+def contents(text):
+    """The contents of a reply, without its transport, identifier, time and length."""
+    lines = [line for line in text.splitlines() if line and not re.match(r";; (Received|Time|From|(TLS|HTTP|QUIC) session)", line)]
+    return sorted(re.sub(r"; id: \d+", "", line) for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -123,15 +123,15 @@ def said(text):
     ],
     ids=" ".join,
 )
-def test_the_same_question_gets_the_same_records_over_all_transports(node, question):
-    replies = {way: said(kdig(node, way, *question)) for way in WAYS}
+def test_a_query_gets_the_same_records_over_all_transports(node, question):
+    replies = {way: contents(kdig(node, way, *question)) for way in WAYS}
     assert replies["tcp"], "kdig tells a reply"
     for way, reply in replies.items():
         assert reply == replies["tcp"], way
 
 
-def test_long_replies_come_whole_and_each_transport_is_counted(node):
-    replies = {way: said(kdig(node, way, "large.svc.example.", "TXT")) for way in WAYS if way != "udp"}
+def test_long_replies_are_complete_and_each_transport_is_counted(node):
+    replies = {way: contents(kdig(node, way, "large.svc.example.", "TXT")) for way in WAYS if way != "udp"}
     assert sum("TXT" in line and '"0' in line for line in replies["tcp"]) == 200
     for way, reply in replies.items():
         assert reply == replies["tcp"], way
@@ -141,7 +141,7 @@ def test_long_replies_come_whole_and_each_transport_is_counted(node):
     assert counted == {"tcp": 1, "tls": 1, "https": 2, "quic": 1}
 
 
-def test_metrics_of_connections_cut_replies_and_the_certificate(node):
+def test_metrics_of_connections_truncated_replies_and_the_certificate(node):
     for way in WAYS:
         kdig(node, way, "large.svc.example.", "TXT")
     metrics = node.metrics()
@@ -154,7 +154,7 @@ def test_metrics_of_connections_cut_replies_and_the_certificate(node):
     assert 29 < days < 31, "the certificate that is shown is good for 30 days"
 
 
-def test_padded_questions_get_padded_replies(node):
+def test_padded_queries_get_padded_replies(node):
     for way in WAYS:
         wanted = "PADDING" if way not in ("udp", "tcp") else "EDNS PSEUDOSECTION"
         reply = kdig(node, way, "+padding=64", "www.svc.example.", "A")
@@ -162,19 +162,19 @@ def test_padded_questions_get_padded_replies(node):
         assert ("Received 468 B" in reply) == (wanted == "PADDING"), f"{way}: {reply}"
 
 
-def test_clients_that_check_the_certificate_are_content(node):
+def test_clients_that_verify_the_certificate_accept_it(node):
     for way in ("tls", "https", "quic"):
         trust = [f"+tls-ca={node.dir / 'cert.pem'}", "+tls-hostname=ns1.example"]
         assert "status: NOERROR" in kdig(node, way, *trust, "www.svc.example.", "A"), way
 
 
 def shown(node, what="tls"):
-    """The certificate that a new connection is shown."""
+    """The certificate that a new connection gets."""
     return ssl.get_server_certificate(node.encrypted[what][0], timeout=10).strip()
 
 
 def put(node, *files):
-    """Takes the files' places, each in one step."""
+    """Replaces the files, each in one step."""
     for file in files:
         new = node.dir / f".{file.name}.new"
         new.write_bytes(file.read_bytes())
@@ -205,12 +205,12 @@ class Dot:
         return octets
 
 
-def test_a_renewed_certificate_is_shown_and_a_broken_one_is_not(node, dir):
+def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(node, dir):
     first = shown(node)
     assert first == (node.dir / "cert.pem").read_text().strip()
     open_before = Dot(node)
 
-    # As a renewal does it: the key, then the certificate; in between they don't match, which harms nobody.
+    # As a renewal does: first the key, then the certificate. In between they don't match; this must do no harm.
     cert, key = new_certificate(dir / "renewed")
     put(node, key)
     assert shown(node) == first
@@ -220,7 +220,7 @@ def test_a_renewed_certificate_is_shown_and_a_broken_one_is_not(node, dir):
     assert "status: NOERROR" in kdig(node, "quic", f"+tls-ca={cert}", "+tls-hostname=ns1.example", "www.svc.example.", "A")
     assert open_before.ask("www.svc.example.").answer, "a connection from before goes on"
 
-    # The key of another certificate: told, and the one before goes on.
+    # The key of another certificate: the log reports it, and the old certificate stays in use.
     other, _ = new_certificate(dir / "other")
     put(node, other)
     wait_until(lambda: "not the key of the certificate" in node.child.err(), 15)
@@ -232,24 +232,24 @@ def test_a_renewed_certificate_is_shown_and_a_broken_one_is_not(node, dir):
     assert "status: NOERROR" in kdig(node, "tls", "www.svc.example.", "A")
 
 
-def test_check_and_serve_tell_what_is_wrong_with_the_certificate(dir):
+def test_check_and_serve_report_what_is_wrong_with_the_certificate(dir):
     settings = write_files(dir / "node", ENCRYPTED, ZONES)
     cert, key = new_certificate(dir / "node")
     line = 1 + ENCRYPTED.splitlines().index('cert = "cert.pem"')
     new_certificate(dir / "other")
 
-    def told(*argv):
+    def lines(*argv):
         done = command(*argv, "--config", settings, place=None)
         return done.returncode, done.stdout + done.stderr
 
-    assert told("check")[0] == 0
+    assert lines("check")[0] == 0
     key.write_bytes((dir / "other/key.pem").read_bytes())
     for argv in (["check"], ["serve", "--strict"]):
-        code, text = told(*argv)
+        code, text = lines(*argv)
         assert code == 1 and f"{settings}:{line + 1}:7: error: {key}: not the key of the certificate in {cert}" in text, text
     cert.unlink()
-    code, text = told("check")
+    code, text = lines("check")
     assert code == 1 and f"{settings}:{line}:8: error: can't read {cert}: No such file or directory" in text, text
     settings.write_text(ENCRYPTED.split("[tls]")[0])
-    code, text = told("check")
+    code, text = lines("check")
     assert code == 1 and text.count("needs a certificate, and there is no [tls]") == 3, text

@@ -1,4 +1,4 @@
-"""Clients are where the databases say, in both schemas; explain tells why; a database is replaced while it is served."""
+"""The databases determine where clients are, in both schemas; explain shows why; a database is replaced while served."""
 import mmdb_writer
 from netaddr import IPSet
 
@@ -75,7 +75,7 @@ def answer(node, subnet):
     return answers(reply)[0].rpartition(".")[2], scope(reply)[2]
 
 
-def test_answers_scopes_and_reasons_are_those_of_the_databases(dir):
+def test_answers_scopes_and_reasons_follow_the_databases(dir):
     databases(dir / "node")
     with Node(dir, ZONES, SETTINGS) as node:
         assert answer(node, "10.9.9.0/24") == ("1", 13)

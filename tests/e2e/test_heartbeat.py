@@ -1,4 +1,4 @@
-"""Services that say by themselves that they live: curl against the real server."""
+"""Services that report by themselves that they are alive, by curl."""
 import json
 import signal
 import subprocess
@@ -39,7 +39,7 @@ NAME = "www.svc.example."
 
 
 def curl(node, method, endpoint, body=None, token=ALICE):
-    """Status and JSON of the answer."""
+    """The status and JSON of the response."""
     argv = ["curl", "-sS", "-X", method, "-w", "\n%{http_code}"]
     argv += ["-H", f"authorization: Bearer {token}"] if token else []
     argv += ["-d", json.dumps(body)] if body is not None else []
@@ -55,7 +55,7 @@ def is_up(node):
 
 def test_a_beat_lasts_for_its_ttl_and_goodbye_is_at_once(dir):
     with start(dir, POLICY) as node:
-        wait_until(lambda: not is_up(node), 10)  # never heard within the monitor's ttl
+        wait_until(lambda: not is_up(node), 10)  # no beat arrived within the monitor's ttl
         assert curl(node, "PUT", "fra1", {"ttl": "1s"}) == (200, {"endpoint": "fra1", "zones": ["svc.example."], "ttl": "1s"})
         wait_until(lambda: is_up(node), 5)
         renewed = time.monotonic()
@@ -66,11 +66,11 @@ def test_a_beat_lasts_for_its_ttl_and_goodbye_is_at_once(dir):
             assert is_up(node)
         wait_until(lambda: not is_up(node), 10)
         took = time.monotonic() - renewed
-        said = f"out of the answers {took:.3f} s after the last beat, whose ttl was 1 s"
-        print(said)
-        assert 0.9 < took < 2.0, said
-        told = json.loads(node.get("/v1/transitions")[1])[0]
-        assert (told["endpoint"], told["to"]) == ("fra1", "down") and "no heartbeat within the ttl of 1s" in told["why"], told
+        measured = f"out of the answers {took:.3f} s after the last beat, whose ttl was 1 s"
+        print(measured)
+        assert 0.9 < took < 2.0, measured
+        event = json.loads(node.get("/v1/transitions")[1])[0]
+        assert (event["endpoint"], event["to"]) == ("fra1", "down") and "no heartbeat within the ttl of 1s" in event["why"], event
 
         assert curl(node, "PUT", "fra1")[1]["ttl"] == "2s", "without a body: as long as the monitor says"
         wait_until(lambda: is_up(node), 5)
@@ -81,7 +81,7 @@ def test_a_beat_lasts_for_its_ttl_and_goodbye_is_at_once(dir):
         assert "goodbye" in json.loads(node.get("/v1/transitions")[1])[0]["why"]
 
 
-def test_who_may_beat_and_for_what(dir):
+def test_beats_need_a_token_and_an_endpoint_with_a_heartbeat(dir):
     with start(dir, POLICY) as node:
         for method, endpoint, body, token, status, says in [
             ("PUT", "fra1", None, None, 401, "a token is needed"),
@@ -98,7 +98,7 @@ def test_who_may_beat_and_for_what(dir):
             assert found == status and says in answer["detail"], (method, endpoint, body, answer)
 
 
-def test_a_reload_forgets_no_beat(dir):
+def test_beats_outlive_a_reload(dir):
     with start(dir, POLICY.replace('"2s"', '"60s"')) as node:
         assert curl(node, "DELETE", "fra1")[0] == 200
         wait_until(lambda: not is_up(node), 5)
@@ -107,15 +107,15 @@ def test_a_reload_forgets_no_beat(dir):
         assert not is_up(node), "its monitor changed, the service did not"
 
 
-def test_a_rhythm_that_ends_is_seen_long_before_the_ttl(dir):
+def test_phi_ends_a_beat_long_before_the_ttl(dir):
     policy = POLICY.replace('ttl = "2s"', 'ttl = "60s"\nphi = 8')
     with start(dir, policy) as node:
         def why():
             return [v.get("why", "") for e in node.status()["zones"][0]["endpoints"] if e["name"] == "fra1" for v in e["verdicts"]]
 
-        # On a busy machine a beat may be so late that the rhythm begins anew.
+        # On a busy machine a beat may be so late that the detector begins again.
         beats = 0
-        while not any("of 8, a beat every" in said for said in why()):
+        while not any("of 8, a beat every" in measured for measured in why()):
             assert curl(node, "PUT", "fra1")[0] == 200
             last, beats = time.monotonic(), beats + 1
             assert beats < 300, why()
@@ -126,7 +126,7 @@ def test_a_rhythm_that_ends_is_seen_long_before_the_ttl(dir):
         print(f"out of the answers {took:.3f} s after the last beat, whose ttl was 60 s")
         assert took < 15, took
         assert "usually one every" in json.loads(node.get("/v1/transitions")[1])[0]["why"]
-        # Whoever is back is judged by its ttl until its rhythm is known again.
+        # An endpoint that is back has only its ttl until enough gaps are known again.
         assert curl(node, "PUT", "fra1")[0] == 200
         wait_until(lambda: is_up(node), 5)
 
@@ -138,7 +138,7 @@ def test_a_server_that_was_stopped_itself_ends_no_heartbeat(dir):
         node.child.signal(signal.SIGSTOP)
         time.sleep(6)
         node.child.signal(signal.SIGCONT)
-        # The beat of that time, which nobody took, is sent again.
+        # The beat that the stopped server did not receive is sent again.
         assert curl(node, "PUT", "fra1")[0] == 200
         assert is_up(node)
         downs = [t for t in json.loads(node.get("/v1/transitions")[1]) if (t["endpoint"], t["to"]) == ("fra1", "down")]

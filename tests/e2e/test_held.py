@@ -1,4 +1,4 @@
-"""Held connections: a killed process is out of the answers at once; a server that only ends idle connections stays.
+"""Held connections: a killed process is out of the answers at once; a server that only closes idle connections stays in.
 
 PORTOLAN_HELD_ROUNDS=100 kills that many and prints the percentiles (with pytest -s).
 """
@@ -16,8 +16,8 @@ from processes import Child, wait_until
 ROUNDS = int(os.environ.get("PORTOLAN_HELD_ROUNDS", "20"))
 INTERVAL = 1.0
 
-# Accepts, reads and says nothing; what is closed from afar it closes too. The second argument: it closes by itself
-# what was idle for so many seconds.
+# Accepts connections, reads, and sends nothing. It closes a connection that the client has closed, and one that was idle
+# for as many seconds as the second argument.
 SERVER = """
 import selectors, socket, sys, time
 idle = float(sys.argv[1])
@@ -50,7 +50,7 @@ while True:
 
 
 class Server:
-    """SERVER in a process of its own."""
+    """SERVER in its own process."""
 
     def __init__(self, dir, name, idle=0):
         self.child = Child([sys.executable, "-c", SERVER, idle], dir, name)
@@ -115,8 +115,8 @@ def address(nth):
     return f"198.51.100.{nth + 1}"
 
 
-def words(node):
-    """What status says of each endpoint's held connection."""
+def connections(node):
+    """The state of each endpoint's held connection in status."""
     seen = node.status()["zones"][0]["endpoints"]
     return {e["name"]: e["verdicts"][0].get("hold") for e in seen if e["verdicts"]}
 
@@ -129,18 +129,18 @@ def last_naming(node, nth, began):
     """Seconds from `began` to the last answer that names this endpoint."""
     last = 0.0
     while True:
-        asked = time.monotonic() - began
+        now = time.monotonic() - began
         if answers(node.ask(f"w{nth}.svc.example.")) == [address(nth)]:
-            last = asked
-        if asked - last > 0.2:
+            last = now
+        if now - last > 0.2:
             return last
-        assert asked < 10, f"e{nth} is still named"
+        assert now < 10, f"e{nth} is still named"
 
 
 def test_a_killed_process_is_out_at_once(tmp_path, servers):
     running = [servers(f"server-{nth}") for nth in range(ROUNDS)]
     with Node(tmp_path, files([s.port for s in running])) as node:
-        wait_until(lambda: set(words(node).values()) == {"open"}, 15)
+        wait_until(lambda: set(connections(node).values()) == {"open"}, 15)
         took = []
         for nth, server in enumerate(running):
             assert answers(node.ask(f"w{nth}.svc.example.")) == [address(nth)]
@@ -149,41 +149,41 @@ def test_a_killed_process_is_out_at_once(tmp_path, servers):
             took.append(last_naming(node, nth, began) * 1e3)
         took.sort()
         at = lambda share: took[min(len(took) - 1, int(len(took) * share))]
-        said = f"ms to the last answer, {ROUNDS} kills: median {at(0.5):.0f}, 90 % {at(0.9):.0f}, 95 % {at(0.95):.0f}, most {took[-1]:.0f}"
-        print(said)
-        # 95 of 100 under 100 ms on a machine at rest; here others may be at work.
-        assert statistics.median(took) < 100, said
-        assert took[-1] < INTERVAL * 1e3, said
-        # The server keeps the last 64.
+        measured = f"ms to the last answer, {ROUNDS} kills: median {at(0.5):.0f}, 90 % {at(0.9):.0f}, 95 % {at(0.95):.0f}, most {took[-1]:.0f}"
+        print(measured)
+        # On an idle machine 95 of 100 are under 100 ms. This machine may be busy.
+        assert statistics.median(took) < 100, measured
+        assert took[-1] < INTERVAL * 1e3, measured
+        # The server has the last 64.
         assert len(downs(node)) == min(ROUNDS, 64)
 
 
-def test_a_server_that_ends_idle_connections_stays_and_is_learned(tmp_path, servers):
+def test_a_server_that_closes_idle_connections_stays_up_and_is_recognized(tmp_path, servers):
     closer = servers("closer", idle=1)
     began = time.monotonic()
     with Node(tmp_path, files([closer.port])) as node:
-        wait_until(lambda: words(node)["e0"] == "open", 10)
-        wait_until(lambda: words(node)["e0"] == "closed by server: interval probing", 30)
+        wait_until(lambda: connections(node)["e0"] == "open", 10)
+        wait_until(lambda: connections(node)["e0"] == "closed by server: interval probing", 30)
         shown = node.command("status").stdout
         assert "connection closed by server: interval probing" in shown
-        # Long enough for more ends, were it not for what was learned.
+        # Long enough for more closes, if the server had not been recognized.
         time.sleep(max(0, began + 15 - time.monotonic()))
-        assert words(node)["e0"] == "closed by server: interval probing"
+        assert connections(node)["e0"] == "closed by server: interval probing"
         assert downs(node) == []
         assert node.addresses("w0.svc.example.") == [address(0)]
 
 
-def test_a_process_that_is_replaced_in_place_stays(tmp_path):
-    # Its kernel shakes hands; nobody needs to accept.
+def test_a_process_that_is_replaced_in_place_stays_up_up(tmp_path):
+    # Its kernel accepts connections by itself.
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     port = listener.getsockname()[1]
     with Node(tmp_path, files([port])) as node:
         for _ in range(2):
-            wait_until(lambda: words(node)["e0"] == "open", 10)
+            wait_until(lambda: connections(node)["e0"] == "open", 10)
             listener.close()
             time.sleep(0.01)
             listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-            wait_until(lambda: words(node)["e0"] == "not open", 5)
-        wait_until(lambda: words(node)["e0"] == "open", 10)
+            wait_until(lambda: connections(node)["e0"] == "not open", 5)
+        wait_until(lambda: connections(node)["e0"] == "open", 10)
         assert downs(node) == []
     listener.close()

@@ -1,5 +1,5 @@
-"""Held connections to real servers, nginx and HAProxy: killed they are out at once; reloads and time-outs for idle
-clients are no death."""
+"""Held connections to real servers, nginx and HAProxy: a killed server is out at once. A reload or a timeout for idle
+clients doesn't count as a failure."""
 import contextlib
 import os
 import signal
@@ -11,15 +11,15 @@ import servers
 from portolan import MASTER, Node
 from processes import Child, children_of, wait_until
 from servers import program
-from test_held import downs, words
+from test_held import downs, connections
 from world import Lone
 
 MISSING = [name for name in ("nginx", "haproxy") if program(name) is None]
 pytestmark = [pytest.mark.places, pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")]
 
-# So long that only the end of a connection can tell in time.
+# So long that only the end of a connection shows the failure in time.
 INTERVAL = 30
-# name: port. Those in `short` end connections on which nothing was asked for a second.
+# name: port. Those in `short` close connections that have no request for a second.
 PORTS = {"nginx": 80, "nginx-short": 81, "haproxy": 82, "haproxy-short": 83}
 
 NGINX = """
@@ -76,7 +76,7 @@ pool = "{name}"
 
 
 class Running:
-    """nginx with two workers, HAProxy, and the node that looks at them."""
+    """nginx with two workers, HAProxy, and the node that probes them."""
 
     def __init__(self, dir, place, stack):
         (dir / "nginx.conf").write_text(NGINX.format(dir=dir))
@@ -90,7 +90,7 @@ class Running:
         self.node = stack.enter_context(Node(dir, {"svc.example.policy.toml": policy(), "svc.example.zone": MASTER}, place=place))
 
     def hold(self, name):
-        return words(self.node)[name]
+        return connections(self.node)[name]
 
     def is_named(self, name):
         [address] = self.node.addresses(f"{name}.svc.example.")
@@ -104,30 +104,30 @@ def running(tmp_path_factory):
         yield Running(tmp_path_factory.mktemp("held"), place, stack)
 
 
-def test_what_lets_idle_clients_wait_is_held(running):
+def test_connections_to_servers_without_a_timeout_stay_open(running):
     for name in ("nginx", "haproxy"):
         wait_until(lambda name=name: running.hold(name) == "open", 20)
 
 
-def test_a_time_out_for_idle_clients_is_learned(running):
+def test_a_timeout_for_idle_clients_is_recognized(running):
     for name in ("nginx-short", "haproxy-short"):
         wait_until(lambda name=name: running.hold(name) == "closed by server: interval probing", 60)
     assert downs(running.node) == []
 
 
-def test_a_reload_of_nginx_is_no_death(running):
+def test_a_reload_of_nginx_takes_nothing_down(running):
     """Its workers are replaced, and their connections with them."""
     workers = set(children_of(running.nginx.pid))
     running.nginx.signal(signal.SIGHUP)
     wait_until(lambda: set(children_of(running.nginx.pid)) - workers, 20)
-    # Whichever way the old worker takes it: nothing goes down, and a connection is held in the end.
+    # However the old worker ends: nothing goes down, and there is a held connection at the end.
     time.sleep(2)
     wait_until(lambda: running.hold("nginx") == "open", 20)
     assert downs(running.node) == []
 
 
 @pytest.mark.parametrize("name", ["nginx", "haproxy"])
-def test_killed_it_is_out_long_before_the_next_probe(running, figure, name):
+def test_a_killed_server_is_out_long_before_the_next_probe(running, figure, name):
     wait_until(lambda: running.hold(name) == "open", 20)
     assert running.is_named(name)
     main = getattr(running, name).pid

@@ -1,5 +1,5 @@
-"""Under fire: 200,000 hostile packets, garbage streams, and a thousand clients that hold connections and say nothing.
-Whoever asks meanwhile is answered right, and nothing is left behind: no panic, no fault, no memory."""
+"""200,000 hostile packets, garbage streams, and a thousand clients that keep connections open and send nothing. Valid
+queries are answered correctly at the same time, and nothing is left: no panic, no fault, no memory."""
 import collections
 import random
 import re
@@ -22,15 +22,15 @@ from processes import wait_until
 
 PACKETS = 200_000
 WARM_UP = 20_000
-# As many as fit a receive buffer of the usual 208 KiB, an skb with its overhead taken as 1.3 to 2.3 KiB.
+# As many as fit into the usual receive buffer of 208 KiB; a packet with its overhead takes 1.3 to 2.3 KiB.
 BURST = 80
 STREAMS = 3_000
-# Buffers of streams find their size later than those of packets: after some 4,500 the memory stands still.
+# Buffers of streams reach their size later than those of packets: after about 4,500 the memory is constant.
 STREAMS_WARM_UP = 4_500
-# What memory may grow by after the warm-up: room for nothing but a page or two of counters.
+# How much the memory may grow after the warm-up: a page or two of counters.
 MOST_GROWTH_KIB = 256
-# Streams are tasks on several threads, each with an arena of the allocator's: which of them grows last is chance. A leak
-# of 350 octets a stream would still be seen.
+# Streams are tasks on several threads, and each thread has its own arena. Which arena grows last is chance. A leak of 350
+# octets for each stream would still be noticed.
 MOST_STREAM_GROWTH_KIB = 1024
 
 CONTROLS = [
@@ -47,15 +47,15 @@ CONTROL_ID = 0xFFFE
 
 
 def control(turn):
-    """A question whose answer is known, as octets, and the check of its reply."""
+    """A query with a known answer, as octets, and the check of its reply."""
     qname, rdtype, rcode, wanted = CONTROLS[turn % len(CONTROLS)]
-    asked = query(qname, rdtype, *([packets.opt()] if turn % 3 else []), id=CONTROL_ID)
+    control_query = query(qname, rdtype, *([packets.opt()] if turn % 3 else []), id=CONTROL_ID)
 
     def check(wire):
         reply = packets.parse(wire)
         assert dns.rcode.to_text(reply.rcode()) == rcode and answers(reply) == wanted, f"{qname} {rdtype}: {reply}"
 
-    return asked, check
+    return control_query, check
 
 
 def memory_kib(pid):
@@ -63,8 +63,8 @@ def memory_kib(pid):
 
 
 class Attacker:
-    """One port: sends hostile packets, reads what comes back, and asks a control question after each burst. That is
-    answered last, as one port's packets are answered in their order."""
+    """One port: sends hostile packets, reads the replies, and sends a control query after each burst. Packets of one port are
+    answered in order, so the reply to the control query is the last one."""
 
     def __init__(self, server):
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -74,30 +74,30 @@ class Attacker:
         self.turn = 0
 
     def burst(self, sent):
-        asked, check = control(self.turn)
+        control_query, check = control(self.turn)
         self.turn += 1
-        # An id is a packet's own, so that a reply tells which it is to.
+        # Each packet has its own id, so that a reply can be matched to it.
         sent = [struct.pack("!H", i)[: len(p)] + p[2:] for i, p in enumerate(sent)]
-        for packet in [*sent, asked]:
+        for packet in [*sent, control_query]:
             self.udp.send(packet)
         waiting, count = collections.deque(sent), 0
-        while (reply := self.udp.recv(65535))[:2] != asked[:2]:
+        while (reply := self.udp.recv(65535))[:2] != control_query[:2]:
             self.judge(reply, waiting)
             count += 1
         check(reply)
         return len(sent), count
 
     def judge(self, reply, waiting):
-        """A reply is to the next of the waiting packets that has its id, repeats what is to be repeated, and is a message."""
+        """Checks that a reply belongs to the next packet with its id, repeats what it must repeat, and can be parsed."""
         while waiting:
             packet = waiting.popleft()
             if packet[:2] != reply[:2] or len(packet) < 12:
                 continue
-            what = f"asked {packet.hex()}, got {reply.hex()}"
+            what = f"sent {packet.hex()}, got {reply.hex()}"
             assert not packet[2] & 0x80, f"a reply was replied to: {what}"
             assert reply[2] & 0x80 and reply[2] & 0x78 == packet[2] & 0x78 and len(reply) <= MOST, what
-            questions, asked = struct.unpack("!H", reply[4:6])[0], question_of(packet)
-            assert questions == 0 or asked is not None and reply[12 : 12 + len(asked)] == asked, f"another question: {what}"
+            questions, control_query = struct.unpack("!H", reply[4:6])[0], question_of(packet)
+            assert questions == 0 or control_query is not None and reply[12 : 12 + len(control_query)] == control_query, f"another question: {what}"
             assert len(reply) <= 512 or b"\0\0\x29" in packet, f"too long: {what}"
             if self.turn % 16 == 0:
                 packets.parse(readable(reply))
@@ -106,8 +106,8 @@ class Attacker:
 
 
 def readable(reply):
-    """dnspython reads an UPDATE's records by other rules, and no TSIG that it has no key for: of a message of another
-    opcode and of one with a TSIG, all but that is enough."""
+    """dnspython parses the records of an UPDATE by other rules, and no TSIG without its key. So a message with another opcode
+    or with a TSIG is only checked without that part."""
     reply = reply[:2] + bytes([reply[2] & 0x87]) + reply[3:]
     if reply[3] & 15 == dns.rcode.NOTAUTH:
         return reply[:10] + b"\0\0" + reply[12 : 12 + len(question_of(reply) or b"")]
@@ -123,8 +123,8 @@ def handled(node):
 
 
 def assert_unharmed(node):
-    assert node.child.is_running(), node.child.told()
-    assert "panic" not in node.child.err().lower(), node.child.told()
+    assert node.child.is_running(), node.child.output()
+    assert "panic" not in node.child.err().lower(), node.child.output()
     assert node.metric("portolan_dropped_total", reason="fault") == 0
 
 
@@ -133,7 +133,7 @@ def test_hostile_packets(dir, figure):
     print(f"seed {seed}")
     hostile = Hostile(random.Random(seed))
     with Node(dir, FILES, settings=SETTINGS) as node:
-        # Several ports, so that every thread of the server has its share.
+        # Several ports, so that every thread of the server gets packets.
         attackers = [Attacker(node.udp) for _ in range(8)]
 
         def attack(count):
@@ -160,7 +160,7 @@ def test_hostile_packets(dir, figure):
 
 
 def garbage_stream(chance, hostile):
-    """What a client that means no good sends before it goes."""
+    """What a malicious client sends before it closes."""
     packet = hostile.packet()
     framed = struct.pack("!H", len(packet)) + packet
     match chance.randrange(8):
@@ -184,7 +184,7 @@ def garbage_stream(chance, hostile):
 
 
 def throw(server, data, chance):
-    """Sends it and goes: in order, in a hurry (a reset), or after reading a little."""
+    """Sends it and closes: normally, with a reset, or after reading a little."""
     with socket.create_connection(server, timeout=5) as tcp:
         if chance.random() < 0.5:
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -194,7 +194,7 @@ def throw(server, data, chance):
             if chance.random() < 0.2:
                 tcp.recv(chance.randrange(1, 3000))
         except OSError:
-            pass  # It was closed on us, or took no more: both are its right.
+            pass  # The server closed, or read no more. Both are allowed.
 
 
 def test_garbage_streams(dir, figure):
@@ -209,8 +209,8 @@ def test_garbage_streams(dir, figure):
                 throw(node.udp, garbage_stream(chance, hostile), chance)
                 if turn % 50 == 0:
                     for over in (over_tcp, over_udp):
-                        asked, check = control(turn // 50)
-                        check(over(node.udp, asked))
+                        control_query, check = control(turn // 50)
+                        check(over(node.udp, control_query))
 
         attack(STREAMS_WARM_UP)
         memory = memory_kib(node.child.pid)
@@ -223,7 +223,7 @@ def test_garbage_streams(dir, figure):
 
 @pytest.fixture
 def many_files():
-    """Room for a thousand sockets of our own."""
+    """File descriptors for a thousand sockets of this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 4096:
         pytest.skip(f"only {hard} open files are allowed here")
@@ -241,9 +241,9 @@ HALVES = {
 
 
 @pytest.mark.parametrize("where", ["one address", "many addresses"])
-@pytest.mark.parametrize("said", HALVES)
-def test_half_open_clients_shut_nobody_out(dir, figure, many_files, said, where):
-    """1,000 connections that never ask: UDP as before, and a new client over TCP is answered within 100 ms."""
+@pytest.mark.parametrize("half", HALVES)
+def test_idle_connections_do_not_exclude_others(dir, figure, many_files, half, where):
+    """1,000 connections without a query: UDP works as before, and a new client over TCP gets its reply within 100 ms."""
     with Node(dir, FILES, settings=SETTINGS) as node:
         held = []
         try:
@@ -252,25 +252,25 @@ def test_half_open_clients_shut_nobody_out(dir, figure, many_files, said, where)
                 held.append(tcp)
                 tcp.bind((f"127.1.{i // 250}.{i % 250 + 1}" if where == "many addresses" else "127.0.0.1", 0))
                 tcp.connect(node.udp)
-                if HALVES[said]:
-                    tcp.send(HALVES[said])
+                if HALVES[half]:
+                    tcp.send(HALVES[half])
             took = {over: [seconds(over, node.udp, turn) for turn in range(25)] for over in (over_tcp, over_udp)}
             for over, times in took.items():
-                figure(f"{over.__name__} beside them, median", 1000 * statistics.median(times), "ms", bound=100)
+                figure(f"{over.__name__} next to them, median", 1000 * statistics.median(times), "ms", bound=100)
                 assert statistics.median(times) < 0.1, times
             assert_unharmed(node)
         finally:
             for tcp in held:
                 tcp.close()
-        asked, check = control(0)
-        check(over_tcp(node.udp, asked))
+        control_query, check = control(0)
+        check(over_tcp(node.udp, control_query))
 
 
 def seconds(over, server, turn):
-    """How long one right answer takes."""
-    asked, check = control(turn)
+    """The time until one correct answer."""
+    control_query, check = control(turn)
     began = time.monotonic()
-    wire = over(server, asked)
+    wire = over(server, control_query)
     took = time.monotonic() - began
     assert wire is not None, f"not answered {over.__name__}"
     check(wire)

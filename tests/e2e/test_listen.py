@@ -1,4 +1,4 @@
-"""What a node that can't listen says: the key, the address and the cause; and addresses that name their interface."""
+"""A node that can't listen reports the key, the address and the cause. An address may name its interface."""
 import shutil
 import socket
 from pathlib import Path
@@ -25,9 +25,9 @@ def serve(dir, key, value):
             pytest.skip("needs openssl")
         settings += TLS
         new_certificate(dir)
-    said = command("serve", "--config", write_files(dir, settings, ZONES))
-    assert said.returncode == 1 and said.stdout == "", said.stdout
-    return said.stderr
+    message = command("serve", "--config", write_files(dir, settings, ZONES))
+    assert message.returncode == 1 and message.stdout == "", message.stdout
+    return message.stderr
 
 
 @pytest.mark.parametrize("key", ["dns", "http", "tls", "https", "quic"])
@@ -38,17 +38,17 @@ def test_a_listener_names_its_key_its_address_and_the_cause(dir, key):
         if kind == socket.SOCK_STREAM:
             taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        said = serve(dir / "taken", key, f'"{address}"' if key == "http" else f'["{address}"]')
-        assert f"listen.{key}: cannot listen on {address}: " in said and "in use" in said, said
+        message = serve(dir / "taken", key, f'"{address}"' if key == "http" else f'["{address}"]')
+        assert f"listen.{key}: cannot listen on {address}: " in message and "in use" in message, message
     # TEST-NET-1 (RFC 5737) is on no interface.
-    said = serve(dir / "elsewhere", key, '"192.0.2.1:0"' if key == "http" else '["192.0.2.1:0"]')
-    assert f"listen.{key}: cannot listen on 192.0.2.1:0: no interface of this machine has the address" in said, said
+    message = serve(dir / "elsewhere", key, '"192.0.2.1:0"' if key == "http" else '["192.0.2.1:0"]')
+    assert f"listen.{key}: cannot listen on 192.0.2.1:0: no interface of this machine has the address" in message, message
 
 
 @pytest.mark.parametrize("key", ["dns", "http"])
-def test_a_link_local_address_wants_its_interface(dir, key):
-    said = serve(dir / "node", key, '"[fe80::dead:beef]:0"' if key == "http" else '["[fe80::dead:beef]:0"]')
-    assert "link-local" in said and 'write "[fe80::dead:beef%' in said and "Invalid argument" not in said, said
+def test_a_link_local_address_needs_its_interface(dir, key):
+    message = serve(dir / "node", key, '"[fe80::dead:beef]:0"' if key == "http" else '["[fe80::dead:beef]:0"]')
+    assert "link-local" in message and 'write "[fe80::dead:beef%' in message and "Invalid argument" not in message, message
 
 
 def test_an_address_may_name_its_interface(dir):

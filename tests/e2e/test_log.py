@@ -1,4 +1,4 @@
-"""The log: its levels, its formats, and that a change is one line of it whatever is in that line."""
+"""The log: its levels, its formats, and that each change is exactly one line."""
 import json
 import os
 import re
@@ -41,7 +41,7 @@ def files(port):
 
 @pytest.fixture
 def zones():
-    """Files of a zone whose endpoint refuses connections: its port is ours, and nobody listens on it."""
+    """The files of a zone whose endpoint refuses connections: this process has bound its port and doesn't listen."""
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         yield files(nobody.getsockname()[1])
@@ -138,7 +138,7 @@ def test_a_start_that_fails_is_logged_in_the_format(dir):
     assert any("wieght" in line["message"] and line["level"] == "ERROR" for line in lines), lines
 
 
-def test_journald_takes_the_priority(dir, zones):
+def test_journald_reads_the_priority(dir, zones):
     with_token(dir)
     with Node(dir, zones, settings=log_format("journald")) as node:
         drain(node)
@@ -150,8 +150,8 @@ def test_journald_takes_the_priority(dir, zones):
 
 
 @pytest.mark.parametrize("is_named", [True, False])
-def test_a_journal_is_noticed_by_its_stream(dir, is_named):
-    """systemd names the device and inode of the stream; one that was inherited from another process isn't ours."""
+def test_the_journal_is_recognized_by_its_stream(dir, is_named):
+    """systemd names the device and inode of the stream. A name that was inherited from another process doesn't count."""
     (dir / "zones").mkdir()
     (dir / "portolan.toml").write_text("wieght = 1\n")
     ours, journal = socket.socketpair()
@@ -163,11 +163,11 @@ def test_a_journal_is_noticed_by_its_stream(dir, is_named):
             env=environment(JOURNAL_STREAM=stream), preexec_fn=leashed(), timeout=30,
         )
         journal.close()
-        said = b"".join(iter(lambda: ours.recv(65536), b"")).decode()
-    assert all(line.startswith("<3>") for line in said.splitlines()) == is_named and "wieght" in said, said
+        sent = b"".join(iter(lambda: ours.recv(65536), b"")).decode()
+    assert all(line.startswith("<3>") for line in sent.splitlines()) == is_named and "wieght" in sent, sent
 
 
-def test_warnings_beside_an_error_stay_warnings(dir, zones):
+def test_warnings_next_to_an_error_stay_warnings(dir, zones):
     with Node(dir, zones) as node:
         node.write("svc.example.zone", ZONE + "@ IN MX 10 nowhere\n")
         spoil(node, zones)

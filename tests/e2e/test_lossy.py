@@ -1,5 +1,5 @@
-"""A path that loses a fifth of the packets each way, and takes 50 ms +- 30 ms each way, is no outage: no kind of monitor
-sees one in it at its defaults, those of TLS and gRPC at a time-out of 1 s. A minute of that here, and as long as PORTOLAN_LOSS_SECONDS says."""
+"""A path that loses a fifth of the packets and has a delay of 50 ms +- 30 ms in each direction is no outage. No monitor goes
+down with its defaults; those of TLS and gRPC have a timeout of 1 s. The test takes a minute, or PORTOLAN_LOSS_SECONDS."""
 import os
 import signal
 import sys
@@ -18,7 +18,7 @@ KINDS = {
     "icmp": "",
     "tcp": "port = 80",
     "http": "port = 80",
-    # More packets or round trips of 100 ms than the default holds on such a path.
+    # These need more packets or round trips of 100 ms than fit into the default timeout on such a path.
     "https": f'port = 443\nhost = "{HOST}"\ntimeout = "1s"',
     "tls": f'port = 443\nhost = "{HOST}"\ntimeout = "1s"',
     "grpc": f'port = {servers.GRPC}\ntimeout = "1s"',

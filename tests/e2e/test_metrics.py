@@ -1,5 +1,5 @@
-"""All of `/metrics`: every family that the contract names, with its type and its labels and no others; whatever is beside
-them is in the manual."""
+"""All of `/metrics`: the families that must not change, with their types and labels, and no others. All families are in the
+documents."""
 import re
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ from test_operator import operate, write_tokens
 HERE = Path(__file__).parents[2]
 MANUAL = "".join(path.read_text() for path in [HERE / "zones/README.md", *(HERE / "docs").glob("*.md")])
 
-CONTRACT = {
+PROMISED = {
     "portolan_queries_total": ("counter", {"transport", "rcode"}),
     "portolan_dropped_total": ("counter", {"reason"}),
     "portolan_endpoint_up": ("gauge", {"zone", "endpoint", "region"}),
@@ -29,7 +29,7 @@ CONTRACT = {
     "portolan_vantage_up": ("gauge", {"vantage", "region"}),
     "portolan_recv_queue_drops_total": ("counter", set()),
 }
-BESIDE = {
+FURTHER = {
     "portolan_zone_queries_total": ("counter", {"zone"}),
     "portolan_truncated_total": ("counter", {"transport"}),
     "portolan_connections_total": ("counter", {"transport"}),
@@ -115,15 +115,15 @@ def test_every_family_with_its_labels(dir, endpoints):
         assert node.metric("portolan_connections_total", transport="tcp") == 1
         assert node.metric("portolan_state_writes_total", result="success") >= 1, "the drain"
         assert abs(node.metric("process_start_time_seconds") - time.time()) < 60
-        expected = {**CONTRACT, **BESIDE}
+        expected = {**PROMISED, **FURTHER}
         for family, (kind, labels) in expected.items():
             assert found.get(family) == (kind, {frozenset(labels)}), family
         assert [name for name in found if name not in expected and name not in MANUAL] == [], "not in the manual"
-        assert [name for name in BESIDE if name not in MANUAL] == [], "not in the manual"
+        assert [name for name in FURTHER if name not in MANUAL] == [], "not in the manual"
 
 
-def test_health_in_numbers(dir, endpoints):
-    """What a death and a held connection change."""
+def test_health_in_metrics(dir, endpoints):
+    """What a killed endpoint and a held connection change."""
     one, two = endpoints("one"), endpoints("two")
     policy = POLICY.format(one=one.at, two=two.at)
     with Node(dir, {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}) as node:

@@ -1,7 +1,7 @@
-"""Each kind of monitor against a real server (nginx, named, gRPC's health service, curl), and against each way to be ill.
+"""Each kind of monitor with a real server (nginx, named, gRPC's health service, curl), and with each kind of failure.
 
-One server probes them all; cases.py says what it looks at. What is ill must be down, and `status` must say why in
-words; what is well must be up.
+One server probes them all; cases.py has the monitors. A failing service must be down, and `status` must show the reason. A
+healthy one must be up.
 """
 import contextlib
 import json
@@ -26,7 +26,7 @@ pytestmark = [
 
 
 class Watch:
-    """The server, what it looks at, and what it says."""
+    """The server, the services that it probes, and its status."""
 
     def __init__(self, dir, place, servers, node):
         self.dir, self.place, self.servers, self.node = dir, place, servers, node
@@ -35,11 +35,11 @@ class Watch:
         return next(e for e in self.node.status()["zones"][0]["endpoints"] if e["name"] == name)
 
     def why(self, name):
-        """What the last transition of an endpoint was said to come from."""
+        """The reason of the last transition of an endpoint."""
         return next(t["why"] for t in self.node.json("/v1/transitions") if t["endpoint"] == name)
 
-    def told(self, name):
-        """Its transitions, for a failure's message."""
+    def transitions(self, name):
+        """The transitions of an endpoint, for the message of a failure."""
         return [t for t in self.node.json("/v1/transitions") if t["endpoint"] == name]
 
     def wait(self, *names, health="up"):
@@ -47,10 +47,10 @@ class Watch:
         try:
             wait_until(lambda: not others(), 30)
         except AssertionError:
-            pytest.fail(f"not {health}: {[self.told(name) for name in others()]}")
+            pytest.fail(f"not {health}: {[self.transitions(name) for name in others()]}")
 
     def resident(self):
-        """MiB in memory: now and at most since it started."""
+        """The memory of a process in MiB: now, and its maximum since the start."""
         lines = dict(line.split(":", 1) for line in open(f"/proc/{self.node.child.pid}/status") if line.startswith("Vm"))
         return [int(lines[what].split()[0]) / 1024 for what in ("VmRSS", "VmHWM")]
 
@@ -68,18 +68,18 @@ def watch(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", WELL)
-def test_what_is_well_is_up(watch, name):
+def test_healthy_services_are_up(watch, name):
     wait_until(lambda: watch.endpoint(name)["health"] == "up", 30)
 
 
 @pytest.mark.parametrize("name", ILL)
-def test_what_is_ill_is_down_and_said_why(watch, name):
+def test_failing_services_are_down_and_status_shows_why(watch, name):
     why = ILL[name].why
 
     def found():
         [verdict] = watch.endpoint(name)["verdicts"]
-        said = verdict.get("why") or ""
-        return verdict["health"] == "down" and (why.fullmatch(said) if isinstance(why, re.Pattern) else why == said)
+        found_reason = verdict.get("why") or ""
+        return verdict["health"] == "down" and (why.fullmatch(found_reason) if isinstance(why, re.Pattern) else why == found_reason)
 
     try:
         wait_until(found, 30)
@@ -87,20 +87,20 @@ def test_what_is_ill_is_down_and_said_why(watch, name):
         pytest.fail(f"{name}: {watch.endpoint(name)}, expected down: {why}")
 
 
-def test_what_is_up_is_answered(watch):
-    """That of a heartbeat counts as up until the first one should have come."""
+def test_endpoints_that_are_up_are_answered(watch):
+    """An endpoint with a heartbeat counts as up until its first beat is due."""
     wait_until(lambda: watch.node.addresses("www.svc.example.") == sorted([*UP, BEAT]), 30)
 
 
 @pytest.mark.parametrize("name", COMPOSITES)
-def test_composites_say_which_of_them(watch, name):
+def test_composites_name_the_monitor_that_failed(watch, name):
     why = COMPOSITES[name][1]
     wait_until(lambda: watch.endpoint(name)["health"] == ("down" if why else "up"), 30)
     assert any(verdict.get("why") == why for verdict in watch.endpoint(name)["verdicts"])
 
 
 def test_a_redirect_is_not_followed(watch):
-    """Nothing but the one path is asked for: it would answer 200 where it leads to."""
+    """Only the path of the monitor is requested. The target of the redirect would respond with 200."""
     assert watch.endpoint("http-redirect")["health"] == "down"
     assert watch.endpoint("http")["health"] == "up"
 
@@ -118,8 +118,8 @@ def test_a_heartbeat_by_curl(watch):
     wait_until(lambda: watch.node.addresses("www.svc.example.") == UP, 10)
 
 
-def test_a_service_of_grpc_falls_ill_and_recovers(watch):
-    """The one service, in the clear and over TLS; the server as a whole stays."""
+def test_a_grpc_service_fails_and_recovers(watch):
+    """One service, without and with TLS; the server as a whole stays up."""
     db = ("grpc-db", "grpc-tls-db")
     watch.wait(*db)
     watch.servers.health.signal(signal.SIGUSR1)
@@ -139,7 +139,7 @@ def test_a_service_of_grpc_falls_ill_and_recovers(watch):
         ("health", ["grpc", "grpc-service", "grpc-tls", "all-well"], ["http", "dns"]),
     ],
 )
-def test_a_server_that_dies_and_is_started_again(watch, figure, server, of_it, unharmed):
+def test_a_server_that_is_killed_and_started_again(watch, figure, server, of_it, unharmed):
     watch.wait(*of_it)
     died = time.monotonic()
     running = getattr(watch.servers, server)
@@ -148,7 +148,7 @@ def test_a_server_that_dies_and_is_started_again(watch, figure, server, of_it, u
     try:
         watch.wait(*of_it, health="down")
         figure(f"{server} killed, all its monitors down after", time.monotonic() - died, "s")
-        # What was on its way when it died may have told otherwise first.
+        # A probe that was running when the server died may have had another result first.
         for name in set(of_it) & set(WELL):
             wait_until(lambda name=name: watch.endpoint(name)["verdicts"][0].get("why") == "connection refused", 30)
         assert {watch.node.health(name) for name in unharmed} == {"up"}
@@ -157,8 +157,8 @@ def test_a_server_that_dies_and_is_started_again(watch, figure, server, of_it, u
     watch.wait(*of_it, *unharmed)
 
 
-def test_nothing_that_is_ill_eats_the_memory(watch, figure):
-    """Endless bodies, heads and outputs are read all the while."""
+def test_failing_services_do_not_use_up_the_memory(watch, figure):
+    """Endless bodies, heads and outputs are read during the whole test."""
     probed = lambda: watch.node.metric("portolan_probes_total", result="failure")
     before, (rss, _) = probed(), watch.resident()
     wait_until(lambda: probed() > before + 300, 60)
@@ -167,12 +167,12 @@ def test_nothing_that_is_ill_eats_the_memory(watch, figure):
     assert after - rss < 24 and most < 160, (rss, after, most)
 
 
-def test_nothing_of_a_script_outlives_its_probe(watch):
-    """One that forks, hangs and ignores SIGTERM: each run is killed, and all that it started."""
+def test_no_process_of_a_script_outlives_its_probe(watch):
+    """A script forks, hangs and ignores SIGTERM: each run is killed with all processes that it started."""
     pids = lambda: [int(pid) for pid in (watch.dir / "pids").read_text().split()]
     earlier = wait_until(lambda: len(pids()) >= 9 and pids(), 30)
     wait_until(lambda: not any(is_alive(pid) for pid in earlier), 30)
-    # It goes on; and ends with the server.
+    # The script runs again and again, and ends with the server.
     wait_until(lambda: len(pids()) > len(earlier), 30)
     watch.node.child.end()
     wait_until(lambda: not any(is_alive(pid) for pid in pids()), 10)

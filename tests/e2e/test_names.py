@@ -1,4 +1,4 @@
-"""What a name gives now, as the API, the metrics, `status` and the page say it, through an outage and back."""
+"""What a name gives now, in the API, the metrics, `status` and the page, before, during and after an outage."""
 import json
 import urllib.request
 
@@ -65,7 +65,7 @@ def next_event(stream):
     raise AssertionError("the stream ended")
 
 
-def test_an_outage_and_what_is_left_of_it(dir, endpoints):
+def test_names_before_during_and_after_an_outage(dir, endpoints):
     one, two = endpoints("one"), endpoints("two")
     write_tokens(dir)
     policy = POLICY.format(one=one.at, two=two.at)

@@ -1,4 +1,4 @@
-"""What stands in the place of a file is never waited for, and a version that was served outlives a kill."""
+"""The server never waits for a pipe in the place of a file, and a version that was served outlives a kill."""
 import os
 import shutil
 import time
@@ -51,11 +51,11 @@ def test_a_version_that_was_served_outlives_a_kill(dir):
         node.child.end()
 
 
-def test_a_damaged_version_is_left_out_and_written_anew(dir):
+def test_a_damaged_version_is_not_used_and_is_written_again(dir):
     with Node(dir, files()) as node:
         wait_until(lambda: (node.dir / "state/zones/a.example.json").exists(), 10)
-    kept = next((dir / "node/state/zones").glob("a.example@*")) / A
-    kept.write_text(policy("a", 66))
+    copy = next((dir / "node/state/zones").glob("a.example@*")) / A
+    copy.write_text(policy("a", 66))
     good = (dir / "node/zones" / A).read_text()
     (dir / "node/zones" / A).write_text("= =")
     with Node(dir, {}) as node:
@@ -67,7 +67,7 @@ def test_a_damaged_version_is_left_out_and_written_anew(dir):
 
 
 def test_a_file_that_is_emptied_before_it_is_written_is_waited_for(dir):
-    """An empty included file is valid, and so is an empty file of nets; neither is meant here."""
+    """An empty included file is valid, and so is an empty file of nets. Here both are only emptied for a moment."""
     geo = 'steer = "geo"\nmembers = [{ to = "one", when = { nets = ["file:office.txt"] } }, { to = "two" }]'
     steered = policy("a", 1).replace('members = ["one"]', geo) + '[endpoint.two]\naddresses = ["192.0.2.9"]\n'
     zone = {A: steered, "a.example.zone": MASTER + "$INCLUDE more.inc\n", "more.inc": "txt TXT \"here\"\n", "office.txt": "127.0.0.0/8\n"}
@@ -75,7 +75,7 @@ def test_a_file_that_is_emptied_before_it_is_written_is_waited_for(dir):
         for name in ["more.inc", "office.txt"]:
             before = node.status()["generation"]
             (node.dir / "zones" / name).write_text("")
-            # Less than the server waits: a file that stays empty is meant after all.
+            # Shorter than the server waits: a file that stays empty is loaded.
             until = time.monotonic() + 0.3
             while time.monotonic() < until:
                 assert node.ask("txt.a.example.", "TXT").answer and www(node, "a") == ["192.0.2.1"], name

@@ -1,4 +1,4 @@
-"""What an operator does to a running server: overrides with tokens, and reloads."""
+"""An operator changes a running server: overrides with tokens, and reloads."""
 import json
 import re
 import socket
@@ -59,12 +59,12 @@ def operate(node, *argv, token=ALICE):
     return node.command(*argv, env={"PORTOLAN_TOKEN": token} if token else {})
 
 
-def given(node, count=60):
-    """Every address that is answered."""
+def answered(node, count=60):
+    """All addresses that are answered."""
     return {address for _ in range(count) for address in node.addresses(NAME)}
 
 
-def test_a_drain_moves_answers_and_says_which(dir):
+def test_a_drain_moves_answers_and_prints_which(dir):
     with start(dir) as node:
         done = operate(node, "drain", "fra1", "--why", "rack move", "--for", "2h")
         assert done.returncode == 0, done.stderr
@@ -72,7 +72,7 @@ def test_a_drain_moves_answers_and_says_which(dir):
             r"fra1 drained until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC; "
             r"25\.0 % of answers moved: fra1 -25\.0, nyc \+16\.7, ams1 \+8\.3\n", done.stdout,
         ), done.stdout
-        assert given(node) == {"192.0.2.2", "192.0.2.3"}, "served when the command ends"
+        assert answered(node) == {"192.0.2.2", "192.0.2.3"}, "served when the command ends"
         listed = json.loads(operate(node, "overrides", "--format", "json", token=BOB).stdout)
         assert [(o["target"], o["state"], o["why"], o["who"]) for o in listed] == [("fra1", "drain", "rack move", "alice")]
         assert abs(listed[0]["until"] - time.time() - 7200) < 60
@@ -82,60 +82,60 @@ def test_a_drain_moves_answers_and_says_which(dir):
         assert "up (drained)" in shown and "rack move" in shown, shown
         assert "drained until" in node.get("/")[1] and "rack move" in node.get("/")[1], "the page says so"
         assert node.metric("portolan_endpoint_overridden", endpoint="fra1", state="drain") == 1
-        told = json.loads(node.get("/v1/transitions")[1])[0]
-        assert (told["endpoint"], told["from"], told["to"]) == ("fra1", "up", "drained") and "alice" in told["why"]
+        event = json.loads(node.get("/v1/transitions")[1])[0]
+        assert (event["endpoint"], event["from"], event["to"]) == ("fra1", "up", "drained") and "alice" in event["why"]
         assert "rack move" in node.child.err() and ALICE not in node.child.err(), "logged, without the secret"
 
         cleared = operate(node, "clear", "fra1")
         assert cleared.returncode == 0 and cleared.stdout.startswith("fra1 cleared; 25.0 % of answers moved"), cleared
-        assert given(node) == {"192.0.2.1", "192.0.2.2", "192.0.2.3"}
+        assert answered(node) == {"192.0.2.1", "192.0.2.2", "192.0.2.3"}
         assert node.metric("portolan_endpoint_overridden") is None
 
 
 def test_regions_force_up_and_force_down(dir):
     with start(dir) as node:
         assert operate(node, "force-down", "region:eu-west", "--why", "exercise").returncode == 0
-        assert given(node) == {"192.0.2.3"}
+        assert answered(node) == {"192.0.2.3"}
         assert operate(node, "force-up", "ams1", "--why", "but this one").returncode == 0
-        assert given(node) == {"192.0.2.2", "192.0.2.3"}, "its own goes before its region's"
+        assert answered(node) == {"192.0.2.2", "192.0.2.3"}, "its own goes before its region's"
         assert operate(node, "clear", "region:eu-west").returncode == 0
-        assert given(node) == {"192.0.2.1", "192.0.2.2", "192.0.2.3"}
+        assert answered(node) == {"192.0.2.1", "192.0.2.2", "192.0.2.3"}
 
 
 def test_an_override_ends_at_its_time(dir):
     with start(dir) as node:
         assert operate(node, "drain", "nyc", "--why", "a moment", "--for", "2s").returncode == 0
-        assert given(node) == {"192.0.2.1", "192.0.2.2"}
+        assert answered(node) == {"192.0.2.1", "192.0.2.2"}
         wait_until(lambda: "192.0.2.3" in node.addresses(NAME), 15)
         assert json.loads(operate(node, "overrides", "--format", "json").stdout) == []
-        told = json.loads(node.get("/v1/transitions")[1])[0]
-        assert (told["from"], told["to"]) == ("drained", "up") and "time is over" in told["why"]
+        event = json.loads(node.get("/v1/transitions")[1])[0]
+        assert (event["from"], event["to"]) == ("drained", "up") and "time is over" in event["why"]
 
 
 def test_overrides_outlive_a_restart_and_a_reload(dir):
     with start(dir) as node:
         assert operate(node, "drain", "fra1", "--why", "rack move").returncode == 0
         assert node.command("reload").returncode == 0
-        assert given(node) == {"192.0.2.2", "192.0.2.3"}
+        assert answered(node) == {"192.0.2.2", "192.0.2.3"}
     with start(dir) as node:
-        assert given(node) == {"192.0.2.2", "192.0.2.3"}
-        # Its endpoint goes: it is kept, and said to match nothing.
+        assert answered(node) == {"192.0.2.2", "192.0.2.3"}
+        # Its endpoint is removed: the override stays, and a warning says that it matches nothing.
         node.write(FILE, POLICY.replace("fra1", "fra9"))
         done = node.command("reload")
         assert done.returncode == 0 and "`fra1` matches nothing" in done.stderr, done
         assert "`fra1` matches nothing" in node.command("status").stdout
         node.write(FILE, POLICY)
         assert node.command("reload").stderr == ""
-        assert given(node) == {"192.0.2.2", "192.0.2.3"}
-    kept = dir / "node" / "state" / "overrides.json"
-    kept.write_text(kept.read_text()[:-20])
+        assert answered(node) == {"192.0.2.2", "192.0.2.3"}
+    file = dir / "node" / "state" / "overrides.json"
+    file.write_text(file.read_text()[:-20])
     refused = portolan.command("serve", "--config", dir / "node" / "portolan.toml")
-    assert refused.returncode == 1 and str(kept) in refused.stderr and "move it away" in refused.stderr, refused.stderr
+    assert refused.returncode == 1 and str(file) in refused.stderr and "move it away" in refused.stderr, refused.stderr
 
 
-def test_only_who_may_operate_changes_something(dir):
+def test_changes_need_the_role_operate(dir):
     with start(dir) as node:
-        before = given(node)
+        before = answered(node)
         for argv in (("drain", "fra1", "--why", "x"), ("clear", "fra1")):
             for token, says in [(None, "PORTOLAN_TOKEN"), ("c" * 32, "not in the token file"), (BOB, "`bob` has the role read")]:
                 refused = operate(node, *argv, token=token)
@@ -145,36 +145,36 @@ def test_only_who_may_operate_changes_something(dir):
         assert operate(node, "drain", "fra1", "--why", "x", "--for", "soon").returncode == 2
         refused = operate(node, "drain", "fra2", "--why", "x")
         assert refused.returncode == 1 and "did you mean `fra1`?" in refused.stderr
-        assert given(node) == before and json.loads(operate(node, "overrides", "--format", "json").stdout) == []
+        assert answered(node) == before and json.loads(operate(node, "overrides", "--format", "json").stdout) == []
 
 
 def test_without_a_token_file_the_calls_are_off_until_there_is_one(dir):
     with start(dir, tokens=False) as node:
         refused = operate(node, "drain", "fra1", "--why", "x")
         assert refused.returncode == 1 and "token_file" in refused.stderr, refused.stderr
-        write_tokens(dir)  # it is watched, though it wasn't there
+        write_tokens(dir)  # the file is watched although it did not exist
         wait_until(lambda: operate(node, "drain", "fra1", "--why", "x").returncode == 0, 15, step=0.2)
         (dir / "node" / "tokens").write_text(f"carol operate {'d' * 32}\n")
         wait_until(lambda: "not in the token file" in operate(node, "overrides").stderr, 15, step=0.2)
 
 
 def test_a_manual_failback_outlives_a_restart(dir):
-    """The name went to the second by force; the first is back, and nobody said to go back."""
+    """An override moved the name to the second member. The override is over, and no failback was made."""
     policy = POLICY.replace('{ to = "nyc", weight = 2 }]', '"nyc"]\nsteer = "failover"') + 'failback = "manual"\n'
     with start(dir, policy=policy) as node:
-        assert given(node, 5) == {"192.0.2.1"}
+        assert answered(node, 5) == {"192.0.2.1"}
         assert operate(node, "force-down", "fra1", "--why", "x").returncode == 0
         assert operate(node, "clear", "fra1").returncode == 0
-        assert given(node, 5) == {"192.0.2.2"}
+        assert answered(node, 5) == {"192.0.2.2"}
         wait_until((dir / "node" / "state" / "standings.json").exists, 10)
     with start(dir, policy=policy) as node:
-        assert given(node, 5) == {"192.0.2.2"}
+        assert answered(node, 5) == {"192.0.2.2"}
         assert operate(node, "force-down", "ams1", "--why", "go back").returncode == 0
-        assert given(node, 5) == {"192.0.2.1"}
+        assert answered(node, 5) == {"192.0.2.1"}
 
 
 class Watcher(threading.Thread):
-    """Asks as fast as it can, and remembers when an address was last given."""
+    """Sends queries as fast as it can, and records when an address was last answered."""
 
     def __init__(self, server, address):
         super().__init__(daemon=True)
@@ -194,7 +194,7 @@ class Watcher(threading.Thread):
 
 
 def test_a_drain_is_in_the_answers_at_once(dir, figure):
-    """From the start of the command to the last answer that named the endpoint."""
+    """Measures from the start of the command to the last answer with the endpoint."""
     with start(dir) as node:
         watcher = Watcher(node.udp, "192.0.2.3")
         watcher.start()
@@ -236,9 +236,9 @@ answers = 2
 """
 
 
-def test_two_hundred_reloads_under_fire(dir, figure):
-    """Every fourth of the files is broken. No question is lost, no reply is of two generations, and `portolan reload`
-    ends when what it was asked for is served, or names what is wrong."""
+def test_two_hundred_reloads_under_load(dir, figure):
+    """Every fourth version of the files is broken. No query is lost, no reply is of two generations, and `portolan reload` ends
+    when the files are served, or names what is wrong."""
     policy = lambda n: GENERATIONS.format(n=n, ttl=n + 1)
     with start(dir, policy=policy(0)) as node, Barrage(node.dir, node.udp, NAME, per_second=5000) as client:
         served, took = 0, []
@@ -257,21 +257,21 @@ def test_two_hundred_reloads_under_fire(dir, figure):
                 served = turn
             assert node.addresses(NAME) == [f"192.0.{served}.1", f"198.51.{served}.2"], f"turn {turn}"
         seen = client.finish()
-    figure("questions a second", seen["asked"] / seen["seconds"], "1/s")
+    figure("queries a second", seen["sent"] / seen["seconds"], "1/s")
     figure("a reload, median", sorted(took)[100] * 1000, "ms")
     assert seen["lost"] == seen["failed"] == seen["mixed"] == 0, seen
     assert set(seen["generations"]) <= {turn for turn in range(201) if turn % 4 or turn == 0}, "never a broken file's"
     assert len(seen["generations"]) > 100, "they were seen under way"
 
 
-def test_events_tell_of_overrides(dir):
+def test_overrides_are_events(dir):
     with start(dir) as node:
         with urllib.request.urlopen(node.url + "/v1/events", timeout=10) as stream:
             assert b"transitions follow" in stream.readline()
             assert operate(node, "drain", "region:eu-west", "--why", "x").returncode == 0
-            told = []
-            while len(told) < 2:
+            event = []
+            while len(event) < 2:
                 line = stream.readline()
                 if line.startswith(b"data:"):
-                    told.append(json.loads(line[5:]))
-        assert {(t["endpoint"], t["from"], t["to"]) for t in told} == {("fra1", "up", "drained"), ("ams1", "up", "drained")}
+                    event.append(json.loads(line[5:]))
+        assert {(t["endpoint"], t["from"], t["to"]) for t in event} == {("fra1", "up", "drained"), ("ams1", "up", "drained")}

@@ -1,4 +1,4 @@
-"""What the commands of an operator say: who is answered though down, what can't be kept, what a TARGET should have been."""
+"""Messages of an operator's commands: endpoints that are answered although down, state that can't be written, wrong TARGETs."""
 import http.server
 import json
 import shutil
@@ -55,7 +55,7 @@ def with_files(dir, policy=POLICY):
     return start(dir, policy, files={"svc.example.zone": portolan.MASTER + "files IN A 192.0.2.99\n"})
 
 
-def test_what_is_answered_although_it_is_down_is_told(dir):
+def test_endpoints_that_are_answered_although_down_are_named(dir):
     with with_files(dir) as node:
         wait_until(lambda: node.status()["zones"][0]["endpoints"][1]["health"] == "down", 15)
         refused = operate(node, "force-down", "live", "--why", "x")
@@ -75,7 +75,7 @@ def test_what_is_answered_although_it_is_down_is_told(dir):
         assert (moved["static"]["before"], moved["static"]["after"]) == (0, 0.25), moved
 
 
-def test_a_target_that_is_something_else_is_named(dir):
+def test_a_target_of_another_kind_gets_a_suggestion(dir):
     with with_files(dir) as node:
         for target, says in [
             ("LIVE", "did you mean `live`?"), ("192.0.2.1", "it is an address of `live`"),
@@ -90,16 +90,16 @@ def test_a_target_that_is_something_else_is_named(dir):
         assert overrides(node) == []
 
 
-def test_a_failback_that_would_not_outlive_a_restart_says_so(dir):
+def test_a_failback_that_would_not_outlive_a_restart_warns(dir):
     policy = POLICY.replace('members = ["live", "dead"]', 'members = ["live", "rare"]')
     with with_files(dir, policy) as node:
         operate(node, "drain", "live", "--why", "x")
         operate(node, "clear", "live")
         assert node.addresses("db.svc.example.") == ["192.0.2.3"]
-        kept = node.dir / "state" / "standings.json"
-        wait_until(kept.exists, 10)
-        kept.unlink()
-        (kept / "in-the-way").mkdir(parents=True)
+        file = node.dir / "state" / "standings.json"
+        wait_until(file.exists, 10)
+        file.unlink()
+        (file / "in-the-way").mkdir(parents=True)
         done = operate(node, "failback", "db")
         assert done.returncode == 0 and "handed back from rare to live" in done.stdout, done
         assert "not kept for the next start" in done.stderr, done.stderr

@@ -1,4 +1,4 @@
-"""The server as process 1: what programs of exec monitors leave behind is waited for, and their own exit codes are right."""
+"""The server as process 1: it waits for processes that exec programs leave behind, and the programs' exit codes are correct."""
 import os
 import re
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from portolan import BINARY, MASTER, READY, SETTINGS, environment, write_files
 from processes import Child, wait_until
 
-# Leaves three orphans each time, which end by themselves after their parent has: two of the group, and one that left it.
+# Leaves three orphans each time, which end after their parent: two in the process group, and one outside it.
 LEAVE = r"""#!/bin/sh
 for n in 1 2; do /bin/sh -c '/bin/sh -c "exit 0" & exit 0' & done
 /usr/bin/setsid /bin/sh -c '/bin/sleep 0.05 & exit 0' < /dev/null > /dev/null 2>&1 &
@@ -55,13 +55,13 @@ def can_be_first():
 
 
 def processes_of(child):
-    """Of the namespace whose process 1 is below `child`: its process number here, and the states of all in it."""
+    """The namespace whose process 1 is below `child`: the pid of that process here, and the states of all its processes."""
     first = int(open(f"/proc/{child.pid}/task/{child.pid}/children").read().split()[0])
     namespace = os.readlink(f"/proc/{first}/ns/pid")
     states = []
     for id in filter(str.isdigit, os.listdir("/proc")):
         try:
-            # A zombie has no namespace to show any more; its parent tells.
+            # A zombie shows no namespace; the one of its parent is used.
             stat = open(f"/proc/{id}/stat").read().rpartition(")")[2].split()
             if int(stat[1]) == first or os.readlink(f"/proc/{id}/ns/pid") == namespace:
                 states.append(stat[0])
@@ -95,7 +95,7 @@ def test_no_zombies_pile_up_where_the_server_is_process_1(dir):
             return sum(map(int, found))
 
         wait_until(lambda: probes() >= 150, 60)
-        # Some may have ended just now; they don't add up.
+        # Some may have ended just now; their number must not grow.
         wait_until(lambda: processes_of(child).count("Z") < 30, 10)
         status = get("/v1/status")
         assert '"health":"up"' in status.replace(" ", ""), status

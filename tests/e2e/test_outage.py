@@ -1,7 +1,7 @@
-"""Endpoints that die, fall silent and come back, seen by a client that asks 50 times a second all the while.
+"""Endpoints that die, become silent and come back, observed by a client that sends 50 queries a second.
 
-Bounds are those of the README, measured from the event. To each is added twice the longest time by which this
-machine held up the client meanwhile, as it holds up the server too; that is a few milliseconds on a machine at rest.
+The limits are those of docs/detection.md, measured from the event. The test adds twice the longest delay of the client to
+each, because the machine delays the server too. On an idle machine that is a few milliseconds.
 """
 import json
 import time
@@ -60,13 +60,13 @@ def files(one, two, interval="1s", timeout="500ms", fall=3, rise=2):
 
 
 def hold_to(bound, replies, event, took, what, figure):
-    """Asserts a bound, with the machine's own delays added."""
+    """Asserts a limit, with the delays of the machine added."""
     late = stall(replies, event, event + took)
     figure(what, took, "s", bound)
     assert took <= bound + 2 * late, f"{what}: {took:.3f} s, bound {bound} s, machine stalled {late:.3f} s"
 
 
-def test_a_killed_endpoint_is_gone_within_an_interval(dir, endpoints, figure):
+def test_a_killed_endpoint_is_out_within_an_interval(dir, endpoints, figure):
     one, two = endpoints("one"), endpoints("two")
     with Node(dir, files(one, two)) as node, Steady(node.dir, node.udp, "www.svc.example.") as client:
         client.wait_for(lambda r: "192.0.2.1" in r.answers, 10)
@@ -83,8 +83,8 @@ def test_a_killed_endpoint_is_gone_within_an_interval(dir, endpoints, figure):
         assert unanswered(client.finish()) == []
 
 
-def test_an_endpoint_that_refuses_or_errs_is_gone_as_fast(dir, endpoints, figure):
-    """Same for one that listens and answers 503: the failure is seen at once, so only the interval counts."""
+def test_an_endpoint_that_refuses_or_fails_is_out_as_fast(dir, endpoints, figure):
+    """The same for an endpoint that responds with 503: the failure is seen at once, so only the interval counts."""
     one, two = endpoints("one"), endpoints("two")
     with Node(dir, files(one, two)) as node, Steady(node.dir, node.udp, "db.svc.example.") as client:
         client.wait_for(lambda r: r.answers == ["192.0.2.1"], 10)
@@ -103,8 +103,8 @@ def test_an_endpoint_that_refuses_or_errs_is_gone_as_fast(dir, endpoints, figure
 
 @pytest.mark.places
 def test_an_endpoint_cut_off_silently(dir, endpoints, figure):
-    """Packets to it vanish: gone after interval + fall * timeout, with half a second for the way of an answer; back
-    after `rise` successes. test_detection.py takes more rounds."""
+    """Packets to it are lost: out after interval + fall * timeout, and half a second for the path of an answer; back after
+    `rise` successes. test_detection.py runs more rounds."""
     interval, timeout, fall, rise = 1.0, 0.5, 3, 2
     with World("node", "far") as world:
         hosts = [world["far"].host(n) for n in (11, 12)]
@@ -134,7 +134,7 @@ def test_an_endpoint_cut_off_silently(dir, endpoints, figure):
 
 
 def test_a_stopped_endpoint_and_a_short_hiccup(dir, endpoints, figure):
-    """SIGSTOP is an outage by timeout; one that is over before `fall` failures is none."""
+    """SIGSTOP is an outage by timeout. It has no effect if it is over before `fall` failures."""
     one, two = endpoints("one"), endpoints("two")
     quick = files(one, two, interval="400ms", timeout="200ms", fall=3, rise=2)
     with Node(dir, quick) as node, Steady(node.dir, node.udp, "db.svc.example.") as client:
@@ -152,7 +152,7 @@ def test_a_stopped_endpoint_and_a_short_hiccup(dir, endpoints, figure):
 
 
 def test_transitions_are_events(dir, endpoints):
-    """The event stream tells a death and a return, with what they made of the snapshot."""
+    """The event stream has the fall and the recovery, with the generation of the snapshot."""
     one, two = endpoints("one"), endpoints("two")
     quick = files(one, two, interval="200ms", timeout="150ms")
     with Node(dir, quick) as node:
@@ -178,8 +178,8 @@ def test_transitions_are_events(dir, endpoints):
             assert abs(up["at"] - time.time()) < 60, "Unix seconds"
 
 
-def test_what_flaps_is_held_down_and_said_to_be(dir, endpoints):
-    """Two deaths in quick succession: it answers its probes again, and is held down all the same."""
+def test_a_flapping_endpoint_is_held_down_and_status_shows_it(dir, endpoints):
+    """Two outages in quick succession: it answers its probes again, but is held down."""
     one, two = endpoints("one"), endpoints("two")
     with Node(dir, files(one, two, interval="200ms", timeout="150ms")) as node:
         for health in ["up", "held"]:
@@ -193,20 +193,20 @@ def test_what_flaps_is_held_down_and_said_to_be(dir, endpoints):
         assert verdict()["why"].endswith(" s: flapped 2 times"), verdict()
         assert verdict()["health"] == "down"
         assert {tuple(node.addresses("db.svc.example.")) for _ in range(20)} == {("192.0.2.2",)}
-        said = node.json("/v1/explain?name=db.svc.example.&type=A")
-        assert any("held down for" in (seen.get("why") or "") for seen in said["evidence"]), said["evidence"]
+        explanation = node.json("/v1/explain?name=db.svc.example.&type=A")
+        assert any("held down for" in (seen.get("why") or "") for seen in explanation["evidence"]), explanation["evidence"]
 
 
-def test_what_is_suspect_is_served_and_said_to_be(dir, endpoints):
-    """A hiccup of one probe, between two long time-outs: status and explain tell, the answers and the log don't."""
+def test_a_suspect_endpoint_is_served_and_status_shows_it(dir, endpoints):
+    """One failed probe, between two long timeouts: status and explain show it, the answers and the log don't."""
     one, two = endpoints("one"), endpoints("two")
     with Node(dir, files(one, two, interval="2s", timeout="2s")) as node:
         verdict = lambda: node.status()["zones"][0]["endpoints"][0]["verdicts"][0]
         one.stop()
         wait_until(lambda: verdict().get("why") == "suspect: timed out after 2s", 10)
         assert (verdict()["health"], node.addresses("db.svc.example.")) == ("up", ["192.0.2.1"])
-        said = node.json("/v1/explain?name=db.svc.example.&type=A")
-        assert "suspect: timed out after 2s" in [seen.get("why") for seen in said["evidence"]], said["evidence"]
+        explanation = node.json("/v1/explain?name=db.svc.example.&type=A")
+        assert "suspect: timed out after 2s" in [seen.get("why") for seen in explanation["evidence"]], explanation["evidence"]
         assert "suspect: timed out after 2s" in node.command("status").stdout
         one.go_on()
         wait_until(lambda: "why" not in verdict(), 10)

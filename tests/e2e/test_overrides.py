@@ -1,4 +1,4 @@
-"""What overrides can be of, what they say before they take the last answer away, and the commands over https."""
+"""The targets of overrides, the confirmation before one takes the last answer away, and the commands over https."""
 import concurrent.futures
 import json
 import socket
@@ -52,19 +52,19 @@ def overrides(node):
 
 
 def curl(node, method, path, body=None, token=ALICE):
-    """Status and body of a call as plain `curl -d` makes it: as a form."""
-    told = subprocess.run(
+    """The status and body of a call as plain `curl -d` makes it: as a form."""
+    output = subprocess.run(
         ["curl", "-s", "-w", "\n%{http_code} %{content_type}", "-X", method, "-H", f"Authorization: Bearer {token}",
          *(["-d", body] if body is not None else []), node.url + path],
         capture_output=True, text=True, check=True, timeout=30,
     ).stdout
-    text, _, last = told.rpartition("\n")
+    text, _, last = output.rpartition("\n")
     status, kind = last.split(" ", 1)
-    assert int(status) < 400 or kind == "application/problem+json", told
+    assert int(status) < 400 or kind == "application/problem+json", output
     return int(status), json.loads(text)
 
 
-def test_what_takes_the_last_answer_away_is_told_and_wants_to_be_confirmed(dir):
+def test_an_override_that_takes_the_last_answer_away_must_be_confirmed(dir):
     with start(dir) as node:
         before = node.status()
         refused = operate(node, "force-down", "region:eu-west", "--why", "exercise")
@@ -93,7 +93,7 @@ def test_what_takes_the_last_answer_away_is_told_and_wants_to_be_confirmed(dir):
         assert status == 200
 
 
-def test_services_are_counted_and_one_of_two_is_let_go(dir):
+def test_services_are_counted_and_one_of_two_may_be_drained(dir):
     with start(dir) as node:
         refused = operate(node, "force-down", "sip", "--why", "x")
         assert refused.returncode == 1 and "_sip._udp for all clients" in refused.stderr, refused
@@ -107,7 +107,7 @@ def test_services_are_counted_and_one_of_two_is_let_go(dir):
         assert operate(node, "drain", "fra1", "--why", "x").returncode == 0, "fra2 is left"
         unconfirmed = operate(node, "force-down", "fra2", "--why", "x")
         assert operate(node, "force-down", "fra2", "--why", "x", "--yes").returncode == 0
-        # Whether or not a drained endpoint is answered when nothing else is up: the command knew.
+        # The command names a drained endpoint that is answered because nothing else is up.
         assert (unconfirmed.returncode == 0) == (node.addresses("eu.svc.example.") != []), unconfirmed
 
 
@@ -135,8 +135,8 @@ def test_several_targets_are_changed_together_or_not_at_all(dir):
             assert operate(node, *argv).returncode == 2, argv
 
 
-def test_of_two_changes_at_once_that_together_take_all_one_is_refused(dir):
-    """Each alone leaves an endpoint. The look at what it would do and the change are one step."""
+def test_of_two_simultaneous_changes_that_together_take_all_one_is_refused(dir):
+    """Each alone leaves an endpoint. The computation of the effect and the change are one step."""
     with start(dir) as node:
         for _ in range(5):
             with concurrent.futures.ThreadPoolExecutor(2) as both:
@@ -148,7 +148,7 @@ def test_of_two_changes_at_once_that_together_take_all_one_is_refused(dir):
             assert operate(node, "clear", held["target"]).returncode == 0
 
 
-def test_an_override_is_of_an_endpoint_a_glob_a_pool_a_region_or_a_zone(dir):
+def test_a_target_is_an_endpoint_a_glob_a_pool_a_region_or_a_zone(dir):
     files = {"other.example.policy.toml": OTHER, "other.example.zone": MASTER}
     with start(dir, files=files) as node:
         def held():
@@ -171,9 +171,9 @@ def test_an_override_is_of_an_endpoint_a_glob_a_pool_a_region_or_a_zone(dir):
             if "*" in target:
                 expected["other.example./fra1"] = "fra* up"
             assert held() == expected, target
-        told = node.command("explain", "eu.svc.example").stdout
-        assert "drained by alice (svc.example/fra1)" in told and "forced up by alice (fra*)" in told, told
-        assert operate(node, "drain", "pool:eu", "--why", "said again", "--yes").returncode == 0
+        output = node.command("explain", "eu.svc.example").stdout
+        assert "drained by alice (svc.example/fra1)" in output and "forced up by alice (fra*)" in output, output
+        assert operate(node, "drain", "pool:eu", "--why", "once more", "--yes").returncode == 0
         assert held() == expected, "newer, but wider"
         assert operate(node, "clear", "svc.example./fra1").returncode == 0, "one zone, written twice"
         expected["svc.example./fra1"] = "fra* up"
@@ -196,7 +196,7 @@ def test_an_override_is_of_an_endpoint_a_glob_a_pool_a_region_or_a_zone(dir):
         assert status == 200 and changed["override"] is None
 
 
-def test_bodies_are_taken_as_plain_curl_sends_them(dir):
+def test_bodies_are_read_as_plain_curl_sends_them(dir):
     with start(dir) as node:
         status, report = curl(node, "POST", "/v1/simulate", '{"lose":["fra1"],"qps":100}')
         assert status == 200 and report["lost"] == ["fra1"], report
@@ -207,7 +207,7 @@ def test_bodies_are_taken_as_plain_curl_sends_them(dir):
         assert curl(node, "DELETE", "/v1/overrides?target=fra1&target=nyc")[0] == 200
         assert curl(node, "DELETE", "/v1/overrides")[0] == 400
         assert curl(node, "PUT", "/v1/overrides?traget=fra1", '{"state":"drain","why":"x"}')[0] == 400
-        # The share that a drain tells of is the share that a simulation of it tells of.
+        # A drain prints the same share as a simulation of it.
         for target in ("fra1", "region:us-east", "pool:eu"):
             simulated = curl(node, "POST", "/v1/simulate", json.dumps({"override": [{"target": target, "state": "drain"}]}))[1]
             status, drained = curl(node, "PUT", f"/v1/overrides/{target}", '{"state":"drain","why":"x","confirm":true}')
@@ -235,7 +235,7 @@ failback = "10m"
 """
 
 
-def test_a_name_is_handed_back(dir):
+def test_failback_moves_a_name_back(dir):
     with start(dir, DATABASE) as node:
         name = "db.svc.example"
         done = operate(node, "failback", name)
@@ -282,7 +282,7 @@ def relay(listener, context, to):
             pass
 
 
-def test_the_server_comes_from_the_environment_and_may_speak_tls(dir):
+def test_the_server_comes_from_the_environment_and_may_use_tls(dir):
     with start(dir) as node:
         def run(*argv, **env):
             return portolan.command(*argv, env={"PORTOLAN_TOKEN": ALICE, **env})

@@ -1,4 +1,4 @@
-"""The status page in a real browser on a phone: nothing stands out at the side, and what is wrong is said."""
+"""The status page in a real browser with the size of a phone: nothing is too wide, and the page shows what is wrong."""
 import contextlib
 import json
 import shutil

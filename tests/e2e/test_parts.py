@@ -1,4 +1,4 @@
-"""Each file is a part of its own: a bad one goes on as it was last good, or is off, and the others are taken."""
+"""Each file is a part of its own: of a bad one the last good version is used, or none, and the others are loaded."""
 import ctypes
 import os
 import shutil
@@ -45,8 +45,8 @@ def test_a_bad_zone_stops_neither_the_others_nor_a_restart(dir):
         assert "a.example. is served from its last good version" in node.child.err()
         assert "LAST GOOD VERSION" in node.command("status").stdout
         wait_until(lambda: (node.dir / "state/zones/a.example.json").exists(), 10)
-        kept = next((node.dir / "state/zones").glob("a.example@*")) / A
-        assert kept.read_text() == policy("a", 1), "a person can compare it with the file"
+        copy = next((node.dir / "state/zones").glob("a.example@*")) / A
+        assert copy.read_text() == policy("a", 1), "a person can compare it with the file"
     with Node(dir, {}) as node:
         assert (www(node, "a"), www(node, "b"), www(node, "s")) == (["192.0.2.1"], ["192.0.2.2"], ["198.51.100.1"])
         assert state(node, "a")["state"] == "kept" and node.metric("portolan_last_reload_ok") == 0
@@ -72,7 +72,7 @@ def test_a_zone_that_was_never_good_gets_servfail(dir):
         wait_until(lambda: www(node, "a") == ["192.0.2.4"], 15)
 
 
-def test_what_disappears_is_served_on_until_it_is_confirmed(dir):
+def test_a_removed_zone_is_served_until_the_removal_is_confirmed(dir):
     with Node(dir, files()) as node:
         (node.dir / "zones" / A).unlink()
         (node.dir / "zones" / S).unlink()
@@ -91,7 +91,7 @@ def test_what_disappears_is_served_on_until_it_is_confirmed(dir):
         assert state(node, "a")["state"] == "current" and node.metric("portolan_last_reload_ok") == 1
 
 
-def test_what_disappears_goes_when_its_time_is_over(dir):
+def test_a_removed_zone_ends_after_the_delay(dir):
     settings = SETTINGS + '\n[zones]\nremoval_delay = "2s"\n'
     with Node(dir, files(), settings=settings) as node:
         (node.dir / "zones" / S).unlink()
@@ -124,7 +124,7 @@ def test_a_bad_side_file_stops_no_zone_and_no_start(dir):
 
 
 def without_notices():
-    """In a namespace where nobody may have an inotify instance."""
+    """In a namespace where no inotify instance is allowed."""
     ids = os.geteuid(), os.getegid()
     if ctypes.CDLL(None, use_errno=True).unshare(0x10000000) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
@@ -146,7 +146,7 @@ def can_be_without_notices():
     return os.waitpid(child, 0)[1] == 0
 
 
-def test_without_notices_of_the_system_changes_are_seen_all_the_same(dir):
+def test_changes_are_seen_without_inotify(dir):
     if not can_be_without_notices():
         pytest.skip("no user namespace to be had")
     with Node(dir, files(), before_exec=without_notices) as node:
@@ -158,7 +158,7 @@ def test_without_notices_of_the_system_changes_are_seen_all_the_same(dir):
 
 
 def test_a_link_that_is_replaced_is_followed(dir):
-    """Settings and zones of a release each, and `current` leads to one of them."""
+    """Each release has its settings and zones, and the link `current` points to one of them."""
     for release, host in [("r1", 1), ("r2", 2)]:
         (dir / release / "zones").mkdir(parents=True)
         (dir / release / "portolan.toml").write_text(SETTINGS)

@@ -1,8 +1,8 @@
-"""Many exec monitors at once: no more programs run than there is room for, and everyone gets a turn."""
+"""Many exec monitors at once: at most 64 programs run at a time, and every one is run."""
 from portolan import MASTER, Node
 from processes import children_of, wait_until
 
-# What the manual says.
+# The limit in the manual.
 ROOM = 64
 COUNT = 100
 
@@ -16,8 +16,8 @@ def files():
     return {"svc.example.policy.toml": text + f"[pool.web]\nmembers = [{names}]\n[name.www]\npool = \"web\"\n", "svc.example.zone": MASTER}
 
 
-def test_no_more_programs_than_there_is_room_for(dir, figure):
-    """A hundred want to run for a second, each second."""
+def test_at_most_64_programs_run_at_a_time(dir, figure):
+    """A hundred monitors each run a program for a second, every second."""
     with Node(dir, files(), bound=90) as node:
         most = 0
 

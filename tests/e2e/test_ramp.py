@@ -1,4 +1,4 @@
-"""Warm return: an endpoint that is killed and comes back gets a small part of the answers first, and by and by its own."""
+"""Warm return: an endpoint that comes back gets a small share of the answers first, and gradually its full share."""
 import json
 
 import pytest
@@ -7,7 +7,7 @@ from endpoint import Endpoint
 from portolan import MASTER, Node
 from processes import wait_until
 
-# One a second.
+# One step a second.
 STEPS = 12
 POLICY = """
 zone = "svc.example."
@@ -40,12 +40,12 @@ def explained(node):
 
 
 def share(seen):
-    """The part of the answers that is warm's."""
+    """The share of the answers that `warm` has."""
     return sum(answer["probability"] for answer in seen["answers"] if answer["endpoint"] == "warm")
 
 
 def ramps(node):
-    """What status says of warm's ramp."""
+    """The ramp of `warm` in status."""
     endpoints = [endpoint for zone in node.status()["zones"] for endpoint in zone["endpoints"]]
     return next(endpoint.get("ramps", []) for endpoint in endpoints if endpoint["name"] == "warm")
 
@@ -63,7 +63,7 @@ def world(tmp_path):
         other.end()
 
 
-def test_what_comes_back_grows_to_its_share(world):
+def test_an_endpoint_that_comes_back_grows_to_its_share(world):
     node, warm, policy = world
     assert share(explained(node)) == pytest.approx(0.5), "what is up at the start doesn't ramp"
     assert ramps(node) == []
@@ -71,8 +71,8 @@ def test_what_comes_back_grows_to_its_share(world):
     wait_until(lambda: share(explained(node)) == 0, 15)
     warm.start()
     first = wait_until(lambda: (seen := explained(node))["answers"][1:] and seen, 15)
-    (told,) = [reason["why"] for stage in first["stages"] for reason in stage["kept"] if "ramping: " in reason["why"]]
-    assert "of 1, full 12s after it came up" in told
+    (ramping,) = [reason["why"] for stage in first["stages"] for reason in stage["kept"] if "ramping: " in reason["why"]]
+    assert "of 1, full 12s after it came up" in ramping
     assert first["ttl"] == 1, "the next step is a second away at most"
     (ramp,) = first["ramps"]
     assert ramp["endpoint"] == "warm" and 1 / (STEPS + 1) <= ramp["share"] < 1 and ramp["full_in_ms"] <= 12000
@@ -81,7 +81,7 @@ def test_what_comes_back_grows_to_its_share(world):
     assert "ramp    warm (127.0.0.1) has" in human
     assert "up (ramping: " in node.command("status").stdout
 
-    # A reload meanwhile changes nothing of it.
+    # A reload doesn't change the ramp.
     node.write("svc.example.policy.toml", policy + "# as before\n")
     done = node.command("reload")
     assert done.returncode == 0, done.stderr
@@ -102,7 +102,7 @@ def test_what_comes_back_grows_to_its_share(world):
 
 
 def test_the_shares_of_replies_follow(world):
-    """As in explain, so in what is answered: held against each other while the ramp stands at one step."""
+    """The shares in explain and in the answers are compared while the ramp stays at one step."""
     node, warm, _ = world
     warm.kill()
     wait_until(lambda: share(explained(node)) == 0, 15)
@@ -122,7 +122,7 @@ def test_the_shares_of_replies_follow(world):
 
 def test_a_ramp_outlives_a_restart(tmp_path):
     warm, other = Endpoint(tmp_path, "warm"), Endpoint(tmp_path, "other")
-    # Long, so that no restart outlasts it.
+    # Long, so that the ramp is not over after the restart.
     policy = POLICY.format(warm=warm.at, other=other.at).replace('"12s"', '"10m"')
     zones = {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}
     try:

@@ -1,4 +1,4 @@
-"""Reload is all or nothing for each zone, says how it went, and loses no question."""
+"""A reload is all or nothing for each zone, reports its result, and loses no query."""
 import socket
 import time
 
@@ -43,9 +43,9 @@ def test_a_broken_file_changes_nothing_and_a_good_one_everything(dir):
         node.write(FILE, BROKEN)
         node.hup()
         wait_until(lambda: node.metric("portolan_last_reload_ok") == 0, 10)
-        told = node.status()
-        assert told["generation"] == before and told["reload"]["ok"] is False
-        assert any("nobody" in str(problem) and FILE in str(problem) for problem in told["reload"]["problems"]), told["reload"]
+        state = node.status()
+        assert state["generation"] == before and state["reload"]["ok"] is False
+        assert any("nobody" in str(problem) and FILE in str(problem) for problem in state["reload"]["problems"]), state["reload"]
         assert "nobody" in node.child.err(), "and the log"
         assert node.addresses("www.svc.example.") == ["192.0.2.1"], "the old generation goes on"
         assert node.get("/readyz")[0] == 200
@@ -55,10 +55,10 @@ def test_a_broken_file_changes_nothing_and_a_good_one_everything(dir):
         node.hup()
         wait_until(lambda: node.addresses("www.svc.example.") == ["192.0.2.2"], 10)
         wait_until(lambda: node.metric("portolan_last_reload_ok") == 1, 5)
-        told = node.status()
-        assert told["generation"] > before and told["reload"]["ok"] is True and told["reload"]["at"] >= fixed - 1
-        assert not told["reload"]["problems"]
-        wait_until(lambda: node.metric("portolan_generation") == told["generation"], 5)
+        state = node.status()
+        assert state["generation"] > before and state["reload"]["ok"] is True and state["reload"]["at"] >= fixed - 1
+        assert not state["reload"]["problems"]
+        wait_until(lambda: node.metric("portolan_generation") == state["generation"], 5)
 
         replies = client.finish()
         assert all(r.got and r.rcode == "NOERROR" for r in replies), "no question lost"
@@ -68,7 +68,7 @@ def test_a_broken_file_changes_nothing_and_a_good_one_everything(dir):
 
 
 def test_files_are_watched(dir):
-    """No signal: a file put in place by a rename, and one written over, are both seen."""
+    """Without a signal: a file that is replaced by a rename and one that is overwritten are both noticed."""
     with start(dir) as node:
         node.write(FILE, POLICY.format(address="192.0.2.2"))
         wait_until(lambda: node.addresses("www.svc.example.") == ["192.0.2.2"], 15)
@@ -78,7 +78,7 @@ def test_files_are_watched(dir):
         wait_until(lambda: node.addresses("new.svc.example.") == ["198.51.100.7"], 15)
 
 
-def test_zones_come_and_go(dir):
+def test_zones_are_added_and_removed(dir):
     with start(dir) as node:
         node.write("other.example.zone", MASTER + "\nwww IN A 198.51.100.8\n")
         node.hup()
@@ -89,8 +89,8 @@ def test_zones_come_and_go(dir):
         assert node.addresses("www.svc.example.") == ["192.0.2.1"]
 
 
-def test_reload_under_fire(dir):
-    """Twenty reloads in a row while 500 questions a second come in: each is answered, with the old or the new."""
+def test_reload_under_load(dir):
+    """Twenty reloads in a row during 500 queries a second: each is answered from the old or the new files."""
     with start(dir) as node, Steady(node.dir, node.udp, "www.svc.example.", per_second=500) as client:
         for turn in range(20):
             address = f"192.0.2.{10 + turn}"
@@ -102,7 +102,7 @@ def test_reload_under_fire(dir):
 
 
 def test_health_outlives_a_reload(dir, endpoints):
-    """An endpoint that is down stays down over a reload: its history isn't forgotten."""
+    """An endpoint that is down stays down over a reload, because its state is restored."""
     one = endpoints("one")
     policy = f"""
     zone = "svc.example."
@@ -135,7 +135,7 @@ def test_health_outlives_a_reload(dir, endpoints):
 
 
 def test_a_change_that_a_reload_has_read_is_not_read_again(dir):
-    """Each edit is one generation, whether somebody asks for it or it is only seen."""
+    """Each edit makes one generation, by `portolan reload` or by the watcher."""
     with start(dir) as node:
         before = node.status()["generation"]
         for address in ("192.0.2.2", "192.0.2.3"):
@@ -147,8 +147,8 @@ def test_a_change_that_a_reload_has_read_is_not_read_again(dir):
         assert node.status()["generation"] == before + 3
 
 
-def test_files_that_change_all_the_time_are_served_all_the_same(dir):
-    """What is new in them takes seconds to be probed first, and there is another change before that has ended."""
+def test_files_that_change_all_the_time_are_served(dir):
+    """New endpoints take seconds to be probed first, and the next change comes before that has ended."""
     with socket.create_server(("127.0.0.1", 0)) as silent, start(dir) as node:
         slow = POLICY + """
 [monitor.slow]

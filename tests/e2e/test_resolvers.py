@@ -1,6 +1,6 @@
-"""Real resolvers, unbound and named, with QNAME minimisation and DNSSEC validation, find this server from a root of our
-own: the root and example. are signed (by knot), svc.example. is an insecure delegation to us, sub.svc.example. one from
-us to knot. test_resolver.py is the same without DNSSEC, and needs unbound only."""
+"""Real resolvers, unbound and named, with QNAME minimisation and DNSSEC validation, find this server from a test root. The
+root and example. are signed (by knot). svc.example. is an insecure delegation to this server, and sub.svc.example. one
+from this server to knot. test_resolver.py is the same without DNSSEC, and needs unbound only."""
 import contextlib
 import json
 import shutil
@@ -190,9 +190,9 @@ class Knot:
             self.keymgr("generate", "algorithm=ECDSAP256SHA256", "ksk=yes", "zsk=yes")
         self.child = None
 
-    def keymgr(self, *words):
-        """What keymgr says of this zone's key."""
-        done = subprocess.run([program("keymgr"), "-c", self.conf, self.zone, *words], capture_output=True, text=True)
+    def keymgr(self, *arguments):
+        """The output of keymgr about the key of this zone."""
+        done = subprocess.run([program("keymgr"), "-c", self.conf, self.zone, *arguments], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -225,7 +225,7 @@ class Knot:
 
 @contextlib.contextmanager
 def delegation(dir, place):
-    """The fake root, its child and ours, served; gives our node and the root's key."""
+    """Serves the test root, its child and svc.example.; returns the node and the key of the root."""
     with contextlib.ExitStack() as stack:
         root, parent, child = (
             stack.enter_context(Knot(dir, zone, address, place, signed))
@@ -262,7 +262,7 @@ def resolver(which, dir, place, key, minimise):
         child.end()
 
 
-# A question, what is answered, and how it is known.
+# A query, its answer, and how a validator classifies it.
 KINDS = [
     ("www", "A", ["192.0.2.1"], "steered"),
     ("www", "AAAA", ["2001:db8::1"], "steered, IPv6"),
@@ -314,16 +314,16 @@ def test_every_kind_of_name_resolves(dir, lone, which, minimise):
     with delegation(dir, lone) as (node, key), resolver(which, dir, lone, key, minimise) as child:
 
         def ask_resolver(qname, rdtype):
-            """AD in a question asks for AD in the reply. TCP, so that nothing of the resolver's own is truncated."""
-            asked = dns.message.make_query(qname, rdtype, flags=dns.flags.RD | dns.flags.AD)
+            """AD in a query requests AD in the reply. TCP, so that no reply of the resolver is truncated."""
+            wanted_query = dns.message.make_query(qname, rdtype, flags=dns.flags.RD | dns.flags.AD)
             with lone.inside():
-                return dns.query.tcp(asked, "127.0.0.1", timeout=20)
+                return dns.query.tcp(wanted_query, "127.0.0.1", timeout=20)
 
         def resolve(label, rdtype):
             return ask_resolver("svc.example." if label == "@" else f"{label}.svc.example.", rdtype)
 
         signed = ask_resolver("signed.example.", "TXT")
-        assert signed.flags & dns.flags.AD and answers(signed) == ['"signed"'], f"it validates\n{signed}\n{child.told()}"
+        assert signed.flags & dns.flags.AD and answers(signed) == ['"signed"'], f"it validates\n{signed}\n{child.output()}"
         wrong = []
         for label, rdtype, wanted, what in KINDS:
             reply = resolve(label, rdtype)
@@ -333,18 +333,18 @@ def test_every_kind_of_name_resolves(dir, lone, which, minimise):
             reply = resolve(label, rdtype)
             found = [a for a in answers(reply) if not a.endswith(".")]
             has_soa = any(r.rdtype == dns.rdatatype.SOA for r in reply.authority)
-            # named, minimising, passes an NXDOMAIN of a name on the way on without its SOA; also one that knot gave.
+            # named with minimisation forwards an NXDOMAIN of an intermediate name without its SOA, also one of knot.
             needs_soa = not (which == "named" and minimise and rcode == "NXDOMAIN")
             if dns.rcode.to_text(reply.rcode()) != rcode or found or (needs_soa and not has_soa):
                 wrong.append(f"{what}, {rcode} expected: {reply}")
-        assert not wrong, "\n\n".join(wrong) + child.told()
+        assert not wrong, "\n\n".join(wrong) + child.output()
         assert not resolve("www", "A").flags & dns.flags.AD, "ours is an insecure delegation"
-        asked = node.metric("portolan_queries_total", transport="udp")
-        assert asked > len(KINDS) and node.metric("portolan_queries_total", transport="tcp") > 0, "it was us that it asked"
+        wanted_query = node.metric("portolan_queries_total", transport="udp")
+        assert wanted_query > len(KINDS) and node.metric("portolan_queries_total", transport="tcp") > 0, "this server got the queries"
 
 
-def test_only_what_is_asked_for_is_told_on_the_way(dir, lone):
-    """What a minimising resolver asks of us on its way down, NS or A of each name between, is never an error."""
+def test_minimised_queries_get_no_error(dir, lone):
+    """A minimising resolver queries NS or A of each name on its way down. None of these gets an error."""
     with delegation(dir, lone) as (node, _):
         for label in ("here", "below.here", "far.below.here", "in", "down.in", "app", "x.app", "st", "x.st", "_tcp", "old", "sub", "www"):
             for rdtype in ("NS", "A", "DS"):
@@ -352,7 +352,7 @@ def test_only_what_is_asked_for_is_told_on_the_way(dir, lone):
                 assert reply.rcode() == dns.rcode.NOERROR, f"{label} {rdtype}: {reply}"
 
 
-# What zonemaster says of every server on loopback: its addresses are nobody's in the Internet.
+# What zonemaster reports for every server on loopback: its addresses have no owner in the Internet.
 CAUSED_BY_LOOPBACK = {
     "NAMESERVER_IP_PRIVATE_NETWORK",  # 127.0.0.0/8 is a special-purpose net (RFC 6890)
 }
@@ -360,14 +360,14 @@ CAUSED_BY_LOOPBACK = {
 
 @pytest.mark.skipif(program("zonemaster-cli") is None, reason="zonemaster-cli isn't installed: apt-get install zonemaster-cli, 83 packages")
 def test_zonemaster_finds_nothing_wrong(dir, lone, figure):
-    """Zonemaster's whole list of tests over the delegation: no ERROR or CRITICAL but what loopback causes."""
+    """All tests of zonemaster for the delegation: no ERROR or CRITICAL except those that loopback causes."""
     with delegation(dir, lone):
         (dir / "hints").write_text(f". 3600000 NS a.root-servers.net.\na.root-servers.net. 3600000 A {ROOT}\n")
         argv = [program("zonemaster-cli"), "svc.example", "--hints", dir / "hints", "--no-ipv6", "--level", "INFO", "--json", "--no-progress"]
         done = lone.run(*argv, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr
-        said = json.loads(done.stdout)
-        print(*said, sep="\n")
-        figure("things zonemaster said", len(said), "")
-        grave = [one for one in said if one["level"] in ("ERROR", "CRITICAL") and one["tag"] not in CAUSED_BY_LOOPBACK]
-        assert len(said) > 20 and not grave, grave
+        entries = json.loads(done.stdout)
+        print(*entries, sep="\n")
+        figure("messages of zonemaster", len(entries), "")
+        grave = [one for one in entries if one["level"] in ("ERROR", "CRITICAL") and one["tag"] not in CAUSED_BY_LOOPBACK]
+        assert len(entries) > 20 and not grave, grave

@@ -1,7 +1,7 @@
-"""What a node knew before it was stopped or killed counts when it starts again; and whatever happened meanwhile, its
-very first answers name nobody who is dead.
+"""The health that a node knew before it was stopped or killed is used when it starts again. Whatever happened in the
+meantime, its first answers have no dead endpoint.
 
-A client asks from before the node is up, hundreds of times a second, so that the first answers are among the replies.
+A client sends hundreds of queries a second from before the start, so that it gets the first answers.
 """
 import json
 import re
@@ -62,7 +62,7 @@ def files(one, two, interval="300ms"):
 
 @pytest.fixture
 def port():
-    """A port of loopback for DNS that stays the same over a restart; UDP and TCP are free."""
+    """A DNS port on loopback that is the same after a restart; UDP and TCP are free."""
     while True:
         with socket.socket(type=socket.SOCK_STREAM) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
             tcp.bind(("127.0.0.1", 0))
@@ -79,7 +79,7 @@ def settings_at(port):
 
 
 def kill(node):
-    """SIGKILL: nothing is written any more."""
+    """SIGKILL: the node writes nothing more."""
     node.child.process.kill()
     node.child.process.wait(5)
 
@@ -88,15 +88,15 @@ def health_file(node):
     return node.dir / "state" / "health.json"
 
 
-def kept(node):
-    """{target: what the file says of its check}"""
+def checks_in_file(node):
+    """{target: the line of its check in the file}"""
     found = json.loads(health_file(node).read_text())
     assert found["version"] == 1
     return {check["target"]: check for vantage in found["vantages"] for check in vantage["checks"]}
 
 
 def wait_kept(node, target, wanted, bound=20):
-    wait_until(lambda: health_file(node).exists() and wanted(kept(node).get(target, {})), bound)
+    wait_until(lambda: health_file(node).exists() and wanted(checks_in_file(node).get(target, {})), bound)
 
 
 def named(replies):
@@ -104,7 +104,7 @@ def named(replies):
 
 
 class Restarted:
-    """Starts a node anew in the same directory, asked for both names from before it is up; `replies` by name."""
+    """Starts a node again in the same directory. Clients query both names from before the start; `replies` by name."""
 
     def __init__(self, dir, zones, port):
         self.dir, self.zones, self.port = dir, zones, port
@@ -115,7 +115,7 @@ class Restarted:
             tag: Steady(self.dir, at, f"{tag}.svc.example.", per_second=200, tag=f"first-{tag}") for tag in ["www", "db"]
         }
         for client in self.clients.values():
-            # Its first questions have been given up: it asks already, and nobody is there.
+            # Its first queries have timed out: the client runs, and no server does.
             client.__enter__()
         self.node = Node(self.dir, self.zones, settings=settings_at(self.port))
         return self
@@ -126,7 +126,7 @@ class Restarted:
             client.child.end()
 
     def answered(self, tag, least=100):
-        """All replies to one of them that came, oldest first, once there are enough."""
+        """All replies for one name, the oldest first, when there are enough."""
         found = lambda: [r for r in self.clients[tag].replies() if r.got is not None]  # noqa: E731
         return wait_until(lambda: (lambda all: all if len(all) >= least else None)(found()), 30)
 
@@ -135,7 +135,7 @@ def node_of(dir, zones, port):
     return Node(dir, zones, settings=settings_at(port))
 
 
-def test_the_first_answer_after_a_kill_in_an_outage_names_nobody_dead(dir, endpoints, port):
+def test_the_first_answer_after_a_kill_in_an_outage_has_no_dead_endpoint(dir, endpoints, port):
     one, two = endpoints("one"), endpoints("two")
     zones = files(one, two)
     with node_of(dir, zones, port) as node:
@@ -143,12 +143,12 @@ def test_the_first_answer_after_a_kill_in_an_outage_names_nobody_dead(dir, endpo
         one.kill()
         node.wait_health("one", "down")
         wait_kept(node, one.at, lambda check: check.get("health") == "down")
-        assert kept(node)[two.at]["health"] == "up"
+        assert checks_in_file(node)[two.at]["health"] == "up"
         kill(node)
     with Restarted(dir, zones, port) as again:
         for tag in ["www", "db"]:
             assert named(again.answered(tag)) == {TWO}, tag
-        assert "the last known health is used" in again.node.child.told()
+        assert "the last known health is used" in again.node.child.output()
         one.start()
         again.node.wait_health("one", "up")
 
@@ -165,17 +165,17 @@ def test_an_endpoint_that_dies_while_the_node_is_down_is_not_named(dir, endpoint
             assert named(again.answered(tag)) == {TWO}, tag
 
 
-def test_an_endpoint_that_returned_meanwhile_is_found_to(dir, endpoints, port):
+def test_an_endpoint_that_returned_in_the_meantime_is_found_up(dir, endpoints, port):
     """It was down, so it needs its `rise` successes; then it serves."""
     one, two = endpoints("one"), endpoints("two")
     zones = files(one, two, interval="2s")
     with node_of(dir, zones, port) as node:
         one.kill()
         node.wait_health("one", "down")
-        # An orderly stop writes once more.
+        # A normal stop writes the file once more.
         node.child.end()
         assert node.child.process.returncode == 0
-        assert kept(node)[one.at]["health"] == "down"
+        assert checks_in_file(node)[one.at]["health"] == "down"
     one.start()
     with Restarted(dir, zones, port) as again:
         replies = again.answered("db")
@@ -184,23 +184,23 @@ def test_an_endpoint_that_returned_meanwhile_is_found_to(dir, endpoints, port):
         wait_until(lambda: again.node.addresses("db.svc.example.") == [ONE], 10)
 
 
-def test_round_trip_times_and_a_flapping_endpoint_are_remembered(dir, endpoints, port):
+def test_round_trip_times_and_penalties_outlive_a_restart(dir, endpoints, port):
     one, two = endpoints("one"), endpoints("two")
     zones = files(one, two)
     with node_of(dir, zones, port) as node:
         for _ in range(4):
             one.kill()
             wait_until(lambda: node.health("one") == "down", 20)
-            if "flaps" in kept(node).get(one.at, {}) and kept(node)[one.at]["flaps"]["held"]:
+            if "flaps" in checks_in_file(node).get(one.at, {}) and checks_in_file(node)[one.at]["flaps"]["held"]:
                 break
             one.start()
             wait_until(lambda: node.health("one") == "up" or held(node, "one"), 20)
         wait_kept(node, one.at, lambda check: check.get("flaps", {}).get("held"))
         one.start()
-        srtt = kept(node)[two.at]["srtt_ms"]
+        srtt = checks_in_file(node)[two.at]["srtt_ms"]
         assert 0 < srtt < 500
         kill(node)
-        # As if two had been far away: what is measured now counts for an eighth.
+        # As if `two` had been far away: a new measurement counts for an eighth.
         text = health_file(node).read_text().replace(f'"srtt_ms":{srtt}', '"srtt_ms":400.0')
         health_file(node).write_text(text)
     with Restarted(dir, zones, port) as again:
@@ -241,8 +241,8 @@ pool = "alive"
 """
 
 
-def test_a_service_is_taken_at_its_word_over_a_restart(dir, port):
-    """One said a minute, where an unknown one gets five seconds; the other said goodbye, where one would get them too."""
+def test_the_last_message_of_a_service_outlives_a_restart(dir, port):
+    """One sent a beat with a ttl of a minute; without it the endpoint would have five seconds. The other sent a goodbye."""
     zones = {"svc.example.policy.toml": BEATS, "svc.example.zone": MASTER}
     write_tokens(dir)
     with node_of(dir, zones, port) as node:
@@ -268,13 +268,13 @@ def verdict(node, endpoint):
 
 
 def held(node, endpoint):
-    """Whether an endpoint is said to be held down."""
+    """Whether status shows an endpoint as held down."""
     seen = verdict(node, endpoint)
     return seen["health"] == "down" and "held down for" in (seen.get("why") or "")
 
 
-def test_what_is_older_than_stale_after_is_not_used(dir, endpoints, port):
-    """With its verdict it would take two successes to be up again; unknown, it takes one."""
+def test_a_state_older_than_stale_after_is_not_used(dir, endpoints, port):
+    """With its old verdict the endpoint would need two successes to be up again; as unknown it needs one."""
     one, two = endpoints("one"), endpoints("two")
     zones = files(one, two, interval="30s")
     with node_of(dir, zones, port) as node:
@@ -298,7 +298,7 @@ def test_what_is_older_than_stale_after_is_not_used(dir, endpoints, port):
     assert start_with(-60) == ("up", "up"), "the clock of the wall was set back"
 
 
-def test_a_file_that_cannot_be_read_is_told_of_and_stops_nothing(dir, endpoints, port):
+def test_an_unreadable_health_file_is_reported_and_prevents_nothing(dir, endpoints, port):
     one, two = endpoints("one"), endpoints("two")
     zones = files(one, two)
     with node_of(dir, zones, port) as node:
@@ -306,22 +306,22 @@ def test_a_file_that_cannot_be_read_is_told_of_and_stops_nothing(dir, endpoints,
         kill(node)
         health_file(node).write_text('{"version":1,"vantages":[{"na')
     with node_of(dir, zones, port) as again:
-        told = json.dumps(again.status()["reload"]["problems"])
-        assert re.search(r"health\.json.*EOF while parsing.*every endpoint begins unknown", told), told
+        problems = json.dumps(again.status()["reload"]["problems"])
+        assert re.search(r"health\.json.*EOF while parsing.*every endpoint begins unknown", problems), problems
         assert again.health("one") == "up"
         wait_until(lambda: again.metric("portolan_health_writes_total", result="success") >= 1, 20)
-        assert kept(again)[one.at]["health"] == "up"
+        assert checks_in_file(again)[one.at]["health"] == "up"
         assert again.metric("portolan_health_writes_total", result="failure") == 0
 
 
-def test_a_state_directory_that_takes_nothing_is_told_of_once(dir, endpoints, port):
+def test_an_unwritable_state_directory_is_reported_once(dir, endpoints, port):
     one, two = endpoints("one"), endpoints("two")
     zones = files(one, two)
-    # What is written first is a file of this name.
+    # The server first writes a file with this name.
     (dir / "node" / "state" / ".health.json.new").mkdir(parents=True)
     with node_of(dir, zones, port) as node:
         wait_until(lambda: node.metric("portolan_health_writes_total", result="failure") >= 3, 30)
-        assert node.child.told().count("the last known health can't be written") == 1
+        assert node.child.output().count("the last known health can't be written") == 1
         assert node.health("one") == "up"
 
 

@@ -1,4 +1,4 @@
-"""`portolan schema`, as editors use it: a validator that isn't ours takes every example and refuses what is wrong."""
+"""`portolan schema`, as editors use it: a foreign validator accepts every example and refuses wrong files."""
 import json
 import re
 import tomllib
@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def validator(of):
-    said = command("schema", of)
-    assert said.returncode == 0, said.stderr
-    schema = json.loads(said.stdout)
+    result = command("schema", of)
+    assert result.returncode == 0, result.stderr
+    schema = json.loads(result.stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 
@@ -35,7 +35,7 @@ def wrong(validator, text):
 
 
 def blocks():
-    """The whole files that the documents show."""
+    """The whole files in the documents."""
     for document in [ROOT / "README.md", ROOT / "zones" / "README.md", *(ROOT / "docs").glob("*.md")]:
         for block in re.findall(r"^```toml\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL):
             try:
@@ -48,7 +48,7 @@ def blocks():
                 yield "settings", document.name, block
 
 
-def test_every_example_is_as_the_schema_says(policy, settings):
+def test_every_example_is_valid_by_the_schema(policy, settings):
     examples = [("policy", path, path.read_text()) for path in ROOT.glob("zones/**/*.policy.toml")]
     examples += [("settings", path, path.read_text()) for path in ROOT.glob("zones/**/portolan.toml")]
     examples += [("settings", path, path.read_text()) for path in ROOT.glob("docker/portolan.toml")]
@@ -112,8 +112,8 @@ def test_broken_settings_are_refused(settings, text):
     assert wrong(settings, text) != []
 
 
-def test_what_people_write_otherwise_is_taken(policy):
-    """Words in either case, and lengths of time as people write them."""
+def test_other_spellings_are_accepted(policy):
+    """Values in upper or lower case, and lengths of time in several spellings."""
     text = ZONE + """
 [monitor.web]
 type = "http"

@@ -36,12 +36,12 @@ pool = "web"
 """
 
 
-def test_weights_are_kept_and_counted(dir, figure):
-    """100,000 answers of an 80:20 name: the split, and that the metric tells exactly the same."""
-    asked = 100_000
+def test_answers_follow_the_weights_and_are_counted(dir, figure):
+    """100,000 answers of an 80:20 name: the shares, and the same numbers in the metric."""
+    queried = 100_000
     with Node(dir, {"svc.example.policy.toml": WEIGHTED, "svc.example.zone": MASTER}) as node:
-        answered = flood(node.udp, "www.svc.example.", asked)
-        share = 100 * answered["192.0.2.80"] / asked
+        answered = flood(node.udp, "www.svc.example.", queried)
+        share = 100 * answered["192.0.2.80"] / queried
         figure("share of the weight 80", share, "%")
         assert set(answered) == {"192.0.2.80", "192.0.2.20"}, answered
         assert abs(share - 80) <= 1, answered
@@ -52,7 +52,7 @@ def test_weights_are_kept_and_counted(dir, figure):
 
         wanted = [answered["192.0.2.80"], answered["192.0.2.20"]]
         wait_until(lambda: counted() == wanted, 5)
-        assert node.metric("portolan_queries_total", transport="udp", rcode="NOERROR") == asked
+        assert node.metric("portolan_queries_total", transport="udp", rcode="NOERROR") == queried
         assert node.metric("portolan_answers_total", endpoint="spare") in (None, 0)
 
 
@@ -111,39 +111,39 @@ def serve_nearest(dir, ecs=""):
     return Node(dir, files, settings=REGIONS)
 
 
-def test_clients_are_placed_by_their_source_address(dir):
+def test_the_source_address_determines_the_region(dir):
     with serve_nearest(dir) as node:
         for source, expected in (("127.1.0.1", US), ("127.2.0.1", EU), ("127.3.9.9", AP), ("127.2.7.5", AP), ("127.9.0.1", US)):
             for tcp in (False, True):
                 reply = node.ask("www.svc.example.", source=source, tcp=tcp)
                 assert answers(reply) == [expected], f"client {source}, {'TCP' if tcp else 'UDP'}"
-                assert scope(reply) is None, "no ECS asked, none given"
+                assert scope(reply) is None, "no ECS in the query, none in the reply"
 
 
-def test_clients_are_placed_by_their_subnet_and_the_scope_is_exact(dir):
+def test_the_subnet_determines_the_region_and_the_scope_is_exact(dir):
     with serve_nearest(dir) as node:
 
-        def asked(subnet, name="www.svc.example.", rdtype="A"):
+        def queried(subnet, name="www.svc.example.", rdtype="A"):
             reply = node.ask(name, rdtype, subnet=subnet, source="127.3.0.1")
             address, source, wide = scope(reply)
             assert f"{address}/{source}" == subnet, "address and source prefix come back as they were"
             return answers(reply), wide
 
-        assert asked("127.3.0.0/16") == ([AP], 16)
-        assert asked("127.1.5.0/24") == ([US], 16) or asked("127.1.5.0/24")[1] < 16, "the default region is us-east too"
-        found, wide = asked("127.2.0.0/24")
+        assert queried("127.3.0.0/16") == ([AP], 16)
+        assert queried("127.1.5.0/24") == ([US], 16) or queried("127.1.5.0/24")[1] < 16, "the default region is us-east too"
+        found, wide = queried("127.2.0.0/24")
         assert (found, wide) == ([EU], 22), "127.2.7.0/24 is another region's, so 127.2.0.0/22 is the widest that is alike"
-        assert asked("127.2.128.0/24") == ([EU], 17)
-        assert asked("127.2.7.0/24") == ([AP], 24)
-        assert asked("2001:db8:2::/56", rdtype="AAAA")[0] == ["2001:db8:f::2"]
-        assert asked("2001:db8:2::/56", rdtype="AAAA")[1] == 48
-        assert asked("127.2.0.0/24", name="any.svc.example.")[1] == 0, "a weighted answer doesn't look at the client"
-        assert asked("127.2.0.0/24", name="ns1.svc.example.")[1] == 0, "nor does a static one"
-        assert asked("0.0.0.0/0")[0] in ([AP], [US]), "no subnet told: by its own address, or as nobody's"
+        assert queried("127.2.128.0/24") == ([EU], 17)
+        assert queried("127.2.7.0/24") == ([AP], 24)
+        assert queried("2001:db8:2::/56", rdtype="AAAA")[0] == ["2001:db8:f::2"]
+        assert queried("2001:db8:2::/56", rdtype="AAAA")[1] == 48
+        assert queried("127.2.0.0/24", name="any.svc.example.")[1] == 0, "a weighted answer doesn't look at the client"
+        assert queried("127.2.0.0/24", name="ns1.svc.example.")[1] == 0, "nor does a static one"
+        assert queried("0.0.0.0/0")[0] in ([AP], [US]), "no subnet in the query: its own address counts, or none"
 
 
-def test_everyone_inside_a_scope_gets_the_same(dir):
-    """For random clients: whoever is inside the scope of the reply is answered alike."""
+def test_all_clients_inside_a_scope_get_the_same(dir):
+    """For random clients: all clients inside the scope of a reply get the same answer."""
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     with serve_nearest(dir) as node:
@@ -199,14 +199,14 @@ box   IN MX    10 a
 """
 
 
-def test_a_long_answer_is_truncated_whole_and_given_over_tcp(dir):
+def test_a_long_answer_is_truncated_and_complete_over_tcp(dir):
     with Node(dir, {"svc.example.policy.toml": many(40), "svc.example.zone": LONG}) as node:
         for name, rdtype, count in (("long", "TXT", 20), ("many", "A", 40)):
             name = f"{name}.svc.example."
             short = node.ask(name, rdtype, edns=False)
             assert short.flags & dns.flags.TC and len(short.to_wire()) <= 512
             short = node.ask(name, rdtype, payload=600)
-            assert short.flags & dns.flags.TC and short.edns == 0, "OPT is kept"
+            assert short.flags & dns.flags.TC and short.edns == 0, "OPT stays"
             assert not short.answer or len(short.answer[0]) == count, "no half RRset"
             whole = node.ask(name, rdtype, tcp=True)
             assert not whole.flags & dns.flags.TC and len(whole.answer[0]) == count
@@ -214,7 +214,7 @@ def test_a_long_answer_is_truncated_whole_and_given_over_tcp(dir):
         assert largest.flags & dns.flags.TC, "never more than 1232 octets over UDP, whatever the client says"
 
 
-def test_tcp_says_what_udp_says(dir):
+def test_tcp_and_udp_give_the_same(dir):
     questions = [
         ("a", "A"), ("alias", "A"), ("alias", "CNAME"), ("box", "MX"), ("many", "A"), ("many", "AAAA"), ("many", "TXT"), ("nothing", "A"),
         ("a", "AAAA"), ("@", "SOA"), ("@", "NS"), ("@", "A"),
@@ -241,7 +241,7 @@ def test_tcp_says_what_udp_says(dir):
 
 
 def hostile(chance):
-    """A packet that nobody meant: noise, or a question with some of it changed, cut or added."""
+    """A random packet: noise, or a query that is changed, cut or extended."""
     if chance.random() < 0.3:
         return chance.randbytes(chance.randrange(0, 600))
     good = dns.message.make_query("www.svc.example.", chance.choice(["A", "ANY", "TXT", "OPT"]), use_edns=chance.choice([0, False, 1]))
@@ -252,7 +252,7 @@ def hostile(chance):
     return bytes(wire) + (chance.randbytes(chance.randrange(50)) if chance.random() < 0.2 else b"")
 
 
-def test_garbage_gets_an_error_or_silence_and_harms_nobody(dir):
+def test_garbage_gets_an_error_or_no_reply_and_does_no_harm(dir):
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     with Node(dir, {"svc.example.policy.toml": WEIGHTED, "svc.example.zone": MASTER}) as node:
@@ -274,11 +274,11 @@ def test_garbage_gets_an_error_or_silence_and_harms_nobody(dir):
                 tcp.sendall(hostile(chance))
         assert node.ask("www.svc.example.", tcp=True).rcode() == dns.rcode.NOERROR, f"seed {seed}"
         udp.close()
-        assert "panicked" not in node.child.err(), f"seed {seed}\n{node.child.told()}"
+        assert "panicked" not in node.child.err(), f"seed {seed}\n{node.child.output()}"
         assert node.child.is_running()
 
 
-def test_a_reply_is_not_replied_to(dir):
+def test_a_reply_gets_no_reply(dir):
     with Node(dir, {"svc.example.policy.toml": WEIGHTED, "svc.example.zone": MASTER}) as node:
         reply = dns.message.make_response(dns.message.make_query("www.svc.example.", "A"))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
@@ -300,8 +300,8 @@ def has_ipv6():
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
-def test_ipv6_all_the_way(dir, endpoints):
-    """Listens on [::1], probes an endpoint there, and judges its two addresses apart."""
+def test_ipv6_only(dir, endpoints):
+    """The server listens on [::1], probes an endpoint there, and has a verdict for each of its two addresses."""
     six = endpoints("six", host="::1")
     policy = f"""
     zone = "svc.example."

@@ -1,5 +1,5 @@
-"""SRV, HTTPS and SVCB over the real server: as dig and kdig print them, through a failover, and by HAProxy, which finds
-its servers by our SRV records and has no checks of its own."""
+"""SRV, HTTPS and SVCB of the real server: as dig and kdig print them, during a failover, and for HAProxy, which finds its
+servers by these SRV records and has no health checks of its own."""
 import http.client
 import json
 import shutil
@@ -63,7 +63,7 @@ port = 8443
 
 @pytest.fixture
 def node(dir, endpoints):
-    """A node over two endpoints on addresses of their own, which say their names."""
+    """A node with two endpoints on their own addresses, which respond with their names."""
     fra1 = endpoints("fra1", host="127.0.0.10", body="fra1")
     ams1 = endpoints("ams1", host="127.0.0.20", body="ams1")
     files = {"svc.example.policy.toml": POLICY.format(fra1=fra1, ams1=ams1), "svc.example.zone": MASTER}
@@ -72,10 +72,10 @@ def node(dir, endpoints):
         yield node
 
 
-def short(tool, node, *words):
-    """What `dig +short` or its like prints, sorted."""
+def short(tool, node, *arguments):
+    """The output of `dig +short` or a similar command, sorted."""
     host, port = node.udp
-    argv = [tool, "+short", "+norecurse", f"@{host}", "-p", str(port), *words]
+    argv = [tool, "+short", "+norecurse", f"@{host}", "-p", str(port), *arguments]
     return sorted(subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines())
 
 
@@ -100,31 +100,31 @@ def test_dig_prints_the_services(node):
 
 
 @pytest.mark.skipif(not shutil.which("kdig"), reason="needs kdig (knot-dnsutils)")
-def test_kdig_reads_the_same(node):
+def test_kdig_prints_the_same(node):
     srv = short("kdig", node, "SRV", "_http._tcp.both.svc.example.")
     assert srv == short("kdig", node, "+tcp", "SRV", "_http._tcp.both.svc.example.") and len(srv) == 2
     assert short("kdig", node, "HTTPS", "www.svc.example.") == ["1 . alpn=h2,h3 port=8443 ipv4hint=127.0.0.10"]
 
 
-def test_targets_come_along_and_are_counted(node):
+def test_targets_are_in_the_reply_and_are_counted(node):
     reply = node.ask("_http._tcp.both.svc.example.", "SRV")
-    beside = {str(rrset.name): rrset[0].to_text() for rrset in reply.additional if rrset.rdtype == dns.rdatatype.A}
-    assert beside == {"fra1.endpoints.svc.example.": "127.0.0.10", "ams1.endpoints.svc.example.": "127.0.0.20"}
+    extra = {str(rrset.name): rrset[0].to_text() for rrset in reply.additional if rrset.rdtype == dns.rdatatype.A}
+    assert extra == {"fra1.endpoints.svc.example.": "127.0.0.10", "ams1.endpoints.svc.example.": "127.0.0.20"}
     labels = dict(zone="svc.example.", name="_http._tcp.both")
     for endpoint in ("fra1", "ams1"):
         wait_until(lambda: node.metric("portolan_answers_total", endpoint=endpoint, **labels) == 1, 5)
 
 
-def test_explain_tells_the_records(node):
-    told = node.command("explain", "_http._tcp.both.svc.example.", "SRV", "--format", "json")
-    assert told.returncode == 0, told.stderr
-    answers = {a["endpoint"]: (a["rdata"], a["probability"]) for a in json.loads(told.stdout)["answers"]}
+def test_explain_shows_the_records(node):
+    explained = node.command("explain", "_http._tcp.both.svc.example.", "SRV", "--format", "json")
+    assert explained.returncode == 0, explained.stderr
+    answers = {a["endpoint"]: (a["rdata"], a["probability"]) for a in json.loads(explained.stdout)["answers"]}
     assert answers == {
         "fra1": (f"0 65535 {node.fra1.port} fra1.endpoints.svc.example.", 1.0),
         "ams1": (f"0 16384 {node.ams1.port} ams1.endpoints.svc.example.", 1.0),
     }
-    told = node.command("explain", "www.svc.example.", "https", "--format", "json")
-    assert [a["rdata"] for a in json.loads(told.stdout)["answers"]] == ['1 . alpn="h2,h3" port=8443 ipv4hint=127.0.0.10']
+    explained = node.command("explain", "www.svc.example.", "https", "--format", "json")
+    assert [a["rdata"] for a in json.loads(explained.stdout)["answers"]] == ['1 . alpn="h2,h3" port=8443 ipv4hint=127.0.0.10']
 
 
 HAPROXY = """
@@ -167,7 +167,7 @@ backend first
 
 
 class HaProxy:
-    """A real HAProxy, reached by sockets in the file system, so that it takes no port."""
+    """A real HAProxy, which listens on Unix sockets, so that it needs no port."""
 
     def __init__(self, dir, node):
         self.dir = dir
@@ -176,7 +176,7 @@ class HaProxy:
         self.child = Child([shutil.which("haproxy"), "-db", "-f", config], dir, "haproxy")
         try:
             wait_until(lambda: not self.child.is_running() or (dir / "admin.sock").exists(), 20)
-            assert self.child.is_running(), self.child.told()
+            assert self.child.is_running(), self.child.output()
         except BaseException:
             self.child.end()
             raise
@@ -188,7 +188,7 @@ class HaProxy:
         self.child.end()
 
     def say(self, command):
-        """An answer of its admin socket."""
+        """A response of its admin socket."""
         with socket.socket(socket.AF_UNIX) as admin:
             admin.settimeout(5)
             admin.connect(str(self.dir / "admin.sock"))
@@ -204,7 +204,7 @@ class HaProxy:
         return {row["srv_addr"]: (int(row["srv_port"]), int(row["srv_uweight"])) for row in up}
 
     def get(self, backend):
-        """Who answers a request; None where nobody does."""
+        """Which endpoint responds to a request; None if none does."""
         with socket.socket(socket.AF_UNIX) as to:
             to.settimeout(5)
             to.connect(str(self.dir / f"{backend}.sock"))
@@ -226,7 +226,7 @@ def shown(when, haproxy):
 def test_haproxy_follows_a_failover_by_srv(dir, node, figure):
     fra1, ams1 = node.fra1, node.ams1
     with HaProxy(dir, node) as haproxy:
-        # HAProxy's weights go to 256: 65,535 and 16,384 are 256 and 65.
+        # The weights of HAProxy are at most 256: 65,535 and 16,384 are 256 and 65.
         both = {"127.0.0.10": fra1.port, "127.0.0.20": ams1.port}
         wait_until(lambda: {ip: port for ip, (port, _) in haproxy.servers("both").items()} == both, 20)
         wait_until(lambda: haproxy.get("first") == "fra1", 20)

@@ -1,4 +1,4 @@
-"""A loss is simulated on a running server, then happens; the answers are held against what was foretold."""
+"""A loss is simulated on a running server, and then caused; the answers are compared with the simulation."""
 import json
 from collections import Counter
 
@@ -94,15 +94,15 @@ SUBNETS = ("127.2.3.0/24", "127.1.3.0/24")
 ENDPOINTS = {"192.0.2.1": "eu1", "192.0.2.2": "eu2", "192.0.2.3": "us1", "192.0.2.4": "us2"}
 
 
-def shares(node, asked):
-    """Each endpoint's share of the answers, over all names and regions alike; what is not answered is nobody's."""
+def shares(node, count_each):
+    """The share of each endpoint in the answers of all names and regions. An empty answer counts for no endpoint."""
     found = Counter()
     for name in NAMES:
-        # What chance decides is asked often, and the client makes no difference to it.
+        # Names that are answered by chance are queried often. The client has no effect on them.
         if name in ("www", "local"):
-            counts = flood(node.udp, f"{name}.svc.example.", asked) if node.addresses(f"{name}.svc.example.") else {}
+            counts = flood(node.udp, f"{name}.svc.example.", count_each) if node.addresses(f"{name}.svc.example.") else {}
             for address, count in counts.items():
-                found[ENDPOINTS[address]] += count / asked / len(NAMES)
+                found[ENDPOINTS[address]] += count / count_each / len(NAMES)
             continue
         for subnet in SUBNETS:
             for address in answers(node.ask(f"{name}.svc.example.", subnet=subnet)):
@@ -116,13 +116,13 @@ def held_against(foretold, measured, key, figure):
     assert off <= 0.01, (foretold, measured)
 
 
-def test_a_region_that_is_lost_does_what_was_foretold(dir, endpoints, figure):
+def test_a_lost_region_has_the_simulated_effect(dir, endpoints, figure):
     started = {name: endpoints(name) for name in ENDPOINTS.values()}
     policy = POLICY.format(**{name: endpoint.at for name, endpoint in started.items()})
     with Node(dir, {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}, settings=REGIONS) as node:
-        said = node.command("simulate", "--lose", "region:us-east", "--qps", 1000, "--format", "json")
-        assert said.returncode == 1, said.stderr
-        foretold = json.loads(said.stdout)
+        result = node.command("simulate", "--lose", "region:us-east", "--qps", 1000, "--format", "json")
+        assert result.returncode == 1, result.stderr
+        foretold = json.loads(result.stdout)
         assert [row["endpoint"] for row in foretold["exceeded"]] == ["eu2"], foretold["exceeded"]
         assert {(row["name"], row["class"], row["on_empty"]) for row in foretold["empty"]} == {
             ("local", "eu-west", "nodata"), ("local", "us-east", "nodata"),
@@ -146,7 +146,7 @@ def test_a_region_that_is_lost_does_what_was_foretold(dir, endpoints, figure):
         assert all(row["already"] for row in now["empty"]) and len(now["empty"]) == 2
 
 
-def test_another_policy_takes_what_the_server_measured(dir, endpoints):
+def test_another_policy_uses_the_measurements_of_the_server(dir, endpoints):
     started = {name: endpoints(name) for name in ENDPOINTS.values()}
     policy = POLICY.format(**{name: endpoint.at for name, endpoint in started.items()})
     with Node(dir, {"svc.example.policy.toml": policy, "svc.example.zone": MASTER}, settings=REGIONS) as node:
@@ -158,7 +158,7 @@ def test_another_policy_takes_what_the_server_measured(dir, endpoints):
         changed = policy.replace('members = ["us1", "us2", "eu2"]', 'members = ["us1", "eu1"]')
         (next_zones / "svc.example.policy.toml").write_text(changed)
         compare = ("simulate", "--policy", next_zones, "--config", node.settings, "--format", "json")
-        row = lambda said, name: next(r for r in json.loads(said.stdout)["endpoints"] if r["endpoint"] == name)
+        row = lambda result, name: next(r for r in json.loads(result.stdout)["endpoints"] if r["endpoint"] == name)
         measured = node.command(*compare)
         assert measured.returncode == 0, measured.stderr
         assert row(measured, "us1")["after"] == 0, "it is down, and the server says so"

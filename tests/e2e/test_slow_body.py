@@ -1,4 +1,4 @@
-"""A server that writes head and body apart is not interrupted by the probe, whose verdict stands at the head."""
+"""A probe doesn't interrupt a server that writes head and body separately. Its result is known after the head."""
 import http.server
 import sys
 import threading
@@ -51,7 +51,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(0.05)
             self.wfile.write(b"0123456789")
             self.wfile.flush()
-        # A reset that comes after all is written shows here.
+        # A reset after the last write is noticed here.
         assert self.rfile.read(1) == b""
         self.server.served += 1
 
@@ -70,7 +70,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.errors.append(repr(sys.exc_info()[1]))
 
 
-def test_a_server_that_writes_head_and_body_apart_sees_no_reset(dir):
+def test_a_server_that_writes_head_and_body_separately_sees_no_reset(dir):
     server = Server()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -87,13 +87,13 @@ class Place(Network):
         self.net, self.ip = f"10.{200 + i}.0.0/16", f"10.{200 + i}.0.1"
         self.tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         fcntl.ioctl(self.tun, TUNSETIFF, struct.pack("16sH22s", b"wire", TUN_WITHOUT_HEADER, b""))
-        for words in (
+        for arguments in (
             f"addr add {self.ip}/32 dev wire",
             "link set wire up txqueuelen 5000",
             "route add default dev wire",
             f"route add local {self.net} dev lo",
         ):
-            subprocess.run(["ip", *words.split()], check=True)
+            subprocess.run(["ip", *arguments.split()], check=True)
         with open("/proc/sys/net/ipv4/ip_nonlocal_bind", "w") as allow:
             allow.write("1")
         self.leave()
@@ -168,13 +168,13 @@ class Wire:
         self.fds, self.rules, self.muted, self.held, self.count = fds, {}, set(), [], 0
 
     def obey(self, line):
-        said = json.loads(line)
-        if "pair" in said:
-            self.rules.setdefault(tuple(said.pop("pair")), {}).update(said)
-        elif said["mute"]:
-            self.muted.add(said["host"])
+        command = json.loads(line)
+        if "pair" in command:
+            self.rules.setdefault(tuple(command.pop("pair")), {}).update(command)
+        elif command["mute"]:
+            self.muted.add(command["host"])
         else:
-            self.muted.discard(said["host"])
+            self.muted.discard(command["host"])
 
     def take(self, fd):
         """Takes the packets that wait at one place."""
@@ -203,10 +203,10 @@ class Wire:
             wait = max(0.0, self.held[0][0] - time.monotonic()) if self.held else 5.0
             ready = select.select([0, *self.fds], [], [], wait)[0]
             if 0 in ready:
-                said = os.read(0, 65536)
-                if not said:
+                command = os.read(0, 65536)
+                if not command:
                     return
-                for line in said.decode().splitlines():
+                for line in command.decode().splitlines():
                     self.obey(line)
             for fd in ready:
                 if fd != 0:
