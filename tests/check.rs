@@ -1,8 +1,8 @@
-//! What `portolan check` says of files that are wrong. Each directory of `tests/check` is a case: files of a user, and
-//! in `expected` what is printed of them, to the letter (and in `expected.json`, where it is there, as JSON). Each message should tell a tired person what is wrong, where,
-//! and what to write instead.
+//! The messages of `portolan check` for wrong files. Each directory of `tests/check` is a case: the files of a user,
+//! and the exact output in `expected` (in some cases also as JSON in `expected.json`). Each message must say what is
+//! wrong, where, and what to write instead.
 //!
-//! `BLESS=1 cargo test --test check` writes the `expected` files anew; then read what changed.
+//! `BLESS=1 cargo test --test check` writes the `expected` files. Then read what changed.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What is found in a case. Without settings of its own it is the zones of a node in region `here`.
+/// The problems of a case. A case without settings is the zones of a node in region `here`.
 fn found_in(case: &Path) -> Vec<Problem> {
     let file = case.join("portolan.toml");
     let loaded = match file.exists() {
@@ -29,16 +29,16 @@ fn found_in(case: &Path) -> Vec<Problem> {
     loaded.map_or_else(|problems| problems, |loaded| loaded.warnings)
 }
 
-/// The file that something is expected in, and what is said.
-fn said_of(case: &Path) -> Vec<(PathBuf, String)> {
+/// The files with the expected output, and the real output.
+fn outputs_of(case: &Path) -> Vec<(PathBuf, String)> {
     let problems = found_in(case);
     let plain = |text: String| text.replace(&format!("{}/", case.display()), "");
-    let mut said = vec![(case.join("expected"), plain(config::to_human(&problems)))];
+    let mut outputs = vec![(case.join("expected"), plain(config::to_human(&problems)))];
     let json = case.join("expected.json");
     if json.exists() {
-        said.push((json, plain(format!("{:#}\n", config::to_json(&problems)))));
+        outputs.push((json, plain(format!("{:#}\n", config::to_json(&problems)))));
     }
-    said
+    outputs
 }
 
 #[test]
@@ -46,14 +46,14 @@ fn every_wrong_file_gets_its_message() {
     let cases = directories(Path::new("tests/check"));
     assert!(cases.len() >= 60, "{} cases", cases.len());
     let (mut wrong, mut as_json) = (Vec::new(), 0);
-    for (file, said) in cases.iter().flat_map(|case| said_of(case)) {
+    for (file, output) in cases.iter().flat_map(|case| outputs_of(case)) {
         as_json += usize::from(file.extension().is_some());
         if std::env::var_os("BLESS").is_some() {
-            std::fs::write(&file, &said).expect("writing what is expected");
+            std::fs::write(&file, &output).expect("writing what is expected");
         }
         let expected = std::fs::read_to_string(&file).unwrap_or_default();
-        if said != expected || said.is_empty() {
-            wrong.push(format!("== {}\n-- expected\n{expected}-- said\n{said}", file.display()));
+        if output != expected || output.is_empty() {
+            wrong.push(format!("== {}\n-- expected\n{expected}-- found\n{output}", file.display()));
         }
     }
     assert_eq!(as_json, 2, "two cases have their problems as JSON too");

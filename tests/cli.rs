@@ -1,4 +1,4 @@
-//! The command line from outside: exit codes, what goes to which stream, and what a person is told.
+//! The command line as a program: exit codes, the output on each stream, and messages.
 
 use std::process::{Command, Output};
 
@@ -65,8 +65,8 @@ fn wrong_usage_ends_with_2_and_says_so_on_stderr() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_one_line_that_says_what_to_do() {
-    // A port that was free a moment ago and that nobody listens on.
+fn a_missing_server_is_one_line_that_says_what_to_do() {
+    // A port that was free a moment ago, without a listener.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = portolan(&["status", "--server", &format!("http://{free}")]);
     assert_eq!(output.status.code(), Some(1));
@@ -80,7 +80,7 @@ fn a_server_that_is_not_there_is_one_line_that_says_what_to_do() {
 }
 
 #[test]
-fn a_server_that_is_something_else_is_not_taken_for_ours() {
+fn a_server_of_another_program_is_recognized() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let other = std::thread::spawn(move || {
@@ -99,17 +99,17 @@ fn a_server_that_is_something_else_is_not_taken_for_ours() {
 }
 
 #[test]
-fn check_tells_every_problem_with_its_place_on_stdout_and_a_summary_on_stderr() {
+fn check_prints_problems_on_stdout_and_a_summary_on_stderr() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("portolan.toml");
     std::fs::write(&file, "regoin = \"x\"\n[listen]\nhttp = \"nowhere\"\n").unwrap();
     let (file, dir) = (file.to_str().unwrap(), dir.path().to_str().unwrap());
     let output = portolan(&["check", "--config", file]);
     assert_eq!(output.status.code(), Some(1));
-    let told = stdout(&output);
-    let places: Vec<&str> = told.lines().filter(|line| !line.starts_with(' ')).collect();
-    assert!(places.len() >= 2 && places.iter().all(|line| line.starts_with(dir)), "{told}");
-    assert!(told.contains(&format!("{file}:1:")) && told.contains("region"), "{told}");
+    let output_text = stdout(&output);
+    let places: Vec<&str> = output_text.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert!(places.len() >= 2 && places.iter().all(|line| line.starts_with(dir)), "{output_text}");
+    assert!(output_text.contains(&format!("{file}:1:")) && output_text.contains("region"), "{output_text}");
     assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
 
     let output = portolan(&["check", "--config", file, "--format", "json"]);
@@ -146,19 +146,19 @@ fn schema_prints_the_schema_of_policies_or_of_settings() {
 }
 
 #[test]
-fn serve_starts_nothing_on_wrong_files_and_says_why_on_stderr() {
+fn serve_does_not_start_with_wrong_files_and_prints_why_on_stderr() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("portolan.toml");
     std::fs::write(&file, "regoin = \"x\"\n").unwrap();
     let output = portolan(&["serve", "--config", file.to_str().unwrap()]);
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
-    let told = stderr(&output);
-    assert!(told.starts_with(&format!("{}:1:1: ", file.display())), "{told}");
-    assert!(told.trim_end().lines().last().unwrap().starts_with("portolan: "), "{told}");
+    let output_text = stderr(&output);
+    assert!(output_text.starts_with(&format!("{}:1:1: ", file.display())), "{output_text}");
+    assert!(output_text.trim_end().lines().last().unwrap().starts_with("portolan: "), "{output_text}");
 }
 
 #[test]
-fn check_of_good_files_says_what_they_hold() {
+fn check_of_good_files_counts_zones_and_endpoints() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("zones")).unwrap();
     let file = dir.path().join("portolan.toml");

@@ -1,4 +1,4 @@
-//! Answering takes no memory: a counting allocator around ten thousand answers of every kind.
+//! `answer()` allocates no memory: an allocator counts allocations during ten thousand answers of every kind.
 #![expect(unsafe_code, reason = "an allocator is unsafe by its trait; this one counts and passes on")]
 
 #[path = "bench/world.rs"]
@@ -13,13 +13,13 @@ use portolan::snapshot::Snapshot;
 use world::{A, AAAA, Edns, query};
 
 thread_local! {
-    /// Allocations of this thread; other threads of the test harness take what they want.
+    /// Allocations of this thread. Those of other threads of the test harness don't count.
     static TAKEN: Cell<u64> = const { Cell::new(0) };
 }
 
 struct Counting;
 
-// SAFETY: passes every call on to the system's allocator, with the same arguments; counting touches a plain cell.
+// SAFETY: every call goes to the allocator of the system with the same arguments; counting changes a plain cell only.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         TAKEN.set(TAKEN.get() + 1);
@@ -43,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What came of a query, to know that each kind went the way that was meant.
+/// How a query was answered, to check that each case takes the intended path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Answers(u16),
@@ -110,7 +110,7 @@ fn cases() -> Vec<(&'static str, Vec<u8>, Way)> {
     ]
 }
 
-/// Every name that the bench asks for, in turn: no name is the first of its kind to need something.
+/// Every name of the benchmark: no name may need an allocation at its first query.
 fn bench_cases() -> Vec<(&'static str, Vec<u8>, Way)> {
     [
         ("static", Way::Answers(1)),
@@ -145,7 +145,7 @@ fn ask_all(snapshot: &Snapshot, cases: &[(&str, Vec<u8>, Way)], rounds: u64, mut
 }
 
 #[test]
-fn ten_thousand_answers_take_no_memory() {
+fn ten_thousand_answers_allocate_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let snapshot = world::snapshot(dir.path());
     let cases = [cases(), bench_cases()].concat();
@@ -163,7 +163,7 @@ fn ten_thousand_answers_take_no_memory() {
     assert!(answered >= 10_000);
     assert_eq!(taken, 0, "allocations in {answered} answers");
 
-    // The counter counts: what proves nothing above would show here.
+    // The counter works: an allocation is counted.
     let before = TAKEN.get();
     drop(std::hint::black_box(Box::new(0)));
     assert_eq!(TAKEN.get() - before, 2);

@@ -1,15 +1,15 @@
-//! What `portolan check` notes of files that nothing is wrong with.
+//! The notes of `portolan check` on files without a problem.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Settings with these regions and the node's own, and perhaps with control targets.
+/// Settings with these regions, the node's own region, and control targets if there are any.
 fn settings(regions: usize, control: &str) -> String {
     let more: String = (0..regions).map(|nth| format!("[regions.r{nth}]\nlocation = [0, 0]\n")).collect();
     format!("region = \"here\"\n[zones]\ndir = \".\"\n[regions.here]\nlocation = [0, 0]\n{more}{control}")
 }
 
-/// As many endpoints, one after the other in these regions.
+/// This number of endpoints, each in the next of these regions.
 fn policy(regions: usize, endpoints: usize, monitor: &str) -> String {
     let endpoint = |nth: usize| {
         let region = nth % regions;
@@ -40,7 +40,7 @@ fn checked(dir: &Path, settings: &str, policy: &str) -> (String, String) {
 }
 
 #[test]
-fn control_targets_are_proposed_where_a_node_can_not_tell_its_own_link_from_the_world() {
+fn control_targets_are_proposed_if_a_node_can_not_recognize_a_failure_of_its_own_link() {
     let dir = tempfile::tempdir().expect("a directory");
     let monitor = "monitor = \"web\"";
     for (regions, endpoints, monitor, control, says) in [

@@ -1,5 +1,6 @@
-//! Response rate limiting with real packets: a flood from one net is held to the rate, some of it told to come by TCP;
-//! who comes by TCP or with a cookie of ours is answered, and settings that change count at once.
+//! Response rate limiting with real packets: replies to a flood from one net are limited to the rate, and some are
+//! truncated so that the client uses TCP. Clients over TCP or with a valid cookie are answered. Changed settings count
+//! at once.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -14,7 +15,7 @@ use portolan::snapshot::compile::compile;
 use portolan::snapshot::{Identity, Snapshot};
 use portolan::wire::cookie::CookieSecrets;
 
-/// For what must come: no bound of the server's, but of the test's patience on a busy machine.
+/// The longest wait for something that must happen, on a busy machine. It is no limit of the server.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const ZONE: &str = "$TTL 300\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nns1 A 192.0.2.53\n*.wild A 192.0.2.80\n";
@@ -59,14 +60,14 @@ impl Scene {
         client
     }
 
-    /// How many queries over UDP were dealt with, how many of them withheld, and how many told to come by TCP.
+    /// The number of queries over UDP, of withheld replies, and of truncated replies.
     fn counted(&self) -> (u64, u64, u64) {
         let totals = self.counters.totals();
         let withheld = totals.dropped.iter().find(|(reason, _)| *reason == DropReason::RateLimited).unwrap().1;
         (totals.queries.iter().map(|(_, _, count)| count).sum::<u64>() + withheld, withheld, totals.slipped)
     }
 
-    /// Sends `count` queries and gives the replies once all are dealt with.
+    /// Sends `count` queries; returns the replies when the server has processed all of them.
     fn flood(&self, count: u64, query: impl Fn(u64) -> Vec<u8>) -> Vec<Vec<u8>> {
         let client = self.client();
         let before = self.counted().0;
@@ -112,10 +113,10 @@ fn cookies(reply: &[u8]) -> &[u8] {
 }
 
 #[test]
-fn a_flood_is_held_to_the_rate_and_nobody_who_is_real_is_shut_out() {
+fn a_flood_is_limited_to_the_rate_and_real_clients_are_answered() {
     let scene = serving(1);
     let client_cookie = [&[0, 10, 0, 8][..], &[9; 8]].concat();
-    // Names are made up, but the answer is the wildcard's all along.
+    // The names are random, but each is answered by the same wildcard.
     let replies = scene.flood(300, |n| query(&format!("n{n}.wild.limit.test"), &client_cookie));
     let (_, withheld, slipped) = scene.counted();
     assert_eq!(replies.len() as u64, 300 - withheld);
@@ -146,7 +147,7 @@ fn a_flood_is_held_to_the_rate_and_nobody_who_is_real_is_shut_out() {
 }
 
 #[test]
-fn limits_that_change_count_at_once_and_none_is_the_default() {
+fn a_changed_limit_counts_at_once_and_the_default_is_none() {
     let scene = serving(0);
     let ask = |n: u64| query(&format!("gone{n}.limit.test"), &[]);
     assert_eq!(scene.flood(200, ask).len(), 200);

@@ -1,4 +1,4 @@
-//! `portolan simulate` from outside: exit codes, what goes to which stream, and which flags go together.
+//! `portolan simulate` as a program: exit codes, the output on each stream, and which flags exclude each other.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -59,7 +59,7 @@ fn files(dir: &Path) -> (String, String) {
 }
 
 #[test]
-fn the_exit_code_says_whether_a_capacity_is_exceeded() {
+fn the_exit_code_shows_whether_a_capacity_is_exceeded() {
     let dir = tempfile::tempdir().unwrap();
     let (config, _) = files(dir.path());
     let demand = dir.path().join("demand.txt");
@@ -84,8 +84,11 @@ fn the_exit_code_says_whether_a_capacity_is_exceeded() {
     let rows: Vec<_> =
         report["endpoints"].as_array().unwrap().iter().map(|r| (&r["endpoint"], &r["before"], &r["after"])).collect();
     assert_eq!(rows, [(&"one".into(), &0.75.into(), &0.0.into()), (&"two".into(), &0.25.into(), &1.0.into())]);
-    let told = stderr(&run(&["--lose", "one"]));
-    assert!(told.contains("capacity is not checked") && told.contains("from the files alone"), "{told}");
+    let output_text = stderr(&run(&["--lose", "one"]));
+    assert!(
+        output_text.contains("capacity is not checked") && output_text.contains("from the files alone"),
+        "{output_text}"
+    );
     assert!(!stderr(&run(&["--qps", "500"])).contains("not judged"));
 }
 
@@ -98,8 +101,8 @@ fn pairs_end_with_1_when_one_of_them_is_too_much() {
     assert_eq!(json(&output)[0]["lost"], serde_json::json!(["region:eu-west", "region:us-east"]));
     let human = portolan(&["--config", &config, "--pairs", "--qps", "2001"]);
     assert_eq!(human.status.code(), Some(1), "last good is a quarter of 2001 to two: {}", stderr(&human));
-    let told = String::from_utf8(human.stdout).unwrap();
-    assert!(told.contains("region:eu-west region:us-east  two 100 %"), "{told}");
+    let output_text = String::from_utf8(human.stdout).unwrap();
+    assert!(output_text.contains("region:eu-west region:us-east  two 100 %"), "{output_text}");
 }
 
 #[test]
@@ -116,7 +119,7 @@ fn another_policy_is_compared_with_the_present_one() {
 }
 
 #[test]
-fn what_does_not_go_together_is_wrong_usage_and_what_is_not_there_is_refused() {
+fn conflicting_flags_are_wrong_usage_and_unknown_targets_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (config, next) = files(dir.path());
     for args in [

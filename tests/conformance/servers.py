@@ -60,7 +60,7 @@ class Server:
             if self.comes_up():
                 return self
             self.child.end()
-        raise RuntimeError(f"{self.name()} ends again and again: {self.child.told()}")
+        raise RuntimeError(f"{self.name()} ends again and again: {self.child.output()}")
 
     def __exit__(self, *_):
         self.child.end()
@@ -75,7 +75,7 @@ class Server:
                 return True
             time.sleep(0.05)
         self.child.end()
-        raise RuntimeError(f"{self.name()} does not answer: {self.child.told()}")
+        raise RuntimeError(f"{self.name()} does not answer: {self.child.output()}")
 
     def has_loaded(self):
         query = b"\x12\x34\0\0\0\1\0\0\0\0\0\0" + self.apexes[-1].to_wire() + b"\0\6\0\1"

@@ -1,4 +1,4 @@
-//! A policy says the same in whatever order its keys are written: the lists alone have an order.
+//! The order of keys in a policy has no effect. Only lists have an order.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use portolan::control::explain::{Client, explain};
 use crate::script::Script;
 use crate::world::World;
 
-/// The same policy with every table's keys in the order of the alphabet, or backwards.
+/// The same policy with the keys of every table in alphabetical order, or in reverse.
 pub(crate) fn reordered(policy: &str, is_backwards: bool) -> String {
     let table: toml::Table = policy.parse().expect("a policy is TOML");
     let mut text = String::new();
@@ -15,7 +15,7 @@ pub(crate) fn reordered(policy: &str, is_backwards: bool) -> String {
     text
 }
 
-/// Plain keys first, as TOML wants it, then the tables below.
+/// Writes plain keys first, as TOML requires, then the tables.
 fn write(table: &toml::Table, path: &mut Vec<String>, is_backwards: bool, text: &mut String) {
     let mut keys: Vec<&String> = table.keys().collect();
     keys.sort();
@@ -38,14 +38,14 @@ fn write(table: &toml::Table, path: &mut Vec<String>, is_backwards: bool, text: 
     }
 }
 
-/// Everything that is answered to clients of every region, as `explain` has it: by name, type and client, what it gives.
+/// The answers of `explain` for clients of every region, by name, type and client.
 pub(crate) fn everything(script: &Script) -> BTreeMap<String, String> {
     let mut world = World::new(script);
     let now = world.now();
     let snapshot = world.snapshot();
     let regions: Vec<&str> = snapshot.model.regions.iter().map(|region| region.name.as_str()).collect();
     let clients = regions.iter().map(|region| Client::Region(region)).chain([Client::Unplaced]);
-    let mut told = BTreeMap::new();
+    let mut all = BTreeMap::new();
     for client in clients {
         for zone in &snapshot.model.zones {
             for name in &zone.steered {
@@ -55,7 +55,7 @@ pub(crate) fn everything(script: &Script) -> BTreeMap<String, String> {
                     let mut answers: Vec<String> =
                         of.answers.iter().map(|a| format!("{} {:.9}", a.rdata, a.probability)).collect();
                     answers.sort();
-                    told.insert(
+                    all.insert(
                         format!("{name} {rtype} {client:?}"),
                         format!("{answers:?} ttl {} scope {}", of.ttl, of.scope),
                     );
@@ -63,5 +63,5 @@ pub(crate) fn everything(script: &Script) -> BTreeMap<String, String> {
             }
         }
     }
-    told
+    all
 }

@@ -1,4 +1,4 @@
-//! A scenario file as text: settings, a policy, records of the zone file, files beside them, and cases.
+//! A scenario file as text: settings, a policy, records of the master file, further files, and cases.
 
 /// A file that was read.
 pub(crate) struct Script {
@@ -10,7 +10,7 @@ pub(crate) struct Script {
     pub(crate) records: String,
     /// Settings of the project that are used instead of all these.
     pub(crate) used: Option<String>,
-    /// The zone that is asked, with its final dot.
+    /// The zone of the queries, with its final dot.
     pub(crate) zone: String,
     /// Further files in the zones' directory, by name.
     pub(crate) files: Vec<(String, String)>,

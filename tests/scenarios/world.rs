@@ -1,4 +1,4 @@
-//! The world of a case: files loaded as `serve` loads them, and what is believed of the endpoints, in simulated time.
+//! The world of a case: files loaded as `serve` loads them, and the health of the endpoints, in simulated time.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,25 +13,25 @@ use portolan::snapshot::{Identity, Publisher, Snapshot, SteeringState, compile::
 
 use crate::script::Script;
 
-/// What every zone file begins with.
+/// The first lines of every master file.
 const ZONE_HEAD: &str = "$TTL 300\n@ SOA ns1 hostmaster 1 3600 600 86400 60\n@ NS ns1\nns1 A 192.0.2.53\n";
 
-/// When a case begins: long after the process, so that there is a time before.
+/// When a case begins: long after the start of the process, so that earlier times exist.
 const BEGIN: Duration = Duration::from_secs(1000);
 
-/// A world and what is served in it.
+/// A world and its snapshot.
 pub(crate) struct World {
     model: Arc<Model>,
     view: WorldView,
     zone: String,
     publisher: Publisher,
-    said: Vec<(String, Override)>,
+    overrides: Vec<(String, Override)>,
     is_begun: bool,
     is_changed: bool,
 }
 
 impl World {
-    /// Everything is up, and nothing was ever served. The files of the script must be without an error.
+    /// Everything is up, and nothing was served before. The files of the script must be without an error.
     pub(crate) fn new(script: &Script) -> World {
         let model = Arc::new(load(script));
         let health =
@@ -45,16 +45,16 @@ impl World {
             view,
             zone: script.zone.clone(),
             publisher: Publisher::new(first),
-            said: Vec::new(),
+            overrides: Vec::new(),
             is_begun: false,
             is_changed: true,
         }
     }
 
-    /// What is served now.
+    /// The snapshot of this moment.
     pub(crate) fn snapshot(&mut self) -> Arc<Snapshot> {
         if std::mem::take(&mut self.is_changed) {
-            self.view.overrides = Arc::new(self.overrides());
+            self.view.overrides = Arc::new(self.by_endpoint());
             match std::mem::replace(&mut self.is_begun, true) {
                 false => self.publisher.begin(self.view.clone(), &SteeringState::default()),
                 true => drop(self.publisher.observe(self.view.clone(), 0.0)),
@@ -63,23 +63,23 @@ impl World {
         self.publisher.snapshots().load_full()
     }
 
-    /// The zone that is asked.
+    /// The zone of the queries.
     pub(crate) fn zone(&self) -> &str {
         &self.zone
     }
 
-    /// Now.
+    /// The simulated time.
     pub(crate) fn now(&self) -> Moment {
         self.view.at
     }
 
-    /// Changes the world as a line says.
+    /// Changes the world by a line of a scenario.
     pub(crate) fn change(&mut self, words: &[String]) -> Result<(), String> {
         let rest = &words[1..];
         match words[0].as_str() {
-            "UP" => self.judge(rest, Health::Up),
-            "DOWN" => self.judge(rest, Health::Down),
-            "UNKNOWN" => self.judge(rest, Health::Unknown),
+            "UP" => self.set_health(rest, Health::Up),
+            "DOWN" => self.set_health(rest, Health::Down),
+            "UNKNOWN" => self.set_health(rest, Health::Unknown),
             "RTT" => self.measure(rest),
             "MAY_CHANGE" => {
                 let [target, time] = rest else { return Err("expected MAY_CHANGE ENDPOINT TIME".to_owned()) };
@@ -88,31 +88,31 @@ impl World {
             }
             "OVERRIDE" => {
                 let [target, state, why] = rest else { return Err("expected OVERRIDE TARGET STATE WHY".to_owned()) };
-                self.say(target, state, why)
+                self.set_override(target, state, why)
             }
             "CLEAR" => {
-                self.said.retain(|(target, _)| !rest.contains(target));
+                self.overrides.retain(|(target, _)| !rest.contains(target));
                 self.is_changed = true;
                 Ok(())
             }
             "TIME_PASSES" => {
-                // What was true until now was served; then the time is another.
+                // The state up to now is served before the time moves forward.
                 self.snapshot();
                 self.view.at = self.view.at + duration(rest.first().map_or("", String::as_str))?;
                 self.is_changed = true;
                 Ok(())
             }
-            other => Err(format!("`{other}` is no word of a scenario")),
+            other => Err(format!("`{other}` is no keyword of a scenario")),
         }
     }
 
-    fn judge(&mut self, targets: &[String], health: Health) -> Result<(), String> {
+    fn set_health(&mut self, targets: &[String], health: Health) -> Result<(), String> {
         for target in targets {
             self.each_check(target, |check| {
                 check.health = health;
-                check.evidence.iter_mut().for_each(|said| {
-                    said.health = health;
-                    said.why = (health == Health::Down).then(|| "connection refused".into());
+                check.evidence.iter_mut().for_each(|evidence| {
+                    evidence.health = health;
+                    evidence.why = (health == Health::Down).then(|| "connection refused".into());
                 });
             })?;
         }
@@ -132,7 +132,7 @@ impl World {
         self.each_check(target, |check| check.rtts = rtts.clone())
     }
 
-    fn say(&mut self, target: &str, state: &str, why: &str) -> Result<(), String> {
+    fn set_override(&mut self, target: &str, state: &str, why: &str) -> Result<(), String> {
         let state = match state {
             "drain" => OverrideState::Drain,
             "up" => OverrideState::Up,
@@ -140,25 +140,26 @@ impl World {
             other => return Err(format!("{other} is no state of an override")),
         };
         let (target, why, who) = (target.to_owned(), why.to_owned(), "alice".to_owned());
-        self.said.retain(|(other, _)| *other != target);
-        self.said.push((target.clone(), Override { target, state, why, who, until: None }));
+        self.overrides.retain(|(other, _)| *other != target);
+        self.overrides.push((target.clone(), Override { target, state, why, who, until: None }));
         self.is_changed = true;
         Ok(())
     }
 
-    /// The word on each endpoint: its own goes before its region's.
-    fn overrides(&self) -> HashMap<EndpointId, Arc<Override>> {
+    /// The override of each endpoint: its own goes before that of its region.
+    fn by_endpoint(&self) -> HashMap<EndpointId, Arc<Override>> {
         let of = |endpoint: &Endpoint| {
             let region = endpoint.region.map(|id| format!("region:{}", self.model.region(id).name));
-            let find = |name: &str| self.said.iter().find(|(target, _)| target == name).map(|(_, said)| said.clone());
+            let find =
+                |name: &str| self.overrides.iter().find(|(target, _)| target == name).map(|(_, found)| found.clone());
             find(&endpoint.name).or_else(|| find(&region?))
         };
-        let said = self.model.endpoints.iter().enumerate();
-        said.filter_map(|(at, endpoint)| Some((EndpointId(at as u32), Arc::new(of(endpoint)?)))).collect()
+        let endpoints = self.model.endpoints.iter().enumerate();
+        endpoints.filter_map(|(at, endpoint)| Some((EndpointId(at as u32), Arc::new(of(endpoint)?)))).collect()
     }
 
-    /// Changes every check of an endpoint, with `/v4` and `/v6` of one of its addresses, with `@MONITOR` that of a monitor of
-    /// names, and with `@` alone its own.
+    /// Changes every check of an endpoint. `/v4` and `/v6` select one of its addresses, `@MONITOR` the check by a
+    /// monitor of names, and `@` alone the check by its own monitor.
     fn each_check(&mut self, target: &str, change: impl Fn(&mut CheckView)) -> Result<(), String> {
         let (name, family) = target.split_once('/').map_or((target, None), |(name, family)| (name, Some(family)));
         let (name, monitor) = name.split_once('@').map_or((name, None), |(name, monitor)| (name, Some(monitor)));
@@ -187,10 +188,10 @@ impl World {
     }
 }
 
-/// What a vantage of the first region says of everything.
+/// The evidence of a vantage in the first region: up.
 fn evidence(model: &Model) -> Vec<Evidence> {
     let region = model.region_named(&model.regions[0].name);
-    let said = region.map(|region| Evidence {
+    let evidence = region.map(|region| Evidence {
         vantage: "ns1".into(),
         region,
         health: Health::Up,
@@ -200,7 +201,7 @@ fn evidence(model: &Model) -> Vec<Evidence> {
         hold: None,
         doubt: Doubt::None,
     });
-    said.into_iter().collect()
+    evidence.into_iter().collect()
 }
 
 fn load(script: &Script) -> Model {

@@ -1,5 +1,5 @@
-//! A question of a scenario: asked of `answer()` many times over and of `explain` once, which must agree; and what the
-//! scenario expects of both.
+//! A query of a scenario. It is answered by `answer()` many times and explained by `explain` once; both must agree with
+//! each other and with the expectations of the scenario.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,15 +14,15 @@ use portolan::wire::Name;
 
 use crate::world::World;
 
-/// Lines that say what is expected of the last question.
+/// Keywords of expectations about the last query.
 pub(crate) const EXPECTATIONS: [&str; 8] = ["EXPECT", "REPLIES", "SCOPE", "TTL", "STALE", "FRESH", "EXPLAIN", "SAYS"];
 
-/// So often a question is asked: shares come out within [`NEAR`] but once in a million times.
+/// How often a query is repeated. The shares then differ by more than [`NEAR`] only once in a million runs.
 const ROUNDS: u64 = 2000;
-/// Five deviations of a share of a half, and a little.
+/// Slightly more than five standard deviations of a share of a half.
 const NEAR: f64 = 0.06;
 
-/// What came back.
+/// The replies to a query, and its explanation.
 pub(crate) struct Answer {
     explained: Explanation,
     /// Share of the replies that had this record.
@@ -33,7 +33,7 @@ pub(crate) struct Answer {
 }
 
 /// `QUERY www A`, `QUERY www A from 192.0.2.1`, `QUERY www A ecs 192.0.2.0/24`.
-pub(crate) fn ask(world: &mut World, words: &[String]) -> Result<Answer, String> {
+pub(crate) fn send(world: &mut World, words: &[String]) -> Result<Answer, String> {
     let (label, rtype) = match words {
         [label, rtype, ..] => (label, rtype),
         _ => return Err("expected QUERY NAME TYPE [from IP | ecs NET]".to_owned()),
@@ -48,7 +48,7 @@ pub(crate) fn ask(world: &mut World, words: &[String]) -> Result<Answer, String>
     };
     let now = world.now();
     let snapshot = world.snapshot();
-    // Somebody that no scenario places.
+    // The default client: no scenario has a region for it.
     let source = source.unwrap_or(IpAddr::from([203, 0, 113, 250]));
     let client = subnet.map_or(source, |net| net.addr());
     let mut answer = Answer {
@@ -60,14 +60,14 @@ pub(crate) fn ask(world: &mut World, words: &[String]) -> Result<Answer, String>
     };
     let packet = packet(&name, type_code(rtype)?, subnet);
     for round in 0..ROUNDS {
-        answer.take(&reply(&snapshot, &packet, source, round)?);
+        answer.add(&reply(&snapshot, &packet, source, round)?);
     }
     answer.agree()?;
     Ok(answer)
 }
 
 impl Answer {
-    fn take(&mut self, message: &Message) {
+    fn add(&mut self, message: &Message) {
         let mut seen = std::collections::BTreeSet::new();
         for record in &message.answers {
             seen.insert(record.data.to_string());
@@ -84,41 +84,47 @@ impl Answer {
         }
     }
 
-    /// Replies and explanation say the same.
+    /// Checks that the replies agree with the explanation.
     fn agree(&self) -> Result<(), String> {
         if self.explained.class_why.contains("known by ECS only") {
-            // Explained is who asks from that address, and who is known by its net is somebody else.
+            // The explanation is for a client with this address, and ECS has only its net: these are two classes.
             return Ok(());
         }
         let is_tied =
             self.explained.stages.iter().any(|s| s.note.as_deref().is_some_and(|n| n.contains("client's net")));
-        for told in &self.explained.answers {
-            let share = self.shares.get(&told.rdata).copied().unwrap_or(0.0);
-            if !is_tied && (share - told.probability).abs() > NEAR {
-                return Err(format!("explain says {} {}, and replies {share}", told.rdata, told.probability));
+        for explained in &self.explained.answers {
+            let share = self.shares.get(&explained.rdata).copied().unwrap_or(0.0);
+            if !is_tied && (share - explained.probability).abs() > NEAR {
+                return Err(format!(
+                    "explain has {} {}, the replies have {share}",
+                    explained.rdata, explained.probability
+                ));
             }
         }
-        let told = |rdata: &String| self.explained.answers.iter().any(|told| told.rdata == *rdata);
-        if let Some(rdata) = self.shares.keys().find(|rdata| !told(rdata)) {
-            return Err(format!("replies have {rdata}, which explain doesn't tell: {:?}", self.explained.answers));
+        let is_explained = |rdata: &String| self.explained.answers.iter().any(|answer| answer.rdata == *rdata);
+        if let Some(rdata) = self.shares.keys().find(|rdata| !is_explained(rdata)) {
+            return Err(format!("replies have {rdata}, which explain does not have: {:?}", self.explained.answers));
         }
         if let Some(scope) = self.scope.filter(|scope| *scope != self.explained.scope) {
-            return Err(format!("the reply's scope is {scope}, and explain says {}", self.explained.scope));
+            return Err(format!("the scope of the reply is {scope}, that of explain is {}", self.explained.scope));
         }
-        let is_ttl_told = self.shares.is_empty() || self.ttl == self.explained.ttl;
-        if !is_ttl_told || self.is_stale != self.explained.stale {
-            return Err(format!("ttl {} stale {}, and explain says otherwise", self.ttl, self.is_stale));
+        let is_ttl_equal = self.shares.is_empty() || self.ttl == self.explained.ttl;
+        if !is_ttl_equal || self.is_stale != self.explained.stale {
+            return Err(format!(
+                "ttl {} and stale {} of the replies are not those of explain",
+                self.ttl, self.is_stale
+            ));
         }
         Ok(())
     }
 
-    /// As a scenario writes it: by probability, then by text.
-    fn told(&self) -> String {
+    /// The answers as a scenario has them: by probability, then by text.
+    fn expectation(&self) -> String {
         let mut answers: Vec<(f64, &str)> =
             self.explained.answers.iter().map(|a| (a.probability, a.rdata.as_str())).collect();
         answers.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-        let told: Vec<String> = answers.iter().map(|(odds, rdata)| format!("{rdata} {}%", percent(*odds))).collect();
-        if told.is_empty() { "nothing".to_owned() } else { told.join(", ") }
+        let texts: Vec<String> = answers.iter().map(|(odds, rdata)| format!("{rdata} {}%", percent(*odds))).collect();
+        if texts.is_empty() { "nothing".to_owned() } else { texts.join(", ") }
     }
 }
 
@@ -128,16 +134,16 @@ fn percent(odds: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Holds the last answer against a line.
-pub(crate) fn judge(answer: &Answer, words: &[String]) -> Result<(), String> {
+/// Compares the last answer with an expectation.
+pub(crate) fn compare(answer: &Answer, words: &[String]) -> Result<(), String> {
     let rest = words[1..].join(" ");
     let check =
-        |is: bool, found: String| if is { Ok(()) } else { Err(format!("expected {}, and {found}", words.join(" "))) };
+        |is: bool, found: String| if is { Ok(()) } else { Err(format!("expected {}, but {found}", words.join(" "))) };
     match words[0].as_str() {
-        "EXPECT" => check(answer.told() == rest, format!("it is {}", answer.told())),
+        "EXPECT" => check(answer.expectation() == rest, format!("it is {}", answer.expectation())),
         "REPLIES" => {
-            let given = answer.shares.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            check(given == rest, format!("they have {given}"))
+            let records = answer.shares.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            check(records == rest, format!("they have {records}"))
         }
         "SCOPE" => {
             let scope = answer.scope.unwrap_or(answer.explained.scope);
@@ -146,14 +152,14 @@ pub(crate) fn judge(answer: &Answer, words: &[String]) -> Result<(), String> {
         "TTL" => check(answer.explained.ttl.to_string() == rest, format!("the TTL is {}", answer.explained.ttl)),
         "STALE" => check(answer.is_stale, "it is not".to_owned()),
         "FRESH" => check(!answer.is_stale, "it is stale".to_owned()),
-        "EXPLAIN" => explains(answer, &words[1..]),
-        "SAYS" => says(answer, &words[1..]),
-        other => Err(format!("`{other}` is no word of a scenario")),
+        "EXPLAIN" => has_reason(answer, &words[1..]),
+        "SAYS" => has_note(answer, &words[1..]),
+        other => Err(format!("`{other}` is no keyword of a scenario")),
     }
 }
 
 /// `EXPLAIN STAGE ENDPOINT part of a reason`: among those dropped or kept.
-fn explains(answer: &Answer, words: &[String]) -> Result<(), String> {
+fn has_reason(answer: &Answer, words: &[String]) -> Result<(), String> {
     let [stage, endpoint, text @ ..] = words else { return Err("expected EXPLAIN STAGE ENDPOINT TEXT".to_owned()) };
     let text = text.join(" ");
     let reasons =
@@ -162,19 +168,19 @@ fn explains(answer: &Answer, words: &[String]) -> Result<(), String> {
         reasons.filter(|reason| reason.endpoint == *endpoint).map(|reason| reason.why.as_str()).collect();
     match of.iter().any(|why| why.contains(&text)) {
         true => Ok(()),
-        false => Err(format!("`{text}`: nobody is told of so in stage {stage}; of {endpoint} it says {of:?}")),
+        false => Err(format!("`{text}` is no reason in stage {stage}; those of {endpoint} are {of:?}")),
     }
 }
 
 /// `SAYS STAGE part of its note`.
-fn says(answer: &Answer, words: &[String]) -> Result<(), String> {
+fn has_note(answer: &Answer, words: &[String]) -> Result<(), String> {
     let [stage, text @ ..] = words else { return Err("expected SAYS STAGE TEXT".to_owned()) };
     let text = text.join(" ");
     let notes = answer.explained.stages.iter().filter(|s| s.stage == *stage).filter_map(|s| s.note.as_deref());
     let notes: Vec<&str> = notes.collect();
     match notes.iter().any(|note| note.contains(&text)) {
         true => Ok(()),
-        false => Err(format!("stage {stage} says {notes:?}, not `{text}`")),
+        false => Err(format!("the notes of stage {stage} are {notes:?}, not `{text}`")),
     }
 }
 
@@ -190,7 +196,7 @@ fn type_code(word: &str) -> Result<u16, String> {
     }
 }
 
-/// A query with OPT, and with a client subnet where there is one (RFC 7871, 6).
+/// A query with OPT, and with a client subnet if there is one (RFC 7871, 6).
 fn packet(name: &str, rtype: u16, subnet: Option<IpNet>) -> Vec<u8> {
     let mut packet = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
     packet.extend_from_slice(Name::parse(name).expect("a name").as_wire());
