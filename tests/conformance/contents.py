@@ -12,7 +12,7 @@ PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 
 def written(name):
-    """A name as all servers read it: Knot 3.2 takes no `[`, NSD 4.6 reads `\\\\.` as a dot that is escaped."""
+    """A name that all servers read alike: Knot 3.2 refuses `[`, NSD 4.6 reads `\\\\.` as an escaped dot."""
     labels = ("".join(chr(b) if b in PLAIN else f"\\{b:03d}" for b in label) for label in name.labels[:-1])
     return ".".join(labels) + "."
 
@@ -37,7 +37,7 @@ def generic(rng, octets):
 
 
 def make(rng, rtype, target):
-    """Contents for a record of this type; `target` is the name that it points at."""
+    """Contents for a record of this type; `target` is the name that it points to."""
     name = written(target) if target else None
     small = rng.randrange(1, 30)
     match rtype:

@@ -1,9 +1,9 @@
-"""Puts many questions to a server, a window of them at a time, and gives the replies in the order of the questions."""
+"""Sends many queries to a server, a window of them at a time, and returns the replies in the order of the queries."""
 import select
 import socket
 import time
 
-# As many under way as a server's socket buffer surely holds.
+# The number of outstanding queries: they fit into the socket buffer of every server.
 WINDOW = 64
 # A reply over loopback that takes this long was lost.
 LOST_SECONDS = 2.0
@@ -11,7 +11,7 @@ ATTEMPTS = 4
 
 
 def ask_all(address, questions):
-    """Over UDP: a list of replies (bytes), None where there was none after some attempts."""
+    """Over UDP: a list of replies (bytes), with None for a query without a reply after some attempts."""
     replies, waiting, following = [None] * len(questions), {}, 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -53,7 +53,7 @@ def _send_again(udp, questions, waiting):
 
 
 def ask_tcp(address, questions):
-    """Over one TCP connection, one after the other (nobody's pipelining is judged here)."""
+    """Over one TCP connection, one query after the other, because pipelining is not compared here."""
     replies = []
     with socket.create_connection(address, timeout=10) as tcp, tcp.makefile("rb") as stream:
         for id, question in enumerate(questions):

@@ -1,4 +1,4 @@
-"""The list of expected differences (expected.toml), and which of them a case is."""
+"""The list of expected differences (expected.toml), and which of them explains a case."""
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,10 @@ class Difference:
     why: str
     when: str
     aspects: frozenset
-    worlds: tuple = ()  # "SEED/WORLD": asked in every run, for what the default seed doesn't meet
+    worlds: tuple = ()  # "SEED/WORLD": queried in every run, for a difference that the default seed doesn't have
 
     def matches(self, case):
-        """Whether this entry explains all of a case; a fault of our own is never explained."""
+        """Whether this entry explains all of a case. It never explains a fault of Portolan's own reply."""
         differs = {aspect for name in ("knot", "nsd") for aspect in case.differs[name]}
         return not case.faults and differs <= self.aspects and CONDITIONS[self.when](case)
 

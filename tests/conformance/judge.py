@@ -1,5 +1,5 @@
-"""Whether two servers said the same. A reply is reduced to what a resolver acts on; what the RFCs leave open (order
-within an RRset, case of names in RDATA, additional addresses of convenience, NS beside an answer) doesn't count."""
+"""Compares the replies of two servers. A reply is reduced to what a resolver uses. What the RFCs leave open (order within an
+RRset, case of names in RDATA, optional additional addresses, NS records in addition to an answer) doesn't count."""
 from dataclasses import dataclass
 
 import dns.exception
@@ -16,7 +16,7 @@ ADDRESSES = ("A", "AAAA")
 
 @dataclass
 class Reply:
-    """A reply over UDP, and the one over TCP where the former was truncated."""
+    """A reply over UDP, and the reply over TCP if the first is truncated."""
 
     rcode: str
     aa: bool
@@ -28,7 +28,7 @@ class Reply:
     has_opt: bool
     dnssec_ok: bool
     opcode_ok: bool
-    faults: list  # what is wrong with it whatever others say
+    faults: list  # its faults, independent of other replies
     size: int
 
     def __str__(self):
@@ -96,7 +96,7 @@ def read(packet, question, limit):
 
 
 def owner_fault(owner, question):
-    """0x20: an owner that is the name asked for is spelled as it was asked."""
+    """0x20: an owner that is the name of the query has the same case as in the query."""
     name, _ = dns.name.from_wire(question.name, 0)
     if owner == name and owner.to_wire() != question.name:
         return [f"the answer's owner is spelled {owner}, and {name} was asked for"]
@@ -106,7 +106,7 @@ def owner_fault(owner, question):
 # --- how two replies differ ---------------------------------------------------------------------------------------
 
 def differences(ours, theirs, question):
-    """The aspects in which `ours` isn't what `theirs` is."""
+    """The aspects in which `ours` differs from `theirs`."""
     if ours is None or theirs is None:
         return [] if ours is theirs else ["silence"]
     found = []
@@ -135,8 +135,8 @@ def key(rrset):
 
 
 def essential(reply, question):
-    """Authority records that say something: SOA of a negative answer, NS of a referral, and DS with it; not the NS that
-    a server may add to a complete answer."""
+    """Authority records with a meaning: SOA of a negative answer, NS of a referral, and DS with it; not the NS that a server
+    may add to a complete answer."""
     is_complete = bool(reply.answer) and reply.answer[-1][1] == question.rtype
     return {rrset for rrset in reply.authority if rrset[1] != NS or not is_complete}
 
@@ -149,10 +149,10 @@ def same_any(ours, theirs, question):
     return bool(ours.answer) and all(rrset in theirs.answer or rrset[1] == 13 for rrset in ours.answer)
 
 
-# --- what is checked of ours alone --------------------------------------------------------------------------------
+# --- checks of our reply alone --------------------------------------------------------------------------------
 
 def own_faults(reply, question, world):
-    """What is wrong with a reply by the zones alone: missing glue, additional records that no zone has, flags."""
+    """The faults of a reply by its zones: missing glue, additional records that no zone has, flags."""
     if reply is None:
         return ["no reply"]
     faults = list(reply.faults)
@@ -185,7 +185,7 @@ def missing_glue(reply, world):
 
 
 def strange_additionals(reply, world):
-    """Additional records must be addresses that a zone of this world has, whole, of a name that the reply speaks of."""
+    """Additional records must be addresses that a zone of this world has, whole, of a name in the reply."""
     spoken = set()
     for section in (reply.answer, reply.authority):
         for owner, rtype, _, contents in section:

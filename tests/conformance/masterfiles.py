@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a master file says: the records that Portolan serves beside those that named-compilezone reads. See README.md."""
+"""Compares the records that Portolan serves from a master file with those that named-compilezone reads. See README.md."""
 import argparse
 import os
 import shutil
@@ -20,7 +20,7 @@ import servers
 LIST = Path(__file__).resolve().parent / "masterfiles.toml"
 SEED, FILES = 1, 150
 SECONDS = 30
-# Types whose content may hold compressed names (RFC 3597, 4), and how many octets stand before the first of how many.
+# Types whose content may hold compressed names (RFC 3597, 4), the number of octets before the first one, and the number of names.
 COMPRESSED = {2: (0, 1), 3: (0, 1), 4: (0, 1), 5: (0, 1), 6: (0, 2), 7: (0, 1), 8: (0, 1), 9: (0, 1), 12: (0, 1),
               14: (0, 2), 15: (2, 1)}
 SHOWN = 10
@@ -74,7 +74,7 @@ def hand_written(apex):
 
 
 def write(dir, listed, args):
-    """Writes all files; gives the zones."""
+    """Writes all files; returns the zones."""
     dir.mkdir()
     apexes = []
     for name, file in listed["files"].items():
@@ -96,7 +96,7 @@ def write(dir, listed, args):
 
 
 def by_named(apex, dir):
-    """{(owner, type): (TTL, {rdata})}, or what it says where it refuses the file."""
+    """{(owner, type): (TTL, {rdata})}, or its message if it refuses the file."""
     ignore = [option for flag in "kmnMSWrT" for option in (f"-{flag}", "ignore")]
     out = dir.parent / f"{apex}.raw"
     argv = [compiler(), *ignore, "-i", "none", "-F", "raw", "-o", str(out), apex, f"{apex}.zone"]
@@ -126,7 +126,7 @@ def read_raw(octets):
 
 
 def folded(rtype, rdata):
-    """Where names may be compressed their case is that of what they point at."""
+    """A compressed name has the case of the name that it points to."""
     if rtype not in COMPRESSED:
         return rdata
     fixed, names = COMPRESSED[rtype]
@@ -137,7 +137,7 @@ def folded(rtype, rdata):
 
 
 def by_portolan(dir, apexes, theirs):
-    """As by_named: every owner is asked for every type that occurs in its file, so that a record too many is seen too."""
+    """Like by_named: every owner is queried for every type that occurs in its file, so that additional records are found too."""
     refused = servers.Portolan(dir / "check", dir / "zones", []).check("error")
     found = {apex: refused.get(f"{apex}.zone") for apex in apexes}
     for name, said in refused.items():
@@ -183,7 +183,7 @@ def asked(rrsets):
 
 
 def records(reply):
-    """(owner, type, TTL, rdata) of the answer and authority sections, names as they stand before compression."""
+    """(owner, type, TTL, rdata) of the answer and authority sections, with uncompressed names."""
     number = lambda at, size: int.from_bytes(reply[at:at + size])
     _, at = name_at(reply, 12)
     at += 4
@@ -207,7 +207,7 @@ def content(reply, rtype, at, end):
 
 
 def name_at(reply, at):
-    """A name, and where what follows it begins."""
+    """A name, and the position after it."""
     name, end = b"", None
     while True:
         length = reply[at]
@@ -224,7 +224,7 @@ def name_at(reply, at):
 
 
 def judge(apex, ours, theirs, listed):
-    """Prints what differs; says whether that is as it should be."""
+    """Prints the differences; returns whether they are the expected ones."""
     lines = differences(ours, theirs)
     if listed is None and isinstance(theirs, str):
         lines = [f"named: {' '.join(theirs.split())}"]

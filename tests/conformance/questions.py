@@ -1,4 +1,4 @@
-"""What is asked of a world: its names and those around them, with the types that are there and those that aren't."""
+"""The queries to a world: its names and neighbouring ones, with types that exist and types that don't."""
 from dataclasses import dataclass
 
 import dns.name
@@ -8,7 +8,7 @@ from worlds import LABELS, STAR
 
 TYPES = ["A", "A", "A", "AAAA", "TXT", "MX", "NS", "SOA", "CNAME", "DNAME", "DS", "DS", "SRV", "ANY", "PTR", "HTTPS"]
 UNUSUAL = ["TYPE65280", "TYPE65535", "TYPE1234", "NSEC", "RRSIG", "DNSKEY", "CAA", "LOC", "NULL", "NAPTR"]
-# What EDNS says of the largest reply; None: no EDNS.
+# The size in EDNS; None: no EDNS.
 PAYLOADS = [None, None, None, 0, 100, 512, 513, 1232, 1232, 1232, 1400, 4096, 65535]
 
 FLAG_RD, FLAG_CD, FLAG_AD = 0x0100, 0x0010, 0x0020
@@ -19,7 +19,7 @@ class Question:
     """One query, and the world it is about."""
 
     world: object
-    name: bytes  # wire form, case as asked
+    name: bytes  # wire form, with the case of the query
     rtype: int
     flags: int
     payload: int | None
@@ -45,7 +45,7 @@ class Question:
 
 
 def names_of(world):
-    """Names worth asking for: those that exist or are pointed at, above, below, beside, made up, and none of ours."""
+    """Names to query: existing ones, targets, names above, below and next to them, random ones, and names outside the zone."""
     child, names = world.child, set(world.hints)
     for zone in world.zones:
         names |= {zone.apex, child(zone.apex, b"nx"), child(child(zone.apex, b"a"), b"nx"), zone.apex.parent()}
@@ -86,7 +86,7 @@ def pick_type(world, name):
 
 
 def ask_about(world, count):
-    """`count` different questions, each name once before any is asked for again."""
+    """`count` different queries: each name once before any name is used again."""
     rng, names, asked = world.rng, names_of(world), {}
     pile = []
     for _ in range(count * 3):

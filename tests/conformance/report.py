@@ -1,4 +1,4 @@
-"""What came of it: every case in its class, examples of what was not expected, and the table at the end."""
+"""The result: the class of every case, examples of unexpected differences, and the table at the end."""
 import collections
 import dataclasses
 
@@ -9,12 +9,12 @@ from questions import Question
 
 @dataclasses.dataclass
 class Case:
-    """A question, everybody's reply to it, and how ours differs from each of theirs."""
+    """A query, the reply of each server, and how the reply of Portolan differs from the others."""
 
     question: Question
     transport: str
     replies: dict  # name of the server: judge.Reply, or None for silence
-    whole: dict  # the same over TCP, where anybody truncated
+    whole: dict  # the same over TCP, if any reply was truncated
     differs: dict = dataclasses.field(init=False)
     faults: list = dataclasses.field(init=False)
 
@@ -28,8 +28,7 @@ class Case:
         }
 
     def held_against(self, name):
-        """The reply of another that ours is compared with. Who packs tighter may answer in full what others truncate: then
-        it is what they say over TCP."""
+        """The reply that ours is compared with. If only the other server truncated its reply, it is its reply over TCP."""
         ours, theirs = self.replies["portolan"], self.replies[name]
         is_cut_short = ours is not None and theirs is not None and theirs.tc and not ours.tc
         return self.whole.get(name, theirs) if is_cut_short else theirs
@@ -39,7 +38,7 @@ class Case:
         return self.question.world
 
     def verdict(self):
-        """The class of the case. What knot and nsd agree on is what we must say too, whatever named says."""
+        """The class of the case. Where knot and nsd agree, Portolan must agree with them, whatever named replies."""
         if self.faults:
             return "fault"
         alike = [name for name, aspects in self.differs.items() if not aspects]
@@ -52,7 +51,7 @@ class Case:
         return "different"
 
     def signature(self):
-        """A name for cases that differ in the same way."""
+        """A name for cases with the same kind of difference."""
         if self.faults:
             return "fault: " + self.faults[0].split(":")[0]
         told = [
@@ -100,7 +99,7 @@ class Report:
         self.classes[verdict] += 1
 
     def stale(self):
-        """Listed differences that there are no more."""
+        """Listed differences that did not occur."""
         return [entry.id for entry, count in self.listed.items() if not count] if self.is_whole else []
 
     def is_good(self):
@@ -110,7 +109,7 @@ class Report:
         for title, groups in (("split", self.splits), ("unexpected", self.unexpected)):
             for name, cases in sorted(groups.items(), key=lambda pair: -len(pair[1])):
                 print(f"\n== {title}, {len(cases)} times: {name}")
-                # The smallest worlds are read most easily.
+                # The smallest worlds are the easiest to read.
                 for case in sorted(cases, key=lambda case: sum(len(zone.sets) for zone in case.world.zones))[:show]:
                     print(case)
         for title, told in (("refused by portolan check", self.refused), ("not loaded", self.not_loaded)):

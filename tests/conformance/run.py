@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks Portolan and Debian's knot, nsd and named the same questions about the same made-up zones. See README.md."""
+"""Sends the same queries about the same random zones to Portolan and to Debian's knot, nsd and named. See README.md."""
 import argparse
 import contextlib
 import shutil
@@ -17,9 +17,9 @@ from report import Case, Report
 
 SEED = 1
 PAIRS = 21_000
-# Questions of each world: enough to reach most of its names, few enough that there are many worlds.
+# Queries for each world: enough to reach most of its names, and few enough for many worlds.
 QUESTIONS = 24
-# Worlds that a server has at once.
+# The number of worlds that a server has at a time.
 BATCH = 250
 OTHERS = [servers.Knot, servers.Nsd, servers.Named]
 
@@ -57,7 +57,7 @@ def arguments(argv):
 
 
 def batches(args, report):
-    """Worlds that are served at once: first those that listed differences need, then new ones until there are enough."""
+    """Batches of worlds: first those that listed differences need, then new ones until there are enough."""
     if args.world is not None:
         yield [worlds.World(args.seed, args.world)]
         return
@@ -70,8 +70,8 @@ def batches(args, report):
 
 
 def run_batch(dir, batch, report, pairs):
-    """The cases of a batch of worlds: one a question over UDP, and one over TCP where anybody truncated. Of the last batch
-    no more is asked than makes `pairs` in all."""
+    """The cases of a batch of worlds: one for each query over UDP, and one over TCP if any reply was truncated. The last batch
+    has only as many queries as are left of `pairs`."""
     write_zones(dir / "zones", batch)
     batch = without_refused(dir, batch, report)
     apexes = [zone.apex for world in batch for zone in world.zones]
@@ -100,7 +100,7 @@ def write_zones(dir, batch):
 
 
 def without_refused(dir, batch, report):
-    """The worlds of which Portolan loads all zones. The others count against it: every zone is valid."""
+    """The worlds of which Portolan loads all zones. Others are errors, because every zone is valid."""
     refused = servers.Portolan(dir / "check", dir / "zones", []).check()
     good = []
     for world in batch:
@@ -116,7 +116,7 @@ def without_refused(dir, batch, report):
 
 
 def not_loaded(server, batch):
-    """The zones that a server doesn't serve, though they are valid."""
+    """The valid zones that a server doesn't serve."""
     apexes = [(world, zone.apex) for world in batch for zone in world.zones]
     asked = [questions.Question(world, apex.to_wire(), judge.SOA, 0, None, False) for world, apex in apexes]
     replies = exchange.ask_all(server.address, asked)
@@ -128,7 +128,7 @@ def not_loaded(server, batch):
 
 
 def truncated(replies):
-    """The numbers of the questions to which anybody gave a truncated reply."""
+    """The numbers of the queries with a truncated reply of any server."""
     flag_tc = 2
     return sorted(
         {at for packets in replies.values() for at, packet in enumerate(packets) if packet and packet[2] & flag_tc}
@@ -136,7 +136,7 @@ def truncated(replies):
 
 
 def cases_of(asked, packets, transport, whole):
-    """`whole`: everybody's replies over TCP, by number of the question, where there are any."""
+    """`whole` has the replies over TCP, by number of the query, if there are any."""
     cases = []
     for at, question in enumerate(asked):
         limit = question.limit() if transport == "udp" else 65535

@@ -1,4 +1,4 @@
-"""Starts Portolan and Debian's knotd, nsd and named on loopback, each with the same zones and as bare as they get: no
+"""Starts Portolan and Debian's knotd, nsd and named on loopback, each with the same zones and a minimal configuration: no
 rate limit, no cookies, no caches on disk, replies of 1232 octets at most over UDP."""
 import os
 import shutil
@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "e2e"))
 from processes import Child  # noqa: E402
 
 MAX_UDP = 1232
-# A server that needs longer to load a few hundred small zones, on a machine however busy, is broken.
+# A server that needs longer for a few hundred small zones is broken, even on a busy machine.
 START_SECONDS = 60
-# How often a port that was free a moment ago may turn out to be taken.
+# How often a port that was free a moment ago may be in use.
 ATTEMPTS = 5
 
 BINARY = Path(os.environ.get("PORTOLAN_BIN") or Path(__file__).resolve().parents[2] / "target/release/portolan")
@@ -49,7 +49,7 @@ class Server:
 
     @classmethod
     def path(cls):
-        """The program, or None where it isn't installed."""
+        """The program, or None if it isn't installed."""
         return shutil.which(cls.program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 
     def __enter__(self):
@@ -66,7 +66,7 @@ class Server:
         self.child.end()
 
     def comes_up(self):
-        """Waits until it answers the SOA of its last zone over UDP and TCP; False when it ended instead."""
+        """Waits until it answers the SOA of its last zone over UDP and TCP; returns False if it ended."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if not self.child.is_running():
@@ -84,7 +84,7 @@ class Server:
             udp.connect(self.address)
             try:
                 udp.send(query)
-                # SERVFAIL: not yet, or it refuses this very zone; both are seen again when it is asked in earnest.
+                # SERVFAIL: the zone is not loaded yet, or refused. The real queries show which.
                 return udp.recv(4096)[3] & 0xF in (0, 2)
             except OSError:
                 return False
@@ -199,7 +199,7 @@ class Portolan(Server):
     program = str(BINARY)
 
     def configure(self, host, port):
-        """Takes a port of its own: it tells which."""
+        """Uses any free port, which its ready line has."""
         settings = self.dir / "portolan.toml"
         settings.write_text(f"""region = "x"
 node = "conformance"
@@ -224,7 +224,7 @@ location = [0.0, 0.0]
         return self.has_loaded()
 
     def check(self, severity="error"):
-        """What `portolan check` tells as errors, or warnings: {file name: line and first message}."""
+        """The errors or warnings of `portolan check`: {file name: line and first message}."""
         self.configure("127.0.0.1", 0)
         argv = [self.path(), "check", "--config", str(self.dir / "portolan.toml")]
         told = subprocess.run(argv, capture_output=True, text=True, timeout=START_SECONDS).stdout

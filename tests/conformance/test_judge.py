@@ -1,4 +1,4 @@
-"""The judge sees what it is there to see: each case is a reply, a spoiled copy of it, and what must be said of the copy."""
+"""Tests of judge.py: each case is a reply, a changed copy of it, and the differences that must be found."""
 import dns.flags
 import dns.message
 import dns.name

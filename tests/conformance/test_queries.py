@@ -1,4 +1,4 @@
-"""Queries with more in them than a question: Portolan answers what named or knotd answers, and refuses what they refuse."""
+"""Queries with further records: Portolan answers what named or knotd answers, and refuses what they refuse."""
 import socket
 from contextlib import ExitStack
 
@@ -23,7 +23,7 @@ OPT = record(41, b"", b"\0", 1232)
 TSIG_RDATA = b"\x03alg\0" + bytes(6) + b"\x01\x2c" + b"\0\x02mm" + b"\0\x09" + b"\0\0" + b"\0\0"
 TSIG = record(250, TSIG_RDATA, b"\3key\0", 255)
 
-# counts of answer, authority and additional records, what follows the question, and what must come of it.
+# counts of answer, authority and additional records, the octets after the question, and the expected result.
 CASES = {
     "plain": ((0, 0, 0), b"", NOERROR),
     "an answer": ((1, 0, 0), A, NOERROR),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What is a valid zone: `portolan check` beside kzonecheck, named-checkzone and nsd-checkzone. See README.md."""
+"""Which zones are valid: compares `portolan check` with kzonecheck, named-checkzone and nsd-checkzone. See README.md."""
 import shutil
 import subprocess
 import sys
@@ -15,10 +15,10 @@ CHECKERS = {
     "named-checkzone": lambda origin, file: ["named-checkzone", "-i", "local", origin, file],
     "nsd-checkzone": lambda origin, file: ["nsd-checkzone", origin, file],
 }
-# These two are the measure; the third is shown.
+# These two decide; the third is only shown.
 MEASURE = ("kzonecheck", "named-checkzone")
 SECONDS = 30
-# What named-checkzone says of a zone without a problem.
+# The output of named-checkzone for a zone without a problem.
 QUIET = ("loaded serial", "OK")
 
 
@@ -52,7 +52,7 @@ def write(dir, table):
 
 
 def by_portolan(dir, zones):
-    """What `portolan check` says of each zone, all of them in one run."""
+    """The result of `portolan check` for each zone, all of them in one run."""
     server = servers.Portolan(dir / "node", dir / "zones", [])
     errors, warnings = server.check("error"), server.check("warning")
     said = {}
@@ -74,7 +74,7 @@ def by_checker(checker, name, dir):
 
 
 def judge(name, zone, ours, dir):
-    """Prints a line of the table; says whether the zone is judged as it should be."""
+    """Prints a line of the table; returns whether the result is the expected one."""
     theirs = {checker: by_checker(checker, name, dir) for checker in CHECKERS}
     refusals = {theirs[checker] == "refuses" for checker in MEASURE}
     differs = refusals == {ours != "refuses"}

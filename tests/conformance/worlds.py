@@ -1,6 +1,6 @@
-"""Small zones made from a seed. A world is a zone and perhaps zones below it, served side by side; it is made of
-features (a wildcard, a delegation, a DNAME...) under random names of that very zone, so that they meet each other in
-ways that nobody thought of. Every zone is one that Knot, NSD and BIND load: Zone.add() leaves out what would break it."""
+"""Small zones made from a seed. A world is a zone, and in some cases zones below it on the same server. It consists of
+features (a wildcard, a delegation, a DNAME...) at random names of the zone, so that they are combined in unexpected ways.
+Knot, NSD and BIND load every zone: Zone.add() leaves out records that would make it invalid."""
 import random
 import re
 
@@ -10,7 +10,7 @@ import contents
 
 # Few labels, so that names meet often.
 LABELS = [b"a", b"b", b"c", b"d", b"www", b"mail", b"x1"]
-# Labels that a careless comparison, escape or character set gets wrong.
+# Labels that a wrong comparison, escape or character set changes.
 ODD = [
     b"\x00", b"a.b", b"a b", b"\\", b'"', b"@", b"$x", b"a*", b"*a", b"**", b"_tcp", b"-", b"\xff", b"\xc3\xa9", b"A",
     b"WwW", b"1", b";(", b"z" * 63, b"\x01*", b"[", b"{", b"`", b"\xe9", b"\xc9",
@@ -34,7 +34,7 @@ class Zone:
         self.dnames = set()
 
     def add(self, owner, rtype, content, ttl):
-        """Adds a record unless the zone wouldn't be valid with it; says whether it did."""
+        """Adds a record unless it would make the zone invalid; returns whether it was added."""
         if not owner.is_subdomain(self.apex) or not self._allowed(owner, rtype):
             return False
         ttl, known = self.sets.setdefault((owner, rtype), (ttl, []))
@@ -83,7 +83,7 @@ class Zone:
 
 
 class World:
-    """Zones that belong together, and names that are worth asking for beside those they hold."""
+    """Zones that belong together, and names to query in addition to those of the zones."""
 
     def __init__(self, seed, index):
         self.seed, self.index = seed, index
@@ -120,7 +120,7 @@ class World:
         return zone
 
     def _add_child(self, parent):
-        """A zone served beside the one above it, which delegates it in most cases, with other NS than its own."""
+        """A zone on the same server as the one above it, which delegates it in most cases, with other NS records."""
         cuts = [cut for cut in parent.cuts() if all(zone.apex != cut for zone in self.zones)]
         if cuts and self.rng.random() < 0.8:
             apex = self.rng.choice(cuts)
@@ -165,7 +165,7 @@ class World:
     # --- records -------------------------------------------------------------------------------------------------
 
     def put(self, zone, owner, rtype, target=None):
-        """Adds a record with made-up contents, pointing at `target` where its type points at a name."""
+        """Adds a record with made-up contents, pointing to `target` if its type points to a name."""
         pointed = target or (self.target(zone) if rtype in contents.POINTING else None)
         return zone.add(owner, rtype, contents.make(self.rng, rtype, pointed), self.rng.choice(TTLS))
 
@@ -196,7 +196,7 @@ class World:
         return name
 
 
-# --- features: each puts something into a zone that servers are known to get wrong --------------------------------
+# --- features: each adds something to a zone that servers are known to answer wrongly --------------------------------
 
 def hosts(world, zone):
     for _ in range(world.rng.randint(1, 4)):
@@ -204,7 +204,7 @@ def hosts(world, zone):
 
 
 def chain(world, zone):
-    """CNAMEs one after the other, that end anywhere."""
+    """A chain of CNAMEs, which ends anywhere."""
     name = world.fresh(zone)
     for _ in range(world.rng.choice([1, 1, 2, 3, 5, 8])):
         following = world.fresh(zone)
@@ -254,7 +254,7 @@ def empty_non_terminal(world, zone):
 
 
 def delegation(world, zone):
-    """A cut; its servers below it with or without glue, beside it, elsewhere; and what it hides."""
+    """A delegation; its servers below it with or without glue, next to it, or elsewhere; and names that it hides."""
     rng, cut = world.rng, world.fresh(zone)
     places = [cut, world.child(cut, b"ns"), world.child(world.child(cut, b"b"), b"ns"), world.fresh(zone), OUTSIDE[0]]
     for server in rng.sample(places, rng.choice([1, 1, 2, 3, 4])):
@@ -272,7 +272,7 @@ def delegation(world, zone):
 
 
 def big_delegation(world, zone):
-    """More glue than 512 octets hold, or than 1232 do."""
+    """More glue than fits into 512 octets, or into 1232."""
     cut = world.fresh(zone)
     for at in range(world.rng.choice([6, 9, 13, 30])):
         server = world.child(cut, b"server-%d" % at)
@@ -293,7 +293,7 @@ def dname(world, zone):
 
 
 def dname_chain(world, zone):
-    """From one DNAME to the next, with a CNAME among them; sometimes back to where it began, or growing for ever."""
+    """A chain of DNAMEs with a CNAME in it; sometimes a loop, or an endlessly growing name."""
     rng = world.rng
     names = [world.fresh(zone) for _ in range(rng.choice([2, 2, 3]))]
     for name, following in zip(names, names[1:]):
