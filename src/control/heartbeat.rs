@@ -92,34 +92,36 @@ fn pass_on(state: &ApiState, endpoint: &str, message: Message) -> Result<Respons
     let served = state.snapshots.load();
     let model = &*served.model;
     let checks = heartbeats_of(model, endpoint)?;
-    let (mut zones, mut counts): (Vec<String>, Option<Duration>) = (Vec::new(), None);
+    let (mut zones, mut longest): (Vec<String>, Option<Duration>) = (Vec::new(), None);
     let mut beats = Vec::new();
     for (key, spec) in checks {
         if !zones.contains(&spec.zone) {
             zones.push(spec.zone.clone());
         }
-        let sign = match message {
-            Message::Goodbye => Sign::Goodbye,
-            Message::Alive(requested) if requested.is_some_and(|ttl| ttl > spec.longest) => {
-                let longest = humantime::format_duration(spec.longest);
-                let zone = &spec.zone;
-                return Err(bad_request(format!(
-                    "\"ttl\" is at most {longest}: the monitor of `{endpoint}` in {zone} says so"
-                )));
-            }
-            Message::Alive(requested) => {
-                let ttl = requested.unwrap_or(spec.ttl);
-                counts = counts.max(Some(ttl));
-                Sign::Alive { ttl }
-            }
-        };
+        let sign = sign_for(message, spec, endpoint)?;
+        if let Sign::Alive { ttl } = sign {
+            longest = longest.max(Some(ttl));
+        }
         beats.push(Beat { key: key.clone(), sign });
     }
     for beat in &beats {
         state.controls.beats.send(beat).map_err(|_| busy())?;
     }
-    let ttl = counts.map(|ttl| humantime::format_duration(ttl).to_string());
+    let ttl = longest.map(|ttl| humantime::format_duration(ttl).to_string());
     Ok(Json(HeartbeatResponse { endpoint: endpoint.to_owned(), zones, ttl }).into_response())
+}
+
+/// The message for one check. A requested time over the longest that the monitor allows is refused.
+fn sign_for(message: Message, spec: &HeartbeatSpec, endpoint: &str) -> Result<Sign, ErrorResponse> {
+    match message {
+        Message::Goodbye => Ok(Sign::Goodbye),
+        Message::Alive(Some(ttl)) if ttl > spec.longest => {
+            let (longest, zone) = (humantime::format_duration(spec.longest), &spec.zone);
+            let why = format!("\"ttl\" is at most {longest}: the monitor of `{endpoint}` in {zone} says so");
+            Err(bad_request(why))
+        }
+        Message::Alive(ttl) => Ok(Sign::Alive { ttl: ttl.unwrap_or(spec.ttl) }),
+    }
 }
 
 type HeartbeatCheck<'a> = (&'a std::sync::Arc<CheckKey>, &'a HeartbeatSpec);

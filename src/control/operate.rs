@@ -43,17 +43,21 @@ pub(super) async fn list(Shared(state): Shared<ApiState>, headers: HeaderMap) ->
 
 /// `PUT /v1/overrides/TARGET`.
 pub(super) async fn put(Shared(state): Shared<ApiState>, target: PathName, request: Request) -> Response {
-    let done = async { put_of(&state, vec![name_in(target)?], request).await };
-    done.await.map_or_else(|error: ErrorResponse| *error, one)
+    let done = async { put_overrides(&state, vec![name_in(target)?], request).await };
+    done.await.map_or_else(|error: ErrorResponse| *error, single_response)
 }
 
 /// `PUT /v1/overrides?target=TARGET&target=TARGET`.
 pub(super) async fn put_all(Shared(state): Shared<ApiState>, request: Request) -> Response {
-    let done = async { put_of(&state, targets(request.uri())?, request).await };
-    done.await.map_or_else(|error: ErrorResponse| *error, all)
+    let done = async { put_overrides(&state, targets(request.uri())?, request).await };
+    done.await.map_or_else(|error: ErrorResponse| *error, full_response)
 }
 
-async fn put_of(state: &ApiState, targets: Vec<String>, request: Request) -> Result<OverridesResponse, ErrorResponse> {
+async fn put_overrides(
+    state: &ApiState,
+    targets: Vec<String>,
+    request: Request,
+) -> Result<OverridesResponse, ErrorResponse> {
     same_origin(request.headers())?;
     let who = caller(state, request.headers(), Role::Operate)?;
     let change = overrides_of(targets, &who.name, &body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
@@ -62,17 +66,17 @@ async fn put_of(state: &ApiState, targets: Vec<String>, request: Request) -> Res
 
 /// `DELETE /v1/overrides/TARGET`.
 pub(super) async fn clear(Shared(state): Shared<ApiState>, target: PathName, headers: HeaderMap) -> Response {
-    let done = async { clear_of(&state, vec![name_in(target)?], &headers).await };
-    done.await.map_or_else(|error: ErrorResponse| *error, one)
+    let done = async { clear_overrides(&state, vec![name_in(target)?], &headers).await };
+    done.await.map_or_else(|error: ErrorResponse| *error, single_response)
 }
 
 /// `DELETE /v1/overrides?target=TARGET&target=TARGET`.
 pub(super) async fn clear_all(Shared(state): Shared<ApiState>, uri: Uri, headers: HeaderMap) -> Response {
-    let done = async { clear_of(&state, targets(&uri)?, &headers).await };
-    done.await.map_or_else(|error: ErrorResponse| *error, all)
+    let done = async { clear_overrides(&state, targets(&uri)?, &headers).await };
+    done.await.map_or_else(|error: ErrorResponse| *error, full_response)
 }
 
-async fn clear_of(
+async fn clear_overrides(
     state: &ApiState,
     targets: Vec<String>,
     headers: &HeaderMap,
@@ -104,24 +108,25 @@ fn targets(uri: &Uri) -> Result<Vec<String>, ErrorResponse> {
     Ok(targets)
 }
 
-/// The response to a request with one target.
-fn one(changed: OverridesResponse) -> Response {
+/// The response to a request with one target in its path.
+fn single_response(changed: OverridesResponse) -> Response {
     let OverridesResponse { overrides, moved, warning } = changed;
     let of_target = overrides.into_iter().next();
     let (now, before) = of_target.map_or((None, None), |changed| (changed.now, changed.before));
     Json(OverrideResponse { now, before, moved, warning }).into_response()
 }
 
-fn all(changed: OverridesResponse) -> Response {
+/// The response to a request with targets in its query.
+fn full_response(changed: OverridesResponse) -> Response {
     Json(changed).into_response()
 }
 
 /// `POST /v1/reload`. It needs no token: the server only reads its own files again, which it does by itself anyway.
 pub(super) async fn reload(Shared(state): Shared<ApiState>, request: Request) -> Response {
-    reloaded(&state, request).await.unwrap_or_else(|error| *error)
+    reload_files(&state, request).await.unwrap_or_else(|error| *error)
 }
 
-async fn reloaded(state: &ApiState, request: Request) -> Result<Response, ErrorResponse> {
+async fn reload_files(state: &ApiState, request: Request) -> Result<Response, ErrorResponse> {
     /// Describes a correct body, for error messages.
     const EXPECTED: &str = "expected no body, or {\"confirm_removal\": true}";
     same_origin(request.headers())?;
