@@ -1,6 +1,6 @@
-//! `[tls]`: a certificate chain and its key, PEM, each in a file. Reads the pair, holds the key against the certificate
-//! and looks whether it is past its time. The settings are read through it at the start, and the daemon reads the same
-//! files through [`Tls::read`] when they change.
+//! `[tls]`: a certificate chain and its key in two PEM files. Checks that the key belongs to the certificate, and warns
+//! when the certificate has expired or expires soon. The settings are read through this module; the daemon calls
+//! [`Tls::read`] when the files change.
 
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
@@ -14,33 +14,34 @@ use rustls::sign::CertifiedKey;
 use x509_parser::parse_x509_certificate;
 
 use crate::clock;
-use crate::config::fields::Fields;
-use crate::config::files;
+use crate::config::files::{self, absolute, path_of};
+use crate::config::keys::{OrDefault, Table, keys, text};
+use crate::config::manual::ManualSection;
 use crate::config::problem::{Problem, Problems, SideFile, reason};
 use crate::config::source::{At, Place, without_mark};
 
-/// Where the certificate and its key are, and what was in the files when they were read.
+/// The files of the certificate and its key, and their content when they were read.
 #[derive(Debug, Clone)]
 pub struct Tls {
     /// The file of the chain, the server's own certificate first; absolute.
     pub cert: PathBuf,
     /// The file of the key, PKCS#8, PKCS#1 or SEC1; absolute.
     pub key: PathBuf,
-    /// What they held; `None` where they can't be used.
+    /// Their content; `None` if it can't be used.
     pub certificate: Option<Certificate>,
 }
 
 /// A certificate chain with its key.
 #[derive(Debug, Clone)]
 pub struct Certificate {
-    /// Ready to be shown to clients.
+    /// The chain and the key in the form of the TLS library.
     pub certified: Arc<CertifiedKey>,
-    /// The end of the certificate's validity, seconds since 1970 UTC.
+    /// When the certificate expires, seconds since 1970 UTC.
     pub not_after: i64,
 }
 
-/// Days before its end from which a certificate is warned of (as monitors of type tls do: what renews by itself has
-/// done so a month before).
+/// Days before a certificate expires from which there is a warning (like monitors of type tls: automatic renewal happens
+/// a month before).
 const SHORT_DAYS: f64 = 14.0;
 
 /// Why a pair of files can't be used.
@@ -58,7 +59,7 @@ enum File {
 }
 
 impl Tls {
-    /// Where the certificate is, and where its key.
+    /// The files of the certificate and of its key.
     pub fn files(&self) -> [PathBuf; 2] {
         [self.cert.clone(), self.key.clone()]
     }
@@ -70,7 +71,7 @@ impl Tls {
 }
 
 impl Certificate {
-    /// Whether its time is over.
+    /// Whether it has expired at this time.
     pub fn is_expired(&self, unix_secs: f64) -> bool {
         self.not_after as f64 <= unix_secs
     }
@@ -84,25 +85,34 @@ impl fmt::Display for CertificateError {
 
 impl std::error::Error for CertificateError {}
 
-/// Reads `[tls]`, whose files are relative to `base` unless a flag named them.
-pub(super) fn read(mut fields: Fields, base: &Path, problems: &mut Problems) -> Option<Tls> {
-    let table = fields.head.name.place.clone();
-    let mut path = |key: &'static str, default: &str| {
-        let written = fields.text(key, &format!("\"{default}\""), problems);
-        written.unwrap_or_else(|| At { value: default.to_string(), place: table.clone() })
+keys! {
+    /// `[tls]`.
+    TlsKeys {
+        /// PEM: the certificate chain, the server's own certificate first. A changed file is used within seconds
+        cert: String = text("\"cert.pem\""), default "cert.pem".to_owned();
+        /// PEM: the certificate's key, without a password. `check` warns of a key that everybody on the host can read,
+        /// and of a certificate that ends within 14 days
+        key: String = text("\"key.pem\""), default "key.pem".to_owned();
+    }
+}
+
+impl Table for TlsKeys {
+    const SECTION: Option<ManualSection> = Some(ManualSection::Settings);
+}
+
+/// Reads the files of `[tls]`, which are relative to `base` unless a flag names them.
+pub(super) fn read(keys: &TlsKeys, base: &Path, problems: &mut Problems) -> Tls {
+    let at = |key: &OrDefault<String>| At {
+        value: key.value.clone(),
+        place: key.place.clone().unwrap_or_else(|| keys.name.place.clone()),
     };
-    let (cert, key) = (path("cert", "cert.pem"), path("key", "key.pem"));
-    fields.finish(&[], problems);
-    let shown = |written: &At<String>| match written.place.file.to_string_lossy().starts_with("flag ") {
-        true => PathBuf::from(&written.value),
-        false => base.join(&written.value),
-    };
-    let (cert_shown, key_shown) = (shown(&cert), shown(&key));
+    let (cert, key) = (at(&keys.cert), at(&keys.key));
+    let (cert_shown, key_shown) = (path_of(&cert, base), path_of(&key, base));
     let certificate =
         problems.in_side_file(SideFile::Certificate, |problems| match read_pair(&cert_shown, &key_shown) {
             Ok(certificate) => {
-                tell_expired(&certificate, &cert.place, &cert_shown, problems);
-                tell_readable(&key.place, &key_shown, problems);
+                warn_of_expiry(&certificate, &cert.place, &cert_shown, problems);
+                warn_of_readable_key(&key.place, &key_shown, problems);
                 Some(certificate)
             }
             Err(CertificateError { file, message, hint }) => {
@@ -114,14 +124,10 @@ pub(super) fn read(mut fields: Fields, base: &Path, problems: &mut Problems) -> 
                 None
             }
         });
-    Some(Tls { cert: absolute(cert_shown), key: absolute(key_shown), certificate })
+    Tls { cert: absolute(&cert_shown), key: absolute(&key_shown), certificate }
 }
 
-fn absolute(path: PathBuf) -> PathBuf {
-    std::path::absolute(&path).unwrap_or(path)
-}
-
-fn tell_expired(certificate: &Certificate, place: &Place, shown: &Path, problems: &mut Problems) {
+fn warn_of_expiry(certificate: &Certificate, place: &Place, shown: &Path, problems: &mut Problems) {
     let now = clock::unix_seconds();
     if certificate.is_expired(now) {
         let days = (now as i64 - certificate.not_after) / 86_400;
@@ -131,7 +137,7 @@ fn tell_expired(certificate: &Certificate, place: &Place, shown: &Path, problems
             days => format!("{days} days ago"),
         };
         let problem: &mut Problem = problems.warning(place, format!("{}: expired {ago}", shown.display()));
-        problem.hint("clients that check certificates will turn away: renew it");
+        problem.hint("clients that check certificates refuse it: renew it");
         return;
     }
     let left = (certificate.not_after as f64 - now) / 86_400.0;
@@ -142,12 +148,12 @@ fn tell_expired(certificate: &Certificate, place: &Place, shown: &Path, problems
             days => format!("in {days} days"),
         };
         let problem: &mut Problem = problems.warning(place, format!("{}: ends {ends}", shown.display()));
-        problem.hint("renew it; a new file is taken up within seconds");
+        problem.hint("renew it; a new file is used within seconds");
     }
 }
 
-/// A key that everybody on the host can read is everybody's.
-fn tell_readable(place: &Place, shown: &Path, problems: &mut Problems) {
+/// Warns of a key that everybody on this host can read.
+fn warn_of_readable_key(place: &Place, shown: &Path, problems: &mut Problems) {
     let mode = std::fs::metadata(shown).map_or(0, |found| found.permissions().mode());
     if mode & 0o007 != 0 {
         let message = format!("{}: everybody on this host can read the key", shown.display());
@@ -267,21 +273,21 @@ mod tests {
         let (cert, key) = made(2100);
         let dir = dir(&[("c", &cert), ("k", &key)]);
         let place = Place::start_of(Path::new("portolan.toml"));
-        let said = |not_after: i64| {
+        let warnings = |not_after: i64| {
             let mut problems = Problems::default();
             let read = read_pair(&dir.path().join("c"), &dir.path().join("k")).unwrap();
-            tell_expired(&Certificate { not_after, ..read }, &place, Path::new("c"), &mut problems);
+            warn_of_expiry(&Certificate { not_after, ..read }, &place, Path::new("c"), &mut problems);
             problems.into_sorted().into_iter().map(|problem| problem.message).collect::<Vec<_>>()
         };
         let day = 86_400;
-        assert_eq!(said(soon), ["c: ends in 5 days"]);
-        assert_eq!(said(soon - 5 * day), ["c: ends within a day"]);
-        assert!(said(soon + 9 * day).is_empty());
+        assert_eq!(warnings(soon), ["c: ends in 5 days"]);
+        assert_eq!(warnings(soon - 5 * day), ["c: ends within a day"]);
+        assert!(warnings(soon + 9 * day).is_empty());
         for (mode, expected) in [(0o644, 1), (0o604, 1), (0o640, 0), (0o600, 0)] {
             let key = dir.path().join("k");
             std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
             let mut problems = Problems::default();
-            tell_readable(&place, &key, &mut problems);
+            warn_of_readable_key(&place, &key, &mut problems);
             assert_eq!(problems.into_sorted().len(), expected, "{mode:o}");
         }
     }

@@ -1,5 +1,5 @@
-//! How clients are placed: `[clients]` and what `[regions.NAME]` says of them, and the placing itself, which waits until all
-//! zones are read, since it answers what their policies ask.
+//! The settings that place clients: `[clients]`, and the lists of clients in `[regions.NAME]`. Also the placing itself.
+//! It is done after all zones are read, because it needs the selectors of their policies.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::config::fields::Fields;
+use crate::config::files::{absolute, path_of};
+use crate::config::keys::{Table, keys, name, texts};
+use crate::config::manual::ManualSection;
 use crate::config::mmdb;
 use crate::config::problem::Problems;
 use crate::config::reach::{self, Sought};
@@ -16,47 +18,50 @@ use crate::config::source::{At, Place};
 use crate::model::{ClientSources, Clients, Database, Ecs, Model, RegionId, Selector};
 use crate::placing::{self, TooManyClasses};
 
-/// More databases than these are a slip of the fingers (judgment).
-pub(super) const MAX_DATABASES: usize = 16;
+/// Most databases (judgment).
+const MAX_DATABASES: usize = 16;
 
-/// What the settings say of clients.
+/// The settings that place clients.
 #[derive(Debug, Clone, Default)]
 pub struct ClientSettings {
-    /// Whose clients are of each region, by its id.
+    /// The clients of each region, by its id.
     pub claims: Vec<Selector>,
-    /// The region of clients that nothing else places.
+    /// The region of clients that no other rule places.
     pub default: Option<RegionId>,
     /// The MMDB files, as the user would type them.
     pub databases: Vec<PathBuf>,
-    /// Where each is named.
+    /// Where each of them is written.
     pub(super) named: Vec<Place>,
-    /// Where each net that is written out is given to its region.
+    /// Where the nets of the regions are written.
     pub(super) net_places: HashMap<IpNet, Place>,
     /// The files of nets that regions name, absolute.
     pub net_files: Vec<PathBuf>,
 }
 
-/// `[clients]` but for `mmdb`, whose files are relative to the directory `base`: the name of the default region.
-pub(super) fn read(
-    top: &mut Fields,
-    base: &Path,
-    into: &mut ClientSettings,
-    problems: &mut Problems,
-) -> Option<At<String>> {
-    let mut fields = top.table("clients", problems)?;
-    let default = fields.text("default_region", "\"eu-west\"", problems);
-    if let Some(At { value, place }) = fields.texts("mmdb", "[\"geo-v4.mmdb\", \"geo-v6.mmdb\"]", problems) {
-        if value.len() > MAX_DATABASES {
-            problems.error(&place, format!("`mmdb` must list at most {MAX_DATABASES} files"));
-        }
-        for written in value.into_iter().take(MAX_DATABASES) {
-            let from_flag = written.place.file.to_string_lossy().starts_with("flag ");
-            into.databases.push(if from_flag { PathBuf::from(written.value) } else { base.join(written.value) });
-            into.named.push(written.place);
-        }
+keys! {
+    /// `[clients]`.
+    ClientKeys {
+        /// `["city-v4.mmdb", "city-v6.mmdb", "asn.mmdb"]`: databases of the countries, places and autonomous systems of
+        /// addresses, up to 16 files; see [below](#where-clients-are)
+        mmdb: Vec<At<String>> = texts("[\"geo-v4.mmdb\", \"geo-v6.mmdb\"]").sized(0..=MAX_DATABASES);
+        /// the region of clients for which no other rule gives a region
+        default_region: String = name("\"eu-west\""), note "none: unknown";
     }
-    fields.finish(&[], problems);
-    default
+}
+
+impl Table for ClientKeys {
+    const SECTION: Option<ManualSection> = Some(ManualSection::Clients);
+}
+
+/// Adds the databases of `[clients]`, which are relative to the directory `base` unless a flag names them.
+pub(super) fn add_databases(list: At<Vec<At<String>>>, base: &Path, to: &mut ClientSettings, problems: &mut Problems) {
+    if list.value.len() > MAX_DATABASES {
+        problems.error(&list.place, format!("`mmdb` must list at most {MAX_DATABASES} files"));
+    }
+    for written in list.value.into_iter().take(MAX_DATABASES) {
+        to.databases.push(path_of(&written, base));
+        to.named.push(written.place);
+    }
 }
 
 /// Places all clients for what the policies of `model` ask, and warns of what they select nobody by. What `before` was made of is taken over where it is the same.
@@ -118,7 +123,7 @@ fn databases(
     let known = before.map_or(&[][..], databases_of);
     let mut databases = Vec::new();
     for (shown, place) in settings.databases.iter().zip(&settings.named) {
-        let path = std::path::absolute(shown).unwrap_or_else(|_| shown.clone());
+        let path = absolute(shown);
         files.push(path.clone());
         match mmdb::database(shown, &path, known) {
             Ok(database) => databases.push(database),

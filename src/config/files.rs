@@ -1,17 +1,32 @@
-//! Reading a file whose path a user wrote: never waits, and never reads more than a bound. What is no file, such as a
-//! pipe, whose reading could wait for ever, is refused.
+//! Reads files whose paths a user has written. Reading never waits and is bounded. What is not a file, such as a pipe,
+//! is refused: reading it could wait for ever.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Where the shell's `<(...)` and the standard input are: whoever names these wants to wait.
+use crate::config::source::At;
+
+/// The directory of the standard input and of the shell's `<(...)`: a user who names these wants to wait.
 const STREAMS: &str = "/dev/";
 
-/// Opens a file for reading, and gives what the file system says of it.
+/// The path that the settings name: relative to `base`, or from a flag to the current directory.
+pub(super) fn path_of(written: &At<String>, base: &Path) -> PathBuf {
+    match written.place.is_flag() {
+        true => PathBuf::from(&written.value),
+        false => base.join(&written.value),
+    }
+}
+
+/// The absolute path of `path`.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Opens a file for reading, and returns its metadata.
 pub(crate) fn open(path: &Path) -> Result<(File, Metadata)> {
-    // Opening a pipe, too, would wait for its writer.
+    // Opening a pipe would wait for its writer.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let found = file.metadata()?;
@@ -28,7 +43,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     bounded(file, found.len(), limit)
 }
 
-/// As [`read`]; a stream that the command line named is waited for.
+/// Like [`read`], but waits for a stream that the command line names.
 pub(super) fn read_or_wait(path: &Path, limit: u64) -> Result<Vec<u8>> {
     match path.starts_with(STREAMS) {
         true => bounded(File::open(path)?, 0, limit),

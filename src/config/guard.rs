@@ -1,11 +1,13 @@
-//! What guards the server against being used on others: `[cookies]` of `portolan.toml` with the file of secrets that it
-//! names, `[rrl]`, and, in `[chaos]`, what it tells about itself.
+//! Protection against misuse of the server for attacks: `[cookies]` of `portolan.toml` with its file of secrets, and
+//! `[rrl]`. Also `[chaos]`: the answers to questions about the server itself.
 
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
+
 use crate::config::client_lists::net;
-use crate::config::fields::Fields;
-use crate::config::files;
+use crate::config::files::{self, absolute, path_of};
+use crate::config::keys::{KeyKind as _, Table, integer, keys, text, texts};
 use crate::config::manual::ManualSection;
 use crate::config::problem::{Problems, SideFile, reason};
 use crate::config::source::{At, Place, Source, without_mark};
@@ -13,65 +15,116 @@ use crate::model::RateLimit;
 use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
 use crate::wire::cookie::{CookieSecrets, SECRET_LEN};
 
-/// How the server guards itself and others.
+/// The settings of `[cookies]`, `[rrl]` and `[chaos]`.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
-    /// What server cookies are made with; none: a secret of this process, which other nodes don't know.
+    /// The secrets of server cookies; `None`: a secret of this process, which other nodes don't know.
     pub cookies: Option<CookieSecrets>,
-    /// Where they are read from; absolute, for those who watch files.
+    /// The file of the secrets, absolute, to watch.
     pub secret_file: Option<PathBuf>,
-    /// How often one client may get the same answer.
+    /// How often one client net gets the same answer.
     pub rate_limit: RateLimit,
-    /// What `version.bind` is answered with.
+    /// The answer to `version.bind`.
     pub version: Option<String>,
-    /// What `id.server` is answered with.
+    /// The answer to `id.server`.
     pub id: Option<String>,
 }
 
-/// Nets that are exempt are looked through one by one, for replies over the limit (judgment).
-pub(super) const MAX_EXEMPT: usize = 256;
+/// Most exempt nets (judgment: they are searched one by one for each reply over the limit).
+const MAX_EXEMPT: usize = 256;
 
 /// Longest text of a CHAOS answer: one character string (RFC 1035, 3.3).
-pub(super) const MAX_TEXT: usize = 255;
+const MAX_TEXT: usize = 255;
 
-/// Octets of a file of secrets that are read: two lines take 66, so that one with more is another file (judgment).
+/// Largest file of secrets, in octets (judgment: two lines have 66).
 const MOST_SECRETS: u64 = 4096;
 
-/// Reads the tables; relative paths are relative to `base`.
-pub(super) fn read(top: &mut Fields, base: &Path, problems: &mut Problems) -> Guard {
-    let mut secret_file = None;
-    let cookies = top.table("cookies", problems).and_then(|fields| cookies(fields, base, &mut secret_file, problems));
-    let rate_limit = problems.about(ManualSection::RateLimit, |problems| {
-        top.table("rrl", problems).map_or_else(RateLimit::default, |fields| rate_limit(fields, problems))
-    });
-    let (version, id) = top.table("chaos", problems).map_or((None, None), |mut fields| {
-        let texts = (chaos_text("version", &mut fields, problems), chaos_text("id", &mut fields, problems));
-        fields.finish(&[], problems);
-        texts
-    });
-    Guard { cookies, secret_file, rate_limit, version, id }
+keys! {
+    /// `[cookies]`.
+    CookieKeys {
+        /// a file with one or two lines of 32 hexadecimal digits (`openssl rand -hex 16`). The first line is the secret
+        /// for new DNS cookies (RFC 9018); cookies of the second one are accepted too. All nodes behind one address or
+        /// name need the same file. A changed file is used within seconds
+        secret_file: String = text("\"cookie-secrets\""), note "none: a secret of this process";
+    }
 }
 
-fn rate_limit(mut fields: Fields, problems: &mut Problems) -> RateLimit {
-    let mut limit = RateLimit::default();
-    let mut number = |key, range, or: u16| fields.integer(key, range, problems).map_or(or, |at| at.value as u16);
-    limit.rate = number("rate", 0..=i64::from(MAX_RATE), limit.rate);
-    limit.slip = number("slip", 0..=i64::from(MAX_SLIP), limit.slip.into()) as u8;
-    limit.v4 = number("v4", 1..=32, limit.v4.into()) as u8;
-    limit.v6 = number("v6", 1..=128, limit.v6.into()) as u8;
-    if let Some(At { value, place }) = fields.texts("exempt", "[\"10.0.0.0/8\"]", problems) {
-        if value.len() > MAX_EXEMPT {
-            problems.error(&place, format!("`exempt` must list {MAX_EXEMPT} nets at most"));
-        }
-        limit.exempt = value.iter().filter_map(|written| net(written, problems)).collect();
+impl Table for CookieKeys {
+    const SECTION: Option<ManualSection> = Some(ManualSection::Settings);
+}
+
+keys! {
+    /// `[rrl]`.
+    RrlKeys {
+        /// how many replies a second one client net gets over UDP with the same answer, up to 1000; 0 is off. See
+        /// [below](#rate-limiting-rrl)
+        rate: u16 = integer(0..=MAX_RATE.into()), default RateLimit::default().rate;
+        /// of the replies over the rate, every n-th is sent truncated: 2 means every second one, 1 all, 0 none; up to
+        /// 10
+        slip: u8 = integer(0..=MAX_SLIP.into()), default RateLimit::default().slip;
+        /// the length of a client's net, in bits
+        v4: u8 = integer(1..=32), default RateLimit::default().v4;
+        /// the length of a client's net, in bits
+        v6: u8 = integer(1..=128), default RateLimit::default().v6;
+        /// `["10.0.0.0/8"]`: clients that are never limited
+        exempt: Vec<IpNet> = texts("[\"10.0.0.0/8\"]").sized(0..=MAX_EXEMPT).then(exempt), default Vec::new();
     }
-    fields.finish(&[], problems);
-    limit
+}
+
+impl Table for RrlKeys {
+    const SECTION: Option<ManualSection> = Some(ManualSection::RateLimit);
+}
+
+keys! {
+    /// `[chaos]`.
+    ChaosKeys {
+        /// the answer to `version.bind` and `version.server` (TXT, class CH), up to 255 octets
+        version: String = text("\"ns1\"").sized(1..=MAX_TEXT), note "none: refused";
+        /// the answer to `id.server` and `hostname.bind`
+        id: String = text("\"ns1\"").sized(1..=MAX_TEXT), note "none: refused";
+    }
+}
+
+impl Table for ChaosKeys {
+    const SECTION: Option<ManualSection> = Some(ManualSection::Settings);
+}
+
+/// Checks the tables and reads the file of secrets; relative paths are relative to `base`.
+pub(super) fn read(
+    cookies: Option<CookieKeys>,
+    rrl: Option<RrlKeys>,
+    chaos: Option<ChaosKeys>,
+    base: &Path,
+    problems: &mut Problems,
+) -> Guard {
+    let secret_file = cookies.and_then(|keys| keys.secret_file);
+    let rate_limit = rrl.map_or_else(RateLimit::default, |RrlKeys { rate, slip, v4, v6, exempt, .. }| RateLimit {
+        rate: rate.value,
+        slip: slip.value,
+        v4: v4.value,
+        v6: v6.value,
+        exempt: exempt.value,
+    });
+    let (version, id) = chaos.map_or((None, None), |keys| (keys.version, keys.id));
+    Guard {
+        cookies: secret_file.as_ref().and_then(|file| cookie_secrets(file, base, problems)),
+        secret_file: secret_file.map(|file| absolute(&path_of(&file, base))),
+        rate_limit,
+        version: chaos_text("version", version, problems),
+        id: chaos_text("id", id, problems),
+    }
+}
+
+fn exempt(At { value, place }: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<IpNet>> {
+    if value.len() > MAX_EXEMPT {
+        problems.error(&place, format!("`exempt` must list {MAX_EXEMPT} nets at most"));
+    }
+    Some(value.iter().filter_map(|written| net(written, problems)).collect())
 }
 
 /// A text of one character string (RFC 1035, 3.3).
-fn chaos_text(key: &'static str, fields: &mut Fields, problems: &mut Problems) -> Option<String> {
-    let At { value, place } = fields.text(key, "\"ns1\"", problems)?;
+fn chaos_text(key: &'static str, written: Option<At<String>>, problems: &mut Problems) -> Option<String> {
+    let At { value, place } = written?;
     if value.is_empty() || value.len() > MAX_TEXT {
         let problem = problems.error(&place, format!("`{key}` must have 1 to {MAX_TEXT} octets, not {}", value.len()));
         problem.hint("leave it out, so that the query is refused");
@@ -79,23 +132,13 @@ fn chaos_text(key: &'static str, fields: &mut Fields, problems: &mut Problems) -
     Some(value)
 }
 
-fn cookies(
-    mut fields: Fields,
-    base: &Path,
-    secret_file: &mut Option<PathBuf>,
-    problems: &mut Problems,
-) -> Option<CookieSecrets> {
-    let file = fields.text("secret_file", "\"cookie-secrets\"", problems);
-    fields.finish(&[], problems);
-    let At { value, place } = file?;
-    // A path of the command line is relative to the current directory.
-    let is_flag = place.file.to_string_lossy().starts_with("flag ");
-    let shown: PathBuf = if is_flag { value.into() } else { base.join(value) };
-    *secret_file = Some(std::path::absolute(&shown).unwrap_or_else(|_| shown.clone()));
+fn cookie_secrets(file: &At<String>, base: &Path, problems: &mut Problems) -> Option<CookieSecrets> {
+    let shown = path_of(file, base);
     problems.in_side_file(SideFile::CookieSecrets, |problems| match bounded(&shown) {
         Ok(text) => secrets(&Source::secret(&shown, &text), &text, problems),
         Err(error) => {
-            let problem = problems.error(&place, format!("can't read {}: {}", shown.display(), reason(&error)));
+            let message = format!("can't read {}: {}", shown.display(), reason(&error));
+            let problem = problems.error(&file.place, message);
             problem.hint(format!("make it with `openssl rand -hex {SECRET_LEN}`, the same for all nodes of a fleet"));
             None
         }
@@ -132,7 +175,7 @@ fn secrets(source: &Source<'_>, text: &[u8], problems: &mut Problems) -> Option<
     (problems.errors() == before).then_some(CookieSecrets { current: current?, other: found.get(1).copied().flatten() })
 }
 
-/// A secret in hexadecimal digits, which begins at octet `at`. The problem never shows it.
+/// A secret in hexadecimal digits that begins at octet `at`. A problem never shows it.
 fn secret(source: &Source<'_>, written: &[u8], at: usize, problems: &mut Problems) -> Option<[u8; SECRET_LEN]> {
     if let Some(bad) = written.iter().position(|byte| !byte.is_ascii_hexdigit()) {
         wrong(&source.place(at + bad), "this is not a hexadecimal digit", problems);
@@ -159,8 +202,8 @@ mod tests {
     fn read_file(text: &str) -> (Option<CookieSecrets>, Vec<String>) {
         let mut problems = Problems::default();
         let read = secrets(&Source::new(Path::new("f"), text.as_bytes()), text.as_bytes(), &mut problems);
-        let told = problems.into_sorted();
-        (read, told.iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect())
+        let found = problems.into_sorted();
+        (read, found.iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect())
     }
 
     #[test]
@@ -179,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_is_told_with_its_place() {
+    fn an_error_in_a_file_has_its_place() {
         let good = "000102030405060708090a0b0c0d0e0f";
         for (text, expected) in [
             (String::new(), "1:1: there is no cookie secret in this file"),

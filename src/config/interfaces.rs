@@ -1,57 +1,57 @@
-//! Addresses that belong to one interface: `[fe80::1%eth0]:53` (RFC 4007, 11). A link-local address means nothing without
-//! its interface, and the standard library takes only the interface's number. Reads which interfaces this machine has;
-//! the settings call it for every address they hold.
+//! Parses addresses with ports, also with an interface: `[fe80::1%eth0]:53` (RFC 4007, 11). A link-local address is only
+//! complete with its interface, and the standard library accepts the number of an interface but not its name. The names
+//! come from the list of interfaces of this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-/// Where Linux lists the IPv6 addresses of this network namespace: address, number, prefix, scope, flags and name.
+/// The list of IPv6 addresses of this network namespace: address, number, prefix, scope, flags and name of the interface.
 const TABLE: &str = "/proc/net/if_inet6";
 
-/// What an address of the settings is.
+/// An address with its port, as far as it can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Read {
-    /// Good.
-    Whole(SocketAddr),
-    /// Link-local and without an interface; the one that has the address, where there is one.
+pub(super) enum ParsedAddress {
+    /// It can be used.
+    Complete(SocketAddr),
+    /// It is link-local and has no interface. With the interface of this machine that has this address, if there is one.
     NeedsInterface(SocketAddrV6, Option<String>),
-    /// It names an interface that this machine doesn't have.
+    /// It names an interface that this machine does not have.
     NoInterface(SocketAddr, String),
-    /// No address with a port.
+    /// It is not an address with a port.
     Wrong,
 }
 
-/// Reads an address and port as the settings have them.
-pub(super) fn read(text: &str) -> Read {
-    read_with(text, || std::fs::read_to_string(TABLE).unwrap_or_default())
+/// Parses an address with its port.
+pub(super) fn parse(text: &str) -> ParsedAddress {
+    parse_with(text, || std::fs::read_to_string(TABLE).unwrap_or_default())
 }
 
-fn read_with(text: &str, table: impl Fn() -> String) -> Read {
+fn parse_with(text: &str, table: impl Fn() -> String) -> ParsedAddress {
     if let Ok(address) = text.parse() {
         return match address {
             SocketAddr::V6(six) if six.ip().is_unicast_link_local() && six.scope_id() == 0 => {
                 let table = table();
                 let mut known = interfaces(&table).filter(|(ip, ..)| ip == six.ip());
-                Read::NeedsInterface(six, known.next().map(|(.., name)| name.to_owned()))
+                ParsedAddress::NeedsInterface(six, known.next().map(|(.., name)| name.to_owned()))
             }
-            // An IPv4 address in IPv6 is one of IPv4: sockets of IPv6 alone don't take it.
+            // An IPv4 address within IPv6 is used as IPv4: sockets for IPv6 only do not accept it.
             SocketAddr::V6(six) => match six.ip().to_ipv4_mapped() {
-                Some(four) => Read::Whole(SocketAddr::new(four.into(), six.port())),
-                None => Read::Whole(address),
+                Some(four) => ParsedAddress::Complete(SocketAddr::new(four.into(), six.port())),
+                None => ParsedAddress::Complete(address),
             },
-            SocketAddr::V4(_) => Read::Whole(address),
+            SocketAddr::V4(_) => ParsedAddress::Complete(address),
         };
     }
-    let Some((ip, name, port)) = zoned(text) else { return Read::Wrong };
+    let Some((ip, name, port)) = zoned(text) else { return ParsedAddress::Wrong };
     let table = table();
     let number = interfaces(&table).find(|(.., known)| *known == name).map(|(_, number, _)| number);
     let address = SocketAddr::V6(SocketAddrV6::new(ip, port, 0, number.unwrap_or(0)));
     match number {
-        Some(_) => Read::Whole(address),
-        None => Read::NoInterface(address, name.to_owned()),
+        Some(_) => ParsedAddress::Complete(address),
+        None => ParsedAddress::NoInterface(address, name.to_owned()),
     }
 }
 
-/// What an address is that belongs to no host alone, and what to write instead; `None` for the others.
+/// The kind of an address that does not belong to a single host, and the address to write instead; `None` for others.
 pub(super) fn shared(address: IpAddr) -> Option<(&'static str, IpAddr)> {
     match address {
         IpAddr::V4(four) if four.is_multicast() => Some(("a multicast address", Ipv4Addr::UNSPECIFIED.into())),
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_link_local_address_has_its_interface() {
-        let whole = |text: &str| Read::Whole(text.parse().unwrap());
+        let whole = |text: &str| ParsedAddress::Complete(text.parse().unwrap());
         let bare: SocketAddrV6 = "[fe80::1]:53".parse().unwrap();
         let other: SocketAddrV6 = "[fe80::2]:53".parse().unwrap();
         for (text, read) in [
@@ -96,16 +96,16 @@ mod tests {
             ("[fe80::1%eth0]:53", whole("[fe80::1%12]:53")),
             ("[fe80::2%eth0]:0", whole("[fe80::2%12]:0")),
             ("[fe80::1%12]:53", whole("[fe80::1%12]:53")),
-            ("[fe80::1]:53", Read::NeedsInterface(bare, Some("eth0".into()))),
-            ("[fe80::2]:53", Read::NeedsInterface(other, None)),
-            ("[fe80::1%eth9]:53", Read::NoInterface("[fe80::1]:53".parse().unwrap(), "eth9".into())),
-            ("[fe80::1%]:53", Read::Wrong),
-            ("[fe80::1%eth0]", Read::Wrong),
-            ("fe80::1%eth0:53", Read::Wrong),
-            ("[192.0.2.1%eth0]:53", Read::Wrong),
-            ("127.0.0.1", Read::Wrong),
+            ("[fe80::1]:53", ParsedAddress::NeedsInterface(bare, Some("eth0".into()))),
+            ("[fe80::2]:53", ParsedAddress::NeedsInterface(other, None)),
+            ("[fe80::1%eth9]:53", ParsedAddress::NoInterface("[fe80::1]:53".parse().unwrap(), "eth9".into())),
+            ("[fe80::1%]:53", ParsedAddress::Wrong),
+            ("[fe80::1%eth0]", ParsedAddress::Wrong),
+            ("fe80::1%eth0:53", ParsedAddress::Wrong),
+            ("[192.0.2.1%eth0]:53", ParsedAddress::Wrong),
+            ("127.0.0.1", ParsedAddress::Wrong),
         ] {
-            assert_eq!(read_with(text, || TABLE.to_owned()), read, "{text}");
+            assert_eq!(parse_with(text, || TABLE.to_owned()), read, "{text}");
         }
     }
 
@@ -121,6 +121,6 @@ mod tests {
         ] {
             assert_eq!(shared(ip.parse().unwrap()).is_some(), is_shared, "{ip}");
         }
-        assert_eq!(read("[::ffff:192.0.2.1]:53"), Read::Whole("192.0.2.1:53".parse().unwrap()));
+        assert_eq!(parse("[::ffff:192.0.2.1]:53"), ParsedAddress::Complete("192.0.2.1:53".parse().unwrap()));
     }
 }

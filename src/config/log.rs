@@ -1,11 +1,13 @@
-//! `[log]` of `portolan.toml`: in which form the server writes its log. The level comes from the environment and is
-//! read in `telemetry`.
+//! `[log]` of `portolan.toml`: the format of the log. The level comes from the environment; `telemetry` reads it.
 
-use crate::config::fields::Fields;
+use serde_json::{Value as Json, json};
+
+use crate::config::keys::{KeyKind as _, Table, keys, text};
+use crate::config::manual::ManualSection;
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::At;
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people: time, level, module, message, fields.
@@ -18,9 +20,9 @@ pub enum LogFormat {
 
 impl LogFormat {
     /// All of them.
-    pub(super) const ALL: [LogFormat; 3] = [LogFormat::Human, LogFormat::Json, LogFormat::Journald];
+    const ALL: [LogFormat; 3] = [LogFormat::Human, LogFormat::Json, LogFormat::Journald];
 
-    /// The word for it in the settings.
+    /// Its name in the settings.
     pub fn as_str(self) -> &'static str {
         match self {
             LogFormat::Human => "human",
@@ -30,17 +32,29 @@ impl LogFormat {
     }
 }
 
-/// Reads the table; `None` where it doesn't choose a format.
-pub(super) fn read(top: &mut Fields, problems: &mut Problems) -> Option<LogFormat> {
-    let mut fields = top.table("log", problems)?;
-    let format = fields.text("format", "\"json\"", problems);
-    fields.finish(&[], problems);
-    let At { value, place } = format?;
+keys! {
+    /// `[log]`.
+    LogKeys {
+        /// the format of a log line: `"human"`, `"json"` (one object a line) or `"journald"` (each line begins with its
+        /// priority for journald, such as `<4>`). When standard error goes to the journal, the default is
+        /// `"journald"`; see [below](#the-log)
+        format: LogFormat = text("\"json\"").then(format).as_schema(format_schema), inherits json!("human");
+    }
+}
+
+impl Table for LogKeys {
+    const SECTION: Option<ManualSection> = Some(ManualSection::Settings);
+}
+
+fn format(At { value, place }: At<String>, problems: &mut Problems) -> Option<LogFormat> {
     let found = LogFormat::ALL.into_iter().find(|format| format.as_str() == value);
     if found.is_none() {
-        let words = LogFormat::ALL.map(LogFormat::as_str);
         let problem = problems.error(&place, format!("`format` must be human, json or journald, not \"{value}\""));
-        problem.hint = did_you_mean(&value, words);
+        problem.hint = did_you_mean(&value, LogFormat::ALL.map(LogFormat::as_str));
     }
     found
+}
+
+fn format_schema() -> Json {
+    json!({ "type": "string", "enum": LogFormat::ALL.map(LogFormat::as_str) })
 }

@@ -1,5 +1,5 @@
-//! Who may change something, and where that is kept: `[api]` of `portolan.toml` with the file of tokens that it names,
-//! and `[state]`. A secret is forgotten as soon as it is read: what is kept is its digest, and no message shows either.
+//! `[api]` of `portolan.toml` with its file of tokens: who may change something over the API. Also `[state]`: the state
+//! directory. Only the digest of a secret stays in memory, and no message shows either.
 
 use std::fmt;
 use std::io::Read;
@@ -10,33 +10,36 @@ use std::sync::Arc;
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use crate::config::fields::Fields;
-use crate::config::files;
+use serde_json::json;
+
+use crate::config::files::{self, absolute, path_of};
+use crate::config::keys::{Table, keys, text};
+use crate::config::manual::ManualSection;
 use crate::config::problem::{Problems, SideFile, did_you_mean, reason};
 use crate::config::source::{At, Place, Source, without_mark};
 
 /// `[api]` and `[state]`.
 #[derive(Debug, Clone, Default)]
 pub struct Operators {
-    /// Who may ask and change; without, every call that changes something is off.
+    /// The tokens; without them every call that changes something is refused.
     pub tokens: Option<Arc<Tokens>>,
-    /// Where `tokens` are read from, whether or not the file is there; for those who watch files.
+    /// The file of the tokens, to watch. It need not exist.
     pub token_file: Option<PathBuf>,
-    /// Where what is to survive a restart is kept; the directory need not be there. `None` without a settings file.
+    /// The directory of what outlives a restart. It need not exist. `None` without a settings file.
     pub state_dir: Option<PathBuf>,
 }
 
-/// What the holder of a token may do; each may do what those before it may.
+/// What the holder of a token may do. Each role includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Look.
+    /// Read the state.
     Read,
-    /// Change.
+    /// Change something.
     Operate,
 }
 
 impl Role {
-    /// The word for it in the file.
+    /// Its name in the file.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Read => "read",
@@ -45,20 +48,20 @@ impl Role {
     }
 }
 
-/// Everyone who has a token.
+/// The holders of all tokens.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tokens {
     holders: Vec<Holder>,
 }
 
-/// One who has a token.
+/// The holder of a token.
 #[derive(Clone, PartialEq)]
 pub struct Holder {
-    /// The name that changes are logged under.
+    /// The name in the log of a change.
     pub name: Arc<str>,
     /// What it may do.
     pub role: Role,
-    /// Of the secret: all have one length, so comparing them tells nothing of the secret's.
+    /// The digest of the secret. All digests have the same length, so a comparison does not reveal that of the secret.
     digest: [u8; SHA256_OUTPUT_LEN],
 }
 
@@ -69,7 +72,7 @@ impl fmt::Debug for Holder {
 }
 
 impl Tokens {
-    /// Who holds the token `secret`. Takes the same time for every secret of one length, whoever it belongs to.
+    /// The holder of the token `secret`. The time depends only on the length of the secret.
     pub fn holder(&self, secret: &[u8]) -> Option<&Holder> {
         let shown = digested(secret);
         let mut found = u32::MAX;
@@ -80,48 +83,69 @@ impl Tokens {
     }
 }
 
-/// Octets of a token file that are read (judgment: [`MAX_TOKENS`] lines with room for comments).
+/// Largest token file, in octets (judgment: [`MAX_TOKENS`] lines with room for comments).
 const MAX_FILE: u64 = 1 << 20;
-/// More tokens than people and scripts of one site (judgment); each call is compared with all.
+/// Most tokens (judgment: more than the people and scripts of one site; each call is compared with all).
 const MAX_TOKENS: usize = 1000;
-/// Longest name: it goes into every log line of a change (judgment).
+/// Longest name: it is in every log line of a change (judgment).
 const MAX_NAME: usize = 64;
-/// Longest secret, so that it fits a request's head (judgment).
+/// Longest secret: it must fit into the head of a request (judgment).
 const MAX_SECRET: usize = 1024;
-/// Shorter secrets can be guessed: 16 letters and digits are 80 bits and more (judgment).
+/// Length from which a secret can't be guessed: 16 letters and digits have at least 80 bits (judgment).
 const GOOD_SECRET: usize = 16;
 
 const LINE: &str = "write NAME ROLE SECRET: `alice operate` and what `openssl rand -hex 16` prints";
 
-/// Reads both tables. Paths are relative to `base` unless a flag named them; without a settings file nothing is taken
-/// for granted.
-pub(super) fn read(top: &mut Fields, base: Option<&Path>, problems: &mut Problems) -> Operators {
-    let mut text = |table, key, example| {
-        let mut fields = top.table(table, problems)?;
-        let written = fields.text(key, example, problems);
-        fields.finish(&[], problems);
-        written
+keys! {
+    /// `[api]`.
+    ApiKeys {
+        /// the file of tokens for the API calls that change something: see [below](#operators-api-and-state). Without
+        /// the file these calls are refused
+        token_file: String = text("\"tokens\""), inherits json!("tokens");
+    }
+}
+
+impl Table for ApiKeys {
+    const SECTION: Option<ManualSection> = Some(ManualSection::Operators);
+}
+
+keys! {
+    /// `[state]`.
+    StateKeys {
+        /// the directory for what outlives a restart: overrides, the choices of `failback`, the last known health and
+        /// more, see [below](#what-outlives-a-restart). It is created when it is first needed
+        dir: String = text("\"state\""), inherits json!("state");
+    }
+}
+
+impl Table for StateKeys {
+    const SECTION: Option<ManualSection> = Some(ManualSection::Operators);
+}
+
+/// Reads the file of tokens. Paths are relative to `base` unless a flag names them. Without a settings file there is no
+/// `base`, and the defaults don't apply.
+pub(super) fn read(
+    api: Option<ApiKeys>,
+    state: Option<StateKeys>,
+    base: Option<&Path>,
+    problems: &mut Problems,
+) -> Operators {
+    let path = |written: Option<&At<String>>, default: &str| match (written, base) {
+        (Some(written), base) => Some(path_of(written, base.unwrap_or(Path::new("")))),
+        (None, base) => base.map(|base| base.join(default)),
     };
-    let dir = text("state", "dir", "\"state\"");
-    let file = text("api", "token_file", "\"tokens\"");
-    let below = |written: &Option<At<String>>, default: &str| match (written, base) {
-        (Some(At { value, place }), _) if place.file.to_string_lossy().starts_with("flag ") => Some(value.into()),
-        (Some(At { value, .. }), base) => Some(base.unwrap_or(Path::new("")).join(value)),
-        (None, Some(base)) => Some(base.join(default)),
-        (None, None) => None,
-    };
-    let shown: Option<PathBuf> = below(&file, "tokens");
-    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    let file = api.and_then(|keys| keys.token_file);
+    let shown = path(file.as_ref(), "tokens");
     let read = |problems: &mut Problems| shown.as_deref().and_then(|shown| tokens(shown, file.as_ref(), problems));
     let tokens = problems.in_side_file(SideFile::Tokens, read).filter(|_| !problems.is_bad(SideFile::Tokens));
     Operators {
         tokens: tokens.map(Arc::new),
-        token_file: shown.map(absolute),
-        state_dir: below(&dir, "state").map(absolute),
+        token_file: shown.as_deref().map(absolute),
+        state_dir: path(state.and_then(|keys| keys.dir).as_ref(), "state").as_deref().map(absolute),
     }
 }
 
-/// The file's tokens; `None` where there is no file.
+/// The tokens of the file; `None` if there is no file.
 fn tokens(shown: &Path, named: Option<&At<String>>, problems: &mut Problems) -> Option<Tokens> {
     let whole = Place::start_of(shown);
     let error = match open(shown) {
@@ -175,7 +199,7 @@ fn parse(source: &Source<'_>, text: &[u8], problems: &mut Problems) -> Tokens {
     tokens
 }
 
-/// Takes the token of a line, which begins at octet `start`.
+/// Reads the token in a line that begins at octet `start`.
 fn holder(
     source: &Source<'_>,
     line: &[u8],
@@ -183,10 +207,10 @@ fn holder(
     (tokens, places): (&mut Tokens, &mut Vec<Place>),
     problems: &mut Problems,
 ) {
-    let words: Vec<(usize, &[u8])> = words(line).collect();
-    let ([(at, name), (role_at, role), (secret_at, secret)], rest) = match &words[..] {
+    let fields: Vec<(usize, &[u8])> = fields(line).collect();
+    let ([(at, name), (role_at, role), (secret_at, secret)], rest) = match &fields[..] {
         [] => return,
-        [(_, word), ..] if word.starts_with(b"#") => return,
+        [(_, first), ..] if first.starts_with(b"#") => return,
         [a, b, c, rest @ ..] => ([*a, *b, *c], rest),
         [(at, _), ..] => {
             problems.error(&source.place(start + at), "a token has three words").hint(LINE);
@@ -209,14 +233,14 @@ fn holder(
         other => {
             let other = String::from_utf8_lossy(&other[..other.len().min(MAX_NAME)]);
             let hint = did_you_mean(&other, ["read", "operate"]);
-            // What stands here may be a secret whose role was forgotten: it isn't shown.
+            // This may be a secret, if the role is missing: it is not shown.
             let problem = problems.error(&source.place(start + role_at), "the second word is not a role");
             problem.hint(hint.unwrap_or_else(|| LINE.to_owned()));
             Role::Read
         }
     };
     let secret_place = source.place(start + secret_at);
-    // RFC 6750, 2.1: what else is in it can't be sent.
+    // RFC 6750, 2.1: no other octets can be sent.
     let can_be_sent = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
     if secret.len() > MAX_SECRET || !secret.iter().all(can_be_sent) {
         let message = format!("a secret has up to {MAX_SECRET} letters, digits and `-`, `.`, `_`, `~`, `+`, `/`, `=`");
@@ -241,13 +265,13 @@ fn holder(
     tokens.holders.push(Holder { name: name.into(), role, digest });
 }
 
-/// The words of a line, each with the octet where it begins.
-fn words(line: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+/// The fields of a line, each with the octet where it begins.
+fn fields(line: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
-    line.split(|byte| byte.is_ascii_whitespace()).filter_map(move |word| {
+    line.split(|byte| byte.is_ascii_whitespace()).filter_map(move |field| {
         let begins = at;
-        at += word.len() + 1;
-        (!word.is_empty()).then_some((begins, word))
+        at += field.len() + 1;
+        (!field.is_empty()).then_some((begins, field))
     })
 }
 
@@ -267,15 +291,15 @@ mod tests {
     fn parsed(text: &str) -> (Tokens, Vec<String>) {
         let mut problems = Problems::default();
         let tokens = parse(&Source::new(Path::new("f"), text.as_bytes()), text.as_bytes(), &mut problems);
-        let told = problems.into_sorted();
-        assert!(told.iter().all(|problem| !format!("{problem:?}").contains(ALICE)), "a secret is told: {told:?}");
-        (tokens, told.iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect())
+        let found = problems.into_sorted();
+        assert!(found.iter().all(|problem| !format!("{problem:?}").contains(ALICE)), "a secret is shown: {found:?}");
+        (tokens, found.iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect())
     }
 
     #[test]
-    fn a_secret_tells_who_holds_it_and_nothing_else_does() {
-        let (tokens, told) = parsed(&format!("# who\n\n alice operate {ALICE}\r\nbob\tread {BOB}"));
-        assert_eq!(told, Vec::<String>::new());
+    fn a_token_has_a_holder_and_no_other_text_has_one() {
+        let (tokens, found) = parsed(&format!("# who\n\n alice operate {ALICE}\r\nbob\tread {BOB}"));
+        assert_eq!(found, Vec::<String>::new());
         let who = |secret: &str| tokens.holder(secret.as_bytes()).map(|holder| (&*holder.name, holder.role));
         assert_eq!(who(ALICE), Some(("alice", Role::Operate)));
         assert_eq!(who(BOB), Some(("bob", Role::Read)));
@@ -292,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_is_told_with_its_place() {
+    fn an_error_in_a_file_has_its_place() {
         for (text, expected) in [
             ("alice operate".to_owned(), "1:1: a token has three words"),
             (format!("\n alice operate {ALICE} more"), "2:49: a token has three words, and here is a fourth"),
@@ -318,22 +342,22 @@ mod tests {
             let settings_file = dir.path().join("portolan.toml");
             std::fs::write(&settings_file, format!("region = \"here\"\n[zones]\ndir = \".\"\n{settings}")).unwrap();
             let loaded = crate::config::load(Some(&settings_file), &Default::default()).unwrap();
-            let told: Vec<String> = loaded.warnings.into_iter().map(|w| w.message).collect();
-            (loaded.settings.operators, told.into_iter().filter(|m| !m.contains("no zones")).collect::<Vec<_>>())
+            let found = loaded.warnings.into_iter().map(|w| w.message);
+            (loaded.settings.operators, found.filter(|m| !m.contains("no zones")).collect::<Vec<_>>())
         };
-        let (operators, told) = read("");
-        assert!(operators.tokens.is_none() && told.is_empty(), "no file, and none named: {told:?}");
+        let (operators, found) = read("");
+        assert!(operators.tokens.is_none() && found.is_empty(), "no file, and none named: {found:?}");
         assert_eq!(operators.state_dir, Some(dir.path().join("state")));
-        let (operators, told) = read("[api]\ntoken_file = \"tokens\"\n");
+        let (operators, found) = read("[api]\ntoken_file = \"tokens\"\n");
         assert!(
-            operators.tokens.is_none() && told[0].ends_with("every call that changes something is off"),
-            "{told:?}"
+            operators.tokens.is_none() && found[0].ends_with("every call that changes something is off"),
+            "{found:?}"
         );
         std::fs::write(&file, format!("alice operate {ALICE}\n")).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
-        let (operators, told) = read("");
-        assert!(operators.tokens.is_some(), "the file beside the settings is taken");
-        assert_eq!(told, ["other users than the owner can read or change this file of secrets"]);
+        let (operators, found) = read("");
+        assert!(operators.tokens.is_some(), "the file next to the settings is read");
+        assert_eq!(found, ["other users than the owner can read or change this file of secrets"]);
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(read("[state]\ndir = \"kept\"\n").1, Vec::<String>::new());
     }

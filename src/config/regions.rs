@@ -10,9 +10,10 @@ use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use crate::config::client_lists::{asns, continents, countries, net};
-use crate::config::clients::{self, ClientSettings};
-use crate::config::fields::{Fields, wrong_type};
-use crate::config::keys::{KeyGroup as _, check_name, custom, keys, object, texts};
+use crate::config::clients::{ClientKeys, ClientSettings, add_databases};
+use crate::config::fields::wrong_type;
+use crate::config::keys::{Table, check_name, custom, keys, texts};
+use crate::config::manual::ManualSection;
 use crate::config::net_files::{From, NetFiles};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
@@ -28,20 +29,20 @@ const MAX_REGIONS: usize = 1000;
 /// Reads regions and the placing of clients; files are relative to the directory `base`. Where no region is declared,
 /// the node's own is.
 pub(super) fn read(
-    top: &mut Fields,
+    declared: Vec<RegionKeys>,
+    clients: Option<ClientKeys>,
     own: Option<&At<String>>,
     base: &Path,
     problems: &mut Problems,
 ) -> (Vec<Region>, Clients, ClientSettings) {
     let mut regions = Vec::new();
     let mut claims = Claims::default();
-    let declared = top.named("regions", problems);
-    if let Some((name, _)) = declared.get(MAX_REGIONS) {
-        problems.error(&name.place, format!("more than {MAX_REGIONS} regions"));
+    if let Some(keys) = declared.get(MAX_REGIONS) {
+        problems.error(&keys.name.place, format!("more than {MAX_REGIONS} regions"));
     }
-    for (name, fields) in declared.into_iter().take(MAX_REGIONS) {
-        check_name(&name, "a region", problems);
-        regions.push(region(name.value, fields, base, &mut claims, problems));
+    for keys in declared.into_iter().take(MAX_REGIONS) {
+        check_name(&keys.name, "a region", problems);
+        regions.push(region(keys, base, &mut claims, problems));
     }
     if let (true, Some(own)) = (regions.is_empty(), own) {
         check_name(own, "a region", problems);
@@ -58,8 +59,10 @@ pub(super) fn read(
     };
     let net_places = claims.owners.into_iter().filter_map(net).collect();
     let mut settings = ClientSettings { claims: claims.of, net_places, net_files, ..ClientSettings::default() };
-    let default = clients::read(top, base, &mut settings, problems);
-    settings.default = default.and_then(|default| find(&regions, &default, problems));
+    if let Some(ClientKeys { mmdb, default_region, .. }) = clients {
+        mmdb.into_iter().for_each(|list| add_databases(list, base, &mut settings, problems));
+        settings.default = default_region.and_then(|default| find(&regions, &default, problems));
+    }
     (regions, by_nets(&settings), settings)
 }
 
@@ -79,8 +82,8 @@ pub(super) fn find(regions: &[Region], written: &At<String>, problems: &mut Prob
     found.map(|at| RegionId(at as u16))
 }
 
-fn region(name: String, mut fields: Fields, base: &Path, claims: &mut Claims, problems: &mut Problems) -> Region {
-    let keys = RegionKeys::take(&mut fields, problems);
+fn region(keys: RegionKeys, base: &Path, claims: &mut Claims, problems: &mut Problems) -> Region {
+    let name = keys.name.value.clone();
     let mut claim = claims.begin(&name);
     claim.nets(keys.nets.as_ref().map_or(&[], |at| &at.value), base, problems);
     let asns = keys.asns.iter().map(|at| ("asns", Claimed::Asn(at.value)));
@@ -89,7 +92,6 @@ fn region(name: String, mut fields: Fields, base: &Path, claims: &mut Claims, pr
     for (key, claimed) in asns.chain(countries).chain(continents) {
         claim.one(claimed, keys.place_of(key).unwrap_or(&keys.name.place), problems);
     }
-    fields.finish(&[], problems);
     Region { name, location: keys.location.map(|at| at.value) }
 }
 
@@ -110,9 +112,8 @@ keys! {
     }
 }
 
-/// The schema of a region.
-pub(super) fn schema() -> Json {
-    object(&RegionKeys::keys())
+impl Table for RegionKeys {
+    const SECTION: Option<ManualSection> = Some(ManualSection::Clients);
 }
 
 fn location_schema() -> Json {

@@ -36,6 +36,11 @@ impl Place {
     pub(super) fn start_of(file: &Path) -> Place {
         Place { file: Arc::from(file), line: 1, column: 1, end: None, is_secret: false }
     }
+
+    /// Whether the value comes from a flag of the command line.
+    pub(super) fn is_flag(&self) -> bool {
+        self.file.to_string_lossy().starts_with("flag ")
+    }
 }
 
 /// A value with its place.

@@ -15,12 +15,14 @@ use crate::config::source::At;
 pub(in crate::config) trait Table: KeyGroup {
     /// The section of the manual that problems of it refer to; `None`: that of the table around it.
     const SECTION: Option<ManualSection> = None;
+    /// Keys that are not supported yet.
+    const LATER: &'static [&'static str] = &[];
 
     /// Reads the table. Unknown keys are problems.
     fn read(mut fields: Fields, problems: &mut Problems) -> Option<Self> {
         let before = problems.errors();
         let mut table = Self::take(&mut fields, problems);
-        fields.finish(&[], problems);
+        fields.finish(Self::LATER, problems);
         table.check(problems.errors() == before, problems).then_some(table)
     }
 

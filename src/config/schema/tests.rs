@@ -1,23 +1,13 @@
-//! The schemas hold what the readers ask for, no more and no less, and everything in them is explained.
+//! Every key of the schemas has a description, and its range and default are those of its declaration.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-use serde_json::Value;
+use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::Flags;
-use crate::config::fields::record;
-use crate::config::problem::Problems;
-use crate::config::settings as readers;
-
-/// Settings in which every table is there.
-const SETTINGS: &str = "[listen]\n[tls]\n[zones]\n[cookies]\n[rrl]\n[chaos]\n\
-    [api]\n[state]\n[log]\n[vantage]\n[clients]\n[regions.NAME]\n";
 
 /// Keys by the table that they are in, each with the schema of its value.
 type Tables<'a> = BTreeMap<String, BTreeMap<&'a str, &'a Value>>;
 
-/// The tables of a schema, called as messages call them.
+/// The tables of a schema, with the names that messages have for them.
 fn tables<'a>(schema: &'a Value, called: &str, into: &mut Tables<'a>) {
     if let Some(properties) = schema["properties"].as_object() {
         for (key, value) in properties {
@@ -38,40 +28,6 @@ fn tables<'a>(schema: &'a Value, called: &str, into: &mut Tables<'a>) {
 fn tables_of_items<'a>(schema: &'a Value, called: &str, into: &mut Tables<'a>) {
     if schema["items"].is_object() {
         tables(&schema["items"], called, into);
-    }
-}
-
-/// What the readers of the settings ask for.
-fn asked() -> Vec<record::Asked> {
-    record::asked();
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("portolan.toml");
-    std::fs::write(&file, SETTINGS).unwrap();
-    readers::read(Some(&file), HashMap::new(), &Flags::default(), &mut Problems::default());
-    record::asked()
-}
-
-#[test]
-fn the_schema_of_settings_has_the_keys_that_are_read() {
-    let schema = schema(SchemaOf::Settings);
-    let mut tables_of_schema = Tables::new();
-    tables(&schema, "", &mut tables_of_schema);
-    let mut of_readers: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
-    for (table, key, range) in asked() {
-        let table = table.trim_matches(['[', ']', '`']).to_owned();
-        let value = tables_of_schema.get(&table).and_then(|keys| keys.get(key));
-        let value = value.unwrap_or_else(|| panic!("readers know `{key}` in `{table}`, and the schema doesn't"));
-        if let Some(range) = range {
-            let bounds = (value["minimum"].as_i64(), value["maximum"].as_i64());
-            assert_eq!(bounds, (Some(*range.start()), Some(*range.end())), "`{key}` in `{table}`");
-        }
-        of_readers.entry(table).or_default().insert(key);
-    }
-    for (table, keys) in &tables_of_schema {
-        let known = of_readers.get(table).unwrap_or_else(|| panic!("no reader has asked anything of `{table}`"));
-        for key in keys.keys() {
-            assert!(known.contains(key), "the schema has `{key}` in `{table}`, and no reader asks for it");
-        }
     }
 }
 

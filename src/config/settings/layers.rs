@@ -1,0 +1,137 @@
+//! Joins `portolan.toml`, the environment and the flags by the `config` crate; the later one replaces the earlier one.
+//! The result is a tree in which each value has the place that it comes from.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use config::{Config, Environment, FileFormat, Value, ValueKind};
+
+use crate::config::files;
+use crate::config::node::{self, Entry, Kind, Node};
+use crate::config::problem::{Problems, reason};
+use crate::config::source::{At, Place, text_without_mark};
+
+/// Settings from the command line. They replace those of the environment and the file.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// Dotted keys, and their values as typed. Items of a list are separated by commas. A relative path is relative to
+    /// the current directory.
+    pub overrides: Vec<(String, String)>,
+}
+
+impl Flags {
+    /// Adds one: `Flags::default().with("listen.http", "127.0.0.1:0")`.
+    pub fn with(mut self, key: &str, value: &str) -> Flags {
+        self.overrides.push((key.to_string(), value.to_string()));
+        self
+    }
+}
+
+/// Largest settings file, in octets (judgment).
+const MAX_SETTINGS: u64 = 16 << 20;
+
+/// The environment as it is now, without variables that are not Unicode.
+pub(in crate::config) fn environment() -> HashMap<String, String> {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+}
+
+/// The tree of all settings; `None` if the file can't be read or parsed. Problems call the file `shown`.
+pub(super) fn read(
+    file: Option<&Path>,
+    shown: &Path,
+    environment: HashMap<String, String>,
+    flags: &Flags,
+    problems: &mut Problems,
+) -> Option<Node> {
+    let text = match file.map_or(Ok(Vec::new()), |file| files::read_or_wait(file, MAX_SETTINGS)) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("can't read the settings: {}", reason(&error));
+            problems.error(&Place::start_of(shown), message).hint("name the file with --config FILE");
+            return None;
+        }
+    };
+    let written = node::parse(shown, &text, problems)?;
+    match merged(&String::from_utf8_lossy(&text), environment, flags) {
+        Ok(merged) => Some(Layered { file: shown, flags }.node(&merged, Some(&written), "")),
+        Err(error) => {
+            problems.error(&Place::start_of(shown), format!("can't put the settings together: {error}"));
+            None
+        }
+    }
+}
+
+/// The values of file, environment and flags.
+fn merged(text: &str, environment: HashMap<String, String>, flags: &Flags) -> Result<Value, config::ConfigError> {
+    let variables =
+        Environment::with_prefix("PORTOLAN").prefix_separator("__").separator("__").source(Some(environment));
+    let mut builder = Config::builder()
+        .add_source(config::File::from_str(text_without_mark(text), FileFormat::Toml))
+        .add_source(variables);
+    for (key, value) in &flags.overrides {
+        builder = builder.set_override(key, value.as_str())?;
+    }
+    Ok(Value::new(None, ValueKind::Table(builder.build()?.try_deserialize()?)))
+}
+
+/// Adds to merged values the places that they come from.
+struct Layered<'a> {
+    file: &'a Path,
+    flags: &'a Flags,
+}
+
+impl Layered<'_> {
+    fn node(&self, value: &Value, written: Option<&Node>, path: &str) -> Node {
+        match &value.kind {
+            ValueKind::Table(table) => {
+                let place = written.map_or_else(|| Place::start_of(self.file), |node| node.place.clone());
+                let known: &[Entry] = match written.map(|node| &node.kind) {
+                    Some(Kind::Table(entries)) => entries,
+                    _ => &[],
+                };
+                Node { place, kind: Kind::Table(self.entries(table, known, path)) }
+            }
+            other => self.leaf(other, written, path),
+        }
+    }
+
+    /// The keys of the file in its order, then the others sorted by name.
+    fn entries(&self, table: &config::Map<String, Value>, known: &[Entry], path: &str) -> Vec<Entry> {
+        let mut names: Vec<&String> = table.keys().collect();
+        names.sort_by_key(|name| (known.iter().position(|e| e.key.value == **name).unwrap_or(usize::MAX), *name));
+        let entry = |name: &String| {
+            let written = known.iter().find(|entry| entry.key.value == *name);
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let value = self.node(&table[name], written.map(|entry| &entry.value), &path);
+            let place = written.map_or_else(|| value.place.clone(), |entry| entry.key.place.clone());
+            Entry { key: At { value: name.clone(), place }, value }
+        };
+        names.into_iter().map(entry).collect()
+    }
+
+    fn leaf(&self, kind: &ValueKind, written: Option<&Node>, path: &str) -> Node {
+        let flag = self.flags.overrides.iter().find(|(key, _)| key == path);
+        match (flag, written, kind) {
+            (Some((key, value)), ..) => loose(&format!("flag {key}"), value),
+            (None, Some(node), kind) if same(&node.kind, kind) => node.clone(),
+            (None, _, ValueKind::String(value)) => {
+                loose(&format!("$PORTOLAN__{}", path.replace('.', "__").to_uppercase()), value)
+            }
+            (None, Some(node), _) => node.clone(),
+            (None, None, other) => loose("environment", &format!("{other:?}")),
+        }
+    }
+}
+
+/// Whether the merged value is that of the file. Values of the environment are always strings.
+fn same(written: &Kind, merged: &ValueKind) -> bool {
+    match (written, merged) {
+        (Kind::Text(text), ValueKind::String(merged)) => text == merged,
+        (Kind::Date, _) => true,
+        (_, merged) => !matches!(merged, ValueKind::String(_)),
+    }
+}
+
+fn loose(from: &str, value: &str) -> Node {
+    Node { place: Place::start_of(Path::new(from)), kind: Kind::Loose(value.to_string()) }
+}
