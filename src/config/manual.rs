@@ -1,8 +1,5 @@
 //! The sections of the manual, `zones/README.md`, that problems refer to.
 
-/// The manual.
-const TEXT: &str = include_str!("../../zones/README.md");
-
 /// Declares the sections: what each is about, and its anchor as GitHub makes it of the heading.
 macro_rules! sections {
     ($( $section:ident $anchor:literal, $about:literal; )*) => {
@@ -51,36 +48,6 @@ sections! {
     Clients "where-clients-are", "`[clients]` and `[regions.NAME]`.";
     RateLimit "rate-limiting-rrl", "`[rrl]`.";
     NotYet "not-supported-yet", "Keys that are not supported yet.";
-}
-
-impl ManualSection {
-    fn anchor(self) -> &'static str {
-        self.link().split_once('#').map_or("", |(_, anchor)| anchor)
-    }
-
-    /// What the section's tables say of `key`, dotted below its table: the last cell of its row.
-    pub(super) fn says(self, key: &str) -> Option<&'static str> {
-        let mut lines = TEXT.lines().skip_while(|line| heading(line).is_none_or(|head| slug(head) != self.anchor()));
-        lines.next()?;
-        lines.take_while(|line| heading(line).is_none()).find_map(|line| {
-            let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
-            let is_key = |word: &str| word.trim().strip_prefix('`').and_then(|w| w.strip_suffix('`')) == Some(key);
-            let (first, meaning) = (cells.first()?, cells.last()?);
-            first.split(',').any(is_key).then_some(*meaning)
-        })
-    }
-}
-
-/// The text of a heading.
-fn heading(line: &str) -> Option<&str> {
-    let text = line.trim_start_matches('#');
-    (text.len() < line.len()).then(|| text.strip_prefix(' ')).flatten()
-}
-
-/// As GitHub makes an anchor of a heading: lower case, spaces to hyphens, and of the rest letters, digits, `-` and `_`.
-fn slug(heading: &str) -> String {
-    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,14 @@
 //! The tables of keys in `zones/README.md`, as they follow from the declarations.
 
 use super::{Default, Json, Key, KeyGroup as _};
+use crate::config::certificate::TlsKeys;
+use crate::config::clients::ClientKeys;
+use crate::config::guard::{ChaosKeys, CookieKeys, RrlKeys};
+use crate::config::log::LogKeys;
 use crate::config::monitor::{HeartbeatKeys, MonitorSpec, QuorumKeys};
+use crate::config::operators::{ApiKeys, StateKeys};
+use crate::config::regions::RegionKeys;
+use crate::config::settings::{ListenKeys, SettingsKeys, VantageKeys, ZonesKeys};
 use crate::config::spec::{
     self, Answering, EcsKeys, EndpointSpec, FenceSpec, NameKeys, PoolSpec, SelectorSpec, ServiceKeys,
 };
@@ -21,7 +28,30 @@ fn tables() -> Vec<(&'static str, Vec<Key>)> {
         ("fence", FenceSpec::keys()),
         ("name", NameKeys::keys()),
         ("services", ServiceKeys::keys()),
+        ("settings", settings_keys()),
     ]
+}
+
+/// The keys of `portolan.toml`, those of its tables with the name of the table before them.
+fn settings_keys() -> Vec<Key> {
+    let tables = [
+        ("listen", ListenKeys::keys()),
+        ("tls", TlsKeys::keys()),
+        ("zones", ZonesKeys::keys()),
+        ("cookies", CookieKeys::keys()),
+        ("rrl", RrlKeys::keys()),
+        ("chaos", ChaosKeys::keys()),
+        ("api", ApiKeys::keys()),
+        ("state", StateKeys::keys()),
+        ("log", LogKeys::keys()),
+        ("vantage", VantageKeys::keys()),
+        ("clients", ClientKeys::keys()),
+        ("regions.NAME", RegionKeys::keys()),
+    ];
+    let dotted = tables.into_iter().flat_map(|(table, keys)| {
+        keys.into_iter().map(move |key| Key { name: format!("{table}.{}", key.name).leak(), ..key })
+    });
+    SettingsKeys::keys().into_iter().chain(dotted).collect()
 }
 
 /// The keys of monitors that probe.
