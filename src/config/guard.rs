@@ -44,7 +44,8 @@ keys! {
     CookieKeys {
         /// a file with one or two lines of 32 hexadecimal digits (`openssl rand -hex 16`). The first line is the secret
         /// for new DNS cookies (RFC 9018); cookies of the second one are accepted too. All nodes behind one address or
-        /// name need the same file. A changed file is used within seconds
+        /// name need the same file. To change the secret: add the new one as the second line on all nodes, then swap
+        /// the lines on all nodes, and after an hour remove the old one
         secret_file: String = text("\"cookie-secrets\""), note "none: a secret of this process";
     }
 }

@@ -38,7 +38,7 @@ keys! {
         /// the format of a log line: `"human"`, `"json"` (one object a line) or `"journald"` (each line begins with its
         /// priority for journald, such as `<4>`). When standard error goes to the journal, the default is
         /// `"journald"`; see [below](#the-log)
-        format: LogFormat = text("\"json\"").then(format).as_schema(format_schema), inherits json!("human");
+        format: LogFormat = text("\"json\"").then(format).with_schema(format_schema), inherits json!("human");
     }
 }
 
