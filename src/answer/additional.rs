@@ -1,6 +1,6 @@
 //! The additional section (RFC 1034, 4.3.2 step 6): addresses of the names that NS, MX, SRV and their like point at,
-//! steered ones too. Addresses that do not fit are left out, and TC is not set. Exception: without its glue a delegation
-//! cannot be followed, so that a reply without room for it is truncated (RFC 9471).
+//! steered ones too. Addresses that do not fit are left out, and TC is not set. Exception: without its glue a
+//! delegation cannot be followed, so that a reply without room for it is truncated (RFC 9471).
 
 use super::answering::Answering;
 use crate::model::{Facet, ZoneId};
@@ -49,8 +49,8 @@ impl<'q> Answering<'q> {
         }
     }
 
-    /// Adds the addresses of the names that steered records point at (RFC 2782; RFC 9460, 4.1), each name once. A record
-    /// that points at its own owner has the addresses of its endpoint as hints already.
+    /// Adds the addresses of the names that steered records point at (RFC 2782; RFC 9460, 4.1), each name once. A
+    /// record that points at its own owner has the addresses of its endpoint as hints already.
     pub(super) fn add_targets(&mut self, zone: ZoneId, cell: &'q Cell, picks: &[u16]) {
         for (at, &pick) in picks.iter().enumerate() {
             let Some(target) = target_of(cell.record(pick)) else { continue };

@@ -57,7 +57,8 @@ pub(super) struct NodeQuestion {
 pub(super) struct ClientInGroup {
     pub(super) group: ClassGroup,
     pub(super) class: LocalClass,
-    /// The shortest prefix around the client whose addresses all have its class; 0 for a client known by its own address.
+    /// The shortest prefix around the client whose addresses all have its class; 0 for a client known by its own
+    /// address.
     pub(super) reach: u8,
     /// The scope of the reply's client subnet option: the longest prefix that a cell of this reply depended on; 0 for a
     /// client known by its own address, and where nothing depended on the client (RFC 7871, 7.2.1).

@@ -1,6 +1,6 @@
 //! The answering core: one function, bytes in and bytes out, under every transport. It never allocates, locks, logs,
-//! waits or reads a clock: all that it needs is in the [`Snapshot`] and the [`RawQuery`]. The servers call it, and count
-//! its [`Outcome`].
+//! waits or reads a clock: all that it needs is in the [`Snapshot`] and the [`RawQuery`]. The servers call it, and
+//! count its [`Outcome`].
 
 mod additional;
 mod answering;
@@ -100,8 +100,8 @@ pub struct Reply {
     pub is_truncated: bool,
     /// Whether the query has a valid server cookie: then its source address is not forged (RFC 7873, 5.2.5).
     pub has_valid_cookie: bool,
-    /// Identifies its content for rate limiting: equal for similar replies from one snapshot; 0 for replies that no zone
-    /// answers.
+    /// Identifies its content for rate limiting: equal for similar replies from one snapshot; 0 for replies that no
+    /// zone answers.
     pub subject: u64,
 }
 

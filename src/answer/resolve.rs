@@ -16,8 +16,8 @@ use crate::wire::{MAX_NAME, NameBuf};
 const MAX_CHAIN: usize = 16;
 
 impl<'q> Answering<'q> {
-    /// Answers a query without a question (RFC 7873, 5.4): the cookie goes out in the OPT record. Without a cookie option
-    /// the query is malformed.
+    /// Answers a query without a question (RFC 7873, 5.4): the cookie goes out in the OPT record. Without a cookie
+    /// option the query is malformed.
     fn cookie_alone(&self) -> u16 {
         match self.opt.and_then(|opt| opt.cookie) {
             None => rcode::FORMERR,
@@ -226,8 +226,8 @@ struct Visited {
 }
 
 impl Visited {
-    /// Adds a name; false when it is there already or the chain is too long. Compares 64-bit hashes: if two names ever had
-    /// one hash, the chain would end early, and the resolver would ask for the rest.
+    /// Adds a name; false when it is there already or the chain is too long. Compares 64-bit hashes: if two names ever
+    /// had one hash, the chain would end early, and the resolver would ask for the rest.
     fn add(&mut self, name: &[u8]) -> bool {
         let is_new = self.len < self.hashes.len() && !self.has(name);
         if is_new {

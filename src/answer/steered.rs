@@ -106,7 +106,8 @@ impl<'q> Answering<'q> {
         cell.pick_for(chance, net)
     }
 
-    /// The facet that answers ANY: one RRset is enough (RFC 8482, 4.1), so the first with records now, or else the first.
+    /// The facet that answers ANY: one RRset is enough (RFC 8482, 4.1), so the first with records now, or else the
+    /// first.
     fn facet_for_any(&mut self, zone: ZoneId, steered: &SteeredNode) -> Option<Facet> {
         let facets = [
             (steered.has_v4, Facet::V4),

@@ -69,8 +69,8 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// `group offices: regions eu-west; nets 10.0.0.0/8, 192.0.2.0/24 and 3 more; AS64500; countries DE, NL; continents EU;
-    /// unknown clients`.
+    /// `group offices: regions eu-west; nets 10.0.0.0/8, 192.0.2.0/24 and 3 more; AS 64500; countries DE, NL;
+    /// continents EU; unknown clients`.
     pub fn words(&self, all_regions: &[Region]) -> String {
         let name = |id: &RegionId| all_regions.get(usize::from(id.0)).map_or("?", |region| region.name.as_str());
         let regions: Vec<&str> = self.regions.iter().map(name).collect();
@@ -196,7 +196,8 @@ mod tests {
         let regions = [region("eu"), region("us")];
         assert_eq!(
             all.words(&regions),
-            "group offices: regions us, eu; nets 10.0.0.0/16, 10.1.0.0/16, 10.2.0.0/16, 10.3.0.0/16 and 2 more; AS 64500; countries DE, NL; \
+            "group offices: regions us, eu; nets 10.0.0.0/16, 10.1.0.0/16, 10.2.0.0/16, 10.3.0.0/16 and 2 more; \
+             AS 64500; countries DE, NL; \
              continents EU; unknown clients"
         );
         assert_eq!(Selector { unknown: true, ..Selector::default() }.words(&regions), "unknown clients");

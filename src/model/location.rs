@@ -10,8 +10,8 @@ pub struct Location {
 }
 
 impl Location {
-    /// Metres along the surface, by the haversine formula, which is exact enough at all distances (0.5 % for the Earth's
-    /// flattening).
+    /// Metres along the surface, by the haversine formula, which is exact enough at all distances (0.5 % for the
+    /// Earth's flattening).
     pub fn metres_to(self, other: Location) -> f64 {
         /// Mean radius of the Earth in metres (IUGG).
         const EARTH: f64 = 6_371_008.8;

@@ -1,5 +1,5 @@
-//! Linear sweeps over [`Spans`]: cut a family along nets, join two cuts, or see one as somebody who knows only the first
-//! bits of an address. Nothing here knows what the values mean.
+//! Linear sweeps over [`Spans`]: cut a family along nets, join two cuts, or see one as somebody who knows only the
+//! first bits of an address. Nothing here knows what the values mean.
 
 use std::iter::Peekable;
 

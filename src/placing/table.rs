@@ -1,6 +1,6 @@
-//! A [`ClientTable`]: which class a client's address has. A whole family becomes disjoint ranges in sorted arrays, equal
-//! neighbours merged. A lookup is one step through an index and a short search, and the scope of an answer follows from
-//! the ends of the range. IPv4 in IPv6 (mapped, 6to4, NAT64) counts as IPv4.
+//! A [`ClientTable`]: which class a client's address has. A whole family becomes disjoint ranges in sorted arrays,
+//! equal neighbours merged. A lookup is one step through an index and a short search, and the scope of an answer
+//! follows from the ends of the range. IPv4 in IPv6 (mapped, 6to4, NAT64) counts as IPv4.
 
 #[cfg(test)]
 mod tests;

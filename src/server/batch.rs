@@ -74,7 +74,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Takes a blocking socket. With packet info switched on, replies are sent from the address that their query was sent to.
+    /// Takes a blocking socket. With packet info switched on, replies are sent from the address that their query was
+    /// sent to.
     pub(crate) fn new(socket: UdpSocket) -> Batch {
         // SAFETY: slots and headers are plain C data and byte arrays, for which all zeroes is a value.
         let mut slots: Vec<Slot> = (0..BATCH).map(|_| unsafe { mem::zeroed() }).collect();
@@ -84,8 +85,8 @@ impl Batch {
         Batch { socket, slots, incoming, outgoing, received: 0, queued: 0, drops_seen: 0, drops: 0 }
     }
 
-    /// Receives up to [`BATCH`] datagrams and returns how many; 0 when none came in time. An error is the socket's, such
-    /// as a reported ICMP error: the next call may succeed.
+    /// Receives up to [`BATCH`] datagrams and returns how many; 0 when none came in time. An error is the socket's,
+    /// such as a reported ICMP error: the next call may succeed.
     pub(crate) fn receive(&mut self, wait: Wait) -> io::Result<usize> {
         for header in &mut self.incoming[..self.received] {
             header.msg_hdr.msg_namelen = mem::size_of::<sockaddr_in6>() as u32;

@@ -75,7 +75,8 @@ impl Server {
                 Ok(sockets) => bound.push(sockets),
                 // The default, all addresses of both families, includes a family that this machine may not have.
                 Err(BindError::NoFamily { .. }) if address.ip().is_unspecified() && addresses.len() > 1 => {
-                    tracing::warn!(%address, "this machine has no addresses of this family: the server doesn't listen on it");
+                    let why = "this machine has no addresses of this family: the server doesn't listen on it";
+                    tracing::warn!(%address, "{why}");
                 }
                 Err(error) => return Err(error),
             }

@@ -5,9 +5,9 @@
 //!
 //! Each pair of net and answer has an account: each second adds `rate`, up to `rate`; a reply costs one. While the
 //! account is below zero, replies are withheld, and still cost one: a flood gets answers again only after it has
-//! stopped, within [`WINDOW_SECS`] at most. Pairs that share a place in the table displace each other, first those within
-//! their limit that were unused for longest. A displaced pair begins with a new account, so that the worst effect of a
-//! full table is that the limit is not enforced.
+//! stopped, within [`WINDOW_SECS`] at most. Pairs that share a place in the table displace each other, first those
+//! within their limit that were unused for longest. A displaced pair begins with a new account, so that the worst
+//! effect of a full table is that the limit is not enforced.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;

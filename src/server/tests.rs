@@ -256,7 +256,7 @@ fn what_the_kernel_drops_is_counted() {
         client.send(&[1; 1000]).unwrap();
     }
     open.send(()).unwrap();
-    // Drops are told with the next datagram that finds room; these find it one by one.
+    // The kernel reports drops with the next datagram that it queues.
     let mut later = 0;
     while scene.counters.totals().queue_drops == 0 && later < 1000 {
         let another = scene.client("127.0.0.1");
@@ -314,8 +314,8 @@ fn every_worker_of_every_address_answers_for_itself() {
     });
     assert_eq!(made.load(Ordering::Relaxed), 6);
     let ports: Vec<SocketAddr> = scene.server.addresses().to_vec();
-    for (address, asked) in ports.iter().zip(&addresses) {
-        assert_eq!(address.ip(), asked.ip());
+    for (address, wanted) in ports.iter().zip(&addresses) {
+        assert_eq!(address.ip(), wanted.ip());
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(address).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,6 +1,6 @@
-//! A decision made ready for packets: records in wire form and integer weights, so that an answer is a draw and a copy.
-//! The draw follows [`Distribution`](crate::steering::Distribution) to the letter; chance is an argument. [`affinity`] draws
-//! where the client's net has a say.
+//! A decision prepared for packets: records in wire form and integer weights, so that an answer is a draw and a copy.
+//! The draw follows [`Distribution`](crate::steering::Distribution) exactly; random bits are an argument. [`affinity`]
+//! draws where the client's net decides.
 
 mod affinity;
 #[cfg(test)]
@@ -24,7 +24,7 @@ pub const OWNER_IS_QUESTION: [u8; 2] = [0xC0, 0x0C];
 /// Octets of a prepared record before its RDATA: owner pointer, type, class, TTL, RDLENGTH.
 const HEAD: usize = 12;
 
-/// What a cell gives.
+/// The kind of answer in a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CellContent {
     /// Records, by [`Cell::pick`].
@@ -35,7 +35,7 @@ pub enum CellContent {
     Nodata,
 }
 
-/// One decision, ready for packets.
+/// One decision, prepared for packets.
 #[derive(Debug)]
 pub struct Cell {
     decision: Arc<Decision>,
@@ -44,12 +44,12 @@ pub struct Cell {
     limit: usize,
     /// Whether every reply has all records, in their order: SRV.
     is_whole: bool,
-    /// Whether a draw may fall on an endpoint without a record of this type.
+    /// Whether a draw may choose an endpoint without a record of this type.
     has_blanks: bool,
     tiers: Box<[CellTier]>,
     records: Box<[StoredRecord]>,
     bytes: Box<[u8]>,
-    /// Of each record's endpoint, on every node the same; none where the client's net has no say.
+    /// A hash of each record's endpoint, the same on every node; empty where the client's net decides nothing.
     keys: Box<[u64]>,
 }
 
@@ -58,7 +58,7 @@ struct CellTier {
     /// Sum of the shares' weights.
     total: u64,
     shares: Box<[CellShare]>,
-    /// How they are drawn where the client's net has a say.
+    /// How they are drawn where the client's net decides.
     race: Option<race::Race>,
 }
 
@@ -68,7 +68,7 @@ struct CellShare {
     first: u16,
     count: u16,
     /// Whether its records are turned by the client's net rather than by chance.
-    sticky: bool,
+    by_net: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,12 +77,12 @@ struct StoredRecord {
     end: u32,
     rtype: u16,
     slot: u16,
-    /// A CNAME, or SVCB's alias mode: no other record may stand beside it.
+    /// A CNAME, or SVCB's alias mode: it must be the only record.
     is_alone: bool,
 }
 
 impl StoredRecord {
-    /// Whether it is none: an endpoint that can be drawn without having a record of this type.
+    /// Whether it is a blank: an endpoint that can be drawn without having a record of this type.
     fn is_blank(&self) -> bool {
         self.start == self.end
     }
@@ -131,7 +131,7 @@ impl Picks {
 }
 
 impl Cell {
-    /// Makes `decision` ready. Its endpoints must be of `policy`, and have an answerable for its facet.
+    /// Prepares `decision`. Its endpoints must be of `policy`, and have an answerable for its facet.
     pub fn prepare(model: &Model, policy: &Policy, decision: Arc<Decision>) -> Cell {
         let mut cell = Cell {
             content: CellContent::Nodata,
@@ -174,7 +174,7 @@ impl Cell {
                 let count = records.len() as u16 - first;
                 if count > 0 {
                     let weight = integer_weight(share.weight, heaviest);
-                    shares.push(CellShare { weight, first, count, sticky: false });
+                    shares.push(CellShare { weight, first, count, by_net: false });
                     given.push(share);
                 }
             }
@@ -192,12 +192,12 @@ impl Cell {
         self.keys = self.affinity_keys(rdata);
     }
 
-    /// The decision that this is.
+    /// The decision that it was made from.
     pub fn decision(&self) -> &Decision {
         &self.decision
     }
 
-    /// What it gives.
+    /// The kind of its answer.
     pub fn content(&self) -> CellContent {
         self.content
     }
@@ -212,7 +212,7 @@ impl Cell {
         self.decision.stale
     }
 
-    /// Whether the client was looked at: the ECS scope is 0 when not.
+    /// Whether the decision depends on the client: if not, the ECS scope is 0.
     pub fn looks_at_client(&self) -> bool {
         self.decision.looks_at_client
     }
@@ -224,14 +224,14 @@ impl Cell {
         PreparedRecord { bytes, rtype: stored.rtype, slot: stored.slot }
     }
 
-    /// Every record that a reply could hold.
+    /// Every record that a reply could have.
     pub fn records(&self) -> impl Iterator<Item = PreparedRecord<'_>> {
         let there = self.records.iter().zip(0..).filter(|(record, _)| !record.is_blank());
         there.map(|(_, index)| self.record(index))
     }
 
-    /// Draws records: any that stand beside each other, or exactly one that stands alone. Empty only where the cell
-    /// gives no records.
+    /// Draws records: several that may be in one RRset, or exactly one that must be alone. Empty only where the cell
+    /// has no records.
     pub fn pick(&self, entropy: u64) -> Picks {
         let mut draw = Draw::begin(entropy, None);
         if self.is_whole {
@@ -262,13 +262,13 @@ impl Cell {
         draw.draws >= self.draws || draw.picks.len >= self.limit || draw.picks.first().is_some_and(is_alone)
     }
 
-    /// Adds a share's records, rotated, as many as fit under the limit; it counts as a draw if there were any. One that
-    /// stands alone is added only where it does, and no record twice. A blank is passed over, and no record that stands
-    /// alone follows it.
+    /// Adds a share's records, rotated, as many as fit under the limit; it counts as a draw if there were any. A record
+    /// that must be alone is added only to an empty reply, and no record twice. A blank adds nothing, and after a blank
+    /// no record that must be alone is added.
     fn take(&self, share: CellShare, draw: &mut Draw) {
         let turn = match draw.net {
             _ if share.count == 1 => 0,
-            Some(net) if share.sticky => self.turn_for(share, net),
+            Some(net) if share.by_net => self.turn_for(share, net),
             Some(_) | None => draw.chance.below(u64::from(share.count)) as u16,
         };
         let picks = &mut draw.picks;
@@ -293,15 +293,15 @@ impl Cell {
     }
 }
 
-/// A reply's draws, under way.
+/// The draws of one reply so far.
 struct Draw {
     picks: Picks,
     chance: Chance,
-    /// Draws that gave something.
+    /// Draws that added a record.
     draws: usize,
-    /// The number of the client's net, where it has a say.
+    /// The number of the client's net, where it decides.
     net: Option<u64>,
-    /// Whether a draw fell on an endpoint without a record of this type.
+    /// Whether a draw chose an endpoint without a record of this type.
     has_blank: bool,
 }
 
@@ -347,7 +347,7 @@ impl Used {
     }
 }
 
-/// A stream of numbers from one seed (splitmix64, Steele et al. 2014): a reply needs several, the packet brings one.
+/// A stream of numbers from one seed (splitmix64, Steele et al. 2014): a reply needs several, the query has one.
 struct Chance(u64);
 
 impl Chance {

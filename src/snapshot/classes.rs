@@ -1,7 +1,7 @@
 //! The classes of clients that one policy distinguishes. A model may have thousands of classes; a policy looks at the
-//! region, or at a few selectors. Classes that are equal in what a policy looks at are one *local* class of it. Policies
-//! that look at the same share their local classes and the tables from an address to a local class. In these tables
-//! neighbours of one local class are one range, so that a scope is the shortest that is true for the policy.
+//! region, or at a few selectors. Classes that are equal in what a policy looks at are one *local* class of it.
+//! Policies that look at the same share their local classes and the tables from an address to a local class. In these
+//! tables neighbours of one local class are one range, so that a scope is the shortest that is true for the policy.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -50,7 +50,8 @@ struct GroupTables {
 pub(crate) struct LocalClasses {
     /// For each local class, the first class of the model that belongs to it; at least one.
     first: Vec<ClassId>,
-    /// The label of each, the same in every generation: equal labels mean the same clients, as far as files define them.
+    /// The label of each, the same in every generation: equal labels mean the same clients, as far as files define
+    /// them.
     pub(crate) labels: Vec<Arc<str>>,
     /// The local class of each class of the model.
     projection: Vec<ClassId>,
@@ -67,7 +68,7 @@ impl PolicyClasses {
             let cutoff = ecs.enabled.then_some((ecs.v4, ecs.v6));
             let interest = steering::interest(model, policy);
             *known.entry((interest.clone(), cutoff)).or_insert_with(|| {
-                groups.push(builder.placed(interest, cutoff));
+                groups.push(builder.group_classes(interest, cutoff));
                 ClassGroup(groups.len() as u32 - 1)
             })
         });
@@ -80,12 +81,12 @@ impl PolicyClasses {
     }
 
     pub(crate) fn locals(&self, policy: PolicyId) -> &LocalClasses {
-        &self.placed(self.group(policy)).locals
+        &self.of_group(self.group(policy)).locals
     }
 
     /// The local class of `ip`, and the shortest prefix length around it whose addresses all have it.
     pub(crate) fn place(&self, ip: IpAddr, group: ClassGroup, by: KnownBy) -> (LocalClass, u8) {
-        match (&self.placed(group).tables, by) {
+        match (&self.of_group(group).tables, by) {
             (None, KnownBy::Address | KnownBy::Ecs) => (LocalClass(0), 0),
             (Some(tables), KnownBy::Address) => local(tables.whole.lookup(ip)),
             (Some(tables), KnownBy::Ecs) => local(tables.by_ecs.lookup(ip)),
@@ -97,7 +98,7 @@ impl PolicyClasses {
         self.whole.lookup(ip)
     }
 
-    fn placed(&self, group: ClassGroup) -> &GroupClasses {
+    fn of_group(&self, group: ClassGroup) -> &GroupClasses {
         &self.groups[group.0 as usize]
     }
 }
@@ -117,7 +118,7 @@ struct Builder<'m> {
 }
 
 impl Builder<'_> {
-    fn placed(&mut self, interest: Interest, cutoff: Cutoff) -> GroupClasses {
+    fn group_classes(&mut self, interest: Interest, cutoff: Cutoff) -> GroupClasses {
         let made = || Arc::new(LocalClasses::of(self.model, &interest));
         let locals = self.locals.entry(interest.clone()).or_insert_with(made).clone();
         let mut table = |cutoff: Cutoff| {

@@ -1,5 +1,5 @@
-//! What is being served: every zone, name and decision of one moment, immutable. Readers hold it by one pointer; what a
-//! change doesn't touch is shared with the snapshot before. [`compile`] makes it, [`publish`] is its only writer.
+//! What is being served: every zone, name and decision of one moment, immutable. Readers get it from one pointer; parts
+//! that a change does not affect are shared with the previous snapshot. [`compile`] makes it, [`publish`] publishes it.
 
 pub mod cell;
 mod classes;
@@ -41,44 +41,44 @@ use crate::steering::Decision;
 use crate::wire::Name;
 use crate::wire::cookie::CookieSecrets;
 
-/// What this node is, says of itself, and allows in DNS, whatever the zones.
+/// Settings of this node for DNS that do not depend on zones.
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
-    /// The NSID (RFC 5001); empty: none is given.
+    /// The NSID (RFC 5001); empty: none.
     pub nsid: Vec<u8>,
-    /// What server cookies are made with (RFC 9018); none: cookies are ignored, as any unknown option.
+    /// The secrets of server cookies (RFC 9018); `None`: cookies are ignored like an unknown option.
     pub cookies: Option<CookieSecrets>,
-    /// What `version.bind` is answered with, up to 255 octets; none: refused.
+    /// The answer to `version.bind`, up to 255 octets; `None`: refused.
     pub version: Option<String>,
-    /// What `id.server` is answered with (RFC 4892), up to 255 octets; none: refused.
+    /// The answer to `id.server` (RFC 4892), up to 255 octets; `None`: refused.
     pub id: Option<String>,
     /// How often one client may get the same answer.
     pub rate_limit: RateLimit,
 }
 
-/// How a client's address came to be known.
+/// The source of a client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KnownBy {
-    /// From EDNS client subnet: nets finer than the zone's cut-off aren't seen (CONTRACT 4.3).
+    /// EDNS client subnet: nets longer than the zone's cut-off are not seen.
     Ecs,
-    /// It asked us itself: seen whole.
+    /// The source of the query: the whole address is seen.
     Address,
 }
 
 /// Everything that is served at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// How many times the files have been loaded with success; 1 is the first.
+    /// How many times the files have been loaded successfully; 1 is the first.
     pub generation: u64,
     /// What the files say.
     pub model: Arc<Model>,
-    /// What was believed of the world when it was compiled.
+    /// The world view that it was compiled from.
     pub view: Arc<WorldView>,
     /// Names and static records.
     pub zones: Arc<ZoneTable>,
     /// Labels of the counters that replies add to.
     pub tallies: Arc<TallyTable>,
-    /// What this node says of itself.
+    /// Settings of this node.
     pub identity: Arc<Identity>,
     pub(crate) classes: Arc<PolicyClasses>,
     pub(crate) policies: PolicyTable,
@@ -88,14 +88,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The cell that answers `facet` of a policy for clients of `class`; `None` when the policy doesn't have that facet.
+    /// The cell that answers `facet` of a policy for clients of `class`; `None` when the policy doesn't have that
+    /// facet.
     pub fn cell(&self, policy: PolicyId, class: LocalClass, facet: Facet) -> Option<&Cell> {
         let facets = self.policies.get(policy)?;
         facets.iter().find(|of| of.facet == facet)?.cell(class).map(|cell| &**cell)
     }
 
-    /// The class of a client as `policy` tells clients apart, and the shortest prefix length around `ip`, in its own
-    /// family, whose clients are all alike to it: 0 where it asks nothing.
+    /// The local class of a client for `policy`, and the shortest prefix length around `ip`, in its own family, whose
+    /// addresses all have it: 0 where the policy looks at nothing.
     pub fn place(&self, ip: IpAddr, policy: PolicyId, by: KnownBy) -> (LocalClass, u8) {
         self.place_in(ip, self.group(policy), by)
     }
@@ -105,17 +106,17 @@ impl Snapshot {
         self.classes.place(ip, group, by)
     }
 
-    /// Which policies place clients as `policy` does.
+    /// The group of policies with the same classes as `policy`.
     pub fn group(&self, policy: PolicyId) -> ClassGroup {
         self.classes.group(policy)
     }
 
-    /// What a class of the model is to `policy`.
+    /// The local class of a class of the model, for `policy`.
     pub fn local(&self, policy: PolicyId, class: ClassId) -> LocalClass {
         self.classes.locals(policy).local(class)
     }
 
-    /// A class of the model for each [`LocalClass`] of `policy`, in their order: it stands for all that are alike.
+    /// For each [`LocalClass`] of `policy`, in their order, the first class of the model in it.
     pub fn local_classes(&self, policy: PolicyId) -> impl ExactSizeIterator<Item = &ClientClass> {
         self.classes.locals(policy).classes(&self.model)
     }
@@ -138,19 +139,19 @@ impl Snapshot {
         same_cells && Arc::ptr_eq(&self.model, &other.model)
     }
 
-    /// The class of the model that stands for `class` of `policy`.
+    /// The first class of the model in `class` of `policy`.
     pub fn standing_for(&self, policy: PolicyId, class: LocalClass) -> ClassId {
         self.classes.locals(policy).standing_for(class)
     }
 
-    /// The class of a client that asks itself, whatever policies tell apart, and the shortest prefix length around `ip`
-    /// whose clients are all of it.
+    /// The class of the model for a client at `ip`, and the shortest prefix length around `ip` whose addresses all have
+    /// it.
     pub fn class(&self, ip: IpAddr) -> (ClassId, u8) {
         self.classes.class(ip)
     }
 
-    /// What `policy` asks about the clients of `class`, in words that are the same in every generation:
-    /// `region=eu-west +countries=DE`; empty where it asks nothing.
+    /// The label of a local class, the same in every generation: `region=eu-west +countries=DE`; empty where the policy
+    /// looks at nothing.
     pub fn label_of(&self, policy: PolicyId, class: LocalClass) -> &str {
         self.classes.locals(policy).labels.get(usize::from(class.0)).map_or("", |label| label)
     }

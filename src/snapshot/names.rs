@@ -1,6 +1,6 @@
 //! Every name of every zone and its static records, compiled from the model on a reload and shared by all snapshots of
-//! that generation. Answers where a name leads (RFC 1034, 4.3.2; RFC 4592; RFC 6672): to a node, a referral, a DNAME,
-//! a wildcard, or nowhere. Pure, and never allocates once it is built.
+//! that generation. Looks a name up (RFC 1034, 4.3.2; RFC 4592; RFC 6672): the result is a node, a referral, a DNAME, a
+//! wildcard, or nothing. Pure, and does not allocate after it is built.
 //!
 //! Each name that exists, empty non-terminals and the ancestors of apexes too, is in one index under the most specific
 //! zone that holds it. So every ancestor of an indexed name is indexed, and the closest encloser of a name that doesn't
@@ -14,7 +14,7 @@ use crate::wire::{Name, NameBuf};
 use index::NameIndex;
 pub(crate) use index::hash_of;
 
-/// A link that leads nowhere.
+/// No node.
 const NONE: u32 = u32::MAX;
 
 /// Every name of every zone.
@@ -116,26 +116,26 @@ pub struct SteeredNode {
     pub has_svcb: bool,
 }
 
-/// Where a name leads.
+/// The result of looking a name up.
 #[derive(Debug, Clone, Copy)]
 pub enum LookupResult<'t> {
-    /// To no zone that was to be looked in.
+    /// The name is in no zone that was searched.
     Outside,
-    /// To a node of that name; without records it is an empty non-terminal.
+    /// The node of that name; without records it is an empty non-terminal.
     Exact(NodeRef<'t>),
-    /// To the wildcard that makes it up (RFC 4592, 3.3.1).
+    /// The wildcard that covers the name (RFC 4592, 3.3.1).
     Wildcard(NodeRef<'t>),
-    /// To this delegation, at the name or above it.
+    /// A delegation, at the name or above it.
     Referral(NodeRef<'t>),
-    /// To this DNAME's owner, which is above the name.
+    /// The owner of a DNAME above the name.
     Redirected(NodeRef<'t>),
-    /// Nowhere in this zone: NXDOMAIN.
+    /// The name does not exist in this zone: NXDOMAIN.
     Missing(ZoneId),
 }
 
 impl ZoneTable {
-    /// Compiles the zones; `tally_base` gives the first counter id of a steered name (zone, index in its `steered`), or that of the
-    /// zone itself.
+    /// Compiles the zones; `tally_base` gives the first counter id of a steered name (zone, index in its `steered`), or
+    /// that of the zone itself.
     pub fn build(model: &Model, tally_base: &mut dyn FnMut(ZoneId, Option<usize>) -> u32) -> ZoneTable {
         build::build(model, tally_base)
     }
@@ -180,7 +180,7 @@ impl ZoneTable {
             }
         }
         match self.classify(at, depth, for_ds) {
-            // The zone below isn't delegated to: what it holds is not ours to deny.
+            // The zone below has no delegation, but this zone must not deny its names.
             LookupResult::Exact(_) | LookupResult::Wildcard(_) | LookupResult::Missing(_)
                 if has_climbed && !(for_ds && depth == 0) =>
             {
@@ -192,7 +192,7 @@ impl ZoneTable {
 
     /// The node of `name` or of its closest ancestor that has one, and how many labels it is above.
     fn closest(&self, name: &NameBuf) -> Option<(u32, usize)> {
-        // Nearly every name is there, or its parent is.
+        // Nearly every name exists, or its parent does.
         for depth in 0..=1.min(name.label_count()) {
             if let Some(node) = self.lookup(name.without(depth)) {
                 return Some((node, depth));
@@ -262,12 +262,13 @@ impl ZoneTable {
         self.zones.get(zone.0 as usize).map_or_else(Ecs::default, |head| head.ecs)
     }
 
-    /// Whether there is anything to answer from in a zone; false also for an id of another table.
+    /// Whether a zone can be served; false also for an id of another table.
     pub fn is_served(&self, zone: ZoneId) -> bool {
         self.zones.get(zone.0 as usize).is_some_and(|head| head.is_served)
     }
 
-    /// How long a zone's negative answers are good for, in seconds: the lesser of its SOA's TTL and MINIMUM (RFC 2308, 5).
+    /// How long a zone's negative answers are good for, in seconds: the lesser of its SOA's TTL and MINIMUM (RFC 2308,
+    /// 5).
     pub fn negative_ttl(&self, zone: ZoneId) -> u32 {
         self.zones.get(zone.0 as usize).map_or(0, |head| head.negative_ttl)
     }
@@ -341,7 +342,8 @@ impl<'t> RrsetRef<'t> {
         self.stored.ttl
     }
 
-    /// Its records one after the other, whole (RFC 1035, 3.2.1), nothing compressed but the owner, which is the pointer `C0 0C`.
+    /// Its records one after the other, whole (RFC 1035, 3.2.1), nothing compressed but the owner, which is the pointer
+    /// `C0 0C`.
     pub fn records(&self) -> &'t [u8] {
         self.table.slice(self.stored.records)
     }
@@ -372,7 +374,8 @@ impl<'t> RrsetRef<'t> {
     }
 }
 
-/// A name that a record points at (RFC 1034, 4.3.2 step 6), and the node its addresses are at: its own, or a wildcard's.
+/// A name that a record points at (RFC 1034, 4.3.2 step 6), and the node its addresses are at: its own, or a
+/// wildcard's.
 #[derive(Debug, Clone, Copy)]
 pub struct Extra<'t> {
     /// The name in wire form, as the record has it; `None`: the owner that a wildcard's record is given for.

@@ -1,5 +1,5 @@
-//! The cells of every policy, in small chunks that snapshots share: what a change costs is the chunks of the policies it
-//! touches and one pointer for each of the others, however many policies there are.
+//! The cells of every policy, in small chunks that snapshots share. A change copies the chunks of the policies that it
+//! affects and one pointer for each other chunk, however many policies there are.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ impl PolicyTable {
         self.chunks.get(at / CHUNK)?.get(at % CHUNK)
     }
 
-    /// Puts other cells in the place of a policy's; what this shares with other snapshots stays as it is.
+    /// Replaces the cells of a policy; other snapshots do not change.
     pub(crate) fn replace(&mut self, policy: PolicyId, cells: Arc<PolicyCells>) {
         let at = policy.0 as usize;
         let chunk = self.chunks.get_mut(at / CHUNK).map(Arc::make_mut);

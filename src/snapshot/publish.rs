@@ -1,4 +1,4 @@
-//! The single writer: holds the one pointer that every reader reads, and moves it on. Never waits for a reader.
+//! The single writer: replaces the snapshot in the one pointer that every reader reads. Never waits for a reader.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::model::{Model, PolicyId, WorldView};
 use crate::snapshot::compile::{compile, hand_back, refresh, restore};
 use crate::snapshot::{Identity, Snapshot, SteeringState, Transition, recovery, transition};
 
-/// Publishes snapshots. There is one in a process, and nobody else stores into its pointer.
+/// Publishes snapshots. There is one in a process, and nothing else writes its pointer.
 #[derive(Debug)]
 pub struct Publisher {
     current: Arc<ArcSwap<Snapshot>>,
@@ -78,7 +78,7 @@ impl Publisher {
     }
 
     fn publish(&mut self, old: Arc<Snapshot>, new: Snapshot, at: f64) -> Vec<Transition> {
-        // Served first: what is told of it and what is freed can wait.
+        // Served first: reports of it and freeing of memory can wait.
         let new = Arc::new(new);
         self.current.store(new.clone());
         let transitions = transition::between(&old, &new, at);

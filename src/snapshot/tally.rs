@@ -1,5 +1,5 @@
-//! Counter ids: which (zone, name, endpoint), or which zone, a number in an answer's outcome stands for. Ids keep their meaning from one
-//! generation to the next, so that counters never jump; a label that comes back gets its old id.
+//! Counter ids: the (zone, name, endpoint), or the zone, that an id in an answer's outcome means. Ids have the same
+//! meaning in all generations, so that counters never jump; labels that come back get their old ids.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,10 +35,10 @@ impl TallyRun {
     }
 }
 
-/// The labels of every counter id that was ever given out by this process.
+/// The labels of every counter id that this process has assigned.
 #[derive(Debug, Clone, Default)]
 pub struct TallyTable {
-    /// With the first id of each, rising.
+    /// Each run with its first id, in rising order.
     runs: Vec<(u32, Arc<TallyRun>)>,
     /// First id of a run. The keys come from files and not from the network, so a fixed seed is enough.
     firsts: HashMap<Arc<TallyRun>, u32, FixedState>,
@@ -46,7 +46,7 @@ pub struct TallyTable {
 }
 
 impl TallyTable {
-    /// The first id of a run of counters with these labels, in this order; makes the run when it is new.
+    /// The first id of a run of counters with these labels, in this order; adds the run when it is new.
     pub fn run(&mut self, run: TallyRun) -> u32 {
         if let Some(&first) = self.firsts.get(&run) {
             return first;
@@ -58,21 +58,21 @@ impl TallyTable {
         first
     }
 
-    /// What `id` counts. Several ids can have equal labels (a policy that changed and changed back): add them up.
+    /// What `id` counts. Several ids can have equal labels (a policy that changed and changed back): add their counts.
     pub fn labels(&self, id: u32) -> Option<TallyLabels<'_>> {
-        // Of runs without endpoints, which begin where the next one does, the last is the one that has any.
+        // A run without endpoints has the same first id as the next run: the last run with this id has the endpoints.
         let at = self.runs.partition_point(|(first, _)| *first <= id).checked_sub(1)?;
         let (first, run) = &self.runs[at];
         let endpoint = run.endpoints.get((id - first) as usize)?;
         Some(TallyLabels { zone: &run.zone, name: &run.name, endpoint })
     }
 
-    /// How many ids were given out; all are below.
+    /// How many ids are assigned; all are below this number.
     pub fn len(&self) -> usize {
         self.len as usize
     }
 
-    /// Whether none was given out.
+    /// Whether none is assigned.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -1,6 +1,6 @@
-//! Which policies a changed world matters to: those with a check whose verdict or distance changed, those with an
-//! endpoint of which the operator says something else or whose override ends soon, those with an endpoint whose weight
-//! grows, and those that are to be decided again by now or soon.
+//! Which policies a changed world affects: those with a check whose verdict or RTT changed, those with an endpoint
+//! whose override changed or ends soon, those with an endpoint whose weight grows, and those whose choice has a
+//! challenger that is due now or soon.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::policies::PolicyCells;
 use crate::steering::Standing;
 
-/// Which policies a check or an endpoint matters to.
+/// Which policies depend on a check or an endpoint.
 #[derive(Debug)]
 pub(crate) struct Dependencies {
     /// By check: the policies that have it, and whether they rank by RTT.
@@ -50,7 +50,7 @@ impl Dependencies {
         self.ramps.get(check).and_then(|ramps| ramps.first().copied()).unwrap_or_default()
     }
 
-    /// When a check that came back lets an endpoint have more of its weight, by each ramp that is under way.
+    /// When a check that recovered gives an endpoint more of its weight, for each ramp that is under way.
     fn growing(&self, check: usize, view: &CheckView, now: Moment) -> impl Iterator<Item = Moment> {
         let ramps = self.ramps.get(check).into_iter().flatten();
         ramps.filter_map(move |ramp| Some(Growth::of(*ramp, view.recovery, now)?.next))
@@ -75,22 +75,21 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId
             touched.extend(growing(previous, view, at));
         }
     }
-    for endpoint in newly_said(&previous.view, view) {
+    for endpoint in changed_overrides(&previous.view, view) {
         let of_endpoint = previous.dependencies.by_endpoint.get(endpoint.0 as usize);
         touched.extend(of_endpoint.into_iter().flatten().copied());
     }
-    for (endpoint, said) in view.overrides.iter() {
-        let Some(left) = view.override_ends_in(said) else { continue };
+    for (endpoint, own) in view.overrides.iter() {
+        let Some(left) = view.override_ends_in(own) else { continue };
         let of_endpoint = previous.dependencies.by_endpoint.get(endpoint.0 as usize).into_iter().flatten();
-        // While a TTL tells of the end.
+        // While the end of the override limits a TTL.
         touched.extend(of_endpoint.copied().filter(|policy| left <= previous.model.policy(*policy).ttl.max));
     }
     touched.extend(previous.resisting.due(view.at, &previous.model));
     touched
 }
 
-/// The policies of a check that came back for which its endpoints have grown since, or whose TTL tells of it that they
-/// are about to.
+/// The policies of a check that recovered whose endpoints have grown since, or will grow within a TTL.
 fn growing(previous: &Snapshot, view: &WorldView, check: usize) -> impl Iterator<Item = PolicyId> {
     let dependencies = &previous.dependencies;
     let dues = |view: &WorldView| dependencies.growing(check, &view.checks[check], view.at).collect::<Vec<_>>();
@@ -120,7 +119,7 @@ fn ramps(model: &Model) -> Vec<Vec<Duration>> {
 }
 
 /// Endpoints of which the operator says something else than before.
-fn newly_said(old: &WorldView, new: &WorldView) -> Vec<EndpointId> {
+fn changed_overrides(old: &WorldView, new: &WorldView) -> Vec<EndpointId> {
     if Arc::ptr_eq(&old.overrides, &new.overrides) {
         return Vec::new();
     }
@@ -174,7 +173,7 @@ impl Resisting {
         self.dues.is_empty()
     }
 
-    /// Those that are due by now, and those so soon that a TTL tells of it.
+    /// Those that are due now, and those that are due so soon that this limits a TTL.
     fn due(&self, now: Moment, model: &Model) -> impl Iterator<Item = PolicyId> {
         let is_near = move |policy: PolicyId, due: Moment| due <= now + model.policy(policy).ttl.max;
         let near = self.dues.iter().filter(move |(policy, due)| due.is_some_and(|due| is_near(**policy, due)));

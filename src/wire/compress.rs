@@ -2,22 +2,23 @@
 //!
 //! The work for a name grows with its octets. Each label of the reply is stored with the length and a hash of the name
 //! that begins there, and a table finds it by that hash. For a new name, each of its labels is looked up once, from the
-//! left, so the longest name that matches is found first. Only names of equal length and hash are compared octet by octet,
-//! and at most [`MAX_COMPARISONS`] of them.
+//! left, so the longest name that matches is found first. Only names of equal length and hash are compared octet by
+//! octet, and at most [`MAX_COMPARISONS`] of them.
 
 use crate::wire::{MAX_NAME, namebuf::MAX_LABELS};
 
-/// How many places are remembered: enough for a referral to 13 name servers with their glue; beyond, names are written whole.
+/// How many places are remembered: enough for a referral to 13 name servers with their glue; beyond, names are written
+/// whole.
 const MAX_PLACES: usize = 48;
 /// How many of the question's labels are remembered, from the right: the ones that other names share.
 const MAX_QUESTION_LABELS: usize = 16;
 /// Most pointers one after the other in a name of ours: some readers give up at a few, as a guard against loops.
 const MAX_HOPS: u8 = 3;
-/// Most names that are compared octet by octet for one name. Judgment: two different names with one hash are rare unless
-/// somebody searches for them, and then the name is written whole.
+/// Most names that are compared octet by octet for one name. Judgment: two different names with one hash are rare
+/// unless somebody searches for them, and then the name is written whole.
 const MAX_COMPARISONS: usize = 4;
-/// Slots of the table that finds a place by its hash: a power of two, and over twice [`MAX_PLACES`], so that a search ends
-/// after about one slot.
+/// Slots of the table that finds a place by its hash: a power of two, and over twice [`MAX_PLACES`], so that a search
+/// ends after about one slot.
 const SLOTS: usize = 128;
 /// A pointer has 14 bits.
 const POINTER_END: usize = 0x4000;
@@ -39,9 +40,11 @@ struct Place {
 pub(super) struct Suffixes {
     places: [Place; MAX_PLACES],
     len: usize,
-    /// Indices into `places`, plus one; 0 is an empty slot. A place stands in the slot of its hash, or in the next empty one.
+    /// Indices into `places`, plus one; 0 is an empty slot. A place stands in the slot of its hash, or in the next
+    /// empty one.
     slots: [u8; SLOTS],
-    /// Octets of the question's name, which is added before the first name that could point at it: most replies have none.
+    /// Octets of the question's name, which is added before the first name that could point at it: most replies have
+    /// none.
     question: Option<u8>,
 }
 
@@ -190,8 +193,8 @@ const FACTOR: u32 = 0x0100_0193;
 /// Makes an ASCII letter lower case. Other octets change too: that costs a few equal hashes.
 const LOWER: u8 = 0x20;
 
-/// The hash of a name that begins with `label`, its length octet included, before a name with `hash`. An octet at a time:
-/// labels are short, so wider steps cost more than they save.
+/// The hash of a name that begins with `label`, its length octet included, before a name with `hash`. An octet at a
+/// time: labels are short, so wider steps cost more than they save.
 fn hash_label(hash: u32, label: &[u8]) -> u32 {
     label.iter().fold(hash, |hash, octet| (hash ^ u32::from(octet | LOWER)).wrapping_mul(FACTOR))
 }

@@ -1,5 +1,5 @@
-//! Server cookies that all servers with the same secret can check (RFC 7873, RFC 9018): made and checked from the secret,
-//! the client's cookie, its address and the time. Stores nothing of any client.
+//! Server cookies that all servers with the same secret can check (RFC 7873, RFC 9018): made and checked from the
+//! secret, the client's cookie, its address and the time. Stores nothing of any client.
 
 use std::fmt;
 use std::net::IpAddr;

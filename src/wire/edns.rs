@@ -104,8 +104,8 @@ impl<'a> Edns<'a> {
 }
 
 impl ClientSubnet {
-    /// From an option's data; `None` where it violates RFC 7871, 6: an unknown family, a prefix longer than the family's
-    /// addresses, a wrong number of octets, bits set after the prefix, or a scope in a query.
+    /// From an option's data; `None` where it violates RFC 7871, 6: an unknown family, a prefix longer than the
+    /// family's addresses, a wrong number of octets, bits set after the prefix, or a scope in a query.
     pub fn parse(data: &[u8]) -> Option<ClientSubnet> {
         let (head, octets) = data.split_first_chunk::<4>()?;
         let family = u16::from_be_bytes([head[0], head[1]]);

@@ -6,7 +6,8 @@ use crate::wire::code::class;
 use crate::wire::{HEADER_LEN, MAX_NAME};
 
 /// Labels and pointers that are followed in one message. A name has up to 127, each record has at least one name, and a
-/// message of 64 KiB could have 6,000 records that point at the longest name. Judgment: queries have one or two records.
+/// message of 64 KiB could have 6,000 records that point at the longest name. Judgment: queries have one or two
+/// records.
 const MAX_STEPS: u32 = 4096;
 
 /// A record as a message has it.

@@ -1,5 +1,5 @@
-//! Writes a reply into the caller's buffer: question, RRsets in their sections, OPT. The only truncation rule is here: an
-//! RRset is added whole or not at all, and room for OPT is reserved from the start.
+//! Writes a reply into the caller's buffer: question, RRsets in their sections, OPT. The only truncation rule is here:
+//! an RRset is added whole or not at all, and room for OPT is reserved from the start.
 
 use crate::wire::HEADER_LEN;
 use crate::wire::code::{class, rtype};
@@ -290,8 +290,8 @@ impl<'o> ReplyWriter<'o> {
         self.counts[section as usize] > 0
     }
 
-    /// Writes the header and returns the reply's length. `flags` have no response code; the lower four bits of `rcode` are
-    /// added.
+    /// Writes the header and returns the reply's length. `flags` have no response code; the lower four bits of `rcode`
+    /// are added.
     pub fn finish(self, id: u16, flags: u16, rcode: u16) -> usize {
         let flags = flags & !0xF | rcode & 0xF;
         let fields = [id, flags, self.counts[0], self.counts[1], self.counts[2], self.counts[3]];

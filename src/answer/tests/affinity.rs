@@ -84,7 +84,14 @@ fn subnet(net: &str) -> Vec<u8> {
 }
 
 /// The answer's line, by chance `entropy`, and its scope for a client subnet.
-fn asked(of: &Snapshot, name: &str, rtype: u16, source: &str, net: Option<&str>, entropy: u64) -> (String, Option<u8>) {
+fn answered(
+    of: &Snapshot,
+    name: &str,
+    rtype: u16,
+    source: &str,
+    net: Option<&str>,
+    entropy: u64,
+) -> (String, Option<u8>) {
     let option = net.map(subnet);
     let packet = question(
         format!("{name}.steered.test.").trim_start_matches('.'),
@@ -100,7 +107,7 @@ const RESOLVER: &str = "198.51.100.1:4000";
 
 #[test]
 fn a_net_has_one_answer_and_nets_have_many() {
-    let answer = |source: &str, entropy| asked(&STICKY, "www", A, source, None, entropy).0;
+    let answer = |source: &str, entropy| answered(&STICKY, "www", A, source, None, entropy).0;
     let mut answers = BTreeSet::new();
     for net in 0..40 {
         let first = answer(&format!("10.0.{net}.1:53"), 0);
@@ -108,7 +115,11 @@ fn a_net_has_one_answer_and_nets_have_many() {
             assert_eq!(answer(&format!("10.0.{net}.{host}:5{host}"), entropy), first);
         }
         assert_eq!(answer(&format!("[::ffff:10.0.{net}.9]:53"), 5), first, "IPv4 in IPv6 is IPv4");
-        assert_eq!(asked(&STICKY, "www", A, RESOLVER, Some(&format!("10.0.{net}.0/24")), 9).0, first, "by its subnet");
+        assert_eq!(
+            answered(&STICKY, "www", A, RESOLVER, Some(&format!("10.0.{net}.0/24")), 9).0,
+            first,
+            "by its subnet"
+        );
         answers.insert(first);
     }
     assert!(answers.len() >= 8, "{answers:?}");
@@ -117,8 +128,8 @@ fn a_net_has_one_answer_and_nets_have_many() {
 #[test]
 fn several_records_and_other_families_stay_as_well() {
     for (name, rtype) in [("two", A), ("two", AAAA), ("www", AAAA)] {
-        let first = asked(&STICKY, name, rtype, "10.0.0.1:53", None, 0).0;
-        assert!((1..50).all(|n| asked(&STICKY, name, rtype, "10.0.0.1:53", None, n << 40).0 == first), "{name}");
+        let first = answered(&STICKY, name, rtype, "10.0.0.1:53", None, 0).0;
+        assert!((1..50).all(|n| answered(&STICKY, name, rtype, "10.0.0.1:53", None, n << 40).0 == first), "{name}");
     }
 }
 
@@ -137,21 +148,21 @@ fn the_scope_is_what_the_draw_looked_at() {
         ("wide", "64:ff9b::a00:100/120", 112),
         ("wide", "2002:a00:100::/40", 32),
     ] {
-        assert_eq!(asked(&STICKY, name, A, RESOLVER, Some(net), 1).1, Some(scope), "{name} for {net}");
+        assert_eq!(answered(&STICKY, name, A, RESOLVER, Some(net), 1).1, Some(scope), "{name} for {net}");
     }
     // The class of 203.0.113.0/24 is another than that of its neighbours; the net is looked at less closely.
-    assert_eq!(asked(&STICKY, "near", A, RESOLVER, Some("203.0.113.0/24"), 1).1, Some(24));
-    let far = asked(&STICKY, "near", A, RESOLVER, Some("10.0.1.0/24"), 1).1;
+    assert_eq!(answered(&STICKY, "near", A, RESOLVER, Some("203.0.113.0/24"), 1).1, Some(24));
+    let far = answered(&STICKY, "near", A, RESOLVER, Some("10.0.1.0/24"), 1).1;
     assert_eq!(far, Some(8), "longer than what the class looks at");
 }
 
 #[test]
 fn a_cut_off_makes_one_client_of_what_it_cannot_tell_apart() {
-    let answer = |net: &str| asked(&STICKY, "fine", A, RESOLVER, Some(net), 3).0;
+    let answer = |net: &str| answered(&STICKY, "fine", A, RESOLVER, Some(net), 3).0;
     for net in 0..20 {
         assert_eq!(answer(&format!("10.0.{net}.0/25")), answer(&format!("10.0.{net}.128/25")));
     }
-    let own = |host: u8| asked(&STICKY, "fine", A, &format!("10.0.0.{host}:53"), None, 3).0;
+    let own = |host: u8| answered(&STICKY, "fine", A, &format!("10.0.0.{host}:53"), None, 3).0;
     assert!((1..40).map(own).collect::<BTreeSet<_>>().len() > 3, "known by its own address it is seen whole");
 }
 
@@ -161,7 +172,7 @@ fn without_ecs_the_resolver_is_the_client() {
     let model = std::sync::Arc::make_mut(&mut off.model);
     std::sync::Arc::make_mut(&mut model.zones[0]).ecs.enabled = false;
     let off = compiled(model.clone(), Health::Up);
-    let by_net = |net: u8| asked(&off, "plain", A, RESOLVER, Some(&format!("10.0.{net}.0/24")), u64::from(net));
+    let by_net = |net: u8| answered(&off, "plain", A, RESOLVER, Some(&format!("10.0.{net}.0/24")), u64::from(net));
     let first = by_net(0);
     assert_eq!(first.1, Some(0));
     assert!((1..30).all(|net| by_net(net) == first));
@@ -169,10 +180,10 @@ fn without_ecs_the_resolver_is_the_client() {
 
 #[test]
 fn what_others_point_at_is_by_net_too() {
-    let (first, scope) = asked(&STICKY, "", MX, RESOLVER, Some("10.0.1.0/24"), 0);
+    let (first, scope) = answered(&STICKY, "", MX, RESOLVER, Some("10.0.1.0/24"), 0);
     assert!(first.contains("add: www.steered.test. 20 A 192.0.2."), "{first}");
     assert_eq!(scope, Some(24));
-    assert!((1..30).all(|n| asked(&STICKY, "", MX, RESOLVER, Some("10.0.1.0/24"), n << 30).0 == first));
+    assert!((1..30).all(|n| answered(&STICKY, "", MX, RESOLVER, Some("10.0.1.0/24"), n << 30).0 == first));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Cookies in whole messages (RFC 7873): what comes back for which, and what the servers are told.
+//! Cookies in whole messages (RFC 7873): the reply to each kind, and the facts for the servers.
 
 use super::{SECRETS, WORLD, line, opt, question, reply_over};
 use crate::answer::{Outcome, RawQuery, Reply, Transport, answer};
@@ -23,8 +23,8 @@ fn with_cookie(data: &[u8], questions: u8) -> Vec<u8> {
     [&[0x12, 0x34, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1][..], &opt(1232, 0, &option)].concat()
 }
 
-/// What the servers are told of a query with this cookie.
-fn told(snapshot: &Snapshot, packet: &[u8]) -> Reply {
+/// The facts of the reply to a query with this cookie.
+fn reply_facts(snapshot: &Snapshot, packet: &[u8]) -> Reply {
     match answer(snapshot, &ask(packet, "198.51.100.1:4000"), &mut [0; 1232]) {
         Outcome::Reply(reply) => reply,
         Outcome::Silence(reject) => panic!("{reject:?}"),
@@ -59,7 +59,7 @@ fn every_reply_to_a_cookie_has_a_fresh_one() {
 }
 
 #[test]
-fn the_server_is_told_whose_cookie_was_ours() {
+fn a_reply_has_the_fact_that_the_cookie_was_ours() {
     let other = CookieSecrets { current: [8; 16], other: None };
     let foreign = CookieSecrets { current: [9; 16], other: None };
     for (data, valid, what) in [
@@ -70,23 +70,23 @@ fn the_server_is_told_whose_cookie_was_ours() {
         (issued(&other, 0), true, "made with the secret before"),
         (issued(&foreign, 0), false, "made by another"),
     ] {
-        assert_eq!(told(&WORLD, &with_cookie(&data, 1)).has_valid_cookie, valid, "{what}");
+        assert_eq!(reply_facts(&WORLD, &with_cookie(&data, 1)).has_valid_cookie, valid, "{what}");
     }
-    assert!(!told(&WORLD, &question("mail.plain.test.", 1, None)).has_valid_cookie);
+    assert!(!reply_facts(&WORLD, &question("mail.plain.test.", 1, None)).has_valid_cookie);
 }
 
 #[test]
-fn a_cookie_may_be_asked_for_alone() {
+fn a_query_may_be_for_a_cookie_alone() {
     for (data, expected) in [(CLIENT.to_vec(), 0), (issued(&SECRETS, 60), 0), (issued(&SECRETS, 9000), 23)] {
         let packet = with_cookie(&data, 0);
-        assert_eq!(told(&WORLD, &packet).rcode, expected);
+        assert_eq!(reply_facts(&WORLD, &packet).rcode, expected);
         let bytes = reply_over(&WORLD, &ask(&packet, "198.51.100.1:4000"));
         assert_eq!((&bytes[..3], bytes[3] & 0xF), (&[0x12, 0x34, 0x81][..], (expected & 0xF) as u8));
         assert_eq!(bytes[4..12], [0, 0, 0, 0, 0, 0, 0, 1], "nothing but OPT");
         assert_eq!(cookies_of(&bytes).unwrap().server, &issued(&SECRETS, 0)[8..]);
     }
     let bare = [&[0x12, 0x34, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1][..], &opt(1232, 0, &[])].concat();
-    assert_eq!(told(&WORLD, &bare).rcode, 1, "nothing is asked at all");
+    assert_eq!(reply_facts(&WORLD, &bare).rcode, 1, "no question and no cookie");
 }
 
 #[test]
@@ -94,5 +94,5 @@ fn without_a_secret_cookies_are_an_unknown_option() {
     let without = Snapshot { identity: Identity::default().into(), ..WORLD.clone() };
     let plain = reply_over(&without, &ask(&question("mail.plain.test.", 1, Some((1232, &[]))), "198.51.100.1:4000"));
     assert_eq!(reply_over(&without, &ask(&with_cookie(&CLIENT, 1), "198.51.100.1:4000")), plain);
-    assert_eq!(told(&without, &with_cookie(&CLIENT, 0)).rcode, 1);
+    assert_eq!(reply_facts(&without, &with_cookie(&CLIENT, 0)).rcode, 1);
 }

@@ -9,7 +9,7 @@ fn udp(packet: &[u8]) -> RawQuery<'_> {
     ask_over(packet, "198.51.100.1:4000", Transport::Udp)
 }
 
-fn told(snapshot: &Snapshot, packet: &[u8]) -> Reply {
+fn reply_facts(snapshot: &Snapshot, packet: &[u8]) -> Reply {
     match answer(snapshot, &udp(packet), &mut [0; 1232]) {
         Outcome::Reply(reply) => reply,
         Outcome::Silence(reject) => panic!("{reject:?}"),
@@ -18,7 +18,7 @@ fn told(snapshot: &Snapshot, packet: &[u8]) -> Reply {
 
 #[test]
 fn made_up_names_share_a_subject_and_real_ones_have_their_own() {
-    let subject = |name: &str, rtype| told(&WORLD, &question(name, rtype, None)).subject;
+    let subject = |name: &str, rtype| reply_facts(&WORLD, &question(name, rtype, None)).subject;
     for (a, b, same, what) in [
         (("nope.plain.test.", A), ("nope2.plain.test.", A), true, "names that don't exist"),
         (("nope.plain.test.", A), ("nope2.plain.test.", AAAA), true, "whatever the type"),
@@ -50,7 +50,7 @@ fn a_truncated_reply_stands_in_for_an_answer_and_not_for_an_error() {
         let packet = question(name, TXT, Some((1232, &[0, 3, 0, 0])));
         let bytes = stand_in(&packet);
         assert_eq!(line(&bytes), "ok tc", "{name}");
-        assert!(bytes.len() <= packet.len(), "{name}: no longer than what was asked");
+        assert!(bytes.len() <= packet.len(), "{name}: no longer than the query");
         assert_eq!((bytes[11], &bytes[12..packet.len() - 15]), (1, &packet[12..packet.len() - 15]));
     }
     assert_eq!(line(&stand_in(&question("mail.plain.test.", A, Some((1232, &[0, 3, 0, 1]))))), "formerr");
@@ -59,7 +59,7 @@ fn a_truncated_reply_stands_in_for_an_answer_and_not_for_an_error() {
 }
 
 #[test]
-fn a_signature_with_a_key_that_nobody_knows_is_told_so() {
+fn a_signature_with_an_unknown_key_gets_badkey() {
     let signed = |edns: Option<(u16, &[u8])>, owner: &[u8]| {
         let mut packet = question("mail.plain.test.", A, edns);
         packet[11] += 1;
@@ -68,24 +68,25 @@ fn a_signature_with_a_key_that_nobody_knows_is_told_so() {
         packet.extend_from_slice(b"\x03alg\x00\x00\x00\x68\x00\x00\x00\x01\x2C\x00\x02mm\x12\x34\x00\x00\x00\x00");
         packet
     };
-    let said = b"\x00\xFA\x00\xFF\x00\x00\x00\x00\x00\x15\x03alg\x00\x00\x00\x68\x00\x00\x00\x01\x2C\x00\x00\x12\x34\x00\x11\x00\x00";
+    let badkey = b"\x00\xFA\x00\xFF\x00\x00\x00\x00\x00\x15\x03alg\x00\
+        \x00\x00\x68\x00\x00\x00\x01\x2C\x00\x00\x12\x34\x00\x11\x00\x00";
     for edns in [None, Some((1232, &[0, 3, 0, 0][..]))] {
         for owner in [&b"\x03key\x00"[..], b"\x03key\xC0\x11"] {
             let bytes = reply_over(&WORLD, &udp(&signed(edns, owner)));
             assert_eq!((bytes[3] & 0xF, bytes[7], bytes[11]), (9, 0, 1 + u8::from(edns.is_some())), "NOTAUTH");
-            assert!(bytes.ends_with(&[owner, said].concat()), "BADKEY: {bytes:?}");
+            assert!(bytes.ends_with(&[owner, badkey].concat()), "BADKEY: {bytes:?}");
         }
     }
     let mut update = signed(None, b"\x03key\x00");
     update[2] |= 5 << 3;
-    assert_eq!(told(&WORLD, &update).rcode, 9);
+    assert_eq!(reply_facts(&WORLD, &update).rcode, 9);
     let last = signed(None, b"\x03key\x00");
     let not_last = [&last[..11], &[2], &last[12..], &opt(1232, 0, &[])].concat();
-    assert_eq!(told(&WORLD, &not_last).rcode, 1);
+    assert_eq!(reply_facts(&WORLD, &not_last).rcode, 1);
 }
 
 #[test]
-fn chaos_tells_what_it_was_told_to() {
+fn chaos_answers_what_the_settings_have() {
     let chaos = |name: &str, rtype: u16| {
         let mut packet = question(name, rtype, None);
         let len = packet.len();

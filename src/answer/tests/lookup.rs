@@ -130,14 +130,14 @@ fn a_dname_moves_what_is_below() {
 }
 
 #[test]
-fn a_wildcard_service_is_at_the_name_that_was_asked_for() {
+fn a_wildcard_service_is_at_the_name_of_the_question() {
     let svcb = crate::wire::code::rtype::SVCB;
-    let told = line(&reply(&WORLD, &question("x.service.plain.test.", svcb, None)));
-    assert!(told.ends_with("add: x.service.plain.test. 3600 A 192.0.2.11"), "{told}");
+    let reply_line = line(&reply(&WORLD, &question("x.service.plain.test.", svcb, None)));
+    assert!(reply_line.ends_with("add: x.service.plain.test. 3600 A 192.0.2.11"), "{reply_line}");
 }
 
 #[test]
-fn a_child_is_served_beside_its_parent() {
+fn a_child_zone_is_served_with_its_parent() {
     let above = " auth: plain.test. 300 SOA ns1.plain.test. h.plain.test. 1 2 3 4 300";
     check(
         &WORLD,

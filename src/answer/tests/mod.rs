@@ -29,7 +29,9 @@ const CHILD_ZONE: &str =
     "$TTL 600\n@ SOA ns h 1 2 3 4 3000\n@ NS ns\nns A 192.0.2.7\nwww A 192.0.2.70\nup CNAME mail.plain.test.\n";
 const STEERED_ZONE: &str = include_str!("steered.test.zone");
 const POLICY: &str = include_str!("steered.test.policy.toml");
-const SETTINGS: &str = "region = \"eu\"\n[clients]\ndefault_region = \"eu\"\n[regions.eu]\nnets = [\"192.0.2.0/24\"]\nlocation = [50, 8]\n[regions.us]\nnets = [\"203.0.113.0/24\", \"2001:db8:7::/48\"]\nlocation = [40, -74]\n";
+const SETTINGS: &str = "region = \"eu\"\n[clients]\ndefault_region = \"eu\"\n\
+    [regions.eu]\nnets = [\"192.0.2.0/24\"]\nlocation = [50, 8]\n\
+    [regions.us]\nnets = [\"203.0.113.0/24\", \"2001:db8:7::/48\"]\nlocation = [40, -74]\n";
 
 /// What the cookies are made with.
 const SECRETS: CookieSecrets = CookieSecrets { current: [7; 16], other: Some([8; 16]) };

@@ -1,4 +1,4 @@
-//! Any octets at all: silence, or a reply that is whole, no longer than allowed, and to what was asked. proptest prints
+//! Any octets at all: silence, or a reply that is whole, no longer than allowed, and to the question. proptest prints
 //! the case that fails, and keeps its seed.
 
 use hickory_proto::op::Message;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{WORLD, ask_over, opt, question, reply_over};
 use crate::answer::{MAX_UDP_REPLY, Transport};
 
-/// Names that lead everywhere, to be asked with any type.
+/// Names that lead everywhere, for questions of any type.
 const NAMES: [&str; 26] = [
     "plain.test.",
     "mail.plain.test.",

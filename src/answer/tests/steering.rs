@@ -116,14 +116,14 @@ fn the_scope_says_for_whom_the_answer_is() {
         let bytes = reply(&WORLD, &question(name, A, Some((1232, subnet))));
         bytes[bytes.len() - subnet.len()..].to_vec()
     };
-    let asked = [0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100];
-    // A name that looks at its clients: family, source and address as asked, a scope of ours.
-    let looked = option_of("www.steered.test.", &asked);
-    assert_eq!((&looked[..7], &looked[8..]), (&asked[..7], &asked[8..]));
+    let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100];
+    // A name that looks at its clients: family, source and address as in the query, a scope of ours.
+    let looked = option_of("www.steered.test.", &subnet);
+    assert_eq!((&looked[..7], &looked[8..]), (&subnet[..7], &subnet[8..]));
     assert!((1..=24).contains(&looked[7]), "scope {}", looked[7]);
     for name in ["x.app.steered.test.", "ns.steered.test.", "mail.plain.test.", "nope.steered.test.", "x.example."] {
-        let bytes = reply(&WORLD, &question(name, A, Some((1232, &asked))));
-        let at = bytes.windows(asked.len()).position(|window| window == asked);
-        assert!(at.is_some(), "{name}: the option as asked, scope 0");
+        let bytes = reply(&WORLD, &question(name, A, Some((1232, &subnet))));
+        let at = bytes.windows(subnet.len()).position(|window| window == subnet);
+        assert!(at.is_some(), "{name}: the option as in the query, scope 0");
     }
 }

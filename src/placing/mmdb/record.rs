@@ -1,5 +1,5 @@
-//! One record of a database, in either of the two usual schemas and their variants: codes as texts or in maps, numbers as
-//! texts. A value that is not understood counts as absent; only a record that cannot be decoded at all is an error.
+//! One record of a database, in either of the two usual schemas and their variants: codes as texts or in maps, numbers
+//! as texts. A value that is not understood counts as absent; only a record that cannot be decoded at all is an error.
 
 use std::fmt;
 

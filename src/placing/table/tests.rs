@@ -51,7 +51,7 @@ fn nets_finer_than_the_cut_off_are_not_seen() {
 }
 
 #[test]
-fn a_projection_tells_fewer_classes_apart_and_scopes_are_as_short_as_it_allows() {
+fn a_projection_merges_classes_and_scopes_are_as_short_as_it_allows() {
     let clients = clients(&[("10.0.0.0/9", 1), ("10.128.0.0/9", 2), ("11.0.0.0/8", 3)]);
     let projection = [0, 1, 1, 3].map(ClassId);
     let table = ClientTable::compile(&clients, Some(&projection), None);
@@ -61,7 +61,7 @@ fn a_projection_tells_fewer_classes_apart_and_scopes_are_as_short_as_it_allows()
 }
 
 #[test]
-fn ipv4_in_ipv6_is_ipv4_with_a_scope_of_the_family_asked() {
+fn ipv4_in_ipv6_is_ipv4_with_a_scope_of_ipv6() {
     let rules = [("10.0.0.0/8", 1), ("10.1.0.0/16", 2), ("2000::/3", 3)];
     check(
         "embedded",

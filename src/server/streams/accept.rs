@@ -1,5 +1,5 @@
-//! The accept loop of plain TCP, DoT and DoH. It accepts connections and gives each a slot below the limit and a task of
-//! its own, which also does the handshake, so that a slow client delays no other. Other files read the messages.
+//! The accept loop of plain TCP, DoT and DoH. It accepts connections and gives each a slot below the limit and a task
+//! of its own, which also does the handshake, so that a slow client delays no other. Other files read the messages.
 
 use std::future::Future;
 use std::io;

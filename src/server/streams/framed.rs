@@ -18,7 +18,8 @@ use crate::server::limit::ConnectionSlot;
 /// Octets that are read at once; most queries take less than 100. Grows only for a longer message.
 const READ: usize = 4096;
 
-/// Replies are written when there are this many octets of them, so that one connection buffers at most this and a reply.
+/// Replies are written when there are this many octets of them, so that one connection buffers at most this and a
+/// reply.
 const WRITE_AT: usize = 16 << 10;
 
 /// Serves one connection until it ends, is displaced, or `stop`.

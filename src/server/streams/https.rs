@@ -1,5 +1,5 @@
-//! DoH (RFC 8484) over HTTP/2: GET and POST on `/dns-query`, with the DNS message as body. A request that is no DNS query
-//! gets the HTTP status for its error. hyper handles the connection; this file decides when an idle or displaced
+//! DoH (RFC 8484) over HTTP/2: GET and POST on `/dns-query`, with the DNS message as body. A request that is no DNS
+//! query gets the HTTP status for its error. hyper handles the connection; this file decides when an idle or displaced
 //! connection is closed.
 
 use std::convert::Infallible;
@@ -159,8 +159,8 @@ fn is_dns_message(content_type: Option<&HeaderValue>) -> bool {
     essence.trim().eq_ignore_ascii_case(DNS_MESSAGE)
 }
 
-/// How long HTTP may cache a reply, seconds: the shortest TTL of its answers, or of the negative answer (RFC 8484, 5.1).
-/// Errors are not cached.
+/// How long HTTP may cache a reply, seconds: the shortest TTL of its answers, or of the negative answer (RFC 8484,
+/// 5.1). Errors are not cached.
 fn freshness_secs(reply: &[u8]) -> u32 {
     let Ok(message) = Message::from_vec(reply) else { return 0 };
     if !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {

@@ -1,5 +1,5 @@
-//! Plain TCP, DoT, DoH and DoQ. All use the same `answer` as UDP and send its octets unchanged. Each connection is a task
-//! with bounds on time, octets and number of messages; [`limit`](super::limit) bounds the number of connections. A
+//! Plain TCP, DoT, DoH and DoQ. All use the same `answer` as UDP and send its octets unchanged. Each connection is a
+//! task with bounds on time, octets and number of messages; [`limit`](super::limit) bounds the number of connections. A
 //! listener ends only when it is stopped.
 
 mod accept;
@@ -42,7 +42,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// When stopping, how long clients have to take the replies to their queries.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// Messages of one connection that are answered at the same time (DoH, DoQ): the least that HTTP/2 recommends (RFC 9113,
+/// Messages of one connection that are answered at the same time (DoH, DoQ): the least that HTTP/2 recommends (RFC
+/// 9113,
 /// 6.5.2), and enough for a resolver's burst.
 const AT_ONCE: u32 = 100;
 

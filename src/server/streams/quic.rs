@@ -1,6 +1,6 @@
-//! DoQ (RFC 9250): a stream for each query. quinn does QUIC; this file limits handshakes and the streams of a connection,
-//! and does the exchange on each stream. Clients whose address is not validated share few handshakes and have no place
-//! below the limit of connections, so that forged addresses shut nobody out.
+//! DoQ (RFC 9250): a stream for each query. quinn does QUIC; this file limits handshakes and the streams of a
+//! connection, and does the exchange on each stream. Clients whose address is not validated share few handshakes and
+//! have no place below the limit of connections, so that forged addresses shut nobody out.
 
 use std::io;
 use std::net::UdpSocket;

@@ -19,9 +19,9 @@ use crate::answer::Transport;
 use crate::server::certificates::Certificates;
 use crate::server::counters::DropReason;
 
-/// TLS 1.2 and 1.3 for one protocol, with the certificate of the moment. A client that names protocols must name `alpn`.
-/// Without early data, whose repeats a server could not tell from the original (RFC 9250, 4.5). An error means that the
-/// TLS library has no cipher suites for these versions, which `ring` has.
+/// TLS 1.2 and 1.3 for one protocol, with the certificate of the moment. A client that names protocols must name
+/// `alpn`. Without early data, whose repeats a server could not tell from the original (RFC 9250, 4.5). An error means
+/// that the TLS library has no cipher suites for these versions, which `ring` has.
 pub(super) fn server_config(certificates: Arc<Certificates>, alpn: &[u8]) -> io::Result<ServerConfig> {
     default_tls_server_config(alpn, certificates)
 }

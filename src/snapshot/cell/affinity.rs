@@ -1,5 +1,5 @@
-//! Draws in which the client's net has a say: one net, one answer. A [`Race`] orders the shares of a tier where a choice
-//! among them is sticky; tiers without one are drawn from as ever.
+//! Draws in which the client's net decides: one net, one answer. A [`Race`] orders the shares of a tier in which the
+//! net decides a choice; other tiers are drawn from by chance.
 
 use super::race::{Race, Runner};
 use super::rdata::Rdata;
@@ -8,16 +8,17 @@ use crate::model::{AffinityNet, MAX_ENDPOINTS};
 use crate::placing::{ClientNet, mix};
 use crate::steering::{Share, key_of};
 
-/// Tiers of up to so many shares are drawn from with 640 octets of stack rather than 10 KiB, which are cleared each time.
+/// Tiers of up to this many shares need 640 octets of stack for a draw rather than 10 KiB, which are cleared each time.
 const FEW: usize = 64;
 
 impl Cell {
-    /// How much of the client's address [`Cell::pick_for`] looks at; `None` where it doesn't, and [`Cell::pick`] does.
+    /// The prefix lengths by which [`Cell::pick_for`] sees a client; `None` where the net decides nothing:
+    /// [`Cell::pick`].
     pub fn affinity(&self) -> Option<AffinityNet> {
         self.decision.affinity.filter(|_| !self.keys.is_empty())
     }
 
-    /// As [`Cell::pick`], for a client of this net: the net decides what affinity ties to it, `entropy` the rest.
+    /// As [`Cell::pick`], for a client of this net: the net decides the choices with affinity, `entropy` the others.
     pub fn pick_for(&self, entropy: u64, net: ClientNet) -> Picks {
         let mut draw = Draw::begin(entropy, Some(net.number));
         for tier in &self.tiers {
@@ -35,7 +36,7 @@ impl Cell {
         draw.picks
     }
 
-    // Not inlined: its stack is taken, and cleared, only where it is needed.
+    // Not inlined, so that its stack is used and cleared only where it is needed.
     #[inline(never)]
     fn draw_in_order<const N: usize>(&self, tier: &CellTier, race: &Race, draw: &mut Draw, net: ClientNet) {
         let mut order = race.order::<N>(net.number);
@@ -45,7 +46,7 @@ impl Cell {
         }
     }
 
-    /// The record that comes first in every reply to clients of this net; `None` where chance has a say in it.
+    /// The first record of every reply to clients of this net; `None` where it depends on chance.
     pub fn first_for(&self, net: ClientNet) -> Option<PreparedRecord<'_>> {
         let tier = self.tiers.first()?;
         let first = match &tier.race {
@@ -56,21 +57,22 @@ impl Cell {
         match share.count {
             1 if self.records[usize::from(share.first)].is_blank() => None,
             1 => Some(self.record(share.first)),
-            _ if share.sticky => Some(self.record(share.first + self.turn_for(*share, net.number))),
+            _ if share.by_net => Some(self.record(share.first + self.turn_for(*share, net.number))),
             _ => None,
         }
     }
 
-    /// Where a group given together begins for a net: at each of its records as often, and as long as that one is there.
+    /// The first record of a share of several records, for a net: each record is first for equally many nets, and a net
+    /// has the same first record as long as that record is in the share.
     pub(super) fn turn_for(&self, share: CellShare, net: u64) -> u16 {
         let at = |turn: u16| usize::from(share.first + turn);
-        // Apart from what the net chose by: the same endpoint may stand in both.
+        // Another hash than that of the race, because the same endpoint may be in both.
         (0..share.count).min_by_key(|turn| mix(mix(net) ^ self.keys[at(*turn)])).unwrap_or(0)
     }
 
-    /// By record, where the net has a say in anything.
+    /// A key for each record, where the net decides anything.
     pub(super) fn affinity_keys(&self, rdata: &Rdata<'_>) -> Box<[u64]> {
-        let is_tied = |tier: &CellTier| tier.race.is_some() || tier.shares.iter().any(|share| share.sticky);
+        let is_tied = |tier: &CellTier| tier.race.is_some() || tier.shares.iter().any(|share| share.by_net);
         let records = if self.tiers.iter().any(is_tied) { &self.records[..] } else { &[] };
         let name = |slot: u16| &rdata.model.endpoint(rdata.policy.endpoints[usize::from(slot)]).name;
         records.iter().map(|record| key_of(name(record.slot))).collect()
@@ -78,10 +80,10 @@ impl Cell {
 }
 
 impl CellTier {
-    /// Lets the net decide what is sticky in it. `shares` are those of the cell.
+    /// Prepares the choices that the net decides. `shares` are those of the cell.
     pub(super) fn tie_to_nets(&mut self, rdata: &Rdata<'_>, shares: &[&Share]) {
         for (own, share) in self.shares.iter_mut().zip(shares) {
-            own.sticky = own.count > 1 && share.path.last().is_some_and(|step| step.sticky);
+            own.by_net = own.count > 1 && share.path.last().is_some_and(|step| step.sticky);
         }
         let runners: Vec<Runner<'_>> = shares.iter().zip(0..).map(|(share, at)| runner(rdata, share, at)).collect();
         self.race = Race::among(&runners);

@@ -228,8 +228,8 @@ fn one_net_has_one_answer_whatever_chance_says() {
         for net in (0..50).map(net) {
             let first = scene.picks(net, 0);
             assert!((1..100).all(|nth| scene.picks(net, entropy(nth)) == first));
-            let told = scene.cell.first_for(net).map(|record| scene.name(record.slot));
-            assert_eq!(told, Some(first[0]));
+            let first_record = scene.cell.first_for(net).map(|record| scene.name(record.slot));
+            assert_eq!(first_record, Some(first[0]));
         }
     }
 }
@@ -333,7 +333,8 @@ impl Listed {
         }
     }
 
-    /// Every endpoint that is in, below a member of this weight, with the time at which it rings if the member does at `time`.
+    /// Every endpoint that is in, below a member of this weight, with the time at which it rings if the member does at
+    /// `time`.
     fn race(&self, member: &str, weight: f64, time: f64, key: u64, net: u64, rung: &mut Vec<(f64, String)>) {
         let Some((_, members)) = self.pools.iter().find(|(name, _)| name == member) else {
             return rung.push((time, member.to_owned()));
@@ -374,7 +375,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn replies_are_those_of_the_slow_oracle(members in prop::collection::vec((1_u32..50, any_tree()), 1..5), answers in 1_usize..6) {
+    fn replies_are_those_of_the_slow_oracle(
+        members in prop::collection::vec((1_u32..50, any_tree()), 1..5),
+        answers in 1_usize..6,
+    ) {
         let mut listed = Listed::default();
         let root = listed.list(&Tree::Pool(members));
         prop_assume!(listed.gives(&root));

@@ -1,11 +1,12 @@
-//! The draws of a tier in which the client's net has a say: a race (Efraimidis and Spirakis, 2006). Each share rings after
-//! an exponential time of rate `weight`, and the order of ringing is the order of the draws, which is the law of drawing by
-//! weight without replacement. The times come down a tree, so that each pool's own choice is by net or by chance.
+//! The draws of a tier in which the client's net decides: a race (Efraimidis and Spirakis, 2006). Each share has an
+//! exponential time of rate `weight`. The order of these times is the order of the draws, which is exactly drawing by
+//! weight without replacement. The times are made down a tree, so that the choice in each pool is by net or by chance.
 //!
-//! A choice rings when the first of those that it is made among does, which is of the sum of their rates. Turned around:
-//! when it rings at time T, each member gets a number X from its own hash (or from chance), exponential and of its own
-//! rate; the least rings at T, and any other at T + X - least, since an exponential time forgets what has passed. A member
-//! that is out leaves the numbers of all others alone: only its own clients go elsewhere, to its siblings.
+//! The time of an inner node is the least time below it, whose rate is the sum of the rates below. So the times below a
+//! node with time T are made as follows: each member gets a number X from its own hash (or from chance), exponential
+//! with its own rate. The member with the least X has time T, and any other member T + X - least, because exponential
+//! times have no memory. A member that is out does not change the numbers of the others: only its own clients move, to
+//! its siblings.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -23,12 +24,12 @@ pub(super) struct Race {
 
 #[derive(Debug)]
 struct Node {
-    /// Of the path that leads here, on every node and after every restart the same.
+    /// A hash of the path that leads here, the same on every node and after every restart.
     key: u64,
     /// Sum of the weights below.
     rate: f64,
     /// Whether the net decides between it and its siblings.
-    sticky: bool,
+    by_net: bool,
     below: Below,
 }
 
@@ -40,7 +41,7 @@ enum Below {
     Choice { first: u16, count: u16 },
 }
 
-/// A share as the tree sees it.
+/// A share in the race.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Runner<'a> {
     /// Its place in its tier, below `MAX_ENDPOINTS`.
@@ -49,18 +50,18 @@ pub(super) struct Runner<'a> {
     pub(super) weight: f64,
     /// The members that lead to it.
     pub(super) path: &'a [Step],
-    /// Tells it from others that the same members lead to.
+    /// Distinguishes it from other shares with the same path.
     pub(super) leaf: u64,
 }
 
 impl Race {
-    /// The tree of a tier; `None` where no choice in it is the net's, and for more than `MAX_ENDPOINTS` shares.
+    /// The tree of a tier; `None` where the net decides no choice in it, and for more than `MAX_ENDPOINTS` shares.
     pub(super) fn among(runners: &[Runner<'_>]) -> Option<Race> {
         if runners.len() < 2 || runners.len() > MAX_ENDPOINTS {
             return None;
         }
         let root = Branch::grow(runners, 0, 0, false);
-        if !root.has_sticky_choice() {
+        if !root.has_choice_by_net() {
             return None;
         }
         let mut nodes: Vec<Node> = Vec::new();
@@ -68,13 +69,13 @@ impl Race {
         while let Some(branch) = waiting.pop_front() {
             let below = match branch.share {
                 Some(share) => Below::Share(share),
-                // Those that wait stand before the children in the order of depth.
+                // In order of depth, waiting nodes come before these children.
                 None => Below::Choice {
                     first: (nodes.len() + 1 + waiting.len()) as u16,
                     count: branch.children.len() as u16,
                 },
             };
-            nodes.push(Node { key: branch.key, rate: branch.rate, sticky: branch.sticky, below });
+            nodes.push(Node { key: branch.key, rate: branch.rate, by_net: branch.by_net, below });
             waiting.extend(branch.children);
         }
         Some(Race { nodes: nodes.into() })
@@ -91,14 +92,14 @@ impl Race {
         }
     }
 
-    /// As [`Race::first`]; `None` where chance has a say in it.
+    /// As [`Race::first`]; `None` where it depends on chance.
     pub(super) fn first_without_chance(&self, net: u64) -> Option<usize> {
         let mut at = 0;
         loop {
             match self.nodes[at].below {
                 Below::Share(share) => return Some(usize::from(share)),
                 Below::Choice { first, count } => {
-                    if (first..first + count).any(|member| !self.nodes[usize::from(member)].sticky) {
+                    if (first..first + count).any(|member| !self.nodes[usize::from(member)].by_net) {
                         return None;
                     }
                     at = self.soonest(first..first + count, net, &mut Chance(0));
@@ -125,32 +126,32 @@ impl Race {
 }
 
 impl Node {
-    /// When it would ring if only it and its siblings were there.
+    /// Its number X among its siblings.
     fn time(&self, net: u64, chance: &mut Chance) -> f64 {
-        let number = if self.sticky { mix(net ^ self.key) } else { chance.next() };
+        let number = if self.by_net { mix(net ^ self.key) } else { chance.next() };
         exponential(number) / self.rate
     }
 }
 
-/// An exponential time of rate 1 from 64 even bits, of which it uses 53. The logarithm is not the machine's own: those of
-/// two C libraries, or of two processors, may differ in the last bit, and the nodes of a fleet must agree.
+/// An exponential time of rate 1 from 64 random bits, of which it uses 53. The logarithm is not that of the C library,
+/// whose last bit may differ between libraries and processors: the nodes of a fleet must agree.
 fn exponential(number: u64) -> f64 {
     const TWO_TO_53: f64 = (1_u64 << 53) as f64;
     -libm::log(((number >> 11) + 1) as f64 / TWO_TO_53)
 }
 
-/// A race under way: the nodes that no choice above them holds back, and when they ring.
+/// A race in progress: the nodes whose parents have been reached, with their times.
 pub(super) struct Order<'r, const N: usize> {
     race: &'r Race,
     net: u64,
-    /// No two nodes in here lead to the same share, so that there are never more than shares.
+    /// No two of these nodes lead to the same share, so that there are at most as many as shares.
     times: [f64; N],
     nodes: [u16; N],
     len: usize,
 }
 
 impl<const N: usize> Order<'_, N> {
-    /// The share that rings next.
+    /// The share with the next time.
     pub(super) fn next(&mut self, chance: &mut Chance) -> Option<usize> {
         loop {
             let next = (0..self.len).min_by(|a, b| self.times[*a].total_cmp(&self.times[*b]))?;
@@ -165,7 +166,7 @@ impl<const N: usize> Order<'_, N> {
         }
     }
 
-    /// Adds the members of a choice that rings at `time`.
+    /// Adds the members of a node with time `time`.
     fn open(&mut self, time: f64, members: Range<u16>, chance: &mut Chance) {
         let start = self.len;
         for member in members {
@@ -178,54 +179,54 @@ impl<const N: usize> Order<'_, N> {
     }
 }
 
-/// A node with what is below it, while the tree grows.
+/// A node with the nodes below it, while the tree is built.
 struct Branch {
     key: u64,
     rate: f64,
-    sticky: bool,
+    by_net: bool,
     share: Option<u16>,
     children: Vec<Branch>,
 }
 
 impl Branch {
-    /// The node that the first `depth` steps lead to, which all `runners` have in common. A member without rivals is no
-    /// choice: its node is that of what is below it, under the key of where there was something to choose.
-    fn grow(runners: &[Runner<'_>], mut depth: usize, key: u64, sticky: bool) -> Branch {
+    /// The node of the first `depth` steps, which all `runners` have in common. A pool with one member has no choice:
+    /// its node is the node below it, with the key of the last choice.
+    fn grow(runners: &[Runner<'_>], mut depth: usize, key: u64, by_net: bool) -> Branch {
         if let [only] = runners {
-            return Branch { key, rate: only.weight, sticky, share: Some(only.share), children: Vec::new() };
+            return Branch { key, rate: only.weight, by_net, share: Some(only.share), children: Vec::new() };
         }
         let mut way = key;
         let children: Vec<Branch> = loop {
             let ways = divide(runners, depth);
             depth += 1;
             if ways.len() > 1 {
-                let child = |(&(member, _), (sticky, runners)): (&(u64, u16), &(bool, Vec<Runner<'_>>))| {
-                    Branch::grow(runners, depth, mix(way ^ member), *sticky)
+                let child = |(&(member, _), (by_net, runners)): (&(u64, u16), &(bool, Vec<Runner<'_>>))| {
+                    Branch::grow(runners, depth, mix(way ^ member), *by_net)
                 };
                 break ways.iter().map(child).collect();
             }
             way = ways.keys().fold(way, |way, (member, _)| mix(way ^ member));
         };
         let rate = children.iter().map(|child| child.rate).sum();
-        Branch { key, rate, sticky, share: None, children }
+        Branch { key, rate, by_net, share: None, children }
     }
 
-    fn has_sticky_choice(&self) -> bool {
-        self.children.iter().any(|child| child.sticky || child.has_sticky_choice())
+    fn has_choice_by_net(&self) -> bool {
+        self.children.iter().any(|child| child.by_net || child.has_choice_by_net())
     }
 }
 
-/// By the step at `depth`: whether it is sticky, and whom it leads to. In the order of the members' own numbers, so that
-/// the order of listing has no say, not even in the last bit of a sum. Those whose path has ended go each their own way,
-/// divided as the last of their pools divides.
+/// The runners by their step at `depth`, and whether the net decides between them. Sorted by the members' own numbers,
+/// so that the order in the file does not matter, not even in the last bit of a sum. Runners whose path has ended are
+/// members of their own, with the rule of their last pool.
 fn divide<'a>(runners: &[Runner<'a>], depth: usize) -> BTreeMap<(u64, u16), (bool, Vec<Runner<'a>>)> {
     let mut ways: BTreeMap<(u64, u16), (bool, Vec<Runner<'a>>)> = BTreeMap::new();
     for runner in runners {
-        let (way, sticky) = match runner.path.get(depth) {
+        let (way, by_net) = match runner.path.get(depth) {
             Some(step) => ((step.member, 0), step.sticky),
             None => ((runner.leaf, runner.share), runner.path.last().is_some_and(|step| step.sticky)),
         };
-        ways.entry(way).or_insert((sticky, Vec::new())).1.push(*runner);
+        ways.entry(way).or_insert((by_net, Vec::new())).1.push(*runner);
     }
     ways
 }

@@ -1,5 +1,5 @@
-//! Records in wire form: what an endpoint is answered with, for each type that is steered. Names in RDATA stand
-//! uncompressed, as RFC 2782 and RFC 9460 want them; CNAME targets are compressed when they go out.
+//! Records in wire form: the record of an endpoint, for each type that is steered. Names in RDATA are not compressed,
+//! as RFC 2782 and RFC 9460 require; CNAME targets are compressed when they are sent.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,7 +8,7 @@ use crate::snapshot::cell::{OWNER_IS_QUESTION, StoredRecord};
 use crate::steering::{Decision, Given, Share, Tier};
 use crate::wire::code::{self, class};
 
-/// Keys of service parameters (RFC 9460, 14.3.2), which stand in rising order.
+/// Keys of service parameters (RFC 9460, 14.3.2), which are in rising order.
 mod key {
     pub(super) const ALPN: u16 = 1;
     pub(super) const PORT: u16 = 3;
@@ -16,14 +16,14 @@ mod key {
     pub(super) const IPV6HINT: u16 = 6;
 }
 
-/// Service mode, and its one priority: which endpoint comes first is for the draw to say (RFC 9460, 2.4.1).
+/// Service mode, with one priority: the draw decides which endpoint comes first (RFC 9460, 2.4.1).
 const SERVICE_MODE: u16 = 1;
 /// Alias mode (RFC 9460, 2.4.2).
 const ALIAS_MODE: u16 = 0;
 /// The heaviest share of a tier has this weight in SRV records.
 const HEAVIEST: f64 = 65_535.0;
 
-/// Where an SRV record stands among the others (RFC 2782).
+/// Priority and weight of an SRV record (RFC 2782).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SrvPlace {
     priority: u16,
@@ -52,12 +52,12 @@ impl SrvScale {
     }
 }
 
-/// The weight of one endpoint of a share: a draw gives all of it, so that a client has one part of so many.
+/// The weight of one endpoint of a share: a draw returns all endpoints of the share, so each has an equal part of it.
 fn each(share: &Share) -> f64 {
     share.weight / share.endpoints.len().max(1) as f64
 }
 
-/// What records are made of.
+/// The sources of records.
 pub(super) struct Rdata<'a> {
     pub(super) model: &'a Model,
     pub(super) policy: &'a Policy,
@@ -65,7 +65,7 @@ pub(super) struct Rdata<'a> {
 }
 
 impl Rdata<'_> {
-    /// Adds an endpoint's record to `bytes`. `None`: it has nothing to say to this question.
+    /// Adds an endpoint's record to `bytes`. `None`: it has no record of this type.
     pub(super) fn store(&self, bytes: &mut Vec<u8>, endpoint: EndpointId, srv: SrvPlace) -> Option<StoredRecord> {
         let slot = self.policy.endpoints.iter().position(|e| *e == endpoint)?;
         if self.is_blank(endpoint) {
@@ -144,7 +144,7 @@ impl Rdata<'_> {
     }
 }
 
-/// Adds a parameter, unless it has nothing to say.
+/// Adds a parameter, unless it is empty.
 fn param(rdata: &mut Vec<u8>, key: u16, value: &[u8]) {
     if value.is_empty() {
         return;
@@ -193,12 +193,15 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn proportions_are_kept_to_half_a_unit(shares in prop::collection::vec((1_usize..4, 1_u32..1_000_000), 1..20)) {
+        fn proportions_are_exact_to_half_a_unit(
+            shares in prop::collection::vec((1_usize..4, 1_u32..1_000_000), 1..20),
+        ) {
             let shares: Vec<(usize, f64)> = shares.into_iter().map(|(n, weight)| (n, f64::from(weight))).collect();
             let heaviest = shares.iter().map(|(n, weight)| weight / *n as f64).fold(0.0, f64::max);
             for (weight, (n, of)) in weights(&shares).into_iter().zip(&shares) {
                 let exact = of / *n as f64 / heaviest * HEAVIEST;
-                prop_assert!((f64::from(weight) - exact).abs() <= 0.5 || (weight == 1 && exact < 1.0), "{weight} for {exact}");
+                let is_near = (f64::from(weight) - exact).abs() <= 0.5;
+                prop_assert!(is_near || (weight == 1 && exact < 1.0), "{weight} for {exact}");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! From the model's zones to the table. Parents come before their children throughout, so that what hides a name is
-//! known when the name's turn comes.
+//! Builds the table of names from the model's zones. Parents come before their children, so that a node that hides a
+//! name is known before that name is added.
 
 use std::collections::{HashMap, HashSet};
 
@@ -49,7 +49,7 @@ struct Builder {
     indexed: Vec<u32>,
 }
 
-/// What stands at one name of a zone.
+/// What a zone has at one name.
 #[derive(Default)]
 struct Content<'m> {
     rrsets: Vec<&'m Rrset>,
@@ -174,7 +174,7 @@ impl Builder {
         }
     }
 
-    /// The node that holds the addresses of `target`: its own, or the wildcard's that makes it up.
+    /// The node with the addresses of `target`: its own, or that of the wildcard that covers it.
     fn address_node(&self, zone: &Zone, target: &Name, nodes: &NameMap<u32>) -> Option<u32> {
         let at = match nodes.get(target) {
             Some(&at) => at,
@@ -242,8 +242,8 @@ impl Builder {
     }
 }
 
-/// What stands at each name of a zone: owners, the empty non-terminals above them, and the apexes of the zones `below`
-/// with what is above those, so that a child that isn't delegated to doesn't hang in the air.
+/// The names of a zone: owners, the empty non-terminals above them, and the apexes of the zones `below` with the names
+/// above them, so that a child without a delegation has ancestors too.
 fn contents_of<'m>(zone: &'m Zone, below: &[&Name]) -> NameMap<Content<'m>> {
     let mut contents: NameMap<Content<'m>> =
         NameMap::with_capacity_and_hasher(zone.rrsets.len() + zone.steered.len() + 1, FixedState::default());
@@ -274,7 +274,7 @@ fn contents_of<'m>(zone: &'m Zone, below: &[&Name]) -> NameMap<Content<'m>> {
     contents
 }
 
-/// The most specific zone that a name in wire form is in.
+/// The most specific zone that contains a name in wire form.
 fn own_zone(name: &[u8], apexes: &Apexes<'_>) -> Option<usize> {
     let mut at = Some(name);
     while let Some(name) = at {
@@ -300,7 +300,7 @@ fn parent(name: &[u8]) -> Option<&[u8]> {
     name.get(1 + usize::from(*name.first().filter(|len| **len > 0)?)..)
 }
 
-/// What hides the names below `node`, if anything.
+/// The node that hides the names below `node`, if there is one.
 fn cover_below(node: &Node, at: u32) -> Option<u32> {
     match node.kind {
         NodeKind::Hidden => Some(node.link),
@@ -335,7 +335,7 @@ fn negative_ttl(soa: &Rrset) -> u32 {
     soa.ttl.min(minimum)
 }
 
-/// Where in the RDATA the name stands whose addresses a reply should bring along.
+/// Where RDATA has the name whose addresses belong into the additional section.
 fn target_offset(rtype: u16) -> Option<usize> {
     match rtype {
         rtype::NS => Some(0),

@@ -1,15 +1,15 @@
-//! A hash index from a name's bytes to its node: open addressing, eight octets a slot, so that a lookup costs a line of
-//! the table and the node itself. Built once, never changed. The keys come from files and not from the network, so a
-//! fixed seed is enough.
+//! A hash index from a name's bytes to its node: open addressing, eight octets a slot, so that a lookup reads one cache
+//! line of the table and the node itself. Built once, never changed. The keys come from files and not from the network,
+//! so a fixed seed is enough.
 
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 
-/// A slot that nothing is in.
+/// An empty slot.
 const EMPTY: u32 = u32::MAX;
 
-/// The index. It doesn't hold the names: the caller compares.
+/// The index. It does not have the names: the caller compares.
 #[derive(Debug, Default)]
 pub(super) struct NameIndex {
     slots: Box<[Slot]>,
@@ -36,7 +36,7 @@ impl NameIndex {
         NameIndex { slots: vec![Slot { tag: 0, node: EMPTY }; size].into() }
     }
 
-    /// Adds a node whose name isn't in yet. There must be room.
+    /// Adds a node whose name is not in the index yet. There must be room.
     pub(super) fn insert(&mut self, hash: u64, node: u32) {
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;

@@ -24,7 +24,8 @@ const BY_BOTH: PolicyId = PolicyId(3);
 /// The longest net that is seen by ECS.
 const CUTOFF: u8 = 5;
 
-/// Three regions and three selectors; policies that ask nothing, the region, one selector, the region and two selectors.
+/// Three regions and three selectors; policies that ask nothing, the region, one selector, the region and two
+/// selectors.
 fn model(rules: &[(IpNet, u16)]) -> Model {
     let endpoint = |at: u8| {
         let rdata = AnswerRdata::Address([192, 0, 2, at].into());
@@ -92,13 +93,13 @@ fn seen(interest: &Interest, class: &ClientClass) -> ClientClass {
 fn a_policy_has_a_class_for_each_answer_to_what_it_asks() {
     let snapshot = snapshot(&[]);
     let classes = |policy| snapshot.local_classes(policy).len();
-    assert_eq!(classes(BY_CHANCE), 1, "nothing is asked");
+    assert_eq!(classes(BY_CHANCE), 1, "the policy looks at nothing");
     assert_eq!(classes(BY_REGION), 4, "three regions, and none");
     assert_eq!(classes(BY_SELECTOR), 2);
     assert_eq!(
         classes(BY_BOTH),
         4 * 4,
-        "of the five sets of selectors two differ only by the one that isn't asked for"
+        "of the five sets of selectors two differ only by one that the policy does not look at"
     );
     for policy in [BY_CHANCE, BY_REGION, BY_SELECTOR, BY_BOTH] {
         let interest = steering::interest(&snapshot.model, policy);
@@ -116,7 +117,7 @@ fn a_policy_that_asks_nothing_places_nobody() {
     let ip = "10.1.1.1".parse().unwrap();
     assert_eq!(snapshot.place(ip, BY_CHANCE, KnownBy::Address), (LocalClass(0), 0));
     assert_eq!(snapshot.place(ip, BY_CHANCE, KnownBy::Ecs), (LocalClass(0), 0));
-    assert_eq!(snapshot.class(ip), (ClassId(7), 8), "people are told all the same");
+    assert_eq!(snapshot.class(ip), (ClassId(7), 8), "explanations show it all the same");
 }
 
 #[test]

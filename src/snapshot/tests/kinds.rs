@@ -1,5 +1,5 @@
-//! Names that can be an alias or have addresses: which of both they are outlives a refresh, a reload and a restart, and is
-//! the same for every type in all of them.
+//! Names that can be an alias or have addresses: which of both they are outlives a refresh, a reload and a restart, and
+//! is the same for every type in all of them.
 
 use super::*;
 use crate::snapshot::compile::restore;
@@ -37,11 +37,11 @@ fn the_choice_outlives_refresh_reload_and_restart_for_every_type() {
     assert_eq!(kinds(&back), [Some(Kind::Alias); 3], "handed back by hand only");
     let reloaded = compile(either(), seen(&[]), Arc::default(), 2, Some(&back));
     assert_eq!(kinds(&reloaded), [Some(Kind::Alias); 3]);
-    let mut told = reloaded.standings_by_name();
-    let restarted = |told: &[_]| restore(model.clone(), seen(&[]), Arc::default(), 1, told);
-    assert_eq!(kinds(&restarted(&told)), [Some(Kind::Alias); 3]);
-    told.retain(|standing| standing.rtype != "CNAME");
-    assert_eq!(kinds(&restarted(&told)), [Some(Kind::Alias); 3], "as an older version wrote it");
+    let mut standings = reloaded.standings_by_name();
+    let restarted = |standings: &[_]| restore(model.clone(), seen(&[]), Arc::default(), 1, standings);
+    assert_eq!(kinds(&restarted(&standings)), [Some(Kind::Alias); 3]);
+    standings.retain(|standing| standing.rtype != "CNAME");
+    assert_eq!(kinds(&restarted(&standings)), [Some(Kind::Alias); 3], "as an older version wrote it");
     assert_eq!(kinds(&restarted(&[])), [Some(Kind::Addresses); 3]);
     let over = refresh(&back, seen(&["z"]));
     assert_eq!(kinds(&over), [Some(Kind::Addresses); 3]);

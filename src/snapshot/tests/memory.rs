@@ -56,7 +56,7 @@ fn standing(members: &[&str]) -> NamedStanding {
 }
 
 #[test]
-fn a_policy_is_decided_again_from_when_its_ttl_tells_of_a_challenger_that_is_due() {
+fn a_policy_is_decided_again_from_when_its_ttl_reaches_the_time_at_which_a_challenger_is_due() {
     let model = two_names();
     let snapshot = standing_by(&first(&model, &[]), &["both"], Some(at(60)));
     let touched_at = |now| {
@@ -83,22 +83,22 @@ fn a_choice_is_noted_while_it_lasts_and_not_for_nothing() {
 fn an_override_touches_the_policies_of_its_endpoint_and_no_others() {
     let model = two_names();
     let before = first(&model, &[]);
-    let said = |state, why: &str| {
+    let override_of = |state, why: &str| {
         Arc::new(Override { target: "a".into(), state, why: why.into(), who: "ann".into(), until: None })
     };
     let MemberRef::Endpoint(a) = endpoint(&model, "a") else { unreachable!("an endpoint") };
     let saying = |of: &[Arc<Override>]| WorldView {
-        overrides: Arc::new(of.iter().map(|said| (a, said.clone())).collect()),
+        overrides: Arc::new(of.iter().map(|override_of| (a, override_of.clone())).collect()),
         ..view(&model, &[])
     };
     let one = [policy(&model, "one")];
-    let drained = saying(&[said(OverrideState::Drain, "works")]);
+    let drained = saying(&[override_of(OverrideState::Drain, "works")]);
     assert_eq!(touched(&before, &drained).into_iter().collect::<Vec<_>>(), one);
     let after = refresh(&before, Arc::new(drained.clone()));
     assert!(touched(&after, &drained).is_empty(), "the same map");
-    let again = saying(&[said(OverrideState::Drain, "works")]);
+    let again = saying(&[override_of(OverrideState::Drain, "works")]);
     assert!(touched(&after, &again).is_empty(), "another map that says the same");
-    let other_words = saying(&[said(OverrideState::Drain, "fire")]);
+    let other_words = saying(&[override_of(OverrideState::Drain, "fire")]);
     assert_eq!(touched(&after, &other_words).into_iter().collect::<Vec<_>>(), one);
     assert_eq!(touched(&after, &view(&model, &[])).into_iter().collect::<Vec<_>>(), one, "cleared");
 }

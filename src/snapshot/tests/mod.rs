@@ -1,4 +1,5 @@
-//! From files and views to what is served: what a change touches, what outlives a reload, what is told.
+//! From files and views to what is served: what a change touches, what outlives a reload, which transitions are
+//! reported.
 
 mod classes;
 mod kinds;
@@ -236,11 +237,11 @@ fn transitions_say_what_changed_and_why() {
     let model = two_names();
     let mut publisher = Publisher::new(first(&model, &[]));
     assert_eq!(publisher.observe(view(&model, &[]), 1.0), []);
-    let told = publisher.observe(view(&model, &["a"]), 2.0);
-    let [t] = &told[..] else { panic!("{told:?}") };
+    let transitions = publisher.observe(view(&model, &["a"]), 2.0);
+    let [t] = &transitions[..] else { panic!("{transitions:?}") };
     assert_eq!((t.zone.as_str(), t.endpoint.as_str(), t.from, t.to), ("t.example.", "a", Health::Up, Health::Down));
     assert_eq!((t.why.as_str(), t.at, t.generation), ("connection refused (seen by v)", 2.0, 1));
-    // What is new in a generation has had no health before: only what both know is told.
+    // What is new in a generation has had no health before: only the health of checks in both is reported.
     let next = self::model(
         r#"
         endpoint.new = { addresses = ["192.0.2.14"], monitor = "m" }
@@ -249,7 +250,7 @@ fn transitions_say_what_changed_and_why() {
         name.one = { pool = "one" }
         "#,
     );
-    let told = publisher.adopt(next.clone(), view(&next, &["new"]), Arc::default(), 3.0);
-    let [t] = &told[..] else { panic!("{told:?}") };
+    let transitions = publisher.adopt(next.clone(), view(&next, &["new"]), Arc::default(), 3.0);
+    let [t] = &transitions[..] else { panic!("{transitions:?}") };
     assert_eq!((t.endpoint.as_str(), t.to, t.generation), ("a", Health::Up, 2));
 }

@@ -207,7 +207,8 @@ proptest! {
     ) {
         let endpoint = |(at, (weight, back)): (usize, &Member)| {
             let ramp = back.map_or(0, |(ramp, _)| ramp);
-            format!("endpoint.e{at} = {{ addresses = [\"192.0.2.{at}\"], monitor = \"m\", weight = {weight}, ramp = \"{ramp}s\" }}")
+            let own = format!("addresses = [\"192.0.2.{at}\"], monitor = \"m\", weight = {weight}");
+            format!("endpoint.e{at} = {{ {own}, ramp = \"{ramp}s\" }}")
         };
         let mut policy: Vec<String> = members.iter().enumerate().map(endpoint).collect();
         let rest: Vec<String> = (2..members.len()).map(|at| format!("\"e{at}\"")).collect();
@@ -221,14 +222,17 @@ proptest! {
             names.iter().enumerate().filter(|(at, _)| is_down(*at)).map(|(_, name)| name.as_str()).collect()
         };
         let mut publisher = begun(&model, &down_at(0));
-        let mut moments: Vec<u64> = members.iter().filter_map(|(_, back)| Some(back.as_ref()?.1)).chain([600]).collect();
+        let backs = members.iter().filter_map(|(_, back)| Some(back.as_ref()?.1));
+        let mut moments: Vec<u64> = backs.chain([600]).collect();
         moments.sort_unstable();
         for second in moments {
             observe(&mut publisher, &down_at(second), at(second * 1000));
         }
         let snapshot = publisher.snapshots().load_full();
         let cell = cell(&snapshot, "one");
-        let Given::Endpoints(given) = &cell.decision().given else { return Err(TestCaseError::fail("nothing is given")) };
+        let Given::Endpoints(given) = &cell.decision().given else {
+            return Err(TestCaseError::fail("nothing is given"));
+        };
         const ROUNDS: u64 = 4000;
         let mut counts = vec![0_u64; members.len()];
         for seed in 0..ROUNDS {
