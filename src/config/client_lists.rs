@@ -47,8 +47,8 @@ pub(super) fn continents() -> impl KeyKind<Value = Vec<At<Continent>>> {
         let value = list.value.into_iter().filter_map(|at| continent(at, problems)).collect();
         Some(sorted(At { value, place: list.place }, problems))
     };
-    let words = || json!({ "type": "array", "items": words_in_any_case(&Continent::ALL.map(Continent::as_str)) });
-    texts("[\"EU\"]").then(parse).with_schema(words)
+    let schema = || json!({ "type": "array", "items": words_in_any_case(&Continent::ALL.map(Continent::as_str)) });
+    texts("[\"EU\"]").then(parse).with_schema(schema)
 }
 
 /// A list of names, each once; `example` is the whole list.

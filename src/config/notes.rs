@@ -38,13 +38,13 @@ fn note_control(settings_file: &Path, model: &Model, problems: &mut Problems) {
     let message = if regions < WORLD.0 || hosts < WORLD.1 {
         let where_they_are = if regions == 1 { "in one region".to_owned() } else { format!("in {regions} regions") };
         format!(
-            "{hosts} hosts are probed, {where_they_are}: when this node's own link is cut, all of them count as down, as it \
-             can't tell that from their failure"
+            "{hosts} hosts are probed, {where_they_are}: when this node's own link is cut, all of them count as down, \
+             as it can't tell that from their failure"
         )
     } else {
         format!(
-            "{hosts} hosts are probed, in {regions} regions: when most of these regions fall silent for one reason, this \
-             node takes that for a cut of its own link, and goes on answering with them"
+            "{hosts} hosts are probed, in {regions} regions: when most of these regions fall silent for one reason, \
+             this node takes that for a cut of its own link, and goes on answering with them"
         )
     };
     let problem = problems.note(&Place::start_of(settings_file), message);

@@ -144,7 +144,8 @@ mod tests {
             (
                 sought(&["NO", "SE", "DE"], &["SA"], &[]),
                 Some(
-                    "this `when` selects nobody by `NO`, `SE` and `SA`: neither a database of clients nor a region has it",
+                    "this `when` selects nobody by `NO`, `SE` and `SA`: neither a database of clients nor a region has \
+                     it",
                 ),
             ),
             (
@@ -154,8 +155,8 @@ mod tests {
             (
                 sought(&["NO", "SE", "FI", "DK", "IS", "FR"], &[], &[]),
                 Some(
-                    "this `when` selects nobody by `NO`, `SE`, `FI`, `DK` and 2 more: neither a database of clients nor a \
-                     region has it",
+                    "this `when` selects nobody by `NO`, `SE`, `FI`, `DK` and 2 more: neither a database of clients \
+                     nor a region has it",
                 ),
             ),
         ] {

@@ -76,9 +76,9 @@ fn several(rule: Rule, fields: &mut Fields, problems: &mut Problems) -> Option<B
 /// Keys of the monitors below, not of the composite.
 const OF_MEMBERS: [&str; 9] = ["port", "interval", "timeout", "fall", "rise", "hold_down", "damping", "hold", "quorum"];
 
-fn refuse(word: &str, key: &str, other: &str, instead: &str) -> Option<(String, String)> {
+fn refuse(of: &str, key: &str, other: &str, instead: &str) -> Option<(String, String)> {
     if key == other {
-        return Some((format!("which `{word}` monitors don't have"), instead.to_owned()));
+        return Some((format!("which `{of}` monitors don't have"), instead.to_owned()));
     }
     let which = "which is for the monitors that it is made of";
     OF_MEMBERS.contains(&key).then(|| (which.to_owned(), "write it there".to_owned()))

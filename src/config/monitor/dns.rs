@@ -25,8 +25,8 @@ keys! {
         /// the query that is sent to the endpoint over UDP. A truncated reply is enough, unless `rdata` is expected:
         /// then the query is repeated over TCP
         qtype: u16 = text("\"A\"").then(qtype), inherits json!("A");
-        /// the response code that is a success; `rdata = "192.0.2.1"`: one of the records must have this content, for A, AAAA
-        /// and TXT
+        /// the response code that is a success; `rdata = "192.0.2.1"`: one of the records must have this content, for
+        /// A, AAAA and TXT
         expect: ExpectedReply = inline("{ rcode = \"NOERROR\" }"), inherits json!({ "rcode": "NOERROR" });
     }
 }

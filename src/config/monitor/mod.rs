@@ -33,14 +33,14 @@ pub(super) use quorum::QuorumKeys;
 
 /// Declares the types of monitors: the variant, the word for it, and where it is defined.
 macro_rules! types {
-    ($( $variant:ident $word:literal = $definition:expr; )*) => {
+    ($( $variant:ident $text:literal = $definition:expr; )*) => {
         /// A type of monitor.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(in crate::config) enum MonitorType { $( $variant ),* }
 
         impl MonitorType {
             /// All of them, each with its word in `type`.
-            const ALL: &[(&str, MonitorType)] = &[$( ($word, MonitorType::$variant) ),*];
+            const ALL: &[(&str, MonitorType)] = &[$( ($text, MonitorType::$variant) ),*];
 
             fn definition(self) -> &'static Definition {
                 match self { $( MonitorType::$variant => &$definition ),* }
@@ -130,12 +130,12 @@ keys! {
 }
 
 fn type_hint() -> String {
-    format!("write `type = \"http\"`; there is {}", listed(&words(|_| true)))
+    format!("write `type = \"http\"`; there is {}", listed(&types_that(|_| true)))
 }
 
-/// The words of the types that are like this.
-fn words(is: impl Fn(MonitorType) -> bool) -> Vec<&'static str> {
-    MonitorType::ALL.iter().filter(|(_, of)| is(*of)).map(|(word, _)| *word).collect()
+/// The types that are like this, as they are written.
+fn types_that(is: impl Fn(MonitorType) -> bool) -> Vec<&'static str> {
+    MonitorType::ALL.iter().filter(|(_, of)| is(*of)).map(|(text, _)| *text).collect()
 }
 
 /// One declared monitor.
@@ -203,18 +203,18 @@ impl KeyGroup for MonitorSpec {
     /// The keys of all types. The text of one that not all probes have begins with the types that have it.
     fn keys() -> Vec<Key> {
         let mut keys: Vec<(Key, Vec<&str>)> = Vec::new();
-        for (word, of) in MonitorType::ALL {
+        for (text, of) in MonitorType::ALL {
             for key in of.keys() {
                 match keys.iter_mut().find(|(known, _)| known.is(&key)) {
-                    Some((_, words)) => words.push(word),
-                    None => keys.push((key, vec![word])),
+                    Some((_, types)) => types.push(text),
+                    None => keys.push((key, vec![text])),
                 }
             }
         }
         let common = Probing::keys();
-        let of_types = |(key, words): (Key, Vec<&str>)| match common.iter().any(|common| common.is(&key)) {
+        let of_types = |(key, types): (Key, Vec<&str>)| match common.iter().any(|common| common.is(&key)) {
             true => key,
-            false => key.of(&listed_plainly(&words)),
+            false => key.of(&listed_plainly(&types)),
         };
         TypeKey::keys().into_iter().chain(keys.into_iter().map(of_types)).collect()
     }
@@ -235,7 +235,7 @@ impl KeyGroup for MonitorSpec {
         {
             let kind = monitor.kind.as_str();
             let problem = problems.error(place, format!("a monitor of type `{kind}` has no connection to hold"));
-            let holding = listed(&words(|of| of.definition().can_hold));
+            let holding = listed(&types_that(|of| of.definition().can_hold));
             problem.hint(format!("leave `hold` out; {holding} monitors take it"));
         }
         MonitorSpec { head, body, port_rule: definition.port }
@@ -264,9 +264,9 @@ fn refuse(of: MonitorType, fields: &mut Fields, problems: &mut Problems) {
     for key in MonitorType::ALL.iter().flat_map(|(_, other)| other.keys()) {
         let Some(entry) = fields.take(key.name) else { continue };
         let (which, hint) = (of.definition().refuse)(key.name).unwrap_or_else(|| {
-            let words = words(|of| of.keys().iter().any(|known| known.name == key.name));
-            let hint = format!("leave it out, or write `type = \"{}\"`", words.first().unwrap_or(&"http"));
-            (format!("which only {} monitors have", listed_plainly(&words)), hint)
+            let types = types_that(|of| of.keys().iter().any(|known| known.name == key.name));
+            let hint = format!("leave it out, or write `type = \"{}\"`", types.first().unwrap_or(&"http"));
+            (format!("which only {} monitors have", listed_plainly(&types)), hint)
         });
         let message = format!("{} has `{}`, {which}", fields.head().what, key.name);
         problems.error(&entry.key.place, message).hint(hint);
@@ -281,8 +281,8 @@ impl MonitorType {
 }
 
 /// `http, https and tls`.
-fn listed_plainly(words: &[&str]) -> String {
-    match words.split_last() {
+fn listed_plainly(types: &[&str]) -> String {
+    match types.split_last() {
         None => String::new(),
         Some((last, [])) => (*last).to_owned(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),

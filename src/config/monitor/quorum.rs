@@ -61,9 +61,9 @@ fn need_json(need: &Need) -> Json {
 }
 
 fn need_schema() -> Json {
-    let words = NEEDS.map(|(word, _)| word);
+    let named = NEEDS.map(|(name, _)| name);
     let number = json!({ "type": "integer", "minimum": 1, "maximum": MAX_NEEDED });
-    json!({ "anyOf": [{ "type": "string", "enum": words }, number] })
+    json!({ "anyOf": [{ "type": "string", "enum": named }, number] })
 }
 
 /// One of [`NEEDS`], or a whole number.

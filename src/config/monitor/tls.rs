@@ -25,8 +25,8 @@ keys! {
 keys! {
     /// The keys for the server's certificate.
     Certificate {
-        /// the certificate must be valid now, be for `host`, and come from an authority that the system trusts (or from one
-        /// in `SSL_CERT_FILE`). `false`: every certificate is accepted. For grpc with `tls = true`
+        /// the certificate must be valid now, be for `host`, and come from an authority that the system trusts (or
+        /// from one in `SSL_CERT_FILE`). `false`: every certificate is accepted. For grpc with `tls = true`
         verify: bool = boolean(), default true;
         /// the probe fails when the certificate ends in fewer days than this, 0 to 3650. All endpoints with the same
         /// certificate then fail at the same time: use it where somebody gets an alarm, or with a suitable `on_empty`

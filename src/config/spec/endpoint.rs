@@ -12,7 +12,7 @@ use crate::config::keys::{
 use crate::config::manual::ManualSection;
 use crate::config::problem::Problems;
 use crate::config::source::At;
-use crate::config::spec::defaults::ON_EMPTY_WORDS;
+use crate::config::spec::defaults::ON_EMPTY_VALUES;
 use crate::model::{AdminState, Country};
 use crate::wire::Name;
 
@@ -89,7 +89,7 @@ impl Table for EndpointSpec {
 /// Endpoints and pools share their names with the words of `on_empty` and with overrides.
 pub(super) fn check_entity(name: &At<String>, what: &str, problems: &mut Problems) {
     check_name(name, what, problems);
-    if ON_EMPTY_WORDS.contains(&name.value.as_str()) {
+    if ON_EMPTY_VALUES.contains(&name.value.as_str()) {
         let problem = problems.error(&name.place, format!("`{}` can't be the name of {what}", name.value));
         problem.hint("this word has another meaning in `on_empty`");
     }

@@ -22,7 +22,7 @@ use crate::config::source::{At, Place};
 use crate::model::Ecs;
 use crate::wire::Name;
 
-pub(super) use defaults::{Answering, EcsKeys, ON_EMPTY_WORDS};
+pub(super) use defaults::{Answering, EcsKeys, ON_EMPTY_VALUES};
 pub(super) use endpoint::EndpointSpec;
 #[cfg(test)]
 pub(super) use name::NameKeys;

@@ -14,7 +14,7 @@ use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::At;
 use crate::config::spec::Answering;
-use crate::config::spec::service::{ServiceKeys, TYPES, types};
+use crate::config::spec::service::{STEERED, ServiceKeys, types};
 use crate::model::{AffinityNet, Facet, Failback};
 use crate::wire::Name;
 
@@ -138,7 +138,8 @@ impl NameSpec {
 }
 
 fn types_schema() -> Json {
-    json!({ "type": "array", "items": words_in_any_case(&TYPES), "minItems": 1, "maxItems": TYPES.len() })
+    let types = STEERED.map(Facet::as_str);
+    json!({ "type": "array", "items": words_in_any_case(&types), "minItems": 1, "maxItems": types.len() })
 }
 
 fn affinity_schema() -> Json {

@@ -12,8 +12,8 @@ pub(super) const MAX_ALPN: usize = 16;
 /// Longest ALPN id (RFC 7301, 3.1).
 pub(super) const MAX_ALPN_ID: usize = 255;
 
-/// What a name can answer.
-pub(super) const TYPES: [&str; 5] = ["A", "AAAA", "SRV", "HTTPS", "SVCB"];
+/// The types that a name can answer.
+pub(super) const STEERED: [Facet; 5] = [Facet::V4, Facet::V6, Facet::Srv, Facet::Https, Facet::Svcb];
 
 keys! {
     /// The keys of a name that are about its service records.
@@ -56,19 +56,12 @@ fn alpn(written: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<Str
 pub(super) fn types(written: At<Vec<At<String>>>, problems: &mut Problems) -> Option<Vec<Facet>> {
     let mut facets: Vec<At<Facet>> = Vec::new();
     for item in written.value {
-        let facet = match item.value.to_ascii_uppercase().as_str() {
-            "A" => Facet::V4,
-            "AAAA" => Facet::V6,
-            "SRV" => Facet::Srv,
-            "HTTPS" => Facet::Https,
-            "SVCB" => Facet::Svcb,
-            _ => {
-                let near = did_you_mean(&item.value, TYPES).filter(|hint| hint.starts_with("did"));
-                let all = "there is A, AAAA, SRV, HTTPS and SVCB; a cname endpoint answers A and AAAA by itself";
-                let problem = problems.error(&item.place, format!("`{}` is not a type that is steered", item.value));
-                problem.hint(near.unwrap_or_else(|| all.to_owned()));
-                continue;
-            }
+        let Some(facet) = STEERED.into_iter().find(|facet| facet.as_str().eq_ignore_ascii_case(&item.value)) else {
+            let near = did_you_mean(&item.value, STEERED.map(Facet::as_str)).filter(|hint| hint.starts_with("did"));
+            let all = "there is A, AAAA, SRV, HTTPS and SVCB; a cname endpoint answers A and AAAA by itself";
+            let problem = problems.error(&item.place, format!("`{}` is not a type that is steered", item.value));
+            problem.hint(near.unwrap_or_else(|| all.to_owned()));
+            continue;
         };
         if let Some(first) = facets.iter().find(|known| known.value == facet) {
             let problem = problems.error(&item.place, format!("`{}` is listed twice", item.value));

@@ -40,8 +40,8 @@ pub(super) fn check(
     let (alias, addresses) = (&model.endpoint(alias).name, &model.endpoint(addresses).name);
     let pool = &model.pool(id).name;
     let message = format!(
-        "pool `{pool}` chooses at random between the cname `{alias}` and the addresses of `{addresses}`: a client could get \
-         a CNAME for A and an address for AAAA, and resolvers can't handle both at one name"
+        "pool `{pool}` chooses at random between the cname `{alias}` and the addresses of `{addresses}`: a client \
+         could get a CNAME for A and an address for AAAA, and resolvers can't handle both at one name"
     );
     let place = name.pool.as_ref().map_or(&name.name.place, |pool| &pool.place);
     let problem = problems.error(place, message);
@@ -50,8 +50,8 @@ pub(super) fn check(
     }
     point_at(problem, alias, spec);
     problem.hint(format!(
-        "write `affinity = {{ v4 = 24, v6 = 56 }}` in [name], so that the client's net decides, or `steer = \"failover\"` \
-         in pool `{pool}`, or give one of the two kinds weight 0 (standby)"
+        "write `affinity = {{ v4 = 24, v6 = 56 }}` in [name], so that the client's net decides, or \
+         `steer = \"failover\"` in pool `{pool}`, or give one of the two kinds weight 0 (standby)"
     ));
 }
 

@@ -173,7 +173,8 @@ impl Policies<'_, '_> {
                 if let Some((set, at)) = self.file.at(&name.owner).find(|(set, _)| set.rtype != CNAME) {
                     let rtype = type_name(set.rtype);
                     let message = format!(
-                        "`{label}` can be answered with the cname `{}`, but the zone file has a {rtype} record of this name",
+                        "`{label}` can be answered with the cname `{}`, but the zone file has a {rtype} record of this \
+                         name",
                         alias.name
                     );
                     let problem = problems.error(place, message).label(at, format!("this {rtype} record"));

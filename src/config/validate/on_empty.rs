@@ -2,7 +2,7 @@
 
 use crate::config::problem::{Problems, did_you_mean, listed};
 use crate::config::source::{At, Place};
-use crate::config::spec::{NameSpec, ON_EMPTY_WORDS};
+use crate::config::spec::{NameSpec, ON_EMPTY_VALUES};
 use crate::config::validate::Names;
 use crate::config::validate::name::Policies;
 use crate::config::zonefile::{CNAME, type_name};
@@ -58,9 +58,9 @@ fn on_empty(written: &At<String>, names: &Names<'_>, problems: &mut Problems) ->
             let found = names.by_name.get(other).copied();
             if found.is_none() {
                 let message = format!("`on_empty`: there is no endpoint or pool `{other}`");
-                let mut known: Vec<&str> = names.by_name.keys().copied().chain(ON_EMPTY_WORDS).collect();
+                let mut known: Vec<&str> = names.by_name.keys().copied().chain(ON_EMPTY_VALUES).collect();
                 known.sort_unstable();
-                let hint = format!("there is {}, and the zone's endpoints and pools", listed(&ON_EMPTY_WORDS));
+                let hint = format!("there is {}, and the zone's endpoints and pools", listed(&ON_EMPTY_VALUES));
                 let near = did_you_mean(other, known).filter(|hint| hint.starts_with("did"));
                 problems.error(&written.place, message).hint = near.or(Some(hint));
             }

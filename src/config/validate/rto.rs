@@ -224,7 +224,8 @@ pub(super) fn check<'a>(
             leaves(monitor, &spec.monitors).iter().filter(|leaf| !leaf.is_inverted).map(|leaf| leaf.monitor).collect();
         if watching.is_empty() {
             let message = format!(
-                "`{label}` can't promise {promised}: the monitor of `{}` is of type `not`, which doesn't notice its failure",
+                "`{label}` can't promise {promised}: the monitor of `{}` is of type `not`, which doesn't notice its \
+                 failure",
                 endpoint.name.value
             );
             let problem = problems.error(&rto.place, message);
@@ -249,7 +250,8 @@ pub(super) fn check<'a>(
     let parts: Vec<&str> = sum.parts.iter().map(|part| part.text.as_str()).collect();
     let (name, total) = (&endpoint.name.value, shown(sum.total));
     let message = format!(
-        "`{label}` can't promise {promised}: clients may be sent to `{name}` for {total} after it fails: {} (monitor `{}`)",
+        "`{label}` can't promise {promised}: clients may be sent to `{name}` for {total} after it fails: {} (monitor \
+         `{}`)",
         parts.join(" + "),
         monitor.name.value
     );
