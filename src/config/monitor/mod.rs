@@ -71,15 +71,15 @@ struct Definition {
     port: PortRule,
     /// Whether a probe is a connection that can be kept open.
     can_hold: bool,
-    /// Reads its keys. `None`: one that it can't do without is missing or wrong, which is a problem.
+    /// Reads its keys. `None`: a required key is missing or wrong, which is a problem.
     read: fn(&mut Fields, &mut Problems) -> Option<Body>,
-    /// Why it doesn't have a key of other types, and what to do; without a reason of its own the types are named that
-    /// have it.
+    /// The reason and the advice for a key that this type doesn't have. `None`: the message names the types that have
+    /// it.
     refuse: fn(&str) -> Option<(String, String)>,
 }
 
 impl Definition {
-    /// A type that sends something to a port, from the keys that it has besides those of all probes.
+    /// A type that probes a port and has no further rules.
     const fn probe(groups: &'static [Group], read: fn(&mut Fields, &mut Problems) -> Option<Body>) -> Definition {
         Definition { groups, port: PortRule::Required, can_hold: false, read, refuse: |_| None }
     }
@@ -103,11 +103,11 @@ impl PortRule {
     }
 }
 
-/// Keys that several types may share.
+/// Keys that several types can share.
 #[derive(Clone, Copy)]
 struct Group {
     keys: fn() -> Vec<Key>,
-    /// Checks the values only.
+    /// Checks the values and drops them.
     skim: fn(&mut Fields, &mut Problems),
 }
 
@@ -142,16 +142,17 @@ fn types_that(is: impl Fn(MonitorType) -> bool) -> Vec<&'static str> {
 #[derive(Debug)]
 pub(super) struct MonitorSpec {
     head: Arc<Head>,
-    /// What it does; `None` where that couldn't be read, which is a problem.
+    /// What it does; `None` if that couldn't be read, which is a problem.
     pub(super) body: Option<Body>,
     /// Which port is probed.
     pub(super) port_rule: PortRule,
 }
 
-/// What a monitor does.
+/// The two sorts of monitors.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// It probes, or waits for heartbeats. What depends on the endpoint is added by [`MonitorSpec::monitor_of`].
+    /// It probes, or waits for heartbeats; with its own port. [`MonitorSpec::monitor_of`] adds what depends on the
+    /// endpoint.
     Probe(Box<Monitor>, Option<At<u16>>),
     /// It combines others.
     Composite(CompositeSpec),

@@ -1,5 +1,4 @@
-//! What all probes have in common: how often, for how long, and what their results mean. And the two types that have
-//! no other keys, `icmp` and `tcp`.
+//! The keys that all probes have, and the two types without other keys: `icmp` and `tcp`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A policy file as it is written: every key read, typed and in range, with its place; names are still only names.
+//! A policy file as it is written: every key is read, typed and in range, with its place. References are still names.
 //! Each file here declares the keys of one section. `validate` looks up the names.
 
 mod defaults;
