@@ -138,7 +138,9 @@ pub(super) fn object(keys: &[Key]) -> Json {
                     [&known["description"], &property["description"]].map(|text| text.as_str().unwrap_or_default());
                 known["description"] = json!(texts.join(". "));
                 let more = property["properties"].as_object().cloned().unwrap_or_default();
-                known["properties"].as_object_mut().into_iter().for_each(|known| known.extend(more.clone()));
+                if let Some(properties) = known.get_mut("properties").and_then(Json::as_object_mut) {
+                    properties.extend(more);
+                }
             }
         }
     }

@@ -43,6 +43,8 @@ fn every_key_of_the_schemas_is_explained() {
         {
             let text = value["description"].as_str().unwrap_or_default();
             assert!(!text.is_empty(), "nothing explains `{key}` in `{table}`");
+            let is_null = |part: &Value| part.is_null();
+            assert!(!value.as_object().unwrap().values().any(is_null), "`{key}` in `{table}`: {value}");
         }
     }
 }
