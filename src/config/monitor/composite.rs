@@ -1,18 +1,20 @@
 //! `all`, `any` and `not`: combinations of other monitors of the file.
 
 use crate::config::fields::Fields;
-use crate::config::keys::{KeyGroup as _, keys, name, texts};
+use crate::config::keys::{KeyGroup as _, keys, list, name};
 use crate::config::monitor::{Body, Definition, Group, PortRule};
 use crate::config::problem::Problems;
 use crate::config::source::At;
 use crate::model::composite::{MAX_COMPOSITE_CHECKS, Rule};
 
+const MEMBERS: &str = "[\"web\", \"db\"]";
+
 keys! {
     /// The key of `all` and `any`.
     Members {
         /// the monitors that are combined
-        monitors: Vec<At<String>> = texts("[\"web\", \"db\"]").sized(1..=MAX_COMPOSITE_CHECKS),
-            required "write `monitors = [\"web\", \"db\"]`";
+        monitors: Vec<At<String>> = list(name(MEMBERS), MEMBERS).sized(1..=MAX_COMPOSITE_CHECKS),
+            required &format!("write `monitors = {MEMBERS}`");
     }
 }
 
