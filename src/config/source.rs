@@ -112,7 +112,7 @@ impl<'a> Source<'a> {
         let offset = offset.min(self.bytes.len());
         let line = self.lines.partition_point(|&start| start <= offset).saturating_sub(1);
         let before = self.bytes.get(self.lines[line]..offset).unwrap_or_default();
-        // A character counts once: at its first byte, which is the one that is no continuation (RFC 3629, 3).
+        // A character counts once, at its first byte. The other bytes are continuations (RFC 3629, 3).
         let column = before.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
         (line as u32 + 1, column as u32 + 1)
     }

@@ -21,7 +21,7 @@ keys! {
         /// the query that is sent to the endpoint over UDP. A truncated reply is enough, unless `rdata` is expected:
         /// then the query is repeated over TCP
         name: Name = text("\"www.svc.example.\"").then(name),
-            required "write the name that is asked for: `name = \"www.svc.example.\"`";
+            required "write the name to query: `name = \"www.svc.example.\"`";
         /// the query that is sent to the endpoint over UDP. A truncated reply is enough, unless `rdata` is expected:
         /// then the query is repeated over TCP
         qtype: u16 = text("\"A\"").then(qtype), inherits json!("A");

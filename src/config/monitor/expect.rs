@@ -73,7 +73,7 @@ fn page_text(At { value, place }: At<String>, problems: &mut Problems) -> Option
         return Some(value);
     }
     let problem = problems.error(&place, format!("`body` must be 1 to {MAX_TEXT} octets of text"));
-    problem.hint("write a part of what the page says, `body = \"ok\"`, or leave it out for any page");
+    problem.hint("write a part of the page's text, `body = \"ok\"`, or leave it out for any page");
     None
 }
 

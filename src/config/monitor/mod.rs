@@ -201,7 +201,7 @@ impl MonitorSpec {
 }
 
 impl KeyGroup for MonitorSpec {
-    /// The keys of all types. The text of one that not all probes have begins with the types that have it.
+    /// The keys of all types. If not all probes have a key, its text begins with the types that have it.
     fn keys() -> Vec<Key> {
         let mut keys: Vec<(Key, Vec<&str>)> = Vec::new();
         for (text, of) in MonitorType::ALL {

@@ -167,7 +167,7 @@ impl PoolSpec {
             let problem = problems.error(place, "`band` is for pools that steer by latency");
             problem.hint("write `steer = \"latency\"`, or leave it out");
         } else if !band.has("ms") && !band.has("pct") {
-            let problem = problems.error(place, "`band` says neither `ms` nor `pct`");
+            let problem = problems.error(place, "`band` has neither `ms` nor `pct`");
             problem.hint(format!("write `band = {BAND_EXAMPLE}`"));
         } else if is_read("ms", &band.ms.place) && is_read("pct", &band.pct.place) && *band.ms == 0.0 && *band.pct == 0
         {

@@ -153,7 +153,7 @@ impl Policies<'_, '_> {
         let MemberRef::Pool(id) = root else { return };
         let draw = self.sizes.get(self.names.pool_index(id)).map_or(0, |size| size.draw);
         if draw > MAX_ANSWERS {
-            let message = format!("up to {draw} endpoints would be given in one reply, and {MAX_ANSWERS} fit");
+            let message = format!("up to {draw} endpoints would be in one reply, and {MAX_ANSWERS} fit");
             problems.error(place, message).hint(format!("write `answers = {MAX_ANSWERS}` or fewer"));
         }
     }

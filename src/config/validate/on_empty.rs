@@ -69,7 +69,7 @@ fn on_empty(written: &At<String>, names: &Names<'_>, problems: &mut Problems) ->
     }
 }
 
-/// Finds entries that are never used: those that are listed again, and those after one that always answers.
+/// Finds entries that are never used: duplicates, and entries after one that always answers.
 fn check_order(entries: &[At<String>], problems: &mut Problems) {
     let mut always: Option<&At<String>> = None;
     let mut seen: Vec<&At<String>> = Vec::new();

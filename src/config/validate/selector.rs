@@ -199,7 +199,7 @@ impl Fenced<'_> {
             let message =
                 format!("`{}` has no `country`, so fence `{}` counts it as outside", endpoint.name, self.fence.name);
             let problem = problems.warning(place, message).label(&self.spec.name.place, "the fence");
-            problem.hint("write `country = \"DE\"`, where it stands");
+            problem.hint("write `country = \"DE\"`: the country where it is");
         }
     }
 }
