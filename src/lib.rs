@@ -19,13 +19,15 @@
 //!    connections.
 //! 2. Both call [`answer::answer`], bytes in and bytes out, with the [`snapshot::Snapshot`] of this moment.
 //! 3. [`wire::query`] parses the question, EDNS and client subnet without allocating.
-//! 4. [`snapshot`] finds the zone and the name. A static name has prepared records. A steered name has a *cell* for
-//!    each client class: the [`steering::decision::Decision`] of the last change, with its prepared records.
+//! 4. [`snapshot::names`] finds the zone and the name. A static name has prepared records. A steered name has a *cell*
+//!    ([`snapshot::cell`]) for each client class: the latest [`steering::decision::Decision`], with prepared records.
 //! 5. [`answer`] draws from the cell at random, copies records through [`wire::reply`], and returns an
 //!    [`answer::Outcome`] that the server counts.
+//! 6. Over UDP, the rate limit of [`server`] may withhold the reply, or replace it by a truncated one.
 //!
 //! No decision is made while a packet waits: [`steering::decide`] ran when the snapshot was compiled. `explain` prints
-//! the decision that is being served.
+//! the decision that is being served. `CONTRIBUTING.md` follows a measurement, a line of a file and an override in the
+//! same way, and has the words that the code uses.
 //!
 //! ## Modules, in import order
 //!
@@ -45,8 +47,8 @@
 //! | [`control`] and [`telemetry`] | HTTP, explain, simulate, overrides, status, metrics |
 //! | [`daemon`], [`demo`], [`cli`] | the wiring, the demo, and the command line |
 //!
-//! Pure (no socket, clock, entropy or metrics): `wire`, `model`, `placing`, `steering`, `health::{schedule, detector}`,
-//! `fleet::{report, quorum}`, `snapshot::{mod, compile}`, `answer`.
+//! Pure (no socket, clock, entropy or metrics): `wire`, `model`, `placing`, `steering`, `answer`, and the files of
+//! `health`, `fleet` and `snapshot` that `PURE` of `tests/tidy/walls.rs` lists.
 //!
 //! ## Invariants
 //!
