@@ -32,7 +32,7 @@ sections! {
     Policy "policy-files", "Policy files as a whole.";
     Zone "the-zone", "`zone` and `file`.";
     Defaults "defaults-for-every-name-that-doesnt-say-otherwise", "`[defaults]`.";
-    Ecs "ecs-the-clients-net-as-its-resolver-tells-it-rfc-7871", "`[ecs]`.";
+    Ecs "ecs-the-clients-net-from-edns-client-subnet-rfc-7871", "`[ecs]`.";
     Monitor "monitorname-a-check", "`[monitor.NAME]`.";
     Endpoint "endpointname-one-thing-to-answer-with-and-to-probe", "`[endpoint.NAME]`.";
     Ramp "warm-return-ramp", "`ramp`.";

@@ -113,7 +113,7 @@ keys! {
     /// `[state]`.
     StateKeys {
         /// the directory for what outlives a restart: overrides, the choices of `failback`, the last known health and
-        /// more, see [below](#what-outlives-a-restart). It is created when it is first needed
+        /// more, see [below](#what-outlives-a-restart). It is created at the start
         dir: String = text("\"state\""), inherits json!("state");
     }
 }
