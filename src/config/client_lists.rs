@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::wrong_type;
-use crate::config::keys::{KeyKind, NAME, custom, list, texts, words_in_any_case};
+use crate::config::keys::{KeyKind, NAME, custom, in_any_case, list, texts};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::{Problems, listed};
 use crate::config::source::{At, Place};
@@ -47,7 +47,7 @@ pub(super) fn continents() -> impl KeyKind<Value = Vec<At<Continent>>> {
         let value = list.value.into_iter().filter_map(|at| continent(at, problems)).collect();
         Some(sorted(At { value, place: list.place }, problems))
     };
-    let schema = || json!({ "type": "array", "items": words_in_any_case(&Continent::ALL.map(Continent::as_str)) });
+    let schema = || json!({ "type": "array", "items": in_any_case(&Continent::ALL.map(Continent::as_str)) });
     texts("[\"EU\"]").then(parse).with_schema(schema)
 }
 

@@ -256,14 +256,14 @@ fn bound(bound: &Duration) -> String {
     }
 }
 
-/// One of these words; `what` they are, for messages: `a state`.
-pub(in crate::config) fn choice<T>(words: &'static [(&'static str, T)], what: &'static str) -> Choice<T> {
-    Choice { words, what }
+/// One of these texts; `what` they are, for messages: `a state`.
+pub(in crate::config) fn choice<T>(values: &'static [(&'static str, T)], what: &'static str) -> Choice<T> {
+    Choice { values, what }
 }
 
 /// See [`choice`].
 pub(in crate::config) struct Choice<T: 'static> {
-    words: &'static [(&'static str, T)],
+    values: &'static [(&'static str, T)],
     what: &'static str,
 }
 
@@ -271,28 +271,27 @@ impl<T: Copy + PartialEq> KeyKind for Choice<T> {
     type Value = T;
 
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
-        let place = node.place.clone();
-        let (words, first) =
-            (|| self.words.iter().map(|(word, _)| *word), self.words.first().map_or("", |(word, _)| word));
-        let (Kind::Text(written) | Kind::Loose(written)) = node.kind else {
-            let wrong = wrong_type(&place, &format!("`{}`", key.value), "a string", node.kind.described(), problems);
-            wrong.hint(format!("write `{} = \"{first}\"`", key.value));
+        let Node { place, kind } = node;
+        let names = || self.values.iter().map(|(name, _)| *name);
+        let (Kind::Text(written) | Kind::Loose(written)) = kind else {
+            let wrong = wrong_type(&place, &format!("`{}`", key.value), "a string", kind.described(), problems);
+            wrong.hint(format!("write `{} = \"{}\"`", key.value, names().next().unwrap_or_default()));
             return None;
         };
-        let found = self.words.iter().find(|(word, _)| *word == written);
+        let found = self.values.iter().find(|(name, _)| *name == written);
         if found.is_none() {
             let problem = problems.error(&place, format!("`{written}` is not {}", self.what));
-            problem.hint = did_you_mean(&written, words());
+            problem.hint = did_you_mean(&written, names());
         }
         found.map(|(_, value)| *value)
     }
 
     fn schema(&self) -> Json {
-        json!({ "type": "string", "enum": self.words.iter().map(|(word, _)| word).collect::<Vec<_>>() })
+        json!({ "type": "string", "enum": self.values.iter().map(|(name, _)| name).collect::<Vec<_>>() })
     }
 
     fn shown(&self, value: &T) -> Option<Json> {
-        self.words.iter().find(|(_, known)| known == value).map(|(word, _)| json!(word))
+        self.values.iter().find(|(_, known)| known == value).map(|(name, _)| json!(name))
     }
 }
 
@@ -373,12 +372,12 @@ impl<T> KeyKind for Custom<T> {
     }
 }
 
-/// The schema of words that are read in either case, and best written as they are listed.
-pub(in crate::config) fn words_in_any_case(words: &[&str]) -> Json {
-    let in_any_case = |word: &&str| -> String {
-        word.chars().map(|c| format!("[{}{}]", c.to_ascii_uppercase(), c.to_ascii_lowercase())).collect()
+/// The schema of texts that are read in upper and lower case.
+pub(in crate::config) fn in_any_case(values: &[&str]) -> Json {
+    let pattern_of = |value: &&str| -> String {
+        value.chars().map(|c| format!("[{}{}]", c.to_ascii_uppercase(), c.to_ascii_lowercase())).collect()
     };
-    let patterns: Vec<String> = words.iter().map(in_any_case).collect();
+    let patterns: Vec<String> = values.iter().map(pattern_of).collect();
     let pattern = format!("^({})$", patterns.join("|"));
-    json!({ "anyOf": [{ "type": "string", "enum": words }, { "type": "string", "pattern": pattern }] })
+    json!({ "anyOf": [{ "type": "string", "enum": values }, { "type": "string", "pattern": pattern }] })
 }

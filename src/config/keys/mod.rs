@@ -31,8 +31,8 @@
 //! - `Table::check` is for rules between keys. It runs after all keys are read.
 //!
 //! The manual: `<!-- keys: NAME -->` and `<!-- end -->` enclose a table that is generated from the declarations;
-//! `test_manual.rs` has the list. `WRITE_KEYS=1 cargo test --lib config::keys` writes the tables, without the variable the
-//! test compares.
+//! `test_manual.rs` has the list. `WRITE_KEYS=1 cargo test --lib config::keys` writes the tables, without the variable
+//! the test compares.
 
 mod kinds;
 mod tables;
@@ -52,8 +52,8 @@ use crate::config::problem::Problems;
 use crate::config::source::{At, Place};
 
 pub(super) use kinds::{
-    List, NAME, TextKind, boolean, check_name, choice, custom, duration, integer, list, name, number, text, texts,
-    words_in_any_case,
+    List, NAME, TextKind, boolean, check_name, choice, custom, duration, in_any_case, integer, list, name, number,
+    text, texts,
 };
 pub(super) use tables::{Inline, Table, inline, named, table, table_schema};
 

@@ -1,6 +1,6 @@
-//! The JSON Schemas (draft 2020-12) of policy files and of `portolan.toml`, for editors that complete, explain and check
-//! the files while they are written. They are made from the declarations of the keys. `check` finds more problems than a
-//! schema can.
+//! The JSON Schemas (draft 2020-12) of policy files and of `portolan.toml`, for editors that complete, explain and
+//! check the files while they are written. They are made from the declarations of the keys. `check` finds more
+//! problems than a schema can.
 
 #[cfg(test)]
 mod tests;

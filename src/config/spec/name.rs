@@ -6,8 +6,8 @@ use serde_json::{Value as Json, json};
 
 use crate::config::fields::{Fields, wrong_type};
 use crate::config::keys::{
-    Key, KeyGroup, KeyKind as _, Table, boolean, custom, duration, inline, integer, keys, name, text, texts,
-    words_in_any_case,
+    Key, KeyGroup, KeyKind as _, Table, boolean, custom, duration, in_any_case, inline, integer, keys, name, text,
+    texts,
 };
 use crate::config::manual::ManualSection;
 use crate::config::node::{Kind, Node};
@@ -139,7 +139,7 @@ impl NameSpec {
 
 fn types_schema() -> Json {
     let types = STEERED.map(Facet::as_str);
-    json!({ "type": "array", "items": words_in_any_case(&types), "minItems": 1, "maxItems": types.len() })
+    json!({ "type": "array", "items": in_any_case(&types), "minItems": 1, "maxItems": types.len() })
 }
 
 fn affinity_schema() -> Json {

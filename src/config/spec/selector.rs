@@ -158,7 +158,8 @@ keys! {
     /// `[fence.NAME]`.
     FenceSpec {
         /// the clients of this fence; the same keys as in `when`
-        clients: SelectorSpec = inline(EXAMPLE), required &format!("write which clients it is for: `clients = {EXAMPLE}`");
+        clients: SelectorSpec = inline(EXAMPLE),
+            required &format!("write which clients it is for: `clients = {EXAMPLE}`");
         /// where these clients may be sent: to endpoints whose `country` is in `countries` or on one of `continents`,
         /// or whose `region` is in `regions`. An endpoint without `country` and `region` is outside
         allow: Allow = inline(ALLOW_EXAMPLE),
