@@ -69,7 +69,12 @@ fn the_schema_has_types_texts_ranges_and_defaults() {
 
 #[test]
 fn keys_with_the_same_text_share_a_row_and_those_without_text_have_none() {
-    let rows = "| key | default | meaning |\n|---|---|---|\n\
-                | `share` | 1 | its share, 0 to 9 |\n| `type` | required | the name |\n| `a`, `b` | none, as `a` | lists |\n";
-    assert_eq!(test_manual::markdown(&Sample::keys()), rows);
+    let rows = [
+        "| key | default | meaning |",
+        "|---|---|---|",
+        "| `share` | 1 | its share, 0 to 9 |",
+        "| `type` | required | the name |",
+        "| `a`, `b` | none, as `a` | lists |\n",
+    ];
+    assert_eq!(test_manual::markdown(&Sample::keys()), rows.join("\n"));
 }
