@@ -276,9 +276,9 @@ impl Cell {
         for step in 0..share.count {
             let index = share.first + (turn + step) % share.count;
             let record = self.records[usize::from(index)];
-            let is_given = picks.iter().any(|&given| self.records[usize::from(given)].slot == record.slot);
+            let is_picked = picks.iter().any(|&pick| self.records[usize::from(pick)].slot == record.slot);
             draw.has_blank |= record.is_blank();
-            if picks.len >= self.limit || is_given || (record.is_alone && picks.len > 0) {
+            if picks.len >= self.limit || is_picked || (record.is_alone && picks.len > 0) {
                 continue;
             }
             if record.is_blank() || (record.is_alone && draw.has_blank) {

@@ -95,10 +95,10 @@ impl Snapshot {
         };
         for zone in &self.model.zones {
             for name in zone.steered.iter().filter(|name| self.resisting.has(name.policy)) {
-                let words = &self.classes.locals(name.policy).labels;
+                let labels = &self.classes.locals(name.policy).labels;
                 for facet in self.policies.get(name.policy).into_iter().flat_map(|cells| &**cells) {
-                    for (cell, words) in facet.cells.iter().zip(words) {
-                        let class = if facet.cells.len() == 1 { ANY } else { words };
+                    for (cell, label) in facet.cells.iter().zip(labels) {
+                        let class = if facet.cells.len() == 1 { ANY } else { label };
                         choices.extend(cell.decision().standings.iter().map(|standing| NamedChoice {
                             standing: NamedStanding {
                                 zone: zone.apex.to_string(),

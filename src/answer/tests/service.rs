@@ -6,7 +6,8 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::compile::refresh;
 use crate::wire::code::rtype::{A, AAAA, ANY, HTTPS, SRV, SVCB, TXT};
 
-const ZONE: &str = "$TTL 300\n@ SOA ns h 1 2 3 4 900\n@ NS ns\n@ NS ns.other.\nns A 192.0.2.1\n@ A 192.0.2.80\n_sip._udp SRV 9 9 9 ns\n_sip._udp TXT beside\nfra1.endpoints A 192.0.2.10\n";
+const ZONE: &str = "$TTL 300\n@ SOA ns h 1 2 3 4 900\n@ NS ns\n@ NS ns.other.\nns A 192.0.2.1\n@ A 192.0.2.80\n\
+    _sip._udp SRV 9 9 9 ns\n_sip._udp TXT beside\nfra1.endpoints A 192.0.2.10\n";
 
 const POLICY: &str = r#"
 zone = "svc.test."

@@ -41,7 +41,8 @@ fn chains_lead_through_steered_names() {
             (
                 "first.steered.test.",
                 A,
-                "ok aa first.steered.test. 20 CNAME second.steered.test. second.steered.test. 20 CNAME far.steered.test. \
+                "ok aa first.steered.test. 20 CNAME second.steered.test. \
+                 second.steered.test. 20 CNAME far.steered.test. \
                  far.steered.test. 20 CNAME WWW.hosting.example.",
             ),
             (
