@@ -12,7 +12,7 @@ use crate::demo::region::REGIONS;
 use crate::demo::terminal::Terminal;
 use crate::model::Model;
 use crate::snapshot::{LocalClass, Snapshot};
-use crate::steering::{Decision, Given};
+use crate::steering::{AnswerSource, Decision};
 
 /// Prints what happens, and remembers the answers that it printed.
 pub(crate) struct DemoOutput {
@@ -167,10 +167,10 @@ fn answers(snapshot: &Snapshot) -> BTreeMap<(String, String), String> {
 }
 
 fn answer_text(model: &Model, decision: &Decision) -> String {
-    match &decision.given {
-        Given::Static => "the zone file's records".to_string(),
-        Given::Nodata => "nothing".to_string(),
-        Given::Endpoints(distribution) => {
+    match &decision.source {
+        AnswerSource::Static => "the zone file's records".to_string(),
+        AnswerSource::Nodata => "nothing".to_string(),
+        AnswerSource::Endpoints(distribution) => {
             let shares: Vec<_> = distribution.tiers.first().into_iter().flat_map(|tier| &tier.shares).collect();
             let total: f64 = shares.iter().map(|share| share.weight).sum();
             let share = |share: &&crate::steering::Share| {

@@ -10,7 +10,7 @@ use crate::demo::output::DemoOutput;
 use crate::demo::scene::ProcessState;
 use crate::demo::watch::AnswerLog;
 use crate::model::Moment;
-use crate::steering::Given;
+use crate::steering::AnswerSource;
 
 /// A killed region is started again after this time (judgment: long enough to see with `dig` that it is gone, also from
 /// caches).
@@ -110,14 +110,14 @@ impl Supervisor {
 /// Whether any decision that is being served has one of the region's endpoints.
 fn names_any(node: &RunningNode, region: &RegionProcess) -> bool {
     let snapshot = node.snapshot();
-    snapshot.decisions().any(|decision| match &decision.given {
-        Given::Endpoints(distribution) => {
+    snapshot.decisions().any(|decision| match &decision.source {
+        AnswerSource::Endpoints(distribution) => {
             let shares = distribution.tiers.first().into_iter().flat_map(|tier| &tier.shares);
             shares.flat_map(|share| &share.endpoints).any(|id| {
                 let of = snapshot.model.endpoint(*id).region;
                 of.is_some_and(|of| snapshot.model.region(of).name == region.name)
             })
         }
-        Given::Static | Given::Nodata => false,
+        AnswerSource::Static | AnswerSource::Nodata => false,
     })
 }

@@ -16,7 +16,7 @@ use rdata::Rdata;
 
 use crate::model::{Facet, MAX_ANSWERS, MAX_ENDPOINTS, Model, Policy};
 use crate::placing::mix;
-use crate::steering::{Decision, Distribution, Given, Kind};
+use crate::steering::{AnswerSource, Decision, Distribution, NameKind};
 
 /// Where an owner pointer to the question's name goes (RFC 1035, 4.1.4): the question begins at octet 12.
 pub const OWNER_IS_QUESTION: [u8; 2] = [0xC0, 0x0C];
@@ -137,7 +137,7 @@ impl Cell {
             content: CellContent::Nodata,
             draws: 0,
             limit: 0,
-            is_whole: decision.facet == Facet::Srv && decision.kind != Some(Kind::ByNet),
+            is_whole: decision.facet == Facet::Srv && decision.kind != Some(NameKind::ByNet),
             has_blanks: false,
             tiers: Box::new([]),
             records: Box::new([]),
@@ -145,10 +145,10 @@ impl Cell {
             keys: Box::new([]),
             decision: decision.clone(),
         };
-        match &decision.given {
-            Given::Nodata => {}
-            Given::Static => cell.content = CellContent::Static,
-            Given::Endpoints(distribution) => {
+        match &decision.source {
+            AnswerSource::Nodata => {}
+            AnswerSource::Static => cell.content = CellContent::Static,
+            AnswerSource::Endpoints(distribution) => {
                 cell.content = CellContent::Records;
                 cell.draws = distribution.draws;
                 cell.limit = distribution.limit.min(MAX_ANSWERS);

@@ -12,7 +12,7 @@ use crate::snapshot::policies::PolicyCells;
 use crate::snapshot::remap::{Map, Names, Remap};
 use crate::snapshot::retained::{ANY, NamedChoice};
 use crate::snapshot::{LocalClass, NamedStanding, Snapshot};
-use crate::steering::{Decision, Distribution, Given, Memory, Standing};
+use crate::steering::{AnswerSource, Decision, Distribution, Memory, Standing};
 
 /// What one policy, facet and class gets from the decision before.
 #[derive(Default)]
@@ -45,9 +45,9 @@ pub(crate) fn of_cell(cells: &PolicyCells, facet: Facet, class: LocalClass) -> C
 }
 
 fn last_good(decision: &Decision) -> Option<&Distribution> {
-    match &decision.given {
-        Given::Endpoints(distribution) if decision.is_good => Some(distribution),
-        Given::Endpoints(_) | Given::Static | Given::Nodata => decision.last_good.as_ref(),
+    match &decision.source {
+        AnswerSource::Endpoints(distribution) if decision.is_good => Some(distribution),
+        AnswerSource::Endpoints(_) | AnswerSource::Static | AnswerSource::Nodata => decision.last_good.as_ref(),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn divides(shares: &[&Share]) -> bool {
 fn divides_from(shares: &[&Share], depth: usize) -> bool {
     let mut left: Vec<&Share> = shares.iter().copied().filter(|share| share.path.len() > depth).collect();
     let Some(first) = left.first().map(|share| share.path[depth]) else { return false };
-    if first.sticky && left.iter().any(|share| share.path[depth].member != first.member) {
+    if first.by_net && left.iter().any(|share| share.path[depth].member != first.member) {
         return true;
     }
     while let Some(member) = left.first().map(|share| share.path[depth].member) {
@@ -46,7 +46,7 @@ fn ties_from(shares: &[&Share], depth: usize, is: &dyn Fn(&Share) -> bool) -> bo
     let Some(first) = shares[0].path.get(depth) else { return false };
     let ends = shares.iter().any(|share| share.path.len() <= depth);
     let parts = shares.iter().any(|share| share.path.get(depth).is_some_and(|step| step.member != first.member));
-    if ends || (parts && !first.sticky) {
+    if ends || (parts && !first.by_net) {
         return false;
     }
     let mut left: Vec<&Share> = shares.to_vec();

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::model::{EndpointId, Failback, MemberRef, Moment, PoolId};
 use crate::steering::pool::Chooser;
-use crate::steering::ramp::Ramps;
+use crate::steering::ramp::RampEffects;
 use crate::steering::sieve::{self, Admit, Sieved};
 use crate::steering::why::InTier;
 use crate::steering::{Decision, Prospects, Reason, Scene, Share, Stage, StageName, Standing, Tier, Why};
@@ -22,7 +22,7 @@ pub(super) struct Choice {
     /// Why endpoints are not given.
     unused: Vec<Reason>,
     /// The ramps that have an effect on weights.
-    ramps: Ramps,
+    ramps: RampEffects,
 }
 
 /// What `root` gives when the endpoints that are eligible are up and no others.

@@ -11,8 +11,8 @@ use crate::steering::why::{Note, Why};
 pub struct Decision {
     /// Which question it answers.
     pub facet: Facet,
-    /// What is given.
-    pub given: Given,
+    /// Where the records of the answer come from.
+    pub source: AnswerSource,
     /// Seconds, within the policy's bounds.
     pub ttl: u32,
     /// Whether it is the `last_good` of `on_empty`: the reply has EDE 3 (Stale Answer).
@@ -28,7 +28,7 @@ pub struct Decision {
     /// Choices that resist change, each pool once, for the next decision.
     pub standings: Vec<Standing>,
     /// What the name is for every type, where it can be an alias and can have addresses.
-    pub kind: Option<Kind>,
+    pub kind: Option<NameKind>,
     /// The address hints of HTTPS and SVCB records, with their endpoints: those that are up; all, where an endpoint is
     /// given although none is. Empty for other facets.
     pub hints: Vec<(EndpointId, IpAddr)>,
@@ -38,7 +38,7 @@ pub struct Decision {
 
 /// Alias or addresses: a name with a CNAME has it for every type (RFC 1034, 3.6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum NameKind {
     /// A CNAME for every type.
     Alias,
     /// Addresses; a type that has none is NODATA.
@@ -79,9 +79,9 @@ pub struct Challenger {
     pub due: Option<Moment>,
 }
 
-/// What a decision gives.
+/// Where the records of an answer come from.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Given {
+pub enum AnswerSource {
     /// Endpoints, drawn by chance.
     Endpoints(Distribution),
     /// The zone file's RRset of the same owner and type; NODATA where it has none.
@@ -102,7 +102,7 @@ pub struct Distribution {
     /// Most records in a reply, 1 to `MAX_ANSWERS`: the policy's `answers`; where it has none, `MAX_ANSWERS`, so that
     /// one draw of a pool that steers `all` gives the whole pool.
     pub limit: usize,
-    /// With [`Kind::ByNet`]: endpoints that are drawn although they have no record of this type. Such a draw is
+    /// With [`NameKind::ByNet`]: endpoints that are drawn although they have no record of this type. Such a draw is
     /// skipped; if it is the first, the reply has addresses and no CNAME.
     pub blanks: Vec<EndpointId>,
 }
@@ -124,7 +124,7 @@ pub struct Share {
     pub weight: f64,
     /// The members that lead to it, from the outermost pool down; empty where no pool chose. Shares of a tier whose
     /// paths begin alike come from the same pools.
-    pub path: Vec<Step>,
+    pub path: Vec<PathStep>,
 }
 
 impl Share {
@@ -136,11 +136,11 @@ impl Share {
 
 /// A member of a pool, on the way to a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub struct PathStep {
     /// A hash of the member's name: the same on every node and after every restart.
     pub member: u64,
     /// Whether the client's net decides among the pool's members, rather than chance.
-    pub sticky: bool,
+    pub by_net: bool,
 }
 
 /// One stage of a decision: how many endpoints came in and went on, and why.

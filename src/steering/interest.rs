@@ -50,11 +50,11 @@ fn fence_of(model: &Model, policy: &Policy) -> Option<SelectorId> {
 mod tests {
     use super::*;
     use crate::model::Steering::{Failover, Geo, Latency, Nearest, Weighted};
-    use crate::steering::test_world::World;
+    use crate::steering::test_world::SteeringWorld;
 
     /// What matters: `region`, and the places of the selectors.
     #[track_caller]
-    fn check(sentence: &str, world: World, expected: &str) {
+    fn check(sentence: &str, world: SteeringWorld, expected: &str) {
         let interest = interest(&world.whole_model(), PolicyId(0));
         let selectors = interest.selectors.iter().map(|selector| selector.0.to_string());
         let region = interest.region.then(|| "region".to_owned());
@@ -64,11 +64,11 @@ mod tests {
     #[test]
     fn a_policy_asks_of_a_client_only_what_can_matter() {
         let world = || {
-            let endpoints = World::new().endpoint("a", "eu").endpoint("b", "us").endpoint("c", "ap");
+            let endpoints = SteeringWorld::new().endpoint("a", "eu").endpoint("b", "us").endpoint("c", "ap");
             endpoints.selector("north", "NO SE").selector("east", "JP").selector("held", "DE")
         };
         check("weights are the same for all", world().pool("p", Weighted, "a b"), "");
-        check("an endpoint alone too", World::new().endpoint("a", "eu"), "");
+        check("an endpoint alone too", SteeringWorld::new().endpoint("a", "eu"), "");
         check("latency asks for the region", world().pool("p", Latency, "a b"), "region");
         check("so does nearest", world().pool("p", Nearest, "a b"), "region");
         check("one member is the nearest to all", world().pool("p", Latency, "a"), "");

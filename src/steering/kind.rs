@@ -9,8 +9,8 @@ use crate::model::{ClientClass, EndpointId, Facet, Model, PolicyId, WorldView};
 use crate::steering::client::ClientReader;
 use crate::steering::why::Undrawn;
 use crate::steering::{
-    Decision, Distribution, Given, Kind, Memory, Note, Reason, Scene, Share, Sides, Stage, StageName, Tier, Why,
-    affinity,
+    AnswerSource, Decision, Distribution, Memory, NameKind, Note, Reason, Scene, Share, Sides, Stage, StageName, Tier,
+    Why, affinity,
 };
 
 /// Decides what a mixed policy is for clients of `class`: [`Decision::kind`]. `memory` is that of the last such
@@ -39,7 +39,7 @@ pub fn decide_after(
     if holds_for_all(settled) {
         return settled.clone();
     }
-    if settled.kind == Some(Kind::ByNet) {
+    if settled.kind == Some(NameKind::ByNet) {
         return by_net(&scene(Sides::Whole), settled);
     }
     if facet == Facet::Alias {
@@ -59,24 +59,24 @@ pub fn decide_after(
 
 /// Whether a decision of [`settle`] is the answer for every type: a CNAME of an endpoint or of the zone file.
 pub(crate) fn holds_for_all(settled: &Decision) -> bool {
-    settled.kind == Some(Kind::Alias)
+    settled.kind == Some(NameKind::Alias)
 }
 
 /// Makes of a decision over whole endpoints one of a single kind, with the stage `kind`.
 pub(super) fn settle_on(scene: &Scene, decision: &mut Decision) {
-    let given = match &mut decision.given {
-        Given::Endpoints(given) => given,
+    let given = match &mut decision.source {
+        AnswerSource::Endpoints(given) => given,
         // The zone file can only have a CNAME there.
-        Given::Static => return decision.kind = Some(Kind::Alias),
-        Given::Nodata => return decision.kind = Some(Kind::Addresses),
+        AnswerSource::Static => return decision.kind = Some(NameKind::Alias),
+        AnswerSource::Nodata => return decision.kind = Some(NameKind::Addresses),
     };
     let entered = given.tiers.iter().flat_map(Tier::endpoints).count();
     let (kind, note) = kind_of(scene, given);
     decision.kind = Some(kind);
     let is_of_kind = |endpoint: &EndpointId| match kind {
-        Kind::Alias => scene.is_cname(*endpoint),
-        Kind::Addresses => !scene.is_cname(*endpoint),
-        Kind::ByNet => true,
+        NameKind::Alias => scene.is_cname(*endpoint),
+        NameKind::Addresses => !scene.is_cname(*endpoint),
+        NameKind::ByNet => true,
     };
     let others = given.tiers.iter().flat_map(Tier::endpoints).filter(|endpoint| !is_of_kind(endpoint));
     let dropped = others.map(|id| Reason::new(id, Why::OfOtherKind)).collect();
@@ -89,18 +89,18 @@ pub(super) fn settle_on(scene: &Scene, decision: &mut Decision) {
 }
 
 /// What the first tier is, and why.
-fn kind_of(scene: &Scene, given: &Distribution) -> (Kind, Option<Note>) {
+fn kind_of(scene: &Scene, given: &Distribution) -> (NameKind, Option<Note>) {
     let shares: Vec<&Share> = given.tiers.first().map_or(&[][..], |tier| &tier.shares).iter().collect();
     let Some(first) = shares.first().and_then(|share| share.endpoints.first()) else {
-        return (Kind::Addresses, None);
+        return (NameKind::Addresses, None);
     };
     let is_alias = |share: &&Share| share.endpoints.iter().all(|endpoint| scene.is_cname(*endpoint));
     let aliases = shares.iter().filter(|share| is_alias(share)).count();
     let is_mixed = aliases > 0 && aliases < shares.len();
     if is_mixed && affinity::divides(&shares) && affinity::ties(&shares, &|share| is_alias(&share)) {
-        return (Kind::ByNet, Some(Note::KindByNet));
+        return (NameKind::ByNet, Some(Note::KindByNet));
     }
-    let kind = if scene.is_cname(*first) { Kind::Alias } else { Kind::Addresses };
+    let kind = if scene.is_cname(*first) { NameKind::Alias } else { NameKind::Addresses };
     (kind, Some(Note::KindOf(*first)))
 }
 
@@ -112,7 +112,7 @@ fn by_net(scene: &Scene, settled: &Decision) -> Decision {
         stages: settled.stages.iter().take_while(is_before_pick).cloned().collect(),
         ..settled.clone()
     };
-    if let Given::Endpoints(given) = &mut decision.given {
+    if let AnswerSource::Endpoints(given) = &mut decision.source {
         let all: Vec<EndpointId> = given.tiers.iter().flat_map(Tier::endpoints).collect();
         given.blanks = all.into_iter().filter(|endpoint| !has_live_side(scene, *endpoint)).collect();
     }

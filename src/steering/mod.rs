@@ -63,7 +63,8 @@ mod test_decisions;
 mod test_world;
 
 pub use decision::{
-    Challenger, Decision, Distribution, Given, Kind, Memory, Reason, Share, Stage, StageName, Standing, Step, Tier,
+    AnswerSource, Challenger, Decision, Distribution, Memory, NameKind, PathStep, Reason, Share, Stage, StageName,
+    Standing, Tier,
 };
 pub use interest::{Interest, interest};
 pub(crate) use kind::holds_for_all;
@@ -86,7 +87,7 @@ use crate::model::{
 /// what the previous decision for the same policy, class and facet left.
 ///
 /// `looks_at_client` of the result depends on the policy and on who is eligible, never on the class: a decision that
-/// did not read the client holds for all classes. [`Given::Endpoints`] is never empty. For a mixed policy,
+/// did not read the client holds for all classes. [`AnswerSource::Endpoints`] is never empty. For a mixed policy,
 /// [`Facet::Alias`] is what [`settle`] gives.
 pub fn decide(
     model: &Model,
@@ -147,7 +148,7 @@ impl<'a> Scene<'a> {
         let sieved = sieve::sieve(self, self.policy.root, Admit::Up);
         let mut decision = Decision {
             facet: self.facet,
-            given: Given::Nodata,
+            source: AnswerSource::Nodata,
             ttl: 0,
             stale: false,
             looks_at_client: false,
@@ -208,7 +209,7 @@ impl<'a> Scene<'a> {
             decision.last_good = last_good.cloned();
             return on_empty::fill(self, sieved, last_good, decision, prospects);
         }
-        decision.given = Given::Endpoints(distribution(self.policy, tiers));
+        decision.source = AnswerSource::Endpoints(distribution(self.policy, tiers));
         for other in self.policy.on_empty.iter().filter_map(OnEmpty::other) {
             choice::remember(self, other, decision);
         }
@@ -216,7 +217,7 @@ impl<'a> Scene<'a> {
 
     /// The stages after the choice, and what follows from them.
     fn close(&self, decision: &mut Decision) {
-        let Given::Endpoints(distribution) = &mut decision.given else { return };
+        let AnswerSource::Endpoints(distribution) = &mut decision.source else { return };
         match self.facet {
             Facet::Srv if distribution.blanks.is_empty() => {
                 decision.stages.extend(service::all_of(self, distribution));

@@ -12,8 +12,8 @@ use crate::steering::sieve::{Admit, Sieved, sieve};
 use crate::steering::spread::{Branches, spread};
 use crate::steering::why::{Despite, Fallback};
 use crate::steering::{
-    Decision, Distribution, Given, Note, Prospects, Reason, Scene, Share, Sides, Stage, StageName, Tier, Why, choice,
-    distribution, interest,
+    AnswerSource, Decision, Distribution, Note, Prospects, Reason, Scene, Share, Sides, Stage, StageName, Tier, Why,
+    choice, distribution, interest,
 };
 
 /// Fills in what the policy's `on_empty` gives, with its stage. `sieved` is of the name's own pool, which gives
@@ -102,7 +102,7 @@ impl Empty<'_> {
                     false => (last, Fallback::LastGood),
                 };
                 self.give(tiers, &self.own(), gives, decision);
-                decision.stale = decision.given != Given::Nodata;
+                decision.stale = decision.source != AnswerSource::Nodata;
             }
             OnEmpty::Other(other) => {
                 let found = [Admit::InService, Admit::Any]
@@ -125,7 +125,7 @@ impl Empty<'_> {
         } else if self.scene.sides == Sides::Addresses {
             Fallback::StaticIsAlias
         } else {
-            decision.given = Given::Static;
+            decision.source = AnswerSource::Static;
             Fallback::Static
         };
         decision.stages.push(self.stage(0, gives));
@@ -156,7 +156,7 @@ impl Empty<'_> {
             ..self.stage(entered, gives)
         });
         if !tiers.is_empty() {
-            decision.given = Given::Endpoints(distribution(self.scene.policy, tiers));
+            decision.source = AnswerSource::Endpoints(distribution(self.scene.policy, tiers));
         }
     }
 
@@ -238,7 +238,7 @@ impl Empty<'_> {
         let passed = stages.iter_mut().flat_map(|stage| std::mem::take(&mut stage.passed)).collect();
         let dropped = stages.into_iter().flat_map(|stage| stage.dropped).collect();
         decision.stages.push(Stage { left, passed, dropped, ..self.stage(entered, Fallback::Other(other, despite)) });
-        decision.given = Given::Endpoints(distribution(scene.policy, tiers));
+        decision.source = AnswerSource::Endpoints(distribution(scene.policy, tiers));
         true
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::model::{EndpointId, Failback, MemberRef, Moment, Pool, PoolId};
-use crate::steering::ramp::{Growths, Ramps, growths};
+use crate::steering::ramp::{Growths, RampEffects, growths};
 use crate::steering::sieve::Sieved;
 use crate::steering::tiers::{blend, distinct};
 use crate::steering::{Reason, Scene, Share, Standing, Tier, Why, kinds};
@@ -41,7 +41,7 @@ pub(super) struct Chooser<'a> {
     pub(super) ranks: Vec<Reason>,
     pub(super) unused: Vec<Reason>,
     pub(super) growths: Growths,
-    pub(super) ramps: Ramps,
+    pub(super) ramps: RampEffects,
 }
 
 impl<'a> Chooser<'a> {
@@ -65,7 +65,7 @@ impl<'a> Chooser<'a> {
             dues: Vec::new(),
             ranks: Vec::new(),
             unused: Vec::new(),
-            ramps: Ramps::default(),
+            ramps: RampEffects::default(),
         }
     }
 

@@ -5,7 +5,7 @@
 use crate::model::{
     AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, Model, OverrideState, PolicyId, WorldView,
 };
-use crate::steering::{Decision, Given, Memory, Reason, Stage, StageName, Standing, Tier, decide};
+use crate::steering::{AnswerSource, Decision, Memory, Reason, Stage, StageName, Standing, Tier, decide};
 
 /// A world in which every check is up and nothing is overridden. Distances are those of `view`.
 pub fn ideal(view: &WorldView) -> WorldView {
@@ -45,7 +45,7 @@ pub fn is_preferred(model: &Model, view: &WorldView, served: &Decision, preferre
         (Some(served), Some(preferred)) => {
             served.iter().all(|endpoint| preferred.contains(endpoint) && !is_out_of_service(model, view, *endpoint))
         }
-        (None, None) => served.given == preferred.given,
+        (None, None) => served.source == preferred.source,
         (Some(_), None) | (None, Some(_)) => false,
     }
 }
@@ -119,7 +119,7 @@ impl Decision {
     /// The endpoints that clients go to first: all that a reply may name; of SRV records those of the first priority.
     /// `None` where no endpoints are given.
     pub fn given_first(&self, model: &Model) -> Option<Vec<EndpointId>> {
-        let Given::Endpoints(distribution) = &self.given else { return None };
+        let AnswerSource::Endpoints(distribution) = &self.source else { return None };
         let is_alias = |endpoint: &EndpointId| model.endpoint(*endpoint).stands_alone(self.facet);
         let mut first: Vec<EndpointId> = Vec::new();
         let mut records = 0;

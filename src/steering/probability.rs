@@ -96,7 +96,7 @@ fn one_draw(racers: &[Racer], room: usize) -> Vec<f64> {
     racers.iter().map(|racer| racer.weight / total * (room as f64 / racer.records as f64).min(1.0)).collect()
 }
 
-/// Step in ln t. The integrand is smooth with features no narrower than 1/sqrt(room), 1/8 at `MAX_ANSWERS`: the
+/// PathStep in ln t. The integrand is smooth with features no narrower than 1/sqrt(room), 1/8 at `MAX_ANSWERS`: the
 /// trapezoidal rule at half of that is exact to rounding.
 const STEP: f64 = 1.0 / 16.0;
 /// Where the integral begins: the heaviest racer, of weight 1, has rung before with this probability.

@@ -1,4 +1,4 @@
-//! Ramps: members that came back a moment ago have a part of their weight, which grows. It counts where weights divide
+//! RampEffects: members that came back a moment ago have a part of their weight, which grows. It counts where weights divide
 //! a tier, and nowhere else: not for `min_up`, not for whether a member is up.
 //!
 //! A pool in a pool ramps while all that it gives ramps, as far as the endpoint with the greatest share. So a region
@@ -16,7 +16,7 @@ pub(super) type Growths = Vec<(EndpointId, Growth)>;
 
 /// The effects of the ramps that count.
 #[derive(Default)]
-pub(super) struct Ramps {
+pub(super) struct RampEffects {
     /// What each means for the weight of an endpoint.
     pub(super) ramping: Vec<(EndpointId, Ramping)>,
     /// When each grows.

@@ -9,7 +9,7 @@ use crate::steering::why::{InBand, Nearness, Ranked, Turn};
 use crate::steering::{Scene, Tier, Why};
 
 /// How far a member is from a client.
-pub(super) struct Place {
+pub(super) struct MemberDistance {
     /// Smaller is better; members at equal distance share a tier.
     pub(super) distance: Distance,
     /// How it is known.
@@ -38,7 +38,7 @@ impl Distance {
 pub(super) struct RankedMember {
     /// Its position among the members that are up.
     pub(super) listed: usize,
-    pub(super) place: Place,
+    pub(super) place: MemberDistance,
     pub(super) offer: Offer,
     pub(super) band: Option<InBand>,
     pub(super) turn: Option<Turn>,
@@ -50,7 +50,7 @@ impl<'a> Chooser<'a> {
     pub(super) fn located(
         &mut self,
         id: PoolId,
-        measure: impl Fn(&Scene<'a>, RegionId, &[Offer]) -> Vec<Place>,
+        measure: impl Fn(&Scene<'a>, RegionId, &[Offer]) -> Vec<MemberDistance>,
     ) -> Vec<RankedMember> {
         let offers = self.offers(id);
         let places = match offers.len() {
@@ -85,8 +85,8 @@ impl<'a> Chooser<'a> {
 }
 
 /// Members without a distance: in listed order.
-pub(super) fn listed(offers: &[Offer], why: &Nearness) -> Vec<Place> {
-    (0..offers.len()).map(|at| Place { distance: Distance::Listed(at), why: why.clone() }).collect()
+pub(super) fn listed(offers: &[Offer], why: &Nearness) -> Vec<MemberDistance> {
+    (0..offers.len()).map(|at| MemberDistance { distance: Distance::Listed(at), why: why.clone() }).collect()
 }
 
 /// Members that are equal, in listed order; best first. With a band those are equal that are over the best of them by

@@ -66,16 +66,16 @@ fn of_endpoint(scene: &Scene, endpoint: EndpointId) -> Vec<(EndpointId, IpAddr)>
 mod tests {
     use super::*;
     use crate::model::{OnEmpty, Steering};
-    use crate::steering::Given;
-    use crate::steering::test_world::World;
+    use crate::steering::AnswerSource;
+    use crate::steering::test_world::SteeringWorld;
 
-    fn web(steering: Steering) -> World {
-        let world = World::new().endpoint("a", "eu").endpoint("b", "us").endpoint("c", "ap");
+    fn web(steering: Steering) -> SteeringWorld {
+        let world = SteeringWorld::new().endpoint("a", "eu").endpoint("b", "us").endpoint("c", "ap");
         world.pool("p", steering, "a:70 b:30 c:0")
     }
 
     /// What is given for `facet`, in short, with each hint as the endpoint's letter and the family.
-    fn check(sentence: &str, world: World, facet: Facet, expected: &str) {
+    fn check(sentence: &str, world: SteeringWorld, facet: Facet, expected: &str) {
         let decision = world.decide("eu", facet, None);
         let hint = |(endpoint, ip): &(EndpointId, IpAddr)| {
             format!(" {}{}", world.model.endpoint(*endpoint).name, if ip.is_ipv4() { 4 } else { 6 })
@@ -83,7 +83,7 @@ mod tests {
         let hints: String = decision.hints.iter().map(hint).collect();
         assert_eq!(format!("{}{hints}", world.tell(&decision)), expected, "{sentence}");
         assert_eq!(world.flaw(&decision), None, "{sentence}");
-        if let (Facet::Srv, Given::Endpoints(given)) = (facet, &decision.given) {
+        if let (Facet::Srv, AnswerSource::Endpoints(given)) = (facet, &decision.source) {
             let odds = given.probabilities(|_| false);
             assert!(odds.iter().all(|(_, odd)| *odd == 1.0), "{sentence}: all of it is in every reply: {odds:?}");
         }
@@ -103,8 +103,12 @@ mod tests {
         check("answers cuts the end", web(Nearest).answers(1), Srv, "a");
         check("and groups", web(All).answers(1), Srv, "a");
         check("on_empty as ever", web(Weighted).down("a b c").on_empty(OnEmpty::Nodata), Srv, "nodata");
-        let mixed =
-            World::new().endpoint("a", "eu").alias("z", "us").pool("p", Weighted, "a z").answers(2).types(&[Srv]);
+        let mixed = SteeringWorld::new()
+            .endpoint("a", "eu")
+            .alias("z", "us")
+            .pool("p", Weighted, "a z")
+            .answers(2)
+            .types(&[Srv]);
         check("an alias is a target like any other", mixed, Srv, "a=50 z=50");
     }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::model::{EndpointId, Failback, Gives, Member, MemberRef, Pool, PoolId};
 use crate::steering::operator::is_drained;
 use crate::steering::tiers::{distinct, key_of};
-use crate::steering::{Scene, Share, Step, Tier};
+use crate::steering::{PathStep, Scene, Share, Tier};
 
 /// Which members of `geo` pools are spread over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,10 +103,10 @@ impl<'a> Spread<'a> {
         let lightest = able().map(|(member, _)| member.weight).filter(|weight| *weight > 0).min().unwrap_or(1);
         let counted = |weight: u32| f64::from(if weight == 0 { lightest } else { weight });
         let total: f64 = able().map(|(member, _)| counted(member.weight)).sum();
-        let sticky = self.scene.is_by_net(pool);
+        let by_net = self.scene.is_by_net(pool);
         let mut spread = Vec::new();
         for (member, shares) in able() {
-            let step = Step { member: key_of(self.scene.model.member_name(member.to)), sticky };
+            let step = PathStep { member: key_of(self.scene.model.member_name(member.to)), by_net };
             spread.extend(shares.iter().map(|share| Share {
                 endpoints: share.endpoints.clone(),
                 weight: share.weight * counted(member.weight) / total,

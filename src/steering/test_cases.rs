@@ -1,7 +1,7 @@
 //! Steering, a sentence a case: what each kind of pool gives, in which world, to whom.
 
-use super::test_world::World;
-use super::{Decision, Distribution, Given};
+use super::test_world::SteeringWorld;
+use super::{AnswerSource, Decision, Distribution};
 use crate::control::explain::Renderer;
 use crate::model::AdminState::{Disabled, Drain};
 use crate::model::Steering::{All, Failover, Latency, Nearest, Weighted};
@@ -9,27 +9,27 @@ use crate::model::{Facet, OnEmpty, PolicyId, Steering};
 
 /// What a client in `client` who asks for an A record is given; `-` is a client without region.
 #[track_caller]
-pub(super) fn check(sentence: &str, world: World, client: &str, expected: &str) {
+pub(super) fn check(sentence: &str, world: SteeringWorld, client: &str, expected: &str) {
     check_facet(sentence, world, client, Facet::V4, expected);
 }
 
 #[track_caller]
-fn check_facet(sentence: &str, world: World, client: &str, facet: Facet, expected: &str) {
+fn check_facet(sentence: &str, world: SteeringWorld, client: &str, facet: Facet, expected: &str) {
     check_decision(sentence, &world, &world.decide(client, facet, None), expected);
 }
 
 #[track_caller]
-pub(super) fn check_decision(sentence: &str, world: &World, decision: &Decision, expected: &str) {
+pub(super) fn check_decision(sentence: &str, world: &SteeringWorld, decision: &Decision, expected: &str) {
     assert_eq!(world.tell(decision), expected, "{sentence}");
     assert_eq!(world.flaw(decision), None, "{sentence}: {:#?}", decision.stages);
 }
 
 /// Endpoints a in eu, b in us, c in ap.
-pub(super) fn abc() -> World {
-    World::new().endpoint("a", "eu").endpoint("b", "us").endpoint("c", "ap")
+pub(super) fn abc() -> SteeringWorld {
+    SteeringWorld::new().endpoint("a", "eu").endpoint("b", "us").endpoint("c", "ap")
 }
 
-pub(super) fn pool(steering: Steering, members: &str) -> World {
+pub(super) fn pool(steering: Steering, members: &str) -> SteeringWorld {
     abc().pool("p", steering, members)
 }
 
@@ -50,7 +50,7 @@ fn weighted_gives_in_proportion() {
     check("no probe yet counts as up", pool(Weighted, "a b").unknown("a", false), "a=50 b=50");
     check("probed and still unknown counts as down", pool(Weighted, "a b").unknown("a", true), "b");
     check("without monitor always up", pool(Weighted, "a b").down("b").unmonitored("a"), "a");
-    check("an endpoint alone needs no pool", World::new().endpoint("a", "eu"), "a");
+    check("an endpoint alone needs no pool", SteeringWorld::new().endpoint("a", "eu"), "a");
 }
 
 #[test]
@@ -203,7 +203,12 @@ fn when_nothing_is_eligible_on_empty_has_the_word() {
         "eu",
         "nodata",
     );
-    check("an endpoint alone, down", World::new().endpoint("a", "eu").down("a").on_empty(OnEmpty::All), "eu", "a");
+    check(
+        "an endpoint alone, down",
+        SteeringWorld::new().endpoint("a", "eu").down("a").on_empty(OnEmpty::All),
+        "eu",
+        "a",
+    );
     let other = |dead: &str| abc().pool("spare", Failover, "b c").pool("p", Weighted, "a").or_else("spare").down(dead);
     check("another pool, by its own rules", other("a"), "eu", "b");
     check("health counts there too", other("a b"), "eu", "c");
@@ -213,9 +218,9 @@ fn when_nothing_is_eligible_on_empty_has_the_word() {
 }
 
 pub(super) fn given(decision: &Decision) -> &Distribution {
-    match &decision.given {
-        Given::Endpoints(distribution) => distribution,
-        Given::Static | Given::Nodata => panic!("nothing given"),
+    match &decision.source {
+        AnswerSource::Endpoints(distribution) => distribution,
+        AnswerSource::Static | AnswerSource::Nodata => panic!("nothing given"),
     }
 }
 
@@ -223,7 +228,7 @@ pub(super) fn given(decision: &Decision) -> &Distribution {
 fn last_good_is_what_was_given_last() {
     let world = pool(Weighted, "a:80 b:20 c:0");
     let before = world.decide("eu", Facet::V4, None);
-    let last = |world: World| {
+    let last = |world: SteeringWorld| {
         let decision = world.decide("eu", Facet::V4, Some(given(&before)));
         (world, decision)
     };
@@ -240,7 +245,7 @@ fn last_good_is_what_was_given_last() {
 
 #[test]
 fn the_client_is_looked_at_only_where_it_matters() {
-    let looks = |world: World| {
+    let looks = |world: SteeringWorld| {
         let looks = ["eu", "us", "-"].map(|client| world.decide(client, Facet::V4, None).looks_at_client);
         assert!(looks.iter().all(|look| *look == looks[0]), "whether one looks doesn't depend on who");
         looks[0]
@@ -258,7 +263,7 @@ fn the_client_is_looked_at_only_where_it_matters() {
 
 #[test]
 fn the_ttl_is_the_time_until_the_answer_could_change() {
-    let ttl = |world: World| world.decide("eu", Facet::V4, None).ttl;
+    let ttl = |world: SteeringWorld| world.decide("eu", Facet::V4, None).ttl;
     let two = || pool(Weighted, "a b").ttl(5, 20);
     assert_eq!(ttl(two()), 20, "nothing ever changes: max");
     assert_eq!(ttl(two().may_change("a", 12_900).may_change("b", 17_000)), 12, "the soonest, whole seconds");
@@ -271,7 +276,7 @@ fn the_ttl_is_the_time_until_the_answer_could_change() {
 }
 
 /// The notes of all stages, as `explain` shows them.
-pub(super) fn notes(world: &World, decision: &Decision) -> Vec<Option<String>> {
+pub(super) fn notes(world: &SteeringWorld, decision: &Decision) -> Vec<Option<String>> {
     let model = world.whole_model();
     let renderer = Renderer { model: &model, policy: model.policy(PolicyId(0)), decision };
     decision.stages.iter().map(|stage| stage.note.as_ref().map(|note| renderer.note(note))).collect()
@@ -279,7 +284,7 @@ pub(super) fn notes(world: &World, decision: &Decision) -> Vec<Option<String>> {
 
 /// All that `explain` shows of a stage: the reasons of the endpoints that it dropped, of those that passed, and its
 /// note.
-pub(super) fn why(world: &World, decision: &Decision, stage: &str) -> String {
+pub(super) fn why(world: &SteeringWorld, decision: &Decision, stage: &str) -> String {
     let Some(stage) = decision.stages.iter().find(|s| s.name.as_str() == stage) else { return String::new() };
     let model = world.whole_model();
     let renderer = Renderer { model: &model, policy: model.policy(PolicyId(0)), decision };
@@ -289,7 +294,8 @@ pub(super) fn why(world: &World, decision: &Decision, stage: &str) -> String {
 
 #[test]
 fn every_drop_and_rank_says_why() {
-    let why = |world: World, client: &str, stage: &str| why(&world, &world.decide(client, Facet::V4, None), stage);
+    let why =
+        |world: SteeringWorld, client: &str, stage: &str| why(&world, &world.decide(client, Facet::V4, None), stage);
     let measured = || pool(Latency, "b a").rtt("a", "eu", 12).rtt("b", "eu", 80);
     for (world, client, stage, expected) in [
         (

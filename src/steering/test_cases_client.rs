@@ -1,7 +1,7 @@
 //! Steering, a sentence a case: whom a client is, and what that leaves it: geo pools, fences, and the draw by its net.
 
 use super::test_cases::{abc, check, check_decision, given, pool, why};
-use super::test_world::World;
+use super::test_world::SteeringWorld;
 use super::{Decision, Memory};
 use crate::model::AdminState::{Disabled, Drain};
 use crate::model::OverrideState::Up;
@@ -9,15 +9,15 @@ use crate::model::Steering::{Affinity, All, Failover, Geo, Latency, Nearest, Wei
 use crate::model::{AffinityNet, Facet, OnEmpty};
 
 /// a in eu, b in us, c in ap, and selectors: north (NO, SE), east (JP), held (DE).
-fn places() -> World {
+fn places() -> SteeringWorld {
     abc().selector("north", "NO SE").selector("east", "JP").selector("held", "DE")
 }
 
-fn geo(members: &str) -> World {
+fn geo(members: &str) -> SteeringWorld {
     places().pool("p", Geo, members)
 }
 
-fn decide(world: &World, client: &str) -> Decision {
+fn decide(world: &SteeringWorld, client: &str) -> Decision {
     world.decide(client, Facet::V4, None)
 }
 
@@ -86,7 +86,7 @@ fn pools_nest_thirty_two_deep() {
 
 #[test]
 fn geo_says_why() {
-    let why = |world: &World, client, stage| why(world, &decide(world, client), stage);
+    let why = |world: &SteeringWorld, client, stage| why(world, &decide(world, client), stage);
     let three = geo("a@north b@east c").answers(2);
     assert_eq!(why(&three, "eu+east", "rank"), "first match: \"b\", countries JP");
     let told = "not for this client: countries NO, SE; behind \"b\", which matches first; tier 1, weight 1";
@@ -101,7 +101,7 @@ fn geo_says_why() {
 
 #[test]
 fn the_client_is_looked_at_where_its_class_could_matter() {
-    let looks = |world: World| {
+    let looks = |world: SteeringWorld| {
         let looks = ["eu", "us+north", "-+east", "eu+held"].map(|client| decide(&world, client).looks_at_client);
         assert!(looks.iter().all(|look| *look == looks[0]), "whether one looks doesn't depend on who");
         looks[0]
@@ -115,7 +115,7 @@ fn the_client_is_looked_at_where_its_class_could_matter() {
     assert!(!looks(behind()), "a geo pool that isn't reached");
     assert!(looks(behind().down("c")));
     let fenced = |inside| pool(Weighted, "a b").selector("held", "DE").fence("f", "held", inside);
-    let looks_fenced = |world: World| {
+    let looks_fenced = |world: SteeringWorld| {
         let [held, free] = ["eu+held", "us"].map(|client| decide(&world, client).looks_at_client);
         assert_eq!(held, free);
         held
@@ -131,7 +131,7 @@ fn the_client_is_looked_at_where_its_class_could_matter() {
 }
 
 /// Clients in DE may have a and b alone, of a, b and c.
-fn fenced(world: World) -> World {
+fn fenced(world: SteeringWorld) -> SteeringWorld {
     world.selector("held", "DE").fence("de", "held", "a b")
 }
 
@@ -180,7 +180,7 @@ fn last_good_stays_inside_the_fence() {
 
 #[test]
 fn fences_say_why() {
-    let why = |world: &World, client, stage| why(world, &decide(world, client), stage);
+    let why = |world: &SteeringWorld, client, stage| why(world, &decide(world, client), stage);
     let world = || fenced(pool(Weighted, "a b c"));
     let told = "outside the fence \"de\", which leaves this client a, b; \"de\" holds this client";
     assert_eq!(why(&world(), "eu+held", "fence"), told);
@@ -200,12 +200,12 @@ fn fences_say_why() {
 
 #[test]
 fn the_clients_net_matters_where_a_sticky_pool_divides() {
-    let net = |world: World| decide(&world, "eu").affinity.map(|net| (net.v4, net.v6));
+    let net = |world: SteeringWorld| decide(&world, "eu").affinity.map(|net| (net.v4, net.v6));
     let default = AffinityNet::default();
     let default = Some((default.v4, default.v6));
     assert_eq!(net(pool(Affinity, "a b")), default, "a pool that steers affinity");
     assert_eq!(net(pool(Weighted, "a b")), None, "chance decides");
-    assert_eq!(net(pool(Weighted, "a b").affinity(20, 48)), Some((20, 48)), "a sticky name");
+    assert_eq!(net(pool(Weighted, "a b").affinity(20, 48)), Some((20, 48)), "a name with affinity");
     assert_eq!(net(pool(Affinity, "a b").affinity(20, 48)), Some((20, 48)), "the name's net goes before the default");
     assert_eq!(net(pool(Affinity, "a b").down("a")), None, "one left");
     assert_eq!(net(pool(Failover, "a b").affinity(20, 48)), None, "only one is ever given");
@@ -215,7 +215,7 @@ fn the_clients_net_matters_where_a_sticky_pool_divides() {
     assert_eq!(net(ranked.answers(3)), Some((20, 48)), "now it is");
     let deep = |outer, inner| abc().pool("x", inner, "a b").pool("p", outer, "x c:0");
     assert_eq!(net(deep(Failover, Affinity)), default, "below another pool");
-    assert_eq!(net(deep(Affinity, Weighted)), None, "a sticky pool with one member to give divides nothing");
+    assert_eq!(net(deep(Affinity, Weighted)), None, "an affinity pool with one member to give divides nothing");
     let mixed = abc().pool("x", Affinity, "a").pool("y", Affinity, "b").pool("p", Weighted, "x y");
     assert_eq!(net(mixed), None, "chance between two pools of one");
     let groups = abc().endpoint("d", "us").pool("x", All, "a b").pool("y", All, "c d").pool("p", Affinity, "x y");
@@ -235,11 +235,11 @@ fn a_member_in_two_pools_has_both_weights_and_the_path_of_the_first() {
     let decision = decide(&world, "eu");
     let shares = &given(&decision).tiers[0].shares;
     assert_eq!(shares.len(), 3);
-    let steps = |at: usize| shares[at].path.iter().map(|step| (step.member, step.sticky)).collect::<Vec<_>>();
+    let steps = |at: usize| shares[at].path.iter().map(|step| (step.member, step.by_net)).collect::<Vec<_>>();
     assert_eq!(steps(0)[0], steps(1)[0], "a and b are both by x");
     assert_ne!(steps(1)[0], steps(2)[0], "c is by y");
     assert_eq!(shares.iter().map(|share| share.path.len()).collect::<Vec<_>>(), [2, 2, 2]);
-    assert!(steps(0)[0].1 && !steps(0)[1].1, "p is sticky, x is not");
+    assert!(steps(0)[0].1 && !steps(0)[1].1, "p chooses by net, x does not");
     let shallow = abc().pool("x", Weighted, "b c").pool("p", Weighted, "b:2 x:2");
     check("as a member and below another", shallow, "eu", "b=75 c=25");
 }

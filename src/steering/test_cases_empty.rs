@@ -2,7 +2,7 @@
 //! that had a candidate.
 
 use super::test_cases::{abc, check, pool, why};
-use super::test_world::World;
+use super::test_world::SteeringWorld;
 use super::{Decision, Memory};
 use crate::model::AdminState::Disabled;
 use crate::model::Facet::{V4, V6};
@@ -10,7 +10,7 @@ use crate::model::OverrideState::{Down, Drain};
 use crate::model::Steering::{All, Failover, Geo, Latency, Nearest, Weighted};
 use crate::model::{Facet, Failback, OnEmpty};
 
-fn eu(sentence: &str, world: World, expected: &str) {
+fn eu(sentence: &str, world: SteeringWorld, expected: &str) {
     check(sentence, world, "eu", expected);
 }
 
@@ -28,7 +28,7 @@ fn drained_but_alive_comes_before_what_is_down() {
     eu("by distance", near, "a | b");
     let before = weighted().overridden("a", Drain).down("b c").on_empty(OnEmpty::Nodata);
     eu("before on_empty", before, "a");
-    eu("an endpoint alone", World::new().endpoint("a", "eu").overridden("a", Drain), "a");
+    eu("an endpoint alone", SteeringWorld::new().endpoint("a", "eu").overridden("a", Drain), "a");
     let fence = abc().selector("held", "DE").pool("p", Failover, "a b").fence("f", "held", "b");
     let fence = fence.overridden("a", Drain).down("b").on_empty(OnEmpty::Nodata);
     check("a fence holds", fence, "eu+held", "nodata");
@@ -107,7 +107,7 @@ fn who_has_no_record_of_a_type_is_not_down() {
         let world = abc().selector("lab", "NO").only("a", V6).only("b", V4);
         world.pool("p", Geo, "a@lab b")
     };
-    let given = |world: &World, client: &str, facet: Facet| {
+    let given = |world: &SteeringWorld, client: &str, facet: Facet| {
         let decision = world.decide(client, facet, None);
         assert_eq!(world.flaw(&decision), None);
         (world.tell(&decision), decision.looks_at_client, decision.stale)
@@ -130,7 +130,7 @@ fn who_has_no_record_of_a_type_is_not_down() {
         let everyone = ("a=50 b=50".to_owned(), false, false);
         assert_eq!(given(&dead, client, V4), everyone, "all is of every branch, and the same for everyone");
     }
-    let list = |world: World| world.or_else("c").then("all").down("a b c");
+    let list = |world: SteeringWorld| world.or_else("c").then("all").down("a b c");
     let last = abc().selector("lab", "NO").pool("p", Geo, "a@lab b");
     assert_eq!(given(&list(last), "eu", V4).0, "a=50 b=50", "as the last of a list");
     let half = abc().selector("lab", "NO").pool("p", Geo, "a@lab b").down("b").on_empty(OnEmpty::All);
@@ -152,19 +152,19 @@ fn last_good_is_of_what_was_a_candidate() {
     assert_eq!((dead.tell(&other), other.stale), ("nodata".to_owned(), false));
     let barred = pool(Weighted, "a b").down("a b");
     let before = pool(Weighted, "a b").decide("eu", V4, None);
-    let last = |world: World| world.tell(&world.decide("eu", V4, Some(super::test_cases::given(&before))));
+    let last = |world: SteeringWorld| world.tell(&world.decide("eu", V4, Some(super::test_cases::given(&before))));
     assert_eq!(last(barred.clone().overridden("a", Down)), "stale b", "not what is forced down since");
     assert_eq!(last(barred.overridden("a", Down).overridden("b", Down)), "nodata", "nothing is not stale");
 }
 
 #[test]
 fn the_known_end_of_an_override_bounds_the_ttl() {
-    let told = |world: World| {
+    let told = |world: SteeringWorld| {
         let world = world.ttl(5, 42);
         let decision = world.decide("eu", V4, None);
         (decision.ttl, why(&world, &decision, "ttl"))
     };
-    let ttl = |world: World| told(world).0;
+    let ttl = |world: SteeringWorld| told(world).0;
     let drained = || pool(Weighted, "a b").overridden("a", Drain);
     assert_eq!(told(drained().before_end(33.0)), (33, "33 s: the override of \"a\" ends in 33.0 s".to_owned()));
     assert_eq!(ttl(drained().before_end(33.9)), 33, "whole seconds");

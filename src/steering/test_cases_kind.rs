@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::test_cases::{abc, why};
 use super::test_cases_worlds::any_world;
-use super::test_world::World;
-use super::{Decision, Given, Kind};
+use super::test_world::SteeringWorld;
+use super::{AnswerSource, Decision, NameKind};
 use crate::model::Facet::{self, Alias, V4, V6};
 use crate::model::Failback;
 use crate::model::OnEmpty;
@@ -16,12 +16,12 @@ use crate::model::Steering::{Affinity, Failover, Geo, Latency, Weighted};
 
 /// What clients in eu are given for A, AAAA, and a type that is not steered.
 #[track_caller]
-fn check(sentence: &str, world: &World, expected: [&str; 3]) {
+fn check(sentence: &str, world: &SteeringWorld, expected: [&str; 3]) {
     let decisions = [V4, V6, Alias].map(|facet| world.decide("eu", facet, None));
     let told = [&decisions[0], &decisions[1]].map(|decision| world.tell(decision));
     let other = match decisions[2].kind {
-        Some(Kind::Addresses) => "nodata".to_owned(),
-        Some(Kind::Alias | Kind::ByNet) | None => world.tell(&decisions[2]),
+        Some(NameKind::Addresses) => "nodata".to_owned(),
+        Some(NameKind::Alias | NameKind::ByNet) | None => world.tell(&decisions[2]),
     };
     assert_eq!([told[0].as_str(), told[1].as_str(), &other], expected, "{sentence}");
     for decision in &decisions {
@@ -30,7 +30,7 @@ fn check(sentence: &str, world: &World, expected: [&str; 3]) {
 }
 
 /// As [`abc`], with the cnames y and z.
-fn world() -> World {
+fn world() -> SteeringWorld {
     abc().alias("y", "eu").alias("z", "us")
 }
 
@@ -98,14 +98,14 @@ fn rankings_clients_and_fences_follow_the_same_choice() {
 #[test]
 fn a_choice_that_stays_stays_for_all_types() {
     let up = world().pool("p", Failover, "a z").failback(Failback::Manual);
-    let settled = |world: &World, before: Option<&Decision>| {
+    let settled = |world: &SteeringWorld, before: Option<&Decision>| {
         let standings = before.map_or(&[][..], |before| &before.standings);
         world.decide_after("eu", Alias, super::Memory { last_good: None, standings })
     };
     let out = settled(&up.clone().down("a"), None);
-    assert_eq!(out.kind, Some(Kind::Alias));
+    assert_eq!(out.kind, Some(NameKind::Alias));
     let back = settled(&up, Some(&out));
-    assert_eq!(back.kind, Some(Kind::Alias), "handed back by hand only");
+    assert_eq!(back.kind, Some(NameKind::Alias), "handed back by hand only");
     let model = up.whole_model();
     let class = up.class("eu");
     let policy = crate::model::PolicyId(0);
@@ -135,14 +135,14 @@ fn a_net_decides_over_both_kinds_at_once() {
         "for TXT as for A"
     );
     let pool = world().pool("p", Affinity, "a z");
-    assert_eq!(pool.decide("eu", V6, None).kind, Some(Kind::ByNet), "a pool that steers so");
+    assert_eq!(pool.decide("eu", V6, None).kind, Some(NameKind::ByNet), "a pool that steers so");
     let below = world().pool("x", Affinity, "a z").pool("p", Weighted, "x b");
-    assert_eq!(below.decide("eu", V6, None).kind, Some(Kind::Addresses), "chance above it: the first listed");
+    assert_eq!(below.decide("eu", V6, None).kind, Some(NameKind::Addresses), "chance above it: the first listed");
 }
 
 #[test]
 fn it_is_explained() {
-    let told = |world: &World, facet: Facet, stage| why(world, &world.decide("eu", facet, None), stage);
+    let told = |world: &SteeringWorld, facet: Facet, stage| why(world, &world.decide("eu", facet, None), stage);
     let four = world().only("a", V4).pool("p", Failover, "a z");
     let why = told(&four, V6, "candidates");
     assert!(why.contains("a cname, and the name has addresses now: not both"), "{why}");
@@ -151,8 +151,8 @@ fn it_is_explained() {
 }
 
 /// The kinds of what is given: whether a CNAME can be, whether addresses can be.
-fn kinds(world: &World, decision: &Decision) -> HashSet<bool> {
-    let Given::Endpoints(given) = &decision.given else { return HashSet::new() };
+fn kinds(world: &SteeringWorld, decision: &Decision) -> HashSet<bool> {
+    let AnswerSource::Endpoints(given) = &decision.source else { return HashSet::new() };
     let all = given.tiers.iter().flat_map(|tier| &tier.shares).flat_map(|share| &share.endpoints);
     let all = all.filter(|endpoint| !given.blanks.contains(endpoint));
     all.map(|endpoint| world.model.endpoint(*endpoint).answerables[0].facet == Alias).collect()
@@ -180,11 +180,11 @@ proptest! {
             };
         }
         let decisions = [V4, V6, Facet::Https].map(|facet| world.decide(client, facet, None));
-        let by_net = decisions.iter().any(|decision| decision.kind == Some(Kind::ByNet));
+        let by_net = decisions.iter().any(|decision| decision.kind == Some(NameKind::ByNet));
         let all: HashSet<bool> = decisions.iter().flat_map(|decision| kinds(&world, decision)).collect();
         if world.whole_model().policies[0].is_mixed && !by_net {
             prop_assert!(all.len() < 2, "{decisions:#?}");
-            let statics = decisions.iter().filter(|decision| decision.given == Given::Static).count();
+            let statics = decisions.iter().filter(|decision| decision.source == AnswerSource::Static).count();
             prop_assert!(statics == 0 || statics == 3 || all.is_empty());
         }
         for decision in &decisions {

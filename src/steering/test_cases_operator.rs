@@ -1,13 +1,13 @@
 //! Steering, a sentence a case: the operator's word over measured health, and pools that are out with too little up.
 
 use super::test_cases::{abc, check, pool, why};
-use super::test_world::World;
+use super::test_world::SteeringWorld;
 use crate::model::AdminState::{Disabled, Drain as DrainInFile};
 use crate::model::OverrideState::{Down, Drain, Up};
 use crate::model::Steering::{Failover, Geo, Latency, Weighted};
 use crate::model::{Facet, OnEmpty};
 
-fn told(world: &World, stage: &str) -> String {
+fn told(world: &SteeringWorld, stage: &str) -> String {
     why(world, &world.decide("eu", Facet::V4, None), stage)
 }
 
@@ -49,7 +49,7 @@ fn on_empty_never_takes_what_is_forced_down_and_spares_a_drained_one() {
         "a=50 b=50",
     );
     let before = pool(Weighted, "a b c").decide("eu", Facet::V4, None);
-    let last = |world: World| {
+    let last = |world: SteeringWorld| {
         let decision = world.decide("eu", Facet::V4, Some(super::test_cases::given(&before)));
         world.tell(&decision)
     };
@@ -77,14 +77,14 @@ fn overrides_say_who_why_and_until() {
 
 #[test]
 fn what_is_forced_up_does_not_bound_the_ttl() {
-    let ttl = |world: World| world.ttl(5, 20).decide("eu", Facet::V4, None).ttl;
+    let ttl = |world: SteeringWorld| world.ttl(5, 20).decide("eu", Facet::V4, None).ttl;
     assert_eq!(ttl(pool(Weighted, "a").may_change("a", 7_000)), 7);
     assert_eq!(ttl(pool(Weighted, "a").may_change("a", 7_000).overridden("a", Up)), 20);
     assert_eq!(ttl(pool(Weighted, "a b").may_change("a", 7_000).overridden("a", Drain)), 20);
 }
 
 /// eu is a:4 b:3 c:3 with `min_up`, us is d.
-fn halves(least: f64) -> World {
+fn halves(least: f64) -> SteeringWorld {
     let world = abc().endpoint("d", "us").pool("eu", Weighted, "a:4 b:3 c:3").pool("us", Weighted, "d");
     world.pool("p", Failover, "eu us").min_up("eu", least)
 }

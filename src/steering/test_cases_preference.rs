@@ -2,7 +2,7 @@
 
 use super::preference::{eligible, ideal, is_plainly_preferred, is_preferred, preferred};
 use super::test_cases::pool;
-use super::test_world::World;
+use super::test_world::SteeringWorld;
 use crate::model::AdminState::Drain as DrainInFile;
 use crate::model::OverrideState::{Down, Drain, Up};
 use crate::model::Steering::{Affinity, All, Failover, Geo, Latency, Weighted};
@@ -10,7 +10,7 @@ use crate::model::{Facet, Failback, OnEmpty, PolicyId};
 use crate::steering::{Decision, Memory};
 
 /// Whether `served` is what the world's policy prefers for clients of eu.
-fn is_first_choice(world: &World, served: &Decision) -> bool {
+fn is_first_choice(world: &SteeringWorld, served: &Decision) -> bool {
     let (model, class) = (world.whole_model(), world.class("eu"));
     let best = preferred(&model, PolicyId(0), [&world.view, &ideal(&world.view)], &class, served);
     let is = is_preferred(&model, &world.view, served, &best);
@@ -18,7 +18,7 @@ fn is_first_choice(world: &World, served: &Decision) -> bool {
     is
 }
 
-fn check(sentence: &str, world: World, expected: bool) {
+fn check(sentence: &str, world: SteeringWorld, expected: bool) {
     let served = world.decide("eu", Facet::V4, None);
     assert_eq!(is_first_choice(&world, &served), expected, "{sentence}: {}", world.tell(&served));
 }
@@ -82,7 +82,7 @@ fn a_pool_that_stays_with_another_member_is_not_on_its_first_choice() {
 
 #[test]
 fn endpoints_count_as_eligible_while_they_may_be_answered_with() {
-    let count = |world: &World| eligible(&world.whole_model(), PolicyId(0), &world.view);
+    let count = |world: &SteeringWorld| eligible(&world.whole_model(), PolicyId(0), &world.view);
     assert_eq!(count(&pool(Weighted, "a b c")), 3);
     assert_eq!(count(&pool(Weighted, "a b c").down("a")), 2);
     assert_eq!(count(&pool(Weighted, "a b c").down_in("a", Facet::V6)), 3, "one family is enough");

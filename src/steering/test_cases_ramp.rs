@@ -6,13 +6,13 @@ use proptest::prelude::*;
 
 use super::test_cases::{abc, check, check_decision, pool, why};
 use super::test_cases_worlds::{any_facet, any_world, endpoints};
-use super::test_world::World;
-use super::{Decision, Given};
+use super::test_world::SteeringWorld;
+use super::{AnswerSource, Decision};
 use crate::model::Steering::{Affinity, All, Failover, Latency, Nearest, Weighted};
 use crate::model::{EndpointId, Facet, Moment, OverrideState, Recovery};
 
 /// `names` came up at second 1000, with ramps of 190 s: a step every 10 s, of a twentieth.
-fn back(world: World, names: &str) -> World {
+fn back(world: SteeringWorld, names: &str) -> SteeringWorld {
     let back = names.split_whitespace().fold(world, |world, name| world.came_up(name, None, 1000));
     back.ramp("a b c", 190).at(1000)
 }
@@ -44,7 +44,8 @@ fn nobody_is_left_without_an_answer() {
     check("one of them later", apart, "a=91 b=9");
     check("a standby waits all the same", back(pool(Weighted, "a b:0"), "a"), "a");
     check("one that comes in is at its full weight", back(pool(Weighted, "a:0 b:0 c"), "c").down("c"), "a=50 b=50");
-    let least = |world: World| world.pool("in", Weighted, "a:70 b:30").min_up("in", 0.7).pool("p", Failover, "in c");
+    let least =
+        |world: SteeringWorld| world.pool("in", Weighted, "a:70 b:30").min_up("in", 0.7).pool("p", Failover, "in c");
     check("full weight for min_up", back(least(abc()).down("b"), "a"), "a");
 }
 
@@ -54,9 +55,9 @@ fn it_counts_where_weights_do() {
     check("order", back(pool(Failover, "a b"), "a"), "a");
     check("all", back(pool(All, "a b"), "a"), "[a b]");
     check("place", back(pool(Nearest, "a b"), "a"), "a | b");
-    let two = World::new().endpoint("a", "eu").endpoint("b", "eu").endpoint("c", "us");
+    let two = SteeringWorld::new().endpoint("a", "eu").endpoint("b", "eu").endpoint("c", "us");
     check("the same place", back(two.pool("p", Nearest, "a b c"), "a"), "a=5 b=95 | c");
-    let measured = |world: World| world.rtt("a", "eu", 10).rtt("b", "eu", 12);
+    let measured = |world: SteeringWorld| world.rtt("a", "eu", 10).rtt("b", "eu", 12);
     check("latency", back(measured(pool(Latency, "a b")), "a"), "a | b");
     check("the band", back(measured(pool(Latency, "a b")).band("p", 5, 0), "a"), "a=5 b=95");
 }
@@ -107,7 +108,7 @@ fn it_is_told_and_holds_the_ttl() {
         (decision.ttl, &*why(&world, &decision, "ttl")),
         (5, "5 s: the weight of \"a\" grows in 3.0 s, under ttl.min")
     );
-    let ttl = |world: &World| world.decide("eu", Facet::V4, None).ttl;
+    let ttl = |world: &SteeringWorld| world.decide("eu", Facet::V4, None).ttl;
     assert_eq!([1000, 1010, 1189, 1190].map(|at| ttl(&world.clone().at(at))), [10, 10, 5, 60]);
     assert_eq!(ttl(&world.clone().down("b")), 60, "nobody to give way to: no step changes anything");
     assert_eq!(ttl(&back(pool(Failover, "a b"), "a").ttl(5, 60)), 60, "nor here");
@@ -130,7 +131,7 @@ fn any_ramps() -> impl Strategy<Value = Ramps> {
 }
 
 /// The world at 1050 and `after` seconds, with these ramps and no others.
-fn ramping(world: &World, ramps: &[Option<(u64, u64)>], after: u64) -> World {
+fn ramping(world: &SteeringWorld, ramps: &[Option<(u64, u64)>], after: u64) -> SteeringWorld {
     let mut world = world.clone().at(1050 + after);
     for endpoint in &mut world.model.endpoints {
         endpoint.ramp = Duration::ZERO;
@@ -145,8 +146,8 @@ fn ramping(world: &World, ramps: &[Option<(u64, u64)>], after: u64) -> World {
     world
 }
 
-fn odds(world: &World, decision: &Decision) -> Vec<(EndpointId, f64)> {
-    let Given::Endpoints(given) = &decision.given else { return Vec::new() };
+fn odds(world: &SteeringWorld, decision: &Decision) -> Vec<(EndpointId, f64)> {
+    let AnswerSource::Endpoints(given) = &decision.source else { return Vec::new() };
     let mut odds = given.probabilities(|id| world.model.endpoint(id).stands_alone(decision.facet));
     odds.sort_by_key(|(id, _)| *id);
     odds
@@ -188,7 +189,7 @@ proptest! {
             let world = ramping(&world, &ramps, after);
             let decision = world.decide("eu", facet, None);
             let now = odds(&world, &decision);
-            let draws_one = matches!(&decision.given, Given::Endpoints(given) if given.draws == 1);
+            let draws_one = matches!(&decision.source, AnswerSource::Endpoints(given) if given.draws == 1);
             for ((id, old), (_, new)) in before.iter().flatten().zip(&now) {
                 let gains = if id.0 as usize == who { *new >= old - 1e-9 } else { !draws_one || *new <= old + 1e-9 };
                 prop_assert!(gains, "{:?} from {} to {} after {} s", id, old, new, after);

@@ -3,27 +3,33 @@
 use std::time::Duration;
 
 use super::test_cases::{abc, pool, why};
-use super::test_world::World;
+use super::test_world::SteeringWorld;
 use super::{Decision, Memory, Standing};
 use crate::model::Steering::{Failover, Geo, Latency, Weighted};
 use crate::model::{Facet, Failback, MemberRef};
 
 /// A world over time: each decision is told of the one before.
 struct Story {
-    world: World,
+    world: SteeringWorld,
     client: &'static str,
     standings: Vec<Standing>,
     last: Option<Decision>,
 }
 
 impl Story {
-    fn of(world: World) -> Story {
+    fn of(world: SteeringWorld) -> Story {
         Story { world, client: "eu", standings: Vec::new(), last: None }
     }
 
     /// At `seconds`, after `change`, the answer is `expected`.
     #[track_caller]
-    fn then(mut self, sentence: &str, seconds: u64, change: impl Fn(World) -> World, expected: &str) -> Story {
+    fn then(
+        mut self,
+        sentence: &str,
+        seconds: u64,
+        change: impl Fn(SteeringWorld) -> SteeringWorld,
+        expected: &str,
+    ) -> Story {
         self.world = change(self.world).at(seconds);
         let memory = Memory { last_good: None, standings: &self.standings };
         let decision = self.world.decide_after(self.client, Facet::V4, memory);
@@ -55,7 +61,7 @@ impl Story {
     }
 }
 
-fn same(world: World) -> World {
+fn same(world: SteeringWorld) -> SteeringWorld {
     world
 }
 
@@ -202,7 +208,7 @@ fn failover_below_geo_stands_by_itself() {
 }
 
 /// a at 10 ms, b at 14 ms, c at 40 ms from eu, in a band of 5 ms or 20 %.
-fn band() -> World {
+fn band() -> SteeringWorld {
     let world = pool(Latency, "a b:3 c").rtt("a", "eu", 10).rtt("b", "eu", 14).rtt("c", "eu", 40);
     world.band("p", 5, 20)
 }

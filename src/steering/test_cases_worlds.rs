@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 
 use super::test_cases::notes;
-use super::test_world::World;
-use super::{Decision, Distribution, Given, Memory, interest};
+use super::test_world::SteeringWorld;
+use super::{AnswerSource, Decision, Distribution, Memory, interest};
 use crate::model::AdminState::{Disabled, Drain};
 use crate::model::Steering::{Affinity, All, Failover, Geo, Latency, Nearest, Weighted};
 use crate::model::{EndpointId, Facet, Failback, OnEmpty, OverrideState, PolicyId, Steering};
@@ -18,7 +18,7 @@ type AnyPool = (Steering, Vec<(usize, u32, Option<bool>)>, u8, bool);
 type AnyPolicy = (Option<usize>, usize, Option<Vec<bool>>, u64, bool);
 
 /// Worlds of any shape: six endpoints, three layers of pools over them, some policy.
-pub(super) fn any_world() -> impl Strategy<Value = World> {
+pub(super) fn any_world() -> impl Strategy<Value = SteeringWorld> {
     let steering = prop::sample::select(vec![Weighted, Latency, Nearest, Failover, All, Geo, Affinity]);
     let overrides = prop::sample::select(vec![OverrideState::Drain, OverrideState::Up, OverrideState::Down]);
     let said = prop::option::weighted(0.2, overrides);
@@ -32,8 +32,8 @@ pub(super) fn any_world() -> impl Strategy<Value = World> {
     (endpoints, prop::collection::vec(pool, 1..4), policy).prop_map(build)
 }
 
-fn build((endpoints, pools, policy): (Vec<AnyEndpoint>, Vec<AnyPool>, AnyPolicy)) -> World {
-    let mut world = World::new().selector("north", "NO").selector("held", "DE");
+fn build((endpoints, pools, policy): (Vec<AnyEndpoint>, Vec<AnyPool>, AnyPolicy)) -> SteeringWorld {
+    let mut world = SteeringWorld::new().selector("north", "NO").selector("held", "DE");
     let overrides: Vec<Option<OverrideState>> = endpoints.iter().map(|endpoint| endpoint.4).collect();
     for (at, (region, state, rtt, alias, _, ramp)) in endpoints.into_iter().enumerate() {
         let (name, region) = (format!("e{at}"), ["eu", "us", "ap", "moon"][region]);
@@ -66,7 +66,7 @@ fn build((endpoints, pools, policy): (Vec<AnyEndpoint>, Vec<AnyPool>, AnyPolicy)
     with_policy(world, policy)
 }
 
-fn with_policy(mut world: World, (answers, on_empty, fence, failback, sticky): AnyPolicy) -> World {
+fn with_policy(mut world: SteeringWorld, (answers, on_empty, fence, failback, sticky): AnyPolicy) -> SteeringWorld {
     world = if let Some(answers) = answers { world.answers(answers) } else { world };
     world = if sticky { world.affinity(24, 56) } else { world };
     if let Some(inside) = fence {
@@ -97,29 +97,29 @@ fn any_story() -> impl Strategy<Value = Vec<(usize, bool)>> {
     prop::collection::vec((0_usize..6, any::<bool>()), 0..6)
 }
 
-fn change(world: World, (endpoint, up): (usize, bool)) -> World {
+fn change(world: SteeringWorld, (endpoint, up): (usize, bool)) -> SteeringWorld {
     let name = format!("e{endpoint}");
     if up { world.up(&name) } else { world.down(&name) }
 }
 
 pub(super) fn endpoints(decision: &Decision) -> Vec<EndpointId> {
-    match &decision.given {
-        Given::Endpoints(given) => {
+    match &decision.source {
+        AnswerSource::Endpoints(given) => {
             given.tiers.iter().flat_map(|tier| &tier.shares).flat_map(|share| share.endpoints.clone()).collect()
         }
-        Given::Static | Given::Nodata => Vec::new(),
+        AnswerSource::Static | AnswerSource::Nodata => Vec::new(),
     }
 }
 
 fn last_good(decision: &Decision) -> Option<&Distribution> {
-    match &decision.given {
-        Given::Endpoints(given) => Some(given),
-        Given::Static | Given::Nodata => None,
+    match &decision.source {
+        AnswerSource::Endpoints(given) => Some(given),
+        AnswerSource::Static | AnswerSource::Nodata => None,
     }
 }
 
 /// A decision without its words, and without what follows from the order of ids.
-fn wordless(world: &World, decision: &Decision) -> String {
+fn wordless(world: &SteeringWorld, decision: &Decision) -> String {
     let stages = decision.stages.iter().map(|stage| (stage.name, stage.entered, stage.left));
     let mut standings: Vec<String> = decision
         .standings
@@ -178,7 +178,7 @@ proptest! {
             };
             for client in CLIENTS.iter().filter(|client| client.contains("held")) {
                 let decision = world.decide_after(client, facet, handed_down);
-                prop_assert!(decision.given != Given::Static, "static for {}", client);
+                prop_assert!(decision.source != AnswerSource::Static, "static for {}", client);
                 let outside = endpoints(&decision).into_iter().find(|id| !inside[id.0 as usize]);
                 prop_assert_eq!(outside, None);
             }
@@ -210,7 +210,7 @@ proptest! {
         let (mut world, mut backwards) = (world.clone(), world.backwards());
         let (mut standings, mut other) = (Vec::new(), Vec::new());
         for (step, event) in std::iter::once(None).chain(story.into_iter().map(Some)).enumerate() {
-            let next = |world: World| if let Some(event) = event { change(world, event) } else { world }.at(3 * step as u64);
+            let next = |world: SteeringWorld| if let Some(event) = event { change(world, event) } else { world }.at(3 * step as u64);
             (world, backwards) = (next(world), next(backwards));
             for client in CLIENTS {
                 let memory = |standings| Memory { last_good: None, standings };

@@ -1,17 +1,17 @@
 //! Decisions in short for tests, and what must hold of every one of them.
 
 use crate::model::{EndpointId, Facet};
-use crate::steering::test_world::World;
-use crate::steering::{Decision, Given, StageName, Tier};
+use crate::steering::test_world::SteeringWorld;
+use crate::steering::{AnswerSource, Decision, StageName, Tier};
 
-impl World {
+impl SteeringWorld {
     /// A decision in short: tiers divided by `|`, shares with their part of 100 where there are several, `[a b]` for a
     /// group; `stale` and `static` and `nodata` in words.
     pub(super) fn tell(&self, decision: &Decision) -> String {
-        let given = match &decision.given {
-            Given::Static => "static".to_owned(),
-            Given::Nodata => "nodata".to_owned(),
-            Given::Endpoints(given) => {
+        let given = match &decision.source {
+            AnswerSource::Static => "static".to_owned(),
+            AnswerSource::Nodata => "nodata".to_owned(),
+            AnswerSource::Endpoints(given) => {
                 given.tiers.iter().map(|tier| self.tell_tier(tier)).collect::<Vec<_>>().join(" | ")
             }
         };
@@ -44,7 +44,7 @@ impl World {
                 pair[0].name, pair[0].left, pair[1].name, pair[1].entered
             ));
         }
-        let Given::Endpoints(given) = &decision.given else { return None };
+        let AnswerSource::Endpoints(given) = &decision.source else { return None };
         let odds = given.probabilities(|e| self.model.endpoint(e).answerables[0].facet == Facet::Alias);
         let dropped = |name: StageName| {
             let stages = decision.stages.iter().filter(move |stage| stage.name == name);

@@ -15,7 +15,7 @@ use crate::steering::{Decision, Distribution, Memory, decide};
 
 /// Model and view, and how the one policy is to be.
 #[derive(Debug, Clone)]
-pub(super) struct World {
+pub(super) struct SteeringWorld {
     pub(super) model: Model,
     pub(super) view: WorldView,
     /// All but where its endpoints come from, which is filled in when it is decided.
@@ -26,9 +26,9 @@ pub(super) struct World {
     root: Option<&'static str>,
 }
 
-impl World {
+impl SteeringWorld {
     /// Regions eu (Dublin), us (Virginia), ap (Mumbai), and `moon`, which has no location.
-    pub(super) fn new() -> World {
+    pub(super) fn new() -> SteeringWorld {
         let region = |name: &str, location: Option<(f64, f64)>| Region {
             name: name.to_owned(),
             location: location.map(|(latitude, longitude)| Location { latitude, longitude }),
@@ -39,7 +39,7 @@ impl World {
             region("ap", Some((19.08, 72.88))),
             region("moon", None),
         ];
-        World {
+        SteeringWorld {
             model: Model { regions, ..Model::default() },
             view: WorldView::default(),
             policy: Policy::new(ZoneId(0), MemberRef::Pool(PoolId(0)), Vec::new(), vec![Facet::V4, Facet::V6]),
@@ -49,7 +49,7 @@ impl World {
     }
 
     /// A selector of countries, called `name`: a member `a@name` is for its clients, and a client `eu+name` is one.
-    pub(super) fn selector(mut self, name: &str, countries: &str) -> World {
+    pub(super) fn selector(mut self, name: &str, countries: &str) -> SteeringWorld {
         let countries = countries.split_whitespace().filter_map(Country::parse).collect();
         self.model.clients.selectors.push(Selector { countries, ..Selector::default() });
         self.selectors.push(name.to_owned());
@@ -61,7 +61,7 @@ impl World {
     }
 
     /// The name's fence: for clients of a selector, these endpoints alone.
-    pub(super) fn fence(mut self, name: &str, selector: &str, inside: &str) -> World {
+    pub(super) fn fence(mut self, name: &str, selector: &str, inside: &str) -> SteeringWorld {
         let id = |name: &str| match self.find(name) {
             MemberRef::Endpoint(id) => id,
             MemberRef::Pool(_) => panic!("{name} is a pool"),
@@ -75,7 +75,7 @@ impl World {
     }
 
     /// One more endpoint, in a region, weight 1.
-    pub(super) fn endpoint(mut self, name: &str, region: &str) -> World {
+    pub(super) fn endpoint(mut self, name: &str, region: &str) -> SteeringWorld {
         let id = self.model.endpoints.len() as u8;
         let sides = [
             (Facet::V4, IpAddr::V4(Ipv4Addr::new(192, 0, 2, id))),
@@ -97,7 +97,7 @@ impl World {
     }
 
     /// One more endpoint that is a cname.
-    pub(super) fn alias(mut self, name: &str, region: &str) -> World {
+    pub(super) fn alias(mut self, name: &str, region: &str) -> SteeringWorld {
         self = self.endpoint(name, region);
         let endpoint = self.model.endpoints.last_mut().unwrap();
         endpoint.answerables.truncate(1);
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// One more pool; members by name, `a` or `a:30`, for clients of a selector `a@nordic` or `a:30@nordic`.
-    pub(super) fn pool(mut self, name: &str, steering: Steering, members: &str) -> World {
+    pub(super) fn pool(mut self, name: &str, steering: Steering, members: &str) -> SteeringWorld {
         let member = |text: &str| {
             let (text, when) = text.split_once('@').map_or((text, None), |(text, when)| (text, Some(when)));
             let (name, weight) = text.split_once(':').unwrap_or((text, ""));
@@ -138,7 +138,7 @@ impl World {
         self.model.endpoints.iter_mut().find(|endpoint| endpoint.name == name).unwrap()
     }
 
-    fn each_check(mut self, name: &str, facet: Option<Facet>, change: impl Fn(&mut CheckView)) -> World {
+    fn each_check(mut self, name: &str, facet: Option<Facet>, change: impl Fn(&mut CheckView)) -> SteeringWorld {
         for answerable in self.endpoint_mut(name).answerables.clone() {
             if facet.is_none_or(|facet| facet == answerable.facet) {
                 change(&mut self.view.checks[answerable.check.unwrap().0 as usize]);
@@ -147,22 +147,22 @@ impl World {
         self
     }
 
-    pub(super) fn state(mut self, name: &str, state: AdminState) -> World {
+    pub(super) fn state(mut self, name: &str, state: AdminState) -> SteeringWorld {
         self.endpoint_mut(name).state = state;
         self
     }
 
-    pub(super) fn only(mut self, name: &str, facet: Facet) -> World {
+    pub(super) fn only(mut self, name: &str, facet: Facet) -> SteeringWorld {
         self.endpoint_mut(name).answerables.retain(|answerable| answerable.facet == facet);
         self
     }
 
-    pub(super) fn unmonitored(mut self, name: &str) -> World {
+    pub(super) fn unmonitored(mut self, name: &str) -> SteeringWorld {
         self.endpoint_mut(name).answerables.iter_mut().for_each(|answerable| answerable.check = None);
         self
     }
 
-    pub(super) fn down(self, names: &str) -> World {
+    pub(super) fn down(self, names: &str) -> SteeringWorld {
         let evidence = Evidence {
             vantage: "ns1".into(),
             region: self.model.region_named("eu").unwrap(),
@@ -181,15 +181,15 @@ impl World {
         })
     }
 
-    pub(super) fn down_in(self, name: &str, facet: Facet) -> World {
+    pub(super) fn down_in(self, name: &str, facet: Facet) -> SteeringWorld {
         self.each_check(name, Some(facet), |check| check.health = Health::Down)
     }
 
-    pub(super) fn unknown(self, name: &str, tried: bool) -> World {
+    pub(super) fn unknown(self, name: &str, tried: bool) -> SteeringWorld {
         self.each_check(name, None, |check| (check.health, check.tried) = (Health::Unknown, tried))
     }
 
-    pub(super) fn rtt(self, name: &str, from: &str, millis: u64) -> World {
+    pub(super) fn rtt(self, name: &str, from: &str, millis: u64) -> SteeringWorld {
         let region = self.model.region_named(from).unwrap();
         self.each_check(name, None, |check| {
             check.rtts.retain(|(measured, _)| *measured != region);
@@ -197,23 +197,23 @@ impl World {
         })
     }
 
-    pub(super) fn ramp(mut self, names: &str, seconds: u64) -> World {
+    pub(super) fn ramp(mut self, names: &str, seconds: u64) -> SteeringWorld {
         names.split_whitespace().for_each(|name| self.endpoint_mut(name).ramp = Duration::from_secs(seconds));
         self
     }
 
     /// Up since so many seconds after the start, and down before.
-    pub(super) fn came_up(self, name: &str, facet: Option<Facet>, seconds: u64) -> World {
+    pub(super) fn came_up(self, name: &str, facet: Option<Facet>, seconds: u64) -> SteeringWorld {
         let since = Recovery::Since(Moment::from_start(Duration::from_secs(seconds)));
         self.each_check(name, facet, |check| check.recovery = since)
     }
 
-    pub(super) fn may_change(self, name: &str, millis: u64) -> World {
+    pub(super) fn may_change(self, name: &str, millis: u64) -> SteeringWorld {
         self.each_check(name, None, |check| check.may_change_in = Some(Duration::from_millis(millis)))
     }
 
     /// An override of an endpoint by alice for "kernel update", until 14:30 on 2026-11-23.
-    pub(super) fn overridden(mut self, name: &str, state: OverrideState) -> World {
+    pub(super) fn overridden(mut self, name: &str, state: OverrideState) -> SteeringWorld {
         let MemberRef::Endpoint(id) = self.find(name) else { panic!("{name} is a pool") };
         let said = Override {
             target: name.to_owned(),
@@ -230,40 +230,40 @@ impl World {
         self.model.pools.iter_mut().find(|pool| pool.name == name).unwrap()
     }
 
-    pub(super) fn min_up(mut self, pool: &str, share: f64) -> World {
+    pub(super) fn min_up(mut self, pool: &str, share: f64) -> SteeringWorld {
         self.pool_mut(pool).min_up = share;
         self
     }
 
-    pub(super) fn band(mut self, pool: &str, millis: u64, percent: u32) -> World {
+    pub(super) fn band(mut self, pool: &str, millis: u64, percent: u32) -> SteeringWorld {
         self.pool_mut(pool).band = Some(Band { over: Duration::from_millis(millis), percent });
         self
     }
 
-    pub(super) fn failback(mut self, failback: Failback) -> World {
+    pub(super) fn failback(mut self, failback: Failback) -> SteeringWorld {
         self.policy.failback = failback;
         self
     }
 
-    pub(super) fn affinity(mut self, v4: u8, v6: u8) -> World {
+    pub(super) fn affinity(mut self, v4: u8, v6: u8) -> SteeringWorld {
         self.policy.affinity = Some(AffinityNet { v4, v6 });
         self
     }
 
     /// The pool that is asked.
-    pub(super) fn root(mut self, name: &'static str) -> World {
+    pub(super) fn root(mut self, name: &'static str) -> SteeringWorld {
         self.root = Some(name);
         self
     }
 
     /// The time is so many seconds before the overrides end.
-    pub(super) fn before_end(mut self, seconds: f64) -> World {
+    pub(super) fn before_end(mut self, seconds: f64) -> SteeringWorld {
         self.view.at_unix = Some(1_795_444_200.0 - seconds);
         self
     }
 
     /// The override of an endpoint was said of this.
-    pub(super) fn said_of(mut self, name: &str, target: &str) -> World {
+    pub(super) fn said_of(mut self, name: &str, target: &str) -> SteeringWorld {
         let MemberRef::Endpoint(id) = self.find(name) else { panic!("{name} is a pool") };
         let said = Arc::make_mut(&mut self.view.overrides).get_mut(&id).unwrap();
         Arc::make_mut(said).target = target.to_owned();
@@ -278,7 +278,7 @@ impl World {
     }
 
     /// The same world with endpoints and pools declared in the opposite order.
-    pub(super) fn backwards(mut self) -> World {
+    pub(super) fn backwards(mut self) -> SteeringWorld {
         let (endpoints, pools) = (self.model.endpoints.len() as u32, self.model.pools.len() as u32);
         let endpoint = |id: EndpointId| EndpointId(endpoints - 1 - id.0);
         let moved = |member: MemberRef| match member {
@@ -304,30 +304,30 @@ impl World {
     }
 
     /// Seconds since the start.
-    pub(super) fn at(mut self, seconds: u64) -> World {
+    pub(super) fn at(mut self, seconds: u64) -> SteeringWorld {
         self.view.at = Moment::from_start(Duration::from_secs(seconds));
         self
     }
 
-    /// The opposite of [`World::down`].
-    pub(super) fn up(self, names: &str) -> World {
+    /// The opposite of [`SteeringWorld::down`].
+    pub(super) fn up(self, names: &str) -> SteeringWorld {
         names
             .split_whitespace()
             .fold(self, |world, name| world.each_check(name, None, |check| check.health = Health::Up))
     }
 
-    pub(super) fn answers(mut self, answers: usize) -> World {
+    pub(super) fn answers(mut self, answers: usize) -> SteeringWorld {
         self.policy.answers = Some(answers);
         self
     }
 
-    pub(super) fn on_empty(mut self, on_empty: OnEmpty) -> World {
+    pub(super) fn on_empty(mut self, on_empty: OnEmpty) -> SteeringWorld {
         self.policy.on_empty = vec![on_empty];
         self
     }
 
     /// One more entry of `on_empty`: a word, or what is called so.
-    pub(super) fn then(mut self, entry: &str) -> World {
+    pub(super) fn then(mut self, entry: &str) -> SteeringWorld {
         self.policy.on_empty.push(match entry {
             "all" => OnEmpty::All,
             "last_good" => OnEmpty::LastGood,
@@ -339,24 +339,24 @@ impl World {
     }
 
     /// What the name answers.
-    pub(super) fn types(mut self, facets: &[Facet]) -> World {
+    pub(super) fn types(mut self, facets: &[Facet]) -> SteeringWorld {
         self.policy.facets = facets.to_vec();
         self
     }
 
     /// As `on_empty`, with another pool or endpoint.
-    pub(super) fn or_else(mut self, name: &str) -> World {
+    pub(super) fn or_else(mut self, name: &str) -> SteeringWorld {
         self.policy.on_empty = vec![OnEmpty::Other(self.find(name))];
         self
     }
 
-    /// As [`World::or_else`], with the pool that was declared first.
-    pub(super) fn or_else_first(mut self) -> World {
+    /// As [`SteeringWorld::or_else`], with the pool that was declared first.
+    pub(super) fn or_else_first(mut self) -> SteeringWorld {
         self.policy.on_empty = vec![OnEmpty::Other(MemberRef::Pool(PoolId(0)))];
         self
     }
 
-    pub(super) fn ttl(mut self, min: u64, max: u64) -> World {
+    pub(super) fn ttl(mut self, min: u64, max: u64) -> SteeringWorld {
         self.policy.ttl = Ttl { min: Duration::from_secs(min), max: Duration::from_secs(max) };
         self
     }
@@ -366,7 +366,7 @@ impl World {
         self.decide_after(client, facet, Memory { last_good, standings: &[] })
     }
 
-    /// As [`World::decide`], with all that the decision before hands down.
+    /// As [`SteeringWorld::decide`], with all that the decision before hands down.
     pub(super) fn decide_after(&self, client: &str, facet: Facet, memory: Memory<'_>) -> Decision {
         let model = self.whole_model();
         decide(&model, PolicyId(0), &self.view, &self.class(client), facet, memory)

@@ -7,7 +7,7 @@ use siphasher::sip::SipHasher13;
 use crate::model::tree::OnceSet;
 use crate::model::{EndpointId, Pool};
 use crate::steering::pool::Offer;
-use crate::steering::{Scene, Share, Step, Tier};
+use crate::steering::{PathStep, Scene, Share, Tier};
 
 /// Several members as one list of tiers: their first tiers become one, their second tiers become one, and so on. In
 /// each tier a member has its weight, which its shares divide. `grown` is the part of the weight, over 0, that it has
@@ -18,10 +18,10 @@ pub(super) fn blend<'a>(
     offers: impl IntoIterator<Item = &'a Offer>,
     grown: impl Fn(usize, &Tier) -> f64,
 ) -> Vec<Tier> {
-    let sticky = scene.is_by_net(pool);
+    let by_net = scene.is_by_net(pool);
     let mut blended: Vec<Tier> = Vec::new();
     for Offer { to, weight, tiers } in offers {
-        let step = Step { member: key_of(scene.model.member_name(*to)), sticky };
+        let step = PathStep { member: key_of(scene.model.member_name(*to)), by_net };
         for (at, tier) in tiers.iter().enumerate() {
             if blended.len() <= at {
                 blended.push(Tier::default());

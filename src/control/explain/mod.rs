@@ -23,7 +23,7 @@ use crate::control::status::{self, RampReport};
 use crate::model::{ClassId, EndpointId, Facet, Model, Moment, Policy, PolicyId, RegionId, SteeredName, ZoneId};
 use crate::snapshot::names::{LookupResult, RrsetRef};
 use crate::snapshot::{Cell, LocalClass, Snapshot};
-use crate::steering::{Decision, Given, Reason, StageName};
+use crate::steering::{AnswerSource, Decision, Reason, StageName};
 use crate::wire::{Name, NameBuf, NameError};
 
 use client::place_address;
@@ -354,7 +354,7 @@ fn ttl(
     let of_file = safe_default(snapshot, zone, name, asked).map(|rrset| rrset.ttl());
     let as_in_file = |ttl: u32| (ttl, format!("{ttl} s: as the zone file has it"));
     match (decision, of_file) {
-        (Some(decision), Some(ttl)) if decision.given == Given::Static && ttl < decision.ttl => as_in_file(ttl),
+        (Some(decision), Some(ttl)) if decision.source == AnswerSource::Static && ttl < decision.ttl => as_in_file(ttl),
         (Some(decision), Some(_) | None) => {
             let policy = snapshot.model.policy(name.policy);
             let renderer = Renderer { model: &snapshot.model, policy, decision };
@@ -375,10 +375,10 @@ pub(super) fn answers(
     cell: &Cell,
 ) -> Vec<AnswerReport> {
     let (model, decision) = (&*snapshot.model, cell.decision());
-    let given = match &decision.given {
-        Given::Endpoints(given) => given,
-        Given::Static => return static_answers(snapshot, zone, name, asked),
-        Given::Nodata => return Vec::new(),
+    let given = match &decision.source {
+        AnswerSource::Endpoints(given) => given,
+        AnswerSource::Static => return static_answers(snapshot, zone, name, asked),
+        AnswerSource::Nodata => return Vec::new(),
     };
     let odds = given.probabilities(|endpoint| model.endpoint(endpoint).stands_alone(decision.facet));
     let slots = &model.policy(name.policy).endpoints;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::model::{Facet, Model, PolicyId, WorldView};
 use crate::snapshot::{Cell, LocalClass, PolicyCells, Snapshot};
 use crate::steering::preference::{self, is_plainly_preferred, is_preferred, preferred};
-use crate::steering::{Decision, Kind};
+use crate::steering::{Decision, NameKind};
 
 /// The state of a steered name, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +78,8 @@ pub(super) fn answers(cells: &PolicyCells) -> impl Iterator<Item = (Option<Local
     cells.iter().flat_map(|of| {
         of.by_class().filter(|(_, cell)| match cell.decision().kind {
             None => true,
-            Some(Kind::Alias) => of.facet == Facet::Alias,
-            Some(Kind::Addresses | Kind::ByNet) => of.facet != Facet::Alias,
+            Some(NameKind::Alias) => of.facet == Facet::Alias,
+            Some(NameKind::Addresses | NameKind::ByNet) => of.facet != Facet::Alias,
         })
     })
 }

@@ -8,7 +8,7 @@ use crate::control::names::report::{ClassReport, NameReport};
 use crate::control::names::sentence::{Sentences, names};
 use crate::model::{Moment, SteeredName, WorldView, ZoneId};
 use crate::snapshot::{Cell, Snapshot};
-use crate::steering::Given;
+use crate::steering::AnswerSource;
 use crate::steering::preference;
 
 /// Makes reports from one snapshot.
@@ -86,10 +86,10 @@ impl Reporter {
         ClassReport {
             class: name,
             rtype: served.facet.as_str().to_owned(),
-            gives: match served.given {
-                Given::Endpoints(_) => "endpoints",
-                Given::Static => "static",
-                Given::Nodata => "nodata",
+            gives: match served.source {
+                AnswerSource::Endpoints(_) => "endpoints",
+                AnswerSource::Static => "static",
+                AnswerSource::Nodata => "nodata",
             }
             .to_owned(),
             from: if served.is_on_empty() { "on_empty" } else { model.member_name(model.policy(steered.policy).root) }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::control::explain::Renderer;
 use crate::control::names::report::ClassReport;
 use crate::model::{EndpointId, Facet, Failback, Model, Moment, PolicyId};
-use crate::steering::{Decision, Given, StageName, Standing};
+use crate::steering::{AnswerSource, Decision, StageName, Standing};
 
 /// Most endpoints and most reasons in a sentence (judgment: a line or two).
 const SHOWN: usize = 3;
@@ -117,10 +117,10 @@ fn instead(renderer: Renderer<'_>, best: &Decision) -> String {
 
 /// The endpoints or records of a decision, as text.
 pub(super) fn answer_text(model: &Model, decision: &Decision) -> String {
-    match (&decision.given, decision.given_first(model)) {
-        (Given::Static, _) => "the zone file's records".to_owned(),
-        (Given::Nodata, _) | (Given::Endpoints(_), None) => "no record".to_owned(),
-        (Given::Endpoints(_), Some(endpoints)) => {
+    match (&decision.source, decision.given_first(model)) {
+        (AnswerSource::Static, _) => "the zone file's records".to_owned(),
+        (AnswerSource::Nodata, _) | (AnswerSource::Endpoints(_), None) => "no record".to_owned(),
+        (AnswerSource::Endpoints(_), Some(endpoints)) => {
             let names = names(model, &endpoints);
             listed(&names.iter().map(String::as_str).collect::<Vec<_>>())
         }

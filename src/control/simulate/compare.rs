@@ -9,7 +9,7 @@ use crate::control::simulate::weights::{NameAt, Weights, queried_facets};
 use crate::control::unanswered::{UnansweredName, UnansweredQuestions};
 use crate::model::{ClassId, EndpointId, Facet, Model, PolicyId};
 use crate::snapshot::{LocalClass, Snapshot};
-use crate::steering::{Decision, Given};
+use crate::steering::{AnswerSource, Decision};
 use crate::wire::Name;
 
 /// Most names in the list; more are counted. A person reads the first ones, and a script needs to know only whether
@@ -46,7 +46,7 @@ pub(in crate::control) fn difference(before: &Snapshot, after: &Snapshot) -> Ans
 
 /// The questions that lost their answer between two snapshots of one model. Fast if none did.
 pub(crate) fn losses(before: &Snapshot, after: &Snapshot) -> Option<UnansweredQuestions> {
-    let is_empty = |decision: &Decision| !matches!(decision.given, Given::Endpoints(_));
+    let is_empty = |decision: &Decision| !matches!(decision.source, AnswerSource::Endpoints(_));
     let loses = |policy: PolicyId| {
         let facets = queried_facets(after.model.policy(policy));
         facets.iter().any(|facet| served(after, policy, *facet).any(|(_, decision)| is_empty(decision)))
@@ -121,10 +121,10 @@ pub(super) fn unanswered(
         let facets = queried_facets(model.policy(policy));
         for facet in &facets {
             for (class, decision) in served(after, policy, *facet) {
-                let is_static = match decision.given {
-                    Given::Endpoints(_) => continue,
-                    Given::Static => true,
-                    Given::Nodata => false,
+                let is_static = match decision.source {
+                    AnswerSource::Endpoints(_) => continue,
+                    AnswerSource::Static => true,
+                    AnswerSource::Nodata => false,
                 };
                 for name in weights.names(policy) {
                     let is_answered = is_static && defaults.has(*name, *facet);
@@ -187,10 +187,10 @@ impl<'a> OldAnswers<'a> {
             let class = self.classes.get(&clients).copied().unwrap_or(ClassId(0));
             (name, policy, self.before.local(policy, class))
         };
-        match self.before.cell(policy, class, facet).map(|cell| &cell.decision().given) {
-            None | Some(Given::Nodata) => false,
-            Some(Given::Endpoints(_)) => true,
-            Some(Given::Static) => self.defaults.has(name, facet),
+        match self.before.cell(policy, class, facet).map(|cell| &cell.decision().source) {
+            None | Some(AnswerSource::Nodata) => false,
+            Some(AnswerSource::Endpoints(_)) => true,
+            Some(AnswerSource::Static) => self.defaults.has(name, facet),
         }
     }
 }

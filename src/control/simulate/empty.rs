@@ -8,7 +8,7 @@ use crate::control::simulate::report::{EmptyAnswer, EmptyClass};
 use crate::control::simulate::weights::{Weights, queried_facets};
 use crate::model::{ClassId, Facet, MemberRef, Model, OnEmpty, Policy, PolicyId};
 use crate::snapshot::{LocalClass, Snapshot};
-use crate::steering::{Decision, Given};
+use crate::steering::{AnswerSource, Decision};
 
 /// Most entries in the list; more are only counted. A person reads the first ones, and a script needs to know only
 /// whether there are any.
@@ -99,18 +99,18 @@ fn empty_clients(snapshot: &Snapshot, policy: PolicyId) -> BTreeMap<String, Empt
 }
 
 fn is_empty(decision: &Decision) -> bool {
-    let gives = matches!(decision.given, Given::Endpoints(_));
+    let gives = matches!(decision.source, AnswerSource::Endpoints(_));
     !gives || decision.is_on_empty()
 }
 
 /// The worst answer over the types.
 fn worst_answer(decisions: &[(Facet, &Decision)], mut is_static: impl FnMut(Facet) -> bool) -> EmptyAnswer {
-    let each = decisions.iter().map(|(facet, decision)| match &decision.given {
-        Given::Nodata => EmptyAnswer::Nothing,
-        Given::Static if is_static(*facet) => EmptyAnswer::Static,
-        Given::Static => EmptyAnswer::Nothing,
-        Given::Endpoints(_) if decision.stale => EmptyAnswer::Stale,
-        Given::Endpoints(_) => EmptyAnswer::Fallback,
+    let each = decisions.iter().map(|(facet, decision)| match &decision.source {
+        AnswerSource::Nodata => EmptyAnswer::Nothing,
+        AnswerSource::Static if is_static(*facet) => EmptyAnswer::Static,
+        AnswerSource::Static => EmptyAnswer::Nothing,
+        AnswerSource::Endpoints(_) if decision.stale => EmptyAnswer::Stale,
+        AnswerSource::Endpoints(_) => EmptyAnswer::Fallback,
     });
     let each: Vec<EmptyAnswer> = each.collect();
     let worst = [EmptyAnswer::Nothing, EmptyAnswer::Stale, EmptyAnswer::Static]

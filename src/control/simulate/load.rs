@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use crate::control::simulate::weights::{NameAt, Weights, queried_facets};
 use crate::model::{Answerable, EndpointId, Facet, Model, OverrideState, PolicyId, ZoneId};
 use crate::snapshot::{LocalClass, Snapshot};
-use crate::steering::{Decision, Given, Share};
+use crate::steering::{AnswerSource, Decision, Share};
 use crate::wire::Name;
 
 /// How much each endpoint is answered with, in the unit of the weights.
@@ -27,7 +27,7 @@ pub(super) struct Load {
 /// The part of each endpoint in a decision, 0 to 1. The parts add up to 1; the list is empty if the decision has no
 /// endpoint. Of SRV records a client uses those of the first priority, in proportion to weight (RFC 2782).
 pub(super) fn parts(model: &Model, decision: &Decision) -> Vec<(EndpointId, f64)> {
-    let Given::Endpoints(distribution) = &decision.given else { return Vec::new() };
+    let AnswerSource::Endpoints(distribution) = &decision.source else { return Vec::new() };
     match (decision.facet, distribution.tiers.first()) {
         (Facet::Srv, Some(tier)) => {
             let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
@@ -79,14 +79,14 @@ pub(super) fn load(snapshot: &Snapshot, weights: &Weights) -> Load {
             let part = 1.0 / facets.len() as f64;
             for (decision, classes) in distinct_decisions(snapshot, policy, *facet) {
                 let weight: f64 = classes.iter().map(|class| by_class[usize::from(class.0)]).sum::<f64>() * part;
-                match &decision.given {
-                    Given::Nodata => load.nothing += weight,
-                    Given::Static => {
+                match &decision.source {
+                    AnswerSource::Nodata => load.nothing += weight,
+                    AnswerSource::Static => {
                         let fixed = defaults.part(snapshot, weights, policy, *facet, &classes) * part;
                         load.fixed += fixed;
                         load.nothing += (weight - fixed).max(0.0);
                     }
-                    Given::Endpoints(_) => load.add(snapshot, policy, decision, weight),
+                    AnswerSource::Endpoints(_) => load.add(snapshot, policy, decision, weight),
                 }
             }
         }

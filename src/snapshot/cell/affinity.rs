@@ -83,7 +83,7 @@ impl CellTier {
     /// Prepares the choices that the net decides. `shares` are those of the cell.
     pub(super) fn tie_to_nets(&mut self, rdata: &Rdata<'_>, shares: &[&Share]) {
         for (own, share) in self.shares.iter_mut().zip(shares) {
-            own.by_net = own.count > 1 && share.path.last().is_some_and(|step| step.sticky);
+            own.by_net = own.count > 1 && share.path.last().is_some_and(|step| step.by_net);
         }
         let runners: Vec<Runner<'_>> = shares.iter().zip(0..).map(|(share, at)| runner(rdata, share, at)).collect();
         self.race = Race::among(&runners);

@@ -14,7 +14,7 @@ use crate::model::{
     Pool, PoolId, Steering, WorldView, ZoneId,
 };
 use crate::placing::ClientNet;
-use crate::steering::{Given, Memory, decide, key_of};
+use crate::steering::{AnswerSource, Memory, decide, key_of};
 
 const WEIGHTED: Steering = Steering::Weighted;
 const AFFINITY: Steering = Steering::Affinity;
@@ -95,7 +95,7 @@ const MANY: u32 = 100_000;
 /// Over many nets the frequencies are what `probabilities` says.
 fn holds_the_law(sentence: &str, pools: &[Spec<'_>], answers: Option<usize>) {
     let scene = scene(pools, answers, &[]);
-    let Given::Endpoints(distribution) = &scene.cell.decision().given else { panic!("{sentence}: nothing") };
+    let AnswerSource::Endpoints(distribution) = &scene.cell.decision().source else { panic!("{sentence}: nothing") };
     let expected = distribution.probabilities(|e| scene.model.endpoint(e).name.starts_with('c'));
     let mut counts: BTreeMap<&str, f64> = BTreeMap::new();
     for nth in 0..MANY {
@@ -123,12 +123,12 @@ fn frequencies_over_all_nets_are_the_probabilities() {
     let deep: &[(&str, u32)] = &[("in", 5), ("e", 2), ("f", 3)];
     for answers in [None, Some(2), Some(3)] {
         holds_the_law("nested", &[inner, ("p", AFFINITY, deep)], answers);
-        holds_the_law("chance over sticky", &[inner, ("p", WEIGHTED, deep)], answers);
+        holds_the_law("chance over the net", &[inner, ("p", WEIGHTED, deep)], answers);
         let by_chance: Spec = ("in", WEIGHTED, inner.2);
         holds_the_law("sticky over chance", &[by_chance, ("p", AFFINITY, deep)], answers);
     }
     let three = [inner, ("mid", WEIGHTED, &[("in", 2), ("g", 1)]), ("p", AFFINITY, &[("mid", 1), ("h", 1)])];
-    holds_the_law("sticky over chance over sticky", &three, Some(3));
+    holds_the_law("the net over chance over the net", &three, Some(3));
     let one: Spec = ("one", AFFINITY, &[("a", 1), ("both", 1)]);
     let two: Spec = ("two", AFFINITY, &[("b", 1), ("both", 2)]);
     for answers in [None, Some(2)] {

@@ -14,7 +14,7 @@ use std::ops::Range;
 use super::Chance;
 use crate::model::MAX_ENDPOINTS;
 use crate::placing::mix;
-use crate::steering::Step;
+use crate::steering::PathStep;
 
 /// The tree of one tier, in order of depth, the root first.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(super) struct Runner<'a> {
     /// Over 0, finite.
     pub(super) weight: f64,
     /// The members that lead to it.
-    pub(super) path: &'a [Step],
+    pub(super) path: &'a [PathStep],
     /// Distinguishes it from other shares with the same path.
     pub(super) leaf: u64,
 }
@@ -223,8 +223,8 @@ fn divide<'a>(runners: &[Runner<'a>], depth: usize) -> BTreeMap<(u64, u16), (boo
     let mut ways: BTreeMap<(u64, u16), (bool, Vec<Runner<'a>>)> = BTreeMap::new();
     for runner in runners {
         let (way, by_net) = match runner.path.get(depth) {
-            Some(step) => ((step.member, 0), step.sticky),
-            None => ((runner.leaf, runner.share), runner.path.last().is_some_and(|step| step.sticky)),
+            Some(step) => ((step.member, 0), step.by_net),
+            None => ((runner.leaf, runner.share), runner.path.last().is_some_and(|step| step.by_net)),
         };
         ways.entry(way).or_insert((by_net, Vec::new())).1.push(*runner);
     }

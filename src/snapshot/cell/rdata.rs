@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::{AnswerRdata, EndpointId, Facet, Model, Policy, ServiceTarget};
 use crate::snapshot::cell::{OWNER_IS_QUESTION, StoredRecord};
-use crate::steering::{Decision, Given, Share, Tier};
+use crate::steering::{AnswerSource, Decision, Share, Tier};
 use crate::wire::code::{self, class};
 
 /// Keys of service parameters (RFC 9460, 14.3.2), which are in rising order.
@@ -86,9 +86,9 @@ impl Rdata<'_> {
     }
 
     fn is_blank(&self, endpoint: EndpointId) -> bool {
-        match &self.decision.given {
-            Given::Endpoints(given) => given.blanks.contains(&endpoint),
-            Given::Static | Given::Nodata => false,
+        match &self.decision.source {
+            AnswerSource::Endpoints(given) => given.blanks.contains(&endpoint),
+            AnswerSource::Static | AnswerSource::Nodata => false,
         }
     }
 

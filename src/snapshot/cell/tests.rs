@@ -29,10 +29,10 @@ fn cell(tiers: &[&[(&[u32], f64)]], draws: usize, limit: usize) -> Cell {
         Share { endpoints, weight, path: Vec::new() }
     };
     let tiers = tiers.iter().map(|shares| Tier { shares: shares.iter().map(share).collect() }).collect();
-    let given = Given::Endpoints(Distribution { tiers, draws, limit, blanks: Vec::new() });
+    let source = AnswerSource::Endpoints(Distribution { tiers, draws, limit, blanks: Vec::new() });
     let decision = Decision {
         facet: Facet::V4,
-        given,
+        source,
         ttl: 7,
         stale: false,
         looks_at_client: false,

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::snapshot::compile::restore;
-use crate::steering::Kind;
+use crate::steering::NameKind;
 
 /// Name `one`: `a`, which has IPv4 alone, before the cname `z`.
 fn either() -> Arc<Model> {
@@ -17,10 +17,10 @@ fn either() -> Arc<Model> {
     )
 }
 
-fn kinds(snapshot: &Snapshot) -> [Option<Kind>; 3] {
+fn kinds(snapshot: &Snapshot) -> [Option<NameKind>; 3] {
     [Facet::Alias, Facet::V4, Facet::V6].map(|facet| {
         let cell = snapshot.cell(PolicyId(0), LocalClass(0), facet).unwrap();
-        assert!(cell.records().all(|record| (record.rtype == 5) == (cell.decision().kind == Some(Kind::Alias))));
+        assert!(cell.records().all(|record| (record.rtype == 5) == (cell.decision().kind == Some(NameKind::Alias))));
         cell.decision().kind
     })
 }
@@ -30,21 +30,21 @@ fn the_choice_outlives_refresh_reload_and_restart_for_every_type() {
     let model = either();
     let seen = |down: &[&str]| Arc::new(view(&model, down));
     let up = compile(model.clone(), seen(&[]), Arc::default(), 1, None);
-    assert_eq!(kinds(&up), [Some(Kind::Addresses); 3]);
+    assert_eq!(kinds(&up), [Some(NameKind::Addresses); 3]);
     let out = refresh(&up, seen(&["a"]));
-    assert_eq!(kinds(&out), [Some(Kind::Alias); 3]);
+    assert_eq!(kinds(&out), [Some(NameKind::Alias); 3]);
     let back = refresh(&out, seen(&[]));
-    assert_eq!(kinds(&back), [Some(Kind::Alias); 3], "handed back by hand only");
+    assert_eq!(kinds(&back), [Some(NameKind::Alias); 3], "handed back by hand only");
     let reloaded = compile(either(), seen(&[]), Arc::default(), 2, Some(&back));
-    assert_eq!(kinds(&reloaded), [Some(Kind::Alias); 3]);
+    assert_eq!(kinds(&reloaded), [Some(NameKind::Alias); 3]);
     let mut standings = reloaded.standings_by_name();
     let restarted = |standings: &[_]| restore(model.clone(), seen(&[]), Arc::default(), 1, standings);
-    assert_eq!(kinds(&restarted(&standings)), [Some(Kind::Alias); 3]);
+    assert_eq!(kinds(&restarted(&standings)), [Some(NameKind::Alias); 3]);
     standings.retain(|standing| standing.rtype != "CNAME");
-    assert_eq!(kinds(&restarted(&standings)), [Some(Kind::Alias); 3], "as an older version wrote it");
-    assert_eq!(kinds(&restarted(&[])), [Some(Kind::Addresses); 3]);
+    assert_eq!(kinds(&restarted(&standings)), [Some(NameKind::Alias); 3], "as an older version wrote it");
+    assert_eq!(kinds(&restarted(&[])), [Some(NameKind::Addresses); 3]);
     let over = refresh(&back, seen(&["z"]));
-    assert_eq!(kinds(&over), [Some(Kind::Addresses); 3]);
+    assert_eq!(kinds(&over), [Some(NameKind::Addresses); 3]);
 }
 
 #[test]

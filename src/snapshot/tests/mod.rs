@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::snapshot::compile::{compile, refresh};
 use crate::snapshot::{Cell, Identity, LocalClass, Publisher, Snapshot};
-use crate::steering::Given;
+use crate::steering::AnswerSource;
 
 const ZONE: &str = "$TTL 60\n@ SOA ns1 host 1 2 3 4 5\n@ NS ns1\n@ NS ns2\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n";
 
@@ -96,7 +96,7 @@ fn cell<'s>(snapshot: &'s Snapshot, name: &str) -> &'s Cell {
 
 /// The names of the endpoints that a name is answered with, sorted.
 fn given(snapshot: &Snapshot, name: &str) -> Vec<String> {
-    let Given::Endpoints(distribution) = &cell(snapshot, name).decision().given else { return Vec::new() };
+    let AnswerSource::Endpoints(distribution) = &cell(snapshot, name).decision().source else { return Vec::new() };
     let shares = distribution.tiers.iter().flat_map(|tier| &tier.shares);
     let ids = shares.flat_map(|share| &share.endpoints);
     let mut names: Vec<_> = ids.map(|id| snapshot.model.endpoint(*id).name.clone()).collect();
@@ -152,7 +152,7 @@ fn round_trips_matter_to_the_pool_that_is_fallen_back_on() {
     let firsts = |snapshot: &Snapshot| {
         let (_, name) = snapshot.steered(&crate::wire::Name::parse("one.t.example.").unwrap()).unwrap();
         let cell = snapshot.cell(name.policy, LocalClass(0), Facet::V4).unwrap();
-        let Given::Endpoints(distribution) = &cell.decision().given else { panic!("{:?}", cell.decision()) };
+        let AnswerSource::Endpoints(distribution) = &cell.decision().source else { panic!("{:?}", cell.decision()) };
         model.endpoint(distribution.tiers[0].shares[0].endpoints[0]).name.clone()
     };
     let before = compile(model.clone(), measured([1, 90, 5]), Arc::default(), 1, None);

@@ -10,7 +10,7 @@ use super::{cell, first, model, view};
 use crate::model::{AffinityNet, CheckId, Model, Moment, PolicyId, Recovery, WorldView};
 use crate::placing::ClientNet;
 use crate::snapshot::{Identity, Publisher, Snapshot, SteeringState};
-use crate::steering::Given;
+use crate::steering::AnswerSource;
 
 fn at(millis: u64) -> Moment {
     Moment::from_start(Duration::from_millis(millis))
@@ -46,7 +46,7 @@ fn observe(publisher: &mut Publisher, down: &[&str], now: Moment) -> Arc<Snapsho
 
 /// The part of a name's answers that is its own endpoint's, percent, rounded.
 fn part(snapshot: &Snapshot, name: &str) -> u32 {
-    let Given::Endpoints(given) = &cell(snapshot, name).decision().given else { return 0 };
+    let AnswerSource::Endpoints(given) = &cell(snapshot, name).decision().source else { return 0 };
     let both = snapshot.model.endpoints.iter().position(|endpoint| endpoint.name == "both").unwrap();
     let own = given.parts(|_| false).into_iter().filter(|(id, _)| id.0 as usize != both);
     (own.map(|(_, part)| part).sum::<f64>() * 100.0).round() as u32
@@ -230,7 +230,7 @@ proptest! {
         }
         let snapshot = publisher.snapshots().load_full();
         let cell = cell(&snapshot, "one");
-        let Given::Endpoints(given) = &cell.decision().given else {
+        let AnswerSource::Endpoints(given) = &cell.decision().source else {
             return Err(TestCaseError::fail("nothing is given"));
         };
         const ROUNDS: u64 = 4000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::model::{Band, MemberRef, PoolId, RegionId};
 use crate::steering::pool::{Chooser, Offer};
-use crate::steering::ranking::{Distance, Place, RankedMember, listed, metres, nearest_of, ranks, width};
+use crate::steering::ranking::{Distance, MemberDistance, RankedMember, listed, metres, nearest_of, ranks, width};
 use crate::steering::resist::resist;
 use crate::steering::why::{InBand, Nearness, Turn, rounded};
 use crate::steering::{Scene, Tier};
@@ -24,13 +24,14 @@ pub(super) fn choose(chooser: &mut Chooser<'_>, id: PoolId) -> Vec<Tier> {
     chooser.rank(id, ranks)
 }
 
-fn by_round_trip(scene: &Scene, client: RegionId, offers: &[Offer]) -> Vec<Place> {
+fn by_round_trip(scene: &Scene, client: RegionId, offers: &[Offer]) -> Vec<MemberDistance> {
     let Some(from) = observer(scene, client, offers) else { return listed(offers, &Nearness::NothingMeasured) };
     let place = |(at, offer): (usize, &Offer)| match nearest_of(offer, |e| scene.check(e)?.rtt_from(from)) {
-        Some(rtt) => {
-            Place { distance: Distance::Known(rtt.as_nanos()), why: Nearness::Rtt { rtt: rounded(rtt), from, client } }
-        }
-        None => Place { distance: Distance::Listed(at), why: Nearness::NotMeasured(from) },
+        Some(rtt) => MemberDistance {
+            distance: Distance::Known(rtt.as_nanos()),
+            why: Nearness::Rtt { rtt: rounded(rtt), from, client },
+        },
+        None => MemberDistance { distance: Distance::Listed(at), why: Nearness::NotMeasured(from) },
     };
     offers.iter().enumerate().map(place).collect()
 }
