@@ -229,9 +229,10 @@ impl Visited {
     /// Adds a name; false when it is there already or the chain is too long. Compares 64-bit hashes: if two names ever
     /// had one hash, the chain would end early, and the resolver would ask for the rest.
     fn add(&mut self, name: &[u8]) -> bool {
-        let is_new = self.len < self.hashes.len() && !self.has(name);
+        let hash = hash_of(name);
+        let is_new = self.len < self.hashes.len() && !self.hashes[..self.len].contains(&hash);
         if is_new {
-            self.hashes[self.len] = hash_of(name);
+            self.hashes[self.len] = hash;
             self.len += 1;
         }
         is_new
