@@ -10,7 +10,7 @@ use crate::steering::why::InTier;
 use crate::steering::{Decision, Prospects, Reason, Scene, Share, Stage, StageName, Standing, Tier, Why};
 
 /// What the pools give.
-pub(super) struct Choice {
+pub(super) struct PoolsChoice {
     /// Best first; empty when nothing is given.
     pub(super) tiers: Vec<Tier>,
     /// The choices that resist change.
@@ -26,7 +26,7 @@ pub(super) struct Choice {
 }
 
 /// What `root` gives when the endpoints that are eligible are up and no others.
-pub(super) fn choose(scene: &Scene, root: MemberRef, sieved: &Sieved) -> Choice {
+pub(super) fn choose(scene: &Scene, root: MemberRef, sieved: &Sieved) -> PoolsChoice {
     let ((chooser, tiers), was_read) = scene.client.apart(|| {
         let mut chooser = Chooser::new(scene, root, sieved);
         let tiers = Rc::unwrap_or_clone(chooser.member(root));
@@ -34,7 +34,7 @@ pub(super) fn choose(scene: &Scene, root: MemberRef, sieved: &Sieved) -> Choice 
         (chooser, tiers)
     });
     scene.client.count(was_read);
-    Choice {
+    PoolsChoice {
         tiers,
         standings: chooser.standings,
         dues: chooser.dues,
@@ -66,7 +66,7 @@ fn add_standings(decision: &mut Decision, standings: Vec<Standing>) {
     }
 }
 
-impl Choice {
+impl PoolsChoice {
     /// Adds to `decision` and `prospects` what follows from the choice, and takes the tiers out of it.
     pub(super) fn hand_over(&mut self, decision: &mut Decision, prospects: &mut Prospects) -> Vec<Tier> {
         add_standings(decision, std::mem::take(&mut self.standings));

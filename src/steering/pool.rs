@@ -1,4 +1,4 @@
-//! A walk over the pools below a member, in which each pool is asked once. [`kinds`] says what a pool gives,
+//! A walk over the pools below a member, in which each pool is worked out once. [`kinds`] says what a pool gives,
 //! [`up`](super::up) whether a member counts as up; a pool in a pool counts as what it gives.
 
 use std::collections::{HashMap, HashSet};

@@ -1,5 +1,5 @@
-//! RampEffects: members that came back a moment ago have a part of their weight, which grows. It counts where weights divide
-//! a tier, and nowhere else: not for `min_up`, not for whether a member is up.
+//! RampEffects: members that came back a moment ago have a part of their weight, which grows. It counts where weights
+//! divide a tier, and nowhere else: not for `min_up`, not for whether a member is up.
 //!
 //! A pool in a pool ramps while all that it gives ramps, as far as the endpoint with the greatest share. So a region
 //! that comes back as a whole is as cold as an endpoint, and a region that gets back one endpoint of several has its

@@ -8,7 +8,7 @@ use super::{Decision, Memory, Standing};
 use crate::model::Steering::{Failover, Geo, Latency, Weighted};
 use crate::model::{Facet, Failback, MemberRef};
 
-/// A world over time: each decision is told of the one before.
+/// A world over time: each decision gets the memory of the one before.
 struct Story {
     world: SteeringWorld,
     client: &'static str,

@@ -1,5 +1,5 @@
 //! A world to decide in, built by the names of its parts, for tests. Endpoints have both families, a monitor and good
-//! health unless told otherwise.
+//! health by default.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) struct SteeringWorld {
     policy: Policy,
     /// The names of the model's selectors.
     selectors: Vec<String>,
-    /// The name of the pool that is asked, where it is said.
+    /// The name of the root pool, where a test sets it.
     root: Option<&'static str>,
 }
 
@@ -250,7 +250,7 @@ impl SteeringWorld {
         self
     }
 
-    /// The pool that is asked.
+    /// The root pool.
     pub(super) fn root(mut self, name: &'static str) -> SteeringWorld {
         self.root = Some(name);
         self
@@ -262,7 +262,7 @@ impl SteeringWorld {
         self
     }
 
-    /// The override of an endpoint was said of this.
+    /// The override of an endpoint was set for this target.
     pub(super) fn said_of(mut self, name: &str, target: &str) -> SteeringWorld {
         let MemberRef::Endpoint(id) = self.find(name) else { panic!("{name} is a pool") };
         let said = Arc::make_mut(&mut self.view.overrides).get_mut(&id).unwrap();

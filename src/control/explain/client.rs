@@ -3,12 +3,12 @@
 
 use std::net::IpAddr;
 
-use crate::control::explain::{Placed, class_name, region_name};
+use crate::control::explain::{ClientPosition, class_name, region_name};
 use crate::model::{ClassId, Clients, Facts, Model, PolicyId, Region};
 use crate::placing::{self, ClientPlacement, RegionSource};
 use crate::snapshot::{KnownBy, Snapshot};
 
-pub(super) fn place_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -> Placed {
+pub(super) fn place_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -> ClientPosition {
     let (class, reach) = snapshot.class(ip);
     let (local, own_scope) = snapshot.place(ip, policy, KnownBy::Address);
     let (by_ecs, ecs_scope) = snapshot.place(ip, policy, KnownBy::Ecs);
@@ -24,7 +24,7 @@ pub(super) fn place_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -
         why.push_str(&format!("; known by ECS only, it is of class {}", class_name(model, stands_for_it)));
         why.push_str(&holding(&model.clients, &model.regions, stands_for_it));
     }
-    Placed { class, local, why, scope: Some(if local == by_ecs { ecs_scope } else { own_scope }) }
+    ClientPosition { class, local, why, scope: Some(if local == by_ecs { ecs_scope } else { own_scope }) }
 }
 
 pub(super) fn net(ip: IpAddr, len: u8) -> String {

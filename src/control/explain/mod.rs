@@ -1,5 +1,5 @@
 //! The explanation of an answer: the decision that is being served, put into names, numbers and words. It decides
-//! nothing itself. The API writes it as JSON (CONTRACT 5); the command line reads that back and prints [`human`].
+//! nothing itself. The API writes it as JSON; the command line reads that and prints [`human`].
 
 mod affinity;
 mod client;
@@ -132,9 +132,9 @@ pub struct StageReport {
     pub left: usize,
     /// Who was dropped.
     pub dropped: Vec<ReasonReport>,
-    /// What is to be said of those that went on.
+    /// What is known of those that went on.
     pub kept: Vec<ReasonReport>,
-    /// What is to be said of the stage.
+    /// What is known of the stage as a whole.
     pub note: Option<String>,
 }
 
@@ -203,7 +203,7 @@ fn explain_steered(
 ) -> Result<Explanation, ExplainError> {
     let policy = snapshot.model.policy(steered.policy);
     let asked = match rtype.filter(|text| !text.is_empty()) {
-        Some(text) => asked_type(text)?,
+        Some(text) => parse_type(text)?,
         None => policy.facets.first().copied().unwrap_or(Facet::V4),
     };
     let placed = place(snapshot, steered.policy, client)?;
@@ -244,7 +244,7 @@ fn explain_steered(
     })
 }
 
-fn asked_type(text: &str) -> Result<Facet, ExplainError> {
+fn parse_type(text: &str) -> Result<Facet, ExplainError> {
     match text.to_ascii_uppercase().as_str() {
         "A" => Ok(Facet::V4),
         "AAAA" => Ok(Facet::V6),
@@ -262,16 +262,16 @@ fn served(snapshot: &Snapshot, policy: PolicyId, class: LocalClass, asked: Facet
 }
 
 /// A client's class, what that is to the policy, and its prefix where it has an address.
-struct Placed {
+struct ClientPosition {
     class: ClassId,
     local: LocalClass,
     why: String,
     scope: Option<u8>,
 }
 
-fn place(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Result<Placed, ExplainError> {
+fn place(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Result<ClientPosition, ExplainError> {
     let clients = &snapshot.model.clients;
-    let of = |class: ClassId, why: &str| Placed {
+    let of = |class: ClassId, why: &str| ClientPosition {
         class,
         local: snapshot.local(policy, class),
         why: why.to_owned(),
@@ -293,7 +293,7 @@ fn place(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Result<Pl
     }
 }
 
-fn scope(snapshot: &Snapshot, zone: ZoneId, placed: &Placed, decision: Option<&Decision>) -> (u8, String) {
+fn scope(snapshot: &Snapshot, zone: ZoneId, placed: &ClientPosition, decision: Option<&Decision>) -> (u8, String) {
     let looks = decision.is_some_and(|decision| decision.looks_at_client);
     match placed.scope {
         _ if !looks => (0, "the client was not looked at".to_owned()),
