@@ -40,8 +40,8 @@ pub struct Certificate {
     pub not_after: i64,
 }
 
-/// Days before a certificate expires from which there is a warning (like monitors of type tls: automatic renewal happens
-/// a month before).
+/// Days before a certificate expires from which there is a warning (like monitors of type tls: automatic renewal
+/// happens a month before).
 const SHORT_DAYS: f64 = 14.0;
 
 /// Why a pair of files can't be used.

@@ -64,9 +64,10 @@ pub(super) fn add_databases(list: At<Vec<At<String>>>, base: &Path, to: &mut Cli
     }
 }
 
-/// Places all clients for what the policies of `model` ask, and warns of what they select nobody by. What `before` was made of is taken over where it is the same.
-/// The files that were read are added to `files`. A database that can't be used is a problem; where `before` has databases, those go on
-/// in place of all. False where clients can't be placed.
+/// Places all clients by the selectors of the policies of `model`, and warns of entries in selectors that select
+/// nobody. Databases and nets of `before` that have not changed are reused. The files that were read are added to
+/// `files`. A database that can't be used is a problem; then all databases of `before` are used, if it has any.
+/// Returns whether clients could be placed.
 pub(super) fn place(
     settings: &Settings,
     (model, sought): (&mut Model, &[Sought]),
@@ -100,7 +101,7 @@ pub(super) fn place(
             true
         }
         Err(TooManyClasses) => {
-            let message = "the regions, databases and policies tell more than 65,535 kinds of clients apart";
+            let message = "the regions, databases and policies distinguish more than 65,535 classes of clients";
             let problem = problems.error(&Place::start_of(&settings.zones_shown), message);
             problem.hint("ask for fewer countries, autonomous systems and nets, or put several into one list");
             false
@@ -113,7 +114,7 @@ pub(super) fn databases_of(clients: &Clients) -> &[Arc<Database>] {
     clients.placement.as_ref().map_or(&[], |placement| &placement.sources.databases)
 }
 
-/// Every database that the settings name; `None` where one can't be used, which is told.
+/// All databases that the settings name; `None` if one can't be used, which is a problem.
 fn databases(
     settings: &ClientSettings,
     before: Option<&Clients>,

@@ -1,10 +1,11 @@
-//! Parses addresses with ports, also with an interface: `[fe80::1%eth0]:53` (RFC 4007, 11). A link-local address is only
-//! complete with its interface, and the standard library accepts the number of an interface but not its name. The names
-//! come from the list of interfaces of this machine.
+//! Parses addresses with ports, also with an interface: `[fe80::1%eth0]:53` (RFC 4007, 11). A link-local address is
+//! only complete with its interface, and the standard library accepts the number of an interface but not its name.
+//! The names come from the list of interfaces of this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-/// The list of IPv6 addresses of this network namespace: address, number, prefix, scope, flags and name of the interface.
+/// The list of IPv6 addresses of this network namespace: address, number, prefix, scope, flags and name of the
+/// interface.
 const TABLE: &str = "/proc/net/if_inet6";
 
 /// An address with its port, as far as it can be used.
@@ -12,7 +13,8 @@ const TABLE: &str = "/proc/net/if_inet6";
 pub(super) enum ParsedAddress {
     /// It can be used.
     Complete(SocketAddr),
-    /// It is link-local and has no interface. With the interface of this machine that has this address, if there is one.
+    /// It is link-local and has no interface. With the interface of this machine that has this address, if there is
+    /// one.
     NeedsInterface(SocketAddrV6, Option<String>),
     /// It names an interface that this machine does not have.
     NoInterface(SocketAddr, String),

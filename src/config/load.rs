@@ -1,6 +1,6 @@
-//! Loads all files: the settings, the files that they name, and the zones. Each of these parts is accepted or refused on
-//! its own. If one has errors, its previous version stays in force, and the other parts are accepted. Nothing is loaded
-//! only if a part has errors, has no previous version, and can't safely be left out.
+//! Loads all files: the settings, the files that they name, and the zones. Each of these parts is accepted or refused
+//! on its own. If one has errors, its previous version stays in force, and the other parts are accepted. Nothing is
+//! loaded only if a part has errors, has no previous version, and can't safely be left out.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -145,13 +145,13 @@ fn place_clients(
     problems: &mut Problems,
 ) -> Option<(Model, Arc<[ZoneState]>, Vec<PathBuf>)> {
     let zones::ReadZones { mut model, zones, mut files, sought, invalid: _ } = read;
-    let is_placed = problems.about(ManualSection::Clients, |problems| {
+    let is_complete = problems.about(ManualSection::Clients, |problems| {
         clients::place(settings, (&mut model, &sought), before, &mut files, problems)
     });
     files.extend(settings.side_files());
     files.sort();
     files.dedup();
-    is_placed.then(|| (model, zones.into(), files))
+    is_complete.then(|| (model, zones.into(), files))
 }
 
 /// Whether anything differs from what is in force.
@@ -232,8 +232,8 @@ pub fn load(settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<P
     load_after(None, settings_file, flags)
 }
 
-/// Like [`load`], but databases and nets of `before` that have not changed are not decoded and compiled again: databases
-/// are large.
+/// Like [`load`], but databases and nets of `before` that have not changed are not decoded and compiled again:
+/// databases are large.
 pub fn load_after(before: Option<&Model>, settings_file: Option<&Path>, flags: &Flags) -> Result<Loaded, Vec<Problem>> {
     let mut problems = Problems::default();
     let Some(settings) = settings::read(settings_file, settings::environment(), flags, &mut problems) else {

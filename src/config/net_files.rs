@@ -1,6 +1,6 @@
-//! Files of nets that policies and regions name as `"file:office-nets.txt"`: one net or address a line, `#` comments. The
-//! I/O between a policy as it is written and its validation, which reads no file. Each file is read once a load, and all that were
-//! asked for are remembered, so that they can be watched.
+//! Files of nets, which policies and regions name as `"file:office-nets.txt"`: each line has one net or address, and
+//! `#` begins a comment. They are read between the parsing of a policy and its validation, which reads no files. Each
+//! file is read once in a load. The paths are collected, so that the files can be watched.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,22 +18,22 @@ use crate::config::texts::{Text, Texts, Unread};
 const MAX_LINES: usize = 1_000_000;
 /// Most octets of a net file: a line of the longest net is under 64.
 const MAX_OCTETS: u64 = 64 << 20;
-/// Bad lines of a file that are told one by one; a file of something else has nothing but bad lines (judgment).
-const MAX_TOLD: usize = 100;
+/// Most bad lines of a file that are reported one by one (judgment: a file of another kind has only bad lines).
+const MAX_REPORTED: usize = 100;
 
 /// The net files of one load.
 #[derive(Debug, Default)]
 pub(super) struct NetFiles {
-    /// What came of each.
+    /// The files that were read, by path.
     read: BTreeMap<PathBuf, NetFile>,
 }
 
-/// What came of reading a file.
+/// A file that was read.
 #[derive(Debug, Clone)]
 enum NetFile {
     Good(Arc<[IpNet]>, Arc<[u8]>),
-    /// It is no good, which was reported to whoever named it in this file, and is to be reported to others. What of it
-    /// could be read, so that the rest of that file can be judged.
+    /// It has errors. They are reported once for the file with this path that names it, and then once for each other
+    /// file. With the nets that could be read, so that the rest of the file that names it can be checked.
     Bad(Option<Arc<[IpNet]>>, Arc<Path>),
 }
 
@@ -58,12 +58,12 @@ impl NetFiles {
         }
     }
 
-    /// The absolute paths of the files that were asked for, sorted.
+    /// The absolute paths of all files, also of those that could not be read, sorted.
     pub(super) fn into_paths(self) -> Vec<PathBuf> {
         self.read.into_keys().map(|path| std::path::absolute(&path).unwrap_or(path)).collect()
     }
 
-    /// What is in the file that `file` names. `None` where it is no good, which is reported.
+    /// The nets in the file that `file` names. `None` if it has errors, which are reported.
     pub(super) fn nets(&mut self, file: &At<String>, from: &From<'_>, problems: &mut Problems) -> Option<Arc<[IpNet]>> {
         let (shown, path) = (from.shown.join(&file.value), from.real.join(&file.value));
         match self.read.get(&path) {
@@ -100,7 +100,7 @@ impl NetFiles {
     }
 }
 
-/// Where a name of a file is written.
+/// How the name of a file is resolved.
 pub(super) struct From<'a> {
     /// The directory that it is relative to, as the user would type it.
     pub(super) shown: &'a Path,
@@ -108,7 +108,7 @@ pub(super) struct From<'a> {
     pub(super) real: &'a Path,
     /// Whether the file must be within the directory of `texts`.
     pub(super) is_walled: bool,
-    /// What the name stands in.
+    /// The kind of file that contains the name, for messages.
     pub(super) named_in: &'a str,
     /// Where the file comes from.
     pub(super) texts: &'a Texts<'a>,
@@ -120,7 +120,7 @@ struct Refused {
     hint: String,
 }
 
-/// The whole file, if it lies where it may and within bounds.
+/// The content of the file, if its path is allowed and it is within bounds.
 fn bounded(shown: &Path, path: &Path, from: &From<'_>) -> Result<Arc<[u8]>, Refused> {
     let hint = format!("\"file:NAME\" is relative to the {}; it has one net a line", from.named_in);
     let refused = |why: String, hint: &str| Err(Refused { why, hint: hint.into() });
@@ -142,7 +142,7 @@ fn bounded(shown: &Path, path: &Path, from: &From<'_>) -> Result<Arc<[u8]>, Refu
     Ok(text)
 }
 
-/// The nets of a file; every line that is none is a problem.
+/// The nets of a file. A line that is not a net is a problem.
 fn lines(shown: &Path, text: &[u8], problems: &mut Problems) -> Vec<IpNet> {
     let text = without_mark(text);
     let source = Source::new(shown, text);
@@ -160,18 +160,18 @@ fn lines(shown: &Path, text: &[u8], problems: &mut Problems) -> Vec<IpNet> {
             nets.push(net);
             continue;
         }
-        // An address, or something that is to be told: neither is frequent.
+        // An address, or a bad line: both are rare.
         let at = line_start + code.len() - code.trim_ascii_start().len();
         let mut own = problems.separate();
         nets.extend(net(&At { value: source.text(at, at + written.len()), place: source.place(at) }, &mut own));
         if own.errors() > 0 {
             bad += 1;
-            if bad <= MAX_TOLD {
+            if bad <= MAX_REPORTED {
                 problems.extend(own);
             }
         }
     }
-    if let Some(more @ 1..) = bad.checked_sub(MAX_TOLD) {
+    if let Some(more @ 1..) = bad.checked_sub(MAX_REPORTED) {
         let message = format!("{more} more lines are not nets");
         problems.error(&source.place(0), message).hint("one net a line, such as 192.0.2.0/24; `#` begins a comment");
     }
@@ -185,8 +185,8 @@ mod tests {
     fn read(text: &[u8]) -> (Vec<String>, Vec<String>) {
         let mut problems = Problems::default();
         let nets = lines(Path::new("f"), text, &mut problems);
-        let told = problems.into_sorted().iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect();
-        (nets.iter().map(ToString::to_string).collect(), told)
+        let found = problems.into_sorted().iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect();
+        (nets.iter().map(ToString::to_string).collect(), found)
     }
 
     #[test]
@@ -198,17 +198,17 @@ mod tests {
     }
 
     #[test]
-    fn every_bad_line_is_told_with_its_place_up_to_a_bound() {
-        let (nets, told) = read(b"192.0.2.1/24\n10.0.0.0/8\n  office\n\xff\n");
+    fn every_bad_line_is_reported_with_its_place_up_to_a_bound() {
+        let (nets, found) = read(b"192.0.2.1/24\n10.0.0.0/8\n  office\n\xff\n");
         assert_eq!(nets, ["10.0.0.0/8"]);
         let expected = [
             "1:1: 192.0.2.1/24 has bits beyond its length",
             "3:3: \"office\" is not a net",
             "4:1: \"\u{fffd}\" is not a net",
         ];
-        assert_eq!(told, expected);
-        let (_, told) = read("x\n".repeat(MAX_TOLD + 7).as_bytes());
-        assert_eq!((told.len(), told[0].as_str()), (MAX_TOLD + 1, "1:1: \"x\" is not a net"));
-        assert_eq!(told.iter().filter(|told| *told == "1:1: 7 more lines are not nets").count(), 1);
+        assert_eq!(found, expected);
+        let (_, found) = read("x\n".repeat(MAX_REPORTED + 7).as_bytes());
+        assert_eq!((found.len(), found[0].as_str()), (MAX_REPORTED + 1, "1:1: \"x\" is not a net"));
+        assert_eq!(found.iter().filter(|line| *line == "1:1: 7 more lines are not nets").count(), 1);
     }
 }

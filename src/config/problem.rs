@@ -116,8 +116,9 @@ impl Problem {
         self
     }
 
-    /// The line of the problem in `text`, which is its file, and a second line with carets under the wrong text. Both are
-    /// indented; the carets have the colour of the severity. `None` if there is no such line or it contains secrets.
+    /// The line of the problem in `text`, which is its file, and a second line with carets under the wrong text. Both
+    /// are indented; the carets have the colour of the severity. `None` if there is no such line or it contains
+    /// secrets.
     pub fn excerpt(&self, text: &str) -> Option<String> {
         /// Characters that are shown of a long line (judgment: two rows of a terminal).
         const SHOWN: usize = 160;
@@ -323,8 +324,8 @@ fn bounded(sorted: Vec<Problem>) -> Vec<Problem> {
     listed
 }
 
-/// The hint for an unknown name: ``did you mean `x`?`` if one of `known` is similar to it, else all of `known` if they are
-/// few.
+/// The hint for an unknown name: ``did you mean `x`?`` if one of `known` is similar to it, else all of `known` if
+/// they are few.
 pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     /// Least similarity of two names of which one is a typing error of the other (Jaro-Winkler; judgment).
     const NEAR: f64 = 0.85;

@@ -37,8 +37,8 @@ fn load_files(
     let settings = settings::read(file.exists().then_some(&file), environment, flags, &mut problems);
     let model = settings.as_ref().map_or_else(Model::default, |settings| load::whole(settings, None, &mut problems).0);
     let prefix = format!("{}/", dir.path().display());
-    let said = problems.into_sorted().iter().map(|problem| problem.to_string().replace(&prefix, "")).collect();
-    (dir, settings, model, said)
+    let found = problems.into_sorted().iter().map(|problem| problem.to_string().replace(&prefix, "")).collect();
+    (dir, settings, model, found)
 }
 
 /// The model of one policy over the usual master file; there must be no problem.
@@ -50,17 +50,18 @@ fn model_of(policy: &str) -> Model {
         ("svc.example.zone", ZONE),
         ("svc.example.policy.toml", &format!("zone = \"Svc.example\"\n{policy}")),
     ];
-    let (_dir, _, model, mut said) = load_files(&files, &[], &Flags::default());
+    let (_dir, _, model, mut found) = load_files(&files, &[], &Flags::default());
     // There is no database of clients here, which is warned of and no matter of these policies.
-    said.retain(|problem| !problem.contains("selects nobody by"));
-    assert_eq!(said, Vec::<String>::new());
+    found.retain(|problem| !problem.contains("selects nobody by"));
+    assert_eq!(found, Vec::<String>::new());
     model
 }
 
 #[test]
 fn defaults_are_those_of_the_contract() {
     let model = model_of(
-        "[endpoint.a]\naddresses = [\"192.0.2.10\"]\nmonitor = \"web\"\n[monitor.web]\ntype = \"http\"\n[name.www]\npool = \"a\"\n",
+        "[endpoint.a]\naddresses = [\"192.0.2.10\"]\nmonitor = \"web\"\n[monitor.web]\ntype = \"http\"\n[name.www]\n\
+         pool = \"a\"\n",
     );
     let policy = &model.policies[0];
     assert_eq!(
@@ -98,7 +99,8 @@ fn master_files_keep_case_in_content_and_lose_it_in_owners() {
 fn one_check_for_each_distinct_monitor_and_address() {
     let endpoint = |name: &str, rest: &str| format!("[endpoint.{name}]\nmonitor = \"m\"\n{rest}\n");
     let policy = format!(
-        "[monitor.m]\ntype = \"tcp\"\nport = 9\n{}{}{}{}{}[pool.p]\nsteer = \"failover\"\nmembers = [\"a\", \"b\", \"c\", \"d\", \"e\"]\n[name.www]\npool = \"p\"\n",
+        "[monitor.m]\ntype = \"tcp\"\nport = 9\n{}{}{}{}{}[pool.p]\nsteer = \"failover\"\n\
+         members = [\"a\", \"b\", \"c\", \"d\", \"e\"]\n[name.www]\npool = \"p\"\n",
         endpoint("a", "addresses = [\"2001:db8::1\", \"192.0.2.10\"]"),
         endpoint("b", "addresses = [\"192.0.2.10\"]"),
         endpoint("c", "addresses = [\"192.0.2.30\", \"2001:db8::3\"]\nprobe = \"192.0.2.31:7\""),
@@ -129,9 +131,12 @@ fn one_check_for_each_distinct_monitor_and_address() {
 #[test]
 fn names_that_are_answered_alike_share_a_policy() {
     let model = model_of(
-        "[defaults]\nttl = \"7s\"\nanswers = 2\n[endpoint.a]\naddresses = [\"192.0.2.10\"]\n[endpoint.b]\naddresses = [\"192.0.2.11\"]\nweight = 9\n\
-         [pool.in]\nmembers = [\"b\", { to = \"a\", weight = 0 }]\nsteer = \"failover\"\n[pool.p]\nmembers = [\"a\", \"in\"]\n\
-         [name.x]\npool = \"p\"\n[name.\"*.y\"]\npool = \"p\"\n[name.z]\npool = \"p\"\nanswers = 1\n[name.o]\npool = \"a\"\non_empty = \"in\"\n",
+        "[defaults]\nttl = \"7s\"\nanswers = 2\n[endpoint.a]\naddresses = [\"192.0.2.10\"]\n[endpoint.b]\n\
+         addresses = [\"192.0.2.11\"]\nweight = 9\n\
+         [pool.in]\nmembers = [\"b\", { to = \"a\", weight = 0 }]\nsteer = \"failover\"\n[pool.p]\n\
+          members = [\"a\", \"in\"]\n\
+         [name.x]\npool = \"p\"\n[name.\"*.y\"]\npool = \"p\"\n[name.z]\npool = \"p\"\nanswers = 1\n[name.o]\n\
+          pool = \"a\"\non_empty = \"in\"\n",
     );
     let zone = &model.zones[0];
     let policies: Vec<(&str, u32)> = zone.steered.iter().map(|name| (name.label.as_str(), name.policy.0)).collect();
@@ -154,9 +159,11 @@ fn names_that_are_answered_alike_share_a_policy() {
 
 #[test]
 fn a_name_answers_the_families_that_its_endpoints_can() {
-    let endpoints = "[endpoint.a]\naddresses = [\"192.0.2.10\"]\n[endpoint.b]\naddresses = [\"192.0.2.11\", \"::2\"]\n[endpoint.c]\ncname = \"c.\"\n\
+    let endpoints = "[endpoint.a]\naddresses = [\"192.0.2.10\"]\n[endpoint.b]\n\
+     addresses = [\"192.0.2.11\", \"::2\"]\n[endpoint.c]\ncname = \"c.\"\n\
          [pool.ac]\nsteer = \"failover\"\nmembers = [\"a\", \"c\"]\n[pool.ab]\nmembers = [\"a\", \"b\"]\n";
-    let names = "[name.1]\npool = \"a\"\n[name.2]\npool = \"ab\"\n[name.3]\npool = \"ab\"\ntypes = [\"AAAA\", \"A\"]\nanswers = 2\n\
+    let names = "[name.1]\npool = \"a\"\n[name.2]\npool = \"ab\"\n[name.3]\npool = \"ab\"\n\
+     types = [\"AAAA\", \"A\"]\nanswers = 2\n\
          [name.4]\npool = \"c\"\n[name.5]\npool = \"ac\"\n[name.6]\npool = \"ab\"\ntypes = [\"A\"]\n";
     let model = model_of(&format!("{endpoints}{names}"));
     let facets: Vec<&[Facet]> = model.policies.iter().map(|policy| policy.facets.as_slice()).collect();
@@ -198,14 +205,15 @@ fn settings_come_from_the_file_then_the_environment_then_flags() {
 fn problems_of_the_environment_and_of_flags_name_them() {
     let environment = [("PORTOLAN__LISTEN__HTTP", "nowhere"), ("PORTOLAN__LISTEN__HTPP", "x")];
     let flags = Flags::default().with("region", "r").with("zones.dir", "/").with("listen.workers", "many");
-    let (_dir, _, _, said) = load_files(&[], &environment, &flags);
+    let (_dir, _, _, found) = load_files(&[], &environment, &flags);
     let firsts: Vec<&str> =
-        said.iter().filter_map(|said| said.split(" [see ").next()).filter(|l| !l.contains("warning")).collect();
+        found.iter().filter_map(|found| found.split(" [see ").next()).filter(|l| !l.contains("warning")).collect();
     assert_eq!(
         firsts,
         [
             "$PORTOLAN__LISTEN__HTPP:1:1: error: unknown key `htpp` in [listen] (hint: did you mean `http`?)",
-            "$PORTOLAN__LISTEN__HTTP:1:1: error: `http` must be an address and a port, and \"nowhere\" is not (hint: write \"127.0.0.1:8053\")",
+            "$PORTOLAN__LISTEN__HTTP:1:1: error: `http` must be an address and a port, and \"nowhere\" is not \
+             (hint: write \"127.0.0.1:8053\")",
             "flag listen.workers:1:1: error: `workers` must be a whole number from 0 to 1024, not `many`",
         ]
     );
@@ -227,14 +235,15 @@ fn region_alone_is_enough() {
 #[test]
 fn records_are_read_as_any_server_reads_them() {
     let text = format!(
-        "{ZONE}$INCLUDE part.zone sub\nbytes TXT \"\u{e9}\" (\"a;b\"\n \"\\097\\\"\")\n$TTL 300\nunknown TYPE65280 \\# 3 010203\nraw A \\# 4 c0000203\n\
+        "{ZONE}$INCLUDE part.zone sub\nbytes TXT \"\u{e9}\" (\"a;b\"\n \"\\097\\\"\")\n$TTL 300\n\
+         unknown TYPE65280 \\# 3 010203\nraw A \\# 4 c0000203\n\
          spf SPF \"v=spf1\"\nsvc HTTPS 1 . alpn=\"h2,h3\" port=8443\n$ORIGIN deep\nx 1h2m IN AAAA ::1\n"
     );
     let part = "a 9 A 192.0.2.9\n$TTL 9\n  A 192.0.2.10\n";
     let files =
         [("portolan.toml", "region = \"r\"\n[zones]\ndir = \".\"\n"), ("svc.example.zone", &text), ("part.zone", part)];
-    let (_dir, _, model, said) = load_files(&files, &[], &Flags::default());
-    assert_eq!(said, ["svc.example.zone:0: never"; 0]);
+    let (_dir, _, model, found) = load_files(&files, &[], &Flags::default());
+    assert_eq!(found, ["svc.example.zone:0: never"; 0]);
     assert_eq!(model.zones.len(), 1, "a file that is included is no zone");
     let find = |owner: &str, rtype: u16| {
         let set = model.zones[0].rrsets.iter().find(|set| set.owner.to_string() == owner && set.rtype == rtype);
@@ -271,7 +280,7 @@ fn swallow(text: &[u8]) {
 
 /// Texts that look enough like files to get deep into the readers.
 fn likely() -> impl Strategy<Value = String> {
-    let words = [
+    let fragments = [
         "zone = \"svc.example\"\n",
         "[name.www]\n",
         "[name.\"*\"]\n",
@@ -340,7 +349,7 @@ fn likely() -> impl Strategy<Value = String> {
         "\u{e9}",
         "\0",
     ];
-    proptest::collection::vec(proptest::sample::select(words.to_vec()), 0..60).prop_map(|words| words.concat())
+    proptest::collection::vec(proptest::sample::select(fragments.to_vec()), 0..60).prop_map(|texts| texts.concat())
 }
 
 proptest! {

@@ -12,7 +12,7 @@ use crate::demo::output::DemoOutput;
 use crate::demo::region::REGIONS;
 use crate::demo::scene::{ClientRow, RegionRow, Scene, ShownAnswer};
 use crate::demo::supervisor::Supervisor;
-use crate::demo::terminal::Key;
+use crate::demo::terminal::DemoKey;
 use crate::demo::tour::{TOUR_PAUSE, Tour};
 use crate::demo::watch::{AnswerLog, LastReply, client};
 use crate::model::Moment;
@@ -59,8 +59,8 @@ impl LiveView {
         self.continue_tour(regions, supervisors, output, log);
         let Some(terminal) = output.terminal() else { return true };
         match terminal.key() {
-            Some(Key::Quit) => return false,
-            Some(Key::Commands) => output.print_commands(),
+            Some(DemoKey::Quit) => return false,
+            Some(DemoKey::Commands) => output.print_commands(),
             None => {}
         }
         let Some(terminal) = output.terminal() else { return true };

@@ -35,7 +35,7 @@ pub(crate) type ScreenLine = Vec<Span>;
 
 /// A key that the demo knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Key {
+pub(crate) enum DemoKey {
     /// `d`: print the commands to try.
     Commands,
     /// `q`: end.
@@ -121,7 +121,7 @@ impl Terminal {
     }
 
     /// The first known key that was pressed since the last call. Does not wait.
-    pub(crate) fn key(&mut self) -> Option<Key> {
+    pub(crate) fn key(&mut self) -> Option<DemoKey> {
         // Reading in the background would stop the process.
         if !self.has_keys() || !is_ours() {
             return None;
@@ -129,8 +129,8 @@ impl Terminal {
         let mut typed = [0; 64];
         let len = rustix::io::read(rustix::stdio::stdin(), &mut typed).unwrap_or(0);
         typed.get(..len)?.iter().find_map(|byte| match byte {
-            b'd' | b'D' | b'h' | b'?' => Some(Key::Commands),
-            b'q' | b'Q' => Some(Key::Quit),
+            b'd' | b'D' | b'h' | b'?' => Some(DemoKey::Commands),
+            b'q' | b'Q' => Some(DemoKey::Quit),
             0..=u8::MAX => None,
         })
     }

@@ -4,21 +4,23 @@ use super::*;
 use crate::model::{AffinityNet, Band, Check, Continent, Country, EndpointId, Failback, Selector};
 
 const ENDPOINTS: &str = "[endpoint.a]\naddresses = [\"192.0.2.10\"]\ncountry = \"de\"\ncapacity = 9000\n\
-    [endpoint.b]\naddresses = [\"192.0.2.11\"]\ncountry = \"US\"\n[endpoint.c]\naddresses = [\"192.0.2.12\"]\nregion = \"there\"\n";
+    [endpoint.b]\naddresses = [\"192.0.2.11\"]\ncountry = \"US\"\n[endpoint.c]\naddresses = [\"192.0.2.12\"]\n\
+     region = \"there\"\n";
 
 fn policy(text: &str) -> Model {
     model_of(&format!("{ENDPOINTS}{text}"))
 }
 
 #[test]
-fn a_selector_is_kept_once_however_it_is_written() {
+fn equal_selectors_are_one_however_they_are_written() {
     let model = policy(
         "[pool.g]\nsteer = \"geo\"\nmembers = [\
            { to = \"a\", when = { nets = [\"10.0.0.0/8\", \"192.0.2.0/24\", \"10.1.0.0/16\"], asns = [3, \"AS1\"] } },\
            { to = \"b\", when = { countries = [\"SE\", \"no\"], continents = [\"eu\"] } },\
            { to = \"a\", when = { countries = [\"NO\", \"SE\"], continents = [\"EU\"], unknown = false } },\
            \"c\"]\n\
-         [fence.f]\nclients = { continents = [\"EU\"], countries = [\"SE\", \"NO\"] }\nallow = { countries = [\"DE\"] }\n\
+         [fence.f]\nclients = { continents = [\"EU\"], countries = [\"SE\", \"NO\"] }\n\
+          allow = { countries = [\"DE\"] }\n\
          [name.g]\npool = \"g\"\n[name.f]\npool = \"a\"\nfence = \"f\"\n",
     );
     let nets = ["10.0.0.0/8", "10.1.0.0/16", "192.0.2.0/24"].map(|net| net.parse().unwrap()).to_vec();
@@ -37,7 +39,7 @@ fn a_selector_is_kept_once_however_it_is_written() {
 }
 
 #[test]
-fn files_of_nets_are_read_once_and_told() {
+fn files_of_nets_are_read_once_and_listed_to_watch() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     write("portolan.toml", "region = \"here\"\n[zones]\ndir = \".\"\n");
@@ -69,7 +71,8 @@ fn who_is_inside_a_fence() {
         ("regions = [\"there\"]", &[2]),
     ] {
         let model = policy(&format!(
-            "{pool}[fence.f]\nclients = {{ unknown = true }}\nallow = {{ {allow} }}\n[name.x]\npool = \"p\"\nfence = \"f\"\n"
+            "{pool}[fence.f]\nclients = {{ unknown = true }}\nallow = {{ {allow} }}\n[name.x]\npool = \"p\"\n\
+             fence = \"f\"\n"
         ));
         let expected: Vec<EndpointId> = expected.iter().map(|id| EndpointId(*id)).collect();
         assert_eq!(model.fences[0].inside, expected, "{allow}");
@@ -81,7 +84,8 @@ fn who_is_inside_a_fence() {
 #[test]
 fn pools_and_endpoints_say_what_they_are() {
     let model = policy(
-        "[monitor.m]\ntype = \"tcp\"\nport = 9\nhold_down = \"10s\"\n[endpoint.d]\naddresses = [\"192.0.2.13\"]\nmonitor = \"m\"\nramp = \"90s\"\n\
+        "[monitor.m]\ntype = \"tcp\"\nport = 9\nhold_down = \"10s\"\n[endpoint.d]\naddresses = [\"192.0.2.13\"]\n\
+         monitor = \"m\"\nramp = \"90s\"\n\
          [pool.l]\nmembers = [\"d\"]\nsteer = \"latency\"\nband = { ms = 1.5, pct = 10 }\nmin_up = 1\n\
          [pool.k]\nmembers = [\"d\"]\nsteer = \"latency\"\nband = { pct = 5 }\nmin_up = 0.25\n\
          [pool.h]\nmembers = [\"a\", \"b\", \"c\", \"l\", \"k\"]\nsteer = \"affinity\"\n[name.x]\npool = \"h\"\n",
@@ -114,11 +118,11 @@ fn what_a_name_says_makes_a_policy_of_its_own() {
     let fence = "[fence.f]\nclients = { unknown = true }\nallow = { countries = [\"DE\"], regions = [\"there\"] }\n";
     let pool = "[pool.p]\nmembers = [\"a\", \"b\", \"c\"]\nsteer = \"failover\"\n";
     let text: String =
-        names.iter().enumerate().map(|(at, said)| format!("[name.n{at}]\npool = \"p\"\n{said}\n")).collect();
+        names.iter().enumerate().map(|(at, keys)| format!("[name.n{at}]\npool = \"p\"\n{keys}\n")).collect();
     let model = policy(&format!("{fence}{pool}{text}"));
     let ids: Vec<u32> = model.zones[0].steered.iter().map(|name| name.policy.0).collect();
     assert_eq!(ids, [0, 1, 2, 0, 3, 4, 0, 5, 1, 0]);
-    let said: Vec<_> = model.policies.iter().map(|p| (p.affinity, p.failback, p.fence.is_some())).collect();
+    let read: Vec<_> = model.policies.iter().map(|p| (p.affinity, p.failback, p.fence.is_some())).collect();
     let (net, wait) = (AffinityNet::default(), Failback::After(Duration::from_secs(600)));
     assert_eq!(
         said,
@@ -144,11 +148,11 @@ fn a_composite_is_made_of_checks_of_its_own_at_each_address() {
          [endpoint.c]\naddresses = [\"192.0.2.12\"]\nmonitor = \"all\"\nprobe = \"192.0.2.13:81\"\n\
          [pool.p]\nmembers = [\"a\", \"b\", \"c\"]\n[name.p]\npool = \"p\"\n",
     );
-    let told = |check: &Check| {
+    let line = |check: &Check| {
         let parts: Vec<String> = check.parts.iter().map(|id| id.0.to_string()).collect();
         format!("{} {} {}", check.key.monitor.kind.as_str(), check.key.target, parts.join("+"))
     };
-    let found: Vec<String> = model.checks.iter().map(told).collect();
+    let found: Vec<String> = model.checks.iter().map(line).collect();
     assert_eq!(
         found,
         [

@@ -1,6 +1,6 @@
-//! The text forms of record types that the scanner of the `domain` crate can't read, or reads differently from their RFC
-//! (SVCB and HTTPS). The fields of a record's content become its wire form. `line` passes that on to the scanner in the
-//! form for unknown types (RFC 3597, 5). `limits` finds content that is well-formed but invalid. Pure.
+//! The text forms of record types that the scanner of the `domain` crate can't read, or reads differently from their
+//! RFC (SVCB and HTTPS). The fields of a record's content become its wire form. `line` passes that on to the scanner
+//! in the form for unknown types (RFC 3597, 5). `limits` finds content that is well-formed but invalid. Pure.
 
 mod binding;
 mod limits;

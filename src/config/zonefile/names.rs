@@ -1,6 +1,6 @@
-//! Which tokens of an entry are names, and which name each of them is (RFC 1035, 5.1): `@` alone is the origin, `\@` is
-//! a label, and a token in quotes is not a name. Pure. `line` passes every name of an entry through [`resolve`], so that
-//! a token is the same name as an owner, in a directive and in the content of any type.
+//! Which tokens of an entry are names, and which name each of them is (RFC 1035, 5.1): `@` alone is the origin, `\@`
+//! is a label, and a token in quotes is not a name. Pure. `line` passes every name of an entry through [`resolve`],
+//! so that a token is the same name as an owner, in a directive and in the content of any type.
 
 use crate::config::zonefile::line::EntryHead;
 use crate::wire::{Name, NameError};
@@ -93,7 +93,8 @@ const TEXTS: [(&str, usize, usize); 15] = [
     ("X25", 0, 0),
 ];
 
-/// The first token that is in quotes but is not a text; `content` is the index of the token after the type or directive.
+/// The first token that is in quotes but is not a text; `content` is the index of the token after the type or
+/// directive.
 pub(super) fn needless_quotes(head: &EntryHead, texts: &[&[u8]], content: usize) -> Option<usize> {
     let by_octets = texts.get(content) == Some(&b"\\#".as_slice());
     let allowed = match head {

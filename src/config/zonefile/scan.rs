@@ -1,6 +1,6 @@
-//! Scans a master file into records with their places. The `domain` crate reads each entry; `$INCLUDE` is followed here.
-//! After an error in one entry, the next one is read as if the wrong one were not there. Whether the records are a valid
-//! zone is checked by `rules`.
+//! Scans a master file into records with their places. The `domain` crate reads each entry; `$INCLUDE` is followed
+//! here. After an error in one entry, the next one is read as if the wrong one were not there. Whether the records
+//! are a valid zone is checked by `rules`.
 
 use std::path::{Path, PathBuf};
 

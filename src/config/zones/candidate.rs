@@ -132,8 +132,8 @@ impl Directory<'_> {
         candidate.content = Content::Policy(Box::new(spec), file);
     }
 
-    /// The master file of a policy. If it can't be read, an empty one takes its place, so that the rest of the policy can
-    /// be checked.
+    /// The master file of a policy. If it can't be read, an empty one takes its place, so that the rest of the policy
+    /// can be checked.
     fn master(
         &self,
         spec: &PolicySpec,
@@ -163,8 +163,8 @@ impl Directory<'_> {
         zonefile::read(at, b"", Apex::Named(&spec.zone.value), texts, &HashSet::new(), &mut ignored)
     }
 
-    /// Guesses the zone and the master file of a policy file that can't be parsed: from its lines before the first table,
-    /// else from its name.
+    /// Guesses the zone and the master file of a policy file that can't be parsed: from its lines before the first
+    /// table, else from its name.
     fn guess(&self, bytes: &[u8], candidate: &mut Candidate, texts: &Texts<'_>) {
         let text = String::from_utf8_lossy(bytes);
         let top = text.lines().take_while(|line| !line.trim_start().starts_with('['));

@@ -1,6 +1,6 @@
-//! Collisions: two files that declare one zone, or two policies with one master file. The candidate that had the zone or
-//! the master file in its last good version is accepted, so that an error in one file does not affect the other. Without
-//! an earlier version none is accepted.
+//! Collisions: two files that declare one zone, or two policies with one master file. The candidate that had the zone
+//! or the master file in its last good version is accepted, so that an error in one file does not affect the other.
+//! Without an earlier version none is accepted.
 
 use std::collections::HashMap;
 use std::hash::Hash;

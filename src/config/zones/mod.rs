@@ -33,8 +33,8 @@ pub(super) struct ReadZones {
     pub(super) model: Model,
     /// The state of each zone, in the order of the model.
     pub(super) zones: Vec<ZoneState>,
-    /// Files to watch besides the zone files in the directory itself: files elsewhere that were read or that could not be
-    /// read, and files of nets.
+    /// Files to watch besides the zone files in the directory itself: files elsewhere that were read or that could
+    /// not be read, and files of nets.
     pub(super) files: Vec<PathBuf>,
     /// What the zones select clients by.
     pub(super) sought: Vec<Sought>,

@@ -1,5 +1,5 @@
-//! SVCB and HTTPS records (RFC 9460): the text form of their parameters, and the rules that the parameters must satisfy,
-//! in text form or as octets. Pure.
+//! SVCB and HTTPS records (RFC 9460): the text form of their parameters, and the rules that the parameters must
+//! satisfy, in text form or as octets. Pure.
 
 #[cfg(test)]
 mod tests;
