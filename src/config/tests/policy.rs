@@ -125,7 +125,7 @@ fn what_a_name_says_makes_a_policy_of_its_own() {
     let read: Vec<_> = model.policies.iter().map(|p| (p.affinity, p.failback, p.fence.is_some())).collect();
     let (net, wait) = (AffinityNet::default(), Failback::After(Duration::from_secs(600)));
     assert_eq!(
-        said,
+        read,
         [
             (None, Failback::Auto, false),
             (Some(net), Failback::Auto, false),
