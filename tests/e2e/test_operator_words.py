@@ -111,8 +111,8 @@ def test_a_failback_that_would_not_outlive_a_restart_warns(dir):
         assert json.loads(again.stdout)["handed_back"] == []
         assert json.loads(node.get("/v1/transitions")[1])[0] == event
         assert node.child.err().count('failback name="db.svc.example."') == 1, "nothing was done the second time"
-        shutil.rmtree(kept)
-    saved = json.loads(kept.read_text())["standings"]
+        shutil.rmtree(file)
+    saved = json.loads(file.read_text())["standings"]
     assert ["live"] in [row["members"] for row in saved if row["name"] == "db"], "what failed is written at the stop"
 
 
