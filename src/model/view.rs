@@ -48,7 +48,7 @@ pub struct WorldView {
 /// An operator's decision that goes before measured health and is separate from it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
-    /// What it was set for: an endpoint's name, or `region:NAME`.
+    /// What it is for, as it was written: an endpoint, a glob, `pool:NAME`, `region:NAME` or `zone:NAME`.
     pub target: String,
     /// What it makes of the endpoints.
     pub state: OverrideState,
@@ -65,9 +65,9 @@ pub struct Override {
 pub enum OverrideState {
     /// No new answers, still probed: as `state = "drain"` in the file.
     Drain,
-    /// As if it were Up, whatever is measured; `state = "drain"` in the file too is overruled, `disabled` is not.
+    /// As if it were Up, whatever is measured. It also overrules `state = "drain"` in the file, but not `disabled`.
     Up,
-    /// As if it were Down.
+    /// Never answered with, not even by `on_empty`.
     Down,
 }
 

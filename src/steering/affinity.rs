@@ -1,4 +1,5 @@
-//! Where the client's net decides a draw: in a tier whose shares a pool divides by net. The packet path draws.
+//! Whether the client's net decides a draw from a tier. It does if the shares come from different members of a pool that
+//! chooses by net. The packet path draws.
 
 use crate::model::AffinityNet;
 use crate::steering::{Scene, Share};
@@ -8,7 +9,7 @@ pub(super) fn net(scene: &Scene) -> AffinityNet {
     scene.policy.affinity.unwrap_or_default()
 }
 
-/// Whether a pool that chooses by net divides these shares of one tier.
+/// Whether a pool that chooses by net decides between some of these shares of one tier.
 pub(super) fn divides(shares: &[&Share]) -> bool {
     divides_from(shares, 0)
 }
@@ -33,12 +34,12 @@ fn divides_from(shares: &[&Share], depth: usize) -> bool {
 
 /// Whether the client's net decides every choice, among these shares of one tier, between those for which `is` holds
 /// and the others.
-pub(super) fn ties(shares: &[&Share], is: &dyn Fn(&Share) -> bool) -> bool {
-    ties_from(shares, 0, is)
+pub(super) fn decides_all(shares: &[&Share], is: &dyn Fn(&Share) -> bool) -> bool {
+    decides_all_from(shares, 0, is)
 }
 
-/// As [`ties`], for shares whose paths are alike in their first `depth` steps.
-fn ties_from(shares: &[&Share], depth: usize, is: &dyn Fn(&Share) -> bool) -> bool {
+/// As [`decides_all`], for shares whose paths are alike in their first `depth` steps.
+fn decides_all_from(shares: &[&Share], depth: usize, is: &dyn Fn(&Share) -> bool) -> bool {
     let some = shares.iter().filter(|share| is(share)).count();
     if some == 0 || some == shares.len() {
         return true;
@@ -53,7 +54,7 @@ fn ties_from(shares: &[&Share], depth: usize, is: &dyn Fn(&Share) -> bool) -> bo
     while let Some(member) = left.first().map(|share| share.path[depth].member) {
         let (alike, others): (Vec<&Share>, Vec<&Share>) =
             left.into_iter().partition(|share| share.path[depth].member == member);
-        if !ties_from(&alike, depth + 1, is) {
+        if !decides_all_from(&alike, depth + 1, is) {
             return false;
         }
         left = others;

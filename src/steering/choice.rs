@@ -15,7 +15,7 @@ pub(super) struct PoolsChoice {
     pub(super) tiers: Vec<Tier>,
     /// The choices that resist change.
     standings: Vec<Standing>,
-    /// When pools that were asked will choose otherwise.
+    /// When pools will choose other members.
     dues: Vec<(Moment, PoolId)>,
     /// The ranks of what is given.
     ranks: Vec<Reason>,
@@ -25,12 +25,12 @@ pub(super) struct PoolsChoice {
     ramps: RampEffects,
 }
 
-/// What `root` gives when the endpoints that are eligible are up and no others.
+/// What `root` gives if the eligible endpoints of `sieved` are up and no others.
 pub(super) fn choose(scene: &Scene, root: MemberRef, sieved: &Sieved) -> PoolsChoice {
     let ((chooser, tiers), was_read) = scene.client.apart(|| {
         let mut chooser = Chooser::new(scene, root, sieved);
         let tiers = Rc::unwrap_or_clone(chooser.member(root));
-        chooser.attend(root);
+        chooser.retain_failovers(root);
         (chooser, tiers)
     });
     scene.client.count(was_read);
@@ -44,16 +44,17 @@ pub(super) fn choose(scene: &Scene, root: MemberRef, sieved: &Sieved) -> PoolsCh
     }
 }
 
-/// Remembers the choices of failover pools below `root`, a pool that no name falls back on now: when it is needed, it
-/// has to be known which members have been up and for how long.
+/// Remembers the choices of the failover pools below `root`, a pool of `on_empty` that is not needed now. When it is
+/// needed, its pools must know which members have been up, and for how long.
 pub(super) fn remember(scene: &Scene, root: MemberRef, decision: &mut Decision) {
     if matches!(root, MemberRef::Endpoint(_)) || scene.policy.failback == Failback::Auto {
         return;
     }
     let sieved = sieve::sieve(scene, root, Admit::Up);
     let mut chooser = Chooser::new(scene, root, &sieved);
-    // A class without a memory reads the client as much as those that have one.
-    chooser.attend(root);
+    // What this reads of the client counts, although the class may have no memory: whether a decision depends on the
+    // client must not depend on the class.
+    chooser.retain_failovers(root);
     add_standings(decision, chooser.standings);
 }
 

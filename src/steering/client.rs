@@ -1,5 +1,5 @@
-//! The client that a decision is for. Whoever reads it does so here, so that whether a decision depends on the client
-//! follows from what was read.
+//! The client that a decision is for. All code of `steering` reads it through [`ClientReader`], which notes whether
+//! anything was read: only then the decision depends on the client.
 
 use std::cell::Cell;
 
@@ -28,17 +28,19 @@ impl<'a> ClientReader<'a> {
         self.class.is_selected(selector)
     }
 
-    /// Whether anything was read: the decision may be another one for other clients.
+    /// Whether anything was read. Then the decision may be another one for other clients.
     pub(super) fn was_read(&self) -> bool {
         self.was_read.get()
     }
 
-    /// Counts something else that depends on the client as read, where it was used.
-    pub(super) fn count(&self, was_used: bool) {
-        self.was_read.set(self.was_read.get() || was_used);
+    /// Counts as a read of the client if `was_read`: for a result of [`ClientReader::apart`] that was used, or something
+    /// else that depends on the client.
+    pub(super) fn count(&self, was_read: bool) {
+        self.was_read.set(self.was_read.get() || was_read);
     }
 
-    /// What `part` gives, and whether it read the client. That it did does not count yet.
+    /// Runs `part`. Returns its result, and whether it read the client. The read does not count, unless the caller passes
+    /// it to [`ClientReader::count`].
     pub(super) fn apart<T>(&self, part: impl FnOnce() -> T) -> (T, bool) {
         let before = self.was_read.replace(false);
         let result = part();

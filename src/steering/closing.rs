@@ -1,10 +1,10 @@
-//! The last stages: which endpoints a reply can hold at all, how many, and for how long it may be cached. Probabilities
-//! are worked out where someone asks for them; here it is only decided who can't be drawn.
+//! The last stages: which endpoints a reply can have at all, how many, and for how long it may be cached. The
+//! probabilities are in [`probability`](super::probability).
 
 use std::time::Duration;
 
 use crate::model::{AffinityNet, EndpointId};
-use crate::steering::kind::blank;
+use crate::steering::mixed::blank;
 use crate::steering::operator::ends_in;
 use crate::steering::why::{Change, Changing, TtlBound, Undrawn};
 use crate::steering::{Distribution, Note, Prospects, Reason, Scene, Share, Stage, StageName, Tier, Why, affinity};
@@ -17,7 +17,7 @@ pub(super) struct Picked {
     pub(super) affinity: Option<AffinityNet>,
 }
 
-/// Who can be drawn, and what decides.
+/// Which endpoints can be drawn, and whether the client's net decides the draw.
 pub(super) fn pick_and_limit(scene: &Scene, distribution: &Distribution) -> Picked {
     let entered = distribution.tiers.iter().flat_map(Tier::endpoints).count();
     let mut pick = Stage::new(StageName::Pick, entered, Vec::new());
@@ -27,7 +27,7 @@ pub(super) fn pick_and_limit(scene: &Scene, distribution: &Distribution) -> Pick
     for (at, tier) in distribution.tiers.iter().enumerate() {
         let full = at > 0 && ((distribution.draws == 1 && records > 0) || records >= distribution.limit);
         let total = tier.shares.iter().map(|share| share.weight).sum();
-        // What is blank is drawn too: the net decides between it and the rest, though one alone is left to give.
+        // Blanks are drawn too: the net may decide between them and the only share that has a record.
         let mut drawn: Vec<&Share> = Vec::with_capacity(tier.shares.len());
         for share in &tier.shares {
             let first = share.endpoints[0];
@@ -71,9 +71,8 @@ pub(super) fn pick_and_limit(scene: &Scene, distribution: &Distribution) -> Pick
     Picked { stages: [pick, limit], affinity }
 }
 
-/// Seconds until the answer could change, and `ttl`: the least time in which the health of any that counts could, or a
-/// pool will choose otherwise; whole seconds and no more, within the bounds. `given` is how many endpoints came
-/// through all other stages.
+/// The TTL in seconds, and the stage `ttl`. The TTL is the time until the first of `prospects` could happen, rounded
+/// down, and limited by the bounds of the policy. `given` is how many endpoints came through all other stages.
 pub(super) fn ttl(scene: &Scene, prospects: &Prospects, given: usize) -> (u32, Stage) {
     let (min, max) = (seconds(scene.policy.ttl.min), seconds(scene.policy.ttl.max));
     let (ttl, bound) = match soonest(scene, prospects) {

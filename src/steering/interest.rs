@@ -19,8 +19,8 @@ impl Interest {
     }
 }
 
-/// What matters to `policy`, below its root and below the pools that it falls back on. Two classes that agree on it get
-/// the same decisions from the same view and memory, but for the words of their reasons.
+/// What matters to `policy`, below its root and below the pools of its `on_empty`. Two classes that agree on it get the
+/// same decisions from the same view and memory; only the words of the reasons may differ.
 pub fn interest(model: &Model, policy: PolicyId) -> Interest {
     of(model, model.policy(policy))
 }
@@ -38,8 +38,8 @@ pub(super) fn of(model: &Model, policy: &Policy) -> Interest {
     interest
 }
 
-/// The selector of the fence, where it can make a difference: something is outside, or may be, as nobody knows it of
-/// the records of the zone file.
+/// The selector of the fence, if the fence can make a difference: an endpoint is outside, or `on_empty` may give the
+/// zone file's records, of which it is not known whether they are inside.
 fn fence_of(model: &Model, policy: &Policy) -> Option<SelectorId> {
     let fence = model.fence(policy.fence?);
     let outside = policy.endpoints.iter().any(|endpoint| !fence.holds(*endpoint));

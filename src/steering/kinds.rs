@@ -1,6 +1,5 @@
-//! The kinds of pools: a file each, with one function from what the members of a pool give to what the pool gives. It
-//! says through the [`Chooser`] why members are where they are; whether the client was read follows from what it asks
-//! for.
+//! The kinds of steering: a file each, with one function, `choose`, from what the members of a pool give to what the pool
+//! gives. It reads members and the client through the [`Chooser`], and notes there why members are used or not.
 
 mod all;
 mod failover;
@@ -27,5 +26,5 @@ pub(super) fn choose(chooser: &mut Chooser<'_>, id: PoolId) -> Vec<Tier> {
     }
 }
 
-/// The memory of the pools below a name whose choice is remembered while another pool answers.
+/// What a failover pool remembers, also for a pool that does not have to choose now.
 pub(super) use failover::memory as failover_memory;

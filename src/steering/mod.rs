@@ -1,5 +1,5 @@
-//! Decisions: from a policy, a WorldView and a client class to a [`Decision`]. Pure: it does not probe, it does not
-//! draw (chance is the packet path's) and does not know packets. `snapshot::compile` calls it.
+//! Decisions: from a policy, a WorldView and a client class to a [`Decision`]. Pure: it does not probe, and does not draw
+//! (the packet path draws from the decision). `snapshot::compile` calls it.
 //!
 //! The stages run in a fixed order, and each has its reasons as data ([`why`]):
 //!
@@ -8,7 +8,7 @@
 //!    [`ranking`] (distance), [`resist`] (choices that stay for a while) and [`ramp`] (weight that grows after an
 //!    outage).
 //! 3. [`on_empty`] decides when nothing is left.
-//! 4. [`kind`]: alias or addresses, once for all types, where a name can be either.
+//! 4. [`mixed`]: alias or addresses, once for all types, where a name can be either. This is the stage `kind`.
 //! 5. [`closing`]: what a reply can hold and how long it may be cached.
 //!
 //! [`preference`] compares a decision with the one that the policy prefers. Whether a decision depends on the client
@@ -21,8 +21,8 @@ mod closing;
 pub mod decision;
 mod fence;
 mod interest;
-mod kind;
 mod kinds;
+mod mixed;
 mod on_empty;
 mod operator;
 mod pool;
@@ -46,7 +46,7 @@ mod test_cases_client;
 #[cfg(test)]
 mod test_cases_empty;
 #[cfg(test)]
-mod test_cases_kind;
+mod test_cases_mixed;
 #[cfg(test)]
 mod test_cases_operator;
 #[cfg(test)]
@@ -67,9 +67,9 @@ pub use decision::{
     Standing, Tier,
 };
 pub use interest::{Interest, interest};
-pub(crate) use kind::holds_for_all;
-pub use kind::{decide_after, settle};
 pub(crate) use kinds::HOLD_DOWN;
+pub(crate) use mixed::holds_for_all;
+pub use mixed::{decide_after, settle};
 pub(crate) use tiers::key_of;
 pub use why::{Note, Why};
 
@@ -137,7 +137,7 @@ struct Prospects {
     considered: Vec<EndpointId>,
     /// Endpoints whose overrides count.
     inside: Vec<EndpointId>,
-    /// When pools that were asked will choose other members.
+    /// When pools will choose other members.
     dues: Vec<(Moment, PoolId)>,
     /// When endpoints that came back will have more of their weight.
     ramps: Vec<(Moment, EndpointId)>,
@@ -168,7 +168,7 @@ impl<'a> Scene<'a> {
         }
         decision.standings.sort_by_key(|standing| standing.pool);
         if self.sides == Sides::Whole {
-            kind::settle_on(self, &mut decision);
+            mixed::settle_on(self, &mut decision);
         }
         self.close(&mut decision);
         let given = decision.stages.last().map_or(0, |stage| stage.left);
@@ -179,7 +179,8 @@ impl<'a> Scene<'a> {
         decision
     }
 
-    /// What the pools give of what is up; else of what is up or drained; else `on_empty`.
+    /// Fills in what the pools give of the endpoints that are up and in service; if that is nothing, of those that are up
+    /// or drained; if that is nothing, what `on_empty` gives.
     fn choose(
         &self,
         sieved: &Sieved,

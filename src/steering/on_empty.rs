@@ -1,7 +1,8 @@
-//! What is given when nothing is left that is up, drained or not: the first entry of `on_empty` of which something is
-//! up, else the last entry. It disregards health, and `drain` where there is nothing better; never `disabled`,
-//! `force-down` or the fence. `all` is every endpoint of the name's pool, in every branch; `last_good` only what was a
-//! candidate of the client. A client without any candidate gets an empty answer.
+//! What is given when the name's pool has nothing that is up, drained or not. It is the first entry of `on_empty` of
+//! which something is up and in service; else the first other pool of which something drained is up; else the last
+//! entry, although it is down. Nothing that is disabled, forced down or outside the fence is ever given. `all` is every
+//! endpoint of the name's pool, in every branch of `geo` pools; `last_good` has only endpoints that the client can get. A
+//! client that can get none has an empty answer.
 
 use std::collections::HashSet;
 
@@ -56,7 +57,7 @@ struct Empty<'a> {
     /// The part of the name's own pool that is for these clients.
     reach: Reach,
     last_good: Option<&'a Distribution>,
-    /// How many entries come before, of which nothing is up.
+    /// How many entries before the one that is given have nothing that is up.
     skipped: usize,
 }
 
@@ -70,7 +71,7 @@ impl Empty<'_> {
             OnEmpty::Nodata => true,
             OnEmpty::All => self.whole().into_iter().any(is_up),
             OnEmpty::LastGood => {
-                // The memory differs from class to class, where anything of the client ever matters.
+                // If the client ever matters to the policy, each class has its own last good answer.
                 self.scene.client.count(!interest::of(self.scene.model, self.scene.policy).is_none());
                 self.last().iter().flat_map(Tier::endpoints).any(is_up)
             }
@@ -192,7 +193,7 @@ impl Empty<'_> {
         tiers.filter(|tier| !tier.shares.is_empty()).collect()
     }
 
-    /// Everything, what is drained only where there is nothing else.
+    /// All that the client can get; drained endpoints only if there are no others.
     fn never_good(&self) -> Vec<Tier> {
         let own = self.own();
         let in_service: Vec<EndpointId> =

@@ -23,10 +23,10 @@ fn wanted<'a>(scene: &Scene<'a>, endpoint: EndpointId) -> Wanted<'a> {
         (AdminState::Disabled, _) => Wanted::Out(OutOfService::Disabled),
         (AdminState::Drain, None) => Wanted::Out(OutOfService::DrainedByFile),
         (AdminState::Enabled, None) => Wanted::Measured,
-        (AdminState::Enabled | AdminState::Drain, Some(statement)) => match statement.state {
-            OverrideState::Drain => Wanted::Out(OutOfService::Drained(statement.clone())),
-            OverrideState::Down => Wanted::Out(OutOfService::ForcedDown(statement.clone())),
-            OverrideState::Up => Wanted::ForcedUp(statement),
+        (AdminState::Enabled | AdminState::Drain, Some(entry)) => match entry.state {
+            OverrideState::Drain => Wanted::Out(OutOfService::Drained(entry.clone())),
+            OverrideState::Down => Wanted::Out(OutOfService::ForcedDown(entry.clone())),
+            OverrideState::Up => Wanted::ForcedUp(entry),
         },
     }
 }
@@ -42,7 +42,7 @@ pub(super) fn out_of_service(scene: &Scene, endpoint: EndpointId) -> Option<OutO
 /// The override that makes an endpoint eligible, whatever is measured.
 pub(super) fn forced_up(scene: &Scene, endpoint: EndpointId) -> Option<Arc<Override>> {
     match wanted(scene, endpoint) {
-        Wanted::ForcedUp(statement) => Some(statement.clone()),
+        Wanted::ForcedUp(entry) => Some(entry.clone()),
         Wanted::Measured | Wanted::Out(_) => None,
     }
 }

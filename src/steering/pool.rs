@@ -27,11 +27,11 @@ impl Offer {
 pub(super) struct Chooser<'a> {
     pub(super) scene: Scene<'a>,
     root: MemberRef,
-    /// Candidates that the fence lets through, by id.
+    /// The candidates that the fence allows, sorted by id.
     pub(super) inside: Vec<EndpointId>,
-    /// By id.
+    /// Sorted by id.
     pub(super) eligible: Vec<EndpointId>,
-    /// Whether pools are up, and whether the client was read for it.
+    /// Whether each pool is up, and whether the client was read to find that out.
     pub(super) known_up: HashMap<PoolId, (bool, bool)>,
     /// Pools that are down with their reason noted.
     pub(super) explained: HashSet<PoolId>,
@@ -85,8 +85,8 @@ impl<'a> Chooser<'a> {
         if let Some(tiers) = self.known_tiers.get(&id) {
             return tiers.clone();
         }
-        // Pools that hold each other many times over would double their shares with every layer, were each endpoint
-        // not made one at once.
+        // If a pool is below the root by several paths, its endpoints come several times. Each is made one here:
+        // otherwise the number of shares could double with every layer of pools.
         let tiers = Rc::new(distinct(kinds::choose(self, id)));
         if member != self.root {
             self.known_tiers.insert(id, tiers.clone());
@@ -116,7 +116,7 @@ impl<'a> Chooser<'a> {
         Vec::new()
     }
 
-    /// What a pool gives of which one member alone is given.
+    /// What a pool gives if it gives only the member `to`.
     pub(super) fn alone(&mut self, id: PoolId, to: MemberRef) -> Vec<Tier> {
         let offer = Offer { to, tiers: self.member(to), weight: 1.0 };
         blend(&self.scene, self.pool(id), [&offer], |_, _| 1.0)
@@ -128,15 +128,15 @@ impl<'a> Chooser<'a> {
         self.ranks.extend(endpoints.map(|endpoint| Reason::new(endpoint, why.clone())));
     }
 
-    /// Retains the choice of a pool that was asked.
+    /// Retains the choice of a pool for the next decision.
     pub(super) fn retain(&mut self, standing: Standing) {
         let due = standing.challenger.as_ref().and_then(|challenger| challenger.due);
         self.dues.extend(due.map(|due| (due, standing.pool)));
         self.standings.push(standing);
     }
 
-    /// Retains the choice of every failover pool below `root`, asked or not, while another pool answers.
-    pub(super) fn attend(&mut self, root: MemberRef) {
+    /// Retains the choices of all failover pools below `root`, also of those that did not have to choose.
+    pub(super) fn retain_failovers(&mut self, root: MemberRef) {
         if self.scene.policy.failback == Failback::Auto {
             return;
         }
@@ -150,7 +150,7 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// The pool, except for the one that was asked first.
+    /// This pool for a reason; `None` for the root, which a reason does not name.
     pub(super) fn within(&self, id: PoolId) -> Option<PoolId> {
         (self.root != MemberRef::Pool(id)).then_some(id)
     }

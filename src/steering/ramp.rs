@@ -1,7 +1,7 @@
 //! RampEffects: members that came back a moment ago have a part of their weight, which grows. It counts where weights
 //! divide a tier, and nowhere else: not for `min_up`, not for whether a member is up.
 //!
-//! A pool in a pool ramps while all that it gives ramps, as far as the endpoint with the greatest share. So a region
+//! A pool in a pool ramps while every endpoint that it gives ramps; its share is the greatest of theirs. So a region
 //! that comes back as a whole is as cold as an endpoint, and a region that gets back one endpoint of several has its
 //! full weight.
 
@@ -11,7 +11,7 @@ use crate::steering::tiers::blend;
 use crate::steering::why::Ramping;
 use crate::steering::{Scene, Tier};
 
-/// Of endpoints that ramp, by id.
+/// The growth of each endpoint that ramps, sorted by id.
 pub(super) type Growths = Vec<(EndpointId, Growth)>;
 
 /// The effects of the ramps that count.
@@ -23,7 +23,7 @@ pub(super) struct RampEffects {
     pub(super) dues: Vec<(Moment, EndpointId)>,
 }
 
-/// The growth of those of `endpoints`, which are sorted, that ramp.
+/// The growth of each of `endpoints` that ramps; `endpoints` are sorted.
 pub(super) fn growths(scene: &Scene, endpoints: &[EndpointId]) -> Growths {
     endpoints.iter().filter_map(|endpoint| Some((*endpoint, growth(scene, *endpoint)?))).collect()
 }
@@ -51,7 +51,7 @@ fn of_tier(growths: &Growths, tier: &Tier) -> Option<Growth> {
 }
 
 impl Chooser<'_> {
-    /// Members in one tier, each with its weight of now. A member without a rival has its full weight.
+    /// Members in one tier, each with its present weight. A member that is alone in a tier has its full weight there.
     pub(super) fn side_by_side(&mut self, id: PoolId, offers: &[&Offer]) -> Vec<Tier> {
         let pool = self.scene.model.pool(id);
         let growths = &self.growths;

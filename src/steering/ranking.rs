@@ -89,8 +89,8 @@ pub(super) fn listed(offers: &[Offer], why: &Nearness) -> Vec<MemberDistance> {
     (0..offers.len()).map(|at| MemberDistance { distance: Distance::Listed(at), why: why.clone() }).collect()
 }
 
-/// Members that are equal, in listed order; best first. With a band those are equal that are over the best of them by
-/// no more than it.
+/// Ranks of members, best first; the members of a rank are equal, and in listed order. With a band, a rank has all members
+/// whose distance is at most the band's width more than the best of the rank.
 pub(super) fn ranks(mut members: Vec<RankedMember>, band: Option<Band>) -> Vec<Vec<RankedMember>> {
     members.sort_by_key(|member| member.place.distance);
     let mut ranks: Vec<Vec<RankedMember>> = Vec::new();
@@ -117,7 +117,7 @@ fn still_equal(best: Distance, band: Option<Band>) -> Distance {
     }
 }
 
-/// How much over `best` is equal to it; nanoseconds.
+/// The width of a band whose best member is at `best`; both in nanoseconds.
 pub(super) fn width(best: u128, band: Band) -> u128 {
     band.over.as_nanos().max(best.saturating_mul(band.percent.into()) / 100)
 }

@@ -5,7 +5,7 @@ use crate::steering::operator::{forced_up, is_drained, out_of_service};
 use crate::steering::{Note, Reason, Scene, Sides, Stage, StageName, Unhealthy, Why, fence};
 
 /// Which endpoints pass, from strict to lenient. Endpoints that are forced down, disabled or outside the fence never
-/// do.
+/// pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admit {
     /// Those that are up and in service.
@@ -19,14 +19,14 @@ pub(super) enum Admit {
 }
 
 impl Admit {
-    fn drained(self) -> bool {
+    fn admits_drained(self) -> bool {
         match self {
             Admit::Up | Admit::InService => false,
             Admit::UpOrDrained | Admit::Any => true,
         }
     }
 
-    fn down(self) -> bool {
+    fn admits_down(self) -> bool {
         match self {
             Admit::Up | Admit::UpOrDrained => false,
             Admit::InService | Admit::Any => true,
@@ -34,21 +34,23 @@ impl Admit {
     }
 }
 
-/// What is left of a member's endpoints, in listed order.
+/// The endpoints below a member after each stage, in listed order.
 pub(super) struct Sieved {
     /// Those with a record for this question.
     pub(super) candidates: Vec<EndpointId>,
-    /// Those of them that the fence lets these clients have.
+    /// The candidates that the fence allows to these clients.
     pub(super) inside: Vec<EndpointId>,
-    /// Those of them whose health counts: when it may change bounds the TTL.
+    /// Those of `inside` that passed the stage `state` and are not forced up. Their health counts, so the time until it
+    /// may change limits the TTL.
     pub(super) considered: Vec<EndpointId>,
-    /// Those that are up.
+    /// Those that passed all stages: with [`Admit::InService`] and [`Admit::Any`] also some that are down.
     pub(super) eligible: Vec<EndpointId>,
-    /// `candidates`, and, where there was one, `fence`, `state` and `health`.
+    /// The stages `candidates`, `fence` (if the policy has a fence), `state` and `health`. Only `candidates` if there are
+    /// none.
     pub(super) stages: Vec<Stage>,
 }
 
-/// The endpoints below `root` that `admit` lets through.
+/// Applies the first stages to the endpoints below `root`.
 pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
     let all = scene.model.endpoints_below(root);
     let (candidates, mut stage) = drop_where(StageName::Candidates, &all, |endpoint| no_record(scene, endpoint));
@@ -77,10 +79,10 @@ pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
     sieved
 }
 
-/// Endpoints that the operator has in service, or that `admit` lets through all the same; those of them that an
-/// override forces up; and the stage.
+/// The endpoints that are in service, or drained if `admit` allows that; those of them that an override forces up; and
+/// the stage.
 fn by_state(scene: &Scene, inside: &[EndpointId], admit: Admit) -> (Vec<EndpointId>, Vec<EndpointId>, Stage) {
-    let is_spared = |endpoint| admit.drained() && is_drained(scene, endpoint);
+    let is_spared = |endpoint| admit.admits_drained() && is_drained(scene, endpoint);
     let objection = |endpoint| out_of_service(scene, endpoint);
     let (in_service, mut state) = drop_where(StageName::State, inside, |endpoint| {
         Some(Why::OutOfService(objection(endpoint).filter(|_| !is_spared(endpoint))?))
@@ -94,7 +96,7 @@ fn by_state(scene: &Scene, inside: &[EndpointId], admit: Admit) -> (Vec<Endpoint
     (in_service, forced, state)
 }
 
-/// Endpoints that are up, or that `admit` lets through all the same; and the stage.
+/// The endpoints that are up or forced up, or down if `admit` allows that; and the stage.
 fn by_health(
     scene: &Scene,
     in_service: &[EndpointId],
@@ -104,7 +106,7 @@ fn by_health(
     let is_forced = |endpoint: EndpointId| forced.contains(&endpoint);
     let objection = |endpoint| if is_forced(endpoint) { None } else { unhealthy(scene, endpoint) };
     let (eligible, mut health) = drop_where(StageName::Health, in_service, |endpoint| {
-        Some(Why::Unhealthy(objection(endpoint).filter(|_| !admit.down())?))
+        Some(Why::Unhealthy(objection(endpoint).filter(|_| !admit.admits_down())?))
     });
     let why = |endpoint| match objection(endpoint) {
         Some(unhealthy) => Why::UnhealthyButGiven(unhealthy),

@@ -1,12 +1,13 @@
-//! Who counts as up for the pool that it is in: an endpoint that is eligible; a pool that has something to give, and
-//! enough of it (`min_up`). And why a member that has something up is not used.
+//! Whether a member counts as up for its pool. An endpoint does if it is eligible. A pool does if it has something to
+//! give, and enough of it (`min_up`). Also the reasons why endpoints of a member are not used although they are up.
 
 use crate::model::{EndpointId, Member, MemberRef, Pool};
 use crate::steering::pool::Chooser;
 use crate::steering::{Reason, Why};
 
 impl<'a> Chooser<'a> {
-    /// Whether a member counts as up. That of a pool is worked out once, and reads the client each time as it did then.
+    /// Whether a member counts as up. For a pool the result is stored. If the client was read for it, each later call
+    /// counts as a read of the client too.
     pub(super) fn is_up(&mut self, member: MemberRef) -> bool {
         let id = match member {
             MemberRef::Endpoint(id) => return self.eligible.binary_search(&id).is_ok(),
@@ -22,7 +23,7 @@ impl<'a> Chooser<'a> {
         is_up
     }
 
-    /// Whether a pool has anything to give to these clients, however little.
+    /// Whether a pool has anything to give to these clients. `min_up` does not count here.
     fn gives(&mut self, pool: &'a Pool) -> bool {
         match pool.steering.selects_clients() {
             true => self.first_match(pool).is_some(),
@@ -30,16 +31,16 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// The first member that is up and is for the client. The client is read where a member that is up is for some
-    /// clients, and no member before it is for all.
+    /// The first member that is up and whose `when` holds for the client. The client is not read if the first member
+    /// that is up has no `when`.
     pub(super) fn first_match(&mut self, pool: &'a Pool) -> Option<&'a Member> {
         let client = self.scene.client;
         let mut up = pool.in_order().filter(|member| self.is_up(member.to));
         up.find(|member| member.when.is_none_or(|when| client.is_selected(when)))
     }
 
-    /// The part of a pool's weight that is up, 0 to 1, where `min_up` needs it. Only members count that have a record
-    /// for this question inside the fence: to have none is no failure. 1 where all are standbys.
+    /// The part of a pool's weight that is up, 0 to 1. It is 1 if the pool has no `min_up`, or if all members are
+    /// standbys. A member without a record for this question inside the fence does not count: that is no failure.
     fn part_up(&mut self, pool: &'a Pool) -> f64 {
         if pool.min_up <= 0.0 {
             return 1.0;
@@ -62,9 +63,9 @@ impl<'a> Chooser<'a> {
         self.scene.model.below([member]).filter_map(MemberRef::endpoint).any(is_inside)
     }
 
-    /// Notes for what is up below a member why it isn't used: `why`, or what keeps the member itself from being up.
-    /// Where that depends on the client, and nothing else did so far, it is `why` in any case: a decision that did not
-    /// read the client has the same reasons for all clients.
+    /// Notes why the eligible endpoints below a member are not used: `why`, or if the member is down, the reason for
+    /// that. If only the member's health depends on the client, and nothing else so far, the reason is always `why`:
+    /// a decision that did not read the client has the same reasons for all clients.
     pub(super) fn explain_unused(&mut self, member: MemberRef, why: Option<Why>) {
         let client = self.scene.client;
         let (is_up, was_read) = client.apart(|| self.is_up(member));
@@ -74,7 +75,8 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// Notes for what is up below a member that is down why it is of no use. No reason is a read of the client.
+    /// Notes why the eligible endpoints below a member that is down are not used. Reading the client for a reason does
+    /// not count.
     pub(super) fn explain_down(&mut self, member: MemberRef) {
         let MemberRef::Pool(id) = member else { return };
         if !self.explained.insert(id) {

@@ -42,7 +42,7 @@ pub enum Why {
     Ranked(Arc<Ranked>),
     /// `rank`: it is below the first member of a geo pool that is up and whose selector holds.
     FirstMatch {
-        /// The geo pool; `None`: the one that was asked first.
+        /// The geo pool; `None`: the name's own pool, or that of `on_empty`.
         pool: Option<PoolId>,
         /// The member.
         member: MemberRef,
@@ -121,7 +121,7 @@ pub enum OutOfService {
     DrainedByFile,
     /// An override: no new answers.
     Drained(Arc<Override>),
-    /// An override: as if it were down.
+    /// An override: it is never answered with, not even by `on_empty`.
     ForcedDown(Arc<Override>),
 }
 
@@ -139,7 +139,7 @@ pub struct Unhealthy {
 pub struct Ranked {
     /// From 1; members at one distance have one rank.
     pub rank: usize,
-    /// The pool; `None`: the one that was asked first.
+    /// The pool; `None`: the name's own pool, or that of `on_empty`.
     pub pool: Option<PoolId>,
     /// How far its member is.
     pub nearness: Nearness,
@@ -214,7 +214,7 @@ pub struct InTier {
 /// A member that has a part of its weight for some time after an outage.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ramping {
-    /// The pool that weighs it; `None`: the one that was asked first.
+    /// The pool that weighs it; `None`: the name's own pool, or that of `on_empty`.
     pub pool: Option<PoolId>,
     /// The member.
     pub member: MemberRef,

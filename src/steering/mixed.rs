@@ -1,4 +1,4 @@
-//! Alias or addresses: for a name that can be either, one decision for all types. A CNAME excludes other records (RFC
+//! Mixed policies: names that can be an alias or have addresses. Which of them is one decision for all types. A CNAME excludes other records (RFC
 //! 1034, 3.6.2), and a resolver that has one follows it for every type. The decision is about whole endpoints, each up
 //! while any of its addresses is; then each type has only candidates of that kind.
 //!
@@ -62,7 +62,7 @@ pub(crate) fn holds_for_all(settled: &Decision) -> bool {
     settled.kind == Some(NameKind::Alias)
 }
 
-/// Makes of a decision over whole endpoints one of a single kind, with the stage `kind`.
+/// Leaves only endpoints of one kind, aliases or addresses, in a decision over whole endpoints. Adds the stage `kind`.
 pub(super) fn settle_on(scene: &Scene, decision: &mut Decision) {
     let given = match &mut decision.source {
         AnswerSource::Endpoints(given) => given,
@@ -97,7 +97,7 @@ fn kind_of(scene: &Scene, given: &Distribution) -> (NameKind, Option<Note>) {
     let is_alias = |share: &&Share| share.endpoints.iter().all(|endpoint| scene.is_cname(*endpoint));
     let aliases = shares.iter().filter(|share| is_alias(share)).count();
     let is_mixed = aliases > 0 && aliases < shares.len();
-    if is_mixed && affinity::divides(&shares) && affinity::ties(&shares, &|share| is_alias(&share)) {
+    if is_mixed && affinity::divides(&shares) && affinity::decides_all(&shares, &|share| is_alias(&share)) {
         return (NameKind::ByNet, Some(Note::KindByNet));
     }
     let kind = if scene.is_cname(*first) { NameKind::Alias } else { NameKind::Addresses };
