@@ -27,6 +27,7 @@ pub(super) struct Answering<'q> {
     pub(super) name: Option<NameBuf>,
     /// How many steered cells were drawn from, so that each draw has random bits of its own.
     draws: u64,
+    /// Most octets of the reply.
     limit: usize,
     pub(super) flags: u16,
     pub(super) subject: u64,
@@ -59,7 +60,7 @@ pub(super) struct ClientInGroup {
     pub(super) class: LocalClass,
     /// The shortest prefix around the client whose addresses all have its class; 0 for a client known by its own
     /// address.
-    pub(super) reach: u8,
+    pub(super) prefix_len: u8,
     /// The scope of the reply's client subnet option: the longest prefix that a cell of this reply depended on; 0 for a
     /// client known by its own address, and where nothing depended on the client (RFC 7871, 7.2.1).
     pub(super) scope: u8,
@@ -112,7 +113,7 @@ impl<'q> Answering<'q> {
         Reply {
             len,
             rcode,
-            picks: self.tallies,
+            tallies: self.tallies,
             zone: self.zone_counter,
             is_truncated,
             has_valid_cookie,

@@ -82,7 +82,7 @@ impl<'a> OptReply<'a> {
         OPT_LEN + nsid + subnet + cookie
     }
 
-    /// Leaves out all optional parts.
+    /// Leaves out the NSID: a truncated reply should be short.
     pub(super) fn shorten(&mut self) {
         self.nsid = None;
     }

@@ -92,9 +92,9 @@ pub struct Reply {
     pub len: usize,
     /// The whole response code with the upper bits in the OPT record (RFC 6891, 6.1.3): 0 to 4095.
     pub rcode: u16,
-    /// Counters of the steered records in this reply, each once.
-    pub picks: Tallies,
-    /// Counter of the zone that answered, where one did.
+    /// Counter ids of the steered records in this reply, each once.
+    pub tallies: Tallies,
+    /// Id of the counter of the zone that answered, where one did.
     pub zone: Option<u32>,
     /// Whether TC is set: the client should ask again over TCP.
     pub is_truncated: bool,

@@ -64,7 +64,7 @@ impl<'q> Answering<'q> {
         rcode
     }
 
-    /// Follows the chain from `found`. An error means that something essential did not fit.
+    /// Follows the chain from `found`. An error means that a record that the reply needs did not fit.
     fn walk(
         &mut self,
         zone: ZoneId,

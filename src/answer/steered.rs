@@ -1,4 +1,4 @@
-//! Answers from steered names: finds the cell of the client's class, draws from it, and keeps the scope of the answer.
+//! Answers from steered names: finds the cell of the client's class, draws from it, and notes the scope of the answer.
 
 use std::net::IpAddr;
 
@@ -75,7 +75,8 @@ impl<'q> Answering<'q> {
         Ok(())
     }
 
-    /// The cell of a steered name for this client. Widens the scope of the reply where the cell depends on the client.
+    /// The cell of a steered name for this client. The scope of the reply gets longer where the cell
+    /// depends on the client.
     pub(super) fn cell(&mut self, zone: ZoneId, steered: &SteeredNode, facet: Facet) -> Option<&'q Cell> {
         let snapshot = self.snapshot;
         let group = snapshot.group(steered.policy);
@@ -84,12 +85,13 @@ impl<'q> Answering<'q> {
             seen => self.classify_client(zone, group, seen.map_or(0, |seen| seen.scope)),
         };
         let cell = snapshot.cell(steered.policy, seen.class, facet)?;
-        let depends_on = if cell.looks_at_client() { seen.reach } else { 0 };
+        let depends_on = if cell.looks_at_client() { seen.prefix_len } else { 0 };
         self.client = Some(ClientInGroup { scope: seen.scope.max(depends_on), ..seen });
         Some(cell)
     }
 
-    /// Draws from a cell of [`Answering::cell`]. Widens the scope of the reply where affinity uses the client's net.
+    /// Draws from a cell of [`Answering::cell`]. The scope of the reply gets longer where affinity uses the
+    /// client's net.
     pub(super) fn draw(&mut self, zone: ZoneId, cell: &Cell) -> Picks {
         let chance = self.chance();
         let Some(affinity) = cell.affinity() else { return cell.pick(chance) };
@@ -134,12 +136,12 @@ impl<'q> Answering<'q> {
     /// Finds the class of the client.
     fn classify_client(&self, zone: ZoneId, group: ClassGroup, scope: u8) -> ClientInGroup {
         let (ip, by) = self.client_address(zone);
-        let (class, reach) = self.snapshot.place_in(ip, group, by);
-        let reach = match by {
-            KnownBy::Ecs => reach,
+        let (class, prefix_len) = self.snapshot.place_in(ip, group, by);
+        let prefix_len = match by {
+            KnownBy::Ecs => prefix_len,
             KnownBy::Address => 0,
         };
-        ClientInGroup { group, class, reach, scope }
+        ClientInGroup { group, class, prefix_len, scope }
     }
 
     /// The client's address: its subnet where the query has one and the zone uses ECS, otherwise the query's source.

@@ -1,5 +1,5 @@
 //! The subject of a reply, as a number for rate limiting: equal for all replies that a flood with a forged source can
-//! provoke with random names. Rate limiting reads nothing else of a reply.
+//! provoke with random names. Of a reply, rate limiting reads only this and whether the query had a valid cookie.
 
 use crate::snapshot::names::LookupResult;
 use crate::wire::code::rtype;

@@ -59,8 +59,8 @@ struct Slot {
     reply: [u8; REPLY_ROOM],
 }
 
-/// A socket and the buffers of one batch. All memory is taken at [`Batch::new`]. It holds pointers into itself, all
-/// into the heap, so that it may move; it can't cross threads.
+/// A socket and the buffers of one batch. All memory is taken at [`Batch::new`]. Its headers have
+/// pointers to its slots, which are on the heap, so that it may move; it can't be sent to another thread.
 pub(crate) struct Batch {
     socket: UdpSocket,
     slots: Vec<Slot>,
@@ -195,7 +195,7 @@ pub(crate) fn set_option(socket: &impl AsFd, level: c_int, name: c_int, value: c
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The header by which a slot receives. The slot must stay where it is: it lies in a Vec that never grows.
+/// The header with which a slot receives. The slot must not move: it is in a Vec that never grows.
 fn header_of(slot: &mut Slot) -> mmsghdr {
     slot.query_iov = libc::iovec { iov_base: slot.query.as_mut_ptr().cast(), iov_len: QUERY_ROOM };
     // SAFETY: plain C data.
@@ -209,7 +209,7 @@ fn header_of(slot: &mut Slot) -> mmsghdr {
     header
 }
 
-/// The header by which a slot's reply is sent: to its peer, from `local`.
+/// The header with which a slot's reply is sent: to its peer, from `local`.
 fn reply_header(slot: &mut Slot, peer_length: u32, length: usize, local: Option<Local>) -> mmsghdr {
     slot.reply_iov = libc::iovec { iov_base: slot.reply.as_mut_ptr().cast(), iov_len: length.min(REPLY_ROOM) };
     // SAFETY: plain C data.
@@ -287,7 +287,7 @@ fn put<T: Copy>(control: &mut Control, level: c_int, kind: c_int, datum: T) -> u
     }
 }
 
-/// The address that the kernel wrote; `None` when it wrote none, or of a family we never asked for.
+/// The address that the kernel wrote; `None` when it wrote none, or one that is neither IPv4 nor IPv6.
 fn source_of(peer: &sockaddr_in6, length: u32) -> Option<SocketAddr> {
     match c_int::from(peer.sin6_family) {
         libc::AF_INET if length as usize >= mem::size_of::<sockaddr_in>() => {

@@ -15,7 +15,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Shows this one.
+    /// Begins with this certificate, if there is one.
     pub fn new(first: Option<Arc<CertifiedKey>>) -> Certificates {
         Certificates { current: ArcSwapOption::new(first) }
     }
@@ -27,14 +27,14 @@ impl Certificates {
         each.map(|(_, certificate)| certificate.validity().not_after.timestamp()).min()
     }
 
-    /// Shows this one from now on.
+    /// Shows another certificate to new connections.
     pub fn swap(&self, next: Arc<CertifiedKey>) {
         self.current.store(Some(next));
     }
 }
 
 impl ResolvesServerCert for Certificates {
-    /// The same for every name: clients that know a name server by its address name none.
+    /// The same for every server name: clients that know only the address of a name server send no name.
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.current.load_full()
     }

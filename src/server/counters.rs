@@ -14,7 +14,7 @@ pub const OTHER_RCODE: u16 = 24;
 /// Pick counters are allocated in chunks of this many: 32 KiB, small for one zone, few for a million names.
 const CHUNK: usize = 4096;
 
-/// Most chunks: 16 million ids, some endpoints for each of a million names. Picks above are not counted.
+/// Most chunks: 16 million ids, 16 endpoints for each of a million names. Picks of higher ids are not counted.
 const CHUNKS: usize = 4096;
 
 const RCODES: usize = OTHER_RCODE as usize + 1;
@@ -28,7 +28,7 @@ pub enum DropReason {
     TooLong,
     /// The kernel would not send the reply: no route, a firewall, full buffers.
     Unsent,
-    /// A bug of ours, which did not end the thread.
+    /// A panic while answering, which is a bug; the thread goes on.
     Fault,
     /// A connection whose message took too long to arrive, or whose client did not take its replies.
     Stalled,
@@ -36,7 +36,8 @@ pub enum DropReason {
     BadLength,
     /// A TLS or QUIC handshake that failed: another protocol than ours, or no TLS at all.
     Handshake,
-    /// A connection closed to make room for a newer one, when there were as many as the limit.
+    /// A connection closed to make room for a newer one, when there were as many as the limit; also a QUIC handshake
+    /// refused at the limit of handshakes.
     Displaced,
     /// A reply over the rate limit.
     RateLimited,
@@ -101,19 +102,20 @@ pub struct Totals {
     pub queries: Vec<(Transport, u16, u64)>,
     /// What got no reply, by reason, with zeroes.
     pub dropped: Vec<(DropReason, u64)>,
-    /// How often the record of a counter id was in a reply; indexed by id, ids past the end were never picked.
+    /// By counter id: how often a record of its endpoint was in a reply, or how often its zone replied. Ids after the
+    /// end have 0.
     pub picks: Vec<u64>,
     /// Datagrams that the kernel dropped because a receive queue was full.
     pub queue_drops: u64,
-    /// Replies over the rate limit that went out truncated; they are among `queries` too.
+    /// Replies over the rate limit that were sent truncated; `queries` counts them too.
     pub slipped: u64,
-    /// Replies that went out truncated, those over the rate limit too, by transport.
+    /// Replies that were sent truncated, those over the rate limit too, by transport.
     pub truncated: Vec<(Transport, u64)>,
     /// Connections that were accepted, and how many of them are open, by transport.
     pub connections: Vec<(Transport, u64, u64)>,
 }
 
-/// The counters of one thread.
+/// The counters of one UDP thread, or of all streams.
 #[derive(Debug)]
 #[repr(align(128))] // Two lines: processors fetch them in pairs.
 pub struct ThreadCounters {
@@ -223,7 +225,7 @@ impl ThreadCounters {
         if reply.is_truncated {
             self.bump(&self.truncated[transport as usize], 1);
         }
-        for &id in &reply.picks {
+        for &id in &reply.tallies {
             self.pick(id);
         }
     }
@@ -244,13 +246,13 @@ impl ThreadCounters {
         self.bump(&self.queue_drops, count);
     }
 
-    /// Counts a reply that went out truncated for being over the rate limit.
+    /// Counts a reply that was sent truncated because it was over the rate limit.
     pub fn slipped(&self) {
         self.bump(&self.slipped, 1);
     }
 
-    /// Allocates pick counters with ids below `ids`, so that counting allocates nothing. Called when a thread gets a
-    /// snapshot; costs one comparison when there is room.
+    /// Allocates pick counters with ids below `ids`, so that counting allocates nothing. Called before each batch; costs
+    /// one comparison when they are allocated already.
     pub fn reserve_picks(&self, ids: usize) {
         let wanted = ids.div_ceil(CHUNK).min(CHUNKS);
         for chunk in self.picks.iter().take(wanted).skip(self.chunks.load(Relaxed)) {
@@ -259,7 +261,7 @@ impl ThreadCounters {
         self.chunks.fetch_max(wanted, Relaxed);
     }
 
-    /// Allocates the counter of an id that was not reserved, so that no count is lost.
+    /// Counts one for an id. Allocates its counter where that was not reserved, so that no count is lost.
     fn pick(&self, id: u32) {
         let Some(chunk) = self.picks.get(id as usize / CHUNK) else { return };
         let chunk = chunk.get_or_init(new_chunk);
@@ -315,9 +317,9 @@ mod tests {
     use crate::answer::Tallies;
 
     fn reply(rcode: u16, ids: &[u32]) -> Outcome {
-        let mut picks = Tallies::default();
-        ids.iter().for_each(|&id| picks.add(id));
-        Outcome::Reply(Reply { len: 12, rcode, picks, ..Reply::default() })
+        let mut tallies = Tallies::default();
+        ids.iter().for_each(|&id| tallies.add(id));
+        Outcome::Reply(Reply { len: 12, rcode, tallies, ..Reply::default() })
     }
 
     #[test]

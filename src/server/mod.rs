@@ -38,11 +38,11 @@ use rrl::{RateDecision, RateLimiter};
 use socket::BoundSockets;
 use udp::{Answerer, UdpOutcome};
 
-/// Workers an address where the number of cores is unknown.
+/// Workers for each address where the number of cores is unknown.
 const FALLBACK_WORKERS: usize = 1;
 
-/// Most datagrams and connections from before the start that are discarded: more than any receive buffer holds, so that
-/// a flood cannot delay the start without end.
+/// Most datagrams and connections from before the start that are discarded: more than any receive buffer has, so that a
+/// flood cannot delay the start for ever.
 const MOST_EARLY: usize = 100_000;
 
 /// A DNS server on its addresses: bound, then started, then stopped.
@@ -63,7 +63,7 @@ struct RunningServer {
 }
 
 impl Server {
-    /// Binds UDP and TCP ports: `workers` sockets an address, 0 for one a core. All or none.
+    /// Binds UDP and TCP ports: `workers` UDP sockets for each address, 0 for one for each core. All or none.
     pub fn bind(addresses: &[SocketAddr], workers: usize) -> Result<Server, BindError> {
         let workers = match workers {
             0 => thread::available_parallelism().map_or(FALLBACK_WORKERS, usize::from),
@@ -85,8 +85,8 @@ impl Server {
         Ok(Server { addresses, bound, encrypted: Vec::new(), running: None })
     }
 
-    /// Binds the ports of an encrypted transport; returns the addresses, in order, with the real ports. To be called
-    /// before [`Server::start`].
+    /// Binds the ports of an encrypted transport; returns the addresses, in order, with the real ports. Call it before
+    /// [`Server::start`].
     pub fn bind_encrypted(
         &mut self,
         what: Encrypted,
@@ -124,7 +124,7 @@ impl Server {
         )
     }
 
-    /// As [`Server::start`], with the answering functions as arguments: one a UDP thread, and one for all streams.
+    /// As [`Server::start`], with the answering functions as arguments: one for each UDP thread, and one for all streams.
     fn start_with<A: Answerer + Send + 'static>(
         &mut self,
         answerer: impl Fn() -> A,
@@ -204,7 +204,7 @@ impl Drop for RunningServer {
     }
 }
 
-/// Answers from the current snapshot.
+/// Answers from the current snapshot, within the rate limit.
 struct SnapshotAnswerer {
     cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     limiter: Arc<RateLimiter>,
@@ -220,14 +220,14 @@ impl Answerer for SnapshotAnswerer {
     fn answer(&mut self, ask: &RawQuery<'_>, now: Moment, out: &mut [u8]) -> UdpOutcome {
         let snapshot = self.cache.load();
         let outcome = answer(snapshot, ask, out);
-        let Outcome::Reply(reply) = &outcome else { return UdpOutcome::Fully(outcome) };
+        let Outcome::Reply(reply) = &outcome else { return UdpOutcome::Normal(outcome) };
         // With a valid cookie the source is not forged: the limit is not needed (RFC 7873, 5.2.5).
         if reply.has_valid_cookie {
-            return UdpOutcome::Fully(outcome);
+            return UdpOutcome::Normal(outcome);
         }
         let limit = &snapshot.identity.rate_limit;
         match self.limiter.decide(limit, ask.source.ip(), reply.subject, now.from_first().as_secs()) {
-            RateDecision::Send => UdpOutcome::Fully(outcome),
+            RateDecision::Send => UdpOutcome::Normal(outcome),
             RateDecision::Slip => UdpOutcome::Slipped(answer_truncated(snapshot, ask, out)),
             RateDecision::Drop => UdpOutcome::Withheld,
         }

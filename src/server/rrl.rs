@@ -1,7 +1,7 @@
 //! Response rate limiting: how often one client net got the same answer recently, for all UDP threads together. A flood
 //! of queries with a forged source makes a server send its replies to the owner of that address; such replies are
 //! withheld here. A genuine client gets a truncated reply and asks again over TCP, where a source cannot be forged.
-//! Fixed in size, no lock, no allocation a packet; time is an argument.
+//! The table has a fixed size; a packet needs no lock and no allocation; time is an argument.
 //!
 //! Each pair of net and answer has an account: each second adds `rate`, up to `rate`; a reply costs one. While the
 //! account is below zero, replies are withheld, and still cost one: a flood gets answers again only after it has

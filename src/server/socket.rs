@@ -31,7 +31,7 @@ const PORT_TRIES: usize = 32;
 pub(crate) struct BoundSockets {
     /// The address with its real port.
     pub(crate) address: SocketAddr,
-    /// One a worker, blocking, with a receive timeout.
+    /// One for each worker, blocking, with a receive timeout.
     pub(crate) udp: Vec<UdpSocket>,
     /// Listening, not blocking.
     pub(crate) tcp: TcpListener,

@@ -23,7 +23,7 @@ impl Answerer for Echo {
     fn refresh(&mut self, _: &ThreadCounters) {}
 
     fn answer(&mut self, ask: &RawQuery<'_>, _: Moment, out: &mut [u8]) -> UdpOutcome {
-        UdpOutcome::Fully(echo(ask, out))
+        UdpOutcome::Normal(echo(ask, out))
     }
 }
 
@@ -240,7 +240,7 @@ impl Answerer for Gated {
         if let Some(gate) = self.0.take() {
             let _ = gate.recv();
         }
-        UdpOutcome::Fully(echo(ask, out))
+        UdpOutcome::Normal(echo(ask, out))
     }
 }
 

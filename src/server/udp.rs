@@ -1,5 +1,5 @@
-//! A UDP worker: one thread, one socket, no lock, no allocation and no log line a packet. It receives a batch, has
-//! each datagram answered by its [`Answerer`], sends the replies and counts.
+//! A UDP worker: one thread and one socket. For a packet it takes no lock, allocates nothing and writes no log line. It
+//! receives a batch, has each datagram answered by its [`Answerer`], sends the replies and counts.
 
 use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,8 +26,8 @@ const LAST_BATCHES: usize = 128;
 /// The result of one datagram.
 #[derive(Debug)]
 pub(crate) enum UdpOutcome {
-    /// Answered as this outcome.
-    Fully(Outcome),
+    /// The outcome of [`answer`](crate::answer::answer), which the rate limit did not change.
+    Normal(Outcome),
     /// Over the rate limit: this truncated reply is sent in place of the whole one.
     Slipped(Outcome),
     /// Over the rate limit: nothing is sent.
@@ -36,7 +36,7 @@ pub(crate) enum UdpOutcome {
 
 /// Answers for one thread: from the current snapshot, or in tests from whatever they need.
 pub(crate) trait Answerer {
-    /// Called before each batch, and when nothing came for a while, to release an old snapshot.
+    /// Takes the newest snapshot and releases the old one. Called before each batch, and when nothing came for a while.
     fn refresh(&mut self, counters: &ThreadCounters);
 
     /// Answers one message received at `now`, as [`answer`](crate::answer::answer) does, within the limits.
@@ -74,7 +74,7 @@ fn round(batch: &mut Batch, wait: Wait, answerer: &mut impl Answerer, counters: 
     let cut = batch.answer_each(|packet, source, out| {
         let ask = RawQuery { packet, source, transport: Transport::Udp, entropy: clock::entropy(), unix_secs };
         let outcome = match answer_or_fault(|| answerer.answer(&ask, now, &mut out[..MAX_UDP_REPLY]), counters)? {
-            UdpOutcome::Fully(outcome) => outcome,
+            UdpOutcome::Normal(outcome) => outcome,
             UdpOutcome::Slipped(outcome) => {
                 counters.slipped();
                 outcome

@@ -39,7 +39,7 @@ pub mod rtype {
 pub mod class {
     /// The Internet: the only one that is served.
     pub const IN: u16 = 1;
-    /// CHAOS: of use for asking a server about itself alone (RFC 4892).
+    /// CHAOS: only for questions about the server itself (RFC 4892).
     pub const CH: u16 = 3;
     /// Any class; a reply to it can't be authoritative (RFC 1035, 3.2.5).
     pub const ANY: u16 = 255;
@@ -59,7 +59,7 @@ pub mod opcode {
 pub mod rcode {
     /// No error.
     pub const NOERROR: u16 = 0;
-    /// Those of single questions, by name.
+    /// The response codes of RFC 1035 with their mnemonics, for monitors.
     pub const MNEMONICS: [(u16, &str); 6] =
         [(0, "NOERROR"), (1, "FORMERR"), (2, "SERVFAIL"), (3, "NXDOMAIN"), (4, "NOTIMP"), (5, "REFUSED")];
     /// The message is malformed.

@@ -69,7 +69,7 @@ impl<'a> Query<'a> {
         (self.flags >> 11) as u8 & 0xF
     }
 
-    /// Reads `body`, which follows the header; `None` as soon as it breaks the format.
+    /// Reads `body`, which follows the header; `None` if the message is malformed.
     fn read_body(&mut self, packet: &'a [u8], body: &'a [u8], counts: [u16; 4]) -> Option<()> {
         let [questions, answers, authorities, additionals] = counts;
         let mut rest = body;

@@ -1,4 +1,4 @@
-//! Names whose answers hang on the client's net: who gets what, and how far the scope of the reply reaches.
+//! Names whose answers depend on the client's net: the answer of each client, and the scope of the reply.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -66,7 +66,7 @@ fn every_record_that_goes_out_is_counted() {
                     let labels = WORLD.tallies.labels(*id).unwrap();
                     format!("{}/{}", labels.name, labels.endpoint)
                 };
-                let mut names: Vec<String> = reply.picks.as_slice().iter().map(label).collect();
+                let mut names: Vec<String> = reply.tallies.as_slice().iter().map(label).collect();
                 names.sort();
                 names.join(" ")
             }

@@ -188,7 +188,7 @@ mod tests {
         Outcome::Reply(Reply {
             len: ask.packet.len(),
             rcode: 0,
-            picks: Tallies::default(),
+            tallies: Tallies::default(),
             has_valid_cookie: false,
             subject: 0,
             ..Reply::default()

@@ -40,7 +40,7 @@ fn echo(ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
     Outcome::Reply(Reply {
         len: ask.packet.len(),
         rcode: 0,
-        picks: Tallies::default(),
+        tallies: Tallies::default(),
         has_valid_cookie: false,
         subject: 0,
         ..Reply::default()

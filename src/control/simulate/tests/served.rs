@@ -70,7 +70,7 @@ fn a_simulated_loss_agrees_with_the_answers() {
                 let entropy = entropy.wrapping_mul(0xD134_2543_DE82_EF95);
                 let question = Question { packet: &packet, source, transport: Transport::Udp, entropy, unix_secs: 0 };
                 let Answered::Reply(reply) = answer(&lost, &question, &mut out) else { panic!("silence") };
-                let picks = reply.picks.as_slice();
+                let picks = reply.tallies.as_slice();
                 for pick in picks {
                     let endpoint = lost.tallies.labels(*pick).unwrap().endpoint.to_string();
                     *counts.entry(endpoint).or_insert(0.0) += 1.0 / (picks.len() as u64 * DRAWS) as f64;
