@@ -129,8 +129,8 @@ impl Overrides {
         Ok(Draft { resolved: Arc::new(book.resolve(model)), book, turns })
     }
 
-    /// Makes the change of a draft. No other change may have been made since it was drafted.
-    pub(crate) fn take(&mut self, draft: Draft) -> Vec<OverrideTurn> {
+    /// Makes the change of a draft. No other change may have been made since the draft.
+    pub(crate) fn apply(&mut self, draft: Draft) -> Vec<OverrideTurn> {
         self.resolved = draft.resolved;
         self.book.store(Arc::new(draft.book));
         draft.turns
@@ -293,7 +293,7 @@ mod tests {
 
     fn change(overrides: &mut Overrides, change: OverrideChange) -> Vec<OverrideTurn> {
         let draft = overrides.draft(change, &model()).unwrap();
-        overrides.take(draft)
+        overrides.apply(draft)
     }
 
     fn event_lines(before: &Resolved, overrides: &Overrides, turns: &[OverrideTurn]) -> Vec<String> {

@@ -157,7 +157,7 @@ impl LocalClasses {
     }
 
     /// The first class of the model in `class`, which represents all of them.
-    pub(crate) fn standing_for(&self, class: LocalClass) -> ClassId {
+    pub(crate) fn first_class(&self, class: LocalClass) -> ClassId {
         self.first[usize::from(class.0)]
     }
 

@@ -73,8 +73,8 @@ fn compile_after(
     }
 }
 
-/// The snapshot for a changed view of the same model. Policies that the change doesn't touch, and cells whose decision
-/// came out the same, are shared with `previous`.
+/// The snapshot for a changed view of the same model. Policies that the change doesn't affect, and cells whose decision
+/// is equal, are shared with `previous`.
 pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
     let mut next = Snapshot { view, ..previous.clone() };
     for policy in touched(previous, &next.view) {
@@ -93,9 +93,9 @@ pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
     next
 }
 
-/// The snapshot in which the failover pools of one policy choose anew: where an earlier member is up, it takes over
-/// whatever `failback` says.
-pub fn hand_back(previous: &Snapshot, policy: PolicyId) -> Snapshot {
+/// The snapshot after a failback of one policy: its failover pools choose the first member that is up, whatever their
+/// `failback` is.
+pub fn fail_back(previous: &Snapshot, policy: PolicyId) -> Snapshot {
     let mut next = previous.clone();
     let Some(old) = previous.policies.get(policy) else { return next };
     let model = &previous.model;
@@ -167,7 +167,7 @@ impl Labels {
         }
     }
 
-    /// Of a steered name, or of the zone itself.
+    /// The labels of the counters of a steered name, or of the one counter of the zone.
     fn run(&self, model: &Model, zone: ZoneId, index: Option<usize>) -> TallyRun {
         let Some(index) = index else { return TallyRun::of_zone(self.zones[zone.0 as usize].clone()) };
         let steered = &model.zone(zone).steered[index];

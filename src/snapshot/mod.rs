@@ -140,8 +140,8 @@ impl Snapshot {
     }
 
     /// The first class of the model in `class` of `policy`.
-    pub fn standing_for(&self, policy: PolicyId, class: LocalClass) -> ClassId {
-        self.classes.locals(policy).standing_for(class)
+    pub fn first_class(&self, policy: PolicyId, class: LocalClass) -> ClassId {
+        self.classes.locals(policy).first_class(class)
     }
 
     /// The class of the model for a client at `ip`, and the shortest prefix length around `ip` whose addresses all have

@@ -39,7 +39,8 @@ struct Node {
     rrsets: u16,
     kind: NodeKind,
     has_dname: bool,
-    /// Hidden: the node that hides it. Apex: the node of the same name in the zone above, where we serve that.
+    /// Of a hidden node: the cut or DNAME that hides it. Of an apex: the node of the same name in the parent zone, if we
+    /// serve that.
     link: u32,
     /// The node of `*` below this one.
     wildcard: u32,
@@ -150,8 +151,8 @@ impl ZoneTable {
         Some((node.zone(), node.steered()?.index))
     }
 
-    /// Where `name` leads, in the most specific zone. `for_ds`: DS lives above the cut, so that at a delegation or a
-    /// child's apex the parent's node is found (RFC 4035, 3.1.4.1).
+    /// Looks `name` up in the most specific zone. `for_ds`: DS belongs to the parent, so at a delegation or
+    /// a child's apex the parent's node is found (RFC 4035, 3.1.4.1).
     pub fn find(&self, name: &NameBuf, for_ds: bool) -> LookupResult<'_> {
         match self.closest(name) {
             Some((node, depth)) => self.classify(node, depth, for_ds),
@@ -159,8 +160,8 @@ impl ZoneTable {
         }
     }
 
-    /// As [`ZoneTable::find`], but looks in `zone` alone: a name in a zone below that we serve too leads to `zone`'s
-    /// delegation to it.
+    /// As [`ZoneTable::find`], but only in `zone`: for a name in a child zone that we serve too, the result is `zone`'s
+    /// delegation.
     pub fn find_within(&self, zone: ZoneId, name: &NameBuf, for_ds: bool) -> LookupResult<'_> {
         let Some(head) = self.zones.get(zone.0 as usize) else { return LookupResult::Outside };
         if !name.is_within(self.name_of(head.apex)) {
@@ -222,7 +223,7 @@ impl ZoneTable {
         &self.bytes[span.start..span.start + span.len as usize]
     }
 
-    /// What a name is whose closest existing ancestor, `depth` labels above, is `at`.
+    /// The result for a name whose closest existing ancestor is the node `at`, `depth` labels above; 0: the name itself.
     fn classify(&self, at: u32, depth: usize, for_ds: bool) -> LookupResult<'_> {
         let node = &self.nodes[at as usize];
         let found = NodeRef { table: self, at };
@@ -267,7 +268,7 @@ impl ZoneTable {
         self.zones.get(zone.0 as usize).is_some_and(|head| head.is_served)
     }
 
-    /// How long a zone's negative answers are good for, in seconds: the lesser of its SOA's TTL and MINIMUM (RFC 2308,
+    /// The TTL of a zone's negative answers, in seconds: the lesser of its SOA's TTL and MINIMUM (RFC 2308,
     /// 5).
     pub fn negative_ttl(&self, zone: ZoneId) -> u32 {
         self.zones.get(zone.0 as usize).map_or(0, |head| head.negative_ttl)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::model::{Model, PolicyId, WorldView};
-use crate::snapshot::compile::{compile, hand_back, refresh, restore};
+use crate::snapshot::compile::{compile, fail_back, refresh, restore};
 use crate::snapshot::{Identity, Snapshot, SteeringState, Transition, recovery, transition};
 
 /// Publishes snapshots. There is one in a process, and nothing else writes its pointer.
@@ -28,8 +28,8 @@ impl Publisher {
         self.current.clone()
     }
 
-    /// Publishes the first measured view, and restores what was `retained` from before the start. Nothing is taken
-    /// over from the snapshot so far: answers for an unmeasured world are no last good answers.
+    /// Publishes the first measured view, and restores what was `retained` from before the start. Nothing else is taken
+    /// from the first snapshot: its decisions are not last good answers, because nothing was measured then.
     pub fn begin(&mut self, mut view: WorldView, retained: &SteeringState) {
         let old = self.current.load_full();
         recovery::restore(&old.model, &mut view, &retained.recoveries);
@@ -38,10 +38,10 @@ impl Publisher {
         self.current.store(Arc::new(first));
     }
 
-    /// Publishes a changed world of the same model; says whose health changed. `at` in Unix seconds.
+    /// Publishes a new view of the same model; returns whose health changed. `at` in Unix seconds.
     pub fn observe(&mut self, view: WorldView, at: f64) -> Vec<Transition> {
         let new = self.preview(view);
-        self.show(new, at)
+        self.publish_preview(new, at)
     }
 
     /// What [`Publisher::observe`] would publish; nothing is published.
@@ -51,19 +51,19 @@ impl Publisher {
         refresh(&old, Arc::new(view))
     }
 
-    /// What is served, but the failover pools of a policy are handed back; nothing is published.
+    /// What a failback of a policy would publish; nothing is published.
     pub fn preview_failback(&self, view: WorldView, policy: PolicyId) -> Snapshot {
-        hand_back(&self.preview(view), policy)
+        fail_back(&self.preview(view), policy)
     }
 
-    /// Publishes what [`Publisher::preview`] gave, if nothing was published since.
-    pub fn show(&mut self, new: Snapshot, at: f64) -> Vec<Transition> {
+    /// Publishes the result of [`Publisher::preview`] or [`Publisher::preview_failback`]. Nothing may have been published
+    /// since.
+    pub fn publish_preview(&mut self, new: Snapshot, at: f64) -> Vec<Transition> {
         let old = self.current.load_full();
         self.publish(old, new, at)
     }
 
-    /// Publishes the next generation: another model, the world as it is believed in that model's ids, and what the node
-    /// says of itself now.
+    /// Publishes the next generation: another model, the view in that model's ids, and the present settings of the node.
     pub fn adopt(
         &mut self,
         model: Arc<Model>,

@@ -1,5 +1,5 @@
-//! What a new view gets from the one before it: which checks were down, and since when they are up again. Vantages
-//! report only the present; the publisher has the view before as well. Pure.
+//! The recovery of each check: whether it was down, and since when it is up again. Vantages report only the present, so
+//! the publisher takes this from the previous view. Pure.
 
 use std::time::Duration;
 
@@ -44,8 +44,8 @@ impl Snapshot {
     }
 }
 
-/// For the first view of a process: restores the recoveries from before a restart of checks that are not down again.
-/// What is down may recover from now on.
+/// For the first view of a process: restores the recoveries from before the restart, except those of checks that are
+/// down again, which can recover later.
 pub(crate) fn restore(model: &Model, view: &mut WorldView, recoveries: &[NamedRecovery]) {
     let at = view.at;
     view.checks.iter_mut().for_each(|check| check.recovery = Recovery::None.then(check.health, at));
@@ -69,7 +69,7 @@ pub(crate) fn restore(model: &Model, view: &mut WorldView, recoveries: &[NamedRe
     }
 }
 
-/// For a view of the same model.
+/// Takes the recoveries of `previous` over to a view of the same model.
 pub(crate) fn follow(previous: &Snapshot, view: &mut WorldView) {
     let at = view.at;
     for (index, (old, new)) in previous.view.checks.iter().zip(&mut view.checks).enumerate() {
@@ -77,8 +77,8 @@ pub(crate) fn follow(previous: &Snapshot, view: &mut WorldView) {
     }
 }
 
-/// For a view of another model: a check is the same where monitor and target are. An endpoint whose ramp is over
-/// keeps its full weight, whatever ramp the new files say.
+/// Takes the recoveries of `previous` over to a view of another model: a check is the same if monitor and
+/// target are. An endpoint whose ramp is over keeps its full weight, whatever ramp the new files have.
 pub(crate) fn remap(previous: &Snapshot, model: &Model, view: &mut WorldView) {
     let at = view.at;
     let checks = previous.model.checks.iter().zip(&previous.view.checks).enumerate();

@@ -118,7 +118,7 @@ fn ramps(model: &Model) -> Vec<Vec<Duration>> {
     ramps
 }
 
-/// Endpoints of which the operator says something else than before.
+/// Endpoints whose override is another than before.
 fn changed_overrides(old: &WorldView, new: &WorldView) -> Vec<EndpointId> {
     if Arc::ptr_eq(&old.overrides, &new.overrides) {
         return Vec::new();
@@ -127,7 +127,7 @@ fn changed_overrides(old: &WorldView, new: &WorldView) -> Vec<EndpointId> {
     endpoints.into_iter().filter(|id| old.override_of(*id) != new.override_of(*id)).collect()
 }
 
-/// What a TTL sees of a change to come: the rest differs with every probe, and touches nobody.
+/// Whole seconds until the verdict can change, as a TTL has them: fractions differ with every probe and affect nothing.
 fn whole_seconds(check: &CheckView) -> Option<u64> {
     check.may_change_in.map(|time| time.as_secs())
 }
@@ -136,7 +136,7 @@ fn checks_of(endpoint: &Endpoint) -> impl Iterator<Item = usize> {
     endpoint.answerables.iter().flat_map(Answerable::checks).map(|check| check.0 as usize)
 }
 
-/// The policies that have a choice which resists change, and when the first such choice of each is due to give way.
+/// The policies that have a choice which resists change, and when the first challenger of each is due.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Resisting {
     dues: BTreeMap<PolicyId, Option<Moment>>,
@@ -152,7 +152,7 @@ impl Resisting {
         resisting
     }
 
-    /// Notes what there is in the cells of a policy now.
+    /// Replaces the entry of a policy by what its cells have now.
     pub(crate) fn set(&mut self, policy: PolicyId, cells: &PolicyCells) {
         let mut standings = standings(cells).peekable();
         if standings.peek().is_none() {

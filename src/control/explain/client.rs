@@ -20,9 +20,9 @@ pub(super) fn place_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -
     }
     why.push_str(&holding(&model.clients, &model.regions, class));
     if local != by_ecs {
-        let stands_for_it = snapshot.standing_for(policy, by_ecs);
-        why.push_str(&format!("; known by ECS only, it is of class {}", class_name(model, stands_for_it)));
-        why.push_str(&holding(&model.clients, &model.regions, stands_for_it));
+        let first_of_it = snapshot.first_class(policy, by_ecs);
+        why.push_str(&format!("; known by ECS only, it is of class {}", class_name(model, first_of_it)));
+        why.push_str(&holding(&model.clients, &model.regions, first_of_it));
     }
     ClientPosition { class, local, why, scope: Some(if local == by_ecs { ecs_scope } else { own_scope }) }
 }

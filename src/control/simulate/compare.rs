@@ -183,7 +183,7 @@ impl<'a> OldAnswers<'a> {
             let zone = after.model.zone(name.0);
             let key = (zone.apex.to_string(), &zone.steered[name.1].owner);
             let Some((name, policy)) = self.names.get(&key).copied() else { return false };
-            let clients = class_name(&after.model, after.standing_for(of_after, class));
+            let clients = class_name(&after.model, after.first_class(of_after, class));
             let class = self.classes.get(&clients).copied().unwrap_or(ClassId(0));
             (name, policy, self.before.local(policy, class))
         };

@@ -27,8 +27,8 @@ impl Steer {
             return Err(OverrideError::Unconfirmed(Box::new(unanswered)));
         }
         let resolved = self.overrides.resolved();
-        let turns = self.overrides.take(draft);
-        let transitions = self.publisher.show(next, clock::unix_seconds());
+        let turns = self.overrides.apply(draft);
+        let transitions = self.publisher.publish_preview(next, clock::unix_seconds());
         // A failure is in the log.
         drop(self.save_steering(&before));
         self.report_transitions(&transitions);
@@ -45,7 +45,7 @@ impl Steer {
         let before = self.publisher.snapshots().load_full();
         let now = WorldView { at: clock::now(), ..WorldView::clone(&before.view) };
         let next = self.publisher.preview_failback(now, policy);
-        let transitions = self.publisher.show(next, clock::unix_seconds());
+        let transitions = self.publisher.publish_preview(next, clock::unix_seconds());
         let saved = self.save_steering(&before);
         self.report_transitions(&transitions);
         let served = [before, self.publisher.snapshots().load_full()];
