@@ -39,8 +39,8 @@ struct Node {
     rrsets: u16,
     kind: NodeKind,
     has_dname: bool,
-    /// Of a hidden node: the cut or DNAME that hides it. Of an apex: the node of the same name in the parent zone, if we
-    /// serve that.
+    /// Of a hidden node: the cut or DNAME that hides it. Of an apex: the node of the same name in the parent zone, if
+    /// we serve that.
     link: u32,
     /// The node of `*` below this one.
     wildcard: u32,
@@ -223,7 +223,7 @@ impl ZoneTable {
         &self.bytes[span.start..span.start + span.len as usize]
     }
 
-    /// The result for a name whose closest existing ancestor is the node `at`, `depth` labels above; 0: the name itself.
+    /// The result for a name whose closest existing ancestor is the node `at`, `depth` labels above it.
     fn classify(&self, at: u32, depth: usize, for_ds: bool) -> LookupResult<'_> {
         let node = &self.nodes[at as usize];
         let found = NodeRef { table: self, at };

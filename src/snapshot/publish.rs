@@ -56,14 +56,14 @@ impl Publisher {
         fail_back(&self.preview(view), policy)
     }
 
-    /// Publishes the result of [`Publisher::preview`] or [`Publisher::preview_failback`]. Nothing may have been published
-    /// since.
+    /// Publishes the result of [`Publisher::preview`] or [`Publisher::preview_failback`]. Nothing may have been
+    /// published since.
     pub fn publish_preview(&mut self, new: Snapshot, at: f64) -> Vec<Transition> {
         let old = self.current.load_full();
         self.publish(old, new, at)
     }
 
-    /// Publishes the next generation: another model, the view in that model's ids, and the present settings of the node.
+    /// Publishes the next generation: another model, the view in that model's ids, and the new settings of the node.
     pub fn adopt(
         &mut self,
         model: Arc<Model>,
