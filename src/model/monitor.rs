@@ -170,6 +170,22 @@ impl ProbeKind {
         }
     }
 
+    /// Whether it needs the certificate authorities that the system trusts.
+    pub fn verifies_certificates(&self) -> bool {
+        match self {
+            ProbeKind::Https(_, certificate) => certificate.verify,
+            ProbeKind::Tls(spec) => spec.certificate.verify,
+            ProbeKind::Grpc(spec) => spec.tls.is_some_and(|rule| rule.verify),
+            ProbeKind::Icmp
+            | ProbeKind::Tcp
+            | ProbeKind::Http(_)
+            | ProbeKind::Exec(_)
+            | ProbeKind::Dns(_)
+            | ProbeKind::Heartbeat(_)
+            | ProbeKind::Composite(_) => false,
+        }
+    }
+
     /// The composite, where it is one.
     pub fn composite(&self) -> Option<&Composite> {
         if let ProbeKind::Composite(composite) = self { Some(composite) } else { None }

@@ -1,5 +1,5 @@
-//! The kinds of pools, and what each of them is. Everything that has to know a kind asks here, so that a new one is
-//! described in one place; what it gives is decided in `steering`.
+//! The kinds of pools and their properties. Other code asks for a property, such as [`Steering::gives`], and does not
+//! list kinds, so a new kind is described here alone. `steering::kinds` decides which members a pool gives.
 
 use crate::model::{Member, Pool, SelectorId};
 
@@ -44,6 +44,17 @@ pub enum Gives {
 }
 
 impl Steering {
+    /// All kinds, each with its word in `steer`.
+    pub const ALL: &[(&str, Steering)] = &[
+        ("weighted", Steering::Weighted),
+        ("latency", Steering::Latency),
+        ("nearest", Steering::Nearest),
+        ("failover", Steering::Failover),
+        ("geo", Steering::Geo),
+        ("affinity", Steering::Affinity),
+        ("all", Steering::All),
+    ];
+
     /// What it ranks its members by, where it ranks: then the client's region matters.
     pub fn ranked_by(self) -> Option<RankedBy> {
         match self {

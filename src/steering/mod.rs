@@ -1,7 +1,7 @@
 //! Decisions: from a policy, a WorldView and a client class to a [`Decision`]. Pure: it does not probe, and does not draw
 //! (the packet path draws from the decision). `snapshot::compile` calls it.
 //!
-//! The stages run in a fixed order, and each has its reasons as data ([`why`]):
+//! The stages run in a fixed order. Each notes its reasons as data ([`why`]):
 //!
 //! 1. [`sieve`]: candidates, [`fence`], state (by [`operator`]) and health.
 //! 2. [`pool`] walks the pools; a file of [`kinds`] for each kind of steering says what a pool gives. They share

@@ -7,7 +7,6 @@ use super::test_cases::notes;
 use super::test_world::SteeringWorld;
 use super::{AnswerSource, Decision, Distribution, Memory, interest};
 use crate::model::AdminState::{Disabled, Drain};
-use crate::model::Steering::{Affinity, All, Failover, Geo, Latency, Nearest, Weighted};
 use crate::model::{EndpointId, Facet, Failback, OnEmpty, OverrideState, PolicyId, Steering};
 
 /// Region, state, RTT, whether it is an alias, override, and the ramp of one that came up at the start.
@@ -19,7 +18,7 @@ type AnyPolicy = (Option<usize>, usize, Option<Vec<bool>>, u64, bool);
 
 /// Worlds of any shape: six endpoints, three layers of pools over them, some policy.
 pub(super) fn any_world() -> impl Strategy<Value = SteeringWorld> {
-    let steering = prop::sample::select(vec![Weighted, Latency, Nearest, Failover, All, Geo, Affinity]);
+    let steering = prop::sample::select(Steering::ALL).prop_map(|(_, steering)| steering);
     let overrides = prop::sample::select(vec![OverrideState::Drain, OverrideState::Up, OverrideState::Down]);
     let said = prop::option::weighted(0.2, overrides);
     let endpoint =

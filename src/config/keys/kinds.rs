@@ -50,12 +50,12 @@ pub(in crate::config) struct TextKind {
 }
 
 impl TextKind {
-    /// The pattern that editors know.
+    /// A pattern for the schema, which editors use. `then` or `Table::check` must check it.
     pub(in crate::config) fn matching(self, pattern: &'static str) -> TextKind {
         TextKind { pattern: Some(pattern), ..self }
     }
 
-    /// The length in octets that editors know.
+    /// The length in octets for the schema, which editors use. `then` or `Table::check` must check it.
     pub(in crate::config) fn sized(self, length: RangeInclusive<usize>) -> TextKind {
         TextKind { length: Some(length), ..self }
     }
@@ -308,7 +308,7 @@ pub(in crate::config) struct List<K> {
 }
 
 impl<K> List<K> {
-    /// The number of items that editors know.
+    /// The number of items for the schema, which editors use. `then` or `Table::check` must check it.
     pub(in crate::config) fn sized(self, length: RangeInclusive<usize>) -> List<K> {
         List { length: Some(length), ..self }
     }

@@ -19,11 +19,12 @@
 //!
 //! - The doc comment of a key is its text in the manual and in the schema. A key without one has no row in the manual.
 //! - After the name and the type of the value comes its *kind*, which reads it and describes it: see `kinds` and
-//!   `tables`. `.then(parse)` adds a check or a conversion, `.with_schema(json)` another description for editors.
+//!   `tables`. `.then(parse)` adds a check or a conversion. `.sized` and `.matching` check nothing: they describe the
+//!   value in the schema. `.with_schema(json)` replaces this description.
 //! - `, default VALUE`: the field is [`OrDefault`], and the manual and the schema show the value. In all other cases
 //!   the field is `Option<At<T>>`. `, inherits JSON`: the default comes from elsewhere and is shown. `, note "TEXT"`:
-//!   this text is in the column of the manual, otherwise `none`. `, required "HINT"`: a missing key is an error with
-//!   this hint; with `""` the table makes the error itself.
+//!   the manual shows this text as the default. Without any of these it shows `none`. `, required "HINT"`: a missing
+//!   key is an error with this hint; with `""`, `Table::check` makes the error.
 //! - `"use" enabled: bool = ...`: the key is called `use`, the field `enabled`.
 //! - Each struct derefs to the [`Head`] of its table: its name, and where each key is written, also where the value is
 //!   wrong.

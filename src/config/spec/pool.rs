@@ -25,17 +25,6 @@ const MAX_BAND_MS: f64 = 10_000.0;
 const MAX_BAND_PERCENT: i64 = 1000;
 const BAND_EXAMPLE: &str = "{ ms = 8, pct = 10 }";
 
-/// The values of `steer`.
-const STEER: [(&str, Steering); 7] = [
-    ("weighted", Steering::Weighted),
-    ("latency", Steering::Latency),
-    ("nearest", Steering::Nearest),
-    ("failover", Steering::Failover),
-    ("geo", Steering::Geo),
-    ("affinity", Steering::Affinity),
-    ("all", Steering::All),
-];
-
 keys! {
     /// `[pool.NAME]`.
     PoolSpec {
@@ -45,7 +34,7 @@ keys! {
             list(custom(member, member_schema), "[\"fra1\", \"ams1\"]").sized(1..=MAX_MEMBERS),
             required "";
         /// see below
-        steer: Steering = choice(&STEER, "a way to steer"), default Steering::Weighted;
+        steer: Steering = choice(Steering::ALL, "a way to steer"), default Steering::Weighted;
         /// latency only: `{ ms = 8, pct = 10 }`. A member counts as equal to the best one when its round-trip time is
         /// at most 8 ms or 10 % longer, whichever is more; so answers don't jump between members that are almost
         /// equal. Either key may be left out; up to 10000 ms and 1000 percent

@@ -164,21 +164,15 @@ impl std::error::Error for RightsError {}
 /// Checks that this process has the rights that the probes of `checks` need. To be called at the start, so that a
 /// missing right is one clear message. Otherwise every endpoint would seem to fail.
 pub fn check_rights<'a>(checks: impl IntoIterator<Item = &'a CheckKey>) -> Result<(), RightsError> {
-    let (mut v4, mut v6, mut https) = (false, false, false);
+    let (mut v4, mut v6, mut has_certificates) = (false, false, false);
     for check in checks {
-        match &check.monitor.kind {
-            ProbeKind::Icmp if check.target.ip().is_some_and(|ip| ip.is_ipv4()) => v4 = true,
-            ProbeKind::Icmp => v6 = true,
-            ProbeKind::Https(_, certificate) => https |= certificate.verify,
-            ProbeKind::Tls(spec) => https |= spec.certificate.verify,
-            ProbeKind::Grpc(spec) => https |= spec.tls.is_some_and(|rule| rule.verify),
-            ProbeKind::Tcp
-            | ProbeKind::Http(_)
-            | ProbeKind::Exec(_)
-            | ProbeKind::Dns(_)
-            | ProbeKind::Heartbeat(_)
-            | ProbeKind::Composite(_) => {}
+        let kind = &check.monitor.kind;
+        if *kind == ProbeKind::Icmp {
+            let is_v4 = check.target.ip().is_some_and(|ip| ip.is_ipv4());
+            v4 |= is_v4;
+            v6 |= !is_v4;
         }
+        has_certificates |= kind.verifies_certificates();
     }
     if v4 {
         open_echo_socket(socket2::Domain::IPV4, socket2::Protocol::ICMPV4)
@@ -188,7 +182,7 @@ pub fn check_rights<'a>(checks: impl IntoIterator<Item = &'a CheckKey>) -> Resul
         open_echo_socket(socket2::Domain::IPV6, socket2::Protocol::ICMPV6)
             .map_err(|error| RightsError::icmp(false, error))?;
     }
-    if https { system_roots().map(drop) } else { Ok(()) }
+    if has_certificates { system_roots().map(drop) } else { Ok(()) }
 }
 
 /// Tries the unprivileged kind of socket first and then the raw one, as the ICMP client does.
