@@ -1,6 +1,6 @@
 //! The verdict on a composite check, from the verdicts on its parts. Pure.
 
-use crate::model::composite::{PartKey, Rule};
+use crate::model::monitor::composite::{PartKey, Rule};
 use crate::model::{CheckView, Composite, Evidence, Health, Recovery};
 
 /// The view of a composite; `views` are those of its parts, in their order.

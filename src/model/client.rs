@@ -5,15 +5,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::model::spans::Spans;
-use crate::model::{Continent, Country, Database, Location};
-
-/// Index of a region in its model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RegionId(pub u16);
-
-/// Index of a client class in its model. Clients of one class get the same decisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct ClassId(pub u16);
+use crate::model::{ClassId, Continent, Country, Database, Location, RegionId, SelectorId};
 
 /// A named part of the world.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,10 +15,6 @@ pub struct Region {
     /// Where it is; without, it is never the nearest.
     pub location: Option<Location>,
 }
-
-/// Index of a selector in its model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SelectorId(pub u16);
 
 /// What steering may know of a client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

@@ -2,10 +2,11 @@
 //! by `config` and read by all other modules. It is never changed, only replaced.
 
 pub mod client;
-pub mod composite;
 pub mod country;
 pub mod facts;
+pub mod health;
 pub mod heartbeat;
+mod id;
 mod location;
 pub mod monitor;
 pub mod policy;
@@ -21,36 +22,29 @@ pub mod tree;
 pub mod view;
 pub mod zone;
 
-pub use client::{
-    ClassId, ClassRanges, ClientClass, ClientRule, ClientSources, Clients, Placement, Region, RegionId, Selector,
-    SelectorId,
-};
-pub use composite::Composite;
+pub use client::{ClassRanges, ClientClass, ClientRule, ClientSources, Clients, Placement, Region, Selector};
 pub use country::{Continent, Country};
 pub use facts::{Database, Facts, FileStamp, Point};
+pub use health::Health;
 pub use heartbeat::HeartbeatSpec;
+pub use id::{CheckId, ClassId, EndpointId, FenceId, PolicyId, PoolId, RegionId, SelectorId, ZoneId};
 pub use location::Location;
 pub use monitor::{
-    CertificateRule, Check, CheckId, CheckKey, DnsRdata, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind,
+    CertificateRule, Check, CheckKey, Composite, DnsRdata, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind,
     ProbeTarget, TlsSpec,
 };
 pub use policy::{
-    AffinityNet, Failback, Fence, FenceId, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, OwnMonitor, Policy, PolicyId, Service,
-    ServiceTarget, Ttl,
+    AffinityNet, Failback, Fence, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, OwnMonitor, Policy, Service, ServiceTarget, Ttl,
 };
-pub use pool::{
-    AdminState, AnswerRdata, Answerable, Band, Endpoint, EndpointId, Facet, Judged, Member, MemberRef, Pool, PoolId,
-};
+pub use pool::{AdminState, AnswerRdata, Answerable, Band, Endpoint, Facet, Judged, Member, MemberRef, Pool};
 pub use quorum::{Need, Quorum};
 pub use ramp::{Growth, Recovery};
 pub use rate_limit::RateLimit;
 pub use steering::{Gives, RankedBy, Steering};
 pub use time::Moment;
 pub use timing::Timing;
-pub use view::{
-    CheckView, Doubt, Evidence, Health, Hold, Override, OverrideState, VantageState, VantageView, WorldView,
-};
-pub use zone::{Ecs, Rrset, SteeredName, Zone, ZoneId};
+pub use view::{CheckView, Doubt, Evidence, Hold, Override, OverrideState, VantageState, VantageView, WorldView};
+pub use zone::{Ecs, Rrset, SteeredName, Zone};
 
 use std::sync::Arc;
 

@@ -1,5 +1,9 @@
 //! Monitors: declared checks; and the checks that follow from them, one for each distinct (monitor, address).
 
+pub mod composite;
+
+pub use composite::Composite;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,12 +11,10 @@ use std::time::Duration;
 
 use crate::wire::Name;
 
-use crate::model::timing::DEFAULT_TIMEOUT;
-use crate::model::{Composite, HeartbeatSpec, Quorum};
+use crate::model::{CheckId, HeartbeatSpec, Quorum};
 
-/// Index of a check in its model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CheckId(pub u32);
+/// The default of a time-out that doesn't adapt.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// One thing that is probed: a monitor and an address.
 #[derive(Debug, Clone)]

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Answerable, CheckId, EndpointId, Facet, MemberRef, Model, SelectorId, ZoneId};
-
-/// Index of a policy in its model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PolicyId(pub u32);
+use crate::model::{Answerable, CheckId, EndpointId, Facet, FenceId, MemberRef, Model, SelectorId, ZoneId};
 
 /// How one steered name, or several that are written alike, are answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -123,10 +119,6 @@ pub struct ServiceTarget {
     /// The port of SRV records; 0 where none is answered.
     pub port: u16,
 }
-
-/// Index of a fence in its model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FenceId(pub u32);
 
 /// Which clients a fence holds, and which endpoints they may have. Nothing relaxes it: not `on_empty`, not an override.
 #[derive(Debug, Clone, PartialEq, Eq)]

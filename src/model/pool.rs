@@ -4,16 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{CheckId, Country, RegionId, SelectorId, Steering, ZoneId};
+use crate::model::{CheckId, Country, EndpointId, Gives, PoolId, RankedBy, RegionId, SelectorId, Steering, ZoneId};
 use crate::wire::code::rtype;
-
-/// Index of an endpoint in its model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EndpointId(pub u32);
-
-/// Index of a pool in its model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PoolId(pub u32);
 
 /// One thing we may answer with and probe. It has addresses (one of a family at most) or a cname, never both.
 #[derive(Debug, Clone)]
@@ -203,6 +195,28 @@ pub struct Pool {
     pub band: Option<Band>,
     /// The pool counts as down for its parent while less than this share of its members' weight is up, 0 to 1.
     pub min_up: f64,
+}
+
+impl Pool {
+    /// Whether members can be in one tier, where weights divide it: then a ramp has an effect.
+    pub fn weighs(&self) -> bool {
+        let has_equals = match self.steering.ranked_by() {
+            Some(RankedBy::Rtt) => self.band.is_some(),
+            Some(RankedBy::GreatCircle) | None => true,
+        };
+        has_equals && self.steering.gives() == Gives::ByWeight && self.members.len() > 1
+    }
+
+    /// The clients that a member is for; `None`: all.
+    pub fn selector(&self, member: &Member) -> Option<SelectorId> {
+        member.when.filter(|_| self.steering.selects_clients())
+    }
+
+    /// Members in the order in which one of them is chosen: as listed, standbys (weight 0) last.
+    pub fn in_order(&self) -> impl Iterator<Item = &Member> {
+        let of = |standby: bool| self.members.iter().filter(move |member| (member.weight == 0) == standby);
+        of(false).chain(of(true))
+    }
 }
 
 impl Pool {

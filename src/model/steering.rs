@@ -1,8 +1,6 @@
 //! The kinds of pools and their properties. Other code asks for a property, such as [`Steering::gives`], and does not
 //! list kinds, so a new kind is described here alone. `steering::kinds` decides which members a pool gives.
 
-use crate::model::{Member, Pool, SelectorId};
-
 /// `steer` of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Steering {
@@ -118,27 +116,5 @@ impl Steering {
             | Steering::Affinity
             | Steering::All => false,
         }
-    }
-}
-
-impl Pool {
-    /// Whether members can be in one tier, where weights divide it: then a ramp has an effect.
-    pub fn weighs(&self) -> bool {
-        let has_equals = match self.steering.ranked_by() {
-            Some(RankedBy::Rtt) => self.band.is_some(),
-            Some(RankedBy::GreatCircle) | None => true,
-        };
-        has_equals && self.steering.gives() == Gives::ByWeight && self.members.len() > 1
-    }
-
-    /// The clients that a member is for; `None`: all.
-    pub fn selector(&self, member: &Member) -> Option<SelectorId> {
-        member.when.filter(|_| self.steering.selects_clients())
-    }
-
-    /// Members in the order in which one of them is chosen: as listed, standbys (weight 0) last.
-    pub fn in_order(&self) -> impl Iterator<Item = &Member> {
-        let of = |standby: bool| self.members.iter().filter(move |member| (member.weight == 0) == standby);
-        of(false).chain(of(true))
     }
 }

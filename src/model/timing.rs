@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::model::Monitor;
+use crate::model::monitor::DEFAULT_TIMEOUT;
 
 /// All verifying probes of refused connections together take about this long. Judgment: well under what people
 /// notice, long enough for a process that is replaced in place to listen again.
@@ -25,9 +26,6 @@ pub const ADAPTIVE_FLOOR: Duration = Duration::from_millis(100);
 /// An adaptive time-out is never more, and never more than an interval unless that is under the fixed default.
 /// Judgment: twice what a satellite link takes there and back.
 pub const ADAPTIVE_CEILING: Duration = Duration::from_secs(2);
-/// The default of a time-out that doesn't adapt.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
-
 /// The longest adaptive time-out, which holds before the first measurement: the interval, at least [`DEFAULT_TIMEOUT`]
 /// and at most [`ADAPTIVE_CEILING`].
 pub fn adaptive_ceiling(interval: Duration) -> Duration {

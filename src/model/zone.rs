@@ -3,10 +3,6 @@
 use crate::model::PolicyId;
 use crate::wire::Name;
 
-/// Index of a zone in its model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ZoneId(pub u32);
-
 /// One zone. It is valid: it has a SOA at its apex, every owner is within it, and no CNAME has other types next to it.
 /// Or it is empty: its files have errors, and it can't be answered from.
 #[derive(Debug, Clone)]

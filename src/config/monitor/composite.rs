@@ -5,7 +5,7 @@ use crate::config::keys::{KeyGroup as _, keys, list, name};
 use crate::config::monitor::{Body, Definition, Group, PortRule};
 use crate::config::problem::Problems;
 use crate::config::source::At;
-use crate::model::composite::{MAX_COMPOSITE_CHECKS, Rule};
+use crate::model::monitor::composite::{MAX_COMPOSITE_CHECKS, Rule};
 
 const MEMBERS: &str = "[\"web\", \"db\"]";
 

@@ -11,7 +11,8 @@ use crate::config::monitor::{Body, Definition, Group, PortRule, quorum};
 use crate::config::node::{Kind, Node};
 use crate::config::problem::Problems;
 use crate::config::source::At;
-use crate::model::timing::{DEFAULT_TIMEOUT, adaptive_ceiling};
+use crate::model::monitor::DEFAULT_TIMEOUT;
+use crate::model::timing::adaptive_ceiling;
 use crate::model::{Monitor, ProbeKind};
 
 /// Least interval: more often is load, not news (model::Monitor).

@@ -6,7 +6,7 @@ use crate::config::monitor::{CompositeSpec, MonitorSpec};
 use crate::config::problem::Problems;
 use crate::config::spec::PolicySpec;
 use crate::config::validate::declared::Declared;
-use crate::model::composite::{MAX_COMPOSITE_CHECKS, MAX_COMPOSITE_DEPTH, Rule};
+use crate::model::monitor::composite::{MAX_COMPOSITE_CHECKS, MAX_COMPOSITE_DEPTH, Rule};
 
 /// A monitor below a composite that is not a composite itself.
 #[derive(Debug, Clone, Copy)]

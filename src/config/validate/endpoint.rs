@@ -15,7 +15,7 @@ use crate::config::validate::Builder;
 use crate::config::validate::composite::{Leaf, leaves};
 use crate::config::validate::declared::Declared;
 use crate::config::validate::judging::{self, Judge, Judging};
-use crate::model::composite::{MAX_COMPOSITE_DEPTH, PartKey};
+use crate::model::monitor::composite::{MAX_COMPOSITE_DEPTH, PartKey};
 use crate::model::{
     AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, Composite, Endpoint, Facet, Judged, Monitor,
     ProbeKind, ProbeTarget, ZoneId,

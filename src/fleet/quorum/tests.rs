@@ -201,7 +201,7 @@ proptest! {
 #[test]
 fn a_composite_is_made_of_what_is_agreed_on_its_parts() {
     use crate::model::Composite;
-    use crate::model::composite::{PartKey, Rule};
+    use crate::model::monitor::composite::{PartKey, Rule};
     let mut model = model(&[80, 5432]);
     let parts = [("web", 80), ("db", 5432)].map(|(name, port)| PartKey { name: name.into(), key: key(port) });
     for rule in [Rule::All, Rule::Any] {
