@@ -251,8 +251,8 @@ impl ThreadCounters {
         self.bump(&self.slipped, 1);
     }
 
-    /// Allocates pick counters with ids below `ids`, so that counting allocates nothing. Called before each batch; costs
-    /// one comparison when they are allocated already.
+    /// Allocates pick counters with ids below `ids`, so that counting allocates nothing. Called before each batch;
+    /// costs one comparison when they are allocated already.
     pub fn reserve_picks(&self, ids: usize) {
         let wanted = ids.div_ceil(CHUNK).min(CHUNKS);
         for chunk in self.picks.iter().take(wanted).skip(self.chunks.load(Relaxed)) {

@@ -124,7 +124,8 @@ impl Server {
         )
     }
 
-    /// As [`Server::start`], with the answering functions as arguments: one for each UDP thread, and one for all streams.
+    /// As [`Server::start`], with the answering functions as arguments: one for each UDP thread, and one for all
+    /// streams.
     fn start_with<A: Answerer + Send + 'static>(
         &mut self,
         answerer: impl Fn() -> A,

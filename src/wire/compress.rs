@@ -22,7 +22,7 @@ const MAX_COMPARISONS: usize = 4;
 const SLOTS: usize = 128;
 /// A pointer has 14 bits.
 const POINTER_END: usize = 0x4000;
-/// Where the question's name stands: after the header.
+/// The octet of the question's name: after the header.
 const QUESTION_AT: usize = 12;
 
 /// A label of the reply at which a name begins.
@@ -36,11 +36,11 @@ struct Place {
     hops: u8,
 }
 
-/// The places in a reply where a label of a name stands, in rising order.
+/// The places in a reply at which a label of a name begins, in rising order.
 pub(super) struct Suffixes {
     places: [Place; MAX_PLACES],
     len: usize,
-    /// Indices into `places`, plus one; 0 is an empty slot. A place stands in the slot of its hash, or in the next
+    /// Indices into `places`, plus one; 0 is an empty slot. A place is in the slot of its hash, or in the next
     /// empty one.
     slots: [u8; SLOTS],
     /// Octets of the question's name, which is added before the first name that could point at it: most replies have
@@ -75,7 +75,7 @@ impl Default for Suffixes {
 }
 
 impl Suffixes {
-    /// Notes that the question's name, of `len` octets, stands behind the header.
+    /// Notes that the question's name, of `len` octets, is after the header.
     pub(super) fn note_question(&mut self, len: usize) {
         self.question = u8::try_from(len).ok();
     }
@@ -121,7 +121,7 @@ impl Suffixes {
         self.slots[slot] = number as u8;
     }
 
-    /// Forgets what stands at or after `at`.
+    /// Forgets the places at or after `at`.
     pub(super) fn forget_from(&mut self, at: usize) {
         let before = self.len;
         while self.len > 0 && usize::from(self.places[self.len - 1].at) >= at {
