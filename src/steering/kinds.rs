@@ -1,6 +1,6 @@
-//! The kinds of steering: a file each, with one function, `choose`, from what the members of a pool give to what the pool
-//! gives. It reads the policy, the world view and the client through the [`Chooser`], and notes there why members are used
-//! or not. It does not know the name of the query: names that are answered alike share a decision.
+//! The kinds of steering: a file each, with one function, `choose`, from what the members of a pool give to what the
+//! pool gives. It reads the policy, the world view and the client through the [`Chooser`], and notes there why members
+//! are used or not. It does not know the name of the query: names that are answered alike share a decision.
 
 mod all;
 mod failover;

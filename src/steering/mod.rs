@@ -1,5 +1,5 @@
-//! Decisions: from a policy, a WorldView and a client class to a [`Decision`]. Pure: it does not probe, and does not draw
-//! (the packet path draws from the decision). `snapshot::compile` calls it.
+//! Decisions: from a policy, a WorldView and a client class to a [`Decision`]. Pure: it does not probe, and does not
+//! draw (the packet path draws from the decision). `snapshot::compile` calls it.
 //!
 //! The stages run in a fixed order. Each notes its reasons as data ([`why`]):
 //!
@@ -179,8 +179,8 @@ impl<'a> Scene<'a> {
         decision
     }
 
-    /// Fills in what the pools give of the endpoints that are up and in service; if that is nothing, of those that are up
-    /// or drained; if that is nothing, what `on_empty` gives.
+    /// Fills in what the pools give of the endpoints that are up and in service; if that is nothing, of those that are
+    /// up or drained; if that is nothing, what `on_empty` gives.
     fn choose(
         &self,
         sieved: &Sieved,
