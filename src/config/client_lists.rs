@@ -15,10 +15,10 @@ use crate::config::problem::{Problems, listed};
 use crate::config::source::{At, Place};
 use crate::model::{Continent, Country};
 
-/// A country: two letters. Which ones exist `check` knows.
+/// The schema's pattern of a country: two letters. `country` checks that the code exists.
 pub(super) const COUNTRY: &str = "^[A-Za-z]{2}$";
 
-/// Wrong codes that people write for countries, each with the code in ISO 3166-1.
+/// Codes that people write by mistake, each with the correct code of ISO 3166-1.
 const MISTAKEN: [(&str, &str, &str); 2] = [("UK", "GB", "the United Kingdom"), ("EL", "GR", "Greece")];
 
 /// `asns = [64500, "AS64500"]`.
@@ -126,7 +126,7 @@ fn sorted<T: Ord + Clone + Display>(list: At<Vec<At<T>>>, problems: &mut Problem
     entries
 }
 
-/// The entries of a list without those that come again, which is a warning.
+/// The entries of a list without repetitions. A repetition is a warning.
 pub(super) fn each_once<T: Ord + Clone>(
     mut entries: Vec<At<T>>,
     show: fn(&T) -> String,

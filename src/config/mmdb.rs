@@ -1,5 +1,5 @@
-//! Reads MMDB files into memory and has [`placing`](crate::placing::mmdb) decode them. A file that is mapped would change
-//! under the reader.
+//! Reads MMDB files into memory; [`placing`](crate::placing::mmdb) decodes them. They are not mapped into memory,
+//! because a mapped file can change while it is read.
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +27,7 @@ pub(super) struct UnusableDatabase {
 
 const HINT: &str = "[clients] mmdb lists MMDB files, relative to the settings file";
 
-/// The database in the file at `path`, which messages call `shown`; one of `known` where the file has not changed since.
+/// The database in the file at `path`, which messages call `shown`. If the file has not changed, it is one of `known`.
 pub(super) fn database(shown: &Path, path: &Path, known: &[Arc<Database>]) -> Result<Arc<Database>, UnusableDatabase> {
     let failed = |error: std::io::Error| UnusableDatabase { why: reason(&error), hint: HINT };
     let unusable = |why: String, hint| UnusableDatabase { why, hint };

@@ -1,7 +1,11 @@
-//! How files are read: settings, policy files and master files, from Spec (as written) to [`crate::model::Model`]
-//! (valid). Every problem is collected, with its place and what to write instead; each zone, and each file that the settings
-//! name, is taken whole or not at all. `daemon` calls [`start`] and [`again`], `cli` calls [`load`] and [`reload`]; nobody
-//! else reads files of the user.
+//! Reads the files of the user: settings, policy files and master files. A file becomes a Spec (as written), and that a
+//! [`crate::model::Model`] (valid). Every problem is collected, with its place and what to write instead. Each zone,
+//! and each file that the settings name, is accepted as a whole or not at all. `daemon` calls [`start`] and [`again`],
+//! `cli` calls [`load`] and [`reload`]. No other module reads files of the user.
+//!
+//! `load` reads everything, `settings` reads `portolan.toml`, and `zones` reads the zones directory. For each policy
+//! file `spec` reads the keys that it declares with `keys`, and `validate` adds the zone to the model. `zonefile` reads
+//! master files. `clients` places the clients.
 
 mod certificate;
 mod client_lists;

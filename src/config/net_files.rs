@@ -38,7 +38,8 @@ enum NetFile {
 }
 
 impl NetFiles {
-    /// Reads what the selectors of `spec` name, relative to the directory of the policy file, which is called `shown`.
+    /// Reads the files that the selectors of `spec` name, relative to the directory of the policy file: `real`, which
+    /// messages call `shown`.
     pub(super) fn fill(
         &mut self,
         spec: &mut PolicySpec,
@@ -104,13 +105,13 @@ impl NetFiles {
 pub(super) struct From<'a> {
     /// The directory that it is relative to, as the user would type it.
     pub(super) shown: &'a Path,
-    /// The same to the system.
+    /// The same directory, as the system knows it.
     pub(super) real: &'a Path,
     /// Whether the file must be within the directory of `texts`.
     pub(super) is_walled: bool,
     /// The kind of file that contains the name, for messages.
     pub(super) named_in: &'a str,
-    /// Where the file comes from.
+    /// The source of the file's text.
     pub(super) texts: &'a Texts<'a>,
 }
 

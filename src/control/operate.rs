@@ -1,5 +1,5 @@
-//! The calls that change something: overrides and reload. Each handler checks the token and the body, sends a
-//! [`Command`] to the steering task, and responds when the change is being served.
+//! The calls for overrides and reload. The handler of a change checks the request, sends a [`Command`] to the steering
+//! task, which executes it in `daemon::steer`, and responds when the change is being served. A reload needs no token.
 
 use axum::Json;
 use axum::extract::{Request, State as Shared};

@@ -24,28 +24,28 @@ pub(crate) const FILE: StateFile<Book> = StateFile::new(FileInfo {
     is_counted: true,
 });
 
-/// The override of each endpoint of a model that has one.
+/// The overridden endpoints of a model, each with its override.
 pub(crate) type Resolved = Arc<HashMap<EndpointId, Arc<Override>>>;
 
-/// The book and what follows from it.
+/// The book, and the override of each endpoint by the book.
 pub(crate) struct Overrides {
     book: Arc<ArcSwap<Book>>,
     resolved: Resolved,
 }
 
-/// The overrides as a change would make them.
+/// The overrides as they would be after a change. [`Overrides::apply`] makes the change.
 pub(crate) struct Draft {
     book: Book,
     resolved: Resolved,
-    turns: Vec<OverrideTurn>,
+    edits: Vec<OverrideEdit>,
 }
 
 /// One target's override before and after a change.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct OverrideTurn {
+pub(crate) struct OverrideEdit {
     pub(crate) before: Option<Arc<Override>>,
     pub(crate) now: Option<Arc<Override>>,
-    /// The operator; `None`: its time was over.
+    /// The operator; `None` if the override ended by itself.
     pub(crate) who: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Overrides {
         self.book.clone()
     }
 
-    /// The view of this moment with the overrides; `view` and the last [`Overrides::resolve`] are of one model.
+    /// Adds the overrides to `view`, which must be of the model of the last [`Overrides::resolve`].
     pub(crate) fn over(&self, view: WorldView) -> WorldView {
         WorldView { overrides: self.resolved.clone(), at_unix: Some(clock::unix_seconds()), ..view }
     }
@@ -84,7 +84,7 @@ impl Overrides {
         self.resolved.clone()
     }
 
-    /// Finds the endpoints of `model` that the overrides match; gives a warning for each override without one.
+    /// Finds the endpoints of `model` that the overrides match. Returns a warning for each override that matches none.
     pub(crate) fn resolve(&mut self, model: &Model, state: &StateDir) -> Vec<Problem> {
         let book = self.book.load();
         let file = state.path(FILE.info.name).unwrap_or_else(|| FILE.info.name.into());
@@ -102,22 +102,23 @@ impl Overrides {
         warnings
     }
 
-    /// The overrides as a change would make them; nothing is changed. The error says why the change can't be made.
+    /// The overrides as they would be after `change`; nothing is changed yet. The error says why the change can't be
+    /// made.
     pub(crate) fn draft(&self, change: OverrideChange, model: &Model) -> Result<Draft, OverrideError> {
         let mut book = Book::clone(&self.book.load());
-        let mut turns: Vec<Result<OverrideTurn, OverrideError>> = Vec::new();
+        let mut edits: Vec<Result<OverrideEdit, OverrideError>> = Vec::new();
         match change {
             OverrideChange::Put { overrides, confirmed: _ } => {
                 for new in overrides {
                     let before = book.put(new.clone(), model);
                     let who = Some(new.who.clone());
-                    turns.push(before.map(|before| OverrideTurn { before, who, now: Some(Arc::new(new)) }));
+                    edits.push(before.map(|before| OverrideEdit { before, who, now: Some(Arc::new(new)) }));
                 }
             }
             OverrideChange::Clear { targets, who } => {
                 for target in targets {
                     let before = book.clear(&target, model);
-                    turns.push(before.map(|before| OverrideTurn {
+                    edits.push(before.map(|before| OverrideEdit {
                         before: Some(before),
                         now: None,
                         who: Some(who.clone()),
@@ -125,26 +126,26 @@ impl Overrides {
                 }
             }
         }
-        let turns = all_or_nothing(turns)?;
-        Ok(Draft { resolved: Arc::new(book.resolve(model)), book, turns })
+        let edits = all_or_nothing(edits)?;
+        Ok(Draft { resolved: Arc::new(book.resolve(model)), book, edits })
     }
 
     /// Makes the change of a draft. No other change may have been made since the draft.
-    pub(crate) fn apply(&mut self, draft: Draft) -> Vec<OverrideTurn> {
+    pub(crate) fn apply(&mut self, draft: Draft) -> Vec<OverrideEdit> {
         self.resolved = draft.resolved;
         self.book.store(Arc::new(draft.book));
-        draft.turns
+        draft.edits
     }
 
-    /// Ends what is over at `now`, Unix seconds.
-    pub(crate) fn expire(&mut self, now: f64, model: &Model) -> Vec<OverrideTurn> {
+    /// Ends the overrides whose time is over at `now`, Unix seconds.
+    pub(crate) fn expire(&mut self, now: f64, model: &Model) -> Vec<OverrideEdit> {
         let mut book = Book::clone(&self.book.load());
         let over = book.expire(now);
         if !over.is_empty() {
             self.resolved = Arc::new(book.resolve(model));
             self.book.store(Arc::new(book));
         }
-        over.into_iter().map(|ended| OverrideTurn { before: Some(ended), now: None, who: None }).collect()
+        over.into_iter().map(|ended| OverrideEdit { before: Some(ended), now: None, who: None }).collect()
     }
 
     /// When the next override ends, Unix seconds.
@@ -159,20 +160,20 @@ impl Overrides {
         Some((end - longest.as_secs_f64()).max(clock::unix_seconds() + 1.0))
     }
 
-    /// Saves the book for the next start.
+    /// Writes the book to the state directory, for the next start.
     pub(crate) fn save(&self, state: &StateDir) -> WriteOutcome {
         state.put(&FILE, &self.book.load())
     }
 }
 
 impl Draft {
-    /// `view` as it would be.
+    /// Adds the overrides of the draft to `view`.
     pub(crate) fn over(&self, view: WorldView) -> WorldView {
         WorldView { overrides: self.resolved.clone(), at_unix: Some(clock::unix_seconds()), ..view }
     }
 }
 
-impl OverrideTurn {
+impl OverrideEdit {
     /// For the reply to the operator.
     pub(crate) fn into_reply(self) -> TargetChange {
         let either = self.now.as_ref().or(self.before.as_ref());
@@ -207,13 +208,13 @@ fn of(before: &Option<Arc<Override>>) -> String {
     before.as_ref().map_or(String::new(), |ended| format!(": {} ({})", ended.why, ended.who))
 }
 
-/// Every turn, or why nothing is changed: several refusals have a line each.
-fn all_or_nothing(turns: Vec<Result<OverrideTurn, OverrideError>>) -> Result<Vec<OverrideTurn>, OverrideError> {
-    let count = turns.len();
+/// All edits; or, if any was refused, the refusals in one error, a line each.
+fn all_or_nothing(edits: Vec<Result<OverrideEdit, OverrideError>>) -> Result<Vec<OverrideEdit>, OverrideError> {
+    let count = edits.len();
     let (mut taken, mut refusals) = (Vec::with_capacity(count), Vec::new());
-    for turn in turns {
-        match turn {
-            Ok(turn) => taken.push(turn),
+    for edit in edits {
+        match edit {
+            Ok(edit) => taken.push(edit),
             Err(refusal) => refusals.push(refusal),
         }
     }
@@ -228,19 +229,19 @@ fn all_or_nothing(turns: Vec<Result<OverrideTurn, OverrideError>>) -> Result<Vec
     }
 }
 
-/// The event of each endpoint whose override changed from `before` to `after` by `turns`. `at` in Unix seconds.
+/// The event of each endpoint whose override changed from `before` to `after` by `edits`. `at` in Unix seconds.
 pub(crate) fn events(
     model: &Model,
     view: &WorldView,
     before: &Resolved,
     after: &Resolved,
-    turns: &[OverrideTurn],
+    edits: &[OverrideEdit],
     (at, generation): (f64, u64),
 ) -> Vec<JournalEvent> {
     let either: BTreeSet<EndpointId> = before.keys().chain(after.keys()).copied().collect();
     let changed = either.into_iter().filter(|id| before.get(id) != after.get(id));
     let event = |id: EndpointId| {
-        let why = turn_of(turns, before.get(&id), after.get(&id)).map_or(String::new(), OverrideTurn::why);
+        let why = edit_of(edits, before.get(&id), after.get(&id)).map_or(String::new(), OverrideEdit::why);
         let endpoint = model.endpoint(id);
         let health = view.endpoint(endpoint);
         JournalEvent {
@@ -259,15 +260,15 @@ pub(crate) fn events(
     changed.map(event).collect()
 }
 
-/// The turn that changed an endpoint's override: the one that made its present override, else the one that ended its
-/// last.
-fn turn_of<'t>(
-    turns: &'t [OverrideTurn],
+/// The edit that changed an endpoint's override: the one that made its present override, or else the one that ended the
+/// override before.
+fn edit_of<'t>(
+    edits: &'t [OverrideEdit],
     before: Option<&Arc<Override>>,
     after: Option<&Arc<Override>>,
-) -> Option<&'t OverrideTurn> {
-    let made = turns.iter().find(|turn| turn.now.is_some() && turn.now.as_ref() == after);
-    made.or_else(|| turns.iter().find(|turn| turn.before.is_some() && turn.before.as_ref() == before))
+) -> Option<&'t OverrideEdit> {
+    let made = edits.iter().find(|edit| edit.now.is_some() && edit.now.as_ref() == after);
+    made.or_else(|| edits.iter().find(|edit| edit.before.is_some() && edit.before.as_ref() == before))
 }
 
 /// The state of an endpoint in an event: its override, else its measured health.
@@ -291,13 +292,13 @@ mod tests {
         OverrideChange::Put { overrides: vec![new], confirmed: false }
     }
 
-    fn change(overrides: &mut Overrides, change: OverrideChange) -> Vec<OverrideTurn> {
+    fn change(overrides: &mut Overrides, change: OverrideChange) -> Vec<OverrideEdit> {
         let draft = overrides.draft(change, &model()).unwrap();
         overrides.apply(draft)
     }
 
-    fn event_lines(before: &Resolved, overrides: &Overrides, turns: &[OverrideTurn]) -> Vec<String> {
-        let events = events(&model(), &view(), before, &overrides.resolved(), turns, (1.0, 2));
+    fn event_lines(before: &Resolved, overrides: &Overrides, edits: &[OverrideEdit]) -> Vec<String> {
+        let events = events(&model(), &view(), before, &overrides.resolved(), edits, (1.0, 2));
         events.into_iter().map(|e| format!("{} {} -> {}: {}", e.endpoint, e.from, e.to, e.why)).collect()
     }
 
@@ -313,9 +314,9 @@ mod tests {
         assert_eq!((second.resolved(), second.next_end()), (first.resolved(), Some(100.0)));
         let before = second.resolved();
         assert_eq!(second.expire(99.0, &model()), []);
-        let turns = second.expire(100.0, &model());
+        let edits = second.expire(100.0, &model());
         assert_eq!(
-            event_lines(&before, &second, &turns),
+            event_lines(&before, &second, &edits),
             ["fra1 drained -> up: the override's time is over: rack move (alice)"]
         );
         assert!(second.over(view()).overrides.is_empty());
@@ -334,16 +335,16 @@ mod tests {
     async fn every_endpoint_that_a_change_concerns_has_an_event() {
         let mut overrides = Overrides::load(&StateDir::open(None).unwrap()).unwrap();
         let before = overrides.resolved();
-        let turns = change(&mut overrides, drain("region:us-east", None));
-        assert_eq!(event_lines(&before, &overrides, &turns), ["nyc down -> drained: rack move (alice)"]);
+        let edits = change(&mut overrides, drain("region:us-east", None));
+        assert_eq!(event_lines(&before, &overrides, &edits), ["nyc down -> drained: rack move (alice)"]);
         let before = overrides.resolved();
         let clear = |target: &str| OverrideChange::Clear { targets: vec![target.into()], who: "bob".into() };
-        let turns = change(&mut overrides, clear("region:us-east"));
+        let edits = change(&mut overrides, clear("region:us-east"));
         assert_eq!(
-            event_lines(&before, &overrides, &turns),
+            event_lines(&before, &overrides, &edits),
             ["nyc drained -> down: cleared by bob: rack move (alice)"]
         );
-        assert_eq!(turns.len(), 1);
+        assert_eq!(edits.len(), 1);
     }
 
     #[tokio::test]
@@ -378,12 +379,12 @@ mod tests {
         assert_eq!(refused(["fra2", "nyk"]), format!("{fra2}\n{nyk}\nnothing was changed"), "each is named");
         assert!(overrides.resolved().is_empty() && overrides.next_end().is_none(), "nothing was changed");
         let before = overrides.resolved();
-        let turns = change(&mut overrides, both(["fra1", "plain"]));
+        let edits = change(&mut overrides, both(["fra1", "plain"]));
         let expected = ["fra1 up -> drained: rack move (alice, until 1970-01-01 00:01:40 UTC)"];
-        assert_eq!(event_lines(&before, &overrides, &turns)[..1], expected);
-        assert_eq!(event_lines(&before, &overrides, &turns).len(), 2);
+        assert_eq!(event_lines(&before, &overrides, &edits)[..1], expected);
+        assert_eq!(event_lines(&before, &overrides, &edits).len(), 2);
         let before = overrides.resolved();
-        let turns = overrides.expire(100.0, &model());
-        assert_eq!((turns.len(), event_lines(&before, &overrides, &turns).len()), (2, 2), "each is told of once");
+        let edits = overrides.expire(100.0, &model());
+        assert_eq!((edits.len(), event_lines(&before, &overrides, &edits).len()), (2, 2), "each is told of once");
     }
 }

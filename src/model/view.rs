@@ -193,8 +193,8 @@ impl CheckView {
 
 impl WorldView {
     /// How long after `at` an override ends; `None` where it holds until it is cleared.
-    pub fn override_ends_in(&self, statement: &Override) -> Option<Duration> {
-        let left = statement.until? - self.at_unix?;
+    pub fn override_ends_in(&self, entry: &Override) -> Option<Duration> {
+        let left = entry.until? - self.at_unix?;
         Some(Duration::try_from_secs_f64(left.max(0.0)).unwrap_or(Duration::MAX))
     }
 
@@ -211,7 +211,7 @@ impl WorldView {
     /// The growth of a side of an endpoint that `check` judges at `now`, where its ramp is under way. An endpoint that
     /// is forced up has its full weight at once.
     pub fn growth(&self, id: EndpointId, endpoint: &Endpoint, check: Option<CheckId>, now: Moment) -> Option<Growth> {
-        let is_forced = self.override_of(id).is_some_and(|statement| statement.state == OverrideState::Up);
+        let is_forced = self.override_of(id).is_some_and(|entry| entry.state == OverrideState::Up);
         if is_forced { None } else { Growth::of(endpoint.ramp, self.check(check?).recovery, now) }
     }
 

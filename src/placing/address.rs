@@ -6,17 +6,17 @@ use std::net::{IpAddr, Ipv6Addr};
 pub(crate) trait Address: Copy + Ord + Default {
     /// The first address.
     const ZERO: Self;
-    /// The first `bits` bits, at most those of a `usize`.
+    /// The first `bits` bits as a number; `bits` is at most the size of a `usize`.
     fn top(self, bits: u32) -> usize;
     /// How many leading bits both have in common.
     fn common(self, other: Self) -> u32;
     /// The last address of the net of `len` bits that begins here.
     fn last_of(self, len: u8) -> Self;
-    /// The first address, from here on, with which a net of `len` bits begins; `None` where no such net follows.
+    /// The first address, this one or a later one, at which a net of `len` bits begins; `None` if there is none.
     fn first_from(self, len: u8) -> Option<Self>;
-    /// `None` after the last.
+    /// The next address; `None` after the last one.
     fn next(self) -> Option<Self>;
-    /// The one before; of the first, itself.
+    /// The address before; for the first address, itself.
     fn before(self) -> Self;
 }
 
@@ -50,12 +50,12 @@ macro_rules! address {
 address!(u32);
 address!(u128);
 
-/// A part of IPv6 whose addresses have an IPv4 address right behind its prefix.
+/// An IPv6 net whose addresses contain an IPv4 address directly after the prefix.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Embedding {
     /// Its first address.
     pub(crate) start: u128,
-    /// Bits before the IPv4 address.
+    /// The number of bits before the IPv4 address.
     pub(crate) len: u8,
 }
 
@@ -67,7 +67,7 @@ pub(crate) const EMBEDDINGS: [Embedding; 3] = [
 ];
 
 impl Embedding {
-    /// Whether an address is of this part.
+    /// Whether an address is in this net.
     pub(crate) fn holds(&self, address: u128) -> bool {
         (address ^ self.start).leading_zeros() >= u32::from(self.len)
     }
@@ -77,13 +77,13 @@ impl Embedding {
     }
 }
 
-/// The IPv4 address in an IPv6 one, and how many bits stand before it.
+/// The IPv4 address in an IPv6 address, and the number of bits before it.
 pub(crate) fn embedded_address(ip: Ipv6Addr) -> Option<(u32, u8)> {
     let address = ip.to_bits();
     EMBEDDINGS.iter().find(|e| e.holds(address)).map(|e| (e.v4(address), e.len))
 }
 
-/// The address itself, or the IPv4 one in it.
+/// The IPv4 address in `ip`, or else `ip` itself.
 pub(crate) fn folded(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
@@ -91,8 +91,7 @@ pub(crate) fn folded(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The IPv4 net, as start and length, that an IPv6 net stands for; `None` for a net that is in no embedding or wider
-/// than one.
+/// The IPv4 net that an IPv6 net stands for, as start and length; `None` for a net that is not within an embedding.
 pub(crate) fn embedded_net(start: u128, len: u8) -> Option<(u32, u8)> {
     let embedding = EMBEDDINGS.iter().find(|e| e.holds(start) && len >= e.len)?;
     Some((embedding.v4(start), len - embedding.len))

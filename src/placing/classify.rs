@@ -1,5 +1,5 @@
-//! Gives every address its class: the nets of regions and selectors over what the databases have. Done once a load, by
-//! linear sweeps, for whole addresses and for each cut-off of ECS.
+//! Gives every address its class, from the nets of regions and selectors and from the databases. This happens once for
+//! each load, by linear sweeps: once with whole addresses, and once for each cut-off of ECS.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,14 +17,15 @@ use crate::placing::rules::{Essence, FactsKind, Rules};
 use crate::placing::sweep::{coarse, cut_along, join, mapped};
 use crate::placing::table::EMBEDDED;
 
-/// There are more kinds of clients than ids: 65,535.
+/// There are more classes of clients than ids: 65,535.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyClasses;
 
 type KindId = u16;
 
-/// The clients that these sources make for policies with these selectors. Where `before` was made of the same, it is
-/// returned: databases are large. The classes begin with one for each region: clients of whom no more is known.
+/// Places all clients by `sources`, for policies with these selectors. If `before` was made from the same values, it is
+/// returned, because databases are large. The first classes are one for each region, for clients of which only the
+/// region is known.
 pub fn place(
     sources: ClientSources,
     selectors: &[Selector],
@@ -71,7 +72,7 @@ fn place_anew(sources: ClientSources, selectors: &[Selector]) -> Result<Clients,
     })
 }
 
-/// Numbers the classes as sweeps meet them.
+/// Numbers the classes in the order in which the sweeps find them.
 struct Classes<'a> {
     rules: &'a Rules,
     nets: &'a Nets,
@@ -81,7 +82,7 @@ struct Classes<'a> {
 }
 
 impl Classes<'_> {
-    /// The class of every address. Nets longer than the cut-off are not seen, and a client counts as the first address
+    /// The class of every address. With a cut-off, longer nets are ignored, and each client counts as the first address
     /// of its net of that length.
     fn ranges(&mut self, cutoff: Option<(u8, u8)>) -> Result<ClassRanges, TooManyClasses> {
         let (nets, kinds) = (self.nets, self.kinds);
@@ -101,7 +102,7 @@ impl Classes<'_> {
         result.map(|()| ClassRanges { cutoff, v4, v6 })
     }
 
-    /// The class of a ground and a kind. Without a number left, any class, and the error.
+    /// The class of a ground and a kind. If no number is left, it sets the error and returns any class.
     fn class(&mut self, ground: GroundId, kind: KindId, result: &mut Result<(), TooManyClasses>) -> ClassId {
         if let Some(known) = self.known.get(&(ground, kind)) {
             return *known;
@@ -118,10 +119,10 @@ impl Classes<'_> {
     }
 }
 
-/// The ground of IPv6 addresses that contain an IPv4 one; never a ground's number.
+/// Marks IPv6 addresses that contain an IPv4 address. No ground has this number.
 const BEHIND_IPV6: GroundId = GroundId::MAX;
 
-/// Things that get a number each when they first appear.
+/// Gives each distinct thing a number, in the order in which they first appear.
 struct Numbers<T> {
     all: Vec<T>,
     known: HashMap<T, u16>,
@@ -134,7 +135,7 @@ impl<T> Default for Numbers<T> {
 }
 
 impl<T: Clone + Eq + Hash> Numbers<T> {
-    /// The last number is left free: [`EMBEDDED`] uses it.
+    /// The number of `thing`. The last number is never given, because it is that of [`EMBEDDED`].
     fn number(&mut self, thing: T) -> Result<u16, TooManyClasses> {
         if let Some(known) = self.known.get(&thing) {
             return Ok(*known);
@@ -146,7 +147,7 @@ impl<T: Clone + Eq + Hash> Numbers<T> {
     }
 }
 
-/// Every distinct essence of the facts of several databases together, by number; 0 is nothing.
+/// The distinct essences of the facts of all databases, by number; 0 is that of no facts.
 struct Essences {
     all: Vec<Essence>,
     known: HashMap<Essence, u32, FixedState>,
@@ -162,7 +163,7 @@ impl Essences {
         })
     }
 
-    /// The number of two essences joined, by their numbers.
+    /// Completes one essence by another. Takes and returns numbers.
     fn join(&mut self, one: u32, other: u32) -> u32 {
         match (one, other) {
             (one, 0) => one,
@@ -179,7 +180,7 @@ impl Essences {
     }
 }
 
-/// What the databases make of every address, without regard to nets.
+/// The kind of every address by the databases alone, without nets.
 struct Kinds {
     all: Vec<FactsKind>,
     v4: Spans<u32, KindId>,
@@ -204,7 +205,7 @@ impl Kinds {
     }
 }
 
-/// The essences in `known`, completed by those of a database. `numbers` has the essence of each of its facts.
+/// The essences in `known`, completed by those of a database. `numbers` are the essences of the database's facts.
 fn completed<A: Address>(
     known: Spans<A, u32>,
     database: &Spans<A, u32>,

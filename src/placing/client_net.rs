@@ -9,16 +9,16 @@ use crate::placing::address::embedded_address;
 /// A client's net, as affinity sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientNet {
-    /// Stands for the net: the same on every node and after every restart, evenly spread over all 64 bits.
+    /// A hash of the net: the same on every node and after every restart.
     pub number: u64,
-    /// The net's prefix length in the family of the address that it was made of.
+    /// The net's prefix length, in the family of the client's address.
     pub len: u8,
 }
 
 impl ClientNet {
-    /// The net of a client at `ip`, as wide as `affinity` wants it. Never finer than `cutoff` (IPv4, IPv6 bits), which
-    /// is for clients known by ECS. IPv4 in IPv6 counts as IPv4; the length then counts from the start of the IPv6
-    /// address.
+    /// The net of a client at `ip`, with the length that `affinity` sets, but not longer than `cutoff` (bits of IPv4
+    /// and of IPv6), which is for clients known by ECS. IPv4 in IPv6 counts as IPv4; `len` then includes the bits
+    /// before the IPv4 address.
     pub fn of(affinity: AffinityNet, ip: IpAddr, cutoff: Option<(u8, u8)>) -> ClientNet {
         let (most_v4, most_v6) = cutoff.unwrap_or((32, 128));
         let (v4, before) = match ip {
@@ -42,8 +42,7 @@ fn number(family: u64, bits: u128) -> u64 {
     mix(mix(mix(family) ^ (bits >> 64) as u64) ^ bits as u64)
 }
 
-/// Spreads a number evenly over all 64 bits: the finaliser of splitmix64 (Steele et al. 2014). Two different numbers
-/// stay different.
+/// A hash of a number: the finaliser of splitmix64 (Steele et al. 2014). Different numbers have different hashes.
 pub fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

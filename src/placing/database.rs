@@ -1,4 +1,4 @@
-//! Building and reading a [`Database`]: facts of nets in, facts of an address out.
+//! Builds a [`Database`] from nets with their facts, and looks up the facts of an address in it.
 
 use std::net::IpAddr;
 
@@ -8,27 +8,27 @@ use crate::model::spans::Spans;
 use crate::model::{Database, Facts, FileStamp};
 use crate::placing::address::{Address, folded};
 
-/// Builds a database from nets in rising order.
+/// Builds a database from nets in ascending order.
 #[derive(Debug)]
 pub struct DatabaseBuilder {
     database: Database,
 }
 
 impl DatabaseBuilder {
-    /// Nothing is known of any address yet.
+    /// An empty database: no address has facts.
     pub fn new(name: String, stamp: FileStamp) -> DatabaseBuilder {
         let (v4, v6) = (Spans::uniform(0), Spans::uniform(0));
         DatabaseBuilder { database: Database { name, stamp, v4, v6, facts: vec![Facts::default()] } }
     }
 
-    /// Stores facts that addresses may have; the number is for [`DatabaseBuilder::add`].
+    /// Stores facts and returns their number, for [`DatabaseBuilder::add`].
     pub fn add_facts(&mut self, facts: Facts) -> u32 {
         self.database.facts.push(facts);
         self.database.facts.len() as u32 - 1
     }
 
-    /// Gives a net the facts of this number. Nets come in rising order, none within another; `false` for a net that
-    /// breaks this.
+    /// Gives a net the facts with this number. The nets must be in ascending order and must not overlap; `false` for a
+    /// net that breaks this rule.
     pub fn add(&mut self, net: IpNet, facts: u32) -> bool {
         match net {
             IpNet::V4(net) => add(&mut self.database.v4, net.network().to_bits(), net.prefix_len(), facts),
@@ -36,7 +36,7 @@ impl DatabaseBuilder {
         }
     }
 
-    /// The database, without the memory that was set aside for more.
+    /// Returns the database without spare memory.
     pub fn finish(mut self) -> Database {
         self.database.v4.shrink();
         self.database.v6.shrink();

@@ -1,5 +1,5 @@
-//! Why a client is of its region: the net, the fact or the setting that gave it that. For people only; it goes through
-//! all nets and databases, and builds the rules again.
+//! Why a client belongs to its region: the net, the fact or the setting that determined it. Only for explanations: it
+//! searches all nets and builds the rules again, which is slow.
 
 use std::net::IpAddr;
 
@@ -10,18 +10,18 @@ use crate::placing::address::{embedded_net, folded};
 use crate::placing::database::facts_of;
 use crate::placing::rules::{RegionSource, Rules};
 
-/// Why a client is of its class.
+/// The region of a client, and what determined it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientPlacement {
     /// Its region.
     pub region: Option<RegionId>,
-    /// What gave it that.
+    /// What determined the region.
     pub by: RegionSource,
-    /// What the databases have of it.
+    /// The facts that the databases have for the client's address.
     pub facts: Facts,
 }
 
-/// Why the client at `ip` is of its class; `None` where clients are placed by hand-made rules.
+/// Why the client at `ip` belongs to its region; `None` if there is no placement, only [`Clients::rules`].
 pub fn explain(clients: &Clients, ip: IpAddr) -> Option<ClientPlacement> {
     let placement = clients.placement.as_deref()?;
     let sources = &placement.sources;
@@ -39,18 +39,18 @@ pub fn explain(clients: &Clients, ip: IpAddr) -> Option<ClientPlacement> {
     Some(ClientPlacement { region, by, facts })
 }
 
-/// The longest net of a region that an address is in.
+/// The longest net of a region that contains an address.
 fn claiming_net(placement: &Placement, ip: IpAddr) -> Option<(IpNet, RegionId)> {
     let claims = placement.sources.claims.iter().enumerate();
     let nets = claims.flat_map(|(at, claim)| claim.nets.iter().map(move |net| (*net, RegionId(at as u16))));
-    // Of one net written as IPv4 and as IPv4 in IPv6, the IPv4 one counts.
+    // If the same net is listed as IPv4 and as IPv4 in IPv6, the IPv4 form counts.
     let length = |net: &IpNet| len_around(net, ip).map(|len| (len, net.addr().is_ipv4()));
     nets.filter_map(|(net, region)| Some((length(&net)?, (net, region))))
         .max_by_key(|(len, _)| *len)
         .map(|(_, claiming)| claiming)
 }
 
-/// The length of a net that a folded address is in, in bits of the address's family.
+/// The length of a net that contains `ip`, in bits of the family of `ip`; `None` if it does not contain it.
 fn len_around(net: &IpNet, ip: IpAddr) -> Option<u8> {
     match (net, ip) {
         (IpNet::V6(net), IpAddr::V4(ip)) => {

@@ -1,6 +1,11 @@
-//! Where a client is: from its address to its class, and the prefix length for which that holds. `config` calls
-//! [`place`] once a load; `snapshot` compiles a [`ClientTable`] for each set of questions that policies ask; `answer`
-//! looks addresses up in it; `explain` shows why an address has its class. Pure: databases are decoded from bytes.
+//! The class of a client, found by its address, and the prefix length for which it holds. `config` calls [`place`] at
+//! each load: this gives every address its class. `snapshot` compiles a [`ClientTable`] for each set of classes that
+//! policies distinguish. `answer` looks addresses up in it. `control` calls [`explain()`]. Pure: databases are decoded
+//! from bytes.
+//!
+//! Two things determine the class of an address: the nets around it (`nets` calls what they mean together its
+//! *ground*), and its facts in the databases (`rules` calls the part that regions or selectors use their *essence*, and
+//! what it means for a client its *kind*). `classify` joins grounds and kinds into classes.
 
 pub(crate) mod address;
 mod classify;

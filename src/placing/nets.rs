@@ -1,5 +1,5 @@
-//! The nets that regions and selectors list, and what they mean together for a client inside them: its ground. The
-//! longest net of a region gives the region. Every net of a selector makes that selector hold.
+//! The nets of regions and selectors. All nets around a client together have one meaning, its *ground*: the longest net
+//! of a region determines the region, and a selector matches if any of its nets contains the client.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,16 +9,16 @@ use crate::model::{RegionId, Selector, SelectorId};
 use crate::placing::address::{Address, EMBEDDINGS, embedded_net};
 use crate::placing::sweep::ValuedNet;
 
-/// What the nets around a client mean for it.
+/// What the nets around a client mean together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Ground {
-    /// The region that lists the longest net around it.
+    /// The region with the longest net around the client.
     pub(super) region: Option<RegionId>,
-    /// The selectors that hold by a net, in the order of their ids, each once.
+    /// The selectors that match by a net, sorted by id, each once.
     pub(super) selectors: Vec<SelectorId>,
 }
 
-/// Number of a ground; 0 is outside all nets.
+/// The number of a ground; 0 is the ground outside all nets.
 pub(super) type GroundId = u32;
 
 /// All nets with their grounds.
@@ -26,18 +26,18 @@ pub(super) type GroundId = u32;
 pub(super) struct Nets {
     pub(super) v4: Vec<ValuedNet<u32, GroundId>>,
     pub(super) v6: Vec<ValuedNet<u128, GroundId>>,
-    /// By number.
+    /// The grounds by their numbers.
     pub(super) grounds: Vec<Ground>,
 }
 
-/// The region and the selectors that list one net.
+/// The region and the selectors that one net is listed in.
 type Listing = (Option<RegionId>, Vec<SelectorId>);
 
 impl Nets {
-    /// Those of the regions' claims and of the selectors.
+    /// The nets of the regions (`claims`) and of the selectors.
     pub(super) fn of(claims: &[Selector], selectors: &[Selector]) -> Nets {
         let (mut v4, mut v6) = (BTreeMap::new(), BTreeMap::new());
-        // IPv4 nets written as IPv6 come last: of two regions for one net, the one that wrote it as IPv4 counts.
+        // IPv4 nets written as IPv6 come last: if two regions have one net, the one that wrote it as IPv4 gets it.
         for embedded in [false, true] {
             let mut list_net = |net: &IpNet, region, selector| match *net {
                 IpNet::V4(net) if !embedded => {
@@ -46,7 +46,7 @@ impl Nets {
                 IpNet::V6(net) => {
                     let (start, len) = (net.network().to_bits(), net.prefix_len());
                     match embedded_net(start, len) {
-                        // Finer than one IPv4 address: no client is known so exactly.
+                        // Longer than an IPv4 address: it matches no client.
                         Some((_, 33..)) => {}
                         Some(net) if embedded => list(&mut v4, net, region, selector),
                         None if !embedded => list(&mut v6, (start, len), region, selector),
@@ -67,7 +67,7 @@ impl Nets {
         Nets { v4, v6, grounds: grounds.all }
     }
 
-    /// The IPv6 nets whose addresses contain an IPv4 address, with one value.
+    /// The IPv6 nets whose addresses contain an IPv4 address, all with the same value.
     pub(super) fn embeddings<V: Copy>(value: V) -> impl Iterator<Item = ValuedNet<u128, V>> {
         EMBEDDINGS.into_iter().map(move |e| ValuedNet { start: e.start, len: e.len, value })
     }
@@ -97,7 +97,7 @@ impl Default for Grounds {
 }
 
 impl Grounds {
-    /// What each net means together with those around it, which come before it.
+    /// The ground of each net: its own meaning with that of the nets around it, which come before it in `nets`.
     fn nested<A: Address>(&mut self, nets: BTreeMap<(A, u8), Listing>) -> Vec<ValuedNet<A, GroundId>> {
         let mut around: Vec<(A, GroundId)> = Vec::new();
         let mut nested = Vec::with_capacity(nets.len());
@@ -128,7 +128,7 @@ pub(super) fn up_to<A: Copy, V: Copy>(cutoff: Option<u8>, nets: &[ValuedNet<A, V
     nets.iter().filter(|net| cutoff.is_none_or(|longest| net.len <= longest)).copied().collect()
 }
 
-/// All of both, sorted, each once.
+/// The entries of both lists, sorted, each once.
 pub(super) fn union(one: &[SelectorId], other: &[SelectorId]) -> Vec<SelectorId> {
     let mut all = [one, other].concat();
     all.sort_unstable();

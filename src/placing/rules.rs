@@ -1,5 +1,5 @@
-//! From the facts of an address to its region and the selectors that hold for it. Tables and explanations use the same
-//! rules, so that they cannot differ.
+//! The region and the matching selectors of an address, from its facts in the databases. Tables and explanations use
+//! the same rules, so they can't differ.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,51 +11,51 @@ use crate::model::{
 };
 use crate::placing::nets::union;
 
-/// What gave a client its region.
+/// What determined a client's region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RegionSource {
     /// It is in this net.
     Net(IpNet),
-    /// It is of this autonomous system.
+    /// It is in this autonomous system.
     Asn(u32),
     /// It is in this country.
     Country(Country),
     /// It is on this continent.
     Continent(Continent),
-    /// No region's location is nearer.
+    /// The region's location is the nearest.
     Nearest,
-    /// Nothing else places it, and there is a default region.
+    /// No other rule applies, and there is a default region.
     Default,
-    /// Nothing places it.
+    /// No rule applies: the client has no region.
     Nothing,
 }
 
-/// What some facts mean for a client, as far as nets do not decide.
+/// What facts mean for a client, before its nets are considered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct FactsKind {
-    /// The region that they give.
+    /// The region by these facts.
     pub(super) region: Option<RegionId>,
     /// Whether the country or the continent is known.
     pub(super) is_known: bool,
-    /// The selectors that hold by them, in the order of their ids, each once.
+    /// The selectors that match by these facts, sorted by id, each once.
     pub(super) selectors: Vec<SelectorId>,
 }
 
-/// The part of some facts that regions or selectors ask for.
+/// The part of facts that regions or selectors use. Many different facts have the same essence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Essence {
     country: Option<Country>,
     continent: Option<Continent>,
-    /// [`OTHER`] for one that nobody asks for.
+    /// [`OTHER`] if no region and no selector lists it.
     asn: Option<u32>,
     nearest: Option<RegionId>,
 }
 
-/// Stands for all autonomous systems that nobody asks for: 0 is none (RFC 7607).
+/// Stands for all autonomous systems that no region and no selector lists. 0 is not a valid number (RFC 7607).
 const OTHER: u32 = 0;
 
 impl Essence {
-    /// These, and what they leave open from `others`.
+    /// This essence; what it lacks is taken from `others`.
     pub(super) fn or(self, others: Essence) -> Essence {
         Essence {
             country: self.country.or(others.country),
@@ -66,7 +66,7 @@ impl Essence {
     }
 }
 
-/// What regions claim and selectors list, by the fact.
+/// The regions and selectors that list each fact.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rules {
     asns: HashMap<u32, Claimants>,
@@ -74,17 +74,17 @@ pub(super) struct Rules {
     continents: HashMap<Continent, Claimants>,
     /// Regions with a location, as points of the unit sphere.
     located: Vec<(RegionId, [f64; 3])>,
-    /// The region of clients that nothing else places.
+    /// The region of clients to which no other rule applies.
     default: Option<RegionId>,
     /// By region: the selectors that name it.
     named: Vec<Vec<SelectorId>>,
-    /// By region: the selectors that hold for its clients of unknown country and continent.
+    /// By region: the selectors that match its clients if their country and continent are unknown.
     regional: Vec<Vec<SelectorId>>,
-    /// Those that hold for clients of whom nothing is known.
+    /// The selectors with `unknown = true`.
     unknown: Vec<SelectorId>,
 }
 
-/// Who asks for one fact: the region that claims it and the selectors that list it.
+/// The region and the selectors that list one fact.
 #[derive(Debug, Clone, Default)]
 struct Claimants {
     region: Option<RegionId>,
@@ -130,7 +130,7 @@ impl Rules {
         of.continents.iter().for_each(|continent| note(self.continents.entry(*continent).or_default()));
     }
 
-    /// The part of some facts that counts.
+    /// The essence of facts.
     pub(super) fn essence(&self, facts: &Facts) -> Essence {
         Essence {
             country: facts.country,
@@ -140,16 +140,16 @@ impl Rules {
         }
     }
 
-    /// The region whose location is nearest; of two as near, the first.
+    /// The region with the nearest location; if two are equally near, the first.
     fn nearest(&self, point: Point) -> Option<RegionId> {
         let here = sphere(point.location());
-        // The chord grows with the arc, and is exact for short ones.
+        // The order by chord is the order by arc, and the chord is exact for short distances.
         let chord = |there: &[f64; 3]| (0..3).map(|axis| (here[axis] - there[axis]).powi(2)).sum::<f64>();
         let nearer = |a: &&(RegionId, [f64; 3]), b: &&(RegionId, [f64; 3])| chord(&a.1).total_cmp(&chord(&b.1));
         self.located.iter().min_by(nearer).map(|(region, _)| *region)
     }
 
-    /// The region that facts give, and by which of them.
+    /// The region by an essence, and the fact that determined it.
     pub(super) fn region(&self, of: &Essence) -> Option<(RegionId, RegionSource)> {
         let asn = || of.asn.and_then(|asn| Some((region_of(&self.asns, &asn)?, RegionSource::Asn(asn))));
         let country = || of.country.and_then(|c| Some((region_of(&self.countries, &c)?, RegionSource::Country(c))));
@@ -159,7 +159,7 @@ impl Rules {
         asn().or_else(country).or_else(continent).or_else(nearest)
     }
 
-    /// What some facts mean.
+    /// The kind of an essence.
     pub(super) fn kind(&self, of: &Essence) -> FactsKind {
         let mut selectors = Vec::new();
         selectors.extend(
@@ -176,7 +176,7 @@ impl Rules {
         }
     }
 
-    /// The class of clients whose nets give `region` and `selectors` and whose facts make them of `kind`.
+    /// The class of clients: `region` and `selectors` follow from their nets, `kind` from their facts.
     pub(super) fn class(&self, region: Option<RegionId>, selectors: &[SelectorId], kind: &FactsKind) -> ClientClass {
         let region = region.or(kind.region).or(self.default);
         let mut selectors = union(selectors, &kind.selectors);
@@ -198,8 +198,8 @@ fn region_of<K: Hash + Eq>(claimants: &HashMap<K, Claimants>, key: &K) -> Option
     claimants.get(key)?.region
 }
 
-/// Whether a selector holds for clients of whom only their region is known. A region that declares countries and no
-/// continents is on those of its countries.
+/// Whether a selector matches clients of which only the region is known, by the countries and continents of `claim`,
+/// which is what the region lists. A region with countries and no continents has the continents of its countries.
 fn shares(claim: &Selector, selector: &Selector) -> bool {
     let derived: Vec<Continent> = match claim.continents.is_empty() {
         true => claim.countries.iter().map(|country| country.continent()).collect(),
@@ -209,7 +209,7 @@ fn shares(claim: &Selector, selector: &Selector) -> bool {
         || derived.iter().any(|continent| selector.continents.contains(continent))
 }
 
-/// A place as a point of the unit sphere.
+/// A location as a point on the unit sphere.
 fn sphere(at: Location) -> [f64; 3] {
     let (north, east) = (at.latitude.to_radians(), at.longitude.to_radians());
     [north.cos() * east.cos(), north.cos() * east.sin(), north.sin()]

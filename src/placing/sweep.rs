@@ -1,5 +1,6 @@
-//! Linear sweeps over [`Spans`]: cut a family along nets, join two cuts, or see one as somebody who knows only the
-//! first bits of an address. Nothing here knows what the values mean.
+//! Linear sweeps over [`Spans`], which divide all addresses of a family into ranges with one value each: `cut_along`
+//! makes spans from nets, `join` combines two, `mapped` replaces the values, and `coarse` gives all addresses of a net
+//! the value of its first address. Nothing here knows what the values mean.
 
 use std::iter::Peekable;
 
@@ -13,12 +14,12 @@ pub(super) struct ValuedNet<A, V> {
     pub(super) start: A,
     /// Its length in bits.
     pub(super) len: u8,
-    /// What its addresses have, unless a longer net says otherwise.
+    /// The value of its addresses, unless a longer net contains them.
     pub(super) value: V,
 }
 
-/// A family cut along `nets`: the longest net around an address gives its value. Of two values for one net the first
-/// counts. Addresses outside all nets have `rest`.
+/// Spans in which the longest net around an address determines its value. If a net occurs twice, its first value
+/// counts. Addresses outside all nets have the value `rest`.
 pub(super) fn cut_along<A: Address, V: Copy + PartialEq>(mut nets: Vec<ValuedNet<A, V>>, rest: V) -> Spans<A, V> {
     nets.sort_by_key(|net| (net.start, net.len));
     nets.dedup_by_key(|net| (net.start, net.len));
@@ -35,7 +36,7 @@ pub(super) fn cut_along<A: Address, V: Copy + PartialEq>(mut nets: Vec<ValuedNet
     spans
 }
 
-/// Ends the nets that lie wholly before `until`, or all of them.
+/// Ends the nets whose last address is before `until`, or all nets.
 fn close<A: Address, V: Copy + PartialEq>(
     spans: &mut Spans<A, V>,
     around: &mut Vec<(A, V)>,
@@ -50,7 +51,7 @@ fn close<A: Address, V: Copy + PartialEq>(
     }
 }
 
-/// Two cuts joined: each address has what `value` makes of both its values.
+/// Joins two spans: each address gets the result of `value` for its two values.
 pub(super) fn join<A: Address, X: Copy, Y: Copy, V: Copy + PartialEq>(
     one: impl Iterator<Item = (A, X)>,
     other: impl Iterator<Item = (A, Y)>,
@@ -70,7 +71,7 @@ pub(super) fn join<A: Address, X: Copy, Y: Copy, V: Copy + PartialEq>(
     spans
 }
 
-/// The same cut with other values.
+/// The same spans with other values.
 pub(super) fn mapped<A: Address, X: Copy + PartialEq, V: Copy + PartialEq>(
     spans: &Spans<A, X>,
     value: impl Fn(X) -> V,
@@ -81,8 +82,8 @@ pub(super) fn mapped<A: Address, X: Copy + PartialEq, V: Copy + PartialEq>(
     mapped
 }
 
-/// The same cut as seen by somebody who knows the first `bits` bits of an address, and takes it for the first address
-/// that has them. A start may come twice; the last counts.
+/// Spans in which each address has the value of the first address with the same first `bits` bits. A start may occur
+/// twice; then the last one counts.
 pub(super) fn coarse<A: Address, V: Copy + PartialEq>(
     spans: &Spans<A, V>,
     bits: u8,

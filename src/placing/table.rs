@@ -1,6 +1,6 @@
-//! A [`ClientTable`]: which class a client's address has. A whole family becomes disjoint ranges in sorted arrays,
-//! equal neighbours merged. A lookup is one step through an index and a short search, and the scope of an answer
-//! follows from the ends of the range. IPv4 in IPv6 (mapped, 6to4, NAT64) counts as IPv4.
+//! A [`ClientTable`]: the class of each client address. All addresses of a family are divided into ranges in sorted
+//! arrays; neighbours have different classes. A lookup is one step through an index and a short search. The scope of an
+//! answer follows from the ends of the range. IPv4 in IPv6 (mapped, 6to4, NAT64) counts as IPv4.
 
 #[cfg(test)]
 mod tests;
@@ -18,23 +18,26 @@ use crate::placing::sweep::{ValuedNet, cut_along, mapped};
 
 /// Longest-prefix table from an address to its class.
 ///
-/// A rule for IPv4 in IPv6 (`::ffff:192.0.2.0/120`) counts as one for that IPv4 net, unless the net has its own; an
-/// IPv6 rule as wide as such a range, or wider, does not reach the IPv4 addresses in it.
+/// A rule for IPv4 in IPv6 (`::ffff:192.0.2.0/120`) counts as a rule for that IPv4 net, unless the net has its own. An
+/// IPv6 rule for all of such a range, or for more, does not apply to the IPv4 addresses in it.
 #[derive(Debug, Clone)]
 pub struct ClientTable {
     v4: IndexedRanges<u32>,
     v6: IndexedRanges<u128>,
-    /// Whether IPv4 in IPv6 is looked up in `v4`. Not when all of IPv4 is of one class: `v6` then has that class too,
-    /// with scopes that may reach across both.
+    /// Whether IPv4 in IPv6 is looked up in `v4`. False if all IPv4 addresses have one class: then `v6` has that class
+    /// for them, and a scope may contain IPv4 in IPv6 and other addresses.
     folds: bool,
 }
 
 impl ClientTable {
-    /// Compiles a table. With a projection, `projection[c]` stands for class `c`, and neighbours that are then equal
-    /// are one range, so that a scope is the shortest that is true for what the projection distinguishes. With a
-    /// cut-off (IPv4, IPv6 bits), nets longer than it are not seen, and facts of databases count for the first address
-    /// of a net of that length, so that no scope is longer. A cut-off that is not one of the clients' sources is
-    /// ignored.
+    /// Compiles a table.
+    ///
+    /// With a projection, `projection[c]` replaces class `c`, and neighbours that are then equal become one range. So a
+    /// scope is the shortest that is true for the classes that the projection distinguishes.
+    ///
+    /// With a cut-off (bits of IPv4 and of IPv6), longer nets are ignored, and all addresses of a net of that length
+    /// have the facts of its first address. So no scope is longer than the cut-off. A cut-off that the clients were not
+    /// placed for is ignored.
     pub fn compile(clients: &Clients, projection: Option<&[ClassId]>, cutoff: Option<(u8, u8)>) -> ClientTable {
         let project = |class: ClassId| match projection {
             Some(projection) => projection.get(usize::from(class.0)).copied().unwrap_or(class),
@@ -48,8 +51,8 @@ impl ClientTable {
         ClientTable { v4: IndexedRanges::of(v4), v6: IndexedRanges::of(v6), folds }
     }
 
-    /// The class of `ip`, and the shortest prefix length around it, in its own family, whose addresses all have it;
-    /// 0 when every address has.
+    /// The class of `ip`, and the length of the shortest prefix around it, in its own family, in which all addresses
+    /// have that class; 0 if all addresses of the family have it.
     pub fn lookup(&self, ip: IpAddr) -> (ClassId, u8) {
         match ip {
             IpAddr::V4(ip) => self.v4.lookup(ip.to_bits()),
@@ -64,10 +67,10 @@ impl ClientTable {
     }
 }
 
-/// Stands for "look in the IPv4 table" in the IPv6 one, so that no scope reaches across. No client has this class.
+/// In the IPv6 table it means "look in the IPv4 table", so that no scope contains both kinds. No client has this class.
 pub(super) const EMBEDDED: ClassId = ClassId(u16::MAX);
 
-/// The class of every address under a cut-off.
+/// The class of every address, with a cut-off.
 fn class_ranges(clients: &Clients, cutoff: Option<(u8, u8)>) -> Cow<'_, ClassRanges> {
     let Some(placement) = &clients.placement else {
         return Cow::Owned(ranges_of_rules(&clients.rules, clients.fallback, cutoff));
@@ -79,7 +82,7 @@ fn class_ranges(clients: &Clients, cutoff: Option<(u8, u8)>) -> Cow<'_, ClassRan
     }
 }
 
-/// The same for clients that are placed by nets and their classes only.
+/// The same for clients that are placed by rules alone, each a net and its class.
 fn ranges_of_rules(rules: &[ClientRule], fallback: ClassId, cutoff: Option<(u8, u8)>) -> ClassRanges {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for rule in rules {
@@ -87,7 +90,7 @@ fn ranges_of_rules(rules: &[ClientRule], fallback: ClassId, cutoff: Option<(u8, 
             v4.push(ValuedNet { start: net.network().to_bits(), len: net.prefix_len(), value: rule.class });
         }
     }
-    // After the IPv4 rules: of two rules for one net, the first counts.
+    // These come after the IPv4 rules: if two rules are for one net, the first counts.
     for rule in rules {
         let IpNet::V6(net) = rule.net else { continue };
         let (start, len, value) = (net.network().to_bits(), net.prefix_len(), rule.class);
@@ -103,13 +106,14 @@ fn ranges_of_rules(rules: &[ClientRule], fallback: ClassId, cutoff: Option<(u8, 
     ClassRanges { cutoff, v4: cut_along(up_to(longest_v4, &v4), fallback), v6: cut_along(nets_v6, fallback) }
 }
 
-/// A whole family cut into ranges of one class each, no two neighbours alike. 6 bytes a range of IPv4, 18 of IPv6.
+/// All addresses of a family in ranges of one class each; neighbours differ. A range has 6 bytes for IPv4, 18 for IPv6.
 #[derive(Debug, Clone)]
 struct IndexedRanges<A> {
-    /// Where each begins; the first at zero.
+    /// The first address of each range; that of the first range is zero.
     starts: Vec<A>,
     classes: Vec<ClassId>,
-    /// By an address's first `index_bits` bits: the range of the lowest of those addresses; one entry more at the end.
+    /// By the first `index_bits` bits of an address: the range of the lowest address with these bits. One more entry
+    /// ends the list.
     index: Vec<u32>,
     index_bits: u32,
 }
@@ -144,8 +148,8 @@ impl<A: Address> IndexedRanges<A> {
         (self.classes[at], self.scope(at, address))
     }
 
-    /// The shortest prefix around `address` that stays inside range `at`: one bit more than it shares with the last
-    /// address before and with the first one after.
+    /// The length of the shortest prefix around `address` within range `at`: one more than the bits that it has in
+    /// common with the last address before the range, or with the first one after it.
     fn scope(&self, at: usize, address: A) -> u8 {
         let start = self.starts[at];
         let below = if start == A::ZERO { 0 } else { address.common(start.before()) + 1 };

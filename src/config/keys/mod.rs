@@ -179,17 +179,17 @@ pub(super) trait KeyKind: Sized {
         None
     }
 
-    /// A further check, or another type. A wrong value is a problem.
+    /// The same kind with a further check, or a conversion to another type. A wrong value is a problem.
     fn then<T>(self, parse: fn(At<Self::Value>, &mut Problems) -> Option<T>) -> Then<Self, T> {
         Then { kind: self, parse }
     }
 
-    /// The same, for a default that the kind can't show.
+    /// The same kind; `show` writes the default in the manual and the schema.
     fn shown_as(self, show: fn(&Self::Value) -> Json) -> Described<Self> {
         Described { kind: self, schema: None, show: Some(show) }
     }
 
-    /// The same with another description for editors.
+    /// The same kind with another JSON schema.
     fn with_schema(self, schema: fn() -> Json) -> Described<Self> {
         Described { kind: self, schema: Some(schema), show: None }
     }

@@ -1,4 +1,5 @@
-//! What affinity adds to an explanation: how much of the client's address the draw looks at, and whom it leads to.
+//! What affinity adds to an explanation: the part of the client's address that the draw uses, and the resulting
+//! endpoint.
 
 use super::Client;
 use super::client::net;
@@ -6,7 +7,7 @@ use crate::model::{Model, Policy, ZoneId};
 use crate::placing::ClientNet;
 use crate::snapshot::{Cell, Snapshot};
 
-/// The reply's scope and why: the longer of what the decision looked at, `of_class`, and of what the draw looks at.
+/// The scope of the reply, with the reason: the longer of the scope of the decision, `of_class`, and that of the draw.
 pub(super) fn scope(
     snapshot: &Snapshot,
     zone: ZoneId,
@@ -33,8 +34,8 @@ pub(super) fn scope(
     }
 }
 
-/// The endpoint that this client's net gets as long as nothing changes; `None` where chance has a say, or no address
-/// was given. As everywhere in an explanation, the client is one that asks by itself.
+/// The endpoint that this client's net gets as long as nothing changes; `None` if the draw is random, or if no address
+/// is given. As in all of an explanation, the client itself sends the query, so there is no ECS.
 pub(super) fn endpoint(model: &Model, policy: &Policy, client: Client<'_>, cell: Option<&Cell>) -> Option<String> {
     let Client::Address(ip) = client else { return None };
     let cell = cell?;

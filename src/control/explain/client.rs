@@ -1,5 +1,5 @@
-//! How a client at an address was placed, in words: what gave it its region, what the databases say of it, and what of
-//! all that policies ask about holds for it.
+//! How a client at an address was placed, in words: what determined its region, its facts in the databases, and the
+//! selectors that match it.
 
 use std::net::IpAddr;
 
@@ -31,7 +31,7 @@ pub(super) fn net(ip: IpAddr, len: u8) -> String {
     ipnet::IpNet::new(ip, len).map_or_else(|_| ip.to_string(), |net| net.trunc().to_string())
 }
 
-/// What gave the client its region, and what is known of it.
+/// What determined the client's region, and the facts of its address.
 fn placed_by(model: &Model, ip: IpAddr) -> String {
     match placing::explain(&model.clients, ip) {
         Some(placement) => by_placement(model, &placement),
@@ -60,7 +60,7 @@ fn by_placement(model: &Model, placement: &ClientPlacement) -> String {
     why
 }
 
-/// As the databases say: ` (DE, EU, AS3320, at 50.11 8.68)`.
+/// The facts as text: ` (databases: DE, EU, AS3320, at 50.11 8.68)`.
 fn known(facts: &Facts) -> String {
     let Facts { country, continent, point, asn } = facts;
     let at = point.map(|point| point.location());
@@ -84,7 +84,7 @@ fn by_rules(clients: &Clients, ip: IpAddr) -> String {
     }
 }
 
-/// The selectors of a class: `; it is among: continents EU; nets 10.0.0.0/8`.
+/// The selectors of a class: `; it is among [continents EU] [nets 10.0.0.0/8]`.
 fn holding(clients: &Clients, regions: &[Region], class: ClassId) -> String {
     let Some(class) = clients.classes.get(usize::from(class.0)) else { return String::new() };
     let held: Vec<String> = class

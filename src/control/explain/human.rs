@@ -1,16 +1,16 @@
-//! An explanation on one screen, for a person at night: what was asked, what is answered, then each stage in a line
-//! with those it dropped, and what the vantages saw.
+//! An explanation as text that fits one screen: the question, the answers, each stage with the endpoints that it
+//! dropped, and the evidence of the vantages.
 
 use std::fmt::Write;
 
 use crate::control::explain::reason::UP;
 use crate::control::explain::{Explanation, ReasonReport, StageReport};
 
-/// Most lines under one heading; what is more is counted. Judgment: six stages of these fit a large screen, and the
-/// JSON has all.
+/// Most lines under one heading; further ones are counted. Judgment: six such stages fit a large screen, and the JSON
+/// has all lines.
 const SHOWN: usize = 12;
 
-/// The explanation as text, every line ended.
+/// The explanation as text. Every line ends with a line feed.
 pub fn human(explanation: &Explanation) -> String {
     let e = explanation;
     let mut text = String::new();
@@ -67,12 +67,12 @@ fn tell(text: &mut String, stage: &StageReport) {
     let note = stage.note.as_ref().map_or_else(String::new, |note| format!("  {note}"));
     let _ = writeln!(text, "  {:<18} {:>4} {:>4}{note}", stage.stage, stage.entered, stage.left);
     grouped(text, "-", &stage.dropped);
-    // Who is merely up needs no line: the evidence says it.
+    // An endpoint that is up needs no line here: the evidence shows it.
     let kept: Vec<ReasonReport> = stage.kept.iter().filter(|kept| kept.why != UP).cloned().collect();
     grouped(text, "+", &kept);
 }
 
-/// Reasons, those in the same words on one line.
+/// The reasons. Endpoints with the same reason share a line.
 fn grouped(text: &mut String, sign: &str, reasons: &[ReasonReport]) {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for reason in reasons {
@@ -105,7 +105,7 @@ fn lines_of(text: &mut String, head: &str, lines: impl ExactSizeIterator<Item = 
     }
 }
 
-/// A probability as a person reads it: `100 %`, `33.3 %`, and never a bare 0 for what may happen.
+/// A probability in percent: `100 %`, `33.3 %`. A probability over 0 is never shown as 0.
 fn percent(probability: f64) -> String {
     let percent = probability * 100.0;
     if percent < 0.1 {
@@ -119,7 +119,7 @@ fn percent(probability: f64) -> String {
     }
 }
 
-/// Milliseconds in the unit that fits.
+/// A time in milliseconds, as text in a suitable unit.
 fn span(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),

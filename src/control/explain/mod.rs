@@ -1,5 +1,5 @@
-//! The explanation of an answer: the decision that is being served, put into names, numbers and words. It decides
-//! nothing itself. The API writes it as JSON; the command line reads that and prints [`human`].
+//! The explanation of an answer: the decision that is being served, as names, numbers and sentences. Nothing is decided
+//! here. The API writes it as JSON; the command line reads that and prints [`human`].
 
 mod affinity;
 mod client;
@@ -31,14 +31,14 @@ pub use human::human;
 use present::present;
 pub(crate) use reason::Renderer;
 
-/// For whom an answer is explained.
+/// The client for which an answer is explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client<'a> {
     /// A client at this address.
     Address(IpAddr),
     /// Any client of the region of this name.
     Region(&'a str),
-    /// A client that nothing places: of the default region, where there is one.
+    /// A client of which nothing is known: it belongs to the default region, if there is one.
     Unplaced,
 }
 
@@ -49,9 +49,9 @@ pub enum ExplainError {
     BadName(NameError),
     /// The name has no policy here: it is static, or does not exist.
     NotSteered(String),
-    /// Not one of the types that are steered.
+    /// The type can't be steered.
     UnsupportedType(String),
-    /// No region is called so; and those that are.
+    /// There is no region of this name. With the names of all regions.
     UnknownRegion(String, Vec<String>),
 }
 
@@ -82,7 +82,7 @@ pub struct Explanation {
     /// `A`, `AAAA`, `CNAME`, `SRV`, `HTTPS` or `SVCB`.
     #[serde(rename = "type")]
     pub rtype: String,
-    /// The address or region that was given; empty where none was.
+    /// The given address or region; empty if none was given.
     pub client: String,
     /// The client's class: its region's name, or `unknown`.
     pub class: String,
@@ -92,7 +92,7 @@ pub struct Explanation {
     pub ttl: u32,
     /// Every stage in its order.
     pub stages: Vec<StageReport>,
-    /// What a reply may hold.
+    /// The records that a reply may contain.
     pub answers: Vec<AnswerReport>,
     /// The generation of the files that is served.
     pub generation: u64,
@@ -108,14 +108,13 @@ pub struct Explanation {
     pub scope_why: String,
     /// Why the TTL is what it is.
     pub ttl_why: String,
-    /// Where affinity alone decides: whom every reply to this client's net names first, for now.
+    /// With affinity: the endpoint that every reply to this client's net has first, for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky_endpoint: Option<String>,
-    /// The endpoints of this name that came back a moment ago, and how much of their weight they have; left out where
-    /// none has.
+    /// The endpoints of this name that came back recently and have a part of their weight; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ramps: Vec<RampReport>,
-    /// What the vantages say of the endpoints of this name.
+    /// The observations of the vantages for the endpoints of this name.
     pub evidence: Vec<EvidenceReport>,
 }
 
@@ -130,7 +129,7 @@ pub struct StageReport {
     /// Endpoints that went on.
     #[serde(rename = "out")]
     pub left: usize,
-    /// Who was dropped.
+    /// The endpoints that were dropped, with the reasons.
     pub dropped: Vec<ReasonReport>,
     /// What is known of those that went on.
     pub kept: Vec<ReasonReport>,
@@ -147,39 +146,39 @@ pub struct ReasonReport {
     pub why: String,
 }
 
-/// A record that a reply may hold.
+/// A record that a reply may contain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AnswerReport {
     /// Its data, as `dig` prints it.
     pub rdata: String,
-    /// Whose it is; none for a record of the zone file.
+    /// Its endpoint; `None` for a record of the zone file.
     pub endpoint: Option<String>,
     /// The probability that it is in a reply, 0 to 1.
     pub probability: f64,
 }
 
-/// What one vantage says of one endpoint.
+/// The observation of one vantage for one endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvidenceReport {
-    /// Of whom.
+    /// The endpoint.
     pub endpoint: String,
-    /// The address that is judged; the probed one where the endpoint is a cname.
+    /// The address whose health this is; for a cname, the probed address.
     pub address: String,
-    /// Who says so.
+    /// The vantage.
     pub vantage: String,
     /// The vantage's region.
     pub region: String,
     /// `up`, `down` or `unknown`.
     pub health: String,
-    /// Smoothed round-trip time in milliseconds, where it was ever measured.
+    /// Smoothed round-trip time in milliseconds, if it was measured.
     pub rtt_ms: Option<f64>,
     /// How long ago the last probe ended, in milliseconds; none before the first.
     pub age_ms: Option<u64>,
-    /// The last failure's reason, while it matters.
+    /// The reason of the last failure, while the endpoint is down or suspect.
     pub why: Option<String>,
 }
 
-/// Explains what is answered to a question for `name` and `rtype` (none: the first that the name has) from `client`.
+/// Explains the answer to a query of `client` for `name` and `rtype` (without one: the first type that the name has).
 pub fn explain(
     snapshot: &Snapshot,
     name: &str,
@@ -192,7 +191,7 @@ pub fn explain(
     explain_steered(snapshot, &name, (zone, steered), rtype, client, now)
 }
 
-/// As [`explain`], of a name that `steered` answers.
+/// Like [`explain`], for the steered name `steered`.
 fn explain_steered(
     snapshot: &Snapshot,
     name: &Name,
@@ -256,12 +255,12 @@ fn parse_type(text: &str) -> Result<Facet, ExplainError> {
     }
 }
 
-/// What answers this question; a name that is only an alias answers every one with it.
+/// The cell that answers this type. A name that is always an alias answers every type with it.
 fn served(snapshot: &Snapshot, policy: PolicyId, class: LocalClass, asked: Facet) -> Option<&Cell> {
     snapshot.cell(policy, class, asked).or_else(|| snapshot.cell(policy, class, Facet::Alias))
 }
 
-/// A client's class, what that is to the policy, and its prefix where it has an address.
+/// A client's class, that class within the policy's group, why it has it, and its scope if an address is given.
 struct ClientPosition {
     class: ClassId,
     local: LocalClass,
@@ -286,7 +285,7 @@ fn place(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Result<Cl
                 ExplainError::UnknownRegion(name.to_owned(), known)
             };
             let region = snapshot.model.region_named(name).ok_or_else(unknown)?;
-            // The first is of those of whom no more is known.
+            // The first class of a region is that of clients of which only the region is known.
             let class = clients.classes.iter().position(|class| class.region == Some(region)).ok_or_else(unknown)?;
             Ok(of(ClassId(class as u16), "as asked"))
         }
@@ -330,7 +329,7 @@ fn report(model: &Model, endpoint: EndpointId, why: String) -> ReasonReport {
     ReasonReport { endpoint: model.endpoint(endpoint).name.clone(), why }
 }
 
-/// The one stage of a question that the policy has nothing for: the zone file answers it, with a record or without.
+/// The only stage of a query that the policy does not answer. The zone file answers it, maybe without a record.
 fn left_to_zone_file(model: &Model, policy: &Policy, asked: Facet) -> StageReport {
     let why = format!("the policy gives no {} records", asked.as_str());
     StageReport {
@@ -343,7 +342,8 @@ fn left_to_zone_file(model: &Model, policy: &Policy, asked: Facet) -> StageRepor
     }
 }
 
-/// The decision's; where the zone file answers, its record's if that is less; 0 for want of both.
+/// The TTL, with the reason: that of the decision, or that of the zone file's record if the zone file answers and it is
+/// less; 0 without either.
 fn ttl(
     snapshot: &Snapshot,
     zone: ZoneId,
@@ -366,7 +366,7 @@ fn ttl(
     }
 }
 
-/// What a reply may hold, most probable first; what it can't is left out.
+/// The records that a reply may contain, the most probable first.
 pub(super) fn answers(
     snapshot: &Snapshot,
     zone: ZoneId,
@@ -395,7 +395,7 @@ pub(super) fn answers(
     answers
 }
 
-/// What the zone file has of the type asked for.
+/// The records of the zone file of this type.
 fn safe_default<'a>(snapshot: &'a Snapshot, zone: ZoneId, name: &SteeredName, asked: Facet) -> Option<RrsetRef<'a>> {
     match snapshot.zones.find_within(zone, &NameBuf::parse(name.owner.as_wire())?, false) {
         LookupResult::Exact(node) => node.rrset(asked.rtype()),
@@ -407,7 +407,7 @@ fn safe_default<'a>(snapshot: &'a Snapshot, zone: ZoneId, name: &SteeredName, as
     }
 }
 
-/// The records of the zone file that stand in for the policy.
+/// The records of the zone file that are answered in place of the policy.
 fn static_answers(snapshot: &Snapshot, zone: ZoneId, name: &SteeredName, asked: Facet) -> Vec<AnswerReport> {
     let answer = |wire: &[u8]| AnswerReport { rdata: present(asked.rtype(), wire), endpoint: None, probability: 1.0 };
     let rrset = safe_default(snapshot, zone, name, asked);
@@ -444,7 +444,7 @@ fn evidence(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> 
     said.collect()
 }
 
-/// Milliseconds with three decimals: microseconds are as fine as an RTT is measured.
+/// Milliseconds with three decimals: an RTT is measured in microseconds.
 fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }

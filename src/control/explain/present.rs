@@ -1,4 +1,4 @@
-//! RDATA in presentation form, as `dig` prints it, of the types that are steered.
+//! RDATA of the steered types in presentation form, as `dig` prints it.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::wire::Name;
 use crate::wire::code::rtype;
 
-/// RDATA of a type that is steered; of any other, and where it can't be read, its octets (RFC 3597, 5).
+/// RDATA as text. RDATA of other types, or that can't be read, is written as octets (RFC 3597, 5).
 pub(super) fn present(of_type: u16, rdata: &[u8]) -> String {
     let shown = match of_type {
         rtype::A => <[u8; 4]>::try_from(rdata).ok().map(|ip| Ipv4Addr::from(ip).to_string()),
@@ -22,11 +22,11 @@ pub(super) fn present(of_type: u16, rdata: &[u8]) -> String {
     })
 }
 
-/// A name with the case it was written in, which [`Name`] doesn't keep: escapes have no letters, so the letters of both
-/// forms go together.
+/// A name in its original case, which [`Name`] doesn't keep. The letters of the wire form and of the text correspond,
+/// because escapes have no letters.
 fn name(wire: &[u8]) -> Option<String> {
     let shown = Name::from_wire(wire)?.to_string();
-    // A length octet may look like a letter, but never is one in a valid name: it is at most 63, before `A`.
+    // A length octet is never a letter: it is at most 63, and `A` is 65.
     let mut written = wire.iter().copied().filter(u8::is_ascii_alphabetic);
     let restored =
         shown.chars().map(|c| if c.is_ascii_alphabetic() { written.next().map_or(c, char::from) } else { c });
@@ -91,7 +91,7 @@ where
     (rest.is_empty() && !shown.is_empty()).then(|| shown.join(","))
 }
 
-/// A character-string's contents (RFC 1035, 5.1); commas divide values, so they are escaped too.
+/// The content of a character-string (RFC 1035, 5.1). Commas separate values, so they are escaped too.
 fn escaped(octets: &[u8]) -> String {
     let shown = octets.iter().map(|&octet| match octet {
         b'"' | b'\\' | b',' => format!("\\{}", char::from(octet)),

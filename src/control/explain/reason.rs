@@ -1,4 +1,4 @@
-//! The reasons of a decision as clauses that a person reads: `down`, `no IPv6 address`, `rank 1: 12.4 ms from eu-west`.
+//! The reasons of a decision as text: `down`, `no IPv6 address`, `rank 1: 12.4 ms from eu-west`.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -9,16 +9,16 @@ use crate::model::{AdminState, EndpointId, Facet, Failback, Health, MemberRef, M
 use crate::steering::why::{InBand, InTier, Nearness, OutOfService, Ramping, Ranked, Turn, Undrawn, Unhealthy};
 use crate::steering::{Decision, HOLD_DOWN, Reason, Why};
 
-/// Most endpoints that a reason names as allowed. Judgment: a person reads a handful; `explain` has the rest.
+/// Most endpoints that a reason lists as allowed (judgment: a few are readable).
 const MOST_NAMED: usize = 6;
 
-/// The reason of an endpoint that is up, which goes without saying on a screen.
+/// The reason of an endpoint that is up. The text form of an explanation leaves it out.
 pub(super) const UP: &str = "up";
 
-/// Makes text of what a decision of a policy has as data.
+/// Writes the data of a policy's decision as text.
 #[derive(Clone, Copy)]
 pub(crate) struct Renderer<'a> {
-    /// The model in whose ids the decision is.
+    /// The model to which the decision's ids belong.
     pub(crate) model: &'a Model,
     /// The policy that was decided.
     pub(crate) policy: &'a Policy,
@@ -104,12 +104,12 @@ impl Renderer<'_> {
         self.model.endpoint(endpoint).answerables.iter().any(|side| side.facet == Facet::Alias)
     }
 
-    /// ` in "eu"`; nothing for the pool that was asked first.
+    /// ` in "eu"`; empty for the policy's own pool.
     fn within(&self, pool: Option<PoolId>) -> String {
         pool.map_or_else(String::new, |pool| format!(" in \"{}\"", self.pool(pool)))
     }
 
-    /// What an endpoint lacks that has nothing for the question.
+    /// What an endpoint lacks that has no record of this type.
     fn lacks(&self) -> &'static str {
         match self.decision.facet {
             Facet::V4 => "no IPv4 address",
@@ -139,7 +139,7 @@ impl Renderer<'_> {
         }
     }
 
-    /// That an override makes an endpoint eligible; and that it overrules the file, where it does.
+    /// That an override makes an endpoint eligible, and whether it does so against the policy file.
     fn forced_up(&self, endpoint: EndpointId, by: &Override) -> String {
         let overrules = match self.model.endpoint(endpoint).state {
             AdminState::Drain => "; overrules state = \"drain\" in the policy file",
@@ -149,15 +149,15 @@ impl Renderer<'_> {
     }
 
     /// `by alice (region:eu): kernel update, until 2026-11-23 14:30 UTC`.
-    fn by(&self, endpoint: EndpointId, statement: &Override) -> String {
-        let mut text = format!("by {}", statement.who);
-        if statement.target != self.model.endpoint(endpoint).name {
-            text.push_str(&format!(" ({})", statement.target));
+    fn by(&self, endpoint: EndpointId, entry: &Override) -> String {
+        let mut text = format!("by {}", entry.who);
+        if entry.target != self.model.endpoint(endpoint).name {
+            text.push_str(&format!(" ({})", entry.target));
         }
-        if !statement.why.is_empty() {
-            text.push_str(&format!(": {}", statement.why));
+        if !entry.why.is_empty() {
+            text.push_str(&format!(": {}", entry.why));
         }
-        if let Some(until) = statement.until.and_then(date) {
+        if let Some(until) = entry.until.and_then(date) {
             text.push_str(&format!(", until {until}"));
         }
         text
@@ -264,7 +264,7 @@ fn unhealthy(Unhealthy { health, cause }: &Unhealthy) -> String {
     }
 }
 
-/// Unix seconds as `2026-11-23 14:30 UTC`; `None` for what is no date of our calendar.
+/// Unix seconds as `2026-11-23 14:30 UTC`; `None` outside the range of that format.
 fn date(unix: f64) -> Option<String> {
     /// 9999-12-31: the last day that the format has room for.
     const LAST: f64 = 253_402_214_400.0;

@@ -1,8 +1,8 @@
-//! What a geo member asks of a client, as a person reads it.
+//! The `when` of a geo member as text.
 
 use crate::model::{Model, RegionId, SelectorId};
 
-/// Most entries of a list that are named. Judgment: a file of nets has thousands, a person reads a handful.
+/// Most entries of a list in the text (judgment: a file of nets has thousands).
 const MOST_NAMED: usize = 6;
 
 /// `group offices; countries NO, SE; continents EU`.

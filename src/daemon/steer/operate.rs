@@ -7,7 +7,7 @@ use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange};
 use crate::control::failback;
 use crate::control::overrides::OverrideError;
 use crate::control::simulate::losses;
-use crate::daemon::overrides::{OverrideTurn, Resolved, events};
+use crate::daemon::overrides::{OverrideEdit, Resolved, events};
 use crate::daemon::steer::Steer;
 use crate::model::{Model, WorldView};
 
@@ -27,15 +27,15 @@ impl Steer {
             return Err(OverrideError::Unconfirmed(Box::new(unanswered)));
         }
         let resolved = self.overrides.resolved();
-        let turns = self.overrides.apply(draft);
+        let edits = self.overrides.apply(draft);
         let transitions = self.publisher.publish_preview(next, clock::unix_seconds());
         // A failure is in the log.
         drop(self.save_steering(&before));
         self.report_transitions(&transitions);
         let saved = self.overrides.save(&self.state_dir);
-        self.report_turns(&turns, &resolved);
+        self.report_edits(&edits, &resolved);
         let served = [before, self.publisher.snapshots().load_full()];
-        let targets = turns.into_iter().map(OverrideTurn::into_reply).collect();
+        let targets = edits.into_iter().map(OverrideEdit::into_reply).collect();
         Ok(AppliedChange { targets, served, saved })
     }
 
@@ -55,23 +55,23 @@ impl Steer {
     /// Ends the overrides whose time is over.
     pub(super) fn expire(&mut self, model: &Arc<Model>) {
         let resolved = self.overrides.resolved();
-        let turns = self.overrides.expire(clock::unix_seconds(), model);
-        if turns.is_empty() {
+        let edits = self.overrides.expire(clock::unix_seconds(), model);
+        if edits.is_empty() {
             return;
         }
         self.serve_overrides();
         // A failure is in the log; after a restart the time is over too.
         drop(self.overrides.save(&self.state_dir));
-        self.report_turns(&turns, &resolved);
+        self.report_edits(&edits, &resolved);
     }
 
     /// Reports a change of the overrides to log and journal; `before` has the override of each endpoint before it.
-    fn report_turns(&self, turns: &[OverrideTurn], before: &Resolved) {
+    fn report_edits(&self, edits: &[OverrideEdit], before: &Resolved) {
         let snapshot = self.publisher.snapshots().load_full();
         let (at, generation) = (clock::unix_seconds(), snapshot.generation);
-        turns.iter().for_each(|turn| turn.log(generation));
+        edits.iter().for_each(|edit| edit.log(generation));
         let after = self.overrides.resolved();
-        for event in events(&snapshot.model, &snapshot.view, before, &after, turns, (at, generation)) {
+        for event in events(&snapshot.model, &snapshot.view, before, &after, edits, (at, generation)) {
             self.journal.append(event);
         }
     }

@@ -1,5 +1,5 @@
-//! MMDB files from bytes to a [`Database`]: each network once, and each record once, however many networks point to it.
-//! Reading the file is the caller's.
+//! Decodes the bytes of an MMDB file into a [`Database`]. A record is decoded once, even if many networks point to it.
+//! The caller reads the file.
 
 mod record;
 #[cfg(test)]
@@ -54,14 +54,14 @@ impl From<MaxMindDbError> for MmdbError {
     }
 }
 
-/// The database called `name` whose file, with this stamp, has these bytes.
+/// Decodes the content of the database file `name`, which has this stamp.
 pub fn decode(name: String, stamp: FileStamp, bytes: Vec<u8>) -> Result<Database, MmdbError> {
     let reader = Reader::from_source(bytes)?;
     let mut builder = DatabaseBuilder::new(name, stamp);
-    // Facts by the place of their record, and by their content: for us, many cities of a country are equal.
+    // The number of facts by the offset of their record, and by their content: many records have equal facts.
     let (mut at_offset, mut numbers) = (HashMap::new(), HashMap::new());
     let (mut networks, mut with_data) = (0, 0);
-    // Networks without data count too: a broken tree may have nothing else.
+    // Networks without data are counted too, because a broken tree may have any number of them.
     for network in reader.networks(WithinOptions::default().include_networks_without_data())? {
         let network = network?;
         networks += 1;

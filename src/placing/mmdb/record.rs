@@ -7,12 +7,12 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 
 use crate::model::{Continent, Country, Facts, Point};
 
-/// The fields that are looked for, for messages.
+/// The fields that are used, for messages.
 pub(super) const FIELDS: &str = "country.iso_code, registered_country.iso_code, continent.code, location.latitude and \
      .longitude, autonomous_system_number (MaxMind's schema); country_code, continent_code, latitude and longitude, \
      asn (the flat schema)";
 
-/// A record, as far as it is used.
+/// The fields of a record that are used.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 pub(super) struct Record {
@@ -31,15 +31,15 @@ pub(super) struct Record {
 /// The value of a field.
 #[derive(Debug, Default)]
 struct Field {
-    /// A text; of a map, its `iso_code` or `code`.
+    /// A text, or the `iso_code` or `code` of a map.
     text: Option<String>,
     number: Option<f64>,
-    /// Of a map, its `latitude` and `longitude`.
+    /// The `latitude` and `longitude` of a map.
     place: (Option<f64>, Option<f64>),
 }
 
 impl Record {
-    /// Its facts. Where it has no continent, that of its country.
+    /// The facts of the record. Without a continent, it has that of its country.
     pub(super) fn facts(&self) -> Facts {
         let countries = [&self.country_code, &self.country, &self.registered_country];
         let country = countries.iter().find_map(|field| Country::parse(field.text.as_deref()?.trim()));
