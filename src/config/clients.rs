@@ -1,68 +1,18 @@
 //! The settings that place clients: `[clients]`, and the lists of clients in `[regions.NAME]`. Also the placing itself.
 //! It is done after all zones are read, because it needs the selectors of their policies.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
-use crate::config::files::{absolute, path_of};
-use crate::config::keys::{Table, keys, name, texts};
-use crate::config::manual::ManualSection;
+use crate::config::client_settings::ClientSettings;
+use crate::config::files::absolute;
 use crate::config::mmdb;
 use crate::config::problem::Problems;
 use crate::config::reach::{self, Sought};
 use crate::config::settings::Settings;
-use crate::config::source::{At, Place};
-use crate::model::{ClientSources, Clients, Database, Ecs, Model, RegionId, Selector};
+use crate::config::source::Place;
+use crate::model::{ClientSources, Clients, Database, Ecs, Model};
 use crate::placing::{self, TooManyClasses};
-
-/// Most databases (judgment).
-const MAX_DATABASES: usize = 16;
-
-/// The settings that place clients.
-#[derive(Debug, Clone, Default)]
-pub struct ClientSettings {
-    /// The clients of each region, by its id.
-    pub claims: Vec<Selector>,
-    /// The region of clients that no other rule places.
-    pub default: Option<RegionId>,
-    /// The MMDB files, as the user would type them.
-    pub databases: Vec<PathBuf>,
-    /// Where each of them is written.
-    pub(super) named: Vec<Place>,
-    /// Where the nets of the regions are written.
-    pub(super) net_places: HashMap<IpNet, Place>,
-    /// The files of nets that regions name, absolute.
-    pub net_files: Vec<PathBuf>,
-}
-
-keys! {
-    /// `[clients]`.
-    ClientKeys {
-        /// `["city-v4.mmdb", "city-v6.mmdb", "asn.mmdb"]`: databases of the countries, places and autonomous systems of
-        /// addresses, up to 16 files; see [below](#where-clients-are)
-        mmdb: Vec<At<String>> = texts("[\"geo-v4.mmdb\", \"geo-v6.mmdb\"]").sized(0..=MAX_DATABASES);
-        /// the region of clients for which no other rule gives a region
-        default_region: String = name("\"eu-west\""), note "none: unknown";
-    }
-}
-
-impl Table for ClientKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Clients);
-}
-
-/// Adds the databases of `[clients]`, which are relative to the directory `base` unless a flag names them.
-pub(super) fn add_databases(list: At<Vec<At<String>>>, base: &Path, to: &mut ClientSettings, problems: &mut Problems) {
-    if list.value.len() > MAX_DATABASES {
-        problems.error(&list.place, format!("`mmdb` must list at most {MAX_DATABASES} files"));
-    }
-    for written in list.value.into_iter().take(MAX_DATABASES) {
-        to.databases.push(path_of(&written, base));
-        to.named.push(written.place);
-    }
-}
 
 /// Places all clients by the selectors of the policies of `model`, and warns of entries in selectors that select
 /// nobody. Databases and nets of `before` that have not changed are reused. The files that were read are added to

@@ -58,8 +58,8 @@ mod tests {
     /// `_`.
     fn anchor(line: &str) -> Option<String> {
         let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
-        let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-        Some(kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect())
+        let linked = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        Some(linked.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect())
     }
 
     #[test]

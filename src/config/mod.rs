@@ -9,6 +9,7 @@
 
 mod certificate;
 mod client_lists;
+mod client_settings;
 mod clients;
 mod fields;
 mod files;
@@ -41,7 +42,7 @@ mod zones;
 mod tests;
 
 pub use certificate::{Certificate, CertificateError, Tls};
-pub use clients::ClientSettings;
+pub use client_settings::ClientSettings;
 pub(crate) use files::open;
 pub use guard::Guard;
 pub use load::{InForce, LoadOptions, Loaded, again, load, load_after, log_format, reload, start};

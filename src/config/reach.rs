@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::config::clients::ClientSettings;
+use crate::config::client_settings::ClientSettings;
 use crate::config::manual::ManualSection;
 use crate::config::problem::Problems;
 use crate::config::source::{At, Place};

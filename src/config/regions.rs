@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
 use crate::config::client_lists::{asns, continents, countries, net};
-use crate::config::clients::{ClientKeys, ClientSettings, add_databases};
+use crate::config::client_settings::{ClientKeys, ClientSettings, add_databases};
 use crate::config::fields::wrong_type;
 use crate::config::keys::{Table, check_name, custom, keys, texts};
 use crate::config::manual::ManualSection;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::config::certificate::{self, Tls, TlsKeys};
-use crate::config::clients::{ClientKeys, ClientSettings};
+use crate::config::client_settings::{ClientKeys, ClientSettings};
 use crate::config::fields::Fields;
 use crate::config::files::{absolute, path_of};
 use crate::config::guard::{self, ChaosKeys, CookieKeys, Guard, RrlKeys};

@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_more_vote_for_down_and_what_was_met_is_met(need in any_need(), votes in 1usize..200, down in 0usize..200) {
+        fn one_more_vote_for_down_keeps_it_met(need in any_need(), votes in 1usize..200, down in 0usize..200) {
             let down = down.min(votes - 1);
             prop_assert!(need.is_met(down + 1, votes) || !need.is_met(down, votes));
             prop_assert!(!need.is_met(0, votes) && need.is_met(votes, votes), "none is never enough, all always are");

@@ -2,7 +2,7 @@
 
 use super::{Default, Json, Key, KeyGroup as _};
 use crate::config::certificate::TlsKeys;
-use crate::config::clients::ClientKeys;
+use crate::config::client_settings::ClientKeys;
 use crate::config::guard::{ChaosKeys, CookieKeys, RrlKeys};
 use crate::config::log::LogKeys;
 use crate::config::monitor::{HeartbeatKeys, MonitorSpec, QuorumKeys};

@@ -106,8 +106,8 @@ fn files_add_up_and_the_first_one_decides() {
         (net("12.0.0.0/8"), map(&[("autonomous_system_number", Value::Number(64500))])),
     ];
     let files = Files::new(&[("city.mmdb", &file(4, &city)), ("other.mmdb", &file(6, &other))]);
-    let regions = "[regions.eu]\ncountries = [\"DE\"]\n[regions.us]\ncontinents = [\"NA\"]\n[regions.own]\nasns = [64500]\n\
-        [regions.south]\nlocation = [-33.9, 151.2]\n";
+    let regions = "[regions.eu]\ncountries = [\"DE\"]\n[regions.us]\ncontinents = [\"NA\"]\n\
+        [regions.own]\nasns = [64500]\n[regions.south]\nlocation = [-33.9, 151.2]\n";
     let region_of =
         |mmdb: &str, ip: &str| region(&files.load(&format!("[clients]\nmmdb = [{mmdb}]\n{regions}"), None), ip);
     let (one, two) = ("\"city.mmdb\", \"other.mmdb\"", "\"other.mmdb\", \"city.mmdb\"");
@@ -120,7 +120,8 @@ fn files_add_up_and_the_first_one_decides() {
 fn a_reload_decodes_what_changed_and_nothing_else() {
     let of = |code: &str| file(4, &[(net("10.0.0.0/8"), flat(code, 1.0, 2.0))]);
     let files = Files::new(&[("a.mmdb", &of("DE")), ("b.mmdb", &of("US"))]);
-    let settings = "[regions.eu]\ncountries = [\"DE\"]\n[regions.us]\ncountries = [\"US\"]\n[clients]\nmmdb = [\"a.mmdb\", \"b.mmdb\"]\n";
+    let settings = "[regions.eu]\ncountries = [\"DE\"]\n[regions.us]\ncountries = [\"US\"]\n\
+        [clients]\nmmdb = [\"a.mmdb\", \"b.mmdb\"]\n";
     let first = files.load(settings, None);
     assert_eq!(first.files, [files.path("a.mmdb"), files.path("b.mmdb")]);
     let again = files.load(settings, Some(&first));

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::problem::{Problems, did_you_mean};
+use crate::config::problem::{Problem, Problems, did_you_mean};
 use crate::config::source::At;
+use crate::config::spec::PolicySpec;
 
 /// Everything of one kind by name. Remembers which of it something refers to.
 #[derive(Debug)]
@@ -46,5 +47,12 @@ impl<'a, T> Declared<'a, T> {
     /// Whether something refers to it.
     pub(super) fn is_used(&self, name: &str) -> bool {
         self.used.contains(name)
+    }
+}
+
+/// Labels where an endpoint is declared.
+pub(super) fn point_at(problem: &mut Problem, endpoint: &str, spec: &PolicySpec) {
+    if let Some(endpoint) = spec.endpoint(endpoint) {
+        problem.label(&endpoint.name.place, format!("endpoint `{}`", endpoint.name.value));
     }
 }

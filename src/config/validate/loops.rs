@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::config::problem::Problems;
 use crate::config::spec::{NameSpec, PolicySpec};
-use crate::config::validate::name::point_at;
+use crate::config::validate::declared::point_at;
 use crate::config::zonefile::{CNAME, DNAME};
 use crate::model::{AnswerRdata, EndpointId, Model, Rrset, SteeredName};
 use crate::wire::Name;

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use crate::config::manual::ManualSection;
-use crate::config::problem::{Problem, Problems};
+use crate::config::problem::Problems;
 use crate::config::source::{At, Place};
 use crate::config::spec::{NameSpec, PolicySpec};
+use crate::config::validate::declared::point_at;
 use crate::config::validate::pool::Size;
 use crate::config::validate::selector::Fenced;
 use crate::config::validate::service::{check_aliases, service};
@@ -260,13 +261,6 @@ fn check_types(
         let problem = problems.error(&types.place, message);
         point_at(problem, &endpoint.name, spec);
         problem.hint("add the type of its address to `types`, or give it another address");
-    }
-}
-
-/// Labels where an endpoint is declared.
-pub(super) fn point_at(problem: &mut Problem, endpoint: &str, spec: &PolicySpec) {
-    if let Some(endpoint) = spec.endpoint(endpoint) {
-        problem.label(&endpoint.name.place, format!("endpoint `{}`", endpoint.name.value));
     }
 }
 

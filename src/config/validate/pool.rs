@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::config::problem::Problems;
 use crate::config::source::{At, Place};
 use crate::config::spec::{PolicySpec, PoolSpec};
-use crate::config::validate::name::point_at;
+use crate::config::validate::declared::point_at;
 use crate::config::validate::{Builder, Names, Used};
 use crate::model::{Answerable, EndpointId, Gives, Member, MemberRef, Model, Pool, ProbeKind, RankedBy, SelectorId};
 

@@ -9,7 +9,7 @@ use crate::config::problem::Problems;
 use crate::config::source::At;
 use crate::config::spec::{EndpointSpec, NameSpec, PolicySpec};
 use crate::config::validate::composite::leaves;
-use crate::config::validate::name::point_at;
+use crate::config::validate::declared::point_at;
 use crate::config::zonefile::{CNAME, MasterFile};
 use crate::model::{EndpointId, Facet, Model, Policy, Rrset, Service, ServiceTarget, SteeredName};
 use crate::wire::{Name, NameError};

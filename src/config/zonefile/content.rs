@@ -274,6 +274,18 @@ fn prefix(field: &str) -> Option<Vec<u8>> {
     Some([&[0, family, length, negated | address.len() as u8], address.as_slice()].concat())
 }
 
+/// The length of the name at the beginning.
+fn name_len(rdata: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let len = usize::from(*rdata.get(at)?);
+        at += 1 + len;
+        if len == 0 {
+            return Some(at);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 
 use crate::config::problem::did_you_mean;
 use crate::config::zonefile::content::FOR_MESSAGES;
-use crate::config::zonefile::line::EntryHead;
+use crate::config::zonefile::head::EntryHead;
 use crate::config::zonefile::names::NotAName;
 use crate::wire::NameError;
 

@@ -7,6 +7,7 @@ use domain::base::Rtype;
 
 use crate::config::zonefile::content::{self, Wrong};
 use crate::config::zonefile::entry::{MasterEntry, Token};
+use crate::config::zonefile::head::EntryHead;
 use crate::config::zonefile::names::{self, NotAName};
 
 /// Types that have the algorithm of a key in their content, and which field that is (RFC 4034, 2.2, 3.2 and 5.3).
@@ -34,20 +35,6 @@ pub(super) struct ScannerLine {
     pub(super) head: EntryHead,
     /// An error that was found here, with its token; then the scanner does not read the line.
     pub(super) wrong: Option<(usize, Fault)>,
-}
-
-/// What an entry is, from its first tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum EntryHead {
-    /// `$ORIGIN`, `$TTL`, `$INCLUDE` or another, upper case.
-    Directive(String),
-    /// A record.
-    Record {
-        /// The type in upper case; empty when the entry ends before it.
-        rtype: String,
-        /// The TTL in seconds and its token, if one is written; a larger number is `u64::MAX`.
-        ttl: Option<(u64, usize)>,
-    },
 }
 
 /// Types whose content is written like that of another type, which the scanner knows.

@@ -6,6 +6,7 @@ mod content;
 mod entry;
 mod explain;
 mod feed;
+mod head;
 mod line;
 mod names;
 mod rules;

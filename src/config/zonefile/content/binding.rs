@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use domain::utils::base64;
 
-use crate::config::zonefile::content::limits::name_len;
+use crate::config::zonefile::content::name_len;
 use crate::config::zonefile::content::{ContentFields, Wrong, unescaped};
 use crate::config::zonefile::names;
 

@@ -2,6 +2,7 @@
 //! type that no zone has. Pure.
 
 use super::binding;
+use crate::config::zonefile::content::name_len;
 use crate::wire::code::rtype::{DS, HTTPS, NSEC, OPT, SVCB};
 
 /// The reason for a type that exists in messages only.
@@ -100,18 +101,6 @@ fn location(rdata: &[u8]) -> Option<&'static str> {
     let is_precision = |octet: &u8| octet >> 4 <= 9 && octet & 15 <= 9;
     let fits = rdata.len() == 16 && rdata.get(1..4)?.iter().all(is_precision);
     (!fits).then_some("its octets are not those of a place (RFC 1876, 2)")
-}
-
-/// The length of the name at the beginning.
-pub(super) fn name_len(rdata: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let len = usize::from(*rdata.get(at)?);
-        at += 1 + len;
-        if len == 0 {
-            return Some(at);
-        }
-    }
 }
 
 #[cfg(test)]
