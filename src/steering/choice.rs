@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::model::{EndpointId, Failback, MemberRef, Moment, PoolId};
-use crate::steering::pool::Chooser;
-use crate::steering::ramp::RampEffects;
+use crate::steering::chooser::Chooser;
+use crate::steering::growth::RampEffects;
 use crate::steering::sieve::{self, Admit, Sieved};
 use crate::steering::why::InTier;
 use crate::steering::{Decision, Prospects, Reason, Scene, Share, Stage, StageName, Standing, Tier, Why};

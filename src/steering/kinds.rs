@@ -13,7 +13,7 @@ pub(crate) use latency::HOLD_DOWN;
 
 use crate::model::{PoolId, Steering};
 use crate::steering::Tier;
-use crate::steering::pool::Chooser;
+use crate::steering::chooser::Chooser;
 
 /// What a pool gives: the tiers of the members that are up, best first.
 pub(super) fn choose(chooser: &mut Chooser<'_>, id: PoolId) -> Vec<Tier> {

@@ -1,12 +1,12 @@
-//! Decisions: from a policy, a WorldView and a client class to a [`Decision`]. Pure: it does not probe, and does not
+//! Decisions: from a policy, a `WorldView` and a client class to a [`Decision`]. Pure: it does not probe, and does not
 //! draw (the packet path draws from the decision). `snapshot::compile` calls it.
 //!
 //! The stages run in a fixed order. Each notes its reasons as data ([`why`]):
 //!
 //! 1. [`sieve`]: candidates, [`fence`], state (by [`operator`]) and health.
-//! 2. [`pool`] walks the pools; a file of [`kinds`] for each kind of steering says what a pool gives. They share
-//!    [`ranking`] (distance), [`resist`] (choices that stay for a while) and [`ramp`] (weight that grows after an
-//!    outage).
+//! 2. [`pool`] walks the pools, with its state in [`chooser`]; a file of [`kinds`] for each kind of steering says what
+//!    a pool gives. They share [`ranking`] (distance), [`resist`] (choices that stay for a while) and [`ramp`] (weight
+//!    that grows after an outage, by [`growth`]).
 //! 3. [`on_empty`] decides when nothing is left.
 //! 4. [`mixed`]: alias or addresses, once for all types, where a name can be either. This is the stage `kind`.
 //! 5. [`closing`]: what a reply can hold and how long it may be cached.
@@ -16,10 +16,12 @@
 
 mod affinity;
 mod choice;
+mod chooser;
 mod client;
 mod closing;
 pub mod decision;
 mod fence;
+mod growth;
 mod interest;
 mod kinds;
 mod mixed;

@@ -1,49 +1,16 @@
-//! RampEffects: members that came back a moment ago have a part of their weight, which grows. It counts where weights
-//! divide a tier, and nowhere else: not for `min_up`, not for whether a member is up.
+//! Ramps: members that came back recently have a part of their weight, which grows. It counts only where weights divide
+//! a tier: not for `min_up`, and not for whether a member is up.
 //!
 //! A pool in a pool ramps while every endpoint that it gives ramps; its share is the greatest of theirs. So a region
 //! that comes back as a whole is as cold as an endpoint, and a region that gets back one endpoint of several has its
 //! full weight.
 
-use crate::model::{EndpointId, Growth, Moment, PoolId};
-use crate::steering::pool::{Chooser, Offer};
+use crate::model::{Growth, PoolId};
+use crate::steering::Tier;
+use crate::steering::chooser::{Chooser, Offer};
+use crate::steering::growth::{Growths, farthest};
 use crate::steering::tiers::blend;
 use crate::steering::why::Ramping;
-use crate::steering::{Scene, Tier};
-
-/// The growth of each endpoint that ramps, sorted by id.
-pub(super) type Growths = Vec<(EndpointId, Growth)>;
-
-/// The effects of the ramps that count.
-#[derive(Default)]
-pub(super) struct RampEffects {
-    /// What each means for the weight of an endpoint.
-    pub(super) ramping: Vec<(EndpointId, Ramping)>,
-    /// When each grows.
-    pub(super) dues: Vec<(Moment, EndpointId)>,
-}
-
-/// The growth of each of `endpoints` that ramps; `endpoints` are sorted.
-pub(super) fn growths(scene: &Scene, endpoints: &[EndpointId]) -> Growths {
-    endpoints.iter().filter_map(|endpoint| Some((*endpoint, growth(scene, *endpoint)?))).collect()
-}
-
-/// The growth of an endpoint that is eligible. For a service it is that of the address with the greatest share.
-fn growth(scene: &Scene, id: EndpointId) -> Option<Growth> {
-    let endpoint = scene.model.endpoint(id);
-    if endpoint.ramp.is_zero() {
-        return None;
-    }
-    let sides = scene.sides(id);
-    let up = sides.filter(|side| scene.is_side_up(id, side));
-    farthest(up.map(|side| scene.view.growth(id, endpoint, scene.policy.check_of(id, side), scene.view.at)))
-}
-
-/// The greatest of several growths; `None` where one has its full weight.
-fn farthest(all: impl Iterator<Item = Option<Growth>>) -> Option<Growth> {
-    let all: Option<Vec<Growth>> = all.collect();
-    all?.into_iter().max_by(|a, b| a.share.total_cmp(&b.share))
-}
 
 fn of_tier(growths: &Growths, tier: &Tier) -> Option<Growth> {
     let of = |endpoint| growths.binary_search_by_key(&endpoint, |(id, _)| *id).ok().map(|at| growths[at].1);

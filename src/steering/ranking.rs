@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::model::{Band, EndpointId, PoolId, RegionId};
-use crate::steering::pool::{Chooser, Offer};
+use crate::steering::chooser::{Chooser, Offer};
 use crate::steering::why::{InBand, Nearness, Ranked, Turn};
 use crate::steering::{Scene, Tier, Why};
 

@@ -6,7 +6,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::model::tree::OnceSet;
 use crate::model::{EndpointId, Pool};
-use crate::steering::pool::Offer;
+use crate::steering::chooser::Offer;
 use crate::steering::{PathStep, Scene, Share, Tier};
 
 /// Several members as one list of tiers: their first tiers become one, their second tiers become one, and so on. The

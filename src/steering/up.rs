@@ -2,7 +2,7 @@
 //! give, and enough of it (`min_up`). Also the reasons why endpoints of a member are not used although they are up.
 
 use crate::model::{EndpointId, Member, MemberRef, Pool};
-use crate::steering::pool::Chooser;
+use crate::steering::chooser::Chooser;
 use crate::steering::{Reason, Why};
 
 impl<'a> Chooser<'a> {

@@ -1,7 +1,7 @@
 //! Pools that steer `all`: the first tier of every member that is up, in one reply.
 
 use crate::model::{EndpointId, PoolId};
-use crate::steering::pool::Chooser;
+use crate::steering::chooser::Chooser;
 use crate::steering::tiers::each_once;
 use crate::steering::{Share, Tier};
 

@@ -2,7 +2,7 @@
 //! standby gets into a reply of several records.
 
 use crate::model::{Failback, MemberRef, PoolId};
-use crate::steering::pool::Chooser;
+use crate::steering::chooser::Chooser;
 use crate::steering::resist::resist;
 use crate::steering::{Standing, Tier, Why};
 

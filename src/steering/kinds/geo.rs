@@ -1,7 +1,7 @@
 //! Pools that steer `geo`: the first member that is up and whose `when` holds for the client, alone.
 
 use crate::model::PoolId;
-use crate::steering::pool::Chooser;
+use crate::steering::chooser::Chooser;
 use crate::steering::{Tier, Why};
 
 pub(super) fn choose(chooser: &mut Chooser<'_>, id: PoolId) -> Vec<Tier> {

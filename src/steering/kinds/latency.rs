@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::model::{Band, MemberRef, PoolId, RegionId};
-use crate::steering::pool::{Chooser, Offer};
+use crate::steering::chooser::{Chooser, Offer};
 use crate::steering::ranking::{Distance, MemberDistance, RankedMember, listed, metres, nearest_of, ranks, width};
 use crate::steering::resist::resist;
 use crate::steering::why::{InBand, Nearness, Turn, rounded};

@@ -1,7 +1,7 @@
 //! Pools that steer `nearest`: members by great circle from the client's region.
 
 use crate::model::{PoolId, RegionId};
-use crate::steering::pool::{Chooser, Offer};
+use crate::steering::chooser::{Chooser, Offer};
 use crate::steering::ranking::{Distance, MemberDistance, metres, nearest_of, ranks};
 use crate::steering::why::Nearness;
 use crate::steering::{Scene, Tier};

@@ -3,7 +3,7 @@
 
 use crate::model::PoolId;
 use crate::steering::Tier;
-use crate::steering::pool::{Chooser, Offer};
+use crate::steering::chooser::{Chooser, Offer};
 
 pub(super) fn choose(chooser: &mut Chooser<'_>, id: PoolId) -> Vec<Tier> {
     let offers = chooser.offers(id);
