@@ -26,8 +26,8 @@ use crate::model::{
 /// Most regions (judgment: no map has more; their ids have 16 bits).
 const MAX_REGIONS: usize = 1000;
 
-/// Reads regions and the placing of clients; files are relative to the directory `base`. Where no region is declared,
-/// the node's own is.
+/// Reads the regions and their lists of clients; files are relative to the directory `base`. If no region is declared,
+/// the only region is that of the node.
 pub(super) fn read(
     declared: Vec<RegionKeys>,
     clients: Option<ClientKeys>,

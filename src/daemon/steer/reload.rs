@@ -1,5 +1,5 @@
-//! The way from files that changed to the next generation: read them, probe what is new, serve it. A request that comes
-//! meanwhile gets the result of the loading after it.
+//! Makes the next generation from changed files in three steps: read the files, probe the new checks, publish. A request
+//! that comes during a load gets the result of the load after it.
 
 use std::sync::Arc;
 
@@ -20,23 +20,23 @@ use crate::telemetry::log;
 /// Requests to load the files, and whether to load them again.
 #[derive(Default)]
 pub(crate) struct Reloads {
-    /// Requests from before the loading that is under way began: its result is their reply.
+    /// Requests that came before the present load began: its result is their reply.
     requests: Vec<oneshot::Sender<Arc<ReloadStatus>>>,
     /// Requests since then.
     pub(super) waiting: Vec<oneshot::Sender<Arc<ReloadStatus>>>,
-    /// Why to load again when the loading that is under way has ended. It is never cancelled: files that change
-    /// faster than they can be loaded would never be served.
+    /// Why to load again after the present load. A load is never cancelled: otherwise files that change faster than
+    /// they can be loaded would never be served.
     pub(super) again: Option<Cause>,
-    /// Whether a request confirmed that zones that disappeared are to be removed.
+    /// Whether a request confirmed the removal of zones that disappeared.
     pub(super) confirm_removal: bool,
-    /// When the last one ended, Unix seconds.
+    /// When the last load ended, Unix seconds.
     ended_at: f64,
 }
 
-/// A loading that should have removed a zone and could not is tried again after so many seconds (judgment).
+/// Seconds after which a load is tried again that should have removed a zone and could not (judgment).
 const PAUSE_SECS: f64 = 5.0;
 
-/// What is under way towards the next generation.
+/// The state of the load of the next generation.
 pub(super) enum NextGeneration {
     Nothing,
     /// The files are being read, on a thread that may block.
@@ -85,7 +85,7 @@ impl NextGeneration {
 }
 
 impl Steer {
-    /// There is a reason to load the files: now, or after what is under way.
+    /// Loads the files now, or after the present load.
     pub(super) fn want(&mut self, next: NextGeneration, cause: Cause) -> NextGeneration {
         match next {
             NextGeneration::Nothing => self.load(cause),
@@ -96,7 +96,7 @@ impl Steer {
         }
     }
 
-    /// Reads the files again, on another thread: this task follows the reports meanwhile.
+    /// Reads the files on another thread. Meanwhile this task goes on with reports and commands.
     pub(super) fn load(&mut self, cause: Cause) -> NextGeneration {
         let Reloads { requests, waiting, again, confirm_removal, ended_at: _ } = &mut self.reloads;
         requests.append(waiting);
@@ -113,7 +113,7 @@ impl Steer {
         NextGeneration::Loading(cause, tokio::task::spawn_blocking(reading))
     }
 
-    /// When a zone that disappeared from the files is to be removed; not at once after a loading that failed to do so.
+    /// When to remove the next zone that disappeared from the files; later after a load that failed to remove it.
     pub(super) fn next_removal(&self) -> Option<f64> {
         let ends = self.zones.iter().filter_map(|zone| match zone.status {
             VersionStatus::Vanished(_, until) => Some(until),
@@ -122,7 +122,7 @@ impl Steer {
         ends.min_by(f64::total_cmp).map(|until| until.max(self.reloads.ended_at + PAUSE_SECS))
     }
 
-    /// Starts the first probe round of the new checks: answers change only after it. The old checks are still probed.
+    /// Starts the first probe round of the new checks. Answers change only after it. The old checks are still probed.
     pub(super) fn begin(&mut self, loaded: Loaded, cause: Cause) -> NextGeneration {
         let watched = WatchedFiles::of(&loaded, self.settings_file.as_deref());
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news } = loaded;
@@ -147,7 +147,7 @@ impl Steer {
         NextGeneration::Probing(Box::new(coming))
     }
 
-    /// Nothing could be loaded: what is served stays.
+    /// Nothing could be loaded: reports why. The served generation stays.
     pub(super) fn refuse(&mut self, cause: Cause, problems: Vec<Problem>) -> NextGeneration {
         self.changes.rearm();
         self.nothing_new(cause, problems)
