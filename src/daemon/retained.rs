@@ -66,7 +66,7 @@ struct RampRow {
 /// Keeps the two files like what is served.
 #[derive(Debug, Default)]
 pub(crate) struct SteeringFiles {
-    /// What the files have, or will have when the disk takes it.
+    /// The newest content of the files. The writer may not have written it yet.
     retained: SteeringState,
     ramps_checked_at: Option<Moment>,
 }
@@ -90,8 +90,8 @@ impl SteeringFiles {
         &self.retained
     }
 
-    /// Writes what changed from `before` to `served`, the snapshot that replaced it. The outcome is for new choices; a
-    /// failure is in the log too.
+    /// Writes what changed from `before` to `served`, the snapshot that replaced it. Returns the outcome of writing
+    /// `standings.json`, if it has to be written. A failure is in the log too.
     pub(crate) fn follow(&mut self, before: &Snapshot, served: &Snapshot, state: &StateDir) -> Option<WriteOutcome> {
         self.follow_ramps(served, state);
         self.follow_standings(before, served, state)

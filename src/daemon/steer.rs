@@ -56,7 +56,7 @@ pub(crate) struct Steer {
     pub(crate) reloads: Reloads,
 }
 
-/// The end of an override is checked again after this at the latest: the system clock may be set meanwhile.
+/// The longest sleep until a time of the system clock. Then the clock is read again, because it may have been set.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl Steer {
@@ -132,8 +132,8 @@ impl Steer {
         self.report_transitions(&transitions);
     }
 
-    /// Saves what a restart restores of the present snapshot; `before` was served before it. The outcome is that of new
-    /// choices that resist change.
+    /// Saves what a restart restores of the present snapshot; `before` was served before it. The outcome is that of
+    /// `standings.json`, if it has to be written.
     fn save_steering(&mut self, before: &Snapshot) -> Option<WriteOutcome> {
         let served = self.publisher.snapshots().load_full();
         self.steering_files.follow(before, &served, &self.state_dir)

@@ -57,7 +57,7 @@ impl Vantages {
         let exchange = Exchange::new();
         let member = |spec: &VantageSpec| {
             let vantage = Vantage { name: spec.name.clone(), region: spec.region.clone() };
-            let seat = exchange.join(vantage.clone());
+            let reports = exchange.sender(vantage.clone());
             let (metrics, name) = (metrics.clone(), spec.name.clone());
             let settings = ProberSettings {
                 max_in_flight: limits::probes_in_flight(descriptors, specs.len()),
@@ -74,7 +74,7 @@ impl Vantages {
                 ..ProberSettings::default()
             };
             let clients = Arc::new(ProbeClients::new(spec.sources));
-            let publish = move |at, observations, blind| seat.publish(at, observations, blind);
+            let publish = move |at, observations, blind| reports.publish(at, observations, blind);
             let prober = Prober::spawn(settings, clients, Box::new(publish));
             Member { vantage, prober, retained: Vec::new() }
         };
@@ -94,7 +94,7 @@ impl Vantages {
             if let Some(RetainedCheck { at, .. }) = member.retained.first() {
                 let fresh = member.retained.iter().filter(|check| now < check.until);
                 let observations = fresh.map(|check| check.observation.clone()).collect();
-                self.exchange.join(member.vantage.clone()).publish(*at, observations, None);
+                self.exchange.sender(member.vantage.clone()).publish(*at, observations, None);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How the reports of one process come together. Each vantage publishes its reports through a [`Seat`]; the
+//! How the reports of one process come together. Each vantage publishes its reports through a [`ReportSender`]; the
 //! [`Exchange`] gives the latest report of each vantage whenever one is new. Only the newest report of each is
 //! stored, so that no vantage waits for a slow reader.
 
@@ -23,7 +23,7 @@ pub struct Exchange {
 
 /// Publishes the reports of one vantage at an exchange.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ReportSender {
     vantage: Vantage,
     board: watch::Sender<Vec<Received>>,
 }
@@ -41,12 +41,12 @@ impl Exchange {
         Exchange { board, reader }
     }
 
-    /// A seat for `vantage`. Two seats of one vantage would overwrite each other's reports.
-    pub fn join(&self, vantage: Vantage) -> Seat {
-        Seat { vantage, board: self.board.clone() }
+    /// The sender of `vantage`'s reports. Two senders of one vantage overwrite each other's reports.
+    pub fn sender(&self, vantage: Vantage) -> ReportSender {
+        ReportSender { vantage, board: self.board.clone() }
     }
 
-    /// The latest reports for another reader, who can wait for changes.
+    /// The latest reports, for another reader that can wait for changes.
     pub fn watch(&self) -> watch::Receiver<Vec<Received>> {
         self.board.subscribe()
     }
@@ -65,7 +65,7 @@ impl Exchange {
     }
 }
 
-impl Seat {
+impl ReportSender {
     /// Replaces this vantage's report; `blind` is why it is blind, if it is. Never waits.
     pub fn publish(&self, at: Moment, observations: Vec<Observation>, blind: Option<Arc<str>>) {
         let report = Arc::new(Report { vantage: self.vantage.clone(), made_at: at, blind, observations });
@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn the_newest_report_of_each_vantage_is_returned_once_one_is_new() {
         let mut exchange = Exchange::new();
-        let (one, two) = (exchange.join(vantage("one")), exchange.join(vantage("two")));
+        let (one, two) = (exchange.sender(vantage("one")), exchange.sender(vantage("two")));
         // Nobody reads meanwhile, and nobody waits.
         for secs in 0..1000 {
             one.publish(at(secs), Vec::new(), None);
@@ -115,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn an_exchange_without_reports_ticks_so_that_stale_ones_are_noticed() {
         let mut exchange = Exchange::new();
-        exchange.join(vantage("one")).publish(at(1), Vec::new(), None);
+        exchange.sender(vantage("one")).publish(at(1), Vec::new(), None);
         exchange.next().await;
         assert_eq!(names_and_times(&exchange.next().await), [("one", at(1))], "the same, later");
     }

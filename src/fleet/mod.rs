@@ -5,6 +5,6 @@ pub mod exchange;
 pub mod quorum;
 pub mod report;
 
-pub use exchange::{Exchange, Seat};
+pub use exchange::{Exchange, ReportSender};
 pub use quorum::agree;
 pub use report::{Received, Report, Vantage};

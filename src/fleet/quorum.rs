@@ -119,7 +119,8 @@ fn agree_on(model: &Model, key: &CheckKey, reports: &[VantageReport<'_>]) -> Che
         health: count.health(),
         tried: counted.iter().any(|ballot| ballot.observation.tried),
         recovery: Recovery::None,
-        // Without an observation it may change at any moment. With `all` it may be later than the least, never sooner.
+        // The least of all vantages. The verdict may change later than that, if the quorum needs several, but never
+        // sooner. Without an observation it may change at any moment.
         may_change_in: Some(counted.iter().map(|ballot| ballot.observation.may_change_in).min().unwrap_or_default()),
         rtts: rtts(&counted),
         evidence: ballots

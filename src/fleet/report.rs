@@ -25,7 +25,7 @@ pub struct Report {
     /// Why it is blind, if it is. Then it has no vote, and its observations of the regions from which it receives
     /// nothing are older.
     pub blind: Option<Arc<str>>,
-    /// One for each enabled check.
+    /// One for each check of its plan. A disabled endpoint has no checks.
     pub observations: Vec<Observation>,
 }
 

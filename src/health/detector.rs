@@ -118,7 +118,7 @@ enum State {
     /// Up without failures.
     Up,
     /// Up with failures that no run of `rise` successes has cleared yet: 1 to `fall` - 1, or `fall` during a hold-down.
-    /// It is 0 after a doubtful probe, or if a connection ended and `fall` is 1.
+    /// `failures` is 0 after a doubtful probe, or if a connection ended and `fall` is 1.
     Suspect { failures: u32, run: u32, verify_at: Option<Moment> },
     /// Down, with successes in a row (0 to `rise` - 1, or `rise` during a hold-down), or with failures in a row.
     Down { run: u32, failures: u32 },

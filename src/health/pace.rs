@@ -12,7 +12,8 @@
 //! hangs ([`Pace::losses`]): the kernel of a process that hangs still grants connections.
 //!
 //! Without repeats, at 20 % loss in each direction, a probe of one packet would fail 36 times in 100, and `fall`
-//! failures without `rise` successes in a row would come every minute. `simulation` shows the result with repeats.
+//! failures without `rise` successes in a row would come every minute. `test_simulation/lossy.rs` shows the
+//! result with repeats.
 
 use std::time::Duration;
 

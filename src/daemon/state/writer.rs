@@ -13,12 +13,13 @@ use crate::clock;
 use crate::daemon::state::file::{FileInfo, replace};
 use crate::model::Moment;
 
-/// Requests that wait for the writing of one file. Those above it are answered at once that the disk is slow; their
-/// change is written all the same (judgment).
+/// The most requests that wait until one file is written. Further requests get an error at once, but their change is
+/// written too (judgment).
 const MAX_WAITING: usize = 64;
 
-/// Gives once whether a content was written; an error is for the operator. A content that was replaced while it waited
-/// gets the result of the one that replaced it. What failed is tried again, which this doesn't wait for.
+/// Receives one result: whether a content was written, or an error for the operator. If a newer content of the file
+/// replaces it before it is written, the result is that of the newer one. A failed write is tried again; the result
+/// does not wait for that.
 pub(crate) type WriteOutcome = oneshot::Receiver<Result<(), String>>;
 
 /// An outcome that is known at once.
@@ -33,7 +34,7 @@ fn not_saved(why: &str) -> String {
 }
 
 fn report(done: oneshot::Sender<Result<(), String>>, outcome: Result<(), String>) {
-    // Whoever wrote may not wait for it.
+    // The receiver may be dropped: not every caller waits.
     let _ = done.send(outcome);
 }
 
@@ -98,7 +99,7 @@ impl Queue {
         outcome
     }
 
-    /// Nothing more comes.
+    /// Ends the queue: no more contents will be put into it.
     pub(super) fn close(&self) {
         self.due().is_closed = true;
         self.changed.notify_one();

@@ -22,7 +22,7 @@ use crate::telemetry::log;
 pub(crate) struct Reloads {
     /// Requests that came before the present load began: its result is their reply.
     requests: Vec<oneshot::Sender<Arc<ReloadStatus>>>,
-    /// Requests since then.
+    /// Requests that came since then. The next load is for them.
     pub(super) waiting: Vec<oneshot::Sender<Arc<ReloadStatus>>>,
     /// Why to load again after the present load. A load is never cancelled: otherwise files that change faster than
     /// they can be loaded would never be served.
