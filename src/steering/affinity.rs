@@ -1,5 +1,5 @@
-//! Whether the client's net decides a draw from a tier. It does if the shares come from different members of a pool that
-//! chooses by net. The packet path draws.
+//! Whether the client's net decides a draw from a tier. It does if the shares come from different members of a pool
+//! that chooses by net. The packet path draws.
 
 use crate::model::AffinityNet;
 use crate::steering::{Scene, Share};

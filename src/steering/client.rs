@@ -33,14 +33,14 @@ impl<'a> ClientReader<'a> {
         self.was_read.get()
     }
 
-    /// Counts as a read of the client if `was_read`: for a result of [`ClientReader::apart`] that was used, or something
-    /// else that depends on the client.
+    /// Counts as a read of the client if `was_read`: for a result of [`ClientReader::apart`] that was used, or
+    /// something else that depends on the client.
     pub(super) fn count(&self, was_read: bool) {
         self.was_read.set(self.was_read.get() || was_read);
     }
 
-    /// Runs `part`. Returns its result, and whether it read the client. The read does not count, unless the caller passes
-    /// it to [`ClientReader::count`].
+    /// Runs `part`. Returns its result, and whether it read the client. The read does not count, unless the caller
+    /// passes it to [`ClientReader::count`].
     pub(super) fn apart<T>(&self, part: impl FnOnce() -> T) -> (T, bool) {
         let before = self.was_read.replace(false);
         let result = part();

@@ -1,6 +1,6 @@
-//! Mixed policies: names that can be an alias or have addresses. Which of them is one decision for all types. A CNAME excludes other records (RFC
-//! 1034, 3.6.2), and a resolver that has one follows it for every type. The decision is about whole endpoints, each up
-//! while any of its addresses is; then each type has only candidates of that kind.
+//! Mixed policies: names that can be an alias or have addresses. Which of them is one decision for all types. A CNAME
+//! excludes other records (RFC 1034, 3.6.2), and a resolver that has one follows it for every type. The decision is
+//! about whole endpoints, each up while any of its addresses is; then each type has only candidates of that kind.
 //!
 //! Where members of both kinds are in one tier, the client's net decides if it decides everything that could mix them;
 //! else the kind of the first endpoint in the tier's order does.

@@ -1,8 +1,8 @@
 //! What is given when the name's pool has nothing that is up, drained or not. It is the first entry of `on_empty` of
 //! which something is up and in service; else the first other pool of which something drained is up; else the last
 //! entry, although it is down. Nothing that is disabled, forced down or outside the fence is ever given. `all` is every
-//! endpoint of the name's pool, in every branch of `geo` pools; `last_good` has only endpoints that the client can get. A
-//! client that can get none has an empty answer.
+//! endpoint of the name's pool, in every branch of `geo` pools; `last_good` has only endpoints that the client can get.
+//! A client that can get none has an empty answer.
 
 use std::collections::HashSet;
 

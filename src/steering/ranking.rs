@@ -89,8 +89,8 @@ pub(super) fn listed(offers: &[Offer], why: &Nearness) -> Vec<MemberDistance> {
     (0..offers.len()).map(|at| MemberDistance { distance: Distance::Listed(at), why: why.clone() }).collect()
 }
 
-/// Ranks of members, best first; the members of a rank are equal, and in listed order. With a band, a rank has all members
-/// whose distance is at most the band's width more than the best of the rank.
+/// Ranks of members, best first; the members of a rank are equal, and in listed order. With a band, a rank has all
+/// members whose distance is at most the band's width more than the best of the rank.
 pub(super) fn ranks(mut members: Vec<RankedMember>, band: Option<Band>) -> Vec<Vec<RankedMember>> {
     members.sort_by_key(|member| member.place.distance);
     let mut ranks: Vec<Vec<RankedMember>> = Vec::new();

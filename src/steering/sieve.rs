@@ -45,8 +45,8 @@ pub(super) struct Sieved {
     pub(super) considered: Vec<EndpointId>,
     /// Those that passed all stages: with [`Admit::InService`] and [`Admit::Any`] also some that are down.
     pub(super) eligible: Vec<EndpointId>,
-    /// The stages `candidates`, `fence` (if the policy has a fence), `state` and `health`. Only `candidates` if there are
-    /// none.
+    /// The stages `candidates`, `fence` (if the policy has a fence), `state` and `health`. Only `candidates` if there
+    /// are none.
     pub(super) stages: Vec<Stage>,
 }
 

@@ -10,8 +10,8 @@ use crate::steering::chooser::Offer;
 use crate::steering::{PathStep, Scene, Share, Tier};
 
 /// Several members as one list of tiers: their first tiers become one, their second tiers become one, and so on. The
-/// shares that a member has in a tier divide its weight among them. `grown` gives the part of this weight that counts in
-/// the nth tier: over 0, and less than 1 while the member ramps.
+/// shares that a member has in a tier divide its weight among them. `grown` gives the part of this weight that counts
+/// in the nth tier: over 0, and less than 1 while the member ramps.
 pub(super) fn blend<'a>(
     scene: &Scene,
     pool: &Pool,
