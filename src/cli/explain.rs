@@ -78,7 +78,7 @@ fn from_files(args: &ExplainArgs, file: &Path) -> Result<(), Failure> {
     let client = match (args.client, &args.region) {
         (Some(ip), _) => Client::Address(ip),
         (None, Some(region)) => Client::Region(region),
-        (None, None) => Client::Unplaced,
+        (None, None) => Client::Unlocated,
     };
     let explanation = explain::explain(&snapshot, &args.name, args.rtype.as_deref(), client, clock::now())?;
     match args.format {

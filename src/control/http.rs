@@ -118,7 +118,7 @@ struct ExplainQuery {
 impl ExplainQuery {
     fn client(&self) -> Result<Client<'_>, String> {
         match (self.client.trim(), self.region.trim()) {
-            ("", "") => Ok(Client::Unplaced),
+            ("", "") => Ok(Client::Unlocated),
             ("", region) => Ok(Client::Region(region)),
             (ip, "") => match ip.parse() {
                 Ok(ip) => Ok(Client::Address(ip)),

@@ -1,4 +1,5 @@
-//! The state of a walk over the pools below a member, and what a member gives. The walk itself is in [`pool`](super::pool).
+//! The state of a walk over the pools below a member, and what a member gives. The walk itself is in
+//! [`pool`](super::pool).
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;

@@ -81,7 +81,7 @@ mod tests {
             format!(" {}{}", world.model.endpoint(*endpoint).name, if ip.is_ipv4() { 4 } else { 6 })
         };
         let hints: String = decision.hints.iter().map(hint).collect();
-        assert_eq!(format!("{}{hints}", world.tell(&decision)), expected, "{sentence}");
+        assert_eq!(format!("{}{hints}", world.render(&decision)), expected, "{sentence}");
         assert_eq!(world.flaw(&decision), None, "{sentence}");
         if let (Facet::Srv, AnswerSource::Endpoints(given)) = (facet, &decision.source) {
             let odds = given.probabilities(|_| false);
@@ -119,6 +119,6 @@ mod tests {
         check("both families", web(Weighted), Https, "a=70 b=30 a4 a6 b4 b6");
         check("one of them", web(Weighted).down_in("a", Facet::V6).down("b"), Svcb, "a a4");
         let last = web(Weighted).down("a b c").on_empty(OnEmpty::All);
-        check("none, and given all the same", last, Https, "a=54 b=23 c=23 a4 a6 b4 b6 c4 c6");
+        check("none, and given because nothing better is left", last, Https, "a=54 b=23 c=23 a4 a6 b4 b6 c4 c6");
     }
 }

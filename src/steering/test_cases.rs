@@ -1,4 +1,4 @@
-//! Steering, a sentence a case: what each kind of pool gives, in which world, to whom.
+//! Cases of steering, each with a sentence: what each kind of pool gives to which clients in which world.
 
 use super::test_world::SteeringWorld;
 use super::{AnswerSource, Decision, Distribution};
@@ -7,7 +7,7 @@ use crate::model::AdminState::{Disabled, Drain};
 use crate::model::Steering::{All, Failover, Latency, Nearest, Weighted};
 use crate::model::{Facet, OnEmpty, PolicyId, Steering};
 
-/// What a client in `client` who asks for an A record is given; `-` is a client without region.
+/// Checks the answer to an A query from a client in the region `client`; `-` is a client without region.
 #[track_caller]
 pub(super) fn check(sentence: &str, world: SteeringWorld, client: &str, expected: &str) {
     check_facet(sentence, world, client, Facet::V4, expected);
@@ -20,7 +20,7 @@ fn check_facet(sentence: &str, world: SteeringWorld, client: &str, facet: Facet,
 
 #[track_caller]
 pub(super) fn check_decision(sentence: &str, world: &SteeringWorld, decision: &Decision, expected: &str) {
-    assert_eq!(world.tell(decision), expected, "{sentence}");
+    assert_eq!(world.render(decision), expected, "{sentence}");
     assert_eq!(world.flaw(decision), None, "{sentence}: {:#?}", decision.stages);
 }
 
@@ -170,19 +170,25 @@ fn nested_pools_divide_their_own_weight() {
 #[test]
 fn each_family_is_judged_by_itself() {
     check_facet("IPv6 down, IPv4 up", pool(Weighted, "a b").down_in("a", Facet::V6), "eu", Facet::V6, "b");
-    check_facet("IPv6 down, IPv4 asked", pool(Weighted, "a b").down_in("a", Facet::V6), "eu", Facet::V4, "a=50 b=50");
+    check_facet(
+        "IPv6 down, a query for IPv4",
+        pool(Weighted, "a b").down_in("a", Facet::V6),
+        "eu",
+        Facet::V4,
+        "a=50 b=50",
+    );
     check_facet("without IPv6", pool(Weighted, "a b").only("a", Facet::V4), "eu", Facet::V6, "b");
     let none = pool(Weighted, "a").only("a", Facet::V4).on_empty(OnEmpty::All);
     check_facet("nobody has IPv6: empty, whatever on_empty", none, "eu", Facet::V6, "nodata");
     let mixed = || abc().alias("z", "eu").pool("p", Weighted, "a:3 z:1");
-    check_facet("never an alias beside addresses", mixed(), "eu", Facet::V4, "a");
+    check_facet("never an alias next to addresses", mixed(), "eu", Facet::V4, "a");
     check_facet("an alias answers for IPv4", mixed().down("a"), "eu", Facet::V4, "z");
     check_facet("and for IPv6", mixed().down("a"), "eu", Facet::V6, "z");
     check_facet("a question for the alias itself", mixed().down("a"), "eu", Facet::Alias, "z");
 }
 
 #[test]
-fn when_nothing_is_eligible_on_empty_has_the_word() {
+fn when_nothing_is_eligible_on_empty_decides() {
     let dead = |on_empty| pool(Weighted, "a:70 b:30 c:0").down("a b c").on_empty(on_empty);
     check("all: standbys too, as much as the lightest", dead(OnEmpty::All), "eu", "a=54 b=23 c=23");
     check(
@@ -244,10 +250,10 @@ fn last_good_is_what_was_given_last() {
 }
 
 #[test]
-fn the_client_is_looked_at_only_where_it_matters() {
+fn the_client_is_read_only_where_it_matters() {
     let looks = |world: SteeringWorld| {
         let looks = ["eu", "us", "-"].map(|client| world.decide(client, Facet::V4, None).looks_at_client);
-        assert!(looks.iter().all(|look| *look == looks[0]), "whether one looks doesn't depend on who");
+        assert!(looks.iter().all(|look| *look == looks[0]), "whether the client is read does not depend on the client");
         looks[0]
     };
     assert!(!looks(pool(Weighted, "a b")), "weights are the same for all");
@@ -307,13 +313,13 @@ fn every_drop_and_rank_says_why() {
         (measured(), "us", "rank", "rank 1: 12.0 ms from eu (the nearest region that measures; us does not)"),
         (measured(), "-", "rank", "rank 1: listed order, the client's region is unknown"),
         (measured().down("b"), "eu", "rank", "rank 1: the only member that is up"),
-        (measured().down("b"), "eu", "health", "down: connection refused, says ns1"),
+        (measured().down("b"), "eu", "health", "down: connection refused (reported by ns1)"),
         (pool(Nearest, "a b"), "eu", "rank", "rank 1: 0 km from eu (this client's region); rank 2: 5"),
         (pool(Weighted, "a").state("a", Drain), "eu", "state", "drained: "),
         (pool(Weighted, "a").only("a", Facet::V6), "eu", "candidates", "no IPv4 address"),
         (pool(Failover, "a b"), "eu", "tiers", "standby: \"a\" comes first in \"p\" and is up"),
         (pool(Weighted, "a b:0"), "eu", "tiers", "standby: weight 0, for when every other member of \"p\" is out"),
-        (measured(), "eu", "pick", "tier 2: the tiers before it fill the reply; tier 1: weight 1 of 1"),
+        (measured(), "eu", "pick", "tier 2: not reached: earlier tiers have enough records; tier 1: weight 1 of 1"),
         (pool(Weighted, "a b").answers(2), "eu", "limit", "up to 2 records in a reply"),
         (pool(Weighted, "a").may_change("a", 7_250), "eu", "ttl", "7 s: \"a\" could change in 7.2 s"),
         (
@@ -323,7 +329,7 @@ fn every_drop_and_rank_says_why() {
             "given though it is not eligible; nothing is eligible; on_empty = last_good: nothing was ever up",
         ),
     ] {
-        let told = why(world, client, stage);
-        assert!(told.starts_with(expected), "{stage}: {told}");
+        let reason = why(world, client, stage);
+        assert!(reason.starts_with(expected), "{stage}: {reason}");
     }
 }

@@ -1,4 +1,4 @@
-//! Steering, a sentence a case: whom a client is, and what that leaves it: geo pools, fences, and the draw by its net.
+//! Cases of steering, each with a sentence: what depends on the client: geo pools, fences, and the draw by its net.
 
 use super::test_cases::{abc, check, check_decision, given, pool, why};
 use super::test_world::SteeringWorld;
@@ -89,18 +89,21 @@ fn geo_says_why() {
     let why = |world: &SteeringWorld, client, stage| why(world, &decide(world, client), stage);
     let three = geo("a@north b@east c").answers(2);
     assert_eq!(why(&three, "eu+east", "rank"), "first match: \"b\", countries JP");
-    let told = "not for this client: countries NO, SE; behind \"b\", which matches first; tier 1, weight 1";
-    assert_eq!(why(&three, "eu+east", "tiers"), told);
+    let reasons = "not for this client: countries NO, SE; behind \"b\", which matches first; tier 1, weight 1";
+    assert_eq!(why(&three, "eu+east", "tiers"), reasons);
     let nested = places().pool("g", Geo, "a@north").pool("p", Failover, "g c");
-    let told = "not for this client: countries NO, SE; tier 1, weight 1";
-    assert_eq!(why(&nested, "eu", "tiers"), told);
-    let told = why(&geo("a@north b@east"), "eu", "tiers");
-    assert!(told.ends_with("; nothing with a record of this type is for this client: the answer is empty"), "{told}");
+    let reasons = "not for this client: countries NO, SE; tier 1, weight 1";
+    assert_eq!(why(&nested, "eu", "tiers"), reasons);
+    let reasons = why(&geo("a@north b@east"), "eu", "tiers");
+    assert!(
+        reasons.ends_with("; nothing with a record of this type is for this client: the answer is empty"),
+        "{reasons}"
+    );
     assert_eq!(why(&geo("a@north c"), "eu", "rank"), "first match: \"c\", for everyone");
 }
 
 #[test]
-fn the_client_is_looked_at_where_its_class_could_matter() {
+fn the_client_is_read_where_its_class_could_matter() {
     let looks = |world: SteeringWorld| {
         let looks = ["eu", "us+north", "-+east", "eu+held"].map(|client| decide(&world, client).looks_at_client);
         assert!(looks.iter().all(|look| *look == looks[0]), "whether one looks doesn't depend on who");
@@ -182,8 +185,8 @@ fn last_good_stays_inside_the_fence() {
 fn fences_say_why() {
     let why = |world: &SteeringWorld, client, stage| why(world, &decide(world, client), stage);
     let world = || fenced(pool(Weighted, "a b c"));
-    let told = "outside the fence \"de\", which leaves this client a, b; \"de\" holds this client";
-    assert_eq!(why(&world(), "eu+held", "fence"), told);
+    let reasons = "outside the fence \"de\", which leaves this client a, b; \"de\" holds this client";
+    assert_eq!(why(&world(), "eu+held", "fence"), reasons);
     assert_eq!(why(&world(), "eu", "fence"), "\"de\" does not hold this client");
     assert_eq!(why(&fenced(pool(Weighted, "a b")), "eu", "fence"), "everything is inside \"de\"");
     let nothing = fenced(pool(Weighted, "c"));
@@ -191,7 +194,7 @@ fn fences_say_why() {
     let closed = world().down("a b c").on_empty(OnEmpty::Static);
     assert!(
         why(&closed, "eu+held", "on_empty")
-            .contains("nobody can tell whether the zone file's records are inside \"de\"")
+            .contains("it is not known whether the zone file's records are inside \"de\"")
     );
     let names: Vec<&str> = decide(&world(), "eu").stages.iter().map(|stage| stage.name.as_str()).collect();
     assert_eq!(names, ["candidates", "fence", "state", "health", "tiers", "pick", "limit", "ttl"]);
@@ -199,7 +202,7 @@ fn fences_say_why() {
 }
 
 #[test]
-fn the_clients_net_matters_where_a_sticky_pool_divides() {
+fn the_clients_net_matters_where_a_pool_divides_by_net() {
     let net = |world: SteeringWorld| decide(&world, "eu").affinity.map(|net| (net.v4, net.v6));
     let default = AffinityNet::default();
     let default = Some((default.v4, default.v6));
@@ -223,8 +226,8 @@ fn the_clients_net_matters_where_a_sticky_pool_divides() {
     assert_eq!(net(pool(Affinity, "a b").down("a b").on_empty(OnEmpty::All)), default, "by on_empty too");
     assert_eq!(net(pool(Affinity, "a b").down("a b").on_empty(OnEmpty::Nodata)), None, "nothing to draw");
     let world = pool(Affinity, "a:3 b");
-    let told = why(&world, &decide(&world, "eu"), "pick");
-    assert_eq!(told, "tier 1: weight 3 of 4; tier 1: weight 1 of 4; by the client's net (/24; IPv6 /56)");
+    let reasons = why(&world, &decide(&world, "eu"), "pick");
+    assert_eq!(reasons, "tier 1: weight 3 of 4; tier 1: weight 1 of 4; by the client's net (/24; IPv6 /56)");
 }
 
 #[test]

@@ -33,10 +33,10 @@ fn drained_but_alive_comes_before_what_is_down() {
     let fence = fence.overridden("a", Drain).down("b").on_empty(OnEmpty::Nodata);
     check("a fence holds", fence, "eu+held", "nodata");
     let left = pair().overridden("a", Drain).down("b");
-    let told = |stage| why(&left, &left.decide("eu", V4, None), stage);
-    let drained = "drained by alice: kernel update, until 2026-11-23 14:30 UTC; given all the same";
-    assert_eq!(told("state"), drained);
-    assert_eq!(told("on_empty"), "");
+    let reason_of = |stage| why(&left, &left.decide("eu", V4, None), stage);
+    let drained = "drained by alice: kernel update, until 2026-11-23 14:30 UTC; given because nothing better is left";
+    assert_eq!(reason_of("state"), drained);
+    assert_eq!(reason_of("on_empty"), "");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_failover_pool_never_splits() {
     let on_b = up.clone().down("a").decide("eu", V4, None);
     let memory = Memory { last_good: None, standings: &on_b.standings };
     let dead = up.down("a b").on_empty(OnEmpty::All);
-    assert_eq!(dead.tell(&dead.decide_after("eu", V4, memory)), "b", "the one that a failback is to leave");
+    assert_eq!(dead.render(&dead.decide_after("eu", V4, memory)), "b", "the one that a failback is to leave");
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn a_member_named_by_on_empty_is_given_up_or_not() {
     eu("by its ranks", ranked.rtt("c", "eu", 9).rtt("d", "eu", 5).down("a b c d"), "d | c");
     let least = abc().endpoint("d", "us").pool("s", Weighted, "c d").pool("q", Failover, "s").pool("p", Weighted, "a");
     eu("whatever its min_up", least.min_up("s", 1.0).or_else("q").down("a c"), "c=50 d=50");
-    let told = why(&primary(), &primary().decide("eu", V4, None), "on_empty");
-    assert!(told.ends_with("nothing is eligible; on_empty = \"a\", up or not"), "{told}");
+    let reason = why(&primary(), &primary().decide("eu", V4, None), "on_empty");
+    assert!(reason.ends_with("nothing is eligible; on_empty = \"a\", up or not"), "{reason}");
 }
 
 #[test]
@@ -97,12 +97,12 @@ fn entries_are_taken_in_order() {
     eu("all while something of it is up", all().on_empty(OnEmpty::All).then("c").down("a"), "a=50 b=50");
     eu("and not when nothing is", all().on_empty(OnEmpty::All).then("c").down("a b"), "c");
     let second = two().down("a b");
-    let told = why(&second, &second.decide("eu", V4, None), "on_empty");
-    assert!(told.contains("on_empty = \"b\", of which nothing is up; then \"c\""), "{told}");
+    let reason = why(&second, &second.decide("eu", V4, None), "on_empty");
+    assert!(reason.contains("on_empty = \"b\", of which nothing is up; then \"c\""), "{reason}");
 }
 
 #[test]
-fn who_has_no_record_of_a_type_is_not_down() {
+fn an_endpoint_without_a_record_of_a_type_is_not_down() {
     let geo = || {
         let world = abc().selector("lab", "NO").only("a", V6).only("b", V4);
         world.pool("p", Geo, "a@lab b")
@@ -110,7 +110,7 @@ fn who_has_no_record_of_a_type_is_not_down() {
     let given = |world: &SteeringWorld, client: &str, facet: Facet| {
         let decision = world.decide(client, facet, None);
         assert_eq!(world.flaw(&decision), None);
-        (world.tell(&decision), decision.looks_at_client, decision.stale)
+        (world.render(&decision), decision.looks_at_client, decision.stale)
     };
     let nodata = ("nodata".to_owned(), true, false);
     assert_eq!(given(&geo(), "eu+lab", V6), ("a".to_owned(), true, false));
@@ -147,26 +147,29 @@ fn last_good_is_of_what_was_a_candidate() {
     let of_lab: Decision = world.decide("eu+lab", V6, None);
     let last_good = Some(super::test_cases::given(&of_lab));
     let dead = world.down("a b");
-    assert_eq!(dead.tell(&dead.decide("eu+lab", V6, last_good)), "stale a");
+    assert_eq!(dead.render(&dead.decide("eu+lab", V6, last_good)), "stale a");
     let other = dead.decide("eu", V6, last_good);
-    assert_eq!((dead.tell(&other), other.stale), ("nodata".to_owned(), false));
+    assert_eq!((dead.render(&other), other.stale), ("nodata".to_owned(), false));
     let barred = pool(Weighted, "a b").down("a b");
     let before = pool(Weighted, "a b").decide("eu", V4, None);
-    let last = |world: SteeringWorld| world.tell(&world.decide("eu", V4, Some(super::test_cases::given(&before))));
+    let last = |world: SteeringWorld| world.render(&world.decide("eu", V4, Some(super::test_cases::given(&before))));
     assert_eq!(last(barred.clone().overridden("a", Down)), "stale b", "not what is forced down since");
     assert_eq!(last(barred.overridden("a", Down).overridden("b", Down)), "nodata", "nothing is not stale");
 }
 
 #[test]
 fn the_known_end_of_an_override_bounds_the_ttl() {
-    let told = |world: SteeringWorld| {
+    let ttl_and_reason = |world: SteeringWorld| {
         let world = world.ttl(5, 42);
         let decision = world.decide("eu", V4, None);
         (decision.ttl, why(&world, &decision, "ttl"))
     };
-    let ttl = |world: SteeringWorld| told(world).0;
+    let ttl = |world: SteeringWorld| ttl_and_reason(world).0;
     let drained = || pool(Weighted, "a b").overridden("a", Drain);
-    assert_eq!(told(drained().before_end(33.0)), (33, "33 s: the override of \"a\" ends in 33.0 s".to_owned()));
+    assert_eq!(
+        ttl_and_reason(drained().before_end(33.0)),
+        (33, "33 s: the override of \"a\" ends in 33.0 s".to_owned())
+    );
     assert_eq!(ttl(drained().before_end(33.9)), 33, "whole seconds");
     assert_eq!(ttl(drained().before_end(1800.0)), 42, "not over ttl.max");
     assert_eq!(ttl(drained().before_end(2.0)), 5, "not under ttl.min");

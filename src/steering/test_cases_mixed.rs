@@ -1,4 +1,4 @@
-//! Names that can be an alias or have addresses: one of both for every type, whoever asks and whatever is drawn.
+//! Names that can be an alias or have addresses: the same kind for every type, for all clients and all draws.
 
 use std::collections::HashSet;
 
@@ -18,12 +18,12 @@ use crate::model::Steering::{Affinity, Failover, Geo, Latency, Weighted};
 #[track_caller]
 fn check(sentence: &str, world: &SteeringWorld, expected: [&str; 3]) {
     let decisions = [V4, V6, Alias].map(|facet| world.decide("eu", facet, None));
-    let told = [&decisions[0], &decisions[1]].map(|decision| world.tell(decision));
+    let rendered = [&decisions[0], &decisions[1]].map(|decision| world.render(decision));
     let other = match decisions[2].kind {
         Some(NameKind::Addresses) => "nodata".to_owned(),
-        Some(NameKind::Alias | NameKind::ByNet) | None => world.tell(&decisions[2]),
+        Some(NameKind::Alias | NameKind::ByNet) | None => world.render(&decisions[2]),
     };
-    assert_eq!([told[0].as_str(), told[1].as_str(), &other], expected, "{sentence}");
+    assert_eq!([rendered[0].as_str(), rendered[1].as_str(), &other], expected, "{sentence}");
     for decision in &decisions {
         assert_eq!(world.flaw(decision), None, "{sentence}: {:#?}", decision.stages);
     }
@@ -86,13 +86,13 @@ fn rankings_clients_and_fences_follow_the_same_choice() {
     let geo = || world().selector("north", "NO").only("a", V4).pool("p", Geo, "z@north a");
     check("clients elsewhere", &geo(), ["a", "nodata", "nodata"]);
     let north = geo().decide("eu+north", V6, None);
-    assert_eq!((geo().tell(&north), north.looks_at_client), ("z".to_owned(), true));
+    assert_eq!((geo().render(&north), north.looks_at_client), ("z".to_owned(), true));
     assert!(geo().decide("eu", V6, None).looks_at_client, "NODATA for these clients alone");
     let least = world().only("a", V6).pool("x", Weighted, "a:4 b:3 c:3").pool("p", Failover, "x z").min_up("x", 0.5);
     check("min_up counts whole endpoints", &least.down("b c"), ["z", "z", "z"]);
     let fence = world().selector("held", "DE").pool("p", Failover, "a z").fence("f", "held", "z");
-    assert_eq!(fence.tell(&fence.decide("eu+held", V6, None)), "z");
-    assert_eq!(fence.tell(&fence.decide("eu", V6, None)), "a");
+    assert_eq!(fence.render(&fence.decide("eu+held", V6, None)), "z");
+    assert_eq!(fence.render(&fence.decide("eu", V6, None)), "a");
 }
 
 #[test]
@@ -110,22 +110,22 @@ fn a_choice_that_stays_stays_for_all_types() {
     let class = up.class("eu");
     let policy = crate::model::PolicyId(0);
     let of = |facet| super::decide_after(&model, policy, &up.view, &class, facet, super::Memory::default(), &back);
-    assert_eq!([of(V4), of(V6)].map(|decision| up.tell(&decision)), ["z", "z"]);
+    assert_eq!([of(V4), of(V6)].map(|decision| up.render(&decision)), ["z", "z"]);
     let over = up.down("z");
     let moved = settled(&over, Some(&back));
     let given = |facet, memory: &Decision| {
         let memory = super::Memory { last_good: None, standings: &memory.standings };
         super::decide_after(&over.whole_model(), policy, &over.view, &class, facet, memory, &moved)
     };
-    assert_eq!([V4, V6].map(|facet| over.tell(&given(facet, &back))), ["a", "a"], "and back when it fails");
+    assert_eq!([V4, V6].map(|facet| over.render(&given(facet, &back))), ["a", "a"], "and back when it fails");
 }
 
 #[test]
 fn a_net_decides_over_both_kinds_at_once() {
-    let sticky = || world().only("a", V4).pool("p", Weighted, "a z b").affinity(24, 56);
-    check("all that is up is drawn", &sticky(), ["a=33 z=33 b=33", "a=33 z=33 b=33", "a=33 z=33 b=33"]);
+    let by_net = || world().only("a", V4).pool("p", Weighted, "a z b").affinity(24, 56);
+    check("all that is up is drawn", &by_net(), ["a=33 z=33 b=33", "a=33 z=33 b=33", "a=33 z=33 b=33"]);
     assert!(
-        why(&sticky(), &sticky().decide("eu", V6, None), "pick").contains("no IPv6 address: another address is drawn")
+        why(&by_net(), &by_net().decide("eu", V6, None), "pick").contains("no IPv6 address: another address is drawn")
     );
     let one = world().pool("p", Affinity, "a z").down_in("a", V6).decide("eu", V6, None);
     assert!(one.affinity.is_some(), "the net decides, though the CNAME is all that is left of this type");
@@ -141,13 +141,13 @@ fn a_net_decides_over_both_kinds_at_once() {
 }
 
 #[test]
-fn it_is_explained() {
-    let told = |world: &SteeringWorld, facet: Facet, stage| why(world, &world.decide("eu", facet, None), stage);
+fn the_kind_has_a_reason() {
+    let reason_of = |world: &SteeringWorld, facet: Facet, stage| why(world, &world.decide("eu", facet, None), stage);
     let four = world().only("a", V4).pool("p", Failover, "a z");
-    let why = told(&four, V6, "candidates");
+    let why = reason_of(&four, V6, "candidates");
     assert!(why.contains("a cname, and the name has addresses now: not both"), "{why}");
-    assert_eq!(told(&four.clone().down("a"), V6, "kind"), "a CNAME for every type: \"z\" comes first");
-    assert_eq!(told(&four, Alias, "kind"), "addresses, no CNAME for any type: \"a\" comes first");
+    assert_eq!(reason_of(&four.clone().down("a"), V6, "kind"), "a CNAME for every type: \"z\" comes first");
+    assert_eq!(reason_of(&four, Alias, "kind"), "addresses, no CNAME for any type: \"a\" comes first");
 }
 
 /// The kinds of what is given: whether a CNAME can be, whether addresses can be.

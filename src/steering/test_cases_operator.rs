@@ -1,4 +1,5 @@
-//! Steering, a sentence a case: the operator's word over measured health, and pools that are out with too little up.
+//! Cases of steering, each with a sentence: overrides before measured health, and pools that count as down with too
+//! little up.
 
 use super::test_cases::{abc, check, pool, why};
 use super::test_world::SteeringWorld;
@@ -7,7 +8,7 @@ use crate::model::OverrideState::{Down, Drain, Up};
 use crate::model::Steering::{Failover, Geo, Latency, Weighted};
 use crate::model::{Facet, OnEmpty};
 
-fn told(world: &SteeringWorld, stage: &str) -> String {
+fn reason_of(world: &SteeringWorld, stage: &str) -> String {
     why(world, &world.decide("eu", Facet::V4, None), stage)
 }
 
@@ -51,7 +52,7 @@ fn on_empty_never_takes_what_is_forced_down_and_spares_a_drained_one() {
     let before = pool(Weighted, "a b c").decide("eu", Facet::V4, None);
     let last = |world: SteeringWorld| {
         let decision = world.decide("eu", Facet::V4, Some(super::test_cases::given(&before)));
-        world.tell(&decision)
+        world.render(&decision)
     };
     let dead = || pool(Weighted, "a b c").down("a b c");
     assert_eq!(last(dead().overridden("a", Down)), "stale b=50 c=50", "last_good neither");
@@ -64,14 +65,14 @@ fn on_empty_never_takes_what_is_forced_down_and_spares_a_drained_one() {
 fn overrides_say_who_why_and_until() {
     let world = || pool(Weighted, "a b");
     let until = "by alice: kernel update, until 2026-11-23 14:30 UTC";
-    assert_eq!(told(&world().overridden("a", Drain), "state"), format!("drained {until}"));
-    assert_eq!(told(&world().overridden("a", Down), "state"), format!("forced down {until}"));
+    assert_eq!(reason_of(&world().overridden("a", Drain), "state"), format!("drained {until}"));
+    assert_eq!(reason_of(&world().overridden("a", Down), "state"), format!("forced down {until}"));
     let forced = world().down("a").overridden("a", Up);
-    assert_eq!(told(&forced, "state"), format!("forced up {until}"));
-    assert_eq!(told(&forced, "health"), "up by override; measured down: connection refused, says ns1; up");
-    let overruled = told(&world().state("a", DrainInFile).overridden("a", Up), "state");
+    assert_eq!(reason_of(&forced, "state"), format!("forced up {until}"));
+    assert_eq!(reason_of(&forced, "health"), "up by override; measured down: connection refused (reported by ns1); up");
+    let overruled = reason_of(&world().state("a", DrainInFile).overridden("a", Up), "state");
     assert_eq!(overruled, format!("forced up {until}; overrules state = \"drain\" in the policy file"));
-    let of_region = told(&world().overridden("a", Drain).said_of("a", "region:eu"), "state");
+    let of_region = reason_of(&world().overridden("a", Drain).override_target("a", "region:eu"), "state");
     assert_eq!(of_region, "drained by alice (region:eu): kernel update, until 2026-11-23 14:30 UTC");
 }
 
@@ -125,8 +126,8 @@ fn a_pool_with_too_little_up_is_out_for_its_parent() {
 #[test]
 fn min_up_says_why() {
     let why = "pool \"eu\" has 40 % of its weight up, under min_up 50 %: out for its parent; tier 1, weight 1";
-    assert_eq!(told(&halves(0.5).down("b c"), "tiers"), why);
+    assert_eq!(reason_of(&halves(0.5).down("b c"), "tiers"), why);
     let nothing = halves(0.5).min_up("us", 0.5).down("b c d").on_empty(OnEmpty::All);
-    assert!(told(&nothing, "on_empty").contains("given though its pool counts as out"));
-    assert!(told(&nothing, "on_empty").contains("no pool gives what is eligible"));
+    assert!(reason_of(&nothing, "on_empty").contains("given though its pool counts as out"));
+    assert!(reason_of(&nothing, "on_empty").contains("no pool gives what is eligible"));
 }

@@ -1,4 +1,4 @@
-//! Steering, a sentence a case: whether what is served is what the policy prefers.
+//! Cases of steering, each with a sentence: whether what is served is what the policy prefers.
 
 use super::preference::{eligible, ideal, is_plainly_preferred, is_preferred, preferred};
 use super::test_cases::pool;
@@ -20,7 +20,7 @@ fn is_first_choice(world: &SteeringWorld, served: &Decision) -> bool {
 
 fn check(sentence: &str, world: SteeringWorld, expected: bool) {
     let served = world.decide("eu", Facet::V4, None);
-    assert_eq!(is_first_choice(&world, &served), expected, "{sentence}: {}", world.tell(&served));
+    assert_eq!(is_first_choice(&world, &served), expected, "{sentence}: {}", world.render(&served));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_pool_that_stays_with_another_member_is_not_on_its_first_choice() {
     let back = world();
     let memory = Memory { last_good: None, standings: &away.standings };
     let served = back.decide_after("eu", Facet::V4, memory);
-    assert_eq!(back.tell(&served), "b");
+    assert_eq!(back.render(&served), "b");
     assert!(!is_first_choice(&back, &served));
 }
 

@@ -1,4 +1,4 @@
-//! Steering, a sentence a case: endpoints that came back a moment ago; and what holds of them in every world.
+//! Cases of steering, each with a sentence: endpoints that came back recently; and what holds for them in every world.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn weight_comes_back_in_twentieths() {
 }
 
 #[test]
-fn nobody_is_left_without_an_answer() {
+fn no_client_is_left_without_an_answer() {
     let check = |sentence, world, expected| check(sentence, world, "eu", expected);
     check("alone it has everything", back(pool(Weighted, "a b"), "a").down("b"), "a");
     check("both: proportions hold", back(pool(Weighted, "a:75 b:25"), "a b"), "a=75 b=25");
@@ -91,13 +91,13 @@ fn each_address_has_its_own() {
 }
 
 #[test]
-fn an_operator_who_wants_it_gets_it() {
+fn an_override_ends_a_ramp() {
     let forced = back(pool(Weighted, "a b"), "a").overridden("a", OverrideState::Up);
     check("forced up", forced, "eu", "a=50 b=50");
 }
 
 #[test]
-fn it_is_told_and_holds_the_ttl() {
+fn a_ramp_has_a_reason_and_limits_the_ttl() {
     let world = back(pool(Weighted, "a:70 b:30"), "a").ttl(5, 60).at(1007);
     let decision = world.decide("eu", Facet::V4, None);
     assert_eq!(
@@ -110,14 +110,15 @@ fn it_is_told_and_holds_the_ttl() {
     );
     let ttl = |world: &SteeringWorld| world.decide("eu", Facet::V4, None).ttl;
     assert_eq!([1000, 1010, 1189, 1190].map(|at| ttl(&world.clone().at(at))), [10, 10, 5, 60]);
-    assert_eq!(ttl(&world.clone().down("b")), 60, "nobody to give way to: no step changes anything");
+    assert_eq!(ttl(&world.clone().down("b")), 60, "the only endpoint: no step changes anything");
     assert_eq!(ttl(&back(pool(Failover, "a b"), "a").ttl(5, 60)), 60, "nor here");
     let deep = abc().pool("in", Weighted, "a").pool("p", Weighted, "in:40 c:40");
     let deep = back(deep, "a");
     let tiers = why(&deep, &deep.decide("eu", Facet::V4, None), "tiers");
     assert!(
         tiers.starts_with(
-            "tier 1, weight 2; ramping: weight 2 of 40 for \"in\", as all that it gives came up lately; tier 1, weight 40"
+            "tier 1, weight 2; ramping: weight 2 of 40 for \"in\", because all that it gives came up recently; \
+             tier 1, weight 40"
         ),
         "{tiers}"
     );
@@ -176,7 +177,7 @@ proptest! {
     }
 
     #[test]
-    fn who_ramps_gains_until_it_is_full(
+    fn a_ramping_endpoint_gains_until_it_is_full(
         world in any_world(),
         who in 0_usize..6,
         ramp in 1_u64..50,

@@ -1,4 +1,4 @@
-//! Steering, a sentence a case, in simulated time: choices that resist change, and what they do to the TTL.
+//! Cases of steering in simulated time, each with a sentence: choices that resist change, and what they do to the TTL.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Story {
         self.world = change(self.world).at(seconds);
         let memory = Memory { last_good: None, standings: &self.standings };
         let decision = self.world.decide_after(self.client, Facet::V4, memory);
-        assert_eq!(self.world.tell(&decision), expected, "{sentence}");
+        assert_eq!(self.world.render(&decision), expected, "{sentence}");
         assert_eq!(self.world.flaw(&decision), None, "{sentence}");
         self.standings = decision.standings.clone();
         self.last = Some(decision);
@@ -44,19 +44,19 @@ impl Story {
         self.last.as_ref().unwrap()
     }
 
-    /// Incumbents and, in brackets, who challenges, since and until when.
+    /// Checks the standings: incumbents and, in brackets, the challengers, with the start and the end of their wait.
     #[track_caller]
     fn stands(self, expected: &str) -> Story {
         let names =
             |members: &[MemberRef]| members.iter().map(|m| self.world.name_of(*m)).collect::<Vec<_>>().join("+");
-        let told = self.standings.iter().map(|standing| {
+        let shown = self.standings.iter().map(|standing| {
             let challenger = standing.challenger.as_ref().map(|challenger| {
                 let due = challenger.due.map_or("never".to_owned(), |due| due.from_first().as_secs().to_string());
                 format!(" [{} {} {due}]", names(&challenger.members), challenger.since.from_first().as_secs())
             });
             format!("{}{}", names(&standing.incumbents), challenger.unwrap_or_default())
         });
-        assert_eq!(told.collect::<Vec<_>>().join(", "), expected);
+        assert_eq!(shown.collect::<Vec<_>>().join(", "), expected);
         self
     }
 }
@@ -89,10 +89,10 @@ fn manual_stays_while_the_incumbent_is_up() {
         .stands("b [a 20 never]")
         .then("an hour later too", 3620, same, "b")
         .stands("b [a 20 never]");
-    let told = why(&story.world, story.last(), "tiers");
+    let reason = why(&story.world, story.last(), "tiers");
     assert!(
-        told.starts_with("\"p\" stays on \"b\": failback is manual; standby: \"b\" comes first in \"p\""),
-        "{told}"
+        reason.starts_with("\"p\" stays on \"b\": failback is manual; standby: \"b\" comes first in \"p\""),
+        "{reason}"
     );
     story
         .then("the incumbent fails: the first that is up", 4000, |w| w.down("b"), "a")
@@ -113,7 +113,7 @@ fn after_goes_back_when_the_earlier_one_has_been_up_for_so_long_without_a_break(
         .then("it comes back, and has to wait", 100, |w| w.up("a"), "b")
         .stands("b [a 100 700]");
     assert_eq!(story.last().ttl, 600, "the answer will change then");
-    assert_eq!(why(&story.world, story.last(), "ttl"), "600 s: pool \"p\" may choose otherwise in 600.0 s");
+    assert_eq!(why(&story.world, story.last(), "ttl"), "600 s: pool \"p\" may choose other members in 600.0 s");
     assert!(
         why(&story.world, story.last(), "tiers")
             .starts_with("\"p\" stays on \"b\" until an earlier member has been up for 10m")
@@ -165,7 +165,7 @@ fn an_outage_of_all_does_not_fail_back() {
 }
 
 #[test]
-fn a_standing_of_who_is_no_longer_a_member_is_listed_order() {
+fn a_standing_of_a_former_member_is_listed_order() {
     let before = Story::of(pool(Failover, "c a b").failback(Failback::Manual)).then("c", 0, same, "c");
     let mut after = Story::of(pool(Failover, "a b").failback(Failback::Manual));
     after.standings = before.standings;
@@ -173,7 +173,7 @@ fn a_standing_of_who_is_no_longer_a_member_is_listed_order() {
 }
 
 #[test]
-fn nested_pools_keep_their_standing_while_nobody_asks_them() {
+fn nested_pools_retain_their_standing_while_they_are_not_used() {
     let world =
         abc().endpoint("d", "ap").pool("x", Failover, "a b").pool("y", Failover, "c d").pool("p", Failover, "x y");
     Story::of(world.failback(Failback::Manual))
@@ -227,11 +227,11 @@ fn members_in_the_band_are_equal() {
     check("one left", band().down("a c"), "b");
     let nobody = band();
     super::test_cases::check("an unknown client gets listed order", nobody, "-", "a | b | c");
-    let told = why(&band(), &band().decide("eu", Facet::V4, None), "rank");
+    let reason = why(&band(), &band().decide("eu", Facet::V4, None), "rank");
     let expected = "rank 1: in the band: 10.0 ms from eu (this client's region), best 10.0 ms + 5.0 ms; \
                     rank 1: in the band: 14.0 ms from eu (this client's region), best 10.0 ms + 5.0 ms; \
                     rank 3: 40.0 ms from eu (this client's region)";
-    assert_eq!(told, expected);
+    assert_eq!(reason, expected);
 }
 
 #[test]
@@ -242,9 +242,9 @@ fn a_new_leading_set_has_to_lead_for_five_seconds() {
         .then("c is better", 10, |w| w.rtt("c", "eu", 4), "a=25 b=75 | c")
         .stands("a+b [c 10 15]");
     assert_eq!(story.last().ttl, 5, "it will change then");
-    let told = why(&story.world, story.last(), "rank");
-    assert!(told.contains("4.0 ms from eu (this client's region); leads once it has been ahead for 5 s"), "{told}");
-    assert!(told.contains("stays until others have led for 5 s"), "{told}");
+    let reason = why(&story.world, story.last(), "rank");
+    assert!(reason.contains("4.0 ms from eu (this client's region); leads once it has been ahead for 5 s"), "{reason}");
+    assert!(reason.contains("stays until others have led for 5 s"), "{reason}");
     story
         .then("not yet", 14, same, "a=25 b=75 | c")
         .then("now", 15, same, "c | a=25 b=75")
@@ -254,7 +254,7 @@ fn a_new_leading_set_has_to_lead_for_five_seconds() {
         .then("that passes", 24, |w| w.rtt("c", "eu", 4), "c | a=25 b=75")
         .stands("c")
         .then("another one", 26, |w| w.rtt("c", "eu", 90), "c | a=25 b=75")
-        .then("is told from the first", 30, same, "c | a=25 b=75")
+        .then("does not continue the first", 30, same, "c | a=25 b=75")
         .stands("c [a+b 26 31]")
         .then("an incumbent that is out holds nobody up", 30, |w| w.down("c"), "a=25 b=75")
         .stands("a+b")
@@ -277,7 +277,7 @@ fn a_new_leading_set_has_to_lead_for_five_seconds() {
 }
 
 #[test]
-fn bands_nest_and_stand_only_while_they_are_asked() {
+fn bands_nest_and_stand_only_while_they_are_used() {
     let world = band().pool("q", Failover, "c p").root("q");
     Story::of(world)
         .then("c answers", 0, same, "c")

@@ -13,16 +13,22 @@ use crate::model::{EndpointId, Facet, Failback, OnEmpty, OverrideState, PolicyId
 type AnyEndpoint = (usize, u8, Option<u64>, bool, Option<OverrideState>, Option<u64>);
 /// Steering, members (which, weight, selector), min_up in tenths, whether it has a band.
 type AnyPool = (Steering, Vec<(usize, u32, Option<bool>)>, u8, bool);
-/// Answers, on_empty, endpoints inside the fence, failback, whether the name is sticky.
+/// Answers, on_empty, endpoints inside the fence, failback, whether the name has affinity.
 type AnyPolicy = (Option<usize>, usize, Option<Vec<bool>>, u64, bool);
 
 /// Worlds of any shape: six endpoints, three layers of pools over them, some policy.
 pub(super) fn any_world() -> impl Strategy<Value = SteeringWorld> {
     let steering = prop::sample::select(Steering::ALL).prop_map(|(_, steering)| steering);
     let overrides = prop::sample::select(vec![OverrideState::Drain, OverrideState::Up, OverrideState::Down]);
-    let said = prop::option::weighted(0.2, overrides);
-    let endpoint =
-        (0_usize..4, 0_u8..6, prop::option::of(1_u64..5), prop::bool::weighted(0.2), said, prop::option::of(1_u64..40));
+    let state = prop::option::weighted(0.2, overrides);
+    let endpoint = (
+        0_usize..4,
+        0_u8..6,
+        prop::option::of(1_u64..5),
+        prop::bool::weighted(0.2),
+        state,
+        prop::option::of(1_u64..40),
+    );
     let member = (0_usize..64, 0_u32..4, prop::option::of(any::<bool>()));
     let pool = (steering, prop::collection::vec(member, 1..5), 0_u8..8, any::<bool>());
     let fence = prop::option::of(prop::collection::vec(any::<bool>(), 6));
@@ -46,8 +52,8 @@ fn build((endpoints, pools, policy): (Vec<AnyEndpoint>, Vec<AnyPool>, AnyPolicy)
         world = if let Some(rtt) = rtt { world.rtt(&name, region, rtt) } else { world };
         world = if let Some(ramp) = ramp { world.ramp(&name, ramp).came_up(&name, None, 0) } else { world };
     }
-    for (at, said) in overrides.into_iter().enumerate() {
-        world = if let Some(said) = said { world.overridden(&format!("e{at}"), said) } else { world };
+    for (at, state) in overrides.into_iter().enumerate() {
+        world = if let Some(state) = state { world.overridden(&format!("e{at}"), state) } else { world };
     }
     let last = pools.len() - 1;
     for (at, (steering, members, least, band)) in pools.into_iter().enumerate() {
@@ -65,9 +71,12 @@ fn build((endpoints, pools, policy): (Vec<AnyEndpoint>, Vec<AnyPool>, AnyPolicy)
     with_policy(world, policy)
 }
 
-fn with_policy(mut world: SteeringWorld, (answers, on_empty, fence, failback, sticky): AnyPolicy) -> SteeringWorld {
+fn with_policy(
+    mut world: SteeringWorld,
+    (answers, on_empty, fence, failback, has_affinity): AnyPolicy,
+) -> SteeringWorld {
     world = if let Some(answers) = answers { world.answers(answers) } else { world };
-    world = if sticky { world.affinity(24, 56) } else { world };
+    world = if has_affinity { world.affinity(24, 56) } else { world };
     if let Some(inside) = fence {
         let inside: Vec<String> =
             inside.iter().enumerate().filter(|(_, inside)| **inside).map(|(at, _)| format!("e{at}")).collect();
@@ -117,8 +126,8 @@ fn last_good(decision: &Decision) -> Option<&Distribution> {
     }
 }
 
-/// A decision without its words, and without what follows from the order of ids.
-fn wordless(world: &SteeringWorld, decision: &Decision) -> String {
+/// A decision without its texts, and without what follows from the order of ids.
+fn without_texts(world: &SteeringWorld, decision: &Decision) -> String {
     let stages = decision.stages.iter().map(|stage| (stage.name, stage.entered, stage.left));
     let mut standings: Vec<String> = decision
         .standings
@@ -131,7 +140,7 @@ fn wordless(world: &SteeringWorld, decision: &Decision) -> String {
         .collect();
     standings.sort();
     let (ttl, looks, affinity) = (decision.ttl, decision.looks_at_client, decision.affinity);
-    format!("{} {ttl} {looks} {affinity:?} {standings:?} {:?}", world.tell(decision), stages.collect::<Vec<_>>())
+    format!("{} {ttl} {looks} {affinity:?} {standings:?} {:?}", world.render(decision), stages.collect::<Vec<_>>())
 }
 
 proptest! {
@@ -189,14 +198,14 @@ proptest! {
     #[test]
     fn classes_that_agree_on_the_interest_get_equal_decisions(world in any_world(), facet in any_facet()) {
         let interest = interest(&world.whole_model(), PolicyId(0));
-        let told = CLIENTS.map(|client| {
+        let answers = CLIENTS.map(|client| {
             let class = world.class(client);
             let selected: Vec<bool> = interest.selectors.iter().map(|selector| class.is_selected(*selector)).collect();
             let region = interest.region.then_some(class.region);
-            (region, selected, wordless(&world, &world.decide(client, facet, None)))
+            (region, selected, without_texts(&world, &world.decide(client, facet, None)))
         });
-        for a in &told {
-            for b in told.iter().filter(|b| (a.0, &a.1) == (b.0, &b.1)) {
+        for a in &answers {
+            for b in answers.iter().filter(|b| (a.0, &a.1) == (b.0, &b.1)) {
                 prop_assert_eq!(&a.2, &b.2);
             }
         }
@@ -209,13 +218,16 @@ proptest! {
         let (mut world, mut backwards) = (world.clone(), world.backwards());
         let (mut standings, mut other) = (Vec::new(), Vec::new());
         for (step, event) in std::iter::once(None).chain(story.into_iter().map(Some)).enumerate() {
-            let next = |world: SteeringWorld| if let Some(event) = event { change(world, event) } else { world }.at(3 * step as u64);
+            let next = |world: SteeringWorld| {
+                let world = if let Some(event) = event { change(world, event) } else { world };
+                world.at(3 * step as u64)
+            };
             (world, backwards) = (next(world), next(backwards));
             for client in CLIENTS {
                 let memory = |standings| Memory { last_good: None, standings };
                 let a = world.decide_after(client, facet, memory(&standings));
                 let b = backwards.decide_after(client, facet, memory(&other));
-                prop_assert_eq!(wordless(&world, &a), wordless(&backwards, &b));
+                prop_assert_eq!(without_texts(&world, &a), without_texts(&backwards, &b));
                 prop_assert_eq!(notes(&world, &a), notes(&backwards, &b));
                 (standings, other) = (a.standings, b.standings);
             }

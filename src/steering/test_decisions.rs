@@ -1,4 +1,4 @@
-//! Decisions in short for tests, and what must hold of every one of them.
+//! Decisions as short texts for tests, and a check of what must hold for every decision.
 
 use crate::model::{EndpointId, Facet};
 use crate::steering::test_world::SteeringWorld;
@@ -6,19 +6,19 @@ use crate::steering::{AnswerSource, Decision, StageName, Tier};
 
 impl SteeringWorld {
     /// A decision in short: tiers divided by `|`, shares with their part of 100 where there are several, `[a b]` for a
-    /// group; `stale` and `static` and `nodata` in words.
-    pub(super) fn tell(&self, decision: &Decision) -> String {
+    /// group; or the word `static` or `nodata`, maybe after `stale`.
+    pub(super) fn render(&self, decision: &Decision) -> String {
         let given = match &decision.source {
             AnswerSource::Static => "static".to_owned(),
             AnswerSource::Nodata => "nodata".to_owned(),
             AnswerSource::Endpoints(given) => {
-                given.tiers.iter().map(|tier| self.tell_tier(tier)).collect::<Vec<_>>().join(" | ")
+                given.tiers.iter().map(|tier| self.render_tier(tier)).collect::<Vec<_>>().join(" | ")
             }
         };
         if decision.stale { format!("stale {given}") } else { given }
     }
 
-    fn tell_tier(&self, tier: &Tier) -> String {
+    fn render_tier(&self, tier: &Tier) -> String {
         let total: f64 = tier.shares.iter().map(|share| share.weight).sum();
         let shares = tier.shares.iter().map(|share| {
             let names: Vec<&str> = share.endpoints.iter().map(|e| self.model.endpoint(*e).name.as_str()).collect();
@@ -29,7 +29,7 @@ impl SteeringWorld {
         shares.collect::<Vec<_>>().join(" ")
     }
 
-    /// What must hold of every decision; a sentence of what doesn't.
+    /// Checks what must hold for every decision. Returns what does not hold.
     pub(super) fn flaw(&self, decision: &Decision) -> Option<String> {
         let by_on_empty = decision.stages.iter().any(|stage| stage.name == StageName::OnEmpty);
         for stage in &decision.stages {
@@ -59,7 +59,7 @@ impl SteeringWorld {
                 return Some(format!("{endpoint:?} was dropped and is given"));
             }
             if (*odd == 0.0) != dropped(StageName::Pick).contains(endpoint) {
-                return Some(format!("{endpoint:?} has probability {odd}, which pick doesn't say"));
+                return Some(format!("{endpoint:?} has probability {odd}, but the stage pick disagrees"));
             }
         }
         let mut names: Vec<EndpointId> = odds.iter().map(|(endpoint, _)| *endpoint).collect();

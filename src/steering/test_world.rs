@@ -13,12 +13,12 @@ use crate::model::{
 };
 use crate::steering::{Decision, Distribution, Memory, decide};
 
-/// Model and view, and how the one policy is to be.
+/// A model, a view and one policy.
 #[derive(Debug, Clone)]
 pub(super) struct SteeringWorld {
     pub(super) model: Model,
     pub(super) view: WorldView,
-    /// All but where its endpoints come from, which is filled in when it is decided.
+    /// The policy without its root and endpoints, which [`SteeringWorld::whole_model`] fills in.
     policy: Policy,
     /// The names of the model's selectors.
     selectors: Vec<String>,
@@ -215,14 +215,14 @@ impl SteeringWorld {
     /// An override of an endpoint by alice for "kernel update", until 14:30 on 2026-11-23.
     pub(super) fn overridden(mut self, name: &str, state: OverrideState) -> SteeringWorld {
         let MemberRef::Endpoint(id) = self.find(name) else { panic!("{name} is a pool") };
-        let said = Override {
+        let entry = Override {
             target: name.to_owned(),
             state,
             why: "kernel update".to_owned(),
             who: "alice".to_owned(),
             until: Some(1_795_444_200.0),
         };
-        Arc::make_mut(&mut self.view.overrides).insert(id, Arc::new(said));
+        Arc::make_mut(&mut self.view.overrides).insert(id, Arc::new(entry));
         self
     }
 
@@ -263,10 +263,10 @@ impl SteeringWorld {
     }
 
     /// The override of an endpoint was set for this target.
-    pub(super) fn said_of(mut self, name: &str, target: &str) -> SteeringWorld {
+    pub(super) fn override_target(mut self, name: &str, target: &str) -> SteeringWorld {
         let MemberRef::Endpoint(id) = self.find(name) else { panic!("{name} is a pool") };
-        let said = Arc::make_mut(&mut self.view.overrides).get_mut(&id).unwrap();
-        Arc::make_mut(said).target = target.to_owned();
+        let entry = Arc::make_mut(&mut self.view.overrides).get_mut(&id).unwrap();
+        Arc::make_mut(entry).target = target.to_owned();
         self
     }
 
@@ -298,7 +298,7 @@ impl SteeringWorld {
                 *entry = OnEmpty::Other(moved(other));
             }
         }
-        let overrides = self.view.overrides.iter().map(|(id, said)| (endpoint(*id), said.clone()));
+        let overrides = self.view.overrides.iter().map(|(id, entry)| (endpoint(*id), entry.clone()));
         self.view.overrides = Arc::new(overrides.collect());
         self
     }
@@ -326,7 +326,7 @@ impl SteeringWorld {
         self
     }
 
-    /// One more entry of `on_empty`: a word, or what is called so.
+    /// One more entry of `on_empty`: a keyword, or the name of a pool or endpoint.
     pub(super) fn then(mut self, entry: &str) -> SteeringWorld {
         self.policy.on_empty.push(match entry {
             "all" => OnEmpty::All,
@@ -338,7 +338,7 @@ impl SteeringWorld {
         self
     }
 
-    /// What the name answers.
+    /// The types that the name answers.
     pub(super) fn types(mut self, facets: &[Facet]) -> SteeringWorld {
         self.policy.facets = facets.to_vec();
         self
@@ -366,7 +366,7 @@ impl SteeringWorld {
         self.decide_after(client, facet, Memory { last_good, standings: &[] })
     }
 
-    /// As [`SteeringWorld::decide`], with all that the decision before hands down.
+    /// As [`SteeringWorld::decide`], with the whole memory of the previous decision.
     pub(super) fn decide_after(&self, client: &str, facet: Facet, memory: Memory<'_>) -> Decision {
         let model = self.whole_model();
         decide(&model, PolicyId(0), &self.view, &self.class(client), facet, memory)

@@ -233,7 +233,7 @@ pub enum Undrawn {
     SideMissing,
     /// The tier before it has aliases alone.
     AfterAlias,
-    /// The tiers before it fill the reply.
+    /// The reply is full before this tier.
     TiersFull,
     /// It is an alias behind addresses.
     AliasAfterAddresses,

@@ -91,7 +91,7 @@ def test_answers_scopes_and_reasons_follow_the_databases(dir):
         assert why["10.9.9.9"].startswith("by the country DE"), why
         assert why["10.1.2.3"].startswith("by AS64500 (databases: DE, EU, AS64500)"), why
         assert why["203.0.113.9"].startswith("by the net 203.0.113.0/24"), why
-        assert why["11.0.0.1"].startswith("nothing places it"), why
+        assert why["11.0.0.1"].startswith("no region matches it"), why
 
 
 def test_a_database_is_replaced_while_it_is_served(dir):

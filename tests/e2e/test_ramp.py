@@ -78,7 +78,7 @@ def test_an_endpoint_that_comes_back_grows_to_its_share(world):
     assert ramp["endpoint"] == "warm" and 1 / (STEPS + 1) <= ramp["share"] < 1 and ramp["full_in_ms"] <= 12000
     assert share(first) == pytest.approx(ramp["share"] / (1 + ramp["share"])), "the other has a weight of 1"
     human = node.command("explain", "www.svc.example.").stdout
-    assert "ramp    warm (127.0.0.1) has" in human
+    assert "ramp      warm (127.0.0.1) has" in human
     assert "up (ramping: " in node.command("status").stdout
 
     # A reload doesn't change the ramp.

@@ -44,7 +44,7 @@ pub(crate) fn everything(script: &Script) -> BTreeMap<String, String> {
     let now = world.now();
     let snapshot = world.snapshot();
     let regions: Vec<&str> = snapshot.model.regions.iter().map(|region| region.name.as_str()).collect();
-    let clients = regions.iter().map(|region| Client::Region(region)).chain([Client::Unplaced]);
+    let clients = regions.iter().map(|region| Client::Region(region)).chain([Client::Unlocated]);
     let mut all = BTreeMap::new();
     for client in clients {
         for zone in &snapshot.model.zones {

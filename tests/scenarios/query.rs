@@ -163,7 +163,7 @@ fn has_reason(answer: &Answer, words: &[String]) -> Result<(), String> {
     let [stage, endpoint, text @ ..] = words else { return Err("expected EXPLAIN STAGE ENDPOINT TEXT".to_owned()) };
     let text = text.join(" ");
     let reasons =
-        answer.explained.stages.iter().filter(|s| s.stage == *stage).flat_map(|s| s.dropped.iter().chain(&s.kept));
+        answer.explained.stages.iter().filter(|s| s.stage == *stage).flat_map(|s| s.dropped.iter().chain(&s.passed));
     let of: Vec<&str> =
         reasons.filter(|reason| reason.endpoint == *endpoint).map(|reason| reason.why.as_str()).collect();
     match of.iter().any(|why| why.contains(&text)) {

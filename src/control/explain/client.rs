@@ -1,4 +1,4 @@
-//! How a client at an address was placed, in words: what determined its region, its facts in the databases, and the
+//! The location of a client at an address, as text: what determined its region, its facts in the databases, and the
 //! selectors that match it.
 
 use std::net::IpAddr;
@@ -8,12 +8,12 @@ use crate::model::{ClassId, Clients, Facts, Model, PolicyId, Region};
 use crate::placing::{self, ClientPlacement, RegionSource};
 use crate::snapshot::{KnownBy, Snapshot};
 
-pub(super) fn place_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -> ClientPosition {
+pub(super) fn locate_address(snapshot: &Snapshot, policy: PolicyId, ip: IpAddr) -> ClientPosition {
     let (class, reach) = snapshot.class(ip);
     let (local, own_scope) = snapshot.place(ip, policy, KnownBy::Address);
     let (by_ecs, ecs_scope) = snapshot.place(ip, policy, KnownBy::Ecs);
     let model = &snapshot.model;
-    let mut why = placed_by(model, ip);
+    let mut why = located_by(model, ip);
     match reach {
         0 => why.push_str("; so is every client of this family"),
         _ => why.push_str(&format!("; the same for all of {}", net(ip, reach))),
@@ -32,7 +32,7 @@ pub(super) fn net(ip: IpAddr, len: u8) -> String {
 }
 
 /// What determined the client's region, and the facts of its address.
-fn placed_by(model: &Model, ip: IpAddr) -> String {
+fn located_by(model: &Model, ip: IpAddr) -> String {
     match placing::explain(&model.clients, ip) {
         Some(placement) => by_placement(model, &placement),
         None => by_rules(&model.clients, ip),
@@ -53,8 +53,8 @@ fn by_placement(model: &Model, placement: &ClientPlacement) -> String {
                 (_, None) | (None, _) => "by its location".to_owned(),
             }
         }
-        (RegionSource::Default, _) => "nothing places it, so it is of the default region".to_owned(),
-        (RegionSource::Nothing, _) => "nothing places it".to_owned(),
+        (RegionSource::Default, _) => "no region matches it, so it belongs to the default region".to_owned(),
+        (RegionSource::Nothing, _) => "no region matches it".to_owned(),
     };
     why.push_str(&known(&placement.facts));
     why
@@ -80,7 +80,7 @@ fn by_rules(clients: &Clients, ip: IpAddr) -> String {
     let rules = clients.rules.iter().filter(|rule| rule.net.contains(&ip));
     match rules.max_by_key(|rule| rule.net.prefix_len()) {
         Some(rule) => format!("by the net {}", rule.net),
-        None => "no net places it, so it is of the default class".to_owned(),
+        None => "no net matches it, so it belongs to the default class".to_owned(),
     }
 }
 

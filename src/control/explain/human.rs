@@ -17,22 +17,22 @@ pub fn human(explanation: &Explanation) -> String {
     // Writing to a String does not fail.
     let _ = writeln!(text, "{} {}   (\"{}\" of {}, generation {})", e.name, e.rtype, e.policy, e.zone, e.generation);
     let client = if e.client.is_empty() { "any" } else { &e.client };
-    let _ = writeln!(text, "client  {client}, class {}: {}", e.class, e.class_why);
-    let _ = writeln!(text, "ttl     {} s", e.ttl);
-    let _ = writeln!(text, "scope   /{}: {}", e.scope, e.scope_why);
-    if let Some(endpoint) = &e.sticky_endpoint {
-        let _ = writeln!(text, "sticky  {endpoint}: what this client's net gets while that is eligible");
+    let _ = writeln!(text, "client    {client}, class {}: {}", e.class, e.class_why);
+    let _ = writeln!(text, "ttl       {} s", e.ttl);
+    let _ = writeln!(text, "scope     /{}: {}", e.scope, e.scope_why);
+    if let Some(endpoint) = &e.affinity_endpoint {
+        let _ = writeln!(text, "affinity  {endpoint}: what this client's net gets while that is eligible");
     }
     lines_of(
         &mut text,
-        "ramp    ",
+        "ramp      ",
         e.ramps.iter().map(|ramp| {
             let (share, left) = (percent(ramp.share), span(ramp.full_in_ms));
             format!("{} ({}) has {share} of its weight, all of it in {left}", ramp.endpoint, ramp.address)
         }),
     );
     if e.stale {
-        text.push_str("stale   nothing is eligible: replies carry EDE 3 (Stale Answer)\n");
+        text.push_str("stale     nothing is eligible: replies carry EDE 3 (Stale Answer)\n");
     }
     text.push_str("\nanswers\n");
     if e.answers.is_empty() {
@@ -46,30 +46,31 @@ pub fn human(explanation: &Explanation) -> String {
         }),
     );
     text.push_str("\nstages                 in  out\n");
-    e.stages.iter().for_each(|stage| tell(&mut text, stage));
+    e.stages.iter().for_each(|stage| stage_lines(&mut text, stage));
     if !e.evidence.is_empty() {
         text.push_str("\nevidence\n");
         lines(
             &mut text,
-            e.evidence.iter().map(|said| {
-                let rtt = said.rtt_ms.map_or_else(|| "no rtt".to_owned(), |rtt| format!("{rtt:.1} ms"));
-                let age = said.age_ms.map_or_else(|| "not probed yet".to_owned(), |age| format!("{} ago", span(age)));
-                let why = said.why.as_ref().map_or_else(String::new, |why| format!("  {why}"));
-                let who = format!("{} ({})", said.vantage, said.region);
-                format!("{:<14} {:<8} {who:<22} {rtt:>9}  {age}{why}", said.endpoint, said.health)
+            e.evidence.iter().map(|evidence| {
+                let rtt = evidence.rtt_ms.map_or_else(|| "no rtt".to_owned(), |rtt| format!("{rtt:.1} ms"));
+                let age =
+                    evidence.age_ms.map_or_else(|| "not probed yet".to_owned(), |age| format!("{} ago", span(age)));
+                let why = evidence.why.as_ref().map_or_else(String::new, |why| format!("  {why}"));
+                let who = format!("{} ({})", evidence.vantage, evidence.region);
+                format!("{:<14} {:<8} {who:<22} {rtt:>9}  {age}{why}", evidence.endpoint, evidence.health)
             }),
         );
     }
     text
 }
 
-fn tell(text: &mut String, stage: &StageReport) {
+fn stage_lines(text: &mut String, stage: &StageReport) {
     let note = stage.note.as_ref().map_or_else(String::new, |note| format!("  {note}"));
     let _ = writeln!(text, "  {:<18} {:>4} {:>4}{note}", stage.stage, stage.entered, stage.left);
     grouped(text, "-", &stage.dropped);
     // An endpoint that is up needs no line here: the evidence shows it.
-    let kept: Vec<ReasonReport> = stage.kept.iter().filter(|kept| kept.why != UP).cloned().collect();
-    grouped(text, "+", &kept);
+    let passed: Vec<ReasonReport> = stage.passed.iter().filter(|reason| reason.why != UP).cloned().collect();
+    grouped(text, "+", &passed);
 }
 
 /// The reasons. Endpoints with the same reason share a line.

@@ -15,7 +15,6 @@ mod tests;
 mod whole_tests;
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,8 +25,9 @@ use crate::snapshot::{Cell, LocalClass, Snapshot};
 use crate::steering::{AnswerSource, Decision, Reason, StageName};
 use crate::wire::{Name, NameBuf, NameError};
 
-use client::place_address;
+use client::locate_address;
 pub use human::human;
+use numbers::millis;
 use present::present;
 pub(crate) use reason::Renderer;
 
@@ -39,7 +39,7 @@ pub enum Client<'a> {
     /// Any client of the region of this name.
     Region(&'a str),
     /// A client of which nothing is known: it belongs to the default region, if there is one.
-    Unplaced,
+    Unlocated,
 }
 
 /// Why there is nothing to explain.
@@ -77,7 +77,7 @@ impl std::error::Error for ExplainError {}
 /// An answer and every reason for it. The fields up to `answers` are the contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// The name asked for, with its final dot.
+    /// The name of the query, with its final dot.
     pub name: String,
     /// `A`, `AAAA`, `CNAME`, `SRV`, `HTTPS` or `SVCB`.
     #[serde(rename = "type")]
@@ -109,8 +109,8 @@ pub struct Explanation {
     /// Why the TTL is what it is.
     pub ttl_why: String,
     /// With affinity: the endpoint that every reply to this client's net has first, for now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sticky_endpoint: Option<String>,
+    #[serde(rename = "sticky_endpoint", default, skip_serializing_if = "Option::is_none")]
+    pub affinity_endpoint: Option<String>,
     /// The endpoints of this name that came back recently and have a part of their weight; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ramps: Vec<RampReport>,
@@ -131,8 +131,9 @@ pub struct StageReport {
     pub left: usize,
     /// The endpoints that were dropped, with the reasons.
     pub dropped: Vec<ReasonReport>,
-    /// What is known of those that went on.
-    pub kept: Vec<ReasonReport>,
+    /// The endpoints that went on, with what is known of them.
+    #[serde(rename = "kept")]
+    pub passed: Vec<ReasonReport>,
     /// What is known of the stage as a whole.
     pub note: Option<String>,
 }
@@ -201,45 +202,45 @@ fn explain_steered(
     now: Moment,
 ) -> Result<Explanation, ExplainError> {
     let policy = snapshot.model.policy(steered.policy);
-    let asked = match rtype.filter(|text| !text.is_empty()) {
+    let facet = match rtype.filter(|text| !text.is_empty()) {
         Some(text) => parse_type(text)?,
         None => policy.facets.first().copied().unwrap_or(Facet::V4),
     };
-    let placed = place(snapshot, steered.policy, client)?;
-    let cell = served(snapshot, steered.policy, placed.local, asked);
+    let position = position_of(snapshot, steered.policy, client)?;
+    let cell = served(snapshot, steered.policy, position.local, facet);
     let decision = cell.map(Cell::decision);
-    let of_class = scope(snapshot, zone, &placed, decision);
+    let of_class = scope(snapshot, zone, &position, decision);
     let (scope, scope_why) = affinity::scope(snapshot, zone, client, cell, of_class);
-    let (ttl, ttl_why) = ttl(snapshot, zone, steered, asked, decision);
+    let (ttl, ttl_why) = ttl(snapshot, zone, steered, facet, decision);
     Ok(Explanation {
         name: name.to_string(),
-        rtype: asked.as_str().to_owned(),
+        rtype: facet.as_str().to_owned(),
         client: match client {
             Client::Address(ip) => ip.to_string(),
             Client::Region(region) => region.to_owned(),
-            Client::Unplaced => String::new(),
+            Client::Unlocated => String::new(),
         },
-        class: class_name(&snapshot.model, placed.class),
+        class: class_name(&snapshot.model, position.class),
         scope,
         ttl,
         stages: match decision {
             Some(decision) => stages(Renderer { model: &snapshot.model, policy, decision }),
-            None => vec![left_to_zone_file(&snapshot.model, policy, asked)],
+            None => vec![left_to_zone_file(&snapshot.model, policy, facet)],
         },
         answers: match cell {
-            Some(cell) => answers(snapshot, zone, steered, asked, cell),
-            None => static_answers(snapshot, zone, steered, asked),
+            Some(cell) => answers(snapshot, zone, steered, facet, cell),
+            None => static_answers(snapshot, zone, steered, facet),
         },
         generation: snapshot.generation,
         zone: snapshot.model.zone(zone).apex.to_string(),
         policy: steered.label.clone(),
         stale: decision.is_some_and(|decision| decision.stale),
-        class_why: placed.why,
+        class_why: position.why,
         scope_why,
         ttl_why,
-        sticky_endpoint: affinity::endpoint(&snapshot.model, policy, client, cell),
-        ramps: ramps(snapshot, policy, decision.map_or(asked, |decision| decision.facet), now),
-        evidence: evidence(snapshot, policy, decision.map_or(asked, |decision| decision.facet), now),
+        affinity_endpoint: affinity::endpoint(&snapshot.model, policy, client, cell),
+        ramps: ramps(snapshot, policy, decision.map_or(facet, |decision| decision.facet), now),
+        evidence: evidence(snapshot, policy, decision.map_or(facet, |decision| decision.facet), now),
     })
 }
 
@@ -256,8 +257,8 @@ fn parse_type(text: &str) -> Result<Facet, ExplainError> {
 }
 
 /// The cell that answers this type. A name that is always an alias answers every type with it.
-fn served(snapshot: &Snapshot, policy: PolicyId, class: LocalClass, asked: Facet) -> Option<&Cell> {
-    snapshot.cell(policy, class, asked).or_else(|| snapshot.cell(policy, class, Facet::Alias))
+fn served(snapshot: &Snapshot, policy: PolicyId, class: LocalClass, facet: Facet) -> Option<&Cell> {
+    snapshot.cell(policy, class, facet).or_else(|| snapshot.cell(policy, class, Facet::Alias))
 }
 
 /// A client's class, that class within the policy's group, why it has it, and its scope if an address is given.
@@ -268,7 +269,7 @@ struct ClientPosition {
     scope: Option<u8>,
 }
 
-fn place(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Result<ClientPosition, ExplainError> {
+fn position_of(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Result<ClientPosition, ExplainError> {
     let clients = &snapshot.model.clients;
     let of = |class: ClassId, why: &str| ClientPosition {
         class,
@@ -277,8 +278,8 @@ fn place(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Result<Cl
         scope: None,
     };
     match client {
-        Client::Address(ip) => Ok(place_address(snapshot, policy, ip)),
-        Client::Unplaced => Ok(of(clients.fallback, "for clients that nothing places")),
+        Client::Address(ip) => Ok(locate_address(snapshot, policy, ip)),
+        Client::Unlocated => Ok(of(clients.fallback, "for clients that no region matches")),
         Client::Region(name) => {
             let unknown = || {
                 let known = snapshot.model.regions.iter().map(|region| region.name.clone()).collect();
@@ -287,14 +288,14 @@ fn place(snapshot: &Snapshot, policy: PolicyId, client: Client<'_>) -> Result<Cl
             let region = snapshot.model.region_named(name).ok_or_else(unknown)?;
             // The first class of a region is that of clients of which only the region is known.
             let class = clients.classes.iter().position(|class| class.region == Some(region)).ok_or_else(unknown)?;
-            Ok(of(ClassId(class as u16), "as asked"))
+            Ok(of(ClassId(class as u16), "as requested"))
         }
     }
 }
 
-fn scope(snapshot: &Snapshot, zone: ZoneId, placed: &ClientPosition, decision: Option<&Decision>) -> (u8, String) {
+fn scope(snapshot: &Snapshot, zone: ZoneId, position: &ClientPosition, decision: Option<&Decision>) -> (u8, String) {
     let looks = decision.is_some_and(|decision| decision.looks_at_client);
-    match placed.scope {
+    match position.scope {
         _ if !looks => (0, "the client was not looked at".to_owned()),
         _ if !snapshot.model.zone(zone).ecs.enabled => (0, "this zone does not use ECS".to_owned()),
         Some(0) => (0, "every client of this family is of this class".to_owned()),
@@ -319,7 +320,7 @@ fn stages(renderer: Renderer<'_>) -> Vec<StageReport> {
         entered: stage.entered,
         left: stage.left,
         dropped: stage.dropped.iter().map(report).collect(),
-        kept: stage.passed.iter().map(report).collect(),
+        passed: stage.passed.iter().map(report).collect(),
         note: stage.note.as_ref().map(|note| renderer.note(note)),
     });
     stages.collect()
@@ -330,14 +331,14 @@ fn report(model: &Model, endpoint: EndpointId, why: String) -> ReasonReport {
 }
 
 /// The only stage of a query that the policy does not answer. The zone file answers it, maybe without a record.
-fn left_to_zone_file(model: &Model, policy: &Policy, asked: Facet) -> StageReport {
-    let why = format!("the policy gives no {} records", asked.as_str());
+fn left_to_zone_file(model: &Model, policy: &Policy, facet: Facet) -> StageReport {
+    let why = format!("the policy gives no {} records", facet.as_str());
     StageReport {
         stage: StageName::Candidates.as_str().to_owned(),
         entered: policy.endpoints.len(),
         left: 0,
         dropped: policy.endpoints.iter().map(|endpoint| report(model, *endpoint, why.clone())).collect(),
-        kept: Vec::new(),
+        passed: Vec::new(),
         note: Some("the answer is what the zone file has".to_owned()),
     }
 }
@@ -348,10 +349,10 @@ fn ttl(
     snapshot: &Snapshot,
     zone: ZoneId,
     name: &SteeredName,
-    asked: Facet,
+    facet: Facet,
     decision: Option<&Decision>,
 ) -> (u32, String) {
-    let of_file = safe_default(snapshot, zone, name, asked).map(|rrset| rrset.ttl());
+    let of_file = safe_default(snapshot, zone, name, facet).map(|rrset| rrset.ttl());
     let as_in_file = |ttl: u32| (ttl, format!("{ttl} s: as the zone file has it"));
     match (decision, of_file) {
         (Some(decision), Some(ttl)) if decision.source == AnswerSource::Static && ttl < decision.ttl => as_in_file(ttl),
@@ -371,13 +372,13 @@ pub(super) fn answers(
     snapshot: &Snapshot,
     zone: ZoneId,
     name: &SteeredName,
-    asked: Facet,
+    facet: Facet,
     cell: &Cell,
 ) -> Vec<AnswerReport> {
     let (model, decision) = (&*snapshot.model, cell.decision());
     let given = match &decision.source {
         AnswerSource::Endpoints(given) => given,
-        AnswerSource::Static => return static_answers(snapshot, zone, name, asked),
+        AnswerSource::Static => return static_answers(snapshot, zone, name, facet),
         AnswerSource::Nodata => return Vec::new(),
     };
     let odds = given.probabilities(|endpoint| model.endpoint(endpoint).stands_alone(decision.facet));
@@ -396,9 +397,9 @@ pub(super) fn answers(
 }
 
 /// The records of the zone file of this type.
-fn safe_default<'a>(snapshot: &'a Snapshot, zone: ZoneId, name: &SteeredName, asked: Facet) -> Option<RrsetRef<'a>> {
+fn safe_default<'a>(snapshot: &'a Snapshot, zone: ZoneId, name: &SteeredName, facet: Facet) -> Option<RrsetRef<'a>> {
     match snapshot.zones.find_within(zone, &NameBuf::parse(name.owner.as_wire())?, false) {
-        LookupResult::Exact(node) => node.rrset(asked.rtype()),
+        LookupResult::Exact(node) => node.rrset(facet.rtype()),
         LookupResult::Outside
         | LookupResult::Wildcard(_)
         | LookupResult::Referral(_)
@@ -408,9 +409,9 @@ fn safe_default<'a>(snapshot: &'a Snapshot, zone: ZoneId, name: &SteeredName, as
 }
 
 /// The records of the zone file that are answered in place of the policy.
-fn static_answers(snapshot: &Snapshot, zone: ZoneId, name: &SteeredName, asked: Facet) -> Vec<AnswerReport> {
-    let answer = |wire: &[u8]| AnswerReport { rdata: present(asked.rtype(), wire), endpoint: None, probability: 1.0 };
-    let rrset = safe_default(snapshot, zone, name, asked);
+fn static_answers(snapshot: &Snapshot, zone: ZoneId, name: &SteeredName, facet: Facet) -> Vec<AnswerReport> {
+    let answer = |wire: &[u8]| AnswerReport { rdata: present(facet.rtype(), wire), endpoint: None, probability: 1.0 };
+    let rrset = safe_default(snapshot, zone, name, facet);
     rrset.map_or_else(Vec::new, |rrset| rrset.rdatas().map(answer).collect())
 }
 
@@ -423,28 +424,23 @@ fn ramps(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec
 
 fn evidence(snapshot: &Snapshot, policy: &Policy, facet: Facet, now: Moment) -> Vec<EvidenceReport> {
     let model = &snapshot.model;
-    let said = policy.endpoints.iter().flat_map(|endpoint| {
+    let reports = policy.endpoints.iter().flat_map(|endpoint| {
         let judged = model.endpoint(*endpoint).answering(facet);
         let evidence = judged.flat_map(|side| {
             let check = policy.check_of(*endpoint, side);
-            let said = status::evidence(check, &snapshot.view).iter();
-            said.map(move |said| (status::judged_address(model, side, check), said))
+            let all = status::evidence(check, &snapshot.view).iter();
+            all.map(move |one| (status::judged_address(model, side, check), one))
         });
-        evidence.map(move |(address, said)| EvidenceReport {
+        evidence.map(move |(address, one)| EvidenceReport {
             endpoint: model.endpoint(*endpoint).name.clone(),
             address,
-            vantage: said.vantage.to_string(),
-            region: region_name(model, said.region),
-            health: said.health.as_str().to_owned(),
-            rtt_ms: said.rtt.map(millis),
-            age_ms: said.probed_at.map(|at| now.since(at).as_millis() as u64),
-            why: said.why.as_deref().map(str::to_owned),
+            vantage: one.vantage.to_string(),
+            region: region_name(model, one.region),
+            health: one.health.as_str().to_owned(),
+            rtt_ms: one.rtt.map(millis),
+            age_ms: one.probed_at.map(|at| now.since(at).as_millis() as u64),
+            why: one.why.as_deref().map(str::to_owned),
         })
     });
-    said.collect()
-}
-
-/// Milliseconds with three decimals: an RTT is measured in microseconds.
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
+    reports.collect()
 }

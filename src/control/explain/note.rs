@@ -68,10 +68,10 @@ impl Renderer<'_> {
             Fallback::Static => "static: the zone file's records of this name".to_owned(),
             Fallback::StaticOutsideFence => {
                 let fence = self.fence();
-                format!("static, but nobody can tell whether the zone file's records are inside \"{fence}\": nodata")
+                format!("static, but it is not known whether the zone file's records are inside \"{fence}\": nodata")
             }
             Fallback::StaticIsAlias => {
-                "static, but nothing stands beside the CNAME of the zone file: nodata".to_owned()
+                "static, but the zone file has a CNAME, which can't have other records next to it: nodata".to_owned()
             }
             Fallback::Other(other, despite) => {
                 let despite = match despite {
@@ -99,7 +99,7 @@ impl Renderer<'_> {
         let name = |endpoint| self.name(MemberRef::Endpoint(endpoint));
         let what = match of {
             Changing::Health(endpoint) => format!("\"{}\" could change", name(endpoint)),
-            Changing::Pool(pool) => format!("pool \"{}\" may choose otherwise", self.pool(pool)),
+            Changing::Pool(pool) => format!("pool \"{}\" may choose other members", self.pool(pool)),
             Changing::Ramp(endpoint) => format!("the weight of \"{}\" grows", name(endpoint)),
             Changing::Override(endpoint) => format!("the override of \"{}\" ends", name(endpoint)),
         };

@@ -39,10 +39,14 @@ impl Renderer<'_> {
                 format!("outside the fence \"{fence}\", which leaves this client {}", self.some_of(inside))
             }
             Why::OutOfService(out) => self.out_of_service(endpoint, out),
-            Why::OutOfServiceButGiven(out) => format!("{}; given all the same", self.out_of_service(endpoint, out)),
+            Why::OutOfServiceButGiven(out) => {
+                format!("{}; given because nothing better is left", self.out_of_service(endpoint, out))
+            }
             Why::ForcedUp(by) => self.forced_up(endpoint, by),
             Why::Unhealthy(measured) => unhealthy(measured),
-            Why::UnhealthyButGiven(measured) => format!("{}; given all the same", unhealthy(measured)),
+            Why::UnhealthyButGiven(measured) => {
+                format!("{}; given because nothing better is left", unhealthy(measured))
+            }
             Why::UnhealthyButForcedUp(measured) => format!("up by override; measured {}", unhealthy(measured)),
             Why::Unmonitored => "no monitor: always up".to_owned(),
             Why::Up => UP.to_owned(),
@@ -76,7 +80,7 @@ impl Renderer<'_> {
             Why::NotGivenNow => "not what is given now".to_owned(),
             Why::OfOtherKind => {
                 let is = if self.is_cname(endpoint) { "is a cname" } else { "has addresses" };
-                format!("{is}, and nothing stands beside a CNAME")
+                format!("{is}, and a CNAME can't have other records next to it")
             }
             Why::Drawn { tier, weight, total } => {
                 format!("tier {tier}: weight {} of {}", plain(*weight), plain(*total))
@@ -221,7 +225,9 @@ impl Renderer<'_> {
             }
             MemberRef::Pool(pool) => {
                 let name = self.pool(*pool);
-                format!("ramping: weight {now} of {full} for \"{name}\"{within}, as all that it gives came up lately")
+                format!(
+                    "ramping: weight {now} of {full} for \"{name}\"{within}, because all that it gives came up recently"
+                )
             }
         }
     }
@@ -245,8 +251,8 @@ impl Renderer<'_> {
         match because {
             Undrawn::SideDown => format!("its address of this family is down: {then}"),
             Undrawn::SideMissing => format!("{}: {then}", self.lacks()),
-            Undrawn::AfterAlias => "an alias comes first, and stands alone".to_owned(),
-            Undrawn::TiersFull => "the tiers before it fill the reply".to_owned(),
+            Undrawn::AfterAlias => "an alias comes first, and is the only record".to_owned(),
+            Undrawn::TiersFull => "not reached: earlier tiers have enough records".to_owned(),
             Undrawn::AliasAfterAddresses => "an alias can't follow addresses".to_owned(),
         }
     }
@@ -259,7 +265,7 @@ fn unhealthy(Unhealthy { health, cause }: &Unhealthy) -> String {
         Health::Unknown => "unknown: probed without a verdict, so counted as down",
     };
     match cause {
-        Some((why, vantage)) => format!("{verdict}: {why}, says {vantage}"),
+        Some((why, vantage)) => format!("{verdict}: {why} (reported by {vantage})"),
         None => verdict.to_owned(),
     }
 }

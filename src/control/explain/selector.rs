@@ -17,7 +17,7 @@ pub(super) fn selector_text(model: &Model, id: SelectorId) -> String {
         list("asns", &selector.asns, ToString::to_string),
         list("countries", &selector.countries, ToString::to_string),
         list("continents", &selector.continents, ToString::to_string),
-        selector.unknown.then(|| "clients that nothing places".to_owned()),
+        selector.unknown.then(|| "clients of unknown location".to_owned()),
     ];
     lists.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

@@ -63,8 +63,8 @@ fn dublin() -> Client<'static> {
 
 #[test]
 fn the_json_is_as_promised() {
-    let told = ask(&usual(), None, dublin()).unwrap();
-    let json = serde_json::to_value(&told).unwrap();
+    let explained = ask(&usual(), None, dublin()).unwrap();
+    let json = serde_json::to_value(&explained).unwrap();
     for (key, expected) in [
         ("name", serde_json::json!("www.svc.example.")),
         ("type", serde_json::json!("A")),
@@ -86,7 +86,7 @@ fn the_json_is_as_promised() {
     assert_eq!(json["evidence"][0]["rtt_ms"], 1.25);
     assert_eq!(json["evidence"][0]["age_ms"], 300);
     let back: Explanation = serde_json::from_value(json).unwrap();
-    assert_eq!(back, told, "the command line reads what the API writes");
+    assert_eq!(back, explained, "the command line reads what the API writes");
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_client_is_an_address_a_region_or_nobody() {
     assert_eq!(class(dublin()), "eu-west");
     assert_eq!(class(Client::Address("192.0.2.1".parse().unwrap())), "unknown");
     assert_eq!(class(Client::Region("us-east")), "us-east");
-    assert_eq!(class(Client::Unplaced), "unknown");
+    assert_eq!(class(Client::Unlocated), "unknown");
     let error = ask(&usual(), None, Client::Region("mars")).unwrap_err();
     assert_eq!(error.to_string(), "no region is called \"mars\"; there are eu-west, us-east");
 }
@@ -111,13 +111,13 @@ fn what_is_not_steered_is_an_error_with_a_reason() {
 
 #[test]
 fn a_question_that_the_name_has_nothing_for_is_empty() {
-    let told = ask(&usual(), Some("cname"), dublin()).unwrap();
-    assert_eq!((told.answers.len(), told.stages.len(), told.stages[0].left), (0, 1, 0));
-    assert!(human(&told).contains("none: the reply is empty (NODATA)"));
+    let explained = ask(&usual(), Some("cname"), dublin()).unwrap();
+    assert_eq!((explained.answers.len(), explained.stages.len(), explained.stages[0].left), (0, 1, 0));
+    assert!(human(&explained).contains("none: the reply is empty (NODATA)"));
 }
 
 #[test]
-fn on_empty_is_told() {
+fn an_explanation_shows_on_empty() {
     let all = ask(&snapshot(OnEmpty::All, &[1], false), None, dublin()).unwrap();
     assert_eq!(all.answers[0].rdata, "nyc.hosting.example.");
     assert!(all.stages.iter().any(|stage| stage.stage == "on_empty"));
@@ -131,7 +131,7 @@ fn on_empty_is_told() {
 }
 
 /// `www` is fra1 and plain by the client's net, of which ECS shows `cutoff` bits at most.
-fn sticky(cutoff: u8) -> Snapshot {
+fn by_affinity(cutoff: u8) -> Snapshot {
     let mut model = (*usual().model).clone();
     model.pools[0].steering = Steering::Affinity;
     let mut zone = (*model.zones[0]).clone();
@@ -141,34 +141,37 @@ fn sticky(cutoff: u8) -> Snapshot {
 }
 
 #[test]
-fn what_affinity_looks_at_and_whom_it_leads_to_is_told() {
-    let told = ask(&sticky(24), None, dublin()).unwrap();
-    assert_eq!((told.scope, told.scope_why.as_str()), (24, "affinity gives all of 127.2.0.0/24 the same answer"));
-    assert!(told.answers.iter().all(|answer| answer.probability == 0.5), "over all nets: {:?}", told.answers);
-    let sticky_for = |net: u8| {
+fn an_explanation_shows_the_scope_and_the_endpoint_of_affinity() {
+    let explained = ask(&by_affinity(24), None, dublin()).unwrap();
+    assert_eq!(
+        (explained.scope, explained.scope_why.as_str()),
+        (24, "affinity gives all of 127.2.0.0/24 the same answer")
+    );
+    assert!(explained.answers.iter().all(|answer| answer.probability == 0.5), "over all nets: {:?}", explained.answers);
+    let endpoint_for = |net: u8| {
         let client = Client::Address([127, 2, net, 1].into());
-        ask(&sticky(24), None, client).unwrap().sticky_endpoint.unwrap()
+        ask(&by_affinity(24), None, client).unwrap().affinity_endpoint.unwrap()
     };
-    let all: std::collections::BTreeSet<String> = (0..20).map(sticky_for).collect();
+    let all: std::collections::BTreeSet<String> = (0..20).map(endpoint_for).collect();
     assert_eq!(all.into_iter().collect::<Vec<_>>(), ["fra1", "plain"]);
-    let line = format!("sticky  {}: what this client's net gets while that is eligible\n", sticky_for(0));
-    assert!(human(&told).contains(&line), "{}", human(&told));
-    let cut = ask(&sticky(20), None, dublin()).unwrap();
+    let line = format!("affinity  {}: what this client's net gets while that is eligible\n", endpoint_for(0));
+    assert!(human(&explained).contains(&line), "{}", human(&explained));
+    let cut = ask(&by_affinity(20), None, dublin()).unwrap();
     assert_eq!(cut.scope, 20);
     assert_eq!(cut.scope_why, "affinity gives all of 127.2.0.0/20 the same answer: [ecs] cuts its net off there");
 }
 
 #[test]
-fn without_an_address_affinity_has_nobody_to_lead() {
-    let told = ask(&sticky(24), None, Client::Unplaced).unwrap();
-    assert_eq!((told.scope, told.sticky_endpoint.as_deref()), (0, None));
-    assert_eq!(told.scope_why, "affinity looks at the client's net, and no address was given");
+fn without_an_address_affinity_has_no_endpoint() {
+    let explained = ask(&by_affinity(24), None, Client::Unlocated).unwrap();
+    assert_eq!((explained.scope, explained.affinity_endpoint.as_deref()), (0, None));
+    assert_eq!(explained.scope_why, "affinity looks at the client's net, and no address was given");
     let json = serde_json::to_value(ask(&usual(), None, dublin()).unwrap()).unwrap();
     assert!(json.get("sticky_endpoint").is_none(), "where chance decides there is no such field");
 }
 
 #[test]
-fn who_came_back_is_told_with_what_is_left() {
+fn an_explanation_shows_ramps_and_when_they_end() {
     let mut model = test_world::model();
     model.endpoints[0].ramp = Duration::from_secs(190);
     model.policies[0].facets = vec![Facet::V4, Facet::V6];
@@ -176,14 +179,14 @@ fn who_came_back_is_told_with_what_is_left() {
     let mut view = (*snapshot.view).clone();
     view.checks[0].recovery = Recovery::Since(test_world::PROBED_AT - Duration::from_secs(30));
     let ramping = Snapshot { view: Arc::new(view), ..snapshot.clone() };
-    let told = ask(&ramping, Some("A"), dublin()).unwrap();
-    let json = serde_json::to_value(&told.ramps).unwrap();
+    let explained = ask(&ramping, Some("A"), dublin()).unwrap();
+    let json = serde_json::to_value(&explained.ramps).unwrap();
     let expected = serde_json::json!([{
         "endpoint": "fra1", "address": "192.0.2.10", "share": 0.2, "full_in_ms": 159_700
     }]);
     assert_eq!(json, expected);
-    let line = "ramp    fra1 (192.0.2.10) has 20 % of its weight, all of it in 2 min";
-    assert!(human(&told).lines().any(|told| told == line), "{}", human(&told));
+    let line = "ramp      fra1 (192.0.2.10) has 20 % of its weight, all of it in 2 min";
+    assert!(human(&explained).lines().any(|each| each == line), "{}", human(&explained));
     assert!(ask(&ramping, Some("AAAA"), dublin()).unwrap().ramps.is_empty(), "the other address stayed");
     let without = serde_json::to_value(ask(&snapshot, Some("A"), dublin()).unwrap()).unwrap();
     assert!(without.get("ramps").is_none());
@@ -197,18 +200,18 @@ fn names_keep_their_case() {
 
 #[test]
 fn a_person_reads_it_on_one_screen() {
-    let told = human(&ask(&usual(), None, dublin()).unwrap());
+    let text = human(&ask(&usual(), None, dublin()).unwrap());
     for line in [
         "www.svc.example. A   (\"www\" of svc.example., generation 2)",
-        "client  127.2.0.1, class eu-west: by the net 127.2.0.0/16; the same for all of 127.2.0.0/16",
-        "scope   /16: the shortest prefix whose clients are all of this class",
+        "client    127.2.0.1, class eu-west: by the net 127.2.0.0/16; the same for all of 127.2.0.0/16",
+        "scope     /16: the shortest prefix whose clients are all of this class",
         "   100 %  192.0.2.10               fra1",
         "  health                3    2",
         "    - nyc: down",
         "  ttl                   1    1  20 s: nothing that is considered can change, so ttl.max",
         "fra1           up       ns1 (eu-west)             1.2 ms  300 ms ago",
     ] {
-        assert!(told.contains(line), "no {line:?} in\n{told}");
+        assert!(text.contains(line), "no {line:?} in\n{text}");
     }
-    assert!(told.lines().count() < 40 && told.lines().all(|line| line.len() <= 120), "{told}");
+    assert!(text.lines().count() < 40 && text.lines().all(|line| line.len() <= 120), "{text}");
 }

@@ -1,4 +1,4 @@
-//! An explanation of a policy that has everything: a test that each part of the decision is told with its reason.
+//! An explanation of a policy that has every part of steering: each part of the decision is shown with its reason.
 
 use std::fs;
 use std::sync::Arc;
@@ -13,7 +13,15 @@ use crate::model::{
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Identity, Snapshot};
 
-const SETTINGS: &str = "region = \"eu\"\n[clients]\ndefault_region = \"eu\"\n[regions.eu]\nnets = [\"192.0.2.0/24\"]\n[regions.us]\nnets = [\"203.0.113.0/24\"]\n";
+const SETTINGS: &str = r#"
+region = "eu"
+[clients]
+default_region = "eu"
+[regions.eu]
+nets = ["192.0.2.0/24"]
+[regions.us]
+nets = ["203.0.113.0/24"]
+"#;
 
 const MASTER: &str = "$TTL 600\n@ SOA ns h 1 2 3 4 300\n@ NS ns\nns A 192.0.2.7\n";
 
@@ -115,14 +123,14 @@ fn view(model: &Model) -> WorldView {
             ..CheckView::default()
         };
         if endpoint.name == "fra2" {
-            let said = Override {
+            let entry = Override {
                 target: "fra2".into(),
                 state: OverrideState::Drain,
                 why: "new kernel".into(),
                 who: "alice".into(),
                 until: None,
             };
-            overrides.insert(id, Arc::new(said));
+            overrides.insert(id, Arc::new(entry));
         }
     }
     let vantages = vec![VantageView {
@@ -135,23 +143,23 @@ fn view(model: &Model) -> WorldView {
     WorldView { at: NOW, checks, vantages, overrides: Arc::new(overrides), at_unix: None }
 }
 
-fn told(client: &str) -> Explanation {
+fn explained(client: &str) -> Explanation {
     let later = NOW + Duration::from_millis(300);
     explain(&snapshot(), "www.svc.test", None, Client::Address(client.parse().unwrap()), later).unwrap()
 }
 
 /// Why an endpoint was dropped, and in which stage.
-fn dropped(told: &Explanation, endpoint: &str) -> String {
-    let mut each = told.stages.iter().flat_map(|stage| stage.dropped.iter().map(move |reason| (stage, reason)));
+fn dropped(explained: &Explanation, endpoint: &str) -> String {
+    let mut each = explained.stages.iter().flat_map(|stage| stage.dropped.iter().map(move |reason| (stage, reason)));
     let found = each.find(|(_, reason)| reason.endpoint == endpoint);
     found.map_or_else(String::new, |(stage, reason)| format!("{}: {}", stage.stage, reason.why))
 }
 
 #[test]
-fn every_stage_tells_whom_it_dropped_and_why() {
-    let told = told("192.0.2.1");
-    let text = human(&told);
-    let stages: Vec<&str> = told.stages.iter().map(|stage| stage.stage.as_str()).collect();
+fn every_stage_shows_the_dropped_endpoints_and_the_reasons() {
+    let explained = explained("192.0.2.1");
+    let text = human(&explained);
+    let stages: Vec<&str> = explained.stages.iter().map(|stage| stage.stage.as_str()).collect();
     assert_eq!(&stages[..4], ["candidates", "fence", "state", "health"], "{text}");
     assert_eq!(stages[stages.len() - 3..], ["pick", "limit", "ttl"], "{text}");
     for (endpoint, expected) in [
@@ -159,41 +167,51 @@ fn every_stage_tells_whom_it_dropped_and_why() {
         ("fra2", "state: drained by alice: new kernel"),
         ("ams1", "health: down"),
     ] {
-        assert!(dropped(&told, endpoint).starts_with(expected), "{endpoint}: {}\n{text}", dropped(&told, endpoint));
-        assert!(text.contains(dropped(&told, endpoint).split_once(": ").unwrap().1), "{text}");
+        assert!(
+            dropped(&explained, endpoint).starts_with(expected),
+            "{endpoint}: {}\n{text}",
+            dropped(&explained, endpoint)
+        );
+        assert!(text.contains(dropped(&explained, endpoint).split_once(": ").unwrap().1), "{text}");
     }
-    assert!(dropped(&told, "ams2").contains("under min_up 60 %"), "{}\n{text}", dropped(&told, "ams2"));
-    // Nobody goes without a word: what came in is dropped somewhere, or answered.
+    assert!(dropped(&explained, "ams2").contains("under min_up 60 %"), "{}\n{text}", dropped(&explained, "ams2"));
+    // Every endpoint that came in is dropped with a reason, or answered.
     for endpoint in ["fra1", "fra2", "ams1", "ams2", "nyc"] {
-        let given = told.answers.iter().any(|answer| answer.endpoint.as_deref() == Some(endpoint));
-        assert_ne!(given, !dropped(&told, endpoint).is_empty(), "{endpoint}\n{text}");
+        let given = explained.answers.iter().any(|answer| answer.endpoint.as_deref() == Some(endpoint));
+        assert_ne!(given, !dropped(&explained, endpoint).is_empty(), "{endpoint}\n{text}");
     }
-    let answers: Vec<(&str, f64)> = told.answers.iter().map(|a| (a.rdata.as_str(), a.probability)).collect();
+    let answers: Vec<(&str, f64)> = explained.answers.iter().map(|a| (a.rdata.as_str(), a.probability)).collect();
     assert_eq!(answers, [("192.0.2.10", 1.0)], "{text}");
 }
 
 #[test]
 fn ttl_scope_and_evidence_have_their_reasons() {
-    let told = told("192.0.2.1");
-    let text = human(&told);
-    assert_eq!(told.ttl, 7, "{text}");
-    assert!(told.ttl_why.starts_with("7 s: ") && text.contains(&told.ttl_why), "{}", told.ttl_why);
-    assert!(told.scope >= 24 && !told.scope_why.is_empty() && text.contains(&told.scope_why), "{text}");
-    let said = told.evidence.iter().find(|said| said.endpoint == "ams1").unwrap();
+    let explained = explained("192.0.2.1");
+    let text = human(&explained);
+    assert_eq!(explained.ttl, 7, "{text}");
+    assert!(explained.ttl_why.starts_with("7 s: ") && text.contains(&explained.ttl_why), "{}", explained.ttl_why);
+    assert!(explained.scope >= 24 && !explained.scope_why.is_empty() && text.contains(&explained.scope_why), "{text}");
+    let evidence = explained.evidence.iter().find(|one| one.endpoint == "ams1").unwrap();
     assert_eq!(
-        (said.vantage.as_str(), said.region.as_str(), said.address.as_str(), said.age_ms, said.why.as_deref()),
+        (
+            evidence.vantage.as_str(),
+            evidence.region.as_str(),
+            evidence.address.as_str(),
+            evidence.age_ms,
+            evidence.why.as_deref()
+        ),
         ("ns1", "eu", "192.0.2.12", Some(300), Some("connection refused"))
     );
     assert!(text.contains("300 ms ago  connection refused"), "{text}");
 }
 
 #[test]
-fn who_is_not_held_and_not_meant_gets_the_rest_and_is_told_so() {
-    let told = told("203.0.113.1");
-    let text = human(&told);
+fn a_client_outside_the_fence_and_without_a_match_gets_the_rest_and_the_reason() {
+    let explained = explained("203.0.113.1");
+    let text = human(&explained);
     let answers: Vec<(Option<&str>, f64)> =
-        told.answers.iter().map(|a| (a.endpoint.as_deref(), a.probability)).collect();
+        explained.answers.iter().map(|a| (a.endpoint.as_deref(), a.probability)).collect();
     assert_eq!(answers, [(Some("nyc"), 1.0)], "{text}");
     assert!(text.contains("\"inside\" does not hold this client"), "{text}");
-    assert!(!dropped(&told, "fra1").is_empty(), "{text}");
+    assert!(!dropped(&explained, "fra1").is_empty(), "{text}");
 }
