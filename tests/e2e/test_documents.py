@@ -66,6 +66,8 @@ VARYING = [
     (r"\b[0-9a-f]{32}\b", "TOKEN"),
     (r"\b\d+(\.\d+)? (ms|s|m|h)\b", "TIME"),
     (r"\bpid \d+", "pid N"),
+    # A change that the server noticed before the command is a generation of its own.
+    (r"\bgeneration (?!1\b)\d+", "generation N"),
     (r"says [\w-]+", "says VANTAGE"),
     (r"IN\s+A\s+127\.0\.0\.1[12]$", "IN A ONE-OF-TWO"),
     (r"(;; flags: [^;]*);.*", r"\1"),
