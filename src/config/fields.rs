@@ -8,6 +8,9 @@ use crate::config::node::{Entry, Kind, Node};
 use crate::config::problem::{Problems, did_you_mean};
 use crate::config::source::{At, Place};
 
+/// Room for the keys of most tables. A file has as many tables as names.
+const USUAL_KEYS: usize = 16;
+
 /// A table as its keys are written.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -44,6 +47,7 @@ pub(super) struct Fields {
     left: Vec<Entry>,
     /// Whether required keys may be missing.
     pub(super) is_partial: bool,
+    /// The keys that were looked up while entries were left.
     known: Vec<&'static str>,
 }
 
@@ -58,7 +62,7 @@ impl Fields {
                     head: Arc::new(Head { name: key, what, keys }),
                     left,
                     is_partial: false,
-                    known: Vec::new(),
+                    known: Vec::with_capacity(USUAL_KEYS),
                 })
             }
             other => {
@@ -95,6 +99,9 @@ impl Fields {
 
     /// The entry of `key`.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Entry> {
+        if self.left.is_empty() {
+            return None; // Nothing is left that could be a misspelling of this key.
+        }
         self.known.push(key);
         let at = self.left.iter().position(|entry| entry.key.value == key)?;
         Some(self.left.remove(at))
