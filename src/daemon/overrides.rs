@@ -385,6 +385,6 @@ mod tests {
         assert_eq!(event_lines(&before, &overrides, &edits).len(), 2);
         let before = overrides.resolved();
         let edits = overrides.expire(100.0, &model());
-        assert_eq!((edits.len(), event_lines(&before, &overrides, &edits).len()), (2, 2), "each is told of once");
+        assert_eq!((edits.len(), event_lines(&before, &overrides, &edits).len()), (2, 2), "each is reported once");
     }
 }

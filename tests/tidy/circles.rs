@@ -10,7 +10,6 @@ use crate::sources::{Source, check, report};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]
-#[ignore = "not yet zero"]
 fn no_files_import_each_other_in_a_circle() {
     report(check_circles);
 }

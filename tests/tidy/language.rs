@@ -36,25 +36,21 @@ const BANNED_IN_COMMENTS: &[(&str, &str)] = &[
 const FOREIGN_DOCUMENTS: &[&str] = &["CONTRACT", "DESIGN", "LIBRARIES"];
 
 #[test]
-#[ignore = "not yet zero"]
 fn no_name_is_a_banned_word() {
     report(check_names);
 }
 
 #[test]
-#[ignore = "not yet zero"]
 fn no_comment_has_a_banned_word() {
     report(check_comments);
 }
 
 #[test]
-#[ignore = "not yet zero"]
 fn no_type_name_stands_for_two_types() {
     report(check_type_names);
 }
 
 #[test]
-#[ignore = "not yet zero"]
 fn no_comment_cites_a_document_that_is_not_here() {
     report(check_documents);
 }

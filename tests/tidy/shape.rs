@@ -22,7 +22,6 @@ fn no_file_is_too_long() {
 }
 
 #[test]
-#[ignore = "not yet zero"]
 fn no_line_is_too_wide() {
     report(check_columns);
 }

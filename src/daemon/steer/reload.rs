@@ -1,5 +1,5 @@
-//! Makes the next generation from changed files in three steps: read the files, probe the new checks, publish. A request
-//! that comes during a load gets the result of the load after it.
+//! Makes the next generation from changed files in three steps: read the files, probe the new checks, publish. A
+//! request that comes during a load gets the result of the load after it.
 
 use std::sync::Arc;
 
