@@ -20,7 +20,7 @@ impl Interest {
 }
 
 /// What matters to `policy`, below its root and below the pools of its `on_empty`. Two classes that agree on it get the
-/// same decisions from the same view and memory; only the words of the reasons may differ.
+/// same decisions from the same view and memory; only the reasons may differ.
 pub fn interest(model: &Model, policy: PolicyId) -> Interest {
     of(model, model.policy(policy))
 }

@@ -169,7 +169,7 @@ impl Field {
     }
 }
 
-/// Adds a racer to the counts: it has rung by `t` or not. Counts without room left are let go.
+/// Adds a racer to the counts: it has rung by `t` or not. Counts over the room are dropped.
 fn ring(counts: &mut [f64], racer: &Racer, t: f64) {
     let silent = (-racer.weight * t).exp();
     let rung = -(-racer.weight * t).exp_m1();

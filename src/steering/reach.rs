@@ -1,6 +1,6 @@
-//! Which endpoints a client can get at all, whatever the world is: a `geo` pool has for a client the members whose
-//! `when` holds for it. A client that can get nothing has no candidate: its answer is empty, and `on_empty` does not
-//! count. `last_good` is only of what a client can get.
+//! Which endpoints a client can get in any world: of a `geo` pool, a client can get the members whose `when` holds for
+//! it. A client that can get none has no candidate: its answer is empty, and `on_empty` does not count. `last_good`
+//! has only endpoints that the client can get.
 
 use std::collections::HashSet;
 
@@ -11,28 +11,28 @@ use crate::steering::Scene;
 pub(super) struct Reach {
     /// The endpoints.
     pub(super) endpoints: HashSet<EndpointId>,
-    /// Whether every client, of whatever class, can get one at least.
+    /// Whether clients of every class can get at least one.
     pub(super) is_for_everyone: bool,
 }
 
 /// Which of `candidates` below `root` the clients of `scene` can get.
 pub(super) fn reach(scene: &Scene, root: MemberRef, candidates: &[EndpointId]) -> Reach {
-    let (endpoints, _) = scene.client.apart(|| below(scene, root, candidates, Whom::Client));
-    let is_for_everyone = !below(scene, root, candidates, Whom::Everyone).is_empty();
+    let (endpoints, _) = scene.client.apart(|| below(scene, root, candidates, WalkBranches::OfClient));
+    let is_for_everyone = !below(scene, root, candidates, WalkBranches::ForEveryone).is_empty();
     Reach { endpoints, is_for_everyone }
 }
 
-/// Through which members the walk goes.
+/// The members that the walk follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whom {
+enum WalkBranches {
     /// Members without `when`, and those whose `when` holds for the client.
-    Client,
+    OfClient,
     /// Members without `when`.
-    Everyone,
+    ForEveryone,
 }
 
-fn below(scene: &Scene, root: MemberRef, candidates: &[EndpointId], whom: Whom) -> HashSet<EndpointId> {
-    let is_selected = |when| whom == Whom::Client && scene.client.is_selected(when);
+fn below(scene: &Scene, root: MemberRef, candidates: &[EndpointId], branches: WalkBranches) -> HashSet<EndpointId> {
+    let is_selected = |when| branches == WalkBranches::OfClient && scene.client.is_selected(when);
     let is_open = |pool: &Pool, member: &Member| pool.selector(member).is_none_or(is_selected);
     let below = scene.model.below_where([root], is_open).filter_map(MemberRef::endpoint);
     below.filter(|endpoint| candidates.contains(endpoint)).collect()

@@ -13,9 +13,9 @@ use crate::steering::{PathStep, Scene, Share, Tier};
 /// Which members of `geo` pools are spread over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Branches {
-    /// Every member, whoever it is meant for.
+    /// Every member, for all clients.
     All,
-    /// The members that are meant for the client.
+    /// The members whose `when` holds for the client.
     OfClient,
 }
 

@@ -106,7 +106,7 @@ fn geo_says_why() {
 fn the_client_is_read_where_its_class_could_matter() {
     let looks = |world: SteeringWorld| {
         let looks = ["eu", "us+north", "-+east", "eu+held"].map(|client| decide(&world, client).looks_at_client);
-        assert!(looks.iter().all(|look| *look == looks[0]), "whether one looks doesn't depend on who");
+        assert!(looks.iter().all(|look| *look == looks[0]), "whether the client is read does not depend on the client");
         looks[0]
     };
     assert!(looks(geo("a@north c")));

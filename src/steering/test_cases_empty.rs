@@ -188,7 +188,7 @@ fn the_known_end_of_an_override_bounds_the_ttl() {
 }
 
 #[test]
-fn gdnsds_own_cases() {
+fn cases_of_gdnsd_have_the_same_answers() {
     let multi = |down: &str| {
         let world =
             abc().endpoint("d", "us").pool("m1", All, "a b").pool("m2", All, "c d").pool("p", Failover, "m1 m2");

@@ -203,7 +203,7 @@ proptest! {
     fn nothing_changes_before_the_ttl_says(world in any_world(), ramps in any_ramps(), facet in any_facet()) {
         let world = ramping(&world, &ramps, 0).ttl(0, 3600);
         let decision = world.decide("eu", facet, None);
-        // Standings aside: they have dues of their own, and no memory is handed down here.
+        // Decisions with standings are left out: their dues come from the memory, which this test does not pass on.
         let mut later = world.clone();
         later.view.at = world.view.at + Duration::from_secs(decision.ttl.into()) - Duration::from_nanos(1);
         if decision.ttl > 0 && decision.standings.is_empty() {

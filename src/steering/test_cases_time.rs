@@ -100,7 +100,7 @@ fn manual_stays_while_the_incumbent_is_up() {
         .stands("a");
     Story::of(pool(Failover, "a b c").failback(Failback::Manual))
         .then("two out", 0, |w| w.down("a b"), "c")
-        .then("the incumbent isn't moved by who comes back", 1, |w| w.up("b"), "c")
+        .then("a member that comes back does not move the incumbent", 1, |w| w.up("b"), "c")
         .stands("c [b 1 never]")
         .then("it is out: listed order", 2, |w| w.down("c").up("a"), "a");
 }
@@ -256,14 +256,14 @@ fn a_new_leading_set_has_to_lead_for_five_seconds() {
         .then("another one", 26, |w| w.rtt("c", "eu", 90), "c | a=25 b=75")
         .then("does not continue the first", 30, same, "c | a=25 b=75")
         .stands("c [a+b 26 31]")
-        .then("an incumbent that is out holds nobody up", 30, |w| w.down("c"), "a=25 b=75")
+        .then("an incumbent that is down does not delay the change", 30, |w| w.down("c"), "a=25 b=75")
         .stands("a+b")
         .then("it comes back: the best, but not at once", 40, |w| w.up("c").rtt("c", "eu", 1), "a=25 b=75 | c")
         .then("after its time", 45, same, "c | a=25 b=75");
     Story::of(band())
         .then("two lead", 0, same, "a=25 b=75 | c")
         .then("one of them slips out of the band", 1, |w| w.rtt("b", "eu", 16), "a=25 b=75 | c")
-        .then("who leads is another set now: it begins again", 4, |w| w.rtt("c", "eu", 11), "a=25 b=75 | c")
+        .then("another set leads now: the time begins again", 4, |w| w.rtt("c", "eu", 11), "a=25 b=75 | c")
         .stands("a+b [a+c 4 9]")
         .then("one of the incumbents is out: at once", 5, |w| w.down("b"), "a=50 c=50");
     Story::of(pool(Latency, "c b a").band("p", 5, 0))

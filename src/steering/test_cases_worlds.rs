@@ -210,7 +210,7 @@ proptest! {
             }
         }
         let decision = world.decide("eu", facet, None);
-        prop_assert!(!(interest.is_none() && decision.looks_at_client), "it looked at what can't matter");
+        prop_assert!(!(interest.is_none() && decision.looks_at_client), "it read what can't matter");
     }
 
     #[test]

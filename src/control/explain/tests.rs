@@ -1,4 +1,4 @@
-//! Explanations of the world of tests, with a region each and nets to place clients.
+//! Explanations in the world of the tests, with two regions and nets that determine the region of a client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +50,8 @@ fn usual() -> Snapshot {
     snapshot(OnEmpty::LastGood, &[0, 1, 2], false)
 }
 
-/// Without the lookup of names, which has tests of its own.
-fn ask(snapshot: &Snapshot, rtype: Option<&str>, client: Client<'_>) -> Result<Explanation, ExplainError> {
+/// Explains `www` without the lookup of the name, which has its own tests.
+fn explain_www(snapshot: &Snapshot, rtype: Option<&str>, client: Client<'_>) -> Result<Explanation, ExplainError> {
     let name = Name::parse("WWW.svc.example").unwrap();
     let steered = (ZoneId(0), &snapshot.model.zone(ZoneId(0)).steered[0]);
     explain_steered(snapshot, &name, steered, rtype, client, Moment::from_start(NOW))
@@ -63,7 +63,7 @@ fn dublin() -> Client<'static> {
 
 #[test]
 fn the_json_is_as_promised() {
-    let explained = ask(&usual(), None, dublin()).unwrap();
+    let explained = explain_www(&usual(), None, dublin()).unwrap();
     let json = serde_json::to_value(&explained).unwrap();
     for (key, expected) in [
         ("name", serde_json::json!("www.svc.example.")),
@@ -90,13 +90,13 @@ fn the_json_is_as_promised() {
 }
 
 #[test]
-fn a_client_is_an_address_a_region_or_nobody() {
-    let class = |client| ask(&usual(), None, client).unwrap().class;
+fn a_client_is_an_address_a_region_or_unlocated() {
+    let class = |client| explain_www(&usual(), None, client).unwrap().class;
     assert_eq!(class(dublin()), "eu-west");
     assert_eq!(class(Client::Address("192.0.2.1".parse().unwrap())), "unknown");
     assert_eq!(class(Client::Region("us-east")), "us-east");
     assert_eq!(class(Client::Unlocated), "unknown");
-    let error = ask(&usual(), None, Client::Region("mars")).unwrap_err();
+    let error = explain_www(&usual(), None, Client::Region("mars")).unwrap_err();
     assert_eq!(error.to_string(), "no region is called \"mars\"; there are eu-west, us-east");
 }
 
@@ -106,27 +106,27 @@ fn what_is_not_steered_is_an_error_with_a_reason() {
     assert_eq!(error("nothing.svc.example"), ExplainError::NotSteered("nothing.svc.example.".into()));
     assert_eq!(error("svc.example"), ExplainError::NotSteered("svc.example.".into()));
     assert_eq!(error("a..b"), ExplainError::BadName(NameError::EmptyLabel));
-    assert_eq!(ask(&usual(), Some("MX"), dublin()).unwrap_err(), ExplainError::UnsupportedType("MX".into()));
+    assert_eq!(explain_www(&usual(), Some("MX"), dublin()).unwrap_err(), ExplainError::UnsupportedType("MX".into()));
 }
 
 #[test]
-fn a_question_that_the_name_has_nothing_for_is_empty() {
-    let explained = ask(&usual(), Some("cname"), dublin()).unwrap();
+fn a_type_without_records_has_an_empty_answer() {
+    let explained = explain_www(&usual(), Some("cname"), dublin()).unwrap();
     assert_eq!((explained.answers.len(), explained.stages.len(), explained.stages[0].left), (0, 1, 0));
     assert!(human(&explained).contains("none: the reply is empty (NODATA)"));
 }
 
 #[test]
 fn an_explanation_shows_on_empty() {
-    let all = ask(&snapshot(OnEmpty::All, &[1], false), None, dublin()).unwrap();
+    let all = explain_www(&snapshot(OnEmpty::All, &[1], false), None, dublin()).unwrap();
     assert_eq!(all.answers[0].rdata, "nyc.hosting.example.");
     assert!(all.stages.iter().any(|stage| stage.stage == "on_empty"));
     assert_eq!((all.scope, all.scope_why.as_str()), (0, "the client was not looked at"));
-    let fixed = ask(&snapshot(OnEmpty::Static, &[0], true), Some("AAAA"), dublin()).unwrap();
+    let fixed = explain_www(&snapshot(OnEmpty::Static, &[0], true), Some("AAAA"), dublin()).unwrap();
     let expected =
         AnswerReport { rdata: "fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd".into(), endpoint: None, probability: 1.0 };
     assert_eq!((fixed.ttl, fixed.answers), (20, vec![expected]), "the zone file's 60 s are cut to the policy's");
-    let stale = ask(&snapshot(OnEmpty::LastGood, &[1], false), None, dublin()).unwrap();
+    let stale = explain_www(&snapshot(OnEmpty::LastGood, &[1], false), None, dublin()).unwrap();
     assert!(stale.stale && human(&stale).contains("EDE 3"));
 }
 
@@ -142,7 +142,7 @@ fn by_affinity(cutoff: u8) -> Snapshot {
 
 #[test]
 fn an_explanation_shows_the_scope_and_the_endpoint_of_affinity() {
-    let explained = ask(&by_affinity(24), None, dublin()).unwrap();
+    let explained = explain_www(&by_affinity(24), None, dublin()).unwrap();
     assert_eq!(
         (explained.scope, explained.scope_why.as_str()),
         (24, "affinity gives all of 127.2.0.0/24 the same answer")
@@ -150,23 +150,23 @@ fn an_explanation_shows_the_scope_and_the_endpoint_of_affinity() {
     assert!(explained.answers.iter().all(|answer| answer.probability == 0.5), "over all nets: {:?}", explained.answers);
     let endpoint_for = |net: u8| {
         let client = Client::Address([127, 2, net, 1].into());
-        ask(&by_affinity(24), None, client).unwrap().affinity_endpoint.unwrap()
+        explain_www(&by_affinity(24), None, client).unwrap().affinity_endpoint.unwrap()
     };
     let all: std::collections::BTreeSet<String> = (0..20).map(endpoint_for).collect();
     assert_eq!(all.into_iter().collect::<Vec<_>>(), ["fra1", "plain"]);
     let line = format!("affinity  {}: what this client's net gets while that is eligible\n", endpoint_for(0));
     assert!(human(&explained).contains(&line), "{}", human(&explained));
-    let cut = ask(&by_affinity(20), None, dublin()).unwrap();
+    let cut = explain_www(&by_affinity(20), None, dublin()).unwrap();
     assert_eq!(cut.scope, 20);
     assert_eq!(cut.scope_why, "affinity gives all of 127.2.0.0/20 the same answer: [ecs] cuts its net off there");
 }
 
 #[test]
 fn without_an_address_affinity_has_no_endpoint() {
-    let explained = ask(&by_affinity(24), None, Client::Unlocated).unwrap();
+    let explained = explain_www(&by_affinity(24), None, Client::Unlocated).unwrap();
     assert_eq!((explained.scope, explained.affinity_endpoint.as_deref()), (0, None));
     assert_eq!(explained.scope_why, "affinity looks at the client's net, and no address was given");
-    let json = serde_json::to_value(ask(&usual(), None, dublin()).unwrap()).unwrap();
+    let json = serde_json::to_value(explain_www(&usual(), None, dublin()).unwrap()).unwrap();
     assert!(json.get("sticky_endpoint").is_none(), "where chance decides there is no such field");
 }
 
@@ -179,7 +179,7 @@ fn an_explanation_shows_ramps_and_when_they_end() {
     let mut view = (*snapshot.view).clone();
     view.checks[0].recovery = Recovery::Since(test_world::PROBED_AT - Duration::from_secs(30));
     let ramping = Snapshot { view: Arc::new(view), ..snapshot.clone() };
-    let explained = ask(&ramping, Some("A"), dublin()).unwrap();
+    let explained = explain_www(&ramping, Some("A"), dublin()).unwrap();
     let json = serde_json::to_value(&explained.ramps).unwrap();
     let expected = serde_json::json!([{
         "endpoint": "fra1", "address": "192.0.2.10", "share": 0.2, "full_in_ms": 159_700
@@ -187,8 +187,8 @@ fn an_explanation_shows_ramps_and_when_they_end() {
     assert_eq!(json, expected);
     let line = "ramp      fra1 (192.0.2.10) has 20 % of its weight, all of it in 2 min";
     assert!(human(&explained).lines().any(|each| each == line), "{}", human(&explained));
-    assert!(ask(&ramping, Some("AAAA"), dublin()).unwrap().ramps.is_empty(), "the other address stayed");
-    let without = serde_json::to_value(ask(&snapshot, Some("A"), dublin()).unwrap()).unwrap();
+    assert!(explain_www(&ramping, Some("AAAA"), dublin()).unwrap().ramps.is_empty(), "the other address stayed");
+    let without = serde_json::to_value(explain_www(&snapshot, Some("A"), dublin()).unwrap()).unwrap();
     assert!(without.get("ramps").is_none());
 }
 
@@ -199,8 +199,8 @@ fn names_keep_their_case() {
 }
 
 #[test]
-fn a_person_reads_it_on_one_screen() {
-    let text = human(&ask(&usual(), None, dublin()).unwrap());
+fn the_text_fits_one_screen() {
+    let text = human(&explain_www(&usual(), None, dublin()).unwrap());
     for line in [
         "www.svc.example. A   (\"www\" of svc.example., generation 2)",
         "client    127.2.0.1, class eu-west: by the net 127.2.0.0/16; the same for all of 127.2.0.0/16",
