@@ -68,7 +68,7 @@ VARYING = [
     (r"\bpid \d+", "pid N"),
     # A change that the server noticed before the command is a generation of its own.
     (r"\bgeneration (?!1\b)\d+", "generation N"),
-    (r"says [\w-]+", "says VANTAGE"),
+    (r"reported by [\w-]+", "reported by VANTAGE"),
     (r"IN\s+A\s+127\.0\.0\.1[12]$", "IN A ONE-OF-TWO"),
     (r"(;; flags: [^;]*);.*", r"\1"),
     (r" +", " "),
