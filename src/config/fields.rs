@@ -81,20 +81,17 @@ impl Fields {
         Fields::of(Entry { key, value: node }, what.to_string(), problems)
     }
 
-    /// Begins to read the tables that are the values of `entry`: `[endpoint.a]`, `[endpoint.b]`.
-    pub(super) fn all_named(entry: Entry, problems: &mut Problems) -> Vec<Fields> {
-        let key = entry.key.value;
-        let Kind::Table(tables) = entry.value.kind else {
-            let found = entry.value.kind.described();
-            let wrong = wrong_type(&entry.value.place, &format!("[{key}]"), "a table", found, problems);
-            wrong.hint(format!("write `[{key}.NAME]` on a line of its own, and its keys below it"));
-            return Vec::new();
-        };
-        let fields = |entry: Entry| {
-            let what = format!("[{key}.{}]", entry.key.value);
-            Fields::of(entry, what, problems)
-        };
-        tables.into_iter().filter_map(fields).collect()
+    /// The tables of `[key.NAME]`, as they are written: `[endpoint.a]`, `[endpoint.b]`. Empty, with a
+    /// problem, when `node` is not a table.
+    pub(super) fn named_tables(key: &str, node: Node, problems: &mut Problems) -> Vec<Entry> {
+        match node.kind {
+            Kind::Table(tables) => tables,
+            other => {
+                let wrong = wrong_type(&node.place, &format!("[{key}]"), "a table", other.described(), problems);
+                wrong.hint(format!("write `[{key}.NAME]` on a line of its own, and its keys below it"));
+                Vec::new()
+            }
+        }
     }
 
     /// The entry of `key`.

@@ -333,7 +333,10 @@ impl<K: KeyKind> KeyKind for List<K> {
             let place = node.place.clone();
             self.item.read(key, node, problems).map(|value| At { value, place })
         };
-        Some(items.into_iter().filter_map(item).collect())
+        let is_empty = items.is_empty();
+        let read: Vec<_> = items.into_iter().filter_map(item).collect();
+        // A list whose items are all wrong is not an empty list: that would be a second problem of one mistake.
+        (is_empty || !read.is_empty()).then_some(read)
     }
 
     fn schema(&self) -> Json {

@@ -127,8 +127,13 @@ impl<T: Table> KeyKind for Named<T> {
 
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<Vec<T>> {
         about(T::SECTION, problems, |problems| {
-            let tables = Fields::all_named(Entry { key: key.clone(), value: node }, problems);
-            Some(tables.into_iter().filter_map(|fields| T::read(fields, problems)).collect())
+            let tables = Fields::named_tables(&key.value, node, problems);
+            // One after the other: of 100,000 names, only one at a time is both a tree and a struct.
+            let read = |entry: Entry| {
+                let what = format!("[{}.{}]", key.value, entry.key.value);
+                Fields::of(entry, what, problems).and_then(|fields| T::read(fields, problems))
+            };
+            Some(tables.into_iter().filter_map(read).collect())
         })
     }
 
