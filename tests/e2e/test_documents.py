@@ -35,7 +35,6 @@ OF_OTHERS = "a file of another program"
 # (document, first line of the block): reason.
 NOT_RUN = {
     ("README.md", "cargo run --release -- demo    # three regions on your machine; Ctrl-C ends it"): BUILDS,
-    ("CONTRIBUTING.md", "tests/run --dev e2e -- tests/e2e/test_reload.py"): BUILDS,
     ("CONTRIBUTING.md", "WRITE_KEYS=1 cargo test --lib config::keys"): "writes the manual; the same test compares it",
     ("zones/README.md", "svc.example.policy.toml:10:20: error: there is no endpoint or pool `asm1` (hint: did you mean `ams1`?) "
                         "[see zones/README.md#poolname-a-steered-group]"): OUTPUT + "tests/check",
