@@ -18,6 +18,8 @@ mod rules;
 mod sweep;
 mod table;
 #[cfg(test)]
+mod test_addresses;
+#[cfg(test)]
 mod tests;
 
 pub use classify::{TooManyClasses, place};

@@ -2,33 +2,10 @@
 
 use std::path::PathBuf;
 
-use ipnet::IpNet;
-
 use super::*;
 use crate::config::{Flags, Loaded, load, load_after};
 use crate::placing::ClientTable;
-use crate::placing::mmdb::test_writer::{Value, file, map, text};
-
-fn net(text: &str) -> IpNet {
-    text.parse().unwrap()
-}
-
-fn flat(country: &str, latitude: f64, longitude: f64) -> Value {
-    map(&[
-        ("country_code", text(country)),
-        ("city", text("somewhere in a place with a name that is longer than 28 octets")),
-        ("latitude", Value::Double(latitude)),
-        ("longitude", Value::Double(longitude)),
-    ])
-}
-
-fn nested(country: &str, continent: &str) -> Value {
-    let names = map(&[("en", text("a name"))]);
-    map(&[
-        ("continent", map(&[("code", text(continent)), ("names", names.clone())])),
-        ("country", map(&[("names", names), ("iso_code", text(country))])),
-    ])
-}
+use crate::placing::mmdb::test_writer::{Value, file, flat, map, nested, net, text};
 
 struct Files(tempfile::TempDir);
 

@@ -24,6 +24,30 @@ pub(crate) fn text(of: &str) -> Value {
     Value::Text(of.to_string())
 }
 
+/// A net.
+pub(crate) fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+/// The facts of one place, as flat fields.
+pub(crate) fn flat(country: &str, latitude: f64, longitude: f64) -> Value {
+    map(&[
+        ("country_code", text(country)),
+        ("city", text("somewhere in a place with a name that is longer than 28 octets")),
+        ("latitude", Value::Double(latitude)),
+        ("longitude", Value::Double(longitude)),
+    ])
+}
+
+/// The facts of one country, in MaxMind's fields.
+pub(crate) fn nested(country: &str, continent: &str) -> Value {
+    let names = map(&[("en", text("a name"))]);
+    map(&[
+        ("continent", map(&[("code", text(continent)), ("names", names.clone())])),
+        ("country", map(&[("names", names), ("iso_code", text(country))])),
+    ])
+}
+
 impl Value {
     fn encode(&self, into: &mut Vec<u8>) {
         match self {

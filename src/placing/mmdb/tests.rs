@@ -4,31 +4,10 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::test_writer::{Value, file, map, text};
+use super::test_writer::{Value, file, flat, map, nested, net, text};
 use super::*;
 use crate::model::{Continent, Country, Facts, Point};
 use crate::placing::facts_of;
-
-fn net(text: &str) -> IpNet {
-    text.parse().unwrap()
-}
-
-fn flat(country: &str, latitude: f64, longitude: f64) -> Value {
-    map(&[
-        ("country_code", text(country)),
-        ("city", text("somewhere in a place with a name that is longer than 28 octets")),
-        ("latitude", Value::Double(latitude)),
-        ("longitude", Value::Double(longitude)),
-    ])
-}
-
-fn nested(country: &str, continent: &str) -> Value {
-    let names = map(&[("en", text("a name"))]);
-    map(&[
-        ("continent", map(&[("code", text(continent)), ("names", names.clone())])),
-        ("country", map(&[("names", names), ("iso_code", text(country))])),
-    ])
-}
 
 fn decoded(octets: Vec<u8>) -> Result<Database, MmdbError> {
     decode("f".to_owned(), FileStamp::default(), octets)

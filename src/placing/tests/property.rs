@@ -12,6 +12,7 @@ use crate::model::{
     Region, RegionId, Selector, SelectorId,
 };
 use crate::placing::address::{Address, EMBEDDINGS, folded};
+use crate::placing::test_addresses::any_address;
 use crate::placing::{ClientTable, DatabaseBuilder, place};
 
 const PLACES: [(f64, f64); 3] = [(53.3, -6.3), (-33.9, 151.2), (1.3, 103.8)];
@@ -251,20 +252,6 @@ fn any_world() -> impl Strategy<Value = World> {
             let regions = (0..claims.len()).map(region).collect();
             World { regions, claims, selectors, default, databases, cutoff, distinct }
         })
-}
-
-fn any_address() -> impl Strategy<Value = (u8, u128)> {
-    prop_oneof![
-        any::<u32>().prop_map(|a| (32, u128::from(a))),
-        (0_u32..256).prop_map(|a| (32, u128::from(0xC000_0200 | a))),
-        any::<u128>().prop_map(|a| (128, a)),
-        (0_u128..512, any::<u64>()).prop_map(|(top, low)| (128, (0x2000 + top) << 112 | u128::from(low))),
-        (0_u128..256, any::<u64>()).prop_map(|(net, low)| (128, 0x2001_0DB8 << 96 | net << 72 | u128::from(low))),
-        (0_usize..3, any::<u32>()).prop_map(|(e, v4)| {
-            let e = EMBEDDINGS[e];
-            (128, e.start | u128::from(v4) << (96 - u32::from(e.len)))
-        }),
-    ]
 }
 
 proptest! {
