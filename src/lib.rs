@@ -5,7 +5,7 @@
 //! round-trip times, weights and the client's region.
 //!
 //! ```text
-//!  files ──> config ──> MODEL ─────────────┐                        queries
+//!  files ──> masterfile, config ──> MODEL ─┐                        queries
 //!                         │                v                           │
 //!  endpoints ─> health ─> fleet ─> WORLD VIEW ─> snapshot::compile ─> SNAPSHOT ──> answer() ──> replies
 //!               (probe,   (reports,              (steering::decide   (ArcSwap,     ^    ^
@@ -39,7 +39,9 @@
 //! | [`wire`] | names, questions and replies as bytes |
 //! | [`model`] | the content of the files, valid: values only |
 //! | [`placing`] | finds the class of a client by its address; pure |
-//! | [`config`] | how files are read, from text to model |
+//! | [`source`] | the files of the user as texts, places in them, and the problems that readers find |
+//! | [`masterfile`] | reads master files, from text to RRsets |
+//! | [`config`] | reads settings and policy files, and makes the model of all files |
 //! | [`steering`] | makes a decision from a policy, the world view and a client class; pure |
 //! | [`health`] | probes, and the detector that turns measurements into health |
 //! | [`fleet`] and [`snapshot`] | the agreement of the vantages; what is being served |
@@ -64,6 +66,10 @@ pub mod wire;
 pub mod model;
 
 pub mod placing;
+
+pub mod source;
+
+pub mod masterfile;
 
 pub mod config;
 

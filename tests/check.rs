@@ -6,7 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
-use portolan::config::{self, Flags, Problem};
+use portolan::config::{self, Flags};
+use portolan::source::{self, Problem};
 
 /// The directories in `dir`, sorted.
 fn directories(dir: &Path) -> Vec<PathBuf> {
@@ -33,10 +34,10 @@ fn found_in(case: &Path) -> Vec<Problem> {
 fn outputs_of(case: &Path) -> Vec<(PathBuf, String)> {
     let problems = found_in(case);
     let plain = |text: String| text.replace(&format!("{}/", case.display()), "");
-    let mut outputs = vec![(case.join("expected"), plain(config::to_human(&problems)))];
+    let mut outputs = vec![(case.join("expected"), plain(source::to_human(&problems)))];
     let json = case.join("expected.json");
     if json.exists() {
-        outputs.push((json, plain(format!("{:#}\n", config::to_json(&problems)))));
+        outputs.push((json, plain(format!("{:#}\n", source::to_json(&problems)))));
     }
     outputs
 }
@@ -66,8 +67,8 @@ fn every_example_is_without_a_problem() {
     let mut seen = 0;
     for file in examples.iter().map(|dir| dir.join("portolan.toml")).filter(|file| file.exists()) {
         match config::load(Some(&file), &Flags::default()) {
-            Ok(loaded) => assert!(loaded.warnings.is_empty(), "{}", config::to_human(&loaded.warnings)),
-            Err(problems) => panic!("{}", config::to_human(&problems)),
+            Ok(loaded) => assert!(loaded.warnings.is_empty(), "{}", source::to_human(&loaded.warnings)),
+            Err(problems) => panic!("{}", source::to_human(&problems)),
         }
         seen += 1;
     }

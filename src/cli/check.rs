@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use crate::cli::args::DEFAULT_CONFIG;
 use crate::cli::{Format, text};
 use crate::clock;
-use crate::config::{self, Flags, LoadOptions, Problem, Severity, VersionStatus, without_mark};
+use crate::config::{self, Flags, LoadOptions, VersionStatus};
+use crate::source::{self, Problem, Severity, files, without_mark};
 
 /// Load the settings, zones and policies as `serve` does, and print every problem with its place and a hint
 #[derive(Debug, clap::Args)]
@@ -33,8 +34,8 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     };
     match args.format {
         Format::Human if std::io::stdout().is_terminal() => text::print(&with_excerpts(&problems)),
-        Format::Human => text::print(&config::to_human(&problems)),
-        Format::Json => text::print(&format!("{}\n", config::to_json(&problems))),
+        Format::Human => text::print(&source::to_human(&problems)),
+        Format::Json => text::print(&format!("{}\n", source::to_json(&problems))),
     }
     let found = counted(&problems);
     match served {
@@ -86,7 +87,7 @@ fn read_start(file: &Path) -> std::io::Result<String> {
     /// The most octets that are read (judgment: a zone with a million records has this size).
     const MOST: u64 = 64 << 20;
     let mut octets = Vec::new();
-    config::open(file)?.0.take(MOST).read_to_end(&mut octets)?;
+    files::open(file)?.0.take(MOST).read_to_end(&mut octets)?;
     Ok(String::from_utf8_lossy(without_mark(&octets)).into_owned())
 }
 

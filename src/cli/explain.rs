@@ -13,6 +13,7 @@ use crate::config::{self, Flags};
 use crate::control::explain::{self, Client};
 use crate::model::{CheckView, Model, WorldView};
 use crate::snapshot::{Identity, Snapshot, compile};
+use crate::source;
 
 /// Show why a client gets its answer: every stage of the decision, which endpoints were dropped or ranked and why, and
 /// the probability of each answer
@@ -71,7 +72,7 @@ fn from_server(args: &ExplainArgs) -> Result<(), Failure> {
 /// Prints the explanation for the files, without a server.
 fn from_files(args: &ExplainArgs, file: &Path) -> Result<(), Failure> {
     let loaded = config::load(Some(file), &Flags::default()).map_err(|problems| {
-        text::complain(config::to_human(&problems).trim_end());
+        text::complain(source::to_human(&problems).trim_end());
         Failure(format!("{} can't be served: see above", file.display()))
     })?;
     let snapshot = unmeasured(Arc::new(loaded.model));

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::{Failure, text};
-use crate::config::{self, Flags, LogFormat};
+use crate::config::{Flags, LogFormat};
 use crate::daemon::{self, StartError};
 use crate::demo::{self, DemoOptions};
+use crate::source;
 use crate::telemetry::log;
 
 /// The time that tasks have to end after a command has ended. All of them were stopped before.
@@ -96,7 +97,7 @@ fn failure(error: StartError) -> Failure {
     match &error {
         StartError::Problems(problems) => {
             match log::format() {
-                LogFormat::Human => text::complain(config::to_human(problems).trim_end()),
+                LogFormat::Human => text::complain(source::to_human(problems).trim_end()),
                 LogFormat::Json | LogFormat::Journald => problems.iter().for_each(log::problem),
             }
             Failure("the files have errors; nothing was started (`portolan check` prints the same)".to_owned())

@@ -14,11 +14,12 @@ use rustls::sign::CertifiedKey;
 use x509_parser::parse_x509_certificate;
 
 use crate::clock;
-use crate::config::files::{self, absolute, path_of};
 use crate::config::keys::{OrDefault, Table, keys, text};
-use crate::config::manual::ManualSection;
-use crate::config::problem::{Problem, Problems, SideFile, reason};
-use crate::config::source::{At, Place, without_mark};
+use crate::source::{
+    At, ManualSection, Place, Problem, Problems, SideFile,
+    files::{self, absolute, path_of},
+    reason, without_mark,
+};
 
 /// The files of the certificate and its key, and their content when they were read.
 #[derive(Debug, Clone)]

@@ -11,9 +11,8 @@ use serde_json::{Value as Json, json};
 use crate::config::fields::wrong_type;
 use crate::config::keys::{KeyKind, NAME, custom, in_any_case, list, texts};
 use crate::config::node::{Kind, Node};
-use crate::config::problem::{Problems, listed};
-use crate::config::source::{At, Place};
 use crate::model::{Continent, Country};
+use crate::source::{At, Place, Problems, listed};
 
 /// The schema's pattern of a country: two letters. `country` checks that the code exists.
 pub(super) const COUNTRY: &str = "^[A-Za-z]{2}$";

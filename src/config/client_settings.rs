@@ -5,12 +5,9 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use crate::config::files::path_of;
 use crate::config::keys::{Table, keys, name, texts};
-use crate::config::manual::ManualSection;
-use crate::config::problem::Problems;
-use crate::config::source::{At, Place};
 use crate::model::{RegionId, Selector};
+use crate::source::{At, ManualSection, Place, Problems, files::path_of};
 
 /// Most databases (judgment).
 const MAX_DATABASES: usize = 16;

@@ -5,14 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::client_settings::ClientSettings;
-use crate::config::files::absolute;
 use crate::config::mmdb;
-use crate::config::problem::Problems;
 use crate::config::reach::{self, Sought};
 use crate::config::settings::Settings;
-use crate::config::source::Place;
 use crate::model::{ClientSources, Clients, Database, Ecs, Model};
 use crate::placing::{self, TooManyClasses};
+use crate::source::{Place, Problems, files::absolute};
 
 /// Places all clients by the selectors of the policies of `model`, and warns of entries in selectors that select
 /// nobody. Databases and nets of `before` that have not changed are reused. The files that were read are added to

@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::config::manual::ManualSection;
 use crate::config::node::{Entry, Kind, Node};
-use crate::config::problem::{Problems, did_you_mean};
-use crate::config::source::{At, Place};
+use crate::source::{At, ManualSection, Place, Problem, Problems, did_you_mean};
 
 /// Room for the keys of most tables. A file has as many tables as names.
 const USUAL_KEYS: usize = 16;
@@ -140,6 +138,6 @@ pub(super) fn wrong_type<'p>(
     expected: &str,
     found: &str,
     problems: &'p mut Problems,
-) -> &'p mut crate::config::problem::Problem {
+) -> &'p mut Problem {
     problems.error(place, format!("{what} must be {expected}, not {found}"))
 }

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use crate::config::client_lists::net;
-use crate::config::files::{self, absolute, path_of};
 use crate::config::keys::{KeyKind as _, Table, integer, keys, text, texts};
-use crate::config::manual::ManualSection;
-use crate::config::problem::{Problems, SideFile, reason};
-use crate::config::source::{At, Place, Source, without_mark};
 use crate::model::RateLimit;
 use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
+use crate::source::{
+    At, ManualSection, Place, Problems, SideFile, Source,
+    files::{self, absolute, path_of},
+    reason, without_mark,
+};
 use crate::wire::cookie::{CookieSecrets, SECRET_LEN};
 
 /// The settings of `[cookies]`, `[rrl]` and `[chaos]`.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use crate::config::certificate::Tls;
 use crate::config::guard::Guard;
-use crate::config::problem::{Problems, SideFile};
 use crate::config::settings::{Listen, Settings};
+use crate::source::{Problems, SideFile};
 
 impl Settings {
     /// These settings with the tokens and cookie secrets of `before` where their files have errors now.

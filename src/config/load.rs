@@ -8,12 +8,10 @@ use std::sync::Arc;
 
 use crate::config::clients;
 use crate::config::log::LogFormat;
-use crate::config::manual::ManualSection;
-use crate::config::problem::{Problem, Problems, Severity, SideFile};
 use crate::config::settings::{self, Flags, Settings};
-use crate::config::source::Place;
 use crate::config::zones::{self, Disappearance, VersionStatus, ZoneHistory, ZoneState};
 use crate::model::Model;
+use crate::source::{ManualSection, Place, Problem, Problems, Severity, SideFile};
 use crate::wire::Name;
 
 /// Everything that `serve` needs.

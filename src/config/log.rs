@@ -3,9 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::config::keys::{KeyKind as _, Table, keys, text};
-use crate::config::manual::ManualSection;
-use crate::config::problem::{Problems, did_you_mean};
-use crate::config::source::At;
+use crate::source::{At, ManualSection, Problems, did_you_mean};
 
 /// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

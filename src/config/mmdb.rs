@@ -10,10 +10,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::files;
-use crate::config::problem::reason;
 use crate::model::{Database, FileStamp};
 use crate::placing::mmdb::{MmdbError, decode};
+use crate::source::{files, reason};
 
 /// Largest file. Judgment: eight times the largest city database.
 const MAX_OCTETS: u64 = 1 << 30;

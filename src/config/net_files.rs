@@ -9,10 +9,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::config::client_lists::net;
-use crate::config::problem::{Problems, reason};
-use crate::config::source::{At, Source, without_mark};
 use crate::config::spec::PolicySpec;
-use crate::config::texts::{Text, Texts, Unread};
+use crate::source::{At, Problems, Source, Text, Texts, Unread, reason, without_mark};
 
 /// Most lines of a net file. Judgment: all of the Internet's routes together are a million.
 const MAX_LINES: usize = 1_000_000;

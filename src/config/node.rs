@@ -8,8 +8,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::problem::Problems;
-use crate::config::source::{At, Place, Source, without_mark};
+use crate::source::{At, Place, Problems, Source, without_mark};
 
 /// One value.
 #[derive(Debug, Clone)]

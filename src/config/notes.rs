@@ -4,11 +4,9 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::config::manual::ManualSection;
-use crate::config::problem::Problems;
-use crate::config::source::Place;
-use crate::config::{Loaded, Problem};
+use crate::config::Loaded;
 use crate::model::{CheckId, Model, RegionId};
+use crate::source::{ManualSection, Place, Problem, Problems};
 
 /// With fewer hosts the note is not worth reading (judgment).
 const LEAST_HOSTS: usize = 3;

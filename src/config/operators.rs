@@ -12,11 +12,12 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use serde_json::json;
 
-use crate::config::files::{self, absolute, path_of};
 use crate::config::keys::{Table, keys, text};
-use crate::config::manual::ManualSection;
-use crate::config::problem::{Problems, SideFile, did_you_mean, reason};
-use crate::config::source::{At, Place, Source, without_mark};
+use crate::source::{
+    At, ManualSection, Place, Problems, SideFile, Source, did_you_mean,
+    files::{self, absolute, path_of},
+    reason, without_mark,
+};
 
 /// `[api]` and `[state]`.
 #[derive(Debug, Clone, Default)]

@@ -5,11 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::config::client_settings::ClientSettings;
-use crate::config::manual::ManualSection;
-use crate::config::problem::Problems;
-use crate::config::source::{At, Place};
 use crate::config::spec::{PolicySpec, SelectorSpec};
 use crate::model::{Continent, Country, Database};
+use crate::source::{At, ManualSection, Place, Problems};
 
 /// A message has at most so many entries, and the number of the others.
 const MOST_NAMED: usize = 4;

@@ -13,15 +13,12 @@ use crate::config::client_lists::{asns, continents, countries, net};
 use crate::config::client_settings::{ClientKeys, ClientSettings, add_databases};
 use crate::config::fields::wrong_type;
 use crate::config::keys::{Table, check_name, custom, keys, texts};
-use crate::config::manual::ManualSection;
 use crate::config::net_files::{From, NetFiles};
 use crate::config::node::{Kind, Node};
-use crate::config::problem::{Problems, did_you_mean};
-use crate::config::source::{At, Place};
-use crate::config::texts::Texts;
 use crate::model::{
     ClassId, ClientClass, ClientRule, Clients, Continent, Country, Location, Region, RegionId, Selector,
 };
+use crate::source::{At, ManualSection, Place, Problems, Texts, did_you_mean};
 
 /// Most regions (judgment: no map has more; their ids have 16 bits).
 const MAX_REGIONS: usize = 1000;

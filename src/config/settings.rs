@@ -14,16 +14,16 @@ use serde_json::{Value as Json, json};
 use crate::config::certificate::{self, Tls, TlsKeys};
 use crate::config::client_settings::{ClientKeys, ClientSettings};
 use crate::config::fields::Fields;
-use crate::config::files::{absolute, path_of};
 use crate::config::guard::{self, ChaosKeys, CookieKeys, Guard, RrlKeys};
 use crate::config::keys::{KeyKind as _, Table, duration, keys, name, named, table, text};
 use crate::config::log::{LogFormat, LogKeys};
-use crate::config::manual::ManualSection;
 use crate::config::operators::{self, ApiKeys, Operators, StateKeys};
-use crate::config::problem::Problems;
 use crate::config::regions::{self, RegionKeys};
-use crate::config::source::{At, Place};
 use crate::model::{Clients, Region};
+use crate::source::{
+    At, ManualSection, Place, Problems,
+    files::{absolute, path_of},
+};
 
 pub use layers::Flags;
 pub(super) use layers::environment;

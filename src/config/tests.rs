@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::problem::Problems;
 use super::*;
+use crate::masterfile;
 use crate::model::{
     AdminState, AnswerRdata, ClassId, Facet, MemberRef, Model, OnEmpty, ProbeKind, ProbeTarget, RegionId, Steering,
 };
 use crate::placing::ClientTable;
+use crate::source::{Problems, Texts};
 
 const ZONE: &str =
     "$TTL 300\n@ SOA Ns1 hostmaster 1 2h 600 604800 30\n@ NS Ns1\n@ NS ns2\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n";
@@ -267,11 +268,11 @@ fn swallow(text: &[u8]) {
     let mut problems = Problems::default();
     let dir = Path::new("/nowhere");
     let real = dir.join("svc.example.zone");
-    let file = zonefile::FileAt { shown: &real, real: &real };
+    let file = masterfile::FileAt { shown: &real, real: &real };
     let apex = crate::wire::Name::parse("svc.example.").unwrap();
     let none = std::collections::HashSet::new();
-    let texts = texts::Texts::of_directory(dir, dir);
-    let zone = zonefile::read(file, text, zonefile::Apex::Named(&apex), &texts, &none, &mut problems);
+    let texts = Texts::of_directory(dir, dir);
+    let zone = masterfile::read(file, text, masterfile::Apex::Named(&apex), &texts, &none, &mut problems);
     if let Some(spec) = spec::read(Path::new("p"), text, &mut problems) {
         validate::Builder::new(Model::default(), HashMap::new()).add(&spec, zone, 0, &mut problems);
     }

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::did_you_mean;
 use crate::control::journal::JournalEvent;
 use crate::control::moved::{MovedAnswers, moved};
 use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, Zone};
 use crate::snapshot::Snapshot;
+use crate::source::did_you_mean;
 use crate::wire::Name;
 
 /// Why a name can't fail back.

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Role, did_you_mean};
+use crate::config::Role;
 use crate::control::access::{caller, same_origin};
 use crate::control::problem::problem;
 use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, body, name_in};
@@ -17,6 +17,7 @@ use crate::control::state::ApiState;
 use crate::health::{Beat, Sign};
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
 use crate::model::{Answerable, Check, CheckId, CheckKey, Endpoint, HeartbeatSpec, Model};
+use crate::source::did_you_mean;
 
 /// Describes a correct body, for error messages.
 const EXPECTED: &str = "expected {\"ttl\": \"5s\"}, or no body for the monitor's `ttl`";

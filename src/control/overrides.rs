@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::did_you_mean;
 use crate::control::target::{Index, Rank, Target, endpoints_of, no_target};
 use crate::control::unanswered::UnansweredQuestions;
 use crate::model::{EndpointId, Model, Override, OverrideState};
+use crate::source::did_you_mean;
 
 /// Most overrides at a time. Judgment: a larger change is a new policy and belongs in the files.
 pub const MAX_OVERRIDES: usize = 10_000;

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Label, Problem, VersionStatus, ZoneState};
+use crate::config::{VersionStatus, ZoneState};
 use crate::control::overrides::OverrideReport;
 use crate::model::{
     AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
     WorldView, ZoneId,
 };
 use crate::snapshot::Snapshot;
+use crate::source::{Label, Problem};
 use crate::wire::Name;
 
 /// The response of `/v1/status`.

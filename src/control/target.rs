@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::config::did_you_mean;
 use crate::model::{AnswerRdata, Answerable, Endpoint, EndpointId, MemberRef, Model, PoolId, SteeredName, ZoneId};
+use crate::source::did_you_mean;
 use crate::wire::Name;
 
 /// The prefix of a region.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Problem;
 use crate::control::Journal;
 use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile};
+use crate::source::Problem;
 
 pub(crate) const FILE: StateFile<EventsFile> = StateFile::new(FileInfo {
     name: "events.json",

@@ -12,13 +12,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
-use crate::config::Problem;
 use crate::daemon::clocks::Now;
 use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile};
 use crate::fleet::{Received, Report};
 use crate::health::{CheckState, DetectorState, Flaps, HeartbeatState, Observation, RetainedCheck, Rtt, Sign};
 use crate::model::heartbeat::MAX_BEAT;
 use crate::model::{CheckKey, Doubt, Health, Model};
+use crate::source::Problem;
 
 pub(crate) use write::write_reports;
 

@@ -27,9 +27,10 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock;
-use crate::config::{self, Flags, LoadOptions, Loaded, Problem, Settings, Severity};
+use crate::config::{self, Flags, LoadOptions, Loaded, Settings};
 use crate::health::SourceAddresses;
 use crate::server::BindError;
+use crate::source::{self, Problem, Severity};
 use crate::telemetry::log;
 
 pub use node::{NodeSpec, RunningNode};
@@ -55,7 +56,7 @@ pub enum StartError {
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            StartError::Problems(problems) => f.write_str(config::to_human(problems).trim_end()),
+            StartError::Problems(problems) => f.write_str(source::to_human(problems).trim_end()),
             StartError::Bind(key, error) => write!(f, "listen.{key}: {error}"),
             StartError::Rights(why) | StartError::State(why) => f.write_str(why),
             StartError::System(error) => write!(f, "the system refused: {error}"),

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{Flags, Loaded, Problem};
+use crate::config::{Flags, Loaded};
 use crate::control::command::MAX_WAITING;
 use crate::control::names::NameStateCache;
 use crate::control::{self, Controls, Journal, JournalEvent, MAX_EVENTS, Readiness, ReloadStatus};
@@ -36,6 +36,7 @@ use crate::model::Model;
 use crate::server::{Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
+use crate::source::Problem;
 use crate::telemetry::{Metrics, log};
 
 /// What a node is started from.

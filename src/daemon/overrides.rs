@@ -8,13 +8,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::clock;
-use crate::config::{Problem, Severity};
 use crate::control::JournalEvent;
 use crate::control::command::{OverrideChange, TargetChange};
 use crate::control::overrides::{Book, OverrideError, utc};
 use crate::daemon::StartError;
 use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile, WriteOutcome};
 use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView};
+use crate::source::{Problem, Severity};
 
 pub(crate) const FILE: StateFile<Book> = StateFile::new(FileInfo {
     name: "overrides.json",

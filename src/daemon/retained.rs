@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Problem;
 use crate::daemon::StartError;
 use crate::daemon::clocks::Now;
 use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile, WriteOutcome};
 use crate::model::Moment;
 use crate::snapshot::{NamedRecovery, NamedStanding, Snapshot, SteeringState};
+use crate::source::Problem;
 
 pub(crate) const STANDINGS: StateFile<StandingsFile> = StateFile::new(FileInfo {
     name: "standings.json",

@@ -22,8 +22,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
-use crate::config::{Problem, Severity};
 use crate::daemon::StartError;
+use crate::source::{Problem, Severity};
 use lock::{DirLock, LockError};
 use writer::Queue;
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{Flags, Settings, Severity, Tokens, ZoneState};
+use crate::config::{Flags, Settings, Tokens, ZoneState};
 use crate::control::{Command, Journal, JournalEvent, ReloadStatus};
 use crate::daemon::changes::{Cause, Changes};
 use crate::daemon::identity::Identities;
@@ -25,6 +25,7 @@ use crate::daemon::vantages::Vantages;
 use crate::daemon::versions::Versions;
 use crate::model::{Model, WorldView};
 use crate::snapshot::{Publisher, Snapshot, Transition};
+use crate::source::Severity;
 use crate::telemetry::Metrics;
 use reload::{LoadProgress, NextGeneration};
 

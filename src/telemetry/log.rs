@@ -14,7 +14,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use tracing::level_filters::LevelFilter;
 
-use crate::config::{LogFormat, Problem, Severity};
+use crate::config::LogFormat;
+use crate::source::{Problem, Severity};
 use filter::Filter;
 use line::Lines;
 

@@ -14,6 +14,7 @@ use portolan::config::{self, Flags};
 use portolan::model::{CheckView, Health, Model, WorldView};
 use portolan::snapshot::compile::{compile, refresh};
 use portolan::snapshot::{Identity, Publisher, Snapshot};
+use portolan::source;
 
 /// The number of health changes that are measured.
 const FLIPS: usize = 51;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     let (loaded, load) = processor_time(|| config::load(None, &flags));
     let model = match loaded {
         Ok(loaded) => Arc::new(loaded.model),
-        Err(problems) => panic!("{}", config::to_human(&problems)),
+        Err(problems) => panic!("{}", source::to_human(&problems)),
     };
     println!("{kind}: {names} names, {} policies, {} endpoints", model.policies.len(), model.endpoints.len());
     println!("load     {load:>12.1?}   files to a valid model");

@@ -12,6 +12,7 @@ use maxminddb::Reader;
 use portolan::config::{self, Flags};
 use portolan::model::{Clients, Continent, Country, Location, Model};
 use portolan::placing::ClientTable;
+use portolan::source;
 
 /// Regions of countries, of a continent, and with a location only.
 const REGIONS: &str = r#"
@@ -81,7 +82,7 @@ fn main() {
 
     let began = now();
     let loaded = config::load(Some(&settings), &Flags::default()).unwrap_or_else(|problems| {
-        eprint!("{}", config::to_human(&problems));
+        eprint!("{}", source::to_human(&problems));
         std::process::exit(1);
     });
     let load_time = began.elapsed();

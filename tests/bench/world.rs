@@ -10,6 +10,7 @@ use portolan::config::{self, Flags};
 use portolan::model::{CheckView, WorldView};
 use portolan::snapshot::compile::compile;
 use portolan::snapshot::{Identity, Snapshot};
+use portolan::source;
 use portolan::wire::cookie::CookieSecrets;
 
 /// The number of names of each kind.
@@ -35,7 +36,7 @@ pub(crate) fn snapshot(dir: &Path) -> Snapshot {
         fs::write(dir.join(file), text).expect("a file in a new directory");
     }
     let loaded = config::load(Some(&dir.join("portolan.toml")), &Flags::default())
-        .unwrap_or_else(|problems| panic!("{}", config::to_human(&problems)));
+        .unwrap_or_else(|problems| panic!("{}", source::to_human(&problems)));
     let checks = vec![CheckView::default(); loaded.model.checks.len()];
     let view = WorldView { checks, ..WorldView::default() };
     let identity = Identity { nsid: b"bench".to_vec(), cookies: Some(SECRETS), ..Identity::default() };

@@ -10,6 +10,7 @@ use portolan::model::{
     CheckView, Doubt, Endpoint, EndpointId, Evidence, Facet, Health, Model, Moment, Override, OverrideState, WorldView,
 };
 use portolan::snapshot::{Identity, Publisher, Snapshot, SteeringState, compile::compile};
+use portolan::source;
 
 use crate::script::Script;
 
@@ -223,7 +224,7 @@ fn load(script: &Script) -> Model {
 fn loaded(settings: &Path) -> Model {
     match config::load(Some(settings), &Flags::default()) {
         Ok(loaded) => loaded.model,
-        Err(problems) => panic!("{}", config::to_human(&problems)),
+        Err(problems) => panic!("{}", source::to_human(&problems)),
     }
 }
 

@@ -10,6 +10,8 @@ const ORDER: &[&str] = &[
     "wire",
     "model",
     "placing",
+    "source",
+    "masterfile",
     "config",
     "steering",
     "health",

@@ -17,7 +17,7 @@ use clap::error::ErrorKind;
 use crate::cli::args::ServerArg;
 use crate::cli::client::{ApiServer, Call};
 use crate::cli::{CommandLine, Failure, Format, text};
-use crate::config::{self, Flags, Loaded, Problem, text_without_mark};
+use crate::config::{self, Flags, Loaded};
 use crate::control::simulate::{
     Bounds, DemandLine, SimulationReport, SimulationRequest, SimulationResult, TrialOverride, as_measured,
     parse_demand, simulate,
@@ -25,6 +25,7 @@ use crate::control::simulate::{
 use crate::control::status::Status;
 use crate::model::{CheckView, Model, WorldView};
 use crate::snapshot::{Identity, Snapshot, compile};
+use crate::source::{self, Problem, text_without_mark};
 
 /// The longest demand file in octets: as much as a server accepts, with comments.
 const MAX_DEMAND: u64 = 16 << 20;
@@ -130,7 +131,7 @@ fn by_files(
     ask: &SimulationRequest,
 ) -> Result<SimulationResult, Failure> {
     let refused = |problems: Vec<Problem>| {
-        text::complain(config::to_human(&problems).trim_end());
+        text::complain(source::to_human(&problems).trim_end());
         Failure("the files can't be served: see above".to_owned())
     };
     let Loaded { mut settings, model, .. } = config::load(Some(file), &Flags::default()).map_err(refused)?;

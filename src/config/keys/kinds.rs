@@ -8,8 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::config::fields::wrong_type;
 use crate::config::keys::KeyKind;
 use crate::config::node::{Kind, Node};
-use crate::config::problem::{Problems, did_you_mean};
-use crate::config::source::At;
+use crate::source::{At, Problems, did_you_mean};
 
 /// What names of endpoints, pools, monitors, fences and regions look like, as [`check_name`] checks it.
 pub(in crate::config) const NAME: &str = "^[A-Za-z0-9._-]{1,63}$";

@@ -49,8 +49,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::config::fields::{Fields, Head};
 use crate::config::node::Node;
-use crate::config::problem::Problems;
-use crate::config::source::{At, Place};
+use crate::source::{At, Place, Problems};
 
 pub(super) use kinds::{
     List, NAME, TextKind, boolean, check_name, choice, custom, duration, in_any_case, integer, list, name, number,
@@ -352,7 +351,7 @@ macro_rules! keys {
 
             fn take(
                 fields: &mut $crate::config::fields::Fields,
-                problems: &mut $crate::config::problem::Problems,
+                problems: &mut $crate::source::Problems,
             ) -> $group {
                 $group {
                     head: fields.head(),
@@ -372,7 +371,7 @@ macro_rules! keys {
     (@name $field:ident) => { stringify!($field) };
     (@name $field:ident $key:literal) => { $key };
     (@field $type:ty, default) => { $crate::config::keys::OrDefault<$type> };
-    (@field $type:ty $(, $how:ident)?) => { Option<$crate::config::source::At<$type>> };
+    (@field $type:ty $(, $how:ident)?) => { Option<$crate::source::At<$type>> };
     (@key $key:ident, $kind:ident) => { $key };
     (@key $key:ident, $kind:ident, default $value:expr) => {
         $key.default($crate::config::keys::KeyKind::shown(&$kind, &$value))

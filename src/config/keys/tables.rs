@@ -6,10 +6,8 @@ use serde_json::{Value as Json, json};
 
 use crate::config::fields::{Fields, wrong_type};
 use crate::config::keys::{KeyGroup, KeyKind, NAME, object};
-use crate::config::manual::ManualSection;
 use crate::config::node::{Entry, Kind, Node};
-use crate::config::problem::Problems;
-use crate::config::source::At;
+use crate::source::{At, ManualSection, Problems};
 
 /// A table with declared keys.
 pub(in crate::config) trait Table: KeyGroup {

@@ -6,6 +6,7 @@ use super::*;
 use crate::config::{Flags, Loaded, load, load_after};
 use crate::placing::ClientTable;
 use crate::placing::mmdb::test_writer::{Value, file, flat, map, nested, net, text};
+use crate::source;
 
 struct Files(tempfile::TempDir);
 
@@ -42,7 +43,7 @@ impl Files {
             Some(before) => load_after(Some(&before.model), Some(&file), &Flags::default()),
             None => load(Some(&file), &Flags::default()),
         };
-        loaded.unwrap_or_else(|problems| panic!("{}", crate::config::to_human(&problems)))
+        loaded.unwrap_or_else(|problems| panic!("{}", source::to_human(&problems)))
     }
 }
 

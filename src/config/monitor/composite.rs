@@ -3,9 +3,8 @@
 use crate::config::fields::Fields;
 use crate::config::keys::{KeyGroup as _, keys, list, name};
 use crate::config::monitor::{Body, Definition, Group, PortRule};
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::model::monitor::composite::{MAX_COMPOSITE_CHECKS, Rule};
+use crate::source::{At, Problems};
 
 const MEMBERS: &str = "[\"web\", \"db\"]";
 

@@ -9,9 +9,8 @@ use crate::config::keys::{KeyGroup as _, KeyKind as _, inline, keys, text};
 use crate::config::monitor::expect::{ExpectedReply, MAX_TEXT};
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group, PortRule};
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::model::{DnsRdata, DnsSpec, ProbeKind};
+use crate::source::{At, Problems};
 use crate::wire::Name;
 use crate::wire::code::{rcode, rtype};
 

@@ -3,9 +3,8 @@
 use crate::config::keys::{KeyGroup as _, KeyKind as _, keys, text, texts};
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group};
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::model::{ExecSpec, ProbeKind};
+use crate::source::{At, Problems};
 
 /// Most arguments, and octets in one (judgment: what a person writes into a policy; a long list belongs in a file).
 const MAX_ARGS: usize = 64;

@@ -4,8 +4,7 @@ use serde_json::json;
 
 use crate::config::fields::Fields;
 use crate::config::keys::{KeyGroup, KeyKind as _, Table, integer, keys, list, text};
-use crate::config::problem::{Problems, did_you_mean};
-use crate::config::source::At;
+use crate::source::{At, Problems, did_you_mean};
 use crate::wire::code::rcode;
 
 /// Statuses that a server can send: three digits (RFC 9110, 15); what is over 599 some vendors use.

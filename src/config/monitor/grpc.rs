@@ -5,9 +5,8 @@ use crate::config::monitor::expect::MAX_TEXT;
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::tls::{Certificate, Host};
 use crate::config::monitor::{Definition, Group};
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::model::{GrpcSpec, ProbeKind};
+use crate::source::{At, Problems};
 use serde_json::json;
 
 keys! {

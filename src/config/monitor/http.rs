@@ -9,9 +9,8 @@ use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::tls::{Certificate, Host};
 use crate::config::monitor::{Definition, Group, PortRule};
 use crate::config::node::{Entry, Kind, Node};
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::model::{HttpSpec, ProbeKind};
+use crate::source::{At, Problems};
 
 /// More request headers than these is a slip (judgment).
 const MAX_HEADERS: usize = 32;

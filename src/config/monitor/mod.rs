@@ -19,11 +19,9 @@ use serde_json::Value as Json;
 
 use crate::config::fields::{Fields, Head};
 use crate::config::keys::{Key, KeyGroup, Table, check_name, choice, keys, object};
-use crate::config::manual::ManualSection;
 use crate::config::monitor::probing::Probing;
-use crate::config::problem::{Problems, listed};
-use crate::config::source::At;
 use crate::model::{HeartbeatSpec, Monitor, ProbeKind};
+use crate::source::{At, ManualSection, Problems, listed};
 
 pub(super) use composite::CompositeSpec;
 #[cfg(test)]

@@ -9,11 +9,10 @@ use crate::config::keys::{KeyGroup as _, KeyKind as _, boolean, custom, duration
 use crate::config::monitor::quorum::QuorumKeys;
 use crate::config::monitor::{Body, Definition, Group, PortRule, quorum};
 use crate::config::node::{Kind, Node};
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::model::monitor::DEFAULT_TIMEOUT;
 use crate::model::timing::adaptive_ceiling;
 use crate::model::{Monitor, ProbeKind};
+use crate::source::{At, Problems};
 
 /// Least interval: more often is load, not news (model::Monitor).
 const MIN_INTERVAL: Duration = Duration::from_millis(50);

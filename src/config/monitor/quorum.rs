@@ -8,10 +8,9 @@ use serde_json::{Value as Json, json};
 use crate::config::fields::wrong_type;
 use crate::config::keys::{Inline, KeyKind as _, Table, custom, duration, inline, keys};
 use crate::config::node::{Kind, Node};
-use crate::config::problem::{Problems, did_you_mean};
-use crate::config::source::At;
 use crate::model::quorum::{MAX_NEEDED, MAX_STALE_AFTER, MIN_STALE_AFTER};
 use crate::model::{Need, Quorum};
+use crate::source::{At, Problems, did_you_mean};
 
 /// The words for how many.
 const NEEDS: [(&str, Need); 3] = [("any", Need::Any), ("majority", Need::Majority), ("all", Need::All)];

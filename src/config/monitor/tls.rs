@@ -4,9 +4,8 @@ use crate::config::keys::{KeyGroup as _, KeyKind as _, boolean, integer, keys, t
 use crate::config::monitor::expect::MAX_TEXT;
 use crate::config::monitor::probing::{Probing, body};
 use crate::config::monitor::{Definition, Group, PortRule};
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::model::{CertificateRule, ProbeKind, TlsSpec};
+use crate::source::{At, Problems};
 
 /// Days that a tls monitor wants a certificate to have left by default: two of the three weeks that remain when the
 /// renewal of a 90-day certificate has failed for a week.

@@ -6,10 +6,8 @@ use std::path::Path;
 
 use config::{Config, Environment, FileFormat, Value, ValueKind};
 
-use crate::config::files;
 use crate::config::node::{self, Entry, Kind, Node};
-use crate::config::problem::{Problems, reason};
-use crate::config::source::{At, Place, text_without_mark};
+use crate::source::{At, Place, Problems, files, reason, text_without_mark};
 
 /// Settings from the command line. They replace those of the environment and the file.
 #[derive(Debug, Clone, Default)]

@@ -6,9 +6,7 @@ use serde_json::json;
 
 use crate::config::interfaces::{self, ParsedAddress};
 use crate::config::keys::{Table, integer, keys, text, texts};
-use crate::config::manual::ManualSection;
-use crate::config::problem::Problems;
-use crate::config::source::At;
+use crate::source::{At, ManualSection, Problems};
 
 /// Sockets and threads.
 #[derive(Debug, Clone, PartialEq, Eq)]

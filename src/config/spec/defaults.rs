@@ -6,11 +6,9 @@ use serde_json::{Value as Json, json};
 
 use crate::config::fields::wrong_type;
 use crate::config::keys::{KeyKind, NAME, Table, boolean, custom, duration, inline, integer, keys, list, text, texts};
-use crate::config::manual::ManualSection;
 use crate::config::node::{Kind, Node};
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::model::{Ecs, MAX_ANSWERS, Ttl};
+use crate::source::{At, ManualSection, Problems};
 
 /// The words of `on_empty`. No endpoint or pool may have one of them as its name.
 pub(in crate::config) const ON_EMPTY_VALUES: [&str; 4] = ["last_good", "all", "static", "nodata"];

@@ -9,11 +9,9 @@ use crate::config::client_lists::{COUNTRY, country};
 use crate::config::keys::{
     KeyGroup, KeyKind, Table, check_name, choice, duration, integer, keys, name, object, text, texts,
 };
-use crate::config::manual::ManualSection;
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::config::spec::defaults::ON_EMPTY_VALUES;
 use crate::model::{AdminState, Country};
+use crate::source::{At, ManualSection, Problems};
 use crate::wire::Name;
 
 /// Highest weight: sums of them stay exact (judgment; nobody steers finer than one in a million).

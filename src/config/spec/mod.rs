@@ -14,12 +14,10 @@ use serde_json::{Value as Json, json};
 
 use crate::config::fields::Fields;
 use crate::config::keys::{Key, KeyGroup as _, KeyKind as _, Table as _, keys, named, table, table_schema, text};
-use crate::config::manual::ManualSection;
 use crate::config::monitor::MonitorSpec;
 use crate::config::node;
-use crate::config::problem::Problems;
-use crate::config::source::{At, Place};
 use crate::model::Ecs;
+use crate::source::{At, ManualSection, Place, Problems};
 use crate::wire::Name;
 
 pub(super) use defaults::{Answering, EcsKeys, ON_EMPTY_VALUES};

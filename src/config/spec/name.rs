@@ -9,13 +9,11 @@ use crate::config::keys::{
     Key, KeyGroup, KeyKind as _, Table, boolean, custom, duration, in_any_case, inline, integer, keys, name, text,
     texts,
 };
-use crate::config::manual::ManualSection;
 use crate::config::node::{Kind, Node};
-use crate::config::problem::{Problems, did_you_mean};
-use crate::config::source::At;
 use crate::config::spec::Answering;
 use crate::config::spec::service::{STEERED, ServiceKeys, types};
 use crate::model::{AffinityNet, Facet, Failback};
+use crate::source::{At, ManualSection, Problems, did_you_mean};
 use crate::wire::Name;
 
 /// Longest wait before a failover pool goes back (judgment: after a month it is a decision, not a wait).

@@ -8,14 +8,12 @@ use crate::config::fields::{Fields, wrong_type};
 use crate::config::keys::{
     KeyGroup as _, NAME, Table, choice, custom, inline, integer, keys, list, name, number, object,
 };
-use crate::config::manual::ManualSection;
 use crate::config::node::{Kind, Node};
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::config::spec::SelectorSpec;
 use crate::config::spec::endpoint::{MAX_WEIGHT, check_entity};
 use crate::config::spec::selector::{EXAMPLE, not_empty};
 use crate::model::{Band, Steering};
+use crate::source::{At, ManualSection, Problems};
 
 /// Most members of one pool (judgment: a decision walks them all).
 const MAX_MEMBERS: usize = 4096;
@@ -134,7 +132,7 @@ impl PoolSpec {
     /// A member may be listed once, except in a geo pool: there it can be first for some clients and last for others.
     fn check_twice(&mut self, problems: &mut Problems) {
         let Some(members) = &mut self.members else { return };
-        let mut first: std::collections::HashMap<String, crate::config::source::Place> = Default::default();
+        let mut first: std::collections::HashMap<String, crate::source::Place> = Default::default();
         members.value.truncate(MAX_MEMBERS);
         members.value.retain(|At { value: MemberSpec { to, .. }, .. }| {
             let Some(first) = first.get(&to.value) else {

@@ -11,10 +11,8 @@ use crate::config::fields::Fields;
 use crate::config::keys::{
     Key, KeyGroup, KeyKind as _, List, Table, TextKind, boolean, check_name, inline, keys, object, texts,
 };
-use crate::config::manual::ManualSection;
-use crate::config::problem::{Problems, did_you_mean};
-use crate::config::source::At;
 use crate::model::{Continent, Country};
+use crate::source::{At, ManualSection, Problems, did_you_mean};
 
 pub(super) const EXAMPLE: &str = "{ continents = [\"EU\"] }";
 const ALLOW_EXAMPLE: &str = "{ countries = [\"DE\", \"NL\"] }";

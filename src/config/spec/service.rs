@@ -3,9 +3,8 @@
 use serde_json::Value as Json;
 
 use crate::config::keys::{KeyKind as _, integer, keys, list, text, texts};
-use crate::config::problem::{Problems, did_you_mean};
-use crate::config::source::At;
 use crate::model::Facet;
+use crate::source::{At, Problems, did_you_mean};
 
 /// Most ALPN ids of a name (judgment: a service speaks two or three protocols, and each id is in every record).
 pub(super) const MAX_ALPN: usize = 16;

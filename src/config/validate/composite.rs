@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use crate::config::monitor::{CompositeSpec, MonitorSpec};
-use crate::config::problem::Problems;
 use crate::config::spec::PolicySpec;
 use crate::config::validate::declared::Declared;
 use crate::model::monitor::composite::{MAX_COMPOSITE_CHECKS, MAX_COMPOSITE_DEPTH, Rule};
+use crate::source::Problems;
 
 /// A monitor below a composite that is not a composite itself.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::problem::{Problem, Problems, did_you_mean};
-use crate::config::source::At;
 use crate::config::spec::PolicySpec;
+use crate::source::{At, Problem, Problems, did_you_mean};
 
 /// Everything of one kind by name. Remembers which of it something refers to.
 #[derive(Debug)]

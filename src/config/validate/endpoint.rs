@@ -5,11 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::manual::ManualSection;
 use crate::config::monitor::{CompositeSpec, MonitorSpec};
-use crate::config::problem::Problems;
 use crate::config::regions;
-use crate::config::source::{At, Place};
 use crate::config::spec::{EndpointSpec, PolicySpec};
 use crate::config::validate::Builder;
 use crate::config::validate::composite::{Leaf, leaves};
@@ -20,6 +17,7 @@ use crate::model::{
     AdminState, AnswerRdata, Answerable, Check, CheckId, CheckKey, Composite, Endpoint, Facet, Judged, Monitor,
     ProbeKind, ProbeTarget, ZoneId,
 };
+use crate::source::{At, ManualSection, Place, Problems};
 
 /// Makes the endpoints of one policy file.
 pub(super) struct Checker<'a, 's> {

@@ -3,13 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::manual::ManualSection;
 use crate::config::monitor::MonitorSpec;
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::config::spec::{EndpointSpec, NameSpec, PolicySpec, PoolSpec};
 use crate::config::validate::composite::leaves;
 use crate::model::{EndpointId, Model, OwnMonitor};
+use crate::source::{At, ManualSection, Problems};
 
 /// A name whose monitor checks an endpoint.
 #[derive(Debug, Clone, Copy)]

@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
-use crate::config::problem::Problems;
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::Names;
 use crate::config::validate::declared::point_at;
 use crate::model::{EndpointId, Facet, Member, MemberRef, Model, Policy, PoolId};
+use crate::source::Problems;
 
 /// One alias and one endpoint with addresses below a member, if there are any.
 #[derive(Debug, Clone, Copy, Default)]

@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::problem::Problems;
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::declared::point_at;
-use crate::config::zonefile::{CNAME, DNAME};
+use crate::masterfile::{CNAME, DNAME};
 use crate::model::{AnswerRdata, EndpointId, Model, Rrset, SteeredName};
+use crate::source::Problems;
 use crate::wire::Name;
 
 /// Finds every steered name of a zone whose cname leads back to it: directly, or through names of this zone, of the

@@ -23,17 +23,15 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::config::manual::ManualSection;
 use crate::config::monitor::MonitorSpec;
-use crate::config::problem::{Problems, did_you_mean};
 use crate::config::reach::Sought;
-use crate::config::source::{At, Place};
 use crate::config::spec::PolicySpec;
 use crate::config::validate::declared::Declared;
 use crate::config::validate::judging::Judging;
 use crate::config::validate::selector::{Fences, Groups};
-use crate::config::zonefile::MasterFile;
+use crate::masterfile::MasterFile;
 use crate::model::{CheckId, CheckKey, Ecs, EndpointId, MemberRef, Model, PoolId, Selector, SelectorId, Zone, ZoneId};
+use crate::source::{At, ManualSection, Place, Problems, did_you_mean};
 use crate::wire::Name;
 
 /// A model that is built zone by zone.

@@ -2,20 +2,18 @@
 
 use std::collections::HashMap;
 
-use crate::config::manual::ManualSection;
-use crate::config::problem::Problems;
-use crate::config::source::{At, Place};
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::declared::point_at;
 use crate::config::validate::pool::Size;
 use crate::config::validate::selector::Fenced;
 use crate::config::validate::service::{check_aliases, service};
 use crate::config::validate::{Names, Used, judging, kind, rto};
-use crate::config::zonefile::{CNAME, MasterFile, type_name};
+use crate::masterfile::{CNAME, MasterFile, type_name};
 use crate::model::{
     EndpointId, Facet, Failback, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy, PolicyId, SteeredName,
     Ttl, ZoneId,
 };
+use crate::source::{At, ManualSection, Place, Problems};
 use crate::wire::Name;
 
 /// Makes the policies of one zone.

@@ -1,12 +1,11 @@
 //! `on_empty` of a name: each entry must exist and be reachable, and `static` needs records in the master file.
 
-use crate::config::problem::{Problems, did_you_mean, listed};
-use crate::config::source::{At, Place};
 use crate::config::spec::{NameSpec, ON_EMPTY_VALUES};
 use crate::config::validate::Names;
 use crate::config::validate::name::Policies;
-use crate::config::zonefile::{CNAME, type_name};
+use crate::masterfile::{CNAME, type_name};
 use crate::model::{Facet, OnEmpty};
+use crate::source::{At, Place, Problem, Problems, did_you_mean, listed};
 
 impl Policies<'_, '_> {
     /// `on_empty` of the name, or of `[defaults]`, or the default. `None`: an entry is wrong.
@@ -92,7 +91,7 @@ fn check_order(entries: &[At<String>], problems: &mut Problems) {
 }
 
 /// Labels another place than the problem's own.
-fn label(problem: &mut crate::config::Problem, at: &Place, own: &Place, text: &str) {
+fn label(problem: &mut Problem, at: &Place, own: &Place, text: &str) {
     if at != own {
         problem.label(at, text);
     }

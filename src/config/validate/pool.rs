@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 
-use crate::config::problem::Problems;
-use crate::config::source::{At, Place};
 use crate::config::spec::{PolicySpec, PoolSpec};
 use crate::config::validate::declared::point_at;
 use crate::config::validate::{Builder, Names, Used};
 use crate::model::{Answerable, EndpointId, Gives, Member, MemberRef, Model, Pool, ProbeKind, RankedBy, SelectorId};
+use crate::source::{At, Place, Problems};
 
 /// Most levels of pools in pools (judgment: nobody follows more, and every decision visits them).
 const MAX_DEPTH: usize = 32;

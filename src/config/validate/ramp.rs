@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use crate::config::problem::Problems;
 use crate::config::spec::PolicySpec;
 use crate::config::validate::judging::Judging;
 use crate::config::validate::{Names, Used};
 use crate::model::{AdminState, EndpointId, MemberRef, Model};
+use crate::source::Problems;
 
 /// Warns of ramps of endpoints that are never down, and of endpoints whose weight is never used.
 pub(super) fn warn(

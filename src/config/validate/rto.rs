@@ -5,12 +5,11 @@
 use std::time::Duration;
 
 use crate::config::monitor::MonitorSpec;
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::config::spec::{EndpointSpec, PolicySpec};
 use crate::config::validate::composite::leaves;
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
 use crate::model::{AdminState, Monitor, Timing, Ttl};
+use crate::source::{At, Problems};
 
 /// Shortest values that a hint recommends. Judgment: an interval below it is mostly load, many hosts don't answer
 /// within a shorter time-out, a single failure proves nothing, and a TTL of 0 is not cached at all.

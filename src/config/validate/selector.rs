@@ -5,15 +5,13 @@ use std::collections::HashMap;
 
 use ipnet::IpNet;
 
-use crate::config::manual::ManualSection;
-use crate::config::problem::Problems;
 use crate::config::regions;
-use crate::config::source::{At, Place};
 use crate::config::spec::{FenceSpec, GroupSpec, NameSpec, PolicySpec, SelectorSpec};
 use crate::config::validate::Builder;
 use crate::config::validate::declared::Declared;
-use crate::config::zonefile::MasterFile;
+use crate::masterfile::MasterFile;
 use crate::model::{Ecs, Endpoint, EndpointId, Facet, Fence, FenceId, Model, OnEmpty, RegionId, Selector, SelectorId};
+use crate::source::{At, ManualSection, Place, Problems};
 
 /// Most selectors of all zones together: their ids have 16 bits.
 const MAX_SELECTORS: usize = 1 << 16;

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::config::monitor::{MonitorSpec, PortRule};
-use crate::config::problem::Problems;
-use crate::config::source::At;
 use crate::config::spec::{EndpointSpec, NameSpec, PolicySpec};
 use crate::config::validate::composite::leaves;
 use crate::config::validate::declared::point_at;
-use crate::config::zonefile::{CNAME, MasterFile};
+use crate::masterfile::{CNAME, MasterFile};
 use crate::model::{EndpointId, Facet, Model, Policy, Rrset, Service, ServiceTarget, SteeredName};
+use crate::source::{At, Problems};
 use crate::wire::{Name, NameError};
 
 /// The label between the endpoints' own names and the apex.

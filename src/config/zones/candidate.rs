@@ -5,14 +5,11 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::config::manual::ManualSection;
 use crate::config::net_files::NetFiles;
-use crate::config::problem::{Problems, reason};
-use crate::config::source::Place;
 use crate::config::spec::{self, PolicySpec};
-use crate::config::texts::{Collected, MAX_MASTER, MAX_POLICY, Text, Texts, Unread};
 use crate::config::validate;
-use crate::config::zonefile::{self, Apex, FileAt, MasterFile};
+use crate::masterfile::{self, Apex, FileAt, MasterFile};
+use crate::source::{Collected, MAX_MASTER, MAX_POLICY, ManualSection, Place, Problems, Text, Texts, Unread, reason};
 use crate::wire::Name;
 
 /// The end of a policy file's name.
@@ -151,7 +148,7 @@ impl Directory<'_> {
                 let owners = validate::owners(spec);
                 let (at, apex) = (FileAt { shown: &shown, real: &real }, Apex::Named(&spec.zone.value));
                 return problems.about(ManualSection::MasterFiles, |problems| {
-                    zonefile::read(at, &bytes, apex, texts, &owners, problems)
+                    masterfile::read(at, &bytes, apex, texts, &owners, problems)
                 });
             }
             Err(unread) => why(unread, MAX_MASTER),
@@ -160,7 +157,7 @@ impl Directory<'_> {
         problems.error(&spec.file.place, message).hint("write `file = \"NAME.zone\"`, relative to the policy file");
         let at = FileAt { shown: self.shown, real: self.real };
         let mut ignored = Problems::default();
-        zonefile::read(at, b"", Apex::Named(&spec.zone.value), texts, &HashSet::new(), &mut ignored)
+        masterfile::read(at, b"", Apex::Named(&spec.zone.value), texts, &HashSet::new(), &mut ignored)
     }
 
     /// Guesses the zone and the master file of a policy file that can't be parsed: from its lines before the first
@@ -190,7 +187,7 @@ impl Directory<'_> {
                 Some(bytes) => {
                     let at = FileAt { shown: &shown, real: &real };
                     let file = problems.about(ManualSection::MasterFiles, |problems| {
-                        zonefile::read(at, &bytes, Apex::Origin(&origin), &texts, &HashSet::new(), problems)
+                        masterfile::read(at, &bytes, Apex::Origin(&origin), &texts, &HashSet::new(), problems)
                     });
                     (Some(file.apex.clone()), Content::Static(file))
                 }

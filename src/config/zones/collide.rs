@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::path::Path;
 
-use crate::config::problem::Problems;
 use crate::config::zones::candidate::{Candidate, Directory};
 use crate::config::zones::version::ZoneHistory;
+use crate::source::Problems;
 
 /// Whether a candidate is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

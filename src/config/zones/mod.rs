@@ -13,13 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::net_files::NetFiles;
-use crate::config::problem::Problems;
 use crate::config::reach::Sought;
 use crate::config::settings::Settings;
-use crate::config::source::Place;
-use crate::config::texts::{Texts, TextsByPath};
 use crate::config::validate::Builder;
 use crate::model::Model;
+use crate::source::{Place, Problems, Texts, TextsByPath};
 use crate::wire::Name;
 use candidate::{Candidate, Content, Directory, MASTER, POLICY};
 use collide::CollisionResult;

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Flags, InForce, LoadOptions, Loaded, Problem, ZoneState, again, start};
+use crate::config::{Flags, InForce, LoadOptions, Loaded, ZoneState, again, start};
+use crate::source::Problem;
 use crate::wire::Name;
 
 const SETTINGS: &str = "region = \"here\"\n[regions.here]\n[regions.there]\n";

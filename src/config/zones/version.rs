@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::texts::TextsByPath;
+use crate::source::TextsByPath;
 use crate::wire::Name;
 
 /// The files of one zone as they were when they were last valid.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::did_you_mean;
 use crate::control::simulate::demand::DemandLine;
+use crate::source::did_you_mean;
 
 /// What to simulate: the body of `POST /v1/simulate`. An empty one gives a report of what is served.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::clock;
-use crate::config::{self, InForce, LoadOptions, Loaded, Problem, Settings, Severity, VersionStatus, ZoneState};
+use crate::config::{self, InForce, LoadOptions, Loaded, Settings, VersionStatus, ZoneState};
 use crate::control::ReloadStatus;
 use crate::daemon::changes::{Cause, WatchedFiles};
 use crate::daemon::difference::Difference;
@@ -15,6 +15,7 @@ use crate::daemon::steer::Steer;
 use crate::health::{Round, check_rights};
 use crate::model::Model;
 use crate::snapshot::Identity;
+use crate::source::{Problem, Severity};
 use crate::telemetry::log;
 
 /// Requests to load the files, and whether to load them again.

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use ring::digest::{SHA256, digest as hash};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{TextsByPath, Version};
+use crate::config::Version;
 use crate::daemon::state::{Durability, FileInfo, StateFile, make_dir, replace, text_of};
+use crate::source::TextsByPath;
 use crate::wire::Name;
 
 /// The file that names a version, called after its zone.

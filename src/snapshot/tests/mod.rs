@@ -14,6 +14,7 @@ use crate::model::{
 };
 use crate::snapshot::compile::{compile, refresh};
 use crate::snapshot::{Cell, Identity, LocalClass, Publisher, Snapshot};
+use crate::source;
 use crate::steering::AnswerSource;
 
 const ZONE: &str = "$TTL 60\n@ SOA ns1 host 1 2 3 4 5\n@ NS ns1\n@ NS ns2\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n";
@@ -35,7 +36,7 @@ fn model(policy: &str) -> Arc<Model> {
         .with("zones.dir", dir.path().to_str().unwrap());
     match config::load(None, &flags) {
         Ok(loaded) => Arc::new(loaded.model),
-        Err(problems) => panic!("{}", config::to_human(&problems)),
+        Err(problems) => panic!("{}", source::to_human(&problems)),
     }
 }
 

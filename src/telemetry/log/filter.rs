@@ -4,7 +4,7 @@
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-use crate::config::did_you_mean;
+use crate::source::did_you_mean;
 
 /// The names of the levels, from the least to the most output.
 const LEVELS: [(&str, LevelFilter); 6] = [

@@ -3,7 +3,8 @@
 use std::fs;
 
 use portolan::answer::{RawQuery, Transport};
-use portolan::config::{Flags, load, to_human, to_json};
+use portolan::source::{to_human, to_json};
+use portolan::config::{Flags, load};
 use portolan::model::Health;
 use portolan::wire::Name;
 use tempfile::TempDir;

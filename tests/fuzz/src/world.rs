@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use portolan::config::{Flags, load, to_human};
+use portolan::source::to_human;
+use portolan::config::{Flags, load};
 use portolan::model::{CheckView, Health, Model, WorldView};
 use portolan::snapshot::compile::compile;
 use portolan::snapshot::{Identity, Snapshot};

@@ -5,7 +5,7 @@ macro_rules! sections {
     ($( $section:ident $anchor:literal, $about:literal; )*) => {
         /// A section of the manual.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        pub(super) enum ManualSection {
+        pub(crate) enum ManualSection {
             /// The files as a whole.
             #[default]
             Files,
@@ -18,7 +18,7 @@ macro_rules! sections {
             const ALL: &[ManualSection] = &[ManualSection::Files, $( ManualSection::$section ),*];
 
             /// Where it is: a path within the project, and an anchor.
-            pub(super) fn link(self) -> &'static str {
+            pub(crate) fn link(self) -> &'static str {
                 match self {
                     ManualSection::Files => "zones/README.md#zones-the-files-you-write",
                     $( ManualSection::$section => concat!("zones/README.md#", $anchor), )*

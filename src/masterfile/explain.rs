@@ -1,10 +1,10 @@
 //! Messages and hints for entries that are refused: the scanner's short reasons are replaced by sentences, and the hint
 //! shows how the content of the type is written. Pure; `scan` calls it.
 
-use crate::config::problem::did_you_mean;
-use crate::config::zonefile::content::FOR_MESSAGES;
-use crate::config::zonefile::head::EntryHead;
-use crate::config::zonefile::names::NotAName;
+use crate::masterfile::content::FOR_MESSAGES;
+use crate::masterfile::head::EntryHead;
+use crate::masterfile::names::NotAName;
+use crate::source::did_you_mean;
 use crate::wire::NameError;
 
 /// How the content of the usual types is written, each with an example.

@@ -18,50 +18,50 @@ pub(crate) fn text_without_mark(text: &str) -> &str {
 
 /// A place in a file, as messages show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The file's name as the user would type it.
-    pub(super) file: Arc<Path>,
+    pub(crate) file: Arc<Path>,
     /// Line, from 1.
-    pub(super) line: u32,
+    pub(crate) line: u32,
     /// Column in characters, from 1.
-    pub(super) column: u32,
+    pub(crate) column: u32,
     /// Line and column after the last character, if the end is known.
-    pub(super) end: Option<(u32, u32)>,
+    pub(crate) end: Option<(u32, u32)>,
     /// Whether there are secrets in the file.
-    pub(super) is_secret: bool,
+    pub(crate) is_secret: bool,
 }
 
 impl Place {
     /// The first character of a file, or the file as a whole.
-    pub(super) fn start_of(file: &Path) -> Place {
+    pub(crate) fn start_of(file: &Path) -> Place {
         Place { file: Arc::from(file), line: 1, column: 1, end: None, is_secret: false }
     }
 
     /// Whether the value comes from a flag of the command line.
-    pub(super) fn is_flag(&self) -> bool {
+    pub(crate) fn is_flag(&self) -> bool {
         self.file.to_string_lossy().starts_with("flag ")
     }
 }
 
 /// A value with its place.
 #[derive(Debug, Clone)]
-pub(super) struct At<T> {
+pub(crate) struct At<T> {
     /// The value.
-    pub(super) value: T,
+    pub(crate) value: T,
     /// Its place.
-    pub(super) place: Place,
+    pub(crate) place: Place,
 }
 
 impl<T> At<T> {
     /// Another value with the same place.
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> At<U> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> At<U> {
         At { value: change(self.value), place: self.place }
     }
 }
 
 /// A text file in memory. It has bytes, because master files may be in another encoding than UTF-8.
 #[derive(Debug)]
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     file: Arc<Path>,
     bytes: &'a [u8],
     /// Byte offset of each line's first character.
@@ -71,23 +71,23 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// A text with the name that problems show.
-    pub(super) fn new(file: &Path, bytes: &'a [u8]) -> Source<'a> {
+    pub(crate) fn new(file: &Path, bytes: &'a [u8]) -> Source<'a> {
         let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
         Source { file: Arc::from(file), bytes, lines: std::iter::once(0).chain(starts).collect(), is_secret: false }
     }
 
     /// A text with secrets, whose lines are never shown.
-    pub(super) fn secret(file: &Path, bytes: &'a [u8]) -> Source<'a> {
+    pub(crate) fn secret(file: &Path, bytes: &'a [u8]) -> Source<'a> {
         Source { is_secret: true, ..Source::new(file, bytes) }
     }
 
     /// The bytes between two offsets.
-    pub(super) fn bytes(&self, start: usize, end: usize) -> &'a [u8] {
+    pub(crate) fn bytes(&self, start: usize, end: usize) -> &'a [u8] {
         self.bytes.get(start..end).unwrap_or_default()
     }
 
     /// The text between two byte offsets, for messages. Bytes that are not UTF-8 become U+FFFD, and a long text is cut.
-    pub(super) fn text(&self, start: usize, end: usize) -> String {
+    pub(crate) fn text(&self, start: usize, end: usize) -> String {
         /// More than this makes a message unreadable (judgment).
         const SHOWN: usize = 64;
         let text = String::from_utf8_lossy(self.bytes.get(start..end).unwrap_or_default()).into_owned();
@@ -98,13 +98,13 @@ impl<'a> Source<'a> {
     }
 
     /// The place of a byte offset. An offset after the end is the end.
-    pub(super) fn place(&self, offset: usize) -> Place {
+    pub(crate) fn place(&self, offset: usize) -> Place {
         let (line, column) = self.line_and_column(offset);
         Place { file: Arc::clone(&self.file), line, column, end: None, is_secret: self.is_secret }
     }
 
     /// The place of a text between two byte offsets.
-    pub(super) fn span(&self, start: usize, end: usize) -> Place {
+    pub(crate) fn span(&self, start: usize, end: usize) -> Place {
         Place { end: (end > start).then(|| self.line_and_column(end)), ..self.place(start) }
     }
 

@@ -6,11 +6,10 @@ use std::path::Path;
 
 use domain::base::iana::Rtype;
 
-use crate::config::problem::Problems;
-use crate::config::source::Place;
-use crate::config::zonefile::MasterFile;
-use crate::config::zonefile::scan::MasterRecord;
+use crate::masterfile::MasterFile;
+use crate::masterfile::scan::MasterRecord;
 use crate::model::Rrset;
+use crate::source::{Place, Problems};
 use crate::wire::Name;
 use crate::wire::code::rtype::{A, AAAA, CNAME, DNAME, DS, MX, NS, NSEC, RRSIG, SOA, SRV};
 
@@ -18,7 +17,7 @@ use crate::wire::code::rtype::{A, AAAA, CNAME, DNAME, DS, MX, NS, NSEC, RRSIG, S
 const MAX_RRSET: usize = 4096;
 
 /// The mnemonic of a type.
-pub(in crate::config) fn type_name(rtype: u16) -> String {
+pub(crate) fn type_name(rtype: u16) -> String {
     Rtype::from_int(rtype).to_string()
 }
 

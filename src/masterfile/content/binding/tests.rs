@@ -1,6 +1,6 @@
 //! RFC 9460's own test vectors, and what else parameters can be and can't.
 
-use crate::config::zonefile::content::{Wrong, fault, octets};
+use crate::masterfile::content::{Wrong, fault, octets};
 
 /// The names of the vectors in wire form.
 const COM: &str = "03666f6f076578616d706c6503636f6d00";

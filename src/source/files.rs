@@ -6,13 +6,13 @@ use std::io::{Error, ErrorKind, Read, Result};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::source::At;
+use crate::source::At;
 
 /// The directory of the standard input and of the shell's `<(...)`: a user who names these wants to wait.
 const STREAMS: &str = "/dev/";
 
 /// The path that the settings name: relative to `base`, or from a flag to the current directory.
-pub(super) fn path_of(written: &At<String>, base: &Path) -> PathBuf {
+pub(crate) fn path_of(written: &At<String>, base: &Path) -> PathBuf {
     match written.place.is_flag() {
         true => PathBuf::from(&written.value),
         false => base.join(&written.value),
@@ -20,7 +20,7 @@ pub(super) fn path_of(written: &At<String>, base: &Path) -> PathBuf {
 }
 
 /// The absolute path of `path`.
-pub(super) fn absolute(path: &Path) -> PathBuf {
+pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// Like [`read`], but waits for a stream that the command line names.
-pub(super) fn read_or_wait(path: &Path, limit: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_or_wait(path: &Path, limit: u64) -> Result<Vec<u8>> {
     match path.starts_with(STREAMS) {
         true => bounded(File::open(path)?, 0, limit),
         false => read(path, limit),

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::config::manual::ManualSection;
-use crate::config::source::Place;
+use crate::source::{ManualSection, Place};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -99,19 +98,19 @@ impl Problem {
     }
 
     /// Sets the hint.
-    pub(super) fn hint(&mut self, hint: impl Into<String>) {
+    pub(crate) fn hint(&mut self, hint: impl Into<String>) {
         self.hint = Some(hint.into());
     }
 
     /// Adds another place, with what is there.
-    pub(super) fn label(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
+    pub(crate) fn label(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         let Place { file, line, column, .. } = place;
         self.labels.push(Label { file: file.to_path_buf(), line: *line, column: *column, message: message.into() });
         self
     }
 
     /// Sets another section of the manual than that of the reader.
-    pub(super) fn see(&mut self, section: ManualSection) -> &mut Problem {
+    pub(crate) fn see(&mut self, section: ManualSection) -> &mut Problem {
         self.section = Some(section.link());
         self
     }
@@ -188,7 +187,7 @@ pub fn to_json(problems: &[Problem]) -> serde_json::Value {
 
 /// The problems that readers have found.
 #[derive(Debug, Default)]
-pub(super) struct Problems {
+pub(crate) struct Problems {
     found: Vec<Problem>,
     section: ManualSection,
     errors: usize,
@@ -199,7 +198,7 @@ pub(super) struct Problems {
 
 /// A file that the settings name and whose errors are not errors of the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum SideFile {
+pub(crate) enum SideFile {
     /// The certificate and its key.
     Certificate,
     /// The tokens of the API.
@@ -210,22 +209,22 @@ pub(super) enum SideFile {
 
 impl SideFile {
     /// All of them.
-    pub(super) const ALL: [SideFile; 3] = [SideFile::Certificate, SideFile::Tokens, SideFile::CookieSecrets];
+    pub(crate) const ALL: [SideFile; 3] = [SideFile::Certificate, SideFile::Tokens, SideFile::CookieSecrets];
 }
 
 impl Problems {
     /// Adds an error at `place`, and returns it so that a hint can be set.
-    pub(super) fn error(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
+    pub(crate) fn error(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         self.add(place, Severity::Error, message.into())
     }
 
     /// Adds a note at `place`.
-    pub(super) fn note(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
+    pub(crate) fn note(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         self.add(place, Severity::Note, message.into())
     }
 
     /// Adds a warning at `place`.
-    pub(super) fn warning(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
+    pub(crate) fn warning(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         self.add(place, Severity::Warning, message.into())
     }
 
@@ -237,7 +236,7 @@ impl Problems {
     }
 
     /// Calls `read`, whose problems are about this section of the manual.
-    pub(super) fn about<T>(&mut self, section: ManualSection, read: impl FnOnce(&mut Problems) -> T) -> T {
+    pub(crate) fn about<T>(&mut self, section: ManualSection, read: impl FnOnce(&mut Problems) -> T) -> T {
         let outer = std::mem::replace(&mut self.section, section);
         let read = read(self);
         self.section = outer;
@@ -245,7 +244,7 @@ impl Problems {
     }
 
     /// Calls `read`, which reads a side file: its errors are not errors of the settings.
-    pub(super) fn in_side_file<T>(&mut self, file: SideFile, read: impl FnOnce(&mut Problems) -> T) -> T {
+    pub(crate) fn in_side_file<T>(&mut self, file: SideFile, read: impl FnOnce(&mut Problems) -> T) -> T {
         let before = self.errors();
         let done = read(self);
         let found = self.errors() - before;
@@ -257,34 +256,34 @@ impl Problems {
     }
 
     /// Whether a side file has errors.
-    pub(super) fn is_bad(&self, file: SideFile) -> bool {
+    pub(crate) fn is_bad(&self, file: SideFile) -> bool {
         self.bad_side_files.contains(&file)
     }
 
     /// How many errors there are so far that are not in side files.
-    pub(super) fn errors_outside_side_files(&self) -> usize {
+    pub(crate) fn errors_outside_side_files(&self) -> usize {
         self.errors() - self.side_file_errors
     }
 
     /// An empty list about the same section, for problems that may be dropped again.
-    pub(super) fn separate(&self) -> Problems {
+    pub(crate) fn separate(&self) -> Problems {
         Problems { section: self.section, ..Problems::default() }
     }
 
     /// Adds the problems of another list.
-    pub(super) fn extend(&mut self, other: Problems) {
+    pub(crate) fn extend(&mut self, other: Problems) {
         self.found.extend(other.found);
         self.errors += other.errors;
     }
 
     /// How many errors there are so far.
-    pub(super) fn errors(&self) -> usize {
+    pub(crate) fn errors(&self) -> usize {
         self.errors
     }
 
     /// The problems, sorted by file, line and column, without duplicates. Of each file there are at most
     /// [`MOST_OF_A_FILE`] errors and as many warnings; one more problem has the number of the others.
-    pub(super) fn into_sorted(self) -> Vec<Problem> {
+    pub(crate) fn into_sorted(self) -> Vec<Problem> {
         let mut found = self.found;
         found.sort_by(|a, b| {
             (&a.file, a.line, a.column, a.severity, &a.message)
@@ -349,13 +348,13 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
 }
 
 /// The message of an error of the file system, without its number.
-pub(super) fn reason(error: &std::io::Error) -> String {
+pub(crate) fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_string()
 }
 
 /// `a`, `b` and `c`.
-pub(super) fn listed(names: &[&str]) -> String {
+pub(crate) fn listed(names: &[&str]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {
         None => String::new(),

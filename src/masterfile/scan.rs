@@ -12,16 +12,14 @@ use domain::dep::octseq::Parser;
 use domain::rdata::AllRecordData;
 use domain::zonefile::inplace::{self, ScannedRecord};
 
-use crate::config::problem::{Problems, reason};
-use crate::config::source::{Place, Source, without_mark};
-use crate::config::texts::{MAX_MASTER, Text, Texts, Unread};
-use crate::config::zonefile::content;
-use crate::config::zonefile::entry::{Entries, MasterEntry};
-use crate::config::zonefile::explain;
-use crate::config::zonefile::feed::Feed;
-use crate::config::zonefile::head::EntryHead;
-use crate::config::zonefile::line::{Fault, ScannerLine, seconds};
-use crate::config::zonefile::names;
+use crate::masterfile::content;
+use crate::masterfile::entry::{Entries, MasterEntry};
+use crate::masterfile::explain;
+use crate::masterfile::feed::Feed;
+use crate::masterfile::head::EntryHead;
+use crate::masterfile::line::{Fault, ScannerLine, seconds};
+use crate::masterfile::names;
+use crate::source::{MAX_MASTER, Place, Problems, Source, Text, Texts, Unread, reason, without_mark};
 use crate::wire::Name;
 use crate::wire::code::rtype::SOA;
 
@@ -67,11 +65,11 @@ pub(super) struct Scanned {
 
 /// The path of a file, for messages and for the system.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::config) struct FileAt<'a> {
+pub(crate) struct FileAt<'a> {
     /// As the user would type it.
-    pub(in crate::config) shown: &'a Path,
+    pub(crate) shown: &'a Path,
     /// Where it is read from.
-    pub(in crate::config) real: &'a Path,
+    pub(crate) real: &'a Path,
 }
 
 /// Scans `bytes`, the content of `file`. Relative names are under `origin`. Included files come from `texts`.

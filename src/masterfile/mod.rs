@@ -15,35 +15,33 @@ mod scan;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use crate::config::problem::Problems;
-use crate::config::source::Place;
-use crate::config::texts::Texts;
 use crate::model::Rrset;
+use crate::source::{Place, Problems, Texts};
 use crate::wire::Name;
 use crate::wire::code::rtype::NS;
 
-pub(super) use crate::wire::code::rtype::{CNAME, DNAME};
-pub(super) use rules::type_name;
-pub(super) use scan::FileAt;
+pub(crate) use crate::wire::code::rtype::{CNAME, DNAME};
+pub(crate) use rules::type_name;
+pub(crate) use scan::FileAt;
 
 /// The records of a zone as its master file has them: the part that is not steered.
 #[derive(Debug)]
-pub(super) struct MasterFile {
+pub(crate) struct MasterFile {
     /// The zone's name.
-    pub(super) apex: Name,
+    pub(crate) apex: Name,
     /// Its RRsets, each (owner, type) once, as [`crate::model::Zone`] wants them.
-    pub(super) rrsets: Vec<Rrset>,
+    pub(crate) rrsets: Vec<Rrset>,
     /// The place of the first record of each RRset.
-    pub(super) places: Vec<Place>,
+    pub(crate) places: Vec<Place>,
     /// The RRsets of an owner, as indexes into `rrsets`.
-    pub(super) by_owner: HashMap<Name, Vec<usize>>,
+    pub(crate) by_owner: HashMap<Name, Vec<usize>>,
     /// The canonical paths of the files that were included.
-    pub(super) included: Vec<PathBuf>,
+    pub(crate) included: Vec<PathBuf>,
 }
 
 /// Which zone a master file is for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Apex<'a> {
+pub(crate) enum Apex<'a> {
     /// The zone that a policy names.
     Named(&'a Name),
     /// The zone that the file is named after; where `$ORIGIN` has set another origin, the owner of the SOA.
@@ -53,7 +51,7 @@ pub(super) enum Apex<'a> {
 /// Reads a master file. The files that it includes come from `texts`. `steered` are the names that a policy answers; a
 /// record may point at them. The RRsets are returned even when there are errors, so that the policy can be checked in
 /// the same run.
-pub(super) fn read(
+pub(crate) fn read(
     file: FileAt<'_>,
     bytes: &[u8],
     apex: Apex<'_>,
@@ -74,23 +72,23 @@ pub(super) fn read(
 
 impl MasterFile {
     /// The RRsets of `owner`, with their places.
-    pub(super) fn at<'a>(&'a self, owner: &Name) -> impl Iterator<Item = (&'a Rrset, &'a Place)> {
+    pub(crate) fn at<'a>(&'a self, owner: &Name) -> impl Iterator<Item = (&'a Rrset, &'a Place)> {
         let indexes = self.by_owner.get(owner).map(Vec::as_slice).unwrap_or_default();
         indexes.iter().filter_map(|&at| Some((self.rrsets.get(at)?, self.places.get(at)?)))
     }
 
     /// The RRset of this owner and type, with its place.
-    pub(super) fn rrset(&self, owner: &Name, rtype: u16) -> Option<(&Rrset, &Place)> {
+    pub(crate) fn rrset(&self, owner: &Name, rtype: u16) -> Option<(&Rrset, &Place)> {
         self.at(owner).find(|(rrset, _)| rrset.rtype == rtype)
     }
 
     /// The delegation at or above `name` (below the apex), if there is one: its owner and its place.
-    pub(super) fn delegation(&self, name: &Name) -> Option<(Name, &Place)> {
+    pub(crate) fn delegation(&self, name: &Name) -> Option<(Name, &Place)> {
         self.above(name, true, NS)
     }
 
     /// The DNAME above `name`, if there is one.
-    pub(super) fn dname(&self, name: &Name) -> Option<(Name, &Place)> {
+    pub(crate) fn dname(&self, name: &Name) -> Option<(Name, &Place)> {
         self.above(name, false, DNAME)
     }
 

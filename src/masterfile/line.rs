@@ -5,10 +5,10 @@
 
 use domain::base::Rtype;
 
-use crate::config::zonefile::content::{self, Wrong};
-use crate::config::zonefile::entry::{MasterEntry, Token};
-use crate::config::zonefile::head::EntryHead;
-use crate::config::zonefile::names::{self, NotAName};
+use crate::masterfile::content::{self, Wrong};
+use crate::masterfile::entry::{MasterEntry, Token};
+use crate::masterfile::head::EntryHead;
+use crate::masterfile::names::{self, NotAName};
 
 /// Types that have the algorithm of a key in their content, and which field that is (RFC 4034, 2.2, 3.2 and 5.3).
 const ALGORITHMS: [(&str, usize); 10] = [
@@ -264,7 +264,7 @@ pub(super) fn seconds(text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::zonefile::entry::Entries;
+    use crate::masterfile::entry::Entries;
 
     fn line(text: &str) -> (String, EntryHead) {
         let entry = Entries::new(text.as_bytes()).next().unwrap().unwrap();

@@ -2,7 +2,7 @@
 //! is a label, and a token in quotes is not a name. Pure. `line` passes every name of an entry through [`resolve`],
 //! so that a token is the same name as an owner, in a directive and in the content of any type.
 
-use crate::config::zonefile::head::EntryHead;
+use crate::masterfile::head::EntryHead;
 use crate::wire::{Name, NameError};
 
 /// Why a token is not a name where a name is needed.

@@ -2,11 +2,11 @@
 //! type that no zone has. Pure.
 
 use super::binding;
-use crate::config::zonefile::content::name_len;
+use crate::masterfile::content::name_len;
 use crate::wire::code::rtype::{DS, HTTPS, NSEC, OPT, SVCB};
 
 /// The reason for a type that exists in messages only.
-pub(in crate::config::zonefile) const FOR_MESSAGES: &str = "this type is for messages, a zone has none";
+pub(in crate::masterfile) const FOR_MESSAGES: &str = "this type is for messages, a zone has none";
 
 const EMPTY: &str = "its content is missing";
 const NO_KEY: &str = "its key is missing";
@@ -34,12 +34,12 @@ const TA: u16 = 32768;
 const DLV: u16 = 32769;
 
 /// Whether a type is a meta type or a query type (RFC 6895, 3.1).
-pub(in crate::config::zonefile) fn is_for_messages(rtype: u16) -> bool {
+pub(in crate::masterfile) fn is_for_messages(rtype: u16) -> bool {
     matches!(rtype, 0 | OPT | 128..=255)
 }
 
 /// What is wrong with the content of a record, however it was written.
-pub(in crate::config::zonefile) fn fault(rtype: u16, rdata: &[u8]) -> Option<&'static str> {
+pub(in crate::masterfile) fn fault(rtype: u16, rdata: &[u8]) -> Option<&'static str> {
     match rtype {
         _ if is_for_messages(rtype) => Some(FOR_MESSAGES),
         // TXT, DHCID, NINFO, OPENPGPKEY, SPF, AVC, RESINFO and WALLET

@@ -9,9 +9,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use domain::utils::base64;
 
-use crate::config::zonefile::content::name_len;
-use crate::config::zonefile::content::{ContentFields, Wrong, unescaped};
-use crate::config::zonefile::names;
+use crate::masterfile::content::name_len;
+use crate::masterfile::content::{ContentFields, Wrong, unescaped};
+use crate::masterfile::names;
 
 /// The names of parameters and their numbers (IANA, DNS Service Parameter Keys).
 const KEYS: [(&str, u16); 10] = [

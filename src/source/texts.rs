@@ -8,20 +8,20 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::files;
+use crate::source::files;
 
 /// The texts of one zone, each under its path relative to the zones directory.
 pub type TextsByPath = BTreeMap<PathBuf, Arc<[u8]>>;
 
 /// Largest master file, or file that it includes, in octets (judgment: ten million records).
-pub(super) const MAX_MASTER: u64 = 1 << 30;
+pub(crate) const MAX_MASTER: u64 = 1 << 30;
 
 /// Largest policy file, in octets (judgment: three hundred thousand names).
-pub(super) const MAX_POLICY: u64 = 32 << 20;
+pub(crate) const MAX_POLICY: u64 = 32 << 20;
 
 /// The files of one zone.
 #[derive(Debug)]
-pub(super) struct Texts<'a> {
+pub(crate) struct Texts<'a> {
     /// The directory of the files as the user would type it.
     shown: &'a Path,
     origin: Origin<'a>,
@@ -30,11 +30,11 @@ pub(super) struct Texts<'a> {
 
 /// What was requested.
 #[derive(Debug, Default)]
-pub(super) struct Collected {
+pub(crate) struct Collected {
     /// All texts that were read.
-    pub(super) texts: TextsByPath,
+    pub(crate) texts: TextsByPath,
     /// Every requested path, also those that couldn't be read.
-    pub(super) requested: BTreeSet<PathBuf>,
+    pub(crate) requested: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -47,16 +47,16 @@ enum Origin<'a> {
 
 /// One file that was read.
 #[derive(Debug)]
-pub(super) struct Text {
+pub(crate) struct Text {
     /// The path of the file with links resolved.
-    pub(super) identity: PathBuf,
+    pub(crate) identity: PathBuf,
     /// Its content.
-    pub(super) bytes: Arc<[u8]>,
+    pub(crate) bytes: Arc<[u8]>,
 }
 
 /// Why a file was not read.
 #[derive(Debug)]
-pub(super) enum Unread {
+pub(crate) enum Unread {
     /// It is outside the directory.
     Outside,
     /// It is a pipe, a socket or a device: reading it could wait forever.
@@ -69,18 +69,18 @@ pub(super) enum Unread {
 
 impl<'a> Texts<'a> {
     /// Files in the directory `real`, which messages call `shown`.
-    pub(super) fn of_directory(shown: &'a Path, real: &'a Path) -> Texts<'a> {
+    pub(crate) fn of_directory(shown: &'a Path, real: &'a Path) -> Texts<'a> {
         Texts { shown, origin: Origin::Directory(real), read: RefCell::default() }
     }
 
     /// The texts of an earlier version. Messages show them as files of the directory `shown`.
-    pub(super) fn of_version(shown: &'a Path, texts: &'a TextsByPath) -> Texts<'a> {
+    pub(crate) fn of_version(shown: &'a Path, texts: &'a TextsByPath) -> Texts<'a> {
         Texts { shown, origin: Origin::Version(texts), read: RefCell::default() }
     }
 
     /// Reads a file of at most `limit` octets. If `is_walled`, it must be in the directory, so that somebody who may
     /// write a zone can't read other files through it.
-    pub(super) fn file(&self, shown: &Path, real: &Path, is_walled: bool, limit: u64) -> Result<Text, Unread> {
+    pub(crate) fn file(&self, shown: &Path, real: &Path, is_walled: bool, limit: u64) -> Result<Text, Unread> {
         self.read.borrow_mut().requested.insert(self.key(shown));
         let text = match self.origin {
             Origin::Directory(root) => read_file(root, real, is_walled, limit)?,
@@ -96,14 +96,14 @@ impl<'a> Texts<'a> {
     }
 
     /// Collects a text that was read on behalf of another zone.
-    pub(super) fn note(&self, shown: &Path, bytes: &Arc<[u8]>) {
+    pub(crate) fn note(&self, shown: &Path, bytes: &Arc<[u8]>) {
         let mut read = self.read.borrow_mut();
         read.requested.insert(self.key(shown));
         read.texts.insert(self.key(shown), bytes.clone());
     }
 
     /// The same for two names of the same file.
-    pub(super) fn identity(&self, shown: &Path, real: &Path) -> PathBuf {
+    pub(crate) fn identity(&self, shown: &Path, real: &Path) -> PathBuf {
         match self.origin {
             Origin::Directory(_) => real.canonicalize().unwrap_or_else(|_| real.to_path_buf()),
             Origin::Version(_) => self.key(shown),
@@ -111,7 +111,7 @@ impl<'a> Texts<'a> {
     }
 
     /// All that was requested.
-    pub(super) fn into_collected(self) -> Collected {
+    pub(crate) fn into_collected(self) -> Collected {
         self.read.into_inner()
     }
 

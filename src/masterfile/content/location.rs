@@ -82,7 +82,7 @@ fn power_of_ten(centimetres: i64) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::zonefile::content::octets;
+    use crate::masterfile::content::octets;
 
     fn read(text: &str) -> String {
         let fields: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use domain::base::Rtype;
 use domain::utils::base64;
 
-use crate::config::zonefile::content::{ContentFields, Wrong, text_of};
-use crate::config::zonefile::names;
+use crate::masterfile::content::{ContentFields, Wrong, text_of};
+use crate::masterfile::names;
 
 /// RFC 8777, 4: precedence, discovery-optional, type, and the relay in the form of its type.
 pub(super) fn relay(fields: &mut ContentFields<'_>, origin: &[u8]) -> Result<Vec<u8>, Wrong> {

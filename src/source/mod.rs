@@ -1,0 +1,20 @@
+//! The files of the user as texts: reads them from the disk, knows places in them (line and column), and collects the
+//! problems that readers find, each with its place and the section of the manual. Does not parse: `masterfile` and
+//! `config` do, and both report their problems here.
+//!
+//! `files` reads one file whose path a user has written. `texts` has the files of one zone, from the disk or from an
+//! earlier version. `place` turns byte offsets into places. `problem` collects, sorts and renders problems; `manual`
+//! has the sections that they refer to.
+
+pub(crate) mod files;
+mod manual;
+mod place;
+mod problem;
+mod texts;
+
+pub(crate) use manual::ManualSection;
+pub(crate) use place::{At, Place, Source, text_without_mark, without_mark};
+pub use problem::{Label, Problem, Severity, to_human, to_json};
+pub(crate) use problem::{Problems, SideFile, did_you_mean, listed, reason};
+pub use texts::TextsByPath;
+pub(crate) use texts::{Collected, MAX_MASTER, MAX_POLICY, Text, Texts, Unread};
