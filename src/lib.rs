@@ -45,7 +45,9 @@
 //! | [`steering`] | makes a decision from a policy, the world view and a client class; pure |
 //! | [`health`] | probes, and the detector that turns measurements into health |
 //! | [`fleet`] and [`snapshot`] | the agreement of the vantages; what is being served |
-//! | [`answer`] and [`server`] | one answering function, and the sockets that call it |
+//! | [`answer`] | one answering function |
+//! | [`admission`] | who gets a connection, and how many octets may wait for a peer |
+//! | [`server`] | the sockets of DNS |
 //! | [`control`] and [`telemetry`] | HTTP, explain, simulate, overrides, status, metrics |
 //! | [`daemon`], [`demo`], [`cli`] | the wiring, the demo, and the command line |
 //!
@@ -58,6 +60,7 @@
 //! - One writer publishes snapshots; readers never wait for it.
 //! - `health` and `steering` don't use each other: both use [`model::view`].
 //! - No input from the network causes a panic, an allocation without bound, or blocking.
+//! - Nothing that one client does holds up another: [`admission`] has the rules.
 
 pub mod clock;
 
@@ -80,6 +83,7 @@ pub mod health;
 pub mod fleet;
 pub mod snapshot;
 
+pub mod admission;
 pub mod answer;
 pub mod server;
 

@@ -36,16 +36,17 @@ pub enum DropReason {
     BadLength,
     /// A TLS or QUIC handshake that failed: another protocol than ours, or no TLS at all.
     Handshake,
-    /// A connection closed to make room for a newer one, when there were as many as the limit; also a QUIC handshake
-    /// refused at the limit of handshakes.
+    /// A connection closed to make room for a newer one, when there were as many as the limit, or no free descriptors.
     Displaced,
+    /// A connection closed because the octets that wait for it were needed for other connections.
+    NoOctets,
     /// A reply over the rate limit.
     RateLimited,
 }
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 11] = [
+    pub const ALL: [DropReason; 12] = [
         DropReason::Rejected(Reject::Short),
         DropReason::Rejected(Reject::Response),
         DropReason::Rejected(Reject::PortZero),
@@ -56,6 +57,7 @@ impl DropReason {
         DropReason::BadLength,
         DropReason::Handshake,
         DropReason::Displaced,
+        DropReason::NoOctets,
         DropReason::RateLimited,
     ];
 
@@ -70,6 +72,7 @@ impl DropReason {
             DropReason::BadLength => "bad_length",
             DropReason::Handshake => "handshake",
             DropReason::Displaced => "displaced",
+            DropReason::NoOctets => "no_octets",
             DropReason::RateLimited => "rate_limited",
         }
     }
@@ -84,7 +87,8 @@ impl DropReason {
             DropReason::BadLength => Reject::ALL.len() + 4,
             DropReason::Handshake => Reject::ALL.len() + 5,
             DropReason::Displaced => Reject::ALL.len() + 6,
-            DropReason::RateLimited => Reject::ALL.len() + 7,
+            DropReason::NoOctets => Reject::ALL.len() + 7,
+            DropReason::RateLimited => Reject::ALL.len() + 8,
         }
     }
 }

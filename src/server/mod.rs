@@ -6,7 +6,6 @@ mod batch;
 mod certificates;
 pub mod counters;
 mod encrypted;
-mod limit;
 mod rrl;
 mod socket;
 mod streams;

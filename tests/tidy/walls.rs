@@ -18,6 +18,7 @@ const ORDER: &[&str] = &[
     "fleet",
     "snapshot",
     "answer",
+    "admission",
     "server",
     "control",
     "telemetry",

@@ -1,4 +1,4 @@
-//! The accept loop of plain TCP, DoT and DoH. It accepts connections and gives each a slot below the limit and a task
+//! The accept loop of plain TCP, DoT and DoH. It accepts connections and gives each a seat below the limit and a task
 //! of its own, which also does the handshake, so that a slow client delays no other. Other files read the messages.
 
 use std::future::Future;
@@ -12,10 +12,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{DRAIN, StreamContext};
+use crate::admission::Seat;
 use crate::answer::Transport;
 use crate::clock;
-use crate::server::counters::DropReason;
-use crate::server::limit::ConnectionSlot;
 
 /// Pause after a failed accept, such as one without a free descriptor, so that the loop cannot use a whole core:
 /// judgment.
@@ -28,7 +27,7 @@ pub(super) struct NewConnection<S = TcpStream> {
     /// The client.
     pub(super) source: SocketAddr,
     /// Its place below the limit of connections.
-    pub(super) slot: ConnectionSlot,
+    pub(super) seat: Seat,
 }
 
 /// Accepts and has each connection served by `converse` until `stop`, then gives them [`DRAIN`] to end. No error ends
@@ -45,15 +44,15 @@ pub(super) async fn serve<F>(
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = next(&listener, &context) => accepted,
         };
         match accepted {
             Ok((stream, source)) => {
-                let slot = slot(&context, source);
+                let seat = context.seats.admit(source.ip(), clock::now());
                 // Replies are written whole, so that waiting for more gains nothing. A failure only costs time.
                 let _ = stream.set_nodelay(true);
                 let open = context.counters.connection(transport);
-                let conversation = converse(NewConnection { stream, source, slot }, context.clone());
+                let conversation = converse(NewConnection { stream, source, seat }, context.clone());
                 tasks.spawn(async move {
                     conversation.await;
                     drop(open);
@@ -67,13 +66,10 @@ pub(super) async fn serve<F>(
     drain(tasks).await;
 }
 
-/// A place for a connection; counts when another connection is closed for it.
-pub(super) fn slot(context: &StreamContext, source: SocketAddr) -> ConnectionSlot {
-    let (slot, has_displaced) = context.connections.admit(source.ip(), clock::now());
-    if has_displaced {
-        context.counters.dropped(DropReason::Displaced, 1);
-    }
-    slot
+/// The next connection. Those that were displaced end first.
+async fn next(listener: &TcpListener, context: &StreamContext) -> io::Result<(TcpStream, SocketAddr)> {
+    context.seats.settled().await;
+    listener.accept().await
 }
 
 /// Gives connections [`DRAIN`] to end by themselves.
@@ -89,8 +85,8 @@ async fn after_failed_accept(error: &io::Error, context: &StreamContext) {
     if error.kind() == io::ErrorKind::ConnectionAborted {
         return tokio::task::yield_now().await;
     }
-    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && context.connections.make_room() {
-        context.counters.dropped(DropReason::Displaced, 1);
+    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+        context.seats.make_room();
     }
     sleep(ACCEPT_PAUSE).await;
 }

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::NewConnection;
 use super::{DRAIN, IDLE, MESSAGE, SHORTEST, StreamContext, WRITE, push_framed};
+use crate::admission::{Displacement, Seat};
 use crate::answer::Transport;
 use crate::clock;
 use crate::server::counters::DropReason;
-use crate::server::limit::ConnectionSlot;
 
 /// Octets that are read at once; most queries take less than 100. Grows only for a longer message.
 const READ: usize = 4096;
@@ -31,15 +31,16 @@ pub(super) async fn converse<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let NewConnection { stream, source, slot } = accepted;
+    let NewConnection { stream, source, seat } = accepted;
     let mut conversation =
-        Conversation { stream, transport, source, slot: &slot, context: &context, inbox: Vec::new() };
+        Conversation { stream, transport, source, seat: &seat, context: &context, inbox: Vec::new() };
     let end = tokio::select! {
         end = conversation.run(&stop) => end,
-        () = slot.displaced() => End::Left,
+        why = seat.displaced() => End::Displaced(why),
     };
     match end {
         End::Left => {}
+        End::Displaced(why) => context.count_displaced(why),
         End::Stalled => context.counters.dropped(DropReason::Stalled, 1),
         End::BadLength => context.counters.dropped(DropReason::BadLength, 1),
     }
@@ -53,6 +54,8 @@ pub(super) async fn converse<S>(
 enum End {
     /// By the client, by being idle, or because we stop.
     Left,
+    /// It made room for another.
+    Displaced(Displacement),
     /// The client stopped in the middle of a message, or did not take its replies.
     Stalled,
     /// A length below a header's: where the next message begins is unknown.
@@ -74,7 +77,7 @@ struct Conversation<'a, S> {
     stream: S,
     transport: Transport,
     source: SocketAddr,
-    slot: &'a ConnectionSlot,
+    seat: &'a Seat,
     context: &'a StreamContext,
     inbox: Vec<u8>,
 }
@@ -86,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
             let progress = self.answer_inbox(&mut outbox);
             if !outbox.is_empty() {
                 match timeout(WRITE, write(&mut self.stream, &outbox)).await {
-                    Ok(Ok(())) => self.slot.mark_used(clock::now()),
+                    Ok(Ok(())) => self.seat.mark_used(clock::now()),
                     Ok(Err(_)) => return End::Left,
                     Err(_) => return End::Stalled,
                 }
@@ -231,9 +234,9 @@ mod tests {
         let (counters, stop) = (Counters::new(), CancellationToken::new());
         let context = StreamContext::new(Arc::new(echo), counters.shared());
         let source: SocketAddr = ([192, 0, 2, 1], 4242).into();
-        let (slot, _) = context.connections.admit(source.ip(), clock::now());
+        let seat = context.seats.admit(source.ip(), clock::now());
         let task =
-            tokio::spawn(converse(NewConnection { stream: server, source, slot }, transport, context, stop.clone()));
+            tokio::spawn(converse(NewConnection { stream: server, source, seat }, transport, context, stop.clone()));
         Scene { client, task, counters, stop }
     }
 

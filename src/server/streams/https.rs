@@ -56,7 +56,7 @@ async fn converse<S>(accepted: NewConnection<S>, context: StreamContext, stop: C
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let NewConnection { stream, source, slot } = accepted;
+    let NewConnection { stream, source, seat } = accepted;
     let was_used = Arc::new(Notify::new());
     let service = {
         let (context, was_used) = (context.clone(), was_used.clone());
@@ -80,10 +80,10 @@ where
         tokio::select! {
             // An error is the client's, and HTTP/2 has reported it to the client.
             _ = &mut talking => return,
-            () = slot.displaced() => return,
+            why = seat.displaced() => return context.count_displaced(why),
             () = stop.cancelled() => break,
             used = timeout(IDLE, was_used.notified()) => match used {
-                Ok(()) => slot.mark_used(clock::now()),
+                Ok(()) => seat.mark_used(clock::now()),
                 Err(_) => break,
             },
         }
@@ -93,7 +93,7 @@ where
         ended = timeout(WRITE, talking) => if ended.is_err() {
             context.counters.dropped(DropReason::Stalled, 1);
         },
-        () = slot.displaced() => {}
+        why = seat.displaced() => context.count_displaced(why),
     }
 }
 
@@ -200,8 +200,8 @@ mod tests {
         let (client, server) = duplex(1 << 16);
         let (counters, source) = (Counters::new(), SocketAddr::from(([192, 0, 2, 1], 4242)));
         let context = StreamContext::new(Arc::new(echo), counters.shared());
-        let (slot, _) = context.connections.admit(source.ip(), clock::now());
-        let accepted = NewConnection { stream: server, source, slot };
+        let seat = context.seats.admit(source.ip(), clock::now());
+        let accepted = NewConnection { stream: server, source, seat };
         let serving_it = tokio::spawn(converse(accepted, context, CancellationToken::new()));
         let (mut send, connection) = handshake(TokioExecutor::new(), TokioIo::new(client)).await.unwrap();
         let talking = tokio::spawn(connection);

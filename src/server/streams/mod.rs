@@ -1,6 +1,6 @@
 //! Plain TCP, DoT, DoH and DoQ. All use the same `answer` as UDP and send its octets unchanged. Each connection is a
-//! task with bounds on time, octets and number of messages; [`limit`](super::limit) bounds the number of connections. A
-//! listener ends only when it is stopped.
+//! task with bounds on time, octets and number of messages; [`Seats`] bound the number of connections. A listener
+//! ends only when it is stopped.
 
 mod accept;
 mod framed;
@@ -19,13 +19,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::certificates::Certificates;
-use super::counters::ThreadCounters;
-use super::limit::Connections;
+use super::counters::{DropReason, ThreadCounters};
 use super::udp::answer_or_fault;
+use crate::admission::{Displacement, Seats};
 use crate::answer::{Outcome, RawQuery, Transport};
 use crate::clock;
 
 pub(crate) use quic::serve as serve_quic;
+
+/// Connections in all. Half of 1,024, the usual limit of open files, so that probes and the API have the other half.
+const MAX_CONNECTIONS: usize = 512;
 
 /// An idle connection is closed after this: "on the order of seconds" (RFC 7766, 6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
@@ -61,18 +64,27 @@ pub(crate) type AnswerFn = dyn Fn(&RawQuery<'_>, &mut [u8]) -> Outcome + Send + 
 pub(crate) struct StreamContext {
     answer: Arc<AnswerFn>,
     counters: Arc<ThreadCounters>,
-    connections: Connections,
+    seats: Seats,
 }
 
 impl StreamContext {
     /// The listeners that get clones of this share one limit of connections.
     pub(crate) fn new(answer: Arc<AnswerFn>, counters: Arc<ThreadCounters>) -> StreamContext {
-        StreamContext { answer, counters, connections: Connections::default() }
+        StreamContext { answer, counters, seats: Seats::new(MAX_CONNECTIONS) }
     }
 
     /// The same with a limit of connections of its own.
     pub(crate) fn with_own_limit(&self) -> StreamContext {
-        StreamContext { connections: Connections::default(), ..self.clone() }
+        StreamContext { seats: Seats::new(MAX_CONNECTIONS), ..self.clone() }
+    }
+
+    /// Counts a connection that ends to make room.
+    fn count_displaced(&self, why: Displacement) {
+        let reason = match why {
+            Displacement::Seat => DropReason::Displaced,
+            Displacement::Octets => DropReason::NoOctets,
+        };
+        self.counters.dropped(reason, 1);
     }
 
     /// Answers and counts one message and passes the reply to `take`; `None` where there is no reply.

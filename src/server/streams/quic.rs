@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::accept::{drain, slot};
+use super::accept::drain;
 use super::framed::{NextMessage, next_message};
 use super::{AT_ONCE, DRAIN, HANDSHAKE, IDLE, LONGEST, MESSAGE, StreamContext, WRITE, push_framed, tls};
 use crate::answer::Transport;
@@ -125,7 +125,8 @@ async fn connection(incoming: Incoming, permit: OwnedSemaphorePermit, context: S
     };
     drop(permit);
     let _open = context.counters.connection(Transport::Quic);
-    let slot = slot(&context, connection.remote_address());
+    let seat = context.seats.admit(connection.remote_address().ip(), clock::now());
+    seat.mark_used(clock::now());
     let mut exchanges = JoinSet::new();
     let why = loop {
         tokio::select! {
@@ -138,9 +139,12 @@ async fn connection(incoming: Incoming, permit: OwnedSemaphorePermit, context: S
                 Ok(Err(_)) | Err(_) => break NO_ERROR,
             },
             Some(ended) = exchanges.join_next() => if matches!(ended, Ok(End::Answered)) {
-                slot.mark_used(clock::now());
+                seat.mark_used(clock::now());
             },
-            () = slot.displaced() => break EXCESSIVE_LOAD,
+            why = seat.displaced() => {
+                context.count_displaced(why);
+                break EXCESSIVE_LOAD;
+            }
             () = stop.cancelled() => {
                 let all_ended = async { while exchanges.join_next().await.is_some() {} };
                 let _ = timeout(DRAIN, all_ended).await;

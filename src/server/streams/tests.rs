@@ -383,11 +383,11 @@ async fn connections_make_room_for_others() {
     let mut tls = scene.over_tls(Encrypted::Tls, &[b"dot"]).await.unwrap();
     let mut https = scene.https().await;
     let quic = scene.quic(b"doq").await.unwrap();
-    // Each has sent a query, so that each has a slot.
+    // Each has sent a query, so that each has a seat.
     exchange_tls(&mut tls, &framed(&[7; 12]), 14).await;
     post(&mut https, &[7; 12]).await;
     exchange_quic(&quic, &framed(&[0; 12])).await.unwrap();
-    while scene.context.connections.make_room() {}
+    while scene.context.seats.make_room() {}
     timeout(PATIENCE, tls.read_to_end(&mut Vec::new())).await.expect("it is closed").unwrap();
     let closed = async {
         while !https.is_closed() {

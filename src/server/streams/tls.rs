@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::accept::NewConnection;
 use super::{HANDSHAKE, StreamContext, framed};
 use crate::answer::Transport;
+use crate::clock;
 use crate::server::certificates::Certificates;
 use crate::server::counters::DropReason;
 
@@ -49,13 +50,19 @@ pub(super) async fn shake_hands(
     acceptor: &TlsAcceptor,
     context: &StreamContext,
 ) -> Option<NewConnection<TlsStream<TcpStream>>> {
-    let NewConnection { stream, source, slot } = accepted;
+    let NewConnection { stream, source, seat } = accepted;
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE, acceptor.accept(stream)) => shaken,
-        () = slot.displaced() => return None,
+        why = seat.displaced() => {
+            context.count_displaced(why);
+            return None;
+        }
     };
     match shaken {
-        Ok(Ok(stream)) => Some(NewConnection { stream, source, slot }),
+        Ok(Ok(stream)) => {
+            seat.mark_used(clock::now());
+            Some(NewConnection { stream, source, seat })
+        }
         Ok(Err(_)) => {
             context.counters.dropped(DropReason::Handshake, 1);
             None
