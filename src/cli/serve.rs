@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::{Failure, text};
 use crate::config::{Flags, LogFormat};
-use crate::daemon::{self, StartError};
+use crate::daemon::{self, Prepared, StartError};
 use crate::demo::{self, DemoOptions};
 use crate::source;
 use crate::telemetry::log;
@@ -70,7 +70,9 @@ pub(super) struct RegionArgs {
 }
 
 pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
-    run(daemon::serve(Some(args.config), Flags::default(), args.strict))?.map_err(failure)
+    // This comes before the runtime with its threads: see `Prepared`.
+    let prepared = Prepared::load(Some(args.config), Flags::default(), args.strict).map_err(failure)?;
+    run(daemon::serve(prepared))?.map_err(failure)
 }
 
 pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {

@@ -64,7 +64,7 @@ mod tests {
     #[tokio::test]
     async fn numbers_go_on_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::open(Some(dir.path().into())).unwrap();
+        let state = StateDir::begun(Some(dir.path().into())).unwrap();
         let mut warnings = Vec::new();
         assert_eq!(load(&state, &mut warnings), 0);
         let journal = Arc::new(Journal::new("ns1", 4, 41));
@@ -74,7 +74,7 @@ mod tests {
         stop.cancel();
         writing.await.unwrap();
         state.close().await;
-        let state = StateDir::open(Some(dir.path().into())).unwrap();
+        let state = StateDir::begun(Some(dir.path().into())).unwrap();
         assert_eq!((load(&state, &mut warnings), warnings.len()), (42, 0));
         std::fs::write(dir.path().join(FILE.info.name), "{").unwrap();
         assert_eq!((load(&state, &mut warnings), warnings.len()), (0, 1));

@@ -1,5 +1,6 @@
-//! The wiring: binds sockets, spawns tasks, connects them, receives signals, and stops in order. [`RunningNode`] is a
-//! running server with its vantages; [`serve`] is the command that runs one. Nothing is decided here.
+//! The wiring: binds sockets, spawns tasks, connects them, receives signals, and stops in order. [`Prepared`] is what
+//! comes before the first thread, [`RunningNode`] a running server with its vantages; [`serve`] is the command that
+//! runs one. Nothing is decided here.
 
 mod certificate;
 mod changes;
@@ -12,6 +13,7 @@ mod limits;
 mod node;
 mod overrides;
 mod poll;
+mod prepare;
 mod probing;
 mod retained;
 mod scrape;
@@ -22,18 +24,13 @@ mod steer;
 mod vantages;
 mod versions;
 
-use std::path::PathBuf;
-
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::clock;
-use crate::config::{self, Flags, LoadOptions, Loaded, Settings};
-use crate::health::SourceAddresses;
 use crate::server::BindError;
-use crate::source::{self, Problem, Severity};
-use crate::telemetry::log;
+use crate::source::{self, Problem};
 
 pub use node::{NodeSpec, RunningNode};
+pub use prepare::Prepared;
 pub use vantages::VantageSpec;
 
 /// Why nothing was started.
@@ -67,32 +64,13 @@ impl std::fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Runs `portolan serve`: starts, prints the ready line on standard output, serves until SIGTERM or SIGINT. When
-/// `is_strict`, nothing is started while any file has an error.
-pub async fn serve(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool) -> Result<(), StartError> {
-    log::choose(config::log_format(settings_file.as_deref(), &flags));
-    let how = LoadOptions {
-        settings_file: settings_file.as_deref(),
-        flags: &flags,
-        now: clock::unix_seconds(),
-        confirm_removal: false,
-    };
-    let last_good = |settings: &Settings| versions::load(settings.operators.state_dir.as_deref());
-    let loaded = config::start(how, last_good).map_err(StartError::Problems)?;
-    if is_strict && loaded.refused.iter().any(|problem| problem.severity == Severity::Error) {
-        let Loaded { refused, warnings, .. } = loaded;
-        return Err(StartError::Problems([refused, warnings].concat()));
-    }
-    let vantage = VantageSpec {
-        name: loaded.settings.node.as_str().into(),
-        region: loaded.settings.region.as_str().into(),
-        sources: SourceAddresses::default(),
-    };
+/// Runs `portolan serve`: starts, prints the ready line on standard output, serves until SIGTERM or SIGINT.
+pub async fn serve(prepared: Prepared) -> Result<(), StartError> {
     // From here on a signal stops what has been started, in order.
     let stop = stop_signal();
     tokio::pin!(stop);
     let node = tokio::select! {
-        node = RunningNode::start(NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] }) => node?,
+        node = RunningNode::run(prepared) => node?,
         () = &mut stop => return Ok(()),
     };
     println!("{}", node.ready_line());

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -17,26 +18,21 @@ use crate::control::names::NameStateCache;
 use crate::control::{self, Controls, Journal, JournalEvent, MAX_EVENTS, Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
-use crate::daemon::changes::{Changes, WatchedFiles};
+use crate::daemon::changes::Changes;
 use crate::daemon::clocks::Now;
 use crate::daemon::event_number;
-use crate::daemon::health_file::{LastReports, write_reports};
+use crate::daemon::health_file::write_reports;
 use crate::daemon::identity::Identities;
-use crate::daemon::limits;
-use crate::daemon::overrides::Overrides;
-use crate::daemon::retained::SteeringFiles;
+use crate::daemon::prepare::{Prepared, SavedState};
 use crate::daemon::scrape::Sources;
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::StateDir;
 use crate::daemon::steer::{Reloads, Steer};
 use crate::daemon::vantages::{VantageSpec, Vantages};
 use crate::daemon::versions::Versions;
-use crate::health::check_rights;
-use crate::model::Model;
 use crate::server::{Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
-use crate::source::Problem;
 use crate::telemetry::{Metrics, log};
 
 /// What a node is started from.
@@ -68,22 +64,23 @@ pub struct RunningNode {
 impl RunningNode {
     /// Binds, probes the first round, and only then answers. Nothing is left running on an error.
     pub async fn start(spec: NodeSpec) -> Result<RunningNode, StartError> {
-        let NodeSpec { loaded, settings_file, flags, vantages } = spec;
-        let watched = WatchedFiles::of(&loaded, settings_file.as_deref());
-        let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news: _ } = loaded;
-        let settings = Arc::new(settings);
-        let state_dir = StateDir::open(settings.operators.state_dir.clone())?;
-        let SavedState { overrides, last_reports, steering_files, last_event } =
-            SavedState::load(&state_dir, &model, &mut warnings)?;
-        check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
-        let Sockets { mut server, certificates, encrypted, api } = Sockets::bind(&settings).await?;
+        RunningNode::run(Prepared::of(spec)?).await
+    }
+
+    /// The same for a node whose files are loaded and whose sockets are bound.
+    pub(crate) async fn run(prepared: Prepared) -> Result<RunningNode, StartError> {
+        let Prepared { settings, model, zones, refused, warnings, settings_file, flags, .. } = prepared;
+        let Prepared { vantages, watched, state_dir, saved, sockets, descriptors, .. } = prepared;
+        let SavedState { overrides, last_reports, steering_files, last_event } = saved;
+        let Sockets { mut server, certificates, encrypted, api } = sockets;
+        let api = TcpListener::from_std(api).map_err(StartError::System)?;
         let http = api.local_addr().map_err(StartError::System)?;
+        state_dir.begin();
         let changes = Changes::watch(watched).map_err(StartError::System)?;
 
         refused.iter().chain(&warnings).for_each(log::problem);
 
         let metrics = Arc::new(Metrics::new());
-        let descriptors = limits::raise_descriptors();
         let mut vantages =
             Vantages::start(&vantages, &settings.control, descriptors, &metrics).map_err(StartError::System)?;
         let model = Arc::new(model);
@@ -206,27 +203,5 @@ impl RunningNode {
             let _ = task.await;
         }
         self.state_dir.close().await;
-    }
-}
-
-/// What the state directory has from before the start.
-struct SavedState {
-    overrides: Overrides,
-    last_reports: LastReports,
-    steering_files: SteeringFiles,
-    last_event: u64,
-}
-
-impl SavedState {
-    /// Reads all files. What is wrong with a file that the server can do without is added to `warnings`.
-    fn load(state: &StateDir, model: &Model, warnings: &mut Vec<Problem>) -> Result<SavedState, StartError> {
-        let mut overrides = Overrides::load(state)?;
-        warnings.extend(overrides.resolve(model, state));
-        Ok(SavedState {
-            overrides,
-            last_reports: LastReports::load(state, warnings),
-            steering_files: SteeringFiles::load(state, Now::read(), warnings)?,
-            last_event: event_number::load(state, warnings),
-        })
     }
 }

@@ -305,7 +305,7 @@ mod tests {
     #[tokio::test]
     async fn an_override_outlives_a_restart_and_ends_at_its_time() {
         let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::open(Some(dir.path().into())).unwrap();
+        let state = StateDir::begun(Some(dir.path().into())).unwrap();
         let mut first = Overrides::load(&state).unwrap();
         change(&mut first, drain("fra1", Some(100.0)));
         first.save(&state).await.unwrap().unwrap();
@@ -326,14 +326,14 @@ mod tests {
     async fn a_file_that_cannot_be_read_stops_the_start_and_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE.info.name), "{\"version\":1,").unwrap();
-        let state = StateDir::open(Some(dir.path().into())).unwrap();
+        let state = StateDir::begun(Some(dir.path().into())).unwrap();
         let refused = Overrides::load(&state).err().unwrap().to_string();
         assert!(refused.contains("overrides.json: EOF") && refused.contains("move it away"), "{refused}");
     }
 
     #[tokio::test]
     async fn every_endpoint_that_a_change_concerns_has_an_event() {
-        let mut overrides = Overrides::load(&StateDir::open(None).unwrap()).unwrap();
+        let mut overrides = Overrides::load(&StateDir::begun(None).unwrap()).unwrap();
         let before = overrides.resolved();
         let edits = change(&mut overrides, drain("region:us-east", None));
         assert_eq!(event_lines(&before, &overrides, &edits), ["nyc down -> drained: rack move (alice)"]);
@@ -349,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_override_of_what_a_reload_took_away_has_a_warning_and_stays() {
-        let state = StateDir::open(None).unwrap();
+        let state = StateDir::begun(None).unwrap();
         let mut overrides = Overrides::load(&state).unwrap();
         change(&mut overrides, drain("plain", None));
         let mut smaller = model();
@@ -364,7 +364,7 @@ mod tests {
 
     #[tokio::test]
     async fn several_targets_change_together_or_not_at_all() {
-        let mut overrides = Overrides::load(&StateDir::open(None).unwrap()).unwrap();
+        let mut overrides = Overrides::load(&StateDir::begun(None).unwrap()).unwrap();
         let both = |targets: [&str; 2]| {
             let each = targets.map(|target| match drain(target, Some(100.0)) {
                 OverrideChange::Put { overrides, .. } => overrides[0].clone(),

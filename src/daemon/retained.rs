@@ -172,14 +172,14 @@ mod tests {
 
     fn loaded(dir: &Path, now: Now) -> (Result<SteeringFiles, StartError>, Vec<Problem>) {
         let mut warnings = Vec::new();
-        let state = StateDir::open(Some(dir.into())).unwrap();
+        let state = StateDir::begun(Some(dir.into())).unwrap();
         (SteeringFiles::load(&state, now, &mut warnings), warnings)
     }
 
     #[tokio::test]
     async fn what_is_written_is_restored_by_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::open(Some(dir.path().into())).unwrap();
+        let state = StateDir::begun(Some(dir.path().into())).unwrap();
         let recoveries = vec![recovered("fra1", 30), recovered("fra2", 0)];
         let retained = SteeringState { standings: vec![standing()], recoveries };
         let files = SteeringFiles { retained, ramps_checked_at: None };

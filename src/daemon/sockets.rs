@@ -1,10 +1,9 @@
 //! The sockets of a node: they are bound before anything is probed, and answer when the first round has ended.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
-use tokio::net::TcpListener;
 
 use crate::config::{Listen, Settings, Tls};
 use crate::daemon::StartError;
@@ -16,12 +15,12 @@ pub(super) struct Sockets {
     pub(super) certificates: Option<Arc<Certificates>>,
     /// The addresses of each encrypted transport.
     pub(super) encrypted: Vec<(Encrypted, Vec<SocketAddr>)>,
-    /// The listener of the HTTP API.
+    /// The listener of the HTTP API, not blocking.
     pub(super) api: TcpListener,
 }
 
 impl Sockets {
-    pub(super) async fn bind(settings: &Settings) -> Result<Sockets, StartError> {
+    pub(super) fn bind(settings: &Settings) -> Result<Sockets, StartError> {
         let mut server = Server::bind(&settings.listen.dns, settings.listen.workers)
             .map_err(|error| StartError::Bind("dns", error))?;
         let certificates = settings.tls.as_ref().map(|tls| Arc::new(Certificates::new(shown(tls))));
@@ -30,9 +29,8 @@ impl Sockets {
             None => Vec::new(),
         };
         let address = settings.listen.http;
-        let api = TcpListener::bind(address)
-            .await
-            .map_err(|error| StartError::Bind("http", BindError::of_tcp(error, address)))?;
+        let api = TcpListener::bind(address).and_then(|api| api.set_nonblocking(true).map(|()| api));
+        let api = api.map_err(|error| StartError::Bind("http", BindError::of_tcp(error, address)))?;
         Ok(Sockets { server, certificates, encrypted, api })
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct StateDir {
 struct Open {
     path: PathBuf,
     queue: Arc<Queue>,
+    retry_after: Duration,
+    /// `Some` from the begin of writing to the end.
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Ends with the process, however that ends; `None` where the file system has no locks.
     _lock: Option<DirLock>,
@@ -57,7 +59,8 @@ impl Drop for Open {
 
 impl StateDir {
     /// Opens the directory and locks it. It is created, with the directories above it: after the start only the
-    /// directory itself is created again. The error names the server that has it open.
+    /// directory itself is created again. The error names the server that has it open. Nothing is written before
+    /// [`StateDir::begin`]: a start opens the directory before there is any thread.
     pub(crate) fn open(path: Option<PathBuf>) -> Result<StateDir, StartError> {
         StateDir::open_with(path, RETRY_AFTER)
     }
@@ -78,9 +81,23 @@ impl StateDir {
             }
         };
         let queue = Arc::new(Queue::new(writes.clone()));
-        let writer = tokio::spawn(queue.clone().write_all(path.clone(), retry_after));
-        let open = Open { path, queue, writer: Mutex::new(Some(writer)), _lock: lock };
+        let open = Open { path, queue, retry_after, writer: Mutex::default(), _lock: lock };
         Ok(StateDir { open: Some(Arc::new(open)), writes })
+    }
+
+    /// Begins to write, on the runtime of the caller.
+    pub(crate) fn begin(&self) {
+        let Some(open) = &self.open else { return };
+        let writing = open.queue.clone().write_all(open.path.clone(), open.retry_after);
+        *open.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(writing));
+    }
+
+    /// An open directory that is written, for tests.
+    #[cfg(test)]
+    pub(crate) fn begun(path: Option<PathBuf>) -> Result<StateDir, StartError> {
+        let state = StateDir::open(path)?;
+        state.begin();
+        Ok(state)
     }
 
     /// Whether there is a directory.

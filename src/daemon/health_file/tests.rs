@@ -83,7 +83,7 @@ async fn loaded(text: &str) -> (LastReports, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(FILE.info.name), text).unwrap();
     let mut warnings = Vec::new();
-    let reports = LastReports::load(&StateDir::open(Some(dir.path().into())).unwrap(), &mut warnings);
+    let reports = LastReports::load(&StateDir::begun(Some(dir.path().into())).unwrap(), &mut warnings);
     (reports, warnings.iter().map(ToString::to_string).collect())
 }
 
@@ -262,7 +262,7 @@ async fn until(dir: &Path, is_so: impl Fn(&str) -> bool) {
 async fn it_is_written_when_a_verdict_changes_from_time_to_time_and_at_the_end() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("state");
-    let state = StateDir::open(Some(dir.clone())).unwrap();
+    let state = StateDir::begun(Some(dir.clone())).unwrap();
     let (board, reports) = watch::channel(Vec::new());
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::new());
@@ -288,7 +288,7 @@ async fn it_is_written_when_a_verdict_changes_from_time_to_time_and_at_the_end()
 async fn without_checks_nothing_is_written() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("state");
-    let state = StateDir::open(Some(dir.clone())).unwrap();
+    let state = StateDir::begun(Some(dir.clone())).unwrap();
     let (_board, reports) = watch::channel(vec![report("ns1", Vec::new())]);
     let stop = CancellationToken::new();
     let writing = tokio::spawn(write_reports(reports, state, Arc::new(Metrics::new()), stop.clone()));
@@ -301,7 +301,7 @@ async fn without_checks_nothing_is_written() {
 async fn a_disk_that_takes_nothing_is_counted_each_time() {
     let parent = tempfile::tempdir().unwrap();
     std::fs::write(parent.path().join("file"), "").unwrap();
-    let state = StateDir::open(Some(parent.path().join("file/state"))).unwrap();
+    let state = StateDir::begun(Some(parent.path().join("file/state"))).unwrap();
     let (board, reports) = watch::channel(Vec::new());
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::new());

@@ -106,7 +106,7 @@ async fn files_of_the_version_before_are_read() {
     fs::write(dir.path().join("zones/svc.example.json"), MANIFEST).unwrap();
     fs::write(dir.path().join("zones/svc.example@1700500/a.policy.toml"), "one").unwrap();
 
-    let state = StateDir::open(Some(dir.path().into())).unwrap();
+    let state = StateDir::begun(Some(dir.path().into())).unwrap();
     let (now, mut warnings) = (Now { unix: 1_763_900_001.0, ..Now::read() }, Vec::new());
     let book = Overrides::load(&state).unwrap().book();
     let overrides: Vec<_> = book.load().all().iter().map(|of| (of.target.clone(), of.until)).collect();

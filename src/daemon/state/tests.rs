@@ -30,7 +30,9 @@ fn content(text: &str) -> Content {
 }
 
 fn open(dir: &Path) -> StateDir {
-    StateDir::open_with(Some(dir.into()), SOON).unwrap()
+    let state = StateDir::open_with(Some(dir.into()), SOON).unwrap();
+    state.begin();
+    state
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -117,11 +119,11 @@ async fn a_configuration_that_is_moved_away_finds_its_place_empty() {
 async fn a_failed_write_is_reported_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();
-    let state = StateDir::open(Some(dir.path().join("file/state"))).unwrap();
+    let state = StateDir::begun(Some(dir.path().join("file/state"))).unwrap();
     let failed = state.put(&A, &content("one")).await.unwrap().unwrap_err();
     assert!(failed.starts_with("not kept for the next start: ") && failed.contains("file/state/a.json"), "{failed}");
     assert_eq!(state.writes().counts(), [0, 1]);
-    let failed = StateDir::open(None).unwrap().put(&A, &content("one")).await.unwrap().unwrap_err();
+    let failed = StateDir::begun(None).unwrap().put(&A, &content("one")).await.unwrap().unwrap_err();
     assert!(failed.contains("without a settings file"), "{failed}");
 }
 
@@ -151,7 +153,7 @@ async fn a_failed_write_is_tried_again_although_other_files_are_written_all_the_
 #[tokio::test]
 async fn a_failed_write_is_tried_once_more_at_the_end_with_its_newest_content() {
     let dir = tempfile::tempdir().unwrap();
-    let state = StateDir::open(Some(dir.path().into())).unwrap();
+    let state = StateDir::begun(Some(dir.path().into())).unwrap();
     let obstacle = obstruct(dir.path(), "a.json");
     state.put(&A, &content("one")).await.unwrap().unwrap_err();
     state.put(&A, &content("two")).await.unwrap().unwrap_err();
@@ -177,7 +179,7 @@ async fn a_temporary_file_is_never_another_file_and_not_for_everyone() {
 async fn a_directory_is_for_one_server_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(dir.path());
-    let refused = StateDir::open(Some(dir.path().into())).unwrap_err().to_string();
+    let refused = StateDir::begun(Some(dir.path().into())).unwrap_err().to_string();
     let named = format!("{}: another server (process {}) uses", dir.path().display(), std::process::id());
     assert!(refused.starts_with(&named) && refused.contains("`state.dir`"), "{refused}");
     first.close().await;

@@ -1,0 +1,117 @@
+//! The first part of a start, which comes before any thread: the files are loaded, the state directory is opened, the
+//! sockets are bound. Rights and capabilities belong to a thread in Linux, and threads inherit them, so the process
+//! can drop them between this part and the next one, `RunningNode::run`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock;
+use crate::config::{self, Flags, LoadOptions, Loaded, Settings, ZoneState};
+use crate::daemon::changes::WatchedFiles;
+use crate::daemon::clocks::Now;
+use crate::daemon::event_number;
+use crate::daemon::health_file::LastReports;
+use crate::daemon::limits;
+use crate::daemon::node::NodeSpec;
+use crate::daemon::overrides::Overrides;
+use crate::daemon::retained::SteeringFiles;
+use crate::daemon::sockets::Sockets;
+use crate::daemon::state::StateDir;
+use crate::daemon::vantages::VantageSpec;
+use crate::daemon::{StartError, versions};
+use crate::health::{SourceAddresses, check_rights};
+use crate::model::Model;
+use crate::source::{Problem, Severity};
+use crate::telemetry::log;
+
+/// A node that has everything that it needs to run: nothing in it is a thread or a task.
+pub struct Prepared {
+    pub(super) settings: Arc<Settings>,
+    pub(super) model: Model,
+    pub(super) zones: Arc<[ZoneState]>,
+    pub(super) refused: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    pub(super) settings_file: Option<PathBuf>,
+    pub(super) flags: Flags,
+    pub(super) vantages: Vec<VantageSpec>,
+    pub(super) watched: WatchedFiles,
+    pub(super) state_dir: StateDir,
+    pub(super) saved: SavedState,
+    pub(super) sockets: Sockets,
+    /// The limit of open files.
+    pub(super) descriptors: u64,
+}
+
+impl Prepared {
+    /// For `portolan serve`. When `is_strict`, an error in any file is an error of the start.
+    pub fn load(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool) -> Result<Prepared, StartError> {
+        log::choose(config::log_format(settings_file.as_deref(), &flags));
+        let how = LoadOptions {
+            settings_file: settings_file.as_deref(),
+            flags: &flags,
+            now: clock::unix_seconds(),
+            confirm_removal: false,
+        };
+        let last_good = |settings: &Settings| versions::load(settings.operators.state_dir.as_deref());
+        let loaded = config::start(how, last_good).map_err(StartError::Problems)?;
+        if is_strict && loaded.refused.iter().any(|problem| problem.severity == Severity::Error) {
+            let Loaded { refused, warnings, .. } = loaded;
+            return Err(StartError::Problems([refused, warnings].concat()));
+        }
+        let vantage = VantageSpec {
+            name: loaded.settings.node.as_str().into(),
+            region: loaded.settings.region.as_str().into(),
+            sources: SourceAddresses::default(),
+        };
+        Prepared::of(NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] })
+    }
+
+    /// The same from files that were loaded.
+    pub fn of(spec: NodeSpec) -> Result<Prepared, StartError> {
+        let NodeSpec { loaded, settings_file, flags, vantages } = spec;
+        let watched = WatchedFiles::of(&loaded, settings_file.as_deref());
+        let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news: _ } = loaded;
+        let descriptors = limits::raise_descriptors();
+        let state_dir = StateDir::open(settings.operators.state_dir.clone())?;
+        let saved = SavedState::load(&state_dir, &model, &mut warnings)?;
+        check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
+        let sockets = Sockets::bind(&settings)?;
+        Ok(Prepared {
+            settings: Arc::new(settings),
+            model,
+            zones,
+            refused,
+            warnings,
+            settings_file,
+            flags,
+            vantages,
+            watched,
+            state_dir,
+            saved,
+            sockets,
+            descriptors,
+        })
+    }
+}
+
+/// What the state directory has from before the start.
+pub(super) struct SavedState {
+    pub(super) overrides: Overrides,
+    pub(super) last_reports: LastReports,
+    pub(super) steering_files: SteeringFiles,
+    pub(super) last_event: u64,
+}
+
+impl SavedState {
+    /// Reads all files. What is wrong with a file that the server can do without is added to `warnings`.
+    fn load(state: &StateDir, model: &Model, warnings: &mut Vec<Problem>) -> Result<SavedState, StartError> {
+        let mut overrides = Overrides::load(state)?;
+        warnings.extend(overrides.resolve(model, state));
+        Ok(SavedState {
+            overrides,
+            last_reports: LastReports::load(state, warnings),
+            steering_files: SteeringFiles::load(state, Now::read(), warnings)?,
+            last_event: event_number::load(state, warnings),
+        })
+    }
+}
