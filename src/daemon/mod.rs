@@ -29,8 +29,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::server::BindError;
 use crate::source::{self, Problem};
 
-pub use node::{NodeSpec, RunningNode};
-pub use prepare::Prepared;
+pub use node::RunningNode;
+pub use prepare::{NodeSpec, Prepared};
 pub use vantages::VantageSpec;
 
 /// Why nothing was started.

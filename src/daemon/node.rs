@@ -1,7 +1,6 @@
 //! A running server: its sockets, its vantages, and the steering task. It starts completely or not at all.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -12,7 +11,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{Flags, Loaded};
 use crate::control::command::MAX_WAITING;
 use crate::control::names::NameStateCache;
 use crate::control::{self, Controls, Journal, JournalEvent, MAX_EVENTS, Readiness, ReloadStatus};
@@ -23,29 +21,17 @@ use crate::daemon::clocks::Now;
 use crate::daemon::event_number;
 use crate::daemon::health_file::write_reports;
 use crate::daemon::identity::Identities;
-use crate::daemon::prepare::{Prepared, SavedState};
+use crate::daemon::prepare::{NodeSpec, Prepared, SavedState};
 use crate::daemon::scrape::Sources;
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::StateDir;
 use crate::daemon::steer::{Reloads, Steer};
-use crate::daemon::vantages::{VantageSpec, Vantages};
+use crate::daemon::vantages::Vantages;
 use crate::daemon::versions::Versions;
 use crate::server::{Counters, Encrypted, Server};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
 use crate::telemetry::{Metrics, log};
-
-/// What a node is started from.
-pub struct NodeSpec {
-    /// The loaded files.
-    pub loaded: Loaded,
-    /// The settings file, read again on a reload.
-    pub settings_file: Option<PathBuf>,
-    /// Flags, which count on a reload too.
-    pub flags: Flags,
-    /// The vantages of this process: at least one.
-    pub vantages: Vec<VantageSpec>,
-}
 
 /// A running server with its vantages.
 pub struct RunningNode {

@@ -12,7 +12,6 @@ use crate::daemon::clocks::Now;
 use crate::daemon::event_number;
 use crate::daemon::health_file::LastReports;
 use crate::daemon::limits;
-use crate::daemon::node::NodeSpec;
 use crate::daemon::overrides::Overrides;
 use crate::daemon::retained::SteeringFiles;
 use crate::daemon::sockets::Sockets;
@@ -23,6 +22,18 @@ use crate::health::{SourceAddresses, check_rights};
 use crate::model::Model;
 use crate::source::{Problem, Severity};
 use crate::telemetry::log;
+
+/// What a node is started from.
+pub struct NodeSpec {
+    /// The loaded files.
+    pub loaded: Loaded,
+    /// The settings file, read again on a reload.
+    pub settings_file: Option<PathBuf>,
+    /// Flags, which count on a reload too.
+    pub flags: Flags,
+    /// The vantages of this process: at least one.
+    pub vantages: Vec<VantageSpec>,
+}
 
 /// A node that has everything that it needs to run: nothing in it is a thread or a task.
 pub struct Prepared {
