@@ -17,10 +17,10 @@ pub(super) fn fence(scene: &Scene, candidates: &[EndpointId]) -> Option<(Vec<End
         return Some((inside, stage(Vec::new(), Note::AllInside)));
     }
     if scene.held_by().is_none() {
-        return Some((candidates.to_vec(), stage(Vec::new(), Note::NotHeld)));
+        return Some((candidates.to_vec(), stage(Vec::new(), Note::FenceNotApplied)));
     }
     let named: Arc<[EndpointId]> = inside.as_slice().into();
     let why = || Why::OutsideFence(named.clone());
     let dropped = outside.into_iter().map(|endpoint| Reason::new(endpoint, why())).collect();
-    Some((inside, stage(dropped, Note::Held)))
+    Some((inside, stage(dropped, Note::FenceApplied)))
 }

@@ -185,9 +185,9 @@ fn last_good_stays_inside_the_fence() {
 fn fences_say_why() {
     let why = |world: &SteeringWorld, client, stage| why(world, &decide(world, client), stage);
     let world = || fenced(pool(Weighted, "a b c"));
-    let reasons = "outside the fence \"de\", which leaves this client a, b; \"de\" holds this client";
+    let reasons = "outside the fence \"de\", which leaves this client a, b; \"de\" applies to this client";
     assert_eq!(why(&world(), "eu+held", "fence"), reasons);
-    assert_eq!(why(&world(), "eu", "fence"), "\"de\" does not hold this client");
+    assert_eq!(why(&world(), "eu", "fence"), "\"de\" does not apply to this client");
     assert_eq!(why(&fenced(pool(Weighted, "a b")), "eu", "fence"), "everything is inside \"de\"");
     let nothing = fenced(pool(Weighted, "c"));
     assert!(why(&nothing, "eu+held", "fence").contains("which leaves this client nothing of this pool"));

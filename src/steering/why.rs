@@ -248,10 +248,10 @@ pub enum Note {
     NothingForClient,
     /// `fence`: every candidate is inside.
     AllInside,
-    /// `fence`: it does not hold these clients.
-    NotHeld,
-    /// `fence`: it holds these clients.
-    Held,
+    /// `fence`: it does not apply to these clients.
+    FenceNotApplied,
+    /// `fence`: it applies to these clients.
+    FenceApplied,
     /// `health`: by the monitor of the name.
     OwnMonitor,
     /// `on_empty`: what is given.

@@ -147,11 +147,11 @@ class Client:
         """Seconds from a query to its reply, for 500 queries a second, without lost ones."""
         times, until, number = [], time.monotonic() + seconds, 0
         while time.monotonic() < until:
-            asked = time.perf_counter()
+            sent_at = time.perf_counter()
             self.socket.send(self.queries[number % len(self.queries)])
             try:
                 self.socket.recv(4096)
-                times.append(time.perf_counter() - asked)
+                times.append(time.perf_counter() - sent_at)
             except TimeoutError:
                 pass
             number += 1
@@ -245,7 +245,7 @@ def run(options, scratch):
         else:
             sys.exit(f"dead endpoints are named {options.patience} s after they died")
         print(f"out       {now - killed:8.2f} s    after {options.endpoints // POOL} were killed no answer named one of them"
-              f" (asked from {stale_at - killed:.2f} s on one did)")
+              f" (queried from {stale_at - killed:.2f} s on one did)")
         counts = staying.end()
         variation, mean = spread(counts, first, last)
         print(f"spread    {variation:8.3f}      coefficient of variation of probes in slots of 10 ms, {mean:.1f} in the mean"

@@ -68,10 +68,10 @@ def read(packet, question, limit):
         message = dns.message.from_wire(packet)
     except dns.exception.DNSException as error:
         return Reply("UNREADABLE", False, False, 0, [], frozenset(), [], False, False, False, [repr(error)], len(packet))
-    asked = question.packet(0)
+    query = question.packet(0)
     end = 12 + len(question.name) + 4
-    if packet[12:end] != asked[12:end] or packet[4:6] != b"\0\1":
-        faults.append("the question is not repeated as it was asked")
+    if packet[12:end] != query[12:end] or packet[4:6] != b"\0\1":
+        faults.append("the question is not repeated as it was sent")
     if len(packet) > limit:
         faults.append(f"{len(packet)} octets, and {limit} were allowed")
     counted = sum(len(rrset) for section in (message.answer, message.authority) for rrset in section)
@@ -99,7 +99,7 @@ def owner_fault(owner, question):
     """0x20: an owner that is the name of the query has the same case as in the query."""
     name, _ = dns.name.from_wire(question.name, 0)
     if owner == name and owner.to_wire() != question.name:
-        return [f"the answer's owner is spelled {owner}, and {name} was asked for"]
+        return [f"the answer's owner is spelled {owner}, and the query has {name}"]
     return []
 
 

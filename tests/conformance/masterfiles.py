@@ -140,10 +140,10 @@ def by_portolan(dir, apexes, theirs):
     """Like by_named: every owner is queried for every type that occurs in its file, so that additional records are found too."""
     refused = servers.Portolan(dir / "check", dir / "zones", []).check("error")
     found = {apex: refused.get(f"{apex}.zone") for apex in apexes}
-    for name, said in refused.items():
+    for name, message in refused.items():
         apex = next((apex for apex in apexes if name.startswith(f"{apex}.")), None)
         if apex:
-            found[apex] = found[apex] or f"{name}:{said}"
+            found[apex] = found[apex] or f"{name}:{message}"
     for included in {name for name in refused if name.endswith(".inc")}:
         users = [apex for apex in apexes if found[apex] is None and uses(dir / "zones" / f"{apex}.zone", included)]
         found.update((apex, f"{included}:{refused[included]}") for apex in users)
@@ -152,7 +152,7 @@ def by_portolan(dir, apexes, theirs):
     for path in (dir / "zones").iterdir():
         if path.suffix != ".zone" or path.name.removesuffix(".zone") in taken:
             path.rename(dir / "taken" / path.name)
-    questions = {apex: asked(theirs[apex]) for apex in taken}
+    questions = {apex: questions_about(theirs[apex]) for apex in taken}
     names = [dns.name.from_text(apex) for apex in taken]
     with servers.Portolan(dir / "node", dir / "taken", names[:1]) as server:
         flat = [question for apex in taken for question in questions[apex]]
@@ -175,7 +175,7 @@ def uses(path, included):
     return included in path.read_text(errors="replace")
 
 
-def asked(rrsets):
+def questions_about(rrsets):
     if isinstance(rrsets, str):
         return []
     owners, types = {owner for owner, _ in rrsets}, {rtype for _, rtype in rrsets}
@@ -239,8 +239,8 @@ def judge(apex, ours, theirs, listed):
 
 def differences(ours, theirs):
     if isinstance(ours, str) or isinstance(theirs, str):
-        said = [f"{who}: {' '.join(text.split())}" for who, text in (("portolan", ours), ("named", theirs)) if isinstance(text, str)]
-        return said if len(said) == 1 else []
+        refusals = [f"{who}: {' '.join(text.split())}" for who, text in (("portolan", ours), ("named", theirs)) if isinstance(text, str)]
+        return refusals if len(refusals) == 1 else []
     keys = sorted({*ours, *theirs}, key=str)
     return [shown(key, ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)]
 

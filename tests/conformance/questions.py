@@ -87,10 +87,10 @@ def pick_type(world, name):
 
 def ask_about(world, count):
     """`count` different queries: each name once before any name is used again."""
-    rng, names, asked = world.rng, names_of(world), {}
+    rng, names, questions = world.rng, names_of(world), {}
     pile = []
     for _ in range(count * 3):
-        if len(asked) == count:
+        if len(questions) == count:
             break
         if not pile:
             pile = rng.sample(names, len(names))
@@ -99,5 +99,5 @@ def ask_about(world, count):
         payload = rng.choice(PAYLOADS)
         flags = rng.choice([0, 0, FLAG_RD, FLAG_RD, FLAG_CD, FLAG_AD])
         question = Question(world, spelled(rng, name), rtype, flags, payload, payload is not None and rng.random() < 0.4)
-        asked.setdefault((name, rtype, payload), question)
-    return list(asked.values())
+        questions.setdefault((name, rtype, payload), question)
+    return list(questions.values())

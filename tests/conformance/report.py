@@ -54,11 +54,11 @@ class Case:
         """A name for cases with the same kind of difference."""
         if self.faults:
             return "fault: " + self.faults[0].split(":")[0]
-        told = [
+        replies = [
             f"{name} {reply.rcode if reply else 'silence'} ({' '.join(self.differs.get(name, ())) or 'same'})"
             for name, reply in self.replies.items()
         ]
-        return ", ".join(told).replace(" (same)", "", 1)
+        return ", ".join(replies).replace(" (same)", "", 1)
 
     def __str__(self):
         lines = [f"--- seed {self.world.seed}/{self.world.index}, {self.transport}: {self.question}"]
@@ -112,9 +112,9 @@ class Report:
                 # The smallest worlds are the easiest to read.
                 for case in sorted(cases, key=lambda case: sum(len(zone.sets) for zone in case.world.zones))[:show]:
                     print(case)
-        for title, told in (("refused by portolan check", self.refused), ("not loaded", self.not_loaded)):
-            if told:
-                print(f"\n== {title}: {len(told)}", *told[:show], sep="\n")
+        for title, zones in (("refused by portolan check", self.refused), ("not loaded", self.not_loaded)):
+            if zones:
+                print(f"\n== {title}: {len(zones)}", *zones[:show], sep="\n")
         print(f"\n{seed}: {self.pairs} pairs in {self.zones} zones, {seconds:.0f} s; over UDP, and TCP where truncated:")
         for name, count in self.classes.most_common():
             print(f"  {count:6}  {name}")

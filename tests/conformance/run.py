@@ -75,21 +75,21 @@ def run_batch(dir, batch, report, pairs):
     write_zones(dir / "zones", batch)
     batch = without_refused(dir, batch, report)
     apexes = [zone.apex for world in batch for zone in world.zones]
-    asked = [question for world in batch for question in questions.ask_about(world, QUESTIONS)][: pairs - report.pairs]
+    queries = [question for world in batch for question in questions.ask_about(world, QUESTIONS)][: pairs - report.pairs]
     report.zones += len(apexes)
-    report.pairs += len(asked)
+    report.pairs += len(queries)
     with contextlib.ExitStack() as stack:
         running = []
         for kind in [servers.Portolan, *OTHERS]:
             running.append(stack.enter_context(kind(dir / kind.name(), dir / "zones", apexes)))
-        report.not_loaded += [told for server in running for told in not_loaded(server, batch)]
-        udp = {server.name(): exchange.ask_all(server.address, asked) for server in running}
+        report.not_loaded += [zone for server in running for zone in not_loaded(server, batch)]
+        udp = {server.name(): exchange.ask_all(server.address, queries) for server in running}
         again = truncated(udp)
-        over_tcp = [asked[at] for at in again]
+        over_tcp = [queries[at] for at in again]
         tcp = {server.name(): exchange.ask_tcp(server.address, over_tcp) for server in running}
     with_tcp = cases_of(over_tcp, tcp, "tcp", {})
     whole = {at: case.replies for at, case in zip(again, with_tcp)}
-    return cases_of(asked, udp, "udp", whole) + with_tcp
+    return cases_of(queries, udp, "udp", whole) + with_tcp
 
 
 def write_zones(dir, batch):
@@ -105,11 +105,11 @@ def without_refused(dir, batch, report):
     good = []
     for world in batch:
         files = [servers.file_name(zone.apex) for zone in world.zones]
-        told = [f"{file}:{refused[file]}" for file in files if file in refused]
-        if not told:
+        problems = [f"{file}:{refused[file]}" for file in files if file in refused]
+        if not problems:
             good.append(world)
             continue
-        report.refused.append(f"seed {world.seed}/{world.index}: {'; '.join(told)}")
+        report.refused.append(f"seed {world.seed}/{world.index}: {'; '.join(problems)}")
         for file in files:
             (dir / "zones" / file).unlink()
     return good
@@ -118,8 +118,8 @@ def without_refused(dir, batch, report):
 def not_loaded(server, batch):
     """The valid zones that a server doesn't serve."""
     apexes = [(world, zone.apex) for world in batch for zone in world.zones]
-    asked = [questions.Question(world, apex.to_wire(), judge.SOA, 0, None, False) for world, apex in apexes]
-    replies = exchange.ask_all(server.address, asked)
+    queries = [questions.Question(world, apex.to_wire(), judge.SOA, 0, None, False) for world, apex in apexes]
+    replies = exchange.ask_all(server.address, queries)
     return [
         f"seed {world.seed}/{world.index}: {server.name()} doesn't serve {apex}"
         for (world, apex), reply in zip(apexes, replies)
@@ -135,10 +135,10 @@ def truncated(replies):
     )
 
 
-def cases_of(asked, packets, transport, whole):
+def cases_of(queries, packets, transport, whole):
     """`whole` has the replies over TCP, by number of the query, if there are any."""
     cases = []
-    for at, question in enumerate(asked):
+    for at, question in enumerate(queries):
         limit = question.limit() if transport == "udp" else 65535
         replies = {name: judge.read(of_server[at], question, limit) for name, of_server in packets.items()}
         cases.append(Case(question, transport, replies, whole.get(at, {})))

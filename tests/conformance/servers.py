@@ -227,9 +227,9 @@ location = [0.0, 0.0]
         """The errors or warnings of `portolan check`: {file name: line and first message}."""
         self.configure("127.0.0.1", 0)
         argv = [self.path(), "check", "--config", str(self.dir / "portolan.toml")]
-        told = subprocess.run(argv, capture_output=True, text=True, timeout=START_SECONDS).stdout
+        output = subprocess.run(argv, capture_output=True, text=True, timeout=START_SECONDS).stdout
         found = {}
-        for line in told.splitlines():
+        for line in output.splitlines():
             place, sep, message = line.partition(f": {severity}: ")
             if sep:
                 found.setdefault(Path(place.rsplit(":", 2)[0]).name, f"{place.rsplit(':', 2)[1]}: {message}")

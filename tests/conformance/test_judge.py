@@ -35,19 +35,19 @@ def question(world, name=OWNER):
     return Question(world, dns.name.from_text(name).to_wire(), 1, 0, None, False)
 
 
-def reply(asked, answer=(), authority=(), additional=(), rcode=0, flags=dns.flags.AA):
-    message = dns.message.make_response(dns.message.from_wire(asked.packet(0)))
+def reply(query, answer=(), authority=(), additional=(), rcode=0, flags=dns.flags.AA):
+    message = dns.message.make_response(dns.message.from_wire(query.packet(0)))
     message.flags = message.flags & 0xFFF0 | flags | rcode
     for section, rrsets in ((message.answer, answer), (message.authority, authority), (message.additional, additional)):
         for owner, ttl, rtype, *contents in rrsets:
             section.append(dns.rrset.from_text(owner, ttl, "IN", rtype, *contents))
-    return judge.read(message.to_wire(), asked, asked.limit())
+    return judge.read(message.to_wire(), query, query.limit())
 
 
 def test_the_order_within_a_set_and_case_in_content_do_not_count(world):
-    asked = question(world)
+    query = question(world)
     one, other = ADDRESSES, (*ADDRESSES[:3], *reversed(ADDRESSES[3:]))
-    assert judge.differences(reply(asked, [one]), reply(asked, [other]), asked) == []
+    assert judge.differences(reply(query, [one]), reply(query, [other]), query) == []
 
 
 @pytest.mark.parametrize(
@@ -63,21 +63,21 @@ def test_the_order_within_a_set_and_case_in_content_do_not_count(world):
     ],
 )
 def test_a_spoiled_reply_differs(world, spoiled, aspects):
-    asked = question(world)
-    assert judge.differences(reply(asked, **{"answer": [ADDRESSES], **spoiled}), reply(asked, [ADDRESSES]), asked) == aspects
+    query = question(world)
+    assert judge.differences(reply(query, **{"answer": [ADDRESSES], **spoiled}), reply(query, [ADDRESSES]), query) == aspects
 
 
 def test_the_ttl_of_a_negative_answer_counts(world):
-    asked = question(world, "no.w.test.")
-    ours = reply(asked, authority=[("w.test.", 31, *SOA[2:])], rcode=3)
-    assert judge.differences(ours, reply(asked, authority=[SOA], rcode=3), asked) == ["authority"]
+    query = question(world, "no.w.test.")
+    ours = reply(query, authority=[("w.test.", 31, *SOA[2:])], rcode=3)
+    assert judge.differences(ours, reply(query, authority=[SOA], rcode=3), query) == ["authority"]
 
 
 def test_missing_glue_and_strange_additionals_are_faults(world):
-    asked = question(world, "x.d.w.test.")
+    query = question(world, "x.d.w.test.")
 
     def faults(*additional):
-        return judge.own_faults(reply(asked, authority=[REFERRAL], additional=additional, flags=0), asked, world)
+        return judge.own_faults(reply(query, authority=[REFERRAL], additional=additional, flags=0), query, world)
 
     assert faults(GLUE) == []
     assert faults() == ["glue is missing: ns.d.w.test. A"]
@@ -86,9 +86,9 @@ def test_missing_glue_and_strange_additionals_are_faults(world):
 
 
 def test_what_knot_and_nsd_agree_on_goes_before_named(world):
-    asked = question(world)
-    right, wrong = reply(asked, [ADDRESSES]), reply(asked, rcode=3)
-    verdict = lambda **others: Case(asked, "udp", {"portolan": right, **others}, {}).verdict()  # noqa: E731
+    query = question(world)
+    right, wrong = reply(query, [ADDRESSES]), reply(query, rcode=3)
+    verdict = lambda **others: Case(query, "udp", {"portolan": right, **others}, {}).verdict()  # noqa: E731
     assert verdict(knot=right, nsd=right, named=right) == "as all"
     assert verdict(knot=right, nsd=right, named=wrong) == "as knot and nsd"
     assert verdict(knot=wrong, nsd=wrong, named=right) == "different"
@@ -97,11 +97,11 @@ def test_what_knot_and_nsd_agree_on_goes_before_named(world):
 
 
 def test_what_others_truncate_is_held_against_their_reply_over_tcp(world):
-    asked = question(world)
-    right, wrong = reply(asked, [ADDRESSES]), reply(asked, [ADDRESSES[:4]])
-    cut = reply(asked, flags=dns.flags.AA | dns.flags.TC)
+    query = question(world)
+    right, wrong = reply(query, [ADDRESSES]), reply(query, [ADDRESSES[:4]])
+    cut = reply(query, flags=dns.flags.AA | dns.flags.TC)
     others = {"knot": cut, "nsd": cut, "named": cut}
-    verdict = lambda ours, **whole: Case(asked, "udp", {"portolan": ours, **others}, whole).verdict()  # noqa: E731
+    verdict = lambda ours, **whole: Case(query, "udp", {"portolan": ours, **others}, whole).verdict()  # noqa: E731
     assert verdict(right, knot=right, nsd=right, named=right) == "as all"
     assert verdict(wrong, knot=right, nsd=right, named=right) == "different"
     assert verdict(right, knot=right, nsd=wrong, named=right) == "as knot and named"

@@ -87,7 +87,7 @@ def rcode(address, packet):
 def test_a_query_with_more_than_a_question(case, addresses):
     counts, rest, expected = CASES[case]
     packet = b"\x12\x34\0\0\0\1" + b"".join(count.to_bytes(2) for count in counts) + QUESTION + rest
-    said = {name: rcode(address, packet) for name, address in addresses.items()}
-    ours = said.pop("portolan")
-    assert ours in said.values(), f"{said}, portolan {ours}"
-    assert expected is None or ours == expected, f"{said}, portolan {ours}"
+    rcodes = {name: rcode(address, packet) for name, address in addresses.items()}
+    ours = rcodes.pop("portolan")
+    assert ours in rcodes.values(), f"{rcodes}, portolan {ours}"
+    assert expected is None or ours == expected, f"{rcodes}, portolan {ours}"

@@ -55,11 +55,11 @@ def by_portolan(dir, zones):
     """The result of `portolan check` for each zone, all of them in one run."""
     server = servers.Portolan(dir / "node", dir / "zones", [])
     errors, warnings = server.check("error"), server.check("warning")
-    said = {}
+    verdicts = {}
     for name in zones:
         file = f"{name}.test.zone"
-        said[name] = "refuses" if file in errors else "warns" if file in warnings else "takes"
-    return said
+        verdicts[name] = "refuses" if file in errors else "warns" if file in warnings else "takes"
+    return verdicts
 
 
 def by_checker(checker, name, dir):
@@ -67,10 +67,10 @@ def by_checker(checker, name, dir):
     argv[0] = found(argv[0])
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=SECONDS, cwd=dir)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    told = [line for line in lines if not line.strip().endswith(QUIET[1]) and QUIET[0] not in line]
+    messages = [line for line in lines if not line.strip().endswith(QUIET[1]) and QUIET[0] not in line]
     if done.returncode:
         return "refuses"
-    return "warns" if told and checker != "nsd-checkzone" else "takes"
+    return "warns" if messages and checker != "nsd-checkzone" else "takes"
 
 
 def judge(name, zone, ours, dir):
@@ -80,7 +80,7 @@ def judge(name, zone, ours, dir):
     differs = refusals == {ours != "refuses"}
     good = differs == ("differs" in zone)
     mark = "" if good else "  <- differs, and isn't listed" if differs else "  <- doesn't differ any more: unlist it"
-    columns = " ".join(f"{said:8}" for said in [ours, *theirs.values()])
+    columns = " ".join(f"{verdict:8}" for verdict in [ours, *theirs.values()])
     print(f"{columns}  {name}{mark}{'  (' + zone['differs'] + ')' if 'differs' in zone else ''}")
     return good
 

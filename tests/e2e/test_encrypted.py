@@ -125,7 +125,7 @@ def contents(text):
 )
 def test_a_query_gets_the_same_records_over_all_transports(node, question):
     replies = {way: contents(kdig(node, way, *question)) for way in WAYS}
-    assert replies["tcp"], "kdig tells a reply"
+    assert replies["tcp"], "kdig prints a reply"
     for way, reply in replies.items():
         assert reply == replies["tcp"], way
 

@@ -14,8 +14,8 @@ impl Renderer<'_> {
                 "nothing with a record of this type is for this client: the answer is empty".to_owned()
             }
             Note::AllInside => format!("everything is inside \"{}\"", self.fence()),
-            Note::NotHeld => format!("\"{}\" does not hold this client", self.fence()),
-            Note::Held => format!("\"{}\" holds this client", self.fence()),
+            Note::FenceNotApplied => format!("\"{}\" does not apply to this client", self.fence()),
+            Note::FenceApplied => format!("\"{}\" applies to this client", self.fence()),
             Note::OwnMonitor => {
                 let name = self.policy.monitor.as_ref().map_or("", |own| &own.name);
                 format!("by the monitor of the name, \"{name}\"")

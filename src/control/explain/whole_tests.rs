@@ -212,6 +212,6 @@ fn a_client_outside_the_fence_and_without_a_match_gets_the_rest_and_the_reason()
     let answers: Vec<(Option<&str>, f64)> =
         explained.answers.iter().map(|a| (a.endpoint.as_deref(), a.probability)).collect();
     assert_eq!(answers, [(Some("nyc"), 1.0)], "{text}");
-    assert!(text.contains("\"inside\" does not hold this client"), "{text}");
+    assert!(text.contains("\"inside\" does not apply to this client"), "{text}");
     assert!(!dropped(&explained, "fra1").is_empty(), "{text}");
 }

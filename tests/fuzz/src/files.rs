@@ -15,8 +15,8 @@ use crate::world::compiled;
 const SETTINGS: &str = include_str!("../world/portolan.toml");
 const MASTER: &str = "$TTL 60\n@ SOA ns h 1 2 3 4 5\n@ NS ns\nns A 192.0.2.53\nwww A 192.0.2.99\n";
 const ORIGIN: &str = "svc.example.";
-/// Names of a file that are asked: its first words, as many as tell something of it without slowing the run.
-const ASKED: usize = 24;
+/// How many words of a file are queried as names: the first ones, so few that the run stays fast.
+const QUERIED: usize = 24;
 /// A, NS, SOA, TXT, DS and ANY.
 const TYPES: [u16; 6] = [1, 2, 6, 16, 43, 255];
 
@@ -37,7 +37,7 @@ pub fn zone_file(data: &[u8]) {
     served(data, &[("svc.example.zone", data)]);
 }
 
-/// `data` as the policy file beside a small master file.
+/// `data` as the policy file next to a small master file.
 pub fn policy_file(data: &[u8]) {
     served(data, &[("svc.example.zone", MASTER.as_bytes()), ("svc.example.policy.toml", data)]);
 }
@@ -75,7 +75,7 @@ fn names_in(data: &[u8]) -> Vec<Name> {
     let origin = Name::parse(ORIGIN).expect("a name");
     let text = String::from_utf8_lossy(data);
     let words = text.split(|c: char| c.is_whitespace() || "\"[]".contains(c)).filter(|word| !word.is_empty());
-    let names = words.take(ASKED).filter_map(|word| Name::parse_under(word.trim_start_matches("name."), &origin).ok());
+    let names = words.take(QUERIED).filter_map(|word| Name::parse_under(word.trim_start_matches("name."), &origin).ok());
     std::iter::once(origin.clone()).chain(names).collect()
 }
 

@@ -68,14 +68,14 @@ fn check_reply(ask: &RawQuery<'_>, reply: &[u8]) {
     assert!(reply.len() >= shape::HEADER);
     assert!(ask.transport != Transport::Udp || reply.len() <= most_over_udp(packet), "too long: {}", reply.len());
     assert_eq!(reply[..2], packet[..2], "id");
-    let (flags, asked) = (shape::field(reply, 2), shape::field(packet, 2));
-    assert_eq!(flags & (QR | REPEATED | NEVER_SET), QR | asked & REPEATED, "flags");
+    let (flags, query_flags) = (shape::field(reply, 2), shape::field(packet, 2));
+    assert_eq!(flags & (QR | REPEATED | NEVER_SET), QR | query_flags & REPEATED, "flags");
     match shape::question(packet) {
         Some(question) => {
             assert_eq!(shape::field(reply, 4), 1, "no question");
             assert_eq!(shape::question(reply), Some(question), "another question");
         }
-        None => assert_eq!(shape::field(reply, 4), 0, "a question that nobody asked"),
+        None => assert_eq!(shape::field(reply, 4), 0, "a question that the query has not"),
     }
     assert_eq!(shape::end(reply), Some(reply.len()), "it doesn't end where it ends");
     if let Err(why) = Message::from_vec(reply) {
