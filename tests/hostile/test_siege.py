@@ -1,0 +1,68 @@
+"""The main test: 128 MiB of memory, and a thousand hostile connections on every transport at the same time."""
+import contextlib
+
+from attack import Attack
+from besieged import assert_alive, besieged, hold_failover
+from bystander import Bystander
+from limits import Memory, descriptors, socket_octets, status
+
+MEMORY = 128 << 20
+# The kinds on each transport, and how many clients each has.
+SIEGE = {
+    "dns": {"silent": 200, "drip": 200, "tcp_deaf": 600},
+    "tls": {"silent": 200, "drip": 200, "garbage": 100, "tls_deaf": 500},
+    "https": {"silent": 200, "garbage": 100, "https_deaf": 300, "https_no_window": 300, "https_reset": 20, "https_pings": 20, "https_settings": 20, "https_continuation": 20, "https_large_head": 20},
+    "quic": {"quic_half": 500, "quic_silent": 200, "quic_deaf": 300},
+    "http": {"silent": 300, "drip": 200, "api_deaf": 300, "events_deaf": 200},
+}
+
+
+def address_of(node, transport):
+    match transport:
+        case "dns":
+            return node.udp
+        case "http":
+            return node.http
+        case _:
+            return node.encrypted[transport][0]
+
+
+@contextlib.contextmanager
+def under_siege(dir, node, sources):
+    with contextlib.ExitStack() as stack:
+        attacks = []
+        for transport, kinds in SIEGE.items():
+            how = {"text": "GET /v1/status HTTP/1.1\r\nx: y"} if transport == "http" else {}
+            attacks.append(stack.enter_context(Attack(dir, kinds, address_of(node, transport), sources=sources, wait=0, **how)))
+        for attack in attacks:
+            attack.child.wait_line("^ready", 90)
+        yield attacks
+
+
+def besiege(dir, figure, sources):
+    with Memory(MEMORY) as memory, besieged(dir, before_exec=memory.enter) as (node, herd):
+        with under_siege(dir, node, sources), Bystander(dir, node) as bystander:
+            hold_failover(figure, node, herd, dir)
+            hold_failover(figure, node, herd, dir, nth=1)
+            seen = bystander.finish()
+            figure("peak of memory", memory.peak(node.child.pid) / 2**20, "MiB", bound=MEMORY / 2**20)
+            figure("resident", status(node.child.pid, "VmHWM") / 1024, "MiB")
+            ports = {address_of(node, transport)[1] for transport in SIEGE}
+            figure("buffers of TCP", socket_octets(*ports) / 2**20, "MiB")
+            figure("descriptors", descriptors(node.child.pid), "")
+            figure("threads", status(node.child.pid, "Threads"), "")
+        for each in seen.values():
+            print(each)
+        assert_alive(node)
+        assert memory.peak(node.child.pid) <= MEMORY
+        seen["udp"].hold_to(0.05, figure)
+        seen["tcp"].hold_to(0.1, figure)
+        seen["healthz"].hold_to(0.05, figure)
+
+
+def test_siege_from_one_address(dir, figure):
+    besiege(dir, figure, 1)
+
+
+def test_siege_from_many_addresses(dir, figure):
+    besiege(dir, figure, 1000)

@@ -1,0 +1,96 @@
+"""Connections that a server must bear: those that send nothing, those that read nothing, and those that send what costs most.
+Each kind has a limit of memory, and the answers to others go on."""
+import time
+
+import pytest
+
+from attack import Attack
+from besieged import assert_alive, besieged, hold_failover
+from bystander import Bystander
+from limits import Memory, socket_octets, status
+
+# A peer that reads nothing may have this much waiting, and the kernel's buffers; see `[limits]`. The rest is what 300
+# connections with TLS or QUIC have of their own.
+MOST_GROWTH_MIB = 64
+# All buffers of the kernel for 300 connections.
+MOST_SOCKETS_MIB = 96
+
+# Within this time a bystander has its answer. Those with a handshake are clients written in Python.
+LIMITS = {"udp": 0.05, "tcp": 0.1, "healthz": 0.05, "tls": 0.3, "https": 0.3, "quic": 0.5}
+
+DEAF = {
+    "tcp": ("dns", "tcp_deaf"), "tls": ("tls", "tls_deaf"), "https": ("https", "https_deaf"),
+    "https without a window": ("https", "https_no_window"), "quic": ("quic", "quic_deaf"), "api": ("http", "api_deaf"),
+}
+SILENT = {
+    "tcp": ("dns", "silent"), "tls": ("tls", "silent"), "https": ("https", "silent"), "quic half": ("quic", "quic_half"),
+    "quic": ("quic", "quic_silent"), "api": ("http", "silent"),
+    "slow tcp": ("dns", "drip"), "slow tls": ("tls", "drip"),
+}
+FLOODS = {
+    "reset": ("https", "https_reset"), "pings": ("https", "https_pings"), "settings": ("https", "https_settings"),
+    "continuation": ("https", "https_continuation"), "large heads": ("https", "https_large_head"), "garbage": ("tls", "garbage"),
+    "key updates": ("tls", "key_updates"),
+}
+
+
+def address_of(node, transport):
+    match transport:
+        case "dns":
+            return node.udp
+        case "http":
+            return node.http
+        case _:
+            return node.encrypted[transport][0]
+
+
+@pytest.mark.parametrize("who", DEAF)
+def test_clients_that_read_nothing(dir, figure, who):
+    """300 of them: memory is bounded, and nobody else notices."""
+    transport, kind = DEAF[who]
+    with Memory(512 << 20) as memory, besieged(dir, before_exec=memory.enter) as (node, herd):
+        before = status(node.child.pid, "VmRSS")
+        with Attack(dir, kind, address_of(node, transport), count=300, sources=50, wait=60), Bystander(dir, node) as bystander:
+            hold_failover(figure, node, herd, dir)
+            time.sleep(1.0)
+            seen = bystander.finish()
+            assert_alive(node)
+            sockets = socket_octets(address_of(node, transport)[1])
+            grown = (status(node.child.pid, "VmHWM") - before) / 1024
+        figure("resident memory grew by", grown, "MiB", bound=MOST_GROWTH_MIB)
+        figure("buffers of TCP", sockets / 2**20, "MiB", bound=MOST_SOCKETS_MIB)
+        assert sockets <= MOST_SOCKETS_MIB << 20
+        assert grown <= MOST_GROWTH_MIB
+        hold(seen, figure)
+
+
+@pytest.mark.parametrize("who", SILENT)
+def test_clients_that_send_nothing(dir, figure, who):
+    """A thousand of one address exclude nobody from the same listener, nor from others."""
+    transport, kind = SILENT[who]
+    over = ["udp", "tcp", "healthz"] + [transport] * (transport in ("tls", "https", "quic"))
+    count = 500 if transport == "quic" else 1000
+    attack = dict(count=count, wait=60)
+    with besieged(dir) as (node, herd), Attack(dir, kind, address_of(node, transport), **attack), Bystander(dir, node, over=over) as bystander:
+        hold_failover(figure, node, herd, dir)
+        seen = bystander.finish()
+        assert_alive(node)
+        hold(seen, figure)
+
+
+@pytest.mark.parametrize("what", FLOODS)
+def test_floods_of_frames(dir, figure, what):
+    """Twenty clients that send what costs a server most cost it less than a core."""
+    transport, kind = FLOODS[what]
+    with besieged(dir) as (node, herd), Attack(dir, kind, address_of(node, transport), count=20, sources=20), Bystander(dir, node) as bystander:
+        hold_failover(figure, node, herd, dir)
+        seen = bystander.finish()
+        figure("resident", status(node.child.pid, "VmHWM") / 1024, "MiB")
+        assert_alive(node)
+        hold(seen, figure)
+
+
+def hold(seen, figure):
+    for each in seen.values():
+        print(each)
+        each.hold_to(LIMITS[each.over], figure)
