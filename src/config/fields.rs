@@ -9,17 +9,58 @@ use crate::source::{At, ManualSection, Place, Problem, Problems, did_you_mean};
 /// Room for the keys of most tables. A file has as many tables as names.
 const USUAL_KEYS: usize = 16;
 
-/// A table as its keys are written.
+/// A table as its keys are written. It is small, because a file has as many as names: what it is called in messages is
+/// made when there is one.
 #[derive(Debug)]
 pub(super) struct Head {
     /// Its own name, where it is written.
     pub(super) name: At<String>,
-    /// What it is, for messages: `[endpoint.fra1]`.
-    pub(super) what: String,
+    form: TableForm,
     keys: Vec<At<String>>,
 }
 
+/// How a table is called in messages.
+#[derive(Debug, Clone)]
+pub(super) enum TableForm {
+    /// `[endpoint.fra1]`, where this is `endpoint`.
+    Named(Arc<str>),
+    /// `[ecs]`.
+    Block,
+    /// `band`, a table in one line.
+    Inline,
+    /// In these words. None: the file as a whole.
+    Words(&'static str),
+}
+
+impl TableForm {
+    fn of(&self, name: &str) -> String {
+        match self {
+            TableForm::Named(table) => format!("[{table}.{name}]"),
+            TableForm::Block => format!("[{name}]"),
+            TableForm::Inline => format!("`{name}`"),
+            TableForm::Words(words) => (*words).to_owned(),
+        }
+    }
+
+    fn has_lines_of_its_own(&self) -> bool {
+        match self {
+            TableForm::Named(_) | TableForm::Block => true,
+            TableForm::Inline | TableForm::Words(_) => false,
+        }
+    }
+}
+
 impl Head {
+    /// What it is, for messages: `[endpoint.fra1]`.
+    pub(super) fn what(&self) -> String {
+        self.form.of(&self.name.value)
+    }
+
+    /// Whether it is written with its name in brackets, and its keys below.
+    pub(super) fn has_lines_of_its_own(&self) -> bool {
+        self.form.has_lines_of_its_own()
+    }
+
     /// Whether `key` is written, whatever its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.place_of(key).is_some()
@@ -42,7 +83,10 @@ impl Head {
 pub(super) struct Fields {
     /// The table as a whole.
     pub(super) head: Arc<Head>,
-    left: Vec<Entry>,
+    /// The values that no reader has taken yet, in the order of the keys.
+    values: Vec<Option<Node>>,
+    /// How many these are.
+    left: usize,
     /// Whether required keys may be missing.
     pub(super) is_partial: bool,
     /// The keys that were looked up while entries were left.
@@ -51,21 +95,19 @@ pub(super) struct Fields {
 
 impl Fields {
     /// Begins to read `entry`'s value, which must be a table.
-    pub(super) fn of(entry: Entry, what: String, problems: &mut Problems) -> Option<Fields> {
+    pub(super) fn of(entry: Entry, form: TableForm, problems: &mut Problems) -> Option<Fields> {
         let Entry { key, value } = entry;
         match value.kind {
-            Kind::Table(left) => {
-                let keys = left.iter().map(|entry| entry.key.clone()).collect();
-                Some(Fields {
-                    head: Arc::new(Head { name: key, what, keys }),
-                    left,
-                    is_partial: false,
-                    known: Vec::with_capacity(USUAL_KEYS),
-                })
+            Kind::Table(entries) => {
+                let left = entries.len();
+                let (keys, values) = entries.into_iter().map(|entry| (entry.key, Some(entry.value))).unzip();
+                let head = Arc::new(Head { name: key, form, keys });
+                Some(Fields { head, values, left, is_partial: false, known: Vec::with_capacity(USUAL_KEYS) })
             }
             other => {
+                let what = form.of(&key.value);
                 let wrong = wrong_type(&value.place, &what, "a table", other.described(), problems);
-                if what.starts_with('[') {
+                if form.has_lines_of_its_own() {
                     wrong.hint(format!("write `{what}` on a line of its own, and its keys below it"));
                 }
                 None
@@ -74,9 +116,9 @@ impl Fields {
     }
 
     /// Begins to read a tree or an inline table.
-    pub(super) fn of_node(node: Node, what: &str, problems: &mut Problems) -> Option<Fields> {
+    pub(super) fn of_node(node: Node, what: &'static str, problems: &mut Problems) -> Option<Fields> {
         let key = At { value: String::new(), place: node.place.clone() };
-        Fields::of(Entry { key, value: node }, what.to_string(), problems)
+        Fields::of(Entry { key, value: node }, TableForm::Words(what), problems)
     }
 
     /// The tables of `[key.NAME]`, as they are written: `[endpoint.a]`, `[endpoint.b]`. Empty, with a
@@ -92,34 +134,36 @@ impl Fields {
         }
     }
 
-    /// The entry of `key`.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Entry> {
-        if self.left.is_empty() {
+    /// `key` as it is written, and its value.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<(&At<String>, Node)> {
+        if self.left == 0 {
             return None; // Nothing is left that could be a misspelling of this key.
         }
         self.known.push(key);
-        let at = self.left.iter().position(|entry| entry.key.value == key)?;
-        Some(self.left.remove(at))
+        let at = self.head.keys.iter().position(|written| written.value == key)?;
+        let value = self.values[at].take()?;
+        self.left -= 1;
+        Some((&self.head.keys[at], value))
     }
 
     /// Whether every entry was taken.
     pub(super) fn is_read(&self) -> bool {
-        self.left.is_empty()
+        self.left == 0
     }
 
     /// The entries that are left are problems: a key of `later` is not supported yet, any other is unknown.
     pub(super) fn finish(self, later: &[&str], problems: &mut Problems) {
-        for entry in self.left {
-            let key = &entry.key.value;
+        let left = self.head.keys.iter().zip(&self.values).filter(|(_, value)| value.is_some());
+        for (At { value: key, place }, _) in left {
             if later.contains(&key.as_str()) {
-                not_yet(&entry.key.place, key, problems);
+                not_yet(place, key, problems);
                 continue;
             }
-            let message = match self.head.what.as_str() {
+            let message = match self.head.what().as_str() {
                 "" => format!("unknown key `{key}`"),
                 what => format!("unknown key `{key}` in {what}"),
             };
-            let problem = problems.error(&entry.key.place, message);
+            let problem = problems.error(place, message);
             problem.hint = did_you_mean(key, self.known.iter().copied());
         }
     }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::config::client_lists::net;
 use crate::config::spec::PolicySpec;
-use crate::source::{At, Problems, Source, Text, Texts, Unread, reason, without_mark};
+use crate::source::{At, Problems, Source, SourceFile, Text, Texts, Unread, reason, without_mark};
 
 /// Most lines of a net file. Judgment: all of the Internet's routes together are a million.
 const MAX_LINES: usize = 1_000_000;
@@ -32,7 +32,7 @@ enum NetFile {
     Good(Arc<[IpNet]>, Arc<[u8]>),
     /// It has errors. They are reported once for the file with this path that names it, and then once for each other
     /// file. With the nets that could be read, so that the rest of the file that names it can be checked.
-    Bad(Option<Arc<[IpNet]>>, Arc<Path>),
+    Bad(Option<Arc<[IpNet]>>, Arc<SourceFile>),
 }
 
 impl NetFiles {

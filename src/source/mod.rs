@@ -13,7 +13,7 @@ mod problem;
 mod texts;
 
 pub(crate) use manual::ManualSection;
-pub(crate) use place::{At, Place, Source, text_without_mark, without_mark};
+pub(crate) use place::{At, Place, Source, SourceFile, text_without_mark, without_mark};
 pub use problem::{Label, Problem, Severity, to_human, to_json};
 pub(crate) use problem::{Problems, SideFile, did_you_mean, listed, reason};
 pub use texts::TextsByPath;

@@ -1,6 +1,8 @@
 //! The text of a file, with the name that the user knows, and places in it: lines and columns.
 
-use std::path::Path;
+use std::cell::Cell;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Some editors write it before a text in UTF-8.
@@ -16,30 +18,38 @@ pub(crate) fn text_without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// A place in a file, as messages show it.
+/// A file that has places.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SourceFile {
+    /// Its name as the user would type it.
+    pub(crate) shown: PathBuf,
+    /// Whether there are secrets in it.
+    pub(crate) is_secret: bool,
+}
+
+/// A place in a file, as messages show it. It is small, because there is one for each key and each value of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The file's name as the user would type it.
-    pub(crate) file: Arc<Path>,
+    /// The file.
+    pub(crate) file: Arc<SourceFile>,
     /// Line, from 1.
     pub(crate) line: u32,
     /// Column in characters, from 1.
     pub(crate) column: u32,
     /// Line and column after the last character, if the end is known.
-    pub(crate) end: Option<(u32, u32)>,
-    /// Whether there are secrets in the file.
-    pub(crate) is_secret: bool,
+    pub(crate) end: Option<(NonZeroU32, u32)>,
 }
 
 impl Place {
     /// The first character of a file, or the file as a whole.
     pub(crate) fn start_of(file: &Path) -> Place {
-        Place { file: Arc::from(file), line: 1, column: 1, end: None, is_secret: false }
+        let file = SourceFile { shown: file.to_path_buf(), is_secret: false };
+        Place { file: Arc::new(file), line: 1, column: 1, end: None }
     }
 
     /// Whether the value comes from a flag of the command line.
     pub(crate) fn is_flag(&self) -> bool {
-        self.file.to_string_lossy().starts_with("flag ")
+        self.file.shown.to_string_lossy().starts_with("flag ")
     }
 }
 
@@ -62,23 +72,29 @@ impl<T> At<T> {
 /// A text file in memory. It has bytes, because master files may be in another encoding than UTF-8.
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
-    file: Arc<Path>,
+    file: Arc<SourceFile>,
     bytes: &'a [u8],
     /// Byte offset of each line's first character.
     lines: Vec<usize>,
-    is_secret: bool,
+    /// The line of the last place, as an index of `lines`: the next place is mostly on the same or the next line.
+    last_line: Cell<usize>,
 }
 
 impl<'a> Source<'a> {
     /// A text with the name that problems show.
     pub(crate) fn new(file: &Path, bytes: &'a [u8]) -> Source<'a> {
-        let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        Source { file: Arc::from(file), bytes, lines: std::iter::once(0).chain(starts).collect(), is_secret: false }
+        Source::of(SourceFile { shown: file.to_path_buf(), is_secret: false }, bytes)
     }
 
     /// A text with secrets, whose lines are never shown.
     pub(crate) fn secret(file: &Path, bytes: &'a [u8]) -> Source<'a> {
-        Source { is_secret: true, ..Source::new(file, bytes) }
+        Source::of(SourceFile { shown: file.to_path_buf(), is_secret: true }, bytes)
+    }
+
+    fn of(file: SourceFile, bytes: &'a [u8]) -> Source<'a> {
+        let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(starts).collect();
+        Source { file: Arc::new(file), bytes, lines, last_line: Cell::new(0) }
     }
 
     /// The bytes between two offsets.
@@ -100,21 +116,36 @@ impl<'a> Source<'a> {
     /// The place of a byte offset. An offset after the end is the end.
     pub(crate) fn place(&self, offset: usize) -> Place {
         let (line, column) = self.line_and_column(offset);
-        Place { file: Arc::clone(&self.file), line, column, end: None, is_secret: self.is_secret }
+        Place { file: Arc::clone(&self.file), line, column, end: None }
     }
 
     /// The place of a text between two byte offsets.
     pub(crate) fn span(&self, start: usize, end: usize) -> Place {
-        Place { end: (end > start).then(|| self.line_and_column(end)), ..self.place(start) }
+        let start_place = self.place(start);
+        if end <= start {
+            return start_place;
+        }
+        let (line, column) = self.line_and_column(end);
+        Place { end: NonZeroU32::new(line).map(|line| (line, column)), ..start_place }
     }
 
     fn line_and_column(&self, offset: usize) -> (u32, u32) {
         let offset = offset.min(self.bytes.len());
-        let line = self.lines.partition_point(|&start| start <= offset).saturating_sub(1);
+        let line = self.line(offset);
         let before = self.bytes.get(self.lines[line]..offset).unwrap_or_default();
         // A character counts once, at its first byte. The other bytes are continuations (RFC 3629, 3).
         let column = before.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
         (line as u32 + 1, column as u32 + 1)
+    }
+
+    /// The line of an offset, as an index of `lines`.
+    fn line(&self, offset: usize) -> usize {
+        let starts_by = |line: usize| self.lines.get(line).is_some_and(|start| *start <= offset);
+        let last = self.last_line.get();
+        let near = [last, last + 1].into_iter().find(|line| starts_by(*line) && !starts_by(line + 1));
+        let line = near.unwrap_or_else(|| self.lines.partition_point(|start| *start <= offset).saturating_sub(1));
+        self.last_line.set(line);
+        line
     }
 }
 
@@ -123,18 +154,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offsets_become_lines_and_columns_in_characters() {
+    fn offsets_become_lines_and_columns_in_characters_in_any_order() {
         let source = Source::new(Path::new("f"), "ab\nß=1\n".as_bytes());
-        for (offset, line, column) in [(0, 1, 1), (2, 1, 3), (3, 2, 1), (5, 2, 2), (8, 3, 1), (99, 3, 1)] {
-            let place = source.place(offset);
-            assert_eq!((place.line, place.column), (line, column), "{offset}");
+        let places = [(0, 1, 1), (2, 1, 3), (3, 2, 1), (5, 2, 2), (8, 3, 1), (99, 3, 1)];
+        for (first, ..) in places {
+            for (offset, line, column) in places {
+                source.place(first);
+                let place = source.place(offset);
+                assert_eq!((place.line, place.column), (line, column), "{offset} after {first}");
+            }
         }
     }
 
     #[test]
     fn spans_end_after_their_last_character() {
         let source = Source::new(Path::new("f"), "ab\nß=1\n".as_bytes());
-        let ends: Vec<_> = [(0, 2), (3, 6), (1, 5), (4, 4)].iter().map(|(a, b)| source.span(*a, *b).end).collect();
+        let end = |(start, end)| source.span(start, end).end.map(|(line, column)| (line.get(), column));
+        let ends = [(0, 2), (3, 6), (1, 5), (4, 4)].map(end);
         assert_eq!(ends, [Some((1, 3)), Some((2, 3)), Some((2, 2)), None]);
     }
 }

@@ -83,17 +83,17 @@ impl Problem {
 
     fn at(place: &Place, severity: Severity, message: String) -> Problem {
         Problem {
-            file: place.file.to_path_buf(),
+            file: place.file.shown.clone(),
             line: place.line,
             column: place.column,
-            end_line: place.end.map(|(line, _)| line),
+            end_line: place.end.map(|(line, _)| line.get()),
             end_column: place.end.map(|(_, column)| column),
             severity,
             message,
             hint: None,
             labels: Vec::new(),
             section: None,
-            is_secret: place.is_secret,
+            is_secret: place.file.is_secret,
         }
     }
 
@@ -105,7 +105,7 @@ impl Problem {
     /// Adds another place, with what is there.
     pub(crate) fn label(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         let Place { file, line, column, .. } = place;
-        self.labels.push(Label { file: file.to_path_buf(), line: *line, column: *column, message: message.into() });
+        self.labels.push(Label { file: file.shown.clone(), line: *line, column: *column, message: message.into() });
         self
     }
 

@@ -282,10 +282,9 @@ impl Fields {
         kind: K,
         problems: &mut Problems,
     ) -> Option<At<K::Value>> {
-        let entry = self.take(key)?;
-        let place = entry.value.place.clone();
-        let value = kind.read(&entry.key, entry.value, problems)?;
-        Some(At { value, place })
+        let (key, node) = self.take(key)?;
+        let place = node.place.clone();
+        Some(At { value: kind.read(key, node, problems)?, place })
     }
 
     pub(super) fn required_key<K: KeyKind>(
@@ -296,8 +295,7 @@ impl Fields {
         problems: &mut Problems,
     ) -> Option<At<K::Value>> {
         if !hint.is_empty() && !self.is_partial && self.head.lacks(key) {
-            let Head { name, what, .. } = &*self.head;
-            problems.error(&name.place, format!("{what} has no `{key}`")).hint(hint);
+            problems.error(&self.head.name.place, format!("{} has no `{key}`", self.head.what())).hint(hint);
         }
         self.key(key, kind, problems)
     }

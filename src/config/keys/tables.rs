@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use serde_json::{Value as Json, json};
 
-use crate::config::fields::{Fields, wrong_type};
+use crate::config::fields::{Fields, TableForm, wrong_type};
 use crate::config::keys::{KeyGroup, KeyKind, NAME, object};
 use crate::config::node::{Entry, Kind, Node};
 use crate::source::{At, ManualSection, Problems};
@@ -62,10 +62,8 @@ impl<T: Table> KeyKind for Block<T> {
     type Value = T;
 
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
-        let (key, what) = (key.clone(), format!("[{}]", key.value));
-        about(T::SECTION, problems, |problems| {
-            T::read(Fields::of(Entry { key, value: node }, what, problems)?, problems)
-        })
+        let entry = Entry { key: key.clone(), value: node };
+        about(T::SECTION, problems, |problems| T::read(Fields::of(entry, TableForm::Block, problems)?, problems))
     }
 
     fn schema(&self) -> Json {
@@ -96,14 +94,15 @@ impl<T: Table> KeyKind for Inline<T> {
     type Value = T;
 
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
-        let what = format!("`{}`", key.value);
         about(self.section, problems, |problems| {
             if !matches!(node.kind, Kind::Table(_)) {
+                let what = format!("`{}`", key.value);
                 let wrong = wrong_type(&node.place, &what, "a table", node.kind.described(), problems);
                 wrong.hint(format!("write `{} = {}`", key.value, self.example));
                 return None;
             }
-            T::read(Fields::of(Entry { key: key.clone(), value: node }, what, problems)?, problems)
+            let entry = Entry { key: key.clone(), value: node };
+            T::read(Fields::of(entry, TableForm::Inline, problems)?, problems)
         })
     }
 
@@ -126,12 +125,14 @@ impl<T: Table> KeyKind for Named<T> {
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<Vec<T>> {
         about(T::SECTION, problems, |problems| {
             let tables = Fields::named_tables(&key.value, node, problems);
+            let form = TableForm::Named(key.value.as_str().into());
+            let mut read = Vec::with_capacity(tables.len());
             // One after the other: of 100,000 names, only one at a time is both a tree and a struct.
-            let read = |entry: Entry| {
-                let what = format!("[{}.{}]", key.value, entry.key.value);
-                Fields::of(entry, what, problems).and_then(|fields| T::read(fields, problems))
-            };
-            Some(tables.into_iter().filter_map(read).collect())
+            for entry in tables {
+                let fields = Fields::of(entry, form.clone(), problems);
+                read.extend(fields.and_then(|fields| T::read(fields, problems)));
+            }
+            Some(read)
         })
     }
 

@@ -61,7 +61,7 @@ pub(super) const NOT: Definition = Definition {
 fn several(rule: Rule, fields: &mut Fields, problems: &mut Problems) -> Option<Body> {
     let At { value: members, place } = Members::take(fields, problems).monitors?;
     if !(1..=MAX_COMPOSITE_CHECKS).contains(&members.len()) {
-        let what = &fields.head().what;
+        let what = fields.head().what();
         let message = format!("{what} is made of 1 to {MAX_COMPOSITE_CHECKS} monitors, not {}", members.len());
         problems.error(&place, message);
         return None;

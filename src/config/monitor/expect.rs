@@ -53,9 +53,9 @@ impl Table for ExpectedReply {
 /// Errors for keys of `expect` that monitors of other types have.
 pub(super) fn refuse<G: KeyGroup>(expect: &mut Fields, types: &str, problems: &mut Problems) {
     for key in G::keys() {
-        if let Some(entry) = expect.take(key.name) {
+        if let Some((written, _)) = expect.take(key.name) {
             let message = format!("`expect` has `{}`, which only {types} monitors have", key.name);
-            problems.error(&entry.key.place, message);
+            problems.error(&written.place, message);
         }
     }
 }

@@ -261,14 +261,15 @@ fn refuse(of: MonitorType, fields: &mut Fields, problems: &mut Problems) {
         return;
     }
     for key in MonitorType::ALL.iter().flat_map(|(_, other)| other.keys()) {
-        let Some(entry) = fields.take(key.name) else { continue };
+        let Some((written, _)) = fields.take(key.name) else { continue };
+        let place = written.place.clone();
         let (which, hint) = (of.definition().refuse)(key.name).unwrap_or_else(|| {
             let types = types_that(|of| of.keys().iter().any(|known| known.name == key.name));
             let hint = format!("leave it out, or write `type = \"{}\"`", types.first().unwrap_or(&"http"));
             (format!("which only {} monitors have", listed_plainly(&types)), hint)
         });
-        let message = format!("{} has `{}`, {which}", fields.head().what, key.name);
-        problems.error(&entry.key.place, message).hint(hint);
+        let message = format!("{} has `{}`, {which}", fields.head().what(), key.name);
+        problems.error(&place, message).hint(hint);
     }
 }
 

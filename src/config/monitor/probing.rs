@@ -72,7 +72,7 @@ pub(super) const ICMP: Definition = Definition {
     ..Definition::probe(&[Group::of::<Probing>()], |fields, problems| {
         let body = body(fields, Some(ProbeKind::Icmp), problems);
         if let Some(Body::Probe(_, Some(port))) = &body {
-            let message = format!("{} has `port`, which icmp monitors don't have", fields.head().what);
+            let message = format!("{} has `port`, which icmp monitors don't have", fields.head().what());
             problems.error(&port.place, message).hint("leave it out");
         }
         body

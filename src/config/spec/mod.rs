@@ -80,7 +80,7 @@ impl PolicySpec {
         let members = pools.iter_mut().flat_map(|pool| &mut pool.members).flat_map(|members| &mut members.value);
         let fences = fences.iter_mut().filter_map(|fence| fence.clients.as_mut());
         let groups = groups.iter_mut().filter_map(|group| group.clients.as_mut());
-        let whens = members.filter_map(|member| member.value.when.as_mut());
+        let whens = members.filter_map(|member| member.value.when.as_deref_mut());
         whens.chain(fences.map(|clients| &mut clients.value)).chain(groups)
     }
 
@@ -89,7 +89,7 @@ impl PolicySpec {
         let members = self.pools.iter().flat_map(PoolSpec::members);
         let fences = self.fences.iter().filter_map(|fence| fence.clients.as_ref());
         let groups = self.groups.iter().filter_map(|group| group.clients.as_ref());
-        let whens = members.filter_map(|member| member.value.when.as_ref());
+        let whens = members.filter_map(|member| member.value.when.as_deref());
         whens.chain(fences.map(|clients| &clients.value)).chain(groups)
     }
 

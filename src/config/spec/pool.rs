@@ -1,7 +1,9 @@
 //! `[pool.NAME]`: how members are chosen.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use serde_json::{Value as Json, json};
 
 use crate::config::fields::{Fields, wrong_type};
@@ -13,7 +15,7 @@ use crate::config::spec::SelectorSpec;
 use crate::config::spec::endpoint::{MAX_WEIGHT, check_entity};
 use crate::config::spec::selector::{EXAMPLE, not_empty};
 use crate::model::{Band, Steering};
-use crate::source::{At, ManualSection, Problems};
+use crate::source::{At, ManualSection, Place, Problems};
 
 /// Most members of one pool (judgment: a decision walks them all).
 const MAX_MEMBERS: usize = 4096;
@@ -72,8 +74,8 @@ pub(in crate::config) struct MemberSpec {
     pub(in crate::config) to: At<String>,
     /// Its weight here, where it has one.
     pub(in crate::config) weight: Option<u32>,
-    /// Its clients.
-    pub(in crate::config) when: Option<SelectorSpec>,
+    /// Its clients. Most members have none, and a selector is large.
+    pub(in crate::config) when: Option<Box<SelectorSpec>>,
     /// Whether `when` is written, also where that couldn't be read.
     has_when: bool,
 }
@@ -132,18 +134,21 @@ impl PoolSpec {
     /// A member may be listed once, except in a geo pool: there it can be first for some clients and last for others.
     fn check_twice(&mut self, problems: &mut Problems) {
         let Some(members) = &mut self.members else { return };
-        let mut first: std::collections::HashMap<String, crate::source::Place> = Default::default();
         members.value.truncate(MAX_MEMBERS);
-        members.value.retain(|At { value: MemberSpec { to, .. }, .. }| {
-            let Some(first) = first.get(&to.value) else {
-                first.insert(to.value.clone(), to.place.clone());
+        let mut first: HashMap<&str, &Place, FixedState> = HashMap::default();
+        let are_first = members.value.iter().map(|At { value: MemberSpec { to, .. }, .. }| {
+            let first = *first.entry(&to.value).or_insert(&to.place);
+            if std::ptr::eq(first, &to.place) {
                 return true;
-            };
+            }
             let message = format!("`{}` is listed twice in pool `{}`", to.value, self.head.name.value);
             let problem = problems.error(&to.place, message).label(first, "first here");
             problem.hint(format!("give it more weight instead: {{ to = \"{}\", weight = 2 }}", to.value));
             false
         });
+        let are_first: Vec<bool> = are_first.collect();
+        let mut are_first = are_first.into_iter();
+        members.value.retain(|_| are_first.next().unwrap_or(true));
     }
 
     fn check_band(&self, problems: &mut Problems) {
@@ -211,7 +216,7 @@ fn member(_: &At<String>, node: Node, problems: &mut Problems) -> Option<MemberS
             Some(MemberSpec {
                 to: keys.to?,
                 weight: weight.map(|at| at.value),
-                when: when.map(|at| at.value),
+                when: when.map(|at| Box::new(at.value)),
                 has_when,
             })
         }

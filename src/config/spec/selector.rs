@@ -104,7 +104,7 @@ impl SelectorSpec {
 
     /// What it is, for messages: `when`, `clients` or `group`.
     pub(in crate::config) fn kind(&self) -> &str {
-        if self.what.starts_with('[') { "group" } else { &self.name.value }
+        if self.has_lines_of_its_own() { "group" } else { &self.name.value }
     }
 }
 
@@ -136,7 +136,7 @@ impl Table for GroupSpec {
         check_name(name, "a group", problems);
         self.clients = clients.take().filter(|clients| {
             if let Some(place) = clients.place_of("groups") {
-                let problem = problems.error(place, format!("unknown key `groups` in {}", clients.what));
+                let problem = problems.error(place, format!("unknown key `groups` in {}", clients.what()));
                 problem.hint = did_you_mean("groups", GroupSpec::keys().iter().map(|key| key.name));
                 return false;
             }
@@ -185,7 +185,7 @@ impl Table for FenceSpec {
         let Some(At { value: allow, .. }) = &self.allow else { return true };
         let is_empty = allow.countries.len() + allow.continents.len() + allow.regions.len() == 0;
         if is_empty && is_clean {
-            let problem = problems.error(&allow.name.place, format!("`allow` of {} allows nothing", self.what));
+            let problem = problems.error(&allow.name.place, format!("`allow` of {} allows nothing", self.what()));
             problem.hint(format!("write `allow = {ALLOW_EXAMPLE}`; there is countries, continents and regions"));
         }
         true

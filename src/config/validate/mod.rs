@@ -21,6 +21,7 @@ pub(super) use name::owners;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use ipnet::IpNet;
 
 use crate::config::monitor::MonitorSpec;
@@ -189,7 +190,7 @@ impl Builder {
 /// The names of the endpoints and pools of one zone.
 #[derive(Debug)]
 struct Names<'a> {
-    by_name: HashMap<&'a str, MemberRef>,
+    by_name: HashMap<&'a str, MemberRef, FixedState>,
     first_endpoint: usize,
     first_pool: usize,
 }
@@ -198,7 +199,7 @@ impl<'a> Names<'a> {
     /// With the id that each endpoint and pool of `spec` will have in `model`.
     fn of(spec: &'a PolicySpec, model: &Model, problems: &mut Problems) -> Names<'a> {
         let (first_endpoint, first_pool) = (model.endpoints.len(), model.pools.len());
-        let mut by_name = HashMap::new();
+        let mut by_name = HashMap::default();
         for (at, endpoint) in spec.endpoints.iter().enumerate() {
             let id = MemberRef::Endpoint(EndpointId((first_endpoint + at) as u32));
             by_name.insert(endpoint.name.value.as_str(), id);
@@ -245,9 +246,9 @@ impl<'a> Names<'a> {
 #[derive(Debug)]
 struct Used<'a> {
     monitors: Declared<'a, &'a MonitorSpec>,
-    members: HashSet<MemberRef>,
+    members: HashSet<MemberRef, FixedState>,
     /// Those that are members of a pool.
-    in_pools: HashSet<MemberRef>,
+    in_pools: HashSet<MemberRef, FixedState>,
     groups: Groups<'a>,
     fences: Fences<'a>,
 }
@@ -257,8 +258,8 @@ impl<'a> Used<'a> {
         let monitors = spec.monitors.iter().map(|monitor| (&monitor.name, monitor));
         Used {
             monitors: Declared::new("monitor", monitors),
-            members: HashSet::new(),
-            in_pools: HashSet::new(),
+            members: HashSet::default(),
+            in_pools: HashSet::default(),
             groups: Declared::new("group", std::iter::empty()),
             fences: Declared::new("fence", std::iter::empty()),
         }

@@ -1,6 +1,8 @@
 //! Steered names: each is checked against its pool and the master file. Names that are answered alike share one policy.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+use foldhash::fast::FixedState;
 
 use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::declared::point_at;
@@ -29,9 +31,11 @@ pub(super) struct Policies<'a, 's> {
 impl Policies<'_, '_> {
     /// The zone's steered names. Their policies are added to the model.
     pub(super) fn resolve(&mut self, model: &mut Model, problems: &mut Problems) -> Vec<SteeredName> {
-        let (mut steered, mut policies, mut seen) = (Vec::new(), HashMap::new(), HashMap::new());
+        let mut policies: HashMap<Policy, PolicyId, FixedState> = HashMap::default();
+        let mut seen: HashMap<&Name, &At<String>, FixedState> = HashMap::default();
+        let mut steered = Vec::with_capacity(self.spec.names.len());
         for name in &self.spec.names {
-            if let Some(first) = seen.insert(name.owner.clone(), &name.name) {
+            if let Some(first) = seen.insert(&name.owner, &name.name) {
                 let label = &name.name;
                 let message = format!("`{}` is steered twice: it is the same name as `{}`", label.value, first.value);
                 let problem = problems.error(&label.place, message).label(&first.place, "steered here too");
@@ -71,7 +75,7 @@ impl Policies<'_, '_> {
         self.used.members.extend(&others);
         let (root, written) = root.zip(written)?;
         let mut endpoints = model.endpoints_below(root);
-        let own: std::collections::HashSet<EndpointId> = endpoints.iter().copied().collect();
+        let own: HashSet<EndpointId, FixedState> = endpoints.iter().copied().collect();
         let monitor = judging::own_monitor(name, &endpoints, model);
         let mut all = own.clone();
         let more = others.iter().flat_map(|other| model.endpoints_below(*other));

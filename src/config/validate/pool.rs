@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use foldhash::fast::FixedState;
+
 use crate::config::spec::{PolicySpec, PoolSpec};
 use crate::config::validate::declared::point_at;
 use crate::config::validate::{Builder, Names, Used};
@@ -66,7 +68,7 @@ fn warn_again(
 pub(super) fn warn_min_up(spec: &PolicySpec, names: &Names<'_>, used: &Used<'_>, problems: &mut Problems) {
     for pool in &spec.pools {
         let id = names.by_name.get(pool.name.value.as_str());
-        let is_used = |set: &HashSet<MemberRef>| id.is_some_and(|id| set.contains(id));
+        let is_used = |set: &HashSet<MemberRef, FixedState>| id.is_some_and(|id| set.contains(id));
         if let Some(at) = pool.min_up.as_ref().filter(|_| is_used(&used.members) && !is_used(&used.in_pools)) {
             let message = format!("`min_up` does nothing here: pool `{}` is in no other pool", pool.name.value);
             let problem = problems.warning(&at.place, message);

@@ -82,7 +82,7 @@ fn had_master(candidate: &Candidate, dir: Directory<'_>, before: &ZoneHistory) -
 
 fn zone_twice(first: &Candidate, second: &Candidate, problems: &mut Problems) {
     let Some(apex) = &second.apex else { return };
-    let message = format!("the zone {apex} is declared twice, also in {}", first.place.file.display());
+    let message = format!("the zone {apex} is declared twice, also in {}", first.place.file.shown.display());
     let problem = problems.error(&second.place, message).label(&first.place, "declared here too");
     problem.hint("remove one of the files, or move it out of the zones directory");
 }

@@ -53,6 +53,7 @@ fn other_places_and_the_section_of_the_reader_are_in_the_same_line() {
 fn an_excerpt_has_a_caret_under_each_character_that_is_wrong() {
     let text = "first\n\tß = [\"x\x07\"]\n";
     let at = |line, column, end: Option<(u32, u32)>| {
+        let end = end.and_then(|(line, column)| Some((std::num::NonZeroU32::new(line)?, column)));
         let place = Place { line, column, end, ..Place::start_of(Path::new("f")) };
         Problem::at(&place, Severity::Error, String::new())
     };
