@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::config::spec::PolicySpec;
-use crate::source::{At, Problem, Problems, did_you_mean};
+use crate::source::{At, Problems, did_you_mean};
 
 /// Everything of one kind by name. Remembers which of it something refers to.
 #[derive(Debug)]
@@ -46,12 +45,5 @@ impl<'a, T> Declared<'a, T> {
     /// Whether something refers to it.
     pub(super) fn is_used(&self, name: &str) -> bool {
         self.used.contains(name)
-    }
-}
-
-/// Labels where an endpoint is declared.
-pub(super) fn point_at(problem: &mut Problem, endpoint: &str, spec: &PolicySpec) {
-    if let Some(endpoint) = spec.endpoint(endpoint) {
-        problem.label(&endpoint.name.place, format!("endpoint `{}`", endpoint.name.value));
     }
 }

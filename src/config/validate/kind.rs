@@ -3,9 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::config::spec::{NameSpec, PolicySpec};
-use crate::config::validate::Names;
-use crate::config::validate::declared::point_at;
+use crate::config::validate::context::NameContext;
 use crate::model::{EndpointId, Facet, Member, MemberRef, Model, Policy, PoolId};
 use crate::source::Problems;
 
@@ -22,37 +20,32 @@ impl Kinds {
     }
 }
 
-/// Refuses pools that choose at random between a CNAME and addresses.
-pub(super) fn check(
-    name: &NameSpec,
-    policy: &Policy,
-    spec: &PolicySpec,
-    names: &Names<'_>,
-    model: &Model,
-    problems: &mut Problems,
-) {
-    if !policy.is_mixed || policy.affinity.is_some() {
-        return;
+impl NameContext<'_> {
+    /// Refuses pools that choose at random between a CNAME and addresses.
+    pub(super) fn check_kinds(&self, policy: &Policy, problems: &mut Problems) {
+        if !policy.is_mixed || policy.affinity.is_some() {
+            return;
+        }
+        let mut walk = Walk { model: self.model, known: HashMap::new(), mixing: None };
+        policy.roots().for_each(|root| _ = walk.member(root));
+        let Some((id, alias, addresses)) = walk.mixing else { return };
+        let (alias, addresses) = (&self.model.endpoint(alias).name, &self.model.endpoint(addresses).name);
+        let pool = &self.model.pool(id).name;
+        let message = format!(
+            "pool `{pool}` chooses at random between the cname `{alias}` and the addresses of `{addresses}`: a client \
+             could get a CNAME for A and an address for AAAA, and resolvers can't handle both at one name"
+        );
+        let place = self.name.pool.as_ref().map_or(&self.name.name.place, |pool| &pool.place);
+        let problem = problems.error(place, message);
+        if let Some(pool) = self.spec.pools.get(self.names.pool_index(id)) {
+            problem.label(&pool.name.place, format!("pool `{}`", pool.name.value));
+        }
+        self.point_at(problem, alias);
+        problem.hint(format!(
+            "write `affinity = {{ v4 = 24, v6 = 56 }}` in [name], so that the client's net decides, or \
+             `steer = \"failover\"` in pool `{pool}`, or give one of the two kinds weight 0 (standby)"
+        ));
     }
-    let mut walk = Walk { model, known: HashMap::new(), mixing: None };
-    policy.roots().for_each(|root| _ = walk.member(root));
-    let Some((id, alias, addresses)) = walk.mixing else { return };
-    let (alias, addresses) = (&model.endpoint(alias).name, &model.endpoint(addresses).name);
-    let pool = &model.pool(id).name;
-    let message = format!(
-        "pool `{pool}` chooses at random between the cname `{alias}` and the addresses of `{addresses}`: a client \
-         could get a CNAME for A and an address for AAAA, and resolvers can't handle both at one name"
-    );
-    let place = name.pool.as_ref().map_or(&name.name.place, |pool| &pool.place);
-    let problem = problems.error(place, message);
-    if let Some(pool) = spec.pools.get(names.pool_index(id)) {
-        problem.label(&pool.name.place, format!("pool `{}`", pool.name.value));
-    }
-    point_at(problem, alias, spec);
-    problem.hint(format!(
-        "write `affinity = {{ v4 = 24, v6 = 56 }}` in [name], so that the client's net decides, or \
-         `steer = \"failover\"` in pool `{pool}`, or give one of the two kinds weight 0 (standby)"
-    ));
 }
 
 struct Walk<'m> {

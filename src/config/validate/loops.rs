@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::config::spec::{NameSpec, PolicySpec};
-use crate::config::validate::declared::point_at;
+use crate::config::validate::context::point_at;
 use crate::masterfile::{CNAME, DNAME};
 use crate::model::{AnswerRdata, EndpointId, Model, Rrset, SteeredName};
 use crate::source::Problems;

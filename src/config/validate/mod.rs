@@ -2,6 +2,7 @@
 //! read here. What is wrong keeps its place in the model, so that references to it are no further problems.
 
 mod composite;
+mod context;
 mod declared;
 mod endpoint;
 mod judging;
@@ -27,6 +28,7 @@ use ipnet::IpNet;
 use crate::config::monitor::MonitorSpec;
 use crate::config::reach::Sought;
 use crate::config::spec::PolicySpec;
+use crate::config::validate::context::ZoneContext;
 use crate::config::validate::declared::Declared;
 use crate::config::validate::judging::Judging;
 use crate::config::validate::selector::{Fences, Groups};
@@ -129,13 +131,7 @@ impl Builder {
     }
 
     /// Adds a zone with its policy. `errors_before`: the number of errors before its files were read.
-    pub(super) fn add(
-        &mut self,
-        spec: &PolicySpec,
-        mut file: MasterFile,
-        errors_before: usize,
-        problems: &mut Problems,
-    ) {
+    pub(super) fn add(&mut self, spec: &PolicySpec, file: MasterFile, errors_before: usize, problems: &mut Problems) {
         let zone = ZoneId(self.model.zones.len() as u32);
         let names = problems.about(ManualSection::Pool, |problems| Names::of(spec, &self.model, problems));
         let mut used = Used::of(spec);
@@ -166,23 +162,26 @@ impl Builder {
             selector::check_cutoff(spec, &self.model, &self.net_places, problems)
         });
         let (names, sizes, used) = (&names, &sizes, &mut used);
-        let mut policies = name::Policies { zone, spec, file: &file, names, sizes, used };
-        let steered = problems.about(ManualSection::Name, |problems| policies.resolve(&mut self.model, problems));
+        let context = ZoneContext { spec, file: &file, names, model: &self.model };
+        let mut policies = name::Policies { id: zone, zone: context, sizes, used };
+        let (steered, policies) = problems.about(ManualSection::Name, |problems| policies.resolve(problems));
+        self.model.policies.extend(policies);
         problems.about(ManualSection::Name, |problems| {
             loops::check(spec, &steered, &file.rrsets, (&self.model, &self.static_zones), problems);
         });
         problems.about(ManualSection::Pool, |problems| pool::warn_min_up(spec, names, used, problems));
         problems
             .about(ManualSection::Ramp, |problems| ramp::warn(spec, names, (used, &judging), &self.model, problems));
-        problems.about(ManualSection::Services, |problems| {
-            service::add_targets(spec, &mut file, &steered, &self.model, problems);
-        });
+        let context = ZoneContext { spec, file: &file, names, model: &self.model };
+        let targets = problems.about(ManualSection::Services, |problems| context.targets(&steered, problems));
         if problems.errors() == errors_before {
             // A misspelt reference is an error, and what it should refer to looks unused.
             warn_unused(spec, names, used, problems);
         }
         self.sought.extend(Sought::of(spec));
-        let zone = Zone { apex: file.apex, rrsets: file.rrsets, steered, ecs: spec.ecs_rule() };
+        let mut rrsets = file.rrsets;
+        rrsets.extend(targets);
+        let zone = Zone { apex: file.apex, rrsets, steered, ecs: spec.ecs_rule() };
         self.model.zones.push(Arc::new(zone));
     }
 }
@@ -229,11 +228,6 @@ impl<'a> Names<'a> {
             problem.hint = did_you_mean(&written.value, known);
         }
         found
-    }
-
-    /// The index of an endpoint in its spec.
-    fn endpoint_index(&self, id: EndpointId) -> usize {
-        id.0 as usize - self.first_endpoint
     }
 
     /// The index of a pool in its spec.

@@ -5,12 +5,11 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::FixedState;
 
 use crate::config::spec::{NameSpec, PolicySpec};
-use crate::config::validate::declared::point_at;
+use crate::config::validate::context::{NameContext, ZoneContext};
 use crate::config::validate::pool::Size;
 use crate::config::validate::selector::Fenced;
-use crate::config::validate::service::{check_aliases, service};
-use crate::config::validate::{Names, Used, judging, kind, rto};
-use crate::masterfile::{CNAME, MasterFile, type_name};
+use crate::config::validate::{Used, judging, rto};
+use crate::masterfile::{CNAME, type_name};
 use crate::model::{
     EndpointId, Facet, Failback, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy, PolicyId, SteeredName,
     Ttl, ZoneId,
@@ -20,21 +19,21 @@ use crate::wire::Name;
 
 /// Makes the policies of one zone.
 pub(super) struct Policies<'a, 's> {
-    pub(super) zone: ZoneId,
-    pub(super) spec: &'a PolicySpec,
-    pub(super) file: &'a MasterFile,
-    pub(super) names: &'a Names<'a>,
+    pub(super) id: ZoneId,
+    pub(super) zone: ZoneContext<'a>,
     pub(super) sizes: &'a [Size],
     pub(super) used: &'a mut Used<'s>,
 }
 
 impl Policies<'_, '_> {
-    /// The zone's steered names. Their policies are added to the model.
-    pub(super) fn resolve(&mut self, model: &mut Model, problems: &mut Problems) -> Vec<SteeredName> {
-        let mut policies: HashMap<Policy, PolicyId, FixedState> = HashMap::default();
+    /// The zone's steered names, and their policies, which get the next ids of the model.
+    pub(super) fn resolve(&mut self, problems: &mut Problems) -> (Vec<SteeredName>, Vec<Policy>) {
+        let names = &self.zone.spec.names;
+        let first = self.zone.model.policies.len();
+        let mut ids: HashMap<Policy, usize, FixedState> = HashMap::default();
         let mut seen: HashMap<&Name, &At<String>, FixedState> = HashMap::default();
-        let mut steered = Vec::with_capacity(self.spec.names.len());
-        for name in &self.spec.names {
+        let mut steered = Vec::with_capacity(names.len());
+        for name in names {
             if let Some(first) = seen.insert(&name.owner, &name.name) {
                 let label = &name.name;
                 let message = format!("`{}` is steered twice: it is the same name as `{}`", label.value, first.value);
@@ -43,20 +42,21 @@ impl Policies<'_, '_> {
                 continue;
             }
             self.check_cuts(name, problems);
-            let Some(policy) = self.policy(name, model, problems) else { continue };
-            let id = *policies.entry(policy).or_insert_with_key(|policy| {
-                model.policies.push(policy.clone());
-                PolicyId(model.policies.len() as u32 - 1)
-            });
-            steered.push(SteeredName { owner: name.owner.clone(), label: name.name.value.clone(), policy: id });
+            let Some(policy) = self.policy(name, problems) else { continue };
+            let next = ids.len();
+            let policy = PolicyId((first + *ids.entry(policy).or_insert(next)) as u32);
+            steered.push(SteeredName { owner: name.owner.clone(), label: name.name.value.clone(), policy });
         }
-        steered
+        let mut policies: Vec<Option<Policy>> = ids.iter().map(|_| None).collect();
+        ids.into_iter().for_each(|(policy, at)| policies[at] = Some(policy));
+        (steered, policies.into_iter().flatten().collect())
     }
 
     /// Names below a delegation or a DNAME are never answered from this zone.
     fn check_cuts(&self, name: &NameSpec, problems: &mut Problems) {
-        let above = self.file.delegation(&name.owner).map(|found| (found, "delegated", "NS"));
-        let above = above.or_else(|| self.file.dname(&name.owner).map(|found| (found, "renamed by a DNAME", "DNAME")));
+        let file = self.zone.file;
+        let above = file.delegation(&name.owner).map(|found| (found, "delegated", "NS"));
+        let above = above.or_else(|| file.dname(&name.owner).map(|found| (found, "renamed by a DNAME", "DNAME")));
         if let Some(((cut, place), how, rtype)) = above {
             let message = format!("{} is never answered here: {cut} is {how} in the zone file", name.owner);
             let problem =
@@ -65,11 +65,13 @@ impl Policies<'_, '_> {
         }
     }
 
-    fn policy(&mut self, name: &NameSpec, model: &Model, problems: &mut Problems) -> Option<Policy> {
+    fn policy(&mut self, name: &NameSpec, problems: &mut Problems) -> Option<Policy> {
+        let zone = self.zone;
+        let (spec, model) = (zone.spec, zone.model);
         let written = name.pool.as_ref();
-        let root = written.and_then(|pool| self.names.find(pool, problems));
+        let root = written.and_then(|pool| zone.names.find(pool, problems));
         self.used.members.extend(root);
-        let on_empty = self.on_empty(name, problems);
+        let on_empty = zone.on_empty(name, problems);
         let fence = name.fence.as_ref().and_then(|fence| self.used.fences.find(fence, problems).copied().flatten());
         let others: Vec<MemberRef> = on_empty.iter().flatten().filter_map(OnEmpty::other).collect();
         self.used.members.extend(&others);
@@ -80,18 +82,18 @@ impl Policies<'_, '_> {
         let mut all = own.clone();
         let more = others.iter().flat_map(|other| model.endpoints_below(*other));
         endpoints.extend(more.filter(|id| all.insert(*id)));
-        let facets = facets(name, &endpoints, self.spec, model, problems);
+        let facets = facets(&NameContext { zone, name, endpoints: &endpoints, facets: &[] }, problems);
+        let context = NameContext { zone, name, endpoints: &endpoints, facets: &facets };
         if facets.iter().any(|facet| !facet.is_service()) {
-            self.check_records(name, &endpoints, model, problems);
+            context.check_records(problems);
         }
-        check_aliases(name, self.spec, &endpoints, self.file, model, problems);
-        let service = problems
-            .about(ManualSection::Services, |problems| service(name, self.spec, &endpoints, &facets, model, problems));
+        context.check_aliases(problems);
+        let service = problems.about(ManualSection::Services, |problems| context.service(problems));
         let on_empty = on_empty?;
         if on_empty.contains(&OnEmpty::Static) {
-            self.check_static(name, &facets, problems);
+            context.check_static(problems);
         }
-        let answers = self.spec.answering(name, |keys| keys.answers.as_ref()).map(|at| at.value);
+        let answers = spec.answering(name, |keys| keys.answers.as_ref()).map(|at| at.value);
         let roots = || std::iter::once(root).chain(others.iter().copied());
         for root in roots().filter(|_| answers.is_none()) {
             self.check_draw(root, &written.place, problems);
@@ -100,44 +102,48 @@ impl Policies<'_, '_> {
             let message = format!("this name has {} endpoints; the maximum is {MAX_ENDPOINTS}", endpoints.len());
             problems.error(&written.place, message).hint("divide them among several names");
         }
-        let ttl = self.spec.answering(name, |keys| keys.ttl.as_ref()).map_or_else(Ttl::default, |at| at.value);
-        let fence_spec = name.fence.as_ref().and_then(|at| Some((at, self.spec.fence(&at.value)?)));
+        let ttl = spec.answering(name, |keys| keys.ttl.as_ref()).map_or_else(Ttl::default, |at| at.value);
+        let fence_spec = name.fence.as_ref().and_then(|at| Some((at, spec.fence(&at.value)?)));
         if let (Some(id), Some((at, spec))) = (fence, fence_spec) {
-            let (endpoints, facets) = (&endpoints, &facets);
-            let fenced = Fenced { name, spec, fence: model.fence(id), endpoints, facets, on_empty: &on_empty };
-            problems.about(ManualSection::Fence, |problems| {
-                fenced.check(&at.place, self.file, self.spec, model, problems);
-            });
+            let fenced = Fenced { context, place: &at.place, spec, fence: model.fence(id) };
+            problems.about(ManualSection::Fence, |problems| fenced.check(&on_empty, problems));
         }
-        self.check_affinity(name, problems);
+        context.check_affinity(problems);
         warn_failback(name, roots(), model, problems);
         let affinity = name.affinity();
         let failback = name.failback.as_ref().map_or_else(Failback::default, |at| at.value);
         if let Some(promise) = &name.rto {
-            let specs = endpoints.iter().filter_map(|id| self.spec.endpoints.get(self.names.endpoint_index(*id)));
-            let judged = specs.map(|spec| {
-                let is_own = self
-                    .names
-                    .by_name
-                    .get(spec.name.value.as_str())
-                    .is_some_and(|id| matches!(id, MemberRef::Endpoint(id) if own.contains(id)));
-                (spec, name.monitor.as_ref().filter(|_| is_own).or(spec.monitor.as_ref()))
+            let judged = endpoints.iter().map(|id| {
+                let endpoint = zone.endpoint_spec(*id);
+                (endpoint, name.monitor.as_ref().filter(|_| own.contains(id)).or(endpoint.monitor.as_ref()))
             });
-            rto::check(&name.name.value, promise, ttl, judged, self.spec, problems);
+            rto::check(&name.name.value, promise, ttl, judged, spec, problems);
         }
         let is_mixed = Policy::can_mix(model, &endpoints, &facets);
-        let policy = Policy::new(self.zone, root, endpoints, facets);
+        let policy = Policy::new(self.id, root, endpoints.clone(), facets.clone());
         let policy = Policy { answers, ttl, on_empty, fence, affinity, failback, service, monitor, is_mixed, ..policy };
         // At the apex every cname is an error already.
-        if name.owner != self.file.apex {
-            kind::check(name, &policy, self.spec, self.names, model, problems);
+        if name.owner != zone.file.apex {
+            context.check_kinds(&policy, problems);
         }
         Some(policy)
     }
 
+    /// Without `answers`, all endpoints of a pool that steers `all` are in one reply, so they must fit.
+    fn check_draw(&self, root: MemberRef, place: &Place, problems: &mut Problems) {
+        let MemberRef::Pool(id) = root else { return };
+        let draw = self.sizes.get(self.zone.names.pool_index(id)).map_or(0, |size| size.draw);
+        if draw > MAX_ANSWERS {
+            let message = format!("up to {draw} endpoints would be in one reply, and {MAX_ANSWERS} fit");
+            problems.error(place, message).hint(format!("write `answers = {MAX_ANSWERS}` or fewer"));
+        }
+    }
+}
+
+impl NameContext<'_> {
     /// Clients that are known by ECS have no longer prefix than [ecs] allows.
-    fn check_affinity(&self, name: &NameSpec, problems: &mut Problems) {
-        let (Some(At { value: Some(affinity), .. }), ecs) = (&name.affinity, self.spec.ecs_rule()) else { return };
+    fn check_affinity(&self, problems: &mut Problems) {
+        let (Some(At { value: Some(affinity), .. }), ecs) = (&self.name.affinity, self.spec.ecs_rule()) else { return };
         for (key, written, limit) in [("v4", &affinity.v4, ecs.v4), ("v6", &affinity.v6, ecs.v6)] {
             let (bits, Some(place)) = (written.value, &written.place) else { continue };
             if ecs.enabled && bits > limit {
@@ -151,29 +157,18 @@ impl Policies<'_, '_> {
         }
     }
 
-    /// Without `answers`, all endpoints of a pool that steers `all` are in one reply, so they must fit.
-    fn check_draw(&self, root: MemberRef, place: &Place, problems: &mut Problems) {
-        let MemberRef::Pool(id) = root else { return };
-        let draw = self.sizes.get(self.names.pool_index(id)).map_or(0, |size| size.draw);
-        if draw > MAX_ANSWERS {
-            let message = format!("up to {draw} endpoints would be in one reply, and {MAX_ANSWERS} fit");
-            problems.error(place, message).hint(format!("write `answers = {MAX_ANSWERS}` or fewer"));
-        }
-    }
-
     /// A CNAME excludes other records, also at the apex (RFC 1034, 3.6.2).
-    fn check_records(&self, name: &NameSpec, endpoints: &[EndpointId], model: &Model, problems: &mut Problems) {
-        let alias = endpoints.iter().map(|id| model.endpoint(*id)).find(|e| e.answerable(Facet::Alias).is_some());
-        let (label, place) = (&name.name.value, &name.name.place);
-        match alias {
-            Some(alias) if name.owner == self.file.apex => {
+    fn check_records(&self, problems: &mut Problems) {
+        let (owner, At { value: label, place }) = (&self.name.owner, &self.name.name);
+        match self.endpoints().find(|endpoint| endpoint.answerable(Facet::Alias).is_some()) {
+            Some(alias) if *owner == self.file.apex => {
                 let message = format!("`{}` is a cname, but the apex of a zone can't have a CNAME", alias.name);
                 let problem = problems.error(place, message);
-                point_at(problem, &alias.name, self.spec);
+                self.point_at(problem, &alias.name);
                 problem.hint("the apex has SOA and NS records: use endpoints with addresses here");
             }
             Some(alias) => {
-                if let Some((set, at)) = self.file.at(&name.owner).find(|(set, _)| set.rtype != CNAME) {
+                if let Some((set, at)) = self.file.at(owner).find(|(set, _)| set.rtype != CNAME) {
                     let rtype = type_name(set.rtype);
                     let message = format!(
                         "`{label}` can be answered with the cname `{}`, but the zone file has a {rtype} record of this \
@@ -181,12 +176,12 @@ impl Policies<'_, '_> {
                         alias.name
                     );
                     let problem = problems.error(place, message).label(at, format!("this {rtype} record"));
-                    point_at(problem, &alias.name, self.spec);
+                    self.point_at(problem, &alias.name);
                     problem.hint("a name with a CNAME can't have other records: remove that record");
                 }
             }
             None => {
-                if let Some((_, at)) = self.file.rrset(&name.owner, CNAME) {
+                if let Some((_, at)) = self.file.rrset(owner, CNAME) {
                     let message = format!(
                         "`{label}` is answered with addresses, but the zone file has a CNAME record of this name"
                     );
@@ -209,17 +204,10 @@ fn warn_failback(name: &NameSpec, roots: impl Iterator<Item = MemberRef>, model:
 }
 
 /// The types that a name answers: its `types`, or those of its endpoints.
-fn facets(
-    name: &NameSpec,
-    endpoints: &[EndpointId],
-    spec: &PolicySpec,
-    model: &Model,
-    problems: &mut Problems,
-) -> Vec<Facet> {
-    let has = |id: &EndpointId, facet: Facet| model.endpoint(*id).answerables.iter().any(|a| a.facet == facet);
-    let any = |facet: Facet| endpoints.iter().any(|id| has(id, facet));
+fn facets(context: &NameContext<'_>, problems: &mut Problems) -> Vec<Facet> {
+    let any = |facet: Facet| context.endpoints().any(|endpoint| endpoint.answerables.iter().any(|a| a.facet == facet));
     let only_aliases = any(Facet::Alias) && !any(Facet::V4) && !any(Facet::V6);
-    match &name.types {
+    match &context.name.types {
         Some(types) if only_aliases && !types.value.iter().all(|facet| facet.is_service()) => {
             let problem = problems.warning(&types.place, "`types` does nothing here: every endpoint is a cname");
             problem.hint("leave it out");
@@ -229,21 +217,15 @@ fn facets(
         // A cname answers both A and AAAA.
         None => [Facet::V4, Facet::V6].into_iter().filter(|f| any(*f) || any(Facet::Alias)).collect(),
         Some(types) => {
-            check_types(types, endpoints, spec, model, problems);
+            check_types(types, context, problems);
             types.value.clone()
         }
     }
 }
 
 /// Every type of `types` needs an endpoint, and every endpoint an address of one of the types.
-fn check_types(
-    types: &At<Vec<Facet>>,
-    endpoints: &[EndpointId],
-    spec: &PolicySpec,
-    model: &Model,
-    problems: &mut Problems,
-) {
-    let endpoints = || endpoints.iter().map(|id| model.endpoint(*id)).filter(|e| !e.answerables.is_empty());
+fn check_types(types: &At<Vec<Facet>>, context: &NameContext<'_>, problems: &mut Problems) {
+    let endpoints = || context.endpoints().filter(|endpoint| !endpoint.answerables.is_empty());
     if endpoints().next().is_none() {
         return;
     }
@@ -261,12 +243,12 @@ fn check_types(
     for endpoint in endpoints().filter(|e| types.value.iter().all(|facet| e.answerable(*facet).is_none())) {
         let message = format!("`{}` can never be answered: it has no address for any of `types`", endpoint.name);
         let problem = problems.error(&types.place, message);
-        point_at(problem, &endpoint.name, spec);
+        context.point_at(problem, &endpoint.name);
         problem.hint("add the type of its address to `types`, or give it another address");
     }
 }
 
 /// The names that a policy steers. For the rules of the master file they exist.
-pub(in crate::config) fn owners(spec: &PolicySpec) -> std::collections::HashSet<Name> {
+pub(in crate::config) fn owners(spec: &PolicySpec) -> HashSet<Name> {
     spec.names.iter().map(|name| name.owner.clone()).collect()
 }

@@ -2,12 +2,12 @@
 
 use crate::config::spec::{NameSpec, ON_EMPTY_VALUES};
 use crate::config::validate::Names;
-use crate::config::validate::name::Policies;
+use crate::config::validate::context::{NameContext, ZoneContext};
 use crate::masterfile::{CNAME, type_name};
-use crate::model::{Facet, OnEmpty};
+use crate::model::OnEmpty;
 use crate::source::{At, Place, Problem, Problems, did_you_mean, listed};
 
-impl Policies<'_, '_> {
+impl ZoneContext<'_> {
     /// `on_empty` of the name, or of `[defaults]`, or the default. `None`: an entry is wrong.
     pub(super) fn on_empty(&self, name: &NameSpec, problems: &mut Problems) -> Option<Vec<OnEmpty>> {
         let Some(written) = self.spec.answering(name, |keys| keys.on_empty.as_ref()) else {
@@ -18,9 +18,12 @@ impl Policies<'_, '_> {
         check_order(&written.value, problems);
         found.into_iter().collect()
     }
+}
 
+impl NameContext<'_> {
     /// `on_empty = "static"` needs records of the name in the master file.
-    pub(super) fn check_static(&self, name: &NameSpec, facets: &[Facet], problems: &mut Problems) {
+    pub(super) fn check_static(&self, problems: &mut Problems) {
+        let (name, facets) = (self.name, self.facets);
         let missing: Vec<String> = facets
             .iter()
             .map(|facet| facet.rtype())

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use foldhash::fast::FixedState;
 
 use crate::config::spec::{PolicySpec, PoolSpec};
-use crate::config::validate::declared::point_at;
+use crate::config::validate::context::point_at;
 use crate::config::validate::{Builder, Names, Used};
 use crate::model::{Answerable, EndpointId, Gives, Member, MemberRef, Model, Pool, ProbeKind, RankedBy, SelectorId};
 use crate::source::{At, Place, Problems};

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use ipnet::IpNet;
 
 use crate::config::regions;
-use crate::config::spec::{FenceSpec, GroupSpec, NameSpec, PolicySpec, SelectorSpec};
+use crate::config::spec::{FenceSpec, GroupSpec, PolicySpec, SelectorSpec};
 use crate::config::validate::Builder;
+use crate::config::validate::context::NameContext;
 use crate::config::validate::declared::Declared;
-use crate::masterfile::MasterFile;
 use crate::model::{Ecs, Endpoint, EndpointId, Facet, Fence, FenceId, Model, OnEmpty, RegionId, Selector, SelectorId};
 use crate::source::{At, ManualSection, Place, Problems};
 
@@ -112,7 +112,9 @@ pub(super) fn fences<'s>(
 ) -> Fences<'s> {
     let fence = |fence: &'s FenceSpec| {
         let clients = fence.clients.as_ref().and_then(|clients| builder.selector(&clients.value, groups, problems));
-        let regions = regions_of(fence, &builder.model, problems);
+        let allowed = fence.allow.iter().flat_map(|allow| &allow.value.regions);
+        let regions = allowed.filter_map(|written| regions::find(&builder.model.regions, written, problems));
+        let regions: Vec<RegionId> = regions.collect();
         let zone = builder.model.endpoints.iter().enumerate().skip(first_endpoint);
         let inside = zone.filter(|(_, endpoint)| is_inside(fence, &regions, endpoint));
         let inside = inside.map(|(at, _)| EndpointId(at as u32)).collect();
@@ -125,15 +127,6 @@ pub(super) fn fences<'s>(
     Declared::new("fence", spec.fences.iter().map(fence))
 }
 
-fn regions_of(fence: &FenceSpec, model: &Model, problems: &mut Problems) -> Vec<RegionId> {
-    fence
-        .allow
-        .iter()
-        .flat_map(|allow| &allow.value.regions)
-        .filter_map(|written| regions::find(&model.regions, written, problems))
-        .collect()
-}
-
 fn is_inside(fence: &FenceSpec, regions: &[RegionId], endpoint: &Endpoint) -> bool {
     let by_country = fence.allow.as_ref().zip(endpoint.country).is_some_and(|(At { value: allow, .. }, country)| {
         allow.countries.iter().any(|at| at.value == country)
@@ -144,60 +137,55 @@ fn is_inside(fence: &FenceSpec, regions: &[RegionId], endpoint: &Endpoint) -> bo
 
 /// A name with a fence.
 pub(super) struct Fenced<'a> {
-    pub(super) name: &'a NameSpec,
+    pub(super) context: NameContext<'a>,
+    /// Where the name refers to the fence.
+    pub(super) place: &'a Place,
     /// The fence as it is written.
     pub(super) spec: &'a FenceSpec,
     pub(super) fence: &'a Fence,
-    pub(super) endpoints: &'a [EndpointId],
-    pub(super) facets: &'a [Facet],
-    pub(super) on_empty: &'a [OnEmpty],
 }
 
 impl Fenced<'_> {
     /// Finds what leaves the clients of the fence without an answer, or lets them out.
-    pub(super) fn check(&self, place: &Place, file: &MasterFile, policy: &PolicySpec, model: &Model, p: &mut Problems) {
-        let (name, fence) = (&self.name.name.value, &self.fence.name);
-        self.check_countries(policy, model, p);
-        if !self.endpoints.is_empty() && self.endpoints.iter().all(|id| !self.fence.holds(*id)) {
+    pub(super) fn check(&self, on_empty: &[OnEmpty], problems: &mut Problems) {
+        let (context, place) = (&self.context, self.place);
+        let (name, fence) = (&context.name.name.value, &self.fence.name);
+        self.check_countries(problems);
+        if !context.endpoints.is_empty() && context.endpoints.iter().all(|id| !self.fence.holds(*id)) {
             let message = format!("no endpoint of `{name}` is inside fence `{fence}`: its clients get no answer");
-            let problem = p.warning(place, message).label(&self.spec.name.place, format!("fence `{fence}`"));
+            let problem = problems.warning(place, message).label(&self.spec.name.place, format!("fence `{fence}`"));
             problem.hint("add an endpoint that the fence's `allow` names, or allow more");
         }
-        if self.on_empty.contains(&OnEmpty::Static) {
+        if on_empty.contains(&OnEmpty::Static) {
             let message = format!("`on_empty = \"static\"` gives no answer to the clients of fence `{fence}`");
-            let at = policy.answering(self.name, |keys| keys.on_empty.as_ref()).map_or(place, |at| &at.place);
-            let problem = p.warning(at, message).label(place, format!("the fence of `{name}`"));
+            let written = context.spec.answering(context.name, |keys| keys.on_empty.as_ref());
+            let problem = problems.warning(written.map_or(place, |at| &at.place), message);
+            problem.label(place, format!("the fence of `{name}`"));
             problem.hint("the country of the zone file's records is not known: use a pool inside the fence");
         }
-        for facet in [Facet::V4, Facet::V6] {
-            if self.facets.contains(&facet) || self.facets.contains(&Facet::Alias) {
-                continue;
-            }
-            let Some((_, at)) = file.rrset(&self.name.owner, facet.rtype()) else { continue };
+        for facet in [Facet::V4, Facet::V6].into_iter().filter(|facet| !context.has(*facet)) {
+            let static_records = context.file.rrset(&context.name.owner, facet.rtype());
+            let Some((_, at)) = static_records.filter(|_| !context.has(Facet::Alias)) else { continue };
             let rtype = facet.as_str();
             let message = format!("the zone file has {rtype} records of `{name}`, which fence `{fence}` doesn't guard");
-            let problem = p.warning(at, message).label(place, format!("the fence of `{name}`"));
+            let problem = problems.warning(at, message).label(place, format!("the fence of `{name}`"));
             problem.hint(format!("steer {rtype} too, or remove them: they are served to everybody as they stand"));
         }
     }
 
     /// Endpoints that are outside only because they have no `country`.
-    fn check_countries(&self, policy: &PolicySpec, model: &Model, problems: &mut Problems) {
+    fn check_countries(&self, problems: &mut Problems) {
         let allow = self.spec.allow.as_ref();
         if allow.is_none_or(|allow| allow.value.countries.is_empty() && allow.value.continents.is_empty()) {
             return;
         }
-        let names: HashMap<&str, &Place> =
-            policy.endpoints.iter().map(|e| (e.name.value.as_str(), &e.name.place)).collect();
-        for id in self.endpoints.iter().filter(|id| !self.fence.holds(**id)) {
-            let endpoint = model.endpoint(*id);
-            let Some(place) = names.get(endpoint.name.as_str()).filter(|_| endpoint.country.is_none()) else {
-                continue;
-            };
-            let message =
-                format!("`{}` has no `country`, so fence `{}` counts it as outside", endpoint.name, self.fence.name);
-            let problem = problems.warning(place, message).label(&self.spec.name.place, "the fence");
-            problem.hint("write `country = \"DE\"`: the country where it is");
+        for id in self.context.endpoints.iter().filter(|id| !self.fence.holds(**id)) {
+            let At { value: name, place } = &self.context.endpoint_spec(*id).name;
+            if self.context.model.endpoint(*id).country.is_none() {
+                let message = format!("`{name}` has no `country`, so fence `{}` counts it as outside", self.fence.name);
+                let problem = problems.warning(place, message).label(&self.spec.name.place, "the fence");
+                problem.hint("write `country = \"DE\"`: the country where it is");
+            }
         }
     }
 }
