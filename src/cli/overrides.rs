@@ -235,6 +235,7 @@ mod tests {
             why: "rack move".into(),
             who: "alice".into(),
             until,
+            zones: None,
         }
     }
 

@@ -7,11 +7,12 @@ use ipnet::IpNet;
 
 use crate::config::client_lists::net;
 use crate::config::keys::{KeyKind as _, Table, integer, keys, text, texts};
+use crate::config::secret_file::{self, SecretText};
 use crate::model::RateLimit;
 use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
 use crate::source::{
     At, ManualSection, Place, Problems, SideFile, Source,
-    files::{self, absolute, path_of},
+    files::{absolute, path_of},
     reason, without_mark,
 };
 use crate::wire::cookie::{CookieSecrets, SECRET_LEN};
@@ -136,8 +137,16 @@ fn chaos_text(key: &'static str, written: Option<At<String>>, problems: &mut Pro
 
 fn cookie_secrets(file: &At<String>, base: &Path, problems: &mut Problems) -> Option<CookieSecrets> {
     let shown = path_of(file, base);
-    problems.in_side_file(SideFile::CookieSecrets, |problems| match bounded(&shown) {
-        Ok(text) => secrets(&Source::secret(&shown, &text), &text, problems),
+    problems.in_side_file(SideFile::CookieSecrets, |problems| match secret_file::read(&shown, MOST_SECRETS) {
+        Ok(SecretText { text, mode: _ }) if text.len() as u64 <= MOST_SECRETS => {
+            let text = without_mark(&text);
+            secrets(&Source::secret(&shown, text), text, problems)
+        }
+        Ok(_) => {
+            let message = format!("can't read {}: it is over {MOST_SECRETS} octets", shown.display());
+            problems.error(&file.place, message).hint("a file of cookie secrets has one or two lines");
+            None
+        }
         Err(error) => {
             let message = format!("can't read {}: {}", shown.display(), reason(&error));
             let problem = problems.error(&file.place, message);
@@ -145,10 +154,6 @@ fn cookie_secrets(file: &At<String>, base: &Path, problems: &mut Problems) -> Op
             None
         }
     })
-}
-
-fn bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    Ok(without_mark(&files::read(path, MOST_SECRETS)?).to_vec())
 }
 
 /// One or two lines, each a secret; the first is the current one.

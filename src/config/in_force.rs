@@ -13,6 +13,7 @@ impl Settings {
     pub(super) fn with_good_side_files_of(mut self, before: &Settings, problems: &Problems) -> Settings {
         if problems.is_bad(SideFile::Tokens) {
             self.operators.tokens = before.operators.tokens.clone();
+            self.operators.scopes = before.operators.scopes.clone();
         }
         if problems.is_bad(SideFile::CookieSecrets) {
             self.guard.cookies = before.guard.cookies;
@@ -32,6 +33,7 @@ impl Settings {
             || *rate_limit != theirs.rate_limit
             || (version, id) != (&theirs.version, &theirs.id)
             || tokens(self) != tokens(other)
+            || self.operators.hosts != other.operators.hosts
             || self.regions != other.regions
             || self.placing.claims != placing.claims
             || self.placing.default != placing.default

@@ -146,6 +146,7 @@ fn place_clients(
     let is_complete = problems.about(ManualSection::Clients, |problems| {
         clients::place(settings, (&mut model, &sought), before, &mut files, problems)
     });
+    settings.operators.warn_of_unknown(&model, problems);
     files.extend(settings.side_files());
     files.sort();
     files.dedup();

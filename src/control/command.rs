@@ -13,6 +13,7 @@ use crate::control::overrides::{OverrideError, OverrideReport};
 use crate::control::status::{ReloadReport, ReloadStatus};
 use crate::model::{Override, OverrideState, PolicyId};
 use crate::snapshot::Snapshot;
+use crate::wire::Name;
 
 /// Most commands in the queue. A sender waits while the queue is full (judgment: operators send them, not clients).
 pub const MAX_WAITING: usize = 64;
@@ -26,6 +27,8 @@ pub enum Command {
     Failback {
         /// The name.
         name: String,
+        /// The zones of the token; `None`: all.
+        zones: Option<Arc<[Name]>>,
         /// Receives the reply.
         reply: oneshot::Sender<Result<AppliedFailback, FailbackError>>,
     },
@@ -54,6 +57,8 @@ pub enum OverrideChange {
         targets: Vec<String>,
         /// The operator: the name of the token.
         who: String,
+        /// The zones of the token; `None`: all. Targets that match endpoints of other zones are refused.
+        zones: Option<Arc<[Name]>>,
     },
 }
 

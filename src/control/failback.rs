@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::journal::JournalEvent;
 use crate::control::moved::{MovedAnswers, moved};
+use crate::control::overrides::of_zones;
 use crate::model::{Failback, MemberRef, Model, PolicyId, PoolId, SteeredName, Zone};
 use crate::snapshot::Snapshot;
 use crate::source::did_you_mean;
@@ -22,12 +23,16 @@ pub enum FailbackError {
     NoName(String),
     /// Its failback is not manual. The text says which it is.
     NotManual(String),
+    /// It is outside the zones of the token. The text names these.
+    OutsideZones(String),
 }
 
 impl std::fmt::Display for FailbackError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            FailbackError::NoName(why) | FailbackError::NotManual(why) => f.write_str(why),
+            FailbackError::NoName(why) | FailbackError::NotManual(why) | FailbackError::OutsideZones(why) => {
+                f.write_str(why)
+            }
         }
     }
 }
@@ -70,10 +75,17 @@ pub struct PoolStay {
     pub member: String,
 }
 
-/// The policy of a name that can fail back, and the full name.
-pub(crate) fn policy_of(model: &Model, name: &str) -> Result<(PolicyId, String), FailbackError> {
-    let (_, steered) = steered(model, name.trim())?;
+/// The policy of a name that can fail back, and the full name. It must be in one of `zones`; `None`: in any.
+pub(crate) fn policy_of(
+    model: &Model,
+    name: &str,
+    zones: Option<&[Name]>,
+) -> Result<(PolicyId, String), FailbackError> {
+    let (zone, steered) = steered(model, name.trim())?;
     let (policy, whole) = (steered.policy, steered.owner.to_string());
+    if let Some(zones) = zones.filter(|zones| !zones.contains(&zone.apex)) {
+        return Err(FailbackError::OutsideZones(format!("{}, and `{whole}` is in {}", of_zones(zones), zone.apex)));
+    }
     let not_manual = |why: String| Err(FailbackError::NotManual(format!("`{whole}` can't be handed back: {why}")));
     if failover_pools(model, policy).is_empty() {
         return not_manual("no pool of it has steer = \"failover\"".to_owned());

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Role;
-use crate::control::access::{caller, same_origin};
-use crate::control::problem::problem;
+use crate::config::{Holder, Rights, Role};
+use crate::control::access::Refusal;
+use crate::control::caller::Caller;
+use crate::control::problem::{problem, retry_after};
 use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, body, name_in};
 use crate::control::state::ApiState;
 use crate::health::{Beat, Sign};
@@ -44,22 +45,22 @@ pub struct HeartbeatResponse {
 }
 
 /// `PUT /v1/heartbeat/ENDPOINT`.
-pub(super) async fn put(Shared(state): Shared<ApiState>, endpoint: PathName, request: Request) -> Response {
+pub(super) async fn put(Shared(state): Shared<ApiState>, caller: Caller, endpoint: PathName, request: Request) -> Response {
     let done = async {
-        same_origin(request.headers())?;
-        caller(&state, request.headers(), Role::Operate)?;
+        caller.check_origin(&state)?;
+        let holder = caller.holder(&state, Role::Beat)?;
         let ttl = ttl_of(&body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
-        pass_on(&state, &name_in(endpoint)?, Message::Alive(ttl))
+        pass_on(&state, &holder, &name_in(endpoint)?, Message::Alive(ttl))
     };
     done.await.unwrap_or_else(|refused: ErrorResponse| *refused)
 }
 
 /// `DELETE /v1/heartbeat/ENDPOINT`.
-pub(super) async fn goodbye(Shared(state): Shared<ApiState>, endpoint: PathName, headers: HeaderMap) -> Response {
+pub(super) async fn goodbye(Shared(state): Shared<ApiState>, caller: Caller, endpoint: PathName) -> Response {
     let done = || {
-        same_origin(&headers)?;
-        caller(&state, &headers, Role::Operate)?;
-        pass_on(&state, &name_in(endpoint)?, Message::Goodbye)
+        caller.check_origin(&state)?;
+        let holder = caller.holder(&state, Role::Beat)?;
+        pass_on(&state, &holder, &name_in(endpoint)?, Message::Goodbye)
     };
     done().unwrap_or_else(|refused: ErrorResponse| *refused)
 }
@@ -88,11 +89,15 @@ enum Message {
     Goodbye,
 }
 
-/// Passes a message on to the probers of the endpoint's heartbeat checks.
-fn pass_on(state: &ApiState, endpoint: &str, message: Message) -> Result<Response, ErrorResponse> {
+/// Passes a message on to the probers of the endpoint's heartbeat checks, in the zones that the token is for.
+fn pass_on(state: &ApiState, holder: &Holder, endpoint: &str, message: Message) -> Result<Response, ErrorResponse> {
     let served = state.snapshots.load();
     let model = &*served.model;
-    let checks = heartbeats_of(model, endpoint)?;
+    let checks = heartbeats_of(model, endpoint, &holder.rights).inspect_err(|refused| {
+        if refused.status() == StatusCode::FORBIDDEN {
+            state.controls.access.refusals.count(Refusal::Role);
+        }
+    })?;
     let (mut zones, mut longest): (Vec<String>, Option<Duration>) = (Vec::new(), None);
     let mut beats = Vec::new();
     for (key, spec) in checks {
@@ -127,8 +132,8 @@ fn sign_for(message: Message, spec: &HeartbeatSpec, endpoint: &str) -> Result<Si
 
 type HeartbeatCheck<'a> = (&'a std::sync::Arc<CheckKey>, &'a HeartbeatSpec);
 
-/// The heartbeat checks of all endpoints of this name, each once.
-fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<HeartbeatCheck<'a>>, ErrorResponse> {
+/// The heartbeat checks of all endpoints of this name for which the holder of `rights` may report, each once.
+fn heartbeats_of<'a>(model: &'a Model, name: &str, rights: &Rights) -> Result<Vec<HeartbeatCheck<'a>>, ErrorResponse> {
     let named: Vec<&Endpoint> = model.endpoints.iter().filter(|endpoint| endpoint.name == name).collect();
     if named.is_empty() {
         let names = model.endpoints.iter().map(|endpoint| endpoint.name.as_str());
@@ -136,8 +141,15 @@ fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<HeartbeatCheck<
         let detail = format!("no endpoint is called `{name}`{hint}");
         return Err(Box::new(problem(StatusCode::NOT_FOUND, detail)));
     }
+    let is_allowed = |endpoint: &&&Endpoint| rights.may_beat(&model.zone(endpoint.zone).apex, name);
+    let allowed: Vec<&&Endpoint> = named.iter().filter(is_allowed).collect();
+    if allowed.is_empty() {
+        let zones: Vec<String> = named.iter().map(|endpoint| model.zone(endpoint.zone).apex.to_string()).collect();
+        let detail = format!("this token is not for heartbeats of `{name}` in {}", zones.join(", "));
+        return Err(Box::new(problem(StatusCode::FORBIDDEN, detail)));
+    }
     let mut found: Vec<HeartbeatCheck<'a>> = Vec::new();
-    let sides = named.iter().flat_map(|endpoint| &endpoint.answerables);
+    let sides = allowed.into_iter().flat_map(|endpoint| &endpoint.answerables);
     let mut left: Vec<CheckId> = sides.flat_map(Answerable::checks).collect();
     while let Some(id) = left.pop() {
         let Check { key, parts } = &model.checks[id.0 as usize];
@@ -156,7 +168,6 @@ fn heartbeats_of<'a>(model: &'a Model, name: &str) -> Result<Vec<HeartbeatCheck<
 }
 
 fn busy() -> ErrorResponse {
-    let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "too many heartbeats wait: try again in a second");
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    Box::new(response)
+    let response = problem(StatusCode::SERVICE_UNAVAILABLE, "too many heartbeats wait: try again in a second");
+    Box::new(retry_after(response, Duration::from_secs(1)))
 }

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::problem::problem;
 use crate::control::state::{ApiState, Readiness};
-use crate::control::{events, failback, heartbeat, names, operate, page, request_log, simulate, status};
+use crate::control::{events, failback, gate, heartbeat, names, operate, page, request_log, simulate, status};
 
 /// The media type of Prometheus text (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -54,6 +54,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/reload", post(operate::reload))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(state.clone(), gate::limit_rate))
+        .layer(middleware::from_fn_with_state(state.clone(), gate::check_host))
         .layer(middleware::map_response(guard))
         .layer(middleware::from_fn(request_log::log))
         .with_state(state)

@@ -4,10 +4,12 @@
 //! send each change to the daemon as a [`Command`].
 
 mod access;
+mod caller;
 pub mod command;
 mod events;
 pub mod explain;
 pub mod failback;
+mod gate;
 mod heartbeat;
 mod http;
 mod journal;
@@ -30,6 +32,7 @@ pub(crate) mod test_world;
 mod tests;
 pub mod unanswered;
 
+pub use access::{ApiAccess, HostNames, Refusal, RefusalCounters};
 pub use command::{Command, ReloadResponse};
 pub use heartbeat::{HeartbeatResponse, PutHeartbeat};
 pub use http::router;

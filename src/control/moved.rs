@@ -147,6 +147,7 @@ mod tests {
             why: "x".into(),
             who: "alice".into(),
             until: None,
+            zones: None,
         };
         let overrides = [(EndpointId(0), Arc::new(entry("fra1"))), (EndpointId(2), Arc::new(entry("plain")))];
         world.overrides = Arc::new(overrides.into_iter().collect());
@@ -169,6 +170,7 @@ mod tests {
             why: "x".into(),
             who: "alice".into(),
             until: None,
+            zones: None,
         };
         forced.overrides = Arc::new([(EndpointId(2), Arc::new(entry))].into_iter().collect());
         let (before, after) = (snapshot(&model, dead), snapshot(&model, forced));

@@ -3,13 +3,14 @@
 
 use axum::Json;
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use crate::clock;
-use crate::config::{Role, VersionStatus, ZoneState};
-use crate::control::access::{caller, same_origin};
+use crate::config::{Holder, Role, VersionStatus, ZoneState};
+use crate::control::access::Refusal;
+use crate::control::caller::Caller;
 use crate::control::command::{
     AppliedChange, Command, OverrideChange, OverrideResponse, OverridesResponse, PostReload, PutOverride,
     ReloadResponse, TargetChange, TargetOverride,
@@ -31,8 +32,8 @@ const EXPECTED: &str =
     "expected {\"state\": \"drain\", \"why\": \"...\"}, and \"for\": \"2h\" where it is to end by itself";
 
 /// `GET /v1/overrides`.
-pub(super) async fn list(Shared(state): Shared<ApiState>, headers: HeaderMap) -> Response {
-    match caller(&state, &headers, Role::Read) {
+pub(super) async fn list(Shared(state): Shared<ApiState>, caller: Caller) -> Response {
+    match caller.holder(&state, Role::Read) {
         Ok(_) => Json(
             state.controls.book.load().all().iter().map(|entry| OverrideReport::from(&**entry)).collect::<Vec<_>>(),
         )
@@ -42,48 +43,54 @@ pub(super) async fn list(Shared(state): Shared<ApiState>, headers: HeaderMap) ->
 }
 
 /// `PUT /v1/overrides/TARGET`.
-pub(super) async fn put(Shared(state): Shared<ApiState>, target: PathName, request: Request) -> Response {
-    let done = async { put_overrides(&state, vec![name_in(target)?], request).await };
+pub(super) async fn put(
+    Shared(state): Shared<ApiState>,
+    caller: Caller,
+    target: PathName,
+    request: Request,
+) -> Response {
+    let done = async { put_overrides(&state, &caller, vec![name_in(target)?], request).await };
     done.await.map_or_else(|error: ErrorResponse| *error, single_response)
 }
 
 /// `PUT /v1/overrides?target=TARGET&target=TARGET`.
-pub(super) async fn put_all(Shared(state): Shared<ApiState>, request: Request) -> Response {
-    let done = async { put_overrides(&state, targets(request.uri())?, request).await };
+pub(super) async fn put_all(Shared(state): Shared<ApiState>, caller: Caller, request: Request) -> Response {
+    let done = async { put_overrides(&state, &caller, targets(request.uri())?, request).await };
     done.await.map_or_else(|error: ErrorResponse| *error, full_response)
 }
 
 async fn put_overrides(
     state: &ApiState,
+    caller: &Caller,
     targets: Vec<String>,
     request: Request,
 ) -> Result<OverridesResponse, ErrorResponse> {
-    same_origin(request.headers())?;
-    let who = caller(state, request.headers(), Role::Operate)?;
-    let change = overrides_of(targets, &who.name, &body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
+    caller.check_origin(state)?;
+    let holder = caller.holder(state, Role::Operate)?;
+    let change = overrides_of(targets, &holder, &body(request, MAX_BODY, EXPECTED).await?).map_err(bad_request)?;
     apply(state, change).await
 }
 
 /// `DELETE /v1/overrides/TARGET`.
-pub(super) async fn clear(Shared(state): Shared<ApiState>, target: PathName, headers: HeaderMap) -> Response {
-    let done = async { clear_overrides(&state, vec![name_in(target)?], &headers).await };
+pub(super) async fn clear(Shared(state): Shared<ApiState>, caller: Caller, target: PathName) -> Response {
+    let done = async { clear_overrides(&state, &caller, vec![name_in(target)?]).await };
     done.await.map_or_else(|error: ErrorResponse| *error, single_response)
 }
 
 /// `DELETE /v1/overrides?target=TARGET&target=TARGET`.
-pub(super) async fn clear_all(Shared(state): Shared<ApiState>, uri: Uri, headers: HeaderMap) -> Response {
-    let done = async { clear_overrides(&state, targets(&uri)?, &headers).await };
+pub(super) async fn clear_all(Shared(state): Shared<ApiState>, caller: Caller, uri: Uri) -> Response {
+    let done = async { clear_overrides(&state, &caller, targets(&uri)?).await };
     done.await.map_or_else(|error: ErrorResponse| *error, full_response)
 }
 
 async fn clear_overrides(
     state: &ApiState,
+    caller: &Caller,
     targets: Vec<String>,
-    headers: &HeaderMap,
 ) -> Result<OverridesResponse, ErrorResponse> {
-    same_origin(headers)?;
-    let who = caller(state, headers, Role::Operate)?.name.to_string();
-    apply(state, OverrideChange::Clear { targets, who }).await
+    caller.check_origin(state)?;
+    let Holder { name, rights, .. } = caller.holder(state, Role::Operate)?;
+    apply(state, OverrideChange::Clear { targets, who: name.to_string(), zones: rights.zones().cloned() }).await
 }
 
 /// The values of `target=` in the query, without repetitions.
@@ -122,14 +129,14 @@ fn full_response(changed: OverridesResponse) -> Response {
 }
 
 /// `POST /v1/reload`. It needs no token: the server only reads its own files again, which it does by itself anyway.
-pub(super) async fn reload(Shared(state): Shared<ApiState>, request: Request) -> Response {
-    reload_files(&state, request).await.unwrap_or_else(|error| *error)
+pub(super) async fn reload(Shared(state): Shared<ApiState>, caller: Caller, request: Request) -> Response {
+    reload_files(&state, &caller, request).await.unwrap_or_else(|error| *error)
 }
 
-async fn reload_files(state: &ApiState, request: Request) -> Result<Response, ErrorResponse> {
+async fn reload_files(state: &ApiState, caller: &Caller, request: Request) -> Result<Response, ErrorResponse> {
     /// Describes a correct body, for error messages.
     const EXPECTED: &str = "expected no body, or {\"confirm_removal\": true}";
-    same_origin(request.headers())?;
+    caller.check_origin(state)?;
     let in_query =
         request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "confirm_removal=true"));
     let body = body(request, MAX_BODY, EXPECTED).await?;
@@ -164,13 +171,21 @@ fn not_loaded(status: &ReloadStatus) -> String {
 }
 
 /// The change that a body requests for each target.
-fn overrides_of(targets: Vec<String>, who: &str, body: &[u8]) -> Result<OverrideChange, String> {
+fn overrides_of(targets: Vec<String>, holder: &Holder, body: &[u8]) -> Result<OverrideChange, String> {
     let put: PutOverride = serde_json::from_slice(body).map_err(|error| format!("{error}; {EXPECTED}"))?;
     let state = state_of(&put.state)?;
     let time = put.duration.as_deref().map(duration_of).transpose().map_err(|why| format!("\"for\": {why}"))?;
     check_why(&put.why)?;
     let until = time.map(|time| clock::unix_seconds() + time.as_secs_f64());
-    let of_target = |target| Override { target, state, why: put.why.clone(), who: who.to_owned(), until };
+    let zones = holder.rights.zones();
+    let of_target = |target| Override {
+        target,
+        state,
+        why: put.why.clone(),
+        who: holder.name.to_string(),
+        until,
+        zones: zones.cloned(),
+    };
     Ok(OverrideChange::Put { overrides: targets.into_iter().map(of_target).collect(), confirmed: put.confirm })
 }
 
@@ -178,7 +193,12 @@ fn overrides_of(targets: Vec<String>, who: &str, body: &[u8]) -> Result<Override
 async fn apply(state: &ApiState, change: OverrideChange) -> Result<OverridesResponse, ErrorResponse> {
     let (reply, done) = oneshot::channel();
     state.controls.commands.send(Command::Override(change, reply)).await.map_err(|_| stopping())?;
-    let applied = done.await.map_err(|_| stopping())?.map_err(|error| Box::new(override_error(error)))?;
+    let applied = done.await.map_err(|_| stopping())?.map_err(|error| {
+        if let OverrideError::OutsideZones(_) = error {
+            state.controls.access.refusals.count(Refusal::Role);
+        }
+        Box::new(override_error(error))
+    })?;
     let AppliedChange { targets, served, saved } = applied;
     let [old, new] = served;
     // This takes long with many names, so it runs on a thread that may block.
@@ -205,6 +225,7 @@ fn override_error(error: OverrideError) -> Response {
     match error {
         OverrideError::NoTarget(_) | OverrideError::NotOverridden(_) => problem(StatusCode::NOT_FOUND, detail),
         OverrideError::Malformed(_) => problem(StatusCode::BAD_REQUEST, detail),
+        OverrideError::OutsideZones(_) => problem(StatusCode::FORBIDDEN, detail),
         OverrideError::Full => problem(StatusCode::CONFLICT, detail),
         OverrideError::Unconfirmed(unanswered) => unconfirmed(detail, *unanswered),
     }

@@ -12,6 +12,7 @@ use crate::control::target::{Index, Rank, Target, endpoints_of, no_target};
 use crate::control::unanswered::UnansweredQuestions;
 use crate::model::{EndpointId, Model, Override, OverrideState};
 use crate::source::did_you_mean;
+use crate::wire::Name;
 
 /// Most overrides at a time. Judgment: a larger change is a new policy and belongs in the files.
 pub const MAX_OVERRIDES: usize = 10_000;
@@ -41,6 +42,8 @@ pub enum OverrideError {
     NotOverridden(String),
     /// The override is malformed. The text describes a correct one.
     Malformed(String),
+    /// The target matches endpoints outside the zones of the token. The text names them.
+    OutsideZones(String),
     /// Some clients would get no answer any more, and the operator did not confirm that.
     Unconfirmed(Box<UnansweredQuestions>),
     /// The book is full.
@@ -50,9 +53,10 @@ pub enum OverrideError {
 impl std::fmt::Display for OverrideError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            OverrideError::NoTarget(why) | OverrideError::NotOverridden(why) | OverrideError::Malformed(why) => {
-                f.write_str(why)
-            }
+            OverrideError::NoTarget(why)
+            | OverrideError::NotOverridden(why)
+            | OverrideError::Malformed(why)
+            | OverrideError::OutsideZones(why) => f.write_str(why),
             OverrideError::Unconfirmed(unanswered) => write!(
                 f,
                 "{}; nothing was changed: if you mean it, confirm it with --yes (in the API: \"confirm\": true)",
@@ -67,13 +71,15 @@ impl Book {
     /// The version of [`BookFile`]. A changed form gets another number.
     pub const VERSION: u32 = 1;
 
-    /// Adds an override. Its target must match an endpoint of `model`. Returns the override that the target had
+    /// Adds an override. Its target must match an endpoint of `model`, and none outside its zones. Returns the override that the target had
     /// before.
     pub fn put(&mut self, entry: Override, model: &Model) -> Result<Option<Arc<Override>>, OverrideError> {
         check_why(&entry.why).map_err(OverrideError::Malformed)?;
-        if endpoints_of(&entry.target, model).is_empty() {
+        let found = endpoints_of(&entry.target, model);
+        if found.is_empty() {
             return Err(OverrideError::NoTarget(no_target(&entry.target, model)));
         }
+        check_zones(&entry.target, &found, entry.zones.as_deref(), model)?;
         let before = self.take(&entry.target);
         if self.entries.len() >= MAX_OVERRIDES {
             return Err(OverrideError::Full);
@@ -82,8 +88,15 @@ impl Book {
         Ok(before)
     }
 
-    /// Removes an override and returns it.
-    pub fn clear(&mut self, target: &str, model: &Model) -> Result<Arc<Override>, OverrideError> {
+    /// Removes an override and returns it. Its target must match no endpoint outside `zones`; `None`: all zones.
+    pub fn clear(
+        &mut self,
+        target: &str,
+        zones: Option<&[Name]>,
+        model: &Model,
+    ) -> Result<Arc<Override>, OverrideError> {
+        check_zones(target, &endpoints_of(target, model), zones, model)?;
+        self.check_absent(target, zones, model)?;
         self.take(target).ok_or_else(|| {
             OverrideError::NotOverridden(if endpoints_of(target, model).is_empty() {
                 no_target(target, model)
@@ -91,6 +104,19 @@ impl Book {
                 format!("there is no override of `{target}` to clear{}", self.other_overrides(target, model))
             })
         })
+    }
+
+    /// Refuses an override that matches nothing now, and may match an endpoint outside `zones` later.
+    fn check_absent(&self, target: &str, zones: Option<&[Name]>, model: &Model) -> Result<(), OverrideError> {
+        let (Some(zones), true) = (zones, endpoints_of(target, model).is_empty()) else { return Ok(()) };
+        let parsed = Target::parse(target);
+        let is_known = |entry: &&Arc<Override>| Target::parse(&entry.target) == parsed;
+        let Some(entry) = self.entries.iter().find(is_known) else { return Ok(()) };
+        let is_inside = |of: &[Name]| of.iter().all(|zone| zones.contains(zone));
+        let is_allowed = entry.zones.as_deref().is_some_and(is_inside)
+            || parsed.zone().and_then(|zone| Name::parse(zone).ok()).is_some_and(|zone| zones.contains(&zone));
+        let why = || format!("{}: `{target}` matches nothing now, and may be of another zone", of_zones(zones));
+        if is_allowed { Ok(()) } else { Err(OverrideError::OutsideZones(why())) }
     }
 
     fn take(&mut self, target: &str) -> Option<Arc<Override>> {
@@ -129,7 +155,8 @@ impl Book {
         by_rank.sort_by_key(|(rank, _, _)| *rank);
         let mut resolved = HashMap::new();
         for (_, target, entry) in by_rank {
-            resolved.extend(index.endpoints(&target).into_iter().map(|id| (id, entry.clone())));
+            let found = index.endpoints(&target).into_iter().filter(|id| is_inside(entry, *id, model));
+            resolved.extend(found.map(|id| (id, entry.clone())));
         }
         resolved
     }
@@ -138,7 +165,9 @@ impl Book {
     /// come back.
     pub fn without_endpoints(&self, model: &Model) -> Vec<Arc<Override>> {
         let index = Index::of(model);
-        let has_no_endpoint = |entry: &Arc<Override>| index.endpoints(&Target::parse(&entry.target)).is_empty();
+        let has_no_endpoint = |entry: &Arc<Override>| {
+            !index.endpoints(&Target::parse(&entry.target)).into_iter().any(|id| is_inside(entry, id, model))
+        };
         self.all().into_iter().filter(has_no_endpoint).collect()
     }
 
@@ -166,6 +195,40 @@ impl Book {
     }
 }
 
+/// Whether an override counts for an endpoint that its target matches: it is in the zones of the operator.
+fn is_inside(entry: &Override, id: EndpointId, model: &Model) -> bool {
+    entry.zones.as_ref().is_none_or(|zones| zones.contains(&model.zone(model.endpoint(id).zone).apex))
+}
+
+/// Refuses a target with endpoints outside `zones`, and names some of them.
+fn check_zones(
+    target: &str,
+    found: &[EndpointId],
+    zones: Option<&[Name]>,
+    model: &Model,
+) -> Result<(), OverrideError> {
+    /// Most endpoints that the message names (judgment).
+    const NAMED: usize = 8;
+    let Some(zones) = zones else { return Ok(()) };
+    let apex = |id: &EndpointId| &model.zone(model.endpoint(*id).zone).apex;
+    let outside: Vec<&EndpointId> = found.iter().filter(|id| !zones.contains(apex(id))).collect();
+    if outside.is_empty() {
+        return Ok(());
+    }
+    let named = outside.iter().take(NAMED).map(|id| format!("{}/{}", apex(id), model.endpoint(**id).name));
+    let more = match outside.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = named.collect::<Vec<_>>().join(", ");
+    Err(OverrideError::OutsideZones(format!("{}, and `{target}` also matches {named}{more}", of_zones(zones))))
+}
+
+/// `this token is for a.example. and b.example.`, for errors.
+pub(crate) fn of_zones(zones: &[Name]) -> String {
+    format!("this token is for {}", zones.iter().map(Name::to_string).collect::<Vec<_>>().join(", "))
+}
+
 /// An override in the JSON of the API and in the file of the state directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverrideReport {
@@ -179,6 +242,9 @@ pub struct OverrideReport {
     pub who: String,
     /// When it ends by itself, in Unix seconds; `null` if it lasts until it is cleared.
     pub until: Option<f64>,
+    /// The zones in which it counts; absent if in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<Vec<String>>,
 }
 
 impl From<&Override> for OverrideReport {
@@ -189,6 +255,7 @@ impl From<&Override> for OverrideReport {
             why: entry.why.clone(),
             who: entry.who.clone(),
             until: entry.until,
+            zones: entry.zones.as_ref().map(|zones| zones.iter().map(Name::to_string).collect()),
         }
     }
 }
@@ -221,14 +288,21 @@ impl TryFrom<BookFile> for Book {
         let mut last: BTreeMap<Target, usize> = BTreeMap::new();
         for (at, each) in file.overrides.into_iter().enumerate() {
             let state = state_of(&each.state)?;
+            let zones = zones_of(&each)?;
             let OverrideReport { target, why, who, until, .. } = each;
             last.insert(Target::parse(&target), at);
-            all.push(Arc::new(Override { target, state, why, who, until }));
+            all.push(Arc::new(Override { target, state, why, who, until, zones }));
         }
         let mut positions: Vec<usize> = last.into_values().collect();
         positions.sort_unstable();
         Ok(Book { entries: positions.into_iter().map(|at| all[at].clone()).collect() })
     }
+}
+
+/// The zones of a report.
+pub(crate) fn zones_of(report: &OverrideReport) -> Result<Option<Arc<[Name]>>, String> {
+    let parse = |zone: &String| Name::parse(zone).map_err(|error| format!("`{zone}` is no name of a zone: {error}"));
+    report.zones.as_ref().map(|zones| zones.iter().map(parse).collect()).transpose()
 }
 
 /// The state with this name in the API.

@@ -1,6 +1,8 @@
 //! Errors of the HTTP API as `application/problem+json` (RFC 9457): a status, a title, and a sentence with what to
 //! do.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,18 @@ pub(super) fn problem_with(status: StatusCode, detail: impl Into<String>, proble
 /// An error response about a change that has to be confirmed.
 pub(super) fn unconfirmed(detail: impl Into<String>, unanswered: UnansweredQuestions) -> Response {
     response(ProblemDetails { unanswered: Some(unanswered), ..details(StatusCode::CONFLICT, detail) })
+}
+
+/// The error for a client that must wait before it tries again (RFC 6585, 4).
+pub(super) fn too_many(detail: &str, wait: Duration) -> Response {
+    retry_after(problem(StatusCode::TOO_MANY_REQUESTS, detail), wait)
+}
+
+/// Adds to an error when the client may try again, in whole seconds.
+pub(super) fn retry_after(mut response: Response, wait: Duration) -> Response {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
 }
 
 fn details(status: StatusCode, detail: impl Into<String>) -> ProblemDetails {

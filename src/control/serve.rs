@@ -1,17 +1,23 @@
 //! The connections of the HTTP API, and their limits: how many there are, how long a client may take to send a
 //! request or to read a response, and how large the head of a request is. The routes know nothing of these limits.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::control::caller::ClientAddress;
 
 /// Most connections at a time; further ones wait in the listen queue. Judgment: enough for a few people, scrapers and
 /// event streams, and far below the usual limit of 1024 open files.
@@ -51,8 +57,8 @@ async fn serve_within(
 ) {
     let slots = Arc::new(Semaphore::new(most_connections));
     let mut connections = JoinSet::new();
-    while let Some((stream, slot)) = accept(&listener, &slots, &stop).await {
-        connections.spawn(serve_connection(stream, head_timeout, router.clone(), stop.clone(), slot));
+    while let Some((stream, client, slot)) = accept(&listener, &slots, &stop).await {
+        connections.spawn(serve_connection(stream, client, head_timeout, router.clone(), stop.clone(), slot));
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -66,12 +72,12 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     stop: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let next = async {
         let slot = slots.clone().acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, slot)),
+                Ok((stream, peer)) => return Some((stream, peer.ip(), slot)),
                 Err(error) => {
                     tracing::warn!(%error, "HTTP: a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -87,6 +93,7 @@ async fn accept(
 
 async fn serve_connection(
     stream: TcpStream,
+    client: IpAddr,
     head_timeout: Duration,
     router: Router,
     stop: CancellationToken,
@@ -95,12 +102,17 @@ async fn serve_connection(
     // It fails only if the kernel lacks the option. The other limits apply in any case.
     let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALLED_TIMEOUT));
     let _ = stream.set_nodelay(true);
+    let routes = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ClientAddress(client));
+        routes.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     // Errors of one connection (it broke, or it sent garbage) are not worth a log line.
     tokio::select! {

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use crate::config::Tokens;
+use crate::control::access::ApiAccess;
 use crate::control::command::Command;
 use crate::control::journal::Journal;
 use crate::control::names::cache::NameStateCache;
@@ -42,8 +42,8 @@ pub struct ApiState {
 pub struct Controls {
     /// Where commands are sent.
     pub commands: mpsc::Sender<Command>,
-    /// The operators' tokens. `None` turns off the calls that need one.
-    pub tokens: Arc<ArcSwapOption<Tokens>>,
+    /// Who may call, under which host, and how often.
+    pub access: Arc<ApiAccess>,
     /// The overrides in force.
     pub book: Arc<ArcSwap<Book>>,
     /// Where heartbeats are sent.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::model::glob;
 use crate::model::{AnswerRdata, Answerable, Endpoint, EndpointId, MemberRef, Model, PoolId, SteeredName, ZoneId};
 use crate::source::did_you_mean;
 use crate::wire::Name;
@@ -64,7 +65,7 @@ impl Target {
         };
         let kind = match is_pool {
             true => Kind::Pool,
-            false if name.contains(['*', '?']) => Kind::Glob,
+            false if glob::is_pattern(name) => Kind::Glob,
             false => Kind::Endpoint,
         };
         Target { kind, zone, name: name.to_owned() }
@@ -78,6 +79,11 @@ impl Target {
     /// The name of the region, if it is a region.
     pub fn region(&self) -> Option<&str> {
         (self.kind == Kind::Region).then_some(&*self.name)
+    }
+
+    /// The name of the zone to which it is restricted, in lower case with the final dot.
+    pub fn zone(&self) -> Option<&str> {
+        self.zone.as_deref()
     }
 
     fn includes_zone(&self, model: &Model, zone: ZoneId) -> bool {
@@ -107,7 +113,7 @@ impl<'m> Index<'m> {
         let is_in_zone = |id: &EndpointId| target.includes_zone(model, model.endpoint(*id).zone);
         let found: Vec<EndpointId> = match target.kind {
             Kind::Endpoint => self.by_name.get(&*target.name).cloned().unwrap_or_default(),
-            Kind::Glob => named(model, |name| matches(&target.name, name)),
+            Kind::Glob => named(model, |name| glob::matches(&target.name, name)),
             Kind::Pool => below(model, &target.name),
             Kind::Zone => named(model, |_| true),
             Kind::Region => {
@@ -279,30 +285,6 @@ fn apex(model: &Model, zone: ZoneId) -> String {
 /// The name of a zone in lower case with the final dot.
 fn with_dot(zone: &str) -> String {
     format!("{}.", zone.strip_suffix('.').unwrap_or(zone).to_ascii_lowercase())
-}
-
-/// Whether `name` matches `pattern`: `*` matches any run of characters, `?` matches one. The time is at most
-/// proportional to the product of both lengths.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
-    let (mut at, mut seen) = (0, 0);
-    // Position of the last `*` in the pattern, and how far in the name it reaches.
-    let mut star: Option<(usize, usize)> = None;
-    while seen < name.len() {
-        match (pattern.get(at), star) {
-            (Some(b'*'), _) => {
-                star = Some((at, seen));
-                at += 1;
-            }
-            (Some(&byte), _) if byte == b'?' || byte == name[seen] => (at, seen) = (at + 1, seen + 1),
-            (_, Some((place, from))) => {
-                (at, seen) = (place + 1, from + 1);
-                star = Some((place, from + 1));
-            }
-            (_, None) => return false,
-        }
-    }
-    pattern[at.min(pattern.len())..].iter().all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
 use crate::control::{ApiState, Command, Controls, Journal, Readiness, ReloadStatus};
@@ -147,7 +147,7 @@ pub(crate) fn world() -> TestWorld {
     let (sender, commands) = mpsc::channel(1);
     let controls = Controls {
         commands: sender,
-        tokens: Arc::new(ArcSwapOption::empty()),
+        access: Arc::default(),
         book: Arc::default(),
         beats: BeatSender::default(),
     };

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::control::command::MAX_WAITING;
 use crate::control::names::NameStateCache;
-use crate::control::{self, Controls, Journal, JournalEvent, MAX_EVENTS, Readiness, ReloadStatus};
+use crate::control::{self, ApiAccess, Controls, Journal, JournalEvent, MAX_EVENTS, Readiness, ReloadStatus};
 use crate::daemon::StartError;
 use crate::daemon::certificate;
 use crate::daemon::changes::Changes;
@@ -81,9 +81,9 @@ impl RunningNode {
         let counters = Arc::new(Counters::new());
         let journal = Arc::new(Journal::new(&settings.node, MAX_EVENTS, last_event));
         let (sender, commands) = mpsc::channel(MAX_WAITING);
-        let tokens = Arc::new(ArcSwapOption::from(settings.operators.tokens.clone()));
+        let access = ApiAccess::of(&settings);
         let controls =
-            Controls { commands: sender, tokens: tokens.clone(), book: overrides.book(), beats: vantages.beats() };
+            Controls { commands: sender, access: access.clone(), book: overrides.book(), beats: vantages.beats() };
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
         let loaded = ReloadStatus {
             ok: refused.is_empty(),
@@ -129,7 +129,7 @@ impl RunningNode {
             commands,
             overrides,
             steering_files,
-            tokens,
+            access,
             state_dir: state_dir.clone(),
             reloads: Reloads::default(),
         };

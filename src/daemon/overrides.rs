@@ -115,9 +115,9 @@ impl Overrides {
                     edits.push(before.map(|before| OverrideEdit { before, who, now: Some(Arc::new(new)) }));
                 }
             }
-            OverrideChange::Clear { targets, who } => {
+            OverrideChange::Clear { targets, who, zones } => {
                 for target in targets {
-                    let before = book.clear(&target, model);
+                    let before = book.clear(&target, zones.as_deref(), model);
                     edits.push(before.map(|before| OverrideEdit {
                         before: Some(before),
                         now: None,
@@ -288,7 +288,7 @@ mod tests {
 
     fn drain(target: &str, until: Option<f64>) -> OverrideChange {
         let (why, who) = ("rack move".into(), "alice".into());
-        let new = Override { target: target.into(), state: OverrideState::Drain, why, who, until };
+        let new = Override { target: target.into(), state: OverrideState::Drain, why, who, until, zones: None };
         OverrideChange::Put { overrides: vec![new], confirmed: false }
     }
 
@@ -338,7 +338,9 @@ mod tests {
         let edits = change(&mut overrides, drain("region:us-east", None));
         assert_eq!(event_lines(&before, &overrides, &edits), ["nyc down -> drained: rack move (alice)"]);
         let before = overrides.resolved();
-        let clear = |target: &str| OverrideChange::Clear { targets: vec![target.into()], who: "bob".into() };
+        let clear = |target: &str| {
+            OverrideChange::Clear { targets: vec![target.into()], who: "bob".into(), zones: None }
+        };
         let edits = change(&mut overrides, clear("region:us-east"));
         assert_eq!(
             event_lines(&before, &overrides, &edits),

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::{Flags, Settings, Tokens, ZoneState};
-use crate::control::{Command, Journal, JournalEvent, ReloadStatus};
+use crate::config::{Flags, Settings, ZoneState};
+use crate::control::{ApiAccess, Command, Journal, JournalEvent, ReloadStatus};
 use crate::daemon::changes::{Cause, Changes};
 use crate::daemon::identity::Identities;
 use crate::daemon::overrides::Overrides;
@@ -52,7 +52,7 @@ pub(crate) struct Steer {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) overrides: Overrides,
     pub(crate) steering_files: SteeringFiles,
-    pub(crate) tokens: Arc<ArcSwapOption<Tokens>>,
+    pub(crate) access: Arc<ApiAccess>,
     pub(crate) state_dir: StateDir,
     pub(crate) reloads: Reloads,
 }
@@ -77,8 +77,8 @@ impl Steer {
                         // The sender of the request may have gone; the change is made all the same.
                         let _ = reply.send(self.change(change, &model));
                     }
-                    Command::Failback { name, reply } => {
-                        let _ = reply.send(self.fail_back(&name, &model));
+                    Command::Failback { name, zones, reply } => {
+                        let _ = reply.send(self.fail_back(&name, zones.as_deref(), &model));
                     }
                     Command::Reload { confirm_removal, reply } => {
                         self.reloads.waiting.push(reply);

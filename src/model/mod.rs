@@ -4,6 +4,7 @@
 pub mod client;
 pub mod country;
 pub mod facts;
+pub mod glob;
 pub mod health;
 pub mod heartbeat;
 mod id;

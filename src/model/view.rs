@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Answerable, CheckId, Endpoint, EndpointId, Growth, Health, Moment, Recovery, RegionId};
+use crate::wire::Name;
 
 /// Agreed health and measured distances of one moment.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +36,8 @@ pub struct Override {
     pub who: String,
     /// When it ends by itself, Unix seconds; `None`: when it is cleared.
     pub until: Option<f64>,
+    /// The zones in which it counts: those of the operator's token; `None`: all.
+    pub zones: Option<Arc<[Name]>>,
 }
 
 /// What an override makes of an endpoint.

@@ -221,6 +221,7 @@ impl SteeringWorld {
             why: "kernel update".to_owned(),
             who: "alice".to_owned(),
             until: Some(1_795_444_200.0),
+            zones: None,
         };
         Arc::make_mut(&mut self.view.overrides).insert(id, Arc::new(entry));
         self

@@ -142,7 +142,7 @@ impl World {
         };
         let (target, why, who) = (target.to_owned(), why.to_owned(), "alice".to_owned());
         self.overrides.retain(|(other, _)| *other != target);
-        self.overrides.push((target.clone(), Override { target, state, why, who, until: None }));
+        self.overrides.push((target.clone(), Override { target, state, why, who, until: None, zones: None }));
         self.is_changed = true;
         Ok(())
     }

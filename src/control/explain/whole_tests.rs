@@ -129,6 +129,7 @@ fn view(model: &Model) -> WorldView {
                 why: "new kernel".into(),
                 who: "alice".into(),
                 until: None,
+                zones: None,
             };
             overrides.insert(id, Arc::new(entry));
         }

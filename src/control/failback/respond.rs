@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
 use crate::clock;
-use crate::config::Role;
-use crate::control::access::{caller, same_origin};
+use crate::config::{Holder, Role};
+use crate::control::caller::Caller;
 use crate::control::command::{AppliedFailback, Command};
 use crate::control::failback::{FailbackError, FailbackResponse, PoolMove, events, report};
 use crate::control::operate::save_warning;
@@ -19,15 +19,16 @@ use crate::control::state::ApiState;
 /// `POST /v1/failback/NAME`.
 pub(in crate::control) async fn respond(
     Shared(state): Shared<ApiState>,
+    caller: Caller,
     name: PathName,
-    headers: HeaderMap,
 ) -> Response {
     let done = async {
-        same_origin(&headers)?;
+        caller.check_origin(&state)?;
         let name = name_in(name)?;
-        let who = caller(&state, &headers, Role::Operate)?.name.to_string();
+        let Holder { name: who, rights, .. } = caller.holder(&state, Role::Operate)?;
+        let zones = rights.zones().cloned();
         let (reply, done) = oneshot::channel();
-        state.controls.commands.send(Command::Failback { name, reply }).await.map_err(|_| stopping())?;
+        state.controls.commands.send(Command::Failback { name, zones, reply }).await.map_err(|_| stopping())?;
         let applied = done.await.map_err(|_| stopping())?.map_err(|error| Box::new(failback_error(&error)))?;
         let AppliedFailback { policy, name, served: [old, new], saved } = applied;
         // This takes long with many names, so it runs on a thread that may block.
@@ -41,7 +42,7 @@ pub(in crate::control) async fn respond(
         };
         let report = report.await.map_err(|_| stopping())?;
         for PoolMove { pool, from, to } in &report.handed_back {
-            tracing::info!(name = report.name, pool, from, to, who, generation, "failback");
+            tracing::info!(name = report.name, pool, from, to, who = &*who, generation, "failback");
         }
         Ok(Json(FailbackResponse { warning, ..report }).into_response())
     };
@@ -52,6 +53,7 @@ fn failback_error(error: &FailbackError) -> Response {
     let status = match error {
         FailbackError::NoName(_) => StatusCode::NOT_FOUND,
         FailbackError::NotManual(_) => StatusCode::CONFLICT,
+        FailbackError::OutsideZones(_) => StatusCode::FORBIDDEN,
     };
     problem(status, error.to_string())
 }

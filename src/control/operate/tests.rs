@@ -41,7 +41,7 @@ fn tokens() -> Tokens {
 
 async fn served(tokens: Option<Tokens>) -> Served {
     let world = world();
-    world.state.controls.tokens.store(tokens.map(Arc::new));
+    world.state.controls.access.tokens.store(tokens.map(Arc::new));
     tokio::spawn(stand_in(world.state.clone(), world.commands));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -66,9 +66,9 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
                             Ok(TargetChange { target: entry.target.clone(), before, now: Some(Arc::new(entry)) })
                         })
                         .collect(),
-                    OverrideChange::Clear { targets, .. } => targets
+                    OverrideChange::Clear { targets, zones, .. } => targets
                         .into_iter()
-                        .map(|target| Ok(TargetChange { before: Some(next.clear(&target, model)?), now: None, target }))
+                        .map(|target| Ok(TargetChange { before: Some(next.clear(&target, zones.as_deref(), model)?), now: None, target }))
                         .collect(),
                 };
                 if targets.is_ok() {
@@ -79,9 +79,9 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
                 let served = || [snapshots.load_full(), snapshots.load_full()];
                 let _ = reply.send(targets.map(|targets| AppliedChange { targets, served: served(), saved }));
             }
-            Command::Failback { name, reply } => {
+            Command::Failback { name, zones, reply } => {
                 let served = || [snapshots.load_full(), snapshots.load_full()];
-                let found = policy_of(&snapshots.load().model, &name);
+                let found = policy_of(&snapshots.load().model, &name, zones.as_deref());
                 let _ = reply.send(found.map(|(policy, name)| AppliedFailback {
                     policy,
                     name,

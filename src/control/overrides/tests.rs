@@ -9,7 +9,7 @@ fn model() -> Model {
 }
 
 fn entry(target: &str, state: OverrideState, until: Option<f64>) -> Override {
-    Override { target: target.into(), state, why: "rack move".into(), who: "alice".into(), until }
+    Override { target: target.into(), state, why: "rack move".into(), who: "alice".into(), until, zones: None }
 }
 
 fn resolved(book: &Book) -> Vec<(u32, OverrideState)> {
@@ -26,7 +26,7 @@ fn an_override_of_an_endpoint_goes_before_that_of_its_region() {
     book.put(entry("fra1", OverrideState::Up, None), &model()).unwrap();
     book.put(entry("plain", OverrideState::Down, None), &model()).unwrap();
     assert_eq!(resolved(&book), [(0, OverrideState::Up), (2, OverrideState::Down)]);
-    assert_eq!(book.clear("fra1", &model()).unwrap().state, OverrideState::Up);
+    assert_eq!(book.clear("fra1", None, &model()).unwrap().state, OverrideState::Up);
     assert_eq!(resolved(&book), [(0, OverrideState::Drain), (2, OverrideState::Down)]);
 }
 
@@ -68,12 +68,12 @@ fn a_target_that_matches_nothing_is_refused_with_what_is_near() {
         let refused = Book::default().put(entry(target, OverrideState::Drain, None), &small);
         assert_eq!(refused, Err(OverrideError::NoTarget(expected.into())));
     }
-    let refused = |target| Book::default().clear(target, &small).unwrap_err().to_string();
+    let refused = |target| Book::default().clear(target, None, &small).unwrap_err().to_string();
     assert_eq!(refused("fra2"), "no endpoint is called `fra2`; did you mean `fra1`?");
     assert_eq!(refused("fra1"), "there is no override of `fra1` to clear");
     let mut book = Book::default();
     book.put(entry("region:eu-west", OverrideState::Drain, None), &small).unwrap();
-    let refused = book.clear("fra1", &small).unwrap_err().to_string();
+    let refused = book.clear("fra1", None, &small).unwrap_err().to_string();
     assert_eq!(refused, "there is no override of `fra1` to clear; there is one of `region:eu-west`");
 }
 
@@ -86,7 +86,7 @@ fn an_override_outlives_its_target_and_is_listed() {
     assert!(book.resolve(&smaller).is_empty());
     assert_eq!(book.without_endpoints(&smaller)[0].target, "plain");
     assert!(book.without_endpoints(&model()).is_empty());
-    assert!(book.clear("plain", &smaller).is_ok(), "it can still be cleared");
+    assert!(book.clear("plain", None, &smaller).is_ok(), "it can still be cleared");
 }
 
 #[test]
@@ -180,8 +180,8 @@ fn the_narrowest_target_counts_and_of_two_equal_ones_the_newer() {
     book.put(entry("pool:deep", Drain, None), &model).unwrap();
     assert_eq!(resolved(&book)[4], "fra? down", "set again, so newer");
     assert_eq!(resolved(&book)[1], "pool:deep drain");
-    assert_eq!(book.clear("zone:SVC.example.", &model).unwrap().target, "zone:svc.example", "one zone, written twice");
-    let refused = book.clear("zone:svc.example.", &model).unwrap_err().to_string();
+    assert_eq!(book.clear("zone:SVC.example.", None, &model).unwrap().target, "zone:svc.example", "one zone, written twice");
+    let refused = book.clear("zone:svc.example.", None, &model).unwrap_err().to_string();
     assert_eq!(
         refused,
         "there is no override of `zone:svc.example.` to clear; there is one of `pool:deep`, `svc.example./fra1`"

@@ -77,6 +77,7 @@ fn a_drained_region_says_so_and_who_drained_it() {
         why: "rack move".into(),
         who: "alice".into(),
         until: None,
+        zones: None,
     };
     let text = board(|data| data.status.zones[0].endpoints[1].overridden = Some(entry.clone()));
     assert!(text.contains("<section data-region=\"us-east\" data-health=\"down\" data-drained>"), "{text}");

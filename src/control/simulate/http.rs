@@ -6,7 +6,7 @@ use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::control::access::same_origin;
+use crate::control::caller::Caller;
 use crate::control::problem::problem;
 use crate::control::request::body;
 use crate::control::simulate::request::{Bounds, SimulationError, SimulationRequest};
@@ -21,9 +21,13 @@ const EXPECTED: &str = "expected {\"lose\":[\"region:NAME\"],\"override\":[{\"ta
                         \"demand\":[{\"net\",\"qps\"}]}, each of them optional";
 
 /// `POST /v1/simulate`.
-pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, request: Request) -> Response {
+pub(in crate::control) async fn respond(
+    Shared(state): Shared<ApiState>,
+    caller: Caller,
+    request: Request,
+) -> Response {
     // A page of another site must not be able to cause work here.
-    if let Err(error) = same_origin(request.headers()) {
+    if let Err(error) = caller.check_origin(&state) {
         return *error;
     }
     let body = match body(request, MAX_BODY, EXPECTED).await {

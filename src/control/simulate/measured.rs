@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::overrides::{OverrideReport, state_of};
+use crate::control::overrides::{OverrideReport, state_of, zones_of};
 use crate::control::status::{CheckReport, EndpointStatus, Status, judged_address};
 use crate::fleet::{Received, Report, Vantage, agree};
 use crate::health::Observation;
@@ -87,6 +87,7 @@ fn observations(
 }
 
 fn overridden(entry: &OverrideReport) -> Option<Override> {
-    let OverrideReport { target, state, why, who, until } = entry.clone();
-    Some(Override { target, state: state_of(&state).ok()?, why, who, until })
+    let zones = zones_of(entry).ok()?;
+    let OverrideReport { target, state, why, who, until, zones: _ } = entry.clone();
+    Some(Override { target, state: state_of(&state).ok()?, why, who, until, zones })
 }

@@ -77,7 +77,8 @@ impl Trials {
 
 /// An override that only the simulation has.
 pub(super) fn simulated_override(target: String, state: OverrideState) -> Arc<Override> {
-    Arc::new(Override { target, state, why: "simulated".to_owned(), who: "simulate".to_owned(), until: None })
+    let (why, who) = ("simulated".to_owned(), "simulate".to_owned());
+    Arc::new(Override { target, state, why, who, until: None, zones: None })
 }
 
 /// The endpoints that a target matches; an error if there are none.

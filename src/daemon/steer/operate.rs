@@ -10,6 +10,7 @@ use crate::control::simulate::losses;
 use crate::daemon::overrides::{OverrideEdit, Resolved, events};
 use crate::daemon::steer::Steer;
 use crate::model::{Model, WorldView};
+use crate::wire::Name;
 
 impl Steer {
     /// Changes the overrides; the change is served when this returns. Nothing else is published between the preview
@@ -40,8 +41,14 @@ impl Steer {
     }
 
     /// Returns a name to its first member that is up; the change is served when this returns.
-    pub(super) fn fail_back(&mut self, name: &str, model: &Model) -> Result<AppliedFailback, failback::FailbackError> {
-        let (policy, name) = failback::policy_of(model, name)?;
+    /// The name must be in one of `zones`; `None`: in any.
+    pub(super) fn fail_back(
+        &mut self,
+        name: &str,
+        zones: Option<&[Name]>,
+        model: &Model,
+    ) -> Result<AppliedFailback, failback::FailbackError> {
+        let (policy, name) = failback::policy_of(model, name, zones)?;
         let before = self.publisher.snapshots().load_full();
         let now = WorldView { at: clock::now(), ..WorldView::clone(&before.view) };
         let next = self.publisher.preview_failback(now, policy);

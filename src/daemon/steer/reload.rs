@@ -210,7 +210,7 @@ impl Steer {
             let changed = Difference::between((&before.model, &old), (&model, &zones));
             tracing::info!(generation, cause, %changed, "a new generation is served");
         });
-        self.tokens.store(coming.settings.operators.tokens.clone());
+        self.access.adopt(&coming.settings);
         (self.settings, self.zones) = (coming.settings, coming.zones);
         self.changes.turn_to(coming.watched);
         self.report_transitions(&transitions);

@@ -84,7 +84,7 @@ fn an_override_touches_the_policies_of_its_endpoint_and_no_others() {
     let model = two_names();
     let before = first(&model, &[]);
     let override_of = |state, why: &str| {
-        Arc::new(Override { target: "a".into(), state, why: why.into(), who: "ann".into(), until: None })
+        Arc::new(Override { target: "a".into(), state, why: why.into(), who: "ann".into(), until: None, zones: None })
     };
     let MemberRef::Endpoint(a) = endpoint(&model, "a") else { unreachable!("an endpoint") };
     let saying = |of: &[Arc<Override>]| WorldView {

@@ -79,10 +79,16 @@ fn a_server_has_bounds() {
     assert!(simulate(&snapshot, &snapshot, &request("pairs"), few_rows).is_err());
 }
 
+async fn sent(state: &crate::control::ApiState, request: Request<Body>) -> axum::response::Response {
+    let (parts, body) = request.into_parts();
+    let caller = crate::control::caller::Caller::of(&parts);
+    respond(axum::extract::State(state.clone()), caller, Request::from_parts(parts, body)).await
+}
+
 /// The status and the body of the response to a POST.
 async fn posted(state: &crate::control::ApiState, kind: &str, body: &str) -> (StatusCode, serde_json::Value) {
     let request = Request::post("/v1/simulate").header("content-type", kind).body(Body::from(body.to_owned())).unwrap();
-    let response = respond(axum::extract::State(state.clone()), request).await;
+    let response = sent(state, request).await;
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     (status, serde_json::from_slice(&body).unwrap())
@@ -116,7 +122,7 @@ async fn the_api_simulates_on_what_is_served_and_holds_to_its_bounds() {
         assert_eq!(posted(&state, kind, body).await.0, StatusCode::OK, "as curl sends it");
     }
     let foreign = Request::post("/v1/simulate").header("origin", "http://evil.example").body(Body::from("{}")).unwrap();
-    assert_eq!(respond(axum::extract::State(state.clone()), foreign).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(sent(&state, foreign).await.status(), StatusCode::FORBIDDEN);
     let permits = state.simulations.clone().try_acquire_many_owned(2).unwrap();
     let (status, problem) = posted(&state, "application/json", "{}").await;
     assert_eq!((status, &problem["status"]), (StatusCode::TOO_MANY_REQUESTS, &429.into()));

@@ -1,0 +1,179 @@
+//! The sender of a request: its address, its bearer token (RFC 6750), and whether it is a page of another site. A refusal
+//! says why, and what to do. It never repeats any part of a token.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::clock;
+use crate::config::{Holder, Role, Tokens};
+use crate::control::access::{ApiAccess, Refusal, WrongTokenLine};
+use crate::control::problem::{problem, too_many};
+use crate::control::request::ErrorResponse;
+use crate::control::state::ApiState;
+
+/// The challenge for a client that sent no token (RFC 9110, 11.6.1).
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan\"");
+/// The challenge for a client whose token is unknown (RFC 6750, 3.1).
+const INVALID: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan\", error=\"invalid_token\"");
+
+/// The address of the client, which `serve` adds to each request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClientAddress(pub(super) IpAddr);
+
+/// The sender of a request.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// Where its connection comes from.
+    pub(super) client: IpAddr,
+    headers: HeaderMap,
+}
+
+impl Caller {
+    /// The sender of a request with this head.
+    pub(super) fn of(parts: &Parts) -> Caller {
+        let client = parts.extensions.get().map_or(Ipv4Addr::UNSPECIFIED.into(), |ClientAddress(client)| *client);
+        Caller { client, headers: parts.headers.clone() }
+    }
+
+    /// The holder of the request's token, if it allows calls that need `need`; else the error response.
+    pub(super) fn holder(&self, state: &ApiState, need: Role) -> Result<Holder, ErrorResponse> {
+        let access = &*state.controls.access;
+        let tokens = access.tokens.load();
+        let Some(tokens) = &*tokens else {
+            let how = "this call is off, as no token is known: put a line `NAME operate SECRET` into the file that \
+                       [api] token_file names (default: `tokens` next to the settings file), with a secret from \
+                       `openssl rand -hex 16`";
+            return Err(Box::new(problem(StatusCode::FORBIDDEN, how)));
+        };
+        let holder = self.known(access, tokens)?;
+        if !holder.rights.include(need) {
+            access.refusals.count(Refusal::Role);
+            let (name, role, need) = (&holder.name, holder.rights.role().as_str(), need.as_str());
+            let detail = format!("the token of `{name}` has the role {role}, and this call needs {need}");
+            return Err(Box::new(problem(StatusCode::FORBIDDEN, detail)));
+        }
+        Ok(holder)
+    }
+
+    /// Whether the request has a token that is in the file. A wrong one is counted.
+    pub(super) fn has_token(&self, state: &ApiState) -> bool {
+        let access = &*state.controls.access;
+        let tokens = access.tokens.load();
+        bearer(&self.headers).is_some() && tokens.as_ref().is_some_and(|tokens| self.known(access, tokens).is_ok())
+    }
+
+    /// The holder of the token. A net that has sent wrong tokens must wait, also with a right token, unless nobody can
+    /// guess its secret: otherwise a program on the same host, or behind the same NAT, could lock the operators out.
+    fn known(&self, access: &ApiAccess, tokens: &Tokens) -> Result<Holder, ErrorResponse> {
+        let Some(secret) = bearer(&self.headers) else {
+            let detail = "a token is needed: `Authorization: Bearer SECRET`; the commands take it from PORTOLAN_TOKEN";
+            return Err(unauthorised(detail, CHALLENGE));
+        };
+        let now = clock::now();
+        let (found, wait) = (tokens.holder(secret), access.wrong_tokens.wait(self.client, now));
+        match found {
+            Some(holder) if wait.is_zero() || holder.is_unguessable => return Ok(holder.clone()),
+            Some(_) => return Err(slowed(wait)),
+            None => {}
+        }
+        access.refusals.count(Refusal::Token);
+        let (counted, line) = access.wrong_tokens.add(self.client, now);
+        if let Some(WrongTokenLine { net, count }) = line {
+            tracing::warn!(%net, count, "HTTP: a token was refused that is not in the token file");
+        }
+        Err(counted.map_or_else(slowed, |()| unauthorised("this token is not in the token file", INVALID)))
+    }
+
+    /// Refuses a request that a web page of another site sends from its visitor's browser: browsers add an `Origin`.
+    pub(super) fn check_origin(&self, state: &ApiState) -> Result<(), ErrorResponse> {
+        if is_own_origin(&self.headers) {
+            return Ok(());
+        }
+        state.controls.access.refusals.count(Refusal::Origin);
+        Err(Box::new(problem(StatusCode::FORBIDDEN, "a page of another site may not change anything here")))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, Infallible> {
+        Ok(Caller::of(parts))
+    }
+}
+
+fn unauthorised(detail: &str, challenge: HeaderValue) -> ErrorResponse {
+    let mut response = problem(StatusCode::UNAUTHORIZED, detail);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    Box::new(response)
+}
+
+fn slowed(wait: Duration) -> ErrorResponse {
+    Box::new(too_many("too many wrong tokens came from this address: try again later", wait))
+}
+
+/// The secret in `Authorization: Bearer SECRET`. The scheme may be in any case (RFC 9110, 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let (scheme, secret) = headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked("Bearer ".len())?;
+    (scheme.eq_ignore_ascii_case(b"Bearer ")).then(|| secret.trim_ascii())
+}
+
+/// Whether no page of another site sent a request: it has no `Origin`, or one with its own host. The host was checked
+/// before: it belongs to this server.
+fn is_own_origin(headers: &HeaderMap) -> bool {
+    let mut origins = headers.get_all(header::ORIGIN).iter().map(HeaderValue::as_bytes);
+    let Some(origin) = origins.next() else { return true };
+    let of_origin = origin.strip_prefix(b"http://").or(origin.strip_prefix(b"https://"));
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    origins.next().is_none() && of_origin.zip(host).is_some_and(|(of_origin, host)| of_origin.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(header::HeaderName, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        fields.iter().for_each(|(name, value)| _ = headers.append(name, HeaderValue::from_static(value)));
+        headers
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_refused_and_our_page_and_programs_are_not() {
+        let host = (header::HOST, "127.0.0.1:8053");
+        for (origins, ok) in [
+            (&[][..], true),
+            (&["http://127.0.0.1:8053"], true),
+            (&["http://127.0.0.1:9000"], false),
+            (&["http://evil.example"], false),
+            (&["null"], false),
+            (&[""], false),
+            (&["http://127.0.0.1:8053", "http://evil.example"], false),
+        ] {
+            let origins = origins.iter().map(|origin| (header::ORIGIN, *origin));
+            let sent: Vec<_> = std::iter::once(host.clone()).chain(origins).collect();
+            assert_eq!(is_own_origin(&headers(&sent)), ok, "{sent:?}");
+        }
+        assert!(!is_own_origin(&headers(&[(header::ORIGIN, "http://evil.example")])), "without a host");
+        assert!(is_own_origin(&headers(&[(header::ORIGIN, "http://portolan"), (header::HOST, "Portolan")])));
+    }
+
+    #[test]
+    fn the_scheme_is_bearer_in_any_case() {
+        for (sent, expected) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer  abc ", Some("abc")),
+            ("Basic abc", None),
+            ("Bearer", None),
+            ("", None),
+        ] {
+            let headers = headers(&[(header::AUTHORIZATION, sent)]);
+            assert_eq!(bearer(&headers), expected.map(str::as_bytes), "{sent}");
+        }
+    }
+}
