@@ -161,8 +161,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         write("portolan.toml", "region = \"here\"\n[zones]\ndir = \".\"\n");
-        write("svc.example.zone", "@ SOA ns1 h 1 3600 600 604800 30\n@ NS ns1\n@ NS ns2\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n");
-        let policy = "zone = \"svc.example.\"\n[endpoint.fra1]\naddresses = [\"192.0.2.3\"]\n[name.www]\npool = \"fra1\"\n";
+        write(
+            "svc.example.zone",
+            "@ SOA ns1 h 1 3600 600 604800 30\n@ NS ns1\n@ NS ns2\nns1 A 192.0.2.1\nns2 A 192.0.2.2\n",
+        );
+        let policy =
+            "zone = \"svc.example.\"\n[endpoint.fra1]\naddresses = [\"192.0.2.3\"]\n[name.www]\npool = \"fra1\"\n";
         write("svc.example.policy.toml", policy);
         let lines = [
             "a beat:fra1,svc.example/fra1,fra*,nyc,svc.example./ams1,svc.exmple./fra1,nyc? aaaaaaaaaaaaaaaa",

@@ -53,8 +53,8 @@ impl Rights {
         }
     }
 
-    /// Whether a call that needs `need` is allowed, at least for some endpoints. The role `operate` includes the others;
-    /// `beat` does not include `read`.
+    /// Whether a call that needs `need` is allowed, at least for some endpoints. The role `operate` includes the
+    /// others; `beat` does not include `read`.
     pub fn include(&self, need: Role) -> bool {
         self.role() == need || self.role() == Role::Operate
     }
@@ -238,7 +238,8 @@ mod tests {
 
     fn read(word: &str) -> (Rights, Vec<String>) {
         let (mut problems, mut scopes) = (Problems::default(), Vec::new());
-        let rights = rights(&Source::new(Path::new("f"), word.as_bytes()), word.as_bytes(), 0, &mut scopes, &mut problems);
+        let rights =
+            rights(&Source::new(Path::new("f"), word.as_bytes()), word.as_bytes(), 0, &mut scopes, &mut problems);
         let found = problems.into_sorted();
         (rights, found.iter().map(|problem| format!("{}: {}", problem.column, problem.message)).collect())
     }
@@ -254,7 +255,11 @@ mod tests {
         ] {
             let (rights, problems) = read(word);
             assert_eq!(problems, Vec::<String>::new(), "{word}");
-            assert_eq!(Role::ALL.into_iter().filter(|need| rights.include(*need)).collect::<Vec<_>>(), allowed, "{word}");
+            assert_eq!(
+                Role::ALL.into_iter().filter(|need| rights.include(*need)).collect::<Vec<_>>(),
+                allowed,
+                "{word}"
+            );
         }
     }
 

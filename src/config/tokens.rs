@@ -200,7 +200,8 @@ mod tests {
 
     fn parsed(text: &str) -> (Tokens, Vec<String>) {
         let mut problems = Problems::default();
-        let ReadTokens { tokens, scopes: _ } = parse(&Source::new(Path::new("f"), text.as_bytes()), text.as_bytes(), &mut problems);
+        let ReadTokens { tokens, scopes: _ } =
+            parse(&Source::new(Path::new("f"), text.as_bytes()), text.as_bytes(), &mut problems);
         let found = problems.into_sorted();
         assert!(found.iter().all(|problem| !format!("{problem:?}").contains(ALICE)), "a secret is shown: {found:?}");
         (tokens.unwrap(), found.iter().map(|p| format!("{}:{}: {}", p.line, p.column, p.message)).collect())

@@ -1,5 +1,5 @@
-//! The sender of a request: its address, its bearer token (RFC 6750), and whether it is a page of another site. A refusal
-//! says why, and what to do. It never repeats any part of a token.
+//! The sender of a request: its address, its bearer token (RFC 6750), and whether it is a page of another site. A
+//! refusal says why, and what to do. It never repeats any part of a token.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
@@ -130,7 +130,8 @@ fn is_own_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = origins.next() else { return true };
     let of_origin = origin.strip_prefix(b"http://").or(origin.strip_prefix(b"https://"));
     let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
-    origins.next().is_none() && of_origin.zip(host).is_some_and(|(of_origin, host)| of_origin.eq_ignore_ascii_case(host))
+    origins.next().is_none()
+        && of_origin.zip(host).is_some_and(|(of_origin, host)| of_origin.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ fn misdirected(host: &impl std::fmt::Display) -> String {
     let host: String = host.to_string().chars().take(MAX_HOST).collect();
     format!(
         "`{host}` is not a name of this server, so a page of another site may have sent this. If it is a name of this \
-         server, write it into the settings: `[api] hosts = [\"{host}\"]`. Addresses and `localhost` are always accepted"
+         server, write it into the settings: `[api] hosts = [\"{host}\"]`. Addresses and `localhost` are accepted"
     )
 }
 

@@ -45,7 +45,12 @@ pub struct HeartbeatResponse {
 }
 
 /// `PUT /v1/heartbeat/ENDPOINT`.
-pub(super) async fn put(Shared(state): Shared<ApiState>, caller: Caller, endpoint: PathName, request: Request) -> Response {
+pub(super) async fn put(
+    Shared(state): Shared<ApiState>,
+    caller: Caller,
+    endpoint: PathName,
+    request: Request,
+) -> Response {
     let done = async {
         caller.check_origin(&state)?;
         let holder = caller.holder(&state, Role::Beat)?;

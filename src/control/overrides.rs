@@ -71,8 +71,8 @@ impl Book {
     /// The version of [`BookFile`]. A changed form gets another number.
     pub const VERSION: u32 = 1;
 
-    /// Adds an override. Its target must match an endpoint of `model`, and none outside its zones. Returns the override that the target had
-    /// before.
+    /// Adds an override. Its target must match an endpoint of `model`, and none outside its zones. Returns the override
+    /// that the target had before.
     pub fn put(&mut self, entry: Override, model: &Model) -> Result<Option<Arc<Override>>, OverrideError> {
         check_why(&entry.why).map_err(OverrideError::Malformed)?;
         let found = endpoints_of(&entry.target, model);
@@ -201,12 +201,7 @@ fn is_inside(entry: &Override, id: EndpointId, model: &Model) -> bool {
 }
 
 /// Refuses a target with endpoints outside `zones`, and names some of them.
-fn check_zones(
-    target: &str,
-    found: &[EndpointId],
-    zones: Option<&[Name]>,
-    model: &Model,
-) -> Result<(), OverrideError> {
+fn check_zones(target: &str, found: &[EndpointId], zones: Option<&[Name]>, model: &Model) -> Result<(), OverrideError> {
     /// Most endpoints that the message names (judgment).
     const NAMED: usize = 8;
     let Some(zones) = zones else { return Ok(()) };

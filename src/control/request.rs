@@ -30,8 +30,8 @@ pub(super) fn name_in(path: PathName) -> Result<String, ErrorResponse> {
 
 /// The whole body, of at most `most` octets. An error repeats `expected`, which describes a correct body.
 ///
-/// The Content-Type is ignored: `curl -d` sends another than JSON, and [`super::caller::Caller::check_origin`] refuses the web
-/// pages that can send only such types.
+/// The Content-Type is ignored: `curl -d` sends another than JSON, and `Caller::check_origin` refuses the web pages
+/// that can send only such types.
 pub(super) async fn body(request: Request<Body>, most: usize, expected: &str) -> Result<Vec<u8>, ErrorResponse> {
     match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), most)).await {
         Ok(Ok(body)) => Ok(body.into()),

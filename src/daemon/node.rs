@@ -101,6 +101,7 @@ impl RunningNode {
             counters: counters.clone(),
             certificates: certificates.clone(),
             writes: state_dir.writes(),
+            access: access.clone(),
         };
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let state =

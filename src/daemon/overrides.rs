@@ -338,9 +338,8 @@ mod tests {
         let edits = change(&mut overrides, drain("region:us-east", None));
         assert_eq!(event_lines(&before, &overrides, &edits), ["nyc down -> drained: rack move (alice)"]);
         let before = overrides.resolved();
-        let clear = |target: &str| {
-            OverrideChange::Clear { targets: vec![target.into()], who: "bob".into(), zones: None }
-        };
+        let clear =
+            |target: &str| OverrideChange::Clear { targets: vec![target.into()], who: "bob".into(), zones: None };
         let edits = change(&mut overrides, clear("region:us-east"));
         assert_eq!(
             event_lines(&before, &overrides, &edits),

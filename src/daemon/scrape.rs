@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::control::ReloadStatus;
 use crate::control::names::NameStateCache;
+use crate::control::{ApiAccess, ReloadStatus};
 use crate::daemon::state::StateWrites;
 use crate::server::{Certificates, Counters};
 use crate::snapshot::Snapshot;
@@ -19,6 +19,7 @@ pub(crate) struct Sources {
     pub(crate) counters: Arc<Counters>,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) writes: Arc<StateWrites>,
+    pub(crate) access: Arc<ApiAccess>,
 }
 
 impl Sources {
@@ -33,6 +34,7 @@ impl Sources {
             reload: &self.reload.load(),
             certificate_ends_at: self.certificates.as_ref().and_then(|certificates| certificates.ends_at()),
             state_writes: self.writes.counts(),
+            refusals: &self.access.refusals,
         })
     }
 }

@@ -114,6 +114,9 @@ families! {
     ANSWERS Counter "portolan_answers_total" ["zone" "name" "endpoint"]
         "How often an endpoint was in a reply for a steered name.";
 
+    API_REFUSED Counter "portolan_api_refused_total" ["reason"]
+        "Requests and connections that the API refused or closed, by reason.";
+
     CPU_SECONDS Counter "process_cpu_seconds_total" [] "Total user and system CPU time spent in seconds.";
     RESIDENT Gauge "process_resident_memory_bytes" [] "Resident memory size in bytes.";
     VIRTUAL Gauge "process_virtual_memory_bytes" [] "Virtual memory size in bytes.";

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::control::ReloadStatus;
 use crate::control::names::NameState;
+use crate::control::{RefusalCounters, ReloadStatus};
 use crate::model::{Health, Model};
 use crate::server::Totals;
 use crate::snapshot::{Snapshot, Transition};
@@ -82,6 +82,8 @@ pub struct Scrape<'a> {
     /// Writes of files in the state directory: successes and failures. The last known health is not included: it is
     /// counted in [`Metrics`].
     pub state_writes: [u64; 2],
+    /// What the API refused.
+    pub refusals: &'a RefusalCounters,
 }
 
 impl Metrics {
@@ -123,7 +125,7 @@ impl Metrics {
 
     /// All metrics in the text format of Prometheus.
     pub fn render(&self, scrape: &Scrape<'_>) -> String {
-        let Scrape { snapshot, names, totals, reload, certificate_ends_at, state_writes } = *scrape;
+        let Scrape { snapshot, names, totals, reload, certificate_ends_at, state_writes, refusals } = *scrape;
         let mut text = Exposition::default();
         text.family(&family::BUILD_INFO).sample(&[env!("CARGO_PKG_VERSION")], 1);
         text.single(&family::GENERATION, snapshot.generation);
@@ -137,6 +139,10 @@ impl Metrics {
             text.single(&family::CERT_EXPIRY, end);
         }
         self.counted().write(&mut text, &snapshot.model, state_writes);
+        let mut refused = text.family(&family::API_REFUSED);
+        for (refusal, count) in refusals.all() {
+            refused.sample(&[refusal.as_str()], count);
+        }
         process::write(&mut text);
         text.finish()
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::answer::Transport;
-use crate::control::ReloadStatus;
 use crate::control::names::NameStateCache;
 use crate::control::test_world::{model, snapshot, transition};
+use crate::control::{Refusal, RefusalCounters, ReloadStatus};
 use crate::model::{Doubt, Hold};
 use crate::server::{DropReason, Totals};
 use crate::snapshot::Snapshot;
@@ -27,6 +27,8 @@ fn totals() -> Totals {
 
 fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
     let reload = ReloadStatus { ok: true, at: 1600.25, ..ReloadStatus::default() };
+    let refusals = RefusalCounters::default();
+    refusals.count(Refusal::Token);
     let (names, totals) = (NameStateCache::default().states(snapshot), totals());
     let text = metrics.render(&Scrape {
         snapshot,
@@ -35,6 +37,7 @@ fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
         reload: &reload,
         certificate_ends_at: Some(2_000_000_000),
         state_writes: [3, 1],
+        refusals: &refusals,
     });
     text.lines().map(str::to_owned).collect()
 }
@@ -88,6 +91,8 @@ fn every_metric_is_there_with_its_labels() {
         "portolan_cert_expiry_seconds 2000000000",
         r#"portolan_state_writes_total{result="success"} 4"#,
         r#"portolan_state_writes_total{result="failure"} 1"#,
+        r#"portolan_api_refused_total{reason="token"} 1"#,
+        r#"portolan_api_refused_total{reason="host"} 0"#,
         r#"portolan_endpoint_held_down{zone="svc.example.",endpoint="fra1"} 1"#,
         r#"portolan_endpoint_held_down{zone="svc.example.",endpoint="nyc"} 0"#,
         r#"portolan_endpoint_suspect{zone="svc.example.",endpoint="fra1"} 1"#,

@@ -13,6 +13,7 @@ MANUAL = "".join(path.read_text() for path in [HERE / "zones/README.md", *(HERE 
 
 PROMISED = {
     "portolan_queries_total": ("counter", {"transport", "rcode"}),
+    "portolan_api_refused_total": ("counter", {"reason"}),
     "portolan_dropped_total": ("counter", {"reason"}),
     "portolan_endpoint_up": ("gauge", {"zone", "endpoint", "region"}),
     "portolan_rtt_seconds": ("gauge", {"vantage", "zone", "endpoint"}),

@@ -1,9 +1,10 @@
 //! The host that a request names, in its Host field or in its target (RFC 9112, 3.2), and the hosts under which the API
 //! may be called.
 //!
-//! A page of another site can have its own name resolved to the address of this server (DNS rebinding). For the browser,
-//! the page and the API are then one site. The Host field still has the name of the other site, so a name that does not
-//! belong to this server is refused. A name of one label belongs to nobody else: no public domain has one label.
+//! A page of another site can have its own name resolved to the address of this server (DNS rebinding). For the
+//! browser, the page and the API are then one site. The Host field still has the name of the other site, so a name that
+//! does not belong to this server is refused. A name of one label belongs to nobody else: no public domain has one
+//! label.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,7 +25,8 @@ impl HostNames {
     /// The names of the settings: `[api] hosts` and `node`, and that of the system.
     pub fn of(settings: &Settings) -> HostNames {
         let system = gethostname::gethostname().to_string_lossy().into_owned();
-        let all = [settings.node.as_str(), &system].into_iter().chain(settings.operators.hosts.iter().map(String::as_str));
+        let all =
+            [settings.node.as_str(), &system].into_iter().chain(settings.operators.hosts.iter().map(String::as_str));
         HostNames { names: all.map(normal).collect() }
     }
 
@@ -33,8 +35,7 @@ impl HostNames {
         match host {
             Host::Address(_) => true,
             Host::Name(name) if name == "localhost" || name.ends_with(".localhost") => true,
-            // Other characters than these could stand for a dot.
-            Host::Name(name) if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) => true,
+            Host::Name(name) if is_label(name) => true,
             Host::Name(name) => self.names.contains(name),
         }
     }
@@ -65,8 +66,8 @@ const REPEATED: BadHost = "there are several Host fields, and a request has one 
 const MALFORMED: BadHost = "the Host field or the host of the target is malformed; expected HOST or HOST:PORT";
 const SCHEME: BadHost = "the scheme of the target is not http or https";
 
-/// The host of a request. A host in the target replaces the Host field, also in `headers` (RFC 9112, 3.2.2). `None` for a
-/// request of HTTP/1.0 without a host: no browser sends one.
+/// The host of a request. A host in the target replaces the Host field, also in `headers` (RFC 9112, 3.2.2). `None` for
+/// a request of HTTP/1.0 without a host: no browser sends one.
 pub(in crate::control) fn host_of(
     version: Version,
     target: &Uri,
@@ -119,6 +120,11 @@ fn named(name: &str) -> Result<Host, BadHost> {
     Ok(name.parse::<Ipv4Addr>().map_or_else(|_| Host::Name(name), |address| Host::Address(address.into())))
 }
 
+/// Whether a name is one label of the usual characters. Others, such as `%`, could stand for a dot.
+fn is_label(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
 /// In lower case, without the final dot.
 fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
@@ -131,7 +137,9 @@ mod tests {
     /// The host of a request of HTTP/1.1 with these Host fields.
     fn host(target: &str, fields: &[&'static str]) -> Result<Option<Host>, BadHost> {
         let mut headers = HeaderMap::new();
-        fields.iter().for_each(|field| _ = headers.append(header::HOST, HeaderValue::from_static(field)));
+        fields
+            .iter()
+            .for_each(|field| _ = headers.append(header::HOST, HeaderValue::from_bytes(field.as_bytes()).unwrap()));
         host_of(Version::HTTP_11, &target.parse().unwrap(), &mut headers)
     }
 
@@ -143,9 +151,25 @@ mod tests {
     #[test]
     fn addresses_local_names_and_names_of_this_server_are_allowed_with_any_port() {
         for field in [
-            "127.0.0.1", "127.0.0.1:8053", "127.0.0.1.:8053", "192.0.2.1:80", "[::1]", "[::1]:8053", "[2001:db8::1]:",
-            "[fe80::1%eth0]:8053", "[::ffff:127.0.0.1]", "localhost", "LOCALHOST:8053", "localhost.", "a.localhost:1",
-            "portolan:8053", "portolan", "a_b-c", "ns1.example", "NS1.Example.:8053", "gslb.corp.example:65535",
+            "127.0.0.1",
+            "127.0.0.1:8053",
+            "127.0.0.1.:8053",
+            "192.0.2.1:80",
+            "[::1]",
+            "[::1]:8053",
+            "[2001:db8::1]:",
+            "[fe80::1%eth0]:8053",
+            "[::ffff:127.0.0.1]",
+            "localhost",
+            "LOCALHOST:8053",
+            "localhost.",
+            "a.localhost:1",
+            "portolan:8053",
+            "portolan",
+            "a_b-c",
+            "ns1.example",
+            "NS1.Example.:8053",
+            "gslb.corp.example:65535",
         ] {
             assert!(is_allowed(field), "{field}");
         }
@@ -154,9 +178,23 @@ mod tests {
     #[test]
     fn names_of_others_are_not_allowed() {
         for field in [
-            "evil.example", "evil.example:8053", "evil.example.", "ns1.example.evil.example", "xns1.example",
-            "localhost.evil.example", "evillocalhost.example", "127.0.0.1.evil.example", "127.1", "ns1%2eexample",
-            "evil%2eexample", "a..", "..", ".", ".localhost.x", "ns1.example..", "127.0.0.1.."
+            "evil.example",
+            "evil.example:8053",
+            "evil.example.",
+            "ns1.example.evil.example",
+            "xns1.example",
+            "localhost.evil.example",
+            "evillocalhost.example",
+            "127.0.0.1.evil.example",
+            "127.1",
+            "ns1%2eexample",
+            "evil%2eexample",
+            "a..",
+            "..",
+            ".",
+            ".localhost.x",
+            "ns1.example..",
+            "127.0.0.1..",
         ] {
             assert!(!is_allowed(field), "{field}");
         }
@@ -165,8 +203,27 @@ mod tests {
     #[test]
     fn a_malformed_host_is_refused() {
         for field in [
-            "", ":8053", "a:b", "a:65536", "a:+80", "a:-1", "a:80:80", "::1", "[::1", "[::1]8053", "[::1]:x", "[]",
-            "[v1.a]", "alice@localhost", "http://localhost", "localhost/", "a b", "a\\b", "a?b", "a#b", "\u{e4}.example",
+            "",
+            ":8053",
+            "a:b",
+            "a:65536",
+            "a:+80",
+            "a:-1",
+            "a:80:80",
+            "::1",
+            "[::1",
+            "[::1]8053",
+            "[::1]:x",
+            "[]",
+            "[v1.a]",
+            "alice@localhost",
+            "http://localhost",
+            "localhost/",
+            "a b",
+            "a\\b",
+            "a?b",
+            "a#b",
+            "\u{e4}.example",
         ] {
             assert_eq!(host("/", &[field]), Err(MALFORMED), "{field}");
         }

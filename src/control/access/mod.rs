@@ -11,8 +11,8 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::config::{Settings, Tokens};
 
-pub(in crate::control) use host::host_of;
 pub use host::HostNames;
+pub(in crate::control) use host::host_of;
 pub(in crate::control) use rate::{CallCost, CallRates, WrongTokenLine, WrongTokens};
 pub use refusal::{Refusal, RefusalCounters};
 

@@ -17,11 +17,7 @@ use crate::control::request::{ErrorResponse, PathName, name_in, stopping};
 use crate::control::state::ApiState;
 
 /// `POST /v1/failback/NAME`.
-pub(in crate::control) async fn respond(
-    Shared(state): Shared<ApiState>,
-    caller: Caller,
-    name: PathName,
-) -> Response {
+pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller: Caller, name: PathName) -> Response {
     let done = async {
         caller.check_origin(&state)?;
         let name = name_in(name)?;

@@ -18,6 +18,9 @@ use crate::control::{ApiState, Command, Controls, ReloadStatus, router, serve};
 
 const ALICE: &str = "0123456789abcdef0123456789abcdef";
 const BOB: &str = "fedcba9876543210fedcba9876543210";
+const BEAT: &str = "beefbeefbeefbeefbeefbeefbeefbeef";
+const CAROL: &str = "cccccccccccccccccccccccccccccccc";
+const DAVE: &str = "dddddddddddddddddddddddddddddddd";
 
 struct Served {
     address: std::net::SocketAddr,
@@ -30,10 +33,14 @@ impl Drop for Served {
     }
 }
 
-/// alice may operate, bob may read.
+/// alice may operate, bob may read, fra1 may send its heartbeats, carol may operate svc.example., dave other.example.
 fn tokens() -> Tokens {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("tokens"), format!("alice operate {ALICE}\nbob read {BOB}\n")).unwrap();
+    let lines = [
+        format!("alice operate {ALICE}\nbob read {BOB}\nfra1 beat:fra1 {BEAT}"),
+        format!("carol operate:svc.example {CAROL}\ndave operate:other.example {DAVE}\nweak operate short\n"),
+    ];
+    std::fs::write(dir.path().join("tokens"), lines.join("\n")).unwrap();
     std::fs::write(dir.path().join("portolan.toml"), "region = \"here\"\n[zones]\ndir = \".\"\n").unwrap();
     let loaded = crate::config::load(Some(&dir.path().join("portolan.toml")), &Default::default()).unwrap();
     Tokens::clone(loaded.settings.operators.tokens.as_deref().unwrap())
@@ -68,7 +75,13 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
                         .collect(),
                     OverrideChange::Clear { targets, zones, .. } => targets
                         .into_iter()
-                        .map(|target| Ok(TargetChange { before: Some(next.clear(&target, zones.as_deref(), model)?), now: None, target }))
+                        .map(|target| {
+                            Ok(TargetChange {
+                                before: Some(next.clear(&target, zones.as_deref(), model)?),
+                                now: None,
+                                target,
+                            })
+                        })
                         .collect(),
                 };
                 if targets.is_ok() {
@@ -249,4 +262,88 @@ async fn a_reload_that_is_refused_says_what_is_wrong_with_the_files() {
     assert_eq!((&problem["problems"][0]["file"], &problem["problems"][0]["line"]), (&json!("no/such.toml"), &json!(1)));
     let (status, _) = served.status("POST /v1/reload", &["origin: http://evil.example"], "").await;
     assert_eq!(status, 403);
+}
+
+#[tokio::test]
+async fn a_token_for_heartbeats_may_send_those_of_its_endpoints_and_nothing_else() {
+    let served = served(Some(tokens())).await;
+    let beat = bearer(BEAT);
+    for (request, expected, says) in [
+        (PUT, 403, "the token of `fra1` has the role beat, and this call needs operate"),
+        ("DELETE /v1/overrides/fra1", 403, "needs operate"),
+        ("GET /v1/overrides", 403, "needs read"),
+        ("POST /v1/failback/www.svc.example", 403, "needs operate"),
+        ("PUT /v1/heartbeat/nyc", 403, "this token is not for heartbeats of `nyc` in svc.example."),
+        ("DELETE /v1/heartbeat/nyc", 403, "this token is not for heartbeats of `nyc`"),
+        // It is allowed, and the endpoint has no monitor of that type.
+        ("DELETE /v1/heartbeat/fra1", 409, "has no monitor of type heartbeat"),
+    ] {
+        let (status, detail) = served.status(request, &[JSON, &beat], DRAIN).await;
+        assert!(status == expected && detail.contains(says), "{request}: {status} {detail}");
+    }
+    let reader = bearer(BOB);
+    assert_eq!(served.status("DELETE /v1/heartbeat/fra1", &[&reader], "").await.0, 403);
+}
+
+#[tokio::test]
+async fn a_token_for_a_zone_changes_nothing_in_another() {
+    let served = served(Some(tokens())).await;
+    let (carol, dave) = (bearer(CAROL), bearer(DAVE));
+    for (request, expected, says) in [
+        (PUT, 403, "this token is for other.example., and `fra1` also matches svc.example./fra1"),
+        ("PUT /v1/overrides/region:eu-west", 403, "also matches svc.example./fra1"),
+        ("PUT /v1/overrides/*", 403, "svc.example./fra1, svc.example./nyc, svc.example./plain"),
+        ("DELETE /v1/overrides/fra1", 403, "svc.example./fra1"),
+        ("POST /v1/failback/www.svc.example", 403, "`www.svc.example.` is in svc.example."),
+        ("DELETE /v1/heartbeat/fra1", 403, "not for heartbeats"),
+        ("PUT /v1/overrides/fra2", 404, "no endpoint is called"),
+    ] {
+        let (status, detail) = served.status(request, &[JSON, &dave], DRAIN).await;
+        assert!(status == expected && detail.contains(says), "{request}: {status} {detail}");
+        let (status, detail) = served.status(request, &[JSON, &carol], DRAIN).await;
+        assert!(status != 403, "carol: {request}: {detail}");
+    }
+    let (_, put) = served.ask("PUT /v1/overrides/region:eu-west", &[JSON, &carol], DRAIN).await;
+    assert_eq!((&put["override"]["who"], &put["override"]["zones"]), (&json!("carol"), &json!(["svc.example."])));
+}
+
+#[tokio::test]
+async fn a_client_that_sends_wrong_tokens_is_slowed_but_locks_nobody_out() {
+    let served = served(Some(tokens())).await;
+    let mut statuses = Vec::new();
+    for guess in 0..20 {
+        let guess = bearer(&format!("guess-number-{guess}"));
+        let (head, _) = served.ask("GET /v1/overrides", &[&guess], "").await;
+        assert_eq!(head.contains("retry-after: 1\r"), head.starts_with("http/1.1 429"), "{head}");
+        statuses.push(head.split(' ').nth(1).unwrap().to_owned());
+    }
+    assert_eq!(&statuses[..10], ["401"; 10]);
+    assert!(statuses[10..].iter().filter(|status| *status == "429").count() >= 5, "{statuses:?}");
+    assert_eq!(served.status("GET /v1/overrides", &[&bearer(ALICE)], "").await.0, 200, "its secret can't be guessed");
+    while served.status("GET /v1/overrides", &[&bearer("wrong-wrong-wrong")], "").await.0 != 429 {}
+    assert_eq!(served.status("GET /v1/overrides", &[&bearer("short")], "").await.0, 429, "its secret can be guessed");
+}
+
+#[tokio::test]
+async fn a_request_for_another_host_is_refused_on_all_paths_but_health_checks() {
+    let served = served(Some(tokens())).await;
+    let sent = async |head: &str| {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        stream.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        (answer[9..12].parse::<u16>().unwrap(), answer)
+    };
+    for path in ["/", "/page.js", "/metrics", "/v1/status", "/v1/explain?name=www.svc.example", "/v1/events", "/no"] {
+        let (status, answer) = sent(&format!("GET {path} HTTP/1.1\r\nhost: evil.example:8053")).await;
+        assert!(status == 421 && answer.contains("`[api] hosts = [\\\"evil.example\\\"]`"), "{path}: {answer}");
+        assert_eq!(sent(&format!("GET http://evil.example{path} HTTP/1.1\r\nhost: localhost")).await.0, 421, "{path}");
+        assert_eq!(sent(&format!("GET {path} HTTP/1.1\r\nhost: a\r\nhost: a")).await.0, 400, "{path}");
+    }
+    assert_eq!(sent("POST /v1/reload HTTP/1.1\r\nhost: evil.example\r\norigin: http://evil.example").await.0, 421);
+    assert_eq!(sent("GET /healthz HTTP/1.1\r\nhost: evil.example").await.0, 200);
+    assert_eq!(sent("GET /readyz HTTP/1.1\r\nhost: evil.example").await.0, 503, "it is starting");
+    assert_eq!(sent("GET /v1/status HTTP/1.1").await.0, 400);
+    assert_eq!(sent("GET /v1/status HTTP/1.0").await.0, 200);
+    assert_eq!(sent("GET http://localhost/v1/status HTTP/1.1\r\nhost: evil.example").await.0, 200);
 }

@@ -180,7 +180,11 @@ fn the_narrowest_target_counts_and_of_two_equal_ones_the_newer() {
     book.put(entry("pool:deep", Drain, None), &model).unwrap();
     assert_eq!(resolved(&book)[4], "fra? down", "set again, so newer");
     assert_eq!(resolved(&book)[1], "pool:deep drain");
-    assert_eq!(book.clear("zone:SVC.example.", None, &model).unwrap().target, "zone:svc.example", "one zone, written twice");
+    assert_eq!(
+        book.clear("zone:SVC.example.", None, &model).unwrap().target,
+        "zone:svc.example",
+        "one zone, written twice"
+    );
     let refused = book.clear("zone:svc.example.", None, &model).unwrap_err().to_string();
     assert_eq!(
         refused,

@@ -21,11 +21,7 @@ const EXPECTED: &str = "expected {\"lose\":[\"region:NAME\"],\"override\":[{\"ta
                         \"demand\":[{\"net\",\"qps\"}]}, each of them optional";
 
 /// `POST /v1/simulate`.
-pub(in crate::control) async fn respond(
-    Shared(state): Shared<ApiState>,
-    caller: Caller,
-    request: Request,
-) -> Response {
+pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller: Caller, request: Request) -> Response {
     // A page of another site must not be able to cause work here.
     if let Err(error) = caller.check_origin(&state) {
         return *error;

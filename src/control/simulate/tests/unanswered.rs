@@ -113,7 +113,8 @@ fn services_are_counted() {
 
 /// What is served while the target has this override.
 fn overridden(snapshot: &Snapshot, target: &str, state: OverrideState) -> Snapshot {
-    let entry = Override { target: target.into(), state, why: "x".into(), who: "alice".into(), until: None, zones: None };
+    let entry =
+        Override { target: target.into(), state, why: "x".into(), who: "alice".into(), until: None, zones: None };
     let mut book = crate::control::overrides::Book::default();
     book.put(entry, &snapshot.model).unwrap();
     let overrides = Arc::new(book.resolve(&snapshot.model));
