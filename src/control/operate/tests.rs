@@ -278,7 +278,7 @@ async fn a_token_for_heartbeats_may_send_those_of_its_endpoints_and_nothing_else
         // It is allowed, and the endpoint has no monitor of that type.
         ("DELETE /v1/heartbeat/fra1", 409, "has no monitor of type heartbeat"),
     ] {
-        let (status, detail) = served.status(request, &[JSON, &beat], DRAIN).await;
+        let (status, detail) = served.status(request, &[&beat], "").await;
         assert!(status == expected && detail.contains(says), "{request}: {status} {detail}");
     }
     let reader = bearer(BOB);
