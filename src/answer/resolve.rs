@@ -12,8 +12,13 @@ use crate::wire::question::Question;
 use crate::wire::reply::{Full, Owner, QUESTION_AT, Section};
 use crate::wire::{MAX_NAME, NameBuf};
 
-/// Most CNAMEs and DNAMEs that one reply follows: resolvers give up at 8 to 16, so more would not help.
+/// Most CNAMEs and DNAMEs that one reply follows: resolvers give up at 8 to 16, so more would not help. The work that
+/// names take ends most chains earlier, after about eight over UDP; a resolver asks for the rest.
 const MAX_CHAIN: usize = 16;
+/// What a step of a chain costs in addition to its name, in the unit of [`ReplyWriter::spend`]. Measured.
+///
+/// [`ReplyWriter::spend`]: crate::wire::reply::ReplyWriter::spend
+const WORK_PER_STEP: usize = 60;
 
 impl<'q> Answering<'q> {
     /// Answers a query without a question (RFC 7873, 5.4): the cookie goes out in the OPT record. Without a cookie
@@ -74,7 +79,8 @@ impl<'q> Answering<'q> {
     ) -> Result<u16, Full> {
         let zones = &*self.snapshot.zones;
         let mut visited = Visited::default();
-        let mut redirected = Visited::default();
+        // The DNAMEs that the reply has, and where it has their targets.
+        let (mut redirected, mut targets) = (Visited::default(), [0; MAX_CHAIN + 1]);
         let mut wanted = NodeQuestion { qtype: question.qtype, owner: QUESTION_AT };
         loop {
             // A loop: the reply has all of its records already (RFC 1034, 3.6.2).
@@ -85,15 +91,19 @@ impl<'q> Answering<'q> {
                 LookupResult::Outside => ChainStep::Done(rcode::NOERROR),
                 // The reply has this DNAME already, because the chain went through it.
                 LookupResult::Exact(node)
-                    if matches!(wanted.qtype, rtype::DNAME | rtype::ANY) && redirected.has(node.name()) =>
+                    if matches!(wanted.qtype, rtype::DNAME | rtype::ANY) && redirected.find(node.name()).is_some() =>
                 {
                     ChainStep::Done(rcode::NOERROR)
                 }
                 LookupResult::Exact(node) | LookupResult::Wildcard(node) => self.node(node, wanted)?,
                 LookupResult::Referral(cut) => self.refer(cut)?,
                 LookupResult::Redirected(node) => {
-                    let again = !redirected.add(node.name());
-                    self.redirect(node, &question.name, wanted, again)?
+                    let before = redirected.find(node.name()).map(|at| targets[at]);
+                    let (step, target_at) = self.redirect(node, &question.name, wanted, before)?;
+                    if before.is_none() && redirected.add(node.name()) {
+                        targets[redirected.len - 1] = target_at;
+                    }
+                    step
                 }
                 LookupResult::Missing(_) => self.negative(zone, rcode::NXDOMAIN, None)?,
             };
@@ -123,7 +133,7 @@ impl<'q> Answering<'q> {
         // For ANY one RRset is enough (RFC 8482, 4.1).
         let rrset = if wanted.qtype == rtype::ANY { node.rrsets().next() } else { node.rrset(wanted.qtype) };
         if let Some(rrset) = rrset {
-            self.reply.rrset(Section::Answer, Owner::At(wanted.owner), rrset.records(), ttl_cap)?;
+            self.reply.rrset(Section::Answer, &mut Owner::At(wanted.owner), rrset.records(), ttl_cap)?;
             self.add_extras(Pending::Answer(rrset, wanted.owner))?;
             return Ok(ChainStep::Done(rcode::NOERROR));
         }
@@ -137,7 +147,7 @@ impl<'q> Answering<'q> {
 
     /// Answers with a prepared CNAME record, and goes on to its target.
     pub(super) fn alias(&mut self, owner: u16, record: &[u8]) -> Result<ChainStep, Full> {
-        let at = self.reply.rrset(Section::Answer, Owner::At(owner), record, None)?;
+        let at = self.reply.rrset(Section::Answer, &mut Owner::At(owner), record, None)?;
         let target = record.get(PREPARED_HEAD..).and_then(NameBuf::parse);
         Ok(self.follow(target, at))
     }
@@ -145,38 +155,50 @@ impl<'q> Answering<'q> {
     /// A referral (RFC 1034, 4.3.2 step 3b).
     fn refer(&mut self, cut: NodeRef<'q>) -> Result<ChainStep, Full> {
         if let Some(ns) = cut.rrset(rtype::NS) {
-            self.reply.rrset(Section::Authority, Owner::Name(cut.name()), ns.records(), None)?;
+            self.reply.rrset(Section::Authority, &mut Owner::Name(cut.name()), ns.records(), None)?;
             self.add_extras(Pending::Referral(ns))?;
         }
         Ok(ChainStep::Done(rcode::NOERROR))
     }
 
-    /// A DNAME above the name: the CNAME that follows from it (RFC 6672, 3.1), and on to its target. `again`: the
-    /// reply has this DNAME already. `first` is the question's name.
+    /// A DNAME above the name: the CNAME that follows from it (RFC 6672, 3.1), and on to its target. `before` is where
+    /// the reply has this DNAME's target already. `first` is the question's name. Returns also where the reply has the
+    /// target.
     fn redirect(
         &mut self,
         node: NodeRef<'q>,
         first: &NameBuf,
         wanted: NodeQuestion,
-        again: bool,
-    ) -> Result<ChainStep, Full> {
-        let Some(dname) = node.rrset(rtype::DNAME) else { return Ok(ChainStep::Done(rcode::NOERROR)) };
-        if !again {
-            self.reply.rrset(Section::Answer, Owner::Name(node.name()), dname.records(), None)?;
-        }
+        before: Option<usize>,
+    ) -> Result<(ChainStep, usize), Full> {
+        let Some(dname) = node.rrset(rtype::DNAME) else { return Ok((ChainStep::Done(rcode::NOERROR), 0)) };
         let records = dname.records();
-        let target = records.get(PREPARED_HEAD..).unwrap_or_default();
-        let Some(next) = self.name.as_ref().unwrap_or(first).substitute(node.name().len(), target) else {
-            return Ok(ChainStep::Done(rcode::YXDOMAIN));
+        let target_at = match before {
+            Some(at) => at,
+            None => self.reply.rrset(Section::Answer, &mut Owner::Name(node.name()), records, None)?,
         };
-        let mut cname = [0; PREPARED_HEAD + MAX_NAME];
-        let made = synthesize(&mut cname, dname, next.as_wire());
-        let at = self.reply.rrset(Section::Answer, Owner::At(wanted.owner), made, None)?;
+        let target = records.get(PREPARED_HEAD..).unwrap_or_default();
+        let name = self.name.as_ref().unwrap_or(first);
+        let Some(next) = name.substitute(node.name().len(), target) else {
+            return Ok((ChainStep::Done(rcode::YXDOMAIN), target_at));
+        };
+        let prefix = name.as_wire().len() - node.name().len();
+        let at = match u16::try_from(target_at).ok().filter(|at| *at < 0x4000) {
+            Some(target_at) => {
+                let prefix = name.as_wire().get(..prefix).unwrap_or_default();
+                self.reply.cname_of_dname(wanted.owner, dname.ttl(), prefix, target_at)?
+            }
+            // No pointer reaches the target.
+            None => {
+                let mut cname = [0; PREPARED_HEAD + MAX_NAME];
+                let made = synthesize(&mut cname, dname, next.as_wire());
+                self.reply.rrset(Section::Answer, &mut Owner::At(wanted.owner), made, None)?
+            }
+        };
         // The CNAME itself answers the question (RFC 6672, 3.2 step 3c).
-        if wanted.qtype == rtype::CNAME {
-            return Ok(ChainStep::Done(rcode::NOERROR));
-        }
-        Ok(self.follow(Some(next), at))
+        let is_answer = wanted.qtype == rtype::CNAME;
+        let step = if is_answer { ChainStep::Done(rcode::NOERROR) } else { self.follow(Some(next), at) };
+        Ok((step, target_at))
     }
 
     /// A negative answer: the zone's SOA with the TTL of RFC 2308, 5, at most `ttl_cap`.
@@ -185,7 +207,7 @@ impl<'q> Answering<'q> {
         let apex = zones.apex(zone);
         if let Some((apex, soa)) = apex.and_then(|apex| Some((apex, apex.rrset(rtype::SOA)?))) {
             let ttl = zones.negative_ttl(zone).min(ttl_cap.unwrap_or(u32::MAX));
-            match self.reply.rrset(Section::Authority, Owner::Name(apex.name()), soa.records(), Some(ttl)) {
+            match self.reply.rrset(Section::Authority, &mut Owner::Name(apex.name()), soa.records(), Some(ttl)) {
                 Ok(_) => {}
                 // The response code is true even when the SOA does not fit.
                 Err(Full) => self.flags |= flag::TC,
@@ -194,10 +216,12 @@ impl<'q> Answering<'q> {
         Ok(ChainStep::Done(rcode))
     }
 
-    /// Goes on to `target`, unless it cannot be read or is where no pointer reaches.
+    /// Goes on to `target`, unless it cannot be read, or is where no pointer reaches, or the reply has cost enough: then
+    /// the resolver asks for it.
     fn follow(&mut self, target: Option<NameBuf>, at: usize) -> ChainStep {
+        let work = target.as_ref().map_or(0, |target| target.as_wire().len()) + WORK_PER_STEP;
         match target {
-            Some(_) if at < 0x4000 => {
+            Some(_) if at < 0x4000 && self.reply.spend(work) => {
                 self.name = target;
                 ChainStep::Follow(at as u16)
             }
@@ -238,8 +262,9 @@ impl Visited {
         is_new
     }
 
-    /// Whether a name was added.
-    fn has(&self, name: &[u8]) -> bool {
-        self.hashes[..self.len].contains(&hash_of(name))
+    /// The number of a name that was added.
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        let hash = hash_of(name);
+        self.hashes[..self.len].iter().position(|added| *added == hash)
     }
 }

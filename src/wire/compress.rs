@@ -1,9 +1,9 @@
 //! Name compression (RFC 1035, 4.1.4): which names a reply already has, so that later ones can point at them.
 //!
-//! The work for a name grows with its octets. Each label of the reply is stored with the length and a hash of the name
-//! that begins there, and a table finds it by that hash. For a new name, each of its labels is looked up once, from the
-//! left, so the longest name that matches is found first. Only names of equal length and hash are compared octet by
-//! octet, and at most [`MAX_COMPARISONS`] of them.
+//! The work for a name grows with its octets. Each of its last [`MAX_HASHED`] labels is looked up once, from the left,
+//! by a hash of the name that begins there, so the longest name that matches is found first. A place knows how many
+//! octets are written there as they are and which place the pointer behind them leads to. So a name is compared with a
+//! place in as many steps as there are pointers.
 
 use crate::wire::{MAX_NAME, namebuf::MAX_LABELS};
 
@@ -12,6 +12,9 @@ use crate::wire::{MAX_NAME, namebuf::MAX_LABELS};
 const MAX_PLACES: usize = 48;
 /// How many of the question's labels are remembered, from the right: the ones that other names share.
 const MAX_QUESTION_LABELS: usize = 16;
+/// How many labels of a name are looked up, from the right. Judgment: names of people have five; the names in the
+/// reverse tree of IPv6 have 34, but their servers and targets are elsewhere.
+const MAX_HASHED: usize = 24;
 /// Most pointers one after the other in a name of ours: some readers give up at a few, as a guard against loops.
 const MAX_HOPS: u8 = 3;
 /// Most names that are compared octet by octet for one name. Judgment: two different names with one hash are rare
@@ -24,6 +27,8 @@ const SLOTS: usize = 128;
 const POINTER_END: usize = 0x4000;
 /// The octet of the question's name: after the header.
 const QUESTION_AT: usize = 12;
+/// No place.
+const NONE: u8 = u8::MAX;
 
 /// A label of the reply at which a name begins.
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,6 +37,10 @@ struct Place {
     at: u16,
     /// Octets of the name that begins here, uncompressed.
     len: u8,
+    /// How many of them are here; the rest is where the pointer behind them leads.
+    run: u8,
+    /// The place that the pointer leads to, [`NONE`] where the root follows instead.
+    next: u8,
     /// Pointers that a reader follows to its end.
     hops: u8,
 }
@@ -48,14 +57,14 @@ pub(super) struct Suffixes {
     question: Option<u8>,
 }
 
-/// An uncompressed name with the hash of every name that ends it.
+/// An uncompressed name with the hashes of the names that end it, [`MAX_HASHED`] of them at most.
 pub(super) struct Hashed<'n> {
     name: &'n [u8],
-    /// Where each label begins, from the left.
-    starts: [u8; MAX_LABELS],
+    /// Where each of its last labels begins, from the right.
+    starts: [u8; MAX_HASHED],
     /// The hash of the name that begins there.
-    hashes: [u32; MAX_LABELS],
-    /// How many labels there are, the root left out.
+    hashes: [u32; MAX_HASHED],
+    /// How many there are, the root left out.
     count: usize,
 }
 
@@ -65,7 +74,16 @@ pub(super) struct Split {
     pub(super) literal: usize,
     /// Where the reply has the rest; the rest is the root where there is none.
     pub(super) pointer: Option<u16>,
+    /// The place of the rest.
+    next: u8,
     hops: u8,
+}
+
+impl Split {
+    /// Nothing is pointed at.
+    fn whole(name: &[u8]) -> Split {
+        Split { literal: name.len().saturating_sub(1), pointer: None, next: NONE, hops: 0 }
+    }
 }
 
 impl Default for Suffixes {
@@ -84,32 +102,32 @@ impl Suffixes {
     pub(super) fn add_question(&mut self, reply: &[u8]) {
         let Some(len) = self.question.take() else { return };
         let Some(name) = reply.get(QUESTION_AT..QUESTION_AT + usize::from(len)) else { return };
-        let hashed = Hashed::new(name);
-        for (label, hash) in hashed.labels().skip(hashed.count.saturating_sub(MAX_QUESTION_LABELS)) {
-            self.push(hash, name.len() - label, QUESTION_AT + label, 0);
-        }
+        let hashed = Hashed::of_last(name, MAX_QUESTION_LABELS);
+        self.add(&hashed, &Split::whole(name), QUESTION_AT);
     }
 
     /// Adds the labels of a name that was written at `start` as `split` says.
     pub(super) fn add(&mut self, name: &Hashed<'_>, split: &Split, start: usize) {
-        for (label, hash) in name.labels().take_while(|(label, _)| *label < split.literal) {
-            self.push(hash, name.name.len() - label, start + label, split.hops);
+        for (label, hash) in name.labels_from_left().take_while(|(label, _)| *label < split.literal) {
+            if self.len == MAX_PLACES || start + label >= POINTER_END {
+                return;
+            }
+            self.places[self.len] = Place {
+                hash,
+                at: (start + label) as u16,
+                len: (name.name.len() - label) as u8,
+                run: (split.literal - label) as u8,
+                next: split.next,
+                hops: split.hops,
+            };
+            self.len += 1;
+            self.fill_slot(self.len);
         }
     }
 
     /// Adds the labels of a name that was written whole at `start`.
     pub(super) fn add_whole(&mut self, name: &Hashed<'_>, start: usize) {
-        self.add(name, &Split { literal: name.name.len(), pointer: None, hops: 0 }, start);
-    }
-
-    fn push(&mut self, hash: u32, len: usize, at: usize, hops: u8) {
-        if let Some(place) = self.places.get_mut(self.len)
-            && at < POINTER_END
-        {
-            *place = Place { hash, at: at as u16, len: len as u8, hops };
-            self.len += 1;
-            self.fill_slot(self.len);
-        }
+        self.add(name, &Split::whole(name.name), start);
     }
 
     /// Enters the place with index `number - 1` into the table. There are fewer places than slots, so one is empty.
@@ -134,56 +152,91 @@ impl Suffixes {
     }
 
     /// The places where a name with this hash and length begins, those written first before the others.
-    fn candidates(&self, hash: u32, len: usize) -> impl Iterator<Item = &Place> {
+    fn candidates(&self, hash: u32, len: usize) -> impl Iterator<Item = u8> {
         let mut slot = hash as usize % SLOTS;
         std::iter::from_fn(move || {
-            let number = usize::from(self.slots[slot]);
+            let number = self.slots[slot];
             slot = (slot + 1) % SLOTS;
-            self.places.get(number.checked_sub(1)?)
+            number.checked_sub(1)
         })
-        .filter(move |place| place.hash == hash && usize::from(place.len) == len && place.hops < MAX_HOPS)
+        .filter(move |place| {
+            let place = &self.places[usize::from(*place)];
+            place.hash == hash && usize::from(place.len) == len && place.hops < MAX_HOPS
+        })
     }
 
     /// How `name` is written: the reply has the rest of it at the first place with the longest rest.
     pub(super) fn split(&self, reply: &[u8], name: &Hashed<'_>) -> Split {
         let total = name.name.len();
         let mut left = MAX_COMPARISONS;
-        for (literal, hash) in name.labels() {
+        for (literal, hash) in name.labels_from_left() {
             for place in self.candidates(hash, total - literal).take(left) {
-                if stands_at(reply, usize::from(place.at), &name.name[literal..]) {
-                    return Split { literal, pointer: Some(place.at), hops: place.hops + 1 };
+                let found = &self.places[usize::from(place)];
+                if self.is_at(reply, found, &name.name[literal..]) {
+                    return Split { literal, pointer: Some(found.at), next: place, hops: found.hops + 1 };
                 }
                 left -= 1;
             }
         }
-        Split { literal: total.saturating_sub(1), pointer: None, hops: 0 }
+        Split::whole(name.name)
+    }
+
+    /// Whether the name at `place` of `reply` is `name`; case does not count. Equal octets have equal labels, because
+    /// both begin with the length of a label.
+    fn is_at<'s>(&'s self, reply: &[u8], mut place: &'s Place, mut name: &[u8]) -> bool {
+        loop {
+            let (at, run) = (usize::from(place.at), usize::from(place.run));
+            let (Some(ours), Some(theirs)) = (reply.get(at..at + run), name.get(..run)) else { return false };
+            // Nearly always the same octets, which are compared several at a time.
+            if ours != theirs && !ours.eq_ignore_ascii_case(theirs) {
+                return false;
+            }
+            name = &name[run..];
+            match self.places.get(usize::from(place.next)) {
+                // Pointers lead to places before them, so that this ends.
+                Some(next) if next.at < place.at => place = next,
+                Some(_) => return false,
+                None => return name == [0],
+            }
+        }
     }
 }
 
 impl<'n> Hashed<'n> {
     /// Hashes the ends of an uncompressed name; case does not count. A name longer than a name may be has none.
     pub(super) fn new(name: &'n [u8]) -> Hashed<'n> {
-        let mut hashed = Hashed { name, starts: [0; MAX_LABELS], hashes: [0; MAX_LABELS], count: 0 };
+        Hashed::of_last(name, MAX_HASHED)
+    }
+
+    /// As [`Hashed::new`], but at most `most` of the ends.
+    fn of_last(name: &'n [u8], most: usize) -> Hashed<'n> {
+        let mut hashed = Hashed { name, starts: [0; MAX_HASHED], hashes: [0; MAX_HASHED], count: 0 };
         if name.len() > MAX_NAME {
             return hashed;
         }
-        for (start, label) in hashed.starts.iter_mut().zip(labels(name)) {
+        let (mut starts, mut labels) = ([0_u8; MAX_LABELS], 0);
+        for (start, label) in starts.iter_mut().zip(labels_of(name)) {
             *start = label as u8;
-            hashed.count += 1;
+            labels += 1;
         }
         let (mut hash, mut end) = (SEED, name.len().saturating_sub(1));
-        for label in (0..hashed.count).rev() {
-            let start = usize::from(hashed.starts[label]);
-            hash = hash_label(hash, &name[start..end.max(start)]);
-            hashed.hashes[label] = hash;
-            end = start;
+        let last = starts[..labels].iter().rev().take(most);
+        for ((start, own_start), own_hash) in last.zip(&mut hashed.starts).zip(&mut hashed.hashes) {
+            let label = usize::from(*start)..end.max(usize::from(*start));
+            hash = hash_label(hash, &name[label.clone()]);
+            (*own_start, *own_hash, end) = (*start, hash, label.start);
+            hashed.count += 1;
         }
         hashed
     }
 
     /// Where each label begins, from the left, with the hash of the name that begins there.
-    fn labels(&self) -> impl Iterator<Item = (usize, u32)> {
-        self.starts.iter().zip(&self.hashes).take(self.count).map(|(start, hash)| (usize::from(*start), *hash))
+    fn labels_from_left(&self) -> impl Iterator<Item = (usize, u32)> {
+        self.starts[..self.count]
+            .iter()
+            .zip(&self.hashes[..self.count])
+            .rev()
+            .map(|(start, hash)| (usize::from(*start), *hash))
     }
 }
 
@@ -200,7 +253,7 @@ fn hash_label(hash: u32, label: &[u8]) -> u32 {
 }
 
 /// Where the labels of an uncompressed name begin, the root's left out; a name that is cut off ends where it is cut.
-fn labels(name: &[u8]) -> impl Iterator<Item = usize> {
+fn labels_of(name: &[u8]) -> impl Iterator<Item = usize> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let len = usize::from(*name.get(at).filter(|len| **len != 0)?);
@@ -208,36 +261,6 @@ fn labels(name: &[u8]) -> impl Iterator<Item = usize> {
         at += len + 1;
         Some(start)
     })
-}
-
-/// Whether the name at `place` of `reply` is `name`, read over few enough pointers that one more may point at it; case
-/// doesn't count. Pointers in a reply of ours lead backwards.
-fn stands_at(reply: &[u8], mut place: usize, mut name: &[u8]) -> bool {
-    let mut hops = 0;
-    loop {
-        let Some(&len) = reply.get(place) else { return false };
-        if len >= 0xC0 {
-            let Some(&low) = reply.get(place + 1) else { return false };
-            let to = usize::from(len & 0x3F) << 8 | usize::from(low);
-            hops += 1;
-            if to >= place || hops >= MAX_HOPS {
-                return false;
-            }
-            place = to;
-            continue;
-        }
-        let width = 1 + usize::from(len);
-        let (Some(ours), Some(theirs)) = (reply.get(place..place + width), name.get(..width)) else { return false };
-        // Nearly always the same octets, which are compared several at a time.
-        if ours != theirs && !ours.eq_ignore_ascii_case(theirs) {
-            return false;
-        }
-        if len == 0 {
-            return name.len() == 1;
-        }
-        place += width;
-        name = &name[width..];
-    }
 }
 
 #[cfg(test)]
@@ -310,9 +333,38 @@ mod tests {
         assert_eq!(hops, [1, 2, 3, 3, 3]);
     }
 
+    /// Whether the name at `place` of `reply` is `name`, read label by label, over few enough pointers that one more may
+    /// point at it.
+    fn stands_at(reply: &[u8], mut place: usize, mut name: &[u8]) -> bool {
+        let mut hops = 0;
+        loop {
+            let Some(&len) = reply.get(place) else { return false };
+            if len >= 0xC0 {
+                let Some(&low) = reply.get(place + 1) else { return false };
+                let to = usize::from(len & 0x3F) << 8 | usize::from(low);
+                hops += 1;
+                if to >= place || hops >= MAX_HOPS {
+                    return false;
+                }
+                place = to;
+                continue;
+            }
+            let width = 1 + usize::from(len);
+            let (Some(ours), Some(theirs)) = (reply.get(place..place + width), name.get(..width)) else { return false };
+            if !ours.eq_ignore_ascii_case(theirs) {
+                return false;
+            }
+            if len == 0 {
+                return name.len() == 1;
+            }
+            place += width;
+            name = &name[width..];
+        }
+    }
+
     /// What the places, lengths and hashes stand for: compare the name with everything.
     fn by_comparison(suffixes: &Suffixes, reply: &[u8], name: &[u8]) -> (usize, Option<u16>) {
-        for at in labels(name) {
+        for at in labels_of(name) {
             let places = suffixes.places[..suffixes.len].iter().filter(|place| place.hops < MAX_HOPS);
             if let Some(place) = places.into_iter().find(|place| stands_at(reply, place.at.into(), &name[at..])) {
                 return (at, Some(place.at));

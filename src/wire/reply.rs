@@ -38,6 +38,14 @@ pub enum Owner<'a> {
     Name(&'a [u8]),
 }
 
+/// What a name costs in addition to its octets, in the same unit. Measured: about as much as its octets, for names of
+/// usual length.
+const WORK_PER_NAME: usize = 20;
+
+/// The least work that a reply may take: as for the longest reply over UDP, so that a client without EDNS gets a whole
+/// chain too.
+const MIN_WORK: usize = 1232;
+
 /// Something did not fit. The reply is as it was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
@@ -50,6 +58,8 @@ pub struct ReplyWriter<'o> {
     limit: usize,
     counts: [u16; 4],
     suffixes: Suffixes,
+    /// See [`ReplyWriter::spend`].
+    work_left: usize,
 }
 
 /// A state of the reply to return to.
@@ -77,7 +87,9 @@ impl<'o> ReplyWriter<'o> {
     /// unchanged, unless it is longer than the reply may be. `out` has 512 octets or more.
     pub fn begin(out: &'o mut [u8], limit: usize, reserved: usize, question: Option<&[u8]>) -> ReplyWriter<'o> {
         let limit = limit.min(out.len()).saturating_sub(reserved);
-        let mut reply = ReplyWriter { out, at: HEADER_LEN, limit, counts: [0; 4], suffixes: Suffixes::default() };
+        let suffixes = Suffixes::default();
+        let mut reply =
+            ReplyWriter { out, at: HEADER_LEN, limit, counts: [0; 4], suffixes, work_left: limit.max(MIN_WORK) };
         if let Some(question) = question.filter(|question| reply.put(question).is_ok()) {
             reply.counts[0] = 1;
             reply.suffixes.note_question(question.len().saturating_sub(4));
@@ -85,18 +97,28 @@ impl<'o> ReplyWriter<'o> {
         reply
     }
 
+    /// Notes the work for a name of `len` octets. False when the names of this reply have cost as much as it may have
+    /// octets: then names are written whole, a chain is not followed further, and nothing optional is added, so that
+    /// the work for a reply is bounded by its octets, whatever the zone has.
+    pub fn spend(&mut self, len: usize) -> bool {
+        let left = self.work_left.checked_sub(len + WORK_PER_NAME);
+        self.work_left = left.unwrap_or(0);
+        left.is_some()
+    }
+
     /// Adds an RRset whole. `records` are prepared: owner pointer `C0 0C`, nothing else compressed. `ttl_cap` lowers
-    /// their TTL. Returns the octet where the first record's RDATA begins.
+    /// their TTL. `owner` becomes the place of the owner. Returns the octet where the first record's RDATA begins.
     pub fn rrset(
         &mut self,
         section: Section,
-        owner: Owner<'_>,
+        owner: &mut Owner<'_>,
         records: &[u8],
         ttl_cap: Option<u32>,
     ) -> Result<usize, Full> {
-        let mark = self.mark(section);
+        let (mark, before) = (self.mark(section), *owner);
         let result = self.records(section, owner, each_record(records), ttl_cap);
         if result.is_err() {
+            *owner = before;
             self.rewind(section, mark);
         }
         result
@@ -106,12 +128,13 @@ impl<'o> ReplyWriter<'o> {
     pub fn rrset_of<'r>(
         &mut self,
         section: Section,
-        owner: Owner<'_>,
+        owner: &mut Owner<'_>,
         records: impl Iterator<Item = &'r [u8]>,
     ) -> Result<usize, Full> {
-        let mark = self.mark(section);
+        let (mark, before) = (self.mark(section), *owner);
         let result = self.records(section, owner, records, None);
         if result.is_err() {
+            *owner = before;
             self.rewind(section, mark);
         }
         result
@@ -120,18 +143,18 @@ impl<'o> ReplyWriter<'o> {
     fn records<'r>(
         &mut self,
         section: Section,
-        mut owner: Owner<'_>,
+        owner: &mut Owner<'_>,
         records: impl Iterator<Item = &'r [u8]>,
         ttl_cap: Option<u32>,
     ) -> Result<usize, Full> {
         let mut first = None;
         for record in records {
-            match owner {
+            match *owner {
                 Owner::At(at) => self.put(&(0xC000 | at).to_be_bytes())?,
                 Owner::Name(name) => {
                     let at = self.name(name)?;
                     // Later records point at the owner of the first, unless that is beyond the reach of a pointer.
-                    owner = u16::try_from(at).ok().filter(|at| *at < 0x4000).map_or(owner, Owner::At);
+                    *owner = u16::try_from(at).ok().filter(|at| *at < 0x4000).map_or(*owner, Owner::At);
                 }
             }
             let rdata_at = self.record(record, ttl_cap)?;
@@ -179,18 +202,41 @@ impl<'o> ReplyWriter<'o> {
         self.put(rest)
     }
 
+    /// Adds the CNAME that a DNAME makes (RFC 6672, 3.1): its target is `prefix`, whole labels without the root, before
+    /// the DNAME's target, which the reply has at octet `target_at`, below 16,384. Returns the octet of its target.
+    pub fn cname_of_dname(&mut self, owner_at: u16, ttl: u32, prefix: &[u8], target_at: u16) -> Result<usize, Full> {
+        let mark = self.mark(Section::Answer);
+        let ([ttl_1, ttl_2, ttl_3, ttl_4], len) = (ttl.to_be_bytes(), prefix.len() as u16 + 2);
+        let ([owner_hi, owner_lo], [len_hi, len_lo]) = ((0xC000 | owner_at).to_be_bytes(), len.to_be_bytes());
+        let (type_lo, class_lo) = (rtype::CNAME as u8, class::IN as u8);
+        let head = [owner_hi, owner_lo, 0, type_lo, 0, class_lo, ttl_1, ttl_2, ttl_3, ttl_4, len_hi, len_lo];
+        let tail = (0xC000 | target_at).to_be_bytes();
+        if let Err(full) = self.put(&head).and_then(|()| self.put(prefix)).and_then(|()| self.put(&tail)) {
+            self.rewind(Section::Answer, mark);
+            return Err(full);
+        }
+        self.counts[Section::Answer as usize] += 1;
+        Ok(mark.at + head.len())
+    }
+
     /// Writes a DNAME's target: not compressed itself (RFC 6672, 2.5), but the CNAMEs made from it may point at it.
     fn dname(&mut self, target: &[u8]) -> Result<(), Full> {
         let start = self.at;
         self.put(target)?;
-        self.suffixes.add_question(&self.out[..start]);
-        self.suffixes.add_whole(&Hashed::new(target), start);
+        if self.spend(target.len()) {
+            self.suffixes.add_question(&self.out[..start]);
+            self.suffixes.add_whole(&Hashed::new(target), start);
+        }
         Ok(())
     }
 
     /// Writes a name, with a pointer for the end that the reply already has, and returns the octet of the name.
     fn name(&mut self, name: &[u8]) -> Result<usize, Full> {
         let start = self.at;
+        if !self.spend(name.len()) {
+            self.put(name)?;
+            return Ok(start);
+        }
         let hashed = Hashed::new(name);
         self.suffixes.add_question(&self.out[..start]);
         let split = self.suffixes.split(&self.out[..start], &hashed);

@@ -100,3 +100,35 @@ def test_check_ends(dir, figure, make):
         assert done.returncode in (0, 1, 2), f"{done.returncode}: {done.stderr[-500:]}"
         if make is not directory:
             assert done.returncode != 0 and "other.example" in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+def replace_by_fifo(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+WATCHED = {"tokens": ("tokens",), "certificate": ("cert.pem",), "key": ("key.pem",), "settings": ("portolan.toml",), "policy": ("zones", "svc.example.policy.toml"), "master file": ("zones", "svc.example.zone")}
+
+
+@pytest.mark.parametrize("file", WATCHED)
+def test_a_watched_file_becomes_a_fifo(dir, figure, file):
+    """The server goes on by what it has read, and later changes are noticed."""
+    with besieged(dir) as (node, herd):
+        path = node.dir.joinpath(*WATCHED[file])
+        text = path.read_text()
+        replace_by_fifo(path)
+        time.sleep(1.5)  # longer than the interval at which files are looked at
+        began = time.monotonic()
+        done = command("reload", "--server", node.url, env={"PORTOLAN_TOKEN": OPERATOR}, bound=SECONDS)
+        figure("reload took", time.monotonic() - began, "s", bound=SECONDS)
+        print(done.returncode, done.stdout, done.stderr)
+        hold_failover(figure, node, herd, dir)
+        path.unlink()
+        path.write_text(text)
+        path.chmod(0o600)
+
+        def is_well():
+            return command("reload", "--server", node.url, env={"PORTOLAN_TOKEN": OPERATOR}, bound=SECONDS).returncode == 0
+
+        wait_until(is_well, SECONDS, step=0.2)
+        assert_alive(node)
