@@ -216,8 +216,8 @@ impl<'q> Answering<'q> {
         Ok(ChainStep::Done(rcode))
     }
 
-    /// Goes on to `target`, unless it cannot be read, or is where no pointer reaches, or the reply has cost enough: then
-    /// the resolver asks for it.
+    /// Goes on to `target`, unless it cannot be read, or is where no pointer reaches, or the reply has cost enough:
+    /// then the resolver asks for it.
     fn follow(&mut self, target: Option<NameBuf>, at: usize) -> ChainStep {
         let work = target.as_ref().map_or(0, |target| target.as_wire().len()) + WORK_PER_STEP;
         match target {

@@ -333,8 +333,8 @@ mod tests {
         assert_eq!(hops, [1, 2, 3, 3, 3]);
     }
 
-    /// Whether the name at `place` of `reply` is `name`, read label by label, over few enough pointers that one more may
-    /// point at it.
+    /// Whether the name at `place` of `reply` is `name`, read label by label, over few enough pointers that one more
+    /// may point at it.
     fn stands_at(reply: &[u8], mut place: usize, mut name: &[u8]) -> bool {
         let mut hops = 0;
         loop {
