@@ -186,6 +186,20 @@ impl Reservation {
         true
     }
 
+    /// Frees what is over `octets`.
+    pub fn shrink_to(&mut self, octets: usize) {
+        let less = self.octets.saturating_sub(octets);
+        let of_room = self.of_room - octets.min(self.of_room);
+        let of_pool = less.min(self.of_pool);
+        let of_free = (less - of_pool).min(self.of_free);
+        let freed = Reservation { state: self.state.clone(), octets: less, of_room, of_free, of_pool };
+        self.octets -= less;
+        self.of_room -= of_room;
+        self.of_pool -= of_pool;
+        self.of_free -= of_free;
+        drop(freed);
+    }
+
     /// `octets` with this reservation, which ends when the last part of them is dropped.
     pub fn into_bytes(self, octets: Vec<u8>) -> Bytes {
         Reservation::join(vec![self], octets)

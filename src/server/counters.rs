@@ -38,15 +38,18 @@ pub enum DropReason {
     Handshake,
     /// A connection closed to make room for a newer one, when there were as many as the limit, or no free descriptors.
     Displaced,
-    /// A connection closed because the octets that wait for it were needed for other connections.
+    /// A connection closed because octets that wait for it were needed for others, or because none were free for it in
+    /// time; also a long query over DoQ that had no room.
     NoOctets,
+    /// A handshake of DoQ that was refused: its client net makes too many, or there are too many in all.
+    Refused,
     /// A reply over the rate limit.
     RateLimited,
 }
 
 impl DropReason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [DropReason; 12] = [
+    pub const ALL: [DropReason; 13] = [
         DropReason::Rejected(Reject::Short),
         DropReason::Rejected(Reject::Response),
         DropReason::Rejected(Reject::PortZero),
@@ -58,6 +61,7 @@ impl DropReason {
         DropReason::Handshake,
         DropReason::Displaced,
         DropReason::NoOctets,
+        DropReason::Refused,
         DropReason::RateLimited,
     ];
 
@@ -73,6 +77,7 @@ impl DropReason {
             DropReason::Handshake => "handshake",
             DropReason::Displaced => "displaced",
             DropReason::NoOctets => "no_octets",
+            DropReason::Refused => "refused",
             DropReason::RateLimited => "rate_limited",
         }
     }
@@ -88,7 +93,8 @@ impl DropReason {
             DropReason::Handshake => Reject::ALL.len() + 5,
             DropReason::Displaced => Reject::ALL.len() + 6,
             DropReason::NoOctets => Reject::ALL.len() + 7,
-            DropReason::RateLimited => Reject::ALL.len() + 8,
+            DropReason::Refused => Reject::ALL.len() + 8,
+            DropReason::RateLimited => Reject::ALL.len() + 9,
         }
     }
 }

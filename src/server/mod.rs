@@ -6,6 +6,7 @@ mod batch;
 mod certificates;
 pub mod counters;
 mod encrypted;
+mod limits;
 mod rrl;
 mod socket;
 mod streams;
@@ -16,6 +17,7 @@ mod udp;
 pub use certificates::Certificates;
 pub use counters::{Counters, DropReason, OTHER_RCODE, ThreadCounters, Totals};
 pub use encrypted::Encrypted;
+pub use limits::StreamLimits;
 pub use socket::BindError;
 
 use std::io;
@@ -50,6 +52,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     bound: Vec<BoundSockets>,
     encrypted: Vec<EncryptedListener>,
+    limits: StreamLimits,
     running: Option<RunningServer>,
 }
 
@@ -81,7 +84,8 @@ impl Server {
             }
         }
         let addresses = bound.iter().map(|bound| bound.address).collect();
-        Ok(Server { addresses, bound, encrypted: Vec::new(), running: None })
+        let limits = StreamLimits::default();
+        Ok(Server { addresses, bound, encrypted: Vec::new(), limits, running: None })
     }
 
     /// Binds the ports of an encrypted transport; returns the addresses, in order, with the real ports. Call it before
@@ -97,6 +101,11 @@ impl Server {
         let addresses = bound.iter().map(|listening| listening.address).collect();
         self.encrypted.extend(bound);
         Ok(addresses)
+    }
+
+    /// Sets the limits of the streams. Call it before [`Server::start`].
+    pub fn limit_streams(&mut self, limits: StreamLimits) {
+        self.limits = limits;
     }
 
     /// The bound addresses, in the order of [`Server::bind`], with the real ports.
@@ -135,7 +144,7 @@ impl Server {
         let bound = std::mem::take(&mut self.bound);
         let encrypted = std::mem::take(&mut self.encrypted);
         let running = self.running.get_or_insert_with(RunningServer::new);
-        let context = streams::StreamContext::new(for_streams, counters.shared());
+        let context = streams::StreamContext::new(for_streams, counters.shared(), &self.limits);
         for BoundSockets { udp, tcp, .. } in bound {
             for socket in udp {
                 discard_early(&socket)?;
@@ -148,7 +157,7 @@ impl Server {
             running.streams.push(runtime.spawn(task));
         }
         // QUIC connections take no descriptor each, and forging a source is easier: they have a limit of their own.
-        let for_quic = context.with_own_limit();
+        let for_quic = context.with_seats(self.limits.quic_connections);
         for listening in encrypted {
             let context = match listening.what {
                 Encrypted::Tls | Encrypted::Https => context.clone(),

@@ -23,6 +23,11 @@ const RECEIVE_WAIT: Duration = Duration::from_millis(50);
 /// Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn.
 const BACKLOG: i32 = 1024;
 
+/// Send and receive buffer of a connection, octets; the kernel doubles it for its own overhead. Without this limit the
+/// kernel has up to 10 MB for a client that sends queries and takes no replies. A reply of 64 KiB takes four round
+/// trips.
+const STREAM_BUFFER: usize = 16 << 10;
+
 /// With port 0: how often another port is tried when TCP's side of the one that UDP got is taken.
 const PORT_TRIES: usize = 32;
 
@@ -176,6 +181,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
     // Connections of a server that has just ended are in TIME_WAIT; they must not stop the next one from binding.
     socket.set_reuse_address(true)?;
+    // Accepted connections have the buffers of their listener. A failure is no error.
+    let _ = socket.set_send_buffer_size(STREAM_BUFFER);
+    let _ = socket.set_recv_buffer_size(STREAM_BUFFER);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -41,6 +41,11 @@ proptest! {
                 let has_grown = reservation.try_grow(size);
                 prop_assert_eq!(reservation.octets(), before + if has_grown { size } else { 0 });
                 prop_assert_eq!(open[*whose].1.reserved(), all + if has_grown { size } else { 0 });
+            } else if who == 6 && !reserved.is_empty() {
+                let (_, reservation) = reserved.last_mut().unwrap();
+                let before = reservation.octets();
+                reservation.shrink_to(size);
+                prop_assert_eq!(reservation.octets(), before.min(size));
             } else if let Some(reservation) = open[who].1.try_reserve(size) {
                 reserved.push((who, reservation));
             }

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::carrier::{Abort, Carrier};
 use super::{DRAIN, StreamContext};
 use crate::admission::Seat;
 use crate::answer::Transport;
@@ -21,13 +22,15 @@ use crate::clock;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 
 /// A connection that was just accepted.
-pub(super) struct NewConnection<S = TcpStream> {
+pub(super) struct NewConnection<S = Carrier> {
     /// Its octets.
     pub(super) stream: S,
     /// The client.
     pub(super) source: SocketAddr,
     /// Its place below the limit of connections.
     pub(super) seat: Seat,
+    /// How its socket is closed.
+    pub(super) abort: Abort,
 }
 
 /// Accepts and has each connection served by `converse` until `stop`, then gives them [`DRAIN`] to end. No error ends
@@ -49,10 +52,10 @@ pub(super) async fn serve<F>(
         match accepted {
             Ok((stream, source)) => {
                 let seat = context.seats.admit(source.ip(), clock::now());
-                // Replies are written whole, so that waiting for more gains nothing. A failure only costs time.
-                let _ = stream.set_nodelay(true);
+                let stream = Carrier::new(stream);
+                let abort = stream.abort();
                 let open = context.counters.connection(transport);
-                let conversation = converse(NewConnection { stream, source, seat }, context.clone());
+                let conversation = converse(NewConnection { stream, source, seat, abort }, context.clone());
                 tasks.spawn(async move {
                     conversation.await;
                     drop(open);

@@ -3,14 +3,19 @@
 //! that a client can delay or accumulate has a bound in time and octets.
 
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::NewConnection;
-use super::{DRAIN, IDLE, MESSAGE, SHORTEST, StreamContext, WRITE, push_framed};
-use crate::admission::{Displacement, Seat};
+use super::octets::REPLIES;
+use super::{Answered, DRAIN, IDLE, LONGEST, MESSAGE, SHORTEST, StreamContext, WRITE, push_framed};
+use crate::admission::{Account, Displacement, Reservation, Seat};
 use crate::answer::Transport;
 use crate::clock;
 use crate::server::counters::DropReason;
@@ -18,9 +23,20 @@ use crate::server::counters::DropReason;
 /// Octets that are read at once; most queries take less than 100. Grows only for a longer message.
 const READ: usize = 4096;
 
+/// Octets of a long message that is not complete: the longest, and the last reading.
+const INBOX: usize = LONGEST + READ;
+
 /// Replies are written when there are this many octets of them, so that one connection buffers at most this and a
 /// reply.
 const WRITE_AT: usize = 16 << 10;
+
+/// Messages that are answered in one turn. Then other connections have theirs, so that a client that sends thousands
+/// cannot use a thread for itself. Judgment: far below a millisecond.
+const TURN: usize = 32;
+
+/// A client that takes no reply for this long is the first to be displaced. Judgment: a round trip around the world,
+/// and a retransmission.
+const DEAF: Duration = Duration::from_millis(500);
 
 /// Serves one connection until it ends, is displaced, or `stop`.
 pub(super) async fn converse<S>(
@@ -31,22 +47,39 @@ pub(super) async fn converse<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let NewConnection { stream, source, seat } = accepted;
-    let mut conversation =
-        Conversation { stream, transport, source, seat: &seat, context: &context, inbox: Vec::new() };
+    let NewConnection { stream, source, seat, abort } = accepted;
+    let mut conversation = Conversation {
+        stream,
+        transport,
+        source,
+        seat: &seat,
+        context: &context,
+        inbox: Inbox { octets: Vec::new(), account: context.octets.account(&seat, INBOX), room: Vec::new() },
+        outbox: Outbox { octets: Vec::new(), account: context.octets.account(&seat, REPLIES), room: None },
+    };
     let end = tokio::select! {
         end = conversation.run(&stop) => end,
         why = seat.displaced() => End::Displaced(why),
     };
+    // TLS sends its close_notify at the shutdown, so that the client can distinguish a normal end from an attack.
+    let shutdown = conversation.stream.shutdown();
+    match end {
+        // Our half only, so that replies under way are not cut off. A client that does not take it in time is
+        // abandoned.
+        End::Left | End::BadLength => drop(timeout(DRAIN, shutdown).await),
+        // What the client has not taken must not stay in the kernel.
+        End::Displaced(_) | End::Stalled | End::Starved => {
+            let _ = shutdown.now_or_never();
+            abort.set();
+        }
+    }
     match end {
         End::Left => {}
         End::Displaced(why) => context.count_displaced(why),
         End::Stalled => context.counters.dropped(DropReason::Stalled, 1),
+        End::Starved => context.counters.dropped(DropReason::NoOctets, 1),
         End::BadLength => context.counters.dropped(DropReason::BadLength, 1),
     }
-    // Our half only, so that replies under way are not cut off. TLS sends its close_notify here, so that the client can
-    // tell a normal end from an attack. A client that does not take it in time is abandoned.
-    let _ = timeout(DRAIN, conversation.stream.shutdown()).await;
 }
 
 /// How a connection ended.
@@ -58,17 +91,21 @@ enum End {
     Displaced(Displacement),
     /// The client stopped in the middle of a message, or did not take its replies.
     Stalled,
+    /// There was no room for a reply for too long.
+    Starved,
     /// A length below a header's: where the next message begins is unknown.
     BadLength,
 }
 
-/// What to do after the whole messages in the inbox were answered.
+/// What to do after some whole messages in the inbox were answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     /// All whole messages are answered; the next is to be read.
     NeedsInput,
     /// There are enough replies to write before more messages are answered.
     NeedsOutput,
+    /// The next reply, framed, is this long and has no room.
+    NeedsRoom { octets: usize },
     /// See [`End::BadLength`].
     BadLength,
 }
@@ -79,25 +116,43 @@ struct Conversation<'a, S> {
     source: SocketAddr,
     seat: &'a Seat,
     context: &'a StreamContext,
-    inbox: Vec<u8>,
+    inbox: Inbox,
+    outbox: Outbox,
+}
+
+/// What was received and not answered.
+struct Inbox {
+    octets: Vec<u8>,
+    account: Account,
+    /// Room for what is longer than [`READ`].
+    room: Vec<Reservation>,
+}
+
+/// Replies that are to be written.
+struct Outbox {
+    octets: Vec<u8>,
+    account: Account,
+    room: Option<Reservation>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
     async fn run(&mut self, stop: &CancellationToken) -> End {
         loop {
-            let mut outbox = Vec::new();
-            let progress = self.answer_inbox(&mut outbox);
-            if !outbox.is_empty() {
-                match timeout(WRITE, write(&mut self.stream, &outbox)).await {
-                    Ok(Ok(())) => self.seat.mark_used(clock::now()),
-                    Ok(Err(_)) => return End::Left,
-                    Err(_) => return End::Stalled,
-                }
+            let progress = self.answer_inbox();
+            if !self.outbox.octets.is_empty()
+                && let Err(end) = self.write().await
+            {
+                return end;
             }
             match progress {
-                Progress::NeedsOutput => {}
+                Progress::NeedsOutput => yield_now().await,
+                Progress::NeedsRoom { octets } => match timeout(WRITE, self.outbox.account.reserve(octets)).await {
+                    Ok(room) => self.outbox.room = Some(room),
+                    Err(_) => return End::Starved,
+                },
                 Progress::BadLength => return End::BadLength,
                 Progress::NeedsInput => {
+                    yield_now().await;
                     if let Err(end) = self.read_message(stop).await {
                         return end;
                     }
@@ -106,33 +161,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
         }
     }
 
-    /// Answers the whole messages in the inbox, in order, and removes them.
-    fn answer_inbox(&mut self, outbox: &mut Vec<u8>) -> Progress {
-        let mut done = 0;
+    /// Answers whole messages in the inbox, in order, and removes them; at most one turn of them.
+    fn answer_inbox(&mut self) -> Progress {
+        let (mut done, mut left) = (0, TURN);
         let progress = loop {
-            match next_message(&self.inbox[done..]) {
+            match next_message(&self.inbox.octets[done..]) {
                 NextMessage::Whole(message) => {
+                    let outbox = &mut self.outbox;
+                    match self.context.answer(message, self.source, self.transport, |reply| outbox.push(reply)) {
+                        // No reply means that nothing is written.
+                        Answered::Reply(()) | Answered::Silence => {}
+                        Answered::NoRoom { len } => break Progress::NeedsRoom { octets: 2 + len },
+                    }
                     done += 2 + message.len();
-                    self.answer_message(message, outbox);
+                    left -= 1;
                 }
                 NextMessage::Part { .. } => break Progress::NeedsInput,
                 NextMessage::BadLength => break Progress::BadLength,
             }
-            if outbox.len() >= WRITE_AT {
+            if left == 0 || self.outbox.octets.len() >= WRITE_AT {
                 break Progress::NeedsOutput;
             }
         };
-        self.inbox.drain(..done);
-        if self.inbox.is_empty() && self.inbox.capacity() > READ {
-            self.inbox = Vec::new();
-        }
+        self.inbox.remove(done);
         progress
     }
 
-    fn answer_message(&self, packet: &[u8], outbox: &mut Vec<u8>) {
-        let answered = self.context.answer(packet, self.source, self.transport, |reply| push_framed(reply, outbox));
-        // No reply means that nothing is written.
-        answered.unwrap_or_default();
+    /// Writes the outbox and frees its room.
+    async fn write(&mut self) -> Result<(), End> {
+        let octets = std::mem::take(&mut self.outbox.octets);
+        let room = self.outbox.room.take();
+        let mut writing = pin!(timeout(WRITE, write(&mut self.stream, &octets)));
+        let written = tokio::select! {
+            biased;
+            written = &mut writing => written,
+            () = sleep(DEAF) => {
+                self.seat.mark_deaf(clock::now());
+                writing.await
+            }
+        };
+        drop(room);
+        match written {
+            Ok(Ok(())) => self.seat.mark_used(clock::now()),
+            Ok(Err(_)) => return Err(End::Left),
+            Err(_) => return Err(End::Stalled),
+        }
+        Ok(())
     }
 
     /// Reads until the inbox begins with a whole message or an invalid length.
@@ -144,31 +218,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
     }
 }
 
+impl Outbox {
+    /// Adds a reply, if there is room for it.
+    fn push(&mut self, reply: &[u8]) -> Option<()> {
+        let octets = self.octets.len() + 2 + reply.len();
+        match &mut self.room {
+            None => self.room = Some(self.account.try_reserve(octets)?),
+            Some(room) => {
+                let more = octets.saturating_sub(room.octets());
+                if more > 0 && !room.try_grow(more) {
+                    return None;
+                }
+            }
+        }
+        push_framed(reply, &mut self.octets);
+        Some(())
+    }
+}
+
+impl Inbox {
+    /// Removes octets from the beginning.
+    fn remove(&mut self, octets: usize) {
+        self.octets.drain(..octets);
+        if self.octets.is_empty() && self.octets.capacity() > READ {
+            self.octets = Vec::new();
+        }
+        if self.octets.len() <= READ {
+            self.room.clear();
+        }
+    }
+
+    /// Reads once.
+    async fn read(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Result<(), End> {
+        self.octets.reserve_exact(READ);
+        match stream.read_buf(&mut self.octets).await {
+            Ok(0) | Err(_) => Err(End::Left),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
 async fn write(stream: &mut (impl AsyncWrite + Unpin), octets: &[u8]) -> std::io::Result<()> {
     stream.write_all(octets).await?;
     stream.flush().await
 }
 
-async fn read_message(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Vec<u8>) -> Result<(), End> {
-    if inbox.is_empty() {
-        timeout(IDLE, read_some(stream, inbox, READ)).await.map_err(|_| End::Left)??;
+async fn read_message(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Inbox) -> Result<(), End> {
+    if inbox.octets.is_empty() {
+        timeout(IDLE, inbox.read(stream)).await.map_err(|_| End::Left)??;
     }
     let rest = async {
-        while let NextMessage::Part { missing } = next_message(inbox) {
-            read_some(stream, inbox, missing.max(READ)).await?;
+        while let NextMessage::Part { .. } = next_message(&inbox.octets) {
+            // The first octets are part of what every connection takes.
+            if inbox.octets.len() >= READ {
+                inbox.room.push(inbox.account.reserve(READ).await);
+            }
+            inbox.read(stream).await?;
         }
         Ok(())
     };
     timeout(MESSAGE, rest).await.map_err(|_| End::Stalled)?
-}
-
-/// Reads once, at most `room` octets or what the inbox has room for.
-async fn read_some(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Vec<u8>, room: usize) -> Result<(), End> {
-    inbox.reserve_exact(room);
-    match stream.read_buf(inbox).await {
-        Ok(0) | Err(_) => Err(End::Left),
-        Ok(_) => Ok(()),
-    }
 }
 
 /// What some octets begin with.
@@ -193,174 +302,4 @@ pub(super) fn next_message(octets: &[u8]) -> NextMessage<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::answer::{Outcome, RawQuery, Reject, Reply};
-    use crate::server::Counters;
-    use crate::server::streams::LONGEST;
-    use tokio::io::{DuplexStream, duplex};
-    use tokio::time::sleep;
-
-    /// Echoes the message; silence for those that begin with 0xFF, and a bug for 0xEE.
-    fn echo(ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
-        match ask.packet[0] {
-            0xFF => return Outcome::Silence(Reject::Response),
-            0xEE => panic!("a bug of ours, in a test"),
-            _ => out[..ask.packet.len()].copy_from_slice(ask.packet),
-        }
-        Outcome::Reply(Reply { len: ask.packet.len(), ..Reply::default() })
-    }
-
-    struct Scene {
-        client: DuplexStream,
-        task: tokio::task::JoinHandle<()>,
-        counters: Counters,
-        stop: CancellationToken,
-    }
-
-    /// What carries framed messages.
-    const FRAMED: [Transport; 2] = [Transport::Tcp, Transport::Tls];
-
-    /// A connection of plain TCP to [`echo`] whose pipe has `room` octets each way.
-    fn connect(room: usize) -> Scene {
-        connect_over(Transport::Tcp, room)
-    }
-
-    fn connect_over(transport: Transport, room: usize) -> Scene {
-        let (client, server) = duplex(room);
-        let (counters, stop) = (Counters::new(), CancellationToken::new());
-        let context = StreamContext::new(Arc::new(echo), counters.shared());
-        let source: SocketAddr = ([192, 0, 2, 1], 4242).into();
-        let seat = context.seats.admit(source.ip(), clock::now());
-        let task =
-            tokio::spawn(converse(NewConnection { stream: server, source, seat }, transport, context, stop.clone()));
-        Scene { client, task, counters, stop }
-    }
-
-    fn framed(message: &[u8]) -> Vec<u8> {
-        [&(message.len() as u16).to_be_bytes(), message].concat()
-    }
-
-    fn count(counters: &Counters, reason: DropReason) -> u64 {
-        counters.totals().dropped.iter().find(|(other, _)| *other == reason).unwrap().1
-    }
-
-    #[test]
-    fn messages_are_separated_at_every_octet() {
-        let stream = [framed(&[1; 12]), framed(&[2; 300])].concat();
-        for end in 0..stream.len() {
-            let expected = match end {
-                0..2 => NextMessage::Part { missing: 2 - end },
-                2..14 => NextMessage::Part { missing: 14 - end },
-                14.. => NextMessage::Whole(&stream[2..14]),
-            };
-            assert_eq!(next_message(&stream[..end]), expected, "{end} octets");
-        }
-        assert_eq!(next_message(&stream[14..20]), NextMessage::Part { missing: 296 });
-        for short in 0..12 {
-            assert_eq!(next_message(&[0, short, 0]), NextMessage::BadLength, "a length of {short}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn pipelined_messages_are_answered_in_order_however_they_are_cut() {
-        for piece in [1, 7, 14, 5000] {
-            let mut scene = connect(1 << 20);
-            let stream: Vec<u8> = (0..200_u8).flat_map(|n| framed(&vec![n; 12 + usize::from(n) * 7])).collect();
-            for part in stream.chunks(piece) {
-                scene.client.write_all(part).await.unwrap();
-            }
-            let mut replies = vec![0; stream.len()];
-            scene.client.read_exact(&mut replies).await.unwrap();
-            assert!(replies == stream, "in pieces of {piece}");
-            drop(scene.client);
-            scene.task.await.unwrap();
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_longest_message_passes_and_silence_or_a_bug_takes_only_its_own_reply() {
-        let scene = connect(1 << 10);
-        let last = framed(&[7; LONGEST]);
-        let stream = [framed(&[0xFF; 20]), framed(&[0xEE; 20]), last.clone()].concat();
-        let (mut reader, mut writer) = tokio::io::split(scene.client);
-        let writing = tokio::spawn(async move { writer.write_all(&stream).await.map(|()| writer) });
-        let mut reply = vec![0; last.len()];
-        reader.read_exact(&mut reply).await.unwrap();
-        assert!(reply == last);
-        let _writer = writing.await.unwrap().unwrap();
-        scene.stop.cancel();
-        scene.task.await.unwrap();
-        let totals = scene.counters.totals();
-        assert_eq!(totals.queries, [(Transport::Tcp, 0, 1)]);
-        assert_eq!(count(&scene.counters, DropReason::Rejected(Reject::Response)), 1);
-        assert_eq!(count(&scene.counters, DropReason::Fault), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_half_sent_message_ends_the_connection_in_bounded_time_even_when_it_drips() {
-        for transport in FRAMED {
-            let mut scene = connect_over(transport, 1 << 10);
-            let began = clock_of_tokio();
-            scene.client.write_all(&[0, 100, 1]).await.unwrap();
-            while scene.client.write_all(&[1]).await.is_ok() {
-                sleep(Duration::from_millis(500)).await;
-                assert!(clock_of_tokio() < began + 2 * MESSAGE, "an octet now and then keeps it open");
-            }
-            scene.task.await.unwrap();
-            assert_eq!(count(&scene.counters, DropReason::Stalled), 1, "{transport:?}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_is_closed_and_a_used_one_is_not() {
-        let mut scene = connect(1 << 10);
-        let began = clock_of_tokio();
-        for _ in 0..5 {
-            sleep(IDLE * 9 / 10).await;
-            scene.client.write_all(&framed(&[3; 40])).await.unwrap();
-            scene.client.read_exact(&mut [0; 42]).await.unwrap();
-        }
-        assert_eq!(scene.client.read(&mut [0; 1]).await.unwrap(), 0, "closed by the server");
-        let open = clock_of_tokio() - began;
-        assert!((IDLE * 5..IDLE * 6).contains(&open), "{open:?}");
-        scene.task.await.unwrap();
-        assert_eq!(count(&scene.counters, DropReason::Stalled), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_no_replies_is_closed_and_held_to_what_fits_the_bounds() {
-        for transport in FRAMED {
-            let mut scene = connect_over(transport, 1 << 10);
-            let message = framed(&[9; 4000]);
-            while let Ok(Ok(())) = timeout(2 * WRITE, scene.client.write_all(&message)).await {}
-            scene.task.await.unwrap();
-            assert_eq!(count(&scene.counters, DropReason::Stalled), 1, "{transport:?}");
-            let answered = scene.counters.totals().queries[0].2 as usize;
-            assert!(answered <= 2 + WRITE_AT / message.len(), "{answered} replies were accumulated");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_length_that_no_query_has_closes_the_connection_after_the_replies_before_it() {
-        for transport in FRAMED {
-            let mut scene = connect_over(transport, 1 << 10);
-            let good = framed(&[5; 12]);
-            scene.client.write_all(&[&good[..], &[0, 11], &[0; 11]].concat()).await.unwrap();
-            let mut replies = Vec::new();
-            scene.client.read_to_end(&mut replies).await.unwrap();
-            assert_eq!(replies, good);
-            scene.task.await.unwrap();
-            assert_eq!(count(&scene.counters, DropReason::BadLength), 1, "{transport:?}");
-            assert_eq!(scene.counters.totals().queries, [(transport, 0, 1)]);
-        }
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the tests' paused clock, which is not the world's")]
-    fn clock_of_tokio() -> tokio::time::Instant {
-        tokio::time::Instant::now()
-    }
-}
+mod tests;

@@ -3,8 +3,11 @@
 //! ends only when it is stopped.
 
 mod accept;
+mod carrier;
+mod exchange;
 mod framed;
 mod https;
+mod octets;
 mod quic;
 #[cfg(test)]
 mod tests;
@@ -20,15 +23,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::certificates::Certificates;
 use super::counters::{DropReason, ThreadCounters};
+use super::limits::StreamLimits;
 use super::udp::answer_or_fault;
-use crate::admission::{Displacement, Seats};
+use crate::admission::{Displacement, Seats, WaitingOctets};
 use crate::answer::{Outcome, RawQuery, Transport};
 use crate::clock;
 
 pub(crate) use quic::serve as serve_quic;
-
-/// Connections in all. Half of 1,024, the usual limit of open files, so that probes and the API have the other half.
-const MAX_CONNECTIONS: usize = 512;
 
 /// An idle connection is closed after this: "on the order of seconds" (RFC 7766, 6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
@@ -36,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// From a message's first octet to its last: a query is one packet or two, so this allows several retransmissions.
 const MESSAGE: Duration = Duration::from_secs(5);
 
-/// For the client to take its replies: as for [`MESSAGE`].
+/// For the client to take its replies, and for a reply to get room: as for [`MESSAGE`].
 const WRITE: Duration = Duration::from_secs(5);
 
 /// For a TLS handshake, two round trips: as for [`MESSAGE`].
@@ -46,8 +47,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_millis(500);
 
 /// Messages of one connection that are answered at the same time (DoH, DoQ): the least that HTTP/2 recommends (RFC
-/// 9113,
-/// 6.5.2), and enough for a resolver's burst.
+/// 9113, 6.5.2), and enough for a resolver's burst.
 const AT_ONCE: u32 = 100;
 
 /// Longest message (RFC 1035, 4.2.2; RFC 8484, 6; RFC 9250, 4.2).
@@ -65,36 +65,45 @@ pub(crate) struct StreamContext {
     answer: Arc<AnswerFn>,
     counters: Arc<ThreadCounters>,
     seats: Seats,
+    octets: WaitingOctets,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+enum Answered<T> {
+    /// Its reply was taken.
+    Reply(T),
+    /// It has none.
+    Silence,
+    /// Its reply, of `len` octets, was not taken: there is no room for it. This is not counted; the message is answered
+    /// again when there is room.
+    NoRoom { len: usize },
 }
 
 impl StreamContext {
     /// The listeners that get clones of this share one limit of connections.
-    pub(crate) fn new(answer: Arc<AnswerFn>, counters: Arc<ThreadCounters>) -> StreamContext {
-        StreamContext { answer, counters, seats: Seats::new(MAX_CONNECTIONS) }
+    pub(crate) fn new(answer: Arc<AnswerFn>, counters: Arc<ThreadCounters>, limits: &StreamLimits) -> StreamContext {
+        StreamContext { answer, counters, seats: Seats::new(limits.connections), octets: limits.octets.clone() }
     }
 
-    /// The same with a limit of connections of its own.
-    pub(crate) fn with_own_limit(&self) -> StreamContext {
-        StreamContext { seats: Seats::new(MAX_CONNECTIONS), ..self.clone() }
+    /// The same with seats of its own.
+    pub(crate) fn with_seats(&self, connections: usize) -> StreamContext {
+        StreamContext { seats: Seats::new(connections), ..self.clone() }
     }
 
     /// Counts a connection that ends to make room.
     fn count_displaced(&self, why: Displacement) {
-        let reason = match why {
-            Displacement::Seat => DropReason::Displaced,
-            Displacement::Octets => DropReason::NoOctets,
-        };
-        self.counters.dropped(reason, 1);
+        self.counters.dropped(reason_of(why), 1);
     }
 
-    /// Answers and counts one message and passes the reply to `take`; `None` where there is no reply.
+    /// Answers and counts one message and passes the reply to `take`, which gives `None` where it has no room for it.
     fn answer<T>(
         &self,
         packet: &[u8],
         source: SocketAddr,
         transport: Transport,
-        take: impl FnOnce(&[u8]) -> T,
-    ) -> Option<T> {
+        take: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Answered<T> {
         thread_local! {
             /// Room for the longest reply, one a thread: it is used only between two awaits.
             static REPLY: RefCell<Box<[u8]>> = RefCell::new(vec![0; LONGEST].into());
@@ -102,12 +111,19 @@ impl StreamContext {
         let unix_secs = clock::unix_seconds() as u64 as u32;
         let ask = RawQuery { packet, source, transport, entropy: clock::entropy(), unix_secs };
         REPLY.with_borrow_mut(|room| {
-            let outcome = answer_or_fault(|| (self.answer)(&ask, room), &self.counters)?;
+            let Some(outcome) = answer_or_fault(|| (self.answer)(&ask, room), &self.counters) else {
+                return Answered::Silence;
+            };
+            let taken = match &outcome {
+                Outcome::Silence(_) => Answered::Silence,
+                Outcome::Reply(reply) => {
+                    let len = reply.len.min(LONGEST);
+                    let Some(taken) = take(&room[..len]) else { return Answered::NoRoom { len } };
+                    Answered::Reply(taken)
+                }
+            };
             self.counters.outcome(transport, &outcome);
-            match outcome {
-                Outcome::Reply(reply) => Some(take(&room[..reply.len.min(LONGEST)])),
-                Outcome::Silence(_) => None,
-            }
+            taken
         })
     }
 }
@@ -142,6 +158,14 @@ pub(crate) async fn serve_https(
     let (ended, acceptor) = (stop.clone(), tls::acceptor(certificates, b"h2"));
     let converse = |accepted, context| https::connection(accepted, acceptor.clone(), context, ended.clone());
     accept::serve(listener, (context, Transport::Https), stop, converse).await;
+}
+
+/// How a connection that ends to make room is counted.
+fn reason_of(why: Displacement) -> DropReason {
+    match why {
+        Displacement::Seat => DropReason::Displaced,
+        Displacement::Octets => DropReason::NoOctets,
+    }
 }
 
 /// A message behind its length in two octets.

@@ -1,49 +1,57 @@
-//! DoQ (RFC 9250): a stream for each query. quinn does QUIC; this file limits handshakes and the streams of a
-//! connection, and does the exchange on each stream. Clients whose address is not validated share few handshakes and
-//! have no place below the limit of connections, so that forged addresses shut nobody out.
+//! DoQ (RFC 9250): a stream for each query. quinn does QUIC; this file decides which handshakes are done, limits the
+//! streams of a connection, and closes a connection that is idle, displaced, or takes no replies. Clients whose address
+//! is not validated share few handshakes and have no seat, so that forged addresses shut nobody out.
 
 use std::io;
 use std::net::UdpSocket;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{
-    Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, TokioRuntime, TransportConfig, VarInt,
-};
+use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::drain;
-use super::framed::{NextMessage, next_message};
-use super::{AT_ONCE, DRAIN, HANDSHAKE, IDLE, LONGEST, MESSAGE, StreamContext, WRITE, push_framed, tls};
+use super::exchange::{EXCESSIVE_LOAD, End, NO_ERROR, QuicExchange};
+use super::octets::{Octets, Progress, TICK};
+use super::{AT_ONCE, DRAIN, HANDSHAKE, IDLE, LONGEST, StreamContext, reason_of, tls};
+use crate::admission::{RateByNet, Seat};
 use crate::answer::Transport;
 use crate::clock;
 use crate::server::certificates::Certificates;
 use crate::server::counters::DropReason;
 
-/// Handshakes at a time; more are refused. Half of the limit of connections.
-const HANDSHAKES: usize = 256;
+/// New connections that the library has for us until the accept loop takes them; more are refused. It takes them at
+/// once, so that this is the burst of one moment.
+const NEW: usize = 256;
 
-/// Handshakes at a time above which clients must validate their address (RFC 9000, 8.1.2), which costs a round trip.
-/// Judgment: the burst of resolvers after a restart.
+/// Handshakes at a time of clients whose address is not validated. Above this, clients must validate it (RFC 9000,
+/// 8.1.2), which costs a round trip. Judgment: the burst of resolvers after a restart.
 const UNPROVEN: usize = 32;
 
-/// Octets that a client may send ahead, of one message and of all: a whole message with its length, and two.
+/// Connections in the library, in multiples of the seats: one that has ended has its state for up to three seconds
+/// more. Above the first number, a client net has its rate of handshakes; above the second, all are refused.
+const CROWDED: usize = 2;
+const FULL: usize = 4;
+
+/// Handshakes of one client net when the library is crowded: this many at once, then one each interval. Judgment: a
+/// resolver has one or a few connections.
+const HANDSHAKES: u32 = 64;
+const HANDSHAKE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Octets that a client may send ahead, of one message and of all: a whole message with its length.
 const WINDOW: u32 = 2 + LONGEST as u32;
 
-/// Octets of replies in flight on one connection: eight of the longest.
-const SEND_WINDOW: u64 = 512 << 10;
+/// Octets of replies that the client has not acknowledged: one of the longest. What it may have in all is in
+/// [`Octets`].
+const SEND_WINDOW: u64 = 2 + LONGEST as u64;
 
 /// Pause before the endpoint is opened again after an error of the system: judgment.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// Error codes of DoQ (RFC 9250, 4.3).
-const NO_ERROR: VarInt = VarInt::from_u32(0);
-const PROTOCOL_ERROR: VarInt = VarInt::from_u32(2);
-const EXCESSIVE_LOAD: VarInt = VarInt::from_u32(4);
 
 /// Serves DoQ (ALPN `doq`) until `stop`. After an error of the socket another endpoint is opened.
 pub(crate) async fn serve(
@@ -71,20 +79,79 @@ fn endpoint(socket: &UdpSocket, certificates: Arc<Certificates>) -> io::Result<E
         .max_concurrent_bidi_streams(VarInt::from_u32(AT_ONCE))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(WINDOW))
-        .receive_window(VarInt::from_u32(2 * WINDOW))
+        .receive_window(VarInt::from_u32(WINDOW))
         .send_window(SEND_WINDOW)
         // Packets are padded, whether or not the client pads, so that lengths reveal nothing (RFC 9250, 5.4).
         .pad_to_mtu(true)
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(IDLE.try_into().map_err(io::Error::other)?));
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport)).max_incoming(HANDSHAKES).incoming_buffer_size(u64::from(WINDOW));
+    config.transport_config(Arc::new(transport)).max_incoming(NEW).incoming_buffer_size(u64::from(WINDOW));
     Endpoint::new(EndpointConfig::default(), Some(config), socket.try_clone()?, Arc::new(TokioRuntime))
+}
+
+/// What a new connection has until its handshake is finished.
+enum Ticket {
+    /// Its address is not validated: it has one of the few places of those.
+    Unproven { _place: OwnedSemaphorePermit },
+    /// Its address is validated.
+    Seat(Seat),
+}
+
+/// Decides which handshakes are done.
+struct Door {
+    context: StreamContext,
+    unproven: Arc<Semaphore>,
+    handshakes: RateByNet,
+}
+
+impl Door {
+    /// A ticket for a new connection; without one it was refused, or must validate its address first.
+    fn admit(&self, incoming: Incoming, endpoint: &Endpoint) -> Option<(Incoming, Ticket)> {
+        let (source, now) = (incoming.remote_address().ip(), clock::now());
+        let (open, seats) = (endpoint.open_connections(), self.context.seats.capacity());
+        let (is_crowded, is_full) = (open >= CROWDED * seats, open >= FULL * seats);
+        if incoming.remote_address_validated() {
+            let is_within_rate = self.handshakes.take(source, now).is_ok();
+            if is_full || is_crowded && !is_within_rate {
+                self.context.counters.dropped(DropReason::Refused, 1);
+                incoming.refuse();
+                return None;
+            }
+            return Some((incoming, Ticket::Seat(self.context.seats.admit(source, now))));
+        }
+        match self.unproven.clone().try_acquire_owned() {
+            Ok(permit) if !is_crowded => Some((incoming, Ticket::Unproven { _place: permit })),
+            Ok(_) | Err(_) => {
+                // An error returns a handshake that cannot be retried; dropping it refuses it.
+                let _ = incoming.retry();
+                None
+            }
+        }
+    }
+
+    /// The seat of a connection that has finished its handshake.
+    fn seat(&self, ticket: Ticket, connection: &quinn::Connection) -> Seat {
+        let (source, now) = (connection.remote_address().ip(), clock::now());
+        let seat = match ticket {
+            Ticket::Seat(seat) => seat,
+            Ticket::Unproven { .. } => {
+                let _ = self.handshakes.take(source, now);
+                self.context.seats.admit(source, now)
+            }
+        };
+        seat.mark_used(now);
+        seat
+    }
 }
 
 /// Serves until `stop`, or until the endpoint is broken.
 async fn serve_endpoint(endpoint: Endpoint, context: &StreamContext, stop: &CancellationToken) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let door = Arc::new(Door {
+        context: context.clone(),
+        unproven: Arc::new(Semaphore::new(UNPROVEN)),
+        handshakes: RateByNet::new(HANDSHAKE_INTERVAL, HANDSHAKES),
+    });
     let mut tasks = JoinSet::new();
     loop {
         let incoming = tokio::select! {
@@ -95,18 +162,8 @@ async fn serve_endpoint(endpoint: Endpoint, context: &StreamContext, stop: &Canc
             tracing::error!("the DoQ socket failed; it is opened again");
             break;
         };
-        let under_way = HANDSHAKES - handshakes.available_permits();
-        if under_way >= UNPROVEN && !incoming.remote_address_validated() {
-            // An error returns a handshake that cannot be retried; dropping it refuses it.
-            let _ = incoming.retry();
-            continue;
-        }
-        match handshakes.clone().try_acquire_owned() {
-            Ok(permit) => drop(tasks.spawn(connection(incoming, permit, context.clone(), stop.clone()))),
-            Err(_) => {
-                context.counters.dropped(DropReason::Displaced, 1);
-                incoming.refuse();
-            }
+        if let Some((incoming, ticket)) = door.admit(incoming, &endpoint) {
+            tasks.spawn(connection(incoming, ticket, door.clone(), stop.clone()));
         }
         while tasks.try_join_next().is_some() {}
     }
@@ -115,118 +172,76 @@ async fn serve_endpoint(endpoint: Endpoint, context: &StreamContext, stop: &Canc
     let _ = timeout(DRAIN, endpoint.wait_idle()).await;
 }
 
-/// Serves one connection until it ends, is idle, is displaced, or `stop`.
-async fn connection(incoming: Incoming, permit: OwnedSemaphorePermit, context: StreamContext, stop: CancellationToken) {
-    let Ok(handshake) = incoming.accept() else { return context.counters.dropped(DropReason::Handshake, 1) };
-    let connection = match timeout(HANDSHAKE, handshake).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(_)) => return context.counters.dropped(DropReason::Handshake, 1),
-        Err(_) => return context.counters.dropped(DropReason::Stalled, 1),
+/// The handshake; `None` where there is no connection any more.
+async fn shake_hands(incoming: Incoming, ticket: &Ticket, context: &StreamContext) -> Option<quinn::Connection> {
+    let displaced = async {
+        match ticket {
+            Ticket::Seat(seat) => seat.displaced().await,
+            Ticket::Unproven { .. } => std::future::pending().await,
+        }
     };
-    drop(permit);
+    let lost = match incoming.accept() {
+        Err(_) => DropReason::Handshake,
+        Ok(handshake) => tokio::select! {
+            shaken = timeout(HANDSHAKE, handshake) => match shaken {
+                Ok(Ok(connection)) => return Some(connection),
+                Ok(Err(_)) => DropReason::Handshake,
+                Err(_) => DropReason::Stalled,
+            },
+            why = displaced => reason_of(why),
+        },
+    };
+    context.counters.dropped(lost, 1);
+    None
+}
+
+/// Serves one connection until it ends, is idle, is displaced, or `stop`.
+async fn connection(incoming: Incoming, ticket: Ticket, door: Arc<Door>, stop: CancellationToken) {
+    let context = &door.context;
+    let Some(connection) = shake_hands(incoming, &ticket, context).await else { return };
+    let seat = door.seat(ticket, &connection);
     let _open = context.counters.connection(Transport::Quic);
-    let seat = context.seats.admit(connection.remote_address().ip(), clock::now());
-    seat.mark_used(clock::now());
+    let octets = Octets::of(&seat, context);
     let mut exchanges = JoinSet::new();
-    let why = loop {
+    let mut idle = pin!(sleep(IDLE));
+    let mut tick = pin!(sleep(TICK));
+    let mut progress = Progress::default();
+    let lost = loop {
         tokio::select! {
-            streams = timeout(IDLE, connection.accept_bi()) => match streams {
-                Ok(Ok((send, receive))) => {
-                    let exchange = Exchange { connection: connection.clone(), send, receive };
-                    exchanges.spawn(exchange.run(context.clone()));
+            streams = connection.accept_bi() => match streams {
+                Ok((send, receive)) => {
+                    let exchange = QuicExchange { connection: connection.clone(), send, receive };
+                    exchanges.spawn(exchange.run(context.clone(), octets.clone()));
+                    idle.set(sleep(IDLE));
                 }
-                // The connection has ended, or was idle.
-                Ok(Err(_)) | Err(_) => break NO_ERROR,
+                // The connection has ended.
+                Err(_) => break None,
             },
-            Some(ended) = exchanges.join_next() => if matches!(ended, Ok(End::Answered)) {
-                seat.mark_used(clock::now());
+            () = &mut idle => break None,
+            Some(ended) = exchanges.join_next() => match ended {
+                Ok(End::Answered) => progress.mark_used(&seat),
+                Ok(End::Starved) => break Some(DropReason::NoOctets),
+                Ok(End::Silent | End::Left | End::Violation | End::Stalled | End::Refused) | Err(_) => {}
             },
-            why = seat.displaced() => {
-                context.count_displaced(why);
-                break EXCESSIVE_LOAD;
+            () = &mut tick, if octets.replies.reserved() > 0 => {
+                if progress.is_stalled(&octets.replies, &seat) {
+                    break Some(DropReason::Stalled);
+                }
+                tick.set(sleep(TICK));
             }
+            why = seat.displaced() => break Some(reason_of(why)),
             () = stop.cancelled() => {
                 let all_ended = async { while exchanges.join_next().await.is_some() {} };
                 let _ = timeout(DRAIN, all_ended).await;
-                break NO_ERROR;
+                break None;
             }
         }
     };
-    connection.close(why, b"");
-}
-
-/// How an exchange ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Answered,
-    /// There is no reply; the stream is reset.
-    Silent,
-    /// The client left in the middle.
-    Left,
-    /// The client violated the protocol, which ends the connection (RFC 9250, 4.3.3).
-    Violation,
-    /// The message took too long to arrive, or the client did not take the reply.
-    Stalled,
-}
-
-/// One query and its reply, on a stream of their own.
-struct Exchange {
-    connection: Connection,
-    send: SendStream,
-    receive: RecvStream,
-}
-
-impl Exchange {
-    async fn run(mut self, context: StreamContext) -> End {
-        let end = self.exchange(&context).await.unwrap_or_else(|end| end);
-        // An error of a reset means that the stream has ended already.
-        match end {
-            End::Answered | End::Left => {}
-            End::Silent => drop(self.send.reset(PROTOCOL_ERROR)),
-            End::Violation => {
-                context.counters.dropped(DropReason::BadLength, 1);
-                self.connection.close(PROTOCOL_ERROR, b"");
-            }
-            End::Stalled => {
-                context.counters.dropped(DropReason::Stalled, 1);
-                drop(self.send.reset(EXCESSIVE_LOAD));
-            }
+    match lost {
+        Some(reason) => {
+            context.counters.dropped(reason, 1);
+            connection.close(EXCESSIVE_LOAD, b"");
         }
-        end
-    }
-
-    async fn exchange(&mut self, context: &StreamContext) -> Result<End, End> {
-        let message = timeout(MESSAGE, read_message(&mut self.receive)).await.map_err(|_| End::Stalled)??;
-        // A client may have moved to another address: the current one counts.
-        let source = self.connection.remote_address();
-        let mut framed = Vec::new();
-        let answered = context.answer(&message, source, Transport::Quic, |reply| push_framed(reply, &mut framed));
-        if answered.is_none() {
-            return Err(End::Silent);
-        }
-        let written = timeout(WRITE, self.send.write_all(&framed)).await.map_err(|_| End::Stalled)?;
-        written.and_then(|()| Ok(self.send.finish()?)).map_err(|_| End::Left)?;
-        Ok(End::Answered)
-    }
-}
-
-/// The one message of a stream (RFC 9250, 4.2), without its length. Does not wait for the end of the stream.
-async fn read_message(receive: &mut RecvStream) -> Result<Vec<u8>, End> {
-    let mut inbox = Vec::new();
-    loop {
-        match next_message(&inbox) {
-            // The message id must be 0: the stream identifies the query (RFC 9250, 4.2.1).
-            NextMessage::Whole(message) if inbox.len() == 2 + message.len() && message.starts_with(&[0, 0]) => {
-                return Ok(message.to_vec());
-            }
-            NextMessage::Whole(_) | NextMessage::BadLength => return Err(End::Violation),
-            NextMessage::Part { .. } => {}
-        }
-        match receive.read_chunk(2 + LONGEST, true).await {
-            Ok(Some(chunk)) => inbox.extend_from_slice(&chunk.bytes),
-            // The stream ended within the message.
-            Ok(None) => return Err(End::Violation),
-            Err(_) => return Err(End::Left),
-        }
+        None => connection.close(NO_ERROR, b""),
     }
 }

@@ -7,18 +7,21 @@ use std::sync::Arc;
 
 use hickory_server::server::default_tls_server_config;
 use rustls::ServerConfig;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::NewConnection;
+use super::carrier::Carrier;
 use super::{HANDSHAKE, StreamContext, framed};
 use crate::answer::Transport;
 use crate::clock;
 use crate::server::certificates::Certificates;
 use crate::server::counters::DropReason;
+
+/// Octets that the TLS library has for a client that takes nothing: one record.
+const BUFFER: usize = 16 << 10;
 
 /// TLS 1.2 and 1.3 for one protocol, with the certificate of the moment. A client that names protocols must name
 /// `alpn`. Without early data, whose repeats a server could not tell from the original (RFC 9250, 4.5). An error means
@@ -49,19 +52,21 @@ pub(super) async fn shake_hands(
     accepted: NewConnection,
     acceptor: &TlsAcceptor,
     context: &StreamContext,
-) -> Option<NewConnection<TlsStream<TcpStream>>> {
-    let NewConnection { stream, source, seat } = accepted;
+) -> Option<NewConnection<TlsStream<Carrier>>> {
+    let NewConnection { stream, source, seat, abort } = accepted;
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE, acceptor.accept(stream)) => shaken,
         why = seat.displaced() => {
+            abort.set();
             context.count_displaced(why);
             return None;
         }
     };
     match shaken {
-        Ok(Ok(stream)) => {
+        Ok(Ok(mut stream)) => {
+            stream.get_mut().1.set_buffer_limit(Some(BUFFER));
             seat.mark_used(clock::now());
-            Some(NewConnection { stream, source, seat })
+            Some(NewConnection { stream, source, seat, abort })
         }
         Ok(Err(_)) => {
             context.counters.dropped(DropReason::Handshake, 1);

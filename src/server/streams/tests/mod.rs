@@ -1,6 +1,8 @@
 //! DoT, DoH and DoQ on real sockets of the loopback interface, over an echo in place of `answer`, with clients of the
 //! same libraries. That other programs' clients are served too is for the end-to-end tests.
 
+mod hostile;
+
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use bytes::Bytes;
@@ -22,7 +24,7 @@ use tokio_rustls::client::TlsStream;
 use super::*;
 use crate::answer::{Reject, Reply, Tallies};
 use crate::server::encrypted::{Encrypted, EncryptedListener};
-use crate::server::{Counters, DropReason};
+use crate::server::{Counters, DropReason, StreamLimits};
 
 /// For what must come: no bound of the server's, but of the test's patience on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -61,23 +63,32 @@ struct Scene {
     certificates: Arc<Certificates>,
     counters: Counters,
     context: StreamContext,
+    quic_context: StreamContext,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Scene {
     async fn start() -> Scene {
+        Scene::within(StreamLimits::default()).await
+    }
+
+    async fn within(limits: StreamLimits) -> Scene {
         let first = new_certificate();
         let certificates = Arc::new(Certificates::new(Some(first.clone())));
         let (counters, stop) = (Counters::new(), CancellationToken::new());
-        let context = StreamContext::new(Arc::new(echo), counters.shared());
+        let context = StreamContext::new(Arc::new(echo), counters.shared(), &limits);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let bound = Encrypted::ALL.map(|what| EncryptedListener::bind(what, any, certificates.clone()).unwrap());
         let addresses = [bound[0].address, bound[1].address, bound[2].address];
         let runtime = tokio::runtime::Handle::current();
-        let start = |listening: EncryptedListener| listening.start(context.clone(), stop.clone(), &runtime).unwrap();
+        let quic_context = context.with_seats(limits.quic_connections);
+        let start = |listening: EncryptedListener| {
+            let context = if listening.what == Encrypted::Quic { &quic_context } else { &context };
+            listening.start(context.clone(), stop.clone(), &runtime).unwrap()
+        };
         let tasks = bound.into_iter().map(start).collect();
-        Scene { addresses, trusted: first.cert.clone(), certificates, counters, context, stop, tasks }
+        Scene { addresses, trusted: first.cert.clone(), certificates, counters, context, quic_context, stop, tasks }
     }
 
     fn client_tls(&self, alpn: &[&[u8]]) -> rustls::ClientConfig {
@@ -95,13 +106,28 @@ impl Scene {
     }
 
     async fn over_tls(&self, what: Encrypted, alpn: &[&[u8]]) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
-        let tcp = tokio::net::TcpStream::connect(self.addresses[what as usize]).await.unwrap();
+        self.over_tls_from([127, 0, 0, 1], what, alpn).await
+    }
+
+    async fn over_tls_from(
+        &self,
+        source: [u8; 4],
+        what: Encrypted,
+        alpn: &[&[u8]],
+    ) -> std::io::Result<TlsStream<tokio::net::TcpStream>> {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let tcp = socket.connect(self.addresses[what as usize]).await.unwrap();
         let name = ServerName::try_from(NAME).unwrap();
         TlsConnector::from(Arc::new(self.client_tls(alpn))).connect(name, tcp).await
     }
 
     async fn https(&self) -> SendRequest<Full<Bytes>> {
-        let stream = self.over_tls(Encrypted::Https, &[b"h2"]).await.unwrap();
+        self.https_from([127, 0, 0, 1]).await
+    }
+
+    async fn https_from(&self, source: [u8; 4]) -> SendRequest<Full<Bytes>> {
+        let stream = self.over_tls_from(source, Encrypted::Https, &[b"h2"]).await.unwrap();
         let (send, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         send
@@ -113,6 +139,10 @@ impl Scene {
         let config = ClientConfig::new(Arc::new(crypto));
         let address = self.addresses[Encrypted::Quic as usize];
         endpoint.connect_with(config, address, NAME).unwrap().await
+    }
+
+    fn quic_seats(&self) -> usize {
+        self.quic_context.seats.taken()
     }
 
     fn dropped(&self, reason: DropReason) -> u64 {
@@ -388,6 +418,7 @@ async fn connections_make_room_for_others() {
     post(&mut https, &[7; 12]).await;
     exchange_quic(&quic, &framed(&[0; 12])).await.unwrap();
     while scene.context.seats.make_room() {}
+    while scene.quic_context.seats.make_room() {}
     timeout(PATIENCE, tls.read_to_end(&mut Vec::new())).await.expect("it is closed").unwrap();
     let closed = async {
         while !https.is_closed() {

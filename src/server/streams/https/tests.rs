@@ -1,0 +1,87 @@
+//! DoH over a pipe, and what a request and a response mean.
+
+use hickory_proto::op::{MessageType, OpCode};
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{Name, RData, Record};
+use hyper::client::conn::http2::handshake;
+use tokio::io::duplex;
+use tokio::time::sleep;
+
+use super::*;
+use crate::answer::{Outcome, RawQuery, Reply, Tallies};
+use crate::clock;
+use crate::server::streams::carrier::Abort;
+use crate::server::{Counters, StreamLimits};
+
+fn echo(ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
+    out[..ask.packet.len()].copy_from_slice(ask.packet);
+    Outcome::Reply(Reply {
+        len: ask.packet.len(),
+        rcode: 0,
+        tallies: Tallies::default(),
+        has_valid_cookie: false,
+        subject: 0,
+        ..Reply::default()
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_and_a_used_one_is_not() {
+    let (client, server) = duplex(1 << 16);
+    let (counters, source) = (Counters::new(), SocketAddr::from(([192, 0, 2, 1], 4242)));
+    let context = StreamContext::new(Arc::new(echo), counters.shared(), &StreamLimits::default());
+    let seat = context.seats.admit(source.ip(), clock::now());
+    let accepted = NewConnection { stream: server, source, seat, abort: Abort::default() };
+    let serving_it = tokio::spawn(converse(accepted, context, CancellationToken::new()));
+    let (mut send, connection) = handshake(TokioExecutor::new(), TokioIo::new(client)).await.unwrap();
+    let talking = tokio::spawn(connection);
+    for _ in 0..5 {
+        sleep(IDLE * 9 / 10).await;
+        let request = Request::get("https://ns1.example/dns-query?dns=AAABAAAAAAAAAAAA");
+        let response = send.send_request(request.body(Full::new(Bytes::new())).unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.into_body().collect().await.unwrap();
+    }
+    sleep(IDLE * 9 / 10).await;
+    assert!(!serving_it.is_finished());
+    timeout(IDLE, serving_it).await.expect("closed by the server").unwrap();
+    talking.await.unwrap().unwrap();
+    assert!(counters.totals().dropped.iter().all(|(_, count)| *count == 0));
+}
+
+#[test]
+fn http_caches_a_reply_no_longer_than_dns_caches_the_shortest_of_its_answers() {
+    let record = |ttl| Record::from_rdata(Name::root(), ttl, RData::A(A::new(192, 0, 2, 1)));
+    let reply = |rcode, answers: &[u32], authorities: &[u32]| {
+        let mut message = Message::new(0, MessageType::Response, OpCode::Query);
+        message.metadata.response_code = rcode;
+        message.answers.extend(answers.iter().map(|ttl| record(*ttl)));
+        message.authorities.extend(authorities.iter().map(|ttl| record(*ttl)));
+        freshness_secs(&message.to_vec().unwrap())
+    };
+    assert_eq!(reply(ResponseCode::NoError, &[30, 20, 60], &[5]), 20);
+    assert_eq!(reply(ResponseCode::NXDomain, &[], &[30]), 30);
+    assert_eq!(reply(ResponseCode::NoError, &[], &[]), 0);
+    assert_eq!(reply(ResponseCode::Refused, &[], &[30]), 0);
+    assert_eq!(freshness_secs(&[0; 5]), 0);
+}
+
+#[test]
+fn the_message_in_a_query_is_found_among_other_parameters() {
+    // The example of RFC 8484, 4.1.1, cut to its header.
+    let header = [0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for query in ["dns=AAABAAABAAAAAAAA", "ct&dns=AAABAAABAAAAAAAA", "a=b&dns=AAABAAABAAAAAAAA&c=d"] {
+        assert_eq!(in_query(query).as_deref(), Some(&header[..]), "{query}");
+    }
+    assert_eq!(in_query("dns=AA==").as_deref(), Some(&[0][..]));
+    for query in ["", "dns", "DNS=AAAA", "dns=A", "dns=A+/=", "xdns=AAAA"] {
+        assert_eq!(in_query(query), None, "{query}");
+    }
+}
+
+#[test]
+fn the_media_type_is_recognised_in_any_case_and_with_parameters() {
+    let is = |text: &'static str| is_dns_message(Some(&HeaderValue::from_static(text)));
+    assert!(is(DNS_MESSAGE) && is("Application/DNS-Message; charset=x"));
+    assert!(!is("application/dns-json") && !is("") && !is_dns_message(None));
+}
