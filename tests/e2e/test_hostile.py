@@ -1,12 +1,15 @@
 """200,000 hostile packets, garbage streams, and a thousand clients that keep connections open and send nothing. Valid
 queries are answered correctly at the same time, and nothing is left: no panic, no fault, no memory."""
 import collections
+import contextlib
 import random
 import re
 import resource
+import shutil
 import socket
 import statistics
 import struct
+import subprocess
 import time
 from pathlib import Path
 
@@ -275,3 +278,54 @@ def seconds(over, server, turn):
     assert wire is not None, f"not answered {over.__name__}"
     check(wire)
     return took
+
+
+# A hundred queries for a reply of 50 KB: more than all buffers of a connection.
+DEAF_CONNECTIONS = 100
+DEAF_QUERIES = 100
+# What the kernel may have for one client that takes nothing, of its queries and of its replies: the server's buffers are
+# 32 KiB each, and a packet on the loopback interface has up to 64 KiB.
+MOST_KERNEL_OCTETS = 160 << 10
+
+
+def kernel_octets(port):
+    """Octets of memory that the kernel has for the server's connections, by `ss`: received and not read, and written and not
+    acknowledged."""
+    listed = subprocess.run(["ss", "-tmnH", f"sport = :{port}"], check=True, capture_output=True, text=True).stdout
+    found = re.findall(r"skmem:\(r(\d+),rb\d+,t(\d+),tb\d+,f(\d+),w(\d+)", listed)
+    return [int(received) + int(written) for received, _, _, written in found]
+
+
+@pytest.mark.skipif(not shutil.which("ss"), reason="needs ss (iproute2)")
+def test_pipelined_queries_whose_replies_are_not_read(dir, figure, many_files):
+    """The kernel's buffers of each such client are bounded, and so is the server's memory; others are answered."""
+    with Node(dir, FILES, settings=SETTINGS) as node:
+        wanted = query("big.svc.example.", "TXT")
+        sent = (struct.pack("!H", len(wanted)) + wanted) * DEAF_QUERIES
+        before = memory_kib(node.child.pid)
+        held = []
+        try:
+            for _ in range(DEAF_CONNECTIONS):
+                tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                held.append(tcp)
+                tcp.connect(node.udp)
+                tcp.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    tcp.send(sent)
+            most = 0
+            for turn in range(10):
+                seconds(over_tcp, node.udp, turn)
+                most = max([most, *kernel_octets(node.udp[1])])
+            figure("kernel memory of one client", most / 1024, "KiB", bound=MOST_KERNEL_OCTETS / 1024)
+            assert 0 < most <= MOST_KERNEL_OCTETS
+            grown = memory_kib(node.child.pid) - before
+            figure("memory grown", grown, "KiB", bound=128 * DEAF_CONNECTIONS)
+            assert grown <= 128 * DEAF_CONNECTIONS
+            # They are closed, and leave nothing in the kernel.
+            wait_until(lambda: node.metric("portolan_dropped_total", reason="stalled") >= DEAF_CONNECTIONS, 30)
+            wait_until(lambda: sum(kernel_octets(node.udp[1])) == 0, 30)
+            assert_unharmed(node)
+        finally:
+            for tcp in held:
+                tcp.close()

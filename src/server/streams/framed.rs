@@ -270,7 +270,7 @@ async fn read_message(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Inbox) 
     let rest = async {
         while let NextMessage::Part { .. } = next_message(&inbox.octets) {
             // The first octets are part of what every connection takes.
-            if inbox.octets.len() >= READ {
+            if inbox.octets.len() >= READ * (1 + inbox.room.len()) {
                 inbox.room.push(inbox.account.reserve(READ).await);
             }
             inbox.read(stream).await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::admission::{Seats, WaitingOctets};
 use crate::answer::{Outcome, RawQuery, Reject, Reply};
 use crate::server::streams::carrier::Abort;
 use crate::server::{Counters, StreamLimits};
@@ -172,4 +173,43 @@ async fn a_length_that_no_query_has_closes_the_connection_after_the_replies_befo
 #[expect(clippy::disallowed_methods, reason = "the tests' paused clock, which is not the world's")]
 fn clock_of_tokio() -> tokio::time::Instant {
     tokio::time::Instant::now()
+}
+
+#[tokio::test]
+async fn a_client_that_pipelines_thousands_of_queries_leaves_turns_for_others() {
+    let mut many = connect(4 << 20);
+    let mut one = connect(1 << 10);
+    many.client.write_all(&framed(&[1; 12]).repeat(50_000)).await.unwrap();
+    one.client.write_all(&framed(&[2; 12])).await.unwrap();
+    one.client.read_exact(&mut [0; 14]).await.unwrap();
+    let answered = many.counters.totals().queries.first().map_or(0, |(_, _, count)| *count);
+    assert!(answered <= 20 * TURN as u64, "{answered} messages were answered before the turn of another client");
+    many.stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_without_room_for_too_long_ends_the_connection() {
+    for transport in FRAMED {
+        let limits = StreamLimits { octets: WaitingOctets::new(10_000), ..StreamLimits::default() };
+        // Another connection of the same client has all octets, and is not deaf.
+        let other = Seats::new(1).admit([192, 0, 2, 1].into(), clock::now());
+        let account = limits.octets.account(&other, REPLIES);
+        let taken = account.try_reserve(10_000).unwrap();
+        let mut scene = connect_within(&limits, transport, 1 << 16);
+        let small = framed(&[1; 100]);
+        scene.client.write_all(&small).await.unwrap();
+        scene.client.read_exact(&mut vec![0; small.len()]).await.expect("a small reply has room");
+        scene.client.write_all(&framed(&[1; 6000])).await.unwrap();
+        let began = clock_of_tokio();
+        assert_eq!(scene.client.read(&mut [0; 1]).await.unwrap(), 0, "it is closed");
+        assert!(clock_of_tokio() - began >= WRITE, "not at once");
+        scene.task.await.unwrap();
+        assert_eq!(count(&scene.counters, DropReason::NoOctets), 1, "{transport:?}");
+        // With room it is answered.
+        drop(taken);
+        let mut scene = connect_within(&limits, transport, 1 << 16);
+        scene.client.write_all(&framed(&[1; 6000])).await.unwrap();
+        scene.client.read_exact(&mut vec![0; 6002]).await.unwrap();
+        assert_eq!(limits.octets.waiting(), 0);
+    }
 }
