@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::model::{ClientClass, Facet, Model, PolicyId, WorldView, ZoneId};
 use crate::snapshot::classes::{LocalClasses, PolicyClasses};
 use crate::snapshot::policies::{FacetCells, PolicyCells, PolicyTable};
+use crate::snapshot::remap::{PolicySet, Remap};
 use crate::snapshot::restore::{CellMemory, ModelMemory, of_cell};
 use crate::snapshot::touched::{Dependencies, Resisting, standings, touched};
 use crate::snapshot::{Cell, Identity, LocalClass, NamedStanding, Snapshot, TallyRun, TallyTable, ZoneTable};
@@ -21,9 +22,27 @@ pub fn compile(
     previous: Option<&Snapshot>,
 ) -> Snapshot {
     let classes = PolicyClasses::of(&model);
-    let restored = previous.map(|previous| ModelMemory::from_snapshot(previous, &model, &classes)).unwrap_or_default();
-    let tallies = previous.map(|previous| previous.tallies.clone()).unwrap_or_default();
-    compile_after(&restored, classes, tallies, &model, view, identity, generation)
+    match previous {
+        Some(previous) => {
+            let remap = Remap::between(previous, &model, &classes);
+            compile_next(previous, &remap, classes, &model, view, identity, generation)
+        }
+        None => compile_after(&ModelMemory::default(), classes, Arc::default(), &model, view, identity, generation),
+    }
+}
+
+/// Compiles a whole model after `previous`; `remap` goes from its model to the new one.
+pub(super) fn compile_next(
+    previous: &Snapshot,
+    remap: &Remap,
+    classes: PolicyClasses,
+    model: &Arc<Model>,
+    view: Arc<WorldView>,
+    identity: Arc<Identity>,
+    generation: u64,
+) -> Snapshot {
+    let restored = ModelMemory::from_snapshot(previous, model, remap);
+    compile_after(&restored, classes, previous.tallies.clone(), model, view, identity, generation)
 }
 
 /// Compiles a whole model as [`compile`] does without a snapshot before it, and restores the choices that resist
@@ -82,15 +101,32 @@ pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
         let locals = previous.classes.locals(policy);
         let memory = |facet, class| of_cell(old, facet, class);
         let new = cells(&previous.model, &next.view, policy, locals, Some(old), &memory);
-        if new.len() == old.len() && new.iter().zip(&**old).all(|(new, old)| new.is_same(old)) {
-            continue;
-        }
-        if !standings(&new).eq(standings(old)) {
-            Arc::make_mut(&mut next.resisting).set(policy, &new);
-        }
-        next.policies.replace(policy, new);
+        replace(&mut next, policy, old, new);
     }
     next
+}
+
+/// Decides some policies of `next`, a compiled snapshot, again: in its view, and after `restored`.
+pub(super) fn decide_again(next: &mut Snapshot, restored: &ModelMemory<'_>, policies: &PolicySet) {
+    let (model, view, classes) = (next.model.clone(), next.view.clone(), next.classes.clone());
+    for policy in policies.iter(&model) {
+        let Some(old) = next.policies.get(policy).cloned() else { continue };
+        let locals = classes.locals(policy);
+        let memory = |facet, class| restored.memory(policy, locals, facet, class);
+        let new = cells(&model, &view, policy, locals, Some(&old), &memory);
+        replace(next, policy, &old, new);
+    }
+}
+
+/// Puts `new` in place of `old`, the cells of a policy, unless they are the same.
+fn replace(next: &mut Snapshot, policy: PolicyId, old: &PolicyCells, new: Arc<PolicyCells>) {
+    if new.len() == old.len() && new.iter().zip(old).all(|(new, old)| new.is_same(old)) {
+        return;
+    }
+    if !standings(&new).eq(standings(old)) {
+        Arc::make_mut(&mut next.resisting).set(policy, &new);
+    }
+    next.policies.replace(policy, new);
 }
 
 /// The snapshot after a failback of one policy: its failover pools choose the first member that is up, whatever their

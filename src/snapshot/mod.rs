@@ -1,8 +1,10 @@
 //! What is being served: every zone, name and decision of one moment, immutable. Readers get it from one pointer; parts
-//! that a change does not affect are shared with the previous snapshot. [`compile`] makes it, [`publish`] publishes it.
+//! that a change does not affect are shared with the previous snapshot. [`compile`] makes it, [`publish`] publishes it;
+//! [`coming`] is the next generation before it is served.
 
 pub mod cell;
 mod classes;
+mod coming;
 pub mod compile;
 pub mod names;
 mod policies;
@@ -19,6 +21,7 @@ mod transition;
 
 pub use cell::{Cell, CellContent, Picks, PreparedRecord};
 pub use classes::{ClassGroup, LocalClass};
+pub use coming::ComingSnapshot;
 pub use names::ZoneTable;
 pub use publish::Publisher;
 pub use recovery::NamedRecovery;

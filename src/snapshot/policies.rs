@@ -64,6 +64,17 @@ impl PolicyTable {
         }
     }
 
+    /// The policies whose cells are others than in `before`, a table of the same model. Equal cells can count as others.
+    pub(crate) fn changed_since(&self, before: &PolicyTable) -> Vec<PolicyId> {
+        let mut changed = Vec::new();
+        let chunks = self.chunks.iter().zip(&before.chunks).enumerate();
+        for (at, (new, old)) in chunks.filter(|(_, (new, old))| !Arc::ptr_eq(new, old)) {
+            let others = new.iter().zip(&**old).enumerate().filter(|(_, (new, old))| !Arc::ptr_eq(new, old));
+            changed.extend(others.map(|(within, _)| PolicyId((at * CHUNK + within) as u32)));
+        }
+        changed
+    }
+
     /// All, in the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<PolicyCells>> {
         self.chunks.iter().flat_map(|chunk| &**chunk)
@@ -94,6 +105,7 @@ mod tests {
         after.replace(PolicyId(4 * CHUNK as u32), other.clone());
         let shared: Vec<bool> = before.chunks.iter().zip(&after.chunks).map(|(b, a)| Arc::ptr_eq(b, a)).collect();
         assert_eq!(shared, [true, false, true, true], "no such policy: nothing happens");
+        assert_eq!((after.changed_since(&before), before.changed_since(&before)), (vec![changed], vec![]));
         assert!(after.get(changed).is_some_and(|cells| Arc::ptr_eq(cells, &other)));
         let same = before.iter().zip(after.iter()).filter(|(before, after)| Arc::ptr_eq(before, after));
         assert_eq!((same.count(), after.iter().count()), (3 * CHUNK, 3 * CHUNK + 1));

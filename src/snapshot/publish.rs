@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::model::{Model, PolicyId, WorldView};
-use crate::snapshot::compile::{compile, fail_back, refresh, restore};
-use crate::snapshot::{Identity, Snapshot, SteeringState, Transition, recovery, transition};
+use crate::snapshot::compile::{fail_back, refresh, restore};
+use crate::snapshot::{ComingSnapshot, Identity, Snapshot, SteeringState, Transition, recovery, transition};
 
 /// Publishes snapshots. There is one in a process, and nothing else writes its pointer.
 #[derive(Debug)]
@@ -63,18 +63,20 @@ impl Publisher {
         self.publish(old, new, at)
     }
 
-    /// Publishes the next generation: another model, the view in that model's ids, and the new settings of the node.
-    pub fn adopt(
-        &mut self,
-        model: Arc<Model>,
-        mut view: WorldView,
-        identity: Arc<Identity>,
-        at: f64,
-    ) -> Vec<Transition> {
+    /// Compiles and publishes the next generation: another model, the view in that model's ids, and the new settings of
+    /// the node. With a large model this takes seconds; a server calls [`Publisher::publish_coming`].
+    pub fn adopt(&mut self, model: Arc<Model>, view: WorldView, identity: Arc<Identity>, at: f64) -> Vec<Transition> {
         let old = self.current.load_full();
-        recovery::remap(&old, &model, &mut view);
-        let next = compile(model, Arc::new(view), identity, old.generation + 1, Some(&old));
+        let next = ComingSnapshot::compile(old.clone(), model, view, identity).into_snapshot();
         self.publish(old, next, at)
+    }
+
+    /// Publishes the next generation, which was compiled after a snapshot of the present one. `view` is the newest view
+    /// in the ids of its model.
+    pub fn publish_coming(&mut self, mut coming: ComingSnapshot, view: WorldView, at: f64) -> Vec<Transition> {
+        let old = self.current.load_full();
+        coming.catch_up(&old, view);
+        self.publish(old, coming.into_snapshot(), at)
     }
 
     fn publish(&mut self, old: Arc<Snapshot>, new: Snapshot, at: f64) -> Vec<Transition> {
@@ -91,6 +93,7 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::compile::compile;
 
     #[test]
     fn a_reader_that_lets_go_last_leaves_the_freeing_to_the_publisher() {

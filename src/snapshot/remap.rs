@@ -14,6 +14,31 @@ use crate::wire::Name;
 /// Keys are from our own files, so a fast hash without a secret is enough.
 pub(crate) type Map<K, V> = HashMap<K, V, FixedState>;
 
+/// Policies of a model.
+#[derive(Debug)]
+pub(crate) enum PolicySet {
+    /// All of them.
+    All,
+    /// These.
+    Some(HashSet<PolicyId>),
+}
+
+impl PolicySet {
+    pub(crate) fn has(&self, policy: PolicyId) -> bool {
+        match self {
+            PolicySet::All => true,
+            PolicySet::Some(set) => set.contains(&policy),
+        }
+    }
+
+    pub(crate) fn iter(&self, model: &Model) -> Box<dyn Iterator<Item = PolicyId> + '_> {
+        match self {
+            PolicySet::All => Box::new((0..model.policies.len() as u32).map(PolicyId)),
+            PolicySet::Some(set) => Box::new(set.iter().copied()),
+        }
+    }
+}
+
 /// The endpoints of a model by zone and name.
 pub(crate) fn endpoints_by_name(model: &Model) -> Map<(&Name, &str), EndpointId> {
     let endpoints = model.endpoints.iter().zip(0..);
@@ -28,13 +53,17 @@ pub(crate) struct Names<'m> {
 }
 
 impl<'m> Names<'m> {
-    pub(crate) fn of(model: &'m Model) -> Names<'m> {
-        let names = model.zones.iter().flat_map(|zone| zone.steered.iter().map(move |name| (&zone.apex, name)));
-        Names {
-            zones: model.zones.iter().map(|zone| (zone.apex.to_string(), &zone.apex)).collect(),
-            policies: names.map(|(apex, name)| ((apex, name.label.as_str()), name.policy)).collect(),
-            pools: pools_by_name(model),
+    /// Those whose policy is in `wanted`.
+    pub(crate) fn of(model: &'m Model, wanted: &PolicySet) -> Names<'m> {
+        let (mut zones, mut policies) = (Map::default(), Map::default());
+        for zone in &model.zones {
+            let mut names = zone.steered.iter().filter(|name| wanted.has(name.policy)).peekable();
+            if names.peek().is_some() {
+                zones.insert(zone.apex.to_string(), &zone.apex);
+            }
+            policies.extend(names.map(|name| ((&zone.apex, name.label.as_str()), name.policy)));
         }
+        Names { zones, policies, pools: pools_by_name(model, wanted) }
     }
 
     /// The policy of a name, and one of the pools of its zone.
@@ -44,10 +73,10 @@ impl<'m> Names<'m> {
     }
 }
 
-/// Every pool that some policy uses, by its zone, which is its policy's, and its name.
-fn pools_by_name(model: &Model) -> Map<(&Name, &str), PoolId> {
+/// Every pool that one of these policies uses, by its zone, which is its policy's, and its name.
+fn pools_by_name<'m>(model: &'m Model, wanted: &PolicySet) -> Map<(&'m Name, &'m str), PoolId> {
     let (mut named, mut seen) = (Map::default(), HashSet::<PoolId, FixedState>::default());
-    for policy in &model.policies {
+    for policy in wanted.iter(model).map(|id| model.policy(id)) {
         for id in model.pools_below(policy.roots()).filter(|id| seen.insert(*id)) {
             named.insert((&model.zone(policy.zone).apex, model.pool(id).name.as_str()), id);
         }
@@ -55,9 +84,9 @@ fn pools_by_name(model: &Model) -> Map<(&Name, &str), PoolId> {
     named
 }
 
-/// From the ids of a new model to the decisions of the snapshot before it.
-pub(crate) struct Remap<'a> {
-    from: &'a Snapshot,
+/// From the ids of a model to those of the next one. It holds for all snapshots of the first model.
+#[derive(Debug)]
+pub(crate) struct Remap {
     /// New policy to old, and the group of the new one.
     policies: Map<PolicyId, (PolicyId, ClassGroup)>,
     /// For an old group and a new one: by new class, the old class with the same words.
@@ -66,8 +95,9 @@ pub(crate) struct Remap<'a> {
     endpoints: Map<EndpointId, EndpointId>,
 }
 
-impl<'a> Remap<'a> {
-    pub(crate) fn between(from: &'a Snapshot, to: &Model, new_classes: &PolicyClasses) -> Remap<'a> {
+impl Remap {
+    /// From the model of `from` to `to`.
+    pub(crate) fn between(from: &Snapshot, to: &Model, new_classes: &PolicyClasses) -> Remap {
         let policies: Map<PolicyId, (PolicyId, ClassGroup)> =
             policies(&from.model, to).map(|(new, old)| (new, (old, new_classes.group(new)))).collect();
         let mut classes = Map::default();
@@ -80,14 +110,20 @@ impl<'a> Remap<'a> {
         let new = endpoints_by_name(to);
         let old = endpoints_by_name(&from.model).into_iter();
         let endpoints = old.filter_map(|(name, id)| Some((id, *new.get(&name)?))).collect();
-        Remap { from, policies, classes, endpoints }
+        Remap { policies, classes, endpoints }
     }
 
-    /// The old decision for the same clients. Where one decision held for all clients, it held for these.
-    pub(crate) fn decision(&self, policy: PolicyId, facet: Facet, class: LocalClass) -> Option<&Decision> {
+    /// The decision of `from` for the same clients. Where one decision held for all clients, it held for these.
+    pub(crate) fn decision<'a>(
+        &self,
+        from: &'a Snapshot,
+        policy: PolicyId,
+        facet: Facet,
+        class: LocalClass,
+    ) -> Option<&'a Decision> {
         let &(old, group) = self.policies.get(&policy)?;
-        let facet = self.from.policies.get(old)?.iter().find(|of| of.facet == facet)?;
-        let same = self.classes.get(&(self.from.group(old), group))?.get(usize::from(class.0)).copied().flatten();
+        let facet = from.policies.get(old)?.iter().find(|of| of.facet == facet)?;
+        let same = self.classes.get(&(from.group(old), group))?.get(usize::from(class.0)).copied().flatten();
         let cell = match same {
             Some(class) => facet.cell(class),
             None => facet.cells.first().filter(|_| facet.cells.len() == 1),
@@ -107,8 +143,8 @@ impl<'a> Remap<'a> {
     }
 }
 
-/// New policies, each with the old one of a name with the same owner.
-fn policies<'m>(from: &'m Model, to: &'m Model) -> impl Iterator<Item = (PolicyId, PolicyId)> {
+/// New policies, each with the old one of a name with the same owner. Names that share a policy give an item each.
+pub(crate) fn policies<'m>(from: &'m Model, to: &'m Model) -> impl Iterator<Item = (PolicyId, PolicyId)> {
     fn steered(model: &Model) -> impl Iterator<Item = (&Name, PolicyId)> {
         model.zones.iter().flat_map(|zone| &zone.steered).map(|name| (&name.owner, name.policy))
     }

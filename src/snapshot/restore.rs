@@ -7,9 +7,9 @@
 use std::borrow::Cow;
 
 use crate::model::{Facet, Model, PolicyId, PoolId};
-use crate::snapshot::classes::{LocalClasses, PolicyClasses};
+use crate::snapshot::classes::LocalClasses;
 use crate::snapshot::policies::PolicyCells;
-use crate::snapshot::remap::{Map, Names, Remap};
+use crate::snapshot::remap::{Map, Names, PolicySet, Remap};
 use crate::snapshot::retained::{ANY, NamedChoice};
 use crate::snapshot::{LocalClass, NamedStanding, Snapshot};
 use crate::steering::{AnswerSource, Decision, Distribution, Memory, Standing};
@@ -56,20 +56,31 @@ fn last_good(decision: &Decision) -> Option<&Distribution> {
 pub(crate) struct ModelMemory<'a> {
     /// With the words of the class that each choice is for.
     standings: Map<(PolicyId, Facet), Vec<(String, Standing)>>,
-    before: Option<Remap<'a>>,
+    before: Option<(&'a Snapshot, &'a Remap)>,
 }
 
 impl<'a> ModelMemory<'a> {
     /// After a restart.
     pub(crate) fn from_file(standings: &[NamedStanding], model: &Model) -> ModelMemory<'static> {
         let choices = standings.iter().map(|standing| NamedChoice::from(standing.clone())).collect();
-        ModelMemory { standings: in_ids(choices, model), before: None }
+        ModelMemory { standings: in_ids(choices, model, &PolicySet::All), before: None }
     }
 
-    /// Over a reload.
-    pub(crate) fn from_snapshot(before: &'a Snapshot, model: &Model, classes: &PolicyClasses) -> ModelMemory<'a> {
-        let standings = in_ids(before.choices_by_name(), model);
-        ModelMemory { standings, before: Some(Remap::between(before, model, classes)) }
+    /// Over a reload: what all policies start with.
+    pub(crate) fn from_snapshot(before: &'a Snapshot, model: &Model, remap: &'a Remap) -> ModelMemory<'a> {
+        ModelMemory::of_some(before, model, remap, [&PolicySet::All, &PolicySet::All])
+    }
+
+    /// Over a reload: what the policies in the second set start with. Only the policies in the first set, of the model
+    /// of `before`, can have choices for them.
+    pub(crate) fn of_some(
+        before: &'a Snapshot,
+        model: &Model,
+        remap: &'a Remap,
+        [old, new]: [&PolicySet; 2],
+    ) -> ModelMemory<'a> {
+        let standings = in_ids(before.choices_by_name(old), model, new);
+        ModelMemory { standings, before: Some((before, remap)) }
     }
 
     /// What one cell of the new model starts with.
@@ -80,9 +91,9 @@ impl<'a> ModelMemory<'a> {
         facet: Facet,
         class: LocalClass,
     ) -> CellMemory<'static> {
-        let last_good = self.before.as_ref().and_then(|before| {
-            let old = last_good(before.decision(policy, facet, class)?)?;
-            before.distribution(old)
+        let last_good = self.before.and_then(|(before, remap)| {
+            let old = last_good(remap.decision(before, policy, facet, class)?)?;
+            remap.distribution(old)
         });
         let standings = self.standings(policy, facet, &locals.labels[usize::from(class.0)]);
         CellMemory { last_good: last_good.map(Cow::Owned), standings: Cow::Owned(standings) }
@@ -101,13 +112,17 @@ impl<'a> ModelMemory<'a> {
     }
 }
 
-/// Choices by policy and facet, in the ids of a model.
-fn in_ids(choices: Vec<NamedChoice>, model: &Model) -> Map<(PolicyId, Facet), Vec<(String, Standing)>> {
+/// Choices of the policies in `wanted` by policy and facet, in the ids of a model.
+fn in_ids(
+    choices: Vec<NamedChoice>,
+    model: &Model,
+    wanted: &PolicySet,
+) -> Map<(PolicyId, Facet), Vec<(String, Standing)>> {
     let mut standings: Map<(PolicyId, Facet), Vec<(String, Standing)>> = Map::default();
     if choices.is_empty() {
         return standings;
     }
-    let names = Names::of(model);
+    let names = Names::of(model, wanted);
     for choice in choices {
         let NamedStanding { zone, name, rtype, class, pool, .. } = &choice.standing;
         let remapped = names.policy_and_pool(zone, name, pool).and_then(|(policy, pool)| {

@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{MemberRef, Model, Moment, PoolId};
+use crate::model::{MemberRef, Model, Moment, PoolId, SteeredName};
+use crate::snapshot::remap::PolicySet;
 use crate::snapshot::{NamedRecovery, Snapshot};
 use crate::steering::{Challenger, Standing};
 
@@ -77,11 +78,11 @@ impl NamedChoice {
 impl Snapshot {
     /// Every choice that resists change, one for each name that it is made for.
     pub fn standings_by_name(&self) -> Vec<NamedStanding> {
-        self.choices_by_name().into_iter().map(|choice| choice.standing).collect()
+        self.choices_by_name(&PolicySet::All).into_iter().map(|choice| choice.standing).collect()
     }
 
-    /// The same with the challengers. Cheap where there is no such choice.
-    pub(crate) fn choices_by_name(&self) -> Vec<NamedChoice> {
+    /// Those of the policies in `wanted`, with the challengers. Cheap where there is no such choice.
+    pub(crate) fn choices_by_name(&self, wanted: &PolicySet) -> Vec<NamedChoice> {
         let mut choices = Vec::new();
         if self.resisting.is_empty() {
             return choices;
@@ -94,7 +95,8 @@ impl Snapshot {
             NamedChallenger { members: names(members), since: *since, due: *due }
         };
         for zone in &self.model.zones {
-            for name in zone.steered.iter().filter(|name| self.resisting.has(name.policy)) {
+            let is_wanted = |name: &&SteeredName| wanted.has(name.policy) && self.resisting.has(name.policy);
+            for name in zone.steered.iter().filter(is_wanted) {
                 let labels = &self.classes.locals(name.policy).labels;
                 for facet in self.policies.get(name.policy).into_iter().flat_map(|cells| &**cells) {
                     for (cell, label) in facet.cells.iter().zip(labels) {

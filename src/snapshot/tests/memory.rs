@@ -8,6 +8,7 @@ use crate::model::{EndpointId, Facet, MemberRef, Model, Moment, Override, Overri
 use crate::snapshot::classes::PolicyClasses;
 use crate::snapshot::compile::{compile, refresh, restore};
 use crate::snapshot::policies::FacetCells;
+use crate::snapshot::remap::Remap;
 use crate::snapshot::restore::ModelMemory;
 use crate::snapshot::touched::{Resisting, touched};
 use crate::snapshot::{Cell, LocalClass, NamedStanding, Snapshot};
@@ -121,7 +122,8 @@ fn moved(members: &str) -> Arc<Model> {
 /// The choices that `one` of the next generation starts with.
 fn restored(from: &Snapshot, to: &Model) -> Vec<Standing> {
     let classes = PolicyClasses::of(to);
-    let restored = ModelMemory::from_snapshot(from, to, &classes);
+    let remap = Remap::between(from, to, &classes);
+    let restored = ModelMemory::from_snapshot(from, to, &remap);
     let policy = policy(to, "one");
     let cell = restored.memory(policy, classes.locals(policy), Facet::V4, LocalClass(0));
     cell.memory().standings.to_vec()

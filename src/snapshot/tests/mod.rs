@@ -2,6 +2,7 @@
 //! reported.
 
 mod classes;
+mod coming;
 mod kinds;
 mod memory;
 mod ramp;
