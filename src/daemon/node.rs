@@ -109,7 +109,10 @@ impl RunningNode {
         let stop = CancellationToken::new();
         let api = tokio::spawn(control::serve(api, control::router(state), stop.clone()));
 
-        vantages.adopt(&[&model]).await;
+        vantages.adopt(&model).await;
+        let low = Handle::current();
+        let discarding = low.clone();
+        publisher.discard_with(move |snapshots| drop(discarding.spawn_blocking(move || drop(snapshots))));
         publisher.begin(overrides.over(vantages.view(&model)), steering_files.retained());
         server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
@@ -133,6 +136,7 @@ impl RunningNode {
             access,
             state_dir: state_dir.clone(),
             reloads: Reloads::default(),
+            low,
         };
         let mut tasks = vec![api];
         if state_dir.is_there() {

@@ -2,6 +2,7 @@
 //! applies overrides at once, and makes files that changed the next generation or reports what is wrong with them. It
 //! owns the one [`Publisher`], and waits for nothing but its next event.
 
+mod compiling;
 mod operate;
 mod reload;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +57,8 @@ pub(crate) struct Steer {
     pub(crate) access: Arc<ApiAccess>,
     pub(crate) state_dir: StateDir,
     pub(crate) reloads: Reloads,
+    /// Threads of low priority: for what takes long and nobody waits for.
+    pub(crate) low: Handle,
 }
 
 /// The longest sleep until a time of the system clock. Then the clock is read again, because it may have been set.
@@ -102,8 +106,11 @@ impl Steer {
                     (LoadProgress::BrokeOff(cause, error), _) => {
                         self.refuse(cause, vec![self.problem(Severity::Error, format!("loading broke off: {error}"))])
                     }
-                    (LoadProgress::Probed, NextGeneration::Probing(coming)) => self.adopt(*coming),
-                    (LoadProgress::Probed, other) => other,
+                    (LoadProgress::Probed, NextGeneration::Probing(coming)) => self.compile(*coming),
+                    (LoadProgress::Compiled(round), NextGeneration::Compiling(compiling)) => {
+                        self.compiled(*compiling, round)
+                    }
+                    (LoadProgress::Probed | LoadProgress::Compiled(_), other) => other,
                 },
             }
             if let (NextGeneration::Nothing, Some(cause)) = (&next, self.reloads.again) {

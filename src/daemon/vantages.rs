@@ -109,16 +109,15 @@ impl Vantages {
         BeatSender::to_all(self.members.iter().map(|member| member.prober.beats()))
     }
 
-    /// Probes the checks of all `models` and no others; returns when each check has had its first round.
-    pub(crate) async fn adopt(&mut self, models: &[&Model]) {
-        for round in self.begin(models) {
+    /// Probes the checks of `model` and no others; returns when each check has had its first round.
+    pub(crate) async fn adopt(&mut self, model: &Model) {
+        for round in self.begin(plan_of(&[model])) {
             round.ended().await;
         }
     }
 
-    /// The same without waiting for the rounds.
-    pub(crate) fn begin(&mut self, models: &[&Model]) -> Vec<Round> {
-        let plan = plan_of(models);
+    /// Probes the checks of `plan` and no others, without waiting for the rounds.
+    pub(crate) fn begin(&mut self, plan: Plan) -> Vec<Round> {
         let begin = |member: &mut Member| {
             member.prober.adopt(Plan { retained: std::mem::take(&mut member.retained), ..plan.clone() })
         };
@@ -145,9 +144,9 @@ impl Vantages {
     }
 }
 
-/// Every check of `models`, each once, in order, with the region of the first endpoint that has it. Endpoints without a
-/// region count as one region.
-fn plan_of(models: &[&Model]) -> Plan {
+/// The plan to probe every check of `models`, each once, in order, with the region of the first endpoint that has it. Endpoints without a
+/// region count as one region. Takes some milliseconds with thousands of checks.
+pub(crate) fn plan_of(models: &[&Model]) -> Plan {
     let mut places: HashMap<Arc<CheckKey>, usize> = HashMap::new();
     let mut names: Vec<Option<&str>> = Vec::new();
     let mut plan = Plan::default();

@@ -75,6 +75,11 @@ impl ComingSnapshot {
         decide_again(&mut self.next, &restored, &sets[1]);
     }
 
+    /// The model of the new generation.
+    pub fn model(&self) -> Arc<Model> {
+        self.next.model.clone()
+    }
+
     /// The snapshot, to be published after the one that it caught up with last.
     pub(super) fn into_snapshot(self) -> Snapshot {
         self.next

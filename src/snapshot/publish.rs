@@ -13,14 +13,30 @@ use crate::snapshot::{ComingSnapshot, Identity, Snapshot, SteeringState, Transit
 pub struct Publisher {
     current: Arc<ArcSwap<Snapshot>>,
     /// Snapshots that some reader may still hold. The last to let go of one frees it, which takes long for a large
-    /// zone: that must be us, not a thread with queries waiting.
+    /// zone: that must not be a thread with queries waiting.
     retired: Vec<Arc<Snapshot>>,
+    discard: Discard,
+}
+
+/// Gets snapshots that nobody else holds, to free them. The default frees them at once.
+struct Discard(Box<dyn Fn(Vec<Arc<Snapshot>>) + Send>);
+
+impl std::fmt::Debug for Discard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Discard")
+    }
 }
 
 impl Publisher {
     /// Begins with a first snapshot.
     pub fn new(first: Snapshot) -> Publisher {
-        Publisher { current: Arc::new(ArcSwap::from_pointee(first)), retired: Vec::new() }
+        let current = Arc::new(ArcSwap::from_pointee(first));
+        Publisher { current, retired: Vec::new(), discard: Discard(Box::new(drop)) }
+    }
+
+    /// From now on `discard` frees the snapshots that nobody holds any more. It can pass them to another thread.
+    pub fn discard_with(&mut self, discard: impl Fn(Vec<Arc<Snapshot>>) + Send + 'static) {
+        self.discard = Discard(Box::new(discard));
     }
 
     /// The pointer that readers read.
@@ -85,7 +101,8 @@ impl Publisher {
         self.current.store(new.clone());
         let transitions = transition::between(&old, &new, at);
         self.retired.push(old);
-        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        let free = self.retired.extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1).collect();
+        (self.discard.0)(free);
         transitions
     }
 }

@@ -1,5 +1,5 @@
-//! Makes the next generation from changed files in three steps: read the files, probe the new checks, publish. A
-//! request that comes during a load gets the result of the load after it.
+//! Makes the next generation from changed files in four steps: read the files, probe the new checks, compile, publish.
+//! A request that comes during a load gets the result of the load after it.
 
 use std::sync::Arc;
 
@@ -10,9 +10,10 @@ use crate::clock;
 use crate::config::{self, InForce, LoadOptions, Loaded, Settings, VersionStatus, ZoneState};
 use crate::control::ReloadStatus;
 use crate::daemon::changes::{Cause, WatchedFiles};
-use crate::daemon::difference::Difference;
 use crate::daemon::steer::Steer;
-use crate::health::{Round, check_rights};
+use crate::daemon::steer::compiling::{CompiledRound, Compiling};
+use crate::daemon::vantages::plan_of;
+use crate::health::{Plan, Round, check_rights};
 use crate::model::Model;
 use crate::snapshot::Identity;
 use crate::source::{Problem, Severity};
@@ -41,28 +42,34 @@ const PAUSE_SECS: f64 = 5.0;
 pub(super) enum NextGeneration {
     Nothing,
     /// The files are being read, on a thread that may block.
-    Loading(Cause, JoinHandle<Result<Loaded, Vec<Problem>>>),
+    Loading(Cause, JoinHandle<Result<ReadFiles, Vec<Problem>>>),
     /// They are valid; the first probe round of new checks is under way.
     Probing(Box<ComingGeneration>),
+    /// The new checks have been probed; the snapshot is being compiled.
+    Compiling(Box<Compiling>),
 }
 
+/// What was read, and the plan to probe what it and the served generation have.
+type ReadFiles = (Loaded, Plan);
+
 pub(super) struct ComingGeneration {
-    cause: Cause,
-    model: Arc<Model>,
-    settings: Arc<Settings>,
-    zones: Arc<[ZoneState]>,
-    identity: Arc<Identity>,
-    watched: WatchedFiles,
-    refused: Vec<Problem>,
-    warnings: Vec<Problem>,
+    pub(super) cause: Cause,
+    pub(super) model: Arc<Model>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) zones: Arc<[ZoneState]>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) watched: WatchedFiles,
+    pub(super) refused: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
     rounds: Vec<Round>,
 }
 
 /// The result of waiting for [`NextGeneration`].
 pub(super) enum LoadProgress {
-    Loaded(Cause, Box<Result<Loaded, Vec<Problem>>>),
+    Loaded(Cause, Box<Result<ReadFiles, Vec<Problem>>>),
     BrokeOff(Cause, JoinError),
     Probed,
+    Compiled(Option<Box<CompiledRound>>),
 }
 
 impl NextGeneration {
@@ -81,6 +88,7 @@ impl NextGeneration {
                 }
                 LoadProgress::Probed
             }
+            NextGeneration::Compiling(compiling) => LoadProgress::Compiled(compiling.round().await.map(Box::new)),
         }
     }
 }
@@ -90,7 +98,7 @@ impl Steer {
     pub(super) fn want(&mut self, next: NextGeneration, cause: Cause) -> NextGeneration {
         match next {
             NextGeneration::Nothing => self.load(cause),
-            NextGeneration::Loading(..) | NextGeneration::Probing(_) => {
+            NextGeneration::Loading(..) | NextGeneration::Probing(_) | NextGeneration::Compiling(_) => {
                 self.reloads.again = Some(cause);
                 next
             }
@@ -109,9 +117,12 @@ impl Steer {
         let reading = move || {
             poll.will_be_read(clock::now);
             let (settings_file, now) = (file.as_deref(), clock::unix_seconds());
-            config::again(LoadOptions { settings_file, flags: &flags, now, confirm_removal }, &in_force)
+            let loaded =
+                config::again(LoadOptions { settings_file, flags: &flags, now, confirm_removal }, &in_force)?;
+            let plan = plan_of(&[&in_force.model, &loaded.model]);
+            Ok((loaded, plan))
         };
-        NextGeneration::Loading(cause, tokio::task::spawn_blocking(reading))
+        NextGeneration::Loading(cause, self.low.spawn_blocking(reading))
     }
 
     /// When to remove the next zone that disappeared from the files; later after a load that failed to remove it.
@@ -124,7 +135,7 @@ impl Steer {
     }
 
     /// Starts the first probe round of the new checks. Answers change only after it. The old checks are still probed.
-    pub(super) fn begin(&mut self, loaded: Loaded, cause: Cause) -> NextGeneration {
+    pub(super) fn begin(&mut self, (loaded, plan): ReadFiles, cause: Cause) -> NextGeneration {
         let watched = WatchedFiles::of(&loaded, self.settings_file.as_deref());
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news } = loaded;
         if let Err(error) = check_rights(model.checks.iter().map(|check| &*check.key)) {
@@ -138,10 +149,12 @@ impl Steer {
         if !is_news {
             self.zones = zones;
             self.changes.turn_to(watched);
+            // Freeing a large model takes long.
+            self.low.spawn_blocking(move || drop(model));
             return self.nothing_new(cause, [refused, warnings].concat());
         }
         refused.iter().chain(&warnings).for_each(log::problem);
-        let rounds = self.vantages.begin(&[&self.model(), &model]);
+        let rounds = self.vantages.begin(plan);
         let identity = Arc::new(self.identities.of(&settings));
         let (model, settings) = (Arc::new(model), Arc::new(settings));
         let coming = ComingGeneration { cause, model, settings, zones, identity, watched, refused, warnings, rounds };
@@ -164,7 +177,7 @@ impl Steer {
     }
 
     /// A loading ended: updates status and metrics, and replies to the requests.
-    fn ended(&mut self, ok: bool, problems: Vec<Problem>) {
+    pub(super) fn ended(&mut self, ok: bool, problems: Vec<Problem>) {
         self.metrics.reload_ended(ok);
         let at = clock::unix_seconds();
         self.reloads.ended_at = at;
@@ -188,33 +201,5 @@ impl Steer {
     pub(super) fn problem(&self, severity: Severity, message: String) -> Problem {
         let file = self.settings_file.clone().unwrap_or_else(|| "portolan.toml".into());
         Problem::of_file(file, severity, message)
-    }
-
-    /// Serves the new generation, and stops probing checks that only the old one had.
-    pub(super) fn adopt(&mut self, mut coming: ComingGeneration) -> NextGeneration {
-        for warning in self.overrides.resolve(&coming.model, &self.state_dir) {
-            tracing::warn!("{warning}");
-            coming.warnings.push(warning);
-        }
-        let view = self.overrides.over(self.vantages.view(&coming.model));
-        let before = self.publisher.snapshots().load_full();
-        let transitions = self.publisher.adopt(coming.model.clone(), view, coming.identity, clock::unix_seconds());
-        // A failure is in the log.
-        drop(self.save_steering(&before));
-        self.vantages.begin(&[&coming.model]);
-        let generation = self.publisher.snapshots().load().generation;
-        let (model, zones) = (coming.model.clone(), coming.zones.clone());
-        let (old, cause) = (self.zones.clone(), coming.cause.as_str());
-        // Comparing many records takes long.
-        tokio::task::spawn_blocking(move || {
-            let changed = Difference::between((&before.model, &old), (&model, &zones));
-            tracing::info!(generation, cause, %changed, "a new generation is served");
-        });
-        self.access.adopt(&coming.settings);
-        (self.settings, self.zones) = (coming.settings, coming.zones);
-        self.changes.turn_to(coming.watched);
-        self.report_transitions(&transitions);
-        self.ended(coming.refused.is_empty(), [coming.refused, coming.warnings].concat());
-        NextGeneration::Nothing
     }
 }

@@ -1,0 +1,228 @@
+//! The threads of a running server. Each kind of work has a runtime of its own, so that no kind waits for another:
+//!
+//! | threads | how many | nice | work |
+//! |---|---|---|---|
+//! | `udp-N` | as `listen.workers` says | 0 | answer over UDP; they belong to [`crate::server`] and are not in a runtime |
+//! | `answer` | one for each core | 0 | answer over TCP, TLS, HTTPS and QUIC |
+//! | `steer` | one | 0 | views, overrides, snapshots; state files that an operator waits for |
+//! | `probe` | one for each core, at most 4 | 2 | probes and heartbeats |
+//! | `control` | 2 | 5 | connections of the API, event streams |
+//! | `report` | as needed, at most 16 | 10 | responses that cost much: metrics, status, explain, simulate, names |
+//! | `low` | as needed, at most 16 | 10 | compile the next generation, free old ones, housekeeping files |
+//!
+//! Two cores have to do for all of them, so the kernel decides who runs: the nice values say who yields. They are
+//! relative to the nice value that the process was started with. A system that refuses them runs all with the same
+//! priority, which works too.
+
+use std::io;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use rustix::process::{getpriority_process, setpriority_process};
+use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
+
+/// The runtimes but that of probes, which [`super::vantages`] owns.
+pub(super) struct Runtimes {
+    pub(super) answer: OwnRuntime,
+    pub(super) steer: OwnRuntime,
+    pub(super) control: OwnRuntime,
+    pub(super) report: OwnRuntime,
+    pub(super) low: OwnRuntime,
+}
+
+/// A kind of threads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ThreadKind {
+    /// The name of each, at most 15 octets: the kernel shows no more.
+    name: &'static str,
+    tasks: TaskThreads,
+    /// Most threads for calls that block.
+    blocking: usize,
+    /// How much they yield to the threads that answer, from 0. Where both want a core, a thread with 2 gets about two
+    /// thirds of what a thread with 0 gets, one with 5 a third, one with 10 a tenth (`sched_prio_to_weight` of Linux).
+    nice: i32,
+}
+
+/// How many threads run tasks.
+#[derive(Debug, Clone, Copy)]
+enum TaskThreads {
+    /// One for each core, at most this many.
+    Cores(usize),
+    /// This many.
+    Fixed(usize),
+    /// None: there are only calls that block.
+    None,
+}
+
+/// Judgment: more cores than this are not needed for connections.
+const MOST_ANSWER_THREADS: usize = 64;
+/// Judgment: each carries some 20,000 TCP handshakes a second, which is more than one node should send.
+const MOST_PROBE_THREADS: usize = 4;
+
+const ANSWER: ThreadKind =
+    ThreadKind { name: "answer", tasks: TaskThreads::Cores(MOST_ANSWER_THREADS), blocking: 4, nice: 0 };
+const STEER: ThreadKind = ThreadKind { name: "steer", tasks: TaskThreads::Fixed(1), blocking: 4, nice: 0 };
+/// With much less priority a flood of queries would delay probes, and a late reply looks like a dead endpoint: an
+/// attack on the answers must not become an outage of the endpoints. Its threads that block read certificate stores
+/// and start programs.
+pub(super) const PROBE: ThreadKind =
+    ThreadKind { name: "probe", tasks: TaskThreads::Cores(MOST_PROBE_THREADS), blocking: 4, nice: 2 };
+/// Two threads, so that one long write does not hold up every other connection.
+const CONTROL: ThreadKind = ThreadKind { name: "control", tasks: TaskThreads::Fixed(2), blocking: 4, nice: 5 };
+const REPORT: ThreadKind = ThreadKind { name: "report", tasks: TaskThreads::None, blocking: 16, nice: 10 };
+/// Sixteen threads that block, because a file of a mount that hangs can hold some of them for ever.
+const LOW: ThreadKind = ThreadKind { name: "low", tasks: TaskThreads::Fixed(1), blocking: 16, nice: 10 };
+
+/// How long the tasks of a runtime have to end (judgment: they kill programs and close sockets).
+const LAST_GRACE: Duration = Duration::from_secs(1);
+
+impl Runtimes {
+    /// Starts all. An error is the system's: out of threads or descriptors.
+    pub(super) fn start() -> io::Result<Runtimes> {
+        Ok(Runtimes {
+            answer: OwnRuntime::start(ANSWER)?,
+            steer: OwnRuntime::start(STEER)?,
+            control: OwnRuntime::start(CONTROL)?,
+            report: OwnRuntime::start(REPORT)?,
+            low: OwnRuntime::start(LOW)?,
+        })
+    }
+
+    /// Ends all, when their tasks have ended or soon after.
+    pub(super) async fn stop(self) {
+        let Runtimes { answer, steer, control, report, low } = self;
+        for runtime in [answer, control, report, low, steer] {
+            runtime.stop().await;
+        }
+    }
+}
+
+/// Threads of one kind, until it is dropped.
+#[derive(Debug)]
+pub(super) struct OwnRuntime {
+    /// `Some` until it is dropped.
+    runtime: Option<Runtime>,
+    handle: Handle,
+}
+
+impl OwnRuntime {
+    /// Starts the threads. An error is the system's: out of threads or descriptors.
+    pub(super) fn start(kind: ThreadKind) -> io::Result<OwnRuntime> {
+        let ThreadKind { name, tasks, blocking, nice } = kind;
+        let cores = available_parallelism().map_or(1, usize::from);
+        let mut builder = match tasks {
+            TaskThreads::None => Builder::new_current_thread(),
+            TaskThreads::Cores(_) | TaskThreads::Fixed(_) => Builder::new_multi_thread(),
+        };
+        match tasks {
+            TaskThreads::Cores(most) => _ = builder.worker_threads(cores.min(most)).enable_all(),
+            TaskThreads::Fixed(threads) => _ = builder.worker_threads(threads).enable_all(),
+            TaskThreads::None => {}
+        }
+        let nice = getpriority_process(None).map(|own| own + nice);
+        let runtime = builder
+            .max_blocking_threads(blocking)
+            .thread_name(name)
+            .on_thread_start(move || {
+                // In Linux this is the priority of the calling thread alone.
+                let _ = nice.and_then(|nice| setpriority_process(None, nice));
+            })
+            .build()?;
+        let handle = runtime.handle().clone();
+        Ok(OwnRuntime { runtime: Some(runtime), handle })
+    }
+
+    /// To spawn tasks on these threads.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Tasks that are spawned and sockets that are made while the guard lives belong to these threads.
+    pub(super) fn enter(&self) -> EnterGuard<'_> {
+        self.handle.enter()
+    }
+
+    /// Ends the threads after their tasks have ended.
+    pub(super) async fn stop(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // An error is a panic, which has been printed.
+            let _ = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(LAST_GRACE)).await;
+        }
+    }
+}
+
+impl Drop for OwnRuntime {
+    /// Does not wait: a task, which must not block, may drop this.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Stands for a program that is killed when its probe is dropped.
+    struct Program(Arc<AtomicUsize>);
+
+    impl Drop for Program {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn all_tasks_end_before_the_threads_do() {
+        const MANY: usize = 1000;
+        let killed = Arc::new(AtomicUsize::new(0));
+        let probing = OwnRuntime::start(PROBE).expect("threads");
+        let (begun, mut beginnings) = mpsc::channel(MANY);
+        for _ in 0..MANY {
+            let (program, begun) = (Program(Arc::clone(&killed)), begun.clone());
+            probing.handle().spawn(async move {
+                begun.send(()).await.expect("somebody waits");
+                pending::<()>().await;
+                drop(program);
+            });
+        }
+        for _ in 0..MANY {
+            beginnings.recv().await;
+        }
+        probing.stop().await;
+        assert_eq!(killed.load(Ordering::SeqCst), MANY);
+    }
+
+    /// The nice value that a thread of a runtime has, and its name.
+    async fn thread_of(handle: &Handle) -> (i32, String) {
+        let look = || {
+            let own = std::thread::current();
+            (getpriority_process(None).expect("Linux has it"), own.name().unwrap_or_default().to_owned())
+        };
+        handle.spawn_blocking(look).await.expect("no panic")
+    }
+
+    #[tokio::test]
+    async fn control_and_compiling_yield_to_steering_and_steering_to_nobody() {
+        let runtimes = Runtimes::start().expect("threads");
+        let own = getpriority_process(None).expect("Linux has it");
+        let mut found = Vec::new();
+        for runtime in [&runtimes.answer, &runtimes.steer, &runtimes.control, &runtimes.report, &runtimes.low] {
+            let (nice, name) = thread_of(runtime.handle()).await;
+            found.push((nice - own, name));
+        }
+        let expected = [(0, "answer"), (0, "steer"), (5, "control"), (10, "report"), (10, "low")];
+        assert_eq!(found, expected.map(|(nice, name)| (nice, name.to_owned())));
+        let of_task = runtimes.low.handle().spawn(async { getpriority_process(None).expect("Linux has it") });
+        assert_eq!(of_task.await.expect("no panic") - own, 10);
+        assert_eq!(getpriority_process(None).expect("Linux has it"), own, "other threads are as they were");
+        runtimes.stop().await;
+    }
+}

@@ -1,0 +1,140 @@
+//! Compiles the next generation on a thread of low priority, while the steering task goes on with the one that is
+//! served. With a large model that takes seconds. What changed meanwhile is decided again before the new generation is
+//! published: on the same thread as long as that takes long, then by the steering task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::clock;
+use crate::control::overrides::Book;
+use crate::daemon::difference::Difference;
+use crate::daemon::steer::Steer;
+use crate::daemon::steer::reload::{ComingGeneration, NextGeneration};
+use crate::daemon::vantages::plan_of;
+use crate::fleet::{Received, agree};
+use crate::health::Plan;
+use crate::model::{Model, WorldView};
+use crate::snapshot::{ComingSnapshot, Snapshot};
+use crate::source::Severity;
+
+/// When a round took less, the steering task does the next one: the changes of so short a time take it no longer than
+/// a normal view does (judgment).
+const SHORT_ROUND: Duration = Duration::from_millis(50);
+
+/// Most rounds. Each decides what changed during the one before it, so three are enough unless most endpoints change
+/// all the time (judgment).
+const MOST_ROUNDS: usize = 4;
+
+/// A generation that is being compiled.
+pub(super) struct Compiling {
+    coming: ComingGeneration,
+    rounds: usize,
+    running: JoinHandle<CompiledRound>,
+}
+
+/// The result of a round.
+pub(super) struct CompiledRound {
+    snapshot: ComingSnapshot,
+    /// To probe what the generation has.
+    plan: Plan,
+    took: Duration,
+}
+
+/// The newest reports, overrides and snapshot, for another thread.
+struct NewestWorld {
+    snapshots: Arc<ArcSwap<Snapshot>>,
+    reports: watch::Receiver<Vec<Received>>,
+    book: Arc<ArcSwap<Book>>,
+}
+
+impl NewestWorld {
+    /// What is agreed on at this moment, with the overrides in force, in the ids of `model`.
+    fn view(&self, model: &Model) -> WorldView {
+        // Copied, because a lock of the channel would hold up the vantages.
+        let reports = self.reports.borrow().clone();
+        let overrides = Arc::new(self.book.load().resolve(model));
+        WorldView { overrides, at_unix: Some(clock::unix_seconds()), ..agree(model, &reports, clock::now()) }
+    }
+}
+
+impl Compiling {
+    /// Waits for the round that is running; `None`: it panicked. Nothing is lost when this is dropped and called again.
+    pub(super) async fn round(&mut self) -> Option<CompiledRound> {
+        (&mut self.running).await.ok()
+    }
+}
+
+impl Steer {
+    /// Starts to compile a generation whose new checks have been probed.
+    pub(super) fn compile(&mut self, coming: ComingGeneration) -> NextGeneration {
+        let (world, model, identity) = (self.newest(), coming.model.clone(), coming.identity.clone());
+        let running = self.low.spawn_blocking(move || {
+            let begun = clock::now();
+            let view = world.view(&model);
+            let snapshot = ComingSnapshot::compile(world.snapshots.load_full(), model, view, identity);
+            let plan = plan_of(&[&snapshot.model()]);
+            CompiledRound { snapshot, plan, took: clock::now().since(begun) }
+        });
+        NextGeneration::Compiling(Box::new(Compiling { coming, rounds: 1, running }))
+    }
+
+    /// Continues after a round: with the next one, or by serving the generation.
+    pub(super) fn compiled(&mut self, compiling: Compiling, round: Option<Box<CompiledRound>>) -> NextGeneration {
+        let Compiling { coming, rounds, .. } = compiling;
+        let Some(CompiledRound { mut snapshot, plan, took }) = round.map(|round| *round) else {
+            let problem = self.problem(Severity::Error, "compiling the files broke off".to_owned());
+            return self.refuse(coming.cause, vec![problem]);
+        };
+        if took < SHORT_ROUND || rounds >= MOST_ROUNDS {
+            return self.adopt(coming, snapshot, plan);
+        }
+        let (world, model) = (self.newest(), coming.model.clone());
+        let running = self.low.spawn_blocking(move || {
+            let begun = clock::now();
+            let view = world.view(&model);
+            snapshot.catch_up(&world.snapshots.load_full(), view);
+            CompiledRound { snapshot, plan, took: clock::now().since(begun) }
+        });
+        NextGeneration::Compiling(Box::new(Compiling { coming, rounds: rounds + 1, running }))
+    }
+
+    fn newest(&self) -> NewestWorld {
+        NewestWorld {
+            snapshots: self.publisher.snapshots(),
+            reports: self.vantages.reports(),
+            book: self.overrides.book(),
+        }
+    }
+
+    /// Serves the new generation, and stops probing checks that only the old one had.
+    fn adopt(&mut self, mut coming: ComingGeneration, snapshot: ComingSnapshot, plan: Plan) -> NextGeneration {
+        for warning in self.overrides.resolve(&coming.model, &self.state_dir) {
+            tracing::warn!("{warning}");
+            coming.warnings.push(warning);
+        }
+        let view = self.overrides.over(self.vantages.view(&coming.model));
+        let before = self.publisher.snapshots().load_full();
+        let transitions = self.publisher.publish_coming(snapshot, view, clock::unix_seconds());
+        // A failure is in the log.
+        drop(self.save_steering(&before));
+        self.vantages.begin(plan);
+        let generation = self.publisher.snapshots().load().generation;
+        let (model, zones) = (coming.model.clone(), coming.zones.clone());
+        let (old, cause) = (self.zones.clone(), coming.cause.as_str());
+        // Comparing many records takes long.
+        self.low.spawn_blocking(move || {
+            let changed = Difference::between((&before.model, &old), (&model, &zones));
+            tracing::info!(generation, cause, %changed, "a new generation is served");
+        });
+        self.access.adopt(&coming.settings);
+        (self.settings, self.zones) = (coming.settings, coming.zones);
+        self.changes.turn_to(coming.watched);
+        self.report_transitions(&transitions);
+        self.ended(coming.refused.is_empty(), [coming.refused, coming.warnings].concat());
+        NextGeneration::Nothing
+    }
+}
