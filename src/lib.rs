@@ -54,6 +54,12 @@
 //! Pure (no socket, clock, entropy or metrics): `wire`, `model`, `placing`, `steering`, `answer`, and the files of
 //! `health`, `fleet` and `snapshot` that `PURE` of `tests/tidy/walls.rs` lists.
 //!
+//! ## Threads
+//!
+//! Each kind of work has threads of its own, so that no kind waits for another: answering, steering, probing, control,
+//! and what takes long and nobody waits for, such as compiling a reload. `src/daemon/runtimes.rs` has the table of
+//! them, with their priorities.
+//!
 //! ## Invariants
 //!
 //! - Time and entropy are arguments; [`clock`] is the only reader of either.

@@ -85,9 +85,9 @@ pub(super) fn demo_region(args: &RegionArgs) -> Result<(), Failure> {
     Ok(run(demo::region::serve(&args.region, &args.addresses))??)
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end on this thread. A server has threads of its own, which `daemon` starts.
 fn run<T>(command: impl Future<Output = T>) -> std::io::Result<T> {
-    let runtime = tokio::runtime::Runtime::new()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(command);
     runtime.shutdown_timeout(LAST_GRACE);
     Ok(done)

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
@@ -45,7 +46,7 @@ pub(super) fn respond(state: &ApiState, headers: &HeaderMap) -> Response {
 /// One client of the stream.
 struct StreamClient {
     /// The events that it missed. They are sent first.
-    missed: VecDeque<JournalEvent>,
+    missed: VecDeque<Arc<JournalEvent>>,
     incoming: broadcast::Receiver<JournalEvent>,
     readiness: watch::Receiver<Readiness>,
     _permit: OwnedSemaphorePermit,

@@ -1,6 +1,7 @@
 //! The routes of the HTTP API, and the handlers that only read: each reads the state, builds plain data and writes
 //! it. Other files of `control` have the handlers that change something.
 
+use axum::body::Bytes;
 use axum::extract::State as Shared;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request};
@@ -19,6 +20,8 @@ use crate::control::{events, failback, gate, heartbeat, names, operate, page, re
 
 /// The media type of Prometheus text (exposition format 0.0.4).
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const JSON_TYPE: &str = "application/json";
 
 /// Headers of every response. The page loads nothing but its own files. No other page may frame it, and no browser
 /// may guess a content type.
@@ -80,19 +83,26 @@ async fn readyz(Shared(state): Shared<ApiState>) -> Response {
 }
 
 async fn metrics(Shared(state): Shared<ApiState>) -> Response {
-    match tokio::task::spawn_blocking(move || (state.metrics)(&state.names)).await {
+    let own = state.clone();
+    let text = state.texts.metrics.result(&state.costly, move || Bytes::from((own.metrics)(&own.names))).await;
+    match text {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
-        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics could not be read: {error}")),
+        Err(error) => *error,
     }
 }
 
 async fn status_json(Shared(state): Shared<ApiState>) -> Response {
-    // With very many endpoints this takes long, so it runs on a thread that may block.
-    let read = move || Json(status::status(&state.snapshots.load_full(), &state.reload.load(), clock::now()));
-    match tokio::task::spawn_blocking(read).await {
-        Ok(status) => status.into_response(),
-        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the status could not be read: {error}")),
+    let own = state.clone();
+    let text = move || json(&status::status(&own.snapshots.load_full(), &own.reload.load(), clock::now()));
+    match state.texts.status.result(&state.costly, text).await {
+        Ok(text) => ([(header::CONTENT_TYPE, JSON_TYPE)], text).into_response(),
+        Err(error) => *error,
     }
+}
+
+/// Plain data always serialises; the empty text is never used.
+fn json(value: &impl serde::Serialize) -> Bytes {
+    serde_json::to_vec(value).unwrap_or_default().into()
 }
 
 /// The last transitions, newest first, for a client that did not subscribe to `/v1/events`.
@@ -139,14 +149,18 @@ async fn explain_json(Shared(state): Shared<ApiState>, query: Result<Query<Expla
             return problem(StatusCode::BAD_REQUEST, format!("expected ?name=&type=&client= or &region=; {why}"));
         }
     };
-    let client = match query.client() {
-        Ok(client) => client,
-        Err(why) => return problem(StatusCode::BAD_REQUEST, why),
-    };
-    let rtype = Some(query.rtype.trim()).filter(|rtype| !rtype.is_empty());
-    match explain(&state.snapshots.load(), query.name.trim(), rtype, client, clock::now()) {
-        Ok(explanation) => Json(explanation).into_response(),
-        Err(error) => problem(status_of(&error), error.to_string()),
+    if let Err(why) = query.client() {
+        return problem(StatusCode::BAD_REQUEST, why);
+    }
+    let explained = state.costly.run(move || {
+        let client = query.client().unwrap_or(Client::Unlocated);
+        let rtype = Some(query.rtype.trim()).filter(|rtype| !rtype.is_empty());
+        explain(&state.snapshots.load(), query.name.trim(), rtype, client, clock::now()).map(|found| json(&found))
+    });
+    match explained.await {
+        Ok(Ok(explanation)) => ([(header::CONTENT_TYPE, JSON_TYPE)], explanation).into_response(),
+        Ok(Err(error)) => problem(status_of(&error), error.to_string()),
+        Err(error) => *error,
     }
 }
 

@@ -71,10 +71,11 @@ pub struct Journal {
 
 #[derive(Debug)]
 struct RecentEvents {
+    // The steering task waits while readers copy from here: they copy references.
     /// The number of the last event; 0 before the first.
     last: u64,
     /// Oldest first.
-    events: VecDeque<JournalEvent>,
+    events: VecDeque<Arc<JournalEvent>>,
 }
 
 /// What a client receives that connects (again).
@@ -82,7 +83,7 @@ pub(super) struct Subscription {
     /// How many of the events after its last one are no longer retained.
     pub(super) lost: u64,
     /// The retained events after its last one.
-    pub(super) missed: Vec<JournalEvent>,
+    pub(super) missed: Vec<Arc<JournalEvent>>,
     /// All later events.
     pub(super) incoming: broadcast::Receiver<JournalEvent>,
 }
@@ -104,13 +105,13 @@ impl Journal {
     pub fn append(&self, event: JournalEvent) {
         let mut recent = self.recent();
         recent.last += 1;
-        let event = JournalEvent { id: format!("{}/{}", self.node, recent.last), ..event };
+        let event = Arc::new(JournalEvent { id: format!("{}/{}", self.node, recent.last), ..event });
         if recent.events.len() == MAX_EVENTS {
             recent.events.pop_front();
         }
         recent.events.push_back(event.clone());
         // Sending fails if nobody subscribes, which is no error.
-        let _ = self.sender.send(event);
+        let _ = self.sender.send(JournalEvent::clone(&event));
     }
 
     /// All events after this call.
@@ -128,12 +129,12 @@ impl Journal {
         };
         let number = number.parse().ok().filter(|number| node == &*self.node && *number <= recent.last).unwrap_or(0);
         let wanted = recent.last - number;
-        let missed: Vec<JournalEvent> = recent.events.iter().rev().take(wanted as usize).rev().cloned().collect();
+        let missed: Vec<_> = recent.events.iter().rev().take(wanted as usize).rev().cloned().collect();
         Subscription { lost: wanted - missed.len() as u64, missed, incoming }
     }
 
     /// The last events, newest first; at most [`RECENT_TRANSITIONS`].
-    pub(super) fn newest_first(&self) -> Vec<JournalEvent> {
+    pub(super) fn newest_first(&self) -> Vec<Arc<JournalEvent>> {
         self.recent().events.iter().rev().take(RECENT_TRANSITIONS).cloned().collect()
     }
 
@@ -153,7 +154,7 @@ mod tests {
         journal
     }
 
-    fn ids(events: &[JournalEvent]) -> Vec<&str> {
+    fn ids(events: &[Arc<JournalEvent>]) -> Vec<&str> {
         events.iter().map(|event| event.id.as_str()).collect()
     }
 

@@ -6,6 +6,7 @@
 mod access;
 mod caller;
 pub mod command;
+mod costly;
 mod events;
 pub mod explain;
 pub mod failback;

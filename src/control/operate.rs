@@ -201,8 +201,7 @@ async fn apply(state: &ApiState, change: OverrideChange) -> Result<OverridesResp
     })?;
     let AppliedChange { targets, served, saved } = applied;
     let [old, new] = served;
-    // This takes long with many names, so it runs on a thread that may block.
-    let counted = tokio::task::spawn_blocking(move || moved(&old, &new));
+    let counted = state.costly.spawn(move || moved(&old, &new));
     let warning = save_warning(saved).await;
     let report = |entry: Option<std::sync::Arc<Override>>| entry.map(|entry| OverrideReport::from(&*entry));
     let of_target =

@@ -10,13 +10,13 @@ mod tests;
 
 use std::fmt::Write;
 
+use axum::body::Bytes;
 use axum::extract::State as Shared;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 
 use crate::clock;
 use crate::control::names::{NameReport, Reporter};
-use crate::control::problem::problem;
 use crate::control::state::ApiState;
 use crate::control::status::{self, Status};
 
@@ -25,10 +25,10 @@ const SHOWN_NAMES: usize = 50;
 
 /// `GET /`.
 pub(super) async fn index(Shared(state): Shared<ApiState>) -> Response {
-    // With very many endpoints this takes long, so it runs on a thread that may block.
-    match tokio::task::spawn_blocking(move || page_data(&state).page()).await {
+    let own = state.clone();
+    match state.texts.page.result(&state.costly, move || Bytes::from(page_data(&own).page())).await {
         Ok(page) => Html(page).into_response(),
-        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the page could not be made: {error}")),
+        Err(error) => *error,
     }
 }
 

@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use axum::body::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::control::access::ApiAccess;
 use crate::control::command::Command;
+use crate::control::costly::{Costly, SharedWork};
 use crate::control::journal::Journal;
 use crate::control::names::cache::NameStateCache;
 use crate::control::overrides::Book;
@@ -35,6 +38,20 @@ pub struct ApiState {
     pub(crate) names: Arc<NameStateCache>,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) simulations: Arc<Semaphore>,
+    pub(super) costly: Costly,
+    /// The texts that are the same for every client.
+    pub(super) texts: Arc<SharedTexts>,
+}
+
+/// Texts that all clients get that wait for them.
+#[derive(Debug, Default)]
+pub(super) struct SharedTexts {
+    /// `/metrics`.
+    pub(super) metrics: SharedWork<Bytes>,
+    /// `/v1/status`.
+    pub(super) status: SharedWork<Bytes>,
+    /// The status page.
+    pub(super) page: SharedWork<Bytes>,
 }
 
 /// What the calls need that change something.
@@ -79,6 +96,25 @@ impl ApiState {
         let names = Arc::new(NameStateCache::default());
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let simulations = Arc::new(Semaphore::new(MAX_SIMULATIONS));
-        ApiState { snapshots, journal, readiness, reload, metrics, controls, names, streams, simulations }
+        let (costly, texts) = Default::default();
+        ApiState {
+            snapshots,
+            journal,
+            readiness,
+            reload,
+            metrics,
+            controls,
+            names,
+            streams,
+            simulations,
+            costly,
+            texts,
+        }
+    }
+
+    /// The same with the calls that cost much on these threads. Without this they run on those of the caller's runtime
+    /// that may block.
+    pub fn with_costly_calls_on(self, threads: Handle) -> ApiState {
+        ApiState { costly: Costly::on(threads), ..self }
     }
 }

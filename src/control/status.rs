@@ -11,7 +11,7 @@ use crate::config::{VersionStatus, ZoneState};
 use crate::control::overrides::OverrideReport;
 use crate::model::{
     AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
-    WorldView, ZoneId,
+    WorldView,
 };
 use crate::snapshot::Snapshot;
 use crate::source::{Label, Problem};
@@ -238,13 +238,22 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
     let (model, view) = (&*snapshot.model, &*snapshot.view);
     let problems = reload.problems.iter().map(ProblemReport::from).collect();
     let zone_states: HashMap<&Name, &ZoneState> = reload.zones.iter().map(|zone| (&zone.apex, zone)).collect();
-    let zone = |at: usize| {
-        let files = files_status(zone_states.get(&model.zones[at].apex).copied());
-        zone_status(model, view, ZoneId(at as u32), files, now)
+    let mut by_zone: Vec<Vec<EndpointStatus>> = model.zones.iter().map(|_| Vec::new()).collect();
+    for (id, endpoint) in (0..).map(EndpointId).zip(&model.endpoints) {
+        by_zone[endpoint.zone.0 as usize].push(endpoint_status(model, view, id, endpoint, now));
+    }
+    let zone = |(at, endpoints): (usize, Vec<EndpointStatus>)| {
+        let zone = &model.zones[at];
+        ZoneStatus {
+            zone: zone.apex.to_string(),
+            names: zone.steered.iter().map(|name| name.label.clone()).collect(),
+            endpoints,
+            files: files_status(zone_states.get(&zone.apex).copied()),
+        }
     };
     Status {
         generation: snapshot.generation,
-        zones: (0..model.zones.len()).map(zone).collect(),
+        zones: by_zone.into_iter().enumerate().map(zone).collect(),
         vantages: vantages(model, view, now),
         reload: ReloadReport { ok: reload.ok, at: reload.at, problems, unnoticed: reload.unnoticed.clone() },
     }
@@ -266,17 +275,6 @@ fn files_status(zone: Option<&ZoneState>) -> FilesStatus {
         VersionStatus::Vanished(_, until) => (since, Some(until)),
     };
     FilesStatus { state: zone.status.as_str().to_owned(), since, until }
-}
-
-fn zone_status(model: &Model, view: &WorldView, id: ZoneId, files: FilesStatus, now: Moment) -> ZoneStatus {
-    let zone = model.zone(id);
-    let endpoints = (0..).map(EndpointId).zip(&model.endpoints).filter(|(_, endpoint)| endpoint.zone == id);
-    ZoneStatus {
-        zone: zone.apex.to_string(),
-        names: zone.steered.iter().map(|name| name.label.clone()).collect(),
-        endpoints: endpoints.map(|(id, endpoint)| endpoint_status(model, view, id, endpoint, now)).collect(),
-        files,
-    }
 }
 
 fn endpoint_status(

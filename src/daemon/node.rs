@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +21,7 @@ use crate::daemon::event_number;
 use crate::daemon::health_file::write_reports;
 use crate::daemon::identity::Identities;
 use crate::daemon::prepare::{NodeSpec, Prepared, SavedState};
+use crate::daemon::runtimes::Runtimes;
 use crate::daemon::scrape::Sources;
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::StateDir;
@@ -45,6 +45,8 @@ pub struct RunningNode {
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     state_dir: StateDir,
+    /// Dropped last: all of it runs on their threads.
+    runtimes: Runtimes,
 }
 
 impl RunningNode {
@@ -59,10 +61,10 @@ impl RunningNode {
         let Prepared { vantages, watched, state_dir, saved, sockets, descriptors, .. } = prepared;
         let SavedState { overrides, last_reports, steering_files, last_event } = saved;
         let Sockets { mut server, certificates, encrypted, api } = sockets;
-        let api = TcpListener::from_std(api).map_err(StartError::System)?;
         let http = api.local_addr().map_err(StartError::System)?;
-        state_dir.begin();
-        let changes = Changes::watch(watched).map_err(StartError::System)?;
+        let runtimes = Runtimes::start().map_err(StartError::System)?;
+        runtimes.steer.within(|| state_dir.begin());
+        let changes = runtimes.low.within(|| Changes::watch(watched)).map_err(StartError::System)?;
 
         refused.iter().chain(&warnings).for_each(log::problem);
 
@@ -106,23 +108,28 @@ impl RunningNode {
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let state =
             control::ApiState::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
+        let state = state.with_costly_calls_on(runtimes.report.handle().clone());
         let stop = CancellationToken::new();
-        let api = tokio::spawn(control::serve(api, control::router(state), stop.clone()));
+        let api = runtimes.control.within(|| TcpListener::from_std(api)).map_err(StartError::System)?;
+        let api = runtimes.control.spawn(control::serve(api, control::router(state), stop.clone()));
 
         vantages.adopt(&model).await;
-        let low = Handle::current();
+        let low = runtimes.low.handle().clone();
         let discarding = low.clone();
         publisher.discard_with(move |snapshots| drop(discarding.spawn_blocking(move || drop(snapshots))));
         publisher.begin(overrides.over(vantages.view(&model)), steering_files.retained());
-        server.start(snapshots.clone(), &counters, &Handle::current()).map_err(StartError::System)?;
+        server.start(snapshots.clone(), &counters, runtimes.answer.handle()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
+        let writing_versions =
+            || Versions::write(settings.operators.state_dir.clone(), zones.clone(), state_dir.writes());
+        let versions = runtimes.low.within(writing_versions);
         let steer = Steer {
             publisher,
             vantages,
             changes,
             settings_file,
             flags,
-            versions: Versions::write(settings.operators.state_dir.clone(), zones.clone(), state_dir.writes()),
+            versions,
             started_with: settings.clone(),
             settings: settings.clone(),
             zones,
@@ -141,16 +148,28 @@ impl RunningNode {
         let mut tasks = vec![api];
         if state_dir.is_there() {
             let (reports, state) = (steer.vantages.reports(), state_dir.clone());
-            tasks.push(tokio::spawn(write_reports(reports, state, metrics.clone(), stop.clone())));
+            tasks.push(runtimes.low.spawn(write_reports(reports, state, metrics.clone(), stop.clone())));
             let writing = event_number::write_changes(journal.clone(), state_dir.clone(), last_event, stop.clone());
-            tasks.push(tokio::spawn(writing));
+            tasks.push(runtimes.low.spawn(writing));
         }
-        tasks.push(tokio::spawn(steer.run(stop.clone())));
+        tasks.push(runtimes.steer.spawn(steer.run(stop.clone())));
         if let (Some(tls), Some(certificates)) = (settings.tls.clone(), certificates) {
-            tasks.push(tokio::spawn(certificate::keep(tls, certificates, stop.clone())));
+            tasks.push(runtimes.low.spawn(certificate::keep(tls, certificates, stop.clone())));
         }
         let dns = server.addresses().to_vec();
-        Ok(RunningNode { dns, http, encrypted, server, snapshots, journal, readiness, stop, tasks, state_dir })
+        Ok(RunningNode {
+            dns,
+            http,
+            encrypted,
+            server,
+            snapshots,
+            journal,
+            readiness,
+            stop,
+            tasks,
+            state_dir,
+            runtimes,
+        })
     }
 
     /// Where DNS is answered, with the real ports.
@@ -194,5 +213,6 @@ impl RunningNode {
             let _ = task.await;
         }
         self.state_dir.close().await;
+        self.runtimes.stop().await;
     }
 }

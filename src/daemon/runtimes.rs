@@ -2,7 +2,7 @@
 //!
 //! | threads | how many | nice | work |
 //! |---|---|---|---|
-//! | `udp-N` | as `listen.workers` says | 0 | answer over UDP; they belong to [`crate::server`] and are not in a runtime |
+//! | `udp-N` | as `listen.workers` says | 0 | answer over UDP; [`crate::server`] starts them without a runtime |
 //! | `answer` | one for each core | 0 | answer over TCP, TLS, HTTPS and QUIC |
 //! | `steer` | one | 0 | views, overrides, snapshots; state files that an operator waits for |
 //! | `probe` | one for each core, at most 4 | 2 | probes and heartbeats |
@@ -19,7 +19,8 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rustix::process::{getpriority_process, setpriority_process};
-use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
 
 /// The runtimes but that of probes, which [`super::vantages`] owns.
 pub(super) struct Runtimes {
@@ -137,9 +138,15 @@ impl OwnRuntime {
         &self.handle
     }
 
-    /// Tasks that are spawned and sockets that are made while the guard lives belong to these threads.
-    pub(super) fn enter(&self) -> EnterGuard<'_> {
-        self.handle.enter()
+    /// Runs a task on these threads.
+    pub(super) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.handle.spawn(task)
+    }
+
+    /// Calls `make`. The tasks that it spawns and the sockets that it makes belong to these threads.
+    pub(super) fn within<T>(&self, make: impl FnOnce() -> T) -> T {
+        let _entered = self.handle.enter();
+        make()
     }
 
     /// Ends the threads after their tasks have ended.

@@ -106,9 +106,14 @@ impl Steer {
                     (LoadProgress::BrokeOff(cause, error), _) => {
                         self.refuse(cause, vec![self.problem(Severity::Error, format!("loading broke off: {error}"))])
                     }
-                    (LoadProgress::Probed, NextGeneration::Probing(coming)) => self.compile(*coming),
+                    (LoadProgress::Probed, NextGeneration::Probing(coming)) => {
+                        NextGeneration::Compiling(Box::new(self.compile(*coming)))
+                    }
                     (LoadProgress::Compiled(round), NextGeneration::Compiling(compiling)) => {
-                        self.compiled(*compiling, round)
+                        match self.compiled(*compiling, round) {
+                            Some(compiling) => NextGeneration::Compiling(Box::new(compiling)),
+                            None => NextGeneration::Nothing,
+                        }
                     }
                     (LoadProgress::Probed | LoadProgress::Compiled(_), other) => other,
                 },

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::daemon::limits;
-use crate::daemon::probing::Probing;
+use crate::daemon::runtimes::{OwnRuntime, PROBE};
 use crate::fleet::{Exchange, Received, Vantage, agree};
 use crate::health::{
     BeatSender, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, RetainedCheck, Round, SourceAddresses,
@@ -34,7 +34,7 @@ pub(crate) struct Vantages {
     members: Vec<Member>,
     exchange: Exchange,
     /// Dropped last: the probers run on its threads.
-    probing: Probing,
+    threads: OwnRuntime,
 }
 
 struct Member {
@@ -53,7 +53,7 @@ impl Vantages {
         descriptors: u64,
         metrics: &Arc<Metrics>,
     ) -> io::Result<Vantages> {
-        let probing = Probing::start()?;
+        let threads = OwnRuntime::start(PROBE)?;
         let exchange = Exchange::new();
         let member = |spec: &VantageSpec| {
             let vantage = Vantage { name: spec.name.clone(), region: spec.region.clone() };
@@ -78,12 +78,10 @@ impl Vantages {
             let prober = Prober::spawn(settings, clients, Box::new(publish));
             Member { vantage, prober, retained: Vec::new() }
         };
-        let on_its_threads = probing.enter();
         // Orphans of the programs of exec monitors, where this is process 1 of a container.
-        tokio::spawn(reap_orphans());
-        let members = specs.iter().map(member).collect();
-        drop(on_its_threads);
-        Ok(Vantages { members, exchange, probing })
+        threads.spawn(reap_orphans());
+        let members = threads.within(|| specs.iter().map(member).collect());
+        Ok(Vantages { members, exchange, threads })
     }
 
     /// Restores each vantage from its last report before the start; `retained` gives it by the vantage's name. That
@@ -140,12 +138,12 @@ impl Vantages {
         for member in self.members {
             member.prober.stop().await;
         }
-        self.probing.stop().await;
+        self.threads.stop().await;
     }
 }
 
-/// The plan to probe every check of `models`, each once, in order, with the region of the first endpoint that has it. Endpoints without a
-/// region count as one region. Takes some milliseconds with thousands of checks.
+/// The plan to probe every check of `models`, each once, in order, with the region of the first endpoint that has it.
+/// Endpoints without a region count as one region. Takes some milliseconds with thousands of checks.
 pub(crate) fn plan_of(models: &[&Model]) -> Plan {
     let mut places: HashMap<Arc<CheckKey>, usize> = HashMap::new();
     let mut names: Vec<Option<&str>> = Vec::new();

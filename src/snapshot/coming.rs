@@ -1,7 +1,7 @@
-//! The next generation while it is not served yet. Compiling a large model takes seconds. So another thread does it, and
-//! the publisher goes on with the generation that is served; [`ComingSnapshot::catch_up`] then decides again what changed
-//! meanwhile. The result is that of a compilation at the moment of the last catching up, except that a challenger that
-//! only the new generation has may be one since the compilation already. Pure.
+//! The next generation while it is not served yet. Compiling a large model takes seconds. So another thread does it,
+//! and the publisher goes on with the generation that is served; [`ComingSnapshot::catch_up`] then decides again what
+//! changed meanwhile. The result is that of a compilation at the moment of the last catching up, except that a
+//! challenger that only the new generation has may be one since the compilation already. Pure.
 
 use std::sync::Arc;
 

@@ -64,7 +64,8 @@ impl PolicyTable {
         }
     }
 
-    /// The policies whose cells are others than in `before`, a table of the same model. Equal cells can count as others.
+    /// The policies whose cells are others than in `before`, a table of the same model. Equal cells can count as
+    /// others.
     pub(crate) fn changed_since(&self, before: &PolicyTable) -> Vec<PolicyId> {
         let mut changed = Vec::new();
         let chunks = self.chunks.iter().zip(&before.chunks).enumerate();

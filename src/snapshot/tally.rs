@@ -67,6 +67,11 @@ impl TallyTable {
         Some(TallyLabels { zone: &run.zone, name: &run.name, endpoint })
     }
 
+    /// Every run, with its first id.
+    pub fn runs(&self) -> impl Iterator<Item = (u32, &TallyRun)> {
+        self.runs.iter().map(|(first, run)| (*first, &**run))
+    }
+
     /// How many ids are assigned; all are below this number.
     pub fn len(&self) -> usize {
         self.len as usize

@@ -74,6 +74,10 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId
         if (old.recovery, new.recovery) != (Recovery::None, Recovery::None) {
             touched.extend(growing(previous, view, at));
         }
+        // Down and up again between the two views.
+        if matches!((old.recovery, new.recovery), (Recovery::Since(old), Recovery::Since(new)) if old != new) {
+            touched.extend(of_check.iter().map(|&(policy, _)| policy));
+        }
     }
     for endpoint in changed_overrides(&previous.view, view) {
         let of_endpoint = previous.dependencies.by_endpoint.get(endpoint.0 as usize);

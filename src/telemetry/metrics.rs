@@ -2,8 +2,8 @@
 //! the snapshot. Each request for `/metrics` writes all of them anew, so that the values are exact, and series of zones
 //! and endpoints that a reload removed are gone.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::control::names::NameState;
@@ -37,20 +37,27 @@ impl ProbeResult {
     }
 }
 
-/// The counts that no other module has.
+/// The counts that no other module has. Threads that probe and steer count here, and a scrape runs with a lower
+/// priority than they do: so it copies the counts under the lock, and writes them without it.
 #[derive(Debug, Default)]
 pub struct Metrics {
     counted: Mutex<Counted>,
+    /// A scrape has another reference to the table while it writes.
+    transitions: Mutex<Arc<TransitionCounts>>,
 }
 
-#[derive(Debug, Default)]
+/// By zone and endpoint; there is no entry without a transition.
+type TransitionCounts = HashMap<Arc<str>, HashMap<Arc<str>, [u64; HEALTHS.len()]>>;
+
+/// The order of [`TransitionCounts`].
+const HEALTHS: [Health; 3] = [Health::Up, Health::Down, Health::Unknown];
+
+#[derive(Debug, Clone, Default)]
 struct Counted {
     /// By vantage, kind and result.
     probes: BTreeMap<(String, &'static str, ProbeResult), u64>,
     /// How long probes took, by vantage and kind.
     probe_times: BTreeMap<(String, &'static str), Times>,
-    /// By zone, endpoint and health after.
-    transitions: BTreeMap<(String, String, Health), u64>,
     /// Reloads since the start: successes and failures.
     reloads: [u64; 2],
     /// Writes of the last known health: successes and failures.
@@ -58,7 +65,7 @@ struct Counted {
 }
 
 /// Durations by their upper bound.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Times {
     /// How many were at most each of [`PROBE_BUCKETS`].
     counts: [u64; PROBE_BUCKETS.len()],
@@ -104,8 +111,10 @@ impl Metrics {
         if transition.monitor.is_some() {
             return;
         }
-        let labels = (transition.zone.clone(), transition.endpoint.clone(), transition.to);
-        *self.counted().transitions.entry(labels).or_default() += 1;
+        let mut transitions = self.transitions();
+        let of_zone = entry(Arc::make_mut(&mut transitions), &transition.zone);
+        let counts = entry(of_zone, &transition.endpoint);
+        counts.iter_mut().zip(HEALTHS).filter(|(_, to)| *to == transition.to).for_each(|(count, _)| *count += 1);
     }
 
     /// Counts a reload of the files.
@@ -138,7 +147,9 @@ impl Metrics {
         if let Some(end) = certificate_ends_at {
             text.single(&family::CERT_EXPIRY, end);
         }
-        self.counted().write(&mut text, &snapshot.model, state_writes);
+        let counted = self.counted().clone();
+        counted.write(&mut text, state_writes);
+        self.write_transitions(&mut text, &snapshot.model);
         let mut refused = text.family(&family::API_REFUSED);
         for (refusal, count) in refusals.all() {
             refused.sample(&[refusal.as_str()], count);
@@ -147,9 +158,48 @@ impl Metrics {
         text.finish()
     }
 
+    /// Also removes the transitions of endpoints that are not in the model, so that the table stays bounded.
+    fn write_transitions(&self, text: &mut Exposition, model: &Model) {
+        let transitions = self.transitions().clone();
+        let mut samples = text.family(&family::TRANSITIONS);
+        let zones: Vec<String> = model.zones.iter().map(|zone| zone.apex.to_string()).collect();
+        let mut found = 0;
+        for endpoint in &model.endpoints {
+            let zone = zones[endpoint.zone.0 as usize].as_str();
+            let counts = transitions.get(zone).and_then(|of_zone| of_zone.get(endpoint.name.as_str()));
+            found += usize::from(counts.is_some());
+            for (to, count) in HEALTHS.into_iter().zip(counts.copied().unwrap_or_default()) {
+                samples.sample(&[zone, &endpoint.name, to.as_str()], count);
+            }
+        }
+        if transitions.values().map(HashMap::len).sum::<usize>() == found {
+            return;
+        }
+        drop(transitions);
+        let is_known: HashSet<(&str, &str)> = model
+            .endpoints
+            .iter()
+            .map(|endpoint| (zones[endpoint.zone.0 as usize].as_str(), endpoint.name.as_str()))
+            .collect();
+        let mut transitions = self.transitions();
+        Arc::make_mut(&mut transitions).retain(|zone, of_zone| {
+            of_zone.retain(|endpoint, _| is_known.contains(&(&**zone, &**endpoint)));
+            !of_zone.is_empty()
+        });
+    }
+
     fn counted(&self) -> MutexGuard<'_, Counted> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn transitions(&self) -> MutexGuard<'_, Arc<TransitionCounts>> {
+        self.transitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The value of a key, which is added where it is new.
+fn entry<'t, T: Default>(table: &'t mut HashMap<Arc<str>, T>, key: &str) -> &'t mut T {
+    table.entry(key.into()).or_default()
 }
 
 impl Times {
@@ -163,7 +213,7 @@ impl Times {
 }
 
 impl Counted {
-    fn write(&mut self, text: &mut Exposition, model: &Model, mut state_writes: [u64; 2]) {
+    fn write(&self, text: &mut Exposition, mut state_writes: [u64; 2]) {
         state_writes.iter_mut().zip(self.health_written).for_each(|(all, health)| *all += health);
         write_outcomes(text, &family::STATE_WRITES, state_writes);
         write_outcomes(text, &family::RELOADS, self.reloads);
@@ -176,23 +226,6 @@ impl Counted {
         for ((vantage, kind), Times { counts, all, sum }) in &self.probe_times {
             times.histogram(&[vantage, kind], PROBE_BUCKETS.into_iter().zip(*counts), *all, *sum);
         }
-        self.write_transitions(text, model);
-    }
-
-    /// Also removes the transitions of endpoints that are not in the model, so that the table stays bounded.
-    fn write_transitions(&mut self, text: &mut Exposition, model: &Model) {
-        let mut samples = text.family(&family::TRANSITIONS);
-        let mut known = BTreeMap::new();
-        for endpoint in &model.endpoints {
-            let zone = model.zone(endpoint.zone).apex.to_string();
-            for to in [Health::Up, Health::Down, Health::Unknown] {
-                let labels = (zone.clone(), endpoint.name.clone(), to);
-                let count = self.transitions.remove(&labels).unwrap_or(0);
-                samples.sample(&[&zone, &endpoint.name, to.as_str()], count);
-                known.insert(labels, count);
-            }
-        }
-        self.transitions = known;
     }
 }
 

@@ -1,13 +1,15 @@
 //! Counters of queries, replies and connections.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::FixedState;
 
 use crate::answer::Transport;
 use crate::model::{Model, ZoneId};
 use crate::server::Totals;
-use crate::snapshot::{Snapshot, TallyTable};
+use crate::snapshot::{Snapshot, TallyRun, TallyTable};
 use crate::telemetry::families as family;
-use crate::telemetry::text::Exposition;
+use crate::telemetry::text::{Exposition, Samples};
 
 /// Transports with a sample from the start, so that a rate over it is right from the first query. The others appear
 /// with their first query.
@@ -48,38 +50,33 @@ pub(super) fn write(text: &mut Exposition, totals: &Totals, snapshot: &Snapshot)
     text.single(&family::SLIPPED, totals.slipped);
     text.single(&family::RECV_QUEUE_DROPS, totals.queue_drops);
     let mut samples = text.family(&family::ANSWERS);
-    for ((zone, name, endpoint), count) in answers(totals, tallies, model) {
-        samples.sample(&[zone, name, endpoint], count);
-    }
+    write_answers(&mut samples, totals, tallies, model);
 }
 
-/// How often each endpoint was in a reply, by (zone, name, endpoint). Counters with equal labels are added up; those of
-/// names and endpoints that the model no longer has are left out.
-fn answers<'a>(totals: &Totals, tallies: &'a TallyTable, model: &Model) -> BTreeMap<(&'a str, &'a str, &'a str), u64> {
-    let apexes: Vec<String> = model.zones.iter().map(|zone| zone.apex.to_string()).collect();
-    let known = answerable_labels(model, &apexes);
-    let mut sums = BTreeMap::new();
-    for id in 0..tallies.len() as u32 {
-        let Some(labels) = tallies.labels(id) else { continue };
-        if known.contains(&(labels.zone, labels.name, labels.endpoint)) {
-            *sums.entry((labels.zone, labels.name, labels.endpoint)).or_default() +=
-                totals.picks.get(id as usize).copied().unwrap_or(0);
-        }
+/// Writes how often each endpoint was in a reply, by zone, name and endpoint. Counters with equal labels are added up;
+/// those of names and endpoints that the model no longer has are left out.
+fn write_answers(samples: &mut Samples<'_>, totals: &Totals, tallies: &TallyTable, model: &Model) {
+    let mut by_name: HashMap<(&str, &str), Vec<(u32, &TallyRun)>, FixedState> = HashMap::default();
+    for (first, run) in tallies.runs() {
+        by_name.entry((&run.zone, &run.name)).or_default().push((first, run));
     }
-    sums
-}
-
-/// Every (zone, name, endpoint) that can be in an answer.
-fn answerable_labels<'a>(model: &'a Model, apexes: &'a [String]) -> HashSet<(&'a str, &'a str, &'a str)> {
-    let mut known = HashSet::new();
-    for (zone, apex) in model.zones.iter().zip(apexes) {
+    let count_of = |first: u32, at: usize| totals.picks.get(first as usize + at).copied().unwrap_or(0);
+    for zone in &model.zones {
+        let apex = zone.apex.to_string();
         for steered in &zone.steered {
-            for endpoint in &model.policy(steered.policy).endpoints {
-                known.insert((apex.as_str(), steered.label.as_str(), model.endpoint(*endpoint).name.as_str()));
+            let runs = by_name.get(&(apex.as_str(), steered.label.as_str())).map_or(&[][..], Vec::as_slice);
+            for (at, id) in model.policy(steered.policy).endpoints.iter().enumerate() {
+                let endpoint = model.endpoint(*id).name.as_str();
+                let count = |(first, run): &(u32, &TallyRun)| {
+                    // Mostly the policy has not changed since its counters were made.
+                    let same = run.endpoints.get(at).filter(|own| &***own == endpoint).map(|_| at);
+                    let at = same.or_else(|| run.endpoints.iter().position(|own| &**own == endpoint));
+                    at.map_or(0, |at| count_of(*first, at))
+                };
+                samples.sample(&[&apex, &steered.label, endpoint], runs.iter().map(count).sum::<u64>());
             }
         }
     }
-    known
 }
 
 /// The mnemonic of a response code (IANA, DNS RCODEs).

@@ -1,6 +1,5 @@
 //! Gauges of endpoints and vantages.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::control::status::evidence;
@@ -37,8 +36,10 @@ pub(super) fn write(text: &mut Exposition, snapshot: &Snapshot) {
         }
     }
     let mut samples = text.family(&family::RTT);
+    let mut rtts = Vec::new();
     for endpoint in &model.endpoints {
-        for (vantage, rtt) in rtts(endpoint, snapshot) {
+        find_rtts(&mut rtts, endpoint, view);
+        for (vantage, rtt) in &rtts {
             samples.sample(&[vantage, zone_of(endpoint), &endpoint.name], rtt.as_secs_f64());
         }
     }
@@ -58,17 +59,14 @@ fn write_vantages(text: &mut Exposition, model: &Model, view: &WorldView) {
     }
 }
 
-/// The smoothed RTT from each vantage to an endpoint: that of the endpoint's first address that has one.
-fn rtts<'a>(endpoint: &Endpoint, snapshot: &'a Snapshot) -> BTreeMap<&'a str, Duration> {
-    let mut first = BTreeMap::new();
-    for answerable in &endpoint.answerables {
-        for seen in answerable.checks().flat_map(|check| evidence(Some(check), &snapshot.view)) {
-            if let Some(rtt) = seen.rtt {
-                first.entry(&*seen.vantage).or_insert(rtt);
-            }
+/// Sets `rtts` to the smoothed RTT from each vantage to an endpoint: that of the endpoint's first address that has one.
+fn find_rtts<'a>(rtts: &mut Vec<(&'a str, Duration)>, endpoint: &Endpoint, view: &'a WorldView) {
+    rtts.clear();
+    for seen in endpoint.answerables.iter().flat_map(Answerable::checks).flat_map(|check| evidence(Some(check), view)) {
+        if let Some(rtt) = seen.rtt.filter(|_| rtts.iter().all(|(vantage, _)| *vantage != &*seen.vantage)) {
+            rtts.push((&*seen.vantage, rtt));
         }
     }
-    first
 }
 
 /// How many held connections a vantage has (`hold = true`).

@@ -27,11 +27,10 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller:
         state.controls.commands.send(Command::Failback { name, zones, reply }).await.map_err(|_| stopping())?;
         let applied = done.await.map_err(|_| stopping())?.map_err(|error| Box::new(failback_error(&error)))?;
         let AppliedFailback { policy, name, served: [old, new], saved } = applied;
-        // This takes long with many names, so it runs on a thread that may block.
         let generation = new.generation;
         let events = events(&old, &new, policy, &who, clock::unix_seconds());
         events.into_iter().for_each(|event| state.journal.append(event));
-        let report = tokio::task::spawn_blocking(move || report(&old, &new, policy, name));
+        let report = state.costly.spawn(move || report(&old, &new, policy, name));
         let warning = match saved {
             None => None,
             Some(saved) => save_warning(saved).await,

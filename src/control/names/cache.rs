@@ -2,10 +2,11 @@
 //! gives what it prefers.
 //!
 //! The states are cached: a policy whose cells did not change has the same state. Readers compute them on their own
-//! threads, never on the thread of the steering task.
+//! threads, never on the thread of the steering task. The cache does not hold the cells: after a reload those of the
+//! generation before are freed, whether or not there is another call.
 
 use std::cell::OnceCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::model::{Facet, Model, PolicyId, WorldView};
 use crate::snapshot::{Cell, LocalClass, PolicyCells, Snapshot};
@@ -31,9 +32,9 @@ pub struct NameStateCache {
 
 #[derive(Debug, Default)]
 struct CachedStates {
-    model: Option<Arc<Model>>,
+    model: Weak<Model>,
     /// By [`PolicyId`]: the cells for which the state was computed, and the state.
-    states: Vec<(Arc<PolicyCells>, NameState)>,
+    states: Vec<(Weak<PolicyCells>, NameState)>,
 }
 
 impl NameStateCache {
@@ -41,19 +42,26 @@ impl NameStateCache {
     /// call. The first call after a start or a reload computes all of them, so call it on a thread that may block.
     pub fn states(&self, snapshot: &Snapshot) -> Vec<NameState> {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if !cached.model.as_ref().is_some_and(|model| Arc::ptr_eq(model, &snapshot.model)) {
-            *cached = CachedStates { model: Some(snapshot.model.clone()), states: Vec::new() };
+        if !is_of(&cached.model, &snapshot.model) {
+            *cached = CachedStates { model: Arc::downgrade(&snapshot.model), states: Vec::new() };
         }
         let ideal = OnceCell::new();
         for (at, cells) in (0..snapshot.model.policies.len()).filter_map(|at| Some((at, of(snapshot, at)?))) {
             match cached.states.get_mut(at) {
-                Some((old, _)) if Arc::ptr_eq(old, cells) => {}
-                Some(state) => *state = (cells.clone(), compute(snapshot, &ideal, PolicyId(at as u32), cells)),
-                None => cached.states.push((cells.clone(), compute(snapshot, &ideal, PolicyId(at as u32), cells))),
+                Some((old, _)) if is_of(old, cells) => {}
+                Some(state) => *state = (Arc::downgrade(cells), compute(snapshot, &ideal, PolicyId(at as u32), cells)),
+                None => {
+                    cached.states.push((Arc::downgrade(cells), compute(snapshot, &ideal, PolicyId(at as u32), cells)));
+                }
             }
         }
         cached.states.iter().map(|(_, state)| *state).collect()
     }
+}
+
+/// Whether both are of the same value. While there is a weak reference no other value gets the address.
+fn is_of<T: ?Sized>(weak: &Weak<T>, value: &Arc<T>) -> bool {
+    std::ptr::addr_eq(weak.as_ptr(), Arc::as_ptr(value))
 }
 
 fn of(snapshot: &Snapshot, policy: usize) -> Option<&Arc<PolicyCells>> {

@@ -2,24 +2,22 @@
 //! more memory than a few. `?zone=`, `?name=` and `?preferred=` select names; `?limit=` is the largest number of
 //! them.
 
-use std::convert::Infallible;
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use serde::Deserialize;
 
 use crate::clock;
+use crate::control::costly::Costly;
 use crate::control::names::reporter::Reporter;
 use crate::control::problem::problem;
 use crate::control::state::ApiState;
 use crate::model::ZoneId;
 
-/// Names in a piece: about a millisecond of work, so that no other task waits long (judgment).
+/// Names in a piece: about a millisecond of work, so that no other call waits long (judgment).
 const PIECE: usize = 32;
 
 /// The query of a request.
@@ -44,19 +42,20 @@ pub(in crate::control) async fn respond(
             return problem(StatusCode::BAD_REQUEST, detail);
         }
     };
-    let found = tokio::task::spawn_blocking(move || {
+    let costly = state.costly.clone();
+    let found = state.costly.run(move || {
         let snapshot = state.snapshots.load_full();
         let states = state.names.states(&snapshot);
         let reporter = Reporter::new(snapshot, states, clock::now());
         let positions: Vec<_> =
             reporter.positions().filter(|position| query.matches(&reporter, *position)).take(query.limit()).collect();
-        (reporter, positions)
+        NamesText { reporter, positions, next: Some(0) }
     });
-    let Ok((reporter, positions)) = found.await else {
-        return problem(StatusCode::INTERNAL_SERVER_ERROR, "the names could not be read".to_owned());
+    let text = match found.await {
+        Ok(text) => text,
+        Err(error) => return *error,
     };
-    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pieces(Arc::new(reporter), positions)))
-        .into_response()
+    ([(header::CONTENT_TYPE, "application/json")], Body::from_stream(pieces(costly, text))).into_response()
 }
 
 impl NamesQuery {
@@ -76,25 +75,33 @@ impl NamesQuery {
     }
 }
 
-/// The text of the array, some names at a time.
-fn pieces(
-    reporter: Arc<Reporter>,
+/// The text of the array that is being sent.
+struct NamesText {
+    reporter: Reporter,
     positions: Vec<(ZoneId, usize)>,
-) -> impl stream::Stream<Item = Result<String, Infallible>> {
-    let total = positions.len();
-    let piece = move |at: Option<usize>| {
-        let (reporter, names) = (reporter.clone(), &positions);
-        let at = at?;
+    /// The first name of the next piece; `None` at the end.
+    next: Option<usize>,
+}
+
+impl NamesText {
+    fn next_piece(&mut self) -> Option<String> {
+        let (at, total) = (self.next?, self.positions.len());
         let end = (at + PIECE).min(total);
-        let each: Vec<String> = names[at..end].iter().map(|position| json(&reporter.report(*position))).collect();
+        let names = self.positions[at..end].iter();
+        let each: Vec<String> = names.map(|position| json(&self.reporter.report(*position))).collect();
         let (begin, mark) = (if at == 0 { "[" } else { "" }, if end == total { "]" } else { "," });
-        Some((Ok(format!("{begin}{}{mark}", each.join(","))), (end < total).then_some(end)))
-    };
-    stream::iter(std::iter::successors(Some(()), |()| Some(())).scan(Some(0), move |at, ()| {
-        let (text, next) = piece(*at)?;
-        *at = next;
-        Some(text)
-    }))
+        self.next = (end < total).then_some(end);
+        Some(format!("{begin}{}{mark}", each.join(",")))
+    }
+}
+
+/// The text, some names at a time. The client gets an incomplete text if a piece can't be made: it sees that.
+fn pieces(costly: Costly, text: NamesText) -> impl Stream<Item = Result<String, std::io::Error>> {
+    stream::try_unfold((costly, text), |(costly, mut text)| async move {
+        let piece = costly.run_piece(move || text.next_piece().map(|piece| (piece, text)));
+        let piece = piece.await.map_err(std::io::Error::other)?;
+        Ok(piece.map(|(piece, text)| (piece, (costly, text))))
+    })
 }
 
 /// Plain data always serialises; the empty object is never used.

@@ -44,7 +44,7 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller:
         return busy;
     };
     let snapshot = state.snapshots.load_full();
-    let run = tokio::task::spawn_blocking(move || {
+    let run = state.costly.spawn(move || {
         let _permit = permit;
         simulate(&snapshot, &snapshot, &simulation, Bounds::OF_SERVER)
     });

@@ -10,16 +10,17 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock;
+use crate::config::{Settings, ZoneState};
 use crate::control::overrides::Book;
+use crate::daemon::changes::{Cause, WatchedFiles};
 use crate::daemon::difference::Difference;
 use crate::daemon::steer::Steer;
-use crate::daemon::steer::reload::{ComingGeneration, NextGeneration};
 use crate::daemon::vantages::plan_of;
 use crate::fleet::{Received, agree};
-use crate::health::Plan;
+use crate::health::{Plan, Round};
 use crate::model::{Model, WorldView};
-use crate::snapshot::{ComingSnapshot, Snapshot};
-use crate::source::Severity;
+use crate::snapshot::{ComingSnapshot, Identity, Snapshot};
+use crate::source::{Problem, Severity};
 
 /// When a round took less, the steering task does the next one: the changes of so short a time take it no longer than
 /// a normal view does (judgment).
@@ -28,6 +29,20 @@ const SHORT_ROUND: Duration = Duration::from_millis(50);
 /// Most rounds. Each decides what changed during the one before it, so three are enough unless most endpoints change
 /// all the time (judgment).
 const MOST_ROUNDS: usize = 4;
+
+/// What was loaded, until it is served.
+pub(super) struct ComingGeneration {
+    pub(super) cause: Cause,
+    pub(super) model: Arc<Model>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) zones: Arc<[ZoneState]>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) watched: WatchedFiles,
+    pub(super) refused: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    /// The first round of the new checks at each vantage.
+    pub(super) rounds: Vec<Round>,
+}
 
 /// A generation that is being compiled.
 pub(super) struct Compiling {
@@ -70,7 +85,7 @@ impl Compiling {
 
 impl Steer {
     /// Starts to compile a generation whose new checks have been probed.
-    pub(super) fn compile(&mut self, coming: ComingGeneration) -> NextGeneration {
+    pub(super) fn compile(&mut self, coming: ComingGeneration) -> Compiling {
         let (world, model, identity) = (self.newest(), coming.model.clone(), coming.identity.clone());
         let running = self.low.spawn_blocking(move || {
             let begun = clock::now();
@@ -79,18 +94,20 @@ impl Steer {
             let plan = plan_of(&[&snapshot.model()]);
             CompiledRound { snapshot, plan, took: clock::now().since(begun) }
         });
-        NextGeneration::Compiling(Box::new(Compiling { coming, rounds: 1, running }))
+        Compiling { coming, rounds: 1, running }
     }
 
-    /// Continues after a round: with the next one, or by serving the generation.
-    pub(super) fn compiled(&mut self, compiling: Compiling, round: Option<Box<CompiledRound>>) -> NextGeneration {
+    /// Continues after a round: with the next one, or by serving the generation; then nothing is left to do.
+    pub(super) fn compiled(&mut self, compiling: Compiling, round: Option<Box<CompiledRound>>) -> Option<Compiling> {
         let Compiling { coming, rounds, .. } = compiling;
         let Some(CompiledRound { mut snapshot, plan, took }) = round.map(|round| *round) else {
             let problem = self.problem(Severity::Error, "compiling the files broke off".to_owned());
-            return self.refuse(coming.cause, vec![problem]);
+            self.refuse(coming.cause, vec![problem]);
+            return None;
         };
         if took < SHORT_ROUND || rounds >= MOST_ROUNDS {
-            return self.adopt(coming, snapshot, plan);
+            self.adopt(coming, snapshot, plan);
+            return None;
         }
         let (world, model) = (self.newest(), coming.model.clone());
         let running = self.low.spawn_blocking(move || {
@@ -99,7 +116,7 @@ impl Steer {
             snapshot.catch_up(&world.snapshots.load_full(), view);
             CompiledRound { snapshot, plan, took: clock::now().since(begun) }
         });
-        NextGeneration::Compiling(Box::new(Compiling { coming, rounds: rounds + 1, running }))
+        Some(Compiling { coming, rounds: rounds + 1, running })
     }
 
     fn newest(&self) -> NewestWorld {
@@ -111,7 +128,7 @@ impl Steer {
     }
 
     /// Serves the new generation, and stops probing checks that only the old one had.
-    fn adopt(&mut self, mut coming: ComingGeneration, snapshot: ComingSnapshot, plan: Plan) -> NextGeneration {
+    fn adopt(&mut self, mut coming: ComingGeneration, snapshot: ComingSnapshot, plan: Plan) {
         for warning in self.overrides.resolve(&coming.model, &self.state_dir) {
             tracing::warn!("{warning}");
             coming.warnings.push(warning);
@@ -135,6 +152,5 @@ impl Steer {
         self.changes.turn_to(coming.watched);
         self.report_transitions(&transitions);
         self.ended(coming.refused.is_empty(), [coming.refused, coming.warnings].concat());
-        NextGeneration::Nothing
     }
 }

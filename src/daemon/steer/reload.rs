@@ -11,11 +11,10 @@ use crate::config::{self, InForce, LoadOptions, Loaded, Settings, VersionStatus,
 use crate::control::ReloadStatus;
 use crate::daemon::changes::{Cause, WatchedFiles};
 use crate::daemon::steer::Steer;
-use crate::daemon::steer::compiling::{CompiledRound, Compiling};
+use crate::daemon::steer::compiling::{ComingGeneration, CompiledRound, Compiling};
 use crate::daemon::vantages::plan_of;
 use crate::health::{Plan, Round, check_rights};
 use crate::model::Model;
-use crate::snapshot::Identity;
 use crate::source::{Problem, Severity};
 use crate::telemetry::log;
 
@@ -51,18 +50,6 @@ pub(super) enum NextGeneration {
 
 /// What was read, and the plan to probe what it and the served generation have.
 type ReadFiles = (Loaded, Plan);
-
-pub(super) struct ComingGeneration {
-    pub(super) cause: Cause,
-    pub(super) model: Arc<Model>,
-    pub(super) settings: Arc<Settings>,
-    pub(super) zones: Arc<[ZoneState]>,
-    pub(super) identity: Arc<Identity>,
-    pub(super) watched: WatchedFiles,
-    pub(super) refused: Vec<Problem>,
-    pub(super) warnings: Vec<Problem>,
-    rounds: Vec<Round>,
-}
 
 /// The result of waiting for [`NextGeneration`].
 pub(super) enum LoadProgress {
@@ -117,8 +104,7 @@ impl Steer {
         let reading = move || {
             poll.will_be_read(clock::now);
             let (settings_file, now) = (file.as_deref(), clock::unix_seconds());
-            let loaded =
-                config::again(LoadOptions { settings_file, flags: &flags, now, confirm_removal }, &in_force)?;
+            let loaded = config::again(LoadOptions { settings_file, flags: &flags, now, confirm_removal }, &in_force)?;
             let plan = plan_of(&[&in_force.model, &loaded.model]);
             Ok((loaded, plan))
         };

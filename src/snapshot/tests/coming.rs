@@ -149,10 +149,9 @@ fn publish(publisher: &mut Publisher, world: &SeenWorld, happening: &Happening) 
             let next = publisher.preview_failback(world.view(&model), PolicyId((*policy).into()));
             publisher.publish_preview(next, 0.0)
         }
-        Happening::FailedBack { .. }
-        | Happening::Seen { .. }
-        | Happening::Overridden { .. }
-        | Happening::CaughtUp => publisher.observe(world.view(&model), 0.0),
+        Happening::FailedBack { .. } | Happening::Seen { .. } | Happening::Overridden { .. } | Happening::CaughtUp => {
+            publisher.observe(world.view(&model), 0.0)
+        }
     }
 }
 
