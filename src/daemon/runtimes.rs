@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | `udp-N` | as `listen.workers` says | 0 | answer over UDP; [`crate::server`] starts them without a runtime |
 //! | `answer` | one for each core | 0 | answer over TCP, TLS, HTTPS and QUIC |
-//! | `steer` | one | 0 | views, overrides, snapshots; state files that an operator waits for |
+//! | `steer` | 2 | 0 | views, overrides, snapshots; state files that an operator waits for |
 //! | `probe` | one for each core, at most 4 | 2 | probes and heartbeats |
 //! | `control` | 2 | 5 | connections of the API, event streams |
 //! | `report` | as needed, at most 16 | 10 | responses that cost much: metrics, status, explain, simulate, names |
@@ -62,7 +62,8 @@ const MOST_PROBE_THREADS: usize = 4;
 
 const ANSWER: ThreadKind =
     ThreadKind { name: "answer", tasks: TaskThreads::Cores(MOST_ANSWER_THREADS), blocking: 4, nice: 0 };
-const STEER: ThreadKind = ThreadKind { name: "steer", tasks: TaskThreads::Fixed(1), blocking: 4, nice: 0 };
+/// One for the steering task, one for the tasks that write state files: an operator waits for these.
+const STEER: ThreadKind = ThreadKind { name: "steer", tasks: TaskThreads::Fixed(2), blocking: 4, nice: 0 };
 /// With much less priority a flood of queries would delay probes, and a late reply looks like a dead endpoint: an
 /// attack on the answers must not become an outage of the endpoints. Its threads that block read certificate stores
 /// and start programs.

@@ -50,6 +50,7 @@ const PURE: &[&str] = &[
     "snapshot/mod",
     "snapshot/names",
     "snapshot/cell",
+    "snapshot/coming",
     "snapshot/compile",
     "answer",
 ];

@@ -7,14 +7,13 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::clock;
-use crate::config::{self, InForce, LoadOptions, Loaded, Settings, VersionStatus, ZoneState};
+use crate::config::{self, InForce, LoadOptions, Loaded, VersionStatus};
 use crate::control::ReloadStatus;
 use crate::daemon::changes::{Cause, WatchedFiles};
 use crate::daemon::steer::Steer;
 use crate::daemon::steer::compiling::{ComingGeneration, CompiledRound, Compiling};
 use crate::daemon::vantages::plan_of;
-use crate::health::{Plan, Round, check_rights};
-use crate::model::Model;
+use crate::health::{Plan, check_rights};
 use crate::source::{Problem, Severity};
 use crate::telemetry::log;
 
