@@ -4,6 +4,7 @@
 //! - [`Costly::run`] is for calls that differ from client to client: a few run, some wait, further ones are refused.
 //! - [`SharedWork`] is for calls that give every client the same: while one runs, all further ones wait for the next.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -129,7 +130,7 @@ impl<T: Clone + Send + 'static> SharedWork<T> {
     }
 }
 
-/// The right to work. After a panic those who wait get an error, and the next caller works.
+/// The right to work. When it is dropped too early, because the threads end, those who wait get an error.
 struct Turn<T> {
     waiting: Arc<Mutex<WaitingCalls<T>>>,
     has_ended: bool,
@@ -139,7 +140,8 @@ impl<T: Clone> Turn<T> {
     /// Works until nobody waits.
     fn work_for_all(mut self, work: impl Fn() -> T) {
         while let Some(calls) = self.next() {
-            let result = work();
+            // A panic is printed; those who wait for this result get an error.
+            let Ok(result) = catch_unwind(AssertUnwindSafe(&work)) else { continue };
             for call in calls {
                 // The client may have gone.
                 let _ = call.send(result.clone());

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::{model, view};
 use crate::model::{EndpointId, Model, Moment, Override, OverrideState, PolicyId, RegionId, WorldView};
 use crate::snapshot::{ComingSnapshot, Publisher, Snapshot, Transition};
-use crate::steering::Decision;
+use crate::steering::{Decision, StageName};
 
 const ENDPOINTS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -155,7 +155,8 @@ fn publish(publisher: &mut Publisher, world: &SeenWorld, happening: &Happening) 
     }
 }
 
-/// The decisions without the times of challengers that are new since `start`.
+/// The decisions without the times of challengers that are new since `start`, and without the words about the TTL: they
+/// may mention a change that is a fraction of a second beyond the longest TTL, or not.
 fn settled(snapshot: &Snapshot, start: Moment) -> Vec<Decision> {
     let without_time = |decision: &Decision| {
         let mut decision = decision.clone();
@@ -164,6 +165,7 @@ fn settled(snapshot: &Snapshot, start: Moment) -> Vec<Decision> {
                 (challenger.since, challenger.due) = (start, challenger.due.map(|_| start));
             }
         }
+        decision.stages.iter_mut().filter(|stage| stage.name == StageName::Ttl).for_each(|stage| stage.note = None);
         decision
     };
     snapshot.decisions().map(without_time).collect()
