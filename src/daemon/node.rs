@@ -116,7 +116,7 @@ impl RunningNode {
         vantages.adopt(&model).await;
         let low = runtimes.low.handle().clone();
         let discarding = low.clone();
-        publisher.discard_with(move |snapshots| drop(discarding.spawn_blocking(move || drop(snapshots))));
+        publisher.discard_with(move |unused| drop(discarding.spawn_blocking(move || drop(unused))));
         publisher.begin(overrides.over(vantages.view(&model)), steering_files.retained());
         server.start(snapshots.clone(), &counters, runtimes.answer.handle()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);

@@ -8,13 +8,10 @@ use std::sync::Arc;
 use crate::model::{Model, PolicyId, WorldView};
 use crate::snapshot::classes::PolicyClasses;
 use crate::snapshot::compile::{compile_next, decide_again};
-use crate::snapshot::remap::{Map, PolicySet, Remap, policies};
+use crate::snapshot::remap::{PolicySet, Remap, policies};
 use crate::snapshot::restore::ModelMemory;
 use crate::snapshot::touched::touched;
 use crate::snapshot::{Identity, Snapshot, recovery};
-
-/// Policies of one model by a policy of the other.
-type PolicyLinks = Map<PolicyId, Vec<PolicyId>>;
 
 /// A snapshot of the next generation.
 #[derive(Debug)]
@@ -23,10 +20,28 @@ pub struct ComingSnapshot {
     /// What was served at the last compilation or catching up.
     after: Arc<Snapshot>,
     remap: Remap,
-    /// By policy of the served model: the policies of the new model that have one of its names.
+    /// From a policy of the served model to the policies of the new model that have one of its names.
     successors: PolicyLinks,
     /// The same the other way round.
     predecessors: PolicyLinks,
+}
+
+/// From policies of one model to those of another, sorted.
+#[derive(Debug)]
+struct PolicyLinks(Vec<(PolicyId, PolicyId)>);
+
+impl PolicyLinks {
+    fn new(mut links: Vec<(PolicyId, PolicyId)>) -> PolicyLinks {
+        links.sort_unstable();
+        // Names that share a policy repeat a link.
+        links.dedup();
+        PolicyLinks(links)
+    }
+
+    fn from(&self, policy: PolicyId) -> impl Iterator<Item = PolicyId> {
+        let first = self.0.partition_point(|(from, _)| *from < policy);
+        self.0[first..].iter().take_while(move |(from, _)| *from == policy).map(|(_, to)| *to)
+    }
 }
 
 impl ComingSnapshot {
@@ -41,17 +56,9 @@ impl ComingSnapshot {
         let classes = PolicyClasses::of(&model);
         let remap = Remap::between(&served, &model, &classes);
         let next = compile_next(&served, &remap, classes, &model, Arc::new(view), identity, served.generation + 1);
-        let (mut successors, mut predecessors): (PolicyLinks, PolicyLinks) = Default::default();
-        for (new, old) in policies(&served.model, &model) {
-            successors.entry(old).or_default().push(new);
-            predecessors.entry(new).or_default().push(old);
-        }
-        // Names that share a policy repeat a link.
-        for links in successors.values_mut().chain(predecessors.values_mut()) {
-            links.sort_unstable();
-            links.dedup();
-        }
-        ComingSnapshot { next, after: served, remap, successors, predecessors }
+        let links: Vec<_> = policies(&served.model, &model).collect();
+        let successors = PolicyLinks::new(links.iter().map(|(new, old)| (*old, *new)).collect());
+        ComingSnapshot { next, after: served, remap, successors, predecessors: PolicyLinks::new(links) }
     }
 
     /// Catches up with `served`, a later snapshot of the generation that it was compiled after, and with a newer `view`
@@ -61,14 +68,14 @@ impl ComingSnapshot {
         recovery::remap(served, &self.next.model, &mut view);
         let mut again = touched(&self.next, &view);
         for old in served.policies.changed_since(&self.after.policies) {
-            again.extend(self.successors.get(&old).into_iter().flatten().copied());
+            again.extend(self.successors.from(old));
         }
         self.next.view = Arc::new(view);
         self.after = served.clone();
         if again.is_empty() {
             return;
         }
-        let old = again.iter().flat_map(|new| self.predecessors.get(new).into_iter().flatten()).copied();
+        let old = again.iter().flat_map(|new| self.predecessors.from(*new));
         let sets = [PolicySet::Some(old.collect()), PolicySet::Some(again)];
         let model = self.next.model.clone();
         let restored = ModelMemory::of_some(served, &model, &self.remap, [&sets[0], &sets[1]]);
@@ -80,8 +87,9 @@ impl ComingSnapshot {
         self.next.model.clone()
     }
 
-    /// The snapshot, to be published after the one that it caught up with last.
-    pub(super) fn into_snapshot(self) -> Snapshot {
-        self.next
+    /// The snapshot, to be published after the one that it caught up with last; and the rest, which takes long to free.
+    pub(super) fn into_snapshot(self) -> (Snapshot, impl Send + use<>) {
+        let ComingSnapshot { next, after, remap, successors, predecessors } = self;
+        (next, (after, remap, successors, predecessors))
     }
 }

@@ -18,8 +18,8 @@ pub struct Publisher {
     discard: Discard,
 }
 
-/// Gets snapshots that nobody else holds, to free them. The default frees them at once.
-struct Discard(Box<dyn Fn(Vec<Arc<Snapshot>>) + Send>);
+/// Gets what nobody holds any more, to free it. The default frees it at once.
+struct Discard(Box<dyn Fn(Box<dyn Send>) + Send>);
 
 impl std::fmt::Debug for Discard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -34,8 +34,8 @@ impl Publisher {
         Publisher { current, retired: Vec::new(), discard: Discard(Box::new(drop)) }
     }
 
-    /// From now on `discard` frees the snapshots that nobody holds any more. It can pass them to another thread.
-    pub fn discard_with(&mut self, discard: impl Fn(Vec<Arc<Snapshot>>) + Send + 'static) {
+    /// From now on `discard` frees what nobody holds any more. It can pass it to another thread.
+    pub fn discard_with(&mut self, discard: impl Fn(Box<dyn Send>) + Send + 'static) {
         self.discard = Discard(Box::new(discard));
     }
 
@@ -83,8 +83,8 @@ impl Publisher {
     /// the node. With a large model this takes seconds; a server calls [`Publisher::publish_coming`].
     pub fn adopt(&mut self, model: Arc<Model>, view: WorldView, identity: Arc<Identity>, at: f64) -> Vec<Transition> {
         let old = self.current.load_full();
-        let next = ComingSnapshot::compile(old.clone(), model, view, identity).into_snapshot();
-        self.publish(old, next, at)
+        let coming = ComingSnapshot::compile(old.clone(), model, view, identity);
+        self.publish_compiled(old, coming, at)
     }
 
     /// Publishes the next generation, which was compiled after a snapshot of the present one. `view` is the newest view
@@ -92,7 +92,14 @@ impl Publisher {
     pub fn publish_coming(&mut self, mut coming: ComingSnapshot, view: WorldView, at: f64) -> Vec<Transition> {
         let old = self.current.load_full();
         coming.catch_up(&old, view);
-        self.publish(old, coming.into_snapshot(), at)
+        self.publish_compiled(old, coming, at)
+    }
+
+    fn publish_compiled(&mut self, old: Arc<Snapshot>, coming: ComingSnapshot, at: f64) -> Vec<Transition> {
+        let (next, rest) = coming.into_snapshot();
+        let transitions = self.publish(old, next, at);
+        (self.discard.0)(Box::new(rest));
+        transitions
     }
 
     fn publish(&mut self, old: Arc<Snapshot>, new: Snapshot, at: f64) -> Vec<Transition> {
@@ -101,8 +108,10 @@ impl Publisher {
         self.current.store(new.clone());
         let transitions = transition::between(&old, &new, at);
         self.retired.push(old);
-        let free = self.retired.extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1).collect();
-        (self.discard.0)(free);
+        let free: Vec<_> = self.retired.extract_if(.., |snapshot| Arc::strong_count(snapshot) == 1).collect();
+        if !free.is_empty() {
+            (self.discard.0)(Box::new(free));
+        }
         transitions
     }
 }
