@@ -245,9 +245,11 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_error_for_those_who_wait_and_not_for_the_next() {
         let (costly, shared) = (Costly::default(), SharedWork::<u8>::default());
-        let broken = shared.result(&costly, || panic!("a bug")).await.map_err(|error| error.status());
+        let calls = Arc::new(AtomicUsize::new(0));
+        let work = move || if calls.fetch_add(1, Ordering::SeqCst) == 0 { panic!("a bug") } else { 7 };
+        let broken = shared.result(&costly, work.clone()).await.map_err(|error| error.status());
         assert_eq!(broken, Err(StatusCode::INTERNAL_SERVER_ERROR));
-        assert_eq!(shared.result(&costly, || 7).await.map_err(|error| error.status()), Ok(7));
+        assert_eq!(shared.result(&costly, work).await.map_err(|error| error.status()), Ok(7));
         let broken = costly.run(|| -> u8 { panic!("a bug") }).await.map_err(|error| error.status());
         assert_eq!(broken, Err(StatusCode::INTERNAL_SERVER_ERROR));
     }
