@@ -133,7 +133,14 @@ impl SeenWorld {
                 self.overrides.retain(|of| of.target != target);
                 let until = (ends_in % 2 == 0).then(|| self.millis as f64 / 1000.0 + f64::from(*ends_in));
                 self.overrides.extend(state.map(|state| {
-                    Arc::new(Override { target: target.into(), state, why: "w".into(), who: "ann".into(), until })
+                    Arc::new(Override {
+                        target: target.into(),
+                        state,
+                        why: "w".into(),
+                        who: "ann".into(),
+                        until,
+                        zones: None,
+                    })
                 }));
             }
             Happening::FailedBack { .. } | Happening::CaughtUp => {}
