@@ -148,8 +148,7 @@ impl<'q> Answering<'q> {
     /// Answers with a prepared CNAME record, and goes on to its target.
     pub(super) fn alias(&mut self, owner: u16, record: &[u8]) -> Result<ChainStep, Full> {
         let at = self.reply.rrset(Section::Answer, &mut Owner::At(owner), record, None)?;
-        let target = record.get(PREPARED_HEAD..).and_then(NameBuf::parse);
-        Ok(self.follow(target, at))
+        Ok(self.follow(record.get(PREPARED_HEAD..).unwrap_or_default(), at))
     }
 
     /// A referral (RFC 1034, 4.3.2 step 3b).
@@ -178,27 +177,25 @@ impl<'q> Answering<'q> {
             None => self.reply.rrset(Section::Answer, &mut Owner::Name(node.name()), records, None)?,
         };
         let target = records.get(PREPARED_HEAD..).unwrap_or_default();
-        let name = self.name.as_ref().unwrap_or(first);
-        let Some(next) = name.substitute(node.name().len(), target) else {
+        let name = self.name.get_or_insert(*first);
+        let mut prefix = [0; MAX_NAME];
+        let prefix = prefix.get_mut(..name.as_wire().len() - node.name().len()).unwrap_or_default();
+        prefix.copy_from_slice(&name.as_wire()[..prefix.len()]);
+        if !name.replace_end(node.name().len(), target) {
             return Ok((ChainStep::Done(rcode::YXDOMAIN), target_at));
-        };
-        let prefix = name.as_wire().len() - node.name().len();
+        }
         let at = match u16::try_from(target_at).ok().filter(|at| *at < 0x4000) {
-            Some(target_at) => {
-                let prefix = name.as_wire().get(..prefix).unwrap_or_default();
-                self.reply.cname_of_dname(wanted.owner, dname.ttl(), prefix, target_at)?
-            }
+            Some(target_at) => self.reply.cname_of_dname(wanted.owner, dname.ttl(), prefix, target_at)?,
             // No pointer reaches the target.
             None => {
                 let mut cname = [0; PREPARED_HEAD + MAX_NAME];
-                let made = synthesize(&mut cname, dname, next.as_wire());
+                let made = synthesize(&mut cname, dname, name.as_wire());
                 self.reply.rrset(Section::Answer, &mut Owner::At(wanted.owner), made, None)?
             }
         };
         // The CNAME itself answers the question (RFC 6672, 3.2 step 3c).
-        let is_answer = wanted.qtype == rtype::CNAME;
-        let step = if is_answer { ChainStep::Done(rcode::NOERROR) } else { self.follow(Some(next), at) };
-        Ok((step, target_at))
+        let goes_on = wanted.qtype != rtype::CNAME && self.may_follow(at);
+        Ok((if goes_on { ChainStep::Follow(at as u16) } else { ChainStep::Done(rcode::NOERROR) }, target_at))
     }
 
     /// A negative answer: the zone's SOA with the TTL of RFC 2308, 5, at most `ttl_cap`.
@@ -216,17 +213,17 @@ impl<'q> Answering<'q> {
         Ok(ChainStep::Done(rcode))
     }
 
-    /// Goes on to `target`, unless it cannot be read, or is where no pointer reaches, or the reply has cost enough:
-    /// then the resolver asks for it.
-    fn follow(&mut self, target: Option<NameBuf>, at: usize) -> ChainStep {
-        let work = target.as_ref().map_or(0, |target| target.as_wire().len()) + WORK_PER_STEP;
-        match target {
-            Some(_) if at < 0x4000 && self.reply.spend(work) => {
-                self.name = target;
-                ChainStep::Follow(at as u16)
-            }
-            _ => ChainStep::Done(rcode::NOERROR),
-        }
+    /// Goes on to `target`, unless it cannot be read; see [`Answering::may_follow`].
+    fn follow(&mut self, target: &[u8], at: usize) -> ChainStep {
+        let is_name = self.name.get_or_insert_with(NameBuf::root).set(target);
+        if is_name && self.may_follow(at) { ChainStep::Follow(at as u16) } else { ChainStep::Done(rcode::NOERROR) }
+    }
+
+    /// Whether the chain goes on with [`Answering::name`], which the reply has at octet `at`: not where no pointer
+    /// reaches it, and not when the names of the reply have cost enough. Then the resolver asks for the rest.
+    fn may_follow(&mut self, at: usize) -> bool {
+        let len = self.name.as_ref().map_or(0, |name| name.as_wire().len());
+        at < 0x4000 && self.reply.spend(len + WORK_PER_STEP)
     }
 }
 

@@ -1,20 +1,18 @@
 //! Name compression (RFC 1035, 4.1.4): which names a reply already has, so that later ones can point at them.
 //!
-//! The work for a name grows with its octets. Each of its last [`MAX_HASHED`] labels is looked up once, from the left,
-//! by a hash of the name that begins there, so the longest name that matches is found first. A place knows how many
-//! octets are written there as they are and which place the pointer behind them leads to. So a name is compared with a
-//! place in as many steps as there are pointers.
-
-use crate::wire::{MAX_NAME, namebuf::MAX_LABELS};
+//! The work for a name grows with the octets that are written of it. The name, then the name without its first label,
+//! and so on, are looked up by a hash until one is found, [`MAX_TRIES`] of them at most. A place knows how many octets
+//! are written there as they are and which place the pointer behind them leads to. So a name is compared with a place
+//! in as many steps as there are pointers.
 
 /// How many places are remembered: enough for a referral to 13 name servers with their glue; beyond, names are written
 /// whole.
 const MAX_PLACES: usize = 48;
 /// How many of the question's labels are remembered, from the right: the ones that other names share.
 const MAX_QUESTION_LABELS: usize = 16;
-/// How many labels of a name are looked up, from the right. Judgment: names of people have five; the names in the
-/// reverse tree of IPv6 have 34, but their servers and targets are elsewhere.
-const MAX_HASHED: usize = 24;
+/// How many ends of a name are looked up, from the longest on; then it is written whole. Judgment: names share all but
+/// one or two labels with others of their zone.
+const MAX_TRIES: usize = 10;
 /// Most pointers one after the other in a name of ours: some readers give up at a few, as a guard against loops.
 const MAX_HOPS: u8 = 3;
 /// Most names that are compared octet by octet for one name. Judgment: two different names with one hash are rare
@@ -57,17 +55,6 @@ pub(super) struct Suffixes {
     question: Option<u8>,
 }
 
-/// An uncompressed name with the hashes of the names that end it, [`MAX_HASHED`] of them at most.
-pub(super) struct Hashed<'n> {
-    name: &'n [u8],
-    /// Where each of its last labels begins, from the right.
-    starts: [u8; MAX_HASHED],
-    /// The hash of the name that begins there.
-    hashes: [u32; MAX_HASHED],
-    /// How many there are, the root left out.
-    count: usize,
-}
-
 /// How a name is written.
 pub(super) struct Split {
     /// How many octets are written as they are.
@@ -77,13 +64,9 @@ pub(super) struct Split {
     /// The place of the rest.
     next: u8,
     hops: u8,
-}
-
-impl Split {
-    /// Nothing is pointed at.
-    fn whole(name: &[u8]) -> Split {
-        Split { literal: name.len().saturating_sub(1), pointer: None, next: NONE, hops: 0 }
-    }
+    /// The ends of the name that were looked up and not found: where each begins, and its hash.
+    missed: [(u8, u32); MAX_TRIES],
+    misses: usize,
 }
 
 impl Default for Suffixes {
@@ -102,32 +85,44 @@ impl Suffixes {
     pub(super) fn add_question(&mut self, reply: &[u8]) {
         let Some(len) = self.question.take() else { return };
         let Some(name) = reply.get(QUESTION_AT..QUESTION_AT + usize::from(len)) else { return };
-        let hashed = Hashed::of_last(name, MAX_QUESTION_LABELS);
-        self.add(&hashed, &Split::whole(name), QUESTION_AT);
-    }
-
-    /// Adds the labels of a name that was written at `start` as `split` says.
-    pub(super) fn add(&mut self, name: &Hashed<'_>, split: &Split, start: usize) {
-        for (label, hash) in name.labels_from_left().take_while(|(label, _)| *label < split.literal) {
-            if self.len == MAX_PLACES || start + label >= POINTER_END {
-                return;
-            }
-            self.places[self.len] = Place {
-                hash,
-                at: (start + label) as u16,
-                len: (name.name.len() - label) as u8,
-                run: (split.literal - label) as u8,
-                next: split.next,
-                hops: split.hops,
-            };
-            self.len += 1;
-            self.fill_slot(self.len);
+        let left = labels_of(name).count().saturating_sub(MAX_QUESTION_LABELS);
+        for label in labels_of(name).skip(left) {
+            let run = name.len() - 1 - label;
+            self.push(Place {
+                hash: hash_of(&name[label..]),
+                at: (QUESTION_AT + label) as u16,
+                len: (run + 1) as u8,
+                run: run as u8,
+                next: NONE,
+                hops: 0,
+            });
         }
     }
 
-    /// Adds the labels of a name that was written whole at `start`.
-    pub(super) fn add_whole(&mut self, name: &Hashed<'_>, start: usize) {
-        self.add(name, &Split::whole(name.name), start);
+    /// Adds the ends of a name that was written at `start` as `split` says.
+    pub(super) fn add(&mut self, name: &[u8], split: &Split, start: usize) {
+        for &(label, hash) in &split.missed[..split.misses] {
+            let label = usize::from(label);
+            if start + label >= POINTER_END {
+                return;
+            }
+            self.push(Place {
+                hash,
+                at: (start + label) as u16,
+                len: (name.len() - label) as u8,
+                run: (split.literal - label) as u8,
+                next: split.next,
+                hops: split.hops,
+            });
+        }
+    }
+
+    fn push(&mut self, place: Place) {
+        if let Some(free) = self.places.get_mut(self.len) {
+            *free = place;
+            self.len += 1;
+            self.fill_slot(self.len);
+        }
     }
 
     /// Enters the place with index `number - 1` into the table. There are fewer places than slots, so one is empty.
@@ -166,19 +161,34 @@ impl Suffixes {
     }
 
     /// How `name` is written: the reply has the rest of it at the first place with the longest rest.
-    pub(super) fn split(&self, reply: &[u8], name: &Hashed<'_>) -> Split {
-        let total = name.name.len();
+    pub(super) fn split(&self, reply: &[u8], name: &[u8]) -> Split {
+        let mut split = Split::whole(name);
         let mut left = MAX_COMPARISONS;
-        for (literal, hash) in name.labels_from_left() {
-            for place in self.candidates(hash, total - literal).take(left) {
+        for (literal, missed) in labels_of(name).zip(&mut split.missed) {
+            let hash = hash_of(&name[literal..]);
+            for place in self.candidates(hash, name.len() - literal).take(left) {
                 let found = &self.places[usize::from(place)];
-                if self.is_at(reply, found, &name.name[literal..]) {
-                    return Split { literal, pointer: Some(found.at), next: place, hops: found.hops + 1 };
+                if self.is_at(reply, found, &name[literal..]) {
+                    (split.literal, split.pointer) = (literal, Some(found.at));
+                    (split.next, split.hops) = (place, found.hops + 1);
+                    return split;
                 }
                 left -= 1;
             }
+            *missed = (literal as u8, hash);
+            split.misses += 1;
         }
-        Split::whole(name.name)
+        split
+    }
+
+    /// As [`Suffixes::split`] for a name that is written whole, whatever the reply has.
+    pub(super) fn split_whole(name: &[u8]) -> Split {
+        let mut split = Split::whole(name);
+        for (label, missed) in labels_of(name).zip(&mut split.missed) {
+            *missed = (label as u8, hash_of(&name[label..]));
+            split.misses += 1;
+        }
+        split
     }
 
     /// Whether the name at `place` of `reply` is `name`; case does not count. Equal octets have equal labels, because
@@ -202,54 +212,35 @@ impl Suffixes {
     }
 }
 
-impl<'n> Hashed<'n> {
-    /// Hashes the ends of an uncompressed name; case does not count. A name longer than a name may be has none.
-    pub(super) fn new(name: &'n [u8]) -> Hashed<'n> {
-        Hashed::of_last(name, MAX_HASHED)
-    }
-
-    /// As [`Hashed::new`], but at most `most` of the ends.
-    fn of_last(name: &'n [u8], most: usize) -> Hashed<'n> {
-        let mut hashed = Hashed { name, starts: [0; MAX_HASHED], hashes: [0; MAX_HASHED], count: 0 };
-        if name.len() > MAX_NAME {
-            return hashed;
-        }
-        let (mut starts, mut labels) = ([0_u8; MAX_LABELS], 0);
-        for (start, label) in starts.iter_mut().zip(labels_of(name)) {
-            *start = label as u8;
-            labels += 1;
-        }
-        let (mut hash, mut end) = (SEED, name.len().saturating_sub(1));
-        let last = starts[..labels].iter().rev().take(most);
-        for ((start, own_start), own_hash) in last.zip(&mut hashed.starts).zip(&mut hashed.hashes) {
-            let label = usize::from(*start)..end.max(usize::from(*start));
-            hash = hash_label(hash, &name[label.clone()]);
-            (*own_start, *own_hash, end) = (*start, hash, label.start);
-            hashed.count += 1;
-        }
-        hashed
-    }
-
-    /// Where each label begins, from the left, with the hash of the name that begins there.
-    fn labels_from_left(&self) -> impl Iterator<Item = (usize, u32)> {
-        self.starts[..self.count]
-            .iter()
-            .zip(&self.hashes[..self.count])
-            .rev()
-            .map(|(start, hash)| (usize::from(*start), *hash))
+impl Split {
+    /// Nothing is pointed at, and nothing looked up.
+    fn whole(name: &[u8]) -> Split {
+        let literal = name.len().saturating_sub(1);
+        Split { literal, pointer: None, next: NONE, hops: 0, missed: [(0, 0); MAX_TRIES], misses: 0 }
     }
 }
 
-/// Where hashing begins: the root. Basis and factor are those of FNV-1a with 32 bits.
-const SEED: u32 = 0x811C_9DC5;
-const FACTOR: u32 = 0x0100_0193;
-/// Makes an ASCII letter lower case. Other octets change too: that costs a few equal hashes.
-const LOWER: u8 = 0x20;
+/// Makes ASCII letters lower case, eight octets at a time. Other octets change too: that costs a few equal hashes.
+const LOWER: u64 = 0x2020_2020_2020_2020;
+/// The odd number nearest to 2^64 divided by the golden ratio: its multiples spread over all of 64 bits.
+const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The hash of a name that begins with `label`, its length octet included, before a name with `hash`. An octet at a
-/// time: labels are short, so wider steps cost more than they save.
-fn hash_label(hash: u32, label: &[u8]) -> u32 {
-    label.iter().fold(hash, |hash, octet| (hash ^ u32::from(octet | LOWER)).wrapping_mul(FACTOR))
+/// The hash of an uncompressed name; case does not count.
+fn hash_of(name: &[u8]) -> u32 {
+    let mix = |hash: u64, word: u64| {
+        let product = (hash ^ (word | LOWER)).wrapping_mul(FACTOR);
+        product ^ product >> 32
+    };
+    let (mut hash, mut rest) = (0, name);
+    while let Some((word, next)) = rest.split_first_chunk::<8>() {
+        (hash, rest) = (mix(hash, u64::from_le_bytes(*word)), next);
+    }
+    // What is left is the end of the last eight octets, or the whole of a short name.
+    let last = match name.last_chunk::<8>() {
+        Some(word) => u64::from_le_bytes(*word),
+        None => rest.iter().fold(0, |word, octet| word << 8 | u64::from(*octet)),
+    };
+    mix(hash, last) as u32
 }
 
 /// Where the labels of an uncompressed name begin, the root's left out; a name that is cut off ends where it is cut.
@@ -278,20 +269,20 @@ mod tests {
     }
 
     fn split(suffixes: &Suffixes, reply: &[u8], name: &[u8]) -> (usize, Option<u16>) {
-        let split = suffixes.split(reply, &Hashed::new(name));
+        let split = suffixes.split(reply, name);
         (split.literal, split.pointer)
     }
 
     /// Writes a name and adds it, as a reply does.
     fn write(suffixes: &mut Suffixes, reply: &mut Vec<u8>, name: &[u8]) -> Split {
-        let (hashed, start) = (Hashed::new(name), reply.len());
-        let split = suffixes.split(reply, &hashed);
+        let start = reply.len();
+        let split = suffixes.split(reply, name);
         reply.extend_from_slice(&name[..split.literal]);
         match split.pointer {
             Some(at) => reply.extend_from_slice(&(0xC000 | at).to_be_bytes()),
             None => reply.push(0),
         }
-        suffixes.add(&hashed, &split, start);
+        suffixes.add(name, &split, start);
         split
     }
 

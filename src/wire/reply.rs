@@ -3,7 +3,7 @@
 
 use crate::wire::HEADER_LEN;
 use crate::wire::code::{class, rtype};
-use crate::wire::compress::{Hashed, Suffixes};
+use crate::wire::compress::Suffixes;
 use crate::wire::edns::option;
 use crate::wire::tsig::Tsig;
 
@@ -149,15 +149,28 @@ impl<'o> ReplyWriter<'o> {
     ) -> Result<usize, Full> {
         let mut first = None;
         for record in records {
+            let Some((head, rdata)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
+            let mut head = *head;
+            if let Some(cap) = ttl_cap {
+                let ttl = u32::from_be_bytes([head[6], head[7], head[8], head[9]]);
+                head[6..10].copy_from_slice(&ttl.min(cap).to_be_bytes());
+            }
             match *owner {
-                Owner::At(at) => self.put(&(0xC000 | at).to_be_bytes())?,
+                Owner::At(at) => {
+                    head[..2].copy_from_slice(&(0xC000 | at).to_be_bytes());
+                    self.put(&head)?;
+                }
                 Owner::Name(name) => {
                     let at = self.name(name)?;
                     // Later records point at the owner of the first, unless that is beyond the reach of a pointer.
                     *owner = u16::try_from(at).ok().filter(|at| *at < 0x4000).map_or(*owner, Owner::At);
+                    self.put(&head[2..])?;
                 }
             }
-            let rdata_at = self.record(record, ttl_cap)?;
+            let rdata_at = self.at;
+            self.rdata(u16::from_be_bytes([head[2], head[3]]), rdata)?;
+            let len = (self.at - rdata_at) as u16;
+            self.out[rdata_at - 2..rdata_at].copy_from_slice(&len.to_be_bytes());
             first.get_or_insert(rdata_at);
             let count = &mut self.counts[section as usize];
             *count = count.checked_add(1).ok_or(Full)?;
@@ -165,41 +178,27 @@ impl<'o> ReplyWriter<'o> {
         first.ok_or(Full)
     }
 
-    /// Writes a prepared record without its owner.
-    fn record(&mut self, record: &[u8], ttl_cap: Option<u32>) -> Result<usize, Full> {
-        let (Some(fixed), Some(rdata)) = (record.get(2..PREPARED_HEAD), record.get(PREPARED_HEAD..)) else {
-            return Err(Full);
-        };
-        let fixed_at = self.at;
-        self.put(fixed)?;
-        if let Some(cap) = ttl_cap {
-            let ttl = u32::from_be_bytes([record[6], record[7], record[8], record[9]]);
-            self.out[fixed_at + 4..fixed_at + 8].copy_from_slice(&ttl.min(cap).to_be_bytes());
-        }
-        let rdata_at = self.at;
-        self.rdata(u16::from_be_bytes([record[2], record[3]]), rdata)?;
-        let len = (self.at - rdata_at) as u16;
-        self.out[rdata_at - 2..rdata_at].copy_from_slice(&len.to_be_bytes());
-        Ok(rdata_at)
-    }
-
     /// Writes RDATA. Names are compressed only in the types of RFC 1035 (RFC 3597, 4).
     fn rdata(&mut self, rtype: u16, rdata: &[u8]) -> Result<(), Full> {
-        let (before, names) = match rtype {
-            rtype::NS | rtype::CNAME | rtype::PTR | rtype::MD | rtype::MF | rtype::MB | rtype::MG | rtype::MR => (0, 1),
-            rtype::SOA | rtype::MINFO => (0, 2),
-            rtype::MX => (2, 1),
-            rtype::DNAME => return self.dname(rdata),
-            _ => return self.put(rdata),
-        };
-        let (fixed, mut rest) = rdata.split_at_checked(before).ok_or(Full)?;
-        self.put(fixed)?;
-        for _ in 0..names {
-            let (name, next) = rest.split_at_checked(name_len(rest)).ok_or(Full)?;
-            self.name(name)?;
-            rest = next;
+        match rtype {
+            rtype::NS | rtype::CNAME | rtype::PTR | rtype::MD | rtype::MF | rtype::MB | rtype::MG | rtype::MR => {
+                self.name(rdata).map(|_| ())
+            }
+            rtype::MX => {
+                let (preference, name) = rdata.split_first_chunk::<2>().ok_or(Full)?;
+                self.put(preference)?;
+                self.name(name).map(|_| ())
+            }
+            rtype::SOA | rtype::MINFO => {
+                let (first, rest) = rdata.split_at_checked(name_len(rdata)).ok_or(Full)?;
+                let (second, rest) = rest.split_at_checked(name_len(rest)).ok_or(Full)?;
+                self.name(first)?;
+                self.name(second)?;
+                self.put(rest)
+            }
+            rtype::DNAME => self.dname(rdata),
+            _ => self.put(rdata),
         }
-        self.put(rest)
     }
 
     /// Adds the CNAME that a DNAME makes (RFC 6672, 3.1): its target is `prefix`, whole labels without the root, before
@@ -225,7 +224,7 @@ impl<'o> ReplyWriter<'o> {
         self.put(target)?;
         if self.spend(target.len()) {
             self.suffixes.add_question(&self.out[..start]);
-            self.suffixes.add_whole(&Hashed::new(target), start);
+            self.suffixes.add(target, &Suffixes::split_whole(target), start);
         }
         Ok(())
     }
@@ -237,15 +236,14 @@ impl<'o> ReplyWriter<'o> {
             self.put(name)?;
             return Ok(start);
         }
-        let hashed = Hashed::new(name);
         self.suffixes.add_question(&self.out[..start]);
-        let split = self.suffixes.split(&self.out[..start], &hashed);
+        let split = self.suffixes.split(&self.out[..start], name);
         self.put(&name[..split.literal])?;
         match split.pointer {
             Some(at) => self.put(&(0xC000 | at).to_be_bytes())?,
             None => self.put(&[0])?,
         }
-        self.suffixes.add(&hashed, &split, start);
+        self.suffixes.add(name, &split, start);
         Ok(split.pointer.filter(|_| split.literal == 0).map_or(start, usize::from))
     }
 
