@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use portolan::config::{self, Flags};
 
 /// Documents at fixed places; the guides under `docs/` are added to them.
-const DOCUMENTS: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "zones/README.md"];
+const DOCUMENTS: &[&str] = &["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "zones/README.md"];
 
 /// A master file for the zone of a policy block, and the start of each `zone` block.
 const MASTER: &str = "$TTL 300\n@ IN SOA ns1 hostmaster 1 7200 900 1209600 30\n@ IN NS ns1\nns1 IN A 192.0.2.53\n";
