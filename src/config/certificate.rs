@@ -14,9 +14,9 @@ use rustls::sign::CertifiedKey;
 use x509_parser::parse_x509_certificate;
 
 use crate::clock;
-use crate::config::keys::{OrDefault, Table, keys, text};
+use crate::config::keys::{OrDefault, keys, text};
 use crate::source::{
-    At, ManualSection, Place, Problem, Problems, SideFile,
+    At, Place, Problem, Problems, SideFile,
     files::{self, absolute, path_of},
     reason, without_mark,
 };
@@ -88,17 +88,13 @@ impl std::error::Error for CertificateError {}
 
 keys! {
     /// `[tls]`.
-    TlsKeys {
+    TlsKeys in Settings {
         /// PEM: the certificate chain, the server's own certificate first. A changed file is used within seconds
         cert: String = text("\"cert.pem\""), default "cert.pem".to_owned();
         /// PEM: the certificate's key, without a password. `check` warns of a key that everybody on the host can read,
         /// and of a certificate that ends within 14 days
         key: String = text("\"key.pem\""), default "key.pem".to_owned();
     }
-}
-
-impl Table for TlsKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Settings);
 }
 
 /// Reads the files of `[tls]`, which are relative to `base` unless a flag names them.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use crate::config::keys::{Table, keys, name, texts};
+use crate::config::keys::{keys, name, texts};
 use crate::model::{RegionId, Selector};
-use crate::source::{At, ManualSection, Place, Problems, files::path_of};
+use crate::source::{At, Place, Problems, files::path_of};
 
 /// Most databases (judgment).
 const MAX_DATABASES: usize = 16;
@@ -31,17 +31,13 @@ pub struct ClientSettings {
 
 keys! {
     /// `[clients]`.
-    ClientKeys {
+    ClientKeys in Clients {
         /// `["city-v4.mmdb", "city-v6.mmdb", "asn.mmdb"]`: databases of the countries, places and autonomous systems of
         /// addresses, up to 16 files; see [below](#where-clients-are)
         mmdb: Vec<At<String>> = texts("[\"geo-v4.mmdb\", \"geo-v6.mmdb\"]").sized(0..=MAX_DATABASES);
         /// the region of clients for which no other rule gives a region
         default_region: String = name("\"eu-west\""), note "none: unknown";
     }
-}
-
-impl Table for ClientKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Clients);
 }
 
 /// Adds the databases of `[clients]`, which are relative to the directory `base` unless a flag names them.

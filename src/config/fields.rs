@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::config::node::{Entry, Kind, Node};
-use crate::source::{At, ManualSection, Place, Problem, Problems, did_you_mean};
+use crate::source::{At, ManualSection, Place, Problem, Problems, did_you_mean, similar};
 
 /// Room for the keys of most tables. A file has as many tables as names.
 const USUAL_KEYS: usize = 16;
@@ -68,8 +68,7 @@ impl Head {
 
     /// Whether `key` is missing, and no other key looks like a misspelling of it, which is a problem of its own.
     pub(super) fn lacks(&self, key: &str) -> bool {
-        let is_near = |hint: String| hint.starts_with("did");
-        !self.has(key) && !self.keys.iter().any(|written| did_you_mean(&written.value, [key]).is_some_and(is_near))
+        !self.has(key) && self.keys.iter().all(|written| similar(&written.value, [key]).is_none())
     }
 
     /// Where `key` is written, if it is.
@@ -184,4 +183,17 @@ pub(super) fn wrong_type<'p>(
     problems: &'p mut Problems,
 ) -> &'p mut Problem {
     problems.error(place, format!("{what} must be {expected}, not {found}"))
+}
+
+/// The problem of a value of `key` that is of another type, with an example. Gives `None`, for readers.
+pub(super) fn mismatch<T>(
+    key: &str,
+    expected: &str,
+    example: &str,
+    (place, found): (&Place, &Kind),
+    problems: &mut Problems,
+) -> Option<T> {
+    let wrong = wrong_type(place, &format!("`{key}`"), expected, found.described(), problems);
+    wrong.hint(format!("write `{key} = {example}`"));
+    None
 }

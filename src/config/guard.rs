@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use crate::config::client_lists::net;
-use crate::config::keys::{KeyKind as _, Table, integer, keys, text, texts};
+use crate::config::keys::{KeyKind as _, integer, keys, text, texts};
 use crate::config::secret_file::{self, SecretText};
 use crate::model::RateLimit;
 use crate::model::rate_limit::{MAX_RATE, MAX_SLIP};
 use crate::source::{
-    At, ManualSection, Place, Problems, SideFile, Source,
+    At, Place, Problems, SideFile, Source,
     files::{absolute, path_of},
     reason, without_mark,
 };
@@ -43,7 +43,7 @@ const MOST_SECRETS: u64 = 4096;
 
 keys! {
     /// `[cookies]`.
-    CookieKeys {
+    CookieKeys in Settings {
         /// a file with one or two lines of 32 hexadecimal digits (`openssl rand -hex 16`). The first line is the secret
         /// for new DNS cookies (RFC 9018); cookies of the second one are accepted too. All nodes behind one address or
         /// name need the same file. To change the secret: add the new one as the second line on all nodes, then swap
@@ -52,13 +52,9 @@ keys! {
     }
 }
 
-impl Table for CookieKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Settings);
-}
-
 keys! {
     /// `[rrl]`.
-    RrlKeys {
+    RrlKeys in RateLimit {
         /// how many replies a second one client net gets over UDP with the same answer, up to 1000; 0 is off. See
         /// [below](#rate-limiting-rrl)
         rate: u16 = integer(0..=MAX_RATE.into()), default RateLimit::default().rate;
@@ -74,22 +70,14 @@ keys! {
     }
 }
 
-impl Table for RrlKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::RateLimit);
-}
-
 keys! {
     /// `[chaos]`.
-    ChaosKeys {
+    ChaosKeys in Settings {
         /// the answer to `version.bind` and `version.server` (TXT, class CH), up to 255 octets
         version: String = text("\"ns1\"").sized(1..=MAX_TEXT), note "none: refused";
         /// the answer to `id.server` and `hostname.bind`
         id: String = text("\"ns1\"").sized(1..=MAX_TEXT), note "none: refused";
     }
-}
-
-impl Table for ChaosKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Settings);
 }
 
 /// Checks the tables and reads the file of secrets; relative paths are relative to `base`.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::config::keys::{KeyKind as _, Table, keys, text};
-use crate::source::{At, ManualSection, Problems, did_you_mean};
+use crate::config::keys::{KeyKind as _, keys, text};
+use crate::source::{At, Problems, did_you_mean};
 
 /// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,16 +32,12 @@ impl LogFormat {
 
 keys! {
     /// `[log]`.
-    LogKeys {
+    LogKeys in Settings {
         /// the format of a log line: `"human"`, `"json"` (one object a line) or `"journald"` (each line begins with its
         /// priority for journald, such as `<4>`). When standard error goes to the journal, the default is
         /// `"journald"`; see [below](#the-log)
         format: LogFormat = text("\"json\"").then(format).with_schema(format_schema), inherits json!("human");
     }
-}
-
-impl Table for LogKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Settings);
 }
 
 fn format(At { value, place }: At<String>, problems: &mut Problems) -> Option<LogFormat> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::config::keys::{KeyKind as _, Table, keys, text, texts};
+use crate::config::keys::{KeyKind as _, keys, text, texts};
 use crate::config::token_scope::WrittenScope;
 use crate::config::tokens::{self, ReadTokens, Tokens};
 use crate::model::Model;
@@ -36,7 +36,7 @@ const MAX_HOST: usize = 253;
 
 keys! {
     /// `[api]`.
-    ApiKeys {
+    ApiKeys in Operators {
         /// the file of tokens for the API calls that change something: see [below](#operators-api-and-state). Without
         /// the file these calls are refused
         token_file: String = text("\"tokens\""), inherits json!("tokens");
@@ -47,21 +47,13 @@ keys! {
     }
 }
 
-impl Table for ApiKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Operators);
-}
-
 keys! {
     /// `[state]`.
-    StateKeys {
+    StateKeys in Operators {
         /// the directory for what outlives a restart: overrides, the choices of `failback`, the last known health and
         /// more, see [below](#what-outlives-a-restart). It is created at the start
         dir: String = text("\"state\""), inherits json!("state");
     }
-}
-
-impl Table for StateKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Operators);
 }
 
 /// Reads the file of tokens. Paths are relative to `base` unless a flag names them. Without a settings file there is no

@@ -11,14 +11,14 @@ use serde_json::{Value as Json, json};
 
 use crate::config::client_lists::{asns, continents, countries, net};
 use crate::config::client_settings::{ClientKeys, ClientSettings, add_databases};
-use crate::config::fields::wrong_type;
-use crate::config::keys::{Table, check_name, custom, keys, texts};
+use crate::config::fields::mismatch;
+use crate::config::keys::{check_name, custom, keys, texts};
 use crate::config::net_files::{From, NetFiles};
 use crate::config::node::{Kind, Node};
 use crate::model::{
     ClassId, ClientClass, ClientRule, Clients, Continent, Country, Location, Region, RegionId, Selector,
 };
-use crate::source::{At, ManualSection, Place, Problems, Texts, did_you_mean};
+use crate::source::{At, Place, Problems, Texts, did_you_mean, similar};
 
 /// Most regions (judgment: no map has more; their ids have 16 bits).
 const MAX_REGIONS: usize = 1000;
@@ -68,13 +68,12 @@ pub(super) fn find(regions: &[Region], written: &At<String>, problems: &mut Prob
     let found = regions.iter().position(|region| region.name == written.value);
     if found.is_none() {
         let problem = problems.error(&written.place, format!("region `{}` is not declared", written.value));
-        let near = did_you_mean(&written.value, regions.iter().map(|region| region.name.as_str()));
+        let known = || regions.iter().map(|region| region.name.as_str());
         let declare = format!("declare it in the settings: [regions.{}]", written.value);
-        problem.hint(match near {
-            Some(near) if near.starts_with("did") => near,
+        problem.hint(similar(&written.value, known()).unwrap_or_else(|| match did_you_mean(&written.value, known()) {
             Some(others) => format!("{others}; or {declare}"),
             None => declare,
-        });
+        }));
     }
     found.map(|at| RegionId(at as u16))
 }
@@ -94,7 +93,7 @@ fn region(keys: RegionKeys, base: &Path, claims: &mut Claims, problems: &mut Pro
 
 keys! {
     /// `[regions.NAME]`.
-    RegionKeys {
+    RegionKeys in Clients {
         /// latitude and longitude: `[53.34, -6.26]`
         location: Location = custom(location, location_schema);
         /// `["198.18.0.0/16", "file:nets.txt"]`: clients of these nets belong to the region; the most specific net
@@ -107,10 +106,6 @@ keys! {
         /// `["EU"]`: clients on these continents belong to the region: AF AN AS EU NA OC SA
         continents: Vec<At<Continent>> = continents(), default Vec::new();
     }
-}
-
-impl Table for RegionKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Clients);
 }
 
 fn location_schema() -> Json {
@@ -129,11 +124,7 @@ fn location(_: &At<String>, node: Node, problems: &mut Problems) -> Option<Locat
     let numbers: Vec<Option<f64>> = match &node.kind {
         Kind::List(items) => items.iter().map(number).collect(),
         Kind::Loose(text) => text.split(',').map(|part| number(&loose(part))).collect(),
-        other => {
-            let wrong = wrong_type(&node.place, "`location`", "a list", other.described(), problems);
-            wrong.hint("write `location = [53.34, -6.26]`");
-            return None;
-        }
+        other => return mismatch("location", "a list", "[53.34, -6.26]", (&node.place, other), problems),
     };
     if let [Some(latitude), Some(longitude)] = numbers[..]
         && latitude.abs() <= 90.0

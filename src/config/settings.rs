@@ -99,17 +99,13 @@ impl Table for SettingsKeys {
 
 keys! {
     /// `[zones]`.
-    ZonesKeys {
+    ZonesKeys in Settings {
         /// the directory of the policy files and master files
         dir: String = text("\"zones\""), inherits json!("zones");
         /// when a zone, or all steered names of one, disappear from the files, they are still served for this time, up
         /// to a day. With `"0s"` they are removed at once. See [below](#when-files-change)
         removal_delay: Duration = duration(Duration::ZERO..=MAX_REMOVAL_DELAY, "\"1m\""), default REMOVAL_DELAY;
     }
-}
-
-impl Table for ZonesKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Settings);
 }
 
 /// The JSON schema of `portolan.toml`.

@@ -323,14 +323,19 @@ fn bounded(sorted: Vec<Problem>) -> Vec<Problem> {
     listed
 }
 
-/// The hint for an unknown name: ``did you mean `x`?`` if one of `known` is similar to it, else all of `known` if
-/// they are few.
+/// The hint for an unknown name: that of [`similar`], else all of `known` if they are few.
 pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    /// Least similarity of two names of which one is a typing error of the other (Jaro-Winkler; judgment).
-    const NEAR: f64 = 0.85;
     /// Most names that are listed (judgment).
     const LISTED: usize = 12;
     let known: Vec<&str> = known.into_iter().collect();
+    let is_listed = (1..=LISTED).contains(&known.len());
+    similar(written, known.iter().copied()).or_else(|| is_listed.then(|| format!("there is {}", listed(&known))))
+}
+
+/// ``did you mean `x`?`` if one of `known` is similar to the name.
+pub(crate) fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    /// Least similarity of two names of which one is a typing error of the other (Jaro-Winkler; judgment).
+    const NEAR: f64 = 0.85;
     let near = |name: &&str| {
         let (a, b) = (written.to_lowercase(), name.to_lowercase());
         match strsim::damerau_levenshtein(&a, &b) {
@@ -340,11 +345,8 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
             _ => strsim::jaro_winkler(&a, &b),
         }
     };
-    let best = known.iter().map(|name| (near(name), *name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
-    if best.0 >= NEAR {
-        return Some(format!("did you mean `{}`?", best.1));
-    }
-    (known.len() <= LISTED).then(|| format!("there is {}", listed(&known)))
+    let best = known.into_iter().map(|name| (near(&name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(nearness, _)| *nearness >= NEAR).map(|(_, name)| format!("did you mean `{name}`?"))
 }
 
 /// The message of an error of the file system, without its number.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use crate::config::fields::wrong_type;
+use crate::config::fields::{mismatch, wrong_type};
 use crate::config::keys::KeyKind;
 use crate::config::node::{Kind, Node};
 use crate::source::{At, Problems, did_you_mean};
@@ -107,12 +107,7 @@ impl KeyKind for Boolean {
         match node.kind {
             Kind::Bool(is) => Some(is),
             Kind::Loose(text) if text == "true" || text == "false" => Some(text == "true"),
-            other => {
-                let what = format!("`{}`", key.value);
-                let wrong = wrong_type(&node.place, &what, "true or false", other.described(), problems);
-                wrong.hint(format!("write `{} = true`", key.value));
-                None
-            }
+            other => mismatch(&key.value, "true or false", "true", (&node.place, &other), problems),
         }
     }
 
@@ -219,9 +214,7 @@ impl KeyKind for Length {
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<Duration> {
         let (Node { place, kind }, key, example) = (node, &key.value, self.example);
         let (Kind::Text(value) | Kind::Loose(value)) = kind else {
-            let wrong = wrong_type(&place, &format!("`{key}`"), "a length of time", kind.described(), problems);
-            wrong.hint(format!("write `{key} = {example}`"));
-            return None;
+            return mismatch(key, "a length of time", example, (&place, &kind), problems);
         };
         let Ok(parsed) = humantime::parse_duration(&value) else {
             let problem = problems.error(&place, format!("`{key}` must be a length of time, and \"{value}\" is none"));
@@ -273,9 +266,8 @@ impl<T: Copy + PartialEq> KeyKind for Choice<T> {
         let Node { place, kind } = node;
         let names = || self.values.iter().map(|(name, _)| *name);
         let (Kind::Text(written) | Kind::Loose(written)) = kind else {
-            let wrong = wrong_type(&place, &format!("`{}`", key.value), "a string", kind.described(), problems);
-            wrong.hint(format!("write `{} = \"{}\"`", key.value, names().next().unwrap_or_default()));
-            return None;
+            let example = format!("\"{}\"", names().next().unwrap_or_default());
+            return mismatch(&key.value, "a string", &example, (&place, &kind), problems);
         };
         let found = self.values.iter().find(|(name, _)| *name == written);
         if found.is_none() {
@@ -322,11 +314,7 @@ impl<K: KeyKind> KeyKind for List<K> {
         let items: Vec<Node> = match kind {
             Kind::List(items) => items,
             Kind::Loose(text) => text.split(',').map(loose).collect(),
-            other => {
-                let wrong = wrong_type(&place, &format!("`{}`", key.value), "a list", other.described(), problems);
-                wrong.hint(format!("write `{} = {}`", key.value, self.example));
-                return None;
-            }
+            other => return mismatch(&key.value, "a list", self.example, (&place, &other), problems),
         };
         let item = |node: Node| {
             let place = node.place.clone();

@@ -4,19 +4,17 @@
 //! ```text
 //! keys! {
 //!     /// `[rrl]`
-//!     RrlKeys {
+//!     RrlKeys in RateLimit {
 //!         /// how many replies a second one client net gets over UDP with the same answer
 //!         rate: u32 = integer(0..=MAX_RATE.into()), default 0;
 //!         /// clients that are never limited
 //!         exempt: Vec<At<String>> = texts("[\"10.0.0.0/8\"]");
 //!     }
 //! }
-//!
-//! impl Table for RrlKeys {
-//!     const SECTION: Option<ManualSection> = Some(ManualSection::RateLimit);
-//! }
 //! ```
 //!
+//! - `in RateLimit` makes it a [`Table`] whose problems refer to this section of the manual. A table that has rules
+//!   between its keys implements [`Table`] by hand.
 //! - The doc comment of a key is its text in the manual and in the schema. A key without one has no row in the manual.
 //! - After the name and the type of the value comes its *kind*, which reads it and describes it: see `kinds` and
 //!   `tables`. `.then(parse)` adds a check or a conversion. `.sized` and `.matching` check nothing: they describe the
@@ -323,7 +321,7 @@ impl Fields {
 macro_rules! keys {
     (
         $(#[$meta:meta])*
-        $group:ident {
+        $group:ident $(in $section:ident)? {
             $(
                 $(#[doc = $doc:literal])*
                 $($key:literal)? $field:ident: $type:ty = $kind:expr $(, $how:ident $arg:expr)?;
@@ -357,6 +355,12 @@ macro_rules! keys {
                 }
             }
         }
+
+        $(
+            impl $crate::config::keys::Table for $group {
+                const SECTION: Option<$crate::source::ManualSection> = Some($crate::source::ManualSection::$section);
+            }
+        )?
 
         impl std::ops::Deref for $group {
             type Target = $crate::config::fields::Head;

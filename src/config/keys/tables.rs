@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use serde_json::{Value as Json, json};
 
-use crate::config::fields::{Fields, TableForm, wrong_type};
+use crate::config::fields::{Fields, TableForm, mismatch};
 use crate::config::keys::{KeyGroup, KeyKind, NAME, object};
 use crate::config::node::{Entry, Kind, Node};
 use crate::source::{At, ManualSection, Problems};
@@ -96,10 +96,7 @@ impl<T: Table> KeyKind for Inline<T> {
     fn read(&self, key: &At<String>, node: Node, problems: &mut Problems) -> Option<T> {
         about(self.section, problems, |problems| {
             if !matches!(node.kind, Kind::Table(_)) {
-                let what = format!("`{}`", key.value);
-                let wrong = wrong_type(&node.place, &what, "a table", node.kind.described(), problems);
-                wrong.hint(format!("write `{} = {}`", key.value, self.example));
-                return None;
+                return mismatch(&key.value, "a table", self.example, (&node.place, &node.kind), problems);
             }
             let entry = Entry { key: key.clone(), value: node };
             T::read(Fields::of(entry, TableForm::Inline, problems)?, problems)

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::config::fields::{Fields, wrong_type};
+use crate::config::fields::{Fields, mismatch};
 use crate::config::keys::{KeyGroup as _, KeyKind as _, custom, inline, integer, keys, text};
 use crate::config::monitor::expect::{ExpectedPage, MAX_TEXT};
 use crate::config::monitor::probing::{Probing, body};
@@ -85,9 +85,7 @@ fn headers_schema() -> Json {
 fn headers(key: &At<String>, node: Node, problems: &mut Problems) -> Option<Vec<(String, String)>> {
     let mut headers = Vec::new();
     let Kind::Table(entries) = node.kind else {
-        let wrong = wrong_type(&node.place, "`headers`", "a table", node.kind.described(), problems);
-        wrong.hint("write `headers = { user-agent = \"portolan\" }`");
-        return None;
+        return mismatch("headers", "a table", "{ user-agent = \"portolan\" }", (&node.place, &node.kind), problems);
     };
     for Entry { key: name, value } in entries {
         let place = value.place.clone();

@@ -72,16 +72,12 @@ impl Table for ListenKeys {
 
 keys! {
     /// `[vantage]`.
-    VantageKeys {
+    VantageKeys in Settings {
         /// `["192.0.2.1:443", "[2001:db8::1]:443"]`, up to 16: hosts outside your network that are always reachable.
         /// The node tries a TCP connection to each of them every second. When the endpoints and most of these hosts are
         /// silent, the node itself is cut off: see [below](#when-the-node-itself-is-cut-off-vantage)
         control: Vec<At<String>> = texts("[\"192.0.2.1:443\"]").sized(0..=MAX_CONTROL);
     }
-}
-
-impl Table for VantageKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Settings);
 }
 
 /// Checks `[listen]`.

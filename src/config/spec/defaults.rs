@@ -8,7 +8,7 @@ use crate::config::fields::wrong_type;
 use crate::config::keys::{KeyKind, NAME, Table, boolean, custom, duration, inline, integer, keys, list, text, texts};
 use crate::config::node::{Kind, Node};
 use crate::model::{Ecs, MAX_ANSWERS, Ttl};
-use crate::source::{At, ManualSection, Problems};
+use crate::source::{At, Problems};
 
 /// The words of `on_empty`. No endpoint or pool may have one of them as its name.
 pub(in crate::config) const ON_EMPTY_VALUES: [&str; 4] = ["last_good", "all", "static", "nodata"];
@@ -19,7 +19,7 @@ const MAX_ON_EMPTY: usize = 8;
 
 keys! {
     /// How a name is answered: its own keys, or those of `[defaults]`.
-    Answering {
+    Answering in Defaults {
         /// the TTL of a reply is the time until the answer can change next, but not less than `min` and not more than
         /// `max`. `ttl = "5s"` sets both. Whole seconds
         ttl: Ttl = custom(ttl, ttl_schema), inherits ttl_json();
@@ -29,10 +29,6 @@ keys! {
         /// what is answered when nothing is up, see below
         on_empty: Vec<At<String>> = custom(on_empty, on_empty_schema), inherits json!("last_good");
     }
-}
-
-impl Table for Answering {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Defaults);
 }
 
 keys! {
@@ -49,7 +45,7 @@ impl Table for TtlBounds {}
 
 keys! {
     /// `[ecs]`.
-    EcsKeys {
+    EcsKeys in Ecs {
         /// `false`: the resolver's own address is the client
         "use" enabled: bool = boolean(), default Ecs::default().enabled;
         /// at most this many bits of the client's subnet are used for a decision
@@ -57,10 +53,6 @@ keys! {
         /// at most this many bits of the client's subnet are used for a decision
         v6: u8 = integer(0..=128), default Ecs::default().v6;
     }
-}
-
-impl Table for EcsKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Ecs);
 }
 
 impl EcsKeys {

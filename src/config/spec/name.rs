@@ -13,7 +13,7 @@ use crate::config::node::{Kind, Node};
 use crate::config::spec::Answering;
 use crate::config::spec::service::{STEERED, ServiceKeys, types};
 use crate::model::{AffinityNet, Facet, Failback};
-use crate::source::{At, ManualSection, Problems, did_you_mean};
+use crate::source::{At, ManualSection, Problems, similar};
 use crate::wire::Name;
 
 /// Longest wait before a failover pool goes back (judgment: after a month it is a decision, not a wait).
@@ -173,7 +173,7 @@ fn failback(key: &At<String>, node: Node, problems: &mut Problems) -> Option<Fai
         "manual" => return Some(Failback::Manual),
         other if humantime::parse_duration(other).is_err() => {
             let message = format!("`failback` must be auto, manual or a length of time, not \"{other}\"");
-            let hint = did_you_mean(other, FAILBACK).filter(|hint| hint.starts_with("did"));
+            let hint = similar(other, FAILBACK);
             problems.error(&place, message).hint = hint.or(Some("write `failback = \"10m\"`".into()));
             return None;
         }
@@ -192,7 +192,7 @@ fn failover(At { value, place }: At<String>, problems: &mut Problems) -> Option<
         let message = format!("`failover = \"{value}\"` is not supported yet");
         problems.error(&place, message).see(ManualSection::NotYet).hint("there is `shared`, the default");
     } else if value != "shared" {
-        let near = did_you_mean(&value, FAILOVER).filter(|hint| hint.starts_with("did"));
+        let near = similar(&value, FAILOVER);
         let problem = problems.error(&place, format!("`{value}` is not a kind of failover"));
         problem.hint(near.unwrap_or_else(|| "write `failover = \"shared\"`, or leave it out".to_owned()));
     }

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::config::keys::{KeyKind as _, integer, keys, list, text, texts};
 use crate::model::Facet;
-use crate::source::{At, Problems, did_you_mean};
+use crate::source::{At, Problems, similar};
 
 /// Most ALPN ids of a name (judgment: a service speaks two or three protocols, and each id is in every record).
 pub(super) const MAX_ALPN: usize = 16;
@@ -56,7 +56,7 @@ pub(super) fn types(written: At<Vec<At<String>>>, problems: &mut Problems) -> Op
     let mut facets: Vec<At<Facet>> = Vec::new();
     for item in written.value {
         let Some(facet) = STEERED.into_iter().find(|facet| facet.as_str().eq_ignore_ascii_case(&item.value)) else {
-            let near = did_you_mean(&item.value, STEERED.map(Facet::as_str)).filter(|hint| hint.starts_with("did"));
+            let near = similar(&item.value, STEERED.map(Facet::as_str));
             let all = "there is A, AAAA, SRV, HTTPS and SVCB; a cname endpoint answers A and AAAA by itself";
             let problem = problems.error(&item.place, format!("`{}` is not a type that is steered", item.value));
             problem.hint(near.unwrap_or_else(|| all.to_owned()));

@@ -5,7 +5,7 @@ use crate::config::validate::Names;
 use crate::config::validate::context::{NameContext, ZoneContext};
 use crate::masterfile::{CNAME, type_name};
 use crate::model::OnEmpty;
-use crate::source::{At, Place, Problem, Problems, did_you_mean, listed};
+use crate::source::{At, Place, Problem, Problems, listed, similar};
 
 impl ZoneContext<'_> {
     /// `on_empty` of the name, or of `[defaults]`, or the default. `None`: an entry is wrong.
@@ -63,7 +63,7 @@ fn on_empty(written: &At<String>, names: &Names<'_>, problems: &mut Problems) ->
                 let mut known: Vec<&str> = names.by_name.keys().copied().chain(ON_EMPTY_VALUES).collect();
                 known.sort_unstable();
                 let hint = format!("there is {}, and the zone's endpoints and pools", listed(&ON_EMPTY_VALUES));
-                let near = did_you_mean(other, known).filter(|hint| hint.starts_with("did"));
+                let near = similar(other, known);
                 problems.error(&written.place, message).hint = near.or(Some(hint));
             }
             found.map(OnEmpty::Other)
