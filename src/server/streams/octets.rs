@@ -2,8 +2,10 @@
 //! taken. A query is answered only when its reply has room; until then its stream waits.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::{AT_ONCE, Answered, LONGEST, StreamContext, WRITE};
@@ -28,6 +30,9 @@ pub(super) const TICK: Duration = Duration::from_millis(500);
 pub(super) struct Octets {
     pub(super) requests: Account,
     pub(super) replies: Account,
+    /// Whoever answers, or waits for room for its reply. The queries behind it wait without being answered, so that a
+    /// client that takes nothing costs two answers, not one for each stream.
+    turn: Arc<Mutex<()>>,
 }
 
 /// There was no room for too long.
@@ -38,7 +43,7 @@ impl Octets {
     /// The accounts of a connection.
     pub(super) fn of(seat: &Seat, context: &StreamContext) -> Octets {
         let account = |room| context.octets.account(seat, room);
-        Octets { requests: account(REQUESTS), replies: account(REPLIES) }
+        Octets { requests: account(REQUESTS), replies: account(REPLIES), turn: Arc::default() }
     }
 
     /// Room for a request, which is `octets` long with its [`STREAM`]. Waits for it at most [`WRITE`].
@@ -56,6 +61,7 @@ impl Octets {
         frame: fn(&[u8]) -> Vec<u8>,
     ) -> Result<Option<(Vec<u8>, Reservation)>, Starved> {
         let answering = async {
+            let _turn = self.turn.lock().await;
             let mut room: Option<Reservation> = None;
             loop {
                 let answered = context.answer(message, source, transport, |reply| {

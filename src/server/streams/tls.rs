@@ -73,6 +73,7 @@ pub(super) async fn shake_hands(
             None
         }
         Err(_) => {
+            abort.set();
             context.counters.dropped(DropReason::Stalled, 1);
             None
         }

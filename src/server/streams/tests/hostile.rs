@@ -23,6 +23,10 @@ fn answered(scene: &Scene) -> u64 {
     scene.counters.totals().queries.iter().map(|(_, _, count)| count).sum()
 }
 
+fn calls(scene: &Scene) -> u64 {
+    scene.calls.load(Relaxed)
+}
+
 /// Waits until the condition holds.
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let holds = async {
@@ -76,6 +80,7 @@ async fn a_deaf_client_of_doh_has_the_replies_that_have_room_and_is_closed() {
     until("it is closed", closed).await;
     until("its octets are free", || scene.context.octets.waiting() == 0).await;
     assert!(answered(&scene) <= 10 + REPLIES.div_ceil(LARGE) as u64, "{} replies", answered(&scene));
+    assert!(calls(&scene) <= answered(&scene) + 1, "{} messages were answered, also without room", calls(&scene));
     scene.end().await;
 }
 
@@ -99,6 +104,7 @@ async fn a_deaf_client_of_doq_has_the_replies_that_have_room_and_is_closed() {
         assert_eq!(exchange_quic(&bystander, &framed(&[0; 12])).await.unwrap(), framed(&[0; 12]));
     }
     assert!(answered(&scene) <= 10 + REPLIES.div_ceil(LARGE) as u64, "{} replies", answered(&scene));
+    assert!(calls(&scene) <= answered(&scene) + 1, "{} messages were answered, also without room", calls(&scene));
     timeout(PATIENCE, deaf.closed()).await.expect("it is closed");
     drop(sent);
     until("its octets are free", || scene.context.octets.waiting() == 0).await;
@@ -195,7 +201,7 @@ async fn half_handshakes_of_one_address_shut_nobody_out() {
         let connecting = flood.connect_with(config, relay, NAME).unwrap();
         halves.push(tokio::spawn(connecting));
     }
-    until("all seats are taken", || scene.quic_seats() == 64).await;
+    until("all seats are taken", || scene.quic_context.seats.taken() == 64).await;
     let bystander = Endpoint::client((IpAddr::from([127, 0, 0, 2]), 0).into()).unwrap();
     let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(scene.client_tls(&[b"doq"])).unwrap()));
     let address = scene.addresses[Encrypted::Quic as usize];

@@ -4,6 +4,7 @@
 mod hostile;
 
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -62,6 +63,8 @@ struct Scene {
     trusted: Vec<CertificateDer<'static>>,
     certificates: Arc<Certificates>,
     counters: Counters,
+    /// Messages that were answered, those too whose replies had no room.
+    calls: Arc<AtomicU64>,
     context: StreamContext,
     quic_context: StreamContext,
     stop: CancellationToken,
@@ -77,7 +80,13 @@ impl Scene {
         let first = new_certificate();
         let certificates = Arc::new(Certificates::new(Some(first.clone())));
         let (counters, stop) = (Counters::new(), CancellationToken::new());
-        let context = StreamContext::new(Arc::new(echo), counters.shared(), &limits);
+        let calls = Arc::new(AtomicU64::new(0));
+        let counted = calls.clone();
+        let answer = move |ask: &RawQuery<'_>, out: &mut [u8]| {
+            counted.fetch_add(1, Relaxed);
+            echo(ask, out)
+        };
+        let context = StreamContext::new(Arc::new(answer), counters.shared(), &limits);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let bound = Encrypted::ALL.map(|what| EncryptedListener::bind(what, any, certificates.clone()).unwrap());
         let addresses = [bound[0].address, bound[1].address, bound[2].address];
@@ -88,7 +97,17 @@ impl Scene {
             listening.start(context.clone(), stop.clone(), &runtime).unwrap()
         };
         let tasks = bound.into_iter().map(start).collect();
-        Scene { addresses, trusted: first.cert.clone(), certificates, counters, context, quic_context, stop, tasks }
+        Scene {
+            addresses,
+            trusted: first.cert.clone(),
+            certificates,
+            counters,
+            calls,
+            context,
+            quic_context,
+            stop,
+            tasks,
+        }
     }
 
     fn client_tls(&self, alpn: &[&[u8]]) -> rustls::ClientConfig {
@@ -139,10 +158,6 @@ impl Scene {
         let config = ClientConfig::new(Arc::new(crypto));
         let address = self.addresses[Encrypted::Quic as usize];
         endpoint.connect_with(config, address, NAME).unwrap().await
-    }
-
-    fn quic_seats(&self) -> usize {
-        self.quic_context.seats.taken()
     }
 
     fn dropped(&self, reason: DropReason) -> u64 {
