@@ -95,7 +95,10 @@ where
         .max_send_buf_size(REPLIES)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW);
+    let ended = client.octets.ended.clone();
     let mut talking = pin!(http.serve_connection(TokioIo::new(stream), service));
+    // Before the connection frees the room of its replies.
+    let _ended = ended.drop_guard();
     let mut idle = pin!(sleep(IDLE));
     let mut tick = pin!(sleep(TICK));
     let mut progress = Progress::default();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{AT_ONCE, Answered, LONGEST, StreamContext, WRITE};
 use crate::admission::{Account, Reservation, Seat};
@@ -33,6 +34,8 @@ pub(super) struct Octets {
     /// Whoever answers, or waits for room for its reply. The queries behind it wait without being answered, so that a
     /// client that takes nothing costs two answers, not one for each stream.
     turn: Arc<Mutex<()>>,
+    /// The connection has ended: what still waits for its turn is not answered.
+    pub(super) ended: CancellationToken,
 }
 
 /// There was no room for too long.
@@ -43,7 +46,8 @@ impl Octets {
     /// The accounts of a connection.
     pub(super) fn of(seat: &Seat, context: &StreamContext) -> Octets {
         let account = |room| context.octets.account(seat, room);
-        Octets { requests: account(REQUESTS), replies: account(REPLIES), turn: Arc::default() }
+        let (requests, replies) = (account(REQUESTS), account(REPLIES));
+        Octets { requests, replies, turn: Arc::default(), ended: CancellationToken::new() }
     }
 
     /// Room for a request, which is `octets` long with its [`STREAM`]. Waits for it at most [`WRITE`].
@@ -63,7 +67,7 @@ impl Octets {
         let answering = async {
             let _turn = self.turn.lock().await;
             let mut room: Option<Reservation> = None;
-            loop {
+            while !self.ended.is_cancelled() {
                 let answered = context.answer(message, source, transport, |reply| {
                     let octets = framed_len(reply.len());
                     let room = match room.take() {
@@ -81,6 +85,7 @@ impl Octets {
                     Answered::NoRoom { len } => room = Some(self.replies.reserve(framed_len(len)).await),
                 }
             }
+            None
         };
         timeout(WRITE, answering).await.map_err(|_| Starved)
     }
