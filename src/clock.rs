@@ -5,6 +5,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::Moment;
 
 /// The moment when this process first read the clock. It is a day after the first moment that [`Moment`] can express,
@@ -23,7 +25,31 @@ pub fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// Cryptographically secure random octets, for keys. Fails if the system's random generator fails.
+/// Seconds since 1970 UTC by the wall clock of the process's first look, plus the monotonic time since then: nobody can
+/// set it while the process runs. It is as wrong as the wall clock was at the start.
+pub fn steady_unix_seconds() -> f64 {
+    static FIRST: OnceLock<(Moment, f64)> = OnceLock::new();
+    let (first, unix) = FIRST.get_or_init(|| (now(), unix_seconds()));
+    unix + now().since(*first).as_secs_f64()
+}
+
+/// A time of the boot clock. It counts from the start of the machine, also while that sleeps, and nobody can set it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BootTime {
+    /// The kernel's random id of this boot.
+    pub id: String,
+    /// Seconds since the boot.
+    pub secs: f64,
+}
+
+/// The boot clock now; `None` where the kernel doesn't give its id.
+pub fn boot() -> Option<BootTime> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Some(BootTime { id, secs: time.tv_sec as f64 + time.tv_nsec as f64 / 1e9 })
+}
+
+/// Cryptographically secure random octets, for keys and for numbers that a forger must not guess. Fails if the system's random generator fails.
 pub fn secret<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut secret = [0; N];
     getrandom::fill(&mut secret).map_err(std::io::Error::other)?;

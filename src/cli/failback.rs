@@ -49,7 +49,7 @@ pub(super) fn run(args: &FailbackArgs) -> Result<(), Failure> {
 
 /// `db.svc.example.: pool pg handed back from pg-b to pg-a; 50.0 % of answers moved: pg-a +50.0, pg-b -50.0`
 fn human(done: &FailbackResponse) -> String {
-    let FailbackResponse { name, handed_back, stays, also, moved, warning: _ } = done;
+    let FailbackResponse { name, handed_back, stays, also, moved, on_disk: _, warning: _ } = done;
     let handed = |PoolMove { pool, from, to }: &PoolMove| format!("pool {pool} handed back from {from} to {to}");
     let stay =
         |PoolStay { pool, member }: &PoolStay| format!("pool {pool} is on {member}, its first member that is up");
@@ -80,6 +80,7 @@ mod tests {
             stays: vec![],
             also: vec![text("ro.svc.example.")],
             moved: MovedAnswers::default(),
+            on_disk: true,
             warning: None,
         };
         assert_eq!(

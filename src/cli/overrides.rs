@@ -124,9 +124,9 @@ fn change(args: &ApiArgs, targets: &[String], call: &Call) -> Result<(), Failure
     };
     let changed = match targets {
         [target] => {
-            let OverrideResponse { now, before, moved, warning } = serde_json::from_str(&body)?;
+            let OverrideResponse { now, before, moved, on_disk, warning } = serde_json::from_str(&body)?;
             let overrides = vec![TargetOverride { target: target.clone(), now, before }];
-            OverridesResponse { overrides, moved, warning }
+            OverridesResponse { overrides, moved, on_disk, warning }
         }
         _ => serde_json::from_str(&body)?,
     };
@@ -218,7 +218,13 @@ pub(super) fn table(all: &[OverrideReport], now: f64) -> String {
         vec![row.target.clone(), effect(&row.state).to_owned(), until, row.who.clone(), row.why.clone()]
     };
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-    text::table(&["TARGET", "OVERRIDE", "UNTIL", "WHO", "WHY"], &rows)
+    let mut shown = text::table(&["TARGET", "OVERRIDE", "UNTIL", "WHO", "WHY"], &rows);
+    let unsaved: Vec<String> =
+        all.iter().filter(|row| row.on_disk == Some(false)).map(|row| row.target.clone()).collect();
+    if !unsaved.is_empty() {
+        let _ = writeln!(shown, "not yet on disk, so a restart would lose: {}", listed(unsaved));
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -236,6 +242,7 @@ mod tests {
             who: "alice".into(),
             until,
             zones: None,
+            on_disk: None,
         }
     }
 
@@ -247,6 +254,7 @@ mod tests {
         let mut drained = OverridesResponse {
             overrides: vec![of("fra1", Some(drain_of_fra1(Some(1_795_407_300.0))))],
             moved: MovedAnswers { share: 0.333, endpoints, ..MovedAnswers::default() },
+            on_disk: true,
             warning: None,
         };
         assert_eq!(
@@ -280,8 +288,8 @@ mod tests {
             "fra1 drained until 2026-11-23 04:15:00 UTC; under 0.1 % of answers moved\n",
             "no +0.0"
         );
-        let cleared =
-            OverridesResponse { overrides: vec![of("fra1", None)], moved: MovedAnswers::default(), warning: None };
+        let (overrides, moved) = (vec![of("fra1", None)], MovedAnswers::default());
+        let cleared = OverridesResponse { overrides, moved, on_disk: true, warning: None };
         assert_eq!(human(&cleared), "fra1 cleared; no answer moved\n");
     }
 
@@ -303,6 +311,19 @@ mod tests {
             "TARGET     OVERRIDE  UNTIL                             WHO    WHY\n\
              fra1       drained   1970-01-01 02:05:00 UTC (in 2 h)  alice  rack move\n\
              region:eu  drained   it is cleared                     alice  rack move\n"
+        );
+        let on_disk = |target: &str, on_disk| OverrideReport {
+            target: target.into(),
+            on_disk: Some(on_disk),
+            ..drain_of_fra1(None)
+        };
+        assert_eq!(
+            table(&[on_disk("fra1", true), on_disk("fra2", false), on_disk("nyc", false)], 300.0),
+            "TARGET  OVERRIDE  UNTIL          WHO    WHY\n\
+             fra1    drained   it is cleared  alice  rack move\n\
+             fra2    drained   it is cleared  alice  rack move\n\
+             nyc     drained   it is cleared  alice  rack move\n\
+             not yet on disk, so a restart would lose: fra2, nyc\n"
         );
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::{Failure, text};
 use crate::config::{Flags, LogFormat};
-use crate::daemon::{self, Prepared, StartError};
+use crate::daemon::{self, Prepared, ServeError, StartError};
 use crate::demo::{self, DemoOptions};
 use crate::source;
 use crate::telemetry::log;
@@ -72,7 +72,11 @@ pub(super) struct RegionArgs {
 pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
     // This comes before the runtime with its threads: see `Prepared`.
     let prepared = Prepared::load(Some(args.config), Flags::default(), args.strict).map_err(failure)?;
-    run(daemon::serve(prepared))?.map_err(failure)
+    run(daemon::serve(prepared))?.map_err(|error| match error {
+        ServeError::Start(error) => failure(error),
+        // The exit code tells the service manager, and the message the operator, that acknowledged changes are lost.
+        ServeError::Unsaved(unsaved) => Failure(unsaved.to_string()),
+    })
 }
 
 pub(super) fn demo(args: DemoArgs) -> Result<(), Failure> {

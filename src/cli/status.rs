@@ -11,6 +11,7 @@ use crate::control::JournalEvent;
 use crate::control::names::NameReport;
 use crate::control::overrides::OverrideReport;
 use crate::control::status::{CheckReport, EndpointStatus, FilesStatus, Status, ZoneStatus};
+use crate::control::unsaved::UnsavedFile;
 
 /// The most transitions that are shown: they fit below the tables of a small site.
 const SHOWN_TRANSITIONS: usize = 10;
@@ -68,6 +69,11 @@ fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], no
     if !by_target.is_empty() {
         let rows: Vec<OverrideReport> = by_target.into_values().cloned().collect();
         let _ = write!(shown, "\noverrides\n{}", overrides::table(&rows, now));
+    }
+    for UnsavedFile { file, content, since, error } in &status.unsaved {
+        let error = error.as_deref().unwrap_or("the disk does not answer");
+        let ago = span_since(*since, now);
+        let _ = writeln!(shown, "\nNOT ON DISK for {ago}: {content} ({file}: {error}); a restart would lose changes");
     }
     shown.push_str(&last_transitions(transitions, now));
     shown
@@ -273,6 +279,12 @@ mod tests {
                 age_ms: None,
             }],
             reload: ReloadReport { ok: true, at: 100.0, problems: vec![], unnoticed: None },
+            unsaved: vec![UnsavedFile {
+                file: "overrides.json".into(),
+                content: "the operators' overrides".into(),
+                since: 52.0,
+                error: Some("no space".into()),
+            }],
         };
         let event = JournalEvent {
             id: "ns1/7".into(),
@@ -302,6 +314,8 @@ ENDPOINT  REGION   HEALTH  ADDRESS     VANTAGE  FROM     SEES  RTT     PROBED   
 fra1      eu-west  up      192.0.2.1   ns1      eu-west  up    1.2 ms  0.4 s ago, connection open
                            192.0.2.1   ns1      eu-west  down  -       never                       connection refused
 plain     eu-west  up      not probed
+
+NOT ON DISK for 60 s: the operators' overrides (overrides.json: no space); a restart would lose changes
 
 last transitions
 WHEN      ZONE          ENDPOINT  FROM  TO  WHY

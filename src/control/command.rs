@@ -3,6 +3,7 @@
 //! the result is being served.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -48,6 +49,8 @@ pub enum OverrideChange {
     Put {
         /// Each has another target. There is at least one.
         overrides: Vec<Override>,
+        /// After which time they end, counted from the change; `None`: as each says.
+        lasting: Option<Duration>,
         /// Whether the operator accepts that some clients get no answer any more.
         confirmed: bool,
     },
@@ -71,7 +74,7 @@ impl OverrideChange {
             OverrideState::Up => false,
         };
         match self {
-            OverrideChange::Put { overrides, confirmed } => !confirmed && overrides.iter().any(takes_out),
+            OverrideChange::Put { overrides, confirmed, lasting: _ } => !confirmed && overrides.iter().any(takes_out),
             OverrideChange::Clear { .. } => false,
         }
     }
@@ -147,7 +150,10 @@ pub struct OverrideResponse {
     pub before: Option<OverrideReport>,
     /// How the answers changed.
     pub moved: MovedAnswers,
-    /// A warning that the change would not survive a restart.
+    /// Whether the change is on the disk. If not, it is in force all the same, and a restart could lose it.
+    #[serde(default)]
+    pub on_disk: bool,
+    /// Why the change is not on the disk yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
@@ -159,6 +165,9 @@ pub struct OverridesResponse {
     pub overrides: Vec<TargetOverride>,
     /// How the answers changed through all of it.
     pub moved: MovedAnswers,
+    /// As in [`OverrideResponse`].
+    #[serde(default)]
+    pub on_disk: bool,
     /// As in [`OverrideResponse`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,

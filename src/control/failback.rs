@@ -50,7 +50,10 @@ pub struct FailbackResponse {
     pub also: Vec<String>,
     /// How the answers changed.
     pub moved: MovedAnswers,
-    /// A warning that the change would not survive a restart.
+    /// Whether the change is on the disk. If not, it is in force all the same, and a restart could lose it.
+    #[serde(default)]
+    pub on_disk: bool,
+    /// Why the change is not on the disk yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
@@ -144,6 +147,7 @@ pub(crate) fn report(before: &Snapshot, after: &Snapshot, policy: PolicyId, name
         handed_back: moves.into_iter().collect(),
         stays: stays.into_iter().collect(),
         moved: moved(before, after),
+        on_disk: true,
         warning: None,
     }
 }

@@ -93,7 +93,12 @@ async fn metrics(Shared(state): Shared<ApiState>) -> Response {
 
 async fn status_json(Shared(state): Shared<ApiState>) -> Response {
     let own = state.clone();
-    let text = move || json(&status::status(&own.snapshots.load_full(), &own.reload.load(), clock::now()));
+    let text = move || {
+        let now = clock::now();
+        let mut status = status::status(&own.snapshots.load_full(), &own.reload.load(), now);
+        status.complete(&own.controls.disk, now);
+        json(&status)
+    };
     match state.texts.status.result(&state.costly, text).await {
         Ok(text) => ([(header::CONTENT_TYPE, JSON_TYPE)], text).into_response(),
         Err(error) => *error,

@@ -32,6 +32,7 @@ pub(crate) mod test_world;
 #[cfg(test)]
 mod tests;
 pub mod unanswered;
+pub mod unsaved;
 
 pub use access::{ApiAccess, HostNames, Refusal, RefusalCounters};
 pub use command::{Command, ReloadResponse};

@@ -7,7 +7,6 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::oneshot;
 
-use crate::clock;
 use crate::config::{Holder, Role, VersionStatus, ZoneState};
 use crate::control::access::Refusal;
 use crate::control::caller::Caller;
@@ -22,6 +21,7 @@ use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, bo
 use crate::control::state::ApiState;
 use crate::control::status::{ProblemReport, ReloadReport, ReloadStatus};
 use crate::control::target::Target;
+use crate::control::unsaved::SLOW;
 use crate::model::Override;
 
 /// Most targets of one request. Judgment: a glob, a pool, a region or a zone names more endpoints at once.
@@ -34,10 +34,7 @@ const EXPECTED: &str =
 /// `GET /v1/overrides`.
 pub(super) async fn list(Shared(state): Shared<ApiState>, caller: Caller) -> Response {
     match caller.holder(&state, Role::Read) {
-        Ok(_) => Json(
-            state.controls.book.load().all().iter().map(|entry| OverrideReport::from(&**entry)).collect::<Vec<_>>(),
-        )
-        .into_response(),
+        Ok(_) => Json(state.controls.disk.reports(&state.controls.book.load().all())).into_response(),
         Err(error) => *error,
     }
 }
@@ -117,10 +114,10 @@ fn targets(uri: &Uri) -> Result<Vec<String>, ErrorResponse> {
 
 /// The response to a request with one target in its path.
 fn single_response(changed: OverridesResponse) -> Response {
-    let OverridesResponse { overrides, moved, warning } = changed;
+    let OverridesResponse { overrides, moved, on_disk, warning } = changed;
     let of_target = overrides.into_iter().next();
     let (now, before) = of_target.map_or((None, None), |changed| (changed.now, changed.before));
-    Json(OverrideResponse { now, before, moved, warning }).into_response()
+    Json(OverrideResponse { now, before, moved, on_disk, warning }).into_response()
 }
 
 /// The response to a request with targets in its query.
@@ -174,19 +171,19 @@ fn not_loaded(status: &ReloadStatus) -> String {
 fn overrides_of(targets: Vec<String>, holder: &Holder, body: &[u8]) -> Result<OverrideChange, String> {
     let put: PutOverride = serde_json::from_slice(body).map_err(|error| format!("{error}; {EXPECTED}"))?;
     let state = state_of(&put.state)?;
-    let time = put.duration.as_deref().map(duration_of).transpose().map_err(|why| format!("\"for\": {why}"))?;
+    let lasting = put.duration.as_deref().map(duration_of).transpose().map_err(|why| format!("\"for\": {why}"))?;
     check_why(&put.why)?;
-    let until = time.map(|time| clock::unix_seconds() + time.as_secs_f64());
     let zones = holder.rights.zones();
     let of_target = |target| Override {
         target,
         state,
         why: put.why.clone(),
         who: holder.name.to_string(),
-        until,
+        until: None,
         zones: zones.cloned(),
     };
-    Ok(OverrideChange::Put { overrides: targets.into_iter().map(of_target).collect(), confirmed: put.confirm })
+    let overrides = targets.into_iter().map(of_target).collect();
+    Ok(OverrideChange::Put { overrides, lasting, confirmed: put.confirm })
 }
 
 /// Sends a change to the steering task, waits until it is being served, and reports its effect.
@@ -207,15 +204,20 @@ async fn apply(state: &ApiState, change: OverrideChange) -> Result<OverridesResp
     let of_target =
         |TargetChange { target, before, now }| TargetOverride { target, now: report(now), before: report(before) };
     let overrides = targets.into_iter().map(of_target).collect();
-    Ok(OverridesResponse { overrides, moved: counted.await.unwrap_or_default(), warning })
+    let (moved, on_disk) = (counted.await.unwrap_or_default(), warning.is_none());
+    Ok(OverridesResponse { overrides, moved, on_disk, warning })
 }
 
-/// Waits until a change is written to the state directory. The result says why it could not be written.
+/// Waits until a change is written to the state directory, at most for [`SLOW`]. The result says why it is not written.
 pub(super) async fn save_warning(saved: oneshot::Receiver<Result<(), String>>) -> Option<String> {
-    match saved.await {
-        Ok(Ok(())) => None,
-        Ok(Err(why)) => Some(why),
-        Err(_) => Some("the server is stopping; this may be lost".to_owned()),
+    match tokio::time::timeout(SLOW, saved).await {
+        Ok(Ok(Ok(()))) => None,
+        Ok(Ok(Err(why))) => Some(why),
+        Ok(Err(_)) => Some("not yet on disk: the server is stopping; a restart may lose this".to_owned()),
+        Err(_) => {
+            let secs = SLOW.as_secs();
+            Some(format!("not yet on disk: the disk has not answered for {secs} s; a restart may lose this"))
+        }
     }
 }
 

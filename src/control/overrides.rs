@@ -1,6 +1,5 @@
 //! The book of overrides: which targets are overridden, until when, and which override counts for each endpoint of a
-//! model. Plain values. The daemon's steering task owns the book and writes it to the state directory in the form of
-//! [`BookFile`].
+//! model. Plain values. The daemon's steering task owns the book and writes it to the state directory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,8 +26,7 @@ pub const MAX_FOR: Duration = Duration::from_secs(366 * 86_400);
 const LAST_TIME: u64 = 253_402_300_799;
 
 /// Every override that has not ended: one for each target, the oldest first.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(into = "BookFile", try_from = "BookFile")]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Book {
     entries: Vec<Arc<Override>>,
 }
@@ -68,8 +66,31 @@ impl std::fmt::Display for OverrideError {
 }
 
 impl Book {
-    /// The version of [`BookFile`]. A changed form gets another number.
-    pub const VERSION: u32 = 1;
+    /// A book with these overrides, the oldest first. Of two with one target the later one counts. An error if there
+    /// are too many.
+    pub fn of(all: Vec<Override>) -> Result<Book, String> {
+        if all.len() > MAX_OVERRIDES {
+            return Err(format!("there are {} overrides in it, over {MAX_OVERRIDES}", all.len()));
+        }
+        let last: BTreeMap<Target, usize> =
+            all.iter().enumerate().map(|(at, entry)| (Target::parse(&entry.target), at)).collect();
+        let is_last = |(at, entry): &(usize, Override)| last.get(&Target::parse(&entry.target)) == Some(at);
+        Ok(Book { entries: all.into_iter().enumerate().filter(is_last).map(|(_, entry)| Arc::new(entry)).collect() })
+    }
+
+    /// All overrides, the oldest first.
+    pub fn entries(&self) -> &[Arc<Override>] {
+        &self.entries
+    }
+
+    /// Moves the ends of all overrides by `by` seconds: the clock that they are written in was set.
+    pub fn shift(&mut self, by: f64) {
+        for entry in &mut self.entries {
+            if let Some(until) = entry.until {
+                *entry = Arc::new(Override { until: Some(until + by), ..Override::clone(entry) });
+            }
+        }
+    }
 
     /// Adds an override. Its target must match an endpoint of `model`, and none outside its zones. Returns the override
     /// that the target had before.
@@ -224,7 +245,7 @@ pub(crate) fn of_zones(zones: &[Name]) -> String {
     format!("this token is for {}", zones.iter().map(Name::to_string).collect::<Vec<_>>().join(", "))
 }
 
-/// An override in the JSON of the API and in the file of the state directory.
+/// An override in the JSON of the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OverrideReport {
     /// The TARGET, as it was written.
@@ -240,6 +261,9 @@ pub struct OverrideReport {
     /// The zones in which it counts; absent if in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zones: Option<Vec<String>>,
+    /// Whether the state directory has it, so that it outlives a restart; absent where that is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_disk: Option<bool>,
 }
 
 impl From<&Override> for OverrideReport {
@@ -251,46 +275,8 @@ impl From<&Override> for OverrideReport {
             who: entry.who.clone(),
             until: entry.until,
             zones: entry.zones.as_ref().map(|zones| zones.iter().map(Name::to_string).collect()),
+            on_disk: None,
         }
-    }
-}
-
-/// The form in the state directory. The oldest override is first.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BookFile {
-    version: u32,
-    overrides: Vec<OverrideReport>,
-}
-
-impl From<Book> for BookFile {
-    fn from(book: Book) -> BookFile {
-        BookFile {
-            version: Book::VERSION,
-            overrides: book.entries.iter().map(|entry| OverrideReport::from(&**entry)).collect(),
-        }
-    }
-}
-
-impl TryFrom<BookFile> for Book {
-    type Error = String;
-
-    fn try_from(file: BookFile) -> Result<Book, String> {
-        if file.overrides.len() > MAX_OVERRIDES {
-            return Err(format!("there are {} overrides in it, over {MAX_OVERRIDES}", file.overrides.len()));
-        }
-        let mut all: Vec<Arc<Override>> = Vec::with_capacity(file.overrides.len());
-        let mut last: BTreeMap<Target, usize> = BTreeMap::new();
-        for (at, each) in file.overrides.into_iter().enumerate() {
-            let state = state_of(&each.state)?;
-            let zones = zones_of(&each)?;
-            let OverrideReport { target, why, who, until, .. } = each;
-            last.insert(Target::parse(&target), at);
-            all.push(Arc::new(Override { target, state, why, who, until, zones }));
-        }
-        let mut positions: Vec<usize> = last.into_values().collect();
-        positions.sort_unstable();
-        Ok(Book { entries: positions.into_iter().map(|at| all[at].clone()).collect() })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::control::journal::Journal;
 use crate::control::names::cache::NameStateCache;
 use crate::control::overrides::Book;
 use crate::control::status::ReloadStatus;
+use crate::control::unsaved::DiskState;
 use crate::health::BeatSender;
 use crate::snapshot::Snapshot;
 
@@ -63,6 +64,8 @@ pub struct Controls {
     pub access: Arc<ApiAccess>,
     /// The overrides in force.
     pub book: Arc<ArcSwap<Book>>,
+    /// What of the state directory is not on the disk.
+    pub disk: Arc<DiskState>,
     /// Where heartbeats are sent.
     pub beats: BeatSender,
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{VersionStatus, ZoneState};
 use crate::control::overrides::OverrideReport;
+use crate::control::unsaved::UnsavedFile;
 use crate::model::{
     AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
     WorldView,
@@ -28,6 +29,9 @@ pub struct Status {
     pub vantages: Vec<VantageStatus>,
     /// The last attempt to load the files.
     pub reload: ReloadReport,
+    /// The files of the state directory that are not on the disk as they should be; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsaved: Vec<UnsavedFile>,
 }
 
 /// One zone.
@@ -256,6 +260,7 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
         zones: by_zone.into_iter().enumerate().map(zone).collect(),
         vantages: vantages(model, view, now),
         reload: ReloadReport { ok: reload.ok, at: reload.at, problems, unnoticed: reload.unnoticed.clone() },
+        unsaved: Vec::new(),
     }
 }
 

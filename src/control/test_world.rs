@@ -145,8 +145,13 @@ pub(crate) struct TestWorld {
 pub(crate) fn world() -> TestWorld {
     let journal = Arc::new(Journal::new("ns1", 4, 0));
     let (sender, commands) = mpsc::channel(1);
-    let controls =
-        Controls { commands: sender, access: Arc::default(), book: Arc::default(), beats: BeatSender::default() };
+    let controls = Controls {
+        commands: sender,
+        access: Arc::default(),
+        book: Arc::default(),
+        disk: Arc::default(),
+        beats: BeatSender::default(),
+    };
     let (readiness, watched) = watch::channel(Readiness::Starting);
     let reload = Arc::new(ArcSwap::from_pointee(ReloadStatus {
         ok: true,

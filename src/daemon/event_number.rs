@@ -73,7 +73,7 @@ mod tests {
         journal.append(JournalEvent::from(&transition()));
         stop.cancel();
         writing.await.unwrap();
-        state.close().await;
+        state.close().await.unwrap();
         let state = StateDir::begun(Some(dir.path().into())).unwrap();
         assert_eq!((load(&state, &mut warnings), warnings.len()), (42, 0));
         std::fs::write(dir.path().join(FILE.info.name), "{").unwrap();

@@ -31,7 +31,23 @@ use crate::source::{self, Problem};
 
 pub use node::RunningNode;
 pub use prepare::{NodeSpec, Prepared};
+pub use state::Unsaved;
 pub use vantages::VantageSpec;
+
+/// Why a server ended that was to serve.
+#[derive(Debug)]
+pub enum ServeError {
+    /// Nothing was started.
+    Start(StartError),
+    /// It stopped in order, and could not write all of its state.
+    Unsaved(Unsaved),
+}
+
+impl From<StartError> for ServeError {
+    fn from(error: StartError) -> ServeError {
+        ServeError::Start(error)
+    }
+}
 
 /// Why nothing was started.
 #[derive(Debug)]
@@ -65,7 +81,7 @@ impl std::fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// Runs `portolan serve`: starts, prints the ready line on standard output, serves until SIGTERM or SIGINT.
-pub async fn serve(prepared: Prepared) -> Result<(), StartError> {
+pub async fn serve(prepared: Prepared) -> Result<(), ServeError> {
     // From here on a signal stops what has been started, in order.
     let stop = stop_signal();
     tokio::pin!(stop);
@@ -76,8 +92,7 @@ pub async fn serve(prepared: Prepared) -> Result<(), StartError> {
     println!("{}", node.ready_line());
     stop.await;
     tracing::info!("stopping");
-    node.stop().await;
-    Ok(())
+    node.stop().await.map_err(ServeError::Unsaved)
 }
 
 /// Waits for SIGTERM or SIGINT.

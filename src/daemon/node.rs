@@ -24,7 +24,7 @@ use crate::daemon::prepare::{NodeSpec, Prepared, SavedState};
 use crate::daemon::runtimes::Runtimes;
 use crate::daemon::scrape::Sources;
 use crate::daemon::sockets::Sockets;
-use crate::daemon::state::StateDir;
+use crate::daemon::state::{StateDir, Unsaved};
 use crate::daemon::steer::{Reloads, Steer};
 use crate::daemon::vantages::Vantages;
 use crate::daemon::versions::Versions;
@@ -84,8 +84,13 @@ impl RunningNode {
         let journal = Arc::new(Journal::new(&settings.node, MAX_EVENTS, last_event));
         let (sender, commands) = mpsc::channel(MAX_WAITING);
         let access = ApiAccess::of(&settings);
-        let controls =
-            Controls { commands: sender, access: access.clone(), book: overrides.book(), beats: vantages.beats() };
+        let controls = Controls {
+            commands: sender,
+            access: access.clone(),
+            book: overrides.book(),
+            disk: state_dir.disk(),
+            beats: vantages.beats(),
+        };
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
         let loaded = ReloadStatus {
             ok: refused.is_empty(),
@@ -104,6 +109,7 @@ impl RunningNode {
             certificates: certificates.clone(),
             writes: state_dir.writes(),
             access: access.clone(),
+            disk: state_dir.disk(),
         };
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let state =
@@ -120,8 +126,7 @@ impl RunningNode {
         publisher.begin(overrides.over(vantages.view(&model)), steering_files.retained());
         server.start(snapshots.clone(), &counters, runtimes.answer.handle()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
-        let writing_versions =
-            || Versions::write(settings.operators.state_dir.clone(), zones.clone(), state_dir.writes());
+        let writing_versions = || Versions::write(state_dir.guarded(), zones.clone(), state_dir.writes());
         let versions = runtimes.low.within(writing_versions);
         let steer = Steer {
             publisher,
@@ -204,7 +209,8 @@ impl RunningNode {
     }
 
     /// Stops in order: `/readyz` reports it, queries that were received are answered, then the rest ends.
-    pub async fn stop(self) {
+    /// An error names what of the state directory is not on the disk.
+    pub async fn stop(self) -> Result<(), Unsaved> {
         self.readiness.send_replace(Readiness::Stopping);
         self.server.stop().await;
         self.stop.cancel();
@@ -212,7 +218,8 @@ impl RunningNode {
             // An error is a panic, which has been printed.
             let _ = task.await;
         }
-        self.state_dir.close().await;
+        let saved = self.state_dir.close().await;
         self.runtimes.stop().await;
+        saved
     }
 }

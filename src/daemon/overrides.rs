@@ -1,5 +1,10 @@
 //! The operators' overrides in the running server: the book, the override of each endpoint that is served, and the file
 //! `overrides.json`. The steering task owns them and applies them to every view; the API reads the book.
+//!
+//! A timed override lasts as long as it was made for, whatever happens to the wall clock meanwhile: if that is set, all
+//! ends move with it ([`Overrides::follow_clock`]).
+
+mod file;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,22 +12,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::clock;
+use crate::clock::{self, BootTime};
 use crate::control::JournalEvent;
 use crate::control::command::{OverrideChange, TargetChange};
 use crate::control::overrides::{Book, OverrideError, utc};
 use crate::daemon::StartError;
-use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile, WriteOutcome};
+use crate::daemon::clocks::{Now, WallClock};
+use crate::daemon::state::{StateDir, WriteOutcome};
 use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView};
 use crate::source::{Problem, Severity};
+use file::file_of;
 
-pub(crate) const FILE: StateFile<Book> = StateFile::new(FileInfo {
-    name: "overrides.json",
-    version: Book::VERSION,
-    content: "the operators' overrides",
-    durability: Durability::Machine,
-    is_counted: true,
-});
+pub(crate) use file::FILE;
 
 /// The overridden endpoints of a model, each with its override.
 pub(crate) type Resolved = Arc<HashMap<EndpointId, Arc<Override>>>;
@@ -31,10 +32,13 @@ pub(crate) type Resolved = Arc<HashMap<EndpointId, Arc<Override>>>;
 pub(crate) struct Overrides {
     book: Arc<ArcSwap<Book>>,
     resolved: Resolved,
+    /// The clock of all ends.
+    clock: WallClock,
 }
 
 /// The overrides as they would be after a change. [`Overrides::apply`] makes the change.
 pub(crate) struct Draft {
+    at_unix: f64,
     book: Book,
     resolved: Resolved,
     edits: Vec<OverrideEdit>,
@@ -53,7 +57,12 @@ impl Overrides {
     /// Reads the file; [`Overrides::resolve`] applies it to a model. A file that can't be read is an error: a drain
     /// that is forgotten is an outage.
     pub(crate) fn load(state: &StateDir) -> Result<Overrides, StartError> {
-        let book = state.load_or_refuse(&FILE)?.unwrap_or_default();
+        Overrides::load_at(state, Now::read(), clock::boot().as_ref())
+    }
+
+    fn load_at(state: &StateDir, now: Now, boot: Option<&BootTime>) -> Result<Overrides, StartError> {
+        let book = Arc::new(state.load_or_refuse_as(&FILE, |file| file.into_book(&now, boot))?.unwrap_or_default());
+        state.disk().book_written(book.clone());
         for entry in book.all() {
             let until = entry.until.map(utc);
             let Override { target, state, why, who, .. } = &*entry;
@@ -66,7 +75,24 @@ impl Overrides {
                 "an override from before the start is in force"
             );
         }
-        Ok(Overrides { book: Arc::new(ArcSwap::from_pointee(book)), resolved: Resolved::default() })
+        let book = Arc::new(ArcSwap::new(book));
+        Ok(Overrides { book, resolved: Resolved::default(), clock: WallClock::new(now) })
+    }
+
+    /// The Unix time by the clock of all ends.
+    pub(crate) fn unix_now(&self) -> f64 {
+        self.clock.unix(clock::now())
+    }
+
+    /// Follows the wall clock. If it was set, all ends move with it, so that each override has as much time left as
+    /// before; returns by how many seconds it was set. The caller publishes and saves the overrides.
+    pub(crate) fn follow_clock(&mut self, now: Now, model: &Model) -> Option<f64> {
+        let by = self.clock.follow(now)?;
+        let mut book = Book::clone(&self.book.load());
+        book.shift(by);
+        self.resolved = Arc::new(book.resolve(model));
+        self.book.store(Arc::new(book));
+        Some(by)
     }
 
     /// The book, for readers.
@@ -76,7 +102,7 @@ impl Overrides {
 
     /// Adds the overrides to `view`, which must be of the model of the last [`Overrides::resolve`].
     pub(crate) fn over(&self, view: WorldView) -> WorldView {
-        WorldView { overrides: self.resolved.clone(), at_unix: Some(clock::unix_seconds()), ..view }
+        WorldView { overrides: self.resolved.clone(), at_unix: Some(self.unix_now()), ..view }
     }
 
     /// The override of each endpoint.
@@ -107,9 +133,12 @@ impl Overrides {
     pub(crate) fn draft(&self, change: OverrideChange, model: &Model) -> Result<Draft, OverrideError> {
         let mut book = Book::clone(&self.book.load());
         let mut edits: Vec<Result<OverrideEdit, OverrideError>> = Vec::new();
+        let at_unix = self.unix_now();
         match change {
-            OverrideChange::Put { overrides, confirmed: _ } => {
+            OverrideChange::Put { overrides, lasting, confirmed: _ } => {
+                let until = lasting.map(|time| at_unix + time.as_secs_f64());
                 for new in overrides {
+                    let new = Override { until: until.or(new.until), ..new };
                     let before = book.put(new.clone(), model);
                     let who = Some(new.who.clone());
                     edits.push(before.map(|before| OverrideEdit { before, who, now: Some(Arc::new(new)) }));
@@ -127,7 +156,7 @@ impl Overrides {
             }
         }
         let edits = all_or_nothing(edits)?;
-        Ok(Draft { resolved: Arc::new(book.resolve(model)), book, edits })
+        Ok(Draft { at_unix, resolved: Arc::new(book.resolve(model)), book, edits })
     }
 
     /// Makes the change of a draft. No other change may have been made since the draft.
@@ -137,7 +166,7 @@ impl Overrides {
         draft.edits
     }
 
-    /// Ends the overrides whose time is over at `now`, Unix seconds.
+    /// Ends the overrides whose time is over at `now`, Unix seconds by the clock of all ends.
     pub(crate) fn expire(&mut self, now: f64, model: &Model) -> Vec<OverrideEdit> {
         let mut book = Book::clone(&self.book.load());
         let over = book.expire(now);
@@ -157,19 +186,22 @@ impl Overrides {
     /// while it is nearer than `longest`, the longest TTL.
     pub(crate) fn next_countdown(&self, longest: Duration) -> Option<f64> {
         let end = self.next_end()?;
-        Some((end - longest.as_secs_f64()).max(clock::unix_seconds() + 1.0))
+        Some((end - longest.as_secs_f64()).max(self.unix_now() + 1.0))
     }
 
     /// Writes the book to the state directory, for the next start.
     pub(crate) fn save(&self, state: &StateDir) -> WriteOutcome {
-        state.put(&FILE, &self.book.load())
+        let (book, now) = (self.book.load_full(), clock::now());
+        let file = file_of(&book, &Now { moment: now, unix: self.clock.unix(now) }, clock::boot().as_ref());
+        let disk = state.disk();
+        state.put_with(&FILE, &file, move || disk.book_written(book))
     }
 }
 
 impl Draft {
     /// Adds the overrides of the draft to `view`.
     pub(crate) fn over(&self, view: WorldView) -> WorldView {
-        WorldView { overrides: self.resolved.clone(), at_unix: Some(clock::unix_seconds()), ..view }
+        WorldView { overrides: self.resolved.clone(), at_unix: Some(self.at_unix), ..view }
     }
 }
 
@@ -282,110 +314,4 @@ fn state_text(of: Option<&Arc<Override>>, health: Health) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::test_world::{model, view};
-
-    fn drain(target: &str, until: Option<f64>) -> OverrideChange {
-        let (why, who) = ("rack move".into(), "alice".into());
-        let new = Override { target: target.into(), state: OverrideState::Drain, why, who, until, zones: None };
-        OverrideChange::Put { overrides: vec![new], confirmed: false }
-    }
-
-    fn change(overrides: &mut Overrides, change: OverrideChange) -> Vec<OverrideEdit> {
-        let draft = overrides.draft(change, &model()).unwrap();
-        overrides.apply(draft)
-    }
-
-    fn event_lines(before: &Resolved, overrides: &Overrides, edits: &[OverrideEdit]) -> Vec<String> {
-        let events = events(&model(), &view(), before, &overrides.resolved(), edits, (1.0, 2));
-        events.into_iter().map(|e| format!("{} {} -> {}: {}", e.endpoint, e.from, e.to, e.why)).collect()
-    }
-
-    #[tokio::test]
-    async fn an_override_outlives_a_restart_and_ends_at_its_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = StateDir::begun(Some(dir.path().into())).unwrap();
-        let mut first = Overrides::load(&state).unwrap();
-        change(&mut first, drain("fra1", Some(100.0)));
-        first.save(&state).await.unwrap().unwrap();
-        let mut second = Overrides::load(&state).unwrap();
-        assert_eq!(second.resolve(&model(), &state), []);
-        assert_eq!((second.resolved(), second.next_end()), (first.resolved(), Some(100.0)));
-        let before = second.resolved();
-        assert_eq!(second.expire(99.0, &model()), []);
-        let edits = second.expire(100.0, &model());
-        assert_eq!(
-            event_lines(&before, &second, &edits),
-            ["fra1 drained -> up: the override's time is over: rack move (alice)"]
-        );
-        assert!(second.over(view()).overrides.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_file_that_cannot_be_read_stops_the_start_and_says_what_to_do() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(FILE.info.name), "{\"version\":1,").unwrap();
-        let state = StateDir::begun(Some(dir.path().into())).unwrap();
-        let refused = Overrides::load(&state).err().unwrap().to_string();
-        assert!(refused.contains("overrides.json: EOF") && refused.contains("move it away"), "{refused}");
-    }
-
-    #[tokio::test]
-    async fn every_endpoint_that_a_change_concerns_has_an_event() {
-        let mut overrides = Overrides::load(&StateDir::begun(None).unwrap()).unwrap();
-        let before = overrides.resolved();
-        let edits = change(&mut overrides, drain("region:us-east", None));
-        assert_eq!(event_lines(&before, &overrides, &edits), ["nyc down -> drained: rack move (alice)"]);
-        let before = overrides.resolved();
-        let clear =
-            |target: &str| OverrideChange::Clear { targets: vec![target.into()], who: "bob".into(), zones: None };
-        let edits = change(&mut overrides, clear("region:us-east"));
-        assert_eq!(
-            event_lines(&before, &overrides, &edits),
-            ["nyc drained -> down: cleared by bob: rack move (alice)"]
-        );
-        assert_eq!(edits.len(), 1);
-    }
-
-    #[tokio::test]
-    async fn an_override_of_what_a_reload_took_away_has_a_warning_and_stays() {
-        let state = StateDir::begun(None).unwrap();
-        let mut overrides = Overrides::load(&state).unwrap();
-        change(&mut overrides, drain("plain", None));
-        let mut smaller = model();
-        smaller.endpoints.pop();
-        let [warning] = &overrides.resolve(&smaller, &state)[..] else { panic!("one matches nothing") };
-        let expected = "overrides.json:1:1: warning: alice's override `drain` of `plain` matches nothing that is \
-                        served; it is kept (hint: portolan clear plain)";
-        assert_eq!(warning.to_string(), expected);
-        assert_eq!(overrides.resolve(&model(), &state), []);
-        assert_eq!(overrides.resolved().len(), 1, "it comes back with its endpoint");
-    }
-
-    #[tokio::test]
-    async fn several_targets_change_together_or_not_at_all() {
-        let mut overrides = Overrides::load(&StateDir::begun(None).unwrap()).unwrap();
-        let both = |targets: [&str; 2]| {
-            let each = targets.map(|target| match drain(target, Some(100.0)) {
-                OverrideChange::Put { overrides, .. } => overrides[0].clone(),
-                OverrideChange::Clear { .. } => unreachable!("a drain"),
-            });
-            OverrideChange::Put { overrides: each.to_vec(), confirmed: false }
-        };
-        let refused = |targets| overrides.draft(both(targets), &model()).err().unwrap().to_string();
-        let fra2 = "no endpoint is called `fra2`; did you mean `fra1`?";
-        assert_eq!(refused(["fra1", "fra2"]), format!("{fra2}\nnothing was changed"));
-        let nyk = "no endpoint is called `nyk`; did you mean `nyc`?";
-        assert_eq!(refused(["fra2", "nyk"]), format!("{fra2}\n{nyk}\nnothing was changed"), "each is named");
-        assert!(overrides.resolved().is_empty() && overrides.next_end().is_none(), "nothing was changed");
-        let before = overrides.resolved();
-        let edits = change(&mut overrides, both(["fra1", "plain"]));
-        let expected = ["fra1 up -> drained: rack move (alice, until 1970-01-01 00:01:40 UTC)"];
-        assert_eq!(event_lines(&before, &overrides, &edits)[..1], expected);
-        assert_eq!(event_lines(&before, &overrides, &edits).len(), 2);
-        let before = overrides.resolved();
-        let edits = overrides.expire(100.0, &model());
-        assert_eq!((edits.len(), event_lines(&before, &overrides, &edits).len()), (2, 2), "each is reported once");
-    }
-}
+mod tests;

@@ -185,7 +185,7 @@ mod tests {
         let files = SteeringFiles { retained, ramps_checked_at: None };
         drop(state.put(&STANDINGS, &files.standings_file()));
         drop(state.put(&RAMPS, &files.ramps_file(NOW)));
-        state.close().await;
+        state.close().await.unwrap();
         // A process of its own, whose clock began elsewhere, twenty seconds later.
         let later = Now { moment: NOW.moment + Duration::from_secs(500), unix: NOW.unix + 20.0 };
         let (again, warnings) = loaded(dir.path(), later);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::clock;
 use crate::control::names::NameStateCache;
+use crate::control::unsaved::DiskState;
 use crate::control::{ApiAccess, ReloadStatus};
 use crate::daemon::state::StateWrites;
 use crate::server::{Certificates, Counters};
@@ -20,6 +22,7 @@ pub(crate) struct Sources {
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) writes: Arc<StateWrites>,
     pub(crate) access: Arc<ApiAccess>,
+    pub(crate) disk: Arc<DiskState>,
 }
 
 impl Sources {
@@ -35,6 +38,7 @@ impl Sources {
             certificate_ends_at: self.certificates.as_ref().and_then(|certificates| certificates.ends_at()),
             state_writes: self.writes.counts(),
             refusals: &self.access.refusals,
+            unsaved: &self.disk.unsaved(clock::now()),
         })
     }
 }

@@ -2,8 +2,8 @@
 //! replaced in one step, so that a crash leaves the old file or the new one.
 //!
 //! One task writes the files, so that answers never wait for a disk. A file that can't be written stays due: it is
-//! tried again after a while, with its next content, and when the server stops. One server at a time uses a directory
-//! ([`lock`]).
+//! tried again after a while, with its next content, and when the server stops. Until then [`DiskState`] says so to the
+//! API, the status and the metrics. One server at a time uses a directory ([`lock`]).
 
 mod file;
 #[cfg(test)]
@@ -22,22 +22,30 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
+use crate::clock;
+use crate::control::overrides::utc;
+use crate::control::unsaved::{DiskState, UnsavedFile};
 use crate::daemon::StartError;
 use crate::source::{Problem, Severity};
-use lock::{DirLock, LockError};
-use writer::Queue;
+use writer::{OnWritten, Queue};
 
 pub(crate) use file::{Durability, FileInfo, StateFile, Unreadable, make_dir, replace, text_of};
+pub(crate) use lock::DirGuard;
 pub(crate) use writer::{StateWrites, WriteOutcome};
 
-/// A file that could not be written is tried again after this (judgment: a disk that was full).
-pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// A file that could not be written is tried again after this. Judgment: a try costs little, and an override that is not
+/// on the disk can be lost.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The longest time that a stop waits for the disk. Judgment: much longer than a disk takes that works, and shorter than
+/// the 90 seconds after which systemd kills a service that does not stop.
+const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// The state directory of a running server. Without a settings file there is none, and nothing is saved.
 #[derive(Debug, Clone)]
 pub(crate) struct StateDir {
     open: Option<Arc<Open>>,
     writes: Arc<StateWrites>,
+    disk: Arc<DiskState>,
 }
 
 #[derive(Debug)]
@@ -47,9 +55,31 @@ struct Open {
     retry_after: Duration,
     /// `Some` from the begin of writing to the end.
     writer: Mutex<Option<JoinHandle<()>>>,
-    /// Ends with the process, however that ends; `None` where the file system has no locks.
-    _lock: Option<DirLock>,
+    /// Ends with the process, however that ends.
+    guard: Arc<DirGuard>,
 }
+
+/// What the end of the server leaves unsaved.
+#[derive(Debug)]
+pub struct Unsaved {
+    dir: PathBuf,
+    files: Vec<UnsavedFile>,
+}
+
+impl std::fmt::Display for Unsaved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "not on disk, and lost by this stop: changes of the last moments of")?;
+        for (at, UnsavedFile { file, content, since, error }) in self.files.iter().enumerate() {
+            let between = if at == 0 { "" } else { ";" };
+            let file = self.dir.join(file);
+            let error = error.as_deref().unwrap_or("the disk does not answer");
+            write!(f, "{between} {content}, since {} ({}: {error})", utc(*since), file.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unsaved {}
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -66,29 +96,22 @@ impl StateDir {
     }
 
     fn open_with(path: Option<PathBuf>, retry_after: Duration) -> Result<StateDir, StartError> {
-        let writes = Arc::<StateWrites>::default();
-        let Some(path) = path else { return Ok(StateDir { open: None, writes }) };
+        let (writes, disk) = (Arc::<StateWrites>::default(), Arc::<DiskState>::default());
+        let Some(path) = path else { return Ok(StateDir { open: None, writes, disk }) };
         let made = path.parent().map_or(Ok(()), create_dir_all).and_then(|()| make_dir(&path));
         if let Err(error) = made {
             tracing::warn!(dir = %path.display(), %error, "the state directory can't be made");
         }
-        let lock = match DirLock::take(&path) {
-            Ok(lock) => Some(lock),
-            Err(LockError::Held { by }) => return Err(StartError::State(lock::held(&path, by))),
-            Err(LockError::System(error)) => {
-                tracing::warn!(dir = %path.display(), %error, "the state directory can't be locked");
-                None
-            }
-        };
-        let queue = Arc::new(Queue::new(writes.clone()));
-        let open = Open { path, queue, retry_after, writer: Mutex::default(), _lock: lock };
-        Ok(StateDir { open: Some(Arc::new(open)), writes })
+        let guard = DirGuard::new(&path).map_err(|by| StartError::State(lock::held(&path, by)))?;
+        let queue = Arc::new(Queue::new(writes.clone(), disk.clone()));
+        let open = Open { path, queue, retry_after, writer: Mutex::default(), guard: Arc::new(guard) };
+        Ok(StateDir { open: Some(Arc::new(open)), writes, disk })
     }
 
     /// Begins to write, on the runtime of the caller.
     pub(crate) fn begin(&self) {
         let Some(open) = &self.open else { return };
-        let writing = open.queue.clone().write_all(open.path.clone(), open.retry_after);
+        let writing = open.queue.clone().write_all(open.path.clone(), open.guard.clone(), open.retry_after);
         *open.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(writing));
     }
 
@@ -110,6 +133,16 @@ impl StateDir {
         self.writes.clone()
     }
 
+    /// What is not on the disk, for the API and metrics.
+    pub(crate) fn disk(&self) -> Arc<DiskState> {
+        self.disk.clone()
+    }
+
+    /// Its path and the right to write to it, for who writes to it in another way; `None` without a directory.
+    pub(crate) fn guarded(&self) -> Option<(PathBuf, Arc<DirGuard>)> {
+        self.open.as_ref().map(|open| (open.path.clone(), open.guard.clone()))
+    }
+
     /// The path of a file; `None` without a directory.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         Some(self.open.as_ref()?.path.join(name))
@@ -126,6 +159,17 @@ impl StateDir {
     /// The same for a file without which the server must not start.
     pub(crate) fn load_or_refuse<T: DeserializeOwned>(&self, file: &StateFile<T>) -> Result<Option<T>, StartError> {
         self.load(file).map_err(|unreadable| StartError::State(unreadable.to_string()))
+    }
+
+    /// The same, with a conversion of the content; an error of it says what is wrong with the file.
+    pub(crate) fn load_or_refuse_as<T: DeserializeOwned, U>(
+        &self,
+        file: &StateFile<T>,
+        convert: impl FnOnce(T) -> Result<U, String>,
+    ) -> Result<Option<U>, StartError> {
+        let (Some(open), Some(content)) = (&self.open, self.load_or_refuse(file)?) else { return Ok(None) };
+        let refused = |why| StartError::State(file.unreadable(&open.path, why).to_string());
+        convert(content).map(Some).map_err(refused)
     }
 
     /// The same for a file without which the server starts. One that can't be read is renamed, so that people can
@@ -149,25 +193,50 @@ impl StateDir {
 
     /// Has a file written with this content. It replaces a content that still waits.
     pub(crate) fn put<T: Serialize>(&self, file: &StateFile<T>, content: &T) -> WriteOutcome {
-        self.put_text(file, text_of(content))
+        self.put_to_queue(file, text_of(content), OnWritten::default())
+    }
+
+    /// The same; `on_written` is called when this content is on the disk. It is not called if a newer one replaces it.
+    pub(crate) fn put_with<T: Serialize>(
+        &self,
+        file: &StateFile<T>,
+        content: &T,
+        on_written: impl FnOnce() + Send + 'static,
+    ) -> WriteOutcome {
+        self.put_to_queue(file, text_of(content), OnWritten::new(on_written))
     }
 
     /// The same with the text of the content.
     pub(crate) fn put_text<T>(&self, file: &StateFile<T>, text: String) -> WriteOutcome {
+        self.put_to_queue(file, text, OnWritten::default())
+    }
+
+    fn put_to_queue<T>(&self, file: &StateFile<T>, text: String, on_written: OnWritten) -> WriteOutcome {
         match &self.open {
-            None => writer::failed("without a settings file there is no state directory"),
-            Some(open) => open.queue.put(file.info, text),
+            None => writer::failed("not on disk: without a settings file there is no state directory"),
+            Some(open) => open.queue.put(file.info, text, on_written),
         }
     }
 
-    /// Writes what is due, tries what failed once more, and ends.
-    pub(crate) async fn close(self) {
-        let Some(open) = self.open else { return };
+    /// The outcome for a change that needs no write: an error while an earlier write of the file has failed.
+    pub(crate) fn outcome_before<T>(&self, file: &StateFile<T>) -> Option<WriteOutcome> {
+        let unsaved = self.disk.unsaved(clock::now()).into_iter().find(|unsaved| unsaved.file == file.info.name)?;
+        Some(writer::failed(&writer::not_saved(unsaved.error.as_deref().unwrap_or("the disk does not answer"))))
+    }
+
+    /// Writes what is due, tries what failed once more, and ends. An error names what is not on the disk.
+    pub(crate) async fn close(self) -> Result<(), Unsaved> {
+        let Some(open) = self.open else { return Ok(()) };
         open.queue.close();
         let writer = open.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
-            // An error is a panic, which has been printed.
-            let _ = writer.await;
+            // An error is a panic, which has been printed. A disk that does not answer must not hold up the stop.
+            let _ = tokio::time::timeout(STOP_WAIT, writer).await;
+        }
+        let files = self.disk.all_due();
+        match files.is_empty() {
+            true => Ok(()),
+            false => Err(Unsaved { dir: open.path.clone(), files }),
         }
     }
 }

@@ -61,8 +61,9 @@ pub(crate) struct Steer {
     pub(crate) low: Handle,
 }
 
-/// The longest sleep until a time of the system clock. Then the clock is read again, because it may have been set.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often the steering task looks whether the wall clock was set. Judgment: an operator who sets it sees the
+/// consequence at once, and a look costs nothing.
+const CLOCK_EVERY: Duration = Duration::from_secs(1);
 
 impl Steer {
     /// Runs until `stop`.
@@ -70,7 +71,11 @@ impl Steer {
         let mut next = NextGeneration::Nothing;
         loop {
             let model = self.model();
+            self.follow_clock(&model);
             let removal = self.next_removal();
+            let [expiry, removal_due, countdown] =
+                [self.overrides.next_end(), removal, self.overrides.next_countdown(longest_ttl(&model))]
+                    .map(|at| self.left_until(at));
             tokio::select! {
                 () = stop.cancelled() => break,
                 view = self.vantages.next_view(&model) => {
@@ -90,13 +95,15 @@ impl Steer {
                         next = self.want(next, Cause::Request);
                     }
                 },
-                () = until(self.overrides.next_end()) => self.expire(&model),
-                () = until(removal), if matches!(next, NextGeneration::Nothing) => {
-                    if removal.is_some_and(|at| at <= clock::unix_seconds()) {
+                () = pass(expiry) => self.expire(&model),
+                () = pass(removal_due), if matches!(next, NextGeneration::Nothing) => {
+                    if removal.is_some_and(|at| at <= self.overrides.unix_now()) {
                         next = self.want(next, Cause::Removal);
                     }
                 }
-                () = until(self.overrides.next_countdown(longest_ttl(&model))) => self.serve_overrides(),
+                () = pass(countdown) => self.serve_overrides(),
+                // Only to look at the clock.
+                () = tokio::time::sleep(CLOCK_EVERY) => {}
                 cause = self.changes.next() => next = self.want(next, cause),
                 progress = next.progress() => next = match (progress, next) {
                     (LoadProgress::Loaded(cause, read), _) => match *read {
@@ -124,6 +131,11 @@ impl Steer {
         }
         self.vantages.stop().await;
         self.versions.close().await;
+    }
+
+    /// The time until `at`, in Unix seconds by the clock of all ends.
+    fn left_until(&self, at: Option<f64>) -> Option<Duration> {
+        at.map(|at| Duration::try_from_secs_f64(at - self.overrides.unix_now()).unwrap_or_default())
     }
 
     fn model(&self) -> Arc<Model> {
@@ -163,14 +175,15 @@ impl Steer {
     }
 }
 
+/// Waits until this time has passed; without one for ever.
+async fn pass(left: Option<Duration>) {
+    match left {
+        Some(left) => tokio::time::sleep(left).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The longest TTL that any name may have.
 fn longest_ttl(model: &Model) -> Duration {
     model.policies.iter().map(|policy| policy.ttl.max).max().unwrap_or_default()
-}
-
-/// Waits until `at` (Unix seconds), at most for [`LONGEST_WAIT`]; without `at` for ever.
-async fn until(at: Option<f64>) {
-    let Some(at) = at else { return std::future::pending().await };
-    let left = Duration::try_from_secs_f64(at - clock::unix_seconds()).unwrap_or_default();
-    tokio::time::sleep(left.min(LONGEST_WAIT)).await;
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Version, VersionStatus, ZoneState};
-use crate::daemon::state::{RETRY_AFTER, StateWrites};
+use crate::daemon::state::{DirGuard, RETRY_AFTER, StateWrites};
 use crate::wire::Name;
 use disk::{MAX_VERSION, WriteProgress};
 
@@ -31,10 +31,16 @@ pub(crate) struct Versions {
 impl Versions {
     /// Writes the versions of `first`, and of what follows, below the state directory; without one nothing is written.
     /// `writes` counts successes and failures.
-    pub(crate) fn write(state: Option<PathBuf>, first: Arc<[ZoneState]>, writes: Arc<StateWrites>) -> Versions {
+    pub(crate) fn write(
+        state: Option<(PathBuf, Arc<DirGuard>)>,
+        first: Arc<[ZoneState]>,
+        writes: Arc<StateWrites>,
+    ) -> Versions {
         let (served, mut changes) = watch::channel(first);
         changes.mark_changed();
-        let writer = state.map(|state| tokio::spawn(write_all(state.join(DIR), changes, writes)));
+        let folder =
+            |(state, guard): (PathBuf, _)| VersionFolder { dir: state.join(DIR), guard, by_apex: None, writes };
+        let writer = state.map(|state| tokio::spawn(write_all(folder(state), changes)));
         Versions { served, writer }
     }
 
@@ -78,8 +84,7 @@ pub(crate) fn load(state: Option<&Path>) -> Vec<ZoneState> {
     zones
 }
 
-async fn write_all(dir: PathBuf, mut changes: watch::Receiver<Arc<[ZoneState]>>, writes: Arc<StateWrites>) {
-    let mut folder = VersionFolder { dir, by_apex: None, writes };
+async fn write_all(mut folder: VersionFolder, mut changes: watch::Receiver<Arc<[ZoneState]>>) {
     let mut is_behind = false;
     loop {
         let changed = async {
@@ -113,6 +118,7 @@ async fn write_all(dir: PathBuf, mut changes: watch::Receiver<Arc<[ZoneState]>>,
 /// The directory of the versions.
 struct VersionFolder {
     dir: PathBuf,
+    guard: Arc<DirGuard>,
     /// What is in it; `None` before the first writing.
     by_apex: Option<HashMap<Name, Arc<Version>>>,
     writes: Arc<StateWrites>,
@@ -121,6 +127,11 @@ struct VersionFolder {
 impl VersionFolder {
     /// Writes the versions of these zones and removes all others; false where something failed, which is logged.
     fn follow(&mut self, zones: &[ZoneState]) -> bool {
+        if let Err(error) = self.guard.check() {
+            self.writes.count(false);
+            tracing::error!(dir = %self.dir.display(), %error, "the last good versions of the zones can't be written");
+            return false;
+        }
         let wanted: Vec<&Arc<Version>> = zones.iter().filter_map(|zone| zone.version.as_ref()).collect();
         let known = self.by_apex.take().unwrap_or_default();
         let (mut now, mut unsettled) = (HashMap::new(), HashSet::new());

@@ -96,6 +96,8 @@ families! {
 
     STATE_WRITES Counter "portolan_state_writes_total" ["result"]
         "Files written to the state directory, including the last known health, by result.";
+    STATE_UNSAVED Gauge "portolan_state_unsaved_since_timestamp_seconds" ["file"]
+        "Since when a file of the state directory on the disk lacks changes, in Unix seconds; only while it does.";
     CERT_EXPIRY Gauge "portolan_cert_expiry_seconds" []
         "When the certificate for DNS clients expires, in Unix seconds.";
 

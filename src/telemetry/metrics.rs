@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::control::names::NameState;
+use crate::control::unsaved::UnsavedFile;
 use crate::control::{RefusalCounters, ReloadStatus};
 use crate::model::{Health, Model};
 use crate::server::Totals;
@@ -91,6 +92,8 @@ pub struct Scrape<'a> {
     pub state_writes: [u64; 2],
     /// What the API refused.
     pub refusals: &'a RefusalCounters,
+    /// The files of the state directory that are not on the disk as they should be.
+    pub unsaved: &'a [UnsavedFile],
 }
 
 impl Metrics {
@@ -134,7 +137,7 @@ impl Metrics {
 
     /// All metrics in the text format of Prometheus.
     pub fn render(&self, scrape: &Scrape<'_>) -> String {
-        let Scrape { snapshot, names, totals, reload, certificate_ends_at, state_writes, refusals } = *scrape;
+        let Scrape { snapshot, names, totals, reload, certificate_ends_at, state_writes, refusals, unsaved } = *scrape;
         let mut text = Exposition::default();
         text.family(&family::BUILD_INFO).sample(&[env!("CARGO_PKG_VERSION")], 1);
         text.single(&family::GENERATION, snapshot.generation);
@@ -153,6 +156,10 @@ impl Metrics {
         let mut refused = text.family(&family::API_REFUSED);
         for (refusal, count) in refusals.all() {
             refused.sample(&[refusal.as_str()], count);
+        }
+        let mut samples = text.family(&family::STATE_UNSAVED);
+        for file in unsaved {
+            samples.sample(&[&file.file], file.since);
         }
         process::write(&mut text);
         text.finish()

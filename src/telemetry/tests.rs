@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::answer::Transport;
 use crate::control::names::NameStateCache;
 use crate::control::test_world::{model, snapshot, transition};
+use crate::control::unsaved::UnsavedFile;
 use crate::control::{Refusal, RefusalCounters, ReloadStatus};
 use crate::model::{Doubt, Hold};
 use crate::server::{DropReason, Totals};
@@ -30,6 +31,12 @@ fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
     let refusals = RefusalCounters::default();
     refusals.count(Refusal::Token);
     let (names, totals) = (NameStateCache::default().states(snapshot), totals());
+    let unsaved = [UnsavedFile {
+        file: "overrides.json".into(),
+        content: "the operators' overrides".into(),
+        since: 1700.5,
+        error: None,
+    }];
     let text = metrics.render(&Scrape {
         snapshot,
         names: &names,
@@ -38,6 +45,7 @@ fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
         certificate_ends_at: Some(2_000_000_000),
         state_writes: [3, 1],
         refusals: &refusals,
+        unsaved: &unsaved,
     });
     text.lines().map(str::to_owned).collect()
 }
@@ -93,6 +101,7 @@ fn every_metric_is_there_with_its_labels() {
         r#"portolan_state_writes_total{result="failure"} 1"#,
         r#"portolan_api_refused_total{reason="token"} 1"#,
         r#"portolan_api_refused_total{reason="host"} 0"#,
+        r#"portolan_state_unsaved_since_timestamp_seconds{file="overrides.json"} 1700.5"#,
         r#"portolan_endpoint_held_down{zone="svc.example.",endpoint="fra1"} 1"#,
         r#"portolan_endpoint_held_down{zone="svc.example.",endpoint="nyc"} 0"#,
         r#"portolan_endpoint_suspect{zone="svc.example.",endpoint="fra1"} 1"#,

@@ -102,7 +102,7 @@ def test_a_failback_that_would_not_outlive_a_restart_warns(dir):
         (file / "in-the-way").mkdir(parents=True)
         done = operate(node, "failback", "db")
         assert done.returncode == 0 and "handed back from rare to live" in done.stdout, done
-        assert "not kept for the next start" in done.stderr, done.stderr
+        assert "not yet on disk: " in done.stderr, done.stderr
         assert node.addresses("db.svc.example.") == ["192.0.2.1"]
         event = json.loads(node.get("/v1/transitions")[1])[0]
         assert (event["zone"], event["endpoint"], event["from"], event["to"]) == ("svc.example.", "db", "rare", "live"), event

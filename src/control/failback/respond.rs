@@ -39,7 +39,7 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller:
         for PoolMove { pool, from, to } in &report.handed_back {
             tracing::info!(name = report.name, pool, from, to, who = &*who, generation, "failback");
         }
-        Ok(Json(FailbackResponse { warning, ..report }).into_response())
+        Ok(Json(FailbackResponse { on_disk: warning.is_none(), warning, ..report }).into_response())
     };
     done.await.unwrap_or_else(|error: ErrorResponse| *error)
 }

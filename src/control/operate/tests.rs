@@ -9,12 +9,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::unix_seconds;
 use crate::config::Tokens;
 use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange, TargetChange};
 use crate::control::failback::policy_of;
 use crate::control::overrides::OverrideError;
 use crate::control::test_world::world;
 use crate::control::{ApiState, Command, Controls, ReloadStatus, router, serve};
+use crate::model::Override;
 
 const ALICE: &str = "0123456789abcdef0123456789abcdef";
 const BOB: &str = "fedcba9876543210fedcba9876543210";
@@ -66,8 +68,12 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
                 let mut next = book.load().as_ref().clone();
                 let model = &snapshots.load().model;
                 let targets: Result<Vec<TargetChange>, OverrideError> = match change {
-                    OverrideChange::Put { overrides, confirmed: _ } => overrides
+                    OverrideChange::Put { overrides, lasting, confirmed: _ } => overrides
                         .into_iter()
+                        .map(|entry| Override {
+                            until: lasting.map(|time| unix_seconds() + time.as_secs_f64()),
+                            ..entry
+                        })
                         .map(|entry| {
                             let before = next.put(entry.clone(), model)?;
                             Ok(TargetChange { target: entry.target.clone(), before, now: Some(Arc::new(entry)) })
@@ -188,8 +194,13 @@ async fn an_override_is_put_listed_and_cleared() {
     let (_, put) = served.ask(PUT, &[JSON, &alice], DRAIN).await;
     let entry = json!({"target": "fra1", "state": "drain", "why": "rack move", "who": "alice", "until": null});
     let moved = json!({"share": 0.0, "endpoints": []});
-    assert_eq!(put, json!({"override": entry, "before": null, "moved": moved, "warning": "the disk is full"}));
-    assert_eq!(served.ask("GET /v1/overrides", &[&bearer(BOB)], "").await.1, json!([entry]));
+    let full = json!({
+        "override": entry, "before": null, "moved": moved, "on_disk": false, "warning": "the disk is full"
+    });
+    assert_eq!(put, full);
+    let mut listed = entry.clone();
+    listed["on_disk"] = json!(false);
+    assert_eq!(served.ask("GET /v1/overrides", &[&bearer(BOB)], "").await.1, json!([listed]));
     let (_, cleared) = served.ask("DELETE /v1/overrides/fra1", &[&alice], "").await;
     assert_eq!((&cleared["override"], &cleared["before"]), (&Value::Null, &entry));
     assert_eq!(served.ask("GET /v1/overrides", &[&alice], "").await.1, json!([]));

@@ -6,8 +6,9 @@ use std::fmt::Write;
 use super::escape;
 use super::regions::override_text;
 use crate::control::names::NameReport;
-use crate::control::overrides::OverrideReport;
+use crate::control::overrides::{OverrideReport, utc};
 use crate::control::status::{EndpointStatus, Status};
+use crate::control::unsaved::UnsavedFile;
 
 /// Most sentences on the page; the rest is counted (judgment: `portolan status` shows more).
 const SHOWN: usize = 30;
@@ -40,6 +41,7 @@ impl Level {
 pub(super) fn write(html: &mut String, status: &Status, names: &[NameReport]) {
     let mut alerts = Vec::new();
     files(&mut alerts, status);
+    unsaved(&mut alerts, status);
     vantages(&mut alerts, status);
     of_names(&mut alerts, names);
     overrides(&mut alerts, status);
@@ -69,6 +71,14 @@ fn files(alerts: &mut Alerts, status: &Status) {
     let problem = problem.or(status.reload.problems.first());
     let which = problem.map_or(String::new(), |p| format!(": {}:{}:{}: {}", p.file, p.line, p.column, p.message));
     alerts.push((Level::Down, format!("the files have problems and an earlier generation is served{which}")));
+}
+
+fn unsaved(alerts: &mut Alerts, status: &Status) {
+    for UnsavedFile { file, content, since, error } in &status.unsaved {
+        let error = error.as_deref().unwrap_or("the disk does not answer");
+        let since = utc(*since);
+        alerts.push((Level::Down, format!("not on disk since {since}: {content} ({file}: {error})")));
+    }
 }
 
 fn vantages(alerts: &mut Alerts, status: &Status) {

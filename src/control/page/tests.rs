@@ -78,6 +78,7 @@ fn a_drained_region_says_so_and_who_drained_it() {
         who: "alice".into(),
         until: None,
         zones: None,
+        on_disk: None,
     };
     let text = board(|data| data.status.zones[0].endpoints[1].overridden = Some(entry.clone()));
     assert!(text.contains("<section data-region=\"us-east\" data-health=\"down\" data-drained>"), "{text}");

@@ -279,7 +279,7 @@ async fn it_is_written_when_a_verdict_changes_from_time_to_time_and_at_the_end()
     writing.await.unwrap();
     let text = std::fs::read_to_string(dir.join(FILE.info.name)).unwrap();
     assert!(text.contains("\"failures\":2"), "{text}");
-    state.close().await;
+    state.close().await.unwrap();
     let names = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(names.filter(|name| name != "lock").count(), 1, "no other file is left");
 }

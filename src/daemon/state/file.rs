@@ -76,6 +76,11 @@ impl<T> StateFile<T> {
     pub(crate) const fn new(info: FileInfo) -> StateFile<T> {
         StateFile { info, content: PhantomData }
     }
+
+    /// The error of a file in `dir` that can't be read.
+    pub(super) fn unreadable(&self, dir: &Path, why: String) -> Unreadable {
+        Unreadable { path: dir.join(self.info.name), why, content: self.info.content }
+    }
 }
 
 impl<T: DeserializeOwned> StateFile<T> {
@@ -101,7 +106,7 @@ impl<T: DeserializeOwned> StateFile<T> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => Err(error.to_string()),
         };
-        content.map(Some).map_err(|why| Unreadable { path, why, content: self.info.content })
+        content.map(Some).map_err(|why| self.unreadable(dir, why))
     }
 }
 

@@ -57,7 +57,7 @@ async fn a_content_is_read_back_and_the_last_write_counts() {
     assert_eq!(state.load(&A).unwrap(), Some(content("three")));
     assert!((2..=3).contains(&state.writes().counts()[0]), "a content that is replaced need not be written");
     let late = state.put(&B, &content("four"));
-    state.close().await;
+    state.close().await.unwrap();
     assert_eq!(late.await.unwrap(), Ok(()), "closing writes what is due");
     assert_eq!(names(&dir), ["a.json", "b.json", "lock"], "no temporary file is left");
 }
@@ -158,7 +158,7 @@ async fn a_failed_write_is_tried_once_more_at_the_end_with_its_newest_content() 
     state.put(&A, &content("one")).await.unwrap().unwrap_err();
     state.put(&A, &content("two")).await.unwrap().unwrap_err();
     fs::remove_dir(obstacle).unwrap();
-    state.close().await;
+    state.close().await.unwrap();
     assert_eq!(open(dir.path()).load(&A).unwrap(), Some(content("two")));
 }
 
@@ -182,7 +182,7 @@ async fn a_directory_is_for_one_server_at_a_time() {
     let refused = StateDir::begun(Some(dir.path().into())).unwrap_err().to_string();
     let named = format!("{}: another server (process {}) uses", dir.path().display(), std::process::id());
     assert!(refused.starts_with(&named) && refused.contains("`state.dir`"), "{refused}");
-    first.close().await;
+    first.close().await.unwrap();
     // The next process id may be shorter.
     fs::write(dir.path().join(lock::NAME), "4294967295\nleft over\n").unwrap();
     let second = open(dir.path());

@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock;
+use crate::control::unsaved::DiskState;
 use crate::daemon::state::file::{FileInfo, replace};
+use crate::daemon::state::lock::DirGuard;
 use crate::model::Moment;
 
 /// The most requests that wait until one file is written. Further requests get an error at once, but their change is
@@ -25,17 +27,40 @@ pub(crate) type WriteOutcome = oneshot::Receiver<Result<(), String>>;
 /// An outcome that is known at once.
 pub(super) fn failed(why: &str) -> WriteOutcome {
     let (done, outcome) = oneshot::channel();
-    report(done, Err(not_saved(why)));
+    report(done, Err(why.to_owned()));
     outcome
 }
 
-fn not_saved(why: &str) -> String {
-    format!("not kept for the next start: {why}")
+/// Why a change is not on the disk, for the operator.
+pub(super) fn not_saved(why: &str) -> String {
+    format!("not yet on disk: {why}; it is in force, and a restart would lose it until the server can write it")
 }
 
 fn report(done: oneshot::Sender<Result<(), String>>, outcome: Result<(), String>) {
     // The receiver may be dropped: not every caller waits.
     let _ = done.send(outcome);
+}
+
+/// Is called when a content is on the disk.
+#[derive(Default)]
+pub(super) struct OnWritten(Option<Box<dyn FnOnce() + Send>>);
+
+impl OnWritten {
+    pub(super) fn new(call: impl FnOnce() + Send + 'static) -> OnWritten {
+        OnWritten(Some(Box::new(call)))
+    }
+
+    fn call(self) {
+        if let Some(call) = self.0 {
+            call();
+        }
+    }
+}
+
+impl std::fmt::Debug for OnWritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnWritten")
+    }
 }
 
 /// How many writes to the directory succeeded and failed.
@@ -61,6 +86,7 @@ pub(super) struct Queue {
     due: Mutex<Due>,
     changed: Notify,
     writes: Arc<StateWrites>,
+    disk: Arc<DiskState>,
 }
 
 #[derive(Debug, Default)]
@@ -74,22 +100,34 @@ struct Due {
 struct Content {
     info: FileInfo,
     text: Arc<str>,
+    /// When it was put, on both clocks.
+    since: (Moment, f64),
+    on_written: OnWritten,
     waiting: Vec<oneshot::Sender<Result<(), String>>>,
     /// Whether it was tried and failed: it waits for the next round of retries.
     has_failed: bool,
 }
 
 impl Queue {
-    pub(super) fn new(writes: Arc<StateWrites>) -> Queue {
-        Queue { due: Mutex::default(), changed: Notify::new(), writes }
+    pub(super) fn new(writes: Arc<StateWrites>, disk: Arc<DiskState>) -> Queue {
+        Queue { due: Mutex::default(), changed: Notify::new(), writes, disk }
     }
 
-    pub(super) fn put(&self, info: FileInfo, text: String) -> WriteOutcome {
+    pub(super) fn put(&self, info: FileInfo, text: String, on_written: OnWritten) -> WriteOutcome {
         let (done, outcome) = oneshot::channel();
+        let since = (clock::now(), clock::unix_seconds());
         let mut due = self.due();
-        let empty = || Content { info, text: "".into(), waiting: Vec::new(), has_failed: false };
+        self.disk.due(info.name, info.content, since);
+        let empty = || Content {
+            info,
+            text: "".into(),
+            since,
+            on_written: OnWritten::default(),
+            waiting: Vec::new(),
+            has_failed: false,
+        };
         let content = due.files.entry(info.name).or_insert_with(empty);
-        (content.text, content.has_failed) = (text.into(), false);
+        (content.text, content.on_written, content.has_failed) = (text.into(), on_written, false);
         match content.waiting.len() < MAX_WAITING {
             true => content.waiting.push(done),
             false => report(done, Err(not_saved("the disk does not keep up"))),
@@ -106,14 +144,14 @@ impl Queue {
     }
 
     /// Writes until it is closed, and then what is left once more.
-    pub(super) async fn write_all(self: Arc<Queue>, dir: PathBuf, retry_after: Duration) {
+    pub(super) async fn write_all(self: Arc<Queue>, dir: PathBuf, guard: Arc<DirGuard>, retry_after: Duration) {
         let mut failing: BTreeMap<&'static str, FileInfo> = BTreeMap::new();
         let mut retry_at: Option<Moment> = None;
         loop {
             let is_retry = retry_at.is_some_and(|at| at <= clock::now());
             let (contents, is_last) = self.take(is_retry);
             for content in contents {
-                self.write(&dir, content, &mut failing).await;
+                self.write(&dir, &guard, content, &mut failing).await;
             }
             if is_last {
                 return;
@@ -145,11 +183,19 @@ impl Queue {
         (now.into_values().collect(), is_last)
     }
 
-    async fn write(&self, dir: &Path, content: Content, failing: &mut BTreeMap<&'static str, FileInfo>) {
-        let Content { info, text, waiting, .. } = content;
-        let (to, written) = (dir.to_path_buf(), text.clone());
-        let replacing =
-            tokio::task::spawn_blocking(move || replace(&to, info.name, written.as_bytes(), info.durability));
+    async fn write(
+        &self,
+        dir: &Path,
+        guard: &Arc<DirGuard>,
+        content: Content,
+        failing: &mut BTreeMap<&'static str, FileInfo>,
+    ) {
+        let Content { info, text, since, on_written, waiting, has_failed: _ } = content;
+        let (to, written, guard) = (dir.to_path_buf(), text.clone(), guard.clone());
+        let replacing = tokio::task::spawn_blocking(move || {
+            guard.check()?;
+            replace(&to, info.name, written.as_bytes(), info.durability)
+        });
         let outcome = match replacing.await {
             Ok(outcome) => outcome.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -159,10 +205,14 @@ impl Queue {
         }
         let file = dir.join(info.name);
         match &outcome {
-            Ok(()) if failing.remove(info.name).is_some() => {
-                tracing::info!(file = %file.display(), "{} can be written again", info.content);
+            Ok(()) => {
+                if failing.remove(info.name).is_some() {
+                    tracing::info!(file = %file.display(), "{} can be written again: the file is up to date", info.content);
+                }
+                on_written.call();
+                let due = self.due();
+                self.disk.written(info.name, due.files.get(info.name).map(|newer| newer.since));
             }
-            Ok(()) => {}
             Err(error) => {
                 if failing.insert(info.name, info).is_none() {
                     let content = info.content;
@@ -172,7 +222,8 @@ impl Queue {
                         "{content} can't be written: a restart would lose the last changes; the server tries again"
                     );
                 }
-                self.put_back(Content { info, text, waiting: Vec::new(), has_failed: true });
+                self.disk.failed(info.name, error);
+                self.put_back(Content { info, text, since, on_written, waiting: Vec::new(), has_failed: true });
             }
         }
         let outcome = outcome.map_err(|error| not_saved(&format!("{}: {error}", file.display())));

@@ -140,6 +140,7 @@ impl Steer {
         drop(self.save_steering(&before));
         self.vantages.begin(plan);
         let generation = self.publisher.snapshots().load().generation;
+        coming.zones = with_removals_moved(&coming.zones, self.reloads.clock_set_by);
         let (model, zones) = (coming.model.clone(), coming.zones.clone());
         let (old, cause) = (self.zones.clone(), coming.cause.as_str());
         // Comparing many records takes long.

@@ -7,7 +7,9 @@ use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange};
 use crate::control::failback;
 use crate::control::overrides::OverrideError;
 use crate::control::simulate::losses;
+use crate::daemon::clocks::Now;
 use crate::daemon::overrides::{OverrideEdit, Resolved, events};
+use crate::daemon::retained::STANDINGS;
 use crate::daemon::steer::Steer;
 use crate::model::{Model, WorldView};
 use crate::wire::Name;
@@ -53,16 +55,33 @@ impl Steer {
         let now = WorldView { at: clock::now(), ..WorldView::clone(&before.view) };
         let next = self.publisher.preview_failback(now, policy);
         let transitions = self.publisher.publish_preview(next, clock::unix_seconds());
-        let saved = self.save_steering(&before);
+        // With nothing to write, an earlier write may still be due.
+        let saved = self.save_steering(&before).or_else(|| self.state_dir.outcome_before(&STANDINGS));
         self.report_transitions(&transitions);
         let served = [before, self.publisher.snapshots().load_full()];
         Ok(AppliedFailback { policy, name, served, saved })
     }
 
+    /// If the wall clock was set, moves the ends of overrides and of vanished zones with it.
+    pub(super) fn follow_clock(&mut self, model: &Arc<Model>) {
+        let Some(by) = self.overrides.follow_clock(Now::read(), model) else { return };
+        let direction = if by > 0.0 { "forward" } else { "back" };
+        tracing::warn!(
+            seconds = by.abs().round(),
+            "the wall clock was set {direction}; timed overrides and vanished zones have as much time left as before"
+        );
+        self.move_removals(by);
+        if self.overrides.next_end().is_some() {
+            self.serve_overrides();
+            // A failure is in the log.
+            drop(self.overrides.save(&self.state_dir));
+        }
+    }
+
     /// Ends the overrides whose time is over.
     pub(super) fn expire(&mut self, model: &Arc<Model>) {
         let resolved = self.overrides.resolved();
-        let edits = self.overrides.expire(clock::unix_seconds(), model);
+        let edits = self.overrides.expire(self.overrides.unix_now(), model);
         if edits.is_empty() {
             return;
         }

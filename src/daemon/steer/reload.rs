@@ -29,8 +29,10 @@ pub(crate) struct Reloads {
     pub(super) again: Option<Cause>,
     /// Whether a request confirmed the removal of zones that disappeared.
     pub(super) confirm_removal: bool,
-    /// When the last load ended, Unix seconds.
+    /// When the last load ended, Unix seconds by the clock of all ends.
     ended_at: f64,
+    /// By how many seconds the wall clock was set since the present load began.
+    pub(super) clock_set_by: f64,
 }
 
 /// Seconds after which a load is tried again that should have removed a zone and could not (judgment).
@@ -93,16 +95,18 @@ impl Steer {
 
     /// Reads the files on another thread. Meanwhile this task goes on with reports and commands.
     pub(super) fn load(&mut self, cause: Cause) -> NextGeneration {
-        let Reloads { requests, waiting, again, confirm_removal, ended_at: _ } = &mut self.reloads;
+        let Reloads { requests, waiting, again, confirm_removal, clock_set_by, ended_at: _ } = &mut self.reloads;
         requests.append(waiting);
         *again = None;
+        *clock_set_by = 0.0;
         tracing::debug!(cause = cause.as_str(), "reading the files");
         let confirm_removal = std::mem::take(confirm_removal);
         let (file, flags, poll) = (self.settings_file.clone(), self.flags.clone(), self.changes.poll());
         let in_force = InForce { settings: self.settings.clone(), model: self.model(), zones: self.zones.clone() };
+        let now = self.overrides.unix_now();
         let reading = move || {
             poll.will_be_read(clock::now);
-            let (settings_file, now) = (file.as_deref(), clock::unix_seconds());
+            let settings_file = file.as_deref();
             let loaded = config::again(LoadOptions { settings_file, flags: &flags, now, confirm_removal }, &in_force)?;
             let plan = plan_of(&[&in_force.model, &loaded.model]);
             Ok((loaded, plan))
@@ -119,6 +123,15 @@ impl Steer {
         ends.min_by(f64::total_cmp).map(|until| until.max(self.reloads.ended_at + PAUSE_SECS))
     }
 
+    /// The wall clock was set by so many seconds: vanished zones are served for as long as before.
+    pub(super) fn move_removals(&mut self, by: f64) {
+        self.reloads.clock_set_by += by;
+        self.reloads.ended_at += by;
+        self.zones = with_removals_moved(&self.zones, by);
+        let status = ReloadStatus { zones: self.zones.clone(), ..ReloadStatus::clone(&self.reload.load()) };
+        self.reload.store(Arc::new(status));
+    }
+
     /// Starts the first probe round of the new checks. Answers change only after it. The old checks are still probed.
     pub(super) fn begin(&mut self, (loaded, plan): ReadFiles, cause: Cause) -> NextGeneration {
         let watched = WatchedFiles::of(&loaded, self.settings_file.as_deref());
@@ -132,7 +145,7 @@ impl Steer {
             warnings.push(self.problem(Severity::Warning, format!("{key} changed: that takes a restart")));
         }
         if !is_news {
-            self.zones = zones;
+            self.zones = with_removals_moved(&zones, self.reloads.clock_set_by);
             self.changes.turn_to(watched);
             // Freeing a large model takes long.
             self.low.spawn_blocking(move || drop(model));
@@ -165,7 +178,7 @@ impl Steer {
     pub(super) fn ended(&mut self, ok: bool, problems: Vec<Problem>) {
         self.metrics.reload_ended(ok);
         let at = clock::unix_seconds();
-        self.reloads.ended_at = at;
+        self.reloads.ended_at = self.overrides.unix_now();
         let status = Arc::new(ReloadStatus {
             ok,
             at,
@@ -187,4 +200,18 @@ impl Steer {
         let file = self.settings_file.clone().unwrap_or_else(|| "portolan.toml".into());
         Problem::of_file(file, severity, message)
     }
+}
+
+/// The zones with the times of their removal moved by so many seconds.
+pub(super) fn with_removals_moved(zones: &Arc<[ZoneState]>, by: f64) -> Arc<[ZoneState]> {
+    if by == 0.0 {
+        return zones.clone();
+    }
+    let moved = |zone: &ZoneState| match zone.status {
+        VersionStatus::Vanished(what, until) => {
+            ZoneState { status: VersionStatus::Vanished(what, until + by), ..zone.clone() }
+        }
+        VersionStatus::Current | VersionStatus::LastGood | VersionStatus::Unserved => zone.clone(),
+    };
+    zones.iter().map(moved).collect()
 }

@@ -14,6 +14,16 @@ fn version(zone: &str, since: f64, text: &str) -> ZoneState {
     ZoneState { apex, status: VersionStatus::Current, version: Some(Arc::new(version)) }
 }
 
+fn guarded(state: &tempfile::TempDir) -> Option<(PathBuf, Arc<DirGuard>)> {
+    let guard = DirGuard::new(state.path()).unwrap();
+    Some((state.path().into(), Arc::new(guard)))
+}
+
+fn folder(state: &tempfile::TempDir) -> VersionFolder {
+    let (path, guard) = guarded(state).unwrap();
+    VersionFolder { dir: path.join(DIR), guard, by_apex: None, writes: Arc::default() }
+}
+
 fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = entries.collect();
@@ -25,7 +35,7 @@ fn names(dir: &Path) -> Vec<String> {
 async fn versions_outlive_a_restart_and_go_with_their_zones() {
     let state = tempfile::tempdir().unwrap();
     let (svc, root) = (version("svc.example.", 1700.5, "one"), version(".", 1701.0, "root"));
-    let versions = Versions::write(Some(state.path().into()), [svc.clone(), root.clone()].into(), Arc::default());
+    let versions = Versions::write(guarded(&state), [svc.clone(), root.clone()].into(), Arc::default());
     versions.close().await;
     let dir = state.path().join(DIR);
     assert_eq!(names(&dir), ["%root.json", "%root@1701000", "svc.example.json", "svc.example@1700500"]);
@@ -35,7 +45,7 @@ async fn versions_outlive_a_restart_and_go_with_their_zones() {
     assert_eq!(loaded.iter().map(read).collect::<Vec<_>>(), [read(&root), read(&svc)]);
 
     let newer = version("svc.example.", 1800.0, "two");
-    let versions = Versions::write(Some(state.path().into()), loaded.into(), Arc::default());
+    let versions = Versions::write(guarded(&state), loaded.into(), Arc::default());
     versions.turn_to([newer.clone()].into());
     versions.close().await;
     assert_eq!(names(&dir), ["svc.example.json", "svc.example@1800000"]);
@@ -45,9 +55,7 @@ async fn versions_outlive_a_restart_and_go_with_their_zones() {
 #[tokio::test]
 async fn what_cannot_be_read_is_left_out() {
     let state = tempfile::tempdir().unwrap();
-    Versions::write(Some(state.path().into()), [version("svc.example.", 1.0, "one")].into(), Arc::default())
-        .close()
-        .await;
+    Versions::write(guarded(&state), [version("svc.example.", 1.0, "one")].into(), Arc::default()).close().await;
     let dir = state.path().join(DIR);
     fs::write(dir.join("broken.json"), "{").unwrap();
     let outside = fs::read_to_string(dir.join("svc.example.json")).unwrap().replace("file-1", "../../secret");
@@ -86,7 +94,7 @@ fn a_version_outlives_the_process_as_soon_as_it_is_written() {
         assert_eq!(&loaded()[..], from_ref(&one), "{left:?}");
     }
     fs::write(&lost, "two").unwrap();
-    let mut folder = VersionFolder { dir: dir.clone(), by_apex: None, writes: Arc::default() };
+    let mut folder = folder(&state);
     let zones = load(Some(state.path()));
     assert!(folder.follow(&zones));
     assert_eq!(names(&dir), ["svc.example.json", "svc.example@2000"]);
@@ -98,7 +106,7 @@ fn the_version_before_stays_while_the_next_one_cannot_be_written() {
     let state = tempfile::tempdir().unwrap();
     let dir = state.path().join(DIR);
     let (one, two) = (version("svc.example.", 1.0, "one"), version("svc.example.", 2.0, "two"));
-    let mut folder = VersionFolder { dir: dir.clone(), by_apex: None, writes: Arc::default() };
+    let mut folder = folder(&state);
     assert!(folder.follow(from_ref(&one)));
     // Nothing can be written into what is no directory.
     fs::write(dir.join("svc.example@2000"), "").unwrap();
@@ -121,7 +129,7 @@ async fn a_version_that_could_not_be_written_is_tried_once_more_at_the_end() {
     fs::write(dir.join("svc.example@1000"), "").unwrap();
     let writes = Arc::<StateWrites>::default();
     let zones = [version("svc.example.", 1.0, "one")];
-    let versions = Versions::write(Some(state.path().into()), zones.into(), writes.clone());
+    let versions = Versions::write(guarded(&state), zones.into(), writes.clone());
     while writes.counts() != [0, 1] {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
@@ -134,7 +142,7 @@ async fn a_version_that_could_not_be_written_is_tried_once_more_at_the_end() {
 #[test]
 fn a_content_that_changed_by_itself_is_left_out() {
     let state = tempfile::tempdir().unwrap();
-    let mut folder = VersionFolder { dir: state.path().join(DIR), by_apex: None, writes: Arc::default() };
+    let mut folder = folder(&state);
     assert!(folder.follow(&[version("svc.example.", 1.0, "one")]));
     fs::write(state.path().join(DIR).join("svc.example@1000/a.policy.toml"), "eno").unwrap();
     assert!(load(Some(state.path())).is_empty());

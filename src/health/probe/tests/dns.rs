@@ -105,7 +105,86 @@ async fn a_packet_that_is_not_the_response_is_ignored() {
     let silent = server(|_, _| Vec::new()).await;
     assert_eq!(failure(asking(rtype::A, None), silent, BRIEF).await, Failure::TimedOut { after: BRIEF });
     let garbage = server(|question, _| vec![[&question[..2], &[0xFF; 40]].concat()]).await;
-    assert_eq!(failure(asking(rtype::A, None), garbage, AMPLE).await.to_string(), "the reply is not a DNS message");
+    assert_eq!(failure(asking(rtype::A, None), garbage, BRIEF).await, Failure::TimedOut { after: BRIEF });
+    // It has an answer less than it says.
+    let broken = server(|question, _| vec![[&reply(question, OK, &[])[..7], &[9], &question[8..]].concat()]).await;
+    assert_eq!(failure(asking(rtype::A, None), broken, AMPLE).await.to_string(), "the reply is not a DNS message");
+}
+
+/// The letters of the name in a question.
+fn letters(question: &[u8]) -> Vec<u8> {
+    question[12..question.len() - 4].iter().copied().filter(u8::is_ascii_alphabetic).collect()
+}
+
+#[tokio::test]
+async fn what_does_not_repeat_the_case_is_no_response_whatever_it_says() {
+    // A forger knows the name, and has guessed ID and port.
+    let to = server(|question, _| {
+        let forged = |change: fn(&u8) -> u8| {
+            let mut packet = reply(question, OK | 2, &[]);
+            packet[12..question.len() - 4].iter_mut().for_each(|octet| *octet = change(octet));
+            packet
+        };
+        let is_mixed = letters(question).iter().any(u8::is_ascii_uppercase);
+        let bare = vec![question[0], question[1], 0x80, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+        match is_mixed {
+            true => vec![
+                forged(u8::to_ascii_lowercase),
+                forged(|octet| if octet.is_ascii_alphabetic() { octet ^ 0x20 } else { *octet }),
+                bare,
+                reply(question, OK, &[]),
+            ],
+            // The second question, which such packets cause, or one chance in 2,048.
+            false => vec![reply(question, OK, &[])],
+        }
+    })
+    .await;
+    for _ in 0..20 {
+        let measured = measure(asking(rtype::A, None), to, AMPLE).await;
+        assert!(measured.result.is_ok(), "{:?}", measured.result);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_lowers_the_case_is_up() {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let to = server(move |question, over_tcp| {
+        log.lock().unwrap().push(question.to_vec());
+        let mut packet = reply(question, if over_tcp { OK } else { TRUNCATED }, &[(rtype::A, &[192, 0, 2, 1])]);
+        let end = question.len() - 4;
+        packet[12..end].make_ascii_lowercase();
+        vec![packet]
+    })
+    .await;
+    for _ in 0..8 {
+        assert!(measure(asking(rtype::A, address("192.0.2.1")), to, AMPLE).await.result.is_ok());
+    }
+    let seen = seen.lock().unwrap();
+    let cases: std::collections::BTreeSet<_> = seen.iter().map(|question| letters(question)).collect();
+    assert!(cases.len() > 4, "each question has a case of its own: {cases:?}");
+    let ids: std::collections::BTreeSet<_> = seen.iter().map(|question| [question[0], question[1]]).collect();
+    assert!(ids.len() > seen.len() / 2, "each question has an ID of its own: {ids:?}");
+}
+
+#[tokio::test]
+async fn each_question_comes_from_a_port_of_its_own() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let to = socket.local_addr().expect("an address");
+    let ports = tokio::spawn(async move {
+        let (mut ports, mut buffer) = (std::collections::BTreeSet::new(), [0; 512]);
+        for _ in 0..8 {
+            let (len, from) = socket.recv_from(&mut buffer).await.expect("a question");
+            ports.insert(from.port());
+            let _ = socket.send_to(&reply(&buffer[..len], OK, &[]), from).await;
+        }
+        ports
+    });
+    for _ in 0..8 {
+        // A lost packet is asked for again, which only makes another port.
+        assert!(measure(asking(rtype::A, None), to, AMPLE).await.result.is_ok());
+    }
+    assert!(ports.await.expect("it ends").len() > 4, "the kernel may choose one twice");
 }
 
 #[tokio::test]
