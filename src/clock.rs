@@ -49,7 +49,8 @@ pub fn boot() -> Option<BootTime> {
     Some(BootTime { id, secs: time.tv_sec as f64 + time.tv_nsec as f64 / 1e9 })
 }
 
-/// Cryptographically secure random octets, for keys and for numbers that a forger must not guess. Fails if the system's random generator fails.
+/// Cryptographically secure random octets, for keys and for numbers that a forger must not guess. Fails if the system's
+/// random generator fails.
 pub fn secret<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut secret = [0; N];
     getrandom::fill(&mut secret).map_err(std::io::Error::other)?;

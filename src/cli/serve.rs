@@ -74,7 +74,7 @@ pub(super) fn serve(args: ServeArgs) -> Result<(), Failure> {
     let prepared = Prepared::load(Some(args.config), Flags::default(), args.strict).map_err(failure)?;
     run(daemon::serve(prepared))?.map_err(|error| match error {
         ServeError::Start(error) => failure(error),
-        // The exit code tells the service manager, and the message the operator, that acknowledged changes are lost.
+        // The exit code is for the service manager, the message for the operator: acknowledged changes are lost.
         ServeError::Unsaved(unsaved) => Failure(unsaved.to_string()),
     })
 }

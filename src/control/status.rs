@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{VersionStatus, ZoneState};
 use crate::control::overrides::OverrideReport;
-use crate::control::unsaved::UnsavedFile;
+use crate::control::unsaved::{DiskState, UnsavedFile};
 use crate::model::{
     AdminState, AnswerRdata, Answerable, CheckId, Endpoint, EndpointId, Evidence, Model, Moment, VantageState,
     WorldView,
@@ -234,6 +234,15 @@ impl From<&Problem> for ProblemReport {
             labels: problem.labels.iter().map(LabelReport::from).collect(),
             section: problem.section.map(str::to_owned),
         }
+    }
+}
+
+impl Status {
+    /// Adds what is not on the disk.
+    pub(crate) fn complete(&mut self, disk: &DiskState, now: Moment) {
+        self.unsaved = disk.unsaved(now);
+        let endpoints = self.zones.iter_mut().flat_map(|zone| &mut zone.endpoints);
+        disk.complete(endpoints.filter_map(|endpoint| endpoint.overridden.as_mut()));
     }
 }
 

@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use crate::control::overrides::{Book, OverrideReport};
-use crate::control::status::Status;
 use crate::model::{Moment, Override};
 
 /// A write that takes longer counts as not on the disk, and an operator's call does not wait for it longer. Judgment:
@@ -86,27 +85,18 @@ impl DiskState {
         self.files().iter().map(report).collect()
     }
 
-    /// Adds to a status what is not on the disk.
-    pub(crate) fn complete(&self, status: &mut Status, now: Moment) {
-        status.unsaved = self.unsaved(now);
-        let endpoints = status.zones.iter_mut().flat_map(|zone| &mut zone.endpoints);
+    /// Adds to reports of overrides whether each is on the disk.
+    pub(crate) fn complete<'r>(&self, reports: impl Iterator<Item = &'r mut OverrideReport>) {
         let book = self.book.load();
         let written = by_target(&book);
-        for report in endpoints.filter_map(|endpoint| endpoint.overridden.as_mut()) {
-            mark(report, &written);
-        }
+        reports.for_each(|report| report.on_disk = Some(written.get(&*report.target) == Some(report)));
     }
 
     /// The reports of overrides, with whether each is on the disk.
     pub(crate) fn reports(&self, overrides: &[Arc<Override>]) -> Vec<OverrideReport> {
-        let book = self.book.load();
-        let written = by_target(&book);
-        let report = |entry: &Arc<Override>| {
-            let mut report = OverrideReport::from(&**entry);
-            mark(&mut report, &written);
-            report
-        };
-        overrides.iter().map(report).collect()
+        let mut reports: Vec<OverrideReport> = overrides.iter().map(|entry| OverrideReport::from(&**entry)).collect();
+        self.complete(reports.iter_mut());
+        reports
     }
 
     fn files(&self) -> MutexGuard<'_, BTreeMap<&'static str, DueFile>> {
@@ -122,10 +112,6 @@ fn report((file, due): (&&'static str, &DueFile)) -> UnsavedFile {
 
 fn by_target(book: &Book) -> HashMap<&str, OverrideReport> {
     book.entries().iter().map(|entry| (&*entry.target, OverrideReport::from(&**entry))).collect()
-}
-
-fn mark(report: &mut OverrideReport, written: &HashMap<&str, OverrideReport>) {
-    report.on_disk = Some(written.get(&*report.target) == Some(report));
 }
 
 #[cfg(test)]

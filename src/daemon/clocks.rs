@@ -1,8 +1,8 @@
 //! One moment on both clocks: files have Unix times, and everything else counts from the start of the process.
 //!
-//! The wall clock can be set while the server runs: by NTP, after a virtual machine slept, or by mistake. What ends at a
-//! Unix time, such as an override, must not end by that. [`WallClock`] follows the wall clock as long as it runs
-//! evenly, and reports a jump, so that these ends move with it.
+//! The wall clock can be set while the server runs: by NTP, after a virtual machine was paused, or by mistake. What
+//! ends at a Unix time, such as an override, must not end by that. [`WallClock`] follows the wall clock as long as it
+//! runs evenly, and reports a jump, so that these ends move with it.
 
 use std::time::Duration;
 

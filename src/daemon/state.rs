@@ -33,12 +33,12 @@ pub(crate) use file::{Durability, FileInfo, StateFile, Unreadable, make_dir, rep
 pub(crate) use lock::DirGuard;
 pub(crate) use writer::{StateWrites, WriteOutcome};
 
-/// A file that could not be written is tried again after this. Judgment: a try costs little, and an override that is not
-/// on the disk can be lost.
+/// A file that could not be written is tried again after this. Judgment: a try costs little, and an override that is
+/// not on the disk can be lost.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// The longest time that a stop waits for the disk. Judgment: much longer than a disk takes that works, and shorter than
-/// the 90 seconds after which systemd kills a service that does not stop.
-const STOP_WAIT: Duration = Duration::from_secs(10);
+/// The longest time that a stop waits for the disk. Judgment: much longer than a disk takes that works, and shorter
+/// than the 90 seconds after which systemd kills a service that does not stop.
+pub(crate) const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// The state directory of a running server. Without a settings file there is none, and nothing is saved.
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ impl StateDir {
     /// Begins to write, on the runtime of the caller.
     pub(crate) fn begin(&self) {
         let Some(open) = &self.open else { return };
-        let writing = open.queue.clone().write_all(open.path.clone(), open.guard.clone(), open.retry_after);
+        let writing = open.queue.clone().write_all(open.path.clone(), Arc::downgrade(&open.guard), open.retry_after);
         *open.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(writing));
     }
 

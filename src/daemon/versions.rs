@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Version, VersionStatus, ZoneState};
-use crate::daemon::state::{DirGuard, RETRY_AFTER, StateWrites};
+use crate::daemon::state::{DirGuard, RETRY_AFTER, STOP_WAIT, StateWrites};
 use crate::wire::Name;
 use disk::{MAX_VERSION, WriteProgress};
 
@@ -53,8 +53,8 @@ impl Versions {
     pub(crate) async fn close(self) {
         drop(self.served);
         if let Some(writer) = self.writer {
-            // An error is a panic, which has been printed.
-            let _ = writer.await;
+            // An error is a panic, which has been printed. A disk that does not answer must not hold up the stop.
+            let _ = tokio::time::timeout(STOP_WAIT, writer).await;
         }
     }
 }

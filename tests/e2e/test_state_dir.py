@@ -68,10 +68,9 @@ class Disk:
     def free(self):
         (self.seen / "fill").unlink()
 
-    def remount(self, how):
-        subprocess.run(
-            ["nsenter", "-t", str(self.pid), "-m", "mount", "-o", f"remount,{how}", str(self.path)], check=True
-        )
+    def inside(self, *command):
+        """Runs a command among the mounts of the node."""
+        subprocess.run(["nsenter", "-t", str(self.pid), "-m", *command], check=True)
 
     def targets(self):
         return [row["target"] for row in json.loads((self.seen / "overrides.json").read_text())["overrides"]]
@@ -128,9 +127,9 @@ def test_a_change_that_is_not_on_the_disk_is_shown_until_it_is(dir):
         wait_until(lambda: on_disk(node) == {"fra2": True}, 90)
         assert disk.targets() == ["fra2"] and unsaved(node) == [] and node.metric(DUE) is None
         assert "the operators' overrides can be written again" in node.child.err()
-        disk.remount("ro")
+        disk.inside("mount", "-t", "tmpfs", "-o", "ro", "none", disk.path)
         assert "Read-only file system" in drain(node, "fra1").stderr
-        disk.remount("rw")
+        disk.inside("umount", disk.path)
         wait_until(lambda: on_disk(node) == {"fra1": True, "fra2": True}, 90)
 
 

@@ -5,6 +5,7 @@ mod composite;
 mod context;
 mod declared;
 mod endpoint;
+mod fit;
 mod judging;
 mod kind;
 mod loops;

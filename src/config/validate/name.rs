@@ -8,7 +8,7 @@ use crate::config::spec::{NameSpec, PolicySpec};
 use crate::config::validate::context::{NameContext, ZoneContext};
 use crate::config::validate::pool::Size;
 use crate::config::validate::selector::Fenced;
-use crate::config::validate::{Used, judging, rto};
+use crate::config::validate::{Used, fit, judging, rto};
 use crate::masterfile::{CNAME, type_name};
 use crate::model::{
     EndpointId, Facet, Failback, MAX_ANSWERS, MAX_ENDPOINTS, MemberRef, Model, OnEmpty, Policy, PolicyId, SteeredName,
@@ -49,7 +49,9 @@ impl Policies<'_, '_> {
         }
         let mut policies: Vec<Option<Policy>> = ids.iter().map(|_| None).collect();
         ids.into_iter().for_each(|(policy, at)| policies[at] = Some(policy));
-        (steered, policies.into_iter().flatten().collect())
+        let policies: Vec<Policy> = policies.into_iter().flatten().collect();
+        fit::check(self.zone.spec, &steered, |id| &policies[id.0 as usize - first], problems);
+        (steered, policies)
     }
 
     /// Names below a delegation or a DNAME are never answered from this zone.

@@ -70,7 +70,7 @@ impl DirGuard {
                 None
             }
             Err(LockError::System(error)) => {
-                tracing::warn!(dir = %shown, %error, "the state directory can't be locked, and nothing is written to it");
+                tracing::warn!(dir = %shown, %error, "the state directory can't be locked: nothing is written to it");
                 None
             }
         };

@@ -121,7 +121,7 @@ async fn a_failed_write_is_reported_and_counted() {
     fs::write(dir.path().join("file"), "").unwrap();
     let state = StateDir::begun(Some(dir.path().join("file/state"))).unwrap();
     let failed = state.put(&A, &content("one")).await.unwrap().unwrap_err();
-    assert!(failed.starts_with("not kept for the next start: ") && failed.contains("file/state/a.json"), "{failed}");
+    assert!(failed.starts_with("not yet on disk: ") && failed.contains("file/state/a.json"), "{failed}");
     assert_eq!(state.writes().counts(), [0, 1]);
     let failed = StateDir::begun(None).unwrap().put(&A, &content("one")).await.unwrap().unwrap_err();
     assert!(failed.contains("without a settings file"), "{failed}");

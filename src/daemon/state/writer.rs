@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
@@ -144,7 +144,7 @@ impl Queue {
     }
 
     /// Writes until it is closed, and then what is left once more.
-    pub(super) async fn write_all(self: Arc<Queue>, dir: PathBuf, guard: Arc<DirGuard>, retry_after: Duration) {
+    pub(super) async fn write_all(self: Arc<Queue>, dir: PathBuf, guard: Weak<DirGuard>, retry_after: Duration) {
         let mut failing: BTreeMap<&'static str, FileInfo> = BTreeMap::new();
         let mut retry_at: Option<Moment> = None;
         loop {
@@ -186,13 +186,15 @@ impl Queue {
     async fn write(
         &self,
         dir: &Path,
-        guard: &Arc<DirGuard>,
+        guard: &Weak<DirGuard>,
         content: Content,
         failing: &mut BTreeMap<&'static str, FileInfo>,
     ) {
         let Content { info, text, since, on_written, waiting, has_failed: _ } = content;
         let (to, written, guard) = (dir.to_path_buf(), text.clone(), guard.clone());
         let replacing = tokio::task::spawn_blocking(move || {
+            // Without the lock nothing is written.
+            let guard = guard.upgrade().ok_or_else(|| std::io::Error::other("the state directory is closed"))?;
             guard.check()?;
             replace(&to, info.name, written.as_bytes(), info.durability)
         });
@@ -207,7 +209,8 @@ impl Queue {
         match &outcome {
             Ok(()) => {
                 if failing.remove(info.name).is_some() {
-                    tracing::info!(file = %file.display(), "{} can be written again: the file is up to date", info.content);
+                    let content = info.content;
+                    tracing::info!(file = %file.display(), "{content} can be written again: the file is up to date");
                 }
                 on_written.call();
                 let due = self.due();
