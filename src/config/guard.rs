@@ -58,7 +58,7 @@ keys! {
         /// how many replies a second one client net gets over UDP with the same answer, up to 1000; 0 is off. See
         /// [below](#rate-limiting-rrl)
         rate: u16 = integer(0..=MAX_RATE.into()), default RateLimit::default().rate;
-        /// of the replies over the rate, every n-th is sent truncated: 2 means every second one, 1 all, 0 none; up to
+        /// of the replies over the rate, every n-th is sent truncated: 1 means all, 2 every second one, 0 none; up to
         /// 10
         slip: u8 = integer(0..=MAX_SLIP.into()), default RateLimit::default().slip;
         /// the length of a client's net, in bits

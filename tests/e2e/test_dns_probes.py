@@ -151,13 +151,13 @@ def test_packets_that_do_not_repeat_id_and_case_are_ignored(dir):
         other_type = response(question, 2)[:-3] + bytes([28]) + question[-2:]
         other_name = response(question, 2, lambda name: name[:1] + b"v" + name[2:])
         garbage = question[:2] + b"\xff" * 60
-        forged = [swapped, response(question, 2, lower), other_id, other_type, other_name, garbage, question]
-        # A question all in lower case is the second one, which the first two packets cause.
-        is_mixed = question[12:-4] != question[12:-4].lower()
-        return [*(forged if is_mixed else []), response(question)]
+        # A question all in lower case is the second one, which packets in another case cause.
+        is_second = question[12:-4] == question[12:-4].lower()
+        of_case = [] if is_second else [swapped, response(question, 2, lower)]
+        return [*of_case, other_id, other_type, other_name, garbage, question, response(question)]
 
     with Responder(forged_and_right) as server:
-        with watch(dir, {"web": monitor("www.ok.example.", server.port, fall=1)}) as node:
+        with watch(dir, {"web": monitor("wWw.ok.example.", server.port, fall=1)}) as node:
             node.wait_health("web", "up")
             wait_until(lambda: len(server.questions) >= 40, 60)
             assert node.health("web") == "up"
