@@ -153,8 +153,8 @@ def test_packets_that_do_not_repeat_id_and_case_are_ignored(dir):
         garbage = question[:2] + b"\xff" * 60
         # A question all in lower case is the second one, which packets in another case cause.
         is_second = question[12:-4] == question[12:-4].lower()
-        of_case = [] if is_second else [swapped, response(question, 2, lower)]
-        return [*of_case, other_id, other_type, other_name, garbage, question, response(question)]
+        of_case = [] if is_second else [swapped, response(question, 2, lower), garbage]
+        return [*of_case, other_id, other_type, other_name, question, response(question)]
 
     with Responder(forged_and_right) as server:
         with watch(dir, {"web": monitor("wWw.ok.example.", server.port, fall=1)}) as node:

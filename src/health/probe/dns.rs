@@ -6,10 +6,10 @@
 //! random; a server repeats them as they are (draft-vixie-dnsext-dns0x20). A packet that does not repeat all of it is
 //! ignored, and is no failure.
 //!
-//! Some servers repeat the name in lower case, or leave the question out of an error response. If such a packet comes
-//! that has the right ID, the question is sent once more, in lower case, with another ID from another port, and the
-//! response to that need not repeat the case or, with an error, the question. A forger would have to guess ID and port
-//! of both.
+//! Some servers repeat the name in lower case, leave the question out of an error response, or send what is no DNS
+//! message at all. If such a packet comes that has the right ID, the question is sent once more, in lower case, with
+//! another ID from another port, and the response to that need not repeat the case or, with an error, the question. A
+//! forger would have to guess ID and port of both.
 
 use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -185,15 +185,13 @@ fn received(query: &[u8], packet: &[u8], strictness: Strictness) -> Result<Recep
         Strictness::Exact => repeated == Some(question),
         Strictness::AnyCase => is_same || is_bare_error,
     };
-    if !is_ours {
-        return Ok(if is_same || is_bare_error { Reception::Inexact } else { Reception::Foreign });
-    }
-    match Message::from_vec(packet) {
-        Ok(response) if response.metadata.message_type == MessageType::Response => {
+    match (Message::from_vec(packet), strictness) {
+        (Ok(response), _) if is_ours && response.metadata.message_type == MessageType::Response => {
             Ok(Reception::Response(Box::new(response)))
         }
-        Ok(_) => Ok(Reception::Foreign),
-        Err(_) => Err(Failure::Garbage("the reply is not a DNS message".to_owned())),
+        (Ok(_), _) if is_ours || !(is_same || is_bare_error) => Ok(Reception::Foreign),
+        (Err(_), Strictness::AnyCase) => Err(Failure::Garbage("the reply is not a DNS message".to_owned())),
+        (Ok(_), _) | (Err(_), Strictness::Exact) => Ok(Reception::Inexact),
     }
 }
 
