@@ -134,8 +134,8 @@ mod tests {
     fn an_end_is_written_as_before_and_none_stays_none() {
         let until = |of: &Book| of.entries()[0].until;
         let (now, boot) = (at(1000.0), boot("a", 50.0));
-        let restored = file_of(&book(Some(1700.123_456)), &now, Some(&boot)).into_book(&at(1001.2), Some(&boot));
-        assert_eq!(until(&restored.unwrap()), Some(1700.123_456));
+        let restored = file_of(&book(Some(1_700.125)), &now, Some(&boot)).into_book(&at(1001.2), Some(&boot));
+        assert_eq!(until(&restored.unwrap()), Some(1_700.125));
         let restored = file_of(&book(None), &now, Some(&boot)).into_book(&at(0.0), None).unwrap();
         assert_eq!(restored, book(None));
     }

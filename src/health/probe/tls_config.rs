@@ -183,8 +183,9 @@ mod tests {
             verifier.verify_server_cert(leaf.der(), &[], &name, &[], now).map(drop)
         };
         let name = "www.svc.example";
-        let (valid, late, early): (fn() -> f64, fn() -> f64, fn() -> f64) =
-            (|| VALID as f64, || (VALID + YEAR) as f64, || 0.0);
+        let valid: fn() -> f64 = || VALID as f64;
+        let late: fn() -> f64 = || (VALID + YEAR) as f64;
+        let early: fn() -> f64 = || 0.0;
         for (wall, steady) in [(VALID, late), (VALID, early), (VALID + YEAR, valid), (VALID - YEAR, valid)] {
             assert_eq!(verify(wall, steady, name), Ok(()), "{wall}");
         }
