@@ -5,6 +5,7 @@
 mod compiling;
 mod operate;
 mod reload;
+mod removal;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -110,9 +110,12 @@ def test_a_change_that_is_not_on_the_disk_is_shown_until_it_is(dir):
         done = drain(node, "fra2")
         assert "not yet on disk: " in done.stderr and "No space left on device" in done.stderr, done
         assert node.addresses("www.svc.example.") != [], "the drain of both is in force, so nothing better is left"
-        assert on_disk(node) == {"fra1": True, "fra2": False} and unsaved(node) == ["overrides.json"]
+        assert on_disk(node) == {"fra1": True, "fra2": False}
+        # Status and metrics may be a moment old.
+        wait_until(lambda: unsaved(node) == ["overrides.json"], 30)
         assert "not yet on disk, so a restart would lose: fra2\n" in operate(node, "overrides").stdout
         assert "NOT ON DISK for" in node.command("status").stdout
+        wait_until(lambda: node.metric(DUE, file="overrides.json"), 30)
         assert node.metric(DUE, file="overrides.json") > 1.7e9
         since = node.metric(DUE, file="overrides.json")
         # Replaced and cleared while they are due.
@@ -121,11 +124,16 @@ def test_a_change_that_is_not_on_the_disk_is_shown_until_it_is(dir):
         assert json.loads(operate(node, "clear", "fra1", "--format", "json").stdout)["on_disk"] is False
         assert on_disk(node) == {"fra2": False} and disk.targets() == ["fra1"]
         assert node.metric(DUE, file="overrides.json") == since and errors(node) == 1, "the log has it once"
-        status = node.status()["zones"][0]["endpoints"]
-        assert [row["override"] and row["override"]["on_disk"] for row in status] == [None, False]
+
+        def in_status():
+            rows = node.status()["zones"][0]["endpoints"]
+            return [row["override"] and row["override"]["on_disk"] for row in rows]
+
+        wait_until(lambda: in_status() == [None, False], 30)
         disk.free()
         wait_until(lambda: on_disk(node) == {"fra2": True}, 90)
-        assert disk.targets() == ["fra2"] and unsaved(node) == [] and node.metric(DUE) is None
+        assert disk.targets() == ["fra2"]
+        wait_until(lambda: unsaved(node) == [] and node.metric(DUE) is None, 30)
         assert "the operators' overrides can be written again" in node.child.err()
         disk.inside("mount", "-t", "tmpfs", "-o", "ro", "none", disk.path)
         assert "Read-only file system" in drain(node, "fra1").stderr

@@ -15,6 +15,7 @@ use crate::control::overrides::Book;
 use crate::daemon::changes::{Cause, WatchedFiles};
 use crate::daemon::difference::Difference;
 use crate::daemon::steer::Steer;
+use crate::daemon::steer::removal::with_removals_moved;
 use crate::daemon::vantages::plan_of;
 use crate::fleet::{Received, agree};
 use crate::health::{Plan, Round};

@@ -12,6 +12,7 @@ use crate::control::ReloadStatus;
 use crate::daemon::changes::{Cause, WatchedFiles};
 use crate::daemon::steer::Steer;
 use crate::daemon::steer::compiling::{ComingGeneration, CompiledRound, Compiling};
+use crate::daemon::steer::removal::with_removals_moved;
 use crate::daemon::vantages::plan_of;
 use crate::health::{Plan, check_rights};
 use crate::source::{Problem, Severity};
@@ -200,18 +201,4 @@ impl Steer {
         let file = self.settings_file.clone().unwrap_or_else(|| "portolan.toml".into());
         Problem::of_file(file, severity, message)
     }
-}
-
-/// The zones with the times of their removal moved by so many seconds.
-pub(super) fn with_removals_moved(zones: &Arc<[ZoneState]>, by: f64) -> Arc<[ZoneState]> {
-    if by == 0.0 {
-        return zones.clone();
-    }
-    let moved = |zone: &ZoneState| match zone.status {
-        VersionStatus::Vanished(what, until) => {
-            ZoneState { status: VersionStatus::Vanished(what, until + by), ..zone.clone() }
-        }
-        VersionStatus::Current | VersionStatus::LastGood | VersionStatus::Unserved => zone.clone(),
-    };
-    zones.iter().map(moved).collect()
 }
