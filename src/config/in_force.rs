@@ -55,6 +55,7 @@ impl Settings {
             ("listen.workers", *workers != theirs.workers),
             ("vantage.control", self.control != other.control),
             ("tls", files(self) != files(other)),
+            ("run.user", self.user != other.user),
             ("state.dir", self.operators.state_dir != other.operators.state_dir),
         ];
         all.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()

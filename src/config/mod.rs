@@ -26,6 +26,7 @@ mod notes;
 mod operators;
 mod reach;
 mod regions;
+mod run;
 mod schema;
 mod secret_file;
 mod settings;

@@ -19,6 +19,7 @@ use crate::config::keys::{KeyKind as _, Table, duration, keys, name, named, tabl
 use crate::config::log::{LogFormat, LogKeys};
 use crate::config::operators::{self, ApiKeys, Operators, StateKeys};
 use crate::config::regions::{self, RegionKeys};
+use crate::config::run::RunKeys;
 use crate::model::{Clients, Region};
 use crate::source::{
     At, ManualSection, Place, Problems,
@@ -53,6 +54,8 @@ pub struct Settings {
     pub guard: Guard,
     /// Who may change something over the API, and the state directory.
     pub operators: Operators,
+    /// The user that the server becomes when it is started as root: a name or a number. `None`: a default.
+    pub user: Option<String>,
     /// The format of the log; `None` if the settings don't choose one.
     pub log: Option<LogFormat>,
     /// The declared regions; if there are none, the region of this node.
@@ -86,6 +89,7 @@ keys! {
         chaos: ChaosKeys = table();
         api: ApiKeys = table();
         state: StateKeys = table();
+        run: RunKeys = table();
         log: LogKeys = table();
         vantage: VantageKeys = table();
         clients: ClientKeys = table();
@@ -156,6 +160,7 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
         removal_delay: keys.zones.map_or(REMOVAL_DELAY, |at| at.value.removal_delay.value),
         guard: guard::read(value(keys.cookies), value(keys.rrl), value(keys.chaos), base, problems),
         operators,
+        user: value(keys.run).and_then(|keys| value(keys.user)),
         log: value(keys.log).and_then(|keys| value(keys.format)),
         regions,
         clients,

@@ -80,6 +80,11 @@ impl WatchedFiles {
         }
     }
 
+    /// All files and directories that a reload reads.
+    pub(crate) fn all_read(&self) -> Vec<PathBuf> {
+        self.polled.all()
+    }
+
     /// Whether a change of this path is a reason to load again. A file in the zones directory that is no zone's is
     /// none: a log there would cause a load, and the load would write to the log.
     fn is_reason(&self, path: &Path) -> bool {

@@ -14,6 +14,7 @@ mod node;
 mod overrides;
 mod poll;
 mod prepare;
+mod privileges;
 mod retained;
 mod runtimes;
 mod scrape;

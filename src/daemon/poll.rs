@@ -24,6 +24,12 @@ pub(crate) struct PolledPaths {
 type Stamps = BTreeMap<PathBuf, Option<Stamp>>;
 
 impl PolledPaths {
+    /// The zones directory, its files, and the further files.
+    pub(crate) fn all(&self) -> Vec<PathBuf> {
+        let of_zones = zone_files(&self.zones).into_keys();
+        [self.zones.clone()].into_iter().chain(of_zones).chain(self.files.iter().cloned()).collect()
+    }
+
     fn stamps(&self) -> Stamps {
         let mut stamps = zone_files(&self.zones);
         stamps.extend(self.files.iter().map(|file| (file.clone(), Stamp::of(file))));

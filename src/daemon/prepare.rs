@@ -13,15 +13,19 @@ use crate::daemon::event_number;
 use crate::daemon::health_file::LastReports;
 use crate::daemon::limits;
 use crate::daemon::overrides::Overrides;
+use crate::daemon::privileges::{self, Need, Needs, Want};
 use crate::daemon::retained::SteeringFiles;
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::StateDir;
 use crate::daemon::vantages::VantageSpec;
 use crate::daemon::{StartError, versions};
 use crate::health::{SourceAddresses, check_rights};
-use crate::model::Model;
+use crate::model::{Model, ProbeKind};
 use crate::source::{Problem, Severity};
 use crate::telemetry::log;
+
+/// Environment variables that name certificate authorities (OpenSSL): probes over TLS read them.
+const TRUST_STORES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// What a node is started from.
 pub struct NodeSpec {
@@ -54,7 +58,8 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// For `portolan serve`. When `is_strict`, an error in any file is an error of the start.
+    /// For `portolan serve`. When `is_strict`, an error in any file is an error of the start. At the end the process has
+    /// dropped the rights that it no longer needs.
     pub fn load(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool) -> Result<Prepared, StartError> {
         log::choose(config::log_format(settings_file.as_deref(), &flags));
         let how = LoadOptions {
@@ -74,7 +79,23 @@ impl Prepared {
             region: loaded.settings.region.as_str().into(),
             sources: SourceAddresses::default(),
         };
-        Prepared::of(NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] })
+        let state = loaded.settings.operators.state_dir.clone();
+        let is_state_new = state.as_deref().is_some_and(privileges::is_unused);
+        let prepared = Prepared::of(NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] })?;
+        let needs = Needs { files: prepared.needs(), state, is_state_new };
+        privileges::reduce(prepared.settings.user.as_deref(), &needs)?;
+        Ok(prepared)
+    }
+
+    /// The files that are used later: those that a reload reads, and the programs of exec monitors.
+    fn needs(&self) -> Vec<Need> {
+        let read = self.watched.all_read().into_iter().map(|path| Need { path, want: Want::Read });
+        let stores = TRUST_STORES.into_iter().filter_map(std::env::var_os);
+        let stores = stores.map(|path| Need { path: path.into(), want: Want::Read });
+        let kinds = self.model.checks.iter().map(|check| &check.key.monitor.kind);
+        let programs = kinds.filter_map(ProbeKind::program);
+        let programs = programs.map(|path| Need { path: path.into(), want: Want::Run });
+        read.chain(stores).chain(programs).collect()
     }
 
     /// The same from files that were loaded.

@@ -188,6 +188,11 @@ impl ProbeKind {
         }
     }
 
+    /// The program of an exec monitor, an absolute path.
+    pub fn program(&self) -> Option<&str> {
+        if let ProbeKind::Exec(spec) = self { Some(&spec.program) } else { None }
+    }
+
     /// The composite, where it is one.
     pub fn composite(&self) -> Option<&Composite> {
         if let ProbeKind::Composite(composite) = self { Some(composite) } else { None }

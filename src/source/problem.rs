@@ -352,7 +352,12 @@ pub(crate) fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str
 /// The message of an error of the file system, without its number.
 pub(crate) fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_string()
+    let plain = text.split(" (os error").next().unwrap_or(&text).to_string();
+    match error.kind() == std::io::ErrorKind::PermissionDenied {
+        // The server may have become another user than the one who starts `check`.
+        true => format!("{plain} (this process has uid {})", rustix::process::geteuid().as_raw()),
+        false => plain,
+    }
 }
 
 /// `a`, `b` and `c`.

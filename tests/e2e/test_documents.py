@@ -45,6 +45,8 @@ NOT_RUN = {
     ("docs/operating.md",
      "sudo setcap cap_net_bind_service,cap_net_raw=+ep /usr/local/bin/portolan   # cap_net_raw is for icmp monitors"):
         "changes a file of the system; the privileges that it gives have tests of their own (test_commands.py)",
+    ("docs/operating.md", "sudo useradd --system portolan"):
+        "changes the users of the system; what the server does with them is in test_privileges.py",
     ("docs/overrides.md", "# who may do what"): "a file of tokens; test_operator.py has such files",
 }
 

@@ -1,5 +1,6 @@
 """An operator changes a running server: overrides with tokens, and reloads."""
 import json
+import os
 import re
 import socket
 import threading
@@ -153,6 +154,9 @@ def test_without_a_token_file_the_calls_are_off_until_there_is_one(dir):
         refused = operate(node, "drain", "fra1", "--why", "x")
         assert refused.returncode == 1 and "token_file" in refused.stderr, refused.stderr
         write_tokens(dir)  # the file is watched although it did not exist
+        # Started by root, the server has become the owner of the state directory.
+        owner = (dir / "node/state").stat()
+        os.chown(dir / "node/tokens", owner.st_uid, owner.st_gid)
         wait_until(lambda: operate(node, "drain", "fra1", "--why", "x").returncode == 0, 15, step=0.2)
         (dir / "node" / "tokens").write_text(f"carol operate {'d' * 32}\n")
         wait_until(lambda: "not in the token file" in operate(node, "overrides").stderr, 15, step=0.2)

@@ -8,6 +8,7 @@ use crate::config::log::LogKeys;
 use crate::config::monitor::{HeartbeatKeys, MonitorSpec, QuorumKeys};
 use crate::config::operators::{ApiKeys, StateKeys};
 use crate::config::regions::RegionKeys;
+use crate::config::run::RunKeys;
 use crate::config::settings::{ListenKeys, SettingsKeys, VantageKeys, ZonesKeys};
 use crate::config::spec::{
     self, Answering, EcsKeys, EndpointSpec, FenceSpec, NameKeys, PoolSpec, SelectorSpec, ServiceKeys,
@@ -43,6 +44,7 @@ fn settings_keys() -> Vec<Key> {
         ("chaos", ChaosKeys::keys()),
         ("api", ApiKeys::keys()),
         ("state", StateKeys::keys()),
+        ("run", RunKeys::keys()),
         ("log", LogKeys::keys()),
         ("vantage", VantageKeys::keys()),
         ("clients", ClientKeys::keys()),

@@ -1,0 +1,167 @@
+//! The files that a running server uses, and whether the present user may.
+
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::process::{getegid, geteuid, getgid, getuid};
+
+/// How a file is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// It is read, or its entries are listed.
+    Read,
+    /// It is a program.
+    Run,
+    /// It is the state directory or something in it: the server replaces and removes its files.
+    Write,
+}
+
+/// A file and how it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub(crate) path: PathBuf,
+    pub(crate) want: Want,
+}
+
+/// All files that are used while the server runs.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    /// Files outside the state directory. One that is missing is no problem: it may appear.
+    pub(crate) files: Vec<Need>,
+    /// The state directory.
+    pub(crate) state: Option<PathBuf>,
+    /// Whether this start has created the state directory, or found it without content: then it may change its owner.
+    pub(crate) is_state_new: bool,
+}
+
+/// The first file that can't be used.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Denied {
+    need: Need,
+    /// The directory above it that can't be entered, if that is the reason.
+    closed: Option<PathBuf>,
+}
+
+/// The most entries of the state directory that are looked at (judgment: some milliseconds; 10,000 zones have 30,000).
+const MOST_ENTRIES: usize = 100_000;
+
+/// How deep they are: `zones/FOLDER/FILE`.
+const DEPTH: usize = 3;
+
+/// The only file of a state directory that is not used yet: the lock of a start that failed.
+const LOCK: &str = "lock";
+
+impl Needs {
+    /// The first file that the real user of this process can't use. While the effective user is another one, root's
+    /// rights don't count.
+    pub(super) fn first_denied(&self) -> Option<Denied> {
+        let outside = self.files.iter().find_map(denied);
+        outside.or_else(|| {
+            let state = self.state.as_deref()?;
+            match self.is_state_new && is_switching() {
+                // It becomes the user's own, which only has to reach it.
+                true => denied(&Need { path: state.into(), want: Want::Write }).filter(|by| by.closed.is_some()),
+                false => denied_below(state, DEPTH, &mut MOST_ENTRIES.clone()),
+            }
+        })
+    }
+
+    /// The user and the group of the state directory.
+    pub(super) fn state_owner(&self) -> Option<(u32, u32)> {
+        let found = fs::metadata(self.state.as_deref()?).ok()?;
+        Some((found.uid(), found.gid()))
+    }
+
+    /// Gives the state directory to the user if it is new, and in any case the files of root that this start has made.
+    pub(super) fn hand_over(&self, uid: u32, gid: u32) -> std::io::Result<()> {
+        let Some(state) = &self.state else { return Ok(()) };
+        let is_of_root = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found: Metadata| found.uid() == 0);
+        let lock = state.join(LOCK);
+        for path in [self.is_state_new.then_some(state), Some(&lock)].into_iter().flatten() {
+            if is_of_root(path) {
+                chown(path, Some(uid), Some(gid))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the state directory doesn't exist or has nothing but the lock of a start that failed.
+pub(crate) fn is_unused(state: &Path) -> bool {
+    match fs::read_dir(state) {
+        Ok(mut entries) => entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
+/// Whether the effective user is not the real one.
+fn is_switching() -> bool {
+    getuid() != geteuid() || getgid() != getegid()
+}
+
+/// The first file or directory at and below `path` that can't be used, in a state directory.
+fn denied_below(path: &Path, depth: usize, left: &mut usize) -> Option<Denied> {
+    let is_dir = path.is_dir();
+    // A file that can be read can be replaced too, if its directory can be written.
+    let want = if is_dir { Want::Write } else { Want::Read };
+    denied(&Need { path: path.to_path_buf(), want }).or_else(|| {
+        let entries = fs::read_dir(path).ok().filter(|_| is_dir && depth > 0)?;
+        entries.flatten().find_map(|entry| {
+            *left = left.checked_sub(1)?;
+            denied_below(&entry.path(), depth - 1, left)
+        })
+    })
+}
+
+fn denied(need: &Need) -> Option<Denied> {
+    let is_dir = need.path.is_dir();
+    let access = match need.want {
+        Want::Read if is_dir => Access::READ_OK | Access::EXEC_OK,
+        Want::Read => Access::READ_OK,
+        Want::Run => Access::EXEC_OK,
+        Want::Write if is_dir => Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
+        Want::Write => Access::READ_OK | Access::WRITE_OK,
+    };
+    if is_allowed(&need.path, access) {
+        return None;
+    }
+    let above = need.path.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
+    let closed = above.filter(|dir| !is_allowed(dir, Access::EXEC_OK)).last();
+    Some(Denied { need: need.clone(), closed: closed.map(Path::to_path_buf) })
+}
+
+/// Whether the system allows this. A file that isn't there, or a system that doesn't say, is no refusal.
+fn is_allowed(path: &Path, access: Access) -> bool {
+    // `access(2)` is for the real user with all its capabilities; the other form is for the effective user with those
+    // that are effective.
+    let flags = if is_switching() { AtFlags::empty() } else { AtFlags::EACCESS };
+    match accessat(CWD, path, access, flags) {
+        Ok(()) => true,
+        Err(error) => !matches!(error.kind(), ErrorKind::PermissionDenied),
+    }
+}
+
+impl Denied {
+    /// What `user` can't do, and what to do about it, without a full stop.
+    pub(super) fn text(&self, user: String) -> String {
+        let Denied { need: Need { path, want }, closed } = self;
+        let path = path.display();
+        let what = match want {
+            Want::Read => "read",
+            Want::Run => "run",
+            Want::Write => "write",
+        };
+        match (closed, want) {
+            (Some(dir), _) => {
+                let dir = dir.display();
+                format!("the user {user} can't {what} {path}, because it can't enter {dir}: `chmod a+x {dir}`")
+            }
+            (None, Want::Read) => format!("the user {user} can't read {path}: `chown -R {user} {path}`"),
+            (None, Want::Run) => format!("the user {user} can't run {path}: `chmod a+rx {path}`"),
+            (None, Want::Write) => format!("the user {user} can't write {path}: `chown -R {user} {path}`"),
+        }
+    }
+}

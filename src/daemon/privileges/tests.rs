@@ -1,0 +1,56 @@
+//! What doesn't need root. The changes themselves are tested with the real program (`tests/e2e/test_privileges.py`).
+
+use std::fs;
+use std::path::Path;
+
+use super::needs::{Need, Needs, Want, is_unused};
+use super::user::{Account, Switch};
+
+#[test]
+fn a_user_is_known_by_name_and_by_number() {
+    let root = Account::of("root").unwrap();
+    assert!(root.is_root() && root == Account::of("0").unwrap());
+    assert_eq!(root.to_string(), "root (uid 0)");
+    let unlisted = Account::of("4200000000").unwrap();
+    assert_eq!(
+        (unlisted.uid(), unlisted.gid(), unlisted.to_string().as_str()),
+        (4_200_000_000, 4_200_000_000, "uid 4200000000")
+    );
+    assert_eq!(Account::of_ids(4_200_000_000, 7).gid(), 7);
+    for wrong in ["no such user", "-1", "4294967296", "a\0b", ""] {
+        assert!(Account::of(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_state_directory_with_content_is_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(is_unused(&dir.path().join("none")) && is_unused(dir.path()));
+    fs::write(dir.path().join("lock"), "1").unwrap();
+    assert!(is_unused(dir.path()), "a start that failed leaves its lock");
+    fs::write(dir.path().join("overrides.json"), "{}").unwrap();
+    assert!(!is_unused(dir.path()));
+    assert!(!is_unused(&dir.path().join("lock")), "it is no directory");
+}
+
+#[test]
+fn files_that_are_missing_are_no_reason_to_refuse() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = ["", "none", "none/below"].map(|name| Need { path: dir.path().join(name), want: Want::Read });
+    let needs = Needs { files: files.into(), state: Some(dir.path().join("state")), is_state_new: false };
+    assert_eq!(needs.first_denied(), None);
+    assert_eq!(needs.state_owner(), None);
+    assert!(needs.hand_over(0, 0).is_ok(), "there is nothing to hand over");
+}
+
+#[test]
+fn without_the_right_to_it_a_change_of_the_user_changes_nothing() {
+    if super::user::is_root() {
+        return;
+    }
+    let before = fs::read_to_string("/proc/self/status").unwrap();
+    let ids = |status: &str| status.lines().filter(|line| line.contains("id:")).map(str::to_owned).collect::<Vec<_>>();
+    assert!(Switch::begin(&Account::nobody()).is_err());
+    assert_eq!(ids(&before), ids(&fs::read_to_string("/proc/self/status").unwrap()));
+    assert!(Path::new("/proc/self").exists());
+}
