@@ -55,6 +55,7 @@ impl Settings {
             ("listen.workers", *workers != theirs.workers),
             ("vantage.control", self.control != other.control),
             ("tls", files(self) != files(other)),
+            ("limits", self.limits != other.limits),
             ("run.user", self.user != other.user),
             ("state.dir", self.operators.state_dir != other.operators.state_dir),
         ];

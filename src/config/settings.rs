@@ -16,6 +16,7 @@ use crate::config::client_settings::{ClientKeys, ClientSettings};
 use crate::config::fields::Fields;
 use crate::config::guard::{self, ChaosKeys, CookieKeys, Guard, RrlKeys};
 use crate::config::keys::{KeyKind as _, Table, duration, keys, name, named, table, text};
+use crate::config::limits::{LimitKeys, Limits};
 use crate::config::log::{LogFormat, LogKeys};
 use crate::config::operators::{self, ApiKeys, Operators, StateKeys};
 use crate::config::regions::{self, RegionKeys};
@@ -54,6 +55,8 @@ pub struct Settings {
     pub guard: Guard,
     /// Who may change something over the API, and the state directory.
     pub operators: Operators,
+    /// How many connections of clients there may be.
+    pub limits: Limits,
     /// The user that the server becomes when it is started as root: a name or a number. `None`: a default.
     pub user: Option<String>,
     /// The format of the log; `None` if the settings don't choose one.
@@ -90,6 +93,7 @@ keys! {
         api: ApiKeys = table();
         state: StateKeys = table();
         run: RunKeys = table();
+        limits: LimitKeys = table();
         log: LogKeys = table();
         vantage: VantageKeys = table();
         clients: ClientKeys = table();
@@ -160,6 +164,7 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
         removal_delay: keys.zones.map_or(REMOVAL_DELAY, |at| at.value.removal_delay.value),
         guard: guard::read(value(keys.cookies), value(keys.rrl), value(keys.chaos), base, problems),
         operators,
+        limits: value(keys.limits).map_or_else(Limits::default, Limits::from),
         user: value(keys.run).and_then(|keys| value(keys.user)),
         log: value(keys.log).and_then(|keys| value(keys.format)),
         regions,

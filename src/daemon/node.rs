@@ -9,7 +9,9 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::WaitingOctets;
 use crate::clock;
+use crate::config::Limits;
 use crate::control::command::MAX_WAITING;
 use crate::control::names::NameStateCache;
 use crate::control::{self, ApiAccess, Controls, Journal, JournalEvent, MAX_EVENTS, Readiness, ReloadStatus};
@@ -28,7 +30,7 @@ use crate::daemon::state::{StateDir, Unsaved};
 use crate::daemon::steer::{Reloads, Steer};
 use crate::daemon::vantages::Vantages;
 use crate::daemon::versions::Versions;
-use crate::server::{Counters, Encrypted, Server};
+use crate::server::{Counters, Encrypted, Server, StreamLimits};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
 use crate::telemetry::{Metrics, log};
@@ -58,9 +60,12 @@ impl RunningNode {
     /// The same for a node whose files are loaded and whose sockets are bound.
     pub(crate) async fn run(prepared: Prepared) -> Result<RunningNode, StartError> {
         let Prepared { settings, model, zones, refused, warnings, settings_file, flags, .. } = prepared;
-        let Prepared { vantages, watched, state_dir, saved, sockets, descriptors, .. } = prepared;
+        let Prepared { vantages, watched, state_dir, saved, sockets, shares, .. } = prepared;
         let SavedState { overrides, last_reports, steering_files, last_event } = saved;
         let Sockets { mut server, certificates, encrypted, api } = sockets;
+        let Limits { connections, quic_connections, api_connections: _ } = shares.connections;
+        let octets = WaitingOctets::new(shares.waiting_octets);
+        server.limit_streams(StreamLimits { connections, quic_connections, octets });
         let http = api.local_addr().map_err(StartError::System)?;
         let runtimes = Runtimes::start().map_err(StartError::System)?;
         runtimes.steer.within(|| state_dir.begin());
@@ -69,8 +74,8 @@ impl RunningNode {
         refused.iter().chain(&warnings).for_each(log::problem);
 
         let metrics = Arc::new(Metrics::new());
-        let mut vantages =
-            Vantages::start(&vantages, &settings.control, descriptors, &metrics).map_err(StartError::System)?;
+        let mut vantages = Vantages::start(&vantages, &settings.control, shares.probe_descriptors, &metrics)
+            .map_err(StartError::System)?;
         let model = Arc::new(model);
         let now = Now::read();
         vantages.restore(|vantage| last_reports.of(vantage, &model, now), now.moment);

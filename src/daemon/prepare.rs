@@ -11,9 +11,9 @@ use crate::daemon::changes::WatchedFiles;
 use crate::daemon::clocks::Now;
 use crate::daemon::event_number;
 use crate::daemon::health_file::LastReports;
-use crate::daemon::limits;
+use crate::daemon::limits::{self, Shares, System};
 use crate::daemon::overrides::Overrides;
-use crate::daemon::privileges::{self, Need, Needs, Want};
+use crate::daemon::privileges::{self, FileNeed, Needs, Want};
 use crate::daemon::retained::SteeringFiles;
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::StateDir;
@@ -53,13 +53,12 @@ pub struct Prepared {
     pub(super) state_dir: StateDir,
     pub(super) saved: SavedState,
     pub(super) sockets: Sockets,
-    /// The limit of open files.
-    pub(super) descriptors: u64,
+    pub(super) shares: Shares,
 }
 
 impl Prepared {
-    /// For `portolan serve`. When `is_strict`, an error in any file is an error of the start. At the end the process has
-    /// dropped the rights that it no longer needs.
+    /// For `portolan serve`. When `is_strict`, an error in any file is an error of the start. At the end the process
+    /// has dropped the rights that it no longer needs.
     pub fn load(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool) -> Result<Prepared, StartError> {
         log::choose(config::log_format(settings_file.as_deref(), &flags));
         let how = LoadOptions {
@@ -88,13 +87,13 @@ impl Prepared {
     }
 
     /// The files that are used later: those that a reload reads, and the programs of exec monitors.
-    fn needs(&self) -> Vec<Need> {
-        let read = self.watched.all_read().into_iter().map(|path| Need { path, want: Want::Read });
+    fn needs(&self) -> Vec<FileNeed> {
+        let read = self.watched.all_read().into_iter().map(|path| FileNeed { path, want: Want::Read });
         let stores = TRUST_STORES.into_iter().filter_map(std::env::var_os);
-        let stores = stores.map(|path| Need { path: path.into(), want: Want::Read });
+        let stores = stores.map(|path| FileNeed { path: path.into(), want: Want::Read });
         let kinds = self.model.checks.iter().map(|check| &check.key.monitor.kind);
         let programs = kinds.filter_map(ProbeKind::program);
-        let programs = programs.map(|path| Need { path: path.into(), want: Want::Run });
+        let programs = programs.map(|path| FileNeed { path: path.into(), want: Want::Run });
         read.chain(stores).chain(programs).collect()
     }
 
@@ -103,7 +102,14 @@ impl Prepared {
         let NodeSpec { loaded, settings_file, flags, vantages } = spec;
         let watched = WatchedFiles::of(&loaded, settings_file.as_deref());
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news: _ } = loaded;
-        let descriptors = limits::raise_descriptors();
+        let listening = limits::listening(&settings.listen);
+        let shares = System::raise_and_read().share(settings.limits, listening, vantages.len());
+        if let Some(warning) = &shares.warning {
+            tracing::warn!("{warning}");
+        }
+        if let Some(note) = &shares.note {
+            tracing::info!("{note}");
+        }
         let state_dir = StateDir::open(settings.operators.state_dir.clone())?;
         let saved = SavedState::load(&state_dir, &model, &mut warnings)?;
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
@@ -121,7 +127,7 @@ impl Prepared {
             state_dir,
             saved,
             sockets,
-            descriptors,
+            shares,
         })
     }
 }

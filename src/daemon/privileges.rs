@@ -15,9 +15,9 @@ mod tests;
 mod user;
 
 use crate::daemon::StartError;
-use user::{Account, Switch};
+use user::{Switch, SystemUser};
 
-pub(crate) use needs::{Denied, Need, Needs, Want, is_unused};
+pub(crate) use needs::{Denied, FileNeed, Needs, Want, is_unused};
 
 /// The user where neither the settings nor the state directory name one.
 const DEFAULT_USER: &str = "nobody";
@@ -41,7 +41,7 @@ pub(crate) fn reduce(chosen: Option<&str>, needs: &Needs) -> Result<(), StartErr
         return Ok(());
     }
     let account = match chosen {
-        Some(name) => Account::of(name).map_err(StartError::Rights)?,
+        Some(name) => SystemUser::of(name).map_err(StartError::Rights)?,
         None => default_account(needs),
     };
     let stay = match account.is_root() {
@@ -68,11 +68,11 @@ pub(crate) fn reduce(chosen: Option<&str>, needs: &Needs) -> Result<(), StartErr
 }
 
 /// The owner of the state directory if it isn't root, otherwise nobody.
-fn default_account(needs: &Needs) -> Account {
+fn default_account(needs: &Needs) -> SystemUser {
     let owner = needs.state_owner().filter(|(uid, _)| *uid != 0);
     match owner {
-        Some((uid, gid)) => Account::of_ids(uid, gid),
-        None => Account::of(DEFAULT_USER).unwrap_or_else(|_| Account::nobody()),
+        Some((uid, gid)) => SystemUser::of_ids(uid, gid),
+        None => SystemUser::of(DEFAULT_USER).unwrap_or_else(|_| SystemUser::nobody()),
     }
 }
 
@@ -86,7 +86,7 @@ enum Refused {
 
 impl Refused {
     /// What is wrong and what to do, without a full stop.
-    fn text(&self, account: &Account) -> String {
+    fn text(&self, account: &SystemUser) -> String {
         match self {
             Refused::Denied(denied) => denied.text(account.name()),
             Refused::System(error) => {
@@ -97,7 +97,7 @@ impl Refused {
 }
 
 /// Becomes this user if it can use all files. A new state directory becomes its own. On an error nothing has changed.
-fn become_user(account: &Account, needs: &Needs) -> Result<(), Refused> {
+fn become_user(account: &SystemUser, needs: &Needs) -> Result<(), Refused> {
     let switch = Switch::begin(account).map_err(Refused::System)?;
     if let Some(denied) = needs.first_denied() {
         return Err(Refused::Denied(denied));

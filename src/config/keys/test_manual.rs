@@ -4,6 +4,7 @@ use super::{Default, Json, Key, KeyGroup as _};
 use crate::config::certificate::TlsKeys;
 use crate::config::client_settings::ClientKeys;
 use crate::config::guard::{ChaosKeys, CookieKeys, RrlKeys};
+use crate::config::limits::LimitKeys;
 use crate::config::log::LogKeys;
 use crate::config::monitor::{HeartbeatKeys, MonitorSpec, QuorumKeys};
 use crate::config::operators::{ApiKeys, StateKeys};
@@ -45,6 +46,7 @@ fn settings_keys() -> Vec<Key> {
         ("api", ApiKeys::keys()),
         ("state", StateKeys::keys()),
         ("run", RunKeys::keys()),
+        ("limits", LimitKeys::keys()),
         ("log", LogKeys::keys()),
         ("vantage", VantageKeys::keys()),
         ("clients", ClientKeys::keys()),

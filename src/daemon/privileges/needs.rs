@@ -21,7 +21,7 @@ pub(crate) enum Want {
 
 /// A file and how it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Need {
+pub(crate) struct FileNeed {
     pub(crate) path: PathBuf,
     pub(crate) want: Want,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Need {
 #[derive(Debug, Default)]
 pub(crate) struct Needs {
     /// Files outside the state directory. One that is missing is no problem: it may appear.
-    pub(crate) files: Vec<Need>,
+    pub(crate) files: Vec<FileNeed>,
     /// The state directory.
     pub(crate) state: Option<PathBuf>,
     /// Whether this start has created the state directory, or found it without content: then it may change its owner.
@@ -40,7 +40,7 @@ pub(crate) struct Needs {
 /// The first file that can't be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Denied {
-    need: Need,
+    need: FileNeed,
     /// The directory above it that can't be entered, if that is the reason.
     closed: Option<PathBuf>,
 }
@@ -63,7 +63,7 @@ impl Needs {
             let state = self.state.as_deref()?;
             match self.is_state_new && is_switching() {
                 // It becomes the user's own, which only has to reach it.
-                true => denied(&Need { path: state.into(), want: Want::Write }).filter(|by| by.closed.is_some()),
+                true => denied(&FileNeed { path: state.into(), want: Want::Write }).filter(|by| by.closed.is_some()),
                 false => denied_below(state, DEPTH, &mut MOST_ENTRIES.clone()),
             }
         })
@@ -107,7 +107,7 @@ fn denied_below(path: &Path, depth: usize, left: &mut usize) -> Option<Denied> {
     let is_dir = path.is_dir();
     // A file that can be read can be replaced too, if its directory can be written.
     let want = if is_dir { Want::Write } else { Want::Read };
-    denied(&Need { path: path.to_path_buf(), want }).or_else(|| {
+    denied(&FileNeed { path: path.to_path_buf(), want }).or_else(|| {
         let entries = fs::read_dir(path).ok().filter(|_| is_dir && depth > 0)?;
         entries.flatten().find_map(|entry| {
             *left = left.checked_sub(1)?;
@@ -116,7 +116,7 @@ fn denied_below(path: &Path, depth: usize, left: &mut usize) -> Option<Denied> {
     })
 }
 
-fn denied(need: &Need) -> Option<Denied> {
+fn denied(need: &FileNeed) -> Option<Denied> {
     let is_dir = need.path.is_dir();
     let access = match need.want {
         Want::Read if is_dir => Access::READ_OK | Access::EXEC_OK,
@@ -147,7 +147,7 @@ fn is_allowed(path: &Path, access: Access) -> bool {
 impl Denied {
     /// What `user` can't do, and what to do about it, without a full stop.
     pub(super) fn text(&self, user: String) -> String {
-        let Denied { need: Need { path, want }, closed } = self;
+        let Denied { need: FileNeed { path, want }, closed } = self;
         let path = path.display();
         let what = match want {
             Want::Read => "read",

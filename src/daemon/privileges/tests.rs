@@ -3,22 +3,22 @@
 use std::fs;
 use std::path::Path;
 
-use super::needs::{Need, Needs, Want, is_unused};
-use super::user::{Account, Switch};
+use super::needs::{FileNeed, Needs, Want, is_unused};
+use super::user::{Switch, SystemUser};
 
 #[test]
 fn a_user_is_known_by_name_and_by_number() {
-    let root = Account::of("root").unwrap();
-    assert!(root.is_root() && root == Account::of("0").unwrap());
+    let root = SystemUser::of("root").unwrap();
+    assert!(root.is_root() && root == SystemUser::of("0").unwrap());
     assert_eq!(root.to_string(), "root (uid 0)");
-    let unlisted = Account::of("4200000000").unwrap();
+    let unlisted = SystemUser::of("4200000000").unwrap();
     assert_eq!(
         (unlisted.uid(), unlisted.gid(), unlisted.to_string().as_str()),
         (4_200_000_000, 4_200_000_000, "uid 4200000000")
     );
-    assert_eq!(Account::of_ids(4_200_000_000, 7).gid(), 7);
+    assert_eq!(SystemUser::of_ids(4_200_000_000, 7).gid(), 7);
     for wrong in ["no such user", "-1", "4294967296", "a\0b", ""] {
-        assert!(Account::of(wrong).is_err(), "{wrong}");
+        assert!(SystemUser::of(wrong).is_err(), "{wrong}");
     }
 }
 
@@ -36,7 +36,7 @@ fn a_state_directory_with_content_is_in_use() {
 #[test]
 fn files_that_are_missing_are_no_reason_to_refuse() {
     let dir = tempfile::tempdir().unwrap();
-    let files = ["", "none", "none/below"].map(|name| Need { path: dir.path().join(name), want: Want::Read });
+    let files = ["", "none", "none/below"].map(|name| FileNeed { path: dir.path().join(name), want: Want::Read });
     let needs = Needs { files: files.into(), state: Some(dir.path().join("state")), is_state_new: false };
     assert_eq!(needs.first_denied(), None);
     assert_eq!(needs.state_owner(), None);
@@ -50,7 +50,7 @@ fn without_the_right_to_it_a_change_of_the_user_changes_nothing() {
     }
     let before = fs::read_to_string("/proc/self/status").unwrap();
     let ids = |status: &str| status.lines().filter(|line| line.contains("id:")).map(str::to_owned).collect::<Vec<_>>();
-    assert!(Switch::begin(&Account::nobody()).is_err());
+    assert!(Switch::begin(&SystemUser::nobody()).is_err());
     assert_eq!(ids(&before), ids(&fs::read_to_string("/proc/self/status").unwrap()));
     assert!(Path::new("/proc/self").exists());
 }

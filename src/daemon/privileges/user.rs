@@ -13,19 +13,19 @@ const NOBODY: u32 = 65_534;
 
 /// A user of this machine.
 #[derive(Debug, PartialEq)]
-pub(super) struct Account {
+pub(super) struct SystemUser {
     name: Option<String>,
     uid: Uid,
     gid: Gid,
 }
 
-impl Account {
+impl SystemUser {
     /// The user with this name or number. The error says what to do.
-    pub(super) fn of(name: &str) -> Result<Account, String> {
+    pub(super) fn of(name: &str) -> Result<SystemUser, String> {
         match name.parse() {
-            Ok(number) => Ok(Account::of_ids(number, number)),
+            Ok(number) => Ok(SystemUser::of_ids(number, number)),
             Err(_) => match User::from_name(name) {
-                Ok(Some(user)) => Ok(Account::listed(user)),
+                Ok(Some(user)) => Ok(SystemUser::listed(user)),
                 Ok(None) => Err(format!("[run] user: this machine has no user `{name}`: `getent passwd` lists them")),
                 Err(error) => Err(format!("[run] user: can't look up the user `{name}`: {error}")),
             },
@@ -33,17 +33,17 @@ impl Account {
     }
 
     /// The user with this number. If the system doesn't list it, its group is `gid`.
-    pub(super) fn of_ids(uid: u32, gid: u32) -> Account {
-        let unlisted = Account { name: None, uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
-        User::from_uid(unlisted.uid).ok().flatten().map_or(unlisted, Account::listed)
+    pub(super) fn of_ids(uid: u32, gid: u32) -> SystemUser {
+        let unlisted = SystemUser { name: None, uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) };
+        User::from_uid(unlisted.uid).ok().flatten().map_or(unlisted, SystemUser::listed)
     }
 
-    fn listed(User { name, uid, gid, .. }: User) -> Account {
-        Account { name: Some(name), uid, gid }
+    fn listed(User { name, uid, gid, .. }: User) -> SystemUser {
+        SystemUser { name: Some(name), uid, gid }
     }
 
-    pub(super) fn nobody() -> Account {
-        Account { name: None, uid: Uid::from_raw(NOBODY), gid: Gid::from_raw(NOBODY) }
+    pub(super) fn nobody() -> SystemUser {
+        SystemUser { name: None, uid: Uid::from_raw(NOBODY), gid: Gid::from_raw(NOBODY) }
     }
 
     pub(super) fn is_root(&self) -> bool {
@@ -70,7 +70,7 @@ impl Account {
     }
 }
 
-impl fmt::Display for Account {
+impl fmt::Display for SystemUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => write!(f, "{name} (uid {})", self.uid),
@@ -86,25 +86,25 @@ pub(super) fn is_root() -> bool {
 
 /// Whether the user with this name or number runs this process.
 pub(super) fn is_current(name: &str) -> bool {
-    Account::of(name).is_ok_and(|account| account.uid == geteuid())
+    SystemUser::of(name).is_ok_and(|account| account.uid == geteuid())
 }
 
 /// The name of the user that runs this process, or else its number.
 pub(super) fn current_name() -> String {
-    Account::of_ids(geteuid().as_raw(), getegid().as_raw()).to_string()
+    SystemUser::of_ids(geteuid().as_raw(), getegid().as_raw()).to_string()
 }
 
 /// The change from root to another user: begun, it can be undone, and is, unless it is completed. While it is begun,
 /// `access(2)` replies as for that user, and everything else is root's.
 pub(super) struct Switch<'a> {
-    account: &'a Account,
+    account: &'a SystemUser,
     before: Option<(Vec<Gid>, Gid)>,
     /// What this process receives when its parent ends: the kernel forgets it with each change.
     parent_signal: Option<Signal>,
 }
 
 impl Switch<'_> {
-    pub(super) fn begin(account: &Account) -> io::Result<Switch<'_>> {
+    pub(super) fn begin(account: &SystemUser) -> io::Result<Switch<'_>> {
         let before = (getgroups()?, getegid());
         let root = Uid::from_raw(0);
         // From here on an error undoes what was done.
@@ -118,7 +118,7 @@ impl Switch<'_> {
 
     /// The process is that user from now on, and can't be root again. The capabilities stay.
     pub(super) fn complete(mut self) -> io::Result<()> {
-        let Account { uid, gid, .. } = *self.account;
+        let SystemUser { uid, gid, .. } = *self.account;
         set_keep_capabilities(true)?;
         setresgid(gid, gid, gid)?;
         setresuid(uid, uid, uid)?;
