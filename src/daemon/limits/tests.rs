@@ -1,3 +1,5 @@
+//! Shares of descriptors and memory.
+
 use super::*;
 
 const WANTED: Limits = Limits { connections: 512, quic_connections: 512, api_connections: 256 };
