@@ -22,7 +22,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::LogFormat;
+use crate::control::ProblemDetails;
 use crate::model::OverrideState;
+use crate::printable::escaped;
 use crate::telemetry::log::{self, LevelFilter};
 
 /// The command line of `portolan`.
@@ -117,6 +119,13 @@ enum Format {
 #[derive(Debug)]
 struct Failure(String);
 
+impl Failure {
+    /// The server refused. Its message is not trusted.
+    fn refused(refused: &ProblemDetails) -> Failure {
+        Failure(escaped(&refused.detail).into_owned())
+    }
+}
+
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Failure {
         Failure(error.to_string())
@@ -125,7 +134,7 @@ impl<E: std::error::Error> From<E> for Failure {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let command = CommandLine::parse().command;
+    let command = args::parse().command;
     if let Err(why) = command.start_log() {
         text::complain(&format!("portolan: {why}"));
         return ExitCode::from(WRONG_USAGE);

@@ -36,6 +36,7 @@
 //!
 //! | modules | what |
 //! |---|---|
+//! | [`printable`] | text from strangers with escapes, for every printer; pure |
 //! | [`wire`] | names, questions and replies as bytes |
 //! | [`model`] | the content of the files, valid: values only |
 //! | [`placing`] | finds the class of a client by its address; pure |
@@ -51,8 +52,8 @@
 //! | [`control`] and [`telemetry`] | HTTP, explain, simulate, overrides, status, metrics |
 //! | [`daemon`], [`demo`], [`cli`] | the wiring, the demo, and the command line |
 //!
-//! Pure (no socket, clock, entropy or metrics): `wire`, `model`, `placing`, `steering`, `answer`, and the files of
-//! `health`, `fleet` and `snapshot` that `PURE` of `tests/tidy/walls.rs` lists.
+//! Pure (no socket, clock, entropy or metrics): `printable`, `wire`, `model`, `placing`, `steering`, `answer`, and the
+//! files of `health`, `fleet` and `snapshot` that `PURE` of `tests/tidy/walls.rs` lists.
 //!
 //! ## Threads
 //!
@@ -69,6 +70,8 @@
 //! - Nothing that one client does holds up another: [`admission`] has the rules.
 
 pub mod clock;
+
+pub mod printable;
 
 pub mod wire;
 

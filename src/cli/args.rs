@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::CommandFactory;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
-use crate::cli::CommandLine;
 use crate::cli::client::{ApiServer, ca_file};
+use crate::cli::{CommandLine, text};
+use crate::printable::escaped;
 
 /// The settings file if the command line names none.
 pub(super) const DEFAULT_CONFIG: &str = "portolan.toml";
@@ -16,6 +17,24 @@ const DEFAULT_SERVER: &str = "http://127.0.0.1:8053";
 
 /// The environment variable that names the server.
 const SERVER: &str = "PORTOLAN_SERVER";
+
+/// The command line of this process. Ends the process after `--help` and after an error.
+pub(super) fn parse() -> CommandLine {
+    CommandLine::try_parse().unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        // The message repeats arguments. With their escapes, the same arguments are wrong in the same way.
+        let shown = std::env::args_os().map(|arg| escaped(&arg.to_string_lossy()).into_owned());
+        if let Err(safe) = CommandLine::try_parse_from(shown)
+            && safe.kind() == error.kind()
+        {
+            safe.exit();
+        }
+        text::complain(error.render().to_string().trim_end());
+        std::process::exit(error.exit_code())
+    })
+}
 
 /// The running server that a command uses.
 #[derive(Debug, clap::Args)]

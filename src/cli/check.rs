@@ -35,7 +35,7 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     match args.format {
         Format::Human if std::io::stdout().is_terminal() => text::print(&with_excerpts(&problems)),
         Format::Human => text::print(&source::to_human(&problems)),
-        Format::Json => text::print(&format!("{}\n", source::to_json(&problems))),
+        Format::Json => text::print_json(&source::to_json(&problems).to_string()),
     }
     let found = counted(&problems);
     match served {

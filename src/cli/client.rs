@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::cli::Failure;
 use crate::control::ProblemDetails;
+use crate::printable::escaped;
 
 pub(super) use secure::ca_file;
 
@@ -142,7 +143,7 @@ impl ApiServer {
 
     /// Makes a call and returns the body. Any status except 200 is a failure with the message of the server.
     pub(super) fn call(&self, call: &Call) -> Result<String, Failure> {
-        self.exchange(call)?.map_err(|refused| Failure(refused.detail))
+        self.exchange(call)?.map_err(|refused| Failure::refused(&refused))
     }
 
     /// Makes a call. Returns the body, or the whole problem report of a server that refuses.
@@ -218,7 +219,7 @@ impl ApiServer {
             return Ok(Ok(body));
         }
         if let Some(to) = location.filter(|_| status.is_redirection()) {
-            let to: String = to.chars().filter(|c| !c.is_control()).take(200).collect();
+            let to: String = escaped(to).chars().take(200).collect();
             return Err(Failure(format!(
                 "{self} responds with {status}, a redirect to {to}; name that server with --server"
             )));

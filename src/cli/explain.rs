@@ -63,8 +63,8 @@ fn from_server(args: &ExplainArgs) -> Result<(), Failure> {
     }
     let body = args.server.server().get(&path)?;
     match args.format {
-        Format::Json => text::print(&format!("{body}\n")),
-        Format::Human => text::print(&explain::human(&serde_json::from_str(&body)?)),
+        Format::Json => text::print_json(&body),
+        Format::Human => text::print(&explain::human(&text::parsed(&body)?)),
     }
     Ok(())
 }
@@ -83,8 +83,8 @@ fn from_files(args: &ExplainArgs, file: &Path) -> Result<(), Failure> {
     };
     let explanation = explain::explain(&snapshot, &args.name, args.rtype.as_deref(), client, clock::now())?;
     match args.format {
-        Format::Json => text::print(&format!("{}\n", serde_json::to_string(&explanation)?)),
-        Format::Human => text::print(&explain::human(&explanation)),
+        Format::Json => text::print_json(&serde_json::to_string(&explanation)?),
+        Format::Human => text::print(&explain::human(&text::printable(&explanation)?)),
     }
     text::complain("note: this is from the files alone: no endpoint was probed, and none is known to be down");
     Ok(())

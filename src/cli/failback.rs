@@ -31,14 +31,14 @@ pub(super) fn run(args: &FailbackArgs) -> Result<(), Failure> {
         Ok(body) => body,
         Err(refused) => {
             if args.format == Format::Json {
-                text::print(&format!("{}\n", serde_json::to_string(&refused)?));
+                text::print_json(&serde_json::to_string(&refused)?);
             }
-            return Err(Failure(refused.detail));
+            return Err(Failure::refused(&refused));
         }
     };
-    let done: FailbackResponse = serde_json::from_str(&body)?;
+    let done: FailbackResponse = text::parsed(&body)?;
     match args.format {
-        Format::Json => text::print(&format!("{body}\n")),
+        Format::Json => text::print_json(&body),
         Format::Human => text::print(&human(&done)),
     }
     if let Some(warning) = &done.warning {

@@ -15,7 +15,7 @@ const SHOWN: usize = 4;
 /// The names to show: all of them if they are few, else first those that are not as preferred.
 pub(super) fn fetch(server: &ApiServer, status: &Status) -> Result<Vec<NameReport>, Failure> {
     let get = |query: &str| -> Result<Vec<NameReport>, Failure> {
-        Ok(serde_json::from_str(&server.get(&format!("/v1/names?{query}limit={SHOWN_NAMES}"))?)?)
+        Ok(text::parsed(&server.get(&format!("/v1/names?{query}limit={SHOWN_NAMES}"))?)?)
     };
     let some = get("")?;
     if status.zones.iter().map(|zone| zone.names.len()).sum::<usize>() <= some.len() {

@@ -93,10 +93,8 @@ pub(super) fn clear(args: &ClearArgs) -> Result<(), Failure> {
 pub(super) fn list(args: &ApiArgs) -> Result<(), Failure> {
     let body = args.server.server().call(&Call::get("/v1/overrides").with_token()?)?;
     match args.format {
-        Format::Json => text::print(&format!("{body}\n")),
-        Format::Human => {
-            text::print(&table(&serde_json::from_str::<Vec<OverrideReport>>(&body)?, clock::unix_seconds()))
-        }
+        Format::Json => text::print_json(&body),
+        Format::Human => text::print(&table(&text::parsed::<Vec<OverrideReport>>(&body)?, clock::unix_seconds())),
     }
     Ok(())
 }
@@ -117,21 +115,21 @@ fn change(args: &ApiArgs, targets: &[String], call: &Call) -> Result<(), Failure
         Ok(body) => body,
         Err(refused) => {
             if args.format == Format::Json {
-                text::print(&format!("{}\n", serde_json::to_string(&refused)?));
+                text::print_json(&serde_json::to_string(&refused)?);
             }
-            return Err(Failure(refused.detail));
+            return Err(Failure::refused(&refused));
         }
     };
     let changed = match targets {
         [target] => {
-            let OverrideResponse { now, before, moved, on_disk, warning } = serde_json::from_str(&body)?;
+            let OverrideResponse { now, before, moved, on_disk, warning } = text::parsed(&body)?;
             let overrides = vec![TargetOverride { target: target.clone(), now, before }];
             OverridesResponse { overrides, moved, on_disk, warning }
         }
-        _ => serde_json::from_str(&body)?,
+        _ => text::parsed(&body)?,
     };
     match args.format {
-        Format::Json => text::print(&format!("{body}\n")),
+        Format::Json => text::print_json(&body),
         Format::Human => text::print(&human(&changed)),
     }
     if let Some(warning) = &changed.warning {

@@ -8,6 +8,7 @@ use crate::cli::{Failure, Format, text};
 use crate::control::ReloadResponse;
 use crate::control::command::PostReload;
 use crate::control::status::{LabelReport, ProblemReport};
+use crate::printable::escaped;
 
 /// The longest wait. Reading 100,000 names and the first probes of new endpoints, with the longest timeout, take less.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -37,10 +38,10 @@ pub(super) fn run(args: &ReloadArgs) -> Result<(), Failure> {
     };
     match args.server.server().exchange(&call.within(TIMEOUT))? {
         Ok(body) => {
-            let reloaded: ReloadResponse = serde_json::from_str(&body)?;
+            let reloaded: ReloadResponse = text::parsed(&body)?;
             print_problems(&reloaded.report.problems);
             match args.format {
-                Format::Json => text::print(&format!("{body}\n")),
+                Format::Json => text::print_json(&body),
                 Format::Human => text::print(&format!("generation {} is served\n", reloaded.generation)),
             }
             Ok(())
@@ -48,9 +49,9 @@ pub(super) fn run(args: &ReloadArgs) -> Result<(), Failure> {
         Err(refused) => {
             print_problems(&refused.problems);
             if args.format == Format::Json {
-                text::print(&format!("{}\n", serde_json::to_string(&refused)?));
+                text::print_json(&serde_json::to_string(&refused)?);
             }
-            Err(Failure(refused.detail))
+            Err(Failure::refused(&refused))
         }
     }
 }
@@ -70,7 +71,7 @@ fn line(problem: &ProblemReport) -> String {
         |LabelReport { file, line, column, message }: &LabelReport| format!("{file}:{line}:{column}: {message}");
     let see: Vec<String> = labels.iter().map(label).chain(section.clone()).collect();
     let see = if see.is_empty() { String::new() } else { format!(" [see {}]", see.join("; ")) };
-    format!("{file}:{line}:{column}: {severity}: {message}{hint}{see}")
+    escaped(&format!("{file}:{line}:{column}: {severity}: {message}{hint}{see}")).into_owned()
 }
 
 #[cfg(test)]

@@ -32,6 +32,6 @@ pub(super) fn run(args: &SchemaArgs) -> Result<(), Failure> {
         Of::Policy => SchemaOf::Policy,
         Of::Settings => SchemaOf::Settings,
     };
-    text::print(&format!("{}\n", serde_json::to_string_pretty(&config::schema(of))?));
+    text::print_json(&serde_json::to_string_pretty(&config::schema(of))?);
     Ok(())
 }

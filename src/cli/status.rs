@@ -31,10 +31,10 @@ pub(super) struct StatusArgs {
 pub(super) fn run(args: &StatusArgs) -> Result<(), Failure> {
     let body = args.server.server().get("/v1/status")?;
     match args.format {
-        Format::Json => text::print(&format!("{body}\n")),
+        Format::Json => text::print_json(&body),
         Format::Human => {
-            let transitions: Vec<JournalEvent> = serde_json::from_str(&args.server.server().get("/v1/transitions")?)?;
-            let status: Status = serde_json::from_str(&body)?;
+            let transitions: Vec<JournalEvent> = text::parsed(&args.server.server().get("/v1/transitions")?)?;
+            let status: Status = text::parsed(&body)?;
             let names = names::fetch(&args.server.server(), &status)?;
             text::print(&human(&status, &names, &transitions, clock::unix_seconds()));
         }

@@ -2,17 +2,73 @@
 //! reader of a pipe ends (`portolan status | head`), the rest of the output is dropped, and the command goes on.
 
 use std::fmt::Write as _;
-
 use std::time::Duration;
 
-/// Writes to standard output.
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::printable::{escaped, escaped_json, escaped_lines};
+
+/// The only sequences that reach a terminal: colours, and their end.
+const COLOURS: [&str; 4] = ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[36m"];
+const COLOUR_END: &str = "\x1b[0m";
+
+/// Writes to standard output. Everything that a terminal obeys is escaped, except colours and line feeds.
 pub(super) fn print(text: &str) {
-    write_all(anstream::stdout(), text);
+    write_all(anstream::stdout(), &safe(text));
 }
 
-/// Writes a line to standard error.
+/// Writes a JSON text and a line feed to standard output, with the escapes of JSON.
+pub(super) fn print_json(text: &str) {
+    write_all(anstream::stdout(), &format!("{}\n", escaped_json(text)));
+}
+
+/// Writes a line to standard error, with escapes as [`print`] makes them.
 pub(super) fn complain(line: &str) {
-    write_all(anstream::stderr(), &format!("{line}\n"));
+    write_all(anstream::stderr(), &format!("{}\n", safe(line)));
+}
+
+fn safe(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\x1b') {
+        let (before, from) = rest.split_at(at);
+        safe.push_str(&escaped_lines(before));
+        let colour = COLOURS.iter().chain([&COLOUR_END]).find(|colour| from.starts_with(**colour));
+        let length = colour.map_or(1, |colour| colour.len());
+        match colour {
+            Some(colour) => safe.push_str(colour),
+            None => safe.push_str(&escaped("\x1b")),
+        }
+        rest = &from[length..];
+    }
+    safe.push_str(&escaped_lines(rest));
+    safe
+}
+
+/// The content of a JSON text from a server, for people: every string in it is one printable line.
+pub(super) fn parsed<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
+    let mut value = serde_json::from_str(json)?;
+    escape_strings(&mut value);
+    serde_json::from_value(value)
+}
+
+/// The same for a content that this process made of files.
+pub(super) fn printable<T: Serialize + DeserializeOwned>(content: &T) -> serde_json::Result<T> {
+    let mut value = serde_json::to_value(content)?;
+    escape_strings(&mut value);
+    serde_json::from_value(value)
+}
+
+/// Its depth is bounded by that of the parser.
+fn escape_strings(value: &mut Value) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => *text = escaped(text).into_owned(),
+        Value::Array(items) => items.iter_mut().for_each(escape_strings),
+        Value::Object(fields) => fields.values_mut().for_each(escape_strings),
+    }
 }
 
 fn write_all(mut stream: impl std::io::Write, text: &str) {
@@ -55,7 +111,7 @@ fn colour_last_health(text: &mut String, cell: &str) {
         _ => return,
     };
     let end = text.trim_end().len();
-    text.insert_str(end, "\x1b[0m");
+    text.insert_str(end, COLOUR_END);
     text.insert_str(end - cell.len(), &format!("\x1b[{code}m"));
 }
 
@@ -84,6 +140,20 @@ mod tests {
     fn colours_do_not_count_for_the_width() {
         let rows = [vec!["up".to_owned(), "x".to_owned()]];
         assert_eq!(table(&["HEALTH", "B"], &rows), "HEALTH  B\n\x1b[32mup\x1b[0m      x\n");
+    }
+
+    #[test]
+    fn only_colours_reach_the_terminal() {
+        let text = "a\x1b[31mb\x1b[0m\nc\x1b[2J\x1b]0;x\x07\u{9b}2J\u{202e}\r\x1b";
+        let expected = "a\x1b[31mb\x1b[0m\nc\\u{1b}[2J\\u{1b}]0;x\\u{7}\\u{9b}2J\\u{202e}\\r\\u{1b}";
+        assert_eq!(safe(text), expected);
+    }
+
+    #[test]
+    fn what_a_server_sends_has_no_colours_and_no_lines_of_its_own() {
+        let read: Vec<String> = parsed(r#"["a\u001b[31mb\nready"]"#).unwrap();
+        assert_eq!(read, ["a\\u{1b}[31mb\\nready"]);
+        assert_eq!(printable(&vec!["a\r".to_owned()]).unwrap(), ["a\\r"]);
     }
 
     #[test]

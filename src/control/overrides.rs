@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::target::{Index, Rank, Target, endpoints_of, no_target};
 use crate::control::unanswered::UnansweredQuestions;
 use crate::model::{EndpointId, Model, Override, OverrideState};
+use crate::printable::is_unprintable;
 use crate::source::did_you_mean;
 use crate::wire::Name;
 
@@ -318,7 +319,7 @@ pub fn check_why(why: &str) -> Result<(), String> {
     if why.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
         return Err("say why: the next operator on call needs the reason".to_owned());
     }
-    if why.chars().any(|c| c.is_control() || changes_direction(c)) || why.contains(['\u{2028}', '\u{2029}']) {
+    if why.chars().any(|c| is_unprintable(c) && !is_invisible(c)) {
         return Err("why is one line of text, without control characters".to_owned());
     }
     if length > MAX_WHY {
@@ -330,11 +331,6 @@ pub fn check_why(why: &str) -> Result<(), String> {
 /// Characters that print nothing.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}')
-}
-
-/// Characters that make a terminal or a page show the text in another order (Unicode 9, bidirectional formatting).
-fn changes_direction(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::control::names::{NameReport, Reporter};
 use crate::control::state::ApiState;
 use crate::control::status::{self, Status};
+use crate::printable::escaped;
 
 /// Most names on the page (judgment). Names that do not give what their policy prefers come first.
 const SHOWN_NAMES: usize = 50;
@@ -96,10 +97,10 @@ impl PageData {
     }
 }
 
-/// `text` as HTML text or attribute value.
+/// `text` as HTML text or attribute value, on one line and without what changes its direction.
 fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in escaped(text).chars() {
         match c {
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::printable::{escaped, is_unprintable};
 use crate::source::{ManualSection, Place};
 
 /// How bad a problem is.
@@ -131,7 +132,11 @@ impl Problem {
             (None, _) => column + 1,
         };
         let start = column.saturating_sub(BEFORE);
-        let shown = |c: char| if c.is_control() { if c == '\t' { ' ' } else { '\u{fffd}' } } else { c };
+        let shown = |c: char| match c {
+            '\t' => ' ',
+            _ if is_unprintable(c) => '\u{fffd}',
+            _ => c,
+        };
         let part: String = line.chars().skip(start).take(SHOWN).map(shown).collect();
         let width = end.min(start + part.chars().count()).saturating_sub(column).max(1);
         let colour = match self.severity {
@@ -154,17 +159,8 @@ impl fmt::Display for Problem {
         let see: Vec<String> = labels.chain(self.section.map(str::to_owned)).collect();
         let see = if see.is_empty() { String::new() } else { format!(" [see {}]", see.join("; ")) };
         let severity = severity.as_str();
-        f.write_str(&on_one_line(&format!("{}:{line}:{column}: {severity}: {message}{hint}{see}", file.display())))
+        f.write_str(&escaped(&format!("{}:{line}:{column}: {severity}: {message}{hint}{see}", file.display())))
     }
-}
-
-/// Replaces control characters by escapes: a file must not be able to control the terminal.
-fn on_one_line(text: &str) -> String {
-    let escaped = |c: char| match c.is_control() {
-        true => c.escape_default().collect(),
-        false => String::from(c),
-    };
-    text.chars().map(escaped).collect()
 }
 
 impl fmt::Display for Label {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 /// The modules in import order: each may use only those before it. `clock` is apart, see [`check_imports`].
 const ORDER: &[&str] = &[
+    "printable",
     "wire",
     "model",
     "placing",
@@ -33,6 +34,7 @@ const APART: &[(&str, &str, &str)] = &[("health", "steering", "they meet in `mod
 
 /// Modules, or files of them, that are plain functions of their arguments.
 const PURE: &[&str] = &[
+    "printable",
     "wire",
     "model",
     "placing",

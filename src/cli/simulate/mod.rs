@@ -104,8 +104,8 @@ pub(super) fn run(args: &SimulateArgs) -> Result<ExitCode, Failure> {
         }
     };
     match args.format {
-        Format::Json => text::print(&format!("{}\n", serde_json::to_string(&outcome)?)),
-        Format::Human => text::print(&human::human(&outcome)),
+        Format::Json => text::print_json(&serde_json::to_string(&outcome)?),
+        Format::Human => text::print(&human::human(&text::printable(&outcome)?)),
     }
     if !outcome.reports().iter().any(|report| report.qps.is_some()) {
         text::complain(

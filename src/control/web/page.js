@@ -6,9 +6,15 @@ const MAX_TRANSITIONS = 20;
 const contact = document.getElementById("contact");
 const transitions = document.getElementById("transitions");
 
+// What changes the direction of text, or nobody sees, is shown as an escape.
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+function printable(text) {
+  return String(text).replace(UNPRINTABLE, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+}
+
 function element(tag, text) {
   const made = document.createElement(tag);
-  made.textContent = text;
+  made.textContent = printable(text);
   return made;
 }
 
@@ -21,7 +27,7 @@ function table(headings, rows) {
     const row = body.insertRow();
     cells.forEach((cell, at) => {
       const made = row.insertCell();
-      made.textContent = cell;
+      made.textContent = printable(cell);
       made.dataset.label = headings[at];
     });
   });

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::health::probe::Failure;
 use crate::health::probe::orphans::Program;
 use crate::model::{ExecSpec, ProbeTarget};
+use crate::printable::is_unprintable;
 
 /// The most programs that run at a time, over all probers. Judgment: scripts start interpreters, and a hundred of them
 /// would slow down the threads that answer queries.
@@ -130,7 +131,7 @@ fn judge(status: ExitStatus, output: &[u8], errors: &[u8]) -> Result<(), Failure
 fn first_line(output: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(output);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
-    Some(line.chars().take(MAX_LINE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect())
+    Some(line.chars().take(MAX_LINE_CHARS).map(|c| if is_unprintable(c) { ' ' } else { c }).collect())
 }
 
 /// The process group of a child. It is killed when this value is dropped. If all its processes have ended by then, the

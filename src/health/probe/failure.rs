@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::health::blindness::PathEvidence;
 use crate::model::{Moment, ProbeTarget};
+use crate::printable::is_unprintable;
 
 /// The connections that were granted to a probe that then timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,7 +214,7 @@ pub(super) fn printable(octets: &[u8]) -> String {
     /// Judgment: enough to recognize a protocol.
     const MAX_CHARS: usize = 60;
     let text = String::from_utf8_lossy(octets);
-    text.chars().take(MAX_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().take(MAX_CHARS).map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::health::probe::http::AGENT;
 use crate::health::probe::protobuf::serving_status;
 use crate::health::probe::{Failure, ProbeClients, h2, tcp, tls};
 use crate::model::{GrpcSpec, Moment};
+use crate::printable::is_unprintable;
 
 const GRPC: &[u8] = b"application/grpc";
 const STATUS: &str = "grpc-status";
@@ -166,7 +167,7 @@ fn check_status(headers: &HeaderMap) -> Result<(), Failure> {
         "16" => " (UNAUTHENTICATED)",
         _ => "",
     };
-    let short = |text: &str| text.chars().take(MAX_MESSAGE_CHARS).filter(|c| !c.is_control()).collect::<String>();
+    let short = |text: &str| text.chars().take(MAX_MESSAGE_CHARS).filter(|c| !is_unprintable(*c)).collect::<String>();
     let message = text("grpc-message").filter(|text| !text.is_empty()).map(|text| format!(": {}", short(&text)));
     Err(Failure::Unhealthy(format!("grpc-status {}{meaning}{}", short(&status), message.unwrap_or_default())))
 }

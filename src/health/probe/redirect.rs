@@ -4,6 +4,7 @@
 use url::{Position, Url};
 
 use crate::health::probe::Failure;
+use crate::printable::is_unprintable;
 
 /// The most characters of a location that are reported. Judgment: enough to recognize it.
 const MAX_LOCATION_CHARS: usize = 200;
@@ -33,7 +34,7 @@ pub(super) fn path_of(url: &Url) -> &str {
 
 /// The beginning of a location that a server sent, without control characters.
 pub(super) fn printable_location(location: &str) -> String {
-    location.chars().take(MAX_LOCATION_CHARS).filter(|c| !c.is_control()).collect()
+    location.chars().take(MAX_LOCATION_CHARS).filter(|c| !is_unprintable(*c)).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
+use crate::printable::escaped;
 use crate::source::did_you_mean;
 
 /// The names of the levels, from the least to the most output.
@@ -142,7 +143,8 @@ fn module(path: &str) -> Result<String, String> {
 /// The beginning of a text of the user, for a message.
 fn shown(text: &str) -> String {
     const MOST: usize = 40;
-    text.chars().take(MOST).flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    let start: String = text.chars().take(MOST).collect();
+    escaped(&start).into_owned()
 }
 
 fn hint<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> String {

@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::LogFormat;
+use crate::printable::{escaped, escaped_json};
 
 /// Writes events in the current format.
 pub(super) struct Lines {
@@ -135,10 +136,10 @@ fn journald(level: Level, module: &str, content: &Content) -> String {
 }
 
 fn push_message_and_fields(line: &mut String, content: &Content) {
-    push_escaped(line, &content.message);
+    line.push_str(&escaped(&content.message));
     for ((name, _), shown) in content.fields.iter().zip(&content.shown) {
         let _ = write!(line, " {name}=");
-        push_escaped(line, shown);
+        line.push_str(&escaped(shown));
     }
 }
 
@@ -154,34 +155,13 @@ fn json(time: &str, level: Level, module: &str, content: &Content) -> String {
     }
     let text = Value::Object(object).to_string();
     // The JSON encoder escapes characters below U+0020. The others can only be inside strings, so all are escaped here.
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        match must_be_escaped(c) {
-            true => _ = write!(line, "\\u{:04x}", u32::from(c)),
-            false => line.push(c),
-        }
-    }
-    line
-}
-
-fn push_escaped(line: &mut String, text: &str) {
-    for c in text.chars() {
-        match must_be_escaped(c) {
-            true => line.extend(c.escape_default()),
-            false => line.push(c),
-        }
-    }
-}
-
-/// Control characters, and those that break lines or change the direction of text: a terminal would obey them.
-fn must_be_escaped(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    escaped_json(&text).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::printable::is_unprintable;
 
     fn content() -> Content {
         Content {
@@ -199,7 +179,7 @@ mod tests {
             json("T", Level::INFO, "m", &content),
             journald(Level::INFO, "m", &content),
         ] {
-            assert!(!line.chars().any(must_be_escaped), "{line:?}");
+            assert!(!line.chars().any(is_unprintable), "{line:?}");
         }
     }
 
