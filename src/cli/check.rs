@@ -9,7 +9,7 @@ use crate::cli::args::DEFAULT_CONFIG;
 use crate::cli::{Format, text};
 use crate::clock;
 use crate::config::{self, Flags, LoadOptions, VersionStatus};
-use crate::source::{self, Problem, Severity, files, without_mark};
+use crate::source::{self, Problem, Severity, calls, files, without_mark};
 
 /// Load the settings, zones and policies as `serve` does, and print every problem with its place and a hint
 #[derive(Debug, clap::Args)]
@@ -87,7 +87,7 @@ fn read_start(file: &Path) -> std::io::Result<String> {
     /// The most octets that are read (judgment: a zone with a million records has this size).
     const MOST: u64 = 64 << 20;
     let mut octets = Vec::new();
-    files::open(file)?.0.take(MOST).read_to_end(&mut octets)?;
+    calls::listed(file, || files::open(file)?.0.take(MOST).read_to_end(&mut octets))?;
     Ok(String::from_utf8_lossy(without_mark(&octets)).into_owned())
 }
 

@@ -5,14 +5,13 @@
 mod tests;
 
 use std::fs::Metadata;
-use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::{Database, FileStamp};
 use crate::placing::mmdb::{MmdbError, decode};
-use crate::source::{files, reason};
+use crate::source::{calls, files, reason};
 
 /// Largest file. Judgment: eight times the largest city database.
 const MAX_OCTETS: u64 = 1 << 30;
@@ -30,20 +29,13 @@ const HINT: &str = "[clients] mmdb lists MMDB files, relative to the settings fi
 pub(super) fn database(shown: &Path, path: &Path, known: &[Arc<Database>]) -> Result<Arc<Database>, UnusableDatabase> {
     let failed = |error: std::io::Error| UnusableDatabase { why: reason(&error), hint: HINT };
     let unusable = |why: String, hint| UnusableDatabase { why, hint };
-    let (mut file, metadata) = files::open(path).map_err(|error| match error.kind() == ErrorKind::IsADirectory {
-        true => unusable("it is not a file".into(), HINT),
-        false => failed(error),
-    })?;
+    let (file, metadata) = files::open(path).map_err(failed)?;
     let stamp = stamp(path, &metadata);
     if let Some(known) = known.iter().find(|known| known.stamp == stamp) {
         return Ok(known.clone());
     }
-    if stamp.len > MAX_OCTETS {
-        return Err(unusable(format!("it is over {} MiB", MAX_OCTETS >> 20), HINT));
-    }
-    let mut octets = Vec::with_capacity(stamp.len as usize + 1);
-    file.by_ref().take(MAX_OCTETS).read_to_end(&mut octets).map_err(failed)?;
-    if self::stamp(path, &file.metadata().map_err(failed)?) != stamp {
+    let octets = files::read_open(path, &file, &metadata, MAX_OCTETS).map_err(failed)?;
+    if self::stamp(path, &calls::listed(path, || file.metadata()).map_err(failed)?) != stamp {
         let hint = "write the new file next to it and rename it over the old one";
         return Err(unusable("it was changed while it was read".into(), hint));
     }

@@ -3,6 +3,7 @@
 //! file is read once in a load. The paths are collected, so that the files can be watched.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,9 +20,14 @@ const MAX_OCTETS: u64 = 64 << 20;
 /// Most bad lines of a file that are reported one by one (judgment: a file of another kind has only bad lines).
 const MAX_REPORTED: usize = 100;
 
+/// Most nets of all files of one load (judgment: four times the Internet's routes).
+const MAX_NETS: usize = 4_000_000;
+
 /// The net files of one load.
 #[derive(Debug, Default)]
 pub(super) struct NetFiles {
+    /// How many nets they have together.
+    count: usize,
     /// The files that were read, by path.
     read: BTreeMap<PathBuf, NetFile>,
 }
@@ -83,6 +89,11 @@ impl NetFiles {
             Ok(text) => {
                 let before = problems.errors();
                 let nets: Arc<[IpNet]> = lines(&shown, &text, problems).into();
+                self.count += nets.len();
+                if self.count > MAX_NETS {
+                    let message = format!("with {} all files have over {MAX_NETS} nets", shown.display());
+                    problems.error(&file.place, message).hint("name larger nets");
+                }
                 match problems.errors() == before {
                     true => (Some(nets.clone()), NetFile::Good(nets, text)),
                     false => (Some(nets.clone()), NetFile::Bad(Some(nets), reported_in)),
@@ -126,14 +137,10 @@ fn bounded(shown: &Path, path: &Path, from: &From<'_>) -> Result<Arc<[u8]>, Refu
     let text = match from.texts.file(shown, path, from.is_walled, MAX_OCTETS) {
         Ok(Text { bytes, .. }) => bytes,
         Err(Unread::Outside) => return refused("it is outside the zones directory".into(), "move the file there"),
-        Err(Unread::NotAFile) => return refused("it is not a file".into(), &hint),
-        Err(Unread::TooLarge) => {
-            return refused(format!("it is over {} MiB", MAX_OCTETS >> 20), "name larger nets, or several files");
+        Err(Unread::Refused(error)) if error.kind() == ErrorKind::FileTooLarge => {
+            return refused(reason(&error), "name larger nets, or several files");
         }
-        Err(Unread::System(error)) if error.kind() == std::io::ErrorKind::IsADirectory => {
-            return refused("it is not a file".into(), &hint);
-        }
-        Err(Unread::System(error)) => return refused(reason(&error), &hint),
+        Err(Unread::Refused(error)) => return refused(reason(&error), &hint),
     };
     if text.iter().filter(|byte| **byte == b'\n').count() > MAX_LINES {
         return refused(format!("it has more than {MAX_LINES} lines"), "name larger nets, or several files");

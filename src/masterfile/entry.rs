@@ -2,6 +2,11 @@
 //! on all lines that its parentheses span. This module does not know what tokens mean. It exists because the scanner of
 //! the `domain` crate stops at the first error and does not report on which line a record is.
 
+/// Most tokens of an entry: a TXT record of 65,535 octets has half as many texts (RFC 1035, 3.3.14).
+const MAX_TOKENS: usize = 1 << 16;
+/// Most octets of the tokens of an entry: content of 65,535 octets, each written as `\DDD`, and a name.
+const MAX_OCTETS: usize = 300_000;
+
 /// A token, its quotes included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token {
@@ -111,6 +116,7 @@ impl Iterator for Entries<'_> {
         let mut open = Vec::new();
         let mut entry = MasterEntry { indented: false, tokens: Vec::new() };
         let mut line_start = true;
+        let mut octets = 0;
         while let Some(byte) = self.peek() {
             match byte {
                 b'\n' => {
@@ -144,7 +150,14 @@ impl Iterator for Entries<'_> {
                     self.at += 1;
                 }
                 _ => match self.token() {
-                    (token, Ended::Complete) => entry.tokens.push(token),
+                    (token, Ended::Complete) => {
+                        octets += token.end - token.start;
+                        if entry.tokens.len() >= MAX_TOKENS || octets > MAX_OCTETS {
+                            let hint = "a record has 65535 octets at most; is a `(` or a line end missing before it?";
+                            return self.broken(token.start, "this entry is longer than any record", hint);
+                        }
+                        entry.tokens.push(token);
+                    }
                     (token, Ended::Unclosed) => {
                         let hint = "end the text with `\"` on the same line; a quote within it is written `\\\"`";
                         return self.broken(token.start, "this quote is not closed on its line", hint);
@@ -187,6 +200,16 @@ mod tests {
         assert_eq!(read("a A\r\nb A\r\r\nc A\r"), ["a|A", "b|A", "c|A"]);
         assert_eq!(read("a A\rb A\nc A"), ["3: this is a carriage return without a line feed", "c|A"]);
         assert_eq!(read("a A\nb\0\nc A"), ["5: this is a NUL octet, which no master file has"]);
+    }
+
+    #[test]
+    fn an_entry_is_no_longer_than_a_record_can_be() {
+        let last = |text: &str| Entries::new(text.as_bytes()).last().unwrap();
+        for text in ["a ".repeat(MAX_TOKENS), format!("a TXT {}", "b".repeat(MAX_OCTETS - 4))] {
+            assert!(last(&text).is_ok());
+            assert_eq!(last(&format!("{text} c")).unwrap_err().message, "this entry is longer than any record");
+            assert_eq!(read(&format!("{text} c\nd A")).last().unwrap(), "d|A", "the next line is read");
+        }
     }
 
     #[test]

@@ -25,6 +25,9 @@ use crate::wire::code::rtype::SOA;
 
 /// Longest TTL (RFC 2181, 8).
 pub(super) const MAX_TTL: u32 = i32::MAX as u32;
+/// Most records of one zone (judgment: all but the largest top-level domains have fewer). Each takes about 200 octets
+/// of memory.
+const MAX_RECORDS: usize = 4_000_000;
 /// Most files that may be included within one another (judgment; BIND stops at 16).
 const MAX_DEPTH: usize = 16;
 
@@ -81,7 +84,8 @@ pub(super) fn scan(
     problems: &mut Problems,
 ) -> Scanned {
     let open = vec![texts.identity(file.shown, file.real)];
-    let mut scan = Scan { problems, texts, out: Scanned::default(), open, ttl_known: false, default_ttl: None };
+    let mut scan =
+        Scan { problems, texts, out: Scanned::default(), open, ttl_known: false, default_ttl: None, is_full: false };
     scan.file(file, bytes, Feed::new(to_scanned(origin)));
     scan.out
 }
@@ -96,6 +100,8 @@ struct Scan<'a> {
     ttl_known: bool,
     /// The TTL that the last `$TTL` has set, or a SOA without one.
     default_ttl: Option<u32>,
+    /// Whether there are too many records, which is reported once.
+    is_full: bool,
 }
 
 impl Scan<'_> {
@@ -218,6 +224,16 @@ impl Scan<'_> {
                 self.set_ttl(ttl, feed);
             }
         }
+        if self.out.records.len() >= MAX_RECORDS {
+            if !self.is_full {
+                let message = format!("with this record the zone has over {MAX_RECORDS} records");
+                self.problems
+                    .error(&place, message)
+                    .hint("divide the zone: delegate a part of it to a zone of its own");
+                self.is_full = true;
+            }
+            return;
+        }
         self.out.records.push(MasterRecord { owner, rtype, ttl: ttl.min(MAX_TTL), rdata: rdata.into(), place });
     }
 
@@ -280,9 +296,7 @@ impl Scan<'_> {
                 problem.hint("files are only included from within it: move the file there");
                 return;
             }
-            Err(Unread::NotAFile) => "it is not a file".to_owned(),
-            Err(Unread::TooLarge) => format!("it is over {MAX_MASTER} octets"),
-            Err(Unread::System(error)) => reason(&error),
+            Err(Unread::Refused(error)) => reason(&error),
         };
         let problem = self.problems.error(place, format!("can't include {name}: {why}"));
         problem.hint("the file's name is relative to the file that includes it");

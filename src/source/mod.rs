@@ -2,14 +2,17 @@
 //! problems that readers find, each with its place and the section of the manual. Does not parse: `masterfile` and
 //! `config` do, and both report their problems here.
 //!
-//! `files` reads one file whose path a user has written. `texts` has the files of one zone, from the disk or from an
+//! `files` reads one file whose path a user has written, `calls` lists the calls of the file system in progress, and
+//! `reading` reads on a thread that can be given up. `texts` has the files of one zone, from the disk or from an
 //! earlier version. `place` turns byte offsets into places. `problem` collects, sorts and renders problems; `manual`
 //! has the sections that they refer to.
 
+pub(crate) mod calls;
 pub(crate) mod files;
 mod manual;
 mod place;
 mod problem;
+pub(crate) mod reading;
 mod texts;
 
 pub(crate) use manual::ManualSection;
@@ -17,4 +20,4 @@ pub(crate) use place::{At, Place, Source, SourceFile, text_without_mark, without
 pub use problem::{Label, Problem, Severity, to_human, to_json};
 pub(crate) use problem::{Problems, SideFile, did_you_mean, listed, reason, similar};
 pub use texts::TextsByPath;
-pub(crate) use texts::{Collected, MAX_MASTER, MAX_POLICY, Text, Texts, Unread};
+pub(crate) use texts::{Collected, LoadSize, MAX_MASTER, MAX_POLICY, Text, Texts, Unread};

@@ -69,15 +69,42 @@ impl<T> At<T> {
     }
 }
 
+/// Octets of a block: counting in it takes about as long as a search in all lines.
+const BLOCK: usize = 512;
+
+/// A place in a text, from 1.
+#[derive(Debug, Clone, Copy)]
+struct LineAndColumn {
+    line: u32,
+    column: u32,
+}
+
+impl LineAndColumn {
+    const FIRST: LineAndColumn = LineAndColumn { line: 1, column: 1 };
+
+    /// The place after these octets.
+    fn after(self, octets: &[u8]) -> LineAndColumn {
+        let line_feeds = octets.iter().filter(|octet| **octet == b'\n').count() as u32;
+        // A character counts once, at its first byte. The other bytes are continuations (RFC 3629, 3).
+        let characters = |octets: &[u8]| octets.iter().filter(|octet| **octet & 0xC0 != 0x80).count() as u32;
+        let column = match octets.iter().rposition(|octet| *octet == b'\n') {
+            Some(last) => 1 + characters(octets.get(last + 1..).unwrap_or_default()),
+            None => self.column + characters(octets),
+        };
+        LineAndColumn { line: self.line + line_feeds, column }
+    }
+}
+
 /// A text file in memory. It has bytes, because master files may be in another encoding than UTF-8.
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
     file: Arc<SourceFile>,
     bytes: &'a [u8],
-    /// Byte offset of each line's first character.
-    lines: Vec<usize>,
-    /// The line of the last place, as an index of `lines`: the next place is mostly on the same or the next line.
-    last_line: Cell<usize>,
+    /// The place of the first octet of each block of [`BLOCK`] octets. In a file of empty lines, the offsets of all
+    /// lines would take eight times the room of the file.
+    blocks: Vec<LineAndColumn>,
+    /// The last offset and its place: the next one is mostly near.
+    last: Cell<(usize, LineAndColumn)>,
 }
 
 impl<'a> Source<'a> {
@@ -92,9 +119,13 @@ impl<'a> Source<'a> {
     }
 
     fn of(file: SourceFile, bytes: &'a [u8]) -> Source<'a> {
-        let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        let lines = std::iter::once(0).chain(starts).collect();
-        Source { file: Arc::new(file), bytes, lines, last_line: Cell::new(0) }
+        let next = |place: &mut LineAndColumn, block: &[u8]| {
+            let first = *place;
+            *place = place.after(block);
+            Some(first)
+        };
+        let blocks = bytes.chunks(BLOCK).scan(LineAndColumn::FIRST, next).collect();
+        Source { file: Arc::new(file), bytes, blocks, last: Cell::new((0, LineAndColumn::FIRST)) }
     }
 
     /// The bytes between two offsets.
@@ -131,21 +162,13 @@ impl<'a> Source<'a> {
 
     fn line_and_column(&self, offset: usize) -> (u32, u32) {
         let offset = offset.min(self.bytes.len());
-        let line = self.line(offset);
-        let before = self.bytes.get(self.lines[line]..offset).unwrap_or_default();
-        // A character counts once, at its first byte. The other bytes are continuations (RFC 3629, 3).
-        let column = before.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
-        (line as u32 + 1, column as u32 + 1)
-    }
-
-    /// The line of an offset, as an index of `lines`.
-    fn line(&self, offset: usize) -> usize {
-        let starts_by = |line: usize| self.lines.get(line).is_some_and(|start| *start <= offset);
-        let last = self.last_line.get();
-        let near = [last, last + 1].into_iter().find(|line| starts_by(*line) && !starts_by(line + 1));
-        let line = near.unwrap_or_else(|| self.lines.partition_point(|start| *start <= offset).saturating_sub(1));
-        self.last_line.set(line);
-        line
+        let block = (offset / BLOCK).min(self.blocks.len().saturating_sub(1));
+        let of_block = (block * BLOCK, self.blocks.get(block).copied().unwrap_or(LineAndColumn::FIRST));
+        let last = Some(self.last.get()).filter(|(at, _)| (of_block.0..=offset).contains(at));
+        let (from, near) = last.unwrap_or(of_block);
+        let place = near.after(self.bytes.get(from..offset).unwrap_or_default());
+        self.last.set((offset, place));
+        (place.line, place.column)
     }
 }
 
@@ -164,6 +187,20 @@ mod tests {
                 assert_eq!((place.line, place.column), (line, column), "{offset} after {first}");
             }
         }
+    }
+
+    #[test]
+    fn places_are_right_in_every_block() {
+        let text = "a long line of some thirty octets\n\n\nb\n".repeat(200);
+        let source = Source::new(Path::new("f"), text.as_bytes());
+        let (mut line, mut column) = (1, 1);
+        for (offset, byte) in text.bytes().enumerate() {
+            let place = source.place(offset);
+            assert_eq!((place.line, place.column), (line, column), "{offset}");
+            assert_eq!(source.place(offset / 2).line, Source::new(Path::new("f"), text.as_bytes()).place(offset / 2).line);
+            (line, column) = if byte == b'\n' { (line + 1, 1) } else { (line, column + 1) };
+        }
+        assert_eq!((source.place(text.len()).line, Source::new(Path::new("f"), b"").place(0).line), (801, 1));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Problems of the files: what is wrong, where, and what to write instead. Every reader of `config` adds to one
 //! [`Problems`]. `check`, `serve` and reload print or serialise them. Only this module renders problems.
 
+mod bounds;
+
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -185,6 +188,10 @@ pub fn to_json(problems: &[Problem]) -> serde_json::Value {
 #[derive(Debug, Default)]
 pub(crate) struct Problems {
     found: Vec<Problem>,
+    /// How many problems of each file there are, by severity.
+    counts: HashMap<PathBuf, bounds::Counts>,
+    /// The last problem that was not added to `found`, for the caller that sets its hint.
+    left_out: Option<Problem>,
     section: ManualSection,
     errors: usize,
     bad_side_files: Vec<SideFile>,
@@ -225,10 +232,19 @@ impl Problems {
     }
 
     fn add(&mut self, place: &Place, severity: Severity, message: String) -> &mut Problem {
-        let at = self.found.len();
         self.errors += usize::from(severity == Severity::Error);
-        self.found.push(Problem { section: Some(self.section.link()), ..Problem::at(place, severity, message) });
-        &mut self.found[at]
+        self.push(Problem { section: Some(self.section.link()), ..Problem::at(place, severity, message) })
+    }
+
+    /// Adds a problem, or only counts it where there are too many.
+    fn push(&mut self, problem: Problem) -> &mut Problem {
+        let is_room = self.found.len() < bounds::MOST_KEPT;
+        if self.counts.entry(problem.file.clone()).or_default().count(&problem, is_room) {
+            let at = self.found.len();
+            self.found.push(problem);
+            return &mut self.found[at];
+        }
+        self.left_out.insert(problem)
     }
 
     /// Calls `read`, whose problems are about this section of the manual.
@@ -268,8 +284,13 @@ impl Problems {
 
     /// Adds the problems of another list.
     pub(crate) fn extend(&mut self, other: Problems) {
-        self.found.extend(other.found);
         self.errors += other.errors;
+        for (file, counts) in other.counts {
+            self.counts.entry(file).or_default().add_left_out(&counts);
+        }
+        for problem in other.found {
+            self.push(problem);
+        }
     }
 
     /// How many errors there are so far.
@@ -278,7 +299,8 @@ impl Problems {
     }
 
     /// The problems, sorted by file, line and column, without duplicates. Of each file there are at most
-    /// [`MOST_OF_A_FILE`] errors and as many warnings; one more problem has the number of the others.
+    /// [`bounds::MOST_OF_A_FILE`] errors and as many warnings; one more problem has the number of the others. In all there are
+    /// at most [`bounds::MOST_LISTED`], and one that counts the rest.
     pub(crate) fn into_sorted(self) -> Vec<Problem> {
         let mut found = self.found;
         found.sort_by(|a, b| {
@@ -286,37 +308,8 @@ impl Problems {
                 .cmp(&(&b.file, b.line, b.column, b.severity, &b.message))
         });
         found.dedup();
-        bounded(found)
+        bounds::listed(&found, self.counts)
     }
-}
-
-/// Most errors, and most warnings, of one file that are listed. A file of another kind may have an error in each of a
-/// million lines (judgment).
-const MOST_OF_A_FILE: usize = 100;
-
-fn bounded(sorted: Vec<Problem>) -> Vec<Problem> {
-    let mut listed: Vec<Problem> = Vec::new();
-    for of_file in sorted.chunk_by(|a, b| a.file == b.file) {
-        let mut counts = [0; 2];
-        for problem in of_file {
-            let count = &mut counts[usize::from(problem.severity == Severity::Error)];
-            *count += 1;
-            if *count <= MOST_OF_A_FILE {
-                listed.push(problem.clone());
-            }
-        }
-        for (count, severity, name) in
-            [(counts[1], Severity::Error, "error"), (counts[0], Severity::Warning, "warning")]
-        {
-            if let (more @ 1.., Some(last)) = (count.saturating_sub(MOST_OF_A_FILE), of_file.last()) {
-                let s = if more == 1 { "" } else { "s" };
-                let message = format!("and {more} more {name}{s} before this line");
-                let place = Problem::of_file(last.file.clone(), severity, message);
-                listed.push(Problem { line: last.line, ..place });
-            }
-        }
-    }
-    listed
 }
 
 /// The hint for an unknown name: that of [`similar`], else all of `known` if they are few.

@@ -2,9 +2,10 @@
 //! readers of a zone's files use it, so the same code checks both. Every text that is read is collected. Does not
 //! parse the texts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
+use std::io::{Error, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,11 +14,28 @@ use crate::source::files;
 /// The texts of one zone, each under its path relative to the zones directory.
 pub type TextsByPath = BTreeMap<PathBuf, Arc<[u8]>>;
 
-/// Largest master file, or file that it includes, in octets (judgment: ten million records).
-pub(crate) const MAX_MASTER: u64 = 1 << 30;
+/// Largest master file, or file that it includes, in octets (judgment: three million records).
+pub(crate) const MAX_MASTER: u64 = 256 << 20;
 
 /// Largest policy file, in octets (judgment: three hundred thousand names).
 pub(crate) const MAX_POLICY: u64 = 32 << 20;
+
+/// Most octets of all files of one zone, each counted as often as it is read: they stay in memory, as its last good
+/// version (judgment: as much as its largest file).
+const MAX_ZONE: u64 = MAX_MASTER;
+
+/// Most files of one zone, each counted as often as it is read (judgment: a file for each customer). Without a bound,
+/// files that include each other many times are read without end.
+const MAX_ZONE_FILES: usize = 1000;
+
+/// Most octets of the files of all zones together (judgment: four of the largest zones).
+const MAX_LOAD: u64 = 1 << 30;
+
+/// What the zones of one load have read so far.
+#[derive(Debug, Default)]
+pub(crate) struct LoadSize {
+    octets: Cell<u64>,
+}
 
 /// The files of one zone.
 #[derive(Debug)]
@@ -26,6 +44,8 @@ pub(crate) struct Texts<'a> {
     shown: &'a Path,
     origin: Origin<'a>,
     read: RefCell<Collected>,
+    /// How many files were read, and their octets.
+    size: Cell<(usize, u64)>,
 }
 
 /// What was requested.
@@ -39,8 +59,8 @@ pub(crate) struct Collected {
 
 #[derive(Debug)]
 enum Origin<'a> {
-    /// Files on the disk, below this directory.
-    Directory(&'a Path),
+    /// Files on the disk, below this directory; they count for the load.
+    Directory(&'a Path, &'a LoadSize),
     /// Texts that were read before.
     Version(&'a TextsByPath),
 }
@@ -59,40 +79,79 @@ pub(crate) struct Text {
 pub(crate) enum Unread {
     /// It is outside the directory.
     Outside,
-    /// It is a pipe, a socket or a device: reading it could wait forever.
-    NotAFile,
-    /// It is longer than allowed.
-    TooLarge,
-    /// The system refused.
-    System(std::io::Error),
+    /// It can't be opened, is no regular file, or is too large.
+    Refused(Error),
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Unread {
+        Unread::Refused(error)
+    }
 }
 
 impl<'a> Texts<'a> {
     /// Files in the directory `real`, which messages call `shown`.
-    pub(crate) fn of_directory(shown: &'a Path, real: &'a Path) -> Texts<'a> {
-        Texts { shown, origin: Origin::Directory(real), read: RefCell::default() }
+    pub(crate) fn of_directory(shown: &'a Path, real: &'a Path, load: &'a LoadSize) -> Texts<'a> {
+        Texts::of(shown, Origin::Directory(real, load))
     }
 
     /// The texts of an earlier version. Messages show them as files of the directory `shown`.
     pub(crate) fn of_version(shown: &'a Path, texts: &'a TextsByPath) -> Texts<'a> {
-        Texts { shown, origin: Origin::Version(texts), read: RefCell::default() }
+        Texts::of(shown, Origin::Version(texts))
+    }
+
+    fn of(shown: &'a Path, origin: Origin<'a>) -> Texts<'a> {
+        Texts { shown, origin, read: RefCell::default(), size: Cell::default() }
     }
 
     /// Reads a file of at most `limit` octets. If `is_walled`, it must be in the directory, so that somebody who may
     /// write a zone can't read other files through it.
     pub(crate) fn file(&self, shown: &Path, real: &Path, is_walled: bool, limit: u64) -> Result<Text, Unread> {
         self.read.borrow_mut().requested.insert(self.key(shown));
+        let limit = self.limit(limit)?;
         let text = match self.origin {
-            Origin::Directory(root) => read_file(root, real, is_walled, limit)?,
+            Origin::Directory(root, _) => read_file(root, real, is_walled, limit)?,
             Origin::Version(texts) => {
                 let identity = self.key(shown);
-                let missing = || Unread::System(std::io::ErrorKind::NotFound.into());
+                let missing = || Error::from(ErrorKind::NotFound);
                 let bytes = texts.get(&identity).cloned().ok_or_else(missing)?;
                 Text { identity, bytes }
             }
         };
+        self.count(text.bytes.len() as u64);
         self.note(shown, &text.bytes);
         Ok(text)
+    }
+
+    /// How many octets the next file may have; an error if no file may be read any more.
+    fn limit(&self, limit: u64) -> Result<u64, Error> {
+        let (files, octets) = self.size.get();
+        if files >= MAX_ZONE_FILES {
+            return Err(Error::other(format!(
+                "the zone has over {MAX_ZONE_FILES} files, counted as often as they are read"
+            )));
+        }
+        let of_load = match self.origin {
+            Origin::Directory(_, load) => MAX_LOAD.saturating_sub(load.octets.get()),
+            Origin::Version(_) => u64::MAX,
+        };
+        for (left, whose, most) in
+            [(MAX_ZONE.saturating_sub(octets), "the zone", MAX_ZONE), (of_load, "all zones together", MAX_LOAD)]
+        {
+            if left == 0 {
+                let most = files::octets(most);
+                return Err(Error::other(format!("the files of {whose} have {most}, and no more are read")));
+            }
+        }
+        Ok(limit.min(MAX_ZONE.saturating_sub(octets)).min(of_load))
+    }
+
+    fn count(&self, octets: u64) {
+        let (files, before) = self.size.get();
+        self.size.set((files + 1, before + octets));
+        if let Origin::Directory(_, load) = self.origin {
+            load.octets.set(load.octets.get() + octets);
+        }
     }
 
     /// Collects a text that was read on behalf of another zone.
@@ -105,7 +164,7 @@ impl<'a> Texts<'a> {
     /// The same for two names of the same file.
     pub(crate) fn identity(&self, shown: &Path, real: &Path) -> PathBuf {
         match self.origin {
-            Origin::Directory(_) => real.canonicalize().unwrap_or_else(|_| real.to_path_buf()),
+            Origin::Directory(..) => files::canonical(real).unwrap_or_else(|_| real.to_path_buf()),
             Origin::Version(_) => self.key(shown),
         }
     }
@@ -136,21 +195,22 @@ impl<'a> Texts<'a> {
 }
 
 fn read_file(root: &Path, real: &Path, is_walled: bool, limit: u64) -> Result<Text, Unread> {
-    let identity = real.canonicalize().map_err(Unread::System)?;
-    if is_walled && !identity.starts_with(root.canonicalize().map_err(Unread::System)?) {
-        return Err(Unread::Outside);
-    }
-    let bytes = files::read(&identity, limit).map_err(|error| {
-        let kind = error.kind();
-        if kind == ErrorKind::FileTooLarge {
-            Unread::TooLarge
-        } else if kind == ErrorKind::Other {
-            Unread::NotAFile
-        } else {
-            Unread::System(error)
+    /// A file may be replaced between two steps, but not each time.
+    const ATTEMPTS: usize = 3;
+    for _ in 0..ATTEMPTS {
+        let (file, found) = files::open(real)?;
+        let identity = files::canonical(real)?;
+        if is_walled && !identity.starts_with(files::canonical(root)?) {
+            return Err(Unread::Outside);
         }
-    })?;
-    Ok(Text { identity, bytes: bytes.into() })
+        // A link on the path may lead elsewhere now: what is read is the file that was opened.
+        let there = files::open(&identity)?.1;
+        if (there.dev(), there.ino()) == (found.dev(), found.ino()) {
+            let bytes = files::read_open(real, &file, &found, limit)?;
+            return Ok(Text { identity, bytes: bytes.into() });
+        }
+    }
+    Err(Error::other("it was replaced while it was opened").into())
 }
 
 #[cfg(test)]
@@ -165,14 +225,15 @@ mod tests {
         std::fs::write(root.join("shared/inc/a"), "first").unwrap();
         std::os::unix::fs::symlink("shared/inc", root.join("inc")).unwrap();
         let shown = Path::new("zones");
-        let texts = Texts::of_directory(shown, root);
+        let load = LoadSize::default();
+        let texts = Texts::of_directory(shown, root, &load);
         let read = texts.file(&shown.join("./inc/../inc/a"), &root.join("inc/a"), true, 9).unwrap();
         assert_eq!(read.identity, root.canonicalize().unwrap().join("shared/inc/a"));
         let collected = texts.into_collected().texts;
         assert_eq!(collected.keys().collect::<Vec<_>>(), [Path::new("inc/a")]);
         let again = Texts::of_version(shown, &collected);
         assert_eq!(&*again.file(&shown.join("inc/a"), Path::new("/nowhere"), true, 9).unwrap().bytes, b"first");
-        assert!(matches!(again.file(&shown.join("b"), Path::new("/nowhere"), true, 9), Err(Unread::System(_))));
+        assert!(matches!(again.file(&shown.join("b"), Path::new("/nowhere"), true, 9), Err(Unread::Refused(_))));
     }
 
     #[test]
@@ -182,13 +243,40 @@ mod tests {
         std::fs::write(dir.path().join("outside"), "0123456789").unwrap();
         std::fs::write(dir.path().join("zones/long"), "0123456789").unwrap();
         let root = dir.path().join("zones");
-        let texts = Texts::of_directory(Path::new("zones"), &root);
+        let load = LoadSize::default();
+        let texts = Texts::of_directory(Path::new("zones"), &root, &load);
         let read = |real: &Path, walled| texts.file(Path::new("zones/x"), real, walled, 9).map(|text| text.identity);
         assert!(matches!(read(&dir.path().join("outside"), true), Err(Unread::Outside)));
-        assert!(matches!(read(&dir.path().join("outside"), false), Err(Unread::TooLarge)));
-        assert!(matches!(read(&root.join("long"), true), Err(Unread::TooLarge)));
-        assert!(matches!(read(Path::new("/dev/null"), false), Err(Unread::NotAFile)));
-        assert!(matches!(read(&root, true), Err(Unread::System(_))));
+        assert!(matches!(read(&dir.path().join("outside"), false), Err(Unread::Refused(_))));
+        assert!(matches!(read(&root.join("long"), true), Err(Unread::Refused(_))));
+        assert!(matches!(read(Path::new("/dev/null"), false), Err(Unread::Refused(_))));
+        assert!(matches!(read(&root, true), Err(Unread::Refused(_))));
         assert!(texts.into_collected().texts.is_empty());
+    }
+
+    #[test]
+    fn a_zone_has_a_bounded_number_of_files_and_octets() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, file) = (dir.path(), dir.path().join("a"));
+        std::fs::write(&file, "0123456789").unwrap();
+        let load = LoadSize::default();
+        let texts = Texts::of_directory(Path::new("zones"), root, &load);
+        let read = |texts: &Texts<'_>| match texts.file(Path::new("zones/a"), &file, true, 20) {
+            Ok(text) => Ok(text.bytes.len()),
+            Err(Unread::Refused(error)) => Err(error.to_string()),
+            Err(Unread::Outside) => Err("outside".to_owned()),
+        };
+        for _ in 0..MAX_ZONE_FILES {
+            assert_eq!(read(&texts), Ok(10));
+        }
+        assert_eq!(read(&texts), Err("the zone has over 1000 files, counted as often as they are read".to_owned()));
+        texts.size.set((1, MAX_ZONE - 9));
+        assert_eq!(read(&texts), Err("it has 10 octets, and at most 9 octets are read".to_owned()));
+        texts.size.set((1, MAX_ZONE));
+        assert_eq!(read(&texts), Err("the files of the zone have 256 MiB, and no more are read".to_owned()));
+        load.octets.set(MAX_LOAD);
+        let next = Texts::of_directory(Path::new("zones"), root, &load);
+        let all = "the files of all zones together have 1024 MiB, and no more are read";
+        assert_eq!(read(&next), Err(all.to_owned()));
     }
 }

@@ -9,11 +9,15 @@ use crate::config::net_files::NetFiles;
 use crate::config::spec::{self, PolicySpec};
 use crate::config::validate;
 use crate::masterfile::{self, Apex, FileAt, MasterFile};
-use crate::source::{Collected, MAX_MASTER, MAX_POLICY, ManualSection, Place, Problems, Text, Texts, Unread, reason};
+use crate::source::{
+    Collected, MAX_MASTER, MAX_POLICY, ManualSection, Place, Problems, Text, Texts, Unread, files, reason,
+};
 use crate::wire::Name;
 
 /// The end of a policy file's name.
 pub(super) const POLICY: &str = ".policy.toml";
+/// Most entries of the zones directory, of all kinds: they are listed every few seconds (judgment).
+pub(super) const MAX_ENTRIES: usize = 200_000;
 /// The end of a master file's name.
 pub(super) const MASTER: &str = ".zone";
 
@@ -61,15 +65,11 @@ pub(super) enum Content {
 }
 
 impl Directory<'_> {
-    /// The names of the files in it, sorted. Those that begin with a dot belong to editors and tools.
+    /// The names of the policy and master files in it, sorted. Those that begin with a dot belong to editors and tools.
     pub(super) fn list(&self, problems: &mut Problems) -> Option<Vec<String>> {
-        let entries = std::fs::read_dir(self.real).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-        match entries {
-            Ok(entries) => {
-                let name = |entry: std::fs::DirEntry| entry.file_name().into_string().ok();
-                let mut names: Vec<String> =
-                    entries.into_iter().filter(|e| !e.path().is_dir()).filter_map(name).collect();
-                names.retain(|name| !name.starts_with('.'));
+        let makes_zone = |name: &str| !name.starts_with('.') && (name.ends_with(POLICY) || name.ends_with(MASTER));
+        match files::list(self.real, MAX_ENTRIES, makes_zone) {
+            Ok(mut names) => {
                 names.sort();
                 Some(names)
             }
@@ -151,7 +151,7 @@ impl Directory<'_> {
                     masterfile::read(at, &bytes, apex, texts, &owners, problems)
                 });
             }
-            Err(unread) => why(unread, MAX_MASTER),
+            Err(unread) => why(unread),
         };
         let message = format!("can't read the zone file {}: {why}", shown.display());
         problems.error(&spec.file.place, message).hint("write `file = \"NAME.zone\"`, relative to the policy file");
@@ -227,24 +227,23 @@ fn read_file(
     match texts.file(shown, real, false, limit) {
         Ok(text) => Some(text.bytes),
         Err(unread) => {
-            problems.error(whole, format!("can't read it: {}", why(unread, limit)));
+            problems.error(whole, format!("can't read it: {}", why(unread)));
             None
         }
     }
 }
 
-fn why(unread: Unread, limit: u64) -> String {
+fn why(unread: Unread) -> String {
     match unread {
         Unread::Outside => "it is outside the zones directory".to_owned(),
-        Unread::NotAFile => "it is not a file".to_owned(),
-        Unread::TooLarge => format!("it is over {} MiB", limit >> 20),
-        Unread::System(error) => reason(&error),
+        Unread::Refused(error) => reason(&error),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::LoadSize;
 
     #[test]
     fn the_zone_of_a_policy_that_is_no_toml_is_guessed() {
@@ -259,7 +258,8 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(dir.path().join(name), text).unwrap();
             let directory = Directory { shown: Path::new("z"), real: dir.path() };
-            let texts = Texts::of_directory(directory.shown, directory.real);
+            let load = LoadSize::default();
+            let texts = Texts::of_directory(directory.shown, directory.real, &load);
             let found = directory.policy(name, texts, &mut NetFiles::default(), Problems::default());
             assert_eq!(found.apex.map(|apex| apex.to_string()).as_deref(), Some(zone), "{text}");
             assert_eq!(found.files, HashSet::from([dir.path().join(file)]), "{text}");

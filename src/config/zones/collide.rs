@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::config::zones::candidate::{Candidate, Directory};
 use crate::config::zones::version::ZoneHistory;
-use crate::source::Problems;
+use crate::source::{Problems, files};
 
 /// Whether a candidate is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ fn had_master(candidate: &Candidate, dir: Directory<'_>, before: &ZoneHistory) -
     let version = candidate.apex.as_ref().and_then(|apex| before.version(apex));
     let Some((master, _)) = &candidate.master else { return false };
     version.is_some_and(|version| {
-        let is_it = |path: &Path| dir.real.join(path).canonicalize().is_ok_and(|path| path == *master);
+        let is_it = |path: &Path| files::canonical(&dir.real.join(path)).is_ok_and(|path| path == *master);
         version.main == candidate.main && version.texts.keys().any(|path| is_it(path))
     })
 }

@@ -17,7 +17,7 @@ use crate::config::reach::Sought;
 use crate::config::settings::Settings;
 use crate::config::validate::Builder;
 use crate::model::Model;
-use crate::source::{Place, Problems, Texts, TextsByPath};
+use crate::source::{LoadSize, Place, Problems, Texts, TextsByPath, files};
 use crate::wire::Name;
 use candidate::{Candidate, Content, Directory, MASTER, POLICY};
 use collide::CollisionResult;
@@ -120,7 +120,8 @@ impl Reader<'_> {
 
     /// The zones as their files are now.
     fn candidates(&mut self, names: &[String], nets: &mut NetFiles) -> Vec<Candidate> {
-        let texts = || Texts::of_directory(self.dir.shown, self.dir.real);
+        let load = LoadSize::default();
+        let texts = || Texts::of_directory(self.dir.shown, self.dir.real, &load);
         let separate = || self.problems.separate();
         let policies = names.iter().filter(|name| name.ends_with(POLICY));
         let mut candidates: Vec<Candidate> =
@@ -260,5 +261,5 @@ fn is_listed(path: &Path) -> bool {
 }
 
 fn canonical(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| path.to_path_buf())
+    files::canonical(path).unwrap_or_else(|_| path.to_path_buf())
 }

@@ -1,13 +1,15 @@
 //! One file of the state directory: how it is read, and how it is replaced in one step.
 
 use std::fs::{DirBuilder, File, OpenOptions, remove_file, rename};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::marker::PhantomData;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::source::files;
 
 /// Largest file that is read, in octets: 10,000 overrides of the longest kind take about 15 MB.
 const MAX_FILE: u64 = 64 << 20;
@@ -96,12 +98,7 @@ impl<T: DeserializeOwned> StateFile<T> {
     /// Reads it from `dir`; `None` where there is no such file.
     pub(super) fn load(&self, dir: &Path) -> Result<Option<T>, Unreadable> {
         let path = dir.join(self.info.name);
-        let text = File::open(&path).and_then(|file| {
-            let mut text = Vec::new();
-            file.take(MAX_FILE).read_to_end(&mut text)?;
-            Ok(text)
-        });
-        let content = match text {
+        let content = match files::read(&path, MAX_FILE) {
             Ok(text) => self.parse(&text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => Err(error.to_string()),

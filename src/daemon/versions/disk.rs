@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use ring::digest::{SHA256, digest as hash};
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Version;
 use crate::daemon::state::{Durability, FileInfo, StateFile, make_dir, replace, text_of};
 use crate::source::TextsByPath;
+use crate::source::files;
 use crate::wire::Name;
 
 /// The file that names a version, called after its zone.
@@ -82,13 +82,7 @@ pub(super) fn read(dir: &Path, file: &Path) -> Result<Version, String> {
 }
 
 fn bounded(file: &Path, limit: u64) -> Result<Vec<u8>, String> {
-    let mut text = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(limit + 1).read_to_end(&mut text));
-    read.map_err(|error| error.to_string())?;
-    match text.len() as u64 > limit {
-        true => Err(format!("it is over {limit} octets")),
-        false => Ok(text),
-    }
+    files::read(file, limit).map_err(|error| error.to_string())
 }
 
 fn digest(text: &[u8]) -> String {
@@ -166,11 +160,11 @@ fn fill(dir: &Path, into: &Path, version: &Version) -> std::io::Result<()> {
 pub(super) fn settle(dir: &Path, version: &Version) -> std::io::Result<()> {
     let into = dir.join(folder(version));
     for entry in fs::read_dir(&into)? {
-        File::open(entry?.path())?.sync_all()?;
+        files::open(&entry?.path())?.0.sync_all()?;
     }
     File::open(&into)?.sync_all()?;
     let next = manifest(dir, &version.apex, NEXT);
-    File::open(&next)?.sync_all()?;
+    files::open(&next)?.0.sync_all()?;
     fs::rename(next, manifest(dir, &version.apex, ""))?;
     File::open(dir)?.sync_all()
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::bounds::{MOST_KEPT, MOST_LISTED, MOST_OF_A_FILE};
 use super::*;
 
 #[test]
@@ -85,4 +86,29 @@ fn a_file_with_an_error_in_each_line_is_not_listed_whole() {
     assert_eq!(listed[MOST_OF_A_FILE], "a.zone:5000:1: error: and 4900 more errors before this line");
     assert_eq!(listed[2 * MOST_OF_A_FILE + 1], "b.zone:5000:1: warning: and 4900 more warnings before this line");
     assert!(listed[2 * MOST_OF_A_FILE + 2].starts_with("c.zone:1:1: error: no SOA"));
+}
+
+#[test]
+fn problems_of_very_many_files_are_bounded_while_they_are_found_and_when_they_are_listed() {
+    let mut problems = Problems::default();
+    for file in 0..3000 {
+        let place = Place::start_of(Path::new(&format!("{file:04}.zone")));
+        let mut own = problems.separate();
+        for line in 1..=1100 {
+            own.warning(&Place { line, ..place.clone() }, "odd").hint("mend it");
+        }
+        problems.extend(own);
+    }
+    let place = Place::start_of(Path::new("z.zone"));
+    problems.error(&place, "no SOA");
+    assert_eq!((problems.found.len(), problems.errors()), (MOST_KEPT, 1));
+    let listed = problems.into_sorted();
+    assert_eq!(listed.len(), MOST_LISTED + 1);
+    assert_eq!(
+        listed[MOST_OF_A_FILE].to_string(),
+        "0000.zone:1100:1: warning: and 1000 more warnings before this line"
+    );
+    let last = &listed[MOST_LISTED];
+    assert_eq!(last.severity, Severity::Error, "an error is among the rest");
+    assert!(last.message.contains("in this file and 2981 others"), "{}", last.message);
 }
