@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod explain;
 mod failback;
+mod files;
 mod names;
 mod overrides;
 mod reload;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::args::DEFAULT_CONFIG;
-use crate::cli::{Format, text};
+use crate::cli::{Format, files, text};
 use crate::clock;
 use crate::config::{self, Flags, LoadOptions, VersionStatus};
-use crate::source::{self, Problem, Severity, calls, files, without_mark};
+use crate::source::{self, Problem, Severity, calls, without_mark};
 
 /// Load the settings, zones and policies as `serve` does, and print every problem with its place and a hint
 #[derive(Debug, clap::Args)]
@@ -23,33 +23,58 @@ pub(super) struct CheckArgs {
     format: Format,
 }
 
+/// What `check` found.
+struct Checked {
+    problems: Vec<Problem>,
+    /// The problems with the lines that they are about, for a terminal.
+    excerpts: String,
+    /// How many zones and endpoints there are; or what would not be served.
+    result: Result<(usize, usize), String>,
+}
+
 /// Returns exit code 0 if the files have no errors, else 1.
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
-    let (problems, served) = match config::load(Some(&args.config), &Flags::default()) {
-        Ok(loaded) => {
-            let notes = config::notes(&args.config, &loaded);
-            ([loaded.warnings, notes].concat(), Some(loaded.model))
-        }
-        Err(problems) => (problems, None),
-    };
+    let file = args.config.clone();
+    let is_terminal = args.format == Format::Human && std::io::stdout().is_terminal();
+    let checked = files::within(&args.config, move || check(&file, is_terminal));
+    let Checked { problems, excerpts, result } = checked.unwrap_or_else(|problems| Checked {
+        excerpts: source::to_human(&problems),
+        problems,
+        result: Err("the server would not start".to_owned()),
+    });
     match args.format {
-        Format::Human if std::io::stdout().is_terminal() => text::print(&with_excerpts(&problems)),
+        Format::Human if is_terminal => text::print(&excerpts),
         Format::Human => text::print(&source::to_human(&problems)),
         Format::Json => text::print_json(&source::to_json(&problems).to_string()),
     }
     let found = counted(&problems);
-    match served {
-        Some(model) => {
-            let (zones, endpoints) = (plural(model.zones.len(), "zone"), plural(model.endpoints.len(), "endpoint"));
+    match result {
+        Ok((zones, endpoints)) => {
+            let (zones, endpoints) = (plural(zones, "zone"), plural(endpoints, "endpoint"));
             text::complain(&format!("{}: {zones}, {endpoints}; {found}", args.config.display()));
             ExitCode::SUCCESS
         }
-        None => {
-            let effect = not_served(&args.config).unwrap_or_else(|| "the server would not start".to_owned());
+        Err(effect) => {
             text::complain(&format!("{}: {found}; {effect}", args.config.display()));
             ExitCode::FAILURE
         }
     }
+}
+
+fn check(file: &Path, is_terminal: bool) -> Checked {
+    let (problems, result) = match config::load(Some(file), &Flags::default()) {
+        Ok(loaded) => {
+            let notes = config::notes(file, &loaded);
+            let counts = (loaded.model.zones.len(), loaded.model.endpoints.len());
+            ([loaded.warnings, notes].concat(), Ok(counts))
+        }
+        Err(problems) => {
+            let effect = not_served(file).unwrap_or_else(|| "the server would not start".to_owned());
+            (problems, Err(effect))
+        }
+    };
+    let excerpts = if is_terminal { with_excerpts(&problems) } else { String::new() };
+    Checked { problems, excerpts, result }
 }
 
 /// What would not be served by a first start with these files. `None` if such a start is refused.
@@ -87,7 +112,7 @@ fn read_start(file: &Path) -> std::io::Result<String> {
     /// The most octets that are read (judgment: a zone with a million records has this size).
     const MOST: u64 = 64 << 20;
     let mut octets = Vec::new();
-    calls::listed(file, || files::open(file)?.0.take(MOST).read_to_end(&mut octets))?;
+    calls::listed(file, || source::files::open(file)?.0.take(MOST).read_to_end(&mut octets))?;
     Ok(String::from_utf8_lossy(without_mark(&octets)).into_owned())
 }
 

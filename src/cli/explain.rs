@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use crate::cli::args::ServerArg;
 use crate::cli::client::encoded;
-use crate::cli::{Failure, Format, text};
+use crate::cli::{Failure, Format, files, text};
 use crate::clock;
-use crate::config::{self, Flags};
 use crate::control::explain::{self, Client};
 use crate::model::{CheckView, Model, WorldView};
 use crate::snapshot::{Identity, Snapshot, compile};
@@ -71,7 +70,7 @@ fn from_server(args: &ExplainArgs) -> Result<(), Failure> {
 
 /// Prints the explanation for the files, without a server.
 fn from_files(args: &ExplainArgs, file: &Path) -> Result<(), Failure> {
-    let loaded = config::load(Some(file), &Flags::default()).map_err(|problems| {
+    let loaded = files::load(file).map_err(|problems| {
         text::complain(source::to_human(&problems).trim_end());
         Failure(format!("{} can't be served: see above", file.display()))
     })?;

@@ -16,6 +16,9 @@ use crate::control::unsaved::UnsavedFile;
 /// The most transitions that are shown: they fit below the tables of a small site.
 const SHOWN_TRANSITIONS: usize = 10;
 
+/// A load that has been running for this long is shown (judgment).
+const SHOWN_LOAD_SECS: f64 = 5.0;
+
 /// Show what each name is answered with now, the health of every endpoint as each vantage observes it, the overrides
 /// and the last transitions
 #[derive(Debug, clap::Args)]
@@ -89,6 +92,10 @@ fn reload(status: &Status, now: f64) -> String {
     };
     for problem in &reload.problems {
         let _ = write!(text, "\n  {}:{}:{}: {}", problem.file, problem.line, problem.column, problem.message);
+    }
+    // A short load is no news.
+    if let Some(since) = reload.running_since.filter(|since| now - since > SHOWN_LOAD_SECS) {
+        let _ = write!(text, "\nthe files have been loading for {}", span_since(since, now));
     }
     if let Some(why) = &reload.unnoticed {
         let _ = write!(text, "\nchanges of the files are noticed only after some seconds: {why}");
@@ -278,7 +285,7 @@ mod tests {
                 why: None,
                 age_ms: None,
             }],
-            reload: ReloadReport { ok: true, at: 100.0, problems: vec![], unnoticed: None },
+            reload: ReloadReport { ok: true, at: 100.0, problems: vec![], running_since: None, unnoticed: None },
             unsaved: vec![UnsavedFile {
                 file: "overrides.json".into(),
                 content: "the operators' overrides".into(),

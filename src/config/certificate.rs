@@ -16,7 +16,7 @@ use x509_parser::parse_x509_certificate;
 use crate::clock;
 use crate::config::keys::{OrDefault, keys, text};
 use crate::source::{
-    At, Place, Problem, Problems, SideFile,
+    At, Place, Problem, Problems, SideFile, calls,
     files::{self, absolute, path_of},
     reason, without_mark,
 };
@@ -151,7 +151,7 @@ fn warn_of_expiry(certificate: &Certificate, place: &Place, shown: &Path, proble
 
 /// Warns of a key that everybody on this host can read.
 fn warn_of_readable_key(place: &Place, shown: &Path, problems: &mut Problems) {
-    let mode = std::fs::metadata(shown).map_or(0, |found| found.permissions().mode());
+    let mode = calls::listed(shown, || std::fs::metadata(shown)).map_or(0, |found| found.permissions().mode());
     if mode & 0o007 != 0 {
         let message = format!("{}: everybody on this host can read the key", shown.display());
         problems.warning(place, message).hint(format!("chmod 640 {}, or 600", shown.display()));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::source::files;
+use crate::source::{calls, files};
 
 /// The text of a file of secrets, and the rights of the file.
 pub(super) struct SecretText {
@@ -24,7 +24,7 @@ const SPARE: usize = 64;
 pub(super) fn read(path: &Path, limit: u64) -> Result<SecretText> {
     let (file, found) = files::open(path)?;
     let mut text = Zeroizing::new(Vec::with_capacity(found.len().min(limit) as usize + SPARE));
-    file.take(limit + 1).read_to_end(&mut text)?;
+    calls::listed(path, || file.take(limit + 1).read_to_end(&mut text))?;
     Ok(SecretText { text, mode: found.permissions().mode() })
 }
 

@@ -42,4 +42,4 @@ pub use journal::{Journal, JournalEvent, MAX_EVENTS, RECENT_TRANSITIONS};
 pub use problem::ProblemDetails;
 pub use serve::serve;
 pub use state::{ApiState, Controls, Readiness, RenderMetrics};
-pub use status::ReloadStatus;
+pub use status::{ReloadStatus, Unnoticed};

@@ -19,7 +19,7 @@ use crate::control::overrides::{OverrideError, OverrideReport, check_why, durati
 use crate::control::problem::{problem, problem_with, unconfirmed};
 use crate::control::request::{ErrorResponse, MAX_BODY, PathName, bad_request, body, name_in, stopping};
 use crate::control::state::ApiState;
-use crate::control::status::{ProblemReport, ReloadReport, ReloadStatus};
+use crate::control::status::ReloadStatus;
 use crate::control::target::Target;
 use crate::control::unsaved::SLOW;
 use crate::model::Override;
@@ -145,12 +145,11 @@ async fn reload_files(state: &ApiState, caller: &Caller, request: Request) -> Re
     let command = Command::Reload { confirm_removal: options.confirm_removal || in_query, reply };
     state.controls.commands.send(command).await.map_err(|_| stopping())?;
     let status = ended.await.map_err(|_| stopping())?;
-    let problems: Vec<ProblemReport> = status.problems.iter().map(ProblemReport::from).collect();
-    if status.ok {
-        let report = ReloadReport { ok: status.ok, at: status.at, problems, unnoticed: status.unnoticed.clone() };
-        return Ok(Json(ReloadResponse { generation: status.generation, report }).into_response());
+    let report = status.report();
+    match status.ok {
+        true => Ok(Json(ReloadResponse { generation: status.generation, report }).into_response()),
+        false => Ok(problem_with(StatusCode::UNPROCESSABLE_ENTITY, not_loaded(&status), report.problems)),
     }
-    Ok(problem_with(StatusCode::UNPROCESSABLE_ENTITY, not_loaded(&status), problems))
 }
 
 /// The zones that the last load left out, as an error message.

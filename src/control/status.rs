@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{VersionStatus, ZoneState};
@@ -140,6 +141,10 @@ pub struct VantageStatus {
     pub age_ms: Option<u64>,
 }
 
+/// Why the server polls the files for changes; `None` where the operating system reports changes. The thread that
+/// watches the files sets it.
+pub type Unnoticed = Arc<ArcSwapOption<String>>;
+
 /// How the last attempt to load the files ended.
 #[derive(Debug, Clone, Default)]
 pub struct ReloadStatus {
@@ -153,8 +158,23 @@ pub struct ReloadStatus {
     pub problems: Vec<Problem>,
     /// Which version of each zone is served since then.
     pub zones: Arc<[ZoneState]>,
-    /// Why the server polls the files for changes; `None` where the operating system reports changes.
-    pub unnoticed: Option<String>,
+    /// Since when the next load is running, in Unix seconds; `None` if none is.
+    pub running_since: Option<f64>,
+    /// Why the server polls the files for changes, if it does.
+    pub unnoticed: Unnoticed,
+}
+
+impl ReloadStatus {
+    /// The status in the JSON of the API.
+    pub(crate) fn report(&self) -> ReloadReport {
+        ReloadReport {
+            ok: self.ok,
+            at: self.at,
+            problems: self.problems.iter().map(ProblemReport::from).collect(),
+            running_since: self.running_since,
+            unnoticed: self.unnoticed.load().as_deref().cloned(),
+        }
+    }
 }
 
 /// [`ReloadStatus`] in the JSON of the API.
@@ -166,6 +186,9 @@ pub struct ReloadReport {
     pub at: f64,
     /// What was wrong.
     pub problems: Vec<ProblemReport>,
+    /// Since when the next load is running, in Unix seconds; absent if none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_since: Option<f64>,
     /// Why the server polls the files for changes; absent if the operating system reports changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unnoticed: Option<String>,
@@ -249,7 +272,6 @@ impl Status {
 /// The status of a snapshot at `now`.
 pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status {
     let (model, view) = (&*snapshot.model, &*snapshot.view);
-    let problems = reload.problems.iter().map(ProblemReport::from).collect();
     let zone_states: HashMap<&Name, &ZoneState> = reload.zones.iter().map(|zone| (&zone.apex, zone)).collect();
     let mut by_zone: Vec<Vec<EndpointStatus>> = model.zones.iter().map(|_| Vec::new()).collect();
     for (id, endpoint) in (0..).map(EndpointId).zip(&model.endpoints) {
@@ -268,7 +290,7 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
         generation: snapshot.generation,
         zones: by_zone.into_iter().enumerate().map(zone).collect(),
         vantages: vantages(model, view, now),
-        reload: ReloadReport { ok: reload.ok, at: reload.at, problems, unnoticed: reload.unnoticed.clone() },
+        reload: reload.report(),
         unsaved: Vec::new(),
     }
 }

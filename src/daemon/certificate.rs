@@ -27,7 +27,12 @@ pub(crate) async fn keep(tls: Tls, certificates: Arc<Certificates>, stop: Cancel
             _ = every.tick() => {}
             () = stop.cancelled() => return,
         }
-        keeper = match tokio::task::spawn_blocking(move || keeper.look()).await {
+        // Files on a dead mount are waited for, but not by a server that stops.
+        let looked = tokio::select! {
+            looked = tokio::task::spawn_blocking(move || keeper.look()) => looked,
+            () = stop.cancelled() => return,
+        };
+        keeper = match looked {
             Ok(keeper) => keeper,
             // The process is ending, or it panicked, which has been printed; what is served stays.
             Err(_) => return,

@@ -103,7 +103,8 @@ impl RunningNode {
             generation: 1,
             problems: [refused, warnings].concat(),
             zones: zones.clone(),
-            unnoticed: changes.unnoticed().map(str::to_owned),
+            running_since: None,
+            unnoticed: changes.unnoticed(),
         };
         let reload = Arc::new(ArcSwap::from_pointee(loaded));
         let sources = Sources {

@@ -7,9 +7,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::daemon::stamp::Stamp;
 use crate::model::Moment;
+use crate::source::files;
+
+/// How often the files are polled: soon enough for a person who waits, and a few hundred `stat`s cost nothing.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The files to poll, by absolute paths in which links are not resolved.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,9 +44,11 @@ impl PolledPaths {
 
 /// The files of the zones directory; the directory itself where it can't be read.
 fn zone_files(dir: &Path) -> Stamps {
-    let Ok(entries) = std::fs::read_dir(dir) else { return Stamps::from([(dir.to_path_buf(), None)]) };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let paths = names.filter(|name| makes_zones(name)).map(|name| dir.join(name));
+    // A directory with too many entries is refused when it is loaded.
+    let Ok(names) = files::list(dir, files::MAX_ENTRIES, makes_zones) else {
+        return Stamps::from([(dir.to_path_buf(), None)]);
+    };
+    let paths = names.into_iter().map(|name| dir.join(name));
     paths.map(|path| (path.clone(), Stamp::of(&path))).collect()
 }
 
@@ -53,38 +60,74 @@ pub(crate) fn makes_zones(name: &str) -> bool {
 /// The last state of the files, and when they changed and were read.
 #[derive(Debug, Default)]
 pub(crate) struct FilePoll {
-    last: Mutex<(PolledPaths, Stamps)>,
+    last: Mutex<LastLook>,
     /// Nanoseconds of [`Moment`], 0 for never.
     changed: AtomicU64,
     read: AtomicU64,
+}
+
+/// What was polled last. Looking at files may block, so nobody has the lock meanwhile.
+#[derive(Debug, Default)]
+struct LastLook {
+    paths: PolledPaths,
+    stamps: Stamps,
+    /// How often this was replaced: so that an older look doesn't replace a newer one.
+    replaced: u64,
 }
 
 impl FilePoll {
     /// Polls these files from now on. The last state of files that stay is retained: they may have changed
     /// since they were read.
     pub(crate) fn turn_to(&self, looked: PolledPaths) {
-        let mut last = self.last();
-        let (before, stamps) = &mut *last;
-        if before.zones != looked.zones {
-            *stamps = looked.stamps();
-        } else {
-            let is_zone_file = |path: &Path| path == looked.zones || path.parent() == Some(&*looked.zones);
-            let files: std::collections::HashSet<&PathBuf> = looked.files.iter().collect();
-            stamps.retain(|path, _| is_zone_file(path) || files.contains(path));
-            for file in &looked.files {
-                if !stamps.contains_key(file) {
-                    stamps.insert(file.clone(), Stamp::of(file));
+        loop {
+            let (before, mut stamps, replaced) = {
+                let last = self.last();
+                (last.paths.clone(), last.stamps.clone(), last.replaced)
+            };
+            if before.zones != looked.zones {
+                stamps = looked.stamps();
+            } else {
+                let is_zone_file = |path: &Path| path == looked.zones || path.parent() == Some(&*looked.zones);
+                let files: std::collections::HashSet<&PathBuf> = looked.files.iter().collect();
+                stamps.retain(|path, _| is_zone_file(path) || files.contains(path));
+                for file in &looked.files {
+                    if !stamps.contains_key(file) {
+                        stamps.insert(file.clone(), Stamp::of(file));
+                    }
                 }
             }
+            if self.replace(looked.clone(), stamps, replaced, || {}) {
+                return;
+            }
         }
-        *before = looked;
     }
 
     /// The files are about to be read: their changes until now are no reason to read them again.
     pub(crate) fn will_be_read(&self, now: impl Fn() -> Moment) {
+        loop {
+            let (paths, replaced) = self.paths();
+            let stamps = paths.stamps();
+            if self.replace(paths, stamps, replaced, || note(&self.read, now())) {
+                return;
+            }
+        }
+    }
+
+    /// Replaces the last state, and calls `with` before anybody can compare with it; false if somebody else has
+    /// replaced it since `replaced`.
+    fn replace(&self, paths: PolledPaths, stamps: Stamps, replaced: u64, with: impl Fn()) -> bool {
         let mut last = self.last();
-        last.1 = last.0.stamps();
-        note(&self.read, now());
+        let is_latest = last.replaced == replaced;
+        if is_latest {
+            *last = LastLook { paths, stamps, replaced: replaced + 1 };
+            with();
+        }
+        is_latest
+    }
+
+    fn paths(&self) -> (PolledPaths, u64) {
+        let last = self.last();
+        (last.paths.clone(), last.replaced)
     }
 
     /// The system reported a change.
@@ -94,12 +137,15 @@ impl FilePoll {
 
     /// Polls once; whether something differs from the last time.
     pub(crate) fn look(&self, now: impl Fn() -> Moment) -> bool {
+        let (paths, replaced) = self.paths();
+        let stamps = paths.stamps();
         let mut last = self.last();
-        let stamps = last.0.stamps();
-        let differs = stamps != last.1;
+        // If somebody else has looked meanwhile, the next look finds what differs from that.
+        let differs = last.replaced == replaced && stamps != last.stamps;
         if differs {
-            last.1 = stamps;
-            // The time is read here: another thread may have read the files while this one waited for the lock.
+            last.stamps = stamps;
+            last.replaced += 1;
+            // The time is read with the lock: another thread may be about to read the files.
             note(&self.changed, now());
         }
         differs
@@ -107,8 +153,7 @@ impl FilePoll {
 
     /// Whether one of the files was emptied at most `secs` before `now`, Unix seconds.
     pub(crate) fn is_being_written(&self, now: f64, secs: f64) -> bool {
-        let looked = self.last().0.clone();
-        looked.stamps().values().flatten().any(|stamp| stamp.was_just_emptied(now, secs))
+        self.paths().0.stamps().values().flatten().any(|stamp| stamp.was_just_emptied(now, secs))
     }
 
     /// Whether something changed since the last reading began.
@@ -116,7 +161,7 @@ impl FilePoll {
         self.changed.load(Ordering::Acquire) > self.read.load(Ordering::Acquire)
     }
 
-    fn last(&self) -> MutexGuard<'_, (PolledPaths, Stamps)> {
+    fn last(&self) -> MutexGuard<'_, LastLook> {
         // A panic leaves the last state whole, at worst an old one.
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,8 +1,9 @@
 //! The first part of a start, which comes before any thread: the files are loaded, the state directory is opened, the
 //! sockets are bound. Rights and capabilities belong to a thread in Linux, and threads inherit them, so the process
-//! can drop them between this part and the next one, `RunningNode::run`.
+//! can drop them between this part and the next one, `RunningNode::run`. Files are read on a thread that has ended when
+//! the next step begins.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock;
@@ -21,7 +22,7 @@ use crate::daemon::vantages::VantageSpec;
 use crate::daemon::{StartError, versions};
 use crate::health::{SourceAddresses, check_rights};
 use crate::model::{Model, ProbeKind};
-use crate::source::{Problem, Severity};
+use crate::source::{Problem, Severity, calls, reading};
 use crate::telemetry::log;
 
 /// Environment variables that name certificate authorities (OpenSSL): probes over TLS read them.
@@ -60,15 +61,15 @@ impl Prepared {
     /// For `portolan serve`. When `is_strict`, an error in any file is an error of the start. At the end the process
     /// has dropped the rights that it no longer needs.
     pub fn load(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool) -> Result<Prepared, StartError> {
-        log::choose(config::log_format(settings_file.as_deref(), &flags));
-        let how = LoadOptions {
-            settings_file: settings_file.as_deref(),
-            flags: &flags,
-            now: clock::unix_seconds(),
-            confirm_removal: false,
+        let (file, given) = (settings_file.clone(), flags.clone());
+        let read = move || {
+            log::choose(config::log_format(file.as_deref(), &given));
+            let (settings_file, now) = (file.as_deref(), clock::unix_seconds());
+            let how = LoadOptions { settings_file, flags: &given, now, confirm_removal: false };
+            let last_good = |settings: &Settings| versions::load(settings.operators.state_dir.as_deref());
+            config::start(how, last_good)
         };
-        let last_good = |settings: &Settings| versions::load(settings.operators.state_dir.as_deref());
-        let loaded = config::start(how, last_good).map_err(StartError::Problems)?;
+        let loaded = within(settings_file.as_deref(), read)?.map_err(StartError::Problems)?;
         if is_strict && loaded.refused.iter().any(|problem| problem.severity == Severity::Error) {
             let Loaded { refused, warnings, .. } = loaded;
             return Err(StartError::Problems([refused, warnings].concat()));
@@ -110,8 +111,13 @@ impl Prepared {
         if let Some(note) = &shares.note {
             tracing::info!("{note}");
         }
-        let state_dir = StateDir::open(settings.operators.state_dir.clone())?;
-        let saved = SavedState::load(&state_dir, &model, &mut warnings)?;
+        let state = settings.operators.state_dir.clone();
+        let (state_dir, saved, model, warnings) = within(state.clone().as_deref(), move || {
+            let dir = state.clone().unwrap_or_default();
+            let state_dir = calls::listed(&dir, || StateDir::open(state))?;
+            let saved = SavedState::load(&state_dir, &model, &mut warnings)?;
+            Ok::<_, StartError>((state_dir, saved, model, warnings))
+        })??;
         check_rights(model.checks.iter().map(|check| &*check.key)).map_err(|e| StartError::Rights(e.to_string()))?;
         let sockets = Sockets::bind(&settings)?;
         Ok(Prepared {
@@ -130,6 +136,13 @@ impl Prepared {
             shares,
         })
     }
+}
+
+/// Runs `read` on a thread, which has ended when this returns, or reports which file does not answer. The start must
+/// not wait for ever. `path` is named if no single file holds it up.
+fn within<T: Send + 'static>(path: Option<&Path>, read: impl FnOnce() -> T + Send + 'static) -> Result<T, StartError> {
+    let path = path.map_or_else(|| "portolan.toml".into(), Path::to_path_buf);
+    reading::within(path, read).map_err(|problem| StartError::Problems(vec![problem]))
 }
 
 /// What the state directory has from before the start.

@@ -4,6 +4,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::source::calls;
+
 /// The state of a file: two that are equal are very likely the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
@@ -16,7 +18,7 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// The stamp of a file as it is now; `None` where there is no such file.
     pub(crate) fn of(file: &Path) -> Option<Stamp> {
-        let found = std::fs::metadata(file).ok()?;
+        let found = calls::listed(file, || std::fs::metadata(file)).ok()?;
         Some(Stamp {
             device: found.dev(),
             inode: found.ino(),

@@ -114,6 +114,10 @@ impl Steer {
                     (LoadProgress::BrokeOff(cause, error), _) => {
                         self.refuse(cause, vec![self.problem(Severity::Error, format!("loading broke off: {error}"))])
                     }
+                    (LoadProgress::Overdue(problem), loading) => {
+                        self.overdue(problem);
+                        loading
+                    }
                     (LoadProgress::Probed, NextGeneration::Probing(coming)) => {
                         NextGeneration::Compiling(Box::new(self.compile(*coming)))
                     }

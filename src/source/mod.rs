@@ -18,6 +18,6 @@ mod texts;
 pub(crate) use manual::ManualSection;
 pub(crate) use place::{At, Place, Source, SourceFile, text_without_mark, without_mark};
 pub use problem::{Label, Problem, Severity, to_human, to_json};
-pub(crate) use problem::{Problems, SideFile, did_you_mean, listed, reason, similar};
+pub(crate) use problem::{Problems, SideFile, did_you_mean, limit_comparisons, listed, reason, similar};
 pub use texts::TextsByPath;
 pub(crate) use texts::{Collected, LoadSize, MAX_MASTER, MAX_POLICY, Text, Texts, Unread};

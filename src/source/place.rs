@@ -197,7 +197,10 @@ mod tests {
         for (offset, byte) in text.bytes().enumerate() {
             let place = source.place(offset);
             assert_eq!((place.line, place.column), (line, column), "{offset}");
-            assert_eq!(source.place(offset / 2).line, Source::new(Path::new("f"), text.as_bytes()).place(offset / 2).line);
+            assert_eq!(
+                source.place(offset / 2).line,
+                Source::new(Path::new("f"), text.as_bytes()).place(offset / 2).line
+            );
             (line, column) = if byte == b'\n' { (line + 1, 1) } else { (line, column + 1) };
         }
         assert_eq!((source.place(text.len()).line, Source::new(Path::new("f"), b"").place(0).line), (801, 1));

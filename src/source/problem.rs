@@ -2,6 +2,7 @@
 //! [`Problems`]. `check`, `serve` and reload print or serialise them. Only this module renders problems.
 
 mod bounds;
+mod suggestion;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,6 +12,8 @@ use serde::Serialize;
 
 use crate::printable::{escaped, is_unprintable};
 use crate::source::{ManualSection, Place};
+
+pub(crate) use suggestion::{did_you_mean, limit_comparisons, similar};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -93,7 +96,7 @@ impl Problem {
             end_line: place.end.map(|(line, _)| line.get()),
             end_column: place.end.map(|(_, column)| column),
             severity,
-            message,
+            message: bounds::shortened(message),
             hint: None,
             labels: Vec::new(),
             section: None,
@@ -103,13 +106,14 @@ impl Problem {
 
     /// Sets the hint.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) {
-        self.hint = Some(hint.into());
+        self.hint = Some(bounds::shortened(hint.into()));
     }
 
     /// Adds another place, with what is there.
     pub(crate) fn label(&mut self, place: &Place, message: impl Into<String>) -> &mut Problem {
         let Place { file, line, column, .. } = place;
-        self.labels.push(Label { file: file.shown.clone(), line: *line, column: *column, message: message.into() });
+        let (file, message) = (file.shown.clone(), bounds::shortened(message.into()));
+        self.labels.push(Label { file, line: *line, column: *column, message });
         self
     }
 
@@ -238,7 +242,7 @@ impl Problems {
 
     /// Adds a problem, or only counts it where there are too many.
     fn push(&mut self, problem: Problem) -> &mut Problem {
-        let is_room = self.found.len() < bounds::MOST_KEPT;
+        let is_room = self.found.len() < bounds::MOST_HELD;
         if self.counts.entry(problem.file.clone()).or_default().count(&problem, is_room) {
             let at = self.found.len();
             self.found.push(problem);
@@ -299,8 +303,8 @@ impl Problems {
     }
 
     /// The problems, sorted by file, line and column, without duplicates. Of each file there are at most
-    /// [`bounds::MOST_OF_A_FILE`] errors and as many warnings; one more problem has the number of the others. In all there are
-    /// at most [`bounds::MOST_LISTED`], and one that counts the rest.
+    /// [`bounds::MOST_OF_A_FILE`] errors and as many warnings; one more problem has the number of the others. In all
+    /// there are at most [`bounds::MOST_LISTED`], and one that counts the rest.
     pub(crate) fn into_sorted(self) -> Vec<Problem> {
         let mut found = self.found;
         found.sort_by(|a, b| {
@@ -310,32 +314,6 @@ impl Problems {
         found.dedup();
         bounds::listed(&found, self.counts)
     }
-}
-
-/// The hint for an unknown name: that of [`similar`], else all of `known` if they are few.
-pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    /// Most names that are listed (judgment).
-    const LISTED: usize = 12;
-    let known: Vec<&str> = known.into_iter().collect();
-    let is_listed = (1..=LISTED).contains(&known.len());
-    similar(written, known.iter().copied()).or_else(|| is_listed.then(|| format!("there is {}", listed(&known))))
-}
-
-/// ``did you mean `x`?`` if one of `known` is similar to the name.
-pub(crate) fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    /// Least similarity of two names of which one is a typing error of the other (Jaro-Winkler; judgment).
-    const NEAR: f64 = 0.85;
-    let near = |name: &&str| {
-        let (a, b) = (written.to_lowercase(), name.to_lowercase());
-        match strsim::damerau_levenshtein(&a, &b) {
-            // Only the case differs.
-            0 => 2.0,
-            1 => 1.0,
-            _ => strsim::jaro_winkler(&a, &b),
-        }
-    };
-    let best = known.into_iter().map(|name| (near(&name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(nearness, _)| *nearness >= NEAR).map(|(_, name)| format!("did you mean `{name}`?"))
 }
 
 /// The message of an error of the file system, without its number.

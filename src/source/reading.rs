@@ -4,12 +4,12 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::clock;
 use crate::model::Moment;
-use crate::source::{Problem, Severity, calls};
+use crate::source::{Problem, Severity, calls, limit_comparisons};
 
 /// The longest time of one call of the file system, such as opening a file or reading a part of it. Judgment: a disk
 /// that wakes up takes 10 s, and a person who waits for `portolan reload` wants to know what it waits for.
@@ -23,11 +23,14 @@ const LOAD_LIMIT: Duration = Duration::from_secs(240);
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Runs `read` on a new thread, and `done` with its result on the same thread.
-pub(crate) fn start<T: 'static>(
+fn start<T: 'static>(
     read: impl FnOnce() -> T + Send + 'static,
     done: impl FnOnce(T) + Send + 'static,
-) -> io::Result<()> {
-    thread::Builder::new().name("files".to_owned()).spawn(move || done(read())).map(drop)
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("files".to_owned()).spawn(move || {
+        limit_comparisons();
+        done(read());
+    })
 }
 
 /// Why a reading that began at `begun` is overdue; `None` if it isn't. The file is one that does not answer, or
@@ -58,12 +61,19 @@ pub(crate) fn within<T: Send + 'static>(
     let (sender, result) = mpsc::channel();
     // The receiver is gone if the reading is overdue.
     let started = start(read, move |read| drop(sender.send(read)));
-    if let Err(error) = started {
-        return Err(Problem::of_file(settings, Severity::Error, format!("no thread can be started: {error}")));
-    }
+    let thread = match started {
+        Ok(thread) => thread,
+        Err(error) => {
+            return Err(Problem::of_file(settings, Severity::Error, format!("no thread can be started: {error}")));
+        }
+    };
     loop {
         match result.recv_timeout(LOOK_EVERY) {
-            Ok(read) => return Ok(read),
+            Ok(read) => {
+                // What follows may need a process without other threads. An error would be a panic after the result.
+                let _ = thread.join();
+                return Ok(read);
+            }
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(problem) = overdue(begun, clock::now(), settings.clone()) {
                     return Err(problem);

@@ -53,6 +53,8 @@ families! {
         "Whether the files as they were at the last attempt are served.";
     LAST_RELOAD_AT Gauge "portolan_last_reload_timestamp_seconds" []
         "When the files were last loaded or refused, in Unix seconds.";
+    LOAD_RUNNING Gauge "portolan_reload_running_seconds" []
+        "How long the load of the files that is running has lasted; 0 without one.";
     RELOADS Counter "portolan_reloads_total" ["result"] "Times the files were loaded again, by result.";
 
     NOTICED Gauge "portolan_file_changes_noticed" []

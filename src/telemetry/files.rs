@@ -2,12 +2,14 @@
 
 use crate::config::{VersionStatus, ZoneState};
 use crate::control::ReloadStatus;
-use crate::telemetry::families::{Family, NOTICED, ZONE_CURRENT, ZONE_REMOVAL, ZONE_SINCE};
+use crate::telemetry::families::{Family, LOAD_RUNNING, NOTICED, ZONE_CURRENT, ZONE_REMOVAL, ZONE_SINCE};
 use crate::telemetry::text::Exposition;
 
-/// Writes these metrics.
-pub(super) fn write(text: &mut Exposition, reload: &ReloadStatus) {
-    text.single(&NOTICED, u8::from(reload.unnoticed.is_none()));
+/// Writes these metrics. `now` is in Unix seconds.
+pub(super) fn write(text: &mut Exposition, reload: &ReloadStatus, now: f64) {
+    let running = reload.running_since.map_or(0.0, |since| (now - since).max(0.0));
+    text.single(&LOAD_RUNNING, running);
+    text.single(&NOTICED, u8::from(reload.unnoticed.load().is_none()));
     let mut each = |family: &'static Family, value: &dyn Fn(&ZoneState) -> Option<f64>| {
         let mut samples = text.family(family);
         for zone in reload.zones.iter() {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::clock;
 use crate::control::names::NameState;
 use crate::control::unsaved::UnsavedFile;
 use crate::control::{RefusalCounters, ReloadStatus};
@@ -143,7 +144,7 @@ impl Metrics {
         text.single(&family::GENERATION, snapshot.generation);
         text.single(&family::LAST_RELOAD_OK, u8::from(reload.ok));
         text.single(&family::LAST_RELOAD_AT, reload.at);
-        files::write(&mut text, reload);
+        files::write(&mut text, reload, clock::unix_seconds());
         names::write(&mut text, &snapshot.model, names);
         world::write(&mut text, snapshot);
         traffic::write(&mut text, totals, snapshot);

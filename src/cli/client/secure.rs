@@ -11,8 +11,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::source::{files, reason};
+
 /// The environment variable that names a file of certificates.
 pub(in crate::cli) const CA: &str = "PORTOLAN_CA";
+
+/// Largest file of certificate authorities, in octets: those of a system take 250 KB.
+const MAX_AUTHORITIES: u64 = 16 << 20;
 
 /// Does a TLS handshake over `stream` with `host`, a name or an IP address. Trusts the certificates in `ca`, or those
 /// of the system if there is no such file.
@@ -38,7 +43,9 @@ pub(super) async fn handshake(
 
 fn roots_of_file(file: &Path) -> Result<RootCertStore, String> {
     let shown = file.display();
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let text = files::read(file, MAX_AUTHORITIES)
+        .map_err(|error| format!("can't read the certificates in {shown}: {}", reason(&error)))?;
+    let read = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     let certificates = read.map_err(|error| format!("can't read the certificates in {shown}: {error}"))?;
     let mut roots = RootCertStore::empty();
     for certificate in certificates {

@@ -5,7 +5,6 @@
 
 mod human;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,8 +15,8 @@ use clap::error::ErrorKind;
 
 use crate::cli::args::ServerArg;
 use crate::cli::client::{ApiServer, Call};
-use crate::cli::{CommandLine, Failure, Format, text};
-use crate::config::{self, Flags, Loaded};
+use crate::cli::{CommandLine, Failure, Format, files, text};
+use crate::config::Loaded;
 use crate::control::simulate::{
     Bounds, DemandLine, SimulationReport, SimulationRequest, SimulationResult, TrialOverride, as_measured,
     parse_demand, simulate,
@@ -25,7 +24,7 @@ use crate::control::simulate::{
 use crate::control::status::Status;
 use crate::model::{CheckView, Model, WorldView};
 use crate::snapshot::{Identity, Snapshot, compile};
-use crate::source::{self, Problem, text_without_mark};
+use crate::source::{self, Problem, reason, text_without_mark};
 
 /// The longest demand file in octets: as much as a server accepts, with comments.
 const MAX_DEMAND: u64 = 16 << 20;
@@ -134,7 +133,7 @@ fn by_files(
         text::complain(source::to_human(&problems).trim_end());
         Failure("the files can't be served: see above".to_owned())
     };
-    let Loaded { mut settings, model, .. } = config::load(Some(file), &Flags::default()).map_err(refused)?;
+    let Loaded { mut settings, model, .. } = files::load(file).map_err(refused)?;
     let status: Option<Status> = match server {
         Some(server) => Some(serde_json::from_str(&server.get("/v1/status")?)?),
         None => None,
@@ -153,7 +152,7 @@ fn by_files(
         Some(dir) => {
             settings.zones_dir = std::path::absolute(dir)?;
             settings.zones_shown = dir.to_owned();
-            let (model, _) = config::reload(&settings).map_err(refused)?;
+            let model = files::reload(file, settings).map_err(refused)?;
             Some(snapshot(model, 2, Some(&before)))
         }
     };
@@ -166,11 +165,8 @@ fn by_files(
 
 fn demand(file: &Path) -> Result<Vec<DemandLine>, Failure> {
     let shown = file.display();
-    let mut text = String::new();
-    let read = std::fs::File::open(file).and_then(|file| file.take(MAX_DEMAND + 1).read_to_string(&mut text));
-    match read {
-        Err(error) => Err(Failure(format!("can't read {shown}: {error}"))),
-        Ok(size) if size as u64 > MAX_DEMAND => Err(Failure(format!("{shown} is over {MAX_DEMAND} octets"))),
-        Ok(_) => parse_demand(text_without_mark(&text)).map_err(|why| Failure(format!("{shown}: {why}"))),
-    }
+    let unreadable = |why: String| Failure(format!("can't read {shown}: {why}"));
+    let octets = source::files::read_or_wait(file, MAX_DEMAND).map_err(|error| unreadable(reason(&error)))?;
+    let text = String::from_utf8(octets).map_err(|_| unreadable("it is not text in UTF-8".to_owned()))?;
+    parse_demand(text_without_mark(&text)).map_err(|why| Failure(format!("{shown}: {why}")))
 }

@@ -64,7 +64,7 @@ fn a_file_that_cannot_be_used_is_reported_with_its_reason() {
     std::fs::create_dir(files.path("dir")).unwrap();
     for (name, why) in [
         ("missing", "no such file"),
-        ("dir", "it is not a file"),
+        ("dir", "it is a directory, not a file"),
         ("text", "it is not an MMDB file, or a broken one"),
         ("cut", "it is not an MMDB file, or a broken one"),
         ("empty", "it is not an MMDB file, or a broken one"),

@@ -16,8 +16,6 @@ use crate::wire::Name;
 
 /// The end of a policy file's name.
 pub(super) const POLICY: &str = ".policy.toml";
-/// Most entries of the zones directory, of all kinds: they are listed every few seconds (judgment).
-pub(super) const MAX_ENTRIES: usize = 200_000;
 /// The end of a master file's name.
 pub(super) const MASTER: &str = ".zone";
 
@@ -68,7 +66,7 @@ impl Directory<'_> {
     /// The names of the policy and master files in it, sorted. Those that begin with a dot belong to editors and tools.
     pub(super) fn list(&self, problems: &mut Problems) -> Option<Vec<String>> {
         let makes_zone = |name: &str| !name.starts_with('.') && (name.ends_with(POLICY) || name.ends_with(MASTER));
-        match files::list(self.real, MAX_ENTRIES, makes_zone) {
+        match files::list(self.real, files::MAX_ENTRIES, makes_zone) {
             Ok(mut names) => {
                 names.sort();
                 Some(names)

@@ -153,6 +153,6 @@ impl Steer {
         (self.settings, self.zones) = (coming.settings, coming.zones);
         self.changes.turn_to(coming.watched);
         self.report_transitions(&transitions);
-        self.ended(coming.refused.is_empty(), [coming.refused, coming.warnings].concat());
+        self.ended(coming.refused.is_empty(), [coming.refused, coming.warnings].concat(), None);
     }
 }

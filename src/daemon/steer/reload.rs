@@ -1,10 +1,13 @@
 //! Makes the next generation from changed files in four steps: read the files, probe the new checks, compile, publish.
-//! A request that comes during a load gets the result of the load after it.
+//! A request that comes during a load gets the result of the load after it. A load that is overdue, because a file does
+//! not answer, is reported, and requests are refused until it has ended. Then what it has read is served.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Interval;
 
 use crate::clock;
 use crate::config::{self, InForce, LoadOptions, Loaded, VersionStatus};
@@ -15,7 +18,8 @@ use crate::daemon::steer::compiling::{ComingGeneration, CompiledRound, Compiling
 use crate::daemon::steer::removal::with_removals_moved;
 use crate::daemon::vantages::plan_of;
 use crate::health::{Plan, check_rights};
-use crate::source::{Problem, Severity};
+use crate::model::Moment;
+use crate::source::{Problem, Severity, limit_comparisons, reading};
 use crate::telemetry::log;
 
 /// Requests to load the files, and whether to load them again.
@@ -34,6 +38,8 @@ pub(crate) struct Reloads {
     ended_at: f64,
     /// By how many seconds the wall clock was set since the present load began.
     pub(super) clock_set_by: f64,
+    /// When the present load began, Unix seconds.
+    begun_at: Option<f64>,
 }
 
 /// Seconds after which a load is tried again that should have removed a zone and could not (judgment).
@@ -42,21 +48,39 @@ const PAUSE_SECS: f64 = 5.0;
 /// The state of the load of the next generation.
 pub(super) enum NextGeneration {
     Nothing,
-    /// The files are being read, on a thread that may block.
-    Loading(Cause, JoinHandle<Result<ReadFiles, Vec<Problem>>>),
+    /// The files are being read, on a thread that may block for ever.
+    Loading(Loading),
     /// They are valid; the first probe round of new checks is under way.
     Probing(Box<ComingGeneration>),
     /// The new checks have been probed; the snapshot is being compiled.
     Compiling(Box<Compiling>),
 }
 
-/// What was read, and the plan to probe what it and the served generation have.
-type ReadFiles = (Loaded, Plan);
+pub(super) struct Loading {
+    cause: Cause,
+    running: JoinHandle<Result<ReadFiles, Vec<Problem>>>,
+    begun: Moment,
+    looks: Interval,
+    /// Whether the load was reported because it lasts too long.
+    is_overdue: bool,
+    /// The file to name if no single file holds the load up.
+    settings_file: PathBuf,
+}
+
+/// What was read.
+pub(super) struct ReadFiles {
+    loaded: Loaded,
+    watched: WatchedFiles,
+    /// To probe what it and the served generation have.
+    plan: Plan,
+}
 
 /// The result of waiting for [`NextGeneration`].
 pub(super) enum LoadProgress {
     Loaded(Cause, Box<Result<ReadFiles, Vec<Problem>>>),
     BrokeOff(Cause, JoinError),
+    /// The load lasts too long, and goes on. Comes once in a load.
+    Overdue(Problem),
     Probed,
     Compiled(Option<Box<CompiledRound>>),
 }
@@ -66,10 +90,7 @@ impl NextGeneration {
     pub(super) async fn progress(&mut self) -> LoadProgress {
         match self {
             NextGeneration::Nothing => std::future::pending().await,
-            NextGeneration::Loading(cause, reading) => match reading.await {
-                Ok(read) => LoadProgress::Loaded(*cause, Box::new(read)),
-                Err(error) => LoadProgress::BrokeOff(*cause, error),
-            },
+            NextGeneration::Loading(loading) => loading.progress().await,
             NextGeneration::Probing(coming) => {
                 while let Some(round) = coming.rounds.last_mut() {
                     round.wait().await;
@@ -82,12 +103,36 @@ impl NextGeneration {
     }
 }
 
+impl Loading {
+    async fn progress(&mut self) -> LoadProgress {
+        loop {
+            tokio::select! {
+                read = &mut self.running => return match read {
+                    Ok(read) => LoadProgress::Loaded(self.cause, Box::new(read)),
+                    Err(error) => LoadProgress::BrokeOff(self.cause, error),
+                },
+                _ = self.looks.tick(), if !self.is_overdue => {
+                    if let Some(problem) = reading::overdue(self.begun, clock::now(), self.settings_file.clone()) {
+                        self.is_overdue = true;
+                        return LoadProgress::Overdue(problem);
+                    }
+                }
+            }
+        }
+    }
+}
+
 impl Steer {
     /// Loads the files now, or after the present load.
     pub(super) fn want(&mut self, next: NextGeneration, cause: Cause) -> NextGeneration {
         match next {
             NextGeneration::Nothing => self.load(cause),
-            NextGeneration::Loading(..) | NextGeneration::Probing(_) | NextGeneration::Compiling(_) => {
+            NextGeneration::Loading(Loading { is_overdue: true, .. }) => {
+                self.reloads.again = Some(cause);
+                self.refuse_requests();
+                next
+            }
+            NextGeneration::Loading(_) | NextGeneration::Probing(_) | NextGeneration::Compiling(_) => {
                 self.reloads.again = Some(cause);
                 next
             }
@@ -96,23 +141,54 @@ impl Steer {
 
     /// Reads the files on another thread. Meanwhile this task goes on with reports and commands.
     pub(super) fn load(&mut self, cause: Cause) -> NextGeneration {
-        let Reloads { requests, waiting, again, confirm_removal, clock_set_by, ended_at: _ } = &mut self.reloads;
+        let Reloads { requests, waiting, again, confirm_removal, clock_set_by, begun_at, ended_at: _ } =
+            &mut self.reloads;
         requests.append(waiting);
         *again = None;
         *clock_set_by = 0.0;
+        *begun_at = Some(clock::unix_seconds());
         tracing::debug!(cause = cause.as_str(), "reading the files");
         let confirm_removal = std::mem::take(confirm_removal);
         let (file, flags, poll) = (self.settings_file.clone(), self.flags.clone(), self.changes.poll());
         let in_force = InForce { settings: self.settings.clone(), model: self.model(), zones: self.zones.clone() };
         let now = self.overrides.unix_now();
-        let reading = move || {
+        let read = move || {
+            limit_comparisons();
             poll.will_be_read(clock::now);
             let settings_file = file.as_deref();
             let loaded = config::again(LoadOptions { settings_file, flags: &flags, now, confirm_removal }, &in_force)?;
+            let watched = WatchedFiles::of(&loaded, settings_file);
             let plan = plan_of(&[&in_force.model, &loaded.model]);
-            Ok((loaded, plan))
+            Ok(ReadFiles { loaded, watched, plan })
         };
-        NextGeneration::Loading(cause, self.low.spawn_blocking(reading))
+        self.reload.store(Arc::new(ReloadStatus {
+            running_since: self.reloads.begun_at,
+            ..ReloadStatus::clone(&self.reload.load())
+        }));
+        let (begun, settings_file) = (clock::now(), self.settings_path());
+        let (running, looks) = (self.low.spawn_blocking(read), tokio::time::interval(reading::LOOK_EVERY));
+        NextGeneration::Loading(Loading { cause, running, begun, looks, is_overdue: false, settings_file })
+    }
+
+    /// The load lasts too long: reports why. It goes on, because a thread that waits for a file can't be ended, and
+    /// another thread would wait for the same file.
+    pub(super) fn overdue(&mut self, problem: Problem) {
+        let generation = self.publisher.snapshots().load().generation;
+        log::problem(&problem);
+        tracing::error!(generation, "the files can't be loaded at present; this generation is still served");
+        self.ended(false, vec![problem], self.reloads.begun_at);
+        self.refuse_requests();
+    }
+
+    /// Replies to the requests that wait, with what is known: the present load is overdue. What they confirmed is
+    /// forgotten: they were refused.
+    fn refuse_requests(&mut self) {
+        self.reloads.confirm_removal = false;
+        let status = self.reload.load_full();
+        for request in self.reloads.waiting.drain(..) {
+            // The sender of the request may have gone.
+            let _ = request.send(status.clone());
+        }
     }
 
     /// When to remove the next zone that disappeared from the files; later after a load that failed to remove it.
@@ -134,8 +210,7 @@ impl Steer {
     }
 
     /// Starts the first probe round of the new checks. Answers change only after it. The old checks are still probed.
-    pub(super) fn begin(&mut self, (loaded, plan): ReadFiles, cause: Cause) -> NextGeneration {
-        let watched = WatchedFiles::of(&loaded, self.settings_file.as_deref());
+    pub(super) fn begin(&mut self, ReadFiles { loaded, watched, plan }: ReadFiles, cause: Cause) -> NextGeneration {
         let Loaded { settings, model, mut warnings, refused, zones, files: _, is_news } = loaded;
         if let Err(error) = check_rights(model.checks.iter().map(|check| &*check.key)) {
             return self.refuse(cause, vec![self.problem(Severity::Error, error.to_string())]);
@@ -171,22 +246,25 @@ impl Steer {
         let generation = self.publisher.snapshots().load().generation;
         problems.iter().for_each(log::problem);
         tracing::error!(cause = cause.as_str(), generation, "no change was loaded; this generation is still served");
-        self.ended(false, problems);
+        self.ended(false, problems, None);
         NextGeneration::Nothing
     }
 
-    /// A loading ended: updates status and metrics, and replies to the requests.
-    pub(super) fn ended(&mut self, ok: bool, problems: Vec<Problem>) {
+    /// A load ended, or is overdue and has been running since `running_since`: updates status and metrics, and replies
+    /// to the requests.
+    pub(super) fn ended(&mut self, ok: bool, problems: Vec<Problem>, running_since: Option<f64>) {
         self.metrics.reload_ended(ok);
         let at = clock::unix_seconds();
         self.reloads.ended_at = self.overrides.unix_now();
+        self.reloads.begun_at = running_since;
         let status = Arc::new(ReloadStatus {
             ok,
             at,
             generation: self.publisher.snapshots().load().generation,
             problems,
             zones: self.zones.clone(),
-            unnoticed: self.changes.unnoticed().map(str::to_owned),
+            running_since,
+            unnoticed: self.changes.unnoticed(),
         });
         self.reload.store(status.clone());
         self.versions.turn_to(self.zones.clone());
@@ -198,7 +276,10 @@ impl Steer {
 
     /// A problem of the settings as a whole.
     pub(super) fn problem(&self, severity: Severity, message: String) -> Problem {
-        let file = self.settings_file.clone().unwrap_or_else(|| "portolan.toml".into());
-        Problem::of_file(file, severity, message)
+        Problem::of_file(self.settings_path(), severity, message)
+    }
+
+    fn settings_path(&self) -> PathBuf {
+        self.settings_file.clone().unwrap_or_else(|| "portolan.toml".into())
     }
 }

@@ -11,19 +11,31 @@ pub(super) const MOST_OF_A_FILE: usize = 100;
 
 /// Most problems of one file and severity that are kept until all are sorted: they are not always found in the order
 /// of the lines (judgment).
-pub(super) const MOST_KEPT_OF_A_FILE: usize = 1000;
+pub(super) const MOST_HELD_OF_A_FILE: usize = 1000;
 
 /// Most problems that are kept in all: about 100 MiB (judgment: a hundred files with very many problems).
-pub(super) const MOST_KEPT: usize = 100_000;
+pub(super) const MOST_HELD: usize = 100_000;
 
 /// Most problems that are listed in all: the log, the status and the API have each of them (judgment).
 pub(super) const MOST_LISTED: usize = 2000;
+
+/// Longest message, in octets: names and values in it may be as long as a file (judgment: half a screen).
+const LONGEST: usize = 1000;
+
+/// The beginning of a text that is too long for a message.
+pub(super) fn shortened(mut text: String) -> String {
+    if text.len() > LONGEST {
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text.push_str("...");
+    }
+    text
+}
 
 /// How many problems of a file there are.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     /// Kept, by severity: errors, warnings, notes.
-    kept: [usize; 3],
+    held: [usize; 3],
     /// Not kept.
     left_out: [usize; 3],
     /// The last line with a problem that was not kept, and its column.
@@ -34,15 +46,15 @@ impl Counts {
     /// Counts a problem; whether it is kept.
     pub(super) fn count(&mut self, problem: &Problem, is_room: bool) -> bool {
         let of = problem.severity as usize;
-        let is_kept = is_room && self.kept[of] < MOST_KEPT_OF_A_FILE;
-        match is_kept {
-            true => self.kept[of] += 1,
+        let is_held = is_room && self.held[of] < MOST_HELD_OF_A_FILE;
+        match is_held {
+            true => self.held[of] += 1,
             false => {
                 self.left_out[of] += 1;
                 self.last_line = self.last_line.max(problem.line);
             }
         }
-        is_kept
+        is_held
     }
 
     pub(super) fn add_left_out(&mut self, other: &Counts) {
@@ -66,7 +78,7 @@ pub(super) fn listed(sorted: &[Problem], mut counts: HashMap<PathBuf, Counts>) -
     let cut = listed.split_off(listed.len().min(MOST_LISTED));
     let more = |severity: Severity| {
         let of = severity as usize;
-        let of_rest: usize = counts.values().map(|counts| counts.kept[of] + counts.left_out[of]).sum();
+        let of_rest: usize = counts.values().map(|counts| counts.held[of] + counts.left_out[of]).sum();
         of_rest + cut.iter().filter(|problem| problem.severity == severity).count()
     };
     let worst = SEVERITIES.into_iter().find(|severity| more(*severity) > 0);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::bounds::{MOST_KEPT, MOST_LISTED, MOST_OF_A_FILE};
+use super::bounds::{MOST_HELD, MOST_LISTED, MOST_OF_A_FILE};
 use super::*;
 
 #[test]
@@ -89,6 +89,16 @@ fn a_file_with_an_error_in_each_line_is_not_listed_whole() {
 }
 
 #[test]
+fn a_message_is_not_as_long_as_a_file() {
+    let mut problems = Problems::default();
+    let long = "ß".repeat(1 << 20);
+    let place = Place::start_of(Path::new("a.toml"));
+    problems.error(&place, format!("no {long}")).label(&place, long.clone()).hint(long);
+    let shown = problems.into_sorted()[0].to_string();
+    assert!(shown.len() < 4000 && shown.contains("no ßß") && shown.contains("ß..."), "{}", shown.len());
+}
+
+#[test]
 fn problems_of_very_many_files_are_bounded_while_they_are_found_and_when_they_are_listed() {
     let mut problems = Problems::default();
     for file in 0..3000 {
@@ -101,7 +111,7 @@ fn problems_of_very_many_files_are_bounded_while_they_are_found_and_when_they_ar
     }
     let place = Place::start_of(Path::new("z.zone"));
     problems.error(&place, "no SOA");
-    assert_eq!((problems.found.len(), problems.errors()), (MOST_KEPT, 1));
+    assert_eq!((problems.found.len(), problems.errors()), (MOST_HELD, 1));
     let listed = problems.into_sorted();
     assert_eq!(listed.len(), MOST_LISTED + 1);
     assert_eq!(
