@@ -22,5 +22,5 @@ pub(super) fn within<T: Send + 'static>(
     settings_file: &Path,
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Vec<Problem>> {
-    reading::within(settings_file.to_path_buf(), read).map_err(|problem| vec![problem])
+    reading::within(settings_file.to_path_buf(), read).map_err(|problem| vec![*problem])
 }

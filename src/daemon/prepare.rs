@@ -142,7 +142,7 @@ impl Prepared {
 /// not wait for ever. `path` is named if no single file holds it up.
 fn within<T: Send + 'static>(path: Option<&Path>, read: impl FnOnce() -> T + Send + 'static) -> Result<T, StartError> {
     let path = path.map_or_else(|| "portolan.toml".into(), Path::to_path_buf);
-    reading::within(path, read).map_err(|problem| StartError::Problems(vec![problem]))
+    reading::within(path, read).map_err(|problem| StartError::Problems(vec![*problem]))
 }
 
 /// What the state directory has from before the start.

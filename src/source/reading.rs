@@ -56,7 +56,7 @@ pub(crate) fn overdue(begun: Moment, now: Moment, settings: PathBuf) -> Option<P
 pub(crate) fn within<T: Send + 'static>(
     settings: PathBuf,
     read: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
+) -> Result<T, Box<Problem>> {
     let begun = clock::now();
     let (sender, result) = mpsc::channel();
     // The receiver is gone if the reading is overdue.
@@ -64,7 +64,8 @@ pub(crate) fn within<T: Send + 'static>(
     let thread = match started {
         Ok(thread) => thread,
         Err(error) => {
-            return Err(Problem::of_file(settings, Severity::Error, format!("no thread can be started: {error}")));
+            let why = format!("no thread can be started: {error}");
+            return Err(Box::new(Problem::of_file(settings, Severity::Error, why)));
         }
     };
     loop {
@@ -76,12 +77,13 @@ pub(crate) fn within<T: Send + 'static>(
             }
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(problem) = overdue(begun, clock::now(), settings.clone()) {
-                    return Err(problem);
+                    return Err(Box::new(problem));
                 }
             }
             // A panic, which has been printed.
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(Problem::of_file(settings, Severity::Error, "loading the files broke off".to_owned()));
+                let why = "loading the files broke off".to_owned();
+                return Err(Box::new(Problem::of_file(settings, Severity::Error, why)));
             }
         }
     }

@@ -25,7 +25,8 @@ const LONGEST: usize = 1000;
 /// The beginning of a text that is too long for a message.
 pub(super) fn shortened(mut text: String) -> String {
     if text.len() > LONGEST {
-        text.truncate(text.floor_char_boundary(LONGEST));
+        let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
         text.push_str("...");
     }
     text
