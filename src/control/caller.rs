@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -12,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::clock;
 use crate::config::{Holder, Role, Tokens};
 use crate::control::access::{ApiAccess, Refusal, WrongTokenLine};
+use crate::control::connections::Connection;
 use crate::control::problem::{problem, too_many};
 use crate::control::request::ErrorResponse;
 use crate::control::state::ApiState;
@@ -20,10 +22,6 @@ use crate::control::state::ApiState;
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan\"");
 /// The challenge for a client whose token is unknown (RFC 6750, 3.1).
 const INVALID: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan\", error=\"invalid_token\"");
-
-/// The address of the client, which `serve` adds to each request.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ClientAddress(pub(super) IpAddr);
 
 /// The sender of a request.
 #[derive(Debug, Clone)]
@@ -36,7 +34,8 @@ pub(super) struct Caller {
 impl Caller {
     /// The sender of a request with this head.
     pub(super) fn of(parts: &Parts) -> Caller {
-        let client = parts.extensions.get().map_or(Ipv4Addr::UNSPECIFIED.into(), |ClientAddress(client)| *client);
+        let connection = parts.extensions.get::<Arc<Connection>>();
+        let client = connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |connection| connection.client);
         Caller { client, headers: parts.headers.clone() }
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,11 +15,14 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
+use crate::clock;
+use crate::control::access::{ApiAccess, Refusal};
+use crate::control::connections::StreamSeat;
 use crate::control::journal::{JournalEvent, Subscription};
-use crate::control::problem::problem;
-use crate::control::state::{ApiState, MAX_STREAMS, Readiness};
+use crate::control::problem::{problem, retry_after};
+use crate::control::state::{ApiState, Readiness};
 
 /// The header that carries the id of the last event that the client has (WHATWG HTML, server-sent events).
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -27,16 +31,29 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// connection after 30 or 60 s of silence.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// When a client may open a stream again that was refused or displaced. Judgment: long enough that many such clients
+/// cost nothing.
+const RETRY: Duration = Duration::from_secs(30);
+
 /// Streams one event for each change until the client leaves, the client lags, or the server stops. With
 /// `Last-Event-ID` the events after that one are sent first.
-pub(super) fn respond(state: &ApiState, headers: &HeaderMap) -> Response {
-    let Ok(permit) = state.streams.clone().try_acquire_owned() else {
-        let detail = format!("{MAX_STREAMS} clients are listening already, which is the most; try again later");
-        return problem(StatusCode::SERVICE_UNAVAILABLE, detail);
+pub(super) fn respond(state: &ApiState, client: IpAddr, headers: &HeaderMap) -> Response {
+    let access = &state.controls.access;
+    let Some(seat) = state.room.streams.admit(client, clock::now()) else {
+        access.refusals.count(Refusal::Streams);
+        let most = state.room.streams.capacity();
+        let detail = format!("{most} clients are listening already, which is the most; try again later");
+        return retry_after(problem(StatusCode::SERVICE_UNAVAILABLE, detail), RETRY);
     };
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
     let Subscription { lost, missed, incoming } = state.journal.follow(last);
-    let client = StreamClient { missed: missed.into(), incoming, readiness: state.readiness.clone(), _permit: permit };
+    let client = StreamClient {
+        missed: missed.into(),
+        incoming,
+        readiness: state.readiness.clone(),
+        seat,
+        access: access.clone(),
+    };
     let opening = sse::Event::default().comment("transitions follow");
     let lost = (lost > 0).then(|| lagged_event(lost));
     let opening = std::iter::once(opening).chain(lost);
@@ -49,7 +66,8 @@ struct StreamClient {
     missed: VecDeque<Arc<JournalEvent>>,
     incoming: broadcast::Receiver<JournalEvent>,
     readiness: watch::Receiver<Readiness>,
-    _permit: OwnedSemaphorePermit,
+    seat: StreamSeat,
+    access: Arc<ApiAccess>,
 }
 
 impl StreamClient {
@@ -62,7 +80,7 @@ impl StreamClient {
             let mut client = client?;
             match client.next().await? {
                 Outgoing::Event(event) => Some((Ok(event), Some(client))),
-                Outgoing::Lagged(event) => Some((Ok(event), None)),
+                Outgoing::Last(event) => Some((Ok(event), None)),
             }
         });
         stream::StreamExt::chain(stream::iter(opening.map(Ok)), rest)
@@ -77,9 +95,13 @@ impl StreamClient {
         tokio::select! {
             received = self.incoming.recv() => match received {
                 Ok(event) => Some(Outgoing::Event(to_sse(&event))),
-                Err(RecvError::Lagged(missed)) => Some(Outgoing::Lagged(lagged_event(missed))),
+                Err(RecvError::Lagged(missed)) => Some(Outgoing::Last(lagged_event(missed))),
                 Err(RecvError::Closed) => None,
             },
+            _ = self.seat.seat.displaced() => {
+                self.access.refusals.count(Refusal::Streams);
+                Some(Outgoing::Last(sse::Event::default().retry(RETRY).comment("another client needs this stream")))
+            }
             _ = stopping => None,
         }
     }
@@ -92,7 +114,8 @@ fn to_sse(event: &JournalEvent) -> sse::Event {
 
 enum Outgoing {
     Event(sse::Event),
-    Lagged(sse::Event),
+    /// The stream ends after it.
+    Last(sse::Event),
 }
 
 fn lagged_event(missed: u64) -> sse::Event {
@@ -109,6 +132,8 @@ mod tests {
     use super::*;
     use crate::control::test_world::{transition, world};
 
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     /// Everything that the client receives until the stream ends.
     async fn body(response: Response) -> String {
         let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
@@ -122,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_lags_gets_the_number_of_missed_events_and_the_stream_ends() {
         let world = world();
-        let response = respond(&world.state, &HeaderMap::new());
+        let response = respond(&world.state, CLIENT, &HeaderMap::new());
         for _ in 0..9 {
             world.journal.append(JournalEvent::from(&transition()));
         }
@@ -137,7 +162,7 @@ mod tests {
         for _ in 0..3 {
             world.journal.append(JournalEvent::from(&transition()));
         }
-        let responses = ["ns1/1", "ns1/3", "elsewhere/2", ""].map(|id| respond(&world.state, &after(id)));
+        let responses = ["ns1/1", "ns1/3", "elsewhere/2", ""].map(|id| respond(&world.state, CLIENT, &after(id)));
         world.journal.append(JournalEvent::from(&transition()));
         world.readiness.send_replace(Readiness::Stopping);
         let mut ids = Vec::new();
@@ -156,10 +181,23 @@ mod tests {
     #[tokio::test]
     async fn one_client_too_many_is_refused_until_another_leaves() {
         let world = world();
-        let respond = || respond(&world.state, &HeaderMap::new());
-        let mut open: Vec<Response> = (0..MAX_STREAMS).map(|_| respond()).collect();
+        let respond = || respond(&world.state, CLIENT, &HeaderMap::new());
+        let mut open: Vec<Response> = (0..world.state.room.streams.capacity()).map(|_| respond()).collect();
         assert_eq!(respond().status(), StatusCode::SERVICE_UNAVAILABLE);
         open.pop();
         assert_eq!(respond().status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_client_of_another_net_displaces_a_stream_which_ends_with_a_time_to_wait() {
+        let world = world();
+        let mut open: Vec<Response> = (0..world.state.room.streams.capacity())
+            .map(|_| respond(&world.state, CLIENT, &HeaderMap::new()))
+            .collect();
+        let other = respond(&world.state, "192.0.2.1".parse().unwrap(), &HeaderMap::new());
+        assert_eq!(other.status(), StatusCode::OK);
+        let first = body(open.remove(0)).await;
+        assert!(first.contains("retry: 30000") && first.contains(": another client needs this stream"), "{first}");
+        assert_eq!(respond(&world.state, CLIENT, &HeaderMap::new()).status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

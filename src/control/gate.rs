@@ -1,14 +1,19 @@
 //! What every request passes before its handler: the check of its host, and the limit of calls without a token.
 
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{Request, State as Shared};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::admission::Reservation;
 use crate::clock;
 use crate::control::access::{CallCost, Refusal, host_of};
 use crate::control::caller::Caller;
-use crate::control::problem::{problem, too_many};
+use crate::control::connections::Connection;
+use crate::control::problem::{no_octets, problem, too_many};
 use crate::control::state::ApiState;
 
 /// Most characters of a host that an error repeats: the longest name (RFC 1035, 3.1) has fewer.
@@ -58,5 +63,42 @@ pub(super) async fn limit_rate(Shared(state): Shared<ApiState>, request: Request
             too_many("too many of these calls came from this address; with a token they are not limited", wait)
         }
         Ok(()) | Err(_) => next.run(Request::from_parts(parts, body)).await,
+    }
+}
+
+/// Responses up to this length are not counted against the octets that may wait: with 256 connections 16 MiB.
+const UNCOUNTED: u64 = 64 * 1024;
+
+/// A body with its reservation, in one owner for [`Bytes`]: hyper drops it when the last octet is written.
+struct ReservedBody {
+    octets: Bytes,
+    _reservation: Reservation,
+}
+
+impl AsRef<[u8]> for ReservedBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+/// Reserves the octets of a large response until its client has taken them. Refuses it, with status 503, when too many
+/// wait already. A body that is made while it is sent has only a small part in memory.
+pub(super) async fn reserve_octets(Shared(state): Shared<ApiState>, request: Request, next: Next) -> Response {
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let response = next.run(request).await;
+    let length = response.body().size_hint().exact().filter(|length| *length > UNCOUNTED);
+    let (Some(connection), Some(length)) = (connection, length) else { return response };
+    let Some(reservation) = connection.reserve(length as usize).await else {
+        state.controls.access.refusals.count(Refusal::Octets);
+        return no_octets();
+    };
+    let (parts, body) = response.into_parts();
+    match to_bytes(body, usize::MAX).await {
+        // The body is in one piece, so this copies nothing.
+        Ok(octets) => {
+            let body = Bytes::from_owner(ReservedBody { octets, _reservation: reservation });
+            Response::from_parts(parts, Body::from(body))
+        }
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the response could not be made: {error}")),
     }
 }

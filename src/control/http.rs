@@ -13,8 +13,10 @@ use axum::{Json, Router};
 use serde::Deserialize;
 
 use crate::clock;
+use crate::control::caller::Caller;
 use crate::control::explain::{Client, ExplainError, explain};
 use crate::control::problem::problem;
+use crate::control::serve::ApiRoutes;
 use crate::control::state::{ApiState, Readiness};
 use crate::control::{events, failback, gate, heartbeat, names, operate, page, request_log, simulate, status};
 
@@ -36,8 +38,9 @@ const GUARDS: [(HeaderName, HeaderValue); 4] = [
 ];
 
 /// All routes of the API, over `state`.
-pub fn router(state: ApiState) -> Router {
-    Router::new()
+pub fn router(state: ApiState) -> ApiRoutes {
+    let (room, access) = (state.room.clone(), state.controls.access.clone());
+    let router = Router::new()
         .route("/", get(page::index))
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))
@@ -59,9 +62,11 @@ pub fn router(state: ApiState) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(state.clone(), gate::limit_rate))
         .layer(middleware::from_fn_with_state(state.clone(), gate::check_host))
+        .layer(middleware::from_fn_with_state(state.clone(), gate::reserve_octets))
         .layer(middleware::map_response(guard))
         .layer(middleware::from_fn(request_log::log))
-        .with_state(state)
+        .with_state(state);
+    ApiRoutes { router, room, access }
 }
 
 async fn healthz() -> Response {
@@ -115,8 +120,8 @@ async fn transitions(Shared(state): Shared<ApiState>) -> Response {
     Json(state.journal.newest_first()).into_response()
 }
 
-async fn follow_events(Shared(state): Shared<ApiState>, headers: HeaderMap) -> Response {
-    events::respond(&state, &headers)
+async fn follow_events(Shared(state): Shared<ApiState>, caller: Caller, headers: HeaderMap) -> Response {
+    events::respond(&state, caller.client, &headers)
 }
 
 /// The query of `/v1/explain`. An empty value means the same as an absent one, because HTML forms send empty values.

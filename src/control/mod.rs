@@ -6,6 +6,7 @@
 mod access;
 mod caller;
 pub mod command;
+mod connections;
 mod costly;
 mod events;
 pub mod explain;
@@ -19,6 +20,7 @@ pub mod names;
 mod operate;
 pub mod overrides;
 mod page;
+mod patient;
 mod problem;
 mod request;
 mod request_log;
@@ -36,10 +38,11 @@ pub mod unsaved;
 
 pub use access::{ApiAccess, HostNames, Refusal, RefusalCounters};
 pub use command::{Command, ReloadResponse};
+pub use connections::ApiRoom;
 pub use heartbeat::{HeartbeatResponse, PutHeartbeat};
 pub use http::router;
 pub use journal::{Journal, JournalEvent, MAX_EVENTS, RECENT_TRANSITIONS};
 pub use problem::ProblemDetails;
-pub use serve::serve;
+pub use serve::{ApiRoutes, serve};
 pub use state::{ApiState, Controls, Readiness, RenderMetrics};
 pub use status::{ReloadStatus, Unnoticed};

@@ -50,6 +50,12 @@ pub(super) fn too_many(detail: &str, wait: Duration) -> Response {
     retry_after(problem(StatusCode::TOO_MANY_REQUESTS, detail), wait)
 }
 
+/// The error for a call that needs more memory than is left for clients that read or send slowly.
+pub(super) fn no_octets() -> Response {
+    let detail = "too many octets wait for clients that are slow: try again in a second";
+    retry_after(problem(StatusCode::SERVICE_UNAVAILABLE, detail), Duration::from_secs(1))
+}
+
 /// Adds to an error when the client may try again, in whole seconds.
 pub(super) fn retry_after(mut response: Response, wait: Duration) -> Response {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -1,6 +1,7 @@
 //! The parts of a request that several handlers read in the same way: a name in the path, and a body of JSON. Each
 //! error is a ready response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -9,7 +10,8 @@ use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::control::problem::problem;
+use crate::control::connections::Connection;
+use crate::control::problem::{no_octets, problem};
 
 /// Longest body in octets. The body of an override is under 2 KiB, however its `why` is escaped.
 pub(super) const MAX_BODY: usize = 16 * 1024;
@@ -33,6 +35,13 @@ pub(super) fn name_in(path: PathName) -> Result<String, ErrorResponse> {
 /// The Content-Type is ignored: `curl -d` sends another than JSON, and `Caller::check_origin` refuses the web pages
 /// that can send only such types.
 pub(super) async fn body(request: Request<Body>, most: usize, expected: &str) -> Result<Vec<u8>, ErrorResponse> {
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let _reservation = match connection {
+        Some(connection) if most > MAX_BODY => {
+            Some(connection.reserve(most).await.ok_or_else(|| Box::new(no_octets()))?)
+        }
+        Some(_) | None => None,
+    };
     match tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), most)).await {
         Ok(Ok(body)) => Ok(body.into()),
         Ok(Err(_)) => {

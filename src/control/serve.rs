@@ -1,7 +1,7 @@
 //! The connections of the HTTP API, and their limits: how many there are, how long a client may take to send a
 //! request or to read a response, and how large the head of a request is. The routes know nothing of these limits.
 
-use std::net::IpAddr;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +13,13 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::caller::ClientAddress;
-
-/// Most connections at a time; further ones wait in the listen queue. Judgment: enough for a few people, scrapers and
-/// event streams, and far below the usual limit of 1024 open files.
-const MAX_CONNECTIONS: usize = 256;
+use crate::clock;
+use crate::control::access::{ApiAccess, Refusal};
+use crate::control::connections::{ApiRoom, Connection};
+use crate::control::patient::PatientStream;
 
 /// Time limit for the head of a request, and for the next request on an idle connection. Judgment: an idle connection
 /// is closed between two scrapes of a long interval; opening a new one costs little.
@@ -29,6 +27,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The kernel closes a connection whose client acknowledges nothing for this long (TCP_USER_TIMEOUT).
 const STALLED_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The kernel's buffer for what is sent, in octets; Linux doubles it. Judgment: 256 clients that read nothing take 32
+/// MiB, and a line of 100 ms still carries 1 MB a second.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// Longest head of a request in octets. The longest useful one is an explain of a name of 1004 characters.
 const MAX_HEAD: usize = 16 * 1024;
@@ -42,23 +44,25 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 /// Pause after a failed accept, so that the loop does not spin. The usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` on `listener` until `stop` is cancelled. Returns when the last response ended, or one second after
-/// the stop.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    serve_within(MAX_CONNECTIONS, HEAD_TIMEOUT, listener, router, stop).await;
+/// The routes, with what all connections share.
+#[derive(Debug, Clone)]
+pub struct ApiRoutes {
+    pub(super) router: Router,
+    pub(super) room: ApiRoom,
+    pub(super) access: Arc<ApiAccess>,
 }
 
-async fn serve_within(
-    most_connections: usize,
-    head_timeout: Duration,
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-) {
-    let slots = Arc::new(Semaphore::new(most_connections));
+/// Serves `routes` on `listener` until `stop` is cancelled. Returns when the last response ended, or one second after
+/// the stop. When all seats are taken, a newcomer displaces the least useful connection of the client net that has the
+/// most: see [`crate::admission`].
+pub async fn serve(listener: TcpListener, routes: ApiRoutes, stop: CancellationToken) {
+    serve_within(HEAD_TIMEOUT, listener, routes, stop).await;
+}
+
+async fn serve_within(head_timeout: Duration, listener: TcpListener, routes: ApiRoutes, stop: CancellationToken) {
     let mut connections = JoinSet::new();
-    while let Some((stream, client, slot)) = accept(&listener, &slots, &stop).await {
-        connections.spawn(serve_connection(stream, client, head_timeout, router.clone(), stop.clone(), slot));
+    while let Some((stream, connection)) = accept(&listener, &routes.room, &stop).await {
+        connections.spawn(serve_connection(stream, Arc::new(connection), head_timeout, routes.clone(), stop.clone()));
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -67,59 +71,63 @@ async fn serve_within(
     let _ = tokio::time::timeout(STOP_GRACE, all_ended).await;
 }
 
-/// The next connection and its slot; `None` when the server stops.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-    stop: &CancellationToken,
-) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+/// The next connection, with its seat; `None` when the server stops.
+async fn accept(listener: &TcpListener, room: &ApiRoom, stop: &CancellationToken) -> Option<(TcpStream, Connection)> {
     let next = async {
-        let slot = slots.clone().acquire_owned().await.ok()?;
         loop {
+            room.seats.settled().await;
             match listener.accept().await {
-                Ok((stream, peer)) => return Some((stream, peer.ip(), slot)),
+                Ok((stream, peer)) => return (stream, Connection::admit(room, peer.ip(), clock::now())),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => tokio::task::yield_now().await,
                 Err(error) => {
                     tracing::warn!(%error, "HTTP: a connection could not be accepted");
+                    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+                        room.seats.make_room();
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     };
     tokio::select! {
-        next = next => next,
+        next = next => Some(next),
         () = stop.cancelled() => None,
     }
 }
 
 async fn serve_connection(
     stream: TcpStream,
-    client: IpAddr,
+    connection: Arc<Connection>,
     head_timeout: Duration,
-    router: Router,
+    routes: ApiRoutes,
     stop: CancellationToken,
-    _slot: OwnedSemaphorePermit,
 ) {
-    // It fails only if the kernel lacks the option. The other limits apply in any case.
-    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(STALLED_TIMEOUT));
+    // They fail only if the kernel lacks the option. The other limits apply in any case.
+    let socket = socket2::SockRef::from(&stream);
+    let _ = socket.set_tcp_user_timeout(Some(STALLED_TIMEOUT));
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
     let _ = stream.set_nodelay(true);
-    let routes = TowerToHyperService::new(router);
+    let ApiRoutes { router, room: _, access } = routes;
+    let (router, of_request) = (TowerToHyperService::new(router), connection.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ClientAddress(client));
-        routes.call(request)
+        of_request.seat.mark_used(clock::now());
+        request.extensions_mut().insert(of_request.clone());
+        router.call(request)
     });
-    let connection = http1::Builder::new()
+    let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
+        .serve_connection(TokioIo::new(PatientStream::new(stream, connection.clone(), access.clone())), service);
+    tokio::pin!(served);
     // Errors of one connection (it broke, or it sent garbage) are not worth a log line.
     tokio::select! {
-        _ = connection.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        _ = served.as_mut() => return,
+        _ = connection.seat.displaced() => return access.refusals.count(Refusal::Displaced),
+        () = stop.cancelled() => served.as_mut().graceful_shutdown(),
     }
-    let _ = connection.await;
+    let _ = served.await;
 }
 
 #[cfg(test)]
@@ -138,17 +146,68 @@ mod tests {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    fn routes(router: Router, connections: usize) -> ApiRoutes {
+        ApiRoutes { router, room: ApiRoom::new(connections, 1 << 20), access: Arc::default() }
+    }
+
     #[tokio::test]
-    async fn a_client_that_does_not_finish_its_request_makes_room_for_the_next() {
+    async fn silent_clients_make_room_for_the_next_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let router = Router::new().route("/", axum::routing::get(async || "here"));
-        let task = tokio::spawn(serve_within(1, Duration::from_millis(200), listener, router, stop.clone()));
-        let mut slow = TcpStream::connect(address).await.unwrap();
-        slow.write_all(b"GET / HT").await.unwrap();
+        let routes = routes(Router::new().route("/", axum::routing::get(async || "here")), 4);
+        let task = tokio::spawn(serve(listener, routes.clone(), stop.clone()));
+        let mut silent = Vec::new();
+        for _ in 0..20 {
+            let mut slow = TcpStream::connect(address).await.unwrap();
+            slow.write_all(b"GET / HT").await.unwrap();
+            silent.push(slow);
+        }
+        // No connection ends by its time limit here: time stands still as long as anything can go on.
+        tokio::time::pause();
+        let began = tokio::time::Instant::now();
         let next = answer(address, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
-        assert!(next.ends_with("here"), "{next}");
+        assert!(next.ends_with("here") && began.elapsed() < HEAD_TIMEOUT, "{next}");
+        let displaced = routes.access.refusals.all().into_iter().find(|(refusal, _)| *refusal == Refusal::Displaced);
+        assert!(displaced.is_some_and(|(_, count)| count >= 16), "{displaced:?}");
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_finish_its_request_is_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let task =
+            tokio::spawn(serve_within(Duration::from_millis(100), listener, routes(Router::new(), 4), stop.clone()));
+        answer(address, b"GET / HT").await;
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_closed_and_its_octets_are_free_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let body = bytes::Bytes::from(vec![b'x'; 32 << 20]);
+        let state = crate::control::test_world::world().state;
+        let router = Router::new()
+            .route("/", axum::routing::get(async || body))
+            .layer(axum::middleware::from_fn_with_state(state.clone(), crate::control::gate::reserve_octets));
+        let routes = routes(router, 4);
+        let task = tokio::spawn(serve(listener, routes.clone(), stop.clone()));
+        let mut deaf = TcpStream::connect(address).await.unwrap();
+        deaf.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        deaf.readable().await.unwrap();
+        assert_eq!(routes.room.octets.waiting(), 1 << 20, "all of the budget");
+        tokio::time::pause();
+        let began = tokio::time::Instant::now();
+        while routes.room.octets.waiting() > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         stop.cancel();
         task.await.unwrap();
     }
@@ -158,7 +217,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, Router::new(), stop.clone()));
+        let task = tokio::spawn(serve(listener, routes(Router::new(), 4), stop.clone()));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
         let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(MAX_HEAD));
         for request in [many, long] {

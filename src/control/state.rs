@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::control::access::ApiAccess;
 use crate::control::command::Command;
+use crate::control::connections::ApiRoom;
 use crate::control::costly::{Costly, SharedWork};
 use crate::control::journal::Journal;
 use crate::control::names::cache::NameStateCache;
@@ -18,10 +19,6 @@ use crate::control::status::ReloadStatus;
 use crate::control::unsaved::DiskState;
 use crate::health::BeatSender;
 use crate::snapshot::Snapshot;
-
-/// Most event streams at a time. Each occupies one of the 256 connections that [`super::serve`] allows; the other
-/// connections stay free for requests.
-pub(super) const MAX_STREAMS: usize = 64;
 
 /// Most simulations at a time: one for a person and one for a script. Each occupies one core for a few seconds at
 /// most.
@@ -37,7 +34,7 @@ pub struct ApiState {
     pub(crate) metrics: RenderMetrics,
     pub(crate) controls: Controls,
     pub(crate) names: Arc<NameStateCache>,
-    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) room: ApiRoom,
     pub(crate) simulations: Arc<Semaphore>,
     pub(super) costly: Costly,
     /// The texts that are the same for every client.
@@ -97,7 +94,7 @@ impl ApiState {
         controls: Controls,
     ) -> ApiState {
         let names = Arc::new(NameStateCache::default());
-        let streams = Arc::new(Semaphore::new(MAX_STREAMS));
+        let room = ApiRoom::default();
         let simulations = Arc::new(Semaphore::new(MAX_SIMULATIONS));
         let (costly, texts) = Default::default();
         ApiState {
@@ -108,7 +105,7 @@ impl ApiState {
             metrics,
             controls,
             names,
-            streams,
+            room,
             simulations,
             costly,
             texts,
@@ -119,5 +116,10 @@ impl ApiState {
     /// that may block.
     pub fn with_costly_calls_on(self, threads: Handle) -> ApiState {
         ApiState { costly: Costly::on(threads), ..self }
+    }
+
+    /// The same with room for other numbers of connections and octets.
+    pub fn with_room(self, room: ApiRoom) -> ApiState {
+        ApiState { room, ..self }
     }
 }

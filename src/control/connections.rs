@@ -1,0 +1,224 @@
+//! The room that all connections of the API share: their seats, the seats of event streams, and the octets of responses
+//! that wait for their clients.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::admission::{Account, Reservation, Seat, Seats, SourceNet, WaitingOctets};
+use crate::model::Moment;
+
+/// Most connections at a time. Judgment: enough for a few people, scrapers and event streams, and far below the usual
+/// limit of 1024 open files.
+const MAX_CONNECTIONS: usize = 256;
+
+/// Most event streams at a time. Each has a connection too; the other connections stay free for requests.
+const MAX_STREAMS: usize = 64;
+
+/// Octets of responses that may wait for all clients together. Judgment: some clients that read the status of 10,000
+/// endpoints (5 MB) at once, an eighth of a small container. A longer response is sent when no other one waits. The
+/// streams of DNS have a budget of their own, so that the API takes nothing from them.
+const MAX_OCTETS: usize = 16 << 20;
+
+/// Most calls that wait for octets (judgment: each has its response in memory already, of up to some MB).
+const MAX_WAITING: usize = 8;
+
+/// How long they wait. Judgment: clients that read take a large response in less.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What connections share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ApiRoom {
+    pub(super) seats: Seats,
+    pub(super) octets: WaitingOctets,
+    pub(super) streams: Arc<StreamSeats>,
+    /// One permit for each call that may wait for octets.
+    waiting: Arc<Semaphore>,
+}
+
+impl Default for ApiRoom {
+    fn default() -> ApiRoom {
+        ApiRoom::new(MAX_CONNECTIONS, MAX_OCTETS)
+    }
+}
+
+impl ApiRoom {
+    /// For so many connections, at least one, and so many octets that wait for their clients. Of the connections a
+    /// quarter may be event streams, and at most 64.
+    pub fn new(connections: usize, octets: usize) -> ApiRoom {
+        ApiRoom {
+            seats: Seats::new(connections),
+            octets: WaitingOctets::new(octets),
+            streams: Arc::new(StreamSeats::new((connections / 4).clamp(1, MAX_STREAMS))),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+        }
+    }
+}
+
+/// A connection of the API.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) client: IpAddr,
+    pub(super) seat: Seat,
+    /// What waits for the client, and what the client sends.
+    account: Account,
+    waiting: Arc<Semaphore>,
+}
+
+impl Connection {
+    /// A connection from `client`. Another one may be displaced for it.
+    pub(super) fn admit(room: &ApiRoom, client: IpAddr, now: Moment) -> Connection {
+        let seat = room.seats.admit(client, now);
+        let account = room.octets.account(&seat, usize::MAX);
+        Connection { client, seat, account, waiting: room.waiting.clone() }
+    }
+
+    /// Octets that may wait for the client; `None` if there are none within some time, or if many wait for octets
+    /// already: what they wait with is in memory too.
+    pub(super) async fn reserve(&self, octets: usize) -> Option<Reservation> {
+        if let Some(reservation) = self.account.try_reserve(octets) {
+            return Some(reservation);
+        }
+        let _permit = self.waiting.try_acquire().ok()?;
+        tokio::time::timeout(RESERVE_TIMEOUT, self.account.reserve(octets)).await.ok()
+    }
+}
+
+/// The seats of event streams. When all are taken, a newcomer displaces a stream of the client net that has the most,
+/// but only if the newcomer's net still has fewer streams after that. Else it is refused: a browser opens a stream again
+/// that ends, so that a net would otherwise displace its own streams without end.
+#[derive(Debug)]
+pub(super) struct StreamSeats {
+    seats: Seats,
+    taken: Mutex<StreamCounts>,
+}
+
+/// How many streams each net and each site has.
+#[derive(Debug, Default)]
+struct StreamCounts {
+    nets: HashMap<SourceNet, usize>,
+    sites: HashMap<SourceNet, usize>,
+}
+
+/// The seat of an event stream, freed when dropped.
+#[derive(Debug)]
+pub(super) struct StreamSeat {
+    pub(super) seat: Seat,
+    of: Arc<StreamSeats>,
+}
+
+impl StreamSeats {
+    fn new(capacity: usize) -> StreamSeats {
+        StreamSeats { seats: Seats::new(capacity), taken: Mutex::default() }
+    }
+
+    /// How many streams there may be.
+    pub(super) fn capacity(&self) -> usize {
+        self.seats.capacity()
+    }
+
+    /// A seat for a stream of `client`; `None` if the client's net has its share already.
+    pub(super) fn admit(self: &Arc<Self>, client: IpAddr, now: Moment) -> Option<StreamSeat> {
+        let net = SourceNet::of(client);
+        let mut taken = self.lock();
+        if self.seats.taken() >= self.seats.capacity() && !taken.has_fewer(net) {
+            return None;
+        }
+        *taken.nets.entry(net).or_default() += 1;
+        *taken.sites.entry(net.site()).or_default() += 1;
+        drop(taken);
+        let seat = self.seats.admit(client, now);
+        seat.mark_used(now);
+        Some(StreamSeat { seat, of: self.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, StreamCounts> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StreamCounts {
+    /// Whether the site of a net, with one stream more, has fewer than the site with the most; or, within the site with
+    /// the most, the same for nets.
+    fn has_fewer(&self, net: SourceNet) -> bool {
+        let of = |counts: &HashMap<SourceNet, usize>, key| counts.get(&key).copied().unwrap_or(0);
+        let site = net.site();
+        let (own, most) = (of(&self.sites, site), self.sites.values().copied().max().unwrap_or(0));
+        if own < most {
+            return own + 1 < most;
+        }
+        let in_site = self.nets.iter().filter(|(other, _)| other.site() == site).map(|(_, count)| *count);
+        of(&self.nets, net) + 1 < in_site.max().unwrap_or(0)
+    }
+
+    fn remove(&mut self, net: SourceNet) {
+        for (counts, key) in [(&mut self.nets, net), (&mut self.sites, net.site())] {
+            if let Some(count) = counts.get_mut(&key) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for StreamSeat {
+    fn drop(&mut self) {
+        self.of.lock().remove(self.seat.net());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn streams(capacity: usize) -> Arc<StreamSeats> {
+        Arc::new(StreamSeats::new(capacity))
+    }
+
+    /// How many streams of `client` are admitted of `count` attempts.
+    fn admit(streams: &Arc<StreamSeats>, client: &str, count: usize) -> Vec<StreamSeat> {
+        (0..count)
+            .filter_map(|at| streams.admit(ip(client), Moment::START + std::time::Duration::from_secs(at as u64)))
+            .collect()
+    }
+
+    fn open(seats: &[StreamSeat]) -> usize {
+        seats.iter().filter(|stream| stream.seat.displacement().is_none()).count()
+    }
+
+    #[test]
+    fn a_net_that_has_all_streams_gives_half_of_them_to_another_and_gets_none_back() {
+        let streams = streams(8);
+        let many = admit(&streams, "192.0.2.1", 100);
+        assert_eq!(many.len(), 8, "of its own streams none is displaced");
+        let others = admit(&streams, "192.0.2.2", 100);
+        assert_eq!(open(&others), 4);
+        // Those that were displaced leave.
+        let many: Vec<StreamSeat> = many.into_iter().filter(|stream| stream.seat.displacement().is_none()).collect();
+        assert_eq!(many.len(), 4);
+        assert_eq!(admit(&streams, "192.0.2.1", 100).len(), 0, "equal nets displace nothing");
+        assert_eq!(open(&admit(&streams, "192.0.2.3", 100)), 2, "a third net has a share");
+        drop((many, others));
+        assert_eq!(admit(&streams, "192.0.2.1", 100).len(), 8);
+        assert!(streams.lock().nets.is_empty() && streams.lock().sites.is_empty());
+    }
+
+    #[test]
+    fn the_nets_of_a_site_share_among_themselves() {
+        let streams = streams(8);
+        let first = admit(&streams, "2001:db8:1:1::1", 100);
+        let second = admit(&streams, "2001:db8:1:2::1", 100);
+        assert_eq!((open(&first), open(&second)), (4, 4));
+        let elsewhere = admit(&streams, "2001:db8:2::1", 100);
+        assert_eq!((open(&first) + open(&second), open(&elsewhere)), (4, 4));
+    }
+}
