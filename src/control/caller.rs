@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::clock;
 use crate::config::{Holder, Role, Tokens};
 use crate::control::access::{ApiAccess, Refusal, WrongTokenLine};
-use crate::control::connections::Connection;
+use crate::control::connections::ApiConnection;
 use crate::control::problem::{problem, too_many};
 use crate::control::request::ErrorResponse;
 use crate::control::state::ApiState;
@@ -34,7 +34,7 @@ pub(super) struct Caller {
 impl Caller {
     /// The sender of a request with this head.
     pub(super) fn of(parts: &Parts) -> Caller {
-        let connection = parts.extensions.get::<Arc<Connection>>();
+        let connection = parts.extensions.get::<Arc<ApiConnection>>();
         let client = connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |connection| connection.client);
         Caller { client, headers: parts.headers.clone() }
     }

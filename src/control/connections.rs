@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -60,7 +60,7 @@ impl ApiRoom {
 
 /// A connection of the API.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct ApiConnection {
     pub(super) client: IpAddr,
     pub(super) seat: Seat,
     /// What waits for the client, and what the client sends.
@@ -68,12 +68,12 @@ pub(super) struct Connection {
     waiting: Arc<Semaphore>,
 }
 
-impl Connection {
+impl ApiConnection {
     /// A connection from `client`. Another one may be displaced for it.
-    pub(super) fn admit(room: &ApiRoom, client: IpAddr, now: Moment) -> Connection {
+    pub(super) fn admit(room: &ApiRoom, client: IpAddr, now: Moment) -> ApiConnection {
         let seat = room.seats.admit(client, now);
         let account = room.octets.account(&seat, usize::MAX);
-        Connection { client, seat, account, waiting: room.waiting.clone() }
+        ApiConnection { client, seat, account, waiting: room.waiting.clone() }
     }
 
     /// Octets that may wait for the client; `None` if there are none within some time, or if many wait for octets
@@ -93,26 +93,13 @@ impl Connection {
 #[derive(Debug)]
 pub(super) struct StreamSeats {
     seats: Seats,
-    taken: Mutex<StreamCounts>,
-}
-
-/// How many streams each net and each site has.
-#[derive(Debug, Default)]
-struct StreamCounts {
-    nets: HashMap<SourceNet, usize>,
-    sites: HashMap<SourceNet, usize>,
-}
-
-/// The seat of an event stream, freed when dropped.
-#[derive(Debug)]
-pub(super) struct StreamSeat {
-    pub(super) seat: Seat,
-    of: Arc<StreamSeats>,
+    /// Those that were admitted; some have ended.
+    open: Mutex<Vec<Weak<Seat>>>,
 }
 
 impl StreamSeats {
     fn new(capacity: usize) -> StreamSeats {
-        StreamSeats { seats: Seats::new(capacity), taken: Mutex::default() }
+        StreamSeats { seats: Seats::new(capacity), open: Mutex::default() }
     }
 
     /// How many streams there may be.
@@ -121,55 +108,40 @@ impl StreamSeats {
     }
 
     /// A seat for a stream of `client`; `None` if the client's net has its share already.
-    pub(super) fn admit(self: &Arc<Self>, client: IpAddr, now: Moment) -> Option<StreamSeat> {
-        let net = SourceNet::of(client);
-        let mut taken = self.lock();
-        if self.seats.taken() >= self.seats.capacity() && !taken.has_fewer(net) {
+    pub(super) fn admit(&self, client: IpAddr, now: Moment) -> Option<Arc<Seat>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_open = |seat: &Weak<Seat>| seat.upgrade().is_some_and(|seat| seat.displacement().is_none());
+        open.retain(is_open);
+        let nets: Vec<SourceNet> = open.iter().filter_map(Weak::upgrade).map(|seat| seat.net()).collect();
+        if nets.len() >= self.seats.capacity() && !has_fewer(SourceNet::of(client), &nets) {
             return None;
         }
-        *taken.nets.entry(net).or_default() += 1;
-        *taken.sites.entry(net.site()).or_default() += 1;
-        drop(taken);
-        let seat = self.seats.admit(client, now);
+        let seat = Arc::new(self.seats.admit(client, now));
         seat.mark_used(now);
-        Some(StreamSeat { seat, of: self.clone() })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, StreamCounts> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        open.push(Arc::downgrade(&seat));
+        Some(seat)
     }
 }
 
-impl StreamCounts {
-    /// Whether the site of a net, with one stream more, has fewer than the site with the most; or, within the site with
-    /// the most, the same for nets.
-    fn has_fewer(&self, net: SourceNet) -> bool {
-        let of = |counts: &HashMap<SourceNet, usize>, key| counts.get(&key).copied().unwrap_or(0);
-        let site = net.site();
-        let (own, most) = (of(&self.sites, site), self.sites.values().copied().max().unwrap_or(0));
-        if own < most {
-            return own + 1 < most;
-        }
-        let in_site = self.nets.iter().filter(|(other, _)| other.site() == site).map(|(_, count)| *count);
-        of(&self.nets, net) + 1 < in_site.max().unwrap_or(0)
+/// Whether the site of a net, with one stream more, has fewer than the site with the most; or, within the site with the
+/// most, the same for nets. `nets` has the net of each stream.
+fn has_fewer(net: SourceNet, nets: &[SourceNet]) -> bool {
+    let site = net.site();
+    let sites: Vec<SourceNet> = nets.iter().map(|net| net.site()).collect();
+    let (own, most) = own_and_most(site, &sites);
+    if own < most {
+        return own + 1 < most;
     }
-
-    fn remove(&mut self, net: SourceNet) {
-        for (counts, key) in [(&mut self.nets, net), (&mut self.sites, net.site())] {
-            if let Some(count) = counts.get_mut(&key) {
-                *count -= 1;
-                if *count == 0 {
-                    counts.remove(&key);
-                }
-            }
-        }
-    }
+    let in_site: Vec<SourceNet> = nets.iter().copied().filter(|other| other.site() == site).collect();
+    let (own, most) = own_and_most(net, &in_site);
+    own + 1 < most
 }
 
-impl Drop for StreamSeat {
-    fn drop(&mut self) {
-        self.of.lock().remove(self.seat.net());
-    }
+/// How often `own` is in `all`, and how often the most frequent one is.
+fn own_and_most(own: SourceNet, all: &[SourceNet]) -> (usize, usize) {
+    let mut counts: HashMap<SourceNet, usize> = HashMap::new();
+    all.iter().for_each(|net| *counts.entry(*net).or_default() += 1);
+    (counts.get(&own).copied().unwrap_or(0), counts.values().copied().max().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -185,14 +157,14 @@ mod tests {
     }
 
     /// How many streams of `client` are admitted of `count` attempts.
-    fn admit(streams: &Arc<StreamSeats>, client: &str, count: usize) -> Vec<StreamSeat> {
+    fn admit(streams: &Arc<StreamSeats>, client: &str, count: usize) -> Vec<Arc<Seat>> {
         (0..count)
             .filter_map(|at| streams.admit(ip(client), Moment::START + std::time::Duration::from_secs(at as u64)))
             .collect()
     }
 
-    fn open(seats: &[StreamSeat]) -> usize {
-        seats.iter().filter(|stream| stream.seat.displacement().is_none()).count()
+    fn open(seats: &[Arc<Seat>]) -> usize {
+        seats.iter().filter(|seat| seat.displacement().is_none()).count()
     }
 
     #[test]
@@ -203,13 +175,12 @@ mod tests {
         let others = admit(&streams, "192.0.2.2", 100);
         assert_eq!(open(&others), 4);
         // Those that were displaced leave.
-        let many: Vec<StreamSeat> = many.into_iter().filter(|stream| stream.seat.displacement().is_none()).collect();
+        let many: Vec<Arc<Seat>> = many.into_iter().filter(|seat| seat.displacement().is_none()).collect();
         assert_eq!(many.len(), 4);
         assert_eq!(admit(&streams, "192.0.2.1", 100).len(), 0, "equal nets displace nothing");
         assert_eq!(open(&admit(&streams, "192.0.2.3", 100)), 2, "a third net has a share");
         drop((many, others));
         assert_eq!(admit(&streams, "192.0.2.1", 100).len(), 8);
-        assert!(streams.lock().nets.is_empty() && streams.lock().sites.is_empty());
     }
 
     #[test]

@@ -17,9 +17,9 @@ use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
+use crate::admission::Seat;
 use crate::clock;
 use crate::control::access::{ApiAccess, Refusal};
-use crate::control::connections::StreamSeat;
 use crate::control::journal::{JournalEvent, Subscription};
 use crate::control::problem::{problem, retry_after};
 use crate::control::state::{ApiState, Readiness};
@@ -66,7 +66,7 @@ struct StreamClient {
     missed: VecDeque<Arc<JournalEvent>>,
     incoming: broadcast::Receiver<JournalEvent>,
     readiness: watch::Receiver<Readiness>,
-    seat: StreamSeat,
+    seat: Arc<Seat>,
     access: Arc<ApiAccess>,
 }
 
@@ -98,7 +98,7 @@ impl StreamClient {
                 Err(RecvError::Lagged(missed)) => Some(Outgoing::Last(lagged_event(missed))),
                 Err(RecvError::Closed) => None,
             },
-            _ = self.seat.seat.displaced() => {
+            _ = self.seat.displaced() => {
                 self.access.refusals.count(Refusal::Streams);
                 Some(Outgoing::Last(sse::Event::default().retry(RETRY).comment("another client needs this stream")))
             }

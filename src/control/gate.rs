@@ -12,7 +12,7 @@ use crate::admission::Reservation;
 use crate::clock;
 use crate::control::access::{CallCost, Refusal, host_of};
 use crate::control::caller::Caller;
-use crate::control::connections::Connection;
+use crate::control::connections::ApiConnection;
 use crate::control::problem::{no_octets, problem, too_many};
 use crate::control::state::ApiState;
 
@@ -84,7 +84,7 @@ impl AsRef<[u8]> for ReservedBody {
 /// Reserves the octets of a large response until its client has taken them. Refuses it, with status 503, when too many
 /// wait already. A body that is made while it is sent has only a small part in memory.
 pub(super) async fn reserve_octets(Shared(state): Shared<ApiState>, request: Request, next: Next) -> Response {
-    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let connection = request.extensions().get::<Arc<ApiConnection>>().cloned();
     let response = next.run(request).await;
     let length = response.body().size_hint().exact().filter(|length| *length > UNCOUNTED);
     let (Some(connection), Some(length)) = (connection, length) else { return response };

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::clock;
 use crate::control::access::{ApiAccess, Refusal};
-use crate::control::connections::Connection;
+use crate::control::connections::ApiConnection;
 
 /// A client that took nothing for so long is displaced before others. Judgment: longer than a lost packet takes.
 const DEAF_AFTER: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const LEAST_TAKEN: usize = 32 << 10;
 #[derive(Debug)]
 pub(super) struct PatientStream {
     stream: TcpStream,
-    connection: Arc<Connection>,
+    connection: Arc<ApiConnection>,
     access: Arc<ApiAccess>,
     /// Since a write had to wait, until all is written.
     waiting: Option<Waiting>,
@@ -51,7 +51,7 @@ impl Waiting {
 }
 
 impl PatientStream {
-    pub(super) fn new(stream: TcpStream, connection: Arc<Connection>, access: Arc<ApiAccess>) -> PatientStream {
+    pub(super) fn new(stream: TcpStream, connection: Arc<ApiConnection>, access: Arc<ApiAccess>) -> PatientStream {
         PatientStream { stream, connection, access, waiting: None }
     }
 

@@ -10,7 +10,7 @@ use axum::extract::{Path, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::control::connections::Connection;
+use crate::control::connections::ApiConnection;
 use crate::control::problem::{no_octets, problem};
 
 /// Longest body in octets. The body of an override is under 2 KiB, however its `why` is escaped.
@@ -35,7 +35,7 @@ pub(super) fn name_in(path: PathName) -> Result<String, ErrorResponse> {
 /// The Content-Type is ignored: `curl -d` sends another than JSON, and `Caller::check_origin` refuses the web pages
 /// that can send only such types.
 pub(super) async fn body(request: Request<Body>, most: usize, expected: &str) -> Result<Vec<u8>, ErrorResponse> {
-    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let connection = request.extensions().get::<Arc<ApiConnection>>().cloned();
     let _reservation = match connection {
         Some(connection) if most > MAX_BODY => {
             Some(connection.reserve(most).await.ok_or_else(|| Box::new(no_octets()))?)

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::control::access::{ApiAccess, Refusal};
-use crate::control::connections::{ApiRoom, Connection};
+use crate::control::connections::{ApiConnection, ApiRoom};
 use crate::control::patient::PatientStream;
 
 /// Time limit for the head of a request, and for the next request on an idle connection. Judgment: an idle connection
@@ -72,12 +72,16 @@ async fn serve_within(head_timeout: Duration, listener: TcpListener, routes: Api
 }
 
 /// The next connection, with its seat; `None` when the server stops.
-async fn accept(listener: &TcpListener, room: &ApiRoom, stop: &CancellationToken) -> Option<(TcpStream, Connection)> {
+async fn accept(
+    listener: &TcpListener,
+    room: &ApiRoom,
+    stop: &CancellationToken,
+) -> Option<(TcpStream, ApiConnection)> {
     let next = async {
         loop {
             room.seats.settled().await;
             match listener.accept().await {
-                Ok((stream, peer)) => return (stream, Connection::admit(room, peer.ip(), clock::now())),
+                Ok((stream, peer)) => return (stream, ApiConnection::admit(room, peer.ip(), clock::now())),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => tokio::task::yield_now().await,
                 Err(error) => {
                     tracing::warn!(%error, "HTTP: a connection could not be accepted");
@@ -97,7 +101,7 @@ async fn accept(listener: &TcpListener, room: &ApiRoom, stop: &CancellationToken
 
 async fn serve_connection(
     stream: TcpStream,
-    connection: Arc<Connection>,
+    connection: Arc<ApiConnection>,
     head_timeout: Duration,
     routes: ApiRoutes,
     stop: CancellationToken,
