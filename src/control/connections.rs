@@ -88,8 +88,8 @@ impl ApiConnection {
 }
 
 /// The seats of event streams. When all are taken, a newcomer displaces a stream of the client net that has the most,
-/// but only if the newcomer's net still has fewer streams after that. Else it is refused: a browser opens a stream again
-/// that ends, so that a net would otherwise displace its own streams without end.
+/// but only if the newcomer's net still has fewer streams after that. Else it is refused: a browser opens a stream
+/// again that ends, so that a net would otherwise displace its own streams without end.
 #[derive(Debug)]
 pub(super) struct StreamSeats {
     seats: Seats,
