@@ -97,19 +97,7 @@ impl ApiState {
         let room = ApiRoom::default();
         let simulations = Arc::new(Semaphore::new(MAX_SIMULATIONS));
         let (costly, texts) = Default::default();
-        ApiState {
-            snapshots,
-            journal,
-            readiness,
-            reload,
-            metrics,
-            controls,
-            names,
-            room,
-            simulations,
-            costly,
-            texts,
-        }
+        ApiState { snapshots, journal, readiness, reload, metrics, controls, names, room, simulations, costly, texts }
     }
 
     /// The same with the calls that cost much on these threads. Without this they run on those of the caller's runtime
