@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use crate::clock;
 use crate::control::access::{ApiAccess, Refusal};
@@ -82,7 +82,7 @@ impl PatientStream {
                 self.connection.seat.mark_deaf(clock::now());
             }
             waiting.of_period = 0;
-            waiting.timer.as_mut().reset(Instant::now() + DEAF_AFTER);
+            waiting.timer.set(sleep(DEAF_AFTER));
         }
         Poll::Pending
     }
