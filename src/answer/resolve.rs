@@ -13,7 +13,7 @@ use crate::wire::reply::{Full, Owner, QUESTION_AT, Section};
 use crate::wire::{MAX_NAME, NameBuf};
 
 /// Most CNAMEs and DNAMEs that one reply follows: resolvers give up at 8 to 16, so more would not help. The work that
-/// names take ends most chains earlier, after about eight over UDP; a resolver asks for the rest.
+/// names take ends chains of long names earlier over UDP; a resolver asks for the rest.
 const MAX_CHAIN: usize = 16;
 /// What a step of a chain costs in addition to its name, in the unit of [`ReplyWriter::spend`]. Measured.
 ///
