@@ -99,8 +99,8 @@ impl<'o> ReplyWriter<'o> {
     }
 
     /// Notes the work for a name of `len` octets. False when the names of this reply have cost as much as it may have
-    /// octets, or `MIN_WORK`: then names are written whole, a chain is not followed further, and nothing optional is added, so that
-    /// the work for a reply is bounded by its octets, whatever the zone has.
+    /// octets, or `MIN_WORK`. Then names are written whole, a chain is not followed further, and nothing optional is
+    /// added, so that the work for a reply is bounded by its octets, whatever the zone has.
     pub fn spend(&mut self, len: usize) -> bool {
         let left = self.work_left.checked_sub(len + WORK_PER_NAME);
         self.work_left = left.unwrap_or(0);
