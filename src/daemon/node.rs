@@ -63,7 +63,7 @@ impl RunningNode {
         let Prepared { vantages, watched, state_dir, saved, sockets, shares, .. } = prepared;
         let SavedState { overrides, last_reports, steering_files, last_event } = saved;
         let Sockets { mut server, certificates, encrypted, api } = sockets;
-        let Limits { connections, quic_connections, api_connections: _ } = shares.connections;
+        let Limits { connections, quic_connections, api_connections } = shares.connections;
         let octets = WaitingOctets::new(shares.waiting_octets);
         server.limit_streams(StreamLimits { connections, quic_connections, octets });
         let http = api.local_addr().map_err(StartError::System)?;
@@ -120,7 +120,8 @@ impl RunningNode {
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let state =
             control::ApiState::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
-        let state = state.with_costly_calls_on(runtimes.report.handle().clone());
+        let room = control::ApiRoom::new(api_connections, shares.waiting_octets);
+        let state = state.with_room(room).with_costly_calls_on(runtimes.report.handle().clone());
         let stop = CancellationToken::new();
         let api = runtimes.control.within(|| TcpListener::from_std(api)).map_err(StartError::System)?;
         let api = runtimes.control.spawn(control::serve(api, control::router(state), stop.clone()));
