@@ -1,6 +1,6 @@
 """Hostile clients of one kind, in a process of their own: attack.py JSON. Each is a coroutine that opens one connection and
 misuses it; when the server closes it, another one is opened. The process has a low priority, as attackers have processors of
-their own. Prints `ready` when every client has had its turn once, and counts when it ends."""
+their own. Prints `ready` when every client has had its turn once, or after 20 seconds, and counts when it ends."""
 import asyncio
 import contextlib
 import ctypes
@@ -25,6 +25,8 @@ AGAIN = 1.0
 # What stays unread in the kernel of a client that reads nothing.
 SMALL = 4096
 TURN_SECONDS = 6
+# The attack has begun after this time, also if the machine is too busy for a turn of every client.
+READY_SECONDS = 20
 # Their replies have 40 MB: more than any buffer. The queries themselves fit into the client's.
 DEAF_QUERIES = 700
 
@@ -511,7 +513,8 @@ class Siege:
         clients = [Client(self, kind, number) for kind, count in self.spec["kinds"].items() for number in range(count)]
         random.shuffle(clients)
         opening = asyncio.create_task(self.open_all(clients))
-        while self.begun < len(clients) and not stop.is_set():
+        deadline = loop.time() + READY_SECONDS
+        while self.begun < len(clients) and not stop.is_set() and loop.time() < deadline:
             await asyncio.sleep(0.02)
         print("ready", json.dumps(self.counts), flush=True)
         await stop.wait()
