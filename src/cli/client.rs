@@ -15,6 +15,7 @@ use hyper::{Method, Request, StatusCode, Uri, client, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use zeroize::Zeroizing;
 
 use crate::cli::Failure;
 use crate::control::ProblemDetails;
@@ -76,8 +77,9 @@ impl Call {
     pub(super) fn with_token(mut self) -> Result<Call, Failure> {
         let Some(token) = std::env::var_os(TOKEN).filter(|token| !token.is_empty()) else { return Ok(self) };
         let wrong = || Failure(format!("the value of {TOKEN} is not a token: expected letters, digits and -._~+/="));
-        let token = token.into_string().map_err(|_| wrong())?;
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| wrong())?;
+        let token = Zeroizing::new(token.into_string().map_err(|_| wrong())?);
+        let field = Zeroizing::new(format!("Bearer {}", token.trim()));
+        let mut value = HeaderValue::from_str(&field).map_err(|_| wrong())?;
         value.set_sensitive(true);
         self.token = Some(value);
         Ok(self)

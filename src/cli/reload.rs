@@ -36,7 +36,8 @@ pub(super) fn run(args: &ReloadArgs) -> Result<(), Failure> {
         true => Call::post_json("/v1/reload", serde_json::to_string(&PostReload { confirm_removal: true })?),
         false => Call::post("/v1/reload"),
     };
-    match args.server.server().exchange(&call.within(TIMEOUT))? {
+    // A reload needs no token; with one, the server does not limit how often.
+    match args.server.server().exchange(&call.within(TIMEOUT).with_token()?)? {
         Ok(body) => {
             let reloaded: ReloadResponse = text::parsed(&body)?;
             print_problems(&reloaded.report.problems);

@@ -44,7 +44,8 @@ pub(in crate::control) struct CallRates {
     explain: RateByNet,
     /// 10 a second, 60 at once. Only two run at a time.
     simulate: RateByNet,
-    /// 2 a second, 60 at once: a script that deploys zone by zone. Requests that come during a load share the next one.
+    /// 10 a second, 300 at once: a script that deploys zone by zone, each time waiting until the zone is served.
+    /// Requests that come during a load share the next one, so that their number costs little.
     reload: RateByNet,
 }
 
@@ -55,7 +56,7 @@ impl Default for CallRates {
             read: a_second(1000, 5000),
             explain: a_second(500, 2000),
             simulate: a_second(10, 60),
-            reload: a_second(2, 60),
+            reload: a_second(10, 300),
         }
     }
 }
@@ -151,7 +152,7 @@ mod tests {
             ("/readyz", None),
             ("/v1/overrides/fra1", None),
             ("/v1/heartbeat/fra1", None),
-            ("/v1/reload", Some(60)),
+            ("/v1/reload", Some(300)),
             ("/v1/simulate", Some(60)),
             ("/v1/explain", Some(2000)),
             ("/v1/status", Some(5000)),
