@@ -45,11 +45,12 @@ pub(crate) struct Denied {
     closed: Option<PathBuf>,
 }
 
-/// The most entries of the state directory that are looked at (judgment: some milliseconds; 10,000 zones have 30,000).
+/// The most entries of the directory of versions that are looked at (judgment: some milliseconds; 10,000 zones have
+/// 30,000).
 const MOST_ENTRIES: usize = 100_000;
 
-/// How deep they are: `zones/FOLDER/FILE`.
-const DEPTH: usize = 3;
+/// The directory of versions in a state directory: `zones/ZONE@TIME/FILE`.
+const ZONES: &str = "zones";
 
 /// The only file of a state directory that is not used yet: the lock of a start that failed.
 const LOCK: &str = "lock";
@@ -64,7 +65,7 @@ impl Needs {
             match self.is_state_new && is_switching() {
                 // It becomes the user's own, which only has to reach it.
                 true => denied(&FileNeed { path: state.into(), want: Want::Write }).filter(|by| by.closed.is_some()),
-                false => denied_below(state, DEPTH, &mut MOST_ENTRIES.clone()),
+                false => denied_below(state),
             }
         })
     }
@@ -102,18 +103,23 @@ fn is_switching() -> bool {
     getuid() != geteuid() || getgid() != getegid()
 }
 
-/// The first file or directory at and below `path` that can't be used, in a state directory.
-fn denied_below(path: &Path, depth: usize, left: &mut usize) -> Option<Denied> {
-    let is_dir = path.is_dir();
-    // A file that can be read can be replaced too, if its directory can be written.
-    let want = if is_dir { Want::Write } else { Want::Read };
-    denied(&FileNeed { path: path.to_path_buf(), want }).or_else(|| {
-        let entries = fs::read_dir(path).ok().filter(|_| is_dir && depth > 0)?;
-        entries.flatten().find_map(|entry| {
-            *left = left.checked_sub(1)?;
-            denied_below(&entry.path(), depth - 1, left)
+/// The first directory of the server's own in a state directory that can't be written. Its files are no reason: they
+/// are read at the start, and replaced by new ones later. Neither are links and what others have put there.
+fn denied_below(state: &Path) -> Option<Denied> {
+    let can_write = |path: &Path| denied(&FileNeed { path: path.to_path_buf(), want: Want::Write });
+    can_write(state).or_else(|| {
+        let zones = Some(state.join(ZONES)).filter(|zones| is_dir_of_another(zones))?;
+        can_write(&zones).or_else(|| {
+            let entries = fs::read_dir(&zones).ok()?.take(MOST_ENTRIES).flatten();
+            let folders = entries.filter(|entry| entry.file_name().as_encoded_bytes().contains(&b'@'));
+            folders.map(|entry| entry.path()).filter(|path| is_dir_of_another(path)).find_map(|path| can_write(&path))
         })
     })
+}
+
+/// Whether it is a directory, no link, of another user than the real one: what is the user's own it can open again.
+fn is_dir_of_another(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() != getuid().as_raw())
 }
 
 fn denied(need: &FileNeed) -> Option<Denied> {
