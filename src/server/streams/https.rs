@@ -1,24 +1,28 @@
 //! DoH (RFC 8484) over HTTP/2: GET and POST on `/dns-query`, with the DNS message as body. A request that is no DNS
 //! query gets the HTTP status for its error. hyper handles the connection; this file decides which requests have room,
 //! and when a connection is closed that is idle, displaced, or takes no replies.
+//!
+//! A decoded head takes ten times its octets on the wire, and one of 100 streams of each connection may have trailers
+//! too. So nothing of a head is in memory while a request waits, and a request that may have trailers does not wait.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
 use hickory_proto::op::{Message, ResponseCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -36,15 +40,25 @@ const PATH: &str = "/dns-query";
 /// The one media type (RFC 8484, 6).
 const DNS_MESSAGE: &str = "application/dns-message";
 
-/// Header fields of one request, octets: room for a query of some kilobytes in a GET; real ones are far shorter.
-const MAX_HEADERS: u32 = 8 << 10;
+/// Header fields of one request, octets as HTTP/2 counts them (32 more for each field; RFC 9113, 6.5.2). The longest
+/// useful query has about 800 octets, 1,100 in base64url: the longest name, and options padded to 468 octets (RFC 8467).
+/// The rest is for 30 fields as browsers send them. Decoded, 90 fields without content take 16 KiB.
+const MAX_HEADERS: u32 = 3 << 10;
 
 /// Octets that a client may send ahead of our reading, for all its streams: a longest message. They are read as they
 /// come, into the connection's room.
 const WINDOW: u32 = 64 << 10;
 
-/// A request line above which a request without room is refused in place of waiting: it takes memory while it waits.
+/// A message above this is refused in place of waiting for room: it takes memory while it waits.
 const LONG_REQUEST: usize = 512;
+
+/// Requests of one connection that may wait for room. Each takes [`STREAM`] that is not reserved: 32 KiB of what a
+/// connection may take.
+const WAITING: usize = 16;
+
+/// Responses without a body that one connection gets; then it is closed. They take memory that is not reserved, as for
+/// [`WAITING`], if the client does not take them.
+const BARE: usize = 16;
 
 /// Serves one connection until it ends, is idle, is displaced, or `stop`.
 pub(super) async fn connection(
@@ -64,7 +78,11 @@ struct Client {
     octets: Octets,
     /// A request has its response.
     was_used: Notify,
-    /// There was no room for a reply for too long.
+    /// One permit for each request that may wait for room.
+    waiting: Semaphore,
+    /// Responses without a body.
+    bare: AtomicUsize,
+    /// There was no room for a reply for too long, or for too many requests.
     starved: CancellationToken,
 }
 
@@ -76,13 +94,19 @@ where
     let octets = Octets::of(&seat, &context);
     let replies = octets.replies.clone();
     let (was_used, starved) = (Notify::new(), CancellationToken::new());
-    let client = Arc::new(Client { source, context, octets, was_used, starved });
+    let (waiting, bare) = (Semaphore::new(WAITING), AtomicUsize::new(0));
+    let client = Arc::new(Client { source, context, octets, was_used, waiting, bare, starved });
     let service = {
         let client = client.clone();
         service_fn(move |request| {
             let client = client.clone();
+            // Outside of the task, so that heads do not wait for it.
+            let asked = Asked::in_head(request);
             async move {
-                let response = client.respond(request).await;
+                let response = tokio::select! {
+                    response = client.respond(asked) => response,
+                    () = client.octets.ended.cancelled() => unavailable(),
+                };
                 client.was_used.notify_one();
                 Ok::<_, Infallible>(response)
             }
@@ -135,17 +159,42 @@ where
     abort.set();
 }
 
+/// What is used of a request, without the rest of its head.
+struct Asked {
+    /// The message that is in the head, an empty one that the body continues, or the status that refuses the request.
+    message: Result<Vec<u8>, StatusCode>,
+    /// What is still to be received: a body, trailers, or only the end.
+    rest: Option<Incoming>,
+}
+
+impl Asked {
+    fn in_head(request: Request<Incoming>) -> Asked {
+        let message = match *request.method() {
+            _ if request.uri().path() != PATH => Err(StatusCode::NOT_FOUND),
+            Method::GET => in_query(request.uri().query().unwrap_or_default()).ok_or(StatusCode::BAD_REQUEST),
+            Method::POST if is_dns_message(request.headers().get(CONTENT_TYPE)) => Ok(Vec::new()),
+            Method::POST => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            _ => Err(StatusCode::METHOD_NOT_ALLOWED),
+        };
+        let rest = request.into_body();
+        Asked { message, rest: (!rest.is_end_stream()).then_some(rest) }
+    }
+}
+
 impl Client {
     /// The response to a request, in room of the connection until the client has taken it.
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let length = STREAM + request.uri().path_and_query().map_or(0, |line| line.as_str().len());
-        let admitted = match self.octets.requests.try_reserve(length) {
+    async fn respond(&self, asked: Asked) -> Response<Full<Bytes>> {
+        let length = asked.message.as_ref().map_or(0, Vec::len);
+        let room = match self.octets.requests.try_reserve(STREAM + length) {
             Some(room) => Ok(room),
-            None if length > STREAM + LONG_REQUEST => return unavailable(),
-            None => self.octets.request(length).await,
+            None if asked.rest.is_some() || length > LONG_REQUEST => return self.bare(StatusCode::SERVICE_UNAVAILABLE),
+            None => match self.waiting.try_acquire() {
+                Ok(_waits) => self.octets.request(STREAM + length).await,
+                Err(_) => return self.bare(StatusCode::SERVICE_UNAVAILABLE),
+            },
         };
-        let responded = match admitted {
-            Ok(room) => self.exchange(request, room).await,
+        let responded = match room {
+            Ok(room) => self.exchange(asked, room).await,
             Err(starved) => Err(starved),
         };
         responded.unwrap_or_else(|Starved| {
@@ -154,14 +203,17 @@ impl Client {
         })
     }
 
-    async fn exchange(
-        &self,
-        request: Request<Incoming>,
-        mut room: Reservation,
-    ) -> Result<Response<Full<Bytes>>, Starved> {
-        let message = match message_of(request, &mut room).await {
-            Ok(message) => message,
-            Err(status) => return self.refuse(status, room).await,
+    async fn exchange(&self, asked: Asked, mut room: Reservation) -> Result<Response<Full<Bytes>>, Starved> {
+        let Asked { message, rest } = asked;
+        let message = match (message, rest) {
+            (Ok(message), None) => message,
+            (Err(status), None) => return self.refuse(status, room).await,
+            (Err(status), Some(_)) => return Ok(self.bare(status)),
+            (Ok(message), Some(rest)) => match timeout(MESSAGE, with_rest(message, rest, &mut room)).await {
+                Ok(Ok(message)) => message,
+                Ok(Err(status)) => return Ok(self.bare(status)),
+                Err(_) => return Ok(self.bare(StatusCode::REQUEST_TIMEOUT)),
+            },
         };
         let whence = (self.source, Transport::Https);
         let answered = self.octets.answer(&self.context, &message, whence, <[u8]>::to_vec).await?;
@@ -178,15 +230,31 @@ impl Client {
         Ok(response)
     }
 
+    /// Refuses a request that was received to its end.
     async fn refuse(&self, status: StatusCode, room: Reservation) -> Result<Response<Full<Bytes>>, Starved> {
         let why = status.canonical_reason().unwrap_or_default();
         let why_room = timeout(WRITE, self.octets.replies.reserve(why.len())).await.map_err(|_| Starved)?;
         let mut response = response(status, Reservation::join(vec![room, why_room], why.into()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
-        }
+        allow(&mut response);
         Ok(response)
+    }
+
+    /// Refuses a request without a body in the response. This ends the stream at once, so that the client can send no
+    /// trailers that would wait for its end.
+    fn bare(&self, status: StatusCode) -> Response<Full<Bytes>> {
+        if self.bare.fetch_add(1, Relaxed) >= BARE {
+            self.starved.cancel();
+        }
+        let mut response = response(status, Bytes::new());
+        allow(&mut response);
+        response
+    }
+}
+
+fn allow(response: &mut Response<Full<Bytes>>) {
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
     }
 }
 
@@ -201,26 +269,10 @@ fn unavailable() -> Response<Full<Bytes>> {
     response(StatusCode::SERVICE_UNAVAILABLE, Bytes::new())
 }
 
-/// The DNS message in a request (RFC 8484, 4.1), or the status that refuses it. Takes room for what is received.
-async fn message_of(request: Request<Incoming>, room: &mut Reservation) -> Result<Vec<u8>, StatusCode> {
-    if request.uri().path() != PATH {
-        return Err(StatusCode::NOT_FOUND);
-    }
-    match *request.method() {
-        Method::GET => in_query(request.uri().query().unwrap_or_default()).ok_or(StatusCode::BAD_REQUEST),
-        Method::POST if !is_dns_message(request.headers().get(CONTENT_TYPE)) => Err(StatusCode::UNSUPPORTED_MEDIA_TYPE),
-        Method::POST => match timeout(MESSAGE, body_of(request.into_body(), room)).await {
-            Ok(body) => body,
-            Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
-        },
-        _ => Err(StatusCode::METHOD_NOT_ALLOWED),
-    }
-}
-
-/// The body of a request. Each part is copied when it is received, so that no buffer of the connection waits with it.
-async fn body_of(mut body: Incoming, room: &mut Reservation) -> Result<Vec<u8>, StatusCode> {
-    let mut message = Vec::new();
-    while let Some(frame) = body.frame().await {
+/// A message with the body of its request. Each part is copied when it is received, so that no buffer of the connection
+/// waits with it. Takes room for what is received.
+async fn with_rest(mut message: Vec<u8>, mut rest: Incoming, room: &mut Reservation) -> Result<Vec<u8>, StatusCode> {
+    while let Some(frame) = rest.frame().await {
         // Trailers have no meaning here.
         let Ok(part) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else { continue };
         if message.len() + part.len() > LONGEST {

@@ -43,8 +43,13 @@ const FULL: usize = 4;
 const HANDSHAKES: u32 = 64;
 const HANDSHAKE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Octets that a client may send ahead, of one message and of all: a whole message with its length.
-const WINDOW: u32 = 2 + LONGEST as u32;
+/// Octets that a client may send ahead of our reading, of one message and of all: [`AT_ONCE`] short queries. A longer
+/// message has its rest when its beginning was read. The library takes about 100 octets for each fragment that it can't
+/// give us yet, and a fragment may have one octet: 800 KiB for a connection that sends nothing else.
+const WINDOW: u32 = 8 << 10;
+
+/// Octets of a connection that has no handshake yet: many packets with a fragment of it each.
+const BEFORE_HANDSHAKE: u64 = 2 + LONGEST as u64;
 
 /// Octets of replies that the client has not acknowledged: one of the longest. What it may have in all is in
 /// [`Octets`].
@@ -86,7 +91,7 @@ fn endpoint(socket: &UdpSocket, certificates: Arc<Certificates>) -> io::Result<E
         .datagram_receive_buffer_size(None)
         .max_idle_timeout(Some(IDLE.try_into().map_err(io::Error::other)?));
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport)).max_incoming(NEW).incoming_buffer_size(u64::from(WINDOW));
+    config.transport_config(Arc::new(transport)).max_incoming(NEW).incoming_buffer_size(BEFORE_HANDSHAKE);
     Endpoint::new(EndpointConfig::default(), Some(config), socket.try_clone()?, Arc::new(TokioRuntime))
 }
 

@@ -85,3 +85,47 @@ fn the_media_type_is_recognised_in_any_case_and_with_parameters() {
     assert!(is(DNS_MESSAGE) && is("Application/DNS-Message; charset=x"));
     assert!(!is("application/dns-json") && !is("") && !is_dns_message(None));
 }
+
+/// A connection whose room for requests is all taken, with its client.
+fn crowded() -> (Arc<Client>, Reservation) {
+    let (counters, source) = (Counters::new(), SocketAddr::from(([192, 0, 2, 1], 4242)));
+    let context = StreamContext::new(Arc::new(echo), counters.shared(), &StreamLimits::default());
+    let seat = context.seats.admit(source.ip(), clock::now());
+    let octets = Octets::of(&seat, &context);
+    let all = octets.requests.try_reserve(1 << 20).unwrap();
+    let (was_used, starved) = (Notify::new(), CancellationToken::new());
+    let (waiting, bare) = (Semaphore::new(WAITING), AtomicUsize::new(0));
+    (Arc::new(Client { source, context, octets, was_used, waiting, bare, starved }), all)
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_requests_wait_for_room_and_a_client_that_sends_more_loses_its_connection() {
+    let (client, all) = crowded();
+    let asked = || Asked { message: Ok(vec![0; 12]), rest: None };
+    let waiting: Vec<_> = (0..WAITING)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.respond(asked()).await.status() })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    for _ in 0..BARE {
+        assert_eq!(client.respond(asked()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert!(!client.starved.is_cancelled() && waiting.iter().all(|task| !task.is_finished()));
+    client.respond(asked()).await;
+    assert!(client.starved.is_cancelled());
+    drop(all);
+    for task in waiting {
+        assert_eq!(task.await.unwrap(), StatusCode::OK);
+    }
+    assert_eq!(client.octets.requests.reserved(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_message_without_room_is_refused_at_once() {
+    let (client, _all) = crowded();
+    let asked = Asked { message: Ok(vec![0; LONG_REQUEST + 1]), rest: None };
+    assert_eq!(client.respond(asked).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(client.waiting.available_permits(), WAITING);
+}
