@@ -41,8 +41,8 @@ const PATH: &str = "/dns-query";
 const DNS_MESSAGE: &str = "application/dns-message";
 
 /// Header fields of one request, octets as HTTP/2 counts them (32 more for each field; RFC 9113, 6.5.2). The longest
-/// useful query has about 800 octets, 1,100 in base64url: the longest name, and options padded to 468 octets (RFC 8467).
-/// The rest is for 30 fields as browsers send them. Decoded, 90 fields without content take 16 KiB.
+/// useful query has about 800 octets, 1,100 in base64url: the longest name, and options padded to 468 octets (RFC
+/// 8467). The rest is for 30 fields as browsers send them. Decoded, 90 fields without content take 16 KiB.
 const MAX_HEADERS: u32 = 3 << 10;
 
 /// Octets that a client may send ahead of our reading, for all its streams: a longest message. They are read as they
@@ -101,10 +101,10 @@ where
         service_fn(move |request| {
             let client = client.clone();
             // Outside of the task, so that heads do not wait for it.
-            let asked = Asked::in_head(request);
+            let requested = Requested::in_head(request);
             async move {
                 let response = tokio::select! {
-                    response = client.respond(asked) => response,
+                    response = client.respond(requested) => response,
                     () = client.octets.ended.cancelled() => unavailable(),
                 };
                 client.was_used.notify_one();
@@ -160,15 +160,15 @@ where
 }
 
 /// What is used of a request, without the rest of its head.
-struct Asked {
+struct Requested {
     /// The message that is in the head, an empty one that the body continues, or the status that refuses the request.
     message: Result<Vec<u8>, StatusCode>,
     /// What is still to be received: a body, trailers, or only the end.
     rest: Option<Incoming>,
 }
 
-impl Asked {
-    fn in_head(request: Request<Incoming>) -> Asked {
+impl Requested {
+    fn in_head(request: Request<Incoming>) -> Requested {
         let message = match *request.method() {
             _ if request.uri().path() != PATH => Err(StatusCode::NOT_FOUND),
             Method::GET => in_query(request.uri().query().unwrap_or_default()).ok_or(StatusCode::BAD_REQUEST),
@@ -177,24 +177,26 @@ impl Asked {
             _ => Err(StatusCode::METHOD_NOT_ALLOWED),
         };
         let rest = request.into_body();
-        Asked { message, rest: (!rest.is_end_stream()).then_some(rest) }
+        Requested { message, rest: (!rest.is_end_stream()).then_some(rest) }
     }
 }
 
 impl Client {
     /// The response to a request, in room of the connection until the client has taken it.
-    async fn respond(&self, asked: Asked) -> Response<Full<Bytes>> {
-        let length = asked.message.as_ref().map_or(0, Vec::len);
+    async fn respond(&self, requested: Requested) -> Response<Full<Bytes>> {
+        let length = requested.message.as_ref().map_or(0, Vec::len);
         let room = match self.octets.requests.try_reserve(STREAM + length) {
             Some(room) => Ok(room),
-            None if asked.rest.is_some() || length > LONG_REQUEST => return self.bare(StatusCode::SERVICE_UNAVAILABLE),
+            None if requested.rest.is_some() || length > LONG_REQUEST => {
+                return self.bare(StatusCode::SERVICE_UNAVAILABLE);
+            }
             None => match self.waiting.try_acquire() {
                 Ok(_waits) => self.octets.request(STREAM + length).await,
                 Err(_) => return self.bare(StatusCode::SERVICE_UNAVAILABLE),
             },
         };
         let responded = match room {
-            Ok(room) => self.exchange(asked, room).await,
+            Ok(room) => self.exchange(requested, room).await,
             Err(starved) => Err(starved),
         };
         responded.unwrap_or_else(|Starved| {
@@ -203,8 +205,8 @@ impl Client {
         })
     }
 
-    async fn exchange(&self, asked: Asked, mut room: Reservation) -> Result<Response<Full<Bytes>>, Starved> {
-        let Asked { message, rest } = asked;
+    async fn exchange(&self, requested: Requested, mut room: Reservation) -> Result<Response<Full<Bytes>>, Starved> {
+        let Requested { message, rest } = requested;
         let message = match (message, rest) {
             (Ok(message), None) => message,
             (Err(status), None) => return self.refuse(status, room).await,

@@ -101,19 +101,19 @@ fn crowded() -> (Arc<Client>, Reservation) {
 #[tokio::test(start_paused = true)]
 async fn few_requests_wait_for_room_and_a_client_that_sends_more_loses_its_connection() {
     let (client, all) = crowded();
-    let asked = || Asked { message: Ok(vec![0; 12]), rest: None };
+    let requested = || Requested { message: Ok(vec![0; 12]), rest: None };
     let waiting: Vec<_> = (0..WAITING)
         .map(|_| {
             let client = client.clone();
-            tokio::spawn(async move { client.respond(asked()).await.status() })
+            tokio::spawn(async move { client.respond(requested()).await.status() })
         })
         .collect();
     tokio::task::yield_now().await;
     for _ in 0..BARE {
-        assert_eq!(client.respond(asked()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(client.respond(requested()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
     assert!(!client.starved.is_cancelled() && waiting.iter().all(|task| !task.is_finished()));
-    client.respond(asked()).await;
+    client.respond(requested()).await;
     assert!(client.starved.is_cancelled());
     drop(all);
     for task in waiting {
@@ -125,7 +125,7 @@ async fn few_requests_wait_for_room_and_a_client_that_sends_more_loses_its_conne
 #[tokio::test(start_paused = true)]
 async fn a_long_message_without_room_is_refused_at_once() {
     let (client, _all) = crowded();
-    let asked = Asked { message: Ok(vec![0; LONG_REQUEST + 1]), rest: None };
-    assert_eq!(client.respond(asked).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let requested = Requested { message: Ok(vec![0; LONG_REQUEST + 1]), rest: None };
+    assert_eq!(client.respond(requested).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(client.waiting.available_permits(), WAITING);
 }
