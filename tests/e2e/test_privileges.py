@@ -170,6 +170,22 @@ def test_root_that_needs_files_of_others_may_use_them(dir):
         assert node.command("drain", "a", "--why", "test", env={"PORTOLAN_TOKEN": TOKEN}).returncode == 0
 
 
+def test_other_files_and_files_of_root_in_the_state_directory_are_no_reason_to_stay_root(dir):
+    for settings in (SETTINGS, SETTINGS + '\n[run]\nuser = "nobody"\n'):
+        with Node(dir, zones=files(POLICY), settings=settings) as node:
+            assert_rights(node.child.pid, NOBODY.pw_uid)
+        state, secret = node.dir / "state", dir / "secret"
+        for path in (state / "x", state / "health.json", secret):
+            path.touch()
+            own(path, "root")
+            path.chmod(0o600)
+        (state / "link").unlink(missing_ok=True)
+        (state / "link").symlink_to(secret)
+        with Node(dir, zones=files(POLICY), settings=settings) as node:
+            assert_rights(node.child.pid, NOBODY.pw_uid)
+            assert "runs as root" not in node.child.err()
+
+
 def test_the_settings_can_say_root(dir):
     with Node(dir, zones=files(POLICY), settings=SETTINGS + '\n[run]\nuser = "root"\n') as node:
         assert_rights(node.child.pid, 0)
