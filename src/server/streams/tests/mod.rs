@@ -296,7 +296,7 @@ async fn doh_takes_get_and_post_and_says_what_is_wrong_with_the_rest() {
         let response = https.send_request(request.body(Full::new(body.clone())).unwrap()).await.unwrap();
         assert_eq!(response.status(), expected, "{method} {path} {content_type:?}");
         let is_ours = expected == 200;
-        assert_eq!(response.headers()["content-type"] == "application/dns-message", is_ours);
+        assert_eq!(response.headers().get("content-type").is_some_and(|v| v == "application/dns-message"), is_ours);
         // A message without answers is no news to keep.
         assert_eq!(response.headers().get("cache-control").is_some_and(|v| v == "private, max-age=0"), is_ours);
         let octets = response.into_body().collect().await.unwrap().to_bytes();
