@@ -6,7 +6,7 @@
 //! | `answer` | one for each core | 0 | answer over TCP, TLS, HTTPS and QUIC |
 //! | `steer` | 2 | 0 | views, overrides, snapshots; state files that an operator waits for |
 //! | `probe` | one for each core, at most 4 | 2 | probes and heartbeats |
-//! | `control` | 2 | 5 | connections of the API, event streams |
+//! | `control` | 2 | 2 | connections of the API, event streams |
 //! | `report` | as needed, at most 16 | 10 | responses that cost much: metrics, status, explain, simulate, names |
 //! | `low` | as needed, at most 16 | 10 | compile the next generation, free old ones, housekeeping files |
 //!
@@ -40,7 +40,7 @@ pub(super) struct ThreadKind {
     /// Most threads for calls that block.
     blocking: usize,
     /// How much they yield to the threads that answer, from 0. Where both want a core, a thread with 2 gets about two
-    /// thirds of what a thread with 0 gets, one with 5 a third, one with 10 a tenth (`sched_prio_to_weight` of Linux).
+    /// thirds of what a thread with 0 gets, one with 10 a tenth (`sched_prio_to_weight` of Linux).
     nice: i32,
 }
 
@@ -69,8 +69,9 @@ const STEER: ThreadKind = ThreadKind { name: "steer", tasks: TaskThreads::Fixed(
 /// and start programs.
 pub(super) const PROBE: ThreadKind =
     ThreadKind { name: "probe", tasks: TaskThreads::Cores(MOST_PROBE_THREADS), blocking: 4, nice: 2 };
-/// Two threads, so that one long write does not hold up every other connection.
-const CONTROL: ThreadKind = ThreadKind { name: "control", tasks: TaskThreads::Fixed(2), blocking: 4, nice: 5 };
+/// Two threads, so that one long write does not hold up every other connection. What costs much runs elsewhere, and a
+/// supervisor waits for `/healthz` on a busy machine: so they yield no more than probes do.
+const CONTROL: ThreadKind = ThreadKind { name: "control", tasks: TaskThreads::Fixed(2), blocking: 4, nice: 2 };
 const REPORT: ThreadKind = ThreadKind { name: "report", tasks: TaskThreads::None, blocking: 16, nice: 10 };
 /// Sixteen threads that block, because a file of a mount that hangs can hold some of them for ever.
 const LOW: ThreadKind = ThreadKind { name: "low", tasks: TaskThreads::Fixed(1), blocking: 16, nice: 10 };
@@ -226,7 +227,7 @@ mod tests {
             let (nice, name) = thread_of(runtime.handle()).await;
             found.push((nice - own, name));
         }
-        let expected = [(0, "answer"), (0, "steer"), (5, "control"), (10, "report"), (10, "low")];
+        let expected = [(0, "answer"), (0, "steer"), (2, "control"), (10, "report"), (10, "low")];
         assert_eq!(found, expected.map(|(nice, name)| (nice, name.to_owned())));
         let of_task = runtimes.low.handle().spawn(async { getpriority_process(None).expect("Linux has it") });
         assert_eq!(of_task.await.expect("no panic") - own, 10);

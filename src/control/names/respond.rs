@@ -17,8 +17,9 @@ use crate::control::problem::problem;
 use crate::control::state::ApiState;
 use crate::model::ZoneId;
 
-/// Names in a piece: about a millisecond of work, so that no other call waits long (judgment).
-const PIECE: usize = 32;
+/// Names in a piece: some milliseconds of work, so that no other call waits long, and passing it from thread to thread
+/// costs little (judgment).
+const PIECE: usize = 128;
 
 /// The query of a request.
 #[derive(Debug, Deserialize)]
