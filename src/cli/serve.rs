@@ -94,6 +94,7 @@ fn run<T>(command: impl Future<Output = T>) -> std::io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(command);
     runtime.shutdown_timeout(LAST_GRACE);
+    log::flush(LAST_GRACE);
     Ok(done)
 }
 

@@ -90,7 +90,9 @@ pub async fn serve(prepared: Prepared) -> Result<(), ServeError> {
         node = RunningNode::run(prepared) => node?,
         () = &mut stop => return Ok(()),
     };
-    println!("{}", node.ready_line());
+    if let Err(error) = writeln!(std::io::stdout(), "{}", node.ready_line()) {
+        tracing::warn!(%error, "the ready line could not be written to standard output");
+    }
     stop.await;
     tracing::info!("stopping");
     node.stop().await.map_err(ServeError::Unsaved)

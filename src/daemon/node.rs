@@ -67,6 +67,7 @@ impl RunningNode {
         let octets = WaitingOctets::new(shares.waiting_octets);
         server.limit_streams(StreamLimits { connections, quic_connections, octets });
         let http = api.local_addr().map_err(StartError::System)?;
+        log::write_apart().map_err(StartError::System)?;
         let runtimes = Runtimes::start().map_err(StartError::System)?;
         runtimes.steer.within(|| state_dir.begin());
         let changes = runtimes.low.within(|| Changes::watch(watched)).map_err(StartError::System)?;

@@ -6,6 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use signal_hook::consts::SIGHUP;
+
 use crate::clock;
 use crate::config::{self, Flags, LoadOptions, Loaded, Settings, ZoneState};
 use crate::daemon::changes::WatchedFiles;
@@ -61,6 +63,7 @@ impl Prepared {
     /// For `portolan serve`. When `is_strict`, an error in any file is an error of the start. At the end the process
     /// has dropped the rights that it no longer needs.
     pub fn load(settings_file: Option<PathBuf>, flags: Flags, is_strict: bool) -> Result<Prepared, StartError> {
+        survive_hangups();
         let (file, given) = (settings_file.clone(), flags.clone());
         let read = move || {
             log::choose(config::log_format(file.as_deref(), &given));
@@ -164,5 +167,13 @@ impl SavedState {
             steering_files: SteeringFiles::load(state, Now::read(), warnings)?,
             last_event: event_number::load(state, warnings),
         })
+    }
+}
+
+/// From now on SIGHUP does not end the process, which is its default action: programs that rotate logs or renew
+/// certificates may send it during the start. The files are read in any case, and later changes are noticed.
+fn survive_hangups() {
+    if let Err(error) = signal_hook::flag::register(SIGHUP, Arc::default()) {
+        tracing::warn!(%error, "a SIGHUP during the start would end this process");
     }
 }

@@ -121,6 +121,9 @@ families! {
     API_REFUSED Counter "portolan_api_refused_total" ["reason"]
         "Requests and connections that the API refused or closed, by reason.";
 
+    LOG_LINES_DROPPED Counter "portolan_log_lines_dropped_total" []
+        "Lines of the log that were lost because standard error was not read.";
+
     CPU_SECONDS Counter "process_cpu_seconds_total" [] "Total user and system CPU time spent in seconds.";
     RESIDENT Gauge "process_resident_memory_bytes" [] "Resident memory size in bytes.";
     VIRTUAL Gauge "process_virtual_memory_bytes" [] "Virtual memory size in bytes.";

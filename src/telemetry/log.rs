@@ -4,6 +4,7 @@
 
 mod filter;
 mod line;
+mod writer;
 
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
@@ -18,6 +19,10 @@ use crate::config::LogFormat;
 use crate::source::{Problem, Severity};
 use filter::Filter;
 use line::Lines;
+use writer::LineWriter;
+
+pub(crate) use writer::dropped_lines;
+pub use writer::{flush, write_apart};
 
 /// The environment variable with the levels.
 pub const FILTER_VARIABLE: &str = "PORTOLAN_LOG";
@@ -39,7 +44,7 @@ pub fn start(default: LevelFilter) -> Result<(), String> {
     choose(None);
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Lines { format })
-        .with_writer(std::io::stderr)
+        .with_writer(|| LineWriter)
         .with_ansi(has_colour());
     // An error means that logging has started already.
     let _ = tracing_subscriber::registry().with(lines).with(filter.targets()).try_init();

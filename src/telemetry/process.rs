@@ -1,9 +1,10 @@
-//! The metrics that every process has (Prometheus, "Writing client libraries"), read from `/proc`. A metric that
-//! can't be read is left out.
+//! The metrics that every process has (Prometheus, "Writing client libraries"), read from `/proc`, and that of its log.
+//! A metric that can't be read is left out.
 
 use std::fs;
 
 use crate::telemetry::families as family;
+use crate::telemetry::log;
 use crate::telemetry::text::Exposition;
 
 /// Clock ticks per second in `/proc/PID/stat` (`USER_HZ`): 100 on every architecture of servers.
@@ -11,6 +12,7 @@ const TICKS: f64 = 100.0;
 
 /// Writes these metrics.
 pub(super) fn write(text: &mut Exposition) {
+    text.single(&family::LOG_LINES_DROPPED, log::dropped_lines());
     if let Some(stat) = fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(Stat::parse) {
         text.single(&family::CPU_SECONDS, stat.cpu_ticks as f64 / TICKS);
         if let Some(booted) = fs::read_to_string("/proc/stat").ok().as_deref().and_then(booted_at) {

@@ -1,5 +1,6 @@
 """Child processes that end with the tests, and functions that wait for an event."""
 import ctypes
+import os
 import re
 import signal
 import subprocess
@@ -34,6 +35,12 @@ def leashed(place=None, before_exec=None):
             before_exec()
 
     return enter
+
+
+def processor_seconds(pid):
+    """The processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Child:

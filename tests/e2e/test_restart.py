@@ -3,15 +3,19 @@ meantime, its first answers have no dead endpoint.
 
 A client sends hundreds of queries a second from before the start, so that it gets the first answers.
 """
+import fcntl
 import json
+import os
 import re
+import signal
 import socket
+import subprocess
 import time
 
 import pytest
 
-from portolan import MASTER, SETTINGS, Node, command
-from processes import wait_until
+from portolan import BINARY, MASTER, READY, SETTINGS, Node, answers, ask, command, environment, split_address, write_files
+from processes import Child, leashed, processor_seconds, wait_until
 from steady import Steady
 from test_heartbeat import curl
 from test_operator import write_tokens
@@ -338,3 +342,52 @@ def test_a_state_directory_is_for_one_server_at_a_time(dir, endpoints, port):
         kill(node)
     with node_of(dir, zones, port) as again:
         assert again.health("one") == "up", "a server that was killed leaves no lock"
+
+
+def test_a_signal_to_reload_during_the_start_does_not_end_it(dir):
+    node = dir / "node"
+    records = "".join(f"h{n} A 192.0.2.{n % 250}\n" for n in range(60_000))
+    settings = write_files(node, SETTINGS, {"svc.example.zone": MASTER + records})
+    child = Child([BINARY, "serve", "--config", settings], node, "serve", env=environment())
+    try:
+        # It reads the records, and has not bound its sockets yet.
+        wait_until(lambda: processor_seconds(child.pid) >= 0.1, 30)
+        while not any(re.search(READY, line) for line in child.out()):
+            child.signal(signal.SIGHUP)
+            assert child.is_running(), child.err()
+            time.sleep(0.01)
+    finally:
+        child.end()
+
+
+def test_a_log_that_nobody_reads_stops_nothing(dir, endpoints, port):
+    """Standard error is a full pipe: failovers, reloads, the API and the stop go on."""
+    one, two = endpoints("one"), endpoints("two")
+    node_dir = dir / "node"
+    settings = write_files(node_dir, settings_at(port), files(one, two))
+    unread, errors = os.pipe()
+    fcntl.fcntl(errors, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        with open(node_dir / "serve.out", "wb") as out:
+            process = subprocess.Popen(
+                [BINARY, "serve", "--config", settings], stdin=subprocess.DEVNULL, stdout=out, stderr=errors,
+                env=environment(PORTOLAN_LOG="debug"), preexec_fn=leashed(),
+            )
+    finally:
+        os.close(errors)
+    try:
+        ready = wait_until(lambda: re.search(READY, (node_dir / "serve.out").read_text(), re.M), 30)
+        server, api = split_address(ready[1].split(",")[0]), f"http://{ready[2]}"
+        # Each reload writes some lines, and the pipe has room for a page.
+        for _ in range(40):
+            assert command("reload", "--server", api).returncode == 0
+        assert answers(ask(server, "db.svc.example.")) == [ONE]
+        one.kill()
+        wait_until(lambda: answers(ask(server, "db.svc.example.")) == [TWO], 30)
+        assert command("reload", "--server", api).returncode == 0
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(unread)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::clock;
 use crate::health::probe::Failure;
@@ -40,26 +40,43 @@ pub(super) async fn run(spec: &ExecSpec, target: ProbeTarget, timeout: Duration)
 
 /// As [`run`], with as many slots as `slots` has permits.
 pub(super) async fn run_in_slot(
-    slots: &Semaphore,
+    slots: &'static Semaphore,
     spec: &ExecSpec,
     target: ProbeTarget,
     timeout: Duration,
 ) -> Result<Duration, Failure> {
     let busy = || Failure::Vantage(format!("{MAX_CHILDREN} programs of exec monitors are running already"));
     let slot = tokio::time::timeout(timeout, slots.acquire()).await.map_err(|_| busy())?;
-    let _slot = slot.map_err(|_| busy())?;
+    let slot = slot.map_err(|_| busy())?;
     let began = clock::now();
-    match tokio::time::timeout(timeout, run_to_end(spec, target)).await {
+    match tokio::time::timeout(timeout, run_to_end(spec, target, slot)).await {
         Ok(ended) => ended.map(|()| clock::now().since(began)),
         Err(_) => Err(Failure::TimedOut { after: timeout }),
     }
 }
 
-async fn run_to_end(spec: &ExecSpec, target: ProbeTarget) -> Result<(), Failure> {
+/// A program that was started, in its slot. Its group is killed first when this is dropped.
+struct Started {
+    group: ProcessGroup,
+    program: Program,
+    _slot: SemaphorePermit<'static>,
+}
+
+/// Starts the program on a thread that may block. If nobody waits any more when it has started, it is killed. Until
+/// then it has its slot, so that a mount that answers nothing blocks no more threads than there are slots.
+async fn start(mut command: Command, slot: SemaphorePermit<'static>) -> std::io::Result<Started> {
+    let starting = move || {
+        let mut program = Program::start(&mut command)?;
+        let group = ProcessGroup::of(program.child());
+        Ok(Started { group, program, _slot: slot })
+    };
+    tokio::task::spawn_blocking(starting).await.map_err(std::io::Error::other)?
+}
+
+async fn run_to_end(spec: &ExecSpec, target: ProbeTarget, slot: SemaphorePermit<'static>) -> Result<(), Failure> {
     let unusable = |error: std::io::Error| Failure::Vantage(format!("cannot run {}: {error}", spec.program));
-    let mut program = Program::start(&mut command(spec, target)).map_err(unusable)?;
+    let Started { group, mut program, _slot } = start(command(spec, target), slot).await.map_err(unusable)?;
     let child = program.child();
-    let group = ProcessGroup::of(child);
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let status = {
         let pipes = (child.stdout.take(), child.stderr.take());

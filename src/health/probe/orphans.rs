@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
@@ -20,6 +20,9 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 
 /// The processes that this process started itself and has not waited for yet.
 static OWN_PROCESSES: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// Shared by all starts of programs, exclusive for [`reap`]: a process that is being started is not in the list yet.
+static STARTS: RwLock<()> = RwLock::new(());
 
 /// A running program that this process started.
 pub(super) struct Program {
@@ -39,13 +42,13 @@ impl Drop for ListEntry {
 }
 
 impl Program {
-    /// Starts the program.
+    /// Starts the program. Blocks until the kernel has loaded it, which takes long on a slow disk and for ever on a
+    /// dead mount, so call it on a thread that may block. Other starts do not wait for it.
     pub(super) fn start(command: &mut Command) -> io::Result<Program> {
-        // The lock keeps `reap` from running until the process is in the list.
-        let mut own = own_processes();
+        let _starting = STARTS.read().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn()?;
         let id = child.id();
-        own.extend(id);
+        own_processes().extend(id);
         Ok(Program { child, _entry: ListEntry(id) })
     }
 
@@ -80,7 +83,9 @@ pub async fn reap_orphans() {
     }
 }
 
+/// Waits for orphans. Does nothing while a program is being started: the next search is soon.
 fn reap() {
+    let Ok(_nothing_starts) = STARTS.try_write() else { return };
     let own = own_processes();
     let mut reaped = 0;
     for orphan in zombies_of(getpid()).into_iter().filter(|id| !is_in(&own, *id)) {

@@ -132,23 +132,24 @@ async fn what_it_leaves_running_is_killed_and_not_awaited() {
 
 #[tokio::test]
 async fn no_more_run_than_there_are_slots() {
-    let (slots, quick) = (Semaphore::new(1), shell_spec("exit 0"));
+    static SLOTS: Semaphore = Semaphore::const_new(1);
+    let quick = shell_spec("exit 0");
     let there = ProbeTarget::Socket(there());
     let life = LifePipe::new();
     {
         let spec = life.spec();
-        let mut hanging = std::pin::pin!(run_in_slot(&slots, &spec, there, AMPLE));
+        let mut hanging = std::pin::pin!(run_in_slot(&SLOTS, &spec, there, AMPLE));
         tokio::select! {
             found = &mut hanging => panic!("{found:?}"),
             () = life.begun() => {}
         }
         let failure = tokio::select! {
             found = &mut hanging => panic!("{found:?}"),
-            found = run_in_slot(&slots, &quick, there, BRIEF) => found.expect_err("no slot is free"),
+            found = run_in_slot(&SLOTS, &quick, there, BRIEF) => found.expect_err("no slot is free"),
         };
         assert!(!failure.is_evidence(), "it is not a failure of the endpoint");
         assert_eq!(failure.to_string(), "64 programs of exec monitors are running already");
     }
-    assert!(run_in_slot(&slots, &quick, there, AMPLE).await.is_ok(), "a slot is free again");
+    assert!(run_in_slot(&SLOTS, &quick, there, AMPLE).await.is_ok(), "a slot is free again");
     assert_eq!(life.ended().await, "begun\n");
 }
