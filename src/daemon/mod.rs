@@ -25,6 +25,8 @@ mod steer;
 mod vantages;
 mod versions;
 
+use std::io::Write;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::server::BindError;
