@@ -71,6 +71,8 @@ pub struct Settings {
 
 /// Longest node name: it is in an EDNS option and in file names (judgment).
 const MAX_NODE: usize = 255;
+/// The folder of the state directory that has the last good versions of zones.
+pub(crate) const KEPT_VERSIONS: &str = "zones";
 /// Default of `removal_delay` (judgment: `git checkout` of a large tree, or `rsync`, on a slow disk).
 const REMOVAL_DELAY: Duration = Duration::from_secs(60);
 /// Longest `removal_delay` (judgment: nobody wants the zone any more).
@@ -148,7 +150,9 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
     let listen = keys.listen.map_or_else(Listen::default, |at| listen::listen(at.value, has_tls, problems));
     let (zones_shown, zones_dir) = zones_dir(keys.zones.as_ref().and_then(|at| at.value.dir.as_ref()), base);
     let operators = problems.about(ManualSection::Operators, |problems| {
-        operators::read(value(keys.api), value(keys.state), has_file.then_some(base), problems)
+        let operators = operators::read(value(keys.api), value(keys.state), has_file.then_some(base), problems);
+        refuse_shared_directory(operators.state_dir.as_deref(), &zones_dir, shown, problems);
+        operators
     });
     let (regions, clients, placing) = problems.about(ManualSection::Clients, |problems| {
         let declared = value(keys.regions).unwrap_or_default();
@@ -185,6 +189,18 @@ fn node_name(node: At<String>, problems: &mut Problems) -> Option<String> {
         problem.hint("write `node = \"ns1\"`, or leave it out for the host's name");
     }
     Some(node.value)
+}
+
+/// The server removes what it does not know from the directory of kept versions, so that must not have the zones.
+fn refuse_shared_directory(state_dir: Option<&Path>, zones_dir: &Path, shown: &Path, problems: &mut Problems) {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let Some(kept) = state_dir.map(|dir| real(&dir.join(KEPT_VERSIONS))) else { return };
+    if real(zones_dir).starts_with(&kept) {
+        let message =
+            "`[zones] dir` is where `[state] dir` keeps the last good versions of zones: its own folder `zones`";
+        let problem = problems.error(&Place::start_of(shown), message);
+        problem.hint("choose another directory for `[state] dir`, such as `state`");
+    }
 }
 
 /// The zones directory as the user would type it, and its absolute path.
