@@ -49,7 +49,7 @@ pub use log::LogFormat;
 pub use notes::notes;
 pub use operators::Operators;
 pub use schema::{SchemaOf, schema};
-pub(crate) use settings::KEPT_VERSIONS;
+pub(crate) use settings::LAST_GOOD_DIR;
 pub use settings::{Flags, Listen, Settings};
 pub use token_scope::{EndpointPattern, Rights, Role};
 pub use tokens::{Holder, Tokens};

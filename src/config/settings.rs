@@ -72,7 +72,7 @@ pub struct Settings {
 /// Longest node name: it is in an EDNS option and in file names (judgment).
 const MAX_NODE: usize = 255;
 /// The folder of the state directory that has the last good versions of zones.
-pub(crate) const KEPT_VERSIONS: &str = "zones";
+pub(crate) const LAST_GOOD_DIR: &str = "zones";
 /// Default of `removal_delay` (judgment: `git checkout` of a large tree, or `rsync`, on a slow disk).
 const REMOVAL_DELAY: Duration = Duration::from_secs(60);
 /// Longest `removal_delay` (judgment: nobody wants the zone any more).
@@ -194,8 +194,8 @@ fn node_name(node: At<String>, problems: &mut Problems) -> Option<String> {
 /// The server removes what it does not know from the directory of kept versions, so that must not have the zones.
 fn refuse_shared_directory(state_dir: Option<&Path>, zones_dir: &Path, shown: &Path, problems: &mut Problems) {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let Some(kept) = state_dir.map(|dir| real(&dir.join(KEPT_VERSIONS))) else { return };
-    if real(zones_dir).starts_with(&kept) {
+    let Some(versions) = state_dir.map(|dir| real(&dir.join(LAST_GOOD_DIR))) else { return };
+    if real(zones_dir).starts_with(&versions) {
         let message =
             "`[zones] dir` is where `[state] dir` keeps the last good versions of zones: its own folder `zones`";
         let problem = problems.error(&Place::start_of(shown), message);

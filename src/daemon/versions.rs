@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{KEPT_VERSIONS, Version, VersionStatus, ZoneState};
+use crate::config::{LAST_GOOD_DIR, Version, VersionStatus, ZoneState};
 use crate::daemon::state::{DirGuard, RETRY_AFTER, STOP_WAIT, StateWrites};
 use crate::wire::Name;
 use disk::{MAX_VERSION, WriteProgress};
@@ -36,7 +36,7 @@ impl Versions {
         let (served, mut changes) = watch::channel(first);
         changes.mark_changed();
         let folder = |(state, guard): (PathBuf, _)| VersionFolder {
-            dir: state.join(KEPT_VERSIONS),
+            dir: state.join(LAST_GOOD_DIR),
             guard,
             by_apex: None,
             writes,
@@ -62,7 +62,7 @@ impl Versions {
 
 /// The versions from before the start. One that can't be read is left out, with a warning in the log.
 pub(crate) fn load(state: Option<&Path>) -> Vec<ZoneState> {
-    let Some(dir) = state.map(|state| state.join(KEPT_VERSIONS)) else { return Vec::new() };
+    let Some(dir) = state.map(|state| state.join(LAST_GOOD_DIR)) else { return Vec::new() };
     let Ok(entries) = fs::read_dir(&dir) else { return Vec::new() };
     let mut manifests: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     manifests.retain(|path| path.extension().is_some_and(|extension| extension == "json"));

@@ -21,7 +21,7 @@ fn guarded(state: &tempfile::TempDir) -> Option<(PathBuf, Arc<DirGuard>)> {
 
 fn folder(state: &tempfile::TempDir) -> VersionFolder {
     let (path, guard) = guarded(state).unwrap();
-    VersionFolder { dir: path.join(DIR), guard, by_apex: None, writes: Arc::default() }
+    VersionFolder { dir: path.join(LAST_GOOD_DIR), guard, by_apex: None, writes: Arc::default() }
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -37,7 +37,7 @@ async fn versions_outlive_a_restart_and_go_with_their_zones() {
     let (svc, root) = (version("svc.example.", 1700.5, "one"), version(".", 1701.0, "root"));
     let versions = Versions::write(guarded(&state), [svc.clone(), root.clone()].into(), Arc::default());
     versions.close().await;
-    let dir = state.path().join(DIR);
+    let dir = state.path().join(LAST_GOOD_DIR);
     assert_eq!(names(&dir), ["%root.json", "%root@1701000", "svc.example.json", "svc.example@1700500"]);
     assert_eq!(fs::read_to_string(dir.join("svc.example@1700500/a.policy.toml")).unwrap(), "one");
     let loaded = load(Some(state.path()));
@@ -56,7 +56,7 @@ async fn versions_outlive_a_restart_and_go_with_their_zones() {
 async fn what_cannot_be_read_is_left_out() {
     let state = tempfile::tempdir().unwrap();
     Versions::write(guarded(&state), [version("svc.example.", 1.0, "one")].into(), Arc::default()).close().await;
-    let dir = state.path().join(DIR);
+    let dir = state.path().join(LAST_GOOD_DIR);
     fs::write(dir.join("broken.json"), "{").unwrap();
     let outside = fs::read_to_string(dir.join("svc.example.json")).unwrap().replace("file-1", "../../secret");
     fs::write(dir.join("outside.json"), outside.replace("svc.", "other.")).unwrap();
@@ -77,7 +77,7 @@ fn every_zone_has_a_file_name_of_its_own() {
 #[test]
 fn a_version_outlives_the_process_as_soon_as_it_is_written() {
     let state = tempfile::tempdir().unwrap();
-    let dir = state.path().join(DIR);
+    let dir = state.path().join(LAST_GOOD_DIR);
     let of = |zone: ZoneState| zone.version.unwrap();
     let [one, two] = [(1.0, "one"), (2.0, "two")].map(|(since, text)| of(version("svc.example.", since, text)));
     let loaded = || load(Some(state.path())).into_iter().map(of).collect::<Vec<_>>();
@@ -104,7 +104,7 @@ fn a_version_outlives_the_process_as_soon_as_it_is_written() {
 #[test]
 fn the_version_before_stays_while_the_next_one_cannot_be_written() {
     let state = tempfile::tempdir().unwrap();
-    let dir = state.path().join(DIR);
+    let dir = state.path().join(LAST_GOOD_DIR);
     let (one, two) = (version("svc.example.", 1.0, "one"), version("svc.example.", 2.0, "two"));
     let mut folder = folder(&state);
     assert!(folder.follow(from_ref(&one)));
@@ -123,7 +123,7 @@ fn the_version_before_stays_while_the_next_one_cannot_be_written() {
 #[tokio::test]
 async fn a_version_that_could_not_be_written_is_tried_once_more_at_the_end() {
     let state = tempfile::tempdir().unwrap();
-    let dir = state.path().join(DIR);
+    let dir = state.path().join(LAST_GOOD_DIR);
     fs::create_dir(&dir).unwrap();
     // Nothing can be written into what is no directory.
     fs::write(dir.join("svc.example@1000"), "").unwrap();
@@ -144,6 +144,6 @@ fn a_content_that_changed_by_itself_is_left_out() {
     let state = tempfile::tempdir().unwrap();
     let mut folder = folder(&state);
     assert!(folder.follow(&[version("svc.example.", 1.0, "one")]));
-    fs::write(state.path().join(DIR).join("svc.example@1000/a.policy.toml"), "eno").unwrap();
+    fs::write(state.path().join(LAST_GOOD_DIR).join("svc.example@1000/a.policy.toml"), "eno").unwrap();
     assert!(load(Some(state.path())).is_empty());
 }
