@@ -1,11 +1,12 @@
 //! The files that a running server uses, and whether the present user may.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, accessat, chownat, fstat};
+use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
 /// How a file is used.
@@ -79,12 +80,9 @@ impl Needs {
     /// Gives the state directory to the user if it is new, and in any case the files of root that this start has made.
     pub(super) fn hand_over(&self, uid: u32, gid: u32) -> std::io::Result<()> {
         let Some(state) = &self.state else { return Ok(()) };
-        let is_of_root = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found: Metadata| found.uid() == 0);
         let lock = state.join(LOCK);
         for path in [self.is_state_new.then_some(state), Some(&lock)].into_iter().flatten() {
-            if is_of_root(path) {
-                chown(path, Some(uid), Some(gid))?;
-            }
+            hand_over_own(path, uid, gid)?;
         }
         Ok(())
     }
@@ -115,6 +113,28 @@ fn denied_below(state: &Path) -> Option<Denied> {
             folders.map(|entry| entry.path()).filter(|path| is_dir_of_another(path)).find_map(|path| can_write(&path))
         })
     })
+}
+
+/// Gives root's file or directory to this user. The owner of the directory around it may exchange it for a link at any
+/// moment, so what is checked and what changes its owner is one opened file, and never what a link leads to.
+fn hand_over_own(path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
+    let opened = match rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(opened) => opened,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let found = fstat(&opened)?;
+    let is_alone = match FileType::from_raw_mode(found.st_mode) {
+        FileType::Directory => true,
+        // Another name of it may be anywhere.
+        FileType::RegularFile => found.st_nlink == 1,
+        _ => false,
+    };
+    if found.st_uid == 0 && is_alone {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        chownat(&opened, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+    }
+    Ok(())
 }
 
 /// Whether it is a directory, no link, of another user than the real one: what is the user's own it can open again.

@@ -54,3 +54,30 @@ fn without_the_right_to_it_a_change_of_the_user_changes_nothing() {
     assert_eq!(ids(&before), ids(&fs::read_to_string("/proc/self/status").unwrap()));
     assert!(Path::new("/proc/self").exists());
 }
+
+#[test]
+fn the_owner_of_the_state_directory_cannot_have_other_files_handed_over() {
+    if !super::user::is_root() {
+        return;
+    }
+    let owner = |path: &Path| std::os::unix::fs::MetadataExt::uid(&fs::symlink_metadata(path).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let (state, other) = (dir.path().join("state"), dir.path().join("other"));
+    let lock = state.join("lock");
+    fs::create_dir(&state).unwrap();
+    fs::write(&other, "root's").unwrap();
+    let needs = Needs { files: Vec::new(), state: Some(state), is_state_new: false };
+    let nobody = SystemUser::nobody();
+    let hand_over = || needs.hand_over(nobody.uid(), nobody.gid()).unwrap();
+    std::os::unix::fs::symlink(&other, &lock).unwrap();
+    hand_over();
+    assert_eq!((owner(&lock), owner(&other)), (0, 0), "a link");
+    fs::remove_file(&lock).unwrap();
+    fs::hard_link(&other, &lock).unwrap();
+    hand_over();
+    assert_eq!(owner(&other), 0, "another name of the file");
+    fs::remove_file(&lock).unwrap();
+    fs::write(&lock, "1").unwrap();
+    hand_over();
+    assert_eq!(owner(&lock), nobody.uid());
+}
