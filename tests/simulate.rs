@@ -136,7 +136,7 @@ fn conflicting_flags_are_wrong_usage_and_unknown_targets_are_refused() {
         (&["--lose", "oen"][..], "portolan: no endpoint is called `oen`; did you mean `one`?\n"),
         (&["--lose", "region:eu-wst"], "portolan: no region is called `eu-wst`; did you mean `eu-west`?\n"),
         (&["--lose", "vantage:ns1"], "portolan: there is no vantage `ns1`: nothing is measured here\n"),
-        (&["--demand", "/nowhere"], "portolan: can't read /nowhere: No such file or directory (os error 2)\n"),
+        (&["--demand", "/nowhere"], "portolan: can't read /nowhere: No such file or directory\n"),
     ] {
         let output = portolan(&[&["--config", &config], args].concat());
         assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{args:?}");
