@@ -173,7 +173,9 @@ mod tests {
         // One line is taken out to be written; four more have room.
         for _ in 0..5 {
             queue.push(&line);
-            drop(queue.changed.wait_while(queue.lock(), |waiting| !waiting.is_writing));
+            while !queue.lock().is_writing {
+                thread::yield_now();
+            }
         }
         queue.push(b"no room");
         assert_eq!(queue.dropped.load(Ordering::Relaxed), 1);
