@@ -191,11 +191,11 @@ fn node_name(node: At<String>, problems: &mut Problems) -> Option<String> {
     Some(node.value)
 }
 
-/// The server removes what it does not know from the directory of kept versions, so that must not have the zones.
+/// The server removes what it does not know from the directory of last good versions, so that must not have the zones.
+/// Compares the paths as they are written: a file system that does not answer must not be waited for here.
 fn refuse_shared_directory(state_dir: Option<&Path>, zones_dir: &Path, shown: &Path, problems: &mut Problems) {
-    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let Some(versions) = state_dir.map(|dir| real(&dir.join(LAST_GOOD_DIR))) else { return };
-    if real(zones_dir).starts_with(&versions) {
+    let Some(versions) = state_dir.map(|dir| dir.join(LAST_GOOD_DIR)) else { return };
+    if zones_dir.starts_with(&versions) {
         let message =
             "`[zones] dir` is where `[state] dir` keeps the last good versions of zones: its own folder `zones`";
         let problem = problems.error(&Place::start_of(shown), message);

@@ -111,7 +111,8 @@ def test_clients_that_loop_on_costly_calls_delay_neither_a_failover_nor_another_
 
 def test_one_rendering_serves_all_that_wait_for_it_and_none_is_older_than_its_request(dir, endpoint):
     with node_with(dir, endpoint.port, ENDPOINTS, NAMES) as node:
-        one = min(cpu_of(node, lambda: node.get("/metrics")) for _ in range(3))
+        # Many, because the kernel counts processor time in hundredths of a second.
+        one = cpu_of(node, lambda: [node.get("/metrics") for _ in range(50)]) / 50
         counts = []
 
         def many():
