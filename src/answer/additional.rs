@@ -3,17 +3,12 @@
 //! delegation cannot be followed, so that a reply without room for it is truncated (RFC 9471).
 
 use super::answering::Answering;
-use crate::model::{Facet, MAX_ANSWERS, ZoneId};
-use crate::snapshot::names::{Extra, LookupResult, RrsetRef, SteeredNode, hash_of};
+use crate::model::{Facet, ZoneId};
+use crate::snapshot::names::{Extra, LookupResult, RrsetRef, SteeredNode};
 use crate::snapshot::{Cell, CellContent, PreparedRecord};
 use crate::wire::NameBuf;
 use crate::wire::code::rtype;
 use crate::wire::reply::{Full, Owner, Section};
-
-/// What a lookup costs in addition to its name, in the unit of [`ReplyWriter::spend`]. Measured.
-///
-/// [`ReplyWriter::spend`]: crate::wire::reply::ReplyWriter::spend
-const WORK_PER_LOOKUP: usize = 40;
 
 /// An RRset whose records point at names, by its section.
 #[derive(Clone, Copy)]
@@ -31,7 +26,7 @@ impl<'q> Answering<'q> {
             Pending::Answer(rrset, owner_at) => {
                 for extra in rrset.extras() {
                     let owner = extra.name.map_or(Owner::At(owner_at), Owner::Name);
-                    if !self.may_add(&extra) || self.add_extra(&extra, owner).is_err() {
+                    if self.add_extra(&extra, owner).is_err() {
                         break;
                     }
                 }
@@ -45,7 +40,7 @@ impl<'q> Answering<'q> {
                 }
                 glue?;
                 for (extra, owner) in ns.extras().filter(|extra| !extra.is_in_domain).filter_map(named) {
-                    if !self.may_add(&extra) || self.add_extra(&extra, owner).is_err() {
+                    if self.add_extra(&extra, owner).is_err() {
                         break;
                     }
                 }
@@ -54,25 +49,13 @@ impl<'q> Answering<'q> {
         }
     }
 
-    /// Whether the reply has cost little enough for optional addresses of one more name.
-    fn may_add(&mut self, extra: &Extra<'q>) -> bool {
-        self.reply.spend(extra.name.map_or(0, <[u8]>::len))
-    }
-
     /// Adds the addresses of the names that steered records point at (RFC 2782; RFC 9460, 4.1), each name once. A
     /// record that points at its own owner has the addresses of its endpoint as hints already.
     pub(super) fn add_targets(&mut self, zone: ZoneId, cell: &'q Cell, picks: &[u16]) {
-        let (mut seen, mut len) = ([0; MAX_ANSWERS], 0);
-        for &pick in picks {
+        for (at, &pick) in picks.iter().enumerate() {
             let Some(target) = target_of(cell.record(pick)) else { continue };
-            // Compares hashes: if two names ever had one, the resolver would ask for the addresses of one of them.
-            let hash = hash_of(target);
-            if seen[..len].contains(&hash) || len == MAX_ANSWERS {
+            if picks[..at].iter().any(|&before| target_of(cell.record(before)) == Some(target)) {
                 continue;
-            }
-            (seen[len], len) = (hash, len + 1);
-            if !self.reply.spend(target.len() + WORK_PER_LOOKUP) {
-                break;
             }
             let Some(name) = NameBuf::parse(target) else { continue };
             let (LookupResult::Exact(node) | LookupResult::Wildcard(node)) =
@@ -88,13 +71,13 @@ impl<'q> Answering<'q> {
     }
 
     /// Adds the addresses of one name, IPv4 before IPv6.
-    fn add_extra(&mut self, extra: &Extra<'q>, mut owner: Owner<'q>) -> Result<(), Full> {
-        let v4 = self.add_family(extra, &mut owner, Facet::V4, rtype::A);
-        let v6 = self.add_family(extra, &mut owner, Facet::V6, rtype::AAAA);
+    fn add_extra(&mut self, extra: &Extra<'q>, owner: Owner<'q>) -> Result<(), Full> {
+        let v4 = self.add_family(extra, owner, Facet::V4, rtype::A);
+        let v6 = self.add_family(extra, owner, Facet::V6, rtype::AAAA);
         v4.and(v6)
     }
 
-    fn add_family(&mut self, extra: &Extra<'q>, owner: &mut Owner<'q>, facet: Facet, rtype: u16) -> Result<(), Full> {
+    fn add_family(&mut self, extra: &Extra<'q>, owner: Owner<'q>, facet: Facet, rtype: u16) -> Result<(), Full> {
         let steered = extra.node.steered().filter(|steered| match facet {
             Facet::V4 => steered.has_v4 || steered.has_alias,
             Facet::V6 => steered.has_v6 || steered.has_alias,
@@ -109,7 +92,7 @@ impl<'q> Answering<'q> {
     fn add_static(
         &mut self,
         extra: &Extra<'q>,
-        owner: &mut Owner<'q>,
+        owner: Owner<'q>,
         rtype: u16,
         ttl_cap: Option<u32>,
     ) -> Result<(), Full> {
@@ -121,7 +104,7 @@ impl<'q> Answering<'q> {
     fn add_steered(
         &mut self,
         extra: &Extra<'q>,
-        owner: &mut Owner<'q>,
+        owner: Owner<'q>,
         steered: &SteeredNode,
         facet: Facet,
         rtype: u16,

@@ -21,7 +21,7 @@ impl Answering<'_> {
         let Some(text) = text(question, &self.snapshot.identity) else { return rcode::REFUSED };
         let mut record = [0; PREPARED_HEAD + 1 + MAX_TEXT];
         let made = txt(&mut record, &text[..text.len().min(MAX_TEXT)]);
-        let added = self.reply.rrset(Section::Answer, &mut Owner::At(QUESTION_AT), made, None);
+        let added = self.reply.rrset(Section::Answer, Owner::At(QUESTION_AT), made, None);
         self.flags |= if added.is_ok() { flag::AA } else { flag::TC };
         rcode::NOERROR
     }

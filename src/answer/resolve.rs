@@ -12,13 +12,8 @@ use crate::wire::question::Question;
 use crate::wire::reply::{Full, Owner, QUESTION_AT, Section};
 use crate::wire::{MAX_NAME, NameBuf};
 
-/// Most CNAMEs and DNAMEs that one reply follows: resolvers give up at 8 to 16, so more would not help. The work that
-/// names take ends chains of long names earlier over UDP; a resolver asks for the rest.
+/// Most CNAMEs and DNAMEs that one reply follows: resolvers give up at 8 to 16, so more would not help.
 const MAX_CHAIN: usize = 16;
-/// What a step of a chain costs in addition to its name, in the unit of [`ReplyWriter::spend`]. Measured.
-///
-/// [`ReplyWriter::spend`]: crate::wire::reply::ReplyWriter::spend
-const WORK_PER_STEP: usize = 60;
 
 impl<'q> Answering<'q> {
     /// Answers a query without a question (RFC 7873, 5.4): the cookie goes out in the OPT record. Without a cookie
@@ -79,8 +74,7 @@ impl<'q> Answering<'q> {
     ) -> Result<u16, Full> {
         let zones = &*self.snapshot.zones;
         let mut visited = Visited::default();
-        // The DNAMEs that the reply has, and where it has their targets.
-        let (mut redirected, mut targets) = (Visited::default(), [0; MAX_CHAIN + 1]);
+        let mut redirected = Visited::default();
         let mut wanted = NodeQuestion { qtype: question.qtype, owner: QUESTION_AT };
         loop {
             // A loop: the reply has all of its records already (RFC 1034, 3.6.2).
@@ -91,19 +85,15 @@ impl<'q> Answering<'q> {
                 LookupResult::Outside => ChainStep::Done(rcode::NOERROR),
                 // The reply has this DNAME already, because the chain went through it.
                 LookupResult::Exact(node)
-                    if matches!(wanted.qtype, rtype::DNAME | rtype::ANY) && redirected.find(node.name()).is_some() =>
+                    if matches!(wanted.qtype, rtype::DNAME | rtype::ANY) && redirected.has(node.name()) =>
                 {
                     ChainStep::Done(rcode::NOERROR)
                 }
                 LookupResult::Exact(node) | LookupResult::Wildcard(node) => self.node(node, wanted)?,
                 LookupResult::Referral(cut) => self.refer(cut)?,
                 LookupResult::Redirected(node) => {
-                    let before = redirected.find(node.name()).map(|at| targets[at]);
-                    let (step, target_at) = self.redirect(node, &question.name, wanted, before)?;
-                    if before.is_none() && redirected.add(node.name()) {
-                        targets[redirected.len - 1] = target_at;
-                    }
-                    step
+                    let again = !redirected.add(node.name());
+                    self.redirect(node, &question.name, wanted, again)?
                 }
                 LookupResult::Missing(_) => self.negative(zone, rcode::NXDOMAIN, None)?,
             };
@@ -133,7 +123,7 @@ impl<'q> Answering<'q> {
         // For ANY one RRset is enough (RFC 8482, 4.1).
         let rrset = if wanted.qtype == rtype::ANY { node.rrsets().next() } else { node.rrset(wanted.qtype) };
         if let Some(rrset) = rrset {
-            self.reply.rrset(Section::Answer, &mut Owner::At(wanted.owner), rrset.records(), ttl_cap)?;
+            self.reply.rrset(Section::Answer, Owner::At(wanted.owner), rrset.records(), ttl_cap)?;
             self.add_extras(Pending::Answer(rrset, wanted.owner))?;
             return Ok(ChainStep::Done(rcode::NOERROR));
         }
@@ -147,55 +137,46 @@ impl<'q> Answering<'q> {
 
     /// Answers with a prepared CNAME record, and goes on to its target.
     pub(super) fn alias(&mut self, owner: u16, record: &[u8]) -> Result<ChainStep, Full> {
-        let at = self.reply.rrset(Section::Answer, &mut Owner::At(owner), record, None)?;
-        Ok(self.follow(record.get(PREPARED_HEAD..).unwrap_or_default(), at))
+        let at = self.reply.rrset(Section::Answer, Owner::At(owner), record, None)?;
+        let target = record.get(PREPARED_HEAD..).and_then(NameBuf::parse);
+        Ok(self.follow(target, at))
     }
 
     /// A referral (RFC 1034, 4.3.2 step 3b).
     fn refer(&mut self, cut: NodeRef<'q>) -> Result<ChainStep, Full> {
         if let Some(ns) = cut.rrset(rtype::NS) {
-            self.reply.rrset(Section::Authority, &mut Owner::Name(cut.name()), ns.records(), None)?;
+            self.reply.rrset(Section::Authority, Owner::Name(cut.name()), ns.records(), None)?;
             self.add_extras(Pending::Referral(ns))?;
         }
         Ok(ChainStep::Done(rcode::NOERROR))
     }
 
-    /// A DNAME above the name: the CNAME that follows from it (RFC 6672, 3.1), and on to its target. `before` is where
-    /// the reply has this DNAME's target already. `first` is the question's name. Returns also where the reply has the
-    /// target.
+    /// A DNAME above the name: the CNAME that follows from it (RFC 6672, 3.1), and on to its target. `again`: the
+    /// reply has this DNAME already. `first` is the question's name.
     fn redirect(
         &mut self,
         node: NodeRef<'q>,
         first: &NameBuf,
         wanted: NodeQuestion,
-        before: Option<usize>,
-    ) -> Result<(ChainStep, usize), Full> {
-        let Some(dname) = node.rrset(rtype::DNAME) else { return Ok((ChainStep::Done(rcode::NOERROR), 0)) };
-        let records = dname.records();
-        let target_at = match before {
-            Some(at) => at,
-            None => self.reply.rrset(Section::Answer, &mut Owner::Name(node.name()), records, None)?,
-        };
-        let target = records.get(PREPARED_HEAD..).unwrap_or_default();
-        let name = self.name.get_or_insert(*first);
-        let mut prefix = [0; MAX_NAME];
-        let prefix = prefix.get_mut(..name.as_wire().len() - node.name().len()).unwrap_or_default();
-        prefix.copy_from_slice(&name.as_wire()[..prefix.len()]);
-        if !name.replace_end(node.name().len(), target) {
-            return Ok((ChainStep::Done(rcode::YXDOMAIN), target_at));
+        again: bool,
+    ) -> Result<ChainStep, Full> {
+        let Some(dname) = node.rrset(rtype::DNAME) else { return Ok(ChainStep::Done(rcode::NOERROR)) };
+        if !again {
+            self.reply.rrset(Section::Answer, Owner::Name(node.name()), dname.records(), None)?;
         }
-        let at = match u16::try_from(target_at).ok().filter(|at| *at < 0x4000) {
-            Some(target_at) => self.reply.cname_of_dname(wanted.owner, dname.ttl(), prefix, target_at)?,
-            // No pointer reaches the target.
-            None => {
-                let mut cname = [0; PREPARED_HEAD + MAX_NAME];
-                let made = synthesize(&mut cname, dname, name.as_wire());
-                self.reply.rrset(Section::Answer, &mut Owner::At(wanted.owner), made, None)?
-            }
+        let records = dname.records();
+        let target = records.get(PREPARED_HEAD..).unwrap_or_default();
+        let Some(next) = self.name.as_ref().unwrap_or(first).substitute(node.name().len(), target) else {
+            return Ok(ChainStep::Done(rcode::YXDOMAIN));
         };
+        let mut cname = [0; PREPARED_HEAD + MAX_NAME];
+        let made = synthesize(&mut cname, dname, next.as_wire());
+        let at = self.reply.rrset(Section::Answer, Owner::At(wanted.owner), made, None)?;
         // The CNAME itself answers the question (RFC 6672, 3.2 step 3c).
-        let goes_on = wanted.qtype != rtype::CNAME && self.may_follow(at);
-        Ok((if goes_on { ChainStep::Follow(at as u16) } else { ChainStep::Done(rcode::NOERROR) }, target_at))
+        if wanted.qtype == rtype::CNAME {
+            return Ok(ChainStep::Done(rcode::NOERROR));
+        }
+        Ok(self.follow(Some(next), at))
     }
 
     /// A negative answer: the zone's SOA with the TTL of RFC 2308, 5, at most `ttl_cap`.
@@ -204,7 +185,7 @@ impl<'q> Answering<'q> {
         let apex = zones.apex(zone);
         if let Some((apex, soa)) = apex.and_then(|apex| Some((apex, apex.rrset(rtype::SOA)?))) {
             let ttl = zones.negative_ttl(zone).min(ttl_cap.unwrap_or(u32::MAX));
-            match self.reply.rrset(Section::Authority, &mut Owner::Name(apex.name()), soa.records(), Some(ttl)) {
+            match self.reply.rrset(Section::Authority, Owner::Name(apex.name()), soa.records(), Some(ttl)) {
                 Ok(_) => {}
                 // The response code is true even when the SOA does not fit.
                 Err(Full) => self.flags |= flag::TC,
@@ -213,17 +194,15 @@ impl<'q> Answering<'q> {
         Ok(ChainStep::Done(rcode))
     }
 
-    /// Goes on to `target`, unless it cannot be read; see [`Answering::may_follow`].
-    fn follow(&mut self, target: &[u8], at: usize) -> ChainStep {
-        let is_name = self.name.get_or_insert_with(NameBuf::root).set(target);
-        if is_name && self.may_follow(at) { ChainStep::Follow(at as u16) } else { ChainStep::Done(rcode::NOERROR) }
-    }
-
-    /// Whether the chain goes on with [`Answering::name`], which the reply has at octet `at`: not where no pointer
-    /// reaches it, and not when the names of the reply have cost enough. Then the resolver asks for the rest.
-    fn may_follow(&mut self, at: usize) -> bool {
-        let len = self.name.as_ref().map_or(0, |name| name.as_wire().len());
-        at < 0x4000 && self.reply.spend(len + WORK_PER_STEP)
+    /// Goes on to `target`, unless it cannot be read or is where no pointer reaches.
+    fn follow(&mut self, target: Option<NameBuf>, at: usize) -> ChainStep {
+        match target {
+            Some(_) if at < 0x4000 => {
+                self.name = target;
+                ChainStep::Follow(at as u16)
+            }
+            _ => ChainStep::Done(rcode::NOERROR),
+        }
     }
 }
 
@@ -259,9 +238,8 @@ impl Visited {
         is_new
     }
 
-    /// The number of a name that was added.
-    fn find(&self, name: &[u8]) -> Option<usize> {
-        let hash = hash_of(name);
-        self.hashes[..self.len].iter().position(|added| *added == hash)
+    /// Whether a name was added.
+    fn has(&self, name: &[u8]) -> bool {
+        self.hashes[..self.len].contains(&hash_of(name))
     }
 }

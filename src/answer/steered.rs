@@ -54,7 +54,7 @@ impl<'q> Answering<'q> {
             let is_answer = matches!(wanted.qtype, rtype::CNAME | rtype::ANY);
             return Ok(if is_answer { ChainStep::Done(rcode::NOERROR) } else { step });
         }
-        self.records(Section::Answer, &mut Owner::At(wanted.owner), steered, cell, &picks)?;
+        self.records(Section::Answer, Owner::At(wanted.owner), steered, cell, &picks)?;
         self.add_targets(node.zone(), cell, &picks);
         Ok(ChainStep::Done(rcode::NOERROR))
     }
@@ -63,7 +63,7 @@ impl<'q> Answering<'q> {
     pub(super) fn records(
         &mut self,
         section: Section,
-        owner: &mut Owner<'_>,
+        owner: Owner<'_>,
         steered: &SteeredNode,
         cell: &Cell,
         picks: &[u16],

@@ -1,18 +1,17 @@
 //! Name compression (RFC 1035, 4.1.4): which names a reply already has, so that later ones can point at them.
 //!
-//! The work for a name grows with the octets that are written of it. The name, then the name without its first label,
-//! and so on, are looked up by a hash until one is found, [`MAX_TRIES`] of them at most. A place knows how many octets
-//! are written there as they are and which place the pointer behind them leads to. So a name is compared with a place
-//! in as many steps as there are pointers.
+//! The work for a name grows with its octets. Each label of the reply is stored with the length and a hash of the name
+//! that begins there, and a table finds it by that hash. For a new name, each of its labels is looked up once, from the
+//! left, so the longest name that matches is found first. Only names of equal length and hash are compared octet by
+//! octet, and at most [`MAX_COMPARISONS`] of them.
+
+use crate::wire::{MAX_NAME, namebuf::MAX_LABELS};
 
 /// How many places are remembered: enough for a referral to 13 name servers with their glue; beyond, names are written
 /// whole.
 const MAX_PLACES: usize = 48;
 /// How many of the question's labels are remembered, from the right: the ones that other names share.
 const MAX_QUESTION_LABELS: usize = 16;
-/// How many ends of a name are looked up, from the longest on; then it is written whole. Judgment: names share all but
-/// one or two labels with others of their zone.
-const MAX_TRIES: usize = 10;
 /// Most pointers one after the other in a name of ours: some readers give up at a few, as a guard against loops.
 const MAX_HOPS: u8 = 3;
 /// Most names that are compared octet by octet for one name. Judgment: two different names with one hash are rare
@@ -25,8 +24,6 @@ const SLOTS: usize = 128;
 const POINTER_END: usize = 0x4000;
 /// The octet of the question's name: after the header.
 const QUESTION_AT: usize = 12;
-/// No place.
-const NONE: u8 = u8::MAX;
 
 /// A label of the reply at which a name begins.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,10 +32,6 @@ struct Place {
     at: u16,
     /// Octets of the name that begins here, uncompressed.
     len: u8,
-    /// How many of them are here; the rest is where the pointer behind them leads.
-    run: u8,
-    /// The place that the pointer leads to, [`NONE`] where the root follows instead.
-    next: u8,
     /// Pointers that a reader follows to its end.
     hops: u8,
 }
@@ -55,18 +48,24 @@ pub(super) struct Suffixes {
     question: Option<u8>,
 }
 
+/// An uncompressed name with the hash of every name that ends it.
+pub(super) struct Hashed<'n> {
+    name: &'n [u8],
+    /// Where each label begins, from the left.
+    starts: [u8; MAX_LABELS],
+    /// The hash of the name that begins there.
+    hashes: [u32; MAX_LABELS],
+    /// How many labels there are, the root left out.
+    count: usize,
+}
+
 /// How a name is written.
 pub(super) struct Split {
     /// How many octets are written as they are.
     pub(super) literal: usize,
     /// Where the reply has the rest; the rest is the root where there is none.
     pub(super) pointer: Option<u16>,
-    /// The place of the rest.
-    next: u8,
     hops: u8,
-    /// The ends of the name that were looked up and not found: where each begins, and its hash.
-    missed: [(u8, u32); MAX_TRIES],
-    misses: usize,
 }
 
 impl Default for Suffixes {
@@ -85,41 +84,29 @@ impl Suffixes {
     pub(super) fn add_question(&mut self, reply: &[u8]) {
         let Some(len) = self.question.take() else { return };
         let Some(name) = reply.get(QUESTION_AT..QUESTION_AT + usize::from(len)) else { return };
-        let left = labels_of(name).count().saturating_sub(MAX_QUESTION_LABELS);
-        for label in labels_of(name).skip(left) {
-            let run = name.len() - 1 - label;
-            self.push(Place {
-                hash: hash_of(&name[label..]),
-                at: (QUESTION_AT + label) as u16,
-                len: (run + 1) as u8,
-                run: run as u8,
-                next: NONE,
-                hops: 0,
-            });
+        let hashed = Hashed::new(name);
+        for (label, hash) in hashed.labels().skip(hashed.count.saturating_sub(MAX_QUESTION_LABELS)) {
+            self.push(hash, name.len() - label, QUESTION_AT + label, 0);
         }
     }
 
-    /// Adds the ends of a name that was written at `start` as `split` says.
-    pub(super) fn add(&mut self, name: &[u8], split: &Split, start: usize) {
-        for &(label, hash) in &split.missed[..split.misses] {
-            let label = usize::from(label);
-            if start + label >= POINTER_END {
-                return;
-            }
-            self.push(Place {
-                hash,
-                at: (start + label) as u16,
-                len: (name.len() - label) as u8,
-                run: (split.literal - label) as u8,
-                next: split.next,
-                hops: split.hops,
-            });
+    /// Adds the labels of a name that was written at `start` as `split` says.
+    pub(super) fn add(&mut self, name: &Hashed<'_>, split: &Split, start: usize) {
+        for (label, hash) in name.labels().take_while(|(label, _)| *label < split.literal) {
+            self.push(hash, name.name.len() - label, start + label, split.hops);
         }
     }
 
-    fn push(&mut self, place: Place) {
-        if let Some(free) = self.places.get_mut(self.len) {
-            *free = place;
+    /// Adds the labels of a name that was written whole at `start`.
+    pub(super) fn add_whole(&mut self, name: &Hashed<'_>, start: usize) {
+        self.add(name, &Split { literal: name.name.len(), pointer: None, hops: 0 }, start);
+    }
+
+    fn push(&mut self, hash: u32, len: usize, at: usize, hops: u8) {
+        if let Some(place) = self.places.get_mut(self.len)
+            && at < POINTER_END
+        {
+            *place = Place { hash, at: at as u16, len: len as u8, hops };
             self.len += 1;
             self.fill_slot(self.len);
         }
@@ -147,104 +134,73 @@ impl Suffixes {
     }
 
     /// The places where a name with this hash and length begins, those written first before the others.
-    fn candidates(&self, hash: u32, len: usize) -> impl Iterator<Item = u8> {
+    fn candidates(&self, hash: u32, len: usize) -> impl Iterator<Item = &Place> {
         let mut slot = hash as usize % SLOTS;
         std::iter::from_fn(move || {
-            let number = self.slots[slot];
+            let number = usize::from(self.slots[slot]);
             slot = (slot + 1) % SLOTS;
-            number.checked_sub(1)
+            self.places.get(number.checked_sub(1)?)
         })
-        .filter(move |place| {
-            let place = &self.places[usize::from(*place)];
-            place.hash == hash && usize::from(place.len) == len && place.hops < MAX_HOPS
-        })
+        .filter(move |place| place.hash == hash && usize::from(place.len) == len && place.hops < MAX_HOPS)
     }
 
     /// How `name` is written: the reply has the rest of it at the first place with the longest rest.
-    pub(super) fn split(&self, reply: &[u8], name: &[u8]) -> Split {
-        let mut split = Split::whole(name);
+    pub(super) fn split(&self, reply: &[u8], name: &Hashed<'_>) -> Split {
+        let total = name.name.len();
         let mut left = MAX_COMPARISONS;
-        for (literal, missed) in labels_of(name).zip(&mut split.missed) {
-            let hash = hash_of(&name[literal..]);
-            for place in self.candidates(hash, name.len() - literal).take(left) {
-                let found = &self.places[usize::from(place)];
-                if self.is_at(reply, found, &name[literal..]) {
-                    (split.literal, split.pointer) = (literal, Some(found.at));
-                    (split.next, split.hops) = (place, found.hops + 1);
-                    return split;
+        for (literal, hash) in name.labels() {
+            for place in self.candidates(hash, total - literal).take(left) {
+                if stands_at(reply, usize::from(place.at), &name.name[literal..]) {
+                    return Split { literal, pointer: Some(place.at), hops: place.hops + 1 };
                 }
                 left -= 1;
             }
-            *missed = (literal as u8, hash);
-            split.misses += 1;
         }
-        split
-    }
-
-    /// As [`Suffixes::split`] for a name that is written whole, whatever the reply has.
-    pub(super) fn split_whole(name: &[u8]) -> Split {
-        let mut split = Split::whole(name);
-        for (label, missed) in labels_of(name).zip(&mut split.missed) {
-            *missed = (label as u8, hash_of(&name[label..]));
-            split.misses += 1;
-        }
-        split
-    }
-
-    /// Whether the name at `place` of `reply` is `name`; case does not count. Equal octets have equal labels, because
-    /// both begin with the length of a label.
-    fn is_at<'s>(&'s self, reply: &[u8], mut place: &'s Place, mut name: &[u8]) -> bool {
-        loop {
-            let (at, run) = (usize::from(place.at), usize::from(place.run));
-            let (Some(ours), Some(theirs)) = (reply.get(at..at + run), name.get(..run)) else { return false };
-            // Nearly always the same octets, which are compared several at a time.
-            if ours != theirs && !ours.eq_ignore_ascii_case(theirs) {
-                return false;
-            }
-            name = &name[run..];
-            match self.places.get(usize::from(place.next)) {
-                // Pointers lead to places before them, so that this ends.
-                Some(next) if next.at < place.at => place = next,
-                Some(_) => return false,
-                None => return name == [0],
-            }
-        }
+        Split { literal: total.saturating_sub(1), pointer: None, hops: 0 }
     }
 }
 
-impl Split {
-    /// Nothing is pointed at, and nothing looked up.
-    fn whole(name: &[u8]) -> Split {
-        let literal = name.len().saturating_sub(1);
-        Split { literal, pointer: None, next: NONE, hops: 0, missed: [(0, 0); MAX_TRIES], misses: 0 }
+impl<'n> Hashed<'n> {
+    /// Hashes the ends of an uncompressed name; case does not count. A name longer than a name may be has none.
+    pub(super) fn new(name: &'n [u8]) -> Hashed<'n> {
+        let mut hashed = Hashed { name, starts: [0; MAX_LABELS], hashes: [0; MAX_LABELS], count: 0 };
+        if name.len() > MAX_NAME {
+            return hashed;
+        }
+        for (start, label) in hashed.starts.iter_mut().zip(labels(name)) {
+            *start = label as u8;
+            hashed.count += 1;
+        }
+        let (mut hash, mut end) = (SEED, name.len().saturating_sub(1));
+        for label in (0..hashed.count).rev() {
+            let start = usize::from(hashed.starts[label]);
+            hash = hash_label(hash, &name[start..end.max(start)]);
+            hashed.hashes[label] = hash;
+            end = start;
+        }
+        hashed
+    }
+
+    /// Where each label begins, from the left, with the hash of the name that begins there.
+    fn labels(&self) -> impl Iterator<Item = (usize, u32)> {
+        self.starts.iter().zip(&self.hashes).take(self.count).map(|(start, hash)| (usize::from(*start), *hash))
     }
 }
 
-/// Makes ASCII letters lower case, eight octets at a time. Other octets change too: that costs a few equal hashes.
-const LOWER: u64 = 0x2020_2020_2020_2020;
-/// The odd number nearest to 2^64 divided by the golden ratio: its multiples spread over all of 64 bits.
-const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+/// Where hashing begins: the root. Basis and factor are those of FNV-1a with 32 bits.
+const SEED: u32 = 0x811C_9DC5;
+const FACTOR: u32 = 0x0100_0193;
+/// Makes an ASCII letter lower case. Other octets change too: that costs a few equal hashes.
+const LOWER: u8 = 0x20;
 
-/// The hash of an uncompressed name; case does not count.
-fn hash_of(name: &[u8]) -> u32 {
-    let mix = |hash: u64, word: u64| {
-        let product = (hash ^ (word | LOWER)).wrapping_mul(FACTOR);
-        product ^ product >> 32
-    };
-    let (mut hash, mut rest) = (0, name);
-    while let Some((word, next)) = rest.split_first_chunk::<8>() {
-        (hash, rest) = (mix(hash, u64::from_le_bytes(*word)), next);
-    }
-    // What is left is the end of the last eight octets, or the whole of a short name.
-    let last = match name.last_chunk::<8>() {
-        Some(word) => u64::from_le_bytes(*word),
-        None => rest.iter().fold(0, |word, octet| word << 8 | u64::from(*octet)),
-    };
-    mix(hash, last) as u32
+/// The hash of a name that begins with `label`, its length octet included, before a name with `hash`. An octet at a
+/// time: labels are short, so wider steps cost more than they save.
+fn hash_label(hash: u32, label: &[u8]) -> u32 {
+    label.iter().fold(hash, |hash, octet| (hash ^ u32::from(octet | LOWER)).wrapping_mul(FACTOR))
 }
 
 /// Where the labels of an uncompressed name begin, the root's left out; a name that is cut off ends where it is cut.
-fn labels_of(name: &[u8]) -> impl Iterator<Item = usize> {
+fn labels(name: &[u8]) -> impl Iterator<Item = usize> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let len = usize::from(*name.get(at).filter(|len| **len != 0)?);
@@ -252,6 +208,36 @@ fn labels_of(name: &[u8]) -> impl Iterator<Item = usize> {
         at += len + 1;
         Some(start)
     })
+}
+
+/// Whether the name at `place` of `reply` is `name`, read over few enough pointers that one more may point at it; case
+/// doesn't count. Pointers in a reply of ours lead backwards.
+fn stands_at(reply: &[u8], mut place: usize, mut name: &[u8]) -> bool {
+    let mut hops = 0;
+    loop {
+        let Some(&len) = reply.get(place) else { return false };
+        if len >= 0xC0 {
+            let Some(&low) = reply.get(place + 1) else { return false };
+            let to = usize::from(len & 0x3F) << 8 | usize::from(low);
+            hops += 1;
+            if to >= place || hops >= MAX_HOPS {
+                return false;
+            }
+            place = to;
+            continue;
+        }
+        let width = 1 + usize::from(len);
+        let (Some(ours), Some(theirs)) = (reply.get(place..place + width), name.get(..width)) else { return false };
+        // Nearly always the same octets, which are compared several at a time.
+        if ours != theirs && !ours.eq_ignore_ascii_case(theirs) {
+            return false;
+        }
+        if len == 0 {
+            return name.len() == 1;
+        }
+        place += width;
+        name = &name[width..];
+    }
 }
 
 #[cfg(test)]
@@ -269,20 +255,20 @@ mod tests {
     }
 
     fn split(suffixes: &Suffixes, reply: &[u8], name: &[u8]) -> (usize, Option<u16>) {
-        let split = suffixes.split(reply, name);
+        let split = suffixes.split(reply, &Hashed::new(name));
         (split.literal, split.pointer)
     }
 
     /// Writes a name and adds it, as a reply does.
     fn write(suffixes: &mut Suffixes, reply: &mut Vec<u8>, name: &[u8]) -> Split {
-        let start = reply.len();
-        let split = suffixes.split(reply, name);
+        let (hashed, start) = (Hashed::new(name), reply.len());
+        let split = suffixes.split(reply, &hashed);
         reply.extend_from_slice(&name[..split.literal]);
         match split.pointer {
             Some(at) => reply.extend_from_slice(&(0xC000 | at).to_be_bytes()),
             None => reply.push(0),
         }
-        suffixes.add(name, &split, start);
+        suffixes.add(&hashed, &split, start);
         split
     }
 
@@ -324,38 +310,9 @@ mod tests {
         assert_eq!(hops, [1, 2, 3, 3, 3]);
     }
 
-    /// Whether the name at `place` of `reply` is `name`, read label by label, over few enough pointers that one more
-    /// may point at it.
-    fn stands_at(reply: &[u8], mut place: usize, mut name: &[u8]) -> bool {
-        let mut hops = 0;
-        loop {
-            let Some(&len) = reply.get(place) else { return false };
-            if len >= 0xC0 {
-                let Some(&low) = reply.get(place + 1) else { return false };
-                let to = usize::from(len & 0x3F) << 8 | usize::from(low);
-                hops += 1;
-                if to >= place || hops >= MAX_HOPS {
-                    return false;
-                }
-                place = to;
-                continue;
-            }
-            let width = 1 + usize::from(len);
-            let (Some(ours), Some(theirs)) = (reply.get(place..place + width), name.get(..width)) else { return false };
-            if !ours.eq_ignore_ascii_case(theirs) {
-                return false;
-            }
-            if len == 0 {
-                return name.len() == 1;
-            }
-            place += width;
-            name = &name[width..];
-        }
-    }
-
     /// What the places, lengths and hashes stand for: compare the name with everything.
     fn by_comparison(suffixes: &Suffixes, reply: &[u8], name: &[u8]) -> (usize, Option<u16>) {
-        for at in labels_of(name) {
+        for at in labels(name) {
             let places = suffixes.places[..suffixes.len].iter().filter(|place| place.hops < MAX_HOPS);
             if let Some(place) = places.into_iter().find(|place| stands_at(reply, place.at.into(), &name[at..])) {
                 return (at, Some(place.at));

@@ -22,55 +22,28 @@ impl std::fmt::Debug for NameBuf {
 }
 
 impl NameBuf {
-    /// The root.
-    pub fn root() -> NameBuf {
-        NameBuf { bytes: [0; MAX_NAME], len: 1, starts: [0; MAX_LABELS + 1], labels: 0 }
-    }
-
     /// The uncompressed name at the start of `wire`; `None` where there is none, or a pointer, or more than 255 octets.
     pub fn parse(wire: &[u8]) -> Option<NameBuf> {
-        let mut name = NameBuf::root();
-        name.set(wire).then_some(name)
-    }
-
-    /// Becomes the uncompressed name at the start of `wire`; false where there is none: then it is the root.
-    pub fn set(&mut self, wire: &[u8]) -> bool {
-        self.replace_end(usize::from(self.len), wire)
-    }
-
-    /// Puts the name at the start of `target` in place of `old_len` octets at the end, as DNAME does (RFC 6672, 2.2),
-    /// case folded; false when it would be too long: then it is the root. `old_len` is the length of the name or of one
-    /// of its ancestors.
-    pub fn replace_end(&mut self, old_len: usize, target: &[u8]) -> bool {
-        let replaced = self.try_replace_end(old_len, target);
-        if replaced.is_none() {
-            *self = NameBuf::root();
-        }
-        replaced.is_some()
-    }
-
-    fn try_replace_end(&mut self, old_len: usize, target: &[u8]) -> Option<()> {
-        let prefix = usize::from(self.len).checked_sub(old_len)?;
-        let mut labels = self.starts[..self.label_count()].partition_point(|start| usize::from(*start) < prefix);
+        let mut name = NameBuf { bytes: [0; MAX_NAME], len: 0, starts: [0; MAX_LABELS + 1], labels: 0 };
         let mut at = 0;
         loop {
-            let len = usize::from(*target.get(at)?);
-            if len > MAX_LABEL || prefix + at + 1 + len > MAX_NAME {
+            let len = usize::from(*wire.get(at)?);
+            let end = at + 1 + len;
+            if len > MAX_LABEL || end > MAX_NAME {
                 return None;
             }
-            *self.starts.get_mut(labels)? = (prefix + at) as u8;
-            at += 1 + len;
-            if len == 0 {
-                break;
+            *name.starts.get_mut(usize::from(name.labels))? = at as u8;
+            for (to, from) in name.bytes.get_mut(at..end)?.iter_mut().zip(wire.get(at..end)?) {
+                // A length octet is 63 at most, so that folding case never changes one.
+                *to = from.to_ascii_lowercase();
             }
-            labels += 1;
+            at = end;
+            if len == 0 {
+                name.len = at as u8;
+                return Some(name);
+            }
+            name.labels += 1;
         }
-        let end = self.bytes.get_mut(prefix..prefix + at)?;
-        end.copy_from_slice(target.get(..at)?);
-        // A length octet is 63 at most, so that folding case never changes one.
-        end.make_ascii_lowercase();
-        (self.len, self.labels) = ((prefix + at) as u8, labels as u8);
-        Some(())
     }
 
     /// The whole name in wire form.
@@ -92,7 +65,18 @@ impl NameBuf {
     /// Whether it is `apex` (lower-cased wire form) or below.
     pub fn is_within(&self, apex: &[u8]) -> bool {
         let Some(start) = self.as_wire().len().checked_sub(apex.len()) else { return false };
-        self.as_wire()[start..] == *apex && self.starts[..=self.label_count()].binary_search(&(start as u8)).is_ok()
+        self.as_wire()[start..] == *apex
+            && self.starts[..=self.label_count()].iter().any(|at| usize::from(*at) == start)
+    }
+
+    /// The name with `old_len` octets at its end replaced by `target`, as DNAME does (RFC 6672, 2.2), case folded;
+    /// `None` when it would be too long. `old_len` is the length of one of its ancestors.
+    pub fn substitute(&self, old_len: usize, target: &[u8]) -> Option<NameBuf> {
+        let prefix = self.as_wire().len().checked_sub(old_len)?;
+        let mut wire = [0; MAX_NAME];
+        wire.get_mut(..prefix)?.copy_from_slice(&self.as_wire()[..prefix]);
+        wire.get_mut(prefix..prefix + target.len())?.copy_from_slice(target);
+        NameBuf::parse(&wire[..prefix + target.len()])
     }
 }
 
@@ -136,14 +120,9 @@ mod tests {
 
     #[test]
     fn a_substitution_is_bounded() {
-        let mut made = name("a.b.old.");
-        assert!(made.replace_end(5, name("new.example.").as_wire()));
-        assert_eq!((made.as_wire(), made.label_count()), (name("a.b.new.example.").as_wire(), 4));
-        assert_eq!(made.without(2), name("new.example.").as_wire());
-        assert!(made.set(name("b.").as_wire()));
-        assert_eq!((made.as_wire(), made.label_count(), made.without(1)), (name("b.").as_wire(), 1, &[0][..]));
-        let mut long = name(&format!("{}.old.", vec!["x".repeat(60); 4].join(".")));
-        assert!(!long.replace_end(5, name("much.longer.example.").as_wire()));
-        assert_eq!((long.as_wire(), long.label_count()), (&[0][..], 0));
+        let made = name("a.b.old.").substitute(5, name("new.example.").as_wire()).unwrap();
+        assert_eq!(made.as_wire(), name("a.b.new.example.").as_wire());
+        let long = name(&format!("{}.old.", vec!["x".repeat(60); 4].join(".")));
+        assert!(long.substitute(5, name("much.longer.example.").as_wire()).is_none());
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::wire::HEADER_LEN;
 use crate::wire::code::{class, rtype};
-use crate::wire::compress::Suffixes;
+use crate::wire::compress::{Hashed, Suffixes};
 use crate::wire::edns::option;
 use crate::wire::tsig::Tsig;
 
@@ -38,15 +38,6 @@ pub enum Owner<'a> {
     Name(&'a [u8]),
 }
 
-/// What a name costs in addition to its octets, in the same unit. Measured: about as much as its octets, for names of
-/// usual length.
-const WORK_PER_NAME: usize = 20;
-
-/// The least work that a reply may take, in the unit of [`ReplyWriter::spend`]: a referral to twelve name servers with
-/// names of 200 octets is compressed to its end over UDP too, as by other servers, and chains of eight names of 60
-/// octets are followed to theirs.
-const MIN_WORK: usize = 8192;
-
 /// Something did not fit. The reply is as it was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
@@ -59,8 +50,6 @@ pub struct ReplyWriter<'o> {
     limit: usize,
     counts: [u16; 4],
     suffixes: Suffixes,
-    /// See [`ReplyWriter::spend`].
-    work_left: usize,
 }
 
 /// A state of the reply to return to.
@@ -88,9 +77,7 @@ impl<'o> ReplyWriter<'o> {
     /// unchanged, unless it is longer than the reply may be. `out` has 512 octets or more.
     pub fn begin(out: &'o mut [u8], limit: usize, reserved: usize, question: Option<&[u8]>) -> ReplyWriter<'o> {
         let limit = limit.min(out.len()).saturating_sub(reserved);
-        let suffixes = Suffixes::default();
-        let mut reply =
-            ReplyWriter { out, at: HEADER_LEN, limit, counts: [0; 4], suffixes, work_left: limit.max(MIN_WORK) };
+        let mut reply = ReplyWriter { out, at: HEADER_LEN, limit, counts: [0; 4], suffixes: Suffixes::default() };
         if let Some(question) = question.filter(|question| reply.put(question).is_ok()) {
             reply.counts[0] = 1;
             reply.suffixes.note_question(question.len().saturating_sub(4));
@@ -98,28 +85,18 @@ impl<'o> ReplyWriter<'o> {
         reply
     }
 
-    /// Notes the work for a name of `len` octets. False when the names of this reply have cost as much as it may have
-    /// octets, or `MIN_WORK`. Then names are written whole, a chain is not followed further, and nothing optional is
-    /// added, so that the work for a reply is bounded by its octets, whatever the zone has.
-    pub fn spend(&mut self, len: usize) -> bool {
-        let left = self.work_left.checked_sub(len + WORK_PER_NAME);
-        self.work_left = left.unwrap_or(0);
-        left.is_some()
-    }
-
     /// Adds an RRset whole. `records` are prepared: owner pointer `C0 0C`, nothing else compressed. `ttl_cap` lowers
-    /// their TTL. `owner` becomes the place of the owner. Returns the octet where the first record's RDATA begins.
+    /// their TTL. Returns the octet where the first record's RDATA begins.
     pub fn rrset(
         &mut self,
         section: Section,
-        owner: &mut Owner<'_>,
+        owner: Owner<'_>,
         records: &[u8],
         ttl_cap: Option<u32>,
     ) -> Result<usize, Full> {
-        let (mark, before) = (self.mark(section), *owner);
+        let mark = self.mark(section);
         let result = self.records(section, owner, each_record(records), ttl_cap);
         if result.is_err() {
-            *owner = before;
             self.rewind(section, mark);
         }
         result
@@ -129,13 +106,12 @@ impl<'o> ReplyWriter<'o> {
     pub fn rrset_of<'r>(
         &mut self,
         section: Section,
-        owner: &mut Owner<'_>,
+        owner: Owner<'_>,
         records: impl Iterator<Item = &'r [u8]>,
     ) -> Result<usize, Full> {
-        let (mark, before) = (self.mark(section), *owner);
+        let mark = self.mark(section);
         let result = self.records(section, owner, records, None);
         if result.is_err() {
-            *owner = before;
             self.rewind(section, mark);
         }
         result
@@ -144,34 +120,21 @@ impl<'o> ReplyWriter<'o> {
     fn records<'r>(
         &mut self,
         section: Section,
-        owner: &mut Owner<'_>,
+        mut owner: Owner<'_>,
         records: impl Iterator<Item = &'r [u8]>,
         ttl_cap: Option<u32>,
     ) -> Result<usize, Full> {
         let mut first = None;
         for record in records {
-            let Some((head, rdata)) = record.split_first_chunk::<PREPARED_HEAD>() else { return Err(Full) };
-            let mut head = *head;
-            if let Some(cap) = ttl_cap {
-                let ttl = u32::from_be_bytes([head[6], head[7], head[8], head[9]]);
-                head[6..10].copy_from_slice(&ttl.min(cap).to_be_bytes());
-            }
-            match *owner {
-                Owner::At(at) => {
-                    head[..2].copy_from_slice(&(0xC000 | at).to_be_bytes());
-                    self.put(&head)?;
-                }
+            match owner {
+                Owner::At(at) => self.put(&(0xC000 | at).to_be_bytes())?,
                 Owner::Name(name) => {
                     let at = self.name(name)?;
                     // Later records point at the owner of the first, unless that is beyond the reach of a pointer.
-                    *owner = u16::try_from(at).ok().filter(|at| *at < 0x4000).map_or(*owner, Owner::At);
-                    self.put(&head[2..])?;
+                    owner = u16::try_from(at).ok().filter(|at| *at < 0x4000).map_or(owner, Owner::At);
                 }
             }
-            let rdata_at = self.at;
-            self.rdata(u16::from_be_bytes([head[2], head[3]]), rdata)?;
-            let len = (self.at - rdata_at) as u16;
-            self.out[rdata_at - 2..rdata_at].copy_from_slice(&len.to_be_bytes());
+            let rdata_at = self.record(record, ttl_cap)?;
             first.get_or_insert(rdata_at);
             let count = &mut self.counts[section as usize];
             *count = count.checked_add(1).ok_or(Full)?;
@@ -179,72 +142,64 @@ impl<'o> ReplyWriter<'o> {
         first.ok_or(Full)
     }
 
-    /// Writes RDATA. Names are compressed only in the types of RFC 1035 (RFC 3597, 4).
-    fn rdata(&mut self, rtype: u16, rdata: &[u8]) -> Result<(), Full> {
-        match rtype {
-            rtype::NS | rtype::CNAME | rtype::PTR | rtype::MD | rtype::MF | rtype::MB | rtype::MG | rtype::MR => {
-                self.name(rdata).map(|_| ())
-            }
-            rtype::MX => {
-                let (preference, name) = rdata.split_first_chunk::<2>().ok_or(Full)?;
-                self.put(preference)?;
-                self.name(name).map(|_| ())
-            }
-            rtype::SOA | rtype::MINFO => {
-                let (first, rest) = rdata.split_at_checked(name_len(rdata)).ok_or(Full)?;
-                let (second, rest) = rest.split_at_checked(name_len(rest)).ok_or(Full)?;
-                self.name(first)?;
-                self.name(second)?;
-                self.put(rest)
-            }
-            rtype::DNAME => self.dname(rdata),
-            _ => self.put(rdata),
+    /// Writes a prepared record without its owner.
+    fn record(&mut self, record: &[u8], ttl_cap: Option<u32>) -> Result<usize, Full> {
+        let (Some(fixed), Some(rdata)) = (record.get(2..PREPARED_HEAD), record.get(PREPARED_HEAD..)) else {
+            return Err(Full);
+        };
+        let fixed_at = self.at;
+        self.put(fixed)?;
+        if let Some(cap) = ttl_cap {
+            let ttl = u32::from_be_bytes([record[6], record[7], record[8], record[9]]);
+            self.out[fixed_at + 4..fixed_at + 8].copy_from_slice(&ttl.min(cap).to_be_bytes());
         }
+        let rdata_at = self.at;
+        self.rdata(u16::from_be_bytes([record[2], record[3]]), rdata)?;
+        let len = (self.at - rdata_at) as u16;
+        self.out[rdata_at - 2..rdata_at].copy_from_slice(&len.to_be_bytes());
+        Ok(rdata_at)
     }
 
-    /// Adds the CNAME that a DNAME makes (RFC 6672, 3.1): its target is `prefix`, whole labels without the root, before
-    /// the DNAME's target, which the reply has at octet `target_at`, below 16,384. Returns the octet of its target.
-    pub fn cname_of_dname(&mut self, owner_at: u16, ttl: u32, prefix: &[u8], target_at: u16) -> Result<usize, Full> {
-        let mark = self.mark(Section::Answer);
-        let ([ttl_1, ttl_2, ttl_3, ttl_4], len) = (ttl.to_be_bytes(), prefix.len() as u16 + 2);
-        let ([owner_hi, owner_lo], [len_hi, len_lo]) = ((0xC000 | owner_at).to_be_bytes(), len.to_be_bytes());
-        let (type_lo, class_lo) = (rtype::CNAME as u8, class::IN as u8);
-        let head = [owner_hi, owner_lo, 0, type_lo, 0, class_lo, ttl_1, ttl_2, ttl_3, ttl_4, len_hi, len_lo];
-        let tail = (0xC000 | target_at).to_be_bytes();
-        if let Err(full) = self.put(&head).and_then(|()| self.put(prefix)).and_then(|()| self.put(&tail)) {
-            self.rewind(Section::Answer, mark);
-            return Err(full);
+    /// Writes RDATA. Names are compressed only in the types of RFC 1035 (RFC 3597, 4).
+    fn rdata(&mut self, rtype: u16, rdata: &[u8]) -> Result<(), Full> {
+        let (before, names) = match rtype {
+            rtype::NS | rtype::CNAME | rtype::PTR | rtype::MD | rtype::MF | rtype::MB | rtype::MG | rtype::MR => (0, 1),
+            rtype::SOA | rtype::MINFO => (0, 2),
+            rtype::MX => (2, 1),
+            rtype::DNAME => return self.dname(rdata),
+            _ => return self.put(rdata),
+        };
+        let (fixed, mut rest) = rdata.split_at_checked(before).ok_or(Full)?;
+        self.put(fixed)?;
+        for _ in 0..names {
+            let (name, next) = rest.split_at_checked(name_len(rest)).ok_or(Full)?;
+            self.name(name)?;
+            rest = next;
         }
-        self.counts[Section::Answer as usize] += 1;
-        Ok(mark.at + head.len())
+        self.put(rest)
     }
 
     /// Writes a DNAME's target: not compressed itself (RFC 6672, 2.5), but the CNAMEs made from it may point at it.
     fn dname(&mut self, target: &[u8]) -> Result<(), Full> {
         let start = self.at;
         self.put(target)?;
-        if self.spend(target.len()) {
-            self.suffixes.add_question(&self.out[..start]);
-            self.suffixes.add(target, &Suffixes::split_whole(target), start);
-        }
+        self.suffixes.add_question(&self.out[..start]);
+        self.suffixes.add_whole(&Hashed::new(target), start);
         Ok(())
     }
 
     /// Writes a name, with a pointer for the end that the reply already has, and returns the octet of the name.
     fn name(&mut self, name: &[u8]) -> Result<usize, Full> {
         let start = self.at;
-        if !self.spend(name.len()) {
-            self.put(name)?;
-            return Ok(start);
-        }
+        let hashed = Hashed::new(name);
         self.suffixes.add_question(&self.out[..start]);
-        let split = self.suffixes.split(&self.out[..start], name);
+        let split = self.suffixes.split(&self.out[..start], &hashed);
         self.put(&name[..split.literal])?;
         match split.pointer {
             Some(at) => self.put(&(0xC000 | at).to_be_bytes())?,
             None => self.put(&[0])?,
         }
-        self.suffixes.add(name, &split, start);
+        self.suffixes.add(&hashed, &split, start);
         Ok(split.pointer.filter(|_| split.literal == 0).map_or(start, usize::from))
     }
 
