@@ -30,27 +30,27 @@ pub(super) fn pick_and_limit(scene: &Scene, distribution: &Distribution) -> Pick
         // Blanks are drawn too: the net may decide between them and the only share that has a record.
         let mut drawn: Vec<&Share> = Vec::with_capacity(tier.shares.len());
         for share in &tier.shares {
-            let first = share.endpoints[0];
-            let blank = distribution.blanks.contains(&first).then(|| blank(scene, first));
-            let barred = if blank.is_some() {
-                blank
-            } else if alias_only {
+            let blank_of =
+                |endpoint: &EndpointId| distribution.blanks.contains(endpoint).then(|| blank(scene, *endpoint));
+            let barred = if alias_only {
                 Some(Undrawn::AfterAlias)
             } else if full {
                 Some(Undrawn::TiersFull)
-            } else if at > 0 && scene.is_alias(first) {
+            } else if at > 0 && scene.is_alias(share.endpoints[0]) {
                 Some(Undrawn::AliasAfterAddresses)
             } else {
                 None
             };
-            if blank.is_some() || barred.is_none() {
+            if barred.is_none() || share.endpoints.iter().all(|endpoint| blank_of(endpoint).is_some()) {
                 drawn.push(share);
             }
-            let (why, reasons) = match barred {
-                Some(because) => (Why::NotDrawn { tier: at + 1, because }, &mut pick.dropped),
-                None => (Why::Drawn { tier: at + 1, weight: share.weight, total }, &mut pick.passed),
-            };
-            reasons.extend(share.endpoints.iter().map(|endpoint| Reason::new(*endpoint, why.clone())));
+            for endpoint in &share.endpoints {
+                let (why, reasons) = match blank_of(endpoint).or(barred) {
+                    Some(because) => (Why::NotDrawn { tier: at + 1, because }, &mut pick.dropped),
+                    None => (Why::Drawn { tier: at + 1, weight: share.weight, total }, &mut pick.passed),
+                };
+                reasons.push(Reason::new(*endpoint, why));
+            }
         }
         by_net |= affinity::divides(&drawn);
         let is_address = |endpoint: &EndpointId| !scene.is_alias(*endpoint) && !distribution.blanks.contains(endpoint);

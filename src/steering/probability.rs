@@ -26,7 +26,8 @@ impl Distribution {
         let mut room = self.limit;
         for (at, tier) in self.tiers.iter().enumerate() {
             let races = |share: &&Share| !is_alone(share) && !is_blank(share);
-            let racers: Vec<Racer> = tier.shares.iter().filter(races).map(Racer::of).collect();
+            let racers: Vec<Racer> =
+                tier.shares.iter().filter(races).map(|share| Racer::of(share, &self.blanks)).collect();
             let mut given = given(&racers, self.draws, room).into_iter();
             for share in &tier.shares {
                 let each = match (is_alone(&share), at) {
@@ -35,7 +36,9 @@ impl Distribution {
                     (true, _) => 0.0,
                     (false, _) => addresses * given.next().unwrap_or(0.0),
                 };
-                odds.extend(share.endpoints.iter().map(|endpoint| (*endpoint, each)));
+                // A blank in a group gives nothing; the others of the group are given in its place.
+                let of = |endpoint: &EndpointId| if self.blanks.contains(endpoint) { 0.0 } else { each };
+                odds.extend(share.endpoints.iter().map(|endpoint| (*endpoint, of(endpoint))));
             }
             let drawn: usize = racers.iter().map(|racer| racer.records).sum();
             room = if self.draws == 1 && drawn > 0 { 0 } else { room.saturating_sub(drawn) };
@@ -50,8 +53,10 @@ impl Distribution {
         let mut parts = self.probabilities(&is_alias);
         if self.draws == 1 {
             let shares = self.tiers.iter().flat_map(|tier| &tier.shares);
-            let records =
-                shares.flat_map(|share| share.endpoints.iter().map(|_| share.endpoints.len().min(self.limit)));
+            let records = shares.flat_map(|share| {
+                let given = Racer::of(share, &self.blanks).records.min(self.limit).max(1);
+                std::iter::repeat_n(given, share.endpoints.len())
+            });
             parts.iter_mut().zip(records).for_each(|((_, part), records)| *part /= records as f64);
             return parts;
         }
@@ -72,8 +77,9 @@ struct Racer {
 }
 
 impl Racer {
-    fn of(share: &Share) -> Racer {
-        Racer { weight: share.weight, records: share.endpoints.len() }
+    fn of(share: &Share, blanks: &[EndpointId]) -> Racer {
+        let records = share.endpoints.iter().filter(|endpoint| !blanks.contains(endpoint)).count();
+        Racer { weight: share.weight, records }
     }
 }
 

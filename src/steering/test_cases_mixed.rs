@@ -12,7 +12,7 @@ use crate::model::Facet::{self, Alias, V4, V6};
 use crate::model::Failback;
 use crate::model::OnEmpty;
 use crate::model::OverrideState::Down;
-use crate::model::Steering::{Affinity, Failover, Geo, Latency, Weighted};
+use crate::model::Steering::{Affinity, All, Failover, Geo, Latency, Weighted};
 
 /// What clients in eu are given for A, AAAA, and a type that is not steered.
 #[track_caller]
@@ -138,6 +138,23 @@ fn a_net_decides_over_both_kinds_at_once() {
     assert_eq!(pool.decide("eu", V6, None).kind, Some(NameKind::ByNet), "a pool that steers so");
     let below = world().pool("x", Affinity, "a z").pool("p", Weighted, "x b");
     assert_eq!(below.decide("eu", V6, None).kind, Some(NameKind::Addresses), "chance above it: the first listed");
+}
+
+#[test]
+fn a_group_gives_the_endpoints_that_have_the_type() {
+    let world = world().only("a", V4).only("b", V6).pool("x", All, "a b").pool("p", Affinity, "z x");
+    for (facet, there, missing) in [(V4, "a", "b"), (V6, "b", "a")] {
+        let decision = world.decide("eu", facet, None);
+        assert_eq!((decision.kind, world.flaw(&decision)), (Some(NameKind::ByNet), None), "{facet:?}");
+        let AnswerSource::Endpoints(given) = &decision.source else { panic!("{decision:?}") };
+        let odd = |name: &str| {
+            let is_alias = |endpoint| world.model.endpoint(endpoint).answerables[0].facet == Alias;
+            let odds = given.probabilities(is_alias).into_iter();
+            odds.filter(|(endpoint, _)| world.model.endpoint(*endpoint).name == name).map(|(_, odd)| odd).sum::<f64>()
+        };
+        assert_eq!((odd(there), odd(missing), odd("z")), (0.5, 0.0, 0.5), "{facet:?}");
+        assert!(why(&world, &decision, "pick").contains("another address is drawn"), "{missing} is not drawn");
+    }
 }
 
 #[test]
