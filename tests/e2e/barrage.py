@@ -11,7 +11,7 @@ import time
 import dns.flags
 import dns.message
 
-from processes import Child, wait_until
+from processes import Child
 
 LOST_AFTER = 3.0
 # More outstanding queries than this would only fill the socket of this process while it is slow.
@@ -34,9 +34,7 @@ class Barrage:
 
     def finish(self):
         """{"sent", "lost", "failed", "mixed", "generations", "seconds"}"""
-        self.child.signal(signal.SIGTERM)
-        wait_until(lambda: not self.child.is_running(), 20)
-        return json.loads(self.child.out()[-1])
+        return self.child.result()
 
 
 def generation_of(reply, question_len):

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 
-from processes import Child, wait_until
+from processes import Child
 
 CHUNK = 1 << 18
 
@@ -28,9 +28,7 @@ class Loops:
 
     def finish(self):
         """{request: [complete responses of each client]}, and {status: count}"""
-        self.child.signal(signal.SIGTERM)
-        wait_until(lambda: not self.child.is_running(), 20)
-        return json.loads(self.child.out()[-1])
+        return self.child.result()
 
 
 class LoopClient:

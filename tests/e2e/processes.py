@@ -1,5 +1,6 @@
 """Child processes that end with the tests, and functions that wait for an event."""
 import ctypes
+import json
 import os
 import re
 import signal
@@ -38,7 +39,7 @@ def leashed(place=None, before_exec=None):
 
 
 def processor_seconds(pid):
-    """The processor time that a process has used."""
+    """User and system time of all threads of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -99,6 +100,14 @@ class Child:
     def wait(self, bound=10):
         """Waits for its end; returns its exit code."""
         return self.process.wait(bound)
+
+    def result(self):
+        """Ends a client: the JSON object that it prints as its last line when it receives SIGTERM."""
+        self.signal(signal.SIGTERM)
+        wait_until(lambda: not self.is_running(), 20)
+        lines = self.out()
+        assert lines and lines[-1].startswith("{"), self.output()
+        return json.loads(lines[-1])
 
     def end(self):
         """Ends the process by its pid, even if it is stopped."""

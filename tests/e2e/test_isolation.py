@@ -9,7 +9,7 @@ import pytest
 from endpoint import Endpoint
 from loops import Loops
 from portolan import MASTER, Node, ask, policy, tcp_monitor
-from processes import wait_until
+from processes import processor_seconds, wait_until
 from steady import Steady, last_naming, stall
 from test_operator import ALICE, write_tokens
 
@@ -131,14 +131,9 @@ def test_one_rendering_serves_all_that_wait_for_it_and_none_is_older_than_its_re
 
 def cpu_of(node, call):
     """The processor time of the node during a call."""
-    def spent():
-        with open(f"/proc/{node.child.pid}/stat") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / 100
-
-    before = spent()
+    before = processor_seconds(node.child.pid)
     call()
-    return spent() - before
+    return processor_seconds(node.child.pid) - before
 
 
 def put_override(node, target, state):

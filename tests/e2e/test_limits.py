@@ -3,7 +3,7 @@ import contextlib
 import resource
 import socket
 
-from portolan import SETTINGS, Node, command, files, tcp_monitor, write_files
+from portolan import SETTINGS, Node, command, files, write_files
 from processes import wait_until
 
 DESCRIPTORS = 256

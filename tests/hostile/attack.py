@@ -118,7 +118,6 @@ class Stream:
 
     async def closed(self):
         """Waits until the server closes, and reads nothing."""
-        readable = self.loop.create_future()
         while True:
             with contextlib.suppress(BlockingIOError):
                 if not self.made.recv(1, socket.MSG_PEEK):

@@ -4,7 +4,7 @@ import json
 import time
 
 from herd import Herd
-from portolan import SETTINGS, Node, answers
+from portolan import Node, answers
 from processes import wait_until
 from steady import Steady, last_naming, stall
 from test_encrypted import ENCRYPTED, new_certificate
@@ -56,10 +56,21 @@ def besieged(dir, endpoints=6, count=0, more="", **how):
             yield node, herd
 
 
+def address_of(node, transport):
+    """Where the node listens: "dns", "http", or a transport of `Node.encrypted`."""
+    match transport:
+        case "dns":
+            return node.udp
+        case "http":
+            return node.http
+        case _:
+            return node.encrypted[transport][0]
+
+
 class Failover:
     """with Failover(dir, node, herd) as failover: failover.kill(0)"""
 
-    def __init__(self, dir, node, herd, names=6):
+    def __init__(self, dir, node, herd):
         self.dir, self.node, self.herd = dir, node, herd
 
     def seconds(self, nth, bound=10.0):

@@ -6,7 +6,6 @@ Its process has a high priority where that is allowed, so that the load of the a
 little as possible. What is left is recorded as `late`: how late a thread that slept woke up."""
 import json
 import os
-import queue
 import random
 import signal
 import socket
@@ -23,7 +22,7 @@ sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 import octets
 import packets
 from octets import framed, request
-from processes import Child, wait_until
+from processes import Child
 
 LOST_AFTER = 3.0
 # The share of the exchanges that must be within a limit. The others are the noise of a busy machine; they have the hard limit.
@@ -52,11 +51,7 @@ class Bystander:
     def finish(self):
         """{"udp": Seen, "tcp": Seen, "healthz": Seen}, of some seconds at least."""
         time.sleep(max(0.0, self.began + LEAST_SECONDS - time.monotonic()))
-        self.child.signal(signal.SIGTERM)
-        wait_until(lambda: not self.child.is_running(), 20)
-        lines = self.child.out()
-        assert lines[-1].startswith("{"), self.child.output()
-        return {over: Seen(over, **seen) for over, seen in json.loads(lines[-1]).items()}
+        return {over: Seen(over, **seen) for over, seen in self.child.result().items()}
 
 
 class Seen:
@@ -112,7 +107,7 @@ class Observer:
         print(json.dumps(self.seen), flush=True)
 
     def observe_udp(self):
-        seen, pending = self.seen["udp"], queue.SimpleQueue()
+        seen = self.seen["udp"]
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         udp.connect(self.dns)

@@ -93,12 +93,6 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def processor_seconds(pid):
-    """User and system time of all threads so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def descriptor_limit(most):
     """For `before_exec`: the process may open this many descriptors, and can't raise that."""
     return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

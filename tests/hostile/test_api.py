@@ -47,6 +47,7 @@ def test_wrong_tokens(dir, figure):
             counts = attack.finish()
         print(counts)
         assert_alive(node)
+        assert counts["turns"] > 0, counts
         assert not {"200", "204"} & set(counts), counts
         hold(seen, figure)
 

@@ -1,9 +1,9 @@
 """Few descriptors: clients that keep connections open can't take those of the probes."""
 from attack import Attack
-from besieged import assert_alive, besieged, hold_failover
+from besieged import address_of, assert_alive, besieged, hold_failover
 from bystander import Bystander
 from limits import descriptor_limit, descriptors
-from test_streams import address_of, hold
+from test_streams import hold
 
 HARD = 256
 LISTENERS = ("dns", "tls", "https", "http")

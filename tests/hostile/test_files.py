@@ -59,7 +59,6 @@ FILES = [fifo, fifo_of_policy, endless, endless_policy, bomb, loop, generated, d
 @pytest.mark.parametrize("make", FILES, ids=lambda make: make.__name__)
 def test_a_running_server(dir, figure, make):
     with Memory(MEMORY) as memory, besieged(dir, before_exec=memory.enter) as (node, herd):
-        before = node.metric("portolan_queries_total", transport="udp") or 0
         make(node.dir / "zones")
         began = time.monotonic()
         done = command("reload", "--server", node.url, env={"PORTOLAN_TOKEN": OPERATOR}, bound=SECONDS)
@@ -81,7 +80,7 @@ def test_a_running_server(dir, figure, make):
         assert again.returncode == 0, again.stdout + again.stderr
         assert node.metric("portolan_last_reload_ok") == 1
         assert_alive(node)
-        assert memory.peak(node.child.pid) <= MEMORY and before is not None
+        assert memory.peak(node.child.pid) <= MEMORY
 
 
 @pytest.mark.parametrize("make", FILES, ids=lambda make: make.__name__)

@@ -2,7 +2,7 @@
 import contextlib
 
 from attack import Attack
-from besieged import assert_alive, besieged, hold_failover
+from besieged import address_of, assert_alive, besieged, hold_failover
 from bystander import Bystander
 from limits import Memory, descriptors, socket_octets, status
 
@@ -15,16 +15,6 @@ SIEGE = {
     "quic": {"quic_half": 500, "quic_silent": 200, "quic_deaf": 300},
     "http": {"silent": 300, "drip": 200, "api_deaf": 300, "events_deaf": 200},
 }
-
-
-def address_of(node, transport):
-    match transport:
-        case "dns":
-            return node.udp
-        case "http":
-            return node.http
-        case _:
-            return node.encrypted[transport][0]
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from attack import Attack
-from besieged import assert_alive, besieged, hold_failover
+from besieged import address_of, assert_alive, besieged, hold_failover
 from bystander import Bystander
 from limits import Memory, socket_octets, status
 
@@ -32,16 +32,6 @@ FLOODS = {
     "continuation": ("https", "https_continuation"), "large heads": ("https", "https_large_head"), "garbage": ("tls", "garbage"),
     "key updates": ("tls", "key_updates"),
 }
-
-
-def address_of(node, transport):
-    match transport:
-        case "dns":
-            return node.udp
-        case "http":
-            return node.http
-        case _:
-            return node.encrypted[transport][0]
 
 
 @pytest.mark.parametrize("who", DEAF)
@@ -80,7 +70,7 @@ def test_clients_that_send_nothing(dir, figure, who):
 
 @pytest.mark.parametrize("what", FLOODS)
 def test_floods_of_frames(dir, figure, what):
-    """Twenty clients that send what costs a server most cost it less than a core."""
+    """Twenty clients that send what costs a server most: nobody else notices."""
     transport, kind = FLOODS[what]
     with besieged(dir) as (node, herd), Attack(dir, kind, address_of(node, transport), count=20, sources=20), Bystander(dir, node) as bystander:
         hold_failover(figure, node, herd, dir)
