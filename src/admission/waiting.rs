@@ -79,8 +79,8 @@ pub struct Reservation {
 }
 
 /// Octets with their reservation, in one owner for [`Bytes`].
-struct Reserved {
-    octets: Vec<u8>,
+struct Reserved<T> {
+    octets: T,
     _reservations: Vec<Reservation>,
 }
 
@@ -124,8 +124,8 @@ impl WaitingOctets {
 impl Account {
     /// Octets for a reply or a request of this connection. Waits in order: first for room in the account, where one
     /// reservation of any size is possible when there is no other; then for the total. When the total is exhausted, a
-    /// connection of the net with the most octets is displaced, if that net has more than this one's would have. The
-    /// caller limits how long it waits.
+    /// connection of the site with the most octets is displaced; of this one's own site only a deaf one. The caller
+    /// limits how long it waits.
     pub async fn reserve(&self, octets: usize) -> Reservation {
         let mut reservation = Reservation::empty(&self.state);
         let of_room = octets.min(self.state.room);
@@ -201,12 +201,12 @@ impl Reservation {
     }
 
     /// `octets` with this reservation, which ends when the last part of them is dropped.
-    pub fn into_bytes(self, octets: Vec<u8>) -> Bytes {
+    pub fn into_bytes(self, octets: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Reservation::join(vec![self], octets)
     }
 
     /// As [`Reservation::into_bytes`], with several reservations.
-    pub fn join(reservations: Vec<Reservation>, octets: Vec<u8>) -> Bytes {
+    pub fn join(reservations: Vec<Reservation>, octets: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Reserved { octets, _reservations: reservations })
     }
 
@@ -245,7 +245,9 @@ impl Drop for Reservation {
         let state = &self.state;
         state.reserved.fetch_sub(self.octets, Relaxed);
         state.figures.pooled.fetch_sub(self.of_pool, Relaxed);
-        state.releases.fetch_add(1, Relaxed);
+        if self.octets > 0 {
+            state.releases.fetch_add(1, Relaxed);
+        }
         if self.of_pool > 0 {
             let mut accounts = state.pool.lock();
             accounts.releases += 1;
@@ -262,9 +264,9 @@ fn take(semaphore: &Semaphore, permits: usize) -> bool {
     semaphore.try_acquire_many(permits as u32).map(|permit| permit.forget()).is_ok()
 }
 
-impl AsRef<[u8]> for Reserved {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Reserved<T> {
     fn as_ref(&self) -> &[u8] {
-        &self.octets
+        self.octets.as_ref()
     }
 }
 

@@ -1,7 +1,6 @@
 //! `[limits]` of `portolan.toml`: how many connections there may be.
 
-use crate::config::keys::{Table, integer, keys};
-use crate::source::ManualSection;
+use crate::config::keys::{integer, keys};
 
 /// How many connections of clients there may be at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +30,7 @@ impl Default for Limits {
 
 keys! {
     /// `[limits]`.
-    LimitKeys {
+    LimitKeys in Settings {
         /// connections of clients over TCP, DoT and DoH at a time, together; see
         /// [operating](../docs/operating.md#connections-memory-and-open-files)
         connections: usize = integer(1..=MAX_CONNECTIONS), default CONNECTIONS;
@@ -40,10 +39,6 @@ keys! {
         /// connections of the API at a time; a quarter of them, and at most 64, may be event streams
         api_connections: usize = integer(1..=MAX_API_CONNECTIONS), default API_CONNECTIONS;
     }
-}
-
-impl Table for LimitKeys {
-    const SECTION: Option<ManualSection> = Some(ManualSection::Settings);
 }
 
 impl From<LimitKeys> for Limits {

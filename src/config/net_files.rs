@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::config::client_lists::net;
 use crate::config::spec::PolicySpec;
-use crate::source::{At, Problems, Source, SourceFile, Text, Texts, Unread, reason, without_mark};
+use crate::source::{At, Problems, Source, SourceFile, Text, Texts, Unread, files, reason, without_mark};
 
 /// Most lines of a net file. Judgment: all of the Internet's routes together are a million.
 const MAX_LINES: usize = 1_000_000;
@@ -65,7 +65,7 @@ impl NetFiles {
 
     /// The absolute paths of all files, also of those that could not be read, sorted.
     pub(super) fn into_paths(self) -> Vec<PathBuf> {
-        self.read.into_keys().map(|path| std::path::absolute(&path).unwrap_or(path)).collect()
+        self.read.into_keys().map(|path| files::absolute(&path)).collect()
     }
 
     /// The nets in the file that `file` names. `None` if it has errors, which are reported.

@@ -6,14 +6,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::control::problem::problem;
+use crate::control::problem::{problem, retry_after};
 use crate::control::request::ErrorResponse;
 
 /// Most calls that run at a time: with more, each of them takes longer and none ends sooner (judgment, for two cores).
@@ -173,9 +174,7 @@ fn lock<T>(waiting: &Mutex<WaitingCalls<T>>) -> MutexGuard<'_, WaitingCalls<T>> 
 
 fn busy() -> Response {
     let detail = format!("{MOST_RUNNING} calls of this kind run and {MOST_WAITING} wait: call again in a second");
-    let mut busy = problem(StatusCode::SERVICE_UNAVAILABLE, detail);
-    busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    busy
+    retry_after(problem(StatusCode::SERVICE_UNAVAILABLE, detail), Duration::from_secs(1))
 }
 
 fn broke_off() -> ErrorResponse {
@@ -186,6 +185,8 @@ fn broke_off() -> ErrorResponse {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
+
+    use axum::http::header;
 
     use futures_util::future::join_all;
 

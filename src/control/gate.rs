@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State as Shared};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::admission::Reservation;
 use crate::clock;
 use crate::control::access::{CallCost, Refusal, host_of};
 use crate::control::caller::Caller;
@@ -69,18 +68,6 @@ pub(super) async fn limit_rate(Shared(state): Shared<ApiState>, request: Request
 /// Responses up to this length are not counted against the octets that may wait: with 256 connections 16 MiB.
 const UNCOUNTED: u64 = 64 * 1024;
 
-/// A body with its reservation, in one owner for [`Bytes`]: hyper drops it when the last octet is written.
-struct ReservedBody {
-    octets: Bytes,
-    _reservation: Reservation,
-}
-
-impl AsRef<[u8]> for ReservedBody {
-    fn as_ref(&self) -> &[u8] {
-        &self.octets
-    }
-}
-
 /// Reserves the octets of a large response until its client has taken them. Refuses it, with status 503, when too many
 /// wait already. A body that is made while it is sent has only a small part in memory.
 pub(super) async fn reserve_octets(Shared(state): Shared<ApiState>, request: Request, next: Next) -> Response {
@@ -95,10 +82,7 @@ pub(super) async fn reserve_octets(Shared(state): Shared<ApiState>, request: Req
     let (parts, body) = response.into_parts();
     match to_bytes(body, usize::MAX).await {
         // The body is in one piece, so this copies nothing.
-        Ok(octets) => {
-            let body = Bytes::from_owner(ReservedBody { octets, _reservation: reservation });
-            Response::from_parts(parts, Body::from(body))
-        }
+        Ok(octets) => Response::from_parts(parts, Body::from(reservation.into_bytes(octets))),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, format!("the response could not be made: {error}")),
     }
 }

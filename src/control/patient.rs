@@ -18,7 +18,8 @@ use crate::control::connections::ApiConnection;
 /// A client that took nothing for so long is displaced before others. Judgment: longer than a lost packet takes.
 const DEAF_AFTER: Duration = Duration::from_secs(1);
 
-/// How often a client may take too little in [`DEAF_AFTER`] before its connection is closed: 10 s in all.
+/// Periods of [`DEAF_AFTER`], 10 s in all, after which a connection is closed whose client took less than
+/// [`LEAST_TAKEN`].
 const PERIODS: u32 = 10;
 
 /// Octets that a client must take in [`PERIODS`] while more wait. Judgment: 3 KiB a second, less than any line has.

@@ -19,7 +19,7 @@ use crate::control::overrides::{Book, OverrideError, utc};
 use crate::daemon::StartError;
 use crate::daemon::clocks::{Now, WallClock};
 use crate::daemon::state::{StateDir, WriteOutcome};
-use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView};
+use crate::model::{EndpointId, Health, Model, Override, OverrideState, WorldView, glob};
 use crate::source::{Problem, Severity};
 use file::file_of;
 
@@ -119,7 +119,7 @@ impl Overrides {
             let state = state.as_str();
             let message =
                 format!("{who}'s override `{state}` of `{target}` matches nothing that is served; it is kept");
-            let quote = if target.contains(['*', '?']) { "'" } else { "" };
+            let quote = if glob::is_pattern(target) { "'" } else { "" };
             let hint = Some(format!("portolan clear {quote}{target}{quote}"));
             Problem { hint, ..Problem::of_file(file.clone(), Severity::Warning, message) }
         };

@@ -101,7 +101,7 @@ impl Prepared {
         read.chain(stores).chain(programs).collect()
     }
 
-    /// The same from files that were loaded.
+    /// A node from files that were loaded. Keeps all rights of the process.
     pub fn of(spec: NodeSpec) -> Result<Prepared, StartError> {
         let NodeSpec { loaded, settings_file, flags, vantages } = spec;
         let watched = WatchedFiles::of(&loaded, settings_file.as_deref());

@@ -4,9 +4,9 @@
 //! inherit no capability.
 //!
 //! A server that can't read its files after a reload is worse than one that runs as root. So the default user is taken
-//! only if it can read everything that a reload reads, and write the state directory. Otherwise the process stays
-//! root, without capabilities, and a warning says why. A user that the settings name must be able to: otherwise the
-//! start is refused.
+//! only if it can read everything that a reload reads, and write the state directory. Otherwise the process stays root,
+//! and a warning says why. Root that needs files of other users keeps a third capability, `cap_dac_override`. A user
+//! that the settings name must be able to use all files: otherwise the start is refused.
 
 mod capabilities;
 mod needs;
@@ -26,7 +26,7 @@ const DEFAULT_USER: &str = "nobody";
 enum Stay {
     /// The settings say so.
     Chosen,
-    /// It was not started as root, or root has no right to become another user.
+    /// The default user can't use a file, or the system does not let root become it; says why.
     Warned(String),
 }
 

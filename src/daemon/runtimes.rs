@@ -3,7 +3,7 @@
 //! | threads | how many | nice | work |
 //! |---|---|---|---|
 //! | `udp-N` | as `listen.workers` says | 0 | answer over UDP; [`crate::server`] starts them without a runtime |
-//! | `answer` | one for each core | 0 | answer over TCP, TLS, HTTPS and QUIC |
+//! | `answer` | one for each core, at most 64 | 0 | answer over TCP, TLS, HTTPS and QUIC |
 //! | `steer` | 2 | 0 | views, overrides, snapshots; state files that an operator waits for |
 //! | `probe` | one for each core, at most 4 | 2 | probes and heartbeats |
 //! | `control` | 2 | 2 | connections of the API, event streams |

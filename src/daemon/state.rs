@@ -30,7 +30,7 @@ use crate::source::{Problem, Severity};
 use writer::{OnWritten, Queue};
 
 pub(crate) use file::{Durability, FileInfo, StateFile, Unreadable, make_dir, replace, text_of};
-pub(crate) use lock::DirGuard;
+pub(crate) use lock::{DirGuard, NAME as LOCK};
 pub(crate) use writer::{StateWrites, WriteOutcome};
 
 /// A file that could not be written is tried again after this. Judgment: a try costs little, and an override that is

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{LAST_GOOD_DIR, Version, VersionStatus, ZoneState};
 use crate::daemon::state::{DirGuard, RETRY_AFTER, STOP_WAIT, StateWrites};
+use crate::source::calls;
 use crate::wire::Name;
 use disk::{MAX_VERSION, WriteProgress};
 
@@ -63,7 +64,7 @@ impl Versions {
 /// The versions from before the start. One that can't be read is left out, with a warning in the log.
 pub(crate) fn load(state: Option<&Path>) -> Vec<ZoneState> {
     let Some(dir) = state.map(|state| state.join(LAST_GOOD_DIR)) else { return Vec::new() };
-    let Ok(entries) = fs::read_dir(&dir) else { return Vec::new() };
+    let Ok(entries) = calls::listed(&dir, || fs::read_dir(&dir)) else { return Vec::new() };
     let mut manifests: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     manifests.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     // The last one of a zone counts.

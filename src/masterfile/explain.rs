@@ -4,7 +4,7 @@
 use crate::masterfile::content::FOR_MESSAGES;
 use crate::masterfile::head::EntryHead;
 use crate::masterfile::names::NotAName;
-use crate::source::did_you_mean;
+use crate::source::{did_you_mean, similar};
 use crate::wire::NameError;
 
 /// How the content of the usual types is written, each with an example.
@@ -97,7 +97,7 @@ pub(super) fn explain(reason: &str, token: &str, head: &EntryHead) -> (String, O
         "expected rtype" => {
             // A single letter is similar to any other, so it gets no suggestion.
             let known = FORMS.iter().map(|(name, ..)| *name);
-            let near = did_you_mean(token, known).filter(|hint| hint.starts_with("did") && token.len() > 1);
+            let near = similar(token, known).filter(|_| token.len() > 1);
             let usual = "an entry is written NAME TTL CLASS TYPE CONTENT, such as `www 300 IN A 192.0.2.1`";
             (format!("`{token}` is not a record type"), near.or_else(|| Some(usual.to_string())))
         }

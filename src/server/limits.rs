@@ -9,7 +9,7 @@ const CONNECTIONS: usize = 512;
 /// Connections of DoQ. They take no descriptor each; as many as the others have.
 const QUIC_CONNECTIONS: usize = 512;
 
-/// Octets that wait for their peers in all: an eighth of 128 MiB, a small container. 3,000 normal replies, or
+/// Octets that wait for their peers in all: an eighth of 128 MiB, a small container. 4,000 normal replies, or
 /// 250 of the longest, at the same time.
 const WAITING_OCTETS: usize = 16 << 20;
 
@@ -19,9 +19,10 @@ pub struct StreamLimits {
     /// Connections of TCP, DoT and DoH at a time. Each takes a descriptor, and up to about 128 KiB while its client
     /// misbehaves, half of it in the kernel.
     pub connections: usize,
-    /// Connections of DoQ at a time, handshakes too. Each takes up to about 128 KiB while its client misbehaves.
+    /// Connections of DoQ at a time, handshakes too. The limits reckon with 128 KiB for each; one that sends only
+    /// fragments takes more.
     pub quic_connections: usize,
-    /// The octets that wait for their peers. The API takes its octets from the same.
+    /// The octets that wait for their peers. The API has a total of its own.
     pub octets: WaitingOctets,
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn overdue(begun: Moment, now: Moment, settings: PathBuf) -> Option<P
     if let Some((file, since)) = calls::longest(begun).filter(|(_, since)| now.since(*since) > CALL_LIMIT) {
         let message = "this file does not answer: a call of the file system has lasted for over";
         let (secs, since) = (CALL_LIMIT.as_secs(), now.since(since).as_secs());
-        let hint = "is the server of its mount reachable? The files are read again when the call has ended";
+        let hint = "is the server of its mount reachable? A running server loads the files when the call has ended";
         let problem = Problem::of_file(file, Severity::Error, format!("{message} {secs} s ({since} s)"));
         return Some(Problem { hint: Some(hint.to_owned()), ..problem });
     }

@@ -1,13 +1,15 @@
 //! `POST /v1/simulate`: simulates with the snapshot that is being served. It changes nothing, so it needs no token.
 //! It needs processor time, so few simulations run at once, each has bounds, and each runs on a thread of its own.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::control::caller::Caller;
-use crate::control::problem::problem;
+use crate::control::problem::{problem, retry_after};
 use crate::control::request::body;
 use crate::control::simulate::request::{Bounds, SimulationError, SimulationRequest};
 use crate::control::simulate::run::simulate;
@@ -38,10 +40,8 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller:
         },
     };
     let Ok(permit) = state.simulations.clone().try_acquire_owned() else {
-        let mut busy =
-            problem(StatusCode::TOO_MANY_REQUESTS, format!("{MAX_SIMULATIONS} simulations are running: ask again"));
-        busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return busy;
+        let detail = format!("{MAX_SIMULATIONS} simulations are running: ask again");
+        return retry_after(problem(StatusCode::TOO_MANY_REQUESTS, detail), Duration::from_secs(1));
     };
     let snapshot = state.snapshots.load_full();
     let run = state.costly.spawn(move || {

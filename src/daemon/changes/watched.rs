@@ -26,10 +26,11 @@ impl WatchedFiles {
         let operators = &loaded.settings.operators;
         let read = loaded.files.iter().map(PathBuf::as_path);
         let files: Vec<&Path> = settings_file.into_iter().chain(operators.token_file.as_deref()).chain(read).collect();
-        let unresolved = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let zones = &loaded.settings.zones_dir;
-        let polled =
-            PolledPaths { zones: unresolved(zones), files: files.iter().map(|file| unresolved(file)).collect() };
+        let polled = PolledPaths {
+            zones: files::absolute(zones),
+            files: files.iter().map(|file| files::absolute(file)).collect(),
+        };
         WatchedFiles {
             zones: absolute(zones),
             files: files.into_iter().map(absolute).collect(),

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::daemon::clocks::Now;
 use crate::daemon::health_file::{FILE, text};
-use crate::daemon::state::StateDir;
+use crate::daemon::state::{STOP_WAIT, StateDir};
 use crate::fleet::Received;
 use crate::model::Moment;
 use crate::telemetry::Metrics;
@@ -85,7 +86,8 @@ impl ReportWriter {
             return;
         }
         let is_ok = match tokio::task::spawn_blocking(move || text(&reports, Now::read())).await {
-            Ok(text) => matches!(self.state.put_text(&FILE, text).await, Ok(Ok(()))),
+            // A disk that does not answer must not hold up the stop.
+            Ok(text) => matches!(timeout(STOP_WAIT, self.state.put_text(&FILE, text)).await, Ok(Ok(Ok(())))),
             // A panic, which has been printed.
             Err(_) => false,
         };

@@ -9,6 +9,9 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, accessa
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
+use crate::config::LAST_GOOD_DIR;
+use crate::daemon::state::LOCK;
+
 /// How a file is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Want {
@@ -49,12 +52,6 @@ pub(crate) struct Denied {
 /// The most entries of the directory of versions that are looked at (judgment: some milliseconds; 10,000 zones have
 /// 30,000).
 const MOST_ENTRIES: usize = 100_000;
-
-/// The directory of versions in a state directory: `zones/ZONE@TIME/FILE`.
-const ZONES: &str = "zones";
-
-/// The only file of a state directory that is not used yet: the lock of a start that failed.
-const LOCK: &str = "lock";
 
 impl Needs {
     /// The first file that the real user of this process can't use. While the effective user is another one, root's
@@ -106,7 +103,7 @@ fn is_switching() -> bool {
 fn denied_below(state: &Path) -> Option<Denied> {
     let can_write = |path: &Path| denied(&FileNeed { path: path.to_path_buf(), want: Want::Write });
     can_write(state).or_else(|| {
-        let zones = Some(state.join(ZONES)).filter(|zones| is_dir_of_another(zones))?;
+        let zones = Some(state.join(LAST_GOOD_DIR)).filter(|zones| is_dir_of_another(zones))?;
         can_write(&zones).or_else(|| {
             let entries = fs::read_dir(&zones).ok()?.take(MOST_ENTRIES).flatten();
             let folders = entries.filter(|entry| entry.file_name().as_encoded_bytes().contains(&b'@'));

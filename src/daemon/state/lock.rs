@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use crate::daemon::state::file::make_dir;
 
 /// The file that is locked. Its content is the process id of the server, for the message of the next one.
-pub(super) const NAME: &str = "lock";
+pub(crate) const NAME: &str = "lock";
 /// Rights of the file: a server that ran as another user can still lock it. The directory is not open to everyone.
 const MODE: u32 = 0o644;
 /// Longest content that is read, in octets: a process id has ten digits.

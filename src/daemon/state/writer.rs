@@ -193,7 +193,7 @@ impl Queue {
         let Content { info, text, since, on_written, waiting, has_failed: _ } = content;
         let (to, written, guard) = (dir.to_path_buf(), text.clone(), guard.clone());
         let replacing = tokio::task::spawn_blocking(move || {
-            // Without the lock nothing is written.
+            // Where another server has the lock nothing is written.
             let guard = guard.upgrade().ok_or_else(|| std::io::Error::other("the state directory is closed"))?;
             guard.check()?;
             replace(&to, info.name, written.as_bytes(), info.durability)

@@ -15,7 +15,7 @@ use std::future::pending;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType};
+use hickory_proto::op::Message;
 use hickory_proto::rr::{RData, Record};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
@@ -186,10 +186,8 @@ fn received(query: &[u8], packet: &[u8], strictness: Strictness) -> Result<Recep
         Strictness::AnyCase => is_same || is_bare_error,
     };
     match (Message::from_vec(packet), strictness) {
-        (Ok(response), _) if is_ours && response.metadata.message_type == MessageType::Response => {
-            Ok(Reception::Response(Box::new(response)))
-        }
-        (Ok(_), _) if is_ours || !(is_same || is_bare_error) => Ok(Reception::Foreign),
+        (Ok(response), _) if is_ours => Ok(Reception::Response(Box::new(response))),
+        (Ok(_), _) if !(is_same || is_bare_error) => Ok(Reception::Foreign),
         (Err(_), Strictness::AnyCase) => Err(Failure::Garbage("the reply is not a DNS message".to_owned())),
         (Ok(_), _) | (Err(_), Strictness::Exact) => Ok(Reception::Inexact),
     }

@@ -75,7 +75,8 @@ async fn start(mut command: Command, slot: SemaphorePermit<'static>) -> std::io:
 
 async fn run_to_end(spec: &ExecSpec, target: ProbeTarget, slot: SemaphorePermit<'static>) -> Result<(), Failure> {
     let unusable = |error: std::io::Error| Failure::Vantage(format!("cannot run {}: {error}", spec.program));
-    let Started { group, mut program, _slot } = start(command(spec, target), slot).await.map_err(unusable)?;
+    // They are dropped from the last to the first: the group is killed first.
+    let Started { _slot, mut program, group } = start(command(spec, target), slot).await.map_err(unusable)?;
     let child = program.child();
     let (mut output, mut errors) = (Vec::new(), Vec::new());
     let status = {

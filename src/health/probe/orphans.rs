@@ -83,7 +83,8 @@ pub async fn reap_orphans() {
     }
 }
 
-/// Waits for orphans. Does nothing while a program is being started: the next search is soon.
+/// Waits for orphans. Does nothing while a program is being started, so a start from a dead mount stops the search
+/// until the mount answers.
 fn reap() {
     let Ok(_nothing_starts) = STARTS.try_write() else { return };
     let own = own_processes();

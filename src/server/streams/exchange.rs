@@ -105,7 +105,7 @@ async fn read_message(receive: &mut RecvStream, room: &mut Reservation) -> Resul
                 return Ok(message.to_vec());
             }
             NextMessage::Whole(_) | NextMessage::BadLength => return Err(End::Violation),
-            NextMessage::Part { .. } => {}
+            NextMessage::Part => {}
         }
         match receive.read_chunk(2 + LONGEST, true).await {
             Ok(Some(chunk)) if !room.try_grow(chunk.bytes.len()) => return Err(End::Refused),

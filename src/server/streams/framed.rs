@@ -176,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<'_, S> {
                     done += 2 + message.len();
                     left -= 1;
                 }
-                NextMessage::Part { .. } => break Progress::NeedsInput,
+                NextMessage::Part => break Progress::NeedsInput,
                 NextMessage::BadLength => break Progress::BadLength,
             }
             if left == 0 || self.outbox.octets.len() >= WRITE_AT {
@@ -268,7 +268,7 @@ async fn read_message(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Inbox) 
         timeout(IDLE, inbox.read(stream)).await.map_err(|_| End::Left)??;
     }
     let rest = async {
-        while let NextMessage::Part { .. } = next_message(&inbox.octets) {
+        while let NextMessage::Part = next_message(&inbox.octets) {
             // The first octets are part of what every connection takes.
             if inbox.octets.len() >= READ * (1 + inbox.room.len()) {
                 inbox.room.push(inbox.account.reserve(READ).await);
@@ -285,19 +285,19 @@ async fn read_message(stream: &mut (impl AsyncRead + Unpin), inbox: &mut Inbox) 
 pub(super) enum NextMessage<'a> {
     /// A whole message, without its length.
     Whole(&'a [u8]),
-    /// Less than one: at least `missing` octets are still to come.
-    Part { missing: usize },
+    /// Less than one.
+    Part,
     /// A length below a header's.
     BadLength,
 }
 
 pub(super) fn next_message(octets: &[u8]) -> NextMessage<'_> {
-    let [high, low, rest @ ..] = octets else { return NextMessage::Part { missing: 2 - octets.len() } };
+    let [high, low, rest @ ..] = octets else { return NextMessage::Part };
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     match rest.get(..length) {
         _ if length < SHORTEST => NextMessage::BadLength,
         Some(message) => NextMessage::Whole(message),
-        None => NextMessage::Part { missing: length - rest.len() },
+        None => NextMessage::Part,
     }
 }
 

@@ -236,7 +236,7 @@ impl Client {
     async fn refuse(&self, status: StatusCode, room: Reservation) -> Result<Response<Full<Bytes>>, Starved> {
         let why = status.canonical_reason().unwrap_or_default();
         let why_room = timeout(WRITE, self.octets.replies.reserve(why.len())).await.map_err(|_| Starved)?;
-        let mut response = response(status, Reservation::join(vec![room, why_room], why.into()));
+        let mut response = response(status, Reservation::join(vec![room, why_room], why.as_bytes().to_vec()));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         allow(&mut response);
         Ok(response)

@@ -13,7 +13,7 @@ thread_local! {
     static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// Limits the comparisons of this thread, which loads files once.
+/// Limits the comparisons of the load that begins now on this thread.
 pub(crate) fn limit_comparisons() {
     LEFT.set(MOST_COMPARED);
 }

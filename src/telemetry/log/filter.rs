@@ -5,7 +5,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
 use crate::printable::escaped;
-use crate::source::did_you_mean;
+use crate::source::similar;
 
 /// The names of the levels, from the least to the most output.
 const LEVELS: [(&str, LevelFilter); 6] = [
@@ -148,7 +148,7 @@ fn shown(text: &str) -> String {
 }
 
 fn hint<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    let near = did_you_mean(written, names).filter(|hint| hint.starts_with("did"));
+    let near = similar(written, names);
     near.map_or_else(String::new, |hint| format!(" ({hint})"))
 }
 

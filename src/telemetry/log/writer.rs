@@ -92,7 +92,10 @@ impl LineQueue {
 /// From now on a thread of its own writes the log. Call it when threads may be made. A second call does nothing.
 pub fn write_apart() -> io::Result<()> {
     if !QUEUE.is_in_use.swap(true, Ordering::Relaxed) {
-        thread::Builder::new().name("log".to_owned()).spawn(|| QUEUE.write_to(io::stderr()))?;
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(|| QUEUE.write_to(io::stderr()))
+            .inspect_err(|_| QUEUE.is_in_use.store(false, Ordering::Relaxed))?;
     }
     Ok(())
 }

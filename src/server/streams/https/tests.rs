@@ -8,22 +8,10 @@ use tokio::io::duplex;
 use tokio::time::sleep;
 
 use super::*;
-use crate::answer::{Outcome, RawQuery, Reply, Tallies};
 use crate::clock;
 use crate::server::streams::carrier::Abort;
+use crate::server::streams::tests::echo;
 use crate::server::{Counters, StreamLimits};
-
-fn echo(ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
-    out[..ask.packet.len()].copy_from_slice(ask.packet);
-    Outcome::Reply(Reply {
-        len: ask.packet.len(),
-        rcode: 0,
-        tallies: Tallies::default(),
-        has_valid_cookie: false,
-        subject: 0,
-        ..Reply::default()
-    })
-}
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed_and_a_used_one_is_not() {

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const NAME: &str = "ns1.example";
 
 /// Echoes the message; silence for those whose third octet has the bit of a reply.
-fn echo(ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
+pub(super) fn echo(ask: &RawQuery<'_>, out: &mut [u8]) -> Outcome {
     match ask.packet {
         [] | [_] | [_, _] => return Outcome::Silence(Reject::Short),
         [_, _, third, ..] if third & 0x80 != 0 => return Outcome::Silence(Reject::Response),
