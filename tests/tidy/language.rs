@@ -2,7 +2,7 @@
 //! cites a document that a reader of this repository doesn't have. The glossary of CONTRIBUTING.md has the words to use.
 
 use crate::rust_text::{code_of, has_word, words};
-use crate::sources::{Source, check, report};
+use crate::sources::{Source, check, report, sources_in};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Words that must not be part of a name that is defined here, and what to write instead. They stood for many things.
@@ -53,6 +53,16 @@ fn no_type_name_stands_for_two_types() {
 #[test]
 fn no_comment_cites_a_document_that_is_not_here() {
     report(check_documents);
+}
+
+#[test]
+fn no_other_text_cites_a_document_that_is_not_here() {
+    let texts = sources_in("tests", &["py", "md"]).into_iter().chain(sources_in("docs", &["md"]));
+    let citing: Vec<String> = texts
+        .filter(|source| FOREIGN_DOCUMENTS.iter().any(|document| has_word(&source.text, document)))
+        .map(|source| format!("{}: cite an RFC, or a page of this repository", source.path))
+        .collect();
+    assert!(citing.is_empty(), "{citing:?}");
 }
 
 /// Names of functions, types, modules, constants, fields, variants, arguments and variables.

@@ -35,7 +35,7 @@ impl Source {
 }
 
 pub(crate) fn report(check: impl Fn(&[Source]) -> Vec<String>) {
-    let sources = sources();
+    let sources = sources_in("src", &["rs"]);
     assert!(
         sources.len() > 20,
         "only {} files found under src: is this test looking in the right place?",
@@ -45,9 +45,9 @@ pub(crate) fn report(check: impl Fn(&[Source]) -> Vec<String>) {
     assert!(complaints.is_empty(), "{} complaints:\n{}", complaints.len(), complaints.join("\n"));
 }
 
-/// Every `.rs` file under `src`, in the order of their paths.
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+/// Every file under `place` with one of the `extensions`, in the order of their paths, which are relative to `place`.
+pub(crate) fn sources_in(place: &str, extensions: &[&str]) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(place);
     let mut found = Vec::new();
     let mut open = vec![root.clone()];
     while let Some(dir) = open.pop() {
@@ -55,7 +55,7 @@ fn sources() -> Vec<Source> {
             let path: PathBuf = entry.unwrap().path();
             if path.is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") {
+            } else if path.extension().is_some_and(|e| extensions.iter().any(|known| e == *known)) {
                 let text = std::fs::read_to_string(&path).unwrap();
                 found.push(Source {
                     path: path.strip_prefix(&root).unwrap().to_string_lossy().replace('\\', "/"),
