@@ -113,6 +113,18 @@ async fn a_deaf_client_of_doq_has_the_replies_that_have_room_and_is_closed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_all_octets_wait_for_deaf_clients_one_of_them_makes_room() {
+    // On a slow machine they are closed before, for taking nothing; then it is tried again.
+    for _ in 0..5 {
+        if one_deaf_client_makes_room().await {
+            return;
+        }
+    }
+    panic!("room was made only by connections that were closed for taking nothing");
+}
+
+/// Whether one of three deaf clients was displaced for the reply of a fourth client, and no connection was closed for
+/// taking nothing.
+async fn one_deaf_client_makes_room() -> bool {
     // Room for three large replies, a request, and not for its reply.
     let octets = WaitingOctets::new(5 * LARGE);
     let scene = Scene::within(StreamLimits { octets, ..StreamLimits::default() }).await;
@@ -120,23 +132,21 @@ async fn when_all_octets_wait_for_deaf_clients_one_of_them_makes_room() {
     for count in 1..=3 {
         let mut client = deaf_https(&scene).await;
         deaf.push(tokio::spawn(client.send_request(post_of(large()))));
-        until("its reply waits", || answered(&scene) == count).await;
+        until("its reply waits", || answered(&scene) >= count || scene.dropped(DropReason::Stalled) > 0).await;
     }
     // A small reply has room without them.
     let mut bystander = scene.https_from([127, 0, 0, 2]).await;
     assert_eq!(post(&mut bystander, &[7; 12]).await.0, StatusCode::OK);
     assert_eq!(scene.dropped(DropReason::NoOctets), 0);
     // A large one gets that of the net with most.
-    until("it is answered", || answered(&scene) == 4).await;
-    let mut left = 3;
-    while left > 0 && post(&mut bystander, &large()).await.0 != StatusCode::OK {
-        left -= 1;
+    let status = post(&mut bystander, &large()).await.0;
+    let is_fast = scene.dropped(DropReason::Stalled) == 0;
+    if is_fast {
+        assert_eq!(status, StatusCode::OK);
+        scene.wait_dropped(DropReason::NoOctets, 1).await;
     }
-    assert!(left > 0, "one of them was closed for it");
-    // On a slow machine they are closed before that, for taking nothing.
-    let closed = || scene.dropped(DropReason::Stalled) + scene.dropped(DropReason::NoOctets) > 0;
-    until("it is counted", closed).await;
     scene.end().await;
+    is_fast
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
