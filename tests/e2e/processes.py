@@ -120,17 +120,28 @@ class Child:
                 self.process.wait(5)
 
 
-def children_of(pid):
-    """The pids of a process's direct children."""
-    found = []
+def parents():
+    """{pid: the pid of its parent} of all processes."""
+    found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            after_name = stat.read_text().rpartition(")")[2].split()
+            found[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if int(after_name[1]) == pid:
-            found.append(int(stat.parent.name))
     return found
+
+
+def children_of(pid):
+    """The pids of a process's direct children."""
+    return [child for child, parent in parents().items() if parent == pid]
+
+
+def descendants_of(pid):
+    """The pids of a process's children, of theirs, and so on."""
+    of, found = parents(), [pid]
+    for ancestor in found:
+        found += [child for child, parent in of.items() if parent == ancestor]
+    return found[1:]
 
 
 def is_alive(pid):

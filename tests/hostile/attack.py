@@ -87,8 +87,8 @@ class Client:
         """A connection."""
         loop = asyncio.get_running_loop()
         with self.socket(deaf=deaf) as made:
-            await loop.sock_connect(made, self.server)
             self.siege.counts["opened"] += 1
+            await loop.sock_connect(made, self.server)
             yield Stream(loop, made)
 
     @contextlib.asynccontextmanager
@@ -192,6 +192,23 @@ async def garbage(client):
             await tcp.send(head + noise)
             await asyncio.sleep(0.05)
         await tcp.closed()
+
+
+@kind
+async def udp_garbage(client):
+    """A hundred malicious datagrams a second, whose replies nobody reads."""
+    from hostile import Hostile
+
+    hostile = Hostile(random.Random())
+    with client.socket(socket.SOCK_DGRAM, deaf=True) as udp:
+        udp.connect(client.server)
+        client.siege.counts["opened"] += 1
+        while True:
+            for _ in range(10):
+                with contextlib.suppress(BlockingIOError):
+                    udp.send(hostile.packet())
+            client.siege.counts["turns"] += 10
+            await asyncio.sleep(0.1)
 
 
 # --- clients that read nothing -----------------------------------------------------------------------------------------
@@ -435,46 +452,6 @@ async def quic_deaf(client):
             connection.send_stream_data(connection.get_next_available_stream_id(), framed(query()), end_stream=True)
         protocol.transmit()
         await until_closed(protocol)
-
-
-# --- the API -----------------------------------------------------------------------------------------------------------
-
-
-@kind
-async def loop(client):
-    """The same request again and again, each read to its end: `request` of its spec."""
-    spec = client.siege.spec
-    sent = request(spec.get("method", "GET"), spec["path"], body=spec.get("body", "").encode(), **spec.get("headers", {}))
-    async with client.tcp() as tcp:
-        rest = b""
-        while True:
-            await tcp.send(sent)
-            head, rest = await read_head(tcp, rest)
-            client.siege.counts["turns"] += 1
-            client.siege.counts[head.split()[1].decode()] = client.siege.counts.get(head.split()[1].decode(), 0) + 1
-            rest = await read_body(tcp, head.lower(), rest)
-            if b"connection: close" in head.lower():
-                return
-
-
-async def read_head(tcp, rest):
-    while b"\r\n\r\n" not in rest:
-        rest += await tcp.read()
-    head, _, rest = rest.partition(b"\r\n\r\n")
-    return head, rest
-
-
-async def read_body(tcp, head, rest):
-    """Reads the body, and returns what follows it."""
-    if b"content-length: " in head:
-        length = int(head.partition(b"content-length: ")[2].split()[0])
-        while len(rest) < length:
-            rest += await tcp.read()
-        return rest[length:]
-    if b"transfer-encoding: chunked" in head:
-        while not rest.endswith(b"0\r\n\r\n"):
-            rest = rest[-5:] + await tcp.read()
-    return b""
 
 
 # --- the process -------------------------------------------------------------------------------------------------------

@@ -21,10 +21,11 @@ sys.path.append(str(Path(__file__).parents[1] / "e2e"))
 
 import octets
 import packets
+from limits import Noise
 from octets import framed, request
 from processes import Child
 
-LOST_AFTER = 3.0
+LOST_AFTER = 10.0
 # The share of the exchanges that must be within a limit. The others are the noise of a busy machine; they have the hard limit.
 SHARE = 0.9
 HARD_SECONDS = 2.0
@@ -42,7 +43,7 @@ class Bystander:
 
     def __enter__(self):
         self.child.wait_line("^ready", 20)
-        self.began = time.monotonic()
+        self.began, self.noise = time.monotonic(), Noise()
         return self
 
     def __exit__(self, *_):
@@ -51,21 +52,24 @@ class Bystander:
     def finish(self):
         """{"udp": Seen, "tcp": Seen, "healthz": Seen}, of some seconds at least."""
         time.sleep(max(0.0, self.began + LEAST_SECONDS - time.monotonic()))
-        return {over: Seen(over, **seen) for over, seen in self.child.result().items()}
+        seen, noise = self.child.result(), self.noise.factor()
+        return {over: Seen(over, **exchanges, noise=noise) for over, exchanges in seen.items()}
 
 
 class Seen:
-    """Exchanges of one kind: the seconds of each that was answered, and how many were not."""
+    """Exchanges of one kind: the seconds of each that was answered, and how many were not; how late the client's thread woke
+    up each time; and the factor for the limits that others on the machine make necessary."""
 
-    def __init__(self, over, took, lost, late, why=()):
-        self.over, self.took, self.lost, self.late, self.why = over, sorted(took), lost, sorted(late), why
+    def __init__(self, over, took, lost, late, why=(), noise=1.0):
+        self.over, self.took, self.lost, self.late, self.why, self.noise = over, sorted(took), lost, sorted(late), why, noise
 
     def __str__(self):
         if not self.took:
             return f"{self.over}: {self.lost} lost of {self.lost} {self.why[:3]}"
         return (
             f"{self.over}: {len(self.took)} answered, {self.lost} lost, median {1000 * statistics.median(self.took):.1f} ms, "
-            f"90 % {1000 * self.at(SHARE):.1f} ms, most {1000 * self.took[-1]:.1f} ms; late by {1000 * at(self.late, SHARE):.1f} ms (90 %), {1000 * max(self.late):.1f} ms {self.why[:2]}"
+            f"90 % {1000 * self.at(SHARE):.1f} ms, 95 % {1000 * self.at(0.95):.1f} ms, most {1000 * self.took[-1]:.1f} ms; noise {self.noise:.1f}, "
+            f"late by {1000 * at(self.late, SHARE):.1f} ms (90 %), {1000 * max(self.late):.1f} ms {self.why[:2]}"
         )
 
     def at(self, share):
@@ -75,11 +79,10 @@ class Seen:
 
     def hold_to(self, seconds, figure, lost=0):
         """Checks that most were within `seconds`, and all within the hard limit, without the delay of the machine."""
-        figure(f"{self.over}, 90 %", 1000 * self.at(SHARE), "ms", bound=1000 * seconds)
-        figure(f"{self.over}, most", 1000 * self.at(1), "ms")
+        figure(str(self), 1000 * self.at(SHARE), "ms", bound=1000 * seconds)
         assert self.lost <= lost, self
-        assert self.at(SHARE) <= seconds + 2 * at(self.late, SHARE), self
-        assert not self.took or self.took[-1] <= HARD_SECONDS + 2 * max(self.late), self
+        assert self.at(SHARE) <= self.noise * seconds + 2 * at(self.late, SHARE), self
+        assert not self.took or self.took[-1] <= self.noise * HARD_SECONDS + 2 * max(self.late), self
 
 
 def at(values, share):

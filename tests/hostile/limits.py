@@ -7,6 +7,13 @@ import subprocess
 import time
 from pathlib import Path
 
+from processes import descendants_of, processor_seconds
+
+# The share of others below which a machine is quiet: the tests themselves are run by two processes.
+QUIET = 0.1
+# A limit is never multiplied by more (judgment: the server needs a small part of a processor).
+MOST_FACTOR = 3.0
+
 MEMORY_1 = Path("/sys/fs/cgroup/memory")
 ROOT_2 = Path("/sys/fs/cgroup")
 
@@ -69,6 +76,40 @@ class Memory:
                 with contextlib.suppress(OSError):
                     return int((self.group / name).read_text())
         return status(pid, "VmHWM") << 10
+
+
+class Noise:
+    """How much of the machine's processor time others use while a test measures: other programs, other tests, and other machines
+    on the same processor. Not the server and its attackers: these are children of this process.
+
+    noise = Noise(); ...; noise.factor()"""
+
+    def __init__(self):
+        self.before = self.read()
+
+    def read(self):
+        """Seconds of processor time: all that passed, all that somebody used, and what this process and its children used."""
+        user, nice, system, idle, iowait, irq, softirq, steal = (
+            int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in Path("/proc/stat").read_text().split()[1:9]
+        )
+        busy = user + nice + system + irq + softirq + steal
+        times = os.times()
+        own = times.user + times.system + times.children_user + times.children_system
+        for pid in descendants_of(os.getpid()):
+            with contextlib.suppress(OSError):
+                own += processor_seconds(pid)
+        return busy + idle + iowait, busy, own
+
+    def share(self):
+        """From 0, when nobody else used a processor, to 1."""
+        passed, busy, own = (now - before for now, before in zip(self.read(), self.before, strict=True))
+        return min(max(0.0, (busy - own) / passed), 1.0) if passed > 0 else 0.0
+
+    def factor(self):
+        """What a limit of time is multiplied by: who gets half of the time takes twice as long, at least. On a machine that does
+        nothing else it is 1."""
+        share = self.share()
+        return 1.0 if share < QUIET else min(1 / (1 - share) ** 2, MOST_FACTOR)
 
 
 def socket_octets(*ports):

@@ -7,6 +7,7 @@ import pytest
 from attack import Attack
 from besieged import OPERATOR, assert_alive, besieged, hold_failover
 from bystander import Bystander
+from loops import Loops
 from octets import request
 from test_streams import hold
 
@@ -14,55 +15,60 @@ from test_streams import hold
 MANY = 10_000
 SIMULATION = '{"lose": ["e0"]}'
 CALLS = {
-    "metrics": dict(path="/metrics"),
-    "status": dict(path="/v1/status"),
-    "names": dict(path="/v1/names"),
-    "explain": dict(path="/v1/explain?name=many0.svc.example&type=A"),
-    "simulate": dict(path="/v1/simulate", method="POST", body=SIMULATION, headers={"content_type": "application/json"}),
+    "metrics": "GET /metrics",
+    "status": "GET /v1/status",
+    "names": "GET /v1/names",
+    "explain": "GET /v1/explain?name=many0.svc.example&type=A",
+    "simulate": "POST /v1/simulate",
 }
+NICE = 10
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_expensive_calls_in_a_loop(dir, figure, call):
     """Sixteen clients repeat a call with 10,000 endpoints: nobody else waits, and a dead endpoint is out in time."""
     with besieged(dir, count=MANY, bound=60) as (node, herd):
-        with Attack(dir, "loop", node.http, count=16, sources=16, **CALLS[call]) as attack, Bystander(dir, node) as bystander:
+        with loops(dir, node, CALLS[call], 16, sources=16, body=SIMULATION) as attack, Bystander(dir, node) as bystander:
             hold_failover(figure, node, herd, dir)
             hold_failover(figure, node, herd, dir, nth=1)
             seen = bystander.finish()
-            counts = attack.finish()
-        print(counts)
+            statuses = attack.finish()["statuses"]
+        print(statuses)
         assert_alive(node)
-        assert counts["turns"] > 0, counts
+        assert statuses.get("200", 0) > 0, statuses
         hold(seen, figure)
+
+
+def loops(dir, node, call, count, **how):
+    return Loops(dir, node.http, {call: count}, nice=NICE, keep=True, **how)
 
 
 def test_wrong_tokens(dir, figure):
     """Sixteen clients try tokens."""
-    attack = dict(path="/v1/overrides/e0", method="PUT", body='{"state": "drain"}', headers={"authorization": "Bearer " + "w" * 32})
+    wrong = dict(body='{"state": "drain"}', headers={"Authorization": "Bearer " + "w" * 32})
     with besieged(dir) as (node, herd):
-        with Attack(dir, "loop", node.http, count=16, sources=1, **attack) as attack, Bystander(dir, node) as bystander:
+        with loops(dir, node, "PUT /v1/overrides/e0", 16, **wrong) as attack, Bystander(dir, node) as bystander:
             hold_failover(figure, node, herd, dir)
             seen = bystander.finish()
-            counts = attack.finish()
-        print(counts)
+            statuses = attack.finish()["statuses"]
+        print(statuses)
         assert_alive(node)
-        assert counts["turns"] > 0, counts
-        assert not {"200", "204"} & set(counts), counts
+        assert statuses.get("401", 0) > 0 and not {"200", "204"} & set(statuses), statuses
         hold(seen, figure)
 
 
 def test_reloads_during_a_failover(dir, figure):
     """Reloads of 10,000 endpoints, one after the other, delay no failover and no answer."""
-    attack = dict(path="/v1/reload", method="POST", headers={"authorization": f"Bearer {OPERATOR}"})
     with besieged(dir, count=MANY, bound=60) as (node, herd):
-        with Attack(dir, "loop", node.http, count=4, sources=4, **attack) as attack, Bystander(dir, node) as bystander:
+        token = {"Authorization": f"Bearer {OPERATOR}"}
+        with loops(dir, node, "POST /v1/reload", 4, sources=4, headers=token) as attack, Bystander(dir, node) as bystander:
             for nth in range(3):
                 hold_failover(figure, node, herd, dir, nth)
             seen = bystander.finish()
-            counts = attack.finish()
-        print(counts)
+            statuses = attack.finish()["statuses"]
+        print(statuses)
         assert_alive(node)
+        assert statuses.get("200", 0) > 0, statuses
         hold(seen, figure)
 
 

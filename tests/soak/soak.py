@@ -27,8 +27,9 @@ from portolan import command
 # How much a figure may differ from the first one: a share, and what is left to chance in few descriptors.
 SHARE = 0.05
 SLACK = {"resident KiB": 1024, "threads": 1, "descriptors": 16}
-# The figures of one moment are the medians of this many samples.
+# The figures of one moment are the medians of this many samples, which take six seconds, or less in a short soak.
 SAMPLES = 20
+SAMPLE_SECONDS = 6.0
 
 
 def seconds(text):
@@ -92,12 +93,12 @@ def disturbed(dir, node, herd):
         yield bystander, [stack.enter_context(Disturbance(what, every)) for what, every in ((flap, 1.5), (reload, 5.0), (look, 2.0))]
 
 
-def sample(node):
+def sample(node, duration):
     """The medians of some samples, over a few seconds."""
     taken = []
     for _ in range(SAMPLES):
         taken.append((status(node.child.pid, "VmRSS"), status(node.child.pid, "Threads"), descriptors(node.child.pid)))
-        time.sleep(0.3)
+        time.sleep(min(SAMPLE_SECONDS, duration / 20) / SAMPLES)
     return dict(zip(SLACK, (statistics.median(column) for column in zip(*taken)), strict=True))
 
 
@@ -113,7 +114,7 @@ def main():
             print(f"{'time':>8}", *(f"{name:>14}" for name in SLACK))
             for share in (0.1, 0.25, 0.5, 0.75, 1.0):
                 time.sleep(max(0.0, began + share * duration - time.monotonic()))
-                rows.append((share, sample(node)))
+                rows.append((share, sample(node, duration)))
                 print(f"{share * duration:6.0f} s", *(f"{value:14.0f}" for value in rows[-1][1].values()), flush=True)
             seen = bystander.finish()
         assert_alive(node)
