@@ -9,6 +9,7 @@ mod client;
 mod explain;
 mod failback;
 mod files;
+mod fleet;
 mod names;
 mod overrides;
 mod reload;

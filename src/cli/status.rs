@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::args::ServerArg;
-use crate::cli::{Failure, Format, names, overrides, text};
+use crate::cli::{Failure, Format, fleet, names, overrides, text};
 use crate::clock;
 use crate::control::JournalEvent;
 use crate::control::names::NameReport;
@@ -58,6 +58,9 @@ fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], no
         } else if let Some(why) = &vantage.why {
             let _ = writeln!(shown, "{} is blind, and its verdicts stay as they were: {why}", vantage.name);
         }
+    }
+    if let Some(fleet) = &status.fleet {
+        shown.push_str(&fleet::human(fleet));
     }
     for zone in &status.zones {
         shown.push_str(&zone_table(zone, names, now));
@@ -292,6 +295,7 @@ mod tests {
                 since: 52.0,
                 error: Some("no space".into()),
             }],
+            fleet: None,
         };
         let event = JournalEvent {
             id: "ns1/7".into(),

@@ -54,6 +54,8 @@ impl Settings {
             ("listen.quic", *quic != theirs.quic),
             ("listen.workers", *workers != theirs.workers),
             ("vantage.control", self.control != other.control),
+            ("vantage.exec", self.exec != other.exec),
+            ("fleet", self.fleet != other.fleet),
             ("tls", files(self) != files(other)),
             ("limits", self.limits != other.limits),
             ("run.user", self.user != other.user),

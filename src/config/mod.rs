@@ -50,7 +50,7 @@ pub use notes::notes;
 pub use operators::Operators;
 pub use schema::{SchemaOf, schema};
 pub(crate) use settings::LAST_GOOD_DIR;
-pub use settings::{Flags, Listen, Settings};
+pub use settings::{Flags, FleetSettings, FleetTls, Listen, Settings};
 pub use token_scope::{EndpointPattern, Rights, Role};
 pub use tokens::{Holder, Tokens};
 pub use zones::{Disappearance, Version, VersionStatus, ZoneState};

@@ -1,6 +1,7 @@
 //! The settings of this node: `portolan.toml`, the environment and the flags. `layers` joins the three; this file
 //! declares the keys and checks their values. The zones are read elsewhere.
 
+mod fleet;
 mod layers;
 mod listen;
 
@@ -27,6 +28,8 @@ use crate::source::{
     files::{absolute, path_of},
 };
 
+pub(super) use fleet::FleetKeys;
+pub use fleet::{FleetSettings, FleetTls};
 pub use layers::Flags;
 pub(super) use layers::environment;
 pub use listen::Listen;
@@ -43,6 +46,11 @@ pub struct Settings {
     pub listen: Listen,
     /// Hosts that are always reachable. If they are silent too, this vantage is cut off. Default: none.
     pub control: Vec<SocketAddr>,
+    /// Programs that exec checks of the fleet may run here: absolute paths. Checks of this node's own zones need no
+    /// entry. Default: none.
+    pub exec: Vec<String>,
+    /// The fleet that this node belongs to; `None`: it is alone.
+    pub fleet: Option<FleetSettings>,
     /// The certificate of DoT, DoH and DoQ; present if one of them is used.
     pub tls: Option<Tls>,
     /// The directory of the zones, absolute.
@@ -98,14 +106,13 @@ keys! {
         limits: LimitKeys = table();
         log: LogKeys = table();
         vantage: VantageKeys = table();
+        fleet: FleetKeys = table();
         clients: ClientKeys = table();
         regions: Vec<RegionKeys> = named();
     }
 }
 
-impl Table for SettingsKeys {
-    const LATER: &'static [&'static str] = &["fleet"];
-}
+impl Table for SettingsKeys {}
 
 keys! {
     /// `[zones]`.
@@ -158,10 +165,13 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
         let declared = value(keys.regions).unwrap_or_default();
         regions::read(declared, value(keys.clients), keys.region.as_ref(), base, problems)
     });
+    let (control, exec) = value(keys.vantage).map_or_else(Default::default, |keys| listen::vantage(keys, problems));
     Settings {
         node: value(keys.node).unwrap_or_else(host),
         listen,
-        control: value(keys.vantage).map_or_else(Vec::new, |keys| listen::control(keys, problems)),
+        control,
+        exec,
+        fleet: keys.fleet.and_then(|at| fleet::fleet(at.value, base, problems)),
         tls: keys.tls.map(|at| certificate::read(&at.value, base, problems)),
         zones_dir,
         zones_shown,

@@ -102,6 +102,7 @@ async fn status_json(Shared(state): Shared<ApiState>) -> Response {
         let now = clock::now();
         let mut status = status::status(&own.snapshots.load_full(), &own.reload.load(), now);
         status.complete(&own.controls.disk, now);
+        status.fleet = own.fleet.as_ref().map(|read| read());
         json(&status)
     };
     match state.texts.status.result(&state.costly, text).await {

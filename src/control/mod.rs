@@ -11,6 +11,7 @@ mod costly;
 mod events;
 pub mod explain;
 pub mod failback;
+pub mod fleet;
 mod gate;
 mod heartbeat;
 mod http;

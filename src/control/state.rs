@@ -12,6 +12,7 @@ use crate::control::access::ApiAccess;
 use crate::control::command::Command;
 use crate::control::connections::ApiRoom;
 use crate::control::costly::{Costly, SharedWork};
+use crate::control::fleet::ReadFleet;
 use crate::control::journal::Journal;
 use crate::control::names::cache::NameStateCache;
 use crate::control::overrides::Book;
@@ -36,6 +37,8 @@ pub struct ApiState {
     pub(crate) names: Arc<NameStateCache>,
     pub(crate) room: ApiRoom,
     pub(crate) simulations: Arc<Semaphore>,
+    /// Reads the state of the fleet; `None`: this node is alone.
+    pub(crate) fleet: Option<ReadFleet>,
     pub(super) costly: Costly,
     /// The texts that are the same for every client.
     pub(super) texts: Arc<SharedTexts>,
@@ -97,13 +100,32 @@ impl ApiState {
         let room = ApiRoom::default();
         let simulations = Arc::new(Semaphore::new(MAX_SIMULATIONS));
         let (costly, texts) = Default::default();
-        ApiState { snapshots, journal, readiness, reload, metrics, controls, names, room, simulations, costly, texts }
+        let fleet = None;
+        ApiState {
+            snapshots,
+            journal,
+            readiness,
+            reload,
+            metrics,
+            controls,
+            names,
+            room,
+            simulations,
+            fleet,
+            costly,
+            texts,
+        }
     }
 
     /// The same with the calls that cost much on these threads. Without this they run on those of the caller's runtime
     /// that may block.
     pub fn with_costly_calls_on(self, threads: Handle) -> ApiState {
         ApiState { costly: Costly::on(threads), ..self }
+    }
+
+    /// The same for a node of a fleet.
+    pub fn with_fleet(self, fleet: Option<ReadFleet>) -> ApiState {
+        ApiState { fleet, ..self }
     }
 
     /// The same with room for other numbers of connections and octets.

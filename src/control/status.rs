@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{VersionStatus, ZoneState};
+use crate::control::fleet::FleetReport;
 use crate::control::overrides::OverrideReport;
 use crate::control::unsaved::{DiskState, UnsavedFile};
 use crate::model::{
@@ -33,6 +34,9 @@ pub struct Status {
     /// The files of the state directory that are not on the disk as they should be; absent if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsaved: Vec<UnsavedFile>,
+    /// The fleet that this node belongs to; absent if it is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetReport>,
 }
 
 /// One zone.
@@ -292,6 +296,7 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
         vantages: vantages(model, view, now),
         reload: reload.report(),
         unsaved: Vec::new(),
+        fleet: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod changes;
 mod clocks;
 mod difference;
 mod event_number;
+mod fleet;
 mod health_file;
 mod identity;
 mod limits;

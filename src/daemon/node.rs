@@ -20,6 +20,7 @@ use crate::daemon::certificate;
 use crate::daemon::changes::Changes;
 use crate::daemon::clocks::Now;
 use crate::daemon::event_number;
+use crate::daemon::fleet::Fleet;
 use crate::daemon::health_file::write_reports;
 use crate::daemon::identity::Identities;
 use crate::daemon::prepare::{NodeSpec, Prepared, SavedState};
@@ -47,6 +48,7 @@ pub struct RunningNode {
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     state_dir: StateDir,
+    fleet: Option<Fleet>,
     /// Dropped last: all of it runs on their threads.
     runtimes: Runtimes,
 }
@@ -108,7 +110,13 @@ impl RunningNode {
             unnoticed: changes.unnoticed(),
         };
         let reload = Arc::new(ArcSwap::from_pointee(loaded));
+        let fleet = match &settings.fleet {
+            Some(fleet) => Some(Fleet::start(fleet, &settings.node).await.map_err(StartError::System)?),
+            None => None,
+        };
+        let read_fleet = fleet.as_ref().map(Fleet::reader);
         let sources = Sources {
+            fleet: read_fleet.clone(),
             metrics: metrics.clone(),
             snapshots: snapshots.clone(),
             reload: reload.clone(),
@@ -122,7 +130,7 @@ impl RunningNode {
         let state =
             control::ApiState::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
         let room = control::ApiRoom::new(api_connections, shares.waiting_octets);
-        let state = state.with_room(room).with_costly_calls_on(runtimes.report.handle().clone());
+        let state = state.with_room(room).with_fleet(read_fleet).with_costly_calls_on(runtimes.report.handle().clone());
         let stop = CancellationToken::new();
         let api = runtimes.control.within(|| TcpListener::from_std(api)).map_err(StartError::System)?;
         let api = runtimes.control.spawn(control::serve(api, control::router(state), stop.clone()));
@@ -181,6 +189,7 @@ impl RunningNode {
             stop,
             tasks,
             state_dir,
+            fleet,
             runtimes,
         })
     }
@@ -225,6 +234,9 @@ impl RunningNode {
         for task in self.tasks {
             // An error is a panic, which has been printed.
             let _ = task.await;
+        }
+        if let Some(fleet) = self.fleet {
+            fleet.stop().await;
         }
         let saved = self.state_dir.close().await;
         self.runtimes.stop().await;

@@ -6,6 +6,7 @@
 //! | `answer` | one for each core, at most 64 | 0 | answer over TCP, TLS, HTTPS and QUIC |
 //! | `steer` | 2 | 0 | views, overrides, snapshots; state files that an operator waits for |
 //! | `probe` | one for each core, at most 4 | 2 | probes and heartbeats |
+//! | `fleet` | 1, in a node of a fleet | 2 | messages of the fleet |
 //! | `control` | 2 | 2 | connections of the API, event streams |
 //! | `report` | as needed, at most 16 | 10 | responses that cost much: metrics, status, explain, simulate, names |
 //! | `low` | as needed, at most 16 | 10 | compile the next generation, free old ones, housekeeping files |
@@ -22,7 +23,7 @@ use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
-/// The runtimes but that of probes, which [`super::vantages`] owns.
+/// The runtimes but that of probes, which [`super::vantages`] owns, and that of [`super::fleet`].
 pub(super) struct Runtimes {
     pub(super) answer: OwnRuntime,
     pub(super) steer: OwnRuntime,
@@ -72,6 +73,8 @@ pub(super) const PROBE: ThreadKind =
 /// Two threads, so that one long write does not hold up every other connection. What costs much runs elsewhere, and a
 /// supervisor waits for `/healthz` on a busy machine: so they yield no more than probes do.
 const CONTROL: ThreadKind = ThreadKind { name: "control", tasks: TaskThreads::Fixed(2), blocking: 4, nice: 2 };
+/// It yields no more than probes do, whose reports it sends. One thread: it must never take more than a core.
+pub(super) const FLEET: ThreadKind = ThreadKind { name: "fleet", tasks: TaskThreads::Fixed(1), blocking: 4, nice: 2 };
 const REPORT: ThreadKind = ThreadKind { name: "report", tasks: TaskThreads::None, blocking: 16, nice: 10 };
 /// Sixteen threads that block, because a file of a mount that hangs can hold some of them for ever.
 const LOW: ThreadKind = ThreadKind { name: "low", tasks: TaskThreads::Fixed(1), blocking: 16, nice: 10 };

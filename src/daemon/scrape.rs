@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::clock;
+use crate::control::fleet::ReadFleet;
 use crate::control::names::NameStateCache;
 use crate::control::unsaved::DiskState;
 use crate::control::{ApiAccess, ReloadStatus};
@@ -23,6 +24,7 @@ pub(crate) struct Sources {
     pub(crate) writes: Arc<StateWrites>,
     pub(crate) access: Arc<ApiAccess>,
     pub(crate) disk: Arc<DiskState>,
+    pub(crate) fleet: Option<ReadFleet>,
 }
 
 impl Sources {
@@ -39,6 +41,7 @@ impl Sources {
             state_writes: self.writes.counts(),
             refusals: &self.access.refusals,
             unsaved: &self.disk.unsaved(clock::now()),
+            fleet: self.fleet.as_ref().map(|read| read()).as_ref(),
         })
     }
 }

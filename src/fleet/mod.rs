@@ -2,6 +2,7 @@
 
 mod composite;
 pub mod exchange;
+pub mod nats;
 pub mod quorum;
 pub mod report;
 

@@ -47,6 +47,7 @@ sections! {
     Operators "operators-api-and-state", "`[api]` and `[state]`.";
     Clients "where-clients-are", "`[clients]` and `[regions.NAME]`.";
     RateLimit "rate-limiting-rrl", "`[rrl]`.";
+    Fleet "a-fleet-fleet", "`[fleet]`.";
     NotYet "not-supported-yet", "Keys that are not supported yet.";
 }
 

@@ -124,6 +124,11 @@ families! {
     LOG_LINES_DROPPED Counter "portolan_log_lines_dropped_total" []
         "Lines of the log that were lost because standard error was not read.";
 
+    FLEET_CONNECTED Gauge "portolan_fleet_connected" [] "Whether this node is connected to a NATS server of its fleet.";
+    FLEET_CONNECTIONS Counter "portolan_fleet_connections_total" [] "How often the connection to NATS was made.";
+    FLEET_DROPPED Counter "portolan_fleet_dropped_total" ["direction"]
+        "Messages of the fleet that were lost at this node: out, without a connection; in, faster than they were read.";
+
     CPU_SECONDS Counter "process_cpu_seconds_total" [] "Total user and system CPU time spent in seconds.";
     RESIDENT Gauge "process_resident_memory_bytes" [] "Resident memory size in bytes.";
     VIRTUAL Gauge "process_virtual_memory_bytes" [] "Virtual memory size in bytes.";

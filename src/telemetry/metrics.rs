@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock;
+use crate::control::fleet::FleetReport;
 use crate::control::names::NameState;
 use crate::control::unsaved::UnsavedFile;
 use crate::control::{RefusalCounters, ReloadStatus};
@@ -15,7 +16,7 @@ use crate::server::Totals;
 use crate::snapshot::{Snapshot, Transition};
 use crate::telemetry::families as family;
 use crate::telemetry::text::Exposition;
-use crate::telemetry::{files, names, process, traffic, world};
+use crate::telemetry::{files, fleet, names, process, traffic, world};
 
 /// Upper bounds of a probe's duration in seconds: from loopback to the longest sensible timeout.
 const PROBE_BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
@@ -95,6 +96,8 @@ pub struct Scrape<'a> {
     pub refusals: &'a RefusalCounters,
     /// The files of the state directory that are not on the disk as they should be.
     pub unsaved: &'a [UnsavedFile],
+    /// The state of the fleet; `None`: this node is alone.
+    pub fleet: Option<&'a FleetReport>,
 }
 
 impl Metrics {
@@ -138,7 +141,8 @@ impl Metrics {
 
     /// All metrics in the text format of Prometheus.
     pub fn render(&self, scrape: &Scrape<'_>) -> String {
-        let Scrape { snapshot, names, totals, reload, certificate_ends_at, state_writes, refusals, unsaved } = *scrape;
+        let Scrape { snapshot, names, totals, reload, certificate_ends_at, state_writes, refusals, unsaved, fleet } =
+            *scrape;
         let mut text = Exposition::default();
         text.family(&family::BUILD_INFO).sample(&[env!("CARGO_PKG_VERSION")], 1);
         text.single(&family::GENERATION, snapshot.generation);
@@ -161,6 +165,9 @@ impl Metrics {
         let mut samples = text.family(&family::STATE_UNSAVED);
         for file in unsaved {
             samples.sample(&[&file.file], file.since);
+        }
+        if let Some(fleet) = fleet {
+            fleet::write(&mut text, fleet);
         }
         process::write(&mut text);
         text.finish()

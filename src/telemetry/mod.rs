@@ -2,6 +2,7 @@
 
 pub mod families;
 mod files;
+mod fleet;
 pub mod log;
 pub mod metrics;
 mod names;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::answer::Transport;
+use crate::control::fleet::{FleetReport, NatsReport};
 use crate::control::names::NameStateCache;
 use crate::control::test_world::{model, snapshot, transition};
 use crate::control::unsaved::UnsavedFile;
@@ -46,8 +47,22 @@ fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
         state_writes: [3, 1],
         refusals: &refusals,
         unsaved: &unsaved,
+        fleet: Some(&fleet()),
     });
     text.lines().map(str::to_owned).collect()
+}
+
+fn fleet() -> FleetReport {
+    let nats = NatsReport {
+        state: NatsReport::CONNECTED.into(),
+        for_ms: 1000,
+        server: None,
+        connections: 3,
+        problem: None,
+        dropped: 5,
+        missed: 7,
+    };
+    FleetReport { cluster: "prod".into(), nats }
 }
 
 #[test]
@@ -64,6 +79,10 @@ fn every_metric_is_there_with_its_labels() {
     Arc::make_mut(&mut snapshot.view).checks[1].evidence[0].doubt = Doubt::HeldDown;
     let lines = scraped(&metrics, &snapshot);
     for expected in [
+        "portolan_fleet_connected 1",
+        "portolan_fleet_connections_total 3",
+        r#"portolan_fleet_dropped_total{direction="out"} 5"#,
+        r#"portolan_fleet_dropped_total{direction="in"} 7"#,
         r#"portolan_queries_total{transport="udp",rcode="NOERROR"} 90"#,
         r#"portolan_queries_total{transport="tcp",rcode="NXDOMAIN"} 2"#,
         r#"portolan_queries_total{transport="tcp",rcode="NOERROR"} 0"#,

@@ -10,7 +10,7 @@ use crate::config::monitor::{HeartbeatKeys, MonitorSpec, QuorumKeys};
 use crate::config::operators::{ApiKeys, StateKeys};
 use crate::config::regions::RegionKeys;
 use crate::config::run::RunKeys;
-use crate::config::settings::{ListenKeys, SettingsKeys, VantageKeys, ZonesKeys};
+use crate::config::settings::{FleetKeys, ListenKeys, SettingsKeys, VantageKeys, ZonesKeys};
 use crate::config::spec::{
     self, Answering, EcsKeys, EndpointSpec, FenceSpec, NameKeys, PoolSpec, SelectorSpec, ServiceKeys,
 };
@@ -49,6 +49,7 @@ fn settings_keys() -> Vec<Key> {
         ("limits", LimitKeys::keys()),
         ("log", LogKeys::keys()),
         ("vantage", VantageKeys::keys()),
+        ("fleet", FleetKeys::keys()),
         ("clients", ClientKeys::keys()),
         ("regions.NAME", RegionKeys::keys()),
     ];

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use crate::config::interfaces::{self, ParsedAddress};
-use crate::config::keys::{Table, integer, keys, text, texts};
+use crate::config::keys::{KeyKind as _, Table, integer, keys, text, texts};
+use crate::config::settings::fleet::programs;
 use crate::source::{At, ManualSection, Problems};
 
 /// Sockets and threads.
@@ -77,6 +78,10 @@ keys! {
         /// The node tries a TCP connection to each of them every second. When the endpoints and most of these hosts are
         /// silent, the node itself is cut off: see [below](#when-the-node-itself-is-cut-off-vantage)
         control: Vec<At<String>> = texts("[\"192.0.2.1:443\"]").sized(0..=MAX_CONTROL);
+        /// `["/usr/local/bin/check"]`: programs of `exec` monitors that this node runs for other nodes of its fleet.
+        /// Checks of other nodes that need another program are not made here. For the zones of this node it has no
+        /// effect
+        exec: Vec<String> = texts("[\"/usr/local/bin/check\"]").then(programs), default Vec::new();
     }
 }
 
@@ -110,10 +115,14 @@ pub(super) fn listen(keys: ListenKeys, has_tls: bool, problems: &mut Problems) -
     listen
 }
 
-/// Checks `[vantage]`: the control targets.
-pub(super) fn control(keys: VantageKeys, problems: &mut Problems) -> Vec<SocketAddr> {
+/// Checks `[vantage]`: the control targets and the programs.
+pub(super) fn vantage(keys: VantageKeys, problems: &mut Problems) -> (Vec<SocketAddr>, Vec<String>) {
+    (control(keys.control, problems), keys.exec.value)
+}
+
+fn control(written: Option<At<Vec<At<String>>>>, problems: &mut Problems) -> Vec<SocketAddr> {
     let mut control: Vec<SocketAddr> = Vec::new();
-    let Some(At { value, place }) = keys.control else { return control };
+    let Some(At { value, place }) = written else { return control };
     if value.len() > MAX_CONTROL {
         problems.error(&place, format!("`control` must list at most {MAX_CONTROL} addresses"));
     }

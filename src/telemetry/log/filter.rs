@@ -34,7 +34,8 @@ const MODULES: [&str; 12] = [
 ];
 
 /// Libraries that log.
-const LIBRARIES: [&str; 14] = [
+const LIBRARIES: [&str; 15] = [
+    "async_nats",
     "axum",
     "h2",
     "hickory_proto",
@@ -51,10 +52,14 @@ const LIBRARIES: [&str; 14] = [
     "tokio_util",
 ];
 
-/// Libraries that log a line for each client that breaks a protocol. Anyone could fill the log with them, so they log
-/// less unless the filter names them. The metrics count such clients.
-const QUIET: [(&str, LevelFilter); 3] =
-    [("h2", LevelFilter::OFF), ("quinn", LevelFilter::ERROR), ("quinn_proto", LevelFilter::OFF)];
+/// Libraries that log a line for each client that breaks a protocol, or for each attempt to connect. Anyone could fill
+/// the log with them, so they log less unless the filter names them. The metrics count such events.
+const QUIET: [(&str, LevelFilter); 4] = [
+    ("async_nats", LevelFilter::OFF),
+    ("h2", LevelFilter::OFF),
+    ("quinn", LevelFilter::ERROR),
+    ("quinn_proto", LevelFilter::OFF),
+];
 
 /// The level of a library that the filter does not name.
 const LIBRARIES_LEVEL: LevelFilter = LevelFilter::WARN;

@@ -1,0 +1,387 @@
+//! The connection to the NATS servers. It is made in the background and made again for ever, so that neither the start
+//! nor anything else waits for it. What changes is logged once, and is in [`Nats::status`].
+//!
+//! Publishing never waits: while there is no connection a message is dropped and counted. A report that waited would be
+//! old when it arrives, and the next one makes up for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, ServerAddr, StatusCode};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::watch;
+
+use crate::clock;
+use crate::config::{FleetSettings, FleetTls};
+use crate::fleet::nats::{Credentials, Subjects};
+use crate::model::Moment;
+use crate::printable::escaped;
+
+/// How long one NATS server has for a connection with TLS (judgment: ten round trips around the world).
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// After so many pings without a reply, two, the connection is made again: so a silent cut is noticed within 10 s.
+const PING_EVERY: Duration = Duration::from_secs(4);
+/// How long a request waits for its reply (judgment: a quorum over continents takes half a second).
+const REPLY_WITHIN: Duration = Duration::from_secs(3);
+/// The first delay between two attempts to connect; it doubles with each.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// The longest one (judgment: a node is back within seconds of its NATS server).
+const MAX_DELAY: Duration = Duration::from_secs(5);
+/// Most messages that wait to be written (judgment: some seconds of a busy server).
+const MAX_OUTGOING: usize = 2048;
+/// Most messages of one subscription that wait to be read; more are dropped and counted. 50 vantages send as many in a
+/// minute (judgment).
+const MAX_INCOMING: usize = 4096;
+/// Longest reason that is stored, in octets: the text comes from a NATS server.
+const MAX_REASON: usize = 256;
+
+/// A connection to the NATS servers of a fleet. Clones share it.
+#[derive(Clone)]
+pub struct Nats {
+    client: Client,
+    node: Arc<str>,
+    subjects: Arc<Subjects>,
+    replicas: Option<u32>,
+    servers: usize,
+    state: watch::Receiver<ConnectionStatus>,
+    lost: Arc<AtomicU64>,
+}
+
+/// Whether there is a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConnectionStatus {
+    /// Whether a NATS server answers.
+    pub is_connected: bool,
+    /// Since when it is so.
+    pub since: Moment,
+    /// How often the connection was made.
+    pub connections: u64,
+    /// The last error: why there is no connection, or what the NATS server refused.
+    pub problem: Option<Arc<str>>,
+    /// Messages that this node was too slow for.
+    pub missed: u64,
+}
+
+/// Why no connection is even tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectError(String);
+
+impl std::fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "[fleet]: {}", self.0)
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+/// A message of a subscription.
+#[derive(Debug, Clone)]
+pub struct NatsMessage {
+    /// The subject that it was published on.
+    pub subject: String,
+    /// Its content.
+    pub payload: Bytes,
+}
+
+/// The messages of a subject, or of several with `*` and `>`. It lasts over reconnections. Unsubscribes when dropped.
+pub struct NatsSubscription(async_nats::Subscriber);
+
+impl NatsSubscription {
+    /// The next message; `None` after the end of the connection.
+    pub async fn next(&mut self) -> Option<NatsMessage> {
+        let Message { subject, payload, .. } = self.0.next().await?;
+        Some(NatsMessage { subject: subject.to_string(), payload })
+    }
+}
+
+impl Nats {
+    /// Begins to connect. Must be called within a tokio runtime, on whose threads the connection runs. An error is one
+    /// of the settings.
+    pub async fn connect(settings: &FleetSettings, node: &str) -> Result<Nats, ConnectError> {
+        let start =
+            ConnectionStatus { is_connected: false, since: clock::now(), connections: 0, problem: None, missed: 0 };
+        let (status, state) = watch::channel(start);
+        let status = Arc::new(status);
+        let subjects = Subjects::of(&settings.cluster);
+        let credentials = Credentials::of(settings.credentials.clone(), &settings.nats);
+        let options = ConnectOptions::with_auth_callback(move |nonce| credentials.clone().answer(nonce))
+            .name(format!("portolan {node}"))
+            .custom_inbox_prefix(subjects.inbox(node))
+            .retry_on_initial_connect()
+            .max_reconnects(None)
+            .connection_timeout(CONNECT_WITHIN)
+            .request_timeout(Some(REPLY_WITHIN))
+            .ping_interval(PING_EVERY)
+            .client_capacity(MAX_OUTGOING)
+            .subscription_capacity(MAX_INCOMING)
+            .reconnect_delay_callback(|attempts| delay(attempts, clock::entropy()))
+            .event_callback(move |event| {
+                let status = Arc::clone(&status);
+                async move { note(&status, &event) }
+            });
+        let options = with_tls(options, settings.tls.as_ref());
+        let servers = settings.nats.iter().map(|url| ServerAddr::from_url(without_user(url)));
+        let servers: Vec<ServerAddr> =
+            servers.collect::<Result<_, _>>().map_err(|error| ConnectError(error.to_string()))?;
+        let client = options.connect(servers).await.map_err(|error| ConnectError(error.to_string()))?;
+        Ok(Nats {
+            client,
+            node: node.into(),
+            subjects: Arc::new(subjects),
+            replicas: settings.replicas,
+            servers: settings.nats.len(),
+            state,
+            lost: Arc::default(),
+        })
+    }
+
+    /// The names of the fleet.
+    pub fn subjects(&self) -> &Subjects {
+        &self.subjects
+    }
+
+    /// The name of this node.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// `[fleet] replicas`.
+    pub(super) fn replicas(&self) -> Option<u32> {
+        self.replicas
+    }
+
+    /// How many NATS servers there are as far as it is known: those of the settings, or those that the connected one
+    /// names.
+    pub(super) fn known_servers(&self) -> usize {
+        let named = self.client.try_server_info().map_or(0, |info| info.connect_urls.len());
+        named.max(self.servers)
+    }
+
+    /// Whether there is a connection, and why not.
+    pub fn status(&self) -> ConnectionStatus {
+        self.state.borrow().clone()
+    }
+
+    /// The same, for a reader that waits for changes.
+    pub fn changes(&self) -> watch::Receiver<ConnectionStatus> {
+        self.state.clone()
+    }
+
+    /// The NATS server that this node is connected to: its name or `HOST:PORT`.
+    pub fn server(&self) -> Option<String> {
+        let info = self.client.try_server_info().filter(|_| self.state.borrow().is_connected)?;
+        let name = if info.server_name.is_empty() || info.server_name == info.server_id {
+            format!("{}:{}", info.host, info.port)
+        } else {
+            info.server_name
+        };
+        Some(bounded(&name).to_string())
+    }
+
+    /// Messages that were dropped because there was no connection, or it was too slow.
+    pub fn dropped(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Publishes a message, without waiting. `false`: it was dropped and counted.
+    pub fn publish(&self, subject: String, payload: Bytes) -> bool {
+        let sent = self.state.borrow().is_connected
+            && matches!(self.client.publish(subject, payload).now_or_never(), Some(Ok(())));
+        if !sent {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    /// Subscribes to a subject. `None` after the end of the connection.
+    pub async fn subscribe(&self, subject: String) -> Option<NatsSubscription> {
+        self.client.subscribe(subject).await.ok().map(NatsSubscription)
+    }
+
+    /// Sends a request and waits for its reply, at most three seconds.
+    pub(super) async fn request(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Bytes, String> {
+        if !self.state.borrow().is_connected {
+            return Err("no connection to NATS".to_owned());
+        }
+        let request = async_nats::Request::new().payload(payload).timeout(Some(REPLY_WITHIN));
+        let request = match headers {
+            Some(headers) => request.headers(headers),
+            None => request,
+        };
+        let sent = self.client.send_request(subject, request);
+        // The time-out of the request begins when it is written, which waits for the connection.
+        match tokio::time::timeout(REPLY_WITHIN * 2, sent).await {
+            Ok(Ok(reply)) => match reply.status {
+                None | Some(StatusCode::OK) => Ok(reply.payload),
+                Some(status) => Err(format!("status {status}")),
+            },
+            Ok(Err(error)) => Err(match error.kind() {
+                async_nats::RequestErrorKind::TimedOut => "no reply from JetStream, or no permission".to_owned(),
+                async_nats::RequestErrorKind::NoResponders => "no JetStream there".to_owned(),
+                _ => error.to_string(),
+            }),
+            Err(_) => Err("no reply".to_owned()),
+        }
+    }
+
+    /// Sends a request that has several replies. `take` gets each, and returns whether another one follows.
+    pub(super) async fn request_many(
+        &self,
+        subject: String,
+        payload: Bytes,
+        mut take: impl FnMut(Message) -> bool,
+    ) -> Result<(), String> {
+        if !self.state.borrow().is_connected {
+            return Err("no connection to NATS".to_owned());
+        }
+        let inbox = self.client.new_inbox();
+        let exchange = async {
+            let mut replies = self.client.subscribe(inbox.clone()).await.map_err(|error| error.to_string())?;
+            let sent = self.client.publish_with_reply(subject, inbox, payload).await;
+            sent.map_err(|error| error.to_string())?;
+            loop {
+                match tokio::time::timeout(REPLY_WITHIN, replies.next()).await {
+                    Ok(Some(reply)) if take(reply.clone()) => {}
+                    Ok(Some(_)) => return Ok(()),
+                    Ok(None) => return Err("the connection ended".to_owned()),
+                    Err(_) => return Err("no reply from JetStream, or no permission".to_owned()),
+                }
+            }
+        };
+        tokio::time::timeout(REPLY_WITHIN * 4, exchange)
+            .await
+            .unwrap_or_else(|_| Err("the reply is too slow".to_owned()))
+    }
+}
+
+/// The user and the password are sent by [`Credentials`], and an address may be logged.
+fn without_user(url: &url::Url) -> url::Url {
+    let mut url = url.clone();
+    // They fail for addresses without a host, which the settings refuse.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}
+
+fn with_tls(options: ConnectOptions, tls: Option<&FleetTls>) -> ConnectOptions {
+    let Some(FleetTls { ca, own }) = tls else { return options };
+    let options = options.require_tls(true);
+    let options = match ca {
+        Some(ca) => options.add_root_certificates(ca.clone()),
+        None => options,
+    };
+    match own {
+        Some((cert, key)) => options.add_client_certificate(cert.clone(), key.clone()),
+        None => options,
+    }
+}
+
+/// The delay before an attempt to connect, `attempts` from 1: between half and the whole of a time that doubles. Chance
+/// spreads the nodes of a fleet that all lost the same NATS server.
+fn delay(attempts: usize, chance: u64) -> Duration {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+    let whole = FIRST_DELAY.saturating_mul(1 << doublings).min(MAX_DELAY);
+    let share = 0.5 + 0.5 * (chance >> 11) as f64 / (1u64 << 53) as f64;
+    if attempts <= 1 { whole.mul_f64(share - 0.5) } else { whole.mul_f64(share) }
+}
+
+/// Takes an event of the connection into the status, and logs what is new.
+fn note(status: &watch::Sender<ConnectionStatus>, event: &Event) {
+    let before = status.borrow().clone();
+    status.send_modify(|status| apply(status, event, clock::now()));
+    let after = status.borrow().clone();
+    let problem = after.problem.as_deref().unwrap_or("the connection ended");
+    match (before.is_connected, after.is_connected) {
+        (false, true) => tracing::info!(connections = after.connections, "connected to NATS"),
+        (true, false) => tracing::warn!("no connection to NATS: this node goes on alone until there is one"),
+        _ if before.problem != after.problem && after.problem.is_some() => tracing::warn!(problem, "NATS"),
+        _ if after.missed > before.missed => {
+            tracing::debug!(missed = after.missed, "messages of NATS came faster than they were read");
+        }
+        _ => {}
+    }
+}
+
+fn apply(status: &mut ConnectionStatus, event: &Event, now: Moment) {
+    let connected = |status: &mut ConnectionStatus, is: bool| {
+        if status.is_connected != is {
+            (status.is_connected, status.since) = (is, now);
+        }
+    };
+    match event {
+        Event::Connected => {
+            connected(status, true);
+            status.connections += 1;
+            status.problem = None;
+        }
+        Event::Disconnected | Event::Closed => connected(status, false),
+        // The server is about to stop, and the library goes to another one.
+        Event::LameDuckMode | Event::Draining => {}
+        Event::SlowConsumer(_) => status.missed += 1,
+        Event::ServerError(error) => status.problem = Some(bounded(&error.to_string())),
+        Event::ClientError(error) => {
+            let text = error.to_string();
+            // What a lost connection leads to is no news while there is none.
+            status.problem = Some(bounded(text.strip_prefix("nats: ").unwrap_or(&text)));
+        }
+    }
+}
+
+/// A text of a NATS server, printable and bounded.
+fn bounded(text: &str) -> Arc<str> {
+    let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= MAX_REASON).last().unwrap_or(0);
+    let end = if text.len() <= MAX_REASON { text.len() } else { end };
+    escaped(&text[..end]).to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::{ClientError, ServerError};
+
+    use super::*;
+
+    #[test]
+    fn attempts_come_soon_at_first_and_never_rarer_than_every_five_seconds() {
+        for chance in [0, 1 << 63, u64::MAX] {
+            assert!(delay(1, chance) <= FIRST_DELAY / 2);
+            for attempts in 2..200 {
+                let wait = delay(attempts, chance);
+                assert!(wait >= FIRST_DELAY && wait <= MAX_DELAY, "attempt {attempts}: {wait:?}");
+            }
+            assert!(delay(usize::MAX, chance) >= MAX_DELAY / 2);
+        }
+    }
+
+    #[test]
+    fn the_status_has_whether_there_is_a_connection_and_the_last_problem() {
+        let at = |secs| Moment::from_start(Duration::from_secs(secs));
+        let mut status =
+            ConnectionStatus { is_connected: false, since: at(0), connections: 0, problem: None, missed: 0 };
+        let refused = Event::ClientError(ClientError::Other("authorization violation".into()));
+        apply(&mut status, &refused, at(1));
+        assert_eq!((status.problem.as_deref(), status.since), (Some("authorization violation"), at(0)));
+        apply(&mut status, &Event::Connected, at(2));
+        let (connected, since) = (status.is_connected, status.since);
+        assert_eq!((connected, since, status.connections, &status.problem), (true, at(2), 1, &None));
+        let denied = ServerError::Other("Permissions Violation for Publish to \"x\u{1b}\"".into());
+        apply(&mut status, &Event::ServerError(denied), at(3));
+        assert!(status.problem.as_deref().is_some_and(|why| why.contains("Permissions") && !why.contains('\u{1b}')));
+        apply(&mut status, &Event::Disconnected, at(4));
+        apply(&mut status, &Event::Disconnected, at(5));
+        assert_eq!((status.is_connected, status.since), (false, at(4)));
+    }
+
+    #[test]
+    fn a_long_text_of_a_server_is_cut_at_a_character() {
+        assert_eq!(&*bounded("short"), "short");
+        let long = bounded(&"é".repeat(1000));
+        assert!(long.len() <= MAX_REASON + 1 && long.chars().all(|c| c == 'é'), "{}", long.len());
+    }
+}

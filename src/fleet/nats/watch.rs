@@ -1,0 +1,333 @@
+//! Follows all keys of a bucket, without a consumer in JetStream: a reader needs only the right to read, and nothing is
+//! left behind in JetStream when it goes.
+//!
+//! A watch reads whatever has a higher revision than the last one that it knows: at the start, after each reconnection,
+//! in regular intervals, and at once when a message on a key's subject announces a write. That message itself is not
+//! believed: JetStream may refuse what it announces. A read that the copies of the bucket answer late is repeated soon.
+//!
+//! If the bucket itself was made anew, its revisions begin again: the watch reports [`BucketEvent::Lost`] and reads all
+//! of it.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Message};
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::clock;
+use crate::fleet::nats::bucket::{ApiError, Bucket, BucketInfo, BucketKind, NOT_FOUND};
+use crate::fleet::nats::{ConnectionStatus, NatsSubscription};
+use crate::model::Moment;
+
+/// What happens to a watched bucket, in the order of revisions.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BucketEvent {
+    /// A key was written or deleted.
+    Entry(BucketEntry),
+    /// Everything that was in the bucket at this moment has been reported. Comes after each read, so an old one means
+    /// that the bucket can't be read.
+    Current(Moment),
+    /// The bucket was made anew: what was reported before is gone unless it is reported again.
+    Lost,
+    /// The bucket can't be read: why. Comes once until it can.
+    Away(String),
+}
+
+/// The newest revision of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketEntry {
+    /// The key.
+    pub key: String,
+    /// Its revision: higher than that of every entry before it.
+    pub revision: u64,
+    /// Its value; `None`: it was deleted.
+    pub value: Option<Bytes>,
+}
+
+/// The events of a bucket. The watch ends when this is dropped.
+pub struct BucketWatch {
+    events: mpsc::Receiver<BucketEvent>,
+}
+
+impl BucketWatch {
+    /// The next event. Nothing is lost when this is dropped and called again. `None` after the end of the connection.
+    pub async fn next(&mut self) -> Option<BucketEvent> {
+        self.events.recv().await
+    }
+}
+
+impl Bucket {
+    /// Follows all keys from the first on: see [`BucketWatch`]. `makes_it`: the bucket is made where there is none,
+    /// which servers may do. Must be called within a tokio runtime.
+    pub fn watch(&self, makes_it: bool) -> BucketWatch {
+        let (sender, events) = mpsc::channel(MAX_WAITING);
+        let bucket = self.clone();
+        let watcher = Watcher { bucket, makes_it, events: sender, seen: None, is_away: false };
+        tokio::spawn(watcher.run());
+        BucketWatch { events }
+    }
+}
+
+/// Most events that wait for the reader; a read waits meanwhile (judgment).
+const MAX_WAITING: usize = 256;
+/// Most entries and octets of one read. More follow in the next one.
+const MAX_BATCH: u64 = 256;
+const MAX_BATCH_OCTETS: u64 = 8 << 20;
+/// After an announced write: when it is looked for. It may take some time until all copies of the bucket have it.
+const LOOKS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
+/// Least time between two reads: many writes are read together.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
+/// The time from a read that failed to the next one; it doubles up to the longest.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const MAX_RETRY: Duration = Duration::from_secs(5);
+/// How often a watch looks whether the bucket is still the same one.
+const LOOK_AT_BUCKET_EVERY: Duration = Duration::from_secs(20);
+
+/// How often a bucket is read when nothing announces a write. Leases are read often, because the silence of a holder
+/// counts only while the bucket can be read.
+fn read_every(kind: BucketKind) -> Duration {
+    match kind {
+        BucketKind::Leases => Duration::from_millis(500),
+        BucketKind::Overrides => Duration::from_secs(2),
+        BucketKind::Targets => Duration::from_secs(5),
+    }
+}
+
+struct Watcher {
+    bucket: Bucket,
+    makes_it: bool,
+    events: mpsc::Sender<BucketEvent>,
+    /// The bucket whose entries were reported, and the last revision that was read.
+    seen: Option<BucketInfo>,
+    is_away: bool,
+}
+
+/// The end of the reader or of the connection.
+struct Ended;
+
+/// Why a pause ended.
+enum Woken {
+    /// It is time to read.
+    Due,
+    /// The connection was made again.
+    Connected,
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        let Some(mut announced) = self.bucket.nats.subscribe(self.bucket.subject(">")).await else { return };
+        let mut connection = self.bucket.nats.changes();
+        let mut looked_at = None;
+        let mut retry = FIRST_RETRY;
+        loop {
+            let began = clock::now();
+            let read = self.look(&mut looked_at, began).await;
+            let wait = match read {
+                Ok(Ok(())) => {
+                    retry = FIRST_RETRY;
+                    self.is_away = false;
+                    if self.events.send(BucketEvent::Current(began)).await.is_err() {
+                        return;
+                    }
+                    read_every(self.bucket.kind)
+                }
+                Ok(Err(error)) => {
+                    looked_at = None;
+                    if self.away(error).await.is_err() {
+                        return;
+                    }
+                    retry = (retry * 2).min(MAX_RETRY);
+                    retry / 2
+                }
+                Err(Ended) => return,
+            };
+            match self.pause(wait, &mut announced, &mut connection).await {
+                // What is there now may be another bucket.
+                Ok(Woken::Connected) => looked_at = None,
+                Ok(Woken::Due) => {}
+                Err(Ended) => return,
+            }
+        }
+    }
+
+    /// Reads what is new, and looks at the bucket itself from time to time.
+    async fn look(&mut self, looked_at: &mut Option<Moment>, now: Moment) -> Result<Result<(), ApiError>, Ended> {
+        if looked_at.is_none_or(|at| now.since(at) >= LOOK_AT_BUCKET_EVERY) {
+            let info = match self.bucket.info().await {
+                Err(error) if error.code == NOT_FOUND && self.makes_it => match self.bucket.create().await {
+                    Ok(()) => self.bucket.info().await,
+                    Err(error) => Err(error),
+                },
+                other => other,
+            };
+            match info {
+                Ok(info) => self.adopt(info).await?,
+                Err(error) => return Ok(Err(error)),
+            }
+            *looked_at = Some(now);
+        }
+        self.read().await
+    }
+
+    /// Notices another bucket under the same name.
+    async fn adopt(&mut self, info: BucketInfo) -> Result<(), Ended> {
+        match &mut self.seen {
+            Some(seen) if seen.created == info.created && seen.last <= info.last => {}
+            seen => {
+                let is_first = seen.is_none();
+                *seen = Some(BucketInfo { last: 0, ..info });
+                if !is_first {
+                    tracing::warn!(bucket = self.bucket.stream(), "this bucket of NATS was made anew");
+                    self.events.send(BucketEvent::Lost).await.map_err(|_| Ended)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports the entries after the last revision that is known.
+    async fn read(&mut self) -> Result<Result<(), ApiError>, Ended> {
+        loop {
+            let Some(seen) = &self.seen else { return Ok(Ok(())) };
+            let ask = json!({
+                "seq": seen.last + 1,
+                "next_by_subj": self.bucket.subject(">"),
+                "batch": MAX_BATCH,
+                "max_bytes": MAX_BATCH_OCTETS,
+            });
+            let subject = format!("$JS.API.DIRECT.GET.{}", self.bucket.stream());
+            let mut batch = Batch::default();
+            let bucket = &self.bucket;
+            let read = bucket.nats.request_many(subject, ask.to_string().into(), |reply| batch.take(bucket, &reply));
+            if let Err(why) = read.await {
+                return Ok(Err(ApiError { code: 0, why }));
+            }
+            if let Some(error) = batch.error {
+                return Ok(Err(error));
+            }
+            let is_last = batch.entries.is_empty() || batch.pending == 0;
+            for entry in batch.entries {
+                if let Some(seen) = self.seen.as_mut().filter(|seen| entry.revision > seen.last) {
+                    seen.last = entry.revision;
+                    self.events.send(BucketEvent::Entry(entry)).await.map_err(|_| Ended)?;
+                }
+            }
+            if is_last {
+                return Ok(Ok(()));
+            }
+        }
+    }
+
+    /// Reports once that the bucket can't be read.
+    async fn away(&mut self, error: ApiError) -> Result<(), Ended> {
+        if self.is_away {
+            return if self.events.is_closed() { Err(Ended) } else { Ok(()) };
+        }
+        self.is_away = true;
+        let why = match error.code {
+            NOT_FOUND => format!("the bucket {} does not exist yet: a server makes it", self.bucket.stream()),
+            _ => error.why,
+        };
+        self.events.send(BucketEvent::Away(why)).await.map_err(|_| Ended)
+    }
+
+    /// Waits for this time, for an announced write, or for a connection.
+    async fn pause(
+        &mut self,
+        wait: Duration,
+        announced: &mut NatsSubscription,
+        connection: &mut tokio::sync::watch::Receiver<ConnectionStatus>,
+    ) -> Result<Woken, Ended> {
+        let until = clock::now() + wait;
+        tokio::time::sleep(LEAST_PAUSE).await;
+        loop {
+            let left = until.since(clock::now());
+            tokio::select! {
+                () = tokio::time::sleep(left) => return Ok(Woken::Due),
+                () = self.events.closed() => return Err(Ended),
+                changed = connection.changed() => match changed {
+                    Ok(()) if connection.borrow_and_update().is_connected => return Ok(Woken::Connected),
+                    Ok(()) => {}
+                    Err(_) => return Err(Ended),
+                },
+                message = announced.next() => match message {
+                    Some(_) => return self.look_soon(announced).await.map(|()| Woken::Due),
+                    None => return Err(Ended),
+                },
+            }
+        }
+    }
+
+    /// Reads after an announced write until something new is there, as long as that is likely.
+    async fn look_soon(&mut self, announced: &mut NatsSubscription) -> Result<(), Ended> {
+        let before = self.seen.as_ref().map(|seen| seen.last);
+        for pause in LOOKS {
+            tokio::time::sleep(pause).await;
+            // Whatever else is announced by now is read together.
+            while futures_util::FutureExt::now_or_never(announced.next()).is_some_and(|message| message.is_some()) {}
+            match self.read().await? {
+                Ok(()) if self.seen.as_ref().map(|seen| seen.last) == before => {}
+                // The caller reads again, and reports how it went.
+                Ok(()) | Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The replies to one read.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<BucketEntry>,
+    /// How many entries follow in the next read.
+    pending: u64,
+    error: Option<ApiError>,
+}
+
+impl Batch {
+    /// Takes one reply, and returns whether another one follows. A last one without content has a status.
+    fn take(&mut self, bucket: &Bucket, reply: &Message) -> bool {
+        let header =
+            |name: &str| reply.headers.as_ref().and_then(|headers| headers.get(name)).map(|value| value.as_str());
+        let number = |name: &str| header(name).and_then(|text| text.parse::<u64>().ok());
+        match reply.status.map(|status| status.as_u16()) {
+            // End of the batch.
+            Some(204) => {
+                self.pending = number("Nats-Num-Pending").unwrap_or(0);
+                return false;
+            }
+            // Nothing has a higher revision.
+            Some(404) => return false,
+            Some(status) if !(200..300).contains(&status) => {
+                let why = match status {
+                    503 => "no JetStream there, or none that has this bucket".to_owned(),
+                    other => format!("status {other} {}", reply.description.as_deref().unwrap_or_default()),
+                };
+                self.error = Some(ApiError { code: 0, why });
+                return false;
+            }
+            Some(_) | None => {}
+        }
+        let (Some(key), Some(revision)) = (header("Nats-Subject").and_then(|s| bucket.key(s)), number("Nats-Sequence"))
+        else {
+            self.error = Some(ApiError { code: 0, why: "a reply that is none".to_owned() });
+            return false;
+        };
+        let value = (!is_removal(reply.headers.as_ref())).then(|| reply.payload.clone());
+        self.entries.push(BucketEntry { key: key.to_owned(), revision, value });
+        // A NATS server that does not know batches (before 2.11) sends one entry, and no end.
+        if header("Nats-Num-Pending").is_none() {
+            self.pending = 1;
+            return false;
+        }
+        (self.entries.len() as u64) < MAX_BATCH * 2
+    }
+}
+
+/// Whether the last write of a key deleted it.
+fn is_removal(headers: Option<&HeaderMap>) -> bool {
+    let of = |name: &str| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+    matches!(of("KV-Operation"), Some("DEL" | "PURGE")) || of("Nats-Marker-Reason").is_some()
+}
