@@ -79,6 +79,11 @@ const REPORT: ThreadKind = ThreadKind { name: "report", tasks: TaskThreads::None
 /// Sixteen threads that block, because a file of a mount that hangs can hold some of them for ever.
 const LOW: ThreadKind = ThreadKind { name: "low", tasks: TaskThreads::Fixed(1), blocking: 16, nice: 10 };
 
+/// How long a thread that blocks stays without work, so that the number of threads follows what runs at the same time.
+/// With the ten seconds of tokio, a call each few seconds keeps all threads that a busy moment needed. A new thread
+/// costs some 50 microseconds (judgment).
+const IDLE_THREAD: Duration = Duration::from_secs(1);
+
 /// How long the tasks of a runtime have to end (judgment: they kill programs and close sockets).
 const LAST_GRACE: Duration = Duration::from_secs(1);
 
@@ -128,6 +133,7 @@ impl OwnRuntime {
         let nice = getpriority_process(None).map(|own| own + nice);
         let runtime = builder
             .max_blocking_threads(blocking)
+            .thread_keep_alive(IDLE_THREAD)
             .thread_name(name)
             .on_thread_start(move || {
                 // In Linux this is the priority of the calling thread alone.

@@ -276,7 +276,92 @@ async def events(client):
             await tcp.read()
 
 
+# --- clients that read slowly ------------------------------------------------------------------------------------------
+
+
+async def read_slowly(stream):
+    """An octet each tenth of a second, so that the client never takes nothing."""
+    while stream.made.recv(1):
+        await asyncio.sleep(0.1)
+
+
+@kind
+async def tcp_slow(client):
+    """Pipelined queries for large replies, which are read slowly."""
+    async with client.tcp(deaf=True) as tcp:
+        await tcp.send(framed(query()) * DEAF_QUERIES)
+        await asyncio.sleep(0.5)
+        await read_slowly(tcp)
+
+
+@kind
+async def api_slow(client):
+    """Pipelined requests for the metrics, which are read slowly."""
+    async with client.tcp(deaf=True) as tcp:
+        await tcp.send(request("GET", "/metrics") * 50)
+        await asyncio.sleep(0.5)
+        await read_slowly(tcp)
+
+
+# --- many connections one after the other ------------------------------------------------------------------------------
+
+
+@kind
+async def storm(client):
+    """Connections that are closed at once, by a reset or not: any listener over TCP."""
+    loop = asyncio.get_running_loop()
+    while True:
+        with client.socket() as made:
+            if random.random() < 0.5:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):
+                await loop.sock_connect(made, client.server)
+        client.siege.counts["opened"] += 1
+
+
+@kind
+async def handshakes(client):
+    """Connections that are closed after their TLS handshake."""
+    while True:
+        with contextlib.suppress(OSError):
+            async with client.tls(client.siege.spec.get("alpn", "dot")):
+                client.siege.counts["turns"] += 1
+
+
 # --- HTTP/2 and TLS ----------------------------------------------------------------------------------------------------
+
+
+async def send_without_end(client, head, part):
+    """The head of a request, then the same octets again and again; replies are read."""
+    async with client.tcp() as tcp, read_in_background(tcp):
+        await tcp.send(head)
+        while True:
+            await tcp.send(part)
+            client.siege.counts["turns"] += 1
+            await asyncio.sleep(0.001)
+
+
+@kind
+async def api_body(client):
+    """A body without end, by its length or in chunks."""
+    length = random.choice(["content-length: 100000000000\r\n\r\n", "transfer-encoding: chunked\r\n\r\n"])
+    head = f"POST /v1/simulate HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n{length}"
+    part = b"[" * 60_000
+    await send_without_end(client, head.encode(), (b"%x\r\n%s\r\n" % (len(part), part)) if "chunked" in length else part)
+
+
+@kind
+async def api_chunk_head(client):
+    """A chunk whose head has extensions without end."""
+    head = b"POST /v1/simulate HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n1;"
+    await send_without_end(client, head, b"x=y;" * 10_000)
+
+
+@kind
+async def api_head(client):
+    """A head without end: one line, or many fields."""
+    part = random.choice([b"x" * 10_000, b"x: y\r\n" * 2_000])
+    await send_without_end(client, b"GET /v1/status HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ", part)
 
 
 @contextlib.asynccontextmanager
@@ -331,6 +416,21 @@ async def https_continuation(client):
     first = frame(octets.HEADERS, octets.END_STREAM, 1, octets.get_fields(query()))
     more = octets.literal(0, b"x", b"y" * 1000) * 10
     await flood(client, lambda turn: first if turn == 0 else frame(octets.CONTINUATION, 0, 1, more))
+
+
+@kind
+async def https_body(client):
+    """Bodies without end on a hundred streams of a connection."""
+    post = octets.literal(4, b"", b"/dns-query") + octets.literal(1, b"", b"ns1.example") + octets.literal(0, b"content-type", b"application/dns-message")
+    async with client.tls("h2") as tls, read_in_background(tls):
+        await tls.send(octets.PREFACE + octets.settings())
+        streams = range(1, 201, 2)
+        await tls.send(b"".join(frame(octets.HEADERS, octets.END_HEADERS, stream, b"\x83\x87" + post) for stream in streams))
+        while True:
+            for stream in streams:
+                await tls.send(frame(octets.DATA, 0, stream, bytes(1000)))
+                client.siege.counts["turns"] += 1
+            await asyncio.sleep(0.002)
 
 
 @kind

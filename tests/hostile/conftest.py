@@ -18,7 +18,16 @@ def load_fixtures():
     return {name: value for name, value in vars(module).items() if not name.startswith("__")}
 
 
-globals().update(load_fixtures())
+END_TO_END = load_fixtures()
+globals().update(END_TO_END)
+
+# Tests that take long begin first, so that no process ends long after the others.
+LONG = ["test_soak.py", "test_siege.py", "test_clients_that_read_nothing[quic]"]
+
+
+def pytest_collection_modifyitems(items):
+    END_TO_END["pytest_collection_modifyitems"](items)
+    items.sort(key=lambda item: next((at for at, name in enumerate(LONG) if name in (item.path.name, item.name)), len(LONG)))
 
 
 @pytest.fixture(autouse=True, scope="session")

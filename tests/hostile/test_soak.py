@@ -8,7 +8,7 @@ SOAK = Path(__file__).parents[1] / "soak" / "soak.py"
 
 
 def test_the_soak_runs():
-    done = subprocess.run([sys.executable, SOAK, "20s"], capture_output=True, text=True, timeout=180, env=dict(os.environ))
+    done = subprocess.run([sys.executable, SOAK, "15s"], capture_output=True, text=True, timeout=180, env=dict(os.environ))
     print(done.stdout, done.stderr)
     lines = done.stdout.splitlines()
     assert sum(line.endswith(" s") or " s " in line for line in lines[1:6]) == 5, done.stdout

@@ -1,4 +1,5 @@
-"""Connections that a server must bear: those that send nothing, those that read nothing, and those that send what costs most.
+"""Connections that a server must bear: those that send nothing, those that read nothing or slowly, and those that send what costs
+most.
 Each kind has a limit of memory, and the answers to others go on."""
 import time
 
@@ -21,6 +22,7 @@ LIMITS = {"udp": 0.05, "tcp": 0.1, "healthz": 0.05, "tls": 0.3, "https": 0.3, "q
 DEAF = {
     "tcp": ("dns", "tcp_deaf"), "tls": ("tls", "tls_deaf"), "https": ("https", "https_deaf"),
     "https without a window": ("https", "https_no_window"), "quic": ("quic", "quic_deaf"), "api": ("http", "api_deaf"),
+    "slow tcp": ("dns", "tcp_slow"), "slow api": ("http", "api_slow"),
 }
 SILENT = {
     "tcp": ("dns", "silent"), "tls": ("tls", "silent"), "https": ("https", "silent"), "quic half": ("quic", "quic_half"),
@@ -30,13 +32,16 @@ SILENT = {
 FLOODS = {
     "reset": ("https", "https_reset"), "pings": ("https", "https_pings"), "settings": ("https", "https_settings"),
     "continuation": ("https", "https_continuation"), "large heads": ("https", "https_large_head"), "garbage": ("tls", "garbage"),
-    "key updates": ("tls", "key_updates"),
+    "key updates": ("tls", "key_updates"), "tls handshakes": ("tls", "handshakes"),
+    "tcp connections": ("dns", "storm"), "api connections": ("http", "storm"),
+    "https bodies": ("https", "https_body"), "api bodies": ("http", "api_body"), "api heads": ("http", "api_head"),
+    "api chunk heads": ("http", "api_chunk_head"),
 }
 
 
 @pytest.mark.parametrize("who", DEAF)
 def test_clients_that_read_nothing(dir, figure, who):
-    """300 of them: memory is bounded, and nobody else notices."""
+    """300 of them, or such as read an octet now and then: memory is bounded, and nobody else notices."""
     transport, kind = DEAF[who]
     with Memory(512 << 20) as memory, besieged(dir, before_exec=memory.enter) as (node, herd):
         before = status(node.child.pid, "VmRSS")
@@ -70,12 +75,13 @@ def test_clients_that_send_nothing(dir, figure, who):
 
 @pytest.mark.parametrize("what", FLOODS)
 def test_floods_of_frames(dir, figure, what):
-    """Twenty clients that send what costs a server most: nobody else notices."""
+    """Twenty clients that send what costs a server most, again and again: nobody else notices."""
     transport, kind = FLOODS[what]
-    with besieged(dir) as (node, herd), Attack(dir, kind, address_of(node, transport), count=20, sources=20), Bystander(dir, node) as bystander:
+    with besieged(dir) as (node, herd), Attack(dir, kind, address_of(node, transport), count=20, sources=20) as attack, Bystander(dir, node) as bystander:
         hold_failover(figure, node, herd, dir)
         seen = bystander.finish()
         figure("resident", status(node.child.pid, "VmHWM") / 1024, "MiB")
+        assert attack.finish()["opened"] >= 20
         assert_alive(node)
         hold(seen, figure)
 

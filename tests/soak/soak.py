@@ -27,9 +27,10 @@ from portolan import command
 # How much a figure may differ from the first one: a share, and what is left to chance in few descriptors.
 SHARE = 0.05
 SLACK = {"resident KiB": 1024, "threads": 1, "descriptors": 16}
-# The figures of one moment are the medians of this many samples, which take six seconds, or less in a short soak.
-SAMPLES = 20
-SAMPLE_SECONDS = 6.0
+# The figures of one moment are the medians of this many samples. They take as long as several reloads do, or less in a short
+# soak: memory rises and falls with each reload.
+SAMPLES = 100
+SAMPLE_SECONDS = 25.0
 
 
 def seconds(text):
@@ -119,6 +120,8 @@ def main():
             seen = bystander.finish()
         assert_alive(node)
         for disturbance in disturbances:
+            if not disturbance.turns:
+                failures.append(f"{disturbance.what.__name__}: not once")
             if disturbance.error:
                 failures.append(f"{disturbance.what.__name__}: {disturbance.error}")
     failures += compare(rows)
