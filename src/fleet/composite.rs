@@ -1,27 +1,59 @@
 //! The verdict on a composite check, from the verdicts on its parts. Pure.
 
-use crate::model::monitor::composite::{PartKey, Rule};
-use crate::model::{CheckView, Composite, Evidence, Health, Recovery};
+use std::sync::Arc;
 
-/// The view of a composite; `views` are those of its parts, in their order.
+use crate::model::monitor::composite::{PartKey, Rule};
+use crate::model::{Basis, CheckView, Composite, Evidence, Health, Recovery, RegionId};
+
+/// The view of a composite without evidence; `views` are those of its parts, in their order.
 ///
-/// Its round-trip times are those of the first part that has any. It may change as soon as any of its parts may.
+/// Its round-trip times are those of the first part that has any. It may change as soon as any of its parts may, and
+/// rests on what the worst of them rests on.
 pub(super) fn compose(composite: &Composite, views: &[&CheckView]) -> CheckView {
     let health = verdict(composite.rule, views.iter().map(|view| view.health));
     let waits = views.iter().any(|view| view.health == Health::Unknown && !view.tried);
     CheckView {
         health,
         tried: health != Health::Unknown || !waits,
+        basis: views.iter().map(|view| view.basis).max().unwrap_or(Basis::Votes),
         recovery: Recovery::None,
         may_change_in: views.iter().filter_map(|view| view.may_change_in).min(),
         rtts: views.iter().find(|view| !view.rtts.is_empty()).map(|view| view.rtts.clone()).unwrap_or_default(),
-        evidence: composite
-            .parts
-            .iter()
-            .zip(views)
-            .flat_map(|(part, view)| view.evidence.iter().map(move |of_part| evidence(composite.rule, part, of_part)))
-            .collect(),
+        unreachable_from: unreachable_from(composite.rule, health, views),
+        cause: composite.parts.iter().zip(views).find_map(|(part, view)| cause(composite.rule, part, view, health)),
+        evidence: Vec::new(),
     }
+}
+
+/// The evidence on a composite: that of its parts, in their order.
+pub(super) fn evidence(composite: &Composite, of_parts: Vec<Vec<Evidence>>) -> Vec<Evidence> {
+    let parts = composite.parts.iter().zip(of_parts);
+    let of_whole = |(part, all): (_, Vec<Evidence>)| {
+        all.into_iter().map(move |one| evidence_of_part(composite.rule, part, &one)).collect::<Vec<_>>()
+    };
+    parts.flat_map(of_whole).collect()
+}
+
+/// The regions from which a composite is out of reach: seen from there, the verdict on it is Down.
+fn unreachable_from(rule: Rule, health: Health, views: &[&CheckView]) -> Arc<[RegionId]> {
+    let mut regions: Vec<RegionId> = views.iter().flat_map(|view| view.unreachable_from.iter().copied()).collect();
+    regions.sort_unstable();
+    regions.dedup();
+    let seen_from = |region: RegionId| {
+        let of_part = move |view: &&CheckView| match view.unreachable_from.contains(&region) {
+            true => Health::Down,
+            false => view.health,
+        };
+        verdict(rule, views.iter().map(of_part))
+    };
+    regions.retain(|region| health == Health::Up && seen_from(*region) == Health::Down);
+    regions.into()
+}
+
+/// The reason of `verdict`, the verdict on the whole, where that of this part makes it. A part that is Up has none.
+fn cause(rule: Rule, part: &PartKey, view: &CheckView, verdict: Health) -> Option<(Arc<str>, Arc<str>)> {
+    let (why, vantage) = view.cause.as_ref().filter(|_| for_whole(rule, view.health) == verdict)?;
+    Some((format!("`{}`: {why}", part.name).into(), vantage.clone()))
 }
 
 fn verdict(rule: Rule, parts: impl Iterator<Item = Health>) -> Health {
@@ -47,7 +79,7 @@ fn for_whole(rule: Rule, health: Health) -> Health {
 }
 
 /// The evidence of a vantage on a part, as evidence on the whole: the reason gets the name of the part.
-fn evidence(rule: Rule, part: &PartKey, of_part: &Evidence) -> Evidence {
+fn evidence_of_part(rule: Rule, part: &PartKey, of_part: &Evidence) -> Evidence {
     let name = &part.name;
     let why = match (rule, of_part.health) {
         (Rule::Not, Health::Up) => Some(format!("`{name}` is up").into()),
@@ -127,26 +159,44 @@ mod tests {
             hold: None,
             doubt: Doubt::None,
         };
-        let soon = CheckView {
-            may_change_in: Some(100 * MS),
-            evidence: vec![of_ns1(Health::Down, Some("connection refused"))],
-            ..view(Health::Down, true)
-        };
-        let late = CheckView {
-            may_change_in: Some(900 * MS),
-            rtts: vec![(RegionId(0), 7 * MS)],
-            evidence: vec![of_ns1(Health::Up, None)],
-            ..view(Health::Up, true)
-        };
+        let soon = CheckView { may_change_in: Some(100 * MS), ..view(Health::Down, true) };
+        let rtts = vec![(RegionId(0), 7 * MS)];
+        let late = CheckView { may_change_in: Some(900 * MS), rtts, ..view(Health::Up, true) };
         let never = view(Health::Up, true);
-        let whole = compose(&composite(Rule::All, &["a", "db", "web"]), &[&never, &soon, &late]);
+        let all = composite(Rule::All, &["a", "db", "web"]);
+        let whole = compose(&all, &[&never, &soon, &late]);
         assert_eq!((whole.health, whole.may_change_in), (Health::Down, Some(100 * MS)));
         assert_eq!(whole.rtts, [(RegionId(0), 7 * MS)]);
-        let whys = |view: &CheckView| -> Vec<(Health, Option<String>)> {
-            view.evidence.iter().map(|e| (e.health, e.why.as_deref().map(str::to_owned))).collect()
+        let whys = |composite: &Composite, of_parts: Vec<Vec<Evidence>>| -> Vec<(Health, Option<String>)> {
+            let evidence = evidence(composite, of_parts).into_iter();
+            evidence.map(|e| (e.health, e.why.as_deref().map(str::to_owned))).collect()
         };
-        assert_eq!(whys(&whole), [(Health::Down, Some("`db`: connection refused".into())), (Health::Up, None)]);
-        let not = compose(&composite(Rule::Not, &["maintenance"]), &[&late]);
-        assert_eq!(whys(&not), [(Health::Down, Some("`maintenance` is up".into()))]);
+        let of_parts =
+            vec![vec![], vec![of_ns1(Health::Down, Some("connection refused"))], vec![of_ns1(Health::Up, None)]];
+        assert_eq!(whys(&all, of_parts), [(Health::Down, Some("`db`: connection refused".into())), (Health::Up, None)]);
+        let not = composite(Rule::Not, &["maintenance"]);
+        let of_up = vec![vec![of_ns1(Health::Up, None)]];
+        assert_eq!(whys(&not, of_up), [(Health::Down, Some("`maintenance` is up".into()))]);
+    }
+
+    #[test]
+    fn a_region_is_cut_off_from_a_composite_if_it_is_down_as_seen_from_there() {
+        use Health::{Down, Up};
+        let from = |health, regions: &[u16]| CheckView {
+            unreachable_from: regions.iter().map(|id| RegionId(*id)).collect(),
+            ..view(health, true)
+        };
+        for (what, rule, parts, expected) in [
+            ("all: any part out of reach", Rule::All, [from(Up, &[2, 3]), from(Up, &[1])], vec![1, 2, 3]),
+            ("any: every part out of reach", Rule::Any, [from(Up, &[1, 2]), from(Up, &[2])], vec![2]),
+            ("any: the other part is down for all", Rule::Any, [from(Up, &[1]), from(Down, &[])], vec![1]),
+            ("all: it is down for all", Rule::All, [from(Up, &[1]), from(Down, &[])], vec![]),
+        ] {
+            let whole = compose(&composite(rule, &["a", "b"]), &parts.each_ref());
+            let expected: Vec<RegionId> = expected.into_iter().map(RegionId).collect();
+            assert_eq!(*whole.unreachable_from, expected, "{what}");
+        }
+        let not = compose(&composite(Rule::Not, &["a"]), &[&from(Up, &[1])]);
+        assert_eq!((not.health, &*not.unreachable_from), (Down, &[][..]));
     }
 }

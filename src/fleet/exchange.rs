@@ -68,7 +68,7 @@ impl Exchange {
 impl ReportSender {
     /// Replaces this vantage's report; `blind` is why it is blind, if it is. Never waits.
     pub fn publish(&self, at: Moment, observations: Vec<Observation>, blind: Option<Arc<str>>) {
-        let report = Arc::new(Report { vantage: self.vantage.clone(), made_at: at, blind, observations });
+        let report = Arc::new(Report { blind, ..Report::whole(self.vantage.clone(), at, observations) });
         let received = Received { report, received_at: at };
         self.board.send_modify(|board| {
             match board.iter_mut().find(|known| known.report.vantage.name == self.vantage.name) {

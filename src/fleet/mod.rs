@@ -1,11 +1,14 @@
 //! From the reports of the vantages to the verdicts that they agree on. Agreement is pure.
 
+pub mod agreement;
+pub mod ballots;
 mod composite;
 pub mod exchange;
 pub mod nats;
 pub mod quorum;
 pub mod report;
 
+pub use agreement::{Agreement, agree};
+pub use ballots::Ballots;
 pub use exchange::{Exchange, ReportSender};
-pub use quorum::agree;
-pub use report::{Received, Report, Vantage};
+pub use report::{Extent, Received, Report, Vantage};

@@ -1,4 +1,4 @@
-//! From the vantages' reports to what is agreed on. Pure.
+//! From the ballots on one check to the verdict on it. Pure.
 //!
 //! Verdicts are counted twice: first those of the vantages of each region, then those of the regions. So a region
 //! with many vantages has one vote, and trouble near one vantage has no effect elsewhere. The monitor sets how many
@@ -6,177 +6,180 @@
 //! Up**: to take a healthy endpoint out of the answers is certain harm, to leave one in is harm only if it is down.
 //!
 //! A stale or blind vantage has no vote as long as another one has a verdict. If none has, the last verdicts of all are
-//! counted: a fleet that receives no reports goes on answering as before.
+//! counted, and the view says so ([`Basis`]): a fleet that receives no reports goes on answering as before.
+//!
+//! **Regional view.** An endpoint can be up for the world and out of reach for one region. [`agree_on`] names such
+//! regions; steering does not give the endpoint to their clients while it has something else for them.
 
 mod votes;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
+use crate::fleet::ballots::{Ballot, VantageBallots};
+use crate::model::{Basis, CheckView, Evidence, Health, Model, Moment, Quorum, Recovery, RegionId};
 
-use crate::fleet::composite::compose;
-use crate::fleet::quorum::votes::{VoteCount, entry};
-use crate::fleet::{Received, Vantage};
-use crate::health::Observation;
-use crate::model::quorum::STALE_AFTER;
-use crate::model::{
-    CheckKey, CheckView, Evidence, Health, Model, Moment, Quorum, Recovery, RegionId, VantageState, VantageView,
-    WorldView,
-};
+pub(crate) use votes::VoteCount;
 
-/// What the vantages agree on for the checks of `model`, without overrides. `reports` has the latest report of each
-/// vantage, also when it is stale. A vantage whose region is not in the model is left out.
-pub fn agree(model: &Model, reports: &[Received], now: Moment) -> WorldView {
-    let reports: Vec<VantageReport<'_>> =
-        reports.iter().filter_map(|received| VantageReport::of(model, received, now)).collect();
-    WorldView {
-        at: now,
-        checks: checks(model, &reports),
-        vantages: reports.iter().map(VantageReport::view).collect(),
-        ..WorldView::default()
+/// Whether the verdicts of a vantage count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VoteRight {
+    /// They do.
+    Votes,
+    /// It is blind.
+    Blind,
+    /// Its last report is too old.
+    Stale,
+}
+
+impl VoteRight {
+    /// That of a vantage for monitors with this `stale_after`.
+    pub(crate) fn of(vantage: &VantageBallots, stale_after: Duration, now: Moment) -> VoteRight {
+        match (now.since(vantage.received_at) > stale_after, &vantage.blind) {
+            (true, _) => VoteRight::Stale,
+            (false, Some(_)) => VoteRight::Blind,
+            (false, None) => VoteRight::Votes,
+        }
     }
 }
 
-/// What is agreed on each check. The parts of a composite come before it in the model.
-fn checks(model: &Model, reports: &[VantageReport<'_>]) -> Vec<CheckView> {
-    let mut views: Vec<CheckView> = Vec::with_capacity(model.checks.len());
-    for check in &model.checks {
-        let view = match check.key.monitor.kind.composite() {
-            None => agree_on(model, &check.key, reports),
-            Some(composite) => {
-                let parts: Vec<&CheckView> = check.parts.iter().filter_map(|id| views.get(id.0 as usize)).collect();
-                compose(composite, &parts)
-            }
-        };
-        views.push(view);
-    }
-    views
+/// One vantage's ballot on the check in question.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Voter<'a> {
+    pub(crate) vantage: &'a VantageBallots,
+    pub(crate) region: RegionId,
+    pub(crate) ballot: &'a Ballot,
+    pub(crate) right: VoteRight,
 }
 
-/// One vantage's report, indexed by check.
-struct VantageReport<'a> {
-    vantage: &'a Vantage,
-    region: RegionId,
-    blind: Option<&'a Arc<str>>,
-    received_at: Moment,
-    /// How long ago that was.
-    age: Duration,
-    /// Keys come from our own files, so a fast hash without a secret is enough.
-    observations: HashMap<&'a CheckKey, &'a Observation, FixedState>,
-}
-
-impl<'a> VantageReport<'a> {
-    fn of(model: &Model, received: &'a Received, now: Moment) -> Option<VantageReport<'a>> {
-        let report = &*received.report;
-        Some(VantageReport {
-            vantage: &report.vantage,
-            region: model.region_named(&report.vantage.region)?,
-            blind: report.blind.as_ref(),
-            received_at: received.received_at,
-            age: now.since(received.received_at),
-            observations: report.observations.iter().map(|observation| (&*observation.key, observation)).collect(),
-        })
+impl Voter<'_> {
+    fn has_verdict(&self) -> bool {
+        self.ballot.health != Health::Unknown
     }
 
-    fn view(&self) -> VantageView {
-        let VantageReport { vantage, region, blind, received_at, .. } = self;
-        let state = match (blind, self.age <= STALE_AFTER) {
-            (_, false) => VantageState::Stale,
-            (Some(_), true) => VantageState::Blind,
-            (None, true) => VantageState::Up,
-        };
-        let (name, why) = (Arc::clone(&vantage.name), blind.cloned());
-        VantageView { name, region: *region, state, why, reported_at: *received_at }
-    }
-
-    /// Whether its verdicts are counted.
-    fn has_vote(&self, quorum: &Quorum) -> bool {
-        self.blind.is_none() && self.age <= quorum.stale_after
+    fn votes(&self) -> bool {
+        self.right == VoteRight::Votes
     }
 }
 
-/// One vantage's observation of the check in question.
-struct Ballot<'a> {
-    report: &'a VantageReport<'a>,
-    observation: &'a Observation,
+/// Whether only those who have a vote are counted: one of them has a verdict. Otherwise all are, so that the last
+/// verdict stays.
+fn is_voted(voters: &[Voter<'_>]) -> bool {
+    voters.iter().any(|voter| voter.votes() && voter.has_verdict())
 }
 
-fn agree_on(model: &Model, key: &CheckKey, reports: &[VantageReport<'_>]) -> CheckView {
-    let quorum = &key.monitor.quorum;
-    let ballots: Vec<Ballot<'_>> = reports
-        .iter()
-        .filter_map(|report| report.observations.get(key).map(|observation| Ballot { report, observation }))
-        .collect();
-    // Those with a vote if one of them has a verdict; otherwise all, so that the last verdict stays.
-    let has_verdict = ballots.iter().any(|b| b.report.has_vote(quorum) && b.observation.health != Health::Unknown);
-    let counts = |ballot: &Ballot<'_>| ballot.report.has_vote(quorum) || !has_verdict;
-    let counted: Vec<&Ballot<'_>> = ballots.iter().filter(|ballot| counts(ballot)).collect();
-    let verdicts = counted.iter().map(|ballot| (ballot.report.region, ballot.observation.health));
-    let count = VoteCount::of(quorum, verdicts);
+/// The voters that are counted.
+fn counted<'v, 'a>(voters: &'v [Voter<'a>]) -> impl Iterator<Item = &'v Voter<'a>> {
+    let is_voted = is_voted(voters);
+    voters.iter().filter(move |voter| voter.votes() || !is_voted)
+}
+
+fn count<'q>(quorum: &'q Quorum, voters: &[Voter<'_>]) -> VoteCount<'q> {
+    VoteCount::of(quorum, counted(voters).map(|voter| (voter.region, voter.ballot.health)))
+}
+
+/// What is agreed on a check, without evidence. With `is_regional` also from which regions it is out of reach.
+pub(crate) fn agree_on(quorum: &Quorum, voters: &[Voter<'_>], is_regional: bool) -> CheckView {
+    let count = count(quorum, voters);
+    let health = count.health();
+    let basis = basis(voters);
+    let soonest = counted(voters).map(|voter| voter.ballot.may_change_in()).min();
     CheckView {
-        health: count.health(),
-        tried: counted.iter().any(|ballot| ballot.observation.tried),
+        health,
+        tried: counted(voters).any(|voter| voter.ballot.tried),
+        basis,
         recovery: Recovery::None,
         // The least of all vantages. The verdict may change later than that, if the quorum needs several, but never
         // sooner. Without an observation it may change at any moment.
-        may_change_in: Some(counted.iter().map(|ballot| ballot.observation.may_change_in).min().unwrap_or_default()),
-        rtts: rtts(&counted),
-        evidence: ballots
-            .iter()
-            .map(|ballot| {
-                let reason = match counts(ballot) {
-                    true => count.outvoted(model, ballot.report.region, ballot.observation.health),
-                    false => Some(ballot.report.not_counted()),
-                };
-                ballot.evidence(reason)
-            })
-            .collect(),
+        may_change_in: Some(soonest.unwrap_or_default()),
+        rtts: rtts(voters),
+        unreachable_from: if is_regional && basis == Basis::Votes { count.unreachable_from() } else { Arc::default() },
+        cause: counted(voters).find_map(|voter| cause(voter, health)),
+        evidence: Vec::new(),
     }
 }
 
-/// The mean of each region's vantages that measured one.
-fn rtts(counted: &[&Ballot<'_>]) -> Vec<(RegionId, Duration)> {
-    let mut sums: Vec<(RegionId, (Duration, u32))> = Vec::new();
-    for ballot in counted {
-        if let Some(srtt) = ballot.observation.srtt {
-            let (sum, count) = entry(&mut sums, ballot.report.region);
-            *sum += srtt;
-            *count += 1;
-        }
+/// What the verdict rests on.
+fn basis(voters: &[Voter<'_>]) -> Basis {
+    let with_verdict = || voters.iter().filter(|voter| voter.has_verdict());
+    if is_voted(voters) || with_verdict().next().is_none() {
+        return Basis::Votes;
     }
-    sums.into_iter().map(|(region, (sum, count))| (region, sum / count)).collect()
-}
-
-impl VantageReport<'_> {
-    /// Why it isn't counted, for one that isn't.
-    fn not_counted(&self) -> String {
-        match self.blind {
-            Some(_) => "not counted: this vantage is blind".to_owned(),
-            None => format!("not counted: reported {} s ago", self.age.as_secs()),
-        }
+    match with_verdict().all(|voter| voter.right == VoteRight::Stale) {
+        true => Basis::Static,
+        false => Basis::LastVerdicts,
     }
 }
 
-impl Ballot<'_> {
-    /// `reason` is why the verdict is another one, or isn't counted.
-    fn evidence(&self, reason: Option<String>) -> Evidence {
-        let why = match (&self.observation.why, reason) {
-            (Some(why), Some(reason)) => Some(format!("{why} ({reason})").into()),
-            (None, Some(reason)) => Some(reason.into()),
-            (why, None) => why.clone(),
-        };
-        Evidence {
-            vantage: Arc::clone(&self.report.vantage.name),
-            region: self.report.region,
-            health: self.observation.health,
-            rtt: self.observation.srtt,
-            probed_at: self.observation.probed_at,
-            why,
-            hold: self.observation.hold,
-            doubt: self.observation.doubt,
-        }
+/// The reason of a verdict other than Up, and the vantage that reports it.
+fn cause(voter: &Voter<'_>, verdict: Health) -> Option<(Arc<str>, Arc<str>)> {
+    let ballot = voter.ballot;
+    let is_of_verdict = verdict != Health::Up && ballot.health == verdict;
+    Some((ballot.why.clone().filter(|_| is_of_verdict)?, voter.vantage.vantage.name.clone()))
+}
+
+/// The round-trip time of each region with vantages that are counted and measured one, in the order of the regions.
+fn rtts(voters: &[Voter<'_>]) -> Vec<(RegionId, Duration)> {
+    let mut measured: Vec<(RegionId, Duration)> =
+        counted(voters).filter_map(|voter| Some((voter.region, voter.ballot.rtt()?))).collect();
+    measured.sort_unstable();
+    let of_region = |all: &[(RegionId, Duration)]| Some((all.first()?.0, median(all)));
+    measured.chunk_by(|one, other| one.0 == other.0).filter_map(of_region).collect()
+}
+
+/// The median round-trip time of a region, where one of its voters is counted and measured one. `view` has the verdict.
+pub(crate) fn rtt_from<'a>(of_region: impl Iterator<Item = Voter<'a>>, view: &CheckView) -> Option<Duration> {
+    // As in `is_voted`.
+    let is_voted = view.health != Health::Unknown && view.basis == Basis::Votes;
+    let counted = of_region.filter(|voter| voter.votes() || !is_voted);
+    let mut measured: Vec<_> = counted.filter_map(|voter| Some((voter.region, voter.ballot.rtt()?))).collect();
+    measured.sort_unstable();
+    (!measured.is_empty()).then(|| median(&measured))
+}
+
+/// Of times in order: the one in the middle, or the mean of the two there. One vantage that lies can't move it past the
+/// times of the others.
+fn median(sorted: &[(RegionId, Duration)]) -> Duration {
+    let at = |index: usize| sorted.get(index).map_or(Duration::ZERO, |(_, rtt)| *rtt);
+    let upper = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { at(upper) } else { (at(upper.saturating_sub(1)) + at(upper)) / 2 }
+}
+
+/// What each vantage reports of a check, with the reason where another verdict was agreed on, or it is not counted.
+pub(crate) fn evidence(model: &Model, quorum: &Quorum, voters: &[Voter<'_>], now: Moment) -> Vec<Evidence> {
+    let (is_voted, count) = (is_voted(voters), count(quorum, voters));
+    let reason = |voter: &Voter<'_>| match voter.votes() || !is_voted {
+        true => count.outvoted(model, voter.region, voter.ballot.health),
+        false => Some(not_counted(voter, now)),
+    };
+    voters.iter().map(|voter| evidence_of(voter, reason(voter))).collect()
+}
+
+/// Why a voter is not counted, for one that isn't.
+fn not_counted(voter: &Voter<'_>, now: Moment) -> String {
+    match voter.vantage.blind {
+        Some(_) => "not counted: this vantage is blind".to_owned(),
+        None => format!("not counted: reported {} s ago", now.since(voter.vantage.received_at).as_secs()),
+    }
+}
+
+/// `reason` is why the verdict is another one, or isn't counted.
+fn evidence_of(voter: &Voter<'_>, reason: Option<String>) -> Evidence {
+    let ballot = voter.ballot;
+    let why = match (&ballot.why, reason) {
+        (Some(why), Some(reason)) => Some(format!("{why} ({reason})").into()),
+        (None, Some(reason)) => Some(reason.into()),
+        (why, None) => why.clone(),
+    };
+    Evidence {
+        vantage: voter.vantage.vantage.name.clone(),
+        region: voter.region,
+        health: ballot.health,
+        rtt: ballot.rtt(),
+        probed_at: ballot.probed_at,
+        why,
+        hold: ballot.hold,
+        doubt: ballot.doubt,
     }
 }
 

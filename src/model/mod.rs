@@ -44,7 +44,9 @@ pub use rate_limit::RateLimit;
 pub use steering::{Gives, RankedBy, Steering};
 pub use time::Moment;
 pub use timing::Timing;
-pub use view::{CheckView, Doubt, Evidence, Hold, Override, OverrideState, VantageState, VantageView, WorldView};
+pub use view::{
+    Basis, CheckView, Doubt, Evidence, Hold, Override, OverrideState, VantageState, VantageView, WorldView,
+};
 pub use zone::{Ecs, Rrset, SteeredName, Zone};
 
 use std::sync::Arc;
@@ -68,6 +70,8 @@ pub struct Model {
     pub fences: Vec<Fence>,
     /// One check for each distinct (monitor, address), indexed by [`CheckId`].
     pub checks: Vec<Check>,
+    /// Whether a region's vantages can take what they can't reach from that region's clients: in a fleet.
+    pub regional_view: bool,
 }
 
 impl Model {

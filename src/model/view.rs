@@ -107,14 +107,47 @@ pub struct CheckView {
     pub health: Health,
     /// Whether probes could have found out: until then Unknown counts as up.
     pub tried: bool,
+    /// What the verdict rests on.
+    pub basis: Basis,
     /// Whether it was down before; set when the view is published, from the view before it.
     pub recovery: Recovery,
     /// The least time until the verdict could change; `None` when it never does. It bounds the TTL.
     pub may_change_in: Option<Duration>,
-    /// Smoothed RTT by region of the vantages that measured it, the mean where a region has several; each region once.
+    /// Smoothed RTT by region of the vantages that measured it, the median where a region has several; each region
+    /// once.
     pub rtts: Vec<(RegionId, Duration)>,
+    /// The regions from which it is out of reach although it is Up, in order. Empty unless the model has
+    /// [`regional_view`](crate::model::Model::regional_view).
+    pub unreachable_from: Arc<[RegionId]>,
+    /// The reason of a verdict other than Up, and the vantage that reported it.
+    pub cause: Option<(Arc<str>, Arc<str>)>,
     /// What each vantage reports. It explains a decision and never changes it.
     pub evidence: Vec<Evidence>,
+}
+
+/// What a verdict rests on. Also that a verdict is only the last one that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Basis {
+    /// The votes of vantages that see and report; or nothing at all, while it is Unknown.
+    #[default]
+    Votes,
+    /// No vantage that has a vote has a verdict: the last verdicts of the others stay. Some of them report, but are
+    /// blind.
+    LastVerdicts,
+    /// The same, and all reports are older than the monitor's `stale_after`: the answers stay as they are until
+    /// vantages report again.
+    Static,
+}
+
+impl Basis {
+    /// Its name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Basis::Votes => "votes",
+            Basis::LastVerdicts => "last_verdicts",
+            Basis::Static => "static",
+        }
+    }
 }
 
 /// The state of a held connection (`hold = true`).

@@ -81,7 +81,8 @@ impl Builder {
 
     /// The size so far, for [`Builder::take_back`].
     pub(super) fn mark(&self) -> Mark {
-        let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks } = &self.model;
+        let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks, regional_view: _ } =
+            &self.model;
         let selectors = clients.selectors.len();
         Mark {
             zones: zones.len(),
@@ -97,7 +98,8 @@ impl Builder {
 
     /// Removes what was added after the mark: a zone that is not valid.
     pub(super) fn take_back(&mut self, mark: &Mark) {
-        let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks } = &mut self.model;
+        let Model { regions: _, clients, zones, endpoints, pools, policies, fences, checks, regional_view: _ } =
+            &mut self.model;
         zones.truncate(mark.zones);
         endpoints.truncate(mark.endpoints);
         pools.truncate(mark.pools);

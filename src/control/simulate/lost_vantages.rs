@@ -79,12 +79,8 @@ fn reports(model: &Model, view: &WorldView, vantages: &[VantageView]) -> Vec<Rec
             })
         });
         let region = model.region(vantage.region).name.as_str().into();
-        Report {
-            vantage: Vantage { name: vantage.name.clone(), region },
-            made_at: view.at,
-            blind: vantage.why.clone(),
-            observations: observations.collect(),
-        }
+        let of = Vantage { name: vantage.name.clone(), region };
+        Report { blind: vantage.why.clone(), ..Report::whole(of, view.at, observations.collect()) }
     };
     let received =
         vantages.iter().map(|vantage| Received { report: Arc::new(report(vantage)), received_at: vantage.reported_at });

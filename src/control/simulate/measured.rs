@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::overrides::{OverrideReport, state_of, zones_of};
-use crate::control::status::{CheckReport, EndpointStatus, Status, judged_address};
+use crate::control::status::{CheckReport, EndpointStatus, Status, VantageStatus, judged_address};
 use crate::fleet::{Received, Report, Vantage, agree};
 use crate::health::Observation;
 use crate::model::quorum::MAX_STALE_AFTER;
@@ -20,26 +20,17 @@ pub fn as_measured(model: &Model, status: &Status) -> WorldView {
     let seen = by_name(status);
     let of =
         |endpoint: &Endpoint| seen.get(&(model.zone(endpoint.zone).apex.to_string(), endpoint.name.clone())).copied();
-    let reports: Vec<Received> = status
-        .vantages
-        .iter()
-        .map(|vantage| Received {
-            report: Arc::new(Report {
-                vantage: Vantage { name: vantage.name.as_str().into(), region: vantage.region.as_str().into() },
-                made_at: now,
-                blind: vantage.why.as_deref().map(Arc::from),
-                observations: model
-                    .endpoints
-                    .iter()
-                    .flat_map(|e| observations(model, e, of(e), &vantage.name, now))
-                    .collect(),
-            }),
-            received_at: match vantage.age_ms {
-                Some(age) => now - Duration::from_millis(age),
-                None => now,
-            },
-        })
-        .collect();
+    let report = |vantage: &VantageStatus| {
+        let endpoints = model.endpoints.iter();
+        let observations = endpoints.flat_map(|e| observations(model, e, of(e), &vantage.name, now)).collect();
+        let name = Vantage { name: vantage.name.as_str().into(), region: vantage.region.as_str().into() };
+        Report { blind: vantage.why.as_deref().map(Arc::from), ..Report::whole(name, now, observations) }
+    };
+    let received = |vantage: &VantageStatus| Received {
+        report: Arc::new(report(vantage)),
+        received_at: now - vantage.age_ms.map_or(Duration::ZERO, Duration::from_millis),
+    };
+    let reports: Vec<Received> = status.vantages.iter().map(received).collect();
     let overrides = (0..)
         .map(EndpointId)
         .zip(&model.endpoints)

@@ -74,7 +74,7 @@ fn beaten(key: &Arc<CheckKey>, sign: Sign) -> Observation {
 
 fn report(vantage: &str, observations: Vec<Observation>) -> Received {
     let vantage = Vantage { name: vantage.into(), region: "eu-west".into() };
-    let report = Arc::new(Report { vantage, made_at: THEN.moment, blind: None, observations });
+    let report = Arc::new(Report::whole(vantage, THEN.moment, observations));
     Received { report, received_at: THEN.moment }
 }
 

@@ -5,8 +5,10 @@ mod needs;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fleet::Report;
-use crate::model::{Check, CheckId, Doubt, Monitor, ProbeKind, ProbeTarget, Region};
+use crate::fleet::{Received, Report, Vantage, agree};
+use crate::health::Observation;
+use crate::model::quorum::STALE_AFTER;
+use crate::model::{Check, CheckId, CheckKey, Doubt, Monitor, ProbeKind, ProbeTarget, Region, VantageState, WorldView};
 
 const NOW: Moment = Moment::from_start(Duration::from_secs(1000));
 const REGIONS: [&str; 3] = ["eu", "us", "ap"];
@@ -43,10 +45,7 @@ fn observation(port: u16, health: Health) -> Observation {
 
 fn report(region: &str, name: &str, age: Duration, observations: Vec<Observation>) -> Received {
     let vantage = Vantage { name: name.into(), region: region.into() };
-    Received {
-        report: Arc::new(Report { vantage, made_at: Moment::START, blind: None, observations }),
-        received_at: NOW - age,
-    }
+    Received { report: Arc::new(Report::whole(vantage, Moment::START, observations)), received_at: NOW - age }
 }
 
 /// The reports of `eu+ eu- us? (ap-)`: a vantage each, which is stale in `()` and blind in `[]`.
@@ -132,7 +131,7 @@ fn vantages_are_listed_with_their_state_and_their_evidence() {
 }
 
 #[test]
-fn round_trip_times_are_the_mean_of_each_region() {
+fn round_trip_times_are_the_median_of_each_region() {
     let measured = |region, name, ms: Option<u32>| {
         let observation = Observation { srtt: ms.map(|ms| ms * MS), ..observation(80, Health::Up) };
         report(region, name, Duration::ZERO, vec![observation])
@@ -143,9 +142,11 @@ fn round_trip_times_are_the_mean_of_each_region() {
         measured("eu", "c", Some(20)),
         measured("eu", "d", None),
         measured("ap", "e", None),
+        measured("us", "f", Some(91)),
+        measured("us", "liar", Some(9000)),
     ];
     let view = agree(&model(&[80]), &reports, NOW);
-    assert_eq!(view.check(CheckId(0)).rtts, [(RegionId(1), 90 * MS), (RegionId(0), 15 * MS)]);
+    assert_eq!(view.check(CheckId(0)).rtts, [(RegionId(0), 15 * MS), (RegionId(1), 91 * MS)]);
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! Counts verdicts: those of each region's vantages, then those of the regions. Pure.
 
+use std::sync::Arc;
+
 use crate::model::{Health, Model, Need, Quorum, RegionId};
 
+/// Vantages with a vote that a region needs for a view of its own: with one, its failure would be the region's.
+const LEAST_VANTAGES: usize = 2;
+
 /// The verdicts on one check, counted.
-pub(super) struct VoteCount<'a> {
+pub(crate) struct VoteCount<'a> {
     quorum: &'a Quorum,
     regions: Vec<(RegionId, Votes)>,
     of_regions: Votes,
@@ -42,9 +47,9 @@ impl Votes {
 }
 
 /// A handful of regions: a list is searched faster than a map is hashed.
-pub(super) fn entry<T: Default>(list: &mut Vec<(RegionId, T)>, region: RegionId) -> &mut T {
+fn entry(list: &mut Vec<(RegionId, Votes)>, region: RegionId) -> &mut Votes {
     let at = list.iter().position(|(known, _)| *known == region).unwrap_or_else(|| {
-        list.push((region, T::default()));
+        list.push((region, Votes::default()));
         list.len() - 1
     });
     &mut list[at].1
@@ -52,7 +57,7 @@ pub(super) fn entry<T: Default>(list: &mut Vec<(RegionId, T)>, region: RegionId)
 
 impl<'a> VoteCount<'a> {
     /// Counts the verdicts of vantages, each with its region.
-    pub(super) fn of(quorum: &'a Quorum, verdicts: impl Iterator<Item = (RegionId, Health)>) -> VoteCount<'a> {
+    pub(crate) fn of(quorum: &'a Quorum, verdicts: impl Iterator<Item = (RegionId, Health)>) -> VoteCount<'a> {
         let mut regions: Vec<(RegionId, Votes)> = Vec::new();
         for (region, health) in verdicts {
             entry(&mut regions, region).add(health);
@@ -65,13 +70,31 @@ impl<'a> VoteCount<'a> {
     }
 
     /// The verdict of all.
-    pub(super) fn health(&self) -> Health {
+    pub(crate) fn health(&self) -> Health {
         self.of_regions.verdict(self.quorum.regions_down)
+    }
+
+    /// The regions, in order, whose clients can't reach what is Up for all: two or more of a region's vantages have a
+    /// vote, most of them vote Down, and that is Down by the monitor's rule for a region too. A single vantage never
+    /// does it: one that lies, or whose own link is bad, must not take anything from anybody.
+    pub(crate) fn unreachable_from(&self) -> Arc<[RegionId]> {
+        if self.health() != Health::Up {
+            return Arc::default();
+        }
+        let is_cut_off = |votes: &Votes| {
+            let all = votes.up + votes.down;
+            let is_down = Need::Majority.is_met(votes.down, all) && self.quorum.per_region.is_met(votes.down, all);
+            all >= LEAST_VANTAGES && is_down
+        };
+        let cut_off = self.regions.iter().filter(|(_, votes)| is_cut_off(votes));
+        let mut regions: Vec<RegionId> = cut_off.map(|(region, _)| *region).collect();
+        regions.sort_unstable();
+        regions.into()
     }
 
     /// Why the verdict of all is another one than `health`, the verdict of a vantage of `region`; `None` where it is
     /// the same, or the vantage has none.
-    pub(super) fn outvoted(&self, model: &Model, region: RegionId, health: Health) -> Option<String> {
+    pub(crate) fn outvoted(&self, model: &Model, region: RegionId, health: Health) -> Option<String> {
         if health == Health::Unknown || health == self.health() {
             return None;
         }

@@ -74,6 +74,7 @@ fn model(rules: &[(IpNet, u16)]) -> Model {
         policies: vec![policy(0), policy(1), policy(2), Policy { fence: Some(FenceId(0)), ..policy(3) }],
         fences: vec![Fence { name: "f".into(), clients: SelectorId(2), inside: vec![EndpointId(0), EndpointId(1)] }],
         checks: Vec::new(),
+        regional_view: false,
     }
 }
 

@@ -1,0 +1,153 @@
+//! The rule of the agreement without any memory of what was counted before: it looks at all observations each time.
+
+use std::collections::HashMap;
+
+use super::*;
+use crate::fleet::quorum::VoteCount;
+
+/// What every vantage reported.
+#[derive(Default)]
+pub(super) struct Oracle {
+    vantages: Vec<Reported>,
+}
+
+struct Reported {
+    vantage: Vantage,
+    blind: Option<Arc<str>>,
+    received_at: Moment,
+    observations: HashMap<Arc<CheckKey>, Observation>,
+}
+
+/// A vantage of the model with its observation of one check.
+struct Ballot<'a> {
+    of: &'a Reported,
+    region: RegionId,
+    seen: &'a Observation,
+}
+
+impl Oracle {
+    pub(super) fn receive(&mut self, report: &Report, now: Moment) {
+        let known = self.vantages.iter().position(|known| known.vantage.name == report.vantage.name);
+        let at = known.unwrap_or_else(|| {
+            let (vantage, observations) = (report.vantage.clone(), HashMap::new());
+            self.vantages.push(Reported { vantage, blind: None, received_at: now, observations });
+            self.vantages.len() - 1
+        });
+        let of = &mut self.vantages[at];
+        (of.vantage, of.blind, of.received_at) = (report.vantage.clone(), report.blind.clone(), now);
+        if report.extent == Extent::Whole {
+            of.observations.clear();
+        }
+        of.observations.extend(report.observations.iter().map(|one| (one.key.clone(), one.clone())));
+        report.removed.iter().for_each(|key| drop(of.observations.remove(key)));
+    }
+
+    pub(super) fn view(&self, model: &Model, now: Moment) -> WorldView {
+        let mut checks: Vec<CheckView> = Vec::new();
+        for check in &model.checks {
+            let view = match check.key.monitor.kind.composite() {
+                None => self.agree_on(model, &check.key, now),
+                Some(rule) => whole(rule, check.parts.iter().map(|id| &checks[id.0 as usize]).collect()),
+            };
+            checks.push(view);
+        }
+        let known = self.vantages.iter().filter_map(|of| Some((of, model.region_named(&of.vantage.region)?)));
+        let vantages = known.map(|(of, region)| {
+            let state = match (now.since(of.received_at) > STALE_AFTER, &of.blind) {
+                (true, _) => VantageState::Stale,
+                (false, Some(_)) => VantageState::Blind,
+                (false, None) => VantageState::Up,
+            };
+            let (name, why) = (of.vantage.name.clone(), of.blind.clone());
+            VantageView { name, region, state, why, reported_at: of.received_at }
+        });
+        WorldView { at: now, checks, vantages: vantages.collect(), ..WorldView::default() }
+    }
+
+    fn agree_on(&self, model: &Model, key: &CheckKey, now: Moment) -> CheckView {
+        let quorum = &key.monitor.quorum;
+        let age = |ballot: &Ballot<'_>| now.since(ballot.of.received_at);
+        let has_vote = |ballot: &Ballot<'_>| ballot.of.blind.is_none() && age(ballot) <= quorum.stale_after;
+        let ballot = |of| ballot(model, of, key);
+        let ballots: Vec<Ballot<'_>> = self.vantages.iter().filter_map(ballot).collect();
+        let with_verdict = || ballots.iter().filter(|ballot| ballot.seen.health != Health::Unknown);
+        let is_voted = with_verdict().any(has_vote);
+        let counts = |ballot: &Ballot<'_>| has_vote(ballot) || !is_voted;
+        let counted: Vec<&Ballot<'_>> = ballots.iter().filter(|ballot| counts(ballot)).collect();
+        let count = VoteCount::of(quorum, counted.iter().map(|ballot| (ballot.region, ballot.seen.health)));
+        let health = count.health();
+        let basis = match () {
+            () if is_voted || with_verdict().count() == 0 => Basis::Votes,
+            () if with_verdict().all(|ballot| age(ballot) > quorum.stale_after) => Basis::Static,
+            () => Basis::LastVerdicts,
+        };
+        let of_region = |region: RegionId| counted.iter().filter(move |ballot| ballot.region == region);
+        let regions = (0..model.regions.len() as u16).map(RegionId);
+        let rtt = |region| {
+            let mut rtts: Vec<Duration> = of_region(region).filter_map(|ballot| ballot.seen.srtt).collect();
+            rtts.sort();
+            let middle = rtts.len() / 2;
+            let median = match rtts.len() % 2 {
+                1 => rtts[middle],
+                _ if rtts.is_empty() => return None,
+                _ => (rtts[middle - 1] + rtts[middle]) / 2,
+            };
+            Some((region, median))
+        };
+        let is_cut_off = |region: &RegionId| {
+            let votes = |health| of_region(*region).filter(|ballot| ballot.seen.health == health).count();
+            let (up, down) = (votes(Health::Up), votes(Health::Down));
+            up + down >= 2 && down > up && quorum.per_region.is_met(down, up + down)
+        };
+        let is_regional = health == Health::Up && basis == Basis::Votes;
+        let causes = counted.iter().filter(|ballot| health != Health::Up && ballot.seen.health == health);
+        let evidence = ballots.iter().map(|ballot| {
+            let reason = match (counts(ballot), &ballot.of.blind) {
+                (true, _) => count.outvoted(model, ballot.region, ballot.seen.health),
+                (false, Some(_)) => Some("not counted: this vantage is blind".to_owned()),
+                (false, None) => Some(format!("not counted: reported {} s ago", age(ballot).as_secs())),
+            };
+            ballot.evidence(reason)
+        });
+        CheckView {
+            health,
+            tried: counted.iter().any(|ballot| ballot.seen.tried),
+            basis,
+            may_change_in: Some(counted.iter().map(|ballot| ballot.seen.may_change_in).min().unwrap_or_default()),
+            rtts: regions.clone().filter_map(rtt).collect(),
+            unreachable_from: regions.filter(|region| is_regional && is_cut_off(region)).collect(),
+            cause: causes.filter_map(|b| Some((b.seen.why.clone()?, b.of.vantage.name.clone()))).next(),
+            evidence: evidence.collect(),
+            ..CheckView::default()
+        }
+    }
+}
+
+fn ballot<'a>(model: &Model, of: &'a Reported, key: &CheckKey) -> Option<Ballot<'a>> {
+    Some(Ballot { of, region: model.region_named(&of.vantage.region)?, seen: of.observations.get(key)? })
+}
+
+fn whole(rule: &Composite, parts: Vec<&CheckView>) -> CheckView {
+    let evidence = composite::evidence(rule, parts.iter().map(|part| part.evidence.clone()).collect());
+    CheckView { evidence, ..composite::compose(rule, &parts) }
+}
+
+impl Ballot<'_> {
+    fn evidence(&self, reason: Option<String>) -> Evidence {
+        let why = match (&self.seen.why, reason) {
+            (Some(why), Some(reason)) => Some(format!("{why} ({reason})").into()),
+            (None, Some(reason)) => Some(reason.into()),
+            (why, None) => why.clone(),
+        };
+        Evidence {
+            vantage: self.of.vantage.name.clone(),
+            region: self.region,
+            health: self.seen.health,
+            rtt: self.seen.srtt,
+            probed_at: self.seen.probed_at,
+            why,
+            hold: self.seen.hold,
+            doubt: self.seen.doubt,
+        }
+    }
+}
