@@ -4,6 +4,7 @@ pub mod agreement;
 pub mod ballots;
 mod composite;
 pub mod exchange;
+pub mod lease;
 pub mod nats;
 pub mod quorum;
 pub mod report;

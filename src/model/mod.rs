@@ -8,6 +8,7 @@ pub mod glob;
 pub mod health;
 pub mod heartbeat;
 mod id;
+pub mod lease;
 mod location;
 pub mod monitor;
 pub mod policy;
@@ -29,13 +30,15 @@ pub use facts::{Database, Facts, FileStamp, Point};
 pub use health::Health;
 pub use heartbeat::HeartbeatSpec;
 pub use id::{CheckId, ClassId, EndpointId, FenceId, PolicyId, PoolId, RegionId, SelectorId, ZoneId};
+pub use lease::{ActiveEndpoint, LeaseView};
 pub use location::Location;
 pub use monitor::{
     CertificateRule, Check, CheckKey, Composite, DnsRdata, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind,
     ProbeTarget, TlsSpec,
 };
 pub use policy::{
-    AffinityNet, Failback, Fence, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, OwnMonitor, Policy, Service, ServiceTarget, Ttl,
+    AffinityNet, Exclusive, Failback, Fence, MAX_ANSWERS, MAX_ENDPOINTS, OnEmpty, OwnMonitor, Policy, Service,
+    ServiceTarget, Ttl,
 };
 pub use pool::{AdminState, AnswerRdata, Answerable, Band, Endpoint, Facet, Judged, Member, MemberRef, Pool};
 pub use quorum::{Need, Quorum};

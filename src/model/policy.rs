@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::{Answerable, CheckId, EndpointId, Facet, FenceId, MemberRef, Model, SelectorId, ZoneId};
+use crate::wire::Name;
 
 /// How one steered name, or several that are written alike, are answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,6 +36,8 @@ pub struct Policy {
     pub service: Service,
     /// The monitor that judges the endpoints below `root` for it; `None`: each is judged by its own.
     pub monitor: Option<OwnMonitor>,
+    /// What makes it exclusive: a lease names its one active endpoint. No two exclusive names share a policy.
+    pub exclusive: Option<Exclusive>,
     /// Whether it can give a CNAME and can give addresses: then it is one decision for all types which of them it gives
     /// (RFC 1034, 3.6.2). Set from [`Policy::can_mix`].
     pub is_mixed: bool,
@@ -49,7 +52,28 @@ pub struct OwnMonitor {
     pub checks: Vec<((EndpointId, Facet), CheckId)>,
 }
 
+/// What makes a name exclusive (`failover = "exclusive"`). Its pool steers `failover`, and has endpoints only.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Exclusive {
+    /// The name, absolute.
+    pub owner: Name,
+    /// The name of the TXT record that has its epoch: `_epoch` below it.
+    pub epoch_owner: Name,
+    /// Whether an earlier member becomes active again by itself. [`Policy::failback`] has no effect.
+    pub failback: Failback,
+}
+
 impl Policy {
+    /// The endpoints of its own pool, in the order in which an exclusive name prefers them: as listed, standbys last.
+    pub fn members_in_order(&self, model: &Model) -> Vec<EndpointId> {
+        match self.root {
+            MemberRef::Endpoint(id) => vec![id],
+            MemberRef::Pool(pool) => {
+                model.pool(pool).in_order().flat_map(|member| model.endpoints_below(member.to)).collect()
+            }
+        }
+    }
+
     /// A policy that answers from `endpoints`, all of them below `root`, with the defaults of everything else.
     pub fn new(zone: ZoneId, root: MemberRef, endpoints: Vec<EndpointId>, facets: Vec<Facet>) -> Policy {
         Policy {
@@ -65,6 +89,7 @@ impl Policy {
             failback: Failback::default(),
             service: Service::default(),
             monitor: None,
+            exclusive: None,
             is_mixed: false,
         }
     }

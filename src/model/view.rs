@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Answerable, CheckId, Endpoint, EndpointId, Growth, Health, Moment, Recovery, RegionId};
+use crate::model::{Answerable, CheckId, Endpoint, EndpointId, Growth, Health, LeaseView, Moment, Recovery, RegionId};
 use crate::wire::Name;
 
 /// Agreed health and measured distances of one moment.
@@ -21,6 +21,8 @@ pub struct WorldView {
     pub vantages: Vec<VantageView>,
     /// Overrides by endpoint; they go before measured health.
     pub overrides: Arc<HashMap<EndpointId, Arc<Override>>>,
+    /// The leases of exclusive names, by the name; none where no lease was ever known here.
+    pub leases: Arc<HashMap<Name, LeaseView>>,
 }
 
 /// An operator's decision that goes before measured health and is separate from it.

@@ -52,6 +52,7 @@ const PURE: &[&str] = &[
     "fleet/agreement",
     "fleet/composite",
     "fleet/quorum",
+    "fleet/lease",
     "snapshot/mod",
     "snapshot/names",
     "snapshot/cell",

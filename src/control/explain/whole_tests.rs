@@ -141,7 +141,7 @@ fn view(model: &Model) -> WorldView {
         why: None,
         reported_at: NOW,
     }];
-    WorldView { at: NOW, checks, vantages, overrides: Arc::new(overrides), at_unix: None }
+    WorldView { at: NOW, checks, vantages, overrides: Arc::new(overrides), at_unix: None, leases: Arc::default() }
 }
 
 fn explained(client: &str) -> Explanation {
