@@ -10,11 +10,11 @@ use tokio::sync::watch;
 
 use crate::clock;
 use crate::daemon::limits;
-use crate::daemon::runtimes::{OwnRuntime, PROBE};
+use crate::daemon::runtimes::{LAST_GRACE, OwnRuntime, PROBE};
 use crate::fleet::{Exchange, Received, Vantage, agree};
 use crate::health::{
     BeatSender, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, RetainedCheck, Round, SourceAddresses,
-    control_check, reap_orphans,
+    control_check, programs_ended, reap_orphans,
 };
 use crate::model::{Answerable, CheckId, CheckKey, Model, Moment, RegionId, WorldView};
 use crate::telemetry::{Metrics, ProbeResult};
@@ -138,6 +138,8 @@ impl Vantages {
         for member in self.members {
             member.prober.stop().await;
         }
+        // A program that is being started now would outlive this process.
+        let _ = tokio::time::timeout(LAST_GRACE, programs_ended()).await;
         self.threads.stop().await;
     }
 }

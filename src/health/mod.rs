@@ -25,7 +25,7 @@ pub use heartbeats::{Beat, BeatSender, Heartbeats, TooManyBeats};
 pub use observation::{CheckState, Observation, RetainedCheck};
 pub use pace::{NextStep, Pace};
 pub use phi::Phi;
-pub use probe::{Failure, Measurement, ProbeClients, SourceAddresses, check_rights, reap_orphans};
+pub use probe::{Failure, Measurement, ProbeClients, SourceAddresses, check_rights, programs_ended, reap_orphans};
 pub use prober::{Plan, Prober, ProberHandle, ProberSettings, Round, control_check};
 pub use rtt::Rtt;
 pub use schedule::{Schedule, SlotId};

@@ -1,53 +1,76 @@
 //! The exec probe: a program that judges an endpoint. Exit code 0 is a success. The program runs without a shell, and
 //! without the environment and the input of this process. It has a process group of its own. The whole group is killed
 //! when the time is over, when the probe is dropped, and when the program has ended. The number of programs at a time
-//! is bounded. A probe that gets no slot in time is a failure of this vantage and not of the endpoint.
+//! is bounded ([`slots`](super::slots)). A probe that gets no slot in time is a failure of this vantage and not of the
+//! endpoint.
 
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
+use std::sync::LazyLock;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::clock;
 use crate::health::probe::Failure;
 use crate::health::probe::orphans::Program;
-use crate::model::{ExecSpec, ProbeTarget};
+use crate::health::probe::slots::{COMMON, MonitorKey, Slot, Slots};
+use crate::model::{ExecSpec, Monitor, ProbeTarget};
 use crate::printable::is_unprintable;
 
-/// The most programs that run at a time, over all probers. Judgment: scripts start interpreters, and a hundred of them
-/// would slow down the threads that answer queries.
-const MAX_CHILDREN: usize = 64;
 /// The octets that are stored of each of standard output and standard error. The rest is read and dropped.
 const OUTPUT_LIMIT: usize = 4096;
+/// The octets of one read: what a pipe has at most.
+const READ_OCTETS: usize = 64 << 10;
+/// After so many octets of output there is a pause after each read: a program that writes without end takes no more of
+/// the processor than others. Judgment: no check has so much to report.
+const FAST_OCTETS: usize = 1 << 20;
+/// The pause: a program can still write 1.3 MB a second.
+const READ_PAUSE: Duration = Duration::from_millis(50);
 /// The most characters of the first line of output that are reported.
 const MAX_LINE_CHARS: usize = 200;
 /// The time that remains to read the output after the program ended. Only a process that left the group can still hold
 /// the pipe open.
 const OUTPUT_WAIT: Duration = Duration::from_millis(50);
 
-static SLOTS: Semaphore = Semaphore::const_new(MAX_CHILDREN);
+static SLOTS: LazyLock<Slots> = LazyLock::new(Slots::default);
 
 /// Runs the program and returns how long it took. First waits for a free slot, at most `timeout`; then the program may
 /// run for `timeout`.
-pub(super) async fn run(spec: &ExecSpec, target: ProbeTarget, timeout: Duration) -> Result<Duration, Failure> {
-    run_in_slot(&SLOTS, spec, target, timeout).await
-}
-
-/// As [`run`], with as many slots as `slots` has permits.
-pub(super) async fn run_in_slot(
-    slots: &'static Semaphore,
+pub(super) async fn run(
+    monitor: &Monitor,
     spec: &ExecSpec,
     target: ProbeTarget,
     timeout: Duration,
 ) -> Result<Duration, Failure> {
-    let busy = || Failure::Vantage(format!("{MAX_CHILDREN} programs of exec monitors are running already"));
-    let slot = tokio::time::timeout(timeout, slots.acquire()).await.map_err(|_| busy())?;
-    let slot = slot.map_err(|_| busy())?;
+    run_in_slot(&SLOTS, MonitorKey::of(monitor, spec), spec, target, timeout).await
+}
+
+/// Waits until no program runs, also none that is being started and will be killed.
+pub async fn programs_ended() {
+    /// How often it looks (judgment: only a stop waits).
+    const LOOK_EVERY: Duration = Duration::from_millis(5);
+    while SLOTS.taken() > 0 {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// As [`run`], in one of these slots.
+pub(super) async fn run_in_slot(
+    slots: &Slots,
+    of: MonitorKey,
+    spec: &ExecSpec,
+    target: ProbeTarget,
+    timeout: Duration,
+) -> Result<Duration, Failure> {
+    let busy = |_| Failure::Vantage(format!("{COMMON} programs of exec monitors are running already"));
+    let slot = tokio::time::timeout(timeout, slots.acquire(of)).await.map_err(busy)?;
     let began = clock::now();
     match tokio::time::timeout(timeout, run_to_end(spec, target, slot)).await {
         Ok(ended) => ended.map(|()| clock::now().since(began)),
@@ -59,21 +82,30 @@ pub(super) async fn run_in_slot(
 struct Started {
     group: ProcessGroup,
     program: Program,
-    _slot: SemaphorePermit<'static>,
+    _slot: Slot,
 }
 
-/// Starts the program on a thread that may block. If nobody waits any more when it has started, it is killed. Until
-/// then it has its slot, so that a mount that answers nothing blocks no more threads than there are slots.
-async fn start(mut command: Command, slot: SemaphorePermit<'static>) -> std::io::Result<Started> {
+/// Starts the program on a thread of its own, which may block. If nobody waits any more when it has started, it is
+/// killed. Until then it has its slot, so that a mount that answers nothing blocks no more threads than there are
+/// slots. An error is the system's: it has no such program, or no more threads or processes.
+async fn start(mut command: Command, slot: Slot) -> std::io::Result<Started> {
+    let (sender, receiver) = oneshot::channel();
+    let runtime = Handle::current();
     let starting = move || {
-        let mut program = Program::start(&mut command)?;
-        let group = ProcessGroup::of(program.child());
-        Ok(Started { group, program, _slot: slot })
+        let _entered = runtime.enter();
+        let start = || -> std::io::Result<Started> {
+            let mut program = Program::start(&mut command)?;
+            let group = ProcessGroup::of(program.child());
+            Ok(Started { group, program, _slot: slot })
+        };
+        // The receiver is gone if the time is over.
+        drop(sender.send(start()));
     };
-    tokio::task::spawn_blocking(starting).await.map_err(std::io::Error::other)?
+    thread::Builder::new().name("exec".to_owned()).spawn(starting)?;
+    receiver.await.unwrap_or_else(|_| Err(std::io::Error::other("starting it broke off")))
 }
 
-async fn run_to_end(spec: &ExecSpec, target: ProbeTarget, slot: SemaphorePermit<'static>) -> Result<(), Failure> {
+async fn run_to_end(spec: &ExecSpec, target: ProbeTarget, slot: Slot) -> Result<(), Failure> {
     let unusable = |error: std::io::Error| Failure::Vantage(format!("cannot run {}: {error}", spec.program));
     // They are dropped from the last to the first: the group is killed first.
     let Started { _slot, mut program, group } = start(command(spec, target), slot).await.map_err(unusable)?;
@@ -121,13 +153,22 @@ fn command(spec: &ExecSpec, target: ProbeTarget) -> Command {
     command
 }
 
-/// Reads the pipe to its end and stores the beginning in `beginning`.
+/// Reads the pipe to its end and stores the beginning in `beginning`. After [`FAST_OCTETS`] it reads slowly.
 async fn read_beginning(pipe: Option<impl AsyncRead + Unpin>, beginning: &mut Vec<u8>) {
     let Some(mut pipe) = pipe else { return };
-    let mut part = [0; 1024];
-    while let Ok(read @ 1..) = pipe.read(&mut part).await {
+    let mut part = Vec::with_capacity(OUTPUT_LIMIT);
+    let mut total = 0;
+    while let Ok(read @ 1..) = pipe.read_buf(&mut part).await {
         let room = OUTPUT_LIMIT - beginning.len();
-        beginning.extend(part.iter().take(read.min(room)));
+        beginning.extend(part.iter().take(room));
+        part.clear();
+        total += read;
+        if total >= FAST_OCTETS {
+            tokio::time::sleep(READ_PAUSE).await;
+        } else if part.capacity() < READ_OCTETS && read == part.capacity() {
+            // Few programs write much.
+            part.reserve(READ_OCTETS);
+        }
     }
 }
 

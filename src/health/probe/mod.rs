@@ -26,6 +26,7 @@ mod orphans;
 mod protobuf;
 mod redirect;
 mod response;
+mod slots;
 mod tcp;
 mod tls;
 mod tls_config;
@@ -36,6 +37,7 @@ mod tests;
 use std::time::Duration;
 
 pub use clients::{ProbeClients, RightsError, SourceAddresses, check_rights};
+pub use exec::programs_ended;
 pub use failure::{Failure, GrantedConnections};
 pub use orphans::reap_orphans;
 
@@ -118,7 +120,7 @@ async fn race<'a>(clients: &'a ProbeClients, check: &'a CheckKey, rtt: &Rtt, unt
             let begin = |permit| grpc::probe(clients, (spec, to), until, permit);
             return attempt::race(staged(round_trips), timeout, begin).await;
         }
-        (ProbeKind::Exec(spec), target) => exec::run(spec, target, timeout).await,
+        (ProbeKind::Exec(spec), target) => exec::run(&check.monitor, spec, target, timeout).await,
         (ProbeKind::Tls(spec), ProbeTarget::Socket(to)) => {
             let begin = |permit| tls::probe(clients, spec, (to, until), permit);
             return attempt::race(staged(2), timeout, begin).await;

@@ -3,10 +3,10 @@
 use std::process::Command;
 
 use tokio::net::unix::pipe;
-use tokio::sync::Semaphore;
 
 use super::*;
 use crate::health::probe::exec::run_in_slot;
+use crate::health::probe::slots::{COMMON, MonitorKey, Slots};
 use crate::model::ExecSpec;
 
 fn shell(script: &str) -> ProbeKind {
@@ -131,25 +131,46 @@ async fn what_it_leaves_running_is_killed_and_not_awaited() {
 }
 
 #[tokio::test]
-async fn no_more_run_than_there_are_slots() {
-    static SLOTS: Semaphore = Semaphore::const_new(1);
-    let quick = shell_spec("exit 0");
-    let there = ProbeTarget::Socket(there());
-    let life = LifePipe::new();
+async fn programs_of_one_monitor_that_hang_keep_no_other_monitor_waiting() {
+    let (slots, there, life) = (Slots::default(), ProbeTarget::Socket(there()), LifePipe::new());
+    let (spec, quick) = (life.spec(), shell_spec("exit 0"));
+    let of = |spec: &ExecSpec| MonitorKey::of(&Monitor::new(ProbeKind::Exec(spec.clone())), spec);
     {
-        let spec = life.spec();
-        let mut hanging = std::pin::pin!(run_in_slot(&SLOTS, &spec, there, AMPLE));
+        let mut taken = Vec::new();
+        for _ in 1..COMMON {
+            taken.push(slots.acquire(of(&spec)).await);
+        }
+        let mut hanging = std::pin::pin!(run_in_slot(&slots, of(&spec), &spec, there, AMPLE));
         tokio::select! {
             found = &mut hanging => panic!("{found:?}"),
             () = life.begun() => {}
         }
         let failure = tokio::select! {
             found = &mut hanging => panic!("{found:?}"),
-            found = run_in_slot(&SLOTS, &quick, there, BRIEF) => found.expect_err("no slot is free"),
+            found = run_in_slot(&slots, of(&spec), &spec, there, BRIEF) => found.expect_err("no slot is free"),
         };
         assert!(!failure.is_evidence(), "it is not a failure of the endpoint");
         assert_eq!(failure.to_string(), "64 programs of exec monitors are running already");
+        assert!(run_in_slot(&slots, of(&quick), &quick, there, AMPLE).await.is_ok(), "another monitor");
+        let renamed = ExecSpec { endpoint: "ams1".to_owned(), ..spec.clone() };
+        assert_eq!(of(&spec), of(&renamed), "one monitor for several endpoints");
     }
-    assert!(run_in_slot(&SLOTS, &quick, there, AMPLE).await.is_ok(), "a slot is free again");
+    assert!(run_in_slot(&slots, of(&quick), &quick, there, AMPLE).await.is_ok(), "a slot is free again");
     assert_eq!(life.ended().await, "begun\n");
+}
+
+#[tokio::test]
+async fn a_program_that_writes_without_end_is_read_slowly() {
+    let before = thread_cpu();
+    let kind = shell("exec yes");
+    let long = Duration::from_secs(2);
+    assert_eq!(failure(kind, there(), long).await, Failure::TimedOut { after: long });
+    let took = thread_cpu() - before;
+    assert!(took < Duration::from_millis(200), "{took:?} of processor time in 2 s");
+}
+
+/// The processor time of this thread, which reads the output in a test with one thread.
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
