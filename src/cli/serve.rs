@@ -90,8 +90,8 @@ pub(super) fn demo_region(args: &RegionArgs) -> Result<(), Failure> {
 }
 
 /// Runs a command to its end on this thread. A server has threads of its own, which `daemon` starts.
-fn run<T>(command: impl Future<Output = T>) -> std::io::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+fn run<T>(command: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = daemon::command_runtime().map_err(StartError::System).map_err(failure)?;
     let done = runtime.block_on(command);
     runtime.shutdown_timeout(LAST_GRACE);
     log::flush(LAST_GRACE);

@@ -53,4 +53,5 @@ pub(crate) use settings::LAST_GOOD_DIR;
 pub use settings::{Flags, FleetSettings, FleetTls, Listen, Settings};
 pub use token_scope::{EndpointPattern, Rights, Role};
 pub use tokens::{Holder, Tokens};
+pub(crate) use zones::makes_zone;
 pub use zones::{Disappearance, Version, VersionStatus, ZoneState};

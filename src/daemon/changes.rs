@@ -3,6 +3,7 @@
 //! every few seconds, for changes that the system doesn't report. A change that a requested reload has read already
 //! is no reason to load.
 
+mod notices;
 mod watch_thread;
 mod watched;
 

@@ -26,15 +26,17 @@ mod steer;
 mod vantages;
 mod versions;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::server::BindError;
+use crate::source::reading::MORE_THREADS;
 use crate::source::{self, Problem};
 
 pub use node::RunningNode;
 pub use prepare::{NodeSpec, Prepared};
+pub(crate) use runtimes::command_runtime;
 pub use state::Unsaved;
 pub use vantages::VantageSpec;
 
@@ -76,6 +78,9 @@ impl std::fmt::Display for StartError {
             StartError::Problems(problems) => f.write_str(source::to_human(problems).trim_end()),
             StartError::Bind(key, error) => write!(f, "listen.{key}: {error}"),
             StartError::Rights(why) | StartError::State(why) => f.write_str(why),
+            StartError::System(error) if error.kind() == ErrorKind::WouldBlock => {
+                write!(f, "the system lets this process start no more threads ({error}): {MORE_THREADS}")
+            }
             StartError::System(error) => write!(f, "the system refused: {error}"),
             StartError::Demo(why) => f.write_str(why),
         }

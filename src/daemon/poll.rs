@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::config;
 use crate::daemon::stamp::Stamp;
 use crate::model::Moment;
 use crate::source::files;
@@ -45,16 +46,11 @@ impl PolledPaths {
 /// The files of the zones directory; the directory itself where it can't be read.
 fn zone_files(dir: &Path) -> Stamps {
     // A directory with too many entries is refused when it is loaded.
-    let Ok(names) = files::list(dir, files::MAX_ENTRIES, makes_zones) else {
+    let Ok(names) = files::list(dir, files::MAX_ENTRIES, config::makes_zone) else {
         return Stamps::from([(dir.to_path_buf(), None)]);
     };
     let paths = names.into_iter().map(|name| dir.join(name));
     paths.map(|path| (path.clone(), Stamp::of(&path))).collect()
-}
-
-/// Whether a file of this name in the zones directory is read when it appears.
-pub(crate) fn makes_zones(name: &str) -> bool {
-    !name.starts_with('.') && (name.ends_with(".zone") || name.ends_with(".toml"))
 }
 
 /// The last state of the files, and when they changed and were read.

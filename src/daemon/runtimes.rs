@@ -8,15 +8,21 @@
 //! | `probe` | one for each core, at most 4 | 2 | probes and heartbeats |
 //! | `fleet` | 1, in a node of a fleet | 2 | messages of the fleet |
 //! | `control` | 2 | 2 | connections of the API, event streams |
-//! | `report` | as needed, at most 16 | 10 | responses that cost much: metrics, status, explain, simulate, names |
-//! | `low` | as needed, at most 16 | 10 | compile the next generation, free old ones, housekeeping files |
+//! | `report` | 8 | 10 | responses that cost much: metrics, status, explain, simulate, names |
+//! | `low` | 11 | 10 | compile the next generation, free old ones, housekeeping files |
 //!
 //! Two cores have to do for all of them, so the kernel decides who runs: the nice values say who yields. They are
 //! relative to the nice value that the process was started with. A system that refuses them runs all with the same
 //! priority, which works too.
+//!
+//! The system may refuse a thread at any moment (`pids.max` of a container, programs that exec monitors left running).
+//! So every runtime starts all its threads at once, also those for calls that block, and no thread ends before its
+//! runtime. If the system refuses them at the start, that is an error of the start. An idle thread costs some 20 KiB.
 
-use std::io;
-use std::thread::available_parallelism;
+use std::io::{self, ErrorKind};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, available_parallelism};
 use std::time::Duration;
 
 use rustix::process::{getpriority_process, setpriority_process};
@@ -38,7 +44,7 @@ pub(super) struct ThreadKind {
     /// The name of each, at most 15 octets: the kernel shows no more.
     name: &'static str,
     tasks: TaskThreads,
-    /// Most threads for calls that block.
+    /// Threads for calls that block.
     blocking: usize,
     /// How much they yield to the threads that answer, from 0. Where both want a core, a thread with 2 gets about two
     /// thirds of what a thread with 0 gets, one with 10 a tenth (`sched_prio_to_weight` of Linux).
@@ -62,30 +68,34 @@ const MOST_ANSWER_THREADS: usize = 64;
 const MOST_PROBE_THREADS: usize = 4;
 
 const ANSWER: ThreadKind =
-    ThreadKind { name: "answer", tasks: TaskThreads::Cores(MOST_ANSWER_THREADS), blocking: 4, nice: 0 };
+    ThreadKind { name: "answer", tasks: TaskThreads::Cores(MOST_ANSWER_THREADS), blocking: 1, nice: 0 };
 /// One for the steering task, one for the tasks that write state files: an operator waits for these.
-const STEER: ThreadKind = ThreadKind { name: "steer", tasks: TaskThreads::Fixed(2), blocking: 4, nice: 0 };
+const STEER: ThreadKind = ThreadKind { name: "steer", tasks: TaskThreads::Fixed(2), blocking: 2, nice: 0 };
 /// With much less priority a flood of queries would delay probes, and a late reply looks like a dead endpoint: an
-/// attack on the answers must not become an outage of the endpoints. Its threads that block read certificate stores
-/// and start programs.
+/// attack on the answers must not become an outage of the endpoints. Its threads that block read certificate stores.
 pub(super) const PROBE: ThreadKind =
-    ThreadKind { name: "probe", tasks: TaskThreads::Cores(MOST_PROBE_THREADS), blocking: 4, nice: 2 };
+    ThreadKind { name: "probe", tasks: TaskThreads::Cores(MOST_PROBE_THREADS), blocking: 2, nice: 2 };
 /// Two threads, so that one long write does not hold up every other connection. What costs much runs elsewhere, and a
 /// supervisor waits for `/healthz` on a busy machine: so they yield no more than probes do.
-const CONTROL: ThreadKind = ThreadKind { name: "control", tasks: TaskThreads::Fixed(2), blocking: 4, nice: 2 };
-/// It yields no more than probes do, whose reports it sends. One thread: it must never take more than a core.
+const CONTROL: ThreadKind = ThreadKind { name: "control", tasks: TaskThreads::Fixed(2), blocking: 2, nice: 2 };
+/// It yields no more than probes do, whose reports it sends. One thread: it must never take more than a core. Those that
+/// block look up names of servers.
 pub(super) const FLEET: ThreadKind = ThreadKind { name: "fleet", tasks: TaskThreads::Fixed(1), blocking: 4, nice: 2 };
-const REPORT: ThreadKind = ThreadKind { name: "report", tasks: TaskThreads::None, blocking: 16, nice: 10 };
-/// Sixteen threads that block, because a file of a mount that hangs can hold some of them for ever.
-const LOW: ThreadKind = ThreadKind { name: "low", tasks: TaskThreads::Fixed(1), blocking: 16, nice: 10 };
+/// As many as calls run at a time: two of each kind, and one for each text that clients share.
+const REPORT: ThreadKind = ThreadKind { name: "report", tasks: TaskThreads::None, blocking: 8, nice: 10 };
+/// Ten threads that block, because a file of a mount that hangs can hold some of them for ever: a load, the look at a
+/// certificate, and each kind of state file.
+const LOW: ThreadKind = ThreadKind { name: "low", tasks: TaskThreads::Fixed(1), blocking: 10, nice: 10 };
 
-/// How long a thread that blocks stays without work, so that the number of threads follows what runs at the same time.
-/// With the ten seconds of tokio, a call each few seconds keeps all threads that a busy moment needed. A new thread
-/// costs some 50 microseconds (judgment).
-const IDLE_THREAD: Duration = Duration::from_secs(1);
+/// How long an idle thread stays: until its runtime ends.
+const KEEP_ALIVE: Duration = Duration::from_secs(u32::MAX as u64);
+
+/// How long threads have to begin that the system has granted (judgment: a machine that is as busy as that can't
+/// serve).
+const BEGIN_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the tasks of a runtime have to end (judgment: they kill programs and close sockets).
-const LAST_GRACE: Duration = Duration::from_secs(1);
+pub(super) const LAST_GRACE: Duration = Duration::from_secs(1);
 
 impl Runtimes {
     /// Starts all. An error is the system's: out of threads or descriptors.
@@ -108,6 +118,52 @@ impl Runtimes {
     }
 }
 
+/// A runtime for a command that runs on the calling thread. It has one more thread, for the stop of a server. An error
+/// is the system's: out of threads or descriptors.
+pub(crate) fn command_runtime() -> io::Result<Runtime> {
+    check_threads(1)?;
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).thread_keep_alive(KEEP_ALIVE).build()?;
+    begin_blocking(runtime.handle(), 1)?;
+    Ok(runtime)
+}
+
+/// Whether the system lets this process have so many more threads; the error is its reason.
+fn check_threads(count: usize) -> io::Result<()> {
+    let mut threads = Vec::new();
+    let (gate, waits) = channel::<()>();
+    let waits = Arc::new(Mutex::new(waits));
+    let started = (0..count).try_for_each(|_| {
+        let waits = waits.clone();
+        // Ends when the sender is dropped: all of them are there at the same time.
+        let wait = move || _ = waits.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        threads.push(thread::Builder::new().spawn(wait)?);
+        Ok(())
+    });
+    drop(gate);
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    started
+}
+
+/// Starts `count` threads for calls that block.
+fn begin_blocking(handle: &Handle, count: usize) -> io::Result<()> {
+    let gate = Arc::new(Mutex::new(()));
+    let closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
+    let (begun, beginnings) = channel();
+    for _ in 0..count {
+        let (gate, begun) = (gate.clone(), begun.clone());
+        handle.spawn_blocking(move || {
+            let _ = begun.send(());
+            // Each waits until all have begun, so each has a thread of its own.
+            drop(gate.lock());
+        });
+    }
+    for _ in 0..count {
+        beginnings.recv_timeout(BEGIN_LIMIT).map_err(|_| io::Error::from(ErrorKind::WouldBlock))?;
+    }
+    drop(closed);
+    Ok(())
+}
+
 /// Threads of one kind, until it is dropped.
 #[derive(Debug)]
 pub(super) struct OwnRuntime {
@@ -121,19 +177,20 @@ impl OwnRuntime {
     pub(super) fn start(kind: ThreadKind) -> io::Result<OwnRuntime> {
         let ThreadKind { name, tasks, blocking, nice } = kind;
         let cores = available_parallelism().map_or(1, usize::from);
-        let mut builder = match tasks {
-            TaskThreads::None => Builder::new_current_thread(),
-            TaskThreads::Cores(_) | TaskThreads::Fixed(_) => Builder::new_multi_thread(),
+        let (mut builder, workers) = match tasks {
+            TaskThreads::None => (Builder::new_current_thread(), 0),
+            TaskThreads::Cores(most) => (Builder::new_multi_thread(), cores.min(most)),
+            TaskThreads::Fixed(threads) => (Builder::new_multi_thread(), threads),
         };
-        match tasks {
-            TaskThreads::Cores(most) => _ = builder.worker_threads(cores.min(most)).enable_all(),
-            TaskThreads::Fixed(threads) => _ = builder.worker_threads(threads).enable_all(),
-            TaskThreads::None => {}
+        if workers > 0 {
+            builder.worker_threads(workers).enable_all();
         }
+        // Without this the runtime would panic.
+        check_threads(workers + blocking)?;
         let nice = getpriority_process(None).map(|own| own + nice);
         let runtime = builder
             .max_blocking_threads(blocking)
-            .thread_keep_alive(IDLE_THREAD)
+            .thread_keep_alive(KEEP_ALIVE)
             .thread_name(name)
             .on_thread_start(move || {
                 // In Linux this is the priority of the calling thread alone.
@@ -141,7 +198,9 @@ impl OwnRuntime {
             })
             .build()?;
         let handle = runtime.handle().clone();
-        Ok(OwnRuntime { runtime: Some(runtime), handle })
+        let started = OwnRuntime { runtime: Some(runtime), handle };
+        begin_blocking(&started.handle, blocking)?;
+        Ok(started)
     }
 
     /// To spawn tasks on these threads.

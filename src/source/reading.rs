@@ -19,6 +19,10 @@ const CALL_LIMIT: Duration = Duration::from_secs(20);
 /// clients of the API wait for 300 s.
 const LOAD_LIMIT: Duration = Duration::from_secs(240);
 
+/// What to do where the system refuses threads.
+pub(crate) const MORE_THREADS: &str =
+    "raise the limit of processes (pids.max of a container, TasksMax of systemd, `ulimit -u`)";
+
 /// How often somebody who waits looks whether the reading is overdue.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -65,7 +69,8 @@ pub(crate) fn within<T: Send + 'static>(
         Ok(thread) => thread,
         Err(error) => {
             let why = format!("no thread can be started: {error}");
-            return Err(Box::new(Problem::of_file(settings, Severity::Error, why)));
+            let problem = Problem::of_file(settings, Severity::Error, why);
+            return Err(Box::new(Problem { hint: Some(MORE_THREADS.to_owned()), ..problem }));
         }
     };
     loop {

@@ -74,7 +74,6 @@ const IMPURE_WORDS: &[&str] = &[
     "hyper",
     "hyper_util",
     "axum",
-    "notify",
     "surge_ping",
     "Instant",
     "SystemTime",

@@ -22,6 +22,7 @@ use crate::wire::Name;
 use candidate::{Candidate, Content, Directory, MASTER, POLICY};
 use collide::CollisionResult;
 
+pub(crate) use candidate::makes_zone;
 pub(super) use version::ZoneHistory;
 pub use version::{Disappearance, Version, VersionStatus, ZoneState};
 
@@ -256,7 +257,7 @@ impl Reader<'_> {
 
 /// Whether this file is watched anyway, as one of the zone files in the directory itself.
 fn is_listed(path: &Path) -> bool {
-    let is_zone = path.to_str().is_some_and(|name| name.ends_with(POLICY) || name.ends_with(MASTER));
+    let is_zone = path.to_str().is_some_and(makes_zone);
     is_zone && path.components().count() == 1
 }
 

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use notify::{EventKind, RecursiveMode, Watcher};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
 use crate::control::Unnoticed;
+use crate::daemon::changes::notices::Notices;
 use crate::daemon::changes::watched::WatchedFiles;
 use crate::daemon::poll::{FilePoll, LOOK_EVERY};
 
@@ -51,12 +52,16 @@ struct FileWatcher {
     watched: WatchedFiles,
     poll: Arc<FilePoll>,
     on_change: mpsc::Sender<()>,
-    watcher: Option<notify::RecommendedWatcher>,
+    /// `None` while the system gives no instance of inotify.
+    notices: Option<Notices>,
+    /// Where notices are read.
+    runtime: Handle,
     unnoticed: Unnoticed,
 }
 
 impl WatchThread {
     /// Starts the thread, and waits until it watches `watched`. It ends when all clones of the result are dropped.
+    /// Notices of the system are read on the runtime of the caller.
     pub(super) fn start(
         watched: WatchedFiles,
         poll: Arc<FilePoll>,
@@ -65,7 +70,8 @@ impl WatchThread {
         let (requests, received) = sync_channel(MAX_WAITING);
         let (ready, is_ready) = sync_channel(1);
         let (wish, unnoticed) = (Arc::<Mutex<Wish>>::default(), Unnoticed::default());
-        let mut files = FileWatcher { watched, poll, on_change, watcher: None, unnoticed: unnoticed.clone() };
+        let (runtime, shown) = (Handle::current(), unnoticed.clone());
+        let mut files = FileWatcher { watched, poll, on_change, notices: None, runtime, unnoticed: shown };
         let wishes = wish.clone();
         thread::Builder::new().name("file-watch".to_owned()).spawn(move || {
             files.poll.turn_to(files.watched.polled.clone());
@@ -139,19 +145,18 @@ impl FileWatcher {
     }
 
     fn rearm(&mut self) {
-        // The old watcher ends when the new one runs, so that nothing is missed between them; or sooner, where the
-        // system allows only one.
-        let made = watcher(&self.watched, self.poll.clone(), self.on_change.clone()).or_else(|_| {
-            self.watcher = None;
-            watcher(&self.watched, self.poll.clone(), self.on_change.clone())
-        });
         let before = self.unnoticed.load_full();
-        let now = match made {
-            Ok((watcher, unnoticed)) => {
-                self.watcher = Some(watcher);
-                unnoticed
+        let now = match self.notices() {
+            Ok(notices) => {
+                let unseen = notices.watch(&self.watched);
+                // What changed meanwhile may have had no notice.
+                if self.poll.look(clock::now) {
+                    // Full means that a reason is waiting already.
+                    let _ = self.on_change.try_send(());
+                }
+                unseen
             }
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(format!("inotify: {error}")),
         };
         match (&before, &now) {
             (before, Some(why)) if before.as_deref() != Some(why) => {
@@ -166,35 +171,14 @@ impl FileWatcher {
         }
         self.unnoticed.store(now.map(Arc::new));
     }
-}
 
-/// A watcher of all directories, and why it can't watch some of them, if so.
-fn watcher(
-    watched: &WatchedFiles,
-    poll: Arc<FilePoll>,
-    sender: mpsc::Sender<()>,
-) -> notify::Result<(notify::RecommendedWatcher, Option<String>)> {
-    let of_interest = watched.clone();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| is_change(&event) && event.paths.iter().any(|path| of_interest.is_reason(path))) {
-            poll.note_change(clock::now());
-            // Full means that a reason is waiting already.
-            let _ = sender.try_send(());
+    /// The notices; begins to read them if the system has not let it before.
+    fn notices(&mut self) -> io::Result<Notices> {
+        if let Some(notices) = &self.notices {
+            return Ok(notices.clone());
         }
-    })?;
-    let mut unseen = None;
-    // A directory that does not exist yet is polled.
-    for dir in watched.dirs().into_iter().filter(|dir| dir.is_dir()) {
-        if let Err(error) = watcher.watch(dir, RecursiveMode::NonRecursive) {
-            unseen.get_or_insert_with(|| format!("{}: {error}", dir.display()));
-        }
-    }
-    Ok((watcher, unseen))
-}
-
-fn is_change(event: &notify::Event) -> bool {
-    match event.kind {
-        EventKind::Access(_) => false,
-        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
+        let _entered = self.runtime.enter();
+        let begun = Notices::begin(self.poll.clone(), self.on_change.clone())?;
+        Ok(self.notices.insert(begun).clone())
     }
 }

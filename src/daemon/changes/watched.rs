@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::config::Loaded;
-use crate::daemon::poll::{self, PolledPaths};
+use crate::config::{self, Loaded};
+use crate::daemon::poll::PolledPaths;
 use crate::source::files;
 
 /// What is watched, as absolute paths.
 #[derive(Debug, Clone)]
 pub(crate) struct WatchedFiles {
     /// The directory whose every file counts.
-    zones: PathBuf,
+    pub(super) zones: PathBuf,
     /// Files elsewhere that count.
-    files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     /// The state directory, which the server itself writes: nothing in it counts.
-    own: Option<PathBuf>,
+    pub(super) own: Option<PathBuf>,
     /// The same for polling.
     pub(super) polled: PolledPaths,
 }
@@ -44,18 +44,18 @@ impl WatchedFiles {
         self.polled.all()
     }
 
-    /// Whether a change of this path is a reason to load again. A file in the zones directory that is no zone's is
-    /// none: a log there would cause a load, and the load would write to the log.
-    pub(super) fn is_reason(&self, path: &Path) -> bool {
+    /// Whether a change of this path, which is a directory if `is_dir`, is a reason to load again. A file in the zones
+    /// directory that is no zone's is none: a log there would cause a load, and the load would write to the log.
+    pub(super) fn is_reason(&self, path: &Path, is_dir: bool) -> bool {
         let is_own = self.own.as_deref().is_some_and(|own| path.starts_with(own) && !self.zones.starts_with(own));
         let is_read = self.files.iter().any(|file| file == path);
-        is_link(path) || ((self.is_of_zones(path) || is_read) && !is_own && is_lasting(path))
+        is_link(path) || ((self.is_of_zones(path, is_dir) || is_read) && !is_own && is_lasting(path))
     }
 
     /// Whether it is the zones directory, a directory in it, or a file of a zone.
-    fn is_of_zones(&self, path: &Path) -> bool {
-        let makes_zones = || path.file_name().and_then(|name| name.to_str()).is_some_and(poll::makes_zones);
-        path.starts_with(&self.zones) && (path == self.zones || makes_zones() || path.is_dir())
+    fn is_of_zones(&self, path: &Path, is_dir: bool) -> bool {
+        let makes_zone = || path.file_name().and_then(|name| name.to_str()).is_some_and(config::makes_zone);
+        path.starts_with(&self.zones) && (path == self.zones || is_dir || makes_zone())
     }
 
     /// Every directory that has a watched file, once.
@@ -101,6 +101,8 @@ mod tests {
             ("/etc/portolan/.svc.example.zone.swp", false),
             ("/etc/portolan/svc.example.zone~", false),
             ("/etc/portolan/portolan.log", false),
+            ("/etc/portolan/other.toml", false),
+            ("/etc/portolan/svc.example.zone.bak", false),
             ("/etc/portolan/svc.example.policy.toml", true),
             ("/etc/portolan", true),
             ("/etc/portolan/state", false),
@@ -109,8 +111,9 @@ mod tests {
             ("/run/secrets/other", false),
             ("/run/secrets/..data", true),
         ] {
-            assert_eq!(watched.is_reason(Path::new(path)), expected, "{path}");
+            assert_eq!(watched.is_reason(Path::new(path), false), expected, "{path}");
         }
+        assert!(watched.is_reason(Path::new("/etc/portolan/nets"), true), "a directory of the zones");
         let dirs: Vec<_> = watched.dirs().into_iter().map(|dir| dir.display().to_string()).collect();
         assert_eq!(dirs, ["/etc/portolan", "/run/secrets"]);
     }
