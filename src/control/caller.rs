@@ -12,11 +12,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::clock;
 use crate::config::{Holder, Role, Tokens};
-use crate::control::access::{ApiAccess, Refusal, WrongTokenLine};
+use crate::control::access::{Refusal, WrongTokenLine};
 use crate::control::connections::ApiConnection;
 use crate::control::problem::{problem, too_many};
 use crate::control::request::ErrorResponse;
 use crate::control::state::ApiState;
+use crate::source::{Problem, Severity, SideFile};
 
 /// The challenge for a client that sent no token (RFC 9110, 11.6.1).
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan\"");
@@ -47,9 +48,9 @@ impl Caller {
             let how = "this call is off, as no token is known: put a line `NAME operate SECRET` into the file that \
                        [api] token_file names (default: `tokens` next to the settings file), with a secret from \
                        `openssl rand -hex 16`";
-            return Err(Box::new(problem(StatusCode::FORBIDDEN, how)));
+            return Err(Box::new(problem(StatusCode::FORBIDDEN, format!("{how}{}", unread(state)))));
         };
-        let holder = self.known(access, tokens)?;
+        let holder = self.known(state, tokens)?;
         if !holder.rights.include(need) {
             access.refusals.count(Refusal::Role);
             let (name, role, need) = (&holder.name, holder.rights.role().as_str(), need.as_str());
@@ -61,14 +62,14 @@ impl Caller {
 
     /// Whether the request has a token that is in the file. A wrong one is counted.
     pub(super) fn has_token(&self, state: &ApiState) -> bool {
-        let access = &*state.controls.access;
-        let tokens = access.tokens.load();
-        bearer(&self.headers).is_some() && tokens.as_ref().is_some_and(|tokens| self.known(access, tokens).is_ok())
+        let tokens = state.controls.access.tokens.load();
+        bearer(&self.headers).is_some() && tokens.as_ref().is_some_and(|tokens| self.known(state, tokens).is_ok())
     }
 
     /// The holder of the token. A net that has sent wrong tokens must wait, also with a right token, unless nobody can
     /// guess its secret: otherwise a program on the same host, or behind the same NAT, could lock the operators out.
-    fn known(&self, access: &ApiAccess, tokens: &Tokens) -> Result<Holder, ErrorResponse> {
+    fn known(&self, state: &ApiState, tokens: &Tokens) -> Result<Holder, ErrorResponse> {
+        let access = &*state.controls.access;
         let Some(secret) = bearer(&self.headers) else {
             let detail = "a token is needed: `Authorization: Bearer SECRET`; the commands take it from PORTOLAN_TOKEN";
             return Err(unauthorised(detail, CHALLENGE));
@@ -85,7 +86,8 @@ impl Caller {
         if let Some(WrongTokenLine { net, count }) = line {
             tracing::warn!(%net, count, "HTTP: a token was refused that is not in the token file");
         }
-        Err(counted.map_or_else(slowed, |()| unauthorised("this token is not in the token file", INVALID)))
+        let detail = || format!("this token is not in the token file{}", unread(state));
+        Err(counted.map_or_else(slowed, |()| unauthorised(&detail(), INVALID)))
     }
 
     /// Refuses a request that a web page of another site sends from its visitor's browser: browsers add an `Origin`.
@@ -96,6 +98,18 @@ impl Caller {
         state.controls.access.refusals.count(Refusal::Origin);
         Err(Box::new(problem(StatusCode::FORBIDDEN, "a page of another site may not change anything here")))
     }
+}
+
+/// Why the last load did not take the file of tokens, to add to a refusal; empty if it did.
+fn unread(state: &ApiState) -> String {
+    let reload = state.reload.load();
+    let is_of_tokens =
+        |found: &&Problem| found.severity == Severity::Error && found.side_file == Some(SideFile::Tokens);
+    reload
+        .problems
+        .iter()
+        .find(is_of_tokens)
+        .map_or_else(String::new, |found| format!("; the file was not taken at the last load: {}", found.message))
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

@@ -83,9 +83,13 @@ impl Prepared {
             sources: SourceAddresses::default(),
         };
         let state = loaded.settings.operators.state_dir.clone();
-        let is_state_new = state.as_deref().is_some_and(privileges::is_unused);
+        let is_state_new = match state.clone() {
+            None => false,
+            Some(dir) => within(state.as_deref(), move || calls::listed(&dir, || privileges::is_unused(&dir)))?,
+        };
         let prepared = Prepared::of(NodeSpec { loaded, settings_file, flags, vantages: vec![vantage] })?;
-        let needs = Needs { files: prepared.needs(), state, is_state_new };
+        let zones = prepared.settings.zones_dir.clone();
+        let needs = Needs { files: prepared.needs(), zones, state, is_state_new };
         privileges::reduce(prepared.settings.user.as_deref(), &needs)?;
         Ok(prepared)
     }
@@ -94,7 +98,7 @@ impl Prepared {
     fn needs(&self) -> Vec<FileNeed> {
         let read = self.watched.all_read().into_iter().map(|path| FileNeed { path, want: Want::Read });
         let stores = TRUST_STORES.into_iter().filter_map(std::env::var_os);
-        let stores = stores.map(|path| FileNeed { path: path.into(), want: Want::Read });
+        let stores = stores.map(|path| FileNeed { path: path.into(), want: Want::ReadAuthorities });
         let kinds = self.model.checks.iter().map(|check| &check.key.monitor.kind);
         let programs = kinds.filter_map(ProbeKind::program);
         let programs = programs.map(|path| FileNeed { path: path.into(), want: Want::Run });

@@ -3,32 +3,34 @@
 //! belong to a thread, and threads and programs that are started later inherit them. The programs of exec monitors
 //! inherit no capability.
 //!
-//! A server that can't read its files after a reload is worse than one that runs as root. So the default user is taken
-//! only if it can read everything that a reload reads, and write the state directory. Otherwise the process stays root,
-//! and a warning says why. Root that needs files of other users keeps a third capability, `cap_dac_override`. A user
-//! that the settings name must be able to use all files: otherwise the start is refused.
+//! The state directory passes to the new user before ([`takeover`]). Other files are never changed. A user that the
+//! settings name must be able to use all of them: otherwise the start is refused. Without such a setting the first of
+//! these that can use all files counts, because a reload that can't read its files changes nothing any more:
+//!
+//! 1. the default user: the owner of the state directory if that isn't root, otherwise nobody;
+//! 2. the owner of the zones directory, if the state directory is new or root's;
+//! 3. root, without the right to use files of others.
+//!
+//! If none can, it is the default user, and loads that need the files fail. In all cases but the first a warning says
+//! why.
 
 mod capabilities;
+mod hindrance;
 mod needs;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod user;
 
 use crate::daemon::StartError;
+use hindrance::{Refused, denied_text};
+use takeover::NewUser;
 use user::{Switch, SystemUser};
 
-pub(crate) use needs::{Denied, FileNeed, Needs, Want, is_unused};
+pub(crate) use needs::{FileNeed, Needs, Want, is_unused};
 
 /// The user where neither the settings nor the state directory name one.
 const DEFAULT_USER: &str = "nobody";
-
-/// How the process goes on as root.
-enum Stay {
-    /// The settings say so.
-    Chosen,
-    /// The default user can't use a file, or the system does not let root become it; says why.
-    Warned(String),
-}
 
 /// Drops the rights that the server no longer needs. `chosen` is `[run] user`. One line of the log says what is left.
 pub(crate) fn reduce(chosen: Option<&str>, needs: &Needs) -> Result<(), StartError> {
@@ -36,35 +38,75 @@ pub(crate) fn reduce(chosen: Option<&str>, needs: &Needs) -> Result<(), StartErr
         if let Some(name) = chosen.filter(|name| !user::is_current(name)) {
             tracing::warn!(user = name, "[run] user has no effect: only root can become another user");
         }
-        let left = capabilities::reduce(false);
+        let left = capabilities::reduce();
         tracing::debug!("runs as {}, with {left}", user::current_name());
         return Ok(());
     }
-    let account = match chosen {
-        Some(name) => SystemUser::of(name).map_err(StartError::Rights)?,
-        None => default_account(needs),
+    let Some(name) = chosen else {
+        reduce_by_default(needs);
+        return Ok(());
     };
-    let stay = match account.is_root() {
-        true => Stay::Chosen,
-        false => match become_user(&account, needs) {
-            Ok(()) => {
-                let left = capabilities::reduce(false);
-                tracing::info!("runs as {account}, with {left}");
-                return Ok(());
-            }
-            Err(why) if chosen.is_some() => return Err(StartError::Rights(why.text(&account))),
-            Err(why) => Stay::Warned(why.text(&account)),
-        },
-    };
-    // Root without this capability is refused files of other users, such as those that a server wrote that had become
-    // another user.
-    let is_override_needed = capabilities::without_override(|| needs.first_denied().is_some());
-    let left = capabilities::reduce(is_override_needed);
-    match stay {
-        Stay::Chosen => tracing::info!("runs as root, with {left}"),
-        Stay::Warned(why) => tracing::warn!("runs as root, with {left}: {why}, or set [run] user = \"root\""),
+    let account = SystemUser::of(name).map_err(StartError::Rights)?;
+    if account.is_root() {
+        stay_root(needs, None);
+        return Ok(());
     }
+    become_user(&account, needs, Hindrances::Refuse).map_err(|why| StartError::Rights(why.text(&account)))?;
+    let left = capabilities::reduce();
+    tracing::info!("runs as {account}, with {left}");
     Ok(())
+}
+
+/// Becomes the first user that can use all files.
+fn reduce_by_default(needs: &Needs) {
+    let default = default_account(needs);
+    let why = match become_user(&default, needs, Hindrances::Refuse) {
+        Ok(()) => {
+            let left = capabilities::reduce();
+            tracing::info!("runs as {default}, with {left}");
+            return;
+        }
+        Err(why) => why.text(&default),
+    };
+    if let Some(owner) = zones_account(needs).filter(|owner| *owner != default)
+        && become_user(&owner, needs, Hindrances::Refuse).is_ok()
+    {
+        let left = capabilities::reduce();
+        tracing::warn!(
+            "runs as {owner}, the owner of the zones, with {left}: {why}, or set [run] user = \"{}\"",
+            owner.name()
+        );
+        return;
+    }
+    let denied_to_root = capabilities::without_others(|| needs.denied());
+    if !denied_to_root.is_empty() && become_user(&default, needs, Hindrances::Accept).is_ok() {
+        let left = capabilities::reduce();
+        tracing::warn!("runs as {default}, with {left}, so that loads of these files will fail: {why}");
+        return;
+    }
+    stay_root(needs, Some(&why));
+}
+
+/// Goes on as root; `why` says why nobody else would do.
+fn stay_root(needs: &Needs, why: Option<&str>) {
+    if let Err(error) = needs.hand_over(NewUser::Root) {
+        tracing::warn!(%error, "the system does not let root write a state directory of another user");
+    }
+    let denied = capabilities::without_others(|| needs.denied());
+    let left = capabilities::reduce();
+    let or = "or set [run] user = \"root\"";
+    match (why, denied.is_empty()) {
+        (None, true) => tracing::info!("runs as root, with {left}"),
+        (Some(why), true) => tracing::warn!("runs as root, with {left}: {why}, {or}"),
+        (None, false) => {
+            let denied = denied_text(&denied, &SystemUser::root());
+            tracing::warn!("runs as root, with {left}, so that loads of these files will fail: {denied}");
+        }
+        (Some(why), false) => {
+            let denied = denied_text(&denied, &SystemUser::root());
+            tracing::warn!("runs as root, with {left}, so that loads of some files will fail: {why}; {denied}");
+        }
+    }
 }
 
 /// The owner of the state directory if it isn't root, otherwise nobody.
@@ -76,32 +118,27 @@ fn default_account(needs: &Needs) -> SystemUser {
     }
 }
 
-/// Why the process could not become another user.
-enum Refused {
-    /// This user can't use a file.
-    Denied(Denied),
-    /// The system refused the change itself.
-    System(std::io::Error),
+/// The owner of the zones directory, where nobody chose a user by the state directory.
+fn zones_account(needs: &Needs) -> Option<SystemUser> {
+    let is_chosen = needs.state_owner().is_some_and(|(uid, _)| uid != 0);
+    let (uid, gid) = needs.zones_owner().filter(|(uid, _)| *uid != 0 && !is_chosen)?;
+    Some(SystemUser::of_ids(uid, gid))
 }
 
-impl Refused {
-    /// What is wrong and what to do, without a full stop.
-    fn text(&self, account: &SystemUser) -> String {
-        match self {
-            Refused::Denied(denied) => denied.text(account.name()),
-            Refused::System(error) => {
-                format!("the system does not let this process become {account} ({error}): start it as that user")
-            }
-        }
-    }
+/// What files mean that the new user can't use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hindrances {
+    Refuse,
+    Accept,
 }
 
-/// Becomes this user if it can use all files. A new state directory becomes its own. On an error nothing has changed.
-fn become_user(account: &SystemUser, needs: &Needs) -> Result<(), Refused> {
+/// Becomes this user, who gets the state directory. On an error the user has not changed.
+fn become_user(account: &SystemUser, needs: &Needs, hindrances: Hindrances) -> Result<(), Refused> {
     let switch = Switch::begin(account).map_err(Refused::System)?;
-    if let Some(denied) = needs.first_denied() {
+    let denied = needs.denied();
+    if !denied.is_empty() && hindrances == Hindrances::Refuse {
         return Err(Refused::Denied(denied));
     }
-    needs.hand_over(account.uid(), account.gid()).map_err(Refused::System)?;
+    needs.hand_over(NewUser::Account(account.uid(), account.gid())).map_err(Refused::System)?;
     switch.complete().map_err(Refused::System)
 }

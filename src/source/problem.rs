@@ -66,6 +66,9 @@ pub struct Problem {
     /// Whether the line must not be shown because it contains secrets.
     #[serde(skip)]
     pub is_secret: bool,
+    /// Which file that the settings name has it, if that is one of them.
+    #[serde(skip)]
+    pub(crate) side_file: Option<SideFile>,
 }
 
 /// Another place that belongs to a problem.
@@ -101,6 +104,7 @@ impl Problem {
             labels: Vec::new(),
             section: None,
             is_secret: place.file.is_secret,
+            side_file: None,
         }
     }
 
@@ -261,8 +265,9 @@ impl Problems {
 
     /// Calls `read`, which reads a side file: its errors are not errors of the settings.
     pub(crate) fn in_side_file<T>(&mut self, file: SideFile, read: impl FnOnce(&mut Problems) -> T) -> T {
-        let before = self.errors();
+        let (before, from) = (self.errors(), self.found.len());
         let done = read(self);
+        self.found.iter_mut().skip(from).for_each(|problem| problem.side_file = Some(file));
         let found = self.errors() - before;
         if found > 0 {
             self.bad_side_files.push(file);

@@ -12,9 +12,8 @@ from processes import Child, wait_until
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 NOBODY = pwd.getpwnam("nobody")
-# Linux numbers: cap_net_bind_service 10, cap_net_raw 13, cap_dac_override 1.
+# Linux numbers: cap_net_bind_service 10, cap_net_raw 13.
 KEPT = 1 << 10 | 1 << 13
-OVERRIDE = 1 << 1
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 POLICY = """
@@ -50,11 +49,12 @@ def rights(pid):
     return found
 
 
-def assert_rights(pid, uid, most=KEPT):
+def assert_rights(pid, uid):
+    """Every thread has this user, at most two capabilities, and no way to more."""
     have = rights(pid)
     assert have["Uid"] == {"\t".join([str(uid)] * 4)}, have
     for key in ("CapPrm", "CapEff"):
-        assert all(int(value, 16) & ~most == 0 for value in have[key]), have
+        assert all(int(value, 16) & ~KEPT == 0 for value in have[key]), have
     for key in ("CapInh", "CapAmb", "CapBnd"):
         assert {int(value, 16) for value in have[key]} == {0}, have
     assert have["NoNewPrivs"] == {"1"}, have
@@ -157,17 +157,131 @@ def test_in_a_directory_that_only_root_can_enter_it_stays_root(dir):
         assert (node.dir / "state").stat().st_uid == 0
 
 
-def test_root_that_needs_files_of_others_may_use_them(dir):
-    """The state of a server that ran as nobody, and tokens that only root can read."""
+def test_root_writes_the_state_of_a_server_that_was_another_user_without_a_third_capability(dir):
+    """Tokens that only root can read, next to the state of nobody."""
     with Node(dir, zones=files(POLICY)) as node:
-        pass
-    tokens = node.dir / "tokens"
+        wait_until(lambda: (node.dir / "state/zones/svc.example.json").exists(), 15)
+    state, tokens = node.dir / "state", node.dir / "tokens"
     tokens.write_text(f"alice operate {TOKEN}\n")
     tokens.chmod(0o600)
-    with Node(dir, zones=files(POLICY)) as node:
-        assert_rights(node.child.pid, 0, KEPT | OVERRIDE)
-        assert "cap_dac_override" in node.child.err()
+    with Node(dir, zones=files(POLICY.replace("5s", "6s"))) as node:
+        assert_rights(node.child.pid, 0)
+        assert "cap_dac_override" not in node.child.err()
         assert node.command("drain", "a", "--why", "test", env={"PORTOLAN_TOKEN": TOKEN}).returncode == 0
+        wait_until(lambda: "6s" in "".join(f.read_text() for f in (state / "zones").glob("*@*/*.toml")), 15)
+        assert "unsaved" not in node.status()
+    assert state.stat().st_uid == NOBODY.pw_uid, "it stays the user's"
+    # One command later root is not needed any more: what root wrote hinders nobody.
+    own(tokens, "nobody")
+    with Node(dir, zones=files(POLICY)) as node:
+        assert_rights(node.child.pid, NOBODY.pw_uid)
+        assert "drain" in node.command("status").stdout
+        assert node.command("clear", "a", env={"PORTOLAN_TOKEN": TOKEN}).returncode == 0
+        wait_until(lambda: "5s" in "".join(f.read_text() for f in (state / "zones").glob("*@*/*.toml")), 15)
+
+
+def test_the_state_of_a_server_that_was_root_passes_to_the_user(dir):
+    """Whichever files and folders it has left."""
+    for user in ("nobody", "5353"):
+        with Node(dir, zones=files(POLICY), settings=SETTINGS + '\n[run]\nuser = "root"\n', name=user) as node:
+            wait_until(lambda: (node.dir / "state/zones/svc.example.json").exists(), 15)
+        state = node.dir / "state"
+        own(state, "root:root")
+        with Node(dir, zones=files(POLICY), settings=SETTINGS + f'\n[run]\nuser = "{user}"\n', name=user) as node:
+            uid = NOBODY.pw_uid if user == "nobody" else int(user)
+            assert_rights(node.child.pid, uid)
+            assert {path.stat().st_uid for path in [state, *state.rglob("*")]} == {uid}
+            assert "unsaved" not in node.status()
+
+
+def test_a_directory_that_is_also_for_other_things_is_not_given(dir):
+    state = dir / "lib"
+    state.mkdir(mode=0o755)
+    (state / "other").mkdir()
+    settings = SETTINGS + f'\n[state]\ndir = "{state}"\n'
+    with Node(dir, zones=files(POLICY), settings=settings) as node:
+        assert_rights(node.child.pid, 0)
+        assert f"the user nobody can't write {state}: `chown -R nobody {state}`" in node.child.err()
+    assert state.stat().st_uid == 0 and (state / "other").stat().st_uid == 0
+
+
+def test_in_the_home_of_a_user_it_becomes_that_user(dir):
+    """`sudo portolan serve` in a directory that only its owner can enter."""
+    home = dir / "home"
+    (home / "node").mkdir(parents=True)
+    write_files(home / "node", SETTINGS, files(POLICY))
+    own(home, "5353:5353")
+    home.chmod(0o700)
+    settings = home / "node/portolan.toml"
+    child = Child([BINARY, "serve", "--config", settings], dir, "serve", env=environment())
+    try:
+        child.wait_line("^ready ", 30)
+        assert_rights(child.pid, 5353)
+        assert f"because it can't enter {home}: `chmod a+x {home}`" in child.err() and "the owner of the zones" in child.err()
+        assert (home / "node/state").stat().st_uid == 5353
+        policy = home / "node/zones/svc.example.policy.toml"
+        policy.write_text(POLICY.replace("5s", "7s"))
+        wait_until(lambda: "a new generation is served" in child.err(), 20)
+    finally:
+        child.end()
+
+
+def test_where_no_user_can_use_all_files_it_is_the_default_user_and_names_them(dir):
+    (dir / "node").mkdir()
+    tokens, key = dir / "node/tokens", dir / "secret.key"
+    tokens.write_text(f"alice operate {TOKEN}\n")
+    key.write_text("0123456789abcdef0123456789abcdef\n")
+    for path, user in ((tokens, "5353"), (key, "5454")):
+        own(path, user)
+        path.chmod(0o600)
+    settings = SETTINGS + f'\n[cookies]\nsecret_file = "{key}"\n'
+    with Node(dir, zones=files(POLICY), settings=settings) as node:
+        assert_rights(node.child.pid, NOBODY.pw_uid)
+        warning = next(line for line in node.child.err().splitlines() if "runs as nobody" in line)
+        assert "WARN" in warning and str(tokens) in warning and str(key) in warning, warning
+        assert "`chown nobody " in warning and "will fail" in warning, warning
+        # What was read at the start is in force, and other files are still loaded.
+        assert node.command("drain", "a", "--why", "test", env={"PORTOLAN_TOKEN": TOKEN}).returncode == 0
+        node.write("svc.example.policy.toml", POLICY.replace("5s", "7s"))
+        wait_until(lambda: node.ask("www.svc.example.").answer[0].ttl == 7, 15)
+
+
+def test_the_authorities_of_the_system_are_not_given_away(dir):
+    store = dir / "ca.pem"
+    store.write_text("")
+    store.chmod(0o600)
+    with Node(dir, zones=files(POLICY), env={"SSL_CERT_FILE": str(store)}) as node:
+        assert_rights(node.child.pid, 0)
+        warning = next(line for line in node.child.err().splitlines() if "runs as root" in line)
+        assert f"can't read the certificate authorities {store}" in warning and "chown" not in warning, warning
+
+
+def test_a_token_file_that_the_server_cannot_read_is_named_in_the_refusal(dir):
+    with Node(dir, zones=files(POLICY)) as node:
+        assert_rights(node.child.pid, NOBODY.pw_uid)
+        tokens = node.dir / "tokens"
+        drain = lambda: node.command("drain", "a", "--why", "test", "--for", "1h", env={"PORTOLAN_TOKEN": TOKEN})
+        write_secret(tokens, f"alice operate {TOKEN}\n")
+        assert node.command("reload").returncode == 1
+        done = drain()
+        assert done.returncode == 1 and "no token is known" in done.stderr, done
+        assert f"can't read {tokens}" in done.stderr and f"uid {NOBODY.pw_uid}" in done.stderr, done
+        own(tokens, "nobody")
+        assert node.command("reload").returncode == 0 and drain().returncode == 0
+        # An editor that replaces the file makes it root's again.
+        write_secret(tokens, f"bob operate {TOKEN[::-1]}\n")
+        assert node.command("reload").returncode == 1
+        done = node.command("clear", "a", env={"PORTOLAN_TOKEN": TOKEN[::-1]})
+        assert done.returncode == 1 and "not in the token file" in done.stderr, done
+        assert f"can't read {tokens}" in done.stderr, done
+
+
+def write_secret(path, text):
+    """Replaces a file by one that only root can read."""
+    new = path.with_name("new")
+    new.write_text(text)
+    new.chmod(0o600)
+    new.rename(path)
 
 
 def test_other_files_and_files_of_root_in_the_state_directory_are_no_reason_to_stay_root(dir):
@@ -200,7 +314,7 @@ def test_a_user_of_the_settings_must_have_its_rights(dir):
     with Node(dir, zones=files(POLICY), settings=settings) as node:
         assert_rights(node.child.pid, NOBODY.pw_uid)
         wait_until(lambda: (node.dir / "state/zones/svc.example.json").exists(), 15)
-    own(node.dir / "state", "root")
+    own(node.dir / "state", "5353")
     assert "the user nobody can't write" in refused(dir / "node", settings)
     assert "has no user `nosuch`" in refused(dir / "other", settings.replace("nobody", "nosuch"))
 

@@ -11,25 +11,21 @@ use rustix::thread::{
 const NEEDED: [(CapabilitySet, &str); 2] =
     [(CapabilitySet::NET_BIND_SERVICE, "cap_net_bind_service"), (CapabilitySet::NET_RAW, "cap_net_raw")];
 
-/// What root needs in addition where files are another user's.
-const OVERRIDE: (CapabilitySet, &str) = (CapabilitySet::DAC_OVERRIDE, "cap_dac_override");
-
 /// A capability is one bit of 64.
 const BITS: u32 = u64::BITS;
 
 /// Drops all capabilities but those that are needed and there, and forbids to get new ones. Programs that are started
 /// later have none. Returns what is left in words. What the system refuses is logged.
-pub(super) fn reduce(with_override: bool) -> String {
+pub(super) fn reduce() -> String {
     if let Ok(sets) = capabilities(None) {
         // A process that became another user may use none of them before this.
         let _ = set_capabilities(None, CapabilitySets { effective: sets.permitted, ..sets });
     }
     drop_for_programs();
-    let wanted: Vec<_> = NEEDED.into_iter().chain(with_override.then_some(OVERRIDE)).collect();
     let mut left: Vec<&str> = Vec::new();
     match capabilities(None) {
         Ok(sets) => {
-            let allowed = wanted.iter().filter(|(capability, _)| sets.permitted.contains(*capability));
+            let allowed = NEEDED.iter().filter(|(capability, _)| sets.permitted.contains(*capability));
             left.extend(allowed.clone().map(|(_, name)| *name));
             let rest: CapabilitySet = allowed.map(|(capability, _)| *capability).collect();
             let next = CapabilitySets { effective: rest, permitted: rest, inheritable: CapabilitySet::empty() };
@@ -65,7 +61,7 @@ fn drop_for_programs() {
 }
 
 /// Calls `check` as root with the capabilities of [`reduce`], and restores the others.
-pub(super) fn without_override<T>(check: impl FnOnce() -> T) -> T {
+pub(super) fn without_others<T>(check: impl FnOnce() -> T) -> T {
     let before = capabilities(None).ok();
     if let Some(sets) = before {
         let effective = NEEDED.into_iter().map(|(capability, _)| capability).collect();

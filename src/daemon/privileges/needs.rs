@@ -1,15 +1,15 @@
-//! The files that a running server uses, and whether the present user may.
+//! The files that a running server uses, and which of them the present user can't use.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, accessat, chownat, fstat};
-use rustix::io::Errno;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
 use crate::config::LAST_GOOD_DIR;
+use crate::daemon::privileges::takeover::{self, NewUser};
 use crate::daemon::state::LOCK;
 
 /// How a file is used.
@@ -17,6 +17,8 @@ use crate::daemon::state::LOCK;
 pub(crate) enum Want {
     /// It is read, or its entries are listed.
     Read,
+    /// The same for the system's certificate authorities, which are not the server's.
+    ReadAuthorities,
     /// It is a program.
     Run,
     /// It is the state directory or something in it: the server replaces and removes its files.
@@ -35,18 +37,20 @@ pub(crate) struct FileNeed {
 pub(crate) struct Needs {
     /// Files outside the state directory. One that is missing is no problem: it may appear.
     pub(crate) files: Vec<FileNeed>,
+    /// The zones directory: its owner may change the answers.
+    pub(crate) zones: PathBuf,
     /// The state directory.
     pub(crate) state: Option<PathBuf>,
     /// Whether this start has created the state directory, or found it without content: then it may change its owner.
     pub(crate) is_state_new: bool,
 }
 
-/// The first file that can't be used.
-#[derive(Debug, PartialEq, Eq)]
+/// A file that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denied {
-    need: FileNeed,
+    pub(super) need: FileNeed,
     /// The directory above it that can't be entered, if that is the reason.
-    closed: Option<PathBuf>,
+    pub(super) closed: Option<PathBuf>,
 }
 
 /// The most entries of the directory of versions that are looked at (judgment: some milliseconds; 10,000 zones have
@@ -54,35 +58,65 @@ pub(crate) struct Denied {
 const MOST_ENTRIES: usize = 100_000;
 
 impl Needs {
-    /// The first file that the real user of this process can't use. While the effective user is another one, root's
-    /// rights don't count.
-    pub(super) fn first_denied(&self) -> Option<Denied> {
-        let outside = self.files.iter().find_map(denied);
-        outside.or_else(|| {
-            let state = self.state.as_deref()?;
-            match self.is_state_new && is_switching() {
-                // It becomes the user's own, which only has to reach it.
-                true => denied(&FileNeed { path: state.into(), want: Want::Write }).filter(|by| by.closed.is_some()),
-                false => denied_below(state),
+    /// All files that the real user of this process can't use, each once. While the effective user is another one,
+    /// root's rights don't count. What [`Needs::hand_over`] will give to the user is no problem.
+    pub(super) fn denied(&self) -> Vec<Denied> {
+        let outside = self.files.iter().filter_map(denied);
+        let state = self.state.as_deref().and_then(|state| self.denied_in(state));
+        let mut all: Vec<Denied> = Vec::new();
+        for one in outside.chain(state) {
+            if !all.contains(&one) {
+                all.push(one);
             }
+        }
+        all
+    }
+
+    /// The first directory of the server's own in a state directory that can't be written. Its files are no reason:
+    /// they are read at the start, and replaced by new ones later. Neither are links and what others have put there.
+    fn denied_in(&self, state: &Path) -> Option<Denied> {
+        let is_root = getuid().is_root();
+        let can_write = |path: &Path| denied(&FileNeed { path: path.to_path_buf(), want: Want::Write });
+        if let Some(refused) = can_write(state) {
+            let is_given = match is_root {
+                // Root's group gets the right to write it.
+                true => true,
+                false => takeover::may_give(state, self.is_state_new),
+            };
+            return Some(refused).filter(|refused| !is_given || refused.closed.is_some());
+        }
+        // Directories of root become the user's, and root gets the right to write those of others.
+        let is_of_third = |path: &Path| {
+            fs::symlink_metadata(path)
+                .is_ok_and(|found| found.is_dir() && found.uid() != getuid().as_raw() && found.uid() != 0)
+        };
+        let zones = Some(state.join(LAST_GOOD_DIR)).filter(|zones| !is_root && is_of_third(zones))?;
+        can_write(&zones).or_else(|| {
+            let entries = fs::read_dir(&zones).ok()?.take(MOST_ENTRIES).flatten();
+            let folders = entries.filter(|entry| entry.file_name().as_encoded_bytes().contains(&b'@'));
+            folders.map(|entry| entry.path()).filter(|path| is_of_third(path)).find_map(|path| can_write(&path))
         })
     }
 
     /// The user and the group of the state directory.
     pub(super) fn state_owner(&self) -> Option<(u32, u32)> {
-        let found = fs::metadata(self.state.as_deref()?).ok()?;
-        Some((found.uid(), found.gid()))
+        owner(self.state.as_deref()?)
     }
 
-    /// Gives the state directory to the user if it is new, and in any case the files of root that this start has made.
-    pub(super) fn hand_over(&self, uid: u32, gid: u32) -> std::io::Result<()> {
-        let Some(state) = &self.state else { return Ok(()) };
-        let lock = state.join(LOCK);
-        for path in [self.is_state_new.then_some(state), Some(&lock)].into_iter().flatten() {
-            hand_over_own(path, uid, gid)?;
-        }
-        Ok(())
+    /// The user and the group of the zones directory.
+    pub(super) fn zones_owner(&self) -> Option<(u32, u32)> {
+        owner(&self.zones)
     }
+
+    /// Gives what is root's of the state directory to the user, or the right to write it to root.
+    pub(super) fn hand_over(&self, to: NewUser) -> std::io::Result<()> {
+        self.state.as_deref().map_or(Ok(()), |state| takeover::take_over(state, self.is_state_new, to))
+    }
+}
+
+fn owner(path: &Path) -> Option<(u32, u32)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.uid(), found.gid()))
 }
 
 /// Whether the state directory doesn't exist or has nothing but the lock of a start that failed.
@@ -98,52 +132,11 @@ fn is_switching() -> bool {
     getuid() != geteuid() || getgid() != getegid()
 }
 
-/// The first directory of the server's own in a state directory that can't be written. Its files are no reason: they
-/// are read at the start, and replaced by new ones later. Neither are links and what others have put there.
-fn denied_below(state: &Path) -> Option<Denied> {
-    let can_write = |path: &Path| denied(&FileNeed { path: path.to_path_buf(), want: Want::Write });
-    can_write(state).or_else(|| {
-        let zones = Some(state.join(LAST_GOOD_DIR)).filter(|zones| is_dir_of_another(zones))?;
-        can_write(&zones).or_else(|| {
-            let entries = fs::read_dir(&zones).ok()?.take(MOST_ENTRIES).flatten();
-            let folders = entries.filter(|entry| entry.file_name().as_encoded_bytes().contains(&b'@'));
-            folders.map(|entry| entry.path()).filter(|path| is_dir_of_another(path)).find_map(|path| can_write(&path))
-        })
-    })
-}
-
-/// Gives root's file or directory to this user. The owner of the directory around it may exchange it for a link at any
-/// moment, so what is checked and what changes its owner is one opened file, and never what a link leads to.
-fn hand_over_own(path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
-    let opened = match rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(opened) => opened,
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let found = fstat(&opened)?;
-    let is_alone = match FileType::from_raw_mode(found.st_mode) {
-        FileType::Directory => true,
-        // Another name of it may be anywhere.
-        FileType::RegularFile => found.st_nlink == 1,
-        _ => false,
-    };
-    if found.st_uid == 0 && is_alone {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        chownat(&opened, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
-    }
-    Ok(())
-}
-
-/// Whether it is a directory, no link, of another user than the real one: what is the user's own it can open again.
-fn is_dir_of_another(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() != getuid().as_raw())
-}
-
 fn denied(need: &FileNeed) -> Option<Denied> {
     let is_dir = need.path.is_dir();
     let access = match need.want {
-        Want::Read if is_dir => Access::READ_OK | Access::EXEC_OK,
-        Want::Read => Access::READ_OK,
+        Want::Read | Want::ReadAuthorities if is_dir => Access::READ_OK | Access::EXEC_OK,
+        Want::Read | Want::ReadAuthorities => Access::READ_OK,
         Want::Run => Access::EXEC_OK,
         Want::Write if is_dir => Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
         Want::Write => Access::READ_OK | Access::WRITE_OK,
@@ -164,27 +157,5 @@ fn is_allowed(path: &Path, access: Access) -> bool {
     match accessat(CWD, path, access, flags) {
         Ok(()) => true,
         Err(error) => !matches!(error.kind(), ErrorKind::PermissionDenied),
-    }
-}
-
-impl Denied {
-    /// What `user` can't do, and what to do about it, without a full stop.
-    pub(super) fn text(&self, user: String) -> String {
-        let Denied { need: FileNeed { path, want }, closed } = self;
-        let path = path.display();
-        let what = match want {
-            Want::Read => "read",
-            Want::Run => "run",
-            Want::Write => "write",
-        };
-        match (closed, want) {
-            (Some(dir), _) => {
-                let dir = dir.display();
-                format!("the user {user} can't {what} {path}, because it can't enter {dir}: `chmod a+x {dir}`")
-            }
-            (None, Want::Read) => format!("the user {user} can't read {path}: `chown -R {user} {path}`"),
-            (None, Want::Run) => format!("the user {user} can't run {path}: `chmod a+rx {path}`"),
-            (None, Want::Write) => format!("the user {user} can't write {path}: `chown -R {user} {path}`"),
-        }
     }
 }

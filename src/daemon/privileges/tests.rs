@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::needs::{FileNeed, Needs, Want, is_unused};
+use super::hindrance::denied_text;
+use super::needs::{Denied, FileNeed, Needs, Want, is_unused};
+use super::takeover::{NewUser, may_give};
 use super::user::{Switch, SystemUser};
 
 #[test]
@@ -37,10 +39,10 @@ fn a_state_directory_with_content_is_in_use() {
 fn files_that_are_missing_are_no_reason_to_refuse() {
     let dir = tempfile::tempdir().unwrap();
     let files = ["", "none", "none/below"].map(|name| FileNeed { path: dir.path().join(name), want: Want::Read });
-    let needs = Needs { files: files.into(), state: Some(dir.path().join("state")), is_state_new: false };
-    assert_eq!(needs.first_denied(), None);
-    assert_eq!(needs.state_owner(), None);
-    assert!(needs.hand_over(0, 0).is_ok(), "there is nothing to hand over");
+    let needs = Needs { files: files.into(), state: Some(dir.path().join("state")), ..Needs::default() };
+    assert_eq!(needs.denied(), []);
+    assert_eq!((needs.state_owner(), needs.zones_owner()), (None, None));
+    assert!(needs.hand_over(NewUser::Account(0, 0)).is_ok(), "there is nothing to hand over");
 }
 
 #[test]
@@ -66,9 +68,10 @@ fn the_owner_of_the_state_directory_cannot_have_other_files_handed_over() {
     let lock = state.join("lock");
     fs::create_dir(&state).unwrap();
     fs::write(&other, "root's").unwrap();
-    let needs = Needs { files: Vec::new(), state: Some(state), is_state_new: false };
+    let needs = Needs { state: Some(state.clone()), ..Needs::default() };
     let nobody = SystemUser::nobody();
-    let hand_over = || needs.hand_over(nobody.uid(), nobody.gid()).unwrap();
+    let hand_over = || needs.hand_over(NewUser::Account(nobody.uid(), nobody.gid())).unwrap();
+    std::os::unix::fs::chown(&state, Some(nobody.uid()), Some(nobody.gid())).unwrap();
     std::os::unix::fs::symlink(&other, &lock).unwrap();
     hand_over();
     assert_eq!((owner(&lock), owner(&other)), (0, 0), "a link");
@@ -80,4 +83,101 @@ fn the_owner_of_the_state_directory_cannot_have_other_files_handed_over() {
     fs::write(&lock, "1").unwrap();
     hand_over();
     assert_eq!(owner(&lock), nobody.uid());
+}
+
+#[test]
+fn a_state_directory_of_root_is_given_with_all_that_a_server_put_there() {
+    if !super::user::is_root() {
+        return;
+    }
+    let owner = |path: &Path| std::os::unix::fs::MetadataExt::uid(&fs::symlink_metadata(path).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let folder = state.join("zones/svc.example@1700");
+    fs::create_dir_all(&folder).unwrap();
+    let own = ["lock", "overrides.json", ".health.json.new", "events.json.unreadable", "zones/svc.example.json"];
+    for name in own {
+        fs::write(state.join(name), "{}").unwrap();
+    }
+    fs::write(folder.join("svc.example.zone"), "").unwrap();
+    let needs = Needs { state: Some(state.clone()), ..Needs::default() };
+    let nobody = SystemUser::nobody();
+    let hand_over = || needs.hand_over(NewUser::Account(nobody.uid(), nobody.gid())).unwrap();
+
+    fs::write(state.join("other"), "root's").unwrap();
+    assert!(!may_give(&state, false));
+    hand_over();
+    assert_eq!([owner(&state), owner(&folder), owner(&state.join("lock"))], [0, 0, 0], "it is also for other things");
+
+    fs::remove_file(state.join("other")).unwrap();
+    assert!(may_give(&state, false));
+    hand_over();
+    let all = own.map(|name| owner(&state.join(name)));
+    assert_eq!(all, [nobody.uid(); 5]);
+    let dirs = [&state, &state.join("zones"), &folder, &folder.join("svc.example.zone")].map(|path| owner(path));
+    assert_eq!(dirs, [nobody.uid(); 4]);
+
+    // Root without capabilities can write it again, and it stays the user's.
+    needs.hand_over(NewUser::Root).unwrap();
+    let found = fs::metadata(&folder).unwrap();
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!((found.uid(), found.gid(), found.mode() & 0o070), (nobody.uid(), 0, 0o070));
+}
+
+#[test]
+fn links_and_files_of_root_in_the_directory_of_a_user_stay_roots() {
+    if !super::user::is_root() {
+        return;
+    }
+    let owner = |path: &Path| std::os::unix::fs::MetadataExt::uid(&fs::symlink_metadata(path).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let (state, other) = (dir.path().join("state"), dir.path().join("other"));
+    fs::create_dir_all(&state).unwrap();
+    fs::create_dir_all(&other).unwrap();
+    fs::write(other.join("a.json"), "").unwrap();
+    fs::write(state.join("overrides.json"), "a secret that was moved here").unwrap();
+    std::os::unix::fs::symlink(&other, state.join("zones")).unwrap();
+    let nobody = SystemUser::nobody();
+    std::os::unix::fs::chown(&state, Some(nobody.uid()), Some(nobody.gid())).unwrap();
+    let to = NewUser::Account(nobody.uid(), nobody.gid());
+    let hand_over = |state: &Path| Needs { state: Some(state.into()), ..Needs::default() }.hand_over(to).unwrap();
+    hand_over(&state);
+    assert_eq!([owner(&other), owner(&other.join("a.json")), owner(&state.join("overrides.json"))], [0; 3]);
+
+    // The state directory itself is a link of the user.
+    fs::remove_file(other.join("a.json")).unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(nobody.uid()), Some(nobody.gid())).unwrap();
+    assert!(!may_give(&link, true));
+    hand_over(&link);
+    assert_eq!(owner(&other), 0);
+    // And one of root.
+    std::os::unix::fs::lchown(&link, Some(0), Some(0)).unwrap();
+    assert!(may_give(&link, true));
+}
+
+#[test]
+fn a_message_names_every_kind_of_file_that_hinders() {
+    let denied = |path: &str, want, closed: Option<&str>| Denied {
+        need: FileNeed { path: path.into(), want },
+        closed: closed.map(Into::into),
+    };
+    let some = [
+        denied("/none/tokens", Want::Read, None),
+        denied("/none/key.pem", Want::Read, None),
+        denied("/none/ca.pem", Want::ReadAuthorities, None),
+        denied("/none/check", Want::Run, None),
+        denied("/none/a/zones", Want::Read, Some("/none/a")),
+    ];
+    assert_eq!(
+        denied_text(&some, &SystemUser::nobody()),
+        "the user 65534 can't read /none/a/zones, because it can't enter /none/a: `chmod a+x /none/a`; it can't read \
+         /none/tokens, /none/key.pem: `chown 65534 /none/tokens /none/key.pem`; it can't read the certificate \
+         authorities /none/ca.pem: SSL_CERT_FILE and SSL_CERT_DIR name them; it can't run /none/check: `chmod a+rx \
+         /none/check`"
+    );
+    let many: Vec<Denied> = (0..20).map(|nth| denied(&format!("/none/{nth}"), Want::Read, None)).collect();
+    let text = denied_text(&many, &SystemUser::nobody());
+    assert!(text.contains("/none/7, and 12 more: `chown 65534 /none/0 ") && text.ends_with("/none/7 ...`"), "{text}");
 }

@@ -46,6 +46,10 @@ impl SystemUser {
         SystemUser { name: None, uid: Uid::from_raw(NOBODY), gid: Gid::from_raw(NOBODY) }
     }
 
+    pub(super) fn root() -> SystemUser {
+        SystemUser { name: Some("root".to_owned()), uid: Uid::from_raw(0), gid: Gid::from_raw(0) }
+    }
+
     pub(super) fn is_root(&self) -> bool {
         self.uid.is_root()
     }

@@ -145,9 +145,12 @@ fn open(path: &Path) -> io::Result<File> {
         }
         other => other?,
     };
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("its entry `lock` is no regular file")),
+    let found = file.metadata()?;
+    match (found.is_file(), found.nlink()) {
+        (true, 0 | 1) => Ok(file),
+        // What is written to it would be written to a file elsewhere.
+        (true, _) => Err(io::Error::other("its entry `lock` is also the name of another file: remove it")),
+        (false, _) => Err(io::Error::other("its entry `lock` is no regular file")),
     }
 }
 
@@ -200,5 +203,17 @@ mod tests {
         let guard = DirGuard::new(dir.path()).unwrap();
         let refused = guard.check().unwrap_err().to_string();
         assert!(refused.contains("no regular file"), "{refused}");
+    }
+
+    #[test]
+    fn a_lock_that_is_another_file_too_is_refused_and_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, other) = (dir.path().join("state"), dir.path().join("other"));
+        std::fs::create_dir(&state).unwrap();
+        std::fs::write(&other, "content").unwrap();
+        std::fs::hard_link(&other, state.join(NAME)).unwrap();
+        let refused = DirGuard::new(&state).unwrap().check().unwrap_err().to_string();
+        assert!(refused.contains("another file"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "content");
     }
 }
