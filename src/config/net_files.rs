@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::config::client_lists::net;
 use crate::config::spec::PolicySpec;
-use crate::source::{At, Problems, Source, SourceFile, Text, Texts, Unread, files, reason, without_mark};
+use crate::source::{At, Problems, Source, SourceFile, Text, Texts, Unread, Wall, files, reason, without_mark};
 
 /// Most lines of a net file. Judgment: all of the Internet's routes together are a million.
 const MAX_LINES: usize = 1_000_000;
@@ -54,7 +54,7 @@ impl NetFiles {
         for selector in spec.selectors_mut() {
             let mut found = Vec::new();
             for file in &selector.nets.files {
-                let from = From { shown, real, is_walled: true, named_in: "policy file", texts };
+                let from = From { shown, real, wall: Wall::Closed, named_in: "policy file", texts };
                 if let Some(nets) = self.nets(file, &from, problems) {
                     found.push(At { value: nets, place: file.place.clone() });
                 }
@@ -116,8 +116,8 @@ pub(super) struct From<'a> {
     pub(super) shown: &'a Path,
     /// The same directory, as the system knows it.
     pub(super) real: &'a Path,
-    /// Whether the file must be within the directory of `texts`.
-    pub(super) is_walled: bool,
+    /// Where the file may be.
+    pub(super) wall: Wall,
     /// The kind of file that contains the name, for messages.
     pub(super) named_in: &'a str,
     /// The source of the file's text.
@@ -134,7 +134,7 @@ struct Refused {
 fn bounded(shown: &Path, path: &Path, from: &From<'_>) -> Result<Arc<[u8]>, Refused> {
     let hint = format!("\"file:NAME\" is relative to the {}; it has one net a line", from.named_in);
     let refused = |why: String, hint: &str| Err(Refused { why, hint: hint.into() });
-    let text = match from.texts.file(shown, path, from.is_walled, MAX_OCTETS) {
+    let text = match from.texts.file(shown, path, from.wall, MAX_OCTETS) {
         Ok(Text { bytes, .. }) => bytes,
         Err(Unread::Outside) => return refused("it is outside the zones directory".into(), "move the file there"),
         Err(Unread::Refused(error)) if error.kind() == ErrorKind::FileTooLarge => {

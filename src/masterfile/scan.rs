@@ -19,7 +19,7 @@ use crate::masterfile::feed::Feed;
 use crate::masterfile::head::EntryHead;
 use crate::masterfile::line::{Fault, ScannerLine, seconds};
 use crate::masterfile::names;
-use crate::source::{MAX_MASTER, Place, Problems, Source, Text, Texts, Unread, reason, without_mark};
+use crate::source::{MAX_MASTER, Place, Problems, Source, Text, Texts, Unread, Wall, reason, without_mark};
 use crate::wire::Name;
 use crate::wire::code::rtype::SOA;
 
@@ -287,7 +287,7 @@ impl Scan<'_> {
         let relative_to = |file: &Path| file.parent().unwrap_or(Path::new("")).join(path);
         let (shown, real) = (relative_to(from.shown), relative_to(from.real));
         let name = shown.display();
-        let why = match self.texts.file(&shown, &real, true, MAX_MASTER) {
+        let why = match self.texts.file(&shown, &real, Wall::Closed, MAX_MASTER) {
             Ok(Text { identity, bytes }) => {
                 return self.included(FileAt { shown: &shown, real: &identity }, &bytes, place, feed);
             }

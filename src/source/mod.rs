@@ -4,8 +4,8 @@
 //!
 //! `files` reads one file whose path a user has written, `calls` lists the calls of the file system in progress, and
 //! `reading` reads on a thread that can be given up. `texts` has the files of one zone, from the disk or from an
-//! earlier version. `place` turns byte offsets into places. `problem` collects, sorts and renders problems; `manual`
-//! has the sections that they refer to.
+//! earlier version; `wall` decides which files these may be. `place` turns byte offsets into places. `problem`
+//! collects, sorts and renders problems; `manual` has the sections that they refer to.
 
 pub(crate) mod calls;
 pub(crate) mod files;
@@ -14,6 +14,7 @@ mod place;
 mod problem;
 pub(crate) mod reading;
 mod texts;
+mod wall;
 
 pub(crate) use manual::ManualSection;
 pub(crate) use place::{At, Place, Source, SourceFile, text_without_mark, without_mark};
@@ -21,3 +22,4 @@ pub use problem::{Label, Problem, Severity, to_human, to_json};
 pub(crate) use problem::{Problems, SideFile, did_you_mean, limit_comparisons, listed, reason, similar};
 pub use texts::TextsByPath;
 pub(crate) use texts::{Collected, LoadSize, MAX_MASTER, MAX_POLICY, Text, Texts, Unread};
+pub(crate) use wall::Wall;

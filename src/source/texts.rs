@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::source::files;
+use crate::source::wall::Wall;
 
 /// The texts of one zone, each under its path relative to the zones directory.
 pub type TextsByPath = BTreeMap<PathBuf, Arc<[u8]>>;
@@ -77,7 +78,7 @@ pub(crate) struct Text {
 /// Why a file was not read.
 #[derive(Debug)]
 pub(crate) enum Unread {
-    /// It is outside the directory.
+    /// It is outside the directory, and the wall does not admit that.
     Outside,
     /// It can't be opened, is no regular file, or is too large.
     Refused(Error),
@@ -104,13 +105,12 @@ impl<'a> Texts<'a> {
         Texts { shown, origin, read: RefCell::default(), size: Cell::default() }
     }
 
-    /// Reads a file of at most `limit` octets. If `is_walled`, it must be in the directory, so that somebody who may
-    /// write a zone can't read other files through it.
-    pub(crate) fn file(&self, shown: &Path, real: &Path, is_walled: bool, limit: u64) -> Result<Text, Unread> {
+    /// Reads a file of at most `limit` octets that is within the wall.
+    pub(crate) fn file(&self, shown: &Path, real: &Path, wall: Wall, limit: u64) -> Result<Text, Unread> {
         self.read.borrow_mut().requested.insert(self.key(shown));
         let limit = self.limit(limit)?;
         let text = match self.origin {
-            Origin::Directory(root, _) => read_file(root, real, is_walled, limit)?,
+            Origin::Directory(root, _) => read_file(root, real, wall, limit)?,
             Origin::Version(texts) => {
                 let identity = self.key(shown);
                 let missing = || Error::from(ErrorKind::NotFound);
@@ -194,13 +194,13 @@ impl<'a> Texts<'a> {
     }
 }
 
-fn read_file(root: &Path, real: &Path, is_walled: bool, limit: u64) -> Result<Text, Unread> {
+fn read_file(root: &Path, real: &Path, wall: Wall, limit: u64) -> Result<Text, Unread> {
     /// A file may be replaced between two steps, but not each time.
     const ATTEMPTS: usize = 3;
     for _ in 0..ATTEMPTS {
         let (file, found) = files::open(real)?;
         let identity = files::canonical(real)?;
-        if is_walled && !identity.starts_with(files::canonical(root)?) {
+        if !wall.admits(root, real, &identity)? {
             return Err(Unread::Outside);
         }
         // A link on the path may lead elsewhere now: what is read is the file that was opened.
@@ -227,13 +227,16 @@ mod tests {
         let shown = Path::new("zones");
         let load = LoadSize::default();
         let texts = Texts::of_directory(shown, root, &load);
-        let read = texts.file(&shown.join("./inc/../inc/a"), &root.join("inc/a"), true, 9).unwrap();
+        let read = texts.file(&shown.join("./inc/../inc/a"), &root.join("inc/a"), Wall::Closed, 9).unwrap();
         assert_eq!(read.identity, root.canonicalize().unwrap().join("shared/inc/a"));
         let collected = texts.into_collected().texts;
         assert_eq!(collected.keys().collect::<Vec<_>>(), [Path::new("inc/a")]);
         let again = Texts::of_version(shown, &collected);
-        assert_eq!(&*again.file(&shown.join("inc/a"), Path::new("/nowhere"), true, 9).unwrap().bytes, b"first");
-        assert!(matches!(again.file(&shown.join("b"), Path::new("/nowhere"), true, 9), Err(Unread::Refused(_))));
+        assert_eq!(&*again.file(&shown.join("inc/a"), Path::new("/nowhere"), Wall::Closed, 9).unwrap().bytes, b"first");
+        assert!(matches!(
+            again.file(&shown.join("b"), Path::new("/nowhere"), Wall::Closed, 9),
+            Err(Unread::Refused(_))
+        ));
     }
 
     #[test]
@@ -245,12 +248,12 @@ mod tests {
         let root = dir.path().join("zones");
         let load = LoadSize::default();
         let texts = Texts::of_directory(Path::new("zones"), &root, &load);
-        let read = |real: &Path, walled| texts.file(Path::new("zones/x"), real, walled, 9).map(|text| text.identity);
-        assert!(matches!(read(&dir.path().join("outside"), true), Err(Unread::Outside)));
-        assert!(matches!(read(&dir.path().join("outside"), false), Err(Unread::Refused(_))));
-        assert!(matches!(read(&root.join("long"), true), Err(Unread::Refused(_))));
-        assert!(matches!(read(Path::new("/dev/null"), false), Err(Unread::Refused(_))));
-        assert!(matches!(read(&root, true), Err(Unread::Refused(_))));
+        let read = |real: &Path, wall| texts.file(Path::new("zones/x"), real, wall, 9).map(|text| text.identity);
+        assert!(matches!(read(&dir.path().join("outside"), Wall::Closed), Err(Unread::Outside)));
+        assert!(matches!(read(&dir.path().join("outside"), Wall::Open), Err(Unread::Refused(_))));
+        assert!(matches!(read(&root.join("long"), Wall::Closed), Err(Unread::Refused(_))));
+        assert!(matches!(read(Path::new("/dev/null"), Wall::Open), Err(Unread::Refused(_))));
+        assert!(matches!(read(&root, Wall::Closed), Err(Unread::Refused(_))));
         assert!(texts.into_collected().texts.is_empty());
     }
 
@@ -261,7 +264,7 @@ mod tests {
         std::fs::write(&file, "0123456789").unwrap();
         let load = LoadSize::default();
         let texts = Texts::of_directory(Path::new("zones"), root, &load);
-        let read = |texts: &Texts<'_>| match texts.file(Path::new("zones/a"), &file, true, 20) {
+        let read = |texts: &Texts<'_>| match texts.file(Path::new("zones/a"), &file, Wall::Closed, 20) {
             Ok(text) => Ok(text.bytes.len()),
             Err(Unread::Refused(error)) => Err(error.to_string()),
             Err(Unread::Outside) => Err("outside".to_owned()),

@@ -10,7 +10,7 @@ use crate::config::spec::{self, PolicySpec};
 use crate::config::validate;
 use crate::masterfile::{self, Apex, FileAt, MasterFile};
 use crate::source::{
-    Collected, MAX_MASTER, MAX_POLICY, ManualSection, Place, Problems, Text, Texts, Unread, files, reason,
+    Collected, MAX_MASTER, MAX_POLICY, ManualSection, Place, Problems, Text, Texts, Unread, Wall, files, reason,
 };
 use crate::wire::Name;
 
@@ -18,6 +18,12 @@ use crate::wire::Name;
 pub(super) const POLICY: &str = ".policy.toml";
 /// The end of a master file's name.
 pub(super) const MASTER: &str = ".zone";
+
+/// Whether a file of this name in the zones directory is, or may be, the main file of a zone: it is read when it
+/// appears.
+pub(crate) fn makes_zone(name: &str) -> bool {
+    !name.starts_with('.') && (name.ends_with(POLICY) || name.ends_with(MASTER))
+}
 
 /// The zones directory.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +71,6 @@ pub(super) enum Content {
 impl Directory<'_> {
     /// The names of the policy and master files in it, sorted. Those that begin with a dot belong to editors and tools.
     pub(super) fn list(&self, problems: &mut Problems) -> Option<Vec<String>> {
-        let makes_zone = |name: &str| !name.starts_with('.') && (name.ends_with(POLICY) || name.ends_with(MASTER));
         match files::list(self.real, files::MAX_ENTRIES, makes_zone) {
             Ok(mut names) => {
                 names.sort();
@@ -141,7 +146,7 @@ impl Directory<'_> {
         candidate.files.insert(identity.clone());
         candidate.master = Some((identity, spec.file.place.clone()));
         candidate.master_name = Some(spec.file.value.clone());
-        let why = match texts.file(&shown, &real, false, MAX_MASTER) {
+        let why = match texts.file(&shown, &real, Wall::OwnLinks, MAX_MASTER) {
             Ok(Text { bytes, .. }) => {
                 let owners = validate::owners(spec);
                 let (at, apex) = (FileAt { shown: &shown, real: &real }, Apex::Named(&spec.zone.value));
@@ -222,7 +227,7 @@ fn read_file(
     whole: &Place,
     problems: &mut Problems,
 ) -> Option<std::sync::Arc<[u8]>> {
-    match texts.file(shown, real, false, limit) {
+    match texts.file(shown, real, Wall::OwnLinks, limit) {
         Ok(text) => Some(text.bytes),
         Err(unread) => {
             problems.error(whole, format!("can't read it: {}", why(unread)));
@@ -233,7 +238,9 @@ fn read_file(
 
 fn why(unread: Unread) -> String {
     match unread {
-        Unread::Outside => "it is outside the zones directory".to_owned(),
+        Unread::Outside => {
+            "it is outside the zones directory, and no link of root or of the directory's owner leads there".to_owned()
+        }
         Unread::Refused(error) => reason(&error),
     }
 }
