@@ -76,10 +76,10 @@ fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], no
         let rows: Vec<OverrideReport> = by_target.into_values().cloned().collect();
         let _ = write!(shown, "\noverrides\n{}", overrides::table(&rows, now));
     }
-    for UnsavedFile { file, content, since, error } in &status.unsaved {
-        let error = error.as_deref().unwrap_or("the disk does not answer");
-        let ago = span_since(*since, now);
-        let _ = writeln!(shown, "\nNOT ON DISK for {ago}: {content} ({file}: {error}); a restart would lose changes");
+    for unsaved in &status.unsaved {
+        let UnsavedFile { file, content, since, .. } = unsaved;
+        let (ago, why) = (span_since(*since, now), unsaved.why());
+        let _ = writeln!(shown, "\nNOT ON DISK for {ago}: {content} ({file}: {why}); a restart would lose changes");
     }
     shown.push_str(&last_transitions(transitions, now));
     shown

@@ -29,6 +29,13 @@ pub struct UnsavedFile {
     pub error: Option<String>,
 }
 
+impl UnsavedFile {
+    /// Why it is not on the disk.
+    pub fn why(&self) -> &str {
+        self.error.as_deref().unwrap_or("the disk does not answer")
+    }
+}
+
 /// What the writer of the state directory has not yet written.
 #[derive(Debug, Default)]
 pub struct DiskState {

@@ -29,7 +29,7 @@ use crate::daemon::StartError;
 use crate::source::{Problem, Severity};
 use writer::{OnWritten, Queue};
 
-pub(crate) use file::{Durability, FileInfo, StateFile, Unreadable, make_dir, replace, text_of};
+pub(crate) use file::{Durability, FileInfo, OWN_FILES, StateFile, Unreadable, make_dir, replace, text_of};
 pub(crate) use lock::{DirGuard, NAME as LOCK};
 pub(crate) use writer::{StateWrites, WriteOutcome};
 
@@ -69,11 +69,11 @@ pub struct Unsaved {
 impl std::fmt::Display for Unsaved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "not on disk, and lost by this stop: changes of the last moments of")?;
-        for (at, UnsavedFile { file, content, since, error }) in self.files.iter().enumerate() {
+        for (at, unsaved) in self.files.iter().enumerate() {
             let between = if at == 0 { "" } else { ";" };
-            let file = self.dir.join(file);
-            let error = error.as_deref().unwrap_or("the disk does not answer");
-            write!(f, "{between} {content}, since {} ({}: {error})", utc(*since), file.display())?;
+            let UnsavedFile { file, content, since, .. } = unsaved;
+            let (file, why) = (self.dir.join(file), unsaved.why());
+            write!(f, "{between} {content}, since {} ({}: {why})", utc(*since), file.display())?;
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ impl StateDir {
     /// The outcome for a change that needs no write: an error while an earlier write of the file has failed.
     pub(crate) fn outcome_before<T>(&self, file: &StateFile<T>) -> Option<WriteOutcome> {
         let unsaved = self.disk.unsaved(clock::now()).into_iter().find(|unsaved| unsaved.file == file.info.name)?;
-        Some(writer::failed(&writer::not_saved(unsaved.error.as_deref().unwrap_or("the disk does not answer"))))
+        Some(writer::failed(&writer::not_saved(unsaved.why())))
     }
 
     /// Writes what is due, tries what failed once more, and ends. An error names what is not on the disk.

@@ -74,10 +74,10 @@ fn files(alerts: &mut Alerts, status: &Status) {
 }
 
 fn unsaved(alerts: &mut Alerts, status: &Status) {
-    for UnsavedFile { file, content, since, error } in &status.unsaved {
-        let error = error.as_deref().unwrap_or("the disk does not answer");
-        let since = utc(*since);
-        alerts.push((Level::Down, format!("not on disk since {since}: {content} ({file}: {error})")));
+    for unsaved in &status.unsaved {
+        let UnsavedFile { file, content, since, .. } = unsaved;
+        let (since, why) = (utc(*since), unsaved.why());
+        alerts.push((Level::Down, format!("not on disk since {since}: {content} ({file}: {why})")));
     }
 }
 

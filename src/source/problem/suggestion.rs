@@ -5,11 +5,12 @@ use std::cell::Cell;
 
 use crate::source::listed;
 
-/// Most names that one load compares: they take a second in a release build (judgment).
-const MOST_COMPARED: usize = 1_000_000;
+/// How much one load compares, in pairs of octets. Judgment: about a tenth of a second in a release build, and enough
+/// for ten thousand pairs of names with 20 octets each; whoever has more wrong names looks at the first ones.
+const MOST_COMPARED: usize = 4_000_000;
 
 thread_local! {
-    /// How many names this thread may still compare; without a limit where it doesn't load files.
+    /// How many pairs of octets this thread may still compare; without a limit where it doesn't load files.
     static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
@@ -46,14 +47,18 @@ pub(crate) fn similar<'a>(written: &str, known: impl IntoIterator<Item = &'a str
         }
     };
     let known = known.into_iter().filter(|name| name.len() <= LONGEST && written.len() <= LONGEST);
-    let best = known.take_while(|_| may_compare()).map(|name| (near(&name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let best = known
+        .take_while(|name| may_compare(written, name))
+        .map(|name| (near(&name), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|(nearness, _)| *nearness >= NEAR).map(|(_, name)| format!("did you mean `{name}`?"))
 }
 
-/// Counts a comparison; whether this thread may make it.
-fn may_compare() -> bool {
+/// Counts the comparison of two names, which takes the product of their lengths; whether this thread may make it.
+fn may_compare(a: &str, b: &str) -> bool {
     let left = LEFT.get();
-    LEFT.set(if left == usize::MAX { left } else { left.saturating_sub(1) });
+    let pairs = (a.len() + 1) * (b.len() + 1);
+    LEFT.set(if left == usize::MAX { left } else { left.saturating_sub(pairs) });
     left > 0
 }
 
@@ -66,10 +71,17 @@ mod tests {
         let loading = std::thread::spawn(|| {
             limit_comparisons();
             assert_eq!(LEFT.get(), MOST_COMPARED);
-            LEFT.set(3);
+            LEFT.set(2 * (7 * 7 + 7 * 6));
             [(), (), ()].map(|()| similar("wieght", ["weight", "state"]).is_some())
         });
         assert_eq!(loading.join().unwrap(), [true, true, false]);
+        // However long they are.
+        let loading = std::thread::spawn(|| {
+            limit_comparisons();
+            let name = "a".repeat(255);
+            (0..).take_while(|_| similar(&name, ["b"; 100]).is_none() && LEFT.get() > 0).count()
+        });
+        assert_eq!(loading.join().unwrap(), MOST_COMPARED / (256 * 2 * 100));
         assert_eq!(did_you_mean("wieght", ["weight"]).as_deref(), Some("did you mean `weight`?"), "another thread");
         let long = "a".repeat(1 << 20);
         assert_eq!((similar(&long, ["weight"]), similar("weight", [&*long])), (None, None));
