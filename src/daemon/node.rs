@@ -28,7 +28,7 @@ use crate::daemon::runtimes::Runtimes;
 use crate::daemon::scrape::Sources;
 use crate::daemon::sockets::Sockets;
 use crate::daemon::state::{StateDir, Unsaved};
-use crate::daemon::steer::{Reloads, Steer};
+use crate::daemon::steer::{Drafting, Reloads, Steer};
 use crate::daemon::vantages::Vantages;
 use crate::daemon::versions::Versions;
 use crate::server::{Counters, Encrypted, Server, StreamLimits};
@@ -164,6 +164,7 @@ impl RunningNode {
             access,
             state_dir: state_dir.clone(),
             reloads: Reloads::default(),
+            drafting: Drafting::on(runtimes.control.handle().clone()),
             low,
         };
         let mut tasks = vec![api];

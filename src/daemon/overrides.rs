@@ -44,6 +44,21 @@ pub(crate) struct Draft {
     edits: Vec<OverrideEdit>,
 }
 
+/// Works out changes of a book.
+pub(crate) struct Drafter {
+    book: Arc<Book>,
+    clock: WallClock,
+}
+
+/// A book, and the endpoints of a model that it matches.
+#[derive(Debug)]
+pub(crate) struct ResolvedBook {
+    book: Arc<Book>,
+    resolved: Resolved,
+    /// The overrides that match nothing.
+    unmatched: Vec<Arc<Override>>,
+}
+
 /// One target's override before and after a change.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OverrideEdit {
@@ -84,13 +99,23 @@ impl Overrides {
         self.clock.unix(clock::now())
     }
 
+    /// The clock of all ends, as it is now.
+    pub(crate) fn clock(&self) -> WallClock {
+        self.clock
+    }
+
     /// Follows the wall clock. If it was set, all ends move with it, so that each override has as much time left as
     /// before; returns by how many seconds it was set. The caller publishes and saves the overrides.
-    pub(crate) fn follow_clock(&mut self, now: Now, model: &Model) -> Option<f64> {
+    pub(crate) fn follow_clock(&mut self, now: Now) -> Option<f64> {
         let by = self.clock.follow(now)?;
-        let mut book = Book::clone(&self.book.load());
+        let before = self.book.load_full();
+        let mut book = Book::clone(&before);
         book.shift(by);
-        self.resolved = Arc::new(book.resolve(model));
+        // Each endpoint has the same override as before, with another end.
+        let moved: HashMap<*const Override, &Arc<Override>> =
+            before.entries().iter().map(Arc::as_ptr).zip(book.entries()).collect();
+        let resolved = self.resolved.iter().filter_map(|(id, of)| Some((*id, (*moved.get(&Arc::as_ptr(of))?).clone())));
+        self.resolved = Arc::new(resolved.collect());
         self.book.store(Arc::new(book));
         Some(by)
     }
@@ -112,7 +137,18 @@ impl Overrides {
 
     /// Finds the endpoints of `model` that the overrides match. Returns a warning for each override that matches none.
     pub(crate) fn resolve(&mut self, model: &Model, state: &StateDir) -> Vec<Problem> {
-        let book = self.book.load();
+        let found = ResolvedBook::of(self.book.load_full(), model);
+        self.adopt(found, model, state)
+    }
+
+    /// The same with what another thread has found. If the book has changed since then, it is done again.
+    pub(crate) fn adopt(&mut self, found: ResolvedBook, model: &Model, state: &StateDir) -> Vec<Problem> {
+        let book = self.book.load_full();
+        let found = match Arc::ptr_eq(&found.book, &book) {
+            true => found,
+            false => ResolvedBook::of(book, model),
+        };
+        self.resolved = found.resolved;
         let file = state.path(FILE.info.name).unwrap_or_else(|| FILE.info.name.into());
         let warning = |unmatched: Arc<Override>| {
             let Override { target, state, who, .. } = &*unmatched;
@@ -123,17 +159,54 @@ impl Overrides {
             let hint = Some(format!("portolan clear {quote}{target}{quote}"));
             Problem { hint, ..Problem::of_file(file.clone(), Severity::Warning, message) }
         };
-        let warnings = book.without_endpoints(model).into_iter().map(warning).collect();
-        self.resolved = Arc::new(book.resolve(model));
-        warnings
+        found.unmatched.into_iter().map(warning).collect()
+    }
+
+    /// Works out changes of the present book, on any thread.
+    pub(crate) fn drafter(&self) -> Drafter {
+        Drafter { book: self.book.load_full(), clock: self.clock }
+    }
+
+    /// Makes the change of a draft. No other change may have been made since the draft.
+    pub(crate) fn apply(&mut self, draft: Draft) -> Vec<OverrideEdit> {
+        self.resolved = draft.resolved;
+        self.book.store(Arc::new(draft.book));
+        draft.edits
+    }
+
+    /// When the next override ends, Unix seconds.
+    pub(crate) fn next_end(&self) -> Option<f64> {
+        self.book.load().next_end()
+    }
+
+    /// When answers have to be decided again because the end of an override is near (Unix seconds): every second
+    /// while it is nearer than `longest`, the longest TTL.
+    pub(crate) fn next_countdown(&self, longest: Duration) -> Option<f64> {
+        let end = self.next_end()?;
+        Some((end - longest.as_secs_f64()).max(self.unix_now() + 1.0))
+    }
+
+    /// Writes the book to the state directory, for the next start.
+    pub(crate) fn save(&self, state: &StateDir) -> WriteOutcome {
+        let (book, now) = (self.book.load_full(), clock::now());
+        let file = file_of(&book, &Now { moment: now, unix: self.clock.unix(now) }, clock::boot().as_ref());
+        let disk = state.disk();
+        state.put_with(&FILE, &file, move || disk.book_written(book))
+    }
+}
+
+impl Drafter {
+    /// The book.
+    pub(crate) fn book(&self) -> &Arc<Book> {
+        &self.book
     }
 
     /// The overrides as they would be after `change`; nothing is changed yet. The error says why the change can't be
     /// made.
     pub(crate) fn draft(&self, change: OverrideChange, model: &Model) -> Result<Draft, OverrideError> {
-        let mut book = Book::clone(&self.book.load());
+        let mut book = Book::clone(&self.book);
         let mut edits: Vec<Result<OverrideEdit, OverrideError>> = Vec::new();
-        let at_unix = self.unix_now();
+        let at_unix = self.clock.unix(clock::now());
         match change {
             OverrideChange::Put { overrides, lasting, confirmed: _ } => {
                 let until = lasting.map(|time| at_unix + time.as_secs_f64());
@@ -159,46 +232,43 @@ impl Overrides {
         Ok(Draft { at_unix, resolved: Arc::new(book.resolve(model)), book, edits })
     }
 
-    /// Makes the change of a draft. No other change may have been made since the draft.
-    pub(crate) fn apply(&mut self, draft: Draft) -> Vec<OverrideEdit> {
-        self.resolved = draft.resolved;
-        self.book.store(Arc::new(draft.book));
-        draft.edits
+    /// The overrides without those whose time is over. There is no edit if none is.
+    pub(crate) fn expiry(&self, model: &Model) -> Draft {
+        self.expiry_at(self.clock.unix(clock::now()), model)
     }
 
-    /// Ends the overrides whose time is over at `now`, Unix seconds by the clock of all ends.
-    pub(crate) fn expire(&mut self, now: f64, model: &Model) -> Vec<OverrideEdit> {
-        let mut book = Book::clone(&self.book.load());
-        let over = book.expire(now);
-        if !over.is_empty() {
-            self.resolved = Arc::new(book.resolve(model));
-            self.book.store(Arc::new(book));
-        }
-        over.into_iter().map(|ended| OverrideEdit { before: Some(ended), now: None, who: None }).collect()
+    fn expiry_at(&self, at_unix: f64, model: &Model) -> Draft {
+        let mut book = Book::clone(&self.book);
+        let over = book.expire(at_unix);
+        let edits = over.into_iter().map(|ended| OverrideEdit { before: Some(ended), now: None, who: None }).collect();
+        Draft { at_unix, resolved: Arc::new(book.resolve(model)), book, edits }
+    }
+}
+
+impl ResolvedBook {
+    /// The endpoints of `model` that the overrides of a book match. Takes long with many globs and endpoints.
+    pub(crate) fn of(book: Arc<Book>, model: &Model) -> ResolvedBook {
+        let (resolved, unmatched) = (Arc::new(book.resolve(model)), book.without_endpoints(model));
+        ResolvedBook { book, resolved, unmatched }
     }
 
-    /// When the next override ends, Unix seconds.
-    pub(crate) fn next_end(&self) -> Option<f64> {
-        self.book.load().next_end()
+    /// The book.
+    pub(crate) fn book(&self) -> &Arc<Book> {
+        &self.book
     }
 
-    /// When answers have to be decided again because the end of an override is near (Unix seconds): every second
-    /// while it is nearer than `longest`, the longest TTL.
-    pub(crate) fn next_countdown(&self, longest: Duration) -> Option<f64> {
-        let end = self.next_end()?;
-        Some((end - longest.as_secs_f64()).max(self.unix_now() + 1.0))
-    }
-
-    /// Writes the book to the state directory, for the next start.
-    pub(crate) fn save(&self, state: &StateDir) -> WriteOutcome {
-        let (book, now) = (self.book.load_full(), clock::now());
-        let file = file_of(&book, &Now { moment: now, unix: self.clock.unix(now) }, clock::boot().as_ref());
-        let disk = state.disk();
-        state.put_with(&FILE, &file, move || disk.book_written(book))
+    /// The override of each endpoint.
+    pub(crate) fn resolved(&self) -> Resolved {
+        self.resolved.clone()
     }
 }
 
 impl Draft {
+    /// Whether it changes anything.
+    pub(crate) fn is_change(&self) -> bool {
+        !self.edits.is_empty()
+    }
+
     /// Adds the overrides of the draft to `view`.
     pub(crate) fn over(&self, view: WorldView) -> WorldView {
         WorldView { overrides: self.resolved.clone(), at_unix: Some(self.at_unix), ..view }

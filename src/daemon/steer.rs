@@ -3,6 +3,7 @@
 //! owns the one [`Publisher`], and waits for nothing but its next event.
 
 mod compiling;
+mod drafting;
 mod operate;
 mod reload;
 mod removal;
@@ -30,8 +31,10 @@ use crate::model::{Model, WorldView};
 use crate::snapshot::{Publisher, Snapshot, Transition};
 use crate::source::Severity;
 use crate::telemetry::Metrics;
+use drafting::WantedChange;
 use reload::{LoadProgress, NextGeneration};
 
+pub(crate) use drafting::Drafting;
 pub(crate) use reload::Reloads;
 
 /// Everything that the steering task owns.
@@ -58,6 +61,7 @@ pub(crate) struct Steer {
     pub(crate) access: Arc<ApiAccess>,
     pub(crate) state_dir: StateDir,
     pub(crate) reloads: Reloads,
+    pub(crate) drafting: Drafting,
     /// Threads of low priority: for what takes long and nobody waits for.
     pub(crate) low: Handle,
 }
@@ -72,7 +76,7 @@ impl Steer {
         let mut next = NextGeneration::Nothing;
         loop {
             let model = self.model();
-            self.follow_clock(&model);
+            self.follow_clock();
             let removal = self.next_removal();
             let [expiry, removal_due, countdown] =
                 [self.overrides.next_end(), removal, self.overrides.next_countdown(longest_ttl(&model))]
@@ -82,10 +86,9 @@ impl Steer {
                 view = self.vantages.next_view(&model) => {
                     self.observe(view);
                 }
-                Some(command) = self.commands.recv() => match command {
+                Some(command) = self.commands.recv(), if self.drafting.has_room() => match command {
                     Command::Override(change, reply) => {
-                        // The sender of the request may have gone; the change is made all the same.
-                        let _ = reply.send(self.change(change, &model));
+                        self.want_change(WantedChange::Operators(change, reply), &model);
                     }
                     Command::Failback { name, zones, reply } => {
                         let _ = reply.send(self.fail_back(&name, zones.as_deref(), &model));
@@ -96,7 +99,8 @@ impl Steer {
                         next = self.want(next, Cause::Request);
                     }
                 },
-                () = pass(expiry) => self.expire(&model),
+                draft = self.drafting.drafted() => self.drafted(draft, &model),
+                () = pass(expiry), if !self.drafting.is_busy() => self.want_change(WantedChange::Expiry, &model),
                 () = pass(removal_due), if matches!(next, NextGeneration::Nothing) => {
                     if removal.is_some_and(|at| at <= self.overrides.unix_now()) {
                         next = self.want(next, Cause::Removal);

@@ -12,7 +12,13 @@ fn drain(target: &str, until: Option<f64>) -> OverrideChange {
 }
 
 fn change(overrides: &mut Overrides, change: OverrideChange) -> Vec<OverrideEdit> {
-    let draft = overrides.draft(change, &model()).unwrap();
+    let draft = overrides.drafter().draft(change, &model()).unwrap();
+    overrides.apply(draft)
+}
+
+/// Ends the overrides whose time is over at `now`, Unix seconds.
+fn expire(overrides: &mut Overrides, now: f64) -> Vec<OverrideEdit> {
+    let draft = overrides.drafter().expiry_at(now, &model());
     overrides.apply(draft)
 }
 
@@ -32,8 +38,8 @@ async fn an_override_outlives_a_restart_and_ends_at_its_time() {
     assert_eq!(second.resolve(&model(), &state), []);
     assert_eq!((second.resolved(), second.next_end()), (first.resolved(), Some(100.0)));
     let before = second.resolved();
-    assert_eq!(second.expire(99.0, &model()), []);
-    let edits = second.expire(100.0, &model());
+    assert_eq!(expire(&mut second, 99.0), []);
+    let edits = expire(&mut second, 100.0);
     assert_eq!(
         event_lines(&before, &second, &edits),
         ["fra1 drained -> up: the override's time is over: rack move (alice)"]
@@ -88,7 +94,7 @@ async fn several_targets_change_together_or_not_at_all() {
         });
         OverrideChange::Put { overrides: each.to_vec(), lasting: None, confirmed: false }
     };
-    let refused = |targets| overrides.draft(both(targets), &model()).err().unwrap().to_string();
+    let refused = |targets| overrides.drafter().draft(both(targets), &model()).err().unwrap().to_string();
     let fra2 = "no endpoint is called `fra2`; did you mean `fra1`?";
     assert_eq!(refused(["fra1", "fra2"]), format!("{fra2}\nnothing was changed"));
     let nyk = "no endpoint is called `nyk`; did you mean `nyc`?";
@@ -100,7 +106,7 @@ async fn several_targets_change_together_or_not_at_all() {
     assert_eq!(event_lines(&before, &overrides, &edits)[..1], expected);
     assert_eq!(event_lines(&before, &overrides, &edits).len(), 2);
     let before = overrides.resolved();
-    let edits = overrides.expire(100.0, &model());
+    let edits = expire(&mut overrides, 100.0);
     assert_eq!((edits.len(), event_lines(&before, &overrides, &edits).len()), (2, 2), "each is reported once");
 }
 
@@ -119,7 +125,7 @@ async fn a_wall_clock_that_is_set_moves_the_end_of_an_override_and_does_not_end_
     let mut overrides = Overrides::load_at(&state, start, None).unwrap();
     change(&mut overrides, drain("fra1", Some(start.unix + 7200.0)));
     change(&mut overrides, drain("region:us-east", None));
-    assert_eq!(overrides.follow_clock(later(start, 60.0), &model()), None);
+    assert_eq!(overrides.follow_clock(later(start, 60.0)), None);
     // Forward by a year, back to before the start, and right again.
     let mut set = 0.0;
     for (minutes, by) in [(2.0, YEAR), (3.0, -2.0 * YEAR), (4.0, YEAR)] {
@@ -129,16 +135,16 @@ async fn a_wall_clock_that_is_set_moves_the_end_of_an_override_and_does_not_end_
         // Views, changes and ends go by the clock before the jump until it is followed.
         let at_unix = overrides.over(view()).at_unix.unwrap();
         assert!(overrides.next_end().unwrap() - at_unix > 7000.0);
-        let jumped = overrides.follow_clock(now, &model()).unwrap();
+        let jumped = overrides.follow_clock(now).unwrap();
         assert!((jumped - by).abs() < 1e-3, "{jumped}");
         let left = overrides.next_end().unwrap() - now.unix;
         assert!((left - (7200.0 - minutes * 60.0)).abs() < 1e-3, "{left}");
-        assert_eq!(overrides.expire(now.unix, &model()), []);
+        assert_eq!(expire(&mut overrides, now.unix), []);
         let resolved = overrides.resolved();
         assert_eq!(resolved.len(), 2, "both are in force");
         assert_eq!(resolved.values().filter_map(|of| of.until).collect::<Vec<_>>(), [overrides.next_end().unwrap()]);
     }
-    assert_eq!(overrides.expire(start.unix + 7201.0, &model()).len(), 1, "it ends at its time");
+    assert_eq!(expire(&mut overrides, start.unix + 7201.0).len(), 1, "it ends at its time");
 }
 
 #[tokio::test]

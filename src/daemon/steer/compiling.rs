@@ -13,7 +13,9 @@ use crate::clock;
 use crate::config::{Settings, ZoneState};
 use crate::control::overrides::Book;
 use crate::daemon::changes::{Cause, WatchedFiles};
+use crate::daemon::clocks::WallClock;
 use crate::daemon::difference::Difference;
+use crate::daemon::overrides::ResolvedBook;
 use crate::daemon::steer::Steer;
 use crate::daemon::steer::removal::with_removals_moved;
 use crate::daemon::vantages::plan_of;
@@ -57,6 +59,8 @@ pub(super) struct CompiledRound {
     snapshot: ComingSnapshot,
     /// To probe what the generation has.
     plan: Plan,
+    /// The overrides of the view.
+    book: ResolvedBook,
     took: Duration,
 }
 
@@ -65,15 +69,18 @@ struct NewestWorld {
     snapshots: Arc<ArcSwap<Snapshot>>,
     reports: watch::Receiver<Vec<Received>>,
     book: Arc<ArcSwap<Book>>,
+    /// The clock of the ends of overrides.
+    clock: WallClock,
 }
 
 impl NewestWorld {
     /// What is agreed on at this moment, with the overrides in force, in the ids of `model`.
-    fn view(&self, model: &Model) -> WorldView {
+    fn view(&self, model: &Model) -> (WorldView, ResolvedBook) {
         // Copied, because a lock of the channel would hold up the vantages.
         let reports = self.reports.borrow().clone();
-        let overrides = Arc::new(self.book.load().resolve(model));
-        WorldView { overrides, at_unix: Some(clock::unix_seconds()), ..agree(model, &reports, clock::now()) }
+        let (book, now) = (ResolvedBook::of(self.book.load_full(), model), clock::now());
+        let overrides = book.resolved();
+        (WorldView { overrides, at_unix: Some(self.clock.unix(now)), ..agree(model, &reports, now) }, book)
     }
 }
 
@@ -90,10 +97,10 @@ impl Steer {
         let (world, model, identity) = (self.newest(), coming.model.clone(), coming.identity.clone());
         let running = self.low.spawn_blocking(move || {
             let begun = clock::now();
-            let view = world.view(&model);
+            let (view, book) = world.view(&model);
             let snapshot = ComingSnapshot::compile(world.snapshots.load_full(), model, view, identity);
             let plan = plan_of(&[&snapshot.model()]);
-            CompiledRound { snapshot, plan, took: clock::now().since(begun) }
+            CompiledRound { snapshot, plan, book, took: clock::now().since(begun) }
         });
         Compiling { coming, rounds: 1, running }
     }
@@ -101,21 +108,22 @@ impl Steer {
     /// Continues after a round: with the next one, or by serving the generation; then nothing is left to do.
     pub(super) fn compiled(&mut self, compiling: Compiling, round: Option<Box<CompiledRound>>) -> Option<Compiling> {
         let Compiling { coming, rounds, .. } = compiling;
-        let Some(CompiledRound { mut snapshot, plan, took }) = round.map(|round| *round) else {
+        let Some(CompiledRound { mut snapshot, plan, book, took }) = round.map(|round| *round) else {
             let problem = self.problem(Severity::Error, "compiling the files broke off".to_owned());
             self.refuse(coming.cause, vec![problem]);
             return None;
         };
-        if took < SHORT_ROUND || rounds >= MOST_ROUNDS {
-            self.adopt(coming, snapshot, plan);
+        let is_of_book = Arc::ptr_eq(book.book(), &self.overrides.book().load_full());
+        if (took < SHORT_ROUND && is_of_book) || rounds >= MOST_ROUNDS {
+            self.adopt(coming, snapshot, plan, book);
             return None;
         }
         let (world, model) = (self.newest(), coming.model.clone());
         let running = self.low.spawn_blocking(move || {
             let begun = clock::now();
-            let view = world.view(&model);
+            let (view, book) = world.view(&model);
             snapshot.catch_up(&world.snapshots.load_full(), view);
-            CompiledRound { snapshot, plan, took: clock::now().since(begun) }
+            CompiledRound { snapshot, plan, book, took: clock::now().since(begun) }
         });
         Some(Compiling { coming, rounds: rounds + 1, running })
     }
@@ -125,12 +133,13 @@ impl Steer {
             snapshots: self.publisher.snapshots(),
             reports: self.vantages.reports(),
             book: self.overrides.book(),
+            clock: self.overrides.clock(),
         }
     }
 
     /// Serves the new generation, and stops probing checks that only the old one had.
-    fn adopt(&mut self, mut coming: ComingGeneration, snapshot: ComingSnapshot, plan: Plan) {
-        for warning in self.overrides.resolve(&coming.model, &self.state_dir) {
+    fn adopt(&mut self, mut coming: ComingGeneration, snapshot: ComingSnapshot, plan: Plan, book: ResolvedBook) {
+        for warning in self.overrides.adopt(book, &coming.model, &self.state_dir) {
             tracing::warn!("{warning}");
             coming.warnings.push(warning);
         }

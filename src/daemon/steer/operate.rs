@@ -1,29 +1,26 @@
 //! What operators change: overrides and failbacks. A change is served when its function returns.
 
-use std::sync::Arc;
-
 use crate::clock;
 use crate::control::command::{AppliedChange, AppliedFailback, OverrideChange};
 use crate::control::failback;
 use crate::control::overrides::OverrideError;
 use crate::control::simulate::losses;
 use crate::daemon::clocks::Now;
-use crate::daemon::overrides::{OverrideEdit, Resolved, events};
+use crate::daemon::overrides::{Draft, OverrideEdit, Resolved, events};
 use crate::daemon::retained::STANDINGS;
 use crate::daemon::steer::Steer;
 use crate::model::{Model, WorldView};
 use crate::wire::Name;
 
 impl Steer {
-    /// Changes the overrides; the change is served when this returns. Nothing else is published between the preview
-    /// of the change and the change.
-    pub(super) fn change(
+    /// Makes the change of a draft; it is served when this returns. Nothing else is published between the preview of
+    /// the change and the change.
+    pub(super) fn apply_change(
         &mut self,
-        change: OverrideChange,
-        model: &Arc<Model>,
+        change: &OverrideChange,
+        draft: Draft,
     ) -> Result<AppliedChange, OverrideError> {
         let needs_confirmation = change.needs_confirmation();
-        let draft = self.overrides.draft(change, model)?;
         let before = self.publisher.snapshots().load_full();
         let next = self.publisher.preview(draft.over(WorldView { at: clock::now(), ..WorldView::clone(&before.view) }));
         if let Some(unanswered) = losses(&before, &next).filter(|_| needs_confirmation) {
@@ -63,8 +60,8 @@ impl Steer {
     }
 
     /// If the wall clock was set, moves the ends of overrides and of vanished zones with it.
-    pub(super) fn follow_clock(&mut self, model: &Arc<Model>) {
-        let Some(by) = self.overrides.follow_clock(Now::read(), model) else { return };
+    pub(super) fn follow_clock(&mut self) {
+        let Some(by) = self.overrides.follow_clock(Now::read()) else { return };
         let direction = if by > 0.0 { "forward" } else { "back" };
         tracing::warn!(
             seconds = by.abs().round(),
@@ -78,13 +75,13 @@ impl Steer {
         }
     }
 
-    /// Ends the overrides whose time is over.
-    pub(super) fn expire(&mut self, model: &Arc<Model>) {
-        let resolved = self.overrides.resolved();
-        let edits = self.overrides.expire(self.overrides.unix_now(), model);
-        if edits.is_empty() {
+    /// Ends the overrides whose time is over, by a draft.
+    pub(super) fn apply_expiry(&mut self, draft: Draft) {
+        if !draft.is_change() {
             return;
         }
+        let resolved = self.overrides.resolved();
+        let edits = self.overrides.apply(draft);
         self.serve_overrides();
         // A failure is in the log; after a restart the time is over too.
         drop(self.overrides.save(&self.state_dir));
