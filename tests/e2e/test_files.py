@@ -2,6 +2,7 @@
 whose server is gone. The served generation goes on, and every report names the file."""
 import os
 import re
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -267,3 +268,28 @@ def test_a_start_and_a_check_end_although_files_do_not_answer(dir, hang):
     for each in running:
         output, _ = each.communicate(timeout=120)
         assert each.returncode == 1 and "does not answer" in output and "zones" in output, output
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+def test_links_of_others_do_not_lead_out_of_the_zones_directory(dir):
+    """Somebody who may write in the directory, and not read another file of the host."""
+    secret = dir / "internal.zone"
+    secret.write_text(MASTER + 'db TXT "internal-secret"\n')
+    with start(dir) as node:
+        zones = node.dir / "zones"
+        link = zones / "corp.example.zone"
+        link.symlink_to(secret)
+        wait_until(lambda: node.ask("db.corp.example.", "TXT").rcode() == 0, 15)
+        os.lchown(link, 5353, 5353)
+        done = node.command("reload")
+        assert done.returncode == 1 and "corp.example.zone" in done.stderr, done
+        assert "no link of root or of the directory's owner leads there" in done.stderr, done
+        assert "internal-secret" not in done.stderr + done.stdout
+        # In the directory anybody's link counts.
+        link.unlink()
+        (zones / "..data").mkdir()
+        shutil.copy(secret, zones / "..data/corp.example.zone")
+        link.symlink_to("..data/corp.example.zone")
+        os.lchown(link, 5353, 5353)
+        assert node.command("reload").returncode == 0
+        assert node.ask("db.corp.example.", "TXT").rcode() == 0

@@ -175,3 +175,18 @@ async fn the_end_of_a_new_override_is_counted_by_the_clock_of_the_change() {
     let left = overrides.next_end().unwrap() - overrides.unix_now();
     assert!((left - 7200.0).abs() < 600.0, "{left}");
 }
+
+#[tokio::test]
+async fn what_another_thread_has_found_counts_only_for_the_same_book() {
+    let state = StateDir::begun(None).unwrap();
+    let mut overrides = Overrides::load(&state).unwrap();
+    let found = ResolvedBook::of(overrides.book().load_full(), &model());
+    change(&mut overrides, drain("fra*", None));
+    let resolved = overrides.resolved();
+    assert!(!resolved.is_empty());
+    assert_eq!(overrides.adopt(found, &model(), &state), []);
+    assert_eq!(overrides.resolved(), resolved);
+    let found = ResolvedBook::of(overrides.book().load_full(), &model());
+    assert_eq!(overrides.adopt(found, &model(), &state), []);
+    assert_eq!(overrides.resolved(), resolved);
+}
