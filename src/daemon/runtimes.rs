@@ -122,7 +122,8 @@ impl Runtimes {
 /// is the system's: out of threads or descriptors.
 pub(crate) fn command_runtime() -> io::Result<Runtime> {
     check_threads(1)?;
-    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).thread_keep_alive(KEEP_ALIVE).build()?;
+    let runtime =
+        Builder::new_current_thread().enable_all().max_blocking_threads(1).thread_keep_alive(KEEP_ALIVE).build()?;
     begin_blocking(runtime.handle(), 1)?;
     Ok(runtime)
 }
