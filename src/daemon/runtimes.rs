@@ -78,8 +78,8 @@ pub(super) const PROBE: ThreadKind =
 /// Two threads, so that one long write does not hold up every other connection. What costs much runs elsewhere, and a
 /// supervisor waits for `/healthz` on a busy machine: so they yield no more than probes do.
 const CONTROL: ThreadKind = ThreadKind { name: "control", tasks: TaskThreads::Fixed(2), blocking: 2, nice: 2 };
-/// It yields no more than probes do, whose reports it sends. One thread: it must never take more than a core. Those that
-/// block look up names of servers.
+/// It yields no more than probes do, whose reports it sends. One thread: it must never take more than a core. Threads
+/// that block look up names of servers.
 pub(super) const FLEET: ThreadKind = ThreadKind { name: "fleet", tasks: TaskThreads::Fixed(1), blocking: 4, nice: 2 };
 /// As many as calls run at a time: two of each kind, and one for each text that clients share.
 const REPORT: ThreadKind = ThreadKind { name: "report", tasks: TaskThreads::None, blocking: 8, nice: 10 };

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::health::probe::Failure;
 use crate::health::probe::orphans::Program;
-use crate::health::probe::slots::{COMMON, MonitorKey, Slot, Slots};
+use crate::health::probe::slots::{COMMON, MonitorKey, ProgramSlot, ProgramSlots};
 use crate::model::{ExecSpec, Monitor, ProbeTarget};
 use crate::printable::is_unprintable;
 
@@ -39,7 +39,7 @@ const MAX_LINE_CHARS: usize = 200;
 /// the pipe open.
 const OUTPUT_WAIT: Duration = Duration::from_millis(50);
 
-static SLOTS: LazyLock<Slots> = LazyLock::new(Slots::default);
+static SLOTS: LazyLock<ProgramSlots> = LazyLock::new(ProgramSlots::default);
 
 /// Runs the program and returns how long it took. First waits for a free slot, at most `timeout`; then the program may
 /// run for `timeout`.
@@ -63,7 +63,7 @@ pub async fn programs_ended() {
 
 /// As [`run`], in one of these slots.
 pub(super) async fn run_in_slot(
-    slots: &Slots,
+    slots: &ProgramSlots,
     of: MonitorKey,
     spec: &ExecSpec,
     target: ProbeTarget,
@@ -82,13 +82,13 @@ pub(super) async fn run_in_slot(
 struct Started {
     group: ProcessGroup,
     program: Program,
-    _slot: Slot,
+    _slot: ProgramSlot,
 }
 
 /// Starts the program on a thread of its own, which may block. If nobody waits any more when it has started, it is
 /// killed. Until then it has its slot, so that a mount that answers nothing blocks no more threads than there are
 /// slots. An error is the system's: it has no such program, or no more threads or processes.
-async fn start(mut command: Command, slot: Slot) -> std::io::Result<Started> {
+async fn start(mut command: Command, slot: ProgramSlot) -> std::io::Result<Started> {
     let (sender, receiver) = oneshot::channel();
     let runtime = Handle::current();
     let starting = move || {
@@ -105,7 +105,7 @@ async fn start(mut command: Command, slot: Slot) -> std::io::Result<Started> {
     receiver.await.unwrap_or_else(|_| Err(std::io::Error::other("starting it broke off")))
 }
 
-async fn run_to_end(spec: &ExecSpec, target: ProbeTarget, slot: Slot) -> Result<(), Failure> {
+async fn run_to_end(spec: &ExecSpec, target: ProbeTarget, slot: ProgramSlot) -> Result<(), Failure> {
     let unusable = |error: std::io::Error| Failure::Vantage(format!("cannot run {}: {error}", spec.program));
     // They are dropped from the last to the first: the group is killed first.
     let Started { _slot, mut program, group } = start(command(spec, target), slot).await.map_err(unusable)?;

@@ -43,7 +43,7 @@ impl MonitorKey {
 
 /// The slots. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Slots(Arc<Mutex<Use>>);
+pub(super) struct ProgramSlots(Arc<Mutex<Use>>);
 
 #[derive(Debug, Default)]
 struct Use {
@@ -51,18 +51,18 @@ struct Use {
     /// Programs that run; monitors without any have no entry.
     running: HashMap<MonitorKey, usize>,
     /// Who waits, by the number that each got when it came. Monitors without anyone have no entry.
-    waiting: BTreeMap<MonitorKey, BTreeMap<u64, oneshot::Sender<Slot>>>,
+    waiting: BTreeMap<MonitorKey, BTreeMap<u64, oneshot::Sender<ProgramSlot>>>,
     came: u64,
 }
 
 /// The right to run one program, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
-    slots: Slots,
+pub(super) struct ProgramSlot {
+    slots: ProgramSlots,
     of: MonitorKey,
 }
 
-impl Drop for Slot {
+impl Drop for ProgramSlot {
     fn drop(&mut self) {
         self.slots.release(self.of);
     }
@@ -70,7 +70,7 @@ impl Drop for Slot {
 
 /// Somebody who waits. When it is dropped it waits no more.
 struct Place<'s> {
-    slots: &'s Slots,
+    slots: &'s ProgramSlots,
     of: MonitorKey,
     number: u64,
 }
@@ -87,9 +87,9 @@ impl Drop for Place<'_> {
     }
 }
 
-impl Slots {
+impl ProgramSlots {
     /// Waits for a slot.
-    pub(super) async fn acquire(&self, of: MonitorKey) -> Slot {
+    pub(super) async fn acquire(&self, of: MonitorKey) -> ProgramSlot {
         let (sender, granted) = oneshot::channel();
         let _place = {
             let mut used = self.lock();
@@ -113,10 +113,10 @@ impl Slots {
         self.lock().total
     }
 
-    fn grant(&self, used: &mut Use, of: MonitorKey) -> Slot {
+    fn grant(&self, used: &mut Use, of: MonitorKey) -> ProgramSlot {
         used.total += 1;
         *used.running.entry(of).or_default() += 1;
-        Slot { slots: self.clone(), of }
+        ProgramSlot { slots: self.clone(), of }
     }
 
     fn release(&self, of: MonitorKey) {
@@ -156,7 +156,7 @@ impl Use {
 
     /// Takes out who is next, if anyone may start now: of the monitors with the fewest programs the one that has waited
     /// for longest.
-    fn next(&mut self) -> Option<(MonitorKey, oneshot::Sender<Slot>)> {
+    fn next(&mut self) -> Option<(MonitorKey, oneshot::Sender<ProgramSlot>)> {
         let first = |queue: &BTreeMap<u64, _>| queue.first_key_value().map(|(number, _)| *number);
         let waiting = self.waiting.iter().filter(|(of, _)| self.admits(**of));
         let (of, _) = waiting.min_by_key(|(of, queue)| (self.own(**of), first(*queue)))?;
@@ -186,13 +186,13 @@ mod tests {
     }
 
     /// All slots that the monitor gets at once.
-    fn all(slots: &Slots, of: MonitorKey) -> Vec<Slot> {
+    fn all(slots: &ProgramSlots, of: MonitorKey) -> Vec<ProgramSlot> {
         std::iter::from_fn(|| now(pin!(slots.acquire(of)))).collect()
     }
 
     #[test]
     fn one_monitor_may_take_all_of_the_common_part_and_leaves_the_reserve() {
-        let slots = Slots::default();
+        let slots = ProgramSlots::default();
         let hanging = all(&slots, MonitorKey(0));
         assert_eq!(hanging.len(), COMMON);
         let other = all(&slots, MonitorKey(1));
@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn however_many_programs_of_some_monitors_hang_another_monitor_probes() {
         for monitors in 1..=40 {
-            let slots = Slots::default();
-            let hanging: Vec<Vec<Slot>> = (0..monitors).map(|nth| all(&slots, MonitorKey(nth))).collect();
+            let slots = ProgramSlots::default();
+            let hanging: Vec<Vec<ProgramSlot>> = (0..monitors).map(|nth| all(&slots, MonitorKey(nth))).collect();
             let mut other = pin!(slots.acquire(MonitorKey(99)));
             assert!(now(other.as_mut()).is_some(), "{monitors} monitors hang");
             assert!(hanging.iter().map(Vec::len).sum::<usize>() < MOST_PROGRAMS);
@@ -216,8 +216,8 @@ mod tests {
 
     #[test]
     fn a_free_slot_goes_to_the_monitor_with_the_fewest_programs() {
-        let slots = Slots::default();
-        let mut many: Vec<Vec<Slot>> = (0..200).map(|nth| all(&slots, MonitorKey(nth))).collect();
+        let slots = ProgramSlots::default();
+        let mut many: Vec<Vec<ProgramSlot>> = (0..200).map(|nth| all(&slots, MonitorKey(nth))).collect();
         assert_eq!(slots.taken(), MOST_PROGRAMS);
         let (large, none) = (MonitorKey(0), MonitorKey(999));
         let mut early = Box::pin(slots.acquire(large));
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_was_granted_to_who_has_gone_is_free() {
-        let slots = Slots::default();
+        let slots = ProgramSlots::default();
         let mut hanging = all(&slots, MonitorKey(0));
         let mut waits = Box::pin(slots.acquire(MonitorKey(0)));
         assert!(now(waits.as_mut()).is_none());

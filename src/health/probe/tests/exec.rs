@@ -6,7 +6,7 @@ use tokio::net::unix::pipe;
 
 use super::*;
 use crate::health::probe::exec::run_in_slot;
-use crate::health::probe::slots::{COMMON, MonitorKey, Slots};
+use crate::health::probe::slots::{COMMON, MonitorKey, ProgramSlots};
 use crate::model::ExecSpec;
 
 fn shell(script: &str) -> ProbeKind {
@@ -132,7 +132,7 @@ async fn what_it_leaves_running_is_killed_and_not_awaited() {
 
 #[tokio::test]
 async fn programs_of_one_monitor_that_hang_keep_no_other_monitor_waiting() {
-    let (slots, there, life) = (Slots::default(), ProbeTarget::Socket(there()), LifePipe::new());
+    let (slots, there, life) = (ProgramSlots::default(), ProbeTarget::Socket(there()), LifePipe::new());
     let (spec, quick) = (life.spec(), shell_spec("exit 0"));
     let of = |spec: &ExecSpec| MonitorKey::of(&Monitor::new(ProbeKind::Exec(spec.clone())), spec);
     {
