@@ -80,6 +80,11 @@ fn gather(apex: Name, records: Vec<MasterRecord>, problems: &mut Problems) -> Ma
 /// Adds a record to the RRset it belongs to.
 fn join(set: &mut Rrset, first: &Place, record: MasterRecord, problems: &mut Problems) {
     let what = format!("{} {}", record.owner, type_name(record.rtype));
+    // Before it is compared with all others, so that a file full of them is read in time.
+    if set.rdatas.len() >= MAX_RRSET {
+        problems.error(&record.place, format!("{what} has more than {MAX_RRSET} records: no reply holds them"));
+        return;
+    }
     let is_twice = set.rdatas.iter().any(|rdata| is_same(record.rtype, rdata, &record.rdata));
     if matches!(record.rtype, SOA | CNAME | DNAME) && !is_twice {
         let message = format!("a second record {what}: a name can have only one");
@@ -92,12 +97,6 @@ fn join(set: &mut Rrset, first: &Place, record: MasterRecord, problems: &mut Pro
         let problem = problems.warning(&record.place, message).label(first, "the first record of these");
         problem.hint(format!("records of one name and type share a TTL: {low} is used"));
         set.ttl = low;
-    }
-    if set.rdatas.len() >= MAX_RRSET {
-        if set.rdatas.len() == MAX_RRSET {
-            problems.error(&record.place, format!("{what} has more than {MAX_RRSET} records: no reply holds them"));
-        }
-        return;
     }
     if is_twice {
         let problem = problems.warning(&record.place, format!("{what}: this record is written twice"));

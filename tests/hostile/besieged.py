@@ -5,7 +5,7 @@ import time
 
 from herd import Herd
 from limits import Noise
-from portolan import Node, answers
+from portolan import Node, answers, command
 from processes import wait_until
 from steady import Steady, last_naming, stall
 from test_encrypted import ENCRYPTED, new_certificate
@@ -96,6 +96,18 @@ def hold_failover(figure, node, herd, dir, nth=0, bound=1.2):
     factor = noise.factor()
     figure(f"noise {factor:.1f}, killed endpoint last named after", took, "s", bound=bound)
     assert took <= factor * bound + 2 * held, f"{took:.3f} s, noise {factor:.1f}, the machine held up a client for {held:.3f} s"
+
+
+def hold_drain(figure, node, nth, bound=5.0):
+    """An operator's command is executed in time."""
+    noise, began = Noise(), time.monotonic()
+    operator = dict(env={"PORTOLAN_TOKEN": OPERATOR}, bound=30)
+    done = command("drain", f"e{nth}", "--why", "a test", "--yes", "--server", node.url, **operator)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wait_until(lambda: answers(node.ask(f"w{nth}.svc.example.")) == [SPARE], 10)
+    took, factor = time.monotonic() - began, noise.factor()
+    figure(f"noise {factor:.1f}, drain took", took, "s", bound=bound)
+    assert took <= factor * bound, took
 
 
 def assert_alive(node):

@@ -53,7 +53,21 @@ def directory(zones):
     (zones / "other.example.zone").mkdir()
 
 
-FILES = [fifo, fifo_of_policy, endless, endless_policy, bomb, loop, generated, directory]
+def one_name(zones):
+    """More records of one name and type than a reply holds."""
+    (zones / "other.example.zone").write_text(MASTER + "".join(f"a IN A 10.{n >> 16}.{n >> 8 & 255}.{n & 255}\n" for n in range(300_000)))
+
+
+def nested(zones):
+    """Tables in tables, by their values and by their names."""
+    (zones / "other.example.policy.toml").write_text("a = " + 100_000 * "{a = [" + 100_000 * "]}")
+
+
+def dotted(zones):
+    (zones / "other.example.policy.toml").write_text('zone = "other.example."\n[' + ".".join(300_000 * "a") + "]\n")
+
+
+FILES = [fifo, fifo_of_policy, endless, endless_policy, bomb, loop, generated, directory, one_name, nested, dotted]
 
 
 @pytest.mark.parametrize("make", FILES, ids=lambda make: make.__name__)

