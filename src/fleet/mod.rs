@@ -2,14 +2,22 @@
 
 pub mod agreement;
 pub mod ballots;
+pub mod collector;
 mod composite;
 pub mod exchange;
 pub mod lease;
+pub mod message;
 pub mod nats;
 pub mod quorum;
 pub mod report;
+pub mod reporter;
+#[cfg(test)]
+mod test_checks;
 
 pub use agreement::{Agreement, agree};
 pub use ballots::Ballots;
+pub use collector::{Collector, RefusedBurst, RefusedMessages, RemoteVantage, Unaccepted};
 pub use exchange::{Exchange, ReportSender};
+pub use message::{Ask, BeatMessage, CheckHash, ReportMessage};
 pub use report::{Extent, Received, Report, Vantage};
+pub use reporter::Reporter;

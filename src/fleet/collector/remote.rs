@@ -1,0 +1,350 @@
+//! One remote vantage: the order of its messages, what it may send, and which checks it observes.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fleet::collector::known::{KnownChecks, News};
+use crate::fleet::collector::refusal::{RefusalLog, RefusedMessages, Unaccepted};
+use crate::fleet::message::{Ask, CheckHash, MAX_MESSAGE, Observed, ReportMessage, Slice};
+use crate::fleet::{Report, Vantage};
+use crate::health::Observation;
+use crate::model::quorum::STALE_AFTER;
+use crate::model::{CheckKey, Moment};
+
+/// Messages that a vantage may send a second, in the long run. A vantage of 100,000 checks in an outage sends 20.
+const MAX_MESSAGES_A_SEC: u64 = 32;
+/// Octets that a vantage may send a second, in the long run. A vantage of 100,000 checks sends 800 kB in a hurried
+/// round.
+const MAX_OCTETS_A_SEC: u64 = 1024 * 1024;
+/// What was not used of the last seconds may be used at once: after a break in the network, messages arrive together.
+const BURST_SECS: u64 = 8;
+/// Boot ids of earlier processes that are remembered. Judgment: more processes than anybody starts with one name.
+const MAX_RETIRED: usize = 8;
+/// Time from a request to the next one at first, and at most.
+const ASK_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(16)];
+
+/// A remote vantage.
+#[derive(Debug)]
+pub struct RemoteVantage {
+    region: Arc<str>,
+    boot: u64,
+    /// Boot ids of processes that this one has replaced, the newest last.
+    retired: Vec<u64>,
+    /// The number of its last message.
+    last_number: u64,
+    received_at: Moment,
+    is_blind: bool,
+    allowance: Allowance,
+    /// The known checks that it observes: a bit for each position.
+    observed: Vec<u64>,
+    missing: Missing,
+    /// What is missing as soon as checks become known: it reports some that are not.
+    unknown: Missing,
+    /// The slices received since something is missing, without a break: the first hash, and the next one.
+    round: Option<(CheckHash, CheckHash)>,
+    ask_at: Moment,
+    ask_again: Duration,
+    messages: u64,
+    octets: u64,
+    gaps: u64,
+    /// Its messages that were refused.
+    pub(super) refused: RefusedMessages,
+    pub(super) log: RefusalLog,
+}
+
+/// What this server has not received of a vantage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Nothing,
+    /// Changes after this message.
+    After(u64),
+    Everything,
+}
+
+impl Missing {
+    fn and(self, other: Missing) -> Missing {
+        match (self, other) {
+            (Missing::Nothing, missing) | (missing, Missing::Nothing) => missing,
+            (Missing::Everything, _) | (_, Missing::Everything) => Missing::Everything,
+            (Missing::After(a), Missing::After(b)) => Missing::After(a.min(b)),
+        }
+    }
+}
+
+/// What a vantage may send now, in a second's messages and octets times [`BURST_SECS`].
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    messages: f64,
+    octets: f64,
+    at: Moment,
+}
+
+impl Allowance {
+    fn full(now: Moment) -> Allowance {
+        let [messages, octets] = [MAX_MESSAGES_A_SEC, MAX_OCTETS_A_SEC].map(|rate| (rate * BURST_SECS) as f64);
+        Allowance { messages, octets, at: now }
+    }
+
+    fn take(&mut self, octets: usize, now: Moment) -> Result<(), Unaccepted> {
+        let (full, secs) = (Allowance::full(now), now.since(self.at).as_secs_f64());
+        self.messages = (self.messages + secs * MAX_MESSAGES_A_SEC as f64).min(full.messages);
+        self.octets = (self.octets + secs * MAX_OCTETS_A_SEC as f64).min(full.octets);
+        self.at = now;
+        let octets = octets as f64;
+        if self.messages < 1.0 || self.octets < octets {
+            return Err(Unaccepted::Rate);
+        }
+        self.messages -= 1.0;
+        self.octets -= octets;
+        Ok(())
+    }
+}
+
+impl RemoteVantage {
+    pub(super) fn new(
+        vantage: &Vantage,
+        first: &ReportMessage,
+        known: &KnownChecks,
+        octets: usize,
+        now: Moment,
+    ) -> RemoteVantage {
+        RemoteVantage {
+            region: Arc::clone(&vantage.region),
+            boot: first.boot,
+            retired: Vec::new(),
+            last_number: first.number,
+            received_at: now,
+            is_blind: false,
+            allowance: Allowance::full(now),
+            observed: vec![0; known.len().div_ceil(64)],
+            missing: Missing::Everything,
+            unknown: Missing::Nothing,
+            round: None,
+            ask_at: now,
+            ask_again: ASK_AGAIN[0],
+            messages: 1,
+            octets: octets as u64,
+            gaps: 0,
+            refused: RefusedMessages::default(),
+            log: RefusalLog::default(),
+        }
+    }
+
+    /// Its region.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// When its last message was received.
+    pub fn received_at(&self) -> Moment {
+        self.received_at
+    }
+
+    /// Whether it was blind then.
+    pub fn is_blind(&self) -> bool {
+        self.is_blind
+    }
+
+    /// How many of the known checks it observes.
+    pub fn observed(&self) -> usize {
+        self.observed.iter().map(|bits| bits.count_ones() as usize).sum()
+    }
+
+    /// Messages that were accepted, and their octets.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.messages, self.octets)
+    }
+
+    /// How often numbers were missing.
+    pub fn gaps(&self) -> u64 {
+        self.gaps
+    }
+
+    /// Its messages that were refused.
+    pub fn refused(&self) -> &RefusedMessages {
+        &self.refused
+    }
+
+    /// Fails if it has sent too much.
+    pub(super) fn allow(&mut self, octets: usize, now: Moment) -> Result<(), Unaccepted> {
+        self.allowance.take(octets.min(MAX_MESSAGE), now)
+    }
+
+    /// Checks the order of a message, and what is missing before it.
+    pub(super) fn number(&mut self, message: &ReportMessage, octets: usize, now: Moment) -> Result<(), Unaccepted> {
+        if message.boot != self.boot {
+            if self.retired.contains(&message.boot) && now.since(self.received_at) <= STALE_AFTER {
+                return Err(Unaccepted::SecondProcess);
+            }
+            self.retired.retain(|boot| *boot != message.boot);
+            self.retired.push(std::mem::replace(&mut self.boot, message.boot));
+            if self.retired.len() > MAX_RETIRED {
+                self.retired.remove(0);
+            }
+            self.miss(Missing::Everything, now);
+        } else if message.number <= self.last_number {
+            return Err(Unaccepted::Repeated);
+        } else if message.number > self.last_number + 1 {
+            self.gaps += 1;
+            self.miss(Missing::After(self.last_number), now);
+        } else if let (Some(after), Missing::After(missing)) = (message.resent_after, self.missing)
+            && after <= missing
+        {
+            self.missing = Missing::Nothing;
+        }
+        self.last_number = message.number;
+        self.received_at = now;
+        self.is_blind = message.blind.is_some();
+        self.messages += 1;
+        self.octets += octets as u64;
+        Ok(())
+    }
+
+    fn miss(&mut self, missing: Missing, now: Moment) {
+        if self.missing == Missing::Nothing {
+            (self.ask_at, self.ask_again) = (self.ask_at.max(now), ASK_AGAIN[0]);
+        }
+        self.missing = self.missing.and(missing);
+        self.round = None;
+    }
+}
+
+impl RemoteVantage {
+    /// The request to send now, if one is due and the vantage is there to answer it.
+    pub(super) fn take_ask(&mut self, now: Moment) -> Option<Ask> {
+        let after = match self.missing {
+            Missing::Nothing => return None,
+            Missing::After(number) => number,
+            Missing::Everything => 0,
+        };
+        if now < self.ask_at || now.since(self.received_at) > STALE_AFTER {
+            return None;
+        }
+        self.ask_at = now + self.ask_again;
+        self.ask_again = (self.ask_again * 2).min(ASK_AGAIN[1]);
+        Some(Ask { boot: self.boot, after })
+    }
+
+    /// Takes over new known checks; `positions` has their positions by the old ones.
+    pub(super) fn remap(&mut self, known: &KnownChecks, positions: &[Range<usize>], news: News, now: Moment) {
+        let before = std::mem::replace(&mut self.observed, vec![0; known.len().div_ceil(64)]);
+        for (at, new) in positions.iter().enumerate().filter(|(at, _)| is_set(&before, *at)) {
+            new.clone().for_each(|at| set(&mut self.observed, at, true));
+        }
+        let missing = match news {
+            News::Nothing => return,
+            News::Checks => std::mem::replace(&mut self.unknown, Missing::Nothing),
+            News::Keys => Missing::Everything,
+        };
+        if missing != Missing::Nothing {
+            self.miss(missing, now);
+        }
+    }
+
+    /// What a message reports, after [`RemoteVantage::number`].
+    pub(super) fn report(
+        &mut self,
+        message: ReportMessage,
+        vantage: &Vantage,
+        known: &KnownChecks,
+        now: Moment,
+    ) -> Report {
+        let ReportMessage { number, blind, texts, slice, changes, .. } = message;
+        let size = changes.len() + slice.as_ref().map_or(0, |slice| slice.observations.len());
+        let mut part = Part { texts, now, observations: Vec::with_capacity(size.min(known.len())), removed: Vec::new() };
+        if let Some(slice) = &slice {
+            self.take_slice(slice, known, &mut part);
+        }
+        let mut from = 0;
+        for change in &changes {
+            let run = known.run(change.check, from);
+            from = run.end;
+            if run.is_empty() {
+                self.unknown = self.unknown.and(Missing::After(number - 1));
+            }
+            for at in run {
+                self.take(at, known, change.observed.as_ref(), &mut part);
+            }
+        }
+        let Part { observations, removed, .. } = part;
+        Report { vantage: vantage.clone(), made_at: now, blind, observations, removed, is_whole: false }
+    }
+
+    fn take_slice(&mut self, slice: &Slice, known: &KnownChecks, part: &mut Part) {
+        let Range { start: mut at, end } = known.range(slice.first, slice.last);
+        for entry in &slice.observations {
+            let run = known.run(entry.check, at);
+            (at..run.start).for_each(|absent| self.remove(absent, known, part));
+            if run.is_empty() {
+                self.unknown = Missing::Everything;
+            }
+            at = run.end;
+            for at in run {
+                self.take(at, known, entry.observed.as_ref(), part);
+            }
+        }
+        (at..end).for_each(|absent| self.remove(absent, known, part));
+        let next = CheckHash(slice.last.0.wrapping_add(1));
+        let first = match self.round {
+            Some((first, expected)) if expected == slice.first => first,
+            Some(_) | None => slice.first,
+        };
+        self.round = Some((first, next));
+        if first == next {
+            (self.missing, self.round) = (Missing::Nothing, None);
+        }
+    }
+
+    /// Takes in an observation of the known check at this position. Without one, what was reported before stays.
+    fn take(&mut self, at: usize, known: &KnownChecks, observed: Option<&Observed>, part: &mut Part) {
+        if let (Some((_, key)), Some(observed)) = (known.get(at), observed) {
+            set(&mut self.observed, at, true);
+            part.observations.push(part.observation(key, observed));
+        }
+    }
+
+    fn remove(&mut self, at: usize, known: &KnownChecks, part: &mut Part) {
+        if let Some((_, key)) = known.get(at).filter(|_| is_set(&self.observed, at)) {
+            set(&mut self.observed, at, false);
+            part.removed.push(Arc::clone(key));
+        }
+    }
+}
+
+/// A report under construction.
+struct Part {
+    texts: Vec<Arc<str>>,
+    now: Moment,
+    observations: Vec<Observation>,
+    removed: Vec<Arc<CheckKey>>,
+}
+
+impl Part {
+    fn observation(&self, key: &Arc<CheckKey>, observed: &Observed) -> Observation {
+        Observation {
+            key: Arc::clone(key),
+            health: observed.health,
+            tried: observed.tried,
+            srtt: observed.srtt,
+            rttvar: None,
+            probed_at: observed.age.map(|age| self.now - age),
+            may_change_in: observed.may_change_in,
+            why: observed.why.and_then(|at| self.texts.get(at)).cloned(),
+            hold: observed.hold,
+            doubt: observed.doubt,
+            state: None,
+        }
+    }
+}
+
+fn is_set(bits: &[u64], at: usize) -> bool {
+    bits.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1)
+}
+
+fn set(bits: &mut [u64], at: usize, is_on: bool) {
+    if let Some(word) = bits.get_mut(at / 64) {
+        let bit = 1 << (at % 64);
+        *word = if is_on { *word | bit } else { *word & !bit };
+    }
+}

@@ -1,0 +1,281 @@
+//! The reports of one vantage as messages. A value: it gets the observations and the time, and returns the octets to
+//! publish.
+//!
+//! - **Each second** a message is sent with a *slice*: the observations of a range of hashes. A fifth of all checks is
+//!   in each slice, so every check is in one within 5 s. The slices cover all hashes, so a check that is not in the
+//!   slice of its range is not observed any more.
+//! - **A change** of a verdict is sent at once, in at most ten messages a second.
+//! - **Cost.** What changes cost is saved in the next slices, which become smaller, down to a quarter. So an outage of
+//!   many checks costs as much as peace: a fifth of the checks a second, a quarter more for some seconds.
+//! - **Loss.** Messages are numbered. A server that notices a gap asks for what changed since ([`Ask`]): the changes
+//!   are sent again at once, for all servers. A server that knows nothing asks for everything: then the slices come
+//!   twice as fast for one round, at most once in 10 s.
+//!
+//! # Use
+//!
+//! The owner calls [`Reporter::adopt`] with each new plan, [`Reporter::observe`] with each report of the prober,
+//! [`Reporter::receive`] with each [`Ask`], and then [`Reporter::advance`], whose messages it publishes in order. It
+//! calls `advance` again at [`Reporter::next_due`]. While it is not connected it calls `advance` as well, and drops the
+//! messages: a message must not wait.
+
+mod queue;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+
+use crate::fleet::message::{Ask, CheckHash, MAX_OBSERVATIONS, Observed, ReportMessage, Slice, WireObservation};
+use crate::fleet::reporter::queue::{Texts, Turns};
+use crate::health::Observation;
+use crate::model::{CheckKey, Doubt, Health, Hold, Moment};
+
+/// Time between two slices.
+const PERIOD: Duration = Duration::from_secs(1);
+/// The same while a server waits for everything.
+const HURRIED_PERIOD: Duration = Duration::from_millis(500);
+/// How many slices make a round. Every check is in one within 5 s.
+const SLICES: usize = 5;
+/// Fewest checks of a slice, where there are as many. Judgment: a kilobyte, so a small fleet has all each second.
+const MIN_SLICE: usize = 64;
+/// The same while a server waits for everything.
+const MIN_HURRIED_SLICE: usize = 1024;
+/// Least time between two messages of changes. Judgment: ten a second are enough, as the prober gathers changes too.
+const CHANGES_APART: Duration = Duration::from_millis(100);
+/// The part of a slice that is sent also while changes are saved: one of so many.
+const LEAST_SLICE: usize = 4;
+/// Changes that may be sent at once, in slices. Further ones wait for the next seconds, so that a burst is bounded.
+const MAX_DEBT: usize = 4;
+/// Least time between two answers to [`Ask`]s.
+const ANSWERS_APART: Duration = Duration::from_secs(1);
+/// Least time between two hurried rounds. Judgment: two rounds. So asking can increase the cost by a quarter.
+const WHOLES_APART: Duration = Duration::from_secs(10);
+
+/// Makes the messages of one vantage.
+#[derive(Debug)]
+pub struct Reporter {
+    boot: u64,
+    /// The number of the last message.
+    number: u64,
+    /// The checks of the plan, sorted by hash, each hash once.
+    checks: Vec<ReportedCheck>,
+    /// The position of each key in `checks`. The keys are our own, so a fast hash without a secret is enough.
+    positions: HashMap<Arc<CheckKey>, usize, FixedState>,
+    /// Before the first plan there are no slices: they would mean that nothing is observed.
+    has_plan: bool,
+    blind: Option<Arc<str>>,
+    turns: Turns,
+}
+
+/// A check of the plan.
+#[derive(Debug, Clone)]
+struct ReportedCheck {
+    hash: CheckHash,
+    latest: Option<Latest>,
+    /// The number of the message that had its last change; 0 before the first.
+    changed_in: u64,
+    /// Whether it waits in the queue of changes.
+    is_queued: bool,
+}
+
+/// The latest observation, with points in time instead of ages.
+#[derive(Debug, Clone)]
+struct Latest {
+    health: Health,
+    tried: bool,
+    srtt: Option<Duration>,
+    probed_at: Option<Moment>,
+    may_change_at: Moment,
+    why: Option<Arc<str>>,
+    hold: Option<Hold>,
+    doubt: Doubt,
+}
+
+impl Reporter {
+    /// A reporter without a plan. `boot` is a random number that no other process of this name has.
+    pub fn new(boot: u64, now: Moment) -> Reporter {
+        Reporter {
+            boot,
+            number: 0,
+            checks: Vec::new(),
+            positions: HashMap::default(),
+            has_plan: false,
+            blind: None,
+            turns: Turns::new(now),
+        }
+    }
+
+    /// The boot id.
+    pub fn boot(&self) -> u64 {
+        self.boot
+    }
+
+    /// Replaces the plan: the checks that the vantage probes. Of several keys with one hash the first one is reported.
+    /// Checks that stay keep their observations. A check that is new is reported once it is observed.
+    pub fn adopt(&mut self, plan: &[(CheckHash, Arc<CheckKey>)]) {
+        let mut sorted: Vec<&(CheckHash, Arc<CheckKey>)> = plan.iter().collect();
+        sorted.sort_by_key(|(hash, _)| *hash);
+        sorted.dedup_by_key(|(hash, _)| *hash);
+        let old = std::mem::take(&mut self.checks);
+        let retained = |hash: CheckHash| {
+            let at = old.binary_search_by_key(&hash, |check| check.hash).ok()?;
+            old.get(at).cloned()
+        };
+        let fresh = |hash| ReportedCheck { hash, latest: None, changed_in: 0, is_queued: false };
+        self.checks = sorted.iter().map(|(hash, _)| retained(*hash).unwrap_or_else(|| fresh(*hash))).collect();
+        self.positions = sorted.iter().enumerate().map(|(at, (_, key))| (Arc::clone(key), at)).collect();
+        self.has_plan = true;
+        let checks = &self.checks;
+        self.turns.retain_changes(|hash| checks.binary_search_by_key(&hash, |check| check.hash).is_ok());
+    }
+
+    /// Takes in what the prober observed, of all checks or of some. `blind` is why the vantage is blind, if it is.
+    /// Observations of checks that are not in the plan are ignored.
+    pub fn observe(&mut self, observations: &[Observation], blind: Option<&Arc<str>>, now: Moment) {
+        for observation in observations {
+            let Some(check) = self.positions.get(&observation.key).and_then(|at| self.checks.get_mut(*at)) else {
+                continue;
+            };
+            let latest = Latest::of(observation, now);
+            let is_change = check.latest.as_ref().is_none_or(|before| before.verdict() != latest.verdict());
+            check.latest = Some(latest);
+            if is_change {
+                self.turns.queue(check);
+            }
+        }
+        if self.blind.is_some() != blind.is_some() {
+            self.turns.send_state();
+        }
+        self.blind = blind.cloned();
+    }
+
+    /// Takes in what a server asks for. It is answered by [`Reporter::advance`], at most once a second.
+    pub fn receive(&mut self, ask: Ask) {
+        let after = if ask.boot == self.boot { ask.after } else { 0 };
+        self.turns.want(after);
+    }
+
+    /// The messages to publish now, in order; none before [`Reporter::next_due`].
+    pub fn advance(&mut self, now: Moment) -> Vec<Vec<u8>> {
+        let count = self.checks.len();
+        if let Some(after) = self.turns.begin_answer(count, now) {
+            for check in self.checks.iter_mut().filter(|check| check.changed_in > after && check.latest.is_some()) {
+                self.turns.queue(check);
+            }
+        }
+        let slice = self.turns.take_slice(count, now);
+        let is_changes_turn = self.turns.take_turn_of_changes(count, now);
+        if slice.is_none() && !is_changes_turn {
+            return Vec::new();
+        }
+        let mut left = slice.filter(|_| self.has_plan).unwrap_or(0);
+        let mut messages = Vec::new();
+        loop {
+            let changes = self.turns.take_changes(count, MAX_OBSERVATIONS);
+            let room = (MAX_OBSERVATIONS - changes.len()).min(left);
+            let slice = (room > 0).then(|| self.next_range(room));
+            left = match &slice {
+                // The round is over: the rest of this turn is saved.
+                Some((range, last)) if last.0 < u64::MAX => left - range.len(),
+                Some(_) | None => 0,
+            };
+            messages.push(self.message(changes, slice, now));
+            if left == 0 && !self.turns.may_send_changes(count) {
+                return messages;
+            }
+        }
+    }
+
+    /// When to call [`Reporter::advance`] next.
+    pub fn next_due(&self) -> Moment {
+        self.turns.next_due(self.checks.len())
+    }
+
+    /// The positions of the next checks, `most` at most, and the last hash of their slice.
+    fn next_range(&self, most: usize) -> (std::ops::Range<usize>, CheckHash) {
+        let start = self.checks.partition_point(|check| check.hash < self.turns.next_hash());
+        let end = start.saturating_add(most).min(self.checks.len());
+        let last = match self.checks[start..end].last() {
+            Some(check) if end < self.checks.len() => check.hash,
+            Some(_) | None => CheckHash(u64::MAX),
+        };
+        (start..end, last)
+    }
+
+    fn message(
+        &mut self,
+        mut changes: Vec<CheckHash>,
+        slice: Option<(std::ops::Range<usize>, CheckHash)>,
+        now: Moment,
+    ) -> Vec<u8> {
+        self.number += 1;
+        let mut texts = Texts::default();
+        let first = self.turns.next_hash();
+        let slice = slice.map(|(range, last)| {
+            let observations = self.checks[range].iter().map(|check| check.on_wire(&mut texts, now)).collect();
+            self.turns.set_next_hash(CheckHash(last.0.wrapping_add(1)));
+            Slice { first, last, observations }
+        });
+        changes.sort_unstable();
+        let mut of_changes = Vec::with_capacity(changes.len());
+        for hash in changes {
+            let at = self.checks.binary_search_by_key(&hash, |check| check.hash);
+            if let Some(check) = at.ok().and_then(|at| self.checks.get_mut(at)) {
+                (check.is_queued, check.changed_in) = (false, self.number);
+                of_changes.push(check.on_wire(&mut texts, now));
+            }
+        }
+        ReportMessage {
+            boot: self.boot,
+            number: self.number,
+            blind: self.blind.clone(),
+            texts: texts.into_list(),
+            slice,
+            changes: of_changes,
+            resent_after: self.turns.take_repeated(),
+        }
+        .encode()
+    }
+}
+
+impl ReportedCheck {
+    fn on_wire(&self, texts: &mut Texts, now: Moment) -> WireObservation {
+        let observed = self.latest.as_ref().map(|latest| Observed {
+            health: latest.health,
+            tried: latest.tried,
+            srtt: latest.srtt,
+            age: latest.probed_at.map(|at| now.since(at)),
+            may_change_in: latest.may_change_at.since(now),
+            why: latest.why.as_ref().and_then(|why| texts.position_of(why)),
+            hold: latest.hold,
+            doubt: latest.doubt,
+        });
+        WireObservation { check: self.hash, observed }
+    }
+}
+
+impl Latest {
+    fn of(observation: &Observation, now: Moment) -> Latest {
+        let Observation { key: _, health, tried, srtt, rttvar: _, probed_at, may_change_in, why, hold, doubt, state: _ } =
+            observation;
+        Latest {
+            health: *health,
+            tried: *tried,
+            srtt: *srtt,
+            probed_at: *probed_at,
+            may_change_at: now + *may_change_in,
+            why: why.clone(),
+            hold: *hold,
+            doubt: *doubt,
+        }
+    }
+
+    /// What is sent at once when it changes.
+    fn verdict(&self) -> (Health, bool) {
+        (self.health, self.tried)
+    }
+}
