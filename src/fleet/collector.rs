@@ -95,26 +95,27 @@ impl Collector {
         if vantage.name.len() > MAX_NAME || vantage.region.len() > MAX_NAME {
             return Err(Unaccepted::Malformed);
         }
-        match self.vantages.get_mut(&vantage.name) {
-            Some(remote) if remote.region() == &*vantage.region => {
+        if let Some(remote) = self.vantages.get_mut(&vantage.name) {
+            if remote.region() == &*vantage.region {
                 remote.allow(octets.len(), now)?;
                 let message = ReportMessage::decode(octets)?;
                 remote.number(&message, octets.len(), now)?;
-                Ok(Some(remote.report(message, vantage, &self.known, now)))
+                return Ok(Some(remote.report(message, vantage, &self.known, now)));
             }
-            Some(remote) if now.since(remote.received_at()) <= STALE_AFTER => Err(Unaccepted::SecondProcess),
-            None if self.vantages.len() >= MAX_VANTAGES => Err(Unaccepted::TooManyVantages),
-            Some(_) | None => {
-                let message = ReportMessage::decode(octets)?;
-                let remote = RemoteVantage::new(vantage, &message, &self.known, octets.len(), now);
-                if let Some(moved) = self.vantages.insert(Arc::clone(&vantage.name), remote) {
-                    let region = moved.region().into();
-                    self.forgotten.push(Vantage { name: Arc::clone(&vantage.name), region });
-                }
-                let remote = self.vantages.get_mut(&vantage.name);
-                Ok(remote.map(|remote| remote.report(message, vantage, &self.known, now)))
+            if now.since(remote.received_at()) <= STALE_AFTER {
+                return Err(Unaccepted::SecondProcess);
             }
+        } else if self.vantages.len() >= MAX_VANTAGES {
+            return Err(Unaccepted::TooManyVantages);
         }
+        let message = ReportMessage::decode(octets)?;
+        let mut remote = RemoteVantage::new(vantage, &message, &self.known, octets.len(), now);
+        let report = remote.report(message, vantage, &self.known, now);
+        if let Some(moved) = self.vantages.insert(Arc::clone(&vantage.name), remote) {
+            let region = moved.region().into();
+            self.forgotten.push(Vantage { name: Arc::clone(&vantage.name), region });
+        }
+        Ok(Some(report))
     }
 
     /// The requests to send now, each with the vantage that it is for. Bounded: one a second for each vantage at first,

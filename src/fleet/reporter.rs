@@ -6,7 +6,8 @@
 //!   slice of its range is not observed any more.
 //! - **A change** of a verdict is sent at once, in at most ten messages a second.
 //! - **Cost.** What changes cost is saved in the next slices, which become smaller, down to a quarter. So an outage of
-//!   many checks costs as much as peace: a fifth of the checks a second, a quarter more for some seconds.
+//!   many checks costs as much as peace: a fifth of the checks a second, a quarter more for some seconds. A vantage with
+//!   few checks does not need to save.
 //! - **Loss.** Messages are numbered. A server that notices a gap asks for what changed since ([`Ask`]): the changes
 //!   are sent again at once, for all servers. A server that knows nothing asks for everything: then the slices come
 //!   twice as fast for one round, at most once in 10 s.
@@ -50,6 +51,8 @@ const CHANGES_APART: Duration = Duration::from_millis(100);
 const LEAST_SLICE: usize = 4;
 /// Changes that may be sent at once, in slices. Further ones wait for the next seconds, so that a burst is bounded.
 const MAX_DEBT: usize = 4;
+/// Changes that may be sent at once in any case, and a second in any case. Judgment: some kilobytes.
+const FREE_CHANGES: [usize; 2] = [1024, 256];
 /// Least time between two answers to [`Ask`]s.
 const ANSWERS_APART: Duration = Duration::from_secs(1);
 /// Least time between two hurried rounds. Judgment: two rounds. So asking can increase the cost by a quarter.
@@ -167,24 +170,33 @@ impl Reporter {
                 self.turns.queue(check);
             }
         }
-        let slice = self.turns.take_slice(count, now);
-        let is_changes_turn = self.turns.take_turn_of_changes(count, now);
-        if slice.is_none() && !is_changes_turn {
+        let is_slice_due = self.turns.is_slice_due(now);
+        if !is_slice_due && !self.turns.is_turn_of_changes(count, now) {
             return Vec::new();
         }
-        let mut left = slice.filter(|_| self.has_plan).unwrap_or(0);
+        let mut changes = self.turns.take_changes(count, now);
+        let mut left = if is_slice_due { self.turns.take_slice(count, now) } else { 0 };
+        if !self.has_plan {
+            left = 0;
+        } else if left >= count && is_slice_due {
+            // All in one slice.
+            left = count.max(1);
+            self.turns.set_next_hash(CheckHash(0));
+        }
         let mut messages = Vec::new();
         loop {
-            let changes = self.turns.take_changes(count, MAX_OBSERVATIONS);
-            let room = (MAX_OBSERVATIONS - changes.len()).min(left);
+            let of_message: Vec<CheckHash> = changes.drain(..changes.len().min(MAX_OBSERVATIONS)).collect();
+            let room = (MAX_OBSERVATIONS - of_message.len()).min(left);
             let slice = (room > 0).then(|| self.next_range(room));
             left = match &slice {
-                // The round is over: the rest of this turn is saved.
                 Some((range, last)) if last.0 < u64::MAX => left - range.len(),
-                Some(_) | None => 0,
+                // The round is over: the rest of this turn is saved.
+                Some(_) => 0,
+                None => left,
             };
-            messages.push(self.message(changes, slice, now));
-            if left == 0 && !self.turns.may_send_changes(count) {
+            let repeated = if changes.is_empty() { self.turns.take_repeated() } else { None };
+            messages.push(self.message(of_message, slice, repeated, now));
+            if changes.is_empty() && left == 0 {
                 return messages;
             }
         }
@@ -210,6 +222,7 @@ impl Reporter {
         &mut self,
         mut changes: Vec<CheckHash>,
         slice: Option<(std::ops::Range<usize>, CheckHash)>,
+        resent_after: Option<u64>,
         now: Moment,
     ) -> Vec<u8> {
         self.number += 1;
@@ -236,7 +249,7 @@ impl Reporter {
             texts: texts.into_list(),
             slice,
             changes: of_changes,
-            resent_after: self.turns.take_repeated(),
+            resent_after,
         }
         .encode()
     }
@@ -260,8 +273,19 @@ impl ReportedCheck {
 
 impl Latest {
     fn of(observation: &Observation, now: Moment) -> Latest {
-        let Observation { key: _, health, tried, srtt, rttvar: _, probed_at, may_change_in, why, hold, doubt, state: _ } =
-            observation;
+        let Observation {
+            key: _,
+            health,
+            tried,
+            srtt,
+            rttvar: _,
+            probed_at,
+            may_change_in,
+            why,
+            hold,
+            doubt,
+            state: _,
+        } = observation;
         Latest {
             health: *health,
             tried: *tried,

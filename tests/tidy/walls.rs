@@ -50,13 +50,10 @@ const PURE: &[&str] = &[
     "fleet/message",
     "fleet/collector",
     "fleet/report",
-<<<<<<< HEAD
     "fleet/ballots",
     "fleet/agreement",
     "fleet/composite",
-=======
     "fleet/reporter",
->>>>>>> 14efad3 (Messages between vantages and servers have a codec: reports in slices and changes, requests, heartbeats)
     "fleet/quorum",
     "fleet/lease",
     "snapshot/mod",

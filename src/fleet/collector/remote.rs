@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::fleet::collector::known::{KnownChecks, News};
 use crate::fleet::collector::refusal::{RefusalLog, RefusedMessages, Unaccepted};
 use crate::fleet::message::{Ask, CheckHash, MAX_MESSAGE, Observed, ReportMessage, Slice};
+use crate::fleet::report::Extent;
 use crate::fleet::{Report, Vantage};
 use crate::health::Observation;
 use crate::model::quorum::STALE_AFTER;
@@ -115,7 +116,7 @@ impl RemoteVantage {
             retired: Vec::new(),
             last_number: first.number,
             received_at: now,
-            is_blind: false,
+            is_blind: first.blind.is_some(),
             allowance: Allowance::full(now),
             observed: vec![0; known.len().div_ceil(64)],
             missing: Missing::Everything,
@@ -229,7 +230,7 @@ impl RemoteVantage {
     /// Takes over new known checks; `positions` has their positions by the old ones.
     pub(super) fn remap(&mut self, known: &KnownChecks, positions: &[Range<usize>], news: News, now: Moment) {
         let before = std::mem::replace(&mut self.observed, vec![0; known.len().div_ceil(64)]);
-        for (at, new) in positions.iter().enumerate().filter(|(at, _)| is_set(&before, *at)) {
+        for (_, new) in positions.iter().enumerate().filter(|(at, _)| is_set(&before, *at)) {
             new.clone().for_each(|at| set(&mut self.observed, at, true));
         }
         let missing = match news {
@@ -252,12 +253,15 @@ impl RemoteVantage {
     ) -> Report {
         let ReportMessage { number, blind, texts, slice, changes, .. } = message;
         let size = changes.len() + slice.as_ref().map_or(0, |slice| slice.observations.len());
-        let mut part = Part { texts, now, observations: Vec::with_capacity(size.min(known.len())), removed: Vec::new() };
+        let mut part =
+            Part { texts, now, observations: Vec::with_capacity(size.min(known.len())), removed: Vec::new() };
         if let Some(slice) = &slice {
             self.take_slice(slice, known, &mut part);
         }
         let mut from = 0;
-        for change in &changes {
+        // Each check once: one that is in the slice as well has the same observation there.
+        let is_in_slice = |check| slice.as_ref().is_some_and(|slice| slice.first <= check && check <= slice.last);
+        for change in changes.iter().filter(|change| !is_in_slice(change.check)) {
             let run = known.run(change.check, from);
             from = run.end;
             if run.is_empty() {
@@ -268,7 +272,7 @@ impl RemoteVantage {
             }
         }
         let Part { observations, removed, .. } = part;
-        Report { vantage: vantage.clone(), made_at: now, blind, observations, removed, is_whole: false }
+        Report { vantage: vantage.clone(), made_at: now, blind, extent: Extent::Part, observations, removed }
     }
 
     fn take_slice(&mut self, slice: &Slice, known: &KnownChecks, part: &mut Part) {

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::fleet::message::octets::{Reader, Writer};
 use crate::fleet::message::Unreadable;
+use crate::fleet::message::octets::{Reader, Writer};
 use crate::health::Sign;
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
 

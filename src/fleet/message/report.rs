@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use crate::fleet::message::octets::{Reader, Writer, cut};
 use crate::fleet::message::wire_observation::{self, LEAST_OCTETS};
-use crate::fleet::message::{CheckHash, MAX_OBSERVATIONS, MAX_SECTIONS, MAX_TEXT, MAX_TEXTS, Unreadable, WireObservation};
+use crate::fleet::message::{
+    CheckHash, MAX_OBSERVATIONS, MAX_SECTIONS, MAX_TEXT, MAX_TEXTS, Unreadable, WireObservation,
+};
 
 const KIND: u8 = b'r';
 const BLIND: u8 = 1;

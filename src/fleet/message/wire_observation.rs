@@ -78,7 +78,8 @@ pub(super) fn write(to: &mut Writer, entry: &WireObservation, base: u64) {
         to.octet(width);
         return to.octets(&difference[..octets]);
     };
-    let hold = observed.hold.and_then(|hold| HOLDS.iter().position(|known| *known == hold)).map_or(0, |at| at as u8 + 1);
+    let hold =
+        observed.hold.and_then(|hold| HOLDS.iter().position(|known| *known == hold)).map_or(0, |at| at as u8 + 1);
     to.octet(
         health_bits(observed.health) | u8::from(observed.tried) << 2 | doubt_bits(observed.doubt) << 3 | hold << 5,
     );
@@ -143,7 +144,10 @@ pub(super) fn read(from: &mut Reader<'_>, base: u64, texts: usize) -> Result<Wir
         return Err(Unreadable::Malformed);
     }
     let tried = state & 4 != 0;
-    Ok(WireObservation { check, observed: Some(Observed { health, tried, srtt, age, may_change_in, why, hold, doubt }) })
+    Ok(WireObservation {
+        check,
+        observed: Some(Observed { health, tried, srtt, age, may_change_in, why, hold, doubt }),
+    })
 }
 
 fn not_zero(span: Duration) -> Result<Duration, Unreadable> {

@@ -7,8 +7,8 @@ use foldhash::fast::FixedState;
 
 use crate::fleet::message::{CheckHash, MAX_TEXTS};
 use crate::fleet::reporter::{
-    ANSWERS_APART, CHANGES_APART, HURRIED_PERIOD, LEAST_SLICE, MAX_DEBT, MIN_HURRIED_SLICE, MIN_SLICE, PERIOD,
-    ReportedCheck, SLICES, WHOLES_APART,
+    ANSWERS_APART, CHANGES_APART, FREE_CHANGES, HURRIED_PERIOD, LEAST_SLICE, MAX_DEBT, MIN_HURRIED_SLICE, MIN_SLICE,
+    PERIOD, ReportedCheck, SLICES, WHOLES_APART,
 };
 use crate::model::Moment;
 
@@ -101,9 +101,8 @@ impl Turns {
     pub(super) fn begin_answer(&mut self, count: usize, now: Moment) -> Option<u64> {
         if self.is_whole_wanted && now >= self.whole_at {
             self.is_whole_wanted = false;
-            // One more, as a slice ends at the greatest hash.
-            self.hurried = count.div_ceil(hurried_slice(count)) + 1;
-            (self.slice_at, self.whole_at) = (now, now + WHOLES_APART);
+            self.hurried = count.div_ceil(hurried_slice(count)).max(1);
+            (self.next_hash, self.slice_at, self.whole_at) = (CheckHash(0), now, now + WHOLES_APART);
         }
         if now < self.answer_at {
             return None;
@@ -115,11 +114,12 @@ impl Turns {
         Some(after)
     }
 
-    /// The number of checks in the slice that is due now; `None` if none is.
-    pub(super) fn take_slice(&mut self, count: usize, now: Moment) -> Option<usize> {
-        if now < self.slice_at {
-            return None;
-        }
+    pub(super) fn is_slice_due(&self, now: Moment) -> bool {
+        now >= self.slice_at
+    }
+
+    /// The number of checks in the slice that is due now.
+    pub(super) fn take_slice(&mut self, count: usize, now: Moment) -> usize {
         let is_hurried = self.hurried > 0;
         self.hurried = self.hurried.saturating_sub(1);
         let period = if self.hurried > 0 { HURRIED_PERIOD } else { PERIOD };
@@ -129,29 +129,24 @@ impl Turns {
             self.slice_at = now + period;
         }
         if is_hurried {
-            return Some(hurried_slice(count));
+            return hurried_slice(count);
         }
         let size = slice(count);
-        let saved = self.debt.min(size - size / LEAST_SLICE);
+        let saved = self.debt.min((size - size / LEAST_SLICE).max(FREE_CHANGES[1]));
         self.debt -= saved;
-        Some(size - saved)
+        size.saturating_sub(saved).max(MIN_SLICE)
     }
 
     /// Whether a message without a slice is due now.
-    pub(super) fn take_turn_of_changes(&mut self, count: usize, now: Moment) -> bool {
-        let is_due = self.is_state_due || self.may_send_changes(count);
-        let is_turn = is_due && now >= self.changes_at;
-        if is_turn {
-            self.is_state_due = false;
-            self.changes_at = now + CHANGES_APART;
-        }
-        is_turn
+    pub(super) fn is_turn_of_changes(&self, count: usize, now: Moment) -> bool {
+        (self.is_state_due || self.may_send_changes(count)) && now >= self.changes_at
     }
 
-    /// The changes to send now, `most` at most.
-    pub(super) fn take_changes(&mut self, count: usize, most: usize) -> Vec<CheckHash> {
-        let free = most_debt(count).saturating_sub(self.debt);
-        let taken = free.min(most).min(self.changes.len());
+    /// The changes to send with a message now.
+    pub(super) fn take_changes(&mut self, count: usize, now: Moment) -> Vec<CheckHash> {
+        self.is_state_due = false;
+        self.changes_at = now + CHANGES_APART;
+        let taken = most_debt(count).saturating_sub(self.debt).min(self.changes.len());
         self.debt += taken;
         self.changes.drain(..taken).collect()
     }
@@ -184,7 +179,7 @@ fn hurried_slice(count: usize) -> usize {
 }
 
 fn most_debt(count: usize) -> usize {
-    MAX_DEBT * slice(count)
+    (MAX_DEBT * slice(count)).max(FREE_CHANGES[0])
 }
 
 /// The texts of a message, each once.
