@@ -20,4 +20,4 @@ pub use collector::{Collector, RefusedBurst, RefusedMessages, RemoteVantage, Una
 pub use exchange::{Exchange, ReportSender};
 pub use message::{Ask, BeatMessage, CheckHash, ReportMessage};
 pub use report::{Extent, Received, Report, Vantage};
-pub use reporter::Reporter;
+pub use reporter::VantageReporter;

@@ -1,22 +1,22 @@
 //! The reports of one vantage as messages. A value: it gets the observations and the time, and returns the octets to
 //! publish.
 //!
-//! - **Each second** a message is sent with a *slice*: the observations of a range of hashes. A fifth of all checks is
-//!   in each slice, so every check is in one within 5 s. The slices cover all hashes, so a check that is not in the
+//! - **Each second** a message is sent with a *slice*: the observations of a range of hashes. A fifth of all checks
+//!   is in each slice, so every check is in one within 5 s. The slices cover all hashes, so a check that is not in the
 //!   slice of its range is not observed any more.
 //! - **A change** of a verdict is sent at once, in at most ten messages a second.
 //! - **Cost.** What changes cost is saved in the next slices, which become smaller, down to a quarter. So an outage of
-//!   many checks costs as much as peace: a fifth of the checks a second, a quarter more for some seconds. A vantage with
-//!   few checks does not need to save.
+//!   many checks costs as much as peace: a fifth of the checks a second, a quarter more for some seconds. A vantage
+//!   with few checks does not need to save.
 //! - **Loss.** Messages are numbered. A server that notices a gap asks for what changed since ([`Ask`]): the changes
 //!   are sent again at once, for all servers. A server that knows nothing asks for everything: then the slices come
 //!   twice as fast for one round, at most once in 10 s.
 //!
 //! # Use
 //!
-//! The owner calls [`Reporter::adopt`] with each new plan, [`Reporter::observe`] with each report of the prober,
-//! [`Reporter::receive`] with each [`Ask`], and then [`Reporter::advance`], whose messages it publishes in order. It
-//! calls `advance` again at [`Reporter::next_due`]. While it is not connected it calls `advance` as well, and drops the
+//! The owner calls [`VantageReporter::adopt`] with each new plan, [`VantageReporter::observe`] with each report of the prober,
+//! [`VantageReporter::receive`] with each [`Ask`], and then [`VantageReporter::advance`], whose messages it publishes in order. It
+//! calls `advance` again at [`VantageReporter::next_due`]. While it is not connected it calls `advance` as well, and drops the
 //! messages: a message must not wait.
 
 mod queue;
@@ -31,7 +31,7 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 
 use crate::fleet::message::{Ask, CheckHash, MAX_OBSERVATIONS, Observed, ReportMessage, Slice, WireObservation};
-use crate::fleet::reporter::queue::{Texts, Turns};
+use crate::fleet::reporter::queue::{TextTable, Turns};
 use crate::health::Observation;
 use crate::model::{CheckKey, Doubt, Health, Hold, Moment};
 
@@ -60,7 +60,7 @@ const WHOLES_APART: Duration = Duration::from_secs(10);
 
 /// Makes the messages of one vantage.
 #[derive(Debug)]
-pub struct Reporter {
+pub struct VantageReporter {
     boot: u64,
     /// The number of the last message.
     number: u64,
@@ -98,10 +98,10 @@ struct Latest {
     doubt: Doubt,
 }
 
-impl Reporter {
+impl VantageReporter {
     /// A reporter without a plan. `boot` is a random number that no other process of this name has.
-    pub fn new(boot: u64, now: Moment) -> Reporter {
-        Reporter {
+    pub fn new(boot: u64, now: Moment) -> VantageReporter {
+        VantageReporter {
             boot,
             number: 0,
             checks: Vec::new(),
@@ -156,13 +156,13 @@ impl Reporter {
         self.blind = blind.cloned();
     }
 
-    /// Takes in what a server asks for. It is answered by [`Reporter::advance`], at most once a second.
+    /// Takes in what a server asks for. It is answered by [`VantageReporter::advance`], at most once a second.
     pub fn receive(&mut self, ask: Ask) {
         let after = if ask.boot == self.boot { ask.after } else { 0 };
         self.turns.want(after);
     }
 
-    /// The messages to publish now, in order; none before [`Reporter::next_due`].
+    /// The messages to publish now, in order; none before [`VantageReporter::next_due`].
     pub fn advance(&mut self, now: Moment) -> Vec<Vec<u8>> {
         let count = self.checks.len();
         if let Some(after) = self.turns.begin_answer(count, now) {
@@ -202,7 +202,7 @@ impl Reporter {
         }
     }
 
-    /// When to call [`Reporter::advance`] next.
+    /// When to call [`VantageReporter::advance`] next.
     pub fn next_due(&self) -> Moment {
         self.turns.next_due(self.checks.len())
     }
@@ -226,7 +226,7 @@ impl Reporter {
         now: Moment,
     ) -> Vec<u8> {
         self.number += 1;
-        let mut texts = Texts::default();
+        let mut texts = TextTable::default();
         let first = self.turns.next_hash();
         let slice = slice.map(|(range, last)| {
             let observations = self.checks[range].iter().map(|check| check.on_wire(&mut texts, now)).collect();
@@ -256,7 +256,7 @@ impl Reporter {
 }
 
 impl ReportedCheck {
-    fn on_wire(&self, texts: &mut Texts, now: Moment) -> WireObservation {
+    fn on_wire(&self, texts: &mut TextTable, now: Moment) -> WireObservation {
         let observed = self.latest.as_ref().map(|latest| Observed {
             health: latest.health,
             tried: latest.tried,

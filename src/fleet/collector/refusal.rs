@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fleet::Vantage;
-use crate::fleet::message::Unreadable;
+use crate::fleet::message::UnreadableMessage;
 use crate::model::Moment;
 
 /// Least time between two lines of the log about one vantage.
@@ -72,12 +72,12 @@ impl Unaccepted {
     }
 }
 
-impl From<Unreadable> for Unaccepted {
-    fn from(unreadable: Unreadable) -> Unaccepted {
+impl From<UnreadableMessage> for Unaccepted {
+    fn from(unreadable: UnreadableMessage) -> Unaccepted {
         match unreadable {
-            Unreadable::TooLong => Unaccepted::TooLong,
-            Unreadable::Version(_) => Unaccepted::Version,
-            Unreadable::Malformed => Unaccepted::Malformed,
+            UnreadableMessage::TooLong => Unaccepted::TooLong,
+            UnreadableMessage::Version(_) => Unaccepted::Version,
+            UnreadableMessage::Malformed => Unaccepted::Malformed,
         }
     }
 }

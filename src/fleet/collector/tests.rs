@@ -119,7 +119,7 @@ fn keys_that_differ_in_their_quorum_alone_get_the_same_observations() {
 }
 
 #[test]
-fn a_gap_is_asked_for_and_closed_by_the_answer() {
+fn a_gap_is_closed_by_the_answer_to_a_request() {
     let mut collector = knowing(10);
     let receive = |collector: &mut Collector, message: ReportMessage, ms| {
         collector.receive(&vantage("fra"), &message.encode(), at(ms)).unwrap();
@@ -168,7 +168,7 @@ fn a_round_of_slices_closes_any_gap() {
 }
 
 #[test]
-fn checks_that_become_known_are_asked_for_where_a_vantage_reported_them() {
+fn checks_that_become_known_are_requested_where_a_vantage_reported_them() {
     let mut collector = knowing(2);
     for (name, reported) in [("knows", 3), ("does_not", 2)] {
         collector.receive(&vantage(name), &whole(1, 0..2, Health::Up).encode(), at(0)).unwrap();
@@ -301,7 +301,7 @@ fn there_are_so_many_vantages_and_silent_ones_are_forgotten() {
 #[test]
 fn what_a_reporter_sends_arrives() {
     let mut collector = knowing(5);
-    let mut reporter = crate::fleet::Reporter::new(BOOT + 1, at(0));
+    let mut reporter = crate::fleet::VantageReporter::new(BOOT + 1, at(0));
     reporter.adopt(&plan(5));
     let sent: Vec<Observation> = (0..5).map(|nth| observation(&key(nth), Health::Down, at(5000))).collect();
     reporter.observe(&sent, None, at(5000));

@@ -1,6 +1,6 @@
 //! A server asks a vantage to repeat what it did not receive. Fixed fields: boot id, number.
 
-use crate::fleet::message::Unreadable;
+use crate::fleet::message::UnreadableMessage;
 use crate::fleet::message::octets::{Reader, Writer};
 
 const KIND: u8 = b'a';
@@ -24,7 +24,7 @@ impl Ask {
     }
 
     /// Reads a message.
-    pub fn decode(octets: &[u8]) -> Result<Ask, Unreadable> {
+    pub fn decode(octets: &[u8]) -> Result<Ask, UnreadableMessage> {
         let mut from = Reader::of(octets, KIND)?;
         let ask = Ask { boot: from.fixed()?, after: from.number()? };
         from.end()?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::message::Unreadable;
+use crate::fleet::message::UnreadableMessage;
 use crate::fleet::message::octets::{Reader, Writer};
 use crate::health::Sign;
 use crate::model::heartbeat::{MAX_BEAT, MIN_BEAT};
@@ -41,7 +41,7 @@ impl BeatMessage {
     }
 
     /// Reads a message.
-    pub fn decode(octets: &[u8]) -> Result<BeatMessage, Unreadable> {
+    pub fn decode(octets: &[u8]) -> Result<BeatMessage, UnreadableMessage> {
         let mut from = Reader::of(octets, KIND)?;
         let (zone, endpoint) = (from.text(MAX_NAME)?.to_owned(), from.text(MAX_NAME)?.to_owned());
         let ttl = from.span(TTL_UNIT)?;
@@ -49,7 +49,7 @@ impl BeatMessage {
         let sign = match ttl {
             Duration::ZERO => Sign::Goodbye,
             ttl if (MIN_BEAT..=MAX_BEAT).contains(&ttl) => Sign::Alive { ttl },
-            _absurd => return Err(Unreadable::Malformed),
+            _absurd => return Err(UnreadableMessage::Malformed),
         };
         Ok(BeatMessage { zone, endpoint, sign })
     }

@@ -7,8 +7,8 @@
 //! | [`BeatMessage`] | a server, `portolan.CLUSTER.beat` | a heartbeat that this server received |
 //!
 //! The receiver takes the vantage's region and name from the subject and never from the message, so that the
-//! permissions of NATS hold. Times are ages and remaining times, never timestamps: clocks of two hosts are not compared.
-//! So a message must not wait: **publish only while connected**, and drop what can't be sent at once.
+//! permissions of NATS hold. Times are ages and remaining times, never timestamps: clocks of two hosts are not
+//! compared. So a message must not wait: **publish only while connected**, and drop what can't be sent at once.
 //!
 //! # Form
 //!
@@ -57,14 +57,14 @@ pub const MAX_SPAN: Duration = Duration::from_secs(86_400);
 /// Most sections of a report. Judgment: there are four, and as many again for later releases is plenty.
 const MAX_SECTIONS: usize = 16;
 
-/// What identifies a check in messages: a hash of the canonical JSON of what is probed, how it is judged, and where. All
-/// servers and all releases compute the same hash for the same check.
+/// What identifies a check in messages: a hash of the canonical JSON of what is probed, how it is judged, and where.
+/// All servers and all releases compute the same hash for the same check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckHash(pub u64);
 
 /// Why a message can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unreadable {
+pub enum UnreadableMessage {
     /// It has more than [`MAX_MESSAGE`] octets.
     TooLong,
     /// It has the version of another release.
@@ -73,14 +73,14 @@ pub enum Unreadable {
     Malformed,
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for UnreadableMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unreadable::TooLong => write!(f, "it has more than {MAX_MESSAGE} octets"),
-            Unreadable::Version(version) => write!(f, "it has version {version}, this release reads {VERSION}"),
-            Unreadable::Malformed => f.write_str("it is malformed"),
+            UnreadableMessage::TooLong => write!(f, "it has more than {MAX_MESSAGE} octets"),
+            UnreadableMessage::Version(version) => write!(f, "it has version {version}, this release reads {VERSION}"),
+            UnreadableMessage::Malformed => f.write_str("it is malformed"),
         }
     }
 }
 
-impl std::error::Error for Unreadable {}
+impl std::error::Error for UnreadableMessage {}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::message::{MAX_MESSAGE, MAX_SPAN, MAX_TEXT, Unreadable, VERSION};
+use crate::fleet::message::{MAX_MESSAGE, MAX_SPAN, MAX_TEXT, UnreadableMessage, VERSION};
 
 /// The message under construction.
 #[derive(Debug)]
@@ -83,14 +83,14 @@ pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// A reader of what follows the head; the kind must be this one.
-    pub(super) fn of(message: &'a [u8], kind: u8) -> Result<Reader<'a>, Unreadable> {
+    pub(super) fn of(message: &'a [u8], kind: u8) -> Result<Reader<'a>, UnreadableMessage> {
         if message.len() > MAX_MESSAGE {
-            return Err(Unreadable::TooLong);
+            return Err(UnreadableMessage::TooLong);
         }
         match message {
             [first, VERSION, rest @ ..] if *first == kind => Ok(Reader(rest)),
-            [first, version, ..] if *first == kind => Err(Unreadable::Version(*version)),
-            [..] => Err(Unreadable::Malformed),
+            [first, version, ..] if *first == kind => Err(UnreadableMessage::Version(*version)),
+            [..] => Err(UnreadableMessage::Malformed),
         }
     }
 
@@ -104,69 +104,69 @@ impl<'a> Reader<'a> {
     }
 
     /// Fails if octets are left.
-    pub(super) fn end(self) -> Result<(), Unreadable> {
-        if self.is_empty() { Ok(()) } else { Err(Unreadable::Malformed) }
+    pub(super) fn end(self) -> Result<(), UnreadableMessage> {
+        if self.is_empty() { Ok(()) } else { Err(UnreadableMessage::Malformed) }
     }
 
-    pub(super) fn octet(&mut self) -> Result<u8, Unreadable> {
-        let (first, rest) = self.0.split_first().ok_or(Unreadable::Malformed)?;
+    pub(super) fn octet(&mut self) -> Result<u8, UnreadableMessage> {
+        let (first, rest) = self.0.split_first().ok_or(UnreadableMessage::Malformed)?;
         self.0 = rest;
         Ok(*first)
     }
 
-    pub(super) fn octets(&mut self, count: usize) -> Result<&'a [u8], Unreadable> {
-        let (taken, rest) = self.0.split_at_checked(count).ok_or(Unreadable::Malformed)?;
+    pub(super) fn octets(&mut self, count: usize) -> Result<&'a [u8], UnreadableMessage> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(UnreadableMessage::Malformed)?;
         self.0 = rest;
         Ok(taken)
     }
 
     /// A varint in its shortest form.
-    pub(super) fn number(&mut self) -> Result<u64, Unreadable> {
+    pub(super) fn number(&mut self) -> Result<u64, UnreadableMessage> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let octet = self.octet()?;
             let bits = u64::from(octet & 0x7f);
             if bits << shift >> shift != bits || (octet == 0 && shift > 0) {
-                return Err(Unreadable::Malformed);
+                return Err(UnreadableMessage::Malformed);
             }
             number |= bits << shift;
             if octet < 0x80 {
                 return Ok(number);
             }
         }
-        Err(Unreadable::Malformed)
+        Err(UnreadableMessage::Malformed)
     }
 
     /// A number that is at most `most`.
-    pub(super) fn number_to(&mut self, most: u64) -> Result<u64, Unreadable> {
-        self.number().and_then(|number| if number <= most { Ok(number) } else { Err(Unreadable::Malformed) })
+    pub(super) fn number_to(&mut self, most: u64) -> Result<u64, UnreadableMessage> {
+        self.number().and_then(|number| if number <= most { Ok(number) } else { Err(UnreadableMessage::Malformed) })
     }
 
     /// A count of things that have at least `least` octets each: never more than the octets that are left can hold.
-    pub(super) fn count(&mut self, least: usize, most: usize) -> Result<usize, Unreadable> {
+    pub(super) fn count(&mut self, least: usize, most: usize) -> Result<usize, UnreadableMessage> {
         let count = self.number_to(most as u64)? as usize;
-        if count.saturating_mul(least) > self.left() { Err(Unreadable::Malformed) } else { Ok(count) }
+        if count.saturating_mul(least) > self.left() { Err(UnreadableMessage::Malformed) } else { Ok(count) }
     }
 
-    pub(super) fn fixed(&mut self) -> Result<u64, Unreadable> {
-        let octets = self.octets(8)?.try_into().map_err(|_| Unreadable::Malformed)?;
+    pub(super) fn fixed(&mut self) -> Result<u64, UnreadableMessage> {
+        let octets = self.octets(8)?.try_into().map_err(|_| UnreadableMessage::Malformed)?;
         Ok(u64::from_le_bytes(octets))
     }
 
     /// A text of at most `most` octets.
-    pub(super) fn text(&mut self, most: usize) -> Result<&'a str, Unreadable> {
+    pub(super) fn text(&mut self, most: usize) -> Result<&'a str, UnreadableMessage> {
         let length = self.number_to(most as u64)? as usize;
-        std::str::from_utf8(self.octets(length)?).map_err(|_| Unreadable::Malformed)
+        std::str::from_utf8(self.octets(length)?).map_err(|_| UnreadableMessage::Malformed)
     }
 
     /// A duration in `unit`s, at most [`MAX_SPAN`].
-    pub(super) fn span(&mut self, unit: Duration) -> Result<Duration, Unreadable> {
+    pub(super) fn span(&mut self, unit: Duration) -> Result<Duration, UnreadableMessage> {
         let count = self.number_to(units(MAX_SPAN, unit))?;
         Ok(Duration::from_nanos(count * unit.as_nanos() as u64))
     }
 
     /// A section: its tag and its content.
-    pub(super) fn section(&mut self) -> Result<(u8, Reader<'a>), Unreadable> {
+    pub(super) fn section(&mut self) -> Result<(u8, Reader<'a>), UnreadableMessage> {
         let tag = self.octet()?;
         let length = self.count(1, MAX_MESSAGE)?;
         Ok((tag, Reader(self.octets(length)?)))

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 1 blind | the text of why the vantage is blind; absent while it is not |
 //! | 2 texts | a count, and as many texts: the reasons of the observations |
-//! | 3 slice | the first hash (8 octets), the last hash (8 octets), a count, observations in the order of their hashes |
+//! | 3 slice | the first and the last hash (8 octets each), a count, observations in the order of their hashes |
 //! | 4 changes | a count, observations in the order of their hashes |
 //! | 5 resent | the number after which this message and those before it have repeated all changes |
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::fleet::message::octets::{Reader, Writer, cut};
 use crate::fleet::message::wire_observation::{self, LEAST_OCTETS};
 use crate::fleet::message::{
-    CheckHash, MAX_OBSERVATIONS, MAX_SECTIONS, MAX_TEXT, MAX_TEXTS, Unreadable, WireObservation,
+    CheckHash, MAX_OBSERVATIONS, MAX_SECTIONS, MAX_TEXT, MAX_TEXTS, UnreadableMessage, WireObservation,
 };
 
 const KIND: u8 = b'r';
@@ -93,11 +93,11 @@ impl ReportMessage {
     }
 
     /// Reads a message.
-    pub fn decode(octets: &[u8]) -> Result<ReportMessage, Unreadable> {
+    pub fn decode(octets: &[u8]) -> Result<ReportMessage, UnreadableMessage> {
         let mut from = Reader::of(octets, KIND)?;
         let (boot, number) = (from.fixed()?, from.number()?);
         if number == 0 {
-            return Err(Unreadable::Malformed);
+            return Err(UnreadableMessage::Malformed);
         }
         let sections = sections(from)?;
         let mut message = ReportMessage { boot, number, ..ReportMessage::default() };
@@ -113,7 +113,7 @@ impl ReportMessage {
             let observations = read_all(section, texts, first.0)?;
             let end = observations.last().map_or(first, |observation| observation.check);
             if last < first || last < end {
-                return Err(Unreadable::Malformed);
+                return Err(UnreadableMessage::Malformed);
             }
             message.slice = Some(Slice { first, last, observations });
         }
@@ -125,12 +125,12 @@ impl ReportMessage {
             section.end()?;
         }
         let count = message.changes.len() + message.slice.as_ref().map_or(0, |slice| slice.observations.len());
-        if count > MAX_OBSERVATIONS { Err(Unreadable::Malformed) } else { Ok(message) }
+        if count > MAX_OBSERVATIONS { Err(UnreadableMessage::Malformed) } else { Ok(message) }
     }
 }
 
 /// The known sections by their tags.
-fn sections(mut from: Reader<'_>) -> Result<[Option<Reader<'_>>; RESENT as usize + 1], Unreadable> {
+fn sections(mut from: Reader<'_>) -> Result<[Option<Reader<'_>>; RESENT as usize + 1], UnreadableMessage> {
     let mut found = [None; RESENT as usize + 1];
     for _section in 0..MAX_SECTIONS {
         if from.is_empty() {
@@ -139,7 +139,7 @@ fn sections(mut from: Reader<'_>) -> Result<[Option<Reader<'_>>; RESENT as usize
         let (tag, content) = from.section()?;
         if let Some(section) = found.get_mut(usize::from(tag)) {
             if tag == 0 || section.is_some() {
-                return Err(Unreadable::Malformed);
+                return Err(UnreadableMessage::Malformed);
             }
             *section = Some(content);
         }
@@ -148,13 +148,13 @@ fn sections(mut from: Reader<'_>) -> Result<[Option<Reader<'_>>; RESENT as usize
     Ok(found)
 }
 
-fn blind(mut section: Reader<'_>) -> Result<Arc<str>, Unreadable> {
+fn blind(mut section: Reader<'_>) -> Result<Arc<str>, UnreadableMessage> {
     let octets = section.octets(section.left())?;
-    let text = std::str::from_utf8(octets).map_err(|_| Unreadable::Malformed)?;
-    if cut(text) == text { Ok(text.into()) } else { Err(Unreadable::Malformed) }
+    let text = std::str::from_utf8(octets).map_err(|_| UnreadableMessage::Malformed)?;
+    if cut(text) == text { Ok(text.into()) } else { Err(UnreadableMessage::Malformed) }
 }
 
-fn texts(mut section: Reader<'_>) -> Result<Vec<Arc<str>>, Unreadable> {
+fn texts(mut section: Reader<'_>) -> Result<Vec<Arc<str>>, UnreadableMessage> {
     let count = section.count(1, MAX_TEXTS)?;
     let texts = (0..count).map(|_| section.text(MAX_TEXT).map(Arc::from)).collect::<Result<_, _>>()?;
     section.end()?;
@@ -169,13 +169,13 @@ fn write_all(section: &mut Writer, observations: &[WireObservation], mut base: u
     }
 }
 
-fn read_all(mut section: Reader<'_>, texts: usize, base: u64) -> Result<Vec<WireObservation>, Unreadable> {
+fn read_all(mut section: Reader<'_>, texts: usize, base: u64) -> Result<Vec<WireObservation>, UnreadableMessage> {
     let count = section.count(LEAST_OCTETS, MAX_OBSERVATIONS)?;
     let mut observations = Vec::with_capacity(count);
     let mut base = Some(base);
     for _ in 0..count {
         // After the greatest hash there is none.
-        let from = base.ok_or(Unreadable::Malformed)?;
+        let from = base.ok_or(UnreadableMessage::Malformed)?;
         let observation = wire_observation::read(&mut section, from, texts)?;
         base = observation.check.0.checked_add(1);
         observations.push(observation);

@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use crate::fleet::message::octets::{Reader, Writer, units};
-use crate::fleet::message::{CheckHash, Unreadable};
+use crate::fleet::message::{CheckHash, UnreadableMessage};
 use crate::model::{Doubt, Health, Hold};
 
 /// The unit of RTTs: far below a difference that matters.
@@ -108,32 +108,32 @@ pub(super) fn write(to: &mut Writer, entry: &WireObservation, base: u64) {
 }
 
 /// Reads an observation whose hash is at least `base`; `texts` is the number of texts of the message.
-pub(super) fn read(from: &mut Reader<'_>, base: u64, texts: usize) -> Result<WireObservation, Unreadable> {
+pub(super) fn read(from: &mut Reader<'_>, base: u64, texts: usize) -> Result<WireObservation, UnreadableMessage> {
     let (state, present) = (from.octet()?, from.octet()?);
     let octets = usize::from(present & 7) + 1;
     let mut difference = [0; 8];
     let written = from.octets(octets)?;
     difference[..octets].copy_from_slice(written);
     if (octets > 1 && written.last() == Some(&0)) || present & 0x80 != 0 {
-        return Err(Unreadable::Malformed);
+        return Err(UnreadableMessage::Malformed);
     }
-    let check = base.checked_add(u64::from_le_bytes(difference)).map(CheckHash).ok_or(Unreadable::Malformed)?;
+    let check = base.checked_add(u64::from_le_bytes(difference)).map(CheckHash).ok_or(UnreadableMessage::Malformed)?;
     let health = match state & 3 {
         0 => Health::Up,
         1 => Health::Down,
         2 => Health::Unknown,
         _pending if state == PENDING && present < 8 => return Ok(WireObservation { check, observed: None }),
-        _pending => return Err(Unreadable::Malformed),
+        _pending => return Err(UnreadableMessage::Malformed),
     };
     let doubt = match state >> 3 & 3 {
         0 => Doubt::None,
         1 => Doubt::Suspect,
         2 => Doubt::HeldDown,
-        _unknown => return Err(Unreadable::Malformed),
+        _unknown => return Err(UnreadableMessage::Malformed),
     };
     let hold = match usize::from(state >> 5) {
         0 => None,
-        bits => Some(*HOLDS.get(bits - 1).ok_or(Unreadable::Malformed)?),
+        bits => Some(*HOLDS.get(bits - 1).ok_or(UnreadableMessage::Malformed)?),
     };
     let has = |bit: u8| present & bit != 0;
     let srtt = if has(HAS_RTT) { Some(not_zero(from.span(RTT_UNIT)?)?) } else { None };
@@ -141,7 +141,7 @@ pub(super) fn read(from: &mut Reader<'_>, base: u64, texts: usize) -> Result<Wir
     let may_change_in = if has(HAS_REMAINING) { not_zero(from.span(AGE_UNIT)?)? } else { Duration::ZERO };
     let why = if has(HAS_WHY) { Some(from.number()? as usize).filter(|at| *at < texts) } else { None };
     if has(HAS_WHY) && why.is_none() {
-        return Err(Unreadable::Malformed);
+        return Err(UnreadableMessage::Malformed);
     }
     let tried = state & 4 != 0;
     Ok(WireObservation {
@@ -150,8 +150,8 @@ pub(super) fn read(from: &mut Reader<'_>, base: u64, texts: usize) -> Result<Wir
     })
 }
 
-fn not_zero(span: Duration) -> Result<Duration, Unreadable> {
-    if span.is_zero() { Err(Unreadable::Malformed) } else { Ok(span) }
+fn not_zero(span: Duration) -> Result<Duration, UnreadableMessage> {
+    if span.is_zero() { Err(UnreadableMessage::Malformed) } else { Ok(span) }
 }
 
 fn health_bits(health: Health) -> u8 {

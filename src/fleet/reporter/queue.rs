@@ -184,12 +184,12 @@ fn most_debt(count: usize) -> usize {
 
 /// The texts of a message, each once.
 #[derive(Debug, Default)]
-pub(super) struct Texts {
+pub(super) struct TextTable {
     list: Vec<Arc<str>>,
     positions: HashMap<Arc<str>, usize, FixedState>,
 }
 
-impl Texts {
+impl TextTable {
     /// The position of `text`, which is added if there is room.
     pub(super) fn position_of(&mut self, text: &Arc<str>) -> Option<usize> {
         if let Some(at) = self.positions.get(text) {

@@ -15,7 +15,7 @@ fn at(ms: u64) -> Moment {
 
 /// A reporter of `count` checks, all Up, and its time.
 struct Vantage {
-    reporter: Reporter,
+    reporter: VantageReporter,
     plan: Vec<(CheckHash, Arc<CheckKey>)>,
     now: Moment,
 }
@@ -23,7 +23,7 @@ struct Vantage {
 impl Vantage {
     fn of(count: usize) -> Vantage {
         let (plan, now) = (plan(count), at(1000));
-        let mut reporter = Reporter::new(BOOT, now);
+        let mut reporter = VantageReporter::new(BOOT, now);
         reporter.adopt(&plan);
         let observations: Vec<Observation> = plan.iter().map(|(_, key)| observation(key, Health::Up, now)).collect();
         reporter.observe(&observations, None, now);
@@ -234,7 +234,7 @@ fn servers_that_ask_without_end_cost_a_quarter_more_at_most() {
 #[test]
 fn without_a_plan_nothing_is_claimed_and_a_new_check_is_pending() {
     let (plan, now) = (plan(3), at(1000));
-    let mut reporter = Reporter::new(BOOT, now);
+    let mut reporter = VantageReporter::new(BOOT, now);
     let first = ReportMessage::decode(&reporter.advance(now)[0]).unwrap();
     assert_eq!((first.number, first.slice), (1, None), "a sign of life");
     reporter.adopt(&plan[..2]);
@@ -263,7 +263,7 @@ fn a_process_that_was_stopped_makes_up_for_nothing() {
 #[test]
 fn of_many_reasons_the_first_are_sent() {
     let (plan, now) = (plan(1000), at(1000));
-    let mut reporter = Reporter::new(BOOT, now);
+    let mut reporter = VantageReporter::new(BOOT, now);
     reporter.adopt(&plan);
     let failing = |(nth, (_, key)): (usize, &(CheckHash, Arc<CheckKey>))| Observation {
         why: Some(format!("reason {nth}").into()),

@@ -6,7 +6,7 @@ use std::ops::Range;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fleet::Reporter;
+use crate::fleet::VantageReporter;
 
 /// The checks of the world.
 const CHECKS: usize = 300;
@@ -44,7 +44,7 @@ struct World {
     now: Moment,
     chance: u64,
     boot: u64,
-    reporter: Reporter,
+    reporter: VantageReporter,
     plan: Range<usize>,
     health: Vec<Health>,
     collector: Collector,
@@ -63,7 +63,7 @@ impl World {
             now,
             chance: seed,
             boot: 100,
-            reporter: Reporter::new(100, now),
+            reporter: VantageReporter::new(100, now),
             plan: 0..0,
             health: vec![Health::Up; CHECKS],
             collector: Collector::default(),
@@ -101,7 +101,7 @@ impl World {
             }
             Step::Restart => {
                 self.boot += 1;
-                self.reporter = Reporter::new(self.boot, self.now);
+                self.reporter = VantageReporter::new(self.boot, self.now);
                 self.run(10, 2);
                 self.step(&Step::PlanOfVantage(self.plan.clone()));
             }
