@@ -14,10 +14,10 @@
 //!
 //! # Use
 //!
-//! The owner calls [`VantageReporter::adopt`] with each new plan, [`VantageReporter::observe`] with each report of the prober,
-//! [`VantageReporter::receive`] with each [`Ask`], and then [`VantageReporter::advance`], whose messages it publishes in order. It
-//! calls `advance` again at [`VantageReporter::next_due`]. While it is not connected it calls `advance` as well, and drops the
-//! messages: a message must not wait.
+//! The owner calls [`VantageReporter::adopt`] with each new plan, [`VantageReporter::observe`] with each report of the
+//! prober, [`VantageReporter::receive`] with each [`Ask`], and then [`VantageReporter::advance`], whose messages it
+//! publishes in order. It calls `advance` again at [`VantageReporter::next_due`]. While it is not connected it calls
+//! `advance` as well, and drops the messages: a message must not wait.
 
 mod queue;
 

@@ -25,9 +25,10 @@ struct Target {
     is_text: bool,
 }
 
-const TARGETS: [Target; 4] = [
-    Target { name: "query_parse", run: portolan_fuzz::query_parse, share: 260, is_text: false },
-    Target { name: "answer", run: portolan_fuzz::answer, share: 660, is_text: false },
+const TARGETS: [Target; 5] = [
+    Target { name: "query_parse", run: portolan_fuzz::query_parse, share: 220, is_text: false },
+    Target { name: "answer", run: portolan_fuzz::answer, share: 600, is_text: false },
+    Target { name: "fleet_message", run: portolan_fuzz::fleet_message, share: 100, is_text: false },
     Target { name: "zone_file", run: portolan_fuzz::zone_file, share: 40, is_text: true },
     Target { name: "policy_file", run: portolan_fuzz::policy_file, share: 40, is_text: true },
 ];
@@ -53,7 +54,7 @@ fn main() {
 }
 
 fn usage() -> ! {
-    eprintln!("usage: smoke [--runs N] [--seed S] [--target query_parse|answer|zone_file|policy_file] [--run N]");
+    eprintln!("usage: smoke [--runs N] [--seed S] [--target query_parse|answer|fleet_message|zone_file|policy_file] [--run N]");
     exit(2)
 }
 
