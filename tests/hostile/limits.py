@@ -7,9 +7,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from processes import descendants_of, processor_seconds
+from processes import descendants_of
 
-# The share of others below which a machine is quiet: the tests themselves are run by two processes.
+# The share of others below which a machine is quiet (judgment).
 QUIET = 0.1
 # A limit is never multiplied by more (judgment: the server needs a small part of a processor).
 MOST_FACTOR = 3.0
@@ -79,8 +79,8 @@ class Memory:
 
 
 class Noise:
-    """How much of the machine's processor time others use while a test measures: other programs, other tests, and other machines
-    on the same processor. Not the server and its attackers: these are children of this process.
+    """How much of the machine's processor time others use while a test measures: other programs, and other machines on the same
+    processor. Not the server, its attackers, and other tests: they descend from the same process.
 
     noise = Noise(); ...; noise.factor()"""
 
@@ -88,17 +88,17 @@ class Noise:
         self.before = self.read()
 
     def read(self):
-        """Seconds of processor time: all that passed, all that somebody used, and what this process and its children used."""
-        user, nice, system, idle, iowait, irq, softirq, steal = (
-            int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in Path("/proc/stat").read_text().split()[1:9]
-        )
+        """Seconds of processor time: all that passed, all that somebody used, and what the tests used."""
+        user, nice, system, idle, iowait, irq, softirq, steal = ticks("/proc/stat", slice(1, 9))
         busy = user + nice + system + irq + softirq + steal
-        times = os.times()
-        own = times.user + times.system + times.children_user + times.children_system
-        for pid in descendants_of(os.getpid()):
+        tests = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+        own = 0
+        for pid in [tests, *descendants_of(tests)]:
             with contextlib.suppress(OSError):
-                own += processor_seconds(pid)
-        return busy + idle + iowait, busy, own
+                # Also of its children that have ended.
+                own += sum(ticks(f"/proc/{pid}/stat", slice(11, 15)))
+        second = os.sysconf("SC_CLK_TCK")
+        return (busy + idle + iowait) / second, busy / second, own / second
 
     def share(self):
         """From 0, when nobody else used a processor, to 1."""
@@ -110,6 +110,11 @@ class Noise:
         nothing else it is 1."""
         share = self.share()
         return 1.0 if share < QUIET else min(1 / (1 - share) ** 2, MOST_FACTOR)
+
+
+def ticks(file, columns):
+    """Numbers of a file of /proc. Columns are counted after the name of a process, which may have spaces."""
+    return [int(number) for number in Path(file).read_text().rpartition(")")[2].split()[columns]]
 
 
 def socket_octets(*ports):
