@@ -45,6 +45,22 @@ async def flood(client, frames):
 
 
 @kind
+async def https_queries(client):
+    """Ordinary queries, twenty at a time: what the others are compared with."""
+    async with client.tls("h2") as tls:
+        await tls.send(octets.PREFACE + octets.settings())
+        turn, got = 0, b""
+        while True:
+            await tls.send(b"".join(get(1 + 2 * (turn + at), query("www.svc.example.", "A")) for at in range(20)))
+            turn, left = turn + 20, 20
+            while left:
+                got += await tls.read()
+                ended, got = octets.ended_streams(got)
+                left -= ended
+            client.siege.counts["turns"] += 20
+
+
+@kind
 async def https_reset(client):
     """Rapid reset: each request is cancelled at once (CVE-2023-44487)."""
 

@@ -135,6 +135,16 @@ def status(pid, key):
     return int(re.search(rf"^{key}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)[1])
 
 
+def thread_seconds(pid, name):
+    """Processor time of the threads of this name."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            if (task / "comm").read_text().strip() == name:
+                total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
 def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 

@@ -20,6 +20,15 @@ def frame(kind, flags=0, stream=0, payload=b""):
     return struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, stream) + payload
 
 
+def ended_streams(octets):
+    """How many streams end in the whole frames of `octets`, and what is behind these frames."""
+    count = 0
+    while len(octets) >= 9 and len(octets) >= (end := 9 + int.from_bytes(octets[:3], "big")):
+        count += octets[3] == RST_STREAM or octets[3] in (DATA, HEADERS) and octets[4] & END_STREAM
+        octets = octets[end:]
+    return count, octets
+
+
 def settings(**values):
     """A SETTINGS frame: settings(window=0)."""
     numbers = {"window": INITIAL_WINDOW_SIZE, "table": 1, "frame": 5}

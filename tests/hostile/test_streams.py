@@ -8,7 +8,7 @@ import pytest
 from attack import Attack
 from besieged import address_of, assert_alive, besieged, hold_failover
 from bystander import Bystander
-from limits import Memory, socket_octets, status
+from limits import Memory, socket_octets, status, thread_seconds
 
 # 256 KiB for each of 300 connections, and some MiB for the others. The server reckons with 128 KiB for each (`[limits]`). The
 # allocator gives the memory of closed connections back after a second, and closed attackers come again.
@@ -84,6 +84,35 @@ def test_floods_of_frames(dir, figure, what):
         assert attack.finish()["opened"] >= 20
         assert_alive(node)
         hold(seen, figure)
+
+
+# What one turn of a client may cost in processor time, in queries over HTTPS that are read (17 microseconds each). A reset (1.3
+# to 3.1) costs more than a query, whose reply is written with others; ping, settings and key updates cost a tenth.
+WORK = {
+    "reset": ("https", "https_reset", 8), "pings": ("https", "https_pings", 2), "settings": ("https", "https_settings", 2),
+    "bodies": ("https", "https_body", 5), "key updates": ("tls", "key_updates", 2),
+}
+
+
+def test_the_work_for_a_frame(dir, figure):
+    """Frames of all kinds cost the server about as much as a query, or less."""
+    with besieged(dir) as (node, _):
+
+        def cost(transport, kind):
+            before = thread_seconds(node.child.pid, "answer")
+            with Attack(dir, kind, address_of(node, transport), count=5, sources=5) as attack:
+                time.sleep(1.0)
+                turns = attack.finish()["turns"]
+            assert turns >= 100, turns
+            return (thread_seconds(node.child.pid, "answer") - before) / turns
+
+        query = cost("https", "https_queries")
+        figure("a query over HTTPS", 1e6 * query, "us")
+        ratios = {what: cost(transport, kind) / query for what, (transport, kind, _) in WORK.items()}
+        for what, ratio in ratios.items():
+            figure(what, ratio, "queries", bound=WORK[what][2])
+        assert all(ratio <= WORK[what][2] for what, ratio in ratios.items()), ratios
+        assert_alive(node)
 
 
 def hold(seen, figure):
