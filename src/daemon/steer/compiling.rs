@@ -74,11 +74,14 @@ struct NewestWorld {
 }
 
 impl NewestWorld {
-    /// What is agreed on at this moment, with the overrides in force, in the ids of `model`.
-    fn view(&self, model: &Model) -> (WorldView, ResolvedBook) {
+    /// What is agreed on at this moment, with the overrides in force, in the ids of `model`. `known` is what an earlier
+    /// round has found.
+    fn view(&self, model: &Model, known: Option<ResolvedBook>) -> (WorldView, ResolvedBook) {
         // Copied, because a lock of the channel would hold up the vantages.
         let reports = self.reports.borrow().clone();
-        let (book, now) = (ResolvedBook::of(self.book.load_full(), model), clock::now());
+        let (book, now) = (self.book.load_full(), clock::now());
+        let is_same = |known: &ResolvedBook| Arc::ptr_eq(known.book(), &book);
+        let book = known.filter(is_same).unwrap_or_else(|| ResolvedBook::of(book.clone(), model));
         let overrides = book.resolved();
         (WorldView { overrides, at_unix: Some(self.clock.unix(now)), ..agree(model, &reports, now) }, book)
     }
@@ -97,7 +100,7 @@ impl Steer {
         let (world, model, identity) = (self.newest(), coming.model.clone(), coming.identity.clone());
         let running = self.low.spawn_blocking(move || {
             let begun = clock::now();
-            let (view, book) = world.view(&model);
+            let (view, book) = world.view(&model, None);
             let snapshot = ComingSnapshot::compile(world.snapshots.load_full(), model, view, identity);
             let plan = plan_of(&[&snapshot.model()]);
             CompiledRound { snapshot, plan, book, took: clock::now().since(begun) }
@@ -121,7 +124,7 @@ impl Steer {
         let (world, model) = (self.newest(), coming.model.clone());
         let running = self.low.spawn_blocking(move || {
             let begun = clock::now();
-            let (view, book) = world.view(&model);
+            let (view, book) = world.view(&model, Some(book));
             snapshot.catch_up(&world.snapshots.load_full(), view);
             CompiledRound { snapshot, plan, book, took: clock::now().since(begun) }
         });
