@@ -6,7 +6,7 @@ import ssl
 
 # What stays unread in the kernel of a client that reads nothing.
 SMALL = 4096
-# Their replies have 40 MB: more than any buffer. The queries themselves fit into the client's.
+# The replies to these have 40 MB: more than any buffer. The queries themselves fit into the buffers of the client.
 DEAF_QUERIES = 700
 
 KINDS = {}
