@@ -8,6 +8,7 @@ PORTOLAN_BIN, or the release binary."""
 import argparse
 import contextlib
 import re
+import shutil
 import statistics
 import sys
 import tempfile
@@ -127,7 +128,12 @@ def main():
     failures += compare(rows)
     print(*seen.values(), sep="\n")
     failures += [f"{each.lost} lost over {each.over}" for each in seen.values() if each.lost]
-    print(*failures, sep="\n")
+    for failure in failures:
+        print(failure)
+    if failures:
+        print(f"files are in {dir}")
+    else:
+        shutil.rmtree(dir, ignore_errors=True)
     print(f"soak: {'failed' if failures else 'ok'}")
     return 1 if failures else 0
 
