@@ -213,10 +213,17 @@ pub(super) fn table(all: &[OverrideReport], now: f64) -> String {
             let left = Duration::try_from_secs_f64(until - now).unwrap_or_default();
             format!("{} (in {})", utc(until), text::span(left))
         });
-        vec![row.target.clone(), effect(&row.state).to_owned(), until, row.who.clone(), row.why.clone()]
+        let zones = row.zones.as_ref().map_or("all".to_owned(), |zones| zones.join(", "));
+        vec![row.target.clone(), effect(&row.state).to_owned(), until, row.who.clone(), zones, row.why.clone()]
     };
-    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-    let mut shown = text::table(&["TARGET", "OVERRIDE", "UNTIL", "WHO", "WHY"], &rows);
+    let mut rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    let mut head = vec!["TARGET", "OVERRIDE", "UNTIL", "WHO", "ZONES", "WHY"];
+    if all.iter().all(|row| row.zones.is_none()) {
+        const ZONES: usize = 4;
+        head.remove(ZONES);
+        rows.iter_mut().for_each(|row| drop(row.remove(ZONES)));
+    }
+    let mut shown = text::table(&head, &rows);
     let unsaved: Vec<String> =
         all.iter().filter(|row| row.on_disk == Some(false)).map(|row| row.target.clone()).collect();
     if !unsaved.is_empty() {
@@ -309,6 +316,13 @@ mod tests {
             "TARGET     OVERRIDE  UNTIL                             WHO    WHY\n\
              fra1       drained   1970-01-01 02:05:00 UTC (in 2 h)  alice  rack move\n\
              region:eu  drained   it is cleared                     alice  rack move\n"
+        );
+        let of_carol = OverrideReport { zones: Some(vec!["svc.example.".into()]), ..drain_of_fra1(None) };
+        assert_eq!(
+            table(&[drain_of_fra1(None), of_carol], 300.0),
+            "TARGET  OVERRIDE  UNTIL          WHO    ZONES         WHY\n\
+             fra1    drained   it is cleared  alice  all           rack move\n\
+             fra1    drained   it is cleared  alice  svc.example.  rack move\n"
         );
         let on_disk = |target: &str, on_disk| OverrideReport {
             target: target.into(),

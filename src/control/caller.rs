@@ -14,6 +14,7 @@ use crate::clock;
 use crate::config::{Holder, Role, Tokens};
 use crate::control::access::{Refusal, WrongTokenLine};
 use crate::control::connections::ApiConnection;
+use crate::control::overrides::of_zones;
 use crate::control::problem::{problem, too_many};
 use crate::control::request::ErrorResponse;
 use crate::control::state::ApiState;
@@ -24,11 +25,16 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan
 /// The challenge for a client whose token is unknown (RFC 6750, 3.1).
 const INVALID: HeaderValue = HeaderValue::from_static("Bearer realm=\"portolan\", error=\"invalid_token\"");
 
+/// Header fields with which proxies name the client (RFC 7239, and those before it).
+const FORWARDED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+
 /// The sender of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     /// Where its connection comes from.
     pub(super) client: IpAddr,
+    /// Whether it is a process of this host.
+    is_local: bool,
     headers: HeaderMap,
 }
 
@@ -37,7 +43,8 @@ impl Caller {
     pub(super) fn of(parts: &Parts) -> Caller {
         let connection = parts.extensions.get::<Arc<ApiConnection>>();
         let client = connection.map_or(Ipv4Addr::UNSPECIFIED.into(), |connection| connection.client);
-        Caller { client, headers: parts.headers.clone() }
+        let is_local = connection.is_some_and(|connection| connection.is_local);
+        Caller { client, is_local, headers: parts.headers.clone() }
     }
 
     /// The holder of the request's token, if it allows calls that need `need`; else the error response.
@@ -58,6 +65,30 @@ impl Caller {
             return Err(Box::new(problem(StatusCode::FORBIDDEN, detail)));
         }
         Ok(holder)
+    }
+
+    /// Who confirms that zones are removed at once: a process of this host, or the holder of a token for everything. The
+    /// text is for the log. A proxy on this host that names its client makes no client local.
+    pub(super) fn confirmer(&self, state: &ApiState) -> Result<String, ErrorResponse> {
+        let is_forwarded = FORWARDED.iter().any(|field| self.headers.contains_key(field));
+        if self.is_local && !is_forwarded {
+            return Ok("a process of this host".to_owned());
+        }
+        if bearer(&self.headers).is_none() {
+            let detail = "zones that have disappeared are removed at once only if a process of the server's host \
+                          confirms it (`portolan reload --confirm-removal` there), or a token with the role operate for \
+                          all zones: the commands take it from PORTOLAN_TOKEN";
+            return Err(unauthorised(detail, CHALLENGE));
+        }
+        let holder = self.holder(state, Role::Operate)?;
+        match holder.rights.zones() {
+            None => Ok(holder.name.to_string()),
+            Some(zones) => {
+                state.controls.access.refusals.count(Refusal::Role);
+                let detail = format!("{}, and a removal that is confirmed is one of all zones", of_zones(zones));
+                Err(Box::new(problem(StatusCode::FORBIDDEN, detail)))
+            }
+        }
     }
 
     /// Whether the request has a token that is in the file. A wrong one is counted.

@@ -62,6 +62,8 @@ impl ApiRoom {
 #[derive(Debug)]
 pub(super) struct ApiConnection {
     pub(super) client: IpAddr,
+    /// Whether the client is a process of this host.
+    pub(super) is_local: bool,
     pub(super) seat: Seat,
     /// What waits for the client, and what the client sends.
     account: Account,
@@ -69,11 +71,11 @@ pub(super) struct ApiConnection {
 }
 
 impl ApiConnection {
-    /// A connection from `client`. Another one may be displaced for it.
-    pub(super) fn admit(room: &ApiRoom, client: IpAddr, now: Moment) -> ApiConnection {
+    /// A connection from `client` to the address `own` of this host. Another one may be displaced for it.
+    pub(super) fn admit(room: &ApiRoom, client: IpAddr, own: Option<IpAddr>, now: Moment) -> ApiConnection {
         let seat = room.seats.admit(client, now);
         let account = room.octets.account(&seat, usize::MAX);
-        ApiConnection { client, seat, account, waiting: room.waiting.clone() }
+        ApiConnection { client, is_local: is_local(client, own), seat, account, waiting: room.waiting.clone() }
     }
 
     /// Octets that may wait for the client; `None` if there are none within some time, or if many wait for octets
@@ -85,6 +87,14 @@ impl ApiConnection {
         let _permit = self.waiting.try_acquire().ok()?;
         tokio::time::timeout(RESERVE_TIMEOUT, self.account.reserve(octets)).await.ok()
     }
+}
+
+/// Whether `client`, which is connected to the address `own`, is a process of this host. No other host can finish a
+/// handshake from such an address: the kernel discards packets that come from outside with a loopback address or an
+/// address of its own.
+fn is_local(client: IpAddr, own: Option<IpAddr>) -> bool {
+    let client = client.to_canonical();
+    client.is_loopback() || own.is_some_and(|own| own.to_canonical() == client)
 }
 
 /// The seats of event streams. When all are taken, a newcomer displaces a stream of the client net that has the most,
@@ -147,6 +157,27 @@ fn own_and_most(own: SourceNet, all: &[SourceNet]) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_with_an_address_of_this_host_is_local() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (client, own, expected) in [
+            ("127.0.0.1", Some("127.0.0.1"), true),
+            ("127.9.9.9", Some("127.0.0.1"), true),
+            ("::1", Some("::1"), true),
+            ("::ffff:127.0.0.1", None, true),
+            ("192.0.2.1", Some("192.0.2.1"), true),
+            ("::ffff:192.0.2.1", Some("192.0.2.1"), true),
+            ("2001:db8::1", Some("2001:db8::1"), true),
+            ("192.0.2.2", Some("192.0.2.1"), false),
+            ("10.0.0.1", None, false),
+            ("2001:db8::2", Some("2001:db8::1"), false),
+            ("::", None, false),
+            ("0.0.0.0", None, false),
+        ] {
+            assert_eq!(is_local(ip(client), own.map(ip)), expected, "{client} {own:?}");
+        }
+    }
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()

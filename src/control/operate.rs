@@ -1,5 +1,5 @@
 //! The calls for overrides and reload. The handler of a change checks the request, sends a [`Command`] to the steering
-//! task, which executes it in `daemon::steer`, and responds when the change is being served. A reload needs no token.
+//! task, which executes it in `daemon::steer`, and responds when the change is being served.
 
 use axum::Json;
 use axum::extract::{Request, State as Shared};
@@ -125,7 +125,9 @@ fn full_response(changed: OverridesResponse) -> Response {
     Json(changed).into_response()
 }
 
-/// `POST /v1/reload`. It needs no token: the server only reads its own files again, which it does by itself anyway.
+/// `POST /v1/reload`. It needs no token: the server only reads its own files again, which it does by itself anyway. That
+/// zones are removed at once is confirmed by a process of this host or with a token, because the server would not do it
+/// by itself.
 pub(super) async fn reload(Shared(state): Shared<ApiState>, caller: Caller, request: Request) -> Response {
     reload_files(&state, &caller, request).await.unwrap_or_else(|error| *error)
 }
@@ -141,8 +143,13 @@ async fn reload_files(state: &ApiState, caller: &Caller, request: Request) -> Re
         true => PostReload::default(),
         false => serde_json::from_slice(&body).map_err(|error| bad_request(format!("{error}; {EXPECTED}")))?,
     };
+    let confirm_removal = options.confirm_removal || in_query;
+    if confirm_removal {
+        let (who, client) = (caller.confirmer(state)?, caller.client);
+        tracing::info!(who, %client, "the removal of zones and names that have disappeared is confirmed");
+    }
     let (reply, ended) = oneshot::channel();
-    let command = Command::Reload { confirm_removal: options.confirm_removal || in_query, reply };
+    let command = Command::Reload { confirm_removal, reply };
     state.controls.commands.send(command).await.map_err(|_| stopping())?;
     let status = ended.await.map_err(|_| stopping())?;
     let report = status.report();
@@ -226,7 +233,7 @@ fn override_error(error: OverrideError) -> Response {
         OverrideError::NoTarget(_) | OverrideError::NotOverridden(_) => problem(StatusCode::NOT_FOUND, detail),
         OverrideError::Malformed(_) => problem(StatusCode::BAD_REQUEST, detail),
         OverrideError::OutsideZones(_) => problem(StatusCode::FORBIDDEN, detail),
-        OverrideError::Full => problem(StatusCode::CONFLICT, detail),
+        OverrideError::Full | OverrideError::FullForZones => problem(StatusCode::CONFLICT, detail),
         OverrideError::Unconfirmed(unanswered) => unconfirmed(detail, *unanswered),
     }
 }

@@ -1,7 +1,7 @@
 //! The book of overrides: which targets are overridden, until when, and which override counts for each endpoint of a
 //! model. Plain values. The daemon's steering task owns the book and writes it to the state directory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,11 @@ use crate::wire::Name;
 /// Most overrides at a time. Judgment: a larger change is a new policy and belongs in the files.
 pub const MAX_OVERRIDES: usize = 10_000;
 
+/// Most overrides of one set of zones, and of all tokens with zones together. Judgment: a team drains less, and the rest
+/// stays for the operators of all zones.
+const MAX_OF_ZONES: usize = 1000;
+const MAX_WITH_ZONES: usize = 5000;
+
 /// Longest `why` in characters: one line in a log or a table.
 pub const MAX_WHY: usize = 256;
 
@@ -26,7 +31,9 @@ pub const MAX_FOR: Duration = Duration::from_secs(366 * 86_400);
 /// The end of the year 9999. Later years have five digits, which RFC 3339 can't write.
 const LAST_TIME: u64 = 253_402_300_799;
 
-/// Every override that has not ended: one for each target, the oldest first.
+/// Every override that has not ended, the oldest first: one for each target and the zones in which it counts. Overrides
+/// of one target that count in different zones exist together, so that a token for a zone replaces nothing that counts
+/// elsewhere, also while the other zones are not served.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Book {
     entries: Vec<Arc<Override>>,
@@ -47,6 +54,8 @@ pub enum OverrideError {
     Unconfirmed(Box<UnansweredQuestions>),
     /// The book is full.
     Full,
+    /// Tokens with zones have as many overrides as they may.
+    FullForZones,
 }
 
 impl std::fmt::Display for OverrideError {
@@ -62,21 +71,26 @@ impl std::fmt::Display for OverrideError {
                 unanswered.sentence("would get")
             ),
             OverrideError::Full => write!(f, "there are {MAX_OVERRIDES} overrides, which is the most: clear some"),
+            OverrideError::FullForZones => write!(
+                f,
+                "there are too many overrides of tokens with zones: at most {MAX_OF_ZONES} for the same zones, and \
+                 {MAX_WITH_ZONES} in all: clear some, or use a glob, a pool, a region or a zone"
+            ),
         }
     }
 }
 
 impl Book {
-    /// A book with these overrides, the oldest first. Of two with one target the later one counts. An error if there
-    /// are too many.
+    /// A book with these overrides, the oldest first. Of two with one target and the same zones the later one counts.
+    /// An error if there are too many.
     pub fn of(all: Vec<Override>) -> Result<Book, String> {
         if all.len() > MAX_OVERRIDES {
             return Err(format!("there are {} overrides in it, over {MAX_OVERRIDES}", all.len()));
         }
-        let last: BTreeMap<Target, usize> =
-            all.iter().enumerate().map(|(at, entry)| (Target::parse(&entry.target), at)).collect();
-        let is_last = |(at, entry): &(usize, Override)| last.get(&Target::parse(&entry.target)) == Some(at);
-        Ok(Book { entries: all.into_iter().enumerate().filter(is_last).map(|(_, entry)| Arc::new(entry)).collect() })
+        let mut known = HashSet::new();
+        let mut entries: Vec<&Override> = all.iter().rev().filter(|entry| known.insert(Key::of(entry))).collect();
+        entries.reverse();
+        Ok(Book { entries: entries.into_iter().cloned().map(Arc::new).collect() })
     }
 
     /// All overrides, the oldest first.
@@ -94,7 +108,7 @@ impl Book {
     }
 
     /// Adds an override. Its target must match an endpoint of `model`, and none outside its zones. Returns the override
-    /// that the target had before.
+    /// that it replaces: that of the same target and zones.
     pub fn put(&mut self, entry: Override, model: &Model) -> Result<Option<Arc<Override>>, OverrideError> {
         check_why(&entry.why).map_err(OverrideError::Malformed)?;
         let found = endpoints_of(&entry.target, model);
@@ -102,49 +116,63 @@ impl Book {
             return Err(OverrideError::NoTarget(no_target(&entry.target, model)));
         }
         check_zones(&entry.target, &found, entry.zones.as_deref(), model)?;
-        let before = self.take(&entry.target);
+        let key = Key::of(&entry);
+        let before = self.entries.iter().position(|known| Key::of(known) == key).map(|at| self.entries.remove(at));
         if self.entries.len() >= MAX_OVERRIDES {
             return Err(OverrideError::Full);
+        }
+        if let Some(zones) = &key.zones {
+            let with_zones = self.entries.iter().filter_map(|known| zone_set(known.zones.as_deref()));
+            let (all, same) =
+                with_zones.fold((0, 0), |(all, same), known| (all + 1, same + usize::from(known == *zones)));
+            if all >= MAX_WITH_ZONES || same >= MAX_OF_ZONES {
+                return Err(OverrideError::FullForZones);
+            }
         }
         self.entries.push(Arc::new(entry));
         Ok(before)
     }
 
-    /// Removes an override and returns it. Its target must match no endpoint outside `zones`; `None`: all zones.
+    /// Removes the overrides of a target and returns them, the newest first. With `zones`, those that count in no other
+    /// zone; `None`: all.
     pub fn clear(
         &mut self,
         target: &str,
         zones: Option<&[Name]>,
         model: &Model,
-    ) -> Result<Arc<Override>, OverrideError> {
-        check_zones(target, &endpoints_of(target, model), zones, model)?;
-        self.check_absent(target, zones, model)?;
-        self.take(target).ok_or_else(|| {
-            OverrideError::NotOverridden(if endpoints_of(target, model).is_empty() {
-                no_target(target, model)
-            } else {
-                format!("there is no override of `{target}` to clear{}", self.other_overrides(target, model))
-            })
-        })
-    }
-
-    /// Refuses an override that matches nothing now, and may match an endpoint outside `zones` later.
-    fn check_absent(&self, target: &str, zones: Option<&[Name]>, model: &Model) -> Result<(), OverrideError> {
-        let (Some(zones), true) = (zones, endpoints_of(target, model).is_empty()) else { return Ok(()) };
+    ) -> Result<Vec<Arc<Override>>, OverrideError> {
         let parsed = Target::parse(target);
-        let is_known = |entry: &&Arc<Override>| Target::parse(&entry.target) == parsed;
-        let Some(entry) = self.entries.iter().find(is_known) else { return Ok(()) };
-        let is_inside = |of: &[Name]| of.iter().all(|zone| zones.contains(zone));
-        let is_allowed = entry.zones.as_deref().is_some_and(is_inside)
-            || parsed.zone().and_then(|zone| Name::parse(zone).ok()).is_some_and(|zone| zones.contains(&zone));
-        let why = || format!("{}: `{target}` matches nothing now, and may be of another zone", of_zones(zones));
-        if is_allowed { Ok(()) } else { Err(OverrideError::OutsideZones(why())) }
+        let is_of_target = |entry: &Override| Target::parse(&entry.target) == parsed;
+        let may_clear = |entry: &Override| zones.is_none_or(|zones| counts_only_in(entry, &parsed, zones));
+        let (mut cleared, others): (Vec<_>, Vec<_>) =
+            self.entries.iter().cloned().partition(|entry| is_of_target(entry) && may_clear(entry));
+        if cleared.is_empty() {
+            return Err(self.why_not_cleared(target, zones, model));
+        }
+        self.entries = others;
+        cleared.reverse();
+        Ok(cleared)
     }
 
-    fn take(&mut self, target: &str) -> Option<Arc<Override>> {
-        let target = Target::parse(target);
-        let at = self.entries.iter().position(|entry| Target::parse(&entry.target) == target)?;
-        Some(self.entries.remove(at))
+    fn why_not_cleared(&self, target: &str, zones: Option<&[Name]>, model: &Model) -> OverrideError {
+        let parsed = Target::parse(target);
+        let found = endpoints_of(target, model);
+        if let Err(outside) = check_zones(target, &found, zones, model) {
+            return outside;
+        }
+        let of_target = self.entries.iter().find(|entry| Target::parse(&entry.target) == parsed);
+        match (of_target, zones) {
+            (Some(entry), Some(zones)) => {
+                let counts_in = entry.zones.as_deref().map_or("all zones".to_owned(), names_of);
+                let whose = format!("{}, and {}'s override of `{target}`", of_zones(zones), entry.who);
+                OverrideError::OutsideZones(format!("{whose} counts in {counts_in}"))
+            }
+            (Some(_) | None, _) if found.is_empty() => OverrideError::NotOverridden(no_target(target, model)),
+            (Some(_) | None, _) => OverrideError::NotOverridden(format!(
+                "there is no override of `{target}` to clear{}",
+                self.other_overrides(target, model)
+            )),
+        }
     }
 
     /// Removes the overrides that end at `now` (Unix seconds) or earlier, and returns them.
@@ -217,6 +245,34 @@ impl Book {
     }
 }
 
+/// What is unique in a book: a target, and the zones in which the override counts.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key<'e> {
+    target: Target,
+    /// Each zone once, in order; `None`: all zones.
+    zones: Option<Vec<&'e Name>>,
+}
+
+impl Key<'_> {
+    pub(crate) fn of(entry: &Override) -> Key<'_> {
+        Key { target: Target::parse(&entry.target), zones: zone_set(entry.zones.as_deref()) }
+    }
+}
+
+fn zone_set(zones: Option<&[Name]>) -> Option<Vec<&Name>> {
+    let mut all: Vec<&Name> = zones?.iter().collect();
+    all.sort_unstable();
+    all.dedup();
+    Some(all)
+}
+
+/// Whether an override of `target` can count only in `zones`, whatever the files have later.
+fn counts_only_in(entry: &Override, target: &Target, zones: &[Name]) -> bool {
+    let of_target = target.zone().and_then(|zone| Name::parse(zone).ok());
+    of_target.is_some_and(|zone| zones.contains(&zone))
+        || entry.zones.as_deref().is_some_and(|of_entry| of_entry.iter().all(|zone| zones.contains(zone)))
+}
+
 /// Whether an override counts for an endpoint that its target matches: it is in the zones of the operator.
 fn is_inside(entry: &Override, id: EndpointId, model: &Model) -> bool {
     entry.zones.as_ref().is_none_or(|zones| zones.contains(&model.zone(model.endpoint(id).zone).apex))
@@ -243,7 +299,11 @@ fn check_zones(target: &str, found: &[EndpointId], zones: Option<&[Name]>, model
 
 /// `this token is for a.example. and b.example.`, for errors.
 pub(crate) fn of_zones(zones: &[Name]) -> String {
-    format!("this token is for {}", zones.iter().map(Name::to_string).collect::<Vec<_>>().join(", "))
+    format!("this token is for {}", names_of(zones))
+}
+
+fn names_of(zones: &[Name]) -> String {
+    zones.iter().map(Name::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An override in the JSON of the API.

@@ -81,7 +81,11 @@ async fn accept(
         loop {
             room.seats.settled().await;
             match listener.accept().await {
-                Ok((stream, peer)) => return (stream, ApiConnection::admit(room, peer.ip(), clock::now())),
+                Ok((stream, peer)) => {
+                    let own = stream.local_addr().ok().map(|own| own.ip());
+                    let connection = ApiConnection::admit(room, peer.ip(), own, clock::now());
+                    return (stream, connection);
+                }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => tokio::task::yield_now().await,
                 Err(error) => {
                     tracing::warn!(%error, "HTTP: a connection could not be accepted");

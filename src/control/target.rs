@@ -25,7 +25,7 @@ pub const FORMS: &str = "ENDPOINT, ZONE/ENDPOINT, a glob such as 'fra*', pool:NA
 const MAX_REPEATED: usize = 400;
 
 /// A parsed TARGET. Every text parses; the target may match nothing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     kind: Kind,
     /// Restricts the target to this zone. Lower case, with the final dot.
@@ -40,7 +40,7 @@ pub struct Target {
 pub struct Rank(Kind, bool);
 
 /// From the widest to the narrowest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Kind {
     Zone,
     Region,

@@ -96,7 +96,9 @@ impl DiskState {
     pub(crate) fn complete<'r>(&self, reports: impl Iterator<Item = &'r mut OverrideReport>) {
         let book = self.book.load();
         let written = by_target(&book);
-        reports.for_each(|report| report.on_disk = Some(written.get(&*report.target) == Some(report)));
+        let is_written =
+            |report: &OverrideReport| written.get(&*report.target).is_some_and(|of_target| of_target.contains(report));
+        reports.for_each(|report| report.on_disk = Some(is_written(report)));
     }
 
     /// The reports of overrides, with whether each is on the disk.
@@ -117,8 +119,12 @@ fn report((file, due): (&&'static str, &DueFile)) -> UnsavedFile {
     UnsavedFile { file: (*file).to_owned(), content: (*content).to_owned(), since: since.1, error: error.clone() }
 }
 
-fn by_target(book: &Book) -> HashMap<&str, OverrideReport> {
-    book.entries().iter().map(|entry| (&*entry.target, OverrideReport::from(&**entry))).collect()
+fn by_target(book: &Book) -> HashMap<&str, Vec<OverrideReport>> {
+    let mut all: HashMap<&str, Vec<OverrideReport>> = HashMap::new();
+    for entry in book.entries() {
+        all.entry(&*entry.target).or_default().push(OverrideReport::from(&**entry));
+    }
+    all
 }
 
 #[cfg(test)]

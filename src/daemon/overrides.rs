@@ -16,6 +16,7 @@ use crate::clock::{self, BootTime};
 use crate::control::JournalEvent;
 use crate::control::command::{OverrideChange, TargetChange};
 use crate::control::overrides::{Book, OverrideError, utc};
+use crate::control::target::Target;
 use crate::daemon::StartError;
 use crate::daemon::clocks::{Now, WallClock};
 use crate::daemon::state::{StateDir, WriteOutcome};
@@ -218,13 +219,12 @@ impl Drafter {
                 }
             }
             OverrideChange::Clear { targets, who, zones } => {
+                let cleared = |ended| OverrideEdit { before: Some(ended), now: None, who: Some(who.clone()) };
                 for target in targets {
-                    let before = book.clear(&target, zones.as_deref(), model);
-                    edits.push(before.map(|before| OverrideEdit {
-                        before: Some(before),
-                        now: None,
-                        who: Some(who.clone()),
-                    }));
+                    match book.clear(&target, zones.as_deref(), model) {
+                        Ok(ended) => edits.extend(ended.into_iter().map(|ended| Ok(cleared(ended)))),
+                        Err(refusal) => edits.push(Err(refusal)),
+                    }
                 }
             }
         }
@@ -276,8 +276,15 @@ impl Draft {
 }
 
 impl OverrideEdit {
-    /// For the reply to the operator.
-    pub(crate) fn into_reply(self) -> TargetChange {
+    /// For the reply to the operator: a change of each target. Of several overrides of one target that were cleared it
+    /// has the newest.
+    pub(crate) fn into_replies(edits: Vec<OverrideEdit>) -> Vec<TargetChange> {
+        let mut replies: Vec<TargetChange> = edits.into_iter().map(OverrideEdit::into_reply).collect();
+        replies.dedup_by(|next, first| Target::parse(&next.target) == Target::parse(&first.target));
+        replies
+    }
+
+    fn into_reply(self) -> TargetChange {
         let either = self.now.as_ref().or(self.before.as_ref());
         let target = either.map_or(String::new(), |either| either.target.clone());
         TargetChange { target, before: self.before, now: self.now }

@@ -93,8 +93,35 @@ def test_the_token_of_a_zone_reaches_no_other(dir):
         assert node.command("reload").returncode == 0
         overridden = {zone["zone"]: [e["name"] for e in zone["endpoints"] if e["override"]] for zone in node.status()["zones"]}
         assert overridden == {"svc.example.": ["fra1", "nyc"], "other.example.": []}, overridden
-        assert call(node, "DELETE", "/v1/overrides/ny*", token=CAROL)[0] == 403, "now it matches the other zone too"
-        assert call(node, "DELETE", "/v1/overrides/ny*", token=ALICE)[0] == 200
+        assert call(node, "PUT", "/v1/overrides/ny*", token=CAROL, body=DRAIN)[0] == 403, "now it matches the other zone too"
+        assert call(node, "DELETE", "/v1/overrides/ny*", token=CAROL)[0] == 200, "it counts only in the zone of the token"
+
+
+def test_the_token_of_a_zone_keeps_its_limits_while_the_other_zone_is_away(dir):
+    def in_force(node):
+        all = json.loads(call(node, "GET", "/v1/overrides", token=ALICE)[2])
+        return [(row["target"], row["state"], row["who"], row.get("zones")) for row in all]
+
+    with start(dir) as node:
+        down = {"state": "down", "why": "broken", "confirm": True}
+        assert call(node, "PUT", "/v1/overrides/fra1", token=ALICE, body=down)[0] == 200
+        alices, carols = ("fra1", "down", "alice", None), ("fra1", "drain", "carol", ["svc.example."])
+        for name in ["other.example.policy.toml", "other.example.zone"]:
+            (node.dir / "zones" / name).unlink()
+        assert node.command("reload", "--confirm-removal").returncode == 0
+        status, _, body = call(node, "DELETE", "/v1/overrides/fra1", token=CAROL)
+        assert status == 403 and "alice's override of `fra1` counts in all zones" in body, (status, body)
+        status, _, body = call(node, "PUT", "/v1/overrides/fra1", token=CAROL, body={**DRAIN, "confirm": True})
+        assert status == 200 and json.loads(body)["before"] is None, (status, body)
+        assert in_force(node) == [alices, carols]
+        for name in ["other.example.policy.toml", "other.example.zone"]:
+            node.write(name, ZONES[name])
+        assert node.command("reload").returncode == 0
+        of = {zone["zone"]: {e["name"]: e["override"] for e in zone["endpoints"]} for zone in node.status()["zones"]}
+        found = {zone: all["fra1"]["who"] for zone, all in of.items()}
+        assert found == {"svc.example.": "carol", "other.example.": "alice"}, found
+        assert call(node, "DELETE", "/v1/overrides/fra1", token=CAROL)[0] == 200
+        assert in_force(node) == [alices], "each clears what counts in its zones only"
 
 
 def test_wrong_tokens_are_slowed_logged_once_and_counted(dir):

@@ -82,11 +82,8 @@ async fn stand_in(state: ApiState, mut commands: mpsc::Receiver<Command>) {
                     OverrideChange::Clear { targets, zones, .. } => targets
                         .into_iter()
                         .map(|target| {
-                            Ok(TargetChange {
-                                before: Some(next.clear(&target, zones.as_deref(), model)?),
-                                now: None,
-                                target,
-                            })
+                            let cleared = next.clear(&target, zones.as_deref(), model)?;
+                            Ok(TargetChange { before: cleared.into_iter().next(), now: None, target })
                         })
                         .collect(),
                 };
@@ -316,6 +313,33 @@ async fn a_token_for_a_zone_changes_nothing_in_another() {
     }
     let (_, put) = served.ask("PUT /v1/overrides/region:eu-west", &[JSON, &carol], DRAIN).await;
     assert_eq!((&put["override"]["who"], &put["override"]["zones"]), (&json!("carol"), &json!(["svc.example."])));
+}
+
+#[tokio::test]
+async fn a_removal_is_confirmed_on_this_host_or_with_a_token_for_all_zones() {
+    let served = served(Some(tokens())).await;
+    let confirm = r#"{"confirm_removal": true}"#;
+    let (alice, carol, bob, wrong) = (bearer(ALICE), bearer(CAROL), bearer(BOB), bearer("wrong-wrong-wrong-wrong"));
+    let forwarded = "x-forwarded-for: 192.0.2.9";
+    for (headers, expected, says) in [
+        (vec![], 422, "not everything was loaded"),
+        (vec![&*wrong], 422, "not everything was loaded"),
+        (vec![forwarded], 401, "a process of the server's host"),
+        (vec!["forwarded: for=192.0.2.9"], 401, "role operate for all zones"),
+        (vec!["via: 1.1 proxy"], 401, "role operate for all zones"),
+        (vec![forwarded, &*wrong], 401, "not in the token file"),
+        (vec![forwarded, &*bob], 403, "needs operate"),
+        (vec![forwarded, &*carol], 403, "this token is for svc.example., and a removal"),
+        (vec![forwarded, &*alice], 422, "not everything was loaded"),
+    ] {
+        let (status, detail) = served.status("POST /v1/reload", &headers, confirm).await;
+        assert!(status == expected && detail.contains(says), "{headers:?}: {status} {detail}");
+        let (status, _) = served.status("POST /v1/reload?confirm_removal=true", &headers, "").await;
+        assert_eq!(status, expected, "{headers:?} in the query");
+        assert_eq!(served.status("POST /v1/reload", &headers, "").await.0, 422, "{headers:?}: a plain reload is free");
+    }
+    let evil = ["origin: http://evil.example"];
+    assert_eq!(served.status("POST /v1/reload", &evil, confirm).await.0, 403, "a page of another site");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Tests of the book of overrides.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::control::test_world;
 
@@ -26,7 +28,7 @@ fn an_override_of_an_endpoint_goes_before_that_of_its_region() {
     book.put(entry("fra1", OverrideState::Up, None), &model()).unwrap();
     book.put(entry("plain", OverrideState::Down, None), &model()).unwrap();
     assert_eq!(resolved(&book), [(0, OverrideState::Up), (2, OverrideState::Down)]);
-    assert_eq!(book.clear("fra1", None, &model()).unwrap().state, OverrideState::Up);
+    assert_eq!(book.clear("fra1", None, &model()).unwrap()[0].state, OverrideState::Up);
     assert_eq!(resolved(&book), [(0, OverrideState::Drain), (2, OverrideState::Down)]);
 }
 
@@ -179,7 +181,7 @@ fn the_narrowest_target_counts_and_of_two_equal_ones_the_newer() {
     assert_eq!(resolved(&book)[4], "fra? down", "set again, so newer");
     assert_eq!(resolved(&book)[1], "pool:deep drain");
     assert_eq!(
-        book.clear("zone:SVC.example.", None, &model).unwrap().target,
+        book.clear("zone:SVC.example.", None, &model).unwrap()[0].target,
         "zone:svc.example",
         "one zone, written twice"
     );
@@ -188,4 +190,126 @@ fn the_narrowest_target_counts_and_of_two_equal_ones_the_newer() {
         refused,
         "there is no override of `zone:svc.example.` to clear; there is one of `pool:deep`, `svc.example./fra1`"
     );
+}
+
+fn zone(name: &str) -> Name {
+    Name::parse(name).unwrap()
+}
+
+/// An override of the token `who`, which is for these zones.
+fn of_token(who: &str, target: &str, state: OverrideState, zones: Option<&[&str]>) -> Override {
+    let zones = zones.map(|zones| zones.iter().map(|name| zone(name)).collect());
+    Override { who: who.into(), zones, ..entry(target, state, None) }
+}
+
+/// The model of the tests of targets without `other.example.`.
+fn without_other(model: &Model) -> Model {
+    let mut away = model.clone();
+    away.zones.pop();
+    away.endpoints.retain(|endpoint| endpoint.zone.0 == 0);
+    away.pools.pop();
+    away
+}
+
+#[test]
+fn a_token_for_a_zone_neither_replaces_nor_clears_what_counts_elsewhere_while_the_other_zone_is_away() {
+    use OverrideState::{Down, Drain};
+    let whole = crate::control::target::tests::model();
+    let away = without_other(&whole);
+    let svc = [zone("svc.example.")];
+    let mut book = Book::default();
+    book.put(of_token("alice", "fra1", Down, None), &whole).unwrap();
+    let before = book.put(of_token("carol", "fra1", Drain, Some(&["svc.example."])), &away).unwrap();
+    assert_eq!(before, None, "alice's stays");
+    let states = |book: &Book| {
+        let resolved = book.resolve(&whole);
+        [0, 3].map(|id| resolved.get(&EndpointId(id)).map(|entry| (entry.who.clone(), entry.state)))
+    };
+    let [carols, alices] = [("carol", Drain), ("alice", Down)].map(|(who, state)| Some((who.to_owned(), state)));
+    assert_eq!(states(&book), [carols, alices.clone()], "each counts in its zones, and of two the newer");
+    assert_eq!(book.clear("fra1", Some(&svc), &whole).unwrap()[0].who, "carol", "also while the other zone is there");
+    for model in [&away, &whole] {
+        let refused = book.clear("fra1", Some(&svc), model).unwrap_err();
+        assert!(matches!(refused, OverrideError::OutsideZones(_)), "{refused:?}");
+    }
+    let refused = book.clear("fra1", Some(&svc), &away).unwrap_err().to_string();
+    assert_eq!(refused, "this token is for svc.example., and alice's override of `fra1` counts in all zones");
+    assert_eq!(states(&book), [alices.clone(), alices]);
+    book.put(of_token("alice", "svc.example/fra1", Drain, None), &whole).unwrap();
+    assert_eq!(book.clear("svc.example/fra1", Some(&svc), &whole).unwrap().len(), 1, "its target is in the zone");
+}
+
+#[test]
+fn a_token_for_all_zones_clears_every_override_of_a_target() {
+    use OverrideState::{Down, Drain};
+    let whole = crate::control::target::tests::model();
+    let mut book = Book::default();
+    let zones = ["svc.example.", "other.example."];
+    book.put(of_token("alice", "fra1", Down, None), &whole).unwrap();
+    book.put(of_token("carol", "fra1", Drain, Some(&zones)), &whole).unwrap();
+    let before = book.put(of_token("dave", "fra1", Drain, Some(&["other.example.", "svc.example."])), &whole).unwrap();
+    assert_eq!(before.unwrap().who, "carol", "the same zones in another order");
+    let cleared: Vec<String> =
+        book.clear("fra1", None, &whole).unwrap().iter().map(|entry| entry.who.clone()).collect();
+    assert_eq!(cleared, ["dave", "alice"], "the newest first");
+    assert!(book.all().is_empty());
+}
+
+#[test]
+fn tokens_for_zones_cannot_fill_the_book() {
+    let whole = crate::control::target::tests::model();
+    let mut book = Book::default();
+    let of_carol = |target: &str| of_token("carol", target, OverrideState::Drain, Some(&["svc.example."]));
+    book.entries.extend((0..MAX_OF_ZONES).map(|n| Arc::new(of_carol(&format!("e{n}")))));
+    assert_eq!(book.put(of_carol("nyc"), &whole), Err(OverrideError::FullForZones));
+    assert!(book.put(of_carol("e0"), &whole).is_err(), "it matches nothing");
+    assert!(book.put(of_token("alice", "nyc", OverrideState::Drain, None), &whole).is_ok());
+    assert!(book.put(of_token("dave", "fra2", OverrideState::Drain, Some(&["other.example."])), &whole).is_ok());
+    book.entries.extend(
+        (0..MAX_WITH_ZONES)
+            .map(|n| Arc::new(of_token("erin", &format!("f{n}"), OverrideState::Drain, Some(&["third.example."])))),
+    );
+    let refused = book.put(of_token("dave", "region:empty", OverrideState::Drain, Some(&["other.example."])), &whole);
+    assert!(matches!(refused, Err(OverrideError::NoTarget(_))), "{refused:?}");
+    let refused =
+        book.put(of_token("dave", "other.example/*", OverrideState::Drain, Some(&["other.example."])), &whole);
+    assert_eq!(refused, Err(OverrideError::FullForZones));
+    assert!(book.put(of_token("alice", "plain", OverrideState::Drain, None), &whole).is_ok());
+}
+
+proptest! {
+    /// Whatever a token for `svc.example.` does, and whether or not the other zone is served then, `other.example.` has
+    /// the overrides that others set.
+    #[test]
+    fn a_token_for_a_zone_changes_nothing_in_others(
+        calls in prop::collection::vec((0..9_usize, 0..3_usize, any::<bool>(), any::<bool>(), any::<bool>()), 1..40),
+    ) {
+        let whole = crate::control::target::tests::model();
+        let away = without_other(&whole);
+        let targets = [
+            "fra1", "fra*", "*", "pool:web", "region:eu-west", "zone:svc.example", "zone:other.example",
+            "svc.example/fra1", "OTHER.example./fra1",
+        ];
+        let svc = [zone("svc.example.")];
+        let elsewhere = |book: &Book| {
+            let all = book.resolve(&whole);
+            [3, 4].map(|id| all.get(&EndpointId(id)).map(|entry| (entry.target.clone(), entry.state, entry.who.clone())))
+        };
+        let mut book = Book::default();
+        for (target, state, is_scoped, is_put, is_away) in calls {
+            let (target, model) = (targets[target], if is_away { &away } else { &whole });
+            let state = [OverrideState::Drain, OverrideState::Up, OverrideState::Down][state];
+            let before = elsewhere(&book);
+            let (who, zones) = if is_scoped { ("carol", Some(&["svc.example."][..])) } else { ("alice", None) };
+            let done = match is_put {
+                true => book.put(of_token(who, target, state, zones), model).map(|_| ()),
+                false => book.clear(target, is_scoped.then_some(&svc[..]), model).map(|_| ()),
+            };
+            if is_scoped || done.is_err() {
+                prop_assert_eq!(elsewhere(&book), before, "{} {} {}: {:?}", who, is_put, target, done);
+            }
+            let again = Book::of(book.entries().iter().map(|entry| Override::clone(entry)).collect()).unwrap();
+            prop_assert_eq!(&again, &book);
+        }
+    }
 }

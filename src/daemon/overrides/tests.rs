@@ -48,6 +48,44 @@ async fn an_override_outlives_a_restart_and_ends_at_its_time() {
 }
 
 #[tokio::test]
+async fn overrides_of_one_target_that_count_in_different_zones_outlive_a_restart_and_end_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::begun(Some(dir.path().into())).unwrap();
+    let mut first = Overrides::load(&state).unwrap();
+    change(&mut first, drain("fra1", None));
+    let OverrideChange::Put { overrides: put, .. } = drain("fra1", None) else { unreachable!("a drain") };
+    let zones = Some([crate::wire::Name::parse("svc.example.").unwrap()].into());
+    let of_carol = Override { who: "carol".into(), zones, ..put[0].clone() };
+    change(&mut first, OverrideChange::Put { overrides: vec![of_carol], lasting: None, confirmed: false });
+    first.save(&state).await.unwrap().unwrap();
+    let mut second = Overrides::load(&state).unwrap();
+    assert_eq!(*second.book().load_full(), *first.book().load_full());
+    assert_eq!(second.book().load().entries().len(), 2);
+    assert!(state.disk().reports(second.book().load().entries()).iter().all(|report| report.on_disk == Some(true)));
+    second.resolve(&model(), &state);
+    let before = second.resolved();
+    let clear = OverrideChange::Clear { targets: vec!["fra1".into()], who: "bob".into(), zones: None };
+    let edits = change(&mut second, clear);
+    assert_eq!(event_lines(&before, &second, &edits), ["fra1 drained -> up: cleared by bob: rack move (carol)"]);
+    let [reply] = &OverrideEdit::into_replies(edits)[..] else { panic!("one target") };
+    assert_eq!(reply.before.as_ref().unwrap().who, "carol");
+}
+
+#[tokio::test]
+async fn a_file_of_an_earlier_version_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let row = |target: &str, who: &str, more: &str| {
+        format!(r#"{{"target":"{target}","state":"drain","why":"x","who":"{who}","until":null{more}}}"#)
+    };
+    let rows = [row("fra1", "alice", ""), row("nyc", "carol", r#","zones":["svc.example."]"#)].join(",");
+    std::fs::write(dir.path().join(FILE.info.name), format!(r#"{{"version":1,"overrides":[{rows}]}}"#)).unwrap();
+    let overrides = Overrides::load(&StateDir::begun(Some(dir.path().into())).unwrap()).unwrap();
+    let all: Vec<(String, bool)> =
+        overrides.book().load().all().iter().map(|entry| (entry.target.clone(), entry.zones.is_some())).collect();
+    assert_eq!(all, [("fra1".into(), false), ("nyc".into(), true)]);
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_read_stops_the_start_and_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(FILE.info.name), "{\"version\":1,").unwrap();

@@ -35,7 +35,7 @@ impl Steer {
         let saved = self.overrides.save(&self.state_dir);
         self.report_edits(&edits, &resolved);
         let served = [before, self.publisher.snapshots().load_full()];
-        let targets = edits.into_iter().map(OverrideEdit::into_reply).collect();
+        let targets = OverrideEdit::into_replies(edits);
         Ok(AppliedChange { targets, served, saved })
     }
 
