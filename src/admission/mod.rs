@@ -9,6 +9,8 @@
 //!   octets before it is queued; they are free again when they have gone to the peer. When no more may wait, the net
 //!   with the most of them loses a connection.
 //! - [`RateByNet`]: how often a client net may do something.
+//! - [`SiteShares`]: how much of something a site may have at a time.
+//! - [`Handshakes`]: which TLS handshakes are done while there are many.
 //!
 //! A client net is an IPv4 address, or a /64 of IPv6. The nets of one /48 count together, and are then treated by the
 //! same rule among themselves: otherwise one site would count as 65,536 clients.
@@ -17,16 +19,20 @@
 //! the logarithm of the number of seats.
 
 mod connection;
+mod handshakes;
 mod net;
 mod order;
 mod rate;
 mod seats;
+mod share;
 #[cfg(test)]
 mod tests;
 mod waiting;
 
 pub use connection::Displacement;
+pub use handshakes::{Handshake, Handshakes};
 pub use net::SourceNet;
 pub use rate::RateByNet;
 pub use seats::{Seat, Seats};
+pub use share::{SiteShare, SiteShares};
 pub use waiting::{Account, Reservation, WaitingOctets};

@@ -119,6 +119,11 @@ impl WaitingOctets {
     pub fn waiting(&self) -> usize {
         self.pool.total - self.pool.left.available_permits()
     }
+
+    /// How many octets may be taken from the total.
+    pub fn total(&self) -> usize {
+        self.pool.total
+    }
 }
 
 impl Account {

@@ -56,6 +56,21 @@ impl ApiRoom {
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
         }
     }
+
+    /// The seats of all connections.
+    pub fn seats(&self) -> &Seats {
+        &self.seats
+    }
+
+    /// The seats of event streams.
+    pub fn stream_seats(&self) -> &Seats {
+        &self.streams.seats
+    }
+
+    /// The octets of responses that wait.
+    pub fn octets(&self) -> &WaitingOctets {
+        &self.octets
+    }
 }
 
 /// A connection of the API.

@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::WaitingOctets;
+use crate::admission::{Seats, WaitingOctets};
 use crate::clock;
 use crate::config::Limits;
 use crate::control::command::MAX_WAITING;
@@ -34,7 +34,7 @@ use crate::daemon::versions::Versions;
 use crate::server::{Counters, Encrypted, Server, StreamLimits};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
-use crate::telemetry::{Metrics, log};
+use crate::telemetry::{ListenerRoom, Metrics, log};
 
 /// A running server with its vantages.
 pub struct RunningNode {
@@ -66,7 +66,15 @@ impl RunningNode {
         let SavedState { overrides, last_reports, steering_files, last_event } = saved;
         let Sockets { mut server, certificates, encrypted, api } = sockets;
         let Limits { connections, quic_connections, api_connections } = shares.connections;
+        let [connections, quic_connections] = [connections, quic_connections].map(Seats::new);
         let octets = WaitingOctets::new(shares.waiting_octets);
+        let room = control::ApiRoom::new(api_connections, shares.waiting_octets);
+        let rooms = [
+            ListenerRoom { listener: "dns", seats: connections.clone(), octets: Some(octets.clone()) },
+            ListenerRoom { listener: "quic", seats: quic_connections.clone(), octets: None },
+            ListenerRoom { listener: "api", seats: room.seats().clone(), octets: Some(room.octets().clone()) },
+            ListenerRoom { listener: "events", seats: room.stream_seats().clone(), octets: None },
+        ];
         server.limit_streams(StreamLimits { connections, quic_connections, octets });
         let http = api.local_addr().map_err(StartError::System)?;
         log::write_apart().map_err(StartError::System)?;
@@ -123,13 +131,13 @@ impl RunningNode {
             counters: counters.clone(),
             certificates: certificates.clone(),
             writes: state_dir.writes(),
+            rooms: rooms.to_vec(),
             access: access.clone(),
             disk: state_dir.disk(),
         };
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let state =
             control::ApiState::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
-        let room = control::ApiRoom::new(api_connections, shares.waiting_octets);
         let state = state.with_room(room).with_fleet(read_fleet).with_costly_calls_on(runtimes.report.handle().clone());
         let stop = CancellationToken::new();
         let api = runtimes.control.within(|| TcpListener::from_std(api)).map_err(StartError::System)?;
@@ -211,7 +219,7 @@ impl RunningNode {
     }
 
     /// Every transition and override from now on.
-    pub fn events(&self) -> broadcast::Receiver<JournalEvent> {
+    pub fn events(&self) -> broadcast::Receiver<Arc<JournalEvent>> {
         self.journal.subscribe()
     }
 

@@ -12,7 +12,7 @@ use crate::control::{ApiAccess, ReloadStatus};
 use crate::daemon::state::StateWrites;
 use crate::server::{Certificates, Counters};
 use crate::snapshot::Snapshot;
-use crate::telemetry::{Metrics, Scrape};
+use crate::telemetry::{ListenerRoom, Metrics, Scrape};
 
 /// Everything that is read.
 pub(crate) struct Sources {
@@ -22,6 +22,7 @@ pub(crate) struct Sources {
     pub(crate) counters: Arc<Counters>,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) writes: Arc<StateWrites>,
+    pub(crate) rooms: Vec<ListenerRoom>,
     pub(crate) access: Arc<ApiAccess>,
     pub(crate) disk: Arc<DiskState>,
     pub(crate) fleet: Option<ReadFleet>,
@@ -39,6 +40,7 @@ impl Sources {
             reload: &self.reload.load(),
             certificate_ends_at: self.certificates.as_ref().and_then(|certificates| certificates.ends_at()),
             state_writes: self.writes.counts(),
+            rooms: &self.rooms,
             refusals: &self.access.refusals,
             unsaved: &self.disk.unsaved(clock::now()),
             fleet: self.fleet.as_ref().map(|read| read()).as_ref(),

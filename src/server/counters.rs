@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::answer::{Outcome, Reject, Reply, Transport};
+use crate::server::handshake::HandshakeResult;
 
 /// Response codes up to 23 (BADCOOKIE), the greatest that this server sends, have a counter each; those above share
 /// one.
@@ -41,7 +42,7 @@ pub enum DropReason {
     /// A connection closed because octets that wait for it were needed for others, or because none were free for it in
     /// time; also a long query over DoQ that had no room.
     NoOctets,
-    /// A handshake of DoQ that was refused: its client net makes too many, or there are too many in all.
+    /// A TLS or QUIC handshake that was refused: its client net makes too many, or there are too many in all.
     Refused,
     /// A reply over the rate limit.
     RateLimited,
@@ -123,6 +124,8 @@ pub struct Totals {
     pub truncated: Vec<(Transport, u64)>,
     /// Connections that were accepted, and how many of them are open, by transport.
     pub connections: Vec<(Transport, u64, u64)>,
+    /// TLS and QUIC handshakes by transport and result, with zeroes.
+    pub handshakes: Vec<(Transport, HandshakeResult, u64)>,
 }
 
 /// The counters of one UDP thread, or of all streams.
@@ -137,6 +140,7 @@ pub struct ThreadCounters {
     truncated: [AtomicU64; Transport::ALL.len()],
     /// Connections that were accepted, and that ended.
     connections: [[AtomicU64; 2]; Transport::ALL.len()],
+    handshakes: [[AtomicU64; HandshakeResult::ALL.len()]; Transport::ALL.len()],
     /// How many chunks of `picks` are allocated, from the first on.
     chunks: AtomicUsize,
     picks: Box<[OnceLock<Box<[AtomicU64]>>]>,
@@ -194,6 +198,12 @@ impl Counters {
                 }
             }
         }
+        for transport in [Transport::Tls, Transport::Https, Transport::Quic] {
+            for result in HandshakeResult::ALL {
+                let count = sum(&|thread| thread.handshakes[transport as usize][result as usize].load(Relaxed));
+                totals.handshakes.push((transport, result, count));
+            }
+        }
         for reason in DropReason::ALL {
             totals.dropped.push((reason, sum(&|thread| thread.dropped[reason.index()].load(Relaxed))));
         }
@@ -214,6 +224,7 @@ impl ThreadCounters {
             slipped: AtomicU64::new(0),
             truncated: Default::default(),
             connections: Default::default(),
+            handshakes: Default::default(),
             chunks: AtomicUsize::new(0),
             picks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
         }
@@ -244,6 +255,11 @@ impl ThreadCounters {
     pub fn connection(self: &Arc<Self>, transport: Transport) -> OpenConnection {
         self.bump(&self.connections[transport as usize][0], 1);
         OpenConnection { counters: self.clone(), transport }
+    }
+
+    /// Counts a TLS or QUIC handshake that ended.
+    pub fn handshake(&self, transport: Transport, result: HandshakeResult) {
+        self.bump(&self.handshakes[transport as usize][result as usize], 1);
     }
 
     /// Counts what got no reply.

@@ -6,6 +6,7 @@ mod batch;
 mod certificates;
 pub mod counters;
 mod encrypted;
+mod handshake;
 mod limits;
 mod rrl;
 mod socket;
@@ -17,6 +18,7 @@ mod udp;
 pub use certificates::Certificates;
 pub use counters::{Counters, DropReason, OTHER_RCODE, ThreadCounters, Totals};
 pub use encrypted::Encrypted;
+pub use handshake::HandshakeResult;
 pub use limits::StreamLimits;
 pub use socket::BindError;
 
@@ -157,7 +159,7 @@ impl Server {
             running.streams.push(runtime.spawn(task));
         }
         // QUIC connections take no descriptor each, and forging a source is easier: they have a limit of their own.
-        let for_quic = context.with_seats(self.limits.quic_connections);
+        let for_quic = context.with_seats(&self.limits.quic_connections);
         for listening in encrypted {
             let context = match listening.what {
                 Encrypted::Tls | Encrypted::Https => context.clone(),

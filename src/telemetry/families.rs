@@ -110,6 +110,13 @@ families! {
         "Replies that were sent truncated, including those over the rate limit.";
     CONNECTIONS Counter "portolan_connections_total" ["transport"] "Connections of DNS clients that were accepted.";
     OPEN_CONNECTIONS Gauge "portolan_open_connections" ["transport"] "Connections of DNS clients that are open.";
+    HANDSHAKES Counter "portolan_handshakes_total" ["transport" "result"]
+        "TLS and QUIC handshakes of DNS clients, by result.";
+    SEATS_TAKEN Gauge "portolan_seats_taken" ["listener"] "Connections that have a seat.";
+    SEATS Gauge "portolan_seats" ["listener"] "How many connections may have a seat.";
+    WAITING Gauge "portolan_waiting_bytes" ["listener"]
+        "Octets of replies and requests that wait, without the first 4 KiB of each connection.";
+    WAITING_LIMIT Gauge "portolan_waiting_bytes_limit" ["listener"] "How many octets may wait.";
     DROPPED Counter "portolan_dropped_total" ["reason"] "Messages that got no reply, by reason.";
     SLIPPED Counter "portolan_slipped_total" []
         "Replies over the rate limit that were sent truncated, so that the client retries over TCP.";

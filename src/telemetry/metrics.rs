@@ -15,8 +15,9 @@ use crate::model::{Health, Model};
 use crate::server::Totals;
 use crate::snapshot::{Snapshot, Transition};
 use crate::telemetry::families as family;
+use crate::telemetry::rooms::ListenerRoom;
 use crate::telemetry::text::Exposition;
-use crate::telemetry::{files, fleet, names, process, traffic, world};
+use crate::telemetry::{files, fleet, names, process, rooms, traffic, world};
 
 /// Upper bounds of a probe's duration in seconds: from loopback to the longest sensible timeout.
 const PROBE_BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
@@ -92,6 +93,8 @@ pub struct Scrape<'a> {
     /// Writes of files in the state directory: successes and failures. The last known health is not included: it is
     /// counted in [`Metrics`].
     pub state_writes: [u64; 2],
+    /// The seats and the waiting octets of each group of listeners.
+    pub rooms: &'a [ListenerRoom],
     /// What the API refused.
     pub refusals: &'a RefusalCounters,
     /// The files of the state directory that are not on the disk as they should be.
@@ -141,7 +144,7 @@ impl Metrics {
 
     /// All metrics in the text format of Prometheus.
     pub fn render(&self, scrape: &Scrape<'_>) -> String {
-        let Scrape { snapshot, names, totals, reload, certificate_ends_at, state_writes, refusals, unsaved, fleet } =
+        let Scrape { snapshot, names, totals, reload, certificate_ends_at, state_writes, rooms, refusals, unsaved, fleet } =
             *scrape;
         let mut text = Exposition::default();
         text.family(&family::BUILD_INFO).sample(&[env!("CARGO_PKG_VERSION")], 1);
@@ -152,6 +155,7 @@ impl Metrics {
         names::write(&mut text, &snapshot.model, names);
         world::write(&mut text, snapshot);
         traffic::write(&mut text, totals, snapshot);
+        rooms::write(&mut text, rooms);
         if let Some(end) = certificate_ends_at {
             text.single(&family::CERT_EXPIRY, end);
         }

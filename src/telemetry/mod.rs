@@ -7,6 +7,7 @@ pub mod log;
 pub mod metrics;
 mod names;
 mod process;
+mod rooms;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -14,3 +15,4 @@ mod traffic;
 mod world;
 
 pub use metrics::{Metrics, ProbeResult, Scrape};
+pub use rooms::ListenerRoom;

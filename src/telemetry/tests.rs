@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admission::{Seats, WaitingOctets};
 use crate::answer::Transport;
 use crate::control::fleet::{FleetReport, NatsReport};
 use crate::control::names::NameStateCache;
@@ -10,10 +11,10 @@ use crate::control::test_world::{model, snapshot, transition};
 use crate::control::unsaved::UnsavedFile;
 use crate::control::{Refusal, RefusalCounters, ReloadStatus};
 use crate::model::{Doubt, Hold};
-use crate::server::{DropReason, Totals};
+use crate::server::{DropReason, HandshakeResult, Totals};
 use crate::snapshot::Snapshot;
 use crate::telemetry::families::{self, Family};
-use crate::telemetry::{Metrics, ProbeResult, Scrape};
+use crate::telemetry::{ListenerRoom, Metrics, ProbeResult, Scrape};
 
 fn totals() -> Totals {
     Totals {
@@ -24,6 +25,7 @@ fn totals() -> Totals {
         slipped: 6,
         truncated: vec![(Transport::Udp, 8)],
         connections: vec![(Transport::Tls, 9, 2)],
+        handshakes: vec![(Transport::Tls, HandshakeResult::Refused, 11)],
     }
 }
 
@@ -45,6 +47,7 @@ fn scraped(metrics: &Metrics, snapshot: &Snapshot) -> Vec<String> {
         reload: &reload,
         certificate_ends_at: Some(2_000_000_000),
         state_writes: [3, 1],
+        rooms: &[ListenerRoom { listener: "dns", seats: Seats::new(512), octets: Some(WaitingOctets::new(1000)) }],
         refusals: &refusals,
         unsaved: &unsaved,
         fleet: Some(&fleet()),
@@ -114,6 +117,11 @@ fn every_metric_is_there_with_its_labels() {
         r#"portolan_truncated_total{transport="udp"} 8"#,
         r#"portolan_connections_total{transport="tls"} 9"#,
         r#"portolan_open_connections{transport="tls"} 2"#,
+        r#"portolan_handshakes_total{transport="tls",result="refused"} 11"#,
+        r#"portolan_seats_taken{listener="dns"} 0"#,
+        r#"portolan_seats{listener="dns"} 512"#,
+        r#"portolan_waiting_bytes{listener="dns"} 0"#,
+        r#"portolan_waiting_bytes_limit{listener="dns"} 1000"#,
         r#"portolan_zone_queries_total{zone="svc.example."} 73"#,
         "portolan_cert_expiry_seconds 2000000000",
         r#"portolan_state_writes_total{result="success"} 4"#,

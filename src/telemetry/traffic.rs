@@ -43,6 +43,10 @@ pub(super) fn write(text: &mut Exposition, totals: &Totals, snapshot: &Snapshot)
     for (transport, _, open) in &totals.connections {
         samples.sample(&[transport.as_str()], open);
     }
+    let mut samples = text.family(&family::HANDSHAKES);
+    for (transport, result, count) in &totals.handshakes {
+        samples.sample(&[transport.as_str(), result.as_str()], count);
+    }
     let mut samples = text.family(&family::DROPPED);
     for &(reason, count) in &totals.dropped {
         samples.sample(&[reason.as_str()], count);

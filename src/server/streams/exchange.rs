@@ -1,10 +1,14 @@
 //! One query of DoQ and its reply, on a stream of their own (RFC 9250, 4.2).
 
+use std::future::pending;
+use std::pin::pin;
+
+use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::time::timeout;
 
-use super::framed::{NextMessage, next_message};
-use super::octets::{Octets, STREAM, Starved};
+use super::gathered::{Disorder, Gathered};
+use super::octets::{LONG_REQUEST, Octets, STREAM, Starved};
 use super::{LONGEST, MESSAGE, StreamContext, WRITE, push_framed};
 use crate::admission::Reservation;
 use crate::answer::Transport;
@@ -28,8 +32,10 @@ pub(super) enum End {
     Violation,
     /// The message took too long to arrive, or the client did not take the reply.
     Stalled,
-    /// There was no room for a long message; the stream is reset.
+    /// There was no room for a long message, or too many messages waited for room; the stream is reset.
     Refused,
+    /// The message arrived with more gaps than lost packets leave, which ends the connection.
+    Fragmented,
     /// There was no room for too long, which ends the connection.
     Starved,
 }
@@ -47,7 +53,7 @@ impl QuicExchange {
         let end = self.exchange(&context, &octets).await.unwrap_or_else(|end| end);
         // An error of a reset means that the stream has ended already.
         match end {
-            End::Answered | End::Left | End::Starved => {}
+            End::Answered | End::Left | End::Starved | End::Fragmented => {}
             End::Silent => drop(self.send.reset(PROTOCOL_ERROR)),
             End::Violation => {
                 context.counters.dropped(DropReason::BadLength, 1);
@@ -66,20 +72,38 @@ impl QuicExchange {
     }
 
     async fn exchange(&mut self, context: &StreamContext, octets: &Octets) -> Result<End, End> {
-        let mut room = octets.request(STREAM).await?;
-        let message =
-            timeout(MESSAGE, read_message(&mut self.receive, &mut room)).await.map_err(|_| End::Stalled)??;
+        let QuicExchange { connection, send, receive } = self;
+        let mut gathered = Gathered::default();
+        let mut room = room_for(receive, octets, &mut gathered).await?;
+        let reading = read_message(receive, &mut gathered, &mut room);
+        timeout(MESSAGE, reading).await.map_err(|_| End::Stalled)??;
+        let Some(message) = gathered.message()? else { return Err(End::Violation) };
         // A client may have moved to another address: the current one counts.
-        let whence = (self.connection.remote_address(), Transport::Quic);
-        let Some((reply, reply_room)) = octets.answer(context, &message, whence, framed).await? else {
-            return Err(End::Silent);
+        let whence = (connection.remote_address(), Transport::Quic);
+        let answering = async {
+            let Some((reply, reply_room)) = octets.answer(context, message, whence, framed).await? else {
+                return Err(End::Silent);
+            };
+            room.shrink_to(STREAM);
+            // QUIC has the octets until the client has acknowledged them.
+            let reply = Reservation::join(vec![room, reply_room], reply);
+            let written = timeout(WRITE, send.write_chunk(reply)).await.map_err(|_| End::Stalled)?;
+            written.and_then(|()| Ok(send.finish()?)).map_err(|_| End::Left)?;
+            Ok(End::Answered)
         };
-        room.shrink_to(STREAM);
-        // QUIC has the octets until the client has acknowledged them.
-        let reply = Reservation::join(vec![room, reply_room], reply);
-        let written = timeout(WRITE, self.send.write_chunk(reply)).await.map_err(|_| End::Stalled)?;
-        written.and_then(|()| Ok(self.send.finish()?)).map_err(|_| End::Left)?;
-        Ok(End::Answered)
+        tokio::select! {
+            answered = answering => answered,
+            () = something_behind(receive) => Err(End::Violation),
+        }
+    }
+}
+
+impl From<Disorder> for End {
+    fn from(disorder: Disorder) -> End {
+        match disorder {
+            Disorder::Violation => End::Violation,
+            Disorder::Fragmented => End::Fragmented,
+        }
     }
 }
 
@@ -95,24 +119,55 @@ fn framed(reply: &[u8]) -> Vec<u8> {
     framed
 }
 
-/// The one message of a stream (RFC 9250, 4.2), without its length. Does not wait for the end of the stream.
-async fn read_message(receive: &mut RecvStream, room: &mut Reservation) -> Result<Vec<u8>, End> {
-    let mut inbox = Vec::new();
+/// Room for the message of a stream. While it waits, the message is read all the same, so that the library has nothing
+/// of it; a long one is refused then, because it takes memory that is not reserved.
+async fn room_for(receive: &mut RecvStream, octets: &Octets, gathered: &mut Gathered) -> Result<Reservation, End> {
+    if let Some(room) = octets.requests.try_reserve(STREAM) {
+        return Ok(room);
+    }
+    let _waits = octets.waiting.try_acquire().map_err(|_| End::Refused)?;
+    let mut reserving = pin!(octets.request(STREAM));
     loop {
-        match next_message(&inbox) {
-            // The message id must be 0: the stream identifies the query (RFC 9250, 4.2.1).
-            NextMessage::Whole(message) if inbox.len() == 2 + message.len() && message.starts_with(&[0, 0]) => {
-                return Ok(message.to_vec());
+        let is_whole = gathered.message()?.is_some();
+        let mut room = tokio::select! {
+            room = &mut reserving => room?,
+            part = read(receive), if !is_whole => {
+                let Some((offset, part)) = part? else { return Err(End::Violation) };
+                gathered.add(offset, &part)?;
+                if gathered.octets() > LONG_REQUEST {
+                    return Err(End::Refused);
+                }
+                continue;
             }
-            NextMessage::Whole(_) | NextMessage::BadLength => return Err(End::Violation),
-            NextMessage::Part => {}
+        };
+        return if room.try_grow(gathered.octets()) { Ok(room) } else { Err(End::Refused) };
+    }
+}
+
+/// The one message of a stream (RFC 9250, 4.2). Does not wait for the end of the stream.
+async fn read_message(receive: &mut RecvStream, gathered: &mut Gathered, room: &mut Reservation) -> Result<(), End> {
+    while gathered.message()?.is_none() {
+        // The stream ended within the message.
+        let Some((offset, part)) = read(receive).await? else { return Err(End::Violation) };
+        let grown = gathered.add(offset, &part)?;
+        if !room.try_grow(grown) {
+            return Err(End::Refused);
         }
-        match receive.read_chunk(2 + LONGEST, true).await {
-            Ok(Some(chunk)) if !room.try_grow(chunk.bytes.len()) => return Err(End::Refused),
-            Ok(Some(chunk)) => inbox.extend_from_slice(&chunk.bytes),
-            // The stream ended within the message.
-            Ok(None) => return Err(End::Violation),
-            Err(_) => return Err(End::Left),
-        }
+    }
+    Ok(())
+}
+
+/// The next part that has arrived, with its place in the stream; `None` at the end.
+async fn read(receive: &mut RecvStream) -> Result<Option<(u64, Bytes)>, End> {
+    let chunk = receive.read_chunk(2 + LONGEST, false).await.map_err(|_| End::Left)?;
+    Ok(chunk.map(|chunk| (chunk.offset, chunk.bytes)))
+}
+
+/// Ends when the stream has an octet behind its message (RFC 9250, 4.3.3). It is read while the message is answered, so
+/// that the library has nothing of it.
+async fn something_behind(receive: &mut RecvStream) {
+    match receive.read_chunk(1, false).await {
+        Ok(Some(_)) => {}
+        Ok(None) | Err(_) => pending().await,
     }
 }

@@ -22,13 +22,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::NewConnection;
-use super::octets::{Octets, Progress, REPLIES, STREAM, Starved, TICK};
+use super::fields::Watched;
+use super::octets::{LONG_REQUEST, Octets, Progress, REPLIES, STREAM, Starved, TICK};
 use super::{AT_ONCE, IDLE, LONGEST, MESSAGE, StreamContext, WRITE, reason_of, tls};
 use crate::admission::Reservation;
 use crate::answer::Transport;
@@ -49,15 +50,8 @@ const MAX_HEADERS: u32 = 3 << 10;
 /// come, into the connection's room.
 const WINDOW: u32 = 64 << 10;
 
-/// A message above this is refused in place of waiting for room: it takes memory while it waits.
-const LONG_REQUEST: usize = 512;
-
-/// Requests of one connection that may wait for room. Each takes [`STREAM`] that is not reserved: 32 KiB of what a
-/// connection may take.
-const WAITING: usize = 16;
-
-/// Responses without a body that one connection gets; then it is closed. They take memory that is not reserved, as for
-/// [`WAITING`], if the client does not take them.
+/// Responses without a body that one connection gets; then it is closed. They take memory that is not reserved, as
+/// those that wait for room, if the client does not take them.
 const BARE: usize = 16;
 
 /// Serves one connection until it ends, is idle, is displaced, or `stop`.
@@ -67,7 +61,7 @@ pub(super) async fn connection(
     context: StreamContext,
     stop: CancellationToken,
 ) {
-    let Some(accepted) = tls::shake_hands(accepted, &acceptor, &context).await else { return };
+    let Some(accepted) = tls::shake_hands(accepted, Transport::Https, &acceptor, &context).await else { return };
     converse(accepted, context, stop).await;
 }
 
@@ -78,8 +72,6 @@ struct Client {
     octets: Octets,
     /// A request has its response.
     was_used: Notify,
-    /// One permit for each request that may wait for room.
-    waiting: Semaphore,
     /// Responses without a body.
     bare: AtomicUsize,
     /// There was no room for a reply for too long, or for too many requests.
@@ -94,8 +86,8 @@ where
     let octets = Octets::of(&seat, &context);
     let replies = octets.replies.clone();
     let (was_used, starved) = (Notify::new(), CancellationToken::new());
-    let (waiting, bare) = (Semaphore::new(WAITING), AtomicUsize::new(0));
-    let client = Arc::new(Client { source, context, octets, was_used, waiting, bare, starved });
+    let bare = AtomicUsize::new(0);
+    let client = Arc::new(Client { source, context, octets, was_used, bare, starved });
     let service = {
         let client = client.clone();
         service_fn(move |request| {
@@ -120,6 +112,8 @@ where
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW);
     let ended = client.octets.ended.clone();
+    let stream = Watched::new(stream);
+    let renew = stream.renew();
     let mut talking = pin!(http.serve_connection(TokioIo::new(stream), service));
     // Before the connection frees the room of its replies.
     let _ended = ended.drop_guard();
@@ -142,7 +136,13 @@ where
                 }
                 tick.set(sleep(TICK));
             }
-            () = async { tokio::select! { () = stop.cancelled() => {}, () = &mut idle => {} } } => {
+            () = async {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = renew.cancelled() => {}
+                    () = &mut idle => {}
+                }
+            } => {
                 talking.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = timeout(WRITE, &mut talking) => match ended {
@@ -190,7 +190,7 @@ impl Client {
             None if requested.rest.is_some() || length > LONG_REQUEST => {
                 return self.bare(StatusCode::SERVICE_UNAVAILABLE);
             }
-            None => match self.waiting.try_acquire() {
+            None => match self.octets.waiting.try_acquire() {
                 Ok(_waits) => self.octets.request(STREAM + length).await,
                 Err(_) => return self.bare(StatusCode::SERVICE_UNAVAILABLE),
             },

@@ -4,8 +4,11 @@
 
 mod accept;
 mod carrier;
+mod datagrams;
 mod exchange;
+mod fields;
 mod framed;
+mod gathered;
 mod https;
 mod octets;
 mod quic;
@@ -25,7 +28,7 @@ use super::certificates::Certificates;
 use super::counters::{DropReason, ThreadCounters};
 use super::limits::StreamLimits;
 use super::udp::answer_or_fault;
-use crate::admission::{Displacement, Seats, WaitingOctets};
+use crate::admission::{Displacement, Handshakes, Seats, WaitingOctets};
 use crate::answer::{Outcome, RawQuery, Transport};
 use crate::clock;
 
@@ -66,6 +69,7 @@ pub(crate) struct StreamContext {
     counters: Arc<ThreadCounters>,
     seats: Seats,
     octets: WaitingOctets,
+    handshakes: Handshakes,
 }
 
 /// What became of a message.
@@ -83,12 +87,13 @@ enum Answered<T> {
 impl StreamContext {
     /// The listeners that get clones of this share one limit of connections.
     pub(crate) fn new(answer: Arc<AnswerFn>, counters: Arc<ThreadCounters>, limits: &StreamLimits) -> StreamContext {
-        StreamContext { answer, counters, seats: Seats::new(limits.connections), octets: limits.octets.clone() }
+        let (seats, octets) = (limits.connections.clone(), limits.octets.clone());
+        StreamContext { answer, counters, seats, octets, handshakes: Handshakes::default() }
     }
 
-    /// The same with seats of its own.
-    pub(crate) fn with_seats(&self, connections: usize) -> StreamContext {
-        StreamContext { seats: Seats::new(connections), ..self.clone() }
+    /// The same with other seats.
+    pub(crate) fn with_seats(&self, seats: &Seats) -> StreamContext {
+        StreamContext { seats: seats.clone(), ..self.clone() }
     }
 
     /// Counts a connection that ends to make room.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,13 @@ pub(super) const REPLIES: usize = 64 << 10;
 /// What a stream takes in addition to its message: its task, and the state that HTTP/2 or QUIC has for it.
 pub(super) const STREAM: usize = 2 << 10;
 
+/// A message above this is refused in place of waiting for room: it takes memory while it waits.
+pub(super) const LONG_REQUEST: usize = 512;
+
+/// Requests of one connection that may wait for room. Each takes [`STREAM`] and [`LONG_REQUEST`] that are not reserved:
+/// 40 KiB of what a connection may take.
+pub(super) const WAITING: usize = 16;
+
 /// Octets of requests of one client: all its streams, each with a normal query, or one with the longest.
 const REQUESTS: usize = AT_ONCE as usize * STREAM + LONGEST;
 
@@ -31,6 +38,8 @@ pub(super) const TICK: Duration = Duration::from_millis(500);
 pub(super) struct Octets {
     pub(super) requests: Account,
     pub(super) replies: Account,
+    /// One permit for each request that may wait for room.
+    pub(super) waiting: Arc<Semaphore>,
     /// Whoever answers, or waits for room for its reply. The queries behind it wait without being answered, so that a
     /// client that takes nothing costs two answers, not one for each stream.
     turn: Arc<Mutex<()>>,
@@ -47,7 +56,8 @@ impl Octets {
     pub(super) fn of(seat: &Seat, context: &StreamContext) -> Octets {
         let account = |room| context.octets.account(seat, room);
         let (requests, replies) = (account(REQUESTS), account(REPLIES));
-        Octets { requests, replies, turn: Arc::default(), ended: CancellationToken::new() }
+        let waiting = Arc::new(Semaphore::new(WAITING));
+        Octets { requests, replies, waiting, turn: Arc::default(), ended: CancellationToken::new() }
     }
 
     /// Room for a request, which is `octets` long with its [`STREAM`]. Waits for it at most [`WRITE`].

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::drain;
+use super::datagrams::SingleDatagrams;
 use super::exchange::{EXCESSIVE_LOAD, End, NO_ERROR, QuicExchange};
 use super::octets::{Octets, Progress, TICK};
 use super::{AT_ONCE, DRAIN, HANDSHAKE, IDLE, LONGEST, StreamContext, reason_of, tls};
@@ -24,6 +25,7 @@ use crate::answer::Transport;
 use crate::clock;
 use crate::server::certificates::Certificates;
 use crate::server::counters::DropReason;
+use crate::server::handshake::HandshakeResult;
 
 /// New connections that the library has for us until the accept loop takes them; more are refused. It takes them at
 /// once, so that this is the burst of one moment.
@@ -44,9 +46,17 @@ const HANDSHAKES: u32 = 64;
 const HANDSHAKE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Octets that a client may send ahead of our reading, of one message and of all: [`AT_ONCE`] short queries. A longer
-/// message has its rest when its beginning was read. The library takes about 100 octets for each fragment that it can't
-/// give us yet, and a fragment may have one octet: 800 KiB for a connection that sends nothing else.
+/// message has its rest when its beginning was read. What has arrived is read at once, with gaps, so that the library
+/// has none of it.
 const WINDOW: u32 = 8 << 10;
+
+/// Octets of the handshake that may arrive before those in front of them: the least that a server must allow (RFC 9000,
+/// 7.5), and twice the longest first message of today's clients. As fragments of one octet with gaps they take 115 KiB.
+const HANDSHAKE_WINDOW: usize = 4 << 10;
+
+/// Frames of the handshake (CRYPTO) that a client may send after it: it repeats its last ones until the server has
+/// confirmed them, and has nothing else to send (RFC 9001, 4.4 and 6).
+const LATE_HANDSHAKE_FRAMES: u64 = 16;
 
 /// Octets of a connection that has no handshake yet: many packets with a fragment of it each.
 const BEFORE_HANDSHAKE: u64 = 2 + LONGEST as u64;
@@ -85,6 +95,7 @@ fn endpoint(socket: &UdpSocket, certificates: Arc<Certificates>) -> io::Result<E
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(WINDOW))
         .receive_window(VarInt::from_u32(WINDOW))
+        .crypto_buffer_size(HANDSHAKE_WINDOW)
         .send_window(SEND_WINDOW)
         // Packets are padded, whether or not the client pads, so that lengths reveal nothing (RFC 9250, 5.4).
         .pad_to_mtu(true)
@@ -92,7 +103,8 @@ fn endpoint(socket: &UdpSocket, certificates: Arc<Certificates>) -> io::Result<E
         .max_idle_timeout(Some(IDLE.try_into().map_err(io::Error::other)?));
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport)).max_incoming(NEW).incoming_buffer_size(BEFORE_HANDSHAKE);
-    Endpoint::new(EndpointConfig::default(), Some(config), socket.try_clone()?, Arc::new(TokioRuntime))
+    let socket = SingleDatagrams::new(socket.try_clone()?)?;
+    Endpoint::new_with_abstract_socket(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
 }
 
 /// What a new connection has until its handshake is finished.
@@ -119,6 +131,7 @@ impl Door {
         if incoming.remote_address_validated() {
             let is_within_rate = self.handshakes.take(source, now).is_ok();
             if is_full || is_crowded && !is_within_rate {
+                self.context.counters.handshake(Transport::Quic, HandshakeResult::Refused);
                 self.context.counters.dropped(DropReason::Refused, 1);
                 incoming.refuse();
                 return None;
@@ -189,13 +202,17 @@ async fn shake_hands(incoming: Incoming, ticket: &Ticket, context: &StreamContex
         Err(_) => DropReason::Handshake,
         Ok(handshake) => tokio::select! {
             shaken = timeout(HANDSHAKE, handshake) => match shaken {
-                Ok(Ok(connection)) => return Some(connection),
+                Ok(Ok(connection)) => {
+                    context.counters.handshake(Transport::Quic, HandshakeResult::Done);
+                    return Some(connection);
+                }
                 Ok(Err(_)) => DropReason::Handshake,
                 Err(_) => DropReason::Stalled,
             },
             why = displaced => reason_of(why),
         },
     };
+    context.counters.handshake(Transport::Quic, HandshakeResult::Failed);
     context.counters.dropped(lost, 1);
     None
 }
@@ -207,6 +224,8 @@ async fn connection(incoming: Incoming, ticket: Ticket, door: Arc<Door>, stop: C
     let seat = door.seat(ticket, &connection);
     let _open = context.counters.connection(Transport::Quic);
     let octets = Octets::of(&seat, context);
+    let of_handshake = || connection.stats().frame_rx.crypto;
+    let most_of_handshake = of_handshake() + LATE_HANDSHAKE_FRAMES;
     let mut exchanges = JoinSet::new();
     let mut idle = pin!(sleep(IDLE));
     let mut tick = pin!(sleep(TICK));
@@ -225,12 +244,15 @@ async fn connection(incoming: Incoming, ticket: Ticket, door: Arc<Door>, stop: C
             () = &mut idle => break None,
             Some(ended) = exchanges.join_next() => match ended {
                 Ok(End::Answered) => progress.mark_used(&seat),
-                Ok(End::Starved) => break Some(DropReason::NoOctets),
+                Ok(End::Starved | End::Fragmented) => break Some(DropReason::NoOctets),
                 Ok(End::Silent | End::Left | End::Violation | End::Stalled | End::Refused) | Err(_) => {}
             },
-            () = &mut tick, if octets.replies.reserved() > 0 => {
+            () = &mut tick => {
                 if progress.is_stalled(&octets.replies, &seat) {
                     break Some(DropReason::Stalled);
+                }
+                if of_handshake() > most_of_handshake {
+                    break Some(DropReason::NoOctets);
                 }
                 tick.set(sleep(TICK));
             }

@@ -19,6 +19,7 @@ use crate::answer::Transport;
 use crate::clock;
 use crate::server::certificates::Certificates;
 use crate::server::counters::DropReason;
+use crate::server::handshake::HandshakeResult;
 
 /// Octets that the TLS library has for a client that takes nothing: one record.
 const BUFFER: usize = 16 << 10;
@@ -43,25 +44,35 @@ pub(super) async fn connection(
     context: StreamContext,
     stop: CancellationToken,
 ) {
-    let Some(accepted) = shake_hands(accepted, &acceptor, &context).await else { return };
+    let Some(accepted) = shake_hands(accepted, Transport::Tls, &acceptor, &context).await else { return };
     framed::converse(accepted, Transport::Tls, context, stop).await;
 }
 
 /// The handshake; `None` where there is no connection any more.
 pub(super) async fn shake_hands(
     accepted: NewConnection,
+    transport: Transport,
     acceptor: &TlsAcceptor,
     context: &StreamContext,
 ) -> Option<NewConnection<TlsStream<Carrier>>> {
     let NewConnection { stream, source, seat, abort } = accepted;
+    let Some(_handshake) = context.handshakes.admit(source.ip(), clock::now()) else {
+        abort.set();
+        context.counters.handshake(transport, HandshakeResult::Refused);
+        context.counters.dropped(DropReason::Refused, 1);
+        return None;
+    };
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE, acceptor.accept(stream)) => shaken,
         why = seat.displaced() => {
             abort.set();
+            context.counters.handshake(transport, HandshakeResult::Failed);
             context.count_displaced(why);
             return None;
         }
     };
+    let is_done = matches!(shaken, Ok(Ok(_)));
+    context.counters.handshake(transport, if is_done { HandshakeResult::Done } else { HandshakeResult::Failed });
     match shaken {
         Ok(Ok(mut stream)) => {
             stream.get_mut().1.set_buffer_limit(Some(BUFFER));

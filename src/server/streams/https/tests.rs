@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::clock;
 use crate::server::streams::carrier::Abort;
+use crate::server::streams::octets::WAITING;
 use crate::server::streams::tests::echo;
 use crate::server::{Counters, StreamLimits};
 
@@ -82,8 +83,8 @@ fn crowded() -> (Arc<Client>, Reservation) {
     let octets = Octets::of(&seat, &context);
     let all = octets.requests.try_reserve(1 << 20).unwrap();
     let (was_used, starved) = (Notify::new(), CancellationToken::new());
-    let (waiting, bare) = (Semaphore::new(WAITING), AtomicUsize::new(0));
-    (Arc::new(Client { source, context, octets, was_used, waiting, bare, starved }), all)
+    let bare = AtomicUsize::new(0);
+    (Arc::new(Client { source, context, octets, was_used, bare, starved }), all)
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,5 +116,5 @@ async fn a_long_message_without_room_is_refused_at_once() {
     let (client, _all) = crowded();
     let requested = Requested { message: Ok(vec![0; LONG_REQUEST + 1]), rest: None };
     assert_eq!(client.respond(requested).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(client.waiting.available_permits(), WAITING);
+    assert_eq!(client.octets.waiting.available_permits(), WAITING);
 }

@@ -9,7 +9,7 @@ use tokio::net::UdpSocket as TokioUdpSocket;
 use tokio::time::sleep;
 
 use super::*;
-use crate::admission::WaitingOctets;
+use crate::admission::{Seats, WaitingOctets};
 use crate::server::streams::octets::REPLIES;
 
 /// A message whose echo fills most of the room of a connection.
@@ -201,7 +201,7 @@ async fn half_handshakes(server: SocketAddr) -> SocketAddr {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_handshakes_of_one_address_shut_nobody_out() {
-    let limits = StreamLimits { quic_connections: 64, ..StreamLimits::default() };
+    let limits = StreamLimits { quic_connections: Seats::new(64), ..StreamLimits::default() };
     let scene = Scene::within(limits).await;
     let relay = half_handshakes(scene.addresses[Encrypted::Quic as usize]).await;
     let flood = quic_client();
@@ -241,5 +241,40 @@ async fn a_client_of_dot_that_takes_nothing_has_what_has_room_and_another_is_ans
     // What is in the kernel: the buffers of both ends.
     assert!(answered(&scene) <= 1 + 60, "{} replies", answered(&scene));
     scene.wait_dropped(DropReason::Stalled, 1).await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn octets_behind_the_message_of_a_stream_of_doq_end_the_connection_also_while_its_reply_waits() {
+    let scene = Scene::start().await;
+    let deaf = deaf_quic(&scene).await;
+    let (mut send, _receive) = deaf.open_bi().await.unwrap();
+    send.write_all(&framed(&[0; 100])).await.unwrap();
+    until("its reply waits", || answered(&scene) == 1).await;
+    send.write_all(&[0]).await.unwrap();
+    timeout(PATIENCE, deaf.closed()).await.expect("it is closed");
+    assert_eq!(scene.dropped(DropReason::BadLength), 1);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn few_streams_of_doq_wait_for_room_and_are_read_meanwhile() {
+    let scene = Scene::start().await;
+    let quic = scene.quic(b"doq").await.unwrap();
+    // One message that takes the room of all of them, but for its last octet.
+    let (mut long, receive) = quic.open_bi().await.unwrap();
+    let message = framed(&[0; LONGEST]);
+    long.write_all(&message[..message.len() - 1]).await.unwrap();
+    let mut others = Vec::new();
+    for _ in 0..AT_ONCE - 1 {
+        let (mut send, receive) = quic.open_bi().await.unwrap();
+        send.write_all(&framed(&[0; 12])).await.unwrap();
+        others.push((send, receive));
+    }
+    // All have room: what a connection may have includes a stream of each and one of the longest messages.
+    until("they are answered", || answered(&scene) == u64::from(AT_ONCE) - 1).await;
+    long.write_all(&message[message.len() - 1..]).await.unwrap();
+    until("the long one is answered", || answered(&scene) == u64::from(AT_ONCE)).await;
+    drop((receive, others));
     scene.end().await;
 }

@@ -91,7 +91,7 @@ impl Scene {
         let bound = Encrypted::ALL.map(|what| EncryptedListener::bind(what, any, certificates.clone()).unwrap());
         let addresses = [bound[0].address, bound[1].address, bound[2].address];
         let runtime = tokio::runtime::Handle::current();
-        let quic_context = context.with_seats(limits.quic_connections);
+        let quic_context = context.with_seats(&limits.quic_connections);
         let start = |listening: EncryptedListener| {
             let context = if listening.what == Encrypted::Quic { &quic_context } else { &context };
             listening.start(context.clone(), stop.clone(), &runtime).unwrap()
