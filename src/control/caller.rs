@@ -67,17 +67,17 @@ impl Caller {
         Ok(holder)
     }
 
-    /// Who confirms that zones are removed at once: a process of this host, or the holder of a token for everything. The
-    /// text is for the log. A proxy on this host that names its client makes no client local.
+    /// Who confirms that zones are removed at once: a process of this host, or the holder of a token for everything.
+    /// The text is for the log. A proxy on this host that names its client makes no client local.
     pub(super) fn confirmer(&self, state: &ApiState) -> Result<String, ErrorResponse> {
-        let is_forwarded = FORWARDED.iter().any(|field| self.headers.contains_key(field));
+        let is_forwarded = FORWARDED.iter().any(|field| self.headers.contains_key(*field));
         if self.is_local && !is_forwarded {
             return Ok("a process of this host".to_owned());
         }
         if bearer(&self.headers).is_none() {
-            let detail = "zones that have disappeared are removed at once only if a process of the server's host \
-                          confirms it (`portolan reload --confirm-removal` there), or a token with the role operate for \
-                          all zones: the commands take it from PORTOLAN_TOKEN";
+            let detail = "zones that have disappeared are removed at once only if it is confirmed by a process of the \
+                          server's host (`portolan reload --confirm-removal` there) or with a token with the role \
+                          operate for all zones: the commands take it from PORTOLAN_TOKEN";
             return Err(unauthorised(detail, CHALLENGE));
         }
         let holder = self.holder(state, Role::Operate)?;

@@ -4,6 +4,7 @@
 //! - [`Costly::run`] is for calls that differ from client to client: a few run, some wait, further ones are refused.
 //! - [`SharedWork`] is for calls that give every client the same: while one runs, all further ones wait for the next.
 
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinError, JoinHandle};
 
+use crate::admission::{SiteShare, SiteShares};
 use crate::control::problem::{problem, retry_after};
 use crate::control::request::ErrorResponse;
 
@@ -23,6 +25,9 @@ const MOST_RUNNING: usize = 2;
 /// Most calls that wait. Each takes some milliseconds, so the last one waits for about half a second (judgment).
 const MOST_WAITING: usize = 64;
 
+/// Most calls of one site that run or wait, so that others have a turn too (judgment: some people behind one address).
+const MOST_OF_A_SITE: usize = 16;
+
 /// The threads for such calls, and who may use them.
 #[derive(Debug, Clone)]
 pub(crate) struct Costly {
@@ -31,6 +36,7 @@ pub(crate) struct Costly {
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
     pieces: Arc<Semaphore>,
+    shares: SiteShares,
 }
 
 impl Default for Costly {
@@ -41,6 +47,7 @@ impl Default for Costly {
             running: seats(MOST_RUNNING),
             admitted: seats(MOST_RUNNING + MOST_WAITING),
             pieces: seats(MOST_RUNNING),
+            shares: SiteShares::new(MOST_OF_A_SITE),
         }
     }
 }
@@ -73,12 +80,20 @@ impl Costly {
         work.await
     }
 
+    /// A share of what the site of `client` may have at a time, for [`Costly::run`] and for a response in pieces. The
+    /// error is a response: 503 when the site has as many as it may.
+    pub(crate) fn share(&self, client: IpAddr) -> Result<SiteShare, ErrorResponse> {
+        self.shares.take(client).ok_or_else(|| Box::new(busy(MOST_OF_A_SITE, "of your net run or wait")))
+    }
+
     /// Runs `work` when it is its turn. The error is a response: 503 when too many wait already, 500 after a panic.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ErrorResponse> {
-        let Ok(admitted) = self.admitted.clone().try_acquire_owned() else { return Err(Box::new(busy())) };
+        let Ok(admitted) = self.admitted.clone().try_acquire_owned() else {
+            return Err(Box::new(busy(MOST_RUNNING + MOST_WAITING, "run or wait")));
+        };
         // The semaphore is never closed.
         let running = self.running.clone().acquire_owned().await.map_err(|_| broke_off())?;
         let work = self.spawn(move || {
@@ -172,8 +187,8 @@ fn lock<T>(waiting: &Mutex<WaitingCalls<T>>) -> MutexGuard<'_, WaitingCalls<T>> 
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn busy() -> Response {
-    let detail = format!("{MOST_RUNNING} calls of this kind run and {MOST_WAITING} wait: call again in a second");
+fn busy(calls: usize, what: &str) -> Response {
+    let detail = format!("{calls} calls of this kind {what} already: call again in a second");
     retry_after(problem(StatusCode::SERVICE_UNAVAILABLE, detail), Duration::from_secs(1))
 }
 
@@ -279,5 +294,20 @@ mod tests {
             assert_eq!(call.await.unwrap(), Ok(()));
         }
         assert!(costly.run(|| ()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_site_has_a_part_of_the_calls() {
+        let costly = Costly::default();
+        let [flood, other] = ["192.0.2.1", "192.0.2.2"].map(|client| client.parse().unwrap());
+        let taken: Vec<_> = (0..MOST_OF_A_SITE).map(|_| costly.share(flood).unwrap()).collect();
+        let refused = costly.share(flood).unwrap_err();
+        assert_eq!(
+            (refused.status(), refused.headers()[header::RETRY_AFTER].as_bytes()),
+            (StatusCode::SERVICE_UNAVAILABLE, &b"1"[..])
+        );
+        assert!(costly.share(other).is_ok());
+        drop(taken);
+        assert!(costly.share(flood).is_ok());
     }
 }

@@ -16,6 +16,7 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
+use tokio::task::coop::consume_budget;
 
 use crate::admission::Seat;
 use crate::clock;
@@ -64,7 +65,7 @@ pub(super) fn respond(state: &ApiState, client: IpAddr, headers: &HeaderMap) -> 
 struct StreamClient {
     /// The events that it missed. They are sent first.
     missed: VecDeque<Arc<JournalEvent>>,
-    incoming: broadcast::Receiver<JournalEvent>,
+    incoming: broadcast::Receiver<Arc<JournalEvent>>,
     readiness: watch::Receiver<Readiness>,
     seat: Arc<Seat>,
     access: Arc<ApiAccess>,
@@ -89,6 +90,8 @@ impl StreamClient {
     /// The next item to send; `None` when the server stops.
     async fn next(&mut self) -> Option<Outgoing> {
         if let Some(event) = self.missed.pop_front() {
+            // Thousands of them are no reason for others to wait.
+            consume_budget().await;
             return Some(Outgoing::Event(to_sse(&event)));
         }
         let stopping = self.readiness.wait_for(|readiness| *readiness == Readiness::Stopping);

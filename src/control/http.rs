@@ -152,7 +152,11 @@ impl ExplainQuery {
     }
 }
 
-async fn explain_json(Shared(state): Shared<ApiState>, query: Result<Query<ExplainQuery>, QueryRejection>) -> Response {
+async fn explain_json(
+    Shared(state): Shared<ApiState>,
+    caller: Caller,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
+) -> Response {
     let query = match query {
         Ok(Query(query)) => query,
         Err(error) => {
@@ -163,7 +167,13 @@ async fn explain_json(Shared(state): Shared<ApiState>, query: Result<Query<Expla
     if let Err(why) = query.client() {
         return problem(StatusCode::BAD_REQUEST, why);
     }
+    let share = match state.costly.share(caller.client) {
+        Ok(share) => share,
+        Err(error) => return *error,
+    };
     let explained = state.costly.run(move || {
+        // Until the work has ended, also if the client goes away.
+        let _share = share;
         let client = query.client().unwrap_or(Client::Unlocated);
         let rtype = Some(query.rtype.trim()).filter(|rtype| !rtype.is_empty());
         explain(&state.snapshots.load(), query.name.trim(), rtype, client, clock::now()).map(|found| json(&found))

@@ -66,15 +66,14 @@ impl From<&Transition> for JournalEvent {
 pub struct Journal {
     node: Arc<str>,
     recent: Mutex<RecentEvents>,
-    sender: broadcast::Sender<JournalEvent>,
+    sender: broadcast::Sender<Arc<JournalEvent>>,
 }
 
 #[derive(Debug)]
 struct RecentEvents {
-    // The steering task waits while readers copy from here: they copy references.
     /// The number of the last event; 0 before the first.
     last: u64,
-    /// Oldest first.
+    /// Oldest first. The steering task waits while readers copy from here: they copy references.
     events: VecDeque<Arc<JournalEvent>>,
 }
 
@@ -85,7 +84,7 @@ pub(super) struct Subscription {
     /// The retained events after its last one.
     pub(super) missed: Vec<Arc<JournalEvent>>,
     /// All later events.
-    pub(super) incoming: broadcast::Receiver<JournalEvent>,
+    pub(super) incoming: broadcast::Receiver<Arc<JournalEvent>>,
 }
 
 impl Journal {
@@ -111,11 +110,11 @@ impl Journal {
         }
         recent.events.push_back(event.clone());
         // Sending fails if nobody subscribes, which is no error.
-        let _ = self.sender.send(JournalEvent::clone(&event));
+        let _ = self.sender.send(event);
     }
 
     /// All events after this call.
-    pub fn subscribe(&self) -> broadcast::Receiver<JournalEvent> {
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<JournalEvent>> {
         self.sender.subscribe()
     }
 

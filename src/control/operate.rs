@@ -23,9 +23,14 @@ use crate::control::status::ReloadStatus;
 use crate::control::target::Target;
 use crate::control::unsaved::SLOW;
 use crate::model::Override;
+use crate::model::glob::is_pattern;
 
 /// Most targets of one request. Judgment: a glob, a pool, a region or a zone names more endpoints at once.
 const MAX_TARGETS: usize = 200;
+
+/// Most globs of one request. Each is compared with the names of all endpoints while steering waits: 10,000 take a
+/// millisecond.
+const MAX_GLOBS: usize = 16;
 
 /// Describes a correct body, for error messages.
 const EXPECTED: &str =
@@ -106,6 +111,10 @@ fn targets(uri: &Uri) -> Result<Vec<String>, ErrorResponse> {
     if targets.len() > MAX_TARGETS {
         return Err(bad_request(format!("{} targets are too many: {MAX_TARGETS} at a time", targets.len())));
     }
+    let globs = targets.iter().filter(|target| is_pattern(target)).count();
+    if globs > MAX_GLOBS {
+        return Err(bad_request(format!("{globs} globs are too many: {MAX_GLOBS} at a time")));
+    }
     if targets.is_empty() {
         return Err(bad_request("expected ?target=NAME, or the target in the path: /v1/overrides/NAME".to_owned()));
     }
@@ -125,9 +134,9 @@ fn full_response(changed: OverridesResponse) -> Response {
     Json(changed).into_response()
 }
 
-/// `POST /v1/reload`. It needs no token: the server only reads its own files again, which it does by itself anyway. That
-/// zones are removed at once is confirmed by a process of this host or with a token, because the server would not do it
-/// by itself.
+/// `POST /v1/reload`. It needs no token: the server only reads its own files again, which it does by itself anyway.
+/// That zones are removed at once is confirmed by a process of this host or with a token, because the server would not
+/// do it by itself.
 pub(super) async fn reload(Shared(state): Shared<ApiState>, caller: Caller, request: Request) -> Response {
     reload_files(&state, &caller, request).await.unwrap_or_else(|error| *error)
 }

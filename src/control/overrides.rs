@@ -17,10 +17,13 @@ use crate::wire::Name;
 /// Most overrides at a time. Judgment: a larger change is a new policy and belongs in the files.
 pub const MAX_OVERRIDES: usize = 10_000;
 
-/// Most overrides of one set of zones, and of all tokens with zones together. Judgment: a team drains less, and the rest
-/// stays for the operators of all zones.
+/// Most overrides of one set of zones, and of all tokens with zones together. Judgment: a team drains less, and the
+/// rest stays for the operators of all zones.
 const MAX_OF_ZONES: usize = 1000;
 const MAX_WITH_ZONES: usize = 5000;
+
+/// With more overrides there is no hint that names others: finding them would take long.
+const MOST_FOR_HINT: usize = 100;
 
 /// Longest `why` in characters: one line in a log or a table.
 pub const MAX_WHY: usize = 256;
@@ -88,7 +91,8 @@ impl Book {
             return Err(format!("there are {} overrides in it, over {MAX_OVERRIDES}", all.len()));
         }
         let mut known = HashSet::new();
-        let mut entries: Vec<&Override> = all.iter().rev().filter(|entry| known.insert(Key::of(entry))).collect();
+        let mut entries: Vec<&Override> =
+            all.iter().rev().filter(|entry| known.insert(OverrideKey::of(entry))).collect();
         entries.reverse();
         Ok(Book { entries: entries.into_iter().cloned().map(Arc::new).collect() })
     }
@@ -116,21 +120,32 @@ impl Book {
             return Err(OverrideError::NoTarget(no_target(&entry.target, model)));
         }
         check_zones(&entry.target, &found, entry.zones.as_deref(), model)?;
-        let key = Key::of(&entry);
-        let before = self.entries.iter().position(|known| Key::of(known) == key).map(|at| self.entries.remove(at));
+        let before = self.position_of(&entry).map(|at| self.entries.remove(at));
         if self.entries.len() >= MAX_OVERRIDES {
             return Err(OverrideError::Full);
         }
-        if let Some(zones) = &key.zones {
-            let with_zones = self.entries.iter().filter_map(|known| zone_set(known.zones.as_deref()));
-            let (all, same) =
-                with_zones.fold((0, 0), |(all, same), known| (all + 1, same + usize::from(known == *zones)));
+        if let Some(zones) = entry.zones.as_deref() {
+            let with_zones = self.entries.iter().filter_map(|known| known.zones.as_deref());
+            let count =
+                |(all, same): (usize, usize), known: &[Name]| (all + 1, same + usize::from(is_within(known, zones)));
+            let (all, same) = with_zones.fold((0, 0), count);
             if all >= MAX_WITH_ZONES || same >= MAX_OF_ZONES {
                 return Err(OverrideError::FullForZones);
             }
         }
         self.entries.push(Arc::new(entry));
         Ok(before)
+    }
+
+    /// The override of the same target that counts in the same zones.
+    fn position_of(&self, entry: &Override) -> Option<usize> {
+        let target = Target::parse(&entry.target);
+        let has_same_zones = |known: &Override| match (known.zones.as_deref(), entry.zones.as_deref()) {
+            (None, None) => true,
+            (Some(known), Some(of_entry)) => is_within(known, of_entry) && is_within(of_entry, known),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        self.entries.iter().position(|known| target.is_written(&known.target) && has_same_zones(known))
     }
 
     /// Removes the overrides of a target and returns them, the newest first. With `zones`, those that count in no other
@@ -142,7 +157,7 @@ impl Book {
         model: &Model,
     ) -> Result<Vec<Arc<Override>>, OverrideError> {
         let parsed = Target::parse(target);
-        let is_of_target = |entry: &Override| Target::parse(&entry.target) == parsed;
+        let is_of_target = |entry: &Override| parsed.is_written(&entry.target);
         let may_clear = |entry: &Override| zones.is_none_or(|zones| counts_only_in(entry, &parsed, zones));
         let (mut cleared, others): (Vec<_>, Vec<_>) =
             self.entries.iter().cloned().partition(|entry| is_of_target(entry) && may_clear(entry));
@@ -160,7 +175,7 @@ impl Book {
         if let Err(outside) = check_zones(target, &found, zones, model) {
             return outside;
         }
-        let of_target = self.entries.iter().find(|entry| Target::parse(&entry.target) == parsed);
+        let of_target = self.entries.iter().find(|entry| parsed.is_written(&entry.target));
         match (of_target, zones) {
             (Some(entry), Some(zones)) => {
                 let counts_in = entry.zones.as_deref().map_or("all zones".to_owned(), names_of);
@@ -230,6 +245,9 @@ impl Book {
 
     /// A hint that names the overrides of other targets that count for the same endpoints.
     fn other_overrides(&self, target: &str, model: &Model) -> String {
+        if self.entries.len() > MOST_FOR_HINT {
+            return String::new();
+        }
         let resolved = self.resolve(model);
         let mut others: Vec<String> = endpoints_of(target, model)
             .iter()
@@ -247,15 +265,15 @@ impl Book {
 
 /// What is unique in a book: a target, and the zones in which the override counts.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key<'e> {
+struct OverrideKey<'e> {
     target: Target,
     /// Each zone once, in order; `None`: all zones.
     zones: Option<Vec<&'e Name>>,
 }
 
-impl Key<'_> {
-    pub(crate) fn of(entry: &Override) -> Key<'_> {
-        Key { target: Target::parse(&entry.target), zones: zone_set(entry.zones.as_deref()) }
+impl OverrideKey<'_> {
+    fn of(entry: &Override) -> OverrideKey<'_> {
+        OverrideKey { target: Target::parse(&entry.target), zones: zone_set(entry.zones.as_deref()) }
     }
 }
 
@@ -270,7 +288,11 @@ fn zone_set(zones: Option<&[Name]>) -> Option<Vec<&Name>> {
 fn counts_only_in(entry: &Override, target: &Target, zones: &[Name]) -> bool {
     let of_target = target.zone().and_then(|zone| Name::parse(zone).ok());
     of_target.is_some_and(|zone| zones.contains(&zone))
-        || entry.zones.as_deref().is_some_and(|of_entry| of_entry.iter().all(|zone| zones.contains(zone)))
+        || entry.zones.as_deref().is_some_and(|of_entry| is_within(of_entry, zones))
+}
+
+fn is_within(some: &[Name], zones: &[Name]) -> bool {
+    some.iter().all(|zone| zones.contains(zone))
 }
 
 /// Whether an override counts for an endpoint that its target matches: it is in the zones of the operator.

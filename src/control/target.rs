@@ -71,6 +71,12 @@ impl Target {
         Target { kind, zone, name: name.to_owned() }
     }
 
+    /// Whether `text` is this target.
+    pub(crate) fn is_written(&self, text: &str) -> bool {
+        // Most are not, and the end of a text costs less than all of it.
+        text.ends_with(&self.name) && Target::parse(text) == *self
+    }
+
     /// How narrow it is.
     pub fn rank(&self) -> Rank {
         Rank(self.kind, self.zone.is_some())

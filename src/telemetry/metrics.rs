@@ -144,8 +144,18 @@ impl Metrics {
 
     /// All metrics in the text format of Prometheus.
     pub fn render(&self, scrape: &Scrape<'_>) -> String {
-        let Scrape { snapshot, names, totals, reload, certificate_ends_at, state_writes, rooms, refusals, unsaved, fleet } =
-            *scrape;
+        let Scrape {
+            snapshot,
+            names,
+            totals,
+            reload,
+            certificate_ends_at,
+            state_writes,
+            rooms,
+            refusals,
+            unsaved,
+            fleet,
+        } = *scrape;
         let mut text = Exposition::default();
         text.family(&family::BUILD_INFO).sample(&[env!("CARGO_PKG_VERSION")], 1);
         text.single(&family::GENERATION, snapshot.generation);

@@ -10,10 +10,12 @@ use crate::model::Moment;
 /// Calls without a token, by what one of them costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::control) enum CallCost {
-    /// It reads something: the page, metrics, status, names, events.
+    /// It reads something: the page, metrics, status, names.
     Read,
     /// It explains a decision.
     Explain,
+    /// It opens a stream of events, which may begin with thousands of them.
+    Events,
     /// It simulates: up to some seconds of one core.
     Simulate,
     /// It reads and compiles all files.
@@ -26,6 +28,7 @@ impl CallCost {
         match path {
             "/healthz" | "/readyz" | "/page.css" | "/page.js" => None,
             "/v1/explain" => Some(CallCost::Explain),
+            "/v1/events" => Some(CallCost::Events),
             "/v1/simulate" => Some(CallCost::Simulate),
             "/v1/reload" => Some(CallCost::Reload),
             path if ["/v1/overrides", "/v1/heartbeat/", "/v1/failback/"].iter().any(|of| path.starts_with(of)) => None,
@@ -42,6 +45,8 @@ pub(in crate::control) struct CallRates {
     read: RateByNet,
     /// 500 a second, 2,000 at once.
     explain: RateByNet,
+    /// 20 a second, 300 at once: each page has one, which stays open.
+    events: RateByNet,
     /// 10 a second, 60 at once. Only two run at a time.
     simulate: RateByNet,
     /// 10 a second, 300 at once: a script that deploys zone by zone, each time waiting until the zone is served.
@@ -55,6 +60,7 @@ impl Default for CallRates {
         CallRates {
             read: a_second(1000, 5000),
             explain: a_second(500, 2000),
+            events: a_second(20, 300),
             simulate: a_second(10, 60),
             reload: a_second(10, 300),
         }
@@ -67,6 +73,7 @@ impl CallRates {
         let rate = match cost {
             CallCost::Read => &self.read,
             CallCost::Explain => &self.explain,
+            CallCost::Events => &self.events,
             CallCost::Simulate => &self.simulate,
             CallCost::Reload => &self.reload,
         };
@@ -155,6 +162,7 @@ mod tests {
             ("/v1/reload", Some(300)),
             ("/v1/simulate", Some(60)),
             ("/v1/explain", Some(2000)),
+            ("/v1/events", Some(300)),
             ("/v1/status", Some(5000)),
             ("/metrics", Some(5000)),
             ("/", Some(5000)),

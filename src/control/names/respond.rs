@@ -2,7 +2,7 @@
 //! more memory than a few. `?zone=`, `?name=` and `?preferred=` select names; `?limit=` is the largest number of
 //! them.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State as Shared};
 use axum::http::{StatusCode, header};
@@ -10,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, stream};
 use serde::Deserialize;
 
+use crate::admission::SiteShare;
 use crate::clock;
+use crate::control::caller::Caller;
 use crate::control::costly::Costly;
 use crate::control::names::reporter::Reporter;
 use crate::control::problem::problem;
@@ -33,6 +35,7 @@ pub(in crate::control) struct NamesQuery {
 
 pub(in crate::control) async fn respond(
     Shared(state): Shared<ApiState>,
+    caller: Caller,
     query: Result<Query<NamesQuery>, QueryRejection>,
 ) -> Response {
     let query = match query {
@@ -44,13 +47,17 @@ pub(in crate::control) async fn respond(
         }
     };
     let costly = state.costly.clone();
+    let share = match costly.share(caller.client) {
+        Ok(share) => share,
+        Err(error) => return *error,
+    };
     let found = state.costly.run(move || {
         let snapshot = state.snapshots.load_full();
         let states = state.names.states(&snapshot);
         let reporter = Reporter::new(snapshot, states, clock::now());
         let positions: Vec<_> =
             reporter.positions().filter(|position| query.matches(&reporter, *position)).take(query.limit()).collect();
-        NamesText { reporter, positions, next: Some(0) }
+        NamesText { reporter, positions, next: Some(0), longest: 0, _share: share }
     });
     let text = match found.await {
         Ok(text) => text,
@@ -82,30 +89,40 @@ struct NamesText {
     positions: Vec<(ZoneId, usize)>,
     /// The first name of the next piece; `None` at the end.
     next: Option<usize>,
+    /// Octets of the longest piece.
+    longest: usize,
+    _share: SiteShare,
 }
 
 impl NamesText {
-    fn next_piece(&mut self) -> Option<String> {
+    fn next_piece(&mut self) -> Option<Bytes> {
         let (at, total) = (self.next?, self.positions.len());
         let end = (at + PIECE).min(total);
-        let names = self.positions[at..end].iter();
-        let each: Vec<String> = names.map(|position| json(&self.reporter.report(*position))).collect();
-        let (begin, mark) = (if at == 0 { "[" } else { "" }, if end == total { "]" } else { "," });
+        let mut text = Vec::with_capacity(self.longest);
+        if at == 0 {
+            text.push(b'[');
+        }
+        for (nth, position) in (at..).zip(&self.positions[at..end]) {
+            if nth > 0 {
+                text.push(b',');
+            }
+            // Writing to memory does not fail, and plain data always serialises.
+            let _ = serde_json::to_writer(&mut text, &self.reporter.report(*position));
+        }
+        if end == total {
+            text.push(b']');
+        }
         self.next = (end < total).then_some(end);
-        Some(format!("{begin}{}{mark}", each.join(",")))
+        self.longest = self.longest.max(text.len());
+        Some(text.into())
     }
 }
 
 /// The text, some names at a time. The client gets an incomplete text if a piece can't be made: it sees that.
-fn pieces(costly: Costly, text: NamesText) -> impl Stream<Item = Result<String, std::io::Error>> {
+fn pieces(costly: Costly, text: NamesText) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     stream::try_unfold((costly, text), |(costly, mut text)| async move {
         let piece = costly.run_piece(move || text.next_piece().map(|piece| (piece, text)));
         let piece = piece.await.map_err(std::io::Error::other)?;
         Ok(piece.map(|(piece, text)| (piece, (costly, text))))
     })
-}
-
-/// Plain data always serialises; the empty object is never used.
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|_| "{}".to_owned())
 }

@@ -324,7 +324,7 @@ async fn a_removal_is_confirmed_on_this_host_or_with_a_token_for_all_zones() {
     for (headers, expected, says) in [
         (vec![], 422, "not everything was loaded"),
         (vec![&*wrong], 422, "not everything was loaded"),
-        (vec![forwarded], 401, "a process of the server's host"),
+        (vec![forwarded], 401, "by a process of the server's host"),
         (vec!["forwarded: for=192.0.2.9"], 401, "role operate for all zones"),
         (vec!["via: 1.1 proxy"], 401, "role operate for all zones"),
         (vec![forwarded, &*wrong], 401, "not in the token file"),

@@ -293,7 +293,8 @@ proptest! {
         let svc = [zone("svc.example.")];
         let elsewhere = |book: &Book| {
             let all = book.resolve(&whole);
-            [3, 4].map(|id| all.get(&EndpointId(id)).map(|entry| (entry.target.clone(), entry.state, entry.who.clone())))
+            let of = |entry: &Arc<Override>| (entry.target.clone(), entry.state, entry.who.clone());
+            [3, 4].map(|id| all.get(&EndpointId(id)).map(of))
         };
         let mut book = Book::default();
         for (target, state, is_scoped, is_put, is_away) in calls {

@@ -69,14 +69,30 @@ pub struct Bounds {
     pub decisions: usize,
     /// Most rows of endpoints in the result, over all pairs.
     pub rows: usize,
+    /// Most targets that are lost or overridden. Each may match all endpoints.
+    pub targets: usize,
 }
 
 impl Bounds {
     /// For a server, which answers queries at the same time: a few seconds of one core, and a response of about 50 MB
     /// (judgment).
-    pub const OF_SERVER: Bounds = Bounds { decisions: 4_000_000, rows: 250_000 };
+    pub const OF_SERVER: Bounds = Bounds { decisions: 4_000_000, rows: 250_000, targets: 1000 };
     /// For a command, which delays nobody else.
-    pub const NONE: Bounds = Bounds { decisions: usize::MAX, rows: usize::MAX };
+    pub const NONE: Bounds = Bounds { decisions: usize::MAX, rows: usize::MAX, targets: usize::MAX };
+
+    /// Refuses a request with more targets.
+    pub(super) fn check_targets(self, request: &SimulationRequest) -> Result<(), SimulationError> {
+        let targets = request.lose.len().saturating_add(request.overrides.len());
+        if targets <= self.targets {
+            return Ok(());
+        }
+        let why = format!(
+            "the simulation has {targets} targets, and a server allows at most {}: use a glob, a pool, a region or a \
+             zone, or run it elsewhere with --config FILE",
+            self.targets
+        );
+        Err(SimulationError::TooMuch(why))
+    }
 
     /// Refuses a simulation of more decisions or rows.
     pub(super) fn check(self, decisions: usize, rows: usize) -> Result<(), SimulationError> {

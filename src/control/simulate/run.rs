@@ -44,6 +44,7 @@ pub fn simulate(
     request: &SimulationRequest,
     bounds: Bounds,
 ) -> Result<SimulationResult, SimulationError> {
+    bounds.check_targets(request)?;
     let change = WorldChange::read(&next.model, &next.view, request)?;
     let losses = if request.pairs { pairs::of(&next.model)? } else { Vec::new() };
     check_size(bounds, before, next, losses.len().max(1))?;

@@ -71,12 +71,16 @@ fn demand_counts_in_the_classes_of_its_clients() {
 #[test]
 fn a_server_has_bounds() {
     let snapshot = compiled(POLICY);
-    let tight = Bounds { decisions: 10, rows: 100 };
+    let tight = Bounds { decisions: 10, rows: 100, targets: 10 };
     let error = simulate(&snapshot, &snapshot, &request(""), tight).unwrap_err();
     assert!(matches!(&error, SimulationError::TooMuch(why) if why.contains("--config FILE")), "{error}");
-    let few_rows = Bounds { decisions: 10_000, rows: 5 };
+    let few_rows = Bounds { decisions: 10_000, rows: 5, targets: 10 };
     assert!(simulate(&snapshot, &snapshot, &request(""), few_rows).is_ok());
     assert!(simulate(&snapshot, &snapshot, &request("pairs"), few_rows).is_err());
+    let lose = |count: usize| SimulationRequest { lose: vec!["*".to_owned(); count], ..SimulationRequest::default() };
+    assert!(simulate(&snapshot, &snapshot, &lose(1000), Bounds::OF_SERVER).is_ok());
+    let error = simulate(&snapshot, &snapshot, &lose(1001), Bounds::OF_SERVER).unwrap_err();
+    assert!(matches!(&error, SimulationError::TooMuch(why) if why.contains("1001 targets")), "{error}");
 }
 
 async fn sent(state: &crate::control::ApiState, request: Request<Body>) -> axum::response::Response {
