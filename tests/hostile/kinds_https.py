@@ -1,6 +1,8 @@
 """Hostile clients of DoH, and what a client of DoT can do with TLS alone."""
 import asyncio
+import contextlib
 import ctypes
+import ssl
 import struct
 
 import octets
@@ -108,6 +110,46 @@ async def https_large_head(client):
     """Many fields in each request."""
     more = octets.literal(0, b"x", b"y" * 1000) * 14
     await flood(client, lambda turn: frame(octets.HEADERS, 5, 1 + 2 * turn, octets.get_fields(query("www.svc.example.", "A"), more)))
+
+
+@kind
+async def https_fields(client):
+    """Paths that go to HTTP/2's table (HPACK), with a long frame of a kind that is ignored after each: the library has each path
+    with the buffer that it came in. With `huffman` they have Huffman code, with a long text that does not go to the table."""
+    spec = client.siege.spec
+    async with client.tls("h2") as tls, read_in_background(tls):
+        await tls.send(octets.PREFACE + octets.settings())
+        for turn in range(spec.get("fields", 124)):
+            if spec.get("huffman"):
+                # "/0": 011000 00000 and ones. "0" in Huffman code has five bits: 00000.
+                path, more = b"\x44\x82\x60\x1f", b"\x00\x01x" + b"\xff\xcf\x08" + bytes(1230)
+            else:
+                path, more = b"\x44\x02/" + bytes([97 + turn % 26]), b""
+            block = b"\x82\x87" + path + octets.literal(1, b"", b"ns1.example") + more
+            sent = frame(octets.HEADERS, octets.END_STREAM | octets.END_HEADERS, 1 + 2 * turn, block)
+            await tls.send(sent + (b"" if spec.get("huffman") else frame(0xBE, 0, 0, bytes(16_384))))
+            client.siege.counts["turns"] += 1
+            await asyncio.sleep(0.005)
+        await tls.closed()
+
+
+@kind
+async def hellos(client):
+    """The first message of a handshake, whose reply costs the server a signature; the reply is awaited, then the next comes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["dot"])
+    outgoing = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="ns1.example").do_handshake()
+    hello = outgoing.read()
+    while True:
+        with contextlib.suppress(OSError):
+            async with client.tcp() as tcp:
+                await tcp.send(hello)
+                await tcp.read()
+        client.siege.counts["turns"] += 1
+        await asyncio.sleep(0.02)
 
 
 class OpenSsl:

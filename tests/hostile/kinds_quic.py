@@ -1,8 +1,10 @@
 """Hostile clients of DoQ."""
 import asyncio
 import contextlib
+import itertools
 import socket
 import ssl
+import sys
 
 from clients import SMALL, kind
 from octets import framed, query
@@ -77,3 +79,66 @@ async def quic_deaf(client):
             connection.send_stream_data(connection.get_next_available_stream_id(), framed(query()), end_stream=True)
         protocol.transmit()
         await until_closed(protocol)
+
+
+def quic_fragments(protocol, streams, each, room, kind="stream", most=4096):
+    """Packets with frames of one octet, with a gap before each. Their number in a packet is `each`; the packet is filled up to
+    `room` octets. No octet is the first of its stream, so that the server can read none in order."""
+    from aioquic import tls
+    from aioquic.quic.packet import QuicFrameType
+    from aioquic.quic.packet_builder import QuicPacketBuilder, QuicPacketType
+
+    connection = protocol._quic
+    frames = [(stream, 2 * nth + 1) for nth in range(most // len(streams)) for stream in streams]
+    for begin in range(0, len(frames), each):
+        builder = QuicPacketBuilder(
+            host_cid=connection.host_cid, is_client=True, max_datagram_size=1200, packet_number=connection._packet_number,
+            peer_cid=connection._peer_cid.cid, peer_token=b"", quic_logger=None, spin_bit=False, version=connection._version,
+        )
+        builder.start_packet(QuicPacketType.ONE_RTT, connection._cryptos[tls.Epoch.ONE_RTT])
+        for stream, offset in frames[begin:begin + each]:
+            if kind == "stream":
+                # With an offset and a length (RFC 9000, 19.8).
+                buffer = builder.start_frame(QuicFrameType.STREAM_BASE | 0x06, capacity=16)
+                buffer.push_uint_var(stream)
+            else:
+                buffer = builder.start_frame(QuicFrameType.CRYPTO, capacity=16)
+            buffer.push_uint_var(offset)
+            buffer.push_uint_var(1)
+            buffer.push_bytes(b"x")
+        # Frames of padding (RFC 9000, 19.1).
+        buffer.push_bytes(bytes(max(0, min(room - buffer.tell(), builder.remaining_flight_space - 32))))
+        datagrams, _ = builder.flush()
+        connection._packet_number = builder.packet_number
+        yield from datagrams
+
+
+@kind
+async def quic_gaps(client):
+    """Streams that have an octet here and there, and never the first. Its spec has the number of `streams`, how many fragments
+    `each` packet has, how long (`room`) it is, how many packets are sent in `one` call, which the kernel may hand to the
+    receiver in one buffer, and the `frames` (stream or crypto)."""
+    spec = client.siege.spec
+    async with quic(client) as protocol:
+        streams = [4 * nth for nth in range(spec.get("streams", 100))]
+        udp = protocol._transport.get_extra_info("socket")
+        together = spec.get("one", 1)
+        how = (spec.get("each", 40), spec.get("room", 0), spec.get("frames", "stream"), spec.get("most", 4096))
+        sent = quic_fragments(protocol, streams, *how)
+        while batch := list(itertools.islice(sent, together)):
+            if together > 1 and len({len(packet) for packet in batch}) == 1:
+                # SOL_UDP, UDP_SEGMENT
+                segments = [(17, 103, len(batch[0]).to_bytes(2, sys.byteorder))]
+                sendmsg(udp, b"".join(batch), segments, client.server)
+            else:
+                for packet in batch:
+                    sendmsg(udp, packet, [], client.server)
+            client.siege.counts["turns"] += len(batch)
+            await asyncio.sleep(0.002)
+        await until_closed(protocol)
+
+
+def sendmsg(udp, octets, how, server):
+    # The buffer of the receiver is full at times: what is lost is sent by others.
+    with contextlib.suppress(BlockingIOError):
+        socket.socket.sendmsg(udp._sock if hasattr(udp, "_sock") else udp, [octets], how, 0, server)

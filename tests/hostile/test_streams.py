@@ -115,6 +115,64 @@ def test_the_work_for_a_frame(dir, figure):
         assert_alive(node)
 
 
+GAPS = {
+    "many in a packet": dict(each=40),
+    "one in a packet": dict(each=1, room=1100, most=2500),
+    "one in a buffer of the kernel": dict(each=1, room=1100, one=40, most=2500),
+    "in few streams": dict(each=40, streams=4),
+    "of the handshake": dict(each=40, frames="crypto", streams=1, most=2000),
+}
+# What a connection may take while its client misbehaves (`[limits]`), and the octets that wait for all clients.
+MOST_A_CONNECTION_KIB = 128
+MOST_WAITING_MIB = 16
+
+
+@pytest.mark.parametrize("how", GAPS)
+def test_fragments_with_gaps(dir, figure, how):
+    """Clients of DoQ send octets that can't be read in order: each takes what a connection may take."""
+    count = 40
+    with besieged(dir) as (node, herd):
+        address = address_of(node, "quic")
+        before = status(node.child.pid, "VmRSS")
+        with Attack(dir, "quic_gaps", address, count=count, sources=50, wait=90, **GAPS[how]), Bystander(dir, node) as bystander:
+            hold_failover(figure, node, herd, dir)
+            seen = bystander.finish()
+            assert_alive(node)
+            grown = (status(node.child.pid, "VmHWM") - before) / 1024
+        figure("resident memory grew by", grown, "MiB", bound=MOST_WAITING_MIB + count * MOST_A_CONNECTION_KIB / 1024)
+        assert grown <= MOST_WAITING_MIB + count * MOST_A_CONNECTION_KIB / 1024
+        hold(seen, figure)
+
+
+@pytest.mark.parametrize("how", [{}, {"huffman": True}], ids=["plain", "huffman"])
+def test_fields_that_stay_in_the_table(dir, figure, how):
+    """Clients of DoH send fields that HTTP/2 remembers, far from each other."""
+    count = 40
+    with besieged(dir) as (node, herd):
+        address = address_of(node, "https")
+        before = status(node.child.pid, "VmRSS")
+        with Attack(dir, "https_fields", address, count=count, sources=50, wait=90, **how), Bystander(dir, node) as bystander:
+            hold_failover(figure, node, herd, dir)
+            seen = bystander.finish()
+            assert_alive(node)
+            grown = (status(node.child.pid, "VmHWM") - before) / 1024
+        figure("resident memory grew by", grown, "MiB", bound=MOST_WAITING_MIB + count * MOST_A_CONNECTION_KIB / 1024)
+        assert grown <= MOST_WAITING_MIB + count * MOST_A_CONNECTION_KIB / 1024
+        hold(seen, figure)
+
+
+def test_handshakes_that_are_only_begun(dir, figure):
+    """A thousand first messages of TLS a second, from one address: others have their turn."""
+    over = ("udp", "tcp", "healthz", "tls")
+    with besieged(dir) as (node, herd), Attack(dir, "hellos", address_of(node, "tls"), count=64), Bystander(dir, node, over=over) as bystander:
+        hold_failover(figure, node, herd, dir)
+        seen = bystander.finish()
+        assert_alive(node)
+        for result in ["done", "failed", "refused"]:
+            figure(f"handshakes {result}", node.metric("portolan_handshakes_total", transport="tls", result=result), "")
+        hold(seen, figure)
+
+
 def hold(seen, figure):
     for each in seen.values():
         print(each)
