@@ -20,9 +20,9 @@ const ZONE: &str = "zone:";
 /// The forms of a TARGET, for help and errors.
 pub const FORMS: &str = "ENDPOINT, ZONE/ENDPOINT, a glob such as 'fra*', pool:NAME, region:NAME or zone:NAME";
 
-/// An error message does not repeat a TARGET that is longer than this: the name of a zone and an endpoint together
-/// are shorter.
-const MAX_REPEATED: usize = 400;
+/// Longest TARGET in octets: the name of a zone and an endpoint together are shorter. A longer glob matches nothing,
+/// because comparing it would take long, and an error message does not repeat it.
+const MAX_TARGET: usize = 400;
 
 /// A parsed TARGET. Every text parses; the target may match nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -119,6 +119,7 @@ impl<'m> Index<'m> {
         let is_in_zone = |id: &EndpointId| target.includes_zone(model, model.endpoint(*id).zone);
         let found: Vec<EndpointId> = match target.kind {
             Kind::Endpoint => self.by_name.get(&*target.name).cloned().unwrap_or_default(),
+            Kind::Glob if target.name.len() > MAX_TARGET => Vec::new(),
             Kind::Glob => named(model, |name| glob::matches(&target.name, name)),
             Kind::Pool => below(model, &target.name),
             Kind::Zone => named(model, |_| true),
@@ -147,7 +148,7 @@ pub fn endpoints_of(text: &str, model: &Model) -> Vec<EndpointId> {
 /// Why a TARGET matches nothing, with a hint.
 pub fn no_target(text: &str, model: &Model) -> String {
     let target = Target::parse(text);
-    if text.len() > MAX_REPEATED {
+    if text.len() > MAX_TARGET {
         return format!("a TARGET of {} octets matches nothing: a TARGET is {FORMS}", text.len());
     }
     let has_no_zone = target.zone.as_deref() == Some(".");

@@ -80,6 +80,14 @@ fn a_target_that_matches_nothing_is_refused_with_what_is_near() {
 }
 
 #[test]
+fn a_glob_that_is_longer_than_any_name_matches_nothing() {
+    let long = |stars: usize| entry(&format!("{}fra1", "*".repeat(stars)), OverrideState::Drain, None);
+    assert!(Book::default().put(long(396), &model()).is_ok());
+    let refused = Book::default().put(long(397), &model()).unwrap_err().to_string();
+    assert!(refused.starts_with("a TARGET of 401 octets matches nothing"), "{refused}");
+}
+
+#[test]
 fn an_override_outlives_its_target_and_is_listed() {
     let mut book = Book::default();
     book.put(entry("plain", OverrideState::Drain, None), &model()).unwrap();
