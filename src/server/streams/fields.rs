@@ -46,17 +46,25 @@ const PRIORITY: u8 = 0x20;
 pub(super) struct Watched<S> {
     stream: S,
     fields: FieldWatch,
-    renew: CancellationToken,
+    limits: FieldLimits,
+}
+
+/// What the fields of a connection have reached.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FieldLimits {
+    /// Is cancelled when the connection should end.
+    pub(super) renew: CancellationToken,
+    /// Is cancelled when nothing more is read.
+    pub(super) cut_off: CancellationToken,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(stream: S) -> Watched<S> {
-        Watched { stream, fields: FieldWatch::default(), renew: CancellationToken::new() }
+        Watched { stream, fields: FieldWatch::default(), limits: FieldLimits::default() }
     }
 
-    /// Is cancelled when the connection should end.
-    pub(super) fn renew(&self) -> CancellationToken {
-        self.renew.clone()
+    pub(super) fn limits(&self) -> FieldLimits {
+        self.limits.clone()
     }
 }
 
@@ -67,12 +75,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let octets = this.fields.observe(&buf.filled()[before..]);
         if octets > RENEWED_ABOVE {
-            this.renew.cancel();
+            this.limits.renew.cancel();
         }
-        match octets > MOST {
-            true => Poll::Ready(Err(io::Error::other("the fields of this connection take too much memory"))),
-            false => Poll::Ready(Ok(())),
+        if octets > MOST {
+            this.limits.cut_off.cancel();
+            return Poll::Ready(Err(io::Error::other("the fields of this connection take too much memory")));
         }
+        Poll::Ready(Ok(()))
     }
 }
 

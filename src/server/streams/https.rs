@@ -113,7 +113,7 @@ where
         .initial_connection_window_size(WINDOW);
     let ended = client.octets.ended.clone();
     let stream = Watched::new(stream);
-    let renew = stream.renew();
+    let limits = stream.limits();
     let mut talking = pin!(http.serve_connection(TokioIo::new(stream), service));
     // Before the connection frees the room of its replies.
     let _ended = ended.drop_guard();
@@ -122,8 +122,11 @@ where
     let mut progress = Progress::default();
     let lost = loop {
         tokio::select! {
-            // An error is the client's, and HTTP/2 has reported it to the client.
-            _ = &mut talking => return,
+            // Other errors are the client's, and HTTP/2 has reported them to the client.
+            _ = &mut talking => match limits.cut_off.is_cancelled() {
+                true => break DropReason::NoOctets,
+                false => return,
+            },
             why = seat.displaced() => break reason_of(why),
             () = client.starved.cancelled() => break DropReason::NoOctets,
             () = client.was_used.notified() => {
@@ -139,13 +142,14 @@ where
             () = async {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = renew.cancelled() => {}
+                    () = limits.renew.cancelled() => {}
                     () = &mut idle => {}
                 }
             } => {
                 talking.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = timeout(WRITE, &mut talking) => match ended {
+                        Ok(_) if limits.cut_off.is_cancelled() => break DropReason::NoOctets,
                         Ok(_) => return,
                         Err(_) => break DropReason::Stalled,
                     },

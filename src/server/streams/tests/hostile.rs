@@ -244,6 +244,55 @@ async fn a_client_of_dot_that_takes_nothing_has_what_has_room_and_another_is_ans
     scene.end().await;
 }
 
+/// A frame of HTTP/2 (RFC 9113, 4.1).
+fn http2_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The kind and the stream of each whole frame.
+fn frames(mut octets: &[u8]) -> impl Iterator<Item = (u8, u32)> + '_ {
+    std::iter::from_fn(move || {
+        let [high, mid, low, kind, _, rest @ ..] = octets else { return None };
+        let (stream, rest) = rest.split_first_chunk::<4>()?;
+        let (kind, stream) = (*kind, u32::from_be_bytes(*stream));
+        octets = rest.get(u32::from_be_bytes([0, *high, *mid, *low]) as usize..)?;
+        Some((kind, stream))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_of_doh_whose_fields_would_have_megabytes_is_cut_off() {
+    let scene = Scene::start().await;
+    let mut stream = scene.over_tls(Encrypted::Https, &[b"h2"]).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let (mut received, mut was_warned) = (Vec::new(), false);
+    for nth in 0..64_u8 {
+        let stream_id = 1 + 2 * u32::from(nth);
+        // GET, https, a path that is not there, and a new field of two octets for the table.
+        let field = [0x40, 1, b'a' + nth % 26, 1, b'0'];
+        let block = [&[0x82, 0x87, 0x04, 2, b'/', b'x', 0x01, 1, b'a'][..], &field].concat();
+        let head = http2_frame(1, 5, stream_id, &block);
+        // A frame of a kind that is ignored (RFC 9113, 5.5).
+        let filler = http2_frame(0xbe, 0, 0, &[0; 16_384]);
+        if stream.write_all(&[head, filler].concat()).await.is_err() || stream.flush().await.is_err() {
+            break;
+        }
+        while !was_warned && !frames(&received).any(|(kind, of)| kind == 1 && of == stream_id) {
+            let read = timeout(PATIENCE, stream.read_buf(&mut received)).await.expect("a response");
+            was_warned = frames(&received).any(|(kind, _)| kind == 7);
+            if read.is_err() || read.is_ok_and(|octets| octets == 0) {
+                break;
+            }
+        }
+    }
+    assert!(was_warned, "it had a GOAWAY");
+    until("it is closed", || scene.dropped(DropReason::NoOctets) + scene.dropped(DropReason::Stalled) == 1).await;
+    let mut bystander = scene.https().await;
+    assert_eq!(post(&mut bystander, &[7; 12]).await.0, StatusCode::OK);
+    scene.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn octets_behind_the_message_of_a_stream_of_doq_end_the_connection_also_while_its_reply_waits() {
     let scene = Scene::start().await;
