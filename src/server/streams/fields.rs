@@ -1,8 +1,8 @@
 //! What the header fields of a connection of DoH have in memory. HTTP/2's library has up to 4 KiB of fields in a table
-//! (HPACK, RFC 7541), but each field with the whole buffer that it was received in: 124 fields of one octet, with other
-//! frames between them, are 3 MiB of a connection. What the library announces does not limit it, as clients need not
-//! obey. So this file reads along which fields go to the table. A connection whose fields have too much is asked to end
-//! (GOAWAY); one that goes on is cut off. The content of fields is not looked at.
+//! (HPACK, RFC 7541), but paths, hosts and schemes with the whole buffer that they were received in: 107 paths of one
+//! octet, with other frames between them, are 2 MiB of a connection. What the library announces does not limit it, as
+//! clients need not obey. So this file reads along which fields go to the table. A connection whose fields have too
+//! much gets a GOAWAY; one that goes on is cut off. The content of fields is not looked at.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-/// Above this the connection is asked to end. Judgment: clients that put every path into the table have half of it.
+/// Above this the connection gets a GOAWAY. Judgment: clients that put every path into the table have half of it.
 const RENEWED_ABOVE: usize = 64 << 10;
 
 /// Above this it is cut off.
@@ -118,7 +118,7 @@ struct FieldWatch {
     preface: usize,
     frame: Frame,
     block: Block,
-    /// Octets since the last field that went to the table.
+    /// Octets since the last field that went to the table with its buffer.
     since: usize,
     /// The fields in the table, the oldest first: what each takes of the table at least, and what it has in memory.
     fields: VecDeque<(usize, usize)>,
@@ -166,14 +166,18 @@ impl FieldWatch {
         while !fields.is_empty() {
             let (used, field) = self.block.step(fields);
             fields = &fields[used..];
-            if let Some(octets) = field {
-                self.add(FIELD + octets);
+            if let Some(field) = field {
+                self.add(field);
             }
         }
     }
 
-    fn add(&mut self, in_table: usize) {
-        let has = (std::mem::take(&mut self.since) * BUFFERED).min(LARGEST);
+    fn add(&mut self, field: TableField) {
+        let in_table = FIELD.saturating_add(field.octets);
+        let has = match field.has_buffer {
+            true => std::mem::take(&mut self.since).saturating_mul(BUFFERED).min(LARGEST),
+            false => 0,
+        };
         self.fields.push_back((in_table, has));
         self.in_table += in_table;
         self.in_memory += has;
@@ -224,6 +228,16 @@ impl Frame {
     }
 }
 
+/// A field that goes to the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct TableField {
+    /// The least octets of its texts, decoded.
+    octets: usize,
+    /// Whether the library may have it with its buffer: `:authority`, `:path`, `:scheme`, or a name that is not known
+    /// here.
+    has_buffer: bool,
+}
+
 /// A header block that is being received (RFC 7541, 6).
 #[derive(Debug, Default)]
 struct Block {
@@ -231,6 +245,7 @@ struct Block {
     /// Texts of the field that were not received.
     texts: u8,
     goes_to_table: bool,
+    has_buffer: bool,
     /// The least octets of its texts, decoded.
     octets: usize,
     is_huffman: bool,
@@ -252,9 +267,8 @@ enum Place {
 }
 
 impl Block {
-    /// Takes some octets, at least one; returns how many, and at the end of a field that goes to the table the octets
-    /// of its texts.
-    fn step(&mut self, octets: &[u8]) -> (usize, Option<usize>) {
+    /// Takes some octets, at least one; returns how many, and the field that goes to the table at its end.
+    fn step(&mut self, octets: &[u8]) -> (usize, Option<TableField>) {
         let [first, ..] = *octets else { return (0, None) };
         match self.place {
             Place::Field => {
@@ -269,7 +283,9 @@ impl Block {
                 let number = first & most;
                 // Without a number the name is a text, too.
                 let texts = if texts == 1 && number == 0 { 2 } else { texts };
-                *self = Block { texts, goes_to_table, ..Block::default() };
+                // The numbers of these names in the static table (RFC 7541, A), and names that came before.
+                let has_buffer = matches!(number, 0 | 1 | 4..=7 | 62..);
+                *self = Block { texts, goes_to_table, has_buffer, ..Block::default() };
                 match number == most {
                     true => self.place = Place::Number,
                     false => self.after_number(),
@@ -316,16 +332,17 @@ impl Block {
         self.place = if self.texts == 0 { Place::Field } else { Place::Length };
     }
 
-    fn begin_text(&mut self, length: usize) -> Option<usize> {
+    fn begin_text(&mut self, length: usize) -> Option<TableField> {
         self.octets = self.octets.saturating_add(if self.is_huffman { length / HUFFMAN } else { length });
         self.place = Place::Text(length);
         if length == 0 { self.end_text() } else { None }
     }
 
-    fn end_text(&mut self) -> Option<usize> {
+    fn end_text(&mut self) -> Option<TableField> {
         self.texts = self.texts.saturating_sub(1);
         self.place = if self.texts == 0 { Place::Field } else { Place::Length };
-        (self.texts == 0 && self.goes_to_table).then_some(self.octets)
+        let field = TableField { octets: self.octets, has_buffer: self.has_buffer };
+        (self.texts == 0 && self.goes_to_table).then_some(field)
     }
 }
 

@@ -81,6 +81,19 @@ fn fields_far_from_each_other_have_more_memory_than_the_table_has_octets() {
 }
 
 #[test]
+fn fields_that_the_library_copies_have_no_buffer() {
+    let mut watch = FieldWatch::default();
+    watch.observe(CLIENT_PREFACE);
+    for nth in 0..1000_u32 {
+        watch.observe(&frame(0xbe, 0, &[0; 16_384]));
+        // The length of the content, by its number 28.
+        let block = [&[0x5c, 4][..], &nth.to_be_bytes()].concat();
+        assert_eq!(watch.observe(&frame(HEADERS, 5, &block)), 0);
+    }
+    assert_eq!(watch.observe(&frame(HEADERS, 5, &[0x44, 1, b'/'])), LARGEST);
+}
+
+#[test]
 fn clients_that_put_every_path_into_the_table_go_on() {
     let mut watch = FieldWatch::default();
     watch.observe(CLIENT_PREFACE);
