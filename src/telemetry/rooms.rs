@@ -1,7 +1,7 @@
 //! The seats of connections, and the octets that wait for clients: how many are taken, and how many there are.
 
 use crate::admission::{Seats, WaitingOctets};
-use crate::telemetry::families as family;
+use crate::telemetry::families::{self as family, Family};
 use crate::telemetry::text::Exposition;
 
 /// The room of a group of listeners.
@@ -20,17 +20,23 @@ pub struct ListenerRoom {
 /// Writes these metrics.
 pub(super) fn write(text: &mut Exposition, rooms: &[ListenerRoom]) {
     let seats = |room: &ListenerRoom| Some([room.seats.taken(), room.seats.capacity()]);
+    write_pair(text, [&family::SEATS_TAKEN, &family::SEATS], rooms, seats);
     let octets = |room: &ListenerRoom| room.octets.as_ref().map(|octets| [octets.waiting(), octets.total()]);
-    let of_seats = [&family::SEATS_TAKEN, &family::SEATS];
-    let of_octets = [&family::WAITING, &family::WAITING_LIMIT];
-    let read: [(_, &dyn Fn(&ListenerRoom) -> Option<[usize; 2]>); 2] = [(of_seats, &seats), (of_octets, &octets)];
-    for (families, read) in read {
-        let all: Vec<(&str, [usize; 2])> = rooms.iter().filter_map(|room| Some((room.listener, read(room)?))).collect();
-        for (at, of) in families.into_iter().enumerate() {
-            let mut samples = text.family(of);
-            for (listener, values) in &all {
-                samples.sample(&[listener], values[at]);
-            }
+    write_pair(text, [&family::WAITING, &family::WAITING_LIMIT], rooms, octets);
+}
+
+/// Writes how many are taken, and how many there are.
+fn write_pair(
+    text: &mut Exposition,
+    families: [&Family; 2],
+    rooms: &[ListenerRoom],
+    read: impl Fn(&ListenerRoom) -> Option<[usize; 2]>,
+) {
+    let all: Vec<(&str, [usize; 2])> = rooms.iter().filter_map(|room| Some((room.listener, read(room)?))).collect();
+    for (at, of) in families.into_iter().enumerate() {
+        let mut samples = text.family(of);
+        for (listener, values) in &all {
+            samples.sample(&[listener], values[at]);
         }
     }
 }
