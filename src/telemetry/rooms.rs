@@ -28,7 +28,7 @@ pub(super) fn write(text: &mut Exposition, rooms: &[ListenerRoom]) {
 /// Writes how many are taken, and how many there are.
 fn write_pair(
     text: &mut Exposition,
-    families: [&Family; 2],
+    families: [&'static Family; 2],
     rooms: &[ListenerRoom],
     read: impl Fn(&ListenerRoom) -> Option<[usize; 2]>,
 ) {
