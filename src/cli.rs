@@ -68,6 +68,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     #[command(hide = true)]
     DemoRegion(serve::RegionArgs),
+    #[command(hide = true)]
+    HookGuard(serve::GuardArgs),
 }
 
 impl Command {
@@ -88,7 +90,8 @@ impl Command {
             | Command::Failback(_)
             | Command::Reload(_)
             | Command::Schema(_)
-            | Command::Simulate(_) => Ok(()),
+            | Command::Simulate(_)
+            | Command::HookGuard(_) => Ok(()),
         }
     }
 }
@@ -146,6 +149,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => serve::demo(args),
         Command::DemoRegion(args) => serve::demo_region(&args),
         Command::Check(args) => return check::run(&args),
+        Command::HookGuard(args) => return serve::hook_guard(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Drain(args) => overrides::set(&args, OverrideState::Drain),

@@ -20,6 +20,26 @@ pub fn now() -> Moment {
     START + FIRST.get_or_init(Instant::now).elapsed()
 }
 
+/// The monotonic clock now, in nanoseconds: the same for all processes of this machine since its start.
+pub fn monotonic_nanos() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// A moment of this process on the clock of [`monotonic_nanos`]. It may be too early by the time between two reads of
+/// clocks, and is never too late.
+pub fn nanos_of(moment: Moment) -> u64 {
+    // [`now`] is of the same clock, so their difference is a constant.
+    static DIFFERENCE: OnceLock<(Moment, u64)> = OnceLock::new();
+    let (then, nanos) = *DIFFERENCE.get_or_init(|| {
+        let nanos = monotonic_nanos();
+        (now(), nanos)
+    });
+    let after = u64::try_from(moment.since(then).as_nanos()).unwrap_or(u64::MAX);
+    let before = u64::try_from(then.since(moment).as_nanos()).unwrap_or(u64::MAX);
+    nanos.saturating_add(after).saturating_sub(before)
+}
+
 /// Seconds since 1970 UTC, with fractions; 0 if the system's clock is before that.
 pub fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())

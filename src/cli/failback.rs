@@ -1,13 +1,17 @@
 //! `portolan failback`: hands a name with manual failback back to its first member that is up.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::cli::args::ServerArg;
 use crate::cli::client::{Call, encoded};
 use crate::cli::{Failure, Format, overrides, text};
 use crate::control::failback::{FailbackResponse, PoolMove, PoolStay};
 
-/// Move a name with manual failback back to its first member that is up
+/// An exclusive name moves when its hook has ended, which may take ten minutes (`hook_timeout`).
+const TIMEOUT: Duration = Duration::from_secs(630);
+
+/// Move a name with manual failback, or an exclusive one, back to its first member that is up
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   portolan failback db.svc.example
@@ -27,7 +31,7 @@ pub(super) struct FailbackArgs {
 
 pub(super) fn run(args: &FailbackArgs) -> Result<(), Failure> {
     let path = format!("/v1/failback/{}", encoded(&args.name));
-    let body = match args.server.server().exchange(&Call::post(&path).with_token()?)? {
+    let body = match args.server.server().exchange(&Call::post(&path).within(TIMEOUT).with_token()?)? {
         Ok(body) => body,
         Err(refused) => {
             if args.format == Format::Json {
@@ -49,7 +53,8 @@ pub(super) fn run(args: &FailbackArgs) -> Result<(), Failure> {
 
 /// `db.svc.example.: pool pg handed back from pg-b to pg-a; 50.0 % of answers moved: pg-a +50.0, pg-b -50.0`
 fn human(done: &FailbackResponse) -> String {
-    let FailbackResponse { name, handed_back, stays, also, moved, on_disk: _, warning: _ } = done;
+    let FailbackResponse { name, handed_back, stays, also, moved, epoch, on_disk: _, warning: _ } = done;
+    let epoch = epoch.map_or_else(String::new, |epoch| format!(", epoch {epoch}"));
     let handed = |PoolMove { pool, from, to }: &PoolMove| format!("pool {pool} handed back from {from} to {to}");
     let stay =
         |PoolStay { pool, member }: &PoolStay| format!("pool {pool} is on {member}, its first member that is up");
@@ -59,7 +64,7 @@ fn human(done: &FailbackResponse) -> String {
         return format!("{name}: nothing to do: {why}\n");
     }
     let moves: Vec<String> = handed_back.iter().map(handed).collect();
-    let mut text = format!("{name}: {}; {}\n", moves.join(", "), overrides::moved(moved));
+    let mut text = format!("{name}: {}{epoch}; {}\n", moves.join(", "), overrides::moved(moved));
     if !also.is_empty() {
         let _ = writeln!(text, "{} has the same policy and was handed back too", also.join(", "));
     }
@@ -82,12 +87,16 @@ mod tests {
             moved: MovedAnswers::default(),
             on_disk: true,
             warning: None,
+            epoch: None,
         };
         assert_eq!(
             human(&done),
             "db.svc.example.: pool pg handed back from pg-b to pg-a; no answer moved\n\
              ro.svc.example. has the same policy and was handed back too\n"
         );
+        done.epoch = Some(8);
+        assert!(human(&done).starts_with("db.svc.example.: pool pg handed back from pg-b to pg-a, epoch 8; no answer"));
+        done.epoch = None;
         done.handed_back.clear();
         done.stays = vec![PoolStay { pool: text("pg"), member: text("pg-a") }];
         assert_eq!(human(&done), "db.svc.example.: nothing to do: pool pg is on pg-a, its first member that is up\n");

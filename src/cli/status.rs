@@ -8,6 +8,7 @@ use crate::cli::args::ServerArg;
 use crate::cli::{Failure, Format, fleet, names, overrides, text};
 use crate::clock;
 use crate::control::JournalEvent;
+use crate::control::leases::LeaseReport;
 use crate::control::names::NameReport;
 use crate::control::overrides::OverrideReport;
 use crate::control::status::{CheckReport, EndpointStatus, FilesStatus, Status, ZoneStatus};
@@ -131,7 +132,27 @@ fn zone_table(zone: &ZoneStatus, names: &[NameReport], now: f64) -> String {
     let headings = ["ENDPOINT", "REGION", "HEALTH", "ADDRESS", "VANTAGE", "FROM", "SEES", "RTT", "PROBED", "WHY"];
     let names = names::table(&zone.zone, zone.names.len(), names);
     let gap = if names.is_empty() { "" } else { "\n" };
-    format!("\n{}{version}\n{names}{gap}{}", zone.zone, text::table(&headings, &rows))
+    let leases = leases(&zone.exclusive);
+    format!("\n{}{version}\n{names}{gap}{leases}{}", zone.zone, text::table(&headings, &rows))
+}
+
+/// The leases of the exclusive names of a zone.
+fn leases(all: &[LeaseReport]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let row = |lease: &LeaseReport| {
+        let epoch = lease.epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string());
+        let holder = match (&lease.holder, lease.is_holder) {
+            (Some(holder), true) => format!("{holder} (this server)"),
+            (Some(holder), false) => holder.clone(),
+            (None, _) => "the store of leases is away".to_owned(),
+        };
+        let promoting = lease.promoting.clone().unwrap_or_default();
+        vec![lease.name.clone(), lease.endpoint.clone(), epoch, holder, promoting]
+    };
+    let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+    format!("{}\n", text::table(&["EXCLUSIVE", "ACTIVE", "EPOCH", "HOLDER", "PROMOTING"], &rows))
 }
 
 /// A row for each verdict. Only the first one names the endpoint.
@@ -238,6 +259,7 @@ mod tests {
     #[test]
     fn a_zone_with_another_version_than_its_files_is_marked() {
         let zone = |state: &str, since, until| ZoneStatus {
+            exclusive: vec![],
             zone: "svc.example.".into(),
             names: vec![],
             endpoints: vec![],
@@ -276,6 +298,14 @@ mod tests {
         let status = Status {
             generation: 3,
             zones: vec![ZoneStatus {
+                exclusive: vec![LeaseReport {
+                    name: "www".into(),
+                    endpoint: "fra1".into(),
+                    epoch: Some(7),
+                    holder: Some("ns1".into()),
+                    is_holder: true,
+                    promoting: None,
+                }],
                 zone: "svc.example.".into(),
                 names: vec!["www".into()],
                 endpoints: vec![endpoint("fra1", verdicts), endpoint("plain", vec![])],
@@ -320,6 +350,9 @@ ns1      eu-west  up
 svc.example.
 NAME  TYPE  CLIENTS  GETS  PREFERRED
 and 1 more names, which GET /v1/names lists
+
+EXCLUSIVE  ACTIVE  EPOCH  HOLDER             PROMOTING
+www        fra1    7      ns1 (this server)
 
 ENDPOINT  REGION   HEALTH  ADDRESS     VANTAGE  FROM     SEES  RTT     PROBED                      WHY
 fra1      eu-west  up      192.0.2.1   ns1      eu-west  up    1.2 ms  0.4 s ago, connection open

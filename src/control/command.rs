@@ -12,7 +12,7 @@ use crate::control::failback::FailbackError;
 use crate::control::moved::MovedAnswers;
 use crate::control::overrides::{OverrideError, OverrideReport};
 use crate::control::status::{ReloadReport, ReloadStatus};
-use crate::model::{Override, OverrideState, PolicyId};
+use crate::model::{ActiveEndpoint, Override, OverrideState, PolicyId};
 use crate::snapshot::Snapshot;
 use crate::wire::Name;
 
@@ -40,6 +40,17 @@ pub enum Command {
         /// Receives the result of the load.
         reply: oneshot::Sender<Arc<ReloadStatus>>,
     },
+}
+
+/// Moves an exclusive name back to the first member that is up. The task of the leases executes it.
+#[derive(Debug)]
+pub struct LeaseOrder {
+    /// The name.
+    pub owner: Name,
+    /// The operator: the name of the token.
+    pub who: Arc<str>,
+    /// Receives the active endpoint when it is served; or why nothing was changed.
+    pub reply: oneshot::Sender<Result<ActiveEndpoint, String>>,
 }
 
 /// A change of the overrides. Either all of it is applied, or nothing.

@@ -2,6 +2,7 @@
 //! find the name, decide whether failback applies to it, and report the result. [`respond`] is the HTTP handler; the
 //! steering task publishes the new snapshot.
 
+mod exclusive;
 pub(super) mod respond;
 
 use std::collections::BTreeSet;
@@ -25,14 +26,17 @@ pub enum FailbackError {
     NotManual(String),
     /// It is outside the zones of the token. The text names these.
     OutsideZones(String),
+    /// An exclusive name stays where it is. The text says why.
+    Stays(String),
 }
 
 impl std::fmt::Display for FailbackError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            FailbackError::NoName(why) | FailbackError::NotManual(why) | FailbackError::OutsideZones(why) => {
-                f.write_str(why)
-            }
+            FailbackError::NoName(why)
+            | FailbackError::NotManual(why)
+            | FailbackError::OutsideZones(why)
+            | FailbackError::Stays(why) => f.write_str(why),
         }
     }
 }
@@ -56,6 +60,9 @@ pub struct FailbackResponse {
     /// Why the change is not on the disk yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+    /// The epoch of an exclusive name now; absent for other names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
 }
 
 /// A pool that failed back.
@@ -84,10 +91,10 @@ pub(crate) fn policy_of(
     name: &str,
     zones: Option<&[Name]>,
 ) -> Result<(PolicyId, String), FailbackError> {
-    let (zone, steered) = steered(model, name.trim())?;
+    let steered = steered_within(model, name, zones)?;
     let (policy, whole) = (steered.policy, steered.owner.to_string());
-    if let Some(zones) = zones.filter(|zones| !zones.contains(&zone.apex)) {
-        return Err(FailbackError::OutsideZones(format!("{}, and `{whole}` is in {}", of_zones(zones), zone.apex)));
+    if model.policy(policy).exclusive.is_some() {
+        return Err(FailbackError::Stays(format!("`{whole}` is exclusive: its lease moves it")));
     }
     let not_manual = |why: String| Err(FailbackError::NotManual(format!("`{whole}` can't be handed back: {why}")));
     if failover_pools(model, policy).is_empty() {
@@ -105,6 +112,22 @@ pub(crate) fn policy_of(
             ))
         }
     }
+}
+
+/// The steered name called `name`. It must be in one of `zones`; `None`: in any.
+fn steered_within<'m>(model: &'m Model, name: &str, zones: Option<&[Name]>) -> Result<&'m SteeredName, FailbackError> {
+    let (zone, steered) = steered(model, name.trim())?;
+    if let Some(zones) = zones.filter(|zones| !zones.contains(&zone.apex)) {
+        let (limits, whole) = (of_zones(zones), steered.owner.to_string());
+        return Err(FailbackError::OutsideZones(format!("{limits}, and `{whole}` is in {}", zone.apex)));
+    }
+    Ok(steered)
+}
+
+/// The steered name called `name`, if it is exclusive.
+fn exclusive_named<'m>(model: &'m Model, name: &str, zones: Option<&[Name]>) -> Option<&'m SteeredName> {
+    let steered = steered_within(model, name, zones).ok()?;
+    model.policy(steered.policy).exclusive.is_some().then_some(steered)
 }
 
 /// The steered name called `name`: the full name, or the name as a policy file writes it if only one zone has it.
@@ -149,6 +172,7 @@ pub(crate) fn report(before: &Snapshot, after: &Snapshot, policy: PolicyId, name
         moved: moved(before, after),
         on_disk: true,
         warning: None,
+        epoch: None,
     }
 }
 

@@ -17,7 +17,8 @@ pub const MAX_EVENTS: usize = 4096;
 /// Most events in a response of `/v1/transitions`: a screen or two.
 pub const RECENT_TRANSITIONS: usize = 64;
 
-/// An event as the API sends it: a transition of an endpoint, a change of its override, or the failback of a name.
+/// An event as the API sends it: a transition of an endpoint, a change of its override, or the failback or the
+/// promotion of a name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JournalEvent {
     /// NODE/NUMBER. The numbers of a node increase by one. The journal sets it.

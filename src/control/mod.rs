@@ -16,6 +16,7 @@ mod gate;
 mod heartbeat;
 mod http;
 mod journal;
+pub mod leases;
 pub mod moved;
 pub mod names;
 mod operate;

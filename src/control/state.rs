@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::control::access::ApiAccess;
-use crate::control::command::Command;
+use crate::control::command::{Command, LeaseOrder};
 use crate::control::connections::ApiRoom;
 use crate::control::costly::{Costly, SharedWork};
 use crate::control::fleet::ReadFleet;
@@ -68,6 +68,8 @@ pub struct Controls {
     pub disk: Arc<DiskState>,
     /// Where heartbeats are sent.
     pub beats: BeatSender,
+    /// Where orders for exclusive names are sent; `None`: this node is in no fleet.
+    pub leases: Option<mpsc::Sender<LeaseOrder>>,
 }
 
 /// Renders all of `/metrics` as Prometheus text, with the values of this moment. With many names this takes long, so

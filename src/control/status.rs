@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{VersionStatus, ZoneState};
 use crate::control::fleet::FleetReport;
+use crate::control::leases::{LeaseReport, leases};
 use crate::control::overrides::OverrideReport;
 use crate::control::unsaved::{DiskState, UnsavedFile};
 use crate::model::{
@@ -46,6 +47,9 @@ pub struct ZoneStatus {
     pub zone: String,
     /// The steered names, as the policy file writes them.
     pub names: Vec<String>,
+    /// The exclusive names, with their leases; absent if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclusive: Vec<LeaseReport>,
     /// The endpoints, in the order of the file.
     pub endpoints: Vec<EndpointStatus>,
     /// Which version of its files is served.
@@ -286,6 +290,7 @@ pub fn status(snapshot: &Snapshot, reload: &ReloadStatus, now: Moment) -> Status
         ZoneStatus {
             zone: zone.apex.to_string(),
             names: zone.steered.iter().map(|name| name.label.clone()).collect(),
+            exclusive: leases(snapshot, zone),
             endpoints,
             files: files_status(zone_states.get(&zone.apex).copied()),
         }

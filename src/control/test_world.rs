@@ -151,6 +151,7 @@ pub(crate) fn world() -> TestWorld {
         book: Arc::default(),
         disk: Arc::default(),
         beats: BeatSender::default(),
+        leases: None,
     };
     let (readiness, watched) = watch::channel(Readiness::Starting);
     let reload = Arc::new(ArcSwap::from_pointee(ReloadStatus {

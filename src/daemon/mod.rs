@@ -7,6 +7,7 @@ mod changes;
 mod clocks;
 mod difference;
 mod event_number;
+mod exclusive;
 mod fleet;
 mod health_file;
 mod identity;
@@ -34,6 +35,7 @@ use crate::server::BindError;
 use crate::source::reading::MORE_THREADS;
 use crate::source::{self, Problem};
 
+pub(crate) use exclusive::guard;
 pub use node::RunningNode;
 pub use prepare::{NodeSpec, Prepared};
 pub(crate) use runtimes::command_runtime;

@@ -20,6 +20,7 @@ use crate::daemon::certificate;
 use crate::daemon::changes::Changes;
 use crate::daemon::clocks::Now;
 use crate::daemon::event_number;
+use crate::daemon::exclusive::{ExclusiveNames, NodeParts, restored_leases};
 use crate::daemon::fleet::Fleet;
 use crate::daemon::health_file::write_reports;
 use crate::daemon::identity::Identities;
@@ -31,6 +32,7 @@ use crate::daemon::state::{StateDir, Unsaved};
 use crate::daemon::steer::{Drafting, Reloads, Steer};
 use crate::daemon::vantages::Vantages;
 use crate::daemon::versions::Versions;
+use crate::model::WorldView;
 use crate::server::{Counters, Encrypted, Server, StreamLimits};
 use crate::snapshot::compile::compile;
 use crate::snapshot::{Publisher, Snapshot};
@@ -63,7 +65,7 @@ impl RunningNode {
     pub(crate) async fn run(prepared: Prepared) -> Result<RunningNode, StartError> {
         let Prepared { settings, model, zones, refused, warnings, settings_file, flags, .. } = prepared;
         let Prepared { vantages, watched, state_dir, saved, sockets, shares, .. } = prepared;
-        let SavedState { overrides, last_reports, steering_files, last_event } = saved;
+        let SavedState { overrides, leases: restored, last_reports, steering_files, last_event } = saved;
         let Sockets { mut server, certificates, encrypted, api } = sockets;
         let Limits { connections, quic_connections, api_connections } = shares.connections;
         let [connections, quic_connections] = [connections, quic_connections].map(Seats::new);
@@ -92,12 +94,26 @@ impl RunningNode {
         vantages.restore(|vantage| last_reports.of(vantage, &model, now), now.moment);
         let identities = Identities::new().map_err(StartError::System)?;
         let identity = Arc::new(identities.of(&settings));
-        let unmeasured = Arc::new(overrides.over(vantages.view(&model)));
+        let leases = restored_leases(&restored);
+        let unmeasured = Arc::new(WorldView { leases, ..overrides.over(vantages.view(&model)) });
         let mut publisher = Publisher::new(compile(model.clone(), unmeasured, identity, 1, None));
         let snapshots = publisher.snapshots();
 
         let counters = Arc::new(Counters::new());
         let journal = Arc::new(Journal::new(&settings.node, MAX_EVENTS, last_event));
+        let fleet = match &settings.fleet {
+            Some(fleet) => Some(Fleet::start(fleet, &settings.node).await.map_err(StartError::System)?),
+            None => None,
+        };
+        let stop = CancellationToken::new();
+        let parts = NodeParts {
+            node: &settings.node,
+            snapshots: snapshots.clone(),
+            journal: journal.clone(),
+            state_dir: state_dir.clone(),
+            stop: stop.clone(),
+        };
+        let mut exclusive = ExclusiveNames::start(fleet.as_ref().zip(settings.fleet.as_ref()), restored, parts);
         let (sender, commands) = mpsc::channel(MAX_WAITING);
         let access = ApiAccess::of(&settings);
         let controls = Controls {
@@ -106,6 +122,7 @@ impl RunningNode {
             book: overrides.book(),
             disk: state_dir.disk(),
             beats: vantages.beats(),
+            leases: exclusive.orders.take(),
         };
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
         let loaded = ReloadStatus {
@@ -118,10 +135,6 @@ impl RunningNode {
             unnoticed: changes.unnoticed(),
         };
         let reload = Arc::new(ArcSwap::from_pointee(loaded));
-        let fleet = match &settings.fleet {
-            Some(fleet) => Some(Fleet::start(fleet, &settings.node).await.map_err(StartError::System)?),
-            None => None,
-        };
         let read_fleet = fleet.as_ref().map(Fleet::reader);
         let sources = Sources {
             fleet: read_fleet.clone(),
@@ -139,7 +152,6 @@ impl RunningNode {
         let state =
             control::ApiState::new(snapshots.clone(), journal.clone(), is_ready, reload.clone(), render, controls);
         let state = state.with_room(room).with_fleet(read_fleet).with_costly_calls_on(runtimes.report.handle().clone());
-        let stop = CancellationToken::new();
         let api = runtimes.control.within(|| TcpListener::from_std(api)).map_err(StartError::System)?;
         let api = runtimes.control.spawn(control::serve(api, control::router(state), stop.clone()));
 
@@ -147,7 +159,10 @@ impl RunningNode {
         let low = runtimes.low.handle().clone();
         let discarding = low.clone();
         publisher.discard_with(move |unused| drop(discarding.spawn_blocking(move || drop(unused))));
-        publisher.begin(overrides.over(vantages.view(&model)), steering_files.retained());
+        exclusive.known(&model).await;
+        let leases = exclusive.leases.borrow().clone();
+        let view = WorldView { leases, ..overrides.over(vantages.view(&model)) };
+        publisher.begin(view, steering_files.retained());
         server.start(snapshots.clone(), &counters, runtimes.answer.handle()).map_err(StartError::System)?;
         readiness.send_replace(Readiness::Serving);
         let writing_versions = || Versions::write(state_dir.guarded(), zones.clone(), state_dir.writes());
@@ -168,6 +183,8 @@ impl RunningNode {
             metrics: metrics.clone(),
             commands,
             overrides,
+            leases: exclusive.leases,
+            published: exclusive.published,
             steering_files,
             access,
             state_dir: state_dir.clone(),
@@ -176,6 +193,7 @@ impl RunningNode {
             low,
         };
         let mut tasks = vec![api];
+        tasks.extend(exclusive.task);
         if state_dir.is_there() {
             let (reports, state) = (steer.vantages.reports(), state_dir.clone());
             tasks.push(runtimes.low.spawn(write_reports(reports, state, metrics.clone(), stop.clone())));

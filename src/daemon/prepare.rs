@@ -3,6 +3,7 @@
 //! can drop them between this part and the next one, `RunningNode::run`. Files are read on a thread that has ended when
 //! the next step begins.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::config::{self, Flags, LoadOptions, Loaded, Settings, ZoneState};
 use crate::daemon::changes::WatchedFiles;
 use crate::daemon::clocks::Now;
 use crate::daemon::event_number;
+use crate::daemon::exclusive;
 use crate::daemon::health_file::LastReports;
 use crate::daemon::limits::{self, Shares, System};
 use crate::daemon::overrides::Overrides;
@@ -23,9 +25,10 @@ use crate::daemon::state::StateDir;
 use crate::daemon::vantages::VantageSpec;
 use crate::daemon::{StartError, versions};
 use crate::health::{SourceAddresses, check_rights};
-use crate::model::{Model, ProbeKind};
+use crate::model::{ActiveEndpoint, Model, ProbeKind};
 use crate::source::{Problem, Severity, calls, reading};
 use crate::telemetry::log;
+use crate::wire::Name;
 
 /// Environment variables that name certificate authorities (OpenSSL): probes over TLS read them.
 const TRUST_STORES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -94,14 +97,15 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// The files that are used later: those that a reload reads, and the programs of exec monitors.
+    /// The files that are used later: those that a reload reads, the programs of exec monitors, and the hook.
     fn needs(&self) -> Vec<FileNeed> {
         let read = self.watched.all_read().into_iter().map(|path| FileNeed { path, want: Want::Read });
         let stores = TRUST_STORES.into_iter().filter_map(std::env::var_os);
         let stores = stores.map(|path| FileNeed { path: path.into(), want: Want::ReadAuthorities });
         let kinds = self.model.checks.iter().map(|check| &check.key.monitor.kind);
         let programs = kinds.filter_map(ProbeKind::program);
-        let programs = programs.map(|path| FileNeed { path: path.into(), want: Want::Run });
+        let hook = self.settings.fleet.iter().filter_map(|fleet| fleet.on_promote.first()).map(String::as_str);
+        let programs = programs.chain(hook).map(|path| FileNeed { path: path.into(), want: Want::Run });
         read.chain(stores).chain(programs).collect()
     }
 
@@ -155,6 +159,7 @@ fn within<T: Send + 'static>(path: Option<&Path>, read: impl FnOnce() -> T + Sen
 /// What the state directory has from before the start.
 pub(super) struct SavedState {
     pub(super) overrides: Overrides,
+    pub(super) leases: HashMap<Name, ActiveEndpoint>,
     pub(super) last_reports: LastReports,
     pub(super) steering_files: SteeringFiles,
     pub(super) last_event: u64,
@@ -167,6 +172,7 @@ impl SavedState {
         warnings.extend(overrides.resolve(model, state));
         Ok(SavedState {
             overrides,
+            leases: exclusive::load(state)?,
             last_reports: LastReports::load(state, warnings),
             steering_files: SteeringFiles::load(state, Now::read(), warnings)?,
             last_event: event_number::load(state, warnings),

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{Flags, Settings, ZoneState};
 use crate::control::{ApiAccess, Command, Journal, JournalEvent, ReloadStatus};
 use crate::daemon::changes::{Cause, Changes};
+use crate::daemon::exclusive::Leases;
 use crate::daemon::identity::Identities;
 use crate::daemon::overrides::Overrides;
 use crate::daemon::retained::SteeringFiles;
@@ -57,6 +58,10 @@ pub(crate) struct Steer {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) overrides: Overrides,
+    /// The leases of exclusive names, as the fleet knows them.
+    pub(crate) leases: watch::Receiver<Leases>,
+    /// Changes with each snapshot that is published.
+    pub(crate) published: watch::Sender<()>,
     pub(crate) steering_files: SteeringFiles,
     pub(crate) access: Arc<ApiAccess>,
     pub(crate) state_dir: StateDir,
@@ -106,7 +111,8 @@ impl Steer {
                         next = self.want(next, Cause::Removal);
                     }
                 }
-                () = pass(countdown) => self.serve_overrides(),
+                () = pass(countdown) => self.serve_again(),
+                Ok(()) = self.leases.changed() => self.serve_again(),
                 // Only to look at the clock.
                 () = tokio::time::sleep(CLOCK_EVERY) => {}
                 cause = self.changes.next() => next = self.want(next, cause),
@@ -151,24 +157,31 @@ impl Steer {
         self.publisher.snapshots().load().model.clone()
     }
 
-    /// Publishes the same measurements with the present overrides.
-    fn serve_overrides(&mut self) {
+    /// Publishes the same measurements with the present overrides and leases.
+    fn serve_again(&mut self) {
         let served = self.publisher.snapshots().load_full();
         self.observe(WorldView { at: clock::now(), ..WorldView::clone(&served.view) });
     }
 
-    /// Publishes a new view, with the overrides.
+    /// Adds the present overrides and leases to a view.
+    fn completed(&mut self, view: WorldView) -> WorldView {
+        WorldView { leases: self.leases.borrow_and_update().clone(), ..self.overrides.over(view) }
+    }
+
+    /// Publishes a new view, with the overrides and leases.
     fn observe(&mut self, view: WorldView) {
         let before = self.publisher.snapshots().load_full();
-        let transitions = self.publisher.observe(self.overrides.over(view), clock::unix_seconds());
+        let view = self.completed(view);
+        let transitions = self.publisher.observe(view, clock::unix_seconds());
         // A failure is in the log.
         drop(self.save_steering(&before));
         self.report_transitions(&transitions);
     }
 
-    /// Saves what a restart restores of the present snapshot; `before` was served before it. The outcome is that of
-    /// `standings.json`, if it has to be written.
+    /// Announces the present snapshot, and saves what a restart restores of it; `before` was served before it. The
+    /// outcome is that of `standings.json`, if it has to be written.
     fn save_steering(&mut self, before: &Snapshot) -> Option<WriteOutcome> {
+        self.published.send_replace(());
         let served = self.publisher.snapshots().load_full();
         self.steering_files.follow(before, &served, &self.state_dir)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::model::{Model, PolicyId, WorldView};
 use crate::snapshot::classes::PolicyClasses;
-use crate::snapshot::compile::{compile_next, decide_again};
+use crate::snapshot::compile::{compile_next, decide_again, follow_epochs};
 use crate::snapshot::remap::{PolicySet, Remap, policies};
 use crate::snapshot::restore::ModelMemory;
 use crate::snapshot::touched::touched;
@@ -70,7 +70,8 @@ impl ComingSnapshot {
         for old in served.policies.changed_since(&self.after.policies) {
             again.extend(self.successors.from(old));
         }
-        self.next.view = Arc::new(view);
+        let before = std::mem::replace(&mut self.next.view, Arc::new(view));
+        follow_epochs(&mut self.next, &before);
         self.after = served.clone();
         if again.is_empty() {
             return;

@@ -71,7 +71,9 @@ fn compile_after(
 ) -> Snapshot {
     let table = Arc::make_mut(&mut tallies);
     let labels = Labels::of(model);
-    let zones = Arc::new(ZoneTable::build(model, &mut |zone, index| table.run(labels.run(model, zone, index))));
+    let mut zones = ZoneTable::build(model, &mut |zone, index| table.run(labels.run(model, zone, index)));
+    zones.write_epochs(&view.leases);
+    let zones = Arc::new(zones);
     let policies = (0..model.policies.len() as u32).map(PolicyId).map(|policy| {
         let locals = classes.locals(policy);
         let memory = |facet, class| restored.memory(policy, locals, facet, class);
@@ -96,6 +98,7 @@ fn compile_after(
 /// is equal, are shared with `previous`.
 pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
     let mut next = Snapshot { view, ..previous.clone() };
+    follow_epochs(&mut next, &previous.view);
     for policy in touched(previous, &next.view) {
         let Some(old) = previous.policies.get(policy) else { continue };
         let locals = previous.classes.locals(policy);
@@ -104,6 +107,16 @@ pub fn refresh(previous: &Snapshot, view: Arc<WorldView>) -> Snapshot {
         replace(&mut next, policy, old, new);
     }
     next
+}
+
+/// Brings the epochs of exclusive names up to date; `before` is the view that they are of.
+pub(super) fn follow_epochs(next: &mut Snapshot, before: &WorldView) {
+    let (old, new) = (&before.leases, &next.view.leases);
+    if next.zones.has_epochs() && !Arc::ptr_eq(old, new) && old != new {
+        let mut zones = ZoneTable::clone(&next.zones);
+        zones.write_epochs(new);
+        next.zones = Arc::new(zones);
+    }
 }
 
 /// Decides some policies of `next`, a compiled snapshot, again: in its view, and after `restored`.

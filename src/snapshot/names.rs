@@ -7,10 +7,12 @@
 //! exist is found by bisection over its labels.
 
 mod build;
+mod epochs;
 mod index;
 
 use crate::model::{Ecs, Model, PolicyId, ZoneId};
 use crate::wire::{Name, NameBuf};
+use epochs::EpochSlot;
 use index::NameIndex;
 pub(crate) use index::hash_of;
 
@@ -18,7 +20,7 @@ pub(crate) use index::hash_of;
 const NONE: u32 = u32::MAX;
 
 /// Every name of every zone.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct ZoneTable {
     index: NameIndex,
     nodes: Vec<Node>,
@@ -26,12 +28,14 @@ pub struct ZoneTable {
     extras: Vec<StoredExtra>,
     steered: Vec<SteeredNode>,
     zones: Vec<ZoneHead>,
+    /// The records with the epochs of exclusive names.
+    epochs: Vec<EpochSlot>,
     /// Names and records in wire form, a node's records after its name.
     bytes: Vec<u8>,
 }
 
 /// One name of one zone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Node {
     name: Span,
     zone: u32,
@@ -67,7 +71,7 @@ struct Span {
     len: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct StoredRrset {
     rtype: u16,
     ttl: u32,
@@ -76,7 +80,7 @@ struct StoredRrset {
     extras: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct StoredExtra {
     name: Span,
     node: u32,
@@ -84,7 +88,7 @@ struct StoredExtra {
 }
 
 /// What all replies from one zone share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct ZoneHead {
     apex: u32,
     ecs: Ecs,

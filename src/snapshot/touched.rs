@@ -1,17 +1,19 @@
 //! Which policies a changed world affects: those with a check whose verdict or RTT changed, those with an endpoint
-//! whose override changed or ends soon, those with an endpoint whose weight grows, and those whose choice has a
-//! challenger that is due now or soon.
+//! whose override changed or ends soon, exclusive names whose lease changed, those with an endpoint whose weight grows,
+//! and those whose choice has a challenger that is due now or soon.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{
-    Answerable, CheckView, Endpoint, EndpointId, Growth, Model, Moment, PolicyId, Pool, RankedBy, Recovery, WorldView,
+    Answerable, CheckView, Endpoint, EndpointId, Growth, LeaseView, Model, Moment, PolicyId, Pool, RankedBy, Recovery,
+    WorldView,
 };
 use crate::snapshot::Snapshot;
 use crate::snapshot::policies::PolicyCells;
 use crate::steering::Standing;
+use crate::wire::Name;
 
 /// Which policies depend on a check or an endpoint.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub(crate) struct Dependencies {
     by_check: Vec<Vec<(PolicyId, bool)>>,
     /// By endpoint.
     by_endpoint: Vec<Vec<PolicyId>>,
+    /// The exclusive names.
+    exclusive: Vec<(Name, PolicyId)>,
     /// By check: the ramps of the endpoints that it judges, each once; the longest first.
     ramps: Vec<Vec<Duration>>,
 }
@@ -42,7 +46,10 @@ impl Dependencies {
             checks.iter().for_each(|check: &usize| by_check[*check].push((id, ranks)));
             policy.endpoints.iter().for_each(|endpoint| by_endpoint[endpoint.0 as usize].push(id));
         }
-        Dependencies { by_check, by_endpoint, ramps: ramps(model) }
+        let exclusive = model.policies.iter().zip(0..).filter_map(|(policy, at)| {
+            policy.exclusive.as_ref().map(|exclusive| (exclusive.owner.clone(), PolicyId(at)))
+        });
+        Dependencies { by_check, by_endpoint, exclusive: exclusive.collect(), ramps: ramps(model) }
     }
 
     /// The longest ramp of what a check judges; 0 where there is none.
@@ -89,6 +96,7 @@ pub(crate) fn touched(previous: &Snapshot, view: &WorldView) -> HashSet<PolicyId
         // While the end of the override limits a TTL.
         touched.extend(of_endpoint.copied().filter(|policy| left <= previous.model.policy(*policy).ttl.max));
     }
+    touched.extend(changed_leases(previous, view));
     touched.extend(previous.resisting.due(view.at, &previous.model));
     touched
 }
@@ -129,6 +137,15 @@ fn changed_overrides(old: &WorldView, new: &WorldView) -> Vec<EndpointId> {
     }
     let endpoints: HashSet<EndpointId> = old.overrides.keys().chain(new.overrides.keys()).copied().collect();
     endpoints.into_iter().filter(|id| old.override_of(*id) != new.override_of(*id)).collect()
+}
+
+/// Exclusive names with another active endpoint or another epoch than before.
+fn changed_leases(previous: &Snapshot, view: &WorldView) -> impl Iterator<Item = PolicyId> {
+    let (old, new) = (&previous.view.leases, &view.leases);
+    let active =
+        |leases: &HashMap<Name, LeaseView>, name| leases.get(name).map(|lease: &LeaseView| lease.active.clone());
+    let exclusive = if Arc::ptr_eq(old, new) { &[] } else { &previous.dependencies.exclusive[..] };
+    exclusive.iter().filter(move |(name, _)| active(old, name) != active(new, name)).map(|(_, policy)| *policy)
 }
 
 /// Whole seconds until the verdict can change, as a TTL has them: fractions differ with every probe and affect nothing.

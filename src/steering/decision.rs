@@ -160,13 +160,15 @@ pub struct Stage {
     pub note: Option<Note>,
 }
 
-/// The stages, in their order. `Fence`, `Rank`, `OnEmpty` and `Kind` are only there where they had an effect.
+/// The stages, in their order. `Fence`, `Lease`, `Rank`, `OnEmpty` and `Kind` are only there where they had an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StageName {
     /// Endpoints that have a record for the question.
     Candidates,
     /// Endpoints that the fence allows.
     Fence,
+    /// The active endpoint of an exclusive name.
+    Lease,
     /// Endpoints that the operator has in service.
     State,
     /// Endpoints that are up.
@@ -193,6 +195,7 @@ impl StageName {
         match self {
             StageName::Candidates => "candidates",
             StageName::Fence => "fence",
+            StageName::Lease => "lease",
             StageName::State => "state",
             StageName::Health => "health",
             StageName::Rank => "rank",

@@ -3,7 +3,7 @@
 //!
 //! The stages run in a fixed order. Each notes its reasons as data ([`why`]):
 //!
-//! 1. [`sieve`]: candidates, [`fence`], state (by [`operator`]) and health.
+//! 1. [`sieve`]: candidates, [`fence`], the lease of an [`exclusive`] name, state (by [`operator`]) and health.
 //! 2. [`pool`] walks the pools, with its state in [`chooser`]; a file of [`kinds`] for each kind of steering says what
 //!    a pool gives. They share [`ranking`] (distance), [`resist`] (choices that stay for a while) and [`ramp`] (weight
 //!    that grows after an outage, by [`growth`]).
@@ -20,6 +20,7 @@ mod chooser;
 mod client;
 mod closing;
 pub mod decision;
+mod exclusive;
 mod fence;
 mod growth;
 mod interest;
@@ -68,6 +69,7 @@ pub use decision::{
     AnswerSource, Challenger, Decision, Distribution, Memory, NameKind, PathStep, Reason, Share, Stage, StageName,
     Standing, Tier,
 };
+pub use exclusive::{ActiveMember, active_member, after_promotions};
 pub use interest::{Interest, interest};
 pub(crate) use kinds::HOLD_DOWN;
 pub(crate) use mixed::holds_for_all;

@@ -3,7 +3,8 @@
 //! `state` of the file, fences and distances count as they are. `control::names` calls it, the packet path never does.
 
 use crate::model::{
-    AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, Model, OverrideState, PolicyId, WorldView,
+    AdminState, CheckId, CheckView, ClientClass, EndpointId, Facet, Health, Model, OverrideState, Policy, PolicyId,
+    WorldView,
 };
 use crate::steering::{AnswerSource, Decision, Memory, Reason, Stage, StageName, Standing, Tier, decide};
 
@@ -54,7 +55,9 @@ pub fn is_preferred(model: &Model, view: &WorldView, served: &Decision, preferre
 /// pool stays with another member.
 pub fn is_plainly_preferred(model: &Model, policy: PolicyId, view: &WorldView, served: &Decision) -> bool {
     let is_moved = |standing: &Standing| standing.challenger.is_some() && !is_of_band(model, standing);
-    is_whole(model, policy, view) && !served.is_on_empty() && !served.standings.iter().any(is_moved)
+    // The first member of an exclusive name is not the active one by itself.
+    let is_exclusive = model.policy(policy).exclusive.is_some();
+    !is_exclusive && is_whole(model, policy, view) && !served.is_on_empty() && !served.standings.iter().any(is_moved)
 }
 
 /// Whether it is the band of a pool that ranks, rather than `failback`, which resists change.
@@ -89,14 +92,15 @@ fn is_out_of_service(model: &Model, view: &WorldView, id: EndpointId) -> bool {
 /// types; those of `on_empty` don't count.
 pub fn eligible(model: &Model, policy: PolicyId, view: &WorldView) -> usize {
     let policy = model.policy(policy);
-    let may = |id: &EndpointId| {
-        let endpoint = model.endpoint(*id);
-        let forced = view.override_of(*id).is_some_and(|over| over.state == OverrideState::Up);
-        let mut sides = policy.facets.iter().flat_map(|facet| endpoint.answering(*facet));
-        !is_out_of_service(model, view, *id)
-            && sides.any(|side| forced || is_eligible(view, policy.check_of(*id, side)))
-    };
-    model.endpoints_below(policy.root).iter().filter(|id| may(id)).count()
+    model.endpoints_below(policy.root).into_iter().filter(|id| may_be_given(model, policy, view, *id)).count()
+}
+
+/// Whether an endpoint may be answered with now, to whichever clients and for whichever type of the policy.
+pub(super) fn may_be_given(model: &Model, policy: &Policy, view: &WorldView, id: EndpointId) -> bool {
+    let endpoint = model.endpoint(id);
+    let forced = view.override_of(id).is_some_and(|over| over.state == OverrideState::Up);
+    let mut sides = policy.facets.iter().flat_map(|facet| endpoint.answering(*facet));
+    !is_out_of_service(model, view, id) && sides.any(|side| forced || is_eligible(view, policy.check_of(id, side)))
 }
 
 impl Decision {

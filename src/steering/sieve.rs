@@ -2,7 +2,7 @@
 
 use crate::model::{EndpointId, Health, MemberRef};
 use crate::steering::operator::{forced_up, is_drained, out_of_service};
-use crate::steering::{Note, Reason, Scene, Sides, Stage, StageName, Unhealthy, Why, fence};
+use crate::steering::{Note, Reason, Scene, Sides, Stage, StageName, Unhealthy, Why, exclusive, fence};
 
 /// Which endpoints pass, from strict to lenient. Endpoints that are forced down, disabled or outside the fence never
 /// pass.
@@ -38,15 +38,15 @@ impl Admit {
 pub(super) struct Sieved {
     /// Those with a record for this question.
     pub(super) candidates: Vec<EndpointId>,
-    /// The candidates that the fence allows to these clients.
+    /// The candidates that the fence allows to these clients; of an exclusive name only the active one.
     pub(super) inside: Vec<EndpointId>,
     /// Those of `inside` that passed the stage `state` and are not forced up. Their health counts, so the time until it
     /// may change limits the TTL.
     pub(super) considered: Vec<EndpointId>,
     /// Those that passed all stages: with [`Admit::InService`] and [`Admit::Any`] also some that are down.
     pub(super) eligible: Vec<EndpointId>,
-    /// The stages `candidates`, `fence` (if the policy has a fence), `state` and `health`. Only `candidates` if there
-    /// are none.
+    /// The stages `candidates`, `fence` (if the policy has one), `lease` (if it is exclusive), `state` and `health`.
+    /// Only `candidates` if there are none.
     pub(super) stages: Vec<Stage>,
 }
 
@@ -59,7 +59,7 @@ pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
         candidates,
         considered: Vec::new(),
         eligible: Vec::new(),
-        stages: Vec::with_capacity(4),
+        stages: Vec::with_capacity(5),
     };
     if sieved.candidates.is_empty() {
         stage.note = Some(Note::NoCandidate);
@@ -69,6 +69,10 @@ pub(super) fn sieve(scene: &Scene, root: MemberRef, admit: Admit) -> Sieved {
     sieved.stages.push(stage);
     if let Some((inside, stage)) = fence::fence(scene, &sieved.candidates) {
         sieved.inside = inside;
+        sieved.stages.push(stage);
+    }
+    if let Some((active, stage)) = exclusive::by_lease(scene, &sieved.inside) {
+        sieved.inside = active;
         sieved.stages.push(stage);
     }
     let (in_service, forced, state) = by_state(scene, &sieved.inside, admit);

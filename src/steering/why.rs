@@ -20,6 +20,16 @@ pub enum Why {
     NoRecordAtAll,
     /// `fence`: it is outside; these candidates are inside.
     OutsideFence(Arc<[EndpointId]>),
+    /// `lease`: it is the active endpoint of an exclusive name, by this epoch; `None`: no lease is known, and it is the
+    /// first member.
+    Active(Option<u64>),
+    /// `lease`: another endpoint is active.
+    NotActive {
+        /// The active one; this server's files may not have it.
+        active: Arc<str>,
+        /// Its epoch, as in [`Why::Active`].
+        epoch: Option<u64>,
+    },
     /// `state`, `on_empty`: an operator or the file took it out of service.
     OutOfService(OutOfService),
     /// `state`: it is out of service, and nothing better is left.

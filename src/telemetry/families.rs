@@ -72,6 +72,15 @@ families! {
     NAME_PREFERRED Gauge "portolan_name_preferred" ["zone" "name"]
         "0 while some clients of a steered name get another answer than with every endpoint up.";
 
+    LEASE_EPOCH Gauge "portolan_lease_epoch" ["zone" "name"]
+        "The epoch of an exclusive name: it rises with each promotion.";
+    LEASE_ACTIVE Gauge "portolan_lease_active" ["zone" "name" "endpoint"]
+        "1 for the active endpoint of an exclusive name.";
+    LEASE_HOLDER Gauge "portolan_lease_holder" ["zone" "name"]
+        "1 while this server holds the lease of an exclusive name.";
+    LEASE_STORE_UP Gauge "portolan_lease_store_up" ["zone" "name"]
+        "Whether the lease of an exclusive name can be read from the store.";
+
     ENDPOINT_UP Gauge "portolan_endpoint_up" ["zone" "endpoint" "region"]
         "Whether an endpoint is up: 1 while any of its addresses is.";
     OVERRIDDEN Gauge "portolan_endpoint_overridden" ["zone" "endpoint" "state"]

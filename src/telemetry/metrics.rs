@@ -17,7 +17,7 @@ use crate::snapshot::{Snapshot, Transition};
 use crate::telemetry::families as family;
 use crate::telemetry::rooms::ListenerRoom;
 use crate::telemetry::text::Exposition;
-use crate::telemetry::{files, fleet, names, process, rooms, traffic, world};
+use crate::telemetry::{files, fleet, leases, names, process, rooms, traffic, world};
 
 /// Upper bounds of a probe's duration in seconds: from loopback to the longest sensible timeout.
 const PROBE_BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
@@ -163,6 +163,7 @@ impl Metrics {
         text.single(&family::LAST_RELOAD_AT, reload.at);
         files::write(&mut text, reload, clock::unix_seconds());
         names::write(&mut text, &snapshot.model, names);
+        leases::write(&mut text, snapshot);
         world::write(&mut text, snapshot);
         traffic::write(&mut text, totals, snapshot);
         rooms::write(&mut text, rooms);

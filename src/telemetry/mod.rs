@@ -3,6 +3,7 @@
 pub mod families;
 mod files;
 mod fleet;
+mod leases;
 pub mod log;
 pub mod metrics;
 mod names;

@@ -24,7 +24,7 @@ pub(super) use defaults::{Answering, EcsKeys, ON_EMPTY_VALUES};
 pub(super) use endpoint::EndpointSpec;
 #[cfg(test)]
 pub(super) use name::NameKeys;
-pub(super) use name::NameSpec;
+pub(super) use name::{Failover, NameSpec};
 pub(super) use pool::PoolSpec;
 pub(super) use selector::{FenceSpec, GroupSpec, SelectorSpec};
 #[cfg(test)]

@@ -41,11 +41,12 @@ keys! {
         affinity: Option<AffinityKeys> = custom(affinity, affinity_schema), inherits json!(false);
         /// when a failover pool goes back to an earlier member: `"auto"` as soon as that is up · `"10m"` when that has
         /// been up for 10 minutes · `"manual"` on [`portolan failback NAME`](#operators-api-and-state), or when the
-        /// present member is out
+        /// present member is out. Default of an exclusive name: `"manual"`
         failback: Failback = custom(failback, failback_schema), inherits json!("auto");
-        /// `"shared"`: every node decides by itself
-        failover: () = text("\"shared\"").then(failover).with_schema(|| json!({ "type": "string", "enum": FAILOVER })),
-            inherits json!("shared");
+        /// `"shared"`: every node decides by itself · `"exclusive"`: one active endpoint, never two, by a lease of the
+        /// fleet; see [exclusive names](../docs/exclusive.md)
+        failover: Failover = text("\"exclusive\"").then(failover)
+            .with_schema(|| json!({ "type": "string", "enum": FAILOVER })), inherits json!("shared");
         /// a promise: this long after an endpoint's failure, no client is sent to it any more; see below
         rto: Duration = duration(MIN_RTO..=MAX_RTO, "\"6s\"");
     }
@@ -101,12 +102,6 @@ impl KeyGroup for NameSpec {
 
 impl Table for NameSpec {
     const SECTION: Option<ManualSection> = Some(ManualSection::Name);
-
-    fn check(&mut self, _: bool, _: &mut Problems) -> bool {
-        // There is only one kind of failover, so the model doesn't have it.
-        self.keys.failover.take();
-        true
-    }
 }
 
 impl NameSpec {
@@ -184,17 +179,27 @@ fn failback(key: &At<String>, node: Node, problems: &mut Problems) -> Option<Fai
     Some(if wait.is_zero() { Failback::Auto } else { Failback::After(wait) })
 }
 
-/// The kinds of failover that are supported.
-const FAILOVER: [&str; 1] = ["shared"];
+/// Who decides which endpoint is active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Failover {
+    /// Every node by itself.
+    Shared,
+    /// The fleet, by a lease.
+    Exclusive,
+}
 
-fn failover(At { value, place }: At<String>, problems: &mut Problems) -> Option<()> {
-    if value == "exclusive" {
-        let message = format!("`failover = \"{value}\"` is not supported yet");
-        problems.error(&place, message).see(ManualSection::NotYet).hint("there is `shared`, the default");
-    } else if value != "shared" {
-        let near = similar(&value, FAILOVER);
-        let problem = problems.error(&place, format!("`{value}` is not a kind of failover"));
-        problem.hint(near.unwrap_or_else(|| "write `failover = \"shared\"`, or leave it out".to_owned()));
+/// The kinds of failover.
+const FAILOVER: [&str; 2] = ["shared", "exclusive"];
+
+fn failover(At { value, place }: At<String>, problems: &mut Problems) -> Option<Failover> {
+    match value.as_str() {
+        "shared" => Some(Failover::Shared),
+        "exclusive" => Some(Failover::Exclusive),
+        other => {
+            let near = similar(other, FAILOVER);
+            let problem = problems.error(&place, format!("`{other}` is not a kind of failover"));
+            problem.hint(near.unwrap_or_else(|| "write `failover = \"exclusive\"`, or leave it out".to_owned()));
+            None
+        }
     }
-    Some(())
 }

@@ -13,6 +13,8 @@ pub(super) struct ZoneContext<'a> {
     pub(super) file: &'a MasterFile,
     pub(super) names: &'a Names<'a>,
     pub(super) model: &'a Model,
+    /// Whether the settings have `[fleet]`.
+    pub(super) has_fleet: bool,
 }
 
 impl<'a> ZoneContext<'a> {

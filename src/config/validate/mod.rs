@@ -5,6 +5,7 @@ mod composite;
 mod context;
 mod declared;
 mod endpoint;
+mod exclusive;
 mod fit;
 mod judging;
 mod kind;
@@ -49,6 +50,8 @@ pub(super) struct Builder {
     pub(super) sought: Vec<Sought>,
     /// The aliases of static zones, which are added to the model after the zones with policies.
     pub(super) static_zones: Links,
+    /// Whether the settings have `[fleet]`.
+    has_fleet: bool,
     /// Where the settings declare the nets of regions.
     net_places: HashMap<IpNet, Place>,
 }
@@ -67,14 +70,15 @@ pub(super) struct Mark {
 }
 
 impl Builder {
-    /// Begins with regions and clients, without zones.
-    pub(super) fn new(model: Model, net_places: HashMap<IpNet, Place>) -> Builder {
+    /// Begins with regions and clients, without zones. `has_fleet`: the settings have `[fleet]`.
+    pub(super) fn new(model: Model, net_places: HashMap<IpNet, Place>, has_fleet: bool) -> Builder {
         Builder {
             model,
             checks: HashMap::new(),
             selectors: HashMap::new(),
             sought: Vec::new(),
             static_zones: Links::default(),
+            has_fleet,
             net_places,
         }
     }
@@ -165,7 +169,7 @@ impl Builder {
             selector::check_cutoff(spec, &self.model, &self.net_places, problems)
         });
         let (names, sizes, used) = (&names, &sizes, &mut used);
-        let context = ZoneContext { spec, file: &file, names, model: &self.model };
+        let context = ZoneContext { spec, file: &file, names, model: &self.model, has_fleet: self.has_fleet };
         let mut policies = name::Policies { id: zone, zone: context, sizes, used };
         let (steered, policies) = problems.about(ManualSection::Name, |problems| policies.resolve(problems));
         self.model.policies.extend(policies);
@@ -175,7 +179,7 @@ impl Builder {
         problems.about(ManualSection::Pool, |problems| pool::warn_min_up(spec, names, used, problems));
         problems
             .about(ManualSection::Ramp, |problems| ramp::warn(spec, names, (used, &judging), &self.model, problems));
-        let context = ZoneContext { spec, file: &file, names, model: &self.model };
+        let context = ZoneContext { spec, file: &file, names, model: &self.model, has_fleet: self.has_fleet };
         let targets = problems.about(ManualSection::Services, |problems| context.targets(&steered, problems));
         if problems.errors() == errors_before {
             // A misspelt reference is an error, and what it should refer to looks unused.

@@ -33,6 +33,7 @@ impl Policies<'_, '_> {
         let mut ids: HashMap<Policy, usize, FixedState> = HashMap::default();
         let mut seen: HashMap<&Name, &At<String>, FixedState> = HashMap::default();
         let mut steered = Vec::with_capacity(names.len());
+        let before = self.zone.exclusive_before();
         for name in names {
             if let Some(first) = seen.insert(&name.owner, &name.name) {
                 let label = &name.name;
@@ -42,7 +43,8 @@ impl Policies<'_, '_> {
                 continue;
             }
             self.check_cuts(name, problems);
-            let Some(policy) = self.policy(name, problems) else { continue };
+            let exclusive = before + ids.keys().filter(|policy| policy.exclusive.is_some()).count();
+            let Some(policy) = self.policy(name, exclusive, problems) else { continue };
             let next = ids.len();
             let policy = PolicyId((first + *ids.entry(policy).or_insert(next)) as u32);
             steered.push(SteeredName { owner: name.owner.clone(), label: name.name.value.clone(), policy });
@@ -67,13 +69,18 @@ impl Policies<'_, '_> {
         }
     }
 
-    fn policy(&mut self, name: &NameSpec, problems: &mut Problems) -> Option<Policy> {
+    /// `exclusive`: how many exclusive names come before this one.
+    fn policy(&mut self, name: &NameSpec, exclusive: usize, problems: &mut Problems) -> Option<Policy> {
         let zone = self.zone;
         let (spec, model) = (zone.spec, zone.model);
         let written = name.pool.as_ref();
         let root = written.and_then(|pool| zone.names.find(pool, problems));
         self.used.members.extend(root);
-        let on_empty = zone.on_empty(name, problems);
+        // An exclusive name gives its active endpoint, up or down.
+        let on_empty = match name.is_exclusive() {
+            true => Some(vec![OnEmpty::LastGood]),
+            false => zone.on_empty(name, problems),
+        };
         let fence = name.fence.as_ref().and_then(|fence| self.used.fences.find(fence, problems).copied().flatten());
         let others: Vec<MemberRef> = on_empty.iter().flatten().filter_map(OnEmpty::other).collect();
         self.used.members.extend(&others);
@@ -113,7 +120,11 @@ impl Policies<'_, '_> {
         context.check_affinity(problems);
         warn_failback(name, roots(), model, problems);
         let affinity = name.affinity();
-        let failback = name.failback.as_ref().map_or_else(Failback::default, |at| at.value);
+        let exclusive = context.exclusive(root, exclusive, problems);
+        // The lease decides which member is active; the pool has no choice that could stay.
+        let failback = name.failback.as_ref().filter(|_| exclusive.is_none());
+        let failback = failback.map_or_else(Failback::default, |at| at.value);
+        let answers = answers.filter(|_| exclusive.is_none());
         if let Some(promise) = &name.rto {
             let judged = endpoints.iter().map(|id| {
                 let endpoint = zone.endpoint_spec(*id);
@@ -123,7 +134,19 @@ impl Policies<'_, '_> {
         }
         let is_mixed = Policy::can_mix(model, &endpoints, &facets);
         let policy = Policy::new(self.id, root, endpoints.clone(), facets.clone());
-        let policy = Policy { answers, ttl, on_empty, fence, affinity, failback, service, monitor, is_mixed, ..policy };
+        let policy = Policy {
+            answers,
+            ttl,
+            on_empty,
+            fence,
+            affinity,
+            failback,
+            service,
+            monitor,
+            exclusive,
+            is_mixed,
+            ..policy
+        };
         // At the apex every cname is an error already.
         if name.owner != zone.file.apex {
             context.check_kinds(&policy, problems);

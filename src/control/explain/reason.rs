@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::control::explain::numbers::{milliseconds, plain};
 use crate::control::explain::selector::selector_text;
 use crate::model::{AdminState, EndpointId, Facet, Failback, Health, MemberRef, Model, Override, Policy, PoolId};
+use crate::printable::escaped;
 use crate::steering::why::{InBand, InTier, Nearness, OutOfService, Ramping, Ranked, Turn, Undrawn, Unhealthy};
 use crate::steering::{Decision, HOLD_DOWN, Reason, Why};
 
@@ -37,6 +38,14 @@ impl Renderer<'_> {
             Why::OutsideFence(inside) => {
                 let fence = self.fence();
                 format!("outside the fence \"{fence}\", which leaves this client {}", self.some_of(inside))
+            }
+            Why::Active(Some(epoch)) => format!("active by the lease, epoch {epoch}"),
+            Why::Active(None) => "the first member: no lease is known here yet".to_owned(),
+            Why::NotActive { active, epoch: Some(epoch) } => {
+                format!("not active: the lease names \"{}\", epoch {epoch}", escaped(active))
+            }
+            Why::NotActive { active, epoch: None } => {
+                format!("not active: no lease is known here yet, so \"{}\" is, the first member", escaped(active))
             }
             Why::OutOfService(out) => self.out_of_service(endpoint, out),
             Why::OutOfServiceButGiven(out) => {

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::config::{Holder, Role};
 use crate::control::caller::Caller;
 use crate::control::command::{AppliedFailback, Command};
-use crate::control::failback::{FailbackError, FailbackResponse, PoolMove, events, report};
+use crate::control::failback::{FailbackError, FailbackResponse, PoolMove, events, exclusive, exclusive_named, report};
 use crate::control::operate::save_warning;
 use crate::control::problem::problem;
 use crate::control::request::{ErrorResponse, PathName, name_in, stopping};
@@ -23,6 +23,12 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller:
         let name = name_in(name)?;
         let Holder { name: who, rights, .. } = caller.holder(&state, Role::Operate)?;
         let zones = rights.zones().cloned();
+        let served = state.snapshots.load_full();
+        if let Some(name) = exclusive_named(&served.model, &name, zones.as_deref()) {
+            let done = exclusive::hand_back(&state, served.clone(), name, &who).await?;
+            let report = done.map_err(|error| Box::new(failback_error(&error)))?;
+            return Ok(Json(report).into_response());
+        }
         let (reply, done) = oneshot::channel();
         state.controls.commands.send(Command::Failback { name, zones, reply }).await.map_err(|_| stopping())?;
         let applied = done.await.map_err(|_| stopping())?.map_err(|error| Box::new(failback_error(&error)))?;
@@ -47,7 +53,7 @@ pub(in crate::control) async fn respond(Shared(state): Shared<ApiState>, caller:
 fn failback_error(error: &FailbackError) -> Response {
     let status = match error {
         FailbackError::NoName(_) => StatusCode::NOT_FOUND,
-        FailbackError::NotManual(_) => StatusCode::CONFLICT,
+        FailbackError::NotManual(_) | FailbackError::Stays(_) => StatusCode::CONFLICT,
         FailbackError::OutsideZones(_) => StatusCode::FORBIDDEN,
     };
     problem(status, error.to_string())

@@ -13,6 +13,7 @@ use crate::control::simulate::{load, pairs};
 use crate::model::{Moment, WorldView};
 use crate::snapshot::Snapshot;
 use crate::snapshot::compile::refresh;
+use crate::steering::after_promotions;
 
 /// The result of a simulation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,6 +81,8 @@ const MAX_ROUNDS: usize = 4;
 /// What is served in `view`, after every choice that changes within [`SETTLED_AFTER`] has changed.
 pub(super) fn settled(from: &Snapshot, view: WorldView) -> Snapshot {
     let end = view.at + SETTLED_AFTER;
+    // The hooks of exclusive names are expected to succeed.
+    let view = WorldView { leases: after_promotions(&from.model, &view), ..view };
     let mut snapshot = refresh(from, view.into());
     for _ in 0..MAX_ROUNDS {
         let Some(at) = next_due(&snapshot).filter(|due| *due <= end) else { break };

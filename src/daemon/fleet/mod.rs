@@ -4,11 +4,13 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
+
 use crate::clock;
 use crate::config::FleetSettings;
 use crate::control::fleet::{FleetReport, NatsReport, ReadFleet};
 use crate::daemon::runtimes::{FLEET, OwnRuntime};
-use crate::fleet::nats::Nats;
+use crate::fleet::nats::{LeaseStore, Nats};
 
 /// The connection to the fleet and its tasks.
 pub(crate) struct Fleet {
@@ -32,6 +34,16 @@ impl Fleet {
     pub(crate) fn reader(&self) -> ReadFleet {
         let (nats, cluster) = (self.nats.clone(), Arc::clone(&self.cluster));
         Arc::new(move || FleetReport { cluster: cluster.to_string(), nats: report(&nats) })
+    }
+
+    /// The leases of exclusive names.
+    pub(crate) fn leases(&self) -> LeaseStore {
+        LeaseStore::of(&self.nats)
+    }
+
+    /// Runs a task on the threads of the fleet.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.threads.spawn(task)
     }
 
     /// Ends the connection and all tasks.

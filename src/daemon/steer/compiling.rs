@@ -15,6 +15,7 @@ use crate::control::overrides::Book;
 use crate::daemon::changes::{Cause, WatchedFiles};
 use crate::daemon::clocks::WallClock;
 use crate::daemon::difference::Difference;
+use crate::daemon::exclusive::Leases;
 use crate::daemon::overrides::ResolvedBook;
 use crate::daemon::steer::Steer;
 use crate::daemon::steer::removal::with_removals_moved;
@@ -64,13 +65,14 @@ pub(super) struct CompiledRound {
     took: Duration,
 }
 
-/// The newest reports, overrides and snapshot, for another thread.
+/// The newest reports, overrides, leases and snapshot, for another thread.
 struct NewestWorld {
     snapshots: Arc<ArcSwap<Snapshot>>,
     reports: watch::Receiver<Vec<Received>>,
     book: Arc<ArcSwap<Book>>,
     /// The clock of the ends of overrides.
     clock: WallClock,
+    leases: watch::Receiver<Leases>,
 }
 
 impl NewestWorld {
@@ -82,8 +84,8 @@ impl NewestWorld {
         let (book, now) = (self.book.load_full(), clock::now());
         let is_same = |known: &ResolvedBook| Arc::ptr_eq(known.book(), &book);
         let book = known.filter(is_same).unwrap_or_else(|| ResolvedBook::of(book.clone(), model));
-        let overrides = book.resolved();
-        (WorldView { overrides, at_unix: Some(self.clock.unix(now)), ..agree(model, &reports, now) }, book)
+        let (overrides, leases) = (book.resolved(), self.leases.borrow().clone());
+        (WorldView { overrides, leases, at_unix: Some(self.clock.unix(now)), ..agree(model, &reports, now) }, book)
     }
 }
 
@@ -137,6 +139,7 @@ impl Steer {
             reports: self.vantages.reports(),
             book: self.overrides.book(),
             clock: self.overrides.clock(),
+            leases: self.leases.clone(),
         }
     }
 
@@ -146,7 +149,8 @@ impl Steer {
             tracing::warn!("{warning}");
             coming.warnings.push(warning);
         }
-        let view = self.overrides.over(self.vantages.view(&coming.model));
+        let view = self.vantages.view(&coming.model);
+        let view = self.completed(view);
         let before = self.publisher.snapshots().load_full();
         let transitions = self.publisher.publish_coming(snapshot, view, clock::unix_seconds());
         // A failure is in the log.

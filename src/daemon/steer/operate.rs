@@ -69,7 +69,7 @@ impl Steer {
         );
         self.move_removals(by);
         if self.overrides.next_end().is_some() {
-            self.serve_overrides();
+            self.serve_again();
             // A failure is in the log.
             drop(self.overrides.save(&self.state_dir));
         }
@@ -82,7 +82,7 @@ impl Steer {
         }
         let resolved = self.overrides.resolved();
         let edits = self.overrides.apply(draft);
-        self.serve_overrides();
+        self.serve_again();
         // A failure is in the log; after a restart the time is over too.
         drop(self.overrides.save(&self.state_dir));
         self.report_edits(&edits, &resolved);

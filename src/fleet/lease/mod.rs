@@ -52,7 +52,7 @@ const RENEWALS: u32 = 3;
 const WRITE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// The store is read at most this often where a write did not succeed. Judgment: a round trip is shorter mostly.
-const READ_EVERY: Duration = Duration::from_millis(250);
+const READ_EVERY: Duration = Duration::from_millis(500);
 
 /// After the second write in a row that was not stored the next one waits this long, then twice as long each time, so
 /// that a store that refuses everything is not flooded (judgment).

@@ -209,7 +209,7 @@ impl Bucket {
             .ok_or_else(|| ApiError { code: 0, why: "a reply that is none".to_owned() })
     }
 
-    async fn api(&self, call: &str, content: &Json) -> Result<Json, ApiError> {
+    pub(super) async fn api(&self, call: &str, content: &Json) -> Result<Json, ApiError> {
         let subject = format!("$JS.API.{call}.{}", self.stream());
         let reply = self.nats.request(subject, None, content.to_string().into()).await;
         parsed(&reply.map_err(|why| ApiError { code: 0, why })?)

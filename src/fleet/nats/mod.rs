@@ -4,16 +4,19 @@
 //! - [`Nats`] is the connection. It connects in the background and retries for ever. Without it a node goes on alone.
 //! - [`Bucket`] is a table of keys with revisions, which JetStream replicates: [`Bucket::put`] writes a key, where
 //!   wanted only over a revision that the writer knows (compare and set), and [`Bucket::watch`] follows all keys.
+//! - [`LeaseStore`] is the bucket of the leases of exclusive names.
 //! - [`Subjects`] has the names of all subjects and buckets.
 
 mod bucket;
 mod connection;
 mod credentials;
+mod leases;
 mod subjects;
 mod watch;
 
 pub use bucket::{Bucket, BucketKind, PutError};
 pub use connection::{ConnectError, ConnectionStatus, Nats, NatsMessage, NatsSubscription};
 pub use credentials::Credentials;
+pub use leases::{LeaseStore, stored_lease};
 pub use subjects::{Subjects, name_of, token};
 pub use watch::{BucketEntry, BucketEvent, BucketWatch};

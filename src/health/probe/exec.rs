@@ -195,11 +195,17 @@ fn first_line(output: &[u8]) -> Option<String> {
 
 /// The process group of a child. It is killed when this value is dropped. If all its processes have ended by then, the
 /// kernel has not used the number again: it uses every other number first.
-struct ProcessGroup(Option<Pid>);
+pub(crate) struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
-    fn of(child: &Child) -> ProcessGroup {
+    /// That of a child that leads one.
+    pub(crate) fn of(child: &Child) -> ProcessGroup {
         ProcessGroup(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+    }
+
+    /// Leaves it running.
+    pub(crate) fn leave(mut self) {
+        self.0 = None;
     }
 }
 

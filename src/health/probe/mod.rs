@@ -37,8 +37,10 @@ mod tests;
 use std::time::Duration;
 
 pub use clients::{ProbeClients, RightsError, SourceAddresses, check_rights};
+pub(crate) use exec::ProcessGroup;
 pub use exec::programs_ended;
 pub use failure::{Failure, GrantedConnections};
+pub(crate) use orphans::Program;
 pub use orphans::reap_orphans;
 
 use crate::clock;

@@ -25,7 +25,7 @@ static OWN_PROCESSES: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 static STARTS: RwLock<()> = RwLock::new(());
 
 /// A running program that this process started.
-pub(super) struct Program {
+pub(crate) struct Program {
     // Declared first, so that it is dropped before its entry.
     child: Child,
     _entry: ListEntry,
@@ -44,7 +44,7 @@ impl Drop for ListEntry {
 impl Program {
     /// Starts the program. Blocks until the kernel has loaded it, which takes long on a slow disk and for ever on a
     /// dead mount, so call it on a thread that may block. Other starts do not wait for it.
-    pub(super) fn start(command: &mut Command) -> io::Result<Program> {
+    pub(crate) fn start(command: &mut Command) -> io::Result<Program> {
         let _starting = STARTS.read().unwrap_or_else(PoisonError::into_inner);
         let child = command.spawn()?;
         let id = child.id();
@@ -53,7 +53,7 @@ impl Program {
     }
 
     /// The process.
-    pub(super) fn child(&mut self) -> &mut Child {
+    pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.child
     }
 }

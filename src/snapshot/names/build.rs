@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use super::{
     NONE, NameIndex, Node, NodeKind, Span, SteeredNode, StoredExtra, StoredRrset, ZoneHead, ZoneTable, hash_of,
 };
-use crate::model::{Facet, Model, Rrset, Zone, ZoneId};
+use crate::model::{Facet, Model, PolicyId, Rrset, Zone, ZoneId};
 use crate::wire::Name;
 use crate::wire::code::{class, rtype};
 
@@ -29,7 +29,7 @@ pub(super) fn build(model: &Model, tally_base: &mut dyn FnMut(ZoneId, Option<usi
     }
     let mut node_maps: Vec<NameMap<u32>> = Vec::with_capacity(model.zones.len());
     for (at, zone) in model.zones.iter().enumerate() {
-        let contents = contents_of(zone, &below[at]);
+        let contents = contents_of(model, zone, &below[at]);
         node_maps.push(builder.add_zone(model, ZoneId(at as u32), contents, &apexes, tally_base));
     }
     for (at, above) in above.iter().enumerate() {
@@ -55,6 +55,8 @@ struct Content<'m> {
     rrsets: Vec<&'m Rrset>,
     /// Index in the zone's `steered`.
     steered: Option<usize>,
+    /// The policy of the exclusive name whose epoch is here.
+    epoch_of: Option<PolicyId>,
 }
 
 impl Builder {
@@ -72,7 +74,7 @@ impl Builder {
         let mut nodes = NameMap::with_capacity_and_hasher(names.len(), FixedState::default());
         for name in names {
             let content = &contents[name];
-            let at = self.add_node(id, zone, name, content, &nodes);
+            let at = self.add_node((model, id), name, content, &nodes);
             if let Some(index) = content.steered {
                 self.steer(model, at, zone, index, tally_base(id, Some(index)));
             }
@@ -90,8 +92,14 @@ impl Builder {
         nodes
     }
 
-    fn add_node(&mut self, id: ZoneId, zone: &Zone, name: &Name, content: &Content<'_>, nodes: &NameMap<u32>) -> u32 {
-        let table = &mut self.table;
+    fn add_node(
+        &mut self,
+        (model, id): (&Model, ZoneId),
+        name: &Name,
+        content: &Content<'_>,
+        nodes: &NameMap<u32>,
+    ) -> u32 {
+        let (table, zone) = (&mut self.table, model.zone(id));
         let at = table.nodes.len() as u32;
         let above = parent(name.as_wire()).filter(|_| *name != zone.apex);
         let parent = above.and_then(|above| nodes.get(above).copied());
@@ -123,6 +131,9 @@ impl Builder {
             wildcard: NONE,
             steered: NONE,
         });
+        if let Some(policy) = content.epoch_of {
+            table.add_epoch(at, model, policy);
+        }
         at
     }
 
@@ -244,7 +255,7 @@ impl Builder {
 
 /// The names of a zone: owners, the empty non-terminals above them, and the apexes of the zones `below` with the names
 /// above them, so that a child without a delegation has ancestors too.
-fn contents_of<'m>(zone: &'m Zone, below: &[&Name]) -> NameMap<Content<'m>> {
+fn contents_of<'m>(model: &'m Model, zone: &'m Zone, below: &[&Name]) -> NameMap<Content<'m>> {
     let mut contents: NameMap<Content<'m>> =
         NameMap::with_capacity_and_hasher(zone.rrsets.len() + zone.steered.len() + 1, FixedState::default());
     contents.entry(zone.apex.clone()).or_default();
@@ -253,6 +264,9 @@ fn contents_of<'m>(zone: &'m Zone, below: &[&Name]) -> NameMap<Content<'m>> {
     }
     for (at, steered) in zone.steered.iter().enumerate() {
         contents.entry(steered.owner.clone()).or_default().steered = Some(at);
+        if let Some(exclusive) = &model.policy(steered.policy).exclusive {
+            contents.entry(exclusive.epoch_owner.clone()).or_default().epoch_of = Some(steered.policy);
+        }
     }
     for apex in below {
         contents.entry((*apex).clone()).or_default();

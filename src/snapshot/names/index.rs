@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 const EMPTY: u32 = u32::MAX;
 
 /// The index. It does not have the names: the caller compares.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct NameIndex {
     slots: Box<[Slot]>,
 }

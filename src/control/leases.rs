@@ -1,0 +1,152 @@
+//! The leases of exclusive names in the JSON of the API, from what is served.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{SteeredName, WorldView, Zone};
+use crate::snapshot::Snapshot;
+use crate::steering::{ActiveMember, active_member};
+
+/// The lease of one exclusive name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseReport {
+    /// The name, as the policy file writes it.
+    pub name: String,
+    /// The active endpoint. Without an epoch it is the first member.
+    pub endpoint: String,
+    /// The number of its promotion; absent if this server never knew the lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// The node that holds the lease; absent if the store of leases is away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    /// Whether this server holds it.
+    pub is_holder: bool,
+    /// The endpoint that is being promoted; absent if none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoting: Option<String>,
+}
+
+/// The leases of the exclusive names of a zone.
+pub(crate) fn leases(snapshot: &Snapshot, zone: &Zone) -> Vec<LeaseReport> {
+    zone.steered.iter().filter_map(|name| lease(snapshot, name, &snapshot.view)).collect()
+}
+
+/// The lease of a name; `None` if it is not exclusive.
+pub(crate) fn lease(snapshot: &Snapshot, name: &SteeredName, view: &WorldView) -> Option<LeaseReport> {
+    let ActiveMember { endpoint, epoch, id: _ } =
+        active_member(&snapshot.model, snapshot.model.policy(name.policy), view)?;
+    let lease = view.leases.get(&name.owner);
+    Some(LeaseReport {
+        name: name.label.clone(),
+        endpoint: endpoint.to_string(),
+        epoch,
+        holder: lease.and_then(|lease| Some(lease.holder.as_ref()?.to_string())),
+        is_holder: lease.is_some_and(|lease| lease.is_holder),
+        promoting: lease.and_then(|lease| Some(lease.promoting.as_ref()?.to_string())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::control::test_world::{model, snapshot, view};
+    use crate::model::{
+        ActiveEndpoint, EndpointId, Exclusive, Facet, Failback, Health, LeaseView, Member, MemberRef, Model, Policy,
+        PolicyId, Pool, PoolId, Steering, ZoneId,
+    };
+    use crate::snapshot::LocalClass;
+    use crate::snapshot::compile::refresh;
+    use crate::snapshot::names::LookupResult;
+    use crate::steering::after_promotions;
+    use crate::wire::{Name, NameBuf};
+
+    /// `www` is exclusive, with the members fra1 and plain.
+    fn exclusive() -> Model {
+        let mut model = model();
+        let owner = model.zones[0].steered[0].owner.clone();
+        let epoch_owner = Name::parse("_epoch.www.svc.example.").unwrap();
+        let ids = [EndpointId(0), EndpointId(2)];
+        let members = ids.map(|id| Member::new(MemberRef::Endpoint(id), 1)).to_vec();
+        model.pools.push(Pool::new("db", Steering::Failover, members));
+        let pool = MemberRef::Pool(PoolId(0));
+        model.policies[0] = Policy {
+            exclusive: Some(Exclusive { owner, epoch_owner, failback: Failback::Manual }),
+            ..Policy::new(ZoneId(0), pool, ids.to_vec(), vec![Facet::V4])
+        };
+        model
+    }
+
+    /// The view with a lease of `www`.
+    fn leased(model: &Model, endpoint: &str, epoch: u64) -> WorldView {
+        let lease = LeaseView {
+            active: ActiveEndpoint { endpoint: endpoint.into(), epoch, highest: epoch },
+            holder: Some("ns2".into()),
+            is_holder: false,
+            promoting: None,
+        };
+        let owner = model.zones[0].steered[0].owner.clone();
+        WorldView { leases: Arc::new([(owner, lease)].into()), ..view() }
+    }
+
+    /// What is answered, whether it is marked as stale, and the texts of the record with the epoch.
+    fn served(snapshot: &Snapshot) -> (Vec<String>, bool, Vec<String>) {
+        let decision = snapshot.cell(PolicyId(0), LocalClass(0), Facet::V4).unwrap().decision();
+        let given = decision.given_first(&snapshot.model).unwrap_or_default();
+        let names = given.iter().map(|id| snapshot.model.endpoint(*id).name.clone()).collect();
+        let owner = Name::parse("_epoch.www.svc.example.").unwrap();
+        let found = snapshot.zones.find(&NameBuf::parse(owner.as_wire()).unwrap(), false);
+        let LookupResult::Exact(node) = found else { panic!("{found:?}") };
+        let texts =
+            node.rrsets().flat_map(|rrset| rrset.rdatas()).map(|rdata| String::from_utf8_lossy(&rdata[1..]).into());
+        (names, decision.stale, texts.collect())
+    }
+
+    #[test]
+    fn the_lease_decides_and_the_record_has_its_epoch() {
+        let text = |text: &str| vec![text.to_owned()];
+        let first = snapshot(exclusive());
+        assert_eq!(served(&first), (text("fra1"), false, vec![]), "no lease: the first member, and no epoch");
+        let report = leases(&first, &first.model.zones[0]);
+        assert_eq!((report[0].endpoint.as_str(), report[0].epoch, &report[0].holder), ("fra1", None, &None));
+
+        let moved = refresh(&first, Arc::new(leased(&first.model, "plain", 7)));
+        assert_eq!(served(&moved), (text("plain"), false, text("epoch=7 endpoint=plain")), "although fra1 is up");
+        let report = leases(&moved, &moved.model.zones[0]);
+        assert_eq!((report[0].epoch, report[0].holder.as_deref()), (Some(7), Some("ns2")));
+
+        let long = "x".repeat(255);
+        let unknown = refresh(&moved, Arc::new(leased(&first.model, &long, 8)));
+        let (names, _, texts) = served(&unknown);
+        assert_eq!(names, Vec::<String>::new(), "another endpoint would be a second master");
+        assert!(texts[0].starts_with("epoch=8 endpoint=xxx") && texts[0].len() > 255, "in two strings: {texts:?}");
+
+        let back = refresh(&unknown, Arc::new(leased(&first.model, "fra1", 9)));
+        assert_eq!(served(&back), (text("fra1"), false, text("epoch=9 endpoint=fra1")));
+        assert_eq!(served(&refresh(&back, Arc::new(view()))), (text("fra1"), false, vec![]), "forgotten");
+    }
+
+    #[test]
+    fn a_simulation_expects_a_promotion_where_the_active_endpoint_is_out() {
+        let model = exclusive();
+        let mut view = leased(&model, "fra1", 3);
+        assert_eq!(after_promotions(&model, &view), view.leases, "nothing is out");
+        view.checks[0].health = Health::Down;
+        let owner = &model.zones[0].steered[0].owner;
+        let after = after_promotions(&model, &view);
+        assert_eq!((&*after[owner].active.endpoint, after[owner].active.epoch), ("plain", 4));
+    }
+
+    #[test]
+    fn an_active_endpoint_that_is_down_is_answered_as_stale() {
+        let first = snapshot(exclusive());
+        let mut view = leased(&first.model, "fra1", 3);
+        for check in &mut view.checks {
+            check.health = Health::Down;
+        }
+        let (names, is_stale, texts) = served(&refresh(&first, Arc::new(view)));
+        assert_eq!((names, is_stale), (vec!["fra1".to_owned()], true), "plain is up, and not the master");
+        assert_eq!(texts, ["epoch=3 endpoint=fra1"]);
+    }
+}

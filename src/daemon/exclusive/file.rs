@@ -1,0 +1,87 @@
+//! `leases.json`: the active endpoints that this server knew last. After a restart it answers with them until it
+//! reaches the store, and a store that lost its state gets them back.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::daemon::StartError;
+use crate::daemon::state::{Durability, FileInfo, StateDir, StateFile};
+use crate::model::ActiveEndpoint;
+use crate::wire::Name;
+
+/// The file.
+pub(crate) const LEASES: StateFile<LeasesFile> = StateFile::new(FileInfo {
+    name: "leases.json",
+    version: 1,
+    content: "the active endpoints of exclusive names",
+    durability: Durability::Machine,
+    is_counted: true,
+});
+
+/// The content of the file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LeasesFile {
+    version: u32,
+    leases: Vec<LeaseRow>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LeaseRow {
+    /// The exclusive name, absolute.
+    name: String,
+    endpoint: String,
+    epoch: u64,
+    /// See [`ActiveEndpoint::highest`].
+    highest_epoch: u64,
+}
+
+/// What the file has. A file that can't be read is an error: a server that forgot who is active could answer with an
+/// endpoint that was replaced.
+pub(crate) fn load(state: &StateDir) -> Result<HashMap<Name, ActiveEndpoint>, StartError> {
+    let rows = state.load_or_refuse(&LEASES)?.map_or(Vec::new(), |file| file.leases);
+    let active = |row: LeaseRow| {
+        let LeaseRow { name, endpoint, epoch, highest_epoch } = row;
+        let active = ActiveEndpoint { endpoint: endpoint.into(), epoch, highest: highest_epoch.max(epoch) };
+        Some((Name::parse(&name).ok()?, active))
+    };
+    Ok(rows.into_iter().filter_map(active).collect())
+}
+
+/// Writes the file, in the background.
+pub(super) fn save(state: &StateDir, actives: &HashMap<Name, ActiveEndpoint>) {
+    let row = |(name, active): (&Name, &ActiveEndpoint)| LeaseRow {
+        name: name.to_string(),
+        endpoint: active.endpoint.to_string(),
+        epoch: active.epoch,
+        highest_epoch: active.highest,
+    };
+    let mut leases: Vec<LeaseRow> = actives.iter().map(row).collect();
+    leases.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    // A failure is in the log, and tried again.
+    drop(state.put(&LEASES, &LeasesFile { version: LEASES.info.version, leases }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_is_known_after_a_restart_and_rubbish_stops_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::begun(Some(dir.path().into())).unwrap();
+        let name = |text: &str| Name::parse(text).unwrap();
+        let active = |endpoint: &str, epoch, highest| ActiveEndpoint { endpoint: endpoint.into(), epoch, highest };
+        let actives: HashMap<Name, ActiveEndpoint> =
+            [(name("db.svc.example."), active("fra1", 7, 9)), (name("mq.svc.example."), active("ams1", 1, 1))].into();
+        save(&state, &actives);
+        state.close().await.unwrap();
+        let state = StateDir::begun(Some(dir.path().into())).unwrap();
+        assert_eq!(load(&state).unwrap(), actives);
+        std::fs::write(dir.path().join("leases.json"), "{").unwrap();
+        let refused = load(&state).unwrap_err().to_string();
+        assert!(refused.contains("leases.json") && refused.contains("active endpoints"), "{refused}");
+    }
+}

@@ -1,0 +1,73 @@
+//! Exclusive names: only the active endpoint may be given, whatever else is up. `fleet::lease` decides which one is
+//! active, and this stage obeys. An active endpoint that is down is still given, by `on_empty`: another one would be a
+//! second master.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::{ActiveEndpoint, EndpointId, LeaseView, Model, Policy, WorldView};
+use crate::steering::preference::may_be_given;
+use crate::steering::{Reason, Scene, Stage, StageName, Why};
+use crate::wire::Name;
+
+/// The leases of a view.
+type Leases = Arc<HashMap<Name, LeaseView>>;
+
+/// The active endpoint of an exclusive name, as one server knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveMember {
+    /// Its name.
+    pub endpoint: Arc<str>,
+    /// `None`: the policy does not have it. The files of two servers may differ for a while.
+    pub id: Option<EndpointId>,
+    /// Its epoch; `None`: no lease was ever known here, and it is the first member.
+    pub epoch: Option<u64>,
+}
+
+/// The active endpoint of a policy; `None` if it is not exclusive.
+pub fn active_member(model: &Model, policy: &Policy, view: &WorldView) -> Option<ActiveMember> {
+    let exclusive = policy.exclusive.as_ref()?;
+    let members = policy.members_in_order(model);
+    match view.leases.get(&exclusive.owner).map(|lease| &lease.active) {
+        Some(active) => Some(ActiveMember {
+            endpoint: active.endpoint.clone(),
+            id: members.into_iter().find(|id| *model.endpoint(*id).name == *active.endpoint),
+            epoch: Some(active.epoch),
+        }),
+        None => {
+            let id = members.first().copied()?;
+            Some(ActiveMember { endpoint: model.endpoint(id).name.as_str().into(), id: Some(id), epoch: None })
+        }
+    }
+}
+
+/// The leases after the promotions that `view` calls for, as a simulation expects them: of each exclusive name whose
+/// active endpoint is out, the first member that is up becomes active.
+pub fn after_promotions(model: &Model, view: &WorldView) -> Leases {
+    let mut leases = view.leases.clone();
+    for policy in &model.policies {
+        let (Some(exclusive), Some(active)) = (&policy.exclusive, active_member(model, policy, view)) else { continue };
+        if active.id.is_some_and(|id| may_be_given(model, policy, view, id)) {
+            continue;
+        }
+        let members = policy.members_in_order(model);
+        let Some(next) = members.into_iter().find(|id| may_be_given(model, policy, view, *id)) else { continue };
+        let epoch = active.epoch.unwrap_or(0) + 1;
+        let active = ActiveEndpoint { endpoint: model.endpoint(next).name.as_str().into(), epoch, highest: epoch };
+        let lease = LeaseView { active, holder: None, is_holder: false, promoting: None };
+        Arc::make_mut(&mut leases).insert(exclusive.owner.clone(), lease);
+    }
+    leases
+}
+
+/// Of the candidates inside the fence the active one, and the stage; `None` if the policy is not exclusive.
+pub(super) fn by_lease(scene: &Scene, inside: &[EndpointId]) -> Option<(Vec<EndpointId>, Stage)> {
+    let active = active_member(scene.model, scene.policy, scene.view)?;
+    let (given, others): (Vec<EndpointId>, Vec<EndpointId>) =
+        inside.iter().partition(|endpoint| Some(**endpoint) == active.id);
+    let not_active = || Why::NotActive { active: active.endpoint.clone(), epoch: active.epoch };
+    let dropped = others.into_iter().map(|endpoint| Reason::new(endpoint, not_active())).collect();
+    let mut stage = Stage::new(StageName::Lease, inside.len(), dropped);
+    stage.passed = given.iter().map(|endpoint| Reason::new(*endpoint, Why::Active(active.epoch))).collect();
+    Some((given, stage))
+}

@@ -1,0 +1,286 @@
+"""Exclusive names on real NATS servers: promotions, hooks, operators, and what happens without NATS."""
+import json
+import re
+import signal
+import time
+
+import pytest
+
+from exclusive import ENDPOINTS, EPOCH, NAME, Fleet, Watcher, exclusive_policy
+from nats import NatsServer
+from portolan import MASTER, SETTINGS, command, write_files
+from processes import is_alive, wait_until
+
+
+@pytest.fixture
+def fleet(dir, endpoints):
+    """Starts a fleet on one NATS server: fleet(count=2), with `nats` and `endpoints` in it."""
+    started = []
+
+    def start(count=2, names=("fra1", "ams1"), **how):
+        nats = NatsServer(dir)
+        started.append(nats)
+        members = [endpoints(name) for name in names]
+        fleet = Fleet(dir, [nats.url], members, count=count, **how)
+        started.append(fleet)
+        fleet.__enter__()
+        fleet.nats, fleet.endpoints = nats, {of.name: of for of in members}
+        return fleet
+
+    yield start
+    for each in reversed(started):
+        each.end()
+
+
+def text(epoch, endpoint):
+    return [f'"epoch={epoch} endpoint={endpoint}"']
+
+
+def test_the_active_endpoint_moves_with_the_verdict_and_stays_when_the_old_one_is_back(fleet):
+    fleet = fleet(count=3)
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    for node in fleet.nodes:
+        assert node.addresses(NAME) == [ENDPOINTS["fra1"]]
+        reply = node.ask(EPOCH, "TXT")
+        assert [rdata.to_text() for rdata in reply.answer[0]] == text(1, "fra1") and reply.answer[0].ttl == 1
+    watcher = Watcher({i: node.udp for i, node in enumerate(fleet.nodes)})
+    watcher.start()
+    fleet.endpoints["fra1"].kill()
+    fleet.wait_lease(endpoint="ams1", epoch=2)
+    for node in fleet.nodes:
+        wait_until(lambda: node.addresses(NAME) == [ENDPOINTS["ams1"]], 5)
+        assert node.addresses(EPOCH, "TXT") == text(2, "ams1")
+        assert node.metric("portolan_lease_epoch", name="db") == 2
+        assert node.metric("portolan_lease_active", name="db", endpoint="ams1") == 1
+    assert sum(node.metric("portolan_lease_holder", name="db") for node in fleet.nodes) == 1
+    assert fleet.runs() == [(2, "fra1", "ams1")], "once, at the holder"
+    fleet.endpoints["fra1"].start()
+    for node in fleet.nodes:
+        node.wait_health("fra1", "up")
+        assert node.addresses(NAME) == [ENDPOINTS["ams1"]], "no failback by itself"
+        explained = node.command("explain", NAME).stdout
+        assert re.search(r"lease +2 +1\n.*fra1: not active: the lease names \"ams1\", epoch 2", explained), explained
+        shown = node.command("status").stdout
+        assert re.search(r"db +ams1 +2 +ns\d", shown), shown
+        events = json.loads(node.get("/v1/transitions")[1])
+        moved = [event for event in events if event["endpoint"] == "db"]
+        assert [(event["from"], event["to"]) for event in moved] == [("fra1", "ams1")], events
+        assert "epoch 2: fra1 is down" in moved[0]["why"]
+    watcher.end()
+    assert watcher.endpoints == {1: "fra1", 2: "ams1"}
+
+
+def test_an_active_endpoint_without_a_successor_stays_in_the_answer(fleet):
+    fleet = fleet()
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    fleet.endpoints["ams1"].kill()
+    [node.wait_health("ams1", "down") for node in fleet.nodes]
+    fleet.endpoints["fra1"].kill()
+    [node.wait_health("fra1", "down") for node in fleet.nodes]
+    for node in fleet.nodes:
+        assert node.addresses(NAME) == [ENDPOINTS["fra1"]]
+    fleet.endpoints["ams1"].start()
+    fleet.wait_lease(endpoint="ams1", epoch=2)
+
+
+def test_without_nats_nobody_promotes_and_a_restart_of_everything_changes_nothing(fleet):
+    fleet = fleet()
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    fleet.endpoints["fra1"].kill()
+    fleet.wait_lease(endpoint="ams1", epoch=2)
+    fleet.nats.kill()
+    fleet.endpoints["fra1"].start()
+    fleet.endpoints["ams1"].kill()
+    for i, node in enumerate(fleet.nodes):
+        node.wait_health("ams1", "down")
+        node.wait_health("fra1", "up")
+        wait_until(lambda: "holder" not in fleet.lease(i), 20)
+        assert (fleet.lease(i)["endpoint"], fleet.lease(i)["epoch"]) == ("ams1", 2)
+        refused = fleet.operate(i, "failback", NAME)
+        assert refused.returncode == 1 and "not connected" in refused.stderr, refused
+    for i in range(2):
+        fleet.nodes[i].child.end()
+        node = fleet.start(i)
+        assert node.addresses(NAME) == [ENDPOINTS["ams1"]], "down, and still the active one"
+        assert node.addresses(EPOCH, "TXT") == text(2, "ams1")
+    assert len(fleet.runs()) == 1
+    fleet.nats.start()
+    fleet.wait_lease(endpoint="fra1", epoch=3, bound=40)
+    assert fleet.runs()[1:] == [(3, "ams1", "fra1")]
+
+
+def test_a_store_that_lost_everything_gets_the_highest_epoch_back(fleet, dir):
+    fleet = fleet()
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    fleet.endpoints["fra1"].kill()
+    fleet.wait_lease(endpoint="ams1", epoch=2)
+    fleet.nats.kill()
+    (dir / "nats" / "js").rename(dir / "lost")
+    fleet.nats.start()
+    # The next epoch is one that no server can have seen.
+    fleet.wait_lease(endpoint="ams1", epoch=2, bound=60)
+    fleet.holder(60)
+    fleet.endpoints["fra1"].start()
+    [node.wait_health("fra1", "up") for node in fleet.nodes]
+    fleet.endpoints["ams1"].kill()
+    leases = fleet.wait_lease(endpoint="fra1", bound=60)
+    assert leases[0]["epoch"] > 1000, leases
+
+
+def test_another_server_takes_the_lease_over_and_promotes(fleet):
+    fleet = fleet(count=3)
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    first = fleet.holder()
+    fleet.nodes[first].child.process.kill()
+    fleet.nodes[first].child.wait()
+    rest = [i for i in range(3) if i != first]
+    wait_until(lambda: all(fleet.lease(i).get("holder") not in (None, f"ns{first + 1}") for i in rest), 20)
+    assert {(fleet.lease(i)["endpoint"], fleet.lease(i)["epoch"]) for i in rest} == {("fra1", 1)}, "a takeover moves nothing"
+    fleet.endpoints["fra1"].kill()
+    fleet.wait_lease(nodes=rest, endpoint="ams1", epoch=2)
+    node = fleet.start(first)
+    assert node.addresses(NAME) == [ENDPOINTS["ams1"]], "it asks before it answers"
+
+
+def test_a_server_that_stops_hands_its_lease_over_at_once(fleet):
+    fleet = fleet()
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    first = fleet.holder()
+    other = 1 - first
+    fleet.nodes[first].child.end()
+    wait_until(lambda: (fleet.lease(other) or {}).get("is_holder"), 20)
+
+
+def test_a_paused_holder_comes_back_to_what_the_others_decided(fleet):
+    fleet = fleet(count=3)
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    first = fleet.holder()
+    rest = [i for i in range(3) if i != first]
+    watcher = Watcher({i: node.udp for i, node in enumerate(fleet.nodes)})
+    watcher.start()
+    fleet.nodes[first].child.signal(signal.SIGSTOP)
+    fleet.endpoints["fra1"].kill()
+    fleet.wait_lease(nodes=rest, endpoint="ams1", epoch=2)
+    fleet.nodes[first].child.signal(signal.SIGCONT)
+    fleet.wait_lease(endpoint="ams1", epoch=2)
+    watcher.end()
+    assert [run[:2] for run in fleet.runs()] == [(2, "fra1")], "the paused server ran nothing"
+
+
+def test_a_paused_holder_can_not_run_its_hook_on(fleet):
+    fleet = fleet(count=3, timeout="60s")
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    first = fleet.holder()
+    fleet.mode("hang")
+    fleet.endpoints["fra1"].kill()
+    wait_until(lambda: "child 2" in fleet.log.read_text(), 20)
+    fleet.nodes[first].child.signal(signal.SIGSTOP)
+    [shell] = re.findall(r"start 2 \S+ \S+ \S+ \S+ (\d+)", fleet.log.read_text())
+    [sleep] = re.findall(r"child 2 (\d+)", fleet.log.read_text())
+    fleet.mode("ok")
+    # Its guard is not paused.
+    wait_until(lambda: not is_alive(int(shell)) and not is_alive(int(sleep)), 20)
+    fleet.wait_lease(nodes=[i for i in range(3) if i != first], endpoint="ams1", epoch=3)
+    fleet.nodes[first].child.signal(signal.SIGCONT)
+    fleet.wait_lease(endpoint="ams1", epoch=3)
+
+
+def test_a_hook_that_fails_moves_nothing_and_the_next_member_is_tried(fleet):
+    fleet = fleet(names=("fra1", "ams1", "nyc1"))
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    fleet.mode("fail")
+    fleet.endpoints["fra1"].kill()
+    wait_until(lambda: len(fleet.runs()) >= 2, 20)
+    assert fleet.runs()[:2] == [(2, "fra1", "ams1"), (3, "fra1", "nyc1")]
+    for node in fleet.nodes:
+        assert node.addresses(NAME) == [ENDPOINTS["fra1"]] and node.addresses(EPOCH, "TXT") == text(1, "fra1")
+    logs = "".join(node.child.err() for node in fleet.nodes)
+    assert "exit code 3: no replica is there" in logs, logs
+    fleet.mode("ok")
+    # After ten seconds.
+    leases = fleet.wait_lease(endpoint="ams1", bound=40)
+    assert leases[0]["epoch"] >= 4
+
+
+def test_a_hook_that_hangs_is_killed_with_all_its_processes(fleet):
+    fleet = fleet(timeout="2s")
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    fleet.mode("hang")
+    fleet.endpoints["fra1"].kill()
+    wait_until(lambda: "child 2" in fleet.log.read_text(), 20)
+    leases = fleet.wait_lease(promoting="ams1")
+    assert leases[0]["endpoint"] == "fra1"
+    [sleep] = re.findall(r"child 2 (\d+)", fleet.log.read_text())
+    wait_until(lambda: not is_alive(int(sleep)), 20)
+    wait_until(lambda: any("its hook took too long" in node.child.err() for node in fleet.nodes), 20)
+    assert all(node.addresses(NAME) == [ENDPOINTS["fra1"]] for node in fleet.nodes)
+
+
+def test_a_hook_dies_with_its_holder_and_another_server_promotes(fleet):
+    fleet = fleet(count=3, timeout="60s")
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    first = fleet.holder()
+    fleet.mode("hang")
+    fleet.endpoints["fra1"].kill()
+    wait_until(lambda: "child 2" in fleet.log.read_text(), 20)
+    [sleep] = re.findall(r"child 2 (\d+)", fleet.log.read_text())
+    fleet.mode("ok")
+    fleet.nodes[first].child.process.kill()
+    fleet.nodes[first].child.wait()
+    wait_until(lambda: not is_alive(int(sleep)), 10)
+    rest = [i for i in range(3) if i != first]
+    fleet.wait_lease(nodes=rest, endpoint="ams1", epoch=3)
+    assert fleet.runs() == [(2, "fra1", "ams1"), (3, "fra1", "ams1")], "never the same epoch"
+
+
+def test_operators_move_the_name(fleet):
+    fleet = fleet()
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    done = fleet.operate(0, "failback", NAME)
+    assert done.returncode == 0 and "nothing to do" in done.stdout, done
+    for i in range(2):
+        assert fleet.operate(i, "drain", "fra1", "--why", "kernel").returncode == 0
+    fleet.wait_lease(endpoint="ams1", epoch=2)
+    for i in range(2):
+        assert fleet.operate(i, "clear", "fra1").returncode == 0
+    other = 1 - fleet.holder()
+    done = fleet.operate(other, "failback", NAME)
+    assert done.returncode == 0, done
+    assert "pool db handed back from ams1 to fra1" in done.stdout and "epoch 3" in done.stdout, done.stdout
+    assert fleet.nodes[other].addresses(NAME) == [ENDPOINTS["fra1"]], "served when the command ends"
+    fleet.wait_lease(endpoint="fra1", epoch=3)
+    assert fleet.lease(other)["is_holder"], "the server that got the command has run the hook"
+    fleet.mode("fail")
+    fleet.operate(other, "drain", "fra1", "--why", "again")
+    wait_until(lambda: len(fleet.runs()) >= 3, 20)
+    refused = fleet.operate(other, "failback", "nothing.svc.example")
+    assert refused.returncode == 1
+
+
+def test_failback_by_itself_where_the_file_says_so(fleet):
+    fleet = fleet(hook=False, failback="1s")
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    fleet.endpoints["fra1"].kill()
+    fleet.wait_lease(endpoint="ams1", epoch=2)
+    fleet.endpoints["fra1"].start()
+    fleet.wait_lease(endpoint="fra1", epoch=3)
+
+
+def test_without_a_fleet_check_says_what_to_write(dir, endpoints):
+    zones = {"svc.example.policy.toml": exclusive_policy([endpoints("fra1"), endpoints("ams1")]), "svc.example.zone": MASTER}
+    settings = write_files(dir / "alone", SETTINGS, zones)
+    done = command("check", "--config", settings)
+    assert done.returncode == 1 and "needs a fleet" in done.stdout + done.stderr
+    assert "[fleet]" in done.stdout + done.stderr
+
+
+def test_promotion_is_quick(fleet, figure):
+    """With a hook that does nothing, from the end of the primary to the answers of all servers."""
+    fleet = fleet(count=3)
+    fleet.wait_lease(endpoint="fra1", epoch=1)
+    fleet.holder()
+    began = time.monotonic()
+    fleet.endpoints["fra1"].kill()
+    for node in fleet.nodes:
+        wait_until(lambda: node.addresses(NAME) == [ENDPOINTS["ams1"]], 20)
+    figure("promotion", time.monotonic() - began, "s")
