@@ -90,7 +90,7 @@ ZONE = 'zone = "svc.example."\n'
     ZONE + "[fence.eu]\nclients = { continents = ['Europe'] }\nallow = { countries = ['DE'] }",
     ZONE + "[name.www]\ntypes = ['A']",
     ZONE + "[name.www]\npool = 'eu'\ntypes = ['MX']",
-    ZONE + "[name.www]\npool = 'eu'\nfailover = 'exclusive'",
+    ZONE + "[name.www]\npool = 'eu'\nfailover = 'both'",
     ZONE + "[name.www]\npool = 'eu'\nfailback = 3",
 ])
 def test_broken_policies_are_refused(policy, text):
