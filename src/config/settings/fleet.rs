@@ -34,6 +34,17 @@ pub struct FleetSettings {
     pub hook_timeout: Duration,
 }
 
+impl FleetSettings {
+    /// The files that a connection reads.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let tls = self
+            .tls
+            .iter()
+            .flat_map(|FleetTls { ca, own }| ca.iter().chain(own.iter().flat_map(|(cert, key)| [cert, key])));
+        self.credentials.iter().chain(tls).cloned()
+    }
+}
+
 /// Files for TLS to the NATS servers. They are read at each connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FleetTls {

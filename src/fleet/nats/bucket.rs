@@ -152,7 +152,10 @@ impl Bucket {
         let headers = (expected.is_some() || !more.is_empty()).then_some(headers);
         let reply = self.nats.request(self.subject(key), headers, value).await.map_err(PutError::Unknown)?;
         match parsed(&reply) {
-            Ok(ack) => ack["seq"].as_u64().ok_or_else(|| PutError::Unknown("a reply that is none".to_owned())),
+            Ok(ack) => {
+                self.nats.note_own_write();
+                ack["seq"].as_u64().ok_or_else(|| PutError::Unknown("a reply that is none".to_owned()))
+            }
             Err(error) if WRONG_LAST.contains(&error.code) => Err(PutError::Conflict),
             Err(ApiError { why, .. }) => Err(PutError::Refused(why)),
         }

@@ -46,6 +46,8 @@ pub struct Nats {
     replicas: Option<u32>,
     servers: usize,
     state: watch::Receiver<ConnectionStatus>,
+    /// Counts the writes of this node into buckets.
+    written: Arc<watch::Sender<u64>>,
     lost: Arc<AtomicU64>,
 }
 
@@ -110,6 +112,8 @@ impl Nats {
             .name(format!("portolan {node}"))
             .custom_inbox_prefix(subjects.inbox(node))
             .retry_on_initial_connect()
+            // A node knows what it published itself, and when.
+            .no_echo()
             .max_reconnects(None)
             .connection_timeout(CONNECT_WITHIN)
             .request_timeout(Some(REPLY_WITHIN))
@@ -133,6 +137,7 @@ impl Nats {
             replicas: settings.replicas,
             servers: settings.nats.len(),
             state,
+            written: Arc::new(watch::channel(0).0),
             lost: Arc::default(),
         })
     }
@@ -145,6 +150,15 @@ impl Nats {
     /// The name of this node.
     pub fn node(&self) -> &str {
         &self.node
+    }
+
+    /// Changes with each write of this node into a bucket, which no message announces to the node itself.
+    pub(super) fn own_writes(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
+    }
+
+    pub(super) fn note_own_write(&self) {
+        self.written.send_modify(|count| *count += 1);
     }
 
     /// `[fleet] replicas`.

@@ -6,14 +6,15 @@
 //! believed: JetStream may refuse what it announces. A read that the copies of the bucket answer late is repeated soon.
 //!
 //! If the bucket itself was made anew, its revisions begin again: the watch reports [`BucketEvent::Lost`] and reads all
-//! of it.
+//! of it. A node that may look at the bucket itself compares when it was made. One that may only read looks whether the
+//! last entry that it knows is still there, or a later one of the same key; after a reconnection it reads all again.
 
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::fleet::nats::bucket::{ApiError, Bucket, BucketInfo, BucketKind, NOT_FOUND};
@@ -55,6 +56,15 @@ impl BucketWatch {
     pub async fn next(&mut self) -> Option<BucketEvent> {
         self.events.recv().await
     }
+
+    /// An event that has come already; `Some(None)` after the end of the connection.
+    pub fn try_next(&mut self) -> Option<Option<BucketEvent>> {
+        match self.events.try_recv() {
+            Ok(event) => Some(Some(event)),
+            Err(mpsc::error::TryRecvError::Empty) => None,
+            Err(mpsc::error::TryRecvError::Disconnected) => Some(None),
+        }
+    }
 }
 
 impl Bucket {
@@ -63,7 +73,8 @@ impl Bucket {
     pub fn watch(&self, makes_it: bool) -> BucketWatch {
         let (sender, events) = mpsc::channel(MAX_WAITING);
         let bucket = self.clone();
-        let watcher = Watcher { bucket, makes_it, events: sender, seen: None, is_away: false };
+        let watcher =
+            Watcher { bucket, makes_it, events: sender, created: None, last: None, doubts: 0, is_away: false };
         tokio::spawn(watcher.run());
         BucketWatch { events }
     }
@@ -82,6 +93,9 @@ const LEAST_PAUSE: Duration = Duration::from_millis(10);
 /// The time from a read that failed to the next one; it doubles up to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const MAX_RETRY: Duration = Duration::from_secs(5);
+/// After so many reads without the last known entry the bucket is another one. A copy of the bucket that is late lacks
+/// it too, but not for seconds.
+const MAX_DOUBTS: u32 = 3;
 /// How often a watch looks whether the bucket is still the same one.
 const LOOK_AT_BUCKET_EVERY: Duration = Duration::from_secs(20);
 
@@ -99,9 +113,22 @@ struct Watcher {
     bucket: Bucket,
     makes_it: bool,
     events: mpsc::Sender<BucketEvent>,
-    /// The bucket whose entries were reported, and the last revision that was read.
-    seen: Option<BucketInfo>,
+    /// When the bucket was made whose entries were reported; `None` where this node can't know.
+    created: Option<String>,
+    /// The last entry that was reported.
+    last: Option<LastEntry>,
+    /// Reads one after another in which that entry was missing.
+    doubts: u32,
     is_away: bool,
+}
+
+/// Where the next read begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LastEntry {
+    key: String,
+    revision: u64,
+    /// When it was written, as JetStream has it.
+    stamp: String,
 }
 
 /// The end of the reader or of the connection.
@@ -118,7 +145,7 @@ enum Woken {
 impl Watcher {
     async fn run(mut self) {
         let Some(mut announced) = self.bucket.nats.subscribe(self.bucket.subject(">")).await else { return };
-        let mut connection = self.bucket.nats.changes();
+        let (mut connection, mut own_writes) = (self.bucket.nats.changes(), self.bucket.nats.own_writes());
         let mut looked_at = None;
         let mut retry = FIRST_RETRY;
         loop {
@@ -143,9 +170,14 @@ impl Watcher {
                 }
                 Err(Ended) => return,
             };
-            match self.pause(wait, &mut announced, &mut connection).await {
+            match self.pause(wait, &mut announced, (&mut connection, &mut own_writes)).await {
                 // What is there now may be another bucket.
-                Ok(Woken::Connected) => looked_at = None,
+                Ok(Woken::Connected) => {
+                    looked_at = None;
+                    if !self.makes_it && self.begin_anew().await.is_err() {
+                        return;
+                    }
+                }
                 Ok(Woken::Due) => {}
                 Err(Ended) => return,
             }
@@ -154,9 +186,9 @@ impl Watcher {
 
     /// Reads what is new, and looks at the bucket itself from time to time.
     async fn look(&mut self, looked_at: &mut Option<Moment>, now: Moment) -> Result<Result<(), ApiError>, Ended> {
-        if looked_at.is_none_or(|at| now.since(at) >= LOOK_AT_BUCKET_EVERY) {
+        if self.makes_it && looked_at.is_none_or(|at| now.since(at) >= LOOK_AT_BUCKET_EVERY) {
             let info = match self.bucket.info().await {
-                Err(error) if error.code == NOT_FOUND && self.makes_it => match self.bucket.create().await {
+                Err(error) if error.code == NOT_FOUND => match self.bucket.create().await {
                     Ok(()) => self.bucket.info().await,
                     Err(error) => Err(error),
                 },
@@ -173,50 +205,83 @@ impl Watcher {
 
     /// Notices another bucket under the same name.
     async fn adopt(&mut self, info: BucketInfo) -> Result<(), Ended> {
-        match &mut self.seen {
-            Some(seen) if seen.created == info.created && seen.last <= info.last => {}
-            seen => {
-                let is_first = seen.is_none();
-                *seen = Some(BucketInfo { last: 0, ..info });
-                if !is_first {
-                    tracing::warn!(bucket = self.bucket.stream(), "this bucket of NATS was made anew");
-                    self.events.send(BucketEvent::Lost).await.map_err(|_| Ended)?;
-                }
-            }
+        let known = self.last.as_ref().map_or(0, |last| last.revision);
+        let is_same = self.created.as_ref().is_none_or(|created| *created == info.created) && known <= info.last;
+        self.created = Some(info.created);
+        if is_same { Ok(()) } else { self.begin_anew().await }
+    }
+
+    /// Reads everything again. What was reported before is gone.
+    async fn begin_anew(&mut self) -> Result<(), Ended> {
+        self.doubts = 0;
+        if self.last.take().is_some() {
+            tracing::info!(bucket = self.bucket.stream(), "reads all of a bucket of NATS again");
+            self.events.send(BucketEvent::Lost).await.map_err(|_| Ended)?;
         }
         Ok(())
     }
 
-    /// Reports the entries after the last revision that is known.
+    /// Reports the entries after the last one that is known.
     async fn read(&mut self) -> Result<Result<(), ApiError>, Ended> {
+        let mut is_first = true;
         loop {
-            let Some(seen) = &self.seen else { return Ok(Ok(())) };
-            let ask = json!({
-                "seq": seen.last + 1,
-                "next_by_subj": self.bucket.subject(">"),
-                "batch": MAX_BATCH,
-                "max_bytes": MAX_BATCH_OCTETS,
-            });
-            let subject = format!("$JS.API.DIRECT.GET.{}", self.bucket.stream());
-            let mut batch = Batch::default();
-            let bucket = &self.bucket;
-            let read = bucket.nats.request_many(subject, ask.to_string().into(), |reply| batch.take(bucket, &reply));
-            if let Err(why) = read.await {
-                return Ok(Err(ApiError { code: 0, why }));
+            let batch = match self.read_batch().await {
+                Ok(batch) => batch,
+                Err(error) => return Ok(Err(error)),
+            };
+            if is_first && !self.makes_it && !self.continues(&batch) {
+                self.doubts += 1;
+                if self.doubts >= MAX_DOUBTS {
+                    self.begin_anew().await?;
+                    continue;
+                }
             }
-            if let Some(error) = batch.error {
-                return Ok(Err(error));
-            }
-            let is_last = batch.entries.is_empty() || batch.pending == 0;
-            for entry in batch.entries {
-                if let Some(seen) = self.seen.as_mut().filter(|seen| entry.revision > seen.last) {
-                    seen.last = entry.revision;
+            is_first = false;
+            let (before, is_end) = (self.last.clone(), batch.entries.is_empty() || batch.pending == 0);
+            for (entry, stamp) in batch.entries {
+                if self.last.as_ref().is_none_or(|last| entry.revision > last.revision) {
+                    self.last = Some(LastEntry { key: entry.key.clone(), revision: entry.revision, stamp });
                     self.events.send(BucketEvent::Entry(entry)).await.map_err(|_| Ended)?;
                 }
             }
-            if is_last {
+            if is_end || self.last == before {
                 return Ok(Ok(()));
             }
+        }
+    }
+
+    /// Whether a read that began with the last known entry has it, or a later one of its key.
+    fn continues(&mut self, batch: &Batch) -> bool {
+        let Some(last) = &self.last else { return true };
+        let is_there = batch.entries.iter().any(|(entry, stamp)| {
+            let is_it = entry.revision == last.revision && *stamp == last.stamp;
+            is_it || (entry.revision > last.revision && entry.key == last.key)
+        });
+        let continues = is_there || batch.pending > 0;
+        if continues {
+            self.doubts = 0;
+        }
+        continues
+    }
+
+    async fn read_batch(&self) -> Result<Batch, ApiError> {
+        let last = self.last.as_ref().map_or(0, |last| last.revision);
+        // A node that only reads begins with the last entry that it knows: see `continues`.
+        let from = if self.makes_it { last + 1 } else { last.max(1) };
+        let request = json!({
+            "seq": from,
+            "next_by_subj": self.bucket.subject(">"),
+            "batch": MAX_BATCH,
+            "max_bytes": MAX_BATCH_OCTETS,
+        });
+        let subject = format!("$JS.API.DIRECT.GET.{}", self.bucket.stream());
+        let mut batch = Batch::default();
+        let (bucket, nats) = (&self.bucket, &self.bucket.nats);
+        let read = nats.request_many(subject, request.to_string().into(), |reply| batch.take(bucket, &reply)).await;
+        read.map_err(|why| ApiError { code: 0, why })?;
+        match batch.error.take() {
+            None => Ok(batch),
+            Some(error) => Err(error),
         }
     }
 
@@ -227,7 +292,7 @@ impl Watcher {
         }
         self.is_away = true;
         let why = match error.code {
-            NOT_FOUND => format!("the bucket {} does not exist yet: a server makes it", self.bucket.stream()),
+            NOT_FOUND => format!("there is no bucket {}", self.bucket.stream()),
             _ => error.why,
         };
         self.events.send(BucketEvent::Away(why)).await.map_err(|_| Ended)
@@ -238,7 +303,7 @@ impl Watcher {
         &mut self,
         wait: Duration,
         announced: &mut NatsSubscription,
-        connection: &mut tokio::sync::watch::Receiver<ConnectionStatus>,
+        (connection, own_writes): (&mut watch::Receiver<ConnectionStatus>, &mut watch::Receiver<u64>),
     ) -> Result<Woken, Ended> {
         let until = clock::now() + wait;
         tokio::time::sleep(LEAST_PAUSE).await;
@@ -252,6 +317,8 @@ impl Watcher {
                     Ok(()) => {}
                     Err(_) => return Err(Ended),
                 },
+                // An error is the end of the connection, which `announced` reports.
+                Ok(()) = own_writes.changed() => return Ok(Woken::Due),
                 message = announced.next() => match message {
                     Some(_) => return self.look_soon(announced).await.map(|()| Woken::Due),
                     None => return Err(Ended),
@@ -262,13 +329,13 @@ impl Watcher {
 
     /// Reads after an announced write until something new is there, as long as that is likely.
     async fn look_soon(&mut self, announced: &mut NatsSubscription) -> Result<(), Ended> {
-        let before = self.seen.as_ref().map(|seen| seen.last);
+        let before = self.last.clone();
         for pause in LOOKS {
             tokio::time::sleep(pause).await;
             // Whatever else is announced by now is read together.
             while futures_util::FutureExt::now_or_never(announced.next()).is_some_and(|message| message.is_some()) {}
             match self.read().await? {
-                Ok(()) if self.seen.as_ref().map(|seen| seen.last) == before => {}
+                Ok(()) if self.last == before => {}
                 // The caller reads again, and reports how it went.
                 Ok(()) | Err(_) => return Ok(()),
             }
@@ -280,7 +347,8 @@ impl Watcher {
 /// The replies to one read.
 #[derive(Default)]
 struct Batch {
-    entries: Vec<BucketEntry>,
+    /// With the time when each was written.
+    entries: Vec<(BucketEntry, String)>,
     /// How many entries follow in the next read.
     pending: u64,
     error: Option<ApiError>,
@@ -302,7 +370,7 @@ impl Batch {
             Some(404) => return false,
             Some(status) if !(200..300).contains(&status) => {
                 let why = match status {
-                    503 => "no JetStream there, or none that has this bucket".to_owned(),
+                    503 => "no JetStream has this bucket: a server makes it".to_owned(),
                     other => format!("status {other} {}", reply.description.as_deref().unwrap_or_default()),
                 };
                 self.error = Some(ApiError { code: 0, why });
@@ -316,7 +384,8 @@ impl Batch {
             return false;
         };
         let value = (!is_removal(reply.headers.as_ref())).then(|| reply.payload.clone());
-        self.entries.push(BucketEntry { key: key.to_owned(), revision, value });
+        let stamp = header("Nats-Time-Stamp").unwrap_or_default().to_owned();
+        self.entries.push((BucketEntry { key: key.to_owned(), revision, value }, stamp));
         // A NATS server that does not know batches (before 2.11) sends one entry, and no end.
         if header("Nats-Num-Pending").is_none() {
             self.pending = 1;

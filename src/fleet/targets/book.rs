@@ -1,0 +1,287 @@
+//! What is in the bucket `targets`, as one node has read it, and the plan that follows from it. A value: it gets the
+//! keys of the bucket in the order of their revisions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fleet::nats::name_of;
+use crate::fleet::targets::Target;
+use crate::fleet::targets::publisher::{Differing, WrittenDifferences};
+use crate::fleet::targets::zone::{MAX_CHECKS, MAX_PARTS, Manifest, Part};
+use crate::model::{CheckKey, Moment};
+
+/// Most zones, and most servers that differ (judgment).
+const MAX_ZONES: usize = 10_000;
+const MAX_SERVERS: usize = 1000;
+/// How long a zone is still probed that disappeared from the bucket. Judgment: the servers write a bucket that was made
+/// anew within seconds, and an endpoint that nobody needs any more is probed for a minute in vain.
+const RETAIN: Duration = Duration::from_secs(60);
+
+/// What is to be probed, as far as this node has read it.
+#[derive(Debug, Default)]
+pub struct TargetBook {
+    zones: BTreeMap<String, ZoneEntry>,
+    differences: BTreeMap<String, Vec<Differing>>,
+    refused: RefusedTargets,
+    /// Whether the plan is another one since the last [`TargetBook::take_plan`].
+    is_changed: bool,
+}
+
+/// What could not be used, as counts since the start, and the last reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RefusedTargets {
+    /// Values that can't be read.
+    pub values: u64,
+    /// Why not the last one: its key and the reason.
+    pub last: Option<(String, &'static str)>,
+}
+
+/// One zone in the bucket.
+#[derive(Debug, Default)]
+struct ZoneEntry {
+    /// The revision of the manifest's key, also where it was deleted.
+    revision: u64,
+    manifest: Option<Manifest>,
+    /// With the revision of each.
+    parts: BTreeMap<usize, (u64, Arc<Part>)>,
+    /// The parts of the last manifest of which all were there.
+    complete: Vec<Arc<Part>>,
+    /// Since when there is no manifest.
+    gone_at: Option<Moment>,
+}
+
+/// What one node is to probe.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// The checks, each once.
+    pub targets: Vec<Target>,
+    /// Checks of programs that this node's settings do not allow.
+    pub not_allowed: usize,
+    /// Checks that this release can't make, or that are over the bound.
+    pub refused: usize,
+    /// Why not the first of them.
+    pub why: Option<&'static str>,
+}
+
+impl TargetBook {
+    /// Takes in a key of the bucket; `None` as its value: it was deleted.
+    pub fn apply(&mut self, key: &str, revision: u64, value: Option<&[u8]>, now: Moment) {
+        if let Err(why) = self.try_apply(key, revision, value, now) {
+            self.refused.values += 1;
+            self.refused.last = Some((key.chars().take(80).collect(), why));
+        }
+    }
+
+    fn try_apply(&mut self, key: &str, revision: u64, value: Option<&[u8]>, now: Moment) -> Result<(), &'static str> {
+        let (kind, rest) = key.split_once('.').ok_or("an unknown key")?;
+        match (kind, rest.split_once('.')) {
+            ("zone", None) => self.manifest(&name_of(rest).ok_or("an unknown key")?, revision, value, now),
+            ("part", Some((zone, number))) => {
+                let zone = name_of(zone).ok_or("an unknown key")?;
+                self.part(&zone, number.parse().map_err(|_| "an unknown key")?, revision, value)
+            }
+            ("differs", None) => self.difference(&name_of(rest).ok_or("an unknown key")?, value),
+            _ => Err("an unknown key"),
+        }
+    }
+
+    fn manifest(&mut self, zone: &str, revision: u64, value: Option<&[u8]>, now: Moment) -> Result<(), &'static str> {
+        let manifest = value.map(|value| Manifest::read(zone, value)).transpose();
+        let is_refused = manifest.as_ref().err().copied();
+        let entry = self.entry(zone)?;
+        if revision < entry.revision {
+            return Ok(());
+        }
+        entry.revision = revision;
+        // One that can't be read counts as none: a server that has the zone writes it again.
+        entry.manifest = manifest.unwrap_or_default();
+        match (&entry.manifest, entry.gone_at) {
+            (Some(_), _) => entry.gone_at = None,
+            (None, None) => entry.gone_at = Some(now),
+            (None, Some(_)) => {}
+        }
+        self.is_changed |= entry.complete();
+        is_refused.map_or(Ok(()), Err)
+    }
+
+    fn part(&mut self, zone: &str, number: usize, revision: u64, value: Option<&[u8]>) -> Result<(), &'static str> {
+        if number >= MAX_PARTS {
+            return Err("too many parts");
+        }
+        let entry = self.entry(zone)?;
+        if entry.parts.get(&number).is_some_and(|(known, _)| *known > revision) {
+            return Ok(());
+        }
+        let part = value.map(Part::read).transpose();
+        match part {
+            Ok(Some(part)) => _ = entry.parts.insert(number, (revision, Arc::new(part))),
+            Ok(None) | Err(_) => _ = entry.parts.remove(&number),
+        }
+        let is_refused = part.is_err();
+        self.is_changed |= entry.complete();
+        if is_refused { Err("not a part") } else { Ok(()) }
+    }
+
+    fn difference(&mut self, node: &str, value: Option<&[u8]>) -> Result<(), &'static str> {
+        let zones = match value {
+            Some(value) => WrittenDifferences::read(value)?,
+            None => Vec::new(),
+        };
+        if zones.is_empty() {
+            self.differences.remove(node);
+        } else if self.differences.contains_key(node) || self.differences.len() < MAX_SERVERS {
+            self.differences.insert(node.to_owned(), zones);
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, zone: &str) -> Result<&mut ZoneEntry, &'static str> {
+        if self.zones.len() >= MAX_ZONES && !self.zones.contains_key(zone) {
+            return Err("too many zones");
+        }
+        Ok(self.zones.entry(zone.to_owned()).or_default())
+    }
+
+    /// The bucket was made anew: nothing is in it until it is reported again. What was probed is probed for a minute
+    /// more.
+    pub fn lost(&mut self, now: Moment) {
+        for entry in self.zones.values_mut() {
+            entry.revision = 0;
+            entry.manifest = None;
+            entry.parts.clear();
+            entry.gone_at.get_or_insert(now);
+        }
+        self.differences.clear();
+    }
+
+    /// The plan, if it is another one since the last call. `allowed` are the programs that may run here.
+    pub fn take_plan(&mut self, allowed: &[String], now: Moment) -> Option<Plan> {
+        let before = self.zones.len();
+        self.zones.retain(|_, entry| {
+            let is_over = entry.gone_at.is_some_and(|at| now.since(at) >= RETAIN);
+            // A key that was deleted has a revision that the next writer must know.
+            if is_over {
+                self.is_changed |= !entry.complete.is_empty();
+                entry.complete.clear();
+            }
+            !is_over || entry.revision > 0
+        });
+        self.is_changed |= self.zones.len() != before;
+        std::mem::take(&mut self.is_changed).then(|| self.plan(allowed))
+    }
+
+    /// When a zone that disappeared is not probed any more; `None` if there is none.
+    pub fn next_end(&self) -> Option<Moment> {
+        let gone = self.zones.values().filter(|entry| !entry.complete.is_empty()).filter_map(|entry| entry.gone_at);
+        gone.min().map(|at| at + RETAIN)
+    }
+
+    fn plan(&self, allowed: &[String]) -> Plan {
+        let mut plan = Plan::default();
+        let mut seen: HashMap<u64, Arc<CheckKey>> = HashMap::new();
+        for part in self.zones.values().flat_map(|entry| &entry.complete) {
+            plan.refused += part.refused;
+            plan.why = plan.why.or(part.why);
+            for target in &part.targets {
+                match seen.get(&target.hash) {
+                    Some(key) if *key == target.key => continue,
+                    Some(_) => plan.refuse("two checks with one hash"),
+                    None if plan.targets.len() >= MAX_CHECKS => plan.refuse("too many checks"),
+                    None if !may_run(target, allowed) => plan.not_allowed += 1,
+                    None => {
+                        seen.insert(target.hash, Arc::clone(&target.key));
+                        plan.targets.push(target.clone());
+                    }
+                }
+            }
+        }
+        plan
+    }
+
+    /// The zones that the bucket has, with their serial.
+    pub fn zones(&self) -> usize {
+        self.zones.values().filter(|entry| entry.manifest.is_some()).count()
+    }
+
+    /// What could not be read.
+    pub fn refused(&self) -> &RefusedTargets {
+        &self.refused
+    }
+
+    /// The zones in which servers differ from the bucket, by server.
+    pub fn differences(&self) -> &BTreeMap<String, Vec<Differing>> {
+        &self.differences
+    }
+
+    /// The manifest of a zone, and the revision of its key: 0 if it was never written.
+    pub(super) fn manifest_of(&self, zone: &str) -> (Option<&Manifest>, u64) {
+        self.zones.get(zone).map_or((None, 0), |entry| (entry.manifest.as_ref(), entry.revision))
+    }
+
+    /// The digest of a part that the bucket has.
+    pub(super) fn part_digest(&self, zone: &str, number: usize) -> Option<&String> {
+        self.zones.get(zone)?.part_digest(number)
+    }
+
+    /// The number of the first part that is missing or is not the one of the manifest.
+    pub(super) fn missing_part(&self, zone: &str) -> Option<usize> {
+        let entry = self.zones.get(zone)?;
+        let wanted = entry.manifest.as_ref()?;
+        let has = |number: usize, digest: &String| entry.part_digest(number) == Some(digest);
+        wanted.parts.iter().enumerate().find(|(number, digest)| !has(*number, digest)).map(|(number, _)| number)
+    }
+
+    /// The number of a part that the manifest of a zone does not have.
+    pub(super) fn leftover_part(&self, zone: &str) -> Option<usize> {
+        let entry = self.zones.get(zone)?;
+        let count = entry.manifest.as_ref().map_or(0, |manifest| manifest.parts.len());
+        entry.parts.keys().copied().find(|number| *number >= count)
+    }
+
+    /// The zones whose manifest was written by `node`.
+    pub(super) fn zones_by<'b>(&'b self, node: &'b str) -> impl Iterator<Item = &'b str> {
+        let is_by = move |entry: &ZoneEntry| entry.manifest.as_ref().is_some_and(|manifest| manifest.node == node);
+        self.zones.iter().filter(move |(_, entry)| is_by(entry)).map(|(zone, _)| zone.as_str())
+    }
+
+    /// The differences that `node` has written.
+    pub(super) fn differences_of(&self, node: &str) -> &[Differing] {
+        self.differences.get(node).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Plan {
+    fn refuse(&mut self, why: &'static str) {
+        self.refused += 1;
+        self.why.get_or_insert(why);
+    }
+}
+
+impl ZoneEntry {
+    fn part_digest(&self, number: usize) -> Option<&String> {
+        self.parts.get(&number).map(|(_, part)| &part.digest)
+    }
+
+    /// Takes the parts of the manifest over, if all are there and one is new.
+    fn complete(&mut self) -> bool {
+        let Some(manifest) = &self.manifest else { return false };
+        let part = |(number, digest): (usize, &String)| {
+            let (_, part) = self.parts.get(&number)?;
+            (part.digest == *digest).then(|| Arc::clone(part))
+        };
+        let parts: Option<Vec<Arc<Part>>> = manifest.parts.iter().enumerate().map(part).collect();
+        match parts {
+            Some(parts) if parts.iter().map(|part| &part.digest).ne(self.complete.iter().map(|part| &part.digest)) => {
+                self.complete = parts;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+}
+
+/// Whether a check needs no program, or one that the settings of this node allow.
+fn may_run(target: &Target, allowed: &[String]) -> bool {
+    target.key.monitor.kind.program().is_none_or(|program| allowed.iter().any(|allowed| allowed == program))
+}

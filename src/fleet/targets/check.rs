@@ -1,0 +1,472 @@
+//! A check as JSON: how it travels to vantages, and what identifies it. Keys with their default are left out, and the
+//! others have a fixed order, so that all servers and all releases write the same text for the same check, and a key
+//! that a later release adds changes no text of a check that does not use it.
+//!
+//! The quorum is left out: it says what the servers make of the reports, and not what is probed. Reading refuses
+//! unknown keys, because a check that is probed without one of its keys is another check.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    CertificateRule, CheckKey, DnsRdata, DnsSpec, ExecSpec, GrpcSpec, HttpSpec, Monitor, ProbeKind, ProbeTarget,
+    TlsSpec,
+};
+use crate::wire::Name;
+
+/// Bounds of intervals and time-outs, as for policy files.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(86_400);
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
+/// Longest hold-down, as for policy files.
+const MAX_HOLD_DOWN: Duration = Duration::from_secs(3600);
+/// Bounds of `fall` and `rise`, as for policy files.
+const RUNS: RangeInclusive<u32> = 1..=100;
+/// Most items of a list, and octets of a text, as for policy files or more.
+const MAX_ITEMS: usize = 1024;
+const MAX_TEXT: usize = 4096;
+/// Most redirects, as for policy files.
+const MAX_REDIRECTS: u32 = 10;
+/// The default of `qtype`: A.
+const QTYPE_A: u16 = 1;
+
+/// What is written of a check. The order of the fields is that of the text.
+#[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCheck {
+    #[serde(rename = "type")]
+    kind: String,
+    target: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    interval: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeout: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    adaptive: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fall: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rise: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold_down: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    undamped: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    hold: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    unverified: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    min_days: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    statuses: Vec<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    redirects: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    qtype: Option<u16>,
+    #[serde(default, skip_serializing_if = "is_zero_16")]
+    rcode: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    tls: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    program: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    args: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+}
+
+fn is_false(is: &bool) -> bool {
+    !is
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_zero_16(number: &u16) -> bool {
+    *number == 0
+}
+
+/// The text of a check; `None` for heartbeats and composites, which no vantage probes.
+pub fn to_json(key: &CheckKey) -> Option<String> {
+    // Such plain data always serialises.
+    serde_json::to_string(&written(key)?).ok()
+}
+
+fn written(key: &CheckKey) -> Option<WrittenCheck> {
+    let CheckKey { monitor, target } = key;
+    let Monitor { kind, interval, timeout, adaptive, fall, rise, hold_down, damping, hold, quorum: _ } = monitor;
+    let usual = Monitor::new(ProbeKind::Tcp);
+    let length =
+        |value: Duration, usual: Duration| (value != usual).then(|| humantime::format_duration(value).to_string());
+    let mut check = WrittenCheck {
+        kind: kind.as_str().to_owned(),
+        target: target.to_string(),
+        interval: length(*interval, usual.interval),
+        timeout: length(*timeout, usual.timeout),
+        adaptive: *adaptive,
+        fall: (*fall != usual.fall).then_some(*fall),
+        rise: (*rise != usual.rise).then_some(*rise),
+        hold_down: length(*hold_down, usual.hold_down),
+        undamped: !damping,
+        hold: *hold,
+        ..WrittenCheck::default()
+    };
+    match kind {
+        ProbeKind::Icmp | ProbeKind::Tcp => {}
+        ProbeKind::Http(spec) => check.add_http(spec),
+        ProbeKind::Https(spec, rule) => {
+            check.add_http(spec);
+            check.add_rule(*rule);
+        }
+        ProbeKind::Tls(TlsSpec { host, certificate }) => {
+            check.host.clone_from(host);
+            check.add_rule(*certificate);
+        }
+        ProbeKind::Exec(ExecSpec { program, args, endpoint }) => {
+            check.program = Some(program.clone());
+            check.args.clone_from(args);
+            check.endpoint = Some(endpoint.clone());
+        }
+        ProbeKind::Dns(DnsSpec { name, qtype, rcode, rdata }) => {
+            check.name = Some(name.to_string());
+            check.qtype = (*qtype != QTYPE_A).then_some(*qtype);
+            check.rcode = *rcode;
+            match rdata {
+                Some(DnsRdata::Address(ip)) => check.address = Some(*ip),
+                Some(DnsRdata::Text(text)) => check.text = Some(text.clone()),
+                None => {}
+            }
+        }
+        ProbeKind::Grpc(GrpcSpec { service, host, tls }) => {
+            check.service = (!service.is_empty()).then(|| service.clone());
+            check.host.clone_from(host);
+            check.tls = tls.is_some();
+            if let Some(rule) = tls {
+                check.add_rule(*rule);
+            }
+        }
+        ProbeKind::Heartbeat(_) | ProbeKind::Composite(_) => return None,
+    }
+    Some(check)
+}
+
+impl WrittenCheck {
+    fn add_http(&mut self, HttpSpec { path, host, headers, statuses, body, redirects }: &HttpSpec) {
+        self.path = (path != "/").then(|| path.clone());
+        self.host.clone_from(host);
+        self.headers = headers.iter().cloned().collect();
+        if *statuses != [200] {
+            self.statuses.clone_from(statuses);
+        }
+        self.body.clone_from(body);
+        self.redirects = *redirects;
+    }
+
+    fn add_rule(&mut self, CertificateRule { verify, min_days }: CertificateRule) {
+        (self.unverified, self.min_days) = (!verify, min_days);
+    }
+
+    fn rule(&self) -> CertificateRule {
+        CertificateRule { verify: !self.unverified, min_days: self.min_days }
+    }
+
+    fn http(&self) -> HttpSpec {
+        HttpSpec {
+            path: self.path.clone().unwrap_or_else(|| "/".to_owned()),
+            host: self.host.clone(),
+            headers: self.headers.clone().into_iter().collect(),
+            statuses: if self.statuses.is_empty() { vec![200] } else { self.statuses.clone() },
+            body: self.body.clone(),
+            redirects: self.redirects,
+        }
+    }
+
+    /// The kind of probe; an error is what is wrong.
+    fn probe_kind(&self) -> Result<ProbeKind, &'static str> {
+        let host = self.host.clone();
+        Ok(match self.kind.as_str() {
+            "icmp" => ProbeKind::Icmp,
+            "tcp" => ProbeKind::Tcp,
+            "http" => ProbeKind::Http(self.http()),
+            "https" => ProbeKind::Https(self.http(), self.rule()),
+            "tls" => ProbeKind::Tls(TlsSpec { host, certificate: self.rule() }),
+            "exec" => ProbeKind::Exec(ExecSpec {
+                program: self.program.clone().filter(|path| path.starts_with('/')).ok_or("a program without a path")?,
+                args: self.args.clone(),
+                endpoint: self.endpoint.clone().ok_or("a program without an endpoint")?,
+            }),
+            "dns" => ProbeKind::Dns(DnsSpec {
+                name: Name::parse(self.name.as_deref().ok_or("no name to query")?).map_err(|_| "not a name")?,
+                qtype: self.qtype.unwrap_or(QTYPE_A),
+                rcode: self.rcode,
+                rdata: match (self.address, &self.text) {
+                    (Some(ip), None) => Some(DnsRdata::Address(ip)),
+                    (None, Some(text)) => Some(DnsRdata::Text(text.clone())),
+                    (None, None) => None,
+                    (Some(_), Some(_)) => return Err("two contents of a record"),
+                },
+            }),
+            "grpc" => ProbeKind::Grpc(GrpcSpec {
+                service: self.service.clone().unwrap_or_default(),
+                host,
+                tls: self.tls.then(|| self.rule()),
+            }),
+            _ => return Err("a type that this release does not have"),
+        })
+    }
+
+    /// Whether no list and no text is longer than any policy file may have it, and no text could end an argument.
+    fn is_bounded(&self) -> bool {
+        let WrittenCheck { host, path, headers, statuses, body, name, text, service, program, args, endpoint, .. } =
+            self;
+        let texts = [host, path, body, name, text, service, program, endpoint].into_iter().flatten();
+        let texts = texts.chain(args).chain(headers.keys()).chain(headers.values());
+        let are_short = texts.into_iter().all(|text| text.len() <= MAX_TEXT && !text.contains('\0'));
+        are_short && [headers.len(), statuses.len(), args.len()].into_iter().all(|items| items <= MAX_ITEMS)
+    }
+}
+
+/// Reads a check. An error is what is wrong, in a few words.
+pub fn from_json(check: &serde_json::Value) -> Result<CheckKey, &'static str> {
+    let check =
+        WrittenCheck::deserialize(check).map_err(|_| "a key that this release does not have, or a wrong value")?;
+    if !check.is_bounded() {
+        return Err("a text or a list that is too long");
+    }
+    let kind = check.probe_kind()?;
+    let target = match &kind {
+        ProbeKind::Icmp => ProbeTarget::Host(check.target.parse().map_err(|_| "not an address")?),
+        ProbeKind::Exec(_) => match (check.target.parse::<SocketAddr>(), check.target.parse::<IpAddr>()) {
+            (Ok(socket), _) => ProbeTarget::Socket(socket),
+            (Err(_), Ok(host)) => ProbeTarget::Host(host),
+            (Err(_), Err(_)) => return Err("not an address"),
+        },
+        _ => ProbeTarget::Socket(check.target.parse().map_err(|_| "not an address with a port")?),
+    };
+    let usual = Monitor::new(ProbeKind::Tcp);
+    let monitor = Monitor {
+        interval: length(check.interval.as_deref(), usual.interval, &INTERVALS)?,
+        timeout: length(check.timeout.as_deref(), usual.timeout, &TIMEOUTS)?,
+        adaptive: check.adaptive,
+        fall: check.fall.unwrap_or(usual.fall),
+        rise: check.rise.unwrap_or(usual.rise),
+        hold_down: length(check.hold_down.as_deref(), usual.hold_down, &(Duration::ZERO..=MAX_HOLD_DOWN))?,
+        damping: !check.undamped,
+        hold: check.hold,
+        quorum: usual.quorum,
+        kind,
+    };
+    if !RUNS.contains(&monitor.fall) || !RUNS.contains(&monitor.rise) || check.redirects > MAX_REDIRECTS {
+        return Err("a number out of its range");
+    }
+    if monitor.hold && matches!(monitor.kind, ProbeKind::Icmp | ProbeKind::Dns(_) | ProbeKind::Exec(_)) {
+        return Err("a held connection for a type that has none");
+    }
+    Ok(CheckKey { monitor, target })
+}
+
+fn length(written: Option<&str>, usual: Duration, range: &RangeInclusive<Duration>) -> Result<Duration, &'static str> {
+    let Some(written) = written else { return Ok(usual) };
+    let read = humantime::parse_duration(written).map_err(|_| "not a length of time")?;
+    if range.contains(&read) { Ok(read) } else { Err("a length of time out of its range") }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{HeartbeatSpec, Need};
+
+    fn socket(text: &str) -> ProbeTarget {
+        ProbeTarget::Socket(text.parse().unwrap())
+    }
+
+    #[test]
+    fn the_text_has_what_differs_from_the_defaults_and_never_changes() {
+        let web = |spec| Monitor::new(ProbeKind::Http(spec));
+        let spec =
+            HttpSpec { path: "/".into(), host: None, headers: vec![], statuses: vec![200], body: None, redirects: 0 };
+        let all = HttpSpec {
+            path: "/healthz".into(),
+            host: Some("www".into()),
+            headers: vec![("a".into(), "1".into()), ("b".into(), "\"".into())],
+            statuses: vec![200, 204],
+            body: Some("ok".into()),
+            redirects: 2,
+        };
+        let mut hasty = Monitor::new(ProbeKind::Icmp);
+        (hasty.interval, hasty.timeout, hasty.adaptive) =
+            (Duration::from_millis(50), Duration::from_micros(1500), true);
+        (hasty.fall, hasty.rise, hasty.damping) = (1, 9, false);
+        hasty.hold_down = Duration::from_secs(90);
+        for (monitor, target, expected) in [
+            (Monitor::new(ProbeKind::Tcp), socket("192.0.2.1:80"), r#"{"type":"tcp","target":"192.0.2.1:80"}"#),
+            (web(spec), socket("[2001:db8::1]:80"), r#"{"type":"http","target":"[2001:db8::1]:80"}"#),
+            (
+                Monitor { hold: true, ..web(all) },
+                socket("192.0.2.1:80"),
+                concat!(
+                    r#"{"type":"http","target":"192.0.2.1:80","hold":true,"host":"www","path":"/healthz","#,
+                    r#""headers":{"a":"1","b":"\""},"statuses":[200,204],"body":"ok","redirects":2}"#,
+                ),
+            ),
+            (
+                hasty,
+                ProbeTarget::Host("192.0.2.1".parse().unwrap()),
+                concat!(
+                    r#"{"type":"icmp","target":"192.0.2.1","interval":"50ms","timeout":"1ms 500us","#,
+                    r#""adaptive":true,"fall":1,"rise":9,"hold_down":"1m 30s","undamped":true}"#,
+                ),
+            ),
+        ] {
+            let key = CheckKey { monitor, target };
+            assert_eq!(to_json(&key).as_deref(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn the_quorum_does_not_identify_a_check_and_heartbeats_do_not_travel() {
+        let key = |monitor| CheckKey { monitor, target: socket("192.0.2.1:80") };
+        let plain = Monitor::new(ProbeKind::Tcp);
+        let mut strict = plain.clone();
+        strict.quorum.per_region = Need::All;
+        assert_eq!(to_json(&key(plain)), to_json(&key(strict)));
+        let (ttl, longest) = (Duration::from_secs(1), Duration::from_secs(2));
+        let spec = HeartbeatSpec { zone: "z.".into(), endpoint: "e".into(), ttl, longest, phi: None };
+        let heartbeat = Monitor::new(ProbeKind::Heartbeat(spec));
+        assert_eq!(to_json(&CheckKey { monitor: heartbeat, target: ProbeTarget::Nowhere }), None);
+    }
+
+    #[test]
+    fn what_this_release_cannot_probe_as_it_is_meant_is_refused() {
+        for wrong in [
+            r#"{"type":"tcp","target":"192.0.2.1"}"#,
+            r#"{"type":"icmp","target":"192.0.2.1:80"}"#,
+            r#"{"type":"tcp","target":"192.0.2.1:80","new_key":1}"#,
+            r#"{"type":"quic","target":"192.0.2.1:80"}"#,
+            r#"{"type":"heartbeat","target":"nowhere"}"#,
+            r#"{"type":"tcp"}"#,
+            r#"{"type":"tcp","target":"192.0.2.1:80","interval":"1ms"}"#,
+            r#"{"type":"tcp","target":"192.0.2.1:80","interval":"1000000h"}"#,
+            r#"{"type":"tcp","target":"192.0.2.1:80","timeout":"0s"}"#,
+            r#"{"type":"tcp","target":"192.0.2.1:80","fall":0}"#,
+            r#"{"type":"tcp","target":"192.0.2.1:80","rise":101}"#,
+            r#"{"type":"tcp","target":"192.0.2.1:80","fall":-1}"#,
+            r#"{"type":"http","target":"192.0.2.1:80","redirects":11}"#,
+            r#"{"type":"http","target":"192.0.2.1:80","statuses":[70000]}"#,
+            r#"{"type":"icmp","target":"192.0.2.1","hold":true}"#,
+            r#"{"type":"exec","target":"192.0.2.1","program":"check","endpoint":"e"}"#,
+            r#"{"type":"exec","target":"192.0.2.1","program":"/bin/check"}"#,
+            r#"{"type":"exec","target":"192.0.2.1","program":"/bin/check","endpoint":"e","args":["a\u0000"]}"#,
+            r#"{"type":"dns","target":"192.0.2.1:53"}"#,
+            r#"{"type":"dns","target":"192.0.2.1:53","name":"a..b"}"#,
+            r#"{"type":"dns","target":"192.0.2.1:53","name":"a.","address":"192.0.2.1","text":"x"}"#,
+            "[]",
+            "null",
+            "7",
+        ] {
+            assert!(from_json(&serde_json::from_str(wrong).unwrap()).is_err(), "{wrong}");
+        }
+        let long = format!(r#"{{"type":"http","target":"192.0.2.1:80","body":"{}"}}"#, "x".repeat(MAX_TEXT + 1));
+        assert!(from_json(&serde_json::from_str(&long).unwrap()).is_err());
+    }
+
+    fn any_kind() -> impl Strategy<Value = ProbeKind> {
+        let text = || proptest::option::of("[a-z]{1,8}");
+        let rule = || (any::<bool>(), 0u32..4000).prop_map(|(verify, min_days)| CertificateRule { verify, min_days });
+        let http = || {
+            let headers = proptest::collection::btree_map("[a-z]{1,4}", "[ -~]{0,6}", 0..3);
+            let statuses = proptest::collection::vec(100u16..1000, 1..4);
+            (text(), text(), headers, statuses, text(), 0u32..=10).prop_map(
+                |(path, host, headers, statuses, body, redirects)| {
+                    let path = format!("/{}", path.unwrap_or_default());
+                    HttpSpec { path, host, headers: headers.into_iter().collect(), statuses, body, redirects }
+                },
+            )
+        };
+        let rdata = prop_oneof![
+            Just(None),
+            any::<u32>().prop_map(|ip| Some(DnsRdata::Address(IpAddr::V4(ip.into())))),
+            "[a-z \"]{0,5}".prop_map(|text| Some(DnsRdata::Text(text))),
+        ];
+        prop_oneof![
+            Just(ProbeKind::Icmp),
+            Just(ProbeKind::Tcp),
+            http().prop_map(ProbeKind::Http),
+            (http(), rule()).prop_map(|(spec, rule)| ProbeKind::Https(spec, rule)),
+            (text(), rule()).prop_map(|(host, certificate)| ProbeKind::Tls(TlsSpec { host, certificate })),
+            (proptest::collection::vec("[ -~é]{0,4}", 0..3), "[a-z]{0,4}").prop_map(|(args, endpoint)| {
+                ProbeKind::Exec(ExecSpec { program: "/bin/check".into(), args, endpoint })
+            }),
+            ("[a-z]{1,5}\\.[a-z]{1,5}\\.", any::<u16>(), 0u16..16, rdata).prop_map(|(name, qtype, rcode, rdata)| {
+                ProbeKind::Dns(DnsSpec { name: Name::parse(&name).unwrap(), qtype, rcode, rdata })
+            }),
+            ("[a-z.]{0,6}", text(), proptest::option::of(rule()))
+                .prop_map(|(service, host, tls)| ProbeKind::Grpc(GrpcSpec { service, host, tls })),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_check_is_read_as_it_was_written(
+            kind in any_kind(),
+            ip in any::<u128>().prop_map(|ip| IpAddr::V6(ip.into())),
+            port in 1u16..,
+            times in (50u64..90_000, 1u64..90_000, 0u64..3_600),
+            runs in (1u32..=100, 1u32..=100),
+            flags in any::<[bool; 3]>(),
+        ) {
+            let can_hold = !matches!(kind, ProbeKind::Icmp | ProbeKind::Dns(_) | ProbeKind::Exec(_));
+            let target = match kind {
+                ProbeKind::Icmp => ProbeTarget::Host(ip),
+                _ => ProbeTarget::Socket((ip, port).into()),
+            };
+            let monitor = Monitor {
+                interval: Duration::from_millis(times.0),
+                timeout: Duration::from_millis(times.1),
+                hold_down: Duration::from_secs(times.2),
+                fall: runs.0,
+                rise: runs.1,
+                adaptive: flags[0],
+                damping: flags[1],
+                hold: flags[2] && can_hold,
+                ..Monitor::new(kind)
+            };
+            let key = CheckKey { monitor, target };
+            let text = to_json(&key).expect("probed");
+            let read = from_json(&serde_json::from_str(&text).unwrap());
+            prop_assert_eq!(read.as_ref(), Ok(&key), "{}", text);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(key in "[a-z_]{1,9}", value in "[ -~]{0,9}", number in any::<i64>()) {
+            for text in [
+                format!(r#"{{"type":"http","target":"192.0.2.1:80",{key:?}:{value:?}}}"#),
+                format!(r#"{{"type":"dns","target":{value:?},{key:?}:{number}}}"#),
+            ] {
+                let _ = serde_json::from_str(&text).map(|check| from_json(&check));
+            }
+        }
+    }
+}
