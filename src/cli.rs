@@ -12,6 +12,7 @@ mod files;
 mod fleet;
 mod names;
 mod overrides;
+mod probe;
 mod reload;
 mod schema;
 mod serve;
@@ -43,6 +44,7 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::ServeArgs),
+    Probe(probe::ProbeArgs),
     Demo(serve::DemoArgs),
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
@@ -76,7 +78,7 @@ impl Command {
     /// Starts the log of a command that has one. The other commands print their result and end.
     fn start_log(&self) -> Result<(), String> {
         match self {
-            Command::Serve(_) => log::start(LevelFilter::INFO),
+            Command::Serve(_) | Command::Probe(_) => log::start(LevelFilter::INFO),
             // The demo shows changes on the terminal itself; a log of them would disturb its screen.
             Command::Demo(_) | Command::DemoRegion(_) => log::start(LevelFilter::WARN),
             Command::Check(_)
@@ -146,6 +148,7 @@ pub fn run() -> ExitCode {
     }
     let done = match command {
         Command::Serve(args) => serve::serve(args),
+        Command::Probe(args) => probe::run(args),
         Command::Demo(args) => serve::demo(args),
         Command::DemoRegion(args) => serve::demo_region(&args),
         Command::Check(args) => return check::run(&args),

@@ -4,11 +4,13 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::cli::text;
-use crate::control::fleet::{FleetReport, NatsReport};
+use crate::control::fleet::{DifferingReport, FleetReport, NatsReport, TargetsReport, VantageTraffic};
+use crate::control::status::VantageStatus;
 
-/// A line about the connection, and one for each thing that needs attention.
-pub(super) fn human(fleet: &FleetReport) -> String {
-    let FleetReport { cluster, nats } = fleet;
+/// A line about the connection, one about what is probed, and one for each thing that needs attention. `counted` are
+/// the vantages that the server counts.
+pub(super) fn human(fleet: &FleetReport, counted: &[VantageStatus]) -> String {
+    let FleetReport { cluster, nats, targets, vantages, .. } = fleet;
     let NatsReport { for_ms, server, problem, .. } = nats;
     let since = text::span(Duration::from_millis(*for_ms));
     let mut shown = match (nats.is_connected(), server) {
@@ -23,12 +25,113 @@ pub(super) fn human(fleet: &FleetReport) -> String {
     if let Some(problem) = problem {
         let _ = writeln!(shown, "NATS: {problem}");
     }
+    shown.push_str(&of_targets(targets));
+    for vantage in vantages.iter().filter(|vantage| counted.iter().all(|counted| counted.name != vantage.name)) {
+        let VantageTraffic { name, region, .. } = vantage;
+        let _ = writeln!(shown, "{name} IS NOT COUNTED: this server has no [regions.{region}]");
+    }
+    shown
+}
+
+fn of_targets(targets: &TargetsReport) -> String {
+    let TargetsReport { state, problem, zones, checks, not_allowed, refused, refused_why, differing } = targets;
+    let mut shown = match state.as_str() {
+        "waiting" => "the fleet's targets were not read yet\n".to_owned(),
+        _ => format!("the fleet probes {checks} checks of {zones} zones\n"),
+    };
+    if let Some(problem) = problem {
+        let _ = writeln!(shown, "TARGETS: {problem}");
+    }
+    if *not_allowed > 0 {
+        let _ = writeln!(shown, "{not_allowed} checks need programs that [vantage] exec does not list");
+    }
+    if *refused > 0 {
+        let why = refused_why.as_deref().unwrap_or("unknown");
+        let _ = writeln!(shown, "{refused} targets can't be used here, such as: {why}");
+    }
+    for DifferingReport { node, zone, serial, fleet_serial } in differing {
+        let how = match serial == fleet_serial {
+            true => format!("has other checks with the same serial {serial}: its policy files differ"),
+            false => format!("has serial {serial}, the fleet probes {fleet_serial}"),
+        };
+        let _ = writeln!(shown, "{node} DIFFERS in {zone}: {how}");
+    }
     shown
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vantage_of_an_unknown_region_is_shown() {
+        let traffic = |name: &str| VantageTraffic {
+            name: name.into(),
+            region: "mars".into(),
+            checks: 1,
+            messages: 1,
+            octets: 1,
+            gaps: 0,
+            refused: Default::default(),
+        };
+        let nats = NatsReport {
+            state: NatsReport::CONNECTED.into(),
+            for_ms: 1000,
+            server: None,
+            connections: 1,
+            problem: None,
+            dropped: 0,
+            missed: 0,
+        };
+        let fleet = FleetReport {
+            cluster: "prod".into(),
+            nats,
+            targets: TargetsReport { state: "current".into(), ..TargetsReport::default() },
+            reports_sent: 0,
+            vantages: vec![traffic("m1"), traffic("m2")],
+            refused_strangers: Default::default(),
+            refused_beats: 0,
+        };
+        let counted =
+            VantageStatus { name: "m2".into(), region: "mars".into(), state: "up".into(), why: None, age_ms: None };
+        let shown = human(&fleet, &[counted]);
+        assert!(shown.ends_with("m1 IS NOT COUNTED: this server has no [regions.mars]\n"), "{shown}");
+        assert!(!shown.contains("m2"), "{shown}");
+    }
+
+    #[test]
+    fn who_differs_and_what_is_not_probed_is_shown() {
+        let differing = |serial, fleet_serial| DifferingReport {
+            node: "ns2".into(),
+            zone: "svc.example.".into(),
+            serial,
+            fleet_serial,
+        };
+        let targets = TargetsReport {
+            state: "away".into(),
+            problem: Some("no reply".into()),
+            zones: 1,
+            checks: 3,
+            not_allowed: 2,
+            refused: 1,
+            refused_why: Some("a key that this release does not have".into()),
+            differing: vec![differing(4, 5), differing(5, 5)],
+        };
+        assert_eq!(
+            of_targets(&targets),
+            "the fleet probes 3 checks of 1 zones
+TARGETS: no reply
+2 checks need programs that [vantage] exec does not list
+1 targets can't be used here, such as: a key that this release does not have
+ns2 DIFFERS in svc.example.: has serial 4, the fleet probes 5
+ns2 DIFFERS in svc.example.: has other checks with the same serial 5: its policy files differ
+"
+        );
+        assert_eq!(
+            of_targets(&TargetsReport { state: "waiting".into(), ..TargetsReport::default() }),
+            "the fleet's targets were not read yet\n"
+        );
+    }
 
     #[test]
     fn the_connection_is_one_line_and_a_problem_another() {
@@ -43,14 +146,22 @@ mod tests {
                 dropped: 0,
                 missed: 0,
             },
+            targets: TargetsReport { state: "current".into(), zones: 2, checks: 7, ..TargetsReport::default() },
+            reports_sent: 0,
+            vantages: vec![],
+            refused_strangers: Default::default(),
+            refused_beats: 0,
         };
-        assert_eq!(human(&fleet), "\nfleet prod: connected to NATS at nats1 for 90 s\n");
+        assert_eq!(
+            human(&fleet, &[]),
+            "\nfleet prod: connected to NATS at nats1 for 90 s\nthe fleet probes 7 checks of 2 zones\n"
+        );
         fleet.nats.state = NatsReport::AWAY.into();
         fleet.nats.problem = Some("authorization violation".into());
         assert_eq!(
-            human(&fleet),
+            human(&fleet, &[]),
             "\nfleet prod: NO CONNECTION TO NATS for 90 s; this node goes on alone until there is one\n\
-             NATS: authorization violation\n"
+             NATS: authorization violation\nthe fleet probes 7 checks of 2 zones\n"
         );
     }
 }

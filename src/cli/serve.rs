@@ -107,7 +107,7 @@ pub(super) fn demo_region(args: &RegionArgs) -> Result<(), Failure> {
 }
 
 /// Runs a command to its end on this thread. A server has threads of its own, which `daemon` starts.
-fn run<T>(command: impl Future<Output = T>) -> Result<T, Failure> {
+pub(super) fn run<T>(command: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = daemon::command_runtime().map_err(StartError::System).map_err(failure)?;
     let done = runtime.block_on(command);
     runtime.shutdown_timeout(LAST_GRACE);
@@ -117,7 +117,7 @@ fn run<T>(command: impl Future<Output = T>) -> Result<T, Failure> {
 
 /// Reports why nothing was started. Problems of the files are printed as `check` prints them, but on standard error. If
 /// a program reads the log, they are lines of that log.
-fn failure(error: StartError) -> Failure {
+pub(super) fn failure(error: StartError) -> Failure {
     match &error {
         StartError::Problems(problems) => {
             match log::format() {

@@ -61,7 +61,7 @@ fn human(status: &Status, names: &[NameReport], transitions: &[JournalEvent], no
         }
     }
     if let Some(fleet) = &status.fleet {
-        shown.push_str(&fleet::human(fleet));
+        shown.push_str(&fleet::human(fleet, &status.vantages));
     }
     for zone in &status.zones {
         shown.push_str(&zone_table(zone, names, now));

@@ -248,6 +248,18 @@ pub fn load_after(before: Option<&Model>, settings_file: Option<&Path>, flags: &
     }
 }
 
+/// The settings alone, without zones, and their warnings. An error in a file that they name is a warning here: a
+/// vantage needs neither tokens nor certificates.
+pub fn settings_alone(settings_file: Option<&Path>, flags: &Flags) -> Result<(Settings, Vec<Problem>), Vec<Problem>> {
+    let mut problems = Problems::default();
+    let now = crate::clock::unix_seconds();
+    let options = LoadOptions { settings_file, flags, now, confirm_removal: false };
+    match valid_settings(options, &mut problems) {
+        Some(settings) => Ok((settings, problems.into_sorted())),
+        None => Err(problems.into_sorted()),
+    }
+}
+
 /// The format of the log that the settings choose. Other errors in the settings don't matter: they are logged in this
 /// format.
 pub fn log_format(settings_file: Option<&Path>, flags: &Flags) -> Option<LogFormat> {

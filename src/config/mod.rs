@@ -44,7 +44,7 @@ pub use certificate::{Certificate, CertificateError, Tls};
 pub use client_settings::ClientSettings;
 pub use guard::Guard;
 pub use limits::Limits;
-pub use load::{InForce, LoadOptions, Loaded, again, load, load_after, log_format, reload, start};
+pub use load::{InForce, LoadOptions, Loaded, again, load, load_after, log_format, reload, settings_alone, start};
 pub use log::LogFormat;
 pub use notes::notes;
 pub use operators::Operators;

@@ -1,11 +1,17 @@
 //! The part of `/v1/status` about the fleet, as plain data. The daemon makes it; metrics and the command line read it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::Beat;
+
 /// Reads the state of the fleet at this moment. Must not block.
 pub type ReadFleet = Arc<dyn Fn() -> FleetReport + Send + Sync>;
+
+/// Passes a heartbeat that this server received on to the other servers of its fleet. Must not block.
+pub type RelayBeat = Arc<dyn Fn(&Beat) + Send + Sync>;
 
 /// The fleet as this node knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +20,17 @@ pub struct FleetReport {
     pub cluster: String,
     /// The connection to its NATS servers.
     pub nats: NatsReport,
+    /// What the fleet probes.
+    pub targets: TargetsReport,
+    /// Reports that this node published.
+    pub reports_sent: u64,
+    /// The messages of the other vantages, sorted by name; empty in a vantage without a server.
+    pub vantages: Vec<VantageTraffic>,
+    /// Messages of unknown vantages that were refused, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused_strangers: BTreeMap<String, u64>,
+    /// Heartbeats of other servers that could not be used here.
+    pub refused_beats: u64,
 }
 
 /// The connection to the NATS servers.
@@ -35,6 +52,62 @@ pub struct NatsReport {
     pub dropped: u64,
     /// Messages that came faster than they were read.
     pub missed: u64,
+}
+
+/// What the fleet probes, as this node has read it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TargetsReport {
+    /// `waiting`: not read yet. `current`. `away`: can't be read now, so what is probed stays as it is.
+    pub state: String,
+    /// Why they can't be read or written; absent if nothing is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Zones that have checks.
+    pub zones: usize,
+    /// Checks that this node can make.
+    pub checks: usize,
+    /// Checks of programs that `vantage.exec` of this node does not list.
+    pub not_allowed: usize,
+    /// What this node can't use: checks of a later release, and values that can't be read.
+    pub refused: usize,
+    /// Why not the first of these; absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_why: Option<String>,
+    /// The servers whose zones differ from those that are probed.
+    pub differing: Vec<DifferingReport>,
+}
+
+/// A server with other files than those that are probed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DifferingReport {
+    /// The server.
+    pub node: String,
+    /// The zone.
+    pub zone: String,
+    /// The serial that the server has.
+    pub serial: u32,
+    /// The serial whose checks are probed. If it is the same, the policy files differ.
+    pub fleet_serial: u32,
+}
+
+/// The messages of one remote vantage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VantageTraffic {
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// Checks that it reports.
+    pub checks: usize,
+    /// Messages that were accepted.
+    pub messages: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// Gaps in their numbers.
+    pub gaps: u64,
+    /// Messages that were refused, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, u64>,
 }
 
 impl NatsReport {

@@ -117,6 +117,9 @@ fn pass_on(state: &ApiState, holder: &Holder, endpoint: &str, message: Message) 
     }
     for beat in &beats {
         state.controls.beats.send(beat).map_err(|_| busy())?;
+        if let Some(relay) = &state.controls.relay {
+            relay(beat);
+        }
     }
     let ttl = longest.map(|ttl| humantime::format_duration(ttl).to_string());
     Ok(Json(HeartbeatResponse { endpoint: endpoint.to_owned(), zones, ttl }).into_response())

@@ -41,6 +41,7 @@ pub mod unsaved;
 pub use access::{ApiAccess, HostNames, Refusal, RefusalCounters};
 pub use command::{Command, ReloadResponse};
 pub use connections::ApiRoom;
+pub use fleet::RelayBeat;
 pub use heartbeat::{HeartbeatResponse, PutHeartbeat};
 pub use http::router;
 pub use journal::{Journal, JournalEvent, MAX_EVENTS, RECENT_TRANSITIONS};

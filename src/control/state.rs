@@ -12,7 +12,7 @@ use crate::control::access::ApiAccess;
 use crate::control::command::{Command, LeaseOrder};
 use crate::control::connections::ApiRoom;
 use crate::control::costly::{Costly, SharedWork};
-use crate::control::fleet::ReadFleet;
+use crate::control::fleet::{ReadFleet, RelayBeat};
 use crate::control::journal::Journal;
 use crate::control::names::cache::NameStateCache;
 use crate::control::overrides::Book;
@@ -56,7 +56,7 @@ pub(super) struct SharedTexts {
 }
 
 /// What the calls need that change something.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Controls {
     /// Where commands are sent.
     pub commands: mpsc::Sender<Command>,
@@ -70,6 +70,8 @@ pub struct Controls {
     pub beats: BeatSender,
     /// Where orders for exclusive names are sent; `None`: this node is in no fleet.
     pub leases: Option<mpsc::Sender<LeaseOrder>>,
+    /// Passes them on to the other servers of the fleet; `None`: this node is alone.
+    pub relay: Option<RelayBeat>,
 }
 
 /// Renders all of `/metrics` as Prometheus text, with the values of this moment. With many names this takes long, so

@@ -152,6 +152,7 @@ pub(crate) fn world() -> TestWorld {
         disk: Arc::default(),
         beats: BeatSender::default(),
         leases: None,
+        relay: None,
     };
     let (readiness, watched) = watch::channel(Readiness::Starting);
     let reload = Arc::new(ArcSwap::from_pointee(ReloadStatus {

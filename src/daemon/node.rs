@@ -21,7 +21,7 @@ use crate::daemon::changes::Changes;
 use crate::daemon::clocks::Now;
 use crate::daemon::event_number;
 use crate::daemon::exclusive::{ExclusiveNames, NodeParts, restored_leases};
-use crate::daemon::fleet::Fleet;
+use crate::daemon::fleet::{Fleet, PlanMerge, ServerSide, VantageSide};
 use crate::daemon::health_file::write_reports;
 use crate::daemon::identity::Identities;
 use crate::daemon::prepare::{NodeSpec, Prepared, SavedState};
@@ -99,12 +99,17 @@ impl RunningNode {
         let mut publisher = Publisher::new(compile(model.clone(), unmeasured, identity, 1, None));
         let snapshots = publisher.snapshots();
 
+        let mut fleet = Fleet::start(&settings, true).await.map_err(StartError::System)?;
+        if let Some(fleet) = &mut fleet {
+            let merge = PlanMerge::new(fleet.plan());
+            let side = VantageSide { local: vantages.reports(), probed: merge.probed() };
+            vantages.follow(merge);
+            let (remote, beats) = (vantages.remote(), vantages.beats());
+            fleet.begin(side, Some(ServerSide { remote, beats, snapshots: snapshots.clone() }));
+        }
+
         let counters = Arc::new(Counters::new());
         let journal = Arc::new(Journal::new(&settings.node, MAX_EVENTS, last_event));
-        let fleet = match &settings.fleet {
-            Some(fleet) => Some(Fleet::start(fleet, &settings.node).await.map_err(StartError::System)?),
-            None => None,
-        };
         let stop = CancellationToken::new();
         let parts = NodeParts {
             node: &settings.node,
@@ -123,6 +128,7 @@ impl RunningNode {
             disk: state_dir.disk(),
             beats: vantages.beats(),
             leases: exclusive.orders.take(),
+            relay: fleet.as_ref().map(Fleet::relay),
         };
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
         let loaded = ReloadStatus {

@@ -31,7 +31,7 @@ use crate::telemetry::log;
 use crate::wire::Name;
 
 /// Environment variables that name certificate authorities (OpenSSL): probes over TLS read them.
-const TRUST_STORES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+pub(super) const TRUST_STORES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// What a node is started from.
 pub struct NodeSpec {

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::clock;
+use crate::daemon::fleet::PlanMerge;
 use crate::daemon::limits;
 use crate::daemon::runtimes::{LAST_GRACE, OwnRuntime, PROBE};
-use crate::fleet::{Exchange, Received, Vantage, agree};
+use crate::fleet::agreement::MAX_VANTAGES;
+use crate::fleet::exchange::RemoteReports;
+use crate::fleet::{Agreement, Ballots, Exchange, Received, Vantage};
 use crate::health::{
     BeatSender, Plan, ProbeClients, Prober, ProberHandle, ProberSettings, RetainedCheck, Round, SourceAddresses,
     control_check, programs_ended, reap_orphans,
@@ -33,6 +36,15 @@ pub struct VantageSpec {
 pub(crate) struct Vantages {
     members: Vec<Member>,
     exchange: Exchange,
+    agreement: Agreement,
+    /// The model that the agreement is about.
+    model: Arc<Model>,
+    /// Whether there is no view of the last reports yet.
+    is_behind: bool,
+    /// Whether the last report was refused.
+    is_full: bool,
+    /// Joins what the fleet probes; `None`: this node is alone.
+    merge: Option<PlanMerge>,
     /// Dropped last: the probers run on its threads.
     threads: OwnRuntime,
 }
@@ -81,7 +93,27 @@ impl Vantages {
         // Orphans of the programs of exec monitors, where this is process 1 of a container.
         threads.spawn(reap_orphans());
         let members = threads.within(|| specs.iter().map(member).collect());
-        Ok(Vantages { members, exchange, threads })
+        let model = Arc::new(Model::default());
+        Ok(Vantages {
+            members,
+            exchange,
+            agreement: Agreement::new(&model),
+            model,
+            is_behind: false,
+            is_full: false,
+            merge: None,
+            threads,
+        })
+    }
+
+    /// Probes from now on also what the fleet probes.
+    pub(crate) fn follow(&mut self, merge: PlanMerge) {
+        self.merge = Some(merge);
+    }
+
+    /// The way in for the reports of remote vantages.
+    pub(crate) fn remote(&self) -> RemoteReports {
+        self.exchange.remote()
     }
 
     /// Restores each vantage from its last report before the start; `retained` gives it by the vantage's name. That
@@ -97,7 +129,15 @@ impl Vantages {
         }
     }
 
-    /// The latest reports, for the task that writes them to the state directory.
+    /// What all vantages reported up to now, to agree on it for another model.
+    pub(crate) fn ballots(&mut self) -> Ballots {
+        let reports = self.exchange.take();
+        self.is_behind |= !reports.is_empty();
+        self.receive(reports);
+        self.agreement.ballots().clone()
+    }
+
+    /// The latest reports of the vantages of this process, for the task that writes them to the state directory.
     pub(crate) fn reports(&self) -> watch::Receiver<Vec<Received>> {
         self.exchange.watch()
     }
@@ -116,6 +156,14 @@ impl Vantages {
 
     /// Probes the checks of `plan` and no others, without waiting for the rounds.
     pub(crate) fn begin(&mut self, plan: Plan) -> Vec<Round> {
+        let plan = match &mut self.merge {
+            Some(merge) => merge.with(plan),
+            None => plan,
+        };
+        self.launch(plan)
+    }
+
+    fn launch(&mut self, plan: Plan) -> Vec<Round> {
         let begin = |member: &mut Member| {
             member.prober.adopt(Plan { retained: std::mem::take(&mut member.retained), ..plan.clone() })
         };
@@ -124,13 +172,39 @@ impl Vantages {
 
     /// The agreed view as soon as a vantage reports something new, and once a second in any case. Nothing is lost
     /// when this is dropped and called again.
-    pub(crate) async fn next_view(&mut self, model: &Model) -> WorldView {
-        agree(model, &self.exchange.next().await, clock::now())
+    pub(crate) async fn next_view(&mut self, model: &Arc<Model>) -> WorldView {
+        if let Some(plan) = self.merge.as_mut().and_then(PlanMerge::changed) {
+            // Nobody waits for the first round of checks of the fleet.
+            drop(self.launch(plan));
+        }
+        let reports = if self.is_behind { self.exchange.take() } else { self.exchange.next().await };
+        self.agree(model, reports)
     }
 
     /// The agreed view of this moment, in the ids of `model`.
-    pub(crate) fn view(&mut self, model: &Model) -> WorldView {
-        agree(model, &self.exchange.latest(), clock::now())
+    pub(crate) fn view(&mut self, model: &Arc<Model>) -> WorldView {
+        let reports = self.exchange.take();
+        self.agree(model, reports)
+    }
+
+    fn agree(&mut self, model: &Arc<Model>, reports: Vec<Received>) -> WorldView {
+        self.receive(reports);
+        self.is_behind = false;
+        if !Arc::ptr_eq(model, &self.model) {
+            self.agreement.adopt(model);
+            self.model = model.clone();
+        }
+        self.agreement.view(model, clock::now())
+    }
+
+    fn receive(&mut self, reports: Vec<Received>) {
+        for Received { report, received_at } in reports {
+            let was_full = std::mem::replace(&mut self.is_full, !self.agreement.receive(&report, received_at));
+            if self.is_full && !was_full {
+                let vantage = &*report.vantage.name;
+                tracing::warn!(vantage, most = MAX_VANTAGES, "a report is refused: there are too many vantages");
+            }
+        }
     }
 
     /// Ends all probing.
@@ -172,5 +246,6 @@ pub(crate) fn plan_of(models: &[&Model]) -> Plan {
             }
         }
     }
+    plan.region_names = names.into_iter().map(|name| name.map(str::to_owned)).collect();
     plan
 }

@@ -193,7 +193,7 @@ impl Prober {
     /// undisturbed.
     fn adopt(&mut self, NewPlan { plan, round }: NewPlan) {
         let now = clock::now();
-        let Plan { checks, regions, retained } = plan;
+        let Plan { checks, regions, region_names: _, retained } = plan;
         self.heartbeats.adopt(&checks, now);
         self.heartbeats.restore(&retained, now);
         let planned = without_repeats(checks.iter().filter(|key| key.monitor.kind.is_probed()));

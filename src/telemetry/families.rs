@@ -144,6 +144,23 @@ families! {
     FLEET_CONNECTIONS Counter "portolan_fleet_connections_total" [] "How often the connection to NATS was made.";
     FLEET_DROPPED Counter "portolan_fleet_dropped_total" ["direction"]
         "Messages of the fleet that were lost at this node: out, without a connection; in, faster than they were read.";
+    FLEET_TARGETS_CURRENT Gauge "portolan_fleet_targets_current" []
+        "Whether what the fleet probes can be read; otherwise this node probes what it has read last.";
+    FLEET_TARGETS Gauge "portolan_fleet_targets" ["state"]
+        "Checks of the fleet: probed by this node, not_allowed by its vantage.exec, refused as it can't use them.";
+    FLEET_DIFFERING Gauge "portolan_fleet_zones_differing" []
+        "Zones of servers that differ from those that the fleet probes.";
+    FLEET_REPORTS_SENT Counter "portolan_fleet_reports_sent_total" [] "Reports that this node's vantage published.";
+    FLEET_REPORTS Counter "portolan_fleet_reports_total" ["vantage" "region"]
+        "Reports of another vantage that were accepted.";
+    FLEET_REPORT_OCTETS Counter "portolan_fleet_report_octets_total" ["vantage" "region"]
+        "Octets of the reports of another vantage that were accepted.";
+    FLEET_GAPS Counter "portolan_fleet_report_gaps_total" ["vantage" "region"]
+        "Times that reports of another vantage were missing, which are requested again.";
+    FLEET_REFUSED Counter "portolan_fleet_reports_refused_total" ["vantage" "reason"]
+        "Reports that were refused, by reason; vantage is empty for names that no known vantage has.";
+    FLEET_REFUSED_BEATS Counter "portolan_fleet_beats_refused_total" []
+        "Heartbeats of other servers that could not be used.";
 
     CPU_SECONDS Counter "process_cpu_seconds_total" [] "Total user and system CPU time spent in seconds.";
     RESIDENT Gauge "process_resident_memory_bytes" [] "Resident memory size in bytes.";

@@ -6,10 +6,40 @@ use crate::telemetry::text::Exposition;
 
 /// Writes what this node knows of its fleet.
 pub(super) fn write(text: &mut Exposition, fleet: &FleetReport) {
-    let nats = &fleet.nats;
+    let FleetReport { nats, targets, vantages, refused_strangers, .. } = fleet;
     text.single(&family::FLEET_CONNECTED, u8::from(nats.is_connected()));
     text.single(&family::FLEET_CONNECTIONS, nats.connections);
     let mut dropped = text.family(&family::FLEET_DROPPED);
     dropped.sample(&["out"], nats.dropped);
     dropped.sample(&["in"], nats.missed);
+    text.single(&family::FLEET_TARGETS_CURRENT, u8::from(targets.state == "current"));
+    let mut checks = text.family(&family::FLEET_TARGETS);
+    checks.sample(&["probed"], targets.checks);
+    checks.sample(&["not_allowed"], targets.not_allowed);
+    checks.sample(&["refused"], targets.refused);
+    text.single(&family::FLEET_DIFFERING, targets.differing.len());
+    text.single(&family::FLEET_REPORTS_SENT, fleet.reports_sent);
+    let mut messages = text.family(&family::FLEET_REPORTS);
+    for vantage in vantages {
+        messages.sample(&[&vantage.name, &vantage.region], vantage.messages);
+    }
+    let mut octets = text.family(&family::FLEET_REPORT_OCTETS);
+    for vantage in vantages {
+        octets.sample(&[&vantage.name, &vantage.region], vantage.octets);
+    }
+    let mut gaps = text.family(&family::FLEET_GAPS);
+    for vantage in vantages {
+        gaps.sample(&[&vantage.name, &vantage.region], vantage.gaps);
+    }
+    let mut refused = text.family(&family::FLEET_REFUSED);
+    for vantage in vantages {
+        for (reason, count) in &vantage.refused {
+            refused.sample(&[&vantage.name, reason], count);
+        }
+    }
+    // An unknown name could be any text, so it is no label.
+    for (reason, count) in refused_strangers {
+        refused.sample(&["", reason], count);
+    }
+    text.single(&family::FLEET_REFUSED_BEATS, fleet.refused_beats);
 }

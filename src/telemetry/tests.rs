@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::admission::{Seats, WaitingOctets};
 use crate::answer::Transport;
-use crate::control::fleet::{FleetReport, NatsReport};
+use crate::control::fleet::{DifferingReport, FleetReport, NatsReport, TargetsReport, VantageTraffic};
 use crate::control::names::NameStateCache;
 use crate::control::test_world::{model, snapshot, transition};
 use crate::control::unsaved::UnsavedFile;
@@ -65,7 +65,34 @@ fn fleet() -> FleetReport {
         dropped: 5,
         missed: 7,
     };
-    FleetReport { cluster: "prod".into(), nats }
+    let of_nyc = VantageTraffic {
+        name: "nyc1".into(),
+        region: "us-east".into(),
+        checks: 2,
+        messages: 11,
+        octets: 1200,
+        gaps: 1,
+        refused: [("malformed".to_owned(), 2)].into(),
+    };
+    let differing = DifferingReport { node: "ns2".into(), zone: "svc.example.".into(), serial: 1, fleet_serial: 2 };
+    let targets = TargetsReport {
+        state: "current".into(),
+        zones: 1,
+        checks: 3,
+        not_allowed: 4,
+        refused: 5,
+        differing: vec![differing],
+        ..TargetsReport::default()
+    };
+    FleetReport {
+        cluster: "prod".into(),
+        nats,
+        targets,
+        reports_sent: 9,
+        vantages: vec![of_nyc],
+        refused_strangers: [("rate".to_owned(), 6)].into(),
+        refused_beats: 8,
+    }
 }
 
 #[test]
@@ -86,6 +113,18 @@ fn every_metric_is_there_with_its_labels() {
         "portolan_fleet_connections_total 3",
         r#"portolan_fleet_dropped_total{direction="out"} 5"#,
         r#"portolan_fleet_dropped_total{direction="in"} 7"#,
+        "portolan_fleet_targets_current 1",
+        r#"portolan_fleet_targets{state="probed"} 3"#,
+        r#"portolan_fleet_targets{state="not_allowed"} 4"#,
+        r#"portolan_fleet_targets{state="refused"} 5"#,
+        "portolan_fleet_zones_differing 1",
+        "portolan_fleet_reports_sent_total 9",
+        r#"portolan_fleet_reports_total{vantage="nyc1",region="us-east"} 11"#,
+        r#"portolan_fleet_report_octets_total{vantage="nyc1",region="us-east"} 1200"#,
+        r#"portolan_fleet_report_gaps_total{vantage="nyc1",region="us-east"} 1"#,
+        r#"portolan_fleet_reports_refused_total{vantage="nyc1",reason="malformed"} 2"#,
+        r#"portolan_fleet_reports_refused_total{vantage="",reason="rate"} 6"#,
+        "portolan_fleet_beats_refused_total 8",
         r#"portolan_queries_total{transport="udp",rcode="NOERROR"} 90"#,
         r#"portolan_queries_total{transport="tcp",rcode="NXDOMAIN"} 2"#,
         r#"portolan_queries_total{transport="tcp",rcode="NOERROR"} 0"#,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from nats import PROGRAM as NATS_SERVER
 from portolan import BINARY, environment
 from processes import leashed
 
@@ -211,8 +212,10 @@ def test_enough_is_run():
 
 
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if runnable(document)])
-def test_the_document_is_true(document, dir, lone):
-    for program in ("dig", "kdig", "curl", "openssl", "bash"):
+def test_the_document_is_true(document, dir, lone, monkeypatch):
+    # nats-server is a Python package, next to this Python.
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{NATS_SERVER.parent}")
+    for program in ("dig", "kdig", "curl", "openssl", "bash", "nats-server"):
         assert shutil.which(program), f"{program} is missing: the documents can't be followed"
     shutil.copytree(ROOT / "zones", dir / "zones", ignore=shutil.ignore_patterns("state", "tokens"))
     (dir / "target/release").mkdir(parents=True)

@@ -56,6 +56,8 @@ const PURE: &[&str] = &[
     "fleet/reporter",
     "fleet/quorum",
     "fleet/lease",
+    "fleet/nats/subjects",
+    "fleet/targets",
     "snapshot/mod",
     "snapshot/names",
     "snapshot/cell",

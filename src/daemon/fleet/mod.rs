@@ -1,39 +1,146 @@
 //! The tasks of a node that belongs to a fleet. They have threads of their own, so that no amount of messages holds up
 //! anything else, and nothing waits for them: without NATS the node goes on alone.
+//!
+//! | task | in | what |
+//! |---|---|---|
+//! | `targets` | both | reads what is to be probed; a server writes what its zones need |
+//! | `reports` | both | sends the reports of this node's vantage |
+//! | | server | receives those of the others, for the agreement |
+//! | `beats` | server | passes heartbeats on, and receives those of other servers |
+
+mod beats;
+mod board;
+mod merge;
+mod reports;
+mod targets;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::FleetSettings;
-use crate::control::fleet::{FleetReport, NatsReport, ReadFleet};
+use crate::config::Settings;
+use crate::control::fleet::{FleetReport, NatsReport, ReadFleet, RelayBeat};
 use crate::daemon::runtimes::{FLEET, OwnRuntime};
+use crate::fleet::exchange::RemoteReports;
 use crate::fleet::nats::{LeaseStore, Nats};
+use crate::fleet::targets::TargetPlan;
+use crate::fleet::{Collector, Received, Vantage, VantageReporter};
+use crate::health::BeatSender;
+use crate::snapshot::Snapshot;
+
+use beats::BeatTask;
+use board::Board;
+use reports::{ReceiveTask, SendTask};
+use targets::{TargetTask, TargetWriter};
+
+pub(crate) use merge::PlanMerge;
+pub(crate) use reports::ProbedChecks;
 
 /// The connection to the fleet and its tasks.
 pub(crate) struct Fleet {
     nats: Nats,
     cluster: Arc<str>,
+    vantage: Vantage,
+    board: Arc<Board>,
+    boot: u64,
+    stop: CancellationToken,
+    plan: watch::Receiver<Arc<TargetPlan>>,
+    /// Used by the task that `begin` starts.
+    plan_sender: Option<watch::Sender<Arc<TargetPlan>>>,
+    allowed: Vec<String>,
     /// Dropped last: the tasks run on its threads.
     threads: OwnRuntime,
 }
 
+/// What the tasks of a vantage need.
+pub(crate) struct VantageSide {
+    /// The latest reports of the vantages of this process.
+    pub(crate) local: watch::Receiver<Vec<Received>>,
+    /// What it probes.
+    pub(crate) probed: watch::Receiver<ProbedChecks>,
+}
+
+/// What the tasks of a server need in addition.
+pub(crate) struct ServerSide {
+    /// Where the reports of remote vantages go.
+    pub(crate) remote: RemoteReports,
+    /// Where the heartbeats of other servers go.
+    pub(crate) beats: BeatSender,
+    /// What is being served.
+    pub(crate) snapshots: Arc<ArcSwap<Snapshot>>,
+}
+
 impl Fleet {
-    /// Begins to connect; waits for nothing. An error is the system's, or one of the settings.
-    pub(crate) async fn start(settings: &FleetSettings, node: &str) -> io::Result<Fleet> {
+    /// Begins to connect; waits for nothing. `None` without `[fleet]`. An error is the system's.
+    pub(crate) async fn start(settings: &Settings, is_server: bool) -> io::Result<Option<Fleet>> {
+        let Some(fleet) = &settings.fleet else { return Ok(None) };
         let threads = OwnRuntime::start(FLEET)?;
-        let (of_task, name) = (settings.clone(), node.to_owned());
-        let nats = threads.spawn(async move { Nats::connect(&of_task, &name).await }).await;
+        let (of_task, node) = (fleet.clone(), settings.node.clone());
+        let nats = threads.spawn(async move { Nats::connect(&of_task, &node).await }).await;
         let nats = nats.map_err(io::Error::other)?.map_err(io::Error::other)?;
-        Ok(Fleet { nats, cluster: settings.cluster.as_str().into(), threads })
+        let vantage = Vantage { name: settings.node.as_str().into(), region: settings.region.as_str().into() };
+        let boot = u64::from_ne_bytes(clock::secret()?);
+        let collector = is_server.then(|| Collector::new(vec![(vantage.clone(), boot)]));
+        let (plan_sender, plan) = watch::channel(Arc::new(TargetPlan::default()));
+        Ok(Some(Fleet {
+            nats,
+            cluster: fleet.cluster.as_str().into(),
+            vantage,
+            board: Arc::new(Board::new(collector)),
+            boot,
+            stop: CancellationToken::new(),
+            plan,
+            plan_sender: Some(plan_sender),
+            allowed: settings.exec.clone(),
+            threads,
+        }))
     }
 
-    /// Reads the state of the fleet, for the API and metrics.
-    pub(crate) fn reader(&self) -> ReadFleet {
-        let (nats, cluster) = (self.nats.clone(), Arc::clone(&self.cluster));
-        Arc::new(move || FleetReport { cluster: cluster.to_string(), nats: report(&nats) })
+    /// What the fleet probes. The first change comes when it was read.
+    pub(crate) fn plan(&self) -> watch::Receiver<Arc<TargetPlan>> {
+        self.plan.clone()
+    }
+
+    /// Whether the targets were read, and are in the plan.
+    pub(crate) fn has_targets(&self) -> bool {
+        self.board.has_plan.load(Ordering::Relaxed)
+    }
+
+    /// Starts the tasks; those of a server if `server` is there.
+    pub(crate) fn begin(&mut self, vantage: VantageSide, server: Option<ServerSide>) {
+        let VantageSide { local, probed } = vantage;
+        let Some(plan) = self.plan_sender.take() else { return };
+        let writer = server
+            .as_ref()
+            .map(|server| TargetWriter { node: self.vantage.name.clone(), snapshots: server.snapshots.clone() });
+        let targets = TargetTask {
+            nats: self.nats.clone(),
+            allowed: self.allowed.clone(),
+            writer,
+            plan,
+            board: self.board.clone(),
+        };
+        self.threads.spawn(targets.run(self.stop.clone()));
+        let sending = SendTask {
+            nats: self.nats.clone(),
+            vantage: self.vantage.clone(),
+            local,
+            probed: probed.clone(),
+            reporter: VantageReporter::new(self.boot, clock::now()),
+            board: self.board.clone(),
+        };
+        self.threads.spawn(sending.run(self.stop.clone()));
+        let Some(ServerSide { remote, beats, snapshots }) = server else { return };
+        let receiving = ReceiveTask { nats: self.nats.clone(), probed, reports: remote, board: self.board.clone() };
+        self.threads.spawn(receiving.run(self.stop.clone()));
+        let beating = BeatTask { nats: self.nats.clone(), beats, snapshots, board: self.board.clone() };
+        self.threads.spawn(beating.run(self.stop.clone()));
     }
 
     /// The leases of exclusive names.
@@ -46,8 +153,32 @@ impl Fleet {
         self.threads.spawn(task)
     }
 
+    /// Passes heartbeats on to the other servers.
+    pub(crate) fn relay(&self) -> RelayBeat {
+        beats::relay(&self.nats)
+    }
+
+    /// Reads the state of the fleet, for the API and metrics.
+    pub(crate) fn reader(&self) -> ReadFleet {
+        let (nats, cluster) = (self.nats.clone(), Arc::clone(&self.cluster));
+        let (board, own) = (Arc::clone(&self.board), Arc::clone(&self.vantage.name));
+        Arc::new(move || {
+            let (vantages, strangers) = board.traffic();
+            FleetReport {
+                cluster: cluster.to_string(),
+                nats: report(&nats),
+                targets: board.targets_report(&own),
+                reports_sent: board.sent.load(Ordering::Relaxed),
+                vantages,
+                refused_strangers: strangers.into_iter().collect(),
+                refused_beats: board.refused_beats.load(Ordering::Relaxed),
+            }
+        })
+    }
+
     /// Ends the connection and all tasks.
     pub(crate) async fn stop(self) {
+        self.stop.cancel();
         self.threads.stop().await;
     }
 }

@@ -20,7 +20,7 @@ use crate::daemon::overrides::ResolvedBook;
 use crate::daemon::steer::Steer;
 use crate::daemon::steer::removal::with_removals_moved;
 use crate::daemon::vantages::plan_of;
-use crate::fleet::{Received, agree};
+use crate::fleet::{Agreement, Ballots};
 use crate::health::{Plan, Round};
 use crate::model::{Model, WorldView};
 use crate::snapshot::{ComingSnapshot, Identity, Snapshot};
@@ -65,10 +65,10 @@ pub(super) struct CompiledRound {
     took: Duration,
 }
 
-/// The newest reports, overrides, leases and snapshot, for another thread.
+/// The newest ballots, overrides, leases and snapshot, for another thread.
 struct NewestWorld {
     snapshots: Arc<ArcSwap<Snapshot>>,
-    reports: watch::Receiver<Vec<Received>>,
+    ballots: Ballots,
     book: Arc<ArcSwap<Book>>,
     /// The clock of the ends of overrides.
     clock: WallClock,
@@ -79,13 +79,12 @@ impl NewestWorld {
     /// What is agreed on at this moment, with the overrides in force, in the ids of `model`. `known` is what an earlier
     /// round has found.
     fn view(&self, model: &Model, known: Option<ResolvedBook>) -> (WorldView, ResolvedBook) {
-        // Copied, because a lock of the channel would hold up the vantages.
-        let reports = self.reports.borrow().clone();
         let (book, now) = (self.book.load_full(), clock::now());
         let is_same = |known: &ResolvedBook| Arc::ptr_eq(known.book(), &book);
         let book = known.filter(is_same).unwrap_or_else(|| ResolvedBook::of(book.clone(), model));
         let (overrides, leases) = (book.resolved(), self.leases.borrow().clone());
-        (WorldView { overrides, leases, at_unix: Some(self.clock.unix(now)), ..agree(model, &reports, now) }, book)
+        let agreed = Agreement::after(&self.ballots, model).view(model, now);
+        (WorldView { overrides, leases, at_unix: Some(self.clock.unix(now)), ..agreed }, book)
     }
 }
 
@@ -133,10 +132,10 @@ impl Steer {
         Some(Compiling { coming, rounds: rounds + 1, running })
     }
 
-    fn newest(&self) -> NewestWorld {
+    fn newest(&mut self) -> NewestWorld {
         NewestWorld {
             snapshots: self.publisher.snapshots(),
-            reports: self.vantages.reports(),
+            ballots: self.vantages.ballots(),
             book: self.overrides.book(),
             clock: self.overrides.clock(),
             leases: self.leases.clone(),

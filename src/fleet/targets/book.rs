@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fleet::nats::name_of;
-use crate::fleet::targets::Target;
-use crate::fleet::targets::publisher::{Differing, WrittenDifferences};
-use crate::fleet::targets::zone::{MAX_CHECKS, MAX_PARTS, Manifest, Part};
+use crate::fleet::targets::FleetTarget;
+use crate::fleet::targets::differing::{Differing, WrittenDifferences};
+use crate::fleet::targets::zone::{MAX_CHECKS, MAX_PARTS, Part, ZoneManifest};
 use crate::model::{CheckKey, Moment};
 
 /// Most zones, and most servers that differ (judgment).
@@ -42,7 +42,7 @@ pub struct RefusedTargets {
 struct ZoneEntry {
     /// The revision of the manifest's key, also where it was deleted.
     revision: u64,
-    manifest: Option<Manifest>,
+    manifest: Option<ZoneManifest>,
     /// With the revision of each.
     parts: BTreeMap<usize, (u64, Arc<Part>)>,
     /// The parts of the last manifest of which all were there.
@@ -53,9 +53,9 @@ struct ZoneEntry {
 
 /// What one node is to probe.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Plan {
+pub struct TargetPlan {
     /// The checks, each once.
-    pub targets: Vec<Target>,
+    pub targets: Vec<FleetTarget>,
     /// Checks of programs that this node's settings do not allow.
     pub not_allowed: usize,
     /// Checks that this release can't make, or that are over the bound.
@@ -87,7 +87,7 @@ impl TargetBook {
     }
 
     fn manifest(&mut self, zone: &str, revision: u64, value: Option<&[u8]>, now: Moment) -> Result<(), &'static str> {
-        let manifest = value.map(|value| Manifest::read(zone, value)).transpose();
+        let manifest = value.map(|value| ZoneManifest::read(zone, value)).transpose();
         let is_refused = manifest.as_ref().err().copied();
         let entry = self.entry(zone)?;
         if revision < entry.revision {
@@ -101,7 +101,8 @@ impl TargetBook {
             (None, None) => entry.gone_at = Some(now),
             (None, Some(_)) => {}
         }
-        self.is_changed |= entry.complete();
+        let is_new = entry.complete();
+        self.is_changed |= is_new;
         is_refused.map_or(Ok(()), Err)
     }
 
@@ -114,12 +115,13 @@ impl TargetBook {
             return Ok(());
         }
         let part = value.map(Part::read).transpose();
+        let is_refused = part.is_err();
         match part {
             Ok(Some(part)) => _ = entry.parts.insert(number, (revision, Arc::new(part))),
             Ok(None) | Err(_) => _ = entry.parts.remove(&number),
         }
-        let is_refused = part.is_err();
-        self.is_changed |= entry.complete();
+        let is_new = entry.complete();
+        self.is_changed |= is_new;
         if is_refused { Err("not a part") } else { Ok(()) }
     }
 
@@ -156,7 +158,7 @@ impl TargetBook {
     }
 
     /// The plan, if it is another one since the last call. `allowed` are the programs that may run here.
-    pub fn take_plan(&mut self, allowed: &[String], now: Moment) -> Option<Plan> {
+    pub fn take_plan(&mut self, allowed: &[String], now: Moment) -> Option<TargetPlan> {
         let before = self.zones.len();
         self.zones.retain(|_, entry| {
             let is_over = entry.gone_at.is_some_and(|at| now.since(at) >= RETAIN);
@@ -177,8 +179,8 @@ impl TargetBook {
         gone.min().map(|at| at + RETAIN)
     }
 
-    fn plan(&self, allowed: &[String]) -> Plan {
-        let mut plan = Plan::default();
+    fn plan(&self, allowed: &[String]) -> TargetPlan {
+        let mut plan = TargetPlan::default();
         let mut seen: HashMap<u64, Arc<CheckKey>> = HashMap::new();
         for part in self.zones.values().flat_map(|entry| &entry.complete) {
             plan.refused += part.refused;
@@ -215,7 +217,7 @@ impl TargetBook {
     }
 
     /// The manifest of a zone, and the revision of its key: 0 if it was never written.
-    pub(super) fn manifest_of(&self, zone: &str) -> (Option<&Manifest>, u64) {
+    pub(super) fn manifest_of(&self, zone: &str) -> (Option<&ZoneManifest>, u64) {
         self.zones.get(zone).map_or((None, 0), |entry| (entry.manifest.as_ref(), entry.revision))
     }
 
@@ -251,7 +253,7 @@ impl TargetBook {
     }
 }
 
-impl Plan {
+impl TargetPlan {
     fn refuse(&mut self, why: &'static str) {
         self.refused += 1;
         self.why.get_or_insert(why);
@@ -282,6 +284,6 @@ impl ZoneEntry {
 }
 
 /// Whether a check needs no program, or one that the settings of this node allow.
-fn may_run(target: &Target, allowed: &[String]) -> bool {
+fn may_run(target: &FleetTarget, allowed: &[String]) -> bool {
     target.key.monitor.kind.program().is_none_or(|program| allowed.iter().any(|allowed| allowed == program))
 }

@@ -14,36 +14,10 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
 use crate::fleet::nats::token;
-use crate::fleet::targets::zone::{Manifest, ZoneTargets, manifest_key, part_key};
+use crate::fleet::targets::differing::{Differing, MAX_DIFFERING, WrittenDifferences};
+use crate::fleet::targets::zone::{ZoneManifest, ZoneTargets, manifest_key, part_key};
 use crate::fleet::targets::{TargetBook, is_newer};
-
-/// Most zones that a server lists as differing: enough to see what is wrong (judgment).
-const MAX_DIFFERING: usize = 64;
-/// The version of the value.
-const VERSION: u32 = 1;
-/// Longest name of a zone, as text.
-const MAX_ZONE: usize = 1024;
-
-/// A zone in which a server differs from the fleet.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Differing {
-    /// The zone.
-    pub zone: String,
-    /// The serial that this server has.
-    pub serial: u32,
-    /// The serial that is probed. If it is the same, the policy files differ.
-    pub fleet: u32,
-}
-
-/// What is written under `differs.NODE`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct WrittenDifferences {
-    v: u32,
-    zones: Vec<Differing>,
-}
 
 /// A write into the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,27 +32,34 @@ pub struct Write {
 
 /// Decides what one server writes.
 #[derive(Debug)]
-pub struct Publisher {
+pub struct TargetPublisher {
     node: String,
     zones: Vec<ZoneTargets>,
     /// Zones whose checks changed by a reload, until the bucket has them or something newer: with the revision of the
     /// manifest that they are newer than.
     changed: BTreeSet<String>,
+    /// Zones that it wrote because nobody stood for the manifest. Once is enough: of two servers that don't see each
+    /// other, each would write for ever.
+    claimed: BTreeSet<String>,
     /// Zones that a reload removed.
     removed: BTreeSet<String>,
 }
 
-impl Publisher {
+impl TargetPublisher {
     /// A server that has these zones from its start.
-    pub fn new(node: &str, zones: Vec<ZoneTargets>) -> Publisher {
-        Publisher { node: node.to_owned(), zones, changed: BTreeSet::new(), removed: BTreeSet::new() }
+    pub fn new(node: &str, zones: Vec<ZoneTargets>) -> TargetPublisher {
+        let [changed, claimed, removed] = Default::default();
+        TargetPublisher { node: node.to_owned(), zones, changed, claimed, removed }
     }
 
     /// Replaces the zones after a reload.
     pub fn adopt(&mut self, zones: Vec<ZoneTargets>) {
         for before in &self.zones {
             match zones.iter().find(|after| after.zone == before.zone) {
-                Some(after) if after.parts != before.parts => _ = self.changed.insert(after.zone.clone()),
+                Some(after) if after.parts != before.parts => {
+                    self.changed.insert(after.zone.clone());
+                    self.claimed.remove(&after.zone);
+                }
                 Some(_) => {}
                 None => _ = self.removed.insert(before.zone.clone()),
             }
@@ -94,22 +75,30 @@ impl Publisher {
         let mut differing = Vec::new();
         for at in 0..self.zones.len() {
             let zone = &self.zones[at];
-            let (manifest, revision) = book.manifest_of(&zone.zone);
-            match stand(zone, manifest, self.changed.contains(&zone.zone), |node| {
-                node != self.node
-                    && is_live(node)
-                    && book.differences_of(node).iter().all(|other| other.zone != zone.zone)
-            }) {
-                Stand::Write => return Some(self.write(at, book, revision)),
+            let name = zone.zone.clone();
+            let (manifest, revision) = book.manifest_of(&name);
+            let stands_for_it = |node: &str| {
+                let differs = || book.differences_of(node).iter().any(|other| other.zone == name);
+                self.claimed.contains(&name) || (node != self.node && is_live(node) && !differs())
+            };
+            match stand(zone, manifest, self.changed.contains(&name), stands_for_it) {
+                Stand::Newer => return Some(self.write(at, book, revision)),
+                Stand::Unclaimed => {
+                    let write = self.write(at, book, revision);
+                    if write.expected.is_some() {
+                        self.claimed.insert(name);
+                    }
+                    return Some(write);
+                }
                 Stand::Same => {
                     if let Some(write) = repair(zone, book) {
                         return Some(write);
                     }
-                    self.changed.remove(&zone.zone.clone());
+                    self.changed.remove(&name);
                 }
                 Stand::Differs(fleet) => {
-                    differing.push(Differing { zone: zone.zone.clone(), serial: zone.serial, fleet });
-                    self.changed.remove(&zone.zone.clone());
+                    differing.push(Differing { zone: name.clone(), serial: zone.serial, fleet });
+                    self.changed.remove(&name);
                 }
                 Stand::Nothing => {}
             }
@@ -121,7 +110,7 @@ impl Publisher {
     fn write(&self, at: usize, book: &TargetBook, revision: u64) -> Write {
         let zone = &self.zones[at];
         let wanted = zone.manifest.parts.iter().zip(&zone.parts).enumerate();
-        let mut missing = wanted.filter(|(number, (digest, _))| book.part_digest(&zone.zone, *number) != Some(digest));
+        let mut missing = wanted.filter(|(number, (digest, _))| book.part_digest(&zone.zone, *number) != Some(*digest));
         match missing.next() {
             Some((number, (_, part))) => {
                 Write { key: part_key(&zone.zone, number), value: Some(part.to_string()), expected: None }
@@ -151,10 +140,7 @@ impl Publisher {
             return None;
         }
         let key = format!("differs.{}", token(&self.node));
-        let value = (!differing.is_empty()).then(|| {
-            // Such plain data always serialises.
-            serde_json::to_string(&WrittenDifferences { v: VERSION, zones: differing }).unwrap_or_default()
-        });
+        let value = (!differing.is_empty()).then(|| WrittenDifferences::to_value(differing));
         Some(Write { key, value, expected: None })
     }
 }
@@ -162,7 +148,9 @@ impl Publisher {
 /// How a zone of this server stands to its manifest.
 enum Stand {
     /// The server's own is the newer one.
-    Write,
+    Newer,
+    /// It has the same serial as the server's own and other checks, and no server stands for it.
+    Unclaimed,
     /// They are the same.
     Same,
     /// The manifest has this serial, and counts.
@@ -173,20 +161,20 @@ enum Stand {
 
 fn stand(
     zone: &ZoneTargets,
-    manifest: Option<&Manifest>,
+    manifest: Option<&ZoneManifest>,
     is_changed: bool,
     is_supported_by: impl Fn(&str) -> bool,
 ) -> Stand {
     let Some(manifest) = manifest else {
-        return if zone.parts.is_empty() { Stand::Nothing } else { Stand::Write };
+        return if zone.parts.is_empty() { Stand::Nothing } else { Stand::Newer };
     };
-    let is_same = zone.has_the_checks_of(manifest);
-    if zone.serial == manifest.serial && is_same {
+    let is_same_serial = zone.serial == manifest.serial;
+    if is_same_serial && zone.has_the_checks_of(manifest) {
         Stand::Same
-    } else if is_newer(zone.serial, manifest.serial) {
-        Stand::Write
-    } else if zone.serial == manifest.serial && (is_changed || !is_supported_by(&manifest.node)) {
-        Stand::Write
+    } else if is_newer(zone.serial, manifest.serial) || (is_same_serial && is_changed) {
+        Stand::Newer
+    } else if is_same_serial && !is_supported_by(&manifest.node) {
+        Stand::Unclaimed
     } else {
         Stand::Differs(manifest.serial)
     }
@@ -200,15 +188,4 @@ fn repair(zone: &ZoneTargets, book: &TargetBook) -> Option<Write> {
     }
     let number = book.leftover_part(&zone.zone)?;
     Some(Write { key: part_key(&zone.zone, number), value: None, expected: None })
-}
-
-impl WrittenDifferences {
-    pub(super) fn read(value: &[u8]) -> Result<Vec<Differing>, &'static str> {
-        let read: WrittenDifferences = serde_json::from_slice(value).map_err(|_| "not a list of differences")?;
-        let is_short = |differing: &Differing| differing.zone.len() <= MAX_ZONE;
-        if read.v != VERSION || read.zones.len() > MAX_DIFFERING || !read.zones.iter().all(is_short) {
-            return Err("not a list of differences");
-        }
-        Ok(read.zones)
-    }
 }

@@ -13,8 +13,9 @@ use crate::wire::code::rtype;
 
 /// The version of all values. Another one is refused.
 const VERSION: u32 = 1;
-/// Most octets of a part, with some room below the most that the bucket takes.
-const MAX_PART: usize = 240 << 10;
+/// Most octets of a part, with some room below the most that the bucket takes; few in tests, so that small zones have
+/// several.
+const MAX_PART: usize = if cfg!(test) { 512 } else { 240 << 10 };
 /// Most octets of one check (judgment: a hundred times a usual one). A longer one stays with its server.
 const MAX_CHECK: usize = 64 << 10;
 /// Most parts of a zone: together as many octets as the bucket may have.
@@ -28,7 +29,7 @@ const MAX_NAME: usize = 255;
 
 /// One check that vantages are to make.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Target {
+pub struct FleetTarget {
     /// What identifies it.
     pub hash: u64,
     /// What is probed, with the default quorum.
@@ -48,12 +49,12 @@ pub struct ZoneTargets {
     pub checks: usize,
     /// The values of the parts.
     pub(super) parts: Vec<Arc<str>>,
-    pub(super) manifest: Manifest,
+    pub(super) manifest: ZoneManifest,
 }
 
 /// What is written under `zone.ZONE`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Manifest {
+pub(super) struct ZoneManifest {
     v: u32,
     pub(super) zone: String,
     pub(super) serial: u32,
@@ -83,7 +84,7 @@ struct WrittenTarget {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Part {
     pub(super) digest: String,
-    pub(super) targets: Vec<Target>,
+    pub(super) targets: Vec<FleetTarget>,
     /// Checks that can't be made here: how many, and why not the first of them.
     pub(super) refused: usize,
     pub(super) why: Option<&'static str>,
@@ -126,8 +127,14 @@ impl ZoneTargets {
         parts.truncate(MAX_PARTS);
         let digests = parts.iter().map(|part| digest(part.as_bytes())).collect();
         let count = checks.len().min(MAX_CHECKS);
-        let manifest =
-            Manifest { v: VERSION, zone: zone.clone(), serial, node: node.to_owned(), checks: count, parts: digests };
+        let manifest = ZoneManifest {
+            v: VERSION,
+            zone: zone.clone(),
+            serial,
+            node: node.to_owned(),
+            checks: count,
+            parts: digests,
+        };
         ZoneTargets { zone, serial, checks: count, parts, manifest }
     }
 
@@ -138,7 +145,7 @@ impl ZoneTargets {
     }
 
     /// Whether another server wrote the same checks.
-    pub(super) fn has_the_checks_of(&self, manifest: &Manifest) -> bool {
+    pub(super) fn has_the_checks_of(&self, manifest: &ZoneManifest) -> bool {
         self.manifest.parts == manifest.parts
     }
 }
@@ -171,15 +178,15 @@ pub(super) fn part_key(zone: &str, number: usize) -> String {
     format!("part.{}.{number}", token(zone))
 }
 
-impl Manifest {
+impl ZoneManifest {
     pub(super) fn to_value(&self) -> String {
         // Such plain data always serialises.
         serde_json::to_string(self).unwrap_or_default()
     }
 
     /// Reads the value of `zone`; an error is what is wrong.
-    pub(super) fn read(zone: &str, value: &[u8]) -> Result<Manifest, &'static str> {
-        let read: Manifest = serde_json::from_slice(value).map_err(|_| "not a manifest")?;
+    pub(super) fn read(zone: &str, value: &[u8]) -> Result<ZoneManifest, &'static str> {
+        let read: ZoneManifest = serde_json::from_slice(value).map_err(|_| "not a manifest")?;
         let is_digest = |text: &String| text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
         if read.v != VERSION {
             return Err("another version");
@@ -223,7 +230,7 @@ impl Part {
     }
 }
 
-fn target(written: Json, regions: &mut BTreeMap<String, Arc<str>>) -> Result<Target, &'static str> {
+fn target(written: Json, regions: &mut BTreeMap<String, Arc<str>>) -> Result<FleetTarget, &'static str> {
     let WrittenTarget { region, check } = serde_json::from_value(written).map_err(|_| "not a check")?;
     if region.as_ref().is_some_and(|region| region.len() > MAX_NAME) {
         return Err("a region with a long name");
@@ -231,5 +238,5 @@ fn target(written: Json, regions: &mut BTreeMap<String, Arc<str>>) -> Result<Tar
     let key = from_json(&check)?;
     let hash = check_hash(&key).ok_or("a check that nobody probes")?;
     let region = region.map(|name| Arc::clone(regions.entry(name).or_insert_with_key(|name| name.as_str().into())));
-    Ok(Target { hash, key: Arc::new(key), region })
+    Ok(FleetTarget { hash, key: Arc::new(key), region })
 }

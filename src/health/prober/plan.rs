@@ -13,6 +13,8 @@ pub struct Plan {
     /// The number of the region of each check, from 0, in the same order. Checks after the end of this list have region
     /// 0.
     pub regions: Vec<usize>,
+    /// The names of the regions by their numbers; `None`: endpoints without a region.
+    pub region_names: Vec<Option<String>>,
     /// The last observations of an earlier prober of this vantage. They count for checks that are new to this prober.
     pub retained: Vec<RetainedCheck>,
 }
