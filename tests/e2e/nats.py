@@ -145,7 +145,7 @@ class NatsClient:
         self._send(f"SUB {subject} {self.next}\r\n".encode())
         self.next += 1
 
-    def flush(self, bound=10):
+    def flush(self, bound=30):
         """Waits until the server has read everything; collects messages and errors that come meanwhile."""
         self._send(b"PING\r\n")
         self.socket.settimeout(bound)
@@ -169,7 +169,7 @@ class NatsClient:
             self.messages.append((words[0].decode(), content[:head].decode(), content[head:]))
         return word
 
-    def wait_message(self, subject, bound=10):
+    def wait_message(self, subject, bound=30):
         """The headers and the content of the next message on this subject."""
         deadline = time.monotonic() + bound
         while True:
@@ -180,7 +180,7 @@ class NatsClient:
             self.socket.settimeout(max(0.01, deadline - time.monotonic()))
             self._read()
 
-    def request(self, subject, payload=b"", headers=None, bound=10, inbox="_INBOX.test"):
+    def request(self, subject, payload=b"", headers=None, bound=30, inbox="_INBOX.test"):
         """The headers and the content of the first reply."""
         reply = f"{inbox}.{self.next}"
         self.subscribe(reply)

@@ -1,10 +1,11 @@
 """The example of accounts in docker/nats: what a vantage may do through NATS, with the credentials of a stolen one."""
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from nats import NatsClient, NatsServer
+from nats import PROGRAM, NatsClient, NatsServer
 from processes import wait_until
 
 CONFIG = (Path(__file__).parents[2] / "docker/nats/fleet.conf").read_text()
@@ -132,3 +133,11 @@ def test_a_stolen_vantage_cannot_change_streams_or_read_other_buckets(server, st
     server.publish("portolan.prod.ask.fra1", b"the end")
     assert stolen.wait_message("portolan.prod.ask.fra1")[1] == b"the end"
     assert [content for _, _, content in stolen.messages if content == b"secret"] == []
+
+
+def test_the_example_of_a_cluster_is_a_valid_configuration(monkeypatch):
+    for name, text in {**PASSWORDS, "NAME": "nats1"}.items():
+        monkeypatch.setenv(name, text)
+    config = Path(__file__).parents[2] / "docker/nats/nats.conf"
+    checked = subprocess.run([PROGRAM, "-t", "-c", config], capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0, checked
