@@ -221,11 +221,6 @@ impl TargetBook {
         self.zones.get(zone).map_or((None, 0), |entry| (entry.manifest.as_ref(), entry.revision))
     }
 
-    /// The digest of a part that the bucket has.
-    pub(super) fn part_digest(&self, zone: &str, number: usize) -> Option<&String> {
-        self.zones.get(zone)?.part_digest(number)
-    }
-
     /// The number of the first part that is missing or is not the one of the manifest.
     pub(super) fn missing_part(&self, zone: &str) -> Option<usize> {
         let entry = self.zones.get(zone)?;

@@ -8,9 +8,9 @@
 //!   or if the server that wrote the manifest is gone or differs itself. Otherwise it differs;
 //! - the server's serial is older: it differs.
 //!
-//! The parts come first and then the manifest, which is written only over the revision that was read. So of two servers
-//! that write at the same time one wins. If parts of a manifest are missing or wrong, each server that has the checks
-//! of the manifest writes them again. `differs.NODE` has the zones in which this server differs.
+//! The manifest comes first, and only over the revision that was read: of two servers that write at the same time one
+//! wins. Then each server that has the checks of the manifest writes the parts that are missing or wrong. Until all are
+//! there, vantages probe what they had before. `differs.NODE` has the zones in which this server differs.
 
 use std::collections::BTreeSet;
 
@@ -73,8 +73,7 @@ impl TargetPublisher {
     /// reports at present.
     pub fn next_write(&mut self, book: &TargetBook, is_live: impl Fn(&str) -> bool) -> Option<Write> {
         let mut differing = Vec::new();
-        for at in 0..self.zones.len() {
-            let zone = &self.zones[at];
+        for zone in &self.zones {
             let name = zone.zone.clone();
             let (manifest, revision) = book.manifest_of(&name);
             let stands_for_it = |node: &str| {
@@ -82,12 +81,10 @@ impl TargetPublisher {
                 self.claimed.contains(&name) || (node != self.node && is_live(node) && !differs())
             };
             match stand(zone, manifest, self.changed.contains(&name), stands_for_it) {
-                Stand::Newer => return Some(self.write(at, book, revision)),
+                Stand::Newer => return Some(manifest_over(zone, revision)),
                 Stand::Unclaimed => {
-                    let write = self.write(at, book, revision);
-                    if write.expected.is_some() {
-                        self.claimed.insert(name);
-                    }
+                    let write = manifest_over(zone, revision);
+                    self.claimed.insert(name);
                     return Some(write);
                 }
                 Stand::Same => {
@@ -104,21 +101,6 @@ impl TargetPublisher {
             }
         }
         self.remove_zone(book).or_else(|| self.differences(differing, book))
-    }
-
-    /// The next write of a zone whose manifest is to be replaced: its parts, and at last the manifest.
-    fn write(&self, at: usize, book: &TargetBook, revision: u64) -> Write {
-        let zone = &self.zones[at];
-        let wanted = zone.manifest.parts.iter().zip(&zone.parts).enumerate();
-        let mut missing = wanted.filter(|(number, (digest, _))| book.part_digest(&zone.zone, *number) != Some(*digest));
-        match missing.next() {
-            Some((number, (_, part))) => {
-                Write { key: part_key(&zone.zone, number), value: Some(part.to_string()), expected: None }
-            }
-            None => {
-                Write { key: manifest_key(&zone.zone), value: Some(zone.manifest.to_value()), expected: Some(revision) }
-            }
-        }
     }
 
     /// Deletes the manifest of a zone that this server does not have any more: one that a reload removed, or that it
@@ -178,6 +160,11 @@ fn stand(
     } else {
         Stand::Differs(manifest.serial)
     }
+}
+
+/// The manifest of a zone, over the revision that was read.
+fn manifest_over(zone: &ZoneTargets, revision: u64) -> Write {
+    Write { key: manifest_key(&zone.zone), value: Some(zone.manifest.to_value()), expected: Some(revision) }
 }
 
 /// A part of a manifest that is missing, from a server that has it; or one too many.
