@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from fleet import VantageNode, settings, targets, verdicts, wait_verdicts
-from nats import NatsServer
+from nats import NatsClient, NatsServer
 from portolan import MASTER, Node, command, policy, write_files
 from processes import wait_until
 
@@ -242,3 +242,40 @@ def test_probe_says_what_is_missing(dir):
     settings_file.write_text('[fleet]\nnats = ["nats://127.0.0.1:1"]\ncluster = "prod"\n')
     refused = command("probe", "--config", settings_file)
     assert refused.returncode == 1 and "`region` is missing" in refused.stderr, refused
+
+
+def resident(node):
+    """Resident octets of a node's process."""
+    return int(Path(f"/proc/{node.child.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_garbage_in_messages_and_buckets_is_counted_and_changes_nothing(dir, endpoints):
+    fra1, fra2 = endpoints("fra1"), endpoints("fra2", host="127.0.0.2")
+    with NatsServer(dir) as nats, server(dir, nats, files=zone(fra1, fra2)) as ns1:
+        with VantageNode(dir, nats.url, "nyc1", "us-east") as nyc1, NatsClient(nats) as evil:
+            both = {"ns1": "up", "nyc1": "up"}
+            wait_verdicts(ns1, "fra1", both)
+            before = resident(ns1)
+            junk = [b"", b"\x00", b"r\x01", b"r\x02" + os.urandom(100), os.urandom(1000), b"r\x01" + os.urandom(60_000)]
+            for round in range(300):
+                for name in ("us-east.evil", "us-east.nyc1", "eu-west.ns1", "mars.evil", "us-east.=2e", f"us-east.x{round}"):
+                    evil.publish(f"portolan.prod.report.{name}", junk[round % len(junk)])
+                evil.publish("portolan.prod.ask.nyc1", junk[round % len(junk)])
+                evil.publish("portolan.prod.beat", junk[round % len(junk)])
+            for key in ("zone.svc=2Eexample=2E", "part.svc=2Eexample=2E.0", "zone.x", "part.x.1000000", "differs.ns1", "other", "a.b.c"):
+                for value in (b"{}", b"[]", b"\xff\xfe", b'{"v":1,"zones":[{}]}', b"9" * 100_000):
+                    evil.publish(f"$KV.portolan_prod_targets.{key}", value)
+            evil.flush()
+            wait_until(lambda: ns1.metric("portolan_fleet_reports_refused_total") > 0, 20)
+            wait_until(lambda: ns1.metric("portolan_fleet_beats_refused_total") > 0, 20)
+            wait_until(lambda: ns1.metric("portolan_fleet_targets", state="refused") > 0, 20)
+            # What was overwritten is written again, and everything is as before.
+            for node in (ns1, nyc1):
+                wait_until(lambda: targets(node)["checks"] == 2, 30)
+            with VantageNode(dir, nats.url, "fra9", "eu-central"):
+                wait_verdicts(ns1, "fra1", {**both, "fra9": "up"})
+            assert ns1.addresses("www.svc.example.") == [fra1.host]
+            assert {v["name"] for v in ns1.status()["vantages"]} == {"ns1", "nyc1", "fra9"}
+            # A bound for leaks: the junk had 30 MB.
+            assert resident(ns1) - before < 40 << 20
+    assert "panicked" not in ns1.child.err() + nyc1.child.err()
