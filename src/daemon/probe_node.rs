@@ -60,7 +60,7 @@ impl PreparedVantage {
             let problem = Problem { hint, ..Problem::of_file(settings_file, Severity::Error, message) };
             return Err(StartError::Problems(vec![problem]));
         };
-        let needs = Needs { files: needs(&settings, fleet, settings_file), state: None, is_state_new: false };
+        let needs = Needs { files: needs(&settings, fleet, settings_file), ..Needs::default() };
         let shares = System::raise_and_read().share(settings.limits, 1, 1);
         if let Some(warning) = &shares.warning {
             tracing::warn!("{warning}");
