@@ -33,7 +33,7 @@ use crate::server::{BindError, Counters};
 use crate::snapshot::Publisher;
 use crate::snapshot::compile::compile;
 use crate::source::{Problem, Severity, reading};
-use crate::telemetry::{Metrics, log};
+use crate::telemetry::{ListenerRoom, Metrics, log};
 
 /// A vantage that has its settings and its socket: nothing in it is a thread or a task.
 pub struct PreparedVantage {
@@ -159,7 +159,13 @@ impl ProbeNode {
             ..ReloadStatus::default()
         };
         let reload = Arc::new(ArcSwap::from_pointee(reload));
+        let room = control::ApiRoom::new(shares.connections.api_connections, shares.waiting_octets);
+        let rooms = vec![
+            ListenerRoom { listener: "api", seats: room.seats().clone(), octets: Some(room.octets().clone()) },
+            ListenerRoom { listener: "events", seats: room.stream_seats().clone(), octets: None },
+        ];
         let sources = Sources {
+            rooms,
             metrics,
             snapshots: snapshots.clone(),
             reload: reload.clone(),
@@ -173,7 +179,6 @@ impl ProbeNode {
         let render = Arc::new(move |board: &NameStateCache| sources.render(board));
         let journal = Arc::new(Journal::new(&settings.node, MAX_EVENTS, 0));
         let state = control::ApiState::new(snapshots, journal, is_ready, reload, render, controls);
-        let room = control::ApiRoom::new(shares.connections.api_connections, shares.waiting_octets);
         let state = state.with_room(room).with_fleet(Some(fleet.reader()));
         let state = state.with_costly_calls_on(runtimes.report.handle().clone());
         let stop = CancellationToken::new();
