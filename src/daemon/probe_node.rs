@@ -149,6 +149,7 @@ impl ProbeNode {
             disk: disk.clone(),
             beats: vantages.beats(),
             relay: None,
+            leases: None,
         };
         let (readiness, is_ready) = watch::channel(Readiness::Starting);
         let reload = ReloadStatus {
