@@ -82,6 +82,8 @@ pub fn again(options: LoadOptions<'_>, in_force: &InForce) -> Result<Loaded, Vec
         return finish((*in_force.settings).clone(), Some(in_force), &before, problems);
     };
     let settings = settings.with_good_side_files_of(&in_force.settings, &problems);
+    // A running server connects to no other fleet, and exclusive names need the one of its start.
+    let settings = Settings { is_in_fleet: in_force.settings.is_in_fleet, ..settings };
     let mut trial = Problems::default();
     let read = zones::read(&settings, &before, &mut trial);
     if read.invalid.is_empty() {

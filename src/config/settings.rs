@@ -51,6 +51,8 @@ pub struct Settings {
     pub exec: Vec<String>,
     /// The fleet that this node belongs to; `None`: it is alone.
     pub fleet: Option<FleetSettings>,
+    /// Whether the server belongs to a fleet since its start: a reload does not change that.
+    pub is_in_fleet: bool,
     /// The certificate of DoT, DoH and DoQ; present if one of them is used.
     pub tls: Option<Tls>,
     /// The directory of the zones, absolute.
@@ -166,12 +168,14 @@ fn settings(keys: SettingsKeys, shown: &Path, has_file: bool, problems: &mut Pro
         regions::read(declared, value(keys.clients), keys.region.as_ref(), base, problems)
     });
     let (control, exec) = value(keys.vantage).map_or_else(Default::default, |keys| listen::vantage(keys, problems));
+    let fleet = keys.fleet.and_then(|at| fleet::fleet(at.value, base, problems));
     Settings {
         node: value(keys.node).unwrap_or_else(host),
         listen,
         control,
         exec,
-        fleet: keys.fleet.and_then(|at| fleet::fleet(at.value, base, problems)),
+        is_in_fleet: fleet.is_some(),
+        fleet,
         tls: keys.tls.map(|at| certificate::read(&at.value, base, problems)),
         zones_dir,
         zones_shown,

@@ -8,7 +8,7 @@ import pytest
 
 from exclusive import ENDPOINTS, EPOCH, NAME, Fleet, Watcher, exclusive_policy
 from nats import NatsServer
-from portolan import MASTER, SETTINGS, command, write_files
+from portolan import MASTER, SETTINGS, Node, command, write_files
 from processes import is_alive, wait_until
 
 
@@ -284,3 +284,15 @@ def test_promotion_is_quick(fleet, figure):
     for node in fleet.nodes:
         wait_until(lambda: node.addresses(NAME) == [ENDPOINTS["ams1"]], 20)
     figure("promotion", time.monotonic() - began, "s")
+
+
+def test_a_running_server_joins_no_fleet_so_it_takes_no_exclusive_name(dir, endpoints):
+    members = [endpoints("fra1"), endpoints("ams1")]
+    shared = exclusive_policy(members, failover="shared")
+    with Node(dir, {"svc.example.policy.toml": shared, "svc.example.zone": MASTER}) as node:
+        node.settings.write_text(SETTINGS + '\n[fleet]\nnats = ["nats://127.0.0.1:9"]\ncluster = "test"\n')
+        for _ in range(2):
+            node.write("svc.example.policy.toml", exclusive_policy(members))
+            done = node.command("reload")
+            assert done.returncode == 1 and "takes a restart" in done.stdout + done.stderr, done
+        assert node.addresses(EPOCH, "TXT") == [] and node.status()["zones"][0].get("exclusive") is None

@@ -13,7 +13,7 @@ pub(super) struct ZoneContext<'a> {
     pub(super) file: &'a MasterFile,
     pub(super) names: &'a Names<'a>,
     pub(super) model: &'a Model,
-    /// Whether the settings have `[fleet]`.
+    /// Whether the server belongs to a fleet.
     pub(super) has_fleet: bool,
 }
 

@@ -34,8 +34,8 @@ impl NameContext<'_> {
         if !self.zone.has_fleet {
             let message = "`failover = \"exclusive\"` needs a fleet: its lease is in NATS";
             problems.error(place, message).see(ManualSection::Name).hint(
-                "write `[fleet]` with `nats` and `cluster` in portolan.toml, or let each node decide: \
-                 `failover = \"shared\"`",
+                "write `[fleet]` with `nats` and `cluster` in portolan.toml, which takes a restart; or let each node \
+                 decide: `failover = \"shared\"`",
             );
         }
         if before >= MAX_EXCLUSIVE {

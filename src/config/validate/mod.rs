@@ -50,7 +50,7 @@ pub(super) struct Builder {
     pub(super) sought: Vec<Sought>,
     /// The aliases of static zones, which are added to the model after the zones with policies.
     pub(super) static_zones: Links,
-    /// Whether the settings have `[fleet]`.
+    /// Whether the server belongs to a fleet.
     has_fleet: bool,
     /// Where the settings declare the nets of regions.
     net_places: HashMap<IpNet, Place>,
@@ -70,7 +70,7 @@ pub(super) struct Mark {
 }
 
 impl Builder {
-    /// Begins with regions and clients, without zones. `has_fleet`: the settings have `[fleet]`.
+    /// Begins with regions and clients, without zones. `has_fleet`: the server belongs to a fleet.
     pub(super) fn new(model: Model, net_places: HashMap<IpNet, Place>, has_fleet: bool) -> Builder {
         Builder {
             model,

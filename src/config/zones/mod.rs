@@ -49,7 +49,7 @@ pub(super) fn read(settings: &Settings, before: &ZoneHistory, problems: &mut Pro
         dir,
         before,
         delay: settings.removal_delay.as_secs_f64(),
-        builder: Builder::new(model, settings.placing.net_places.clone(), settings.fleet.is_some()),
+        builder: Builder::new(model, settings.placing.net_places.clone(), settings.is_in_fleet),
         problems,
         zones: Vec::new(),
         seen: HashSet::new(),
