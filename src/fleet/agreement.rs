@@ -74,12 +74,18 @@ impl Agreement {
         let Some(at) = self.seat(&report.vantage, now) else { return false };
         let Agreement { ballots: Ballots { keys, vantages }, cache, pending, .. } = self;
         let vantage = &mut vantages[at];
-        vantage.received_at = vantage.received_at.max(now);
-        vantage.blind = report.blind.clone();
+        match report.extent {
+            Extent::Whole | Extent::Part => {
+                vantage.received_at = vantage.received_at.max(now);
+                vantage.blind = report.blind.clone();
+            }
+            // No vote that it did not have.
+            Extent::Behind => vantage.blind = report.blind.clone().or(vantage.blind.take()),
+        }
         let region = vantage.region;
         let mut missing = match report.extent {
             Extent::Whole => vec![true; keys.len()],
-            Extent::Part => Vec::new(),
+            Extent::Part | Extent::Behind => Vec::new(),
         };
         for observation in &report.observations {
             let slot = cache.enter(keys, &observation.key);

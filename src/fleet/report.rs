@@ -23,6 +23,9 @@ pub enum Extent {
     Whole,
     /// It has some: of the others the observations of earlier reports hold. Without any it is a sign of life.
     Part,
+    /// It has some, after a silence, and others are missing that changed meanwhile. It is no sign of life: a vantage
+    /// that was stale or blind has no vote until everything is known again.
+    Behind,
 }
 
 /// What one vantage believes about its checks at one moment.

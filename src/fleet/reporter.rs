@@ -11,6 +11,7 @@
 //! - **Loss.** Messages are numbered. A server that notices a gap asks for what changed since ([`Ask`]): the changes
 //!   are sent again at once, for all servers. A server that knows nothing asks for everything: then the slices come
 //!   twice as fast for one round, at most once in 10 s.
+//! - **A prober that stands still** is not hidden: without its reports nothing is sent, so the vantage becomes stale.
 //!
 //! # Use
 //!
@@ -58,6 +59,10 @@ const ANSWERS_APART: Duration = Duration::from_secs(1);
 /// Least time between two hurried rounds. Judgment: two rounds. So asking can increase the cost by a quarter.
 const WHOLES_APART: Duration = Duration::from_secs(10);
 
+/// Without an observation for so long nothing is sent: the prober stands still, or this process did. Otherwise old
+/// verdicts would count as new ones. Judgment: five reports of the prober, and half of the default `stale_after`.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
+
 /// Makes the messages of one vantage.
 #[derive(Debug)]
 pub struct VantageReporter {
@@ -71,6 +76,8 @@ pub struct VantageReporter {
     /// Before the first plan there are no slices: they would mean that nothing is observed.
     has_plan: bool,
     blind: Option<Arc<str>>,
+    /// When the prober reported last.
+    observed_at: Option<Moment>,
     turns: Turns,
 }
 
@@ -108,6 +115,7 @@ impl VantageReporter {
             positions: HashMap::default(),
             has_plan: false,
             blind: None,
+            observed_at: None,
             turns: Turns::new(now),
         }
     }
@@ -137,7 +145,8 @@ impl VantageReporter {
     }
 
     /// Takes in what the prober observed, of all checks or of some. `blind` is why the vantage is blind, if it is.
-    /// Observations of checks that are not in the plan are ignored.
+    /// Observations of checks that are not in the plan are ignored. Without a call for 5 s, also without observations,
+    /// the vantage is silent.
     pub fn observe(&mut self, observations: &[Observation], blind: Option<&Arc<str>>, now: Moment) {
         for observation in observations {
             let Some(check) = self.positions.get(&observation.key).and_then(|at| self.checks.get_mut(*at)) else {
@@ -153,7 +162,11 @@ impl VantageReporter {
         if self.blind.is_some() != blind.is_some() {
             self.turns.send_state();
         }
+        if self.is_silent(now) {
+            self.turns.begin(now);
+        }
         self.blind = blind.cloned();
+        self.observed_at = Some(now);
     }
 
     /// Takes in what a server asks for. It is answered by [`VantageReporter::advance`], at most once a second.
@@ -165,6 +178,10 @@ impl VantageReporter {
     /// The messages to publish now, in order; none before [`VantageReporter::next_due`].
     pub fn advance(&mut self, now: Moment) -> Vec<Vec<u8>> {
         let count = self.checks.len();
+        if self.is_silent(now) {
+            self.turns.pause(now);
+            return Vec::new();
+        }
         if let Some(after) = self.turns.begin_answer(count, now) {
             for check in self.checks.iter_mut().filter(|check| check.changed_in > after && check.latest.is_some()) {
                 self.turns.queue(check);
@@ -205,6 +222,10 @@ impl VantageReporter {
     /// When to call [`VantageReporter::advance`] next.
     pub fn next_due(&self) -> Moment {
         self.turns.next_due(self.checks.len())
+    }
+
+    fn is_silent(&self, now: Moment) -> bool {
+        self.observed_at.is_none_or(|at| now.since(at) > SILENT_AFTER)
     }
 
     /// The positions of the next checks, `most` at most, and the last hash of their slice.

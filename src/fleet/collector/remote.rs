@@ -10,7 +10,7 @@ use crate::fleet::message::{Ask, CheckHash, MAX_MESSAGE, Observed, ReportMessage
 use crate::fleet::report::Extent;
 use crate::fleet::{Report, Vantage};
 use crate::health::Observation;
-use crate::model::quorum::STALE_AFTER;
+use crate::model::quorum::{MIN_STALE_AFTER, STALE_AFTER};
 use crate::model::{CheckKey, Moment};
 
 /// Messages that a vantage may send a second, in the long run. A vantage of 100,000 checks in an outage sends 20.
@@ -22,6 +22,9 @@ const MAX_OCTETS_A_SEC: u64 = 1024 * 1024;
 const BURST_SECS: u64 = 8;
 /// Boot ids of earlier processes that are remembered. Judgment: more processes than anybody starts with one name.
 const MAX_RETIRED: usize = 8;
+/// An earlier process replaces a newer one, which is silent, after it has sent for this time. Judgment: a process that
+/// lives sends three messages in it.
+const RETURN_AFTER: Duration = Duration::from_secs(3);
 /// Time from a request to the next one at first, and at most.
 const ASK_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(16)];
 
@@ -32,6 +35,8 @@ pub struct RemoteVantage {
     boot: u64,
     /// Boot ids of processes that this one has replaced, the newest last.
     retired: Vec<u64>,
+    /// An earlier process that has sent since the last message of this one, and since when.
+    returning: Option<(u64, Moment)>,
     /// The number of its last message.
     last_number: u64,
     received_at: Moment,
@@ -40,10 +45,12 @@ pub struct RemoteVantage {
     /// The known checks that it observes: a bit for each position.
     observed: Vec<u64>,
     missing: Missing,
+    /// Since when something is missing after a silence: until it is known, the vantage has no vote.
+    behind_since: Option<Moment>,
     /// What is missing as soon as checks become known: it reports some that are not.
     unknown: Missing,
-    /// The slices received since something is missing, without a break: the first hash, and the next one.
-    round: Option<(CheckHash, CheckHash)>,
+    /// The slices received since something is missing, without a break.
+    round: Option<SliceRound>,
     ask_at: Moment,
     ask_again: Duration,
     messages: u64,
@@ -71,6 +78,15 @@ impl Missing {
             (Missing::After(a), Missing::After(b)) => Missing::After(a.min(b)),
         }
     }
+}
+
+/// Slices of a vantage without a break.
+#[derive(Debug, Clone, Copy)]
+struct SliceRound {
+    first: CheckHash,
+    next: CheckHash,
+    /// Whether the vantage has not observed some checks yet.
+    has_pending: bool,
 }
 
 /// What a vantage may send now, in a second's messages and octets times [`BURST_SECS`].
@@ -114,12 +130,14 @@ impl RemoteVantage {
             region: Arc::clone(&vantage.region),
             boot: first.boot,
             retired: Vec::new(),
+            returning: None,
             last_number: first.number,
             received_at: now,
             is_blind: first.blind.is_some(),
             allowance: Allowance::full(now),
             observed: vec![0; known.len().div_ceil(64)],
             missing: Missing::Everything,
+            behind_since: None,
             unknown: Missing::Nothing,
             round: None,
             ask_at: now,
@@ -175,7 +193,7 @@ impl RemoteVantage {
     /// Checks the order of a message, and what is missing before it.
     pub(super) fn number(&mut self, message: &ReportMessage, octets: usize, now: Moment) -> Result<(), Unaccepted> {
         if message.boot != self.boot {
-            if self.retired.contains(&message.boot) && now.since(self.received_at) <= STALE_AFTER {
+            if self.retired.contains(&message.boot) && !self.may_return(message.boot, now) {
                 return Err(Unaccepted::SecondProcess);
             }
             self.retired.retain(|boot| *boot != message.boot);
@@ -189,12 +207,17 @@ impl RemoteVantage {
         } else if message.number > self.last_number + 1 {
             self.gaps += 1;
             self.miss(Missing::After(self.last_number), now);
+            if self.is_blind && message.blind.is_none() {
+                // The verdicts that it had while it was blind must not count before the new ones are known.
+                self.behind_since = Some(now);
+            }
         } else if let (Some(after), Missing::After(missing)) = (message.resent_after, self.missing)
             && after <= missing
         {
-            self.missing = Missing::Nothing;
+            self.know_all();
         }
         self.last_number = message.number;
+        self.returning = None;
         self.received_at = now;
         self.is_blind = message.blind.is_some();
         self.messages += 1;
@@ -202,7 +225,22 @@ impl RemoteVantage {
         Ok(())
     }
 
+    /// Whether an earlier process, which sends again, replaces the newer one: that is silent meanwhile. So a late copy
+    /// of an old message that looked like a new process does little harm, and is no new process itself.
+    fn may_return(&mut self, boot: u64, now: Moment) -> bool {
+        match self.returning {
+            Some((known, since)) if known == boot => now.since(since) >= RETURN_AFTER,
+            Some(_) | None => {
+                self.returning = Some((boot, now));
+                false
+            }
+        }
+    }
+
     fn miss(&mut self, missing: Missing, now: Moment) {
+        if now.since(self.received_at) > MIN_STALE_AFTER {
+            self.behind_since = Some(now);
+        }
         if self.missing == Missing::Nothing {
             (self.ask_at, self.ask_again) = (self.ask_at.max(now), ASK_AGAIN[0]);
         }
@@ -272,7 +310,8 @@ impl RemoteVantage {
             }
         }
         let Part { observations, removed, .. } = part;
-        Report { vantage: vantage.clone(), made_at: now, blind, extent: Extent::Part, observations, removed }
+        let extent = if self.behind_since.is_some() { Extent::Behind } else { Extent::Part };
+        Report { vantage: vantage.clone(), made_at: now, blind, extent, observations, removed }
     }
 
     fn take_slice(&mut self, slice: &Slice, known: &KnownChecks, part: &mut Part) {
@@ -290,14 +329,26 @@ impl RemoteVantage {
         }
         (at..end).for_each(|absent| self.remove(absent, known, part));
         let next = CheckHash(slice.last.0.wrapping_add(1));
-        let first = match self.round {
-            Some((first, expected)) if expected == slice.first => first,
-            Some(_) | None => slice.first,
+        let has_pending = slice.observations.iter().any(|entry| entry.observed.is_none());
+        let round = match self.round {
+            Some(round) if round.next == slice.first => {
+                SliceRound { next, has_pending: round.has_pending || has_pending, ..round }
+            }
+            Some(_) | None => SliceRound { first: slice.first, next, has_pending },
         };
-        self.round = Some((first, next));
-        if first == next {
-            (self.missing, self.round) = (Missing::Nothing, None);
+        self.round = Some(round);
+        if round.first == next {
+            // What a new process has not observed yet was reported by an earlier one, long ago.
+            let may_wait = self.behind_since.is_some_and(|since| part.now.since(since) < STALE_AFTER);
+            if !(round.has_pending && may_wait) {
+                self.know_all();
+            }
+            self.round = None;
         }
+    }
+
+    fn know_all(&mut self) {
+        (self.missing, self.behind_since) = (Missing::Nothing, None);
     }
 
     /// Takes in an observation of the known check at this position. Without one, what was reported before stays.

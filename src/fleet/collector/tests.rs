@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::fleet::Extent;
 use crate::fleet::message::{MAX_MESSAGE, Observed, Slice, WireObservation};
 use crate::fleet::test_checks::{BOOT, hash, key, observation, plan};
 use crate::health::Observation;
@@ -144,6 +145,43 @@ fn a_gap_is_closed_by_the_answer_to_a_request() {
 }
 
 #[test]
+fn a_vantage_that_returns_has_no_vote_before_everything_is_known() {
+    let mut collector = knowing(10);
+    let mut extent = |message: ReportMessage, ms| {
+        collector.receive(&vantage("fra"), &message.encode(), at(ms)).unwrap().unwrap().extent
+    };
+    assert_eq!(extent(whole(1, 0..10, Health::Up), 0), Extent::Part);
+    assert_eq!(extent(changes(3, [1], Health::Up), 1000), Extent::Part, "it was not silent");
+    assert_eq!(extent(changes(4, [1], Health::Up), 20_000), Extent::Part, "nothing is missing");
+    assert_eq!(extent(changes(9, [1], Health::Up), 40_000), Extent::Behind);
+    assert_eq!(extent(changes(10, [1], Health::Up), 41_000), Extent::Behind);
+    let answer = ReportMessage { resent_after: Some(1), ..changes(11, [1], Health::Down) };
+    assert_eq!(extent(answer, 42_000), Extent::Part);
+    assert_eq!(extent(changes(20, [1], Health::Up), 60_000), Extent::Behind);
+    assert_eq!(extent(whole(21, 0..10, Health::Up), 61_000), Extent::Part, "all slices");
+    let blind = ReportMessage { blind: Some("nothing answers".into()), ..changes(22, [], Health::Up) };
+    assert_eq!(extent(blind, 62_000), Extent::Part);
+    assert_eq!(
+        extent(changes(24, [], Health::Up), 62_500),
+        Extent::Behind,
+        "what it saw after its blindness is missing"
+    );
+    assert_eq!(extent(whole(25, 0..10, Health::Up), 63_000), Extent::Part);
+    let of_new = |number, is_pending: bool| {
+        let mut message = ReportMessage { boot: BOOT + 5, ..whole(number, 0..10, Health::Up) };
+        if let Some(slice) = message.slice.as_mut().filter(|_| is_pending) {
+            slice.observations[3].observed = None;
+        }
+        message
+    };
+    assert_eq!(extent(of_new(1, true), 80_000), Extent::Behind, "a new process, which has not observed all yet");
+    assert_eq!(extent(of_new(2, false), 81_000), Extent::Part);
+    let of_new = |number| ReportMessage { boot: BOOT + 6, ..of_new(number, true) };
+    let extents: Vec<Extent> = (1..=20).map(|number| extent(of_new(number), 100_000 + number * 1000)).collect();
+    assert_eq!(extents.iter().position(|extent| *extent == Extent::Part), Some(10), "it does not wait for ever");
+}
+
+#[test]
 fn a_round_of_slices_closes_any_gap() {
     let mut collector = knowing(10);
     let slice = |number, first: u64, last: u64| {
@@ -244,7 +282,9 @@ fn of_two_processes_with_one_name_the_newer_one_counts() {
         assert_eq!(receive(of(1, 50 + secs), secs), Err(Unaccepted::SecondProcess));
         assert_eq!(receive(of(2, secs), secs), Ok(()));
     }
-    assert_eq!(receive(of(1, 100), 60), Ok(()), "the newer one is gone");
+    assert_eq!(receive(of(1, 100), 60), Err(Unaccepted::SecondProcess), "this may be a late copy");
+    assert_eq!(receive(of(1, 101), 62), Err(Unaccepted::SecondProcess));
+    assert_eq!(receive(of(1, 102), 63), Ok(()), "the newer one is gone");
 }
 
 #[test]

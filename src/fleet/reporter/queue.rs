@@ -59,6 +59,19 @@ impl Turns {
         }
     }
 
+    /// Makes a slice due, after a pause.
+    pub(super) fn begin(&mut self, now: Moment) {
+        (self.slice_at, self.changes_at) = (now, now);
+    }
+
+    /// Makes nothing due before the next second.
+    pub(super) fn pause(&mut self, now: Moment) {
+        let later = now + PERIOD;
+        for due in [&mut self.slice_at, &mut self.changes_at, &mut self.answer_at, &mut self.whole_at] {
+            *due = later.max(*due);
+        }
+    }
+
     /// Where the next slice begins.
     pub(super) fn next_hash(&self) -> CheckHash {
         self.next_hash

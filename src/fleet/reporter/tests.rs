@@ -44,10 +44,12 @@ impl Vantage {
         self.reporter.observe(&observations, None, now);
     }
 
-    /// Lets the time pass. Returns the messages with their times.
+    /// Lets the time pass, while the prober reports that nothing changed. Returns the messages with their times.
     fn run(&mut self, time: Duration) -> Vec<(Moment, Vec<u8>)> {
         let (end, mut sent) = (self.now + time, Vec::new());
         loop {
+            let blind = self.reporter.blind.clone();
+            self.reporter.observe(&[], blind.as_ref(), self.now);
             sent.extend(self.reporter.advance(self.now).into_iter().map(|message| (self.now, message)));
             let due = self.reporter.next_due();
             assert!(due > self.now, "advance has done what is due");
@@ -235,6 +237,8 @@ fn servers_that_ask_without_end_cost_a_quarter_more_at_most() {
 fn without_a_plan_nothing_is_claimed_and_a_new_check_is_pending() {
     let (plan, now) = (plan(3), at(1000));
     let mut reporter = VantageReporter::new(BOOT, now);
+    assert!(reporter.advance(now).is_empty(), "nothing is known");
+    reporter.observe(&[], None, now);
     let first = ReportMessage::decode(&reporter.advance(now)[0]).unwrap();
     assert_eq!((first.number, first.slice), (1, None), "a sign of life");
     reporter.adopt(&plan[..2]);
@@ -251,6 +255,24 @@ fn without_a_plan_nothing_is_claimed_and_a_new_check_is_pending() {
     let message = ReportMessage::decode(&reporter.advance(later + 1000 * MS)[0]).unwrap();
     let slice = message.slice.expect("there is a plan");
     assert_eq!(slice.observations.iter().filter(|entry| entry.observed.is_some()).count(), 1, "it stays observed");
+}
+
+#[test]
+fn a_prober_that_stands_still_makes_the_vantage_silent() {
+    let mut vantage = Vantage::settled(100);
+    let (begin, mut last) = (vantage.now, vantage.now);
+    for ms in 0..60_000 {
+        let now = begin + ms * MS;
+        if !vantage.reporter.advance(now).is_empty() {
+            last = now;
+        }
+        assert!(vantage.reporter.next_due() > now);
+    }
+    assert!((4000..=5000).contains(&last.since(begin).as_millis()), "{last:?}");
+    vantage.now = begin + 60_000 * MS;
+    vantage.observe(3..4, Health::Down);
+    let sent = decoded(&vantage.run(MS));
+    assert_eq!((sent.len(), sent[0].1.changes.len()), (1, 1), "at once");
 }
 
 #[test]

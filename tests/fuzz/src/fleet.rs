@@ -26,6 +26,7 @@ pub fn fleet_message(data: &[u8]) {
     if let Ok(read) = Ask::decode(data) {
         assert_eq!(read.encode(), data, "a request");
         let mut reporter = VantageReporter::new(read.boot, now);
+        reporter.observe(&[], None, now);
         reporter.receive(read);
         assert!(reporter.advance(now).len() <= 2, "an answer");
     }

@@ -127,6 +127,7 @@ impl World {
 
     fn run(&mut self, loss: u8, steps: usize) {
         for _ in 0..steps {
+            self.reporter.observe(&[], None, self.now);
             for octets in self.reporter.advance(self.now) {
                 let copies = self.arrivals(loss).into_iter().map(|at| (at, octets.clone()));
                 self.reports.extend(copies.collect::<Vec<_>>());
